@@ -1,0 +1,237 @@
+// Package binning says how the values of one field are counted.
+//
+// In flows what a baseline knows about a field: quantiles of a number, the
+// categories of a string. Out flows a Layout: the frozen, ordered list of bins
+// that every later count of that field uses, so that counts of different hours
+// and of different replicas add up and compare. Layouts are values; the
+// baseline store owns the stored ones.
+package binning
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Kind is the way a field's values fall into bins.
+type Kind string
+
+const (
+	// Numeric fields fall into the intervals between Edges.
+	Numeric Kind = "numeric"
+	// Categorical fields (strings, booleans, numbers with few values) have a
+	// bin for each category named in Top.
+	Categorical Kind = "categorical"
+	// Aged fields are points in time; they fall into intervals of their age
+	// in seconds at the moment of counting.
+	Aged Kind = "age"
+)
+
+// Bins that do not stand for a value or an interval of values.
+const (
+	// Null counts missing values. It exists for every field, which makes a
+	// growing share of nulls a drift.
+	Null = "null"
+	// Unseen counts values that the baseline never had.
+	Unseen = "unseen"
+	// Other counts values that the baseline had, but too rarely to be named.
+	Other = "other"
+	// NaN counts floating-point values that are not a number.
+	NaN = "nan"
+	// Inf counts both infinities. They have a bin of their own since they are
+	// the result of a broken computation and not very large measurements.
+	Inf = "inf"
+	// Future counts points in time after the moment of counting.
+	Future = "future"
+)
+
+// AgeEdges are the upper bounds, in seconds, of the bins of an Aged field. They
+// are the same for every field: quantiles of an age would be cut anew by every
+// change of the window, these can be read by a person.
+var AgeEdges = []float64{60, 300, 900, 3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600, 30 * 24 * 3600, 365 * 24 * 3600}
+
+// Limits of a valid layout. They bound the series one field can make and the
+// length of the query that counts it.
+const (
+	MaxEdges      = 100
+	MaxCategories = 100
+	MaxKnown      = 2000
+)
+
+// Layout is how one field's values are counted. The zero value is not valid;
+// use a constructor.
+type Layout struct {
+	Kind Kind `json:"kind"`
+	// Edges are the upper-inclusive bounds between intervals, ascending:
+	// values of the field for Numeric, ages in seconds for Aged. A Numeric
+	// field whose baseline has no edges counts all values in one interval.
+	Edges []float64 `json:"edges,omitempty"`
+	// Float says that values can be NaN or infinite.
+	Float bool `json:"float,omitempty"`
+	// Top are the categories that have a bin of their own, most frequent first.
+	Top []string `json:"top,omitempty"`
+	// Rest are the categories of the baseline that share the bin Other.
+	Rest []string `json:"rest,omitempty"`
+	// Open says that the baseline had more categories than Rest can list.
+	// Whatever is not in Top is then Other, and nothing can be Unseen.
+	Open bool `json:"open,omitempty"`
+}
+
+// NewNumeric makes the layout of a numeric field from the quantiles of its
+// baseline. Quantiles that are equal (heavy ties) or not finite are dropped.
+func NewNumeric(quantiles []float64, float bool) Layout {
+	edges := slices.DeleteFunc(slices.Clone(quantiles), func(v float64) bool {
+		return math.IsNaN(v) || math.IsInf(v, 0)
+	})
+	slices.Sort(edges)
+	return Layout{Kind: Numeric, Edges: slices.Compact(edges), Float: float}
+}
+
+// NewCategorical makes the layout of a categorical field from the categories
+// of its baseline, most frequent first, of which the first top get a bin each.
+// open says that categories holds only the most frequent ones.
+func NewCategorical(categories []string, top int, open bool) Layout {
+	top = min(top, len(categories))
+	l := Layout{Kind: Categorical, Top: slices.Clone(categories[:top]), Open: open}
+	if !open {
+		l.Rest = slices.Clone(categories[top:])
+	}
+	return l
+}
+
+// NewAged makes the layout of a field that holds points in time.
+func NewAged() Layout {
+	return Layout{Kind: Aged, Edges: slices.Clone(AgeEdges)}
+}
+
+// Bins returns the names of all bins in a fixed order: Null first, then the
+// others that stand for no value, then intervals or categories.
+func (l Layout) Bins() []string {
+	bins := []string{Null}
+	switch l.Kind {
+	case Numeric:
+		if l.Float {
+			bins = append(bins, NaN, Inf)
+		}
+		lower := "-Inf"
+		for _, e := range l.Edges {
+			upper := FormatNumber(e)
+			bins = append(bins, "("+lower+","+upper+"]")
+			lower = upper
+		}
+		bins = append(bins, "("+lower+",+Inf)")
+	case Aged:
+		bins = append(bins, Future)
+		lower := "0s"
+		for _, e := range l.Edges {
+			upper := formatAge(e)
+			bins = append(bins, "("+lower+","+upper+"]")
+			lower = upper
+		}
+		bins = append(bins, "("+lower+",+Inf)")
+	case Categorical:
+		if !l.Open {
+			bins = append(bins, Unseen)
+		}
+		if l.Open || len(l.Rest) > 0 {
+			bins = append(bins, Other)
+		}
+		for _, c := range l.Top {
+			bins = append(bins, CategoryBin(c))
+		}
+	}
+	return bins
+}
+
+// Validate reports why a layout, read from a store or built by hand, cannot be
+// counted with.
+func (l Layout) Validate() error {
+	switch l.Kind {
+	case Numeric, Aged:
+		if len(l.Edges) > MaxEdges {
+			return fmt.Errorf("%d edges, at most %d are possible", len(l.Edges), MaxEdges)
+		}
+		for i, e := range l.Edges {
+			if math.IsNaN(e) || math.IsInf(e, 0) {
+				return fmt.Errorf("edge %d is %v, expected a finite number", i, e)
+			}
+			if i > 0 && e <= l.Edges[i-1] {
+				return fmt.Errorf("edge %d (%v) is not above edge %d (%v)", i, e, i-1, l.Edges[i-1])
+			}
+		}
+		if len(l.Top) > 0 || len(l.Rest) > 0 || l.Open {
+			return fmt.Errorf("a layout of kind %q has no categories", l.Kind)
+		}
+	case Categorical:
+		if len(l.Top) > MaxCategories || len(l.Rest) > MaxKnown {
+			return fmt.Errorf("%d named and %d other categories, at most %d and %d are possible", len(l.Top), len(l.Rest), MaxCategories, MaxKnown)
+		}
+		if len(l.Edges) > 0 || l.Float {
+			return fmt.Errorf("a layout of kind %q has no edges", l.Kind)
+		}
+		seen := make(map[string]bool, len(l.Top)+len(l.Rest))
+		for _, c := range slices.Concat(l.Top, l.Rest) {
+			if seen[c] {
+				return fmt.Errorf("category %q is there twice", c)
+			}
+			seen[c] = true
+		}
+	default:
+		return fmt.Errorf("unknown kind %q, expected %q, %q or %q", l.Kind, Numeric, Categorical, Aged)
+	}
+	return nil
+}
+
+// maxCategoryRunes bounds the label value of a category.
+const maxCategoryRunes = 64
+
+// CategoryBin returns the name of the bin of one category: the category itself
+// where that is possible, and a quoted form where it would read as one of the
+// reserved bins, is empty, is not printable text or starts with a quote. A long
+// category is cut and gets a hash of the whole, so that different categories
+// have different names.
+func CategoryBin(category string) string {
+	name := category
+	switch name {
+	case Null, Unseen, Other, NaN, Inf, Future, "":
+		name = strconv.Quote(name)
+	default:
+		if name[0] == '"' || !printable(name) {
+			name = strconv.Quote(name)
+		}
+	}
+	if utf8.RuneCountInString(name) <= maxCategoryRunes {
+		return name
+	}
+	h := fnv.New64a()
+	h.Write([]byte(category))
+	return fmt.Sprintf("%s…%016x", string([]rune(name)[:maxCategoryRunes-17]), h.Sum64())
+}
+
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) })
+}
+
+// FormatNumber writes an edge the way it appears in bin names and in SQL: the
+// shortest decimal that reads back as the same float64.
+func FormatNumber(v float64) string {
+	return strconv.FormatFloat(v, 'g', -1, 64)
+}
+
+func formatAge(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	switch day := 24 * time.Hour; {
+	case d%day == 0:
+		return fmt.Sprintf("%dd", d/day)
+	case d%time.Hour == 0:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	case d%time.Minute == 0:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	}
+	return FormatNumber(seconds) + "s"
+}
