@@ -83,14 +83,42 @@ type Layout struct {
 }
 
 // NewNumeric makes the layout of a numeric field from the quantiles of its
-// baseline. Quantiles that are equal (heavy ties) or not finite are dropped.
+// baseline, the minimum first (the quantile 0, which makes no edge of its own).
+// Values that are not finite are dropped. A value that is two or more of the
+// quantiles is a heavy tie, such as the zeros of an amount or a constant: it
+// gets an interval to itself, since values that move from the tie to just below
+// it would otherwise stay in one bin and drift unseen.
 func NewNumeric(quantiles []float64, float bool) Layout {
-	edges := slices.DeleteFunc(slices.Clone(quantiles), func(v float64) bool {
+	finite := slices.DeleteFunc(slices.Clone(quantiles), func(v float64) bool {
 		return math.IsNaN(v) || math.IsInf(v, 0)
 	})
-	slices.Sort(edges)
-	return Layout{Kind: Numeric, Edges: slices.Compact(edges), Float: float}
+	slices.Sort(finite)
+	l := Layout{Kind: Numeric, Float: float}
+	for i := 0; i < len(finite); {
+		v, ties := finite[i], 0
+		for ; i < len(finite) && finite[i] == v; i++ {
+			ties++
+		}
+		last := math.Inf(-1)
+		if len(l.Edges) > 0 {
+			last = l.Edges[len(l.Edges)-1]
+		}
+		if under := below(v); ties > 1 && under > last {
+			l.Edges = append(l.Edges, under)
+		}
+		if isMinimum := ties == i; ties > 1 || !isMinimum {
+			l.Edges = append(l.Edges, v)
+		}
+	}
+	return l
 }
+
+// below is the largest number under v: the upper-inclusive edge that keeps v
+// itself out of an interval.
+func below(v float64) float64 { return math.Nextafter(v, math.Inf(-1)) }
+
+// above undoes below. Adding 0 turns the negative zero into zero.
+func above(v float64) float64 { return math.Nextafter(v, math.Inf(1)) + 0 }
 
 // NewCategorical makes the layout of a categorical field from the categories
 // of its baseline, most frequent first, of which the first top get a bin each.
@@ -118,13 +146,17 @@ func (l Layout) Bins() []string {
 		if l.Float {
 			bins = append(bins, NaN, Inf)
 		}
-		lower := "-Inf"
+		lower := "(-Inf"
 		for _, e := range l.Edges {
-			upper := FormatNumber(e)
-			bins = append(bins, "("+lower+","+upper+"]")
-			lower = upper
+			var upper string
+			bound := lower
+			if upper, lower = FormatNumber(e)+"]", "("+FormatNumber(e); exclusive(e) {
+				v := FormatNumber(above(e))
+				upper, lower = v+")", "["+v
+			}
+			bins = append(bins, bound+","+upper)
 		}
-		bins = append(bins, "("+lower+",+Inf)")
+		bins = append(bins, lower+",+Inf)")
 	case Aged:
 		bins = append(bins, Future)
 		lower := "0s"
@@ -215,6 +247,13 @@ func CategoryBin(category string) string {
 
 func printable(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) })
+}
+
+// exclusive tells an edge made by below: the number above it is shorter to
+// write. The name of its interval then says "below 5" and not "up to
+// 4.999999999999999".
+func exclusive(e float64) bool {
+	return len(FormatNumber(above(e))) < len(FormatNumber(e))-2
 }
 
 // FormatNumber writes an edge the way it appears in bin names and in SQL: the
