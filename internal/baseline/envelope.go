@@ -1,0 +1,199 @@
+package baseline
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+const (
+	format        = "sightglass-baseline"
+	formatVersion = 1
+	// magic is how every object begins, since the encoder writes the format
+	// first. It tells a damaged object from a foreign one.
+	magic = `{"format":"` + format + `",`
+	// maxObjectBytes bounds the memory that a hostile or foreign file can take.
+	maxObjectBytes = 64 << 20
+)
+
+// ErrNotFound says that nothing has been stored yet.
+var ErrNotFound = errors.New("not in the store")
+
+// Reasons to refuse an object, to be found in an *ObjectError by errors.Is.
+var (
+	ErrCorrupt = errors.New("damaged")
+	ErrForeign = errors.New("foreign")
+	ErrNewer   = errors.New("newer")
+)
+
+// ObjectError says why an object of the store is refused. The object itself is
+// never changed.
+type ObjectError struct {
+	// Object is the path of the object in the store.
+	Object string
+	// Reason is what was expected and what was found.
+	Reason string
+	// Err is ErrCorrupt, ErrForeign or ErrNewer.
+	Err error
+}
+
+func (e *ObjectError) Error() string {
+	switch e.Err {
+	case ErrNewer:
+		return fmt.Sprintf("%s was written by a newer version: %s; upgrade this program", e.Object, e.Reason)
+	case ErrForeign:
+		return fmt.Sprintf("%s does not belong here: %s; it was left as it is: move it away, or start anew with 'sightglass baseline reset'", e.Object, e.Reason)
+	}
+	return fmt.Sprintf("%s is damaged: %s; it was left as it is: restore it from a backup, or start anew with 'sightglass baseline reset'", e.Object, e.Reason)
+}
+
+func (e *ObjectError) Unwrap() error { return e.Err }
+
+// header is what an envelope says about its payload.
+type header struct {
+	Kind    string
+	Subject string
+	Stem    string
+	Created time.Time
+	// Sum is the checksum of the whole object, its own digits left out.
+	Sum string
+}
+
+// envelope is the JSON of an object. The order of its fields is part of the
+// format.
+type envelope struct {
+	Format  string          `json:"format"`
+	Version int             `json:"version"`
+	Kind    string          `json:"kind"`
+	Subject string          `json:"subject"`
+	Object  string          `json:"object"`
+	Created time.Time       `json:"created"`
+	SHA256  string          `json:"sha256"`
+	Payload json.RawMessage `json:"payload"`
+}
+
+// encode writes an object: the same header and payload give the same bytes.
+func encode(h header, payload any) ([]byte, error) {
+	raw, err := marshal(payload)
+	if err != nil {
+		return nil, err
+	}
+	e := envelope{
+		Format: format, Version: formatVersion,
+		Kind: h.Kind, Subject: h.Subject, Object: h.Stem, Created: h.Created.UTC(),
+		Payload: raw,
+	}
+	data, err := e.seal()
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxObjectBytes {
+		return nil, fmt.Errorf("%d bytes are too many, at most %d can be read back", len(data), maxObjectBytes)
+	}
+	return data, nil
+}
+
+// seal sets the checksum and returns the bytes of the envelope.
+func (e *envelope) seal() ([]byte, error) {
+	e.SHA256 = ""
+	data, err := marshal(e)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(data)
+	e.SHA256 = hex.EncodeToString(sum[:])
+	return marshal(e)
+}
+
+// marshal differs from json.Marshal in that bins like "(5,12.5]" or "<5" stay
+// readable, and in that there is a newline at the end.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return b.Bytes(), err
+}
+
+// decode reads the object at path, which must be what want says, and fills
+// payload. Created and Sum of the result are the object's.
+func decode(path string, data []byte, want header, payload any) (header, error) {
+	refuse := func(err error, reason string, args ...any) (header, error) {
+		return header{}, &ObjectError{Object: path, Reason: fmt.Sprintf(reason, args...), Err: err}
+	}
+	switch {
+	case len(data) == 0:
+		return refuse(ErrCorrupt, "it is empty")
+	case len(data) > maxObjectBytes:
+		return refuse(ErrCorrupt, "it is longer than %d bytes", maxObjectBytes)
+	case !bytes.HasPrefix(data, []byte(magic)):
+		return refuse(ErrForeign, "it begins with %q, expected %q", data[:min(len(data), len(magic))], magic)
+	}
+
+	// A newer version may have other fields, so its number comes first.
+	var version struct{ Version int }
+	if err := json.Unmarshal(data, &version); err != nil {
+		return refuse(ErrCorrupt, "it is not the JSON that was written (%d bytes: %v)", len(data), err)
+	}
+	if version.Version > formatVersion {
+		return refuse(ErrNewer, "its format has version %d, this program reads %d", version.Version, formatVersion)
+	}
+
+	var e envelope
+	if err := strictUnmarshal(data, &e); err != nil {
+		return refuse(ErrCorrupt, "%v", err)
+	}
+	sum := e.SHA256
+	// Whatever changed, a digit of the payload or a blank, the bytes are no
+	// longer those that the encoder writes.
+	if sealed, err := e.seal(); err != nil || !bytes.Equal(sealed, data) {
+		return refuse(ErrCorrupt, "its content has the checksum %s, expected %.64q", e.SHA256, sum)
+	}
+	for _, f := range []struct{ name, found, want string }{
+		{"subject", e.Subject, want.Subject},
+		{"object", e.Object, want.Stem},
+		{"kind", e.Kind, want.Kind},
+	} {
+		if f.found != f.want {
+			return refuse(ErrForeign, "its %s is %q, expected %q", f.name, f.found, f.want)
+		}
+	}
+	if err := strictUnmarshal(e.Payload, payload); err != nil {
+		return refuse(ErrCorrupt, "its payload cannot be read: %v", err)
+	}
+	if v, ok := payload.(interface{ validate() error }); ok {
+		if err := v.validate(); err != nil {
+			return refuse(ErrCorrupt, "its payload is not valid: %v", err)
+		}
+	}
+	want.Created, want.Sum = e.Created, e.SHA256
+	return want, nil
+}
+
+// strictUnmarshal refuses unknown fields: a writer that added one without a new
+// format version would otherwise be half understood.
+func strictUnmarshal(data []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the JSON")
+	}
+	return nil
+}
+
+// peekSubject returns the subject that an object claims, without checking it.
+func peekSubject(data []byte) string {
+	var e struct{ Subject string }
+	if json.Unmarshal(data, &e) != nil {
+		return ""
+	}
+	return e.Subject
+}

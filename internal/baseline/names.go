@@ -1,0 +1,156 @@
+package baseline
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Part is what a reset starts anew.
+type Part string
+
+const (
+	// PartDefinition is the bins, and with them everything counted by them.
+	PartDefinition Part = "definition"
+	// PartTraining is the counts of the training data.
+	PartTraining Part = "training"
+	// PartProduction is the days and the frozen sum.
+	PartProduction Part = "production"
+	// PartLastGood is the last good snapshot.
+	PartLastGood Part = "last_good"
+)
+
+// Kinds of objects, as their envelopes name them.
+const (
+	kindDefinition = "definition"
+	kindTraining   = "training"
+	kindDay        = "day"
+	kindFrozen     = "frozen"
+	kindReset      = "reset"
+	kindLastGood   = "last_good"
+)
+
+// An object is called <stem>.json in a folder and <stem>.<candidate>.json in an
+// object store. Whatever else lies around, temporary files before all, is not
+// an object.
+var (
+	objectName = regexp.MustCompile(`^((?:definition|training|day|frozen|reset|last_good)-[0-9]{5,9}[a-z0-9_-]*)(?:\.[0-9a-f]{16})?\.json$`)
+	resetStem  = regexp.MustCompile(`^reset-([0-9]{5,9})-(definition|training|production|last_good)$`)
+)
+
+func stemOf(name string) (stem string, ok bool) {
+	m := objectName.FindStringSubmatch(name)
+	if m == nil {
+		return "", false
+	}
+	return m[1], true
+}
+
+// generations are the numbers of the last resets, by part.
+type generations map[Part]int
+
+// add takes note of a reset.
+func (g generations) add(stem string) {
+	m := resetStem.FindStringSubmatch(stem)
+	if m == nil {
+		return
+	}
+	n, err := strconv.Atoi(m[1])
+	if err != nil {
+		return
+	}
+	parts := []Part{Part(m[2])}
+	if parts[0] == PartDefinition {
+		parts = append(parts, PartTraining, PartProduction)
+	}
+	for _, p := range parts {
+		g[p] = max(g[p], n)
+	}
+}
+
+// next returns the number of the next reset.
+func (g generations) next() int {
+	n := 0
+	for _, of := range g {
+		n = max(n, of)
+	}
+	return n + 1
+}
+
+func (g generations) definition() string { return fmt.Sprintf("definition-%05d", g[PartDefinition]) }
+func (g generations) lastGood() string   { return fmt.Sprintf("last_good-%05d", g[PartLastGood]) }
+
+// The stems of counts carry the first 48 bits of the definition's checksum.
+func (g generations) training(definition string) string {
+	return fmt.Sprintf("training-%05d-%.12s", g[PartTraining], definition)
+}
+
+func (g generations) frozen(definition string) string {
+	return fmt.Sprintf("frozen-%05d-%.12s", g[PartProduction], definition)
+}
+
+func (g generations) day(definition string, d Day) string {
+	return fmt.Sprintf("day-%05d-%.12s-%s", g[PartProduction], definition, d)
+}
+
+// maxSegment keeps a path segment within the 255 bytes that filesystems allow,
+// and a whole key within the 1024 bytes that object stores do.
+const maxSegment = 160
+
+// escape turns any text into a path segment, different texts into different
+// segments: lower-case letters, digits, "_" and "-" stand for themselves, and so
+// does a dot that is not the first character. Every other byte is written "=2f".
+// Upper case is escaped since some filesystems do not tell it from lower case.
+// Text that would be too long is cut and ends in "==" and a hash of the whole.
+func escape(text string) string {
+	var b strings.Builder
+	for i := range len(text) {
+		switch c := text[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '_', c == '-', c == '.' && i > 0:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "=%02x", c)
+		}
+	}
+	s := b.String()
+	if s == "" {
+		return "="
+	}
+	if len(s) <= maxSegment {
+		return s
+	}
+	sum := sha256.Sum256([]byte(text))
+	return s[:maxSegment-2-hex.EncodedLen(len(sum))] + "==" + hex.EncodeToString(sum[:])
+}
+
+var errNotEscaped = errors.New("not an escaped name")
+
+// unescape undoes escape. It cannot undo a cut, which it reports as an error,
+// like everything that escape would not have written.
+func unescape(segment string) (string, error) {
+	var b strings.Builder
+	for rest := segment; rest != "" && segment != "="; {
+		if rest[0] != '=' {
+			b.WriteByte(rest[0])
+			rest = rest[1:]
+			continue
+		}
+		if len(rest) < 3 {
+			return "", errNotEscaped
+		}
+		c, err := strconv.ParseUint(rest[1:3], 16, 8)
+		if err != nil {
+			return "", errNotEscaped
+		}
+		b.WriteByte(byte(c))
+		rest = rest[3:]
+	}
+	if escape(b.String()) != segment {
+		return "", errNotEscaped
+	}
+	return b.String(), nil
+}

@@ -1,0 +1,218 @@
+package baseline
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// View is the state of a subject at one moment. Whatever it returns belongs
+// together: a reset that comes later is in the next view. A View is for one
+// goroutine.
+type View struct {
+	subject *Subject
+	gens    generations
+	objects map[string]listed
+}
+
+// View looks at the store. That costs one listing, and what a view returns is
+// read from the store only when it is new.
+func (b *Subject) View(ctx context.Context) (*View, error) {
+	objects, err := b.settled(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &View{subject: b, gens: generationsOf(objects), objects: objects}, nil
+}
+
+func generationsOf(objects map[string]listed) generations {
+	g := make(generations)
+	for stem := range objects {
+		g.add(stem)
+	}
+	return g
+}
+
+func (v *View) has(stem string) bool {
+	_, ok := v.objects[stem]
+	return ok
+}
+
+// Definition returns what is counted and how, or ErrNotFound.
+func (v *View) Definition(ctx context.Context) (Definition, error) {
+	r, err := fetch(ctx, v, v.gens.definition(), kindDefinition, &v.subject.definition)
+	r.value.ID, r.value.Created = r.header.Sum, r.header.Created
+	return r.value, err
+}
+
+// Training returns the counts of the training data, or ErrNotFound. They are
+// shared with later callers: do not change the maps.
+func (v *View) Training(ctx context.Context) (Counts, error) {
+	def, err := v.Definition(ctx)
+	if err != nil {
+		return Counts{}, err
+	}
+	r, err := fetch(ctx, v, v.gens.training(def.ID), kindTraining, &v.subject.training)
+	return r.value, err
+}
+
+// Production returns the production baseline: the frozen one, or the days so
+// far. Once wantDays days are there, it freezes the first wantDays of them; with
+// wantDays 0 it only reads. It returns ErrNotFound if there is no definition.
+func (v *View) Production(ctx context.Context, wantDays int) (Production, error) {
+	def, err := v.Definition(ctx)
+	if err != nil {
+		return Production{}, err
+	}
+	if v.has(v.gens.frozen(def.ID)) {
+		return v.readFrozen(ctx, def.ID)
+	}
+	days := v.days(def.ID)
+	full := wantDays > 0 && len(days) >= wantDays
+	if full {
+		days = days[:wantDays]
+	}
+	p := Production{Days: days}
+	if p.Counts, err = v.sum(ctx, def.ID, days); err != nil {
+		return Production{}, err
+	}
+	if full {
+		return v.freeze(ctx, p)
+	}
+	return p, nil
+}
+
+func (v *View) freeze(ctx context.Context, p Production) (Production, error) {
+	definition := p.Counts.Definition
+	if _, err := create(ctx, v, v.gens.frozen(definition), kindFrozen, p); err != nil {
+		return Production{}, err
+	}
+	return v.readFrozen(ctx, definition)
+}
+
+func (v *View) readFrozen(ctx context.Context, definition string) (Production, error) {
+	r, err := fetch(ctx, v, v.gens.frozen(definition), kindFrozen, &v.subject.frozen)
+	r.value.FrozenAt = r.header.Created
+	return r.value, err
+}
+
+// days returns the days that were counted, in order.
+func (v *View) days(definition string) []Day {
+	prefix := v.gens.day(definition, "")
+	var days []Day
+	for stem := range v.objects {
+		rest, ok := strings.CutPrefix(stem, prefix)
+		if _, err := Day(rest).Start(); ok && err == nil {
+			days = append(days, Day(rest))
+		}
+	}
+	slices.Sort(days)
+	return days
+}
+
+// sum adds up days. It begins with the last sum, so that a cycle reads only what
+// is new.
+func (v *View) sum(ctx context.Context, definition string, days []Day) (Counts, error) {
+	b := v.subject
+	stems := make(map[string]string, len(days))
+	objects := make([]string, len(days))
+	for i, d := range days {
+		stem := v.gens.day(definition, d)
+		objects[i] = v.objects[stem].winner
+		stems[objects[i]] = stem
+	}
+	b.mu.Lock()
+	last := b.learned
+	b.mu.Unlock()
+	if slices.ContainsFunc(last.objects, func(o string) bool { return stems[o] == "" }) {
+		last = learned{}
+	}
+	counts := last.counts
+	counts.Definition = definition
+	for _, object := range objects {
+		if slices.Contains(last.objects, object) {
+			continue
+		}
+		// Days are not cached one by one, their sum is.
+		day, err := fetch(ctx, v, stems[object], kindDay, new(record[Counts]))
+		if err != nil {
+			return Counts{}, err
+		}
+		counts = counts.plus(day.value)
+	}
+	if err := counts.validate(); err != nil {
+		return Counts{}, fmt.Errorf("sum of %d days of %s: %w", len(days), b.id, err)
+	}
+	b.mu.Lock()
+	b.learned = learned{objects, counts}
+	b.mu.Unlock()
+	return counts, nil
+}
+
+// LastGood reads into snapshot what SetLastGood stored, or returns ErrNotFound.
+func (v *View) LastGood(ctx context.Context, snapshot any) error {
+	stem := v.gens.lastGood()
+	if !v.has(stem) {
+		return fmt.Errorf("last good snapshot of %s is %w", v.subject.id, ErrNotFound)
+	}
+	_, err := v.subject.read(ctx, v.objects[stem].winner, kindLastGood, stem, snapshot)
+	return err
+}
+
+// SetLastGood stores what the caller wants to know about the last good snapshot,
+// as JSON, in place of what was there. A damaged or foreign object is not
+// replaced; PartLastGood must be reset first.
+func (v *View) SetLastGood(ctx context.Context, snapshot any) error {
+	b, stem := v.subject, v.gens.lastGood()
+	wanted, err := marshal(snapshot)
+	if err != nil {
+		return fmt.Errorf("last good snapshot of %s: %w", b.id, err)
+	}
+	if v.has(stem) {
+		var stored json.RawMessage
+		if err := v.LastGood(ctx, &stored); err != nil {
+			return err
+		}
+		if bytes.Equal(bytes.TrimSpace(wanted), stored) {
+			return nil
+		}
+	}
+	data, err := encode(b.newHeader(kindLastGood, stem), json.RawMessage(wanted))
+	if err != nil {
+		return fmt.Errorf("last good snapshot of %s: %w", b.id, err)
+	}
+	object := b.dir + "/" + stem + ".json"
+	if err := b.replace(ctx, object, data); err != nil {
+		return fmt.Errorf("write last good snapshot of %s: %w", b.id, err)
+	}
+	v.objects[stem] = listed{winner: object}
+	return nil
+}
+
+// fetch returns the object of a view that is called stem, from the cache if it
+// is there.
+func fetch[T any](ctx context.Context, v *View, stem, kind string, cache *record[T]) (record[T], error) {
+	b := v.subject
+	if !v.has(stem) {
+		return record[T]{}, fmt.Errorf("%s of %s is %w", kind, b.id, ErrNotFound)
+	}
+	object := v.objects[stem].winner
+	b.mu.Lock()
+	r := *cache
+	b.mu.Unlock()
+	if r.object == object {
+		return r, nil
+	}
+	r = record[T]{object: object}
+	var err error
+	if r.header, err = b.read(ctx, object, kind, stem, &r.value); err != nil {
+		return record[T]{}, err
+	}
+	b.mu.Lock()
+	*cache = r
+	b.mu.Unlock()
+	return r, nil
+}
