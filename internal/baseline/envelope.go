@@ -151,8 +151,13 @@ func decode(path string, data []byte, want header, payload any) (header, error) 
 	sum := e.SHA256
 	// Whatever changed, a digit of the payload or a blank, the bytes are no
 	// longer those that the encoder writes.
-	if sealed, err := e.seal(); err != nil || !bytes.Equal(sealed, data) {
-		return refuse(ErrCorrupt, "its content has the checksum %s, expected %.64q", e.SHA256, sum)
+	switch sealed, err := e.seal(); {
+	case err != nil:
+		return refuse(ErrCorrupt, "%v", err)
+	case e.SHA256 != sum:
+		return refuse(ErrCorrupt, "its content has the checksum %q, expected %.64q", e.SHA256, sum)
+	case !bytes.Equal(sealed, data):
+		return refuse(ErrCorrupt, "its content has the right checksum, but is not written as this program writes it")
 	}
 	for _, f := range []struct{ name, found, want string }{
 		{"subject", e.Subject, want.Subject},

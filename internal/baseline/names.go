@@ -38,7 +38,7 @@ const (
 // object store. Whatever else lies around, temporary files before all, is not
 // an object.
 var (
-	objectName = regexp.MustCompile(`^((?:definition|training|day|frozen|reset|last_good)-[0-9]{5,9}[a-z0-9_-]*)(?:\.[0-9a-f]{16})?\.json$`)
+	objectName = regexp.MustCompile(`^((?:definition|training|day|frozen|reset|last_good)-[0-9]{5,9}(?:-[a-z0-9_-]+)?)(?:\.[0-9a-f]{16})?\.json$`)
 	resetStem  = regexp.MustCompile(`^reset-([0-9]{5,9})-(definition|training|production|last_good)$`)
 )
 

@@ -1,0 +1,320 @@
+package baseline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/thanos-io/objstore"
+)
+
+// hostileBucket is an object store on a bad day: requests and replies take any
+// time, an upload that was given up may still be finished, and nobody's clock is
+// right.
+type hostileBucket struct {
+	*objstore.InMemBucket
+	mu     sync.Mutex
+	random *rand.Rand
+	// slow bounds each half of a request's way, late how long after its
+	// client gave up an upload may be finished.
+	slow, late time.Duration
+}
+
+func (b *hostileBucket) duration(limit time.Duration) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return time.Duration(b.random.Int64N(int64(limit)))
+}
+
+func (b *hostileBucket) travel(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(b.duration(b.slow)):
+		return nil
+	}
+}
+
+func (b *hostileBucket) Upload(ctx context.Context, name string, r io.Reader, _ ...objstore.ObjectUploadOption) error {
+	finish := func() error {
+		err := b.InMemBucket.Upload(context.Background(), name, r)
+		clock := time.Now().Add(b.duration(longAgo) - longAgo/2)
+		return errors.Join(err, b.ChangeLastModified(name, clock))
+	}
+	if err := b.travel(ctx); err != nil {
+		switch late := b.duration(b.late); {
+		case late%3 == 0: // It got lost.
+		default:
+			time.AfterFunc(late, func() { _ = finish() })
+		}
+		return err
+	}
+	if err := finish(); err != nil {
+		return err
+	}
+	return b.travel(ctx)
+}
+
+func (b *hostileBucket) IterWithAttributes(ctx context.Context, dir string, f func(objstore.IterObjectAttributes) error, opts ...objstore.IterOption) error {
+	if err := b.travel(ctx); err != nil {
+		return err
+	}
+	var found []objstore.IterObjectAttributes
+	err := b.InMemBucket.IterWithAttributes(ctx, dir, func(o objstore.IterObjectAttributes) error {
+		found = append(found, o)
+		return nil
+	}, opts...)
+	if err := errors.Join(err, b.travel(ctx)); err != nil {
+		return err
+	}
+	for _, o := range found {
+		if err := f(o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// race lets replicas that start at any time create a definition, some of which
+// die on the way, and others read it. It returns what each of them got.
+func race(t *testing.T, seed uint64, late time.Duration) (ids map[string]bool) {
+	ids = make(map[string]bool)
+	synctest.Test(t, func(t *testing.T) {
+		bucket := &hostileBucket{
+			InMemBucket: objstore.NewInMemBucket(),
+			random:      rand.New(rand.NewPCG(seed, 0)),
+			slow:        defaultSettle / 5,
+			late:        late,
+		}
+		var mu sync.Mutex
+		saw := func(d Definition) {
+			mu.Lock()
+			defer mu.Unlock()
+			ids[d.ID] = true
+		}
+		var replicas sync.WaitGroup
+		for r := range 12 {
+			replicas.Go(func() {
+				ctx := t.Context()
+				time.Sleep(bucket.duration(3 * defaultSettle))
+				mine := testDefinition()
+				mine.Schema[0].Type = fmt.Sprint("TYPE ", r)
+				b := New(bucket).Subject("dataset", "orders")
+				switch r % 4 {
+				case 0: // Reads.
+					for range 5 {
+						v, err := b.View(ctx)
+						if err != nil {
+							continue
+						}
+						if d, err := v.Definition(ctx); err == nil {
+							saw(d)
+						}
+					}
+				case 1: // Dies.
+					ctx, cancel := context.WithTimeout(ctx, bucket.duration(defaultSettle))
+					defer cancel()
+					if d, err := b.CreateDefinition(ctx, mine); err == nil {
+						saw(d)
+					}
+				default: // Writes, until it has been done.
+					for {
+						d, err := b.CreateDefinition(ctx, mine)
+						if err == nil {
+							saw(d)
+							return
+						}
+					}
+				}
+			})
+		}
+		replicas.Wait()
+		time.Sleep(time.Hour)
+		for {
+			v, err := New(bucket).Subject("dataset", "orders").View(t.Context())
+			if err != nil {
+				continue
+			}
+			d, err := v.Definition(t.Context())
+			require.NoError(t, err)
+			saw(d)
+			return
+		}
+	})
+	return ids
+}
+
+func TestReplicasAgreeWhateverTheObjectStoreDoes(t *testing.T) {
+	for seed := range uint64(300) {
+		require.Len(t, race(t, seed, defaultSettle/2), 1, "seed %d", seed)
+	}
+}
+
+// TestTheRaceCanBeLost shows that the test above would notice, and that the
+// assumption about late uploads is needed.
+func TestTheRaceCanBeLost(t *testing.T) {
+	for seed := range uint64(300) {
+		if len(race(t, seed, 10*defaultSettle)) > 1 {
+			return
+		}
+	}
+	t.Fatal("replicas agreed although uploads were finished long after they were given up")
+}
+
+// countingBucket counts requests.
+type countingBucket struct {
+	objstore.Bucket
+	lists, gets, uploads int
+}
+
+func (b *countingBucket) IterWithAttributes(ctx context.Context, dir string, f func(objstore.IterObjectAttributes) error, opts ...objstore.IterOption) error {
+	b.lists++
+	return b.Bucket.IterWithAttributes(ctx, dir, f, opts...)
+}
+
+func (b *countingBucket) Get(ctx context.Context, name string) (io.ReadCloser, error) {
+	b.gets++
+	return b.Bucket.Get(ctx, name)
+}
+
+func (b *countingBucket) Upload(ctx context.Context, name string, r io.Reader, opts ...objstore.ObjectUploadOption) error {
+	b.uploads++
+	return b.Bucket.Upload(ctx, name, r, opts...)
+}
+
+func TestACycleCostsOneListing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		inMem := objstore.NewInMemBucket()
+		writer := New(inMem).Subject("dataset", "orders")
+		def, err := writer.CreateDefinition(ctx, testDefinition())
+		require.NoError(t, err)
+		_, err = writer.CreateTraining(ctx, countsOf(def.ID, day(1)))
+		require.NoError(t, err)
+		for n := range 10 {
+			_, err := writer.AddDay(ctx, day(n+1), countsOf(def.ID, day(n+1)))
+			require.NoError(t, err)
+		}
+
+		bucket := &countingBucket{Bucket: inMem}
+		b := New(bucket).Subject("dataset", "orders")
+		cycle := func() countingBucket {
+			*bucket = countingBucket{Bucket: inMem}
+			v := view(t, b)
+			_, err := v.Definition(ctx)
+			require.NoError(t, err)
+			_, err = v.Training(ctx)
+			require.NoError(t, err)
+			p, err := v.Production(ctx, 11)
+			require.NoError(t, err)
+			require.Equal(t, countsOf(def.ID, p.Days...), p.Counts)
+			return countingBucket{nil, bucket.lists, bucket.gets, bucket.uploads}
+		}
+
+		time.Sleep(longAgo)
+		start := time.Now()
+		require.Equal(t, countingBucket{lists: 1, gets: 12}, cycle())
+		require.Equal(t, countingBucket{lists: 1}, cycle())
+		require.Zero(t, time.Since(start), "what is old needs no settling")
+
+		_, err = writer.AddDay(ctx, day(11), countsOf(def.ID, day(11)))
+		require.NoError(t, err)
+		start = time.Now()
+		require.Equal(t, countingBucket{lists: 2 + 3, gets: 2, uploads: 1}, cycle(), "settle, read the day, freeze")
+		require.Equal(t, 2*defaultSettle, time.Since(start))
+		require.Equal(t, countingBucket{lists: 1}, cycle())
+	})
+}
+
+// stuckBucket never answers.
+type stuckBucket struct{ objstore.Bucket }
+
+func (stuckBucket) IterWithAttributes(ctx context.Context, _ string, _ func(objstore.IterObjectAttributes) error, _ ...objstore.IterOption) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestASlowStoreIsNotWaitedForForever(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := New(stuckBucket{objstore.NewInMemBucket()}).Subject("dataset", "orders")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := stuck.View(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.EqualError(t, err, "list dataset/orders of inmem: context deadline exceeded")
+		require.ErrorIs(t, stuck.Reset(ctx, PartProduction), context.DeadlineExceeded)
+
+		// Nor are other writers.
+		bucket := objstore.NewInMemBucket()
+		require.NoError(t, bucket.Upload(t.Context(), "dataset/orders/definition-00000.json", strings.NewReader("x")))
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = New(bucket).Subject("dataset", "orders").View(ctx)
+		require.EqualError(t, err, "wait for other writers of dataset/orders: context deadline exceeded")
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := openFolder(t, t.TempDir()).Subject("dataset", "orders").CreateDefinition(ctx, testDefinition())
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// failingBucket accepts no uploads.
+type failingBucket struct{ objstore.Bucket }
+
+func (failingBucket) Upload(context.Context, string, io.Reader, ...objstore.ObjectUploadOption) error {
+	return errors.New("access denied")
+}
+
+func TestAnUploadThatFailsIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(failingBucket{objstore.NewInMemBucket()}).Subject("dataset", "orders")
+		_, err := b.CreateDefinition(t.Context(), testDefinition())
+		require.EqualError(t, err, "write definition of dataset/orders: access denied")
+		require.EqualError(t, view(t, b).SetLastGood(t.Context(), 1), "write last good snapshot of dataset/orders: access denied")
+		require.EqualError(t, b.Reset(t.Context(), PartTraining), "reset training of dataset/orders: access denied")
+	})
+}
+
+// TestAFolderCanMoveToAnObjectStoreAndBack is why both have the same layout.
+func TestAFolderCanMoveToAnObjectStoreAndBack(t *testing.T) {
+	dir := t.TempDir()
+	b := openFolder(t, dir).Subject("dataset", "orders")
+	def, err := b.CreateDefinition(t.Context(), testDefinition())
+	require.NoError(t, err)
+	bucket := objstore.NewInMemBucket()
+	copyObjects(t, bucket, b.store.bucket)
+
+	moved := New(bucket, WithSettle(time.Millisecond)).Subject("dataset", "orders")
+	got, err := moved.CreateDefinition(t.Context(), Definition{Edges: EdgesProduction})
+	require.NoError(t, err)
+	require.Equal(t, def, got)
+	_, err = moved.AddDay(t.Context(), day(1), countsOf(def.ID, day(1)))
+	require.NoError(t, err)
+
+	back := openFolder(t, filepath.Join(dir, "back")).Subject("dataset", "orders")
+	copyObjects(t, back.store.bucket, bucket)
+	added, err := back.AddDay(t.Context(), day(1), countsOf(def.ID, day(1)))
+	require.NoError(t, err)
+	require.False(t, added)
+	require.Equal(t, days(1, 1), production(t, back, 0).Days)
+}
+
+func copyObjects(t *testing.T, to, from objstore.Bucket) {
+	require.NoError(t, from.Iter(t.Context(), "", func(name string) error {
+		r, err := from.Get(t.Context(), name)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		return to.Upload(t.Context(), name, r)
+	}, objstore.WithRecursiveIter()))
+}
