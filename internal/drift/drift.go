@@ -1,0 +1,84 @@
+// Package drift compares two distributions over the same bins.
+//
+// In flow counts of an observed window and of a baseline. Out flows the
+// population stability index with its sampling noise. It is the arithmetic of
+// rules/signals/data.yaml in Go, for the places that have no Prometheus: the
+// exporter's choice of the last good snapshot and the command line. A test
+// holds the two together. The package keeps no state.
+package drift
+
+import "math"
+
+// Floor is the smallest share a bin is taken to have, so that an empty bin does
+// not make the index infinite.
+const Floor = 1e-4
+
+// Index is the population stability index of a window against a baseline.
+type Index struct {
+	// PSI is the sum over bins of (p - q) ln(p / q), with the observed share
+	// p and the baseline's share q floored at Floor.
+	PSI float64
+	// Noise is the index that is expected when nothing has drifted:
+	// (B-1)(1/n + 1/m) with B bins, n observed and m baseline values.
+	Noise float64
+	// unit is 1/n + 1/m, the index's scale: PSI/unit follows a chi-squared
+	// distribution with B-1 degrees of freedom when nothing has drifted.
+	unit float64
+	bins int
+}
+
+// Compare computes the index over the bins of the two counts that are not empty
+// in both. It returns false if one of the two has no values.
+func Compare(observed, baseline map[string]int64) (Index, bool) {
+	n, m := total(observed), total(baseline)
+	if n == 0 || m == 0 {
+		return Index{}, false
+	}
+	x := Index{unit: 1/n + 1/m}
+	add := func(bin string) {
+		o, b := float64(observed[bin]), float64(baseline[bin])
+		if o+b == 0 {
+			return
+		}
+		x.bins++
+		p, q := math.Max(o/n, Floor), math.Max(b/m, Floor)
+		x.PSI += (p - q) * math.Log(p/q)
+	}
+	for bin := range observed {
+		add(bin)
+	}
+	for bin := range baseline {
+		if _, both := observed[bin]; !both {
+			add(bin)
+		}
+	}
+	x.Noise = float64(x.bins-1) * x.unit
+	return x, true
+}
+
+// Critical is the index that chance alone exceeds with the probability of a
+// standard normal variable exceeding z: the chi-squared quantile of B-1 degrees
+// of freedom by the Wilson–Hilferty approximation (Proceedings of the National
+// Academy of Sciences 17, 1931), times 1/n + 1/m.
+func (x Index) Critical(z float64) float64 {
+	k := float64(x.bins - 1)
+	if k < 1 {
+		return 0
+	}
+	root := 1 - 2/(9*k) + z*math.Sqrt(2/(9*k))
+	return k * root * root * root * x.unit
+}
+
+// Exceeds reports a drift: it is significant, and its effect beyond the noise
+// is above the threshold.
+func (x Index) Exceeds(threshold, z float64) bool {
+	return x.PSI > x.Critical(z) && x.PSI-x.Noise > threshold
+}
+
+func total(counts map[string]int64) float64 {
+	var sum int64
+	for _, n := range counts {
+		sum += n
+	}
+	return float64(sum)
+}

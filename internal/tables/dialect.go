@@ -1,0 +1,227 @@
+package tables
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/binning"
+)
+
+// Class is what Sightglass can do with a column, told from its database type.
+type Class int
+
+const (
+	// Opaque columns (lists, blobs, documents) have their nulls counted and nothing else.
+	Opaque Class = iota
+	// Text columns are counted by category.
+	Text
+	// Boolean columns are counted by category.
+	Boolean
+	// Integer columns are counted by category if they have few values, else by interval.
+	Integer
+	// Decimal columns are exact numbers with a fraction, counted by interval.
+	Decimal
+	// Float columns are counted by interval and can hold NaN and infinities.
+	Float
+	// Timestamp columns without a time zone are read as UTC and counted by age.
+	Timestamp
+	// TimestampTZ columns are counted by age.
+	TimestampTZ
+	// Date columns are read as midnight UTC and counted by age.
+	Date
+)
+
+// isTime reports whether a column of the class can order a table in time.
+func (c Class) isTime() bool { return c == Timestamp || c == TimestampTZ || c == Date }
+
+// dialect is what differs between the SQL of the databases. Everything it
+// returns is SQL text that is safe to put into a statement.
+type dialect interface {
+	// identifier quotes the name of a column, whatever it contains.
+	identifier(name string) string
+	// text is a string literal.
+	text(s string) string
+	// instant is a literal that compares with a column of the class.
+	instant(t time.Time, class Class) string
+	// double casts a numeric expression to a 64-bit floating-point number.
+	double(expr string) string
+	// varchar casts an expression to a string.
+	varchar(expr string) string
+	// isNaN is true where a floating-point expression is not a number.
+	isNaN(expr string) string
+	// infinity is the literal of positive or negative infinity.
+	infinity(sign int) string
+	// countIf counts the rows that fulfil a condition.
+	countIf(condition string) string
+	// array makes one value of several counts, so that a wide table does not
+	// meet a database's limit on the number of result columns.
+	array(counts []string) string
+	// distinct counts the different values of an expression, about or exactly.
+	distinct(expr string) string
+	// quantiles is an array of the quantiles of a finite numeric expression.
+	quantiles(expr string, probabilities []float64) string
+	// class tells what a column is from its database type.
+	class(databaseType string) Class
+}
+
+// tally is one SQL expression that counts a column and the way back from its
+// value, an array of integers, to a count for each bin.
+type tally struct {
+	expr   string
+	decode func([]int64) (map[string]int64, error)
+}
+
+// tallier is a dialect with a faster way to count than one condition a bin.
+type tallier interface {
+	tally(column string, class Class, layout binning.Layout) (tally, bool)
+}
+
+// newTally counts the column by the layout. The expression counts values up to
+// each edge, and the differences of those counts are the bins: one comparison
+// a bin, no arithmetic on values, and the same result on every database.
+func newTally(d dialect, column string, class Class, layout binning.Layout, asOf time.Time) tally {
+	if t, ok := d.(tallier); ok {
+		if fast, ok := t.tally(column, class, layout); ok {
+			return fast
+		}
+	}
+	counts := []string{"count(" + column + ")"}
+	switch layout.Kind {
+	case binning.Categorical:
+		counts = append(counts, categoryCounts(d, column, class, layout)...)
+	case binning.Aged:
+		counts = append(counts, d.countIf(column+" > "+d.instant(asOf, class)))
+		for _, e := range layout.Edges {
+			earliest := asOf.Add(-time.Duration(e * float64(time.Second)))
+			counts = append(counts, d.countIf(column+" >= "+d.instant(earliest, class)))
+		}
+	default:
+		value := d.double(column)
+		if class == Float {
+			counts = append(counts,
+				d.countIf(d.isNaN(value)),
+				d.countIf(value+" = "+d.infinity(+1)),
+				d.countIf(value+" = "+d.infinity(-1)))
+		}
+		for _, e := range layout.Edges {
+			// NaN is above every number for PostgreSQL and below none
+			// for others: not counted here in both.
+			counts = append(counts, d.countIf(value+" <= "+number(e)))
+		}
+	}
+	return tally{
+		expr: d.array(counts),
+		decode: func(v []int64) (map[string]int64, error) {
+			if len(v) != len(counts) {
+				return nil, fmt.Errorf("%d counts, expected %d", len(v), len(counts))
+			}
+			switch {
+			case layout.Kind == binning.Categorical:
+				return decodeCategories(layout, v), nil
+			case layout.Kind == binning.Aged:
+				return decodeIntervals(layout, v[0], map[string]int64{binning.Future: v[1]}, v[1], v[2:]), nil
+			case class == Float:
+				special := map[string]int64{binning.NaN: v[1], binning.Inf: v[2] + v[3]}
+				values := v[0] - v[1] - v[2]
+				return decodeIntervals(layout, values, special, v[3], v[4:]), nil
+			}
+			return decodeIntervals(layout, v[0], nil, 0, v[1:]), nil
+		},
+	}
+}
+
+func categoryCounts(d dialect, column string, class Class, layout binning.Layout) []string {
+	if class != Text {
+		column = d.varchar(column)
+	}
+	var counts, known []string
+	for _, c := range layout.Top {
+		counts = append(counts, d.countIf(column+" = "+d.text(c)))
+		known = append(known, d.text(c))
+	}
+	for _, c := range layout.Rest {
+		known = append(known, d.text(c))
+	}
+	if !layout.Open && len(layout.Rest) > 0 {
+		counts = append(counts, d.countIf(column+" NOT IN ("+strings.Join(known, ", ")+")"))
+	}
+	return counts
+}
+
+// decodeCategories reads the count of all values, of each named category and,
+// where some categories share a bin, of the values outside all of them.
+func decodeCategories(layout binning.Layout, v []int64) map[string]int64 {
+	counts := make(map[string]int64, len(layout.Top)+3)
+	rest := v[0]
+	for i, c := range layout.Top {
+		counts[binning.CategoryBin(c)] = v[1+i]
+		rest -= v[1+i]
+	}
+	switch {
+	case layout.Open:
+		counts[binning.Other] = rest
+	case len(layout.Rest) > 0:
+		unseen := v[1+len(layout.Top)]
+		counts[binning.Unseen], counts[binning.Other] = unseen, rest-unseen
+	default:
+		counts[binning.Unseen] = rest
+	}
+	return counts
+}
+
+// decodeIntervals turns the counts of values up to each edge into the counts of
+// intervals. values is the number of values the edges divide, of which under
+// have a bin of their own though they are below every edge.
+func decodeIntervals(layout binning.Layout, values int64, special map[string]int64, under int64, upTo []int64) map[string]int64 {
+	counts := make(map[string]int64, len(layout.Edges)+4)
+	for bin, n := range special {
+		counts[bin] = n
+	}
+	bins := layout.Bins()
+	intervals := bins[len(bins)-len(layout.Edges)-1:]
+	for i, n := range upTo {
+		counts[intervals[i]] = n - under
+		under = n
+	}
+	counts[intervals[len(intervals)-1]] = values - under
+	return counts
+}
+
+// number writes an edge as SQL. Databases read 1e+06 as a floating-point
+// number and 0.1 as a decimal; compared with a double both are the same value.
+func number(v float64) string { return strconv.FormatFloat(v, 'e', -1, 64) }
+
+// ansi is the SQL that PostgreSQL, DuckDB and Trino have in common.
+type ansi struct{}
+
+func (ansi) identifier(name string) string   { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+func (ansi) text(s string) string            { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+func (ansi) varchar(expr string) string      { return "CAST(" + expr + " AS VARCHAR)" }
+func (ansi) countIf(condition string) string { return "count(*) FILTER (WHERE " + condition + ")" }
+func (ansi) array(counts []string) string    { return "ARRAY[" + strings.Join(counts, ", ") + "]" }
+
+func (ansi) instant(t time.Time, class Class) string {
+	if class == TimestampTZ {
+		return "TIMESTAMP WITH TIME ZONE '" + t.UTC().Format(instantLayout) + "+00:00'"
+	}
+	return "TIMESTAMP '" + t.UTC().Format(instantLayout) + "'"
+}
+
+// instantLayout has microseconds, the finest grain that all databases share.
+const instantLayout = "2006-01-02 15:04:05.000000"
+
+func numbers(values []float64) string {
+	parts := make([]string, len(values))
+	for i, v := range values {
+		parts[i] = number(v)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// baseType is the name of a database type without its parameters, in upper case.
+func baseType(databaseType string) string {
+	name, _, _ := strings.Cut(strings.ToUpper(databaseType), "(")
+	return strings.TrimSpace(name)
+}

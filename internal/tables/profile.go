@@ -1,0 +1,239 @@
+package tables
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/big"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/binning"
+)
+
+// Fields say what to count of each column: the layout of those that have bins,
+// and a nil layout for those of which only the nulls count.
+type Fields map[string]*binning.Layout
+
+// Profile is what one scan of a window finds.
+type Profile struct {
+	Rows int64
+	// Latest is the latest record time in the window; zero without a time
+	// column or without rows.
+	Latest time.Time
+	// Nulls has the number of missing values of each counted column.
+	Nulls map[string]int64
+	// Values has the number of values in each bin of each column with a layout.
+	Values map[string]map[string]int64
+}
+
+// Count scans the window once and counts rows, latest time, nulls and bins.
+// schema is the relation's schema as just read; fields that it lacks are left
+// out of the result. asOf is the moment at which ages are taken.
+func (s *Source) Count(ctx context.Context, r Relation, schema []Column, w Window, fields Fields, asOf time.Time) (Profile, error) {
+	d := s.dialect
+	where, err := s.condition(r, schema, w)
+	if err != nil {
+		return Profile{}, err
+	}
+	exprs := []string{"count(*)"}
+	if r.Time != "" {
+		exprs = append(exprs, "max("+d.identifier(r.Time)+")")
+	}
+	// Columns without bins share one array.
+	var plain, binned []Column
+	var plainCounts []string
+	var tallies []tally
+	for _, c := range schema {
+		layout, ok := fields[c.Name]
+		switch {
+		case !ok:
+		case layout == nil || !fits(layout.Kind, c.Class):
+			plain = append(plain, c)
+			plainCounts = append(plainCounts, "count("+d.identifier(c.Name)+")")
+		default:
+			t := newTally(d, d.identifier(c.Name), c.Class, *layout, asOf)
+			binned = append(binned, c)
+			tallies = append(tallies, t)
+			exprs = append(exprs, t.expr)
+		}
+	}
+	if len(plain) > 0 {
+		exprs = append(exprs, d.array(plainCounts))
+	}
+
+	values, err := s.one(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+"\nFROM "+r.from+" AS t"+where, len(exprs))
+	if err != nil {
+		return Profile{}, fmt.Errorf("profile: %w", err)
+	}
+	p := Profile{Nulls: make(map[string]int64), Values: make(map[string]map[string]int64)}
+	if p.Rows, err = toInt(values[0]); err != nil {
+		return Profile{}, fmt.Errorf("profile: rows: %w", err)
+	}
+	values = values[1:]
+	if r.Time != "" {
+		if p.Latest, err = toTime(values[0]); err != nil {
+			return Profile{}, fmt.Errorf("profile: timestamp column %q: %w", r.Time, err)
+		}
+		values = values[1:]
+	}
+	for i, c := range binned {
+		counts, err := toInts(values[i])
+		if err == nil && len(counts) == 0 {
+			err = fmt.Errorf("no counts")
+		}
+		var bins map[string]int64
+		if err == nil {
+			bins, err = tallies[i].decode(counts)
+		}
+		if err != nil {
+			return Profile{}, fmt.Errorf("profile: column %q: %w", c.Name, err)
+		}
+		p.Nulls[c.Name] = p.Rows - counts[0]
+		bins[binning.Null] = p.Nulls[c.Name]
+		for _, bin := range fields[c.Name].Bins() {
+			// A column that was of floating point at the baseline and is
+			// not any more has no NaN, and that count is 0.
+			bins[bin] += 0
+		}
+		p.Values[c.Name] = bins
+	}
+	if len(plain) > 0 {
+		counts, err := toInts(values[len(values)-1])
+		if err != nil {
+			return Profile{}, fmt.Errorf("profile: columns without bins: %w", err)
+		}
+		if len(counts) != len(plain) {
+			return Profile{}, fmt.Errorf("profile: counts of %d columns, expected %d", len(counts), len(plain))
+		}
+		for i, c := range plain {
+			p.Nulls[c.Name] = p.Rows - counts[i]
+		}
+	}
+	return p, nil
+}
+
+// fits reports whether values of the class can be counted by a layout of the
+// kind. They cannot after a column has changed its type from text to number,
+// say; the schema change is then what is to be seen.
+func fits(kind binning.Kind, class Class) bool {
+	switch kind {
+	case binning.Numeric:
+		return class == Integer || class == Decimal || class == Float
+	case binning.Aged:
+		return class.isTime()
+	}
+	return class != Opaque
+}
+
+// one runs a query that returns one row.
+func (s *Source) one(ctx context.Context, query string, columns int) ([]any, error) {
+	rows, err := s.db.QueryContext(ctx, query)
+	if err != nil {
+		return nil, s.redact(err)
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		if err := rows.Err(); err != nil {
+			return nil, s.redact(err)
+		}
+		return nil, fmt.Errorf("no result")
+	}
+	values, err := scan(rows, columns)
+	if err != nil {
+		return nil, s.redact(err)
+	}
+	// Drivers that stream report a failure of the server at the end.
+	for rows.Next() {
+	}
+	return values, s.redact(rows.Err())
+}
+
+func toTime(v any) (time.Time, error) {
+	switch v := v.(type) {
+	case nil:
+		return time.Time{}, nil
+	case time.Time:
+		// ClickHouse's maximum of nothing is the epoch.
+		if v.Unix() == 0 {
+			return time.Time{}, nil
+		}
+		return v.UTC(), nil
+	}
+	return time.Time{}, fmt.Errorf("%T, expected a time", v)
+}
+
+// toInts reads an array of counts in the shape the driver gives it.
+func toInts(v any) ([]int64, error) {
+	if text, ok := v.(string); ok {
+		// pgx gives arrays in PostgreSQL's text form: {1,2,3}.
+		text = strings.TrimSuffix(strings.TrimPrefix(text, "{"), "}")
+		if text == "" {
+			return nil, nil
+		}
+		parts := strings.Split(text, ",")
+		counts := make([]int64, len(parts))
+		for i, p := range parts {
+			n, err := strconv.ParseInt(p, 10, 64)
+			if err != nil {
+				return nil, fmt.Errorf("count %d: %w", i, err)
+			}
+			counts[i] = n
+		}
+		return counts, nil
+	}
+	list := reflect.ValueOf(v)
+	if list.Kind() != reflect.Slice {
+		return nil, fmt.Errorf("%T, expected an array of counts", v)
+	}
+	counts := make([]int64, list.Len())
+	for i := range counts {
+		n, err := toInt(list.Index(i).Interface())
+		if err != nil {
+			return nil, fmt.Errorf("count %d: %w", i, err)
+		}
+		counts[i] = n
+	}
+	return counts, nil
+}
+
+// toInt reads a whole number in the type the driver gives it. NULL is 0, the
+// sum of nothing.
+func toInt(v any) (int64, error) {
+	switch v := v.(type) {
+	case nil:
+		return 0, nil
+	case *big.Int:
+		if v.IsInt64() {
+			return v.Int64(), nil
+		}
+	case string:
+		return strconv.ParseInt(v, 10, 64)
+	case []byte:
+		return strconv.ParseInt(string(v), 10, 64)
+	case interface{ Float64() float64 }:
+		return wholeNumber(v.Float64())
+	case fmt.Stringer:
+		return strconv.ParseInt(v.String(), 10, 64)
+	default:
+		number := reflect.ValueOf(v)
+		switch {
+		case number.CanInt():
+			return number.Int(), nil
+		case number.CanUint() && number.Uint() <= math.MaxInt64:
+			return int64(number.Uint()), nil
+		case number.CanFloat():
+			return wholeNumber(number.Float())
+		}
+	}
+	return 0, fmt.Errorf("%v (%T), expected a whole number", v, v)
+}
+
+func wholeNumber(f float64) (int64, error) {
+	if f != math.Trunc(f) || math.Abs(f) > 1<<53 {
+		return 0, fmt.Errorf("%v, expected a whole number", f)
+	}
+	return int64(f), nil
+}

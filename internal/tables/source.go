@@ -1,0 +1,457 @@
+// Package tables counts what is in a table without fetching its rows.
+//
+// In flow a source (DuckDB for files, PostgreSQL, ClickHouse, Trino), a relation
+// in it and the layouts of its columns. Out flow the schema of the relation and
+// a Profile: rows, nulls, freshness and the count of every bin of every column,
+// all from one statement and one scan. The database does the work; what crosses
+// the wire does not grow with the table. A Source owns its connections and
+// nothing else; it keeps no state between calls.
+package tables
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"math/big"
+	"net/url"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"strings"
+	"time"
+
+	// The drivers register themselves with database/sql.
+	_ "github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/duckdb/duckdb-go/v2"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "github.com/trinodb/trino-go-client/trino"
+)
+
+// Type names a kind of database.
+type Type string
+
+// The databases that can be profiled.
+const (
+	DuckDB     Type = "duckdb"
+	PostgreSQL Type = "postgres"
+	ClickHouse Type = "clickhouse"
+	Trino      Type = "trino"
+)
+
+// Options say how to reach a source.
+type Options struct {
+	Type Type
+	// DSN returns the connection string. It is asked for each new pool and
+	// never appears in an error. For DuckDB it is the path of a database
+	// file, opened read-only, or empty for an in-memory database that reads
+	// files.
+	DSN string
+	// MaxConnections bounds the statements in flight; 4 if 0.
+	MaxConnections int
+	// MemoryLimit in bytes and Threads bound DuckDB; 1 GiB and all cores if
+	// 0. What does not fit is spilled to TempDirectory.
+	MemoryLimit   int64
+	Threads       int
+	TempDirectory string
+	// Init are statements that DuckDB runs on each new connection, such as
+	// LOAD of an extension or CREATE SECRET.
+	Init []string
+}
+
+// Source is a database, reached through database/sql.
+type Source struct {
+	db      *sql.DB
+	dialect dialect
+	typ     Type
+	secrets *strings.Replacer
+}
+
+// Open prepares a source. It does not connect yet, so a database that is down
+// at start is found again when it is back.
+func Open(o Options) (*Source, error) {
+	s := &Source{typ: o.Type, secrets: redactor(o.DSN)}
+	var err error
+	switch o.Type {
+	case DuckDB:
+		s.dialect = duckDB{}
+		s.db, err = openDuckDB(o)
+	case PostgreSQL:
+		s.dialect = postgreSQL{}
+		s.db, err = sql.Open("pgx", o.DSN)
+	case ClickHouse:
+		s.dialect = clickHouse{}
+		s.db, err = sql.Open("clickhouse", o.DSN)
+	case Trino:
+		s.dialect = trino{}
+		s.db, err = sql.Open("trino", o.DSN)
+	default:
+		return nil, fmt.Errorf("unknown source type %q, expected %q, %q, %q or %q", o.Type, DuckDB, PostgreSQL, ClickHouse, Trino)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s source: %w", o.Type, s.redact(err))
+	}
+	if o.MaxConnections == 0 {
+		o.MaxConnections = 4
+	}
+	s.db.SetMaxOpenConns(o.MaxConnections)
+	s.db.SetConnMaxIdleTime(5 * time.Minute)
+	return s, nil
+}
+
+func openDuckDB(o Options) (*sql.DB, error) {
+	if o.MemoryLimit == 0 {
+		o.MemoryLimit = 1 << 30
+	}
+	if o.Threads == 0 {
+		o.Threads = runtime.GOMAXPROCS(0)
+	}
+	settings := url.Values{
+		"memory_limit": {fmt.Sprintf("%dB", o.MemoryLimit)},
+		"threads":      {fmt.Sprint(o.Threads)},
+		// The order of rows means nothing to a count, and keeping it costs memory.
+		"preserve_insertion_order": {"false"},
+	}
+	if o.TempDirectory != "" {
+		settings.Set("temp_directory", o.TempDirectory)
+	}
+	if o.DSN != "" {
+		settings.Set("access_mode", "READ_ONLY")
+	}
+	init := append([]string{"SET TimeZone = 'UTC'"}, o.Init...)
+	connector, err := duckdb.NewConnector(o.DSN+"?"+settings.Encode(), func(conn driver.ExecerContext) error {
+		for _, statement := range init {
+			if _, err := conn.ExecContext(context.Background(), statement, nil); err != nil {
+				return fmt.Errorf("initial statement %q: %w", firstWords(statement), err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(connector), nil
+}
+
+// firstWords names a statement without the secrets that may follow.
+func firstWords(statement string) string {
+	words := strings.Fields(statement)
+	return strings.Join(words[:min(2, len(words))], " ")
+}
+
+// Close closes the connections.
+func (s *Source) Close() error { return s.db.Close() }
+
+// redactedError hides secrets in the text of an error and keeps its chain.
+type redactedError struct {
+	text string
+	err  error
+}
+
+func (e *redactedError) Error() string { return e.text }
+func (e *redactedError) Unwrap() error { return e.err }
+
+// redact removes the connection string and its password from an error of a
+// driver: some print the string they could not parse or connect with.
+func (s *Source) redact(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := s.secrets.Replace(err.Error())
+	if text == err.Error() {
+		return err
+	}
+	return &redactedError{text, err}
+}
+
+func redactor(dsn string) *strings.Replacer {
+	const hidden = "<hidden>"
+	var pairs []string
+	add := func(secret string) {
+		if len(secret) > 2 {
+			pairs = append(pairs, secret, hidden)
+		}
+	}
+	if strings.ContainsAny(dsn, "@=") {
+		add(dsn)
+	}
+	if u, err := url.Parse(dsn); err == nil && u.User != nil {
+		if password, ok := u.User.Password(); ok {
+			add(password)
+			add(url.QueryEscape(password))
+			add(url.PathEscape(password))
+		}
+		for key, values := range u.Query() {
+			if k := strings.ToLower(key); strings.Contains(k, "password") || strings.Contains(k, "token") {
+				for _, v := range values {
+					add(v)
+				}
+			}
+		}
+	} else if userinfo, _, ok := strings.Cut(dsn, "@"); ok && strings.Contains(userinfo, ":") {
+		// A URL with a password that no parser accepts.
+		add(userinfo[strings.LastIndex(userinfo, ":")+1:])
+	}
+	for _, part := range strings.Fields(dsn) {
+		if value, ok := strings.CutPrefix(part, "password="); ok {
+			add(strings.Trim(value, "'"))
+		}
+	}
+	return strings.NewReplacer(pairs...)
+}
+
+// Relation is what to profile: SQL that stands after FROM, and the column that
+// orders it in time.
+type Relation struct {
+	from string
+	// Time is the column of the record's time; empty if there is none. The
+	// window then has no effect, and there is no freshness.
+	Time string
+}
+
+// Table is the relation of a table or view, with its schema and catalog.
+func (s *Source) Table(name, timeColumn string) Relation {
+	parts := strings.Split(name, ".")
+	for i, p := range parts {
+		parts[i] = s.dialect.identifier(p)
+	}
+	return Relation{from: strings.Join(parts, "."), Time: timeColumn}
+}
+
+// Query is the relation of a SELECT statement.
+func (s *Source) Query(query, timeColumn string) Relation {
+	return Relation{from: "(\n" + strings.TrimRight(strings.TrimSpace(query), "; \n") + "\n)", Time: timeColumn}
+}
+
+// Files is the relation of all files that match a path or glob; Parquet, CSV
+// and JSON, told by the name, also compressed. Files with different columns are
+// read by the union of their columns, so that a new file with a renamed column
+// is a schema change and not an error.
+func (s *Source) Files(glob, timeColumn string) (Relation, error) {
+	if s.typ != DuckDB {
+		return Relation{}, fmt.Errorf("files are read by a source of type %q only, this one is %q", DuckDB, s.typ)
+	}
+	name := strings.ToLower(glob)
+	for _, compressed := range []string{".gz", ".zst"} {
+		name = strings.TrimSuffix(name, compressed)
+	}
+	reader := ""
+	switch filepath.Ext(name) {
+	case ".parquet", ".pq":
+		reader = "read_parquet"
+	case ".csv", ".tsv":
+		reader = "read_csv"
+	case ".json", ".ndjson", ".jsonl":
+		reader = "read_json"
+	default:
+		return Relation{}, fmt.Errorf("%q ends neither in .parquet, .csv, .tsv, .json, .ndjson nor .jsonl (.gz and .zst may follow)", glob)
+	}
+	return Relation{from: fmt.Sprintf("%s(%s, union_by_name = true)", reader, s.dialect.text(glob)), Time: timeColumn}, nil
+}
+
+// Window is a half-open interval of record times. The zero value takes all rows.
+type Window struct{ From, To time.Time }
+
+// Column is a column of a relation.
+type Column struct {
+	Name string
+	// Type is the database's name of the type, in its own spelling.
+	Type  string
+	Class Class
+}
+
+// ErrNoColumn says that a column named by the configuration is not there.
+var ErrNoColumn = errors.New("no such column")
+
+// Schema returns the columns of the relation in their order.
+func (s *Source) Schema(ctx context.Context, r Relation) ([]Column, error) {
+	columns, err := s.schema(ctx, r)
+	if err != nil {
+		return nil, fmt.Errorf("read schema: %w", s.redact(err))
+	}
+	return columns, nil
+}
+
+func (s *Source) schema(ctx context.Context, r Relation) ([]Column, error) {
+	query := "SELECT * FROM " + r.from + " AS t LIMIT 0"
+	describe := s.typ == ClickHouse
+	if describe {
+		// Over HTTP ClickHouse sends no columns for a result without rows.
+		query = "DESCRIBE TABLE (SELECT * FROM " + r.from + " AS t)"
+	}
+	rows, err := s.db.QueryContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	types, err := rows.ColumnTypes()
+	if err != nil {
+		return nil, err
+	}
+	var columns []Column
+	add := func(name, databaseType string) {
+		columns = append(columns, Column{Name: name, Type: databaseType, Class: s.dialect.class(databaseType)})
+	}
+	if !describe {
+		for _, t := range types {
+			add(t.Name(), t.DatabaseTypeName())
+		}
+		return columns, rows.Err()
+	}
+	for rows.Next() {
+		values, err := scan(rows, len(types))
+		if err != nil {
+			return nil, err
+		}
+		add(fmt.Sprint(values[0]), fmt.Sprint(values[1]))
+	}
+	return columns, rows.Err()
+}
+
+// condition is the WHERE clause of a window, or empty.
+func (s *Source) condition(r Relation, schema []Column, w Window) (string, error) {
+	if r.Time == "" || w == (Window{}) {
+		return "", nil
+	}
+	column, err := timeColumn(r, schema)
+	if err != nil {
+		return "", err
+	}
+	name := s.dialect.identifier(r.Time)
+	var conditions []string
+	if !w.From.IsZero() {
+		conditions = append(conditions, name+" >= "+s.dialect.instant(w.From, column.Class))
+	}
+	if !w.To.IsZero() {
+		conditions = append(conditions, name+" < "+s.dialect.instant(w.To, column.Class))
+	}
+	return " WHERE " + strings.Join(conditions, " AND "), nil
+}
+
+func timeColumn(r Relation, schema []Column) (Column, error) {
+	for _, c := range schema {
+		if c.Name != r.Time {
+			continue
+		}
+		if !c.Class.isTime() {
+			return Column{}, fmt.Errorf("timestamp column %q has type %s, expected a date or a timestamp", r.Time, c.Type)
+		}
+		return c, nil
+	}
+	return Column{}, fmt.Errorf("timestamp column %q: %w", r.Time, ErrNoColumn)
+}
+
+// Rows counts the rows of the window.
+func (s *Source) Rows(ctx context.Context, r Relation, w Window) (int64, error) {
+	p, err := s.windowed(ctx, r, w)
+	return p.Rows, err
+}
+
+// Latest returns the latest record time before the given instant, or the zero
+// time if there is no such record.
+func (s *Source) Latest(ctx context.Context, r Relation, before time.Time) (time.Time, error) {
+	p, err := s.windowed(ctx, r, Window{To: before})
+	return p.Latest, err
+}
+
+// windowed counts rows and nothing of any column.
+func (s *Source) windowed(ctx context.Context, r Relation, w Window) (Profile, error) {
+	var schema []Column
+	if r.Time != "" {
+		var err error
+		if schema, err = s.Schema(ctx, r); err != nil {
+			return Profile{}, err
+		}
+	}
+	return s.Count(ctx, r, schema, w, Fields{}, w.To)
+}
+
+// Numbers runs a query of the operator's that returns one row, and reads the
+// named columns of it as whole numbers. In the query, :window_start and
+// :window_end stand for the bounds of the window.
+func (s *Source) Numbers(ctx context.Context, query string, w Window, columns ...string) ([]int64, error) {
+	query = strings.NewReplacer(
+		":window_start", s.dialect.instant(w.From, TimestampTZ),
+		":window_end", s.dialect.instant(w.To, TimestampTZ)).Replace(query)
+	row, err := s.oneRow(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	numbers := make([]int64, len(columns))
+	for i, name := range columns {
+		value, ok := row[name]
+		if !ok {
+			return nil, fmt.Errorf("the query returns no column %q", name)
+		}
+		if numbers[i], err = toInt(value); err != nil {
+			return nil, fmt.Errorf("column %q: %w", name, err)
+		}
+	}
+	return numbers, nil
+}
+
+// Text runs a query of the operator's that returns one row with one value.
+func (s *Source) Text(ctx context.Context, query string) (string, error) {
+	row, err := s.oneRow(ctx, query)
+	if err != nil {
+		return "", err
+	}
+	if len(row) != 1 {
+		return "", fmt.Errorf("the query returns %d columns, expected 1", len(row))
+	}
+	for _, v := range row {
+		return fmt.Sprint(v), nil
+	}
+	return "", nil
+}
+
+func (s *Source) oneRow(ctx context.Context, query string) (map[string]any, error) {
+	rows, err := s.db.QueryContext(ctx, query)
+	if err != nil {
+		return nil, s.redact(err)
+	}
+	defer rows.Close()
+	names, err := rows.Columns()
+	if err != nil {
+		return nil, s.redact(err)
+	}
+	if !rows.Next() {
+		if err := rows.Err(); err != nil {
+			return nil, s.redact(err)
+		}
+		return nil, errors.New("the query returns no row, expected one")
+	}
+	values, err := scan(rows, len(names))
+	if err != nil {
+		return nil, s.redact(err)
+	}
+	if rows.Next() {
+		return nil, errors.New("the query returns more than one row")
+	}
+	row := make(map[string]any, len(names))
+	for i, n := range names {
+		row[n] = values[i]
+	}
+	return row, s.redact(rows.Err())
+}
+
+func scan(rows *sql.Rows, n int) ([]any, error) {
+	values, pointers := make([]any, n), make([]any, n)
+	for i := range values {
+		pointers[i] = &values[i]
+	}
+	if err := rows.Scan(pointers...); err != nil {
+		return nil, err
+	}
+	for i, v := range values {
+		// ClickHouse's driver gives a pointer for what can be NULL.
+		if p := reflect.ValueOf(v); p.Kind() == reflect.Pointer && p.Type() != reflect.TypeFor[*big.Int]() {
+			values[i] = nil
+			if !p.IsNil() {
+				values[i] = p.Elem().Interface()
+			}
+		}
+	}
+	return values, nil
+}
