@@ -1,30 +1,33 @@
 #!/usr/bin/env bash
-# Builds one pinned tool from source: tools/build.sh <module folder> <tool> <output> [progress label].
-# The package behind the name comes from the tool lines of the module's go.mod, so a tool and its version stand in one place.
+# Builds one pinned tool from source: tools/build.sh <folder of its go.mod> <output> <names of all tools to build>.
+# The package behind a name comes from the tool lines of go.mod, so a tool and its version stand in one place.
 set -euo pipefail
 
-module=$1 name=$2 output=$PWD/$3 label=${4:-}
+module=$1 output=$PWD/$2 name=${2##*/}
+shift 2
+position=1
+for tool; do [[ $tool == "$name" ]] && break || position=$((position + 1)); done
+
 cd "$module"
 package=$(go list tool | grep -E "/$name\$")
-version=$(go list -f '{{.Module.Version}}' "$package")
+echo "[$position/$#] building $name $(go list -f '{{.Module.Version}}' "$package") (a minute or two the first time, seconds later)"
 
-# remove_all_sd leaves the cloud SDKs of Prometheus's service discovery out (static, file and HTTP discovery remain): the build takes half as long.
-# builtinassets stays off because the Go modules of Prometheus do not carry a built web page.
-echo "${label:+$label }building $name $version (the first time takes minutes; later ones seconds)"
-started=$SECONDS
-
-# go build -v names a package when its compilation starts, which is the only progress the Go toolchain gives.
-# Anything that is not a package path is a message and passes through.
-live=0; [[ -t 1 ]] && live=1
+# remove_all_sd leaves out the cloud SDKs of Prometheus's service discovery, which are most of the build; static, file
+# and HTTP discovery remain. The tag builtinassets is not set because the Prometheus module has no built web page.
+#
+# go build -v names each package whose compilation starts: the only progress that the Go toolchain gives. Whatever is
+# not the path of a package is a message and passes through.
+live=0
+[[ -t 1 ]] && live=1
 go build -v -tags remove_all_sd,netgo -ldflags='-s -w' -o "$output" "$package" 2>&1 | awk -v live="$live" '
-	NF == 1 && /^[a-zA-Z0-9.-]+(\/|$)/ && !/:$/ {
-		n++
-		if (live) { printf "\r      %4d packages compiled", n; fflush() }
-		else if (n % 200 == 0) { printf "      %4d packages compiled\n", n; fflush() }
+	NF == 1 && /^[a-zA-Z0-9._-]+(\/|$)/ {
+		compiled++
+		if (live || compiled % 100 == 0) printf "%s      %4d packages compiled%s", live ? "\r" : "", compiled, live ? "" : "\n"
+		fflush()
 		next
 	}
 	{ print; fflush() }
-	END { if (live && n) print "" }'
+	END { if (live && compiled) print "" }'
 
-touch "$output" # An unchanged binary must still count as newer than go.mod.
-echo "      $name ready: $((SECONDS - started)) s, $(($(wc -c <"$output") / 1048576)) MiB"
+touch "$output" # A binary that came out the same must still be newer than its go.mod.
+echo "      $name is ready after $SECONDS s ($(($(wc -c <"$output") / 1048576)) MiB)"

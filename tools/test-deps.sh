@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Installs the servers that tests run against and that Go modules do not bring: PostgreSQL from the system's packages,
+# ClickHouse's engine from PyPI, Trino from Maven Central. What is there already is left alone.
+# On a developer's machine, what cannot be had is named and its tests skip; in CI that is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+trino_version=476
+python=bin/tools/python
+trino=bin/tools/trino
+
+# apt_install installs a system package where the machine lets us.
+apt_install() {
+	if [[ $EUID != 0 ]] || ! command -v apt-get >/dev/null; then
+		echo "install the system package $1 yourself (only root on Debian can be helped)" >&2
+		return 1
+	fi
+	echo "installing the system package $1 …"
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" >/dev/null
+}
+
+postgres() {
+	compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v postgres >/dev/null || apt_install postgresql
+}
+
+python_packages() {
+	cmp -s tools/python/requirements.txt $python/requirements.txt && return
+	python3 -c 'import ensurepip' 2>/dev/null || apt_install python3-venv || return
+	echo "installing Python packages with ClickHouse and Java inside (about 250 MiB) …"
+	rm -rf $python
+	python3 -m venv $python &&
+		$python/bin/pip install --quiet --disable-pip-version-check --no-deps -r tools/python/requirements.txt &&
+		cp tools/python/requirements.txt $python/
+}
+
+# trino_server keeps the tenth of the distribution that tests use.
+trino_server() {
+	[[ $(cat $trino/version 2>/dev/null) == "$trino_version" ]] && return
+	command -v mvn >/dev/null || apt_install maven || return
+	echo "fetching Trino $trino_version (800 MiB, once) …"
+	local name=trino-server-$trino_version
+	rm -rf $trino && mkdir -p $trino &&
+		mvn -q -B -Dstyle.color=never dependency:copy -Dartifact=io.trino:trino-server:$trino_version:tar.gz -DoutputDirectory="$PWD/$trino" &&
+		tar -xzf $trino/$name.tar.gz -C $trino --strip-components=1 $name/lib $name/plugin/memory $name/plugin/tpch &&
+		rm $trino/$name.tar.gz &&
+		echo $trino_version >$trino/version
+}
+
+# want runs one of the steps above. An interrupted step starts over the next time: its mark is written last.
+want() {
+	"$2" && return
+	echo "no $1: its tests $([[ ${CI:-} == true ]] && echo fail || echo are skipped)" >&2
+	[[ ${CI:-} != true ]]
+}
+
+want PostgreSQL postgres
+want ClickHouse python_packages
+want Trino trino_server
