@@ -6,7 +6,7 @@ SHELL         := bash
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # ---- tools: pinned programs, each built from source into bin/tools when the go.mod that pins it changes ----
 
@@ -15,7 +15,7 @@ TOOLS := promtool prometheus alertmanager amtool pint jsonnet jsonnetfmt jsonnet
 .PHONY: tools
 tools: $(TOOLS:%=bin/tools/%) ## build the pinned tools (the first time takes about ten minutes)
 
-$(TOOLS:%=bin/tools/%): tools/build.sh
+$(TOOLS:%=bin/tools/%): tools/build.sh tools/progress.sh
 	@tools/build.sh $(patsubst %/,%,$(dir $(filter %/go.mod,$^))) $@ $(TOOLS)
 
 $(addprefix bin/tools/,promtool prometheus jsonnet jsonnetfmt jsonnet-lint jb): tools/go.mod tools/go.sum
@@ -33,9 +33,9 @@ COMMANDS := $(notdir $(wildcard cmd/*))
 VERSION_PACKAGE := github.com/prometheus/common/version
 LDFLAGS = -s -w \
   -X $(VERSION_PACKAGE).Version=$(shell cat VERSION) \
-  -X $(VERSION_PACKAGE).Revision=$(shell git rev-parse HEAD) \
-  -X $(VERSION_PACKAGE).Branch=$(shell git rev-parse --abbrev-ref HEAD) \
-  -X $(VERSION_PACKAGE).BuildDate=$(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y%m%d-%H:%M:%S)
+  -X $(VERSION_PACKAGE).Revision=$(shell git rev-parse HEAD 2>/dev/null) \
+  -X $(VERSION_PACKAGE).Branch=$(shell git rev-parse --abbrev-ref HEAD 2>/dev/null) \
+  -X $(VERSION_PACKAGE).BuildDate=$(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y%m%d-%H:%M:%S 2>/dev/null)
 
 .PHONY: build
 build: $(COMMANDS:%=bin/%) ## build every command into bin/
@@ -43,4 +43,67 @@ build: $(COMMANDS:%=bin/%) ## build every command into bin/
 .PHONY: $(COMMANDS:%=bin/%)
 $(COMMANDS:%=bin/%): bin/%:
 	@echo "building $*"
-	@go build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/$*
+	@tools/progress.sh go build -v -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/$*
+
+.PHONY: demo
+demo: TOOLS := prometheus alertmanager
+demo: bin/tools/prometheus bin/tools/alertmanager build ## break sample data on purpose and watch the detection (ARGS=--once ends by itself)
+	bin/sightglass demo $(ARGS)
+
+.PHONY: generate
+generate: ## write the generated files: dashboards, metric reference
+	go generate ./...
+
+# ---- checks ----
+
+TEST := go test -race -timeout 20m
+
+.PHONY: test
+test: tools test-deps ## run every test
+	$(TEST) ./...
+	$(MAKE) test-fuzz FUZZTIME=5s
+
+.PHONY: test-unit
+test-unit: ## run the tests of the Go code alone
+	$(TEST) ./cmd/... ./exporters/... ./internal/...
+
+# One room of the repository, checked with the tools that its users have.
+ROOMS := rules alertmanager jsonnet dashboards e2e
+.PHONY: $(ROOMS:%=test-%)
+$(ROOMS:%=test-%): test-%: tools test-deps
+	$(TEST) ./$*/...
+
+test-rules: ## check the rules with promtool and pint
+test-alertmanager: ## check the Alertmanager configuration with amtool
+test-mixin: test-jsonnet ## check that the mixin renders to exactly the rules and dashboards
+test-dashboards: ## run every query of every dashboard
+test-e2e: ## break real data under the real Prometheus, Alertmanager and databases
+
+FUZZTIME := 30s
+
+.PHONY: test-fuzz
+test-fuzz: ## look for inputs that break a parser, FUZZTIME (30s) for each fuzz test
+	@grep -rEo --include='*_test.go' '^func Fuzz\w+' . | sed 's/:func / /' | while read -r file name; do \
+		echo "fuzzing $$name in $${file%/*} for $(FUZZTIME)"; \
+		go test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) "$${file%/*}"; \
+	done
+
+JSONNET := $(shell git ls-files '*.jsonnet' '*.libsonnet')
+
+.PHONY: lint
+lint: bin/tools/golangci-lint bin/tools/jsonnetfmt bin/tools/jsonnet-lint ## check style, policy, and that generated files and go.mod are current
+	bin/tools/golangci-lint run
+	bin/tools/jsonnetfmt --test $(JSONNET)
+	bin/tools/jsonnet-lint $(JSONNET)
+	for module in . tools tools/*/; do [[ ! -e $$module/go.mod ]] || (cd $$module && go mod tidy -diff); done
+	@state() { git status --porcelain; git diff; }; before=$$(state); $(MAKE) generate; \
+	[[ $$before == "$$(state)" ]] || { echo "generated files were out of date: commit what make generate wrote"; exit 1; }
+
+bench-dataquality: ## measure the table profile against a hand-written query of the same aggregates
+
+bench-%:
+	go test -run '^$$' -bench . -benchmem -timeout 60m ./exporters/$*/...
+
+.PHONY: clean
+clean: ## remove everything that was built, the tools included
+	rm -rf bin dist
