@@ -1,0 +1,82 @@
+package alertmanager
+
+import (
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/prometheus/alertmanager/timeinterval"
+	"github.com/stretchr/testify/require"
+	"gopkg.in/yaml.v3"
+
+	"github.com/sightglass-ml/sightglass/internal/testtools"
+)
+
+func TestTheConfigurationIsValid(t *testing.T) {
+	out, err := exec.Command(testtools.Path(t, "amtool"), "check-config", "alertmanager.yaml").CombinedOutput()
+	require.NoError(t, err, string(out))
+}
+
+func TestRoutes(t *testing.T) {
+	for name, tc := range map[string]struct {
+		labels   []string
+		receiver string
+	}{
+		"a critical data alert pages":                      {[]string{"alertname=MLDatasetStale", "severity=critical", "layer=data", "dataset=orders"}, "ml-oncall"},
+		"a critical model alert pages":                     {[]string{"alertname=MLModelGroundednessLow", "severity=critical", "layer=model", "model=a"}, "ml-oncall"},
+		"a critical infrastructure alert pages":            {[]string{"alertname=MLGPULost", "severity=critical", "layer=infrastructure"}, "ml-oncall"},
+		"an alert a machine acts on pages people as well":  {[]string{"alertname=MLModelDrift", "severity=critical", "layer=model", "response=retrain"}, "ml-oncall"},
+		"a warning does not page":                          {[]string{"alertname=MLDatasetNullRatioHigh", "severity=warning", "layer=data", "dataset=orders"}, "ml-alerts"},
+		"a warning that may wait goes to the same channel": {[]string{"alertname=MLDatasetDrift", "severity=warning", "layer=data", "notify=working-hours"}, "ml-alerts"},
+		"what is only good to know waits for the digest":   {[]string{"alertname=MLGPUIdle", "severity=info", "layer=infrastructure"}, "ml-digest"},
+		"a business warning goes to those who pay":         {[]string{"alertname=MLCostIdleGPUWaste", "severity=warning", "layer=business"}, "ml-cost"},
+		"a critical business alert goes to them too":       {[]string{"alertname=MLCostMonthEndOverBudget", "severity=critical", "layer=business"}, "ml-cost"},
+		"an alert about ourselves goes to the platform":    {[]string{"alertname=SightglassExporterDown", "severity=critical"}, "ml-platform"},
+		"whatever its severity and layer":                  {[]string{"alertname=SightglassLabelLimitReached", "severity=info", "layer=business"}, "ml-platform"},
+		"an unknown severity is not lost":                  {[]string{"alertname=Other", "severity=page", "layer=data"}, "ml-alerts"},
+		"an alert without any of our labels is not lost":   {[]string{"alertname=Other"}, "ml-alerts"},
+		"a critical alert without a layer pages":           {[]string{"alertname=Other", "severity=critical"}, "ml-oncall"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := append([]string{"config", "routes", "test", "--config.file=alertmanager.yaml", "--verify.receivers=" + tc.receiver}, tc.labels...)
+			out, err := exec.Command(testtools.Path(t, "amtool"), args...).CombinedOutput()
+			require.NoError(t, err, string(out))
+		})
+	}
+}
+
+func TestOffHoursAreNightsAndWeekendsInToronto(t *testing.T) {
+	content, err := Files.ReadFile("alertmanager.yaml")
+	require.NoError(t, err)
+	var cfg struct {
+		TimeIntervals []struct {
+			Name          string                      `yaml:"name"`
+			TimeIntervals []timeinterval.TimeInterval `yaml:"time_intervals"`
+		} `yaml:"time_intervals"`
+	}
+	require.NoError(t, yaml.Unmarshal(content, &cfg))
+	require.Len(t, cfg.TimeIntervals, 1)
+	require.Equal(t, "off-hours", cfg.TimeIntervals[0].Name)
+	toronto, err := time.LoadLocation("America/Toronto")
+	require.NoError(t, err)
+
+	for at, muted := range map[string]bool{
+		"Tue 2026-11-24 07:59": true,
+		"Tue 2026-11-24 08:00": false,
+		"Tue 2026-11-24 17:59": false,
+		"Tue 2026-11-24 18:00": true,
+		"Tue 2026-11-24 23:59": true,
+		"Sat 2026-11-28 12:00": true,
+		"Sun 2026-11-29 12:00": true,
+		"Mon 2026-11-30 00:00": true,
+		"Mon 2026-07-06 08:00": false, // Daylight saving time.
+	} {
+		moment, err := time.ParseInLocation("Mon 2006-01-02 15:04", at, toronto)
+		require.NoError(t, err)
+		contains := false
+		for _, interval := range cfg.TimeIntervals[0].TimeIntervals {
+			contains = contains || interval.ContainsTime(moment.UTC())
+		}
+		require.Equal(t, muted, contains, at)
+	}
+}
