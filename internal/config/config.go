@@ -1,0 +1,151 @@
+// Package config reads strict YAML.
+//
+// In flows a file that a person wrote; out flows either a fully checked Go value
+// or every problem of the file at once, each with file, line and dotted key. A
+// key that means nothing, a unit that is missing and a value of the wrong type
+// are problems: a silently ignored typo in a monitoring config is an alert that
+// never fires. The package owns no state.
+//
+// A type takes part by two optional methods on its pointer: Defaulter fills in
+// what the file leaves out, Validator checks what the file says.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strconv"
+	"unicode/utf8"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Limits of a document. They are far above any config written by hand and keep
+// a wrong path (a core dump, a table) from taking the process's memory.
+const (
+	maxSize  = 10 << 20 // bytes
+	maxNodes = 500_000  // after aliases are followed
+	maxDepth = 100
+)
+
+// Defaulter is implemented by types that have defaults. SetDefaults runs before
+// the document's keys are applied, and for a struct also where the document does
+// not mention it at all. A part's own defaults win over those of the whole.
+type Defaulter interface{ SetDefaults() }
+
+// Validator is implemented by types with rules beyond their Go type. Validate
+// runs after the value and all its parts were decoded without a problem, and
+// reports through at.
+type Validator interface{ Validate(at At) }
+
+// Load reads the file and decodes it into a new T. An empty path stands for a
+// file that leaves everything to its default. The error of a file that was read
+// but is not valid is an Errors.
+func Load[T any](path string) (T, error) {
+	var v T
+	if path == "" {
+		return v, decodeNode("(defaults)", "", &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: 1}, &v)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return v, fmt.Errorf("read config: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err != nil {
+		return v, fmt.Errorf("read config: %w", err)
+	}
+	return v, Decode(path, data, &v)
+}
+
+// Decode decodes one document into v, a non-nil pointer. The name stands for
+// the file in messages, and its directory is what relative paths in the document
+// start from. After an error v may be partly filled.
+func Decode(name string, data []byte, v any) error {
+	root, problem := parse(data)
+	if problem != nil {
+		problem.File = name
+		return Errors{problem}
+	}
+	return decodeNode(name, filepath.Dir(name), root, v)
+}
+
+func decodeNode(name, dir string, root *yaml.Node, v any) error {
+	p := reflect.ValueOf(v)
+	if p.Kind() != reflect.Pointer || p.IsNil() {
+		return fmt.Errorf("config: decode into %T; want a non-nil pointer", v)
+	}
+	d := &decoder{file: name, dir: dir, lines: map[string]int{}}
+	d.value(root, p.Elem(), "", 0)
+	if len(d.errs) == 0 {
+		return nil
+	}
+	return d.errs.sorted()
+}
+
+// syntaxLine finds the position that the YAML library writes into its messages.
+var syntaxLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(?s:(.*))$`)
+
+// parse returns the root of the only document in data.
+func parse(data []byte) (root *yaml.Node, problem *Error) {
+	if len(data) > maxSize {
+		return nil, &Error{Line: 1, Problem: fmt.Sprintf("is larger than %d MiB; is this the right file?", maxSize>>20)}
+	}
+	if line := badLine(data); line > 0 {
+		return nil, &Error{Line: line, Problem: "holds bytes that are not text in UTF-8; is this the right file?"}
+	}
+	// The library is known to give up on some malformed input by panicking.
+	defer func() {
+		if r := recover(); r != nil {
+			root, problem = nil, &Error{Line: 1, Problem: fmt.Sprintf("is not valid YAML: %v", r)}
+		}
+	}()
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var doc yaml.Node
+	err := dec.Decode(&doc)
+	if errors.Is(err, io.EOF) || (err == nil && (len(doc.Content) == 0 || isNull(doc.Content[0]))) {
+		return nil, &Error{Line: 1, Problem: "is empty"}
+	}
+	if err != nil {
+		return nil, syntaxError(err)
+	}
+	var second yaml.Node
+	if err := dec.Decode(&second); err == nil {
+		return nil, &Error{Line: max(second.Line, 1), Problem: "starts a second document; a config is one document"}
+	} else if !errors.Is(err, io.EOF) {
+		return nil, syntaxError(err)
+	}
+	return doc.Content[0], nil
+}
+
+func syntaxError(err error) *Error {
+	e := &Error{Line: 1, Problem: "is not valid YAML: " + err.Error()}
+	if m := syntaxLine.FindStringSubmatch(err.Error()); m != nil {
+		if n, err := strconv.Atoi(m[1]); err == nil {
+			e.Line = n
+		}
+		e.Problem = "is not valid YAML: " + m[2]
+	}
+	return e
+}
+
+// badLine returns the first line with a byte that no text file has, or 0.
+func badLine(data []byte) int {
+	line := 1
+	for i := 0; i < len(data); {
+		r, size := utf8.DecodeRune(data[i:])
+		if r == utf8.RuneError && size == 1 || r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0x7f {
+			return line
+		}
+		if r == '\n' {
+			line++
+		}
+		i += size
+	}
+	return 0
+}

@@ -1,0 +1,242 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"gopkg.in/yaml.v3"
+)
+
+// Duration is a length of time in Prometheus's syntax: 30s, 5m, 1h30m, 30d.
+type Duration time.Duration
+
+// Want completes "want …" in messages.
+func (Duration) Want() string { return "a duration such as 30s, 5m, 1h30m or 30d" }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := model.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%s; want %s", quote(string(text)), d.Want())
+	}
+	*d = Duration(parsed)
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+func (d Duration) String() string { return model.Duration(d).String() }
+
+// Bytes is an amount of memory or storage. The unit is required, since 512 can
+// be read as bytes or as megabytes.
+type Bytes int64
+
+// byteUnits is ordered so that String picks the largest unit that is exact.
+var byteUnits = []struct {
+	name string
+	size int64
+}{
+	{"TiB", 1 << 40}, {"TB", 1e12}, {"GiB", 1 << 30}, {"GB", 1e9},
+	{"MiB", 1 << 20}, {"MB", 1e6}, {"KiB", 1 << 10}, {"kB", 1e3}, {"B", 1},
+}
+
+// Want completes "want …" in messages.
+func (Bytes) Want() string {
+	return "a whole number with one of the units B, KiB, MiB, GiB, TiB, kB, MB, GB or TB, such as 512MiB"
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (b *Bytes) UnmarshalText(text []byte) error {
+	s := string(text)
+	digits := strings.TrimRight(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+	n, err := strconv.ParseUint(digits, 10, 63)
+	for _, u := range byteUnits {
+		if err == nil && s[len(digits):] == u.name && n <= uint64(math.MaxInt64/u.size) {
+			*b = Bytes(int64(n) * u.size)
+			return nil
+		}
+	}
+	return fmt.Errorf("%s; want %s", quote(s), b.Want())
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (b Bytes) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
+
+func (b Bytes) String() string {
+	if b == 0 {
+		return "0B"
+	}
+	for _, u := range byteUnits[:len(byteUnits)-1] {
+		if int64(b)%u.size == 0 {
+			return fmt.Sprintf("%d%s", int64(b)/u.size, u.name)
+		}
+	}
+	return fmt.Sprintf("%dB", int64(b))
+}
+
+// Path is the name of a file or folder. The file has it relative to itself; in
+// memory it can be opened.
+type Path string
+
+// Validate implements Validator.
+func (p *Path) Validate(at At) {
+	if *p == "" {
+		at.Errorf("", "is empty; want a path")
+	}
+	*p = Path(at.Resolve(string(*p)))
+}
+
+const secretText = "<secret>"
+
+// Secret is text that must never be shown. Nothing that prints, logs or
+// marshals reveals it; only Reveal does.
+type Secret struct{ text string }
+
+// NewSecret wraps text.
+func NewSecret(text string) Secret { return Secret{text} }
+
+// Reveal returns the text, for the one place that sends it.
+func (s Secret) Reveal() string { return s.text }
+
+func (Secret) String() string { return secretText }
+
+// Format implements fmt.Formatter: every verb is covered, %#v and %x too.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, secretText) }
+
+// MarshalText implements encoding.TextMarshaler, and so covers JSON and YAML.
+func (Secret) MarshalText() ([]byte, error) { return []byte(secretText), nil }
+
+// LogValue implements slog.LogValuer.
+func (Secret) LogValue() slog.Value { return slog.StringValue(secretText) }
+
+// SecretSource says where a secret is: {file: path} or {env: NAME}. Configs are
+// committed and shown, so a secret itself never stands in one.
+type SecretSource struct {
+	File Path   `yaml:"file,omitempty"`
+	Env  string `yaml:"env,omitempty"`
+}
+
+// Want completes "want …" in messages.
+func (SecretSource) Want() string { return "{file: PATH} or {env: NAME}" }
+
+// UnmarshalYAML implements yaml.Unmarshaler. A secret written in place must not
+// be repeated in the message that refuses it.
+func (s *SecretSource) UnmarshalYAML(n *yaml.Node) error {
+	*s = SecretSource{}
+	if n.Kind == yaml.MappingNode && len(n.Content) == 2 && n.Content[1].Kind == yaml.ScalarNode && n.Content[1].Value != "" {
+		switch n.Content[0].Value {
+		case "file":
+			s.File = Path(n.Content[1].Value)
+			return nil
+		case "env":
+			s.Env = n.Content[1].Value
+			return nil
+		}
+	}
+	return fmt.Errorf("want %s; a secret is not written in the config itself", s.Want())
+}
+
+// Validate implements Validator.
+func (s *SecretSource) Validate(at At) { s.File = Path(at.Resolve(string(s.File))) }
+
+// maxSecret is far above any key or token.
+const maxSecret = 1 << 20
+
+// Read returns the secret as it is now, so that a rotated one is picked up by
+// reading at each use. One newline at the end of a file does not belong to it.
+func (s SecretSource) Read() (Secret, error) {
+	var text string
+	switch {
+	case s.File != "":
+		f, err := os.Open(string(s.File))
+		if err != nil {
+			return Secret{}, fmt.Errorf("read secret: %w", err)
+		}
+		defer f.Close()
+		data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+		if err != nil {
+			return Secret{}, fmt.Errorf("read secret: %w", err)
+		}
+		if len(data) > maxSecret {
+			return Secret{}, fmt.Errorf("read secret: %s is larger than 1 MiB", s.File)
+		}
+		text = string(bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r")))
+		if text == "" {
+			return Secret{}, fmt.Errorf("read secret: %s is empty", s.File)
+		}
+	case s.Env != "":
+		if text = os.Getenv(s.Env); text == "" {
+			return Secret{}, fmt.Errorf("read secret: the environment variable %s is not set", s.Env)
+		}
+	default:
+		return Secret{}, errors.New("read secret: no source configured")
+	}
+	return Secret{text}, nil
+}
+
+// Raw is a part of the document that another library decodes, such as the
+// configuration of an object store. It may hold that library's secrets, so it
+// prints as one.
+type Raw struct{ text []byte }
+
+// Want completes "want …" in messages.
+func (Raw) Want() string { return "a mapping" }
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (r *Raw) UnmarshalYAML(n *yaml.Node) error {
+	budget := maxNodes
+	plain, err := expand(n, &budget, 0)
+	if err != nil {
+		return err
+	}
+	if r.text, err = yaml.Marshal(plain); err != nil {
+		return fmt.Errorf("is not valid YAML: %w", err)
+	}
+	return nil
+}
+
+// expand copies n with its aliases followed, so that the copy stands alone.
+func expand(n *yaml.Node, budget *int, depth int) (*yaml.Node, error) {
+	if *budget--; *budget < 0 || depth > maxDepth {
+		return nil, errors.New("is too large or too deep once aliases are followed")
+	}
+	if n.Kind == yaml.AliasNode {
+		return expand(n.Alias, budget, depth+1)
+	}
+	out := *n
+	out.Anchor, out.Content = "", make([]*yaml.Node, len(n.Content))
+	for i, child := range n.Content {
+		var err error
+		if out.Content[i], err = expand(child, budget, depth+1); err != nil {
+			return nil, err
+		}
+	}
+	return &out, nil
+}
+
+// YAML returns the part as a document of its own.
+func (r Raw) YAML() []byte { return r.text }
+
+// IsZero says that the document did not have the part.
+func (r Raw) IsZero() bool { return len(r.text) == 0 }
+
+func (Raw) String() string { return secretText }
+
+// Format implements fmt.Formatter.
+func (Raw) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, secretText) }
+
+// MarshalText implements encoding.TextMarshaler.
+func (Raw) MarshalText() ([]byte, error) { return []byte(secretText), nil }
+
+// LogValue implements slog.LogValuer.
+func (Raw) LogValue() slog.Value { return slog.StringValue(secretText) }

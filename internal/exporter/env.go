@@ -1,0 +1,138 @@
+package exporter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/sightglass-ml/sightglass/internal/limit"
+	"github.com/sightglass-ml/sightglass/internal/telemetry"
+)
+
+// Env is what an Instance gets from the runtime. It owns the background work of
+// that one instance and, as a prometheus.Collector, the status of that work.
+type Env struct {
+	Logger  *slog.Logger
+	Meters  metric.MeterProvider
+	Tracers trace.TracerProvider
+
+	ctx     context.Context
+	cancel  context.CancelFunc
+	dropped *prometheus.CounterVec
+	work    sync.WaitGroup
+
+	mu    sync.Mutex
+	loops map[string]*loopStatus
+}
+
+var _ prometheus.Collector = (*Env)(nil)
+
+// loopStatus is how the last run of a loop went. Nothing is known before.
+type loopStatus struct {
+	ran         bool
+	success     bool
+	duration    time.Duration
+	lastSuccess time.Time
+}
+
+// NewEnv returns the environment of one instance; Close ends it. Dropped is the
+// counter that its limiters share.
+func NewEnv(ctx context.Context, logger *slog.Logger, tel *telemetry.Telemetry, dropped *prometheus.CounterVec) *Env {
+	ctx, cancel := context.WithCancel(ctx)
+	return &Env{
+		Logger: logger, Meters: tel.Meters, Tracers: tel.Tracers,
+		ctx: ctx, cancel: cancel, dropped: dropped,
+		loops: map[string]*loopStatus{},
+	}
+}
+
+// Context ends when the instance is stopped.
+func (e *Env) Context() context.Context { return e.ctx }
+
+// Limit returns a limiter that lets max distinct values of a label through and
+// counts the rest under name in sightglass_label_values_dropped_total.
+func (e *Env) Limit(name string, max int) *limit.Limiter {
+	return limit.New(name, max, e.dropped)
+}
+
+// Go runs f in the background. It must return when its context ends.
+func (e *Env) Go(f func(ctx context.Context)) {
+	e.work.Go(func() { f(e.ctx) })
+}
+
+// Close ends the context and waits for the background work until ctx ends.
+func (e *Env) Close(ctx context.Context) error {
+	e.cancel()
+	done := make(chan struct{})
+	go func() {
+		e.work.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return errors.New("background work did not end in time and was left behind")
+	}
+}
+
+// Ready says which loop has not run yet.
+func (e *Env) Ready() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var waiting []string
+	for name, s := range e.loops {
+		if !s.ran {
+			waiting = append(waiting, name)
+		}
+	}
+	if len(waiting) == 0 {
+		return nil
+	}
+	slices.Sort(waiting)
+	return fmt.Errorf("%d of %d collectors have not run yet, %s among them", len(waiting), len(e.loops), waiting[0])
+}
+
+var (
+	successDesc = prometheus.NewDesc("sightglass_collector_success",
+		"Whether the last run of the collector succeeded.", []string{"collector"}, nil)
+	durationDesc = prometheus.NewDesc("sightglass_collector_duration_seconds",
+		"Duration of the last run of the collector.", []string{"collector"}, nil)
+	lastSuccessDesc = prometheus.NewDesc("sightglass_collector_last_success_timestamp_seconds",
+		"Time of the end of the last successful run of the collector.", []string{"collector"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (e *Env) Describe(ch chan<- *prometheus.Desc) {
+	ch <- successDesc
+	ch <- durationDesc
+	ch <- lastSuccessDesc
+}
+
+// Collect implements prometheus.Collector.
+func (e *Env) Collect(ch chan<- prometheus.Metric) {
+	var m Metrics
+	e.mu.Lock()
+	for name, s := range e.loops {
+		if !s.ran {
+			continue
+		}
+		m.Gauge(successDesc, boolean(s.success), name)
+		m.Gauge(durationDesc, s.duration.Seconds(), name)
+		if !s.lastSuccess.IsZero() {
+			m.Gauge(lastSuccessDesc, seconds(s.lastSuccess), name)
+		}
+	}
+	e.mu.Unlock()
+	for _, metric := range m {
+		ch <- metric
+	}
+}

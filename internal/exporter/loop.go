@@ -1,0 +1,155 @@
+package exporter
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Loop is a collector on its own clock.
+type Loop struct {
+	Name     string        // unique in the instance; the label collector
+	Interval time.Duration // from start to start
+	Timeout  time.Duration // of one run; the interval by default
+	Collect  func(ctx context.Context) error
+}
+
+const (
+	// jitter spreads the runs of many loops and replicas, which would otherwise
+	// reach a shared source in the same instant for ever.
+	jitter = 0.05
+	// grace is the time that a run has to return after its context ended, before
+	// it counts as stuck. What it returns says more than that it was late.
+	grace = time.Second
+)
+
+// Loop runs l now and then at its interval until the instance stops: one run at
+// a time, each with a deadline. A run that panics fails. A run that ignores its
+// deadline fails as well, and the next one waits until it is gone. How the last
+// run went is published as sightglass_collector_*.
+func (e *Env) Loop(l Loop) error {
+	if l.Name == "" || l.Interval <= 0 || l.Timeout < 0 || l.Collect == nil {
+		return fmt.Errorf("exporter: loop %q needs a name, a positive interval and a collect function", l.Name)
+	}
+	if l.Timeout == 0 {
+		l.Timeout = l.Interval
+	}
+	e.mu.Lock()
+	_, taken := e.loops[l.Name]
+	if !taken {
+		e.loops[l.Name] = &loopStatus{}
+	}
+	e.mu.Unlock()
+	if taken {
+		return fmt.Errorf("exporter: there are two loops %q", l.Name)
+	}
+	r := &runner{Loop: l, env: e, log: e.Logger.With("collector", l.Name), tracer: e.Tracers.Tracer("github.com/sightglass-ml/sightglass/internal/exporter")}
+	e.Go(r.run)
+	return nil
+}
+
+type runner struct {
+	Loop
+	env     *Env
+	log     *slog.Logger
+	tracer  trace.Tracer
+	lastErr string // what was logged last, so that a lasting failure is logged once
+}
+
+func (r *runner) run(ctx context.Context) {
+	for {
+		next := time.Now().Add(time.Duration(float64(r.Interval) * (1 + jitter*(2*rand.Float64()-1))))
+		r.once(ctx)
+		timer := time.NewTimer(time.Until(next))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// once makes one run and returns when it is over, however late that is.
+func (r *runner) once(parent context.Context) {
+	ctx, cancel := context.WithTimeout(parent, r.Timeout)
+	defer cancel()
+	ctx, span := r.tracer.Start(ctx, "collect", trace.WithAttributes(attribute.String("collector", r.Name)))
+	defer span.End()
+
+	start := time.Now()
+	done := make(chan error, 1)
+	go func() { done <- r.protected(ctx) }()
+
+	var err error
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		late := time.NewTimer(grace)
+		defer late.Stop()
+		select {
+		case err = <-done:
+			if err == nil {
+				err = fmt.Errorf("took longer than %s", r.Timeout)
+			}
+		case <-late.C:
+			r.report(parent, span, start, fmt.Errorf("took longer than %s and does not stop", r.Timeout))
+			<-done
+			return
+		}
+	}
+	r.report(parent, span, start, err)
+}
+
+// protected turns a panic into an error: one broken source must not take the
+// others with it.
+func (r *runner) protected(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.log.Error("Collector panicked", "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panicked: %v", p)
+		}
+	}()
+	return r.Collect(ctx)
+}
+
+func (r *runner) report(parent context.Context, span trace.Span, start time.Time, err error) {
+	if parent.Err() != nil {
+		return // the instance is being stopped; that is no failure of the source
+	}
+	now := time.Now()
+	r.env.mu.Lock()
+	s := r.env.loops[r.Name]
+	s.ran, s.success, s.duration = true, err == nil, now.Sub(start)
+	if err == nil {
+		s.lastSuccess = now
+	}
+	r.env.mu.Unlock()
+
+	switch {
+	case err == nil && r.lastErr != "":
+		r.lastErr = ""
+		r.log.Info("Collector recovered", "duration", now.Sub(start))
+	case err == nil:
+		r.log.Debug("Collector ran", "duration", now.Sub(start))
+	default:
+		span.RecordError(err)
+		span.SetStatus(codes.Error, err.Error())
+		level := slog.LevelError
+		if err.Error() == r.lastErr {
+			level = slog.LevelDebug
+		}
+		r.lastErr = err.Error()
+		r.log.Log(context.WithoutCancel(parent), level, "Collector failed", "err", err, "duration", now.Sub(start))
+	}
+}

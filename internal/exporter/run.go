@@ -1,0 +1,235 @@
+package exporter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/promslog"
+	promslogflag "github.com/prometheus/common/promslog/flag"
+	"github.com/prometheus/common/version"
+	"github.com/prometheus/exporter-toolkit/web"
+	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
+
+	"github.com/sightglass-ml/sightglass/internal/telemetry"
+)
+
+// Exit codes of a binary.
+const (
+	exitOK    = 0
+	exitError = 1
+	exitUsage = 2
+)
+
+// The parts of a stop. Together they stay below the 30 seconds that Kubernetes
+// gives a process between asking and killing.
+const (
+	stopTimeout  = 10 * time.Second
+	flushTimeout = 5 * time.Second
+)
+
+// Run is a binary's main: it runs spec until SIGINT or SIGTERM and returns the
+// code to exit with. A second signal ends the process at once.
+func Run[C any](spec Spec[C], args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	return RunContext(ctx, spec, args, stdout, stderr)
+}
+
+// RunContext is Run that stops when ctx ends.
+func RunContext[C any](ctx context.Context, spec Spec[C], args []string, stdout, stderr io.Writer) int {
+	o, code, done := parse(spec, args, stdout, stderr)
+	if done {
+		return code
+	}
+	if o.check {
+		return check(spec, o, stdout, stderr)
+	}
+	logger := promslog.New(o.log)
+	if err := run(ctx, spec, o, logger); err != nil {
+		logger.Error("Stopped by an error", "err", err)
+		return exitError
+	}
+	return exitOK
+}
+
+// options are the command line.
+type options struct {
+	configFile  string
+	check       bool
+	metricsPath string
+	maxRequests int
+	web         *web.FlagConfig
+	log         *promslog.Config
+}
+
+// parse reads the command line. It is done where that already was all there is
+// to do: --help, --version, a mistake.
+func parse[C any](spec Spec[C], args []string, stdout, stderr io.Writer) (o options, code int, done bool) {
+	app := kingpin.New(spec.Name, spec.Description).UsageWriter(stdout).ErrorWriter(stderr)
+	// kingpin would exit the process here; instead the first word counts.
+	app.Terminate(func(status int) {
+		if !done {
+			code, done = status, true
+		}
+	})
+	fail := func(err error) (options, int, bool) {
+		fmt.Fprintf(stderr, "%s: error: %v; see --help\n", spec.Name, err)
+		return o, exitUsage, true
+	}
+	if err := spec.validate(); err != nil {
+		return fail(err)
+	}
+	app.HelpFlag.Short('h')
+	app.Version(version.Print(spec.Name))
+	o.log = &promslog.Config{Writer: stderr}
+	app.Flag("config.file", "Path of the configuration file.").StringVar(&o.configFile)
+	app.Flag("config.check", "Check the configuration, the file of --web.config.file included, and exit.").BoolVar(&o.check)
+	app.Flag("web.telemetry-path", "Path under which to expose metrics.").Default("/metrics").StringVar(&o.metricsPath)
+	app.Flag("web.max-requests", "Scrapes served at the same time; more are answered with 503. 0 is no limit.").Default("40").IntVar(&o.maxRequests)
+	o.web = kingpinflag.AddFlags(app, spec.DefaultAddress)
+	promslogflag.AddFlags(app, o.log)
+	if spec.Flags != nil {
+		spec.Flags(app)
+	}
+
+	_, err := app.Parse(args)
+	switch {
+	case done:
+		return o, code, true
+	case err != nil:
+		return fail(err)
+	case o.configFile == "" && !spec.ConfigOptional:
+		return fail(errors.New("--config.file is required"))
+	case o.maxRequests < 0:
+		return fail(errors.New("--web.max-requests must not be negative"))
+	case !validMetricsPath(o.metricsPath):
+		return fail(fmt.Errorf("--web.telemetry-path %q must start with a slash, outside /-/, and be a plain path", o.metricsPath))
+	}
+	return o, exitOK, false
+}
+
+func validMetricsPath(path string) bool {
+	return strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "/-/") &&
+		!strings.Contains(path, "//") && !strings.ContainsAny(path, "{}?#% \t\n")
+}
+
+func check[C any](spec Spec[C], o options, stdout, stderr io.Writer) int {
+	_, err := spec.Load(o.configFile)
+	if webErr := web.Validate(*o.web.WebConfigFile); webErr != nil {
+		err = errors.Join(err, fmt.Errorf("%s: %w", *o.web.WebConfigFile, webErr))
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return exitError
+	}
+	file := o.configFile
+	if file == "" {
+		file = "the default configuration"
+	}
+	fmt.Fprintf(stdout, "OK: %s is valid\n", file)
+	return exitOK
+}
+
+// run is the life of the process after its command line was understood.
+func run[C any](ctx context.Context, spec Spec[C], o options, logger *slog.Logger) (err error) {
+	logger.Info("Starting "+spec.Name, "version", version.Info(), "build_context", version.BuildContext())
+	if err := web.Validate(*o.web.WebConfigFile); err != nil {
+		return fmt.Errorf("%s: %w", *o.web.WebConfigFile, err)
+	}
+	self := newSelfMetrics(spec.Name)
+	otelRegistry := prometheus.NewRegistry()
+	tel, err := telemetry.Start(ctx, telemetry.Options{
+		Service: spec.Name, Version: version.Version, Logger: logger,
+		Registerer: otelRegistry, Self: self.registry,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+		defer cancel()
+		if err := tel.Shutdown(flush); err != nil {
+			logger.Warn("The last telemetry may be lost", "err", err)
+		}
+	}()
+
+	s := &supervisor[C]{spec: spec, path: o.configFile, logger: logger, tel: tel, self: self}
+	if err := s.start(ctx); err != nil {
+		return err
+	}
+	defer s.close(ctx)
+	self.registry.MustRegister(s.status())
+	data := prometheus.NewRegistry()
+	data.MustRegister(s.instance())
+	handler, err := s.handler(ctx, o, prometheus.Gatherers{self.registry, otelRegistry, data})
+	if err != nil {
+		return err
+	}
+	defer s.reloadOnHangup(ctx)()
+	return serve(ctx, handler, o.web, logger)
+}
+
+// reloadOnHangup reloads at every SIGHUP until the returned function is called.
+func (s *supervisor[C]) reloadOnHangup(ctx context.Context) (stop func()) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range hangup {
+			s.mu.Lock()
+			_ = s.reload(ctx) // it is logged and published
+			s.mu.Unlock()
+		}
+	}()
+	return func() {
+		signal.Stop(hangup)
+		close(hangup)
+		<-done
+	}
+}
+
+// serve answers HTTP until ctx ends, then lets the requests under way finish.
+func serve(ctx context.Context, handler http.Handler, flags *web.FlagConfig, logger *slog.Logger) error {
+	server := &http.Server{
+		Handler: handler,
+		// Scrapes and reloads are small and quick; a client that is neither does
+		// not get to hold a connection.
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		WriteTimeout:      2 * time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- web.ListenAndServe(server, flags, logger) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve HTTP: %w", err)
+	case <-ctx.Done():
+	}
+	logger.Info("Stopping")
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if err := server.Shutdown(grace); err != nil {
+		logger.Warn("Requests were cut off", "err", err)
+		_ = server.Close()
+	}
+	if err := <-failed; err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve HTTP: %w", err)
+	}
+	return nil
+}

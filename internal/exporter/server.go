@@ -1,0 +1,110 @@
+package exporter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/version"
+	"github.com/prometheus/exporter-toolkit/web"
+)
+
+const defaultMaxRequestBytes = 1 << 20
+
+// handler returns everything the process serves. The context is the process's.
+func (s *supervisor[C]) handler(ctx context.Context, o options, gatherers prometheus.Gatherers) (http.Handler, error) {
+	mux := http.NewServeMux()
+	mux.Handle(o.metricsPath, promhttp.HandlerFor(gatherers, promhttp.HandlerOpts{
+		ErrorLog: scrapeLog{s.logger},
+		// A source with an odd metric must not take the others off the page.
+		ErrorHandling:       promhttp.ContinueOnError,
+		Registry:            s.self.registry,
+		MaxRequestsInFlight: o.maxRequests,
+		EnableOpenMetrics:   true, // the only text format with exemplars
+	}))
+	mux.HandleFunc("/-/healthy", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "Healthy")
+	})
+	mux.HandleFunc("/-/ready", func(w http.ResponseWriter, _ *http.Request) {
+		if err := s.current.Load().ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "Ready")
+	})
+	mux.HandleFunc("/-/reload", func(w http.ResponseWriter, r *http.Request) { s.serveReload(ctx, w, r) })
+
+	landing, err := s.landingPage(o.metricsPath)
+	if err != nil {
+		return nil, fmt.Errorf("make the landing page: %w", err)
+	}
+	if o.metricsPath != "/" {
+		mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+			if h, pattern := s.current.Load().mux.Handler(r); pattern != "" {
+				h.ServeHTTP(w, r)
+				return
+			}
+			landing.ServeHTTP(w, r)
+		})
+	}
+	maxBytes := s.spec.MaxRequestBytes
+	if maxBytes <= 0 {
+		maxBytes = defaultMaxRequestBytes
+	}
+	return http.MaxBytesHandler(mux, maxBytes), nil
+}
+
+// serveReload needs no flag to be enabled, unlike Prometheus's: all a client can
+// cause is that a file which the operator wrote is read again, one reload at a
+// time. Basic auth or mTLS of --web.config.file covers it like every path.
+func (s *supervisor[C]) serveReload(ctx context.Context, w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost && r.Method != http.MethodPut {
+		w.Header().Set("Allow", "POST, PUT")
+		http.Error(w, "This endpoint requires a POST or PUT request.", http.StatusMethodNotAllowed)
+		return
+	}
+	if !s.mu.TryLock() {
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, "Another reload is under way.", http.StatusServiceUnavailable)
+		return
+	}
+	defer s.mu.Unlock()
+	if err := s.reload(ctx); err != nil {
+		http.Error(w, fmt.Sprintf("Reload failed: %v", err), http.StatusInternalServerError)
+		return
+	}
+	fmt.Fprintln(w, "Reloaded")
+}
+
+func (s *supervisor[C]) landingPage(metricsPath string) (http.Handler, error) {
+	return web.NewLandingPage(web.LandingConfig{
+		Name:        s.spec.Name,
+		Description: s.spec.Description,
+		Version:     version.Info(),
+		Profiling:   "false",
+		Links: append([]web.LandingLinks{
+			{Address: metricsPath, Text: "Metrics"},
+			{Address: "/-/healthy", Text: "Health"},
+			{Address: "/-/ready", Text: "Readiness"},
+		}, s.spec.Links...),
+	})
+}
+
+// scrapeLog writes promhttp's errors, which may hold one line a metric.
+type scrapeLog struct{ logger *slog.Logger }
+
+// Println implements promhttp.Logger.
+func (l scrapeLog) Println(v ...any) {
+	for _, part := range v {
+		var many prometheus.MultiError
+		if err, ok := part.(error); ok && errors.As(err, &many) {
+			l.logger.Error("Some metrics could not be exposed", "errors", len(many), "first", many[0])
+			return
+		}
+	}
+	l.logger.Error("Metrics could not be exposed", "err", fmt.Sprint(v...))
+}

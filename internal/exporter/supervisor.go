@@ -1,0 +1,172 @@
+package exporter
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sightglass-ml/sightglass/internal/telemetry"
+)
+
+const (
+	// readyWait is how long a reload waits for the new instance to have data, so
+	// that no scrape finds a gap. A source that is down must not hold a reload up
+	// for ever: it may be the reason for it.
+	readyWait = time.Minute
+	readyPoll = 100 * time.Millisecond
+)
+
+// supervisor owns the instance that is served and replaces it at a reload.
+type supervisor[C any] struct {
+	spec   Spec[C]
+	path   string
+	logger *slog.Logger
+	tel    *telemetry.Telemetry
+	self   *selfMetrics
+
+	mu      sync.Mutex // held by whoever changes current
+	current atomic.Pointer[generation]
+}
+
+// generation is one instance with its environment and its routes.
+type generation struct {
+	instance Instance
+	env      *Env
+	mux      *http.ServeMux
+}
+
+func (g *generation) ready() error {
+	if r, ok := g.instance.(Readier); ok {
+		return r.Ready()
+	}
+	return g.env.Ready()
+}
+
+// start makes the first generation.
+func (s *supervisor[C]) start(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cfg, err := s.spec.Load(s.path)
+	if err != nil {
+		return err
+	}
+	g, err := s.generate(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	s.current.Store(g)
+	s.self.reloaded(true)
+	return nil
+}
+
+// generate starts an instance. It lives until it is stopped and not until ctx
+// ends: at the end of the process the requests under way come first.
+func (s *supervisor[C]) generate(ctx context.Context, cfg C) (*generation, error) {
+	env := NewEnv(context.WithoutCancel(ctx), s.logger, s.tel, s.self.dropped)
+	g := &generation{env: env, mux: http.NewServeMux()}
+	var err error
+	if g.instance, err = s.spec.Start(env.Context(), env, cfg); err != nil {
+		s.stop(ctx, g)
+		return nil, err
+	}
+	if r, ok := g.instance.(Router); ok {
+		r.Routes(g.mux)
+	}
+	return g, nil
+}
+
+// reload applies the config file as it is now. On an error the instance that was
+// there goes on. The context is the process's: a client that goes away does not
+// interrupt a reload half-way. The caller holds s.mu.
+func (s *supervisor[C]) reload(ctx context.Context) error {
+	err := s.replace(ctx)
+	s.self.reloaded(err == nil)
+	if err != nil {
+		s.logger.Error("Reload failed; the last good configuration stays in effect", "err", err)
+		return err
+	}
+	s.logger.Info("Configuration reloaded", "file", s.path)
+	return nil
+}
+
+func (s *supervisor[C]) replace(ctx context.Context) error {
+	cfg, err := s.spec.Load(s.path)
+	if err != nil {
+		return err
+	}
+	old := s.current.Load()
+	if r, ok := old.instance.(Reloader[C]); ok {
+		return r.Reload(ctx, cfg)
+	}
+	g, err := s.generate(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	s.awaitReady(ctx, g)
+	s.current.Store(g)
+	s.stop(ctx, old)
+	return nil
+}
+
+// awaitReady returns once the generation has something to show, or gives up.
+func (s *supervisor[C]) awaitReady(ctx context.Context, g *generation) {
+	ctx, cancel := context.WithTimeout(ctx, readyWait)
+	defer cancel()
+	tick := time.NewTicker(readyPoll)
+	defer tick.Stop()
+	for err := g.ready(); err != nil; err = g.ready() {
+		select {
+		case <-ctx.Done():
+			s.logger.Warn("The new instance takes over before it is ready", "err", err)
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// stop ends the work of a generation and waits for it, but not for ever.
+func (s *supervisor[C]) stop(ctx context.Context, g *generation) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	err := g.env.Close(ctx)
+	if err == nil {
+		if st, ok := g.instance.(Stopper); ok {
+			err = st.Stop(ctx)
+		}
+	}
+	if err != nil {
+		s.logger.Warn("Instance did not stop cleanly", "err", err)
+	}
+}
+
+// close ends the last generation.
+func (s *supervisor[C]) close(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stop(ctx, s.current.Load())
+}
+
+// instance collects what the current instance publishes.
+func (s *supervisor[C]) instance() prometheus.Collector {
+	return collectorFunc(func(ch chan<- prometheus.Metric) { s.current.Load().instance.Collect(ch) })
+}
+
+// status collects how the current instance's loops are doing.
+func (s *supervisor[C]) status() prometheus.Collector {
+	return collectorFunc(func(ch chan<- prometheus.Metric) { s.current.Load().env.Collect(ch) })
+}
+
+// collectorFunc declares nothing: what an instance publishes depends on its
+// config and its source.
+type collectorFunc func(chan<- prometheus.Metric)
+
+// Describe implements prometheus.Collector.
+func (collectorFunc) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (f collectorFunc) Collect(ch chan<- prometheus.Metric) { f(ch) }
