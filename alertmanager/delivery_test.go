@@ -36,7 +36,7 @@ func start(t *testing.T, files fs.FS) server {
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errors.New("the test took over a minute"))
 	t.Cleanup(cancel)
-	sink, slackURL, err := s.StartSlack(1000)
+	sink, slackURL, err := s.StartSlack(ctx, 1000)
 	require.NoError(t, err)
 	am, err := s.StartAlertmanager(ctx, stack.AlertmanagerConfig{Files: files, SlackURL: slackURL, SpeedUp: 1000})
 	require.NoError(t, err)

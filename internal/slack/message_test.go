@@ -43,7 +43,7 @@ func TestParseAnswersAsSlackWould(t *testing.T) {
 				return
 			}
 			require.EqualError(t, err, tc.wantErr)
-			require.IsType(t, &Error{}, err)
+			require.ErrorAs(t, err, new(*Error))
 		})
 	}
 }

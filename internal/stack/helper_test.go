@@ -64,7 +64,7 @@ func runChild(mode string) error {
 		fmt.Printf("grandchild %d\n", grandchild.Process.Pid)
 	}
 	http.HandleFunc("/-/ready", func(http.ResponseWriter, *http.Request) {})
-	http.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "test_value 7") })
+	http.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "test_value 7") })
 	return http.ListenAndServe(address, nil)
 }
 
@@ -127,7 +127,7 @@ func newStack(t *testing.T) *Stack {
 	return s
 }
 
-// ctx ends well before the test binary's own limit, so that a failure has a reason.
+// testContext ends well before the test binary's own limit, so that a failure has a reason.
 func testContext(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errors.New("the test took over a minute"))
@@ -136,7 +136,7 @@ func testContext(t *testing.T) context.Context {
 }
 
 // eventually polls a real server until the condition holds.
-func eventually(t *testing.T, ctx context.Context, condition func() bool) {
+func eventually(ctx context.Context, t *testing.T, condition func() bool) {
 	t.Helper()
 	for !condition() {
 		select {

@@ -73,6 +73,7 @@ func StartProcess(ctx context.Context, cfg ProcessConfig) (*Process, error) {
 	}
 	defer log.Close()
 
+	//nolint:gosec,noctx // It runs the binaries it is given, and they outlive ctx, which bounds the start only.
 	cmd := exec.Command(cfg.Path, cfg.Args...)
 	cmd.Env = append(os.Environ(), cfg.Env...)
 	cmd.Stdout, cmd.Stderr = log, log

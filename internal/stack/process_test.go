@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,7 +20,7 @@ import (
 
 func childConfig(t *testing.T, mode string) ProcessConfig {
 	t.Helper()
-	address, err := freeAddress()
+	address, err := freeAddress(t.Context())
 	require.NoError(t, err)
 	return ProcessConfig{
 		Name: mode, Path: os.Args[0], Args: []string{"--web.listen-address=" + address},
@@ -94,7 +94,7 @@ func TestAProcessThatDoesNotObeyIsKilledWithAllItStarted(t *testing.T) {
 
 	require.EqualError(t, p.Stop(), "stubborn did not end within 10ms and was killed")
 	require.True(t, gone(p.PID()))
-	eventually(t, testContext(t), func() bool { return gone(grandchild) })
+	eventually(testContext(t), t, func() bool { return gone(grandchild) })
 }
 
 func TestStopTellsOfAnEarlierEnd(t *testing.T) {
@@ -123,7 +123,7 @@ func TestNoProcessOutlivesAKilledParent(t *testing.T) {
 	require.NoError(t, parent.Process.Signal(syscall.SIGKILL))
 	require.Error(t, parent.Wait())
 	for _, pid := range pids {
-		eventually(t, testContext(t), func() bool { return gone(pid) })
+		eventually(testContext(t), t, func() bool { return gone(pid) })
 	}
 }
 
@@ -143,7 +143,7 @@ func TestAStackClosesInReverseOrderAndRemovesItsFolder(t *testing.T) {
 	ctx := testContext(t)
 	first, err := s.StartExporter(ctx, exporterConfig("well-behaved"))
 	require.NoError(t, err)
-	_, url, err := s.StartSlack(1)
+	_, url, err := s.StartSlack(ctx, 1)
 	require.NoError(t, err)
 	var order []bool
 	s.onClose(func() error { order = append(order, gone(first.PID())); return errors.New("reported") })
@@ -152,7 +152,7 @@ func TestAStackClosesInReverseOrderAndRemovesItsFolder(t *testing.T) {
 	require.Equal(t, []bool{false}, order)
 	require.True(t, gone(first.PID()))
 	require.NoDirExists(t, s.Dir())
-	_, err = http.Get(url)
+	_, err = new(net.Dialer).DialContext(ctx, "tcp", strings.TrimPrefix(url, "http://"))
 	require.Error(t, err)
 	require.NoError(t, s.Close(), "a second Close finds nothing to do")
 }

@@ -123,12 +123,13 @@ func (s *Stack) BackfillOpenMetrics(ctx context.Context, r io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("backfill: %w", err)
 	}
-	defer os.Remove(input.Name())
+	defer func() { _ = os.Remove(input.Name()) }()
 	_, err = io.Copy(input, r)
 	if err := errors.Join(err, input.Close()); err != nil {
 		return fmt.Errorf("backfill: write the samples: %w", err)
 	}
 	// Blocks of the default two hours would make hundreds of folders of a month, each slow to write and open.
+	//nolint:gosec // Running the tools it was given is what this package is for.
 	cmd := exec.CommandContext(ctx, s.tools.Promtool, "tsdb", "create-blocks-from", "--max-block-duration=30d",
 		"openmetrics", "--quiet", input.Name(), s.prometheusData())
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -148,13 +148,13 @@ func (s *Stack) StartExporter(ctx context.Context, cfg ExporterConfig) (Server, 
 
 // StartSlack starts a stand-in for Slack that keeps the last capacity messages; the URL is that of its
 // incoming webhooks, every path below it being one.
-func (s *Stack) StartSlack(capacity int) (sink *slack.Sink, url string, err error) {
+func (s *Stack) StartSlack(ctx context.Context, capacity int) (sink *slack.Sink, url string, err error) {
 	if sink, err = slack.NewSink(capacity); err != nil {
 		return nil, "", err
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := listen(ctx)
 	if err != nil {
-		return nil, "", fmt.Errorf("listen for Slack messages: %w", err)
+		return nil, "", err
 	}
 	srv := &http.Server{Handler: sink, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = srv.Serve(listener) }()
@@ -165,7 +165,7 @@ func (s *Stack) StartSlack(capacity int) (sink *slack.Sink, url string, err erro
 // serve starts a child on a free port, which configure puts into its arguments.
 func (s *Stack) serve(ctx context.Context, configure func(address string) ProcessConfig) (Server, error) {
 	for attempt := 1; ; attempt++ {
-		address, err := freeAddress()
+		address, err := freeAddress(ctx)
 		if err != nil {
 			return Server{}, err
 		}
@@ -182,10 +182,18 @@ func (s *Stack) serve(ctx context.Context, configure func(address string) Proces
 	}
 }
 
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func listen(ctx context.Context) (net.Listener, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
+		return nil, fmt.Errorf("find a free port: %w", err)
+	}
+	return listener, nil
+}
+
+func freeAddress(ctx context.Context) (string, error) {
+	listener, err := listen(ctx)
+	if err != nil {
+		return "", err
 	}
 	defer listener.Close()
 	return listener.Addr().String(), nil
