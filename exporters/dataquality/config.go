@@ -1,0 +1,452 @@
+package dataquality
+
+import (
+	"path"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/binning"
+	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+// Config is the configuration file of the exporter.
+type Config struct {
+	// Sources are the databases, by name.
+	Sources map[string]SourceConfig `yaml:"sources"`
+	// BaselineStore is where baselines are kept: a folder, or an object store
+	// that all replicas share. The default is the folder "baselines" beside
+	// the configuration file.
+	BaselineStore baseline.Config `yaml:"baseline_store"`
+	// MaxConcurrentProfiles bounds the profiles that run at the same time.
+	MaxConcurrentProfiles int `yaml:"max_concurrent_profiles"`
+	// Defaults hold for datasets that do not say otherwise.
+	Defaults Defaults `yaml:"defaults"`
+	// Datasets are the tables to watch.
+	Datasets []DatasetConfig `yaml:"datasets"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (c *Config) SetDefaults() { c.MaxConcurrentProfiles = 2 }
+
+// Defaults are the settings that most datasets share.
+type Defaults struct {
+	Window    config.Duration `yaml:"window"`
+	Interval  config.Duration `yaml:"interval"`
+	Timeout   config.Duration `yaml:"timeout"`
+	ClockSkew config.Duration `yaml:"clock_skew"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (d *Defaults) SetDefaults() {
+	d.Window = config.Duration(24 * time.Hour)
+	d.Interval = config.Duration(5 * time.Minute)
+	d.Timeout = config.Duration(2 * time.Minute)
+	d.ClockSkew = config.Duration(time.Minute)
+}
+
+// SourceConfig is how to reach a database.
+type SourceConfig struct {
+	Type tables.Type `yaml:"type"`
+	// DSN is the connection string; it can hold a password, so it stands in a
+	// file or an environment variable. DuckDB needs none.
+	DSN config.SecretSource `yaml:"dsn,omitempty"`
+	// Database is the DuckDB database file to read; without it DuckDB reads files.
+	Database config.Path `yaml:"database,omitempty"`
+	// MemoryLimit, Threads, TempDirectory and Init are for DuckDB.
+	MemoryLimit    config.Bytes `yaml:"memory_limit,omitempty"`
+	Threads        int          `yaml:"threads,omitempty"`
+	TempDirectory  config.Path  `yaml:"temp_directory,omitempty"`
+	Init           []string     `yaml:"init,omitempty"`
+	MaxConnections int          `yaml:"max_connections,omitempty"`
+}
+
+// Validate implements config.Validator.
+func (s *SourceConfig) Validate(at config.At) {
+	switch s.Type {
+	case tables.DuckDB:
+		if at.Has("dsn") {
+			at.Errorf("dsn", "a duckdb source has no connection string; want database, the path of its file, or neither to read files")
+		}
+	case tables.PostgreSQL, tables.ClickHouse, tables.Trino:
+		if !at.Has("dsn") {
+			at.Errorf("dsn", "missing; want {file: path} or {env: NAME} with the connection string")
+		}
+		for _, key := range []string{"database", "memory_limit", "threads", "temp_directory", "init"} {
+			if at.Has(key) {
+				at.Errorf(key, "only a duckdb source has this setting")
+			}
+		}
+	default:
+		at.Errorf("type", "unknown type %q; want duckdb, postgres, clickhouse or trino", string(s.Type))
+	}
+	if s.Threads < 0 || s.MaxConnections < 0 {
+		at.Errorf("", "threads and max_connections cannot be negative")
+	}
+}
+
+// TableConfig is a table, a query or files; one of the three.
+type TableConfig struct {
+	// Table is the name of a table or view, with its schema if it has one.
+	Table string `yaml:"table,omitempty"`
+	// Query is a SELECT statement.
+	Query string `yaml:"query,omitempty"`
+	// Files is the path or glob of Parquet, CSV or JSON files, for DuckDB.
+	Files config.Path `yaml:"files,omitempty"`
+	// TimestampColumn holds the time of each record.
+	TimestampColumn string `yaml:"timestamp_column,omitempty"`
+}
+
+// validate checks that exactly one of the three is given.
+func (t TableConfig) validate(at config.At, key string) {
+	n := 0
+	for _, given := range []bool{t.Table != "", t.Query != "", t.Files != ""} {
+		if given {
+			n++
+		}
+	}
+	if n != 1 {
+		at.Errorf(key, "%d of table, query and files are given; want exactly one", n)
+	}
+}
+
+// relation is the table in the SQL of its source.
+func (t TableConfig) relation(s *tables.Source) (tables.Relation, error) {
+	switch {
+	case t.Table != "":
+		return s.Table(t.Table, t.TimestampColumn), nil
+	case t.Query != "":
+		return s.Query(t.Query, t.TimestampColumn), nil
+	}
+	return s.Files(string(t.Files), t.TimestampColumn)
+}
+
+// DatasetConfig is one table to watch.
+type DatasetConfig struct {
+	config.Pos `yaml:"-"`
+
+	Name        string `yaml:"name"`
+	Source      string `yaml:"source"`
+	TableConfig `yaml:",inline"`
+
+	// Window is how far back records count; 0s takes the whole table. Without
+	// a timestamp column it is always the whole table.
+	Window config.Duration `yaml:"window,omitempty"`
+	// Interval is the time between profiles, Timeout the longest one may take.
+	Interval config.Duration `yaml:"interval,omitempty"`
+	Timeout  config.Duration `yaml:"timeout,omitempty"`
+	// ClockSkew is how far in the future a record may be and still count.
+	ClockSkew config.Duration `yaml:"clock_skew,omitempty"`
+	// SnapshotQuery returns the version of the data, such as a commit of
+	// lakeFS or a snapshot of Iceberg, to name in alerts.
+	SnapshotQuery string `yaml:"snapshot_query,omitempty"`
+
+	Columns     ColumnsConfig      `yaml:"columns"`
+	Schema      []ColumnConfig     `yaml:"schema,omitempty"`
+	Upstream    []UpstreamConfig   `yaml:"upstream,omitempty"`
+	Comparisons []ComparisonConfig `yaml:"comparisons,omitempty"`
+	Thresholds  ThresholdsConfig   `yaml:"thresholds,omitempty"`
+	Baselines   BaselinesConfig    `yaml:"baselines"`
+
+	hasWindow bool
+}
+
+// ColumnConfig is a column of the expected schema.
+type ColumnConfig struct {
+	Name string `yaml:"name"`
+	// Type is the type as the database names it; empty accepts any.
+	Type string `yaml:"type,omitempty"`
+}
+
+// ColumnsConfig says which columns have their values counted in bins. By
+// default these are all but those that look like identifiers or free text.
+type ColumnsConfig struct {
+	Include []string `yaml:"include,omitempty"`
+	Exclude []string `yaml:"exclude,omitempty"`
+	// Bins is the number of intervals of a numeric column.
+	Bins int `yaml:"bins,omitempty"`
+	// Top is the number of categories that have a bin of their own.
+	Top int `yaml:"top,omitempty"`
+	// Max bounds the columns that have bins, and those that have nulls counted.
+	Max int `yaml:"max,omitempty"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (c *ColumnsConfig) SetDefaults() { c.Bins, c.Top, c.Max = 10, 20, 200 }
+
+// Validate implements config.Validator.
+func (c *ColumnsConfig) Validate(at config.At) {
+	if c.Bins < 2 || c.Bins > binning.MaxEdges/2 {
+		at.Errorf("bins", "%d; want 2 to %d", c.Bins, binning.MaxEdges/2)
+	}
+	if c.Top < 1 || c.Top > binning.MaxCategories {
+		at.Errorf("top", "%d; want 1 to %d", c.Top, binning.MaxCategories)
+	}
+	if c.Max < 1 || c.Max > 10_000 {
+		at.Errorf("max", "%d; want 1 to 10000", c.Max)
+	}
+	for key, patterns := range map[string][]string{"include": c.Include, "exclude": c.Exclude} {
+		for _, p := range patterns {
+			if _, err := path.Match(p, ""); err != nil {
+				at.Errorf(key, "%q is not a pattern: %v", p, err)
+			}
+		}
+	}
+}
+
+func (c ColumnsConfig) choice() tables.Choice {
+	return tables.Choice{Include: c.Include, Exclude: c.Exclude, Bins: c.Bins, Top: c.Top, MaxColumns: c.Max}
+}
+
+// UpstreamConfig is a stage before the dataset whose rows should all arrive. It
+// is another dataset of the configuration, or a table named here.
+type UpstreamConfig struct {
+	Dataset     string `yaml:"dataset,omitempty"`
+	Name        string `yaml:"name,omitempty"`
+	Source      string `yaml:"source,omitempty"`
+	TableConfig `yaml:",inline"`
+}
+
+// Validate implements config.Validator.
+func (u *UpstreamConfig) Validate(at config.At) {
+	if u.Dataset != "" {
+		if u.Name != "" || u.Source != "" || u.TableConfig != (TableConfig{}) {
+			at.Errorf("dataset", "%q is a dataset of this configuration and brings its own table; want nothing beside it", u.Dataset)
+		}
+		return
+	}
+	if u.Name == "" {
+		at.Errorf("name", "missing; want a name for the upstream, or dataset")
+	}
+	u.validate(at, "")
+}
+
+// ComparisonConfig compares the dataset with another store of the same data,
+// such as the online store of a feature store, at the same points in time.
+type ComparisonConfig struct {
+	// Against names the other store.
+	Against string `yaml:"against"`
+	// Source runs the query; the dataset's own source by default.
+	Source string `yaml:"source,omitempty"`
+	// Query returns one row with the columns compared_rows and
+	// mismatched_rows. In it, :window_start and :window_end stand for the
+	// bounds of the dataset's window.
+	Query string `yaml:"query"`
+}
+
+// Validate implements config.Validator.
+func (c *ComparisonConfig) Validate(at config.At) {
+	if c.Against == "" {
+		at.Errorf("against", "missing; want the name of what the dataset is compared with")
+	}
+	if c.Query == "" {
+		at.Errorf("query", "missing; want a SELECT of compared_rows and mismatched_rows")
+	}
+}
+
+// ThresholdsConfig overrides the defaults of rules/thresholds.yaml.
+type ThresholdsConfig struct {
+	ColumnThresholds `yaml:",inline"`
+	RowDropRatio     *float64         `yaml:"row_drop_ratio,omitempty"`
+	MismatchRatio    *float64         `yaml:"mismatch_ratio,omitempty"`
+	Freshness        *config.Duration `yaml:"freshness,omitempty"`
+	VolumeDeviation  *float64         `yaml:"volume_deviation_ratio,omitempty"`
+	// Columns override for one column what holds for the dataset.
+	Columns map[string]ColumnThresholds `yaml:"columns,omitempty"`
+}
+
+// ColumnThresholds are those that a column can have for itself.
+type ColumnThresholds struct {
+	NullRatio   *float64 `yaml:"null_ratio,omitempty"`
+	DriftPSI    *float64 `yaml:"drift_psi,omitempty"`
+	UnseenRatio *float64 `yaml:"unseen_ratio,omitempty"`
+}
+
+// Validate implements config.Validator.
+func (t *ColumnThresholds) Validate(at config.At) {
+	ratio(at, "null_ratio", t.NullRatio)
+	ratio(at, "unseen_ratio", t.UnseenRatio)
+	if t.DriftPSI != nil && *t.DriftPSI <= 0 {
+		at.Errorf("drift_psi", "%v; want a number above 0", *t.DriftPSI)
+	}
+}
+
+// Validate implements config.Validator.
+func (t *ThresholdsConfig) Validate(at config.At) {
+	t.ColumnThresholds.Validate(at)
+	ratio(at, "row_drop_ratio", t.RowDropRatio)
+	ratio(at, "mismatch_ratio", t.MismatchRatio)
+	if t.VolumeDeviation != nil && *t.VolumeDeviation <= 0 {
+		at.Errorf("volume_deviation_ratio", "%v; want a number above 0", *t.VolumeDeviation)
+	}
+	if t.Freshness != nil && *t.Freshness <= 0 {
+		at.Errorf("freshness", "%v; want a duration above 0", *t.Freshness)
+	}
+}
+
+func ratio(at config.At, key string, v *float64) {
+	if v != nil && (*v < 0 || *v > 1) {
+		at.Errorf(key, "%v; want a ratio from 0 to 1", *v)
+	}
+}
+
+// BaselinesConfig says what a dataset is compared with.
+type BaselinesConfig struct {
+	// Training is the data that the model was trained on.
+	Training *TrainingConfig `yaml:"training,omitempty"`
+	// Production is learned from the first days of production.
+	Production ProductionConfig `yaml:"production"`
+}
+
+// TrainingConfig is where the training data is.
+type TrainingConfig struct {
+	// Source is the dataset's own by default.
+	Source      string `yaml:"source,omitempty"`
+	TableConfig `yaml:",inline"`
+}
+
+// Validate implements config.Validator.
+func (t *TrainingConfig) Validate(at config.At) { t.validate(at, "") }
+
+// ProductionConfig says how the production baseline is learned.
+type ProductionConfig struct {
+	// Days is the number of days to learn from; 0 switches the baseline off.
+	Days int `yaml:"days"`
+	// FirstDay, as in 2026-01-05, starts with days that are in the table
+	// already. By default the first day is the one on which the exporter
+	// first saw the dataset.
+	FirstDay baseline.Day `yaml:"first_day,omitempty"`
+	// Lateness is how long after the end of a day its records are complete.
+	Lateness config.Duration `yaml:"lateness"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (p *ProductionConfig) SetDefaults() {
+	p.Days, p.Lateness = 30, config.Duration(time.Hour)
+}
+
+// Validate implements config.Validator.
+func (p *ProductionConfig) Validate(at config.At) {
+	if p.Days < 0 || p.Days > 366 {
+		at.Errorf("days", "%d; want 1 to 366, or 0 for no production baseline", p.Days)
+	}
+	if p.FirstDay != "" {
+		if _, err := p.FirstDay.Start(); err != nil {
+			at.Errorf("first_day", "%q; want a day such as 2026-01-05", string(p.FirstDay))
+		}
+	}
+	if p.Lateness < 0 {
+		at.Errorf("lateness", "%v; want a duration from 0s", p.Lateness)
+	}
+}
+
+// Validate implements config.Validator.
+func (d *DatasetConfig) Validate(at config.At) {
+	if d.Name == "" {
+		at.Errorf("name", "missing; want the name of the dataset, the value of its label dataset")
+	}
+	d.validate(at, "")
+	d.hasWindow = at.Has("window")
+	for key, v := range map[string]config.Duration{"interval": d.Interval, "timeout": d.Timeout} {
+		if at.Has(key) && v <= 0 {
+			at.Errorf(key, "%v; want a duration above 0", v)
+		}
+	}
+	if d.TimestampColumn == "" {
+		for key, has := range map[string]bool{
+			"window":               d.hasWindow,
+			"thresholds.freshness": d.Thresholds.Freshness != nil,
+		} {
+			if has {
+				at.Errorf(key, "without timestamp_column there is no time to measure by; want both or neither")
+			}
+		}
+	}
+	seen := make(map[string]bool)
+	for _, c := range d.Schema {
+		if c.Name == "" || seen[c.Name] {
+			at.Errorf("schema", "column %q; want a name, and each once", c.Name)
+		}
+		seen[c.Name] = true
+	}
+}
+
+// Validate implements config.Validator: the references between sources and
+// datasets, and what the defaults fill in.
+func (c *Config) Validate(at config.At) {
+	if c.MaxConcurrentProfiles < 1 {
+		at.Errorf("max_concurrent_profiles", "%d; want 1 or more", c.MaxConcurrentProfiles)
+	}
+	if c.Defaults.Interval <= 0 || c.Defaults.Timeout <= 0 {
+		at.Errorf("defaults", "interval and timeout; want durations above 0")
+	}
+	if c.BaselineStore.Type == "" {
+		c.BaselineStore = baseline.Folder(at.Resolve("baselines"))
+	}
+	if len(c.Datasets) == 0 {
+		at.Errorf("datasets", "none; want one or more")
+	}
+	names := make(map[string]int)
+	for i := range c.Datasets {
+		d := &c.Datasets[i]
+		if first, twice := names[d.Name]; twice {
+			at.Errorf(field("datasets", i, "name"), "%q is also the name of datasets[%d]; want different names", d.Name, first)
+		}
+		names[d.Name] = i
+		fill(&d.Interval, c.Defaults.Interval)
+		fill(&d.Timeout, c.Defaults.Timeout)
+		fill(&d.ClockSkew, c.Defaults.ClockSkew)
+		if !d.hasWindow && d.TimestampColumn != "" {
+			d.Window = c.Defaults.Window
+		}
+	}
+	source := func(key, name string, files bool) {
+		s, ok := c.Sources[name]
+		switch {
+		case !ok:
+			at.Errorf(key, "unknown source %q; want one of %q", name, sortedKeys(c.Sources))
+		case files && s.Type != tables.DuckDB:
+			at.Errorf(key, "%q is a %s source; want a duckdb source for files", name, s.Type)
+		}
+	}
+	for i := range c.Datasets {
+		d := &c.Datasets[i]
+		source(field("datasets", i, "source"), d.Source, d.Files != "")
+		if t := d.Baselines.Training; t != nil {
+			fill(&t.Source, d.Source)
+			source(field("datasets", i, "baselines.training.source"), t.Source, t.Files != "")
+		}
+		for j := range d.Comparisons {
+			fill(&d.Comparisons[j].Source, d.Source)
+			source(field("datasets", i, field("comparisons", j, "source")), d.Comparisons[j].Source, false)
+		}
+		for j := range d.Upstream {
+			u := &d.Upstream[j]
+			if u.Dataset == "" {
+				fill(&u.Source, d.Source)
+				source(field("datasets", i, field("upstream", j, "source")), u.Source, u.Files != "")
+				continue
+			}
+			k, ok := names[u.Dataset]
+			if !ok || k == i {
+				others := slices.DeleteFunc(sortedKeys(names), func(n string) bool { return n == d.Name })
+				at.Errorf(field("datasets", i, field("upstream", j, "dataset")), "unknown dataset %q; want another one of %q", u.Dataset, others)
+				continue
+			}
+			u.Name, u.Source, u.TableConfig = u.Dataset, c.Datasets[k].Source, c.Datasets[k].TableConfig
+		}
+	}
+}
+
+// fill sets v to the default where the file says nothing.
+func fill[T comparable](v *T, value T) {
+	if *v == *new(T) {
+		*v = value
+	}
+}
+
+func field(list string, i int, key string) string {
+	return list + "[" + strconv.Itoa(i) + "]." + key
+}

@@ -1,0 +1,377 @@
+package dataquality
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/binning"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+// dataset profiles one table. It is used by one goroutine.
+type dataset struct {
+	cfg          DatasetConfig
+	source       *tables.Source
+	relation     tables.Relation
+	learner      *learner
+	upstreams    []upstream
+	comparisons  []comparison
+	defaults     map[string]float64
+	significance float64
+	logger       *slog.Logger
+	now          func() time.Time
+
+	// latest outlives an empty window, so that a stale dataset stays stale.
+	latest time.Time
+}
+
+type upstream struct {
+	name     string
+	source   *tables.Source
+	relation tables.Relation
+}
+
+type comparison struct {
+	against string
+	source  *tables.Source
+	query   string
+}
+
+// cycle is what one profile found.
+type cycle struct {
+	now         time.Time
+	window      tables.Window
+	schema      []tables.Column
+	changes     []change
+	profile     tables.Profile
+	latest      time.Time
+	upstreams   []upstreamRows
+	comparisons []compared
+	baselines   []namedCounts
+	production  baseline.Production
+	snapshot    snapshot
+	good        lastGood
+}
+
+type upstreamRows struct {
+	name string
+	rows int64
+}
+
+type compared struct {
+	against              string
+	compared, mismatched int64
+}
+
+// namedCounts is a baseline to compare with.
+type namedCounts struct {
+	name     string
+	learning bool
+	counts   baseline.Counts
+}
+
+// run makes one profile. It returns what was found even if a part of it failed;
+// the error then joins all failures.
+func (d *dataset) run(ctx context.Context) (*cycle, error) {
+	now := d.now()
+	c := &cycle{now: now}
+	if d.cfg.TimestampColumn != "" {
+		c.window.To = now.Add(time.Duration(d.cfg.ClockSkew))
+		if d.cfg.Window > 0 {
+			c.window.From = now.Add(-time.Duration(d.cfg.Window))
+		}
+	}
+	var errs []error
+	failed := func(doing string, err error) bool {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", doing, err))
+		}
+		return err != nil
+	}
+
+	schema, err := d.source.Schema(ctx, d.relation)
+	if err != nil {
+		return c, err
+	}
+	c.schema = schema
+
+	view, definition, err := d.learner.define(ctx, schema, c.window)
+	if err != nil && !errors.Is(err, errNothingYet) {
+		failed("baseline", err)
+	}
+	expected := definition.Schema
+	if len(d.cfg.Schema) > 0 {
+		expected = make([]baseline.Column, len(d.cfg.Schema))
+		for i, e := range d.cfg.Schema {
+			expected[i] = baseline.Column{Name: e.Name, Type: e.Type}
+		}
+	}
+	if len(expected) > 0 {
+		c.changes = changes(expected, schema)
+	}
+
+	if c.profile, err = d.count(ctx, c, definition.Fields); err != nil {
+		return c, errors.Join(append(errs, err)...)
+	}
+	c.latest = c.profile.Latest
+	if d.cfg.TimestampColumn != "" && c.latest.IsZero() {
+		// Nothing in the window: how long ago was the last record?
+		if c.latest, err = d.source.Latest(ctx, d.relation, c.window.To); failed("freshness", err) || c.latest.IsZero() {
+			c.latest = d.latest
+		}
+	}
+	d.latest = c.latest
+
+	for _, u := range d.upstreams {
+		rows, err := u.source.Rows(ctx, u.relation, c.window)
+		if !failed(fmt.Sprintf("upstream %q", u.name), err) {
+			c.upstreams = append(c.upstreams, upstreamRows{u.name, rows})
+		}
+	}
+	for _, m := range d.comparisons {
+		n, err := m.source.Numbers(ctx, m.query, c.window, "compared_rows", "mismatched_rows")
+		if !failed(fmt.Sprintf("comparison with %q", m.against), err) {
+			c.comparisons = append(c.comparisons, compared{m.against, n[0], n[1]})
+		}
+	}
+	if view != nil {
+		failed("baseline", d.learn(ctx, view, definition, c))
+	}
+	failed("snapshot", d.identify(ctx, view, c, len(errs) == 0))
+	return c, errors.Join(errs...)
+}
+
+// count profiles the window. If a column vanished between reading the schema
+// and counting, it reads the schema again, once.
+func (d *dataset) count(ctx context.Context, c *cycle, layouts map[string]binning.Layout) (tables.Profile, error) {
+	p, err := d.source.Count(ctx, d.relation, c.schema, c.window, d.fields(c.schema, layouts), c.now)
+	if err == nil || ctx.Err() != nil {
+		return p, err
+	}
+	schema, schemaErr := d.source.Schema(ctx, d.relation)
+	if schemaErr != nil || slices.Equal(schema, c.schema) {
+		return p, err
+	}
+	c.schema = schema
+	return d.source.Count(ctx, d.relation, schema, c.window, d.fields(schema, layouts), c.now)
+}
+
+// fields says what to count: all columns up to the limit, and those with a
+// layout by its bins.
+func (d *dataset) fields(schema []tables.Column, layouts map[string]binning.Layout) tables.Fields {
+	f := make(tables.Fields)
+	for name, l := range layouts {
+		f[name] = &l
+	}
+	for _, c := range schema {
+		if _, ok := f[c.Name]; !ok && len(f) < d.cfg.Columns.Max+len(layouts) && !tables.MatchesAny(d.cfg.Columns.Exclude, c.Name) {
+			f[c.Name] = nil
+		}
+	}
+	return f
+}
+
+// learn adds what is due to the baselines and reads them.
+func (d *dataset) learn(ctx context.Context, view *baseline.View, definition baseline.Definition, c *cycle) error {
+	training, trainingErr := d.learner.training(ctx, view, definition)
+	if trainingErr == nil && d.cfg.Baselines.Training != nil {
+		c.baselines = append(c.baselines, namedCounts{name: baseline.EdgesTraining, counts: training})
+	}
+	var err error
+	if c.production, err = d.learner.production(ctx, view, definition, c); err != nil {
+		return errors.Join(trainingErr, err)
+	}
+	if len(c.production.Days) > 0 {
+		c.baselines = append(c.baselines, namedCounts{
+			name: baseline.EdgesProduction, learning: !c.production.Frozen(), counts: c.production.Counts,
+		})
+	}
+	return trainingErr
+}
+
+// identify names the snapshot and, if it passes every check, makes it the last
+// good one.
+func (d *dataset) identify(ctx context.Context, view *baseline.View, c *cycle, complete bool) error {
+	sum, err := digest(c.schema, c.profile, c.window)
+	if err != nil {
+		return err
+	}
+	c.snapshot = snapshot{Name: sum, Digest: sum}
+	switch {
+	case d.cfg.SnapshotQuery != "":
+		if c.snapshot.Name, err = d.source.Text(ctx, d.cfg.SnapshotQuery); err != nil {
+			c.snapshot = snapshot{}
+			return err
+		}
+	case !c.window.From.IsZero():
+		c.snapshot.Name = interval(c.window)
+	}
+	if view == nil {
+		return nil
+	}
+	if err := view.LastGood(ctx, &c.good); err != nil && !errors.Is(err, baseline.ErrNotFound) {
+		return err
+	}
+	if !complete {
+		return nil
+	}
+	if why := d.failedCheck(c); why != "" {
+		d.logger.Debug("The snapshot is not a good one.", "snapshot", c.snapshot.Name, "reason", why)
+		return nil
+	}
+	if c.good.Snapshot == c.snapshot {
+		return nil
+	}
+	c.good.accept(c.snapshot, c.profile.Rows, c.now)
+	return view.SetLastGood(ctx, c.good)
+}
+
+// threshold is the override for the column, for the dataset, or the default.
+func (d *dataset) threshold(signal, column string) float64 {
+	o := d.cfg.Thresholds.overrides()
+	if v, ok := o[override{signal, column}]; ok {
+		return v
+	}
+	if v, ok := o[override{signal, ""}]; ok {
+		return v
+	}
+	return d.defaults[signal]
+}
+
+type override struct{ signal, column string }
+
+func (t ThresholdsConfig) overrides() map[override]float64 {
+	o := make(map[override]float64)
+	set := func(signal, column string, v *float64) {
+		if v != nil {
+			o[override{signal, column}] = *v
+		}
+	}
+	perColumn := func(column string, c ColumnThresholds) {
+		set(signalNulls, column, c.NullRatio)
+		set(signalDrift, column, c.DriftPSI)
+		set(signalUnseen, column, c.UnseenRatio)
+	}
+	perColumn("", t.ColumnThresholds)
+	for column, c := range t.Columns {
+		perColumn(column, c)
+	}
+	set(signalRowDrop, "", t.RowDropRatio)
+	set(signalMismatch, "", t.MismatchRatio)
+	set(signalVolume, "", t.VolumeDeviation)
+	if t.Freshness != nil {
+		o[override{signalFreshness, ""}] = time.Duration(*t.Freshness).Seconds()
+	}
+	return o
+}
+
+// metrics are the samples of one profile. With an error only those are there
+// that are true all the same.
+func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []prometheus.Metric {
+	var out exporter.Metrics
+	gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
+		out.Gauge(desc, v, append([]string{d.cfg.Name}, labels...)...)
+	}
+	overrides := d.cfg.Thresholds.overrides()
+	for o, v := range overrides {
+		gauge(m.threshold, v, o.signal, o.column)
+	}
+	gauge(m.profileSuccess, flag(err == nil))
+	gauge(m.profileDuration, took.Seconds())
+	if c.schema != nil {
+		counts := map[string]int{added: 0, removed: 0, typeChanged: 0}
+		for _, ch := range c.changes {
+			counts[ch.kind]++
+		}
+		for kind, n := range counts {
+			gauge(m.schemaChanges, float64(n), kind)
+		}
+		for i, ch := range c.changes {
+			// A table that was replaced by another one changes every
+			// column; the count says how many.
+			if i == maxChangeInfos {
+				break
+			}
+			gauge(m.schemaChangeInfo, 1, ch.column, ch.kind, ch.expected, ch.actual)
+		}
+	}
+	if d.cfg.Baselines.Production.Days > 0 {
+		gauge(m.wantedDays, float64(d.cfg.Baselines.Production.Days))
+		gauge(m.days, float64(len(c.production.Days)))
+		gauge(m.frozen, flag(c.production.Frozen()))
+		if len(c.production.Days) > 0 {
+			if start, err := c.production.Days[0].Start(); err == nil {
+				gauge(m.firstDay, seconds(start))
+			}
+		}
+	}
+	if c.good.Snapshot.Name != "" {
+		gauge(m.lastGoodSnapshotInfo, 1, c.good.Snapshot.Name, c.good.Snapshot.Digest)
+	}
+	if c.profile.Nulls == nil {
+		return out
+	}
+	if err == nil {
+		gauge(m.profileFinish, seconds(d.now()))
+	}
+	gauge(m.rows, float64(c.profile.Rows))
+	if !c.window.From.IsZero() {
+		gauge(m.window, c.now.Sub(c.window.From).Seconds())
+	}
+	if !c.latest.IsZero() {
+		gauge(m.latest, seconds(c.latest))
+	}
+	for column, n := range c.profile.Nulls {
+		gauge(m.nulls, float64(n), column)
+	}
+	for column, bins := range c.profile.Values {
+		for bin, n := range bins {
+			gauge(m.values, float64(n), column, bin)
+		}
+		for _, b := range c.baselines {
+			counts, ok := b.counts.Fields[column]
+			if !ok {
+				continue
+			}
+			var total int64
+			for _, n := range counts {
+				total += n
+			}
+			gauge(m.baselineRows, float64(total), column, b.name)
+			for bin, n := range counts {
+				gauge(m.baselineRatio, float64(n)/float64(max(total, 1)), column, bin, b.name)
+			}
+		}
+	}
+	for _, u := range c.upstreams {
+		gauge(m.upstreamRows, float64(u.rows), u.name)
+	}
+	for _, x := range c.comparisons {
+		gauge(m.comparedRows, float64(x.compared), x.against)
+		gauge(m.mismatchedRows, float64(x.mismatched), x.against)
+	}
+	if c.snapshot.Name != "" {
+		gauge(m.snapshotInfo, 1, c.snapshot.Name, c.snapshot.Digest)
+	}
+	return out
+}
+
+// maxChangeInfos bounds the series that describe single schema changes.
+const maxChangeInfos = 50
+
+func flag(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }

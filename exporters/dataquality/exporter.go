@@ -1,0 +1,188 @@
+// Package dataquality turns tables into metrics.
+//
+// In flows a configuration that names sources and datasets. Out flow, for each
+// dataset and on its own clock, rows, nulls, freshness, the schema and the count
+// of every bin of every column, with the baselines to compare them with; the
+// rules draw the conclusions. What has to outlive the process, the baselines and
+// the last good snapshot, is in the baseline store. Everything else is a
+// snapshot of the last profile, owned by the Exporter.
+package dataquality
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+	"github.com/sightglass-ml/sightglass/rules"
+)
+
+// Load reads and checks a configuration file.
+func Load(path string) (Config, error) { return config.Load[Config](path) }
+
+// Exporter is the exporter under one configuration.
+type Exporter struct {
+	exporter.Snapshots
+	rooms *rooms
+	descs descs
+	// slots bounds the profiles that run at the same time.
+	slots chan struct{}
+}
+
+var (
+	_ exporter.Instance = (*Exporter)(nil)
+	_ exporter.Stopper  = (*Exporter)(nil)
+)
+
+// Start opens the sources and starts a loop for each dataset.
+func Start(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance, error) {
+	r, err := openRooms(cfg, env.Logger, nil)
+	if err != nil {
+		return nil, err
+	}
+	e := &Exporter{rooms: r, descs: newDescs(newCatalogue()), slots: make(chan struct{}, cfg.MaxConcurrentProfiles)}
+	for _, dc := range cfg.Datasets {
+		d, err := r.dataset(dc, time.Now)
+		if err != nil {
+			return nil, errors.Join(err, r.close())
+		}
+		timeout := time.Duration(dc.Timeout)
+		if err := env.Loop(exporter.Loop{
+			Name:     "dataset/" + dc.Name,
+			Interval: time.Duration(dc.Interval),
+			// A profile may have to wait for its turn first.
+			Timeout: time.Duration(dc.Interval) + timeout,
+			Collect: func(ctx context.Context) error { return e.profile(ctx, d, timeout) },
+		}); err != nil {
+			return nil, errors.Join(err, r.close())
+		}
+	}
+	return e, nil
+}
+
+// profile runs one profile when it is its turn and publishes what was found.
+func (e *Exporter) profile(ctx context.Context, d *dataset, timeout time.Duration) error {
+	select {
+	case e.slots <- struct{}{}:
+		defer func() { <-e.slots }()
+	case <-ctx.Done():
+		return fmt.Errorf("waited too long for other profiles: %w", ctx.Err())
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	start := d.now()
+	c, err := d.run(ctx)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("profile took longer than %s: %w", timeout, err)
+	}
+	// Two failed runs in a row are survived by what is still true; after
+	// that, absent beats wrong.
+	validFor := 2*time.Duration(d.cfg.Interval) + timeout
+	e.Set(d.cfg.Name, d.metrics(e.descs, c, d.now().Sub(start), err), validFor)
+	return err
+}
+
+// Stop closes the sources and the store.
+func (e *Exporter) Stop(context.Context) error { return e.rooms.close() }
+
+// rooms are the places that datasets are read from and baselines kept in.
+type rooms struct {
+	sources  map[string]*tables.Source
+	store    *baseline.Store
+	logger   *slog.Logger
+	defaults map[string]float64
+}
+
+func openRooms(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*rooms, error) {
+	r := &rooms{sources: make(map[string]*tables.Source), logger: logger, defaults: make(map[string]float64)}
+	for _, signal := range []string{
+		signalNulls, signalDrift, signalUnseen, signalRowDrop, signalMismatch, signalFreshness, signalVolume, signalSignificance,
+	} {
+		v, ok := rules.Default(signal)
+		if !ok {
+			return nil, fmt.Errorf("rules/thresholds.yaml has no threshold %q", signal)
+		}
+		r.defaults[signal] = v
+	}
+	var err error
+	if r.store, err = baseline.Open(cfg.BaselineStore, logger, reg); err != nil {
+		return nil, fmt.Errorf("open baseline store: %w", err)
+	}
+	for name, s := range cfg.Sources {
+		o := tables.Options{
+			Type: s.Type, DSN: string(s.Database), MaxConnections: s.MaxConnections,
+			MemoryLimit: int64(s.MemoryLimit), Threads: s.Threads, TempDirectory: string(s.TempDirectory), Init: s.Init,
+		}
+		if s.Type != tables.DuckDB {
+			dsn, err := s.DSN.Read()
+			if err != nil {
+				return nil, errors.Join(fmt.Errorf("source %q: connection string: %w", name, err), r.close())
+			}
+			o.DSN = strings.TrimSpace(dsn.Reveal())
+		}
+		if r.sources[name], err = tables.Open(o); err != nil {
+			delete(r.sources, name)
+			return nil, errors.Join(fmt.Errorf("source %q: %w", name, err), r.close())
+		}
+	}
+	return r, nil
+}
+
+func (r *rooms) close() error {
+	errs := []error{r.store.Close()}
+	for _, s := range r.sources {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// kind is the kind of baselines that belong to datasets.
+const kind = "dataset"
+
+func (r *rooms) learner(cfg DatasetConfig, now func() time.Time) (*learner, error) {
+	l := &learner{cfg: cfg, subject: r.store.Subject(kind, cfg.Name), source: r.sources[cfg.Source], now: now}
+	var err error
+	if l.relation, err = cfg.relation(l.source); err != nil {
+		return nil, fmt.Errorf("dataset %q: %w", cfg.Name, err)
+	}
+	if t := cfg.Baselines.Training; t != nil {
+		l.trainingSource = r.sources[t.Source]
+		if l.trainingRelation, err = t.relation(l.trainingSource); err != nil {
+			return nil, fmt.Errorf("dataset %q: training data: %w", cfg.Name, err)
+		}
+	}
+	return l, nil
+}
+
+func (r *rooms) dataset(cfg DatasetConfig, now func() time.Time) (*dataset, error) {
+	l, err := r.learner(cfg, now)
+	if err != nil {
+		return nil, err
+	}
+	d := &dataset{
+		cfg: cfg, source: l.source, relation: l.relation, learner: l,
+		defaults: maps.Clone(r.defaults), significance: r.defaults[signalSignificance],
+		logger: r.logger.With("dataset", cfg.Name), now: now,
+	}
+	for _, u := range cfg.Upstream {
+		source := r.sources[u.Source]
+		relation, err := u.relation(source)
+		if err != nil {
+			return nil, fmt.Errorf("dataset %q: upstream %q: %w", cfg.Name, u.Name, err)
+		}
+		d.upstreams = append(d.upstreams, upstream{u.Name, source, relation})
+	}
+	for _, c := range cfg.Comparisons {
+		d.comparisons = append(d.comparisons, comparison{c.Against, r.sources[c.Source], c.Query})
+	}
+	return d, nil
+}

@@ -1,0 +1,258 @@
+package dataquality
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+// learner keeps the baselines of one dataset: it cuts the bins, counts the
+// training data and adds each complete day to the production baseline. All of
+// it is in the store; the learner itself can be thrown away at any time.
+type learner struct {
+	cfg      DatasetConfig
+	subject  *baseline.Subject
+	source   *tables.Source
+	relation tables.Relation
+	// trainingSource is nil if there is no training baseline.
+	trainingSource   *tables.Source
+	trainingRelation tables.Relation
+	now              func() time.Time
+	// progress is told of what takes long; it may be nil.
+	progress func(doing string, done, total int)
+}
+
+// errNothingYet says that there is no data yet to cut bins from.
+var errNothingYet = errors.New("the table has no rows to cut bins from yet")
+
+// daysPerCycle bounds the days that one profile adds, so that a baseline of the
+// past does not keep the present waiting.
+const daysPerCycle = 3
+
+// define returns the definition in force and a view of the store. The first
+// time, it cuts the bins: from the training data, or from the window if there
+// is none.
+func (l *learner) define(ctx context.Context, schema []tables.Column, w tables.Window) (*baseline.View, baseline.Definition, error) {
+	view, err := l.subject.View(ctx)
+	if err != nil {
+		return nil, baseline.Definition{}, err
+	}
+	d, err := view.Definition(ctx)
+	if !errors.Is(err, baseline.ErrNotFound) {
+		return view, d, err
+	}
+	d = baseline.Definition{Edges: baseline.EdgesProduction, Schema: storedSchema(schema)}
+	choice := l.cfg.Columns.choice()
+	if l.trainingSource == nil {
+		cut, err := l.source.Cut(ctx, l.relation, schema, w, choice, l.step("cutting bins"))
+		if err == nil && cut.Rows == 0 {
+			err = errNothingYet
+		}
+		if err != nil {
+			return view, baseline.Definition{}, err
+		}
+		d.Fields = cut.Layouts
+	} else if d, err = l.cutTraining(ctx, d, schema, w); err != nil {
+		return view, baseline.Definition{}, err
+	}
+	if d, err = l.subject.CreateDefinition(ctx, d); err != nil {
+		return view, baseline.Definition{}, err
+	}
+	view, err = l.subject.View(ctx)
+	return view, d, err
+}
+
+// cutTraining cuts the bins from the training data, and those of columns that
+// the training data lacks from the window.
+func (l *learner) cutTraining(ctx context.Context, d baseline.Definition, schema []tables.Column, w tables.Window) (baseline.Definition, error) {
+	trainingSchema, err := l.trainingSource.Schema(ctx, l.trainingRelation)
+	if err != nil {
+		return d, fmt.Errorf("training data: %w", err)
+	}
+	// Only what is served is worth comparing.
+	trained := slices.DeleteFunc(slices.Clone(trainingSchema), func(c tables.Column) bool { return !has(schema, c.Name) })
+	cut, err := l.trainingSource.Cut(ctx, l.trainingRelation, trained, tables.Window{}, l.cfg.Columns.choice(), l.step("cutting bins from the training data"))
+	if err != nil {
+		return d, fmt.Errorf("training data: %w", err)
+	}
+	if cut.Rows == 0 {
+		return d, errors.New("training data: no rows")
+	}
+	d.Edges, d.Fields = baseline.EdgesTraining, cut.Layouts
+	untrained := slices.DeleteFunc(slices.Clone(schema), func(c tables.Column) bool { return has(trainingSchema, c.Name) })
+	if len(untrained) == 0 {
+		return d, nil
+	}
+	choice := l.cfg.Columns.choice()
+	choice.MaxColumns -= len(cut.Layouts)
+	rest, err := l.source.Cut(ctx, l.relation, append(untrained, timeColumns(schema, l.relation.Time)...), w, choice, l.step("cutting bins of columns without training data"))
+	if err != nil {
+		return d, err
+	}
+	for name, layout := range rest.Layouts {
+		if _, ok := d.Fields[name]; !ok {
+			d.Fields[name] = layout
+		}
+	}
+	return d, nil
+}
+
+func has(schema []tables.Column, name string) bool {
+	return slices.ContainsFunc(schema, func(c tables.Column) bool { return c.Name == name })
+}
+
+// timeColumns is the column a window needs, as a schema.
+func timeColumns(schema []tables.Column, name string) []tables.Column {
+	return slices.DeleteFunc(slices.Clone(schema), func(c tables.Column) bool { return c.Name != name })
+}
+
+// training returns the counts of the training data, and makes them the first time.
+func (l *learner) training(ctx context.Context, view *baseline.View, d baseline.Definition) (baseline.Counts, error) {
+	if l.trainingSource == nil {
+		return baseline.Counts{}, nil
+	}
+	counts, err := view.Training(ctx)
+	if !errors.Is(err, baseline.ErrNotFound) {
+		return counts, err
+	}
+	l.report("counting the training data", 0, 1)
+	counts, err = l.count(ctx, l.trainingSource, l.trainingRelation, tables.Window{}, d)
+	if err != nil {
+		return baseline.Counts{}, fmt.Errorf("training data: %w", err)
+	}
+	l.report("counting the training data", 1, 1)
+	return l.subject.CreateTraining(ctx, counts)
+}
+
+// production adds the days that are complete and not yet counted, and returns
+// the production baseline as it is then.
+func (l *learner) production(ctx context.Context, view *baseline.View, d baseline.Definition, c *cycle) (baseline.Production, error) {
+	want := l.cfg.Baselines.Production.Days
+	if want == 0 {
+		return baseline.Production{}, nil
+	}
+	p, err := view.Production(ctx, want)
+	if err != nil || p.Frozen() {
+		return p, err
+	}
+	var added int
+	if l.relation.Time == "" {
+		added, err = l.addToday(ctx, p, d, c)
+	} else {
+		added, err = l.addDays(ctx, p, d, daysPerCycle)
+	}
+	if err != nil || added == 0 {
+		return p, err
+	}
+	if view, err = l.subject.View(ctx); err != nil {
+		return p, err
+	}
+	return view.Production(ctx, want)
+}
+
+// addToday takes the first profile of a day for the day: without a timestamp
+// column nothing tells which rows are of today.
+func (l *learner) addToday(ctx context.Context, p baseline.Production, d baseline.Definition, c *cycle) (int, error) {
+	today := baseline.DayOf(c.now)
+	if slices.Contains(p.Days, today) || c.profile.Rows == 0 {
+		return 0, nil
+	}
+	return l.add(ctx, today, baseline.Counts{Definition: d.ID, Rows: c.profile.Rows, Fields: c.profile.Values})
+}
+
+// addDays counts up to atMost of the complete days that are not there yet, the
+// earliest first.
+func (l *learner) addDays(ctx context.Context, p baseline.Production, d baseline.Definition, atMost int) (int, error) {
+	due, err := l.dueDays(p, d)
+	if err != nil {
+		return 0, err
+	}
+	due = due[:min(len(due), atMost)]
+	added := 0
+	for i, day := range due {
+		l.report("counting days", i, len(due))
+		start, err := day.Start()
+		if err != nil {
+			return added, err
+		}
+		counts, err := l.count(ctx, l.source, l.relation, tables.Window{From: start, To: start.AddDate(0, 0, 1)}, d)
+		if err != nil {
+			return added, fmt.Errorf("count day %s: %w", day, err)
+		}
+		n, err := l.add(ctx, day, counts)
+		if err != nil {
+			return added, err
+		}
+		added += n
+	}
+	l.report("counting days", len(due), len(due))
+	return added, nil
+}
+
+// dueDays are the complete days that the baseline still wants.
+func (l *learner) dueDays(p baseline.Production, d baseline.Definition) ([]baseline.Day, error) {
+	cfg := l.cfg.Baselines.Production
+	first := baseline.DayOf(d.Created)
+	switch {
+	case cfg.FirstDay != "":
+		first = cfg.FirstDay
+	case len(p.Days) > 0:
+		first = p.Days[0]
+	}
+	start, err := first.Start()
+	if err != nil {
+		return nil, err
+	}
+	var due []baseline.Day
+	for i := range cfg.Days {
+		end := start.AddDate(0, 0, i+1)
+		if end.Add(time.Duration(cfg.Lateness)).After(l.now()) {
+			break
+		}
+		if day := baseline.DayOf(start.AddDate(0, 0, i)); !slices.Contains(p.Days, day) {
+			due = append(due, day)
+		}
+	}
+	return due, nil
+}
+
+func (l *learner) add(ctx context.Context, day baseline.Day, counts baseline.Counts) (int, error) {
+	added, err := l.subject.AddDay(ctx, day, counts)
+	if err != nil || !added {
+		return 0, err
+	}
+	return 1, nil
+}
+
+// count counts a relation by the bins of the definition.
+func (l *learner) count(ctx context.Context, source *tables.Source, r tables.Relation, w tables.Window, d baseline.Definition) (baseline.Counts, error) {
+	schema, err := source.Schema(ctx, r)
+	if err != nil {
+		return baseline.Counts{}, err
+	}
+	fields := make(tables.Fields, len(d.Fields))
+	for name, layout := range d.Fields {
+		fields[name] = &layout
+	}
+	asOf := w.To
+	if asOf.IsZero() {
+		asOf = l.now()
+	}
+	p, err := source.Count(ctx, r, schema, w, fields, asOf)
+	return baseline.Counts{Definition: d.ID, Rows: p.Rows, Fields: p.Values}, err
+}
+
+func (l *learner) report(doing string, done, total int) {
+	if l.progress != nil {
+		l.progress(doing, done, total)
+	}
+}
+
+func (l *learner) step(doing string) func(done, total int) {
+	return func(done, total int) { l.report(doing, done, total) }
+}

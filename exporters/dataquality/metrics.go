@@ -1,0 +1,73 @@
+package dataquality
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sightglass-ml/sightglass/internal/binning"
+	"github.com/sightglass-ml/sightglass/internal/catalogue"
+)
+
+// Catalogue returns the metrics of the exporter for the reference.
+func Catalogue() *catalogue.Catalogue {
+	c := newCatalogue()
+	newDescs(c)
+	return c
+}
+
+func newCatalogue() *catalogue.Catalogue {
+	return &catalogue.Catalogue{Prefix: "ml_dataset_", Labels: []string{"dataset"}}
+}
+
+const binUnseen = binning.Unseen
+
+// Thresholds that a dataset can override, by the names of rules/thresholds.yaml.
+const (
+	signalNulls     = "null_ratio"
+	signalDrift     = "drift_psi"
+	signalUnseen    = "unseen_ratio"
+	signalRowDrop   = "row_drop_ratio"
+	signalMismatch  = "mismatch_ratio"
+	signalFreshness = "freshness_seconds"
+	signalVolume    = "volume_deviation_ratio"
+	// signalSignificance cannot be overridden.
+	signalSignificance = "drift_significance_z"
+)
+
+// descs are all metrics of the exporter, in the order of docs/metrics.md.
+type descs struct {
+	rows, window, latest, nulls                    *prometheus.Desc
+	schemaChanges, schemaChangeInfo                *prometheus.Desc
+	values, baselineRatio, baselineRows            *prometheus.Desc
+	upstreamRows, mismatchedRows, comparedRows     *prometheus.Desc
+	firstDay, days, wantedDays, frozen             *prometheus.Desc
+	snapshotInfo, lastGoodSnapshotInfo             *prometheus.Desc
+	profileSuccess, profileDuration, profileFinish *prometheus.Desc
+	threshold                                      *prometheus.Desc
+}
+
+func newDescs(c *catalogue.Catalogue) descs {
+	return descs{
+		rows:                 c.Gauge("rows", "Rows in the profiled window."),
+		window:               c.Gauge("window_seconds", "Length of the profiled window; absent where the whole table is profiled."),
+		latest:               c.Gauge("latest_record_timestamp_seconds", "Time of the latest record that is not in the future."),
+		nulls:                c.Gauge("column_nulls", "Missing values of the column in the profiled window.", "column"),
+		schemaChanges:        c.Gauge("schema_changes", "Columns that differ from the expected schema.", "change"),
+		schemaChangeInfo:     c.Gauge("schema_change_info", "A column that differs from the expected schema, with its expected and its actual type.", "column", "change", "expected", "actual"),
+		values:               c.Gauge("column_values", "Values of the column in the profiled window that fall into the bin.", "column", "bin"),
+		baselineRatio:        c.Gauge("column_baseline_ratio", "Share of the baseline's values that fall into the bin.", "column", "bin", "baseline"),
+		baselineRows:         c.Gauge("column_baseline_rows", "Values, nulls included, of the column in the baseline.", "column", "baseline"),
+		upstreamRows:         c.Gauge("upstream_rows", "Rows of the upstream stage in the same window.", "upstream"),
+		mismatchedRows:       c.Gauge("mismatched_rows", "Rows whose values differ from those of the compared store at the same point in time.", "against"),
+		comparedRows:         c.Gauge("compared_rows", "Rows that were compared with the other store.", "against"),
+		firstDay:             c.Gauge("baseline_first_day_timestamp_seconds", "Start of the first day of the production baseline."),
+		days:                 c.Gauge("baseline_days", "Days that the production baseline holds."),
+		wantedDays:           c.Gauge("baseline_wanted_days", "Days after which the production baseline is frozen."),
+		frozen:               c.Gauge("baseline_frozen", "Whether the production baseline is frozen (1) or still learning (0)."),
+		snapshotInfo:         c.Gauge("snapshot_info", "What was profiled last: the snapshot to replay from, and a digest of its content.", "snapshot", "digest"),
+		lastGoodSnapshotInfo: c.Gauge("last_good_snapshot_info", "The last profiled snapshot that passed every check.", "snapshot", "digest"),
+		profileSuccess:       c.Gauge("profile_success", "Whether the last profile succeeded (1) or failed (0)."),
+		profileDuration:      c.Gauge("profile_duration_seconds", "Time the last profile took."),
+		profileFinish:        c.Gauge("profile_timestamp_seconds", "Time at which the last successful profile ended."),
+		threshold:            c.Gauge("threshold", "A threshold of the configuration that overrides the default of the rules; column is empty for the whole dataset.", "signal", "column"),
+	}
+}

@@ -1,0 +1,157 @@
+package dataquality
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/drift"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+// snapshot identifies what a profile looked at.
+type snapshot struct {
+	// Name is what a person or a job replays from: the version that the
+	// dataset's snapshot query returns, else the window as an ISO 8601
+	// interval, else, for a table without a window, the digest.
+	Name string `json:"name"`
+	// Digest tells two contents apart.
+	Digest string `json:"digest"`
+}
+
+// digest hashes the schema, the number of rows, the counts of every column and
+// the window. Two tables with the same digest are, for all that Sightglass
+// watches, the same. 64 bits of SHA-256 are enough to tell apart the snapshots
+// of one dataset, and short enough for a label.
+func digest(schema []tables.Column, p tables.Profile, w tables.Window) (string, error) {
+	// encoding/json sorts the keys of maps.
+	content, err := json.Marshal(struct {
+		Schema []tables.Column
+		Rows   int64
+		Nulls  map[string]int64
+		Values map[string]map[string]int64
+		Window tables.Window
+	}{schema, p.Rows, p.Nulls, p.Values, w})
+	if err != nil {
+		return "", fmt.Errorf("digest: %w", err)
+	}
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:8]), nil
+}
+
+func interval(w tables.Window) string {
+	return w.From.UTC().Format(time.RFC3339) + "/" + w.To.UTC().Format(time.RFC3339)
+}
+
+// lastGood is the last snapshot whose profile passed every check, and the
+// volumes that such profiles had. It is stored beside the baselines, so that a
+// restart in the middle of an incident does not take the incident for normal.
+type lastGood struct {
+	Snapshot snapshot  `json:"snapshot"`
+	Time     time.Time `json:"time"`
+	Volumes  []volume  `json:"volumes"`
+}
+
+type volume struct {
+	Time time.Time `json:"time"`
+	Rows int64     `json:"rows"`
+}
+
+// Volumes are kept once an hour for a week.
+const (
+	volumeEvery = time.Hour
+	volumeKept  = 7 * 24 * time.Hour
+)
+
+// accept makes s the last good snapshot.
+func (g *lastGood) accept(s snapshot, rows int64, now time.Time) {
+	g.Snapshot, g.Time = s, now
+	g.Volumes = slices.DeleteFunc(g.Volumes, func(v volume) bool { return now.Sub(v.Time) > volumeKept })
+	if n := len(g.Volumes); n == 0 || now.Sub(g.Volumes[n-1].Time) >= volumeEvery {
+		g.Volumes = append(g.Volumes, volume{now, rows})
+	}
+}
+
+// usual is the median volume of the good profiles of the last week.
+func (g *lastGood) usual(now time.Time) (rows int64, ok bool) {
+	var recent []int64
+	for _, v := range g.Volumes {
+		if now.Sub(v.Time) <= volumeKept {
+			recent = append(recent, v.Rows)
+		}
+	}
+	if len(recent) == 0 {
+		return 0, false
+	}
+	slices.Sort(recent)
+	return recent[len(recent)/2], true
+}
+
+// failedCheck says why a profile cannot be the last good one, or returns the
+// empty string. The checks are those of the alerts, by the same thresholds, with
+// two differences: the exporter has no history of weeks, so it compares the
+// volume with the median of the last week's good profiles; and it does not wait,
+// since a snapshot that was bad for a moment is a bad one to replay from.
+func (d *dataset) failedCheck(c *cycle) string {
+	limit := func(signal, column string) float64 { return d.threshold(signal, column) }
+	p := c.profile
+	if p.Rows == 0 {
+		return "no rows"
+	}
+	if len(c.changes) > 0 {
+		return fmt.Sprintf("schema: column %q %s", c.changes[0].column, c.changes[0].kind)
+	}
+	if age := c.now.Sub(c.latest).Seconds(); d.cfg.TimestampColumn != "" && age > limit(signalFreshness, "") {
+		return fmt.Sprintf("latest record is %.0f s old", age)
+	}
+	if usual, ok := c.good.usual(c.now); ok {
+		if share := math.Abs(float64(p.Rows-usual)) / float64(max(usual, 1)); share > limit(signalVolume, "") {
+			return fmt.Sprintf("%d rows, usual are %d", p.Rows, usual)
+		}
+	}
+	for _, u := range c.upstreams {
+		if lost := 1 - float64(p.Rows)/float64(max(u.rows, 1)); lost > limit(signalRowDrop, "") {
+			return fmt.Sprintf("%d of the %d rows of upstream %q are here", p.Rows, u.rows, u.name)
+		}
+	}
+	for _, m := range c.comparisons {
+		if share := float64(m.mismatched) / float64(max(m.compared, 1)); share > limit(signalMismatch, "") {
+			return fmt.Sprintf("%d of %d rows differ from %q", m.mismatched, m.compared, m.against)
+		}
+	}
+	for _, column := range sortedKeys(p.Nulls) {
+		if share := float64(p.Nulls[column]) / float64(p.Rows); share > limit(signalNulls, column) {
+			return fmt.Sprintf("column %q: %.4f of the values are null", column, share)
+		}
+	}
+	for _, column := range sortedKeys(p.Values) {
+		values := p.Values[column]
+		if share := float64(values[binUnseen]) / float64(p.Rows); share > limit(signalUnseen, column) {
+			return fmt.Sprintf("column %q: %.4f of the values are unseen", column, share)
+		}
+		for _, b := range c.baselines {
+			if b.learning {
+				continue
+			}
+			x, ok := drift.Compare(values, b.counts.Fields[column])
+			if ok && x.Exceeds(limit(signalDrift, column), d.significance) {
+				return fmt.Sprintf("column %q: PSI %.3f against the %s baseline", column, x.PSI, b.name)
+			}
+		}
+	}
+	return ""
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
+	keys := make([]K, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
