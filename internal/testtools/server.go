@@ -71,7 +71,7 @@ func startServer(t testing.TB, cmd *exec.Cmd, ready func(context.Context) error)
 // test timeout or an interrupt: the guard's standard input then closes and it kills the group.
 func startGuard(t testing.TB, pid int) (stop func()) {
 	t.Helper()
-	guard := exec.Command("sh", "-c", "cat >/dev/null; kill -9 -- -"+strconv.Itoa(pid))
+	guard := exec.Command("sh", "-c", "cat >/dev/null; kill -9 -"+strconv.Itoa(pid))
 	guard.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // The terminal's interrupt must not reach it.
 	input, err := guard.StdinPipe()
 	if err == nil {

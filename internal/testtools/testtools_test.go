@@ -1,12 +1,19 @@
 package testtools
 
 import (
+	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	_ "github.com/ClickHouse/clickhouse-go/v2"
 	_ "github.com/jackc/pgx/v5/stdlib"
@@ -112,4 +119,42 @@ func TestServersAnswerTheirDrivers(t *testing.T) {
 			require.ErrorContains(t, err, "no_such_table")
 		})
 	}
+}
+
+// A test binary that is killed runs no cleanup: go test does that to one that ran out of time.
+func TestServersEndWithATestBinaryThatIsKilled(t *testing.T) {
+	if pidFile := os.Getenv("TESTTOOLS_PID_FILE"); pidFile != "" {
+		server := exec.Command("sleep", "600")
+		startServer(t, server, func(context.Context) error {
+			return os.WriteFile(pidFile, []byte(strconv.Itoa(server.Process.Pid)), 0o600)
+		})
+		require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGKILL))
+	}
+
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	binary := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$")
+	binary.Env = append(os.Environ(), "TESTTOOLS_PID_FILE="+pidFile)
+	require.ErrorContains(t, binary.Run(), "killed")
+
+	content, err := os.ReadFile(pidFile)
+	require.NoError(t, err)
+	pid, err := strconv.Atoi(string(content))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		return err != nil || strings.Contains(string(state), ") Z ") // A zombie is dead; its new parent may leave it so.
+	}, 10*time.Second, 10*time.Millisecond)
+}
+
+func TestAServerThatExitsFailsItsTestWithWhatItSaid(t *testing.T) {
+	got := &outcome{TB: t}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		startServer(got, exec.Command("sh", "-c", "echo no space left; exit 1"), func(context.Context) error {
+			return errors.New("connection refused")
+		})
+	}()
+	<-done
+	require.Equal(t, "start sh: it exited: connection refused\nno space left\n", got.failed)
 }

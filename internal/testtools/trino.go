@@ -3,6 +3,7 @@ package testtools
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -51,25 +52,37 @@ func Trino(t testing.TB) (dsn string) {
 	return strings.Replace(url, "//", "//sightglass@", 1) + "?catalog=memory&schema=default"
 }
 
-// trinoReady asks the server whether it takes queries: it answers requests earlier than that.
+// trinoReady runs a query that reads a table. The server answers requests, and even says that it has started, before its
+// only node has told it that it can run queries.
 func trinoReady(ctx context.Context, url string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/v1/info", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v1/statement", strings.NewReader("SELECT * FROM tpch.tiny.region"))
 	if err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
+	request.Header.Set("X-Trino-User", "sightglass")
+	for {
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return err
+		}
+		var page struct {
+			NextURI string
+			Error   struct{ Message string }
+		}
+		err = json.NewDecoder(response.Body).Decode(&page)
+		response.Body.Close()
+		switch {
+		case err != nil:
+			return fmt.Errorf("read an answer: %w", err)
+		case page.Error.Message != "":
+			return errors.New(page.Error.Message)
+		case page.NextURI == "":
+			return nil
+		}
+		if request, err = http.NewRequestWithContext(ctx, http.MethodGet, page.NextURI, nil); err != nil {
+			return err
+		}
 	}
-	defer response.Body.Close()
-	var info struct{ Starting bool }
-	if err := json.NewDecoder(response.Body).Decode(&info); err != nil {
-		return fmt.Errorf("read the server's state: %w", err)
-	}
-	if info.Starting {
-		return fmt.Errorf("the server is starting")
-	}
-	return nil
 }
 
 func writeFiles(t testing.TB, dir string, contents map[string]string) {
