@@ -1,0 +1,48 @@
+package gpu
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// nvidiaVendor is NVIDIA's number in PCI's list of vendors.
+const nvidiaVendor = "0x10de"
+
+// sleeps says whether the kernel suspended the GPU at this PCI address. Every
+// call about it would wake it up.
+func sleeps(sysfs, pci string) bool {
+	return attribute(sysfs, pci, "power/runtime_status") == "suspended"
+}
+
+// allSleep says whether the machine has GPUs of NVIDIA's and all are suspended.
+// To initialise NVML would wake them.
+func allSleep(sysfs string) bool {
+	gpus := 0
+	devices, err := os.ReadDir(filepath.Join(sysfs, "bus/pci/devices"))
+	if err != nil {
+		return false
+	}
+	for _, d := range devices {
+		if attribute(sysfs, d.Name(), "vendor") != nvidiaVendor {
+			continue
+		}
+		class := attribute(sysfs, d.Name(), "class")
+		if !strings.HasPrefix(class, "0x0300") && !strings.HasPrefix(class, "0x0302") {
+			continue // the sound or USB part of a graphics card, or a switch
+		}
+		if !sleeps(sysfs, d.Name()) {
+			return false
+		}
+		gpus++
+	}
+	return gpus > 0
+}
+
+func attribute(sysfs, pci, name string) string {
+	text, err := os.ReadFile(filepath.Join(sysfs, "bus/pci/devices", pci, name))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}

@@ -1,0 +1,79 @@
+package gpu
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/exporters/gpu/internal/nvml"
+)
+
+// maxXIDs bounds the codes of one GPU. NVIDIA's catalogue has fewer than 200.
+const maxXIDs = 256
+
+// xidCounts are the XID errors of one GPU.
+type xidCounts struct {
+	watched bool // the driver reports them
+	device  nvml.Device
+	count   map[uint64]float64
+	last    map[uint64]time.Time
+	newest  uint64 // code of the last one
+}
+
+func newXIDCounts() xidCounts {
+	x := xidCounts{count: map[uint64]float64{}, last: map[uint64]time.Time{}}
+	for _, code := range usualXIDs {
+		x.count[code] = 0
+	}
+	return x
+}
+
+func (x *xidCounts) add(code uint64, now time.Time) {
+	if _, known := x.count[code]; !known && len(x.count) >= maxXIDs {
+		return
+	}
+	x.count[code]++
+	x.last[code] = now
+	x.newest = code
+}
+
+// series are served for lost GPUs too: an XID error is the usual reason.
+func (x *xidCounts) series(d descs, p *page) {
+	if !x.watched {
+		return
+	}
+	for code, n := range x.count {
+		p.counter(d.xid, n, strconv.FormatUint(code, 10))
+	}
+	for code, t := range x.last {
+		p.gauge(d.xidLast, float64(t.UnixMilli())/1e3, strconv.FormatUint(code, 10))
+	}
+}
+
+// xidWait is how long one call waits for an XID error, and so the time in which
+// the watcher can be stopped.
+const xidWait = time.Second
+
+// watchXIDs counts XID errors until ctx ends.
+func watchXIDs(ctx context.Context, lib nvml.Library, cardOf func(nvml.Device) *card, now func() time.Time, log *slog.Logger) {
+	for ctx.Err() == nil {
+		xid, err := lib.NextXID(xidWait)
+		switch {
+		case err == nil:
+			if c := cardOf(xid.Device); c != nil {
+				c.mu.Lock()
+				c.xids.add(xid.Code, now())
+				c.mu.Unlock()
+				log.Warn("The driver reported an XID error", "gpu", c.index, "xid", xid.Code)
+			}
+		case !errors.Is(err, nvml.Timeout):
+			// No GPU is watched yet, or one is lost, which returns at once.
+			select {
+			case <-ctx.Done():
+			case <-time.After(xidWait):
+			}
+		}
+	}
+}
