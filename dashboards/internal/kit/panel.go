@@ -1,0 +1,212 @@
+package kit
+
+import (
+	"fmt"
+
+	"github.com/grafana/grafana-foundation-sdk/go/barchart"
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	"github.com/grafana/grafana-foundation-sdk/go/common"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/stat"
+	"github.com/grafana/grafana-foundation-sdk/go/statetimeline"
+	"github.com/grafana/grafana-foundation-sdk/go/table"
+	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
+)
+
+// Text is what a panel says about itself. All of it is required: a panel without a description or
+// a unit is a riddle at three in the morning.
+type Text struct {
+	ID          uint32
+	Title       string
+	Description string
+	Unit        string
+}
+
+// Timeseries is a line chart with its legend as a table below.
+func Timeseries(t Text) *timeseries.PanelBuilder {
+	return timeseries.NewPanelBuilder().
+		Id(t.ID).Title(t.Title).Description(t.Description).Unit(t.Unit).
+		Datasource(datasource()).
+		Span(12).Height(9).
+		LineWidth(1).
+		FillOpacity(0).
+		ShowPoints(common.VisibilityModeNever).
+		Legend(common.NewVizLegendOptionsBuilder().
+			ShowLegend(true).
+			DisplayMode(common.LegendDisplayModeTable).
+			Placement(common.LegendPlacementBottom).
+			Calcs([]string{"lastNotNull", "max"}).
+			SortBy("Max").SortDesc(true)).
+		Tooltip(common.NewVizTooltipOptionsBuilder().
+			Mode(common.TooltipDisplayModeMulti).
+			Sort(common.SortOrderDescending))
+}
+
+// Stat is one big number per series, coloured by its thresholds.
+func Stat(t Text) *stat.PanelBuilder {
+	return stat.NewPanelBuilder().
+		Id(t.ID).Title(t.Title).Description(t.Description).Unit(t.Unit).
+		Datasource(datasource()).
+		Span(4).Height(4).
+		GraphMode(common.BigValueGraphModeNone).
+		ColorMode(common.BigValueColorModeValue).
+		ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"}))
+}
+
+// Table shows instant queries, one row per combination of labels.
+func Table(t Text) *table.PanelBuilder {
+	return table.NewPanelBuilder().
+		Id(t.ID).Title(t.Title).Description(t.Description).Unit(t.Unit).
+		Datasource(datasource()).
+		Span(24).Height(9).
+		CellHeight(common.TableCellHeightSm).
+		Filterable(true)
+}
+
+// StateTimeline shows one band per series whose colour is its state.
+func StateTimeline(t Text) *statetimeline.PanelBuilder {
+	return statetimeline.NewPanelBuilder().
+		Id(t.ID).Title(t.Title).Description(t.Description).Unit(t.Unit).
+		Datasource(datasource()).
+		Span(24).Height(9).
+		ShowValue(common.VisibilityModeNever).
+		MergeValues(true).
+		FillOpacity(80).
+		LineWidth(0).
+		Legend(common.NewVizLegendOptionsBuilder().
+			ShowLegend(true).
+			DisplayMode(common.LegendDisplayModeList).
+			Placement(common.LegendPlacementBottom))
+}
+
+// BarChart shows one group of bars per row of a table.
+func BarChart(t Text) *barchart.PanelBuilder {
+	return barchart.NewPanelBuilder().
+		Id(t.ID).Title(t.Title).Description(t.Description).Unit(t.Unit).
+		Datasource(datasource()).
+		Span(24).Height(10).
+		ShowValue(common.VisibilityModeNever).
+		XTickLabelMaxLength(24).
+		GroupWidth(0.8).
+		FillOpacity(70).
+		Legend(common.NewVizLegendOptionsBuilder().
+			ShowLegend(true).
+			DisplayMode(common.LegendDisplayModeList).
+			Placement(common.LegendPlacementBottom)).
+		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti))
+}
+
+// Column says how a table shows one label or value of its queries.
+type Column struct {
+	From  string // A label, or "Value #" and a refId.
+	Title string
+	Unit  string // Empty keeps the panel's unit.
+	With  []dashboard.DynamicConfigValue
+}
+
+// Columns joins a table's queries on the labels they share, and then names, orders and formats the
+// columns. Labels that are not named stay, at the end: cluster and namespace show up where a team
+// has them. Every name in hidden is dropped, and so is the evaluation time.
+func Columns(panel *table.PanelBuilder, columns []Column, hidden ...string) *table.PanelBuilder {
+	order, names, excluded := map[string]any{}, map[string]any{}, map[string]any{"Time": true}
+	for _, name := range hidden {
+		excluded[name] = true
+	}
+	for i, column := range columns {
+		order[column.From], names[column.From] = i, column.Title
+		properties := column.With
+		if column.Unit != "" {
+			properties = append([]dashboard.DynamicConfigValue{{Id: "unit", Value: column.Unit}}, properties...)
+		}
+		if len(properties) > 0 {
+			panel.OverrideByName(column.Title, properties)
+		}
+	}
+	return panel.
+		WithTransformation(dashboard.DataTransformerConfig{Id: "merge", Options: map[string]any{}}).
+		WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{
+			"excludeByName": excluded,
+			"indexByName":   order,
+			"renameByName":  names,
+		}})
+}
+
+// SortedBy sorts a table by the column of that title, largest first.
+func SortedBy(title string) []cog.Builder[common.TableSortByFieldState] {
+	return []cog.Builder[common.TableSortByFieldState]{
+		common.NewTableSortByFieldStateBuilder().DisplayName(title).Desc(true),
+	}
+}
+
+// State is a value with a name and a colour.
+type State struct {
+	Value int
+	Text  string
+	Color string
+}
+
+// Mappings names the states a value can be in.
+func Mappings(states ...State) []dashboard.ValueMapping {
+	options := map[string]dashboard.ValueMappingResult{}
+	for i, s := range states {
+		options[fmt.Sprint(s.Value)] = dashboard.ValueMappingResult{
+			Text: cog.ToPtr(s.Text), Color: cog.ToPtr(s.Color), Index: cog.ToPtr(int32(i)),
+		}
+	}
+	return []dashboard.ValueMapping{{ValueMap: &dashboard.ValueMap{
+		Type: dashboard.MappingTypeValueToText, Options: options,
+	}}}
+}
+
+// Steps colours values: base below the first step, each step's colour from its value upwards.
+func Steps(base string, steps ...dashboard.Threshold) cog.Builder[dashboard.ThresholdsConfig] {
+	return dashboard.NewThresholdsConfigBuilder().
+		Mode(dashboard.ThresholdsModeAbsolute).
+		Steps(append([]dashboard.Threshold{{Color: base}}, steps...))
+}
+
+// Step is one step of Steps.
+func Step(value float64, color string) dashboard.Threshold {
+	return dashboard.Threshold{Value: &value, Color: color}
+}
+
+// Colored fills a table cell with the colour of its value.
+func Colored() dashboard.DynamicConfigValue {
+	return dashboard.DynamicConfigValue{Id: "custom.cellOptions", Value: map[string]any{"type": "color-background", "mode": "basic"}}
+}
+
+// Gauge draws a table cell as a bar.
+func Gauge() dashboard.DynamicConfigValue {
+	return dashboard.DynamicConfigValue{Id: "custom.cellOptions", Value: map[string]any{"type": "gauge", "mode": "basic"}}
+}
+
+// Limit draws the queries of that refId as dashed red lines outside the legend: what an alert
+// compares the other lines with.
+func Limit(panel *timeseries.PanelBuilder, refID string) *timeseries.PanelBuilder {
+	return panel.OverrideByQuery(refID, []dashboard.DynamicConfigValue{
+		{Id: "color", Value: map[string]any{"mode": "fixed", "fixedColor": "red"}},
+		{Id: "custom.lineStyle", Value: map[string]any{"fill": "dash", "dash": []int{10, 10}}},
+		{Id: "custom.hideFrom", Value: map[string]any{"legend": true, "tooltip": false, "viz": false}},
+	})
+}
+
+// Link is a link from a value, a cell or a panel.
+func Link(title, url string) *dashboard.DashboardLinkBuilder {
+	return dashboard.NewDashboardLinkBuilder(title).
+		Type(dashboard.DashboardLinkTypeLink).
+		Url(url)
+}
+
+// Runbook links a panel to the runbook of the alert that watches the same numbers.
+func Runbook(alert string) []cog.Builder[dashboard.DashboardLink] {
+	return []cog.Builder[dashboard.DashboardLink]{
+		Link("Runbook of "+alert, "${runbooks}/"+alert+".md").TargetBlank(true),
+	}
+}
+
+// LinkProperty puts a link on the cells of one table column.
+func LinkProperty(title, url string, newTab bool) dashboard.DynamicConfigValue {
+	return dashboard.DynamicConfigValue{Id: "links", Value: []map[string]any{
+		{"title": title, "url": url, "targetBlank": newTab},
+	}}
+}
