@@ -142,7 +142,7 @@ func alertTable() cog.Builder[dashboard.Panel] {
 			)`))
 	return kit.Columns(panel, []kit.Column{
 		{From: "severity", Title: "Severity", With: []dashboard.DynamicConfigValue{kit.Colored(), {Id: "mappings", Value: severityNames()}}},
-		{From: "alertname", Title: "Alert", With: []dashboard.DynamicConfigValue{kit.LinkProperty("Runbook", "${runbooks}/${__data.fields.Alert}.md", true)}},
+		{From: "alertname", Title: "Alert", With: []dashboard.DynamicConfigValue{kit.LinkProperty("Runbook", "${runbooks:raw}/${__data.fields.Alert}.md", true)}},
 		{From: "dataset", Title: "Dataset", With: []dashboard.DynamicConfigValue{detailLink("Dataset")}},
 		{From: "column", Title: "Column", With: []dashboard.DynamicConfigValue{detailLink("Dataset", "Column")}},
 		{From: "baseline", Title: "Baseline"},
@@ -302,10 +302,12 @@ func baselineRow() panels {
 			ID: 51, Title: "Distribution of $column in $detail", Unit: "percentunit",
 			Description: "Share of values in each frozen bin: now, in the training snapshot and in the first days of production. Numeric bins are in the order of their edges; missing, never seen and other values have bins of their own.",
 		}).Span(14).XField("Bin").
+			// The chart's order: numeric bins by their lower edge, other bins by their share, reserved bins last.
 			WithTarget(kit.Instant("now", `sort_desc(
-				label_replace(label_replace(
+				label_replace(label_replace(label_replace(
 				`+share+`,
-				"edge", "$1", "bin", "[(]([^,]+),.+"), "edge", "-1e308", "edge", "-Inf")
+				"edge", "$1", "bin", "[(]([^,]+),.+"), "edge", "-1e308", "edge", "-Inf"),
+				"edge", "1e308", "bin", "null|unseen|other|nan|inf|future")
 				)`)).
 			WithTarget(kit.Instant("training", baseline("training"))).
 			WithTarget(kit.Instant("production", baseline("production"))).
@@ -423,8 +425,8 @@ func exporterRow() panels {
 			WithTarget(kit.Range("dropped", "sum by (cluster, namespace, instance, limit) (rate("+kit.Raw("sightglass_label_values_dropped_total")+"[$__rate_interval]))", "{{instance}} {{limit}}")),
 		worst(75, "Time to profile, slowest datasets", "How long the last profile of a dataset took, as its query ran in the source.",
 			byDataset, raw("ml_dataset_profile_duration_seconds"), "{{dataset}}"),
-		worst(76, "Age of the last profile, oldest datasets", "Time since a dataset was last profiled with success.",
-			byDataset, "time() - "+raw("ml_dataset_profile_timestamp_seconds"), "{{dataset}}"),
+		worst(76, "Time since the last success, oldest collectors", "Time since each collector last succeeded, on the replica that did so last.",
+			"cluster, namespace, collector", "time() - max by (cluster, namespace, collector) ("+kit.Raw("sightglass_collector_last_success_timestamp_seconds")+")", "{{collector}}"),
 		worst(77, "Time to collect, slowest collectors", "How long the last run of a collector took.",
 			"cluster, namespace, instance, collector", kit.Raw("sightglass_collector_duration_seconds"), "{{instance}} {{collector}}"),
 	}

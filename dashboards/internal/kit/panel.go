@@ -28,6 +28,7 @@ func Timeseries(t Text) *timeseries.PanelBuilder {
 		Id(t.ID).Title(t.Title).Description(t.Description).Unit(t.Unit).
 		Datasource(datasource()).
 		Span(12).Height(9).
+		ColorScheme(palette()).
 		LineWidth(1).
 		FillOpacity(0).
 		ShowPoints(common.VisibilityModeNever).
@@ -40,6 +41,11 @@ func Timeseries(t Text) *timeseries.PanelBuilder {
 		Tooltip(common.NewVizTooltipOptionsBuilder().
 			Mode(common.TooltipDisplayModeMulti).
 			Sort(common.SortOrderDescending))
+}
+
+// palette gives every series a colour of its own.
+func palette() cog.Builder[dashboard.FieldColor] {
+	return dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdPaletteClassic)
 }
 
 // Stat is one big number per series, coloured by its thresholds.
@@ -85,6 +91,7 @@ func BarChart(t Text) *barchart.PanelBuilder {
 		Id(t.ID).Title(t.Title).Description(t.Description).Unit(t.Unit).
 		Datasource(datasource()).
 		Span(24).Height(10).
+		ColorScheme(palette()).
 		ShowValue(common.VisibilityModeNever).
 		XTickLabelMaxLength(24).
 		GroupWidth(0.8).
@@ -200,7 +207,7 @@ func Link(title, url string) *dashboard.DashboardLinkBuilder {
 // Runbook links a panel to the runbook of the alert that watches the same numbers.
 func Runbook(alert string) []cog.Builder[dashboard.DashboardLink] {
 	return []cog.Builder[dashboard.DashboardLink]{
-		Link("Runbook of "+alert, "${runbooks}/"+alert+".md").TargetBlank(true),
+		Link("Runbook of "+alert, "${runbooks:raw}/"+alert+".md").TargetBlank(true),
 	}
 }
 
