@@ -13,8 +13,6 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 )
 
-const defaultMaxRequestBytes = 1 << 20
-
 // handler returns everything the process serves. The context is the process's.
 func (s *supervisor[C]) handler(ctx context.Context, o options, gatherers prometheus.Gatherers) (http.Handler, error) {
 	mux := http.NewServeMux()
@@ -51,11 +49,7 @@ func (s *supervisor[C]) handler(ctx context.Context, o options, gatherers promet
 			landing.ServeHTTP(w, r)
 		})
 	}
-	maxBytes := s.spec.MaxRequestBytes
-	if maxBytes <= 0 {
-		maxBytes = defaultMaxRequestBytes
-	}
-	return http.MaxBytesHandler(mux, maxBytes), nil
+	return http.MaxBytesHandler(mux, s.spec.MaxRequestBytes), nil
 }
 
 // serveReload needs no flag to be enabled, unlike Prometheus's: all a client can
