@@ -72,13 +72,13 @@ func (l *learner) define(ctx context.Context, schema []tables.Column, w tables.W
 // cutTraining cuts the bins from the training data, and those of columns that
 // the training data lacks from the window.
 func (l *learner) cutTraining(ctx context.Context, d baseline.Definition, schema []tables.Column, w tables.Window) (baseline.Definition, error) {
-	trainingSchema, err := l.trainingSource.Schema(ctx, l.trainingRelation)
+	r, trainingSchema, err := l.trainingTable(ctx)
 	if err != nil {
-		return d, fmt.Errorf("training data: %w", err)
+		return d, err
 	}
 	// Only what is served is worth comparing.
 	trained := slices.DeleteFunc(slices.Clone(trainingSchema), func(c tables.Column) bool { return !has(schema, c.Name) })
-	cut, err := l.trainingSource.Cut(ctx, l.trainingRelation, trained, tables.Window{}, l.cfg.Columns.choice(), l.step("cutting bins from the training data"))
+	cut, err := l.trainingSource.Cut(ctx, r, trained, tables.Window{}, l.cfg.Columns.choice(), l.step("cutting bins from the training data"))
 	if err != nil {
 		return d, fmt.Errorf("training data: %w", err)
 	}
@@ -123,13 +123,9 @@ func (l *learner) training(ctx context.Context, view *baseline.View, d baseline.
 		return counts, err
 	}
 	l.report("counting the training data", 0, 1)
-	r := l.trainingRelation
-	schema, err := l.trainingSource.Schema(ctx, r)
+	r, schema, err := l.trainingTable(ctx)
 	if err != nil {
-		return baseline.Counts{}, fmt.Errorf("training data: %w", err)
-	}
-	if r.Time == "" && has(schema, l.relation.Time) {
-		r.Time = l.relation.Time
+		return baseline.Counts{}, err
 	}
 	fields := layouts(d)
 	if r.Time == "" {
@@ -144,6 +140,21 @@ func (l *learner) training(ctx context.Context, view *baseline.View, d baseline.
 	counts = baseline.Counts{Definition: d.ID, Rows: p.Rows, Fields: p.Values}
 	l.report("counting the training data", 1, 1)
 	return l.subject.CreateTraining(ctx, counts)
+}
+
+// trainingTable is the relation of the training data. Its records have their
+// time in the column where the dataset's records have it, unless the
+// configuration names another one.
+func (l *learner) trainingTable(ctx context.Context) (tables.Relation, []tables.Column, error) {
+	r := l.trainingRelation
+	schema, err := l.trainingSource.Schema(ctx, r)
+	if err != nil {
+		return r, nil, fmt.Errorf("training data: %w", err)
+	}
+	if r.Time == "" && has(schema, l.relation.Time) {
+		r.Time = l.relation.Time
+	}
+	return r, schema, nil
 }
 
 // production adds the days that are complete and not yet counted, and returns

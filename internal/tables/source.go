@@ -106,6 +106,9 @@ func openPostgreSQL(o Options) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A prepared statement remembers columns that the table has lost since,
+	// and breaks behind a pooler such as PgBouncer.
+	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
 	// Times with and without a zone are compared in the session's zone.
 	cfg.RuntimeParams["timezone"] = "UTC"
 	return stdlib.OpenDB(*cfg), nil
