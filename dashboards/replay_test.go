@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
@@ -61,7 +62,7 @@ func newReplay(t *testing.T, instances []string, target labels.Labels) *replay {
 		scraped[job] = readScrape(t, path)
 		for _, s := range scraped[job] {
 			// Every exporter exposes when it last collected: the time of the scrape is just after.
-			if s.labels.Get(labels.MetricName) == "sightglass_collector_last_success_timestamp_seconds" {
+			if s.labels.Get(model.MetricNameLabel) == "sightglass_collector_last_success_timestamp_seconds" {
 				if at := time.Unix(int64(s.value), 0).Truncate(scrapeInterval).Add(scrapeInterval); at.After(r.now) {
 					r.now = at
 				}
@@ -126,10 +127,10 @@ func (r *replay) scrape(t *testing.T, at time.Time, scraped map[string][]sample,
 	}
 	for _, job := range slices.Sorted(maps.Keys(scraped)) {
 		for _, instance := range instances {
-			add(job, instance, labels.FromStrings(labels.MetricName, "up"), 1)
+			add(job, instance, labels.FromStrings(model.MetricNameLabel, "up"), 1)
 			for _, s := range scraped[job] {
 				value := s.value
-				if strings.HasSuffix(s.labels.Get(labels.MetricName), "_timestamp_seconds") {
+				if strings.HasSuffix(s.labels.Get(model.MetricNameLabel), "_timestamp_seconds") {
 					value += shift
 				}
 				add(job, instance, s.labels, value)
@@ -227,7 +228,7 @@ func (r *replay) labelValues(t *testing.T, selector, label string) ([]string, er
 	if err != nil {
 		return nil, err
 	}
-	defer querier.Close()
+	defer func() { require.NoError(t, querier.Close()) }()
 	values, _, err := querier.LabelValues(t.Context(), label, &storage.LabelHints{}, matchers...)
 	if err != nil {
 		return nil, err

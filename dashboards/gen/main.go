@@ -5,7 +5,7 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
+	"path"
 
 	"github.com/sightglass-ml/sightglass/dashboards"
 )
@@ -26,14 +26,17 @@ func write(dir string) error {
 	if err != nil {
 		return err
 	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
 	for name, body := range files {
-		path := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(path, body, 0o644); err != nil {
+		if err := root.WriteFile(name, body, 0o644); err != nil {
 			return err
 		}
 	}
-	return nil
+	return root.Close()
 }

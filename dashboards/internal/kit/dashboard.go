@@ -40,7 +40,7 @@ type Row struct {
 	ID        uint32
 	Title     string
 	Collapsed bool
-	Panels    []cog.Builder[dashboard.Panel]
+	Panels    Panels
 }
 
 // Annotation draws the series of a query as marked regions on every time series. The SDK's own type

@@ -2,6 +2,7 @@ package kit
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/grafana/grafana-foundation-sdk/go/barchart"
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
@@ -12,6 +13,12 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/table"
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 )
+
+// Panel is a panel of any kind while it is being built.
+type Panel = cog.Builder[dashboard.Panel]
+
+// Panels are the panels of a row.
+type Panels = []Panel
 
 // Text is what a panel says about itself. All of it is required: a panel without a description or
 // a unit is a riddle at three in the morning.
@@ -103,12 +110,22 @@ func BarChart(t Text) *barchart.PanelBuilder {
 		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti))
 }
 
+// Property sets one option of one field, where it differs from the panel's.
+type Property = dashboard.DynamicConfigValue
+
+// Properties are the options of one field.
+type Properties = []Property
+
 // Column says how a table shows one label or value of its queries.
 type Column struct {
-	From  string // A label, or "Value #" and a refId.
-	Title string
-	Unit  string // Empty keeps the panel's unit.
-	With  []dashboard.DynamicConfigValue
+	from, title string
+	properties  Properties
+}
+
+// Col names a column. It comes from a label, from "Value #" and a refId, or, where the table has a single
+// query, from "Value".
+func Col(from, title string, properties ...Property) Column {
+	return Column{from: from, title: title, properties: properties}
 }
 
 // Columns joins a table's queries on the labels they share, and then names, orders and formats the
@@ -120,13 +137,9 @@ func Columns(panel *table.PanelBuilder, columns []Column, hidden ...string) *tab
 		excluded[name] = true
 	}
 	for i, column := range columns {
-		order[column.From], names[column.From] = i, column.Title
-		properties := column.With
-		if column.Unit != "" {
-			properties = append([]dashboard.DynamicConfigValue{{Id: "unit", Value: column.Unit}}, properties...)
-		}
-		if len(properties) > 0 {
-			panel.OverrideByName(column.Title, properties)
+		order[column.from], names[column.from] = i, column.title
+		if len(column.properties) > 0 {
+			panel.OverrideByName(column.title, column.properties)
 		}
 	}
 	return panel.
@@ -138,11 +151,14 @@ func Columns(panel *table.PanelBuilder, columns []Column, hidden ...string) *tab
 		}})
 }
 
-// SortedBy sorts a table by the column of that title, largest first.
-func SortedBy(title string) []cog.Builder[common.TableSortByFieldState] {
-	return []cog.Builder[common.TableSortByFieldState]{
-		common.NewTableSortByFieldStateBuilder().DisplayName(title).Desc(true),
-	}
+// LargestFirst sorts a table by the column of that title.
+func LargestFirst(title string) []cog.Builder[common.TableSortByFieldState] {
+	return []cog.Builder[common.TableSortByFieldState]{common.NewTableSortByFieldStateBuilder().DisplayName(title).Desc(true)}
+}
+
+// SmallestFirst sorts a table by the column of that title.
+func SmallestFirst(title string) []cog.Builder[common.TableSortByFieldState] {
+	return []cog.Builder[common.TableSortByFieldState]{common.NewTableSortByFieldStateBuilder().DisplayName(title).Desc(false)}
 }
 
 // State is a value with a name and a colour.
@@ -165,6 +181,27 @@ func Mappings(states ...State) []dashboard.ValueMapping {
 	}}}
 }
 
+// Severities names the severities of alerts by their rank.
+func Severities() []dashboard.ValueMapping {
+	return Mappings(
+		State{Value: 3, Text: "Critical", Color: "red"},
+		State{Value: 2, Text: "Warning", Color: "orange"},
+		State{Value: 1, Text: "Info", Color: "blue"},
+		State{Value: 0, Text: "OK", Color: "green"},
+	)
+}
+
+// SeverityNames colours the label severity, which is a word.
+func SeverityNames() []dashboard.ValueMapping {
+	mapping := dashboard.NewValueMap()
+	mapping.Type = dashboard.MappingTypeValueToText
+	mapping.Options = map[string]dashboard.ValueMappingResult{}
+	for i, s := range []struct{ name, color string }{{"critical", "red"}, {"warning", "orange"}, {"info", "blue"}} {
+		mapping.Options[s.name] = dashboard.ValueMappingResult{Color: cog.ToPtr(s.color), Index: cog.ToPtr(int32(i))}
+	}
+	return []dashboard.ValueMapping{{ValueMap: mapping}}
+}
+
 // Steps colours values: base below the first step, each step's colour from its value upwards.
 func Steps(base string, steps ...dashboard.Threshold) cog.Builder[dashboard.ThresholdsConfig] {
 	return dashboard.NewThresholdsConfigBuilder().
@@ -177,21 +214,41 @@ func Step(value float64, color string) dashboard.Threshold {
 	return dashboard.Threshold{Value: &value, Color: color}
 }
 
-// Colored fills a table cell with the colour of its value.
-func Colored() dashboard.DynamicConfigValue {
-	return dashboard.DynamicConfigValue{Id: "custom.cellOptions", Value: map[string]any{"type": "color-background", "mode": "basic"}}
+// Unit is the unit of a field.
+func Unit(unit string) Property { return Property{Id: "unit", Value: unit} }
+
+// Decimals is how many decimals a field shows.
+func Decimals(n int) Property { return Property{Id: "decimals", Value: n} }
+
+// Mapped names the states of a field.
+func Mapped(mappings []dashboard.ValueMapping) Property {
+	return Property{Id: "mappings", Value: mappings}
 }
 
-// Gauge draws a table cell as a bar.
-func Gauge() dashboard.DynamicConfigValue {
-	return dashboard.DynamicConfigValue{Id: "custom.cellOptions", Value: map[string]any{"type": "gauge", "mode": "basic"}}
+// Color draws a field in one colour.
+func Color(name string) Property {
+	return Property{Id: "color", Value: map[string]any{"mode": "fixed", "fixedColor": name}}
+}
+
+// Colored fills a table cell with the colour of its value.
+func Colored() Property {
+	return Property{Id: "custom.cellOptions", Value: map[string]any{"type": "color-background", "mode": "basic"}}
+}
+
+// Gauge draws a table cell as a bar between two values.
+func Gauge(low, high float64) Properties {
+	return Properties{
+		{Id: "custom.cellOptions", Value: map[string]any{"type": "gauge", "mode": "basic"}},
+		{Id: "min", Value: low},
+		{Id: "max", Value: high},
+	}
 }
 
 // Limit draws the queries of that refId as dashed red lines outside the legend: what an alert
 // compares the other lines with.
 func Limit(panel *timeseries.PanelBuilder, refID string) *timeseries.PanelBuilder {
-	return panel.OverrideByQuery(refID, []dashboard.DynamicConfigValue{
-		{Id: "color", Value: map[string]any{"mode": "fixed", "fixedColor": "red"}},
+	return panel.OverrideByQuery(refID, Properties{
+		Color("red"),
 		{Id: "custom.lineStyle", Value: map[string]any{"fill": "dash", "dash": []int{10, 10}}},
 		{Id: "custom.hideFrom", Value: map[string]any{"legend": true, "tooltip": false, "viz": false}},
 	})
@@ -211,9 +268,22 @@ func Runbook(alert string) []cog.Builder[dashboard.DashboardLink] {
 	}
 }
 
+// LinkTo is the address of a dashboard of the bundle, with the time range, the selections of the header and the
+// variables of keep as they are, and with the variables of set, names and values in turn.
+func LinkTo(uid string, keep []string, set ...string) string {
+	query := []string{"${__url_time_range}"}
+	for _, name := range append([]string{"datasource", "job", "instance", "cluster", "namespace"}, keep...) {
+		query = append(query, "${"+name+":queryparam}")
+	}
+	for i := 0; i+1 < len(set); i += 2 {
+		query = append(query, "var-"+set[i]+"="+set[i+1])
+	}
+	return "/d/" + uid + "?" + strings.Join(query, "&")
+}
+
 // LinkProperty puts a link on the cells of one table column.
-func LinkProperty(title, url string, newTab bool) dashboard.DynamicConfigValue {
-	return dashboard.DynamicConfigValue{Id: "links", Value: []map[string]any{
+func LinkProperty(title, url string, newTab bool) Property {
+	return Property{Id: "links", Value: []map[string]any{
 		{"title": title, "url": url, "targetBlank": newTab},
 	}}
 }

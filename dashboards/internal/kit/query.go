@@ -56,3 +56,21 @@ func Recorded(metric string, matchers ...string) string {
 	all := append([]string{`cluster=~"$cluster"`, `namespace=~"$namespace"`}, matchers...)
 	return metric + "{" + strings.Join(all, ", ") + "}"
 }
+
+// Scope is a matcher that says whose series a query reads, such as `dataset=~"$dataset"`.
+type Scope string
+
+// Raw is Raw within the scope.
+func (s Scope) Raw(metric string, matchers ...string) string {
+	return Raw(metric, append([]string{string(s)}, matchers...)...)
+}
+
+// Recorded is Recorded within the scope.
+func (s Scope) Recorded(metric string, matchers ...string) string {
+	return Recorded(metric, append([]string{string(s)}, matchers...)...)
+}
+
+// MaxBy folds replicas together: they publish the same thing, so a sum would count it twice.
+func MaxBy(labels, series string) string {
+	return "max by (" + labels + ") (" + series + ")"
+}
