@@ -9,9 +9,11 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path"
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
@@ -115,9 +117,13 @@ func parse[C any](spec Spec[C], args []string, stdout, stderr io.Writer) (o opti
 	return o, exitOK, false
 }
 
-func validMetricsPath(path string) bool {
-	return strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "/-/") &&
-		!strings.Contains(path, "//") && !strings.ContainsAny(path, "{}?#% \t\n")
+// validMetricsPath keeps away from what http.ServeMux would panic over or read as
+// a pattern, and from the runtime's own paths.
+func validMetricsPath(p string) bool {
+	return strings.HasPrefix(p, "/") && path.Clean(p) == p && !strings.HasPrefix(p, "/-/") &&
+		!strings.ContainsFunc(p, func(r rune) bool {
+			return strings.ContainsRune("{}?#%", r) || !unicode.IsGraphic(r) || unicode.IsSpace(r)
+		})
 }
 
 func check[C any](spec Spec[C], o options, stdout, stderr io.Writer) int {

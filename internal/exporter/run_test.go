@@ -27,6 +27,8 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
+	"go.opencensus.io/stats"
+	"go.opencensus.io/stats/view"
 	"go.uber.org/goleak"
 	"golang.org/x/crypto/bcrypt"
 
@@ -126,6 +128,19 @@ func stable(metrics string) string {
 		out.WriteString(line)
 	}
 	return out.String()
+}
+
+func TestOpenCensusViewsOfDependenciesAreOnTheMetricsPage(t *testing.T) {
+	rows := stats.Int64("example.com/driver/rows", "Rows read by a dependency.", stats.UnitDimensionless)
+	v := &view.View{Name: "example.com/driver/rows", Description: "Rows read by a dependency.", Measure: rows, Aggregation: view.Sum()}
+	require.NoError(t, view.Register(v))
+	defer view.Unregister(v)
+	spec, _ := toySpec(func(ctx context.Context, _ string) error {
+		stats.Record(ctx, rows.M(42))
+		return nil
+	})
+	s := exportertest.Start(t, spec, "--config.file="+write(t, "toy.yml", "message: hello\n"))
+	s.AwaitMetric("example_com_driver_rows_total 42")
 }
 
 func TestTheUsualPathsAreServed(t *testing.T) {
@@ -565,6 +580,7 @@ func TestTheCommandLine(t *testing.T) {
 		"a log level that is none":             {spec, []string{"--config.file=" + good, "--log.level=loud"}, 2, "", "loud"},
 		"a negative limit of scrapes":          {spec, []string{"--config.file=" + good, "--web.max-requests=-1"}, 2, "", "must not be negative"},
 		"a metrics path without a slash":       {spec, []string{"--config.file=" + good, "--web.telemetry-path=metrics"}, 2, "", "must start with a slash"},
+		"a metrics path with dots":             {spec, []string{"--config.file=" + good, "--web.telemetry-path=/a/../b"}, 2, "", "plain path"},
 		"a metrics path the runtime needs":     {spec, []string{"--config.file=" + good, "--web.telemetry-path=/-/ready"}, 2, "", "outside /-/"},
 		"a metrics path that is a pattern":     {spec, []string{"--config.file=" + good, "--web.telemetry-path=/{x}"}, 2, "", "plain path"},
 		"a config that is not valid at start":  {spec, []string{"--config.file=" + bad}, 1, "", "mesage: unknown key"},
