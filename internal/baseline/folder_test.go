@@ -2,6 +2,7 @@ package baseline
 
 import (
 	"bufio"
+	"flag"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -17,6 +18,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 )
+
+// childStore is set in processes that tests start.
+var childStore = flag.String("store", "", "folder that this process, started by a test, writes to")
 
 // killDays is after how many days the processes that are killed freeze and
 // reset: few, so that kills hit those too.
@@ -64,8 +68,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 // killWriter starts a process that writes, kills it a little later, and returns
 // the objects of which it said that they are written.
 func killWriter(t *testing.T, dir string) (said []string) {
-	cmd := exec.Command(os.Args[0], "-test.run=^TestWriteUntilKilled$")
-	cmd.Env = append(os.Environ(), "BASELINE_TEST_DIR="+dir)
+	cmd := exec.Command(os.Args[0], "-test.run=^TestWriteUntilKilled$", "-store", dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Error(err)
@@ -90,12 +93,11 @@ func killWriter(t *testing.T, dir string) (said []string) {
 
 // TestWriteUntilKilled is the process that is killed.
 func TestWriteUntilKilled(t *testing.T) {
-	dir := os.Getenv("BASELINE_TEST_DIR")
-	if dir == "" {
+	if *childStore == "" {
 		t.Skip("this is a part of TestKilledAtAnyMoment")
 	}
 	ctx := t.Context()
-	b := openFolder(t, dir).Subject("dataset", "orders")
+	b := openFolder(t, *childStore).Subject("dataset", "orders")
 	def, err := b.CreateDefinition(ctx, testDefinition())
 	require.NoError(t, err)
 	fmt.Println(view(t, b).gens.definition())
@@ -187,13 +189,12 @@ func checkFiles(t *testing.T, dir string, acknowledged, checked map[string]bool)
 // TestADiskThatIsFull uses the limit that a process can set for itself: a write
 // beyond it fails midway, as on a full disk.
 func TestADiskThatIsFull(t *testing.T) {
-	if dir := os.Getenv("BASELINE_TEST_DIR"); dir != "" {
-		writeToFullDisk(t, dir)
+	if *childStore != "" {
+		writeToFullDisk(t, *childStore)
 		return
 	}
 	dir := t.TempDir()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestADiskThatIsFull$", "-test.v")
-	cmd.Env = append(os.Environ(), "BASELINE_TEST_DIR="+dir)
+	cmd := exec.Command(os.Args[0], "-test.run=^TestADiskThatIsFull$", "-test.v", "-store", dir)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.Contains(t, string(out), "--- PASS: TestADiskThatIsFull")
@@ -215,7 +216,12 @@ func writeToFullDisk(t *testing.T, dir string) {
 	require.NoError(t, err)
 
 	signal.Ignore(syscall.SIGXFSZ)
-	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 100, Max: 100}))
+	var limit syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
+	full := limit
+	full.Cur = 100
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &full))
+	defer func() { require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit)) }()
 
 	_, err = b.AddDay(ctx, day(2), countsOf(def.ID, day(2)))
 	require.ErrorIs(t, err, syscall.EFBIG)

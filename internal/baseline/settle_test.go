@@ -55,9 +55,7 @@ func (b *hostileBucket) Upload(ctx context.Context, name string, r io.Reader, _ 
 		return errors.Join(err, b.ChangeLastModified(name, clock))
 	}
 	if err := b.travel(ctx); err != nil {
-		switch late := b.duration(b.late); {
-		case late%3 == 0: // It got lost.
-		default:
+		if late := b.duration(b.late); late%3 != 0 { // Otherwise it got lost.
 			time.AfterFunc(late, func() { _ = finish() })
 		}
 		return err
