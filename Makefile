@@ -29,7 +29,7 @@ test-deps: ## install the database servers that tests run against
 
 # ---- build: bin/<name> for every folder in cmd/; the same commit gives the same bytes ----
 
-COMMANDS := $(notdir $(wildcard cmd/*))
+COMMANDS := $(notdir $(patsubst %/main.go,%,$(wildcard cmd/*/main.go)))
 VERSION_PACKAGE := github.com/prometheus/common/version
 LDFLAGS = -s -w \
   -X $(VERSION_PACKAGE).Version=$(shell cat VERSION) \
@@ -46,8 +46,9 @@ $(COMMANDS:%=bin/%): bin/%:
 	@tools/progress.sh go build -v -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/$*
 
 .PHONY: demo
-demo: TOOLS := prometheus alertmanager
-demo: bin/tools/prometheus bin/tools/alertmanager build ## break sample data on purpose and watch the detection (ARGS=--once ends by itself)
+demo: TOOLS := prometheus promtool alertmanager
+demo: ARGS := --once
+demo: bin/tools/prometheus bin/tools/promtool bin/tools/alertmanager build ## break sample data on purpose and watch the detection (ARGS= stays up afterwards)
 	bin/sightglass demo $(ARGS)
 
 .PHONY: generate
