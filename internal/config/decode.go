@@ -81,6 +81,11 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string, depth int) {
 		d.mapping(n, v, path, depth)
 	case v.Kind() == reflect.Slice:
 		d.sequence(n, v, path, depth)
+	case v.Kind() == reflect.Interface:
+		// The settings of another library, which checks them itself.
+		if err := n.Decode(v.Addr().Interface()); err != nil {
+			d.errorf(n.Line, path, "%v", err)
+		}
 	default:
 		d.scalar(n, v, path)
 	}
@@ -200,6 +205,7 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 		ok = tag == "!!int" && n.Decode(v.Addr().Interface()) == nil
 	case reflect.Float32, reflect.Float64:
 		ok = (tag == "!!int" || tag == "!!float") && n.Decode(v.Addr().Interface()) == nil
+	default: // a config type has no other kinds
 	}
 	if !ok {
 		d.mismatch(n, v, path)
@@ -318,8 +324,9 @@ func got(n *yaml.Node) string {
 		return "is a mapping"
 	case yaml.SequenceNode:
 		return "is a list"
+	default:
+		return quote(n.Value)
 	}
-	return quote(n.Value)
 }
 
 // want says what the Go type stands for, in the words of the file.
