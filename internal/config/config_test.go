@@ -93,7 +93,7 @@ bucket: {type: S3, config: {bucket: b}}
 	require.Equal(t, "1.10", s.Name, "text keeps what was written")
 	require.Equal(t, Duration(time.Minute), s.Interval)
 	require.Equal(t, uint8(4), s.Workers)
-	require.Equal(t, 1.0, s.Share, "a whole number is a number")
+	require.InDelta(t, 1, s.Share, 0, "a whole number is a number")
 	require.Equal(t, Bytes(512<<20), s.Memory)
 	require.True(t, s.Verbose)
 	require.Equal(t, "eu", s.Cluster)

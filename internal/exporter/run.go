@@ -46,7 +46,7 @@ func Run[C any](spec Spec[C], args []string, stdout, stderr io.Writer) int {
 func RunContext[C any](ctx context.Context, spec Spec[C], args []string, stdout, stderr io.Writer) int {
 	spec, err := spec.complete()
 	if err != nil {
-		fmt.Fprintln(stderr, "exporter:", err)
+		_, _ = fmt.Fprintln(stderr, "exporter:", err)
 		return exitUsage
 	}
 	o, code, done := parse(spec, args, stdout, stderr)
@@ -85,7 +85,7 @@ func parse[C any](spec Spec[C], args []string, stdout, stderr io.Writer) (o opti
 		}
 	})
 	fail := func(err error) (options, int, bool) {
-		fmt.Fprintf(stderr, "%s: error: %v; see --help\n", spec.Name, err)
+		_, _ = fmt.Fprintf(stderr, "%s: error: %v; see --help\n", spec.Name, err)
 		return o, exitUsage, true
 	}
 	app.HelpFlag.Short('h')
@@ -132,20 +132,20 @@ func check[C any](spec Spec[C], o options, stdout, stderr io.Writer) int {
 		err = errors.Join(err, fmt.Errorf("%s: %w", *o.web.WebConfigFile, webErr))
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, err)
+		_, _ = fmt.Fprintln(stderr, err)
 		return exitError
 	}
 	file := o.configFile
 	if file == "" {
 		file = "the default configuration"
 	}
-	fmt.Fprintf(stdout, "OK: %s is valid\n", file)
+	_, _ = fmt.Fprintf(stdout, "OK: %s is valid\n", file)
 	return exitOK
 }
 
 // run is the life of the process after its command line was understood.
 func run[C any](ctx context.Context, spec Spec[C], o options, logger *slog.Logger) error {
-	logger.Info("Starting "+spec.Name, "version", version.Info(), "build_context", version.BuildContext())
+	logger.Info("Starting", "exporter", spec.Name, "version", version.Info(), "build_context", version.BuildContext())
 	if err := web.Validate(*o.web.WebConfigFile); err != nil {
 		return fmt.Errorf("%s: %w", *o.web.WebConfigFile, err)
 	}

@@ -331,12 +331,12 @@ func (s *service) Routes(mux *http.ServeMux) {
 			http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
 			return
 		}
-		fmt.Fprintf(w, "%s: %d bytes", s.config.Load().Message, len(body))
+		_, _ = fmt.Fprintf(w, "%s: %d bytes", s.config.Load().Message, len(body))
 	})
 	mux.HandleFunc("GET /slow", func(w http.ResponseWriter, _ *http.Request) {
 		close(s.entered)
 		<-s.release
-		fmt.Fprint(w, "done")
+		_, _ = io.WriteString(w, "done")
 	})
 }
 
@@ -562,7 +562,9 @@ func TestTheCommandLine(t *testing.T) {
 			spec, []string{"--config.check", "--config.file=" + good, "--greeting=hi"}, 0, "OK: " + good + " is valid\n", "",
 		},
 		"--config.check lists every problem of a bad file": {
-			spec, []string{"--config.check", "--config.file=" + bad}, 1, "",
+			spec,
+			[]string{"--config.check", "--config.file=" + bad},
+			1, "",
 			bad + `:2: interval: "5"; want a duration such as 30s, 5m, 1h30m or 30d` + "\n" + bad + `:3: mesage: unknown key; did you mean "message"?` + "\n",
 		},
 		"--config.check reads the web config as well": {

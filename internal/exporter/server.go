@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 
@@ -25,14 +26,14 @@ func (s *supervisor[C]) handler(ctx context.Context, o options, gatherers promet
 		EnableOpenMetrics:   true, // the only text format with exemplars
 	}))
 	mux.HandleFunc("/-/healthy", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "Healthy")
+		answer(w, "Healthy")
 	})
 	mux.HandleFunc("/-/ready", func(w http.ResponseWriter, _ *http.Request) {
 		if err := s.current.Load().ready(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		fmt.Fprintln(w, "Ready")
+		answer(w, "Ready")
 	})
 	mux.HandleFunc("/-/reload", func(w http.ResponseWriter, r *http.Request) { s.serveReload(ctx, w, r) })
 
@@ -71,8 +72,11 @@ func (s *supervisor[C]) serveReload(ctx context.Context, w http.ResponseWriter, 
 		http.Error(w, fmt.Sprintf("Reload failed: %v", err), http.StatusInternalServerError)
 		return
 	}
-	fmt.Fprintln(w, "Reloaded")
+	answer(w, "Reloaded")
 }
+
+// answer writes to a client that may be gone, which is no matter of ours.
+func answer(w io.Writer, text string) { _, _ = fmt.Fprintln(w, text) }
 
 func (s *supervisor[C]) landingPage(metricsPath string) (http.Handler, error) {
 	return web.NewLandingPage(web.LandingConfig{

@@ -24,9 +24,9 @@ func TestASnapshotIsServedUntilItExpires(t *testing.T) {
 		var s Snapshot
 		require.Zero(t, testutil.CollectAndCount(&s), "empty before the first run")
 		s.Set(gauge("a"), time.Minute)
-		time.Sleep(time.Minute - 1)
+		time.Sleep(time.Minute - time.Nanosecond)
 		require.Equal(t, 1, testutil.CollectAndCount(&s))
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		require.Zero(t, testutil.CollectAndCount(&s), "absent beats stale")
 		require.Empty(t, s.set.byKey, "an expired one holds no memory")
 
@@ -53,7 +53,7 @@ func TestSnapshotsOfSeveralSourcesExpireOnTheirOwn(t *testing.T) {
 	})
 }
 
-func TestASlowScrapeDoesNotHoldUpTheSource(t *testing.T) {
+func TestASlowScrapeDoesNotHoldUpTheSource(*testing.T) {
 	var s Snapshots
 	s.Set("a", gauge("a"), time.Hour)
 	scrape := make(chan prometheus.Metric) // nobody reads yet
@@ -83,7 +83,7 @@ func TestLabelsOfAnyBytesCanBeExposed(t *testing.T) {
 	require.NoError(t, m[0].Write(&out))
 	require.Equal(t, "caf\uFFFD", out.Label[0].GetValue())
 	require.NoError(t, m[1].Write(&out))
-	require.Equal(t, 3.0, out.Counter.GetValue())
+	require.InDelta(t, 3, out.Counter.GetValue(), 0)
 	require.ErrorContains(t, m[2].Write(&out), "make metric: ")
 }
 
