@@ -58,28 +58,35 @@ func (o Options) compress(groups []rulefmt.RuleGroup) error {
 			rule := &groups[i].Rules[j]
 			short(&rule.For)
 			short(&rule.KeepFiringFor)
-			expr, err := o.compressExpr(*rule)
+			var err error
+			if isThreshold(*rule) {
+				rule.Expr, err = o.compressThreshold(*rule)
+			} else {
+				rule.Expr, err = o.compressExpr(rule.Expr)
+			}
 			if err != nil {
 				return fmt.Errorf("%s%s: %w", rule.Record, rule.Alert, err)
 			}
-			rule.Expr = expr
 		}
 	}
 	return nil
 }
 
-func (o Options) compressExpr(rule rulefmt.Rule) (string, error) {
-	if isThreshold(rule) {
-		if !strings.HasSuffix(rule.Record, "_seconds") {
-			return rule.Expr, nil
-		}
-		number, err := thresholdNumber(rule)
-		if err != nil {
-			return "", err
-		}
-		return fmt.Sprintf("vector(%v)", number.Val/o.Speedup), nil
+// compressThreshold scales a threshold that is a length of time, which its name
+// alone says: a vector of a number has no unit.
+func (o Options) compressThreshold(rule rulefmt.Rule) (string, error) {
+	if !strings.HasSuffix(rule.Record, "_seconds") {
+		return rule.Expr, nil
 	}
-	expr, err := newParser().ParseExpr(rule.Expr)
+	number, err := thresholdNumber(rule)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("vector(%v)", number.Val/o.Speedup), nil
+}
+
+func (o Options) compressExpr(text string) (string, error) {
+	expr, err := newParser().ParseExpr(text)
 	if err != nil {
 		return "", err
 	}

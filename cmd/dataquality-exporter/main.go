@@ -10,11 +10,5 @@ import (
 )
 
 func main() {
-	os.Exit(exporter.Run(exporter.Spec[dataquality.Config]{
-		Name:           "dataquality_exporter",
-		Description:    "Publishes volume, nulls, freshness, schema and distributions of tables.",
-		DefaultAddress: ":10911",
-		Load:           dataquality.Load,
-		Start:          dataquality.Start,
-	}, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(exporter.Run(dataquality.Spec(), os.Args[1:], os.Stdout, os.Stderr))
 }

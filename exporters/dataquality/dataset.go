@@ -142,7 +142,7 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 			c.comparisons = append(c.comparisons, compared{m.against, n[0], n[1]})
 		}
 	}
-	if view != nil {
+	if definition.ID != "" {
 		failed("baseline", d.learn(ctx, view, definition, c))
 	}
 	failed("snapshot", d.identify(ctx, view, c, len(errs) == 0))
@@ -284,7 +284,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	for o, v := range overrides {
 		gauge(m.threshold, v, o.signal, o.column)
 	}
-	gauge(m.profileSuccess, flag(err == nil))
+	gauge(m.profileSuccess, truth(err == nil))
 	gauge(m.profileDuration, took.Seconds())
 	if c.schema != nil {
 		counts := map[string]int{added: 0, removed: 0, typeChanged: 0}
@@ -306,7 +306,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	if d.cfg.Baselines.Production.Days > 0 {
 		gauge(m.wantedDays, float64(d.cfg.Baselines.Production.Days))
 		gauge(m.days, float64(len(c.production.Days)))
-		gauge(m.frozen, flag(c.production.Frozen()))
+		gauge(m.frozen, truth(c.production.Frozen()))
 		if len(c.production.Days) > 0 {
 			if start, err := c.production.Days[0].Start(); err == nil {
 				gauge(m.firstDay, seconds(start))
@@ -367,7 +367,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 // maxChangeInfos bounds the series that describe single schema changes.
 const maxChangeInfos = 50
 
-func flag(b bool) float64 {
+func truth(b bool) float64 {
 	if b {
 		return 1
 	}

@@ -29,6 +29,17 @@ import (
 // Load reads and checks a configuration file.
 func Load(path string) (Config, error) { return config.Load[Config](path) }
 
+// Spec is the exporter's binary.
+func Spec() exporter.Spec[Config] {
+	return exporter.Spec[Config]{
+		Name:           "dataquality_exporter",
+		Description:    "Publishes volume, nulls, freshness, schema and distributions of tables.",
+		DefaultAddress: ":10911",
+		Load:           Load,
+		Start:          Start,
+	}
+}
+
 // Exporter is the exporter under one configuration.
 type Exporter struct {
 	exporter.Snapshots

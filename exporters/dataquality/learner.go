@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
@@ -70,13 +72,13 @@ func (l *learner) define(ctx context.Context, schema []tables.Column, w tables.W
 // cutTraining cuts the bins from the training data, and those of columns that
 // the training data lacks from the window.
 func (l *learner) cutTraining(ctx context.Context, d baseline.Definition, schema []tables.Column, w tables.Window) (baseline.Definition, error) {
-	trainingSchema, err := l.trainingSource.Schema(ctx, l.trainingRelation)
+	r, trainingSchema, err := l.trainingTable(ctx)
 	if err != nil {
-		return d, fmt.Errorf("training data: %w", err)
+		return d, err
 	}
 	// Only what is served is worth comparing.
 	trained := slices.DeleteFunc(slices.Clone(trainingSchema), func(c tables.Column) bool { return !has(schema, c.Name) })
-	cut, err := l.trainingSource.Cut(ctx, l.trainingRelation, trained, tables.Window{}, l.cfg.Columns.choice(), l.step("cutting bins from the training data"))
+	cut, err := l.trainingSource.Cut(ctx, r, trained, tables.Window{}, l.cfg.Columns.choice(), l.step("cutting bins from the training data"))
 	if err != nil {
 		return d, fmt.Errorf("training data: %w", err)
 	}
@@ -121,12 +123,38 @@ func (l *learner) training(ctx context.Context, view *baseline.View, d baseline.
 		return counts, err
 	}
 	l.report("counting the training data", 0, 1)
-	counts, err = l.count(ctx, l.trainingSource, l.trainingRelation, tables.Window{}, d)
+	r, schema, err := l.trainingTable(ctx)
+	if err != nil {
+		return baseline.Counts{}, err
+	}
+	fields := layouts(d)
+	if r.Time == "" {
+		// Ages at the time of counting would say how old the training
+		// data is, not how old its features were.
+		maps.DeleteFunc(fields, func(_ string, l *binning.Layout) bool { return l.Kind == binning.Aged })
+	}
+	p, err := l.trainingSource.Count(ctx, r, schema, tables.Window{}, fields, l.now())
 	if err != nil {
 		return baseline.Counts{}, fmt.Errorf("training data: %w", err)
 	}
+	counts = baseline.Counts{Definition: d.ID, Rows: p.Rows, Fields: p.Values}
 	l.report("counting the training data", 1, 1)
 	return l.subject.CreateTraining(ctx, counts)
+}
+
+// trainingTable is the relation of the training data. Its records have their
+// time in the column where the dataset's records have it, unless the
+// configuration names another one.
+func (l *learner) trainingTable(ctx context.Context) (tables.Relation, []tables.Column, error) {
+	r := l.trainingRelation
+	schema, err := l.trainingSource.Schema(ctx, r)
+	if err != nil {
+		return r, nil, fmt.Errorf("training data: %w", err)
+	}
+	if r.Time == "" && has(schema, l.relation.Time) {
+		r.Time = l.relation.Time
+	}
+	return r, schema, nil
 }
 
 // production adds the days that are complete and not yet counted, and returns
@@ -176,11 +204,7 @@ func (l *learner) addDays(ctx context.Context, p baseline.Production, d baseline
 	added := 0
 	for i, day := range due {
 		l.report("counting days", i, len(due))
-		start, err := day.Start()
-		if err != nil {
-			return added, err
-		}
-		counts, err := l.count(ctx, l.source, l.relation, tables.Window{From: start, To: start.AddDate(0, 0, 1)}, d)
+		counts, err := l.countDay(ctx, day, d)
 		if err != nil {
 			return added, fmt.Errorf("count day %s: %w", day, err)
 		}
@@ -229,22 +253,27 @@ func (l *learner) add(ctx context.Context, day baseline.Day, counts baseline.Cou
 	return 1, nil
 }
 
-// count counts a relation by the bins of the definition.
-func (l *learner) count(ctx context.Context, source *tables.Source, r tables.Relation, w tables.Window, d baseline.Definition) (baseline.Counts, error) {
-	schema, err := source.Schema(ctx, r)
+// countDay counts the rows of one day.
+func (l *learner) countDay(ctx context.Context, day baseline.Day, d baseline.Definition) (baseline.Counts, error) {
+	start, err := day.Start()
 	if err != nil {
 		return baseline.Counts{}, err
 	}
+	schema, err := l.source.Schema(ctx, l.relation)
+	if err != nil {
+		return baseline.Counts{}, err
+	}
+	w := tables.Window{From: start, To: start.AddDate(0, 0, 1)}
+	p, err := l.source.Count(ctx, l.relation, schema, w, layouts(d), w.To)
+	return baseline.Counts{Definition: d.ID, Rows: p.Rows, Fields: p.Values}, err
+}
+
+func layouts(d baseline.Definition) tables.Fields {
 	fields := make(tables.Fields, len(d.Fields))
 	for name, layout := range d.Fields {
 		fields[name] = &layout
 	}
-	asOf := w.To
-	if asOf.IsZero() {
-		asOf = l.now()
-	}
-	p, err := source.Count(ctx, r, schema, w, fields, asOf)
-	return baseline.Counts{Definition: d.ID, Rows: p.Rows, Fields: p.Values}, err
+	return fields
 }
 
 func (l *learner) report(doing string, done, total int) {

@@ -43,10 +43,10 @@ type ObjectError struct {
 }
 
 func (e *ObjectError) Error() string {
-	switch e.Err {
-	case ErrNewer:
+	switch {
+	case errors.Is(e.Err, ErrNewer):
 		return fmt.Sprintf("%s was written by a newer version: %s; upgrade this program", e.Object, e.Reason)
-	case ErrForeign:
+	case errors.Is(e.Err, ErrForeign):
 		return fmt.Sprintf("%s does not belong here: %s; it was left as it is: move it away, or start anew with 'sightglass baseline reset'", e.Object, e.Reason)
 	}
 	return fmt.Sprintf("%s is damaged: %s; it was left as it is: restore it from a backup, or start anew with 'sightglass baseline reset'", e.Object, e.Reason)

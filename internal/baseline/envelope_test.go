@@ -3,7 +3,6 @@ package baseline
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -219,7 +218,7 @@ func FuzzDecode(f *testing.F) {
 		h, err := decode("x", data, fixtureHeader, &d)
 		if err != nil {
 			var refused *ObjectError
-			require.True(t, errors.As(err, &refused))
+			require.ErrorAs(t, err, &refused)
 			return
 		}
 		// Only what the encoder writes is accepted.

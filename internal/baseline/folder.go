@@ -63,8 +63,9 @@ func (f folder) write(ctx context.Context, object string, data []byte, publish f
 	f.sweep(dir)
 
 	temp := filepath.Join(dir, tempPrefix+randomName())
-	// After a rename there is nothing to remove any more.
-	defer os.Remove(temp)
+	// After a rename there is nothing to remove any more, and what cannot be
+	// removed is swept later.
+	defer func() { _ = os.Remove(temp) }()
 	if err := writeSynced(temp, data); err != nil {
 		return err
 	}
@@ -86,7 +87,7 @@ func (f folder) sweep(dir string) {
 			continue
 		}
 		if info, err := e.Info(); err == nil && f.now().Sub(info.ModTime()) > tempLife {
-			os.Remove(filepath.Join(dir, e.Name()))
+			_ = os.Remove(filepath.Join(dir, e.Name()))
 		}
 	}
 }

@@ -3,7 +3,6 @@ package baseline
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -127,11 +126,9 @@ func escape(text string) string {
 	return s[:maxSegment-2-hex.EncodedLen(len(sum))] + "==" + hex.EncodeToString(sum[:])
 }
 
-var errNotEscaped = errors.New("not an escaped name")
-
-// unescape undoes escape. It cannot undo a cut, which it reports as an error,
-// like everything that escape would not have written.
-func unescape(segment string) (string, error) {
+// unescape undoes escape. It is not ok if escape cut the text or would never
+// have written the segment.
+func unescape(segment string) (text string, ok bool) {
 	var b strings.Builder
 	for rest := segment; rest != "" && segment != "="; {
 		if rest[0] != '=' {
@@ -140,17 +137,15 @@ func unescape(segment string) (string, error) {
 			continue
 		}
 		if len(rest) < 3 {
-			return "", errNotEscaped
+			return "", false
 		}
 		c, err := strconv.ParseUint(rest[1:3], 16, 8)
 		if err != nil {
-			return "", errNotEscaped
+			return "", false
 		}
 		b.WriteByte(byte(c))
 		rest = rest[3:]
 	}
-	if escape(b.String()) != segment {
-		return "", errNotEscaped
-	}
-	return b.String(), nil
+	text = b.String()
+	return text, escape(text) == segment
 }

@@ -99,7 +99,7 @@ const longAgo = 15 * time.Minute
 // look lists the subject, and returns how long it takes until the candidates of
 // all that is listed are complete.
 func (b *Subject) look(ctx context.Context) (objects map[string]listed, wait time.Duration, err error) {
-	start := time.Now() // For durations only, hence not the injected clock.
+	start := time.Now() //nolint:forbidigo // Only durations are taken, which the injected clock need not have.
 	objects, err = b.store.list(ctx, b.dir)
 	if err != nil || b.store.settle == 0 {
 		return objects, 0, err
@@ -113,7 +113,7 @@ func (b *Subject) look(ctx context.Context) (objects map[string]listed, wait tim
 		}
 		first, ok := b.seen[stem]
 		if !ok {
-			first = time.Now()
+			first = time.Now() //nolint:forbidigo // As above.
 			if b.seen == nil && !l.modified.IsZero() && b.store.now().Sub(l.modified) > longAgo {
 				// It was complete before this process existed.
 				first = start.Add(-b.store.settle)

@@ -24,9 +24,8 @@ type hostileBucket struct {
 	*objstore.InMemBucket
 	mu     sync.Mutex
 	random *rand.Rand
-	// slow bounds each half of a request's way, late how long after its
-	// client gave up an upload may be finished.
-	slow, late time.Duration
+	// late bounds how long after its client gave up an upload may be finished.
+	late time.Duration
 }
 
 func (b *hostileBucket) duration(limit time.Duration) time.Duration {
@@ -35,11 +34,16 @@ func (b *hostileBucket) duration(limit time.Duration) time.Duration {
 	return time.Duration(b.random.Int64N(int64(limit)))
 }
 
+// travel is one way of a request: mostly fast, sometimes slower than a settle.
 func (b *hostileBucket) travel(ctx context.Context) error {
+	limit := defaultSettle / 10
+	if b.duration(4) == 0 {
+		limit = 2 * defaultSettle
+	}
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(b.duration(b.slow)):
+	case <-time.After(b.duration(limit)):
 		return nil
 	}
 }
@@ -51,9 +55,7 @@ func (b *hostileBucket) Upload(ctx context.Context, name string, r io.Reader, _ 
 		return errors.Join(err, b.ChangeLastModified(name, clock))
 	}
 	if err := b.travel(ctx); err != nil {
-		switch late := b.duration(b.late); {
-		case late%3 == 0: // It got lost.
-		default:
+		if late := b.duration(b.late); late%3 != 0 { // Otherwise it got lost.
 			time.AfterFunc(late, func() { _ = finish() })
 		}
 		return err
@@ -84,78 +86,86 @@ func (b *hostileBucket) IterWithAttributes(ctx context.Context, dir string, f fu
 	return nil
 }
 
-// race lets replicas that start at any time create a definition, some of which
-// die on the way, and others read it. It returns what each of them got.
-func race(t *testing.T, seed uint64, late time.Duration) (ids map[string]bool) {
-	ids = make(map[string]bool)
+// race lets replicas that start at any time create a definition and add a day,
+// some of which die on the way, and others read. It returns what they saw.
+func race(t *testing.T, seed uint64, late time.Duration) (definitions, rows map[string]bool) {
+	definitions, rows = make(map[string]bool), make(map[string]bool)
 	synctest.Test(t, func(t *testing.T) {
 		bucket := &hostileBucket{
 			InMemBucket: objstore.NewInMemBucket(),
 			random:      rand.New(rand.NewPCG(seed, 0)),
-			slow:        defaultSettle / 5,
 			late:        late,
 		}
 		var mu sync.Mutex
-		saw := func(d Definition) {
+		look := func(ctx context.Context, b *Subject) error {
+			v, err := b.View(ctx)
+			if err != nil {
+				return err
+			}
+			d, err := v.Definition(ctx)
+			if err != nil {
+				return err
+			}
+			p, err := v.Production(ctx, 0)
+			if err != nil {
+				return err
+			}
 			mu.Lock()
 			defer mu.Unlock()
-			ids[d.ID] = true
+			definitions[d.ID] = true
+			if len(p.Days) > 0 {
+				rows[fmt.Sprint(p.Counts.Rows)] = true
+			}
+			return nil
 		}
+		write := func(ctx context.Context, b *Subject, replica int) error {
+			mine := testDefinition()
+			mine.Schema[0].Type = fmt.Sprint("TYPE ", replica)
+			d, err := b.CreateDefinition(ctx, mine)
+			if err != nil {
+				return err
+			}
+			_, err = b.AddDay(ctx, day(1), Counts{Definition: d.ID, Rows: int64(replica)})
+			return err
+		}
+		untilDone := func(do func() error) {
+			for do() != nil {
+			}
+		}
+
 		var replicas sync.WaitGroup
 		for r := range 12 {
 			replicas.Go(func() {
 				ctx := t.Context()
 				time.Sleep(bucket.duration(3 * defaultSettle))
-				mine := testDefinition()
-				mine.Schema[0].Type = fmt.Sprint("TYPE ", r)
 				b := New(bucket).Subject("dataset", "orders")
 				switch r % 4 {
-				case 0: // Reads.
-					for range 5 {
-						v, err := b.View(ctx)
-						if err != nil {
-							continue
-						}
-						if d, err := v.Definition(ctx); err == nil {
-							saw(d)
-						}
+				case 0: // Reads, and must not mind if nothing is there yet.
+					for range 10 {
+						_ = look(ctx, b)
 					}
 				case 1: // Dies.
-					ctx, cancel := context.WithTimeout(ctx, bucket.duration(defaultSettle))
+					ctx, cancel := context.WithTimeout(ctx, bucket.duration(4*defaultSettle))
 					defer cancel()
-					if d, err := b.CreateDefinition(ctx, mine); err == nil {
-						saw(d)
-					}
-				default: // Writes, until it has been done.
-					for {
-						d, err := b.CreateDefinition(ctx, mine)
-						if err == nil {
-							saw(d)
-							return
-						}
-					}
+					_ = write(ctx, b, r)
+				default: // Writes until it is done, then reads.
+					untilDone(func() error { return write(ctx, b, r) })
+					untilDone(func() error { return look(ctx, b) })
 				}
 			})
 		}
 		replicas.Wait()
 		time.Sleep(time.Hour)
-		for {
-			v, err := New(bucket).Subject("dataset", "orders").View(t.Context())
-			if err != nil {
-				continue
-			}
-			d, err := v.Definition(t.Context())
-			require.NoError(t, err)
-			saw(d)
-			return
-		}
+		untilDone(func() error { return look(t.Context(), New(bucket).Subject("dataset", "orders")) })
 	})
-	return ids
+	return definitions, rows
 }
 
 func TestReplicasAgreeWhateverTheObjectStoreDoes(t *testing.T) {
 	for seed := range uint64(300) {
-		require.Len(t, race(t, seed, defaultSettle/2), 1, "seed %d", seed)
+		definitions, rows := race(t, seed, defaultSettle/2)
+		require.Len(t, definitions, 1, "seed %d", seed)
+		require.Len(t, rows, 1, "seed %d", seed)
 	}
 }
 
@@ -163,7 +173,7 @@ func TestReplicasAgreeWhateverTheObjectStoreDoes(t *testing.T) {
 // assumption about late uploads is needed.
 func TestTheRaceCanBeLost(t *testing.T) {
 	for seed := range uint64(300) {
-		if len(race(t, seed, 10*defaultSettle)) > 1 {
+		if definitions, _ := race(t, seed, 10*defaultSettle); len(definitions) > 1 {
 			return
 		}
 	}
@@ -287,25 +297,27 @@ func TestAnUploadThatFailsIsReported(t *testing.T) {
 // TestAFolderCanMoveToAnObjectStoreAndBack is why both have the same layout.
 func TestAFolderCanMoveToAnObjectStoreAndBack(t *testing.T) {
 	dir := t.TempDir()
-	b := openFolder(t, dir).Subject("dataset", "orders")
-	def, err := b.CreateDefinition(t.Context(), testDefinition())
-	require.NoError(t, err)
-	bucket := objstore.NewInMemBucket()
-	copyObjects(t, bucket, b.store.bucket)
+	synctest.Test(t, func(t *testing.T) {
+		b := openFolder(t, dir).Subject("dataset", "orders")
+		def, err := b.CreateDefinition(t.Context(), testDefinition())
+		require.NoError(t, err)
+		bucket := objstore.NewInMemBucket()
+		copyObjects(t, bucket, b.store.bucket)
 
-	moved := New(bucket, WithSettle(time.Millisecond)).Subject("dataset", "orders")
-	got, err := moved.CreateDefinition(t.Context(), Definition{Edges: EdgesProduction})
-	require.NoError(t, err)
-	require.Equal(t, def, got)
-	_, err = moved.AddDay(t.Context(), day(1), countsOf(def.ID, day(1)))
-	require.NoError(t, err)
+		moved := New(bucket).Subject("dataset", "orders")
+		got, err := moved.CreateDefinition(t.Context(), Definition{Edges: EdgesProduction})
+		require.NoError(t, err)
+		require.Equal(t, def, got)
+		_, err = moved.AddDay(t.Context(), day(1), countsOf(def.ID, day(1)))
+		require.NoError(t, err)
 
-	back := openFolder(t, filepath.Join(dir, "back")).Subject("dataset", "orders")
-	copyObjects(t, back.store.bucket, bucket)
-	added, err := back.AddDay(t.Context(), day(1), countsOf(def.ID, day(1)))
-	require.NoError(t, err)
-	require.False(t, added)
-	require.Equal(t, days(1, 1), production(t, back, 0).Days)
+		back := openFolder(t, filepath.Join(dir, "back")).Subject("dataset", "orders")
+		copyObjects(t, back.store.bucket, bucket)
+		added, err := back.AddDay(t.Context(), day(1), countsOf(def.ID, day(1)))
+		require.NoError(t, err)
+		require.False(t, added)
+		require.Equal(t, days(1, 1), production(t, back, 0).Days)
+	})
 }
 
 func copyObjects(t *testing.T, to, from objstore.Bucket) {

@@ -73,8 +73,8 @@ func WithSettle(d time.Duration) Option { return func(s *Store) { s.settle = d }
 const defaultSettle = 10 * time.Second
 
 // Open opens the store that cfg names. It does not read or write yet. Metrics
-// of an object store's operations are registered at reg until Close; reg may be
-// nil.
+// of an object store's operations are registered at reg until Close. Both logger and
+// reg may be nil.
 func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer, opts ...Option) (*Store, error) {
 	if strings.EqualFold(cfg.Type, string(objstore.FILESYSTEM)) {
 		dir, err := cfg.directory()
@@ -90,6 +90,9 @@ func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer, opts ...Op
 		return s, nil
 	}
 
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
 	if cfg.Type == "" {
 		return nil, errors.New("baseline store: no type, expected FILESYSTEM, S3, GCS, AZURE or another provider of objstore")
 	}
@@ -120,7 +123,12 @@ func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer, opts ...Op
 
 // New uses a bucket that is already open as a store.
 func New(bucket objstore.Bucket, opts ...Option) *Store {
-	s := &Store{bucket: bucket, settle: defaultSettle, now: time.Now, close: bucket.Close}
+	s := &Store{
+		bucket: bucket,
+		settle: defaultSettle,
+		now:    time.Now, //nolint:forbidigo // This is where the clock is injected.
+		close:  bucket.Close,
+	}
 	for _, o := range opts {
 		o(s)
 	}
@@ -194,11 +202,11 @@ func (s *Store) List(ctx context.Context) ([]ID, error) {
 // cut is in the objects inside.
 func (s *Store) identify(ctx context.Context, dir, object string) (ID, bool, error) {
 	first, second, ok := strings.Cut(dir, "/")
-	kind, err := unescape(first)
-	if !ok || err != nil {
+	kind, whole := unescape(first)
+	if !ok || !whole {
 		return ID{}, false, nil
 	}
-	if name, err := unescape(second); err == nil {
+	if name, whole := unescape(second); whole {
 		return ID{kind, name}, true, nil
 	}
 	data, err := s.get(ctx, object)
@@ -268,14 +276,13 @@ func (s *Store) list(ctx context.Context, dir string) (map[string]listed, error)
 // kitLogger passes on what objstore logs.
 type kitLogger struct{ *slog.Logger }
 
+// Log implements the logger of objstore.
 func (l kitLogger) Log(keyvals ...any) error {
-	msg, level := "object store", slog.LevelInfo
+	level := slog.LevelInfo
 	var attrs []any
 	for i := 0; i+1 < len(keyvals); i += 2 {
 		key, value := fmt.Sprint(keyvals[i]), keyvals[i+1]
 		switch key {
-		case "msg":
-			msg = fmt.Sprint(value)
 		case "level":
 			// An unknown level is no reason to lose the message.
 			_ = level.UnmarshalText([]byte(fmt.Sprint(value)))
@@ -283,7 +290,7 @@ func (l kitLogger) Log(keyvals ...any) error {
 			attrs = append(attrs, key, value)
 		}
 	}
-	l.Logger.Log(context.Background(), level, msg, attrs...)
+	l.Logger.Log(context.Background(), level, "Object store client", attrs...)
 	return nil
 }
 

@@ -19,7 +19,8 @@ type View struct {
 }
 
 // View looks at the store. That costs one listing, and what a view returns is
-// read from the store only when it is new.
+// read from the store only when it is new. In an object store it first waits
+// until it is settled who wrote what is new, ten seconds at most.
 func (b *Subject) View(ctx context.Context) (*View, error) {
 	objects, err := b.settled(ctx)
 	if err != nil {

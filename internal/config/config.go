@@ -29,7 +29,7 @@ import (
 // a wrong path (a core dump, a table) from taking the process's memory.
 const (
 	maxSize  = 10 << 20 // bytes
-	maxNodes = 500_000  // after aliases are followed
+	maxNodes = 200_000  // after aliases are followed
 	maxDepth = 100
 )
 

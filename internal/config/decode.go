@@ -18,8 +18,9 @@ type decoder struct {
 	file, dir string
 	lines     map[string]int // of every value the document has, by dotted key
 	errs      Errors
-	nodes     int
-	aliases   []*yaml.Node // being followed, against an alias inside its own anchor
+	nodes     int          // visited so far
+	over      bool         // nodes or depth ran out, which is said once
+	open      []*yaml.Node // anchored nodes around the current one
 }
 
 func (d *decoder) errorf(line int, path, format string, args ...any) {
@@ -34,24 +35,20 @@ var (
 
 // value decodes n into v, which is addressable, and runs v's hooks.
 func (d *decoder) value(n *yaml.Node, v reflect.Value, path string, depth int) {
-	d.nodes++
-	if d.nodes > maxNodes || depth > maxDepth {
-		// Said once: the walk is over for everything that follows.
-		if d.nodes <= 2*maxNodes {
-			d.errorf(n.Line, path, "the document is too large or too deep once aliases are followed")
-			d.nodes = 2*maxNodes + 1
-		}
+	if d.spent(n, path, depth) {
 		return
 	}
 	if n.Kind == yaml.AliasNode {
-		if slices.Contains(d.aliases, n.Alias) {
+		if slices.Contains(d.open, n.Alias) {
 			d.errorf(n.Line, path, "the alias *%s stands inside its own anchor", n.Value)
 			return
 		}
-		d.aliases = append(d.aliases, n.Alias)
 		d.value(n.Alias, v, path, depth+1)
-		d.aliases = d.aliases[:len(d.aliases)-1]
 		return
+	}
+	if n.Anchor != "" {
+		d.open = append(d.open, n)
+		defer func() { d.open = d.open[:len(d.open)-1] }()
 	}
 	if path != "" {
 		d.lines[path] = n.Line
@@ -84,12 +81,28 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string, depth int) {
 		d.mapping(n, v, path, depth)
 	case v.Kind() == reflect.Slice:
 		d.sequence(n, v, path, depth)
+	case v.Kind() == reflect.Interface:
+		// The settings of another library, which checks them itself.
+		if err := n.Decode(v.Addr().Interface()); err != nil {
+			d.errorf(n.Line, path, "%v", err)
+		}
 	default:
 		d.scalar(n, v, path)
 	}
 	if check, ok := v.Addr().Interface().(Validator); ok && len(d.errs) == before {
 		check.Validate(At{d: d, path: path, line: n.Line})
 	}
+}
+
+// spent says that the document is larger than any real one. Aliases can make a
+// short file describe billions of values.
+func (d *decoder) spent(n *yaml.Node, path string, depth int) bool {
+	d.nodes++
+	if !d.over && (d.nodes > maxNodes || depth > maxDepth) {
+		d.over = true
+		d.errorf(n.Line, path, "the document is too large or too deep once aliases are followed")
+	}
+	return d.over
 }
 
 func (d *decoder) mismatch(n *yaml.Node, v reflect.Value, path string) {
@@ -107,7 +120,7 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string, depth in
 		known = append(known, f.key)
 	}
 	pairs := d.pairs(n, path)
-	for _, p := range pairs {
+	for _, p := range pairs.list {
 		if slices.Contains(known, p.key) {
 			continue
 		}
@@ -120,11 +133,11 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string, depth in
 	// In the order of the struct, so that validation and messages do not depend
 	// on the order in which a person happened to write the keys.
 	for _, f := range fields {
-		i := slices.IndexFunc(pairs, func(p pair) bool { return p.key == f.key })
+		p, ok := pairs.get(f.key)
 		switch {
-		case i >= 0:
-			d.value(pairs[i].value, f.value, join(path, keyPath(f.key)), depth+1)
-			d.lines[join(path, keyPath(f.key))] = pairs[i].line
+		case ok:
+			d.value(p.value, f.value, join(path, keyPath(f.key)), depth+1)
+			d.lines[join(path, keyPath(f.key))] = p.line
 		case f.value.Kind() == reflect.Struct && !f.value.Addr().Type().Implements(nodeUnmarshaler):
 			d.absent(f.value, join(path, keyPath(f.key)), n.Line, depth+1)
 		}
@@ -151,7 +164,7 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string, depth int)
 		return
 	}
 	out := reflect.MakeMap(t)
-	for _, p := range d.pairs(n, path) {
+	for _, p := range d.pairs(n, path).list {
 		element := reflect.New(t.Elem()).Elem()
 		at := join(path, keyPath(p.key))
 		d.value(p.value, element, at, depth+1)
@@ -192,6 +205,7 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 		ok = tag == "!!int" && n.Decode(v.Addr().Interface()) == nil
 	case reflect.Float32, reflect.Float64:
 		ok = (tag == "!!int" || tag == "!!float") && n.Decode(v.Addr().Interface()) == nil
+	default: // a config type has no other kinds
 	}
 	if !ok {
 		d.mismatch(n, v, path)
@@ -204,22 +218,40 @@ type pair struct {
 	value *yaml.Node
 }
 
-// pairs returns the keys of a mapping with merges (<<) applied: a key of the
-// mapping itself wins over a merged one, an earlier merge over a later one.
-func (d *decoder) pairs(n *yaml.Node, path string) []pair {
-	return d.merge(nil, n, path, 0)
+// pairs are the keys of a mapping, in the order of the document.
+type pairs struct {
+	list []pair
+	at   map[string]int
 }
 
-func (d *decoder) merge(pairs []pair, n *yaml.Node, path string, depth int) []pair {
-	for n.Kind == yaml.AliasNode {
-		n = n.Alias
+func (p *pairs) get(key string) (pair, bool) {
+	i, ok := p.at[key]
+	if !ok {
+		return pair{}, false
 	}
-	d.nodes += len(n.Content)
-	if n.Kind != yaml.MappingNode || depth > maxDepth || d.nodes > maxNodes {
-		d.errorf(n.Line, path, "<<: only mappings can be merged, and not this deeply")
-		return pairs
+	return p.list[i], true
+}
+
+// pairs returns the keys of a mapping with merges (<<) applied: a key of the
+// mapping itself wins over a merged one, an earlier merge over a later one.
+func (d *decoder) pairs(n *yaml.Node, path string) *pairs {
+	p := &pairs{at: map[string]int{}}
+	d.merge(p, n, path, 0)
+	return p
+}
+
+func (d *decoder) merge(p *pairs, n *yaml.Node, path string, depth int) {
+	if d.spent(n, path, depth) {
+		return
 	}
-	inherited := len(pairs)
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias // an alias never names another alias
+	}
+	if n.Kind != yaml.MappingNode {
+		d.errorf(n.Line, path, "<< merges a mapping, or a list of mappings")
+		return
+	}
+	inherited := len(p.list)
 	var merged []*yaml.Node
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
@@ -231,25 +263,25 @@ func (d *decoder) merge(pairs []pair, n *yaml.Node, path string, depth int) []pa
 			}
 			continue
 		}
-		for key.Kind == yaml.AliasNode {
+		if key.Kind == yaml.AliasNode {
 			key = key.Alias
 		}
 		if key.Kind != yaml.ScalarNode {
 			d.errorf(key.Line, path, "has a key that is not text")
 			continue
 		}
-		known := slices.IndexFunc(pairs, func(p pair) bool { return p.key == key.Value })
+		known, ok := p.at[key.Value]
 		switch {
-		case known < 0:
-			pairs = append(pairs, pair{key.Value, key.Line, value})
+		case !ok:
+			p.at[key.Value] = len(p.list)
+			p.list = append(p.list, pair{key.Value, key.Line, value})
 		case known >= inherited:
-			d.errorf(key.Line, join(path, keyPath(key.Value)), "is already set on line %d", pairs[known].line)
+			d.errorf(key.Line, join(path, keyPath(key.Value)), "is already set on line %d", p.list[known].line)
 		}
 	}
 	for _, m := range merged {
-		pairs = d.merge(pairs, m, path, depth+1)
+		d.merge(p, m, path, depth+1)
 	}
-	return pairs
 }
 
 type field struct {
@@ -292,8 +324,9 @@ func got(n *yaml.Node) string {
 		return "is a mapping"
 	case yaml.SequenceNode:
 		return "is a list"
+	default:
+		return quote(n.Value)
 	}
-	return quote(n.Value)
 }
 
 // want says what the Go type stands for, in the words of the file.

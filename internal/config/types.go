@@ -46,8 +46,15 @@ var byteUnits = []struct {
 	name string
 	size int64
 }{
-	{"TiB", 1 << 40}, {"TB", 1e12}, {"GiB", 1 << 30}, {"GB", 1e9},
-	{"MiB", 1 << 20}, {"MB", 1e6}, {"KiB", 1 << 10}, {"kB", 1e3}, {"B", 1},
+	{"TiB", 1 << 40},
+	{"TB", 1e12},
+	{"GiB", 1 << 30},
+	{"GB", 1e9},
+	{"MiB", 1 << 20},
+	{"MB", 1e6},
+	{"KiB", 1 << 10},
+	{"kB", 1e3},
+	{"B", 1},
 }
 
 // Want completes "want …" in messages.
@@ -59,10 +66,10 @@ func (Bytes) Want() string {
 func (b *Bytes) UnmarshalText(text []byte) error {
 	s := string(text)
 	digits := strings.TrimRight(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-	n, err := strconv.ParseUint(digits, 10, 63)
+	n, err := strconv.ParseInt(digits, 10, 64)
 	for _, u := range byteUnits {
-		if err == nil && s[len(digits):] == u.name && n <= uint64(math.MaxInt64/u.size) {
-			*b = Bytes(int64(n) * u.size)
+		if err == nil && n >= 0 && s[len(digits):] == u.name && n <= math.MaxInt64/u.size {
+			*b = Bytes(n * u.size)
 			return nil
 		}
 	}

@@ -57,10 +57,10 @@ func NewEnv(ctx context.Context, logger *slog.Logger, tel *telemetry.Telemetry, 
 // Context ends when the instance is stopped.
 func (e *Env) Context() context.Context { return e.ctx }
 
-// Limit returns a limiter that lets max distinct values of a label through and
+// Limit returns a limiter that lets most distinct values of a label through and
 // counts the rest under name in sightglass_label_values_dropped_total.
-func (e *Env) Limit(name string, max int) *limit.Limiter {
-	return limit.New(name, max, e.dropped)
+func (e *Env) Limit(name string, most int) *limit.Limiter {
+	return limit.New(name, most, e.dropped)
 }
 
 // Go runs f in the background. It must return when its context ends.

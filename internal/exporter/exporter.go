@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,17 +39,28 @@ type Spec[C any] struct {
 	// block to Env.Loop and Env.Go. The context ends when the instance is stopped.
 	Start func(ctx context.Context, env *Env, cfg C) (Instance, error)
 
+	// StopTimeout is how long each part of a stop may take, 5 seconds by default:
+	// requests under way, work of the instance, its Stop, the last telemetry.
+	// The default keeps the whole below the 30 seconds that Kubernetes gives.
+	StopTimeout time.Duration
 	// MaxRequestBytes bounds the body of every request; 1 MiB by default.
 	MaxRequestBytes int64
 	// Links are shown on the landing page beside the runtime's own; optional.
 	Links []web.LandingLinks
 }
 
-func (s Spec[C]) validate() error {
+// complete returns the spec with its defaults.
+func (s Spec[C]) complete() (Spec[C], error) {
 	if s.Name == "" || s.DefaultAddress == "" || s.Load == nil || s.Start == nil {
-		return errors.New("exporter: a Spec needs Name, DefaultAddress, Load and Start")
+		return s, errors.New("a Spec needs Name, DefaultAddress, Load and Start")
 	}
-	return nil
+	if s.StopTimeout <= 0 {
+		s.StopTimeout = 5 * time.Second
+	}
+	if s.MaxRequestBytes <= 0 {
+		s.MaxRequestBytes = 1 << 20
+	}
+	return s, nil
 }
 
 // Instance is one run of a binary's work under one configuration. Its Collect

@@ -65,7 +65,8 @@ type runner struct {
 
 func (r *runner) run(ctx context.Context) {
 	for {
-		next := time.Now().Add(time.Duration(float64(r.Interval) * (1 + jitter*(2*rand.Float64()-1))))
+		spread := 1 + jitter*(2*rand.Float64()-1)
+		next := time.Now().Add(time.Duration(float64(r.Interval) * spread))
 		r.once(ctx)
 		timer := time.NewTimer(time.Until(next))
 		select {
@@ -104,7 +105,7 @@ func (r *runner) once(parent context.Context) {
 			}
 		case <-late.C:
 			r.report(parent, span, start, fmt.Errorf("took longer than %s and does not stop", r.Timeout))
-			<-done
+			r.log.Info("Collector returned at last", "err", <-done)
 			return
 		}
 	}

@@ -9,9 +9,11 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path"
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,13 +33,6 @@ const (
 	exitUsage = 2
 )
 
-// The parts of a stop. Together they stay below the 30 seconds that Kubernetes
-// gives a process between asking and killing.
-const (
-	stopTimeout  = 10 * time.Second
-	flushTimeout = 5 * time.Second
-)
-
 // Run is a binary's main: it runs spec until SIGINT or SIGTERM and returns the
 // code to exit with. A second signal ends the process at once.
 func Run[C any](spec Spec[C], args []string, stdout, stderr io.Writer) int {
@@ -49,6 +44,11 @@ func Run[C any](spec Spec[C], args []string, stdout, stderr io.Writer) int {
 
 // RunContext is Run that stops when ctx ends.
 func RunContext[C any](ctx context.Context, spec Spec[C], args []string, stdout, stderr io.Writer) int {
+	spec, err := spec.complete()
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "exporter:", err)
+		return exitUsage
+	}
 	o, code, done := parse(spec, args, stdout, stderr)
 	if done {
 		return code
@@ -85,11 +85,8 @@ func parse[C any](spec Spec[C], args []string, stdout, stderr io.Writer) (o opti
 		}
 	})
 	fail := func(err error) (options, int, bool) {
-		fmt.Fprintf(stderr, "%s: error: %v; see --help\n", spec.Name, err)
+		_, _ = fmt.Fprintf(stderr, "%s: error: %v; see --help\n", spec.Name, err)
 		return o, exitUsage, true
-	}
-	if err := spec.validate(); err != nil {
-		return fail(err)
 	}
 	app.HelpFlag.Short('h')
 	app.Version(version.Print(spec.Name))
@@ -120,9 +117,13 @@ func parse[C any](spec Spec[C], args []string, stdout, stderr io.Writer) (o opti
 	return o, exitOK, false
 }
 
-func validMetricsPath(path string) bool {
-	return strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "/-/") &&
-		!strings.Contains(path, "//") && !strings.ContainsAny(path, "{}?#% \t\n")
+// validMetricsPath keeps away from what http.ServeMux would panic over or read as
+// a pattern, and from the runtime's own paths.
+func validMetricsPath(p string) bool {
+	return strings.HasPrefix(p, "/") && path.Clean(p) == p && !strings.HasPrefix(p, "/-/") &&
+		!strings.ContainsFunc(p, func(r rune) bool {
+			return strings.ContainsRune("{}?#%", r) || !unicode.IsGraphic(r) || unicode.IsSpace(r)
+		})
 }
 
 func check[C any](spec Spec[C], o options, stdout, stderr io.Writer) int {
@@ -131,20 +132,20 @@ func check[C any](spec Spec[C], o options, stdout, stderr io.Writer) int {
 		err = errors.Join(err, fmt.Errorf("%s: %w", *o.web.WebConfigFile, webErr))
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, err)
+		_, _ = fmt.Fprintln(stderr, err)
 		return exitError
 	}
 	file := o.configFile
 	if file == "" {
 		file = "the default configuration"
 	}
-	fmt.Fprintf(stdout, "OK: %s is valid\n", file)
+	_, _ = fmt.Fprintf(stdout, "OK: %s is valid\n", file)
 	return exitOK
 }
 
 // run is the life of the process after its command line was understood.
-func run[C any](ctx context.Context, spec Spec[C], o options, logger *slog.Logger) (err error) {
-	logger.Info("Starting "+spec.Name, "version", version.Info(), "build_context", version.BuildContext())
+func run[C any](ctx context.Context, spec Spec[C], o options, logger *slog.Logger) error {
+	logger.Info("Starting", "exporter", spec.Name, "version", version.Info(), "build_context", version.BuildContext())
 	if err := web.Validate(*o.web.WebConfigFile); err != nil {
 		return fmt.Errorf("%s: %w", *o.web.WebConfigFile, err)
 	}
@@ -158,7 +159,7 @@ func run[C any](ctx context.Context, spec Spec[C], o options, logger *slog.Logge
 		return err
 	}
 	defer func() {
-		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+		flush, cancel := after(ctx, spec.StopTimeout)
 		defer cancel()
 		if err := tel.Shutdown(flush); err != nil {
 			logger.Warn("The last telemetry may be lost", "err", err)
@@ -178,7 +179,7 @@ func run[C any](ctx context.Context, spec Spec[C], o options, logger *slog.Logge
 		return err
 	}
 	defer s.reloadOnHangup(ctx)()
-	return serve(ctx, handler, o.web, logger)
+	return serve(ctx, handler, o.web, spec.StopTimeout, logger)
 }
 
 // reloadOnHangup reloads at every SIGHUP until the returned function is called.
@@ -202,7 +203,7 @@ func (s *supervisor[C]) reloadOnHangup(ctx context.Context) (stop func()) {
 }
 
 // serve answers HTTP until ctx ends, then lets the requests under way finish.
-func serve(ctx context.Context, handler http.Handler, flags *web.FlagConfig, logger *slog.Logger) error {
+func serve(ctx context.Context, handler http.Handler, flags *web.FlagConfig, patience time.Duration, logger *slog.Logger) error {
 	server := &http.Server{
 		Handler: handler,
 		// Scrapes and reloads are small and quick; a client that is neither does
@@ -222,7 +223,7 @@ func serve(ctx context.Context, handler http.Handler, flags *web.FlagConfig, log
 	case <-ctx.Done():
 	}
 	logger.Info("Stopping")
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	grace, cancel := after(ctx, patience)
 	defer cancel()
 	if err := server.Shutdown(grace); err != nil {
 		logger.Warn("Requests were cut off", "err", err)
@@ -232,4 +233,9 @@ func serve(ctx context.Context, handler http.Handler, flags *web.FlagConfig, log
 		return fmt.Errorf("serve HTTP: %w", err)
 	}
 	return nil
+}
+
+// after returns a context for what is left to do once ctx has ended.
+func after(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), timeout)
 }

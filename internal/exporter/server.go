@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 
@@ -12,8 +13,6 @@ import (
 	"github.com/prometheus/common/version"
 	"github.com/prometheus/exporter-toolkit/web"
 )
-
-const defaultMaxRequestBytes = 1 << 20
 
 // handler returns everything the process serves. The context is the process's.
 func (s *supervisor[C]) handler(ctx context.Context, o options, gatherers prometheus.Gatherers) (http.Handler, error) {
@@ -27,14 +26,14 @@ func (s *supervisor[C]) handler(ctx context.Context, o options, gatherers promet
 		EnableOpenMetrics:   true, // the only text format with exemplars
 	}))
 	mux.HandleFunc("/-/healthy", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "Healthy")
+		answer(w, "Healthy")
 	})
 	mux.HandleFunc("/-/ready", func(w http.ResponseWriter, _ *http.Request) {
 		if err := s.current.Load().ready(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		fmt.Fprintln(w, "Ready")
+		answer(w, "Ready")
 	})
 	mux.HandleFunc("/-/reload", func(w http.ResponseWriter, r *http.Request) { s.serveReload(ctx, w, r) })
 
@@ -51,11 +50,7 @@ func (s *supervisor[C]) handler(ctx context.Context, o options, gatherers promet
 			landing.ServeHTTP(w, r)
 		})
 	}
-	maxBytes := s.spec.MaxRequestBytes
-	if maxBytes <= 0 {
-		maxBytes = defaultMaxRequestBytes
-	}
-	return http.MaxBytesHandler(mux, maxBytes), nil
+	return http.MaxBytesHandler(mux, s.spec.MaxRequestBytes), nil
 }
 
 // serveReload needs no flag to be enabled, unlike Prometheus's: all a client can
@@ -77,8 +72,11 @@ func (s *supervisor[C]) serveReload(ctx context.Context, w http.ResponseWriter, 
 		http.Error(w, fmt.Sprintf("Reload failed: %v", err), http.StatusInternalServerError)
 		return
 	}
-	fmt.Fprintln(w, "Reloaded")
+	answer(w, "Reloaded")
 }
+
+// answer writes to a client that may be gone, which is no matter of ours.
+func answer(w io.Writer, text string) { _, _ = fmt.Fprintln(w, text) }
 
 func (s *supervisor[C]) landingPage(metricsPath string) (http.Handler, error) {
 	return web.NewLandingPage(web.LandingConfig{

@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -131,13 +132,13 @@ func (s *supervisor[C]) awaitReady(ctx context.Context, g *generation) {
 
 // stop ends the work of a generation and waits for it, but not for ever.
 func (s *supervisor[C]) stop(ctx context.Context, g *generation) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	work, cancel := after(ctx, s.spec.StopTimeout)
 	defer cancel()
-	err := g.env.Close(ctx)
-	if err == nil {
-		if st, ok := g.instance.(Stopper); ok {
-			err = st.Stop(ctx)
-		}
+	err := g.env.Close(work)
+	if st, ok := g.instance.(Stopper); ok {
+		release, cancel := after(ctx, s.spec.StopTimeout)
+		defer cancel()
+		err = errors.Join(err, st.Stop(release))
 	}
 	if err != nil {
 		s.logger.Warn("Instance did not stop cleanly", "err", err)

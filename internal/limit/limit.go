@@ -39,7 +39,7 @@ const shards = 16
 
 // Limiter bounds the values of one label. It is safe for concurrent use.
 type Limiter struct {
-	max     int64
+	most    int64
 	used    atomic.Int64
 	dropped prometheus.Counter
 	seed    maphash.Seed
@@ -52,11 +52,11 @@ type shard struct {
 	_      [24]byte // keeps neighbouring locks off one cache line
 }
 
-// New returns a limiter that lets max distinct values through; with a max below
-// one everything is folded. The name is its value of the label "limit" of
-// dropped, where it shows at 0 from now on.
-func New(name string, max int, dropped *prometheus.CounterVec) *Limiter {
-	l := &Limiter{max: int64(max), dropped: dropped.WithLabelValues(name), seed: maphash.MakeSeed()}
+// New returns a limiter that lets at most that many distinct values through; below
+// one, everything is folded. The name is its value of the label "limit" of dropped,
+// where it shows at 0 from now on.
+func New(name string, most int, dropped *prometheus.CounterVec) *Limiter {
+	l := &Limiter{most: int64(most), dropped: dropped.WithLabelValues(name), seed: maphash.MakeSeed()}
 	for i := range l.shards {
 		l.shards[i].values = map[string]string{}
 	}
@@ -64,7 +64,7 @@ func New(name string, max int, dropped *prometheus.CounterVec) *Limiter {
 }
 
 // Fold returns what to expose for value: the value itself in a valid form, or
-// Other once max distinct values were seen. The empty value, which Prometheus
+// Other once the limit was reached. The empty value, which Prometheus
 // treats as no label, and Other itself pass without taking a place. A value that
 // was seen before costs no allocation.
 func (l *Limiter) Fold(value string) string {
@@ -85,7 +85,7 @@ func (l *Limiter) Fold(value string) string {
 }
 
 func (l *Limiter) admit(s *shard, value string) string {
-	if l.used.Load() >= l.max {
+	if l.used.Load() >= l.most {
 		l.dropped.Inc()
 		return Other
 	}
@@ -95,7 +95,7 @@ func (l *Limiter) admit(s *shard, value string) string {
 		return known
 	}
 	// Reserving before storing keeps the bound exact across shards.
-	if l.used.Add(1) > l.max {
+	if l.used.Add(1) > l.most {
 		l.used.Add(-1)
 		l.dropped.Inc()
 		return Other

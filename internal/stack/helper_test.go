@@ -52,6 +52,10 @@ func runChild(mode string) error {
 			fmt.Printf("line %d\n", i)
 		}
 		return errors.New("cannot go on")
+	case "unlucky":
+		if err := os.Mkdir(os.Args[1], 0o700); err == nil {
+			return fmt.Errorf("listen %s: %w", address, syscall.EADDRINUSE)
+		}
 	case "silent":
 		fmt.Println("thinking")
 		select {}

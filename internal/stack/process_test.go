@@ -157,6 +157,17 @@ func TestAStackClosesInReverseOrderAndRemovesItsFolder(t *testing.T) {
 	require.NoError(t, s.Close(), "a second Close finds nothing to do")
 }
 
+func TestAServerWhosePortWasTakenGetsAnother(t *testing.T) {
+	s, err := New(Config{Dir: t.TempDir()})
+	require.NoError(t, err)
+	cfg := exporterConfig("unlucky")
+	cfg.Args = []string{filepath.Join(s.Dir(), "failed-once")}
+	_, err = s.StartExporter(testContext(t), cfg)
+	require.NoError(t, err)
+	require.DirExists(t, cfg.Args[0])
+	require.NoError(t, s.Close())
+}
+
 func TestAStackWithAFolderOfItsOwnKeepsIt(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "work")
 	s, err := New(Config{Dir: dir})

@@ -36,6 +36,10 @@ func (clickHouse) instant(t time.Time, _ Class) string {
 	return "toDateTime64('" + t.UTC().Format(instantLayout) + "', 6, 'UTC')"
 }
 
+func (clickHouse) earlier(expr string, _ Class, seconds float64) string {
+	return fmt.Sprintf("%s - toIntervalSecond(%d)", expr, int64(seconds))
+}
+
 // quantiles are of a t-digest, whose memory does not grow with the table.
 func (d clickHouse) quantiles(expr string, probabilities []float64) string {
 	return fmt.Sprintf("quantilesTDigestIf(%s)(%s, isFinite(%s))", numbers(probabilities), expr, expr)

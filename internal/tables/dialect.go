@@ -45,6 +45,8 @@ type dialect interface {
 	text(s string) string
 	// instant is a literal that compares with a column of the class.
 	instant(t time.Time, class Class) string
+	// earlier is the given number of seconds before a point in time.
+	earlier(expr string, class Class, seconds float64) string
 	// double casts a numeric expression to a 64-bit floating-point number.
 	double(expr string) string
 	// varchar casts an expression to a string.
@@ -66,6 +68,25 @@ type dialect interface {
 	class(databaseType string) Class
 }
 
+// ageReference is the SQL of the instant so many seconds before the one at which
+// ages are taken, to compare with a column of the class.
+type ageReference func(class Class, seconds float64) string
+
+// ageIn is the reference for the records of a relation. An age is taken at the
+// time of the record: it means the same in last year's training data and in the
+// last hour. Where records have no time, it is taken at the time of counting.
+func ageIn(d dialect, r Relation, schema []Column, asOf time.Time) (ageReference, error) {
+	if r.Time == "" {
+		return func(class Class, seconds float64) string {
+			return d.instant(asOf.Add(-time.Duration(seconds*float64(time.Second))), class)
+		}, nil
+	}
+	at, err := timeColumn(r, schema)
+	return func(_ Class, seconds float64) string {
+		return d.earlier(d.identifier(r.Time), at.Class, seconds)
+	}, err
+}
+
 // tally is one SQL expression that counts a column and the way back from its
 // value, an array of integers, to a count for each bin.
 type tally struct {
@@ -81,7 +102,7 @@ type tallier interface {
 // newTally counts the column by the layout. The expression counts values up to
 // each edge, and the differences of those counts are the bins: one comparison
 // a bin, no arithmetic on values, and the same result on every database.
-func newTally(d dialect, column string, class Class, layout binning.Layout, asOf time.Time) tally {
+func newTally(d dialect, column string, class Class, layout binning.Layout, before ageReference) tally {
 	if t, ok := d.(tallier); ok {
 		if fast, ok := t.tally(column, class, layout); ok {
 			return fast
@@ -92,10 +113,9 @@ func newTally(d dialect, column string, class Class, layout binning.Layout, asOf
 	case binning.Categorical:
 		counts = append(counts, categoryCounts(d, column, class, layout)...)
 	case binning.Aged:
-		counts = append(counts, d.countIf(column+" > "+d.instant(asOf, class)))
+		counts = append(counts, d.countIf(column+" > "+before(class, 0)))
 		for _, e := range layout.Edges {
-			earliest := asOf.Add(-time.Duration(e * float64(time.Second)))
-			counts = append(counts, d.countIf(column+" >= "+d.instant(earliest, class)))
+			counts = append(counts, d.countIf(column+" >= "+before(class, e)))
 		}
 	default:
 		value := d.double(column)
@@ -207,6 +227,13 @@ func (ansi) instant(t time.Time, class Class) string {
 		return "TIMESTAMP WITH TIME ZONE '" + t.UTC().Format(instantLayout) + "+00:00'"
 	}
 	return "TIMESTAMP '" + t.UTC().Format(instantLayout) + "'"
+}
+
+func (ansi) earlier(expr string, class Class, seconds float64) string {
+	if class == Date {
+		expr = "CAST(" + expr + " AS TIMESTAMP)"
+	}
+	return fmt.Sprintf("%s - INTERVAL '%d' SECOND", expr, int64(seconds))
 }
 
 // instantLayout has microseconds, the finest grain that all databases share.

@@ -31,10 +31,15 @@ type Profile struct {
 
 // Count scans the window once and counts rows, latest time, nulls and bins.
 // schema is the relation's schema as just read; fields that it lacks are left
-// out of the result. asOf is the moment at which ages are taken.
+// out of the result. asOf is the moment at which ages are taken where records
+// have no time of their own.
 func (s *Source) Count(ctx context.Context, r Relation, schema []Column, w Window, fields Fields, asOf time.Time) (Profile, error) {
 	d := s.dialect
 	where, err := s.condition(r, schema, w)
+	if err != nil {
+		return Profile{}, err
+	}
+	before, err := ageIn(d, r, schema, asOf)
 	if err != nil {
 		return Profile{}, err
 	}
@@ -54,7 +59,7 @@ func (s *Source) Count(ctx context.Context, r Relation, schema []Column, w Windo
 			plain = append(plain, c)
 			plainCounts = append(plainCounts, "count("+d.identifier(c.Name)+")")
 		default:
-			t := newTally(d, d.identifier(c.Name), c.Class, *layout, asOf)
+			t := newTally(d, d.identifier(c.Name), c.Class, *layout, before)
 			binned = append(binned, c)
 			tallies = append(tallies, t)
 			exprs = append(exprs, t.expr)

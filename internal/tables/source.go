@@ -25,7 +25,8 @@ import (
 	// The drivers register themselves with database/sql.
 	_ "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/duckdb/duckdb-go/v2"
-	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 	_ "github.com/trinodb/trino-go-client/trino"
 )
 
@@ -79,7 +80,7 @@ func Open(o Options) (*Source, error) {
 		s.db, err = openDuckDB(o)
 	case PostgreSQL:
 		s.dialect = postgreSQL{}
-		s.db, err = sql.Open("pgx", o.DSN)
+		s.db, err = openPostgreSQL(o)
 	case ClickHouse:
 		s.dialect = clickHouse{}
 		s.db, err = sql.Open("clickhouse", o.DSN)
@@ -98,6 +99,19 @@ func Open(o Options) (*Source, error) {
 	s.db.SetMaxOpenConns(o.MaxConnections)
 	s.db.SetConnMaxIdleTime(5 * time.Minute)
 	return s, nil
+}
+
+func openPostgreSQL(o Options) (*sql.DB, error) {
+	cfg, err := pgx.ParseConfig(o.DSN)
+	if err != nil {
+		return nil, err
+	}
+	// A prepared statement remembers columns that the table has lost since,
+	// and breaks behind a pooler such as PgBouncer.
+	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
+	// Times with and without a zone are compared in the session's zone.
+	cfg.RuntimeParams["timezone"] = "UTC"
+	return stdlib.OpenDB(*cfg), nil
 }
 
 func openDuckDB(o Options) (*sql.DB, error) {

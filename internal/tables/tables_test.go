@@ -117,7 +117,7 @@ func records(n int) []record {
 			rs[i].flag = new(some(0.3))
 		}
 		if some(0.1) {
-			rs[i].seen = new(asOf.Add(-time.Duration(r.ExpFloat64()*40*3600) * time.Second).Add(time.Hour))
+			rs[i].seen = new(rs[i].at.Add(-time.Duration(r.ExpFloat64()*40*3600) * time.Second).Add(time.Hour))
 		}
 		if some(0.1) {
 			rs[i].born = new(asOf.Truncate(24*time.Hour).AddDate(0, 0, -r.IntN(1000)+1))
@@ -237,11 +237,11 @@ func want(rs []record, w tables.Window, layouts map[string]binning.Layout) table
 			}
 		}
 		age := func(name string, at time.Time) {
-			if at.After(asOf) {
+			if at.After(r.at) {
 				count(name, binning.Future)
 				return
 			}
-			interval(name, asOf.Sub(at).Seconds())
+			interval(name, r.at.Sub(at).Seconds())
 		}
 		switch v := r.amount; {
 		case v == nil:
@@ -581,6 +581,21 @@ func TestTimeColumn(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, none.IsZero())
 	})
+}
+
+// Without a time of their own, records have an age at the moment of counting.
+func TestAgeWithoutTimeColumn(t *testing.T) {
+	for _, e := range engines() {
+		t.Run(e.name, func(t *testing.T) {
+			s := e.open(t)
+			r := s.Query("SELECT CAST('2026-11-24 05:58:00' AS "+e.columns[5]+") AS seen", "")
+			schema, err := s.Schema(t.Context(), r)
+			require.NoError(t, err)
+			p, err := s.Count(t.Context(), r, schema, tables.Window{}, fields(map[string]binning.Layout{"seen": binning.NewAged()}), asOf)
+			require.NoError(t, err)
+			require.EqualValues(t, 1, p.Values["seen"]["(1m,5m]"])
+		})
+	}
 }
 
 func TestNumbers(t *testing.T) {

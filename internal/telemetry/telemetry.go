@@ -4,8 +4,8 @@
 // dependencies that still use it, and the Prometheus metrics of the process. Out
 // flow the OpenTelemetry and OpenCensus metrics at /metrics, and everything by
 // OTLP where the standard OTEL_* variables ask for it. The package owns the
-// providers; it also owns, between Start and Shutdown, the process-wide hooks
-// that libraries find their providers by.
+// providers and, from Start on, the process-wide hooks by which libraries find
+// them: a library that nobody configured looks nowhere else.
 package telemetry
 
 import (
@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	octrace "go.opencensus.io/trace"
@@ -56,7 +57,6 @@ type Telemetry struct {
 
 // Start sets telemetry up and installs it process-wide: as OpenTelemetry's
 // global providers and error handler, and as the tracer behind OpenCensus.
-// Libraries look nowhere else. A process calls it once.
 func Start(ctx context.Context, o Options) (*Telemetry, error) {
 	t := &Telemetry{Meters: metricnoop.NewMeterProvider(), Tracers: tracenoop.NewTracerProvider()}
 	if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") {
@@ -98,8 +98,7 @@ func (t *Telemetry) startMetrics(ctx context.Context, o Options, res *resource.R
 		return fmt.Errorf("expose OpenTelemetry metrics: %w", err)
 	}
 	options := []sdkmetric.Option{sdkmetric.WithResource(res), sdkmetric.WithReader(exporter)}
-	// "prometheus" asks for what /metrics already does, on a second port.
-	if exports("METRICS") && os.Getenv("OTEL_METRICS_EXPORTER") != "prometheus" {
+	if exports("METRICS") {
 		self := bridge.NewMetricProducer(bridge.WithGatherer(o.Self))
 		autoexport.WithFallbackMetricProducer(func(context.Context) (sdkmetric.Producer, error) {
 			return producers{census, self}, nil
@@ -144,13 +143,17 @@ func (t *Telemetry) startTraces(ctx context.Context, res *resource.Resource) err
 
 func (t *Telemetry) onShutdown(f func(context.Context) error) { t.shutdown = append(t.shutdown, f) }
 
-// Shutdown sends what is not sent yet and takes the process-wide hooks back. It
-// gives up when ctx ends.
+// Shutdown sends what is not sent yet and takes the providers back. It gives up
+// when ctx ends.
 func (t *Telemetry) Shutdown(ctx context.Context) error {
-	var errs []error
-	for _, f := range t.shutdown {
-		errs = append(errs, f(ctx))
+	// Side by side: an endpoint that does not answer for one signal must not use
+	// up the time of the other.
+	errs := make([]error, len(t.shutdown))
+	var all sync.WaitGroup
+	for i, f := range t.shutdown {
+		all.Go(func() { errs[i] = f(ctx) })
 	}
+	all.Wait()
 	t.shutdown = nil
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("shut telemetry down: %w", err)
@@ -162,8 +165,12 @@ func (t *Telemetry) Shutdown(ctx context.Context) error {
 // specification's default is to send to localhost, which would fill the log of
 // everyone who has no collector there.
 func exports(signal string) bool {
-	if exporter := os.Getenv("OTEL_" + signal + "_EXPORTER"); exporter != "" {
-		return exporter != "none"
+	switch os.Getenv("OTEL_" + signal + "_EXPORTER") {
+	case "":
+	case "none", "prometheus": // the latter is /metrics, which is always there
+		return false
+	default:
+		return true
 	}
 	return os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || os.Getenv("OTEL_EXPORTER_OTLP_"+signal+"_ENDPOINT") != ""
 }

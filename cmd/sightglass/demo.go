@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/alecthomas/kingpin/v2"
+	"golang.org/x/term"
+
+	"github.com/sightglass-ml/sightglass/internal/demo"
+)
+
+func demoCommand(app *kingpin.Application, stdout io.Writer) commands {
+	c := app.Command("demo", "Watch the real stack detect what breaks in the sample data of a shop.")
+	once := c.Flag("once", "End after the last incident, with an error unless every incident was detected and nothing else alerted.").Bool()
+	cfg := demo.Config{Out: stdout}
+	c.Flag("speedup", fmt.Sprintf("Factor by which time is compressed, 1 to %d.", demo.MaxSpeedup)).Default(fmt.Sprint(demo.DefaultSpeedup)).Float64Var(&cfg.Speedup)
+	c.Flag("dir", "Folder that keeps data, configuration and logs; without it they are removed at the end.").StringVar(&cfg.Dir)
+	c.Flag("tools-dir", "Folder of prometheus, promtool and alertmanager; by default the folder tools beside this program.").StringVar(&cfg.ToolsDir)
+	c.Flag("exporter", "Path of the data-quality exporter; by default the one beside this program.").StringVar(&cfg.Exporter)
+	c.Flag("save-scrape", "File that gets the exporter's metrics after the last incident.").StringVar(&cfg.SaveScrape)
+
+	return commands{c.FullCommand(): func(ctx context.Context) error {
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("find this program: %w", err)
+		}
+		if cfg.ToolsDir == "" {
+			cfg.ToolsDir = filepath.Join(filepath.Dir(self), "tools")
+		}
+		if cfg.Exporter == "" {
+			cfg.Exporter = filepath.Join(filepath.Dir(self), "dataquality-exporter")
+		}
+		cfg.Stay = !*once
+		if file, ok := stdout.(*os.File); ok {
+			if width, _, err := term.GetSize(int(file.Fd())); err == nil {
+				cfg.Width, cfg.ANSI = width, os.Getenv("NO_COLOR") == ""
+			}
+		}
+		result, err := demo.Run(ctx, cfg)
+		if errors.Is(err, context.Canceled) {
+			return errors.New("interrupted")
+		}
+		return errors.Join(err, result.Err())
+	}}
+}

@@ -1,0 +1,45 @@
+// Package dashboards declares the Grafana dashboards of the bundle, one file per dashboard.
+//
+// Nothing flows in: a declaration is Go code. Out flow the files in json/, which users import or
+// provision and which the mixin wraps; `go generate ./dashboards` writes them and a test fails when
+// they differ from the code. The package keeps no state.
+package dashboards
+
+import (
+	"github.com/sightglass-ml/sightglass/dashboards/internal/kit"
+	"github.com/sightglass-ml/sightglass/dashboards/internal/lint"
+)
+
+//go:generate go run ./gen
+
+// all lists the dashboards in the order of their files' names.
+func all() []kit.Dashboard {
+	return []kit.Dashboard{
+		dataQuality(),
+	}
+}
+
+// Files renders every generated file by its path within this directory: the dashboards, and the
+// dashboard linter's list of exclusions.
+func Files() (map[string][]byte, error) {
+	files := map[string][]byte{}
+	var models []lint.Dashboard
+	for _, d := range all() {
+		body, err := d.JSON()
+		if err != nil {
+			return nil, err
+		}
+		files["json/"+d.UID+".json"] = body
+		model, err := lint.Parse(body)
+		if err != nil {
+			return nil, err
+		}
+		models = append(models, model)
+	}
+	exclusions, err := lint.Exclusions(models)
+	if err != nil {
+		return nil, err
+	}
+	files[".lint"] = exclusions
+	return files, nil
+}

@@ -1,0 +1,488 @@
+package dashboards
+
+import (
+	"fmt"
+
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	"github.com/grafana/grafana-foundation-sdk/go/common"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+
+	"github.com/sightglass-ml/sightglass/dashboards/internal/kit"
+)
+
+const dataQualityUID = "sightglass-data-quality"
+
+// The labels that tell one observed object from another, at each level of detail.
+const (
+	byDataset  = "cluster, namespace, dataset"
+	byColumn   = byDataset + ", column"
+	byBaseline = byColumn + ", baseline"
+)
+
+// Panels of all selected datasets read datasets, those of the one in detail read detail.
+const (
+	datasets kit.Scope = `dataset=~"$dataset"`
+	detail   kit.Scope = `dataset="$detail"`
+)
+
+// dataQuality answers, from top to bottom: is any dataset in trouble, which column, what changed, how much
+// data came and when, and what did one column look like before. Panels of all selected datasets show the
+// worst few, so that hundreds of datasets stay readable; panels of one dataset follow $detail and $column.
+func dataQuality() kit.Dashboard {
+	profiled := kit.Raw("ml_dataset_profile_success")
+	return kit.Dashboard{
+		UID:         dataQualityUID,
+		Title:       "Sightglass / Data quality",
+		Description: "Nulls, drift, schema, volume and freshness of the tables that models are trained on and served from.",
+		Tags:        []string{"data"},
+		From:        "now-24h",
+		Variables: append(kit.Header("ml_dataset_profile_success"),
+			kit.Many("dataset", "Dataset", profiled),
+			kit.One("detail", "Dataset in detail", "dataset", datasets.Raw("ml_dataset_profile_success")),
+			kit.One("column", "Column in detail", "column", detail.Raw("ml_dataset_column_values")),
+		),
+		Annotations: []kit.Annotation{{
+			Name:  "Data alerts",
+			Expr:  dataAlerts(),
+			Title: "{{alertname}}",
+			Text:  "{{dataset}} {{column}}",
+			Tags:  "severity,dataset",
+			Color: "red",
+		}},
+		Rows: []kit.Row{
+			{ID: 10, Title: "Every dataset at a glance", Panels: dataGlanceRow()},
+			{ID: 20, Title: "Columns: nulls, drift, new categories", Panels: dataColumnRow()},
+			{ID: 30, Title: "Schema", Panels: dataSchemaRow()},
+			{ID: 40, Title: "Volume, freshness and the way between stages", Panels: dataFlowRow()},
+			{ID: 50, Title: "Baselines, and $column of $detail now and then", Panels: dataBaselineRow()},
+			{ID: 60, Title: "Snapshots", Panels: dataSnapshotRow()},
+			{ID: 70, Title: "The exporter itself", Panels: dataExporterRow()},
+		},
+	}
+}
+
+func dataGlanceRow() kit.Panels {
+	count := func(id uint32, title, description, expr, color string) kit.Panel {
+		return kit.Stat(kit.Text{ID: id, Title: title, Description: description, Unit: "short"}).
+			Thresholds(kit.Steps("green", kit.Step(1, color))).
+			WithTarget(kit.Now("count", expr, ""))
+	}
+	severity := func(name string) string {
+		return "count(" + kit.MaxBy(byDataset, dataAlerts(`severity="`+name+`"`)) + ") or vector(0)"
+	}
+	return kit.Panels{
+		kit.Stat(kit.Text{
+			ID: 11, Title: "Datasets watched", Unit: "short",
+			Description: "Datasets that an exporter profiles now, counted once however many replicas profile them.",
+		}).Thresholds(kit.Steps("text")).
+			WithTarget(kit.Now("count", "count("+kit.MaxBy(byDataset, datasets.Raw("ml_dataset_profile_success"))+")", "")),
+		count(12, "Critical", "Datasets with a firing critical alert.", severity("critical"), "red"),
+		count(13, "Warning", "Datasets with a firing warning.", severity("warning"), "orange"),
+		count(14, "Profiles failing", "Datasets whose last profile failed on every replica: what the other panels show about them is old or missing.",
+			"count("+kit.MaxBy(byDataset, datasets.Raw("ml_dataset_profile_success"))+" == 0) or vector(0)", "orange"),
+		count(15, "Baselines learning", "Datasets whose production baseline is not frozen yet. Until it is, drift against it raises no alert.",
+			"count("+kit.MaxBy(byDataset, datasets.Raw("ml_dataset_baseline_frozen"))+" == 0) or vector(0)", "blue"),
+		count(16, "Schemas changed", "Datasets whose columns differ from the schema that is expected of them.",
+			"count("+kit.MaxBy(byDataset, datasets.Recorded("dataset:ml_schema_changes:count"))+" > 0) or vector(0)", "orange"),
+		dataStateTable(),
+		kit.StateTimeline(kit.Text{
+			ID: 18, Title: "Worst alert over time", Unit: "none",
+			Description: "Worst severity firing for each dataset. The twenty datasets that fired longest within the time range; healthy ones fill up the list.",
+		}).Mappings(kit.Severities()).
+			WithTarget(kit.Range("state", worstDataAlert()+`
+				and on (`+byDataset+`)
+				topk(20,
+				  sum by (`+byDataset+`) (count_over_time(`+dataAlerts()+`[$__range] @ end()))
+				  or on (`+byDataset+`)
+				  0 * `+kit.MaxBy(byDataset, datasets.Raw("ml_dataset_profile_success")+" @ end()")+`
+				)`, "{{dataset}} {{namespace}} {{cluster}}")),
+		dataAlertTable(),
+	}
+}
+
+func dataStateTable() kit.Panel {
+	panel := kit.Table(kit.Text{
+		ID: 17, Title: "State of every dataset", Unit: "short",
+		Description: "One row per dataset: the worst alert that fires and the numbers behind it. An empty cell means not measured. Click a dataset to see it in detail below.",
+	}).Height(10).SortBy(kit.LargestFirst("State")).
+		WithTarget(kit.Instant("state", worstDataAlert())).
+		WithTarget(kit.Instant("alerts", "count by ("+byDataset+") ("+dataAlerts()+")")).
+		WithTarget(kit.Instant("profile", kit.MaxBy(byDataset, datasets.Raw("ml_dataset_profile_success")))).
+		WithTarget(kit.Instant("rows", kit.MaxBy(byDataset, datasets.Recorded("dataset:ml_rows:current")))).
+		WithTarget(kit.Instant("deviation", volumeDeviation())).
+		WithTarget(kit.Instant("age", kit.MaxBy(byDataset, datasets.Recorded("dataset:ml_freshness:age_seconds")))).
+		WithTarget(kit.Instant("nulls", kit.MaxBy(byDataset, datasets.Recorded("dataset_column:ml_nulls:ratio")))).
+		WithTarget(kit.Instant("drift", "max by ("+byDataset+") (\n"+excessDrift(datasets)+"\n)")).
+		WithTarget(kit.Instant("schema", kit.MaxBy(byDataset, datasets.Recorded("dataset:ml_schema_changes:count")))).
+		WithTarget(kit.Instant("day", kit.MaxBy(byDataset, datasets.Raw("ml_dataset_baseline_days"))))
+	return kit.Columns(panel, []kit.Column{
+		kit.Col("dataset", "Dataset", detailLink("Dataset")),
+		kit.Col("Value #state", "State", kit.Mapped(kit.Severities()), kit.Colored()),
+		kit.Col("Value #alerts", "Alerts"),
+		kit.Col("Value #profile", "Profile", kit.Mapped(kit.Mappings(
+			kit.State{Value: 1, Text: "OK", Color: "green"}, kit.State{Value: 0, Text: "Failing", Color: "orange"})), kit.Colored()),
+		kit.Col("Value #rows", "Rows"),
+		kit.Col("Value #deviation", "Against expected", kit.Unit("percentunit")),
+		kit.Col("Value #age", "Age of newest record", kit.Unit("s")),
+		kit.Col("Value #nulls", "Highest null ratio", kit.Unit("percentunit")),
+		kit.Col("Value #drift", "Highest drift", kit.Unit("none"), kit.Decimals(3)),
+		kit.Col("Value #schema", "Schema changes"),
+		kit.Col("Value #day", "Baseline day"),
+	})
+}
+
+func dataAlertTable() kit.Panel {
+	labels := "alertname, severity, " + byBaseline + ", upstream, against"
+	panel := kit.Table(kit.Text{
+		ID: 19, Title: "Firing alerts", Unit: "short",
+		Description: "Every firing data alert of the selected datasets and when it began. Click an alert for its runbook, a dataset or a column to see it in detail.",
+	}).NoValue("No alert fires").SortBy(kit.LargestFirst("Since")).
+		WithTarget(kit.Instant("since", `1000 * max by (`+labels+`) (
+			`+datasets.Recorded("ALERTS_FOR_STATE", `layer="data"`)+`
+			and ignoring (alertstate) `+dataAlerts()+`
+			)`))
+	return kit.Columns(panel, []kit.Column{
+		kit.Col("severity", "Severity", kit.Colored(), kit.Mapped(kit.SeverityNames())),
+		kit.Col("alertname", "Alert", kit.LinkProperty("Runbook", "${runbooks:raw}/${__data.fields.Alert}.md", true)),
+		kit.Col("dataset", "Dataset", detailLink("Dataset")),
+		kit.Col("column", "Column", detailLink("Dataset", "Column")),
+		kit.Col("baseline", "Baseline"),
+		kit.Col("upstream", "Upstream"),
+		kit.Col("against", "Against"),
+		kit.Col("Value", "Since", kit.Unit("dateTimeFromNow")),
+	})
+}
+
+func dataColumnRow() kit.Panels {
+	return kit.Panels{
+		kit.WorstOf(kit.Text{
+			ID: 21, Title: "Null ratio, worst columns", Unit: "percentunit",
+			Description: "Share of nulls in the profiled window: the ten columns that were worst within the time range. Dashed: each column's limit, which is its own, its dataset's or the default.",
+		}, kit.Signal{Scope: datasets, Series: "dataset_column:ml_nulls:ratio", By: byColumn, Limit: "dataset_column:ml_nulls:limit"}, "{{dataset}} · {{column}}").
+			DataLinks(seriesLinks()).
+			Links(kit.Runbook("MLDatasetNullRatioHigh")),
+		kit.Limit(kit.Timeseries(kit.Text{
+			ID: 22, Title: "Drift beyond chance, worst columns", Unit: "none",
+			Description: "Population stability index against a baseline, less what samples of this size show by chance without any drift. The ten worst within the time range. Dashed: each column's limit. The alert also asks that the index be statistically significant.",
+		}), "limit").Decimals(3).
+			DataLinks(seriesLinks()).
+			Links(kit.Runbook("MLDatasetDrift")).
+			WithTarget(kit.Range("drift", "(\n"+excessDrift(datasets)+"\n)\nand on ("+byBaseline+")\n"+worstDrift(), "{{dataset}} · {{column}} · {{baseline}}")).
+			WithTarget(kit.Range("limit", datasets.Recorded("dataset_column:ml_drift:limit")+"\nand on ("+byColumn+")\n"+worstDrift(), "limit of {{dataset}} · {{column}}")),
+		kit.WorstOf(kit.Text{
+			ID: 23, Title: "Never seen before, worst columns", Unit: "percentunit",
+			Description: "Share of values that the frozen bins have no place for: categories that were in no baseline, such as a payment provider nobody mapped. Dashed: each column's limit.",
+		}, kit.Signal{Scope: datasets, Series: "dataset_column:ml_unseen:ratio", By: byColumn, Limit: "dataset_column:ml_unseen:limit"}, "{{dataset}} · {{column}}").
+			DataLinks(seriesLinks()).
+			Links(kit.Runbook("MLDatasetUnseenCategories")),
+		dataColumnTable(),
+	}
+}
+
+func dataColumnTable() kit.Panel {
+	labels := "cluster, namespace, column"
+	drift := func(baseline string) string {
+		return kit.MaxBy(labels, excessDrift(detail, `baseline="`+baseline+`"`))
+	}
+	significance := kit.MaxBy(labels, detail.Recorded("dataset_column:ml_drift:psi")+"\n/ "+detail.Recorded("dataset_column:ml_drift:psi_critical"))
+	panel := kit.Table(kit.Text{
+		ID: 24, Title: "Columns of $detail", Unit: "none",
+		Description: "Every profiled column of the dataset in detail. Drift is the stability index less what chance explains, against each baseline; significance is the index over its critical value, so that above 1 it is not chance. Click a column to see its distribution below.",
+	}).Span(12).SortBy(kit.LargestFirst("Drift from production")).
+		WithTarget(kit.Instant("nulls", kit.MaxBy(labels, detail.Recorded("dataset_column:ml_nulls:ratio")))).
+		WithTarget(kit.Instant("unseen", kit.MaxBy(labels, detail.Recorded("dataset_column:ml_unseen:ratio")))).
+		WithTarget(kit.Instant("training", drift("training"))).
+		WithTarget(kit.Instant("production", drift("production"))).
+		WithTarget(kit.Instant("significance", significance))
+	three := kit.Decimals(3)
+	return kit.Columns(panel, []kit.Column{
+		kit.Col("column", "Column", kit.LinkProperty("Show this column", inDetail("detail", "${detail:percentencode}", "column", "${__data.fields.Column:percentencode}"), false)),
+		kit.Col("Value #nulls", "Null ratio", kit.Unit("percentunit")),
+		kit.Col("Value #unseen", "Never seen", kit.Unit("percentunit")),
+		kit.Col("Value #training", "Drift from training", three),
+		kit.Col("Value #production", "Drift from production", three),
+		kit.Col("Value #significance", "Significance", three),
+	})
+}
+
+func dataSchemaRow() kit.Panels {
+	labels := byColumn + ", change, expected, actual"
+	return kit.Panels{
+		kit.Columns(kit.Table(kit.Text{
+			ID: 31, Title: "Columns that differ from the expected schema", Unit: "string",
+			Description: "What the exporter found against the schema that is given in its configuration or was learned from the first profile. A renamed column shows as one removed and one added.",
+		}).Span(16).NoValue("Every schema is as expected").
+			WithTarget(kit.Instant("change", kit.MaxBy(labels, datasets.Raw("ml_dataset_schema_change_info")))),
+			[]kit.Column{
+				kit.Col("dataset", "Dataset", detailLink("Dataset")),
+				kit.Col("column", "Column"),
+				kit.Col("change", "Change"),
+				kit.Col("expected", "Expected"),
+				kit.Col("actual", "Actual"),
+			}, "Value"),
+		kit.Timeseries(kit.Text{
+			ID: 32, Title: "Schema changes", Unit: "short",
+			Description: "Number of columns that differ from the expected schema: the ten datasets with most of them within the time range. Any change alerts.",
+		}).Span(8).Decimals(0).
+			Links(kit.Runbook("MLDatasetSchemaChanged")).
+			WithTarget(kit.Range("changes", kit.Signal{Scope: datasets, Series: "dataset:ml_schema_changes:count", By: byDataset}.Worst(), "{{dataset}}")),
+	}
+}
+
+func dataFlowRow() kit.Panels {
+	return kit.Panels{
+		kit.Timeseries(kit.Text{
+			ID: 41, Title: "Rows of $detail against the expected band", Unit: "short",
+			Description: "Rows in the profiled window, and the band expected from the same weekday and time of the previous weeks. The band is missing while there are too few weeks to learn from.",
+		}).Links(kit.Runbook("MLDatasetVolumeAnomaly")).
+			OverrideByName("upper", kit.Properties{kit.Color("green"), {Id: "custom.fillBelowTo", Value: "lower"}, {Id: "custom.fillOpacity", Value: 12}}).
+			OverrideByName("lower", kit.Properties{kit.Color("green")}).
+			OverrideByName("expected", kit.Properties{kit.Color("yellow")}).
+			OverrideByName("rows", kit.Properties{kit.Color("blue")}).
+			WithTarget(kit.Range("rows", detail.Recorded("dataset:ml_rows:current"), "rows")).
+			WithTarget(kit.Range("expected", detail.Recorded("dataset:ml_rows:expected"), "expected")).
+			WithTarget(kit.Range("lower", detail.Recorded("dataset:ml_rows:lower"), "lower")).
+			WithTarget(kit.Range("upper", detail.Recorded("dataset:ml_rows:upper"), "upper")),
+		dataVolumeTable(),
+		kit.WorstOf(kit.Text{
+			ID: 43, Title: "Age of the newest record", Unit: "s",
+			Description: "Time since the newest record of each dataset: the ten oldest within the time range. Dashed: each dataset's limit.",
+		}, kit.Signal{Scope: datasets, Series: "dataset:ml_freshness:age_seconds", By: byDataset, Limit: "dataset:ml_freshness:limit"}, "{{dataset}}").
+			Links(kit.Runbook("MLDatasetStale")),
+		kit.WorstOf(kit.Text{
+			ID: 44, Title: "Rows lost between stages", Unit: "percentunit",
+			Description: "Share of the upstream's rows in the same window that did not arrive. Dashed: each dataset's limit.",
+		}, kit.Signal{Scope: datasets, Series: "dataset:ml_row_drop:ratio", By: byDataset + ", upstream", Limit: "dataset:ml_row_drop:limit", LimitBy: byDataset}, "{{upstream}} to {{dataset}}").
+			Links(kit.Runbook("MLDatasetRowDropHigh")),
+		kit.WorstOf(kit.Text{
+			ID: 45, Title: "Feature values that differ at the same point in time", Unit: "percentunit",
+			Description: "Share of compared rows whose feature differs from the value its source had at that moment. Dashed: each dataset's limit.",
+		}, kit.Signal{Scope: datasets, Series: "dataset:ml_mismatch:ratio", By: byDataset + ", against", Limit: "dataset:ml_mismatch:limit", LimitBy: byDataset}, "{{dataset}} against {{against}}").
+			Links(kit.Runbook("MLDatasetFeatureMismatch")),
+	}
+}
+
+func dataVolumeTable() kit.Panel {
+	panel := kit.Table(kit.Text{
+		ID: 42, Title: "Volume now", Unit: "short",
+		Description: "Rows of every dataset against its band, and how many earlier weeks the band is learned from.",
+	}).Span(12).SortBy(kit.SmallestFirst("Deviation")).
+		WithTarget(kit.Instant("rows", kit.MaxBy(byDataset, datasets.Recorded("dataset:ml_rows:current")))).
+		WithTarget(kit.Instant("expected", kit.MaxBy(byDataset, datasets.Recorded("dataset:ml_rows:expected")))).
+		WithTarget(kit.Instant("lower", kit.MaxBy(byDataset, datasets.Recorded("dataset:ml_rows:lower")))).
+		WithTarget(kit.Instant("upper", kit.MaxBy(byDataset, datasets.Recorded("dataset:ml_rows:upper")))).
+		WithTarget(kit.Instant("deviation", volumeDeviation())).
+		WithTarget(kit.Instant("weeks", kit.MaxBy(byDataset, datasets.Recorded("dataset:ml_rows:history_weeks"))))
+	return kit.Columns(panel, []kit.Column{
+		kit.Col("dataset", "Dataset", detailLink("Dataset")),
+		kit.Col("Value #rows", "Rows"),
+		kit.Col("Value #expected", "Expected"),
+		kit.Col("Value #lower", "Lower"),
+		kit.Col("Value #upper", "Upper"),
+		kit.Col("Value #deviation", "Deviation", kit.Unit("percentunit")),
+		kit.Col("Value #weeks", "Weeks of history"),
+	})
+}
+
+func dataBaselineRow() kit.Panels {
+	values := detail.Raw("ml_dataset_column_values", `column="$column"`)
+	baseline := func(name string) string {
+		return kit.MaxBy("cluster, namespace, bin",
+			detail.Raw("ml_dataset_column_baseline_ratio", `column="$column"`, `baseline="`+name+`"`))
+	}
+	// A share of the rows within each exporter and then folded, as the drift signal takes it.
+	share := kit.MaxBy("cluster, namespace, bin", values+`
+		/ ignoring (column, bin) group_left ()
+		(`+detail.Raw("ml_dataset_rows")+` > 0)`)
+	return kit.Panels{
+		kit.BarChart(kit.Text{
+			ID: 51, Title: "Distribution of $column in $detail", Unit: "percentunit",
+			Description: "Share of values in each frozen bin: now, in the training snapshot and in the first days of production. Numeric bins are in the order of their edges; missing, never seen and other values have bins of their own.",
+		}).Span(14).XField("Bin").
+			// The chart's order: numeric bins by their lower edge, other bins by their share, reserved bins last.
+			WithTarget(kit.Instant("now", `sort_desc(
+				label_replace(label_replace(label_replace(
+				`+share+`,
+				"edge", "$1", "bin", "[(]([^,]+),.+"), "edge", "-1e308", "edge", "-Inf"),
+				"edge", "1e308", "bin", "null|unseen|other|nan|inf|future")
+				)`)).
+			WithTarget(kit.Instant("training", baseline("training"))).
+			WithTarget(kit.Instant("production", baseline("production"))).
+			WithTransformation(dashboard.DataTransformerConfig{Id: "merge", Options: map[string]any{}}).
+			WithTransformation(dashboard.DataTransformerConfig{Id: "convertFieldType", Options: map[string]any{
+				"conversions": []map[string]any{{"targetField": "edge", "destinationType": "number"}},
+			}}).
+			WithTransformation(dashboard.DataTransformerConfig{Id: "sortBy", Options: map[string]any{
+				"sort": []map[string]any{{"field": "edge", "desc": false}},
+			}}).
+			WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{
+				"excludeByName": map[string]any{"Time": true, "edge": true, "cluster": true, "namespace": true},
+				"renameByName": map[string]any{
+					"bin": "Bin", "Value #now": "Now", "Value #training": "Training", "Value #production": "Production",
+				},
+			}}),
+		kit.Timeseries(kit.Text{
+			ID: 52, Title: "Share of each bin of $column over time", Unit: "percentunit",
+			Description: "When the distribution moved: the twelve largest bins of the column within the time range.",
+		}).Span(10).Height(10).Max(1).Min(0).FillOpacity(60).
+			Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A")).
+			WithTarget(kit.Range("share", "(\n"+share+"\n)\nand on (cluster, namespace, bin)\ntopk(12, "+
+				"max by (cluster, namespace, bin) (max_over_time("+values+"[$__range] @ end())))", "{{bin}}")),
+		dataLearningTable(),
+		kit.Columns(kit.Table(kit.Text{
+			ID: 54, Title: "Values behind the baselines of $detail", Unit: "short",
+			Description: "How many values each baseline was learned from. With few, even a large index can be chance.",
+		}).Span(10).SortBy(kit.LargestFirst("Values")).
+			WithTarget(kit.Instant("values", kit.MaxBy("cluster, namespace, column, baseline", detail.Raw("ml_dataset_column_baseline_rows")))),
+			[]kit.Column{
+				kit.Col("column", "Column"),
+				kit.Col("baseline", "Baseline"),
+				kit.Col("Value", "Values"),
+			}),
+	}
+}
+
+func dataLearningTable() kit.Panel {
+	days, wanted := kit.MaxBy(byDataset, datasets.Raw("ml_dataset_baseline_days")), kit.MaxBy(byDataset, datasets.Raw("ml_dataset_baseline_wanted_days"))
+	panel := kit.Table(kit.Text{
+		ID: 53, Title: "Learning the production baseline", Unit: "short",
+		Description: "Day k of n of the first days of production, after which the baseline is frozen. Until then drift against it raises no alert.",
+	}).Span(14).
+		WithTarget(kit.Instant("day", days)).
+		WithTarget(kit.Instant("of", wanted)).
+		WithTarget(kit.Instant("progress", days+"\n/ on ("+byDataset+")\n"+wanted)).
+		WithTarget(kit.Instant("frozen", kit.MaxBy(byDataset, datasets.Raw("ml_dataset_baseline_frozen")))).
+		WithTarget(kit.Instant("first", "1000 * min by ("+byDataset+") ("+datasets.Raw("ml_dataset_baseline_first_day_timestamp_seconds")+")"))
+	return kit.Columns(panel, []kit.Column{
+		kit.Col("dataset", "Dataset", detailLink("Dataset")),
+		kit.Col("Value #day", "Day"),
+		kit.Col("Value #of", "Of"),
+		kit.Col("Value #progress", "Progress", append(kit.Gauge(0, 1), kit.Unit("percentunit"))...),
+		kit.Col("Value #frozen", "Frozen", kit.Mapped(kit.Mappings(
+			kit.State{Value: 1, Text: "Yes", Color: "green"}, kit.State{Value: 0, Text: "Learning", Color: "blue"})), kit.Colored()),
+		kit.Col("Value #first", "First day", kit.Unit("dateTimeAsIso")),
+	})
+}
+
+func dataSnapshotRow() kit.Panels {
+	current := "max by (" + byDataset + ", snapshot, digest) (" + datasets.Raw("ml_dataset_snapshot_info") + ")"
+	good := "max by (" + byDataset + ", snapshot, digest) (" + datasets.Raw("ml_dataset_last_good_snapshot_info") + ")"
+	panel := kit.Table(kit.Text{
+		ID: 61, Title: "What was profiled, and what was last good", Unit: "string",
+		Description: "Identity of the profiled data and of the last profile that passed every check: the one to replay from. Where the two differ, something is wrong with what is there now.",
+	}).
+		WithTarget(kit.Instant("current", current)).
+		WithTarget(kit.Instant("good", `max by (`+byDataset+`, good_snapshot, good_digest) (
+			label_replace(label_replace(
+			`+good+`,
+			"good_snapshot", "$1", "snapshot", "(.+)"), "good_digest", "$1", "digest", "(.+)")
+			)`)).
+		WithTarget(kit.Instant("same", "count by ("+byDataset+") ("+current+" and on ("+byDataset+", digest) "+good+
+			")\nor on ("+byDataset+")\n0 * count by ("+byDataset+") ("+current+")"))
+	return kit.Panels{kit.Columns(panel, []kit.Column{
+		kit.Col("dataset", "Dataset", detailLink("Dataset")),
+		kit.Col("Value #same", "Now is good", kit.Mapped(kit.Mappings(
+			kit.State{Value: 0, Text: "No", Color: "orange"}, kit.State{Value: 1, Text: "Yes", Color: "green"})), kit.Colored()),
+		kit.Col("snapshot", "Snapshot now"),
+		kit.Col("digest", "Digest now"),
+		kit.Col("good_snapshot", "Last good snapshot"),
+		kit.Col("good_digest", "Last good digest"),
+	}, "Value #current", "Value #good")}
+}
+
+func dataExporterRow() kit.Panels {
+	perInstance := func(metric string) string { return kit.MaxBy("cluster, namespace, job, instance", kit.Raw(metric)) }
+	health := func(id uint32, title, description, metric, good, bad string) kit.Panel {
+		return kit.Stat(kit.Text{ID: id, Title: title, Description: description, Unit: "none"}).
+			Span(6).Height(5).
+			ColorMode(common.BigValueColorModeBackground).
+			Mappings(kit.Mappings(
+				kit.State{Value: 1, Text: good, Color: "green"}, kit.State{Value: 0, Text: bad, Color: "red"})).
+			WithTarget(kit.Now("state", perInstance(metric), "{{instance}}"))
+	}
+	worst := func(id uint32, title, description, by, expr, legend string) kit.Panel {
+		return kit.Timeseries(kit.Text{ID: id, Title: title, Description: description, Unit: "s"}).Span(8).
+			WithTarget(kit.Range("seconds", "topk(10, max by ("+by+") ("+expr+"))", legend))
+	}
+	return kit.Panels{
+		health(71, "Exporters", "Whether Prometheus reached each exporter at its last scrape.", "up", "Up", "Down"),
+		health(72, "Configuration", "Whether each exporter accepted its configuration at the last reload. If not, it goes on with the one before.",
+			"sightglass_config_last_reload_successful", "OK", "Refused"),
+		kit.Timeseries(kit.Text{
+			ID: 73, Title: "Collectors failing", Unit: "short",
+			Description: "Collectors of each exporter whose last run failed. One failing collector does not stop the others.",
+		}).Span(6).Decimals(0).
+			WithTarget(kit.Range("failing", "sum by (cluster, namespace, job, instance) (1 - "+kit.Raw("sightglass_collector_success")+")", "{{instance}}")),
+		kit.Timeseries(kit.Text{
+			ID: 74, Title: "Label values folded into other", Unit: "cps",
+			Description: "Label values beyond a configured limit, which the exporter counts together as other. Above zero, raise the limit or watch fewer columns.",
+		}).Span(6).
+			WithTarget(kit.Range("dropped", "sum by (cluster, namespace, instance, limit) (rate("+kit.Raw("sightglass_label_values_dropped_total")+"[$__rate_interval]))", "{{instance}} {{limit}}")),
+		worst(75, "Time to profile, slowest datasets", "How long the last profile of a dataset took, as its query ran in the source.",
+			byDataset, datasets.Raw("ml_dataset_profile_duration_seconds"), "{{dataset}}"),
+		worst(76, "Time since the last success, oldest collectors", "Time since each collector last succeeded, on the replica that did so last.",
+			"cluster, namespace, collector", "time() - max by (cluster, namespace, collector) ("+kit.Raw("sightglass_collector_last_success_timestamp_seconds")+")", "{{collector}}"),
+		worst(77, "Time to collect, slowest collectors", "How long the last run of a collector took.",
+			"cluster, namespace, instance, collector", kit.Raw("sightglass_collector_duration_seconds"), "{{instance}} {{collector}}"),
+	}
+}
+
+// excessDrift is the number that the drift alert compares with its limit.
+func excessDrift(of kit.Scope, matchers ...string) string {
+	return of.Recorded("dataset_column:ml_drift:psi", matchers...) + "\n- " + of.Recorded("dataset_column:ml_drift:psi_noise", matchers...)
+}
+
+// dataAlerts selects the firing data alerts of the selected datasets.
+func dataAlerts(matchers ...string) string {
+	return datasets.Recorded("ALERTS", append([]string{`alertstate="firing"`, `layer="data"`}, matchers...)...)
+}
+
+// worstDataAlert is 0 for a quiet dataset and 1, 2, 3 for the worst alert that fires.
+func worstDataAlert() string {
+	return fmt.Sprintf(`(
+		max by (%[1]s) (
+		  3 * %[2]s
+		  or 2 * %[3]s
+		  or %[4]s
+		)
+		or on (%[1]s)
+		0 * %[5]s
+		)`, byDataset,
+		dataAlerts(`severity="critical"`), dataAlerts(`severity="warning"`), dataAlerts(`severity="info"`),
+		kit.MaxBy(byDataset, datasets.Raw("ml_dataset_profile_success")))
+}
+
+// volumeDeviation is how far the rows are from what is expected, as a share of it.
+func volumeDeviation() string {
+	return kit.MaxBy(byDataset, datasets.Recorded("dataset:ml_rows:current")) + "\n/ on (" + byDataset + ")\n" +
+		kit.MaxBy(byDataset, datasets.Recorded("dataset:ml_rows:expected")) + "\n- 1"
+}
+
+// worstDrift ranks by the worst index less the mean noise, so that small samples, whose index is large by
+// chance, do not crowd out real drift.
+func worstDrift() string {
+	return "topk(10,\nmax_over_time(" + datasets.Recorded("dataset_column:ml_drift:psi") + "[$__range] @ end())\n" +
+		"- avg_over_time(" + datasets.Recorded("dataset_column:ml_drift:psi_noise") + "[$__range] @ end())\n)"
+}
+
+// inDetail is a link to this dashboard that keeps its selections and sets the given variables.
+func inDetail(set ...string) string {
+	return kit.LinkTo(dataQualityUID, []string{"dataset"}, set...)
+}
+
+// detailLink shows the dataset, and perhaps the column, of a table's row in the panels of one dataset.
+func detailLink(fields ...string) kit.Property {
+	set := []string{"detail", "${__data.fields." + fields[0] + ":percentencode}"}
+	title := "Show this dataset"
+	if len(fields) > 1 {
+		set = append(set, "column", "${__data.fields."+fields[1]+":percentencode}")
+		title = "Show this column"
+	}
+	return kit.LinkProperty(title, inDetail(set...), false)
+}
+
+// seriesLinks shows the dataset and column of a line in the panels of one dataset.
+func seriesLinks() []cog.Builder[dashboard.DashboardLink] {
+	return []cog.Builder[dashboard.DashboardLink]{kit.Link("Show this in detail",
+		inDetail("detail", "${__field.labels.dataset:percentencode}", "column", "${__field.labels.column:percentencode}"))}
+}

@@ -1,0 +1,228 @@
+// Package kit turns the short declarations in package dashboards into classic Grafana dashboards.
+//
+// In flows a Dashboard: variables, annotations and rows of panels made with the Foundation SDK.
+// Out flows the JSON a user imports, laid out, numbered and checked. The package keeps no state:
+// the same declaration gives the same bytes.
+package kit
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
+)
+
+// Tag marks every dashboard of the bundle; the link in the header lists the dashboards that carry it.
+const Tag = "sightglass"
+
+// gridWidth is the number of columns in Grafana's layout grid.
+const gridWidth = 24
+
+// Dashboard declares one dashboard. Panels flow from left to right and wrap at the grid's width.
+type Dashboard struct {
+	UID         string // Stable for ever: alerts and bookmarks point at it.
+	Title       string
+	Description string
+	Tags        []string // Besides Tag.
+	From        string   // Start of the default time range; the end is now.
+	Variables   []cog.Builder[dashboard.VariableModel]
+	Annotations []Annotation
+	Rows        []Row
+}
+
+// Row is a titled band of panels. ID and the ids of its panels are chosen by hand and never reused,
+// because links to a single panel carry them.
+type Row struct {
+	ID        uint32
+	Title     string
+	Collapsed bool
+	Panels    Panels
+}
+
+// Annotation draws the series of a query as marked regions on every time series. The SDK's own type
+// lacks the fields with which Grafana words the mark.
+type Annotation struct {
+	Name  string
+	Expr  string
+	Title string // Label names in double braces are filled in, as in legends.
+	Text  string
+	Tags  string // Label names, separated by commas.
+	Color string
+}
+
+// JSON renders the dashboard as the file a user imports.
+func (d Dashboard) JSON() ([]byte, error) {
+	built, err := d.build()
+	if err != nil {
+		return nil, fmt.Errorf("dashboard %s: %w", d.UID, err)
+	}
+	raw, err := json.Marshal(built)
+	if err != nil {
+		return nil, fmt.Errorf("dashboard %s: %w", d.UID, err)
+	}
+	var model map[string]any
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	if err := decoder.Decode(&model); err != nil {
+		return nil, fmt.Errorf("dashboard %s: %w", d.UID, err)
+	}
+	dropLinkPlacement(model)
+	model["annotations"] = map[string]any{"list": annotationModels(d.Annotations)}
+
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(model); err != nil {
+		return nil, fmt.Errorf("dashboard %s: %w", d.UID, err)
+	}
+	return out.Bytes(), nil
+}
+
+func (d Dashboard) build() (dashboard.Dashboard, error) {
+	builder := dashboard.NewDashboardBuilder(d.Title).
+		Uid(d.UID).
+		Description(d.Description).
+		Tags(append([]string{Tag}, d.Tags...)).
+		Readonly().
+		Timezone("browser").
+		Tooltip(dashboard.DashboardCursorSyncCrosshair).
+		Time(d.From, "now").
+		Refresh("1m").
+		Link(dashboard.NewDashboardLinkBuilder("Sightglass").
+			Type(dashboard.DashboardLinkTypeDashboards).
+			Tags([]string{Tag}).
+			AsDropdown(true).
+			IncludeVars(true).
+			KeepTime(true))
+	for _, variable := range d.Variables {
+		builder.WithVariable(variable)
+	}
+	built, err := builder.Build()
+	if err != nil {
+		return built, err
+	}
+	built.Panels, err = layOut(d.Rows)
+	return built, err
+}
+
+// layOut places rows and panels itself: the SDK misplaces panels of uneven height and loses the
+// position of panels in a collapsed row.
+func layOut(rows []Row) ([]dashboard.PanelOrRowPanel, error) {
+	var (
+		out  []dashboard.PanelOrRowPanel
+		errs []error
+		top  uint32
+		seen = map[uint32]string{}
+	)
+	claim := func(id uint32, title string) {
+		if other, taken := seen[id]; taken || id == 0 {
+			errs = append(errs, fmt.Errorf("panel %q: id %d is zero or belongs to %q", title, id, other))
+		}
+		seen[id] = title
+	}
+	for _, row := range rows {
+		claim(row.ID, row.Title)
+		panels, bottom, err := layOutRow(row, top+1, claim)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("row %q: %w", row.Title, err))
+			continue
+		}
+		header := dashboard.NewRowPanel()
+		header.Id, header.Title, header.Collapsed = row.ID, &row.Title, row.Collapsed
+		header.GridPos = &dashboard.GridPos{H: 1, W: gridWidth, X: 0, Y: top}
+		out = append(out, dashboard.PanelOrRowPanel{RowPanel: header})
+		if row.Collapsed {
+			// Grafana keeps the panels of a closed row inside it, and the next row right below.
+			header.Panels = panels
+			top++
+			continue
+		}
+		for i := range panels {
+			out = append(out, dashboard.PanelOrRowPanel{Panel: &panels[i]})
+		}
+		top = bottom
+	}
+	return out, errors.Join(errs...)
+}
+
+// layOutRow places the panels of one row from line top downwards and returns the first free line.
+func layOutRow(row Row, top uint32, claim func(uint32, string)) ([]dashboard.Panel, uint32, error) {
+	var panels []dashboard.Panel
+	x, y, tallest := uint32(0), top, uint32(0)
+	for _, builder := range row.Panels {
+		panel, err := builder.Build()
+		if err != nil {
+			return nil, 0, err
+		}
+		if panel.Id == nil || panel.Title == nil || panel.GridPos == nil {
+			return nil, 0, errors.New("a panel was not made by this package's constructors")
+		}
+		claim(*panel.Id, *panel.Title)
+		if err := uniqueRefIDs(panel); err != nil {
+			return nil, 0, fmt.Errorf("panel %q: %w", *panel.Title, err)
+		}
+		if x+panel.GridPos.W > gridWidth {
+			x, y, tallest = 0, y+tallest, 0
+		}
+		panel.GridPos.X, panel.GridPos.Y = x, y
+		x += panel.GridPos.W
+		tallest = max(tallest, panel.GridPos.H)
+		panels = append(panels, panel)
+	}
+	return panels, y + tallest, nil
+}
+
+// uniqueRefIDs rejects a panel whose queries share a reference id: Grafana would show only one of them.
+func uniqueRefIDs(panel dashboard.Panel) error {
+	seen := map[string]bool{}
+	for _, target := range panel.Targets {
+		query, ok := target.(prometheus.Dataquery)
+		if !ok || query.RefId == nil || seen[*query.RefId] {
+			return errors.New("every query needs a refId of its own")
+		}
+		seen[*query.RefId] = true
+	}
+	return nil
+}
+
+// dropLinkPlacement removes the placement that the SDK gives to every link, data links included. It
+// moves links into a menu that only some versions of Grafana have.
+func dropLinkPlacement(node any) {
+	switch node := node.(type) {
+	case map[string]any:
+		if node["placement"] == string(dashboard.DashboardLinkPlacementInControlsMenu) {
+			delete(node, "placement")
+		}
+		for _, child := range node {
+			dropLinkPlacement(child)
+		}
+	case []any:
+		for _, child := range node {
+			dropLinkPlacement(child)
+		}
+	}
+}
+
+func annotationModels(annotations []Annotation) []any {
+	models := make([]any, 0, len(annotations))
+	for _, a := range annotations {
+		models = append(models, map[string]any{
+			"name":        a.Name,
+			"enable":      true,
+			"hide":        false,
+			"iconColor":   a.Color,
+			"datasource":  datasource(),
+			"expr":        clean(a.Expr),
+			"target":      map[string]any{"refId": "Annotation", "expr": clean(a.Expr)},
+			"titleFormat": a.Title,
+			"textFormat":  a.Text,
+			"tagKeys":     a.Tags,
+		})
+	}
+	return models
+}

@@ -1,0 +1,289 @@
+package kit
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/grafana/grafana-foundation-sdk/go/barchart"
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	"github.com/grafana/grafana-foundation-sdk/go/common"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/stat"
+	"github.com/grafana/grafana-foundation-sdk/go/statetimeline"
+	"github.com/grafana/grafana-foundation-sdk/go/table"
+	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
+)
+
+// Panel is a panel of any kind while it is being built.
+type Panel = cog.Builder[dashboard.Panel]
+
+// Panels are the panels of a row.
+type Panels = []Panel
+
+// Text is what a panel says about itself. All of it is required: a panel without a description or
+// a unit is a riddle at three in the morning.
+type Text struct {
+	ID          uint32
+	Title       string
+	Description string
+	Unit        string
+}
+
+// Timeseries is a line chart with its legend as a table below.
+func Timeseries(t Text) *timeseries.PanelBuilder {
+	return timeseries.NewPanelBuilder().
+		Id(t.ID).Title(t.Title).Description(t.Description).Unit(t.Unit).
+		Datasource(datasource()).
+		Span(12).Height(9).
+		ColorScheme(palette()).
+		LineWidth(1).
+		FillOpacity(0).
+		ShowPoints(common.VisibilityModeNever).
+		Legend(common.NewVizLegendOptionsBuilder().
+			ShowLegend(true).
+			DisplayMode(common.LegendDisplayModeTable).
+			Placement(common.LegendPlacementBottom).
+			Calcs([]string{"lastNotNull", "max"}).
+			SortBy("Max").SortDesc(true)).
+		Tooltip(common.NewVizTooltipOptionsBuilder().
+			Mode(common.TooltipDisplayModeMulti).
+			Sort(common.SortOrderDescending))
+}
+
+// palette gives every series a colour of its own.
+func palette() cog.Builder[dashboard.FieldColor] {
+	return dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdPaletteClassic)
+}
+
+// Stat is one big number per series, coloured by its thresholds.
+func Stat(t Text) *stat.PanelBuilder {
+	return stat.NewPanelBuilder().
+		Id(t.ID).Title(t.Title).Description(t.Description).Unit(t.Unit).
+		Datasource(datasource()).
+		Span(4).Height(4).
+		GraphMode(common.BigValueGraphModeNone).
+		ColorMode(common.BigValueColorModeValue).
+		ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"}))
+}
+
+// Table shows instant queries, one row per combination of labels.
+func Table(t Text) *table.PanelBuilder {
+	return table.NewPanelBuilder().
+		Id(t.ID).Title(t.Title).Description(t.Description).Unit(t.Unit).
+		Datasource(datasource()).
+		Span(24).Height(9).
+		CellHeight(common.TableCellHeightSm).
+		Filterable(true)
+}
+
+// StateTimeline shows one band per series whose colour is its state.
+func StateTimeline(t Text) *statetimeline.PanelBuilder {
+	return statetimeline.NewPanelBuilder().
+		Id(t.ID).Title(t.Title).Description(t.Description).Unit(t.Unit).
+		Datasource(datasource()).
+		Span(24).Height(9).
+		ShowValue(common.VisibilityModeNever).
+		MergeValues(true).
+		FillOpacity(80).
+		LineWidth(0).
+		Legend(common.NewVizLegendOptionsBuilder().
+			ShowLegend(true).
+			DisplayMode(common.LegendDisplayModeList).
+			Placement(common.LegendPlacementBottom))
+}
+
+// BarChart shows one group of bars per row of a table.
+func BarChart(t Text) *barchart.PanelBuilder {
+	return barchart.NewPanelBuilder().
+		Id(t.ID).Title(t.Title).Description(t.Description).Unit(t.Unit).
+		Datasource(datasource()).
+		Span(24).Height(10).
+		ColorScheme(palette()).
+		ShowValue(common.VisibilityModeNever).
+		XTickLabelMaxLength(24).
+		GroupWidth(0.8).
+		FillOpacity(70).
+		Legend(common.NewVizLegendOptionsBuilder().
+			ShowLegend(true).
+			DisplayMode(common.LegendDisplayModeList).
+			Placement(common.LegendPlacementBottom)).
+		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti))
+}
+
+// Property sets one option of one field, where it differs from the panel's.
+type Property = dashboard.DynamicConfigValue
+
+// Properties are the options of one field.
+type Properties = []Property
+
+// Column says how a table shows one label or value of its queries.
+type Column struct {
+	from, title string
+	properties  Properties
+}
+
+// Col names a column. It comes from a label, from "Value #" and a refId, or, where the table has a single
+// query, from "Value".
+func Col(from, title string, properties ...Property) Column {
+	return Column{from: from, title: title, properties: properties}
+}
+
+// Columns joins a table's queries on the labels they share, and then names, orders and formats the
+// columns. Labels that are not named stay, at the end: cluster and namespace show up where a team
+// has them. Every name in hidden is dropped, and so is the evaluation time.
+func Columns(panel *table.PanelBuilder, columns []Column, hidden ...string) *table.PanelBuilder {
+	order, names, excluded := map[string]any{}, map[string]any{}, map[string]any{"Time": true}
+	for _, name := range hidden {
+		excluded[name] = true
+	}
+	for i, column := range columns {
+		order[column.from], names[column.from] = i, column.title
+		if len(column.properties) > 0 {
+			panel.OverrideByName(column.title, column.properties)
+		}
+	}
+	return panel.
+		WithTransformation(dashboard.DataTransformerConfig{Id: "merge", Options: map[string]any{}}).
+		WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{
+			"excludeByName": excluded,
+			"indexByName":   order,
+			"renameByName":  names,
+		}})
+}
+
+// LargestFirst sorts a table by the column of that title.
+func LargestFirst(title string) []cog.Builder[common.TableSortByFieldState] {
+	return []cog.Builder[common.TableSortByFieldState]{common.NewTableSortByFieldStateBuilder().DisplayName(title).Desc(true)}
+}
+
+// SmallestFirst sorts a table by the column of that title.
+func SmallestFirst(title string) []cog.Builder[common.TableSortByFieldState] {
+	return []cog.Builder[common.TableSortByFieldState]{common.NewTableSortByFieldStateBuilder().DisplayName(title).Desc(false)}
+}
+
+// State is a value with a name and a colour.
+type State struct {
+	Value int
+	Text  string
+	Color string
+}
+
+// Mappings names the states a value can be in.
+func Mappings(states ...State) []dashboard.ValueMapping {
+	options := map[string]dashboard.ValueMappingResult{}
+	for i, s := range states {
+		options[fmt.Sprint(s.Value)] = dashboard.ValueMappingResult{
+			Text: cog.ToPtr(s.Text), Color: cog.ToPtr(s.Color), Index: cog.ToPtr(int32(i)),
+		}
+	}
+	return []dashboard.ValueMapping{{ValueMap: &dashboard.ValueMap{
+		Type: dashboard.MappingTypeValueToText, Options: options,
+	}}}
+}
+
+// Severities names the severities of alerts by their rank.
+func Severities() []dashboard.ValueMapping {
+	return Mappings(
+		State{Value: 3, Text: "Critical", Color: "red"},
+		State{Value: 2, Text: "Warning", Color: "orange"},
+		State{Value: 1, Text: "Info", Color: "blue"},
+		State{Value: 0, Text: "OK", Color: "green"},
+	)
+}
+
+// SeverityNames colours the label severity, which is a word.
+func SeverityNames() []dashboard.ValueMapping {
+	mapping := dashboard.NewValueMap()
+	mapping.Type = dashboard.MappingTypeValueToText
+	mapping.Options = map[string]dashboard.ValueMappingResult{}
+	for i, s := range []struct{ name, color string }{{"critical", "red"}, {"warning", "orange"}, {"info", "blue"}} {
+		mapping.Options[s.name] = dashboard.ValueMappingResult{Color: cog.ToPtr(s.color), Index: cog.ToPtr(int32(i))}
+	}
+	return []dashboard.ValueMapping{{ValueMap: mapping}}
+}
+
+// Steps colours values: base below the first step, each step's colour from its value upwards.
+func Steps(base string, steps ...dashboard.Threshold) cog.Builder[dashboard.ThresholdsConfig] {
+	return dashboard.NewThresholdsConfigBuilder().
+		Mode(dashboard.ThresholdsModeAbsolute).
+		Steps(append([]dashboard.Threshold{{Color: base}}, steps...))
+}
+
+// Step is one step of Steps.
+func Step(value float64, color string) dashboard.Threshold {
+	return dashboard.Threshold{Value: &value, Color: color}
+}
+
+// Unit is the unit of a field.
+func Unit(unit string) Property { return Property{Id: "unit", Value: unit} }
+
+// Decimals is how many decimals a field shows.
+func Decimals(n int) Property { return Property{Id: "decimals", Value: n} }
+
+// Mapped names the states of a field.
+func Mapped(mappings []dashboard.ValueMapping) Property {
+	return Property{Id: "mappings", Value: mappings}
+}
+
+// Color draws a field in one colour.
+func Color(name string) Property {
+	return Property{Id: "color", Value: map[string]any{"mode": "fixed", "fixedColor": name}}
+}
+
+// Colored fills a table cell with the colour of its value.
+func Colored() Property {
+	return Property{Id: "custom.cellOptions", Value: map[string]any{"type": "color-background", "mode": "basic"}}
+}
+
+// Gauge draws a table cell as a bar between two values.
+func Gauge(low, high float64) Properties {
+	return Properties{
+		{Id: "custom.cellOptions", Value: map[string]any{"type": "gauge", "mode": "basic"}},
+		{Id: "min", Value: low},
+		{Id: "max", Value: high},
+	}
+}
+
+// Limit draws the queries of that refId as dashed red lines outside the legend: what an alert
+// compares the other lines with.
+func Limit(panel *timeseries.PanelBuilder, refID string) *timeseries.PanelBuilder {
+	return panel.OverrideByQuery(refID, Properties{
+		Color("red"),
+		{Id: "custom.lineStyle", Value: map[string]any{"fill": "dash", "dash": []int{10, 10}}},
+		{Id: "custom.hideFrom", Value: map[string]any{"legend": true, "tooltip": false, "viz": false}},
+	})
+}
+
+// Link is a link from a value, a cell or a panel.
+func Link(title, url string) *dashboard.DashboardLinkBuilder {
+	return dashboard.NewDashboardLinkBuilder(title).
+		Type(dashboard.DashboardLinkTypeLink).
+		Url(url)
+}
+
+// Runbook links a panel to the runbook of the alert that watches the same numbers.
+func Runbook(alert string) []cog.Builder[dashboard.DashboardLink] {
+	return []cog.Builder[dashboard.DashboardLink]{
+		Link("Runbook of "+alert, "${runbooks:raw}/"+alert+".md").TargetBlank(true),
+	}
+}
+
+// LinkTo is the address of a dashboard of the bundle, with the time range, the selections of the header and the
+// variables of keep as they are, and with the variables of set, names and values in turn.
+func LinkTo(uid string, keep []string, set ...string) string {
+	query := []string{"${__url_time_range}"}
+	for _, name := range append([]string{"datasource", "job", "instance", "cluster", "namespace"}, keep...) {
+		query = append(query, "${"+name+":queryparam}")
+	}
+	for i := 0; i+1 < len(set); i += 2 {
+		query = append(query, "var-"+set[i]+"="+set[i+1])
+	}
+	return "/d/" + uid + "?" + strings.Join(query, "&")
+}
+
+// LinkProperty puts a link on the cells of one table column.
+func LinkProperty(title, url string, newTab bool) Property {
+	return Property{Id: "links", Value: []map[string]any{
+		{"title": title, "url": url, "targetBlank": newTab},
+	}}
+}

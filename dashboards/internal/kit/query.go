@@ -1,0 +1,76 @@
+package kit
+
+import (
+	"strings"
+
+	"github.com/grafana/grafana-foundation-sdk/go/common"
+	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
+)
+
+// datasource refers to the variable, never to a data source of one installation.
+func datasource() common.DataSourceRef {
+	kind, uid := "prometheus", "${datasource}"
+	return common.DataSourceRef{Type: &kind, Uid: &uid}
+}
+
+// Range is a query over the dashboard's time range. The refId is a short word: overrides name it.
+func Range(refID, expr, legend string) *prometheus.DataqueryBuilder {
+	return query(refID, expr).Range().LegendFormat(legend)
+}
+
+// Instant is a query at the end of the time range whose labels become the columns of a table; its
+// value becomes the column "Value #" + refID.
+func Instant(refID, expr string) *prometheus.DataqueryBuilder {
+	return query(refID, expr).Instant().Format(prometheus.PromQueryFormatTable)
+}
+
+// Now is a query at the end of the time range for panels that show single values.
+func Now(refID, expr, legend string) *prometheus.DataqueryBuilder {
+	return query(refID, expr).Instant().LegendFormat(legend)
+}
+
+func query(refID, expr string) *prometheus.DataqueryBuilder {
+	return prometheus.NewDataqueryBuilder().
+		Datasource(datasource()).
+		EditorMode(prometheus.QueryEditorModeCode).
+		RefId(refID).
+		Expr(clean(expr))
+}
+
+// clean lets a declaration indent its PromQL with the code around it.
+func clean(expr string) string {
+	lines := strings.Split(strings.TrimSpace(expr), "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimRight(strings.TrimLeft(line, "\t"), " \t")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Raw selects a series as an exporter publishes it, narrowed by every variable of the header.
+func Raw(metric string, matchers ...string) string {
+	return Recorded(metric, append([]string{`job=~"$job"`, `instance=~"$instance"`}, matchers...)...)
+}
+
+// Recorded selects a series that rules have aggregated: it has lost job and instance.
+func Recorded(metric string, matchers ...string) string {
+	all := append([]string{`cluster=~"$cluster"`, `namespace=~"$namespace"`}, matchers...)
+	return metric + "{" + strings.Join(all, ", ") + "}"
+}
+
+// Scope is a matcher that says whose series a query reads, such as `dataset=~"$dataset"`.
+type Scope string
+
+// Raw is Raw within the scope.
+func (s Scope) Raw(metric string, matchers ...string) string {
+	return Raw(metric, append([]string{string(s)}, matchers...)...)
+}
+
+// Recorded is Recorded within the scope.
+func (s Scope) Recorded(metric string, matchers ...string) string {
+	return Recorded(metric, append([]string{string(s)}, matchers...)...)
+}
+
+// MaxBy folds replicas together: they publish the same thing, so a sum would count it twice.
+func MaxBy(labels, series string) string {
+	return "max by (" + labels + ") (" + series + ")"
+}

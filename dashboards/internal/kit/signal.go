@@ -1,0 +1,40 @@
+package kit
+
+import (
+	"cmp"
+
+	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
+)
+
+// Signal is a recorded series that an alert compares with a limit.
+type Signal struct {
+	Scope   Scope
+	Series  string
+	By      string // The labels that tell its objects apart.
+	Limit   string // The recorded limit: an object's own, else the default. Empty if there is none.
+	LimitBy string // The labels of the limit, where it is for several objects.
+}
+
+// top are the ten objects that were worst at any moment of the time range. One set for the whole range keeps
+// the legend short: topk at every step would let any number of series through.
+func (s Signal) top() string {
+	return "topk(10, max_over_time(" + s.Scope.Recorded(s.Series) + "[$__range] @ end()))"
+}
+
+// Worst are the series of the ten worst objects.
+func (s Signal) Worst() string {
+	return s.Scope.Recorded(s.Series) + "\nand on (" + s.By + ")\n" + s.top()
+}
+
+// Limits are the limits of the objects that Worst shows.
+func (s Signal) Limits() string {
+	return s.Scope.Recorded(s.Limit) + "\nand on (" + cmp.Or(s.LimitBy, s.By) + ")\n" + s.top()
+}
+
+// WorstOf draws a signal's worst objects and their limits.
+func WorstOf(text Text, s Signal, legend string) *timeseries.PanelBuilder {
+	return Limit(Timeseries(text), "limit").
+		Min(0).
+		WithTarget(Range("worst", s.Worst(), legend)).
+		WithTarget(Range("limit", s.Limits(), "limit of "+legend))
+}

@@ -1,0 +1,101 @@
+package lint
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Config is dashboard-linter's .lint file.
+type Config struct {
+	Exclusions map[string]*RuleEntries `yaml:"exclusions"`
+}
+
+// RuleEntries are the exclusions of one rule.
+type RuleEntries struct {
+	Reason  string  `yaml:"reason"`
+	Entries []Entry `yaml:"entries"`
+}
+
+// Entry excludes one panel. dashboard-linter knows a panel by its title.
+type Entry struct {
+	Dashboard string `yaml:"dashboard"`
+	Panel     string `yaml:"panel"`
+}
+
+// ParseConfig reads a .lint file; an unknown key is an error, because dashboard-linter would silently
+// ignore it and exclude nothing.
+func ParseConfig(body []byte) (Config, error) {
+	var c Config
+	decoder := yaml.NewDecoder(bytes.NewReader(body))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&c); err != nil {
+		return Config{}, fmt.Errorf("parse .lint: %w", err)
+	}
+	for rule, entries := range c.Exclusions {
+		if entries == nil || entries.Reason == "" || len(entries.Entries) == 0 {
+			return Config{}, fmt.Errorf("parse .lint: %s needs a reason and the panels it is for", rule)
+		}
+	}
+	return c, nil
+}
+
+// Excludes tells whether a finding is excused.
+func (c Config) Excludes(f Finding) bool {
+	entries := c.Exclusions[f.Rule]
+	return entries != nil && slices.Contains(entries.Entries, Entry{Dashboard: f.Dashboard, Panel: f.Panel})
+}
+
+// excusable gives the reason why a rule may be broken by a query of aggregated series.
+var excusable = map[string]string{
+	"target-job-rule":      "Reads series that rules recorded, which keep cluster, namespace and the observed object, and have no job.",
+	"target-instance-rule": "Reads series that rules recorded, which keep cluster, namespace and the observed object, and have no instance.",
+}
+
+// Exclusions writes the .lint file for a set of dashboards: one entry for every panel that reads
+// aggregated series, and none for any other reason.
+func Exclusions(dashboards []Dashboard) ([]byte, error) {
+	config := Config{Exclusions: map[string]*RuleEntries{}}
+	for _, d := range dashboards {
+		for _, f := range Check(d) {
+			reason, ok := excusable[f.Rule]
+			if !ok || !Aggregated(f.Metric) {
+				continue
+			}
+			if config.Exclusions[f.Rule] == nil {
+				config.Exclusions[f.Rule] = &RuleEntries{Reason: reason}
+			}
+			entries := config.Exclusions[f.Rule]
+			entry := Entry{Dashboard: f.Dashboard, Panel: f.Panel}
+			if !slices.Contains(entries.Entries, entry) {
+				entries.Entries = append(entries.Entries, entry)
+			}
+		}
+	}
+	var out bytes.Buffer
+	out.WriteString("# Generated with the dashboards. Exclusions for github.com/grafana/dashboard-linter and mixtool.\n")
+	encoder := yaml.NewEncoder(&out)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(config); err != nil {
+		return nil, fmt.Errorf("write .lint: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// Unused lists the exclusions that excuse nothing.
+func (c Config) Unused(findings []Finding) []string {
+	var out []string
+	for _, rule := range slices.Sorted(maps.Keys(c.Exclusions)) {
+		for _, entry := range c.Exclusions[rule].Entries {
+			if !slices.ContainsFunc(findings, func(f Finding) bool {
+				return f.Rule == rule && f.Dashboard == entry.Dashboard && f.Panel == entry.Panel
+			}) {
+				out = append(out, fmt.Sprintf("%s: %s / %s", rule, entry.Dashboard, entry.Panel))
+			}
+		}
+	}
+	return out
+}

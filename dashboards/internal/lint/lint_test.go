@@ -1,0 +1,229 @@
+package lint
+
+import (
+	"encoding/json"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+type object = map[string]any
+
+// parts gives the changeable parts of testdata/good.json by the names the table uses.
+type parts struct{ dashboard, datasource, job, link, series, seriesTarget, stat, statTarget object }
+
+func changed(t *testing.T, change func(parts)) Dashboard {
+	t.Helper()
+	body, err := os.ReadFile("testdata/good.json")
+	require.NoError(t, err)
+	var d object
+	require.NoError(t, json.Unmarshal(body, &d))
+	at := func(list any, i int) object { return list.([]any)[i].(object) }
+	variables := d["templating"].(object)["list"]
+	series, stat := at(d["panels"], 1), at(d["panels"], 2)
+	change(parts{
+		dashboard: d, datasource: at(variables, 0), job: at(variables, 1), link: at(d["links"], 0),
+		series: series, seriesTarget: at(series["targets"], 0), stat: stat, statTarget: at(stat["targets"], 0),
+	})
+	body, err = json.MarshalIndent(d, "", "  ")
+	require.NoError(t, err)
+	parsed, err := Parse(body)
+	require.NoError(t, err)
+	return parsed
+}
+
+const scope = `cluster=~"$cluster", namespace=~"$namespace", job=~"$job", instance=~"$instance"`
+
+func TestCheck(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		change func(parts)
+		rules  []string
+	}{
+		"a good dashboard has no findings": {func(parts) {}, nil},
+		"the data source variable has one name": {
+			func(p parts) { p.datasource["name"] = "prometheus" },
+			[]string{"template-datasource-rule"},
+		},
+		"Prometheus is the first data source": {
+			func(p parts) { p.datasource["query"] = "tempo" },
+			[]string{"template-datasource-rule"},
+		},
+		"a job variable that takes one value only is refused": {
+			func(p parts) { p.job["multi"] = false },
+			[]string{"template-job-rule"},
+		},
+		"a job variable that matches the empty string is refused": {
+			func(p parts) { p.job["allValue"] = ".*" },
+			[]string{"template-job-rule"},
+		},
+		"a dashboard without an instance variable is refused": {
+			func(p parts) {
+				list := p.dashboard["templating"].(object)
+				list["list"] = list["list"].([]any)[:2]
+			},
+			[]string{"template-instance-rule"},
+		},
+		"a variable's selector must parse": {
+			func(p parts) { p.job["query"] = "label_values(widgets_up{, job)" },
+			[]string{"template-label-promql-rule"},
+		},
+		"a variable is a list of label values": {
+			func(p parts) { p.job["query"] = "query_result(widgets_up)" },
+			[]string{"template-label-promql-rule", "sightglass-variables"},
+		},
+		"a variable is not drawn from what every target has": {
+			func(p parts) { p.job["query"] = "label_values(up, job)" },
+			[]string{"sightglass-variables"},
+		},
+		"a variable follows the time range": {
+			func(p parts) { p.job["refresh"] = 1 },
+			[]string{"template-on-time-change-reload-rule"},
+		},
+		"a dashboard that can be edited is refused": {
+			func(p parts) { p.dashboard["editable"] = true },
+			[]string{"uneditable-dashboard"},
+		},
+		"a panel's data source is the variable": {
+			func(p parts) { p.series["datasource"].(object)["uid"] = "P1809F7CD0C75ACF3" },
+			[]string{"panel-datasource-rule"},
+		},
+		"a query's data source is the variable": {
+			func(p parts) { p.seriesTarget["datasource"].(object)["uid"] = "P1809F7CD0C75ACF3" },
+			[]string{"sightglass-scope"},
+		},
+		"a panel says what it shows": {
+			func(p parts) { p.series["description"] = "" },
+			[]string{"panel-title-description-rule"},
+		},
+		"a panel has a unit": {
+			func(p parts) { p.series["fieldConfig"].(object)["defaults"] = object{} },
+			[]string{"panel-units-rule"},
+		},
+		"a unit that Grafana does not know is refused": {
+			func(p parts) { p.series["fieldConfig"].(object)["defaults"] = object{"unit": "furlongs"} },
+			[]string{"panel-units-rule"},
+		},
+		"a panel without a query is refused": {
+			func(p parts) { p.series["targets"] = []any{} },
+			[]string{"panel-no-targets-rule"},
+		},
+		"LogQL is refused, since nothing checks it": {
+			func(p parts) { p.seriesTarget["datasource"].(object)["type"] = "loki" },
+			[]string{"target-logql-rule", "target-logql-auto-rule"},
+		},
+		"a query must parse": {
+			func(p parts) { p.seriesTarget["expr"] = "sum(" },
+			[]string{"target-promql-rule"},
+		},
+		"a rate over a fixed range is refused": {
+			func(p parts) { p.seriesTarget["expr"] = "rate(widgets_total{" + scope + "}[5m])" },
+			[]string{"target-rate-interval-rule"},
+		},
+		"a counter outside a rate is refused": {
+			func(p parts) { p.seriesTarget["expr"] = "sum(widgets_total{" + scope + "})" },
+			[]string{"target-counter-agg-rule"},
+		},
+		"an increase over the whole time range is fine": {
+			func(p parts) { p.seriesTarget["expr"] = "increase(widgets_total{" + scope + "}[$__range])" },
+			nil,
+		},
+		"a query that no variable narrows is refused": {
+			func(p parts) { p.statTarget["expr"] = "widgets_up" },
+			[]string{"target-job-rule", "target-instance-rule", "sightglass-scope", "sightglass-scope", "sightglass-scope", "sightglass-scope"},
+		},
+		"a fixed job is no selection": {
+			func(p parts) {
+				p.statTarget["expr"] = `widgets_up{cluster=~"$cluster", namespace=~"$namespace", job="widgets", instance=~"$instance"}`
+			},
+			[]string{"target-job-rule", "sightglass-scope"},
+		},
+		"a recorded series needs no job, and an exclusion says so": {
+			func(p parts) {
+				p.statTarget["expr"] = `job:widgets:rate5m{cluster=~"$cluster", namespace=~"$namespace"}`
+			},
+			[]string{"target-job-rule", "target-instance-rule"},
+		},
+		"a threshold is for everybody": {
+			func(p parts) { p.statTarget["expr"] = "ml:threshold:widgets" },
+			[]string{"target-job-rule", "target-instance-rule"},
+		},
+		"a dashboard exported for sharing is refused": {
+			func(p parts) { p.dashboard["__inputs"], p.dashboard["id"] = []any{}, 7 },
+			[]string{"sightglass-import", "sightglass-import"},
+		},
+		"a data source that only an import fills in is refused": {
+			func(p parts) { p.dashboard["description"] = "${DS_PROMETHEUS}" },
+			[]string{"sightglass-import"},
+		},
+		"a uid longer than Grafana keeps is refused": {
+			func(p parts) { p.dashboard["uid"] = "a-uid-of-more-than-forty-characters-is-cut" },
+			[]string{"sightglass-import"},
+		},
+		"a link that the SDK has moved into a menu is refused": {
+			func(p parts) { p.link["placement"] = "inControlsMenu" },
+			[]string{"sightglass-import"},
+		},
+		"the way to the other dashboards keeps the time": {
+			func(p parts) { p.link["keepTime"] = false },
+			[]string{"sightglass-navigation"},
+		},
+		"two panels never share an id": {
+			func(p parts) { p.stat["id"] = 2 },
+			[]string{"sightglass-layout"},
+		},
+		"two panels never overlap": {
+			func(p parts) { p.stat["gridPos"].(object)["x"] = 11 },
+			[]string{"sightglass-layout"},
+		},
+		"two queries of a panel never share a refId": {
+			func(p parts) { p.series["targets"] = []any{p.seriesTarget, p.seriesTarget} },
+			[]string{"sightglass-layout"},
+		},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			var rules []string
+			for _, f := range Check(changed(t, c.change)) {
+				rules = append(rules, f.Rule)
+			}
+			require.ElementsMatch(t, c.rules, rules)
+		})
+	}
+}
+
+func TestFindingsSayWhere(t *testing.T) {
+	findings := Check(changed(t, func(p parts) { p.seriesTarget["expr"] = "rate(widgets_total{" + scope + "}[5m])" }))
+	require.Len(t, findings, 1)
+	require.Equal(t, `target-rate-interval-rule: dashboard "Good", panel "Widgets made", query 0: rate must range over $__rate_interval`,
+		findings[0].String())
+}
+
+func TestExclusions(t *testing.T) {
+	d := changed(t, func(p parts) {
+		p.statTarget["expr"] = `job:widgets:rate5m{cluster=~"$cluster", namespace=~"$namespace"}`
+		p.seriesTarget["expr"] = "sum(rate(widgets_total[$__rate_interval]))"
+	})
+	body, err := Exclusions([]Dashboard{d})
+	require.NoError(t, err)
+	config, err := ParseConfig(body)
+	require.NoError(t, err)
+	for _, f := range Check(d) {
+		excused := f.Panel == "State" && (f.Rule == "target-job-rule" || f.Rule == "target-instance-rule")
+		require.Equal(t, excused, config.Excludes(f), "only a panel of recorded series is excused: %s", f)
+	}
+	require.Empty(t, config.Unused(Check(d)))
+	require.Equal(t, []string{"target-instance-rule: Good / State", "target-job-rule: Good / State"}, config.Unused(nil))
+}
+
+func TestParseConfigRefusesWhatTheLinterWouldIgnore(t *testing.T) {
+	for sentence, c := range map[string]struct{ body, message string }{
+		"an unknown key":             {"exclusions:\n  x:\n    because: y\n", "field because not found"},
+		"an exclusion with no panel": {"exclusions:\n  x:\n    reason: y\n", "x needs a reason and the panels it is for"},
+		"an exclusion of everything": {"exclusions:\n  x:\n", "x needs a reason and the panels it is for"},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			_, err := ParseConfig([]byte(c.body))
+			require.ErrorContains(t, err, c.message)
+		})
+	}
+}

@@ -1,0 +1,136 @@
+// Package lint checks dashboards the way dashboard-linter does, and further where this bundle asks more.
+//
+// In flows the JSON of a dashboard and a .lint file; out flow findings. dashboard-linter itself cannot
+// be a dependency: its module carries replace directives. Its 17 rules are restated here under their own
+// names, so that a user who runs it over the committed JSON sees what our tests see. The package keeps
+// no state.
+package lint
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// Dashboard is the part of a classic dashboard that the rules and the query test look at.
+type Dashboard struct {
+	UID         string   `json:"uid"`
+	Title       string   `json:"title"`
+	Tags        []string `json:"tags"`
+	Editable    *bool    `json:"editable"`
+	Links       []Link   `json:"links"`
+	Panels      []Panel  `json:"panels"`
+	Annotations struct {
+		List []Annotation `json:"list"`
+	} `json:"annotations"`
+	Templating struct {
+		List []Variable `json:"list"`
+	} `json:"templating"`
+
+	body []byte
+}
+
+// Link is a link in the header of a dashboard.
+type Link struct {
+	Type        string   `json:"type"`
+	Tags        []string `json:"tags"`
+	IncludeVars bool     `json:"includeVars"`
+	KeepTime    bool     `json:"keepTime"`
+}
+
+// Annotation is a query whose results are marked on every time series.
+type Annotation struct {
+	Name string `json:"name"`
+	Expr string `json:"expr"`
+}
+
+// Variable is one selection in the header of a dashboard.
+type Variable struct {
+	Name       string     `json:"name"`
+	Label      string     `json:"label"`
+	Type       string     `json:"type"`
+	Query      string     `json:"query"`
+	Datasource Datasource `json:"datasource"`
+	Multi      bool       `json:"multi"`
+	AllValue   string     `json:"allValue"`
+	Refresh    int        `json:"refresh"`
+}
+
+// Datasource is a reference to a data source.
+type Datasource struct {
+	Type string `json:"type"`
+	UID  string `json:"uid"`
+}
+
+// Panel is a panel or a row.
+type Panel struct {
+	ID          int        `json:"id"`
+	Type        string     `json:"type"`
+	Title       string     `json:"title"`
+	Description string     `json:"description"`
+	Datasource  Datasource `json:"datasource"`
+	Targets     []Target   `json:"targets"`
+	Collapsed   bool       `json:"collapsed"`
+	Panels      []Panel    `json:"panels"`
+	GridPos     struct {
+		H int `json:"h"`
+		W int `json:"w"`
+		X int `json:"x"`
+		Y int `json:"y"`
+	} `json:"gridPos"`
+	FieldConfig struct {
+		Defaults struct {
+			Unit     string `json:"unit"`
+			Mappings []any  `json:"mappings"`
+		} `json:"defaults"`
+		Overrides []struct {
+			Properties []struct {
+				ID    string `json:"id"`
+				Value any    `json:"value"`
+			} `json:"properties"`
+		} `json:"overrides"`
+	} `json:"fieldConfig"`
+}
+
+// Target is one query of a panel.
+type Target struct {
+	RefID      string     `json:"refId"`
+	Expr       string     `json:"expr"`
+	Instant    bool       `json:"instant"`
+	Datasource Datasource `json:"datasource"`
+}
+
+// Parse reads a dashboard. Fields that no rule looks at are ignored.
+func Parse(body []byte) (Dashboard, error) {
+	d := Dashboard{body: body}
+	if err := json.Unmarshal(body, &d); err != nil {
+		return Dashboard{}, fmt.Errorf("parse dashboard: %w", err)
+	}
+	return d, nil
+}
+
+// AllPanels returns every panel and row, those within closed rows included.
+func (d Dashboard) AllPanels() []Panel {
+	var out []Panel
+	for _, panel := range d.Panels {
+		out = append(append(out, panel), panel.Panels...)
+	}
+	return out
+}
+
+// Expand replaces Grafana's interval variables by durations that nobody would write by hand, so that
+// an expression parses and a rule can still tell which variable stood there. Variables within quoted
+// matchers need no value to parse.
+func Expand(expr string) string {
+	return strings.NewReplacer(
+		"$__rate_interval", rateInterval,
+		"$__interval", interval,
+		"$__range", timeRange,
+	).Replace(expr)
+}
+
+const (
+	rateInterval = "4m1s"
+	interval     = "1m1s"
+	timeRange    = "6h1s"
+)

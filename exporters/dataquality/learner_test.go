@@ -1,0 +1,247 @@
+package dataquality
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/internal/baseline"
+)
+
+const learningYAML = `
+sources: {files: {type: duckdb}}
+datasets:
+  - name: orders
+    source: files
+    files: orders.parquet
+    timestamp_column: at
+    baselines:
+      production: {days: 3, lateness: 2h}
+`
+
+func (w *world) run(d *dataset) *cycle {
+	w.t.Helper()
+	c, err := d.run(w.t.Context())
+	require.NoError(w.t, err)
+	return c
+}
+
+// hourly is a query for one row an hour around noon.
+const hourly = "SELECT TIMESTAMP '2026-11-20 00:00:00' + to_hours(i::INT) AS at, (i % 24)::DOUBLE AS amount FROM range(240) AS t(i)"
+
+func TestProductionBaseline(t *testing.T) {
+	t.Run("days count once they are complete, late records included, and the last wanted one freezes it", func(t *testing.T) {
+		w := newWorld(t, learningYAML)
+		w.file("orders.parquet", hourly)
+		d := w.dataset(0)
+		for _, step := range []struct {
+			now    time.Time
+			days   int
+			frozen bool
+		}{
+			{noon, 0, false},
+			{time.Date(2026, 11, 25, 1, 59, 0, 0, time.UTC), 0, false}, // records of the 24th may still come
+			{time.Date(2026, 11, 25, 2, 0, 0, 0, time.UTC), 1, false},
+			{time.Date(2026, 11, 25, 23, 0, 0, 0, time.UTC), 1, false},
+			{time.Date(2026, 11, 27, 2, 0, 0, 0, time.UTC), 3, true}, // two days at once after an outage
+			{time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC), 3, true},
+		} {
+			w.now = step.now
+			c := w.run(d)
+			require.Len(t, c.production.Days, step.days, step.now)
+			require.Equal(t, step.frozen, c.production.Frozen(), step.now)
+			require.EqualValues(t, 24*step.days, c.production.Counts.Rows)
+		}
+	})
+	t.Run("a first day in the past starts with what is there", func(t *testing.T) {
+		w := newWorld(t, learningYAML+"")
+		w.cfg.Datasets[0].Baselines.Production.FirstDay = "2026-11-20"
+		w.file("orders.parquet", hourly)
+		c := w.run(w.dataset(0))
+		require.Equal(t, []baseline.Day{"2026-11-20", "2026-11-21", "2026-11-22"}, c.production.Days)
+		require.True(t, c.production.Frozen())
+	})
+	t.Run("replicas share the bins and count each day once", func(t *testing.T) {
+		w := newWorld(t, learningYAML)
+		w.cfg.Datasets[0].Baselines.Production.FirstDay = "2026-11-20"
+		w.file("orders.parquet", hourly)
+		replicas := []*dataset{w.dataset(0), w.dataset(0), w.dataset(0)}
+		results := make(chan *cycle, len(replicas))
+		for _, d := range replicas {
+			go func() {
+				c, err := d.run(t.Context())
+				if err != nil {
+					t.Error(err)
+				}
+				results <- c
+			}()
+		}
+		var counts []map[string]map[string]int64
+		for range replicas {
+			counts = append(counts, (<-results).profile.Values)
+		}
+		require.Equal(t, counts[0], counts[1])
+		require.Equal(t, counts[0], counts[2])
+		c := w.run(replicas[0])
+		require.EqualValues(t, 3*24, c.production.Counts.Rows)
+	})
+	t.Run("without a timestamp column the first profile of a day is the day", func(t *testing.T) {
+		w := newWorld(t, `
+sources: {files: {type: duckdb}}
+datasets:
+  - name: features
+    source: files
+    files: features.parquet
+    baselines: {production: {days: 2}}
+`)
+		w.file("features.parquet", "SELECT i::DOUBLE AS x FROM range(100) AS t(i)")
+		d := w.dataset(0)
+		w.run(d)
+		w.file("features.parquet", "SELECT i::DOUBLE AS x FROM range(500) AS t(i)")
+		w.now = noon.Add(time.Hour)
+		require.EqualValues(t, 100, w.run(d).production.Counts.Rows)
+		w.now = noon.AddDate(0, 0, 1)
+		c := w.run(d)
+		require.EqualValues(t, 600, c.production.Counts.Rows)
+		require.True(t, c.production.Frozen())
+	})
+	t.Run("bins are not cut before there are rows", func(t *testing.T) {
+		w := newWorld(t, learningYAML)
+		w.file("orders.parquet", "SELECT TIMESTAMP '2026-01-01' AS at, 1.5 AS amount WHERE false")
+		d := w.dataset(0)
+		require.Empty(t, w.run(d).profile.Values)
+		w.file("orders.parquet", hourly)
+		require.Contains(t, w.run(d).profile.Values, "amount")
+	})
+}
+
+func TestTrainingBaseline(t *testing.T) {
+	w := newWorld(t, `
+sources: {files: {type: duckdb}}
+datasets:
+  - name: orders
+    source: files
+    files: orders.parquet
+    timestamp_column: at
+    baselines:
+      training: {files: training.parquet}
+      production: {days: 0}
+`)
+	w.file("orders.parquet", "SELECT TIMESTAMP '2026-11-24 11:00:00' AS at, 'mc' AS provider, 3 AS items, TIMESTAMP '2026-11-24 10:30:00' AS seen, 'web' AS channel")
+	w.file("training.parquet", "SELECT TIMESTAMP '2020-01-01 11:00:00' AS at, 'visa' AS provider, 2 AS items, TIMESTAMP '2020-01-01 10:30:00' AS seen, 1 AS label FROM range(10)")
+	d := w.dataset(0)
+	c := w.run(d)
+	require.Len(t, c.baselines, 1)
+	require.EqualValues(t, map[string]int64{"null": 0, "unseen": 1, "visa": 0}, c.profile.Values["provider"])
+	require.EqualValues(t, map[string]int64{"null": 0, "unseen": 0, "visa": 10}, c.baselines[0].counts.Fields["provider"])
+
+	// A feature that was half an hour old in training and is half an hour
+	// old now has not drifted, whatever the years between.
+	require.EqualValues(t, 1, c.profile.Values["seen"]["(15m,1h]"])
+	require.EqualValues(t, 10, c.baselines[0].counts.Fields["seen"]["(15m,1h]"])
+
+	// What was not trained on has bins of its own and no baseline to drift from.
+	require.EqualValues(t, 1, c.profile.Values["channel"]["web"])
+	require.NotContains(t, c.baselines[0].counts.Fields, "channel")
+	require.NotContains(t, c.profile.Values, "label")
+
+	// Frozen: the training data may change or go without changing the baseline.
+	w.file("training.parquet", "SELECT 1 AS other")
+	require.EqualValues(t, 10, w.run(d).baselines[0].counts.Rows)
+}
+
+func TestLastGoodSnapshot(t *testing.T) {
+	yaml := `
+sources: {files: {type: duckdb}}
+datasets:
+  - name: orders
+    source: files
+    files: orders.parquet
+    timestamp_column: at
+    upstream: [{name: cart, files: cart.parquet}]
+    comparisons: [{against: feature_store, query: "SELECT compared_rows, mismatched_rows FROM 'MISMATCH'"}]
+    baselines:
+      training: {files: training.parquet}
+      production: {days: 0}
+`
+	const good = "SELECT TIMESTAMP '2026-11-24 11:55:00' - to_seconds(i) AS at, ['CA', 'US'][1 + i % 2] AS country, CASE WHEN i % 40 > 0 THEN i % 10 END::DOUBLE AS amount FROM range(1000) AS t(i)"
+	for name, tc := range map[string]struct{ orders, cart, comparison, reason string }{
+		"passes":                      {},
+		"loses rows on the way":       {cart: "SELECT 1 AS x FROM range(1200)", reason: `1000 of the 1200 rows of upstream "cart" are here`},
+		"disagrees with the features": {comparison: "SELECT 100 AS compared_rows, 2 AS mismatched_rows", reason: `2 of 100 rows differ from "feature_store"`},
+		"is empty":                    {orders: good + " WHERE false", reason: "no rows"},
+		"lost a column":               {orders: "SELECT * EXCLUDE (amount) FROM (" + good + ")", reason: `schema: column "amount" removed`},
+		"is old":                      {orders: "SELECT * REPLACE (\"at\" - INTERVAL 3 HOUR AS \"at\") FROM (" + good + ")", reason: "latest record is 11160 s old"},
+		"has too many nulls":          {orders: "SELECT * REPLACE (CASE WHEN amount < 9 THEN amount END AS amount) FROM (" + good + ")", reason: `column "amount": 0.1250 of the values are null`},
+		"has unseen values":           {orders: "SELECT * REPLACE (CASE WHEN amount = 1 THEN 'MX' ELSE country END AS country) FROM (" + good + ")", reason: `column "country": 0.1000 of the values are unseen`},
+		"drifted":                     {orders: "SELECT * REPLACE (CASE WHEN amount < 5 THEN amount ELSE amount * 10 END AS amount) FROM (" + good + ")", reason: `column "amount": PSI`},
+		"has much less volume":        {orders: good + " WHERE i % 2 = 0 AND i % 4 < 3", cart: "SELECT 1 AS x FROM range(300)", reason: "500 rows, usual are 1000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &world{t: t, dir: t.TempDir(), now: noon}
+			w.load(strings.ReplaceAll(yaml, "MISMATCH", w.dir+"/comparison.parquet"))
+			write := func(file, query, fallback string) {
+				if query == "" {
+					query = fallback
+				}
+				w.file(file, query)
+			}
+			w.file("training.parquet", good)
+			write("orders.parquet", "", good)
+			write("cart.parquet", "", "SELECT 1 AS x FROM range(1000)")
+			write("comparison.parquet", "", "SELECT 100 AS compared_rows, 1 AS mismatched_rows")
+			d := w.dataset(0)
+			first := w.run(d)
+			require.Empty(t, d.failedCheck(first))
+			require.Equal(t, first.snapshot, first.good.Snapshot)
+
+			w.now = noon.Add(time.Minute)
+			write("orders.parquet", tc.orders, good)
+			write("cart.parquet", tc.cart, "SELECT 1 AS x FROM range(1000)")
+			write("comparison.parquet", tc.comparison, "SELECT 100 AS compared_rows, 1 AS mismatched_rows")
+			// After a restart, so that nothing depends on memory.
+			d = w.dataset(0)
+			second := w.run(d)
+			require.NotEqual(t, first.snapshot, second.snapshot)
+			if tc.reason == "" {
+				require.Equal(t, second.snapshot, second.good.Snapshot)
+				return
+			}
+			require.Contains(t, d.failedCheck(second), tc.reason)
+			require.Equal(t, first.snapshot, second.good.Snapshot)
+			require.Contains(t, metrics(t, d, second, nil), fmt.Sprintf(
+				"ml_dataset_last_good_snapshot_info{dataset=\"orders\",digest=%q,snapshot=%q} 1\n", first.snapshot.Digest, first.snapshot.Name))
+		})
+	}
+}
+
+func TestSnapshotNames(t *testing.T) {
+	w := newWorld(t, `
+sources: {files: {type: duckdb}}
+datasets:
+  - {name: whole, source: files, query: SELECT 1 AS x}
+  - {name: versioned, source: files, query: SELECT 1 AS x, snapshot_query: "SELECT 'lakefs-4f2a'"}
+`)
+	whole := w.run(w.dataset(0)).snapshot
+	require.Equal(t, whole.Digest, whole.Name)
+	w.now = w.now.Add(time.Hour)
+	require.Equal(t, whole, w.run(w.dataset(0)).snapshot, "the same content has the same digest")
+	require.Equal(t, "lakefs-4f2a", w.run(w.dataset(1)).snapshot.Name)
+}
+
+// The volumes of good profiles are of a week, and one an hour.
+func TestUsualVolume(t *testing.T) {
+	var g lastGood
+	for i := range 20 * 24 * 6 {
+		g.accept(snapshot{Name: fmt.Sprint(i)}, int64(100+i%7), noon.Add(time.Duration(i)*10*time.Minute))
+	}
+	require.LessOrEqual(t, len(g.Volumes), 7*24+1)
+	usual, ok := g.usual(noon.Add(20 * 24 * time.Hour))
+	require.True(t, ok)
+	require.EqualValues(t, 103, usual)
+	_, ok = g.usual(noon.Add(60 * 24 * time.Hour))
+	require.False(t, ok, "what is older than a week is forgotten")
+}

@@ -1,0 +1,82 @@
+package demo
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"gopkg.in/yaml.v3"
+
+	"github.com/sightglass-ml/sightglass/rules"
+)
+
+// What the exporter's configuration says in production. The demo compresses it like the rules.
+const (
+	profileInterval = time.Minute
+	clockSkew       = time.Minute
+)
+
+// profileTimeout is not compressed: a scan takes as long as it takes.
+const profileTimeout = 20 * time.Second
+
+type object = map[string]any
+
+// exporterConfig is the configuration file of the data-quality exporter for the tables.
+func exporterConfig(w *warehouse, tables []table, pace rules.Options, today time.Time) ([]byte, error) {
+	var datasets []object
+	for _, t := range tables {
+		datasets = append(datasets, datasetConfig(w, t, pace, today))
+	}
+	content, err := yaml.Marshal(object{
+		"sources": object{"files": object{"type": "duckdb", "threads": 1, "memory_limit": "512MiB", "max_connections": 2}},
+		"defaults": object{
+			"interval":   duration(pace, profileInterval),
+			"clock_skew": duration(pace, clockSkew),
+			"timeout":    profileTimeout.String(),
+		},
+		"datasets": datasets,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encode the exporter's configuration: %w", err)
+	}
+	return content, nil
+}
+
+func datasetConfig(w *warehouse, t table, pace rules.Options, today time.Time) object {
+	production := object{"days": t.baselineDays}
+	if t.archiveDays > 0 {
+		production["first_day"] = today.UTC().AddDate(0, 0, -t.archiveDays).Format("2006-01-02")
+	}
+	baselines := object{"production": production}
+	if t.training > 0 {
+		baselines["training"] = object{"files": w.trainingFile(t)}
+	}
+	d := object{"name": t.name, "source": "files", "files": w.files(t), "baselines": baselines}
+	switch {
+	case t.feed != nil:
+		d["timestamp_column"], d["window"] = t.feed.time, duration(pace, t.window)
+	case t.time != "":
+		d["timestamp_column"], d["window"] = t.time, "0s"
+	}
+	if t.freshness > 0 {
+		d["thresholds"] = object{"freshness": duration(pace, t.freshness)}
+	}
+	if len(t.exclude) > 0 {
+		d["columns"] = object{"exclude": t.exclude}
+	}
+	if t.upstream != nil {
+		d["upstream"] = []object{{"name": t.upstream.name, "files": w.upstreamFile(t), "timestamp_column": t.upstream.time}}
+	}
+	if t.against != "" {
+		d["comparisons"] = []object{{
+			"against": t.against,
+			"query":   fmt.Sprintf(t.comparison, quoted(w.current(t)), quoted(w.otherStore(t))),
+		}}
+	}
+	return d
+}
+
+// duration is a compressed duration as a configuration file has it.
+func duration(pace rules.Options, d time.Duration) string {
+	return model.Duration(pace.Duration(d)).String()
+}

@@ -1,0 +1,104 @@
+package demo
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// Result is what a demonstration showed.
+type Result struct {
+	// Speedup is the factor by which time was compressed.
+	Speedup float64
+	// Start is when the demonstration began.
+	Start time.Time
+	// Healthy is how long, in real time, no alert was pending or firing before the first incident.
+	Healthy time.Duration
+	// Outcomes has one element for each alert that an incident had to raise.
+	Outcomes []Outcome
+	// Unexpected are the alerts that fired and should not have.
+	Unexpected []string
+}
+
+// Outcome is how an incident was detected by one alert.
+type Outcome struct {
+	// Incident is a short name; Alert was expected about Dataset and, if it is about one, Column.
+	Incident, Dataset, Column, Alert string
+	// Main says that this alert is the point of the incident, and not one that comes with it.
+	Main bool
+	// Measured is the signal behind the alert in words.
+	Measured string
+	// Injected is when the incident began. The others are the zero time if it did not come to that.
+	Injected, Pending, Firing, Notified time.Time
+	// Goal, if not 0, is the unscaled time to detect that must be kept.
+	Goal time.Duration
+}
+
+func (o Outcome) is(s sighting) bool {
+	return o.Alert == s.alert && o.Dataset == s.dataset && o.Column == s.column
+}
+
+// Detected says whether people were told.
+func (o Outcome) Detected() bool { return !o.Notified.IsZero() }
+
+// TimeToDetect is the real time from the incident to the message in Slack.
+func (o Outcome) TimeToDetect() time.Duration { return o.Notified.Sub(o.Injected) }
+
+// Unscaled is how long a time would have been without compression.
+func (r Result) Unscaled(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * r.Speedup).Round(time.Second)
+}
+
+// Err says what went wrong in the demonstration: an incident that nobody was told of, or only too late, and alerts
+// that should not have fired. It is nil if all is well.
+func (r Result) Err() error {
+	var errs []error
+	for _, o := range r.Outcomes {
+		switch d := r.Unscaled(o.TimeToDetect()); {
+		case !o.Detected():
+			errs = append(errs, fmt.Errorf("%s: %s about %s was not detected", o.Incident, o.Alert, o.Dataset))
+		case o.Goal > 0 && d > o.Goal:
+			errs = append(errs, fmt.Errorf("%s: %s about %s took %s, which is more than %s; a slow machine needs a lower --speedup",
+				o.Incident, o.Alert, o.Dataset, d, o.Goal))
+		}
+	}
+	for _, u := range r.Unexpected {
+		errs = append(errs, fmt.Errorf("unexpected alert: %s", u))
+	}
+	return errors.Join(errs...)
+}
+
+// Table is the result for people.
+func (r Result) Table() string {
+	var b strings.Builder
+	t := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
+	_, _ = fmt.Fprintln(t, "INCIDENT\tDATASET\tALERT\tMEASURED\tINJECTED\tPENDING\tFIRING\tSLACK\tDETECTED IN\tUNSCALED")
+	for i, o := range r.Outcomes {
+		incident, dataset := o.Incident, o.Dataset
+		if i > 0 && r.Outcomes[i-1].Incident == incident {
+			incident, dataset = "", ""
+		}
+		inTime, unscaled := "not detected", ""
+		if o.Detected() {
+			inTime, unscaled = seconds(o.TimeToDetect()), r.Unscaled(o.TimeToDetect()).String()
+		}
+		_, _ = fmt.Fprintln(t, strings.Join([]string{
+			incident, dataset, o.Alert, o.Measured, seconds(o.Injected.Sub(r.Start)),
+			r.since(o.Injected, o.Pending), r.since(o.Injected, o.Firing), r.since(o.Injected, o.Notified), inTime, unscaled,
+		}, "\t"))
+	}
+	_ = t.Flush() // A strings.Builder takes everything.
+	return b.String()
+}
+
+// since shows a step as the time after the incident.
+func (r Result) since(injected, t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return "+" + seconds(t.Sub(injected))
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }

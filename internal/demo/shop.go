@@ -1,0 +1,225 @@
+package demo
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// The sample data is that of a shop. Every feed has a formula for its rows per minute and one for each column;
+// both depend on the minute and the row alone. The same moment always gives the same rows, so the job that
+// rebuilds a table needs no memory, and the weeks behind it can be counted without being kept.
+
+// table is a dataset of the shop and how the exporter is to watch it.
+type table struct {
+	name string
+	// format is parquet, csv or json.
+	format string
+	// window is the exporter's; 0 watches the whole table.
+	window time.Duration
+	// feed has the rows of a table that grows; query those of one that is replaced as a whole.
+	feed  *feed
+	query string
+	// time is the timestamp column of the query, if it has one.
+	time string
+	// static tables are written once, others rebuilt every minute, unless they stopped.
+	static, stopped bool
+	// training is the number of rows of the training data; 0 is none.
+	training int
+	// archiveDays is the number of calendar days before today, of the real calendar, that are in the table: a
+	// production baseline is learned by the day. baselineDays is how many it wants.
+	archiveDays, baselineDays int
+	// volumeHistory has weeks of row counts put into Prometheus before it starts.
+	volumeHistory bool
+	// freshness overrides the default threshold.
+	freshness time.Duration
+	// exclude are columns without bins.
+	exclude []string
+	// upstream is the feed of the stage before, for the row drop.
+	upstream *feed
+	// against and comparison are the point-in-time check.
+	against, comparison string
+}
+
+// feed is a stream of records.
+type feed struct {
+	name string
+	// perMinute is the number of records in minute m.
+	perMinute string
+	// time is the name of the timestamp column.
+	time string
+	// columns are SQL for each column of record j of minute m; ts is the record's time.
+	columns []column
+	// keep is the condition under which a record arrives; empty keeps all.
+	keep string
+}
+
+type column struct{ name, sql string }
+
+// random is SQL for a number from 0 to 1 that depends on the row and the salt.
+func random(salt string) string {
+	return "((hash(m, j, '" + salt + "') >> 11)::DOUBLE / 9007199254740992)"
+}
+
+// pick is SQL for one of the values; the first ones are more frequent.
+func pick(salt string, values ...string) string {
+	// A geometric series with the ratio 0.7, as popularity often is.
+	var b strings.Builder
+	share, sum, total := 1.0, 0.0, 0.0
+	for range values {
+		total += share
+		share *= 0.7
+	}
+	share = 1
+	b.WriteString("CASE")
+	for _, v := range values[:len(values)-1] {
+		sum += share / total
+		share *= 0.7
+		fmt.Fprintf(&b, " WHEN %s < %.4f THEN '%s'", random(salt), sum, v)
+	}
+	fmt.Fprintf(&b, " ELSE '%s' END", values[len(values)-1])
+	return b.String()
+}
+
+// amount is SQL for a positive number with the given mean, most often below it.
+func amount(salt string, mean float64) string {
+	return fmt.Sprintf("round(-ln(1 - %s) * %g, 2)", random(salt), mean)
+}
+
+// season is SQL for a number of records a minute that is busy on Friday and Saturday and in the evening, and never
+// twice the same.
+func season(perMinute float64) string {
+	return fmt.Sprintf("%g * [1.0, 0.95, 0.97, 1.0, 1.15, 1.3, 1.1][1 + (m %% 10080) // 1440]"+
+		" * (1 + 0.5 * sin(2 * pi() * ((m %% 1440) / 1440 - 0.4)))"+
+		" * (0.9 + 0.2 * ((hash(m, 'noise') >> 11)::DOUBLE / 9007199254740992))", perMinute)
+}
+
+var (
+	payments = feed{name: "payments", perMinute: "400", time: "paid_at", columns: []column{
+		{"payment_id", "m * 400 + j"},
+		{"paid_at", "ts"},
+		{"merchant_category", pick("category", "grocery", "fuel", "restaurant", "clothing", "electronics", "travel", "pharmacy", "books")},
+		{"channel", pick("channel", "web", "app", "store")},
+		{"currency", pick("currency", "CAD", "USD", "EUR")},
+		{"amount_cad", amount("amount", 48)},
+	}}
+	orders = feed{name: "orders_daily_fact", perMinute: season(14), time: "ordered_at", columns: []column{
+		{"order_id", "m * 1000 + j"},
+		{"ordered_at", "ts"},
+		{"warehouse", pick("warehouse", "Toronto", "Montreal", "Vancouver", "Calgary", "Halifax")},
+		{"items", "1 + (" + random("items") + " * 6)::INTEGER"},
+		{"total_cad", amount("total", 86)},
+		{"gift", random("gift") + " < 0.08"},
+	}}
+	shipments = feed{name: "shipments", perMinute: season(3), time: "shipped_at", columns: []column{
+		{"shipment_id", "m * 1000 + j"},
+		{"shipped_at", "ts"},
+		{"carrier", pick("carrier", "Canada Post", "Purolator", "UPS", "FedEx")},
+		{"province", pick("province", "ON", "QC", "BC", "AB", "MB", "NS", "NB", "SK")},
+		{"weight_kg", amount("weight", 3.2)},
+	}}
+	clickstream = feed{name: "clickstream", perMinute: "80", time: "event_time", columns: []column{
+		{"event_time", "ts"},
+		{"page", pick("page", "/", "/search", "/product", "/cart", "/checkout", "/account")},
+		{"device", pick("device", "phone", "desktop", "tablet")},
+		{"load_ms", "(80 - ln(1 - " + random("load") + ") * 400)::INTEGER"},
+	}}
+	refunds = feed{name: "refunds", perMinute: season(5), time: "refunded_at", columns: []column{
+		{"refund_id", "m * 1000 + j"},
+		{"refunded_at", "ts"},
+		{"reason", pick("reason", "size", "damaged", "late", "changed mind", "other")},
+		{"amount_cad", amount("amount", 52)},
+		// Three refunds in a hundred have none: a healthy share of nulls.
+		{"note_length", "CASE WHEN " + random("silent") + " > 0.03 THEN (" + random("note") + " * 200)::INTEGER END"},
+	}}
+	// One request in twenty is turned down: a healthy loss of rows on the way to refunds.
+	refundRequests = feed{name: "refund_requests", perMinute: "1.05 * " + season(5), time: "requested_at", columns: []column{
+		{"refund_id", "m * 1000 + j"},
+		{"requested_at", "ts"},
+	}}
+	inventory = feed{name: "inventory", perMinute: "4", time: "moved_at", columns: []column{
+		{"moved_at", "ts"},
+		{"warehouse", pick("warehouse", "Toronto", "Montreal", "Vancouver", "Calgary", "Halifax")},
+		{"movement", pick("movement", "sale", "delivery", "return", "correction")},
+		{"quantity", "1 + (" + random("quantity") + " * 40)::INTEGER"},
+	}}
+)
+
+// customerRows is a multiple of 100, so that shares in whole per cent are exact.
+const customerRows = 24_000
+
+// customers is a dimension: all rows are replaced at each load, the newest change first. $nulls is the share in per
+// cent of customers whose household_income is not known, and :now the time of the load.
+const customers = `
+SELECT
+  j AS customer_id,
+  :now - INTERVAL (j * 100) MILLISECOND AS updated_at,
+  ` + `CASE WHEN j % 100 >= $nulls THEN (30000 + ((hash(j, 'income') >> 11)::DOUBLE / 9007199254740992) * 120000)::INTEGER END AS household_income,
+  ['new', 'regular', 'vip'][1 + (hash(j, 'segment') % 3)::INTEGER] AS segment,
+  ['ON', 'QC', 'BC', 'AB', 'MB'][1 + (hash(j, 'province') % 5)::INTEGER] AS province,
+  CASE WHEN j % 25 <> 0 THEN 1940 + (hash(j, 'year') % 65)::INTEGER END AS birth_year
+FROM range(24000) AS rows (j)`
+
+// featureRows is the number of customers in a training set.
+const featureRows = 20_000
+
+// trainingFeatures joins the labels of this quarter with a snapshot of the feature store. $snapshot is the quarter of
+// that snapshot. What the quarters have in common is every distribution: only the customers behind the values differ.
+const trainingFeatures = `
+SELECT
+  j AS customer_id,
+  :now - INTERVAL (1 + j % 600) SECOND AS label_time,
+  (hash(j, 'orders', '$snapshot') % 12)::INTEGER AS orders_90d,
+  round(-ln(1 - ((hash(j, 'basket', '$snapshot') >> 11)::DOUBLE / 9007199254740992)) * 74, 2) AS avg_basket_cad,
+  (hash(j, 'days', '$snapshot') % 90)::INTEGER AS days_since_order,
+  hash(j, 'churn') % 10 = 0 AS churned
+FROM range(20000) AS rows (j)`
+
+// featureStore has what was known of each customer, and from when on. One customer in 250 was corrected late: a
+// healthy share of mismatches.
+const featureStore = `
+SELECT j AS customer_id, valid_from,
+  (hash(j, 'orders', quarter) % 12)::INTEGER + (quarter = '2026Q3' AND j % 250 = 0)::INTEGER AS orders_90d,
+  round(-ln(1 - ((hash(j, 'basket', quarter) >> 11)::DOUBLE / 9007199254740992)) * 74, 2) AS avg_basket_cad
+FROM range(20000) AS rows (j),
+  (VALUES ('2026Q2', :now - INTERVAL 91 DAY), ('2026Q3', :now - INTERVAL 1 DAY)) AS snapshots (quarter, valid_from)`
+
+// pointInTime compares each training row with what the feature store held at the time of its label.
+const pointInTime = `SELECT count(*) AS compared_rows,
+  count(*) FILTER (WHERE t.orders_90d <> f.orders_90d OR t.avg_basket_cad <> f.avg_basket_cad) AS mismatched_rows
+FROM read_parquet(%s) AS t
+ASOF JOIN read_parquet(%s) AS f
+  ON t.customer_id = f.customer_id AND t.label_time >= f.valid_from`
+
+// The quarters of the feature store's snapshots.
+const (
+	lastQuarter = "2026Q2"
+	thisQuarter = "2026Q3"
+)
+
+// healthyNulls is at the threshold exactly, which must not alert.
+const (
+	healthyNulls = "5"
+	brokenNulls  = "8"
+)
+
+// shop returns the datasets. Each incident has a dataset of its own; inventory and refunds have none and stay healthy.
+func shop() []table {
+	const hour, day = time.Hour, 24 * time.Hour
+	return []table{
+		{name: "payments", format: "parquet", window: hour, feed: &payments, training: 50_000},
+		{name: "customers", format: "parquet", query: strings.ReplaceAll(customers, "$nulls", healthyNulls), time: "updated_at", training: customerRows},
+		{name: "orders_daily_fact", format: "parquet", window: day, feed: &orders, training: 20_000, volumeHistory: true},
+		{name: "shipments", format: "parquet", window: day, feed: &shipments, training: 20_000, volumeHistory: true},
+		{name: "clickstream", format: "json", window: hour, feed: &clickstream, training: 20_000, freshness: 15 * time.Minute},
+		{
+			name: "training_features", format: "parquet", query: strings.ReplaceAll(trainingFeatures, "$snapshot", thisQuarter), static: true,
+			training: featureRows, exclude: []string{"label_time"}, against: "feature_store", comparison: pointInTime,
+		},
+		{
+			name: "refunds", format: "parquet", window: day, feed: &refunds, upstream: &refundRequests,
+			archiveDays: 8, baselineDays: 7, volumeHistory: true,
+		},
+		{name: "inventory", format: "csv", window: day, feed: &inventory, archiveDays: 12, baselineDays: 30, volumeHistory: true},
+	}
+}

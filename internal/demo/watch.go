@@ -1,0 +1,145 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+
+	"github.com/sightglass-ml/sightglass/internal/slack"
+	"github.com/sightglass-ml/sightglass/internal/stack"
+)
+
+// sighting is what was seen of one alert.
+type sighting struct {
+	alert, dataset, column, severity string
+
+	// Points in time; the zero time if it has not come to that.
+	pending, firing, notified time.Time
+	// value is that of the alert's expression when it was first seen firing.
+	value   float64
+	message slack.Message
+}
+
+func (s sighting) String() string {
+	text := s.alert
+	if s.column != "" {
+		text += " " + s.column
+	}
+	if s.severity != "" {
+		text += " (" + s.severity + ")"
+	}
+	return text
+}
+
+// stage is how far an alert has come.
+type stage string
+
+const (
+	pending  stage = "pending"
+	firing   stage = "firing"
+	notified stage = "slack"
+)
+
+// event is a step of an alert.
+type event struct {
+	at    time.Time
+	stage stage
+	*sighting
+}
+
+// watch follows alerts from Prometheus to Slack. It is used by one goroutine.
+type watch struct {
+	prometheus *stack.Prometheus
+	sink       *slack.Sink
+	now        func() time.Time
+	seen       map[model.Fingerprint]*sighting
+	seq        int // of the last message
+}
+
+func newWatch(p *stack.Prometheus, sink *slack.Sink) *watch {
+	return &watch{prometheus: p, sink: sink, now: time.Now, seen: make(map[model.Fingerprint]*sighting)}
+}
+
+// poll returns what happened since the last time, in the order in which it happened.
+func (w *watch) poll(ctx context.Context) ([]event, error) {
+	alerts, err := w.prometheus.Alerts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var events []event
+	for _, a := range alerts {
+		events = append(events, w.alert(a)...)
+	}
+	for _, m := range w.sink.Messages() {
+		if m.Seq > w.seq {
+			w.seq = m.Seq
+			events = append(events, w.message(m)...)
+		}
+	}
+	slices.SortStableFunc(events, func(a, b event) int { return a.at.Compare(b.at) })
+	return events, nil
+}
+
+func (w *watch) alert(a v1.Alert) []event {
+	id := a.Labels.Fingerprint()
+	s := w.seen[id]
+	var events []event
+	if s == nil {
+		s = &sighting{
+			alert: string(a.Labels[model.AlertNameLabel]), dataset: string(a.Labels["dataset"]),
+			column: string(a.Labels["column"]), severity: string(a.Labels["severity"]), pending: a.ActiveAt,
+		}
+		w.seen[id] = s
+		events = append(events, event{s.pending, pending, s})
+	}
+	if a.State == v1.AlertStateFiring && s.firing.IsZero() {
+		s.firing = w.now()
+		s.value, _ = strconv.ParseFloat(a.Value, 64) // It stands in a table for people only.
+		events = append(events, event{s.firing, firing, s})
+	}
+	return events
+}
+
+// message finds the alerts that a message is about: one message groups those of one name and dataset.
+func (w *watch) message(m slack.Message) []event {
+	var events []event
+	for _, s := range w.seen {
+		if !s.notified.IsZero() || s.firing.IsZero() || !announces(m, s.alert, s.dataset) {
+			continue
+		}
+		s.notified, s.message = m.Received, m
+		events = append(events, event{s.notified, notified, s})
+	}
+	return events
+}
+
+func announces(m slack.Message, alert, dataset string) bool {
+	return slices.ContainsFunc(m.Attachments, func(a slack.Attachment) bool {
+		return !strings.HasPrefix(a.Title, "[RESOLVED") && strings.Contains(a.Title, "] "+alert+": "+dataset)
+	})
+}
+
+// firedSince asks Prometheus for every alert that fired at any time since then, also between two polls.
+func (w *watch) firedSince(ctx context.Context, start time.Time) ([]sighting, error) {
+	vector, err := w.prometheus.Query(ctx, fmt.Sprintf(
+		`group by (alertname, dataset, column, severity) (last_over_time(ALERTS{alertstate="firing"}[%ds]))`,
+		1+int(w.now().Sub(start).Seconds())))
+	if err != nil {
+		return nil, err
+	}
+	fired := make([]sighting, len(vector))
+	for i, sample := range vector {
+		m := sample.Metric
+		fired[i] = sighting{
+			alert: string(m[model.AlertNameLabel]), dataset: string(m["dataset"]),
+			column: string(m["column"]), severity: string(m["severity"]),
+		}
+	}
+	return fired, nil
+}

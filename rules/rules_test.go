@@ -1,0 +1,199 @@
+package rules
+
+import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/prometheus/model/rulefmt"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/internal/testtools"
+)
+
+func load(t testing.TB, opts Options) Bundle {
+	t.Helper()
+	bundle, err := Load(opts)
+	require.NoError(t, err)
+	return bundle
+}
+
+// eachAlert runs a check on every alerting rule of the bundle.
+func eachAlert(t *testing.T, check func(t *testing.T, alert rulefmt.Rule)) {
+	t.Helper()
+	for _, group := range load(t, Options{}).Groups() {
+		for _, rule := range group.Rules {
+			if rule.Alert != "" {
+				t.Run(rule.Alert+"/"+rule.Labels["severity"], func(t *testing.T) { check(t, rule) })
+			}
+		}
+	}
+}
+
+func TestToolsAcceptTheRules(t *testing.T) {
+	var files []string
+	for _, f := range load(t, Options{}).Files {
+		files = append(files, filepath.FromSlash(f.Name))
+	}
+	tests, err := filepath.Glob("tests/*.yaml")
+	require.NoError(t, err)
+	require.NotEmpty(t, tests)
+
+	run := func(tool string, args ...string) string {
+		t.Helper()
+		output, err := exec.CommandContext(t.Context(), testtools.Path(t, tool), args...).CombinedOutput()
+		require.NoError(t, err, "%s", output)
+		return string(output)
+	}
+	t.Run("promtool finds no fault", func(t *testing.T) {
+		run("promtool", append([]string{"check", "rules", "--lint=all", "--lint-fatal"}, files...)...)
+	})
+	t.Run("promtool tests pass", func(t *testing.T) {
+		run("promtool", append([]string{"test", "rules"}, tests...)...)
+	})
+	t.Run("pint finds no fault", func(t *testing.T) {
+		output := run("pint", append([]string{"--no-color", "--offline", "--log-level=error", "--config=.pint.hcl", "lint", "--min-severity=info"}, files...)...)
+		require.Empty(t, output, "pint exits 0 whatever it finds")
+	})
+}
+
+func TestThresholds(t *testing.T) {
+	thresholds, err := Thresholds()
+	require.NoError(t, err)
+	require.NotEmpty(t, thresholds)
+
+	records := map[string]int{}
+	for _, group := range load(t, Options{}).Groups() {
+		for _, rule := range group.Rules {
+			if strings.HasPrefix(rule.Record, ThresholdPrefix) {
+				require.Equal(t, "sightglass.thresholds", group.Name, "%s belongs in thresholds.yaml", rule.Record)
+				records[rule.Record]++
+			}
+		}
+	}
+	for _, threshold := range thresholds {
+		require.Equal(t, 1, records[ThresholdPrefix+threshold.Signal], "records of %s", threshold.Signal)
+		value, ok := Default(threshold.Signal)
+		require.True(t, ok)
+		require.Equal(t, threshold.Value, value)
+	}
+	require.Len(t, records, len(thresholds))
+
+	value, ok := Default("null_ratio")
+	require.True(t, ok)
+	require.Equal(t, 0.05, value)
+	_, ok = Default("no_such_signal")
+	require.False(t, ok)
+}
+
+// What the rules of a mixin linter ask of groups and alerts, and our own conventions on top.
+func TestConventions(t *testing.T) {
+	names := map[string]bool{}
+	for _, group := range load(t, Options{}).Groups() {
+		require.LessOrEqual(t, len(group.Rules), 20, "rules of group %s", group.Name)
+		require.LessOrEqual(t, len(group.Name), 40, "length of the name of group %s", group.Name)
+		require.Regexp(t, `^sightglass\.[a-z.]+$`, group.Name)
+		require.False(t, names[group.Name], "group %s is there twice", group.Name)
+		require.Zero(t, group.Interval, "group %s: the interval is the user's choice", group.Name)
+		names[group.Name] = true
+	}
+	eachAlert(t, func(t *testing.T, alert rulefmt.Rule) {
+		require.Regexp(t, `^([A-Z][a-z0-9]*|ML)+$`, alert.Alert)
+		require.LessOrEqual(t, len(alert.Alert), 40)
+		require.Contains(t, []string{"critical", "warning", "info"}, alert.Labels["severity"])
+		require.Contains(t, []string{"data", "model", "infrastructure", "business"}, alert.Labels["layer"])
+		if response, ok := alert.Labels["response"]; ok {
+			require.Contains(t, []string{"retrain", "review", "replay"}, response)
+		}
+		for name, value := range alert.Labels {
+			require.NotContains(t, value, "{{", "label %s: a value that changes makes a new alert", name)
+		}
+		require.NotZero(t, alert.For, "one odd scrape must not alert")
+
+		require.NotContains(t, alert.Annotations["summary"], "{{")
+		require.Regexp(t, `^[A-Z].*\.$`, alert.Annotations["summary"])
+		for _, name := range []string{"description", "action", "value", "threshold"} {
+			require.NotEmpty(t, alert.Annotations[name], name)
+		}
+		require.Contains(t, alert.Annotations["description"], "{{")
+		require.Regexp(t, `^/d/sightglass-[a-z-]+(\?|$)`, alert.Annotations["dashboard"])
+		require.Equal(t, "https://github.com/sightglass-ml/sightglass/blob/main/docs/runbooks/"+alert.Alert+".md", alert.Annotations["runbook_url"])
+		require.FileExists(t, filepath.Join("..", "docs", "runbooks", alert.Alert+".md"))
+	})
+}
+
+func TestAlertsHoldNoNumbers(t *testing.T) {
+	eachAlert(t, func(t *testing.T, alert rulefmt.Rule) {
+		expr, err := parser.NewParser(parser.Options{}).ParseExpr(alert.Expr)
+		require.NoError(t, err)
+		parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
+			if number, ok := node.(*parser.NumberLiteral); ok {
+				require.Contains(t, []float64{0, 1}, number.Val, "a number that could be chosen otherwise belongs in thresholds.yaml")
+			}
+			return nil
+		})
+	})
+}
+
+// Time compression rewrites parsed expressions. A query in a template is text to it, so it must not hold a time.
+func TestTemplatesHoldNoTimes(t *testing.T) {
+	times := regexp.MustCompile(`\[\d|\boffset\b|\b\d+(ms|[smhdwy])\b`)
+	eachAlert(t, func(t *testing.T, alert rulefmt.Rule) {
+		for name, text := range alert.Annotations {
+			for _, action := range regexp.MustCompile(`(?s)\{\{.*?\}\}`).FindAllString(text, -1) {
+				require.NotRegexp(t, times, action, name)
+			}
+		}
+	})
+}
+
+func TestEveryAlertIsTestedInFours(t *testing.T) {
+	var tests strings.Builder
+	files, err := filepath.Glob("tests/*.yaml")
+	require.NoError(t, err)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		tests.Write(text)
+	}
+	eachAlert(t, func(t *testing.T, alert rulefmt.Rule) {
+		require.Regexp(t, `(?s)alertname: `+alert.Alert+`\n\s+exp_alerts:.*exp_annotations`, tests.String(), "a test must assert the annotations")
+	})
+}
+
+func TestEveryRuleFileIsLoaded(t *testing.T) {
+	loaded := map[string]bool{}
+	for _, f := range load(t, Options{}).Files {
+		loaded[f.Name] = true
+	}
+	require.NoError(t, fs.WalkDir(os.DirFS("."), ".", func(name string, d fs.DirEntry, err error) error {
+		if err == nil && path.Ext(name) == ".yaml" && path.Dir(name) != "tests" {
+			require.True(t, loaded[name], "%s is not part of the bundle", name)
+		}
+		return err
+	}))
+}
+
+// A signal whose limit is a series of its own must be readable by one name for each kind of object.
+func TestSignalsKeepClusterAndNamespace(t *testing.T) {
+	for _, group := range load(t, Options{}).Groups() {
+		for _, rule := range group.Rules {
+			expr, err := parser.NewParser(parser.Options{}).ParseExpr(rule.Expr)
+			require.NoError(t, err)
+			parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
+				aggregation, ok := node.(*parser.AggregateExpr)
+				if ok && !aggregation.Without {
+					require.Subset(t, aggregation.Grouping, []string{"cluster", "namespace"}, "%s%s: %s", rule.Record, rule.Alert, strconv.Quote(node.String()))
+				}
+				return nil
+			})
+		}
+	}
+}
