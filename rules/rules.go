@@ -1,7 +1,7 @@
 // Package rules holds the rule bundle and loads it.
 //
 // In flow the rule files beside this code, embedded: thresholds.yaml, then the
-// tiers signals/ and alerts/. Out flow the parsed groups, rule files that
+// tiers adapters/, signals/ and alerts/. Out flow the parsed groups, rule files that
 // Prometheus loads, and the default of a threshold for those who need it
 // outside of Prometheus. The YAML files are the only copy of every rule and
 // number; the package keeps no state.
@@ -27,7 +27,7 @@ import (
 // FS holds the rule files under the names they have in the repository's rules
 // folder.
 //
-//go:embed thresholds.yaml signals/*.yaml alerts/*.yaml
+//go:embed thresholds.yaml adapters/*.yaml signals/*.yaml alerts/*.yaml
 var FS embed.FS
 
 // ThresholdPrefix and a signal's name make the name of the series that holds
@@ -44,7 +44,7 @@ type File struct {
 // Bundle is the whole rule bundle.
 type Bundle struct {
 	// Files are in the order in which one needs the other: thresholds,
-	// signals, alerts.
+	// adapters, signals, alerts.
 	Files []File
 }
 
@@ -61,7 +61,7 @@ func Load(opts Options) (Bundle, error) {
 		return Bundle{}, err
 	}
 	var b Bundle
-	for _, pattern := range []string{"thresholds.yaml", "signals/*.yaml", "alerts/*.yaml"} {
+	for _, pattern := range []string{"thresholds.yaml", "adapters/*.yaml", "signals/*.yaml", "alerts/*.yaml"} {
 		names, err := fs.Glob(FS, pattern)
 		if err != nil {
 			return Bundle{}, fmt.Errorf("list %s: %w", pattern, err)
