@@ -103,6 +103,14 @@ lint: bin/tools/golangci-lint bin/tools/jsonnetfmt bin/tools/jsonnet-lint ## che
 
 BENCH := go test -run '^$$' -bench . -benchmem -timeout 60m
 
+.PHONY: bench-dataquality
+bench-dataquality: bin/bench/evidently ## profile a table: against a query written by hand, and against pandas with Evidently
+	BENCH_PYTHON=$(CURDIR)/bin/bench/evidently/bin/python $(BENCH) -benchtime 3x ./exporters/dataquality/
+
+# Without Python the comparison with Evidently is left out.
+bin/bench/evidently: exporters/dataquality/bench/requirements.txt
+	python3 -m venv $@ && $@/bin/pip install -q -r $< && touch $@
+
 .PHONY: bench-rules
 bench-rules: ## evaluate all rules over 200 000 series
 	$(BENCH) ./rules/
