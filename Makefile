@@ -90,21 +90,30 @@ test-fuzz: ## try FUZZTIME (100000x) new inputs on every fuzz test
 		go test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) "$${file%/*}"; \
 	done
 
-JSONNET = $(shell git ls-files '*.jsonnet' '*.libsonnet')
-
 .PHONY: lint
 lint: bin/tools/golangci-lint bin/tools/jsonnetfmt bin/tools/jsonnet-lint ## check style, policy, and that generated files and go.mod are current
 	bin/tools/golangci-lint run
-	bin/tools/jsonnetfmt --test $(JSONNET)
-	bin/tools/jsonnet-lint $(JSONNET)
+	git ls-files '*.jsonnet' '*.libsonnet' | xargs -r bin/tools/jsonnetfmt --test
+	git ls-files '*.jsonnet' '*.libsonnet' | xargs -r bin/tools/jsonnet-lint
 	for module in . tools tools/*/; do [[ ! -e $$module/go.mod ]] || (cd $$module && go mod tidy -diff); done
 	@state() { git status --porcelain; git diff; }; before=$$(state); $(MAKE) generate; \
 	[[ $$before == "$$(state)" ]] || { echo "generated files were out of date: commit what make generate wrote"; exit 1; }
 
-bench-dataquality: ## measure the table profile against a hand-written query of the same aggregates
+# ---- measurements: each prints what it measures and what that is compared with ----
 
-bench-%:
-	go test -run '^$$' -bench . -benchmem -timeout 60m ./exporters/$*/...
+BENCH := go test -run '^$$' -bench . -benchmem -timeout 60m
+
+.PHONY: bench-dataquality
+bench-dataquality: bin/bench/evidently ## profile a table: against a query written by hand, and against pandas with Evidently
+	BENCH_PYTHON=$(CURDIR)/bin/bench/evidently/bin/python $(BENCH) -benchtime 3x ./exporters/dataquality/
+
+# Without Python the comparison with Evidently is left out.
+bin/bench/evidently: exporters/dataquality/bench/requirements.txt
+	python3 -m venv $@ && $@/bin/pip install -q -r $< && touch $@
+
+.PHONY: bench-rules
+bench-rules: ## evaluate all rules over 200 000 series
+	$(BENCH) ./rules/
 
 .PHONY: clean
 clean: ## remove everything that was built, the tools included

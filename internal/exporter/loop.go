@@ -65,7 +65,7 @@ type runner struct {
 
 func (r *runner) run(ctx context.Context) {
 	for {
-		spread := 1 + jitter*(2*rand.Float64()-1)
+		spread := 1 + jitter*(2*rand.Float64()-1) //nolint:gosec // Nothing depends on it being unpredictable.
 		next := time.Now().Add(time.Duration(float64(r.Interval) * spread))
 		r.once(ctx)
 		timer := time.NewTimer(time.Until(next))

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/exporter/exportertest"
+)
+
+func TestTheCommittedPageIsWhatTheCodeGenerates(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "metrics.md")
+	require.NoError(t, write(file))
+	want, err := os.ReadFile(file)
+	require.NoError(t, err)
+	got, err := os.ReadFile("../metrics.md")
+	require.NoError(t, err)
+	require.Equal(t, string(want), string(got), "run make generate")
+}
+
+func TestTheMetricsOfTheRuntimeAreThoseOfARunningExporter(t *testing.T) {
+	server := exportertest.Start(t, exporter.Spec[struct{}]{
+		Name: "reference_exporter", Description: "Publishes nothing of its own.", DefaultAddress: ":0", ConfigOptional: true,
+		Load: func(string) (struct{}, error) { return struct{}{}, nil },
+		Start: func(_ context.Context, env *exporter.Env, _ struct{}) (exporter.Instance, error) {
+			env.Limit("reference", 1)
+			return new(exporter.Snapshot), env.Loop(exporter.Loop{
+				Name: "reference", Interval: time.Hour, Collect: func(context.Context) error { return nil },
+			})
+		},
+	})
+	server.AwaitReady()
+
+	var want, got [][]string
+	for _, m := range self().Metrics {
+		want = append(want, []string{m.Name, m.Help, m.Type})
+	}
+	for _, m := range regexp.MustCompile(`# HELP (sightglass_\w+) (.*)\n# TYPE \w+ (\w+)`).FindAllStringSubmatch(server.Metrics(), -1) {
+		got = append(got, m[1:])
+	}
+	require.ElementsMatch(t, want, got)
+}

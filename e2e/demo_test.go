@@ -1,0 +1,57 @@
+package e2e
+
+import (
+	"flag"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/internal/demo"
+	"github.com/sightglass-ml/sightglass/internal/testtools"
+)
+
+var update = flag.Bool("update", false, "keep the scrape of the demo's exporter in dashboards/testdata/demo.prom")
+
+// logWriter sends the timeline to the test's log, which shows it when the test fails or -v is given.
+type logWriter struct{ t *testing.T }
+
+func (w logWriter) Write(p []byte) (int, error) {
+	w.t.Log(strings.TrimRight(string(p), "\n"))
+	return len(p), nil
+}
+
+func TestDemoDetectsEveryIncident(t *testing.T) {
+	cfg := demo.Config{
+		ToolsDir: toolsDir(t), Exporter: buildCommand(t, "dataquality-exporter"),
+		Dir: t.TempDir(), Out: logWriter{t},
+		// Slower than by hand: this test shares the machine with others.
+		Speedup: 15,
+	}
+	if *update {
+		cfg.SaveScrape = filepath.Join(testtools.Root(t), "dashboards", "testdata", "demo.prom")
+	}
+	result, err := demo.Run(testContext(t), cfg)
+	require.NoError(t, err)
+
+	type detection struct{ dataset, column, alert string }
+	var detected []detection
+	for _, o := range result.Outcomes {
+		require.True(t, o.Detected(), "%s: %s", o.Incident, o.Alert)
+		require.False(t, o.Pending.Before(o.Injected), o.Alert)
+		require.False(t, o.Firing.Before(o.Pending), o.Alert)
+		detected = append(detected, detection{o.Dataset, o.Column, o.Alert})
+	}
+	require.ElementsMatch(t, []detection{
+		{"clickstream", "", "MLDatasetStale"},
+		{"payments", "merchant_category", "MLDatasetDrift"},
+		{"payments", "merchant_category", "MLDatasetUnseenCategories"},
+		{"customers", "household_income", "MLDatasetNullRatioHigh"},
+		{"orders_daily_fact", "", "MLDatasetVolumeAnomaly"},
+		{"shipments", "", "MLDatasetSchemaChanged"},
+		{"training_features", "", "MLDatasetFeatureMismatch"},
+	}, detected)
+	require.Empty(t, result.Unexpected)
+	require.NotZero(t, result.Healthy, "it was quiet before the first incident")
+}

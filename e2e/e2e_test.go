@@ -1,0 +1,58 @@
+// Package e2e runs what ships as it ships: the real exporter binary, Prometheus, Alertmanager and PostgreSQL, from the
+// broken table to the message in Slack. Nothing here is replaced but Slack itself.
+package e2e
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/internal/testtools"
+)
+
+// buildCommand builds a command of the repository and returns its path.
+func buildCommand(t *testing.T, name string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	build := exec.Command("go", "build", "-o", path, "./cmd/"+name)
+	build.Dir = testtools.Root(t)
+	output, err := build.CombinedOutput()
+	require.NoError(t, err, string(output))
+	return path
+}
+
+// toolsDir is the folder of the tools, all of which have to be there.
+func toolsDir(t *testing.T) string {
+	t.Helper()
+	var path string
+	for _, tool := range []string{"prometheus", "promtool", "alertmanager"} {
+		path = testtools.Path(t, tool)
+	}
+	return filepath.Dir(path)
+}
+
+// testContext ends before the test binary's own limit, so that a failure has a reason.
+func testContext(t *testing.T) context.Context {
+	t.Helper()
+	const limit = 8 * time.Minute
+	ctx, cancel := context.WithTimeoutCause(t.Context(), limit, errors.New("the test took over "+limit.String()))
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// eventually polls a real server until the condition holds.
+func eventually(ctx context.Context, t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for !condition() {
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatalf("%s: %v", what, context.Cause(ctx))
+		}
+	}
+}

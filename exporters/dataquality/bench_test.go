@@ -1,0 +1,216 @@
+package dataquality
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/internal/binning"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+// The file of the benchmark: 20 million rows of 12 columns. BENCH_ROWS makes it
+// smaller for a quick look.
+const (
+	benchRows    = 20_000_000
+	benchColumns = 12
+	// benchMemory is the memory limit of DuckDB in the benchmark.
+	benchMemory = 1 << 30
+)
+
+func rowsOfBench(b *testing.B) int {
+	b.Helper()
+	n, err := strconv.Atoi(os.Getenv("BENCH_ROWS"))
+	if err != nil {
+		return benchRows
+	}
+	return n
+}
+
+func benchFile(b *testing.B, rows int) string {
+	b.Helper()
+	path := filepath.Join(b.TempDir(), "bench.parquet")
+	b.Logf("writing %d rows of %d columns", rows, benchColumns)
+	db, err := sql.Open("duckdb", "")
+	require.NoError(b, err)
+	defer db.Close()
+	_, err = db.Exec(fmt.Sprintf(`COPY (SELECT
+		TIMESTAMP '2026-11-01' + to_milliseconds(i * 100) AS event_time,
+		exp(random() * 5) AS amount, random() * 100 AS score, random()::FLOAT AS probability,
+		(random() * 1000)::INT AS quantity, (random() * 1000000)::BIGINT AS duration_ms,
+		CASE WHEN random() > 0.05 THEN random() * 50 END AS discount, round(random() * 100, 2)::DECIMAL(9,2) AS price,
+		'category ' || (random() * 12)::INT AS merchant_category, 'provider ' || (random() * random() * 40)::INT AS provider,
+		random() < 0.3 AS gift, ['CA', 'US', 'FR', 'DE'][1 + (random() * 3)::INT] AS country
+		FROM range(%d) AS t(i)) TO '%s' (FORMAT parquet)`, rows, path))
+	require.NoError(b, err)
+	return path
+}
+
+// BenchmarkProfile runs our profile and a hand-written query of the same
+// aggregates in turn, on one core, and reports the ratio of their times.
+func BenchmarkProfile(b *testing.B) {
+	rows := rowsOfBench(b)
+	path := benchFile(b, rows)
+	source, err := tables.Open(tables.Options{Type: tables.DuckDB, Threads: 1, MemoryLimit: benchMemory})
+	require.NoError(b, err)
+	defer source.Close()
+	ctx := b.Context()
+	relation, err := source.Files(path, "event_time")
+	require.NoError(b, err)
+	schema, err := source.Schema(ctx, relation)
+	require.NoError(b, err)
+	cut, err := source.Cut(ctx, relation, schema, tables.Window{}, tables.Choice{Bins: 10, Top: 20, MaxColumns: 100}, nil)
+	require.NoError(b, err)
+	require.Len(b, cut.Layouts, benchColumns-1)
+	fields := make(tables.Fields)
+	for name, layout := range cut.Layouts {
+		fields[name] = &layout
+	}
+
+	db, err := sql.Open("duckdb", fmt.Sprintf("?threads=1&memory_limit=%dB", benchMemory))
+	require.NoError(b, err)
+	defer db.Close()
+	byHand := handWritten(path, cut.Layouts)
+
+	profile := func() time.Duration {
+		start := time.Now()
+		p, err := source.Count(ctx, relation, schema, tables.Window{}, fields, time.Now())
+		require.NoError(b, err)
+		require.EqualValues(b, rows, p.Rows)
+		return time.Since(start)
+	}
+	floor := func() time.Duration {
+		start := time.Now()
+		require.NoError(b, drain(ctx, db, byHand))
+		return time.Since(start)
+	}
+	// Once each to warm the page cache.
+	profile()
+	floor()
+	var ours, theirs time.Duration
+	for b.Loop() {
+		ours += profile()
+		theirs += floor()
+	}
+	cells := float64(rows) * benchColumns * float64(b.N)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(ours.Seconds()/float64(b.N), "profile-s")
+	b.ReportMetric(theirs.Seconds()/float64(b.N), "by-hand-s")
+	b.ReportMetric(ours.Seconds()/theirs.Seconds(), "ratio")
+	b.ReportMetric(cells/ours.Seconds()/1e6, "Mcells/s/core")
+	b.ReportMetric(peakMemory(b)/(1<<20), "peak-MiB")
+}
+
+// handWritten is what somebody who knows DuckDB well would write to count the
+// same bins of the same file.
+func handWritten(path string, layouts map[string]binning.Layout) string {
+	aggregates := []string{"count(*)", "max(event_time)"}
+	for _, name := range sortedKeys(layouts) {
+		l := layouts[name]
+		aggregates = append(aggregates, "count("+name+")")
+		if l.Kind == binning.Categorical {
+			known := make([]string, 0, len(l.Top)+len(l.Rest))
+			for _, c := range append(append([]string{}, l.Top...), l.Rest...) {
+				known = append(known, "'"+c+"'")
+			}
+			column := name
+			if name == "gift" {
+				column += "::VARCHAR"
+			}
+			aggregates = append(aggregates, fmt.Sprintf("histogram_exact(%s, [%s])", column, strings.Join(known, ", ")))
+			continue
+		}
+		edges := make([]string, len(l.Edges))
+		for i, e := range l.Edges {
+			edges[i] = binning.FormatNumber(e)
+		}
+		if l.Float {
+			aggregates = append(aggregates, "count_if(isnan("+name+"))")
+		}
+		aggregates = append(aggregates, fmt.Sprintf("histogram(%s::DOUBLE, [%s]::DOUBLE[])", name, strings.Join(edges, ", ")))
+	}
+	return "SELECT " + strings.Join(aggregates, ", ") + " FROM '" + path + "'"
+}
+
+func drain(ctx context.Context, db *sql.DB, query string) error {
+	rows, err := db.QueryContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+	}
+	return rows.Err()
+}
+
+// peakMemory is the largest resident size the process ever had, in bytes.
+func peakMemory(b *testing.B) float64 {
+	b.Helper()
+	if runtime.GOOS != "linux" {
+		return 0
+	}
+	status, err := os.ReadFile("/proc/self/status")
+	require.NoError(b, err)
+	_, after, _ := strings.Cut(string(status), "VmHWM:")
+	kib, err := strconv.ParseFloat(strings.Fields(after)[0], 64)
+	require.NoError(b, err)
+	return kib * 1024
+}
+
+// BenchmarkEvidently gives the same data to Evidently, which users of Python
+// would take. It needs the interpreter of `make bench-dataquality`, and takes
+// the first two million rows, since all of them do not fit into memory.
+func BenchmarkEvidently(b *testing.B) {
+	python := os.Getenv("BENCH_PYTHON")
+	if _, err := os.Stat(python); err != nil {
+		b.Skip("BENCH_PYTHON names no interpreter with pandas and Evidently")
+	}
+	rows := min(rowsOfBench(b), 2_000_000)
+	path := benchFile(b, rows)
+	b.ResetTimer()
+	output, err := exec.CommandContext(b.Context(), python, "bench/evidently_drift.py", path).Output()
+	require.NoError(b, err)
+	read, drift, ok := strings.Cut(strings.TrimSpace(string(output)), " ")
+	require.True(b, ok, "%s", output)
+	readSeconds, err := strconv.ParseFloat(read, 64)
+	require.NoError(b, err)
+	driftSeconds, err := strconv.ParseFloat(drift, 64)
+	require.NoError(b, err)
+
+	// What we do instead: the whole of reading and counting, with bins that
+	// were cut before, on as many cores.
+	source, err := tables.Open(tables.Options{Type: tables.DuckDB, MemoryLimit: benchMemory})
+	require.NoError(b, err)
+	defer source.Close()
+	ctx := b.Context()
+	relation, err := source.Files(path, "event_time")
+	require.NoError(b, err)
+	schema, err := source.Schema(ctx, relation)
+	require.NoError(b, err)
+	cut, err := source.Cut(ctx, relation, schema, tables.Window{}, tables.Choice{Bins: 10, Top: 20, MaxColumns: 100}, nil)
+	require.NoError(b, err)
+	fields := make(tables.Fields)
+	for name, layout := range cut.Layouts {
+		fields[name] = &layout
+	}
+	start := time.Now()
+	_, err = source.Count(ctx, relation, schema, tables.Window{}, fields, time.Now())
+	require.NoError(b, err)
+	ours := time.Since(start).Seconds()
+
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(readSeconds, "pandas-read-s")
+	b.ReportMetric(driftSeconds, "evidently-s")
+	b.ReportMetric(ours, "profile-s")
+	b.ReportMetric((readSeconds+driftSeconds)/ours, "times-faster")
+}

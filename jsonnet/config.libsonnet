@@ -1,0 +1,35 @@
+// What a user of the mixin can choose, with the defaults. Every name is checked: one that does not exist is an error.
+{
+  _config+:: {
+    // Default thresholds to change, by signal: { null_ratio: 0.02 }. The defaults and what they mean stand in
+    // rules/thresholds.yaml. An exporter's override for one dataset or column still wins.
+    thresholds: {},
+
+    // Alerts to leave out, by name, or by name and severity where there are two: ['MLDatasetNullRatioHigh/critical'].
+    disabledAlerts: [],
+
+    // Changes to single alerts, by the same names: { MLDatasetDrift: { severity: 'info', 'for': '15m' } }. Possible are
+    // severity, for, keep_firing_for, labels and annotations.
+    alerts: {},
+
+    // Labels for every alert: { team: 'ml-platform' }.
+    extraLabels: {},
+
+    // A matcher, or several with commas, that restricts every rule to some of the series: 'environment="production"'.
+    selector: '',
+
+    // Where the runbooks are, without a slash at the end.
+    runbookURL: 'https://github.com/sightglass-ml/sightglass/blob/main/docs/runbooks',
+
+    // Put in front of the dashboard's path in the annotation, for Alertmanager templates other than ours, which know
+    // Grafana's address: 'https://grafana.example.com'.
+    grafanaURL: '',
+
+    dashboards: {
+      titlePrefix: '',
+      extraTags: [],
+      // Merged into every dashboard: { timezone: 'utc', refresh: '1m' }.
+      patch: {},
+    },
+  },
+}

@@ -1,0 +1,161 @@
+// Package jsonnet makes the files that the mixin beside it is built from.
+//
+// In flow the rule bundle and the dashboards. Out flow copies of them under
+// generated/: jsonnet-bundler vendors a repository's subdirectory and nothing
+// above it, so that an import of ../rules would work for us and for nobody
+// else. The package keeps no state; a test fails when a copy is out of date.
+package jsonnet
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/prometheus/model/rulefmt"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/sightglass-ml/sightglass/dashboards"
+	"github.com/sightglass-ml/sightglass/rules"
+)
+
+//go:generate go run ./gen
+
+// token is a matcher that matches every series without such a label, which is
+// every series. The mixin puts the user's matchers in its place.
+const token = `sightglass_selector=""`
+
+// bundle is generated/rules.json.
+type bundle struct {
+	Thresholds group   `json:"thresholds"`
+	Rules      []group `json:"rules"`
+	Alerts     []group `json:"alerts"`
+}
+
+type group struct {
+	Name  string `json:"name"`
+	Rules []rule `json:"rules"`
+}
+
+type rule struct {
+	Record        string            `json:"record,omitempty"`
+	Alert         string            `json:"alert,omitempty"`
+	Expr          string            `json:"expr"`
+	For           string            `json:"for,omitempty"`
+	KeepFiringFor string            `json:"keep_firing_for,omitempty"`
+	Labels        map[string]string `json:"labels,omitempty"`
+	Annotations   map[string]string `json:"annotations,omitempty"`
+}
+
+// Files returns the generated files by their slash-separated paths.
+func Files() (map[string][]byte, error) {
+	files := map[string][]byte{}
+	loaded, err := rules.Load(rules.Options{})
+	if err != nil {
+		return nil, err
+	}
+	copied, err := copyRules(loaded)
+	if err != nil {
+		return nil, err
+	}
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(copied); err != nil {
+		return nil, fmt.Errorf("encode the rules: %w", err)
+	}
+	files["generated/rules.json"] = text.Bytes()
+
+	boards, err := dashboards.Files()
+	if err != nil {
+		return nil, err
+	}
+	var list strings.Builder
+	list.WriteString("{\n")
+	for _, name := range slices.Sorted(maps.Keys(boards)) {
+		if file := path.Base(name); path.Dir(name) == "json" && path.Ext(name) == ".json" {
+			files["generated/dashboards/"+file] = boards[name]
+			fmt.Fprintf(&list, "  '%s': import 'dashboards/%s',\n", file, file)
+		}
+	}
+	list.WriteString("}\n")
+	files["generated/dashboards.libsonnet"] = []byte(list.String())
+	return files, nil
+}
+
+func copyRules(loaded rules.Bundle) (bundle, error) {
+	var out bundle
+	for _, f := range loaded.Files {
+		for _, g := range f.Groups {
+			copied := group{Name: g.Name}
+			for _, r := range g.Rules {
+				c, err := copyRule(r)
+				if err != nil {
+					return bundle{}, fmt.Errorf("%s%s: %w", r.Record, r.Alert, err)
+				}
+				copied.Rules = append(copied.Rules, c)
+			}
+			switch dir := path.Dir(f.Name); dir {
+			case ".":
+				out.Thresholds = copied
+			case "alerts":
+				out.Alerts = append(out.Alerts, copied)
+			default:
+				out.Rules = append(out.Rules, copied)
+			}
+		}
+	}
+	return out, nil
+}
+
+func copyRule(r rulefmt.Rule) (rule, error) {
+	expr, err := insertToken(r.Expr)
+	if err != nil {
+		return rule{}, err
+	}
+	c := rule{Record: r.Record, Alert: r.Alert, Expr: expr, Labels: r.Labels, Annotations: r.Annotations}
+	if r.For != 0 {
+		c.For = r.For.String()
+	}
+	if r.KeepFiringFor != 0 {
+		c.KeepFiringFor = r.KeepFiringFor.String()
+	}
+	return c, nil
+}
+
+// insertToken adds the token to every selector of a series that no rule
+// records: those are read from where a user's matchers still mean something. It
+// edits the text, so that taking the token out gives the text back.
+func insertToken(text string) (string, error) {
+	expr, err := parser.NewParser(parser.Options{}).ParseExpr(text)
+	if err != nil {
+		return "", err
+	}
+	var ends []int
+	var refused error
+	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
+		if s, ok := node.(*parser.VectorSelector); ok && !strings.Contains(s.Name, ":") {
+			if s.OriginalOffset != 0 || s.OriginalOffsetExpr != nil || s.Timestamp != nil || s.StartOrEnd != 0 {
+				refused = fmt.Errorf("%s is not recorded and looks back: record it first", s)
+			}
+			ends = append(ends, int(s.PosRange.End))
+		}
+		return nil
+	})
+	if refused != nil {
+		return "", refused
+	}
+	slices.Sort(ends)
+	for _, end := range slices.Backward(ends) {
+		if text[end-1] == '}' {
+			text = text[:end-1] + ", " + token + text[end-1:]
+		} else {
+			text = text[:end] + "{" + token + "}" + text[end:]
+		}
+	}
+	return text, nil
+}

@@ -1,0 +1,3 @@
+{
+  'sightglass-data-quality.json': import 'dashboards/sightglass-data-quality.json',
+}

@@ -1,0 +1,248 @@
+package jsonnet
+
+import (
+	"encoding/json"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	gojsonnet "github.com/google/go-jsonnet"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/rulefmt"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/internal/testtools"
+	"github.com/sightglass-ml/sightglass/rules"
+)
+
+func TestTheCommittedCopiesAreCurrent(t *testing.T) {
+	files, err := Files()
+	require.NoError(t, err)
+	for name, want := range files {
+		got, err := os.ReadFile(filepath.FromSlash(name))
+		require.NoError(t, err, "run go generate ./jsonnet")
+		require.Equal(t, string(want), string(got), "%s is out of date: run go generate ./jsonnet", name)
+	}
+	require.NoError(t, fs.WalkDir(os.DirFS("."), "generated", func(name string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			require.Contains(t, files, name, "nothing generates this file")
+		}
+		return err
+	}))
+}
+
+// render evaluates an expression about the mixin with a configuration.
+func render(config, expr string) (string, error) {
+	vm := gojsonnet.MakeVM()
+	return vm.EvaluateAnonymousSnippet("test.jsonnet", `local mixin = (import 'mixin.libsonnet') + { _config+:: `+config+` }; `+expr)
+}
+
+func renderGroups(t *testing.T, config, field string) []rulefmt.RuleGroup {
+	t.Helper()
+	text, err := render(config, "mixin."+field)
+	require.NoError(t, err)
+	var out struct{ Groups []group }
+	require.NoError(t, json.Unmarshal([]byte(text), &out))
+	var groups []rulefmt.RuleGroup
+	for _, g := range out.Groups {
+		parsed := rulefmt.RuleGroup{Name: g.Name}
+		for _, r := range g.Rules {
+			parsed.Rules = append(parsed.Rules, rulefmt.Rule{
+				Record: r.Record, Alert: r.Alert, Expr: r.Expr, For: duration(t, r.For), KeepFiringFor: duration(t, r.KeepFiringFor),
+				Labels: r.Labels, Annotations: r.Annotations,
+			})
+		}
+		groups = append(groups, parsed)
+	}
+	return groups
+}
+
+func duration(t *testing.T, text string) model.Duration {
+	t.Helper()
+	if text == "" {
+		return 0
+	}
+	d, err := model.ParseDuration(text)
+	require.NoError(t, err)
+	return d
+}
+
+func TestTheDefaultsRenderTheRulesExactly(t *testing.T) {
+	bundle, err := rules.Load(rules.Options{})
+	require.NoError(t, err)
+	var recorded, alerting []rulefmt.RuleGroup
+	for _, f := range bundle.Files {
+		if strings.HasPrefix(f.Name, "alerts/") {
+			alerting = append(alerting, f.Groups...)
+		} else {
+			recorded = append(recorded, f.Groups...)
+		}
+	}
+	require.Equal(t, recorded, renderGroups(t, "{}", "prometheusRules"))
+	require.Equal(t, alerting, renderGroups(t, "{}", "prometheusAlerts"))
+}
+
+func TestTheDefaultsRenderTheDashboardsExactly(t *testing.T) {
+	text, err := render("{}", "mixin.grafanaDashboards")
+	require.NoError(t, err)
+	var rendered map[string]json.RawMessage
+	require.NoError(t, json.Unmarshal([]byte(text), &rendered))
+	committed, err := filepath.Glob("../dashboards/json/*.json")
+	require.NoError(t, err)
+	require.Len(t, rendered, len(committed))
+	for _, path := range committed {
+		want, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.JSONEq(t, string(want), string(rendered[filepath.Base(path)]))
+	}
+}
+
+func TestConfig(t *testing.T) {
+	const alert = `local alert(name, severity) = [r for g in mixin.prometheusAlerts.groups for r in g.rules if r.alert == name && r.labels.severity == severity]; `
+	for name, test := range map[string]struct{ config, expr, want string }{
+		"a threshold changes one number": {
+			`{ thresholds: { null_ratio: 0.02 } }`,
+			`[r.expr for r in mixin.prometheusRules.groups[0].rules if std.member(['ml:threshold:null_ratio', 'ml:threshold:drift_psi'], r.record)]`,
+			`["vector(0.02)", "vector(0.3)"]`,
+		},
+		"a disabled alert is gone in every severity": {
+			`{ disabledAlerts: ['MLDatasetNullRatioHigh'] }`,
+			alert + `alert('MLDatasetNullRatioHigh', 'warning') + alert('MLDatasetNullRatioHigh', 'critical')`, `[]`,
+		},
+		"one severity of an alert can be disabled": {
+			`{ disabledAlerts: ['MLDatasetNullRatioHigh/critical'] }`,
+			alert + `[std.length(alert('MLDatasetNullRatioHigh', s)) for s in ['warning', 'critical']]`, `[1, 0]`,
+		},
+		"a group without alerts is left out": {
+			`{ disabledAlerts: ['SightglassExporterDown', 'SightglassCollectorFailing', 'SightglassConfigReloadFailed', 'SightglassLabelLimitReached'] }`,
+			`std.member([g.name for g in mixin.prometheusAlerts.groups], 'sightglass.self.alerts')`, `false`,
+		},
+		"extra labels are on every alert": {
+			`{ extraLabels: { team: 'ml' } }`,
+			`std.set([r.labels.team for g in mixin.prometheusAlerts.groups for r in g.rules])`, `["ml"]`,
+		},
+		"an alert is patched by name": {
+			`{ alerts: { MLDatasetDrift: { severity: 'info', 'for': '15m', keep_firing_for: '1h', labels: { notify: 'working-hours' }, annotations: { action: 'Ask Ann.' } } } }`,
+			alert + `[[r['for'], r.keep_firing_for, r.labels.notify, r.labels.response, r.annotations.action] for r in alert('MLDatasetDrift', 'info')]`,
+			`[["15m", "1h", "working-hours", "retrain", "Ask Ann."]]`,
+		},
+		"one severity of an alert is patched": {
+			`{ alerts: { 'MLDatasetNullRatioHigh/critical': { 'for': '20m' } } }`,
+			alert + `[r['for'] for s in ['warning', 'critical'] for r in alert('MLDatasetNullRatioHigh', s)]`, `["1m", "20m"]`,
+		},
+		"links lead to the user's pages": {
+			`{ runbookURL: 'https://wiki.example.com/ml', grafanaURL: 'https://grafana.example.com' }`,
+			alert + `[[r.annotations.runbook_url, r.annotations.dashboard] for r in alert('SightglassExporterDown', 'critical')]`,
+			`[["https://wiki.example.com/ml/SightglassExporterDown.md", "https://grafana.example.com/d/sightglass-data-quality"]]`,
+		},
+		"dashboards are named, tagged and patched": {
+			`{ dashboards+: { titlePrefix: 'ML / ', extraTags: ['mine'], patch: { timezone: 'utc' } } }`,
+			`local d = mixin.grafanaDashboards['sightglass-data-quality.json']; [std.startsWith(d.title, 'ML / '), std.member(d.tags, 'mine'), std.member(d.tags, 'sightglass'), d.timezone]`,
+			`[true, true, true, "utc"]`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := render(test.config, test.expr)
+			require.NoError(t, err)
+			require.JSONEq(t, test.want, got)
+		})
+	}
+}
+
+func TestConfigRefusesNamesThatDoNotExist(t *testing.T) {
+	for name, test := range map[string]struct{ config, err string }{
+		"a threshold":              {`{ thresholds: { null_ration: 0.1 } }`, "_config.thresholds has the unknown null_ration; known are"},
+		"a threshold that is text": {`{ thresholds: { null_ratio: '0.1' } }`, "_config.thresholds.null_ratio must be a number"},
+		"a disabled alert":         {`{ disabledAlerts: ['MLDatasetDirft'] }`, "_config.disabledAlerts has the unknown MLDatasetDirft; known are"},
+		"a severity of an alert":   {`{ disabledAlerts: ['MLDatasetDrift/critical'] }`, "_config.disabledAlerts has the unknown MLDatasetDrift/critical; known are"},
+		"an alert to patch":        {`{ alerts: { Drift: { severity: 'info' } } }`, "_config.alerts has the unknown Drift; known are"},
+		"a field of an alert":      {`{ alerts: { MLDatasetDrift: { fro: '1m' } } }`, "_config.alerts[MLDatasetDrift] has the unknown fro; known are"},
+		"a key of the config":      {`{ treshold: {} }`, "_config has the unknown treshold; known are"},
+		"a key of dashboards":      {`{ dashboards+: { prefix: 'x' } }`, "_config.dashboards has the unknown prefix; known are"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, field := range []string{"prometheusRules", "prometheusAlerts"} {
+				_, err := render(test.config, "mixin."+field)
+				if err == nil && strings.Contains(test.err, "number") && field == "prometheusAlerts" {
+					continue // Alerts hold no thresholds.
+				}
+				require.ErrorContains(t, err, test.err)
+			}
+		})
+	}
+}
+
+func TestTheSelectorRestrictsWhatIsNotRecorded(t *testing.T) {
+	const matcher = `environment=~"prod|staging"`
+	raw := 0
+	for _, field := range []string{"prometheusRules", "prometheusAlerts"} {
+		for _, group := range renderGroups(t, `{ selector: '`+matcher+`' }`, field) {
+			for _, rule := range group.Rules {
+				expr, err := parser.NewParser(parser.Options{}).ParseExpr(rule.Expr)
+				require.NoError(t, err, rule.Expr)
+				parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
+					if selector, ok := node.(*parser.VectorSelector); ok {
+						restricted := strings.Contains(selector.String(), matcher)
+						require.Equal(t, !strings.Contains(selector.Name, ":"), restricted, "%s", selector)
+						if restricted {
+							raw++
+						}
+					}
+					return nil
+				})
+			}
+		}
+	}
+	require.Positive(t, raw)
+}
+
+func TestInsertToken(t *testing.T) {
+	for name, test := range map[string]struct{ have, want, err string }{
+		"a bare name gets braces":             {have: `sum(x)`, want: `sum(x{` + token + `})`},
+		"matchers get one more":               {have: `x{a="}"} > 0`, want: `x{a="}", ` + token + `} > 0`},
+		"a range stays outside":               {have: `rate(x[5m])`, want: `rate(x{` + token + `}[5m])`},
+		"a recorded series stays":             {have: `a:b:c / x`, want: `a:b:c / x{` + token + `}`},
+		"a recorded series may look back":     {have: `a:b:c offset 1w`, want: `a:b:c offset 1w`},
+		"a series that looks back is refused": {have: `x offset 1w`, err: "record it first"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := insertToken(test.have)
+			if test.err != "" {
+				require.ErrorContains(t, err, test.err)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, test.want, got)
+		})
+	}
+}
+
+// A user's folder holds this subdirectory and nothing above it, as
+// jsonnet-bundler leaves it after cloning the repository.
+func TestVendoredByJsonnetBundler(t *testing.T) {
+	jb, jsonnet := testtools.Path(t, "jb"), testtools.Path(t, "jsonnet")
+	source, project := filepath.Join(t.TempDir(), "sightglass"), t.TempDir()
+	require.NoError(t, os.CopyFS(source, os.DirFS(".")))
+
+	run := func(name string, args ...string) string {
+		t.Helper()
+		command := exec.CommandContext(t.Context(), name, args...)
+		command.Dir = project
+		var stderr strings.Builder
+		command.Stderr = &stderr
+		output, err := command.Output()
+		require.NoError(t, err, "%s%s", output, stderr.String())
+		return string(output)
+	}
+	run(jb, "init")
+	relative, err := filepath.Rel(project, source)
+	require.NoError(t, err)
+	run(jb, "install", relative)
+	output := run(jsonnet, "-J", "vendor", "-e", `local m = (import 'sightglass/mixin.libsonnet') + { _config+:: { thresholds: { drift_psi: 0.2 } } };
+		[std.length(m.prometheusRules.groups) > 0, std.length(m.prometheusAlerts.groups) > 0, std.length(m.grafanaDashboards) > 0]`)
+	require.JSONEq(t, `[true, true, true]`, output)
+}
