@@ -16,6 +16,7 @@ import (
 func all() []kit.Dashboard {
 	return []kit.Dashboard{
 		dataQuality(),
+		gpuDashboard(),
 	}
 }
 

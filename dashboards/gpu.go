@@ -1,0 +1,252 @@
+package dashboards
+
+import (
+	"github.com/grafana/grafana-foundation-sdk/go/common"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+
+	"github.com/sightglass-ml/sightglass/dashboards/internal/kit"
+)
+
+const gpuUID = "sightglass-gpu"
+
+// byGPU tells one GPU, or one instance of a GPU that is cut up, from another.
+const byGPU = "cluster, namespace, instance, gpu, uuid, gpu_instance"
+
+// Panels of all selected hosts read gpuHosts, those of the GPU in detail read oneGPU.
+const (
+	gpuHosts kit.Scope = `instance=~"$instance"`
+	oneGPU   kit.Scope = `uuid="$detail"`
+)
+
+const gpuLegend = "{{instance}} GPU {{gpu}} {{gpu_instance}}"
+
+// gpuDashboard answers, from top to bottom: is the fleet well and is it used, does work wait for it, who holds
+// what, what holds it back, and everything about one GPU.
+func gpuDashboard() kit.Dashboard {
+	return kit.Dashboard{
+		UID:         gpuUID,
+		Title:       "Sightglass / GPUs",
+		Description: "Utilisation, memory, heat, errors and holders of GPUs, whichever exporter reads them, and the queue in front of them.",
+		Tags:        []string{"infrastructure"},
+		From:        "now-6h",
+		Variables: append(kit.Header("gpu_info"),
+			kit.One("detail", "GPU in detail", "uuid", kit.Raw("gpu_info"))),
+		Annotations: []kit.Annotation{{
+			Name:  "Infrastructure alerts",
+			Expr:  gpuAlerts(),
+			Title: "{{alertname}}",
+			Text:  "{{instance}} GPU {{gpu}}",
+			Tags:  "severity,instance",
+			Color: "red",
+		}},
+		Rows: []kit.Row{
+			{ID: 10, Title: "The fleet at a glance", Panels: gpuFleetRow()},
+			{ID: 20, Title: "Does work wait, or do GPUs?", Panels: gpuQueueRow()},
+			{ID: 30, Title: "Who holds what", Panels: gpuHolderRow()},
+			{ID: 40, Title: "What holds GPUs back", Panels: gpuTroubleRow()},
+			{ID: 50, Title: "GPU $detail", Panels: gpuDetailRow()},
+			{ID: 60, Title: "The hosts", Panels: gpuHostRow()},
+		},
+	}
+}
+
+func gpuAlerts(matchers ...string) string {
+	return gpuHosts.Recorded("ALERTS", append([]string{`alertstate="firing"`, `layer="infrastructure"`}, matchers...)...)
+}
+
+// beyond counts the GPUs whose signal compares so with its threshold.
+func beyond(series, comparison, threshold string) string {
+	return "count(" + gpuHosts.Recorded(series) + " " + comparison + " on () group_left () ml:threshold:" + threshold + ") or vector(0)"
+}
+
+func gpuFleetRow() kit.Panels {
+	count := func(id uint32, title, description, expr, color string) kit.Panel {
+		return kit.Stat(kit.Text{ID: id, Title: title, Description: description, Unit: "short"}).
+			Thresholds(kit.Steps("green", kit.Step(1, color))).
+			WithTarget(kit.Now("count", expr, ""))
+	}
+	heat := kit.StateTimeline(kit.Text{
+		ID: 17, Title: "Utilisation of every GPU", Unit: "percentunit",
+		Description: "One band per GPU or MIG instance, from idle (green) to saturated (red): the fifty busiest within the time range. A gap is a GPU that was not measured.",
+	}).Height(12).Min(0).Max(1).Decimals(0).
+		ColorScheme(dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdContinuousGrYlRd)).
+		WithTarget(kit.Range("busy", gpuHosts.Recorded("gpu:gpu_utilization:ratio")+"\nand\ntopk(50, max_over_time("+
+			gpuHosts.Recorded("gpu:gpu_utilization:ratio")+"[$__range] @ end()))", gpuLegend))
+	return kit.Panels{
+		kit.Stat(kit.Text{
+			ID: 11, Title: "GPUs", Unit: "short", Description: "GPUs and MIG instances that are measured now, by any exporter.",
+		}).Thresholds(kit.Steps("text")).
+			WithTarget(kit.Now("count", "count("+gpuHosts.Recorded("gpu:gpu_utilization:ratio")+")", "")),
+		count(12, "Lost", "GPUs that should answer and do not.", "sum("+gpuHosts.Recorded("instance:gpu_missing:count")+") or vector(0)", "red"),
+		count(13, "Saturated", "GPUs that are busier than the limit now.", beyond("gpu:gpu_utilization:ratio", ">", "gpu_utilization_ratio"), "red"),
+		count(14, "Short of memory", "GPUs with hardly any memory left.", beyond("gpu:gpu_memory_used:ratio", ">", "gpu_memory_used_ratio"), "orange"),
+		count(15, "Idle", "GPUs that nobody used within the last hour.", beyond("gpu:gpu_utilization:max1h", "<", "gpu_idle_ratio"), "blue"),
+		kit.Stat(kit.Text{
+			ID: 16, Title: "Power", Unit: "watt", Description: "What all GPUs draw now.",
+		}).Thresholds(kit.Steps("text")).
+			WithTarget(kit.Now("power", "sum("+gpuHosts.Recorded("gpu:gpu_power:watts")+")", "")),
+		heat,
+		gpuAlertTable(),
+	}
+}
+
+func gpuAlertTable() kit.Panel {
+	labels := "alertname, severity, cluster, namespace, instance, gpu, uuid, gpu_instance, xid"
+	panel := kit.Table(kit.Text{
+		ID: 18, Title: "Firing alerts", Unit: "short",
+		Description: "Every firing infrastructure alert of the selected hosts. Click an alert for its runbook.",
+	}).NoValue("No alert fires").
+		WithTarget(kit.Instant("firing", "max by ("+labels+") ("+gpuAlerts()+")"))
+	return kit.Columns(panel, []kit.Column{
+		kit.Col("severity", "Severity", kit.Colored(), kit.Mapped(kit.SeverityNames())),
+		kit.Col("alertname", "Alert", kit.LinkProperty("Runbook", "${runbooks:raw}/${__data.fields.Alert}.md", true)),
+		kit.Col("instance", "Host"),
+		kit.Col("gpu", "GPU"),
+		kit.Col("gpu_instance", "MIG instance"),
+		kit.Col("xid", "XID"),
+		kit.Col("uuid", "UUID"),
+	}, "Value")
+}
+
+func gpuQueueRow() kit.Panels {
+	return kit.Panels{
+		kit.Limit(kit.Timeseries(kit.Text{
+			ID: 21, Title: "Queue share beside utilisation", Unit: "percentunit",
+			Description: "What utilisation alone does not show: the share of each model's latency that its requests wait in a queue, beside the mean utilisation of each host's GPUs. Waiting at 75 % utilisation is a batch or memory limit; waiting at 100 % is too few GPUs.",
+		}), "limit").Span(16).Height(10).Min(0).Max(1).
+			OverrideByQuery("queue", kit.Properties{{Id: "custom.lineWidth", Value: 2}}).
+			Links(kit.Runbook("MLGPUSaturated")).
+			WithTarget(kit.Range("queue", kit.MaxBy("cluster, namespace, model", kit.Recorded("model:ml_inference_queue_wait:ratio_rate5m")), "queue of {{model}}")).
+			WithTarget(kit.Range("busy", "avg by (cluster, namespace, instance) ("+gpuHosts.Recorded("gpu:gpu_utilization:ratio")+")", "GPUs of {{instance}}")).
+			WithTarget(kit.Range("limit", "ml:threshold:gpu_utilization_ratio", "limit")),
+		kit.Timeseries(kit.Text{
+			ID: 22, Title: "Idle GPUs, C$ an hour", Unit: "none",
+			Description: "Canadian dollars an hour that are paid for GPUs which nobody holds, and for GPUs that are held and not used. Needs the cost exporter.",
+		}).Span(8).Height(10).Min(0).Decimals(2).
+			Links(kit.Runbook("MLGPUIdle")).
+			WithTarget(kit.Range("idle", "3600 * sum by (kind) (rate("+kit.Raw("ml_cost_gpu_idle_cad_total")+"[$__rate_interval]))", "{{kind}}")),
+	}
+}
+
+func gpuHolderRow() kit.Panels {
+	labels := "cluster, instance, gpu, uuid, gpu_instance, namespace, pod, container, slurm_job, unit"
+	held := func(metric string) string {
+		return kit.MaxBy(labels, kit.Raw(metric))
+	}
+	panel := kit.Table(kit.Text{
+		ID: 31, Title: "Holders", Unit: "short",
+		Description: "Who has which GPU, used or not. A pod, a Slurm job or a systemd unit; (none) is a process outside of these, (unknown) one that the exporter cannot see. The namespace is the holder's.",
+	}).Height(10).SortBy(kit.LargestFirst("Memory")).
+		WithTarget(kit.Instant("held", held("gpu_allocation_info"))).
+		WithTarget(kit.Instant("memory", held("gpu_process_memory_bytes"))).
+		WithTarget(kit.Instant("busy", held("gpu_process_utilization_ratio")))
+	return kit.Panels{kit.Columns(panel, []kit.Column{
+		kit.Col("instance", "Host"),
+		kit.Col("gpu", "GPU"),
+		kit.Col("gpu_instance", "MIG instance"),
+		kit.Col("pod", "Pod"),
+		kit.Col("container", "Container"),
+		kit.Col("slurm_job", "Slurm job"),
+		kit.Col("unit", "Unit"),
+		kit.Col("Value #memory", "Memory", kit.Unit("bytes")),
+		kit.Col("Value #busy", "Busy", append(kit.Gauge(0, 1), kit.Unit("percentunit"))...),
+		kit.Col("uuid", "UUID"),
+	}, "Value #held")}
+}
+
+func gpuTroubleRow() kit.Panels {
+	worst := func(series, by string) string {
+		return kit.Signal{Scope: gpuHosts, Series: series, By: by}.Worst()
+	}
+	return kit.Panels{
+		kit.Timeseries(kit.Text{
+			ID: 41, Title: "Throttled, by reason", Unit: "percentunit",
+			Description: "Share of five minutes in which the reason held the clocks down: the ten worst within the time range. The power cap is ordinary under load, heat is not.",
+		}).Span(12).Min(0).Max(1).
+			Links(kit.Runbook("MLGPUThermalThrottling")).
+			WithTarget(kit.Range("throttled", worst("gpu:gpu_throttled:ratio5m", byGPU+", reason"), "{{reason}}: "+gpuLegend)),
+		kit.Timeseries(kit.Text{
+			ID: 42, Title: "Temperature", Unit: "celsius",
+			Description: "The ten hottest GPUs within the time range.",
+		}).Span(12).
+			Links(kit.Runbook("MLGPUThermalThrottling")).
+			WithTarget(kit.Range("temperature", worst("gpu:gpu_temperature:celsius", byGPU), gpuLegend)),
+		kit.Timeseries(kit.Text{
+			ID: 43, Title: "XID errors within ten minutes", Unit: "short",
+			Description: "Errors that the driver reported, by number: the ten worst within the time range.",
+		}).Span(12).Min(0).Decimals(0).
+			Links(kit.Runbook("MLGPUXidError")).
+			WithTarget(kit.Range("xid", worst("gpu:gpu_xid_errors:increase10m", byGPU+", xid"), "XID {{xid}}: "+gpuLegend)),
+		kit.Timeseries(kit.Text{
+			ID: 44, Title: "Uncorrectable memory errors within ten minutes", Unit: "short",
+			Description: "Errors that error correction could not repair.",
+		}).Span(12).Min(0).Decimals(0).
+			Links(kit.Runbook("MLGPUUncorrectableECC")).
+			WithTarget(kit.Range("errors", worst("gpu:gpu_ecc_uncorrected:increase10m", byGPU), gpuLegend)),
+	}
+}
+
+func gpuDetailRow() kit.Panels {
+	graph := func(id uint32, title, unit, description string) kit.Text {
+		return kit.Text{ID: id, Title: title, Unit: unit, Description: description}
+	}
+	by := func(labels, metric string) string {
+		return kit.MaxBy("cluster, namespace, instance, "+labels, oneGPU.Raw(metric))
+	}
+	rate := func(labels, metric string) string {
+		return kit.MaxBy("cluster, namespace, instance, "+labels, "rate("+oneGPU.Raw(metric)+"[$__rate_interval])")
+	}
+	return kit.Panels{
+		kit.Timeseries(graph(51, "Activity", "percentunit", "Utilisation is the share of time in which any kernel ran. What lies below it, on Hopper and later, says how much of the GPU that kernel used.")).
+			Span(12).Min(0).Max(1).
+			WithTarget(kit.Range("busy", by("gpu_instance", "gpu_utilization_ratio"), "utilisation {{gpu_instance}}")).
+			WithTarget(kit.Range("sm", by("gpu_instance", "gpu_sm_active_ratio"), "multiprocessors {{gpu_instance}}")).
+			WithTarget(kit.Range("occupancy", by("gpu_instance", "gpu_sm_occupancy_ratio"), "occupancy {{gpu_instance}}")).
+			WithTarget(kit.Range("tensor", by("gpu_instance", "gpu_tensor_active_ratio"), "tensor cores {{gpu_instance}}")),
+		kit.Timeseries(graph(52, "Memory", "bytes", "Used by processes, kept by the driver, and free: together the whole memory.")).
+			Span(12).Min(0).FillOpacity(40).
+			Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A")).
+			WithTarget(kit.Range("used", by("gpu_instance", "gpu_memory_used_bytes"), "used {{gpu_instance}}")).
+			WithTarget(kit.Range("reserved", by("gpu_instance", "gpu_memory_reserved_bytes"), "reserved {{gpu_instance}}")).
+			WithTarget(kit.Range("free", by("gpu_instance", "gpu_memory_free_bytes"), "free {{gpu_instance}}")),
+		kit.Limit(kit.Timeseries(graph(53, "Power", "watt", "Power drawn. Dashed: the limit at which the GPU is slowed.")), "limit").
+			Span(8).Min(0).
+			WithTarget(kit.Range("power", by("uuid", "gpu_power_watts"), "power")).
+			WithTarget(kit.Range("limit", by("uuid", "gpu_power_limit_watts"), "limit")),
+		kit.Limit(kit.Timeseries(graph(54, "Temperatures", "celsius", "Temperature of the GPU and its memory. Dashed: where it is slowed or shut down.")), "limit").
+			Span(8).
+			WithTarget(kit.Range("temperature", by("sensor", "gpu_temperature_celsius"), "{{sensor}}")).
+			WithTarget(kit.Range("limit", by("limit", "gpu_temperature_limit_celsius"), "{{limit}}")),
+		kit.Timeseries(graph(55, "Clocks", "hertz", "Clock frequencies. Clocks below their highest under load say that something holds them down.")).
+			Span(8).Min(0).
+			WithTarget(kit.Range("clock", by("clock", "gpu_clock_hertz"), "{{clock}}")),
+		kit.Timeseries(graph(56, "PCIe and NVLink", "Bps", "Data that the GPU sends and receives.")).
+			Span(12).Min(0).
+			WithTarget(kit.Range("pciesent", rate("uuid", "gpu_pcie_transmit_bytes_total"), "PCIe sent")).
+			WithTarget(kit.Range("pciereceived", rate("uuid", "gpu_pcie_receive_bytes_total"), "PCIe received")).
+			WithTarget(kit.Range("linksent", rate("link", "gpu_nvlink_transmit_bytes_total"), "NVLink {{link}} sent")).
+			WithTarget(kit.Range("linkreceived", rate("link", "gpu_nvlink_receive_bytes_total"), "NVLink {{link}} received")),
+		kit.Timeseries(graph(57, "Held down now, by reason", "short", "Reasons that hold the clocks down at the moment of the look.")).
+			Span(12).Min(0).Max(1).Decimals(0).
+			WithTarget(kit.Range("reason", by("reason", "gpu_throttle_active")+" > 0", "{{reason}}")),
+	}
+}
+
+func gpuHostRow() kit.Panels {
+	busy := kit.Signal{Scope: gpuHosts, Series: "instance:cpu_busy:ratio", By: "cluster, namespace, instance"}
+	memory := kit.Signal{Scope: gpuHosts, Series: "instance:memory_used:ratio", By: "cluster, namespace, instance"}
+	return kit.Panels{
+		kit.Limit(kit.Timeseries(kit.Text{
+			ID: 61, Title: "Processors", Unit: "percentunit",
+			Description: "Share of all cores' time in which the host works, by node_exporter: the ten busiest within the time range. Dashed: the limit.",
+		}), "limit").Span(12).Min(0).Max(1).
+			Links(kit.Runbook("MLCPUSaturated")).
+			WithTarget(kit.Range("busy", busy.Worst(), "{{instance}}")).
+			WithTarget(kit.Range("limit", "ml:threshold:cpu_busy_ratio", "limit")),
+		kit.Timeseries(kit.Text{
+			ID: 62, Title: "Memory of the host", Unit: "percentunit",
+			Description: "Share of the host's memory that is not available, by node_exporter: the ten fullest within the time range.",
+		}).Span(12).Min(0).Max(1).
+			WithTarget(kit.Range("used", memory.Worst(), "{{instance}}")),
+	}
+}
