@@ -141,20 +141,25 @@ func (f *fake) start(config string, flags ...string) *process {
 	return p
 }
 
-// scrape returns the series as text, without comments and the longest label.
-func (p *process) scrape() (string, error) {
+// raw returns a scrape as it is.
+func (p *process) raw() ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"/metrics", nil)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	return io.ReadAll(resp.Body)
+}
+
+// scrape returns the series as text, without comments and with short UUIDs.
+func (p *process) scrape() (string, error) {
+	body, err := p.raw()
 	var lines []string
 	for line := range strings.Lines(string(body)) {
 		if !strings.HasPrefix(line, "#") {
@@ -289,7 +294,7 @@ func TestOneOfEightGPUsHangsAndSevenAreServed(t *testing.T) {
 	f := newFake(t, "count 8", "hang 3").compile()
 	p := f.start(fast)
 	p.has(`gpu_up{gpu="3"} 0`, `gpu_up{gpu="7"} 1`)
-	before := goroutines(t, p)
+	before := goroutinesOf(t, p)
 	for range 3 {
 		start := time.Now()
 		text, err := p.scrape()
@@ -302,14 +307,14 @@ func TestOneOfEightGPUsHangsAndSevenAreServed(t *testing.T) {
 		require.Equal(t, 7, strings.Count(text, "\ngpu_utilization_ratio{"))
 		time.Sleep(1100 * time.Millisecond)
 	}
-	require.LessOrEqual(t, goroutines(t, p), before+2, "a hang takes one goroutine, not one a look")
+	require.LessOrEqual(t, goroutinesOf(t, p), before+2, "a hang takes one goroutine, not one a look")
 
 	f.set("count 8")
 	p.has(`gpu_up{gpu="3",uuid="GPU-3"} 1`, `gpu_power_watts{gpu="3"} 412.345`)
 }
 
-// goroutines of the exporter.
-func goroutines(t *testing.T, p *process) int {
+// goroutinesOf returns how many goroutines the exporter has.
+func goroutinesOf(t testing.TB, p *process) int {
 	text, err := p.scrape()
 	require.NoError(t, err)
 	for line := range strings.Lines(text) {

@@ -1,3 +1,4 @@
 {
   'sightglass-data-quality.json': import 'dashboards/sightglass-data-quality.json',
+  'sightglass-gpu.json': import 'dashboards/sightglass-gpu.json',
 }

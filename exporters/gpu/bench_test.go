@@ -1,0 +1,84 @@
+package gpu_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What users of a GPU exporter complain of most is its memory: 400 to 500 MiB.
+const (
+	maxScrape   = 5 * time.Millisecond // p99
+	maxResident = 40 << 20
+	maxGrowth   = 4 << 20 // over all scrapes after the first thousands, which fill pools
+)
+
+// BenchmarkScrape scrapes the real binary, by HTTP, with eight simulated GPUs, of
+// which one hangs. It fails where a bar of the design is missed. With -benchtime
+// 100000x it is the long run of `make bench-gpu`.
+func BenchmarkScrape(b *testing.B) {
+	f := newFake(b, "count 8", "hang 3", "process 0 1 100").compile()
+	p := f.start("interval: 5s\ntimeout: 1s\n")
+	p.has(`gpu_up{gpu="3"} 0`, `gpu_up{gpu="7"} 1`)
+	p.has(`gpu_sm_active_ratio{gpu="7"} 0.65`) // the second look has profiling
+	series := 0
+	text, err := p.scrape()
+	require.NoError(b, err)
+	series = strings.Count(text, "\n")
+
+	warm := min(b.N, 5000)
+	var before, beforeThreads int
+	took := make([]time.Duration, 0, b.N)
+	n := 0
+	for b.Loop() {
+		if n == warm {
+			before, beforeThreads = p.resident(b), goroutinesOf(b, p)
+		}
+		start := time.Now()
+		body, err := p.raw()
+		took = append(took, time.Since(start))
+		if err != nil || len(body) == 0 {
+			b.Fatalf("scrape %d: %d bytes, %v", n, len(body), err)
+		}
+		n++
+	}
+	slices.Sort(took)
+	p50, p99 := took[len(took)/2], took[len(took)*99/100]
+	after := p.resident(b)
+	b.ReportMetric(float64(p50.Microseconds())/1e3, "p50-ms")
+	b.ReportMetric(float64(p99.Microseconds())/1e3, "p99-ms")
+	b.ReportMetric(float64(after)/(1<<20), "resident-MiB")
+	b.ReportMetric(float64(series), "series")
+	if n < 1000 {
+		return // Too few to judge by.
+	}
+	b.Logf("p50 %s, p99 %s, max %s", p50, p99, took[len(took)-1])
+	require.Less(b, after, maxResident, "resident memory")
+	require.Less(b, p99, maxScrape, "p99 of a scrape")
+	if before > 0 {
+		b.ReportMetric(float64(after-before)/(1<<20), "growth-MiB")
+		require.Less(b, after-before, maxGrowth, "growth of resident memory")
+		require.LessOrEqual(b, goroutinesOf(b, p), beforeThreads+3, "goroutines leak while a GPU hangs")
+	}
+}
+
+// resident is the memory of the process, in bytes, as the kernel counts it.
+func (p *process) resident(tb testing.TB) int {
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.cmd.Process.Pid), "status"))
+	require.NoError(tb, err)
+	for line := range strings.Lines(string(text)) {
+		var kib int
+		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &kib); err == nil {
+			return kib << 10
+		}
+	}
+	tb.Fatal("no VmRSS")
+	return 0
+}
