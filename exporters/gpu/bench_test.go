@@ -28,10 +28,9 @@ func BenchmarkScrape(b *testing.B) {
 	p := f.start("interval: 5s\ntimeout: 1s\n")
 	p.has(`gpu_up{gpu="3"} 0`, `gpu_up{gpu="7"} 1`)
 	p.has(`gpu_sm_active_ratio{gpu="7"} 0.65`) // the second look has profiling
-	series := 0
 	text, err := p.scrape()
 	require.NoError(b, err)
-	series = strings.Count(text, "\n")
+	series := strings.Count(text, "\n")
 
 	warm := min(b.N, 5000)
 	var before, beforeThreads int

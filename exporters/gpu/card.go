@@ -232,7 +232,7 @@ func (c *card) begin(l look) error {
 }
 
 // fatal are the errors after which nothing else about a GPU can be true.
-var fatal = []nvml.Return{nvml.GPULost, nvml.Uninitialized, nvml.DriverNotLoaded, nvml.VersionMismatch, nvml.ResetRequired}
+var fatal = []nvml.CodeError{nvml.ErrGPULost, nvml.ErrUninitialized, nvml.ErrDriverNotLoaded, nvml.ErrVersionMismatch, nvml.ErrResetRequired}
 
 // ask makes one call, unless this GPU is known not to support it or an earlier
 // call failed for good. It says whether there is an answer.
@@ -246,7 +246,7 @@ func ask[T any](c *card, name string, call func() (T, error)) (T, bool) {
 }
 
 func (c *card) answered(name string, err error) bool {
-	var ret nvml.Return
+	var ret nvml.CodeError
 	switch {
 	case err == nil:
 		return true
@@ -397,15 +397,21 @@ func (c *card) fields(l look, r *reading) {
 	throttle := throttleFields(l.driver)
 	links := c.activeLinks()
 	wanted := []nvml.Field{
-		{ID: fieldMemoryTemperature}, {ID: fieldRetiredSingleBit}, {ID: fieldRetiredDoubleBit}, {ID: fieldRecoveryAction},
-		{ID: fieldPCIeTransmit}, {ID: fieldPCIeReceive},
-		{ID: fieldShutdownMargin}, {ID: fieldSlowdownMargin}, {ID: fieldGPUMaxMargin},
+		{ID: fieldMemoryTemperature},
+		{ID: fieldRetiredSingleBit},
+		{ID: fieldRetiredDoubleBit},
+		{ID: fieldRecoveryAction},
+		{ID: fieldPCIeTransmit},
+		{ID: fieldPCIeReceive},
+		{ID: fieldShutdownMargin},
+		{ID: fieldSlowdownMargin},
+		{ID: fieldGPUMaxMargin},
 	}
 	for _, f := range throttle {
 		wanted = append(wanted, nvml.Field{ID: f.id})
 	}
 	for _, link := range links {
-		scope := uint32(link) //nolint:gosec // A GPU has a few dozen.
+		scope := uint32(link)
 		for _, id := range []uint32{fieldLinkDataTransmit, fieldLinkDataReceive, fieldLinkSentBytes, fieldLinkReceivedBytes} {
 			wanted = append(wanted, nvml.Field{ID: id, Scope: scope})
 		}
@@ -444,7 +450,7 @@ func (c *card) fields(l look, r *reading) {
 	}
 	c.pcie(l, r, got[place{fieldPCIeTransmit, 0}], got[place{fieldPCIeReceive, 0}])
 	for _, link := range links {
-		scope := uint32(link) //nolint:gosec // A GPU has a few dozen.
+		scope := uint32(link)
 		either := func(kib, bytes uint32) float64 {
 			if f, ok := got[place{kib, scope}]; ok {
 				return f.Value * 1024

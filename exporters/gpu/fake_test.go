@@ -2,7 +2,6 @@ package gpu
 
 import (
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/sightglass-ml/sightglass/exporters/gpu/internal/nvml"
@@ -10,7 +9,6 @@ import (
 
 // fakeLibrary is a driver in Go. Its fields may be changed between looks.
 type fakeLibrary struct {
-	mu      sync.Mutex
 	devices []*fakeDevice
 	initErr error
 	inits   int
@@ -28,7 +26,7 @@ func (l *fakeLibrary) WatchXIDs(nvml.Device) error    { return nil }
 
 func (l *fakeLibrary) Device(i int) (nvml.Device, error) {
 	if i >= len(l.devices) {
-		return nil, nvml.InvalidArgument
+		return nil, nvml.ErrInvalidArgument
 	}
 	return l.devices[i], nil
 }
@@ -38,7 +36,7 @@ func (l *fakeLibrary) NextXID(timeout time.Duration) (nvml.XID, error) {
 	case x := <-l.xids:
 		return x, nil
 	case <-time.After(min(timeout, 10*time.Millisecond)):
-		return nvml.XID{}, nvml.Timeout
+		return nvml.XID{}, nvml.ErrTimeout
 	}
 }
 
@@ -60,7 +58,7 @@ type fakeDevice struct {
 
 var _ nvml.Device = (*fakeDevice)(nil)
 
-var errUnsupported = nvml.NotSupported
+var errUnsupported = nvml.ErrNotSupported
 
 func (d *fakeDevice) UUID() (string, error)         { return d.uuid, nil }
 func (d *fakeDevice) Name() (string, error)         { return "Fake", nil }
@@ -91,17 +89,25 @@ func (d *fakeDevice) PowerMilliwatts() (uint32, error) {
 	d.powerAsks++
 	return 1000, d.powerErr
 }
-func (d *fakeDevice) PowerLimitMilliwatts() (uint32, error)               { return 0, errUnsupported }
+
+func (d *fakeDevice) PowerLimitMilliwatts() (uint32, error) { return 0, errUnsupported }
+
 func (d *fakeDevice) EnergyMillijoules() (uint64, error)                  { return 0, errUnsupported }
 func (d *fakeDevice) Temperature() (uint32, error)                        { return 40, nil }
 func (d *fakeDevice) TemperatureThreshold(nvml.Threshold) (uint32, error) { return 0, errUnsupported }
-func (d *fakeDevice) TemperatureMargin() (int32, error)                   { return 0, errUnsupported }
-func (d *fakeDevice) ClockMHz(nvml.Clock) (uint32, error)                 { return 0, errUnsupported }
-func (d *fakeDevice) MaxClockMHz(nvml.Clock) (uint32, error)              { return 0, errUnsupported }
-func (d *fakeDevice) ThrottleReasons() (uint64, error)                    { return 0, errUnsupported }
+
+func (d *fakeDevice) TemperatureMargin() (int32, error) { return 0, errUnsupported }
+
+func (d *fakeDevice) ClockMHz(nvml.Clock) (uint32, error) { return 0, errUnsupported }
+
+func (d *fakeDevice) MaxClockMHz(nvml.Clock) (uint32, error) { return 0, errUnsupported }
+
+func (d *fakeDevice) ThrottleReasons() (uint64, error) { return 0, errUnsupported }
+
 func (d *fakeDevice) ECCErrors(nvml.ECCSeverity, nvml.ECCScope) (uint64, error) {
 	return 0, errUnsupported
 }
+
 func (d *fakeDevice) RemappedRows() (nvml.RemappedRows, error) {
 	return nvml.RemappedRows{}, errUnsupported
 }

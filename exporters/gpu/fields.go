@@ -47,7 +47,7 @@ func throttleFields(driver string) []namedField {
 		{fieldThrottleBoard, "board_limit"},
 		{fieldThrottleReliable, "reliability"},
 	}
-	first := uint32(0)
+	var first uint32
 	switch major := majorVersion(driver); {
 	case major >= 590:
 		first = 269

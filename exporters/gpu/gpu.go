@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -299,9 +300,9 @@ func (i *instance) lookAtAll(ctx context.Context) error {
 	i.settle(cards, errs)
 	for _, err := range errs {
 		switch {
-		case errors.Is(err, nvml.VersionMismatch):
+		case errors.Is(err, nvml.ErrVersionMismatch):
 			return err
-		case errors.Is(err, nvml.Uninitialized), errors.Is(err, nvml.DriverNotLoaded):
+		case errors.Is(err, nvml.ErrUninitialized), errors.Is(err, nvml.ErrDriverNotLoaded):
 			return errors.Join(err, i.shutdown(ctx))
 		}
 	}
@@ -353,7 +354,7 @@ func (i *instance) settle(cards []*card, errs []error) {
 
 // mismatch replaces the process where the driver was replaced under it.
 func (i *instance) mismatch(err error) error {
-	if !errors.Is(err, nvml.VersionMismatch) {
+	if !errors.Is(err, nvml.ErrVersionMismatch) {
 		return err
 	}
 	i.log.Warn("The driver was replaced; starting anew with its library", "err", err)
@@ -433,14 +434,14 @@ func (i *instance) serveRelease(w http.ResponseWriter, r *http.Request) {
 	i.releasedUntil = until
 	i.mu.Unlock()
 	i.log.Info("The driver was released on request", "until", until)
-	fmt.Fprintf(w, "Released until %s\n", until.UTC().Format(time.RFC3339))
+	_, _ = io.WriteString(w, "Released until "+until.UTC().Format(time.RFC3339)+"\n")
 }
 
 func (i *instance) serveAcquire(w http.ResponseWriter, _ *http.Request) {
 	i.mu.Lock()
 	i.releasedUntil = time.Time{}
 	i.mu.Unlock()
-	fmt.Fprintln(w, "The driver is used again from the next collection on")
+	_, _ = io.WriteString(w, "The driver is used again from the next collection on\n")
 }
 
 // Describe implements prometheus.Collector; what there is depends on the GPUs.

@@ -90,7 +90,7 @@ func TestUtilizationIsTheMeanOfSamplesThatAreNew(t *testing.T) {
 }
 
 func TestUnsupportedCallsAreMadeOnce(t *testing.T) {
-	d := &fakeDevice{uuid: "GPU-a", powerErr: nvml.NotSupported}
+	d := &fakeDevice{uuid: "GPU-a", powerErr: nvml.ErrNotSupported}
 	b := newBench(t, &fakeLibrary{devices: []*fakeDevice{d}}, "")
 	for range 3 {
 		require.NotContains(t, b.look(), "gpu_power_watts gpu=0")
@@ -99,7 +99,7 @@ func TestUnsupportedCallsAreMadeOnce(t *testing.T) {
 }
 
 func TestErrorsThatPassAreAskedForAgain(t *testing.T) {
-	for _, err := range []error{nvml.Unknown, nvml.Timeout, errNotNVML} {
+	for _, err := range []error{nvml.ErrUnknown, nvml.ErrTimeout, errNotNVML} {
 		d := &fakeDevice{uuid: "GPU-a", powerErr: err}
 		b := newBench(t, &fakeLibrary{devices: []*fakeDevice{d}}, "")
 		require.NotContains(t, b.look(), "gpu_power_watts gpu=0")
@@ -111,7 +111,7 @@ func TestErrorsThatPassAreAskedForAgain(t *testing.T) {
 }
 
 func TestLostInTheMiddleOfALookIsDown(t *testing.T) {
-	d := &fakeDevice{uuid: "GPU-a", memory: nvml.Memory{Total: 10, Free: 4}, powerErr: nvml.GPULost}
+	d := &fakeDevice{uuid: "GPU-a", memory: nvml.Memory{Total: 10, Free: 4}, powerErr: nvml.ErrGPULost}
 	b := newBench(t, &fakeLibrary{devices: []*fakeDevice{d}}, "")
 	got := b.look()
 	require.Equal(t, 0.0, got["gpu_up gpu=0"])
@@ -170,14 +170,14 @@ func TestFieldNumbersThatMovedAreGatedByTheDriver(t *testing.T) {
 func TestProcessesThatUsedNothingAreZeroAndUnknownOnesAbsent(t *testing.T) {
 	d := &fakeDevice{uuid: "GPU-a", processes: []nvml.Process{{PID: 5, Memory: 10, MemoryKnown: true}, {PID: 6}}}
 	b := newBench(t, &fakeLibrary{devices: []*fakeDevice{d}}, "")
-	d.usedErr = nvml.NotFound // NVML's way to say that nobody used the GPU
+	d.usedErr = nvml.ErrNotFound // NVML's way to say that nobody used the GPU
 	got := b.look()
 	require.Equal(t, 0.0, got["gpu_process_utilization_ratio gpu=0 unit=(unknown)"])
 	require.Equal(t, 10.0, got["gpu_process_memory_bytes gpu=0 unit=(unknown)"])
 	d.usedErr = nil
 	d.used = []nvml.ProcessSample{{PID: 5, Time: 1, Percent: 20}, {PID: 5, Time: 2, Percent: 40}, {PID: 6, Time: 2, Percent: 90}}
 	require.Equal(t, 1.0, b.look()["gpu_process_utilization_ratio gpu=0 unit=(unknown)"], "30 % and 90 % are no more than all of it")
-	d.usedErr = nvml.NotSupported
+	d.usedErr = nvml.ErrNotSupported
 	require.NotContains(t, b.look(), "gpu_process_utilization_ratio gpu=0 unit=(unknown)")
 }
 

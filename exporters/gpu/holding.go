@@ -88,7 +88,7 @@ func (c *card) processUtilization() map[uint32]float64 {
 	idle := false
 	samples, ok := ask(c, name, func() ([]nvml.ProcessSample, error) {
 		s, err := c.device.ProcessUtilization(c.usedProcess)
-		if errors.Is(err, nvml.NotFound) {
+		if errors.Is(err, nvml.ErrNotFound) {
 			idle, err = true, nil
 		}
 		return s, err

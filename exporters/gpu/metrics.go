@@ -108,12 +108,12 @@ func (p *page) counter(d *prometheus.Desc, v float64, labels ...string) {
 	}
 }
 
-func (p *page) flag(d *prometheus.Desc, b bool, labels ...string) {
+func (p *page) flag(d *prometheus.Desc, b bool) {
 	v := 0.0
 	if b {
 		v = 1
 	}
-	p.gauge(d, v, labels...)
+	p.gauge(d, v)
 }
 
 // metrics are the series of one reading.

@@ -37,7 +37,7 @@ func reexec(now time.Time) error {
 			env = append(env, v)
 		}
 	}
-	if err := syscall.Exec(program, os.Args, env); err != nil { //nolint:gosec // It is this program.
+	if err := syscall.Exec(program, os.Args, env); err != nil { //nolint:gosec // It is this program with its own arguments.
 		return fmt.Errorf("replace the process: %w", err)
 	}
 	return nil

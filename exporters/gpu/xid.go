@@ -68,7 +68,7 @@ func watchXIDs(ctx context.Context, lib nvml.Library, cardOf func(nvml.Device) *
 				c.mu.Unlock()
 				log.Warn("The driver reported an XID error", "gpu", c.index, "xid", xid.Code)
 			}
-		case !errors.Is(err, nvml.Timeout):
+		case !errors.Is(err, nvml.ErrTimeout):
 			// No GPU is watched yet, or one is lost, which returns at once.
 			select {
 			case <-ctx.Done():

@@ -69,7 +69,7 @@ func (d device) Memory() (nvml.Memory, error) {
 	if err == nil {
 		return nvml.Memory{Total: m.Total, Used: m.Used, Free: m.Free, Reserved: m.Reserved, ReservedKnown: true}, nil
 	}
-	var ret nvml.Return
+	var ret nvml.CodeError
 	if errors.As(err, &ret) && !ret.Never() {
 		return nvml.Memory{}, err
 	}
@@ -110,9 +110,9 @@ func number(kind gonvml.ValueType, v [8]byte) (value float64, bits int, err erro
 	case gonvml.VALUE_TYPE_UNSIGNED_LONG, gonvml.VALUE_TYPE_UNSIGNED_LONG_LONG:
 		return float64(raw), 64, nil
 	case gonvml.VALUE_TYPE_SIGNED_LONG_LONG:
-		return float64(int64(raw)), 0, nil //nolint:gosec // The bits are those of a signed number.
+		return float64(int64(raw)), 0, nil
 	case gonvml.VALUE_TYPE_SIGNED_INT:
-		return float64(int32(low)), 0, nil //nolint:gosec // The bits are those of a signed number.
+		return float64(int32(low)), 0, nil
 	case gonvml.VALUE_TYPE_UNSIGNED_SHORT:
 		return float64(binary.NativeEndian.Uint16(v[:2])), 16, nil
 	}
@@ -167,7 +167,7 @@ func (d device) Temperature() (uint32, error) {
 // TemperatureThreshold implements nvml.Device.
 func (d device) TemperatureThreshold(t nvml.Threshold) (uint32, error) {
 	get := func() (uint32, gonvml.Return) {
-		return d.GetTemperatureThreshold(gonvml.TemperatureThresholds(t)) //nolint:gosec // The constants are NVML's.
+		return d.GetTemperatureThreshold(gonvml.TemperatureThresholds(t))
 	}
 	return call(d.lib, get, "nvmlDeviceGetTemperatureThreshold")
 }
@@ -181,7 +181,7 @@ func (d device) TemperatureMargin() (int32, error) {
 // ClockMHz implements nvml.Device.
 func (d device) ClockMHz(c nvml.Clock) (uint32, error) {
 	get := func() (uint32, gonvml.Return) {
-		return d.GetClockInfo(gonvml.ClockType(c)) //nolint:gosec // The constants are NVML's.
+		return d.GetClockInfo(gonvml.ClockType(c))
 	}
 	return call(d.lib, get, "nvmlDeviceGetClockInfo")
 }
@@ -189,7 +189,7 @@ func (d device) ClockMHz(c nvml.Clock) (uint32, error) {
 // MaxClockMHz implements nvml.Device.
 func (d device) MaxClockMHz(c nvml.Clock) (uint32, error) {
 	get := func() (uint32, gonvml.Return) {
-		return d.GetMaxClockInfo(gonvml.ClockType(c)) //nolint:gosec // The constants are NVML's.
+		return d.GetMaxClockInfo(gonvml.ClockType(c))
 	}
 	return call(d.lib, get, "nvmlDeviceGetMaxClockInfo")
 }
@@ -205,7 +205,6 @@ func (d device) ThrottleReasons() (uint64, error) {
 // ECCErrors implements nvml.Device.
 func (d device) ECCErrors(severity nvml.ECCSeverity, scope nvml.ECCScope) (uint64, error) {
 	get := func() (uint64, gonvml.Return) {
-		//nolint:gosec // The constants are NVML's.
 		return d.GetTotalEccErrors(gonvml.MemoryErrorType(severity), gonvml.EccCounterType(scope))
 	}
 	return call(d.lib, get, "nvmlDeviceGetTotalEccErrors")
@@ -225,7 +224,7 @@ func (d device) RemappedRows() (nvml.RemappedRows, error) {
 // PCIeReplays implements nvml.Device.
 func (d device) PCIeReplays() (uint64, error) {
 	n, err := call(d.lib, d.GetPcieReplayCounter, "nvmlDeviceGetPcieReplayCounter")
-	return uint64(n), err //nolint:gosec // It was unsigned before go-nvml made it an int.
+	return uint64(n), err
 }
 
 // NVLinkActive implements nvml.Device.
@@ -253,10 +252,10 @@ func (d device) Fields(fields []nvml.Field) error {
 	for i, v := range values {
 		f := &fields[i]
 		// The call as a whole succeeds even where every field fails.
-		if f.Err = result(gonvml.Return(v.NvmlReturn)); f.Err != nil { //nolint:gosec // NVML has it unsigned here.
+		if f.Err = result(gonvml.Return(v.NvmlReturn)); f.Err != nil {
 			continue
 		}
-		f.Value, f.Bits, f.Err = number(gonvml.ValueType(v.ValueType), v.Value) //nolint:gosec // NVML has it unsigned here.
+		f.Value, f.Bits, f.Err = number(gonvml.ValueType(v.ValueType), v.Value)
 	}
 	return nil
 }
@@ -285,7 +284,7 @@ func (d device) MIGDevices() ([]nvml.MIGDevice, error) {
 		switch err := result(ret); {
 		case err == nil:
 			devices = append(devices, device{mig, d.lib})
-		case !errors.Is(err, nvml.NotFound): // Places between instances are empty.
+		case !errors.Is(err, nvml.ErrNotFound): // Places between instances are empty.
 			return nil, err
 		}
 	}
@@ -355,12 +354,12 @@ func (d device) ProcessUtilization(since uint64) (out []nvml.ProcessSample, err 
 		// go-nvml asks for the number of samples first and slices by the second
 		// answer's, which is greater where a process appeared in between.
 		if p := recover(); p != nil {
-			out, err = nil, nvml.InsufficientSize
+			out, err = nil, nvml.ErrInsufficientSize
 		}
 	}()
 	samples, ret := d.GetProcessUtilization(since)
 	if ret == gonvml.ERROR_INSUFFICIENT_SIZE && len(samples) == 0 {
-		return nil, nvml.NotFound // It was asked for how many there are: none.
+		return nil, nvml.ErrNotFound // It was asked for how many there are: none.
 	}
 	if err := result(ret); err != nil {
 		return nil, err

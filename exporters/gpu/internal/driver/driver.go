@@ -53,7 +53,7 @@ func (l *Library) Init() error {
 	if l.opened == nil {
 		d := dl.New(l.name, dl.RTLD_LAZY|dl.RTLD_GLOBAL)
 		if err := d.Open(); err != nil {
-			return fmt.Errorf("%w: %w", nvml.LibraryNotFound, err)
+			return fmt.Errorf("%w: %w", nvml.ErrLibraryNotFound, err)
 		}
 		l.opened = d
 	}
@@ -94,7 +94,7 @@ func (l *Library) lacks(symbols ...string) error {
 			return nil
 		}
 	}
-	return nvml.FunctionNotFound
+	return nvml.ErrFunctionNotFound
 }
 
 // DriverVersion implements nvml.Library.
@@ -166,7 +166,7 @@ func (l *Library) NextXID(timeout time.Duration) (nvml.XID, error) {
 	set, watching := l.events, l.watching
 	l.mu.Unlock()
 	if !watching {
-		return nvml.XID{}, nvml.Uninitialized
+		return nvml.XID{}, nvml.ErrUninitialized
 	}
 	event, ret := set.Wait(uint32(timeout.Milliseconds()))
 	if err := result(ret); err != nil {
@@ -190,5 +190,5 @@ func result(ret gonvml.Return) error {
 	if ret == gonvml.SUCCESS {
 		return nil
 	}
-	return nvml.Return(ret)
+	return nvml.CodeError(ret)
 }

@@ -40,7 +40,7 @@ func (d device) NewGPM(instance int) (nvml.GPM, error) {
 		return nil, err
 	}
 	if support.IsSupportedDevice == 0 {
-		return nil, nvml.NotSupported
+		return nil, nvml.ErrNotSupported
 	}
 	g := &gpm{lib: d.lib, device: d, instance: instance}
 	var err error
@@ -62,7 +62,7 @@ func (g *gpm) alloc() (gonvml.GpmSample, error) {
 func (g *gpm) Measure() (nvml.GPMRatios, error) {
 	first := g.taken.IsZero()
 	if !first && time.Since(g.taken) < nvml.GPMMinInterval {
-		return nvml.GPMRatios{}, nvml.NoData
+		return nvml.GPMRatios{}, nvml.ErrNoData
 	}
 	var ret gonvml.Return
 	if g.instance == nvml.WholeGPU {
@@ -77,7 +77,7 @@ func (g *gpm) Measure() (nvml.GPMRatios, error) {
 	g.before, g.spare = g.spare, g.before
 	g.taken = time.Now()
 	if first {
-		return nvml.GPMRatios{}, nvml.NoData
+		return nvml.GPMRatios{}, nvml.ErrNoData
 	}
 
 	var r nvml.GPMRatios
@@ -92,9 +92,9 @@ func (g *gpm) Measure() (nvml.GPMRatios, error) {
 		{gonvml.GPM_METRIC_DRAM_BW_UTIL, &r.DRAMActive},
 	}
 	m := &g.metrics
-	m.NumMetrics, m.Sample1, m.Sample2 = uint32(len(wanted)), g.spare, g.before //nolint:gosec // Five.
+	m.NumMetrics, m.Sample1, m.Sample2 = uint32(len(wanted)), g.spare, g.before
 	for i, w := range wanted {
-		m.Metrics[i] = gonvml.GpmMetric{MetricId: uint32(w.id)} //nolint:gosec // NVML has it unsigned here.
+		m.Metrics[i] = gonvml.GpmMetric{MetricId: uint32(w.id)}
 	}
 	if err := result(g.lib.lib.GpmMetricsGet(m)); err != nil {
 		return nvml.GPMRatios{}, err
@@ -102,7 +102,7 @@ func (g *gpm) Measure() (nvml.GPMRatios, error) {
 	for i, w := range wanted {
 		got := m.Metrics[i]
 		*w.out = math.NaN()
-		if gonvml.Return(got.NvmlReturn) == gonvml.SUCCESS && got.Value >= 0 { //nolint:gosec // NVML has it unsigned here.
+		if gonvml.Return(got.NvmlReturn) == gonvml.SUCCESS && got.Value >= 0 {
 			*w.out = min(got.Value/100, 1)
 		}
 	}

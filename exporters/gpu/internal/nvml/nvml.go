@@ -4,7 +4,7 @@
 // Nothing flows: the package has the two narrow interfaces that the exporter is
 // written against, and the plain Go types that cross them. Package driver
 // implements them with the real library; tests implement them in Go. A call that
-// fails returns a Return, so that errors.Is works with the constants below.
+// fails returns a CodeError, so that errors.Is works with the constants below.
 package nvml
 
 import (
@@ -25,7 +25,7 @@ type Library interface {
 	// WatchXIDs adds the device to those whose XID errors NextXID returns.
 	WatchXIDs(Device) error
 	// NextXID waits for an XID error of any watched device; after the timeout
-	// the error is Timeout.
+	// the error is ErrTimeout.
 	NextXID(timeout time.Duration) (XID, error)
 }
 
@@ -72,7 +72,7 @@ type Device interface {
 	// Processes are those with a compute or graphics context.
 	Processes() ([]Process, error)
 	// ProcessUtilization is one value for each process that used the GPU after
-	// the time since. NotFound means that none did.
+	// the time since. ErrNotFound means that none did.
 	ProcessUtilization(since uint64) ([]ProcessSample, error)
 
 	// NewGPM prepares profiling of the whole GPU, or of one MIG GPU instance
@@ -96,7 +96,7 @@ const WholeGPU = -1
 // It belongs to one goroutine.
 type GPM interface {
 	// Measure takes a sample and returns the means since the one before. The
-	// first call has nothing to compare with and returns NoData.
+	// first call has nothing to compare with and returns ErrNoData.
 	Measure() (GPMRatios, error)
 	Close() error
 }
@@ -202,42 +202,42 @@ const (
 	ECCAggregate
 )
 
-// Return is an NVML return code other than success.
-type Return int
+// CodeError is an NVML return code other than success.
+type CodeError int
 
 // The return codes that the exporter tells apart.
 const (
-	Uninitialized    Return = 1
-	InvalidArgument  Return = 2
-	NotSupported     Return = 3
-	NoPermission     Return = 4
-	NotFound         Return = 6
-	InsufficientSize Return = 7
-	DriverNotLoaded  Return = 9
-	Timeout          Return = 10
-	LibraryNotFound  Return = 12
-	FunctionNotFound Return = 13
-	GPULost          Return = 15
-	ResetRequired    Return = 16
-	VersionMismatch  Return = 18
-	NoData           Return = 21
-	ArgumentVersion  Return = 25
-	Deprecated       Return = 26
-	Unknown          Return = 999
+	ErrUninitialized    CodeError = 1
+	ErrInvalidArgument  CodeError = 2
+	ErrNotSupported     CodeError = 3
+	ErrNoPermission     CodeError = 4
+	ErrNotFound         CodeError = 6
+	ErrInsufficientSize CodeError = 7
+	ErrDriverNotLoaded  CodeError = 9
+	ErrTimeout          CodeError = 10
+	ErrLibraryNotFound  CodeError = 12
+	ErrFunctionNotFound CodeError = 13
+	ErrGPULost          CodeError = 15
+	ErrResetRequired    CodeError = 16
+	ErrVersionMismatch  CodeError = 18
+	ErrNoData           CodeError = 21
+	ErrArgumentVersion  CodeError = 25
+	ErrDeprecated       CodeError = 26
+	ErrUnknown          CodeError = 999
 )
 
-var returnNames = map[Return]string{
-	Uninitialized: "NVML is not initialized", InvalidArgument: "invalid argument", NotSupported: "not supported",
-	NoPermission: "no permission", NotFound: "not found", InsufficientSize: "insufficient size",
-	DriverNotLoaded: "the NVIDIA driver is not loaded", Timeout: "timeout", LibraryNotFound: "NVML library not found",
-	FunctionNotFound: "the NVML library lacks the function", GPULost: "the GPU is lost", ResetRequired: "the GPU needs a reset",
-	VersionMismatch: "the driver and the NVML library have different versions", NoData: "no data",
-	ArgumentVersion: "argument version mismatch", Deprecated: "deprecated", Unknown: "unknown error",
+var returnNames = map[CodeError]string{
+	ErrUninitialized: "NVML is not initialized", ErrInvalidArgument: "invalid argument", ErrNotSupported: "not supported",
+	ErrNoPermission: "no permission", ErrNotFound: "not found", ErrInsufficientSize: "insufficient size",
+	ErrDriverNotLoaded: "the NVIDIA driver is not loaded", ErrTimeout: "timeout", ErrLibraryNotFound: "NVML library not found",
+	ErrFunctionNotFound: "the NVML library lacks the function", ErrGPULost: "the GPU is lost", ErrResetRequired: "the GPU needs a reset",
+	ErrVersionMismatch: "the driver and the NVML library have different versions", ErrNoData: "no data",
+	ErrArgumentVersion: "argument version mismatch", ErrDeprecated: "deprecated", ErrUnknown: "unknown error",
 }
 
 // Error implements error. The library's own texts are not asked for: even that
 // function can be missing.
-func (r Return) Error() string {
+func (r CodeError) Error() string {
 	if name, ok := returnNames[r]; ok {
 		return name
 	}
@@ -245,9 +245,9 @@ func (r Return) Error() string {
 }
 
 // Never says that this GPU and driver will give the same answer again.
-func (r Return) Never() bool {
+func (r CodeError) Never() bool {
 	switch r {
-	case InvalidArgument, NotSupported, NoPermission, FunctionNotFound, ArgumentVersion, Deprecated:
+	case ErrInvalidArgument, ErrNotSupported, ErrNoPermission, ErrFunctionNotFound, ErrArgumentVersion, ErrDeprecated:
 		return true
 	}
 	return false
