@@ -22,6 +22,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/limit"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 	"github.com/sightglass-ml/sightglass/rules"
 )
@@ -62,7 +63,9 @@ func Start(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance,
 	}
 	e := &Exporter{rooms: r, descs: newDescs(newCatalogue()), slots: make(chan struct{}, cfg.MaxConcurrentProfiles)}
 	for _, dc := range cfg.Datasets {
-		d, err := r.dataset(dc, time.Now)
+		// Half of the series are for columns with bins, half for all others.
+		columns := env.Limit("columns", 2*dc.Columns.Max)
+		d, err := r.dataset(dc, columns, time.Now) //nolint:forbidigo // The process's clock comes in here.
 		if err != nil {
 			return nil, errors.Join(err, r.close())
 		}
@@ -174,7 +177,7 @@ func (r *rooms) learner(cfg DatasetConfig, now func() time.Time) (*learner, erro
 	return l, nil
 }
 
-func (r *rooms) dataset(cfg DatasetConfig, now func() time.Time) (*dataset, error) {
+func (r *rooms) dataset(cfg DatasetConfig, columns *limit.Limiter, now func() time.Time) (*dataset, error) {
 	l, err := r.learner(cfg, now)
 	if err != nil {
 		return nil, err
@@ -182,7 +185,8 @@ func (r *rooms) dataset(cfg DatasetConfig, now func() time.Time) (*dataset, erro
 	d := &dataset{
 		cfg: cfg, source: l.source, relation: l.relation, learner: l,
 		defaults: maps.Clone(r.defaults), significance: r.defaults[signalSignificance],
-		logger: r.logger.With("dataset", cfg.Name), now: now,
+		columns: columns,
+		logger:  r.logger.With("dataset", cfg.Name), now: now,
 	}
 	for _, u := range cfg.Upstream {
 		source := r.sources[u.Source]
