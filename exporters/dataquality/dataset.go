@@ -19,14 +19,13 @@ import (
 
 // dataset profiles one table. It is used by one goroutine.
 type dataset struct {
-	cfg          DatasetConfig
-	source       *tables.Source
-	relation     tables.Relation
-	learner      *learner
-	upstreams    []upstream
-	comparisons  []comparison
-	defaults     map[string]float64
-	significance float64
+	cfg         DatasetConfig
+	source      *tables.Source
+	relation    tables.Relation
+	learner     *learner
+	upstreams   []upstream
+	comparisons []comparison
+	defaults    map[string]float64
 	// columns bounds the columns that ever have series.
 	columns *limit.Limiter
 	logger  *slog.Logger

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"strings"
 	"time"
 
@@ -119,7 +118,7 @@ type rooms struct {
 func openRooms(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*rooms, error) {
 	r := &rooms{sources: make(map[string]*tables.Source), logger: logger, defaults: make(map[string]float64)}
 	for _, signal := range []string{
-		signalNulls, signalDrift, signalUnseen, signalRowDrop, signalMismatch, signalFreshness, signalVolume, signalSignificance,
+		signalNulls, signalDrift, signalUnseen, signalRowDrop, signalMismatch, signalFreshness, signalVolume, signalSignificance, signalMinRows,
 	} {
 		v, ok := rules.Default(signal)
 		if !ok {
@@ -184,9 +183,9 @@ func (r *rooms) dataset(cfg DatasetConfig, columns *limit.Limiter, now func() ti
 	}
 	d := &dataset{
 		cfg: cfg, source: l.source, relation: l.relation, learner: l,
-		defaults: maps.Clone(r.defaults), significance: r.defaults[signalSignificance],
-		columns: columns,
-		logger:  r.logger.With("dataset", cfg.Name), now: now,
+		defaults: r.defaults,
+		columns:  columns,
+		logger:   r.logger.With("dataset", cfg.Name), now: now,
 	}
 	for _, u := range cfg.Upstream {
 		source := r.sources[u.Source]
