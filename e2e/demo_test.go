@@ -12,7 +12,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 
-var update = flag.Bool("update", false, "keep the scrape of the demo's exporter in dashboards/testdata/demo.prom")
+var update = flag.Bool("update", false, "keep the scrape of the demo's exporter in dashboards/testdata/dataquality.prom")
 
 // logWriter sends the timeline to the test's log, which shows it when the test fails or -v is given.
 type logWriter struct{ t *testing.T }
@@ -30,7 +30,7 @@ func TestDemoDetectsEveryIncident(t *testing.T) {
 		Speedup: 15,
 	}
 	if *update {
-		cfg.SaveScrape = filepath.Join(testtools.Root(t), "dashboards", "testdata", "demo.prom")
+		cfg.SaveScrape = filepath.Join(testtools.Root(t), "dashboards", "testdata", "dataquality.prom")
 	}
 	result, err := demo.Run(testContext(t), cfg)
 	require.NoError(t, err)

@@ -190,16 +190,19 @@ func noSecret(ctx context.Context, t *testing.T, exporter stack.Server, sink *sl
 	for _, m := range sink.Messages() {
 		require.NotContains(t, m.Render(200, false), password)
 	}
-	require.NoError(t, filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() || path == dsnFile {
-			return nil // A file that Prometheus removes meanwhile holds no secret.
-		}
-		content, err := os.ReadFile(path)
-		if err == nil {
+	// Not the folder of Prometheus's data, whose files come and go: its samples are those of /metrics.
+	for _, pattern := range []string{"*.*", "*/*.yaml", "baselines/*/*/*", "alertmanager/*/*"} {
+		paths, err := filepath.Glob(filepath.Join(dir, pattern))
+		require.NoError(t, err)
+		for _, path := range paths {
+			if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || path == dsnFile {
+				continue
+			}
+			content, err := os.ReadFile(path)
+			require.NoError(t, err)
 			require.NotContains(t, string(content), password, path)
 		}
-		return nil
-	}))
+	}
 	log, err := os.ReadFile(filepath.Join(dir, "exporter.log"))
 	require.NoError(t, err)
 	require.Contains(t, string(log), "policies", "the log names what failed")

@@ -26,7 +26,7 @@ func scrape(t *testing.T, file string, target ...string) []sample {
 	var out []sample
 	for name, family := range families {
 		for _, m := range family.GetMetric() {
-			b := labels.NewBuilder(labels.FromStrings(target...)).Set(labels.MetricName, name)
+			b := labels.NewBuilder(labels.FromStrings(target...)).Set(model.MetricNameLabel, name)
 			for _, l := range m.GetLabel() {
 				b.Set(l.GetName(), l.GetValue())
 			}
@@ -48,7 +48,7 @@ func adapted(t *testing.T, samples []sample, perSecond map[string]float64) []str
 		now = start.Add(time.Duration(i) * step)
 		batch := slices.Clone(samples)
 		for n := range batch {
-			name := batch[n].labels.Get(labels.MetricName)
+			name := batch[n].labels.Get(model.MetricNameLabel)
 			if mode := batch[n].labels.Get("mode"); mode != "" {
 				name += "/" + mode
 			}
@@ -141,7 +141,7 @@ func TestNodeExporterFillsTheCanonicalSeries(t *testing.T) {
 func TestOwnExporterGoesFirst(t *testing.T) {
 	samples := scrape(t, "dcgm-exporter.prom", "instance", "node1:9400")
 	for _, m := range []string{"gpu_info", "gpu_utilization_ratio"} {
-		samples = append(samples, sample{labels.FromStrings(labels.MetricName, m, "instance", "node1:10910", "gpu", "0", "uuid", "GPU-aaaa"), 1})
+		samples = append(samples, sample{labels.FromStrings(model.MetricNameLabel, m, "instance", "node1:10910", "gpu", "0", "uuid", "GPU-aaaa"), 1})
 	}
 	utilization := 0
 	for _, line := range adapted(t, samples, nil) {

@@ -24,6 +24,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
+//go:generate go run ./gen
+
 // FS holds the rule files under the names they have in the repository's rules
 // folder.
 //

@@ -131,7 +131,7 @@ func TestConventions(t *testing.T) {
 
 func TestAlertsHoldNoNumbers(t *testing.T) {
 	eachAlert(t, func(t *testing.T, alert rulefmt.Rule) {
-		expr, err := parser.NewParser(parser.Options{}).ParseExpr(alert.Expr)
+		expr, err := newParser().ParseExpr(alert.Expr)
 		require.NoError(t, err)
 		parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
 			if number, ok := node.(*parser.NumberLiteral); ok {
@@ -181,11 +181,11 @@ func TestEveryRuleFileIsLoaded(t *testing.T) {
 	}))
 }
 
-// A signal whose limit is a series of its own must be readable by one name for each kind of object.
+// An aggregation without them would mix the datasets of two clusters.
 func TestSignalsKeepClusterAndNamespace(t *testing.T) {
 	for _, group := range load(t, Options{}).Groups() {
 		for _, rule := range group.Rules {
-			expr, err := parser.NewParser(parser.Options{}).ParseExpr(rule.Expr)
+			expr, err := newParser().ParseExpr(rule.Expr)
 			require.NoError(t, err)
 			parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
 				aggregation, ok := node.(*parser.AggregateExpr)
@@ -196,4 +196,47 @@ func TestSignalsKeepClusterAndNamespace(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A query that nobody ran is a wrong turn during an incident.
+func TestRunbooksAskForSeriesThatExist(t *testing.T) {
+	recorded := map[string]bool{}
+	for _, group := range load(t, Options{}).Groups() {
+		for _, rule := range group.Rules {
+			recorded[rule.Record] = true
+		}
+	}
+	runbooks, err := filepath.Glob("../docs/runbooks/*.md")
+	require.NoError(t, err)
+	require.NotEmpty(t, runbooks)
+	for _, runbook := range runbooks {
+		text, err := os.ReadFile(runbook)
+		require.NoError(t, err)
+		blocks := regexp.MustCompile("(?s)```promql\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+		for _, block := range blocks {
+			for _, query := range queries(t, block[1]) {
+				parser.Inspect(query, func(node parser.Node, _ []parser.Node) error {
+					if selector, ok := node.(*parser.VectorSelector); ok && strings.Contains(selector.Name, ":") {
+						require.True(t, recorded[selector.Name], "%s: no rule records %s", runbook, selector.Name)
+					}
+					return nil
+				})
+			}
+		}
+	}
+}
+
+// queries parses a block that holds one query, or one on every line.
+func queries(t *testing.T, block string) []parser.Expr {
+	t.Helper()
+	if expr, err := newParser().ParseExpr(block); err == nil {
+		return []parser.Expr{expr}
+	}
+	var exprs []parser.Expr
+	for _, line := range strings.Split(strings.TrimSpace(block), "\n") {
+		expr, err := newParser().ParseExpr(line)
+		require.NoError(t, err, line)
+		exprs = append(exprs, expr)
+	}
+	return exprs
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/rulefmt"
-	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/stretchr/testify/require"
 	"gopkg.in/yaml.v3"
 
@@ -150,7 +149,7 @@ func readGroups(t *testing.T, path string) []rulefmt.RuleGroup {
 	require.NoError(t, yaml.Unmarshal(text, &groups))
 	for _, group := range groups.Groups {
 		for _, rule := range group.Rules {
-			_, err := parser.NewParser(parser.Options{}).ParseExpr(rule.Expr)
+			_, err := newParser().ParseExpr(rule.Expr)
 			require.NoError(t, err)
 		}
 	}

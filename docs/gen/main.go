@@ -13,25 +13,21 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 )
 
-//go:generate go run . ../metrics.md
+//go:generate go run .
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: gen FILE")
-		os.Exit(2)
-	}
-	if err := write(os.Args[1]); err != nil {
+	if err := write(); err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)
 		os.Exit(1)
 	}
 }
 
-func write(file string) error {
-	page, err := page()
+func write() error {
+	text, err := page()
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(file, page, 0o644)
+	return os.WriteFile("../metrics.md", text, 0o644)
 }
 
 // section is one exporter's part of the page.

@@ -13,21 +13,23 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/limit"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
 // dataset profiles one table. It is used by one goroutine.
 type dataset struct {
-	cfg          DatasetConfig
-	source       *tables.Source
-	relation     tables.Relation
-	learner      *learner
-	upstreams    []upstream
-	comparisons  []comparison
-	defaults     map[string]float64
-	significance float64
-	logger       *slog.Logger
-	now          func() time.Time
+	cfg         DatasetConfig
+	source      *tables.Source
+	relation    tables.Relation
+	learner     *learner
+	upstreams   []upstream
+	comparisons []comparison
+	defaults    map[string]float64
+	// columns bounds the columns that ever have series.
+	columns *limit.Limiter
+	logger  *slog.Logger
+	now     func() time.Time
 
 	// latest outlives an empty window, so that a stale dataset stays stale.
 	latest time.Time
@@ -164,15 +166,19 @@ func (d *dataset) count(ctx context.Context, c *cycle, layouts map[string]binnin
 	return d.source.Count(ctx, d.relation, schema, c.window, d.fields(schema, layouts), c.now)
 }
 
-// fields says what to count: all columns up to the limit, and those with a
-// layout by its bins.
+// fields says what to count: the columns with a layout by its bins, and the
+// nulls of all others up to the limit.
 func (d *dataset) fields(schema []tables.Column, layouts map[string]binning.Layout) tables.Fields {
 	f := make(tables.Fields)
 	for name, l := range layouts {
+		d.columns.Fold(name)
 		f[name] = &l
 	}
 	for _, c := range schema {
-		if _, ok := f[c.Name]; !ok && len(f) < d.cfg.Columns.Max+len(layouts) && !tables.MatchesAny(d.cfg.Columns.Exclude, c.Name) {
+		if _, ok := f[c.Name]; ok || tables.MatchesAny(d.cfg.Columns.Exclude, c.Name) {
+			continue
+		}
+		if d.columns.Fold(c.Name) != limit.Other || c.Name == limit.Other {
 			f[c.Name] = nil
 		}
 	}

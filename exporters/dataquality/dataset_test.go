@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/limit"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
@@ -59,7 +60,8 @@ func (w *world) load(yaml string) {
 
 func (w *world) dataset(i int) *dataset {
 	w.t.Helper()
-	d, err := w.rooms.dataset(w.cfg.Datasets[i], func() time.Time { return w.now })
+	columns := limit.New("columns", 2*w.cfg.Datasets[i].Columns.Max, limit.NewDropped())
+	d, err := w.rooms.dataset(w.cfg.Datasets[i], columns, func() time.Time { return w.now })
 	require.NoError(w.t, err)
 	return d
 }

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"strings"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/limit"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 	"github.com/sightglass-ml/sightglass/rules"
 )
@@ -62,7 +62,9 @@ func Start(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance,
 	}
 	e := &Exporter{rooms: r, descs: newDescs(newCatalogue()), slots: make(chan struct{}, cfg.MaxConcurrentProfiles)}
 	for _, dc := range cfg.Datasets {
-		d, err := r.dataset(dc, time.Now)
+		// Half of the series are for columns with bins, half for all others.
+		columns := env.Limit("columns", 2*dc.Columns.Max)
+		d, err := r.dataset(dc, columns, time.Now) //nolint:forbidigo // The process's clock comes in here.
 		if err != nil {
 			return nil, errors.Join(err, r.close())
 		}
@@ -116,7 +118,7 @@ type rooms struct {
 func openRooms(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*rooms, error) {
 	r := &rooms{sources: make(map[string]*tables.Source), logger: logger, defaults: make(map[string]float64)}
 	for _, signal := range []string{
-		signalNulls, signalDrift, signalUnseen, signalRowDrop, signalMismatch, signalFreshness, signalVolume, signalSignificance,
+		signalNulls, signalDrift, signalUnseen, signalRowDrop, signalMismatch, signalFreshness, signalVolume, signalSignificance, signalMinRows,
 	} {
 		v, ok := rules.Default(signal)
 		if !ok {
@@ -174,15 +176,16 @@ func (r *rooms) learner(cfg DatasetConfig, now func() time.Time) (*learner, erro
 	return l, nil
 }
 
-func (r *rooms) dataset(cfg DatasetConfig, now func() time.Time) (*dataset, error) {
+func (r *rooms) dataset(cfg DatasetConfig, columns *limit.Limiter, now func() time.Time) (*dataset, error) {
 	l, err := r.learner(cfg, now)
 	if err != nil {
 		return nil, err
 	}
 	d := &dataset{
 		cfg: cfg, source: l.source, relation: l.relation, learner: l,
-		defaults: maps.Clone(r.defaults), significance: r.defaults[signalSignificance],
-		logger: r.logger.With("dataset", cfg.Name), now: now,
+		defaults: r.defaults,
+		columns:  columns,
+		logger:   r.logger.With("dataset", cfg.Name), now: now,
 	}
 	for _, u := range cfg.Upstream {
 		source := r.sources[u.Source]

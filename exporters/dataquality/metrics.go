@@ -29,8 +29,9 @@ const (
 	signalMismatch  = "mismatch_ratio"
 	signalFreshness = "freshness_seconds"
 	signalVolume    = "volume_deviation_ratio"
-	// signalSignificance cannot be overridden.
+	// These two cannot be overridden.
 	signalSignificance = "drift_significance_z"
+	signalMinRows      = "drift_min_rows"
 )
 
 // descs are all metrics of the exporter, in the order of docs/metrics.md.

@@ -139,7 +139,7 @@ func (d *dataset) failedCheck(c *cycle) string {
 				continue
 			}
 			x, ok := drift.Compare(values, b.counts.Fields[column])
-			if ok && x.Exceeds(limit(signalDrift, column), d.significance) {
+			if ok && x.Exceeds(limit(signalDrift, column), d.defaults[signalSignificance], d.defaults[signalMinRows]) {
 				return fmt.Sprintf("column %q: PSI %.3f against the %s baseline", column, x.PSI, b.name)
 			}
 		}

@@ -159,7 +159,8 @@ func Run(ctx context.Context, cfg Config) (_ Result, err error) {
 		defer stop() // The loads end with the story.
 		return d.story(ctx)
 	})
-	return d.result, group.Wait()
+	err = group.Wait()
+	return d.result, err
 }
 
 // open makes the data and starts everything.

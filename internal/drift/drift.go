@@ -25,6 +25,8 @@ type Index struct {
 	// distribution with B-1 degrees of freedom when nothing has drifted.
 	unit float64
 	bins int
+	// sample is the smaller of n and m.
+	sample float64
 }
 
 // Compare computes the index over the bins of the two counts that are not empty
@@ -34,7 +36,7 @@ func Compare(observed, baseline map[string]int64) (Index, bool) {
 	if n == 0 || m == 0 {
 		return Index{}, false
 	}
-	x := Index{unit: 1/n + 1/m}
+	x := Index{unit: 1/n + 1/m, sample: min(n, m)}
 	add := func(bin string) {
 		o, b := float64(observed[bin]), float64(baseline[bin])
 		if o+b == 0 {
@@ -70,9 +72,10 @@ func (x Index) Critical(z float64) float64 {
 }
 
 // Exceeds reports a drift: it is significant, and its effect beyond the noise
-// is above the threshold.
-func (x Index) Exceeds(threshold, z float64) bool {
-	return x.PSI > x.Critical(z) && x.PSI-x.Noise > threshold
+// is above the threshold. With fewer than least values on either side there is
+// none: a bin that is empty by chance then counts for more than the noise says.
+func (x Index) Exceeds(threshold, z, least float64) bool {
+	return x.sample >= least && x.PSI > x.Critical(z) && x.PSI-x.Noise > threshold
 }
 
 func total(counts map[string]int64) float64 {

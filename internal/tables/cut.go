@@ -275,11 +275,13 @@ func toFloats(v any) ([]float64, error) {
 	}
 	values := make([]float64, list.Len())
 	for i := range values {
-		element := reflect.ValueOf(list.Index(i).Interface())
-		if !element.IsValid() || !element.CanFloat() {
-			return nil, fmt.Errorf("%v, expected a number", list.Index(i))
+		element := list.Index(i).Interface()
+		if v := reflect.ValueOf(element); v.IsValid() && v.CanFloat() {
+			values[i] = v.Float()
+		} else if _, err := fmt.Sscan(fmt.Sprint(element), &values[i]); err != nil {
+			// Trino's driver gives the text of a number.
+			return nil, fmt.Errorf("%v, expected a number", element)
 		}
-		values[i] = element.Float()
 	}
 	return values, nil
 }

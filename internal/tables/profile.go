@@ -135,7 +135,7 @@ func fits(kind binning.Kind, class Class) bool {
 
 // one runs a query that returns one row.
 func (s *Source) one(ctx context.Context, query string, columns int) ([]any, error) {
-	rows, err := s.db.QueryContext(ctx, query)
+	rows, err := s.query(ctx, query)
 	if err != nil {
 		return nil, s.redact(err)
 	}

@@ -157,6 +157,17 @@ func firstWords(statement string) string {
 // Close closes the connections.
 func (s *Source) Close() error { return s.db.Close() }
 
+// query runs a statement. DuckDB looks at a file more than once on the way to its rows: at its size when it lists the
+// files, then at its footer. A file that a job replaces just then, by a rename, is unreadable to that statement and
+// whole to the next one, so DuckDB gets a second try.
+func (s *Source) query(ctx context.Context, statement string) (*sql.Rows, error) {
+	rows, err := s.db.QueryContext(ctx, statement)
+	if err == nil || s.typ != DuckDB || ctx.Err() != nil {
+		return rows, err
+	}
+	return s.db.QueryContext(ctx, statement)
+}
+
 // redactedError hides secrets in the text of an error and keeps its chain.
 type redactedError struct {
 	text string
@@ -294,7 +305,7 @@ func (s *Source) schema(ctx context.Context, r Relation) ([]Column, error) {
 		// Over HTTP ClickHouse sends no columns for a result without rows.
 		query = "DESCRIBE TABLE (SELECT * FROM " + r.from + " AS t)"
 	}
-	rows, err := s.db.QueryContext(ctx, query)
+	rows, err := s.query(ctx, query)
 	if err != nil {
 		return nil, err
 	}
@@ -421,7 +432,7 @@ func (s *Source) Text(ctx context.Context, query string) (string, error) {
 }
 
 func (s *Source) oneRow(ctx context.Context, query string) (map[string]any, error) {
-	rows, err := s.db.QueryContext(ctx, query)
+	rows, err := s.query(ctx, query)
 	if err != nil {
 		return nil, s.redact(err)
 	}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/rules"
+)
+
+// call runs the tool as a shell would.
+func call(args ...string) (status int, stdout, stderr string) {
+	var out, err bytes.Buffer
+	status = run(args, &out, &err)
+	return status, out.String(), err.String()
+}
+
+func TestTheCommandLine(t *testing.T) {
+	dir := t.TempDir()
+	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
+	require.NoError(t, os.WriteFile(good, []byte("sources: {files: {type: duckdb}}\ndatasets: [{name: a, source: files, files: a.csv}]\n"), 0o600))
+	require.NoError(t, os.WriteFile(bad, []byte("sources: {files: {type: duckdb}}\ndatasets:\n  - {name: a, source: fils, files: a.csv}\n"), 0o600))
+
+	for name, tc := range map[string]struct {
+		args           []string
+		status         int
+		stdout, stderr string
+	}{
+		"help is no error":                   {[]string{"--help"}, 0, "usage: sightglass", ""},
+		"the version is told":                {[]string{"--version"}, 0, "sightglass, version", ""},
+		"an unknown word is a usage error":   {[]string{"dema"}, 2, "", `expected command but got "dema"`},
+		"a valid configuration is confirmed": {[]string{"check", "dataquality", good}, 0, "OK: " + good + " is valid", ""},
+		"an invalid one is explained":        {[]string{"check", "dataquality", bad}, 1, "", bad + ":3: datasets[0].source: unknown source \"fils\""},
+		"an unknown exporter is refused":     {[]string{"check", "weather", good}, 2, "", "dataquality"},
+		"a demo says which tool is missing":  {[]string{"demo", "--tools-dir", dir}, 1, "", "build them with `make tools`"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			status, stdout, stderr := call(tc.args...)
+			require.Equal(t, tc.status, status, stderr)
+			require.Contains(t, stdout+stderr, tc.stdout)
+			require.Contains(t, stderr, tc.stderr)
+		})
+	}
+}
+
+func TestTheBundleIsWrittenOnceAndNeverOverAnEditedFile(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "bundle")
+	status, _, stderr := call("bundle", dir)
+	require.Zero(t, status, stderr)
+	want, err := rules.FS.ReadFile("thresholds.yaml")
+	require.NoError(t, err)
+	written, err := os.ReadFile(filepath.Join(dir, "rules", "thresholds.yaml"))
+	require.NoError(t, err)
+	require.Equal(t, string(want), string(written), "with its comments")
+	for _, name := range []string{"rules/alerts/data.yaml", "alertmanager/alertmanager.yaml", "alertmanager/templates/links.tmpl", "dashboards/json/sightglass-data-quality.json"} {
+		require.FileExists(t, filepath.Join(dir, filepath.FromSlash(name)))
+	}
+	require.NoFileExists(t, filepath.Join(dir, "dashboards", ".lint"))
+
+	status, _, stderr = call("bundle", dir)
+	require.Equal(t, 1, status)
+	require.Contains(t, stderr, "file exists")
+}

@@ -1,0 +1,103 @@
+// Command gen writes docs/alerts.md from the rule files.
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/sightglass-ml/sightglass/rules"
+)
+
+func main() {
+	text, err := page()
+	if err == nil {
+		err = os.WriteFile("../docs/alerts.md", []byte(text), 0o644)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "gen:", err)
+		os.Exit(1)
+	}
+}
+
+// page renders docs/alerts.md.
+func page() (string, error) {
+	bundle, err := rules.Load(rules.Options{})
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	b.WriteString(`<!-- Written by go generate ./rules from rules/. Do not edit. -->
+
+# Alerts
+
+Every alert compares a recorded signal with its limit: the override of one dataset or column, or else the default below.
+Its runbook says what it means, what to look at and what to do first.
+
+| alert | layer | severity | response | fires for | what happened |
+|---|---|---|---|---|---|
+`)
+	for _, group := range bundle.Groups() {
+		for _, rule := range group.Rules {
+			if rule.Alert != "" {
+				fmt.Fprintf(&b, "| [%s](runbooks/%s.md) | %s | %s | %s | %s | %s |\n", rule.Alert, rule.Alert,
+					rule.Labels["layer"], rule.Labels["severity"], rule.Labels["response"], rule.For, rule.Annotations["summary"])
+			}
+		}
+	}
+	b.WriteString(`
+*Fires for* is how long the condition must hold. Signals and alerts are groups of their own, so add up to two evaluation
+intervals to the time from a scrape to an alert.
+
+## Default thresholds
+
+| signal | default | what it is, and why this much |
+|---|---|---|
+`)
+	thresholds, err := rules.Thresholds()
+	if err != nil {
+		return "", err
+	}
+	reasons, err := comments()
+	if err != nil {
+		return "", err
+	}
+	for _, threshold := range thresholds {
+		fmt.Fprintf(&b, "| `%s` | %v | %s |\n", threshold.Signal, threshold.Value, reasons[rules.ThresholdPrefix+threshold.Signal])
+	}
+	b.WriteString(`
+Each is recorded as ` + "`ml:threshold:<signal>`" + `. Change a default in rules/thresholds.yaml or in the mixin's
+` + "`_config.thresholds`" + `, and the value for one dataset or column in the exporter's configuration, which publishes it as
+` + "`ml_dataset_threshold`" + `.
+`)
+	return b.String(), nil
+}
+
+// comments returns the comment above each rule of thresholds.yaml by the name
+// of its record.
+func comments() (map[string]string, error) {
+	text, err := rules.FS.ReadFile("thresholds.yaml")
+	if err != nil {
+		return nil, err
+	}
+	var file struct {
+		Groups []struct{ Rules []yaml.Node }
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		return nil, fmt.Errorf("read the comments of thresholds.yaml: %w", err)
+	}
+	out := map[string]string{}
+	for _, group := range file.Groups {
+		for _, node := range group.Rules {
+			var rule struct{ Record string }
+			if err := node.Decode(&rule); err != nil {
+				return nil, fmt.Errorf("read the comments of thresholds.yaml: %w", err)
+			}
+			comment := strings.ReplaceAll(node.HeadComment, "\n# ", " ")
+			out[rule.Record] = strings.TrimPrefix(comment, "# ")
+		}
+	}
+	return out, nil
+}
