@@ -58,7 +58,7 @@ demo: bin/tools/prometheus bin/tools/promtool bin/tools/alertmanager build ## br
 
 .PHONY: generate
 generate: ## write the generated files: dashboards, metric reference
-	go generate ./...
+	GOFLAGS="$$(go env GOFLAGS) -ldflags=$(LAZY)" go generate ./...
 
 # ---- checks ----
 

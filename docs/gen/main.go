@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"github.com/sightglass-ml/sightglass/exporters/dataquality"
+	"github.com/sightglass-ml/sightglass/exporters/gpu"
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 )
 
@@ -41,6 +42,8 @@ type section struct {
 func sections() []section {
 	return []section{
 		{"Data quality", dataQualityAbout, dataquality.Catalogue(), dataQualityNotes},
+		{"GPUs", gpuAbout, gpu.Catalogue(), gpuNotes},
+		{"GPUs, by the names of dcgm-exporter", dcgmAbout, gpu.DCGMCatalogue(), dcgmNotes},
 		{"Every exporter about itself", selfAbout, self(), selfNotes},
 	}
 }
@@ -79,6 +82,21 @@ const dataQualityNotes = `| label | values |
 
 What a profile could not find is absent as soon as it failed; ` + "`ml_dataset_profile_success`" + ` is then 0 and thresholds stay.
 Results that no later profile replaces, because it hangs, are dropped after twice the interval plus the timeout.`
+
+const gpuAbout = "Published by `gpu-exporter`; see [gpu.md](gpu.md)."
+
+const gpuNotes = `| label | values |
+|---|---|
+| ` + "`gpu`, `uuid`" + ` | index and UUID of the GPU |
+| ` + "`gpu_instance`" + ` | the MIG GPU instance; the label is absent for a whole GPU |
+| ` + "`namespace`, `pod`, `container`, `slurm_job`, `unit`" + ` | who holds the GPU; those that do not apply are absent. ` + "`unit` is also `(none)`, `(unknown)` or `(other)`" + ` |
+| ` + "`reason`" + ` | ` + "`power_cap`, `thermal`, `sw_thermal`, `hw_thermal`, `hw_power_brake`, `hw_slowdown`, `sync_boost`, `board_limit`, `reliability`, `application_clocks`, `display_clock`" + ` |
+
+What a GPU or its driver does not measure is absent.`
+
+const dcgmAbout = "Served by `gpu-exporter --dcgm-names` in addition, for dashboards and OpenCost."
+
+const dcgmNotes = "Units, types and labels are dcgm-exporter's."
 
 const selfAbout = "Published by each binary, whatever it exports."
 

