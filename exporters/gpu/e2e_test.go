@@ -272,7 +272,7 @@ func TestDriverAndLibraryThatDifferForGoodDoNotReplaceTheProcessOverAndOver(t *t
 	require.Eventually(t, func() bool {
 		return strings.Contains(p.logs.String(), "the process was replaced for this a moment ago")
 	}, 20*time.Second, 50*time.Millisecond)
-	require.Equal(t, 2, strings.Count(p.logs.String(), "Starting gpu_exporter"))
+	require.Equal(t, 2, strings.Count(p.logs.String(), "exporter=gpu_exporter"))
 }
 
 func TestLostGPUIsDownWhileTheRestGoOn(t *testing.T) {

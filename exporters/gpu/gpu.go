@@ -484,8 +484,11 @@ func (i *instance) collectCard(ch chan<- prometheus.Metric, c *card, now time.Ti
 	c.mu.Lock()
 	s := c.shown
 	p := page{labels: []string{strconv.Itoa(c.index), s.identity.uuid, ""}}
-	c.xids.series(i.descs, &p)
+	xids := c.xids.series(i.descs, p.labels[0], p.labels[1])
 	c.mu.Unlock()
+	for _, metric := range xids {
+		ch <- metric
+	}
 	if s.known {
 		p.gauge(i.descs.info, 1, s.identity.info("")...)
 	}

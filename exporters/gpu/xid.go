@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/sightglass-ml/sightglass/exporters/gpu/internal/nvml"
 )
 
@@ -20,6 +22,8 @@ type xidCounts struct {
 	count   map[uint64]float64
 	last    map[uint64]time.Time
 	newest  uint64 // code of the last one
+	made    []prometheus.Metric
+	madeFor string // UUID
 }
 
 func newXIDCounts() xidCounts {
@@ -37,19 +41,27 @@ func (x *xidCounts) add(code uint64, now time.Time) {
 	x.count[code]++
 	x.last[code] = now
 	x.newest = code
+	x.made = nil
 }
 
-// series are served for lost GPUs too: an XID error is the usual reason.
-func (x *xidCounts) series(d descs, p *page) {
+// series are served for lost GPUs too: an XID error is the usual reason. They
+// hardly ever change, so they are made once.
+func (x *xidCounts) series(d descs, gpu, uuid string) []prometheus.Metric {
 	if !x.watched {
-		return
+		return nil
 	}
+	if x.made != nil && x.madeFor == uuid {
+		return x.made
+	}
+	p := page{labels: []string{gpu, uuid, ""}}
 	for code, n := range x.count {
 		p.counter(d.xid, n, strconv.FormatUint(code, 10))
 	}
 	for code, t := range x.last {
 		p.gauge(d.xidLast, float64(t.UnixMilli())/1e3, strconv.FormatUint(code, 10))
 	}
+	x.made, x.madeFor = p.Metrics, uuid
+	return x.made
 }
 
 // xidWait is how long one call waits for an XID error, and so the time in which
