@@ -87,6 +87,11 @@ func TestNullsAreExactlyAtTheThresholdBeforeTheIncident(t *testing.T) {
 
 func TestTheUnmappedProviderGivesThePSIOfTheStory(t *testing.T) {
 	w := newWarehouse(t)
+	threshold := func(signal string) float64 {
+		v, ok := rules.Default(signal)
+		require.True(t, ok)
+		return v
+	}
 	distribution := func(path string) map[string]int64 {
 		return counts(t, w, fmt.Sprintf("SELECT merchant_category, count(*) FROM %s GROUP BY 1", quoted(path)))
 	}
