@@ -105,7 +105,7 @@ func TestTheUnmappedProviderGivesThePSIOfTheStory(t *testing.T) {
 	after, ok := drift.Compare(distribution(w.current(payments)), training)
 	require.True(t, ok)
 	require.InDelta(t, 0.31, after.PSI, 0.005)
-	require.True(t, after.Exceeds(0.3, 3.09, 100))
+	require.True(t, after.Exceeds(threshold("drift_psi"), threshold("drift_significance_z"), threshold("drift_min_rows")))
 }
 
 func TestTheDailyLoadLoses62Percent(t *testing.T) {
