@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
 )
@@ -21,7 +22,7 @@ func load200k() []sample {
 	var out []sample
 	for _, instance := range []string{"dq-0:10911", "dq-1:10911"} {
 		add := func(value float64, name string, pairs ...string) {
-			ls := append([]string{labels.MetricName, name, "cluster", "east", "namespace", "ml", "job", "dataquality", "instance", instance}, pairs...)
+			ls := append([]string{model.MetricNameLabel, name, "cluster", "east", "namespace", "ml", "job", "dataquality", "instance", instance}, pairs...)
 			out = append(out, sample{labels.FromStrings(ls...), value})
 		}
 		add(1, "up")
@@ -82,7 +83,7 @@ func BenchmarkBundle(b *testing.B) {
 	// Weeks of history, without which there is no band.
 	history := make([]sample, 0, len(input))
 	for d := range 145 {
-		history = append(history, sample{labels.FromStrings(labels.MetricName, "dataset:ml_rows:current",
+		history = append(history, sample{labels.FromStrings(model.MetricNameLabel, "dataset:ml_rows:current",
 			"cluster", "east", "namespace", "ml", "dataset", fmt.Sprintf("warehouse.table_%03d", d)), 10_000})
 	}
 	for week := 4; week > 0; week-- {

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql"
@@ -73,7 +74,7 @@ func (w *world) evaluate(at time.Time, rule rulefmt.Rule) int {
 	}
 	samples := make([]sample, len(vector))
 	for i, s := range vector {
-		b := labels.NewBuilder(s.Metric).Set(labels.MetricName, rule.Record)
+		b := labels.NewBuilder(s.Metric).Set(model.MetricNameLabel, rule.Record)
 		for name, value := range rule.Labels {
 			b.Set(name, value)
 		}

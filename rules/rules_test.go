@@ -173,7 +173,7 @@ func TestEveryRuleFileIsLoaded(t *testing.T) {
 	for _, f := range load(t, Options{}).Files {
 		loaded[f.Name] = true
 	}
-	require.NoError(t, fs.WalkDir(os.DirFS("."), ".", func(name string, d fs.DirEntry, err error) error {
+	require.NoError(t, fs.WalkDir(os.DirFS("."), ".", func(name string, _ fs.DirEntry, err error) error {
 		if err == nil && path.Ext(name) == ".yaml" && path.Dir(name) != "tests" {
 			require.True(t, loaded[name], "%s is not part of the bundle", name)
 		}

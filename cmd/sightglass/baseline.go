@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -43,7 +42,7 @@ func baselineCommand(app *kingpin.Application, stdout io.Writer) commands {
 			if err != nil {
 				return fmt.Errorf("the configuration is not valid:\n%w", err)
 			}
-			b, err := dataquality.OpenBaselines(cfg, slog.New(promslog.New(&promslog.Config{}).Handler()))
+			b, err := dataquality.OpenBaselines(cfg, promslog.New(&promslog.Config{}), time.Now)
 			if err != nil {
 				return err
 			}

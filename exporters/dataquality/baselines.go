@@ -17,17 +17,18 @@ import (
 type Baselines struct {
 	cfg   Config
 	rooms *rooms
+	now   func() time.Time
 	// Progress, if set, is told of scans that take long.
 	Progress func(dataset, doing string, done, total int)
 }
 
 // OpenBaselines opens the sources and the store of the configuration.
-func OpenBaselines(cfg Config, logger *slog.Logger) (*Baselines, error) {
+func OpenBaselines(cfg Config, logger *slog.Logger, now func() time.Time) (*Baselines, error) {
 	r, err := openRooms(cfg, logger, nil)
 	if err != nil {
 		return nil, err
 	}
-	return &Baselines{cfg: cfg, rooms: r}, nil
+	return &Baselines{cfg: cfg, rooms: r, now: now}, nil
 }
 
 // Close closes the sources and the store.
@@ -57,7 +58,7 @@ func (b *Baselines) Datasets(names ...string) ([]DatasetConfig, error) {
 // the training data and adds every complete day that the production baseline
 // still wants. What is there already is left as it is.
 func (b *Baselines) Build(ctx context.Context, d DatasetConfig) error {
-	l, err := b.rooms.learner(d, time.Now)
+	l, err := b.rooms.learner(d, b.now)
 	if err != nil {
 		return err
 	}
@@ -70,7 +71,7 @@ func (b *Baselines) Build(ctx context.Context, d DatasetConfig) error {
 	}
 	var w tables.Window
 	if d.TimestampColumn != "" && d.Window > 0 {
-		w.From = time.Now().Add(-time.Duration(d.Window))
+		w.From = b.now().Add(-time.Duration(d.Window))
 	}
 	view, definition, err := l.define(ctx, schema, w)
 	if err != nil {

@@ -63,7 +63,7 @@ func BenchmarkProfile(b *testing.B) {
 	path := benchFile(b, rows)
 	source, err := tables.Open(tables.Options{Type: tables.DuckDB, Threads: 1, MemoryLimit: benchMemory})
 	require.NoError(b, err)
-	defer source.Close()
+	b.Cleanup(func() { require.NoError(b, source.Close()) })
 	ctx := b.Context()
 	relation, err := source.Files(path, "event_time")
 	require.NoError(b, err)
@@ -191,7 +191,7 @@ func BenchmarkEvidently(b *testing.B) {
 	// were cut before, on as many cores.
 	source, err := tables.Open(tables.Options{Type: tables.DuckDB, MemoryLimit: benchMemory})
 	require.NoError(b, err)
-	defer source.Close()
+	b.Cleanup(func() { require.NoError(b, source.Close()) })
 	ctx := b.Context()
 	relation, err := source.Files(path, "event_time")
 	require.NoError(b, err)

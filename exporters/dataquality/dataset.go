@@ -59,6 +59,7 @@ type cycle struct {
 	comparisons []compared
 	baselines   []namedCounts
 	production  baseline.Production
+	learned     bool // production was read
 	snapshot    snapshot
 	good        lastGood
 }
@@ -195,6 +196,7 @@ func (d *dataset) learn(ctx context.Context, view *baseline.View, definition bas
 	if c.production, err = d.learner.production(ctx, view, definition, c); err != nil {
 		return errors.Join(trainingErr, err)
 	}
+	c.learned = d.cfg.Baselines.Production.Days > 0
 	if len(c.production.Days) > 0 {
 		c.baselines = append(c.baselines, namedCounts{
 			name: baseline.EdgesProduction, learning: !c.production.Frozen(), counts: c.production.Counts,
@@ -311,6 +313,8 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	}
 	if d.cfg.Baselines.Production.Days > 0 {
 		gauge(m.wantedDays, float64(d.cfg.Baselines.Production.Days))
+	}
+	if c.learned {
 		gauge(m.days, float64(len(c.production.Days)))
 		gauge(m.frozen, truth(c.production.Frozen()))
 		if len(c.production.Days) > 0 {

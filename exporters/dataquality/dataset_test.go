@@ -200,7 +200,7 @@ func TestFailures(t *testing.T) {
 			config: source("    files: orders.parquet\n"),
 			err:    "No files found that match the pattern",
 			series: []string{`ml_dataset_profile_success{dataset="orders"} 0`},
-			absent: []string{"ml_dataset_rows", "ml_dataset_column_values", "ml_dataset_snapshot_info"},
+			absent: []string{"ml_dataset_rows", "ml_dataset_column_values", "ml_dataset_snapshot_info", "ml_dataset_baseline_days", "ml_dataset_baseline_frozen"},
 		},
 		"a file that is no Parquet": {
 			config: source("    files: orders.parquet\n"),

@@ -135,8 +135,8 @@ datasets:
 	d := w.dataset(0)
 	c := w.run(d)
 	require.Len(t, c.baselines, 1)
-	require.EqualValues(t, map[string]int64{"null": 0, "unseen": 1, "visa": 0}, c.profile.Values["provider"])
-	require.EqualValues(t, map[string]int64{"null": 0, "unseen": 0, "visa": 10}, c.baselines[0].counts.Fields["provider"])
+	require.Equal(t, map[string]int64{"null": 0, "unseen": 1, "visa": 0}, c.profile.Values["provider"])
+	require.Equal(t, map[string]int64{"null": 0, "unseen": 0, "visa": 10}, c.baselines[0].counts.Fields["provider"])
 
 	// A feature that was half an hour old in training and is half an hour
 	// old now has not drifted, whatever the years between.

@@ -132,7 +132,7 @@ datasets:
 		_ = child.Wait()
 		p := look()
 		require.True(t, slices.IsSorted(p.Days))
-		require.Equal(t, len(p.Days), len(slices.Compact(slices.Clone(p.Days))))
+		require.Len(t, slices.Compact(slices.Clone(p.Days)), len(p.Days))
 		if len(p.Days) > 0 && !p.Frozen() {
 			learning++
 		}

@@ -120,7 +120,7 @@ func FuzzNumeric(f *testing.F) {
 		require.NoError(t, l.Validate())
 		bins := l.Bins()
 		slices.Sort(bins)
-		require.Equal(t, len(bins), len(slices.Compact(bins)))
+		require.Len(t, slices.Compact(slices.Clone(bins)), len(bins))
 	})
 }
 

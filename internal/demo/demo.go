@@ -372,18 +372,20 @@ func (d *demo) waitUntilWatched(ctx context.Context) error {
 // stayHealthy looks on for a while in which nothing may alert.
 func (d *demo) stayHealthy(ctx context.Context) error {
 	want := d.pace.Duration(healthyFor)
-	d.timeline.note("%d datasets are watched; for %s (%s here) nothing may alert", len(d.warehouse.tables), healthyFor, seconds(want))
+	d.timeline.note("%d datasets are watched; for %s (%s here) none may alert", len(d.warehouse.tables), healthyFor, seconds(want))
 	start := time.Now()
+	var alarm *sighting
 	if err := d.every(ctx, func(ctx context.Context) (bool, error) {
 		if err := d.poll(ctx); err != nil {
 			return false, err
 		}
-		return len(d.watch.seen) > 0 || time.Since(start) >= want, nil
+		alarm = d.watch.alarm()
+		return alarm != nil || time.Since(start) >= want, nil
 	}); err != nil {
 		return err
 	}
-	if len(d.watch.seen) > 0 {
-		return errors.New("an alert is pending or firing though every dataset is healthy")
+	if alarm != nil {
+		return fmt.Errorf("%s alerts though every dataset is healthy; the exporter's log ends with:\n%s", alarm, d.exporter.LogTail())
 	}
 	d.result.Healthy = time.Since(start)
 	d.timeline.note("%s", d.timeline.style(green, fmt.Sprintf("healthy for %s: 0 alerts about %d datasets", healthyFor, len(d.warehouse.tables))))
@@ -443,6 +445,10 @@ func (d *demo) poll(ctx context.Context) error {
 
 func (d *demo) show(e event) {
 	n := slices.IndexFunc(d.result.Outcomes, func(o Outcome) bool { return o.is(*e.sighting) })
+	if n < 0 && e.stage == pending {
+		d.timeline.step(e.at, e.dataset, yellow, string(e.stage), e.String()+", which no incident explains")
+		return
+	}
 	if n < 0 {
 		d.timeline.step(e.at, e.dataset, red, string(e.stage), d.timeline.style(red, e.String()+" was not expected"))
 		return

@@ -106,6 +106,24 @@ func TestTheWatchFollowsAnAlertFromPendingToSlack(t *testing.T) {
 	require.Empty(t, w.message(message))
 }
 
+func TestOnlyAlertsAboutDatasetsOrThatFireAreAnAlarm(t *testing.T) {
+	for name, tc := range map[string]struct {
+		seen sighting
+		want bool
+	}{
+		"a pending alert about a dataset": {sighting{dataset: "payments", pending: after(1)}, true},
+		"a pending alert about ourselves": {sighting{pending: after(1)}, false},
+		"a firing alert about ourselves":  {sighting{pending: after(1), firing: after(2)}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWatch(nil, nil)
+			require.Nil(t, w.alarm())
+			w.seen[1] = &tc.seen
+			require.Equal(t, tc.want, w.alarm() != nil)
+		})
+	}
+}
+
 func TestAMessageHasAMargin(t *testing.T) {
 	var out bytes.Buffer
 	tl := timeline{out: &out, width: 60, start: testNow}

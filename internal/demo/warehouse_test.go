@@ -87,6 +87,11 @@ func TestNullsAreExactlyAtTheThresholdBeforeTheIncident(t *testing.T) {
 
 func TestTheUnmappedProviderGivesThePSIOfTheStory(t *testing.T) {
 	w := newWarehouse(t)
+	threshold := func(signal string) float64 {
+		v, ok := rules.Default(signal)
+		require.True(t, ok)
+		return v
+	}
 	distribution := func(path string) map[string]int64 {
 		return counts(t, w, fmt.Sprintf("SELECT merchant_category, count(*) FROM %s GROUP BY 1", quoted(path)))
 	}
@@ -100,7 +105,7 @@ func TestTheUnmappedProviderGivesThePSIOfTheStory(t *testing.T) {
 	after, ok := drift.Compare(distribution(w.current(payments)), training)
 	require.True(t, ok)
 	require.InDelta(t, 0.31, after.PSI, 0.005)
-	require.True(t, after.Exceeds(0.3, 3.09))
+	require.True(t, after.Exceeds(threshold("drift_psi"), threshold("drift_significance_z"), threshold("drift_min_rows")))
 }
 
 func TestTheDailyLoadLoses62Percent(t *testing.T) {

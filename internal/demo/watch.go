@@ -125,6 +125,17 @@ func announces(m slack.Message, alert, dataset string) bool {
 	})
 }
 
+// alarm returns an alert that is about a dataset, or that fires, or nil. What Sightglass says of itself may be pending:
+// a busy machine misses a scrape now and then, and waiting is what pending is for.
+func (w *watch) alarm() *sighting {
+	for _, s := range w.seen {
+		if s.dataset != "" || !s.firing.IsZero() {
+			return s
+		}
+	}
+	return nil
+}
+
 // firedSince asks Prometheus for every alert that fired at any time since then, also between two polls.
 func (w *watch) firedSince(ctx context.Context, start time.Time) ([]sighting, error) {
 	vector, err := w.prometheus.Query(ctx, fmt.Sprintf(

@@ -123,7 +123,7 @@ func TestEqualsTheRules(t *testing.T) {
 func evaluate(t *testing.T, bundle rules.Bundle, observed, base map[string]int64) map[string]float64 {
 	t.Helper()
 	storage := teststorage.New(t)
-	defer storage.Close()
+	defer func() { require.NoError(t, storage.Close()) }()
 	now := time.Unix(1_800_000_000, 0)
 	add := func(v float64, pairs ...string) {
 		app := storage.Appender(t.Context())
@@ -145,7 +145,7 @@ func evaluate(t *testing.T, bundle rules.Bundle, observed, base map[string]int64
 		add(float64(base[bin])/m, "__name__", "ml_dataset_column_baseline_ratio", "dataset", "d", "column", "c", "bin", bin, "baseline", "training")
 	}
 	engine := promql.NewEngine(promql.EngineOpts{MaxSamples: 100_000, Timeout: time.Minute, Parser: parser.NewParser(parser.Options{})})
-	defer engine.Close()
+	defer func() { require.NoError(t, engine.Close()) }()
 	got := make(map[string]float64)
 	for _, f := range bundle.Files {
 		for _, g := range f.Groups {

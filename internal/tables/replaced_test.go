@@ -58,7 +58,7 @@ func TestAFileThatIsReplacedWhileItIsOpenedGetsASecondTry(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			db := &flaky{failures: tc.failures}
 			s := &Source{db: sql.OpenDB(db), dialect: duckDB{}, typ: tc.typ, secrets: redactor("")}
-			defer s.Close()
+			defer func() { require.NoError(t, s.Close()) }()
 			rows, err := s.Rows(t.Context(), Relation{from: "'x.parquet'"}, Window{})
 			require.Equal(t, tc.statements, db.statements)
 			if tc.wantErr {

@@ -22,12 +22,11 @@ import (
 	"strings"
 	"time"
 
-	// The drivers register themselves with database/sql.
-	_ "github.com/ClickHouse/clickhouse-go/v2"
+	_ "github.com/ClickHouse/clickhouse-go/v2" // The driver registers itself.
 	"github.com/duckdb/duckdb-go/v2"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
-	_ "github.com/trinodb/trino-go-client/trino"
+	_ "github.com/trinodb/trino-go-client/trino" // As does this one.
 )
 
 // Type names a kind of database.
@@ -261,7 +260,7 @@ func (s *Source) Files(glob, timeColumn string) (Relation, error) {
 	for _, compressed := range []string{".gz", ".zst"} {
 		name = strings.TrimSuffix(name, compressed)
 	}
-	reader := ""
+	var reader string
 	switch filepath.Ext(name) {
 	case ".parquet", ".pq":
 		reader = "read_parquet"

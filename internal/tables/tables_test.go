@@ -658,7 +658,7 @@ func TestErrorsHideCredentials(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, err := tables.Open(o)
 			if err == nil {
-				defer s.Close()
+				defer func() { require.NoError(t, s.Close()) }()
 				_, err = s.Rows(ctx, s.Table("public.orders", ""), tables.Window{})
 			}
 			require.Error(t, err)
