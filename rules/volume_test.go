@@ -75,11 +75,13 @@ func TestVolumeOverSimulatedMonths(t *testing.T) {
 			volume = group.Rules
 		}
 	}
+	deviation, ok := Default("volume_deviation_ratio")
+	require.True(t, ok)
 	random := rand.New(rand.NewPCG(1, 2))
 	hours, alarms, hidden := map[string]float64{}, map[string]float64{}, map[string]float64{}
 	start := time.Date(2026, 1, 12, 0, 0, 0, 0, toronto)
 	for now := start; now.YearDay() < 97; now = now.Add(time.Hour) {
-		samples := []sample{{labels.FromStrings(model.MetricNameLabel, "ml:threshold:volume_deviation_ratio"), 0.4}}
+		samples := []sample{{labels.FromStrings(model.MetricNameLabel, "ml:threshold:volume_deviation_ratio"), deviation}}
 		for _, f := range feeds {
 			samples = append(samples, sample{labels.FromStrings(model.MetricNameLabel, "dataset:ml_rows:current", "dataset", f.name), f.rows(now, random)})
 		}
