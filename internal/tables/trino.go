@@ -2,6 +2,7 @@ package tables
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -33,6 +34,10 @@ func (d trino) quantiles(expr string, probabilities []float64) string {
 }
 
 func (trino) class(databaseType string) Class {
+	// The precision stands before the end of the name.
+	if name := strings.ToUpper(databaseType); strings.HasPrefix(name, "TIMESTAMP") && strings.HasSuffix(name, "WITH TIME ZONE") {
+		return TimestampTZ
+	}
 	switch baseType(databaseType) {
 	case "TINYINT", "SMALLINT", "INTEGER", "BIGINT":
 		return Integer
@@ -46,8 +51,6 @@ func (trino) class(databaseType string) Class {
 		return Boolean
 	case "TIMESTAMP":
 		return Timestamp
-	case "TIMESTAMP WITH TIME ZONE":
-		return TimestampTZ
 	case "DATE":
 		return Date
 	}

@@ -1,0 +1,44 @@
+-- schema
+DESCRIBE TABLE (SELECT * FROM `shop`.`orders` AS t);
+
+-- profile of a window
+SELECT count(*),
+  max(`at`),
+  [count(`amount`), countIf(isNaN(toFloat64(`amount`))), countIf(toFloat64(`amount`) = inf), countIf(toFloat64(`amount`) = -inf), countIf(toFloat64(`amount`) <= -5e-324), countIf(toFloat64(`amount`) <= 0e+00), countIf(toFloat64(`amount`) <= 1.25e+01)],
+  [count(`quantity`), countIf(toFloat64(`quantity`) <= 1e+01), countIf(toFloat64(`quantity`) <= 1e+06)],
+  [count(`provider`), countIf(`provider` = 'visa'), countIf(`provider` = 'O\'Brien'), countIf(`provider` NOT IN ('visa', 'O\'Brien', 'back\\slash', ''))],
+  [count(`gift`), countIf(toString(`gift`) = 'true'), countIf(toString(`gift`) = 'false')],
+  [count(`born`), countIf(`born` > `at` - toIntervalSecond(0)), countIf(`born` >= `at` - toIntervalSecond(60)), countIf(`born` >= `at` - toIntervalSecond(300)), countIf(`born` >= `at` - toIntervalSecond(900)), countIf(`born` >= `at` - toIntervalSecond(3600)), countIf(`born` >= `at` - toIntervalSecond(21600)), countIf(`born` >= `at` - toIntervalSecond(86400)), countIf(`born` >= `at` - toIntervalSecond(604800)), countIf(`born` >= `at` - toIntervalSecond(2592000)), countIf(`born` >= `at` - toIntervalSecond(31536000))],
+  [count(`notes`)]
+FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
+
+-- profile of a table without a timestamp column
+SELECT count(*),
+  [count(`born`), countIf(`born` > toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-11-24 05:59:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-11-24 05:55:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-11-24 05:45:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-11-24 00:00:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-11-23 06:00:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-11-17 06:00:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-10-25 06:00:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2025-11-24 06:00:00.000000', 6, 'UTC'))]
+FROM (
+SELECT * FROM shop.orders
+) AS t;
+
+-- latest record
+SELECT count(*),
+  max(`at`)
+FROM `shop`.`orders` AS t WHERE `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
+
+-- statistics that choose bins
+SELECT count(*),
+  [count(`amount`), uniq(`amount`)],
+  [count(`quantity`), uniq(`quantity`)],
+  [count(`provider`), uniq(`provider`)],
+  [count(`gift`), uniq(`gift`)]
+FROM `shop`.`orders` AS t;
+
+-- quantiles
+SELECT quantilesTDigestIf(0e+00, 2.5e-01, 5e-01, 7.5e-01)(toFloat64(`amount`), isFinite(toFloat64(`amount`))),
+  quantilesTDigestIf(0e+00, 2.5e-01, 5e-01, 7.5e-01)(toFloat64(`quantity`), isFinite(toFloat64(`quantity`)))
+FROM `shop`.`orders` AS t;
+
+-- categories
+SELECT category, count(*) AS n FROM (SELECT toString(`gift`) AS category FROM `shop`.`orders` AS t) AS c WHERE category IS NOT NULL GROUP BY category ORDER BY n DESC, category LIMIT 2001;
+
+-- comparison
+SELECT 1 WHERE at >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND at < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');

@@ -1,0 +1,45 @@
+-- schema
+SELECT * FROM "shop"."orders" AS t LIMIT 0;
+
+-- profile of a window
+SELECT count(*),
+  max("at"),
+  CAST(list_concat([count("amount"), count_if(isnan("amount"))], map_values(histogram(CAST("amount" AS DOUBLE), CAST(['-Infinity', -5e-324, 0e+00, 1.25e+01, 1.7976931348623157e+308] AS DOUBLE[])))) AS BIGINT[]),
+  CAST(list_concat([count("quantity")], map_values(histogram(CAST("quantity" AS DOUBLE), CAST([1e+01, 1e+06] AS DOUBLE[])))) AS BIGINT[]),
+  CAST(list_concat([count("provider"), count_if("provider" = '')], map_values(histogram_exact(CAST("provider" AS VARCHAR), ['O''Brien', 'back\slash', 'visa']))) AS BIGINT[]),
+  CAST(list_concat([count("gift"), count_if(CAST("gift" AS VARCHAR) = '')], map_values(histogram_exact(CAST(CAST("gift" AS VARCHAR) AS VARCHAR), ['false', 'true']))) AS BIGINT[]),
+  CAST([count("seen"), count_if("seen" > "at" - INTERVAL '0' SECOND), count_if("seen" >= "at" - INTERVAL '60' SECOND), count_if("seen" >= "at" - INTERVAL '300' SECOND), count_if("seen" >= "at" - INTERVAL '900' SECOND), count_if("seen" >= "at" - INTERVAL '3600' SECOND), count_if("seen" >= "at" - INTERVAL '21600' SECOND), count_if("seen" >= "at" - INTERVAL '86400' SECOND), count_if("seen" >= "at" - INTERVAL '604800' SECOND), count_if("seen" >= "at" - INTERVAL '2592000' SECOND), count_if("seen" >= "at" - INTERVAL '31536000' SECOND)] AS BIGINT[]),
+  CAST([count("born"), count_if("born" > "at" - INTERVAL '0' SECOND), count_if("born" >= "at" - INTERVAL '60' SECOND), count_if("born" >= "at" - INTERVAL '300' SECOND), count_if("born" >= "at" - INTERVAL '900' SECOND), count_if("born" >= "at" - INTERVAL '3600' SECOND), count_if("born" >= "at" - INTERVAL '21600' SECOND), count_if("born" >= "at" - INTERVAL '86400' SECOND), count_if("born" >= "at" - INTERVAL '604800' SECOND), count_if("born" >= "at" - INTERVAL '2592000' SECOND), count_if("born" >= "at" - INTERVAL '31536000' SECOND)] AS BIGINT[]),
+  CAST([count("notes")] AS BIGINT[])
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- profile of a table without a timestamp column
+SELECT count(*),
+  CAST([count("born"), count_if("born" > TIMESTAMP '2026-11-24 06:00:00.000000'), count_if("born" >= TIMESTAMP '2026-11-24 05:59:00.000000'), count_if("born" >= TIMESTAMP '2026-11-24 05:55:00.000000'), count_if("born" >= TIMESTAMP '2026-11-24 05:45:00.000000'), count_if("born" >= TIMESTAMP '2026-11-24 05:00:00.000000'), count_if("born" >= TIMESTAMP '2026-11-24 00:00:00.000000'), count_if("born" >= TIMESTAMP '2026-11-23 06:00:00.000000'), count_if("born" >= TIMESTAMP '2026-11-17 06:00:00.000000'), count_if("born" >= TIMESTAMP '2026-10-25 06:00:00.000000'), count_if("born" >= TIMESTAMP '2025-11-24 06:00:00.000000')] AS BIGINT[])
+FROM (
+SELECT * FROM shop.orders
+) AS t;
+
+-- latest record
+SELECT count(*),
+  max("at")
+FROM "shop"."orders" AS t WHERE "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- statistics that choose bins
+SELECT count(*),
+  CAST([count("amount"), approx_count_distinct("amount")] AS BIGINT[]),
+  CAST([count("quantity"), approx_count_distinct("quantity")] AS BIGINT[]),
+  CAST([count("provider"), approx_count_distinct("provider")] AS BIGINT[]),
+  CAST([count("gift"), approx_count_distinct("gift")] AS BIGINT[])
+FROM "shop"."orders" AS t;
+
+-- quantiles
+SELECT reservoir_quantile(CAST("amount" AS DOUBLE), [0e+00, 2.5e-01, 5e-01, 7.5e-01], 100000) FILTER (WHERE isfinite(CAST("amount" AS DOUBLE))),
+  reservoir_quantile(CAST("quantity" AS DOUBLE), [0e+00, 2.5e-01, 5e-01, 7.5e-01], 100000) FILTER (WHERE isfinite(CAST("quantity" AS DOUBLE)))
+FROM "shop"."orders" AS t;
+
+-- categories
+SELECT category, count(*) AS n FROM (SELECT CAST("gift" AS VARCHAR) AS category FROM "shop"."orders" AS t) AS c WHERE category IS NOT NULL GROUP BY category ORDER BY n DESC, category LIMIT 2001;
+
+-- comparison
+SELECT 1 WHERE at >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND at < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
