@@ -174,7 +174,7 @@ func run[C any](ctx context.Context, spec Spec[C], o options, logger *slog.Logge
 	self.registry.MustRegister(s.status())
 	data := prometheus.NewRegistry()
 	data.MustRegister(s.instance())
-	handler, err := s.handler(ctx, o, prometheus.Gatherers{self.registry, otelRegistry, data})
+	handler, err := s.handler(ctx, o, registries{self.registry, otelRegistry, data})
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // handler returns everything the process serves. The context is the process's.
-func (s *supervisor[C]) handler(ctx context.Context, o options, gatherers prometheus.Gatherers) (http.Handler, error) {
+func (s *supervisor[C]) handler(ctx context.Context, o options, gatherers prometheus.Gatherer) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle(o.metricsPath, promhttp.HandlerFor(gatherers, promhttp.HandlerOpts{
 		ErrorLog: scrapeLog{s.logger},

@@ -26,8 +26,9 @@ var errRecorded = errors.New("recorded")
 func (r *recorder) Connect(context.Context) (driver.Conn, error) { return r, nil }
 func (r *recorder) Driver() driver.Driver                        { return nil }
 func (r *recorder) Prepare(string) (driver.Stmt, error)          { return nil, errors.ErrUnsupported }
-func (r *recorder) Begin() (driver.Tx, error)                    { return nil, errors.ErrUnsupported }
-func (r *recorder) Close() error                                 { return nil }
+
+func (r *recorder) Begin() (driver.Tx, error) { return nil, errors.ErrUnsupported }
+func (r *recorder) Close() error              { return nil }
 
 func (r *recorder) QueryContext(_ context.Context, query string, _ []driver.NamedValue) (driver.Rows, error) {
 	r.statements = append(r.statements, query)
