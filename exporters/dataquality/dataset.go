@@ -26,6 +26,7 @@ type dataset struct {
 	upstreams   []upstream
 	comparisons []comparison
 	defaults    map[string]float64
+	overrides   map[override]float64
 	// columns bounds the columns that ever have series.
 	columns *limit.Limiter
 	logger  *slog.Logger
@@ -244,11 +245,10 @@ func (d *dataset) identify(ctx context.Context, view *baseline.View, c *cycle, c
 
 // threshold is the override for the column, for the dataset, or the default.
 func (d *dataset) threshold(signal, column string) float64 {
-	o := d.cfg.Thresholds.overrides()
-	if v, ok := o[override{signal, column}]; ok {
+	if v, ok := d.overrides[override{signal, column}]; ok {
 		return v
 	}
-	if v, ok := o[override{signal, ""}]; ok {
+	if v, ok := d.overrides[override{signal, ""}]; ok {
 		return v
 	}
 	return d.defaults[signal]
@@ -288,8 +288,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
 		out.Gauge(desc, v, append([]string{d.cfg.Name}, labels...)...)
 	}
-	overrides := d.cfg.Thresholds.overrides()
-	for o, v := range overrides {
+	for o, v := range d.overrides {
 		gauge(m.threshold, v, o.signal, o.column)
 	}
 	gauge(m.profileSuccess, truth(err == nil))

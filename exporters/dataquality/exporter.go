@@ -183,9 +183,9 @@ func (r *rooms) dataset(cfg DatasetConfig, columns *limit.Limiter, now func() ti
 	}
 	d := &dataset{
 		cfg: cfg, source: l.source, relation: l.relation, learner: l,
-		defaults: r.defaults,
-		columns:  columns,
-		logger:   r.logger.With("dataset", cfg.Name), now: now,
+		defaults: r.defaults, overrides: cfg.Thresholds.overrides(),
+		columns: columns,
+		logger:  r.logger.With("dataset", cfg.Name), now: now,
 	}
 	for _, u := range cfg.Upstream {
 		source := r.sources[u.Source]

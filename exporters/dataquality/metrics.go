@@ -3,7 +3,6 @@ package dataquality
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 )
 
@@ -17,8 +16,6 @@ func Catalogue() *catalogue.Catalogue {
 func newCatalogue() *catalogue.Catalogue {
 	return &catalogue.Catalogue{Prefix: "ml_dataset_", Labels: []string{"dataset"}}
 }
-
-const binUnseen = binning.Unseen
 
 // Thresholds that a dataset can override, by the names of rules/thresholds.yaml.
 const (

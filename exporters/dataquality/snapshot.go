@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/drift"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
@@ -131,7 +132,7 @@ func (d *dataset) failedCheck(c *cycle) string {
 	}
 	for _, column := range sortedKeys(p.Values) {
 		values := p.Values[column]
-		if share := float64(values[binUnseen]) / float64(p.Rows); share > limit(signalUnseen, column) {
+		if share := float64(values[binning.Unseen]) / float64(p.Rows); share > limit(signalUnseen, column) {
 			return fmt.Sprintf("column %q: %.4f of the values are unseen", column, share)
 		}
 		for _, b := range c.baselines {
