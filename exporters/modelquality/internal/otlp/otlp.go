@@ -1,0 +1,432 @@
+// Package otlp reads OTLP requests where they lie.
+//
+// In flow the bytes of an ExportTraceServiceRequest or ExportLogsServiceRequest. Out flow its spans and log records,
+// one at a time, in memory that is used again for the next one: their strings are parts of the request. So a request
+// of a thousand spans costs no allocation, which is the difference between an exporter beside the traffic of a model
+// server and one that needs machines of its own. A Decoder owns that memory and is for one goroutine.
+//
+// What pdata accepts is accepted here, and read the same way; a fuzz test holds the two together.
+package otlp
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"unsafe"
+)
+
+// ErrMalformed says that the bytes are not the message they should be.
+var ErrMalformed = errors.New("malformed OTLP")
+
+// Kind is the type of a Value.
+type Kind uint8
+
+// The kinds of values. Bytes, List and Map have their encoded content as text.
+const (
+	Empty Kind = iota
+	String
+	Bool
+	Int
+	Double
+	Bytes
+	List
+	Map
+)
+
+// Value is the value of an attribute.
+type Value struct {
+	Kind Kind
+	text string
+	bits uint64
+}
+
+// StringValue makes a value of a text.
+func StringValue(s string) Value { return Value{Kind: String, text: s} }
+
+// DoubleValue makes a value of a number.
+func DoubleValue(f float64) Value { return Value{Kind: Double, bits: math.Float64bits(f)} }
+
+// IntValue makes a value of a whole number.
+func IntValue(i int64) Value { return Value{Kind: Int, bits: uint64(i)} }
+
+// BoolValue makes a value of a truth.
+func BoolValue(b bool) Value {
+	if b {
+		return Value{Kind: Bool, bits: 1}
+	}
+	return Value{Kind: Bool}
+}
+
+// Text returns the text of a String, and nothing of any other kind.
+func (v Value) Text() string {
+	if v.Kind != String {
+		return ""
+	}
+	return v.text
+}
+
+// Truth returns a Bool.
+func (v Value) Truth() bool { return v.Kind == Bool && v.bits != 0 }
+
+// Int returns an Int.
+func (v Value) Int() int64 { return int64(v.bits) }
+
+// Number returns a number, also one that a client wrote as text.
+func (v Value) Number() (float64, bool) {
+	switch v.Kind {
+	case Double:
+		return math.Float64frombits(v.bits), true
+	case Int:
+		return float64(int64(v.bits)), true
+	case String:
+		f, err := strconv.ParseFloat(v.text, 64)
+		return f, err == nil
+	}
+	return 0, false
+}
+
+// Append appends the value as a category: the text of a String, otherwise the shortest form of a number or truth, as
+// the databases write it. Other kinds append nothing.
+func (v Value) Append(b []byte) []byte {
+	switch v.Kind {
+	case String:
+		return append(b, v.text...)
+	case Bool:
+		return strconv.AppendBool(b, v.bits != 0)
+	case Int:
+		return strconv.AppendInt(b, int64(v.bits), 10)
+	case Double:
+		f := math.Float64frombits(v.bits)
+		if f == math.Trunc(f) && math.Abs(f) < 1<<53 {
+			return strconv.AppendInt(b, int64(f), 10)
+		}
+		return strconv.AppendFloat(b, f, 'g', -1, 64)
+	}
+	return b
+}
+
+// Clone returns a value that does not keep the request.
+func (v Value) Clone() Value {
+	v.text = string([]byte(v.text))
+	return v
+}
+
+// Attribute is a key with its value.
+type Attribute struct {
+	Key   string
+	Value Value
+}
+
+// TraceID and SpanID are zero where there is none.
+type (
+	TraceID [16]byte
+	SpanID  [8]byte
+)
+
+// Event is something that happened within a span.
+type Event struct {
+	Name       string
+	Time       uint64 // nanoseconds since 1970
+	Attributes []Attribute
+}
+
+// Status codes of a span.
+const (
+	StatusUnset = 0
+	StatusOK    = 1
+	StatusError = 2
+)
+
+// Span is one span.
+type Span struct {
+	Trace      TraceID
+	ID, Parent SpanID
+	Name       string
+	Start, End uint64 // nanoseconds since 1970
+	Status     int32
+	Attributes []Attribute
+	Events     []Event
+}
+
+// Record is one log record.
+type Record struct {
+	Trace          TraceID
+	Span           SpanID
+	Time, Observed uint64 // nanoseconds since 1970
+	EventName      string
+	Attributes     []Attribute
+}
+
+// Visitor takes what a request holds. It must not keep what it is given, which is overwritten by the next.
+type Visitor interface {
+	// Resource begins a new resource.
+	Resource(attributes []Attribute)
+	Span(s *Span)
+	Record(r *Record)
+}
+
+// Decoder reads requests. The zero value is ready for use.
+type Decoder struct {
+	resource []Attribute
+	span     Span
+	record   Record
+	// attributes are those of all events of one span.
+	attributes []Attribute
+}
+
+// Traces reads an ExportTraceServiceRequest.
+func (d *Decoder) Traces(body []byte, v Visitor) error {
+	return d.request(body, v, func(item []byte) error {
+		if err := d.decodeSpan(item); err != nil {
+			return err
+		}
+		v.Span(&d.span)
+		return nil
+	})
+}
+
+// Logs reads an ExportLogsServiceRequest.
+func (d *Decoder) Logs(body []byte, v Visitor) error {
+	return d.request(body, v, func(item []byte) error {
+		if err := d.decodeRecord(item); err != nil {
+			return err
+		}
+		v.Record(&d.record)
+		return nil
+	})
+}
+
+// request walks request → resource → scope → item, which both signals number the same.
+func (d *Decoder) request(body []byte, v Visitor, item func([]byte) error) error {
+	return messages(body, 1, func(group []byte) error {
+		// A resource may stand behind what it is the resource of.
+		d.resource = d.resource[:0]
+		err := messages(group, 1, func(resource []byte) error {
+			return messages(resource, 1, func(b []byte) (err error) {
+				d.resource, err = appendAttribute(d.resource, b)
+				return err
+			})
+		})
+		if err != nil {
+			return err
+		}
+		v.Resource(d.resource)
+		return messages(group, 2, func(scope []byte) error { return messages(scope, 2, item) })
+	})
+}
+
+// messages calls f with each message in the field of that number.
+func messages(b []byte, number uint64, f func([]byte) error) error {
+	for len(b) > 0 {
+		fd, rest, err := next(b)
+		if err != nil {
+			return err
+		}
+		b = rest
+		if fd.number != number {
+			continue
+		}
+		if fd.wire != wireBytes {
+			return wrongType(fd)
+		}
+		if err := f(fd.bytes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Decoder) decodeSpan(b []byte) error {
+	s := &d.span
+	*s = Span{Attributes: s.Attributes[:0], Events: s.Events[:0]}
+	d.attributes = d.attributes[:0]
+	for len(b) > 0 {
+		fd, rest, err := next(b)
+		if err != nil {
+			return err
+		}
+		b = rest
+		switch fd.number {
+		case 1:
+			err = fd.id(s.Trace[:])
+		case 2:
+			err = fd.id(s.ID[:])
+		case 4:
+			err = fd.id(s.Parent[:])
+		case 5:
+			s.Name, err = fd.text()
+		case 7:
+			s.Start, err = fd.fixed64()
+		case 8:
+			s.End, err = fd.fixed64()
+		case 9:
+			if fd.wire != wireBytes {
+				return wrongType(fd)
+			}
+			s.Attributes, err = appendAttribute(s.Attributes, fd.bytes)
+		case 11:
+			if fd.wire != wireBytes {
+				return wrongType(fd)
+			}
+			err = d.decodeEvent(fd.bytes)
+		case 15:
+			if fd.wire != wireBytes {
+				return wrongType(fd)
+			}
+			s.Status, err = status(fd.bytes)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Decoder) decodeEvent(b []byte) error {
+	var e Event
+	first := len(d.attributes)
+	for len(b) > 0 {
+		fd, rest, err := next(b)
+		if err != nil {
+			return err
+		}
+		b = rest
+		switch fd.number {
+		case 1:
+			e.Time, err = fd.fixed64()
+		case 2:
+			e.Name, err = fd.text()
+		case 3:
+			if fd.wire != wireBytes {
+				return wrongType(fd)
+			}
+			d.attributes, err = appendAttribute(d.attributes, fd.bytes)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	e.Attributes = d.attributes[first:len(d.attributes):len(d.attributes)]
+	d.span.Events = append(d.span.Events, e)
+	return nil
+}
+
+func (d *Decoder) decodeRecord(b []byte) error {
+	r := &d.record
+	*r = Record{Attributes: r.Attributes[:0]}
+	for len(b) > 0 {
+		fd, rest, err := next(b)
+		if err != nil {
+			return err
+		}
+		b = rest
+		switch fd.number {
+		case 1:
+			r.Time, err = fd.fixed64()
+		case 6:
+			if fd.wire != wireBytes {
+				return wrongType(fd)
+			}
+			r.Attributes, err = appendAttribute(r.Attributes, fd.bytes)
+		case 9:
+			err = fd.id(r.Trace[:])
+		case 10:
+			err = fd.id(r.Span[:])
+		case 11:
+			r.Observed, err = fd.fixed64()
+		case 12:
+			r.EventName, err = fd.text()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// status reads the code of a Status.
+func status(b []byte) (int32, error) {
+	var code int32
+	for len(b) > 0 {
+		fd, rest, err := next(b)
+		if err != nil {
+			return 0, err
+		}
+		b = rest
+		if fd.number == 3 {
+			if fd.wire != wireVarint {
+				return 0, wrongType(fd)
+			}
+			code = int32(fd.bits)
+		}
+	}
+	return code, nil
+}
+
+// appendAttribute reads a KeyValue.
+func appendAttribute(to []Attribute, b []byte) ([]Attribute, error) {
+	to = append(to, Attribute{})
+	a := &to[len(to)-1]
+	for len(b) > 0 {
+		fd, rest, err := next(b)
+		if err != nil {
+			return to, err
+		}
+		b = rest
+		switch fd.number {
+		case 1:
+			a.Key, err = fd.text()
+		case 2:
+			if fd.wire != wireBytes {
+				return to, wrongType(fd)
+			}
+			err = a.Value.decode(fd.bytes)
+		}
+		if err != nil {
+			return to, err
+		}
+	}
+	return to, nil
+}
+
+// decode reads an AnyValue.
+func (v *Value) decode(b []byte) error {
+	for len(b) > 0 {
+		fd, rest, err := next(b)
+		if err != nil {
+			return err
+		}
+		b = rest
+		var want byte
+		switch fd.number {
+		case 1:
+			*v, want = Value{Kind: String, text: view(fd.bytes)}, wireBytes
+		case 2:
+			*v, want = Value{Kind: Bool, bits: fd.bits}, wireVarint
+		case 3:
+			*v, want = Value{Kind: Int, bits: fd.bits}, wireVarint
+		case 4:
+			*v, want = Value{Kind: Double, bits: fd.bits}, wireFixed64
+		case 5:
+			*v, want = Value{Kind: List, text: view(fd.bytes)}, wireBytes
+		case 6:
+			*v, want = Value{Kind: Map, text: view(fd.bytes)}, wireBytes
+		case 7:
+			*v, want = Value{Kind: Bytes, text: view(fd.bytes)}, wireBytes
+		default:
+			continue
+		}
+		if fd.wire != want {
+			return wrongType(fd)
+		}
+	}
+	return nil
+}
+
+// view is a string over the bytes of the request. Nothing writes to them while the strings live.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) } //nolint:gosec // See above.
+
+func wrongType(f field) error {
+	return fmt.Errorf("%w: field %d has wire type %d", ErrMalformed, f.number, f.wire)
+}
