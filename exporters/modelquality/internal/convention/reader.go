@@ -1,0 +1,396 @@
+package convention
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
+)
+
+// Reader turns spans and records into a Batch. It implements otlp.Visitor and is for one goroutine.
+type Reader struct {
+	Convention *Convention
+	Batch      *Batch
+
+	resource, item, event reading
+}
+
+var _ otlp.Visitor = (*Reader)(nil)
+
+// reading is what a set of attributes says, by role.
+type reading struct {
+	set    uint32
+	ranks  [roles]uint8
+	units  [roles]float64
+	values [roles]otlp.Value
+}
+
+func (r *reading) has(x role) bool { return r.set&(1<<x) != 0 }
+
+func (r *reading) text(x role) string {
+	if !r.has(x) {
+		return ""
+	}
+	return r.values[x].Text()
+}
+
+// number is NaN where nothing, or nothing finite, is said.
+func (r *reading) number(x role) float64 {
+	if r.has(x) {
+		if f, ok := r.values[x].Number(); ok && !math.IsInf(f, 0) {
+			return f
+		}
+	}
+	return nan
+}
+
+// atLeastZero is number for what cannot be negative: a duration, a number of tokens.
+func (r *reading) atLeastZero(x role) float64 {
+	if f := r.number(x); f >= 0 {
+		return f
+	}
+	return nan
+}
+
+func (r *reading) seconds(x role) float64 { return r.atLeastZero(x) * r.units[x] }
+
+func (r *reading) put(s slot, v otlp.Value) {
+	if r.has(s.role) && r.ranks[s.role] <= s.rank {
+		return
+	}
+	if s.quoted {
+		if t := v.Text(); len(t) > 1 && t[0] == '"' && t[len(t)-1] == '"' {
+			v = otlp.StringValue(t[1 : len(t)-1])
+		}
+	}
+	r.set |= 1 << s.role
+	r.ranks[s.role], r.units[s.role], r.values[s.role] = s.rank, s.unit, v
+}
+
+// about are the roles that name something; all others say something about it.
+const about = 1<<roleModel | 1<<roleVersion | 1<<roleRun
+
+// Resource implements otlp.Visitor. What a resource says holds for spans that say nothing else.
+func (r *Reader) Resource(attributes []otlp.Attribute) {
+	r.resource.set = 0
+	for i := range attributes {
+		s, ok := r.Convention.slots[attributes[i].Key]
+		if ok && about&(1<<s.role) != 0 {
+			s.rank = math.MaxUint8
+			r.resource.put(s, attributes[i].Value)
+		}
+	}
+}
+
+// begin makes a reading that begins with what the resource says.
+func (r *Reader) begin(in *reading) {
+	in.set = r.resource.set
+	for x := roleModel; x <= roleRun; x++ {
+		if in.has(x) {
+			in.ranks[x], in.values[x] = r.resource.ranks[x], r.resource.values[x]
+		}
+	}
+}
+
+// Span implements otlp.Visitor.
+func (r *Reader) Span(s *otlp.Span) {
+	b, c := r.Batch, r.Convention
+	if len(s.Attributes) > c.maxAttributes || len(s.Events) > c.maxAttributes {
+		b.refuse("a span has more attributes or events than the limit")
+		return
+	}
+	in := &r.item
+	r.begin(in)
+	firstFeature, firstTime := len(b.features), len(b.times)
+	for i := range s.Attributes {
+		a := &s.Attributes[i]
+		if known, ok := c.slots[a.Key]; ok {
+			in.put(known, a.Value)
+		} else if name, ok := strings.CutPrefix(a.Key, c.feature); ok {
+			b.features = append(b.features, Feature{name, a.Value})
+		} else if name, ok := strings.CutPrefix(a.Key, c.time); ok {
+			if age, ok := ageOf(a.Value, s.Start); ok {
+				b.times = append(b.times, FeatureTime{name, age})
+			}
+		}
+	}
+	features := b.features[firstFeature:len(b.features):len(b.features)]
+
+	phase := c.phases[s.Name]
+	index := -1
+	if phase != Whole || r.asks(in, len(features) > 0) {
+		if s.End < s.Start || s.Start == 0 || s.End > math.MaxInt64 {
+			b.refuse("a span ends before it starts, or has no times")
+			return
+		}
+		index = len(b.Observations)
+		o := b.add()
+		o.Phase, o.Features, o.FeatureTimes = phase, features, b.times[firstTime:len(b.times):len(b.times)]
+		r.observe(o, in, s)
+	}
+	before := len(b.Evaluations)
+	r.events(s, in, index)
+	if index < 0 && len(b.Evaluations) == before && !r.evaluation(in, s, index) {
+		b.Ignored++
+	} else if index >= 0 && in.has(roleEvaluation) {
+		r.evaluation(in, s, index)
+	}
+}
+
+// asks reports whether a span is an inference: it names a model, and says that it asks it. Naming it under the first
+// of all names, ours, is saying so.
+func (r *Reader) asks(in *reading, features bool) bool {
+	if in.text(roleModel) == "" {
+		return false
+	}
+	switch in.ranks[roleModel] {
+	case 0:
+		// A judge names the model that it judges.
+		return features || !in.has(roleEvaluation)
+	case math.MaxUint8:
+		// The resource names it for every span of the service, also those of its web server. One that asks has
+		// something to say about it.
+		return features || in.set&^(about|1<<roleErrorType|1<<roleEvaluation|1<<roleScore|1<<roleLabel|1<<roleExplanation) != 0
+	}
+	for _, x := range []role{roleOperation, roleSpanKind, roleSpanType} {
+		if in.has(x) {
+			return asksModel(in.text(x))
+		}
+	}
+	return true
+}
+
+func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
+	o.Trace, o.Span, o.Parent = s.Trace, s.ID, s.Parent
+	o.Model, o.Version, o.Run, o.ResponseID = in.text(roleModel), in.name(roleVersion), in.text(roleRun), in.text(roleResponseID)
+	o.Start, o.End = int64(s.Start), int64(s.End)
+	o.Duration = float64(s.End-s.Start) / 1e9
+	o.QueueWait, o.ForwardPass, o.TimeToFirst = in.seconds(roleQueueWait), in.seconds(roleForwardPass), in.seconds(roleFirstToken)
+	o.Confidence = in.number(roleConfidence)
+	o.InputTokens, o.OutputTokens = in.atLeastZero(roleInputTokens), in.atLeastZero(roleOutputTokens)
+	if in.has(rolePrediction) {
+		o.Prediction = in.values[rolePrediction]
+	}
+	if usage := in.text(roleTokenUsage); usage != "" && math.IsNaN(o.InputTokens) && math.IsNaN(o.OutputTokens) {
+		o.InputTokens, o.OutputTokens = tokenUsage(usage)
+	}
+	o.Exception = in.text(roleErrorType)
+	o.Outcome = r.outcome(in, s, o.Exception)
+}
+
+// name is the text of a name, which may be written as a number.
+func (r *reading) name(x role) string {
+	if !r.has(x) {
+		return ""
+	}
+	if v := r.values[x]; v.Kind != otlp.String {
+		return string(v.Append(nil))
+	}
+	return r.values[x].Text()
+}
+
+// tokenUsage reads MLflow's JSON.
+func tokenUsage(text string) (input, output float64) {
+	var usage struct {
+		Input  *float64 `json:"input_tokens"`
+		Output *float64 `json:"output_tokens"`
+	}
+	input, output = nan, nan
+	if json.Unmarshal([]byte(text), &usage) != nil {
+		return input, output
+	}
+	if usage.Input != nil && *usage.Input >= 0 {
+		input = *usage.Input
+	}
+	if usage.Output != nil && *usage.Output >= 0 {
+		output = *usage.Output
+	}
+	return input, output
+}
+
+// outcome is what the service says, else what the status of the span does.
+func (r *Reader) outcome(in *reading, s *otlp.Span, errorType string) Outcome {
+	said := in.text(roleOutcome)
+	for o := OK; o < Outcomes; o++ {
+		if strings.EqualFold(said, o.String()) {
+			return o
+		}
+	}
+	switch {
+	case in.has(roleFallback) && in.values[roleFallback].Truth():
+		return Fallback
+	case s.Status != otlp.StatusError && errorType == "":
+		return OK
+	}
+	return failure(errorType)
+}
+
+// failure tells the failures apart by the type of the error, which is a class, a status of gRPC or one of HTTP.
+func failure(errorType string) Outcome {
+	switch {
+	case errorType == "504" || errorType == "408" || containsFold(errorType, "timeout", "timedout", "timed_out", "deadline"):
+		return Timeout
+	case errorType == "429" || containsFold(errorType, "resource_exhausted", "resourceexhausted", "ratelimit", "rate_limit", "overload", "queuefull", "queue_full", "reject"):
+		return Rejected
+	}
+	return Error
+}
+
+func containsFold(s string, parts ...string) bool {
+	for _, p := range parts {
+		for i := 0; i+len(p) <= len(s); i++ {
+			if strings.EqualFold(s[i:i+len(p)], p) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// events reads the events of a span; index is its observation's, or -1.
+func (r *Reader) events(s *otlp.Span, in *reading, index int) {
+	for i := range s.Events {
+		e := &s.Events[i]
+		switch {
+		case e.Name == "exception" && index >= 0:
+			for j := range e.Attributes {
+				if e.Attributes[j].Key != "exception.type" {
+					continue
+				}
+				o := &r.Batch.Observations[index]
+				o.Exception = e.Attributes[j].Value.Text()
+				if o.Outcome == Error && !in.has(roleErrorType) && !in.has(roleOutcome) {
+					o.Outcome = failure(o.Exception)
+				}
+			}
+		case e.Name == evaluationEvent:
+			r.begin(&r.event)
+			r.event.read(r.Convention, e.Attributes)
+			if !r.judge(&r.event, in, s, e.Time, index) {
+				r.Batch.refuse("an evaluation has no name")
+			}
+		case index >= 0 && e.Time >= s.Start && math.IsNaN(r.Batch.Observations[index].TimeToFirst):
+			for _, name := range r.Convention.firstToken {
+				if e.Name == name {
+					r.Batch.Observations[index].TimeToFirst = float64(e.Time-s.Start) / 1e9
+				}
+			}
+		}
+	}
+}
+
+func (r *reading) read(c *Convention, attributes []otlp.Attribute) {
+	for i := range attributes {
+		if s, ok := c.slots[attributes[i].Key]; ok {
+			r.put(s, attributes[i].Value)
+		}
+	}
+}
+
+// evaluation adds the one that a span's own attributes describe, as OpenInference does, and reports whether there is one.
+func (r *Reader) evaluation(in *reading, s *otlp.Span, index int) bool {
+	if !in.has(roleEvaluation) || !in.has(roleScore) && !in.has(roleLabel) {
+		return false
+	}
+	return r.judge(in, in, s, s.End, index)
+}
+
+// judge adds an evaluation that said was found to say, at a span that says of itself what span was found to.
+func (r *Reader) judge(said, span *reading, s *otlp.Span, at uint64, index int) bool {
+	e, ok := evaluationOf(said)
+	if !ok {
+		return false
+	}
+	e.Of, e.Trace, e.Span, e.Parent, e.Time = index, s.Trace, s.ID, s.Parent, instant(at, s.End)
+	if index >= 0 {
+		o := &r.Batch.Observations[index]
+		e.Model, e.Version, e.Run = o.Model, o.Version, o.Run
+	}
+	if e.ResponseID == "" {
+		e.ResponseID = span.text(roleResponseID)
+	}
+	r.Batch.Evaluations = append(r.Batch.Evaluations, e)
+	return true
+}
+
+func evaluationOf(in *reading) (Evaluation, bool) {
+	return Evaluation{
+		Model: in.text(roleModel), Version: in.name(roleVersion), Run: in.text(roleRun), ResponseID: in.text(roleResponseID),
+		Name: lower(in.text(roleEvaluation)), Label: in.text(roleLabel), Explanation: in.text(roleExplanation),
+		Error: in.text(roleErrorType), Score: in.number(roleScore),
+	}, in.text(roleEvaluation) != ""
+}
+
+// Record implements otlp.Visitor.
+func (r *Reader) Record(rec *otlp.Record) {
+	b := r.Batch
+	if len(rec.Attributes) > r.Convention.maxAttributes {
+		b.refuse("a log record has more attributes than the limit")
+		return
+	}
+	in := &r.item
+	r.begin(in)
+	in.read(r.Convention, rec.Attributes)
+	named := rec.EventName == evaluationEvent
+	for i := range rec.Attributes {
+		// SDKs from before the field of its own wrote the name here.
+		named = named || rec.Attributes[i].Key == "event.name" && rec.Attributes[i].Value.Text() == evaluationEvent
+	}
+	if !named && !(in.has(roleEvaluation) && (in.has(roleScore) || in.has(roleLabel))) {
+		b.Ignored++
+		return
+	}
+	e, ok := evaluationOf(in)
+	if !ok {
+		b.refuse("an evaluation has no name")
+		return
+	}
+	e.Of, e.Trace, e.Span, e.Time = -1, rec.Trace, rec.Span, instant(rec.Time, rec.Observed)
+	b.Evaluations = append(b.Evaluations, e)
+}
+
+// instant is the first of two times that is one.
+func instant(at, otherwise uint64) int64 {
+	if at == 0 || at > math.MaxInt64 {
+		at = otherwise
+	}
+	if at > math.MaxInt64 {
+		return 0
+	}
+	return int64(at)
+}
+
+// lower is strings.ToLower without its allocation where there is nothing to do: evaluators do not agree on a spelling.
+func lower(s string) string {
+	for i := range len(s) {
+		if c := s[i]; c >= 'A' && c <= 'Z' || c >= 0x80 {
+			return strings.ToLower(s)
+		}
+	}
+	return s
+}
+
+// ageOf is how long before start a time was: text by RFC 3339, or a number since 1970 of seconds, milliseconds,
+// microseconds or nanoseconds, told by its size: seconds have ten digits until the year 2286.
+func ageOf(v otlp.Value, start uint64) (float64, bool) {
+	var seconds float64
+	if v.Kind == otlp.String {
+		t, err := time.Parse(time.RFC3339Nano, v.Text())
+		if err != nil {
+			return 0, false
+		}
+		seconds = float64(t.UnixNano()) / 1e9
+	} else {
+		n, ok := v.Number()
+		if !ok || math.IsNaN(n) || n <= 0 {
+			return 0, false
+		}
+		for n >= 1e11 {
+			n /= 1e3
+		}
+		seconds = n
+	}
+	return float64(start)/1e9 - seconds, true
+}

@@ -1,0 +1,182 @@
+// Package join brings together what belongs to one inference and arrives apart.
+//
+// In flow inferences as they are seen, and child spans and evaluations that may arrive before or after them, also in
+// other requests. Out flow pairs: what arrived late finds its inference among the last ones, what arrived early waits
+// for it, for a bounded time and in bounded number. The Join owns both memories, of a size that does not depend on what
+// is sent.
+package join
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+	"sync"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
+)
+
+// ID names a span.
+type ID struct {
+	Trace otlp.TraceID
+	Span  otlp.SpanID
+}
+
+// Inference is what is remembered of one.
+type Inference[S comparable] struct {
+	ID ID
+	// Series is what the inference was counted under.
+	Series S
+	// HasQueueWait and HasForwardPass say that it brought the number itself.
+	HasQueueWait, HasForwardPass bool
+
+	response uint64 // hash of the response's id
+}
+
+// Join remembers the last inferences and what waits for one. S is what inferences are counted under, W what waits.
+type Join[S comparable, W any] struct {
+	seed maphash.Seed
+
+	mu      sync.Mutex
+	recent  []Inference[S] // sets of ways, each the most recent first
+	byReply []Inference[S]
+	waiting map[ID][]waiter[W]
+	order   []queued // of waiting, the oldest first
+	count   int
+	most    int
+}
+
+type waiter[W any] struct {
+	item W
+	at   int64
+}
+
+type queued struct {
+	id ID
+	at int64
+}
+
+// ways is how many inferences share a set. Span ids are random, so sets fill alike; a client whose are not loses its own
+// joins only.
+const ways = 4
+
+// New makes a Join that remembers about as many inferences, and at most as many waiters.
+func New[S comparable, W any](inferences, waiters int) *Join[S, W] {
+	sets := 1
+	for sets*ways < inferences {
+		sets *= 2
+	}
+	return &Join[S, W]{
+		seed: maphash.MakeSeed(), recent: make([]Inference[S], sets*ways), byReply: make([]Inference[S], sets*ways),
+		waiting: make(map[ID][]waiter[W]), most: waiters,
+	}
+}
+
+// Lock begins a series of calls, and Unlock ends it: a request has hundreds of spans.
+func (j *Join[S, W]) Lock() { j.mu.Lock() }
+
+// Unlock ends what Lock began.
+func (j *Join[S, W]) Unlock() { j.mu.Unlock() }
+
+// Add remembers an inference. The lock must be held, as for all that follow.
+func (j *Join[S, W]) Add(i Inference[S], responseID string) {
+	insert(j.recent, j.hash(i.ID), i)
+	if responseID != "" {
+		i.response = maphash.String(j.seed, responseID)
+		insert(j.byReply, i.response, i)
+	}
+}
+
+func insert[S comparable](sets []Inference[S], hash uint64, i Inference[S]) {
+	set := setOf(sets, hash)
+	copy(set[1:], set[:ways-1])
+	set[0] = i
+}
+
+func setOf[S comparable](sets []Inference[S], hash uint64) []Inference[S] {
+	first := int(hash&uint64(len(sets)/ways-1)) * ways
+	return sets[first : first+ways]
+}
+
+func (j *Join[S, W]) hash(id ID) uint64 {
+	return binary.LittleEndian.Uint64(id.Span[:]) ^ binary.LittleEndian.Uint64(id.Trace[8:])
+}
+
+// Find returns the inference of that name.
+func (j *Join[S, W]) Find(id ID) (Inference[S], bool) {
+	for _, i := range setOf(j.recent, j.hash(id)) {
+		if i.ID == id && id.Span != (otlp.SpanID{}) {
+			return i, true
+		}
+	}
+	return Inference[S]{}, false
+}
+
+// FindResponse returns the last inference with that response.
+func (j *Join[S, W]) FindResponse(responseID string) (Inference[S], bool) {
+	if responseID == "" {
+		return Inference[S]{}, false
+	}
+	h := maphash.String(j.seed, responseID)
+	for _, i := range setOf(j.byReply, h) {
+		if i.response == h && i.Series != *new(S) {
+			return i, true
+		}
+	}
+	return Inference[S]{}, false
+}
+
+// Wait keeps an item until its inference is seen. It returns false if there is no more room.
+func (j *Join[S, W]) Wait(id ID, item W, now int64) bool {
+	if j.count >= j.most {
+		return false
+	}
+	j.waiting[id] = append(j.waiting[id], waiter[W]{item, now})
+	j.order = append(j.order, queued{id, now})
+	j.count++
+	return true
+}
+
+// Take returns what waits for an inference that has come.
+func (j *Join[S, W]) Take(id ID) []W {
+	if len(j.waiting) == 0 {
+		return nil
+	}
+	list, ok := j.waiting[id]
+	if !ok {
+		return nil
+	}
+	delete(j.waiting, id)
+	j.count -= len(list)
+	items := make([]W, len(list))
+	for i, w := range list {
+		items[i] = w.item
+	}
+	return items
+}
+
+// Expire returns what has waited since before a time in vain.
+func (j *Join[S, W]) Expire(before int64) []W {
+	var items []W
+	done := 0
+	for _, q := range j.order {
+		if q.at >= before {
+			break
+		}
+		done++
+		kept := j.waiting[q.id][:0]
+		for _, w := range j.waiting[q.id] {
+			if w.at < before {
+				items = append(items, w.item)
+				j.count--
+			} else {
+				kept = append(kept, w)
+			}
+		}
+		if len(kept) == 0 {
+			delete(j.waiting, q.id)
+		} else {
+			j.waiting[q.id] = kept
+		}
+	}
+	j.order = append(j.order[:0], j.order[done:]...)
+	return items
+}

@@ -1,0 +1,59 @@
+package metering
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sightglass-ml/sightglass/internal/catalogue"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
+)
+
+// Buckets of the classic histograms. The native ones beside them need none.
+var (
+	latencyBuckets = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}
+	ratioBuckets   = []float64{0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1}
+	ageBuckets     = []float64{1, 10, 60, 300, 900, 3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600, 30 * 24 * 3600}
+)
+
+// descs are the metrics of this package, in the order of docs/metrics.md.
+type descs struct {
+	requests, exceptions, tokens, evaluations, trace         *prometheus.Desc
+	duration, queueWait, forwardPass, firstToken, confidence vector
+	age, score                                               vector
+}
+
+// vector is a histogram for each model, and what its classic buckets are.
+type vector struct {
+	*prometheus.HistogramVec
+	buckets []float64
+}
+
+// Declare declares the metrics of a Meter in the reference.
+func Declare(c *catalogue.Catalogue) { newDescs(c) }
+
+func newDescs(c *catalogue.Catalogue) descs {
+	model := func(more ...string) []string { return append([]string{"model", "version"}, more...) }
+	histogram := func(name, help string, buckets []float64, more ...string) vector {
+		labels := model(more...)
+		c.Metrics = append(c.Metrics, catalogue.Metric{Name: name, Type: "histogram", Help: help, Labels: labels})
+		return vector{prometheus.NewHistogramVec(exporter.HistogramOpts(name, help, buckets), labels), buckets}
+	}
+	var d descs
+	d.requests = c.Counter("ml_inference_requests_total", "Inferences by how they ended.", model("outcome")...)
+	d.exceptions = c.Counter("ml_inference_exceptions_total", "Exceptions and errors of inferences by type.", model("type")...)
+	d.duration = histogram("ml_inference_duration_seconds", "Duration of inferences, with the wait.", latencyBuckets)
+	d.queueWait = histogram("ml_inference_queue_wait_seconds", "Time that inferences waited before their computation.", latencyBuckets)
+	d.forwardPass = histogram("ml_inference_forward_pass_seconds", "Time that the computation of inferences took.", latencyBuckets)
+	d.firstToken = histogram("ml_inference_time_to_first_token_seconds", "Time from the start of inferences to their first token.", latencyBuckets)
+	d.tokens = c.Counter("ml_inference_tokens_total", "Tokens read and written; cached and reasoning tokens are among them.", model("direction")...)
+	d.confidence = histogram("ml_model_confidence", "Confidence of predictions, from 0 to 1.", ratioBuckets)
+	d.age = histogram("ml_model_feature_age_seconds", "Age of the feature at the start of the inference.", ageBuckets, "feature")
+	d.score = histogram("ml_model_evaluation_score", "Scores of evaluated responses.", ratioBuckets, "evaluation")
+	d.evaluations = c.Counter("ml_model_evaluations_total", "Evaluated responses by what the evaluation's gate made of them.", model("evaluation", "result")...)
+	d.trace = c.Gauge("ml_model_exemplar_trace_info", "The worst recent trace of the model for the reason, replaced at most once a minute.", model("reason", "trace_id", "mlflow_run_id")...)
+	return d
+}
+
+// vectors are the histograms of every model.
+func (d *descs) vectors() []vector {
+	return []vector{d.duration, d.queueWait, d.forwardPass, d.firstToken, d.confidence, d.age, d.score}
+}
