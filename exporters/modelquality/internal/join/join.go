@@ -97,7 +97,9 @@ func setOf[S comparable](sets []Inference[S], hash uint64) []Inference[S] {
 }
 
 func (j *Join[S, W]) hash(id ID) uint64 {
-	return binary.LittleEndian.Uint64(id.Span[:]) ^ binary.LittleEndian.Uint64(id.Trace[8:])
+	const odd = 0x9e3779b97f4a7c15 // spreads ids that were counted up and not drawn
+	h := binary.LittleEndian.Uint64(id.Span[:])*odd ^ binary.LittleEndian.Uint64(id.Trace[8:])
+	return h * odd >> 24
 }
 
 // Find returns the inference of that name.
@@ -126,7 +128,8 @@ func (j *Join[S, W]) FindResponse(responseID string) (Inference[S], bool) {
 
 // Wait keeps an item until its inference is seen. It returns false if there is no more room.
 func (j *Join[S, W]) Wait(id ID, item W, now int64) bool {
-	if j.count >= j.most {
+	// What was taken keeps its place in the order until it would have expired.
+	if j.count >= j.most || len(j.order) >= 2*j.most {
 		return false
 	}
 	j.waiting[id] = append(j.waiting[id], waiter[W]{item, now})

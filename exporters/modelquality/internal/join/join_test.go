@@ -8,7 +8,7 @@ import (
 )
 
 func id(n uint64) (i ID) {
-	binary.LittleEndian.PutUint64(i.Trace[8:], n*0x9e3779b97f4a7c15)
+	binary.LittleEndian.PutUint64(i.Trace[8:], n%7)
 	binary.LittleEndian.PutUint64(i.Span[:], n)
 	return i
 }
@@ -46,7 +46,8 @@ func TestOnlyTheLastInferencesAreRemembered(t *testing.T) {
 			found++
 		}
 	}
-	require.Equal(t, 64, found)
+	require.LessOrEqual(t, found, 64)
+	require.Greater(t, found, 56)
 	_, ok := j.Find(id(10_000))
 	require.True(t, ok)
 }
