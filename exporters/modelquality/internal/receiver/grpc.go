@@ -1,0 +1,182 @@
+package receiver
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
+	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	_ "google.golang.org/grpc/encoding/gzip" // Registers itself as a compression that clients may use.
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+// newGRPC makes the server. The services are declared as streams that happen to carry one message each way: the bytes
+// on the wire are the same, but the turn comes before the message is read and not after.
+func (r *Receiver) newGRPC() *grpc.Server {
+	options := []grpc.ServerOption{
+		grpc.ForceServerCodecV2(raw{}),
+		grpc.MaxRecvMsgSize(int(r.MaxRequestBytes)),
+		grpc.MaxConcurrentStreams(uint32(r.MaxRequests)),
+		grpc.MaxHeaderListSize(64 << 10),
+		grpc.ConnectionTimeout(r.Patience.Arrival),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionIdle: 10 * time.Minute,
+			// Clients that stay connected for ever never meet a new replica.
+			MaxConnectionAge: 10 * time.Minute, MaxConnectionAgeGrace: time.Minute,
+		}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+	}
+	if t := r.guard.tlsConfig("h2"); t != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(t)))
+	}
+	s := grpc.NewServer(options...)
+	for signal, service := range map[Signal]string{
+		Traces: "opentelemetry.proto.collector.trace.v1.TraceService",
+		Logs:   "opentelemetry.proto.collector.logs.v1.LogsService",
+	} {
+		s.RegisterService(&grpc.ServiceDesc{
+			ServiceName: service,
+			HandlerType: (*any)(nil),
+			Streams: []grpc.StreamDesc{{
+				StreamName: "Export",
+				Handler:    func(_ any, stream grpc.ServerStream) error { return r.serveStream(signal, stream) },
+			}},
+		}, nil)
+	}
+	return s
+}
+
+// frame is a message as it is on the wire.
+type frame struct{ buffer mem.Buffer }
+
+// raw is the codec that leaves messages alone.
+type raw struct{}
+
+func (raw) Name() string { return "proto" }
+
+func (raw) Marshal(v any) (mem.BufferSlice, error) {
+	f, ok := v.(*frame)
+	if !ok {
+		return nil, fmt.Errorf("%T, expected a frame", v)
+	}
+	return mem.BufferSlice{f.buffer}, nil
+}
+
+func (raw) Unmarshal(data mem.BufferSlice, v any) error {
+	f, ok := v.(*frame)
+	if !ok {
+		return fmt.Errorf("%T, expected a frame", v)
+	}
+	f.buffer = data.MaterializeToBuffer(mem.DefaultBufferPool())
+	return nil
+}
+
+func (r *Receiver) serveStream(signal Signal, stream grpc.ServerStream) error {
+	answer, no := r.receive(signal, stream)
+	r.counted(signal, "grpc", answer, no)
+	if no != nil {
+		s := status.New(no.code, no.message)
+		if no.retry > 0 {
+			if detailed, err := s.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(no.retry)}); err == nil {
+				s = detailed
+			}
+		}
+		return s.Err()
+	}
+	body, err := answerProto(signal, answer)
+	if err != nil {
+		return status.Error(codes.Internal, err.Error())
+	}
+	return stream.SendMsg(&frame{mem.SliceBuffer(body)})
+}
+
+func (r *Receiver) receive(signal Signal, stream grpc.ServerStream) (Answer, *refusal) {
+	ctx := stream.Context()
+	release, no := r.acquire(ctx)
+	if no != nil {
+		return Answer{}, no
+	}
+	defer release()
+	var authorization string
+	if values := metadata.ValueFromIncomingContext(ctx, "authorization"); len(values) > 0 {
+		authorization = values[0]
+	}
+	if !r.guard.admits(authorization) {
+		return Answer{}, refuse("unauthenticated", codes.Unauthenticated, http.StatusUnauthorized, "unknown user or wrong password")
+	}
+	f, no := r.arrival(ctx, stream)
+	if no != nil {
+		return Answer{}, no
+	}
+	defer f.buffer.Free()
+	return r.export(ctx, signal, f.buffer.ReadOnlyData())
+}
+
+// arrival reads the one message of a stream. gRPC has no deadline for it, so a client that begins a request and does not
+// go on would keep its turn.
+func (r *Receiver) arrival(ctx context.Context, stream grpc.ServerStream) (*frame, *refusal) {
+	type result struct {
+		frame *frame
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		f := new(frame)
+		done <- result{f, stream.RecvMsg(f)}
+	}()
+	timer := time.NewTimer(r.Patience.Arrival)
+	defer timer.Stop()
+	select {
+	case got := <-done:
+		if got.err == nil {
+			return got.frame, nil
+		}
+		switch s := status.Convert(got.err); s.Code() {
+		case codes.ResourceExhausted:
+			return nil, refuse("too_large", codes.ResourceExhausted, http.StatusRequestEntityTooLarge, "%s", s.Message())
+		case codes.Canceled, codes.DeadlineExceeded:
+			return nil, refuse("cut_off", s.Code(), http.StatusBadRequest, "%s", s.Message())
+		default:
+			return nil, refuse("malformed", codes.InvalidArgument, http.StatusBadRequest, "%s", s.Message())
+		}
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return nil, refuse("cut_off", codes.DeadlineExceeded, http.StatusRequestTimeout, "the request did not arrive within %s", r.Patience.Arrival)
+}
+
+// answerProto is the response of a signal's export in protobuf.
+func answerProto(signal Signal, a Answer) ([]byte, error) {
+	if signal == Logs {
+		return logsAnswer(a).MarshalProto()
+	}
+	return tracesAnswer(a).MarshalProto()
+}
+
+func tracesAnswer(a Answer) ptraceotlp.ExportResponse {
+	response := ptraceotlp.NewExportResponse()
+	if a.Refused > 0 {
+		response.PartialSuccess().SetRejectedSpans(a.Refused)
+		response.PartialSuccess().SetErrorMessage(a.Reason)
+	}
+	return response
+}
+
+func logsAnswer(a Answer) plogotlp.ExportResponse {
+	response := plogotlp.NewExportResponse()
+	if a.Refused > 0 {
+		response.PartialSuccess().SetRejectedLogRecords(a.Refused)
+		response.PartialSuccess().SetErrorMessage(a.Reason)
+	}
+	return response
+}

@@ -1,0 +1,218 @@
+package receiver
+
+import (
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
+	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	typeProto = "application/x-protobuf"
+	typeJSON  = "application/json"
+)
+
+func (r *Receiver) newHTTP() *http.Server {
+	return &http.Server{
+		Handler:           r.Routes(),
+		TLSConfig:         r.guard.tlsConfig("h2", "http/1.1"),
+		ReadHeaderTimeout: r.Patience.Arrival,
+		ReadTimeout:       r.Patience.Arrival + r.Patience.Turn,
+		WriteTimeout:      time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(r.Logger.Handler(), slog.LevelDebug),
+	}
+}
+
+func (r *Receiver) serveHTTP() error {
+	if r.http.TLSConfig != nil {
+		return r.http.ServeTLS(r.httpListener, "", "")
+	}
+	return r.http.Serve(r.httpListener)
+}
+
+// Routes are the paths of OTLP over HTTP.
+func (r *Receiver) Routes() http.Handler {
+	mux := http.NewServeMux()
+	for signal, path := range map[Signal]string{Traces: "/v1/traces", Logs: "/v1/logs"} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, req *http.Request) { r.serveRequest(signal, w, req) })
+	}
+	return mux
+}
+
+func (r *Receiver) serveRequest(signal Signal, w http.ResponseWriter, req *http.Request) {
+	encoding, answer, no := r.take(signal, w, req)
+	r.counted(signal, "http", answer, no)
+	if err := respond(w, signal, encoding, answer, no); err != nil {
+		r.Logger.Debug("An answer did not arrive", "signal", signal, "err", err)
+	}
+}
+
+// take returns the encoding as well, in which the answer must be.
+func (r *Receiver) take(signal Signal, w http.ResponseWriter, req *http.Request) (string, Answer, *refusal) {
+	encoding, _, err := mime.ParseMediaType(req.Header.Get("Content-Type"))
+	switch {
+	case req.Method != http.MethodPost:
+		w.Header().Set("Allow", http.MethodPost)
+		return "", Answer{}, refuse("unsupported", codes.Unimplemented, http.StatusMethodNotAllowed, "method %s, expected POST", req.Method)
+	case err != nil || encoding != typeProto && encoding != typeJSON:
+		return "", Answer{}, refuse("unsupported", codes.InvalidArgument, http.StatusUnsupportedMediaType,
+			"content type %q, expected %s or %s", req.Header.Get("Content-Type"), typeProto, typeJSON)
+	}
+	release, no := r.acquire(req.Context())
+	if no != nil {
+		return encoding, Answer{}, no
+	}
+	defer release()
+	if !r.guard.admits(req.Header.Get("Authorization")) {
+		w.Header().Set("WWW-Authenticate", "Basic")
+		return encoding, Answer{}, refuse("unauthenticated", codes.Unauthenticated, http.StatusUnauthorized, "unknown user or wrong password")
+	}
+	buffer := r.buffer()
+	defer r.recycle(buffer)
+	if no := r.read(w, req, buffer); no != nil {
+		return encoding, Answer{}, no
+	}
+	body := *buffer
+	if encoding == typeJSON {
+		if body, err = fromJSON(signal, body); err != nil {
+			return encoding, Answer{}, refuse("malformed", codes.InvalidArgument, http.StatusBadRequest, "malformed OTLP: %v", err)
+		}
+	}
+	answer, no := r.export(req.Context(), signal, body)
+	return encoding, answer, no
+}
+
+// buffer and recycle keep memory for bodies, though not what one huge request needed.
+func (r *Receiver) buffer() *[]byte {
+	if b, ok := r.bodies.Get().(*[]byte); ok {
+		return b
+	}
+	return new([]byte)
+}
+
+func (r *Receiver) recycle(b *[]byte) {
+	if cap(*b) <= 1<<20 {
+		*b = (*b)[:0]
+		r.bodies.Put(b)
+	}
+}
+
+// read reads the body and undoes its compression.
+func (r *Receiver) read(w http.ResponseWriter, req *http.Request, into *[]byte) *refusal {
+	// MaxBytesReader also makes the server close the connection instead of reading on.
+	var body io.Reader = http.MaxBytesReader(w, req.Body, r.MaxRequestBytes)
+	switch encoding := req.Header.Get("Content-Encoding"); encoding {
+	case "", "identity":
+	case "gzip":
+		z, err := gzip.NewReader(body)
+		if err != nil {
+			return unreadable(err)
+		}
+		body = z
+	default:
+		w.Header().Set("Accept-Encoding", "gzip")
+		return refuse("unsupported", codes.InvalidArgument, http.StatusUnsupportedMediaType, "content encoding %q, expected gzip or none", encoding)
+	}
+	limited := io.LimitReader(body, r.MaxRequestBytes+1)
+	data := (*into)[:0]
+	for {
+		if len(data) == cap(data) {
+			data = append(data, 0)[:len(data)]
+		}
+		n, err := limited.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return unreadable(err)
+		}
+	}
+	*into = data
+	if int64(len(data)) > r.MaxRequestBytes {
+		return tooLarge(r.MaxRequestBytes)
+	}
+	return nil
+}
+
+func tooLarge(limit int64) *refusal {
+	return refuse("too_large", codes.ResourceExhausted, http.StatusRequestEntityTooLarge, "the request has more than %d bytes", limit)
+}
+
+func unreadable(err error) *refusal {
+	var big *http.MaxBytesError
+	if errors.As(err, &big) {
+		return tooLarge(big.Limit)
+	}
+	return refuse("cut_off", codes.InvalidArgument, http.StatusBadRequest, "the body cannot be read: %v", err)
+}
+
+// fromJSON turns the JSON of a request into its protobuf, so that there is one way on from here.
+func fromJSON(signal Signal, body []byte) (encoded []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v", p)
+		}
+	}()
+	if signal == Logs {
+		request := plogotlp.NewExportRequest()
+		if err := request.UnmarshalJSON(body); err != nil {
+			return nil, err
+		}
+		return request.MarshalProto()
+	}
+	request := ptraceotlp.NewExportRequest()
+	if err := request.UnmarshalJSON(body); err != nil {
+		return nil, err
+	}
+	return request.MarshalProto()
+}
+
+// respond answers in the encoding of the request.
+func respond(w http.ResponseWriter, signal Signal, encoding string, answer Answer, no *refusal) error {
+	var body []byte
+	var err error
+	code := http.StatusOK
+	switch {
+	case no != nil:
+		code = no.status
+		if no.retry > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(int(no.retry/time.Second)))
+		}
+		problem := status.New(no.code, no.message).Proto()
+		if encoding == typeProto {
+			body, err = proto.Marshal(problem)
+		} else {
+			encoding = typeJSON
+			body, err = protojson.Marshal(problem)
+		}
+	case encoding == typeJSON && signal == Logs:
+		body, err = logsAnswer(answer).MarshalJSON()
+	case encoding == typeJSON:
+		body, err = tracesAnswer(answer).MarshalJSON()
+	default:
+		body, err = answerProto(signal, answer)
+	}
+	if err != nil {
+		http.Error(w, "the answer cannot be written", http.StatusInternalServerError)
+		return err
+	}
+	w.Header().Set("Content-Type", encoding)
+	w.WriteHeader(code)
+	_, err = w.Write(body)
+	return err
+}

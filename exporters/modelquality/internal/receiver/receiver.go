@@ -1,0 +1,277 @@
+// Package receiver takes OTLP over gRPC and HTTP.
+//
+// In flow export requests of traces and logs: protobuf or JSON, compressed or not, from whoever the web configuration
+// lets in. Out flow the same requests as protobuf, to a Handler, and to the client the answer that OTLP asks for: what
+// can be repeated is told apart from what cannot. The Receiver owns the sockets and bounds what is taken at a time.
+package receiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
+	"github.com/sightglass-ml/sightglass/internal/catalogue"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
+)
+
+// Signal is what a request is about.
+type Signal string
+
+// The signals that are taken. Metrics are not.
+const (
+	Traces Signal = "traces"
+	Logs   Signal = "logs"
+)
+
+// Handler takes requests.
+type Handler interface {
+	// Export takes one request in protobuf. It must not keep the body, nor strings made of it without a copy. An error
+	// that is otlp.ErrMalformed is the client's; after any other one the client is asked to send the request again.
+	Export(ctx context.Context, signal Signal, body []byte) (Answer, error)
+}
+
+// Answer says what became of a request's items.
+type Answer struct {
+	// Refused items make no sense, and sending them again would not change that.
+	Refused int64
+	Reason  string
+}
+
+// Options say where and how much to receive.
+type Options struct {
+	// GRPCAddress and HTTPAddress are listened on; one that is empty is not.
+	GRPCAddress, HTTPAddress string
+	// WebConfigFile is the file of --web.config.file, which has TLS and users; it may be empty.
+	WebConfigFile string
+	// MaxRequestBytes bounds a request, compressed and not.
+	MaxRequestBytes int64
+	// MaxRequests are taken at the same time.
+	MaxRequests int
+	// Patience is how long a request may take to arrive, and how long one waits for its turn.
+	Patience Patience
+	Logger   *slog.Logger
+}
+
+// Patience are the times that the receiver waits.
+type Patience struct{ Arrival, Turn time.Duration }
+
+// DefaultPatience is ten seconds to arrive and one to wait.
+var DefaultPatience = Patience{10 * time.Second, time.Second}
+
+// Receiver is a server for both protocols.
+type Receiver struct {
+	Options
+	handler Handler
+	guard   *guard
+	slots   chan struct{}
+	bodies  sync.Pool
+
+	requests *prometheus.Desc
+	mu       sync.Mutex
+	counts   map[count]int64
+
+	grpcListener, httpListener net.Listener
+	grpc                       *grpc.Server
+	http                       *http.Server
+}
+
+var _ prometheus.Collector = (*Receiver)(nil)
+
+type count struct {
+	signal           Signal
+	protocol, result string
+}
+
+// Declare declares the metrics of a Receiver in the reference.
+func Declare(c *catalogue.Catalogue) *prometheus.Desc {
+	return c.Counter("sightglass_otlp_requests_total", "OTLP requests by what became of them.", "signal", "protocol", "result")
+}
+
+// New checks the options and binds the addresses. Serve must follow, or Close.
+func New(o Options, h Handler) (*Receiver, error) {
+	if o.MaxRequestBytes <= 0 || o.MaxRequests <= 0 || o.Logger == nil || h == nil {
+		return nil, errors.New("a receiver needs a handler, a logger and limits above 0")
+	}
+	if o.Patience == (Patience{}) {
+		o.Patience = DefaultPatience
+	}
+	g, err := newGuard(o.WebConfigFile)
+	if err != nil {
+		return nil, err
+	}
+	r := &Receiver{
+		Options: o, handler: h, guard: g, slots: make(chan struct{}, o.MaxRequests),
+		requests: Declare(new(catalogue.Catalogue)), counts: make(map[count]int64),
+	}
+	for _, l := range []struct {
+		address string
+		to      *net.Listener
+	}{{o.GRPCAddress, &r.grpcListener}, {o.HTTPAddress, &r.httpListener}} {
+		if l.address == "" {
+			continue
+		}
+		if *l.to, err = new(net.ListenConfig).Listen(context.Background(), "tcp", l.address); err != nil {
+			return nil, errors.Join(fmt.Errorf("receive OTLP: %w", err), r.Close())
+		}
+	}
+	r.grpc, r.http = r.newGRPC(), r.newHTTP()
+	return r, nil
+}
+
+// Addresses are those that are listened on, for tests that bound port 0.
+func (r *Receiver) Addresses() (grpcAddress, httpAddress string) {
+	if r.grpcListener != nil {
+		grpcAddress = r.grpcListener.Addr().String()
+	}
+	if r.httpListener != nil {
+		httpAddress = r.httpListener.Addr().String()
+	}
+	return grpcAddress, httpAddress
+}
+
+// Serve takes requests until ctx ends and those under way have been answered.
+func (r *Receiver) Serve(ctx context.Context) {
+	var servers sync.WaitGroup
+	if r.grpcListener != nil {
+		r.Logger.Info("Receiving OTLP", "protocol", "grpc", "address", r.grpcListener.Addr())
+		servers.Go(func() {
+			if err := r.grpc.Serve(r.grpcListener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+				r.Logger.Error("No longer receiving OTLP", "protocol", "grpc", "err", err)
+			}
+		})
+	}
+	if r.httpListener != nil {
+		r.Logger.Info("Receiving OTLP", "protocol", "http", "address", r.httpListener.Addr())
+		servers.Go(func() {
+			if err := r.serveHTTP(); err != nil && !errors.Is(err, http.ErrServerClosed) {
+				r.Logger.Error("No longer receiving OTLP", "protocol", "http", "err", err)
+			}
+		})
+	}
+	<-ctx.Done()
+	const grace = 2 * time.Second
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		r.grpc.GracefulStop()
+	}()
+	if err := r.http.Shutdown(late); err != nil {
+		_ = r.http.Close()
+	}
+	select {
+	case <-stopped:
+	case <-late.Done():
+		r.grpc.Stop()
+		<-stopped
+	}
+	servers.Wait()
+}
+
+// Close gives the addresses back if Serve was never called.
+func (r *Receiver) Close() error {
+	var errs []error
+	for _, l := range []net.Listener{r.grpcListener, r.httpListener} {
+		if l != nil {
+			errs = append(errs, l.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// refusal is why a request was not taken, in the words of both protocols.
+type refusal struct {
+	result  string // of the metric
+	code    codes.Code
+	status  int // of HTTP
+	message string
+	retry   time.Duration // after which to send it again; 0 is never
+}
+
+func (r *refusal) Error() string { return r.message }
+
+func refuse(result string, code codes.Code, status int, format string, args ...any) *refusal {
+	return &refusal{result: result, code: code, status: status, message: fmt.Sprintf(format, args...)}
+}
+
+// retryAfter is when a request that was not its turn may come again.
+const retryAfter = time.Second
+
+// acquire waits for a turn.
+func (r *Receiver) acquire(ctx context.Context) (release func(), no *refusal) {
+	timer := time.NewTimer(r.Patience.Turn)
+	defer timer.Stop()
+	select {
+	case r.slots <- struct{}{}:
+		return func() { <-r.slots }, nil
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	no = refuse("busy", codes.ResourceExhausted, http.StatusTooManyRequests, "%d requests are being taken, the most at a time", r.MaxRequests)
+	no.retry = retryAfter
+	return nil, no
+}
+
+// export hands a request to the handler.
+func (r *Receiver) export(ctx context.Context, signal Signal, body []byte) (answer Answer, no *refusal) {
+	defer func() {
+		if p := recover(); p != nil {
+			// One request must not end the process for all others.
+			r.Logger.Error("A request made the exporter panic", "signal", signal, "panic", p)
+			no = refuse("failed", codes.Internal, http.StatusInternalServerError, "the request could not be processed")
+		}
+	}()
+	answer, err := r.handler.Export(ctx, signal, body)
+	switch {
+	case errors.Is(err, otlp.ErrMalformed):
+		return answer, refuse("malformed", codes.InvalidArgument, http.StatusBadRequest, "%v", err)
+	case err != nil:
+		r.Logger.Warn("A request was not taken", "signal", signal, "err", err)
+		no = refuse("unavailable", codes.Unavailable, http.StatusServiceUnavailable, "the request cannot be processed now")
+		no.retry = 5 * retryAfter
+		return answer, no
+	}
+	return answer, nil
+}
+
+// counted counts a request by what became of it.
+func (r *Receiver) counted(signal Signal, protocol string, answer Answer, no *refusal) {
+	result := "ok"
+	switch {
+	case no != nil:
+		result = no.result
+	case answer.Refused > 0:
+		result = "partial"
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts[count{signal, protocol, result}]++
+}
+
+// Describe implements prometheus.Collector.
+func (r *Receiver) Describe(ch chan<- *prometheus.Desc) { ch <- r.requests }
+
+// Collect implements prometheus.Collector.
+func (r *Receiver) Collect(ch chan<- prometheus.Metric) {
+	var m exporter.Metrics
+	r.mu.Lock()
+	for c, n := range r.counts {
+		m.Counter(r.requests, float64(n), string(c.signal), c.protocol, c.result)
+	}
+	r.mu.Unlock()
+	for _, metric := range m {
+		ch <- metric
+	}
+}
