@@ -107,7 +107,9 @@ func TestTheWatchFollowsAnAlertFromPendingToSlack(t *testing.T) {
 }
 
 func TestOnlyAlertsAboutTheShopOrThatFireAreAnAlarm(t *testing.T) {
-	about := func(name string) model.LabelSet { return model.LabelSet{"alertname": model.LabelValue(name), "gpu": "3"} }
+	about := func(name string) model.LabelSet {
+		return model.LabelSet{"alertname": model.LabelValue(name), "gpu": "3"}
+	}
 	known := func(s sighting) bool { return s.name() == "MLGPUIdle" }
 	for name, tc := range map[string]struct {
 		seen sighting
@@ -159,7 +161,7 @@ func TestWhatCannotWorkIsRefusedBeforeAnythingStarts(t *testing.T) {
 		"a speed-up of 31; want 1 to 30":  func(c *Config) { c.Speedup = 31 },
 		"a speed-up of 0.5; want 1 to 30": func(c *Config) { c.Speedup = 0.5 },
 		"build them with `make tools`":    func(c *Config) { c.ToolsDir = t.TempDir() },
-		"build them with `make build`":     func(c *Config) { c.BinDir = t.TempDir() },
+		"build them with `make build`":    func(c *Config) { c.BinDir = t.TempDir() },
 		"is not empty, and what is in it": func(c *Config) { c.Dir = tools },
 		"use the folder: open " + tools:   func(c *Config) { c.Dir = filepath.Join(tools, "promtool") },
 	} {
