@@ -50,10 +50,15 @@ $(COMMANDS:%=bin/%): bin/%:
 	@echo "building $*"
 	@tools/progress.sh go build -v -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/$*
 
+# The machine's own GPUs are not for breaking: the demo loads a library that answers as NVIDIA's does.
+bin/libnvidia-ml-simulated.so: exporters/gpu/testdata/fakenvml.c
+	@mkdir -p bin
+	$(CC) -shared -fPIC -O1 -Wno-deprecated-declarations -I"$$(go list -m -f '{{.Dir}}' github.com/NVIDIA/go-nvml)/pkg/nvml" -o $@ $<
+
 .PHONY: demo
 demo: TOOLS := prometheus promtool alertmanager
 demo: ARGS := --once
-demo: bin/tools/prometheus bin/tools/promtool bin/tools/alertmanager build ## break sample data on purpose and watch the detection (ARGS= stays up afterwards)
+demo: bin/tools/prometheus bin/tools/promtool bin/tools/alertmanager bin/libnvidia-ml-simulated.so build ## break sample data on purpose and watch the detection (ARGS= stays up afterwards)
 	bin/sightglass demo $(ARGS)
 
 .PHONY: generate

@@ -12,7 +12,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 
-var update = flag.Bool("update", false, "keep the scrape of the demo's exporter in dashboards/testdata/dataquality.prom")
+var update = flag.Bool("update", false, "keep what the demo's exporters publish in dashboards/testdata/<job>.prom")
 
 // logWriter sends the timeline to the test's log, which shows it when the test fails or -v is given.
 type logWriter struct{ t *testing.T }
@@ -23,25 +23,27 @@ func (w logWriter) Write(p []byte) (int, error) {
 }
 
 func TestDemoDetectsEveryIncident(t *testing.T) {
+	bin := t.TempDir()
+	buildCommands(t, bin, "dataquality-exporter", "gpu-exporter")
+	testtools.FakeNVML(t, filepath.Join(bin, "libnvidia-ml-simulated.so"))
 	cfg := demo.Config{
-		ToolsDir: toolsDir(t), Exporter: buildCommand(t, "dataquality-exporter"),
-		Dir: t.TempDir(), Out: logWriter{t},
+		ToolsDir: toolsDir(t), BinDir: bin, Dir: t.TempDir(), Out: logWriter{t},
 		// Slower than by hand: this test shares the machine with others.
 		Speedup: 15,
 	}
 	if *update {
-		cfg.SaveScrape = filepath.Join(testtools.Root(t), "dashboards", "testdata", "dataquality.prom")
+		cfg.SaveScrapes = filepath.Join(testtools.Root(t), "dashboards", "testdata")
 	}
 	result, err := demo.Run(testContext(t), cfg)
 	require.NoError(t, err)
 
-	type detection struct{ dataset, column, alert string }
+	type detection struct{ object, column, alert string }
 	var detected []detection
 	for _, o := range result.Outcomes {
 		require.True(t, o.Detected(), "%s: %s", o.Incident, o.Alert)
-		require.False(t, o.Pending.Before(o.Injected), o.Alert)
+		require.False(t, !o.Early && o.Pending.Before(o.Injected), o.Alert)
 		require.False(t, o.Firing.Before(o.Pending), o.Alert)
-		detected = append(detected, detection{o.Dataset, o.Column, o.Alert})
+		detected = append(detected, detection{o.Object, o.Labels["column"], o.Alert})
 	}
 	require.ElementsMatch(t, []detection{
 		{"clickstream", "", "MLDatasetStale"},
@@ -51,6 +53,9 @@ func TestDemoDetectsEveryIncident(t *testing.T) {
 		{"orders_daily_fact", "", "MLDatasetVolumeAnomaly"},
 		{"shipments", "", "MLDatasetSchemaChanged"},
 		{"training_features", "", "MLDatasetFeatureMismatch"},
+		{"GPU 3", "", "MLGPUIdle"},
+		{"GPU 2", "", "MLGPULost"},
+		{"GPU 2", "", "MLGPUXidError"},
 	}, detected)
 	require.Empty(t, result.Unexpected)
 	require.NotZero(t, result.Healthy, "it was quiet before the first incident")

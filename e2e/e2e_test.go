@@ -18,12 +18,22 @@ import (
 // buildCommand builds a command of the repository and returns its path.
 func buildCommand(t *testing.T, name string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	build := exec.Command("go", "build", "-o", path, "./cmd/"+name)
+	dir := t.TempDir()
+	buildCommands(t, dir, name)
+	return filepath.Join(dir, name)
+}
+
+// buildCommands builds commands of the repository into a folder, as `make build` does.
+func buildCommands(t *testing.T, dir string, names ...string) {
+	t.Helper()
+	args := []string{"build", "-ldflags=-extldflags=-Wl,-z,lazy", "-o", dir}
+	for _, name := range names {
+		args = append(args, "./cmd/"+name)
+	}
+	build := exec.Command("go", args...)
 	build.Dir = testtools.Root(t)
 	output, err := build.CombinedOutput()
 	require.NoError(t, err, string(output))
-	return path
 }
 
 // toolsDir is the folder of the tools, all of which have to be there.

@@ -21,8 +21,8 @@ func demoCommand(app *kingpin.Application, stdout io.Writer) commands {
 	c.Flag("speedup", fmt.Sprintf("Factor by which time is compressed, 1 to %d.", demo.MaxSpeedup)).Default(fmt.Sprint(demo.DefaultSpeedup)).Float64Var(&cfg.Speedup)
 	c.Flag("dir", "Folder that keeps data, configuration and logs; without it they are removed at the end.").StringVar(&cfg.Dir)
 	c.Flag("tools-dir", "Folder of prometheus, promtool and alertmanager; by default the folder tools beside this program.").StringVar(&cfg.ToolsDir)
-	c.Flag("exporter", "Path of the data-quality exporter; by default the one beside this program.").StringVar(&cfg.Exporter)
-	c.Flag("save-scrape", "File that gets the exporter's metrics after the last incident.").StringVar(&cfg.SaveScrape)
+	c.Flag("bin-dir", "Folder of the exporters; by default that of this program.").StringVar(&cfg.BinDir)
+	c.Flag("save-scrapes", "Folder that gets what each exporter publishes after the last incident, as <job>.prom.").StringVar(&cfg.SaveScrapes)
 
 	return commands{c.FullCommand(): func(ctx context.Context) error {
 		self, err := os.Executable()
@@ -32,8 +32,8 @@ func demoCommand(app *kingpin.Application, stdout io.Writer) commands {
 		if cfg.ToolsDir == "" {
 			cfg.ToolsDir = filepath.Join(filepath.Dir(self), "tools")
 		}
-		if cfg.Exporter == "" {
-			cfg.Exporter = filepath.Join(filepath.Dir(self), "dataquality-exporter")
+		if cfg.BinDir == "" {
+			cfg.BinDir = filepath.Dir(self)
 		}
 		cfg.Stay = !*once
 		if file, ok := stdout.(*os.File); ok {

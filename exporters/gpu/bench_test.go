@@ -68,7 +68,7 @@ func BenchmarkScrape(b *testing.B) {
 		require.Less(b, after-before, maxGrowth, "growth of resident memory")
 		require.LessOrEqual(b, goroutinesOf(b, p), routines+3, "goroutines leak while a GPU hangs")
 	}
-	// A scrape takes about 3 ms of one core. Where others want the cores too, the
+	// A scrape takes about 2 ms of one core. Where others want the cores too, the
 	// wall clock measures them.
 	if load := loadAverage(b); load > float64(runtime.NumCPU()) {
 		b.Logf("p99 is not judged: the load average is %.1f on %d cores", load, runtime.NumCPU())

@@ -12,9 +12,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/sightglass-ml/sightglass/exporters/gpu/internal/nvml"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
 )
 
 // identity is what does not change while the driver is loaded.
@@ -53,8 +52,18 @@ type shown struct {
 	finished  time.Time // end of the last look
 	err       error     // of the last look
 	suspended bool
-	metrics   []prometheus.Metric
+	metrics   exporter.Prepared
 	expires   time.Time
+}
+
+// late says whether the look under way takes too long.
+func (s shown) late(now time.Time, timeout time.Duration) bool {
+	return !s.began.IsZero() && now.Sub(s.began) > timeout
+}
+
+// up says whether the GPU answers, and so whether metrics are true.
+func (s shown) up(now time.Time, timeout time.Duration) bool {
+	return !s.late(now, timeout) && s.err == nil && !s.suspended && now.Before(s.expires)
 }
 
 // session is what a card remembers between looks. It begins anew with the
@@ -118,7 +127,7 @@ type look struct {
 	holders *holderSource
 	sleeps  func(pci string) bool
 	now     func() time.Time
-	publish func(c *card, r reading) []prometheus.Metric
+	publish func(c *card, r reading) exporter.Prepared
 	log     *slog.Logger
 }
 
@@ -171,7 +180,7 @@ func (c *card) protectedRun(l look) (err error) {
 func (c *card) run(l look) error {
 	if c.identity.pci != "" && l.sleeps(c.identity.pci) {
 		c.mu.Lock()
-		c.shown.suspended, c.shown.metrics = true, nil
+		c.shown.suspended, c.shown.metrics = true, exporter.Prepared{}
 		c.mu.Unlock()
 		return nil
 	}

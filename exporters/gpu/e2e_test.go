@@ -21,6 +21,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/exporters/gpu"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 
 // asExporter makes the test binary be the exporter: NVML keeps its state in the
@@ -55,24 +56,10 @@ func (f *fake) set(facts ...string) {
 	require.NoError(f.t, os.Rename(f.facts+".new", f.facts))
 }
 
-var header = sync.OnceValues(func() (string, error) {
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/NVIDIA/go-nvml").Output()
-	return filepath.Join(strings.TrimSpace(string(dir)), "pkg/nvml"), err
-})
-
 // compile compiles the library, and puts it in place as an installer does.
 func (f *fake) compile(flags ...string) *fake {
 	f.t.Helper()
-	cc, err := exec.LookPath("cc")
-	if err != nil {
-		f.t.Skip("needs a C compiler")
-	}
-	include, err := header()
-	require.NoError(f.t, err)
-	args := append([]string{"-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-Wno-deprecated-declarations", "-I" + include, "-o", f.lib + ".new"}, flags...)
-	out, err := exec.Command(cc, append(args, "testdata/fakenvml.c")...).CombinedOutput()
-	require.NoError(f.t, err, "%s", out)
-	require.NoError(f.t, os.Rename(f.lib+".new", f.lib))
+	testtools.FakeNVML(f.t, f.lib, flags...)
 	return f
 }
 

@@ -314,7 +314,7 @@ func (i *instance) look(ctx context.Context) look {
 		ctx: ctx, cfg: i.cfg, epoch: i.epoch, lib: i.lib, driver: i.driver, cuda: i.cuda, holders: i.holders,
 		sleeps: func(pci string) bool { return sleeps(i.SysFS, pci) }, now: i.now, log: i.log,
 	}
-	l.publish = func(c *card, r reading) []prometheus.Metric {
+	l.publish = func(c *card, r reading) exporter.Prepared {
 		m := i.descs.metrics(c.identity, r)
 		if i.DCGMNames {
 			c.mu.Lock()
@@ -325,7 +325,7 @@ func (i *instance) look(ctx context.Context) look {
 			c.mu.Unlock()
 			m = append(m, i.dcgm.metrics(i.host, c.identity, r, xid)...)
 		}
-		return m
+		return exporter.Prepare(m)
 	}
 	return l
 }
@@ -481,33 +481,42 @@ func (i *instance) Collect(ch chan<- prometheus.Metric) {
 }
 
 func (i *instance) collectCard(ch chan<- prometheus.Metric, c *card, now time.Time, released bool) {
-	c.mu.Lock()
-	s := c.shown
+	s := c.snapshot()
 	p := page{labels: []string{strconv.Itoa(c.index), s.identity.uuid, ""}}
-	xids := c.xids.series(i.descs, p.labels[0], p.labels[1])
-	c.mu.Unlock()
-	for _, metric := range xids {
-		ch <- metric
-	}
 	if s.known {
 		p.gauge(i.descs.info, 1, s.identity.info("")...)
 	}
-	late := !s.began.IsZero() && now.Sub(s.began) > time.Duration(i.cfg.Timeout)
-	up := !late && s.err == nil && !s.suspended && now.Before(s.expires)
-	switch {
+	timeout := time.Duration(i.cfg.Timeout)
+	switch late := s.late(now, timeout); {
 	case released, s.finished.IsZero() && !late: // Nothing is known.
 	case s.suspended && !late:
 		p.gauge(i.descs.suspended, 1)
 	default:
 		p.flag(i.descs.suspended, false)
-		p.flag(i.descs.up, up)
+		p.flag(i.descs.up, s.up(now, timeout))
 	}
 	for _, metric := range p.Metrics {
 		ch <- metric
 	}
-	if up && !released {
-		for _, metric := range s.metrics {
-			ch <- metric
+}
+
+// Prepared implements exporter.Preparer: what the last look at each GPU found,
+// while that is true, and its XID errors, for lost GPUs too.
+func (i *instance) Prepared() (all []exporter.Prepared) {
+	now := i.now()
+	i.mu.Lock()
+	cards := slices.Clone(i.cards)
+	released := now.Before(i.releasedUntil)
+	i.mu.Unlock()
+	for _, c := range cards {
+		c.mu.Lock()
+		if c.xids.watched {
+			all = append(all, c.xids.series(i.descs, strconv.Itoa(c.index), c.shown.identity.uuid))
 		}
+		if !released && c.shown.up(now, time.Duration(i.cfg.Timeout)) {
+			all = append(all, c.shown.metrics)
+		}
+		c.mu.Unlock()
 	}
+	return all
 }

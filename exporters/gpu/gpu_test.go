@@ -56,7 +56,11 @@ func (b *bench) series() map[string]float64 {
 	b.t.Helper()
 	registry := prometheus.NewRegistry()
 	require.NoError(b.t, registry.Register(b.instance))
-	families, err := registry.Gather()
+	all := prometheus.Gatherers{registry}
+	for _, p := range b.Prepared() {
+		all = append(all, p)
+	}
+	families, err := all.Gather()
 	require.NoError(b.t, err)
 	out := map[string]float64{}
 	for _, f := range families {

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
 
 	"github.com/sightglass-ml/sightglass/exporters/gpu/internal/nvml"
 )
@@ -22,8 +22,8 @@ type xidCounts struct {
 	count   map[uint64]float64
 	last    map[uint64]time.Time
 	newest  uint64 // code of the last one
-	made    []prometheus.Metric
-	madeFor string // UUID
+	made    exporter.Prepared
+	madeFor string // UUID; empty if made is out of date
 }
 
 func newXIDCounts() xidCounts {
@@ -41,16 +41,13 @@ func (x *xidCounts) add(code uint64, now time.Time) {
 	x.count[code]++
 	x.last[code] = now
 	x.newest = code
-	x.made = nil
+	x.madeFor = ""
 }
 
 // series are served for lost GPUs too: an XID error is the usual reason. They
 // hardly ever change, so they are made once.
-func (x *xidCounts) series(d descs, gpu, uuid string) []prometheus.Metric {
-	if !x.watched {
-		return nil
-	}
-	if x.made != nil && x.madeFor == uuid {
+func (x *xidCounts) series(d descs, gpu, uuid string) exporter.Prepared {
+	if x.madeFor == uuid {
 		return x.made
 	}
 	p := page{labels: []string{gpu, uuid, ""}}
@@ -60,7 +57,7 @@ func (x *xidCounts) series(d descs, gpu, uuid string) []prometheus.Metric {
 	for code, t := range x.last {
 		p.gauge(d.xidLast, float64(t.UnixMilli())/1e3, strconv.FormatUint(code, 10))
 	}
-	x.made, x.madeFor = p.Metrics, uuid
+	x.made, x.madeFor = exporter.Prepare(p.Metrics), uuid
 	return x.made
 }
 

@@ -1,5 +1,5 @@
-// Package demo shows Sightglass at work: the real Prometheus, Alertmanager and data-quality exporter watch the tables
-// of a small shop, which break on purpose.
+// Package demo shows Sightglass at work: the real Prometheus, Alertmanager and exporters watch the tables, the GPUs, the
+// model and the bills of a small shop, which break on purpose. Each of these is a part, in a file of its name.
 //
 // In flow the paths of the programs and the factor by which time is compressed. Out flow a timeline for people, from
 // the incident to the Slack message, and a Result for machines. The package owns a folder with the shop's data and
@@ -7,6 +7,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,8 +29,8 @@ import (
 
 // Config is what Run needs.
 type Config struct {
-	// ToolsDir has prometheus, promtool and alertmanager; Exporter is the path of the data-quality exporter.
-	ToolsDir, Exporter string
+	// ToolsDir has prometheus, promtool and alertmanager; BinDir has our own programs, and NVML's stand-in.
+	ToolsDir, BinDir string
 	// Dir receives data, configuration and logs, and stays. It must be empty or missing. Without it a temporary
 	// folder is used.
 	Dir string
@@ -37,8 +38,9 @@ type Config struct {
 	Speedup float64
 	// Stay keeps everything running after the last incident until the context ends.
 	Stay bool
-	// SaveScrape, if not empty, is a file that receives the exporter's metrics after the last incident.
-	SaveScrape string
+	// SaveScrapes, if not empty, is a folder that receives what each exporter publishes after the last incident, as
+	// <job>.prom.
+	SaveScrapes string
 
 	// Out receives the timeline. Width is that of the terminal, 100 if 0, and ANSI says whether it has colours.
 	Out   io.Writer
@@ -75,7 +77,11 @@ const (
 const (
 	cluster   = "demo"
 	namespace = "shop"
+	where     = `cluster="demo",namespace="shop",` // before more labels
 )
+
+// programs are what has to be in BinDir.
+var programs = []string{"dataquality-exporter", "gpu-exporter", nvmlStandIn}
 
 func (c *Config) complete() (stack.Tools, error) {
 	if c.Speedup == 0 {
@@ -94,8 +100,10 @@ func (c *Config) complete() (stack.Tools, error) {
 	if err != nil {
 		return stack.Tools{}, fmt.Errorf("%w; build them with `make tools`", err)
 	}
-	if _, err := os.Stat(c.Exporter); err != nil {
-		return stack.Tools{}, fmt.Errorf("find the data-quality exporter: %w; build it with `make build`", err)
+	for _, name := range programs {
+		if _, err := os.Stat(filepath.Join(c.BinDir, name)); err != nil {
+			return stack.Tools{}, fmt.Errorf("find the programs: %w; build them with `make build`", err)
+		}
 	}
 	if c.Dir == "" {
 		return tools, nil
@@ -112,16 +120,16 @@ func (c *Config) complete() (stack.Tools, error) {
 
 // demo is a demonstration under way.
 type demo struct {
-	cfg       Config
-	pace      rules.Options
-	timeline  *timeline
-	stack     *stack.Stack
-	warehouse *warehouse
+	cfg      Config
+	pace     rules.Options
+	timeline *timeline
+	stack    *stack.Stack
+	parts    []part
 
 	sink         *slack.Sink
 	prometheus   *stack.Prometheus
 	alertmanager *stack.Alertmanager
-	exporter     stack.Server
+	watched      []watched
 
 	watch  *watch
 	result Result
@@ -143,10 +151,15 @@ func Run(ctx context.Context, cfg Config) (_ Result, err error) {
 		return Result{}, err
 	}
 	defer func() { err = errors.Join(err, d.stack.Close()) }()
-	if d.warehouse, err = openWarehouse(filepath.Join(d.stack.Dir(), "data"), d.pace.Duration(time.Minute), shop()); err != nil {
+	warehouse, err := openWarehouse(filepath.Join(d.stack.Dir(), "data"), d.pace.Duration(time.Minute), shop())
+	if err != nil {
 		return Result{}, err
 	}
-	defer func() { err = errors.Join(err, d.warehouse.close()) }()
+	defer func() { err = errors.Join(err, warehouse.close()) }()
+	d.parts = []part{
+		&data{warehouse: warehouse, stack: d.stack, exporter: d.program("dataquality-exporter"), pace: d.pace},
+		&gpus{stack: d.stack, exporter: d.program("gpu-exporter"), library: d.program(nvmlStandIn), pace: d.pace},
+	}
 
 	group, ctx := errgroup.WithContext(ctx)
 	ctx, stop := context.WithCancel(ctx)
@@ -154,37 +167,47 @@ func Run(ctx context.Context, cfg Config) (_ Result, err error) {
 	if err := d.open(ctx); err != nil {
 		return d.result, err
 	}
-	group.Go(func() error { return d.warehouse.run(ctx) })
+	for _, p := range d.parts {
+		group.Go(func() error { return p.run(ctx) })
+	}
+	for _, w := range d.watched {
+		group.Go(func() error {
+			select {
+			case <-w.Done():
+				return fmt.Errorf("the exporter of %s ended; its log ends with:\n%s", w.job, w.LogTail())
+			case <-ctx.Done():
+				return nil
+			}
+		})
+	}
 	group.Go(func() error {
-		defer stop() // The loads end with the story.
+		defer stop() // The parts' lives end with the story.
 		return d.story(ctx)
 	})
 	err = group.Wait()
 	return d.result, err
 }
 
+func (d *demo) program(name string) string { return filepath.Join(d.cfg.BinDir, name) }
+
 // open makes the data and starts everything.
 func (d *demo) open(ctx context.Context) error {
 	t := d.timeline
 	t.text(fmt.Sprintf("Time is compressed by %g: a minute takes %s. Durations in messages are compressed alike.\n",
 		d.cfg.Speedup, d.pace.Duration(time.Minute)))
-	tables := d.warehouse.tables
-	names := make([]string, len(tables))
-	for i, table := range tables {
-		names[i] = table.name
-	}
-	slices.Sort(names)
-	t.note("making the data of a shop in %s: %s", d.stack.Dir(), strings.Join(names, ", "))
+	t.note("making the data of a shop in %s: %s", d.stack.Dir(), d.sketch())
 	now := time.Now()
-	if err := d.warehouse.prepare(ctx, now); err != nil {
-		return err
+	for _, p := range d.parts {
+		if err := p.prepare(ctx, now); err != nil {
+			return err
+		}
 	}
-	t.note("counting %d weeks of its past, for what is usual at this time of the week", historyWeeks)
+	t.note("writing its past, for what is usual at this time of the week")
 	if err := d.backfill(ctx, now); err != nil {
 		return err
 	}
 
-	t.note("starting Slack's stand-in, Alertmanager, the data-quality exporter and Prometheus")
+	t.note("starting Slack's stand-in, Alertmanager, the exporters and Prometheus")
 	ctx, cancel := context.WithTimeoutCause(ctx, startWithin, fmt.Errorf("not started within %s", startWithin))
 	defer cancel()
 	var slackURL string
@@ -197,47 +220,48 @@ func (d *demo) open(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if err := d.startExporter(ctx, now); err != nil {
-		return err
+	for _, p := range d.parts {
+		w, err := p.start(ctx)
+		if err != nil {
+			return err
+		}
+		d.watched = append(d.watched, w)
 	}
 	if err := d.startPrometheus(ctx); err != nil {
 		return err
 	}
 	d.watch = newWatch(d.prometheus, d.sink)
-	t.note("Prometheus %s · Alertmanager %s · exporter %s/metrics", d.prometheus.URL(), d.alertmanager.URL(), d.exporter.URL())
+	t.note("Prometheus %s · Alertmanager %s", d.prometheus.URL(), d.alertmanager.URL())
 	return nil
 }
 
+// sketch says what the shop has.
+func (d *demo) sketch() string {
+	var all []string
+	for _, p := range d.parts {
+		all = append(all, p.sketch())
+	}
+	return strings.Join(all, ", ")
+}
+
 func (d *demo) backfill(ctx context.Context, now time.Time) error {
-	path := filepath.Join(d.stack.Dir(), "history.om")
-	file, err := os.Create(path)
+	file, err := os.Create(filepath.Join(d.stack.Dir(), "history.om"))
 	if err != nil {
 		return fmt.Errorf("write the history: %w", err)
 	}
 	defer file.Close()
-	labels := fmt.Sprintf("cluster=%q,namespace=%q,", cluster, namespace)
-	if err := d.warehouse.history(ctx, file, "dataset:ml_rows:current", labels, now); err != nil {
+	for _, p := range d.parts {
+		if err := p.history(ctx, file, now); err != nil {
+			return fmt.Errorf("write the history: %w", err)
+		}
+	}
+	if _, err := io.WriteString(file, "# EOF\n"); err != nil {
 		return fmt.Errorf("write the history: %w", err)
 	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("read the history: %w", err)
 	}
 	return d.stack.BackfillOpenMetrics(ctx, file)
-}
-
-func (d *demo) startExporter(ctx context.Context, now time.Time) error {
-	config, err := exporterConfig(d.warehouse, d.warehouse.tables, d.pace, now)
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(d.stack.Dir(), "dataquality.yaml")
-	if err := os.WriteFile(path, config, 0o644); err != nil {
-		return fmt.Errorf("write the exporter's configuration: %w", err)
-	}
-	d.exporter, err = d.stack.StartExporter(ctx, stack.ExporterConfig{
-		Name: "dataquality-exporter", Path: d.cfg.Exporter, Args: []string{"--config.file=" + path},
-	})
-	return err
 }
 
 func (d *demo) startPrometheus(ctx context.Context) error {
@@ -249,12 +273,12 @@ func (d *demo) startPrometheus(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var targets []stack.ScrapeTarget
+	for _, w := range d.watched {
+		targets = append(targets, w.target())
+	}
 	d.prometheus, err = d.stack.StartPrometheus(ctx, stack.PrometheusConfig{
-		Targets: []stack.ScrapeTarget{{
-			Job: "dataquality", Addresses: []string{d.exporter.Address},
-			Labels: map[string]string{"cluster": cluster, "namespace": namespace},
-		}},
-		RuleFiles: files, Alertmanager: d.alertmanager.Address,
+		Targets: targets, RuleFiles: files, Alertmanager: d.alertmanager.Address,
 		ScrapeInterval: d.pace.Duration(scrapeInterval), EvaluationInterval: d.pace.Duration(scrapeInterval),
 		LookbackDelta: d.pace.Duration(lookbackDelta), ResendDelay: d.pace.Duration(resendDelay),
 	})
@@ -266,10 +290,17 @@ func (d *demo) story(ctx context.Context) error {
 	if err := d.waitUntilWatched(ctx); err != nil {
 		return err
 	}
+	incidents := d.incidents()
+	for len(incidents) > 0 && incidents[0].early {
+		if err := d.inject(ctx, incidents[0]); err != nil {
+			return err
+		}
+		incidents = incidents[1:]
+	}
 	if err := d.stayHealthy(ctx); err != nil {
 		return err
 	}
-	for _, i := range incidents() {
+	for _, i := range incidents {
 		if err := d.inject(ctx, i); err != nil {
 			return err
 		}
@@ -280,18 +311,38 @@ func (d *demo) story(ctx context.Context) error {
 	if err := d.judge(ctx); err != nil {
 		return err
 	}
-	if d.cfg.SaveScrape != "" {
-		if err := d.saveScrape(ctx); err != nil {
+	if d.cfg.SaveScrapes != "" {
+		if err := d.saveScrapes(ctx); err != nil {
 			return err
 		}
 	}
 	d.timeline.text("\n" + d.result.Table() + "\n")
 	if d.cfg.Stay {
-		d.timeline.text(fmt.Sprintf("It goes on until you press Ctrl-C.\n  Prometheus    %s/alerts\n  Alertmanager  %s\n  exporter      %s/metrics\n  files         %s\n",
-			d.prometheus.URL(), d.alertmanager.URL(), d.exporter.URL(), d.stack.Dir()))
+		d.timeline.text(fmt.Sprintf("It goes on until you press Ctrl-C.\n  Prometheus    %s/alerts\n  Alertmanager  %s\n  files         %s\n",
+			d.prometheus.URL(), d.alertmanager.URL(), d.stack.Dir()))
 		<-ctx.Done()
 	}
 	return nil
+}
+
+// incidents returns those of all parts: the early ones, then the slow ones, which show while the others happen.
+func (d *demo) incidents() []incident {
+	var all []incident
+	for _, p := range d.parts {
+		all = append(all, p.incidents()...)
+	}
+	order := func(i incident) int {
+		switch {
+		case i.early:
+			return 0
+		case i.slow:
+			return 1
+		default:
+			return 2
+		}
+	}
+	slices.SortStableFunc(all, func(a, b incident) int { return cmp.Compare(order(a), order(b)) })
+	return all
 }
 
 // every polls until done returns true. The cause of ctx's end is the error.
@@ -307,44 +358,17 @@ func (d *demo) every(ctx context.Context, done func(context.Context) (bool, erro
 		}
 		select {
 		case <-tick.C:
-		case <-d.exporter.Done():
-			return fmt.Errorf("the exporter ended; its log ends with:\n%s", d.exporter.LogTail())
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
 }
 
-// condition is a query whose value tells that a part is ready.
-type condition struct {
-	what, query string
-	want        int
-}
-
-// waitUntilWatched waits until every dataset has been profiled and every signal that the incidents need is there.
+// waitUntilWatched waits until every signal that the incidents need is there.
 func (d *demo) waitUntilWatched(ctx context.Context) error {
-	var all, seasonal, trained, compared, frozen int
-	for _, t := range d.warehouse.tables {
-		all++
-		if t.volumeHistory {
-			seasonal++
-		}
-		if t.training > 0 {
-			trained++
-		}
-		if t.against != "" {
-			compared++
-		}
-		if t.archiveDays >= t.baselineDays && t.baselineDays > 0 {
-			frozen++
-		}
-	}
-	conditions := []condition{
-		{"every dataset is profiled", `count(ml_dataset_profile_success == 1)`, all},
-		{"every volume has a season to compare with", `count(dataset:ml_rows:lower and dataset:ml_rows:upper)`, seasonal},
-		{"every training baseline is counted", `count(count by (dataset) (dataset_column:ml_drift:psi_critical{baseline="training"}))`, trained},
-		{"the production baseline is learned", `count(ml_dataset_baseline_frozen == 1)`, frozen},
-		{"the feature store is compared with", `count(dataset:ml_mismatch:ratio)`, compared},
+	var conditions []condition
+	for _, p := range d.parts {
+		conditions = append(conditions, p.conditions()...)
 	}
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
@@ -363,8 +387,8 @@ func (d *demo) waitUntilWatched(ctx context.Context) error {
 		return len(missing) == 0, nil
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("after %s it is not so that %s; the exporter's log ends with:\n%s",
-			startWithin, strings.Join(missing, ", nor that "), d.exporter.LogTail())
+		return fmt.Errorf("after %s it is not so that %s; the logs are in %s (choose a folder that stays with --dir)",
+			startWithin, strings.Join(missing, ", nor that "), d.stack.Dir())
 	}
 	return err
 }
@@ -372,43 +396,48 @@ func (d *demo) waitUntilWatched(ctx context.Context) error {
 // stayHealthy looks on for a while in which nothing may alert.
 func (d *demo) stayHealthy(ctx context.Context) error {
 	want := d.pace.Duration(healthyFor)
-	d.timeline.note("%d datasets are watched; for %s (%s here) none may alert", len(d.warehouse.tables), healthyFor, seconds(want))
+	d.timeline.note("%s are watched; for %s (%s here) nothing else may alert", d.sketch(), healthyFor, seconds(want))
 	start := time.Now()
 	var alarm *sighting
 	if err := d.every(ctx, func(ctx context.Context) (bool, error) {
 		if err := d.poll(ctx); err != nil {
 			return false, err
 		}
-		alarm = d.watch.alarm()
+		alarm = d.watch.alarm(d.expects)
 		return alarm != nil || time.Since(start) >= want, nil
 	}); err != nil {
 		return err
 	}
 	if alarm != nil {
-		return fmt.Errorf("%s alerts though every dataset is healthy; the exporter's log ends with:\n%s", alarm, d.exporter.LogTail())
+		return fmt.Errorf("%s alerts about %q though it is healthy", alarm, alarm.object())
 	}
 	d.result.Healthy = time.Since(start)
-	d.timeline.note("%s", d.timeline.style(green, fmt.Sprintf("healthy for %s: 0 alerts about %d datasets", healthyFor, len(d.warehouse.tables))))
+	d.timeline.note("%s", d.timeline.style(green, fmt.Sprintf("healthy for %s: 0 false alarms", healthyFor)))
 	return nil
+}
+
+// expects says whether an incident explains an alert.
+func (d *demo) expects(s sighting) bool {
+	return slices.ContainsFunc(d.result.Outcomes, func(o Outcome) bool { return o.is(s) })
 }
 
 // inject lets an incident happen and waits until it is detected, unless it takes its time by nature.
 func (d *demo) inject(ctx context.Context, i incident) error {
 	now := time.Now()
 	d.timeline.text("\n")
-	d.timeline.step(now, i.dataset, bold, "incident", d.timeline.style(bold, i.story))
+	d.timeline.step(now, i.object, bold, "incident", d.timeline.style(bold, i.story))
 	for n, e := range i.alerts {
-		o := Outcome{Incident: i.name, Dataset: i.dataset, Column: e.column, Alert: e.alert, Main: n == 0, Injected: now}
+		o := Outcome{Incident: i.name, Object: i.object, Alert: e.alert, Labels: e.labels, Main: n == 0, Early: i.early, Injected: now}
 		if o.Main {
 			o.Goal = i.goal
 		}
 		d.result.Outcomes = append(d.result.Outcomes, o)
 		d.measured = append(d.measured, e.measured)
 	}
-	if err := d.warehouse.damage(ctx, i.dataset, i.damage, now); err != nil {
+	if err := i.happen(ctx, now); err != nil {
 		return err
 	}
-	if i.slow {
+	if i.slow || i.early {
 		return nil
 	}
 	return d.waitUntilDetected(ctx, &i)
@@ -446,11 +475,11 @@ func (d *demo) poll(ctx context.Context) error {
 func (d *demo) show(e event) {
 	n := slices.IndexFunc(d.result.Outcomes, func(o Outcome) bool { return o.is(*e.sighting) })
 	if n < 0 && e.stage == pending {
-		d.timeline.step(e.at, e.dataset, yellow, string(e.stage), e.String()+", which no incident explains")
+		d.timeline.step(e.at, e.object(), yellow, string(e.stage), e.String()+", which no incident explains")
 		return
 	}
 	if n < 0 {
-		d.timeline.step(e.at, e.dataset, red, string(e.stage), d.timeline.style(red, e.String()+" was not expected"))
+		d.timeline.step(e.at, e.object(), red, string(e.stage), d.timeline.style(red, e.String()+" was not expected"))
 		return
 	}
 	o := &d.result.Outcomes[n]
@@ -461,12 +490,12 @@ func (d *demo) show(e event) {
 	}
 	switch e.stage {
 	case pending:
-		d.timeline.step(e.at, e.dataset, yellow, string(e.stage), e.String())
+		d.timeline.step(e.at, o.Object, yellow, string(e.stage), e.String())
 	case firing:
-		d.timeline.step(e.at, e.dataset, red, string(e.stage), e.String()+": "+o.Measured)
+		d.timeline.step(e.at, o.Object, red, string(e.stage), e.String()+": "+o.Measured)
 	case notified:
 		o.Notified = e.notified
-		d.timeline.step(e.at, e.dataset, cyan, string(e.stage), fmt.Sprintf("%s: detected in %s, unscaled %s",
+		d.timeline.step(e.at, o.Object, cyan, string(e.stage), fmt.Sprintf("%s: detected in %s, unscaled %s",
 			e, seconds(o.TimeToDetect()), d.result.Unscaled(o.TimeToDetect())))
 		if o.Main {
 			d.timeline.message(e.message)
@@ -481,27 +510,29 @@ func (d *demo) judge(ctx context.Context) error {
 		return err
 	}
 	for _, s := range fired {
-		if !slices.ContainsFunc(d.result.Outcomes, func(o Outcome) bool { return o.is(s) }) {
-			d.result.Unexpected = append(d.result.Unexpected, strings.TrimSpace(s.dataset+" "+s.String()))
+		if !d.expects(s) {
+			d.result.Unexpected = append(d.result.Unexpected, strings.TrimSpace(s.object()+" "+s.String()))
 		}
 	}
 	for _, o := range d.result.Outcomes {
-		if o.Pending.Before(o.Injected) && !o.Pending.IsZero() {
-			d.result.Unexpected = append(d.result.Unexpected, fmt.Sprintf("%s %s before the incident", o.Dataset, o.Alert))
+		if !o.Early && !o.Pending.IsZero() && o.Pending.Before(o.Injected) {
+			d.result.Unexpected = append(d.result.Unexpected, fmt.Sprintf("%s %s before the incident", o.Object, o.Alert))
 		}
 	}
 	slices.Sort(d.result.Unexpected)
 	return nil
 }
 
-// saveScrape keeps what Prometheus reads from the exporter.
-func (d *demo) saveScrape(ctx context.Context) error {
-	body, err := get(ctx, d.exporter.URL()+"/metrics")
-	if err != nil {
-		return fmt.Errorf("save the scrape: %w", err)
-	}
-	if err := os.WriteFile(d.cfg.SaveScrape, body, 0o644); err != nil {
-		return fmt.Errorf("save the scrape: %w", err)
+// saveScrapes keeps what Prometheus reads from the exporters.
+func (d *demo) saveScrapes(ctx context.Context) error {
+	for _, w := range d.watched {
+		body, err := get(ctx, w.URL()+"/metrics")
+		if err == nil {
+			err = os.WriteFile(filepath.Join(d.cfg.SaveScrapes, w.job+".prom"), body, 0o644)
+		}
+		if err != nil {
+			return fmt.Errorf("save the scrape of %s: %w", w.job, err)
+		}
 	}
 	return nil
 }

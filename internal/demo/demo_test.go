@@ -20,7 +20,7 @@ func after(seconds float64) time.Time {
 
 func detected() Outcome {
 	return Outcome{
-		Incident: "more nulls", Dataset: "customers", Column: "income", Alert: "MLDatasetNullRatioHigh", Main: true, Measured: "8.0 % null",
+		Incident: "more nulls", Object: "customers", Labels: labels{"dataset": "customers", "column": "income"}, Alert: "MLDatasetNullRatioHigh", Main: true, Measured: "8.0 % null",
 		Injected: after(40), Pending: after(42), Firing: after(45), Notified: after(46.5),
 	}
 }
@@ -61,10 +61,10 @@ func TestTheResultSaysWhatWentWrong(t *testing.T) {
 func TestTheTableHasALineForEachAlert(t *testing.T) {
 	second, missed := detected(), detected()
 	second.Alert, second.Measured = "MLDatasetDrift", "PSI 0.400"
-	missed.Incident, missed.Dataset, missed.Measured = "stale feed", "clicks", ""
+	missed.Incident, missed.Object, missed.Measured = "stale feed", "clicks", ""
 	missed.Pending, missed.Firing, missed.Notified = time.Time{}, time.Time{}, time.Time{}
 	result := Result{Speedup: 20, Start: testNow, Outcomes: []Outcome{detected(), second, missed}}
-	require.Equal(t, `INCIDENT     DATASET     ALERT                    MEASURED     INJECTED   PENDING   FIRING   SLACK   DETECTED IN    UNSCALED
+	require.Equal(t, `INCIDENT     OBJECT      ALERT                    MEASURED     INJECTED   PENDING   FIRING   SLACK   DETECTED IN    UNSCALED
 more nulls   customers   MLDatasetNullRatioHigh   8.0 % null   40.0s      +2.0s     +5.0s    +6.5s   6.5s           2m10s
                          MLDatasetDrift           PSI 0.400    40.0s      +2.0s     +5.0s    +6.5s   6.5s           2m10s
 stale feed   clicks      MLDatasetNullRatioHigh                40.0s      -         -        -       not detected   
@@ -106,21 +106,36 @@ func TestTheWatchFollowsAnAlertFromPendingToSlack(t *testing.T) {
 	require.Empty(t, w.message(message))
 }
 
-func TestOnlyAlertsAboutDatasetsOrThatFireAreAnAlarm(t *testing.T) {
+func TestOnlyAlertsAboutTheShopOrThatFireAreAnAlarm(t *testing.T) {
+	about := func(name string) model.LabelSet {
+		return model.LabelSet{"alertname": model.LabelValue(name), "gpu": "3"}
+	}
+	known := func(s sighting) bool { return s.name() == "MLGPUIdle" }
 	for name, tc := range map[string]struct {
 		seen sighting
 		want bool
 	}{
-		"a pending alert about a dataset": {sighting{dataset: "payments", pending: after(1)}, true},
-		"a pending alert about ourselves": {sighting{pending: after(1)}, false},
-		"a firing alert about ourselves":  {sighting{pending: after(1), firing: after(2)}, true},
+		"a pending alert about the shop":   {sighting{labels: about("MLDatasetDrift"), pending: after(1)}, true},
+		"what is known to be wrong":        {sighting{labels: about("MLGPUIdle"), pending: after(1), firing: after(2)}, false},
+		"a pending alert about Sightglass": {sighting{labels: about("SightglassExporterDown"), pending: after(1)}, false},
+		"a firing alert about Sightglass":  {sighting{labels: about("SightglassExporterDown"), pending: after(1), firing: after(2)}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWatch(nil, nil)
-			require.Nil(t, w.alarm())
+			require.Nil(t, w.alarm(known))
 			w.seen[1] = &tc.seen
-			require.Equal(t, tc.want, w.alarm() != nil)
+			require.Equal(t, tc.want, w.alarm(known) != nil)
 		})
+	}
+}
+
+func TestAnOutcomeIsToldByItsLabels(t *testing.T) {
+	drift := sighting{labels: model.LabelSet{"alertname": "MLDatasetNullRatioHigh", "dataset": "customers", "column": "income", "severity": "warning"}}
+	require.True(t, detected().is(drift))
+	for name, value := range map[model.LabelName]model.LabelValue{"alertname": "MLDatasetDrift", "dataset": "orders", "column": "age"} {
+		other := sighting{labels: drift.labels.Clone()}
+		other.labels[name] = value
+		require.False(t, detected().is(other), name)
 	}
 }
 
@@ -138,17 +153,17 @@ func TestAMessageHasAMargin(t *testing.T) {
 
 func TestWhatCannotWorkIsRefusedBeforeAnythingStarts(t *testing.T) {
 	tools := t.TempDir()
-	for _, name := range []string{"prometheus", "promtool", "alertmanager", "exporter"} {
+	for _, name := range append([]string{"prometheus", "promtool", "alertmanager"}, programs...) {
 		require.NoError(t, os.WriteFile(filepath.Join(tools, name), nil, 0o755))
 	}
-	good := Config{ToolsDir: tools, Exporter: filepath.Join(tools, "exporter")}
+	good := Config{ToolsDir: tools, BinDir: tools}
 	for want, change := range map[string]func(*Config){
 		"a speed-up of 31; want 1 to 30":  func(c *Config) { c.Speedup = 31 },
 		"a speed-up of 0.5; want 1 to 30": func(c *Config) { c.Speedup = 0.5 },
 		"build them with `make tools`":    func(c *Config) { c.ToolsDir = t.TempDir() },
-		"build it with `make build`":      func(c *Config) { c.Exporter = filepath.Join(tools, "none") },
+		"build them with `make build`":    func(c *Config) { c.BinDir = t.TempDir() },
 		"is not empty, and what is in it": func(c *Config) { c.Dir = tools },
-		"use the folder: open " + tools:   func(c *Config) { c.Dir = good.Exporter },
+		"use the folder: open " + tools:   func(c *Config) { c.Dir = filepath.Join(tools, "promtool") },
 	} {
 		cfg := good
 		change(&cfg)

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/prometheus/common/model"
 )
 
 // Result is what a demonstration showed.
@@ -24,10 +26,13 @@ type Result struct {
 
 // Outcome is how an incident was detected by one alert.
 type Outcome struct {
-	// Incident is a short name; Alert was expected about Dataset and, if it is about one, Column.
-	Incident, Dataset, Column, Alert string
+	// Incident is a short name, Object what it happened to; Alert was expected with these Labels.
+	Incident, Object, Alert string
+	Labels                  map[string]string
 	// Main says that this alert is the point of the incident, and not one that comes with it.
 	Main bool
+	// Early says that it was so before the watch began.
+	Early bool
 	// Measured is the signal behind the alert in words.
 	Measured string
 	// Injected is when the incident began. The others are the zero time if it did not come to that.
@@ -37,7 +42,15 @@ type Outcome struct {
 }
 
 func (o Outcome) is(s sighting) bool {
-	return o.Alert == s.alert && o.Dataset == s.dataset && o.Column == s.column
+	if o.Alert != s.name() {
+		return false
+	}
+	for name, value := range o.Labels {
+		if string(s.labels[model.LabelName(name)]) != value {
+			return false
+		}
+	}
+	return true
 }
 
 // Detected says whether people were told.
@@ -58,10 +71,10 @@ func (r Result) Err() error {
 	for _, o := range r.Outcomes {
 		switch d := r.Unscaled(o.TimeToDetect()); {
 		case !o.Detected():
-			errs = append(errs, fmt.Errorf("%s: %s about %s was not detected", o.Incident, o.Alert, o.Dataset))
+			errs = append(errs, fmt.Errorf("%s: %s about %s was not detected", o.Incident, o.Alert, o.Object))
 		case o.Goal > 0 && d > o.Goal:
 			errs = append(errs, fmt.Errorf("%s: %s about %s took %s, which is more than %s; a slow machine needs a lower --speedup",
-				o.Incident, o.Alert, o.Dataset, d, o.Goal))
+				o.Incident, o.Alert, o.Object, d, o.Goal))
 		}
 	}
 	for _, u := range r.Unexpected {
@@ -74,18 +87,18 @@ func (r Result) Err() error {
 func (r Result) Table() string {
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
-	_, _ = fmt.Fprintln(t, "INCIDENT\tDATASET\tALERT\tMEASURED\tINJECTED\tPENDING\tFIRING\tSLACK\tDETECTED IN\tUNSCALED")
+	_, _ = fmt.Fprintln(t, "INCIDENT\tOBJECT\tALERT\tMEASURED\tINJECTED\tPENDING\tFIRING\tSLACK\tDETECTED IN\tUNSCALED")
 	for i, o := range r.Outcomes {
-		incident, dataset := o.Incident, o.Dataset
+		incident, object := o.Incident, o.Object
 		if i > 0 && r.Outcomes[i-1].Incident == incident {
-			incident, dataset = "", ""
+			incident, object = "", ""
 		}
 		inTime, unscaled := "not detected", ""
 		if o.Detected() {
 			inTime, unscaled = seconds(o.TimeToDetect()), r.Unscaled(o.TimeToDetect()).String()
 		}
 		_, _ = fmt.Fprintln(t, strings.Join([]string{
-			incident, dataset, o.Alert, o.Measured, seconds(o.Injected.Sub(r.Start)),
+			incident, object, o.Alert, o.Measured, seconds(o.Injected.Sub(r.Start)),
 			r.since(o.Injected, o.Pending), r.since(o.Injected, o.Firing), r.since(o.Injected, o.Notified), inTime, unscaled,
 		}, "\t"))
 	}

@@ -275,8 +275,7 @@ ORDER BY 1`,
 			return fmt.Errorf("count the history of %s: %w", t.name, err)
 		}
 	}
-	_, err := io.WriteString(out, "# EOF\n")
-	return err
+	return nil
 }
 
 // samples writes a series from a query of milliseconds and values.

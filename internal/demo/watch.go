@@ -17,7 +17,7 @@ import (
 
 // sighting is what was seen of one alert.
 type sighting struct {
-	alert, dataset, column, severity string
+	labels model.LabelSet
 
 	// Points in time; the zero time if it has not come to that.
 	pending, firing, notified time.Time
@@ -26,13 +26,27 @@ type sighting struct {
 	message slack.Message
 }
 
-func (s sighting) String() string {
-	text := s.alert
-	if s.column != "" {
-		text += " " + s.column
+func (s sighting) name() string { return string(s.labels[model.AlertNameLabel]) }
+
+// object is what a message is grouped by: the first of these that the alert has.
+func (s sighting) object() string {
+	for _, name := range []model.LabelName{"dataset", "model", "department", "gpu"} {
+		if v := s.labels[name]; v != "" {
+			return string(v)
+		}
 	}
-	if s.severity != "" {
-		text += " (" + s.severity + ")"
+	return ""
+}
+
+func (s sighting) String() string {
+	text := s.name()
+	for _, part := range []model.LabelName{"column", "field", "feature"} {
+		if v := s.labels[part]; v != "" {
+			text += " " + string(v)
+		}
+	}
+	if v := s.labels["severity"]; v != "" {
+		text += " (" + string(v) + ")"
 	}
 	return text
 }
@@ -91,10 +105,7 @@ func (w *watch) alert(a v1.Alert) []event {
 	s := w.seen[id]
 	var events []event
 	if s == nil {
-		s = &sighting{
-			alert: string(a.Labels[model.AlertNameLabel]), dataset: string(a.Labels["dataset"]),
-			column: string(a.Labels["column"]), severity: string(a.Labels["severity"]), pending: a.ActiveAt,
-		}
+		s = &sighting{labels: a.Labels, pending: a.ActiveAt}
 		w.seen[id] = s
 		events = append(events, event{s.pending, pending, s})
 	}
@@ -106,11 +117,11 @@ func (w *watch) alert(a v1.Alert) []event {
 	return events
 }
 
-// message finds the alerts that a message is about: one message groups those of one name and dataset.
+// message finds the alerts that a message is about: one message groups those of one name and object.
 func (w *watch) message(m slack.Message) []event {
 	var events []event
 	for _, s := range w.seen {
-		if !s.notified.IsZero() || s.firing.IsZero() || !announces(m, s.alert, s.dataset) {
+		if !s.notified.IsZero() || s.firing.IsZero() || !announces(m, s) {
 			continue
 		}
 		s.notified, s.message = m.Received, m
@@ -119,17 +130,18 @@ func (w *watch) message(m slack.Message) []event {
 	return events
 }
 
-func announces(m slack.Message, alert, dataset string) bool {
+func announces(m slack.Message, s *sighting) bool {
 	return slices.ContainsFunc(m.Attachments, func(a slack.Attachment) bool {
-		return !strings.HasPrefix(a.Title, "[RESOLVED") && strings.Contains(a.Title, "] "+alert+": "+dataset)
+		_, about, found := strings.Cut(a.Title, "] "+s.name())
+		return found && !strings.HasPrefix(a.Title, "[RESOLVED") && strings.Contains(about, s.object())
 	})
 }
 
-// alarm returns an alert that is about a dataset, or that fires, or nil. What Sightglass says of itself may be pending:
-// a busy machine misses a scrape now and then, and waiting is what pending is for.
-func (w *watch) alarm() *sighting {
+// alarm returns an alert about the shop, or one that fires, or nil; except is what is known to be wrong. What Sightglass
+// says of itself may be pending: a busy machine misses a scrape now and then, and waiting is what pending is for.
+func (w *watch) alarm(except func(sighting) bool) *sighting {
 	for _, s := range w.seen {
-		if s.dataset != "" || !s.firing.IsZero() {
+		if (!strings.HasPrefix(s.name(), "Sightglass") || !s.firing.IsZero()) && !except(*s) {
 			return s
 		}
 	}
@@ -139,18 +151,14 @@ func (w *watch) alarm() *sighting {
 // firedSince asks Prometheus for every alert that fired at any time since then, also between two polls.
 func (w *watch) firedSince(ctx context.Context, start time.Time) ([]sighting, error) {
 	vector, err := w.prometheus.Query(ctx, fmt.Sprintf(
-		`group by (alertname, dataset, column, severity) (last_over_time(ALERTS{alertstate="firing"}[%ds]))`,
+		`last_over_time(ALERTS{alertstate="firing"}[%ds])`,
 		1+int(w.now().Sub(start).Seconds())))
 	if err != nil {
 		return nil, err
 	}
 	fired := make([]sighting, len(vector))
 	for i, sample := range vector {
-		m := sample.Metric
-		fired[i] = sighting{
-			alert: string(m[model.AlertNameLabel]), dataset: string(m["dataset"]),
-			column: string(m["column"]), severity: string(m["severity"]),
-		}
+		fired[i] = sighting{labels: model.LabelSet(sample.Metric)}
 	}
 	return fired, nil
 }

@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -9,26 +10,50 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// registries gathers from several registries. Each has checked its own metrics,
-// so only what it alone cannot know is left: whether another one has a family of
-// the same name. prometheus.Gatherers checks every metric once more, which was a
-// tenth of the time of a scrape; it is asked only to merge such families.
-type registries []prometheus.Gatherer
+// gatherers gather from several sources that have each checked their own metrics.
+// Unlike prometheus.Gatherers they do not check every metric once more, which was
+// a tenth of the time of a scrape.
+type gatherers []prometheus.Gatherer
 
 // Gather implements prometheus.Gatherer.
-func (rs registries) Gather() ([]*dto.MetricFamily, error) {
+func (gs gatherers) Gather() ([]*dto.MetricFamily, error) {
 	var all []*dto.MetricFamily
 	var errs []error
-	for _, r := range rs {
-		families, err := r.Gather()
+	for _, g := range gs {
+		families, err := g.Gather()
 		all = append(all, families...)
 		errs = append(errs, err)
 	}
-	slices.SortFunc(all, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
-	for i := 1; i < len(all); i++ {
-		if all[i].GetName() == all[i-1].GetName() {
-			return prometheus.Gatherers(rs).Gather()
+	merged, err := merge(all)
+	return merged, errors.Join(append(errs, err)...)
+}
+
+// merge sorts families by name and makes one of those that share a name. Prepared
+// families are shared by scrapes, so none is changed.
+func merge(all []*dto.MetricFamily) ([]*dto.MetricFamily, error) {
+	slices.SortStableFunc(all, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
+	merged := make([]*dto.MetricFamily, 0, len(all))
+	var errs []error
+	ours := false // the last family of merged is a copy
+	for _, f := range all {
+		last := len(merged) - 1
+		if last < 0 || merged[last].GetName() != f.GetName() {
+			merged, ours = append(merged, f), false
+			continue
 		}
+		before := merged[last]
+		if f.GetType() != before.GetType() || f.GetHelp() != before.GetHelp() {
+			errs = append(errs, fmt.Errorf("%s is a %s (%s) and also a %s (%s)",
+				f.GetName(), before.GetType(), before.GetHelp(), f.GetType(), f.GetHelp()))
+			continue
+		}
+		if !ours {
+			before = &dto.MetricFamily{
+				Name: before.Name, Help: before.Help, Type: before.Type, Unit: before.Unit, Metric: slices.Clip(before.Metric),
+			}
+			merged[last], ours = before, true
+		}
+		before.Metric = append(before.Metric, f.Metric...)
 	}
-	return all, errors.Join(errs...)
+	return merged, errors.Join(errs...)
 }

@@ -149,6 +149,11 @@ func run[C any](ctx context.Context, spec Spec[C], o options, logger *slog.Logge
 	if err := web.Validate(*o.web.WebConfigFile); err != nil {
 		return fmt.Errorf("%s: %w", *o.web.WebConfigFile, err)
 	}
+	// From the start, or a hangup while the first instance starts would end the
+	// process.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	self := newSelfMetrics(spec.Name)
 	otelRegistry := prometheus.NewRegistry()
 	tel, err := telemetry.Start(ctx, telemetry.Options{
@@ -174,18 +179,16 @@ func run[C any](ctx context.Context, spec Spec[C], o options, logger *slog.Logge
 	self.registry.MustRegister(s.status())
 	data := prometheus.NewRegistry()
 	data.MustRegister(s.instance())
-	handler, err := s.handler(ctx, o, registries{self.registry, otelRegistry, data})
+	handler, err := s.handler(ctx, o, gatherers{self.registry, otelRegistry, data, prometheus.GathererFunc(s.prepared)})
 	if err != nil {
 		return err
 	}
-	defer s.reloadOnHangup(ctx)()
+	defer s.reloadOn(ctx, hangup)()
 	return serve(ctx, handler, o.web, spec.StopTimeout, logger)
 }
 
-// reloadOnHangup reloads at every SIGHUP until the returned function is called.
-func (s *supervisor[C]) reloadOnHangup(ctx context.Context) (stop func()) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
+// reloadOn reloads at every signal until the returned function is called.
+func (s *supervisor[C]) reloadOn(ctx context.Context, hangup chan os.Signal) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

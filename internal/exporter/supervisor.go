@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/sightglass-ml/sightglass/internal/telemetry"
 )
@@ -155,6 +156,19 @@ func (s *supervisor[C]) close(ctx context.Context) {
 // instance collects what the current instance publishes.
 func (s *supervisor[C]) instance() prometheus.Collector {
 	return collectorFunc(func(ch chan<- prometheus.Metric) { s.current.Load().instance.Collect(ch) })
+}
+
+// prepared gathers what the current instance has prepared.
+func (s *supervisor[C]) prepared() ([]*dto.MetricFamily, error) {
+	var families []*dto.MetricFamily
+	var errs []error
+	if p, ok := s.current.Load().instance.(Preparer); ok {
+		for _, one := range p.Prepared() {
+			families = append(families, one.families...)
+			errs = append(errs, one.err)
+		}
+	}
+	return families, errors.Join(errs...)
 }
 
 // status collects how the current instance's loops are doing.

@@ -12,6 +12,7 @@
  *   mig G               GPU G has two MIG GPU instances, 1 and 9
  *   profiled G          another profiler holds GPU G's counters: they read 0
  *   process G PID MIB   a process uses GPU G
+ *   busy G PERCENT      GPU G is so busy, by every measure
  *   xid G CODE          the driver reports an XID error
  *
  * With -DMINIMAL it lacks all but a handful of symbols.
@@ -61,6 +62,18 @@ static int isGPU(const char *rest, void *arg) {
 static int is(const char *key, int gpu) {
 	int want[2] = {gpu, 0};
 	lines(key, isGPU, want);
+	return want[1];
+}
+static int setOf(const char *rest, void *arg) {
+	int *want = arg, gpu, value;
+	if (sscanf(rest, "%d %d", &gpu, &value) != 2 || gpu != want[0]) return 1;
+	want[1] = value;
+	return 0;
+}
+/* What the facts say about the GPU, or else otherwise. */
+static int of(const char *key, int gpu, int otherwise) {
+	int want[2] = {gpu, otherwise};
+	lines(key, setOf, want);
 	return want[1];
 }
 static int setInt(const char *rest, void *arg) { *(int *)arg = atoi(rest); return 0; }
@@ -171,13 +184,13 @@ nvmlReturn_t nvmlDeviceGetSamples(nvmlDevice_t d, nvmlSamplingType_t t, unsigned
 	gettimeofday(&now, NULL);
 	unsigned long long us = now.tv_sec * 1000000ull + now.tv_usec;
 	memset(s, 0, 2 * sizeof *s);
-	s[0].timeStamp = us - 1, s[0].sampleValue.uiVal = 60;
-	s[1].timeStamp = us, s[1].sampleValue.uiVal = 80;
+	s[0].timeStamp = us - 1, s[0].sampleValue.uiVal = of("busy", d.handle->gpu, 60);
+	s[1].timeStamp = us, s[1].sampleValue.uiVal = of("busy", d.handle->gpu, 80);
 	return NVML_SUCCESS;
 }
 nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t d, nvmlUtilization_t *u) {
 	WHOLE(d);
-	u->gpu = 99, u->memory = 35;
+	u->gpu = of("busy", d.handle->gpu, 99), u->memory = 35;
 	return NVML_SUCCESS;
 }
 nvmlReturn_t nvmlDeviceGetEncoderUtilization(nvmlDevice_t d, unsigned int *u, unsigned int *period) {
@@ -386,6 +399,7 @@ nvmlReturn_t nvmlGpmMetricsGet(nvmlGpmMetricsGet_t *m) {
 		default: m->metrics[i].nvmlReturn = NVML_ERROR_NOT_SUPPORTED;
 		}
 		m->metrics[i].value += m->sample2.handle->instance;
+		if (of("busy", m->sample2.handle->gpu, 100) < m->metrics[i].value) m->metrics[i].value = of("busy", m->sample2.handle->gpu, 100);
 		if (is("profiled", m->sample2.handle->gpu)) m->metrics[i].value = 0;
 	}
 	return NVML_SUCCESS;

@@ -1,0 +1,31 @@
+package tables
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/internal/binning"
+)
+
+func TestAKeyIsToldEvenWhenItsDistinctValuesAreUnderestimated(t *testing.T) {
+	choice := Choice{Top: 50}
+	for name, tc := range map[string]struct {
+		column   Column
+		distinct int64
+		want     string
+	}{
+		"a key of different values":                       {Column{Name: "shipment_id", Class: Integer}, 20_000, leftIdentifier},
+		"a key whose estimate is 64 percent":              {Column{Name: "shipment_id", Class: Integer}, 12_800, leftIdentifier},
+		"a key to another table, most of it repeated":     {Column{Name: "store_id", Class: Integer}, 900, ""},
+		"a measurement whose values are mostly different": {Column{Name: "distance", Class: Integer}, 19_000, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			kind, left := chooseKind(tc.column, columnStats{values: 20_000, distinct: tc.distinct}, choice)
+			require.Equal(t, tc.want, left)
+			if left == "" {
+				require.Equal(t, binning.Numeric, kind)
+			}
+		})
+	}
+}
