@@ -1,0 +1,458 @@
+// Package fields counts features, predictions and confidences by frozen bins.
+//
+// In flow observations. Out flow, for each version of a model, how many values of each field fell into each bin, and the
+// baselines to compare that with: the data it was trained on, and its first days in production. Bins are cut once, from
+// the training data or from the first inferences, and belong to the baseline store, as the baselines do: the first
+// replica's are everybody's. A Keeper owns the counts and what is kept until there are bins.
+package fields
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/binning"
+	"github.com/sightglass-ml/sightglass/internal/catalogue"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/limit"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+// kind is the kind of baselines that belong to versions of models.
+const kind = "model"
+
+// maxCells bounds the values that all samples together keep; 40 MB or so.
+const maxCells = 1 << 20
+
+// Options of a Keeper.
+type Options struct {
+	Store *baseline.Store
+	// Sample is how many inferences bins are cut from; after SampleWait fewer will do.
+	Sample     int
+	SampleWait time.Duration
+	// Days are learned for the production baseline; 0 is none.
+	Days   int
+	Choice tables.Choice
+	// Training says where the training data of a version is. It may change its mind while there are no bins.
+	Training func(model, version string) (Training, bool)
+	// Fields bounds the fields that are counted.
+	Fields *limit.Limiter
+	// Slow is how often the store is looked at for a version that has its bins.
+	Slow   time.Duration
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+// Training is the data that a version was trained on.
+type Training struct {
+	Source   *tables.Source
+	Relation tables.Relation
+	// Prediction and Confidence are the columns of those; empty where there are none.
+	Prediction, Confidence string
+}
+
+// Keeper keeps the fields of all models.
+type Keeper struct {
+	Options
+	descs  descs
+	cells  atomic.Int64
+	woken  chan struct{}
+	cycles sync.Mutex
+
+	mu       sync.Mutex
+	trackers map[*Tracker]struct{}
+	shown    exporter.Snapshots
+}
+
+var _ prometheus.Collector = (*Keeper)(nil)
+
+type descs struct {
+	values, ratio, baselineValues, firstDay, days, wantedDays, frozen *prometheus.Desc
+}
+
+// Declare declares the metrics of a Keeper in the reference.
+func Declare(c *catalogue.Catalogue) { newDescs(c) }
+
+func newDescs(c *catalogue.Catalogue) descs {
+	model := func(more ...string) []string { return append([]string{"model", "version"}, more...) }
+	return descs{
+		values:         c.Counter("ml_model_field_values_total", "Values of the field that fell into the bin.", model("field", "role", "bin")...),
+		ratio:          c.Gauge("ml_model_field_baseline_ratio", "Share of the baseline's values that fall into the bin.", model("field", "role", "bin", "baseline")...),
+		baselineValues: c.Gauge("ml_model_field_baseline_values", "Values, nulls included, of the field in the baseline.", model("field", "role", "baseline")...),
+		firstDay:       c.Gauge("ml_model_baseline_first_day_timestamp_seconds", "Start of the first day of the production baseline.", model()...),
+		days:           c.Gauge("ml_model_baseline_days", "Days that the production baseline holds.", model()...),
+		wantedDays:     c.Gauge("ml_model_baseline_wanted_days", "Days after which the production baseline is frozen.", model()...),
+		frozen:         c.Gauge("ml_model_baseline_frozen", "Whether the production baseline is frozen (1) or still learning (0).", model()...),
+	}
+}
+
+// New makes a Keeper.
+func New(o Options) (*Keeper, error) {
+	if o.Store == nil || o.Sample < 1 || o.Training == nil || o.Fields == nil || o.Now == nil || o.Logger == nil {
+		return nil, errors.New("a keeper of fields needs a store, a sample of 1 or more, a source of training data, a limit, a clock and a logger")
+	}
+	return &Keeper{Options: o, descs: newDescs(new(catalogue.Catalogue)), woken: make(chan struct{}, 1), trackers: make(map[*Tracker]struct{})}, nil
+}
+
+// Track begins to count the fields of a version.
+func (k *Keeper) Track(model, version string) *Tracker {
+	t := &Tracker{model: model, version: version, keeper: k, subject: k.Store.Subject(kind, subjectName(model, version))}
+	t.restart(k.Now())
+	k.mu.Lock()
+	k.trackers[t] = struct{}{}
+	k.mu.Unlock()
+	k.wake()
+	return t
+}
+
+func subjectName(model, version string) string {
+	if version == "" {
+		return model
+	}
+	return model + "@" + version
+}
+
+// Forget ends what Track began.
+func (k *Keeper) Forget(t *Tracker) {
+	k.mu.Lock()
+	delete(k.trackers, t)
+	k.mu.Unlock()
+	k.shown.Delete(t.key())
+	t.close()
+}
+
+func (t *Tracker) key() string { return t.model + "\x1f" + t.version }
+
+// wake makes Run begin a cycle now.
+func (k *Keeper) wake() {
+	select {
+	case k.woken <- struct{}{}:
+	default:
+	}
+}
+
+// Run makes a cycle whenever a sample is full, until ctx ends. Cycles by the clock are the caller's.
+func (k *Keeper) Run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.woken:
+			// A failure is told by the next cycle of the clock.
+			_ = k.Cycle(ctx)
+		}
+	}
+}
+
+// Cycle looks after every version: it adopts or cuts bins, counts training data and adds days. One version's failure
+// does not stop another.
+func (k *Keeper) Cycle(ctx context.Context) error {
+	k.cycles.Lock()
+	defer k.cycles.Unlock()
+	k.mu.Lock()
+	trackers := slices.SortedFunc(maps.Keys(k.trackers), func(a, b *Tracker) int { return cmp.Compare(a.key(), b.key()) })
+	k.mu.Unlock()
+	var errs []error
+	for _, t := range trackers {
+		if err := k.look(ctx, t); err != nil {
+			errs = append(errs, fmt.Errorf("model %q version %q: %w", t.model, t.version, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// look is one cycle of one version.
+func (k *Keeper) look(ctx context.Context, t *Tracker) error {
+	now := k.Now()
+	c := t.counters.Load()
+	if c != nil {
+		k.closeDay(t, c, now)
+		if !t.failed && len(t.pending) == 0 && now.Sub(t.looked) < k.Slow {
+			return nil
+		}
+	}
+	t.looked, t.failed = now, true
+	view, err := t.subject.View(ctx)
+	if err != nil {
+		return err
+	}
+	d, err := view.Definition(ctx)
+	if errors.Is(err, baseline.ErrNotFound) {
+		if c != nil {
+			t.restart(now) // somebody has reset it
+			k.shown.Delete(t.key())
+		}
+		if !t.ready(now) {
+			t.failed = false
+			return nil
+		}
+		if d, err = k.define(ctx, t); err != nil {
+			return err
+		}
+		if view, err = t.subject.View(ctx); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if c == nil || c.id != d.ID {
+		c = t.adopt(k.bounded(t, d))
+		k.Logger.Info("Counting the fields of a model", "model", t.model, "version", t.version, "fields", len(c.all), "bins_from", d.Edges)
+		k.closeDay(t, c, now)
+	}
+	if err := k.publish(ctx, t, view, d); err != nil {
+		return err
+	}
+	t.failed = false
+	return nil
+}
+
+// bounded leaves out the fields past the limit.
+func (k *Keeper) bounded(t *Tracker, d baseline.Definition) baseline.Definition {
+	kept := make(map[string]binning.Layout, len(d.Fields))
+	for _, name := range sortedKeys(d.Fields) {
+		if k.Fields.Fold(t.key()+"\x1f"+name) != limit.Other {
+			kept[name] = d.Fields[name]
+		}
+	}
+	d.Fields = kept
+	return d
+}
+
+// define cuts bins: from the training data, if there is any, for the fields that it has, and from the sample for all
+// others.
+func (k *Keeper) define(ctx context.Context, t *Tracker) (baseline.Definition, error) {
+	t.mu.Lock()
+	d := baseline.Definition{Edges: baseline.EdgesProduction, Fields: t.sample.cut(k.Choice)}
+	served := slices.Clone(t.sample.names)
+	t.mu.Unlock()
+	if training, ok := k.Training(t.model, t.version); ok {
+		layouts, err := training.cut(ctx, served, k.Choice)
+		if err != nil {
+			return baseline.Definition{}, fmt.Errorf("training data: %w", err)
+		}
+		if len(layouts) > 0 {
+			d.Edges = baseline.EdgesTraining
+			maps.Copy(d.Fields, layouts)
+		}
+	}
+	return t.subject.CreateDefinition(ctx, d)
+}
+
+// column is where a field is in the training data.
+func (t Training) column(field string) string {
+	switch field {
+	case prediction:
+		return t.Prediction
+	case confidence:
+		return t.Confidence
+	}
+	return strings.TrimPrefix(field, input)
+}
+
+// cut cuts bins for the fields that the training data has.
+func (t Training) cut(ctx context.Context, served []string, choice tables.Choice) (map[string]binning.Layout, error) {
+	schema, err := t.Source.Schema(ctx, t.Relation)
+	if err != nil {
+		return nil, err
+	}
+	fields := make(map[string]string) // by column
+	for _, field := range served {
+		if column := t.column(field); column != "" {
+			fields[column] = field
+		}
+	}
+	schema = slices.DeleteFunc(schema, func(c tables.Column) bool { return fields[c.Name] == "" })
+	cut, err := t.Source.Cut(ctx, t.Relation, schema, tables.Window{}, choice, nil)
+	if err != nil {
+		return nil, err
+	}
+	if cut.Rows == 0 {
+		return nil, errors.New("no rows")
+	}
+	layouts := make(map[string]binning.Layout)
+	for column, layout := range cut.Layouts {
+		// Ages of training data say when it was written, not how old a feature is when it is used.
+		if layout.Kind != binning.Aged {
+			layouts[fields[column]] = layout
+		}
+	}
+	return layouts, nil
+}
+
+// count counts the training data by the bins.
+func (t Training) count(ctx context.Context, d baseline.Definition, now time.Time) (baseline.Counts, error) {
+	schema, err := t.Source.Schema(ctx, t.Relation)
+	if err != nil {
+		return baseline.Counts{}, err
+	}
+	layouts := make(tables.Fields)
+	for name, layout := range d.Fields {
+		if column := t.column(name); column != "" {
+			layouts[column] = &layout
+		}
+	}
+	p, err := t.Source.Count(ctx, t.Relation, schema, tables.Window{}, layouts, now)
+	if err != nil {
+		return baseline.Counts{}, err
+	}
+	counts := baseline.Counts{Definition: d.ID, Rows: p.Rows, Fields: make(map[string]map[string]int64)}
+	for name := range d.Fields {
+		if bins, ok := p.Values[t.column(name)]; ok {
+			counts.Fields[name] = bins
+		}
+	}
+	return counts, nil
+}
+
+// closeDay puts the counts of a day that has ended where they wait to be stored.
+func (k *Keeper) closeDay(t *Tracker, c *counters, now time.Time) {
+	today := baseline.DayOf(now)
+	switch {
+	case t.day == "":
+		t.day = today
+	case t.day != today:
+		counted := c.snapshot()
+		day := since(t.atDawn, c.snapshot())
+		if day.Rows > 0 && k.Days > 0 {
+			t.pending = append(t.pending, pendingDay{t.day, day})
+		}
+		t.day, t.atDawn = today, counted
+	}
+	// A store that is away for days must not make this grow.
+	if n := len(t.pending) - 3; n > 0 {
+		t.pending = slices.Delete(t.pending, 0, n)
+	}
+}
+
+// publish stores what is due, reads the baselines and shows them.
+func (k *Keeper) publish(ctx context.Context, t *Tracker, view *baseline.View, d baseline.Definition) error {
+	var out exporter.Metrics
+	trainingErr := k.training(ctx, t, view, d, &out)
+	productionErr := k.production(ctx, t, view, &out)
+	// What was read stays while the store cannot be read: baselines do not change.
+	if trainingErr == nil && productionErr == nil {
+		k.shown.Set(t.key(), out, 365*24*time.Hour)
+	}
+	return errors.Join(trainingErr, productionErr)
+}
+
+func (k *Keeper) training(ctx context.Context, t *Tracker, view *baseline.View, d baseline.Definition, out *exporter.Metrics) error {
+	counts, err := view.Training(ctx)
+	if errors.Is(err, baseline.ErrNotFound) {
+		training, ok := k.Training(t.model, t.version)
+		if !ok {
+			return nil
+		}
+		if counts, err = training.count(ctx, d, k.Now()); err == nil {
+			counts, err = t.subject.CreateTraining(ctx, counts)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("training data: %w", err)
+	}
+	k.show(t, counts, baseline.EdgesTraining, out)
+	return nil
+}
+
+func (k *Keeper) production(ctx context.Context, t *Tracker, view *baseline.View, out *exporter.Metrics) error {
+	if k.Days == 0 {
+		return nil
+	}
+	for len(t.pending) > 0 {
+		if _, err := t.subject.AddDay(ctx, t.pending[0].day, t.pending[0].counts); err != nil {
+			return fmt.Errorf("production baseline: %w", err)
+		}
+		t.pending = t.pending[1:]
+		var err error
+		if view, err = t.subject.View(ctx); err != nil {
+			return err
+		}
+	}
+	p, err := view.Production(ctx, k.Days)
+	if err != nil {
+		return fmt.Errorf("production baseline: %w", err)
+	}
+	out.Gauge(k.descs.wantedDays, float64(k.Days), t.model, t.version)
+	out.Gauge(k.descs.days, float64(len(p.Days)), t.model, t.version)
+	frozen := 0.0
+	if p.Frozen() {
+		frozen = 1
+	}
+	out.Gauge(k.descs.frozen, frozen, t.model, t.version)
+	if len(p.Days) > 0 {
+		start, err := p.Days[0].Start()
+		if err != nil {
+			return err
+		}
+		out.Gauge(k.descs.firstDay, float64(start.Unix()), t.model, t.version)
+		k.show(t, p.Counts, baseline.EdgesProduction, out)
+	}
+	return nil
+}
+
+// show makes the series of one baseline, for the fields that are counted.
+func (k *Keeper) show(t *Tracker, counts baseline.Counts, name string, out *exporter.Metrics) {
+	c := t.counters.Load()
+	for field, bins := range counts.Fields {
+		if c == nil || c.all[field] == nil {
+			continue
+		}
+		var total int64
+		for _, n := range bins {
+			total += n
+		}
+		label, role := labels(field)
+		out.Gauge(k.descs.baselineValues, float64(total), t.model, t.version, label, role, name)
+		for bin, n := range bins {
+			out.Gauge(k.descs.ratio, float64(n)/float64(max(total, 1)), t.model, t.version, label, role, bin, name)
+		}
+	}
+}
+
+// labels are the values of the labels field and role.
+func labels(field string) (name, role string) {
+	role, name, _ = strings.Cut(field, "/")
+	return name, role
+}
+
+// Describe implements prometheus.Collector. What is there depends on what is sent.
+func (k *Keeper) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (k *Keeper) Collect(ch chan<- prometheus.Metric) {
+	k.shown.Collect(ch)
+	k.mu.Lock()
+	trackers := slices.Collect(maps.Keys(k.trackers))
+	k.mu.Unlock()
+	var out exporter.Metrics
+	for _, t := range trackers {
+		c := t.counters.Load()
+		if c == nil {
+			continue
+		}
+		for name, f := range c.all {
+			label, role := labels(name)
+			for i, bin := range f.bins {
+				out.Counter(k.descs.values, float64(f.counts[i].Load()), t.model, t.version, label, role, bin)
+			}
+		}
+	}
+	for _, m := range out {
+		ch <- m
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
