@@ -30,7 +30,7 @@ const token = `sightglass_selector=""` //nolint:gosec // No credential: a label 
 
 // bundle is generated/rules.json.
 type bundle struct {
-	Thresholds group   `json:"thresholds"`
+	Thresholds []group `json:"thresholds"`
 	Rules      []group `json:"rules"`
 	Alerts     []group `json:"alerts"`
 }
@@ -101,7 +101,7 @@ func copyRules(loaded rules.Bundle) (bundle, error) {
 			}
 			switch dir := path.Dir(f.Name); dir {
 			case ".":
-				out.Thresholds = copied
+				out.Thresholds = append(out.Thresholds, copied)
 			case "alerts":
 				out.Alerts = append(out.Alerts, copied)
 			default:

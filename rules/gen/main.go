@@ -33,7 +33,7 @@ func page() (string, error) {
 
 # Alerts
 
-Every alert compares a recorded signal with its limit: the override of one dataset or column, or else the default below.
+Every alert compares a recorded signal with its limit: the override of one dataset, column, model or field, or else the default below.
 Its runbook says what it means, what to look at and what to do first.
 
 | alert | layer | severity | response | fires for | what happened |
@@ -69,8 +69,8 @@ intervals to the time from a scrape to an alert.
 	}
 	b.WriteString(`
 Each is recorded as ` + "`ml:threshold:<signal>`" + `. Change a default in rules/thresholds.yaml or in the mixin's
-` + "`_config.thresholds`" + `, and the value for one dataset or column in the exporter's configuration, which publishes it as
-` + "`ml_dataset_threshold`" + `.
+` + "`_config.thresholds`" + `, and the value for one dataset, column, model or field in the exporter's configuration, which publishes it as
+` + "`ml_dataset_threshold`" + ` or ` + "`ml_model_threshold`" + `.
 `)
 	return b.String(), nil
 }
