@@ -131,7 +131,7 @@ func (s *sample) cut(choice tables.Choice) map[string]binning.Layout {
 	}
 	layouts := make(map[string]binning.Layout)
 	for n, name := range s.names {
-		if tables.MatchesAny(choice.Exclude, strings.TrimPrefix(name, input)) {
+		if len(layouts) == choice.MaxColumns || tables.MatchesAny(choice.Exclude, strings.TrimPrefix(name, input)) {
 			continue
 		}
 		if l, ok := layoutOf(strings.TrimPrefix(name, input), values[n], choice); ok {

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/fields"
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/limit"
@@ -41,6 +42,7 @@ type Meter struct {
 	descs  descs
 	limits Limits
 	make   func(name string, most int) *limit.Limiter
+	keeper *fields.Keeper
 
 	mu     sync.RWMutex
 	bounds bounds
@@ -56,9 +58,9 @@ type bounds struct {
 
 var _ prometheus.Collector = (*Meter)(nil)
 
-// New makes a Meter. Its limiters come from limiter, as exporter.Env.Limit is one.
-func New(limits Limits, limiter func(name string, most int) *limit.Limiter) *Meter {
-	m := &Meter{descs: newDescs(new(catalogue.Catalogue)), limits: limits, make: limiter, series: make(map[key]*Series)}
+// New makes a Meter. Its limiters come from limiter, as exporter.Env.Limit is one. The keeper counts fields; it may be nil.
+func New(limits Limits, limiter func(name string, most int) *limit.Limiter, keeper *fields.Keeper) *Meter {
+	m := &Meter{descs: newDescs(new(catalogue.Catalogue)), limits: limits, make: limiter, keeper: keeper, series: make(map[key]*Series)}
 	m.bounds = m.newBounds()
 	return m
 }
@@ -132,6 +134,9 @@ func (m *Meter) Forget(before time.Time) []*Series {
 		if s.last.Load() < before.UnixNano() {
 			delete(m.series, k)
 			gone = append(gone, s)
+			if s.fields != nil {
+				m.keeper.Forget(s.fields)
+			}
 			for _, v := range m.descs.vectors() {
 				v.DeletePartialMatch(prometheus.Labels{"model": k.model, "version": k.version})
 			}
@@ -168,7 +173,8 @@ func (m *Meter) Collect(ch chan<- prometheus.Metric) {
 type Series struct {
 	Model, Version string
 
-	meter *Meter
+	meter  *Meter
+	fields *fields.Tracker // nil where they are not counted
 	// last is when the version was last seen, in nanoseconds since 1970.
 	last atomic.Int64
 	// run is the MLflow run that trained the version, where the registry knew it.
@@ -212,6 +218,10 @@ func newSeries(m *Meter, k key) *Series {
 	for i := range s.places {
 		s.places[i] = newPlace()
 	}
+	// What is "other" is not one model, so its values have no distribution.
+	if m.keeper != nil && k.model != limit.Other && k.version != limit.Other {
+		s.fields = m.keeper.Track(k.model, k.version)
+	}
 	return s
 }
 
@@ -235,8 +245,6 @@ type Options struct {
 	LowConfidence float64
 	// Part says that the observation is below another one of the same version, and no request of its own.
 	Part bool
-	// Unseen says that the inference had a category that the baseline does not know.
-	Unseen bool
 }
 
 // Observe counts one inference.
@@ -269,7 +277,7 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 			s.places[LowConfidence].offer(-o.Confidence, e)
 		}
 	}
-	if opt.Unseen {
+	if s.fields != nil && s.fields.Count(o) {
 		s.places[UnseenCategory].offer(float64(now), e)
 	}
 	for i := range o.FeatureTimes {

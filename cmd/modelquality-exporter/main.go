@@ -1,0 +1,14 @@
+// Command modelquality-exporter receives OpenTelemetry spans and log records and
+// publishes what they say about models: latency, outcomes, distributions, evaluations.
+package main
+
+import (
+	"os"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
+)
+
+func main() {
+	os.Exit(exporter.Run(modelquality.Spec(), os.Args[1:], os.Stdout, os.Stderr))
+}

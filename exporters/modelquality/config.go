@@ -1,0 +1,411 @@
+package modelquality
+
+import (
+	"maps"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
+	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/binning"
+	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+// Config is the configuration file of the exporter. Without one, it receives OTLP and counts.
+type Config struct {
+	OTLP OTLPConfig `yaml:"otlp"`
+	// Attributes are the names under which spans say what they say.
+	Attributes convention.Names `yaml:"attributes"`
+	Limits     metering.Limits  `yaml:"limits"`
+	// ForgetAfter is how long a version that is not served keeps its series.
+	ForgetAfter config.Duration `yaml:"forget_after"`
+	Join        JoinConfig      `yaml:"join"`
+	// LowConfidence is the confidence below which a trace is one to look at.
+	LowConfidence float64 `yaml:"low_confidence"`
+	// Evaluations are the gates, by the evaluation's name.
+	Evaluations map[string]GateConfig `yaml:"evaluations"`
+	// Models are what is special about some of them.
+	Models []ModelConfig `yaml:"models"`
+
+	// Sources are the databases, by name.
+	Sources map[string]SourceConfig `yaml:"sources"`
+	// BaselineStore is a folder, or an object store that all replicas share. Without it fields have no bins.
+	BaselineStore baseline.Config `yaml:"baseline_store"`
+	Baselines     BaselinesConfig `yaml:"baselines"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (c *Config) SetDefaults() {
+	c.ForgetAfter = config.Duration(7 * 24 * time.Hour)
+	c.LowConfidence = 0.5
+	c.Evaluations = map[string]GateConfig{"groundedness": newGate(0.9)}
+}
+
+// OTLPConfig is what is received, and from where.
+type OTLPConfig struct {
+	// GRPC and HTTP are addresses to listen on; one that is "off" is not.
+	GRPC string `yaml:"grpc"`
+	HTTP string `yaml:"http"`
+	// WebConfigFile has TLS and users; by default it is that of --web.config.file.
+	WebConfigFile config.Path `yaml:"web_config_file,omitempty"`
+	// MaxRequestBytes bounds a request, compressed and not.
+	MaxRequestBytes config.Bytes `yaml:"max_request_bytes"`
+	// MaxConcurrentRequests are taken at the same time.
+	MaxConcurrentRequests int `yaml:"max_concurrent_requests"`
+	// MaxAttributes bounds those of one span or record.
+	MaxAttributes int `yaml:"max_attributes"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (o *OTLPConfig) SetDefaults() {
+	o.GRPC, o.HTTP = ":4317", ":4318"
+	o.MaxRequestBytes, o.MaxConcurrentRequests, o.MaxAttributes = 16<<20, 32, 512
+}
+
+// Validate implements config.Validator.
+func (o *OTLPConfig) Validate(at config.At) {
+	if o.MaxRequestBytes < 1<<10 || o.MaxRequestBytes > 1<<30 {
+		at.Errorf("max_request_bytes", "%v; want 1KiB to 1GiB", o.MaxRequestBytes)
+	}
+	for key, n := range map[string]int{"max_concurrent_requests": o.MaxConcurrentRequests, "max_attributes": o.MaxAttributes} {
+		if n < 1 || n > 10_000 {
+			at.Errorf(key, "%d; want 1 to 10000", n)
+		}
+	}
+	if o.GRPC == off && o.HTTP == off {
+		at.Errorf("", "both grpc and http are off; want at least one address")
+	}
+}
+
+const off = "off"
+
+// address is the one to listen on, or empty.
+func address(s string) string {
+	if s == off {
+		return ""
+	}
+	return s
+}
+
+// JoinConfig bounds what waits for, and what remembers, an inference.
+type JoinConfig struct {
+	Wait config.Duration `yaml:"wait"`
+	// Inferences are remembered, and Waiting children and evaluations wait for one.
+	Inferences int `yaml:"inferences"`
+	Waiting    int `yaml:"waiting"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (j *JoinConfig) SetDefaults() {
+	j.Wait, j.Inferences, j.Waiting = config.Duration(30*time.Second), 32_768, 10_000
+}
+
+// Validate implements config.Validator.
+func (j *JoinConfig) Validate(at config.At) {
+	if j.Wait <= 0 {
+		at.Errorf("wait", "%v; want a duration above 0", j.Wait)
+	}
+	for key, n := range map[string]int{"inferences": j.Inferences, "waiting": j.Waiting} {
+		if n < 1 || n > 1<<20 {
+			at.Errorf(key, "%d; want 1 to %d", n, 1<<20)
+		}
+	}
+}
+
+// GateConfig is what a response has to reach.
+type GateConfig struct {
+	Gate float64 `yaml:"gate"`
+	// HigherIsBetter is false for scores of something bad.
+	HigherIsBetter bool `yaml:"higher_is_better"`
+	// FailLabels are the verdicts of an evaluator without scores that are below any gate.
+	FailLabels []string `yaml:"fail_labels"`
+	// Review is whether a response below the gate is handed to people.
+	Review bool `yaml:"review"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (g *GateConfig) SetDefaults() {
+	g.HigherIsBetter, g.Review = true, true
+	g.FailLabels = []string{"fail", "failed", "hallucinated", "ungrounded", "incorrect"}
+}
+
+func newGate(gate float64) GateConfig {
+	var g GateConfig
+	g.SetDefaults()
+	g.Gate = gate
+	return g
+}
+
+// Validate implements config.Validator.
+func (g *GateConfig) Validate(at config.At) {
+	if !at.Has("gate") {
+		at.Errorf("gate", "missing; want the score that a response must reach")
+	}
+}
+
+// ModelConfig is what holds for one model, or one version of it.
+type ModelConfig struct {
+	Name string `yaml:"name"`
+	// Version is empty for all of them.
+	Version    string           `yaml:"version,omitempty"`
+	Thresholds ThresholdsConfig `yaml:"thresholds"`
+	Training   *TrainingConfig  `yaml:"training,omitempty"`
+}
+
+// Validate implements config.Validator.
+func (m *ModelConfig) Validate(at config.At) {
+	if m.Name == "" {
+		at.Errorf("name", "missing; want the name of the model, the value of its label model")
+	}
+	if m.Version != "" && at.Has("thresholds") {
+		at.Errorf("thresholds", "they hold for a model, whatever its version; want them without version")
+	}
+}
+
+// TrainingConfig is the data that a model was trained on. Its columns are called as the features are.
+type TrainingConfig struct {
+	Source string `yaml:"source"`
+	// Table is the name of a table or view, Query a SELECT statement, Files a path or glob; one of the three.
+	Table string      `yaml:"table,omitempty"`
+	Query string      `yaml:"query,omitempty"`
+	Files config.Path `yaml:"files,omitempty"`
+	// PredictionColumn and ConfidenceColumn are what the model said of the training data, if that is known.
+	PredictionColumn string `yaml:"prediction_column,omitempty"`
+	ConfidenceColumn string `yaml:"confidence_column,omitempty"`
+}
+
+// Validate implements config.Validator.
+func (t *TrainingConfig) Validate(at config.At) {
+	n := 0
+	for _, given := range []bool{t.Table != "", t.Query != "", t.Files != ""} {
+		if given {
+			n++
+		}
+	}
+	if n != 1 {
+		at.Errorf("", "%d of table, query and files are given; want exactly one", n)
+	}
+}
+
+func (t *TrainingConfig) relation(s *tables.Source) (tables.Relation, error) {
+	switch {
+	case t.Table != "":
+		return s.Table(t.Table, ""), nil
+	case t.Query != "":
+		return s.Query(t.Query, ""), nil
+	}
+	return s.Files(string(t.Files), "")
+}
+
+// ThresholdsConfig overrides the defaults of rules/thresholds.yaml for one model.
+type ThresholdsConfig struct {
+	DriftPSI          *float64 `yaml:"drift_psi,omitempty"`
+	QueueWaitRatio    *float64 `yaml:"queue_wait_ratio,omitempty"`
+	FailureRatio      *float64 `yaml:"failure_ratio,omitempty"`
+	TrafficDeviation  *float64 `yaml:"traffic_deviation_ratio,omitempty"`
+	LatencyDeviation  *float64 `yaml:"latency_deviation_ratio,omitempty"`
+	Groundedness      *float64 `yaml:"groundedness_score,omitempty"`
+	HallucinationRate *float64 `yaml:"hallucination_ratio,omitempty"`
+	PerformanceDrop   *float64 `yaml:"performance_drop_ratio,omitempty"`
+	ErrorGrowth       *float64 `yaml:"error_growth_ratio,omitempty"`
+	// Fields override for one field what holds for the model.
+	Fields map[string]FieldThresholds `yaml:"fields,omitempty"`
+}
+
+// FieldThresholds are those that a field can have for itself.
+type FieldThresholds struct {
+	DriftPSI *float64 `yaml:"drift_psi,omitempty"`
+}
+
+// byName are the thresholds of a whole model by the names of rules/thresholds.yaml.
+func (t *ThresholdsConfig) byName() map[string]*float64 {
+	return map[string]*float64{
+		signalDrift: t.DriftPSI, "queue_wait_ratio": t.QueueWaitRatio, "failure_ratio": t.FailureRatio,
+		"traffic_deviation_ratio": t.TrafficDeviation, "latency_deviation_ratio": t.LatencyDeviation,
+		"groundedness_score": t.Groundedness, "hallucination_ratio": t.HallucinationRate,
+		"performance_drop_ratio": t.PerformanceDrop, "error_growth_ratio": t.ErrorGrowth,
+	}
+}
+
+// Validate implements config.Validator.
+func (t *ThresholdsConfig) Validate(at config.At) {
+	check := func(key string, v *float64) {
+		if v != nil && !(*v > 0) {
+			at.Errorf(key, "%v; want a number above 0", *v)
+		}
+	}
+	byName := t.byName()
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		check(name, byName[name])
+	}
+	for field, f := range t.Fields {
+		check("fields."+field+".drift_psi", f.DriftPSI)
+	}
+}
+
+// SourceConfig is how to reach a database.
+type SourceConfig struct {
+	Type tables.Type `yaml:"type"`
+	// DSN is the connection string; it can hold a password, so it stands in a file or an environment variable.
+	DSN config.SecretSource `yaml:"dsn,omitempty"`
+	// Database is the DuckDB database file to read; without it DuckDB reads files.
+	Database       config.Path  `yaml:"database,omitempty"`
+	MemoryLimit    config.Bytes `yaml:"memory_limit,omitempty"`
+	MaxConnections int          `yaml:"max_connections,omitempty"`
+}
+
+// Validate implements config.Validator.
+func (s *SourceConfig) Validate(at config.At) {
+	switch s.Type {
+	case tables.DuckDB:
+		if at.Has("dsn") {
+			at.Errorf("dsn", "a duckdb source has no connection string; want database, the path of its file, or neither to read files")
+		}
+	case tables.PostgreSQL, tables.ClickHouse, tables.Trino:
+		if !at.Has("dsn") {
+			at.Errorf("dsn", "missing; want {file: path} or {env: NAME} with the connection string")
+		}
+		if at.Has("database") || at.Has("memory_limit") {
+			at.Errorf("", "only a duckdb source has database and memory_limit")
+		}
+	default:
+		at.Errorf("type", "unknown type %q; want duckdb, postgres, clickhouse or trino", string(s.Type))
+	}
+	if s.MaxConnections < 0 {
+		at.Errorf("max_connections", "%d; want 1 or more", s.MaxConnections)
+	}
+}
+
+// BaselinesConfig says how bins are cut and what is learned.
+type BaselinesConfig struct {
+	// Days are learned in production; 0 is none.
+	Days int `yaml:"days"`
+	// Sample is how many inferences bins are cut from; after SampleWait fewer will do.
+	Sample     int             `yaml:"sample"`
+	SampleWait config.Duration `yaml:"sample_wait"`
+	// Interval is the time between looks at the store for a version that has its bins.
+	Interval config.Duration `yaml:"interval"`
+	Fields   FieldsConfig    `yaml:"fields"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (b *BaselinesConfig) SetDefaults() {
+	b.Days, b.Sample, b.SampleWait, b.Interval = 30, 1000, config.Duration(10*time.Minute), config.Duration(time.Minute)
+}
+
+// Validate implements config.Validator.
+func (b *BaselinesConfig) Validate(at config.At) {
+	if b.Days < 0 || b.Days > 366 {
+		at.Errorf("days", "%d; want 1 to 366, or 0 for no production baseline", b.Days)
+	}
+	if b.Sample < 10 || b.Sample > 10_000 {
+		at.Errorf("sample", "%d; want 10 to 10000", b.Sample)
+	}
+	for key, d := range map[string]config.Duration{"sample_wait": b.SampleWait, "interval": b.Interval} {
+		if d <= 0 {
+			at.Errorf(key, "%v; want a duration above 0", d)
+		}
+	}
+}
+
+// FieldsConfig says which fields have bins, and how many.
+type FieldsConfig struct {
+	Include []string `yaml:"include,omitempty"`
+	Exclude []string `yaml:"exclude,omitempty"`
+	Bins    int      `yaml:"bins"`
+	Top     int      `yaml:"top"`
+	// Max bounds the fields of a model, MaxTotal those of all versions of all models.
+	Max      int `yaml:"max"`
+	MaxTotal int `yaml:"max_total"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (f *FieldsConfig) SetDefaults() { f.Bins, f.Top, f.Max, f.MaxTotal = 10, 20, 100, 2000 }
+
+// Validate implements config.Validator.
+func (f *FieldsConfig) Validate(at config.At) {
+	for key, v := range map[string]struct{ n, least, most int }{
+		"bins": {f.Bins, 2, binning.MaxEdges / 2}, "top": {f.Top, 1, binning.MaxCategories}, "max": {f.Max, 1, 250}, "max_total": {f.MaxTotal, 1, 100_000},
+	} {
+		if v.n < v.least || v.n > v.most {
+			at.Errorf(key, "%d; want %d to %d", v.n, v.least, v.most)
+		}
+	}
+	for key, patterns := range map[string][]string{"include": f.Include, "exclude": f.Exclude} {
+		for _, p := range patterns {
+			if _, err := path.Match(p, ""); err != nil {
+				at.Errorf(key, "%q is not a pattern: %v", p, err)
+			}
+		}
+	}
+}
+
+func (f FieldsConfig) choice() tables.Choice {
+	return tables.Choice{Include: f.Include, Exclude: f.Exclude, Bins: f.Bins, Top: f.Top, MaxColumns: f.Max}
+}
+
+// Validate implements config.Validator: what the parts refer to.
+func (c *Config) Validate(at config.At) {
+	if _, err := convention.New(c.Attributes, c.OTLP.MaxAttributes); err != nil {
+		at.Errorf("attributes", "%v", err)
+	}
+	for key, n := range map[string]int{
+		"models": c.Limits.Models, "versions": c.Limits.Versions, "exception_types": c.Limits.ExceptionTypes,
+		"features": c.Limits.Features, "evaluations": c.Limits.Evaluations, "details": c.Limits.Details,
+	} {
+		if n < 0 || n > 100_000 {
+			at.Errorf("limits."+key, "%d; want 0 to 100000", n)
+		}
+	}
+	if c.ForgetAfter < config.Duration(time.Minute) {
+		at.Errorf("forget_after", "%v; want 1m or more", c.ForgetAfter)
+	}
+	if c.LowConfidence < 0 || c.LowConfidence > 1 {
+		at.Errorf("low_confidence", "%v; want a ratio from 0 to 1", c.LowConfidence)
+	}
+	for name := range c.Evaluations {
+		if name != strings.ToLower(name) {
+			at.Errorf("evaluations", "%q has upper case, which evaluations are matched without; want %q", name, strings.ToLower(name))
+		}
+	}
+	type version struct{ name, version string }
+	seen := make(map[version]int)
+	for i, m := range c.Models {
+		key := "models[" + strconv.Itoa(i) + "]"
+		if first, twice := seen[version{m.Name, m.Version}]; twice {
+			at.Errorf(key+".name", "%q is also models[%d]; want each model and version once", m.Name, first)
+		}
+		seen[version{m.Name, m.Version}] = i
+		if m.Training == nil {
+			continue
+		}
+		switch s, ok := c.Sources[m.Training.Source]; {
+		case c.BaselineStore.Type == "":
+			at.Errorf(key+".training", "without baseline_store there is nowhere to keep the bins; want both or neither")
+		case !ok:
+			at.Errorf(key+".training.source", "unknown source %q; want one of %q", m.Training.Source, slices.Sorted(maps.Keys(c.Sources)))
+		case m.Training.Files != "" && s.Type != tables.DuckDB:
+			at.Errorf(key+".training.source", "%q is a %s source; want a duckdb source for files", m.Training.Source, s.Type)
+		}
+	}
+}
+
+// training is the configured training data of a version: its own, or that of all versions.
+func (c *Config) training(model, version string) *TrainingConfig {
+	var all *TrainingConfig
+	for _, m := range c.Models {
+		switch {
+		case m.Name != model:
+		case m.Version == version && m.Training != nil:
+			return m.Training
+		case m.Version == "":
+			all = m.Training
+		}
+	}
+	return all
+}

@@ -1,0 +1,238 @@
+// Package modelquality turns what services say about their inferences into metrics.
+//
+// In flow OTLP spans and log records. Out flow, by model and version, how inferences ended and how long they waited and
+// took, what went in and came out by frozen bins, and what evaluators made of it; the rules draw the conclusions. What
+// has to outlive the process, the baselines and what waits for review, is on disk or in an object store. Everything
+// else is counters, owned by the Exporter, of a size that its configuration bounds.
+package modelquality
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/fields"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/receiver"
+	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+// Load reads and checks a configuration file. Without one everything has its default.
+func Load(path string) (Config, error) { return config.Load[Config](path) }
+
+// Spec is the exporter's binary.
+func Spec() exporter.Spec[Config] {
+	var webConfig *kingpin.FlagClause
+	return exporter.Spec[Config]{
+		Name:           "modelquality_exporter",
+		Description:    "Publishes latency, outcomes, distributions and evaluations of inferences from OpenTelemetry spans.",
+		DefaultAddress: ":10912",
+		ConfigOptional: true,
+		Load:           Load,
+		Flags:          func(app *kingpin.Application) { webConfig = app.GetFlag("web.config.file") },
+		Start: func(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance, error) {
+			file := string(cfg.OTLP.WebConfigFile)
+			if file == "" && webConfig != nil {
+				file = webConfig.Model().Value.String()
+			}
+			return start(env, cfg, file)
+		},
+	}
+}
+
+// Exporter is the exporter. It takes a new configuration itself, since its counters would not outlive a replacement.
+type Exporter struct {
+	cfg      atomic.Pointer[Config]
+	rooms    *rooms
+	meter    *metering.Meter
+	keeper   *fields.Keeper // nil without a baseline store
+	pipeline *pipeline
+	receiver *receiver.Receiver
+	descs    descs
+}
+
+var (
+	_ exporter.Instance         = (*Exporter)(nil)
+	_ exporter.Stopper          = (*Exporter)(nil)
+	_ exporter.Reloader[Config] = (*Exporter)(nil)
+)
+
+// Background work by the clock.
+const (
+	tidyEvery   = 5 * time.Second
+	fieldsEvery = 10 * time.Second
+	// fieldsTimeout lets a first look at training data take its time.
+	fieldsTimeout = 10 * time.Minute
+)
+
+func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Instance, err error) {
+	e := &Exporter{}
+	e.cfg.Store(&cfg)
+	if e.rooms, err = openRooms(&cfg, env.Logger); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.rooms.close())
+		}
+	}()
+	now := time.Now
+	if e.rooms.store != nil {
+		if e.keeper, err = fields.New(fields.Options{
+			Store: e.rooms.store, Sample: cfg.Baselines.Sample, SampleWait: time.Duration(cfg.Baselines.SampleWait), Days: cfg.Baselines.Days,
+			Choice: cfg.Baselines.Fields.choice(), Training: e.training, Fields: env.Limit("fields", cfg.Baselines.Fields.MaxTotal),
+			Slow: time.Duration(cfg.Baselines.Interval), Now: now, Logger: env.Logger,
+		}); err != nil {
+			return nil, err
+		}
+	}
+	e.meter = metering.New(cfg.Limits, env.Limit, e.keeper)
+	if e.pipeline, err = newPipeline(&cfg, e.meter, nil, env.Logger, now); err != nil {
+		return nil, err
+	}
+	e.descs = e.pipeline.descs
+	if e.receiver, err = receiver.New(receiver.Options{
+		GRPCAddress: address(cfg.OTLP.GRPC), HTTPAddress: address(cfg.OTLP.HTTP), WebConfigFile: webConfigFile,
+		MaxRequestBytes: int64(cfg.OTLP.MaxRequestBytes), MaxRequests: cfg.OTLP.MaxConcurrentRequests, Logger: env.Logger,
+	}, e.pipeline); err != nil {
+		return nil, err
+	}
+	if err := e.work(env, cfg); err != nil {
+		return nil, errors.Join(err, e.receiver.Close())
+	}
+	env.Go(e.receiver.Serve)
+	return e, nil
+}
+
+// work starts what is done by the clock.
+func (e *Exporter) work(env *exporter.Env, cfg Config) error {
+	if err := env.Loop(exporter.Loop{Name: "tidy", Interval: tidyEvery, Collect: func(context.Context) error {
+		e.pipeline.expire(time.Duration(cfg.Join.Wait))
+		e.meter.Forget(e.pipeline.now().Add(-time.Duration(e.cfg.Load().ForgetAfter)))
+		return nil
+	}}); err != nil {
+		return err
+	}
+	if e.keeper == nil {
+		return nil
+	}
+	env.Go(e.keeper.Run)
+	return env.Loop(exporter.Loop{Name: "fields", Interval: fieldsEvery, Timeout: fieldsTimeout, Collect: e.keeper.Cycle})
+}
+
+// training says where the training data of a version is.
+func (e *Exporter) training(model, version string) (fields.Training, bool) {
+	t := e.cfg.Load().training(model, version)
+	if t == nil {
+		return fields.Training{}, false
+	}
+	source := e.rooms.sources[t.Source]
+	relation, err := t.relation(source)
+	if err != nil {
+		return fields.Training{}, false // it was checked when the configuration was loaded
+	}
+	return fields.Training{Source: source, Relation: relation, Prediction: t.PredictionColumn, Confidence: t.ConfidenceColumn}, true
+}
+
+// Reload implements exporter.Reloader: names of attributes, gates, thresholds, training data and forget_after can be
+// changed. The rest is sockets and memory that counters are in.
+func (e *Exporter) Reload(_ context.Context, cfg Config) error {
+	old := e.cfg.Load()
+	for _, part := range []struct {
+		key      string
+		old, new any
+	}{
+		{"otlp", old.OTLP, cfg.OTLP},
+		{"limits", old.Limits, cfg.Limits},
+		{"join", old.Join, cfg.Join},
+		{"sources", old.Sources, cfg.Sources},
+		{"baseline_store", old.BaselineStore, cfg.BaselineStore},
+		{"baselines", old.Baselines, cfg.Baselines},
+	} {
+		if !reflect.DeepEqual(part.old, part.new) {
+			return fmt.Errorf("%s: has changed, which needs a restart", part.key)
+		}
+	}
+	s, err := newSettings(&cfg)
+	if err != nil {
+		return err
+	}
+	e.pipeline.settings.Store(s)
+	e.cfg.Store(&cfg)
+	return nil
+}
+
+// Stop implements exporter.Stopper.
+func (e *Exporter) Stop(context.Context) error { return e.rooms.close() }
+
+// Describe implements prometheus.Collector. What is there depends on what is sent.
+func (e *Exporter) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
+	e.meter.Collect(ch)
+	e.pipeline.Collect(ch)
+	e.receiver.Collect(ch)
+	if e.keeper != nil {
+		e.keeper.Collect(ch)
+	}
+	for _, m := range e.descs.thresholds(e.cfg.Load()) {
+		ch <- m
+	}
+}
+
+// rooms are the places that training data is read from and baselines kept in.
+type rooms struct {
+	sources map[string]*tables.Source
+	store   *baseline.Store // nil if there is none
+}
+
+func openRooms(cfg *Config, logger *slog.Logger) (*rooms, error) {
+	r := &rooms{sources: make(map[string]*tables.Source)}
+	for name, s := range cfg.Sources {
+		o := tables.Options{Type: s.Type, DSN: string(s.Database), MaxConnections: s.MaxConnections, MemoryLimit: int64(s.MemoryLimit)}
+		if s.Type != tables.DuckDB {
+			dsn, err := s.DSN.Read()
+			if err != nil {
+				return nil, errors.Join(fmt.Errorf("source %q: connection string: %w", name, err), r.close())
+			}
+			o.DSN = strings.TrimSpace(dsn.Reveal())
+		}
+		source, err := tables.Open(o)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("source %q: %w", name, err), r.close())
+		}
+		r.sources[name] = source
+	}
+	if cfg.BaselineStore.Type == "" {
+		return r, nil
+	}
+	store, err := baseline.Open(cfg.BaselineStore, logger, nil)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open baseline store: %w", err), r.close())
+	}
+	r.store = store
+	return r, nil
+}
+
+func (r *rooms) close() error {
+	var errs []error
+	if r.store != nil {
+		errs = append(errs, r.store.Close())
+	}
+	for _, s := range r.sources {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,55 @@
+package modelquality
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/fields"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/receiver"
+	"github.com/sightglass-ml/sightglass/internal/catalogue"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
+)
+
+// Catalogue returns the metrics of the exporter for the reference.
+func Catalogue() *catalogue.Catalogue {
+	c := new(catalogue.Catalogue)
+	metering.Declare(c)
+	fields.Declare(c)
+	newDescs(c)
+	receiver.Declare(c)
+	return c
+}
+
+// signalDrift is the threshold that a field can have for itself.
+const signalDrift = "drift_psi"
+
+// descs are the metrics of this package.
+type descs struct {
+	threshold, items *prometheus.Desc
+}
+
+func newDescs(c *catalogue.Catalogue) descs {
+	return descs{
+		threshold: c.Gauge("ml_model_threshold", "A threshold of the configuration that overrides the default of the rules; field is empty for the whole model.", "model", "signal", "field"),
+		items:     c.Counter("sightglass_otlp_items_total", "Spans and log records by what became of them.", "signal", "result"),
+	}
+}
+
+// thresholds are the overrides of a configuration.
+func (d descs) thresholds(cfg *Config) exporter.Metrics {
+	var m exporter.Metrics
+	for i := range cfg.Models {
+		model := &cfg.Models[i]
+		for name, v := range model.Thresholds.byName() {
+			if v != nil {
+				m.Gauge(d.threshold, *v, model.Name, name, "")
+			}
+		}
+		for field, f := range model.Thresholds.Fields {
+			if f.DriftPSI != nil {
+				m.Gauge(d.threshold, *f.DriftPSI, model.Name, signalDrift, field)
+			}
+		}
+	}
+	return m
+}

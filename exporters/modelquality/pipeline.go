@@ -1,0 +1,386 @@
+package modelquality
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/join"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/receiver"
+	"github.com/sightglass-ml/sightglass/internal/catalogue"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/review"
+)
+
+// Reviews takes the responses that people should look at.
+type Reviews interface {
+	// Add returns once the item is sure not to be lost. The same item may be added again.
+	Add(item review.Item) error
+}
+
+// settings are the part of the configuration that a reload can change.
+type settings struct {
+	convention    *convention.Convention
+	gates         map[string]GateConfig
+	lowConfidence float64
+}
+
+func newSettings(cfg *Config) (*settings, error) {
+	c, err := convention.New(cfg.Attributes, cfg.OTLP.MaxAttributes)
+	if err != nil {
+		return nil, fmt.Errorf("attributes: %w", err)
+	}
+	return &settings{c, cfg.Evaluations, cfg.LowConfidence}, nil
+}
+
+// pipeline is the way from a request to the counters. It implements receiver.Handler.
+type pipeline struct {
+	settings atomic.Pointer[settings]
+	meter    *metering.Meter
+	join     *join.Join[*metering.Series, waiting]
+	reviews  Reviews // nil where nobody reviews
+	now      func() time.Time
+	logger   *slog.Logger
+	workers  sync.Pool
+	items    [2][3]atomic.Int64 // by signal and result
+	descs    descs
+}
+
+var _ receiver.Handler = (*pipeline)(nil)
+
+// waiting is a child span or an evaluation whose inference has not come yet.
+type waiting struct {
+	phase      convention.Phase
+	seconds    float64
+	evaluation string // or empty
+	score      float64
+	result     metering.Result
+	exemplar   metering.Exemplar
+}
+
+// worker is the memory that one request needs.
+type worker struct {
+	decoder otlp.Decoder
+	reader  convention.Reader
+	batch   convention.Batch
+	// series and part belong to the observations, judged to the evaluations.
+	series []*metering.Series
+	part   []bool
+	judged []judged
+}
+
+// judged is an evaluation with what it belongs to.
+type judged struct {
+	series *metering.Series // nil if that is not known yet
+	id     join.ID
+	result metering.Result
+}
+
+func newPipeline(cfg *Config, meter *metering.Meter, reviews Reviews, logger *slog.Logger, now func() time.Time) (*pipeline, error) {
+	s, err := newSettings(cfg)
+	if err != nil {
+		return nil, err
+	}
+	p := &pipeline{
+		meter: meter, reviews: reviews, now: now, logger: logger, descs: newDescs(new(catalogue.Catalogue)),
+		join: join.New[*metering.Series, waiting](cfg.Join.Inferences, cfg.Join.Waiting),
+	}
+	p.settings.Store(s)
+	return p, nil
+}
+
+// Export implements receiver.Handler.
+func (p *pipeline) Export(_ context.Context, signal receiver.Signal, body []byte) (receiver.Answer, error) {
+	w, ok := p.workers.Get().(*worker)
+	if !ok {
+		w = new(worker)
+	}
+	defer func() {
+		w.reset()
+		p.workers.Put(w)
+	}()
+	s := p.settings.Load()
+	w.reader.Convention, w.reader.Batch = s.convention, &w.batch
+	decode, which := w.decoder.Traces, 0
+	if signal == receiver.Logs {
+		decode, which = w.decoder.Logs, 1
+	}
+	if err := decode(body, &w.reader); err != nil {
+		return receiver.Answer{}, err
+	}
+	p.resolve(w, s)
+	if err := p.review(w, s); err != nil {
+		return receiver.Answer{}, err // and nothing was counted yet
+	}
+	p.count(w, s)
+	b := &w.batch
+	for i, n := range [3]int{len(b.Observations) + len(b.Evaluations), b.Ignored, b.Refused} {
+		p.items[which][i].Add(int64(n))
+	}
+	return receiver.Answer{Refused: int64(b.Refused), Reason: b.Reason}, nil
+}
+
+func (w *worker) reset() {
+	w.batch.Reset()
+	clear(w.series)
+	clear(w.judged)
+	w.series, w.part, w.judged = w.series[:0], w.part[:0], w.judged[:0]
+}
+
+// resolve finds what belongs to what. To do it again does no harm.
+func (p *pipeline) resolve(w *worker, s *settings) {
+	b := &w.batch
+	for i := range b.Observations {
+		o := &b.Observations[i]
+		var series *metering.Series
+		if o.Phase == convention.Whole {
+			series = p.meter.Series(o.Model, o.Version)
+		}
+		w.series, w.part = append(w.series, series), append(w.part, false)
+	}
+	p.join.Lock()
+	defer p.join.Unlock()
+	for i := range b.Observations {
+		if o := &b.Observations[i]; o.Phase == convention.Whole {
+			p.join.Add(join.Inference[*metering.Series]{
+				ID: join.ID{Trace: o.Trace, Span: o.Span}, Series: w.series[i],
+				HasQueueWait: o.QueueWait >= 0, HasForwardPass: o.ForwardPass >= 0,
+			}, o.ResponseID)
+		}
+	}
+	for i := range b.Observations {
+		o := &b.Observations[i]
+		if o.Phase != convention.Whole || o.Parent == (otlp.SpanID{}) {
+			continue
+		}
+		parent, ok := p.join.Find(join.ID{Trace: o.Trace, Span: o.Parent})
+		w.part[i] = ok && parent.Series == w.series[i]
+	}
+	for i := range b.Evaluations {
+		e := &b.Evaluations[i]
+		j := judged{id: join.ID{Trace: e.Trace, Span: e.Span}, result: s.judge(e)}
+		if e.Of >= 0 && w.series[e.Of] != nil {
+			j.series = w.series[e.Of]
+		} else {
+			p.find(e, &j)
+		}
+		w.judged = append(w.judged, j)
+	}
+}
+
+// find looks for the inference that an evaluation judges. The join is locked.
+func (p *pipeline) find(e *convention.Evaluation, j *judged) {
+	for _, span := range [2]otlp.SpanID{e.Span, e.Parent} {
+		if i, ok := p.join.Find(join.ID{Trace: e.Trace, Span: span}); ok {
+			j.series, j.id = i.Series, i.ID
+			return
+		}
+	}
+	if e.Model != "" {
+		j.series = p.meter.Series(e.Model, e.Version)
+	} else if i, ok := p.join.FindResponse(e.ResponseID); ok {
+		j.series, j.id = i.Series, i.ID
+	}
+}
+
+// tolerance lets a score that was a 32-bit number on its way, such as 0.9, reach its gate.
+const tolerance = 1e-6
+
+// judge says what the gate makes of an evaluation.
+func (s *settings) judge(e *convention.Evaluation) metering.Result {
+	g, gated := s.gates[e.Name]
+	scored := !math.IsNaN(e.Score)
+	switch {
+	case !scored && e.Error != "":
+		return metering.Broken
+	case !gated:
+		return metering.Ungated
+	case scored && g.HigherIsBetter && e.Score < g.Gate-tolerance, scored && !g.HigherIsBetter && e.Score > g.Gate+tolerance:
+		return metering.BelowGate
+	case scored:
+		return metering.Pass
+	case slices.ContainsFunc(g.FailLabels, func(l string) bool { return strings.EqualFold(l, e.Label) }):
+		return metering.BelowGate
+	case e.Label != "":
+		return metering.Pass
+	}
+	return metering.Broken
+}
+
+// unknown is the model of an evaluation whose inference is not known.
+const unknown = "unknown"
+
+// review hands over what is below its gate.
+func (p *pipeline) review(w *worker, s *settings) error {
+	if p.reviews == nil {
+		return nil
+	}
+	for i := range w.batch.Evaluations {
+		j := w.judged[i]
+		if e := &w.batch.Evaluations[i]; j.result == metering.BelowGate && s.gates[e.Name].Review {
+			item := p.item(e, j, s.gates[e.Name])
+			if err := item.Validate(); err != nil {
+				p.logger.Debug("A response cannot be reviewed", "evaluation", item.Evaluation, "err", err)
+				continue
+			}
+			if err := p.reviews.Add(item); err != nil {
+				return fmt.Errorf("keep a response for review: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// maxWords bounds what an evaluator says in a review item, in bytes.
+const maxWords = 2048
+
+func (p *pipeline) item(e *convention.Evaluation, j judged, g GateConfig) review.Item {
+	words := func(s string) string { return strings.Clone(strings.ToValidUTF8(s[:min(len(s), maxWords)], "\uFFFD")) }
+	item := review.Item{
+		Time: time.Unix(0, e.Time).UTC(), Model: unknown, MLflowRunID: words(e.Run),
+		ResponseID: words(e.ResponseID), Evaluation: words(e.Name), Score: e.Score, Gate: g.Gate, Label: words(e.Label), Explanation: words(e.Explanation),
+	}
+	if e.Time == 0 {
+		item.Time = p.now().UTC()
+	}
+	if math.IsNaN(e.Score) {
+		// A verdict without a score is the worst there is.
+		item.Score = 0
+		if !g.HigherIsBetter {
+			item.Score = 1
+		}
+	}
+	if j.series != nil {
+		item.Model, item.Version, item.MLflowRunID = j.series.Model, j.series.Version, j.series.Run(item.MLflowRunID)
+	}
+	if j.id.Trace != (otlp.TraceID{}) {
+		item.TraceID, item.SpanID = hex.EncodeToString(j.id.Trace[:]), hex.EncodeToString(j.id.Span[:])
+	}
+	item.ID = review.NewID(item.TraceID, item.SpanID, item.ResponseID, item.Evaluation)
+	return item
+}
+
+// count counts the batch, and what has waited for it.
+func (p *pipeline) count(w *worker, s *settings) {
+	b := &w.batch
+	now := p.now().UnixNano()
+	var come []waiting
+	var of []*metering.Series
+	p.join.Lock()
+	for i := range b.Observations {
+		o := &b.Observations[i]
+		id := join.ID{Trace: o.Trace, Span: o.Span}
+		if o.Phase != convention.Whole {
+			w.series[i] = p.whole(o, now)
+			continue
+		}
+		for _, x := range p.join.Take(id) {
+			if x.phase == convention.QueueWait && o.QueueWait >= 0 || x.phase == convention.ForwardPass && o.ForwardPass >= 0 {
+				continue
+			}
+			come, of = append(come, x), append(of, w.series[i])
+		}
+	}
+	for i := range b.Evaluations {
+		e, j := &b.Evaluations[i], &w.judged[i]
+		if j.series == nil {
+			p.find(e, j) // it may have come since
+		}
+		if j.series == nil && p.join.Wait(j.id, waiting{
+			evaluation: strings.Clone(e.Name), score: e.Score, result: j.result, exemplar: metering.Exemplar{Trace: e.Trace, Run: strings.Clone(e.Run), Now: now},
+		}, now) {
+			j.result = waits
+		}
+	}
+	p.join.Unlock()
+
+	for i := range b.Observations {
+		o := &b.Observations[i]
+		switch {
+		case w.series[i] == nil:
+		case o.Phase == convention.Whole:
+			w.series[i].Observe(o, metering.Options{LowConfidence: s.lowConfidence, Part: w.part[i]}, now)
+		default:
+			w.series[i].ObservePhase(o.Phase, o.Duration, metering.Exemplar{Trace: o.Trace, Run: o.Run, Now: now})
+		}
+	}
+	for i, x := range come {
+		p.late(x, of[i])
+	}
+	for i := range b.Evaluations {
+		e, j := &b.Evaluations[i], w.judged[i]
+		if j.result == waits {
+			continue
+		}
+		if j.series == nil {
+			j.series = p.meter.Series(unknown, "")
+		}
+		j.series.Evaluate(e.Name, e.Score, j.result, metering.Exemplar{Trace: e.Trace, Run: e.Run, Now: now})
+	}
+}
+
+// waits marks an evaluation that is not counted yet.
+const waits = metering.Ungated + 1
+
+// whole returns the series of the inference that a child span is a part of, or nil: the inference brought the number
+// itself, or has not come yet, and the child waits. The join is locked.
+func (p *pipeline) whole(o *convention.Observation, now int64) *metering.Series {
+	id := join.ID{Trace: o.Trace, Span: o.Parent}
+	if parent, ok := p.join.Find(id); ok {
+		if o.Phase == convention.QueueWait && parent.HasQueueWait || o.Phase == convention.ForwardPass && parent.HasForwardPass {
+			return nil
+		}
+		return parent.Series
+	}
+	p.join.Wait(id, waiting{phase: o.Phase, seconds: o.Duration, exemplar: metering.Exemplar{Trace: o.Trace, Run: strings.Clone(o.Run), Now: now}}, now)
+	return nil
+}
+
+// late counts what has waited.
+func (p *pipeline) late(x waiting, series *metering.Series) {
+	if x.evaluation != "" {
+		series.Evaluate(x.evaluation, x.score, x.result, x.exemplar)
+	} else {
+		series.ObservePhase(x.phase, x.seconds, x.exemplar)
+	}
+}
+
+// expire gives up on what has waited too long: evaluations count for the unknown model, children for none.
+func (p *pipeline) expire(wait time.Duration) {
+	p.join.Lock()
+	gone := p.join.Expire(p.now().Add(-wait).UnixNano())
+	p.join.Unlock()
+	for _, x := range gone {
+		if x.evaluation != "" {
+			p.late(x, p.meter.Series(unknown, ""))
+		}
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (p *pipeline) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (p *pipeline) Collect(ch chan<- prometheus.Metric) {
+	var m exporter.Metrics
+	for i, signal := range [2]receiver.Signal{receiver.Traces, receiver.Logs} {
+		for j, result := range [3]string{"accepted", "ignored", "refused"} {
+			m.Counter(p.descs.items, float64(p.items[i][j].Load()), string(signal), result)
+		}
+	}
+	for _, metric := range m {
+		ch <- metric
+	}
+}
