@@ -17,6 +17,8 @@ func all() []kit.Dashboard {
 	return []kit.Dashboard{
 		dataQuality(),
 		gpuDashboard(),
+		inference(),
+		modelQuality(),
 	}
 }
 

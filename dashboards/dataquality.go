@@ -295,32 +295,10 @@ func dataBaselineRow() kit.Panels {
 		/ ignoring (column, bin) group_left ()
 		(`+detail.Raw("ml_dataset_rows")+` > 0)`)
 	return kit.Panels{
-		kit.BarChart(kit.Text{
+		distribution(kit.Text{
 			ID: 51, Title: "Distribution of $column in $detail", Unit: "percentunit",
 			Description: "Share of values in each frozen bin: now, in the training snapshot and in the first days of production. Numeric bins are in the order of their edges; missing, never seen and other values have bins of their own.",
-		}).Span(14).XField("Bin").
-			// The chart's order: numeric bins by their lower edge, other bins by their share, reserved bins last.
-			WithTarget(kit.Instant("now", `sort_desc(
-				label_replace(label_replace(label_replace(
-				`+share+`,
-				"edge", "$1", "bin", "[(]([^,]+),.+"), "edge", "-1e308", "edge", "-Inf"),
-				"edge", "1e308", "bin", "null|unseen|other|nan|inf|future")
-				)`)).
-			WithTarget(kit.Instant("training", baseline("training"))).
-			WithTarget(kit.Instant("production", baseline("production"))).
-			WithTransformation(dashboard.DataTransformerConfig{Id: "merge", Options: map[string]any{}}).
-			WithTransformation(dashboard.DataTransformerConfig{Id: "convertFieldType", Options: map[string]any{
-				"conversions": []map[string]any{{"targetField": "edge", "destinationType": "number"}},
-			}}).
-			WithTransformation(dashboard.DataTransformerConfig{Id: "sortBy", Options: map[string]any{
-				"sort": []map[string]any{{"field": "edge", "desc": false}},
-			}}).
-			WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{
-				"excludeByName": map[string]any{"Time": true, "edge": true, "cluster": true, "namespace": true},
-				"renameByName": map[string]any{
-					"bin": "Bin", "Value #now": "Now", "Value #training": "Training", "Value #production": "Production",
-				},
-			}}),
+		}, share, baseline("training"), baseline("production")),
 		kit.Timeseries(kit.Text{
 			ID: 52, Title: "Share of each bin of $column over time", Unit: "percentunit",
 			Description: "When the distribution moved: the twelve largest bins of the column within the time range.",

@@ -1,4 +1,6 @@
 {
   'sightglass-data-quality.json': import 'dashboards/sightglass-data-quality.json',
   'sightglass-gpu.json': import 'dashboards/sightglass-gpu.json',
+  'sightglass-inference-latency.json': import 'dashboards/sightglass-inference-latency.json',
+  'sightglass-model-quality.json': import 'dashboards/sightglass-model-quality.json',
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/common"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/heatmap"
 	"github.com/grafana/grafana-foundation-sdk/go/stat"
 	"github.com/grafana/grafana-foundation-sdk/go/statetimeline"
 	"github.com/grafana/grafana-foundation-sdk/go/table"
@@ -108,6 +109,21 @@ func BarChart(t Text) *barchart.PanelBuilder {
 			DisplayMode(common.LegendDisplayModeList).
 			Placement(common.LegendPlacementBottom)).
 		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti))
+}
+
+// Heatmap shows the buckets of a histogram over time, darker where more values fell. Its queries are of Buckets.
+func Heatmap(t Text) *heatmap.PanelBuilder {
+	return heatmap.NewPanelBuilder().
+		Id(t.ID).Title(t.Title).Description(t.Description).Unit(t.Unit).
+		Datasource(datasource()).
+		Span(12).Height(9).
+		Calculate(false).
+		Color(heatmap.NewHeatmapColorOptionsBuilder().
+			Mode(heatmap.HeatmapColorModeScheme).
+			Scheme("Blues").
+			Steps(32)).
+		YAxis(heatmap.NewYAxisConfigBuilder().Unit(t.Unit).AxisPlacement(common.AxisPlacementLeft)).
+		Tooltip(heatmap.NewHeatmapTooltipBuilder().Mode(common.TooltipDisplayModeSingle).YHistogram(true))
 }
 
 // Property sets one option of one field, where it differs from the panel's.

@@ -24,6 +24,11 @@ func Instant(refID, expr string) *prometheus.DataqueryBuilder {
 	return query(refID, expr).Instant().Format(prometheus.PromQueryFormatTable)
 }
 
+// Buckets is a query of a histogram's buckets over the time range, for a heatmap.
+func Buckets(refID, expr string) *prometheus.DataqueryBuilder {
+	return query(refID, expr).Range().Format(prometheus.PromQueryFormatHeatmap).LegendFormat("{{le}}")
+}
+
 // Now is a query at the end of the time range for panels that show single values.
 func Now(refID, expr, legend string) *prometheus.DataqueryBuilder {
 	return query(refID, expr).Instant().LegendFormat(legend)

@@ -66,9 +66,13 @@ func choice(name, label, of, selector string) *dashboard.QueryVariableBuilder {
 
 // runbooks is a hidden variable, so that a team with runbooks of its own changes one value.
 func runbooks() cog.Builder[dashboard.VariableModel] {
-	base := RunbookBase
-	return dashboard.NewConstantVariableBuilder("runbooks").
-		Label("Runbooks").
-		Description("Where the runbooks are, one file per alert.").
-		Value(dashboard.StringOrMap{String: &base})
+	return Hidden("runbooks", "Runbooks", "Where the runbooks are, one file per alert.", RunbookBase)
+}
+
+// Hidden is a value that links need and that a team changes once, in the file.
+func Hidden(name, label, description, value string) cog.Builder[dashboard.VariableModel] {
+	return dashboard.NewConstantVariableBuilder(name).
+		Label(label).
+		Description(description).
+		Value(dashboard.StringOrMap{String: &value})
 }

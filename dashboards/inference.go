@@ -1,0 +1,177 @@
+package dashboards
+
+import (
+	"github.com/grafana/grafana-foundation-sdk/go/common"
+
+	"github.com/sightglass-ml/sightglass/dashboards/internal/kit"
+)
+
+const inferenceUID = "sightglass-inference-latency"
+
+// bySource tells one version of a model from another, and who says so.
+const bySource = byVersion + ", source"
+
+const inferenceLegend = "{{model}} {{version}}"
+
+// inference answers, from top to bottom: is any model slow or failing, is it the queue or the computation, is that
+// usual for this hour, how does it fail, and what do its tokens do. It reads canonical series, so it holds for spans and
+// for every inference server.
+func inference() kit.Dashboard {
+	return kit.Dashboard{
+		UID:         inferenceUID,
+		Title:       "Sightglass / Inference latency",
+		Description: "Latency split into queue and forward pass, failures, tokens, and what is usual for this weekday and time, from spans or from any inference server.",
+		Tags:        []string{"model"},
+		From:        "now-6h",
+		Variables:   append(kit.Header("ml_inference_requests_total"), modelVariables("model:ml_inference_requests:rate5m")...),
+		Annotations: modelAnnotation(),
+		Rows: []kit.Row{
+			{ID: 10, Title: "Every model at a glance", Panels: inferenceGlanceRow()},
+			{ID: 20, Title: "The queue or the computation?", Panels: inferenceLatencyRow()},
+			{ID: 30, Title: "Usual for this weekday and time?", Panels: inferenceSeasonRow()},
+			{ID: 40, Title: "Failures", Panels: inferenceFailureRow()},
+			{ID: 50, Title: "Tokens and memory", Panels: inferenceTokenRow()},
+		},
+	}
+}
+
+func inferenceGlanceRow() kit.Panels {
+	ms := func(series string) string { return "1000 * " + kit.MaxBy(bySource, models.Recorded(series)) }
+	panel := kit.Table(kit.Text{
+		ID: 11, Title: "State of every model", Unit: "short",
+		Description: "One row per version and source of its numbers. An empty cell means not measured: of a server that counts sums alone, no percentile can be made.",
+	}).Height(10).SortBy(kit.LargestFirst("Requests/s")).
+		WithTarget(kit.Instant("rate", kit.MaxBy(bySource, models.Recorded("model:ml_inference_requests:rate5m")))).
+		WithTarget(kit.Instant("failing", "sum by ("+bySource+") ("+models.Recorded("model:ml_inference_failures:ratio_rate5m")+")")).
+		WithTarget(kit.Instant("mean", ms("model:ml_inference_duration_seconds:mean_5m"))).
+		WithTarget(kit.Instant("high", ms("model:ml_inference_duration_seconds:p95_5m"))).
+		WithTarget(kit.Instant("highest", ms("model:ml_inference_duration_seconds:p99_5m"))).
+		WithTarget(kit.Instant("queue", kit.MaxBy(bySource, models.Recorded("model:ml_inference_queue_wait:ratio_rate5m"))))
+	return kit.Panels{
+		kit.Columns(panel, []kit.Column{
+			kit.Col("model", "Model"),
+			kit.Col("version", "Version"),
+			kit.Col("source", "Source"),
+			kit.Col("Value #rate", "Requests/s", kit.Decimals(2)),
+			kit.Col("Value #failing", "Failing", kit.Unit("percentunit")),
+			kit.Col("Value #mean", "Mean", kit.Unit("ms")),
+			kit.Col("Value #high", "p95", kit.Unit("ms")),
+			kit.Col("Value #highest", "p99", kit.Unit("ms")),
+			kit.Col("Value #queue", "Queue share", append(kit.Gauge(0, 1), kit.Unit("percentunit"))...),
+		}),
+		modelAlertTable(12),
+	}
+}
+
+func inferenceLatencyRow() kit.Panels {
+	ms := func(series string) string {
+		return "1000 * (" + kit.Signal{Scope: models, Series: series, By: bySource}.Worst() + ")"
+	}
+	line := func(id uint32, title, series, description string) kit.Panel {
+		return kit.Timeseries(kit.Text{ID: id, Title: title, Unit: "ms", Description: description}).Min(0).
+			WithTarget(kit.Range("latency", ms(series), inferenceLegend+" {{source}}"))
+	}
+	quantile := func(metric string) string {
+		return "1000 * histogram_quantile(0.95, sum by (le, " + byVersion + ") (rate(" + models.Raw(metric+"_bucket") + "[$__rate_interval])))"
+	}
+	return kit.Panels{
+		kit.Timeseries(kit.Text{
+			ID: 21, Title: "Queue against forward pass, mean", Unit: "ms",
+			Description: "Mean milliseconds that a request waits, and that it is computed for: of spans as of servers. Where the lower band grows, more replicas help; where the upper one does, a faster model.",
+		}).Span(12).Height(10).Min(0).FillOpacity(30).
+			Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A")).
+			Links(kit.Runbook("MLInferenceQueueDominates")).
+			WithTarget(kit.Range("queue", ms("model:ml_inference_queue_wait_seconds:mean_5m"), "queue of "+inferenceLegend)).
+			WithTarget(kit.Range("forward", ms("model:ml_inference_forward_pass_seconds:mean_5m"), "forward pass of "+inferenceLegend)),
+		kit.WorstOf(kit.Text{
+			ID: 22, Title: "Queue share of the latency", Unit: "percentunit",
+			Description: "Share of the latency that is waiting: the ten worst within the time range. Dashed: each model's limit. Utilisation of GPUs shows nothing of it.",
+		}, kit.Signal{
+			Scope: models, Series: "model:ml_inference_queue_wait:ratio_rate5m", By: bySource,
+			Limit: "model:ml_inference_queue_wait:limit", LimitBy: "cluster, namespace, model",
+		}, inferenceLegend).Span(12).Height(10).
+			Links(kit.Runbook("MLInferenceQueueDominates")),
+		kit.Timeseries(kit.Text{
+			ID: 23, Title: "Latency with its traces, p95", Unit: "ms",
+			Description: "The 95th percentile by spans. Every dot is a request: click it for its trace and the run that trained the model. Needs exemplar storage in Prometheus, and a Tempo data source in the settings of this one.",
+		}).Span(24).Height(10).Min(0).
+			WithTarget(kit.Range("latency", quantile("ml_inference_duration_seconds"), inferenceLegend).Exemplar(true)).
+			WithTarget(kit.Range("queue", quantile("ml_inference_queue_wait_seconds"), "queue of "+inferenceLegend).Exemplar(true)).
+			WithTarget(kit.Range("forward", quantile("ml_inference_forward_pass_seconds"), "forward pass of "+inferenceLegend).Exemplar(true)),
+		line(24, "Latency, median", "model:ml_inference_duration_seconds:p50_5m", "What half of the requests take at most."),
+		line(25, "Latency, p99", "model:ml_inference_duration_seconds:p99_5m", "What all but one in a hundred take at most."),
+		line(26, "Queue, p95", "model:ml_inference_queue_wait_seconds:p95_5m", "What all but one in twenty wait at most."),
+		line(27, "Forward pass, p95", "model:ml_inference_forward_pass_seconds:p95_5m", "What the computation of all but one in twenty takes at most."),
+	}
+}
+
+func inferenceSeasonRow() kit.Panels {
+	band := func(text kit.Text, signal, factor string, links string) kit.Panel {
+		bound := func(name string) string {
+			return factor + models.Recorded("model:ml_season:"+name, `signal="`+signal+`"`)
+		}
+		panel := kit.Limit(kit.Timeseries(text), "limit").Min(0).
+			Links(kit.Runbook(links)).
+			WithTarget(kit.Range("now", bound("current"), "{{model}}")).
+			WithTarget(kit.Range("usual", bound("expected"), "usual for {{model}}")).
+			WithTarget(kit.Range("limit", bound("upper"), "upper limit of {{model}}"))
+		if signal == "traffic" {
+			panel = kit.Limit(panel, "lower").WithTarget(kit.Range("lower", bound("lower"), "lower limit of {{model}}"))
+		}
+		return panel
+	}
+	return kit.Panels{
+		band(kit.Text{
+			ID: 31, Title: "Traffic and what is usual", Unit: "reqps",
+			Description: "Requests a second of all versions, and the median of this weekday and time in the last four weeks. Dashed: the band. There is none before the third week.",
+		}, "traffic", "", "MLInferenceTrafficAnomaly"),
+		band(kit.Text{
+			ID: 32, Title: "Latency and what is usual", Unit: "ms",
+			Description: "The 95th percentile of all versions, the mean where there is none, and the median of this weekday and time in the last four weeks. Dashed: the limit.",
+		}, "latency", "1000 * ", "MLInferenceLatencyAnomaly"),
+	}
+}
+
+func inferenceFailureRow() kit.Panels {
+	return kit.Panels{
+		kit.WorstOf(kit.Text{
+			ID: 41, Title: "Failure paths", Unit: "percentunit",
+			Description: "Share of the requests that end in each way but well. A fallback is an answer that did not come from the model. Dashed: each model's limit.",
+		}, kit.Signal{
+			Scope: models, Series: "model:ml_inference_failures:ratio_rate5m", By: bySource + ", outcome",
+			Limit: "model:ml_inference_failures:limit", LimitBy: "cluster, namespace, model",
+		}, "{{outcome}} of "+inferenceLegend).
+			Links(kit.Runbook("MLInferenceFailurePathHigh")),
+		kit.Timeseries(kit.Text{
+			ID: 42, Title: "Exceptions, by type", Unit: "cps",
+			Description: "Exceptions and errors of inferences by type, by spans: the ten most frequent at each moment.",
+		}).Min(0).
+			WithTarget(kit.Range("exceptions", "topk(10, sum by (cluster, namespace, model, type) (rate("+models.Raw("ml_inference_exceptions_total")+"[$__rate_interval])))", "{{type}} of {{model}}")),
+		traceTable(43, "slow|error"),
+		kit.Timeseries(kit.Text{
+			ID: 44, Title: "Requests, by source", Unit: "reqps",
+			Description: "Requests a second of every version. A model that is seen by spans is not counted again from its server.",
+		}).Min(0).
+			WithTarget(kit.Range("requests", models.Recorded("model:ml_inference_requests:rate5m"), inferenceLegend+" {{source}}")),
+	}
+}
+
+func inferenceTokenRow() kit.Panels {
+	return kit.Panels{
+		kit.Timeseries(kit.Text{
+			ID: 51, Title: "Tokens", Unit: "cps",
+			Description: "Tokens a second, read and written. Cached and reasoning tokens are among them.",
+		}).Span(8).Min(0).
+			WithTarget(kit.Range("tokens", models.Recorded("model:ml_inference_tokens:rate5m"), "{{direction}} of "+inferenceLegend)),
+		kit.Timeseries(kit.Text{
+			ID: 52, Title: "Time to first token, p95", Unit: "ms",
+			Description: "Milliseconds until the first token of all but one request in twenty.",
+		}).Span(8).Min(0).
+			WithTarget(kit.Range("first", "1000 * "+models.Recorded("model:ml_inference_time_to_first_token_seconds:p95_5m"), inferenceLegend)),
+		kit.Timeseries(kit.Text{
+			ID: 53, Title: "Memory pressure", Unit: "percentunit",
+			Description: "Share of the memory for requests (the KV cache of a language model) that is taken, as its server says. Full, requests wait while the GPU looks healthy.",
+		}).Span(8).Min(0).Max(1).
+			WithTarget(kit.Range("memory", models.Recorded("model:ml_inference_memory_pressure:ratio"), inferenceLegend)),
+	}
+}

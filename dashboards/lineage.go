@@ -1,0 +1,95 @@
+package dashboards
+
+import (
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+
+	"github.com/sightglass-ml/sightglass/dashboards/internal/kit"
+)
+
+// byVersion tells one version of a model from another.
+const byVersion = "cluster, namespace, model, version"
+
+// models is whose series the panels of all selected models read.
+const models kit.Scope = `model=~"$model"`
+
+// modelVariables are the selection of models, and the addresses of what a model's links lead to.
+func modelVariables(present string) []cog.Builder[dashboard.VariableModel] {
+	return []cog.Builder[dashboard.VariableModel]{
+		kit.Many("model", "Model", kit.Recorded(present)),
+		kit.Hidden("tempo", "Tempo", "The uid of the Tempo data source that has the traces.", "tempo"),
+		kit.Hidden("mlflow", "MLflow", "Where the MLflow server is.", "https://mlflow.example.com"),
+	}
+}
+
+// modelAlerts selects the firing alerts of the selected models.
+func modelAlerts(matchers ...string) string {
+	return models.Recorded("ALERTS", append([]string{`alertstate="firing"`, `layer="model"`}, matchers...)...)
+}
+
+func modelAnnotation() []kit.Annotation {
+	return []kit.Annotation{{
+		Name:  "Model alerts",
+		Expr:  modelAlerts(),
+		Title: "{{alertname}}",
+		Text:  "{{model}} {{version}} {{field}}",
+		Tags:  "severity,model",
+		Color: "red",
+	}}
+}
+
+func modelAlertTable(id uint32) kit.Panel {
+	labels := "alertname, severity, response, " + byVersion + ", field, baseline, outcome, evaluation, segment, metric"
+	panel := kit.Table(kit.Text{
+		ID: id, Title: "Firing alerts", Unit: "short",
+		Description: "Every firing alert of the selected models and when it began. Click an alert for its runbook.",
+	}).NoValue("No alert fires").SortBy(kit.LargestFirst("Since")).
+		WithTarget(kit.Instant("since", `1000 * max by (`+labels+`) (
+			`+models.Recorded("ALERTS_FOR_STATE", `layer="model"`)+`
+			and ignoring (alertstate) `+modelAlerts()+`
+			)`))
+	return kit.Columns(panel, []kit.Column{
+		kit.Col("severity", "Severity", kit.Colored(), kit.Mapped(kit.SeverityNames())),
+		kit.Col("alertname", "Alert", kit.LinkProperty("Runbook", "${runbooks:raw}/${__data.fields.Alert}.md", true)),
+		kit.Col("model", "Model"),
+		kit.Col("version", "Version"),
+		kit.Col("field", "Field"),
+		kit.Col("baseline", "Baseline"),
+		kit.Col("outcome", "Outcome"),
+		kit.Col("evaluation", "Evaluation"),
+		kit.Col("response", "Response"),
+		kit.Col("Value", "Since", kit.Unit("dateTimeFromNow")),
+	})
+}
+
+// runLink opens the run whose id stands in the column Run, among the runs of the experiment in the column Experiment.
+func runLink() kit.Property {
+	return kit.LinkProperty("Open in MLflow", "${mlflow:raw}/#/experiments/${__data.fields.Experiment:percentencode}/runs/${__data.fields.Run:percentencode}", true)
+}
+
+// traceLink opens the trace whose id stands in the column Trace.
+func traceLink() kit.Property {
+	return kit.LinkProperty("Open the trace", `/explore?schemaVersion=1&orgId=1&panes=%7B%22trace%22%3A%7B%22datasource%22%3A%22${tempo:percentencode}`+
+		`%22%2C%22queries%22%3A%5B%7B%22refId%22%3A%22A%22%2C%22queryType%22%3A%22traceql%22%2C%22query%22%3A%22${__data.fields.Trace:percentencode}`+
+		`%22%7D%5D%2C%22range%22%3A%7B%22from%22%3A%22now-6h%22%2C%22to%22%3A%22now%22%7D%7D%7D`, true)
+}
+
+// traceTable lists the worst recent trace of every model and reason.
+func traceTable(id uint32, reasons string) kit.Panel {
+	matchers := []string{}
+	if reasons != "" {
+		matchers = append(matchers, `reason=~"`+reasons+`"`)
+	}
+	return kit.Columns(kit.Table(kit.Text{
+		ID: id, Title: "Worst recent traces", Unit: "short",
+		Description: "The worst recent trace of each version and reason; the exporter replaces it at most once a minute. Click a trace to open it.",
+	}).Span(12).
+		WithTarget(kit.Instant("trace", kit.MaxBy(byVersion+", reason, trace_id, mlflow_run_id", models.Raw("ml_model_exemplar_trace_info", matchers...)))),
+		[]kit.Column{
+			kit.Col("model", "Model"),
+			kit.Col("version", "Version"),
+			kit.Col("reason", "Reason"),
+			kit.Col("trace_id", "Trace", traceLink()),
+			kit.Col("mlflow_run_id", "Run"),
+		}, "Value")
+}

@@ -1,0 +1,289 @@
+package dashboards
+
+import (
+	"github.com/grafana/grafana-foundation-sdk/go/common"
+
+	"github.com/sightglass-ml/sightglass/dashboards/internal/kit"
+)
+
+const modelQualityUID = "sightglass-model-quality"
+
+// byField tells one field of a version from another.
+const byField = byVersion + ", field, role"
+
+// oneModel is whose series the panels of the model in detail read, oneField those of its field.
+const (
+	oneModel kit.Scope = `model="$detail"`
+	oneField kit.Scope = `model="$detail", field="$field"`
+)
+
+// modelQuality answers, from top to bottom: is any model in trouble, which feature drifted, what does one field look
+// like, how sure is the model, are its answers good, and where does it come from.
+func modelQuality() kit.Dashboard {
+	return kit.Dashboard{
+		UID:         modelQualityUID,
+		Title:       "Sightglass / Model quality",
+		Description: "Drift, skew, confidence, predictions, evaluations and performance of serving models, and the runs that trained them.",
+		Tags:        []string{"model"},
+		From:        "now-24h",
+		Variables: append(append(kit.Header("ml_inference_requests_total"), modelVariables("model:ml_inference_requests:rate5m")...),
+			kit.One("detail", "Model in detail", "model", models.Raw("ml_model_field_values_total")),
+			kit.One("field", "Field in detail", "field", oneModel.Raw("ml_model_field_values_total"))),
+		Annotations: modelAnnotation(),
+		Rows: []kit.Row{
+			{ID: 10, Title: "Every model at a glance", Panels: modelGlanceRow()},
+			{ID: 20, Title: "Drift from production, skew from training", Panels: modelDriftRow()},
+			{ID: 30, Title: "$field of $detail", Panels: modelFieldRow()},
+			{ID: 40, Title: "Confidence and predictions of $detail", Panels: modelConfidenceRow()},
+			{ID: 50, Title: "Evaluated answers", Panels: modelEvaluationRow()},
+			{ID: 60, Title: "Outcomes, and performance on labels", Panels: modelPerformanceRow()},
+			{ID: 70, Title: "Where models come from", Panels: modelLineageRow()},
+		},
+	}
+}
+
+func modelGlanceRow() kit.Panels {
+	count := func(id uint32, title, description, expr, color string) kit.Panel {
+		return kit.Stat(kit.Text{ID: id, Title: title, Description: description, Unit: "short"}).
+			Thresholds(kit.Steps("green", kit.Step(1, color))).
+			WithTarget(kit.Now("count", expr+" or vector(0)", ""))
+	}
+	firing := func(matchers ...string) string {
+		return "count(" + kit.MaxBy("cluster, namespace, model", modelAlerts(matchers...)) + ")"
+	}
+	return kit.Panels{
+		kit.Stat(kit.Text{
+			ID: 11, Title: "Models", Unit: "short", Description: "Models that answered within the last five minutes.",
+		}).Thresholds(kit.Steps("text")).
+			WithTarget(kit.Now("count", "count(sum by (cluster, namespace, model) ("+models.Recorded("model:ml_inference_requests:rate5m")+") > 0)", "")),
+		count(12, "Critical", "Models with a firing critical alert.", firing(`severity="critical"`), "red"),
+		count(13, "Warning", "Models with a firing warning.", firing(`severity="warning"`), "orange"),
+		count(14, "Wait for retraining", "Models with a firing alert that retraining answers.", firing(`response="retrain"`), "orange"),
+		count(15, "Baselines learning", "Versions whose production baseline is not frozen yet. Until it is, drift from it raises no alert.",
+			"count("+kit.MaxBy(byVersion, models.Raw("ml_model_baseline_frozen"))+" == 0)", "blue"),
+		count(16, "Without a run", "Versions that answer and whose training run nobody knows.",
+			"count("+models.Recorded("model:ml_run:linked")+" == 0)", "orange"),
+		modelAlertTable(17),
+	}
+}
+
+// excessFieldDrift is the number that the drift alerts compare with their limit.
+func excessFieldDrift(of kit.Scope, matchers ...string) string {
+	return of.Recorded("model_field:ml_drift:psi", matchers...) + "\n- " + of.Recorded("model_field:ml_drift:psi_noise", matchers...)
+}
+
+func modelDriftRow() kit.Panels {
+	worst := "topk(10,\nmax_over_time(" + models.Recorded("model_field:ml_drift:psi") + "[$__range] @ end())\n" +
+		"- avg_over_time(" + models.Recorded("model_field:ml_drift:psi_noise") + "[$__range] @ end())\n)"
+	labels := "cluster, namespace, version, field, role"
+	drift := func(baseline string) string {
+		return kit.MaxBy(labels, excessFieldDrift(oneModel, `baseline="`+baseline+`"`))
+	}
+	three := kit.Decimals(3)
+	return kit.Panels{
+		kit.Limit(kit.Timeseries(kit.Text{
+			ID: 21, Title: "Drift beyond chance, worst fields", Unit: "none",
+			Description: "Population stability index of the last hour against a baseline, less what that many values show by chance: the ten worst within the time range. Dashed: each field's limit. The alert also asks that the index be significant.",
+		}), "limit").Span(24).Height(10).Decimals(3).
+			Links(kit.Runbook("MLModelDrift")).
+			WithTarget(kit.Range("drift", "(\n"+excessFieldDrift(models)+"\n)\nand on ("+byField+", baseline)\n"+worst, "{{model}} {{version}} · {{field}} · {{baseline}}")).
+			WithTarget(kit.Range("limit", models.Recorded("model_field:ml_drift:limit")+"\nand on (cluster, namespace, model, field)\n"+worst, "limit of {{model}} · {{field}}")),
+		kit.Columns(kit.Table(kit.Text{
+			ID: 22, Title: "Fields of $detail", Unit: "none",
+			Description: "Every field of the model in detail. Drift is the index less what chance explains, against each baseline; significance is the index over its critical value, so that above 1 it is no chance. Click a field to see it below.",
+		}).SortBy(kit.LargestFirst("From production")).
+			WithTarget(kit.Instant("production", drift("production"))).
+			WithTarget(kit.Instant("training", drift("training"))).
+			WithTarget(kit.Instant("significance", kit.MaxBy(labels, oneModel.Recorded("model_field:ml_drift:psi")+"\n/ "+oneModel.Recorded("model_field:ml_drift:psi_critical")))).
+			WithTarget(kit.Instant("values", kit.MaxBy(labels, oneModel.Recorded("model_field:ml_values:count1h")))).
+			WithTarget(kit.Instant("missing", kit.MaxBy(labels, oneModel.Recorded("model_field:ml_values:ratio1h", `bin="null"`)))).
+			WithTarget(kit.Instant("unseen", kit.MaxBy(labels, oneModel.Recorded("model_field:ml_values:ratio1h", `bin="unseen"`)))),
+			[]kit.Column{
+				kit.Col("field", "Field", kit.LinkProperty("Show this field", kit.LinkTo(modelQualityUID, []string{"model"},
+					"detail", "${detail:percentencode}", "field", "${__data.fields.Field:percentencode}"), false)),
+				kit.Col("role", "Role"),
+				kit.Col("version", "Version"),
+				kit.Col("Value #production", "From production", three),
+				kit.Col("Value #training", "From training", three),
+				kit.Col("Value #significance", "Significance", kit.Decimals(1)),
+				kit.Col("Value #values", "Values in an hour", kit.Decimals(0)),
+				kit.Col("Value #missing", "Missing", kit.Unit("percentunit")),
+				kit.Col("Value #unseen", "Never seen", kit.Unit("percentunit")),
+			}),
+	}
+}
+
+func modelFieldRow() kit.Panels {
+	share := oneField.Recorded("model_field:ml_values:ratio1h")
+	baseline := func(name string) string {
+		return kit.MaxBy("cluster, namespace, bin", oneField.Raw("ml_model_field_baseline_ratio", `baseline="`+name+`"`))
+	}
+	days, wanted := kit.MaxBy(byVersion, models.Raw("ml_model_baseline_days")), kit.MaxBy(byVersion, models.Raw("ml_model_baseline_wanted_days"))
+	return kit.Panels{
+		distribution(kit.Text{
+			ID: 31, Title: "Distribution of $field in $detail", Unit: "percentunit",
+			Description: "Share of values in each frozen bin: in the last hour, in the training data and in the first days of production. Of several versions, the largest share. Missing values and categories never seen have bins of their own.",
+		}, kit.MaxBy("cluster, namespace, bin", share), baseline("training"), baseline("production")),
+		kit.Timeseries(kit.Text{
+			ID: 32, Title: "Share of each bin of $field over time", Unit: "percentunit",
+			Description: "When the distribution moved: the twelve largest bins within the time range.",
+		}).Span(10).Height(10).Max(1).Min(0).FillOpacity(60).
+			Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A")).
+			WithTarget(kit.Range("share", share+"\nand\ntopk(12, max_over_time("+share+"[$__range] @ end()))", "{{bin}} {{version}}")),
+		kit.Columns(kit.Table(kit.Text{
+			ID: 33, Title: "Learning the production baselines", Unit: "short",
+			Description: "Day k of 30, or as many as are configured, of a version's first days in production. Then the baseline is frozen; until then drift from it raises no alert.",
+		}).Span(14).
+			WithTarget(kit.Instant("day", days)).
+			WithTarget(kit.Instant("of", wanted)).
+			WithTarget(kit.Instant("progress", days+"\n/ on ("+byVersion+")\n"+wanted)).
+			WithTarget(kit.Instant("frozen", kit.MaxBy(byVersion, models.Raw("ml_model_baseline_frozen")))),
+			[]kit.Column{
+				kit.Col("model", "Model"),
+				kit.Col("version", "Version"),
+				kit.Col("Value #day", "Day"),
+				kit.Col("Value #of", "Of"),
+				kit.Col("Value #progress", "Progress", append(kit.Gauge(0, 1), kit.Unit("percentunit"))...),
+				kit.Col("Value #frozen", "Frozen", kit.Mapped(kit.Mappings(
+					kit.State{Value: 1, Text: "Yes", Color: "green"}, kit.State{Value: 0, Text: "Learning", Color: "blue"})), kit.Colored()),
+			}),
+		kit.Columns(kit.Table(kit.Text{
+			ID: 34, Title: "Values behind the baselines of $detail", Unit: "short",
+			Description: "How many values each baseline was learned from. With few, even a large index can be chance.",
+		}).Span(10).SortBy(kit.LargestFirst("Values")).
+			WithTarget(kit.Instant("values", kit.MaxBy("cluster, namespace, version, field, baseline", oneModel.Raw("ml_model_field_baseline_values")))),
+			[]kit.Column{
+				kit.Col("field", "Field"),
+				kit.Col("version", "Version"),
+				kit.Col("baseline", "Baseline"),
+				kit.Col("Value", "Values"),
+			}),
+	}
+}
+
+func modelConfidenceRow() kit.Panels {
+	prediction := func(of string) string {
+		return oneModel.Recorded("model_field:ml_values:ratio1h", `field="prediction"`) + of
+	}
+	return kit.Panels{
+		kit.Heatmap(kit.Text{
+			ID: 41, Title: "Confidence", Unit: "percentunit",
+			Description: "How many predictions were how sure, over time. A band that moves or splits is a model that meets what it does not know, often before labels tell.",
+		}).Links(kit.Runbook("MLModelConfidenceShift")).
+			WithTarget(kit.Buckets("confidence", "sum by (le) (increase("+oneModel.Raw("ml_model_confidence_bucket")+"[$__rate_interval]))")),
+		kit.Timeseries(kit.Text{
+			ID: 42, Title: "Predictions", Unit: "percentunit",
+			Description: "Share of each class, or interval of numbers, among the predictions of the last hour.",
+		}).Max(1).Min(0).FillOpacity(60).
+			Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A")).
+			Links(kit.Runbook("MLModelPredictionDrift")).
+			WithTarget(kit.Range("share", prediction(""), "{{bin}} {{version}}")),
+		kit.Timeseries(kit.Text{
+			ID: 43, Title: "Mean confidence", Unit: "percentunit",
+			Description: "Mean confidence of the predictions of every version.",
+		}).Min(0).Max(1).
+			WithTarget(kit.Range("confidence", "sum by ("+byVersion+") (rate("+models.Raw("ml_model_confidence_sum")+"[$__rate_interval]))\n/ sum by ("+byVersion+") (rate("+models.Raw("ml_model_confidence_count")+"[$__rate_interval]))", inferenceLegend)),
+		kit.Timeseries(kit.Text{
+			ID: 44, Title: "Age of features, mean", Unit: "s",
+			Description: "How old features are when the model uses them. Training that used fresher ones is a skew of its own.",
+		}).Min(0).
+			WithTarget(kit.Range("age", "sum by ("+byVersion+", feature) (rate("+oneModel.Raw("ml_model_feature_age_seconds_sum")+"[$__rate_interval]))\n/ sum by ("+byVersion+", feature) (rate("+oneModel.Raw("ml_model_feature_age_seconds_count")+"[$__rate_interval]))", "{{feature}} {{version}}")),
+	}
+}
+
+func modelEvaluationRow() kit.Panels {
+	score := kit.Signal{Scope: models, Series: "model:ml_evaluation_score:mean1h", By: byVersion + ", evaluation"}
+	return kit.Panels{
+		kit.Limit(kit.Timeseries(kit.Text{
+			ID: 51, Title: "Groundedness", Unit: "percentunit",
+			Description: "Mean groundedness of the last hour's answers. Dashed: each model's limit, below which the alert fires.",
+		}), "limit").Span(8).Min(0).Max(1).
+			Links(kit.Runbook("MLModelGroundednessLow")).
+			WithTarget(kit.Range("score", models.Recorded("model:ml_evaluation_score:mean1h", `evaluation="groundedness"`), inferenceLegend)).
+			WithTarget(kit.Range("limit", models.Recorded("model:ml_groundedness:limit"), "limit of {{model}}")),
+		kit.WorstOf(kit.Text{
+			ID: 52, Title: "Invented answers", Unit: "percentunit",
+			Description: "Share of the last hour's answers that are invented, by an evaluation of that name or by what is not grounded. Dashed: each model's limit.",
+		}, kit.Signal{
+			Scope: models, Series: "model:ml_hallucination:ratio1h", By: byVersion,
+			Limit: "model:ml_hallucination:limit", LimitBy: "cluster, namespace, model",
+		}, inferenceLegend).Span(8).
+			Links(kit.Runbook("MLModelHallucinationRateHigh")),
+		kit.Timeseries(kit.Text{
+			ID: 53, Title: "All evaluations", Unit: "none",
+			Description: "Mean score of the last hour by evaluation.",
+		}).Span(8).Decimals(3).
+			WithTarget(kit.Range("score", score.Worst(), "{{evaluation}} of "+inferenceLegend)),
+		kit.Timeseries(kit.Text{
+			ID: 54, Title: "What the gates made of answers", Unit: "cps",
+			Description: "Evaluated answers a second by what the gate of the evaluation made of them. What is below the gate goes to human review.",
+		}).Min(0).
+			WithTarget(kit.Range("results", "sum by (cluster, namespace, model, evaluation, result) (rate("+models.Raw("ml_model_evaluations_total")+"[$__rate_interval]))", "{{evaluation}} of {{model}}: {{result}}")),
+		kit.Timeseries(kit.Text{
+			ID: 55, Title: "Sent to review", Unit: "cps",
+			Description: "Answers a second that were handed to human review, by result.",
+		}).Min(0).
+			WithTarget(kit.Range("sent", "sum by (cluster, namespace, model, result) (rate("+models.Raw("ml_model_reviews_sent_total")+"[$__rate_interval]))", "{{model}}: {{result}}")),
+	}
+}
+
+func modelPerformanceRow() kit.Panels {
+	now := func(id uint32, title, unit, metrics, description string) kit.Panel {
+		return kit.Timeseries(kit.Text{ID: id, Title: title, Unit: unit, Description: description}).Span(8).
+			Links(kit.Runbook("MLModelPerformanceDrop")).
+			WithTarget(kit.Range("now", models.Recorded("model:ml_performance:current", `metric=~"`+metrics+`"`), "{{metric}} of "+inferenceLegend+" {{segment}}"))
+	}
+	return kit.Panels{
+		kit.Timeseries(kit.Text{
+			ID: 61, Title: "Outcomes", Unit: "reqps",
+			Description: "Requests a second by how they ended, by spans.",
+		}).Span(8).Min(0).
+			WithTarget(kit.Range("outcome", "sum by (cluster, namespace, outcome) (rate("+models.Raw("ml_inference_requests_total")+"[$__rate_interval]))", "{{outcome}}")),
+		now(62, "Accuracy and F1", "percentunit", "accuracy|f1", "On the rows whose labels have arrived: the share that was right, and the mean F1 of the classes."),
+		now(63, "Errors", "none", "mae|rmse", "On the rows whose labels have arrived: the mean absolute error and the root of the mean square."),
+		kit.Timeseries(kit.Text{
+			ID: 64, Title: "Precision and recall, by class", Unit: "percentunit",
+			Description: "Of what was predicted a class, the share that is; of what is a class, the share that was predicted to be.",
+		}).Span(12).Min(0).Max(1).
+			WithTarget(kit.Range("precision", oneModel.Recorded("model_class:ml_performance:precision"), "precision of {{class}} {{version}} {{segment}}")).
+			WithTarget(kit.Range("recall", oneModel.Recorded("model_class:ml_performance:recall"), "recall of {{class}} {{version}} {{segment}}")),
+		kit.Timeseries(kit.Text{
+			ID: 65, Title: "Delay of labels", Unit: "s",
+			Description: "How long after the prediction its label arrives: performance is that late.",
+		}).Span(12).Min(0).
+			WithTarget(kit.Range("delay", kit.MaxBy(byVersion, models.Raw("ml_model_label_delay_seconds")), inferenceLegend)),
+	}
+}
+
+func modelLineageRow() kit.Panels {
+	info := models.Raw("ml_model_info")
+	return kit.Panels{
+		kit.Columns(kit.Table(kit.Text{
+			ID: 71, Title: "Versions and the runs that trained them", Unit: "short",
+			Description: "What the registry says about every version that is seen: click a run to open it. Validated says whether the training data is a snapshot that passed; empty, that nobody can tell.",
+		}).
+			WithTarget(kit.Instant("info", kit.MaxBy(byVersion+", mlflow_run_id, mlflow_experiment_id, training_dataset, training_digest, stage", info))).
+			WithTarget(kit.Instant("validated", kit.MaxBy(byVersion, models.Recorded("model:ml_training_snapshot:validated")))).
+			WithTarget(kit.Instant("created", "1000 * "+kit.MaxBy(byVersion, models.Raw("ml_model_version_created_timestamp_seconds")))).
+			WithTarget(kit.Instant("served", "1000 * "+kit.MaxBy(byVersion, models.Raw("ml_model_version_first_served_timestamp_seconds")))),
+			[]kit.Column{
+				kit.Col("model", "Model"),
+				kit.Col("version", "Version"),
+				kit.Col("stage", "Stage"),
+				kit.Col("mlflow_run_id", "Run", runLink()),
+				kit.Col("mlflow_experiment_id", "Experiment"),
+				kit.Col("training_dataset", "Trained on"),
+				kit.Col("training_digest", "Digest"),
+				kit.Col("Value #validated", "Validated", kit.Mapped(kit.Mappings(
+					kit.State{Value: 1, Text: "Yes", Color: "green"}, kit.State{Value: 0, Text: "No", Color: "orange"})), kit.Colored()),
+				kit.Col("Value #created", "Created", kit.Unit("dateTimeFromNow")),
+				kit.Col("Value #served", "First served", kit.Unit("dateTimeFromNow")),
+			}, "Value #info"),
+		traceTable(72, ""),
+		kit.Timeseries(kit.Text{
+			ID: 73, Title: "Requests by version", Unit: "reqps",
+			Description: "Which version answers: a release is where one line takes over from another.",
+		}).Min(0).
+			WithTarget(kit.Range("requests", models.Recorded("model:ml_inference_requests:rate5m"), inferenceLegend)),
+	}
+}
