@@ -43,7 +43,6 @@ type Config struct {
 func (c *Config) SetDefaults() {
 	c.ForgetAfter = config.Duration(7 * 24 * time.Hour)
 	c.LowConfidence = 0.5
-	c.Evaluations = map[string]GateConfig{"groundedness": newGate(0.9)}
 }
 
 // OTLPConfig is what is received, and from where.
@@ -133,6 +132,9 @@ func (g *GateConfig) SetDefaults() {
 	g.HigherIsBetter, g.Review = true, true
 	g.FailLabels = []string{"fail", "failed", "hallucinated", "ungrounded", "incorrect"}
 }
+
+// groundedness has a gate whatever the configuration says of others.
+const groundedness = "groundedness"
 
 func newGate(gate float64) GateConfig {
 	var g GateConfig
@@ -367,6 +369,12 @@ func (c *Config) Validate(at config.At) {
 	}
 	if c.LowConfidence < 0 || c.LowConfidence > 1 {
 		at.Errorf("low_confidence", "%v; want a ratio from 0 to 1", c.LowConfidence)
+	}
+	if _, ok := c.Evaluations[groundedness]; !ok {
+		if c.Evaluations == nil {
+			c.Evaluations = make(map[string]GateConfig)
+		}
+		c.Evaluations[groundedness] = newGate(0.9)
 	}
 	for name := range c.Evaluations {
 		if name != strings.ToLower(name) {
