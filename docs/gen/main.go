@@ -11,6 +11,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/exporters/dataquality"
 	"github.com/sightglass-ml/sightglass/exporters/gpu"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality"
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 )
 
@@ -44,6 +45,7 @@ func sections() []section {
 		{"Data quality", dataQualityAbout, dataquality.Catalogue(), dataQualityNotes},
 		{"GPUs", gpuAbout, gpu.Catalogue(), gpuNotes},
 		{"GPUs, by the names of dcgm-exporter", dcgmAbout, gpu.DCGMCatalogue(), dcgmNotes},
+		{"Model quality", modelQualityAbout, modelquality.Catalogue(), modelQualityNotes},
 		{"Every exporter about itself", selfAbout, self(), selfNotes},
 	}
 }
@@ -97,6 +99,25 @@ What a GPU or its driver does not measure is absent.`
 const dcgmAbout = "Served by `gpu-exporter --dcgm-names` in addition, for dashboards and OpenCost."
 
 const dcgmNotes = "Units, types and labels are dcgm-exporter's."
+
+const modelQualityAbout = "Published by `modelquality-exporter`; see [model-quality.md](model-quality.md). Counts of several replicas add up, so queries take\n" +
+	"`sum by (cluster, namespace, model, version, …)` of counters and `max by` of gauges."
+
+const modelQualityNotes = `| label | values |
+|---|---|
+| ` + "`model`, `version`" + ` | as spans name them; ` + "`other`" + ` past the limits, and ` + "`unknown`" + ` for evaluations of inferences that were never seen |
+| ` + "`outcome`" + ` | ` + "`ok`, `error`, `timeout`, `fallback` or `rejected`" + ` |
+| ` + "`direction`" + ` | ` + "`input` or `output`" + ` |
+| ` + "`role`" + ` | ` + "`input`" + ` for features, ` + "`output`" + ` for the fields ` + "`prediction` and `confidence`" + ` |
+| ` + "`bin`" + ` | as for data quality; all bins of the field's frozen layout are there, those with a count of 0 too |
+| ` + "`baseline`" + ` | ` + "`training` or `production`" + ` |
+| ` + "`evaluation`" + ` | as evaluators name it, in lower case |
+| ` + "`reason`" + ` | ` + "`slow`, `error`, `low_groundedness`, `low_confidence` or `unseen_category`" + ` |
+| ` + "`signal`" + ` | the name of a threshold in rules/thresholds.yaml; for ` + "`sightglass_otlp_*`, `traces` or `logs`" + ` |
+| ` + "`result`" + ` | of evaluations ` + "`pass`, `below_gate` or `error`" + `; of OTLP requests ` + "`ok`, `partial`, `busy`, `malformed`, `too_large`, `cut_off`, `unauthenticated`, `unsupported`, `unavailable` or `failed`" + `; of OTLP items ` + "`accepted`, `ignored` or `refused`" + ` |
+
+Histograms are native with classic buckets beside them, and carry exemplars with ` + "`trace_id` and, where the run is known, `mlflow_run_id`" + `.
+What no span says is absent. A version that is no longer served is dropped after ` + "`forget_after`" + `.`
 
 const selfAbout = "Published by each binary, whatever it exports."
 
