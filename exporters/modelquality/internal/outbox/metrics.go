@@ -1,0 +1,73 @@
+package outbox
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/sightglass-ml/sightglass/internal/catalogue"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
+)
+
+// series is what a counter is of.
+type series struct {
+	model, version string
+	outcome        outcome
+}
+
+type descs struct{ sent, items, bytes, maxBytes, oldest *prometheus.Desc }
+
+// Declare declares the metrics of an Outbox in the reference.
+func Declare(c *catalogue.Catalogue) { newDescs(c) }
+
+func newDescs(c *catalogue.Catalogue) descs {
+	if c == nil {
+		c = new(catalogue.Catalogue)
+	}
+	return descs{
+		sent:     c.Counter("ml_model_reviews_sent_total", "Requests that hand a response to reviewers, by result: delivered, failed and to be repeated, or rejected for good.", "model", "version", "result"),
+		items:    c.Gauge("ml_model_reviews_outbox_items", "Responses on disk by state: pending ones are to be sent, rejected ones the reviewers' endpoint has refused.", "state"),
+		bytes:    c.Gauge("ml_model_reviews_outbox_bytes", "Size of the responses on disk."),
+		maxBytes: c.Gauge("ml_model_reviews_outbox_max_bytes", "Size of the responses on disk at which no more are taken."),
+		oldest:   c.Gauge("ml_model_reviews_outbox_oldest_timestamp_seconds", "Time at which the response was added that waits longest."),
+	}
+}
+
+var _ prometheus.Collector = (*Outbox)(nil)
+
+// Describe implements prometheus.Collector.
+func (b *Outbox) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (b *Outbox) Collect(ch chan<- prometheus.Metric) {
+	var m exporter.Metrics
+	b.locked(func() {
+		for s, n := range b.counts {
+			m.Counter(b.descs.sent, n, s.model, s.version, s.outcome.String())
+		}
+		m.Gauge(b.descs.items, float64(b.usage.pending), "pending")
+		m.Gauge(b.descs.items, float64(b.usage.rejected), "rejected")
+		m.Gauge(b.descs.bytes, float64(b.usage.bytes))
+	})
+	m.Gauge(b.descs.maxBytes, float64(b.MaxBytes))
+	if t, ok := b.oldest(); ok {
+		m.Gauge(b.descs.oldest, float64(t.UnixMilli())/1e3)
+	}
+	for _, metric := range m {
+		ch <- metric
+	}
+}
+
+func (b *Outbox) oldest() (at time.Time, ok bool) {
+	err := b.db.View(func(tx *bolt.Tx) error {
+		if _, v := tx.Bucket(pendingBucket).Cursor().First(); v != nil {
+			var r record
+			ok = json.Unmarshal(v, &r) == nil
+			at = r.Added
+		}
+		return nil
+	})
+	return at, ok && err == nil
+}

@@ -1,0 +1,216 @@
+// Package outbox keeps responses for review until a reviewer's endpoint has them.
+//
+// In flow review items. Out flow POSTs of them, each repeated until the endpoint answers, and the counters of how that
+// goes. The Outbox owns one database file: an item is in it before Add returns and leaves it after the endpoint said
+// that it has the item, so a crash in between repeats a POST and loses none. The receiver tells a repeated one by its ID.
+package outbox
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/limit"
+	"github.com/sightglass-ml/sightglass/internal/review"
+)
+
+// Options of an Outbox.
+type Options struct {
+	// File is the database. One process at a time has it open.
+	File string
+	// URL of the receiver; review.Path is added to it.
+	URL string
+	// Token is the bearer token, read again for each request; its zero value is none.
+	Token config.SecretSource
+	// MaxBytes bounds the items that wait and those that were rejected.
+	MaxBytes int64
+	// Timeout of one request.
+	Timeout time.Duration
+	// Least and most time before an item is sent again.
+	MinBackoff, MaxBackoff time.Duration
+	// Models bounds the label values of the counters.
+	Models *limit.Limiter
+	Client *http.Client
+	Logger *slog.Logger
+}
+
+// ErrFull says that the items on disk have reached the bound. The sender of a response is to try again later.
+var ErrFull = errors.New("the outbox of reviews is full")
+
+// remembered is how many delivered items are known by their ID, so that an evaluation that comes again is not sent
+// again. It is some 20 MB on disk.
+const remembered = 100_000
+
+// groupDelay is how long an item waits for others to share its flush to disk.
+const groupDelay = 2 * time.Millisecond
+
+// The buckets. Sequence numbers order what is in the first and the third.
+var (
+	pendingBucket  = []byte("pending")  // sequence → record
+	idBucket       = []byte("ids")      // ID of what is pending, rejected or delivered → sequence
+	doneBucket     = []byte("done")     // sequence → ID of what was delivered
+	rejectedBucket = []byte("rejected") // sequence → record
+)
+
+// record is an item on disk.
+type record struct {
+	Added time.Time   `json:"added"`
+	Item  review.Item `json:"item"`
+	// Status is that of the answer by which the receiver refused the item.
+	Status int `json:"status,omitempty"`
+}
+
+// Outbox is a durable queue of items and their sender.
+type Outbox struct {
+	Options
+	db    *bolt.DB
+	woken chan struct{}
+	descs descs
+
+	mu       sync.Mutex
+	usage    usage
+	counts   map[series]float64
+	attempts map[uint64]attempt
+}
+
+// usage is what is on disk. It is worked out from there when the file is opened.
+type usage struct{ pending, rejected, bytes int64 }
+
+func (u *usage) add(v usage) {
+	u.pending += v.pending
+	u.rejected += v.rejected
+	u.bytes += v.bytes
+}
+
+// Open opens or makes the file. Run sends what is in it.
+func Open(o Options) (*Outbox, error) {
+	if o.File == "" || o.MaxBytes <= 0 || o.Timeout <= 0 || o.MinBackoff <= 0 || o.MaxBackoff < o.MinBackoff || o.Models == nil || o.Logger == nil {
+		return nil, errors.New("an outbox needs a file, a size, a timeout, times to wait, a limit and a logger")
+	}
+	if err := checkURL(o.URL); err != nil {
+		return nil, err
+	}
+	if o.Client == nil {
+		o.Client = newClient()
+	}
+	db, err := bolt.Open(o.File, 0o600, &bolt.Options{Timeout: time.Second})
+	if errors.Is(err, bolt.ErrTimeout) {
+		err = errors.New("another process has it open")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open outbox %s: %w", o.File, err)
+	}
+	db.MaxBatchDelay = groupDelay
+	b := &Outbox{Options: o, db: db, woken: make(chan struct{}, 1), descs: newDescs(nil), counts: make(map[series]float64), attempts: make(map[uint64]attempt)}
+	if err := b.load(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open outbox %s: %w", o.File, err), db.Close())
+	}
+	return b, nil
+}
+
+func (b *Outbox) load() error {
+	err := b.db.Update(func(tx *bolt.Tx) error {
+		for _, name := range [][]byte{pendingBucket, idBucket, doneBucket, rejectedBucket} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return b.db.View(func(tx *bolt.Tx) error {
+		for name, of := range map[string]*int64{string(pendingBucket): &b.usage.pending, string(rejectedBucket): &b.usage.rejected} {
+			if err := tx.Bucket([]byte(name)).ForEach(func(_, v []byte) error {
+				*of++
+				b.usage.bytes += int64(len(v))
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Close closes the file. What is in it is sent by the next Outbox.
+func (b *Outbox) Close() error {
+	if err := b.db.Close(); err != nil {
+		return fmt.Errorf("close outbox: %w", err)
+	}
+	return nil
+}
+
+// Add puts items on disk and returns once they are there, or says why none of them is. Several calls at a time share one
+// flush. An item whose ID is known, because it waits, was rejected or was delivered, is not added again.
+func (b *Outbox) Add(items ...review.Item) error {
+	if len(items) == 0 {
+		return nil
+	}
+	now := time.Now().UTC()
+	values := make([][]byte, len(items))
+	for i, item := range items {
+		if err := item.Validate(); err != nil {
+			return fmt.Errorf("add to the outbox: item %q: %w", item.ID, err)
+		}
+		var err error
+		if values[i], err = json.Marshal(record{Added: now, Item: item}); err != nil {
+			return fmt.Errorf("add to the outbox: %w", err)
+		}
+	}
+	var added usage
+	err := b.db.Batch(func(tx *bolt.Tx) error {
+		added = usage{} // since a batch may run it again
+		pending, ids := tx.Bucket(pendingBucket), tx.Bucket(idBucket)
+		var before usage
+		b.locked(func() { before = b.usage })
+		for i, item := range items {
+			if ids.Get([]byte(item.ID)) != nil {
+				continue
+			}
+			// Calls of the same batch are not in usage yet; each may overshoot by what the others add.
+			if added.add(usage{pending: 1, bytes: int64(len(values[i]))}); before.bytes+added.bytes > b.MaxBytes {
+				return fmt.Errorf("%w: %d items wait and %d were rejected, at most %d bytes of both are kept", ErrFull, before.pending, before.rejected, b.MaxBytes)
+			}
+			sequence, err := pending.NextSequence()
+			if err != nil {
+				return err
+			}
+			if err := errors.Join(pending.Put(key(sequence), values[i]), ids.Put([]byte(item.ID), key(sequence))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("add to the outbox: %w", err)
+	}
+	b.locked(func() { b.usage.add(added) })
+	b.wake()
+	return nil
+}
+
+func (b *Outbox) locked(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f()
+}
+
+func (b *Outbox) wake() {
+	select {
+	case b.woken <- struct{}{}:
+	default:
+	}
+}
+
+// key makes the order of bytes that of numbers.
+func key(sequence uint64) []byte { return binary.BigEndian.AppendUint64(nil, sequence) }

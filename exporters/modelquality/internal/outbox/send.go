@@ -1,0 +1,303 @@
+package outbox
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/sightglass-ml/sightglass/internal/review"
+)
+
+const (
+	// atOnce is how many requests are in flight.
+	atOnce = 8
+	// maxAttempts bounds the items that are known to have failed; past it the sender pauses as a whole.
+	maxAttempts = 1024
+	// maxAnswer of a receiver is read, so that the connection can be used again.
+	maxAnswer = 64 << 10
+)
+
+func checkURL(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return errors.New("an outbox needs the http or https URL of a receiver")
+	}
+	return nil
+}
+
+func newClient() *http.Client {
+	return &http.Client{
+		// A POST that is sent elsewhere by a redirect would take the token with it, or become a GET.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// letter is a record with its place in the queue.
+type letter struct {
+	sequence uint64
+	value    []byte
+	record   record
+}
+
+// attempt is how often an item was sent in vain, and when it is sent again.
+type attempt struct {
+	times int
+	next  time.Time
+}
+
+// outcome is what became of one request.
+type outcome uint8
+
+const (
+	delivered outcome = iota
+	rejected
+	failed
+)
+
+func (o outcome) String() string { return [...]string{"delivered", "rejected", "failed"}[o] }
+
+// Run sends items until the context ends.
+func (b *Outbox) Run(ctx context.Context) {
+	var failures int // rounds in a row that delivered nothing
+	for ctx.Err() == nil {
+		letters, err := b.next()
+		if err != nil {
+			b.Logger.Error("Cannot read the outbox of reviews", "err", err)
+		}
+		wait := b.MaxBackoff
+		switch {
+		case err != nil:
+		case len(letters) == 0:
+			failures = 0
+			b.pause(ctx, b.untilRetry(), b.woken)
+			continue
+		default:
+			var progress bool
+			progress, err = b.send(ctx, letters)
+			if ctx.Err() != nil && err == nil && !progress {
+				return
+			}
+			if err != nil {
+				b.Logger.Error("Cannot note which reviews were delivered; they will be sent again", "err", err)
+			}
+			if progress && err == nil {
+				failures = 0
+				continue
+			}
+			failures++
+			wait = b.backoff(failures)
+		}
+		b.pause(ctx, wait, nil)
+	}
+}
+
+// backoff doubles with each failure, and its upper half is chance: many senders must not come back at once.
+func (b *Outbox) backoff(failures int) time.Duration {
+	d := b.MaxBackoff
+	if failures < 30 {
+		d = min(d, b.MinBackoff<<(failures-1))
+	}
+	return d/2 + time.Duration(rand.Int64N(int64(d/2)+1)) //nolint:gosec // Nothing depends on it being unpredictable.
+}
+
+func (b *Outbox) pause(ctx context.Context, d time.Duration, woken <-chan struct{}) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-woken:
+	}
+}
+
+// untilRetry is the time to the next repetition of an item.
+func (b *Outbox) untilRetry() time.Duration {
+	d := b.MaxBackoff
+	b.locked(func() {
+		for _, a := range b.attempts {
+			d = min(d, time.Until(a.next))
+		}
+	})
+	return max(d, time.Millisecond)
+}
+
+// next are the oldest items that it is time to send.
+func (b *Outbox) next() ([]letter, error) {
+	var letters []letter
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return letters, b.db.View(func(tx *bolt.Tx) error {
+		c := tx.Bucket(pendingBucket).Cursor()
+		for k, v := c.First(); k != nil && len(letters) < atOnce; k, v = c.Next() {
+			l := letter{sequence: binary.BigEndian.Uint64(k)}
+			if b.attempts[l.sequence].next.After(now) {
+				continue
+			}
+			if err := json.Unmarshal(v, &l.record); err != nil {
+				return fmt.Errorf("item %d: %w", l.sequence, err)
+			}
+			l.value = bytes.Clone(v)
+			letters = append(letters, l)
+		}
+		return nil
+	})
+}
+
+// send sends the items and notes what became of them. It says whether the receiver took or refused any.
+func (b *Outbox) send(ctx context.Context, letters []letter) (bool, error) {
+	statuses := make([]int, len(letters))
+	outcomes := make([]outcome, len(letters))
+	var all sync.WaitGroup
+	for i, l := range letters {
+		all.Go(func() {
+			status, err := b.post(ctx, l.record.Item)
+			statuses[i], outcomes[i] = status, judge(status)
+			if err != nil {
+				outcomes[i] = failed
+			}
+			switch {
+			case ctx.Err() != nil:
+			case outcomes[i] == failed:
+				b.Logger.Warn("A response could not be sent for review; it will be sent again", "id", l.record.Item.ID, "status", status, "err", err)
+			case outcomes[i] == rejected:
+				b.Logger.Error("A response was refused by the reviewers' endpoint; it is kept", "id", l.record.Item.ID, "status", status)
+			}
+		})
+	}
+	all.Wait()
+	progress := false
+	for _, o := range outcomes {
+		progress = progress || o != failed
+	}
+	if progress {
+		if err := b.settle(letters, outcomes, statuses); err != nil {
+			return false, err
+		}
+	}
+	b.note(letters, outcomes)
+	return progress, nil
+}
+
+// note counts, and says when what failed is sent again.
+func (b *Outbox) note(letters []letter, outcomes []outcome) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i, l := range letters {
+		version := b.Models.Fold(l.record.Item.Model + "\x1f" + l.record.Item.Version)
+		model, version, _ := strings.Cut(version, "\x1f")
+		b.counts[series{model, version, outcomes[i]}]++
+		if outcomes[i] != failed {
+			delete(b.attempts, l.sequence)
+			continue
+		}
+		if a, ok := b.attempts[l.sequence]; ok || len(b.attempts) < maxAttempts {
+			a.times++
+			a.next = time.Now().Add(b.backoff(a.times))
+			b.attempts[l.sequence] = a
+		}
+	}
+}
+
+// judge is the contract of package review.
+func judge(status int) outcome {
+	switch {
+	case status/100 == 2, status == http.StatusConflict:
+		return delivered
+	case status == http.StatusTooManyRequests, status/100 == 5, status < 200:
+		return failed
+	}
+	return rejected
+}
+
+func (b *Outbox) post(ctx context.Context, item review.Item) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.Timeout)
+	defer cancel()
+	body, err := json.Marshal(item)
+	if err != nil {
+		return 0, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(b.URL, "/")+review.Path, bytes.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set(review.IdempotencyHeader, item.ID)
+	if b.Token.File != "" || b.Token.Env != "" {
+		token, err := b.Token.Read()
+		if err != nil {
+			return 0, fmt.Errorf("bearer token: %w", err)
+		}
+		request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token.Reveal()))
+	}
+	answer, err := b.Client.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Body.Close()
+	// The status says all there is to know, so a body that breaks off changes nothing.
+	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, maxAnswer))
+	return answer.StatusCode, nil
+}
+
+// settle takes what was delivered or rejected out of the queue.
+func (b *Outbox) settle(letters []letter, outcomes []outcome, statuses []int) error {
+	var change usage
+	err := b.db.Update(func(tx *bolt.Tx) error {
+		change = usage{}
+		pending, ids, done := tx.Bucket(pendingBucket), tx.Bucket(idBucket), tx.Bucket(doneBucket)
+		for i, l := range letters {
+			if outcomes[i] == failed {
+				continue
+			}
+			if err := pending.Delete(key(l.sequence)); err != nil {
+				return err
+			}
+			change.add(usage{pending: -1, bytes: -int64(len(l.value))})
+			if outcomes[i] == delivered {
+				if err := done.Put(key(l.sequence), []byte(l.record.Item.ID)); err != nil {
+					return err
+				}
+				continue
+			}
+			l.record.Status = statuses[i]
+			value, err := json.Marshal(l.record)
+			if err != nil {
+				return err
+			}
+			if err := tx.Bucket(rejectedBucket).Put(key(l.sequence), value); err != nil {
+				return err
+			}
+			change.add(usage{rejected: 1, bytes: int64(len(value))})
+		}
+		return forget(done, ids, pending.Sequence())
+	})
+	if err != nil {
+		return err
+	}
+	b.locked(func() { b.usage.add(change) })
+	return nil
+}
+
+// forget drops the IDs of what was delivered long ago.
+func forget(done, ids *bolt.Bucket, last uint64) error {
+	c := done.Cursor()
+	for k, id := c.First(); k != nil && binary.BigEndian.Uint64(k)+remembered <= last; k, id = c.First() {
+		if err := errors.Join(ids.Delete(bytes.Clone(id)), c.Delete()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
