@@ -81,7 +81,7 @@ const (
 )
 
 // programs are what has to be in BinDir.
-var programs = []string{"dataquality-exporter", "gpu-exporter", nvmlStandIn}
+var programs = []string{"dataquality-exporter", "gpu-exporter", "modelquality-exporter", nvmlStandIn}
 
 func (c *Config) complete() (stack.Tools, error) {
 	if c.Speedup == 0 {
@@ -158,6 +158,7 @@ func Run(ctx context.Context, cfg Config) (_ Result, err error) {
 	defer func() { err = errors.Join(err, warehouse.close()) }()
 	d.parts = []part{
 		&data{warehouse: warehouse, stack: d.stack, exporter: d.program("dataquality-exporter"), pace: d.pace},
+		&models{stack: d.stack, exporter: d.program("modelquality-exporter")},
 		&gpus{stack: d.stack, exporter: d.program("gpu-exporter"), library: d.program(nvmlStandIn), pace: d.pace},
 	}
 

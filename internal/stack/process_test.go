@@ -20,7 +20,7 @@ import (
 
 func childConfig(t *testing.T, mode string) ProcessConfig {
 	t.Helper()
-	address, err := freeAddress(t.Context())
+	address, err := FreeAddress(t.Context())
 	require.NoError(t, err)
 	return ProcessConfig{
 		Name: mode, Path: os.Args[0], Args: []string{"--web.listen-address=" + address},

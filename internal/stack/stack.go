@@ -165,7 +165,7 @@ func (s *Stack) StartSlack(ctx context.Context, capacity int) (sink *slack.Sink,
 // serve starts a child on a free port, which configure puts into its arguments.
 func (s *Stack) serve(ctx context.Context, configure func(address string) ProcessConfig) (Server, error) {
 	for attempt := 1; ; attempt++ {
-		address, err := freeAddress(ctx)
+		address, err := FreeAddress(ctx)
 		if err != nil {
 			return Server{}, err
 		}
@@ -190,7 +190,8 @@ func listen(ctx context.Context) (net.Listener, error) {
 	return listener, nil
 }
 
-func freeAddress(ctx context.Context) (string, error) {
+// FreeAddress finds a loopback address that nobody listens on, for a server that cannot be told to take any.
+func FreeAddress(ctx context.Context) (string, error) {
 	listener, err := listen(ctx)
 	if err != nil {
 		return "", err

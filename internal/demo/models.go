@@ -1,0 +1,327 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/common/promslog"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
+
+	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/binning"
+	"github.com/sightglass-ml/sightglass/internal/stack"
+)
+
+// models is the part of the models: one recommends products, one answers customers.
+type models struct {
+	stack    *stack.Stack
+	exporter string // path of the program
+	otlp     string // address to which the services send their spans
+
+	mu     sync.Mutex
+	random *rand.Rand
+	// What can go wrong.
+	cents      bool    // the recommender gets amounts in cents
+	ungrounded bool    // the bot answers what is not in its sources
+	queue      float64 // share of the bot's latency that is a queue
+}
+
+var _ part = (*models)(nil)
+
+// The models, and the runs that trained them.
+const (
+	recommender    = "recommender"
+	recommenderRun = "3f0c6a4e5b7d4f1f9a6d2c8e7b1a0d55"
+	bot            = "support-bot"
+	botRun         = "b81d9a0c4e6f47f2a3c5d7e9f1b2c3d4"
+	modelVersion   = "7"
+)
+
+// inferencesPerSecond are those of each model, in real time: what the rules count, they count in compressed time.
+const inferencesPerSecond = 40
+
+// meanBasket is the mean amount of a basket in dollars; amounts are distributed exponentially.
+const meanBasket = 48
+
+var (
+	devices = []string{"phone", "desktop", "tablet"}
+	// share of each device, and of a recommendation that is taken.
+	deviceShares = []float64{0.5, 0.3, 0.2}
+)
+
+const takenShare = 0.3
+
+func (m *models) sketch() string { return "2 models" }
+
+// prepare writes the baseline that thirty days of production have left behind.
+func (m *models) prepare(ctx context.Context, now time.Time) error {
+	m.random = rand.New(rand.NewPCG(1, 2)) //nolint:gosec // The demo is the same each time.
+	m.queue = 0.2
+	store, err := baseline.Open(baseline.Folder(m.path("baselines")), promslog.NewNopLogger(), nil)
+	if err != nil {
+		return fmt.Errorf("prepare the models: %w", err)
+	}
+	if err := errors.Join(m.learn(ctx, store, now), store.Close()); err != nil {
+		return fmt.Errorf("prepare the models: %w", err)
+	}
+	return nil
+}
+
+// learn stores bins at the deciles, and thirty days of values that fall into them as they should.
+func (m *models) learn(ctx context.Context, store *baseline.Store, now time.Time) error {
+	const perDay, days = 3000, 30
+	amounts, confidences := []float64{0}, []float64{0.6}
+	for i := 1; i < 10; i++ {
+		amounts = append(amounts, -meanBasket*math.Log(1-float64(i)/10))
+		confidences = append(confidences, 0.6+0.4*float64(i)/10)
+	}
+	layouts := map[string]binning.Layout{
+		"input/basket_cad":  binning.NewNumeric(amounts, true),
+		"input/device":      binning.NewCategorical(devices, len(devices), false),
+		"output/prediction": binning.NewCategorical([]string{"skip", "take"}, 2, false),
+		"output/confidence": binning.NewNumeric(confidences, true),
+	}
+	subject := store.Subject("model", recommender+"@"+modelVersion)
+	definition, err := subject.CreateDefinition(ctx, baseline.Definition{Edges: baseline.EdgesProduction, Fields: layouts})
+	if err != nil {
+		return err
+	}
+	counts := baseline.Counts{Definition: definition.ID, Rows: perDay, Fields: map[string]map[string]int64{}}
+	for field, layout := range layouts {
+		bins := make(map[string]int64)
+		for i, bin := range layout.Bins()[len(layout.Bins())-values(layout):] {
+			switch field {
+			case "input/device":
+				bins[bin] = int64(perDay * deviceShares[i])
+			case "output/prediction":
+				bins[bin] = int64(perDay * []float64{1 - takenShare, takenShare}[i])
+			default:
+				bins[bin] = perDay / 10
+			}
+		}
+		counts.Fields[field] = bins
+	}
+	for day := 1; day <= days; day++ {
+		if _, err := subject.AddDay(ctx, baseline.DayOf(now.AddDate(0, 0, -day)), counts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// values is how many bins of a layout are for values, which come last.
+func values(l binning.Layout) int {
+	if l.Kind == binning.Categorical {
+		return len(l.Top)
+	}
+	return len(l.Edges) + 1
+}
+
+func (m *models) path(name string) string { return filepath.Join(m.stack.Dir(), "models", name) }
+
+func (m *models) history(context.Context, io.Writer, time.Time) error { return nil }
+
+func (m *models) start(ctx context.Context) (watched, error) {
+	address, err := stack.FreeAddress(ctx)
+	if err != nil {
+		return watched{}, err
+	}
+	m.otlp = address
+	config := fmt.Sprintf("otlp: {grpc: \"off\", http: %q}\nbaseline_store: {type: FILESYSTEM, config: {directory: %q}}\n", address, m.path("baselines"))
+	file := m.path("modelquality.yaml")
+	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
+		return watched{}, fmt.Errorf("write the exporter's configuration: %w", err)
+	}
+	server, err := m.stack.StartExporter(ctx, stack.ExporterConfig{Name: "modelquality-exporter", Path: m.exporter, Args: []string{"--config.file=" + file}})
+	return watched{Server: server, job: "modelquality"}, err
+}
+
+func (m *models) conditions() []condition {
+	return []condition{
+		{"every model is asked", `count(count by (model) (model:ml_inference_requests:rate5m > 0))`, 2},
+		{"the fields of a model are compared with its first days", `count(model_field:ml_drift:psi_critical{baseline="production"})`, 4},
+		{"answers are judged", `count(model:ml_evaluation_score:mean1h)`, 1},
+	}
+}
+
+func (m *models) incidents() []incident {
+	// change makes something go wrong from now on.
+	change := func(f func()) func(context.Context, time.Time) error {
+		return func(context.Context, time.Time) error {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			f()
+			return nil
+		}
+	}
+	return []incident{
+		{
+			object: recommender,
+			name:   "amounts in cents",
+			story:  "a release sends the feature basket_cad in cents instead of dollars",
+			happen: change(func() { m.cents = true }),
+			slow:   true,
+			alerts: []expected{{alert: "MLModelDrift", labels: labels{"model": recommender, "field": "basket_cad"}, measured: number("PSI %.2f")}},
+		},
+		{
+			object: bot,
+			name:   "invented answers",
+			story:  "its search index is gone: answers are no longer grounded in documents",
+			happen: change(func() { m.ungrounded = true }),
+			slow:   true,
+			alerts: []expected{
+				{alert: "MLModelGroundednessLow", labels: labels{"model": bot}, measured: number("groundedness %.2f")},
+				{alert: "MLModelHallucinationRateHigh", labels: labels{"model": bot}, measured: percent("invented")},
+			},
+		},
+		{
+			object: bot,
+			name:   "hidden queue",
+			story:  "requests queue for GPU memory: 60 % of the latency is waiting, and the GPUs are 75 % busy, as before",
+			happen: change(func() { m.queue = 0.6 }),
+			alerts: []expected{{alert: "MLInferenceQueueDominates", labels: labels{"model": bot}, measured: percent("of the latency is queue")}},
+		},
+	}
+}
+
+// sendEvery is the time between two requests of spans, in real time.
+const sendEvery = 200 * time.Millisecond
+
+func (m *models) run(ctx context.Context) error {
+	tick := time.NewTicker(sendEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			if err := m.send(ctx, m.serve(now)); err != nil && ctx.Err() == nil {
+				return err
+			}
+		}
+	}
+}
+
+// serve answers the requests of a moment.
+func (m *models) serve(now time.Time) ptrace.Traces {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	traces := ptrace.NewTraces()
+	for _, model := range []string{recommender, bot} {
+		resource := traces.ResourceSpans().AppendEmpty()
+		resource.Resource().Attributes().PutStr("service.name", model)
+		spans := resource.ScopeSpans().AppendEmpty().Spans()
+		for range int(inferencesPerSecond * sendEvery.Seconds()) {
+			span := spans.AppendEmpty()
+			m.identify(span, model, now)
+			if model == recommender {
+				m.recommend(span)
+			} else {
+				m.answer(span)
+			}
+		}
+	}
+	return traces
+}
+
+func (m *models) identify(span ptrace.Span, model string, now time.Time) {
+	var trace pcommon.TraceID
+	binary.BigEndian.PutUint64(trace[:8], m.random.Uint64())
+	binary.BigEndian.PutUint64(trace[8:], m.random.Uint64())
+	span.SetTraceID(trace)
+	span.SetSpanID(pcommon.SpanID(trace[:8]))
+	span.SetName("infer " + model)
+	latency := time.Duration((0.12 + 0.08*m.random.ExpFloat64()) * float64(time.Second))
+	span.SetStartTimestamp(pcommon.NewTimestampFromTime(now.Add(-latency)))
+	span.SetEndTimestamp(pcommon.NewTimestampFromTime(now))
+	a := span.Attributes()
+	a.PutStr("ml.model.name", model)
+	a.PutStr("ml.model.version", modelVersion)
+	a.PutStr("mlflow.run_id", map[string]string{recommender: recommenderRun, bot: botRun}[model])
+	queue := 0.1
+	if model == bot {
+		queue = m.queue
+	}
+	ms := latency.Seconds() * 1e3
+	a.PutDouble("queue_wait_ms", ms*queue)
+	a.PutDouble("forward_pass_ms", ms*(1-queue)*0.95)
+}
+
+func (m *models) recommend(span ptrace.Span) {
+	a := span.Attributes()
+	amount := meanBasket * m.random.ExpFloat64()
+	if m.cents {
+		amount *= 100
+	}
+	a.PutDouble("ml.feature.basket_cad", amount)
+	device, at := devices[len(devices)-1], m.random.Float64()
+	for i, share := range deviceShares {
+		if at -= share; at < 0 {
+			device = devices[i]
+			break
+		}
+	}
+	a.PutStr("ml.feature.device", device)
+	prediction := "skip"
+	if m.random.Float64() < takenShare {
+		prediction = "take"
+	}
+	a.PutStr("ml.prediction", prediction)
+	a.PutDouble("ml.prediction.confidence", 0.6+0.4*m.random.Float64())
+}
+
+func (m *models) answer(span ptrace.Span) {
+	a := span.Attributes()
+	a.PutStr("gen_ai.operation.name", "chat")
+	a.PutInt("gen_ai.usage.input_tokens", 400+m.random.Int64N(400))
+	a.PutInt("gen_ai.usage.output_tokens", 100+m.random.Int64N(200))
+	// An evaluator looks at one answer in ten.
+	if m.random.Float64() > 0.1 {
+		return
+	}
+	score := 0.95 + 0.04*m.random.Float64()
+	if m.ungrounded {
+		score = 0.3 + 0.4*m.random.Float64()
+	}
+	event := span.Events().AppendEmpty()
+	event.SetName("gen_ai.evaluation.result")
+	event.SetTimestamp(span.EndTimestamp())
+	event.Attributes().PutStr("gen_ai.evaluation.name", "groundedness")
+	event.Attributes().PutDouble("gen_ai.evaluation.score.value", score)
+}
+
+// send sends spans as an OpenTelemetry Collector does.
+func (m *models) send(ctx context.Context, traces ptrace.Traces) error {
+	body, err := ptraceotlp.NewExportRequestFromTraces(traces).MarshalProto()
+	if err != nil {
+		return fmt.Errorf("send spans: %w", err)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+m.otlp+"/v1/traces", bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("send spans: %w", err)
+	}
+	request.Header.Set("Content-Type", "application/x-protobuf")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("send spans: %w", err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		return fmt.Errorf("send spans: %s: %s (%w)", response.Status, text, err)
+	}
+	return nil
+}
