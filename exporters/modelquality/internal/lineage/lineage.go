@@ -47,15 +47,20 @@ type Options struct {
 	RequestsPerSecond float64
 	// MaxVersions bounds what is remembered.
 	MaxVersions int
-	// TraceLink makes the value of a tag of the run, a link to the traces of a version; nil for no tag.
+	// WriteBack is whether the run gets tags: when its version was first served and, if there is a template, a link to
+	// the version's traces.
+	WriteBack bool
 	TraceLink *template.Template
 	Client    *http.Client
 	Logger    *slog.Logger
 	Now       func() time.Time
 }
 
-// TraceLinkTag is the tag of a run that links to the traces of the model it trained.
-const TraceLinkTag = "sightglass.traces"
+// The tags that a run gets.
+const (
+	TraceLinkTag   = "sightglass.traces"
+	FirstServedTag = "sightglass.first_served"
+)
 
 // Version is what a service says that it serves.
 type Version struct {
@@ -76,6 +81,8 @@ type Info struct {
 	// SourceType and Source say where that is: local and a path, http and a URL, s3 and a URI.
 	SourceType, Source string
 	Created            time.Time
+	// FirstServed is known where it can be written to the run: it has to outlive this process.
+	FirstServed time.Time
 }
 
 // Registry remembers what an MLflow server says.
@@ -94,7 +101,7 @@ type entry struct {
 	due   time.Time
 }
 
-type descs struct{ info, created *prometheus.Desc }
+type descs struct{ info, created, served *prometheus.Desc }
 
 // Declare declares the metrics of a Registry in the reference.
 func Declare(c *catalogue.Catalogue) { newDescs(c) }
@@ -104,6 +111,7 @@ func newDescs(c *catalogue.Catalogue) descs {
 		info: c.Gauge("ml_model_info", "The run that trained a version, and its training data, as the MLflow registry knows them; without a run, the registry does not know the version.",
 			"model", "version", "mlflow_run_id", "mlflow_experiment_id", "training_dataset", "training_digest", "stage"),
 		created: c.Gauge("ml_model_version_created_timestamp_seconds", "Time at which the version was registered.", "model", "version"),
+		served:  c.Gauge("ml_model_version_first_served_timestamp_seconds", "Time at which the version was first seen to be served, as it was written to its run.", "model", "version"),
 	}
 }
 
@@ -212,8 +220,10 @@ func (r *Registry) ask(ctx context.Context, v Version) (Info, error) {
 	data := run.training()
 	info.ExperimentID, info.Dataset, info.Digest = clip(run.Info.ExperimentID), clip(data.Name), clip(data.Digest)
 	info.SourceType, info.Source = data.SourceType, data.location()
-	if err := r.writeBack(ctx, v, info, run); err != nil {
-		r.Logger.Warn("A run could not be linked to its traces", "run", info.RunID, "err", err)
+	if r.WriteBack {
+		if info.FirstServed, err = r.writeBack(ctx, v, run); err != nil {
+			r.Logger.Warn("A run could not be tagged", "run", info.RunID, "err", err)
+		}
 	}
 	return info, nil
 }
@@ -286,20 +296,34 @@ func (i Info) File(folders []string) (string, bool) {
 	return "", false
 }
 
-// writeBack puts the link to a version's traces on its run, unless it is there.
-func (r *Registry) writeBack(ctx context.Context, v Version, info Info, of run) error {
-	if r.TraceLink == nil {
-		return nil
+// writeBack puts on the run what is not on it yet, and says when its version was first served.
+func (r *Registry) writeBack(ctx context.Context, v Version, of run) (time.Time, error) {
+	var tags []tag
+	first := r.Now().UTC().Truncate(time.Second)
+	at := slices.IndexFunc(of.Data.Tags, func(t tag) bool { return t.Key == FirstServedTag })
+	if at < 0 {
+		tags = append(tags, tag{FirstServedTag, first.Format(time.RFC3339)})
+	} else {
+		var err error
+		if first, err = time.Parse(time.RFC3339, of.Data.Tags[at].Value); err != nil {
+			return time.Time{}, fmt.Errorf("tag %s: %w", FirstServedTag, err)
+		}
 	}
-	var link strings.Builder
-	if err := r.TraceLink.Execute(&link, struct{ Model, Version, RunID string }{v.Model, v.Version, info.RunID}); err != nil {
-		return fmt.Errorf("trace link: %w", err)
+	if r.TraceLink != nil {
+		var link strings.Builder
+		if err := r.TraceLink.Execute(&link, struct{ Model, Version, RunID string }{v.Model, v.Version, of.Info.RunID}); err != nil {
+			return time.Time{}, fmt.Errorf("trace link: %w", err)
+		}
+		if t := (tag{TraceLinkTag, link.String()}); !slices.Contains(of.Data.Tags, t) {
+			tags = append(tags, t)
+		}
 	}
-	want := tag{TraceLinkTag, link.String()}
-	if slices.Contains(of.Data.Tags, want) {
-		return nil
+	for _, t := range tags {
+		if err := r.setTag(ctx, of.Info.RunID, t); err != nil {
+			return time.Time{}, err
+		}
 	}
-	return r.setTag(ctx, info.RunID, want)
+	return first, nil
 }
 
 // clip makes what a server says fit for a label.
@@ -328,6 +352,9 @@ func (r *Registry) Collect(ch chan<- prometheus.Metric) {
 		m.Gauge(r.descs.info, 1, v.Model, v.Version, i.RunID, i.ExperimentID, i.Dataset, i.Digest, i.Stage)
 		if !i.Created.IsZero() {
 			m.Gauge(r.descs.created, float64(i.Created.UnixMilli())/1e3, v.Model, v.Version)
+		}
+		if !i.FirstServed.IsZero() {
+			m.Gauge(r.descs.served, float64(i.FirstServed.Unix()), v.Model, v.Version)
 		}
 	}
 	r.mu.RUnlock()
