@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -14,12 +16,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// load200k is what two replicas of the data-quality exporter publish about 145
-// tables of 20 columns with 10 bins and both baselines: 200 000 series. One
+// load200k is what two replicas of the data-quality exporter publish about 115
+// tables of 20 columns with 10 bins and both baselines, and two of the
+// model-quality exporter about 28 models of 20 features: 200 000 series. One
 // column in fifty has drifted, so that alerts have results too.
 func load200k() []sample {
-	const datasets, columns, bins = 145, 20, 10
-	var out []sample
+	const columns, bins = 20, 10
+	out := modelLoad()
 	for _, instance := range []string{"dq-0:10911", "dq-1:10911"} {
 		add := func(value float64, name string, pairs ...string) {
 			ls := append([]string{model.MetricNameLabel, name, "cluster", "east", "namespace", "ml", "job", "dataquality", "instance", instance}, pairs...)
@@ -71,6 +74,80 @@ func load200k() []sample {
 	return out
 }
 
+const datasets, models = 115, 28
+
+func modelLoad() []sample {
+	const features, bins = 20, 10
+	var out []sample
+	for _, instance := range []string{"mq-0:10912", "mq-1:10912"} {
+		for m := range models {
+			add := func(value float64, name string, pairs ...string) {
+				ls := append([]string{model.MetricNameLabel, name, "cluster", "east", "namespace", "ml", "job", "modelquality", "instance", instance,
+					"model", fmt.Sprintf("model_%02d", m), "version", "3"}, pairs...)
+				out = append(out, sample{labels.FromStrings(ls...), value})
+			}
+			histogram := func(name string, pairs ...string) {
+				for le := range 15 {
+					add(float64(10*le), name+"_bucket", append(pairs, "le", fmt.Sprintf("%d", le))...)
+				}
+				add(150, name+"_bucket", append(pairs, "le", "+Inf")...)
+				add(150, name+"_count", pairs...)
+				add(600, name+"_sum", pairs...)
+			}
+			for _, outcome := range []string{"ok", "error", "timeout", "fallback", "rejected"} {
+				add(30, "ml_inference_requests_total", "outcome", outcome)
+			}
+			for _, what := range []string{"duration", "queue_wait", "forward_pass", "time_to_first_token"} {
+				histogram("ml_inference_" + what + "_seconds")
+			}
+			histogram("ml_model_confidence")
+			histogram("ml_model_evaluation_score", "evaluation", "groundedness")
+			add(1, "ml_model_baseline_frozen")
+			add(1, "ml_model_info", "mlflow_run_id", "r", "training_digest", "d", "training_dataset", "warehouse.table_000")
+			for f := range features {
+				field := []string{"field", fmt.Sprintf("feature_%02d", f), "role", "input"}
+				for _, baseline := range []string{"training", "production"} {
+					add(100_000, "ml_model_field_baseline_values", append(field, "baseline", baseline)...)
+				}
+				for b := range bins {
+					bin := append(slices.Clip(field), "bin", fmt.Sprintf("(%d,%d]", 100*b, 100*b+100))
+					count := 10.0
+					if (m*features+f)%50 == 0 && b%2 == 0 {
+						count = 90
+					}
+					add(count, "ml_model_field_values_total", bin...)
+					for _, baseline := range []string{"training", "production"} {
+						add(0.1, "ml_model_field_baseline_ratio", append(slices.Clip(bin), "baseline", baseline)...)
+					}
+				}
+			}
+		}
+	}
+	return out
+}
+
+// counters tells the samples that grow, by as much as their value every interval, from those that stay.
+func counters(samples []sample) (counters, gauges []sample) {
+	grows := regexp.MustCompile(`_(total|bucket|sum|count)$`)
+	for _, s := range samples {
+		if grows.MatchString(s.labels.Get(model.MetricNameLabel)) {
+			counters = append(counters, s)
+		} else {
+			gauges = append(gauges, s)
+		}
+	}
+	return counters, gauges
+}
+
+// grown are counters a number of intervals later.
+func grown(counters []sample, intervals int) []sample {
+	out := slices.Clone(counters)
+	for i := range out {
+		out[i].value *= float64(intervals)
+	}
+	return out
+}
+
 // BenchmarkBundle evaluates the whole bundle, alerts included, as Prometheus
 // does every interval. Its bar is a tenth of a 30 s interval on one core for
 // 200 000 input series.
@@ -82,22 +159,45 @@ func BenchmarkBundle(b *testing.B) {
 	groups := load(b, Options{}).Groups()
 	// Weeks of history, without which there is no band.
 	history := make([]sample, 0, len(input))
-	for d := range 145 {
+	for d := range datasets {
 		history = append(history, sample{labels.FromStrings(model.MetricNameLabel, "dataset:ml_rows:current",
 			"cluster", "east", "namespace", "ml", "dataset", fmt.Sprintf("warehouse.table_%03d", d)), 10_000})
+	}
+	for m := range models {
+		for _, signal := range []string{"traffic", "latency"} {
+			history = append(history, sample{labels.FromStrings(model.MetricNameLabel, "model:ml_season:current",
+				"cluster", "east", "namespace", "ml", "model", fmt.Sprintf("model_%02d", m), "signal", signal), 1})
+		}
 	}
 	for week := 4; week > 0; week-- {
 		for hour := -1; hour <= 1; hour++ {
 			w.store(now.Add(-time.Duration(week)*7*24*time.Hour+time.Duration(hour)*time.Hour), history)
 		}
 	}
+	// An hour of counters, and of what the rules recorded of them.
+	growing, steady := counters(input)
+	const before = 120
+	for i := range before {
+		at := now.Add(time.Duration(i-before+1) * 30 * time.Second)
+		w.store(at, grown(growing, i))
+		for _, group := range groups {
+			for _, rule := range group.Rules {
+				if strings.HasSuffix(rule.Record, ":increase5m") {
+					w.evaluate(at, rule)
+				}
+			}
+		}
+	}
+	intervals := before
 	slowest := map[string]time.Duration{}
 	var recorded int
 	var used time.Duration
 	for b.Loop() {
 		b.StopTimer()
 		now = now.Add(30 * time.Second)
-		w.store(now, input)
+		w.store(now, steady)
+		w.store(now, grown(growing, intervals))
+		intervals++
 		b.StartTimer()
 		recorded = 0
 		for _, group := range groups {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"reflect"
 	"strings"
 	"sync/atomic"
@@ -172,6 +173,9 @@ func (e *Exporter) Reload(_ context.Context, cfg Config) error {
 	e.cfg.Store(&cfg)
 	return nil
 }
+
+// OTLP serves OTLP over HTTP, as the address of the configuration does.
+func (e *Exporter) OTLP() http.Handler { return e.receiver.Routes() }
 
 // Stop implements exporter.Stopper.
 func (e *Exporter) Stop(context.Context) error { return e.rooms.close() }

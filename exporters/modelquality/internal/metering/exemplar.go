@@ -3,7 +3,6 @@ package metering
 import (
 	"encoding/hex"
 	"math"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,7 +69,7 @@ func (p *place) offer(bad float64, e Exemplar) {
 	if !(bad > math.Float64frombits(p.worst.Load())) {
 		return
 	}
-	p.next = seen{hex.EncodeToString(e.Trace[:]), strings.Clone(runLabel(e.Run)), bad, e.Now}
+	p.next = seen{hex.EncodeToString(e.Trace[:]), runLabel(e.Run), bad, e.Now}
 	p.worst.Store(math.Float64bits(bad))
 }
 

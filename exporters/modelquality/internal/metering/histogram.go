@@ -3,6 +3,7 @@ package metering
 import (
 	"encoding/hex"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,10 +59,11 @@ func (h *histogram) observe(of vector, v float64, e Exemplar, labels ...string) 
 	h.value.(prometheus.ExemplarObserver).ObserveWithExemplar(v, labelled)
 }
 
-// runLabel is the id of a run where it can be shown. Whoever sends spans can write anything there.
+// runLabel is the id of a run where it can be shown. Whoever sends spans can write anything there. It is a copy: the run is
+// a part of the request, whose memory the next one gets.
 func runLabel(run string) string {
 	if len(run) > maxRun || !utf8.ValidString(run) {
 		return ""
 	}
-	return run
+	return strings.Clone(run)
 }

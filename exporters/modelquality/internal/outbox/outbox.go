@@ -167,20 +167,23 @@ func (b *Outbox) Add(items ...review.Item) error {
 			return fmt.Errorf("add to the outbox: %w", err)
 		}
 	}
-	var added usage
+	var reserved usage
+	release := func() {
+		b.locked(func() { b.usage.add(usage{pending: -reserved.pending, bytes: -reserved.bytes}) })
+		reserved = usage{}
+	}
 	err := b.db.Batch(func(tx *bolt.Tx) error {
-		added = usage{} // since a batch may run it again
+		release() // since a batch may run it again
 		pending, ids := tx.Bucket(pendingBucket), tx.Bucket(idBucket)
-		var before usage
-		b.locked(func() { before = b.usage })
 		for i, item := range items {
 			if ids.Get([]byte(item.ID)) != nil {
 				continue
 			}
-			// Calls of the same batch are not in usage yet; each may overshoot by what the others add.
-			if added.add(usage{pending: 1, bytes: int64(len(values[i]))}); before.bytes+added.bytes > b.MaxBytes {
-				return fmt.Errorf("%w: %d items wait and %d were rejected, at most %d bytes of both are kept", ErrFull, before.pending, before.rejected, b.MaxBytes)
+			one := usage{pending: 1, bytes: int64(len(values[i]))}
+			if err := b.reserve(one); err != nil {
+				return err
 			}
+			reserved.add(one)
 			sequence, err := pending.NextSequence()
 			if err != nil {
 				return err
@@ -192,10 +195,21 @@ func (b *Outbox) Add(items ...review.Item) error {
 		return nil
 	})
 	if err != nil {
+		release()
 		return fmt.Errorf("add to the outbox: %w", err)
 	}
-	b.locked(func() { b.usage.add(added) })
 	b.wake()
+	return nil
+}
+
+// reserve takes room for what is about to be written.
+func (b *Outbox) reserve(u usage) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.usage.bytes+u.bytes > b.MaxBytes {
+		return fmt.Errorf("%w: %d items wait and %d were rejected, and at most %d bytes of both are kept", ErrFull, b.usage.pending, b.usage.rejected, b.MaxBytes)
+	}
+	b.usage.add(u)
 	return nil
 }
 

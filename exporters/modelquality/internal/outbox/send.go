@@ -11,12 +11,14 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/review"
 )
 
@@ -49,6 +51,7 @@ type letter struct {
 	sequence uint64
 	value    []byte
 	record   record
+	damage   error // why the value is no record
 }
 
 // attempt is how often an item was sent in vain, and when it is sent again.
@@ -70,36 +73,25 @@ func (o outcome) String() string { return [...]string{"delivered", "rejected", "
 
 // Run sends items until the context ends.
 func (b *Outbox) Run(ctx context.Context) {
-	var failures int // rounds in a row that delivered nothing
+	failures := 0 // rounds in a row that came to nothing
 	for ctx.Err() == nil {
 		letters, err := b.next()
-		if err != nil {
-			b.Logger.Error("Cannot read the outbox of reviews", "err", err)
-		}
-		wait := b.MaxBackoff
-		switch {
-		case err != nil:
-		case len(letters) == 0:
+		if err == nil && len(letters) == 0 {
 			failures = 0
 			b.pause(ctx, b.untilRetry(), b.woken)
 			continue
-		default:
-			var progress bool
-			progress, err = b.send(ctx, letters)
-			if ctx.Err() != nil && err == nil && !progress {
-				return
-			}
-			if err != nil {
-				b.Logger.Error("Cannot note which reviews were delivered; they will be sent again", "err", err)
-			}
-			if progress && err == nil {
-				failures = 0
-				continue
-			}
-			failures++
-			wait = b.backoff(failures)
 		}
-		b.pause(ctx, wait, nil)
+		if err == nil {
+			err = b.send(ctx, letters)
+		}
+		if err == nil {
+			failures = 0
+			continue
+		}
+		if failures++; failures == 1 && ctx.Err() == nil {
+			b.Logger.Warn("Responses cannot be sent for review; they are kept and sent again", "err", err)
+		}
+		b.pause(ctx, b.backoff(failures), nil)
 	}
 }
 
@@ -137,58 +129,55 @@ func (b *Outbox) untilRetry() time.Duration {
 func (b *Outbox) next() ([]letter, error) {
 	var letters []letter
 	now := time.Now()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return letters, b.db.View(func(tx *bolt.Tx) error {
+	err := b.db.View(func(tx *bolt.Tx) error {
 		c := tx.Bucket(pendingBucket).Cursor()
 		for k, v := c.First(); k != nil && len(letters) < atOnce; k, v = c.Next() {
 			l := letter{sequence: binary.BigEndian.Uint64(k)}
-			if b.attempts[l.sequence].next.After(now) {
+			waits := false
+			b.locked(func() { waits = b.attempts[l.sequence].next.After(now) })
+			if waits {
 				continue
 			}
-			if err := json.Unmarshal(v, &l.record); err != nil {
-				return fmt.Errorf("item %d: %w", l.sequence, err)
-			}
 			l.value = bytes.Clone(v)
+			l.damage = json.Unmarshal(v, &l.record)
 			letters = append(letters, l)
 		}
 		return nil
 	})
+	if err != nil {
+		return nil, fmt.Errorf("read outbox: %w", err)
+	}
+	return letters, nil
 }
 
-// send sends the items and notes what became of them. It says whether the receiver took or refused any.
-func (b *Outbox) send(ctx context.Context, letters []letter) (bool, error) {
-	statuses := make([]int, len(letters))
+// send sends the items and notes what became of them. It fails if the receiver has answered for none of them.
+func (b *Outbox) send(ctx context.Context, letters []letter) error {
 	outcomes := make([]outcome, len(letters))
+	errs := make([]error, len(letters))
 	var all sync.WaitGroup
-	for i, l := range letters {
+	for i := range letters {
 		all.Go(func() {
-			status, err := b.post(ctx, l.record.Item)
-			statuses[i], outcomes[i] = status, judge(status)
-			if err != nil {
-				outcomes[i] = failed
+			l := &letters[i]
+			if outcomes[i] = rejected; l.damage == nil {
+				outcomes[i], errs[i] = b.post(ctx, l)
 			}
-			switch {
-			case ctx.Err() != nil:
-			case outcomes[i] == failed:
-				b.Logger.Warn("A response could not be sent for review; it will be sent again", "id", l.record.Item.ID, "status", status, "err", err)
-			case outcomes[i] == rejected:
-				b.Logger.Error("A response was refused by the reviewers' endpoint; it is kept", "id", l.record.Item.ID, "status", status)
+			if outcomes[i] == rejected {
+				b.Logger.Error("A response was refused by the reviewers' endpoint; it is kept but not sent again", "id", l.record.Item.ID, "status", l.record.Status, "err", l.damage)
 			}
 		})
 	}
 	all.Wait()
-	progress := false
-	for _, o := range outcomes {
-		progress = progress || o != failed
-	}
-	if progress {
-		if err := b.settle(letters, outcomes, statuses); err != nil {
-			return false, err
+	if !slices.ContainsFunc(outcomes, func(o outcome) bool { return o != failed }) {
+		if ctx.Err() == nil {
+			b.note(letters, outcomes)
 		}
+		return errs[0]
+	}
+	if err := b.settle(letters, outcomes); err != nil {
+		return fmt.Errorf("note what was delivered: %w", err)
 	}
 	b.note(letters, outcomes)
-	return progress, nil
+	return nil
 }
 
 // note counts, and says when what failed is sent again.
@@ -216,44 +205,48 @@ func judge(status int) outcome {
 	switch {
 	case status/100 == 2, status == http.StatusConflict:
 		return delivered
-	case status == http.StatusTooManyRequests, status/100 == 5, status < 200:
+	case status == http.StatusTooManyRequests, status/100 == 5:
 		return failed
 	}
 	return rejected
 }
 
-func (b *Outbox) post(ctx context.Context, item review.Item) (int, error) {
+func (b *Outbox) post(ctx context.Context, l *letter) (outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.Timeout)
 	defer cancel()
-	body, err := json.Marshal(item)
+	body, err := json.Marshal(l.record.Item)
 	if err != nil {
-		return 0, err
+		return rejected, err
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(b.URL, "/")+review.Path, bytes.NewReader(body))
 	if err != nil {
-		return 0, err
+		return failed, err
 	}
 	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set(review.IdempotencyHeader, item.ID)
-	if b.Token.File != "" || b.Token.Env != "" {
+	request.Header.Set(review.IdempotencyHeader, l.record.Item.ID)
+	if b.Token != (config.SecretSource{}) {
 		token, err := b.Token.Read()
 		if err != nil {
-			return 0, fmt.Errorf("bearer token: %w", err)
+			return failed, fmt.Errorf("bearer token: %w", err)
 		}
 		request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token.Reveal()))
 	}
 	answer, err := b.Client.Do(request)
 	if err != nil {
-		return 0, err
+		return failed, err
 	}
 	defer answer.Body.Close()
 	// The status says all there is to know, so a body that breaks off changes nothing.
 	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, maxAnswer))
-	return answer.StatusCode, nil
+	l.record.Status = answer.StatusCode
+	if o := judge(answer.StatusCode); o != failed {
+		return o, nil
+	}
+	return failed, fmt.Errorf("the endpoint answers %s", answer.Status)
 }
 
 // settle takes what was delivered or rejected out of the queue.
-func (b *Outbox) settle(letters []letter, outcomes []outcome, statuses []int) error {
+func (b *Outbox) settle(letters []letter, outcomes []outcome) error {
 	var change usage
 	err := b.db.Update(func(tx *bolt.Tx) error {
 		change = usage{}
@@ -272,10 +265,12 @@ func (b *Outbox) settle(letters []letter, outcomes []outcome, statuses []int) er
 				}
 				continue
 			}
-			l.record.Status = statuses[i]
-			value, err := json.Marshal(l.record)
-			if err != nil {
-				return err
+			value := l.value
+			if l.damage == nil {
+				var err error
+				if value, err = json.Marshal(l.record); err != nil {
+					return err
+				}
 			}
 			if err := tx.Bucket(rejectedBucket).Put(key(l.sequence), value); err != nil {
 				return err

@@ -1,7 +1,6 @@
 package receiver
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -114,7 +113,7 @@ func (r *Receiver) receive(signal Signal, stream grpc.ServerStream) (Answer, *re
 	if !r.guard.admits(authorization) {
 		return Answer{}, refuse("unauthenticated", codes.Unauthenticated, http.StatusUnauthorized, "unknown user or wrong password")
 	}
-	f, no := r.arrival(ctx, stream)
+	f, no := r.arrival(stream)
 	if no != nil {
 		return Answer{}, no
 	}
@@ -124,7 +123,7 @@ func (r *Receiver) receive(signal Signal, stream grpc.ServerStream) (Answer, *re
 
 // arrival reads the one message of a stream. gRPC has no deadline for it, so a client that begins a request and does not
 // go on would keep its turn.
-func (r *Receiver) arrival(ctx context.Context, stream grpc.ServerStream) (*frame, *refusal) {
+func (r *Receiver) arrival(stream grpc.ServerStream) (*frame, *refusal) {
 	type result struct {
 		frame *frame
 		err   error
@@ -149,14 +148,17 @@ func (r *Receiver) arrival(ctx context.Context, stream grpc.ServerStream) (*fram
 		default:
 			return nil, refuse("malformed", codes.InvalidArgument, http.StatusBadRequest, "%s", s.Message())
 		}
-	case <-timer.C:
-	case <-ctx.Done():
+	case <-timer.C: // RecvMsg returns as soon as the stream has ended
 	}
 	return nil, refuse("cut_off", codes.DeadlineExceeded, http.StatusRequestTimeout, "the request did not arrive within %s", r.Patience.Arrival)
 }
 
-// answerProto is the response of a signal's export in protobuf.
+// answerProto is the response of a signal's export in protobuf. That of a full success must not have the field
+// partial_success, not even an empty one as pdata writes it.
 func answerProto(signal Signal, a Answer) ([]byte, error) {
+	if a.Refused == 0 {
+		return nil, nil
+	}
 	if signal == Logs {
 		return logsAnswer(a).MarshalProto()
 	}
@@ -165,18 +167,14 @@ func answerProto(signal Signal, a Answer) ([]byte, error) {
 
 func tracesAnswer(a Answer) ptraceotlp.ExportResponse {
 	response := ptraceotlp.NewExportResponse()
-	if a.Refused > 0 {
-		response.PartialSuccess().SetRejectedSpans(a.Refused)
-		response.PartialSuccess().SetErrorMessage(a.Reason)
-	}
+	response.PartialSuccess().SetRejectedSpans(a.Refused)
+	response.PartialSuccess().SetErrorMessage(a.Reason)
 	return response
 }
 
 func logsAnswer(a Answer) plogotlp.ExportResponse {
 	response := plogotlp.NewExportResponse()
-	if a.Refused > 0 {
-		response.PartialSuccess().SetRejectedLogRecords(a.Refused)
-		response.PartialSuccess().SetErrorMessage(a.Reason)
-	}
+	response.PartialSuccess().SetRejectedLogRecords(a.Refused)
+	response.PartialSuccess().SetErrorMessage(a.Reason)
 	return response
 }

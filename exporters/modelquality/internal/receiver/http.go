@@ -200,6 +200,8 @@ func respond(w http.ResponseWriter, signal Signal, encoding string, answer Answe
 			encoding = typeJSON
 			body, err = protojson.Marshal(problem)
 		}
+	case encoding == typeJSON && answer.Refused == 0:
+		body = []byte("{}")
 	case encoding == typeJSON && signal == Logs:
 		body, err = logsAnswer(answer).MarshalJSON()
 	case encoding == typeJSON:

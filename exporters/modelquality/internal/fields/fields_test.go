@@ -1,0 +1,440 @@
+package fields
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/prometheus/common/promslog"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
+	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/binning"
+	"github.com/sightglass-ml/sightglass/internal/drift"
+	"github.com/sightglass-ml/sightglass/internal/exporter/exportertest"
+	"github.com/sightglass-ml/sightglass/internal/limit"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+// world is a store that any number of replicas share.
+type world struct {
+	t        *testing.T
+	dir      string
+	clock    time.Time
+	training *Training
+	sample   int
+	days     int
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	return &world{t: t, dir: t.TempDir(), clock: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC), sample: 200, days: 3}
+}
+
+// replica starts a keeper on the store.
+func (w *world) replica() *Keeper {
+	w.t.Helper()
+	store, err := baseline.Open(baseline.Folder(w.dir), nil, nil, baseline.WithClock(func() time.Time { return w.clock }))
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() { require.NoError(w.t, store.Close()) })
+	k, err := New(Options{
+		Store: store, Sample: w.sample, SampleWait: time.Minute, Days: w.days, Choice: tables.Choice{Bins: 10, Top: 20, MaxColumns: 100},
+		Training: func(string, string) (Training, bool) {
+			if w.training == nil {
+				return Training{}, false
+			}
+			return *w.training, true
+		},
+		Fields: limit.New("fields", 100, limit.NewDropped()), Now: func() time.Time { return w.clock }, Logger: promslog.NewNopLogger(),
+	})
+	require.NoError(w.t, err)
+	return k
+}
+
+func (w *world) cycle(keepers ...*Keeper) {
+	w.t.Helper()
+	for _, k := range keepers {
+		require.NoError(w.t, k.Cycle(w.t.Context()))
+	}
+}
+
+// inferences are random ones; shift moves the amounts.
+func inferences(seed uint64, n int, shift float64) []*convention.Observation {
+	r := rand.New(rand.NewPCG(seed, 1))
+	list := make([]*convention.Observation, n)
+	for i := range list {
+		o := &convention.Observation{Confidence: r.Float64(), Prediction: otlp.StringValue([]string{"fraud", "fine", "fine", "fine"}[r.IntN(4)])}
+		o.Features = []convention.Feature{
+			{Name: "amount", Value: otlp.DoubleValue(r.ExpFloat64()*50 + shift)},
+			{Name: "country", Value: otlp.StringValue([]string{"CA", "US", "FR", "DE"}[r.IntN(4)])},
+			{Name: "items", Value: otlp.IntValue(int64(r.IntN(5)))},
+			{Name: "gift", Value: otlp.BoolValue(r.IntN(3) == 0)},
+		}
+		if r.IntN(20) == 0 {
+			o.Features = o.Features[1:] // no amount
+		}
+		list[i] = o
+	}
+	return list
+}
+
+// counts are what a tracker counted.
+func counts(t *Tracker) map[string]map[string]int64 {
+	c := t.counters.Load()
+	if c == nil {
+		return nil
+	}
+	return c.snapshot().Fields
+}
+
+// sum adds what replicas counted.
+func sum(trackers ...*Tracker) map[string]map[string]int64 {
+	total := make(map[string]map[string]int64)
+	for _, t := range trackers {
+		for field, bins := range counts(t) {
+			if total[field] == nil {
+				total[field] = make(map[string]int64)
+			}
+			for bin, n := range bins {
+				total[field][bin] += n
+			}
+		}
+	}
+	return total
+}
+
+// trainingData writes a table and returns where it is.
+func (w *world) trainingData(query string) *Training {
+	w.t.Helper()
+	path := filepath.Join(w.t.TempDir(), "training.parquet")
+	db, err := sql.Open("duckdb", "")
+	require.NoError(w.t, err)
+	defer db.Close()
+	_, err = db.Exec(fmt.Sprintf("COPY (%s) TO '%s' (FORMAT parquet)", query, path))
+	require.NoError(w.t, err)
+	source, err := tables.Open(tables.Options{Type: tables.DuckDB, Threads: 1})
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() { require.NoError(w.t, source.Close()) })
+	relation, err := source.Files(path, "")
+	require.NoError(w.t, err)
+	return &Training{Source: source, Relation: relation, Prediction: "label"}
+}
+
+const trainingRows = `SELECT (-ln(1 - random()) * 50)::DOUBLE AS amount, ['CA', 'US', 'FR', 'DE'][1 + (i % 4)] AS country,
+	(i % 5)::INT AS items, i % 3 = 0 AS gift, CASE WHEN i % 4 = 0 THEN 'fraud' ELSE 'fine' END AS label, i AS row_id FROM range(5000) AS t(i)`
+
+// What three replicas behind a load balancer count adds up to exactly what one counts, and so does the drift, whichever
+// of them cut the bins and whenever the others learned of it.
+func TestReplicasAddUp(t *testing.T) {
+	for name, training := range map[string]string{"bins from the first inferences": "", "bins from training data": trainingRows} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			if training != "" {
+				w.training = w.trainingData(training)
+			}
+			replicas := []*Keeper{w.replica(), w.replica(), w.replica()}
+			var three []*Tracker
+			for _, k := range replicas {
+				three = append(three, k.Track("fraud", "3"))
+			}
+			alone := w.replica()
+			one := alone.Track("fraud", "3")
+
+			spans := inferences(7, 5000, 10)
+			var balanced sync.WaitGroup
+			feed := func(from, to int) {
+				for r, tracker := range three {
+					balanced.Go(func() {
+						for i := from + r; i < to; i += len(three) {
+							tracker.Count(spans[i])
+						}
+					})
+				}
+				balanced.Wait()
+				for _, o := range spans[from:to] {
+					one.Count(o)
+				}
+			}
+			// The first has enough to cut bins from; the others still keep what they get.
+			feed(0, 600)
+			w.cycle(replicas[0])
+			feed(600, 780)
+			w.cycle(replicas[1], alone)
+			feed(780, 1200)
+			w.cycle(replicas[2])
+			feed(1200, len(spans))
+
+			want := counts(one)
+			require.Equal(t, []string{"input/amount", "input/country", "input/gift", "input/items", "output/confidence", "output/prediction"}, sortedKeys(want))
+			require.Equal(t, want, sum(three...))
+			for _, bins := range want {
+				var total int64
+				for _, n := range bins {
+					total += n
+				}
+				require.EqualValues(t, len(spans), total)
+			}
+			require.Positive(t, want["input/amount"][binning.Null], "a feature that is not there is missing")
+			if training == "" {
+				return
+			}
+			view, err := one.subject.View(t.Context())
+			require.NoError(t, err)
+			base, err := view.Training(t.Context())
+			require.NoError(t, err)
+			for field := range base.Fields {
+				ours, ok := drift.Compare(sum(three...)[field], base.Fields[field])
+				require.True(t, ok)
+				alone, ok := drift.Compare(want[field], base.Fields[field])
+				require.True(t, ok)
+				// The counts are the same; only the order of the sum's terms, a map's, is not.
+				require.InDelta(t, alone.PSI, ours.PSI, 1e-12)
+				require.Equal(t, alone.Noise, ours.Noise)
+				require.Equal(t, field == "input/amount", ours.Exceeds(0.3, 3.09, 100), "%s: %v", field, ours)
+			}
+		})
+	}
+}
+
+func TestAValueFallsIntoTheBinThatADatabaseWouldCountItIn(t *testing.T) {
+	w := newWorld(t)
+	training := w.trainingData(`SELECT v::DOUBLE AS number, (v * 3)::INT AS whole, CASE WHEN v % 7 = 0 THEN NULL ELSE 'c' || (v % 30) END AS text,
+		v % 2 = 0 AS truth FROM range(-50, 50) AS t(v) UNION ALL SELECT 'nan'::DOUBLE, NULL, NULL, NULL UNION ALL SELECT '-inf'::DOUBLE, 1, '', true`)
+	schema, err := training.Source.Schema(t.Context(), training.Relation)
+	require.NoError(t, err)
+	cut, err := training.Source.Cut(t.Context(), training.Relation, schema, tables.Window{}, tables.Choice{Bins: 5, Top: 4, MaxColumns: 9}, nil)
+	require.NoError(t, err)
+	layouts := make(tables.Fields)
+	d := baseline.Definition{Fields: make(map[string]binning.Layout)}
+	for name, l := range cut.Layouts {
+		layouts[name] = &l
+		d.Fields[input+name] = l
+	}
+	p, err := training.Source.Count(t.Context(), training.Relation, schema, tables.Window{}, layouts, w.clock)
+	require.NoError(t, err)
+
+	c := newCounters(d)
+	add := func(number float64, whole, text, truth otlp.Value) {
+		c.count([]convention.Feature{{Name: "number", Value: otlp.DoubleValue(number)}, {Name: "whole", Value: whole}, {Name: "text", Value: text}, {Name: "truth", Value: truth}}, otlp.Value{}, math.NaN())
+	}
+	for v := -50; v < 50; v++ {
+		text := otlp.Value{}
+		if v%7 != 0 {
+			text = otlp.StringValue(fmt.Sprint("c", v%30))
+		}
+		add(float64(v), otlp.IntValue(int64(v*3)), text, otlp.BoolValue(v%2 == 0))
+	}
+	add(math.NaN(), otlp.Value{}, otlp.Value{}, otlp.Value{})
+	add(math.Inf(-1), otlp.IntValue(1), otlp.StringValue(""), otlp.BoolValue(true))
+	got := c.snapshot()
+	require.EqualValues(t, p.Rows, got.Rows)
+	for name, bins := range p.Values {
+		require.Equal(t, bins, got.Fields[input+name], name)
+	}
+}
+
+func TestWhatTheBaselineNeverHadIsUnseen(t *testing.T) {
+	w := newWorld(t)
+	w.training = w.trainingData(trainingRows)
+	k := w.replica()
+	tracker := k.Track("fraud", "3")
+	for _, o := range inferences(1, w.sample, 0) {
+		tracker.Count(o)
+	}
+	w.cycle(k)
+	o := inferences(2, 1, 0)[0]
+	require.False(t, tracker.Count(o))
+	o.Features[1].Value = otlp.StringValue("XX")
+	require.True(t, tracker.Count(o))
+	require.EqualValues(t, 1, counts(tracker)["input/country"][binning.Unseen])
+	o.Features[1].Value = otlp.IntValue(5)
+	require.True(t, tracker.Count(o), "another type is another category")
+	o.Features = []convention.Feature{{Name: "amount", Value: otlp.StringValue("many")}, {Name: "new", Value: otlp.IntValue(1)}}
+	before := counts(tracker)["input/amount"][binning.Null]
+	require.False(t, tracker.Count(o))
+	require.Equal(t, before+1, counts(tracker)["input/amount"][binning.Null], "text is no number")
+}
+
+func TestTheProductionBaselineIsLearnedDayByDayAndFrozen(t *testing.T) {
+	w := newWorld(t)
+	k := w.replica()
+	tracker := k.Track("fraud", "3")
+	day := func(n int) {
+		for _, o := range inferences(uint64(n), 500, 0) {
+			tracker.Count(o)
+		}
+		w.cycle(k)
+		w.clock = w.clock.AddDate(0, 0, 1)
+		w.cycle(k)
+	}
+	state := func() string {
+		var kept strings.Builder
+		for line := range strings.Lines(exportertest.Gather(t, k)) {
+			if strings.HasPrefix(line, "ml_model_baseline_") || strings.HasPrefix(line, `ml_model_field_baseline_values{baseline="production",field="country"`) {
+				kept.WriteString(line)
+			}
+		}
+		return kept.String()
+	}
+	day(1)
+	require.Equal(t, `ml_model_baseline_days{model="fraud",version="3"} 1
+ml_model_baseline_first_day_timestamp_seconds{model="fraud",version="3"} 1.7934912e+09
+ml_model_baseline_frozen{model="fraud",version="3"} 0
+ml_model_baseline_wanted_days{model="fraud",version="3"} 3
+ml_model_field_baseline_values{baseline="production",field="country",model="fraud",role="input",version="3"} 500
+`, state())
+	day(2)
+	w.clock = w.clock.AddDate(0, 0, 5) // nothing is served: these are no days
+	day(3)
+	require.Contains(t, state(), `ml_model_baseline_frozen{model="fraud",version="3"} 1`)
+	require.Contains(t, state(), `role="input",version="3"} 1500`)
+	day(4)
+	require.Contains(t, state(), `role="input",version="3"} 1500`, "what is frozen does not change")
+	problems, err := promlint.New(strings.NewReader(exportertest.Gather(t, k))).Lint()
+	require.NoError(t, err)
+	for _, p := range problems {
+		// These are a number of days, not a time of that unit.
+		require.Contains(t, []string{"ml_model_baseline_days", "ml_model_baseline_wanted_days"}, p.Metric, p.Text)
+	}
+
+	t.Run("and found again after a restart", func(t *testing.T) {
+		again := w.replica()
+		restarted := again.Track("fraud", "3")
+		w.cycle(again)
+		require.NotNil(t, counts(restarted), "there are bins before the first inference")
+		require.Contains(t, exportertest.Gather(t, again), `ml_model_baseline_frozen{model="fraud",version="3"} 1`)
+	})
+}
+
+func TestAResetBeginsAnew(t *testing.T) {
+	w := newWorld(t)
+	k := w.replica()
+	tracker := k.Track("fraud", "")
+	for _, o := range inferences(1, w.sample, 0) {
+		tracker.Count(o)
+	}
+	w.cycle(k)
+	require.NotNil(t, counts(tracker))
+	require.NoError(t, tracker.subject.Reset(t.Context(), baseline.PartDefinition))
+	w.clock = w.clock.Add(time.Hour)
+	w.cycle(k)
+	require.Nil(t, counts(tracker))
+	for _, o := range inferences(2, w.sample, 0) {
+		tracker.Count(o)
+	}
+	w.cycle(k)
+	require.NotNil(t, counts(tracker))
+}
+
+func TestASmallSampleWillDoAfterAWhile(t *testing.T) {
+	w := newWorld(t)
+	k := w.replica()
+	tracker := k.Track("fraud", "3")
+	w.clock = w.clock.Add(time.Hour)
+	w.cycle(k)
+	require.Nil(t, counts(tracker), "nothing was served")
+	tracker.Count(inferences(1, 1, 0)[0])
+	w.cycle(k)
+	require.NotNil(t, counts(tracker))
+}
+
+func TestTrainingDataThatCannotBeReadIsWaitedFor(t *testing.T) {
+	w := newWorld(t)
+	w.training = w.trainingData(trainingRows)
+	good := *w.training
+	relation, err := good.Source.Files(filepath.Join(t.TempDir(), "missing.parquet"), "")
+	require.NoError(t, err)
+	w.training.Relation = relation
+	k := w.replica()
+	tracker := k.Track("fraud", "3")
+	for _, o := range inferences(1, w.sample, 0) {
+		tracker.Count(o)
+	}
+	err = k.Cycle(t.Context())
+	require.ErrorContains(t, err, `model "fraud" version "3": training data: `)
+	require.Nil(t, counts(tracker), "bins from production would be others")
+	*w.training = good
+	w.cycle(k)
+	require.Contains(t, exportertest.Gather(t, k), `ml_model_field_baseline_values{baseline="training",field="amount",model="fraud",role="input",version="3"} 5000`)
+}
+
+func TestAFullSampleStartsACycle(t *testing.T) {
+	w := newWorld(t)
+	k := w.replica()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	go k.Run(ctx)
+	tracker := k.Track("fraud", "3")
+	for _, o := range inferences(1, w.sample, 0) {
+		tracker.Count(o)
+	}
+	require.Eventually(t, func() bool { return tracker.counters.Load() != nil }, 30*time.Second, time.Millisecond)
+}
+
+func TestSamplesKeepABoundedNumberOfValues(t *testing.T) {
+	w := newWorld(t)
+	k := w.replica()
+	k.Sample = math.MaxInt / 8
+	var trackers []*Tracker
+	for i := range 3 {
+		tracker := k.Track("m", fmt.Sprint(i))
+		trackers = append(trackers, tracker)
+		for _, o := range inferences(1, 70_000, 0) {
+			tracker.Count(o)
+		}
+	}
+	require.EqualValues(t, maxCells, k.cells.Load())
+	for _, tracker := range trackers {
+		k.Forget(tracker)
+	}
+	require.Zero(t, k.cells.Load())
+}
+
+func TestBinsAreCutFromASample(t *testing.T) {
+	values := func(n int, f func(i int) otlp.Value) []otlp.Value {
+		list := make([]otlp.Value, n)
+		for i := range list {
+			list[i] = f(i)
+		}
+		return list
+	}
+	text := func(format string, mod int) func(int) otlp.Value {
+		return func(i int) otlp.Value { return otlp.StringValue(fmt.Sprintf(format, i%mod)) }
+	}
+	choice := tables.Choice{Bins: 4, Top: 3, MaxColumns: 10}
+	for name, tc := range map[string]struct {
+		field  string
+		values []otlp.Value
+		want   []string // bins; none means that the field has none
+	}{
+		"numbers":                  {"x", values(100, func(i int) otlp.Value { return otlp.DoubleValue(float64(i)) }), []string{"null", "nan", "inf", "(-Inf,25]", "(25,50]", "(50,75]", "(75,+Inf)"}},
+		"few whole numbers":        {"x", values(100, func(i int) otlp.Value { return otlp.IntValue(int64(i % 2)) }), []string{"null", "unseen", "0", "1"}},
+		"truths":                   {"x", values(100, func(i int) otlp.Value { return otlp.BoolValue(i%4 == 0) }), []string{"null", "unseen", "false", "true"}},
+		"categories":               {"x", values(99, text("c%d", 3)), []string{"null", "unseen", "c0", "c1", "c2"}},
+		"more categories than top": {"x", values(100, text("c%d", 5)), []string{"null", "unseen", "other", "c0", "c1", "c2"}},
+		"categories seen once":     {"x", append(values(97, text("c%d", 3)), values(3, text("rare%d", 3))...), []string{"null", "other", "c0", "c1", "c2"}},
+		"identifiers":              {"x", values(100, text("c%d", 100)), nil},
+		"whole numbers of a key":   {"user_id", values(100, func(i int) otlp.Value { return otlp.IntValue(int64(i)) }), nil},
+		"lists":                    {"x", []otlp.Value{{Kind: otlp.List}}, nil},
+		"long texts":               {"x", []otlp.Value{otlp.StringValue(strings.Repeat("x", maxText+1))}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, ok := layoutOf(tc.field, tc.values, choice)
+			require.Equal(t, tc.want != nil, ok)
+			if ok {
+				require.NoError(t, l.Validate())
+				require.Equal(t, tc.want, l.Bins())
+			}
+		})
+	}
+}

@@ -1,0 +1,364 @@
+// Package lineage asks an MLflow server where the versions of models come from.
+//
+// In flow the names and versions that services say they serve. Out flow, for each, the run that trained it, its
+// experiment, its alias or stage, and the dataset of the training with its digest. A Registry owns what it was told and
+// for how long that holds; whoever reads it never waits for the server.
+package lineage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"text/template"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+
+	"github.com/sightglass-ml/sightglass/internal/catalogue"
+	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/limit"
+)
+
+// Options of a Registry.
+type Options struct {
+	// URL of the MLflow server.
+	URL string
+	// Token is a bearer token, Username and Password are for basic authentication; all may be absent.
+	Token    config.SecretSource
+	Username string
+	Password config.SecretSource
+	// Aliases say which version is meant by a service that names none, in order of preference.
+	Aliases []string
+	// Refresh is how long an answer holds, RetryMissing how long the answer that there is nothing.
+	Refresh, RetryMissing time.Duration
+	// Timeout of one request, and how many there are a second at most.
+	Timeout           time.Duration
+	RequestsPerSecond float64
+	// MaxVersions bounds what is remembered.
+	MaxVersions int
+	// WriteBack is whether the run gets tags: when its version was first served and, if there is a template, a link to
+	// the version's traces.
+	WriteBack bool
+	TraceLink *template.Template
+	Client    *http.Client
+	Logger    *slog.Logger
+	Now       func() time.Time
+}
+
+// The tags that a run gets.
+const (
+	TraceLinkTag   = "sightglass.traces"
+	FirstServedTag = "sightglass.first_served"
+)
+
+// Version is what a service says that it serves.
+type Version struct {
+	Model string
+	// Version is a number, an alias, a stage or nothing.
+	Version string
+}
+
+// Info is what the registry says of a version. A version that it does not know has an empty one.
+type Info struct {
+	RunID, ExperimentID string
+	// Registered is the number of the version.
+	Registered string
+	// Stage is the alias or stage.
+	Stage string
+	// Dataset and Digest are of the training.
+	Dataset, Digest string
+	// SourceType and Source say where that is: local and a path, http and a URL, s3 and a URI.
+	SourceType, Source string
+	Created            time.Time
+	// FirstServed is known where it can be written to the run: it has to outlive this process.
+	FirstServed time.Time
+}
+
+// Registry remembers what an MLflow server says.
+type Registry struct {
+	Options
+	limiter *rate.Limiter
+	descs   descs
+
+	mu    sync.RWMutex
+	known map[Version]*entry
+}
+
+type entry struct {
+	info  Info
+	asked bool // whether there has been an answer
+	due   time.Time
+}
+
+type descs struct{ info, created, served *prometheus.Desc }
+
+// Declare declares the metrics of a Registry in the reference.
+func Declare(c *catalogue.Catalogue) { newDescs(c) }
+
+func newDescs(c *catalogue.Catalogue) descs {
+	return descs{
+		info: c.Gauge("ml_model_info", "The run that trained a version, and its training data, as the MLflow registry knows them; without a run, the registry does not know the version.",
+			"model", "version", "mlflow_run_id", "mlflow_experiment_id", "training_dataset", "training_digest", "stage"),
+		created: c.Gauge("ml_model_version_created_timestamp_seconds", "Time at which the version was registered.", "model", "version"),
+		served:  c.Gauge("ml_model_version_first_served_timestamp_seconds", "Time at which the version was first seen to be served, as it was written to its run.", "model", "version"),
+	}
+}
+
+// New makes a Registry.
+func New(o Options) (*Registry, error) {
+	u, err := url.Parse(o.URL)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return nil, errors.New("a registry needs the http or https URL of an MLflow server")
+	case o.Token != (config.SecretSource{}) && o.Username != "":
+		return nil, errors.New("a registry takes a token or a user name, not both")
+	case o.Refresh <= 0 || o.RetryMissing <= 0 || o.Timeout <= 0 || !(o.RequestsPerSecond > 0) || o.MaxVersions <= 0 || o.Logger == nil || o.Now == nil:
+		return nil, errors.New("a registry needs times, a rate and a number of versions above 0, a logger and a clock")
+	}
+	if o.Client == nil {
+		o.Client = new(http.Client)
+	}
+	return &Registry{Options: o, limiter: rate.NewLimiter(rate.Limit(o.RequestsPerSecond), 1), descs: newDescs(new(catalogue.Catalogue)), known: make(map[Version]*entry)}, nil
+}
+
+// Lookup says what is known of a version, and whether the server has answered for it. It never waits.
+func (r *Registry) Lookup(v Version) (Info, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	e, ok := r.known[v]
+	if !ok || !e.asked {
+		return Info{}, false
+	}
+	return e.info, true
+}
+
+// Cycle asks for those of the versions whose time has come, and forgets all others. What was known stays so while the
+// server does not answer.
+func (r *Registry) Cycle(ctx context.Context, versions []Version) error {
+	var errs []error
+	for _, v := range r.due(versions) {
+		info, err := r.ask(ctx, v)
+		missing := errors.Is(err, errNotFound)
+		if err != nil && !missing {
+			errs = append(errs, fmt.Errorf("model %q, version %q: %w", v.Model, v.Version, err))
+			if ctx.Err() != nil || len(errs) == 3 {
+				break // the server has a problem, and asking on would make it no better
+			}
+			continue
+		}
+		holds := r.Refresh
+		if missing {
+			holds = r.RetryMissing
+		}
+		r.mu.Lock()
+		r.known[v] = &entry{info: info, asked: true, due: r.Now().Add(holds)}
+		r.mu.Unlock()
+	}
+	return errors.Join(errs...)
+}
+
+// due are the versions to ask for, the longest overdue first.
+func (r *Registry) due(versions []Version) []Version {
+	now := r.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	wanted := make(map[Version]struct{}, len(versions))
+	for _, v := range versions {
+		if len(wanted) == r.MaxVersions {
+			break
+		}
+		wanted[v] = struct{}{}
+		if r.known[v] == nil {
+			r.known[v] = &entry{}
+		}
+	}
+	var due []Version
+	for v, e := range r.known {
+		if _, ok := wanted[v]; !ok {
+			delete(r.known, v)
+		} else if !e.due.After(now) {
+			due = append(due, v)
+		}
+	}
+	slices.SortFunc(due, func(a, b Version) int {
+		if c := r.known[a].due.Compare(r.known[b].due); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Model+"\x1f"+a.Version, b.Model+"\x1f"+b.Version)
+	})
+	return due
+}
+
+// ask asks the server for one version.
+func (r *Registry) ask(ctx context.Context, v Version) (Info, error) {
+	found, name, err := r.resolve(ctx, v)
+	if err != nil {
+		return Info{}, err
+	}
+	info := Info{RunID: clip(found.RunID), Registered: clip(found.Version), Stage: clip(found.stage(name)), Created: found.Created.time()}
+	if found.RunID == "" {
+		return info, nil
+	}
+	run, err := r.run(ctx, found.RunID)
+	if errors.Is(err, errNotFound) {
+		return info, nil // the run was deleted; its ID is still worth knowing
+	}
+	if err != nil {
+		return Info{}, err
+	}
+	data := run.training()
+	info.ExperimentID, info.Dataset, info.Digest = clip(run.Info.ExperimentID), clip(data.Name), clip(data.Digest)
+	info.SourceType, info.Source = data.SourceType, data.location()
+	if r.WriteBack {
+		if info.FirstServed, err = r.writeBack(ctx, v, run); err != nil {
+			r.Logger.Warn("A run could not be tagged", "run", info.RunID, "err", err)
+		}
+	}
+	return info, nil
+}
+
+// resolve finds the version in the registry, and the alias it was found by.
+func (r *Registry) resolve(ctx context.Context, v Version) (found modelVersion, alias string, err error) {
+	if _, err := strconv.ParseUint(v.Version, 10, 64); err == nil {
+		found, err := r.version(ctx, v.Model, v.Version)
+		return found, "", err
+	}
+	aliases := []string{v.Version}
+	if v.Version == "" {
+		aliases = r.Aliases
+	}
+	err = errNotFound
+	for _, alias := range aliases {
+		if found, err = r.named(ctx, v.Model, alias); !errors.Is(err, errNotFound) {
+			return found, alias, err
+		}
+	}
+	return found, "", err
+}
+
+// stage is the alias by which a version was found, else its first one, else its stage.
+func (v modelVersion) stage(alias string) string {
+	switch {
+	case alias != "":
+		return alias
+	case len(v.Aliases) > 0:
+		return slices.Min(v.Aliases)
+	case v.Stage == "None":
+		return ""
+	}
+	return v.Stage
+}
+
+// location is where a dataset is. MLflow writes it under a key that depends on the type.
+func (d dataset) location() string {
+	var s struct{ URI, URL, Path string }
+	if json.Unmarshal([]byte(d.Source), &s) != nil {
+		return ""
+	}
+	for _, l := range []string{s.URI, s.URL, s.Path} {
+		if l != "" {
+			return l
+		}
+	}
+	return ""
+}
+
+// File is the training dataset as a local file below one of the folders. A registry that anybody can write to must not
+// decide which files are read, so links that lead out of the folders do not count.
+func (i Info) File(folders []string) (string, bool) {
+	path := strings.TrimPrefix(i.Source, "file://")
+	if i.SourceType != "local" || !filepath.IsAbs(path) {
+		return "", false
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil || strings.ContainsAny(real, "*?[{") { // which a glob would take for patterns
+		return "", false
+	}
+	for _, folder := range folders {
+		if folder, err = filepath.EvalSymlinks(folder); err != nil {
+			continue
+		}
+		if within, err := filepath.Rel(folder, real); err == nil && filepath.IsLocal(within) && within != "." {
+			return real, true
+		}
+	}
+	return "", false
+}
+
+// writeBack puts on the run what is not on it yet, and says when its version was first served.
+func (r *Registry) writeBack(ctx context.Context, v Version, of run) (time.Time, error) {
+	var tags []tag
+	first := r.Now().UTC().Truncate(time.Second)
+	at := slices.IndexFunc(of.Data.Tags, func(t tag) bool { return t.Key == FirstServedTag })
+	if at < 0 {
+		tags = append(tags, tag{FirstServedTag, first.Format(time.RFC3339)})
+	} else {
+		var err error
+		if first, err = time.Parse(time.RFC3339, of.Data.Tags[at].Value); err != nil {
+			return time.Time{}, fmt.Errorf("tag %s: %w", FirstServedTag, err)
+		}
+	}
+	if r.TraceLink != nil {
+		var link strings.Builder
+		if err := r.TraceLink.Execute(&link, struct{ Model, Version, RunID string }{v.Model, v.Version, of.Info.RunID}); err != nil {
+			return time.Time{}, fmt.Errorf("trace link: %w", err)
+		}
+		if t := (tag{TraceLinkTag, link.String()}); !slices.Contains(of.Data.Tags, t) {
+			tags = append(tags, t)
+		}
+	}
+	for _, t := range tags {
+		if err := r.setTag(ctx, of.Info.RunID, t); err != nil {
+			return time.Time{}, err
+		}
+	}
+	return first, nil
+}
+
+// clip makes what a server says fit for a label.
+func clip(s string) string {
+	s = strings.ToValidUTF8(s[:min(len(s), 4*limit.MaxRunes)], "\uFFFD")
+	if runes := []rune(s); len(runes) > limit.MaxRunes {
+		return string(runes[:limit.MaxRunes])
+	}
+	return s
+}
+
+var _ prometheus.Collector = (*Registry)(nil)
+
+// Describe implements prometheus.Collector. What is there depends on what is served.
+func (r *Registry) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (r *Registry) Collect(ch chan<- prometheus.Metric) {
+	var m exporter.Metrics
+	r.mu.RLock()
+	for v, e := range r.known {
+		if !e.asked {
+			continue
+		}
+		i := e.info
+		m.Gauge(r.descs.info, 1, v.Model, v.Version, i.RunID, i.ExperimentID, i.Dataset, i.Digest, i.Stage)
+		if !i.Created.IsZero() {
+			m.Gauge(r.descs.created, float64(i.Created.UnixMilli())/1e3, v.Model, v.Version)
+		}
+		if !i.FirstServed.IsZero() {
+			m.Gauge(r.descs.served, float64(i.FirstServed.Unix()), v.Model, v.Version)
+		}
+	}
+	r.mu.RUnlock()
+	for _, metric := range m {
+		ch <- metric
+	}
+}
