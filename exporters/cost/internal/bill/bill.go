@@ -73,6 +73,7 @@ type Line struct {
 	// not come again tomorrow.
 	Running bool
 	Amount  decimal.Decimal
+	Rows    int64
 }
 
 // Problem is a line that could not be read.
@@ -99,13 +100,4 @@ type Sheet struct {
 	Problems []Problem
 	// Through is the end of the last running usage, up to which the bill is complete; zero if there is none.
 	Through time.Time
-}
-
-// Periods returns the billing periods of the sheet.
-func (s Sheet) Periods() map[time.Time]bool {
-	periods := make(map[time.Time]bool)
-	for _, l := range s.Lines {
-		periods[l.Period] = true
-	}
-	return periods
 }

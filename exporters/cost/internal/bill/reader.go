@@ -120,6 +120,7 @@ func (r *Reader) read(ctx context.Context, path string) (sheet Sheet, err error)
 			return Sheet{}, fmt.Errorf("a sum is a %T, expected a decimal", sum)
 		}
 		l.Period, l.Day, l.RateDay, l.Currency = period.Time.UTC(), day.Time.UTC(), rateDay.Time.UTC(), currency.String
+		l.Rows = n
 		l.Amount = decimal.NewFromBigInt(amount.Value, -int32(amount.Scale))
 		sheet.Lines = append(sheet.Lines, l)
 		if l.Running && through.Valid && through.Time.After(sheet.Through) {
