@@ -176,3 +176,17 @@ type Span struct {
 	From, To time.Time
 	CAD      float64
 }
+
+// Observed is when the rate was observed: the Bank of Canada publishes by 16:30 of its day in Ottawa, the European Central
+// Bank at about 16:00 in Frankfurt.
+func (r Rate) Observed() time.Time {
+	zone, hour, minute := "America/Toronto", 16, 30
+	if r.Source == ECB {
+		zone, hour, minute = "Europe/Berlin", 16, 0
+	}
+	location, err := time.LoadLocation(zone)
+	if err != nil {
+		return r.Day
+	}
+	return time.Date(r.Day.Year(), r.Day.Month(), r.Day.Day(), hour, minute, 0, 0, location)
+}
