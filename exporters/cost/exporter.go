@@ -428,8 +428,10 @@ func (e *Exporter) collectMeter(out *exporter.Metrics) {
 			out.Counter(e.descs.value, s.Sum, s.Model)
 		case metering.Unpriced:
 			out.Counter(e.descs.unpriced, s.Sum, s.Resource, s.Model)
+		case metering.Units:
+			out.Counter(e.descs.units, s.Sum, s.Model, s.Resource)
 		case metering.GapSeconds:
-			out.Counter(e.descs.gap, s.Sum)
+			out.Counter(e.descs.gap, s.Sum, s.Kind)
 		}
 	}
 }

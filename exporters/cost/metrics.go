@@ -21,6 +21,7 @@ type descs struct {
 	rate, observed, refused                                *prometheus.Desc
 	price                                                  *prometheus.Desc
 	spend, gpu, idle, observability, infrastructure, value *prometheus.Desc
+	units                                                  *prometheus.Desc
 	unpriced, gap, meteredThrough                          *prometheus.Desc
 }
 
@@ -49,8 +50,9 @@ func newDescs(c *catalogue.Catalogue) descs {
 		observability:        c.Counter("observability_cad_total", "Metered cost of watching the rest."),
 		infrastructure:       c.Counter("monitored_infrastructure_cad_total", "Metered cost of the rest."),
 		value:                c.Counter("value_cad_total", "What successful inferences were worth.", "model"),
+		units:                c.Counter("metered_units_total", "Requests, successful ones and tokens of the same time as the metered cost, to divide it by.", "model", "resource"),
 		unpriced:             c.Counter("unpriced_units_total", "Units that were used and have no price.", "resource", "model"),
-		gap:                  c.Counter("metering_gap_seconds_total", "Time that was not priced, since Prometheus was not to be reached for too long."),
+		gap:                  c.Counter("metering_gap_seconds_total", "Time that was not priced, since Prometheus was down (no_data) or could not be reached for too long (too_old).", "reason"),
 		meteredThrough:       c.Gauge("metered_through_timestamp_seconds", "End of the last interval whose use is priced."),
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"maps"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -33,15 +34,27 @@ const (
 	Allocated   = "allocated"   // somebody holds it, and does not use it
 )
 
+// Kinds of time that is not priced.
+const (
+	TooOld = "too_old" // Prometheus did not answer for longer than CatchUp
+	NoData = "no_data" // Prometheus was down
+)
+
 // Other is what labels past the limit fold into.
 const Other = "other"
 
 // Method is how the cost of a GPU is divided: a holder pays for the time in which the GPU was busy, and the rest is idle.
+// Where a rule does not say which model a holder is, the models that were at work in the GPU's cluster pay by the time for
+// which they were, and what they do not explain stays without a model.
 const Method = "busy_time"
 
 // Usage is what was used in one step, on average.
 type Usage struct {
-	GPUs []GPU
+	// Blind says that Prometheus itself has nothing of the step: it was down.
+	Blind bool
+	GPUs  []GPU
+	// Working is for how much of a second each model was at work in each second; more than one where requests overlap.
+	Working map[Place]float64
 	// Requests, Successes and tokens are by model, for one second.
 	Requests, Successes map[string]float64
 	InputTokens         map[string]float64
@@ -49,11 +62,14 @@ type Usage struct {
 	Resources           []ResourceUse
 }
 
+// Place is a model in a cluster; teams with one cluster have no name for it.
+type Place struct{ Cluster, Model string }
+
 // GPU is one card. Busy is the share of time in which it computed.
 type GPU struct {
-	Name, Node, UUID string
-	Busy             float64
-	Holders          []Owner
+	Cluster, Name, Node, UUID string
+	Busy                      float64
+	Holders                   []Owner
 }
 
 // Owner is whom a cost belongs to; either may be empty.
@@ -118,6 +134,7 @@ const (
 	Observability  = "observability"
 	Infrastructure = "infrastructure"
 	Value          = "value"
+	Units          = "units"
 	Unpriced       = "unpriced"
 	GapSeconds     = "gap_seconds"
 	Folded         = "folded"
@@ -148,7 +165,8 @@ type Meter struct {
 	lock *os.File
 
 	cycle sync.Mutex // held while steps are priced
-	mu    sync.Mutex // guards what is published
+	mu    sync.Mutex // guards what follows
+	owned bool       // whether nobody else writes the file
 	shown map[Key]float64
 	end   time.Time
 }
@@ -159,13 +177,7 @@ func Open(o Options) (*Meter, error) {
 	if o.Source == nil || o.Rate == nil || o.Step <= 0 || o.CatchUp < o.Step || o.File == "" || o.MaxSeries < 1 || o.Now == nil || o.Logger == nil {
 		return nil, errors.New("a meter needs a source, rates, a step, a file, a limit, a clock and a logger")
 	}
-	m := &Meter{Options: o, shown: map[Key]float64{}}
-	var s state
-	// What is wrong with it is the first Cycle's matter.
-	if err := durable.Read(o.File, &s); err == nil {
-		m.show(s)
-	}
-	return m, nil
+	return &Meter{Options: o, shown: map[Key]float64{}}, nil
 }
 
 func (m *Meter) show(s state) {
@@ -201,8 +213,18 @@ func (m *Meter) own(ctx context.Context) error {
 	case err != nil:
 		return errors.Join(err, lock.Close())
 	}
+	// What a process left that was killed while it wrote.
+	litter, err := filepath.Glob(m.File + ".*.tmp")
+	for _, path := range litter {
+		err = errors.Join(err, os.Remove(path))
+	}
+	if err != nil {
+		return errors.Join(err, lock.Close())
+	}
 	m.show(s)
-	m.lock = lock
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lock, m.owned = lock, true
 	return nil
 }
 
@@ -232,7 +254,7 @@ func (m *Meter) Cycle(ctx context.Context) error {
 		return m.commit(sums, last) // What was before the first start is nobody's business.
 	}
 	if oldest := last.Add(-m.CatchUp); end.Before(oldest) {
-		sums[Key{Counter: GapSeconds}] += oldest.Sub(end).Seconds()
+		sums[Key{Counter: GapSeconds, Kind: TooOld}] += oldest.Sub(end).Seconds()
 		m.Logger.Error("Usage of a time too long ago is not priced", "from", end, "to", oldest)
 		end = oldest
 	}
@@ -246,7 +268,11 @@ func (m *Meter) Cycle(ctx context.Context) error {
 			}
 			return err
 		}
-		m.charge(sums, usage, next)
+		if usage.Blind {
+			sums[Key{Counter: GapSeconds, Kind: NoData}] += m.Step.Seconds()
+		} else {
+			m.charge(sums, usage, next)
+		}
 		end = next
 		if pending++; pending == batch {
 			if err := m.commit(sums, end); err != nil {
@@ -261,7 +287,16 @@ func (m *Meter) Cycle(ctx context.Context) error {
 	return nil
 }
 
+// snapshot is what the file has. Before it is this Meter's, another one may still write it.
 func (m *Meter) snapshot() (map[Key]float64, time.Time) {
+	m.mu.Lock()
+	owned := m.owned
+	m.mu.Unlock()
+	var s state
+	// What is wrong with the file is the first Cycle's matter.
+	if !owned && durable.Read(m.File, &s) == nil {
+		m.show(s)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return maps.Clone(m.shown), m.end
@@ -313,7 +348,33 @@ const (
 	resourceGPU      = "gpu"
 	resourceRequests = "requests"
 	resourceTokens   = "tokens"
+	// resourceSuccesses is a unit and has no price.
+	resourceSuccesses = "successful_request"
 )
+
+// pool is what the busy time of a cluster's GPUs costs for which no rule names a model.
+type pool struct {
+	busy        float64            // GPUs
+	departments map[string]float64 // of the holders
+}
+
+// uses are the rates of what can have a price for each use.
+func (u Usage) uses() map[prices.Unit]map[string]float64 {
+	return map[prices.Unit]map[string]float64{prices.Request: u.Requests, prices.InputToken: u.InputTokens, prices.OutputToken: u.OutputTokens}
+}
+
+// bought are the models that have a price for any use: they run elsewhere.
+func (m *Meter) bought(u Usage, at time.Time) map[string]bool {
+	all := map[string]bool{}
+	for unit, rates := range u.uses() {
+		for model := range rates {
+			if _, ok := m.Prices.Price(unit, model, "", at); ok {
+				all[model] = true
+			}
+		}
+	}
+	return all
+}
 
 // charge adds one step to the counters.
 func (m *Meter) charge(sums map[Key]float64, u Usage, at time.Time) {
@@ -334,6 +395,8 @@ func (m *Meter) charge(sums map[Key]float64, u Usage, at time.Time) {
 		sums[key] += v
 	}
 	hours, seconds := m.Step.Hours(), m.Step.Seconds()
+	pools := map[string]*pool{}
+	hosted := map[string]bool{} // models that run on GPUs of one's own
 	for _, g := range u.GPUs {
 		price, ok := m.Prices.Price(prices.GPUHour, g.Name, g.Node, at)
 		if !ok {
@@ -352,8 +415,44 @@ func (m *Meter) charge(sums map[Key]float64, u Usage, at time.Time) {
 		share := 1 / float64(len(g.Holders))
 		for _, h := range g.Holders {
 			department := cmp.Or(h.Department, Unallocated)
-			add(Key{Counter: Spend, Resource: resourceGPU, Department: department, Model: h.Model}, busy*share)
 			add(Key{Counter: Idle, Kind: Allocated, Department: department}, (cost-busy)*share)
+			if h.Model != "" {
+				hosted[h.Model] = true
+				add(Key{Counter: Spend, Resource: resourceGPU, Department: department, Model: h.Model}, busy*share)
+				continue
+			}
+			p := pools[g.Cluster]
+			if p == nil {
+				p = &pool{departments: map[string]float64{}}
+				pools[g.Cluster] = p
+			}
+			p.busy += g.Busy * share
+			p.departments[department] += busy * share
+		}
+	}
+	bought := m.bought(u, at)
+	for cluster, p := range pools {
+		weights, total := map[string]float64{}, p.busy
+		sum := 0.0
+		for place, working := range u.Working {
+			if place.Cluster == cluster && !hosted[place.Model] && !bought[place.Model] && !m.SelfHosted(place.Model) {
+				weights[place.Model] = working
+				sum += working
+			}
+		}
+		// Requests in a batch overlap: together they can be at work for longer than the GPUs.
+		total = max(total, sum)
+		for department, cost := range p.departments {
+			rest := cost
+			for model, working := range weights {
+				part := cost * working / total
+				rest -= part
+				add(Key{Counter: Spend, Resource: resourceGPU, Department: cmp.Or(m.Department(model), department), Model: model}, part)
+			}
+			add(Key{Counter: Spend, Resource: resourceGPU, Department: department}, max(rest, 0))
+		}
+		for model := range weights {
+			hosted[model] = true
 		}
 	}
 	for _, r := range u.Resources {
@@ -371,23 +470,28 @@ func (m *Meter) charge(sums map[Key]float64, u Usage, at time.Time) {
 			add(Key{Counter: Infrastructure}, cost)
 		}
 	}
-	for model, perSecond := range u.Requests {
-		if price, ok := m.Prices.Price(prices.Request, model, "", at); ok {
-			m.sell(add, resourceRequests, model, perSecond*seconds*price)
-		}
-	}
-	for unit, tokens := range map[prices.Unit]map[string]float64{prices.InputToken: u.InputTokens, prices.OutputToken: u.OutputTokens} {
-		for model, perSecond := range tokens {
+	for unit, rates := range u.uses() {
+		for model, perSecond := range rates {
+			resource := resourceTokens
+			if unit == prices.Request {
+				resource = resourceRequests
+			}
+			add(Key{Counter: Units, Resource: string(unit), Model: model}, perSecond*seconds)
 			price, ok := m.Prices.Price(unit, model, "", at)
 			switch {
 			case ok:
-				m.sell(add, resourceTokens, model, perSecond*seconds*price)
-			case !m.SelfHosted(model):
+				m.sell(add, resource, model, perSecond*seconds*price)
+			case unit == prices.Request && (bought[model] || u.InputTokens[model]+u.OutputTokens[model] > 0):
+				// It is bought by the token, and tokens are what is missed.
+			case !bought[model] && (hosted[model] || m.SelfHosted(model)):
+				// GPUs are what it costs.
+			default:
 				add(Key{Counter: Unpriced, Resource: string(unit), Model: model}, perSecond*seconds)
 			}
 		}
 	}
 	for model, perSecond := range u.Successes {
+		add(Key{Counter: Units, Resource: resourceSuccesses, Model: model}, perSecond*seconds)
 		if value, ok := m.Value(model); ok {
 			add(Key{Counter: Value, Model: model}, perSecond*seconds*value)
 		}
