@@ -1,0 +1,14 @@
+// Command cost-exporter publishes what inference costs in Canadian dollars: bills,
+// budgets and where the month will end, prices, and idle GPUs.
+package main
+
+import (
+	"os"
+
+	"github.com/sightglass-ml/sightglass/exporters/cost"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
+)
+
+func main() {
+	os.Exit(exporter.Run(cost.Spec(), os.Args[1:], os.Stdout, os.Stderr))
+}

@@ -1,0 +1,476 @@
+package cost
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/exporters/cost/internal/bill"
+	"github.com/sightglass-ml/sightglass/exporters/cost/internal/fiscal"
+	"github.com/sightglass-ml/sightglass/exporters/cost/internal/fx"
+	"github.com/sightglass-ml/sightglass/exporters/cost/internal/metering"
+	"github.com/sightglass-ml/sightglass/exporters/cost/internal/prices"
+	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/config"
+)
+
+// Config is the configuration file of the exporter.
+type Config struct {
+	// TimeZone is that of the books; FiscalYearStart the month, 1 to 12, in which their year begins.
+	TimeZone        string `yaml:"time_zone"`
+	FiscalYearStart int    `yaml:"fiscal_year_start"`
+	// State is the folder that outlives the process: exchange rates and counters. The default is the folder "state" beside
+	// the configuration file.
+	State config.Path `yaml:"state"`
+
+	Bills    BillsConfig     `yaml:"bills"`
+	Budgets  []BudgetConfig  `yaml:"budgets,omitempty"`
+	Exchange ExchangeConfig  `yaml:"exchange"`
+	Prices   PricesConfig    `yaml:"prices,omitempty"`
+	Metering *MeteringConfig `yaml:"metering,omitempty"`
+
+	calendar fiscal.Calendar
+	entries  []prices.Entry
+}
+
+// SetDefaults implements config.Defaulter.
+func (c *Config) SetDefaults() {
+	c.TimeZone, c.FiscalYearStart, c.State = fiscal.DefaultZone, 1, "state"
+}
+
+// Validate implements config.Validator.
+func (c *Config) Validate(at config.At) {
+	var err error
+	if c.calendar, err = fiscal.New(c.TimeZone, time.Month(c.FiscalYearStart)); err != nil {
+		at.Errorf("time_zone", "%v", err)
+	}
+	if c.State == "state" {
+		c.State = config.Path(at.Resolve("state"))
+	}
+	if c.entries, err = c.Prices.entries(); err != nil {
+		at.Errorf("prices", "%v", err)
+	}
+	seen := make(map[string]bool)
+	for i, b := range c.Budgets {
+		key := b.Department + "\x00" + b.From.String()
+		if seen[key] {
+			at.Errorf(fmt.Sprintf("budgets[%d]", i), "%q has two budgets from the same month", b.Department)
+		}
+		seen[key] = true
+	}
+	if len(c.Bills.Sources) == 0 && c.Metering == nil && len(c.entries) == 0 {
+		at.Errorf("", "nothing to publish; want sources under bills, or metering")
+	}
+}
+
+// BillsConfig says where bills are and how they are divided.
+type BillsConfig struct {
+	// Interval is the time between two looks for new files.
+	Interval config.Duration `yaml:"interval"`
+	// Timeout is how long reading all that is new may take.
+	Timeout config.Duration `yaml:"timeout"`
+	// Cost is effective, which spreads purchases over the time they are for, or billed.
+	Cost bill.Cost `yaml:"cost"`
+	// MemoryLimit and Threads are for reading; TempDirectory receives copies of objects.
+	MemoryLimit   config.Bytes `yaml:"memory_limit"`
+	Threads       int          `yaml:"threads"`
+	TempDirectory config.Path  `yaml:"temp_directory,omitempty"`
+
+	Sources []SourceConfig `yaml:"sources,omitempty"`
+	// Departments are rules, of which the first that matches a line decides.
+	Departments []RuleConfig `yaml:"departments,omitempty"`
+	// Observability are rules for what pays for watching the rest, beside FOCUS's subcategory of that name.
+	Observability []ConditionConfig `yaml:"observability,omitempty"`
+	// MaxDepartments, MaxServices bound the labels.
+	MaxDepartments int `yaml:"max_departments"`
+	MaxServices    int `yaml:"max_services"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (b *BillsConfig) SetDefaults() {
+	b.Interval, b.Timeout = config.Duration(time.Hour), config.Duration(30*time.Minute)
+	b.Cost, b.MemoryLimit, b.Threads = bill.Effective, 256<<20, 1
+	b.MaxDepartments, b.MaxServices = 100, 200
+}
+
+// Validate implements config.Validator.
+func (b *BillsConfig) Validate(at config.At) {
+	if b.Cost != bill.Effective && b.Cost != bill.Billed {
+		at.Errorf("cost", "%q; want effective or billed", string(b.Cost))
+	}
+	if b.Interval < config.Duration(time.Second) || b.Timeout < config.Duration(time.Second) {
+		at.Errorf("interval", "interval and timeout must be at least 1s")
+	}
+	if b.MemoryLimit < 128<<20 {
+		at.Errorf("memory_limit", "%s; want 128MiB or more", b.MemoryLimit)
+	}
+	if b.Threads < 1 || b.MaxDepartments < 1 || b.MaxServices < 1 {
+		at.Errorf("", "threads, max_departments and max_services must be 1 or more")
+	}
+	seen := make(map[string]bool)
+	for i, s := range b.Sources {
+		if seen[s.Name] {
+			at.Errorf(fmt.Sprintf("sources[%d].name", i), "%q is the name of two sources", s.Name)
+		}
+		seen[s.Name] = true
+	}
+}
+
+// SourceConfig is where one provider's bills arrive.
+type SourceConfig struct {
+	Name string `yaml:"name"`
+	// Folder is a local folder, with everything below it.
+	Folder config.Path `yaml:"folder,omitempty"`
+	// Bucket is an object store, in objstore's terms; its prefix is where the export writes.
+	Bucket *baseline.Config `yaml:"bucket,omitempty"`
+	// Deliveries says which files are written at one time, folder or file. A later delivery replaces the billing periods that
+	// it has.
+	Deliveries bill.Deliveries `yaml:"deliveries"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (s *SourceConfig) SetDefaults() { s.Deliveries = bill.ByFolder }
+
+// Validate implements config.Validator.
+func (s *SourceConfig) Validate(at config.At) {
+	if s.Name == "" {
+		at.Errorf("name", "missing; want a name for the source")
+	}
+	if (s.Folder == "") == (s.Bucket == nil) {
+		at.Errorf("", "want exactly one of folder and bucket")
+	}
+	if s.Deliveries != bill.ByFolder && s.Deliveries != bill.ByFile {
+		at.Errorf("deliveries", "%q; want folder or file", string(s.Deliveries))
+	}
+}
+
+// ConditionConfig are conditions on a line, all of which must hold.
+type ConditionConfig struct {
+	Tags       map[string]string `yaml:"tags,omitempty"`
+	SubAccount string            `yaml:"sub_account,omitempty"`
+	Service    string            `yaml:"service,omitempty"`
+	Provider   string            `yaml:"provider,omitempty"`
+	Resource   string            `yaml:"resource,omitempty"`
+}
+
+func (c ConditionConfig) rule() bill.Rule {
+	return bill.Rule{Tags: c.Tags, SubAccount: c.SubAccount, Service: c.Service, Provider: c.Provider, Resource: c.Resource}
+}
+
+// RuleConfig gives lines to a department.
+type RuleConfig struct {
+	ConditionConfig `yaml:",inline"`
+	Department      string `yaml:"department,omitempty"`
+	FromTag         string `yaml:"from_tag,omitempty"`
+	FromSubAccount  bool   `yaml:"from_sub_account,omitempty"`
+}
+
+// Validate implements config.Validator.
+func (r *RuleConfig) Validate(at config.At) {
+	n := 0
+	for _, given := range []bool{r.Department != "", r.FromTag != "", r.FromSubAccount} {
+		if given {
+			n++
+		}
+	}
+	if n != 1 {
+		at.Errorf("", "%d of department, from_tag and from_sub_account are given; want exactly one", n)
+	}
+}
+
+func (r RuleConfig) rule() bill.Rule {
+	rule := r.ConditionConfig.rule()
+	rule.Department, rule.FromTag, rule.FromSubAccount = r.Department, r.FromTag, r.FromSubAccount
+	return rule
+}
+
+// Month is a calendar month, as in 2026-04.
+type Month struct{ year, month int }
+
+// Want names the form in errors.
+func (Month) Want() string { return "a month such as 2026-04" }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *Month) UnmarshalText(text []byte) error {
+	t, err := time.Parse("2006-01", string(text))
+	if err != nil {
+		return err
+	}
+	m.year, m.month = t.Year(), int(t.Month())
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (m Month) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+func (m Month) String() string {
+	if m == (Month{}) {
+		return ""
+	}
+	return fmt.Sprintf("%04d-%02d", m.year, m.month)
+}
+
+// after says whether the month is later than that of a period.
+func (m Month) after(p fiscal.Period) bool {
+	return m.year*12+m.month > p.Start.Year()*12+int(p.Start.Month())
+}
+
+// BudgetConfig is what a department may spend in a month.
+type BudgetConfig struct {
+	Department string `yaml:"department"`
+	// Monthly is in Canadian dollars.
+	Monthly float64 `yaml:"monthly_cad"`
+	// From is the first month it holds for; until the next budget of the department.
+	From Month `yaml:"from,omitempty"`
+}
+
+// Validate implements config.Validator.
+func (b *BudgetConfig) Validate(at config.At) {
+	if b.Department == "" {
+		at.Errorf("department", "missing; want the name of a department")
+	}
+	if !(b.Monthly > 0) {
+		at.Errorf("monthly_cad", "%v; want Canadian dollars, more than 0", b.Monthly)
+	}
+}
+
+// ExchangeConfig says where exchange rates come from.
+type ExchangeConfig struct {
+	// Online asks the Bank of Canada, then the European Central Bank.
+	Online   bool            `yaml:"online"`
+	Interval config.Duration `yaml:"interval"`
+	Timeout  config.Duration `yaml:"timeout"`
+	ValetURL string          `yaml:"valet_url"`
+	ECBURL   string          `yaml:"ecb_url"`
+	// History is how far back rates are kept for bills.
+	History config.Duration `yaml:"history"`
+	// Rates are Canadian dollars for one unit, where no bank's rate is known.
+	Rates map[string]float64 `yaml:"rates,omitempty"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (e *ExchangeConfig) SetDefaults() {
+	e.Online, e.Interval, e.Timeout = true, config.Duration(time.Hour), config.Duration(time.Minute)
+	e.ValetURL, e.ECBURL = fx.DefaultValetURL, fx.DefaultECBURL
+	e.History = config.Duration(400 * 24 * time.Hour)
+}
+
+// Validate implements config.Validator.
+func (e *ExchangeConfig) Validate(at config.At) {
+	for currency, rate := range e.Rates {
+		if !fx.ISO(currency) || currency == fx.CAD || !(rate > 0) {
+			at.Errorf("rates."+currency, "%v; want an ISO 4217 code other than CAD, and Canadian dollars for one unit", rate)
+		}
+	}
+	if e.Interval < config.Duration(time.Second) || e.Timeout < config.Duration(time.Second) || e.History < 0 {
+		at.Errorf("", "interval and timeout must be at least 1s, and history not negative")
+	}
+}
+
+// PricesConfig are prices of what is not on a bill.
+type PricesConfig struct {
+	// Lists are files of prices by token.
+	Lists []ListConfig `yaml:"lists,omitempty"`
+	// The others overlay the lists.
+	GPUHours []PriceConfig `yaml:"gpu_hours,omitempty"`
+	Requests []PriceConfig `yaml:"requests,omitempty"`
+	Tokens   []TokenConfig `yaml:"tokens,omitempty"`
+}
+
+// ListConfig is a price list.
+type ListConfig struct {
+	File     config.Path `yaml:"file"`
+	Currency string      `yaml:"currency"`
+	From     time.Time   `yaml:"valid_from,omitempty"`
+}
+
+// SetDefaults implements config.Defaulter. Price lists of models are in US dollars unless they say otherwise.
+func (l *ListConfig) SetDefaults() { l.Currency = "USD" }
+
+// PriceConfig is the price of one unit.
+type PriceConfig struct {
+	// GPU and Node, or Model, are globs.
+	GPU   string `yaml:"gpu,omitempty"`
+	Node  string `yaml:"node,omitempty"`
+	Model string `yaml:"model,omitempty"`
+
+	Price    float64   `yaml:"price"`
+	Currency string    `yaml:"currency"`
+	From     time.Time `yaml:"valid_from,omitempty"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (p *PriceConfig) SetDefaults() { p.Currency = fx.CAD }
+
+// TokenConfig are the prices of a million tokens.
+type TokenConfig struct {
+	Model  string   `yaml:"model"`
+	Input  *float64 `yaml:"input_per_million,omitempty"`
+	Output *float64 `yaml:"output_per_million,omitempty"`
+
+	Currency string    `yaml:"currency"`
+	From     time.Time `yaml:"valid_from,omitempty"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (t *TokenConfig) SetDefaults() { t.Currency = fx.CAD }
+
+// million is how many tokens have one price.
+const million = 1e6
+
+func (p PricesConfig) entries() ([]prices.Entry, error) {
+	var all []prices.Entry
+	for _, l := range p.Lists {
+		entries, err := l.read()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, entries...)
+	}
+	for _, e := range p.GPUHours {
+		all = append(all, prices.Entry{Unit: prices.GPUHour, Resource: e.GPU, Node: e.Node, Price: e.Price, Currency: e.Currency, From: e.From})
+	}
+	for _, e := range p.Requests {
+		all = append(all, prices.Entry{Unit: prices.Request, Resource: e.Model, Price: e.Price, Currency: e.Currency, From: e.From})
+	}
+	for _, t := range p.Tokens {
+		for unit, price := range map[prices.Unit]*float64{prices.InputToken: t.Input, prices.OutputToken: t.Output} {
+			if price != nil {
+				all = append(all, prices.Entry{Unit: unit, Resource: t.Model, Price: *price / million, Currency: t.Currency, From: t.From})
+			}
+		}
+	}
+	for _, e := range all {
+		if !fx.ISO(e.Currency) {
+			return nil, fmt.Errorf("%s of %s: currency %q: expected an ISO 4217 code", e.Unit, e.Resource, e.Currency)
+		}
+		if err := e.Validate(); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func (l ListConfig) read() ([]prices.Entry, error) {
+	info, err := os.Stat(string(l.File))
+	if err != nil {
+		return nil, fmt.Errorf("price list: %w", err)
+	}
+	if info.Size() > prices.MaxListBytes {
+		return nil, fmt.Errorf("price list %s: larger than %d bytes", l.File, prices.MaxListBytes)
+	}
+	data, err := os.ReadFile(string(l.File))
+	if err != nil {
+		return nil, fmt.Errorf("price list: %w", err)
+	}
+	entries, err := prices.ParseList(data, l.Currency, l.From)
+	if err != nil {
+		return nil, fmt.Errorf("price list %s: %w", l.File, err)
+	}
+	return entries, nil
+}
+
+// MeteringConfig prices what Prometheus measured.
+type MeteringConfig struct {
+	// Prometheus is the URL of the server, or of one that answers as it does.
+	Prometheus string              `yaml:"prometheus"`
+	Token      config.SecretSource `yaml:"bearer_token,omitempty"`
+	// Step is the interval that usage is priced by; Lag how long after its end it is complete in Prometheus.
+	Step    config.Duration `yaml:"step"`
+	Lag     config.Duration `yaml:"lag"`
+	Timeout config.Duration `yaml:"timeout"`
+	// CatchUp is how far back an outage is made good for.
+	CatchUp config.Duration `yaml:"catch_up"`
+	// Queries replace the built-in ones.
+	Queries metering.Queries `yaml:"queries,omitempty"`
+	// Holders say whose a GPU's holder is; the first rule that matches decides.
+	Holders []HolderConfig `yaml:"holders,omitempty"`
+	// Models say whose a model's requests and tokens are.
+	Models []ModelConfig `yaml:"models,omitempty"`
+	// Resources are further things with a price, by their own query.
+	Resources []ResourceConfig `yaml:"resources,omitempty"`
+	// Values say what an inference is worth.
+	Values []ValueConfig `yaml:"values,omitempty"`
+	// MaxSeries bounds the counters of spend.
+	MaxSeries int `yaml:"max_series"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (m *MeteringConfig) SetDefaults() {
+	m.Step, m.Lag, m.Timeout = config.Duration(5*time.Minute), config.Duration(2*time.Minute), config.Duration(30*time.Second)
+	m.CatchUp, m.MaxSeries = config.Duration(7*24*time.Hour), 2000
+}
+
+// Validate implements config.Validator.
+func (m *MeteringConfig) Validate(at config.At) {
+	if m.Prometheus == "" {
+		at.Errorf("prometheus", "missing; want the URL of a Prometheus server")
+	}
+	if m.Step < config.Duration(time.Second) || m.Lag < 0 || m.Timeout < config.Duration(time.Second) || m.CatchUp < m.Step {
+		at.Errorf("", "want step and timeout of 1s or more, lag of 0s or more, and catch_up no shorter than step")
+	}
+	if m.MaxSeries < 1 {
+		at.Errorf("max_series", "%d; want 1 or more", m.MaxSeries)
+	}
+}
+
+// HolderConfig gives GPUs to a department and a model by who holds them. Globs that are empty match all.
+type HolderConfig struct {
+	Namespace  string `yaml:"namespace,omitempty"`
+	Pod        string `yaml:"pod,omitempty"`
+	Container  string `yaml:"container,omitempty"`
+	SlurmJob   string `yaml:"slurm_job,omitempty"`
+	Unit       string `yaml:"unit,omitempty"`
+	Node       string `yaml:"node,omitempty"`
+	Department string `yaml:"department,omitempty"`
+	Model      string `yaml:"model,omitempty"`
+}
+
+// ModelConfig gives a model to a department.
+type ModelConfig struct {
+	Model      string `yaml:"model"`
+	Department string `yaml:"department"`
+}
+
+// ResourceConfig is something with a price of its own, such as a core-hour.
+type ResourceConfig struct {
+	Name string `yaml:"name"`
+	// Query gives the units that are used at a moment; its labels department and model, where it has them, say by whom.
+	Query string `yaml:"query"`
+	// Price is that of one unit for one hour.
+	Price    float64 `yaml:"price_per_hour"`
+	Currency string  `yaml:"currency"`
+	// Counts is observability or infrastructure, for the share of the former in both.
+	Counts string `yaml:"counts_as"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (r *ResourceConfig) SetDefaults() { r.Currency, r.Counts = fx.CAD, "infrastructure" }
+
+// Validate implements config.Validator.
+func (r *ResourceConfig) Validate(at config.At) {
+	if r.Name == "" || r.Query == "" {
+		at.Errorf("", "want a name and a query")
+	}
+	if r.Counts != "infrastructure" && r.Counts != "observability" {
+		at.Errorf("counts_as", "%q; want infrastructure or observability", r.Counts)
+	}
+	if !fx.ISO(r.Currency) || !(r.Price >= 0) {
+		at.Errorf("price_per_hour", "%v %s; want a number of 0 or more, and an ISO 4217 code", r.Price, r.Currency)
+	}
+}
+
+// ValueConfig is what one successful inference of a model is worth.
+type ValueConfig struct {
+	Model string  `yaml:"model"`
+	CAD   float64 `yaml:"cad_per_inference"`
+}
+
+// temp is where copies of objects go.
+func (b BillsConfig) temp() string {
+	if b.TempDirectory != "" {
+		return string(b.TempDirectory)
+	}
+	return filepath.Join(os.TempDir())
+}

@@ -1,0 +1,452 @@
+// Package cost turns bills and usage into Canadian dollars.
+//
+// In flow bills in the FOCUS format, prices, exchange rates, and usage that the user's own Prometheus measured. Out flow
+// what departments have been billed in the fiscal month and where it will end, and counters of what inferences, idle GPUs
+// and observability cost. What has to outlive the process, rates and counters, is in the folder of the state; everything
+// else is a snapshot, owned by the Exporter.
+package cost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/api"
+	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/client_golang/prometheus"
+	promconfig "github.com/prometheus/common/config"
+	"github.com/thanos-io/objstore"
+	"github.com/thanos-io/objstore/client"
+
+	"github.com/sightglass-ml/sightglass/exporters/cost/internal/bill"
+	"github.com/sightglass-ml/sightglass/exporters/cost/internal/fx"
+	"github.com/sightglass-ml/sightglass/exporters/cost/internal/metering"
+	"github.com/sightglass-ml/sightglass/exporters/cost/internal/prices"
+	"github.com/sightglass-ml/sightglass/internal/catalogue"
+	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/limit"
+)
+
+// Load reads and checks a configuration file.
+func Load(path string) (Config, error) { return config.Load[Config](path) }
+
+// Spec is the exporter's binary.
+func Spec() exporter.Spec[Config] {
+	return exporter.Spec[Config]{
+		Name:           "cost_exporter",
+		Description:    "Publishes what inference costs in Canadian dollars: bills, budgets, prices and idle GPUs.",
+		DefaultAddress: ":10913",
+		Load:           Load,
+		Start: func(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance, error) {
+			return start(env, cfg, time.Now) //nolint:forbidigo // The process's clock comes in here.
+		},
+	}
+}
+
+// Exporter is the exporter under one configuration.
+type Exporter struct {
+	cfg   Config
+	descs descs
+	now   func() time.Time
+	log   *slog.Logger
+
+	rates    *fx.Keeper
+	book     prices.Book
+	reader   *bill.Reader
+	ledgers  []ledger
+	meter    *metering.Meter // nil without metering
+	limits   limits
+	snapshot exporter.Snapshot
+
+	mu          sync.Mutex // guards what follows
+	looked      bool       // for bills
+	unconverted map[string]float64
+	counted     map[string]int64
+}
+
+// ledger is a source of bills.
+type ledger struct {
+	name string
+	*bill.Ledger
+}
+
+type limits struct{ departments, services *limit.Limiter }
+
+var (
+	_ exporter.Instance = (*Exporter)(nil)
+	_ exporter.Stopper  = (*Exporter)(nil)
+	_ exporter.Readier  = (*Exporter)(nil)
+)
+
+func start(env *exporter.Env, cfg Config, now func() time.Time) (_ *Exporter, err error) {
+	e := &Exporter{
+		cfg: cfg, descs: newDescs(&catalogue.Catalogue{Prefix: "ml_cost_"}), now: now, log: env.Logger,
+		limits:      limits{env.Limit("departments", cfg.Bills.MaxDepartments), env.Limit("services", cfg.Bills.MaxServices)},
+		unconverted: map[string]float64{}, counted: map[string]int64{},
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.Stop(context.Background()))
+		}
+	}()
+	if err := os.MkdirAll(string(cfg.State), 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of the state: %w", err)
+	}
+	if e.rates, err = e.openRates(); err != nil {
+		return nil, err
+	}
+	if e.book, err = prices.NewBook(cfg.entries, e.rate); err != nil {
+		return nil, err
+	}
+	if err := e.openBills(); err != nil {
+		return nil, err
+	}
+	if cfg.Metering != nil {
+		if e.meter, err = e.openMeter(*cfg.Metering); err != nil {
+			return nil, err
+		}
+	}
+	loops := []exporter.Loop{{Name: "exchange", Interval: time.Duration(cfg.Exchange.Interval), Timeout: time.Duration(cfg.Exchange.Timeout), Collect: e.rates.Refresh}}
+	if len(e.ledgers) > 0 {
+		loops = append(loops, exporter.Loop{Name: "bills", Interval: time.Duration(cfg.Bills.Interval), Timeout: time.Duration(cfg.Bills.Timeout), Collect: e.readBills})
+	}
+	if m := cfg.Metering; m != nil {
+		loops = append(loops, exporter.Loop{Name: "metering", Interval: time.Duration(m.Step), Timeout: max(time.Duration(m.Step), time.Minute), Collect: e.meter.Cycle})
+	}
+	for _, l := range loops {
+		if err := env.Loop(l); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+func (e *Exporter) openRates() (*fx.Keeper, error) {
+	cfg := e.cfg.Exchange
+	wanted := map[string]bool{}
+	for _, entry := range e.cfg.entries {
+		wanted[entry.Currency] = true
+	}
+	if e.cfg.Metering != nil {
+		for _, r := range e.cfg.Metering.Resources {
+			wanted[r.Currency] = true
+		}
+	}
+	delete(wanted, fx.CAD)
+	return fx.Open(fx.Options{
+		Currencies: slices.Sorted(maps.Keys(wanted)), Fixed: cfg.Rates, From: e.now().Add(-time.Duration(cfg.History)),
+		File: filepath.Join(string(e.cfg.State), "exchange-rates.json"), ValetURL: cfg.ValetURL, ECBURL: cfg.ECBURL, Online: cfg.Online,
+		Client: &http.Client{Timeout: time.Duration(cfg.Timeout)}, Now: e.now, Logger: e.log,
+	})
+}
+
+// rate implements prices.Rate.
+func (e *Exporter) rate(currency string, at time.Time) (float64, bool) {
+	r, ok := e.rates.Book().At(currency, at)
+	return r.CAD, ok
+}
+
+func (e *Exporter) openBills() error {
+	cfg := e.cfg.Bills
+	if len(cfg.Sources) == 0 {
+		return nil
+	}
+	o := bill.Options{Cost: cfg.Cost, Zone: e.cfg.calendar.Zone(), MemoryLimit: int64(cfg.MemoryLimit), Threads: cfg.Threads, TempDir: cfg.temp()}
+	for _, r := range cfg.Departments {
+		o.Rules = append(o.Rules, r.rule())
+	}
+	for _, r := range cfg.Observability {
+		o.Observability = append(o.Observability, r.rule())
+	}
+	var err error
+	if e.reader, err = bill.NewReader(o); err != nil {
+		return err
+	}
+	for _, s := range cfg.Sources {
+		var l *bill.Ledger
+		if s.Bucket == nil {
+			l, err = bill.Folder(e.reader, string(s.Folder), s.Deliveries, e.log)
+		} else {
+			var bucket objstore.Bucket
+			bucket, err = client.NewBucketFromConfig(log.NewNopLogger(), &client.BucketConfig{
+				Type: objstore.ObjProvider(s.Bucket.Type), Config: s.Bucket.Config, Prefix: s.Bucket.Prefix,
+			}, "sightglass", nil)
+			if err == nil {
+				l = bill.Objects(e.reader, bucket, "", s.Deliveries, e.log)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("source %q: %w", s.Name, err)
+		}
+		e.ledgers = append(e.ledgers, ledger{s.Name, l})
+	}
+	return nil
+}
+
+func (e *Exporter) openMeter(cfg MeteringConfig) (*metering.Meter, error) {
+	source := metering.Prometheus{Queries: cfg.Queries, Resources: map[string]string{}, Timeout: time.Duration(cfg.Timeout)}
+	transport := api.DefaultRoundTripper
+	if cfg.Token != (config.SecretSource{}) {
+		if _, err := cfg.Token.Read(); err != nil {
+			return nil, fmt.Errorf("bearer token of Prometheus: %w", err)
+		}
+		transport = bearer{cfg.Token, transport}
+	}
+	prom, err := api.NewClient(api.Config{Address: cfg.Prometheus, RoundTripper: transport})
+	if err != nil {
+		return nil, fmt.Errorf("prometheus: %w", err)
+	}
+	source.API = v1.NewAPI(prom)
+	own := map[string]bool{}
+	for _, h := range cfg.Holders {
+		holder := metering.Holder{
+			Namespace: h.Namespace, Pod: h.Pod, Container: h.Container, SlurmJob: h.SlurmJob, Unit: h.Unit, Node: h.Node,
+			Owner: metering.Owner{Department: h.Department, Model: h.Model},
+		}
+		if err := holder.Validate(); err != nil {
+			return nil, fmt.Errorf("holders: %w", err)
+		}
+		source.Holders = append(source.Holders, holder)
+		own[h.Model] = h.Model != ""
+	}
+	resources := map[string]metering.Resource{}
+	for _, r := range cfg.Resources {
+		source.Resources[r.Name] = r.Query
+		resources[r.Name] = metering.Resource{PerHour: r.Price, Currency: r.Currency, Observability: r.Counts == "observability"}
+	}
+	return metering.Open(metering.Options{
+		Source: source, Prices: e.book, Rate: e.rate, Resources: resources,
+		Department: func(model string) string {
+			for _, m := range cfg.Models {
+				if ok, err := path.Match(m.Model, model); err == nil && ok {
+					return m.Department
+				}
+			}
+			return ""
+		},
+		SelfHosted: func(model string) bool { return own[model] },
+		Value: func(model string) (float64, bool) {
+			for _, v := range cfg.Values {
+				if ok, err := path.Match(v.Model, model); err == nil && ok {
+					return v.CAD, true
+				}
+			}
+			return 0, false
+		},
+		File: filepath.Join(string(e.cfg.State), "spend.json"), Step: time.Duration(cfg.Step), Lag: time.Duration(cfg.Lag),
+		CatchUp: time.Duration(cfg.CatchUp), MaxSeries: cfg.MaxSeries, Now: e.now, Logger: e.log,
+	})
+}
+
+// bearer sends a token that is read anew for every request.
+type bearer struct {
+	token config.SecretSource
+	next  http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	token, err := b.token.Read()
+	if err != nil {
+		return nil, err
+	}
+	return promconfig.NewAuthorizationCredentialsRoundTripper("Bearer", promconfig.NewInlineSecret(strings.TrimSpace(token.Reveal())), b.next).RoundTrip(r)
+}
+
+// readBills looks for new bills and publishes the sums of the month.
+func (e *Exporter) readBills(ctx context.Context) error {
+	var errs []error
+	var bills []bill.Bill
+	var out exporter.Metrics
+	defer func() {
+		e.mu.Lock()
+		e.looked = true
+		e.mu.Unlock()
+	}()
+	for _, l := range e.ledgers {
+		b, err := l.Read(ctx)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("source %q: %w", l.name, err))
+		}
+		if b.Rejected > 0 {
+			errs = append(errs, fmt.Errorf("source %q: %d of %d rows cannot be read and do not count; the first is: %w", l.name, b.Rejected, b.Rows, b.Problems[0]))
+		}
+		for _, line := range b.Lines {
+			e.rates.Want(line.Currency)
+		}
+		if b.Files == 0 {
+			continue // Nothing has been billed yet, or nothing can be read: that is not zero.
+		}
+		bills = append(bills, b)
+		out.Gauge(e.descs.rows, float64(b.Rows), l.name)
+		out.Gauge(e.descs.rejected, float64(b.Rejected), l.name)
+		if !b.Through.IsZero() {
+			out.Gauge(e.descs.through, float64(b.Through.Unix()), l.name)
+		}
+	}
+	if len(bills) > 0 {
+		s := summarise(bills, e.rates.Book(), e.cfg.calendar, e.now())
+		if len(s.unconverted) > 0 {
+			// A currency that the bills have just brought has rates from the next look on.
+			if err := e.rates.Refresh(ctx); err != nil {
+				errs = append(errs, err)
+			}
+			s = summarise(bills, e.rates.Book(), e.cfg.calendar, e.now())
+		}
+		for _, currency := range slices.Sorted(maps.Keys(s.unconverted)) {
+			errs = append(errs, fmt.Errorf("%d rows in %s have no exchange rate and do not count", s.unconverted[currency], currency))
+		}
+		e.publish(&out, s)
+		// Three looks in a row may fail before absent is better than old.
+		e.snapshot.Set(out, 3*time.Duration(e.cfg.Bills.Interval)+time.Duration(e.cfg.Bills.Timeout))
+	}
+	return errors.Join(errs...)
+}
+
+// publish makes the series of the month.
+func (e *Exporter) publish(out *exporter.Metrics, s spend) {
+	folded := make(map[allocation]float64)
+	for _, cell := range s.cells() {
+		folded[allocation{e.limits.departments.Fold(cell.department), e.limits.services.Fold(cell.service), cell.category}] += s.billed[cell].InexactFloat64()
+	}
+	for cell, amount := range folded {
+		out.Gauge(e.descs.billed, amount, cell.department, cell.service, cell.category)
+	}
+	month, projected := map[string]float64{}, map[string]float64{}
+	for department := range s.monthToDate {
+		name := e.limits.departments.Fold(department)
+		month[name] += s.monthToDate[department].InexactFloat64()
+		projected[name] += s.projected[department].InexactFloat64()
+	}
+	for department := range month {
+		out.Gauge(e.descs.monthToDate, month[department], department)
+		out.Gauge(e.descs.projected, projected[department], department)
+	}
+	out.Gauge(e.descs.billedObservability, s.observability.InexactFloat64())
+	out.Gauge(e.descs.billedInfrastructure, s.rest.InexactFloat64())
+	out.Gauge(e.descs.unreconciled, s.unreconciled().InexactFloat64(), "bill")
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	// Rows stay unconverted from look to look; each is counted once.
+	for currency, rows := range s.unconverted {
+		e.unconverted[currency] += float64(max(rows-e.counted[currency], 0))
+	}
+	e.counted = s.unconverted
+}
+
+// budgets are what holds in the month of an instant.
+func (e *Exporter) budgets(now time.Time) map[string]float64 {
+	period := e.cfg.calendar.Month(now)
+	begun := make(map[string]Month)
+	budgets := make(map[string]float64)
+	for _, b := range e.cfg.Budgets {
+		if last, ok := begun[b.Department]; b.From.after(period) || ok && last.String() > b.From.String() {
+			continue
+		}
+		begun[b.Department], budgets[b.Department] = b.From, b.Monthly
+	}
+	return budgets
+}
+
+// Ready implements exporter.Readier. The counters are shown at once, and metering waits for the instance before this one.
+func (e *Exporter) Ready() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.ledgers) > 0 && !e.looked {
+		return errors.New("bills have not been read yet")
+	}
+	return nil
+}
+
+// Describe implements prometheus.Collector; what there is depends on the configuration and the bills.
+func (e *Exporter) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
+	e.snapshot.Collect(ch)
+	var out exporter.Metrics
+	now := e.now()
+	period := e.cfg.calendar.Month(now)
+	out.Gauge(e.descs.periodStart, float64(period.Start.Unix()))
+	out.Gauge(e.descs.periodEnd, float64(period.End.Unix()))
+	for department, amount := range e.budgets(now) {
+		out.Gauge(e.descs.budget, amount, department)
+	}
+	for _, r := range e.rates.Book().Latest() {
+		out.Gauge(e.descs.rate, r.CAD, r.Currency, fx.CAD, r.Source)
+		out.Gauge(e.descs.observed, float64(r.Observed().Unix()), r.Currency, fx.CAD)
+	}
+	out.Counter(e.descs.refused, e.rates.Rejected())
+	for _, p := range e.book.List(now) {
+		out.Gauge(e.descs.price, p.CAD, p.Resource, string(p.Unit))
+	}
+	e.mu.Lock()
+	for currency, rows := range e.unconverted {
+		out.Counter(e.descs.unconverted, rows, currency)
+	}
+	e.mu.Unlock()
+	if e.meter != nil {
+		e.collectMeter(&out)
+	}
+	for _, m := range out {
+		ch <- m
+	}
+}
+
+func (e *Exporter) collectMeter(out *exporter.Metrics) {
+	samples, end := e.meter.Samples()
+	if !end.IsZero() {
+		out.Gauge(e.descs.meteredThrough, float64(end.Unix()))
+	}
+	out.Gauge(e.descs.unreconciled, e.meter.Unreconciled(), "gpu")
+	for _, s := range samples {
+		switch s.Counter {
+		case metering.Spend:
+			out.Counter(e.descs.spend, s.Sum, s.Department, s.Resource, s.Model, "metered", metering.Method)
+		case metering.GPUTotal:
+			out.Counter(e.descs.gpu, s.Sum)
+		case metering.Idle:
+			out.Counter(e.descs.idle, s.Sum, s.Kind, s.Department)
+		case metering.Observability:
+			out.Counter(e.descs.observability, s.Sum)
+		case metering.Infrastructure:
+			out.Counter(e.descs.infrastructure, s.Sum)
+		case metering.Value:
+			out.Counter(e.descs.value, s.Sum, s.Model)
+		case metering.Unpriced:
+			out.Counter(e.descs.unpriced, s.Sum, s.Resource, s.Model)
+		case metering.Units:
+			out.Counter(e.descs.units, s.Sum, s.Model, s.Resource)
+		case metering.GapSeconds:
+			out.Counter(e.descs.gap, s.Sum, s.Kind)
+		}
+	}
+}
+
+// Stop implements exporter.Stopper.
+func (e *Exporter) Stop(context.Context) error {
+	var errs []error
+	for _, l := range e.ledgers {
+		errs = append(errs, l.Close())
+	}
+	if e.reader != nil {
+		errs = append(errs, e.reader.Close())
+	}
+	if e.meter != nil {
+		errs = append(errs, e.meter.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,103 @@
+// Package bill reads bills in the FOCUS format of the FinOps Foundation.
+//
+// In flow files of FOCUS 1.0 to 1.2, and newer ones with columns that it does not know: CSV, also compressed, and Parquet.
+// Out flow Sheets: exact sums by day, currency, department and service, in the currency of the bill. Converting is the
+// caller's, so that a rate which is corrected does not need the file again. A Reader owns a database in memory, which
+// streams each file through a bounded amount of it; nothing of a file is kept but its sums.
+//
+// It is lenient about what costs nothing: real exports write NULL as text, times without a zone, and tags in odd case.
+// About money it is strict: a line whose cost, currency or time cannot be read is counted and named, and never zero.
+package bill
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/shopspring/decimal"
+)
+
+// Cost is the column that is summed. Never add one to the other: effective cost spreads a purchase over the time for which
+// it was made, billed cost has it on the day of its invoice.
+type Cost string
+
+// The costs of FOCUS that can be summed. ListCost and ContractedCost count purchases of commitments twice.
+const (
+	Effective Cost = "effective"
+	Billed    Cost = "billed"
+)
+
+func (c Cost) column() string {
+	if c == Billed {
+		return "BilledCost"
+	}
+	return "EffectiveCost"
+}
+
+// Unallocated is the department of lines that no rule matches.
+const Unallocated = "unallocated"
+
+// Rule gives lines to a department. All of its conditions must hold; the first rule that matches decides.
+type Rule struct {
+	// Department is the name, unless it is taken from a tag or the sub-account of the line. A line without that tag
+	// goes on to the next rule.
+	Department     string
+	FromTag        string
+	FromSubAccount bool
+
+	// Conditions; empty ones hold always. Texts match whole and in any case. Tag keys match in any case and without the
+	// blanks that some exports put before them.
+	Tags       map[string]string
+	SubAccount string // id or name
+	Service    string
+	Provider   string
+	// Resource is a glob of the resource's id: * stands for any text, ? for one character.
+	Resource string
+}
+
+// Line is a sum of lines that have everything else in common.
+type Line struct {
+	// Period is the first day of the billing period, by UTC, which a later delivery replaces as a whole.
+	Period time.Time
+	// Day is the day in whose middle the charge is, in the time zone of the books, as midnight in UTC: a day of a provider
+	// that counts by UTC belongs to the day that it shares most hours with.
+	Day time.Time
+	// RateDay is the day on which the charge begins in UTC, which has the rate.
+	RateDay    time.Time
+	Currency   string
+	Department string
+	Service    string
+	Category   string // ServiceCategory
+	// Observability says that the line pays for watching the rest.
+	Observability bool
+	// Running is usage by the hour or day, whose pace tells what is to come. A purchase, a tax or a fee for a month does
+	// not come again tomorrow.
+	Running bool
+	Amount  decimal.Decimal
+	Rows    int64
+}
+
+// Problem is a line that could not be read.
+type Problem struct {
+	File string
+	// Line counts from the header on, and is off by what a line break within a value or a malformed line before it adds.
+	// Of Parquet it counts rows.
+	Line   int64
+	Column string
+	Value  string
+	Want   string
+}
+
+func (p Problem) Error() string {
+	return fmt.Sprintf("%s: line %d: %s: is %q, expected %s", p.File, p.Line, p.Column, p.Value, p.Want)
+}
+
+// Sheet is what one file has.
+type Sheet struct {
+	Lines []Line
+	Rows  int64
+	// Rejected is how many rows are not among the lines; Problems are the first of them.
+	Rejected int64
+	Problems []Problem
+	// Through is the end of the last running usage, up to which the bill is complete; zero if there is none.
+	Through time.Time
+}

@@ -1,0 +1,130 @@
+package bill_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/promslog"
+	"github.com/stretchr/testify/require"
+	"github.com/thanos-io/objstore"
+
+	"github.com/sightglass-ml/sightglass/exporters/cost/internal/bill"
+)
+
+// put writes a file of the source as if at an hour.
+func put(t *testing.T, dir, name string, hour int, lines ...string) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(t, os.WriteFile(path, []byte(strings.Join(append([]string{columns}, lines...), "\n")+"\n"), 0o600))
+	at := time.Date(2026, 3, 20, hour, 0, 0, 0, time.UTC)
+	require.NoError(t, os.Chtimes(path, at, at))
+}
+
+func cost(amount string) string { return line(map[string]string{"EffectiveCost": amount}) }
+
+func total(b bill.Bill) string {
+	sum := bill.Line{}.Amount
+	for _, l := range b.Lines {
+		sum = sum.Add(l.Amount)
+	}
+	return sum.String()
+}
+
+func TestAPeriodThatIsDeliveredAgainIsReplaced(t *testing.T) {
+	t.Parallel()
+	february := func(amount string) string {
+		return line(map[string]string{"EffectiveCost": amount, "BillingPeriodStart": "2026-02-01T00:00:00Z"})
+	}
+	for name, tc := range map[string]struct {
+		deliveries bill.Deliveries
+		steps      []func(t *testing.T, dir string)
+		want       []string // total after each step
+	}{
+		"a file that is overwritten": {bill.ByFolder, []func(*testing.T, string){
+			func(t *testing.T, dir string) { put(t, dir, "march.csv", 1, cost("1")) },
+			func(t *testing.T, dir string) { put(t, dir, "march.csv", 2, cost("1"), cost("2")) },
+			func(*testing.T, string) {}, // reading again changes nothing
+		}, []string{"1", "3", "3"}},
+		"parts of one folder add up": {bill.ByFolder, []func(*testing.T, string){
+			func(t *testing.T, dir string) {
+				put(t, dir, "a/part1.csv", 1, cost("1"))
+				put(t, dir, "a/part2.csv", 2, cost("2"))
+			},
+		}, []string{"3"}},
+		"a new folder replaces the month so far": {bill.ByFolder, []func(*testing.T, string){
+			func(t *testing.T, dir string) { put(t, dir, "2026-03/run1/p.csv", 1, cost("1"), february("10")) },
+			func(t *testing.T, dir string) { put(t, dir, "2026-03/run2/p.csv", 2, cost("5")) },
+			func(t *testing.T, dir string) { require.NoError(t, os.RemoveAll(filepath.Join(dir, "2026-03/run2"))) },
+		}, []string{"11", "15", "11"}},
+		"each file is the month so far": {bill.ByFile, []func(*testing.T, string){
+			func(t *testing.T, dir string) { put(t, dir, "1.csv", 1, cost("1")) },
+			func(t *testing.T, dir string) { put(t, dir, "2.csv", 2, cost("3")) },
+		}, []string{"1", "3"}},
+		"a credit that arrives later lowers the sum": {bill.ByFolder, []func(*testing.T, string){
+			func(t *testing.T, dir string) { put(t, dir, "m.csv", 1, cost("10")) },
+			func(t *testing.T, dir string) { put(t, dir, "m.csv", 2, cost("10"), cost("-4")) },
+		}, []string{"10", "6"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			l, err := bill.Folder(newReader(t, nil), dir, tc.deliveries, promslog.NewNopLogger())
+			require.NoError(t, err)
+			for i, step := range tc.steps {
+				step(t, dir)
+				b, err := l.Read(context.Background())
+				require.NoError(t, err)
+				require.Equal(t, tc.want[i], total(b), "after step %d", i)
+			}
+		})
+	}
+}
+
+func TestABrokenDeliveryDoesNotReplaceTheOneBefore(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l, err := bill.Folder(newReader(t, nil), dir, bill.ByFolder, promslog.NewNopLogger())
+	require.NoError(t, err)
+	put(t, dir, "run1/p.csv", 1, cost("7"))
+	put(t, dir, "run2/p1.csv", 2, cost("8"))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "run2", "p2.parquet"), []byte("half"), 0o600))
+	b, err := l.Read(context.Background())
+	require.ErrorContains(t, err, "p2.parquet")
+	require.Equal(t, "7", total(b))
+	require.NoError(t, os.Remove(filepath.Join(dir, "run2", "p2.parquet")))
+	b, err = l.Read(context.Background())
+	require.NoError(t, err)
+	require.Equal(t, "8", total(b))
+}
+
+func TestBillsComeFromObjectStoresToo(t *testing.T) {
+	t.Parallel()
+	bucket := objstore.NewInMemBucket()
+	ctx := context.Background()
+	require.NoError(t, bucket.Upload(ctx, "exports/march/p.csv", strings.NewReader(columns+"\n"+cost("7")+"\n")))
+	require.NoError(t, bucket.Upload(ctx, "exports/march/manifest.json", strings.NewReader("{}")))
+	require.NoError(t, bucket.Upload(ctx, "elsewhere/p.csv", strings.NewReader("no bill")))
+	temp := t.TempDir()
+	l := bill.Objects(newReader(t, func(o *bill.Options) { o.TempDir = temp }), bucket, "exports", bill.ByFolder, promslog.NewNopLogger())
+	b, err := l.Read(ctx)
+	require.NoError(t, err)
+	require.Equal(t, "7", total(b))
+	require.Equal(t, 1, b.Files)
+	left, err := filepath.Glob(filepath.Join(temp, "bill-*"))
+	require.NoError(t, err)
+	require.Empty(t, left, "the copy is removed")
+	require.NoError(t, l.Close())
+}
+
+func TestAFolderThatIsNotThereIsAnError(t *testing.T) {
+	t.Parallel()
+	_, err := bill.Folder(newReader(t, nil), filepath.Join(t.TempDir(), "bills"), bill.ByFolder, promslog.NewNopLogger())
+	require.ErrorContains(t, err, "no such file or directory")
+	_, err = bill.Folder(newReader(t, nil), write(t, "bill.csv"), bill.ByFolder, promslog.NewNopLogger())
+	require.ErrorContains(t, err, "expected the folder that the export writes to")
+}

@@ -1,0 +1,237 @@
+package metering
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+)
+
+// Queries are PromQL, in which $step is the length of a step. An empty one stands for its default.
+type Queries struct {
+	// Alive has a result if Prometheus measured anything. A step without one is a gap, and not a step without use.
+	Alive string `yaml:"alive,omitempty"`
+	// GPUs gives the share of time in which each GPU was busy, by instance and uuid.
+	GPUs string `yaml:"gpus,omitempty"`
+	// GPUNames has the GPU's name in the label name, by instance and uuid.
+	GPUNames string `yaml:"gpu_names,omitempty"`
+	// GPUHolders has a series for each holder of a GPU.
+	GPUHolders string `yaml:"gpu_holders,omitempty"`
+	// Working gives for how much of each second a model was at work, by cluster and model.
+	Working string `yaml:"working,omitempty"`
+	// Requests and Successes give requests a second by model, Tokens tokens a second by model and direction.
+	Requests  string `yaml:"requests,omitempty"`
+	Successes string `yaml:"successes,omitempty"`
+	Tokens    string `yaml:"tokens,omitempty"`
+}
+
+// defaults read the canonical series, which any exporter can fill.
+var defaults = Queries{
+	Alive: `count(count_over_time(up[$step]))`,
+	GPUs:  `avg by (cluster, instance, uuid) (avg_over_time(gpu:gpu_utilization:ratio[$step]))`,
+	GPUNames: `max by (cluster, instance, uuid, name) (last_over_time(gpu_info[$step])) or ` +
+		`max by (cluster, instance, uuid, name) (label_replace(label_replace(last_over_time(DCGM_FI_DEV_GPU_TEMP[$step]), ` +
+		`"uuid", "$1", "UUID", "(.+)"), "name", "$1", "modelName", "(.+)")) unless on (cluster, uuid) gpu_info`,
+	GPUHolders: `max by (cluster, instance, uuid, namespace, exported_namespace, pod, exported_pod, container, exported_container, slurm_job, unit) (` +
+		`last_over_time(gpu_allocation_info[$step])) or ` +
+		`max by (cluster, instance, uuid) (last_over_time(gpu:gpu_holders:count[$step])) unless on (cluster, uuid) last_over_time(gpu_allocation_info[$step])`,
+	// A forward pass is work; where nobody times it, the whole request is taken for it.
+	Working: `sum by (cluster, model) (avg_over_time(model:ml_inference_forward_pass_seconds:mean_5m[$step]) * ` +
+		`on (cluster, namespace, model, version, source) avg_over_time(model:ml_inference_requests:rate5m[$step])) or ` +
+		`sum by (cluster, model) (avg_over_time(model:ml_inference_duration_seconds:mean_5m[$step]) * ` +
+		`on (cluster, namespace, model, version, source) avg_over_time(model:ml_inference_requests:rate5m[$step]))`,
+	Requests: `sum by (model) (avg_over_time(model:ml_inference_requests:rate5m[$step]))`,
+	Successes: `sum by (model) (avg_over_time(model:ml_inference_requests:rate5m[$step])) - (sum by (model) (` +
+		`avg_over_time(model:ml_inference_failures:ratio_rate5m[$step]) * on (cluster, namespace, model, version, source) group_left () ` +
+		`avg_over_time(model:ml_inference_requests:rate5m[$step])) ` +
+		`or 0 * sum by (model) (avg_over_time(model:ml_inference_requests:rate5m[$step])))`,
+	Tokens: `sum by (model, direction) (avg_over_time(model:ml_inference_tokens:rate5m[$step]))`,
+}
+
+// Holder is a rule for whose a GPU's holder is. Globs that are empty match all.
+type Holder struct {
+	Namespace, Pod, Container, SlurmJob, Unit, Node string
+	Owner                                           Owner
+}
+
+// Validate says which glob is none.
+func (h Holder) Validate() error {
+	for _, glob := range []string{h.Namespace, h.Pod, h.Container, h.SlurmJob, h.Unit, h.Node} {
+		if _, err := path.Match(glob, ""); err != nil {
+			return fmt.Errorf("%q is no glob", glob)
+		}
+	}
+	return nil
+}
+
+// Querier is the part of Prometheus's API that is needed.
+type Querier interface {
+	Query(ctx context.Context, query string, ts time.Time, opts ...v1.Option) (model.Value, v1.Warnings, v1.Infos, error)
+}
+
+// Prometheus is a Source that asks a Prometheus server.
+type Prometheus struct {
+	API     Querier
+	Queries Queries
+	Holders []Holder
+	// Resources are queries by name.
+	Resources map[string]string
+	Timeout   time.Duration
+}
+
+var _ Source = Prometheus{}
+
+// Usage implements Source. A query without a result means that nothing was used.
+func (p Prometheus) Usage(ctx context.Context, end time.Time, step time.Duration) (Usage, error) {
+	ask := func(query, otherwise string) (model.Vector, error) {
+		query = strings.ReplaceAll(cmp.Or(query, otherwise), "$step", model.Duration(step).String())
+		ctx, cancel := context.WithTimeout(ctx, p.Timeout)
+		defer cancel()
+		value, warnings, _, err := p.API.Query(ctx, query, end)
+		if err != nil {
+			return nil, fmt.Errorf("query %s: %w", query, err)
+		}
+		if len(warnings) > 0 {
+			// A part of a distributed Prometheus did not answer, and this step is asked for once.
+			return nil, fmt.Errorf("query %s: the result may be incomplete: %s", query, strings.Join(warnings, "; "))
+		}
+		vector, ok := value.(model.Vector)
+		if !ok {
+			return nil, fmt.Errorf("query %s: the result is a %s, expected a vector", query, value.Type())
+		}
+		return vector, nil
+	}
+	alive, err := ask(p.Queries.Alive, defaults.Alive)
+	if err != nil || len(alive) == 0 {
+		return Usage{Blind: err == nil}, err
+	}
+	var u Usage
+	if err := p.gpus(&u, ask); err != nil {
+		return Usage{}, err
+	}
+	for _, q := range []struct {
+		query, otherwise string
+		into             *map[string]float64
+	}{{p.Queries.Requests, defaults.Requests, &u.Requests}, {p.Queries.Successes, defaults.Successes, &u.Successes}} {
+		vector, err := ask(q.query, q.otherwise)
+		if err != nil {
+			return Usage{}, err
+		}
+		*q.into = byModel(vector, "")
+	}
+	working, err := ask(p.Queries.Working, defaults.Working)
+	if err != nil {
+		return Usage{}, err
+	}
+	u.Working = make(map[Place]float64)
+	for _, s := range working {
+		if v, ok := amount(s); ok {
+			u.Working[Place{string(s.Metric["cluster"]), string(s.Metric["model"])}] += v
+		}
+	}
+	tokens, err := ask(p.Queries.Tokens, defaults.Tokens)
+	if err != nil {
+		return Usage{}, err
+	}
+	u.InputTokens, u.OutputTokens = byModel(tokens, "input"), byModel(tokens, "output")
+	for name, query := range p.Resources {
+		vector, err := ask(query, "")
+		if err != nil {
+			return Usage{}, err
+		}
+		for _, s := range vector {
+			if v, ok := amount(s); ok {
+				u.Resources = append(u.Resources, ResourceUse{name, Owner{string(s.Metric["department"]), string(s.Metric["model"])}, v})
+			}
+		}
+	}
+	return u, nil
+}
+
+// amount is false for what is none: a rate below zero or NaN would lower a counter or spoil it for ever.
+func amount(s *model.Sample) (float64, bool) {
+	v := float64(s.Value)
+	return v, v >= 0 && !math.IsInf(v, 0)
+}
+
+func byModel(vector model.Vector, direction model.LabelValue) map[string]float64 {
+	out := make(map[string]float64)
+	for _, s := range vector {
+		if v, ok := amount(s); ok && (direction == "" || s.Metric["direction"] == direction) {
+			out[string(s.Metric["model"])] += v
+		}
+	}
+	return out
+}
+
+// gpus finds the GPUs with their names and holders.
+func (p Prometheus) gpus(u *Usage, ask func(query, otherwise string) (model.Vector, error)) error {
+	type card struct{ cluster, node, uuid model.LabelValue }
+	of := func(m model.Metric) card { return card{m["cluster"], m["instance"], m["uuid"]} }
+	busy, err := ask(p.Queries.GPUs, defaults.GPUs)
+	if err != nil || len(busy) == 0 {
+		return err
+	}
+	named, err := ask(p.Queries.GPUNames, defaults.GPUNames)
+	if err != nil {
+		return err
+	}
+	held, err := ask(p.Queries.GPUHolders, defaults.GPUHolders)
+	if err != nil {
+		return err
+	}
+	names := make(map[card]string)
+	for _, s := range named {
+		names[of(s.Metric)] = string(s.Metric["name"])
+	}
+	holders := make(map[card][]Owner)
+	for _, s := range held {
+		// Where the target has a label of the same name, Prometheus keeps the holder's as exported_.
+		label := func(name model.LabelName) string {
+			return string(cmp.Or(s.Metric["exported_"+name], s.Metric[name]))
+		}
+		owner := p.owner(Holder{
+			Namespace: label("namespace"), Pod: label("pod"), Container: label("container"),
+			SlurmJob: string(s.Metric["slurm_job"]), Unit: string(s.Metric["unit"]), Node: string(s.Metric["instance"]),
+		})
+		if c := of(s.Metric); !slices.Contains(holders[c], owner) {
+			holders[c] = append(holders[c], owner)
+		}
+	}
+	for _, s := range busy {
+		c := of(s.Metric)
+		if v, ok := amount(s); ok {
+			u.GPUs = append(u.GPUs, GPU{
+				Cluster: string(c.cluster), Name: names[c], Node: string(c.node), UUID: string(c.uuid), Busy: min(v, 1), Holders: holders[c],
+			})
+		}
+	}
+	slices.SortFunc(u.GPUs, func(a, b GPU) int { return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.UUID, b.UUID)) })
+	return nil
+}
+
+// owner applies the rules to a holder.
+func (p Prometheus) owner(h Holder) Owner {
+	for _, rule := range p.Holders {
+		all := true
+		for _, pair := range [][2]string{
+			{rule.Namespace, h.Namespace}, {rule.Pod, h.Pod}, {rule.Container, h.Container},
+			{rule.SlurmJob, h.SlurmJob}, {rule.Unit, h.Unit}, {rule.Node, h.Node},
+		} {
+			if ok, err := path.Match(pair[0], pair[1]); pair[0] != "" && (err != nil || !ok) {
+				all = false
+			}
+		}
+		if all {
+			return rule.Owner
+		}
+	}
+	return Owner{}
+}

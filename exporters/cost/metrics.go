@@ -1,0 +1,58 @@
+package cost
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sightglass-ml/sightglass/internal/catalogue"
+)
+
+// Catalogue declares every metric of the exporter.
+func Catalogue() *catalogue.Catalogue {
+	c := &catalogue.Catalogue{Prefix: "ml_cost_"}
+	newDescs(c)
+	return c
+}
+
+type descs struct {
+	billed, monthToDate, projected, budget                 *prometheus.Desc
+	billedObservability, billedInfrastructure              *prometheus.Desc
+	periodStart, periodEnd, through, rows, rejected        *prometheus.Desc
+	unconverted, unreconciled                              *prometheus.Desc
+	rate, observed, refused                                *prometheus.Desc
+	price                                                  *prometheus.Desc
+	spend, gpu, idle, observability, infrastructure, value *prometheus.Desc
+	units                                                  *prometheus.Desc
+	unpriced, gap, meteredThrough                          *prometheus.Desc
+}
+
+func newDescs(c *catalogue.Catalogue) descs {
+	return descs{
+		billed:               c.Gauge("billed_cad", "What bills have for the fiscal month so far; credits and corrections lower it.", "department", "service", "category"),
+		monthToDate:          c.Gauge("month_to_date_cad", "What bills have for the department in the fiscal month so far.", "department"),
+		projected:            c.Gauge("month_end_projected_cad", "Month to date, and the mean of the last seven whole days for the time that the bill does not have yet.", "department"),
+		budget:               c.Gauge("budget_cad", "What the department may spend in the fiscal month.", "department"),
+		billedObservability:  c.Gauge("billed_observability_cad", "What bills have in the fiscal month so far for watching the rest."),
+		billedInfrastructure: c.Gauge("billed_monitored_infrastructure_cad", "What bills have in the fiscal month so far for the rest."),
+		periodStart:          c.Gauge("fiscal_period_start_timestamp_seconds", "Start of the fiscal month."),
+		periodEnd:            c.Gauge("fiscal_period_end_timestamp_seconds", "End of the fiscal month."),
+		through:              c.Gauge("billing_data_through_timestamp_seconds", "Time up to which the source's bill is complete.", "source"),
+		rows:                 c.Gauge("bill_rows", "Rows of the source's bills.", "source"),
+		rejected:             c.Gauge("bill_rejected_rows", "Rows of the source's bills that cannot be read and do not count.", "source"),
+		unconverted:          c.Counter("unconverted_rows_total", "Rows of bills without an exchange rate, which do not count.", "currency"),
+		unreconciled:         c.Gauge("unreconciled_cad", "What the parts do not explain of the whole; anything but zero is a fault of the exporter.", "check"),
+		rate:                 c.Gauge("fx_rate", "Newest exchange rate: what one unit of the currency from is worth in the other.", "from", "to", "source"),
+		observed:             c.Gauge("fx_observation_timestamp_seconds", "Time at which that rate was observed.", "from", "to"),
+		refused:              c.Counter("fx_rejected_rates_total", "Exchange rates that were not believed."),
+		price:                c.Gauge("price_cad", "Price of one unit.", "resource", "unit"),
+		spend:                c.Counter("spend_cad_total", "Metered cost: what was used times its price.", "department", "resource", "model", "basis", "method"),
+		gpu:                  c.Counter("gpu_cad_total", "What all GPUs cost, used or not."),
+		idle:                 c.Counter("gpu_idle_cad_total", "What GPUs cost while they computed nothing.", "kind", "department"),
+		observability:        c.Counter("observability_cad_total", "Metered cost of watching the rest."),
+		infrastructure:       c.Counter("monitored_infrastructure_cad_total", "Metered cost of the rest."),
+		value:                c.Counter("value_cad_total", "What successful inferences were worth.", "model"),
+		units:                c.Counter("metered_units_total", "Requests, successful ones and tokens of the same time as the metered cost, to divide it by.", "model", "resource"),
+		unpriced:             c.Counter("unpriced_units_total", "Units that were used and have no price.", "resource", "model"),
+		gap:                  c.Counter("metering_gap_seconds_total", "Time that was not priced, since Prometheus was down (no_data) or could not be reached for too long (too_old).", "reason"),
+		meteredThrough:       c.Gauge("metered_through_timestamp_seconds", "End of the last interval whose use is priced."),
+	}
+}
