@@ -141,10 +141,8 @@ func TestInhibition(t *testing.T) {
 		{"not that of its namesake in another namespace", "layer=data dataset=d9 namespace=a", "layer=data dataset=d9 severity=warning", false},
 		{"not another critical", "layer=data dataset=d10", "layer=data dataset=d10 column=a severity=critical", false},
 		{"not that of another layer", "layer=data dataset=d11", "layer=model dataset=d11 severity=warning", false},
-		{"a model's critical silences its warning", "layer=model model=m1", "layer=model model=m1 severity=warning", true},
-		{"and that of its versions", "layer=model model=m2", "layer=model model=m2 version=3 severity=warning", true},
-		{"a version's critical silences its warning", "layer=model model=m3 version=3", "layer=model model=m3 version=3 severity=warning", true},
-		{"not that of another version", "layer=model model=m4 version=3", "layer=model model=m4 version=4 severity=warning", false},
+		{"a model's critical silences no other warning about it", "layer=model model=m1", "layer=model model=m1 severity=warning", false},
+		{"nor a version's", "layer=model model=m3 version=3", "layer=model model=m3 version=3 severity=warning", false},
 		{"a GPU's critical silences its warning", "layer=infrastructure instance=h1 gpu=0", "layer=infrastructure instance=h1 gpu=0 severity=warning", true},
 		{"not that of another GPU", "layer=infrastructure instance=h2 gpu=0", "layer=infrastructure instance=h2 gpu=1 severity=warning", false},
 		{"not that of the same index in another host", "layer=infrastructure instance=h3 gpu=0", "layer=infrastructure instance=h4 gpu=0 severity=warning", false},
@@ -188,6 +186,16 @@ func TestInhibition(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestInventedAnswersSilenceUngroundedOnes(t *testing.T) {
+	s := start(t, Files)
+	s.post(t, newAlert("alertname=MLModelHallucinationRateHigh severity=critical layer=model model=bot version=3"))
+	s.message(t, `^\[CRITICAL\] MLModelHallucinationRateHigh`)
+	s.post(t, newAlert("alertname=MLModelGroundednessLow severity=warning layer=model model=bot version=3"),
+		newAlert("alertname=MLModelGroundednessLow severity=warning layer=model model=bot version=4"))
+	s.status(t, inhibited, `alertname="MLModelGroundednessLow"`, `version="3"`)
+	s.status(t, func(a stack.AlertStatus) bool { return a.Status.State == "active" }, `alertname="MLModelGroundednessLow"`, `version="4"`)
 }
 
 func inhibited(a stack.AlertStatus) bool {
