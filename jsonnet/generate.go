@@ -30,7 +30,7 @@ const token = `sightglass_selector=""` //nolint:gosec // No credential: a label 
 
 // bundle is generated/rules.json.
 type bundle struct {
-	Thresholds group   `json:"thresholds"`
+	Thresholds []group `json:"thresholds"`
 	Rules      []group `json:"rules"`
 	Alerts     []group `json:"alerts"`
 }
@@ -88,12 +88,18 @@ func Files() (map[string][]byte, error) {
 }
 
 func copyRules(loaded rules.Bundle) (bundle, error) {
+	recorded := map[string]bool{}
+	for _, g := range loaded.Groups() {
+		for _, r := range g.Rules {
+			recorded[r.Record] = true
+		}
+	}
 	var out bundle
 	for _, f := range loaded.Files {
 		for _, g := range f.Groups {
 			copied := group{Name: g.Name}
 			for _, r := range g.Rules {
-				c, err := copyRule(r)
+				c, err := copyRule(r, recorded)
 				if err != nil {
 					return bundle{}, fmt.Errorf("%s%s: %w", r.Record, r.Alert, err)
 				}
@@ -101,7 +107,7 @@ func copyRules(loaded rules.Bundle) (bundle, error) {
 			}
 			switch dir := path.Dir(f.Name); dir {
 			case ".":
-				out.Thresholds = copied
+				out.Thresholds = append(out.Thresholds, copied)
 			case "alerts":
 				out.Alerts = append(out.Alerts, copied)
 			default:
@@ -112,8 +118,8 @@ func copyRules(loaded rules.Bundle) (bundle, error) {
 	return out, nil
 }
 
-func copyRule(r rulefmt.Rule) (rule, error) {
-	expr, err := insertToken(r.Expr)
+func copyRule(r rulefmt.Rule, recorded map[string]bool) (rule, error) {
+	expr, err := insertToken(r.Expr, recorded)
 	if err != nil {
 		return rule{}, err
 	}
@@ -130,7 +136,7 @@ func copyRule(r rulefmt.Rule) (rule, error) {
 // insertToken adds the token to every selector of a series that no rule
 // records: those are read from where a user's matchers still mean something. It
 // edits the text, so that taking the token out gives the text back.
-func insertToken(text string) (string, error) {
+func insertToken(text string, recorded map[string]bool) (string, error) {
 	expr, err := parser.NewParser(parser.Options{}).ParseExpr(text)
 	if err != nil {
 		return "", err
@@ -138,7 +144,7 @@ func insertToken(text string) (string, error) {
 	var ends []int
 	var refused error
 	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
-		if s, ok := node.(*parser.VectorSelector); ok && !strings.Contains(s.Name, ":") {
+		if s, ok := node.(*parser.VectorSelector); ok && !recorded[s.Name] {
 			if s.OriginalOffset != 0 || s.OriginalOffsetExpr != nil || s.Timestamp != nil || s.StartOrEnd != 0 {
 				refused = fmt.Errorf("%s is not recorded and looks back: record it first", s)
 			}

@@ -22,7 +22,8 @@
     check('.dashboards', std.objectFields(config.dashboards), std.objectFields((import 'config.libsonnet')._config.dashboards)) &&
     check('.thresholds', std.objectFields(config.thresholds), [
       std.strReplace(rule.record, thresholdPrefix, '')
-      for rule in bundle.thresholds.rules
+      for group in bundle.thresholds
+      for rule in group.rules
     ]) &&
     check('.disabledAlerts', config.disabledAlerts, alertNames) &&
     check('.alerts', std.objectFields(config.alerts), alertNames) &&
@@ -71,7 +72,8 @@
   prometheusRules+:: {
     assert valid,
     groups+: [
-      bundle.thresholds { rules: std.map(patchThreshold, super.rules) },
+      group { rules: std.map(patchThreshold, super.rules) }
+      for group in bundle.thresholds
     ] + [
       group { rules: std.map(select, super.rules) }
       for group in bundle.rules
