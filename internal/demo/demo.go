@@ -81,7 +81,7 @@ const (
 )
 
 // programs are what has to be in BinDir.
-var programs = []string{"dataquality-exporter", "gpu-exporter", "modelquality-exporter", nvmlStandIn}
+var programs = []string{"dataquality-exporter", "gpu-exporter", "modelquality-exporter", "cost-exporter", nvmlStandIn}
 
 func (c *Config) complete() (stack.Tools, error) {
 	if c.Speedup == 0 {
@@ -125,6 +125,8 @@ type demo struct {
 	timeline *timeline
 	stack    *stack.Stack
 	parts    []part
+	// address is where Prometheus will be; the cost exporter asks it.
+	address string
 
 	sink         *slack.Sink
 	prometheus   *stack.Prometheus
@@ -156,10 +158,15 @@ func Run(ctx context.Context, cfg Config) (_ Result, err error) {
 		return Result{}, err
 	}
 	defer func() { err = errors.Join(err, warehouse.close()) }()
+	if d.address, err = stack.FreeAddress(ctx); err != nil {
+		return Result{}, err
+	}
+	cards := &gpus{stack: d.stack, exporter: d.program("gpu-exporter"), library: d.program(nvmlStandIn), pace: d.pace}
 	d.parts = []part{
 		&data{warehouse: warehouse, stack: d.stack, exporter: d.program("dataquality-exporter"), pace: d.pace},
 		&models{stack: d.stack, exporter: d.program("modelquality-exporter")},
-		&gpus{stack: d.stack, exporter: d.program("gpu-exporter"), library: d.program(nvmlStandIn), pace: d.pace},
+		cards,
+		&costs{stack: d.stack, exporter: d.program("cost-exporter"), prometheus: d.address, pace: d.pace, gpus: cards},
 	}
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -279,7 +286,7 @@ func (d *demo) startPrometheus(ctx context.Context) error {
 		targets = append(targets, w.target())
 	}
 	d.prometheus, err = d.stack.StartPrometheus(ctx, stack.PrometheusConfig{
-		Targets: targets, RuleFiles: files, Alertmanager: d.alertmanager.Address,
+		Address: d.address, Targets: targets, RuleFiles: files, Alertmanager: d.alertmanager.Address,
 		ScrapeInterval: d.pace.Duration(scrapeInterval), EvaluationInterval: d.pace.Duration(scrapeInterval),
 		LookbackDelta: d.pace.Duration(lookbackDelta), ResendDelay: d.pace.Duration(resendDelay),
 	})

@@ -40,7 +40,7 @@ var gpuHolders = []struct {
 }{
 	{0, 2001, 61000, 75, "shop", "support-bot-0", "server"},
 	{1, 2002, 61000, 75, "shop", "support-bot-1", "server"},
-	{2, 2003, 40000, 60, "shop", "recommender-0", "server"},
+	{2, 2003, 40000, 30, "shop", "recommender-0", "server"},
 	{3, 2004, 12000, 0, "research", "notebook-of-a-summer-project", "jupyter"},
 }
 
@@ -125,13 +125,13 @@ func (g *gpus) incidents() []incident {
 			alerts: []expected{{alert: "MLGPUIdle", labels: on("3"), measured: percent("busy")}},
 		},
 		{
-			object: "GPU 2",
+			object: "GPU 1",
 			name:   "lost GPU",
-			story:  "GPU 2 falls off its bus, with XID error 79",
-			happen: func(context.Context, time.Time) error { return g.add("xid 2 79", "lost 2") },
+			story:  "GPU 1 falls off its bus, with XID error 79",
+			happen: func(context.Context, time.Time) error { return g.add("xid 1 79", "lost 1") },
 			alerts: []expected{
 				{alert: "MLGPULost", labels: labels{"instance": gpuNode}, measured: number("%.0f GPU missing")},
-				{alert: "MLGPUXidError", labels: on("2"), measured: func(float64, Result) string { return "XID 79" }},
+				{alert: "MLGPUXidError", labels: on("1"), measured: func(float64, Result) string { return "XID 79" }},
 			},
 		},
 	}

@@ -18,6 +18,8 @@ import (
 
 // PrometheusConfig is what of Prometheus's configuration the demo and the tests choose.
 type PrometheusConfig struct {
+	// Address is host:port to listen on; a free one by default.
+	Address string
 	Targets []ScrapeTarget
 	// RuleFiles are absolute paths or globs.
 	RuleFiles []string
@@ -172,7 +174,7 @@ func (s *Stack) StartPrometheus(ctx context.Context, cfg PrometheusConfig) (*Pro
 	if started {
 		return nil, errors.New("prometheus: was started already")
 	}
-	server, err := s.serve(ctx, func(address string) ProcessConfig {
+	server, err := s.serveAt(ctx, cfg.Address, func(address string) ProcessConfig {
 		return ProcessConfig{
 			Name: "prometheus", Path: s.tools.Prometheus,
 			Args:     append(args[:len(args):len(args)], "--web.listen-address="+address),

@@ -164,10 +164,18 @@ func (s *Stack) StartSlack(ctx context.Context, capacity int) (sink *slack.Sink,
 
 // serve starts a child on a free port, which configure puts into its arguments.
 func (s *Stack) serve(ctx context.Context, configure func(address string) ProcessConfig) (Server, error) {
+	return s.serveAt(ctx, "", configure)
+}
+
+// serveAt is serve at an address, or at a free one where that is empty.
+func (s *Stack) serveAt(ctx context.Context, fixed string, configure func(address string) ProcessConfig) (Server, error) {
 	for attempt := 1; ; attempt++ {
-		address, err := FreeAddress(ctx)
-		if err != nil {
-			return Server{}, err
+		address := fixed
+		if address == "" {
+			var err error
+			if address, err = FreeAddress(ctx); err != nil {
+				return Server{}, err
+			}
 		}
 		cfg := configure(address)
 		cfg.LogFile = filepath.Join(s.dir, cfg.Name+".log")
@@ -176,7 +184,7 @@ func (s *Stack) serve(ctx context.Context, configure func(address string) Proces
 			s.onClose(p.Stop)
 			return Server{Process: p, Address: address}, nil
 		}
-		if attempt == portAttempts || !strings.Contains(err.Error(), "address already in use") {
+		if fixed != "" || attempt == portAttempts || !strings.Contains(err.Error(), "address already in use") {
 			return Server{}, err
 		}
 	}

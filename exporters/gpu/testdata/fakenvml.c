@@ -67,8 +67,8 @@ static int is(const char *key, int gpu) {
 static int setOf(const char *rest, void *arg) {
 	int *want = arg, gpu, value;
 	if (sscanf(rest, "%d %d", &gpu, &value) != 2 || gpu != want[0]) return 1;
-	want[1] = value;
-	return 0;
+	want[1] = value; /* The last one counts. */
+	return 1;
 }
 /* What the facts say about the GPU, or else otherwise. */
 static int of(const char *key, int gpu, int otherwise) {

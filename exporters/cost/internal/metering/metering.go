@@ -343,12 +343,10 @@ func (m *Meter) Unreconciled() float64 {
 	return rest
 }
 
-// Resources of the built-in queries.
+// Resources of the built-in queries, beside the units that have prices.
 const (
-	resourceGPU      = "gpu"
-	resourceRequests = "requests"
-	resourceTokens   = "tokens"
-	// resourceSuccesses is a unit and has no price.
+	resourceGPU = "gpu"
+	// resourceSuccesses is counted, to divide by, and has no price.
 	resourceSuccesses = "successful_request"
 )
 
@@ -472,15 +470,11 @@ func (m *Meter) charge(sums map[Key]float64, u Usage, at time.Time) {
 	}
 	for unit, rates := range u.uses() {
 		for model, perSecond := range rates {
-			resource := resourceTokens
-			if unit == prices.Request {
-				resource = resourceRequests
-			}
 			add(Key{Counter: Units, Resource: string(unit), Model: model}, perSecond*seconds)
 			price, ok := m.Prices.Price(unit, model, "", at)
 			switch {
 			case ok:
-				m.sell(add, resource, model, perSecond*seconds*price)
+				m.sell(add, unit, model, perSecond*seconds*price)
 			case unit == prices.Request && (bought[model] || u.InputTokens[model]+u.OutputTokens[model] > 0):
 				// It is bought by the token, and tokens are what is missed.
 			case !bought[model] && (hosted[model] || m.SelfHosted(model)):
@@ -499,8 +493,8 @@ func (m *Meter) charge(sums map[Key]float64, u Usage, at time.Time) {
 }
 
 // sell adds what is bought by use.
-func (m *Meter) sell(add func(Key, float64), resource, model string, cost float64) {
-	add(Key{Counter: Spend, Resource: resource, Department: cmp.Or(m.Department(model), Unallocated), Model: model}, cost)
+func (m *Meter) sell(add func(Key, float64), unit prices.Unit, model string, cost float64) {
+	add(Key{Counter: Spend, Resource: string(unit), Department: cmp.Or(m.Department(model), Unallocated), Model: model}, cost)
 	add(Key{Counter: Infrastructure}, cost)
 }
 

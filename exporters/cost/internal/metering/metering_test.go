@@ -35,13 +35,18 @@ func (c *clock) Now() time.Time { return c.now }
 
 func options(t testing.TB, c *clock, source Source) Options {
 	t.Helper()
+	o, err := optionsFor(filepath.Join(t.TempDir(), "spend.json"), c.Now, source)
+	require.NoError(t, err)
+	return o
+}
+
+func optionsFor(file string, now func() time.Time, source Source) (Options, error) {
 	rate := func(currency string, _ time.Time) (float64, bool) { return 1, currency == "CAD" }
 	book, err := prices.NewBook([]prices.Entry{
 		{Unit: prices.GPUHour, Resource: "H100", Price: 4, Currency: "CAD"},
 		{Unit: prices.InputToken, Resource: "api", Price: 1e-6, Currency: "CAD"},
 		{Unit: prices.Request, Resource: "ocr", Price: 0.01, Currency: "CAD"},
 	}, rate)
-	require.NoError(t, err)
 	return Options{
 		Source: source, Prices: book, Rate: rate,
 		Resources: map[string]Resource{
@@ -50,9 +55,9 @@ func options(t testing.TB, c *clock, source Source) Options {
 		Department: func(model string) string { return map[string]string{"fraud": "risk"}[model] },
 		SelfHosted: func(model string) bool { return model == "own" },
 		Value:      func(model string) (float64, bool) { return 0.5, model == "fraud" },
-		File:       filepath.Join(t.TempDir(), "spend.json"), Step: 5 * time.Minute, Lag: time.Minute, CatchUp: 24 * time.Hour,
-		MaxSeries: 100, Now: c.Now, Logger: promslog.NewNopLogger(),
-	}
+		File:       file, Step: 5 * time.Minute, Lag: time.Minute, CatchUp: 24 * time.Hour,
+		MaxSeries: 100, Now: now, Logger: promslog.NewNopLogger(),
+	}, err
 }
 
 func open(t testing.TB, o Options) *Meter {
@@ -133,7 +138,7 @@ func TestAnHourOfUsage(t *testing.T) {
 		"requests and tokens with a price are bought": {
 			Usage{Requests: map[string]float64{"ocr": 1, "api": 1}, InputTokens: map[string]float64{"api": 1000}},
 			map[Key]float64{
-				spend(Unallocated, "requests", "ocr"): 36, spend(Unallocated, "tokens", "api"): 3.6, {Counter: Infrastructure}: 39.6,
+				spend(Unallocated, "request", "ocr"): 36, spend(Unallocated, "input_token", "api"): 3.6, {Counter: Infrastructure}: 39.6,
 				{Counter: Units, Resource: "request", Model: "ocr"}: 3600, {Counter: Units, Resource: "request", Model: "api"}: 3600,
 				{Counter: Units, Resource: "input_token", Model: "api"}: 3.6e6,
 			},
