@@ -169,7 +169,9 @@ func Verify(ctx context.Context, s *store.Store, marks ...Mark) (Report, error) 
 
 // VerifyExport proves a chain that Export wrote. It cannot know whether records after the last were cut off; the
 // reported Head, compared with the store's, tells.
-func VerifyExport(from io.Reader, marks ...Mark) (Report, error) { return verify(lines(from), nil, marks) }
+func VerifyExport(from io.Reader, marks ...Mark) (Report, error) {
+	return verify(lines(from), nil, marks)
+}
 
 func verify(chain iter.Seq2[Entry, error], h *head, marks []Mark) (Report, error) {
 	var r Report

@@ -52,10 +52,11 @@ var migrations = []migration{
 			lease_owner TEXT NOT NULL,
 			lease_until BIGINT NOT NULL,
 			created_at BIGINT NOT NULL,
+			first_tried_at BIGINT NOT NULL,
 			started_at BIGINT NOT NULL,
 			finished_at BIGINT NOT NULL
 		)`,
-		`CREATE INDEX actions_due ON actions (state, not_before)`,
+		`CREATE INDEX actions_due ON actions (name, state, not_before)`,
 		`CREATE INDEX actions_object ON actions (object, state)`,
 		`CREATE INDEX actions_alert ON actions (alert_id)`,
 

@@ -59,6 +59,8 @@ var ErrNewer = errors.New("the database was written by a newer version")
 type Store struct {
 	postgres    bool
 	write, read *sql.DB
+	path        string   // of the SQLite database
+	lock        *os.File // of Own
 }
 
 // Open connects, and brings the schema up to date.
@@ -117,7 +119,7 @@ func connect(cfg Config) (*Store, error) {
 		return db, nil
 	}
 	// One connection writes, so that writers of this process queue in order instead of polling for the lock.
-	s := &Store{}
+	s := &Store{path: path}
 	if s.write, err = open("&_txlock=immediate", 1); err != nil {
 		return nil, err
 	}
@@ -127,9 +129,25 @@ func connect(cfg Config) (*Store, error) {
 	return s, nil
 }
 
+// Own makes this process the only one that works on a SQLite database; others may look. It returns false for
+// PostgreSQL, which replicas share.
+func (s *Store) Own() (bool, error) {
+	if s.postgres {
+		return false, nil
+	}
+	var err error
+	if s.lock, err = lockFile(s.path + ".lock"); err != nil {
+		return false, fmt.Errorf("another process works on the store; replicas need PostgreSQL: %w", err)
+	}
+	return true, nil
+}
+
 // Close ends the connections.
 func (s *Store) Close() error {
 	err := s.write.Close()
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
+	}
 	if s.read != s.write {
 		err = errors.Join(err, s.read.Close())
 	}
