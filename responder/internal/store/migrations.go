@@ -113,8 +113,8 @@ func (s *Store) migrate(ctx context.Context) error {
 		if _, err := tx.Exec(`CREATE TABLE IF NOT EXISTS schema_migrations (version BIGINT PRIMARY KEY, about TEXT NOT NULL, applied_at BIGINT NOT NULL)`); err != nil {
 			return err
 		}
-		var version int
-		if err := tx.QueryRow(`SELECT COALESCE(MAX(version), 0) FROM schema_migrations`).Scan(&version); err != nil {
+		version, err := schemaVersion(tx)
+		if err != nil {
 			return err
 		}
 		if version > len(migrations) {
@@ -133,4 +133,9 @@ func (s *Store) migrate(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+func schemaVersion(tx *Tx) (version int, err error) {
+	err = tx.QueryRow(`SELECT COALESCE(MAX(version), 0) FROM schema_migrations`).Scan(&version)
+	return version, err
 }

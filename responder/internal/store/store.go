@@ -76,6 +76,30 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return s, nil
 }
 
+// OpenExisting opens a store to look at it. It makes no database where there is none and leaves the schema as it is.
+func OpenExisting(ctx context.Context, cfg Config) (*Store, error) {
+	if cfg.PostgreSQL == (config.SecretSource{}) {
+		if _, err := os.Stat(string(cfg.Path)); err != nil {
+			return nil, fmt.Errorf("open the store: %w", err)
+		}
+	}
+	s, err := connect(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Read(ctx, func(tx *Tx) error {
+		version, err := schemaVersion(tx)
+		if err == nil && version != len(migrations) {
+			err = fmt.Errorf("its schema has version %d, this program's is %d; use the program of the responder's version", version, len(migrations))
+		}
+		return err
+	}); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
+	return s, nil
+}
+
 func connect(cfg Config) (*Store, error) {
 	if cfg.PostgreSQL != (config.SecretSource{}) {
 		dsn, err := cfg.PostgreSQL.Read()
