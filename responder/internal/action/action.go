@@ -83,7 +83,7 @@ func Decide(tx *store.Tx, actions []Config, a Alert, now time.Time) error {
 		id = newKey(a.ID, c.Name)
 	case err != nil:
 		return fmt.Errorf("look for the action of the alert: %w", err)
-	case state != stateSuppressed:
+	case state != stateSuppressed, c.DryRun && before == DryRun:
 		return nil
 	}
 	object := c.object(a.Labels)
