@@ -30,7 +30,7 @@ import (
 const (
 	childVariable  = "SIGHTGLASS_TEST_CHILD"
 	actionsEnv     = "SIGHTGLASS_CRASH_ACTIONS" // how many; make bench-responder sets it
-	defaultActions = 200
+	defaultActions = 500
 )
 
 func TestMain(m *testing.M) {
@@ -318,8 +318,8 @@ func TestKilledAtAnyMomentNothingIsLostAndNothingIsDoneTwice(t *testing.T) {
 }
 
 func TestATargetThatIgnoresKeysIsCalledAtLeastOnce(t *testing.T) {
-	times := newCrash(t, `{path: responder.db}`, 1, "ignores keys").run(100, 2*time.Minute)
-	require.Len(t, times, 100, "none is lost")
+	times := newCrash(t, `{path: responder.db}`, 1, "ignores keys").run(300, 2*time.Minute)
+	require.Len(t, times, 300, "none is lost")
 	for key, k := range times {
 		// A call is repeated only where a kill came between it and its record, and there are far fewer kills than that.
 		require.Less(t, k, 10, key)
