@@ -12,6 +12,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/dataquality"
 	"github.com/sightglass-ml/sightglass/exporters/gpu"
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
+	"github.com/sightglass-ml/sightglass/responder"
 )
 
 //go:generate go run .
@@ -44,6 +45,7 @@ func sections() []section {
 		{"Data quality", dataQualityAbout, dataquality.Catalogue(), dataQualityNotes},
 		{"GPUs", gpuAbout, gpu.Catalogue(), gpuNotes},
 		{"GPUs, by the names of dcgm-exporter", dcgmAbout, gpu.DCGMCatalogue(), dcgmNotes},
+		{"Response", responseAbout, responder.Catalogue(), responseNotes},
 		{"Every exporter about itself", selfAbout, self(), selfNotes},
 	}
 }
@@ -97,6 +99,16 @@ What a GPU or its driver does not measure is absent.`
 const dcgmAbout = "Served by `gpu-exporter --dcgm-names` in addition, for dashboards and OpenCost."
 
 const dcgmNotes = "Units, types and labels are dcgm-exporter's."
+
+const responseAbout = "Published by `responder`; see [responder.md](responder.md). Replicas share one store and publish the same totals, so queries\n" +
+	"take `max by (cluster, namespace, …)` over instances; only the histogram of the latency is each replica's own."
+
+const responseNotes = `| label | values |
+|---|---|
+| ` + "`action`" + ` | ` + "`retrain`, `replay` or `review`" + `, as the alert's label ` + "`response`" + ` |
+| ` + "`result`" + ` | ended: ` + "`succeeded`, `failed`, `timed_out`, `rejected`, `undelivered`" + `; held back: ` + "`dry_run`, `cooldown`, `budget`" + ` |
+
+Totals are in the store and survive a restart.`
 
 const selfAbout = "Published by each binary, whatever it exports."
 
