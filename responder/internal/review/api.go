@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -115,6 +116,9 @@ func (a *API) take(w http.ResponseWriter, r *http.Request, cfg Config) {
 	}
 }
 
+// plainID is an ID that can be part of an address.
+var plainID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]*$`)
+
 // decode reads an item and says everything that is wrong with it.
 func decode(body []byte, key string) (contract.Item, error) {
 	var item contract.Item
@@ -124,6 +128,9 @@ func decode(body []byte, key string) (contract.Item, error) {
 	var wrong []error
 	if err := item.Validate(); err != nil {
 		wrong = append(wrong, err)
+	}
+	if item.ID != "" && !plainID.MatchString(item.ID) {
+		wrong = append(wrong, fmt.Errorf("id: is %.100q, expected letters, digits and . _ : -, beginning with one of the first two", item.ID))
 	}
 	if key != "" && key != item.ID {
 		wrong = append(wrong, fmt.Errorf("%s: is %.100q, expected the item's id %.100q", contract.IdempotencyHeader, key, item.ID))
