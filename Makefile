@@ -24,7 +24,7 @@ bin/tools/pint: tools/pint/go.mod tools/pint/go.sum
 bin/tools/golangci-lint: tools/golangci/go.mod tools/golangci/go.sum
 
 .PHONY: test-deps
-test-deps: ## install the database servers that tests run against
+test-deps: ## install the servers and the browser that tests need
 	@tools/test-deps.sh
 
 # ---- build: bin/<name> for every folder in cmd/; the same commit gives the same bytes ----

@@ -12,6 +12,7 @@ import (
 func Catalogue() *catalogue.Catalogue {
 	c := &catalogue.Catalogue{Prefix: "ml_"}
 	newDescs(c)
+	newPeopleDescs(c)
 	return c
 }
 

@@ -16,13 +16,19 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/limit"
+	contract "github.com/sightglass-ml/sightglass/internal/review"
 	"github.com/sightglass-ml/sightglass/responder/internal/action"
 	"github.com/sightglass-ml/sightglass/responder/internal/audit"
+	"github.com/sightglass-ml/sightglass/responder/internal/page"
+	"github.com/sightglass-ml/sightglass/responder/internal/review"
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
+	"github.com/sightglass-ml/sightglass/responder/internal/verdict"
 	"github.com/sightglass-ml/sightglass/responder/internal/webhook"
 )
 
@@ -34,6 +40,7 @@ func Spec() exporter.Spec[Config] {
 		DefaultAddress:  ":10914",
 		Load:            config.Load[Config],
 		Start:           start,
+		Links:           []web.LandingLinks{{Address: "/reviews", Text: "Reviews"}, {Address: "/alerts", Text: "Alerts to judge"}},
 		MaxRequestBytes: 4 << 20, // A thousand alerts with long annotations.
 	}
 }
@@ -44,12 +51,16 @@ type Responder struct {
 	store   *store.Store
 	worker  *action.Worker
 	webhook *webhook.Handler
+	reviews *review.API
+	page    *page.Page
 	now     func() time.Time
 
 	cfg       atomic.Pointer[Config]
 	snapshots atomic.Pointer[action.Snapshots]
 
 	descs   descs
+	people  peopleDescs
+	names   *limit.Limiter // of alerts
 	status  exporter.Snapshot
 	latency *prometheus.HistogramVec
 }
@@ -63,6 +74,9 @@ var (
 const (
 	statusInterval  = 5 * time.Second
 	keepingInterval = time.Hour
+	forwardInterval = 5 * time.Second
+	// maxAlertnames bounds a label; the whole bundle has some fifty.
+	maxAlertnames = 200
 )
 
 func start(ctx context.Context, env *exporter.Env, cfg Config) (exporter.Instance, error) {
@@ -70,7 +84,7 @@ func start(ctx context.Context, env *exporter.Env, cfg Config) (exporter.Instanc
 	if err != nil {
 		return nil, err
 	}
-	r := &Responder{logger: env.Logger, store: s, now: time.Now, descs: newDescs(&catalogue.Catalogue{Prefix: "ml_"}), latency: newLatency()}
+	r := &Responder{logger: env.Logger, store: s, now: time.Now, descs: newDescs(&catalogue.Catalogue{Prefix: "ml_"}), people: newPeopleDescs(&catalogue.Catalogue{Prefix: "ml_"}), latency: newLatency()}
 	if err := r.start(ctx, env, cfg); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -102,11 +116,17 @@ func (r *Responder) start(ctx context.Context, env *exporter.Env, cfg Config) er
 		}
 	}
 	r.webhook = webhook.New(r.store, r.worker, r.logger, r.now, cfg.Webhook)
+	r.reviews = review.NewAPI(r.store, r.logger, r.now)
+	r.names = env.Limit("alertname", maxAlertnames)
+	if r.page, err = page.New(r.store, r.logger, r.now); err != nil {
+		return err
+	}
 	if err := r.apply(cfg); err != nil {
 		return err
 	}
 	for _, l := range []exporter.Loop{
 		{Name: "status", Interval: statusInterval, Timeout: 2 * statusInterval, Collect: r.readStatus},
+		{Name: "review_forward", Interval: forwardInterval, Timeout: time.Minute, Collect: r.reviews.Forward},
 		{Name: "retention", Interval: keepingInterval, Collect: r.forget},
 	} {
 		if err := env.Loop(l); err != nil {
@@ -126,10 +146,14 @@ func (r *Responder) apply(cfg Config) error {
 			return err
 		}
 	}
+	if err := r.page.Configure(cfg.Page); err != nil {
+		return err
+	}
 	if err := r.worker.Configure(cfg.Actions); err != nil {
 		return err
 	}
 	r.snapshots.Store(&snapshots)
+	r.reviews.Configure(cfg.Reviews)
 	r.webhook.Configure(cfg.Webhook)
 	r.cfg.Store(&cfg)
 	for _, a := range cfg.Actions {
@@ -149,7 +173,14 @@ func (r *Responder) Reload(_ context.Context, cfg Config) error {
 }
 
 // Routes implements exporter.Router.
-func (r *Responder) Routes(mux *http.ServeMux) { mux.Handle(webhook.Path, r.webhook) }
+func (r *Responder) Routes(mux *http.ServeMux) {
+	mux.Handle(webhook.Path, r.webhook)
+	mux.Handle(contract.Path, r.reviews)
+	mux.Handle(review.DecisionsPath, r.reviews)
+	for _, path := range page.Paths {
+		mux.Handle(path, r.page)
+	}
+}
 
 // Stop implements exporter.Stopper.
 func (r *Responder) Stop(context.Context) error { return r.store.Close() }
@@ -165,13 +196,21 @@ func (r *Responder) Collect(ch chan<- prometheus.Metric) {
 
 func (r *Responder) readStatus(ctx context.Context) error {
 	var s action.Status
+	var reviews review.Status
+	var verdicts verdict.Status
 	if err := r.store.Read(ctx, func(tx *store.Tx) (err error) {
-		s, err = action.ReadStatus(tx)
+		if s, err = action.ReadStatus(tx); err != nil {
+			return err
+		}
+		if reviews, err = review.ReadStatus(tx); err != nil {
+			return err
+		}
+		verdicts, err = verdict.ReadStatus(tx)
 		return err
 	}); err != nil {
 		return err
 	}
-	r.status.Set(r.descs.metrics(s), 6*statusInterval)
+	r.status.Set(append(r.descs.metrics(s), r.people.metrics(reviews, verdicts, r.cfg.Load().Before, r.names)...), 6*statusInterval)
 	return nil
 }
 
@@ -189,5 +228,8 @@ func (r *Responder) forget(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	errs = append(errs, webhook.Forget(ctx, r.store, now.Add(-time.Duration(cfg.History))))
+	errs = append(errs, r.store.Write(ctx, func(tx *store.Tx) error {
+		return errors.Join(review.Forget(tx, now.Add(-time.Duration(cfg.History))), verdict.Forget(tx))
+	}))
 	return errors.Join(errs...)
 }
