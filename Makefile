@@ -24,7 +24,7 @@ bin/tools/pint: tools/pint/go.mod tools/pint/go.sum
 bin/tools/golangci-lint: tools/golangci/go.mod tools/golangci/go.sum
 
 .PHONY: test-deps
-test-deps: ## install the database servers that tests run against
+test-deps: ## install the servers and the browser that tests need
 	@tools/test-deps.sh
 
 # ---- build: bin/<name> for every folder in cmd/; the same commit gives the same bytes ----
@@ -76,7 +76,7 @@ test: tools test-deps ## run every test
 
 .PHONY: test-unit
 test-unit: ## run the tests of the Go code alone
-	$(TEST) ./cmd/... ./exporters/... ./internal/...
+	$(TEST) ./cmd/... ./exporters/... ./internal/... ./responder/...
 
 # One room of the repository, checked with the tools that its users have.
 ROOMS := rules alertmanager jsonnet dashboards e2e
@@ -124,6 +124,10 @@ bin/bench/evidently: exporters/dataquality/bench/requirements.txt
 .PHONY: bench-gpu
 bench-gpu: ## scrape eight simulated GPUs 100 000 times: time, memory, growth, leaks; on an otherwise idle machine
 	go test -ldflags '$(LAZY)' -run '^$$' -bench . -benchtime 100000x -timeout 60m ./exporters/gpu/
+
+.PHONY: bench-responder
+bench-responder: ## run 10 000 actions while responder and target are killed: lost, done twice
+	SIGHTGLASS_CRASH_ACTIONS=10000 go test -count 1 -v -timeout 60m -ldflags '$(LAZY)' -run TestKilledAtAnyMoment ./responder/
 
 .PHONY: bench-rules
 bench-rules: ## evaluate all rules over 200 000 series

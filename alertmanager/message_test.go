@@ -230,6 +230,9 @@ func TestOnlyChannelWebhookAndResolutionDifferBetweenReceivers(t *testing.T) {
 	receivers := loadConfig(t).Receivers
 	model := receivers[0].SlackConfigs[0]
 	for _, r := range receivers {
+		if r.Name == "responder" {
+			continue // A machine.
+		}
 		require.Len(t, r.SlackConfigs, 1)
 		cfg := r.SlackConfigs[0]
 		require.Equal(t, "#"+r.Name, cfg.Channel)

@@ -1,7 +1,10 @@
 package alertmanager
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,27 +22,50 @@ func TestTheConfigurationIsValid(t *testing.T) {
 
 func TestRoutes(t *testing.T) {
 	for name, tc := range map[string]struct {
-		labels   []string
-		receiver string
+		labels    []string
+		receivers string
 	}{
-		"a critical data alert pages":                      {[]string{"alertname=MLDatasetStale", "severity=critical", "layer=data", "dataset=orders"}, "ml-oncall"},
-		"a critical model alert pages":                     {[]string{"alertname=MLModelGroundednessLow", "severity=critical", "layer=model", "model=a"}, "ml-oncall"},
-		"a critical infrastructure alert pages":            {[]string{"alertname=MLGPULost", "severity=critical", "layer=infrastructure"}, "ml-oncall"},
-		"an alert a machine acts on pages people as well":  {[]string{"alertname=MLModelDrift", "severity=critical", "layer=model", "response=retrain"}, "ml-oncall"},
-		"a warning does not page":                          {[]string{"alertname=MLDatasetNullRatioHigh", "severity=warning", "layer=data", "dataset=orders"}, "ml-alerts"},
-		"a warning that may wait goes to the same channel": {[]string{"alertname=MLDatasetDrift", "severity=warning", "layer=data", "notify=working-hours"}, "ml-alerts"},
-		"what is only good to know waits for the digest":   {[]string{"alertname=MLGPUIdle", "severity=info", "layer=infrastructure"}, "ml-digest"},
-		"a business warning goes to those who pay":         {[]string{"alertname=MLCostIdleGPUWaste", "severity=warning", "layer=business"}, "ml-cost"},
-		"a critical business alert goes to them too":       {[]string{"alertname=MLCostMonthEndOverBudget", "severity=critical", "layer=business"}, "ml-cost"},
+		"a critical data alert pages":                      {[]string{"alertname=MLDatasetStale", "severity=critical", "layer=data", "dataset=orders"}, "responder,ml-oncall"},
+		"a critical model alert pages":                     {[]string{"alertname=MLModelGroundednessLow", "severity=critical", "layer=model", "model=a"}, "responder,ml-oncall"},
+		"a critical infrastructure alert pages":            {[]string{"alertname=MLGPULost", "severity=critical", "layer=infrastructure"}, "responder,ml-oncall"},
+		"an alert a machine acts on pages people as well":  {[]string{"alertname=MLModelDrift", "severity=critical", "layer=model", "response=retrain"}, "responder,ml-oncall"},
+		"a warning does not page":                          {[]string{"alertname=MLDatasetNullRatioHigh", "severity=warning", "layer=data", "dataset=orders"}, "responder,ml-alerts"},
+		"a warning that may wait goes to the same channel": {[]string{"alertname=MLDatasetDrift", "severity=warning", "layer=data", "notify=working-hours"}, "responder,ml-alerts"},
+		"what is only good to know waits for the digest":   {[]string{"alertname=MLGPUIdle", "severity=info", "layer=infrastructure"}, "responder,ml-digest"},
+		"a business warning goes to those who pay":         {[]string{"alertname=MLCostIdleGPUWaste", "severity=warning", "layer=business"}, "responder,ml-cost"},
+		"a critical business alert goes to them too":       {[]string{"alertname=MLCostMonthEndOverBudget", "severity=critical", "layer=business"}, "responder,ml-cost"},
 		"an alert about ourselves goes to the platform":    {[]string{"alertname=SightglassExporterDown", "severity=critical"}, "ml-platform"},
 		"whatever its severity and layer":                  {[]string{"alertname=SightglassLabelLimitReached", "severity=info", "layer=business"}, "ml-platform"},
-		"an unknown severity is not lost":                  {[]string{"alertname=Other", "severity=page", "layer=data"}, "ml-alerts"},
-		"an alert without any of our labels is not lost":   {[]string{"alertname=Other"}, "ml-alerts"},
-		"a critical alert without a layer pages":           {[]string{"alertname=Other", "severity=critical"}, "ml-oncall"},
+		"an unknown severity is not lost":                  {[]string{"alertname=Other", "severity=page", "layer=data"}, "responder,ml-alerts"},
+		"an alert without any of our labels is not lost":   {[]string{"alertname=Other"}, "responder,ml-alerts"},
+		"a critical alert without a layer pages":           {[]string{"alertname=Other", "severity=critical"}, "responder,ml-oncall"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			args := append([]string{"config", "routes", "test", "--config.file=alertmanager.yaml", "--verify.receivers=" + tc.receiver}, tc.labels...)
+			args := append([]string{"config", "routes", "test", "--config.file=alertmanager.yaml", "--verify.receivers=" + tc.receivers}, tc.labels...)
 			out, err := exec.Command(testtools.Path(t, "amtool"), args...).CombinedOutput()
+			require.NoError(t, err, string(out))
+		})
+	}
+}
+
+// What the comment at the responder's route says, by the configuration with either safeguard taken away.
+func TestWithoutContinueOrTheLastRouteAnAlertWouldReachNoPerson(t *testing.T) {
+	content, err := Files.ReadFile("alertmanager.yaml")
+	require.NoError(t, err)
+	for name, tc := range map[string]struct{ cut, label string }{
+		"continue":       {"      continue: true\n", "severity=critical"},
+		"the last route": {"    - receiver: ml-alerts\n\ntime_intervals:", "severity=page"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, 1, strings.Count(string(content), tc.cut))
+			file := filepath.Join(t.TempDir(), "alertmanager.yaml")
+			with := ""
+			if strings.HasSuffix(tc.cut, "time_intervals:") {
+				with = "time_intervals:"
+			}
+			require.NoError(t, os.WriteFile(file, []byte(strings.Replace(string(content), tc.cut, with, 1)), 0o600))
+			out, err := exec.Command(testtools.Path(t, "amtool"), "config", "routes", "test", "--config.file="+file,
+				"--verify.receivers=responder", "alertname=MLModelDrift", "response=retrain", tc.label).CombinedOutput()
 			require.NoError(t, err, string(out))
 		})
 	}

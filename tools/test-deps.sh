@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the servers that tests run against and that Go modules do not bring: PostgreSQL from the system's packages,
+# Installs what tests run against and Go modules do not bring: PostgreSQL and Chromium from the system's packages,
 # ClickHouse's engine from PyPI, Trino from Maven Central. What is there already is left alone.
 # On a developer's machine, what cannot be had is named and its tests skip; in CI that is a failure.
 set -euo pipefail
@@ -21,6 +21,11 @@ apt_install() {
 
 postgres() {
 	compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v postgres >/dev/null || apt_install postgresql
+}
+
+# chromium opens the responder's page; the distribution pins it.
+chromium() {
+	type -P chromium >/dev/null || apt_install chromium
 }
 
 python_packages() {
@@ -54,5 +59,6 @@ want() {
 }
 
 want PostgreSQL postgres
+want Chromium chromium
 want ClickHouse python_packages
 want Trino trino_server

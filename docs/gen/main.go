@@ -13,6 +13,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/gpu"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality"
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
+	"github.com/sightglass-ml/sightglass/responder"
 )
 
 //go:generate go run .
@@ -46,6 +47,7 @@ func sections() []section {
 		{"GPUs", gpuAbout, gpu.Catalogue(), gpuNotes},
 		{"GPUs, by the names of dcgm-exporter", dcgmAbout, gpu.DCGMCatalogue(), dcgmNotes},
 		{"Model quality", modelQualityAbout, modelquality.Catalogue(), modelQualityNotes},
+		{"Response", responseAbout, responder.Catalogue(), responseNotes},
 		{"Every exporter about itself", selfAbout, self(), selfNotes},
 	}
 }
@@ -118,6 +120,14 @@ const modelQualityNotes = `| label | values |
 
 Histograms are native with classic buckets beside them, and carry exemplars with ` + "`trace_id` and, where the run is known, `mlflow_run_id`" + `.
 What no span says is absent. A version that is no longer served is dropped after ` + "`forget_after`" + `.`
+const responseAbout = "Published by `responder`; see [responder.md](responder.md). Replicas share one store and publish the same totals, so queries\n" +
+	"take `max by (cluster, namespace, …)` over instances; only the histogram of the latency is each replica's own."
+
+const responseNotes = `| label | values |
+| ` + "`action`" + ` | ` + "`retrain`, `replay` or `review`" + `, as the alert's label ` + "`response`" + ` |
+| ` + "`result`" + ` | ended: ` + "`succeeded`, `failed`, `timed_out`, `rejected`, `undelivered`" + `; held back: ` + "`dry_run`, `cooldown`, `budget`" + ` |
+
+Totals are in the store and survive a restart.`
 
 const selfAbout = "Published by each binary, whatever it exports."
 

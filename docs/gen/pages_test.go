@@ -43,11 +43,24 @@ func TestLinksBetweenPagesLeadSomewhere(t *testing.T) {
 }
 
 func TestTheGuideExplainsEveryKeyOfTheConfiguration(t *testing.T) {
-	guide := read(t, "docs/data-quality.md")
+	explains(t, "docs/data-quality.md", "exporters/dataquality/testdata/full.good.yaml",
+		// Below these stand names that the user makes up, or settings of the object store's own library.
+		".sources", ".datasets[].thresholds.columns", ".baseline_store.config")
+}
+
+func TestTheGuideExplainsEveryKeyOfTheResponder(t *testing.T) {
+	target := ".actions[].target."
+	explains(t, "docs/responder.md", "responder/testdata/full.good.yaml", ".prometheus.http_client", ".actions[].match", target+"http_client",
+		target+"airflow.conf", target+"argo_workflows.parameters", target+"argo_events.body", target+"kubeflow_pipelines.parameters",
+		target+"github_actions.inputs", target+"webhook.body")
+}
+
+// explains fails the test for a key of the complete configuration that the guide does not name.
+func explains(t *testing.T, page, configuration string, free ...string) {
+	t.Helper()
+	guide := read(t, page)
 	var complete yaml.Node
-	require.NoError(t, yaml.Unmarshal([]byte(read(t, "exporters/dataquality/testdata/full.good.yaml")), &complete))
-	// Below these stand names that the user makes up, or settings of the object store's own library.
-	free := []string{".sources", ".datasets[].thresholds.columns", ".baseline_store.config"}
+	require.NoError(t, yaml.Unmarshal([]byte(read(t, configuration)), &complete))
 	var visit func(n *yaml.Node, path string)
 	visit = func(n *yaml.Node, path string) {
 		switch n.Kind {

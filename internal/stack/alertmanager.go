@@ -13,6 +13,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -26,6 +27,9 @@ type AlertmanagerConfig struct {
 	// SlackURL is where Slack messages go. Each receiver posts to a path below it that is the base name of
 	// its api_url_file, which shows that every receiver has the webhook meant for it.
 	SlackURL string
+	// ResponderURL is where the receiver "responder" posts to, with ResponderToken; without them the receiver and its
+	// routes are left out.
+	ResponderURL, ResponderToken string
 	// SpeedUp divides every time the configuration waits for; 1 by default.
 	SpeedUp float64
 	// ExternalURL stands in links; the server's own address by default.
@@ -115,6 +119,9 @@ func rewriteAlertmanager(content []byte, secrets string, cfg AlertmanagerConfig)
 	if err := os.MkdirAll(secrets, 0o700); err != nil {
 		return nil, err
 	}
+	if cfg.ResponderURL == "" {
+		leaveOut(doc, responder)
+	}
 	err := rewrite(doc, func(key, value string) (string, error) {
 		switch key {
 		case "group_wait", "group_interval", "repeat_interval", "resolve_timeout":
@@ -130,6 +137,14 @@ func rewriteAlertmanager(content []byte, secrets string, cfg AlertmanagerConfig)
 			name := path.Base(value)
 			file := filepath.Join(secrets, name)
 			return file, os.WriteFile(file, []byte(cfg.SlackURL+"/"+name), 0o600)
+		case "credentials_file":
+			file := filepath.Join(secrets, path.Base(value))
+			return file, os.WriteFile(file, []byte(cfg.ResponderToken), 0o600)
+		case "url":
+			if u, err := url.Parse(value); err == nil && u.Hostname() == responder {
+				return cfg.ResponderURL + u.Path, nil
+			}
+			return value, nil
 		default:
 			return value, nil
 		}
@@ -138,6 +153,24 @@ func rewriteAlertmanager(content []byte, secrets string, cfg AlertmanagerConfig)
 		return nil, err
 	}
 	return yaml.Marshal(doc)
+}
+
+// responder is the name of the receiver that is a machine, and of its host.
+const responder = "responder"
+
+// leaveOut removes a receiver and the routes that lead to it from the top of the tree.
+func leaveOut(doc map[string]any, receiver string) {
+	filter := func(in map[string]any, list, key string) {
+		items, _ := in[list].([]any)
+		in[list] = slices.DeleteFunc(items, func(item any) bool {
+			m, _ := item.(map[string]any)
+			return m[key] == receiver
+		})
+	}
+	filter(doc, "receivers", "name")
+	if route, ok := doc["route"].(map[string]any); ok && route["routes"] != nil {
+		filter(route, "routes", "receiver")
+	}
 }
 
 // rewrite replaces the string values of all mappings below node.

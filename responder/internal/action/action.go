@@ -1,0 +1,267 @@
+// Package action decides what an alert causes, does it at the target, and follows it to its end.
+//
+// In flow alerts, inside the transaction that stores them, and the answers of targets. Out flow HTTP calls that each
+// carry an idempotency key, and records for the audit trail. The package owns the tables actions, action_totals,
+// cooldowns and budgets.
+//
+// An action is decided once for one firing of an alert, and its key follows from the two. It is then pending until a
+// worker claims it by a lease, sending until the target took it, running until the target says that it ended, and done.
+// A worker that dies leaves its lease behind; once that is over another worker goes on from the state in the store,
+// with the same key. So a target that honours keys does everything once, and one that does not, at least once.
+package action
+
+import (
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/responder/internal/audit"
+	"github.com/sightglass-ml/sightglass/responder/internal/store"
+)
+
+// States of an action.
+const (
+	statePending    = "pending"    // decided; nobody has called the target
+	stateSending    = "sending"    // the target may or may not have been reached
+	stateRunning    = "running"    // the target took it
+	stateDone       = "done"       // with a result
+	stateSuppressed = "suppressed" // held back, with the reason as its result; may still be decided anew
+)
+
+// Results of an action.
+const (
+	Succeed     = "succeeded"   // the target says so
+	Fail        = "failed"      // the target says so
+	Rejected    = "rejected"    // the target will never take it
+	Undelivered = "undelivered" // the target did not take it in time
+	TimedOut    = "timed_out"   // the target took it and did not end in time
+
+	DryRun   = "dry_run"  // would have been sent
+	Cooldown = "cooldown" // too soon after the last one on the object, or while that is under way
+	Budget   = "budget"   // more than the day's
+)
+
+// Results are all results, in the order of the reference.
+var Results = []string{Succeed, Fail, Rejected, Undelivered, TimedOut, DryRun, Cooldown, Budget}
+
+// Alert is what a decision is made on.
+type Alert struct {
+	ID          string
+	Labels      map[string]string
+	Annotations map[string]string
+	StartsAt    time.Time
+}
+
+// params are the values of the alert that a target may be told.
+func (a Alert) params() Params {
+	return Params{
+		Action: a.Labels["response"], Alertname: a.Labels["alertname"], Severity: a.Labels["severity"], Cluster: a.Labels["cluster"],
+		Namespace: a.Labels["namespace"], Model: a.Labels["model"], Version: a.Labels["version"], Dataset: a.Labels["dataset"],
+		MLflowRunID: a.Annotations["mlflow_run_id"], TraceID: a.Annotations["trace_id"], LastGoodSnapshot: a.Annotations["last_good_snapshot"],
+		StartsAt: a.StartsAt.UTC(),
+	}
+}
+
+// LockDecisions makes decisions, also of other replicas, wait for the end of the transaction. It comes first in it.
+func LockDecisions(tx *store.Tx) error { return tx.Lock("decisions") }
+
+// Decide records what the firing alert causes: the first of the actions that it matches, or nothing. It is called at
+// every delivery. An alert that has caused an action never causes another one; one whose action was held back is
+// decided anew, since a drift that is still there when the cooldown is over still wants its retraining.
+func Decide(tx *store.Tx, actions []Config, a Alert, now time.Time) error {
+	c := choose(actions, a.Labels)
+	if c == nil {
+		return nil
+	}
+	var before string
+	var state, id string
+	err := tx.QueryRow(`SELECT id, state, result FROM actions WHERE alert_id = ?`, a.ID).Scan(&id, &state, &before)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		id = newKey(a.ID, c.Name)
+	case err != nil:
+		return fmt.Errorf("look for the action of the alert: %w", err)
+	case state != stateSuppressed, c.DryRun && before == DryRun:
+		return nil
+	}
+	object := c.object(a.Labels)
+	result, until, err := weigh(tx, c, object, now)
+	if err != nil {
+		return fmt.Errorf("decide on action %q: %w", c.Name, err)
+	}
+	if result != "" && result == before {
+		return nil // The same answer to the same alert is no news.
+	}
+	state = statePending
+	if result != "" {
+		state = stateSuppressed
+	}
+	p := a.params()
+	p.Key = id
+	params, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("decide on action %q: %w", c.Name, err)
+	}
+	if _, err := tx.Exec(`INSERT INTO actions (id, alert_id, name, action, object, params, state, result, target_id, attempts, last_error,
+			not_before, lease_owner, lease_until, created_at, first_tried_at, started_at, finished_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', 0, '', ?, '', 0, ?, 0, 0, 0)
+		ON CONFLICT (id) DO UPDATE SET state = excluded.state, result = excluded.result, params = excluded.params,
+			object = excluded.object, not_before = excluded.not_before, created_at = excluded.created_at`,
+		id, a.ID, c.Name, c.Response, object, string(params), state, result, store.Micros(now), store.Micros(now)); err != nil {
+		return fmt.Errorf("store action %q: %w", c.Name, err)
+	}
+	facts := map[string]string{
+		"action": c.Response, "name": c.Name, "object": object, "alert": a.ID, "decision": "send",
+		"model": p.Model, "version": p.Version, "dataset": p.Dataset, "mlflow_run_id": p.MLflowRunID,
+	}
+	if result != "" {
+		facts["decision"] = result
+		if err := count(tx, c.Response, result); err != nil {
+			return err
+		}
+	}
+	if result == Cooldown && !until.IsZero() {
+		facts["until"] = until.Format(time.RFC3339)
+	}
+	return audit.Append(tx, audit.Record{Time: now, Kind: "action_decided", Actor: "responder", Subject: id, Facts: facts})
+}
+
+func choose(actions []Config, labels map[string]string) *Config {
+	for i := range actions {
+		if actions[i].matches(labels) {
+			return &actions[i]
+		}
+	}
+	return nil
+}
+
+// weigh returns why the action is held back, "" if it is not, and takes its share of cooldown and budget. A dry run has
+// shares of its own, so that it shows what would be done and costs the real actions nothing.
+func weigh(tx *store.Tx, c *Config, object string, now time.Time) (result string, until time.Time, err error) {
+	account := ""
+	if c.DryRun {
+		account = "dry-run/"
+	}
+	var micros int64
+	err = tx.QueryRow(`SELECT until FROM cooldowns WHERE object = ?`, account+object).Scan(&micros)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", until, err
+	}
+	if until = store.Time(micros); until.After(now) {
+		return Cooldown, until, nil
+	}
+	if !c.DryRun {
+		var active int
+		if err := tx.QueryRow(`SELECT COUNT(*) FROM actions WHERE object = ? AND state IN (?, ?, ?)`,
+			object, statePending, stateSending, stateRunning).Scan(&active); err != nil {
+			return "", until, err
+		}
+		if active > 0 {
+			return Cooldown, time.Time{}, nil
+		}
+	}
+	used, err := tx.Exec(`INSERT INTO budgets (name, day, used) VALUES (?, ?, 1)
+		ON CONFLICT (name, day) DO UPDATE SET used = budgets.used + 1 WHERE budgets.used < ?`,
+		account+c.Name, now.UTC().Format(time.DateOnly), c.DailyBudget)
+	if err != nil {
+		return "", until, err
+	}
+	if used == 0 {
+		return Budget, until, nil
+	}
+	if _, err := tx.Exec(`INSERT INTO cooldowns (object, until) VALUES (?, ?) ON CONFLICT (object) DO UPDATE SET until = excluded.until`,
+		account+object, store.Micros(now.Add(time.Duration(c.Cooldown)))); err != nil {
+		return "", until, err
+	}
+	if c.DryRun {
+		return DryRun, until, nil
+	}
+	return "", until, nil
+}
+
+func count(tx *store.Tx, action, result string) error {
+	_, err := tx.Exec(`INSERT INTO action_totals (action, result, total) VALUES (?, ?, 1)
+		ON CONFLICT (action, result) DO UPDATE SET total = action_totals.total + 1`, action, result)
+	if err != nil {
+		return fmt.Errorf("count the action: %w", err)
+	}
+	return nil
+}
+
+// Waiting returns how many actions no target has taken yet.
+func Waiting(tx *store.Tx) (n int, err error) {
+	err = tx.QueryRow(`SELECT COUNT(*) FROM actions WHERE state IN (?, ?)`, statePending, stateSending).Scan(&n)
+	return n, err
+}
+
+// Status is what metrics show.
+type Status struct {
+	Totals   map[[2]string]int64 // by action and result
+	Pending  map[string]int64    // by action: no target has taken them
+	Retrying map[string]int64    // by action: of them, those whose last attempt failed
+	Running  map[string]int64    // by action: a target has taken them and they have not ended
+}
+
+// ReadStatus reads the status.
+func ReadStatus(tx *store.Tx) (Status, error) {
+	s := Status{map[[2]string]int64{}, map[string]int64{}, map[string]int64{}, map[string]int64{}}
+	err := each(tx, `SELECT action, result, total FROM action_totals`, nil, func(scan func(...any) error) error {
+		var action, result string
+		var n int64
+		err := scan(&action, &result, &n)
+		s.Totals[[2]string{action, result}] = n
+		return err
+	})
+	if err != nil {
+		return s, fmt.Errorf("read the totals: %w", err)
+	}
+	err = each(tx, `SELECT action, state, CASE WHEN last_error = '' THEN 0 ELSE 1 END AS failing, COUNT(*) FROM actions
+		WHERE state IN (?, ?, ?) GROUP BY action, state, failing`, []any{statePending, stateSending, stateRunning}, func(scan func(...any) error) error {
+		var action, state string
+		var failing, n int64
+		err := scan(&action, &state, &failing, &n)
+		if state == stateRunning {
+			s.Running[action] += n
+			return err
+		}
+		s.Pending[action] += n
+		s.Retrying[action] += failing * n
+		return err
+	})
+	if err != nil {
+		return s, fmt.Errorf("read what is pending: %w", err)
+	}
+	return s, nil
+}
+
+// each calls f for every row.
+func each(tx *store.Tx, query string, args []any, f func(scan func(...any) error) error) error {
+	rows, err := tx.Query(query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := f(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// Forget drops actions that are over and whose alert was last delivered before the time, and old cooldowns and budgets.
+func Forget(tx *store.Tx, before time.Time) error {
+	for _, statement := range []string{
+		`DELETE FROM actions WHERE state IN ('` + stateDone + `', '` + stateSuppressed + `')
+			AND EXISTS (SELECT 1 FROM alerts WHERE alerts.id = actions.alert_id AND alerts.last_received_at < ?)`,
+		`DELETE FROM cooldowns WHERE until < ?`,
+	} {
+		if _, err := tx.Exec(statement, store.Micros(before)); err != nil {
+			return err
+		}
+	}
+	_, err := tx.Exec(`DELETE FROM budgets WHERE day < ?`, before.UTC().Format(time.DateOnly))
+	return err
+}

@@ -1,0 +1,141 @@
+package action
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/config"
+)
+
+// Responses are the values of the label `response` that an action may answer.
+var Responses = []string{"replay", "retrain", "review"}
+
+// Config is one action that alerts may cause.
+type Config struct {
+	// Name is unique, and stays: what is under way is found by it.
+	Name string `yaml:"name"`
+	// Response is the alert's label `response` that asks for the action.
+	Response string `yaml:"response"`
+	// Match are further labels that the alert must have with exactly these values.
+	Match map[string]string `yaml:"match,omitempty"`
+
+	// DryRun records what would be done and does nothing. It is the default.
+	DryRun bool `yaml:"dry_run"`
+	// Cooldown is the least time between two actions on one object: the alert's model, else its dataset.
+	Cooldown config.Duration `yaml:"cooldown"`
+	// ObjectLabels tell objects of the same name apart, such as cluster and namespace.
+	ObjectLabels []string `yaml:"object_labels,omitempty"`
+	// DailyBudget is the most actions in a day (UTC).
+	DailyBudget int `yaml:"daily_budget"`
+	// MaxInFlight is the most actions that have been sent and have not ended.
+	MaxInFlight int `yaml:"max_in_flight"`
+	// Requires are values without which the target is not called.
+	Requires []string `yaml:"requires,omitempty"`
+
+	// GiveUpAfter is how long the target may refuse or not answer, RunTimeout how long what it started may take.
+	GiveUpAfter config.Duration `yaml:"give_up_after"`
+	RunTimeout  config.Duration `yaml:"run_timeout"`
+	// RetryMin and RetryMax bound the pause after a failed attempt, which doubles.
+	RetryMin config.Duration `yaml:"retry_min"`
+	RetryMax config.Duration `yaml:"retry_max"`
+	// PollInterval is the pause between two looks at a run, RequestTimeout is for one request.
+	PollInterval   config.Duration `yaml:"poll_interval"`
+	RequestTimeout config.Duration `yaml:"request_timeout"`
+
+	Target TargetConfig `yaml:"target"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (c *Config) SetDefaults() {
+	c.DryRun = true
+	c.Cooldown = config.Duration(6 * time.Hour)
+	c.DailyBudget, c.MaxInFlight = 10, 1
+	c.GiveUpAfter, c.RunTimeout = config.Duration(2*time.Hour), config.Duration(24*time.Hour)
+	c.RetryMin, c.RetryMax = config.Duration(10*time.Second), config.Duration(5*time.Minute)
+	c.PollInterval, c.RequestTimeout = config.Duration(30*time.Second), config.Duration(30*time.Second)
+}
+
+// Validate implements config.Validator.
+func (c *Config) Validate(at config.At) {
+	if c.Name == "" || len(c.Name) > 100 {
+		at.Errorf("name", "has %d characters; want 1 to 100", len(c.Name))
+	}
+	if !slices.Contains(Responses, c.Response) {
+		at.Errorf("response", "%q; want one of %s", c.Response, strings.Join(Responses, ", "))
+	}
+	for _, d := range []struct {
+		key   string
+		value config.Duration
+	}{
+		{"cooldown", c.Cooldown}, {"give_up_after", c.GiveUpAfter}, {"run_timeout", c.RunTimeout}, {"retry_min", c.RetryMin},
+		{"retry_max", c.RetryMax}, {"poll_interval", c.PollInterval}, {"request_timeout", c.RequestTimeout},
+	} {
+		if d.value <= 0 {
+			at.Errorf(d.key, "%s; want more than 0", d.value)
+		}
+	}
+	if c.RequestTimeout > config.Duration(5*time.Minute) {
+		at.Errorf("request_timeout", "%s; want at most 5m: another replica takes over only after twice this time", c.RequestTimeout)
+	}
+	if c.RetryMax < c.RetryMin {
+		at.Errorf("retry_max", "%s is less than retry_min, %s", c.RetryMax, c.RetryMin)
+	}
+	if c.DailyBudget < 1 {
+		at.Errorf("daily_budget", "%d; want at least 1", c.DailyBudget)
+	}
+	if c.MaxInFlight < 1 {
+		at.Errorf("max_in_flight", "%d; want at least 1", c.MaxInFlight)
+	}
+	for _, name := range c.Requires {
+		if _, ok := required[name]; !ok {
+			at.Errorf("requires", "%q; want some of %s", name, strings.Join(slices.Sorted(maps.Keys(required)), ", "))
+		}
+	}
+}
+
+// CheckNames reports names that two actions have.
+func CheckNames(actions []Config, at config.At) {
+	seen := map[string]bool{}
+	for _, a := range actions {
+		if seen[a.Name] {
+			at.Errorf("", "two actions are called %q", a.Name)
+		}
+		seen[a.Name] = true
+	}
+}
+
+// matches says whether an alert asks for the action.
+func (c *Config) matches(labels map[string]string) bool {
+	if labels["response"] != c.Response {
+		return false
+	}
+	for name, value := range c.Match {
+		if labels[name] != value {
+			return false
+		}
+	}
+	return true
+}
+
+// object is what the cooldown is for.
+func (c *Config) object(labels map[string]string) string {
+	parts := []string{c.Response}
+	switch {
+	case labels["model"] != "":
+		parts = append(parts, "model", labels["model"])
+	case labels["dataset"] != "":
+		parts = append(parts, "dataset", labels["dataset"])
+	default:
+		// An alert about neither is its own object, or one such alert would hold back all others.
+		parts = append(parts, "alert", labels["alertname"])
+	}
+	for _, name := range c.ObjectLabels {
+		parts = append(parts, name, labels[name])
+	}
+	for i, part := range parts {
+		parts[i] = pathEscape(part)
+	}
+	return strings.Join(parts, "/")
+}

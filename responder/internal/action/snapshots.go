@@ -1,0 +1,72 @@
+package action
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/prometheus/client_golang/api"
+	prometheus "github.com/prometheus/client_golang/api/prometheus/v1"
+	promconfig "github.com/prometheus/common/config"
+	"github.com/prometheus/common/model"
+
+	"github.com/sightglass-ml/sightglass/internal/config"
+)
+
+// PrometheusConfig is the server that is asked for the last good snapshot of a dataset.
+type PrometheusConfig struct {
+	URL        string     `yaml:"url"`
+	HTTPClient config.Raw `yaml:"http_client,omitempty"`
+
+	client promconfig.HTTPClientConfig
+}
+
+// Validate implements config.Validator.
+func (c *PrometheusConfig) Validate(at config.At) {
+	if _, err := base(c.URL); err != nil {
+		at.Errorf("", "%v", err)
+	}
+	var err error
+	if c.client, err = HTTPClient(c.HTTPClient, at); err != nil {
+		at.Errorf("http_client", "%v", err)
+	}
+}
+
+type promSnapshots struct{ api prometheus.API }
+
+// PrometheusSnapshots asks a Prometheus server.
+func PrometheusSnapshots(c PrometheusConfig) (Snapshots, error) {
+	transport, err := promconfig.NewRoundTripperFromConfig(c.client, "prometheus")
+	if err != nil {
+		return nil, fmt.Errorf("prometheus: http_client: %w", err)
+	}
+	client, err := api.NewClient(api.Config{Address: c.URL, RoundTripper: transport})
+	if err != nil {
+		return nil, fmt.Errorf("prometheus: %w", err)
+	}
+	return promSnapshots{prometheus.NewAPI(client)}, nil
+}
+
+// LastGood implements Snapshots.
+func (p promSnapshots) LastGood(ctx context.Context, dataset, cluster, namespace string) (string, error) {
+	// A label that Prometheus adds only to what it sends on is not on its own series.
+	optional := func(value string) string { return "|" + regexp.QuoteMeta(value) }
+	query := fmt.Sprintf("group by (snapshot) (ml_dataset_last_good_snapshot_info{dataset=%q,cluster=~%q,namespace=~%q})",
+		dataset, optional(cluster), optional(namespace))
+	value, _, _, err := p.api.Query(ctx, query, time.Now())
+	if err != nil {
+		return "", err
+	}
+	vector, ok := value.(model.Vector)
+	switch {
+	case !ok:
+		return "", fmt.Errorf("the answer is a %s; want a vector", value.Type())
+	case len(vector) == 0:
+		return "", nil
+	case len(vector) > 1:
+		// Two clusters with one name for two datasets, or replicas that are not of one mind yet: to pick one is to guess.
+		return "", fmt.Errorf("there are %d, such as %q and %q", len(vector), vector[0].Metric["snapshot"], vector[1].Metric["snapshot"])
+	}
+	return string(vector[0].Metric["snapshot"]), nil
+}

@@ -1,0 +1,118 @@
+package page
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/sightglass-ml/sightglass/internal/config"
+)
+
+// Config is who may judge, and where the page links to.
+type Config struct {
+	// UsersFile has the users and their bcrypt hashes as basic_auth_users, as the file of --web.config.file has them.
+	// It is read again at each request.
+	UsersFile config.Path `yaml:"users_file,omitempty"`
+	// Proxy logs people in instead; what it says is believed.
+	Proxy *ProxyConfig `yaml:"proxy,omitempty"`
+	// TraceURL is where a trace is shown: an http or https URL with {trace_id}.
+	TraceURL string `yaml:"trace_url,omitempty"`
+	// MLflowURL is where a run is shown: an http or https URL with {run_id}.
+	MLflowURL string `yaml:"mlflow_url,omitempty"`
+}
+
+// ProxyConfig is a proxy that has logged people in before they get here.
+type ProxyConfig struct {
+	// Header has the user's name, such as X-Forwarded-User.
+	Header string `yaml:"header"`
+	// Addresses that the proxy connects from, as 10.0.0.7 or 10.0.0.0/24. From others the header is ignored.
+	Addresses []string `yaml:"addresses"`
+}
+
+// Validate implements config.Validator.
+func (c *Config) Validate(at config.At) {
+	if (c.UsersFile == "") == (c.Proxy == nil) {
+		at.Errorf("users_file", "want either users_file or proxy: whoever decides has to have a name")
+	}
+	c.UsersFile = config.Path(at.Resolve(string(c.UsersFile)))
+	for _, l := range []struct{ key, url, placeholder string }{{"trace_url", c.TraceURL, traceID}, {"mlflow_url", c.MLflowURL, runID}} {
+		if l.url == "" {
+			continue
+		}
+		if u, err := url.Parse(l.url); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Contains(u.Host, l.placeholder) || !strings.Contains(l.url, l.placeholder) {
+			at.Errorf(l.key, "%q; want an http or https URL with %s after its host", l.url, l.placeholder)
+		}
+	}
+}
+
+var headerName = regexp.MustCompile(`^[A-Za-z0-9-]+$`)
+
+// Validate implements config.Validator.
+func (c *ProxyConfig) Validate(at config.At) {
+	if !headerName.MatchString(c.Header) {
+		at.Errorf("header", "%q; want the name of the header with the user, such as X-Forwarded-User", c.Header)
+	}
+	if len(c.Addresses) == 0 {
+		at.Errorf("addresses", "missing; want the addresses that the proxy connects from, such as 10.0.0.7 or 10.0.0.0/24")
+	}
+	for _, text := range c.Addresses {
+		if _, err := prefix(text); err != nil {
+			at.Errorf("addresses", "%q; want an address such as 10.0.0.7 or a range such as 10.0.0.0/24", text)
+		}
+	}
+}
+
+func prefix(text string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(text); err == nil {
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	return netip.ParsePrefix(text)
+}
+
+const (
+	traceID = "{trace_id}"
+	runID   = "{run_id}"
+)
+
+// linkable is what an ID may consist of to become part of a link. Others are shown as text.
+var linkable = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
+
+// link puts an ID that came from outside into an address that the operator wrote.
+func link(template, placeholder, id string) string {
+	if template == "" || !linkable.MatchString(id) {
+		return ""
+	}
+	return strings.ReplaceAll(template, placeholder, id)
+}
+
+// users is the file of UsersFile.
+type users struct {
+	Hashes map[string]string `yaml:"basic_auth_users"`
+}
+
+// Validate implements config.Validator.
+func (u *users) Validate(at config.At) {
+	for name, hash := range u.Hashes {
+		if _, err := bcrypt.Cost([]byte(hash)); err != nil {
+			at.Errorf("basic_auth_users", "%q has no bcrypt hash; make one with htpasswd -nBC 10 %s", name, name)
+		}
+	}
+	if len(u.Hashes) == 0 {
+		at.Errorf("basic_auth_users", "missing; want names and bcrypt hashes")
+	}
+}
+
+func readUsers(path config.Path) (map[string]string, error) {
+	u, err := config.Load[users](string(path))
+	if err != nil {
+		return nil, fmt.Errorf("read the users of the review page: %w", err)
+	}
+	return u.Hashes, nil
+}
+
+var errNobody = errors.New("nobody is logged in")

@@ -1,0 +1,62 @@
+package responder
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sightglass-ml/sightglass/internal/catalogue"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/responder/internal/action"
+)
+
+// Catalogue returns the metrics of the responder for the reference.
+func Catalogue() *catalogue.Catalogue {
+	c := &catalogue.Catalogue{Prefix: "ml_"}
+	newDescs(c)
+	newPeopleDescs(c)
+	return c
+}
+
+type descs struct {
+	actions, pending, retrying, running *prometheus.Desc
+}
+
+// latencyName and latencyHelp are of the one metric that client_golang counts itself.
+const (
+	latencyName = "response_latency_seconds"
+	latencyHelp = "Time from the receipt of the alert until the target took the action. Of this replica alone."
+)
+
+func newDescs(c *catalogue.Catalogue) descs {
+	d := descs{
+		actions:  c.Counter("response_actions_total", "Actions by how they ended, or why they were held back. All replicas publish the same total.", "action", "result"),
+		pending:  c.Gauge("response_pending", "Actions that no target has taken yet.", "action"),
+		retrying: c.Gauge("response_retrying", "Actions, of the pending ones, whose last attempt failed.", "action"),
+		running:  c.Gauge("response_running", "Actions that a target has taken and that have not ended.", "action"),
+	}
+	c.Metrics = append(c.Metrics, catalogue.Metric{Name: c.Prefix + latencyName, Type: "histogram", Help: latencyHelp, Labels: []string{"action"}})
+	return d
+}
+
+// metrics shows all actions and results, those that never happened too: a counter that appears with its first
+// increment hides it.
+func (d descs) metrics(s action.Status) exporter.Metrics {
+	var m exporter.Metrics
+	for _, a := range action.Responses {
+		for _, result := range action.Results {
+			m.Counter(d.actions, float64(s.Totals[[2]string{a, result}]), a, result)
+		}
+		m.Gauge(d.pending, float64(s.Pending[a]), a)
+		m.Gauge(d.retrying, float64(s.Retrying[a]), a)
+		m.Gauge(d.running, float64(s.Running[a]), a)
+	}
+	return m
+}
+
+func newLatency() *prometheus.HistogramVec {
+	h := prometheus.NewHistogramVec(exporter.HistogramOpts("ml_"+latencyName, latencyHelp,
+		[]float64{0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600}), []string{"action"})
+	for _, a := range action.Responses {
+		h.WithLabelValues(a)
+	}
+	return h
+}

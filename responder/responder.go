@@ -1,0 +1,235 @@
+// Package responder does what alerts ask for and lets people judge what machines cannot.
+//
+// In flow Alertmanager's webhooks and responses below a gate. Out flow calls to what retrains and replays, a queue for
+// human review, metrics of the response itself, and an audit trail. The Responder owns the store; packages below it own
+// its tables. Nothing that a label or an annotation holds is ever a command, an address or a name of an action: the
+// configuration has those.
+package responder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/sightglass-ml/sightglass/internal/catalogue"
+	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/limit"
+	contract "github.com/sightglass-ml/sightglass/internal/review"
+	"github.com/sightglass-ml/sightglass/responder/internal/action"
+	"github.com/sightglass-ml/sightglass/responder/internal/audit"
+	"github.com/sightglass-ml/sightglass/responder/internal/page"
+	"github.com/sightglass-ml/sightglass/responder/internal/review"
+	"github.com/sightglass-ml/sightglass/responder/internal/store"
+	"github.com/sightglass-ml/sightglass/responder/internal/verdict"
+	"github.com/sightglass-ml/sightglass/responder/internal/webhook"
+)
+
+// Spec describes the binary responder.
+func Spec() exporter.Spec[Config] {
+	return exporter.Spec[Config]{
+		Name:            "responder",
+		Description:     "Starts what alerts ask for, queues answers for review, and records both.",
+		DefaultAddress:  ":10914",
+		Load:            config.Load[Config],
+		Start:           start,
+		Links:           []web.LandingLinks{{Address: "/reviews", Text: "Reviews"}, {Address: "/alerts", Text: "Alerts to judge"}},
+		MaxRequestBytes: 4 << 20, // A thousand alerts with long annotations.
+	}
+}
+
+// Responder is a running responder. It takes a new configuration itself, since it owns the store.
+type Responder struct {
+	logger  *slog.Logger
+	store   *store.Store
+	worker  *action.Worker
+	webhook *webhook.Handler
+	reviews *review.API
+	page    *page.Page
+	now     func() time.Time
+
+	cfg       atomic.Pointer[Config]
+	snapshots atomic.Pointer[action.Snapshots]
+
+	descs   descs
+	people  peopleDescs
+	names   *limit.Limiter // of alerts
+	status  exporter.Snapshot
+	latency *prometheus.HistogramVec
+}
+
+var (
+	_ exporter.Router           = (*Responder)(nil)
+	_ exporter.Stopper          = (*Responder)(nil)
+	_ exporter.Reloader[Config] = (*Responder)(nil)
+)
+
+const (
+	statusInterval  = 5 * time.Second
+	keepingInterval = time.Hour
+	forwardInterval = 5 * time.Second
+	// maxAlertnames bounds a label; the whole bundle has some fifty.
+	maxAlertnames = 200
+)
+
+func start(ctx context.Context, env *exporter.Env, cfg Config) (exporter.Instance, error) {
+	s, err := store.Open(ctx, cfg.Store)
+	if err != nil {
+		return nil, err
+	}
+	r := &Responder{logger: env.Logger, store: s, now: time.Now, descs: newDescs(&catalogue.Catalogue{Prefix: "ml_"}), people: newPeopleDescs(&catalogue.Catalogue{Prefix: "ml_"}), latency: newLatency()}
+	if err := r.start(ctx, env, cfg); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return r, nil
+}
+
+func (r *Responder) start(ctx context.Context, env *exporter.Env, cfg Config) error {
+	alone, err := r.store.Own()
+	if err != nil {
+		return err
+	}
+	r.worker, err = action.NewWorker(action.Options{
+		Store: r.store, Logger: r.logger, Now: r.now,
+		Snapshots: func() action.Snapshots {
+			if s := r.snapshots.Load(); s != nil {
+				return *s
+			}
+			return nil
+		},
+		Started: func(name string, latency time.Duration) { r.latency.WithLabelValues(name).Observe(latency.Seconds()) },
+	})
+	if err != nil {
+		return err
+	}
+	if alone {
+		// What this process's predecessor held when it died need not wait for its leases to end.
+		if err := r.worker.ReleaseLeases(ctx); err != nil {
+			return fmt.Errorf("release leases: %w", err)
+		}
+	}
+	r.webhook = webhook.New(r.store, r.worker, r.logger, r.now, cfg.Webhook)
+	r.reviews = review.NewAPI(r.store, r.logger, r.now)
+	r.names = env.Limit("alertname", maxAlertnames)
+	if r.page, err = page.New(r.store, r.logger, r.now); err != nil {
+		return err
+	}
+	if err := r.apply(cfg); err != nil {
+		return err
+	}
+	for _, l := range []exporter.Loop{
+		{Name: "status", Interval: statusInterval, Timeout: 2 * statusInterval, Collect: r.readStatus},
+		{Name: "review_forward", Interval: forwardInterval, Timeout: time.Minute, Collect: r.reviews.Forward},
+		{Name: "retention", Interval: keepingInterval, Collect: r.forget},
+	} {
+		if err := env.Loop(l); err != nil {
+			return err
+		}
+	}
+	env.Go(func(ctx context.Context) { r.worker.Run(ctx, cfg.Workers) })
+	return nil
+}
+
+// apply makes everything that can change follow the configuration, or nothing.
+func (r *Responder) apply(cfg Config) error {
+	var snapshots action.Snapshots
+	if cfg.Prometheus != nil {
+		var err error
+		if snapshots, err = action.PrometheusSnapshots(*cfg.Prometheus); err != nil {
+			return err
+		}
+	}
+	if err := r.page.Configure(cfg.Page); err != nil {
+		return err
+	}
+	if err := r.worker.Configure(cfg.Actions); err != nil {
+		return err
+	}
+	r.snapshots.Store(&snapshots)
+	r.reviews.Configure(cfg.Reviews)
+	r.webhook.Configure(cfg.Webhook)
+	r.cfg.Store(&cfg)
+	for _, a := range cfg.Actions {
+		if a.DryRun {
+			r.logger.Warn("An action is only recorded, not done; set dry_run: false to do it", "action", a.Name)
+		}
+	}
+	return nil
+}
+
+// Reload implements exporter.Reloader.
+func (r *Responder) Reload(_ context.Context, cfg Config) error {
+	if now := r.cfg.Load(); cfg.Store != now.Store || cfg.Workers != now.Workers {
+		return errors.New("store and workers are read at the start only; restart the responder to change them")
+	}
+	return r.apply(cfg)
+}
+
+// Routes implements exporter.Router.
+func (r *Responder) Routes(mux *http.ServeMux) {
+	mux.Handle(webhook.Path, r.webhook)
+	mux.Handle(contract.Path, r.reviews)
+	mux.Handle(review.DecisionsPath, r.reviews)
+	for _, path := range page.Paths {
+		mux.Handle(path, r.page)
+	}
+}
+
+// Stop implements exporter.Stopper.
+func (r *Responder) Stop(context.Context) error { return r.store.Close() }
+
+// Describe implements prometheus.Collector; see exporter.Snapshot.
+func (r *Responder) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (r *Responder) Collect(ch chan<- prometheus.Metric) {
+	r.status.Collect(ch)
+	r.latency.Collect(ch)
+}
+
+func (r *Responder) readStatus(ctx context.Context) error {
+	var s action.Status
+	var reviews review.Status
+	var verdicts verdict.Status
+	if err := r.store.Read(ctx, func(tx *store.Tx) (err error) {
+		if s, err = action.ReadStatus(tx); err != nil {
+			return err
+		}
+		if reviews, err = review.ReadStatus(tx); err != nil {
+			return err
+		}
+		verdicts, err = verdict.ReadStatus(tx)
+		return err
+	}); err != nil {
+		return err
+	}
+	r.status.Set(append(r.descs.metrics(s), r.people.metrics(reviews, verdicts, r.cfg.Load().Before, r.names)...), 6*statusInterval)
+	return nil
+}
+
+// forget applies the configured times of keeping.
+func (r *Responder) forget(ctx context.Context) error {
+	cfg, now := r.cfg.Load(), r.now()
+	var errs []error
+	errs = append(errs, r.worker.GiveUpUnconfigured(ctx))
+	if after := time.Duration(cfg.Audit.RedactAfter); after > 0 {
+		_, err := audit.Redact(ctx, r.store, now.Add(-after), now)
+		errs = append(errs, err)
+	}
+	if after := time.Duration(cfg.Audit.Retention); after > 0 {
+		_, err := audit.Remove(ctx, r.store, now.Add(-after), now)
+		errs = append(errs, err)
+	}
+	errs = append(errs, webhook.Forget(ctx, r.store, now.Add(-time.Duration(cfg.History))))
+	errs = append(errs, r.store.Write(ctx, func(tx *store.Tx) error {
+		return errors.Join(review.Forget(tx, now.Add(-time.Duration(cfg.History))), verdict.Forget(tx))
+	}))
+	return errors.Join(errs...)
+}
