@@ -145,6 +145,7 @@ func TestInhibition(t *testing.T) {
 		{"and that of its versions", "layer=model model=m2", "layer=model model=m2 version=3 severity=warning", true},
 		{"a version's critical silences its warning", "layer=model model=m3 version=3", "layer=model model=m3 version=3 severity=warning", true},
 		{"not that of another version", "layer=model model=m4 version=3", "layer=model model=m4 version=4 severity=warning", false},
+		{"what a machine answers is not silenced", "layer=model model=m6 version=3", "layer=model model=m6 version=3 severity=warning response=retrain", false},
 		{"a GPU's critical silences its warning", "layer=infrastructure instance=h1 gpu=0", "layer=infrastructure instance=h1 gpu=0 severity=warning", true},
 		{"not that of another GPU", "layer=infrastructure instance=h2 gpu=0", "layer=infrastructure instance=h2 gpu=1 severity=warning", false},
 		{"not that of the same index in another host", "layer=infrastructure instance=h3 gpu=0", "layer=infrastructure instance=h4 gpu=0 severity=warning", false},
