@@ -1,6 +1,7 @@
 package modelquality
 
 import (
+	"iter"
 	"maps"
 	"net/url"
 	"path"
@@ -80,7 +81,7 @@ func (o *OTLPConfig) Validate(at config.At) {
 	if o.MaxRequestBytes < 1<<10 || o.MaxRequestBytes > 1<<30 {
 		at.Errorf("max_request_bytes", "%v; want 1KiB to 1GiB", o.MaxRequestBytes)
 	}
-	for key, n := range map[string]int{"max_concurrent_requests": o.MaxConcurrentRequests, "max_attributes": o.MaxAttributes} {
+	for key, n := range sorted(map[string]int{"max_concurrent_requests": o.MaxConcurrentRequests, "max_attributes": o.MaxAttributes}) {
 		if n < 1 || n > 10_000 {
 			at.Errorf(key, "%d; want 1 to 10000", n)
 		}
@@ -118,7 +119,7 @@ func (j *JoinConfig) Validate(at config.At) {
 	if j.Wait <= 0 {
 		at.Errorf("wait", "%v; want a duration above 0", j.Wait)
 	}
-	for key, n := range map[string]int{"inferences": j.Inferences, "waiting": j.Waiting} {
+	for key, n := range sorted(map[string]int{"inferences": j.Inferences, "waiting": j.Waiting}) {
 		if n < 1 || n > 1<<20 {
 			at.Errorf(key, "%d; want 1 to %d", n, 1<<20)
 		}
@@ -253,7 +254,7 @@ func (m *MLflowConfig) Validate(at config.At) {
 	if at.Has("token") && m.Username != "" {
 		at.Errorf("token", "there is a user name as well; want one of the two")
 	}
-	for key, d := range map[string]config.Duration{"refresh": m.Refresh, "retry_missing": m.RetryMissing, "timeout": m.Timeout} {
+	for key, d := range sorted(map[string]config.Duration{"refresh": m.Refresh, "retry_missing": m.RetryMissing, "timeout": m.Timeout}) {
 		if d <= 0 {
 			at.Errorf(key, "%v; want a duration above 0", d)
 		}
@@ -294,7 +295,7 @@ func (r *ReviewsConfig) Validate(at config.At) {
 	if r.MaxBytes < 1<<20 {
 		at.Errorf("max_bytes", "%v; want 1MiB or more", r.MaxBytes)
 	}
-	for key, d := range map[string]config.Duration{"timeout": r.Timeout, "max_backoff": r.MaxBackoff} {
+	for key, d := range sorted(map[string]config.Duration{"timeout": r.Timeout, "max_backoff": r.MaxBackoff}) {
 		if d < config.Duration(minBackoff) {
 			at.Errorf(key, "%v; want 1s or more", d)
 		}
@@ -338,22 +339,22 @@ func (l *LabelsConfig) SetDefaults() {
 // Validate implements config.Validator.
 func (l *LabelsConfig) Validate(at config.At) {
 	l.TableConfig.Validate(at)
-	for key, v := range map[string]string{
-		"name": l.Name, "timestamp_column": l.TimeColumn, "prediction_column": l.PredictionColumn, "label_column": l.LabelColumn,
+	for _, required := range [][2]string{
+		{"name", l.Name}, {"timestamp_column", l.TimeColumn}, {"prediction_column", l.PredictionColumn}, {"label_column", l.LabelColumn},
 	} {
-		if v == "" {
-			at.Errorf(key, "missing")
+		if required[1] == "" {
+			at.Errorf(required[0], "missing")
 		}
 	}
 	if l.Model == "" && l.ModelColumn == "" {
 		at.Errorf("model", "missing; want the name of the model, or model_column")
 	}
-	for key, d := range map[string]config.Duration{"window": l.Window, "interval": l.Interval, "timeout": l.Timeout} {
+	for key, d := range sorted(map[string]config.Duration{"window": l.Window, "interval": l.Interval, "timeout": l.Timeout}) {
 		if d <= 0 {
 			at.Errorf(key, "%v; want a duration above 0", d)
 		}
 	}
-	for key, n := range map[string]int{"max_segments": l.MaxSegments, "max_classes": l.MaxClasses} {
+	for key, n := range sorted(map[string]int{"max_segments": l.MaxSegments, "max_classes": l.MaxClasses}) {
 		if n < 1 || n > 1000 {
 			at.Errorf(key, "%d; want 1 to 1000", n)
 		}
@@ -397,11 +398,10 @@ func (t *ThresholdsConfig) Validate(at config.At) {
 			at.Errorf(key, "%v; want a number above 0", *v)
 		}
 	}
-	byName := t.byName()
-	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		check(name, byName[name])
+	for name, v := range sorted(t.byName()) {
+		check(name, v)
 	}
-	for field, f := range t.Fields {
+	for field, f := range sorted(t.Fields) {
 		check("fields."+field+".drift_psi", f.DriftPSI)
 	}
 }
@@ -464,7 +464,7 @@ func (b *BaselinesConfig) Validate(at config.At) {
 	if b.Sample < 10 || b.Sample > 10_000 {
 		at.Errorf("sample", "%d; want 10 to 10000", b.Sample)
 	}
-	for key, d := range map[string]config.Duration{"sample_wait": b.SampleWait, "interval": b.Interval} {
+	for key, d := range sorted(map[string]config.Duration{"sample_wait": b.SampleWait, "interval": b.Interval}) {
 		if d <= 0 {
 			at.Errorf(key, "%v; want a duration above 0", d)
 		}
@@ -487,14 +487,14 @@ func (f *FieldsConfig) SetDefaults() { f.Bins, f.Top, f.Max, f.MaxTotal = 10, 20
 
 // Validate implements config.Validator.
 func (f *FieldsConfig) Validate(at config.At) {
-	for key, v := range map[string]struct{ n, least, most int }{
+	for key, v := range sorted(map[string]struct{ n, least, most int }{
 		"bins": {f.Bins, 2, binning.MaxEdges / 2}, "top": {f.Top, 1, binning.MaxCategories}, "max": {f.Max, 1, 250}, "max_total": {f.MaxTotal, 1, 100_000},
-	} {
+	}) {
 		if v.n < v.least || v.n > v.most {
 			at.Errorf(key, "%d; want %d to %d", v.n, v.least, v.most)
 		}
 	}
-	for key, patterns := range map[string][]string{"include": f.Include, "exclude": f.Exclude} {
+	for key, patterns := range sorted(map[string][]string{"include": f.Include, "exclude": f.Exclude}) {
 		for _, p := range patterns {
 			if _, err := path.Match(p, ""); err != nil {
 				at.Errorf(key, "%q is not a pattern: %v", p, err)
@@ -512,10 +512,10 @@ func (c *Config) Validate(at config.At) {
 	if _, err := convention.New(c.Attributes, c.OTLP.MaxAttributes); err != nil {
 		at.Errorf("attributes", "%v", err)
 	}
-	for key, n := range map[string]int{
+	for key, n := range sorted(map[string]int{
 		"models": c.Limits.Models, "versions": c.Limits.Versions, "exception_types": c.Limits.ExceptionTypes,
 		"features": c.Limits.Features, "evaluations": c.Limits.Evaluations, "details": c.Limits.Details,
-	} {
+	}) {
 		if n < 0 || n > 100_000 {
 			at.Errorf("limits."+key, "%d; want 0 to 100000", n)
 		}
@@ -532,7 +532,7 @@ func (c *Config) Validate(at config.At) {
 		}
 		c.Evaluations[groundedness] = newGate(0.9)
 	}
-	for name := range c.Evaluations {
+	for name := range sorted(c.Evaluations) {
 		if name != strings.ToLower(name) {
 			at.Errorf("evaluations", "%q has upper case, which evaluations are matched without; want %q", name, strings.ToLower(name))
 		}
@@ -571,6 +571,17 @@ func (c *Config) source(at config.At, key string, t TableConfig) {
 		at.Errorf(key, "unknown source %q; want one of %q", t.Source, slices.Sorted(maps.Keys(c.Sources)))
 	case t.Files != "" && s.Type != tables.DuckDB:
 		at.Errorf(key, "%q is a %s source; want a duckdb source for files", t.Source, s.Type)
+	}
+}
+
+// sorted goes through a map in the order of its keys, so that the same file gives the same messages.
+func sorted[V any](m map[string]V) iter.Seq2[string, V] {
+	return func(yield func(string, V) bool) {
+		for _, key := range slices.Sorted(maps.Keys(m)) {
+			if !yield(key, m[key]) {
+				return
+			}
+		}
 	}
 }
 
