@@ -13,6 +13,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/sightglass-ml/sightglass/exporters/dataquality"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality"
 )
 
 const root = "../.."
@@ -42,12 +43,24 @@ func TestLinksBetweenPagesLeadSomewhere(t *testing.T) {
 	}
 }
 
-func TestTheGuideExplainsEveryKeyOfTheConfiguration(t *testing.T) {
-	guide := read(t, "docs/data-quality.md")
+func TestTheGuidesExplainEveryKeyOfTheConfiguration(t *testing.T) {
+	// Below the free ones stand names that the user makes up, or settings of the object store's own library.
+	for exporter, c := range map[string]struct{ guide, free []string }{
+		"dataquality":  {[]string{"docs/data-quality.md"}, []string{".sources", ".datasets[].thresholds.columns", ".baseline_store.config"}},
+		"modelquality": {[]string{"docs/model-quality.md", "docs/instrumentation.md", "docs/data-quality.md"}, []string{".sources", ".evaluations", ".models[].thresholds.fields", ".baseline_store.config"}},
+	} {
+		t.Run(exporter, func(t *testing.T) { requireExplained(t, exporter, c.guide, c.free) })
+	}
+}
+
+func requireExplained(t *testing.T, exporter string, pages, free []string) {
+	t.Helper()
+	var guide string
+	for _, page := range pages {
+		guide += read(t, page)
+	}
 	var complete yaml.Node
-	require.NoError(t, yaml.Unmarshal([]byte(read(t, "exporters/dataquality/testdata/full.good.yaml")), &complete))
-	// Below these stand names that the user makes up, or settings of the object store's own library.
-	free := []string{".sources", ".datasets[].thresholds.columns", ".baseline_store.config"}
+	require.NoError(t, yaml.Unmarshal([]byte(read(t, "exporters/"+exporter+"/testdata/full.good.yaml")), &complete))
 	var visit func(n *yaml.Node, path string)
 	visit = func(n *yaml.Node, path string) {
 		switch n.Kind {
@@ -74,6 +87,13 @@ func TestTheExamplesAreValid(t *testing.T) {
 	require.NotEmpty(t, files)
 	for _, file := range files {
 		_, err := dataquality.Load(file)
+		require.NoError(t, err)
+	}
+	files, err = filepath.Glob(filepath.Join(root, "examples/modelquality/*.yaml"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		_, err := modelquality.Load(file)
 		require.NoError(t, err)
 	}
 	require.True(t, strings.HasPrefix(read(t, "examples/dataquality/orders.csv"), "order_id,ordered_at,"))
