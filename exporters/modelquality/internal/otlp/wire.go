@@ -13,9 +13,9 @@ const (
 	wireFixed32 = 5
 )
 
-// errGroup refuses what is no part of OTLP, nor of anything that was made since groups were given up, and wire types
-// that never were.
-var errGroup = fmt.Errorf("%w: a group or an unknown wire type", ErrMalformed)
+// errForeign refuses what no writer of OTLP writes, though pdata reads over some of it: groups, unknown wire types, and
+// tags that are no number of a field.
+var errForeign = fmt.Errorf("%w: a group, or no field at all", ErrMalformed)
 
 // field is one field of a message: bytes of a length-delimited one, bits of any other.
 type field struct {
@@ -29,8 +29,11 @@ type field struct {
 // checks of its own; for attributes, a dozen a span and three messages deep, that was half of the time.
 func next(b []byte) (f field, rest []byte, err error) {
 	tag, n := varint(b)
-	if n == 0 || tag>>3 == 0 || tag>>32 != 0 {
-		return f, nil, fmt.Errorf("%w: bad tag", ErrMalformed)
+	switch {
+	case n == 0:
+		return f, nil, fmt.Errorf("%w: a tag is cut off", ErrMalformed)
+	case tag>>3 == 0 || tag>>32 != 0:
+		return f, nil, errForeign
 	}
 	f.number, f.wire = tag>>3, byte(tag&7)
 	b = b[n:]
@@ -63,7 +66,7 @@ func next(b []byte) (f field, rest []byte, err error) {
 		f.bits = uint64(binary.LittleEndian.Uint32(b))
 		return f, b[4:], nil
 	}
-	return f, nil, fmt.Errorf("%w: field %d", errGroup, f.number)
+	return f, nil, fmt.Errorf("%w: number %d", errForeign, f.number)
 }
 
 // varint returns its length as well, 0 if it is cut off or too long.
