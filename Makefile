@@ -105,7 +105,7 @@ lint: bin/tools/golangci-lint bin/tools/jsonnetfmt bin/tools/jsonnet-lint ## che
 	bin/tools/golangci-lint run
 	git ls-files '*.jsonnet' '*.libsonnet' | xargs -r bin/tools/jsonnetfmt --test
 	git ls-files '*.jsonnet' '*.libsonnet' | xargs -r bin/tools/jsonnet-lint
-	for module in . tools tools/*/; do [[ ! -e $$module/go.mod ]] || (cd $$module && go mod tidy -diff); done
+	for module in . tools tools/*/ exporters/*/bench/; do [[ ! -e $$module/go.mod ]] || (cd $$module && go mod tidy -diff); done
 	@state() { git status --porcelain; git diff; }; before=$$(state); $(MAKE) generate; \
 	[[ $$before == "$$(state)" ]] || { echo "generated files were out of date: commit what make generate wrote"; exit 1; }
 
@@ -120,6 +120,10 @@ bench-dataquality: bin/bench/evidently ## profile a table: against a query writt
 # Without Python the comparison with Evidently is left out.
 bin/bench/evidently: exporters/dataquality/bench/requirements.txt
 	python3 -m venv $@ && $@/bin/pip install -q -r $< && touch $@
+
+.PHONY: bench-modelquality
+bench-modelquality: ## receive spans: against the Collector's spanmetrics connector, and memory under a million names
+	cd exporters/modelquality/bench && $(BENCH) -benchtime 10x -bench Ingest . && $(BENCH) -benchtime 1x -bench Memory .
 
 .PHONY: bench-gpu
 bench-gpu: ## scrape eight simulated GPUs 100 000 times: time, memory, growth, leaks; on an otherwise idle machine

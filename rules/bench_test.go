@@ -82,8 +82,10 @@ func modelLoad() []sample {
 	for _, instance := range []string{"mq-0:10912", "mq-1:10912"} {
 		for m := range models {
 			add := func(value float64, name string, pairs ...string) {
-				ls := append([]string{model.MetricNameLabel, name, "cluster", "east", "namespace", "ml", "job", "modelquality", "instance", instance,
-					"model", fmt.Sprintf("model_%02d", m), "version", "3"}, pairs...)
+				ls := append([]string{
+					model.MetricNameLabel, name, "cluster", "east", "namespace", "ml", "job", "modelquality", "instance", instance,
+					"model", fmt.Sprintf("model_%02d", m), "version", "3",
+				}, pairs...)
 				out = append(out, sample{labels.FromStrings(ls...), value})
 			}
 			histogram := func(name string, pairs ...string) {

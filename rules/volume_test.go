@@ -1,8 +1,11 @@
 package rules
 
 import (
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,73 +45,109 @@ func poisson(mean float64, random *rand.Rand) float64 {
 	return n
 }
 
-// Twelve weeks with the change of clocks of 8 March, a look an hour: how often
-// is a feed that is well outside of its band, and how often would a feed that
-// lost 62 % at this hour be inside?
-func TestVolumeOverSimulatedMonths(t *testing.T) {
+// feeds are what a simulation watches, by name.
+type feeds map[string]feed
+
+var simulated = feeds{
+	"steady": constant(1000),
+	"few":    constant(4),
+	"office": office,
+	// What a bad week leaves behind must not show in the weeks after it.
+	"office with an outage": func(hour time.Time, random *rand.Rand) float64 {
+		rows := office(hour, random)
+		if outage(hour) {
+			return math.Round(rows / 10)
+		}
+		return rows
+	},
+}
+
+func outage(hour time.Time) bool {
+	return hour.Month() == time.February && hour.Day() >= 2 && hour.Day() < 9
+}
+
+// simulate looks once an hour at twelve weeks with the change of clocks of 8 March, and evaluates a group of rules. It
+// returns how many hours each query found each feed, the week of the outage left out. The queries' series have the feed's
+// name in label.
+func simulate(t *testing.T, group, label string, thresholds []string, observe func(name string, value float64) []sample, queries map[string]string) map[string]map[string]float64 {
+	t.Helper()
 	toronto, err := time.LoadLocation("America/Toronto")
 	require.NoError(t, err)
-	feeds := []struct {
-		name string
-		rows feed
-		// misses is the share of the hours at which a loss of 62 % may hide.
-		misses float64
-	}{
-		{"steady", constant(1000), 0},
-		// Four rows an hour cannot tell a loss of 62 % from chance.
-		{"few", constant(4), 1},
-		{"office", office, 0.03},
-		// What a bad week leaves behind must not show in the weeks after it.
-		{"office with an outage", func(hour time.Time, random *rand.Rand) float64 {
-			rows := office(hour, random)
-			if hour.Month() == time.February && hour.Day() >= 2 && hour.Day() < 9 {
-				return math.Round(rows / 10)
-			}
-			return rows
-		}, 0.03},
-	}
-
 	w := newWorld(t)
-	var volume []rulefmt.Rule
-	for _, group := range load(t, Options{}).Groups() {
-		if group.Name == "sightglass.data.volume" {
-			volume = group.Rules
+	var rules []rulefmt.Rule
+	for _, g := range load(t, Options{}).Groups() {
+		if g.Name == group {
+			rules = g.Rules
 		}
 	}
-	deviation, ok := Default("volume_deviation_ratio")
-	require.True(t, ok)
+	require.NotEmpty(t, rules)
 	random := rand.New(rand.NewPCG(1, 2))
-	hours, alarms, hidden := map[string]float64{}, map[string]float64{}, map[string]float64{}
+	found := map[string]map[string]float64{}
+	for query := range queries {
+		found[query] = map[string]float64{}
+	}
 	start := time.Date(2026, 1, 12, 0, 0, 0, 0, toronto)
 	for now := start; now.YearDay() < 97; now = now.Add(time.Hour) {
-		samples := []sample{{labels.FromStrings(model.MetricNameLabel, "ml:threshold:volume_deviation_ratio"), deviation}}
-		for _, f := range feeds {
-			samples = append(samples, sample{labels.FromStrings(model.MetricNameLabel, "dataset:ml_rows:current", "dataset", f.name), f.rows(now, random)})
+		var samples []sample
+		for _, signal := range thresholds {
+			value, ok := Default(signal)
+			require.True(t, ok)
+			samples = append(samples, sample{labels.FromStrings(model.MetricNameLabel, ThresholdPrefix+signal), value})
+		}
+		for _, name := range slices.Sorted(maps.Keys(simulated)) {
+			samples = append(samples, observe(name, simulated[name](now, random))...)
 		}
 		w.store(now, samples)
-		if now.Sub(start) < 3*7*24*time.Hour {
-			continue // Less is no season.
+		season := now.Sub(start) >= 3*7*24*time.Hour // Less is none.
+		for _, rule := range rules {
+			if season || strings.HasSuffix(rule.Record, ":seen") || strings.HasSuffix(rule.Record, ":current") {
+				w.evaluate(now, rule)
+			}
 		}
-		for _, rule := range volume {
-			w.evaluate(now, rule)
-		}
-		outage := now.Month() == time.February && now.Day() >= 2 && now.Day() < 9
-		count := func(into map[string]float64, expr string) {
+		for query, expr := range queries {
 			for _, s := range w.query(now, expr) {
-				if name := s.Metric.Get("dataset"); !outage || name != "office with an outage" {
-					into[name]++
+				if name := s.Metric.Get(label); season && (name != "office with an outage" || !outage(now)) {
+					found[query][name]++
 				}
 			}
 		}
-		count(hours, `dataset:ml_rows:lower`)
-		count(alarms, `dataset:ml_rows:current < dataset:ml_rows:lower or dataset:ml_rows:current > dataset:ml_rows:upper`)
-		count(hidden, `dataset:ml_rows:current * 0.38 >= dataset:ml_rows:lower`)
 	}
-	for _, f := range feeds {
-		name := f.name
-		require.Greater(t, hours[name], 8.0*7*24-30, "hours of %s with a band", name)
-		t.Logf("%-22s %5.2f %% of the hours are false alarms; a loss of 62 %% hides in %5.2f %%", name, 100*alarms[name]/hours[name], 100*hidden[name]/hours[name])
-		require.LessOrEqual(t, alarms[name]/hours[name], 0.01, "false alarms of %s", name)
-		require.LessOrEqual(t, hidden[name]/hours[name], f.misses, "missed losses of %s", name)
+	return found
+}
+
+// How often is a feed that is well outside of its band, and how often would a feed that lost 62 % at this hour be inside?
+func TestVolumeOverSimulatedMonths(t *testing.T) {
+	found := simulate(t, "sightglass.data.volume", "dataset", []string{"volume_deviation_ratio"}, func(name string, rows float64) []sample {
+		return []sample{{labels.FromStrings(model.MetricNameLabel, "dataset:ml_rows:current", "dataset", name), rows}}
+	}, map[string]string{
+		"hours":  `dataset:ml_rows:lower`,
+		"alarms": `dataset:ml_rows:current < dataset:ml_rows:lower or dataset:ml_rows:current > dataset:ml_rows:upper`,
+		"hidden": `dataset:ml_rows:current * 0.38 >= dataset:ml_rows:lower`,
+	})
+	// Four rows an hour cannot tell a loss of 62 % from chance.
+	requireFew(t, found, map[string]float64{"few": 1, "office": 0.03, "office with an outage": 0.03})
+}
+
+// The same for traffic of a model: what the feeds have in an hour it has in five minutes. No feed that falls silent is
+// inside, but for one that is too slow to tell.
+func TestTrafficOverSimulatedMonths(t *testing.T) {
+	found := simulate(t, "sightglass.inference.season", "model", []string{"traffic_deviation_ratio", "latency_deviation_ratio", "requests_per_second"}, func(name string, requests float64) []sample {
+		return []sample{{labels.FromStrings(model.MetricNameLabel, "model:ml_inference_requests:rate5m", "model", name, "version", "1", "source", "s"), requests / 300}}
+	}, map[string]string{
+		"hours":  `model:ml_season:upper{signal="traffic"}`,
+		"alarms": `model:ml_season:current{signal="traffic"} < model:ml_season:lower or model:ml_season:current{signal="traffic"} > model:ml_season:upper`,
+		"hidden": `model:ml_season:current{signal="traffic"} * 0 >= model:ml_season:lower or model:ml_season:usual{shift="same", signal="traffic"} unless on (model) model:ml_season:lower`,
+	})
+	requireFew(t, found, map[string]float64{"few": 1})
+}
+
+func requireFew(t *testing.T, found map[string]map[string]float64, misses map[string]float64) {
+	t.Helper()
+	for _, name := range slices.Sorted(maps.Keys(simulated)) {
+		hours, alarms, hidden := found["hours"][name], found["alarms"][name], found["hidden"][name]
+		require.Greater(t, hours, 8.0*7*24-30, "hours of %s with a band", name)
+		t.Logf("%-22s %5.2f %% of the hours are false alarms; a loss hides in %5.2f %%", name, 100*alarms/hours, 100*hidden/hours)
+		require.LessOrEqual(t, alarms/hours, 0.01, "false alarms of %s", name)
+		require.LessOrEqual(t, hidden/hours, misses[name], "missed losses of %s", name)
 	}
 }

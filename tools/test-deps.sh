@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what tests run against and Go modules do not bring: PostgreSQL and Chromium from the system's packages,
-# ClickHouse's engine from PyPI, Trino from Maven Central. What is there already is left alone.
+# ClickHouse's engine, MLflow and scikit-learn from PyPI, Trino from Maven Central. What is there already is left alone.
 # On a developer's machine, what cannot be had is named and its tests skip; in CI that is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -31,7 +31,7 @@ chromium() {
 python_packages() {
 	cmp -s tools/python/requirements.txt $python/requirements.txt && return
 	python3 -c 'import ensurepip' 2>/dev/null || apt_install python3-venv || return
-	echo "installing Python packages with ClickHouse and Java inside (about 250 MiB) …"
+	echo "installing Python packages with ClickHouse, Java and MLflow inside (about 500 MiB) …"
 	rm -rf $python
 	python3 -m venv $python &&
 		$python/bin/pip install --quiet --disable-pip-version-check --no-deps -r tools/python/requirements.txt &&
@@ -60,5 +60,5 @@ want() {
 
 want PostgreSQL postgres
 want Chromium chromium
-want ClickHouse python_packages
+want 'ClickHouse and MLflow' python_packages
 want Trino trino_server

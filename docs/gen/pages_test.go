@@ -13,6 +13,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/sightglass-ml/sightglass/exporters/dataquality"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality"
 )
 
 const root = "../.."
@@ -42,25 +43,32 @@ func TestLinksBetweenPagesLeadSomewhere(t *testing.T) {
 	}
 }
 
-func TestTheGuideExplainsEveryKeyOfTheConfiguration(t *testing.T) {
-	explains(t, "docs/data-quality.md", "exporters/dataquality/testdata/full.good.yaml",
-		// Below these stand names that the user makes up, or settings of the object store's own library.
-		".sources", ".datasets[].thresholds.columns", ".baseline_store.config")
-}
-
-func TestTheGuideExplainsEveryKeyOfTheResponder(t *testing.T) {
+func TestTheGuidesExplainEveryKeyOfTheConfiguration(t *testing.T) {
 	target := ".actions[].target."
-	explains(t, "docs/responder.md", "responder/testdata/full.good.yaml", ".prometheus.http_client", ".actions[].match", target+"http_client",
-		target+"airflow.conf", target+"argo_workflows.parameters", target+"argo_events.body", target+"kubeflow_pipelines.parameters",
-		target+"github_actions.inputs", target+"webhook.body")
+	// Below the free ones stand names that the user makes up, or settings of another program's own library.
+	for program, c := range map[string]struct{ guides, free []string }{
+		"exporters/dataquality": {[]string{"docs/data-quality.md"}, []string{".sources", ".datasets[].thresholds.columns", ".baseline_store.config"}},
+		"exporters/modelquality": {
+			[]string{"docs/model-quality.md", "docs/instrumentation.md", "docs/data-quality.md"},
+			[]string{".sources", ".evaluations", ".models[].thresholds.fields", ".baseline_store.config"},
+		},
+		"responder": {[]string{"docs/responder.md", "docs/review.md"}, []string{
+			".prometheus.http_client", ".actions[].match", target + "http_client", target + "airflow.conf", target + "argo_workflows.parameters",
+			target + "argo_events.body", target + "kubeflow_pipelines.parameters", target + "github_actions.inputs", target + "webhook.body",
+		}},
+	} {
+		t.Run(program, func(t *testing.T) { requireExplained(t, program, c.guides, c.free) })
+	}
 }
 
-// explains fails the test for a key of the complete configuration that the guide does not name.
-func explains(t *testing.T, page, configuration string, free ...string) {
+func requireExplained(t *testing.T, program string, pages, free []string) {
 	t.Helper()
-	guide := read(t, page)
+	var guide string
+	for _, page := range pages {
+		guide += read(t, page)
+	}
 	var complete yaml.Node
-	require.NoError(t, yaml.Unmarshal([]byte(read(t, configuration)), &complete))
+	require.NoError(t, yaml.Unmarshal([]byte(read(t, program+"/testdata/full.good.yaml")), &complete))
 	var visit func(n *yaml.Node, path string)
 	visit = func(n *yaml.Node, path string) {
 		switch n.Kind {
@@ -87,6 +95,13 @@ func TestTheExamplesAreValid(t *testing.T) {
 	require.NotEmpty(t, files)
 	for _, file := range files {
 		_, err := dataquality.Load(file)
+		require.NoError(t, err)
+	}
+	files, err = filepath.Glob(filepath.Join(root, "examples/modelquality/*.yaml"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		_, err := modelquality.Load(file)
 		require.NoError(t, err)
 	}
 	require.True(t, strings.HasPrefix(read(t, "examples/dataquality/orders.csv"), "order_id,ordered_at,"))

@@ -1,11 +1,14 @@
 package modelquality
 
 import (
+	"iter"
 	"maps"
+	"net/url"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
+	"text/template"
 	"time"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
@@ -37,6 +40,13 @@ type Config struct {
 	// BaselineStore is a folder, or an object store that all replicas share. Without it fields have no bins.
 	BaselineStore baseline.Config `yaml:"baseline_store"`
 	Baselines     BaselinesConfig `yaml:"baselines"`
+
+	// MLflow is the registry to ask which run trained a version.
+	MLflow *MLflowConfig `yaml:"mlflow,omitempty"`
+	// Reviews is where responses below a gate are handed to people.
+	Reviews *ReviewsConfig `yaml:"reviews,omitempty"`
+	// Labels are tables of predictions of which the truth is known.
+	Labels []LabelsConfig `yaml:"labels,omitempty"`
 }
 
 // SetDefaults implements config.Defaulter.
@@ -71,7 +81,7 @@ func (o *OTLPConfig) Validate(at config.At) {
 	if o.MaxRequestBytes < 1<<10 || o.MaxRequestBytes > 1<<30 {
 		at.Errorf("max_request_bytes", "%v; want 1KiB to 1GiB", o.MaxRequestBytes)
 	}
-	for key, n := range map[string]int{"max_concurrent_requests": o.MaxConcurrentRequests, "max_attributes": o.MaxAttributes} {
+	for key, n := range sorted(map[string]int{"max_concurrent_requests": o.MaxConcurrentRequests, "max_attributes": o.MaxAttributes}) {
 		if n < 1 || n > 10_000 {
 			at.Errorf(key, "%d; want 1 to 10000", n)
 		}
@@ -109,7 +119,7 @@ func (j *JoinConfig) Validate(at config.At) {
 	if j.Wait <= 0 {
 		at.Errorf("wait", "%v; want a duration above 0", j.Wait)
 	}
-	for key, n := range map[string]int{"inferences": j.Inferences, "waiting": j.Waiting} {
+	for key, n := range sorted(map[string]int{"inferences": j.Inferences, "waiting": j.Waiting}) {
 		if n < 1 || n > 1<<20 {
 			at.Errorf(key, "%d; want 1 to %d", n, 1<<20)
 		}
@@ -169,20 +179,17 @@ func (m *ModelConfig) Validate(at config.At) {
 	}
 }
 
-// TrainingConfig is the data that a model was trained on. Its columns are called as the features are.
-type TrainingConfig struct {
+// TableConfig is a table of a source.
+type TableConfig struct {
 	Source string `yaml:"source"`
 	// Table is the name of a table or view, Query a SELECT statement, Files a path or glob; one of the three.
 	Table string      `yaml:"table,omitempty"`
 	Query string      `yaml:"query,omitempty"`
 	Files config.Path `yaml:"files,omitempty"`
-	// PredictionColumn and ConfidenceColumn are what the model said of the training data, if that is known.
-	PredictionColumn string `yaml:"prediction_column,omitempty"`
-	ConfidenceColumn string `yaml:"confidence_column,omitempty"`
 }
 
 // Validate implements config.Validator.
-func (t *TrainingConfig) Validate(at config.At) {
+func (t *TableConfig) Validate(at config.At) {
 	n := 0
 	for _, given := range []bool{t.Table != "", t.Query != "", t.Files != ""} {
 		if given {
@@ -194,14 +201,164 @@ func (t *TrainingConfig) Validate(at config.At) {
 	}
 }
 
-func (t *TrainingConfig) relation(s *tables.Source) (tables.Relation, error) {
+func (t *TableConfig) relation(s *tables.Source, timeColumn string) (tables.Relation, error) {
 	switch {
 	case t.Table != "":
-		return s.Table(t.Table, ""), nil
+		return s.Table(t.Table, timeColumn), nil
 	case t.Query != "":
-		return s.Query(t.Query, ""), nil
+		return s.Query(t.Query, timeColumn), nil
 	}
-	return s.Files(string(t.Files), "")
+	return s.Files(string(t.Files), timeColumn)
+}
+
+// TrainingConfig is the data that a model was trained on. Its columns are called as the features are.
+type TrainingConfig struct {
+	TableConfig `yaml:",inline"`
+	// PredictionColumn and ConfidenceColumn are what the model said of the training data, if that is known.
+	PredictionColumn string `yaml:"prediction_column,omitempty"`
+	ConfidenceColumn string `yaml:"confidence_column,omitempty"`
+}
+
+// MLflowConfig is how to ask the registry.
+type MLflowConfig struct {
+	URL string `yaml:"url"`
+	// Token is a bearer token; Username and Password are for basic authentication.
+	Token    config.SecretSource `yaml:"token,omitempty"`
+	Username string              `yaml:"username,omitempty"`
+	Password config.SecretSource `yaml:"password,omitempty"`
+	// Aliases say which version is meant by a service that names none, in order of preference.
+	Aliases           []string        `yaml:"aliases"`
+	Refresh           config.Duration `yaml:"refresh"`
+	RetryMissing      config.Duration `yaml:"retry_missing"`
+	Timeout           config.Duration `yaml:"timeout"`
+	RequestsPerSecond float64         `yaml:"requests_per_second"`
+	// WriteBack is whether the run gets tags: when its version was first served, and TraceLink, a template of a link.
+	WriteBack bool   `yaml:"write_back"`
+	TraceLink string `yaml:"trace_link,omitempty"`
+	// DatasetFolders are where the dataset of a run may lie to be read as its training data.
+	DatasetFolders []config.Path `yaml:"dataset_folders,omitempty"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (m *MLflowConfig) SetDefaults() {
+	m.Aliases = []string{"champion", "production"}
+	m.Refresh, m.RetryMissing, m.Timeout = config.Duration(5*time.Minute), config.Duration(time.Minute), config.Duration(10*time.Second)
+	m.RequestsPerSecond = 5
+}
+
+// Validate implements config.Validator.
+func (m *MLflowConfig) Validate(at config.At) {
+	if u, err := url.Parse(m.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		at.Errorf("url", "missing or no address; want the http or https URL of an MLflow server")
+	}
+	if at.Has("token") && m.Username != "" {
+		at.Errorf("token", "there is a user name as well; want one of the two")
+	}
+	for key, d := range sorted(map[string]config.Duration{"refresh": m.Refresh, "retry_missing": m.RetryMissing, "timeout": m.Timeout}) {
+		if d <= 0 {
+			at.Errorf(key, "%v; want a duration above 0", d)
+		}
+	}
+	if !(m.RequestsPerSecond > 0) {
+		at.Errorf("requests_per_second", "%v; want a number above 0", m.RequestsPerSecond)
+	}
+	if _, err := template.New("trace_link").Parse(m.TraceLink); err != nil {
+		at.Errorf("trace_link", "%v", err)
+	}
+}
+
+// ReviewsConfig is where responses go that people should look at.
+type ReviewsConfig struct {
+	// URL of the responder, or of any server that takes POSTs to /api/v1/reviews below it.
+	URL   string              `yaml:"url"`
+	Token config.SecretSource `yaml:"token,omitempty"`
+	// File keeps what is not delivered yet. Each replica needs its own.
+	File       config.Path     `yaml:"file,omitempty"`
+	MaxBytes   config.Bytes    `yaml:"max_bytes"`
+	Timeout    config.Duration `yaml:"timeout"`
+	MaxBackoff config.Duration `yaml:"max_backoff"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (r *ReviewsConfig) SetDefaults() {
+	r.MaxBytes, r.Timeout, r.MaxBackoff = 256<<20, config.Duration(10*time.Second), config.Duration(5*time.Minute)
+}
+
+// Validate implements config.Validator.
+func (r *ReviewsConfig) Validate(at config.At) {
+	if u, err := url.Parse(r.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		at.Errorf("url", "missing or no address; want the http or https URL of a responder")
+	}
+	if r.File == "" {
+		r.File = config.Path(at.Resolve("reviews.db"))
+	}
+	if r.MaxBytes < 1<<20 {
+		at.Errorf("max_bytes", "%v; want 1MiB or more", r.MaxBytes)
+	}
+	for key, d := range sorted(map[string]config.Duration{"timeout": r.Timeout, "max_backoff": r.MaxBackoff}) {
+		if d < config.Duration(minBackoff) {
+			at.Errorf(key, "%v; want 1s or more", d)
+		}
+	}
+}
+
+// minBackoff is the least time before a review is sent again.
+const minBackoff = time.Second
+
+// LabelsConfig is a table of predictions of which the truth is known.
+type LabelsConfig struct {
+	Name        string `yaml:"name"`
+	TableConfig `yaml:",inline"`
+	// TimeColumn is when a prediction was made, LabelTimeColumn when its truth became known.
+	TimeColumn       string `yaml:"timestamp_column"`
+	LabelTimeColumn  string `yaml:"label_timestamp_column,omitempty"`
+	PredictionColumn string `yaml:"prediction_column"`
+	LabelColumn      string `yaml:"label_column"`
+	SegmentColumn    string `yaml:"segment_column,omitempty"`
+	// Model and Version are named, or columns name them.
+	Model         string `yaml:"model,omitempty"`
+	Version       string `yaml:"version,omitempty"`
+	ModelColumn   string `yaml:"model_column,omitempty"`
+	VersionColumn string `yaml:"version_column,omitempty"`
+	// Numeric says that predictions are quantities and not classes.
+	Numeric  bool            `yaml:"numeric"`
+	Window   config.Duration `yaml:"window"`
+	Interval config.Duration `yaml:"interval"`
+	Timeout  config.Duration `yaml:"timeout"`
+	// MaxSegments and MaxClasses bound label values.
+	MaxSegments int `yaml:"max_segments"`
+	MaxClasses  int `yaml:"max_classes"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (l *LabelsConfig) SetDefaults() {
+	l.Window, l.Interval, l.Timeout = config.Duration(7*24*time.Hour), config.Duration(5*time.Minute), config.Duration(2*time.Minute)
+	l.MaxSegments, l.MaxClasses = 20, 20
+}
+
+// Validate implements config.Validator.
+func (l *LabelsConfig) Validate(at config.At) {
+	l.TableConfig.Validate(at)
+	for _, required := range [][2]string{
+		{"name", l.Name}, {"timestamp_column", l.TimeColumn}, {"prediction_column", l.PredictionColumn}, {"label_column", l.LabelColumn},
+	} {
+		if required[1] == "" {
+			at.Errorf(required[0], "missing")
+		}
+	}
+	if l.Model == "" && l.ModelColumn == "" {
+		at.Errorf("model", "missing; want the name of the model, or model_column")
+	}
+	for key, d := range sorted(map[string]config.Duration{"window": l.Window, "interval": l.Interval, "timeout": l.Timeout}) {
+		if d <= 0 {
+			at.Errorf(key, "%v; want a duration above 0", d)
+		}
+	}
+	for key, n := range sorted(map[string]int{"max_segments": l.MaxSegments, "max_classes": l.MaxClasses}) {
+		if n < 1 || n > 1000 {
+			at.Errorf(key, "%d; want 1 to 1000", n)
+		}
+	}
 }
 
 // ThresholdsConfig overrides the defaults of rules/thresholds.yaml for one model.
@@ -241,11 +398,10 @@ func (t *ThresholdsConfig) Validate(at config.At) {
 			at.Errorf(key, "%v; want a number above 0", *v)
 		}
 	}
-	byName := t.byName()
-	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		check(name, byName[name])
+	for name, v := range sorted(t.byName()) {
+		check(name, v)
 	}
-	for field, f := range t.Fields {
+	for field, f := range sorted(t.Fields) {
 		check("fields."+field+".drift_psi", f.DriftPSI)
 	}
 }
@@ -308,7 +464,7 @@ func (b *BaselinesConfig) Validate(at config.At) {
 	if b.Sample < 10 || b.Sample > 10_000 {
 		at.Errorf("sample", "%d; want 10 to 10000", b.Sample)
 	}
-	for key, d := range map[string]config.Duration{"sample_wait": b.SampleWait, "interval": b.Interval} {
+	for key, d := range sorted(map[string]config.Duration{"sample_wait": b.SampleWait, "interval": b.Interval}) {
 		if d <= 0 {
 			at.Errorf(key, "%v; want a duration above 0", d)
 		}
@@ -331,14 +487,14 @@ func (f *FieldsConfig) SetDefaults() { f.Bins, f.Top, f.Max, f.MaxTotal = 10, 20
 
 // Validate implements config.Validator.
 func (f *FieldsConfig) Validate(at config.At) {
-	for key, v := range map[string]struct{ n, least, most int }{
+	for key, v := range sorted(map[string]struct{ n, least, most int }{
 		"bins": {f.Bins, 2, binning.MaxEdges / 2}, "top": {f.Top, 1, binning.MaxCategories}, "max": {f.Max, 1, 250}, "max_total": {f.MaxTotal, 1, 100_000},
-	} {
+	}) {
 		if v.n < v.least || v.n > v.most {
 			at.Errorf(key, "%d; want %d to %d", v.n, v.least, v.most)
 		}
 	}
-	for key, patterns := range map[string][]string{"include": f.Include, "exclude": f.Exclude} {
+	for key, patterns := range sorted(map[string][]string{"include": f.Include, "exclude": f.Exclude}) {
 		for _, p := range patterns {
 			if _, err := path.Match(p, ""); err != nil {
 				at.Errorf(key, "%q is not a pattern: %v", p, err)
@@ -356,10 +512,10 @@ func (c *Config) Validate(at config.At) {
 	if _, err := convention.New(c.Attributes, c.OTLP.MaxAttributes); err != nil {
 		at.Errorf("attributes", "%v", err)
 	}
-	for key, n := range map[string]int{
+	for key, n := range sorted(map[string]int{
 		"models": c.Limits.Models, "versions": c.Limits.Versions, "exception_types": c.Limits.ExceptionTypes,
 		"features": c.Limits.Features, "evaluations": c.Limits.Evaluations, "details": c.Limits.Details,
-	} {
+	}) {
 		if n < 0 || n > 100_000 {
 			at.Errorf("limits."+key, "%d; want 0 to 100000", n)
 		}
@@ -376,7 +532,7 @@ func (c *Config) Validate(at config.At) {
 		}
 		c.Evaluations[groundedness] = newGate(0.9)
 	}
-	for name := range c.Evaluations {
+	for name := range sorted(c.Evaluations) {
 		if name != strings.ToLower(name) {
 			at.Errorf("evaluations", "%q has upper case, which evaluations are matched without; want %q", name, strings.ToLower(name))
 		}
@@ -392,13 +548,39 @@ func (c *Config) Validate(at config.At) {
 		if m.Training == nil {
 			continue
 		}
-		switch s, ok := c.Sources[m.Training.Source]; {
-		case c.BaselineStore.Type == "":
+		if c.BaselineStore.Type == "" {
 			at.Errorf(key+".training", "without baseline_store there is nowhere to keep the bins; want both or neither")
-		case !ok:
-			at.Errorf(key+".training.source", "unknown source %q; want one of %q", m.Training.Source, slices.Sorted(maps.Keys(c.Sources)))
-		case m.Training.Files != "" && s.Type != tables.DuckDB:
-			at.Errorf(key+".training.source", "%q is a %s source; want a duckdb source for files", m.Training.Source, s.Type)
+		}
+		c.source(at, key+".training.source", m.Training.TableConfig)
+	}
+	names := make(map[string]int)
+	for i, l := range c.Labels {
+		key := "labels[" + strconv.Itoa(i) + "]"
+		if first, twice := names[l.Name]; twice {
+			at.Errorf(key+".name", "%q is also the name of labels[%d]; want different names", l.Name, first)
+		}
+		names[l.Name] = i
+		c.source(at, key+".source", l.TableConfig)
+	}
+}
+
+// source checks that a table's source is there and can read it.
+func (c *Config) source(at config.At, key string, t TableConfig) {
+	switch s, ok := c.Sources[t.Source]; {
+	case !ok:
+		at.Errorf(key, "unknown source %q; want one of %q", t.Source, slices.Sorted(maps.Keys(c.Sources)))
+	case t.Files != "" && s.Type != tables.DuckDB:
+		at.Errorf(key, "%q is a %s source; want a duckdb source for files", t.Source, s.Type)
+	}
+}
+
+// sorted goes through a map in the order of its keys, so that the same file gives the same messages.
+func sorted[V any](m map[string]V) iter.Seq2[string, V] {
+	return func(yield func(string, V) bool) {
+		for _, key := range slices.Sorted(maps.Keys(m)) {
+			if !yield(key, m[key]) {
+				return
+			}
 		}
 	}
 }

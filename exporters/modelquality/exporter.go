@@ -10,10 +10,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"reflect"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -21,12 +19,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/fields"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/lineage"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/receiver"
-	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
-	"github.com/sightglass-ml/sightglass/internal/tables"
+	"github.com/sightglass-ml/sightglass/internal/limit"
 )
 
 // Load reads and checks a configuration file. Without one everything has its default.
@@ -73,6 +71,8 @@ var (
 const (
 	tidyEvery   = 5 * time.Second
 	fieldsEvery = 10 * time.Second
+	// lineageEvery is how soon the registry is asked for a version that is new; the registry itself says when again.
+	lineageEvery = 5 * time.Second
 	// fieldsTimeout lets a first look at training data take its time.
 	fieldsTimeout = 10 * time.Minute
 )
@@ -80,7 +80,8 @@ const (
 func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Instance, err error) {
 	e := &Exporter{}
 	e.cfg.Store(&cfg)
-	if e.rooms, err = openRooms(&cfg, env.Logger); err != nil {
+	now := time.Now
+	if e.rooms, err = openRooms(&cfg, env, now); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -88,7 +89,6 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 			err = errors.Join(err, e.rooms.close())
 		}
 	}()
-	now := time.Now
 	if e.rooms.store != nil {
 		if e.keeper, err = fields.New(fields.Options{
 			Store: e.rooms.store, Sample: cfg.Baselines.Sample, SampleWait: time.Duration(cfg.Baselines.SampleWait), Days: cfg.Baselines.Days,
@@ -99,7 +99,11 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 		}
 	}
 	e.meter = metering.New(cfg.Limits, env.Limit, e.keeper)
-	if e.pipeline, err = newPipeline(&cfg, e.meter, nil, env.Logger, now); err != nil {
+	var reviews Reviews
+	if e.rooms.outbox != nil {
+		reviews = e.rooms.outbox
+	}
+	if e.pipeline, err = newPipeline(&cfg, e.meter, reviews, env.Logger, now); err != nil {
 		return nil, err
 	}
 	e.descs = e.pipeline.descs
@@ -125,6 +129,21 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 	}}); err != nil {
 		return err
 	}
+	if e.rooms.outbox != nil {
+		env.Go(e.rooms.outbox.Run)
+	}
+	if e.rooms.registry != nil {
+		if err := env.Loop(exporter.Loop{Name: "mlflow", Interval: lineageEvery, Timeout: time.Minute, Collect: e.lineage}); err != nil {
+			return err
+		}
+	}
+	for i, l := range cfg.Labels {
+		if err := env.Loop(exporter.Loop{
+			Name: "labels/" + l.Name, Interval: time.Duration(l.Interval), Timeout: time.Duration(l.Timeout), Collect: e.rooms.labels[i].Cycle,
+		}); err != nil {
+			return err
+		}
+	}
 	if e.keeper == nil {
 		return nil
 	}
@@ -132,18 +151,51 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 	return env.Loop(exporter.Loop{Name: "fields", Interval: fieldsEvery, Timeout: fieldsTimeout, Collect: e.keeper.Cycle})
 }
 
-// training says where the training data of a version is.
-func (e *Exporter) training(model, version string) (fields.Training, bool) {
-	t := e.cfg.Load().training(model, version)
-	if t == nil {
-		return fields.Training{}, false
+// training says where the training data of a version is: where the configuration says, or else the registry.
+func (e *Exporter) training(model, version string) (fields.Training, bool, error) {
+	if t := e.cfg.Load().training(model, version); t != nil {
+		source := e.rooms.sources[t.Source]
+		relation, err := t.relation(source, "")
+		return fields.Training{Source: source, Relation: relation, Prediction: t.PredictionColumn, Confidence: t.ConfidenceColumn}, err == nil, err
 	}
-	source := e.rooms.sources[t.Source]
-	relation, err := t.relation(source)
+	if e.rooms.datasets == nil {
+		return fields.Training{}, false, nil
+	}
+	info, known := e.rooms.registry.Lookup(lineage.Version{Model: model, Version: version})
+	if !known {
+		return fields.Training{}, false, errors.New("the MLflow registry has not said yet what it was trained on")
+	}
+	var folders []string
+	for _, f := range e.cfg.Load().MLflow.DatasetFolders {
+		folders = append(folders, string(f))
+	}
+	file, ok := info.File(folders)
+	if !ok {
+		return fields.Training{}, false, nil
+	}
+	relation, err := e.rooms.datasets.Files(file, "")
 	if err != nil {
-		return fields.Training{}, false // it was checked when the configuration was loaded
+		return fields.Training{}, false, nil // it is of a kind that cannot be read
 	}
-	return fields.Training{Source: source, Relation: relation, Prediction: t.PredictionColumn, Confidence: t.ConfidenceColumn}, true
+	return fields.Training{Source: e.rooms.datasets, Relation: relation}, true, nil
+}
+
+// lineage asks the registry for the versions that are served.
+func (e *Exporter) lineage(ctx context.Context) error {
+	var versions []lineage.Version
+	var series []*metering.Series
+	e.meter.All(func(s *metering.Series) {
+		if s.Model != limit.Other && s.Version != limit.Other && s.Model != unknown {
+			versions, series = append(versions, lineage.Version{Model: s.Model, Version: s.Version}), append(series, s)
+		}
+	})
+	err := e.rooms.registry.Cycle(ctx, versions)
+	for i, s := range series {
+		if info, ok := e.rooms.registry.Lookup(versions[i]); ok {
+			s.SetRun(info.RunID)
+		}
+	}
+	return err
 }
 
 // Reload implements exporter.Reloader: names of attributes, gates, thresholds, training data and forget_after can be
@@ -160,6 +212,9 @@ func (e *Exporter) Reload(_ context.Context, cfg Config) error {
 		{"sources", old.Sources, cfg.Sources},
 		{"baseline_store", old.BaselineStore, cfg.BaselineStore},
 		{"baselines", old.Baselines, cfg.Baselines},
+		{"mlflow", old.MLflow, cfg.MLflow},
+		{"reviews", old.Reviews, cfg.Reviews},
+		{"labels", old.Labels, cfg.Labels},
 	} {
 		if !reflect.DeepEqual(part.old, part.new) {
 			return fmt.Errorf("%s: has changed, which needs a restart", part.key)
@@ -191,52 +246,8 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	if e.keeper != nil {
 		e.keeper.Collect(ch)
 	}
+	e.rooms.collect(ch)
 	for _, m := range e.descs.thresholds(e.cfg.Load()) {
 		ch <- m
 	}
-}
-
-// rooms are the places that training data is read from and baselines kept in.
-type rooms struct {
-	sources map[string]*tables.Source
-	store   *baseline.Store // nil if there is none
-}
-
-func openRooms(cfg *Config, logger *slog.Logger) (*rooms, error) {
-	r := &rooms{sources: make(map[string]*tables.Source)}
-	for name, s := range cfg.Sources {
-		o := tables.Options{Type: s.Type, DSN: string(s.Database), MaxConnections: s.MaxConnections, MemoryLimit: int64(s.MemoryLimit)}
-		if s.Type != tables.DuckDB {
-			dsn, err := s.DSN.Read()
-			if err != nil {
-				return nil, errors.Join(fmt.Errorf("source %q: connection string: %w", name, err), r.close())
-			}
-			o.DSN = strings.TrimSpace(dsn.Reveal())
-		}
-		source, err := tables.Open(o)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("source %q: %w", name, err), r.close())
-		}
-		r.sources[name] = source
-	}
-	if cfg.BaselineStore.Type == "" {
-		return r, nil
-	}
-	store, err := baseline.Open(cfg.BaselineStore, logger, nil)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open baseline store: %w", err), r.close())
-	}
-	r.store = store
-	return r, nil
-}
-
-func (r *rooms) close() error {
-	var errs []error
-	if r.store != nil {
-		errs = append(errs, r.store.Close())
-	}
-	for _, s := range r.sources {
-		errs = append(errs, s.Close())
-	}
-	return errors.Join(errs...)
 }

@@ -182,13 +182,13 @@ type reviews struct {
 	err   error
 }
 
-func (r *reviews) Add(item review.Item) error {
+func (r *reviews) Add(items ...review.Item) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.err != nil {
 		return r.err
 	}
-	r.items = append(r.items, item)
+	r.items = append(r.items, items...)
 	return nil
 }
 

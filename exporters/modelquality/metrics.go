@@ -4,7 +4,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/fields"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/labels"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/lineage"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/outbox"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/receiver"
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
@@ -15,6 +18,9 @@ func Catalogue() *catalogue.Catalogue {
 	c := new(catalogue.Catalogue)
 	metering.Declare(c)
 	fields.Declare(c)
+	lineage.Declare(c)
+	labels.Declare(c)
+	outbox.Declare(c)
 	newDescs(c)
 	receiver.Declare(c)
 	return c

@@ -26,8 +26,8 @@ import (
 
 // Reviews takes the responses that people should look at.
 type Reviews interface {
-	// Add returns once the item is sure not to be lost. The same item may be added again.
-	Add(item review.Item) error
+	// Add returns once all items are sure not to be lost. The same item may be added again.
+	Add(items ...review.Item) error
 }
 
 // settings are the part of the configuration that a reload can change.
@@ -227,18 +227,24 @@ func (p *pipeline) review(w *worker, s *settings) error {
 	if p.reviews == nil {
 		return nil
 	}
+	var items []review.Item
 	for i := range w.batch.Evaluations {
-		j := w.judged[i]
-		if e := &w.batch.Evaluations[i]; j.result == metering.BelowGate && s.gates[e.Name].Review {
-			item := p.item(e, j, s.gates[e.Name])
-			if err := item.Validate(); err != nil {
-				p.logger.Debug("A response cannot be reviewed", "evaluation", item.Evaluation, "err", err)
-				continue
-			}
-			if err := p.reviews.Add(item); err != nil {
-				return fmt.Errorf("keep a response for review: %w", err)
-			}
+		e, j := &w.batch.Evaluations[i], w.judged[i]
+		if j.result != metering.BelowGate || !s.gates[e.Name].Review {
+			continue
 		}
+		item := p.item(e, j, s.gates[e.Name])
+		if err := item.Validate(); err != nil {
+			p.logger.Debug("A response cannot be reviewed", "evaluation", item.Evaluation, "err", err)
+			continue
+		}
+		items = append(items, item)
+	}
+	if len(items) == 0 {
+		return nil
+	}
+	if err := p.reviews.Add(items...); err != nil {
+		return fmt.Errorf("keep responses for review: %w", err)
 	}
 	return nil
 }

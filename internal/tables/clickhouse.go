@@ -23,6 +23,10 @@ func (clickHouse) countIf(condition string) string { return "countIf(" + conditi
 func (clickHouse) distinct(expr string) string     { return "uniq(" + expr + ")" }
 func (clickHouse) array(counts []string) string    { return "[" + strings.Join(counts, ", ") + "]" }
 
+func (clickHouse) epoch(expr string, _ Class) string {
+	return "toUnixTimestamp64Micro(toDateTime64(" + expr + ", 6, 'UTC')) / 1e6"
+}
+
 func (clickHouse) infinity(sign int) string {
 	if sign < 0 {
 		return "-inf"

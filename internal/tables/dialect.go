@@ -47,6 +47,8 @@ type dialect interface {
 	instant(t time.Time, class Class) string
 	// earlier is the given number of seconds before a point in time.
 	earlier(expr string, class Class, seconds float64) string
+	// epoch is a point in time as seconds since 1970, a double.
+	epoch(expr string, class Class) string
 	// double casts a numeric expression to a 64-bit floating-point number.
 	double(expr string) string
 	// varchar casts an expression to a string.

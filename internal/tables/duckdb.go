@@ -13,6 +13,8 @@ import (
 // many values a second as a condition for each bin (make bench-dataquality).
 type duckDB struct{ ansi }
 
+func (duckDB) epoch(expr string, _ Class) string { return "epoch(" + expr + ")" }
+
 func (duckDB) double(expr string) string       { return "CAST(" + expr + " AS DOUBLE)" }
 func (duckDB) isNaN(expr string) string        { return "isnan(" + expr + ")" }
 func (duckDB) countIf(condition string) string { return "count_if(" + condition + ")" }

@@ -104,6 +104,15 @@ func TestGoldenSQL(t *testing.T) {
 				return err
 			})
 
+			record("classes against their labels", func() error {
+				_, err := s.labelled(t.Context(), orders, schema, window, Labels{Prediction: "provider", Label: "gift", Model: "provider", Version: "quantity", Segment: "born", LabelTime: "born"}, 1000)
+				return err
+			})
+			record("quantities against their labels", func() error {
+				_, err := s.labelled(t.Context(), orders, schema, Window{}, Labels{Prediction: "amount", Label: "quantity", Numeric: true}, 1000)
+				return err
+			})
+
 			path, got := "testdata/"+string(typ)+".sql", strings.Join(r.statements, "\n")
 			if *update {
 				require.NoError(t, os.WriteFile(path, []byte(got), 0o600))

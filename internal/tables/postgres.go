@@ -14,6 +14,10 @@ func (postgreSQL) varchar(expr string) string  { return "CAST(" + expr + " AS TE
 func (postgreSQL) isNaN(expr string) string    { return expr + " = 'NaN'" }
 func (postgreSQL) distinct(expr string) string { return "count(DISTINCT " + expr + ")" }
 
+func (d postgreSQL) epoch(expr string, _ Class) string {
+	return d.double("extract(epoch FROM " + expr + ")")
+}
+
 func (postgreSQL) infinity(sign int) string {
 	if sign < 0 {
 		return "'-Infinity'"

@@ -87,6 +87,7 @@ func TestEngines(t *testing.T) {
 				"the same rows give the counts of a count by hand":       countEqualsCountByHand,
 				"bins are cut where the values are":                      cutChoosesBins,
 				"hostile column names are names":                         hostileColumnNames,
+				"labels are counted as by hand":                          labelsAreCounted,
 				"without a time of their own, records have an age as of": ageWithoutTimeColumn,
 			} {
 				t.Run(name, func(t *testing.T) { test(t, e, s) })

@@ -14,6 +14,13 @@ func (trino) isNaN(expr string) string        { return "is_nan(" + expr + ")" }
 func (trino) countIf(condition string) string { return "count_if(" + condition + ")" }
 func (trino) distinct(expr string) string     { return "approx_distinct(" + expr + ")" }
 
+func (trino) epoch(expr string, class Class) string {
+	if class == Date {
+		expr = "CAST(" + expr + " AS TIMESTAMP)"
+	}
+	return "to_unixtime(" + expr + ")"
+}
+
 func (trino) infinity(sign int) string {
 	if sign < 0 {
 		return "-infinity()"

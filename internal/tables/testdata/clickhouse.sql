@@ -42,3 +42,32 @@ SELECT category, count(*) AS n FROM (SELECT toString(`gift`) AS category FROM `s
 
 -- comparison
 SELECT 1 WHERE at >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND at < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
+
+-- classes against their labels
+SELECT coalesce(toString(`provider`), ''),
+  coalesce(toString(`quantity`), ''),
+  coalesce(toString(`born`), ''),
+  coalesce(toString(`provider`), 'null'),
+  coalesce(toString(`gift`), 'null'),
+  count(*),
+  count(`born`),
+  sum(toUnixTimestamp64Micro(toDateTime64(`born`, 6, 'UTC')) / 1e6 - toUnixTimestamp64Micro(toDateTime64(`at`, 6, 'UTC')) / 1e6),
+  0,
+  0
+FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC') AND `gift` IS NOT NULL
+GROUP BY coalesce(toString(`provider`), ''), coalesce(toString(`quantity`), ''), coalesce(toString(`born`), ''), coalesce(toString(`provider`), 'null'), coalesce(toString(`gift`), 'null')
+LIMIT 1001;
+
+-- quantities against their labels
+SELECT '',
+  '',
+  '',
+  '',
+  '',
+  count(*),
+  0,
+  0,
+  sum(abs(toFloat64(`amount`) - toFloat64(`quantity`))),
+  sum((toFloat64(`amount`) - toFloat64(`quantity`)) * (toFloat64(`amount`) - toFloat64(`quantity`)))
+FROM `shop`.`orders` AS t WHERE NOT (isNaN(toFloat64(`amount`))) AND `amount` IS NOT NULL AND `quantity` IS NOT NULL AND toFloat64(`amount`) <> -inf AND toFloat64(`amount`) <> inf
+LIMIT 1001;

@@ -43,3 +43,32 @@ SELECT category, count(*) AS n FROM (SELECT CAST("gift" AS VARCHAR) AS category 
 
 -- comparison
 SELECT 1 WHERE at >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND at < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- classes against their labels
+SELECT coalesce(CAST("provider" AS VARCHAR), ''),
+  coalesce(CAST("quantity" AS VARCHAR), ''),
+  coalesce(CAST("born" AS VARCHAR), ''),
+  coalesce(CAST("provider" AS VARCHAR), 'null'),
+  coalesce(CAST("gift" AS VARCHAR), 'null'),
+  count(*),
+  count("born"),
+  sum(epoch("born") - epoch("at")),
+  0,
+  0
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00' AND "gift" IS NOT NULL
+GROUP BY coalesce(CAST("provider" AS VARCHAR), ''), coalesce(CAST("quantity" AS VARCHAR), ''), coalesce(CAST("born" AS VARCHAR), ''), coalesce(CAST("provider" AS VARCHAR), 'null'), coalesce(CAST("gift" AS VARCHAR), 'null')
+LIMIT 1001;
+
+-- quantities against their labels
+SELECT '',
+  '',
+  '',
+  '',
+  '',
+  count(*),
+  0,
+  0,
+  sum(abs(CAST("amount" AS DOUBLE) - CAST("quantity" AS DOUBLE))),
+  sum((CAST("amount" AS DOUBLE) - CAST("quantity" AS DOUBLE)) * (CAST("amount" AS DOUBLE) - CAST("quantity" AS DOUBLE)))
+FROM "shop"."orders" AS t WHERE "amount" IS NOT NULL AND "quantity" IS NOT NULL AND CAST("amount" AS DOUBLE) <> CAST('-Infinity' AS DOUBLE) AND CAST("amount" AS DOUBLE) <> CAST('Infinity' AS DOUBLE) AND NOT (isnan(CAST("amount" AS DOUBLE)))
+LIMIT 1001;

@@ -43,3 +43,32 @@ SELECT category, count(*) AS n FROM (SELECT CAST("gift" AS TEXT) AS category FRO
 
 -- comparison
 SELECT 1 WHERE at >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND at < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- classes against their labels
+SELECT coalesce(CAST("provider" AS TEXT), ''),
+  coalesce(CAST("quantity" AS TEXT), ''),
+  coalesce(CAST("born" AS TEXT), ''),
+  coalesce(CAST("provider" AS TEXT), 'null'),
+  coalesce(CAST("gift" AS TEXT), 'null'),
+  count(*),
+  count("born"),
+  sum(CAST(extract(epoch FROM "born") AS DOUBLE PRECISION) - CAST(extract(epoch FROM "at") AS DOUBLE PRECISION)),
+  0,
+  0
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00' AND "gift" IS NOT NULL
+GROUP BY coalesce(CAST("provider" AS TEXT), ''), coalesce(CAST("quantity" AS TEXT), ''), coalesce(CAST("born" AS TEXT), ''), coalesce(CAST("provider" AS TEXT), 'null'), coalesce(CAST("gift" AS TEXT), 'null')
+LIMIT 1001;
+
+-- quantities against their labels
+SELECT '',
+  '',
+  '',
+  '',
+  '',
+  count(*),
+  0,
+  0,
+  sum(abs(CAST("amount" AS DOUBLE PRECISION) - CAST("quantity" AS DOUBLE PRECISION))),
+  sum((CAST("amount" AS DOUBLE PRECISION) - CAST("quantity" AS DOUBLE PRECISION)) * (CAST("amount" AS DOUBLE PRECISION) - CAST("quantity" AS DOUBLE PRECISION)))
+FROM "shop"."orders" AS t WHERE "amount" IS NOT NULL AND "quantity" IS NOT NULL AND CAST("amount" AS DOUBLE PRECISION) <> '-Infinity' AND CAST("amount" AS DOUBLE PRECISION) <> 'Infinity' AND NOT (CAST("amount" AS DOUBLE PRECISION) = 'NaN')
+LIMIT 1001;

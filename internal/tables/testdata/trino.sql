@@ -43,3 +43,32 @@ SELECT category, count(*) AS n FROM (SELECT CAST("gift" AS VARCHAR) AS category 
 
 -- comparison
 SELECT 1 WHERE at >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND at < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
+
+-- classes against their labels
+SELECT coalesce(CAST("provider" AS VARCHAR), ''),
+  coalesce(CAST("quantity" AS VARCHAR), ''),
+  coalesce(CAST("born" AS VARCHAR), ''),
+  coalesce(CAST("provider" AS VARCHAR), 'null'),
+  coalesce(CAST("gift" AS VARCHAR), 'null'),
+  count(*),
+  count("born"),
+  sum(to_unixtime(CAST("born" AS TIMESTAMP)) - to_unixtime("at")),
+  0,
+  0
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC' AND "gift" IS NOT NULL
+GROUP BY coalesce(CAST("provider" AS VARCHAR), ''), coalesce(CAST("quantity" AS VARCHAR), ''), coalesce(CAST("born" AS VARCHAR), ''), coalesce(CAST("provider" AS VARCHAR), 'null'), coalesce(CAST("gift" AS VARCHAR), 'null')
+LIMIT 1001;
+
+-- quantities against their labels
+SELECT '',
+  '',
+  '',
+  '',
+  '',
+  count(*),
+  0,
+  0,
+  sum(abs(CAST("amount" AS DOUBLE) - CAST("quantity" AS DOUBLE))),
+  sum((CAST("amount" AS DOUBLE) - CAST("quantity" AS DOUBLE)) * (CAST("amount" AS DOUBLE) - CAST("quantity" AS DOUBLE)))
+FROM "shop"."orders" AS t WHERE "amount" IS NOT NULL AND "quantity" IS NOT NULL AND CAST("amount" AS DOUBLE) <> -infinity() AND CAST("amount" AS DOUBLE) <> infinity() AND NOT (is_nan(CAST("amount" AS DOUBLE)))
+LIMIT 1001;

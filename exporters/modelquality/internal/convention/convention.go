@@ -137,7 +137,7 @@ type slot struct {
 
 // Convention is the names in force. It does not change once it is made.
 type Convention struct {
-	slots         map[string]slot
+	slots         table
 	feature, time string
 	phases        map[string]Phase
 	firstToken    []string
@@ -147,17 +147,19 @@ type Convention struct {
 // New makes a Convention. A span with more attributes than maxAttributes is refused.
 func New(n Names, maxAttributes int) (*Convention, error) {
 	c := &Convention{
-		slots: make(map[string]slot), feature: n.FeaturePrefix, time: n.FeatureTimePrefix,
+		feature: n.FeaturePrefix, time: n.FeatureTimePrefix,
 		phases: make(map[string]Phase), firstToken: n.FirstTokenEvents, maxAttributes: maxAttributes,
 	}
+	slots := make(map[string]slot)
 	for r, names := range n.byRole() {
 		for i, name := range names {
-			if _, twice := c.slots[name]; twice || name == "" {
+			if _, twice := slots[name]; twice || name == "" {
 				return nil, fmt.Errorf("attribute %q is named twice or empty; want each once", name)
 			}
-			c.slots[name] = slot{role: r, rank: uint8(min(i, 255)), unit: unitOf(name), quoted: strings.HasPrefix(name, "mlflow.")}
+			slots[name] = slot{role: r, rank: uint8(min(i, 255)), unit: unitOf(name), quoted: strings.HasPrefix(name, "mlflow.")}
 		}
 	}
+	c.slots = newTable(slots)
 	for _, name := range n.QueueSpans {
 		c.phases[name] = QueueWait
 	}

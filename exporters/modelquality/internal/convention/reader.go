@@ -56,7 +56,7 @@ func (r *reading) atLeastZero(x role) float64 {
 
 func (r *reading) seconds(x role) float64 { return r.atLeastZero(x) * r.units[x] }
 
-func (r *reading) put(s slot, v otlp.Value) {
+func (r *reading) put(s *slot, v otlp.Value) {
 	if r.has(s.role) && r.ranks[s.role] <= s.rank {
 		return
 	}
@@ -76,10 +76,10 @@ const about = 1<<roleModel | 1<<roleVersion | 1<<roleRun
 func (r *Reader) Resource(attributes []otlp.Attribute) {
 	r.resource.set = 0
 	for i := range attributes {
-		s, ok := r.Convention.slots[attributes[i].Key]
-		if ok && about&(1<<s.role) != 0 {
-			s.rank = math.MaxUint8
-			r.resource.put(s, attributes[i].Value)
+		if s := r.Convention.slots.find(attributes[i].Key); s != nil && about&(1<<s.role) != 0 {
+			said := *s
+			said.rank = math.MaxUint8
+			r.resource.put(&said, attributes[i].Value)
 		}
 	}
 }
@@ -106,7 +106,7 @@ func (r *Reader) Span(s *otlp.Span) {
 	firstFeature, firstTime := len(b.features), len(b.times)
 	for i := range s.Attributes {
 		a := &s.Attributes[i]
-		if known, ok := c.slots[a.Key]; ok {
+		if known := c.slots.find(a.Key); known != nil {
 			in.put(known, a.Value)
 		} else if name, ok := strings.CutPrefix(a.Key, c.feature); ok {
 			b.features = append(b.features, Feature{name, a.Value})
@@ -213,7 +213,7 @@ func tokenUsage(text string) (input, output float64) {
 // outcome is what the service says, else what the status of the span does.
 func (r *Reader) outcome(in *reading, s *otlp.Span, errorType string) Outcome {
 	said := in.text(roleOutcome)
-	for o := OK; o < Outcomes; o++ {
+	for o := OK; o < Outcomes && said != ""; o++ {
 		if strings.EqualFold(said, o.String()) {
 			return o
 		}
@@ -283,7 +283,7 @@ func (r *Reader) events(s *otlp.Span, in *reading, index int) {
 
 func (r *reading) read(c *Convention, attributes []otlp.Attribute) {
 	for i := range attributes {
-		if s, ok := c.slots[attributes[i].Key]; ok {
+		if s := c.slots.find(attributes[i].Key); s != nil {
 			r.put(s, attributes[i].Value)
 		}
 	}

@@ -49,11 +49,11 @@ func (w *world) replica() *Keeper {
 	w.t.Cleanup(func() { require.NoError(w.t, store.Close()) })
 	k, err := New(Options{
 		Store: store, Sample: w.sample, SampleWait: time.Minute, Days: w.days, Choice: tables.Choice{Bins: 10, Top: 20, MaxColumns: 100},
-		Training: func(string, string) (Training, bool) {
+		Training: func(string, string) (Training, bool, error) {
 			if w.training == nil {
-				return Training{}, false
+				return Training{}, false, nil
 			}
-			return *w.training, true
+			return *w.training, true, nil
 		},
 		Fields: limit.New("fields", 100, limit.NewDropped()), Now: func() time.Time { return w.clock }, Logger: promslog.NewNopLogger(),
 	})

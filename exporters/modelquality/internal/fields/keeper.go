@@ -44,8 +44,8 @@ type Options struct {
 	// Days are learned for the production baseline; 0 is none.
 	Days   int
 	Choice tables.Choice
-	// Training says where the training data of a version is. It may change its mind while there are no bins.
-	Training func(model, version string) (Training, bool)
+	// Training says where the training data of a version is, if there is any; an error says that this is not known yet.
+	Training func(model, version string) (Training, bool, error)
 	// Fields bounds the fields that are counted.
 	Fields *limit.Limiter
 	// Slow is how often the store is looked at for a version that has its bins.
@@ -238,7 +238,11 @@ func (k *Keeper) define(ctx context.Context, t *Tracker) (baseline.Definition, e
 	d := baseline.Definition{Edges: baseline.EdgesProduction, Fields: t.sample.cut(k.Choice)}
 	served := slices.Clone(t.sample.names)
 	t.mu.Unlock()
-	if training, ok := k.Training(t.model, t.version); ok {
+	training, ok, err := k.Training(t.model, t.version)
+	if err != nil {
+		return baseline.Definition{}, err
+	}
+	if ok {
 		layouts, err := training.cut(ctx, served, k.Choice)
 		if err != nil {
 			return baseline.Definition{}, fmt.Errorf("training data: %w", err)
@@ -352,9 +356,9 @@ func (k *Keeper) publish(ctx context.Context, t *Tracker, view *baseline.View, d
 func (k *Keeper) training(ctx context.Context, t *Tracker, view *baseline.View, d baseline.Definition, out *exporter.Metrics) error {
 	counts, err := view.Training(ctx)
 	if errors.Is(err, baseline.ErrNotFound) {
-		training, ok := k.Training(t.model, t.version)
-		if !ok {
-			return nil
+		training, ok, unknown := k.Training(t.model, t.version)
+		if !ok || unknown != nil {
+			return unknown
 		}
 		if counts, err = training.count(ctx, d, k.Now()); err == nil {
 			counts, err = t.subject.CreateTraining(ctx, counts)

@@ -81,7 +81,7 @@ func (p *place) current(now int64) (seen, bool) {
 		p.shown = seen{}
 	}
 	if p.next.trace != "" {
-		free := p.shown.trace == "" || now-p.shown.at >= fresh || p.next.bad > p.shown.bad
+		free := p.shown.trace == "" || now-p.since >= fresh || p.next.bad > p.shown.bad
 		if free && now-p.since >= stays {
 			p.shown, p.since = p.next, now
 			p.clear()

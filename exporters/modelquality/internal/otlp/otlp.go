@@ -9,6 +9,7 @@
 package otlp
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -242,6 +243,10 @@ func (d *Decoder) decodeSpan(b []byte) error {
 	*s = Span{Attributes: s.Attributes[:0], Events: s.Events[:0]}
 	d.attributes = d.attributes[:0]
 	for len(b) > 0 {
+		if n, ok := s.usual(b); ok {
+			b = b[n:]
+			continue
+		}
 		fd, rest, err := next(b)
 		if err != nil {
 			return err
@@ -281,6 +286,93 @@ func (d *Decoder) decodeSpan(b []byte) error {
 		}
 	}
 	return nil
+}
+
+// usual reads the first field of a span, if it is one of those that every span has, written as every SDK writes it, and
+// returns its length. What it does not know is left to decodeSpan; together with Attribute.usual it halves its time.
+func (s *Span) usual(b []byte) (int, bool) {
+	const trace, span, parent, start, end, attribute = 1<<3 | wireBytes, 2<<3 | wireBytes, 4<<3 | wireBytes, 7<<3 | wireFixed64, 8<<3 | wireFixed64, 9<<3 | wireBytes
+	if len(b) < 10 {
+		return 0, false
+	}
+	switch length := int(b[1]); b[0] {
+	case attribute:
+		if length >= 0x80 || len(b) < 2+length {
+			return 0, false
+		}
+		s.Attributes = append(s.Attributes, Attribute{})
+		if s.Attributes[len(s.Attributes)-1].usual(b[2 : 2+length]) {
+			return 2 + length, true
+		}
+		s.Attributes = s.Attributes[:len(s.Attributes)-1]
+	case trace:
+		if length == len(s.Trace) && len(b) >= 2+len(s.Trace) {
+			return 2 + copy(s.Trace[:], b[2:]), true
+		}
+	case span:
+		if length == len(s.ID) {
+			return 2 + copy(s.ID[:], b[2:]), true
+		}
+	case parent:
+		if length == len(s.Parent) {
+			return 2 + copy(s.Parent[:], b[2:]), true
+		}
+	case start:
+		s.Start = binary.LittleEndian.Uint64(b[1:])
+		return 9, true
+	case end:
+		s.End = binary.LittleEndian.Uint64(b[1:])
+		return 9, true
+	}
+	return 0, false
+}
+
+// usual reads a KeyValue of less than 128 bytes whose value is a text, a truth or a number. SDKs write the key first, the
+// Collector the value.
+func (a *Attribute) usual(b []byte) bool {
+	const key, value = 1<<3 | wireBytes, 2<<3 | wireBytes
+	if len(b) < 4 {
+		return false
+	}
+	middle := 2 + int(b[1])
+	if len(b) < middle+2 || int(b[middle+1]) != len(b)-middle-2 {
+		return false
+	}
+	first, second := b[2:middle], b[middle+2:]
+	switch {
+	case b[0] == key && b[middle] == value:
+		a.Key = view(first)
+		return a.Value.usual(second)
+	case b[0] == value && b[middle] == key:
+		a.Key = view(second)
+		return a.Value.usual(first)
+	}
+	return false
+}
+
+// usual reads an AnyValue of less than 128 bytes that is a text, a truth or a number.
+func (v *Value) usual(b []byte) bool {
+	if len(b) < 2 {
+		return false
+	}
+	switch b[0] {
+	case 1<<3 | wireBytes:
+		*v = Value{Kind: String, text: view(b[2:])}
+		return int(b[1]) == len(b)-2
+	case 2<<3 | wireVarint:
+		*v = Value{Kind: Bool, bits: uint64(b[1])}
+		return len(b) == 2 && b[1] < 0x80
+	case 3<<3 | wireVarint:
+		bits, n := varint(b[1:])
+		*v = Value{Kind: Int, bits: bits}
+		return n == len(b)-1
+	case 4<<3 | wireFixed64:
+		if len(b) == 9 {
+			*v = Value{Kind: Double, bits: binary.LittleEndian.Uint64(b[1:])}
+			return true
+		}
+	}
+	return false
 }
 
 func (d *Decoder) decodeEvent(b []byte) error {

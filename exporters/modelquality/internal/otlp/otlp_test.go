@@ -2,6 +2,7 @@ package otlp
 
 import (
 	"encoding/binary"
+	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -211,15 +212,13 @@ func TestAResourceCountsWhereverItStands(t *testing.T) {
 func TestMalformedRequestsAreRefused(t *testing.T) {
 	whole := bytesOf(t, ptraceotlp.NewExportRequestFromTraces(sampleTraces()).MarshalProto)
 	for name, body := range map[string][]byte{
-		"text":                         []byte("hello"),
-		"a field cut off":              whole[:len(whole)-1],
-		"a tag of no field":            {0},
-		"an endless number":            {0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1},
-		"a number where a message is":  {0x08, 1},
-		"an end without a group":       {0x0c},
-		"a group that does not end":    {0x13},
-		"a group that ends as another": {0x13, 0x1c},
-		"a trace id of three bytes":    {0x0a, 9, 0x12, 7, 0x12, 5, 0x0a, 3, 1, 2, 3},
+		"text":                        []byte("hello"),
+		"a field cut off":             whole[:len(whole)-1],
+		"a tag of no field":           {0},
+		"an endless number":           {0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1},
+		"a number where a message is": {0x08, 1},
+		"a group":                     {0x13, 0x14},
+		"a trace id of three bytes":   {0x0a, 9, 0x12, 7, 0x12, 5, 0x0a, 3, 1, 2, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.ErrorIs(t, new(Decoder).Traces(body, new(collected)), ErrMalformed)
@@ -229,9 +228,8 @@ func TestMalformedRequestsAreRefused(t *testing.T) {
 
 func TestUnknownFieldsAreSkipped(t *testing.T) {
 	body := bytesOf(t, ptraceotlp.NewExportRequestFromTraces(sampleTraces()).MarshalProto)
-	group := []byte{0xf3, 0x03, 0x08, 1, 0x1b, 0x1c, 0xf4, 0x03} // field 62: a number, and another group
 	var got collected
-	require.NoError(t, new(Decoder).Traces(append(append([]byte{0x38, 5, 0x3d, 1, 2, 3, 4}, group...), body...), &got))
+	require.NoError(t, new(Decoder).Traces(append([]byte{0x38, 5, 0x3d, 1, 2, 3, 4, 0xf2, 0x03, 1, 0}, body...), &got))
 	require.Len(t, got.spans, 2)
 }
 
@@ -258,7 +256,7 @@ func (nothing) Resource([]Attribute) {}
 func (nothing) Span(*Span)           {}
 func (nothing) Record(*Record)       {}
 
-// Whatever pdata can read is read here, and the same way; nothing makes the decoder panic.
+// Whatever pdata can read, but for what nobody writes, is read here, and the same way; nothing makes the decoder panic.
 func FuzzTraces(f *testing.F) {
 	f.Add(bytesOf(f, ptraceotlp.NewExportRequestFromTraces(sampleTraces()).MarshalProto))
 	f.Add([]byte{0x0a, 9, 0x12, 7, 0x12, 5, 0x0a, 3, 1, 2, 3})
@@ -267,6 +265,9 @@ func FuzzTraces(f *testing.F) {
 		err := new(Decoder).Traces(body, &got)
 		theirs := ptraceotlp.NewExportRequest()
 		if theirs.UnmarshalProto(body) != nil {
+			return
+		}
+		if errors.Is(err, errForeign) {
 			return
 		}
 		require.NoError(t, err)
@@ -287,6 +288,9 @@ func FuzzLogs(f *testing.F) {
 		err := new(Decoder).Logs(body, &got)
 		theirs := plogotlp.NewExportRequest()
 		if theirs.UnmarshalProto(body) != nil {
+			return
+		}
+		if errors.Is(err, errForeign) {
 			return
 		}
 		require.NoError(t, err)

@@ -10,10 +10,12 @@ const (
 	wireVarint  = 0
 	wireFixed64 = 1
 	wireBytes   = 2
-	wireStart   = 3
-	wireEnd     = 4
 	wireFixed32 = 5
 )
+
+// errForeign refuses what no writer of OTLP writes, though pdata reads over some of it: groups, unknown wire types, and
+// tags that are no number of a field.
+var errForeign = fmt.Errorf("%w: a group, or no field at all", ErrMalformed)
 
 // field is one field of a message: bytes of a length-delimited one, bits of any other.
 type field struct {
@@ -27,8 +29,11 @@ type field struct {
 // checks of its own; for attributes, a dozen a span and three messages deep, that was half of the time.
 func next(b []byte) (f field, rest []byte, err error) {
 	tag, n := varint(b)
-	if n == 0 || tag>>3 == 0 || tag>>32 != 0 {
-		return f, nil, fmt.Errorf("%w: bad tag", ErrMalformed)
+	switch {
+	case n == 0:
+		return f, nil, fmt.Errorf("%w: a tag is cut off", ErrMalformed)
+	case tag>>3 == 0 || tag>>32 != 0:
+		return f, nil, errForeign
 	}
 	f.number, f.wire = tag>>3, byte(tag&7)
 	b = b[n:]
@@ -60,11 +65,8 @@ func next(b []byte) (f field, rest []byte, err error) {
 		}
 		f.bits = uint64(binary.LittleEndian.Uint32(b))
 		return f, b[4:], nil
-	case wireStart:
-		rest, err := skipGroup(b, f.number)
-		return f, rest, err
 	}
-	return f, nil, wrongType(f)
+	return f, nil, fmt.Errorf("%w: number %d", errForeign, f.number)
 }
 
 // varint returns its length as well, 0 if it is cut off or too long.
@@ -74,34 +76,6 @@ func varint(b []byte) (uint64, int) {
 	}
 	v, n := binary.Uvarint(b)
 	return v, max(n, 0)
-}
-
-// maxGroups is how deep groups may stand in each other, which nothing in OTLP does.
-const maxGroups = 100
-
-// skipGroup returns what follows the group that has begun. OTLP has none, so they are in unknown fields at most.
-func skipGroup(b []byte, number uint64) ([]byte, error) {
-	open := []uint64{number}
-	for len(open) > 0 {
-		tag, n := varint(b)
-		switch {
-		case n == 0 || len(open) > maxGroups:
-			return nil, fmt.Errorf("%w: group %d does not end", ErrMalformed, number)
-		case tag&7 == wireStart:
-			open, b = append(open, tag>>3), b[n:]
-		case tag&7 == wireEnd:
-			if tag>>3 != open[len(open)-1] {
-				return nil, fmt.Errorf("%w: group %d ends as %d", ErrMalformed, open[len(open)-1], tag>>3)
-			}
-			open, b = open[:len(open)-1], b[n:]
-		default:
-			var err error
-			if _, b, err = next(b); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return b, nil
 }
 
 // id reads an identifier, which is whole or not there.

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -203,7 +204,9 @@ type refusal struct {
 func (r *refusal) Error() string { return r.message }
 
 func refuse(result string, code codes.Code, status int, format string, args ...any) *refusal {
-	return &refusal{result: result, code: code, status: status, message: fmt.Sprintf(format, args...)}
+	// Some messages quote what the client sent, which may be anything.
+	message := strings.ToValidUTF8(fmt.Sprintf(format, args...), "\uFFFD")
+	return &refusal{result: result, code: code, status: status, message: message}
 }
 
 // retryAfter is when a request that was not its turn may come again.

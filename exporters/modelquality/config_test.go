@@ -1,0 +1,51 @@
+package modelquality
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/exporter/exportertest"
+)
+
+// Each bad configuration stands beside the message that it must give.
+func TestBadConfigurations(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.bad.yaml")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, path := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".bad.yaml"), func(t *testing.T) {
+			_, err := Load(path)
+			require.Error(t, err)
+			exportertest.Golden(t, strings.TrimSuffix(path, ".yaml")+".txt", err.Error()+"\n")
+		})
+	}
+}
+
+func TestGoodConfiguration(t *testing.T) {
+	cfg, err := Load("testdata/full.good.yaml")
+	require.NoError(t, err)
+	require.Empty(t, address(cfg.OTLP.HTTP))
+	require.Equal(t, newGate(0.9), cfg.Evaluations["groundedness"], "it has a gate whatever else has")
+	require.False(t, cfg.Evaluations["toxicity"].HigherIsBetter)
+	require.Equal(t, "ml.fraud_training", cfg.training("fraud", "3").Table, "that of all versions")
+	require.Equal(t, config.Path("testdata/fraud-7.parquet"), cfg.training("fraud", "7").Files, "its own")
+	require.Nil(t, cfg.training("other", ""))
+	require.Equal(t, []string{"wait"}, cfg.Attributes.QueueSpans)
+}
+
+func TestEverythingHasADefault(t *testing.T) {
+	cfg, err := Load("")
+	require.NoError(t, err)
+	require.Equal(t, ":4317", cfg.OTLP.GRPC)
+	require.Equal(t, ":4318", cfg.OTLP.HTTP)
+	require.Equal(t, config.Duration(30*time.Second), cfg.Join.Wait)
+	require.Equal(t, newGate(0.9), cfg.Evaluations["groundedness"])
+	require.Empty(t, cfg.BaselineStore.Type)
+	require.Nil(t, cfg.MLflow)
+	require.Nil(t, cfg.Reviews)
+}

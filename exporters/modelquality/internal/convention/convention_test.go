@@ -1,0 +1,212 @@
+package convention
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
+)
+
+const second = uint64(time.Second)
+
+// read reads one span of the attributes.
+func read(t *testing.T, resource []otlp.Attribute, s otlp.Span) *Batch {
+	t.Helper()
+	var n Names
+	n.SetDefaults()
+	c, err := New(n, 20)
+	require.NoError(t, err)
+	r := Reader{Convention: c, Batch: new(Batch)}
+	if s.Start == 0 {
+		s.Start, s.End = 1_795_000_000*second, 1_795_000_001*second
+	}
+	r.Resource(resource)
+	r.Span(&s)
+	return r.Batch
+}
+
+// says lists attributes given as name, value, …
+func says(pairs ...any) []otlp.Attribute {
+	var list []otlp.Attribute
+	for i := 0; i < len(pairs); i += 2 {
+		a := otlp.Attribute{Key: pairs[i].(string)}
+		switch v := pairs[i+1].(type) {
+		case string:
+			a.Value = otlp.StringValue(v)
+		case int:
+			a.Value = otlp.IntValue(int64(v))
+		case float64:
+			a.Value = otlp.DoubleValue(v)
+		case bool:
+			a.Value = otlp.BoolValue(v)
+		}
+		list = append(list, a)
+	}
+	return list
+}
+
+func TestWhichSpansAreInferences(t *testing.T) {
+	ours := says("ml.model.name", "fraud")
+	for name, tc := range map[string]struct {
+		resource, span []otlp.Attribute
+		want           string // the model, or empty
+	}{
+		"ours":                                  {nil, ours, "fraud"},
+		"ours, of whatever kind":                {nil, says("ml.model.name", "fraud", "openinference.span.kind", "TOOL"), "fraud"},
+		"a judge that names the judged":         {nil, says("ml.model.name", "fraud", "evaluation.name", "x", "evaluation.score", 1.0), ""},
+		"one that judges itself":                {nil, says("ml.model.name", "fraud", "evaluation.name", "x", "ml.feature.a", 1), "fraud"},
+		"a web server of a model's service":     {ours, says("http.route", "/"), ""},
+		"a failed request of a model's service": {ours, says("error.type", "500"), ""},
+		"an inference of a model's service":     {ours, says("ml.prediction", 1), "fraud"},
+		"a feature in a model's service":        {ours, says("ml.feature.a", 1), "fraud"},
+		"the span beats the resource":           {ours, says("gen_ai.request.model", "llm"), "llm"},
+		"a chat":                                {nil, says("gen_ai.operation.name", "chat", "gen_ai.request.model", "llm", "gen_ai.response.model", "llm-1"), "llm"},
+		"a chat before there were operations":   {nil, says("gen_ai.request.model", "llm"), "llm"},
+		"a tool":                                {nil, says("gen_ai.operation.name", "execute_tool", "gen_ai.request.model", "llm"), ""},
+		"an agent":                              {nil, says("gen_ai.operation.name", "invoke_agent", "gen_ai.request.model", "llm"), ""},
+		"an LLM of OpenInference":               {nil, says("openinference.span.kind", "LLM", "llm.model_name", "llm"), "llm"},
+		"a chain of OpenInference":              {nil, says("openinference.span.kind", "CHAIN", "llm.model_name", "llm"), ""},
+		"a chat model of MLflow, quoted":        {nil, says("mlflow.spanType", `"CHAT_MODEL"`, "mlflow.llm.model", `"llm"`), "llm"},
+		"a retriever of MLflow":                 {nil, says("mlflow.spanType", `"RETRIEVER"`, "mlflow.llm.model", `"llm"`), ""},
+		"a model without a name":                {nil, says("ml.model.name", ""), ""},
+		"a model whose name is a number":        {nil, says("ml.model.name", 3), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := read(t, tc.resource, otlp.Span{Attributes: tc.span})
+			if tc.want == "" {
+				require.Empty(t, b.Observations)
+				return
+			}
+			require.Len(t, b.Observations, 1)
+			require.Equal(t, tc.want, b.Observations[0].Model)
+		})
+	}
+}
+
+func TestOutcomes(t *testing.T) {
+	for name, tc := range map[string]struct {
+		status int32
+		says   []otlp.Attribute
+		event  string
+		want   Outcome
+	}{
+		"nothing said":                     {want: OK},
+		"an error":                         {status: otlp.StatusError, want: Error},
+		"a type without a status":          {says: says("error.type", "ValueError"), want: Error},
+		"a timeout":                        {says: says("error.type", "TimeoutError"), want: Timeout},
+		"a deadline of gRPC":               {says: says("error.type", "DEADLINE_EXCEEDED"), want: Timeout},
+		"a timeout of HTTP":                {says: says("error.type", "504"), want: Timeout},
+		"too many requests":                {says: says("error.type", "429"), want: Rejected},
+		"a full queue":                     {status: otlp.StatusError, event: "queue.QueueFull", want: Rejected},
+		"an exception that timed out":      {status: otlp.StatusError, event: "asyncio.exceptions.TimeoutError", want: Timeout},
+		"an exception that was survived":   {event: "ValueError", want: OK},
+		"a fallback":                       {says: says("ml.fallback", true), status: otlp.StatusError, want: Fallback},
+		"no fallback":                      {says: says("ml.fallback", false), want: OK},
+		"what the service says":            {says: says("ml.outcome", "REJECTED", "error.type", "Timeout"), want: Rejected},
+		"what nobody knows":                {says: says("ml.outcome", "splendid", "error.type", "Timeout"), want: Timeout},
+		"an error that the service denies": {says: says("ml.outcome", "ok"), status: otlp.StatusError, event: "TimeoutError", want: OK},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := otlp.Span{Status: tc.status, Attributes: append(says("ml.model.name", "m"), tc.says...)}
+			if tc.event != "" {
+				s.Events = []otlp.Event{{Name: "exception", Attributes: says("exception.type", tc.event)}}
+			}
+			o := read(t, nil, s).Observations[0]
+			require.Equal(t, tc.want, o.Outcome, "%s", o.Outcome)
+			if tc.event != "" {
+				require.Equal(t, tc.event, o.Exception)
+			}
+		})
+	}
+}
+
+func TestNumbersUnderAllTheirNames(t *testing.T) {
+	b := read(t, nil, otlp.Span{
+		Attributes: says("ml.model.name", "m", "ml.model.version", 7, "queue_wait_ms", 12, "ml.inference.forward_pass_ms", 30.5, "ml.confidence", 0.4, "ml.prediction.confidence", "0.9",
+			"gen_ai.usage.prompt_tokens", 3, "gen_ai.usage.input_tokens", 5, "llm.token_count.completion", 8, "gen_ai.usage.cache_read.input_tokens", 4),
+		Events: []otlp.Event{{Name: "first_token", Time: 1_795_000_000*second + second/4}, {Name: "first_token", Time: 1_795_000_000*second + second/2}},
+	})
+	o := b.Observations[0]
+	require.Equal(t, "7", o.Version)
+	require.InDelta(t, 0.012, o.QueueWait, 1e-12)
+	require.InDelta(t, 0.0305, o.ForwardPass, 1e-12)
+	require.InDelta(t, 0.25, o.TimeToFirst, 1e-12, "the first one")
+	require.Equal(t, 0.9, o.Confidence, "the preferred name, and a number written as text")
+	require.Equal(t, 5.0, o.InputTokens, "the new name, and without the cached ones")
+	require.Equal(t, 8.0, o.OutputTokens)
+	require.Equal(t, 1.0, o.Duration)
+
+	o = read(t, nil, otlp.Span{Attributes: says("mlflow.spanType", `"LLM"`, "mlflow.llm.model", `"m"`, "mlflow.chat.tokenUsage", `{"input_tokens": 10, "output_tokens": 2, "total_tokens": 12}`)}).Observations[0]
+	require.Equal(t, []float64{10, 2}, []float64{o.InputTokens, o.OutputTokens})
+	for name, v := range map[string]float64{"queue": o.QueueWait, "forward": o.ForwardPass, "first": o.TimeToFirst, "confidence": o.Confidence} {
+		require.True(t, math.IsNaN(v), "%s was not said", name)
+	}
+	o = read(t, nil, otlp.Span{Attributes: says("ml.model.name", "m", "queue_wait_ms", -1, "ml.confidence", "high", "forward_pass_ms", math.Inf(1), "gen_ai.usage.input_tokens", -5)}).Observations[0]
+	for name, v := range map[string]float64{"queue": o.QueueWait, "forward": o.ForwardPass, "confidence": o.Confidence, "tokens": o.InputTokens} {
+		require.True(t, math.IsNaN(v), "%s makes no sense", name)
+	}
+}
+
+func TestAgesOfFeatures(t *testing.T) {
+	start := time.Unix(1_795_000_000, 0)
+	before := start.Add(-90 * time.Second)
+	for name, v := range map[string]any{
+		"text": before.UTC().Format(time.RFC3339), "seconds": int(before.Unix()), "fractions": float64(before.Unix()),
+		"milliseconds": int(before.UnixMilli()), "microseconds": int(before.UnixMicro()), "nanoseconds": int(before.UnixNano()),
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := read(t, nil, otlp.Span{Attributes: says("ml.model.name", "m", "ml.feature_time.amount", v)}).Observations[0]
+			require.Len(t, o.FeatureTimes, 1)
+			require.Equal(t, "amount", o.FeatureTimes[0].Name)
+			require.InDelta(t, 90, o.FeatureTimes[0].Age, 1e-3)
+		})
+	}
+	for _, v := range []any{"yesterday", -5, true, math.NaN()} {
+		require.Empty(t, read(t, nil, otlp.Span{Attributes: says("ml.model.name", "m", "ml.feature_time.amount", v)}).Observations[0].FeatureTimes)
+	}
+}
+
+func TestASpanWithTooManyAttributesIsRefused(t *testing.T) {
+	s := otlp.Span{Attributes: says("ml.model.name", "m")}
+	for i := range 20 {
+		s.Attributes = append(s.Attributes, says(fmt.Sprint("x", i), 1)...)
+	}
+	b := read(t, nil, s)
+	require.Equal(t, 1, b.Refused)
+	require.Empty(t, b.Observations)
+}
+
+func TestNamesThatContradictEachOther(t *testing.T) {
+	for want, change := range map[string]func(*Names){
+		`attribute "ml.model.name" is named twice or empty; want each once`:                          func(n *Names) { n.Version = n.Model[:1] },
+		`attribute "" is named twice or empty; want each once`:                                       func(n *Names) { n.Run = []string{""} },
+		`spans named "queue" cannot be both queue_wait_spans and forward_pass_spans`:                 func(n *Names) { n.ForwardSpans = []string{"queue"} },
+		"feature_prefix and feature_time_prefix cannot be empty: every attribute would be a feature": func(n *Names) { n.FeaturePrefix = "" },
+	} {
+		var n Names
+		n.SetDefaults()
+		change(&n)
+		_, err := New(n, 10)
+		require.EqualError(t, err, want)
+	}
+}
+
+func TestTheTableFindsWhatAMapWould(t *testing.T) {
+	slots := make(map[string]slot)
+	for i := range 300 {
+		slots[fmt.Sprint("attribute.number.", i*i)] = slot{rank: uint8(i)}
+		slots[fmt.Sprint(i)] = slot{rank: uint8(i)}
+	}
+	table := newTable(slots)
+	for name, want := range slots {
+		require.Equal(t, want, *table.find(name))
+	}
+	for i := range 1000 {
+		require.Nil(t, table.find(fmt.Sprint("attribute.number.x", i)))
+	}
+	require.Nil(t, table.find(""))
+}

@@ -1,0 +1,178 @@
+// Package labels counts predictions against what turned out to be true.
+//
+// In flow the rows of a table that has both, once the labels are there. Out flow, for each version of a model and each
+// segment of the window, counts of every pair of classes, or sums of errors, and how late labels are; the rules make
+// accuracy and the like of them. A Table owns the last counts; the database does the counting.
+package labels
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sightglass-ml/sightglass/internal/catalogue"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/limit"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+// OtherWrong is what was predicted where two different classes are both folded into other, which must not look right.
+const OtherWrong = "other (another)"
+
+// MaxGroups bounds the combinations that a database may answer with.
+const MaxGroups = 20_000
+
+// Options of a Table.
+type Options struct {
+	Source *tables.Source
+	// Relation has the predictions; its Time is that of the prediction.
+	Relation tables.Relation
+	Columns  tables.Labels
+	// Model and Version are meant where the columns have none.
+	Model, Version string
+	// Window is how far back predictions are counted.
+	Window time.Duration
+	// Valid is how long counts are shown if no others follow.
+	Valid time.Duration
+	// Versions, Segments and Classes bound label values.
+	Versions, Segments, Classes *limit.Limiter
+	Now                         func() time.Time
+}
+
+// Table is the labelled predictions of one table.
+type Table struct {
+	Options
+	descs descs
+	shown exporter.Snapshot
+}
+
+type descs struct{ pairs, rows, absolute, squared, delay *prometheus.Desc }
+
+// Declare declares the metrics of a Table in the reference.
+func Declare(c *catalogue.Catalogue) { newDescs(c) }
+
+func newDescs(c *catalogue.Catalogue) descs {
+	of := func(more ...string) []string { return append([]string{"model", "version"}, more...) }
+	return descs{
+		pairs:    c.Gauge("ml_model_labelled_predictions", "Labelled predictions of the window by the class that was predicted and the actual one.", of("predicted", "actual", "segment")...),
+		rows:     c.Gauge("ml_model_labelled_rows", "Labelled predictions of the window.", of("segment")...),
+		absolute: c.Gauge("ml_model_absolute_error_sum", "Sum of the absolute differences of predictions and labels in the window.", of("segment")...),
+		squared:  c.Gauge("ml_model_squared_error_sum", "Sum of the squared differences of predictions and labels in the window.", of("segment")...),
+		delay:    c.Gauge("ml_model_label_delay_seconds", "Mean time from a prediction of the window to its label.", of()...),
+	}
+}
+
+// New makes a Table.
+func New(o Options) (*Table, error) {
+	switch {
+	case o.Source == nil || o.Relation.Time == "" || o.Columns.Prediction == "" || o.Columns.Label == "":
+		return nil, errors.New("labels need a source and a relation with columns of the time, the prediction and the label")
+	case o.Columns.Model == "" && o.Model == "":
+		return nil, errors.New("labels need a model, or a column that names it")
+	case o.Window <= 0 || o.Valid <= 0 || o.Versions == nil || o.Segments == nil || o.Classes == nil || o.Now == nil:
+		return nil, errors.New("labels need times above 0, limits and a clock")
+	}
+	return &Table{Options: o, descs: newDescs(new(catalogue.Catalogue))}, nil
+}
+
+type (
+	version struct{ model, version string }
+	segment struct {
+		version
+		name string
+	}
+	pair struct {
+		segment
+		predicted, actual string
+	}
+	sums struct {
+		rows              int64
+		absolute, squared float64
+	}
+	delay struct {
+		rows    int64
+		seconds float64
+	}
+)
+
+// Cycle counts the window that ends now.
+func (t *Table) Cycle(ctx context.Context) error {
+	now := t.Now()
+	groups, err := t.Source.Labelled(ctx, t.Relation, tables.Window{From: now.Add(-t.Window), To: now}, t.Columns, MaxGroups)
+	if err != nil {
+		return fmt.Errorf("labels: %w", err)
+	}
+	t.shown.Set(t.metrics(groups), t.Valid)
+	return nil
+}
+
+func (t *Table) metrics(groups []tables.Labelled) exporter.Metrics {
+	// The commonest come first, and so are the ones that get a place within the limits.
+	slices.SortFunc(groups, func(a, b tables.Labelled) int {
+		return cmp.Or(cmp.Compare(b.Rows, a.Rows), cmp.Compare(a.Model+"\x1f"+a.Version+"\x1f"+a.Segment, b.Model+"\x1f"+b.Version+"\x1f"+b.Segment),
+			cmp.Compare(a.Actual, b.Actual), cmp.Compare(a.Predicted, b.Predicted))
+	})
+	pairs, bySegment, delays := make(map[pair]int64), make(map[segment]sums), make(map[version]delay)
+	for _, g := range groups {
+		if g.Rows == 0 {
+			continue // the counts of a window without rows, where nothing is grouped
+		}
+		s := t.segment(g)
+		d := delays[s.version]
+		delays[s.version] = delay{d.rows + g.DelayRows, d.seconds + g.Delay}
+		sum := bySegment[s]
+		bySegment[s] = sums{sum.rows + g.Rows, sum.absolute + g.AbsoluteError, sum.squared + g.SquaredError}
+		if !t.Columns.Numeric {
+			p := pair{s, t.Classes.Fold(g.Predicted), t.Classes.Fold(g.Actual)}
+			if p.predicted == limit.Other && p.actual == limit.Other && g.Predicted != g.Actual {
+				p.predicted = OtherWrong
+			}
+			pairs[p] += g.Rows
+		}
+	}
+	var m exporter.Metrics
+	for p, n := range pairs {
+		m.Gauge(t.descs.pairs, float64(n), p.model, p.version.version, p.predicted, p.actual, p.name)
+	}
+	for s, sum := range bySegment {
+		m.Gauge(t.descs.rows, float64(sum.rows), s.model, s.version.version, s.name)
+		if t.Columns.Numeric {
+			m.Gauge(t.descs.absolute, sum.absolute, s.model, s.version.version, s.name)
+			m.Gauge(t.descs.squared, sum.squared, s.model, s.version.version, s.name)
+		}
+	}
+	for v, d := range delays {
+		if d.rows > 0 {
+			m.Gauge(t.descs.delay, d.seconds/float64(d.rows), v.model, v.version)
+		}
+	}
+	return m
+}
+
+// segment is where the rows of a group are counted.
+func (t *Table) segment(g tables.Labelled) segment {
+	v := version{g.Model, g.Version}
+	if t.Columns.Model == "" {
+		v.model = t.Model
+	}
+	if t.Columns.Version == "" {
+		v.version = t.Version
+	}
+	if t.Versions.Fold(v.model+"\x1f"+v.version) == limit.Other {
+		v = version{limit.Other, limit.Other}
+	}
+	return segment{v, t.Segments.Fold(g.Segment)}
+}
+
+var _ prometheus.Collector = (*Table)(nil)
+
+// Describe implements prometheus.Collector. What is there depends on the table.
+func (t *Table) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (t *Table) Collect(ch chan<- prometheus.Metric) { t.shown.Collect(ch) }

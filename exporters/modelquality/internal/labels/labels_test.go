@@ -1,0 +1,130 @@
+package labels_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/labels"
+	"github.com/sightglass-ml/sightglass/internal/limit"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+var now = time.Date(2026, 11, 24, 6, 0, 0, 0, time.UTC)
+
+const rows = `at,known,model,version,country,predicted,actual,price,paid
+2026-11-24 05:00:00,2026-11-24 05:30:00,fraud,3,CA,spam,spam,10,12
+2026-11-24 05:00:00,2026-11-24 05:30:00,fraud,3,CA,spam,ham,10,9
+2026-11-24 05:00:00,2026-11-24 05:30:00,fraud,3,CA,spam,spam,10,10
+2026-11-24 05:00:00,,fraud,3,US,ham,ham,1,2
+2026-11-24 05:00:00,2026-11-24 06:30:00,fraud,3,MX,rare,scarce,1,1
+2026-11-20 05:00:00,2026-11-24 05:30:00,fraud,3,CA,ham,ham,100,1
+2026-11-24 05:00:00,,fraud,3,CA,ham,,5,
+`
+
+func table(t *testing.T, change func(*labels.Options)) *labels.Table {
+	t.Helper()
+	source, err := tables.Open(tables.Options{Type: tables.DuckDB})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, source.Close()) })
+	file := filepath.Join(t.TempDir(), "labelled.csv")
+	require.NoError(t, os.WriteFile(file, []byte(rows), 0o600))
+	relation, err := source.Files(file, "at")
+	require.NoError(t, err)
+	bound := func(n int) *limit.Limiter { return limit.New("test", n, limit.NewDropped()) }
+	o := labels.Options{
+		Source: source, Relation: relation, Columns: tables.Labels{Model: "model", Version: "version", Segment: "country", Prediction: "predicted", Label: "actual", LabelTime: "known"},
+		Window: 24 * time.Hour, Valid: time.Hour, Versions: bound(10), Segments: bound(10), Classes: bound(10), Now: func() time.Time { return now },
+	}
+	change(&o)
+	l, err := labels.New(o)
+	require.NoError(t, err)
+	require.NoError(t, l.Cycle(t.Context()))
+	return l
+}
+
+func requireMetrics(t *testing.T, l *labels.Table, want string, names ...string) {
+	t.Helper()
+	for _, h := range []string{
+		"# HELP ml_model_labelled_predictions Labelled predictions of the window by the class that was predicted and the actual one.\n# TYPE ml_model_labelled_predictions gauge",
+		"# HELP ml_model_labelled_rows Labelled predictions of the window.\n# TYPE ml_model_labelled_rows gauge",
+		"# HELP ml_model_absolute_error_sum Sum of the absolute differences of predictions and labels in the window.\n# TYPE ml_model_absolute_error_sum gauge",
+		"# HELP ml_model_squared_error_sum Sum of the squared differences of predictions and labels in the window.\n# TYPE ml_model_squared_error_sum gauge",
+		"# HELP ml_model_label_delay_seconds Mean time from a prediction of the window to its label.\n# TYPE ml_model_label_delay_seconds gauge",
+	} {
+		if strings.Contains(want, strings.Fields(h)[2]+"{") {
+			want = h + "\n" + want
+		}
+	}
+	require.NoError(t, testutil.CollectAndCompare(l, strings.NewReader(want), names...))
+}
+
+func TestClasses(t *testing.T) {
+	l := table(t, func(*labels.Options) {})
+	requireMetrics(t, l, `ml_model_labelled_predictions{actual="ham",model="fraud",predicted="ham",segment="US",version="3"} 1
+ml_model_labelled_predictions{actual="ham",model="fraud",predicted="spam",segment="CA",version="3"} 1
+ml_model_labelled_predictions{actual="scarce",model="fraud",predicted="rare",segment="MX",version="3"} 1
+ml_model_labelled_predictions{actual="spam",model="fraud",predicted="spam",segment="CA",version="3"} 2
+`, "ml_model_labelled_predictions")
+	requireMetrics(t, l, `ml_model_labelled_rows{model="fraud",segment="CA",version="3"} 3
+ml_model_labelled_rows{model="fraud",segment="MX",version="3"} 1
+ml_model_labelled_rows{model="fraud",segment="US",version="3"} 1
+`, "ml_model_labelled_rows")
+	// Three labels after half an hour and one after an hour and a half; one row does not say.
+	requireMetrics(t, l, `ml_model_label_delay_seconds{model="fraud",version="3"} 2700
+`, "ml_model_label_delay_seconds")
+	require.Zero(t, testutil.CollectAndCount(l, "ml_model_absolute_error_sum"))
+}
+
+func TestQuantities(t *testing.T) {
+	l := table(t, func(o *labels.Options) {
+		o.Columns = tables.Labels{Prediction: "price", Label: "paid", Numeric: true}
+		o.Model, o.Version = "price", "1"
+	})
+	requireMetrics(t, l, "ml_model_absolute_error_sum{model=\"price\",segment=\"\",version=\"1\"} 4\n", "ml_model_absolute_error_sum")
+	requireMetrics(t, l, "ml_model_squared_error_sum{model=\"price\",segment=\"\",version=\"1\"} 6\n", "ml_model_squared_error_sum")
+	requireMetrics(t, l, "ml_model_labelled_rows{model=\"price\",segment=\"\",version=\"1\"} 5\n", "ml_model_labelled_rows")
+	require.Zero(t, testutil.CollectAndCount(l, "ml_model_labelled_predictions", "ml_model_label_delay_seconds"))
+}
+
+func TestWhatIsPastTheLimitsIsFolded(t *testing.T) {
+	l := table(t, func(o *labels.Options) {
+		o.Classes = limit.New("classes", 2, limit.NewDropped())
+		o.Segments = limit.New("segments", 1, limit.NewDropped())
+	})
+	requireMetrics(t, l, `ml_model_labelled_predictions{actual="ham",model="fraud",predicted="ham",segment="other",version="3"} 1
+ml_model_labelled_predictions{actual="ham",model="fraud",predicted="spam",segment="CA",version="3"} 1
+ml_model_labelled_predictions{actual="other",model="fraud",predicted="other (another)",segment="other",version="3"} 1
+ml_model_labelled_predictions{actual="spam",model="fraud",predicted="spam",segment="CA",version="3"} 2
+`, "ml_model_labelled_predictions")
+	l = table(t, func(o *labels.Options) { o.Versions = limit.New("versions", 0, limit.NewDropped()) })
+	requireMetrics(t, l, "ml_model_label_delay_seconds{model=\"other\",version=\"other\"} 2700\n", "ml_model_label_delay_seconds")
+}
+
+func TestAWindowWithoutLabelsHasNoSeries(t *testing.T) {
+	l := table(t, func(o *labels.Options) {
+		o.Now = func() time.Time { return now.AddDate(1, 0, 0) }
+		o.Columns.Model, o.Columns.Version, o.Columns.Segment, o.Model = "", "", "", "fraud"
+	})
+	require.Zero(t, testutil.CollectAndCount(l))
+}
+
+func TestOptions(t *testing.T) {
+	for want, o := range map[string]labels.Options{
+		"labels need a source and a relation with columns of the time, the prediction and the label": {},
+		"labels need a model, or a column that names it": {
+			Source: new(tables.Source), Relation: tables.Relation{Time: "at"}, Columns: tables.Labels{Prediction: "p", Label: "l"},
+		},
+		"labels need times above 0, limits and a clock": {
+			Source: new(tables.Source), Relation: tables.Relation{Time: "at"}, Columns: tables.Labels{Prediction: "p", Label: "l"}, Model: "m",
+		},
+	} {
+		_, err := labels.New(o)
+		require.EqualError(t, err, want)
+	}
+}

@@ -1,0 +1,148 @@
+package modelquality
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"text/template"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/labels"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/lineage"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/outbox"
+	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+// rooms are the places outside the process: what training data and labels are read from, where baselines and reviews
+// are kept, and who knows about runs.
+type rooms struct {
+	sources map[string]*tables.Source
+	// The following are nil where the configuration has none.
+	store    *baseline.Store
+	registry *lineage.Registry
+	datasets *tables.Source // reads the datasets of runs
+	outbox   *outbox.Outbox
+	labels   []*labels.Table
+}
+
+func openRooms(cfg *Config, env *exporter.Env, now func() time.Time) (_ *rooms, err error) {
+	r := &rooms{sources: make(map[string]*tables.Source)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.close())
+		}
+	}()
+	for name, s := range cfg.Sources {
+		if r.sources[name], err = s.open(); err != nil {
+			delete(r.sources, name)
+			return nil, fmt.Errorf("source %q: %w", name, err)
+		}
+	}
+	if cfg.BaselineStore.Type != "" {
+		if r.store, err = baseline.Open(cfg.BaselineStore, env.Logger, nil); err != nil {
+			return nil, fmt.Errorf("open baseline store: %w", err)
+		}
+	}
+	if m := cfg.MLflow; m != nil {
+		if err := r.openMLflow(m, cfg.Limits.Versions, env, now); err != nil {
+			return nil, fmt.Errorf("mlflow: %w", err)
+		}
+	}
+	if v := cfg.Reviews; v != nil {
+		if r.outbox, err = outbox.Open(outbox.Options{
+			File: string(v.File), URL: v.URL, Token: v.Token, MaxBytes: int64(v.MaxBytes), Timeout: time.Duration(v.Timeout),
+			MinBackoff: minBackoff, MaxBackoff: time.Duration(v.MaxBackoff), Models: env.Limit("reviewed_models", cfg.Limits.Versions), Logger: env.Logger,
+		}); err != nil {
+			return nil, fmt.Errorf("reviews: %w", err)
+		}
+	}
+	for i := range cfg.Labels {
+		l := &cfg.Labels[i]
+		source := r.sources[l.Source]
+		relation, err := l.relation(source, l.TimeColumn)
+		if err != nil {
+			return nil, fmt.Errorf("labels %q: %w", l.Name, err)
+		}
+		table, err := labels.New(labels.Options{
+			Source: source, Relation: relation, Model: l.Model, Version: l.Version, Window: time.Duration(l.Window),
+			Columns: tables.Labels{
+				Prediction: l.PredictionColumn, Label: l.LabelColumn, Model: l.ModelColumn, Version: l.VersionColumn,
+				Segment: l.SegmentColumn, LabelTime: l.LabelTimeColumn, Numeric: l.Numeric,
+			},
+			// Two failed runs in a row are survived by what is still true.
+			Valid:    2*time.Duration(l.Interval) + time.Duration(l.Timeout),
+			Versions: env.Limit("labelled_versions", cfg.Limits.Versions), Segments: env.Limit("segments", l.MaxSegments), Classes: env.Limit("classes", l.MaxClasses),
+			Now: now,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("labels %q: %w", l.Name, err)
+		}
+		r.labels = append(r.labels, table)
+	}
+	return r, nil
+}
+
+func (s *SourceConfig) open() (*tables.Source, error) {
+	o := tables.Options{Type: s.Type, DSN: string(s.Database), MaxConnections: s.MaxConnections, MemoryLimit: int64(s.MemoryLimit)}
+	if s.Type != tables.DuckDB {
+		dsn, err := s.DSN.Read()
+		if err != nil {
+			return nil, fmt.Errorf("connection string: %w", err)
+		}
+		o.DSN = strings.TrimSpace(dsn.Reveal())
+	}
+	return tables.Open(o)
+}
+
+func (r *rooms) openMLflow(m *MLflowConfig, versions int, env *exporter.Env, now func() time.Time) (err error) {
+	var link *template.Template
+	if m.TraceLink != "" {
+		if link, err = template.New("trace_link").Parse(m.TraceLink); err != nil {
+			return err
+		}
+	}
+	if r.registry, err = lineage.New(lineage.Options{
+		URL: m.URL, Token: m.Token, Username: m.Username, Password: m.Password, Aliases: m.Aliases,
+		Refresh: time.Duration(m.Refresh), RetryMissing: time.Duration(m.RetryMissing), Timeout: time.Duration(m.Timeout),
+		RequestsPerSecond: m.RequestsPerSecond, MaxVersions: max(versions, 1), WriteBack: m.WriteBack, TraceLink: link, Logger: env.Logger, Now: now,
+	}); err != nil {
+		return err
+	}
+	if len(m.DatasetFolders) > 0 {
+		r.datasets, err = tables.Open(tables.Options{Type: tables.DuckDB})
+	}
+	return err
+}
+
+func (r *rooms) collect(ch chan<- prometheus.Metric) {
+	if r.registry != nil {
+		r.registry.Collect(ch)
+	}
+	if r.outbox != nil {
+		r.outbox.Collect(ch)
+	}
+	for _, l := range r.labels {
+		l.Collect(ch)
+	}
+}
+
+func (r *rooms) close() error {
+	var errs []error
+	if r.store != nil {
+		errs = append(errs, r.store.Close())
+	}
+	if r.outbox != nil {
+		errs = append(errs, r.outbox.Close())
+	}
+	if r.datasets != nil {
+		errs = append(errs, r.datasets.Close())
+	}
+	for _, s := range r.sources {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
+}

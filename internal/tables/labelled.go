@@ -1,0 +1,198 @@
+package tables
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sightglass-ml/sightglass/internal/binning"
+)
+
+// Labels names the columns of predictions of which the truth is known.
+type Labels struct {
+	Prediction, Label string
+	// Model, Version and Segment tell rows apart, and LabelTime is when the truth became known; each may be empty.
+	Model, Version, Segment, LabelTime string
+	// Numeric says that predictions are quantities, to be near the label, and not classes, to be the same.
+	Numeric bool
+}
+
+// Labelled is what the rows of one group have in common, and their number.
+type Labelled struct {
+	Model, Version, Segment string
+	// Predicted and Actual are classes; a prediction that is missing is of the class null.
+	Predicted, Actual string
+	Rows              int64
+	// AbsoluteError and SquaredError are sums over the rows, where predictions are quantities.
+	AbsoluteError, SquaredError float64
+	// DelayRows are those whose label has a time, and Delay the sum of the seconds from the record's time to it.
+	DelayRows int64
+	Delay     float64
+}
+
+// Labelled counts the labelled rows of the window by model, version and segment and, of classes, by prediction and
+// label. More groups than most are an error: what crosses the wire is bounded.
+func (s *Source) Labelled(ctx context.Context, r Relation, w Window, l Labels, most int) ([]Labelled, error) {
+	schema, err := s.Schema(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return s.labelled(ctx, r, schema, w, l, most)
+}
+
+func (s *Source) labelled(ctx context.Context, r Relation, schema []Column, w Window, l Labels, most int) ([]Labelled, error) {
+	query, err := s.labelledSQL(r, schema, w, l, most)
+	if err != nil {
+		return nil, fmt.Errorf("count labels: %w", err)
+	}
+	rows, err := s.query(ctx, query)
+	if err != nil {
+		return nil, fmt.Errorf("count labels: %w", s.redact(err))
+	}
+	defer rows.Close()
+	var groups []Labelled
+	for rows.Next() {
+		v, err := scan(rows, 10)
+		if err != nil {
+			return nil, fmt.Errorf("count labels: %w", s.redact(err))
+		}
+		var g Labelled
+		for i, to := range []*string{&g.Model, &g.Version, &g.Segment, &g.Predicted, &g.Actual} {
+			*to = toText(v[i])
+		}
+		for i, to := range []*int64{&g.Rows, &g.DelayRows} {
+			if *to, err = toInt(v[5+i]); err != nil {
+				return nil, fmt.Errorf("count labels: rows: %w", err)
+			}
+		}
+		for i, to := range []*float64{&g.Delay, &g.AbsoluteError, &g.SquaredError} {
+			if *to, err = toFloat(v[7+i]); err != nil {
+				return nil, fmt.Errorf("count labels: sum: %w", err)
+			}
+		}
+		groups = append(groups, g)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("count labels: %w", s.redact(err))
+	}
+	if len(groups) > most {
+		return nil, fmt.Errorf("count labels: more than %d combinations of model, version, segment, prediction and label, expected fewer", most)
+	}
+	return groups, nil
+}
+
+func (s *Source) labelledSQL(r Relation, schema []Column, w Window, l Labels, most int) (string, error) {
+	d := s.dialect
+	where, err := s.condition(r, schema, w)
+	if err != nil {
+		return "", err
+	}
+	column := func(name string) (Column, error) {
+		i := slices.IndexFunc(schema, func(c Column) bool { return c.Name == name })
+		if i < 0 {
+			return Column{}, fmt.Errorf("column %q: %w", name, ErrNoColumn)
+		}
+		if schema[i].Class == Opaque {
+			return Column{}, fmt.Errorf("column %q has type %s, expected a text, number or truth", name, schema[i].Type)
+		}
+		return schema[i], nil
+	}
+	prediction, err := column(l.Prediction)
+	if err != nil {
+		return "", err
+	}
+	label, err := column(l.Label)
+	if err != nil {
+		return "", err
+	}
+	conditions := []string{d.identifier(label.Name) + " IS NOT NULL"}
+	var groups, exprs []string
+	group := func(expr string) {
+		groups, exprs = append(groups, expr), append(exprs, expr)
+	}
+	for _, name := range []string{l.Model, l.Version, l.Segment} {
+		if name == "" {
+			exprs = append(exprs, d.text(""))
+			continue
+		}
+		c, err := column(name)
+		if err != nil {
+			return "", err
+		}
+		group("coalesce(" + d.varchar(d.identifier(c.Name)) + ", " + d.text("") + ")")
+	}
+	absolute, squared := "0", "0"
+	if l.Numeric {
+		for _, c := range []Column{prediction, label} {
+			if !fits(binning.Numeric, c.Class) {
+				return "", fmt.Errorf("column %q has type %s, expected a number", c.Name, c.Type)
+			}
+			conditions = append(conditions, d.identifier(c.Name)+" IS NOT NULL")
+			if v := d.double(d.identifier(c.Name)); c.Class == Float {
+				// One value that is no number would make the sums none.
+				conditions = append(conditions, "NOT ("+d.isNaN(v)+")", v+" <> "+d.infinity(+1), v+" <> "+d.infinity(-1))
+			}
+		}
+		difference := "(" + d.double(d.identifier(prediction.Name)) + " - " + d.double(d.identifier(label.Name)) + ")"
+		absolute, squared = "sum(abs"+difference+")", "sum("+difference+" * "+difference+")"
+		exprs = append(exprs, d.text(""), d.text(""))
+	} else {
+		// Where one is a whole number and the other is not, 1 and 1.0 are the same class.
+		mixed := prediction.Class != label.Class && fits(binning.Numeric, prediction.Class) && fits(binning.Numeric, label.Class)
+		for _, c := range []Column{prediction, label} {
+			expr := d.identifier(c.Name)
+			if mixed {
+				expr = d.double(expr)
+			}
+			group("coalesce(" + d.varchar(expr) + ", " + d.text(binning.Null) + ")")
+		}
+	}
+	delayed, delay := "0", "0"
+	if l.LabelTime != "" {
+		at, err := timeColumn(r, schema)
+		if err != nil {
+			return "", err
+		}
+		known, err := timeColumn(Relation{Time: l.LabelTime}, schema)
+		if err != nil {
+			return "", err
+		}
+		difference := d.epoch(d.identifier(known.Name), known.Class) + " - " + d.epoch(d.identifier(at.Name), at.Class)
+		delayed, delay = "count("+d.identifier(known.Name)+")", "sum("+difference+")"
+	}
+	if where == "" {
+		where = " WHERE "
+	} else {
+		where += " AND "
+	}
+	slices.Sort(conditions)
+	query := "SELECT " + strings.Join(append(exprs, "count(*)", delayed, delay, absolute, squared), ",\n  ") +
+		"\nFROM " + r.from + " AS t" + where + strings.Join(slices.Compact(conditions), " AND ")
+	if len(groups) > 0 {
+		query += "\nGROUP BY " + strings.Join(groups, ", ")
+	}
+	return fmt.Sprintf("%s\nLIMIT %d", query, most+1), nil
+}
+
+func toText(v any) string {
+	if b, ok := v.([]byte); ok {
+		return string(b)
+	}
+	if v == nil {
+		return ""
+	}
+	return fmt.Sprint(v)
+}
+
+// toFloat reads a sum in the type the driver gives it. NULL is 0, the sum of nothing.
+func toFloat(v any) (float64, error) {
+	switch v := v.(type) {
+	case nil:
+		return 0, nil
+	case float64:
+		return v, nil
+	}
+	n, err := toInt(v)
+	return float64(n), err
+}
