@@ -81,7 +81,7 @@ const (
 )
 
 // programs are what has to be in BinDir.
-var programs = []string{"dataquality-exporter", "gpu-exporter", "modelquality-exporter", "cost-exporter", nvmlStandIn}
+var programs = []string{"dataquality-exporter", "gpu-exporter", "modelquality-exporter", "cost-exporter", "responder", nvmlStandIn}
 
 func (c *Config) complete() (stack.Tools, error) {
 	if c.Speedup == 0 {
@@ -125,6 +125,7 @@ type demo struct {
 	timeline *timeline
 	stack    *stack.Stack
 	parts    []part
+	response *response
 	// address is where Prometheus will be; the cost exporter asks it.
 	address string
 
@@ -162,9 +163,11 @@ func Run(ctx context.Context, cfg Config) (_ Result, err error) {
 		return Result{}, err
 	}
 	cards := &gpus{stack: d.stack, exporter: d.program("gpu-exporter"), library: d.program(nvmlStandIn), pace: d.pace}
+	d.response = &response{stack: d.stack, responder: d.program("responder")}
+	defer func() { err = errors.Join(err, d.response.close()) }()
 	d.parts = []part{
 		&data{warehouse: warehouse, stack: d.stack, exporter: d.program("dataquality-exporter"), pace: d.pace},
-		&models{stack: d.stack, exporter: d.program("modelquality-exporter")},
+		&models{stack: d.stack, exporter: d.program("modelquality-exporter"), response: d.response},
 		cards,
 		&costs{stack: d.stack, exporter: d.program("cost-exporter"), prometheus: d.address, pace: d.pace, gpus: cards},
 	}
@@ -215,7 +218,7 @@ func (d *demo) open(ctx context.Context) error {
 		return err
 	}
 
-	t.note("starting Slack's stand-in, Alertmanager, the exporters and Prometheus")
+	t.note("starting Slack's stand-in, the responder, Alertmanager, the exporters and Prometheus")
 	ctx, cancel := context.WithTimeoutCause(ctx, startWithin, fmt.Errorf("not started within %s", startWithin))
 	defer cancel()
 	var slackURL string
@@ -223,8 +226,12 @@ func (d *demo) open(ctx context.Context) error {
 	if d.sink, slackURL, err = d.stack.StartSlack(ctx, 1000); err != nil {
 		return err
 	}
+	if err := d.response.start(ctx); err != nil {
+		return err
+	}
 	if d.alertmanager, err = d.stack.StartAlertmanager(ctx, stack.AlertmanagerConfig{
 		Files: alertmanager.Files, SlackURL: slackURL, SpeedUp: d.cfg.Speedup,
+		ResponderURL: d.response.server.URL(), ResponderToken: token,
 	}); err != nil {
 		return err
 	}
@@ -235,6 +242,7 @@ func (d *demo) open(ctx context.Context) error {
 		}
 		d.watched = append(d.watched, w)
 	}
+	d.watched = append(d.watched, watched{Server: d.response.server, job: "responder"})
 	if err := d.startPrometheus(ctx); err != nil {
 		return err
 	}
@@ -316,6 +324,9 @@ func (d *demo) story(ctx context.Context) error {
 	if err := d.waitUntilDetected(ctx, nil); err != nil {
 		return err
 	}
+	if err := d.waitUntilAnswered(ctx); err != nil {
+		return err
+	}
 	if err := d.judge(ctx); err != nil {
 		return err
 	}
@@ -326,8 +337,8 @@ func (d *demo) story(ctx context.Context) error {
 	}
 	d.timeline.text("\n" + d.result.Table() + "\n")
 	if d.cfg.Stay {
-		d.timeline.text(fmt.Sprintf("It goes on until you press Ctrl-C.\n  Prometheus    %s/alerts\n  Alertmanager  %s\n  files         %s\n",
-			d.prometheus.URL(), d.alertmanager.URL(), d.stack.Dir()))
+		d.timeline.text(fmt.Sprintf("It goes on until you press Ctrl-C.\n  Prometheus    %s/alerts\n  Alertmanager  %s\n  reviews       %s (%s, password %s)\n  files         %s\n",
+			d.prometheus.URL(), d.alertmanager.URL(), d.response.server.URL(), userName, userName, d.stack.Dir()))
 		<-ctx.Done()
 	}
 	return nil
@@ -468,7 +479,29 @@ func (d *demo) waitUntilDetected(ctx context.Context, only *incident) error {
 	})
 }
 
-// poll looks at the alerts and prints what is new.
+// waitUntilAnswered waits for what the responder does by itself: a training, and answers that wait for a person.
+func (d *demo) waitUntilAnswered(ctx context.Context) error {
+	start := time.Now()
+	if err := d.every(ctx, func(ctx context.Context) (bool, error) {
+		if err := d.poll(ctx); err != nil {
+			return false, err
+		}
+		vector, err := d.prometheus.Query(ctx, `sum(ml_review_queue_items{state="open"})`)
+		if err != nil {
+			return false, err
+		}
+		if len(vector) == 1 {
+			d.result.Reviews = int(vector[0].Value)
+		}
+		return d.result.Reviews > 0 && len(d.result.Trainings) > 0 || time.Since(start) > d.pace.Duration(detectWithin), nil
+	}); err != nil {
+		return err
+	}
+	d.timeline.note("%d answers of %s wait for a person", d.result.Reviews, bot)
+	return nil
+}
+
+// poll looks at the alerts and at what was done about them, and prints what is new.
 func (d *demo) poll(ctx context.Context) error {
 	events, err := d.watch.poll(ctx)
 	if err != nil {
@@ -476,6 +509,10 @@ func (d *demo) poll(ctx context.Context) error {
 	}
 	for _, e := range events {
 		d.show(e)
+	}
+	for _, t := range d.response.since(len(d.result.Trainings)) {
+		d.result.Trainings = append(d.result.Trainings, t.Run)
+		d.timeline.step(t.at, t.Model, green, "retrain", "the responder has started a training like run "+t.Run)
 	}
 	return nil
 }

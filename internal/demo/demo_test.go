@@ -48,7 +48,7 @@ func TestTheResultSaysWhatWentWrong(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tc.result.Speedup = 20
+			tc.result.Speedup, tc.result.Trainings, tc.result.Reviews = 20, []string{recommenderRun}, 3
 			if tc.want == "" {
 				require.NoError(t, tc.result.Err())
 				return

@@ -30,6 +30,7 @@ type models struct {
 	stack    *stack.Stack
 	exporter string // path of the program
 	otlp     string // address to which the services send their spans
+	response *response
 
 	mu     sync.Mutex
 	random *rand.Rand
@@ -140,7 +141,11 @@ func (m *models) start(ctx context.Context) (watched, error) {
 		return watched{}, err
 	}
 	m.otlp = address
-	config := fmt.Sprintf("otlp: {grpc: \"off\", http: %q}\nbaseline_store: {type: FILESYSTEM, config: {directory: %q}}\n", address, m.path("baselines"))
+	config := fmt.Sprintf(`
+otlp: {grpc: "off", http: %q}
+baseline_store: {type: FILESYSTEM, config: {directory: %q}}
+reviews: {url: %q, token: {file: %q}}
+`, address, m.path("baselines"), m.response.server.URL(), m.response.path("token"))
 	file := m.path("modelquality.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return watched{}, fmt.Errorf("write the exporter's configuration: %w", err)

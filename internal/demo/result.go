@@ -20,6 +20,9 @@ type Result struct {
 	Healthy time.Duration
 	// Outcomes has one element for each alert that an incident had to raise.
 	Outcomes []Outcome
+	// Trainings are the runs whose models the responder had trained anew, Reviews the answers that it keeps for people.
+	Trainings []string
+	Reviews   int
 	// Unexpected are the alerts that fired and should not have.
 	Unexpected []string
 }
@@ -76,6 +79,12 @@ func (r Result) Err() error {
 			errs = append(errs, fmt.Errorf("%s: %s about %s took %s, which is more than %s; a slow machine needs a lower --speedup",
 				o.Incident, o.Alert, o.Object, d, o.Goal))
 		}
+	}
+	if len(r.Trainings) != 1 || r.Trainings[0] != recommenderRun {
+		errs = append(errs, fmt.Errorf("trainings were started for the runs %q, expected one for %s", r.Trainings, recommenderRun))
+	}
+	if r.Reviews == 0 {
+		errs = append(errs, errors.New("no answer waits for a person"))
 	}
 	for _, u := range r.Unexpected {
 		errs = append(errs, fmt.Errorf("unexpected alert: %s", u))

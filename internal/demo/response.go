@@ -1,0 +1,126 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/sightglass-ml/sightglass/internal/stack"
+)
+
+// response is what answers: the responder, and a stand-in for the system that trains models.
+type response struct {
+	stack     *stack.Stack
+	responder string // path of the program
+	server    stack.Server
+	training  *http.Server
+
+	mu    sync.Mutex
+	calls []training
+}
+
+// training is a run that the responder asked for.
+type training struct {
+	at         time.Time
+	Model, Run string
+}
+
+// What everybody shows to the responder, and how to look at its page.
+const (
+	token    = "demo-token"
+	userName = "demo"
+)
+
+func (r *response) path(name string) string { return filepath.Join(r.stack.Dir(), "response", name) }
+
+// start starts both.
+func (r *response) start(ctx context.Context) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("start the training system: %w", err)
+	}
+	r.training = &http.Server{Handler: r, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = r.training.Serve(listener) }()
+	hash, err := bcrypt.GenerateFromPassword([]byte(userName), bcrypt.MinCost)
+	if err != nil {
+		return fmt.Errorf("start the responder: %w", err)
+	}
+	url := "http://" + listener.Addr().String() + "/runs"
+	for name, content := range map[string]string{
+		"token":      token,
+		"users.yaml": fmt.Sprintf("basic_auth_users: {%s: %q}\n", userName, hash),
+		"responder.yaml": fmt.Sprintf(`
+webhook: {token: {file: token}}
+reviews: {token: {file: token}}
+page: {users_file: users.yaml}
+actions:
+  - name: retrain-recommender
+    response: retrain
+    match: {model: %s}
+    dry_run: false
+    poll_interval: 1s
+    requires: [mlflow_run_id]
+    target:
+      webhook:
+        url: %s
+        body: {model: "{{ .Model }}", mlflow_run_id: "{{ .MLflowRunID }}"}
+        id: id
+        status: {url: "%s/{id}", field: state, succeeded: [done], failed: [failed]}
+`, recommender, url, url),
+	} {
+		if err := os.MkdirAll(r.path(""), 0o755); err != nil {
+			return fmt.Errorf("start the responder: %w", err)
+		}
+		if err := os.WriteFile(r.path(name), []byte(content), 0o600); err != nil {
+			return fmt.Errorf("start the responder: %w", err)
+		}
+	}
+	r.server, err = r.stack.StartExporter(ctx, stack.ExporterConfig{
+		Name: "responder", Path: r.responder, Args: []string{"--config.file=" + r.path("responder.yaml")},
+	})
+	return err
+}
+
+func (r *response) close() error {
+	if r.training == nil {
+		return nil
+	}
+	return r.training.Close()
+}
+
+// ServeHTTP is the training system: what is asked for runs, and is done when somebody looks.
+func (r *response) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if req.Method == http.MethodGet {
+		_, _ = io.WriteString(w, `{"state": "done"}`)
+		return
+	}
+	var asked struct {
+		Model string `json:"model"`
+		Run   string `json:"mlflow_run_id"`
+	}
+	if err := json.NewDecoder(io.LimitReader(req.Body, 1<<20)).Decode(&asked); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	r.mu.Lock()
+	r.calls = append(r.calls, training{time.Now(), asked.Model, asked.Run})
+	n := len(r.calls)
+	r.mu.Unlock()
+	_, _ = fmt.Fprintf(w, `{"id": "training-%d"}`, n)
+}
+
+// since returns the trainings after the first n.
+func (r *response) since(n int) []training {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]training(nil), r.calls[n:]...)
+}
