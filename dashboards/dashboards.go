@@ -17,6 +17,7 @@ func all() []kit.Dashboard {
 	return []kit.Dashboard{
 		dataQuality(),
 		gpuDashboard(),
+		responseDashboard(),
 	}
 }
 
