@@ -19,6 +19,7 @@ func all() []kit.Dashboard {
 		gpuDashboard(),
 		inference(),
 		modelQuality(),
+		responseDashboard(),
 	}
 }
 

@@ -52,7 +52,7 @@ func newTraining(t *testing.T) *training {
 	r := &training{}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Method == http.MethodGet {
-			fmt.Fprint(w, `{"state":"done"}`)
+			_, _ = fmt.Fprint(w, `{"state":"done"}`)
 			return
 		}
 		var call map[string]string
@@ -63,7 +63,7 @@ func newTraining(t *testing.T) *training {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.calls = append(r.calls, call)
-		fmt.Fprintf(w, `{"id":"training-%d"}`, len(r.calls))
+		_, _ = fmt.Fprintf(w, `{"id":"training-%d"}`, len(r.calls))
 	}))
 	t.Cleanup(r.Close)
 	return r
@@ -101,7 +101,7 @@ func recorded(ctx context.Context, t *testing.T, config, kind string) []string {
 	t.Helper()
 	trail, err := responder.OpenAuditTrail(ctx, config)
 	require.NoError(t, err)
-	defer trail.Close()
+	defer func() { require.NoError(t, trail.Close()) }()
 	var out bytes.Buffer
 	_, err = trail.Export(ctx, &out)
 	require.NoError(t, err)
@@ -130,7 +130,7 @@ func TestDriftRetrainsOnceHoweverOftenItIsTold(t *testing.T) {
 	set := func(value string) { drift.Store(&value) }
 	set("0.1")
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, "model_drift{model=\"fraud\",version=\"3\"} %s\nml_model_info{model=\"fraud\",version=\"3\",mlflow_run_id=\"0a7f\"} 1\n", *drift.Load())
+		_, _ = fmt.Fprintf(w, "model_drift{model=\"fraud\",version=\"3\"} %s\nml_model_info{model=\"fraud\",version=\"3\",mlflow_run_id=\"0a7f\"} 1\n", *drift.Load())
 	}))
 	t.Cleanup(service.Close)
 	target := newTraining(t)
@@ -215,7 +215,7 @@ func TestDriftRetrainsOnceHoweverOftenItIsTold(t *testing.T) {
 
 	trail, err := responder.OpenAuditTrail(ctx, config)
 	require.NoError(t, err)
-	defer trail.Close()
+	defer func() { require.NoError(t, trail.Close()) }()
 	_, err = trail.Verify(ctx)
 	require.NoError(t, err)
 }

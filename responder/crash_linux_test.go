@@ -58,7 +58,7 @@ func serveTarget(address, path string, honours bool) error {
 	var mu sync.Mutex
 	server := &http.Server{Addr: address, ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet {
-			fmt.Fprint(w, `{"state":"ok"}`)
+			_, _ = fmt.Fprint(w, `{"state":"ok"}`)
 			return
 		}
 		key := r.Header.Get("Idempotency-Key")
@@ -71,7 +71,7 @@ func serveTarget(address, path string, honours bool) error {
 			}
 			done[key] = true
 		}
-		fmt.Fprintf(w, `{"id":%q}`, key)
+		_, _ = fmt.Fprintf(w, `{"id":%q}`, key)
 	})}
 	return server.ListenAndServe()
 }
@@ -259,7 +259,7 @@ func (c *crash) run(n int, patience time.Duration) map[string]int {
 
 	trail, err := responder.OpenAuditTrail(t.Context(), c.config)
 	require.NoError(t, err)
-	defer trail.Close()
+	defer func() { require.NoError(t, trail.Close()) }()
 	report, err := trail.Verify(t.Context())
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, report.Records, int64(4*n))
@@ -273,7 +273,7 @@ func (c *crash) finished(ctx context.Context) int {
 		return 0
 	}
 	require.NoError(c.t, err)
-	defer trail.Close()
+	defer func() { require.NoError(c.t, trail.Close()) }()
 	counter := &lineCounter{substring: `"kind":"action_finished"`}
 	_, err = trail.Export(ctx, counter)
 	if ctx.Err() == nil {

@@ -77,7 +77,7 @@ before: {time_to_detect: 4h12m, time_to_resolve: 9h, false_alarm_ratio: 0.38}
 
 	trail, err := responder.OpenAuditTrail(t.Context(), filepath.Join(dir, "responder.yaml"))
 	require.NoError(t, err)
-	defer trail.Close()
+	defer func() { require.NoError(t, trail.Close()) }()
 	var out strings.Builder
 	_, err = trail.Export(t.Context(), &out)
 	require.NoError(t, err)

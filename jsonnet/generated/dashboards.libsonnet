@@ -3,4 +3,5 @@
   'sightglass-gpu.json': import 'dashboards/sightglass-gpu.json',
   'sightglass-inference-latency.json': import 'dashboards/sightglass-inference-latency.json',
   'sightglass-model-quality.json': import 'dashboards/sightglass-model-quality.json',
+  'sightglass-response.json': import 'dashboards/sightglass-response.json',
 }

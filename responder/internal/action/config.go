@@ -69,15 +69,20 @@ func (c *Config) Validate(at config.At) {
 		key   string
 		value config.Duration
 	}{
-		{"cooldown", c.Cooldown}, {"give_up_after", c.GiveUpAfter}, {"run_timeout", c.RunTimeout}, {"retry_min", c.RetryMin},
-		{"retry_max", c.RetryMax}, {"poll_interval", c.PollInterval}, {"request_timeout", c.RequestTimeout},
+		{"cooldown", c.Cooldown},
+		{"give_up_after", c.GiveUpAfter},
+		{"run_timeout", c.RunTimeout},
+		{"retry_min", c.RetryMin},
+		{"retry_max", c.RetryMax},
+		{"poll_interval", c.PollInterval},
+		{"request_timeout", c.RequestTimeout},
 	} {
 		if d.value <= 0 {
 			at.Errorf(d.key, "%s; want more than 0", d.value)
 		}
 	}
 	if c.RequestTimeout > config.Duration(5*time.Minute) {
-		at.Errorf("request_timeout", "%s; want at most 5m: another replica takes over only after twice this time", c.RequestTimeout)
+		at.Errorf("request_timeout", "%s; want at most 5m: another replica takes over only after three times this", c.RequestTimeout)
 	}
 	if c.RetryMax < c.RetryMin {
 		at.Errorf("retry_max", "%s is less than retry_min, %s", c.RetryMax, c.RetryMin)

@@ -152,7 +152,7 @@ func newReceiver(t *testing.T) *receiver {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if req.Method == http.MethodGet {
-			fmt.Fprintf(w, `{"state":%q}`, r.state)
+			_, _ = fmt.Fprintf(w, `{"state":%q}`, r.state)
 			return
 		}
 		key := req.Header.Get(KeyHeader)
@@ -161,7 +161,7 @@ func newReceiver(t *testing.T) *receiver {
 			r.answer(r.calls(), w)
 			return
 		}
-		fmt.Fprintf(w, `{"id":%q}`, key)
+		_, _ = fmt.Fprintf(w, `{"id":%q}`, key)
 	}))
 	t.Cleanup(r.Close)
 	return r
@@ -233,7 +233,7 @@ func TestTheWayOfAnAction(t *testing.T) {
 			w.WriteHeader(http.StatusBadGateway)
 			return
 		}
-		fmt.Fprint(w, `{"id":"r1"}`)
+		_, _ = fmt.Fprint(w, `{"id":"r1"}`)
 	}
 	var latency time.Duration
 	b.Started = func(_ string, l time.Duration) { latency = l }
@@ -368,7 +368,7 @@ func TestAWorkerThatDiedIsReplacedWhenItsLeaseIsOver(t *testing.T) {
 		b := newBench(t, s, r.config(""))
 		b.fire(0)
 		dying, cancel := context.WithCancel(t.Context())
-		r.answer = func(_ int, w http.ResponseWriter) { cancel(); fmt.Fprint(w, `{"id":"r1"}`) }
+		r.answer = func(_ int, w http.ResponseWriter) { cancel(); _, _ = fmt.Fprint(w, `{"id":"r1"}`) }
 		_, err := b.Once(dying)
 		require.ErrorIs(t, err, context.Canceled, "the call arrived, and that was not stored")
 		r.answer = nil
@@ -397,7 +397,7 @@ func TestAWorkerThatSleptThroughItsLeaseChangesNothing(t *testing.T) {
 	b.fire(0)
 	r.answer = func(call int, w http.ResponseWriter) {
 		if call > 1 {
-			fmt.Fprint(w, `{"id":"second"}`)
+			_, _ = fmt.Fprint(w, `{"id":"second"}`)
 			return
 		}
 		r.mu.Unlock() // The other worker's call comes in while this one hangs.
@@ -407,7 +407,7 @@ func TestAWorkerThatSleptThroughItsLeaseChangesNothing(t *testing.T) {
 		if err != nil || !did {
 			t.Errorf("the other worker: %t, %v", did, err)
 		}
-		fmt.Fprint(w, `{"id":"first"}`)
+		_, _ = fmt.Fprint(w, `{"id":"first"}`)
 	}
 	_, err := b.Once(t.Context())
 	require.ErrorIs(t, err, errLeaseLost)
@@ -426,9 +426,9 @@ func TestATargetThatDoesNotLookAtKeysIsSearchedBeforeItIsCalledAgain(t *testing.
 			runs.Add(1)
 			w.WriteHeader(http.StatusBadGateway) // It was dispatched, and the answer got lost.
 		case strings.HasSuffix(r.URL.Path, "/workflows/w/runs"):
-			fmt.Fprintf(w, `{"workflow_runs":[{"id":%d,"display_title":"retrain %s"}]}`, runs.Load(), newKey("alert-0", "retrain"))
+			_, _ = fmt.Fprintf(w, `{"workflow_runs":[{"id":%d,"display_title":"retrain %s"}]}`, runs.Load(), newKey("alert-0", "retrain"))
 		default:
-			fmt.Fprint(w, `{"status":"completed","conclusion":"success"}`)
+			_, _ = fmt.Fprint(w, `{"status":"completed","conclusion":"success"}`)
 		}
 	}))
 	t.Cleanup(github.Close)

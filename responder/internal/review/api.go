@@ -140,9 +140,17 @@ func decode(body []byte, key string) (contract.Item, error) {
 		value *string
 		most  int
 	}{
-		{"id", &item.ID, 128}, {"model", &item.Model, 256}, {"version", &item.Version, 256}, {"mlflow_run_id", &item.MLflowRunID, 256},
-		{"trace_id", &item.TraceID, 128}, {"span_id", &item.SpanID, 128}, {"response_id", &item.ResponseID, 512}, {"evaluation", &item.Evaluation, 256},
-		{"label", &item.Label, 1024}, {"explanation", &item.Explanation, 64 << 10}, {"excerpt", &item.Excerpt, maxItem},
+		{"id", &item.ID, 128},
+		{"model", &item.Model, 256},
+		{"version", &item.Version, 256},
+		{"mlflow_run_id", &item.MLflowRunID, 256},
+		{"trace_id", &item.TraceID, 128},
+		{"span_id", &item.SpanID, 128},
+		{"response_id", &item.ResponseID, 512},
+		{"evaluation", &item.Evaluation, 256},
+		{"label", &item.Label, 1024},
+		{"explanation", &item.Explanation, 64 << 10},
+		{"excerpt", &item.Excerpt, maxItem},
 	} {
 		if len(*f.value) > f.most {
 			wrong = append(wrong, fmt.Errorf("%s: has %d bytes, expected at most %d", f.name, len(*f.value), f.most))

@@ -70,8 +70,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	if err := s.migrate(ctx); err != nil {
-		s.Close()
-		return nil, fmt.Errorf("open the store: %w", err)
+		return nil, errors.Join(fmt.Errorf("open the store: %w", err), s.Close())
 	}
 	return s, nil
 }
@@ -94,8 +93,7 @@ func OpenExisting(ctx context.Context, cfg Config) (*Store, error) {
 		}
 		return err
 	}); err != nil {
-		s.Close()
-		return nil, fmt.Errorf("open the store: %w", err)
+		return nil, errors.Join(fmt.Errorf("open the store: %w", err), s.Close())
 	}
 	return s, nil
 }

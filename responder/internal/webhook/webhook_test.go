@@ -262,7 +262,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"version":4`))
 	s, err := store.Open(f.Context(), store.Config{Path: config.Path(filepath.Join(f.TempDir(), "responder.db"))})
 	require.NoError(f, err)
-	f.Cleanup(func() { s.Close() })
+	f.Cleanup(func() { require.NoError(f, s.Close()) })
 	f.Fuzz(func(t *testing.T, body []byte) {
 		m, err := Decode(body)
 		if err != nil {

@@ -32,7 +32,7 @@ func Open(t testing.TB, cfg store.Config) *store.Store {
 	t.Helper()
 	s, err := store.Open(t.Context(), cfg)
 	require.NoError(t, err)
-	t.Cleanup(func() { s.Close() })
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return s
 }
 
