@@ -93,43 +93,43 @@ func answer(ctx context.Context, t *testing.T, otlp string, scores ...float64) (
 	return traces
 }
 
-func TestResponsesBelowTheGateAreReviewedOnce(t *testing.T) {
+func TestResponsesBelowTheGateAreReviewedOnceHoweverOftenTheExporterIsKilled(t *testing.T) {
+	const kills = 50
 	ctx := testContext(t)
 	people := newReviewers(t)
 	dir := t.TempDir()
-	s, err := stack.New(stack.Config{Dir: dir})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.EqualError(t, s.Close(), "first had ended already: signal: killed") })
-	otlp := freeAddress(t)
+	otlp, web := freeAddress(t), freeAddress(t)
 	config := filepath.Join(dir, "modelquality.yaml")
 	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, "otlp: {grpc: \"off\", http: %q}\nreviews: {url: %q, max_backoff: 1s}\n", otlp, people.URL), 0o600))
-	binary := buildCommand(t, "modelquality-exporter")
-	start := func(name string) stack.Server {
-		t.Helper()
-		exporter, err := s.StartExporter(ctx, stack.ExporterConfig{Name: name, Path: binary, Args: []string{"--config.file=" + config}})
-		require.NoError(t, err)
-		return exporter
+	exporter := stack.ProcessConfig{
+		Name: "exporter", Path: buildCommand(t, "modelquality-exporter"), Args: []string{"--config.file=" + config, "--web.listen-address=" + web},
+		LogFile: filepath.Join(dir, "exporter.log"), ReadyURL: "http://" + web + "/-/ready",
 	}
-
-	first := start("first")
-	scores := []float64{0.90, 0.89, 0.89, 0.90, 1, 0, 0.8999}
-	traces := answer(ctx, t, otlp, scores...)
-	first.Kill()
-	<-first.Done()
-
-	start("second")
-	asked := people.asks()
-	eventually(ctx, t, "what was kept is sent again", func() bool { return people.asks() > asked })
-	people.there.Store(true)
-	traces = append(traces, answer(ctx, t, otlp, 0.1)...)
-	scores = append(scores, 0.1)
 
 	want := make(map[string]float64)
-	for i, score := range scores {
-		if score < 0.9 {
-			want[traces[i]] = score
+	answers := func(scores ...float64) {
+		t.Helper()
+		for i, trace := range answer(ctx, t, otlp, scores...) {
+			if scores[i] < 0.9 {
+				want[trace] = scores[i]
+			}
 		}
 	}
+	for range kills {
+		process, err := stack.StartProcess(ctx, exporter)
+		require.NoError(t, err)
+		answers(0.90, 0.89, 0.89, 0.90, 1, 0)
+		process.Kill()
+		<-process.Done()
+	}
+	require.Len(t, want, 3*kills)
+
+	start(ctx, t, exporter)
+	asked := people.asks()
+	eventually(ctx, t, "what was kept is sent again", func() bool { return people.asks() > asked })
+	require.Empty(t, people.taken())
+	people.there.Store(true)
+	answers(0.1, 0.90)
 	eventually(ctx, t, "all of them arrive", func() bool { return len(people.taken()) >= len(want) })
 	items := people.taken()
 	got := make(map[string]float64)

@@ -281,16 +281,16 @@ func (i Info) File(folders []string) (string, bool) {
 	if i.SourceType != "local" || !filepath.IsAbs(path) {
 		return "", false
 	}
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil || strings.ContainsAny(real, "*?[{") { // which a glob would take for patterns
+	file, err := filepath.EvalSymlinks(path)
+	if err != nil || strings.ContainsAny(file, "*?[{") { // which a glob would take for patterns
 		return "", false
 	}
 	for _, folder := range folders {
 		if folder, err = filepath.EvalSymlinks(folder); err != nil {
 			continue
 		}
-		if within, err := filepath.Rel(folder, real); err == nil && filepath.IsLocal(within) && within != "." {
-			return real, true
+		if within, err := filepath.Rel(folder, file); err == nil && filepath.IsLocal(within) && within != "." {
+			return file, true
 		}
 	}
 	return "", false

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/limit"
@@ -102,7 +103,7 @@ func Open(o Options) (*Outbox, error) {
 		o.Client = newClient()
 	}
 	db, err := bolt.Open(o.File, 0o600, &bolt.Options{Timeout: time.Second})
-	if errors.Is(err, bolt.ErrTimeout) {
+	if errors.Is(err, berrors.ErrTimeout) {
 		err = errors.New("another process has it open")
 	}
 	if err != nil {
