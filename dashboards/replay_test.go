@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -37,10 +38,15 @@ const (
 	week           = 7 * 24 * time.Hour
 )
 
+var growing = regexp.MustCompile(`^(ml_|vllm:)`)
+
 // sample is one line of a fixture.
 type sample struct {
 	labels labels.Labels
 	value  float64
+	// grows says that it is a counter of inferences or answers, or a bucket of a histogram of them: it was 0 five weeks
+	// ago, and since then its value was added every five minutes.
+	grows bool
 }
 
 // newReplay plays testdata/*.prom, each a scrape of one exporter: the file's name is the job, and every instance
@@ -81,6 +87,9 @@ func newReplay(t *testing.T, instances []string, target labels.Labels) *replay {
 		}
 		for offset := from; offset <= to; offset += step {
 			at := r.now.Add(shift + offset)
+			if weeks > 0 {
+				r.scrape(t, at.Add(-scrapeInterval), scraped, instances, target) // A rate needs two.
+			}
 			r.scrape(t, at, scraped, instances, target)
 			for _, group := range groups {
 				group.Eval(t.Context(), at)
@@ -97,16 +106,21 @@ func readScrape(t *testing.T, path string) []sample {
 	p, err := textparse.New(body, "text/plain", labels.NewSymbolTable(), textparse.ParserOptions{})
 	require.NoError(t, err)
 	var out []sample
+	grows := false
 	for {
 		entry, err := p.Next()
 		if err != nil {
 			require.ErrorContains(t, err, "EOF", path)
 			return out
 		}
+		if entry == textparse.EntryType {
+			name, kind := p.Type()
+			grows = kind != model.MetricTypeGauge && growing.Match(name)
+		}
 		if entry != textparse.EntrySeries {
 			continue
 		}
-		var s sample
+		s := sample{grows: grows}
 		p.Labels(&s.labels)
 		_, _, s.value = p.Series()
 		out = append(out, s)
@@ -130,6 +144,9 @@ func (r *replay) scrape(t *testing.T, at time.Time, scraped map[string][]sample,
 			add(job, instance, labels.FromStrings(model.MetricNameLabel, "up"), 1)
 			for _, s := range scraped[job] {
 				value := s.value
+				if s.grows {
+					value *= 1 + at.Sub(r.now.Add(-5*week)).Minutes()/5
+				}
 				if strings.HasSuffix(s.labels.Get(model.MetricNameLabel), "_timestamp_seconds") {
 					value += shift
 				}
