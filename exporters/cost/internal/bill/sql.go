@@ -61,7 +61,7 @@ FROM (
 		observability = append(observability, rule.condition())
 	}
 	q := query{sums: fmt.Sprintf(`
-SELECT %s AS problem, period, CAST(timezone(%s, (charge_start + (charge_end - charge_start) / 2) AT TIME ZONE 'UTC') AS DATE), CAST(charge_start AS DATE), currency,
+SELECT %s AS problem, period, CAST(timezone(%s, (charge_start + least((charge_end - charge_start) / 2, INTERVAL 12 HOUR)) AT TIME ZONE 'UTC') AS DATE), CAST(charge_start AS DATE), currency,
   %s, service, category, (%s), (%s), sum(cost), count(*), max(charge_end)
 FROM (%s)
 GROUP BY ALL`,
