@@ -125,6 +125,10 @@ bin/bench/evidently: exporters/dataquality/bench/requirements.txt
 bench-gpu: ## scrape eight simulated GPUs 100 000 times: time, memory, growth, leaks; on an otherwise idle machine
 	go test -ldflags '$(LAZY)' -run '^$$' -bench . -benchtime 100000x -timeout 60m ./exporters/gpu/
 
+.PHONY: bench-cost
+bench-cost: ## read a bill of 5 GB (BENCH_COST_BYTES): memory, and rows a second against a bare DuckDB query
+	$(BENCH) -benchtime 1x ./exporters/cost/internal/bill/
+
 .PHONY: bench-rules
 bench-rules: ## evaluate all rules over 200 000 series
 	$(BENCH) ./rules/

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/sightglass-ml/sightglass/exporters/cost"
 	"github.com/sightglass-ml/sightglass/exporters/dataquality"
 	"github.com/sightglass-ml/sightglass/exporters/gpu"
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
@@ -44,6 +45,7 @@ func sections() []section {
 		{"Data quality", dataQualityAbout, dataquality.Catalogue(), dataQualityNotes},
 		{"GPUs", gpuAbout, gpu.Catalogue(), gpuNotes},
 		{"GPUs, by the names of dcgm-exporter", dcgmAbout, gpu.DCGMCatalogue(), dcgmNotes},
+		{"Cost", costAbout, cost.Catalogue(), costNotes},
 		{"Every exporter about itself", selfAbout, self(), selfNotes},
 	}
 }
@@ -97,6 +99,22 @@ What a GPU or its driver does not measure is absent.`
 const dcgmAbout = "Served by `gpu-exporter --dcgm-names` in addition, for dashboards and OpenCost."
 
 const dcgmNotes = "Units, types and labels are dcgm-exporter's."
+
+const costAbout = "Published by `cost-exporter`; see [cost.md](cost.md). Amounts are Canadian dollars."
+
+const costNotes = `| label | values |
+|---|---|
+| ` + "`department`" + ` | as the rules of the configuration say; ` + "`unallocated`" + ` where none matches a line of a bill |
+| ` + "`service`, `category`" + ` | ServiceName and ServiceCategory of the bill, ` + "`(none)`" + ` where it has none |
+| ` + "`from`, `to`" + ` | ISO 4217 codes; ` + "`to` is always `CAD`" + ` |
+| ` + "`source`" + ` | of a rate ` + "`bank_of_canada`, `ecb` or `config`" + `; of a bill its name in the configuration |
+| ` + "`unit`" + ` | ` + "`gpu_hour`, `request`, `input_token`, `output_token` or `cached_input_token`" + ` |
+| ` + "`basis`" + ` | ` + "`metered`" + `: usage times price, an estimate beside the bill |
+| ` + "`method`" + ` | how the cost of a shared GPU is divided among models |
+| ` + "`kind`" + ` | of idle GPUs: ` + "`unallocated`" + ` where nobody holds it, ` + "`allocated`" + ` where somebody does |
+| ` + "`check`" + ` | ` + "`bill` or `gpu`" + ` |
+
+Sums of bills are gauges, since credits and corrections lower them. What is metered is a counter, kept across restarts.`
 
 const selfAbout = "Published by each binary, whatever it exports."
 

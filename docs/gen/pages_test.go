@@ -43,11 +43,22 @@ func TestLinksBetweenPagesLeadSomewhere(t *testing.T) {
 }
 
 func TestTheGuideExplainsEveryKeyOfTheConfiguration(t *testing.T) {
-	guide := read(t, "docs/data-quality.md")
+	t.Run("data quality", func(t *testing.T) {
+		explains(t, "docs/data-quality.md", "exporters/dataquality/testdata/full.good.yaml", ".sources", ".datasets[].thresholds.columns", ".baseline_store.config")
+	})
+	t.Run("cost", func(t *testing.T) {
+		explains(t, "docs/cost.md", "exporters/cost/testdata/full.good.yaml",
+			".bills.sources[].bucket.config", ".bills.departments[].tags", ".bills.observability[].tags", ".exchange.rates")
+	})
+}
+
+// explains compares a guide with a file that has every key. Below free stand names that the user makes up, or settings of
+// the object store's own library.
+func explains(t *testing.T, page, settings string, free ...string) {
+	t.Helper()
+	guide := read(t, page)
 	var complete yaml.Node
-	require.NoError(t, yaml.Unmarshal([]byte(read(t, "exporters/dataquality/testdata/full.good.yaml")), &complete))
-	// Below these stand names that the user makes up, or settings of the object store's own library.
-	free := []string{".sources", ".datasets[].thresholds.columns", ".baseline_store.config"}
+	require.NoError(t, yaml.Unmarshal([]byte(read(t, settings)), &complete))
 	var visit func(n *yaml.Node, path string)
 	visit = func(n *yaml.Node, path string) {
 		switch n.Kind {
