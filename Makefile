@@ -133,6 +133,10 @@ bench-gpu: ## scrape eight simulated GPUs 100 000 times: time, memory, growth, l
 bench-responder: ## run 10 000 actions while responder and target are killed: lost, done twice
 	SIGHTGLASS_CRASH_ACTIONS=10000 go test -count 1 -v -timeout 60m -ldflags '$(LAZY)' -run TestKilledAtAnyMoment ./responder/
 
+.PHONY: bench-cost
+bench-cost: ## read a bill of 5 GB (BENCH_COST_BYTES): memory, and rows a second against a bare DuckDB query
+	$(BENCH) -benchtime 1x ./exporters/cost/internal/bill/
+
 .PHONY: bench-rules
 bench-rules: ## evaluate all rules over 200 000 series
 	$(BENCH) ./rules/

@@ -15,6 +15,7 @@ import (
 // all lists the dashboards in the order of their files' names.
 func all() []kit.Dashboard {
 	return []kit.Dashboard{
+		costDashboard(),
 		dataQuality(),
 		gpuDashboard(),
 		inference(),

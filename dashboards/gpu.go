@@ -124,7 +124,7 @@ func gpuQueueRow() kit.Panels {
 			Description: "Canadian dollars an hour that are paid for GPUs which nobody holds, and for GPUs that are held and not used. Needs the cost exporter.",
 		}).Span(8).Height(10).Min(0).Decimals(2).
 			Links(kit.Runbook("MLGPUIdle")).
-			WithTarget(kit.Range("idle", "3600 * sum by (kind) (rate("+kit.Raw("ml_cost_gpu_idle_cad_total")+"[$__rate_interval]))", "{{kind}}")),
+			WithTarget(kit.Range("idle", kit.Recorded("cost:ml_cost_gpu_idle:cad_per_hour"), "{{kind}}")),
 	}
 }
 

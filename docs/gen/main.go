@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/sightglass-ml/sightglass/exporters/cost"
 	"github.com/sightglass-ml/sightglass/exporters/dataquality"
 	"github.com/sightglass-ml/sightglass/exporters/gpu"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality"
@@ -48,6 +49,7 @@ func sections() []section {
 		{"GPUs, by the names of dcgm-exporter", dcgmAbout, gpu.DCGMCatalogue(), dcgmNotes},
 		{"Model quality", modelQualityAbout, modelquality.Catalogue(), modelQualityNotes},
 		{"Response", responseAbout, responder.Catalogue(), responseNotes},
+		{"Cost", costAbout, cost.Catalogue(), costNotes},
 		{"Every exporter about itself", selfAbout, self(), selfNotes},
 	}
 }
@@ -128,6 +130,20 @@ const responseNotes = `| label | values |
 | ` + "`result`" + ` | ended: ` + "`succeeded`, `failed`, `timed_out`, `rejected`, `undelivered`" + `; held back: ` + "`dry_run`, `cooldown`, `budget`" + ` |
 
 Totals are in the store and survive a restart.`
+const costAbout = "Published by `cost-exporter`; see [cost.md](cost.md). Amounts are Canadian dollars."
+
+const costNotes = `| label | values |
+| ` + "`department`" + ` | as the rules of the configuration say; ` + "`unallocated`" + ` where none matches a line of a bill |
+| ` + "`service`, `category`" + ` | ServiceName and ServiceCategory of the bill, ` + "`(none)`" + ` where it has none |
+| ` + "`from`, `to`" + ` | ISO 4217 codes; ` + "`to` is always `CAD`" + ` |
+| ` + "`source`" + ` | of a rate ` + "`bank_of_canada`, `ecb` or `config`" + `; of a bill its name in the configuration |
+| ` + "`unit`" + ` | ` + "`gpu_hour`, `request`, `input_token`, `output_token` or `cached_input_token`" + ` |
+| ` + "`basis`" + ` | ` + "`metered`" + `: usage times price, an estimate beside the bill |
+| ` + "`method`" + ` | how the cost of a shared GPU is divided among models |
+| ` + "`kind`" + ` | of idle GPUs: ` + "`unallocated`" + ` where nobody holds it, ` + "`allocated`" + ` where somebody does |
+| ` + "`check`" + ` | ` + "`bill` or `gpu`" + ` |
+
+Sums of bills are gauges, since credits and corrections lower them. What is metered is a counter, kept across restarts.`
 
 const selfAbout = "Published by each binary, whatever it exports."
 

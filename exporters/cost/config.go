@@ -43,7 +43,11 @@ func (c *Config) SetDefaults() {
 func (c *Config) Validate(at config.At) {
 	var err error
 	if c.calendar, err = fiscal.New(c.TimeZone, time.Month(c.FiscalYearStart)); err != nil {
-		at.Errorf("time_zone", "%v", err)
+		key := "time_zone"
+		if c.FiscalYearStart < 1 || c.FiscalYearStart > 12 {
+			key = "fiscal_year_start"
+		}
+		at.Errorf(key, "%v", err)
 	}
 	if c.State == "state" {
 		c.State = config.Path(at.Resolve("state"))
@@ -59,7 +63,7 @@ func (c *Config) Validate(at config.At) {
 		}
 		seen[key] = true
 	}
-	if len(c.Bills.Sources) == 0 && c.Metering == nil && len(c.entries) == 0 {
+	if err == nil && len(c.Bills.Sources) == 0 && c.Metering == nil && len(c.entries) == 0 {
 		at.Errorf("", "nothing to publish; want sources under bills, or metering")
 	}
 }
@@ -195,7 +199,7 @@ func (Month) Want() string { return "a month such as 2026-04" }
 func (m *Month) UnmarshalText(text []byte) error {
 	t, err := time.Parse("2006-01", string(text))
 	if err != nil {
-		return err
+		return fmt.Errorf("%q; want %s", text, m.Want())
 	}
 	m.year, m.month = t.Year(), int(t.Month())
 	return nil

@@ -387,7 +387,9 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, r := range e.rates.Book().Latest() {
 		out.Gauge(e.descs.rate, r.CAD, r.Currency, fx.CAD, r.Source)
-		out.Gauge(e.descs.observed, float64(r.Observed().Unix()), r.Currency, fx.CAD)
+		if !r.Day.IsZero() {
+			out.Gauge(e.descs.observed, float64(r.Observed().Unix()), r.Currency, fx.CAD)
+		}
 	}
 	out.Counter(e.descs.refused, e.rates.Rejected())
 	for _, p := range e.book.List(now) {

@@ -58,8 +58,9 @@ type Rule struct {
 type Line struct {
 	// Period is the first day of the billing period, by UTC, which a later delivery replaces as a whole.
 	Period time.Time
-	// Day is the day in whose middle the charge is, in the time zone of the books, as midnight in UTC: a day of a provider
-	// that counts by UTC belongs to the day that it shares most hours with.
+	// Day is the day, in the time zone of the books and as midnight in UTC, in which the middle of the charge is: a day of a
+	// provider that counts by UTC belongs to the day that it shares most hours with. Of a longer charge the first day
+	// decides, so that what is bought for a year is not bought in its middle.
 	Day time.Time
 	// RateDay is the day on which the charge begins in UTC, which has the rate.
 	RateDay    time.Time

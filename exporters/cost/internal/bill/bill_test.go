@@ -93,21 +93,21 @@ func TestWhatRealFilesDoIsUnderstood(t *testing.T) {
 				Service: "Compute Engine", Category: "Compute", Running: true, Amount: l.Amount, Rows: 1,
 			}, l)
 		}},
-		"NULL as text":                      {map[string]string{"ServiceName": "NULL", "Tags": "NULL"}, func(t *testing.T, l bill.Line) { require.Equal(t, "(none)", l.Service) }},
-		"nothing at all":                    {map[string]string{"ServiceCategory": ""}, func(t *testing.T, l bill.Line) { require.Equal(t, "(none)", l.Category) }},
-		"a time without T and Z":            {map[string]string{"ChargePeriodStart": "2026-03-10 12:00:00"}, nil},
-		"a time without seconds":            {map[string]string{"ChargePeriodStart": "2026-03-10T12:00Z", "BillingPeriodStart": "2026-03-01T00:00Z"}, nil},
-		"a time with fractions":             {map[string]string{"ChargePeriodStart": "2026-03-10T12:00:00.000Z"}, nil},
-		"a time with a zone":                {map[string]string{"ChargePeriodStart": "2026-03-10T08:00:00-0400"}, func(t *testing.T, l bill.Line) { require.Equal(t, day("2026-03-10"), l.RateDay) }},
-		"a day":                             {map[string]string{"BillingPeriodStart": "2026-03-01"}, nil},
-		"Usage-based is no charge category": {map[string]string{"ChargeCategory": "usage"}, func(t *testing.T, l bill.Line) { require.True(t, l.Running) }},
-		"a sub-account that is -2":          {map[string]string{"SubAccountId": "-2", "SubAccountName": "Unassigned"}, nil},
-		"tags that are no JSON":             {map[string]string{"Tags": "team: shop"}, nil},
-		"a currency in lower case":          {map[string]string{"BillingCurrency": " usd "}, func(t *testing.T, l bill.Line) { require.Equal(t, "USD", l.Currency) }},
-		"a negative cost":                   {map[string]string{"EffectiveCost": "-12.34"}, func(t *testing.T, l bill.Line) { require.Equal(t, "-12.34", l.Amount.String()) }},
-		"a cost in E notation":              {map[string]string{"EffectiveCost": "1.25E-7"}, func(t *testing.T, l bill.Line) { require.Equal(t, "0.000000125", l.Amount.String()) }},
-		"a cost with a plus sign":           {map[string]string{"EffectiveCost": "+3.5"}, func(t *testing.T, l bill.Line) { require.Equal(t, "3.5", l.Amount.String()) }},
-		"a text of two lines":               {map[string]string{"ResourceId": "a\nb"}, nil},
+		"NULL as text":                    {map[string]string{"ServiceName": "NULL", "Tags": "NULL"}, func(t *testing.T, l bill.Line) { require.Equal(t, "(none)", l.Service) }},
+		"nothing at all":                  {map[string]string{"ServiceCategory": ""}, func(t *testing.T, l bill.Line) { require.Equal(t, "(none)", l.Category) }},
+		"a time without T and Z":          {map[string]string{"ChargePeriodStart": "2026-03-10 12:00:00"}, nil},
+		"a time without seconds":          {map[string]string{"ChargePeriodStart": "2026-03-10T12:00Z", "BillingPeriodStart": "2026-03-01T00:00Z"}, nil},
+		"a time with fractions":           {map[string]string{"ChargePeriodStart": "2026-03-10T12:00:00.000Z"}, nil},
+		"a time with a zone":              {map[string]string{"ChargePeriodStart": "2026-03-10T08:00:00-0400"}, func(t *testing.T, l bill.Line) { require.Equal(t, day("2026-03-10"), l.RateDay) }},
+		"a day":                           {map[string]string{"BillingPeriodStart": "2026-03-01"}, nil},
+		"a charge category in lower case": {map[string]string{"ChargeCategory": "usage"}, func(t *testing.T, l bill.Line) { require.True(t, l.Running) }},
+		"a sub-account that is -2":        {map[string]string{"SubAccountId": "-2", "SubAccountName": "Unassigned"}, nil},
+		"tags that are no JSON":           {map[string]string{"Tags": "team: shop"}, nil},
+		"a currency in lower case":        {map[string]string{"BillingCurrency": " usd "}, func(t *testing.T, l bill.Line) { require.Equal(t, "USD", l.Currency) }},
+		"a negative cost":                 {map[string]string{"EffectiveCost": "-12.34"}, func(t *testing.T, l bill.Line) { require.Equal(t, "-12.34", l.Amount.String()) }},
+		"a cost in E notation":            {map[string]string{"EffectiveCost": "1.25E-7"}, func(t *testing.T, l bill.Line) { require.Equal(t, "0.000000125", l.Amount.String()) }},
+		"a cost with a plus sign":         {map[string]string{"EffectiveCost": "+3.5"}, func(t *testing.T, l bill.Line) { require.Equal(t, "3.5", l.Amount.String()) }},
+		"a text of two lines":             {map[string]string{"ResourceId": "a\nb"}, nil},
 		"a correction of last month": {map[string]string{"ChargePeriodStart": "2026-02-10T12:00:00Z", "ChargePeriodEnd": "2026-02-10T13:00:00Z"}, func(t *testing.T, l bill.Line) {
 			require.Equal(t, day("2026-02-10"), l.Day)
 			require.Equal(t, day("2026-03-01"), l.Period)
@@ -118,6 +118,9 @@ func TestWhatRealFilesDoIsUnderstood(t *testing.T) {
 		"an hour by UTC is of the evening before": {map[string]string{"ChargePeriodStart": "2026-03-01T00:00:00Z", "ChargePeriodEnd": "2026-03-01T01:00:00Z"}, func(t *testing.T, l bill.Line) {
 			require.Equal(t, day("2026-02-28"), l.Day)
 			require.Equal(t, day("2026-03-01"), l.RateDay)
+		}},
+		"what is bought for a year is bought on its first day": {map[string]string{"ChargeCategory": "Purchase", "ChargePeriodStart": "2026-03-01T00:00:00Z", "ChargePeriodEnd": "2027-03-01T00:00:00Z"}, func(t *testing.T, l bill.Line) {
+			require.Equal(t, day("2026-03-01"), l.Day)
 		}},
 		"a fee for the month does not go on": {map[string]string{"ChargePeriodStart": "2026-03-01T00:00:00Z", "ChargePeriodEnd": "2026-04-01T00:00:00Z"}, func(t *testing.T, l bill.Line) { require.False(t, l.Running) }},
 		"a purchase does not go on":          {map[string]string{"ChargeCategory": "Purchase"}, func(t *testing.T, l bill.Line) { require.False(t, l.Running) }},

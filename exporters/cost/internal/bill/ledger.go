@@ -231,6 +231,9 @@ func (l *Ledger) combine(deliveries []delivery) Bill {
 		for _, name := range d.files {
 			sheet := l.known[name].sheet
 			b.Files++
+			if superseded(sheet, taken) {
+				continue
+			}
 			b.Rows += sheet.Rows
 			b.Rejected += sheet.Rejected
 			b.Problems = append(b.Problems, sheet.Problems...)
@@ -249,4 +252,9 @@ func (l *Ledger) combine(deliveries []delivery) Bill {
 		}
 	}
 	return b
+}
+
+// superseded says that all periods of a sheet were delivered again, so that what was wrong with it does not matter now.
+func superseded(s Sheet, taken map[time.Time]bool) bool {
+	return len(s.Lines) > 0 && !slices.ContainsFunc(s.Lines, func(l Line) bool { return !taken[l.Period] })
 }

@@ -102,6 +102,23 @@ func TestABrokenDeliveryDoesNotReplaceTheOneBefore(t *testing.T) {
 	require.Equal(t, "8", total(b))
 }
 
+func TestWhatWasWrongWithAReplacedDeliveryIsForgotten(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l, err := bill.Folder(newReader(t, nil), dir, bill.ByFile, promslog.NewNopLogger())
+	require.NoError(t, err)
+	put(t, dir, "1.csv", 1, cost("7"), cost("much"))
+	b, err := l.Read(context.Background())
+	require.NoError(t, err)
+	require.EqualValues(t, 1, b.Rejected)
+	put(t, dir, "2.csv", 2, cost("8"))
+	b, err = l.Read(context.Background())
+	require.NoError(t, err)
+	require.Zero(t, b.Rejected)
+	require.EqualValues(t, 1, b.Rows)
+	require.Equal(t, "8", total(b))
+}
+
 func TestBillsComeFromObjectStoresToo(t *testing.T) {
 	t.Parallel()
 	bucket := objstore.NewInMemBucket()

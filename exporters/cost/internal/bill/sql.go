@@ -34,9 +34,10 @@ func (r *Reader) query(f file) (query, error) {
 		return query{}, fmt.Errorf("has no column %s, expected those of FOCUS 1.0 or later", strings.Join(missing, ", "))
 	}
 	cost := r.options.Cost.column()
+	// Most costs have at most six digits before the point, and reading those is several times as fast.
 	lines := fmt.Sprintf(`
 SELECT *,
-  TRY_CAST(cost_text AS DECIMAL(38, 12)) AS cost,
+  coalesce(CAST(TRY_CAST(cost_text AS DECIMAL(18, 12)) AS DECIMAL(38, 12)), TRY_CAST(cost_text AS DECIMAL(38, 12))) AS cost,
   CASE WHEN regexp_full_match(currency_text, '[A-Z]{3}') THEN currency_text END AS currency,
   %s AS period,
   %s AS charge_start,
@@ -55,17 +56,19 @@ FROM (
 		f.value("ServiceProviderName"), f.value("ProviderName"), f.value("ResourceId"), f.tags(), f.table)
 
 	const problem = "(cost IS NULL OR currency IS NULL OR period IS NULL OR charge_start IS NULL OR charge_end IS NULL)"
-	const running = "coalesce(lower(charge_category) = 'usage' AND charge_end - charge_start <= INTERVAL 2 DAY, false)"
+	// Numbers are compared, which is much faster than intervals.
+	const length = "(epoch_us(charge_end) - epoch_us(charge_start))"
+	const running = "coalesce(lower(charge_category) = 'usage' AND " + length + " <= 172800000000, false)"
 	observability := []string{"lower(subcategory) = 'observability'"}
 	for _, rule := range r.options.Observability {
 		observability = append(observability, rule.condition())
 	}
 	q := query{sums: fmt.Sprintf(`
-SELECT %s AS problem, period, CAST(timezone(%s, (charge_start + (charge_end - charge_start) / 2) AT TIME ZONE 'UTC') AS DATE), CAST(charge_start AS DATE), currency,
+SELECT %s AS problem, period, CAST(timezone(%s, make_timestamp(epoch_us(charge_start) + least(%s // 2, 43200000000)) AT TIME ZONE 'UTC') AS DATE), CAST(charge_start AS DATE), currency,
   %s, service, category, (%s), (%s), sum(cost), count(*), max(charge_end)
 FROM (%s)
 GROUP BY ALL`,
-		problem, text(r.options.Zone.String()), department(r.options.Rules), strings.Join(observability, " OR "), running, lines)}
+		problem, text(r.options.Zone.String()), length, department(r.options.Rules), strings.Join(observability, " OR "), running, lines)}
 	q.problems = fmt.Sprintf(`
 SELECT n,
   CASE WHEN cost IS NULL THEN %[1]s WHEN currency IS NULL THEN 'BillingCurrency' WHEN period IS NULL THEN 'BillingPeriodStart'

@@ -118,11 +118,17 @@ func (b Book) At(currency string, t time.Time) (Rate, bool) {
 	return Rate{}, false
 }
 
-// Latest returns the newest published rate of each currency, in the order of their codes.
+// Latest returns the newest published rate of each currency, else the fixed one, which has no day, in the order of their
+// codes.
 func (b Book) Latest() []Rate {
 	var all []Rate
 	for _, rates := range b.byCurrency {
 		all = append(all, rates[len(rates)-1])
+	}
+	for currency, rate := range b.fixed {
+		if len(b.byCurrency[currency]) == 0 {
+			all = append(all, Rate{Currency: currency, CAD: rate, Source: Configured})
+		}
 	}
 	slices.SortFunc(all, func(a, b Rate) int { return cmp.Compare(a.Currency, b.Currency) })
 	return all

@@ -150,13 +150,22 @@ func TestKillingItAtRandomCountsNothingTwiceAndLosesNothing(t *testing.T) {
 		out, err := cmd.StdoutPipe()
 		require.NoError(t, err)
 		require.NoError(t, cmd.Start())
-		timer := time.AfterFunc(time.Duration(20+r.IntN(150))*time.Millisecond, func() { _ = cmd.Process.Kill() })
-		before := seen
+		// Most die at work, which begins later on a slow machine, and some before it.
+		work := time.Duration(r.IntN(120)) * time.Millisecond
+		timer := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
+		if r.IntN(8) == 0 {
+			timer.Reset(work)
+		}
+		working, before := false, seen
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
 			var p published
 			if json.Unmarshal(lines.Bytes(), &p) != nil {
 				continue // cut off by the kill
+			}
+			if !working {
+				working = true
+				timer.Reset(work)
 			}
 			if first.IsZero() {
 				// The file says where counting began: at the first start, which the kill may have come before.

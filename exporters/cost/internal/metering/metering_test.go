@@ -8,10 +8,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/prices"
@@ -319,4 +322,13 @@ func TestOneMeterWritesAFileAtATime(t *testing.T) {
 	c.now = noon.Add(2 * time.Hour)
 	require.NoError(t, second.Cycle(t.Context()))
 	require.InDelta(t, 8, math.Round(sums(second)[Key{Counter: GPUTotal}]), 1e-9)
+}
+
+func TestTheBuiltInQueriesAreQueries(t *testing.T) {
+	queries := reflect.ValueOf(defaults)
+	for i := range queries.NumField() {
+		text := strings.ReplaceAll(queries.Field(i).String(), "$step", "5m")
+		_, err := parser.NewParser(parser.Options{}).ParseExpr(text)
+		require.NoError(t, err, queries.Type().Field(i).Name)
+	}
 }

@@ -33,7 +33,7 @@ type Queries struct {
 }
 
 // defaults read the canonical series, which any exporter can fill.
-var defaults = Queries{
+var defaults = Queries{ //nolint:gosec // Tokens are what models read and write; none of them is a credential.
 	Alive: `count(count_over_time(up[$step]))`,
 	GPUs:  `avg by (cluster, instance, uuid) (avg_over_time(gpu:gpu_utilization:ratio[$step]))`,
 	GPUNames: `max by (cluster, instance, uuid, name) (last_over_time(gpu_info[$step])) or ` +
@@ -222,8 +222,12 @@ func (p Prometheus) owner(h Holder) Owner {
 	for _, rule := range p.Holders {
 		all := true
 		for _, pair := range [][2]string{
-			{rule.Namespace, h.Namespace}, {rule.Pod, h.Pod}, {rule.Container, h.Container},
-			{rule.SlurmJob, h.SlurmJob}, {rule.Unit, h.Unit}, {rule.Node, h.Node},
+			{rule.Namespace, h.Namespace},
+			{rule.Pod, h.Pod},
+			{rule.Container, h.Container},
+			{rule.SlurmJob, h.SlurmJob},
+			{rule.Unit, h.Unit},
+			{rule.Node, h.Node},
 		} {
 			if ok, err := path.Match(pair[0], pair[1]); pair[0] != "" && (err != nil || !ok) {
 				all = false
