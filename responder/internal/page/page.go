@@ -441,7 +441,7 @@ type alertItem struct {
 	LabelNames          []string
 	TraceURL, MLflowURL string
 	RunbookURL          string
-	Onset               string // as it stands in the input
+	Typed, Onset        string // as they stand in the form
 }
 
 func (p *Page) showAlert(r *request) error { return p.alert(r, http.StatusOK, "", nil) }
@@ -455,11 +455,12 @@ func (p *Page) alert(r *request, status int, problem string, sent *verdict.Verdi
 	}); err != nil {
 		return err
 	}
+	d.Typed = d.Note
 	if !d.OnsetAt.IsZero() {
 		d.Onset = d.OnsetAt.Format(localLayout)
 	}
 	if sent != nil {
-		d.Note, d.Onset = sent.Note, r.PostForm.Get("onset")
+		d.Typed, d.Onset = sent.Note, r.PostForm.Get("onset")
 	}
 	for name := range d.Labels {
 		d.LabelNames = append(d.LabelNames, name)

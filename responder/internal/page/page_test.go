@@ -334,6 +334,7 @@ func TestVerdictsGiveTimesOfIncidents(t *testing.T) {
 		status, body = judge("a-3", "0", "true", "")
 		require.Equal(t, 409, status)
 		require.Contains(t, body, "somebody else judged")
+		require.Contains(t, body, `class="reason">A note.</p>`, "what they said is shown")
 
 		require.NoError(t, s.Read(t.Context(), func(tx *store.Tx) error {
 			st, err := verdict.ReadStatus(tx)

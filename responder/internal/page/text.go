@@ -82,7 +82,12 @@ func functions(now func() time.Time) template.FuncMap {
 		"score":   func(f float64) string { return strconv.FormatFloat(f, 'f', 2, 64) },
 		"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"utc":     func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04") + " UTC" },
-		"ago":     func(t time.Time) string { return length(now().Sub(t)) + " ago" },
+		"ago": func(t time.Time) string {
+			if d := now().Sub(t); d >= 10*time.Second {
+				return length(d) + " ago"
+			}
+			return "just now"
+		},
 		"between": func(from, to time.Time) string { return length(to.Sub(from)) },
 		"segment": url.PathEscape,
 		// local is what an input of type datetime-local holds.
