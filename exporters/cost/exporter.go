@@ -50,7 +50,7 @@ func Spec() exporter.Spec[Config] {
 		DefaultAddress: ":10913",
 		Load:           Load,
 		Start: func(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance, error) {
-			return start(env, cfg, time.Now) //nolint:forbidigo // The process's clock comes in here.
+			return start(env, cfg, time.Now)
 		},
 	}
 }
@@ -82,7 +82,7 @@ type ledger struct {
 	*bill.Ledger
 }
 
-type limits struct{ departments, services *limit.Limiter }
+type limits struct{ departments, services, series *limit.Limiter }
 
 var (
 	_ exporter.Instance = (*Exporter)(nil)
@@ -93,7 +93,7 @@ var (
 func start(env *exporter.Env, cfg Config, now func() time.Time) (_ *Exporter, err error) {
 	e := &Exporter{
 		cfg: cfg, descs: newDescs(&catalogue.Catalogue{Prefix: "ml_cost_"}), now: now, log: env.Logger,
-		limits:      limits{env.Limit("departments", cfg.Bills.MaxDepartments), env.Limit("services", cfg.Bills.MaxServices)},
+		limits:      limits{env.Limit("departments", cfg.Bills.MaxDepartments), env.Limit("services", cfg.Bills.MaxServices), env.Limit("metered_series", 0)},
 		unconverted: map[string]float64{}, counted: map[string]int64{},
 	}
 	defer func() {
@@ -246,7 +246,10 @@ func (e *Exporter) openMeter(cfg MeteringConfig) (*metering.Meter, error) {
 			return 0, false
 		},
 		File: filepath.Join(string(e.cfg.State), "spend.json"), Step: time.Duration(cfg.Step), Lag: time.Duration(cfg.Lag),
-		CatchUp: time.Duration(cfg.CatchUp), MaxSeries: cfg.MaxSeries, Now: e.now, Logger: e.log,
+		CatchUp: time.Duration(cfg.CatchUp), MaxSeries: cfg.MaxSeries,
+		// The meter has a limit of its own, which outlives the process; this one lets nothing through and counts.
+		Folded: func() { e.limits.series.Fold("series") },
+		Now:    e.now, Logger: e.log,
 	})
 }
 

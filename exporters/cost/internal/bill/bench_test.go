@@ -62,7 +62,7 @@ func readWhole(path string) error {
 	if err != nil {
 		return err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	begin := time.Now()
 	s, err := r.Read(context.Background(), path)
 	if err != nil {
@@ -80,7 +80,7 @@ func aggregate(path string) error {
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	begin := time.Now()
 	var groups, rows int64
 	err = db.QueryRow(`SELECT count(*), sum(n)::BIGINT FROM (

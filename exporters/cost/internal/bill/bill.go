@@ -78,7 +78,7 @@ type Line struct {
 }
 
 // Problem is a line that could not be read.
-type Problem struct {
+type Problem struct { //nolint:errname // It is a line of a report first.
 	File string
 	// Line counts from the header on, and is off by what a line break within a value or a malformed line before it adds.
 	// Of Parquet it counts rows.

@@ -286,7 +286,7 @@ func TestAllFormatsGiveTheSame(t *testing.T) {
 
 	db, err := sql.Open("duckdb", "")
 	require.NoError(t, err)
-	defer db.Close()
+	defer func() { require.NoError(t, db.Close()) }()
 	for name, change := range map[string]string{
 		"text":  "*",
 		"typed": "* REPLACE (CAST(EffectiveCost AS DECIMAL(20, 6)) AS EffectiveCost, CAST(replace(BillingPeriodStart, 'Z', '') AS TIMESTAMP) AS BillingPeriodStart, CAST(ChargePeriodStart AS TIMESTAMPTZ) AS ChargePeriodStart)",
@@ -308,7 +308,7 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer r.Close()
+		defer func() { require.NoError(t, r.Close()) }()
 		path := filepath.Join(t.TempDir(), "bill.csv")
 		if err := os.WriteFile(path, []byte(columns+"\n"+text+"\n"), 0o600); err != nil {
 			t.Fatal(err)

@@ -184,7 +184,7 @@ func (l *Ledger) learn(ctx context.Context, name string) error {
 		}
 		defer func() { _ = os.Remove(local) }()
 	}
-	began := time.Now() //nolint:forbidigo // Only for the log.
+	began := time.Now()
 	sheet, err := l.reader.Read(ctx, local)
 	if err != nil {
 		return err

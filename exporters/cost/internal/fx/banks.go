@@ -47,11 +47,11 @@ func (v valet) rates(ctx context.Context, currencies []string, from time.Time) (
 			continue // It is for the other bank.
 		}
 		if err != nil {
-			return nil, fmt.Errorf("Bank of Canada: %w", err)
+			return nil, fmt.Errorf("ask the Bank of Canada: %w", err)
 		}
 		rates, err := parseValet(body, currency)
 		if err != nil {
-			return nil, fmt.Errorf("Bank of Canada: %s: %w", address, err)
+			return nil, fmt.Errorf("ask the Bank of Canada: %s: %w", address, err)
 		}
 		all = append(all, rates...)
 	}
@@ -128,11 +128,11 @@ func (e ecb) rates(ctx context.Context, currencies []string, from time.Time) ([]
 	address := e.base + "/" + file
 	body, err := get(ctx, e.client, address)
 	if err != nil {
-		return nil, fmt.Errorf("European Central Bank: %w", err)
+		return nil, fmt.Errorf("ask the European Central Bank: %w", err)
 	}
 	rates, err := parseECB(body, currencies, from)
 	if err != nil {
-		return nil, fmt.Errorf("European Central Bank: %s: %w", address, err)
+		return nil, fmt.Errorf("ask the European Central Bank: %s: %w", address, err)
 	}
 	return rates, nil
 }

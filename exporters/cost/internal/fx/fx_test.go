@@ -161,13 +161,13 @@ func (b *twoBanks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				o = append(o, fmt.Sprintf(`{"d":%q,"FXUSDCAD":{"v":"%g"}}`, d, v))
 			}
 		}
-		fmt.Fprintf(w, `{"observations":[%s]}`, strings.Join(o, ","))
+		_, _ = fmt.Fprintf(w, `{"observations":[%s]}`, strings.Join(o, ","))
 	default:
-		fmt.Fprint(w, "<E><Cube>")
+		_, _ = fmt.Fprint(w, "<E><Cube>")
 		for d, v := range b.euro {
-			fmt.Fprintf(w, `<Cube time=%q><Cube currency="USD" rate="1.1"/><Cube currency="CAD" rate="%g"/></Cube>`, d, v)
+			_, _ = fmt.Fprintf(w, `<Cube time=%q><Cube currency="USD" rate="1.1"/><Cube currency="CAD" rate="%g"/></Cube>`, d, v)
 		}
-		fmt.Fprint(w, "</Cube></E>")
+		_, _ = fmt.Fprint(w, "</Cube></E>")
 	}
 }
 

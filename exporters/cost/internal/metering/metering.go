@@ -111,8 +111,9 @@ type Options struct {
 
 	File               string
 	Step, Lag, CatchUp time.Duration
-	// MaxSeries bounds the counters.
+	// MaxSeries bounds the counters; Folded is called for what becomes a part of Other past it.
 	MaxSeries int
+	Folded    func()
 	Now       func() time.Time
 	Logger    *slog.Logger
 }
@@ -137,7 +138,6 @@ const (
 	Units          = "units"
 	Unpriced       = "unpriced"
 	GapSeconds     = "gap_seconds"
-	Folded         = "folded"
 )
 
 func compareKeys(a, b Key) int {
@@ -174,7 +174,7 @@ type Meter struct {
 // Open returns a meter that shows what its file has. The file is locked by the first Cycle, so that the meter before a
 // reload and the one after it can show the same until they change places.
 func Open(o Options) (*Meter, error) {
-	if o.Source == nil || o.Rate == nil || o.Step <= 0 || o.CatchUp < o.Step || o.File == "" || o.MaxSeries < 1 || o.Now == nil || o.Logger == nil {
+	if o.Source == nil || o.Rate == nil || o.Step <= 0 || o.CatchUp < o.Step || o.File == "" || o.MaxSeries < 1 || o.Folded == nil || o.Now == nil || o.Logger == nil {
 		return nil, errors.New("a meter needs a source, rates, a step, a file, a limit, a clock and a logger")
 	}
 	return &Meter{Options: o, shown: map[Key]float64{}}, nil
@@ -382,7 +382,7 @@ func (m *Meter) charge(sums map[Key]float64, u Usage, at time.Time) {
 		}
 		if _, ok := sums[key]; !ok && len(sums) >= m.MaxSeries {
 			// Nothing is lost: the sum has it under another name.
-			sums[Key{Counter: Folded}]++
+			m.Folded()
 			if key.Department != "" {
 				key.Department = Other
 			}

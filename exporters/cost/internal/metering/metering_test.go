@@ -59,7 +59,7 @@ func optionsFor(file string, now func() time.Time, source Source) (Options, erro
 		SelfHosted: func(model string) bool { return model == "own" },
 		Value:      func(model string) (float64, bool) { return 0.5, model == "fraud" },
 		File:       file, Step: 5 * time.Minute, Lag: time.Minute, CatchUp: 24 * time.Hour,
-		MaxSeries: 100, Now: now, Logger: promslog.NewNopLogger(),
+		MaxSeries: 100, Folded: func() {}, Now: now, Logger: promslog.NewNopLogger(),
 	}, err
 }
 
@@ -208,7 +208,8 @@ func TestWhatGPUsCostIsWhatItsPartsCost(t *testing.T) {
 		}
 		return u, nil
 	}))
-	o.MaxSeries = 12 // Folding must lose nothing.
+	folded := 0
+	o.MaxSeries, o.Folded = 12, func() { folded++ } // Folding must lose nothing.
 	m := open(t, o)
 	require.NoError(t, m.Cycle(t.Context()))
 	last := map[Key]float64{}
@@ -224,6 +225,7 @@ func TestWhatGPUsCostIsWhatItsPartsCost(t *testing.T) {
 		last = now
 	}
 	require.LessOrEqual(t, len(last), o.MaxSeries+10, "labels past the limit fold")
+	require.Positive(t, folded)
 }
 
 func TestAnOutageOfPrometheusIsMadeGoodFor(t *testing.T) {

@@ -25,7 +25,7 @@ const (
 	Request     Unit = "request"
 	InputToken  Unit = "input_token"
 	OutputToken Unit = "output_token"
-	CachedToken Unit = "cached_input_token" // an input token that was read from a cache
+	CachedToken Unit = "cached_input_token" //nolint:gosec // An input token that was read from a cache.
 )
 
 // Entry is a price.

@@ -56,8 +56,10 @@ func TestTheMostExactPriceThatHoldsCounts(t *testing.T) {
 		})
 	}
 	require.Equal(t, []prices.Listed{
-		{Resource: "*", Unit: prices.GPUHour, CAD: 1}, {Resource: "NVIDIA H100*", Unit: prices.GPUHour, CAD: 4 * 1.4},
-		{Resource: "NVIDIA H100*@spot-*", Unit: prices.GPUHour, CAD: 2}, {Resource: "org/model*", Unit: prices.Request, CAD: 0.01},
+		{Resource: "*", Unit: prices.GPUHour, CAD: 1},
+		{Resource: "NVIDIA H100*", Unit: prices.GPUHour, CAD: 4 * 1.4},
+		{Resource: "NVIDIA H100*@spot-*", Unit: prices.GPUHour, CAD: 2},
+		{Resource: "org/model*", Unit: prices.Request, CAD: 0.01},
 	}, b.List(now))
 }
 
