@@ -3,8 +3,8 @@
 // Path; neither side keeps state here.
 //
 // The sender repeats a POST until the receiver answers 2xx, so the receiver must take the same ID twice without
-// queuing it twice. 5xx, 429 and no answer at all are repeated; any other status means that the receiver will never
-// take the item.
+// queuing it twice. 5xx, 429 and no answer at all are repeated, and so are 401, 403 and 404, which a token or an address
+// set right will mend. 409 means that the item is there already; any other status, that it will never be taken.
 package review
 
 import (

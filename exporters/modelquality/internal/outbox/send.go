@@ -207,6 +207,8 @@ func judge(status int) outcome {
 		return delivered
 	case status == http.StatusTooManyRequests, status/100 == 5:
 		return failed
+	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusNotFound:
+		return failed // A wrong token or address is mended by people, and not the item's fault.
 	}
 	return rejected
 }
