@@ -67,7 +67,7 @@ generate: ## write the generated files: dashboards, metric reference
 
 # ---- checks ----
 
-TEST := go test -race -timeout 20m -ldflags '$(LAZY)'
+TEST := go test -race -timeout 40m -ldflags '$(LAZY)'
 
 .PHONY: test
 test: tools test-deps ## run every test

@@ -24,7 +24,7 @@ func (w logWriter) Write(p []byte) (int, error) {
 
 func TestDemoDetectsEveryIncident(t *testing.T) {
 	bin := t.TempDir()
-	buildCommands(t, bin, "dataquality-exporter", "gpu-exporter")
+	buildCommands(t, bin, "dataquality-exporter", "modelquality-exporter", "gpu-exporter", "cost-exporter", "responder")
 	testtools.FakeNVML(t, filepath.Join(bin, "libnvidia-ml-simulated.so"))
 	cfg := demo.Config{
 		ToolsDir: toolsDir(t), BinDir: bin, Dir: t.TempDir(), Out: logWriter{t},
@@ -45,7 +45,7 @@ func TestDemoDetectsEveryIncident(t *testing.T) {
 		require.False(t, o.Firing.Before(o.Pending), o.Alert)
 		detected = append(detected, detection{o.Object, o.Labels["column"], o.Alert})
 	}
-	require.ElementsMatch(t, []detection{
+	want := []detection{
 		{"clickstream", "", "MLDatasetStale"},
 		{"payments", "merchant_category", "MLDatasetDrift"},
 		{"payments", "merchant_category", "MLDatasetUnseenCategories"},
@@ -54,9 +54,21 @@ func TestDemoDetectsEveryIncident(t *testing.T) {
 		{"shipments", "", "MLDatasetSchemaChanged"},
 		{"training_features", "", "MLDatasetFeatureMismatch"},
 		{"GPU 3", "", "MLGPUIdle"},
-		{"GPU 2", "", "MLGPULost"},
-		{"GPU 2", "", "MLGPUXidError"},
-	}, detected)
+		{"GPU 1", "", "MLGPULost"},
+		{"GPU 1", "", "MLGPUXidError"},
+		{"recommender", "", "MLModelDrift"},
+		{"support-bot", "", "MLModelGroundednessLow"},
+		{"support-bot", "", "MLModelHallucinationRateHigh"},
+		{"support-bot", "", "MLInferenceQueueDominates"},
+		{"research", "", "MLCostIdleGPUWaste"},
+		{"recommender", "", "MLCostPerInferenceTrend"},
+	}
+	if result.Start.Day() > 4 { // In its first days a month is too young to be judged.
+		want = append(want, detection{"research", "", "MLCostMonthEndOverBudget"})
+	}
+	require.ElementsMatch(t, want, detected)
+	require.Len(t, result.Trainings, 1)
+	require.NotZero(t, result.Reviews)
 	require.Empty(t, result.Unexpected)
 	require.NotZero(t, result.Healthy, "it was quiet before the first incident")
 }

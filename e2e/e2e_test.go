@@ -49,7 +49,7 @@ func toolsDir(t *testing.T) string {
 // testContext ends before the test binary's own limit, so that a failure has a reason.
 func testContext(t *testing.T) context.Context {
 	t.Helper()
-	const limit = 8 * time.Minute
+	const limit = 12 * time.Minute
 	ctx, cancel := context.WithTimeoutCause(t.Context(), limit, errors.New("the test took over "+limit.String()))
 	t.Cleanup(cancel)
 	return ctx

@@ -122,17 +122,21 @@ const modelQualityNotes = `| label | values |
 
 Histograms are native with classic buckets beside them, and carry exemplars with ` + "`trace_id` and, where the run is known, `mlflow_run_id`" + `.
 What no span says is absent. A version that is no longer served is dropped after ` + "`forget_after`" + `.`
+
 const responseAbout = "Published by `responder`; see [responder.md](responder.md). Replicas share one store and publish the same totals, so queries\n" +
 	"take `max by (cluster, namespace, …)` over instances; only the histogram of the latency is each replica's own."
 
 const responseNotes = `| label | values |
+|---|---|
 | ` + "`action`" + ` | ` + "`retrain`, `replay` or `review`" + `, as the alert's label ` + "`response`" + ` |
 | ` + "`result`" + ` | ended: ` + "`succeeded`, `failed`, `timed_out`, `rejected`, `undelivered`" + `; held back: ` + "`dry_run`, `cooldown`, `budget`" + ` |
 
 Totals are in the store and survive a restart.`
+
 const costAbout = "Published by `cost-exporter`; see [cost.md](cost.md). Amounts are Canadian dollars."
 
 const costNotes = `| label | values |
+|---|---|
 | ` + "`department`" + ` | as the rules of the configuration say; ` + "`unallocated`" + ` where none matches a line of a bill |
 | ` + "`service`, `category`" + ` | ServiceName and ServiceCategory of the bill, ` + "`(none)`" + ` where it has none |
 | ` + "`from`, `to`" + ` | ISO 4217 codes; ` + "`to` is always `CAD`" + ` |

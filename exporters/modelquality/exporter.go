@@ -175,7 +175,7 @@ func (e *Exporter) training(model, version string) (fields.Training, bool, error
 	}
 	relation, err := e.rooms.datasets.Files(file, "")
 	if err != nil {
-		return fields.Training{}, false, nil // it is of a kind that cannot be read
+		return fields.Training{}, false, nil //nolint:nilerr // It is of a kind that cannot be read.
 	}
 	return fields.Training{Source: e.rooms.datasets, Relation: relation}, true, nil
 }

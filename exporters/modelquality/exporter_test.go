@@ -112,8 +112,7 @@ func logs(t testing.TB, records ...record) []byte {
 // world is an exporter that a test feeds.
 type world struct {
 	*Exporter
-	t     testing.TB
-	clock time.Time
+	t testing.TB
 }
 
 // newWorld starts an exporter with the configuration, on any free ports.

@@ -64,7 +64,7 @@ const (
 	// healthyFor is how long nothing may alert before the first incident.
 	healthyFor = 10 * time.Minute
 	// detectWithin is how long an incident may go undetected before the demonstration gives up on it.
-	detectWithin = time.Hour
+	detectWithin = 2 * time.Hour
 )
 
 // Times that are not compressed: how long the machine may take.
@@ -162,14 +162,13 @@ func Run(ctx context.Context, cfg Config) (_ Result, err error) {
 	if d.address, err = stack.FreeAddress(ctx); err != nil {
 		return Result{}, err
 	}
-	cards := &gpus{stack: d.stack, exporter: d.program("gpu-exporter"), library: d.program(nvmlStandIn), pace: d.pace}
 	d.response = &response{stack: d.stack, responder: d.program("responder")}
 	defer func() { err = errors.Join(err, d.response.close()) }()
 	d.parts = []part{
 		&data{warehouse: warehouse, stack: d.stack, exporter: d.program("dataquality-exporter"), pace: d.pace},
 		&models{stack: d.stack, exporter: d.program("modelquality-exporter"), response: d.response},
-		cards,
-		&costs{stack: d.stack, exporter: d.program("cost-exporter"), prometheus: d.address, pace: d.pace, gpus: cards},
+		&gpus{stack: d.stack, exporter: d.program("gpu-exporter"), library: d.program(nvmlStandIn), pace: d.pace},
+		&costs{stack: d.stack, exporter: d.program("cost-exporter"), prometheus: d.address, pace: d.pace},
 	}
 
 	group, ctx := errgroup.WithContext(ctx)

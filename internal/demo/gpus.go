@@ -40,7 +40,7 @@ var gpuHolders = []struct {
 }{
 	{0, 2001, 61000, 75, "shop", "support-bot-0", "server"},
 	{1, 2002, 61000, 75, "shop", "support-bot-1", "server"},
-	{2, 2003, 40000, 30, "shop", "recommender-0", "server"},
+	{2, 2003, 40000, 90, "shop", "recommender-0", "server"},
 	{3, 2004, 12000, 0, "research", "notebook-of-a-summer-project", "jupyter"},
 }
 

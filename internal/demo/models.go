@@ -86,8 +86,8 @@ func (m *models) learn(ctx context.Context, store *baseline.Store, now time.Time
 	const perDay, days = 3000, 30
 	amounts, confidences := []float64{0}, []float64{0.6}
 	for i := 1; i < 10; i++ {
-		amounts = append(amounts, -meanBasket*math.Log(1-float64(i)/10))
-		confidences = append(confidences, 0.6+0.4*float64(i)/10)
+		amounts = append(amounts, math.Round(-meanBasket*math.Log(1-float64(i)/10)*100)/100)
+		confidences = append(confidences, float64(60+4*i)/100)
 	}
 	layouts := map[string]binning.Layout{
 		"input/basket_cad":  binning.NewNumeric(amounts, true),

@@ -55,7 +55,7 @@ type Item struct {
 func NewID(traceID, spanID, responseID, evaluation string) string {
 	sum := sha256.New()
 	for _, part := range []string{traceID, spanID, responseID, evaluation} {
-		fmt.Fprintf(sum, "%d:%s", len(part), part)
+		_, _ = fmt.Fprintf(sum, "%d:%s", len(part), part)
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:16])
 }

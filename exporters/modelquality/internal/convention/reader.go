@@ -338,7 +338,7 @@ func (r *Reader) Record(rec *otlp.Record) {
 		// SDKs from before the field of its own wrote the name here.
 		named = named || rec.Attributes[i].Key == "event.name" && rec.Attributes[i].Value.Text() == evaluationEvent
 	}
-	if !named && !(in.has(roleEvaluation) && (in.has(roleScore) || in.has(roleLabel))) {
+	if !named && (!in.has(roleEvaluation) || !in.has(roleScore) && !in.has(roleLabel)) {
 		b.Ignored++
 		return
 	}

@@ -153,7 +153,7 @@ func newField(l binning.Layout) *field {
 
 // count reports whether the value is one that the baseline never had.
 func (f *field) count(v otlp.Value) (unseen bool) {
-	bin := 0
+	var bin int
 	if f.categories == nil {
 		bin = f.interval(v)
 	} else if bin = f.category(v); bin == f.strange {

@@ -237,7 +237,7 @@ func TestAValueFallsIntoTheBinThatADatabaseWouldCountItIn(t *testing.T) {
 	add(math.NaN(), otlp.Value{}, otlp.Value{}, otlp.Value{})
 	add(math.Inf(-1), otlp.IntValue(1), otlp.StringValue(""), otlp.BoolValue(true))
 	got := c.snapshot()
-	require.EqualValues(t, p.Rows, got.Rows)
+	require.Equal(t, p.Rows, got.Rows)
 	for name, bins := range p.Values {
 		require.Equal(t, bins, got.Fields[input+name], name)
 	}

@@ -170,7 +170,7 @@ func layoutOf(name string, values []otlp.Value, choice tables.Choice) (binning.L
 	included := tables.MatchesAny(choice.Include, name)
 	unique := len(values) >= fewValues && len(frequency)*4 >= len(values)*3
 	switch {
-	case number && !(whole && len(frequency) <= choice.Top):
+	case number && (!whole || len(frequency) > choice.Top):
 		if whole && unique && !included && identifies(name) {
 			return binning.Layout{}, false
 		}

@@ -119,10 +119,12 @@ type Attribute struct {
 	Value Value
 }
 
-// TraceID and SpanID are zero where there is none.
+// IDs are zero where there is none.
 type (
+	// TraceID is that of a trace.
 	TraceID [16]byte
-	SpanID  [8]byte
+	// SpanID is that of a span.
+	SpanID [8]byte
 )
 
 // Event is something that happened within a span.

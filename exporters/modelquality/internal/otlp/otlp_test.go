@@ -304,7 +304,7 @@ func FuzzLogs(f *testing.F) {
 // requireSame compares values whose strings may hold anything.
 func requireSame[T any](t *testing.T, want, got []T) {
 	t.Helper()
-	require.Equal(t, len(want), len(got))
+	require.Len(t, got, len(want))
 	if len(want) > 0 {
 		require.Equal(t, want, got, strings.Repeat("-", 20))
 	}

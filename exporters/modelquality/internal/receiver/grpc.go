@@ -61,8 +61,10 @@ type frame struct{ buffer mem.Buffer }
 // raw is the codec that leaves messages alone.
 type raw struct{}
 
+// Name implements encoding.CodecV2.
 func (raw) Name() string { return "proto" }
 
+// Marshal implements encoding.CodecV2.
 func (raw) Marshal(v any) (mem.BufferSlice, error) {
 	f, ok := v.(*frame)
 	if !ok {
@@ -71,6 +73,7 @@ func (raw) Marshal(v any) (mem.BufferSlice, error) {
 	return mem.BufferSlice{f.buffer}, nil
 }
 
+// Unmarshal implements encoding.CodecV2.
 func (raw) Unmarshal(data mem.BufferSlice, v any) error {
 	f, ok := v.(*frame)
 	if !ok {
