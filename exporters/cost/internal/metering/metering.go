@@ -57,9 +57,11 @@ type Usage struct {
 	Working map[Place]float64
 	// Requests, Successes and tokens are by model, for one second.
 	Requests, Successes map[string]float64
-	InputTokens         map[string]float64
-	OutputTokens        map[string]float64
-	Resources           []ResourceUse
+	// Values are Canadian dollars a second, by model, where a query knows them.
+	Values       map[string]float64
+	InputTokens  map[string]float64
+	OutputTokens map[string]float64
+	Resources    []ResourceUse
 }
 
 // Place is a model in a cluster; teams with one cluster have no name for it.
@@ -486,9 +488,15 @@ func (m *Meter) charge(sums map[Key]float64, u Usage, at time.Time) {
 	}
 	for model, perSecond := range u.Successes {
 		add(Key{Counter: Units, Resource: resourceSuccesses, Model: model}, perSecond*seconds)
+		if _, known := u.Values[model]; known {
+			continue
+		}
 		if value, ok := m.Value(model); ok {
 			add(Key{Counter: Value, Model: model}, perSecond*seconds*value)
 		}
+	}
+	for model, perSecond := range u.Values {
+		add(Key{Counter: Value, Model: model}, perSecond*seconds)
 	}
 }
 

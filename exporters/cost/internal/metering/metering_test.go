@@ -167,6 +167,13 @@ func TestAnHourOfUsage(t *testing.T) {
 				{Counter: Units, Resource: "successful_request", Model: "rank"}: 3600,
 			},
 		},
+		"a query of values stands in for that of each inference": {
+			Usage{Successes: map[string]float64{"fraud": 2}, Values: map[string]float64{"fraud": 0.25, "rank": 1}},
+			map[Key]float64{
+				{Counter: Value, Model: "fraud"}: 900, {Counter: Value, Model: "rank"}: 3600,
+				{Counter: Units, Resource: "successful_request", Model: "fraud"}: 7200,
+			},
+		},
 		"resources with a query cost their price, those that watch apart": {
 			Usage{Resources: []ResourceUse{{"core", Owner{"risk", ""}, 40}, {"prometheus", Owner{}, 0.5}, {"foreign", Owner{}, 2}}},
 			map[Key]float64{

@@ -30,6 +30,9 @@ type Queries struct {
 	Requests  string `yaml:"requests,omitempty"`
 	Successes string `yaml:"successes,omitempty"`
 	Tokens    string `yaml:"tokens,omitempty"`
+	// Values gives what inferences were worth in Canadian dollars a second, by model. There is no default; for its models
+	// it stands in for a value of each inference.
+	Values string `yaml:"values,omitempty"`
 }
 
 // defaults read the canonical series, which any exporter can fill.
@@ -125,6 +128,13 @@ func (p Prometheus) Usage(ctx context.Context, end time.Time, step time.Duration
 			return Usage{}, err
 		}
 		*q.into = byModel(vector, "")
+	}
+	if p.Queries.Values != "" {
+		vector, err := ask(p.Queries.Values, "")
+		if err != nil {
+			return Usage{}, err
+		}
+		u.Values = byModel(vector, "")
 	}
 	working, err := ask(p.Queries.Working, defaults.Working)
 	if err != nil {
