@@ -117,8 +117,11 @@ func (r Result) Table() string {
 
 // since shows a step as the time after the incident.
 func (r Result) since(injected, t time.Time) string {
-	if t.IsZero() {
+	switch {
+	case t.IsZero():
 		return "-"
+	case t.Before(injected):
+		return "before"
 	}
 	return "+" + seconds(t.Sub(injected))
 }
