@@ -15,7 +15,7 @@ import (
 // Config is the configuration file of the exporter.
 type Config struct {
 	// Sources are the databases, by name.
-	Sources map[string]SourceConfig `yaml:"sources"`
+	Sources map[string]tables.Config `yaml:"sources"`
 	// BaselineStore is where baselines are kept: a folder, or an object store
 	// that all replicas share. The default is the folder "baselines" beside
 	// the configuration file.
@@ -45,46 +45,6 @@ func (d *Defaults) SetDefaults() {
 	d.Interval = config.Duration(5 * time.Minute)
 	d.Timeout = config.Duration(2 * time.Minute)
 	d.ClockSkew = config.Duration(time.Minute)
-}
-
-// SourceConfig is how to reach a database.
-type SourceConfig struct {
-	Type tables.Type `yaml:"type"`
-	// DSN is the connection string; it can hold a password, so it stands in a
-	// file or an environment variable. DuckDB needs none.
-	DSN config.SecretSource `yaml:"dsn,omitempty"`
-	// Database is the DuckDB database file to read; without it DuckDB reads files.
-	Database config.Path `yaml:"database,omitempty"`
-	// MemoryLimit, Threads, TempDirectory and Init are for DuckDB.
-	MemoryLimit    config.Bytes `yaml:"memory_limit,omitempty"`
-	Threads        int          `yaml:"threads,omitempty"`
-	TempDirectory  config.Path  `yaml:"temp_directory,omitempty"`
-	Init           []string     `yaml:"init,omitempty"`
-	MaxConnections int          `yaml:"max_connections,omitempty"`
-}
-
-// Validate implements config.Validator.
-func (s *SourceConfig) Validate(at config.At) {
-	switch s.Type {
-	case tables.DuckDB:
-		if at.Has("dsn") {
-			at.Errorf("dsn", "a duckdb source has no connection string; want database, the path of its file, or neither to read files")
-		}
-	case tables.PostgreSQL, tables.ClickHouse, tables.Trino:
-		if !at.Has("dsn") {
-			at.Errorf("dsn", "missing; want {file: path} or {env: NAME} with the connection string")
-		}
-		for _, key := range []string{"database", "memory_limit", "threads", "temp_directory", "init"} {
-			if at.Has(key) {
-				at.Errorf(key, "only a duckdb source has this setting")
-			}
-		}
-	default:
-		at.Errorf("type", "unknown type %q; want duckdb, postgres, clickhouse or trino", string(s.Type))
-	}
-	if s.Threads < 0 || s.MaxConnections < 0 {
-		at.Errorf("", "threads and max_connections cannot be negative")
-	}
 }
 
 // TableConfig is a table, a query or files; one of the three.

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -131,18 +130,7 @@ func openRooms(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*roo
 		return nil, fmt.Errorf("open baseline store: %w", err)
 	}
 	for name, s := range cfg.Sources {
-		o := tables.Options{
-			Type: s.Type, DSN: string(s.Database), MaxConnections: s.MaxConnections,
-			MemoryLimit: int64(s.MemoryLimit), Threads: s.Threads, TempDirectory: string(s.TempDirectory), Init: s.Init,
-		}
-		if s.Type != tables.DuckDB {
-			dsn, err := s.DSN.Read()
-			if err != nil {
-				return nil, errors.Join(fmt.Errorf("source %q: connection string: %w", name, err), r.close())
-			}
-			o.DSN = strings.TrimSpace(dsn.Reveal())
-		}
-		if r.sources[name], err = tables.Open(o); err != nil {
+		if r.sources[name], err = s.Open(); err != nil {
 			delete(r.sources, name)
 			return nil, errors.Join(fmt.Errorf("source %q: %w", name, err), r.close())
 		}

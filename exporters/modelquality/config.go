@@ -36,7 +36,7 @@ type Config struct {
 	Models []ModelConfig `yaml:"models"`
 
 	// Sources are the databases, by name.
-	Sources map[string]SourceConfig `yaml:"sources"`
+	Sources map[string]tables.Config `yaml:"sources"`
 	// BaselineStore is a folder, or an object store that all replicas share. Without it fields have no bins.
 	BaselineStore baseline.Config `yaml:"baseline_store"`
 	Baselines     BaselinesConfig `yaml:"baselines"`
@@ -403,39 +403,6 @@ func (t *ThresholdsConfig) Validate(at config.At) {
 	}
 	for field, f := range sorted(t.Fields) {
 		check("fields."+field+".drift_psi", f.DriftPSI)
-	}
-}
-
-// SourceConfig is how to reach a database.
-type SourceConfig struct {
-	Type tables.Type `yaml:"type"`
-	// DSN is the connection string; it can hold a password, so it stands in a file or an environment variable.
-	DSN config.SecretSource `yaml:"dsn,omitempty"`
-	// Database is the DuckDB database file to read; without it DuckDB reads files.
-	Database       config.Path  `yaml:"database,omitempty"`
-	MemoryLimit    config.Bytes `yaml:"memory_limit,omitempty"`
-	MaxConnections int          `yaml:"max_connections,omitempty"`
-}
-
-// Validate implements config.Validator.
-func (s *SourceConfig) Validate(at config.At) {
-	switch s.Type {
-	case tables.DuckDB:
-		if at.Has("dsn") {
-			at.Errorf("dsn", "a duckdb source has no connection string; want database, the path of its file, or neither to read files")
-		}
-	case tables.PostgreSQL, tables.ClickHouse, tables.Trino:
-		if !at.Has("dsn") {
-			at.Errorf("dsn", "missing; want {file: path} or {env: NAME} with the connection string")
-		}
-		if at.Has("database") || at.Has("memory_limit") {
-			at.Errorf("", "only a duckdb source has database and memory_limit")
-		}
-	default:
-		at.Errorf("type", "unknown type %q; want duckdb, postgres, clickhouse or trino", string(s.Type))
-	}
-	if s.MaxConnections < 0 {
-		at.Errorf("max_connections", "%d; want 1 or more", s.MaxConnections)
 	}
 }
 

@@ -3,7 +3,6 @@ package modelquality
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"text/template"
 	"time"
 
@@ -37,7 +36,7 @@ func openRooms(cfg *Config, env *exporter.Env, now func() time.Time) (_ *rooms, 
 		}
 	}()
 	for name, s := range cfg.Sources {
-		if r.sources[name], err = s.open(); err != nil {
+		if r.sources[name], err = s.Open(); err != nil {
 			delete(r.sources, name)
 			return nil, fmt.Errorf("source %q: %w", name, err)
 		}
@@ -84,18 +83,6 @@ func openRooms(cfg *Config, env *exporter.Env, now func() time.Time) (_ *rooms, 
 		r.labels = append(r.labels, table)
 	}
 	return r, nil
-}
-
-func (s *SourceConfig) open() (*tables.Source, error) {
-	o := tables.Options{Type: s.Type, DSN: string(s.Database), MaxConnections: s.MaxConnections, MemoryLimit: int64(s.MemoryLimit)}
-	if s.Type != tables.DuckDB {
-		dsn, err := s.DSN.Read()
-		if err != nil {
-			return nil, fmt.Errorf("connection string: %w", err)
-		}
-		o.DSN = strings.TrimSpace(dsn.Reveal())
-	}
-	return tables.Open(o)
 }
 
 func (r *rooms) openMLflow(m *MLflowConfig, versions int, env *exporter.Env, now func() time.Time) (err error) {

@@ -1,0 +1,64 @@
+package tables
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/sightglass-ml/sightglass/internal/config"
+)
+
+// Config is how a configuration file says where a database is.
+type Config struct {
+	Type Type `yaml:"type"`
+	// DSN is the connection string; it can hold a password, so it stands in a
+	// file or an environment variable. DuckDB needs none.
+	DSN config.SecretSource `yaml:"dsn,omitempty"`
+	// Database is the DuckDB database file to read; without it DuckDB reads files.
+	Database config.Path `yaml:"database,omitempty"`
+	// MemoryLimit, Threads, TempDirectory and Init are for DuckDB.
+	MemoryLimit    config.Bytes `yaml:"memory_limit,omitempty"`
+	Threads        int          `yaml:"threads,omitempty"`
+	TempDirectory  config.Path  `yaml:"temp_directory,omitempty"`
+	Init           []string     `yaml:"init,omitempty"`
+	MaxConnections int          `yaml:"max_connections,omitempty"`
+}
+
+// Validate implements config.Validator.
+func (s *Config) Validate(at config.At) {
+	switch s.Type {
+	case DuckDB:
+		if at.Has("dsn") {
+			at.Errorf("dsn", "a duckdb source has no connection string; want database, the path of its file, or neither to read files")
+		}
+	case PostgreSQL, ClickHouse, Trino:
+		if !at.Has("dsn") {
+			at.Errorf("dsn", "missing; want {file: path} or {env: NAME} with the connection string")
+		}
+		for _, key := range []string{"database", "memory_limit", "threads", "temp_directory", "init"} {
+			if at.Has(key) {
+				at.Errorf(key, "only a duckdb source has this setting")
+			}
+		}
+	default:
+		at.Errorf("type", "unknown type %q; want duckdb, postgres, clickhouse or trino", string(s.Type))
+	}
+	if s.Threads < 0 || s.MaxConnections < 0 {
+		at.Errorf("", "threads and max_connections cannot be negative")
+	}
+}
+
+// Open opens the database, with the connection string as its file or variable has it now.
+func (s *Config) Open() (*Source, error) {
+	o := Options{
+		Type: s.Type, DSN: string(s.Database), MaxConnections: s.MaxConnections,
+		MemoryLimit: int64(s.MemoryLimit), Threads: s.Threads, TempDirectory: string(s.TempDirectory), Init: s.Init,
+	}
+	if s.Type != DuckDB {
+		dsn, err := s.DSN.Read()
+		if err != nil {
+			return nil, fmt.Errorf("connection string: %w", err)
+		}
+		o.DSN = strings.TrimSpace(dsn.Reveal())
+	}
+	return Open(o)
+}
