@@ -174,10 +174,8 @@ func (e *Exporter) training(model, version string) (fields.Training, bool, error
 		return fields.Training{}, false, nil
 	}
 	relation, err := e.rooms.datasets.Files(file, "")
-	if err != nil {
-		return fields.Training{}, false, nil //nolint:nilerr // It is of a kind that cannot be read.
-	}
-	return fields.Training{Source: e.rooms.datasets, Relation: relation}, true, nil
+	// A file of a kind that cannot be read is no training data.
+	return fields.Training{Source: e.rooms.datasets, Relation: relation}, err == nil, nil
 }
 
 // lineage asks the registry for the versions that are served.

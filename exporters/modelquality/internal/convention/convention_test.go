@@ -29,7 +29,7 @@ func read(t *testing.T, resource []otlp.Attribute, s otlp.Span) *Batch {
 	return r.Batch
 }
 
-// says lists attributes given as names and values in turn.
+// says lists attributes given as name, value and so on.
 func says(pairs ...any) []otlp.Attribute {
 	var list []otlp.Attribute
 	for i := 0; i < len(pairs); i += 2 {

@@ -29,6 +29,11 @@ type reading struct {
 
 func (r *reading) has(x role) bool { return r.set&(1<<x) != 0 }
 
+// judges reports whether there is an evaluation: its name, and what it found.
+func (r *reading) judges() bool {
+	return r.has(roleEvaluation) && (r.has(roleScore) || r.has(roleLabel))
+}
+
 func (r *reading) text(x role) string {
 	if !r.has(x) {
 		return ""
@@ -291,10 +296,7 @@ func (r *reading) read(c *Convention, attributes []otlp.Attribute) {
 
 // evaluation adds the one that a span's own attributes describe, as OpenInference does, and reports whether there is one.
 func (r *Reader) evaluation(in *reading, s *otlp.Span, index int) bool {
-	if !in.has(roleEvaluation) || !in.has(roleScore) && !in.has(roleLabel) {
-		return false
-	}
-	return r.judge(in, in, s, s.End, index)
+	return in.judges() && r.judge(in, in, s, s.End, index)
 }
 
 // judge adds an evaluation that said was found to say, at a span that says of itself what span was found to.
@@ -338,7 +340,7 @@ func (r *Reader) Record(rec *otlp.Record) {
 		// SDKs from before the field of its own wrote the name here.
 		named = named || rec.Attributes[i].Key == "event.name" && rec.Attributes[i].Value.Text() == evaluationEvent
 	}
-	if !named && (!in.has(roleEvaluation) || !in.has(roleScore) && !in.has(roleLabel)) {
+	if !named && !in.judges() {
 		b.Ignored++
 		return
 	}

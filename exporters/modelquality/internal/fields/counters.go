@@ -153,14 +153,13 @@ func newField(l binning.Layout) *field {
 
 // count reports whether the value is one that the baseline never had.
 func (f *field) count(v otlp.Value) (unseen bool) {
-	var bin int
 	if f.categories == nil {
-		bin = f.interval(v)
-	} else if bin = f.category(v); bin == f.strange {
-		unseen = f.hasUnseen
+		f.counts[f.interval(v)].Add(1)
+		return false
 	}
+	bin := f.category(v)
 	f.counts[bin].Add(1)
-	return unseen
+	return f.hasUnseen && bin == f.strange
 }
 
 func (f *field) interval(v otlp.Value) int {

@@ -119,13 +119,11 @@ type Attribute struct {
 	Value Value
 }
 
-// IDs are zero where there is none.
-type (
-	// TraceID is that of a trace.
-	TraceID [16]byte
-	// SpanID is that of a span.
-	SpanID [8]byte
-)
+// TraceID is zero where there is none.
+type TraceID [16]byte
+
+// SpanID is zero where there is none.
+type SpanID [8]byte
 
 // Event is something that happened within a span.
 type Event struct {

@@ -69,13 +69,15 @@ func next(b []byte) (f field, rest []byte, err error) {
 	return f, nil, fmt.Errorf("%w: number %d", errForeign, f.number)
 }
 
-// varint returns its length as well, 0 if it is cut off or too long.
-func varint(b []byte) (uint64, int) {
-	if len(b) > 0 && b[0] < 0x80 {
-		return uint64(b[0]), 1
+// varint returns its length as well, 0 if it is cut off or too long. Bits past the 64th are dropped, as pdata does.
+func varint(b []byte) (v uint64, length int) {
+	for i := 0; i < len(b) && i < binary.MaxVarintLen64; i++ {
+		v |= uint64(b[i]&0x7f) << (7 * i)
+		if b[i] < 0x80 {
+			return v, i + 1
+		}
 	}
-	v, n := binary.Uvarint(b)
-	return v, max(n, 0)
+	return 0, 0
 }
 
 // id reads an identifier, which is whole or not there.

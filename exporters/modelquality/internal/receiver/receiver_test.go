@@ -107,7 +107,7 @@ func must(t testing.TB) func(b []byte, err error) []byte {
 	}
 }
 
-func (s *server) post(method, path, contentType string, body io.Reader, headers ...string) (*http.Response, []byte) {
+func (s *server) post(method, path, contentType string, body io.Reader, headers ...string) (answered, []byte) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.http+path, body)
 	require.NoError(s.t, err)
@@ -121,7 +121,13 @@ func (s *server) post(method, path, contentType string, body io.Reader, headers 
 	defer res.Body.Close()
 	answer, err := io.ReadAll(res.Body)
 	require.NoError(s.t, err)
-	return res, answer
+	return answered{res.StatusCode, res.Header}, answer
+}
+
+// answered is a response without its body.
+type answered struct {
+	StatusCode int
+	Header     http.Header
 }
 
 func (s *server) dial() *grpc.ClientConn {
@@ -172,7 +178,7 @@ func TestHTTPAnswersInTheEncodingOfTheRequest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, tc.handler, nil)
-			res, body := s.post(http.MethodPost, tc.path, tc.contentType, bytes.NewReader(tc.body), tc.headers...) //nolint:bodyclose // post has closed it.
+			res, body := s.post(http.MethodPost, tc.path, tc.contentType, bytes.NewReader(tc.body), tc.headers...)
 			require.Equal(t, http.StatusOK, res.StatusCode, "%s", body)
 			require.Contains(t, tc.contentType, res.Header.Get("Content-Type"))
 			if strings.HasPrefix(tc.contentType, typeJSON) {
@@ -216,14 +222,14 @@ func TestHTTPRefusesAsOTLPSays(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, tc.handler, nil)
-			res, body := s.post(tc.method, "/v1/traces", tc.contentType, bytes.NewReader(tc.body), "Content-Encoding", tc.encoding) //nolint:bodyclose // post has closed it.
+			res, body := s.post(tc.method, "/v1/traces", tc.contentType, bytes.NewReader(tc.body), "Content-Encoding", tc.encoding)
 			require.Equal(t, tc.status, res.StatusCode, "%s", body)
 			require.Equal(t, tc.retry, res.Header.Get("Retry-After"))
 			var problem spb.Status
 			if res.Header.Get("Content-Type") == typeProto {
 				require.NoError(t, proto.Unmarshal(body, &problem))
 			} else {
-				require.Equal(t, "application/json", res.Header.Get("Content-Type"))
+				require.Contains(t, res.Header.Get("Content-Type"), typeJSON)
 				require.NoError(t, protojson.Unmarshal(body, &problem))
 			}
 			require.Equal(t, int32(tc.code), problem.Code)
@@ -298,11 +304,11 @@ func TestARequestBeyondThoseAtATimeMayComeAgain(t *testing.T) {
 	}, func(o *Options) { o.MaxRequests, o.Patience = 1, Patience{10 * time.Second, 10 * time.Millisecond} })
 	first := make(chan int)
 	go func() {
-		res, _ := s.post(http.MethodPost, "/v1/traces", typeProto, http.NoBody) //nolint:bodyclose // post has closed it.
+		res, _ := s.post(http.MethodPost, "/v1/traces", typeProto, http.NoBody)
 		first <- res.StatusCode
 	}()
 	<-started
-	res, _ := s.post(http.MethodPost, "/v1/traces", typeProto, http.NoBody) //nolint:bodyclose // post has closed it.
+	res, _ := s.post(http.MethodPost, "/v1/traces", typeProto, http.NoBody)
 	require.Equal(t, http.StatusTooManyRequests, res.StatusCode)
 	require.Equal(t, "1", res.Header.Get("Retry-After"))
 	_, err := ptraceotlp.NewGRPCClient(s.dial()).Export(t.Context(), oneSpan())
@@ -319,7 +325,7 @@ func TestAClientThatBeginsARequestAndDoesNotGoOnLosesItsTurn(t *testing.T) {
 	t.Run("http", func(t *testing.T) {
 		conn, err := net.Dial("tcp", s.http)
 		require.NoError(t, err)
-		defer func() { _ = conn.Close() }()
+		defer func() { require.NoError(t, conn.Close()) }()
 		_, err = io.WriteString(conn, "POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 100\r\n\r\nx")
 		require.NoError(t, err)
 	})
@@ -329,7 +335,7 @@ func TestAClientThatBeginsARequestAndDoesNotGoOnLosesItsTurn(t *testing.T) {
 		require.Equal(t, codes.DeadlineExceeded, status.Code(stream.RecvMsg(new(spb.Status))))
 		s.requireCounted("grpc", "cut_off", Traces)
 	})
-	res, body := s.post(http.MethodPost, "/v1/logs", typeProto, http.NoBody) //nolint:bodyclose // post has closed it.
+	res, body := s.post(http.MethodPost, "/v1/logs", typeProto, http.NoBody)
 	require.Equal(t, http.StatusOK, res.StatusCode, "%s", body)
 }
 
@@ -346,7 +352,7 @@ func TestUsersOfTheWebConfiguration(t *testing.T) {
 			if credentials == "" {
 				header = "Bearer x"
 			}
-			res, _ := s.post(http.MethodPost, "/v1/traces", typeProto, http.NoBody, "Authorization", header) //nolint:bodyclose // post has closed it.
+			res, _ := s.post(http.MethodPost, "/v1/traces", typeProto, http.NoBody, "Authorization", header)
 			_, err := client.Export(metadata.AppendToOutgoingContext(t.Context(), "authorization", header), oneSpan())
 			if admitted {
 				require.Equal(t, http.StatusOK, res.StatusCode)
