@@ -106,8 +106,10 @@ func TestARealServer(t *testing.T) {
 	})
 	registered := map[string]struct{ version, stage string }{
 		"1": {"1", "Production"}, "2": {"2", "champion"}, "champion": {"2", "champion"}, "": {"2", "champion"}, "Production": {"1", "Production"},
+		// MLflow itself takes this one for an alias of the newest version.
+		"latest": {"2", "latest"},
 		// None of these is there.
-		"3": {}, "nobody": {}, "Staging": {}, "a b": {}, "latest": {},
+		"3": {}, "nobody": {}, "Staging": {}, "a b": {},
 	}
 	var versions []lineage.Version
 	for version := range registered {
