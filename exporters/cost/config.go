@@ -2,8 +2,10 @@ package cost
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/bill"
@@ -262,7 +264,8 @@ func (e *ExchangeConfig) SetDefaults() {
 
 // Validate implements config.Validator.
 func (e *ExchangeConfig) Validate(at config.At) {
-	for currency, rate := range e.Rates {
+	for _, currency := range slices.Sorted(maps.Keys(e.Rates)) {
+		rate := e.Rates[currency]
 		if !fx.ISO(currency) || currency == fx.CAD || !(rate > 0) {
 			at.Errorf("rates."+currency, "%v; want an ISO 4217 code other than CAD, and Canadian dollars for one unit", rate)
 		}

@@ -121,15 +121,25 @@ datasets:
 		}
 		return p
 	}
-	learning := 0
-	for i := range kills {
+	live := func(alive func()) {
 		child := exec.Command(self)
 		child.Env = append(os.Environ(), asExporter+"="+config, asExporter+"_ADDRESS="+freeAddress(t))
 		require.NoError(t, child.Start())
-		// From before its first write to well after some.
-		time.Sleep(time.Duration(40+(i*37)%110) * time.Millisecond)
+		alive()
 		require.NoError(t, child.Process.Kill())
 		_ = child.Wait()
+	}
+	// How long it takes to its first write depends on the machine.
+	var startup time.Duration
+	live(func() {
+		begun := time.Now()
+		require.Eventually(t, func() bool { return len(look().Days) > 0 }, 60*time.Second, 2*time.Millisecond)
+		startup = time.Since(begun)
+	})
+	learning := 0
+	for i := range kills {
+		// From before its first write to well after some.
+		live(func() { time.Sleep(startup*3/4 + time.Duration((i*37)%110)*time.Millisecond) })
 		p := look()
 		require.True(t, slices.IsSorted(p.Days))
 		require.Len(t, slices.Compact(slices.Clone(p.Days)), len(p.Days))

@@ -71,7 +71,7 @@ static int setOf(const char *rest, void *arg) {
 	return 1;
 }
 /* What the facts say about the GPU, or else otherwise. */
-static int of(const char *key, int gpu, int otherwise) {
+__attribute__((unused)) static int of(const char *key, int gpu, int otherwise) {
 	int want[2] = {gpu, otherwise};
 	lines(key, setOf, want);
 	return want[1];

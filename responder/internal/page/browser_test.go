@@ -89,8 +89,16 @@ func (b *browser) run(steps ...chromedp.Action[chromedp.Void]) {
 	require.NoError(b.t, chromedp.Do(b.ctx, steps...))
 }
 
-// open loads a page as people of that theme and width of window see it.
-func (b *browser) open(url string) { b.t.Helper(); b.run(chromedp.Navigate(url)) }
+// open loads a page. A form that has just been sent may still be loading its answer, which then is aborted.
+func (b *browser) open(url string) {
+	b.t.Helper()
+	var err error
+	require.Eventually(b.t, func() bool {
+		err = chromedp.Do(b.ctx, chromedp.Navigate(url))
+		return err == nil || !strings.Contains(err.Error(), "net::ERR_ABORTED")
+	}, 10*time.Second, 100*time.Millisecond)
+	require.NoError(b.t, err)
+}
 
 func (b *browser) theme(name string, width int64) {
 	b.t.Helper()
