@@ -404,7 +404,8 @@ func (m *Meter) charge(sums map[Key]float64, u Usage, at time.Time) {
 			continue
 		}
 		cost := price * hours
-		busy := cost * min(max(g.Busy, 0), 1)
+		ratio := min(max(g.Busy, 0), 1)
+		busy := cost * ratio
 		add(Key{Counter: GPUTotal}, cost)
 		add(Key{Counter: Infrastructure}, cost)
 		if len(g.Holders) == 0 {
@@ -426,7 +427,7 @@ func (m *Meter) charge(sums map[Key]float64, u Usage, at time.Time) {
 				p = &pool{departments: map[string]float64{}}
 				pools[g.Cluster] = p
 			}
-			p.busy += g.Busy * share
+			p.busy += ratio * share
 			p.departments[department] += busy * share
 		}
 	}
@@ -445,6 +446,9 @@ func (m *Meter) charge(sums map[Key]float64, u Usage, at time.Time) {
 		for department, cost := range p.departments {
 			rest := cost
 			for model, working := range weights {
+				if working == 0 {
+					continue // and total may be 0 as well
+				}
 				part := cost * working / total
 				rest -= part
 				add(Key{Counter: Spend, Resource: resourceGPU, Department: cmp.Or(m.Department(model), department), Model: model}, part)

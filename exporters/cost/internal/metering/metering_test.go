@@ -337,6 +337,9 @@ func TestTheBuiltInQueriesAreQueries(t *testing.T) {
 	queries := reflect.ValueOf(defaults)
 	for i := range queries.NumField() {
 		text := strings.ReplaceAll(queries.Field(i).String(), "$step", "5m")
+		if text == "" {
+			continue // values have no default
+		}
 		_, err := parser.NewParser(parser.Options{}).ParseExpr(text)
 		require.NoError(t, err, queries.Type().Field(i).Name)
 	}
