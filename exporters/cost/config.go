@@ -1,10 +1,10 @@
 package cost
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -475,9 +475,4 @@ type ValueConfig struct {
 }
 
 // temp is where copies of objects go.
-func (b BillsConfig) temp() string {
-	if b.TempDirectory != "" {
-		return string(b.TempDirectory)
-	}
-	return filepath.Join(os.TempDir())
-}
+func (b BillsConfig) temp() string { return cmp.Or(string(b.TempDirectory), os.TempDir()) }

@@ -272,6 +272,7 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 func (e *Exporter) readBills(ctx context.Context) error {
 	var errs []error
 	var bills []bill.Bill
+	currencies := map[string]bool{}
 	var out exporter.Metrics
 	defer func() {
 		e.mu.Lock()
@@ -287,7 +288,7 @@ func (e *Exporter) readBills(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("source %q: %d of %d rows cannot be read and do not count; the first is: %w", l.name, b.Rejected, b.Rows, b.Problems[0]))
 		}
 		for _, line := range b.Lines {
-			e.rates.Want(line.Currency)
+			currencies[line.Currency] = true
 		}
 		if b.Files == 0 {
 			continue // Nothing has been billed yet, or nothing can be read: that is not zero.
@@ -299,6 +300,7 @@ func (e *Exporter) readBills(ctx context.Context) error {
 			out.Gauge(e.descs.through, float64(b.Through.Unix()), l.name)
 		}
 	}
+	e.rates.Want(slices.Sorted(maps.Keys(currencies))...)
 	if len(bills) > 0 {
 		s := summarise(bills, e.rates.Book(), e.cfg.calendar, e.now())
 		if len(s.unconverted) > 0 {

@@ -145,8 +145,8 @@ func (k *Keeper) ask(ctx context.Context) (fresh []Rate, errs []error) {
 		}
 		return answers[n]
 	}
+	known := NewBook(k.rates, nil)
 	for _, currency := range k.wanted {
-		known := NewBook(k.rates, nil)
 		for n := range k.banks {
 			believed, doubted := k.believe(known, currency, answer(n), func(r Rate) bool { return k.confirmed(r, n, answer) })
 			fresh = append(fresh, believed...)
