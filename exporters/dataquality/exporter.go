@@ -115,17 +115,21 @@ type rooms struct {
 }
 
 func openRooms(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*rooms, error) {
-	r := &rooms{sources: make(map[string]*tables.Source), logger: logger, defaults: make(map[string]float64)}
+	thresholds, err := rules.Thresholds()
+	if err != nil {
+		return nil, err
+	}
+	r := &rooms{sources: make(map[string]*tables.Source), logger: logger, defaults: make(map[string]float64, len(thresholds))}
+	for _, t := range thresholds {
+		r.defaults[t.Signal] = t.Value
+	}
 	for _, signal := range []string{
 		signalNulls, signalDrift, signalUnseen, signalRowDrop, signalMismatch, signalFreshness, signalVolume, signalSignificance, signalMinRows,
 	} {
-		v, ok := rules.Default(signal)
-		if !ok {
+		if _, ok := r.defaults[signal]; !ok {
 			return nil, fmt.Errorf("rules/thresholds.yaml has no threshold %q", signal)
 		}
-		r.defaults[signal] = v
 	}
-	var err error
 	if r.store, err = baseline.Open(cfg.BaselineStore, logger, reg); err != nil {
 		return nil, fmt.Errorf("open baseline store: %w", err)
 	}
