@@ -45,6 +45,9 @@ func TestToolsAcceptTheRules(t *testing.T) {
 	tests, err := filepath.Glob("tests/*.yaml")
 	require.NoError(t, err)
 	require.NotEmpty(t, tests)
+	adapters, err := filepath.Glob("tests/adapters/*.yaml")
+	require.NoError(t, err)
+	require.NotEmpty(t, adapters)
 
 	run := func(tool string, args ...string) string {
 		t.Helper()
@@ -56,7 +59,7 @@ func TestToolsAcceptTheRules(t *testing.T) {
 		run("promtool", append([]string{"check", "rules", "--lint=all", "--lint-fatal"}, files...)...)
 	})
 	t.Run("promtool tests pass", func(t *testing.T) {
-		run("promtool", append([]string{"test", "rules"}, tests...)...)
+		run("promtool", append([]string{"test", "rules"}, append(tests, adapters...)...)...)
 	})
 	t.Run("pint finds no fault", func(t *testing.T) {
 		output := run("pint", append([]string{"--no-color", "--offline", "--log-level=error", "--config=.pint.hcl", "lint", "--min-severity=info"}, files...)...)
@@ -174,7 +177,7 @@ func TestEveryRuleFileIsLoaded(t *testing.T) {
 		loaded[f.Name] = true
 	}
 	require.NoError(t, fs.WalkDir(os.DirFS("."), ".", func(name string, _ fs.DirEntry, err error) error {
-		if err == nil && path.Ext(name) == ".yaml" && path.Dir(name) != "tests" {
+		if err == nil && path.Ext(name) == ".yaml" && !strings.HasPrefix(name, "tests/") {
 			require.True(t, loaded[name], "%s is not part of the bundle", name)
 		}
 		return err

@@ -1,4 +1,5 @@
-// Command gen writes docs/alerts.md from the rule files.
+// Command gen writes what is made of the rule files and of what stands beside them: docs/alerts.md, and the series of
+// scrapes in the tests of the adapters.
 package main
 
 import (
@@ -12,14 +13,27 @@ import (
 )
 
 func main() {
-	text, err := page()
-	if err == nil {
-		err = os.WriteFile("../docs/alerts.md", []byte(text), 0o644)
-	}
-	if err != nil {
+	if err := write(); err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)
 		os.Exit(1)
 	}
+}
+
+// write writes every file that is generated, seen from the rules' folder.
+func write() error {
+	files, err := adapterTests(".")
+	if err != nil {
+		return err
+	}
+	if files["../docs/alerts.md"], err = page(); err != nil {
+		return err
+	}
+	for path, text := range files {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			return fmt.Errorf("write what was generated: %w", err)
+		}
+	}
+	return nil
 }
 
 // page renders docs/alerts.md.

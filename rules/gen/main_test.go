@@ -2,8 +2,10 @@ package main
 
 import (
 	"os"
+	"strings"
 	"testing"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/rules"
@@ -15,6 +17,37 @@ func TestTheCommittedPageIsCurrent(t *testing.T) {
 	got, err := os.ReadFile("../../docs/alerts.md")
 	require.NoError(t, err)
 	require.Equal(t, want, string(got), "run go generate ./rules")
+}
+
+func TestTheTestsOfAdaptersFitTheirScrapes(t *testing.T) {
+	want, err := adapterTests("..")
+	require.NoError(t, err)
+	require.NotEmpty(t, want)
+	for path, text := range want {
+		got, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Equal(t, text, string(got), "%s: run go generate ./rules", path)
+	}
+}
+
+func TestAScrapeBecomesInputSeries(t *testing.T) {
+	var got strings.Builder
+	require.NoError(t, writeSeries(&got, "  ", []byte(`# TYPE served_total counter
+served_total{path="it's"} 6
+# TYPE load gauge
+load 0.5
+# TYPE took_seconds summary
+took_seconds{quantile="0.5"} 1
+took_seconds_sum 3
+# TYPE size_bytes histogram
+size_bytes_bucket{le="1"} 0
+`), labels.FromStrings("job", "j")))
+	require.Equal(t, `  - {series: 'served_total{job="j",path="it''s"}', values: '6+1.5x20'}
+  - {series: 'load{job="j"}', values: '0.5x20'}
+  - {series: 'took_seconds{job="j",quantile="0.5"}', values: '1x20'}
+  - {series: 'took_seconds_sum{job="j"}', values: '3+0.75x20'}
+  - {series: 'size_bytes_bucket{job="j",le="1.0"}', values: '0x20'}
+`, got.String())
 }
 
 func TestEveryThresholdHasAReason(t *testing.T) {
