@@ -79,6 +79,43 @@ type worker struct {
 	series []*metering.Series
 	part   []bool
 	judged []judged
+	// groups are the inferences of a version each. They are counted one group after the other: its counters are locked once,
+	// and stay near the processor. next belongs to the observations.
+	groups []group
+	next   []int
+	// served are groups that the request has named last.
+	served [16]served
+}
+
+// group is a chain of observations of one version, by their indices.
+type group struct {
+	series      *metering.Series
+	first, last int
+}
+
+type served struct {
+	model, version string
+	group          int // plus one
+}
+
+// end is the index after the last of a group.
+const end = -1
+
+// add puts an observation into the group of its version, and returns what that is counted under.
+func (w *worker) add(i int, model, version string, meter *metering.Meter) *metering.Series {
+	at := 0
+	if n, m := len(model), len(version); n > 0 && m > 0 {
+		at = int(model[n-1]+4*version[m-1]) % len(w.served)
+	}
+	s := &w.served[at]
+	if s.group != 0 && s.model == model && s.version == version {
+		g := &w.groups[s.group-1]
+		w.next[g.last], g.last = i, i
+		return g.series
+	}
+	w.groups = append(w.groups, group{meter.Series(model, version), i, i})
+	*s = served{model, version, len(w.groups)}
+	return w.groups[len(w.groups)-1].series
 }
 
 // judged is an evaluation with what it belongs to.
@@ -134,28 +171,23 @@ func (p *pipeline) Export(_ context.Context, signal receiver.Signal, body []byte
 
 func (w *worker) reset() {
 	w.batch.Reset()
-	clear(w.series)
-	clear(w.judged)
-	w.series, w.part, w.judged = w.series[:0], w.part[:0], w.judged[:0]
+	w.served = [len(w.served)]served{}
+	w.series, w.part, w.judged, w.groups, w.next = w.series[:0], w.part[:0], w.judged[:0], w.groups[:0], w.next[:0]
 }
 
 // resolve finds what belongs to what. To do it again does no harm.
 func (p *pipeline) resolve(w *worker, s *settings) {
 	b := &w.batch
-	for i := range b.Observations {
-		o := &b.Observations[i]
-		var series *metering.Series
-		if o.Phase == convention.Whole {
-			series = p.meter.Series(o.Model, o.Version)
-		}
-		w.series, w.part = append(w.series, series), append(w.part, false)
-	}
 	p.join.Lock()
 	defer p.join.Unlock()
 	for i := range b.Observations {
-		if o := &b.Observations[i]; o.Phase == convention.Whole {
-			p.join.Add(join.Inference[*metering.Series]{
-				ID: join.ID{Trace: o.Trace, Span: o.Span}, Series: w.series[i],
+		o := &b.Observations[i]
+		w.series, w.part, w.next = append(w.series, nil), append(w.part, false), append(w.next, end)
+		if o.Phase == convention.Whole {
+			series := w.add(i, o.Model, o.Version, p.meter)
+			w.series[i] = series
+			p.join.Add(&join.Inference[*metering.Series]{
+				ID: join.ID{Trace: o.Trace, Span: o.Span}, Series: series,
 				HasQueueWait: o.QueueWait >= 0, HasForwardPass: o.ForwardPass >= 0,
 			}, o.ResponseID)
 		}
@@ -308,32 +340,42 @@ func (p *pipeline) count(w *worker, s *settings) {
 			evaluation: strings.Clone(e.Name), score: e.Score, result: j.result, exemplar: metering.Exemplar{Trace: e.Trace, Run: strings.Clone(e.Run), Now: now},
 		}, now) {
 			j.result = waits
+		} else if j.series == nil {
+			j.series = p.meter.Series(unknown, "")
 		}
 	}
 	p.join.Unlock()
 
+	for _, g := range w.groups {
+		g.series.Lock()
+		for i := g.first; i != end; i = w.next[i] {
+			g.series.Observe(&b.Observations[i], metering.Options{LowConfidence: s.lowConfidence, Part: w.part[i]}, now)
+		}
+		g.series.Unlock()
+	}
 	for i := range b.Observations {
-		o := &b.Observations[i]
-		switch {
-		case w.series[i] == nil:
-		case o.Phase == convention.Whole:
-			w.series[i].Observe(o, metering.Options{LowConfidence: s.lowConfidence, Part: w.part[i]}, now)
-		default:
-			w.series[i].ObservePhase(o.Phase, o.Duration, metering.Exemplar{Trace: o.Trace, Run: o.Run, Now: now})
+		if o := &b.Observations[i]; o.Phase != convention.Whole && w.series[i] != nil {
+			count(w.series[i], waiting{phase: o.Phase, seconds: o.Duration, exemplar: metering.Exemplar{Trace: o.Trace, Run: o.Run, Now: now}})
 		}
 	}
 	for i, x := range come {
-		p.late(x, of[i])
+		count(of[i], x)
 	}
 	for i := range b.Evaluations {
-		e, j := &b.Evaluations[i], w.judged[i]
-		if j.result == waits {
-			continue
+		if e, j := &b.Evaluations[i], w.judged[i]; j.result != waits {
+			count(j.series, waiting{evaluation: e.Name, score: e.Score, result: j.result, exemplar: metering.Exemplar{Trace: e.Trace, Run: e.Run, Now: now}})
 		}
-		if j.series == nil {
-			j.series = p.meter.Series(unknown, "")
-		}
-		j.series.Evaluate(e.Name, e.Score, j.result, metering.Exemplar{Trace: e.Trace, Run: e.Run, Now: now})
+	}
+}
+
+// count counts a child span or an evaluation.
+func count(s *metering.Series, x waiting) {
+	s.Lock()
+	defer s.Unlock()
+	if x.evaluation != "" {
+		s.Evaluate(x.evaluation, x.score, x.result, x.exemplar)
+	} else {
+		s.ObservePhase(x.phase, x.seconds, x.exemplar)
 	}
 }
 
@@ -354,15 +396,6 @@ func (p *pipeline) whole(o *convention.Observation, now int64) *metering.Series 
 	return nil
 }
 
-// late counts what has waited.
-func (p *pipeline) late(x waiting, series *metering.Series) {
-	if x.evaluation != "" {
-		series.Evaluate(x.evaluation, x.score, x.result, x.exemplar)
-	} else {
-		series.ObservePhase(x.phase, x.seconds, x.exemplar)
-	}
-}
-
 // expire gives up on what has waited too long: evaluations count for the unknown model, children for none.
 func (p *pipeline) expire(wait time.Duration) {
 	p.join.Lock()
@@ -370,7 +403,7 @@ func (p *pipeline) expire(wait time.Duration) {
 	p.join.Unlock()
 	for _, x := range gone {
 		if x.evaluation != "" {
-			p.late(x, p.meter.Series(unknown, ""))
+			count(p.meter.Series(unknown, ""), x)
 		}
 	}
 }

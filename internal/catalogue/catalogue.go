@@ -42,6 +42,11 @@ func (c *Catalogue) Counter(name, help string, labels ...string) *prometheus.Des
 	return c.add("counter", name, help, labels)
 }
 
+// Histogram declares a histogram.
+func (c *Catalogue) Histogram(name, help string, labels ...string) *prometheus.Desc {
+	return c.add("histogram", name, help, labels)
+}
+
 func (c *Catalogue) add(kind, name, help string, labels []string) *prometheus.Desc {
 	m := Metric{Name: c.Prefix + name, Type: kind, Help: help, Labels: append(append([]string{}, c.Labels...), labels...)}
 	c.Metrics = append(c.Metrics, m)

@@ -2,6 +2,7 @@ package convention
 
 import (
 	"math"
+	"slices"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 )
@@ -97,20 +98,18 @@ type Batch struct {
 	times    []FeatureTime
 }
 
-// Reset empties the batch and keeps its memory.
+// Reset empties the batch and keeps its memory. What is in there still refers to the request until it is written over.
 func (b *Batch) Reset() {
-	// Strings are parts of a request, which would stay in memory with them.
-	clear(b.Observations)
-	clear(b.Evaluations)
-	clear(b.features)
-	clear(b.times)
 	*b = Batch{Observations: b.Observations[:0], Evaluations: b.Evaluations[:0], features: b.features[:0], times: b.times[:0]}
 }
 
 // add returns a new observation at the end of the batch.
 func (b *Batch) add() *Observation {
-	b.Observations = append(b.Observations, Observation{})
-	return &b.Observations[len(b.Observations)-1]
+	n := len(b.Observations)
+	b.Observations = slices.Grow(b.Observations, 1)[:n+1]
+	o := &b.Observations[n]
+	*o = Observation{}
+	return o
 }
 
 func (b *Batch) refuse(reason string) {

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/names"
 )
 
 // role is what an attribute says.
@@ -137,9 +139,9 @@ type slot struct {
 
 // Convention is the names in force. It does not change once it is made.
 type Convention struct {
-	slots         table
+	slots         names.Table[slot]
 	feature, time string
-	phases        map[string]Phase
+	phases        names.Table[Phase]
 	firstToken    []string
 	maxAttributes int
 }
@@ -147,28 +149,29 @@ type Convention struct {
 // New makes a Convention. A span with more attributes than maxAttributes is refused.
 func New(n Names, maxAttributes int) (*Convention, error) {
 	c := &Convention{
-		feature: n.FeaturePrefix, time: n.FeatureTimePrefix,
-		phases: make(map[string]Phase), firstToken: n.FirstTokenEvents, maxAttributes: maxAttributes,
+		feature: n.FeaturePrefix, time: n.FeatureTimePrefix, firstToken: n.FirstTokenEvents, maxAttributes: maxAttributes,
 	}
 	slots := make(map[string]slot)
-	for r, names := range n.byRole() {
-		for i, name := range names {
+	for r, preferred := range n.byRole() {
+		for i, name := range preferred {
 			if _, twice := slots[name]; twice || name == "" {
 				return nil, fmt.Errorf("attribute %q is named twice or empty; want each once", name)
 			}
 			slots[name] = slot{role: r, rank: uint8(min(i, 255)), unit: unitOf(name), quoted: strings.HasPrefix(name, "mlflow.")}
 		}
 	}
-	c.slots = newTable(slots)
+	c.slots = names.New(slots)
+	phases := make(map[string]Phase)
 	for _, name := range n.QueueSpans {
-		c.phases[name] = QueueWait
+		phases[name] = QueueWait
 	}
 	for _, name := range n.ForwardSpans {
-		if c.phases[name] != Whole {
+		if phases[name] != Whole {
 			return nil, fmt.Errorf("spans named %q cannot be both queue_wait_spans and forward_pass_spans", name)
 		}
-		c.phases[name] = ForwardPass
+		phases[name] = ForwardPass
 	}
+	c.phases = names.New(phases)
 	for _, prefix := range []string{n.FeaturePrefix, n.FeatureTimePrefix} {
 		if prefix == "" {
 			return nil, fmt.Errorf("feature_prefix and feature_time_prefix cannot be empty: every attribute would be a feature")

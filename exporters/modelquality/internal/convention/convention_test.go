@@ -194,19 +194,3 @@ func TestNamesThatContradictEachOther(t *testing.T) {
 		require.EqualError(t, err, want)
 	}
 }
-
-func TestTheTableFindsWhatAMapWould(t *testing.T) {
-	slots := make(map[string]slot)
-	for i := range 300 {
-		slots[fmt.Sprint("attribute.number.", i*i)] = slot{rank: uint8(i)}
-		slots[fmt.Sprint(i)] = slot{rank: uint8(i)}
-	}
-	table := newTable(slots)
-	for name, want := range slots {
-		require.Equal(t, want, *table.find(name))
-	}
-	for i := range 1000 {
-		require.Nil(t, table.find(fmt.Sprint("attribute.number.x", i)))
-	}
-	require.Nil(t, table.find(""))
-}

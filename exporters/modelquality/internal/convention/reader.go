@@ -15,6 +15,39 @@ type Reader struct {
 	Batch      *Batch
 
 	resource, item, event reading
+	// last are the keys of the span before and what they mean: most spans have the same ones in the same order. They are
+	// parts of the request, and so forgotten with each resource.
+	last []keyed
+}
+
+// keyed is a key and what it means.
+type keyed struct {
+	key  string
+	slot *slot // or nil
+	// prefix is the length of the prefix that makes it a feature, or the time of one; 0 if it is neither.
+	prefix int
+	time   bool
+}
+
+// meaning returns what the key of the attribute in that place of a span means.
+func (r *Reader) meaning(place int, key string) *keyed {
+	if place < len(r.last) && r.last[place].key == key {
+		return &r.last[place]
+	}
+	c := r.Convention
+	k := keyed{key: key, slot: c.slots.Find(key)}
+	switch {
+	case k.slot != nil:
+	case strings.HasPrefix(key, c.feature):
+		k.prefix = len(c.feature)
+	case strings.HasPrefix(key, c.time):
+		k.prefix, k.time = len(c.time), true
+	}
+	if place >= len(r.last) {
+		r.last = append(r.last, make([]keyed, place+1-len(r.last))...)
+	}
+	r.last[place] = k
+	return &r.last[place]
 }
 
 var _ otlp.Visitor = (*Reader)(nil)
@@ -79,9 +112,9 @@ const about = 1<<roleModel | 1<<roleVersion | 1<<roleRun
 
 // Resource implements otlp.Visitor. What a resource says holds for spans that say nothing else.
 func (r *Reader) Resource(attributes []otlp.Attribute) {
-	r.resource.set = 0
+	r.resource.set, r.last = 0, r.last[:0]
 	for i := range attributes {
-		if s := r.Convention.slots.find(attributes[i].Key); s != nil && about&(1<<s.role) != 0 {
+		if s := r.Convention.slots.Find(attributes[i].Key); s != nil && about&(1<<s.role) != 0 {
 			said := *s
 			said.rank = math.MaxUint8
 			r.resource.put(&said, attributes[i].Value)
@@ -108,22 +141,28 @@ func (r *Reader) Span(s *otlp.Span) {
 	}
 	in := &r.item
 	r.begin(in)
-	firstFeature, firstTime := len(b.features), len(b.times)
+	all, firstTime := b.features, len(b.times)
 	for i := range s.Attributes {
 		a := &s.Attributes[i]
-		if known := c.slots.find(a.Key); known != nil {
-			in.put(known, a.Value)
-		} else if name, ok := strings.CutPrefix(a.Key, c.feature); ok {
-			b.features = append(b.features, Feature{name, a.Value})
-		} else if name, ok := strings.CutPrefix(a.Key, c.time); ok {
+		switch k := r.meaning(i, a.Key); {
+		case k.slot != nil:
+			in.put(k.slot, a.Value)
+		case k.prefix == 0:
+		case !k.time:
+			all = append(all, Feature{a.Key[k.prefix:], a.Value})
+		default:
 			if age, ok := ageOf(a.Value, s.Start); ok {
-				b.times = append(b.times, FeatureTime{name, age})
+				b.times = append(b.times, FeatureTime{a.Key[k.prefix:], age})
 			}
 		}
 	}
-	features := b.features[firstFeature:len(b.features):len(b.features)]
+	features := all[len(b.features):len(all):len(all)]
+	b.features = all
 
-	phase := c.phases[s.Name]
+	phase := Whole
+	if p := c.phases.Find(s.Name); p != nil {
+		phase = *p
+	}
 	index := -1
 	if phase != Whole || r.asks(in, len(features) > 0) {
 		if s.End < s.Start || s.Start == 0 || s.End > math.MaxInt64 {
@@ -288,7 +327,7 @@ func (r *Reader) events(s *otlp.Span, in *reading, index int) {
 
 func (r *reading) read(c *Convention, attributes []otlp.Attribute) {
 	for i := range attributes {
-		if s := c.slots.find(attributes[i].Key); s != nil {
+		if s := c.slots.Find(attributes[i].Key); s != nil {
 			r.put(s, attributes[i].Value)
 		}
 	}

@@ -329,7 +329,7 @@ func (k *Keeper) closeDay(t *Tracker, c *counters, now time.Time) {
 		t.day = today
 	case t.day != today:
 		counted := c.snapshot()
-		day := since(t.atDawn, c.snapshot())
+		day := since(t.atDawn, counted)
 		if day.Rows > 0 && k.Days > 0 {
 			t.pending = append(t.pending, pendingDay{t.day, day})
 		}
@@ -447,10 +447,10 @@ func (k *Keeper) Collect(ch chan<- prometheus.Metric) {
 		if c == nil {
 			continue
 		}
-		for name, f := range c.all {
+		for name, bins := range c.snapshot().Fields {
 			label, role := labels(name)
-			for i, bin := range f.bins {
-				out.Counter(k.descs.values, float64(f.counts[i].Load()), t.model, t.version, label, role, bin)
+			for bin, n := range bins {
+				out.Counter(k.descs.values, float64(n), t.model, t.version, label, role, bin)
 			}
 		}
 	}

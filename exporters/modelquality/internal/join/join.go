@@ -36,8 +36,8 @@ type Join[S comparable, W any] struct {
 	seed maphash.Seed
 
 	mu      sync.Mutex
-	recent  []Inference[S] // sets of ways, each the most recent first
-	byReply []Inference[S]
+	recent  memory[S]
+	byReply memory[S]
 	waiting map[ID][]waiter[W]
 	order   []queued // of waiting, the oldest first
 	count   int
@@ -54,18 +54,10 @@ type queued struct {
 	at int64
 }
 
-// ways is how many inferences share a set. Span ids are random, so sets fill alike; a client whose are not loses its own
-// joins only.
-const ways = 4
-
 // New makes a Join that remembers about as many inferences, and at most as many waiters.
 func New[S comparable, W any](inferences, waiters int) *Join[S, W] {
-	sets := 1
-	for sets*ways < inferences {
-		sets *= 2
-	}
 	return &Join[S, W]{
-		seed: maphash.MakeSeed(), recent: make([]Inference[S], sets*ways), byReply: make([]Inference[S], sets*ways),
+		seed: maphash.MakeSeed(), recent: newMemory[S](inferences), byReply: newMemory[S](inferences),
 		waiting: make(map[ID][]waiter[W]), most: waiters,
 	}
 }
@@ -77,39 +69,26 @@ func (j *Join[S, W]) Lock() { j.mu.Lock() }
 func (j *Join[S, W]) Unlock() { j.mu.Unlock() }
 
 // Add remembers an inference. The lock must be held, as for all that follow.
-func (j *Join[S, W]) Add(i Inference[S], responseID string) {
-	insert(j.recent, j.hash(i.ID), i)
+func (j *Join[S, W]) Add(i *Inference[S], responseID string) {
+	j.recent.add(hash(&i.ID), i)
 	if responseID != "" {
 		i.response = maphash.String(j.seed, responseID)
-		insert(j.byReply, i.response, i)
+		j.byReply.add(i.response, i)
 	}
 }
 
-func insert[S comparable](sets []Inference[S], hash uint64, i Inference[S]) {
-	set := setOf(sets, hash)
-	copy(set[1:], set[:ways-1])
-	set[0] = i
-}
-
-func setOf[S comparable](sets []Inference[S], hash uint64) []Inference[S] {
-	first := int(hash&uint64(len(sets)/ways-1)) * ways
-	return sets[first : first+ways]
-}
-
-func (j *Join[S, W]) hash(id ID) uint64 {
+func hash(id *ID) uint64 {
 	const odd = 0x9e3779b97f4a7c15 // spreads ids that were counted up and not drawn
 	h := binary.LittleEndian.Uint64(id.Span[:])*odd ^ binary.LittleEndian.Uint64(id.Trace[8:])
-	return h * odd >> 24
+	return h * odd
 }
 
 // Find returns the inference of that name.
 func (j *Join[S, W]) Find(id ID) (Inference[S], bool) {
-	for _, i := range setOf(j.recent, j.hash(id)) {
-		if i.ID == id && id.Span != (otlp.SpanID{}) {
-			return i, true
-		}
+	if id.Span == (otlp.SpanID{}) {
+		return Inference[S]{}, false
 	}
-	return Inference[S]{}, false
+	return j.recent.find(hash(&id), func(i *Inference[S]) bool { return i.ID == id })
 }
 
 // FindResponse returns the last inference with that response.
@@ -118,12 +97,7 @@ func (j *Join[S, W]) FindResponse(responseID string) (Inference[S], bool) {
 		return Inference[S]{}, false
 	}
 	h := maphash.String(j.seed, responseID)
-	for _, i := range setOf(j.byReply, h) {
-		if i.response == h && i.Series != *new(S) {
-			return i, true
-		}
-	}
-	return Inference[S]{}, false
+	return j.byReply.find(h, func(i *Inference[S]) bool { return i.response == h && i.Series != *new(S) })
 }
 
 // Wait keeps an item until its inference is seen. It returns false if there is no more room.

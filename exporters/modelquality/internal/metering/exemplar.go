@@ -3,12 +3,13 @@ package metering
 import (
 	"encoding/hex"
 	"math"
-	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/histogram"
 )
+
+// Exemplar is the trace that a value was seen in, and the run that trained the model.
+type Exemplar = histogram.Exemplar
 
 // Reason is why a trace is worth a look.
 type Reason uint8
@@ -38,9 +39,6 @@ const (
 
 // place holds the trace that is shown for one reason, and the worst one that could follow.
 type place struct {
-	// worst is the badness of next, read without the lock for every span.
-	worst       atomic.Uint64
-	mu          sync.Mutex
 	shown, next seen
 	since       int64 // when shown began to be shown
 }
@@ -53,30 +51,19 @@ type seen struct {
 	at    int64
 }
 
-func newPlace() *place {
-	p := &place{}
-	p.worst.Store(math.Float64bits(math.Inf(-1)))
-	return p
-}
+var nothing = seen{bad: math.Inf(-1)}
+
+func newPlace() place { return place{next: nothing} }
 
 // offer proposes a trace: the larger bad, the worse.
-func (p *place) offer(bad float64, e Exemplar) {
-	if !(bad > math.Float64frombits(p.worst.Load())) || e.Trace == (otlp.TraceID{}) {
-		return
+func (p *place) offer(bad float64, e *Exemplar) {
+	if bad > p.next.bad && e.Trace != [16]byte{} {
+		p.next = seen{hex.EncodeToString(e.Trace[:]), histogram.RunLabel(e.Run), bad, e.Now}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !(bad > math.Float64frombits(p.worst.Load())) {
-		return
-	}
-	p.next = seen{hex.EncodeToString(e.Trace[:]), runLabel(e.Run), bad, e.Now}
-	p.worst.Store(math.Float64bits(bad))
 }
 
 // current returns what to show now.
 func (p *place) current(now int64) (seen, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.shown.trace != "" && now-p.shown.at > gone {
 		p.shown = seen{}
 	}
@@ -84,16 +71,10 @@ func (p *place) current(now int64) (seen, bool) {
 		free := p.shown.trace == "" || now-p.since >= fresh || p.next.bad > p.shown.bad
 		if free && now-p.since >= stays {
 			p.shown, p.since = p.next, now
-			p.clear()
+			p.next = nothing
 		} else if now-p.next.at >= fresh {
-			p.clear()
+			p.next = nothing
 		}
 	}
 	return p.shown, p.shown.trace != ""
-}
-
-// clear makes room for the next one. The lock is held.
-func (p *place) clear() {
-	p.next = seen{}
-	p.worst.Store(math.Float64bits(math.Inf(-1)))
 }

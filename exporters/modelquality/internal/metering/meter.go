@@ -16,6 +16,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/fields"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/histogram"
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/limit"
@@ -44,8 +45,9 @@ type Meter struct {
 	make   func(name string, most int) *limit.Limiter
 	keeper *fields.Keeper
 
+	bounds atomic.Pointer[bounds]
+	// mu is taken before the lock of a Series, never after.
 	mu     sync.RWMutex
-	bounds bounds
 	series map[key]*Series
 }
 
@@ -61,28 +63,27 @@ var _ prometheus.Collector = (*Meter)(nil)
 // New makes a Meter. Its limiters come from limiter, as exporter.Env.Limit is one. The keeper counts fields; it may be nil.
 func New(limits Limits, limiter func(name string, most int) *limit.Limiter, keeper *fields.Keeper) *Meter {
 	m := &Meter{descs: newDescs(new(catalogue.Catalogue)), limits: limits, make: limiter, keeper: keeper, series: make(map[key]*Series)}
-	m.bounds = m.newBounds()
+	m.bounds.Store(m.newBounds())
 	return m
 }
 
-func (m *Meter) newBounds() bounds {
+func (m *Meter) newBounds() *bounds {
 	l := m.limits
-	return bounds{
+	return &bounds{
 		m.make("models", l.Models), m.make("versions", l.Versions), m.make("versions", l.Versions), m.make("exception_types", l.ExceptionTypes),
 		m.make("features", l.Features), m.make("evaluations", l.Evaluations), m.make("details", l.Details),
 	}
 }
 
-// Series returns the counters of a model's version. Past the limits these are those of "other".
+// Series returns the counters of a model's version. Past the limits these are those of "other". No Series may be locked.
 func (m *Meter) Series(model, version string) *Series {
 	m.mu.RLock()
 	s, ok := m.series[key{model, version}]
-	b := m.bounds
 	m.mu.RUnlock()
 	if ok {
 		return s
 	}
-	k := b.fold(model, version)
+	k := m.bounds.Load().fold(model, version)
 	m.mu.RLock()
 	s, ok = m.series[k]
 	m.mu.RUnlock()
@@ -131,24 +132,22 @@ func (m *Meter) Forget(before time.Time) []*Series {
 	defer m.mu.Unlock()
 	var gone []*Series
 	for k, s := range m.series {
-		if s.last.Load() < before.UnixNano() {
+		if s.lastSeen() < before.UnixNano() {
 			delete(m.series, k)
 			gone = append(gone, s)
 			if s.fields != nil {
 				m.keeper.Forget(s.fields)
-			}
-			for _, v := range m.descs.vectors() {
-				v.DeletePartialMatch(prometheus.Labels{"model": k.model, "version": k.version})
 			}
 		}
 	}
 	if len(gone) == 0 {
 		return nil
 	}
-	m.bounds = m.newBounds()
+	b := m.newBounds()
+	m.bounds.Store(b)
 	for k, s := range m.series {
-		m.bounds.fold(k.model, k.version)
-		s.readmit()
+		b.fold(k.model, k.version)
+		s.readmit(b)
 	}
 	return gone
 }
@@ -158,9 +157,6 @@ func (m *Meter) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (m *Meter) Collect(ch chan<- prometheus.Metric) {
-	for _, v := range m.descs.vectors() {
-		v.Collect(ch)
-	}
 	now := time.Now().UnixNano()
 	m.All(func(s *Series) {
 		for _, metric := range s.collect(now) {
@@ -169,30 +165,31 @@ func (m *Meter) Collect(ch chan<- prometheus.Metric) {
 	})
 }
 
-// Series is what is counted of one version of one model.
+// Series is what is counted of one version of one model. Whoever counts holds its lock.
 type Series struct {
 	Model, Version string
 
 	meter  *Meter
 	fields *fields.Tracker // nil where they are not counted
-	// last is when the version was last seen, in nanoseconds since 1970.
-	last atomic.Int64
 	// run is the MLflow run that trained the version, where the registry knew it.
 	run atomic.Pointer[string]
 
-	requests                                     [convention.Outcomes]atomic.Int64
+	mu sync.Mutex
+	// last is when the version was last seen, in nanoseconds since 1970.
+	last                                         int64
+	requests                                     [convention.Outcomes]int64
 	tokens                                       [2]tokens
-	duration, queueWait, forwardPass, firstToken histogram
-	confidence                                   histogram
-	exceptions                                   detail[atomic.Int64]
-	ages                                         detail[histogram]
+	duration, queueWait, forwardPass, firstToken histogram.Histogram
+	confidence                                   histogram.Histogram
+	exceptions                                   detail[int64]
+	ages                                         detail[histogram.Histogram]
 	evaluations                                  detail[evaluation]
-	places                                       [reasons]*place
+	places                                       [reasons]place
 }
 
 type tokens struct {
-	count atomic.Int64
-	known atomic.Bool
+	count int64
+	known bool
 }
 
 // Result is what a gate makes of an evaluation.
@@ -207,14 +204,13 @@ const (
 )
 
 type evaluation struct {
-	score   histogram
-	results [Ungated]atomic.Int64
-	gated   atomic.Bool
+	score   histogram.Histogram
+	results [Ungated]int64
+	gated   bool
 }
 
 func newSeries(m *Meter, k key) *Series {
-	s := &Series{Model: k.model, Version: k.version, meter: m}
-	s.last.Store(time.Now().UnixNano())
+	s := &Series{Model: k.model, Version: k.version, meter: m, last: time.Now().UnixNano()}
 	for i := range s.places {
 		s.places[i] = newPlace()
 	}
@@ -247,18 +243,38 @@ type Options struct {
 	Part bool
 }
 
-// Observe counts one inference.
+// Lock begins a series of calls, and Unlock ends it: most of a request's spans are of one version.
+func (s *Series) Lock() { s.mu.Lock() }
+
+// Unlock ends what Lock began.
+func (s *Series) Unlock() { s.mu.Unlock() }
+
+func (s *Series) lastSeen() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
+}
+
+// Observe counts one inference. The lock must be held, as for all that follow.
 func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
-	s.last.Store(now)
-	e := Exemplar{o.Trace, s.Run(o.Run), now}
+	s.last = now
+	e := &Exemplar{Trace: o.Trace, Run: s.Run(o.Run), Now: now}
 	d := &s.meter.descs
-	s.observeTimes(o, e)
+	if o.QueueWait >= 0 {
+		s.queueWait.Observe(d.queueWait, o.QueueWait, e)
+	}
+	if o.ForwardPass >= 0 {
+		s.forwardPass.Observe(d.forwardPass, o.ForwardPass, e)
+	}
+	if o.TimeToFirst >= 0 {
+		s.firstToken.Observe(d.firstToken, o.TimeToFirst, e)
+	}
 	if !opt.Part {
-		s.requests[o.Outcome].Add(1)
-		s.duration.observe(d.duration, o.Duration, e, s.Model, s.Version)
+		s.requests[o.Outcome]++
+		s.duration.Observe(d.duration, o.Duration, e)
 		s.places[Slow].offer(o.Duration, e)
 		if o.Exception != "" {
-			s.exceptions.get(s, o.Exception, (*bounds).exceptionTypes).value.Add(1)
+			*s.exceptions.get(s, o.Exception, (*bounds).exceptionTypes)++
 		}
 		switch o.Outcome {
 		case convention.Error, convention.Timeout:
@@ -267,12 +283,12 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 	}
 	for i, n := range [2]float64{o.InputTokens, o.OutputTokens} {
 		if n >= 0 && n < 1<<53 {
-			s.tokens[i].count.Add(int64(n))
-			s.tokens[i].known.Store(true)
+			s.tokens[i].count += int64(n)
+			s.tokens[i].known = true
 		}
 	}
 	if !math.IsNaN(o.Confidence) {
-		s.confidence.observe(d.confidence, o.Confidence, e, s.Model, s.Version)
+		s.confidence.Observe(d.confidence, o.Confidence, e)
 		if o.Confidence < opt.LowConfidence {
 			s.places[LowConfidence].offer(-o.Confidence, e)
 		}
@@ -282,78 +298,77 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 	}
 	for i := range o.FeatureTimes {
 		f := &o.FeatureTimes[i]
-		age := s.ages.get(s, f.Name, (*bounds).featureNames)
-		age.value.observe(d.age, f.Age, e, s.Model, s.Version, age.label)
+		s.ages.get(s, f.Name, (*bounds).featureNames).Observe(d.age, f.Age, e)
 	}
 }
 
 // ObservePhase counts a child span that is a part of an inference.
 func (s *Series) ObservePhase(phase convention.Phase, seconds float64, e Exemplar) {
 	e.Run = s.Run(e.Run)
-	s.last.Store(e.Now)
+	s.last = e.Now
 	if phase == convention.QueueWait {
-		s.queueWait.observe(s.meter.descs.queueWait, seconds, e, s.Model, s.Version)
+		s.queueWait.Observe(s.meter.descs.queueWait, seconds, &e)
 	} else {
-		s.forwardPass.observe(s.meter.descs.forwardPass, seconds, e, s.Model, s.Version)
-	}
-}
-
-func (s *Series) observeTimes(o *convention.Observation, e Exemplar) {
-	d := &s.meter.descs
-	if o.QueueWait >= 0 {
-		s.queueWait.observe(d.queueWait, o.QueueWait, e, s.Model, s.Version)
-	}
-	if o.ForwardPass >= 0 {
-		s.forwardPass.observe(d.forwardPass, o.ForwardPass, e, s.Model, s.Version)
-	}
-	if o.TimeToFirst >= 0 {
-		s.firstToken.observe(d.firstToken, o.TimeToFirst, e, s.Model, s.Version)
+		s.forwardPass.Observe(s.meter.descs.forwardPass, seconds, &e)
 	}
 }
 
 // Evaluate counts one evaluation. A score that is not there is NaN.
 func (s *Series) Evaluate(name string, score float64, result Result, e Exemplar) {
 	e.Run = s.Run(e.Run)
-	s.last.Store(e.Now)
-	of := s.evaluations.get(s, name, (*bounds).evaluationNames)
-	v := &of.value
+	s.last = e.Now
+	v := s.evaluations.get(s, name, (*bounds).evaluationNames)
 	if !math.IsNaN(score) {
-		v.score.observe(s.meter.descs.score, score, e, s.Model, s.Version, of.label)
+		v.score.Observe(s.meter.descs.score, score, &e)
 	}
 	if result == Ungated {
 		return
 	}
-	v.results[result].Add(1)
-	v.gated.Store(true)
+	v.results[result]++
+	v.gated = true
 	if result == BelowGate && name == "groundedness" {
-		s.places[LowGroundedness].offer(-score, e)
+		s.places[LowGroundedness].offer(-score, &e)
 	}
 }
 
 func (s *Series) collect(now int64) exporter.Metrics {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var out exporter.Metrics
 	d := &s.meter.descs
-	var total int64
-	for o := range s.requests {
-		total += s.requests[o].Load()
-	}
-	for o := convention.OK; o < convention.Outcomes && total > 0; o++ {
-		out.Counter(d.requests, float64(s.requests[o].Load()), s.Model, s.Version, o.String())
-	}
-	for i, direction := range [2]string{"input", "output"} {
-		if s.tokens[i].known.Load() {
-			out.Counter(d.tokens, float64(s.tokens[i].count.Load()), s.Model, s.Version, direction)
+	show := func(h *histogram.Histogram, k *histogram.Kind, more ...string) {
+		if m := h.Metric(k, append([]string{s.Model, s.Version}, more...)...); m != nil {
+			out = append(out, m)
 		}
 	}
-	s.exceptions.each(func(name string, n *atomic.Int64) {
-		out.Counter(d.exceptions, float64(n.Load()), s.Model, s.Version, name)
+	show(&s.duration, d.duration)
+	show(&s.queueWait, d.queueWait)
+	show(&s.forwardPass, d.forwardPass)
+	show(&s.firstToken, d.firstToken)
+	show(&s.confidence, d.confidence)
+	s.ages.each(func(name string, h *histogram.Histogram) { show(h, d.age, name) })
+	var total int64
+	for _, n := range s.requests {
+		total += n
+	}
+	for o := convention.OK; o < convention.Outcomes && total > 0; o++ {
+		out.Counter(d.requests, float64(s.requests[o]), s.Model, s.Version, o.String())
+	}
+	for i, direction := range [2]string{"input", "output"} {
+		if s.tokens[i].known {
+			out.Counter(d.tokens, float64(s.tokens[i].count), s.Model, s.Version, direction)
+		}
+	}
+	s.exceptions.each(func(name string, n *int64) {
+		out.Counter(d.exceptions, float64(*n), s.Model, s.Version, name)
 	})
 	s.evaluations.each(func(name string, v *evaluation) {
-		if !v.gated.Load() {
+		show(&v.score, d.score, name)
+		if !v.gated {
 			return
 		}
 		for i, result := range [Ungated]string{"pass", "below_gate", "error"} {
-			out.Counter(d.evaluations, float64(v.results[i].Load()), s.Model, s.Version, name, result)
+			out.Counter(d.evaluations, float64(v.results[i]), s.Model, s.Version, name, result)
 		}
 	})
 	for r := Slow; r < reasons; r++ {
@@ -365,10 +380,12 @@ func (s *Series) collect(now int64) exporter.Metrics {
 }
 
 // readmit gives what the series has its places in new limiters.
-func (s *Series) readmit() {
-	s.exceptions.readmit(s, (*bounds).exceptionTypes)
-	s.ages.readmit(s, (*bounds).featureNames)
-	s.evaluations.readmit(s, (*bounds).evaluationNames)
+func (s *Series) readmit(b *bounds) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.exceptions.readmit(s, b, (*bounds).exceptionTypes)
+	s.ages.readmit(s, b, (*bounds).featureNames)
+	s.evaluations.readmit(s, b, (*bounds).evaluationNames)
 }
 
 func (b *bounds) exceptionTypes() *limit.Limiter  { return b.exceptions }
@@ -376,37 +393,21 @@ func (b *bounds) featureNames() *limit.Limiter    { return b.features }
 func (b *bounds) evaluationNames() *limit.Limiter { return b.evaluations }
 
 // detail is something of a version by name, with two bounds: on the names, and on all details of all versions.
-type detail[T any] struct {
-	mu     sync.RWMutex
-	byName map[string]*named[T]
-}
+type detail[T any] struct{ byName map[string]*T }
 
-type named[T any] struct {
-	label string
-	value T
-}
-
-func (d *detail[T]) get(s *Series, name string, names func(*bounds) *limit.Limiter) *named[T] {
-	d.mu.RLock()
-	v, ok := d.byName[name]
-	d.mu.RUnlock()
-	if ok {
+func (d *detail[T]) get(s *Series, name string, names func(*bounds) *limit.Limiter) *T {
+	if v, ok := d.byName[name]; ok {
 		return v
 	}
-	s.meter.mu.RLock()
-	b := s.meter.bounds
-	s.meter.mu.RUnlock()
-	name = b.admit(s, name, names)
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	name = s.meter.bounds.Load().admit(s, name, names)
 	if v, ok := d.byName[name]; ok {
 		return v
 	}
 	if d.byName == nil {
-		d.byName = make(map[string]*named[T])
+		d.byName = make(map[string]*T)
 	}
-	v = &named[T]{label: strings.Clone(name)}
-	d.byName[v.label] = v
+	v := new(T)
+	d.byName[strings.Clone(name)] = v
 	return v
 }
 
@@ -419,14 +420,11 @@ func (b *bounds) admit(s *Series, name string, names func(*bounds) *limit.Limite
 }
 
 func (d *detail[T]) each(f func(name string, v *T)) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
 	for name, v := range d.byName {
-		f(name, &v.value)
+		f(name, v)
 	}
 }
 
-// readmit is called with the meter's lock held.
-func (d *detail[T]) readmit(s *Series, names func(*bounds) *limit.Limiter) {
-	d.each(func(name string, _ *T) { s.meter.bounds.admit(s, name, names) })
+func (d *detail[T]) readmit(s *Series, b *bounds, names func(*bounds) *limit.Limiter) {
+	d.each(func(name string, _ *T) { b.admit(s, name, names) })
 }

@@ -3,8 +3,8 @@ package metering
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/histogram"
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
-	"github.com/sightglass-ml/sightglass/internal/exporter"
 )
 
 // Buckets of the classic histograms. The native ones beside them need none.
@@ -17,14 +17,8 @@ var (
 // descs are the metrics of this package, in the order of docs/metrics.md.
 type descs struct {
 	requests, exceptions, tokens, evaluations, trace         *prometheus.Desc
-	duration, queueWait, forwardPass, firstToken, confidence vector
-	age, score                                               vector
-}
-
-// vector is a histogram for each model, and what its classic buckets are.
-type vector struct {
-	*prometheus.HistogramVec
-	buckets []float64
+	duration, queueWait, forwardPass, firstToken, confidence *histogram.Kind
+	age, score                                               *histogram.Kind
 }
 
 // Declare declares the metrics of a Meter in the reference.
@@ -32,28 +26,21 @@ func Declare(c *catalogue.Catalogue) { newDescs(c) }
 
 func newDescs(c *catalogue.Catalogue) descs {
 	model := func(more ...string) []string { return append([]string{"model", "version"}, more...) }
-	histogram := func(name, help string, buckets []float64, more ...string) vector {
-		labels := model(more...)
-		c.Metrics = append(c.Metrics, catalogue.Metric{Name: name, Type: "histogram", Help: help, Labels: labels})
-		return vector{prometheus.NewHistogramVec(exporter.HistogramOpts(name, help, buckets), labels), buckets}
+	kind := func(name, help string, buckets []float64, more ...string) *histogram.Kind {
+		return histogram.NewKind(c.Histogram(name, help, model(more...)...), buckets)
 	}
 	var d descs
 	d.requests = c.Counter("ml_inference_requests_total", "Inferences by how they ended.", model("outcome")...)
 	d.exceptions = c.Counter("ml_inference_exceptions_total", "Exceptions and errors of inferences by type.", model("type")...)
-	d.duration = histogram("ml_inference_duration_seconds", "Duration of inferences, with the wait.", latencyBuckets)
-	d.queueWait = histogram("ml_inference_queue_wait_seconds", "Time that inferences waited before their computation.", latencyBuckets)
-	d.forwardPass = histogram("ml_inference_forward_pass_seconds", "Time that the computation of inferences took.", latencyBuckets)
-	d.firstToken = histogram("ml_inference_time_to_first_token_seconds", "Time from the start of inferences to their first token.", latencyBuckets)
+	d.duration = kind("ml_inference_duration_seconds", "Duration of inferences, with the wait.", latencyBuckets)
+	d.queueWait = kind("ml_inference_queue_wait_seconds", "Time that inferences waited before their computation.", latencyBuckets)
+	d.forwardPass = kind("ml_inference_forward_pass_seconds", "Time that the computation of inferences took.", latencyBuckets)
+	d.firstToken = kind("ml_inference_time_to_first_token_seconds", "Time from the start of inferences to their first token.", latencyBuckets)
 	d.tokens = c.Counter("ml_inference_tokens_total", "Tokens read and written; cached and reasoning tokens are among them.", model("direction")...)
-	d.confidence = histogram("ml_model_confidence", "Confidence of predictions, from 0 to 1.", ratioBuckets)
-	d.age = histogram("ml_model_feature_age_seconds", "Age of the feature at the start of the inference.", ageBuckets, "feature")
-	d.score = histogram("ml_model_evaluation_score", "Scores of evaluated responses.", ratioBuckets, "evaluation")
+	d.confidence = kind("ml_model_confidence", "Confidence of predictions, from 0 to 1.", ratioBuckets)
+	d.age = kind("ml_model_feature_age_seconds", "Age of the feature at the start of the inference.", ageBuckets, "feature")
+	d.score = kind("ml_model_evaluation_score", "Scores of evaluated responses.", ratioBuckets, "evaluation")
 	d.evaluations = c.Counter("ml_model_evaluations_total", "Evaluated responses by what the evaluation's gate made of them.", model("evaluation", "result")...)
 	d.trace = c.Gauge("ml_model_exemplar_trace_info", "The worst recent trace of the model for the reason, replaced at most once a minute.", model("reason", "trace_id", "mlflow_run_id")...)
 	return d
-}
-
-// vectors are the histograms of every model.
-func (d *descs) vectors() []vector {
-	return []vector{d.duration, d.queueWait, d.forwardPass, d.firstToken, d.confidence, d.age, d.score}
 }

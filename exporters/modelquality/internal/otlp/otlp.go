@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"unsafe"
 )
@@ -242,10 +243,9 @@ func (d *Decoder) decodeSpan(b []byte) error {
 	s := &d.span
 	*s = Span{Attributes: s.Attributes[:0], Events: s.Events[:0]}
 	d.attributes = d.attributes[:0]
-	for len(b) > 0 {
-		if n, ok := s.usual(b); ok {
-			b = b[n:]
-			continue
+	for {
+		if b = s.usual(b); len(b) == 0 {
+			return nil
 		}
 		fd, rest, err := next(b)
 		if err != nil {
@@ -285,46 +285,82 @@ func (d *Decoder) decodeSpan(b []byte) error {
 			return err
 		}
 	}
-	return nil
 }
 
-// usual reads the first field of a span, if it is one of those that every span has, written as every SDK writes it, and
-// returns its length. What it does not know is left to decodeSpan; together with Attribute.usual it halves its time.
-func (s *Span) usual(b []byte) (int, bool) {
-	const trace, span, parent, start, end, attribute = 1<<3 | wireBytes, 2<<3 | wireBytes, 4<<3 | wireBytes, 7<<3 | wireFixed64, 8<<3 | wireFixed64, 9<<3 | wireBytes
-	if len(b) < 10 {
-		return 0, false
+// usual reads the fields that every span has, written as every SDK writes them, until there is one that is not, and returns
+// the rest. What it does not know is left to decodeSpan; together with Attribute.usual it halves its time.
+func (s *Span) usual(b []byte) []byte {
+	const (
+		trace, span, parent, name = 1<<3 | wireBytes, 2<<3 | wireBytes, 4<<3 | wireBytes, 5<<3 | wireBytes
+		kind, start, end          = 6<<3 | wireVarint, 7<<3 | wireFixed64, 8<<3 | wireFixed64
+		attribute, status         = 9<<3 | wireBytes, 15<<3 | wireBytes
+	)
+	for len(b) >= 10 {
+		length := int(b[1])
+		switch b[0] {
+		case attribute:
+			n := len(s.Attributes)
+			if n == cap(s.Attributes) {
+				s.Attributes = slices.Grow(s.Attributes, 1)
+			}
+			if length >= 0x80 || len(b) < 2+length || !s.Attributes[:n+1][n].usual(b[2:2+length]) {
+				return b
+			}
+			s.Attributes = s.Attributes[:n+1]
+			b = b[2+length:]
+			continue
+		case trace:
+			if length == len(s.Trace) && len(b) >= 2+len(s.Trace) {
+				s.Trace = TraceID(b[2:])
+				b = b[2+len(s.Trace):]
+				continue
+			}
+		case span:
+			if length == len(s.ID) {
+				s.ID = SpanID(b[2:])
+				b = b[2+len(s.ID):]
+				continue
+			}
+		case parent:
+			switch length {
+			case len(s.Parent):
+				s.Parent = SpanID(b[2:])
+				b = b[2+len(s.Parent):]
+				continue
+			case 0:
+				s.Parent = SpanID{}
+				b = b[2:]
+				continue
+			}
+		case name:
+			if length < 0x80 && len(b) >= 2+length {
+				s.Name = view(b[2 : 2+length])
+				b = b[2+length:]
+				continue
+			}
+		case kind:
+			if b[1] < 0x80 {
+				b = b[2:]
+				continue
+			}
+		case status:
+			if length == 0 {
+				s.Status = StatusUnset
+				b = b[2:]
+				continue
+			}
+		case start:
+			s.Start = binary.LittleEndian.Uint64(b[1:])
+			b = b[9:]
+			continue
+		case end:
+			s.End = binary.LittleEndian.Uint64(b[1:])
+			b = b[9:]
+			continue
+		}
+		return b
 	}
-	switch length := int(b[1]); b[0] {
-	case attribute:
-		if length >= 0x80 || len(b) < 2+length {
-			return 0, false
-		}
-		s.Attributes = append(s.Attributes, Attribute{})
-		if s.Attributes[len(s.Attributes)-1].usual(b[2 : 2+length]) {
-			return 2 + length, true
-		}
-		s.Attributes = s.Attributes[:len(s.Attributes)-1]
-	case trace:
-		if length == len(s.Trace) && len(b) >= 2+len(s.Trace) {
-			return 2 + copy(s.Trace[:], b[2:]), true
-		}
-	case span:
-		if length == len(s.ID) {
-			return 2 + copy(s.ID[:], b[2:]), true
-		}
-	case parent:
-		if length == len(s.Parent) {
-			return 2 + copy(s.Parent[:], b[2:]), true
-		}
-	case start:
-		s.Start = binary.LittleEndian.Uint64(b[1:])
-		return 9, true
-	case end:
-		s.End = binary.LittleEndian.Uint64(b[1:])
-		return 9, true
-	}
-	return 0, false
+	return b
 }
 
 // usual reads a KeyValue of less than 128 bytes whose value is a text, a truth or a number. SDKs write the key first, the
@@ -338,37 +374,32 @@ func (a *Attribute) usual(b []byte) bool {
 	if len(b) < middle+2 || int(b[middle+1]) != len(b)-middle-2 {
 		return false
 	}
-	first, second := b[2:middle], b[middle+2:]
+	k, v := b[2:middle], b[middle+2:]
 	switch {
 	case b[0] == key && b[middle] == value:
-		a.Key = view(first)
-		return a.Value.usual(second)
 	case b[0] == value && b[middle] == key:
-		a.Key = view(second)
-		return a.Value.usual(first)
-	}
-	return false
-}
-
-// usual reads an AnyValue of less than 128 bytes that is a text, a truth or a number.
-func (v *Value) usual(b []byte) bool {
-	if len(b) < 2 {
+		k, v = v, k
+	default:
 		return false
 	}
-	switch b[0] {
+	a.Key = view(k)
+	if len(v) < 2 {
+		return false
+	}
+	switch v[0] {
 	case 1<<3 | wireBytes:
-		*v = Value{Kind: String, text: view(b[2:])}
-		return int(b[1]) == len(b)-2
+		a.Value = Value{Kind: String, text: view(v[2:])}
+		return int(v[1]) == len(v)-2
 	case 2<<3 | wireVarint:
-		*v = Value{Kind: Bool, bits: uint64(b[1])}
-		return len(b) == 2 && b[1] < 0x80
+		a.Value = Value{Kind: Bool, bits: uint64(v[1])}
+		return len(v) == 2 && v[1] < 0x80
 	case 3<<3 | wireVarint:
-		bits, n := varint(b[1:])
-		*v = Value{Kind: Int, bits: bits}
-		return n == len(b)-1
+		bits, n := varint(v[1:])
+		a.Value = Value{Kind: Int, bits: bits}
+		return n == len(v)-1
 	case 4<<3 | wireFixed64:
-		if len(b) == 9 {
-			*v = Value{Kind: Double, bits: binary.LittleEndian.Uint64(b[1:])}
+		if len(v) == 9 {
+			a.Value = Value{Kind: Double, bits: binary.LittleEndian.Uint64(v[1:])}
 			return true
 		}
 	}

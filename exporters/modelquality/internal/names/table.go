@@ -1,0 +1,68 @@
+// Package names finds what the names of attributes mean.
+//
+// In flow names, out flow what was said of them when the Table was made, which does not change after that.
+package names
+
+// Table finds the meaning of a name. A map would do, but for a dozen look-ups a span: names differ in their last letters
+// and their length, so these are all that is hashed.
+type Table[V any] struct {
+	// index has where an entry is, plus one, by hash. It is apart from the entries, so that it is small.
+	index   []uint16
+	entries []entry[V]
+	shift   int
+}
+
+type entry[V any] struct {
+	name  string
+	value V
+}
+
+// maxNames is how many an index of 16 bits can tell apart.
+const maxNames = 1<<16 - 1
+
+// New makes a Table of at most 65 535 names.
+func New[V any](meanings map[string]V) Table[V] {
+	// Never more than a quarter full, so that most names that mean nothing meet an empty place at once.
+	t := Table[V]{shift: 64}
+	for size := 1; size < 4*len(meanings)+1; size *= 2 {
+		t.shift--
+	}
+	t.index = make([]uint16, 1<<(64-t.shift))
+	for name, v := range meanings {
+		if len(t.entries) == maxNames {
+			break
+		}
+		t.entries = append(t.entries, entry[V]{name, v})
+		i := t.first(name)
+		for t.index[i] != 0 {
+			i = t.next(i)
+		}
+		t.index[i] = uint16(len(t.entries))
+	}
+	return t
+}
+
+// Find returns nil for a name that means nothing.
+func (t *Table[V]) Find(name string) *V {
+	for i := t.first(name); t.index[i] != 0; i = t.next(i) {
+		if e := &t.entries[t.index[i]-1]; e.name == name {
+			return &e.value
+		}
+	}
+	return nil
+}
+
+func (t *Table[V]) next(i int) int { return (i + 1) & (len(t.index) - 1) }
+
+func (t *Table[V]) first(name string) int {
+	h := uint64(len(name))
+	if n := len(name); n >= 8 {
+		h ^= uint64(name[n-8]) | uint64(name[n-7])<<8 | uint64(name[n-6])<<16 | uint64(name[n-5])<<24 |
+			uint64(name[n-4])<<32 | uint64(name[n-3])<<40 | uint64(name[n-2])<<48 | uint64(name[n-1])<<56
+	} else {
+		for i := range n {
+			h = h<<8 | uint64(name[i])
+		}
+	}
+	return int(h * 0x9e3779b97f4a7c15 >> t.shift)
+}
