@@ -11,6 +11,8 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/prometheus/exporter-toolkit/web"
+
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
@@ -85,6 +87,9 @@ func (o *OTLPConfig) Validate(at config.At) {
 		if n < 1 || n > 10_000 {
 			at.Errorf(key, "%d; want 1 to 10000", n)
 		}
+	}
+	if err := web.Validate(string(o.WebConfigFile)); err != nil {
+		at.Errorf("web_config_file", "%s: %v", o.WebConfigFile, err)
 	}
 	if o.GRPC == off && o.HTTP == off {
 		at.Errorf("", "both grpc and http are off; want at least one address")
