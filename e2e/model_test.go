@@ -206,7 +206,7 @@ mlflow:
   url: %s
   write_back: true
   trace_link: https://traces.example.com/?model={{.Model}}
-  dataset_folders: [%q]
+  datasets: {folders: [%q]}
 `, otlp, filepath.Join(dir, "baselines"), server, dir), 0o600))
 	exporter, err := s.StartExporter(ctx, stack.ExporterConfig{Name: "exporter", Path: buildCommand(t, "modelquality-exporter"), Args: []string{"--config.file=" + config}})
 	require.NoError(t, err)

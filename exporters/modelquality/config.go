@@ -240,8 +240,8 @@ type MLflowConfig struct {
 	// WriteBack is whether the run gets tags: when its version was first served, and TraceLink, a template of a link.
 	WriteBack bool   `yaml:"write_back"`
 	TraceLink string `yaml:"trace_link,omitempty"`
-	// DatasetFolders are where the dataset of a run may lie to be read as its training data.
-	DatasetFolders []config.Path `yaml:"dataset_folders,omitempty"`
+	// Datasets says which datasets of runs are read as training data.
+	Datasets DatasetsConfig `yaml:"datasets"`
 }
 
 // SetDefaults implements config.Defaulter.
@@ -269,6 +269,65 @@ func (m *MLflowConfig) Validate(at config.At) {
 	}
 	if _, err := template.New("trace_link").Parse(m.TraceLink); err != nil {
 		at.Errorf("trace_link", "%v", err)
+	}
+}
+
+// DatasetsConfig is what may be read of the datasets that runs name; by default nothing.
+type DatasetsConfig struct {
+	// Folders are where local files may be.
+	Folders []config.Path `yaml:"folders,omitempty"`
+	// Artifacts is whether files that the MLflow server keeps are read.
+	Artifacts bool `yaml:"artifacts"`
+	// Hosts may be asked over HTTP, without the token of the MLflow server.
+	Hosts   []string       `yaml:"hosts,omitempty"`
+	Buckets []BucketConfig `yaml:"buckets,omitempty"`
+	// MaxBytes and Timeout bound a download. It lies in TempDirectory until it was read.
+	MaxBytes      config.Bytes    `yaml:"max_bytes"`
+	Timeout       config.Duration `yaml:"timeout"`
+	TempDirectory config.Path     `yaml:"temp_directory,omitempty"`
+}
+
+// BucketConfig is an object store whose objects may be read.
+type BucketConfig struct {
+	// URI is how the sources of its objects begin, such as s3://training-data.
+	URI             string `yaml:"uri"`
+	baseline.Config `yaml:",inline"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (d *DatasetsConfig) SetDefaults() {
+	d.MaxBytes, d.Timeout = 1<<30, config.Duration(2*time.Minute)
+}
+
+// any reports whether anything may be read.
+func (d *DatasetsConfig) any() bool {
+	return len(d.Folders) > 0 || d.Artifacts || len(d.Hosts) > 0 || len(d.Buckets) > 0
+}
+
+// Validate implements config.Validator.
+func (d *DatasetsConfig) Validate(at config.At) {
+	for i, h := range d.Hosts {
+		u, err := url.Parse("https://" + h)
+		if err != nil || u.Hostname() == "" || u.Host != h || h != strings.ToLower(h) || strings.HasSuffix(h, ":") {
+			at.Errorf("hosts["+strconv.Itoa(i)+"]", "%q; want the name of a host in lower case, and its port if that is not the usual one", h)
+		}
+	}
+	if d.MaxBytes < 1 {
+		at.Errorf("max_bytes", "%v; want 1B or more", d.MaxBytes)
+	}
+	if d.Timeout <= 0 || d.Timeout > config.Duration(fieldsTimeout/2) {
+		at.Errorf("timeout", "%v; want a duration above 0s, up to %v", d.Timeout, config.Duration(fieldsTimeout/2))
+	}
+}
+
+// Validate implements config.Validator.
+func (b *BucketConfig) Validate(at config.At) {
+	u, err := url.Parse(b.URI)
+	if err != nil || u.Scheme == "" || u.Host == "" || u.Scheme == "http" || u.Scheme == "https" || strings.HasSuffix(b.URI, "/") {
+		at.Errorf("uri", "%q; want how the sources in the bucket begin, such as s3://training-data", b.URI)
+	}
+	if b.Type == "" {
+		at.Errorf("type", "missing; want FILESYSTEM, S3, GCS, AZURE or another provider of objstore")
 	}
 }
 
