@@ -184,41 +184,9 @@ func (m *ModelConfig) Validate(at config.At) {
 	}
 }
 
-// TableConfig is a table of a source.
-type TableConfig struct {
-	Source string `yaml:"source"`
-	// Table is the name of a table or view, Query a SELECT statement, Files a path or glob; one of the three.
-	Table string      `yaml:"table,omitempty"`
-	Query string      `yaml:"query,omitempty"`
-	Files config.Path `yaml:"files,omitempty"`
-}
-
-// Validate implements config.Validator.
-func (t *TableConfig) Validate(at config.At) {
-	n := 0
-	for _, given := range []bool{t.Table != "", t.Query != "", t.Files != ""} {
-		if given {
-			n++
-		}
-	}
-	if n != 1 {
-		at.Errorf("", "%d of table, query and files are given; want exactly one", n)
-	}
-}
-
-func (t *TableConfig) relation(s *tables.Source, timeColumn string) (tables.Relation, error) {
-	switch {
-	case t.Table != "":
-		return s.Table(t.Table, timeColumn), nil
-	case t.Query != "":
-		return s.Query(t.Query, timeColumn), nil
-	}
-	return s.Files(string(t.Files), timeColumn)
-}
-
 // TrainingConfig is the data that a model was trained on. Its columns are called as the features are.
 type TrainingConfig struct {
-	TableConfig `yaml:",inline"`
+	tables.Place `yaml:",inline"`
 	// PredictionColumn and ConfidenceColumn are what the model said of the training data, if that is known.
 	PredictionColumn string `yaml:"prediction_column,omitempty"`
 	ConfidenceColumn string `yaml:"confidence_column,omitempty"`
@@ -371,8 +339,8 @@ const minBackoff = time.Second
 
 // LabelsConfig is a table of predictions of which the truth is known.
 type LabelsConfig struct {
-	Name        string `yaml:"name"`
-	TableConfig `yaml:",inline"`
+	Name         string `yaml:"name"`
+	tables.Place `yaml:",inline"`
 	// TimeColumn is when a prediction was made, LabelTimeColumn when its truth became known.
 	TimeColumn       string `yaml:"timestamp_column"`
 	LabelTimeColumn  string `yaml:"label_timestamp_column,omitempty"`
@@ -402,7 +370,7 @@ func (l *LabelsConfig) SetDefaults() {
 
 // Validate implements config.Validator.
 func (l *LabelsConfig) Validate(at config.At) {
-	l.TableConfig.Validate(at)
+	l.Place.Validate(at)
 	for _, required := range [][2]string{
 		{"name", l.Name}, {"timestamp_column", l.TimeColumn}, {"prediction_column", l.PredictionColumn}, {"label_column", l.LabelColumn},
 	} {
@@ -582,7 +550,7 @@ func (c *Config) Validate(at config.At) {
 		if c.BaselineStore.Type == "" {
 			at.Errorf(key+".training", "without baseline_store there is nowhere to keep the bins; want both or neither")
 		}
-		c.source(at, key+".training.source", m.Training.TableConfig)
+		m.Training.CheckSource(at, key+".training.source", c.Sources)
 	}
 	names := make(map[string]int)
 	for i, l := range c.Labels {
@@ -591,17 +559,7 @@ func (c *Config) Validate(at config.At) {
 			at.Errorf(key+".name", "%q is also the name of labels[%d]; want different names", l.Name, first)
 		}
 		names[l.Name] = i
-		c.source(at, key+".source", l.TableConfig)
-	}
-}
-
-// source checks that a table's source is there and can read it.
-func (c *Config) source(at config.At, key string, t TableConfig) {
-	switch s, ok := c.Sources[t.Source]; {
-	case !ok:
-		at.Errorf(key, "unknown source %q; want one of %q", t.Source, slices.Sorted(maps.Keys(c.Sources)))
-	case t.Files != "" && s.Type != tables.DuckDB:
-		at.Errorf(key, "%q is a %s source; want a duckdb source for files", t.Source, s.Type)
+		l.CheckSource(at, key+".source", c.Sources)
 	}
 }
 

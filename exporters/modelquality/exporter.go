@@ -156,7 +156,7 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 func (e *Exporter) training(ctx context.Context, model, version string) (fields.Training, bool, error) {
 	if t := e.cfg.Load().training(model, version); t != nil {
 		source := e.rooms.sources[t.Source]
-		relation, err := t.relation(source, "")
+		relation, err := t.Relation(source, "")
 		return fields.Training{Source: source, Relation: relation, Prediction: t.PredictionColumn, Confidence: t.ConfidenceColumn}, err == nil, err
 	}
 	if e.rooms.datasets == nil {

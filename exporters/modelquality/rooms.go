@@ -66,7 +66,7 @@ func openRooms(cfg *Config, env *exporter.Env, now func() time.Time) (_ *rooms, 
 	for i := range cfg.Labels {
 		l := &cfg.Labels[i]
 		source := r.sources[l.Source]
-		relation, err := l.relation(source, l.TimeColumn)
+		relation, err := l.Relation(source, l.TimeColumn)
 		if err != nil {
 			return nil, fmt.Errorf("labels %q: %w", l.Name, err)
 		}
