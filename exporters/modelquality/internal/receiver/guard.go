@@ -151,6 +151,9 @@ func (g *guard) tlsConfig(protocols ...string) *tls.Config {
 				return nil, err
 			}
 			t.NextProtos = protocols
+			// A client that comes back on an old session is not asked for its name again, so one that is not allowed any
+			// more would stay allowed for days. The toolkit lets it.
+			t.SessionTicketsDisabled = t.ClientAuth != tls.NoClientCert
 			return t, nil
 		},
 	}

@@ -486,3 +486,19 @@ func TestWhoGuessesPasswordsHoldsUpNobodyWhoIsKnown(t *testing.T) {
 	require.Equal(t, http.StatusTooManyRequests, response.StatusCode)
 	require.Empty(t, s.slots, "nor does a guess take a turn")
 }
+
+func TestAClientThatIsNoLongerAllowedDoesNotComeBackOnAnOldSession(t *testing.T) {
+	const config = "tls_server_config: {cert_file: server.crt, key_file: server.key, client_ca_file: ca.crt, client_auth_type: RequireAndVerifyClientCert, client_allowed_sans: ["
+	a := newAuthority(t)
+	s := secure(t, a, config+"scorer]}\n")
+	c := a.trust(a.pair("scorer"))
+	c.ClientSessionCache = tls.NewLRUClientSessionCache(10)
+	for range 2 {
+		_, err := s.exchange(c, true)
+		require.NoError(t, err)
+	}
+	s.write("web.yml", []byte(config+"another]}\n"))
+	_, err := s.exchange(c, true)
+	require.Error(t, err)
+	require.Error(t, s.call(c))
+}
