@@ -17,7 +17,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 
-// log records the same training data as teams do, one run and version of the model each.
+// logScript records the same training data in every way that teams do, one run and one version of the model each.
 const logScript = `
 import sys
 import mlflow, pandas as pd
