@@ -57,29 +57,6 @@ func start(ctx context.Context, t *testing.T, cfg stack.ProcessConfig) *stack.Pr
 	return p
 }
 
-// startMLflow runs the registry and tracking server, and returns its URL.
-func startMLflow(ctx context.Context, t *testing.T, python, dir string) string {
-	t.Helper()
-	address := freeAddress(t)
-	_, port, err := net.SplitHostPort(address)
-	require.NoError(t, err)
-	start(ctx, t, stack.ProcessConfig{
-		Name: "mlflow", Path: python,
-		Args: []string{
-			"-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", "1",
-			"--backend-store-uri", "sqlite:///" + filepath.Join(dir, "mlflow.db"), "--artifacts-destination", filepath.Join(dir, "artifacts"),
-		},
-		Env: mlflowEnv,
-		// Its workers end one after the other.
-		StopTimeout: time.Minute,
-		LogFile:     filepath.Join(dir, "mlflow.log"), ReadyURL: "http://" + address + "/health",
-	})
-	return "http://" + address
-}
-
-// mlflowEnv keeps MLflow from starting workers that nobody here needs, and from calling home.
-var mlflowEnv = []string{"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false", "MLFLOW_DISABLE_TELEMETRY=true", "DO_NOT_TRACK=true", "GIT_PYTHON_REFRESH=quiet"}
-
 // trained is what MLflow said of the training.
 type trained struct{ Run, Experiment, Digest string }
 
@@ -87,7 +64,7 @@ type trained struct{ Run, Experiment, Digest string }
 func train(ctx context.Context, t *testing.T, python, server, dir string) (trained, []map[string]float64) {
 	t.Helper()
 	cmd := exec.CommandContext(ctx, python, "-c", trainScript, server, dir)
-	cmd.Env = append(os.Environ(), mlflowEnv...)
+	cmd.Env = append(os.Environ(), testtools.MLflowEnv...)
 	cmd.Dir = dir
 	output, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(output))
@@ -212,7 +189,7 @@ func TestModelEndToEnd(t *testing.T) {
 	require.NoError(t, err)
 	python := testtools.Path(t, "python/bin/python")
 	dir := t.TempDir()
-	server := startMLflow(ctx, t, python, dir)
+	server := testtools.MLflow(t)
 	said, rows := train(ctx, t, python, server, dir)
 
 	s, err := stack.New(stack.Config{Tools: tools, Dir: dir})
@@ -229,7 +206,7 @@ mlflow:
   url: %s
   write_back: true
   trace_link: https://traces.example.com/?model={{.Model}}
-  dataset_folders: [%q]
+  datasets: {folders: [%q]}
 `, otlp, filepath.Join(dir, "baselines"), server, dir), 0o600))
 	exporter, err := s.StartExporter(ctx, stack.ExporterConfig{Name: "exporter", Path: buildCommand(t, "modelquality-exporter"), Args: []string{"--config.file=" + config}})
 	require.NoError(t, err)

@@ -47,40 +47,16 @@ func (d *Defaults) SetDefaults() {
 	d.ClockSkew = config.Duration(time.Minute)
 }
 
-// TableConfig is a table, a query or files; one of the three.
+// TableConfig is where a table is, and its column of time.
 type TableConfig struct {
-	// Table is the name of a table or view, with its schema if it has one.
-	Table string `yaml:"table,omitempty"`
-	// Query is a SELECT statement.
-	Query string `yaml:"query,omitempty"`
-	// Files is the path or glob of Parquet, CSV or JSON files, for DuckDB.
-	Files config.Path `yaml:"files,omitempty"`
+	tables.Place `yaml:",inline"`
 	// TimestampColumn holds the time of each record.
 	TimestampColumn string `yaml:"timestamp_column,omitempty"`
 }
 
-// validate checks that exactly one of the three is given.
-func (t TableConfig) validate(at config.At, key string) {
-	n := 0
-	for _, given := range []bool{t.Table != "", t.Query != "", t.Files != ""} {
-		if given {
-			n++
-		}
-	}
-	if n != 1 {
-		at.Errorf(key, "%d of table, query and files are given; want exactly one", n)
-	}
-}
-
 // relation is the table in the SQL of its source.
-func (t TableConfig) relation(s *tables.Source) (tables.Relation, error) {
-	switch {
-	case t.Table != "":
-		return s.Table(t.Table, t.TimestampColumn), nil
-	case t.Query != "":
-		return s.Query(t.Query, t.TimestampColumn), nil
-	}
-	return s.Files(string(t.Files), t.TimestampColumn)
+func (t *TableConfig) relation(s *tables.Source) (tables.Relation, error) {
+	return t.Relation(s, t.TimestampColumn)
 }
 
 // DatasetConfig is one table to watch.
@@ -88,7 +64,6 @@ type DatasetConfig struct {
 	config.Pos `yaml:"-"`
 
 	Name        string `yaml:"name"`
-	Source      string `yaml:"source"`
 	TableConfig `yaml:",inline"`
 
 	// Window is how far back records count; 0s takes the whole table. Without
@@ -165,14 +140,13 @@ func (c ColumnsConfig) choice() tables.Choice {
 type UpstreamConfig struct {
 	Dataset     string `yaml:"dataset,omitempty"`
 	Name        string `yaml:"name,omitempty"`
-	Source      string `yaml:"source,omitempty"`
 	TableConfig `yaml:",inline"`
 }
 
 // Validate implements config.Validator.
 func (u *UpstreamConfig) Validate(at config.At) {
 	if u.Dataset != "" {
-		if u.Name != "" || u.Source != "" || u.TableConfig != (TableConfig{}) {
+		if u.Name != "" || u.TableConfig != (TableConfig{}) {
 			at.Errorf("dataset", "%q is a dataset of this configuration and brings its own table; want nothing beside it", u.Dataset)
 		}
 		return
@@ -180,7 +154,7 @@ func (u *UpstreamConfig) Validate(at config.At) {
 	if u.Name == "" {
 		at.Errorf("name", "missing; want a name for the upstream, or dataset")
 	}
-	u.validate(at, "")
+	u.TableConfig.Validate(at)
 }
 
 // ComparisonConfig compares the dataset with another store of the same data,
@@ -262,13 +236,9 @@ type BaselinesConfig struct {
 
 // TrainingConfig is where the training data is.
 type TrainingConfig struct {
-	// Source is the dataset's own by default.
-	Source      string `yaml:"source,omitempty"`
+	// Its source is the dataset's own by default.
 	TableConfig `yaml:",inline"`
 }
-
-// Validate implements config.Validator.
-func (t *TrainingConfig) Validate(at config.At) { t.validate(at, "") }
 
 // ProductionConfig says how the production baseline is learned.
 type ProductionConfig struct {
@@ -307,7 +277,7 @@ func (d *DatasetConfig) Validate(at config.At) {
 	if d.Name == "" {
 		at.Errorf("name", "missing; want the name of the dataset, the value of its label dataset")
 	}
-	d.validate(at, "")
+	d.TableConfig.Validate(at)
 	d.hasWindow = at.Has("window")
 	for key, v := range map[string]config.Duration{"interval": d.Interval, "timeout": d.Timeout} {
 		if at.Has(key) && v <= 0 {
@@ -362,31 +332,22 @@ func (c *Config) Validate(at config.At) {
 			d.Window = c.Defaults.Window
 		}
 	}
-	source := func(key, name string, files bool) {
-		s, ok := c.Sources[name]
-		switch {
-		case !ok:
-			at.Errorf(key, "unknown source %q; want one of %q", name, sortedKeys(c.Sources))
-		case files && s.Type != tables.DuckDB:
-			at.Errorf(key, "%q is a %s source; want a duckdb source for files", name, s.Type)
-		}
-	}
 	for i := range c.Datasets {
 		d := &c.Datasets[i]
-		source(field("datasets", i, "source"), d.Source, d.Files != "")
+		d.CheckSource(at, field("datasets", i, "source"), c.Sources)
 		if t := d.Baselines.Training; t != nil {
 			fill(&t.Source, d.Source)
-			source(field("datasets", i, "baselines.training.source"), t.Source, t.Files != "")
+			t.CheckSource(at, field("datasets", i, "baselines.training.source"), c.Sources)
 		}
 		for j := range d.Comparisons {
 			fill(&d.Comparisons[j].Source, d.Source)
-			source(field("datasets", i, field("comparisons", j, "source")), d.Comparisons[j].Source, false)
+			(&tables.Place{Source: d.Comparisons[j].Source}).CheckSource(at, field("datasets", i, field("comparisons", j, "source")), c.Sources)
 		}
 		for j := range d.Upstream {
 			u := &d.Upstream[j]
 			if u.Dataset == "" {
 				fill(&u.Source, d.Source)
-				source(field("datasets", i, field("upstream", j, "source")), u.Source, u.Files != "")
+				u.CheckSource(at, field("datasets", i, field("upstream", j, "source")), c.Sources)
 				continue
 			}
 			k, ok := names[u.Dataset]
@@ -395,7 +356,7 @@ func (c *Config) Validate(at config.At) {
 				at.Errorf(field("datasets", i, field("upstream", j, "dataset")), "unknown dataset %q; want another one of %q", u.Dataset, others)
 				continue
 			}
-			u.Name, u.Source, u.TableConfig = u.Dataset, c.Datasets[k].Source, c.Datasets[k].TableConfig
+			u.Name, u.TableConfig = u.Dataset, c.Datasets[k].TableConfig
 		}
 	}
 }

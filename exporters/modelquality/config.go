@@ -11,6 +11,8 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/prometheus/exporter-toolkit/web"
+
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
@@ -85,6 +87,9 @@ func (o *OTLPConfig) Validate(at config.At) {
 		if n < 1 || n > 10_000 {
 			at.Errorf(key, "%d; want 1 to 10000", n)
 		}
+	}
+	if err := web.Validate(string(o.WebConfigFile)); err != nil {
+		at.Errorf("web_config_file", "%s: %v", o.WebConfigFile, err)
 	}
 	if o.GRPC == off && o.HTTP == off {
 		at.Errorf("", "both grpc and http are off; want at least one address")
@@ -179,41 +184,9 @@ func (m *ModelConfig) Validate(at config.At) {
 	}
 }
 
-// TableConfig is a table of a source.
-type TableConfig struct {
-	Source string `yaml:"source"`
-	// Table is the name of a table or view, Query a SELECT statement, Files a path or glob; one of the three.
-	Table string      `yaml:"table,omitempty"`
-	Query string      `yaml:"query,omitempty"`
-	Files config.Path `yaml:"files,omitempty"`
-}
-
-// Validate implements config.Validator.
-func (t *TableConfig) Validate(at config.At) {
-	n := 0
-	for _, given := range []bool{t.Table != "", t.Query != "", t.Files != ""} {
-		if given {
-			n++
-		}
-	}
-	if n != 1 {
-		at.Errorf("", "%d of table, query and files are given; want exactly one", n)
-	}
-}
-
-func (t *TableConfig) relation(s *tables.Source, timeColumn string) (tables.Relation, error) {
-	switch {
-	case t.Table != "":
-		return s.Table(t.Table, timeColumn), nil
-	case t.Query != "":
-		return s.Query(t.Query, timeColumn), nil
-	}
-	return s.Files(string(t.Files), timeColumn)
-}
-
 // TrainingConfig is the data that a model was trained on. Its columns are called as the features are.
 type TrainingConfig struct {
-	TableConfig `yaml:",inline"`
+	tables.Place `yaml:",inline"`
 	// PredictionColumn and ConfidenceColumn are what the model said of the training data, if that is known.
 	PredictionColumn string `yaml:"prediction_column,omitempty"`
 	ConfidenceColumn string `yaml:"confidence_column,omitempty"`
@@ -235,8 +208,8 @@ type MLflowConfig struct {
 	// WriteBack is whether the run gets tags: when its version was first served, and TraceLink, a template of a link.
 	WriteBack bool   `yaml:"write_back"`
 	TraceLink string `yaml:"trace_link,omitempty"`
-	// DatasetFolders are where the dataset of a run may lie to be read as its training data.
-	DatasetFolders []config.Path `yaml:"dataset_folders,omitempty"`
+	// Datasets says which datasets of runs are read as training data.
+	Datasets DatasetsConfig `yaml:"datasets"`
 }
 
 // SetDefaults implements config.Defaulter.
@@ -264,6 +237,65 @@ func (m *MLflowConfig) Validate(at config.At) {
 	}
 	if _, err := template.New("trace_link").Parse(m.TraceLink); err != nil {
 		at.Errorf("trace_link", "%v", err)
+	}
+}
+
+// DatasetsConfig is what may be read of the datasets that runs name; by default nothing.
+type DatasetsConfig struct {
+	// Folders are where local files may be.
+	Folders []config.Path `yaml:"folders,omitempty"`
+	// Artifacts is whether files that the MLflow server keeps are read.
+	Artifacts bool `yaml:"artifacts"`
+	// Hosts may be asked over HTTP, without the token of the MLflow server.
+	Hosts   []string       `yaml:"hosts,omitempty"`
+	Buckets []BucketConfig `yaml:"buckets,omitempty"`
+	// MaxBytes and Timeout bound a download. It lies in TempDirectory until it was read.
+	MaxBytes      config.Bytes    `yaml:"max_bytes"`
+	Timeout       config.Duration `yaml:"timeout"`
+	TempDirectory config.Path     `yaml:"temp_directory,omitempty"`
+}
+
+// BucketConfig is an object store whose objects may be read.
+type BucketConfig struct {
+	// URI is how the sources of its objects begin, such as s3://training-data.
+	URI             string `yaml:"uri"`
+	baseline.Config `yaml:",inline"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (d *DatasetsConfig) SetDefaults() {
+	d.MaxBytes, d.Timeout = 1<<30, config.Duration(2*time.Minute)
+}
+
+// any reports whether anything may be read.
+func (d *DatasetsConfig) any() bool {
+	return len(d.Folders) > 0 || d.Artifacts || len(d.Hosts) > 0 || len(d.Buckets) > 0
+}
+
+// Validate implements config.Validator.
+func (d *DatasetsConfig) Validate(at config.At) {
+	for i, h := range d.Hosts {
+		u, err := url.Parse("https://" + h)
+		if err != nil || u.Hostname() == "" || u.Host != h || h != strings.ToLower(h) || strings.HasSuffix(h, ":") {
+			at.Errorf("hosts["+strconv.Itoa(i)+"]", "%q; want the name of a host in lower case, and its port if that is not the usual one", h)
+		}
+	}
+	if d.MaxBytes < 1 {
+		at.Errorf("max_bytes", "%v; want 1B or more", d.MaxBytes)
+	}
+	if d.Timeout <= 0 || d.Timeout > config.Duration(fieldsTimeout/2) {
+		at.Errorf("timeout", "%v; want a duration above 0s, up to %v", d.Timeout, config.Duration(fieldsTimeout/2))
+	}
+}
+
+// Validate implements config.Validator.
+func (b *BucketConfig) Validate(at config.At) {
+	u, err := url.Parse(b.URI)
+	if err != nil || u.Scheme == "" || u.Host == "" || u.Scheme == "http" || u.Scheme == "https" || strings.HasSuffix(b.URI, "/") {
+		at.Errorf("uri", "%q; want how the sources in the bucket begin, such as s3://training-data", b.URI)
+	}
+	if b.Type == "" {
+		at.Errorf("type", "missing; want FILESYSTEM, S3, GCS, AZURE or another provider of objstore")
 	}
 }
 
@@ -307,8 +339,8 @@ const minBackoff = time.Second
 
 // LabelsConfig is a table of predictions of which the truth is known.
 type LabelsConfig struct {
-	Name        string `yaml:"name"`
-	TableConfig `yaml:",inline"`
+	Name         string `yaml:"name"`
+	tables.Place `yaml:",inline"`
 	// TimeColumn is when a prediction was made, LabelTimeColumn when its truth became known.
 	TimeColumn       string `yaml:"timestamp_column"`
 	LabelTimeColumn  string `yaml:"label_timestamp_column,omitempty"`
@@ -338,7 +370,7 @@ func (l *LabelsConfig) SetDefaults() {
 
 // Validate implements config.Validator.
 func (l *LabelsConfig) Validate(at config.At) {
-	l.TableConfig.Validate(at)
+	l.Place.Validate(at)
 	for _, required := range [][2]string{
 		{"name", l.Name}, {"timestamp_column", l.TimeColumn}, {"prediction_column", l.PredictionColumn}, {"label_column", l.LabelColumn},
 	} {
@@ -518,7 +550,7 @@ func (c *Config) Validate(at config.At) {
 		if c.BaselineStore.Type == "" {
 			at.Errorf(key+".training", "without baseline_store there is nowhere to keep the bins; want both or neither")
 		}
-		c.source(at, key+".training.source", m.Training.TableConfig)
+		m.Training.CheckSource(at, key+".training.source", c.Sources)
 	}
 	names := make(map[string]int)
 	for i, l := range c.Labels {
@@ -527,17 +559,7 @@ func (c *Config) Validate(at config.At) {
 			at.Errorf(key+".name", "%q is also the name of labels[%d]; want different names", l.Name, first)
 		}
 		names[l.Name] = i
-		c.source(at, key+".source", l.TableConfig)
-	}
-}
-
-// source checks that a table's source is there and can read it.
-func (c *Config) source(at config.At, key string, t TableConfig) {
-	switch s, ok := c.Sources[t.Source]; {
-	case !ok:
-		at.Errorf(key, "unknown source %q; want one of %q", t.Source, slices.Sorted(maps.Keys(c.Sources)))
-	case t.Files != "" && s.Type != tables.DuckDB:
-		at.Errorf(key, "%q is a %s source; want a duckdb source for files", t.Source, s.Type)
+		l.CheckSource(at, key+".source", c.Sources)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/datasets"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/fields"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/lineage"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
@@ -152,10 +153,10 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 }
 
 // training says where the training data of a version is: where the configuration says, or else the registry.
-func (e *Exporter) training(model, version string) (fields.Training, bool, error) {
+func (e *Exporter) training(ctx context.Context, model, version string) (fields.Training, bool, error) {
 	if t := e.cfg.Load().training(model, version); t != nil {
 		source := e.rooms.sources[t.Source]
-		relation, err := t.relation(source, "")
+		relation, err := t.Relation(source, "")
 		return fields.Training{Source: source, Relation: relation, Prediction: t.PredictionColumn, Confidence: t.ConfidenceColumn}, err == nil, err
 	}
 	if e.rooms.datasets == nil {
@@ -165,17 +166,18 @@ func (e *Exporter) training(model, version string) (fields.Training, bool, error
 	if !known {
 		return fields.Training{}, false, errors.New("the MLflow registry has not said yet what it was trained on")
 	}
-	var folders []string
-	for _, f := range e.cfg.Load().MLflow.DatasetFolders {
-		folders = append(folders, string(f))
+	if info.SourceType == "" && info.Source == "" {
+		return fields.Training{}, false, nil // The run has no dataset.
 	}
-	file, ok := info.File(folders)
-	if !ok {
+	file, err := e.rooms.datasets.Open(ctx, datasets.Dataset{RunID: info.RunID, Type: info.SourceType, Source: info.Source})
+	if errors.Is(err, datasets.ErrUnreadable) {
 		return fields.Training{}, false, nil
 	}
-	relation, err := e.rooms.datasets.Files(file, "")
-	// A file of a kind that cannot be read is no training data.
-	return fields.Training{Source: e.rooms.datasets, Relation: relation}, err == nil, nil
+	if err != nil {
+		return fields.Training{}, false, err
+	}
+	relation, err := e.rooms.files.Files(file.Path, "")
+	return fields.Training{Source: e.rooms.files, Relation: relation, Done: file.Done}, err == nil, err
 }
 
 // lineage asks the registry for the versions that are served.

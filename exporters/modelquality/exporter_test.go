@@ -229,7 +229,7 @@ func TestAnEmptyConfigurationReceives(t *testing.T) {
 	s.AwaitReady()
 	var address string
 	for line := range strings.Lines(s.Logs()) {
-		if _, after, ok := strings.Cut(line, `msg="Receiving OTLP" protocol=http address=`); ok {
+		if _, after, ok := strings.Cut(line, `msg="Receiving OTLP" tls=false protocol=http address=`); ok {
 			address = strings.TrimSpace(after)
 		}
 	}

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/thanos-io/objstore"
 
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/datasets"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/labels"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/lineage"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/outbox"
@@ -23,7 +25,9 @@ type rooms struct {
 	// The following are nil where the configuration has none.
 	store    *baseline.Store
 	registry *lineage.Registry
-	datasets *tables.Source // reads the datasets of runs
+	datasets *datasets.Reader // fetches those of runs,
+	files    *tables.Source   // which reads them
+	buckets  []objstore.Bucket
 	outbox   *outbox.Outbox
 	labels   []*labels.Table
 }
@@ -62,7 +66,7 @@ func openRooms(cfg *Config, env *exporter.Env, now func() time.Time) (_ *rooms, 
 	for i := range cfg.Labels {
 		l := &cfg.Labels[i]
 		source := r.sources[l.Source]
-		relation, err := l.relation(source, l.TimeColumn)
+		relation, err := l.Relation(source, l.TimeColumn)
 		if err != nil {
 			return nil, fmt.Errorf("labels %q: %w", l.Name, err)
 		}
@@ -99,9 +103,34 @@ func (r *rooms) openMLflow(m *MLflowConfig, versions int, env *exporter.Env, now
 	}); err != nil {
 		return err
 	}
-	if len(m.DatasetFolders) > 0 {
-		r.datasets, err = tables.Open(tables.Options{Type: tables.DuckDB})
+	return r.openDatasets(&m.Datasets, env, now)
+}
+
+func (r *rooms) openDatasets(d *DatasetsConfig, env *exporter.Env, now func() time.Time) (err error) {
+	if !d.any() {
+		return nil
 	}
+	o := datasets.Options{
+		Hosts: d.Hosts, MaxBytes: int64(d.MaxBytes), Timeout: time.Duration(d.Timeout), TempDir: string(d.TempDirectory), Now: now, Logger: env.Logger,
+	}
+	for _, f := range d.Folders {
+		o.Folders = append(o.Folders, string(f))
+	}
+	if d.Artifacts {
+		o.Artifacts = r.registry
+	}
+	for _, b := range d.Buckets {
+		bucket, err := b.Bucket(env.Logger)
+		if err != nil {
+			return fmt.Errorf("datasets: bucket %s: %w", b.URI, err)
+		}
+		r.buckets = append(r.buckets, bucket)
+		o.Buckets = append(o.Buckets, datasets.Bucket{URI: b.URI, BucketReader: bucket})
+	}
+	if r.datasets, err = datasets.New(o); err != nil {
+		return err
+	}
+	r.files, err = tables.Open(tables.Options{Type: tables.DuckDB})
 	return err
 }
 
@@ -125,8 +154,11 @@ func (r *rooms) close() error {
 	if r.outbox != nil {
 		errs = append(errs, r.outbox.Close())
 	}
-	if r.datasets != nil {
-		errs = append(errs, r.datasets.Close())
+	if r.files != nil {
+		errs = append(errs, r.files.Close())
+	}
+	for _, b := range r.buckets {
+		errs = append(errs, b.Close())
 	}
 	for _, s := range r.sources {
 		errs = append(errs, s.Close())

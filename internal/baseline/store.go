@@ -90,17 +90,7 @@ func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer, opts ...Op
 		return s, nil
 	}
 
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Type == "" {
-		return nil, errors.New("baseline store: no type, expected FILESYSTEM, S3, GCS, AZURE or another provider of objstore")
-	}
-	bucket, err := client.NewBucketFromConfig(kitLogger{logger}, &client.BucketConfig{
-		Type:   objstore.ObjProvider(cfg.Type),
-		Config: cfg.Config,
-		Prefix: cfg.Prefix,
-	}, "sightglass", nil)
+	bucket, err := cfg.Bucket(logger)
 	if err != nil {
 		return nil, fmt.Errorf("baseline store: %w", err)
 	}
@@ -119,6 +109,17 @@ func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer, opts ...Op
 		return bucket.Close()
 	}
 	return s, nil
+}
+
+// Bucket opens the object store itself, for whoever keeps something else in one. The logger may be nil.
+func (c Config) Bucket(logger *slog.Logger) (objstore.Bucket, error) {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Type == "" {
+		return nil, errors.New("no type, expected FILESYSTEM, S3, GCS, AZURE or another provider of objstore")
+	}
+	return client.NewBucketFromConfig(kitLogger{logger}, &client.BucketConfig{Type: objstore.ObjProvider(c.Type), Config: c.Config, Prefix: c.Prefix}, "sightglass", nil)
 }
 
 // New uses a bucket that is already open as a store.

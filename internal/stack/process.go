@@ -58,9 +58,21 @@ type Process struct {
 	err  error
 }
 
-// StartProcess starts a child in a process group of its own and returns when it is ready. When it ends
-// before that, or ctx does, the error has the tail of its log.
+// StartProcess starts a child and returns when it is ready. When it ends before that, or ctx does, the
+// error has the tail of its log.
 func StartProcess(ctx context.Context, cfg ProcessConfig) (*Process, error) {
+	p, err := Launch(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.WaitReady(ctx); err != nil {
+		return nil, errors.Join(err, p.Stop())
+	}
+	return p, nil
+}
+
+// Launch starts a child in a process group of its own and does not wait until it is ready.
+func Launch(cfg ProcessConfig) (*Process, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
@@ -98,13 +110,11 @@ func StartProcess(ctx context.Context, cfg ProcessConfig) (*Process, error) {
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", cfg.Name, err)
 	}
-	if err := p.waitReady(ctx); err != nil {
-		return nil, errors.Join(err, p.Stop())
-	}
 	return p, nil
 }
 
-func (p *Process) waitReady(ctx context.Context) error {
+// WaitReady returns when the child is ready.
+func (p *Process) WaitReady(ctx context.Context) error {
 	tick := time.NewTicker(readyPoll)
 	defer tick.Stop()
 	for {

@@ -49,7 +49,7 @@ func (w *world) replica() *Keeper {
 	w.t.Cleanup(func() { require.NoError(w.t, store.Close()) })
 	k, err := New(Options{
 		Store: store, Sample: w.sample, SampleWait: time.Minute, Days: w.days, Choice: tables.Choice{Bins: 10, Top: 20, MaxColumns: 100},
-		Training: func(string, string) (Training, bool, error) {
+		Training: func(context.Context, string, string) (Training, bool, error) {
 			if w.training == nil {
 				return Training{}, false, nil
 			}
@@ -351,6 +351,8 @@ func TestASmallSampleWillDoAfterAWhile(t *testing.T) {
 func TestTrainingDataThatCannotBeReadIsWaitedFor(t *testing.T) {
 	w := newWorld(t)
 	w.training = w.trainingData(trainingRows)
+	var ends []error
+	w.training.Done = func(err error) { ends = append(ends, err) }
 	good := *w.training
 	relation, err := good.Source.Files(filepath.Join(t.TempDir(), "missing.parquet"), "")
 	require.NoError(t, err)
@@ -363,8 +365,12 @@ func TestTrainingDataThatCannotBeReadIsWaitedFor(t *testing.T) {
 	err = k.Cycle(t.Context())
 	require.ErrorContains(t, err, `model "fraud" version "3": training data: `)
 	require.Nil(t, counts(tracker), "bins from production would be others")
+	require.Len(t, ends, 1)
+	require.Error(t, ends[0])
 	*w.training = good
 	w.cycle(k)
+	require.Len(t, ends, 2, "it is opened once to cut bins and to count")
+	require.NoError(t, ends[1])
 	require.Contains(t, exportertest.Gather(t, k), `ml_model_field_baseline_values{baseline="training",field="amount",model="fraud",role="input",version="3"} 5000`)
 }
 

@@ -44,8 +44,8 @@ type Options struct {
 	// Days are learned for the production baseline; 0 is none.
 	Days   int
 	Choice tables.Choice
-	// Training says where the training data of a version is, if there is any; an error says that this is not known yet.
-	Training func(model, version string) (Training, bool, error)
+	// Training opens the training data of a version, if there is any; an error says that this is not known yet.
+	Training func(ctx context.Context, model, version string) (Training, bool, error)
 	// Fields bounds the fields that are counted.
 	Fields *limit.Limiter
 	// Slow is how often the store is looked at for a version that has its bins.
@@ -60,6 +60,31 @@ type Training struct {
 	Relation tables.Relation
 	// Prediction and Confidence are the columns of those; empty where there are none.
 	Prediction, Confidence string
+	// Done ends the use of the data, if it is not nil. The error, if any, is why it came to nothing.
+	Done func(error)
+}
+
+// training is the training data for one look at a version. It is opened when it is first needed: it may be a download.
+type training struct {
+	open func() (Training, bool, error)
+	done func(error)
+}
+
+func (k *Keeper) opener(ctx context.Context, t *Tracker) *training {
+	var asked, ok bool
+	var data Training
+	var err error
+	o := &training{done: func(error) {}}
+	o.open = func() (Training, bool, error) {
+		if !asked {
+			asked = true
+			if data, ok, err = k.Training(ctx, t.model, t.version); err == nil && ok && data.Done != nil {
+				o.done = data.Done
+			}
+		}
+		return data, ok, err
+	}
+	return o
 }
 
 // Keeper keeps the fields of all models.
@@ -173,7 +198,7 @@ func (k *Keeper) Cycle(ctx context.Context) error {
 }
 
 // look is one cycle of one version.
-func (k *Keeper) look(ctx context.Context, t *Tracker) error {
+func (k *Keeper) look(ctx context.Context, t *Tracker) (err error) {
 	now := k.Now()
 	c := t.counters.Load()
 	if c != nil {
@@ -183,6 +208,8 @@ func (k *Keeper) look(ctx context.Context, t *Tracker) error {
 		}
 	}
 	t.looked, t.failed = now, true
+	data := k.opener(ctx, t)
+	defer func() { data.done(err) }()
 	view, err := t.subject.View(ctx)
 	if err != nil {
 		return err
@@ -197,7 +224,7 @@ func (k *Keeper) look(ctx context.Context, t *Tracker) error {
 			t.failed = false
 			return nil
 		}
-		if d, err = k.define(ctx, t); err != nil {
+		if d, err = k.define(ctx, t, data); err != nil {
 			return err
 		}
 		if view, err = t.subject.View(ctx); err != nil {
@@ -212,7 +239,7 @@ func (k *Keeper) look(ctx context.Context, t *Tracker) error {
 		k.Logger.Info("Counting the fields of a model", "model", t.model, "version", t.version, "fields", len(c.all), "bins_from", d.Edges)
 		k.closeDay(t, c, now)
 	}
-	if err := k.publish(ctx, t, view, d); err != nil {
+	if err := k.publish(ctx, t, view, d, data); err != nil {
 		return err
 	}
 	t.failed = false
@@ -233,17 +260,17 @@ func (k *Keeper) bounded(t *Tracker, d baseline.Definition) baseline.Definition 
 
 // define cuts bins: from the training data, if there is any, for the fields that it has, and from the sample for all
 // others.
-func (k *Keeper) define(ctx context.Context, t *Tracker) (baseline.Definition, error) {
+func (k *Keeper) define(ctx context.Context, t *Tracker, data *training) (baseline.Definition, error) {
 	t.mu.Lock()
 	d := baseline.Definition{Edges: baseline.EdgesProduction, Fields: t.sample.cut(k.Choice)}
 	served := slices.Clone(t.sample.names)
 	t.mu.Unlock()
-	training, ok, err := k.Training(t.model, t.version)
+	trained, ok, err := data.open()
 	if err != nil {
 		return baseline.Definition{}, err
 	}
 	if ok {
-		layouts, err := training.cut(ctx, served, k.Choice)
+		layouts, err := trained.cut(ctx, served, k.Choice)
 		if err != nil {
 			return baseline.Definition{}, fmt.Errorf("training data: %w", err)
 		}
@@ -342,9 +369,9 @@ func (k *Keeper) closeDay(t *Tracker, c *counters, now time.Time) {
 }
 
 // publish stores what is due, reads the baselines and shows them.
-func (k *Keeper) publish(ctx context.Context, t *Tracker, view *baseline.View, d baseline.Definition) error {
+func (k *Keeper) publish(ctx context.Context, t *Tracker, view *baseline.View, d baseline.Definition, data *training) error {
 	var out exporter.Metrics
-	trainingErr := k.training(ctx, t, view, d, &out)
+	trainingErr := k.training(ctx, t, view, d, data, &out)
 	productionErr := k.production(ctx, t, view, &out)
 	// What was read stays while the store cannot be read: baselines do not change.
 	if trainingErr == nil && productionErr == nil {
@@ -353,14 +380,14 @@ func (k *Keeper) publish(ctx context.Context, t *Tracker, view *baseline.View, d
 	return errors.Join(trainingErr, productionErr)
 }
 
-func (k *Keeper) training(ctx context.Context, t *Tracker, view *baseline.View, d baseline.Definition, out *exporter.Metrics) error {
+func (k *Keeper) training(ctx context.Context, t *Tracker, view *baseline.View, d baseline.Definition, data *training, out *exporter.Metrics) error {
 	counts, err := view.Training(ctx)
 	if errors.Is(err, baseline.ErrNotFound) {
-		training, ok, unknown := k.Training(t.model, t.version)
+		trained, ok, unknown := data.open()
 		if !ok || unknown != nil {
 			return unknown
 		}
-		if counts, err = training.count(ctx, d, k.Now()); err == nil {
+		if counts, err = trained.count(ctx, d, k.Now()); err == nil {
 			counts, err = t.subject.CreateTraining(ctx, counts)
 		}
 	}

@@ -40,6 +40,7 @@ type run struct {
 	Info struct {
 		RunID        string `json:"run_id"`
 		ExperimentID string `json:"experiment_id"`
+		ArtifactURI  string `json:"artifact_uri"`
 	} `json:"info"`
 	Data struct {
 		Tags []tag `json:"tags"`

@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -272,28 +271,6 @@ func (d dataset) location() string {
 		}
 	}
 	return ""
-}
-
-// File is the training dataset as a local file below one of the folders. A registry that anybody can write to must not
-// decide which files are read, so links that lead out of the folders do not count.
-func (i Info) File(folders []string) (string, bool) {
-	path := strings.TrimPrefix(i.Source, "file://")
-	if i.SourceType != "local" || !filepath.IsAbs(path) {
-		return "", false
-	}
-	file, err := filepath.EvalSymlinks(path)
-	if err != nil || strings.ContainsAny(file, "*?[{") { // which a glob would take for patterns
-		return "", false
-	}
-	for _, folder := range folders {
-		if folder, err = filepath.EvalSymlinks(folder); err != nil {
-			continue
-		}
-		if within, err := filepath.Rel(folder, file); err == nil && filepath.IsLocal(within) && within != "." {
-			return file, true
-		}
-	}
-	return "", false
 }
 
 // writeBack puts on the run what is not on it yet, and says when its version was first served.

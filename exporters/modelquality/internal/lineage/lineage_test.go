@@ -246,35 +246,3 @@ func TestAuthentication(t *testing.T) {
 	_, err = lineage.New(o)
 	require.EqualError(t, err, "a registry needs the http or https URL of an MLflow server")
 }
-
-func TestFilesAreReadOnlyWhereThatIsAllowed(t *testing.T) {
-	root, elsewhere := t.TempDir(), t.TempDir()
-	for _, path := range []string{filepath.Join(root, "orders.csv"), filepath.Join(elsewhere, "secrets.csv"), filepath.Join(root, "a*.csv")} {
-		require.NoError(t, os.WriteFile(path, nil, 0o600))
-	}
-	require.NoError(t, os.Symlink(filepath.Join(elsewhere, "secrets.csv"), filepath.Join(root, "link.csv")))
-	for name, tc := range map[string]struct {
-		typ, source string
-		ok          bool
-	}{
-		"a file in the folder":          {"local", filepath.Join(root, "orders.csv"), true},
-		"the same as a URL":             {"local", "file://" + filepath.Join(root, "orders.csv"), true},
-		"a file elsewhere":              {"local", filepath.Join(elsewhere, "secrets.csv"), false},
-		"a link to it":                  {"local", filepath.Join(root, "link.csv"), false},
-		"a way out":                     {"local", root + "/../" + filepath.Base(elsewhere) + "/secrets.csv", false},
-		"a file whose name is a glob":   {"local", filepath.Join(root, "a*.csv"), false},
-		"a file that is not there":      {"local", filepath.Join(root, "none.csv"), false},
-		"the folder itself":             {"local", root, false},
-		"a path from nowhere":           {"local", "orders.csv", false},
-		"a URL that is not a file's":    {"http", "https://data.example/orders.csv", false},
-		"a local path of another type ": {"s3", filepath.Join(root, "orders.csv"), false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			path, ok := lineage.Info{SourceType: tc.typ, Source: tc.source}.File([]string{root})
-			require.Equal(t, tc.ok, ok)
-			if ok {
-				require.Equal(t, filepath.Join(root, "orders.csv"), path)
-			}
-		})
-	}
-}

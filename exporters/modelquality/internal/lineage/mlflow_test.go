@@ -2,12 +2,9 @@ package lineage_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
-	"path/filepath"
 	"testing"
 	"text/template"
 	"time"
@@ -16,38 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/lineage"
-	"github.com/sightglass-ml/sightglass/internal/stack"
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 
 // mlflow is a real server.
 type mlflow struct{ url string }
-
-func startMLflow(t *testing.T) mlflow {
-	t.Helper()
-	python := testtools.Path(t, "python/bin/python")
-	testtools.Path(t, "python/bin/mlflow")
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	host, port, err := net.SplitHostPort(l.Addr().String())
-	require.NoError(t, err)
-	dir := t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	p, err := stack.StartProcess(ctx, stack.ProcessConfig{
-		Name: "mlflow", Path: python,
-		Args: []string{
-			"-m", "mlflow", "server", "--host", host, "--port", port, "--workers", "1",
-			"--backend-store-uri", "sqlite:///" + filepath.Join(dir, "mlflow.db"), "--artifacts-destination", filepath.Join(dir, "artifacts"),
-		},
-		Env:     []string{"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false", "MLFLOW_DISABLE_TELEMETRY=true"},
-		LogFile: filepath.Join(dir, "mlflow.log"), ReadyURL: "http://" + l.Addr().String() + "/health",
-	})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, p.Stop()) })
-	return mlflow{"http://" + l.Addr().String()}
-}
 
 // ask makes a request and decodes the answer.
 func (m mlflow) ask(t *testing.T, verb, method string, body, into any) {
@@ -71,7 +41,7 @@ func (m mlflow) ask(t *testing.T, verb, method string, body, into any) {
 type object = map[string]any
 
 func TestARealServer(t *testing.T) {
-	m := startMLflow(t)
+	m := mlflow{testtools.MLflow(t)}
 	var experiment struct {
 		ID string `json:"experiment_id"`
 	}

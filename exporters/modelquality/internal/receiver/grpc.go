@@ -104,18 +104,18 @@ func (r *Receiver) serveStream(signal Signal, stream grpc.ServerStream) error {
 
 func (r *Receiver) receive(signal Signal, stream grpc.ServerStream) (Answer, *refusal) {
 	ctx := stream.Context()
+	var authorization string
+	if values := metadata.ValueFromIncomingContext(ctx, "authorization"); len(values) > 0 {
+		authorization = values[0]
+	}
+	if no := r.admit(ctx, authorization); no != nil {
+		return Answer{}, no
+	}
 	release, no := r.acquire(ctx)
 	if no != nil {
 		return Answer{}, no
 	}
 	defer release()
-	var authorization string
-	if values := metadata.ValueFromIncomingContext(ctx, "authorization"); len(values) > 0 {
-		authorization = values[0]
-	}
-	if !r.guard.admits(authorization) {
-		return Answer{}, refuse("unauthenticated", codes.Unauthenticated, http.StatusUnauthorized, "unknown user or wrong password")
-	}
 	f, no := r.arrival(stream)
 	if no != nil {
 		return Answer{}, no

@@ -2,80 +2,130 @@ package receiver
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/tls"
-	"encoding/base64"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/exporter-toolkit/web"
 	"golang.org/x/crypto/bcrypt"
+	"golang.org/x/time/rate"
 	"gopkg.in/yaml.v3"
 )
 
-// guard applies TLS and users of an exporter-toolkit web configuration. The toolkit does so itself for HTTP, but not for
-// gRPC, and what it turns away is not counted; so both protocols are guarded here. As with the toolkit, the file is read
-// again when it changes.
+// guard applies an exporter-toolkit web configuration. The toolkit does so itself for HTTP, but not for gRPC, and what it
+// turns away is not counted; so both protocols are guarded here. As with the toolkit, the file is read again when it
+// changes, certificates at each handshake, and nobody is let in while either cannot be read. Whether there is TLS and
+// HTTP/2, and the rate limit, are those of the start.
 type guard struct {
-	file string
-	tls  bool
+	file   string
+	logger *slog.Logger
+	tls    bool
+	http2  bool
+	// limiter is nil where there is no limit.
+	limiter *rate.Limiter
+	// checking holds the one that compares a password: bcrypt takes a twentieth of a second on purpose, and whoever
+	// guesses passwords must not have all cores.
+	checking chan struct{}
 
 	mu     sync.Mutex
-	stamp  string
+	info   fs.FileInfo
 	config *web.Config
-	// known is the hash of the last right password of each user: bcrypt takes a twentieth of a second on purpose.
+	// known is the hash of the last right password of each user.
 	known map[string][sha256.Size]byte
+	// fileTrouble and tlsTrouble are the failures that were logged last.
+	fileTrouble, tlsTrouble string
 }
 
-func newGuard(file string) (*guard, error) {
-	g := &guard{file: file}
-	if err := web.Validate(file); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	c, err := g.read()
+func newGuard(file string, logger *slog.Logger) (*guard, error) {
+	g := &guard{file: file, logger: logger, checking: make(chan struct{}, 1)}
+	c, err := g.load()
 	if err != nil {
 		return nil, err
 	}
-	g.tls = c.TLSConfig.IsEnabled()
+	g.tls, g.http2 = c.TLSConfig.IsEnabled(), c.HTTPConfig.HTTP2
+	if l := c.RateLimiterConfig; l.Interval != 0 {
+		g.limiter = rate.NewLimiter(rate.Every(l.Interval), l.Burst)
+	}
 	return g, nil
 }
 
 // read returns the configuration as it is now.
 func (g *guard) read() (*web.Config, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	before := g.config
+	c, err := g.load()
+	if isNew(&g.fileTrouble, err) {
+		g.logger.Error("The web configuration cannot be read, and no OTLP is taken until it can", "err", err)
+	}
+	if err == nil && c != before && c.TLSConfig.IsEnabled() != g.tls {
+		g.logger.Warn("TLS was turned on or off in the web configuration, which needs a restart", "file", g.file, "tls", g.tls)
+	}
+	return c, err
+}
+
+// load reads the file if it has changed.
+func (g *guard) load() (*web.Config, error) {
 	if g.file == "" {
-		return &web.Config{}, nil
+		if g.config == nil {
+			g.config = defaults()
+		}
+		return g.config, nil
 	}
 	info, err := os.Stat(g.file)
 	if err != nil {
 		return nil, fmt.Errorf("read web config: %w", err)
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	stamp := fmt.Sprint(info.ModTime().UnixNano(), info.Size())
-	if g.stamp == stamp {
+	if was := g.info; was != nil && os.SameFile(was, info) && was.ModTime().Equal(info.ModTime()) && was.Size() == info.Size() {
 		return g.config, nil
+	}
+	if err := web.Validate(g.file); err != nil {
+		return nil, fmt.Errorf("%s: %w", g.file, err)
 	}
 	text, err := os.ReadFile(g.file)
 	if err != nil {
 		return nil, fmt.Errorf("read web config: %w", err)
 	}
-	// The defaults of the toolkit.
-	c := &web.Config{
-		TLSConfig:  web.TLSConfig{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13},
-		HTTPConfig: web.HTTPConfig{HTTP2: true},
-	}
+	c := defaults()
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	decoder.KnownFields(true)
-	if err := decoder.Decode(c); err != nil {
+	if err := decoder.Decode(c); err != nil && !errors.Is(err, io.EOF) { // An empty file is one of defaults.
 		return nil, fmt.Errorf("%s: %w", g.file, err)
 	}
 	c.TLSConfig.SetDirectory(filepath.Dir(g.file))
-	g.stamp, g.config, g.known = stamp, c, make(map[string][sha256.Size]byte)
+	g.info, g.config, g.known = info, c, make(map[string][sha256.Size]byte)
 	return c, nil
+}
+
+// defaults are those of the toolkit.
+func defaults() *web.Config {
+	return &web.Config{
+		TLSConfig:  web.TLSConfig{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13},
+		HTTPConfig: web.HTTPConfig{HTTP2: true},
+	}
+}
+
+// isNew reports whether err is another failure than the last one, so that it is logged once, however many requests meet
+// it.
+func isNew(last *string, err error) bool {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	was := *last
+	*last = text
+	return text != "" && text != was
 }
 
 // tlsConfig returns nil if there is no TLS.
@@ -92,36 +142,54 @@ func (g *guard) tlsConfig(protocols ...string) *tls.Config {
 				return nil, err
 			}
 			t, err := web.ConfigToTLSConfig(&c.TLSConfig)
+			g.mu.Lock()
+			if isNew(&g.tlsTrouble, err) {
+				g.logger.Error("There can be no TLS, and no OTLP is taken until there can", "err", err)
+			}
+			g.mu.Unlock()
 			if err != nil {
 				return nil, err
 			}
 			t.NextProtos = protocols
+			// A client that comes back on an old session is not asked for its name again, so one that is not allowed any
+			// more would stay allowed for days. The toolkit lets it.
+			t.SessionTicketsDisabled = t.ClientAuth != tls.NoClientCert
 			return t, nil
 		},
+	}
+}
+
+// headers sets those that the configuration wants in every answer of HTTP.
+func (g *guard) headers(h http.Header) {
+	c, err := g.read()
+	if err != nil {
+		return // and no request is taken
+	}
+	for name, value := range c.HTTPConfig.Header {
+		h.Set(name, value)
 	}
 }
 
 // nobody is compared with where there is no such user, lest the time of an answer tell which users there are.
 const nobody = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"
 
-// admits reports whether the authorization header is that of a user, where there are users.
-func (g *guard) admits(authorization string) bool {
+// errBusy is that too many passwords are being compared.
+var errBusy = errors.New("other passwords are being compared")
+
+// admits reports whether the authorization header is that of a user, where there are users. It waits for its turn to
+// compare a password, which one that was right before does not need.
+func (g *guard) admits(ctx context.Context, authorization string, patience time.Duration) (bool, error) {
 	c, err := g.read()
 	if err != nil {
-		return false
+		return false, err
 	}
 	if len(c.Users) == 0 {
-		return true
+		return true, nil
 	}
-	encoded, ok := strings.CutPrefix(authorization, "Basic ")
+	user, password, ok := (&http.Request{Header: http.Header{"Authorization": {authorization}}}).BasicAuth()
 	if !ok {
-		return false
+		return false, nil
 	}
-	decoded, err := base64.StdEncoding.DecodeString(encoded)
-	if err != nil {
-		return false
-	}
-	user, password, _ := strings.Cut(string(decoded), ":")
 	hash, exists := c.Users[user]
 	if !exists {
 		hash = nobody
@@ -131,13 +199,24 @@ func (g *guard) admits(authorization string) bool {
 	known, cached := g.known[user]
 	g.mu.Unlock()
 	if cached && subtle.ConstantTimeCompare(known[:], sum[:]) == 1 {
-		return true
+		return true, nil
 	}
-	if bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) != nil || !exists {
-		return false
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case g.checking <- struct{}{}:
+	case <-timer.C:
+		return false, errBusy
+	case <-ctx.Done():
+		return false, errBusy
+	}
+	right := bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil
+	<-g.checking
+	if !right || !exists {
+		return false, nil
 	}
 	g.mu.Lock()
 	g.known[user] = sum
 	g.mu.Unlock()
-	return true
+	return true, nil
 }

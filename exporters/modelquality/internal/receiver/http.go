@@ -2,6 +2,7 @@ package receiver
 
 import (
 	"compress/gzip"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -25,9 +26,19 @@ const (
 )
 
 func (r *Receiver) newHTTP() *http.Server {
+	routes, protocols := r.Routes(), []string{"h2", "http/1.1"}
+	var next map[string]func(*http.Server, *tls.Conn, http.Handler)
+	if !r.guard.http2 {
+		// An empty map is how net/http is told to do without HTTP/2.
+		protocols, next = protocols[1:], make(map[string]func(*http.Server, *tls.Conn, http.Handler))
+	}
 	return &http.Server{
-		Handler:           r.Routes(),
-		TLSConfig:         r.guard.tlsConfig("h2", "http/1.1"),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			r.guard.headers(w.Header())
+			routes.ServeHTTP(w, req)
+		}),
+		TLSConfig:         r.guard.tlsConfig(protocols...),
+		TLSNextProto:      next,
 		ReadHeaderTimeout: r.Patience.Arrival,
 		ReadTimeout:       r.Patience.Arrival + r.Patience.Turn,
 		WriteTimeout:      time.Minute,
@@ -72,15 +83,17 @@ func (r *Receiver) take(signal Signal, w http.ResponseWriter, req *http.Request)
 		return "", Answer{}, refuse("unsupported", codes.InvalidArgument, http.StatusUnsupportedMediaType,
 			"content type %q, expected %s or %s", req.Header.Get("Content-Type"), typeProto, typeJSON)
 	}
+	if no := r.admit(req.Context(), req.Header.Get("Authorization")); no != nil {
+		if no.status == http.StatusUnauthorized {
+			w.Header().Set("WWW-Authenticate", "Basic")
+		}
+		return encoding, Answer{}, no
+	}
 	release, no := r.acquire(req.Context())
 	if no != nil {
 		return encoding, Answer{}, no
 	}
 	defer release()
-	if !r.guard.admits(req.Header.Get("Authorization")) {
-		w.Header().Set("WWW-Authenticate", "Basic")
-		return encoding, Answer{}, refuse("unauthenticated", codes.Unauthenticated, http.StatusUnauthorized, "unknown user or wrong password")
-	}
 	buffer := r.buffer()
 	defer r.recycle(buffer)
 	if no := r.read(w, req, buffer); no != nil {

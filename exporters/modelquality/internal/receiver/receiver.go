@@ -107,7 +107,7 @@ func New(o Options, h Handler) (*Receiver, error) {
 	if o.Patience == (Patience{}) {
 		o.Patience = DefaultPatience
 	}
-	g, err := newGuard(o.WebConfigFile)
+	g, err := newGuard(o.WebConfigFile, o.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func (r *Receiver) Addresses() (grpcAddress, httpAddress string) {
 func (r *Receiver) Serve(ctx context.Context) {
 	var servers sync.WaitGroup
 	if r.grpcListener != nil {
-		r.Logger.Info("Receiving OTLP", "protocol", "grpc", "address", r.grpcListener.Addr())
+		r.Logger.Info("Receiving OTLP", "tls", r.guard.tls, "protocol", "grpc", "address", r.grpcListener.Addr())
 		servers.Go(func() {
 			if err := r.grpc.Serve(r.grpcListener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 				r.Logger.Error("No longer receiving OTLP", "protocol", "grpc", "err", err)
@@ -153,7 +153,7 @@ func (r *Receiver) Serve(ctx context.Context) {
 		})
 	}
 	if r.httpListener != nil {
-		r.Logger.Info("Receiving OTLP", "protocol", "http", "address", r.httpListener.Addr())
+		r.Logger.Info("Receiving OTLP", "tls", r.guard.tls, "protocol", "http", "address", r.httpListener.Addr())
 		servers.Go(func() {
 			if err := r.serveHTTP(); err != nil && !errors.Is(err, http.ErrServerClosed) {
 				r.Logger.Error("No longer receiving OTLP", "protocol", "http", "err", err)
@@ -222,9 +222,37 @@ func (r *Receiver) acquire(ctx context.Context) (release func(), no *refusal) {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	no = refuse("busy", codes.ResourceExhausted, http.StatusTooManyRequests, "%d requests are being taken, the most at a time", r.MaxRequests)
+	return nil, busy("%d requests are being taken, the most at a time", r.MaxRequests)
+}
+
+func busy(format string, args ...any) *refusal {
+	no := refuse("busy", codes.ResourceExhausted, http.StatusTooManyRequests, format, args...)
 	no.retry = retryAfter
-	return nil, no
+	return no
+}
+
+func unavailable(message string) *refusal {
+	no := refuse("unavailable", codes.Unavailable, http.StatusServiceUnavailable, "%s", message)
+	no.retry = 5 * retryAfter
+	return no
+}
+
+// admit lets a request in. It comes before the turns, which belong to those who may come in.
+func (r *Receiver) admit(ctx context.Context, authorization string) *refusal {
+	if l := r.guard.limiter; l != nil && !l.Allow() {
+		return busy("more requests than the rate limit of the web configuration")
+	}
+	ok, err := r.guard.admits(ctx, authorization, r.Patience.Turn)
+	switch {
+	case errors.Is(err, errBusy):
+		return busy("%v", err)
+	case err != nil:
+		// A client that was told that its password is wrong would throw its spans away.
+		return unavailable("the web configuration cannot be read now")
+	case !ok:
+		return refuse("unauthenticated", codes.Unauthenticated, http.StatusUnauthorized, "unknown user or wrong password")
+	}
+	return nil
 }
 
 // export hands a request to the handler.
@@ -242,9 +270,7 @@ func (r *Receiver) export(ctx context.Context, signal Signal, body []byte) (answ
 		return answer, refuse("malformed", codes.InvalidArgument, http.StatusBadRequest, "%v", err)
 	case err != nil:
 		r.Logger.Warn("A request was not taken", "signal", signal, "err", err)
-		no = refuse("unavailable", codes.Unavailable, http.StatusServiceUnavailable, "the request cannot be processed now")
-		no.retry = 5 * retryAfter
-		return answer, no
+		return answer, unavailable("the request cannot be processed now")
 	}
 	return answer, nil
 }

@@ -121,13 +121,14 @@ func (s *server) post(method, path, contentType string, body io.Reader, headers 
 	defer res.Body.Close()
 	answer, err := io.ReadAll(res.Body)
 	require.NoError(s.t, err)
-	return answered{res.StatusCode, res.Header}, answer
+	return answered{res.StatusCode, res.Header, res.Proto}, answer
 }
 
 // answered is a response without its body.
 type answered struct {
 	StatusCode int
 	Header     http.Header
+	Proto      string
 }
 
 func (s *server) dial() *grpc.ClientConn {

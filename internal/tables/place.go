@@ -1,0 +1,53 @@
+package tables
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/sightglass-ml/sightglass/internal/config"
+)
+
+// Place is how a configuration file says where a table is.
+type Place struct {
+	// Source is the name of a database of the configuration.
+	Source string `yaml:"source,omitempty"`
+	// Table is the name of a table or view, with its schema if it has one; Query a SELECT statement; Files the path or glob
+	// of Parquet, CSV or JSON files, for DuckDB. It is one of the three.
+	Table string      `yaml:"table,omitempty"`
+	Query string      `yaml:"query,omitempty"`
+	Files config.Path `yaml:"files,omitempty"`
+}
+
+// Validate implements config.Validator.
+func (p *Place) Validate(at config.At) {
+	n := 0
+	for _, given := range []bool{p.Table != "", p.Query != "", p.Files != ""} {
+		if given {
+			n++
+		}
+	}
+	if n != 1 {
+		at.Errorf("", "%d of table, query and files are given; want exactly one", n)
+	}
+}
+
+// CheckSource reports, under key, a source that is not there or does not read files.
+func (p *Place) CheckSource(at config.At, key string, sources map[string]Config) {
+	switch s, ok := sources[p.Source]; {
+	case !ok:
+		at.Errorf(key, "unknown source %q; want one of %q", p.Source, slices.Sorted(maps.Keys(sources)))
+	case p.Files != "" && s.Type != DuckDB:
+		at.Errorf(key, "%q is a %s source; want a duckdb source for files", p.Source, s.Type)
+	}
+}
+
+// Relation is the table in the SQL of its source.
+func (p *Place) Relation(s *Source, timeColumn string) (Relation, error) {
+	switch {
+	case p.Table != "":
+		return s.Table(p.Table, timeColumn), nil
+	case p.Query != "":
+		return s.Query(p.Query, timeColumn), nil
+	}
+	return s.Files(string(p.Files), timeColumn)
+}
