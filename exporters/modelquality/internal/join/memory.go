@@ -1,46 +1,55 @@
 package join
 
-import "math/bits"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
-// memory has the last inferences one behind the other, in the order in which they came, and an index of where they are. The
-// index is small enough for the cache of a processor, which a table of the inferences themselves is not: most spans have a
-// parent that is no inference, and all have to be looked for.
+// memory has the last inferences one behind the other, in the order in which they came, and an index of where they are.
+// Most spans have a parent that is no inference, and all have to be looked for: of that, the marks alone are read, a byte an
+// inference, which stay in the cache of a processor.
 type memory[S comparable] struct {
 	ring []Inference[S]
 	next int // where the next one is written
-	// index has sets of places in the ring, the last one first. Above the bits of the place is a part of the hash.
-	index []uint32
+	// Of each set of the index, marks has a part of the hashes, places where in the ring they are, and oldest which of them
+	// is the next to give way.
+	marks  []byte
+	places []uint32
+	oldest []byte
 }
 
 // ways is how many inferences share a set of the index, at half of them on average. Span ids are random, so sets fill
 // alike; a client whose are not loses its own joins only.
-const ways = 4
+const ways = 8
 
 func newMemory[S comparable](inferences int) memory[S] {
-	size := 2
+	size := ways / 2
 	for size < inferences {
 		size *= 2
 	}
-	return memory[S]{ring: make([]Inference[S], size), index: make([]uint32, size/2*ways)}
+	return memory[S]{
+		ring: make([]Inference[S], size), marks: make([]byte, 2*size), places: make([]uint32, 2*size), oldest: make([]byte, 2*size/ways),
+	}
 }
 
 func (m *memory[S]) add(hash uint64, i *Inference[S]) {
 	m.ring[m.next] = *i
 	set, mark := m.look(hash)
-	set[1], set[2], set[3] = set[0], set[1], set[2]
-	set[0] = mark | uint32(m.next)
+	way := set*ways + int(m.oldest[set])
+	m.marks[way], m.places[way] = mark, uint32(m.next)
+	m.oldest[set] = (m.oldest[set] + 1) % ways
 	m.next = (m.next + 1) & (len(m.ring) - 1)
 }
 
 func (m *memory[S]) find(hash uint64, same func(*Inference[S]) bool) (Inference[S], bool) {
+	const each, highest = 0x0101010101010101, 0x8080808080808080
 	set, mark := m.look(hash)
-	place := uint32(len(m.ring) - 1)
-	for _, entry := range set {
-		if entry&^place != mark {
-			continue
-		}
+	// A byte that is the mark becomes zero, and only from a zero can a borrow set its highest bit while it is not set itself;
+	// the byte above may be taken for one as well, and is then found not to be the same.
+	differs := binary.LittleEndian.Uint64(m.marks[set*ways:]) ^ each*uint64(mark)
+	for found := (differs - each) &^ differs & highest; found != 0; found &= found - 1 {
 		// The place may have another one by now.
-		if i := &m.ring[entry&place]; same(i) {
+		if i := &m.ring[m.places[set*ways+bits.TrailingZeros64(found)/8]]; same(i) {
 			return *i, true
 		}
 	}
@@ -48,7 +57,6 @@ func (m *memory[S]) find(hash uint64, same func(*Inference[S]) bool) (Inference[
 }
 
 // look returns the set of a hash, and the part of the hash that its entries have.
-func (m *memory[S]) look(hash uint64) (*[ways]uint32, uint32) {
-	first := int(hash>>24) & (len(m.index)/ways - 1) * ways
-	return (*[ways]uint32)(m.index[first:]), uint32(hash>>40) << bits.Len(uint(len(m.ring)-1))
+func (m *memory[S]) look(hash uint64) (set int, mark byte) {
+	return int(hash>>24) & (len(m.oldest) - 1), byte(hash >> 56)
 }
