@@ -41,14 +41,13 @@ type Observation struct {
 	Span, Parent otlp.SpanID
 
 	Phase          Phase
+	Outcome        Outcome
 	Model, Version string
 	Run            string // of MLflow
 	ResponseID     string
 
-	Start, End                            int64   // nanoseconds since 1970
 	Duration                              float64 // seconds, as the next three
 	QueueWait, ForwardPass, TimeToFirst   float64
-	Outcome                               Outcome
 	Exception                             string
 	Prediction                            otlp.Value
 	Confidence, InputTokens, OutputTokens float64

@@ -209,7 +209,6 @@ func (r *Reader) asks(in *reading, features bool) bool {
 func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 	o.Trace, o.Span, o.Parent = s.Trace, s.ID, s.Parent
 	o.Model, o.Version, o.Run, o.ResponseID = in.text(roleModel), in.name(roleVersion), in.text(roleRun), in.text(roleResponseID)
-	o.Start, o.End = int64(s.Start), int64(s.End)
 	o.Duration = float64(s.End-s.Start) / 1e9
 	o.QueueWait, o.ForwardPass, o.TimeToFirst = in.seconds(roleQueueWait), in.seconds(roleForwardPass), in.seconds(roleFirstToken)
 	o.Confidence = in.number(roleConfidence)
