@@ -49,7 +49,7 @@ Its runbook says what it means, what to look at and what to do first.
 	}
 	b.WriteString(`
 *Fires for* is how long the condition must hold. Signals and alerts are groups of their own, so add up to two evaluation
-intervals to the time from a scrape to an alert.
+intervals to the time from a scrape to an alert; the drift of datasets is evaluated once a minute.
 
 ## Default thresholds
 
