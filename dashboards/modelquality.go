@@ -67,27 +67,36 @@ func modelGlanceRow() kit.Panels {
 	}
 }
 
-// excessFieldDrift is the number that the drift alerts compare with their limit.
-func excessFieldDrift(of kit.Scope, matchers ...string) string {
-	return of.Recorded("model_field:ml_drift:psi", matchers...) + "\n- " + of.Recorded("model_field:ml_drift:psi_noise", matchers...)
+// excessFieldDrift is the number that the drift alerts compare with their limit: of the hour, or with "5m" of five minutes.
+func excessFieldDrift(of kit.Scope, window string, matchers ...string) string {
+	return of.Recorded("model_field:ml_drift:psi"+window, matchers...) + "\n- " + of.Recorded("model_field:ml_drift:psi_noise"+window, matchers...)
+}
+
+// fieldDrift shows the fields that drifted most in a window, and their limits.
+func fieldDrift(text kit.Text, window string) kit.Panel {
+	worst := "topk(10,\nmax_over_time(" + models.Recorded("model_field:ml_drift:psi"+window) + "[$__range] @ end())\n" +
+		"- avg_over_time(" + models.Recorded("model_field:ml_drift:psi_noise"+window) + "[$__range] @ end())\n)"
+	return kit.Limit(kit.Timeseries(text), "limit").Span(12).Height(10).Decimals(3).
+		Links(kit.Runbook("MLModelDrift")).
+		WithTarget(kit.Range("drift", "(\n"+excessFieldDrift(models, window)+"\n)\nand on ("+byField+", baseline)\n"+worst, "{{model}} {{version}} · {{field}} · {{baseline}}")).
+		WithTarget(kit.Range("limit", models.Recorded("model_field:ml_drift:limit"+window)+"\nand on (cluster, namespace, model, field)\n"+worst, "limit of {{model}} · {{field}}"))
 }
 
 func modelDriftRow() kit.Panels {
-	worst := "topk(10,\nmax_over_time(" + models.Recorded("model_field:ml_drift:psi") + "[$__range] @ end())\n" +
-		"- avg_over_time(" + models.Recorded("model_field:ml_drift:psi_noise") + "[$__range] @ end())\n)"
 	labels := "cluster, namespace, version, field, role"
 	drift := func(baseline string) string {
-		return kit.MaxBy(labels, excessFieldDrift(oneModel, `baseline="`+baseline+`"`))
+		return kit.MaxBy(labels, excessFieldDrift(oneModel, "", `baseline="`+baseline+`"`))
 	}
 	three := kit.Decimals(3)
 	return kit.Panels{
-		kit.Limit(kit.Timeseries(kit.Text{
-			ID: 21, Title: "Drift beyond chance, worst fields", Unit: "none",
+		fieldDrift(kit.Text{
+			ID: 21, Title: "Drift beyond chance in an hour, worst fields", Unit: "none",
 			Description: "Population stability index of the last hour against a baseline, less what that many values show by chance: the ten worst within the time range. Dashed: each field's limit. The alert also asks that the index be significant.",
-		}), "limit").Span(24).Height(10).Decimals(3).
-			Links(kit.Runbook("MLModelDrift")).
-			WithTarget(kit.Range("drift", "(\n"+excessFieldDrift(models)+"\n)\nand on ("+byField+", baseline)\n"+worst, "{{model}} {{version}} · {{field}} · {{baseline}}")).
-			WithTarget(kit.Range("limit", models.Recorded("model_field:ml_drift:limit")+"\nand on (cluster, namespace, model, field)\n"+worst, "limit of {{model}} · {{field}}")),
+		}, ""),
+		fieldDrift(kit.Text{
+			ID: 23, Title: "Drift beyond chance in five minutes, worst fields", Unit: "none",
+			Description: "The same of the last five minutes, where a sudden shift shows first. Its limit is higher, since minutes differ more than hours do. Where there are too few values in five minutes, there is none.",
+		}, "5m"),
 		kit.Columns(kit.Table(kit.Text{
 			ID: 22, Title: "Fields of $detail", Unit: "none",
 			Description: "Every field of the model in detail. Drift is the index less what chance explains, against each baseline; significance is the index over its critical value, so that above 1 it is no chance. Click a field to see it below.",
@@ -196,10 +205,11 @@ func modelEvaluationRow() kit.Panels {
 	return kit.Panels{
 		kit.Limit(kit.Timeseries(kit.Text{
 			ID: 51, Title: "Groundedness", Unit: "percentunit",
-			Description: "Mean groundedness of the last hour's answers. Dashed: each model's limit, below which the alert fires.",
+			Description: "Mean groundedness of the answers of the last hour, and of the last five minutes where there are enough. Dashed: each model's limit. The alert fires when the hour is below it, or five minutes by more than chance explains.",
 		}), "limit").Span(8).Min(0).Max(1).
 			Links(kit.Runbook("MLModelGroundednessLow")).
 			WithTarget(kit.Range("score", models.Recorded("model:ml_evaluation_score:mean1h", `evaluation="groundedness"`), inferenceLegend)).
+			WithTarget(kit.Range("minutes", models.Recorded("model:ml_evaluation_score:mean5m", `evaluation="groundedness"`), "five minutes of "+inferenceLegend)).
 			WithTarget(kit.Range("limit", models.Recorded("model:ml_groundedness:limit"), "limit of {{model}}")),
 		kit.WorstOf(kit.Text{
 			ID: 52, Title: "Invented answers", Unit: "percentunit",

@@ -36,8 +36,9 @@ type bundle struct {
 }
 
 type group struct {
-	Name  string `json:"name"`
-	Rules []rule `json:"rules"`
+	Name     string `json:"name"`
+	Interval string `json:"interval,omitempty"`
+	Rules    []rule `json:"rules"`
 }
 
 type rule struct {
@@ -98,6 +99,9 @@ func copyRules(loaded rules.Bundle) (bundle, error) {
 	for _, f := range loaded.Files {
 		for _, g := range f.Groups {
 			copied := group{Name: g.Name}
+			if g.Interval != 0 {
+				copied.Interval = g.Interval.String()
+			}
 			for _, r := range g.Rules {
 				c, err := copyRule(r, recorded)
 				if err != nil {

@@ -49,7 +49,7 @@ func renderGroups(t *testing.T, config, field string) []rulefmt.RuleGroup {
 	require.NoError(t, json.Unmarshal([]byte(text), &out))
 	var groups []rulefmt.RuleGroup
 	for _, g := range out.Groups {
-		parsed := rulefmt.RuleGroup{Name: g.Name}
+		parsed := rulefmt.RuleGroup{Name: g.Name, Interval: duration(t, g.Interval)}
 		for _, r := range g.Rules {
 			parsed.Rules = append(parsed.Rules, rulefmt.Rule{
 				Record: r.Record, Alert: r.Alert, Expr: r.Expr, For: duration(t, r.For), KeepFiringFor: duration(t, r.KeepFiringFor),

@@ -104,7 +104,9 @@ func TestConventions(t *testing.T) {
 		require.LessOrEqual(t, len(group.Name), 40, "length of the name of group %s", group.Name)
 		require.Regexp(t, `^sightglass\.[a-z.]+$`, group.Name)
 		require.False(t, names[group.Name], "group %s is there twice", group.Name)
-		require.Zero(t, group.Interval, "group %s: the interval is the user's choice", group.Name)
+		if group.Name != "sightglass.data.drift" { // It costs too much for its tables, which change every few minutes.
+			require.Zero(t, group.Interval, "group %s: the interval is the user's choice", group.Name)
+		}
 		names[group.Name] = true
 	}
 	eachAlert(t, func(t *testing.T, alert rulefmt.Rule) {

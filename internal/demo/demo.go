@@ -445,7 +445,7 @@ func (d *demo) inject(ctx context.Context, i incident) error {
 	d.timeline.text("\n")
 	d.timeline.step(now, i.object, bold, "incident", d.timeline.style(bold, i.story))
 	for n, e := range i.alerts {
-		o := Outcome{Incident: i.name, Object: i.object, Alert: e.alert, Labels: e.labels, Main: n == 0, Early: i.early, Injected: now}
+		o := Outcome{Incident: i.name, Object: i.object, Alert: e.alert, Labels: e.labels, Main: n == 0, Early: i.early, Silenced: e.silenced, Injected: now}
 		if o.Main {
 			o.Goal = i.goal
 		}

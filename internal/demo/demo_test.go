@@ -29,11 +29,14 @@ func TestTheResultSaysWhatWentWrong(t *testing.T) {
 	late, missed := detected(), detected()
 	late.Goal = 2 * time.Minute
 	missed.Notified = time.Time{}
+	silenced := missed
+	silenced.Silenced = true
 	for name, tc := range map[string]struct {
 		result Result
 		want   string
 	}{
 		"nothing": {Result{Outcomes: []Outcome{detected()}}, ""},
+		"an alert fired that another one silences": {Result{Outcomes: []Outcome{silenced}}, ""},
 		"an incident was not detected": {
 			Result{Outcomes: []Outcome{missed}},
 			"more nulls: MLDatasetNullRatioHigh about customers was not detected",

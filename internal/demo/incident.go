@@ -29,6 +29,8 @@ type expected struct {
 	alert string
 	// labels are those that tell it from others of the same name.
 	labels labels
+	// silenced says that another of the incident's alerts says the same and may come soon enough to silence it.
+	silenced bool
 	// measured says in words what the alert's value is; what lasts is in unscaled time.
 	measured func(v float64, r Result) string
 }

@@ -36,6 +36,8 @@ type Outcome struct {
 	Main bool
 	// Early says that it was so before the watch began.
 	Early bool
+	// Silenced says that another alert of the incident may silence this one: that it fires is all there has to be.
+	Silenced bool
 	// Measured is the signal behind the alert in words.
 	Measured string
 	// Injected is when the incident began. The others are the zero time if it did not come to that.
@@ -56,11 +58,18 @@ func (o Outcome) is(s sighting) bool {
 	return true
 }
 
-// Detected says whether people were told.
-func (o Outcome) Detected() bool { return !o.Notified.IsZero() }
+// Detected says whether people were told, by this alert or by the one that silenced it.
+func (o Outcome) Detected() bool { return !o.told().IsZero() }
 
-// TimeToDetect is the real time from the incident to the message in Slack.
-func (o Outcome) TimeToDetect() time.Duration { return o.Notified.Sub(o.Injected) }
+// TimeToDetect is the real time from the incident to the message in Slack, or to the alert if it was silenced.
+func (o Outcome) TimeToDetect() time.Duration { return o.told().Sub(o.Injected) }
+
+func (o Outcome) told() time.Time {
+	if o.Notified.IsZero() && o.Silenced {
+		return o.Firing
+	}
+	return o.Notified
+}
 
 // Unscaled is how long a time would have been without compression.
 func (r Result) Unscaled(d time.Duration) time.Duration {
