@@ -87,6 +87,9 @@ type worker struct {
 	served [16]served
 }
 
+// end is the index after the last of a group.
+const end = -1
+
 // group is a chain of observations of one version, by their indices.
 type group struct {
 	series      *metering.Series
@@ -98,8 +101,12 @@ type served struct {
 	group          int // plus one
 }
 
-// end is the index after the last of a group.
-const end = -1
+// zeros returns so many zero values, in the memory of a slice if there is enough.
+func zeros[T any](of []T, n int) []T {
+	of = slices.Grow(of[:0], n)[:n]
+	clear(of)
+	return of
+}
 
 // add puts an observation into the group of its version, and returns what that is counted under.
 func (w *worker) add(i int, model, version string, meter *metering.Meter) *metering.Series {
@@ -107,6 +114,7 @@ func (w *worker) add(i int, model, version string, meter *metering.Meter) *meter
 	if n, m := len(model), len(version); n > 0 && m > 0 {
 		at = int(model[n-1]+4*version[m-1]) % len(w.served)
 	}
+	w.next[i] = end
 	s := &w.served[at]
 	if s.group != 0 && s.model == model && s.version == version {
 		g := &w.groups[s.group-1]
@@ -172,24 +180,20 @@ func (p *pipeline) Export(_ context.Context, signal receiver.Signal, body []byte
 func (w *worker) reset() {
 	w.batch.Reset()
 	w.served = [len(w.served)]served{}
-	w.series, w.part, w.judged, w.groups, w.next = w.series[:0], w.part[:0], w.judged[:0], w.groups[:0], w.next[:0]
+	w.judged, w.groups = w.judged[:0], w.groups[:0]
 }
 
 // resolve finds what belongs to what. To do it again does no harm.
 func (p *pipeline) resolve(w *worker, s *settings) {
 	b := &w.batch
+	w.series, w.part, w.next = zeros(w.series, len(b.Observations)), zeros(w.part, len(b.Observations)), zeros(w.next, len(b.Observations))
 	p.join.Lock()
 	defer p.join.Unlock()
 	for i := range b.Observations {
 		o := &b.Observations[i]
-		w.series, w.part, w.next = append(w.series, nil), append(w.part, false), append(w.next, end)
 		if o.Phase == convention.Whole {
-			series := w.add(i, o.Model, o.Version, p.meter)
-			w.series[i] = series
-			p.join.Add(&join.Inference[*metering.Series]{
-				ID: join.ID{Trace: o.Trace, Span: o.Span}, Series: series,
-				HasQueueWait: o.QueueWait >= 0, HasForwardPass: o.ForwardPass >= 0,
-			}, o.ResponseID)
+			w.series[i] = w.add(i, o.Model, o.Version, p.meter)
+			p.join.Add(join.ID{Trace: o.Trace, Span: o.Span}, w.series[i], o.QueueWait >= 0, o.ForwardPass >= 0, o.ResponseID)
 		}
 	}
 	for i := range b.Observations {

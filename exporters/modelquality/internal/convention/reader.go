@@ -3,6 +3,7 @@ package convention
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -149,7 +150,11 @@ func (r *Reader) Span(s *otlp.Span) {
 			in.put(k.slot, a.Value)
 		case k.prefix == 0:
 		case !k.time:
-			all = append(all, Feature{a.Key[k.prefix:], a.Value})
+			// In place: a processor waits for what is put together elsewhere and copied at once.
+			all = slices.Grow(all, 1)[:len(all)+1]
+			f := &all[len(all)-1]
+			// The name is the first span's, whose bytes stay near the processor.
+			f.Name, f.Value = k.key[k.prefix:], a.Value
 		default:
 			if age, ok := ageOf(a.Value, s.Start); ok {
 				b.times = append(b.times, FeatureTime{a.Key[k.prefix:], age})

@@ -69,11 +69,14 @@ func (j *Join[S, W]) Lock() { j.mu.Lock() }
 func (j *Join[S, W]) Unlock() { j.mu.Unlock() }
 
 // Add remembers an inference. The lock must be held, as for all that follow.
-func (j *Join[S, W]) Add(i *Inference[S], responseID string) {
-	j.recent.add(hash(&i.ID), i)
+func (j *Join[S, W]) Add(id ID, series S, hasQueueWait, hasForwardPass bool, responseID string) {
+	i := j.recent.add(hash(&id))
+	i.ID, i.Series, i.HasQueueWait, i.HasForwardPass = id, series, hasQueueWait, hasForwardPass
 	if responseID != "" {
-		i.response = maphash.String(j.seed, responseID)
-		j.byReply.add(i.response, i)
+		h := maphash.String(j.seed, responseID)
+		r := j.byReply.add(h)
+		*r = *i
+		r.response = h
 	}
 }
 

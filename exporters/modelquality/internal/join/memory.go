@@ -32,13 +32,15 @@ func newMemory[S comparable](inferences int) memory[S] {
 	}
 }
 
-func (m *memory[S]) add(hash uint64, i *Inference[S]) {
-	m.ring[m.next] = *i
+// add returns where to write the next inference.
+func (m *memory[S]) add(hash uint64) *Inference[S] {
+	i := &m.ring[m.next]
 	set, mark := m.look(hash)
 	way := set*ways + int(m.oldest[set])
 	m.marks[way], m.places[way] = mark, uint32(m.next)
 	m.oldest[set] = (m.oldest[set] + 1) % ways
 	m.next = (m.next + 1) & (len(m.ring) - 1)
+	return i
 }
 
 func (m *memory[S]) find(hash uint64, same func(*Inference[S]) bool) (Inference[S], bool) {

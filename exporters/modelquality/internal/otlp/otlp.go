@@ -386,20 +386,23 @@ func (a *Attribute) usual(b []byte) bool {
 	if len(v) < 2 {
 		return false
 	}
+	// Written in place: a processor waits for what is put together elsewhere and copied at once.
+	to := &a.Value
+	to.text, to.bits = "", 0
 	switch v[0] {
 	case 1<<3 | wireBytes:
-		a.Value = Value{Kind: String, text: view(v[2:])}
+		to.Kind, to.text = String, view(v[2:])
 		return int(v[1]) == len(v)-2
 	case 2<<3 | wireVarint:
-		a.Value = Value{Kind: Bool, bits: uint64(v[1])}
+		to.Kind, to.bits = Bool, uint64(v[1])
 		return len(v) == 2 && v[1] < 0x80
 	case 3<<3 | wireVarint:
 		bits, n := varint(v[1:])
-		a.Value = Value{Kind: Int, bits: bits}
+		to.Kind, to.bits = Int, bits
 		return n == len(v)-1
 	case 4<<3 | wireFixed64:
 		if len(v) == 9 {
-			a.Value = Value{Kind: Double, bits: binary.LittleEndian.Uint64(v[1:])}
+			to.Kind, to.bits = Double, binary.LittleEndian.Uint64(v[1:])
 			return true
 		}
 	}
