@@ -124,7 +124,7 @@ func openRooms(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*roo
 		r.defaults[t.Signal] = t.Value
 	}
 	for _, signal := range []string{
-		signalNulls, signalDrift, signalUnseen, signalRowDrop, signalMismatch, signalFreshness, signalVolume, signalSignificance, signalMinRows,
+		signalNulls, signalDrift, signalUnseen, signalRowDrop, signalMismatch, signalFreshness, signalVolume, signalSignificance, signalMinRows, signalDriftNoise,
 	} {
 		if _, ok := r.defaults[signal]; !ok {
 			return nil, fmt.Errorf("rules/thresholds.yaml has no threshold %q", signal)

@@ -29,6 +29,7 @@ const (
 	// These two cannot be overridden.
 	signalSignificance = "drift_significance_z"
 	signalMinRows      = "drift_min_rows"
+	signalDriftNoise   = "drift_noise_psi"
 )
 
 // descs are all metrics of the exporter, in the order of docs/metrics.md.

@@ -140,7 +140,9 @@ func (d *dataset) failedCheck(c *cycle) string {
 				continue
 			}
 			x, ok := drift.Compare(values, b.counts.Fields[column])
-			if ok && x.Exceeds(limit(signalDrift, column), d.defaults[signalSignificance], d.defaults[signalMinRows]) {
+			if ok && x.Exceeds(drift.Limits{
+				PSI: limit(signalDrift, column), Z: d.defaults[signalSignificance], Values: d.defaults[signalMinRows], Noise: d.defaults[signalDriftNoise],
+			}) {
 				return fmt.Sprintf("column %q: PSI %.3f against the %s baseline", column, x.PSI, b.name)
 			}
 		}

@@ -105,7 +105,9 @@ func TestTheUnmappedProviderGivesThePSIOfTheStory(t *testing.T) {
 	after, ok := drift.Compare(distribution(w.current(payments)), training)
 	require.True(t, ok)
 	require.InDelta(t, 0.31, after.PSI, 0.005)
-	require.True(t, after.Exceeds(threshold("drift_psi"), threshold("drift_significance_z"), threshold("drift_min_rows")))
+	require.True(t, after.Exceeds(drift.Limits{
+		PSI: threshold("drift_psi"), Z: threshold("drift_significance_z"), Values: threshold("drift_min_rows"), Noise: threshold("drift_noise_psi"),
+	}))
 }
 
 func TestTheDailyLoadLoses62Percent(t *testing.T) {

@@ -71,11 +71,19 @@ func (x Index) Critical(z float64) float64 {
 	return k * root * root * root * x.unit
 }
 
-// Exceeds reports a drift: it is significant, and its effect beyond the noise
-// is above the threshold. With fewer than least values on either side there is
-// none: a bin that is empty by chance then counts for more than the noise says.
-func (x Index) Exceeds(threshold, z, least float64) bool {
-	return x.sample >= least && x.PSI > x.Critical(z) && x.PSI-x.Noise > threshold
+// Limits are what an Index must exceed, and what it must be an index of.
+type Limits struct {
+	// PSI is the least effect beyond the noise, Z that of Critical.
+	PSI, Z float64
+	// Values is the least number on either side, and Noise the largest noise,
+	// lest there be few values for a bin: one that is empty by chance then
+	// counts for more than the noise says.
+	Values, Noise float64
+}
+
+// Exceeds reports a drift: it is significant, and large, in enough values.
+func (x Index) Exceeds(l Limits) bool {
+	return x.sample >= l.Values && x.Noise <= l.Noise && x.PSI > x.Critical(l.Z) && x.PSI-x.Noise > l.PSI
 }
 
 func total(counts map[string]int64) float64 {

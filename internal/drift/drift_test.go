@@ -83,12 +83,59 @@ func TestNoFalseAlarmsOnSmallSamples(t *testing.T) {
 			if x.PSI > 0.1 {
 				naive++
 			}
-			if x.Exceeds(0.1, 3.09, least) {
+			if x.Exceeds(drift.Limits{PSI: 0.1, Z: 3.09, Values: least, Noise: 1}) {
 				alarms++
 			}
 		}
 		require.Greater(t, naive, looks/4, "an index above 0.1 is usual with %d values", n)
 		require.LessOrEqual(t, alarms, looks/100, "%d values", n)
+	}
+}
+
+// Few values for many categories lack some by chance, and the index makes much of that.
+func TestNoFalseAlarmsOnManyCategories(t *testing.T) {
+	var l drift.Limits
+	for name, to := range map[string]*float64{"drift_psi": &l.PSI, "drift_significance_z": &l.Z, "drift_min_rows": &l.Values, "drift_noise_psi": &l.Noise} {
+		var ok bool
+		*to, ok = rules.Default(name)
+		require.True(t, ok, name)
+	}
+	anyNoise := l
+	anyNoise.Noise = math.Inf(1)
+	const looks = 2000
+	for _, categories := range []int{10, 20, 50} {
+		r := rand.New(rand.NewPCG(9, uint64(categories)))
+		// The second category has half of the first one's values, the third a third.
+		sample := func(n int) map[string]int64 {
+			counts := make(map[string]int64)
+			for n > 0 {
+				if c := 1 + r.IntN(categories); r.Float64() < 1/float64(c) {
+					counts[fmt.Sprint(c)]++
+					n--
+				}
+			}
+			return counts
+		}
+		base := sample(100_000)
+		judged := false
+		for _, n := range []int{100, 15 * categories} {
+			alarms, careless := 0, 0
+			for range looks {
+				x, _ := drift.Compare(sample(n), base)
+				judged = judged || x.Noise <= l.Noise
+				if x.Exceeds(l) {
+					alarms++
+				}
+				if x.Exceeds(anyNoise) {
+					careless++
+				}
+			}
+			require.LessOrEqual(t, alarms, looks/100, "%d values in %d categories", n, categories)
+			if n == 100 && categories == 20 {
+				require.Greater(t, careless, looks/10)
+			}
+		}
+		require.True(t, judged, "%d categories: no look was judged", categories)
 	}
 }
 

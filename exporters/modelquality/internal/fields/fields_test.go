@@ -200,7 +200,7 @@ func TestReplicasAddUp(t *testing.T) {
 				// The counts are the same; only the order of the sum's terms, a map's, is not.
 				require.InDelta(t, alone.PSI, ours.PSI, 1e-12)
 				require.Equal(t, alone.Noise, ours.Noise)
-				require.Equal(t, field == "input/amount", ours.Exceeds(0.3, 3.09, 100), "%s: %v", field, ours)
+				require.Equal(t, field == "input/amount", ours.Exceeds(drift.Limits{PSI: 0.3, Z: 3.09, Values: 100, Noise: 0.07}), "%s: %v", field, ours)
 			}
 		})
 	}
