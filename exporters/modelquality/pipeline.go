@@ -351,11 +351,7 @@ func (p *pipeline) count(w *worker, s *settings) {
 	p.join.Unlock()
 
 	for _, g := range w.groups {
-		g.series.Lock()
-		for i := g.first; i != end; i = w.next[i] {
-			g.series.Observe(&b.Observations[i], metering.Options{LowConfidence: s.lowConfidence, Part: w.part[i]}, now)
-		}
-		g.series.Unlock()
+		w.observe(g, s.lowConfidence, now)
 	}
 	for i := range b.Observations {
 		if o := &b.Observations[i]; o.Phase != convention.Whole && w.series[i] != nil {
@@ -369,6 +365,15 @@ func (p *pipeline) count(w *worker, s *settings) {
 		if e, j := &b.Evaluations[i], w.judged[i]; j.result != waits {
 			count(j.series, waiting{evaluation: e.Name, score: e.Score, result: j.result, exemplar: metering.Exemplar{Trace: e.Trace, Run: e.Run, Now: now}})
 		}
+	}
+}
+
+// observe counts the inferences of a version.
+func (w *worker) observe(g group, lowConfidence float64, now int64) {
+	g.series.Lock()
+	defer g.series.Unlock()
+	for i := g.first; i != end; i = w.next[i] {
+		g.series.Observe(&w.batch.Observations[i], metering.Options{LowConfidence: lowConfidence, Part: w.part[i]}, now)
 	}
 }
 
