@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -20,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
@@ -28,6 +29,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/review"
 	"github.com/sightglass-ml/sightglass/internal/stack"
+	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 
 // unreliable reviewers refuse a third of what they are sent, and hang up on some of what they have taken.
@@ -206,32 +208,28 @@ func scrape(ctx context.Context, web string) (page, error) {
 		return p, err
 	}
 	defer response.Body.Close()
-	lines := bufio.NewScanner(response.Body)
-	for lines.Scan() {
-		series, value, ok := strings.Cut(lines.Text(), "} ")
-		family, labels, labelled := strings.Cut(series, "{")
-		if !ok || !labelled || strings.HasPrefix(family, "#") {
-			continue
-		}
-		v, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			return p, err
-		}
-		switch family {
-		case "ml_model_field_values_total":
-			p.bins[label(labels, "version")] = append(p.bins[label(labels, "version")], label(labels, "bin"))
-		case "ml_model_evaluations_total", "ml_model_reviews_outbox_items":
-			family += "/" + label(labels, "result") + label(labels, "state")
-		}
-		p.sums[family] += v
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(response.Body)
+	if err != nil {
+		return p, err
 	}
-	return p, lines.Err()
-}
-
-func label(labels, name string) string {
-	_, rest, _ := strings.Cut(","+labels, ","+name+`="`)
-	value, _, _ := strings.Cut(rest, `"`)
-	return value
+	for name, family := range families {
+		for _, m := range family.GetMetric() {
+			labels := make(map[string]string)
+			for _, l := range m.GetLabel() {
+				labels[l.GetName()] = l.GetValue()
+			}
+			sum := name
+			switch name {
+			case "ml_model_field_values_total":
+				p.bins[labels["version"]] = append(p.bins[labels["version"]], labels["bin"])
+			case "ml_model_evaluations_total", "ml_model_reviews_outbox_items":
+				sum += "/" + labels["result"] + labels["state"]
+			}
+			p.sums[sum] += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	return p, nil
 }
 
 // watch scrapes a life until it ends: it never publishes a number that its clients could not have caused. The bins of a
@@ -319,7 +317,7 @@ func TestTheModelExporterIsKilledAtAnyMoment(t *testing.T) {
 	// Each life has addresses of its own, so that what is sent to one cannot reach the next.
 	launch := func(number int) (*life, *stack.Process) {
 		t.Helper()
-		l := &life{number: number, otlp: freeAddress(t), web: freeAddress(t)}
+		l := &life{number: number, otlp: testtools.FreeAddress(t), web: testtools.FreeAddress(t)}
 		require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `
 otlp: {grpc: "off", http: %q}
 baseline_store: {type: FILESYSTEM, config: {directory: %q}}

@@ -20,6 +20,7 @@ import (
 	"github.com/sightglass-ml/sightglass/instrument"
 	"github.com/sightglass-ml/sightglass/internal/review"
 	"github.com/sightglass-ml/sightglass/internal/stack"
+	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 
 // reviewers take responses once they are there; before that they have no time.
@@ -98,7 +99,7 @@ func TestResponsesBelowTheGateAreReviewedOnceHoweverOftenTheExporterIsKilled(t *
 	ctx := testContext(t)
 	people := newReviewers(t)
 	dir := t.TempDir()
-	otlp, web := freeAddress(t), freeAddress(t)
+	otlp, web := testtools.FreeAddress(t), testtools.FreeAddress(t)
 	config := filepath.Join(dir, "modelquality.yaml")
 	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, "otlp: {grpc: \"off\", http: %q}\nreviews: {url: %q, max_backoff: 1s}\n", otlp, people.URL), 0o600))
 	exporter := stack.ProcessConfig{

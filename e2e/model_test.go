@@ -40,15 +40,6 @@ var (
 // modelPace makes an hour of the rules a minute long.
 var modelPace = rules.Options{Speedup: 60}
 
-// freeAddress is a loopback address that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	return l.Addr().String()
-}
-
 func start(ctx context.Context, t *testing.T, cfg stack.ProcessConfig) *stack.Process {
 	t.Helper()
 	p, err := stack.StartProcess(ctx, cfg)
@@ -195,7 +186,7 @@ func TestModelEndToEnd(t *testing.T) {
 	s, err := stack.New(stack.Config{Tools: tools, Dir: dir})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
-	otlp := freeAddress(t)
+	otlp := testtools.FreeAddress(t)
 	config := filepath.Join(dir, "modelquality.yaml")
 	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `
 otlp: {grpc: "off", http: %q}
@@ -213,7 +204,7 @@ mlflow:
 
 	// The service knows nothing of Sightglass but an address for its spans.
 	documented(t, filepath.Join(dir, "instrumented.py"))
-	service := freeAddress(t)
+	service := testtools.FreeAddress(t)
 	_, port, err := net.SplitHostPort(service)
 	require.NoError(t, err)
 	start(ctx, t, stack.ProcessConfig{

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -108,14 +107,6 @@ func (c *child) kill() {
 	_ = c.cmd.Wait()
 }
 
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // alerts is a message of alerts number from to to, of one model each.
 func alerts(from, to int) string {
 	var b strings.Builder
@@ -174,7 +165,7 @@ func newCrash(t *testing.T, storeYAML string, replicas int, target string) *cras
 	dir := t.TempDir()
 	c := &crash{t: t, config: filepath.Join(dir, "responder.yaml"), done: filepath.Join(dir, "done"), logs: filepath.Join(dir, "responder.log")}
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "token"), []byte("s3cret"), 0o600))
-	at := freeAddress(t)
+	at := testtools.FreeAddress(t)
 	require.NoError(t, os.WriteFile(c.config, []byte(fmt.Sprintf(`
 store: %s
 webhook: {token: {file: token}, max_requests_per_second: 10000, max_pending: 100000}
@@ -193,7 +184,7 @@ actions:
 `, storeYAML, at, at)), 0o600))
 	c.target = &child{t: t, env: "target", args: []string{at, c.done, target}, log: filepath.Join(dir, "target.log")}
 	for range replicas {
-		address := freeAddress(t)
+		address := testtools.FreeAddress(t)
 		c.addresses = append(c.addresses, address)
 		c.responders = append(c.responders, &child{
 			t: t, env: "responder", log: c.logs,

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -43,19 +43,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // startExporter runs the exporter within the test and returns what scrapes it.
 // When the test ends, so does the exporter, without an error.
 func startExporter(t *testing.T, config string) (scrape func() string) {
 	t.Helper()
-	address := freeAddress(t)
+	address := testtools.FreeAddress(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	var logs bytes.Buffer
 	code := make(chan int, 1)
@@ -123,7 +115,7 @@ datasets:
 	}
 	live := func(alive func()) {
 		child := exec.Command(self)
-		child.Env = append(os.Environ(), asExporter+"="+config, asExporter+"_ADDRESS="+freeAddress(t))
+		child.Env = append(os.Environ(), asExporter+"="+config, asExporter+"_ADDRESS="+testtools.FreeAddress(t))
 		require.NoError(t, child.Start())
 		alive()
 		require.NoError(t, child.Process.Kill())

@@ -1,18 +1,15 @@
 package gpu_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -69,37 +66,16 @@ type process struct {
 	url  string
 	dir  string
 	cmd  *exec.Cmd
-	logs *log
+	logs testtools.Log
 	done chan struct{}
-}
-
-// log is what the exporter wrote so far.
-type log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 const fast = "interval: 1s\ntimeout: 500ms\n"
 
 func (f *fake) start(config string, flags ...string) *process {
 	f.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(f.t, err)
-	address := l.Addr().String()
-	require.NoError(f.t, l.Close())
-	p := &process{t: f.t, url: "http://" + address, dir: f.t.TempDir(), logs: &log{}, done: make(chan struct{})}
+	address := testtools.FreeAddress(f.t)
+	p := &process{t: f.t, url: "http://" + address, dir: f.t.TempDir(), done: make(chan struct{})}
 	file := filepath.Join(p.dir, "gpu.yaml")
 	require.NoError(f.t, os.WriteFile(file, []byte(config), 0o600))
 	p.cmd = exec.Command(os.Args[0], append([]string{
@@ -107,7 +83,7 @@ func (f *fake) start(config string, flags ...string) *process {
 		"--path.procfs=" + filepath.Join(p.dir, "proc"), "--path.sysfs=" + filepath.Join(p.dir, "sys"),
 	}, flags...)...)
 	p.cmd.Env = append(os.Environ(), asExporter+"=1", "FAKE_NVML="+f.facts)
-	p.cmd.Stdout, p.cmd.Stderr = p.logs, p.logs
+	p.cmd.Stdout, p.cmd.Stderr = &p.logs, &p.logs
 	require.NoError(f.t, p.cmd.Start())
 	go func() {
 		defer close(p.done)
@@ -122,7 +98,7 @@ func (f *fake) start(config string, flags ...string) *process {
 			<-p.done
 		}
 		if f.t.Failed() {
-			f.t.Logf("the exporter's log:\n%s", p.logs)
+			f.t.Logf("the exporter's log:\n%s", &p.logs)
 		}
 	})
 	return p

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -29,6 +28,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/review"
+	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 
 const childVariable = "MODELQUALITY_CHILD"
@@ -52,13 +52,7 @@ type child struct {
 
 func startChild(t *testing.T, config string) *child {
 	t.Helper()
-	free := func() string {
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		require.NoError(t, l.Close())
-		return l.Addr().String()
-	}
-	c := &child{t: t, http: free(), grpc: free(), web: free(), log: new(bytes.Buffer)}
+	c := &child{t: t, http: testtools.FreeAddress(t), grpc: testtools.FreeAddress(t), web: testtools.FreeAddress(t), log: new(bytes.Buffer)}
 	file := write(t, fmt.Sprintf("otlp: {grpc: %q, http: %q}\n", c.grpc, c.http)+config)
 	c.cmd = exec.Command(os.Args[0], "--config.file="+file, "--web.listen-address="+c.web)
 	c.cmd.Env = append(os.Environ(), childVariable+"=1")

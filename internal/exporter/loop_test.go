@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -18,30 +17,13 @@ import (
 
 	"github.com/sightglass-ml/sightglass/internal/limit"
 	"github.com/sightglass-ml/sightglass/internal/telemetry"
+	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
-
-// testLog can be read while loops write to it.
-type testLog struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *testLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *testLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
 
 // newTestEnv returns an environment and what it logs. Inside a synctest bubble
 // all of its time is the bubble's.
-func newTestEnv(t *testing.T) (*Env, *testLog) {
-	log := &testLog{}
+func newTestEnv(t *testing.T) (*Env, *testtools.Log) {
+	log := &testtools.Log{}
 	config := &promslog.Config{Writer: log, Level: promslog.NewLevel()}
 	require.NoError(t, config.Level.Set("debug"))
 	tel := &telemetry.Telemetry{Meters: metricnoop.NewMeterProvider(), Tracers: tracenoop.NewTracerProvider()}

@@ -88,6 +88,12 @@ func startGuard(t testing.TB, pid int) (stop func()) {
 	}
 }
 
+// FreeAddress returns an address of the loopback interface that nothing listens on now.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))
+}
+
 // freePort returns a port of the loopback interface that nothing listens on now.
 func freePort(t testing.TB) int {
 	t.Helper()

@@ -18,7 +18,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -34,6 +33,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 
 // authority signs certificates.
@@ -100,38 +101,20 @@ func (a *authority) trust(certs ...tls.Certificate) *tls.Config {
 type secured struct {
 	*server
 	dir  string
-	logs *log
-}
-
-// log is what the server has logged.
-type log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *log) count(message string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), message)
+	logs testtools.Log
 }
 
 const withTLS = "tls_server_config: {cert_file: server.crt, key_file: server.key}\n"
 
 func secure(t testing.TB, a *authority, config string) *secured {
 	t.Helper()
-	s := &secured{dir: t.TempDir(), logs: new(log)}
+	s := &secured{dir: t.TempDir()}
 	s.server = &server{t: t}
 	s.write("ca.crt", a.pem())
 	s.renew(a)
 	s.write("web.yml", []byte(config))
 	s.server = serve(t, decode, func(o *Options) {
-		o.WebConfigFile, o.Logger = filepath.Join(s.dir, "web.yml"), slog.New(slog.NewTextHandler(s.logs, nil))
+		o.WebConfigFile, o.Logger = filepath.Join(s.dir, "web.yml"), slog.New(slog.NewTextHandler(&s.logs, nil))
 	})
 	return s
 }
@@ -344,10 +327,10 @@ func TestRenewedCertificatesAreTakenWithoutARestart(t *testing.T) {
 	const said = "There can be no TLS, and no OTLP is taken until there can"
 	require.NoError(t, os.Remove(filepath.Join(s.dir, "server.key")))
 	s.requireNoConnection(next.trust(), "internal error")
-	require.Equal(t, 1, s.logs.count(said))
+	require.Equal(t, 1, strings.Count(s.logs.String(), said))
 	s.renew(next)
 	s.requireTaken(next.trust())
-	require.Equal(t, 1, s.logs.count(said))
+	require.Equal(t, 1, strings.Count(s.logs.String(), said))
 }
 
 func TestTheLeastVersionOfTLS(t *testing.T) {
@@ -438,7 +421,7 @@ func TestAWebConfigurationThatIsBrokenWhileTheServerRuns(t *testing.T) {
 				require.Equal(t, codes.Unavailable, status.Code(err))
 				require.Equal(t, 5*time.Second, retryDelay(err))
 			}
-			require.Equal(t, 1, s.logs.count(said))
+			require.Equal(t, 1, strings.Count(s.logs.String(), said))
 			s.write("web.yml", []byte(good))
 			taken()
 		})
@@ -457,7 +440,7 @@ func TestTLSIsTurnedOnOrOffByARestartOnly(t *testing.T) {
 			require.Equal(t, http.StatusOK, response.StatusCode)
 			require.NoError(t, s.call(nil))
 		}
-		require.Equal(t, 1, s.logs.count(said))
+		require.Equal(t, 1, strings.Count(s.logs.String(), said))
 	})
 	t.Run("off", func(t *testing.T) {
 		s := secure(t, a, withTLS)
@@ -465,7 +448,7 @@ func TestTLSIsTurnedOnOrOffByARestartOnly(t *testing.T) {
 		// It is never plain text that clients with TLS would get, nor is plain text taken.
 		s.requireNoConnection(a.trust(), "internal error")
 		require.Equal(t, codes.Unavailable, status.Code(s.call(nil)))
-		require.Equal(t, 1, s.logs.count(said))
+		require.Equal(t, 1, strings.Count(s.logs.String(), said))
 		s.write("web.yml", []byte(withTLS))
 		s.requireTaken(a.trust())
 	})
