@@ -219,17 +219,9 @@ func (f *field) interval(v otlp.Value) int {
 	case math.IsInf(n, 0) && f.inf >= 0:
 		return f.inf
 	}
-	// The first edge that is not below the value is the upper bound of its interval, which it belongs to. It is looked for
-	// without package slices, which minds numbers that are none.
-	from, to := 0, len(f.edges)
-	for from < to {
-		if middle := int(uint(from+to) / 2); f.edges[middle] < n {
-			from = middle + 1
-		} else {
-			to = middle
-		}
-	}
-	return f.first + from
+	// The first edge that is not below the value is the upper bound of its interval, which it belongs to.
+	at, _ := slices.BinarySearch(f.edges, n)
+	return f.first + at
 }
 
 func (f *field) category(v otlp.Value) int {
