@@ -66,25 +66,24 @@ type Training struct {
 
 // training is the training data for one look at a version. It is opened when it is first needed: it may be a download.
 type training struct {
-	open func() (Training, bool, error)
-	done func(error)
+	ask       func() (Training, bool, error)
+	asked, ok bool
+	data      Training
+	err       error
 }
 
-func (k *Keeper) opener(ctx context.Context, t *Tracker) *training {
-	var asked, ok bool
-	var data Training
-	var err error
-	o := &training{done: func(error) {}}
-	o.open = func() (Training, bool, error) {
-		if !asked {
-			asked = true
-			if data, ok, err = k.Training(ctx, t.model, t.version); err == nil && ok && data.Done != nil {
-				o.done = data.Done
-			}
-		}
-		return data, ok, err
+func (t *training) open() (Training, bool, error) {
+	if !t.asked {
+		t.asked = true
+		t.data, t.ok, t.err = t.ask()
 	}
-	return o
+	return t.data, t.ok, t.err
+}
+
+func (t *training) close(err error) {
+	if t.data.Done != nil {
+		t.data.Done(err)
+	}
 }
 
 // Keeper keeps the fields of all models.
@@ -208,8 +207,8 @@ func (k *Keeper) look(ctx context.Context, t *Tracker) (err error) {
 		}
 	}
 	t.looked, t.failed = now, true
-	data := k.opener(ctx, t)
-	defer func() { data.done(err) }()
+	data := &training{ask: func() (Training, bool, error) { return k.Training(ctx, t.model, t.version) }}
+	defer func() { data.close(err) }()
 	view, err := t.subject.View(ctx)
 	if err != nil {
 		return err
