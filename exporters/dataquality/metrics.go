@@ -26,7 +26,7 @@ const (
 	signalMismatch  = "mismatch_ratio"
 	signalFreshness = "freshness_seconds"
 	signalVolume    = "volume_deviation_ratio"
-	// These two cannot be overridden.
+	// These cannot be overridden.
 	signalSignificance = "drift_significance_z"
 	signalMinRows      = "drift_min_rows"
 	signalDriftNoise   = "drift_noise_psi"

@@ -44,10 +44,11 @@ func (r *Reader) meaning(place int, key string) *keyed {
 	case strings.HasPrefix(key, c.time):
 		k.prefix, k.time = len(c.time), true
 	}
-	if place >= len(r.last) {
-		r.last = append(r.last, make([]keyed, place+1-len(r.last))...)
+	if place == len(r.last) { // They come one after the other.
+		r.last = append(r.last, k)
+	} else {
+		r.last[place] = k
 	}
-	r.last[place] = k
 	return &r.last[place]
 }
 

@@ -179,8 +179,8 @@ type Decoder struct {
 
 // Traces reads an ExportTraceServiceRequest.
 func (d *Decoder) Traces(body []byte, v Visitor) error {
-	return d.request(body, v, func(item []byte) error {
-		if err := d.decodeSpan(item); err != nil {
+	return d.request(body, v, func(item field) error {
+		if err := d.decodeSpan(item.bytes); err != nil {
 			return err
 		}
 		v.Span(&d.span)
@@ -190,8 +190,8 @@ func (d *Decoder) Traces(body []byte, v Visitor) error {
 
 // Logs reads an ExportLogsServiceRequest.
 func (d *Decoder) Logs(body []byte, v Visitor) error {
-	return d.request(body, v, func(item []byte) error {
-		if err := d.decodeRecord(item); err != nil {
+	return d.request(body, v, func(item field) error {
+		if err := d.decodeRecord(item.bytes); err != nil {
 			return err
 		}
 		v.Record(&d.record)
@@ -200,13 +200,13 @@ func (d *Decoder) Logs(body []byte, v Visitor) error {
 }
 
 // request walks request → resource → scope → item, which both signals number the same.
-func (d *Decoder) request(body []byte, v Visitor, item func([]byte) error) error {
-	return messages(body, 1, func(group []byte) error {
+func (d *Decoder) request(body []byte, v Visitor, item func(field) error) error {
+	return messages(body, 1, func(group field) error {
 		// A resource may stand behind what it is the resource of.
 		d.resource = d.resource[:0]
-		err := messages(group, 1, func(resource []byte) error {
-			return messages(resource, 1, func(b []byte) (err error) {
-				d.resource, err = appendAttribute(d.resource, b)
+		err := messages(group.bytes, 1, func(resource field) error {
+			return messages(resource.bytes, 1, func(fd field) (err error) {
+				d.resource, err = appendAttribute(d.resource, fd)
 				return err
 			})
 		})
@@ -214,12 +214,12 @@ func (d *Decoder) request(body []byte, v Visitor, item func([]byte) error) error
 			return err
 		}
 		v.Resource(d.resource)
-		return messages(group, 2, func(scope []byte) error { return messages(scope, 2, item) })
+		return messages(group.bytes, 2, func(scope field) error { return messages(scope.bytes, 2, item) })
 	})
 }
 
-// messages calls f with each message in the field of that number.
-func messages(b []byte, number uint64, f func([]byte) error) error {
+// messages calls f with each field of that number, which must be messages.
+func messages(b []byte, number uint64, f func(field) error) error {
 	for len(b) > 0 {
 		fd, rest, err := next(b)
 		if err != nil {
@@ -232,7 +232,7 @@ func messages(b []byte, number uint64, f func([]byte) error) error {
 		if fd.wire != wireBytes {
 			return wrongType(fd)
 		}
-		if err := f(fd.bytes); err != nil {
+		if err := f(fd); err != nil {
 			return err
 		}
 	}
@@ -266,10 +266,7 @@ func (d *Decoder) decodeSpan(b []byte) error {
 		case 8:
 			s.End, err = fd.fixed64()
 		case 9:
-			if fd.wire != wireBytes {
-				return wrongType(fd)
-			}
-			s.Attributes, err = appendAttribute(s.Attributes, fd.bytes)
+			s.Attributes, err = appendAttribute(s.Attributes, fd)
 		case 11:
 			if fd.wire != wireBytes {
 				return wrongType(fd)
@@ -424,10 +421,7 @@ func (d *Decoder) decodeEvent(b []byte) error {
 		case 2:
 			e.Name, err = fd.text()
 		case 3:
-			if fd.wire != wireBytes {
-				return wrongType(fd)
-			}
-			d.attributes, err = appendAttribute(d.attributes, fd.bytes)
+			d.attributes, err = appendAttribute(d.attributes, fd)
 		}
 		if err != nil {
 			return err
@@ -451,10 +445,7 @@ func (d *Decoder) decodeRecord(b []byte) error {
 		case 1:
 			r.Time, err = fd.fixed64()
 		case 6:
-			if fd.wire != wireBytes {
-				return wrongType(fd)
-			}
-			r.Attributes, err = appendAttribute(r.Attributes, fd.bytes)
+			r.Attributes, err = appendAttribute(r.Attributes, fd)
 		case 9:
 			err = fd.id(r.Trace[:])
 		case 10:
@@ -491,7 +482,11 @@ func status(b []byte) (int32, error) {
 }
 
 // appendAttribute reads a KeyValue.
-func appendAttribute(to []Attribute, b []byte) ([]Attribute, error) {
+func appendAttribute(to []Attribute, of field) ([]Attribute, error) {
+	if of.wire != wireBytes {
+		return to, wrongType(of)
+	}
+	b := of.bytes
 	to = append(to, Attribute{})
 	a := &to[len(to)-1]
 	for len(b) > 0 {
