@@ -4,6 +4,9 @@ SHELL         := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
+# NVIDIA marks half of its library deprecated, and each call of it is a warning of the C compiler. Go's own flags come first.
+export CGO_CFLAGS := $(shell go env CGO_CFLAGS 2>/dev/null) -Wno-deprecated-declarations
+
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -11,6 +14,12 @@ help: ## list the targets
 # ---- tools: pinned programs, each built from source into bin/tools when the go.mod that pins it changes ----
 
 TOOLS := promtool prometheus alertmanager amtool pint jsonnet jsonnetfmt jsonnet-lint jb golangci-lint
+
+NEEDED := git cc c++
+
+.PHONY: preflight
+preflight:
+	@tools/preflight.sh go $(NEEDED)
 
 .PHONY: tools
 tools: $(TOOLS:%=bin/tools/%) ## build the pinned tools (the first time takes about ten minutes)
@@ -50,16 +59,30 @@ $(COMMANDS:%=bin/%): bin/%:
 	@echo "building $*"
 	@tools/progress.sh go build -v -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/$*
 
-# The machine's own GPUs are not for breaking: the demo loads a library that answers as NVIDIA's does.
-bin/libnvidia-ml-simulated.so: exporters/gpu/testdata/fakenvml.c
+# The machine's own GPUs are not for breaking: the demo loads a library that answers as NVIDIA's does. The header is in a Go
+# module, which has a folder only once it is downloaded.
+NVML := github.com/NVIDIA/go-nvml
+bin/libnvidia-ml-simulated.so: exporters/gpu/testdata/fakenvml.c go.mod
 	@mkdir -p bin
-	$(CC) -shared -fPIC -O1 -Wno-deprecated-declarations -I"$$(go list -m -f '{{.Dir}}' github.com/NVIDIA/go-nvml)/pkg/nvml" -o $@ $<
+	go mod download $(NVML)
+	$(CC) -shared -fPIC -I"$$(go list -m -f '{{.Dir}}' $(NVML))/pkg/nvml" $(CGO_CFLAGS) -o $@ $<
 
-.PHONY: demo
-demo: TOOLS := prometheus promtool alertmanager
+# The demo takes Prometheus and Alertmanager from PATH where they are recent enough, since building them takes minutes. The
+# oldest versions are those that it was run with.
+DEMO_TOOLS := prometheus promtool alertmanager
+DEMO_OLDEST := 3.0.1 3.0.1 0.30.0
+
+.PHONY: demo demo-tools
 demo: ARGS := --once
-demo: bin/tools/prometheus bin/tools/promtool bin/tools/alertmanager bin/libnvidia-ml-simulated.so build ## break sample data on purpose and watch the detection (ARGS= stays up afterwards)
-	bin/sightglass demo $(ARGS)
+demo: preflight ## break sample data on purpose and watch the detection (ARGS= stays up afterwards)
+	@echo "make demo: about 15 minutes the first time on two cores, about 5 minutes from then on"
+	@tools/stage.sh 1/4 "Prometheus, promtool and Alertmanager" "4 minutes the first time" $(MAKE) --no-print-directory demo-tools
+	@tools/stage.sh 2/4 "Sightglass's commands" "5 minutes the first time" $(MAKE) --no-print-directory build
+	@tools/stage.sh 3/4 "a library that answers as NVIDIA's does" "seconds" $(MAKE) --no-print-directory bin/libnvidia-ml-simulated.so
+	@tools/stage.sh 4/4 "the demo" "5 minutes" bin/sightglass demo --tools-dir bin/demo-tools $(ARGS)
+
+demo-tools:
+	@$(foreach i,1 2 3,tools/find.sh $(word $i,$(DEMO_TOOLS)) $(word $i,$(DEMO_OLDEST)) bin/demo-tools;)
 
 .PHONY: generate
 generate: ## write the generated files: dashboards, metric reference
@@ -70,9 +93,13 @@ generate: ## write the generated files: dashboards, metric reference
 TEST := go test -race -timeout 40m -ldflags '$(LAZY)'
 
 .PHONY: test
-test: tools test-deps ## run every test
-	$(TEST) ./...
-	$(MAKE) test-fuzz FUZZTIME=1000x
+test: NEEDED += python3
+test: preflight ## run every test
+	@echo "make test: about 50 minutes the first time on two cores, about 25 minutes from then on"
+	@tools/stage.sh 1/4 "the pinned tools" "6 minutes the first time" $(MAKE) --no-print-directory tools
+	@tools/stage.sh 2/4 "servers and a browser for the tests" "4 minutes the first time" $(MAKE) --no-print-directory test-deps
+	@tools/stage.sh 3/4 "the tests, with the race detector" "30 minutes" $(TEST) ./...
+	@tools/stage.sh 4/4 "new inputs for every fuzz test" "2 minutes" $(MAKE) --no-print-directory test-fuzz FUZZTIME=1000x
 
 .PHONY: test-unit
 test-unit: ## run the tests of the Go code alone
@@ -119,7 +146,7 @@ bench-dataquality: bin/bench/evidently ## profile a table: against a query writt
 
 # Without Python the comparison with Evidently is left out.
 bin/bench/evidently: exporters/dataquality/bench/requirements.txt
-	python3 -m venv $@ && $@/bin/pip install -q -r $< && touch $@
+	tools/venv.sh $@ $< && touch $@
 
 .PHONY: bench-modelquality
 bench-modelquality: ## receive spans: against the Collector's spanmetrics connector, and memory under a million names

@@ -9,39 +9,25 @@ trino_version=476
 python=bin/tools/python
 trino=bin/tools/trino
 
-# apt_install installs a system package where the machine lets us.
-apt_install() {
-	if [[ $EUID != 0 ]] || ! command -v apt-get >/dev/null; then
-		echo "install the system package $1 yourself (only root on Debian can be helped)" >&2
-		return 1
-	fi
-	echo "installing the system package $1 …"
-	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" >/dev/null
-}
-
 postgres() {
-	compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v postgres >/dev/null || apt_install postgresql
+	compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v postgres >/dev/null || tools/apt-install.sh postgresql
 }
 
 # chromium opens the responder's page; the distribution pins it.
 chromium() {
-	type -P chromium >/dev/null || apt_install chromium
+	type -P chromium >/dev/null || tools/apt-install.sh chromium
 }
 
 python_packages() {
-	cmp -s tools/python/requirements.txt $python/requirements.txt && return
-	python3 -c 'import ensurepip' 2>/dev/null || apt_install python3-venv || return
-	echo "installing Python packages with ClickHouse, Java and MLflow inside (about 500 MiB) …"
-	rm -rf $python
-	python3 -m venv $python &&
-		$python/bin/pip install --quiet --disable-pip-version-check --no-deps -r tools/python/requirements.txt &&
-		cp tools/python/requirements.txt $python/
+	cmp -s tools/python/requirements.txt $python/requirements.txt ||
+		echo "installing Python packages with ClickHouse, Java and MLflow inside (about 500 MiB) …"
+	tools/venv.sh $python tools/python/requirements.txt --no-deps
 }
 
 # trino_server keeps the tenth of the distribution that tests use.
 trino_server() {
 	[[ $(cat $trino/version 2>/dev/null) == "$trino_version" ]] && return
-	command -v mvn >/dev/null || apt_install maven || return
+	command -v mvn >/dev/null || tools/apt-install.sh maven || return
 	echo "fetching Trino $trino_version (800 MiB, once) …"
 	local name=trino-server-$trino_version
 	rm -rf $trino && mkdir -p $trino &&

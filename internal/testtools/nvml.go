@@ -1,10 +1,10 @@
 package testtools
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
@@ -15,15 +15,10 @@ func FakeNVML(t testing.TB, path string, flags ...string) {
 	if err != nil {
 		missing(t, "no C compiler: %v", err)
 	}
-	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/NVIDIA/go-nvml")
-	list.Dir = Root(t)
-	module, err := list.Output()
-	if err != nil {
-		t.Fatalf("find NVML's header: %v", err)
-	}
+	include := nvmlInclude(t)
 	args := append([]string{
 		"-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-Wno-deprecated-declarations",
-		"-I" + filepath.Join(strings.TrimSpace(string(module)), "pkg", "nvml"), "-o", path + ".new",
+		"-I" + include, "-o", path + ".new",
 	}, flags...)
 	out, err := exec.Command(cc, append(args, filepath.Join(Root(t), "exporters", "gpu", "testdata", "fakenvml.c"))...).CombinedOutput()
 	if err != nil {
@@ -32,4 +27,20 @@ func FakeNVML(t testing.TB, path string, flags ...string) {
 	if err := os.Rename(path+".new", path); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// nvmlInclude is the folder of NVIDIA's header. It comes in a Go module, which has a folder only once it is downloaded.
+func nvmlInclude(t testing.TB) string {
+	t.Helper()
+	download := exec.Command("go", "mod", "download", "-json", "github.com/NVIDIA/go-nvml")
+	download.Dir = Root(t)
+	out, err := download.Output()
+	if err != nil {
+		t.Fatalf("download NVML's header: %v\n%s", err, out)
+	}
+	var module struct{ Dir string }
+	if err := json.Unmarshal(out, &module); err != nil {
+		t.Fatalf("find NVML's header: %v in %s", err, out)
+	}
+	return filepath.Join(module.Dir, "pkg", "nvml")
 }
