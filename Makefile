@@ -76,9 +76,9 @@ DEMO_OLDEST := 3.0.1 3.0.1 0.30.0
 demo: ARGS := --once
 demo: preflight ## break sample data on purpose and watch the detection (ARGS= stays up afterwards)
 	@echo "make demo: about 15 minutes the first time on two cores, about 5 minutes from then on"
-	@tools/stage.sh 1/4 "Prometheus, promtool and Alertmanager" "4 minutes the first time" $(MAKE) --no-print-directory demo-tools
-	@tools/stage.sh 2/4 "Sightglass's commands" "5 minutes the first time" $(MAKE) --no-print-directory build
-	@tools/stage.sh 3/4 "a library that answers as NVIDIA's does" "seconds" $(MAKE) --no-print-directory bin/libnvidia-ml-simulated.so
+	@tools/stage.sh 1/4 "a library that answers as NVIDIA's does" "seconds" $(MAKE) --no-print-directory bin/libnvidia-ml-simulated.so
+	@tools/stage.sh 2/4 "Prometheus, promtool and Alertmanager" "4 minutes the first time" $(MAKE) --no-print-directory demo-tools
+	@tools/stage.sh 3/4 "Sightglass's commands" "5 minutes the first time" $(MAKE) --no-print-directory build
 	@tools/stage.sh 4/4 "the demo" "5 minutes" bin/sightglass demo --tools-dir bin/demo-tools $(ARGS)
 
 demo-tools:
