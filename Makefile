@@ -5,7 +5,8 @@ SHELL         := bash
 .DELETE_ON_ERROR:
 
 # NVIDIA marks half of its library deprecated, and each call of it is a warning of the C compiler. Go's own flags come first.
-export CGO_CFLAGS := $(shell go env CGO_CFLAGS 2>/dev/null) -Wno-deprecated-declarations
+QUIET := -Wno-deprecated-declarations
+export CGO_CFLAGS := $(filter-out $(QUIET),$(shell go env CGO_CFLAGS 2>/dev/null)) $(QUIET)
 
 .PHONY: help
 help: ## list the targets
