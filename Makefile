@@ -162,7 +162,7 @@ bench-responder: ## run 10 000 actions while responder and target are killed: lo
 	SIGHTGLASS_CRASH_ACTIONS=10000 go test -count 1 -v -timeout 60m -ldflags '$(LAZY)' -run TestKilledAtAnyMoment ./responder/
 
 .PHONY: bench-cost
-bench-cost: ## read a bill of 5 GB (BENCH_COST_BYTES): memory, and rows a second against a bare DuckDB query
+bench-cost: ## read a bill of 300 MB (BENCH_COST_BYTES): CPU, time and memory against a bare DuckDB query
 	$(BENCH) -benchtime 1x ./exporters/cost/internal/bill/
 
 .PHONY: bench-rules

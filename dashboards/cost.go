@@ -126,8 +126,8 @@ func costBudgetRow() kit.Panels {
 			WithTarget(kit.Range("limit", "ml:threshold:budget_ratio", "limit")),
 		kit.Timeseries(cad(23, "Month to date by service, C$", "The ten largest services of the selected departments. Credits and corrections make one fall.")).
 			Span(24).Decimals(0).
-			WithTarget(kit.Range("service", "topk(10, sum by (cluster, namespace, service) ("+
-				kit.MaxBy(byDepartment+", service, category", payers.Raw("ml_cost_billed_cad"))+"))", "{{service}}")),
+			WithTarget(kit.Range("service", "topk(10, sum by (cluster, namespace, cloud_service) ("+
+				kit.MaxBy(byDepartment+", cloud_service, category", payers.Raw("ml_cost_billed_cad"))+"))", "{{cloud_service}}")),
 	}
 }
 

@@ -26,7 +26,7 @@ const costConfig = `
 exchange: {online: false, rates: {USD: 1.4}}
 bills:
   interval: 1s
-  sources: [{name: cloud, folder: bills, deliveries: file}]
+  sources: [{name: cloud, folder: bills, deliveries: replace, delivery: file, settle: 0s}]
   departments: [{from_tag: team}]
 budgets:
   - {department: fraud, monthly_cad: 40000}

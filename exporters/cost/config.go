@@ -86,6 +86,8 @@ type BillsConfig struct {
 	Sources []SourceConfig `yaml:"sources,omitempty"`
 	// Departments are rules, of which the first that matches a line decides.
 	Departments []RuleConfig `yaml:"departments,omitempty"`
+	// KeepCase leaves the names of departments as tags and sub-accounts have them, so that Search and SEARCH are two.
+	KeepCase bool `yaml:"keep_case,omitempty"`
 	// Observability are rules for what pays for watching the rest, beside FOCUS's subcategory of that name.
 	Observability []ConditionConfig `yaml:"observability,omitempty"`
 	// MaxDepartments, MaxServices bound the labels.
@@ -130,13 +132,19 @@ type SourceConfig struct {
 	Folder config.Path `yaml:"folder,omitempty"`
 	// Bucket is an object store, in objstore's terms; its prefix is where the export writes.
 	Bucket *baseline.Config `yaml:"bucket,omitempty"`
-	// Deliveries says which files are written at one time, folder or file. A later delivery replaces the billing periods that
-	// it has.
+	// Deliveries says what a delivery does to those before it of the same billing period: replace, append, or auto, which tells
+	// by the hours that they are about.
 	Deliveries bill.Deliveries `yaml:"deliveries"`
+	// Delivery says which files are one delivery, folder or file.
+	Delivery bill.Grouping `yaml:"delivery"`
+	// Settle is how long a delivery without a manifest has to be unchanged before it counts.
+	Settle config.Duration `yaml:"settle"`
 }
 
 // SetDefaults implements config.Defaulter.
-func (s *SourceConfig) SetDefaults() { s.Deliveries = bill.ByFolder }
+func (s *SourceConfig) SetDefaults() {
+	s.Deliveries, s.Delivery, s.Settle = bill.Auto, bill.ByFolder, config.Duration(10*time.Minute)
+}
 
 // Validate implements config.Validator.
 func (s *SourceConfig) Validate(at config.At) {
@@ -146,8 +154,16 @@ func (s *SourceConfig) Validate(at config.At) {
 	if (s.Folder == "") == (s.Bucket == nil) {
 		at.Errorf("", "want exactly one of folder and bucket")
 	}
-	if s.Deliveries != bill.ByFolder && s.Deliveries != bill.ByFile {
-		at.Errorf("deliveries", "%q; want folder or file", string(s.Deliveries))
+	switch s.Deliveries {
+	case bill.Auto, bill.Replace, bill.Append:
+	default:
+		at.Errorf("deliveries", "%q; want auto, replace or append (which files are one delivery is delivery: folder or file)", string(s.Deliveries))
+	}
+	if s.Delivery != bill.ByFolder && s.Delivery != bill.ByFile {
+		at.Errorf("delivery", "%q; want folder or file", string(s.Delivery))
+	}
+	if s.Settle < 0 {
+		at.Errorf("settle", "%s; want 0s or more", s.Settle)
 	}
 }
 

@@ -163,7 +163,10 @@ func (e *Exporter) openBills() error {
 	if len(cfg.Sources) == 0 {
 		return nil
 	}
-	o := bill.Options{Cost: cfg.Cost, Zone: e.cfg.calendar.Zone(), MemoryLimit: int64(cfg.MemoryLimit), Threads: cfg.Threads, TempDir: cfg.temp()}
+	o := bill.Options{Cost: cfg.Cost, Zone: e.cfg.calendar.Zone(), MemoryLimit: int64(cfg.MemoryLimit), Threads: cfg.Threads, TempDir: cfg.temp(), KeepCase: cfg.KeepCase}
+	for _, b := range e.cfg.Budgets {
+		o.Departments = append(o.Departments, b.Department)
+	}
 	for _, r := range cfg.Departments {
 		o.Rules = append(o.Rules, r.rule())
 	}
@@ -176,15 +179,16 @@ func (e *Exporter) openBills() error {
 	}
 	for _, s := range cfg.Sources {
 		var l *bill.Ledger
+		how := bill.LedgerOptions{Deliveries: s.Deliveries, Grouping: s.Delivery, Settle: time.Duration(s.Settle), Now: e.now, Logger: e.log.With("source", s.Name)}
 		if s.Bucket == nil {
-			l, err = bill.Folder(e.reader, string(s.Folder), s.Deliveries, e.log)
+			l, err = bill.Folder(e.reader, string(s.Folder), how)
 		} else {
 			var bucket objstore.Bucket
 			bucket, err = client.NewBucketFromConfig(log.NewNopLogger(), &client.BucketConfig{
 				Type: objstore.ObjProvider(s.Bucket.Type), Config: s.Bucket.Config, Prefix: s.Bucket.Prefix,
 			}, "sightglass", nil)
 			if err == nil {
-				l = bill.Objects(e.reader, bucket, "", s.Deliveries, e.log)
+				l = bill.Objects(e.reader, bucket, how)
 			}
 		}
 		if err != nil {
@@ -296,20 +300,20 @@ func (e *Exporter) readBills(ctx context.Context) error {
 		bills = append(bills, b)
 		out.Gauge(e.descs.rows, float64(b.Rows), l.name)
 		out.Gauge(e.descs.rejected, float64(b.Rejected), l.name)
+		out.Gauge(e.descs.unreadTags, float64(b.UnreadTags), l.name)
 		if !b.Through.IsZero() {
 			out.Gauge(e.descs.through, float64(b.Through.Unix()), l.name)
 		}
 	}
-	e.rates.Want(slices.Sorted(maps.Keys(currencies))...)
+	if e.rates.Want(slices.Sorted(maps.Keys(currencies))...) {
+		// The banks' rates of a currency that the bills have just brought are needed now: a configured one would count until the
+		// next time that the banks are asked.
+		if err := e.rates.Refresh(ctx); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	if len(bills) > 0 {
 		s := summarise(bills, e.rates.Book(), e.cfg.calendar, e.now())
-		if len(s.unconverted) > 0 {
-			// A currency that the bills have just brought has rates from the next look on.
-			if err := e.rates.Refresh(ctx); err != nil {
-				errs = append(errs, err)
-			}
-			s = summarise(bills, e.rates.Book(), e.cfg.calendar, e.now())
-		}
 		for _, currency := range slices.Sorted(maps.Keys(s.unconverted)) {
 			errs = append(errs, fmt.Errorf("%d rows in %s have no exchange rate and do not count", s.unconverted[currency], currency))
 		}
@@ -338,6 +342,13 @@ func (e *Exporter) publish(out *exporter.Metrics, s spend) {
 	for department := range month {
 		out.Gauge(e.descs.monthToDate, month[department], department)
 		out.Gauge(e.descs.projected, projected[department], department)
+	}
+	closed := map[closedMonth]float64{}
+	for c, amount := range s.closed {
+		closed[closedMonth{e.limits.departments.Fold(c.department), c.month}] += amount.InexactFloat64()
+	}
+	for c, amount := range closed {
+		out.Gauge(e.descs.closedMonth, amount, c.department, c.month)
 	}
 	out.Gauge(e.descs.billedObservability, s.observability.InexactFloat64())
 	out.Gauge(e.descs.billedInfrastructure, s.rest.InexactFloat64())

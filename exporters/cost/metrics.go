@@ -17,6 +17,7 @@ type descs struct {
 	billed, monthToDate, projected, budget                 *prometheus.Desc
 	billedObservability, billedInfrastructure              *prometheus.Desc
 	periodStart, periodEnd, through, rows, rejected        *prometheus.Desc
+	unreadTags, closedMonth                                *prometheus.Desc
 	unconverted, unreconciled                              *prometheus.Desc
 	rate, observed, refused                                *prometheus.Desc
 	price                                                  *prometheus.Desc
@@ -27,7 +28,7 @@ type descs struct {
 
 func newDescs(c *catalogue.Catalogue) descs {
 	return descs{
-		billed:               c.Gauge("billed_cad", "What bills have for the fiscal month so far; credits and corrections lower it.", "department", "service", "category"),
+		billed:               c.Gauge("billed_cad", "What bills have for the fiscal month so far; credits and corrections lower it.", "department", "cloud_service", "category"),
 		monthToDate:          c.Gauge("month_to_date_cad", "What bills have for the department in the fiscal month so far.", "department"),
 		projected:            c.Gauge("month_end_projected_cad", "Month to date, and the mean of the last seven whole days for the time that the bill does not have yet.", "department"),
 		budget:               c.Gauge("budget_cad", "What the department may spend in the fiscal month.", "department"),
@@ -38,6 +39,8 @@ func newDescs(c *catalogue.Catalogue) descs {
 		through:              c.Gauge("billing_data_through_timestamp_seconds", "Time up to which the source's bill is complete.", "source"),
 		rows:                 c.Gauge("bill_rows", "Rows of the source's bills.", "source"),
 		rejected:             c.Gauge("bill_rejected_rows", "Rows of the source's bills that cannot be read and do not count.", "source"),
+		unreadTags:           c.Gauge("bill_unread_tags_rows", "Rows of the source's bills with tags that cannot be read, where rules for departments need them.", "source"),
+		closedMonth:          c.Gauge("closed_month_cad", "What bills have for one of the last three fiscal months that are over; what is delivered later changes it.", "department", "month"),
 		unconverted:          c.Counter("unconverted_rows_total", "Rows of bills without an exchange rate, which do not count.", "currency"),
 		unreconciled:         c.Gauge("unreconciled_cad", "What the parts do not explain of the whole; anything but zero is a fault of the exporter.", "check"),
 		rate:                 c.Gauge("fx_rate", "Newest exchange rate: what one unit of the currency from is worth in the other.", "from", "to", "source"),

@@ -27,9 +27,17 @@ type spend struct {
 	observability, rest    decimal.Decimal
 	// total is the sum of every line of the month, added up apart from the departments.
 	total decimal.Decimal
+	// closed are the months before, by their name and department.
+	closed map[closedMonth]decimal.Decimal
 	// unconverted counts rows of the month and of the pace without a rate, by currency.
 	unconverted map[string]int64
 }
+
+// closedMonths is how many months that are over are kept: what comes late comes within a quarter.
+const closedMonths = 3
+
+// closedMonth is what a department had in a month that is over.
+type closedMonth struct{ department, month string }
 
 // allocation is a cell of the bill.
 type allocation struct{ department, service, category string }
@@ -43,7 +51,7 @@ func add[K comparable](sums map[K]decimal.Decimal, key K, amount decimal.Decimal
 func summarise(bills []bill.Bill, rates fx.Book, calendar fiscal.Calendar, now time.Time) spend {
 	s := spend{
 		period: calendar.Month(now), billed: make(map[allocation]decimal.Decimal), monthToDate: make(map[string]decimal.Decimal),
-		projected: make(map[string]decimal.Decimal), unconverted: make(map[string]int64),
+		projected: make(map[string]decimal.Decimal), unconverted: make(map[string]int64), closed: make(map[closedMonth]decimal.Decimal),
 	}
 	for _, b := range bills {
 		s.add(b, rates, calendar, now)
@@ -61,6 +69,7 @@ func (s *spend) add(b bill.Bill, rates fx.Book, calendar fiscal.Calendar, now ti
 		s.through = through
 	}
 	first, next := date(s.period.Start), date(s.period.End)
+	oldestClosed := first.AddDate(0, -closedMonths, 0)
 	// The last whole days of the bill. One that is younger than a week has its pace from the days that it has.
 	paceTo := date(through.In(calendar.Zone()))
 	paceFrom, oldest := paceTo.AddDate(0, 0, -paceDays), paceTo
@@ -68,7 +77,8 @@ func (s *spend) add(b bill.Bill, rates fx.Book, calendar fiscal.Calendar, now ti
 	for _, l := range b.Lines {
 		inMonth := !l.Day.Before(first) && l.Day.Before(next)
 		inPace := l.Running && !l.Day.Before(paceFrom) && l.Day.Before(paceTo)
-		if !inMonth && !inPace {
+		inClosed := !l.Day.Before(oldestClosed) && l.Day.Before(first)
+		if !inMonth && !inPace && !inClosed {
 			continue
 		}
 		rate, ok := rates.At(l.Currency, l.RateDay)
@@ -86,6 +96,9 @@ func (s *spend) add(b bill.Bill, rates fx.Book, calendar fiscal.Calendar, now ti
 			} else {
 				s.rest = s.rest.Add(amount)
 			}
+		}
+		if inClosed {
+			add(s.closed, closedMonth{l.Department, l.Day.Format("2006-01")}, amount)
 		}
 		if inPace {
 			add(pace, l.Department, amount)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/common/promslog"
+	"github.com/shopspring/decimal"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/bill"
@@ -114,6 +115,9 @@ func sumCAD(charges []charge, department string, from, to, delivered time.Time, 
 			whose = strings.ToLower(c.sub)
 		}
 		middle := c.start.Add(c.end.Sub(c.start) / 2)
+		if c.class == "Correction" {
+			middle = c.period.Add(12 * time.Hour) // It is in the books of the month that it is billed in.
+		}
 		if whose != department || middle.Before(from) || !middle.Before(to) || c.period.After(delivered) || !counts(c) {
 			continue
 		}
@@ -154,7 +158,7 @@ func TestTwoYearsOfBills(t *testing.T) {
 	dir := t.TempDir()
 	charges := twoYears()
 	writeBill(t, filepath.Join(dir, "bill.csv"), charges)
-	ledger, err := bill.Folder(reader, dir, bill.ByFolder, promslog.NewNopLogger())
+	ledger, err := bill.Folder(reader, dir, bill.LedgerOptions{Deliveries: bill.Auto, Grouping: bill.ByFolder, Now: time.Now, Logger: promslog.NewNopLogger()})
 	require.NoError(t, err)
 	whole, err := ledger.Read(context.Background())
 	require.NoError(t, err)
@@ -162,7 +166,7 @@ func TestTwoYearsOfBills(t *testing.T) {
 	require.EqualValues(t, len(charges), whole.Rows)
 	rates := twoYearsOfRates()
 
-	running := func(c charge) bool { return c.category == "Usage" }
+	running := func(c charge) bool { return c.category == "Usage" && c.class == "" }
 	all := func(charge) bool { return true }
 	departments := []string{"search", "shop", bill.Unallocated}
 	// check compares the gauges at the beginning of a day with sums in fractions.
@@ -227,4 +231,29 @@ func TestTwoYearsOfBills(t *testing.T) {
 		require.Less(t, worst, 0.10, "the projection after %d days", after)
 	}
 	t.Logf("error of the projected month end over 24 months:\n%s", report.String())
+}
+
+func TestClosedMonthsStayAndChangeWithWhatComesLate(t *testing.T) {
+	t.Parallel()
+	calendar, err := fiscal.New(fiscal.DefaultZone, time.January)
+	require.NoError(t, err)
+	day := func(text string) time.Time {
+		d, err := time.Parse(time.DateOnly, text)
+		require.NoError(t, err)
+		return d
+	}
+	line := func(on string, cad int64) bill.Line {
+		return bill.Line{Period: day(on[:8] + "01"), Day: day(on), RateDay: day(on), Currency: fx.CAD, Department: "search", Amount: decimal.New(cad, 0)}
+	}
+	b := bill.Bill{Lines: []bill.Line{line("2026-07-31", 1), line("2026-08-01", 2), line("2026-10-31", 300), line("2026-11-01", 40)}, Through: day("2026-11-02")}
+	closed := func() map[closedMonth]string {
+		all := map[closedMonth]string{}
+		for month, amount := range summarise([]bill.Bill{b}, twoYearsOfRates(), calendar, day("2026-11-02")).closed {
+			all[month] = amount.String()
+		}
+		return all
+	}
+	require.Equal(t, map[closedMonth]string{{"search", "2026-08"}: "2", {"search", "2026-10"}: "300"}, closed(), "the last three")
+	b.Lines = append(b.Lines, line("2026-10-30", -25))
+	require.Equal(t, "275", closed()[closedMonth{"search", "2026-10"}])
 }

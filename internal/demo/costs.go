@@ -110,7 +110,7 @@ func (c *costs) start(ctx context.Context) (watched, error) {
 state: %s
 bills:
   interval: 1s
-  sources: [{name: cloud, folder: %s}]
+  sources: [{name: cloud, folder: %s, settle: 0s}]
   departments: [{from_tag: department}]
 budgets:
   - {department: shop, monthly_cad: %.0f}

@@ -1,11 +1,11 @@
 // Package bill reads bills in the FOCUS format of the FinOps Foundation.
 //
-// In flow files of FOCUS 1.0 to 1.2, and newer ones with columns that it does not know: CSV, also compressed, and Parquet.
-// Out flow Sheets: exact sums by day, currency, department and service, in the currency of the bill. Converting is the
-// caller's, so that a rate which is corrected does not need the file again. A Reader owns a database in memory, which
-// streams each file through a bounded amount of it; nothing of a file is kept but its sums.
+// In flow files of FOCUS 1.0 and later, with columns that it does not know: CSV, also compressed, and Parquet. Out flow
+// Sheets: exact sums by day, currency, department and service, in the currency of the bill. Converting is the caller's, so
+// that a rate which is corrected does not need the file again. CSV is read in one pass; Parquet by a database in memory,
+// which a Reader owns. Nothing of a file is kept but its sums.
 //
-// It is lenient about what costs nothing: real exports write NULL as text, times without a zone, and tags in odd case.
+// It is lenient about what is unambiguous: real exports write NULL as text, times without a zone, and tags in many forms.
 // About money it is strict: a line whose cost, currency or time cannot be read is counted and named, and never zero.
 package bill
 
@@ -60,7 +60,8 @@ type Line struct {
 	Period time.Time
 	// Day is the day, in the time zone of the books and as midnight in UTC, in which the middle of the charge is: a day of a
 	// provider that counts by UTC belongs to the day that it shares most hours with. Of a longer charge the first day
-	// decides, so that what is bought for a year is not bought in its middle.
+	// decides, so that what is bought for a year is not bought in its middle. Purchases and corrections are within the month
+	// of their billing period.
 	Day time.Time
 	// RateDay is the day on which the charge begins in UTC, which has the rate.
 	RateDay    time.Time
@@ -80,8 +81,7 @@ type Line struct {
 // Problem is a line that could not be read.
 type Problem struct { //nolint:errname // It is a line of a report first.
 	File string
-	// Line counts from the header on, and is off by what a line break within a value or a malformed line before it adds.
-	// Of Parquet it counts rows.
+	// Line is the line of a CSV file in which the record begins; the header is line 1. Of Parquet it counts rows.
 	Line   int64
 	Column string
 	Value  string
@@ -92,13 +92,26 @@ func (p Problem) Error() string {
 	return fmt.Sprintf("%s: line %d: %s: is %q, expected %s", p.File, p.Line, p.Column, p.Value, p.Want)
 }
 
+// Coverage says which part of a billing period a file is about.
+type Coverage struct {
+	// Hours are those in which charges begin, in hours since 1970, in order.
+	Hours []int64
+	Rows  int64
+	// Charges says that it has others than corrections, credits and adjustments.
+	Charges bool
+}
+
 // Sheet is what one file has.
 type Sheet struct {
 	Lines []Line
 	Rows  int64
+	// Periods are the billing periods of the lines.
+	Periods map[time.Time]Coverage
 	// Rejected is how many rows are not among the lines; Problems are the first of them.
 	Rejected int64
 	Problems []Problem
+	// UnreadTags is how many rows have tags of which nobody can say what they mean. It is counted where rules need tags.
+	UnreadTags int64
 	// Through is the end of the last running usage, up to which the bill is complete; zero if there is none.
 	Through time.Time
 }

@@ -170,7 +170,7 @@ func TestMoneyThatCannotBeReadIsNamed(t *testing.T) {
 		`line 7: ChargePeriodStart: is "last week", expected a time such as 2026-01-31T00:00:00Z`,
 		`line 8: ChargePeriodEnd: is "", expected a time such as 2026-01-31T00:00:00Z`,
 		`line 9: BillingPeriodStart: is "March", expected a time such as 2026-01-31T00:00:00Z`,
-		`line 10: the line: is "1,2,3", expected one value for each column (missing columns)`,
+		`line 10: the line: is "1,2,3", expected one value for each of 13 columns, not 3`,
 	}, texts)
 	again := read(t, newReader(t, nil), path)
 	require.Equal(t, s, again)
@@ -181,9 +181,9 @@ func TestAFileThatIsNoBillIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	for name, tc := range map[string]struct{ content, want string }{
 		"empty.csv":      {"", "is empty, expected a line with the names of the columns"},
-		"other.csv":      {"a,b\n1,2\n", "has no column EffectiveCost, BillingCurrency, BillingPeriodStart, ChargePeriodStart, ChargePeriodEnd, ChargeCategory, expected those of FOCUS 1.0 or later"},
+		"other.csv":      {"a,b\n1,2\n", "has no column EffectiveCost, BillingCurrency, BillingPeriodStart, ChargePeriodStart, ChargePeriodEnd, ChargeCategory; expected those of FOCUS 1.0 or later, and the file has \"a, b\""},
 		"twice.csv":      {"a,A\n1,2\n", `line 1: column 2: "A" is there twice`},
-		"bill.xlsx":      {"PK", "its name ends in none of .csv, .csv.gz and .parquet"},
+		"bill.xlsx":      {"PK", "its name ends in none of .csv, .csv.gz, .csv.zst, .csv.zstd, .csv.zip, .zip, .parquet"},
 		"broken.csv.gz":  {"no gzip at all", "gzip: invalid header"},
 		"broken.parquet": {"no parquet", "broken.parquet"},
 	} {
@@ -228,15 +228,15 @@ func TestTheFirstRuleThatMatchesDecides(t *testing.T) {
 		want   string
 	}{
 		"a glob of the resource":          {map[string]string{"ResourceId": "arn:aws:eks:ca-central-1:7:cluster/prod-1"}, "platform"},
-		"a glob matches the whole":        {map[string]string{"ResourceId": "arn:aws:eks:ca-central-1:7:cluster/prod-12"}, "Shop"},
-		"the value of a tag":              {map[string]string{"Tags": `{"cost-center/1": "CC 7"}`}, "CC 7"},
-		"a key with a blank before it":    {map[string]string{"Tags": `{" Cost-Center/1": "CC 8"}`}, "CC 8"},
-		"an empty tag is none":            {map[string]string{"Tags": `{"cost-center/1": " "}`}, "Shop"},
-		"all tags must be there":          {map[string]string{"Tags": `{"team": "search"}`}, "Shop"},
+		"a glob matches the whole":        {map[string]string{"ResourceId": "arn:aws:eks:ca-central-1:7:cluster/prod-12"}, "shop"},
+		"the value of a tag":              {map[string]string{"Tags": `{"cost-center/1": "CC 7"}`}, "cc 7"},
+		"a key with a blank before it":    {map[string]string{"Tags": `{" Cost-Center/1": "CC 8"}`}, "cc 8"},
+		"an empty tag is none":            {map[string]string{"Tags": `{"cost-center/1": " "}`}, "shop"},
+		"all tags must be there":          {map[string]string{"Tags": `{"team": "search"}`}, "shop"},
 		"in any case":                     {map[string]string{"Tags": `{"Team": "Search", "env": "PROD"}`}, "search"},
 		"the name of the sub-account":     {map[string]string{"SubAccountName": "books", "ServiceName": "Object Storage"}, "finance"},
 		"the service":                     {map[string]string{"ServiceName": "Object Storage"}, "storage"},
-		"the sub-account as it is called": {nil, "Shop"},
+		"the sub-account as it is called": {nil, "shop"},
 		"without a name by its id":        {map[string]string{"SubAccountName": ""}, "42"},
 		"nothing":                         {map[string]string{"SubAccountName": "", "SubAccountId": "NULL"}, bill.Unallocated},
 	} {

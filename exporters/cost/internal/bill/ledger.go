@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,39 +16,48 @@ import (
 	"github.com/thanos-io/objstore/providers/filesystem"
 )
 
-// Deliveries says which files of a source belong together.
-type Deliveries string
-
-// A delivery is what the provider wrote at one time. Most exports write a folder, in several parts; some write a file that
-// holds the month so far.
-const (
-	ByFolder Deliveries = "folder"
-	ByFile   Deliveries = "file"
-)
-
 // maxFiles bounds the files of a source.
 const maxFiles = 20_000
 
+// LedgerOptions say how a source delivers.
+type LedgerOptions struct {
+	Deliveries Deliveries
+	Grouping   Grouping
+	// Settle is how long a delivery has to be unchanged before it counts, unless a manifest says that it is complete.
+	Settle time.Duration
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
 // Ledger is the bill of one source. It remembers what files had, so that only new and changed ones are read.
 type Ledger struct {
-	reader     *Reader
-	bucket     objstore.Bucket
-	dir        string // of a local source
-	prefix     string
-	deliveries Deliveries
-	logger     *slog.Logger
-	known      map[string]known
+	LedgerOptions
+	reader *Reader
+	bucket objstore.Bucket
+	dir    string // of a local source
+	known  map[string]known
+	// accepted is what counts of each delivery, which stays while the delivery is written anew or is broken.
+	accepted  map[string]accepted
+	manifests map[string]manifest
+	warned    map[string]bool
 }
 
 // known is what a file had when it was read.
 type known struct {
+	version
+	sheet Sheet
+	// other says that the file has no charges.
+	other bool
+}
+
+// version tells one content of a file from another.
+type version struct {
 	size     int64
 	modified time.Time
-	sheet    Sheet
 }
 
 // Folder returns the ledger of a local folder with everything below it.
-func Folder(reader *Reader, dir string, deliveries Deliveries, logger *slog.Logger) (*Ledger, error) {
+func Folder(reader *Reader, dir string, o LedgerOptions) (*Ledger, error) {
 	// The folder is somebody else's: it must not be made by a typing error.
 	if info, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("open bills: %w", err)
@@ -60,142 +68,155 @@ func Folder(reader *Reader, dir string, deliveries Deliveries, logger *slog.Logg
 	if err != nil {
 		return nil, fmt.Errorf("open bills: %w", err)
 	}
-	l := Objects(reader, bucket, "", deliveries, logger)
+	l := Objects(reader, bucket, o)
 	l.dir = dir
 	return l, nil
 }
 
-// Objects returns the ledger of the objects of a bucket whose names begin with a prefix, which it closes.
-func Objects(reader *Reader, bucket objstore.Bucket, prefix string, deliveries Deliveries, logger *slog.Logger) *Ledger {
-	return &Ledger{reader: reader, bucket: bucket, prefix: prefix, deliveries: deliveries, logger: logger, known: make(map[string]known)}
+// Objects returns the ledger of all objects of a bucket, which it closes.
+func Objects(reader *Reader, bucket objstore.Bucket, o LedgerOptions) *Ledger {
+	return &Ledger{
+		LedgerOptions: o, reader: reader, bucket: bucket, known: make(map[string]known), accepted: make(map[string]accepted),
+		manifests: make(map[string]manifest), warned: make(map[string]bool),
+	}
 }
 
 // Close frees the bucket.
 func (l *Ledger) Close() error { return l.bucket.Close() }
 
-// Bill is all that a source has, of each billing period what was delivered last.
+// Bill is all that a source has.
 type Bill struct {
 	Lines          []Line
 	Rows, Rejected int64
 	Problems       []Problem
+	UnreadTags     int64
 	Through        time.Time
 	Files          int
-}
-
-// delivery is what was written at one time.
-type delivery struct {
-	name   string
-	at     time.Time
-	files  []string
-	broken bool
 }
 
 // Read reads what is new and returns the bill. With an error there is a bill as well, of what could be read: a delivery
 // with a file that cannot be read does not replace the one before it.
 func (l *Ledger) Read(ctx context.Context) (Bill, error) {
-	deliveries, err := l.list(ctx)
+	deliveries, others, err := l.list(ctx)
 	if err != nil {
 		return Bill{}, fmt.Errorf("list bills: %w", err)
 	}
 	var errs []error
-	there := make(map[string]bool)
-	for i := range deliveries {
-		for _, name := range deliveries[i].files {
+	there, waiting := make(map[string]bool), false
+	for _, d := range deliveries {
+		there[d.name] = true
+		for _, name := range d.files {
 			there[name] = true
-			if err := l.learn(ctx, name); err != nil {
-				errs = append(errs, err)
-				deliveries[i].broken = true
-			}
+		}
+		reason, err := d.wait(l.Now(), l.Settle)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if reason == "" {
+			reason, err = l.accept(ctx, d)
+			errs = append(errs, err)
+		}
+		if reason != "" {
+			waiting = true
+			l.Logger.Info("A delivery of bills does not count yet", "delivery", d.name, "reason", reason)
 		}
 	}
-	for name := range l.known {
-		if !there[name] {
-			delete(l.known, name)
-		}
+	forget(l.known, there)
+	forget(l.accepted, there)
+	b := l.combine()
+	if err := errors.Join(errs...); err != nil || b.Files > 0 || waiting {
+		return b, err
 	}
-	return l.combine(deliveries), errors.Join(errs...)
+	return b, fmt.Errorf("no bill in it: there are %d files whose names end in one of %s with no charges in them, and %d others%s",
+		len(l.known), strings.Join(suffixes, ", "), len(others), example(others))
 }
 
-// list finds the files, by delivery, the last one first.
-func (l *Ledger) list(ctx context.Context) ([]delivery, error) {
-	byName := make(map[string]*delivery)
-	n := 0
-	err := l.bucket.IterWithAttributes(ctx, l.prefix, func(attrs objstore.IterObjectAttributes) error {
-		lower := strings.ToLower(attrs.Name)
-		if !strings.HasSuffix(lower, ".csv") && !strings.HasSuffix(lower, ".csv.gz") && !strings.HasSuffix(lower, ".parquet") {
-			return nil // Manifests and the like.
+func example(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return ", such as " + names[0]
+}
+
+// forget drops what is not there any more.
+func forget[T any](all map[string]T, there map[string]bool) {
+	for name := range all {
+		if !there[name] {
+			delete(all, name)
 		}
-		if n++; n > maxFiles {
-			return fmt.Errorf("there are more than %d files", maxFiles)
+	}
+}
+
+// accept reads the files of a delivery and lets it count if all of them can be read. The reason says why it does not count
+// yet.
+func (l *Ledger) accept(ctx context.Context, d delivery) (reason string, err error) {
+	a := accepted{name: d.name, at: d.at}
+	var errs []error
+	for _, name := range d.files {
+		switch k, err := l.learn(ctx, name); {
+		case errors.Is(err, errGrowing):
+			reason = name + " changed while it was read"
+		case err != nil:
+			errs = append(errs, err)
+		case !k.other:
+			a.sheets = append(a.sheets, k.sheet)
 		}
-		modified, ok := attrs.LastModified()
-		if !ok {
-			a, err := l.bucket.Attributes(ctx, attrs.Name)
-			if err != nil {
-				return err
-			}
-			modified = a.LastModified
-		}
-		name := path.Dir(attrs.Name)
-		if l.deliveries == ByFile {
-			name = attrs.Name
-		}
-		d := byName[name]
-		if d == nil {
-			d = &delivery{name: name}
-			byName[name] = d
-		}
-		d.files = append(d.files, attrs.Name)
-		if modified.After(d.at) {
-			d.at = modified
-		}
-		return nil
-	}, objstore.WithRecursiveIter(), objstore.WithUpdatedAt())
+	}
+	if reason == "" && len(errs) == 0 {
+		l.accepted[d.name] = a
+	}
+	return reason, errors.Join(errs...)
+}
+
+// errGrowing says that a file is still being written.
+var errGrowing = errors.New("the file changed while it was read")
+
+func (l *Ledger) version(ctx context.Context, name string) (version, error) {
+	attrs, err := l.bucket.Attributes(ctx, name)
 	if err != nil {
-		return nil, err
+		return version{}, fmt.Errorf("look at bill %s: %w", name, err)
 	}
-	var all []delivery
-	for _, d := range byName {
-		slices.Sort(d.files)
-		all = append(all, *d)
-	}
-	slices.SortFunc(all, func(a, b delivery) int {
-		if c := b.at.Compare(a.at); c != 0 {
-			return c
-		}
-		return strings.Compare(b.name, a.name)
-	})
-	return all, nil
+	return version{attrs.Size, attrs.LastModified}, nil
 }
 
 // learn reads a file unless it is known as it is.
-func (l *Ledger) learn(ctx context.Context, name string) error {
-	attrs, err := l.bucket.Attributes(ctx, name)
+func (l *Ledger) learn(ctx context.Context, name string) (known, error) {
+	before, err := l.version(ctx, name)
 	if err != nil {
-		return fmt.Errorf("look at bill %s: %w", name, err)
+		return known{}, err
 	}
-	if k, ok := l.known[name]; ok && k.size == attrs.Size && k.modified.Equal(attrs.LastModified) {
-		return nil
+	if k, ok := l.known[name]; ok && k.size == before.size && k.modified.Equal(before.modified) {
+		return k, nil
 	}
 	local := filepath.Join(l.dir, filepath.FromSlash(name))
 	if l.dir == "" {
 		if local, err = l.fetch(ctx, name); err != nil {
-			return fmt.Errorf("fetch bill %s: %w", name, err)
+			return known{}, fmt.Errorf("fetch bill %s: %w", name, err)
 		}
 		defer func() { _ = os.Remove(local) }()
 	}
 	began := time.Now()
-	sheet, err := l.reader.Read(ctx, local)
-	if err != nil {
-		return err
+	k := known{version: before}
+	k.sheet, err = l.reader.Read(ctx, local)
+	if after, again := l.version(ctx, name); again != nil || after.size != before.size || !after.modified.Equal(before.modified) {
+		return known{}, errors.Join(errGrowing, again)
 	}
-	for i := range sheet.Problems {
-		sheet.Problems[i].File = name
-		l.logger.Error("A line of a bill cannot be read and does not count", "err", sheet.Problems[i])
+	switch {
+	case errors.Is(err, errOtherDataset):
+		k.other = true
+		l.Logger.Info("A file beside the bills is passed over", "file", name, "reason", err)
+	case err != nil:
+		return known{}, err
+	default:
+		for i := range k.sheet.Problems {
+			k.sheet.Problems[i].File = name
+			l.Logger.Error("A line of a bill cannot be read and does not count", "err", k.sheet.Problems[i])
+		}
+		l.Logger.Info("Read a bill", "file", name, "rows", k.sheet.Rows, "rejected", k.sheet.Rejected, "unread_tags", k.sheet.UnreadTags, "duration", time.Since(began))
 	}
-	l.logger.Info("Read a bill", "file", name, "rows", sheet.Rows, "rejected", sheet.Rejected, "duration", time.Since(began))
-	l.known[name] = known{attrs.Size, attrs.LastModified, sheet}
-	return nil
+	l.known[name] = k
+	return k, nil
 }
 
 // fetch copies an object to a temporary file, which the caller removes.
@@ -204,7 +225,7 @@ func (l *Ledger) fetch(ctx context.Context, name string) (_ string, err error) {
 	if err != nil {
 		return "", err
 	}
-	defer in.Close()
+	defer in.Close() //nolint:errcheck // It is only read.
 	// The end of the name says what it is.
 	out, err := os.CreateTemp(l.reader.options.TempDir, "bill-*-"+path.Base(name))
 	if err != nil {
@@ -217,44 +238,4 @@ func (l *Ledger) fetch(ctx context.Context, name string) (_ string, err error) {
 	}()
 	_, err = io.Copy(out, in)
 	return out.Name(), err
-}
-
-// combine takes each billing period from the last delivery that has it.
-func (l *Ledger) combine(deliveries []delivery) Bill {
-	var b Bill
-	taken := make(map[time.Time]bool)
-	for _, d := range deliveries {
-		if d.broken {
-			continue
-		}
-		own := make(map[time.Time]bool)
-		for _, name := range d.files {
-			sheet := l.known[name].sheet
-			b.Files++
-			if superseded(sheet, taken) {
-				continue
-			}
-			b.Rows += sheet.Rows
-			b.Rejected += sheet.Rejected
-			b.Problems = append(b.Problems, sheet.Problems...)
-			if sheet.Through.After(b.Through) {
-				b.Through = sheet.Through
-			}
-			for _, line := range sheet.Lines {
-				if !taken[line.Period] {
-					own[line.Period] = true
-					b.Lines = append(b.Lines, line)
-				}
-			}
-		}
-		for period := range own {
-			taken[period] = true
-		}
-	}
-	return b
-}
-
-// superseded says that all periods of a sheet were delivered again, so that what was wrong with it does not matter now.
-func superseded(s Sheet, taken map[time.Time]bool) bool {
-	return len(s.Lines) > 0 && !slices.ContainsFunc(s.Lines, func(l Line) bool { return !taken[l.Period] })
 }

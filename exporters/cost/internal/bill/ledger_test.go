@@ -25,6 +25,11 @@ func put(t *testing.T, dir, name string, hour int, lines ...string) {
 	require.NoError(t, os.Chtimes(path, at, at))
 }
 
+// ledgerOptions let every delivery count at once.
+func ledgerOptions(d bill.Deliveries, g bill.Grouping) bill.LedgerOptions {
+	return bill.LedgerOptions{Deliveries: d, Grouping: g, Now: time.Now, Logger: promslog.NewNopLogger()}
+}
+
 func cost(amount string) string { return line(map[string]string{"EffectiveCost": amount}) }
 
 func total(b bill.Bill) string {
@@ -42,30 +47,31 @@ func TestAPeriodThatIsDeliveredAgainIsReplaced(t *testing.T) {
 	}
 	for name, tc := range map[string]struct {
 		deliveries bill.Deliveries
+		grouping   bill.Grouping
 		steps      []func(t *testing.T, dir string)
 		want       []string // total after each step
 	}{
-		"a file that is overwritten": {bill.ByFolder, []func(*testing.T, string){
+		"a file that is overwritten": {bill.Auto, bill.ByFolder, []func(*testing.T, string){
 			func(t *testing.T, dir string) { put(t, dir, "march.csv", 1, cost("1")) },
 			func(t *testing.T, dir string) { put(t, dir, "march.csv", 2, cost("1"), cost("2")) },
 			func(*testing.T, string) {}, // reading again changes nothing
 		}, []string{"1", "3", "3"}},
-		"parts of one folder add up": {bill.ByFolder, []func(*testing.T, string){
+		"parts of one folder add up": {bill.Auto, bill.ByFolder, []func(*testing.T, string){
 			func(t *testing.T, dir string) {
 				put(t, dir, "a/part1.csv", 1, cost("1"))
 				put(t, dir, "a/part2.csv", 2, cost("2"))
 			},
 		}, []string{"3"}},
-		"a new folder replaces the month so far": {bill.ByFolder, []func(*testing.T, string){
+		"a new folder replaces the month so far": {bill.Auto, bill.ByFolder, []func(*testing.T, string){
 			func(t *testing.T, dir string) { put(t, dir, "2026-03/run1/p.csv", 1, cost("1"), february("10")) },
 			func(t *testing.T, dir string) { put(t, dir, "2026-03/run2/p.csv", 2, cost("5")) },
 			func(t *testing.T, dir string) { require.NoError(t, os.RemoveAll(filepath.Join(dir, "2026-03/run2"))) },
 		}, []string{"11", "15", "11"}},
-		"each file is the month so far": {bill.ByFile, []func(*testing.T, string){
+		"each file is the month so far": {bill.Auto, bill.ByFile, []func(*testing.T, string){
 			func(t *testing.T, dir string) { put(t, dir, "1.csv", 1, cost("1")) },
 			func(t *testing.T, dir string) { put(t, dir, "2.csv", 2, cost("3")) },
 		}, []string{"1", "3"}},
-		"a credit that arrives later lowers the sum": {bill.ByFolder, []func(*testing.T, string){
+		"a credit that arrives later lowers the sum": {bill.Auto, bill.ByFolder, []func(*testing.T, string){
 			func(t *testing.T, dir string) { put(t, dir, "m.csv", 1, cost("10")) },
 			func(t *testing.T, dir string) { put(t, dir, "m.csv", 2, cost("10"), cost("-4")) },
 		}, []string{"10", "6"}},
@@ -73,7 +79,7 @@ func TestAPeriodThatIsDeliveredAgainIsReplaced(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			l, err := bill.Folder(newReader(t, nil), dir, tc.deliveries, promslog.NewNopLogger())
+			l, err := bill.Folder(newReader(t, nil), dir, ledgerOptions(tc.deliveries, tc.grouping))
 			require.NoError(t, err)
 			for i, step := range tc.steps {
 				step(t, dir)
@@ -88,7 +94,7 @@ func TestAPeriodThatIsDeliveredAgainIsReplaced(t *testing.T) {
 func TestABrokenDeliveryDoesNotReplaceTheOneBefore(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	l, err := bill.Folder(newReader(t, nil), dir, bill.ByFolder, promslog.NewNopLogger())
+	l, err := bill.Folder(newReader(t, nil), dir, ledgerOptions(bill.Auto, bill.ByFolder))
 	require.NoError(t, err)
 	put(t, dir, "run1/p.csv", 1, cost("7"))
 	put(t, dir, "run2/p1.csv", 2, cost("8"))
@@ -105,7 +111,7 @@ func TestABrokenDeliveryDoesNotReplaceTheOneBefore(t *testing.T) {
 func TestWhatWasWrongWithAReplacedDeliveryIsForgotten(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	l, err := bill.Folder(newReader(t, nil), dir, bill.ByFile, promslog.NewNopLogger())
+	l, err := bill.Folder(newReader(t, nil), dir, ledgerOptions(bill.Auto, bill.ByFile))
 	require.NoError(t, err)
 	put(t, dir, "1.csv", 1, cost("7"), cost("much"))
 	b, err := l.Read(context.Background())
@@ -127,7 +133,7 @@ func TestBillsComeFromObjectStoresToo(t *testing.T) {
 	require.NoError(t, bucket.Upload(ctx, "exports/march/manifest.json", strings.NewReader("{}")))
 	require.NoError(t, bucket.Upload(ctx, "elsewhere/p.csv", strings.NewReader("no bill")))
 	temp := t.TempDir()
-	l := bill.Objects(newReader(t, func(o *bill.Options) { o.TempDir = temp }), bucket, "exports", bill.ByFolder, promslog.NewNopLogger())
+	l := bill.Objects(newReader(t, func(o *bill.Options) { o.TempDir = temp }), objstore.NewPrefixedBucket(bucket, "exports"), ledgerOptions(bill.Auto, bill.ByFolder))
 	b, err := l.Read(ctx)
 	require.NoError(t, err)
 	require.Equal(t, "7", total(b))
@@ -140,8 +146,8 @@ func TestBillsComeFromObjectStoresToo(t *testing.T) {
 
 func TestAFolderThatIsNotThereIsAnError(t *testing.T) {
 	t.Parallel()
-	_, err := bill.Folder(newReader(t, nil), filepath.Join(t.TempDir(), "bills"), bill.ByFolder, promslog.NewNopLogger())
+	_, err := bill.Folder(newReader(t, nil), filepath.Join(t.TempDir(), "bills"), ledgerOptions(bill.Auto, bill.ByFolder))
 	require.ErrorContains(t, err, "no such file or directory")
-	_, err = bill.Folder(newReader(t, nil), write(t, "bill.csv"), bill.ByFolder, promslog.NewNopLogger())
+	_, err = bill.Folder(newReader(t, nil), write(t, "bill.csv"), ledgerOptions(bill.Auto, bill.ByFolder))
 	require.ErrorContains(t, err, "expected the folder that the export writes to")
 }

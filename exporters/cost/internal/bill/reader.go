@@ -1,24 +1,14 @@
 package bill
 
 import (
-	"bufio"
-	"compress/gzip"
 	"context"
 	"database/sql"
-	"database/sql/driver"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/duckdb/duckdb-go/v2"
-	"github.com/shopspring/decimal"
 )
 
 // Options of a Reader.
@@ -27,9 +17,14 @@ type Options struct {
 	Rules []Rule
 	// Observability are rules for lines that pay for watching the rest, beside those of the subcategory Observability.
 	Observability []Rule
+	// Departments are spelled as here; others, whose names come from tags and sub-accounts, in lower case, so that Search and
+	// SEARCH are one department. KeepCase leaves every name as it is.
+	Departments []string
+	KeepCase    bool
 	// Zone is that of the books.
 	Zone *time.Location
-	// MemoryLimit bounds the database, in bytes; Threads are its threads; TempDir receives what does not fit.
+	// MemoryLimit bounds the database that reads Parquet, in bytes; Threads are its threads; TempDir receives what does not
+	// fit.
 	MemoryLimit int64
 	Threads     int
 	TempDir     string
@@ -38,268 +33,156 @@ type Options struct {
 // maxProblems is how many lines are named; the others are counted.
 const maxProblems = 10
 
-// maxLine is the longest line of a CSV file, in bytes. The database reads in blocks of 16 of them.
-const maxLine = 1 << 20
-
 // Reader reads files, one at a time.
 type Reader struct {
-	db      *sql.DB
-	options Options
+	options  Options
+	rules    *ruleSet
+	spelling map[string]string
+	db       *sql.DB // of Parquet; nil until the first file of that
 }
 
-// NewReader opens the database.
+// NewReader compiles the rules.
 func NewReader(o Options) (*Reader, error) {
 	if o.Zone == nil || (o.Cost != Effective && o.Cost != Billed) {
 		return nil, fmt.Errorf("a reader of bills needs a time zone, and %q or %q as cost", Effective, Billed)
 	}
-	settings := url.Values{
-		"memory_limit": {fmt.Sprintf("%dB", max(o.MemoryLimit, 128<<20))},
-		"threads":      {fmt.Sprint(max(o.Threads, 1))},
-		// The order of rows means nothing to a sum, and keeping it costs memory.
-		"preserve_insertion_order": {"false"},
+	r := &Reader{options: o, rules: compile(o.Rules, o.Observability), spelling: map[string]string{}}
+	for _, rule := range o.Rules {
+		r.spelling[strings.ToLower(rule.Department)] = rule.Department
 	}
-	if o.TempDir != "" {
-		settings.Set("temp_directory", o.TempDir)
+	for _, name := range append(slices.Clone(o.Departments), Unallocated) {
+		r.spelling[strings.ToLower(name)] = name
 	}
-	connector, err := duckdb.NewConnector("?"+settings.Encode(), func(conn driver.ExecerContext) error {
-		_, err := conn.ExecContext(context.Background(), "SET TimeZone = 'UTC'", nil)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open the database that reads bills: %w", err)
-	}
-	db := sql.OpenDB(connector)
-	db.SetMaxOpenConns(1) // Its tables of rejected lines belong to a connection.
-	return &Reader{db: db, options: o}, nil
+	return r, nil
 }
 
 // Close frees the database.
-func (r *Reader) Close() error { return r.db.Close() }
+func (r *Reader) Close() error {
+	if r.db == nil {
+		return nil
+	}
+	return r.db.Close()
+}
+
+// spell is how a department is written.
+func (r *Reader) spell(name string) string {
+	if r.options.KeepCase {
+		return name
+	}
+	lower := strings.ToLower(name)
+	if known, ok := r.spelling[lower]; ok {
+		return known
+	}
+	return lower
+}
 
 // Read reads a file. Lines that cannot be read are in the sheet; the error says that the file as a whole cannot.
 func (r *Reader) Read(ctx context.Context, path string) (Sheet, error) {
-	sheet, err := r.read(ctx, path)
+	read := r.readCSV
+	switch lower := strings.ToLower(path); {
+	case strings.HasSuffix(lower, ".parquet"):
+		read = r.readParquet
+	case !readable(lower):
+		return Sheet{}, fmt.Errorf("read bill %s: its name ends in none of %s", path, strings.Join(suffixes, ", "))
+	}
+	sheet, err := read(ctx, path)
 	if err != nil {
 		return Sheet{}, fmt.Errorf("read bill %s: %w", path, err)
 	}
 	return sheet, nil
 }
 
-func (r *Reader) read(ctx context.Context, path string) (sheet Sheet, err error) {
-	f, err := r.open(ctx, path)
+// cancelEvery is how many records are read between two looks whether anybody still waits for them.
+const cancelEvery = 1 << 14
+
+func (r *Reader) readCSV(ctx context.Context, path string) (Sheet, error) {
+	var all Sheet
+	err := texts(path, func(name string, in io.Reader) error {
+		sheet, err := r.readText(ctx, name, in)
+		all.add(sheet)
+		return err
+	})
+	return all, err
+}
+
+func (r *Reader) readText(ctx context.Context, name string, in io.Reader) (Sheet, error) {
+	in, err := utf8(in)
 	if err != nil {
 		return Sheet{}, err
 	}
-	q, err := r.query(f)
+	records := newRecords(in, 0)
+	header, err := records.header()
 	if err != nil {
 		return Sheet{}, err
 	}
-	rows, err := r.db.QueryContext(ctx, q.sums)
+	l, err := r.layoutOf(header)
 	if err != nil {
 		return Sheet{}, err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var l Line
-		var n int64
-		var problem bool
-		var amount duckdb.Decimal
-		var period, day, rateDay, through sql.NullTime
-		var currency sql.NullString
-		var sum any
-		if err := rows.Scan(&problem, &period, &day, &rateDay, &currency, &l.Department, &l.Service, &l.Category, &l.Observability, &l.Running, &sum, &n, &through); err != nil {
+	t := newTally(r, name, l, new(unquoter).text)
+	for n := 1; ; n++ {
+		if n%cancelEvery == 0 && ctx.Err() != nil {
+			return Sheet{}, ctx.Err()
+		}
+		switch err := records.read(); {
+		case errors.Is(err, io.EOF):
+			return t.result(), nil
+		case err != nil:
 			return Sheet{}, err
+		case records.bad != "":
+			t.malformed(records, records.bad)
+		case len(records.fields) != len(header):
+			t.malformed(records, fmt.Sprintf("one value for each of %d columns, not %d", len(header), len(records.fields)))
+		default:
+			t.line(records.fields, records.line)
 		}
-		sheet.Rows += n
-		if problem {
-			sheet.Rejected += n
-			continue
-		}
-		var ok bool
-		if amount, ok = sum.(duckdb.Decimal); !ok {
-			return Sheet{}, fmt.Errorf("a sum is a %T, expected a decimal", sum)
-		}
-		l.Period, l.Day, l.RateDay, l.Currency = period.Time.UTC(), day.Time.UTC(), rateDay.Time.UTC(), currency.String
-		l.Rows = n
-		l.Amount = decimal.NewFromBigInt(amount.Value, -int32(amount.Scale))
-		sheet.Lines = append(sheet.Lines, l)
-		if l.Running && through.Valid && through.Time.After(sheet.Through) {
-			sheet.Through = through.Time.UTC()
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return Sheet{}, err
-	}
-	slices.SortFunc(sheet.Lines, compareLines)
-	if err := r.malformed(ctx, f, &sheet); err != nil {
-		return Sheet{}, err
-	}
-	if sheet.Rejected > int64(len(sheet.Problems)) {
-		if err := r.problems(ctx, f, q, &sheet); err != nil {
-			return Sheet{}, err
-		}
-	}
-	return sheet, nil
-}
-
-func compareLines(a, b Line) int {
-	for _, c := range []int{
-		a.Period.Compare(b.Period), a.Day.Compare(b.Day), a.RateDay.Compare(b.RateDay), strings.Compare(a.Currency, b.Currency),
-		strings.Compare(a.Department, b.Department), strings.Compare(a.Service, b.Service), strings.Compare(a.Category, b.Category),
-	} {
-		if c != 0 {
-			return c
-		}
-	}
-	return 0
-}
-
-// file is a file as the database sees it.
-type file struct {
-	path string
-	// table is what to select from; csv says that it is text.
-	table string
-	csv   bool
-	// columns are the names in the file by their names in FOCUS, types those of the database.
-	columns, types map[string]string
-}
-
-func (r *Reader) open(ctx context.Context, path string) (file, error) {
-	f := file{path: path, columns: map[string]string{}, types: map[string]string{}}
-	name := strings.ToLower(filepath.Base(path))
-	switch {
-	case strings.HasSuffix(name, ".parquet"):
-		f.table = "read_parquet(" + text(path) + ")"
-		rows, err := r.db.QueryContext(ctx, "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM "+f.table+")")
-		if err != nil {
-			return file{}, err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var column, typ string
-			if err := rows.Scan(&column, &typ); err != nil {
-				return file{}, err
-			}
-			f.add(column, typ)
-		}
-		return f, rows.Err()
-	case strings.HasSuffix(name, ".csv"), strings.HasSuffix(name, ".csv.gz"):
-		header, err := header(path)
-		if err != nil {
-			return file{}, err
-		}
-		var columns []string
-		seen := map[string]bool{}
-		for i, column := range header {
-			if seen[strings.ToLower(column)] {
-				return file{}, fmt.Errorf("line 1: column %d: %q is there twice", i+1, column)
-			}
-			seen[strings.ToLower(column)] = true
-			columns = append(columns, text(column)+": 'VARCHAR'")
-			f.add(column, "VARCHAR")
-		}
-		// Every value is read as text: what it means is said below, and not guessed from the first lines.
-		f.table = fmt.Sprintf("read_csv(%s, columns = {%s}, header = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"',"+
-			" max_line_size = %d, ignore_errors = true, store_rejects = true)", text(path), strings.Join(columns, ", "), maxLine)
-		f.csv = true
-		return f, nil
-	}
-	return file{}, errors.New("its name ends in none of .csv, .csv.gz and .parquet")
-}
-
-// add knows a column by its name in FOCUS, whatever its case and the blanks around it.
-func (f *file) add(column, typ string) {
-	name := strings.ToLower(strings.TrimSpace(column))
-	if _, ok := f.columns[name]; !ok {
-		f.columns[name], f.types[name] = column, typ
 	}
 }
 
-// header reads the first line.
-func header(path string) ([]string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var in io.Reader = f
-	if strings.HasSuffix(strings.ToLower(path), ".gz") {
-		if in, err = gzip.NewReader(f); err != nil {
-			return nil, err
-		}
-	}
-	buffered := bufio.NewReader(io.LimitReader(in, maxLine))
-	if mark, _ := buffered.Peek(3); string(mark) == "\xef\xbb\xbf" {
-		_, _ = buffered.Discard(3)
-	}
-	names, err := csv.NewReader(buffered).Read()
-	if errors.Is(err, io.EOF) {
-		return nil, errors.New("is empty, expected a line with the names of the columns")
-	}
-	if err != nil {
+// header reads the names of the columns, and finds out what is between them.
+func (r *records) header() ([]string, error) {
+	if _, err := r.lineEnd(0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("names of the columns: %w", err)
+	}
+	end, _ := r.lineEnd(0)
+	r.delim = delimiter(r.buf[r.begin : r.begin+end])
+	switch err := r.read(); {
+	case errors.Is(err, io.EOF):
+		return nil, errors.New("is empty, expected a line with the names of the columns")
+	case err != nil:
+		return nil, fmt.Errorf("names of the columns: %w", err)
+	case r.bad != "":
+		return nil, fmt.Errorf("line %d: names of the columns: expected %s", r.line, r.bad)
+	}
+	var names []string
+	var u unquoter
+	for _, field := range r.fields {
+		names = append(names, string(u.text(field)))
 	}
 	return names, nil
 }
 
-// malformed counts and names the lines that are no CSV, as the database noted them while it read.
-func (r *Reader) malformed(ctx context.Context, f file, sheet *Sheet) error {
-	if !f.csv {
-		return nil
-	}
-	defer func() {
-		_, _ = r.db.ExecContext(ctx, "DROP TABLE IF EXISTS reject_errors; DROP TABLE IF EXISTS reject_scans")
-	}()
-	rows, err := r.db.QueryContext(ctx, "SELECT line, any_value(coalesce(column_name, '')), any_value(left(csv_line, 200)), any_value(error_type)"+
-		" FROM reject_errors GROUP BY line ORDER BY line")
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		p := Problem{File: f.path}
-		var kind string
-		if err := rows.Scan(&p.Line, &p.Column, &p.Value, &kind); err != nil {
-			return err
-		}
-		p.Column, p.Want = "the line", "one value for each column ("+strings.ToLower(kind)+")"
-		sheet.Rows++
-		sheet.Rejected++
-		if len(sheet.Problems) < maxProblems {
-			sheet.Problems = append(sheet.Problems, p)
-		}
-	}
-	return rows.Err()
+// malformed counts a line of which no record can be made.
+func (t *tally) malformed(r *records, want string) {
+	t.sheet.Rows++
+	value := strings.ToValidUTF8(string(r.raw[:min(len(r.raw), maxValue)]), "�")
+	t.reject(1, Problem{File: t.file, Line: r.line, Column: "the line", Value: value, Want: want})
 }
 
-// problems names the lines whose values cannot be read.
-func (r *Reader) problems(ctx context.Context, f file, q query, sheet *Sheet) error {
-	if f.csv {
-		defer func() {
-			_, _ = r.db.ExecContext(ctx, "DROP TABLE IF EXISTS reject_errors; DROP TABLE IF EXISTS reject_scans")
-		}()
+// add adds what another file of the same archive has.
+func (s *Sheet) add(o Sheet) {
+	if s.Periods == nil {
+		*s = o
+		return
 	}
-	// Several threads would number the rows as they come.
-	if _, err := r.db.ExecContext(ctx, "SET threads = 1"); err != nil {
-		return err
+	s.Lines = append(s.Lines, o.Lines...)
+	s.Rows, s.Rejected, s.UnreadTags = s.Rows+o.Rows, s.Rejected+o.Rejected, s.UnreadTags+o.UnreadTags
+	s.Problems = append(s.Problems, o.Problems...)
+	s.Problems = s.Problems[:min(len(s.Problems), maxProblems)]
+	for period, c := range o.Periods {
+		s.Periods[period] = s.Periods[period].plus(c)
 	}
-	defer func() { _, _ = r.db.ExecContext(ctx, fmt.Sprint("SET threads = ", max(r.options.Threads, 1))) }()
-	rows, err := r.db.QueryContext(ctx, q.problems)
-	if err != nil {
-		return err
+	if o.Through.After(s.Through) {
+		s.Through = o.Through
 	}
-	defer rows.Close()
-	for rows.Next() {
-		p := Problem{File: f.path}
-		if err := rows.Scan(&p.Line, &p.Column, &p.Value, &p.Want); err != nil {
-			return err
-		}
-		if f.csv {
-			p.Line++ // the names of the columns
-		}
-		if len(sheet.Problems) < maxProblems {
-			sheet.Problems = append(sheet.Problems, p)
-		}
-	}
-	return rows.Err()
 }

@@ -95,15 +95,18 @@ func (k *Keeper) Rejected() float64 {
 	return k.rejected
 }
 
-// Want adds currencies to those that are kept, from the next Refresh on. What cannot be a currency is left out.
-func (k *Keeper) Want(currencies ...string) {
+// Want adds currencies to those that are kept, from the next Refresh on, and says whether any was new. What cannot be a
+// currency is left out.
+func (k *Keeper) Want(currencies ...string) (added bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, c := range currencies {
 		if ISO(c) && c != CAD && !slices.Contains(k.wanted, c) {
 			k.wanted = append(k.wanted, c)
+			added = true
 		}
 	}
+	return added
 }
 
 // Refresh asks the banks. The second one is asked where the first has nothing, or something hard to believe. What could

@@ -1,0 +1,137 @@
+package bill
+
+import (
+	"archive/zip"
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/text/encoding/unicode"
+)
+
+// suffixes are the ends of the names of files that are read.
+var suffixes = []string{".csv", ".csv.gz", ".csv.zst", ".csv.zstd", ".csv.zip", ".zip", ".parquet"}
+
+// readable says whether a file is one that is read, by its name.
+func readable(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc(suffixes, func(suffix string) bool { return strings.HasSuffix(name, suffix) })
+}
+
+// maxZstdWindow bounds the memory of zstd's decoder.
+const maxZstdWindow = 64 << 20
+
+// texts calls read with each CSV file in a file: one, or those in an archive.
+func texts(path string, read func(name string, in io.Reader) error) error {
+	f, err := os.Open(path) //nolint:gosec // The operator names the folder.
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // It is only read.
+	switch name := strings.ToLower(filepath.Base(path)); {
+	case strings.HasSuffix(name, ".zip"):
+		return zipped(f, path, read)
+	case strings.HasSuffix(name, ".gz"):
+		in, err := gzip.NewReader(bufio.NewReaderSize(f, readAhead))
+		if err != nil {
+			return err
+		}
+		return truncated(read(path, in))
+	case strings.HasSuffix(name, ".zst"), strings.HasSuffix(name, ".zstd"):
+		in, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxZstdWindow))
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		return truncated(read(path, in))
+	}
+	return read(path, f)
+}
+
+// truncated says what the end of a compressed file means that comes too soon.
+func truncated(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("the compressed file is cut off, expected its end: it is still being written, or its upload broke off: %w", err)
+	}
+	return err
+}
+
+func zipped(f *os.File, path string, read func(string, io.Reader) error) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	archive, err := zip.NewReader(f, info.Size())
+	if err != nil {
+		return err
+	}
+	found := false
+	for _, member := range archive.File {
+		if !strings.HasSuffix(strings.ToLower(member.Name), ".csv") {
+			continue
+		}
+		found = true
+		in, err := member.Open()
+		if err != nil {
+			return fmt.Errorf("%s: %w", member.Name, err)
+		}
+		if err := errors.Join(read(path+":"+member.Name, in), in.Close()); err != nil {
+			return fmt.Errorf("%s: %w", member.Name, err)
+		}
+	}
+	if !found {
+		return errors.New("the archive has no .csv in it")
+	}
+	return nil
+}
+
+// utf8 turns UTF-16, which spreadsheets write, into UTF-8, and leaves the mark of either out.
+func utf8(in io.Reader) (io.Reader, error) {
+	buffered := bufio.NewReaderSize(in, 16)
+	mark, err := buffered.Peek(3)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	switch {
+	case bytes.HasPrefix(mark, []byte("\xef\xbb\xbf")):
+		_, err := buffered.Discard(3)
+		return buffered, err
+	case bytes.HasPrefix(mark, []byte("\xff\xfe")), bytes.HasPrefix(mark, []byte("\xfe\xff")):
+		return unicode.UTF16(unicode.LittleEndian, unicode.ExpectBOM).NewDecoder().Reader(buffered), nil
+	case len(mark) > 1 && (mark[0] == 0) != (mark[1] == 0):
+		return nil, errors.New("is UTF-16 without a byte order mark, expected UTF-8, or UTF-16 with one")
+	}
+	return buffered, nil
+}
+
+// delimiters are those that are read.
+const delimiters = ",;\t"
+
+// delimiter is what separates the names of the columns: whichever is there most often outside of quotes.
+func delimiter(line []byte) byte {
+	var count [256]int
+	within := false
+	for _, c := range line {
+		if c == '"' {
+			within = !within
+		}
+		if !within {
+			count[c]++
+		}
+	}
+	best := delimiters[0]
+	for _, d := range []byte(delimiters) {
+		if count[d] > count[best] {
+			best = d
+		}
+	}
+	return best
+}

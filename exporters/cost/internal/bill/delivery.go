@@ -1,0 +1,216 @@
+package bill
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/thanos-io/objstore"
+)
+
+// Grouping says which files of a source are one delivery: what the provider wrote at one time. Most exports write a folder,
+// in several parts; some write a file.
+type Grouping string
+
+// Groupings.
+const (
+	ByFolder Grouping = "folder"
+	ByFile   Grouping = "file"
+)
+
+// Deliveries says what a delivery does to those before it of the same billing period.
+type Deliveries string
+
+const (
+	// Replace is for exports that hold the month so far, again and again.
+	Replace Deliveries = "replace"
+	// Append is for exports that hold what is new: an hour, a day, a correction.
+	Append Deliveries = "append"
+	// Auto tells one from the other by the hours in which their charges begin; see replaces.
+	Auto Deliveries = "auto"
+)
+
+// sameHours is which share of the hours of a delivery a later one has to have to replace it. A month so far has all of them;
+// a day that follows has none, or the few that came late.
+const sameHours = 0.5
+
+// farLess is which share of the rows of a delivery a later one has if it is hard to believe that it is all of it.
+const farLess = 0.5
+
+// delivery is what was written at one time.
+type delivery struct {
+	name  string
+	at    time.Time
+	files []string
+	// manifest is the list of files that the provider wrote beside them, if it did; missing are those that are not there.
+	manifest string
+	missing  []string
+}
+
+// accepted is a delivery that counts.
+type accepted struct {
+	name   string
+	at     time.Time
+	sheets []Sheet
+}
+
+// wait says why a delivery does not count yet. With a manifest it is an error if files are still missing when it has been
+// unchanged for long enough.
+func (d delivery) wait(now time.Time, settle time.Duration) (reason string, err error) {
+	switch settled := settle <= 0 || now.Sub(d.at) >= settle; {
+	case len(d.missing) > 0 && settled:
+		return "", fmt.Errorf("delivery %s: %s lists %d files that are not there, such as %s; the delivery before it counts", d.name, d.manifest, len(d.missing), d.missing[0])
+	case len(d.missing) > 0:
+		return fmt.Sprintf("%s lists %d files that are not there yet", d.manifest, len(d.missing)), nil
+	case d.manifest == "" && !settled:
+		return "it was written a short time ago, and more parts may come", nil
+	}
+	return "", nil
+}
+
+// list finds the deliveries, and the names of files that are neither bills nor manifests.
+func (l *Ledger) list(ctx context.Context) (all []delivery, others []string, err error) {
+	byName := make(map[string]*delivery)
+	manifests := make(map[string]time.Time)
+	n := 0
+	err = l.bucket.IterWithAttributes(ctx, "", func(attrs objstore.IterObjectAttributes) error {
+		isManifest := manifestName(attrs.Name)
+		if !readable(attrs.Name) && !isManifest {
+			others = append(others[:min(len(others), maxFiles)], attrs.Name)
+			return nil
+		}
+		if n++; n > maxFiles {
+			return fmt.Errorf("there are more than %d files", maxFiles)
+		}
+		modified, ok := attrs.LastModified()
+		if !ok {
+			a, err := l.bucket.Attributes(ctx, attrs.Name)
+			if err != nil {
+				return err
+			}
+			modified = a.LastModified
+		}
+		if isManifest {
+			manifests[attrs.Name] = modified
+			return nil
+		}
+		name := path.Dir(attrs.Name)
+		if l.Grouping == ByFile {
+			name = attrs.Name
+		}
+		d := byName[name]
+		if d == nil {
+			d = &delivery{name: name}
+			byName[name] = d
+		}
+		d.files = append(d.files, attrs.Name)
+		if modified.After(d.at) {
+			d.at = modified
+		}
+		return nil
+	}, objstore.WithRecursiveIter(), objstore.WithUpdatedAt())
+	if err != nil {
+		return nil, nil, err
+	}
+	if l.Grouping == ByFolder {
+		if err := l.honour(ctx, byName, manifests); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		slices.Sort(byName[name].files)
+		all = append(all, *byName[name])
+	}
+	return all, others, nil
+}
+
+// replaces says whether a delivery stands for the same charges of a period as an earlier one.
+func (l *Ledger) replaces(later, earlier Coverage) bool {
+	switch l.Deliveries {
+	case Replace:
+		return true
+	case Append:
+		return false
+	}
+	// Corrections, credits and what is taken back alone are no month so far.
+	return later.Charges && earlier.shared(later) >= sameHours
+}
+
+// combine takes each billing period from the deliveries that count for it.
+func (l *Ledger) combine() Bill {
+	deliveries := slices.SortedFunc(maps.Values(l.accepted), func(a, b accepted) int {
+		return cmp.Or(a.at.Compare(b.at), strings.Compare(a.name, b.name))
+	})
+	// counting are the deliveries of a period that count, by their index.
+	counting := make(map[time.Time]map[int]Coverage)
+	for i, later := range deliveries {
+		for period, c := range later.periods() {
+			if counting[period] == nil {
+				counting[period] = make(map[int]Coverage)
+			}
+			for j, before := range counting[period] {
+				if l.replaces(c, before) {
+					delete(counting[period], j)
+					l.compare(later, deliveries[j], period, c, before)
+				}
+			}
+			counting[period][i] = c
+		}
+	}
+	var b Bill
+	for i, d := range deliveries {
+		for _, sheet := range d.sheets {
+			b.Files++
+			counts := len(sheet.Lines) == 0
+			for _, line := range sheet.Lines {
+				if _, ok := counting[line.Period][i]; ok {
+					counts = true
+					b.Lines = append(b.Lines, line)
+				}
+			}
+			if !counts {
+				continue // What was wrong with it does not matter now.
+			}
+			b.Rows, b.Rejected, b.UnreadTags = b.Rows+sheet.Rows, b.Rejected+sheet.Rejected, b.UnreadTags+sheet.UnreadTags
+			b.Problems = append(b.Problems, sheet.Problems...)
+			if sheet.Through.After(b.Through) {
+				b.Through = sheet.Through
+			}
+		}
+	}
+	return b
+}
+
+// periods are what all files of a delivery cover.
+func (a accepted) periods() map[time.Time]Coverage {
+	all := make(map[time.Time]Coverage)
+	for _, s := range a.sheets {
+		for period, c := range s.Periods {
+			all[period] = all[period].plus(c)
+		}
+	}
+	return all
+}
+
+// compare warns once of a delivery that has far less than the one that it replaces.
+func (l *Ledger) compare(later, earlier accepted, period time.Time, now, before Coverage) {
+	if float64(now.Rows) >= farLess*float64(before.Rows) && before.shared(now) >= sameHours {
+		return
+	}
+	key := fmt.Sprint(later.name, later.at, earlier.name, earlier.at, period)
+	if l.warned[key] {
+		return
+	}
+	if len(l.warned) > maxFiles {
+		clear(l.warned)
+	}
+	l.warned[key] = true
+	l.Logger.Warn("A delivery of bills has far less than the one that it replaces; where deliveries hold what is new alone, set deliveries: append",
+		"delivery", later.name, "rows", now.Rows, "hours", len(now.Hours), "replaces", earlier.name, "its_rows", before.Rows,
+		"its_hours", len(before.Hours), "billing_period", period.Format("2006-01"))
+}

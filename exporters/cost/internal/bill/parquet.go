@@ -1,0 +1,144 @@
+package bill
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/duckdb/duckdb-go/v2"
+)
+
+// open opens the database, which costs more than a small CSV file does.
+func (r *Reader) open() error {
+	if r.db != nil {
+		return nil
+	}
+	settings := url.Values{
+		"memory_limit": {fmt.Sprintf("%dB", max(r.options.MemoryLimit, 128<<20))},
+		"threads":      {fmt.Sprint(max(r.options.Threads, 1))},
+		// The order of rows means nothing to a sum, and keeping it costs memory.
+		"preserve_insertion_order": {"false"},
+	}
+	if r.options.TempDir != "" {
+		settings.Set("temp_directory", r.options.TempDir)
+	}
+	connector, err := duckdb.NewConnector("?"+settings.Encode(), func(conn driver.ExecerContext) error {
+		_, err := conn.ExecContext(context.Background(), "SET TimeZone = 'UTC'", nil)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("open the database that reads Parquet: %w", err)
+	}
+	r.db = sql.OpenDB(connector)
+	return nil
+}
+
+// readParquet lets the database read the columns that matter and add up the rows in which they are the same; what the values
+// mean is decided here, as for CSV.
+func (r *Reader) readParquet(ctx context.Context, path string) (Sheet, error) {
+	if err := r.open(); err != nil {
+		return Sheet{}, err
+	}
+	header, types, err := r.describe(ctx, path)
+	if err != nil {
+		return Sheet{}, err
+	}
+	l, err := r.layoutOf(header)
+	if err != nil {
+		return Sheet{}, err
+	}
+	query, kept := r.parquetQuery(path, l, header, types)
+	rows, err := r.db.QueryContext(ctx, query)
+	if err != nil {
+		return Sheet{}, err
+	}
+	defer rows.Close() //nolint:errcheck // Err says what went wrong.
+	t := newTally(r, path, kept, func(b []byte) []byte { return b })
+	var line, count int64
+	var total any
+	texts := make([]sql.RawBytes, columnCount)
+	fields := make([][]byte, columnCount)
+	scan := []any{&line, &count, &total}
+	for i := range texts {
+		scan = append(scan, &texts[i])
+	}
+	for rows.Next() {
+		if err := rows.Scan(scan...); err != nil {
+			return Sheet{}, err
+		}
+		for i := range texts {
+			fields[i] = texts[i]
+		}
+		cost := amount{}
+		if total != nil {
+			d, ok := total.(duckdb.Decimal)
+			if !ok {
+				return Sheet{}, fmt.Errorf("a sum is a %T, expected a decimal", total)
+			}
+			cost = fromBig(d.Value)
+		}
+		t.add(fields, line, cost, total != nil, count)
+	}
+	if err := rows.Err(); err != nil {
+		return Sheet{}, err
+	}
+	return t.result(), nil
+}
+
+// describe returns the columns of a file and their types.
+func (r *Reader) describe(ctx context.Context, path string) (header, types []string, err error) {
+	rows, err := r.db.QueryContext(ctx, "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM read_parquet("+quote(path)+"))")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer rows.Close() //nolint:errcheck // Err says what went wrong.
+	for rows.Next() {
+		var column, typ string
+		if err := rows.Scan(&column, &typ); err != nil {
+			return nil, nil, err
+		}
+		header, types = append(header, column), append(types, typ)
+	}
+	return header, types, rows.Err()
+}
+
+// parquetQuery selects the first row, the number of rows, the sum, and the texts of the columns, in their order; the layout
+// says which of them are there. A cost that is no number is in the sums of its own, with its text.
+func (r *Reader) parquetQuery(path string, l layout, header, types []string) (string, layout) {
+	var kept layout
+	selected := make([]string, columnCount)
+	for c := range columnCount {
+		kept[c], selected[c] = -1, "NULL"
+		if i := l[c]; i >= 0 && r.rules.reads(c) {
+			kept[c], selected[c] = int(c), textOf(header[i], types[i])
+		}
+		selected[c] += fmt.Sprintf(" AS c%d", c)
+	}
+	groups := make([]string, 0, columnCount)
+	for c := colCost + 1; c < columnCount; c++ {
+		groups = append(groups, fmt.Sprintf("c%d", c))
+	}
+	by := strings.Join(groups, ", ")
+	// Most costs have at most six digits before the point, and reading those is several times as fast.
+	return fmt.Sprintf(`
+SELECT min(n), count(*), sum(cost), CASE WHEN (cost IS NULL) THEN any_value(c0) END, %[1]s
+FROM (
+  SELECT *, coalesce(CAST(TRY_CAST(c0 AS DECIMAL(18, 12)) AS DECIMAL(38, 12)), TRY_CAST(c0 AS DECIMAL(38, 12))) AS cost
+  FROM (SELECT file_row_number + 1 AS n, %[2]s FROM read_parquet(%[3]s, file_row_number = true))
+)
+GROUP BY cost IS NULL, %[1]s`, by, strings.Join(selected, ", "), quote(path)), kept
+}
+
+// textOf is a column as a text: JSON of tags that are a map, a struct, or a list of them.
+func textOf(column, typ string) string {
+	name := `"` + strings.ReplaceAll(column, `"`, `""`) + `"`
+	if strings.HasPrefix(typ, "MAP") || strings.HasPrefix(typ, "STRUCT") || strings.HasSuffix(typ, "[]") {
+		name = "to_json(" + name + ")"
+	}
+	return "trim(CAST(" + name + " AS VARCHAR))"
+}
+
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

@@ -1,0 +1,205 @@
+package bill
+
+import (
+	"bytes"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// flags is a set of conditions.
+type flags []uint64
+
+func newFlags(n int) flags { return make(flags, (n+63)/64) }
+
+func (b flags) set(i int) { b[i/64] |= 1 << (i % 64) }
+func (b flags) clear()    { clear(b) }
+func (b flags) or(o flags) {
+	for i := range o {
+		b[i] |= o[i]
+	}
+} //nolint:gofumpt // It reads better in a line.
+func (b flags) all(o flags) bool {
+	for i := range o {
+		if b[i]&o[i] != o[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// ruleSet is what rules say, by condition: each has a bit, which the value of a column sets. A rule holds where all of its
+// bits are set, so that what a value means is worked out once, whatever the values of the other columns.
+type ruleSet struct {
+	conditions int
+	rules      []compiled
+	watching   []flags
+	// keys are those of the tags that matter, in lower case.
+	keys [][]byte
+	// tags are the bits by key and value; present those that a tag with any value sets, -1 for none.
+	tags    []map[string]int
+	present []int
+	// The others by text in lower case.
+	subAccounts, services, providers map[string]int
+	resources                        []resourceGlob
+	namedSubAccount                  int
+}
+
+type compiled struct {
+	need flags
+	// department is the name, unless tag is the index of a key, or subAccount is set.
+	department string
+	tag        int
+	subAccount bool
+}
+
+type resourceGlob struct {
+	pattern *regexp.Regexp
+	bit     int
+}
+
+func compile(rules, observability []Rule) *ruleSet {
+	s := &ruleSet{subAccounts: map[string]int{}, services: map[string]int{}, providers: map[string]int{}, namedSubAccount: -1}
+	needs := make([][]int, 0, len(rules)+len(observability))
+	for _, r := range rules {
+		need := s.conditionsOf(r)
+		c := compiled{department: r.Department, tag: -1}
+		switch {
+		case r.FromTag != "":
+			c.tag = s.key(r.FromTag)
+			if s.present[c.tag] < 0 {
+				s.present[c.tag] = s.bit()
+			}
+			need = append(need, s.present[c.tag])
+		case r.FromSubAccount:
+			c.subAccount = true
+			if s.namedSubAccount < 0 {
+				s.namedSubAccount = s.bit()
+			}
+			need = append(need, s.namedSubAccount)
+		}
+		needs = append(needs, need)
+		s.rules = append(s.rules, c)
+	}
+	for _, r := range observability {
+		needs = append(needs, s.conditionsOf(r))
+	}
+	for i, need := range needs {
+		set := newFlags(s.conditions)
+		for _, bit := range need {
+			set.set(bit)
+		}
+		if i < len(s.rules) {
+			s.rules[i].need = set
+		} else {
+			s.watching = append(s.watching, set)
+		}
+	}
+	return s
+}
+
+func (s *ruleSet) bit() int {
+	s.conditions++
+	return s.conditions - 1
+}
+
+// key is the index of a tag's key.
+func (s *ruleSet) key(key string) int {
+	wanted := []byte(strings.ToLower(strings.TrimSpace(key)))
+	if i := slices.IndexFunc(s.keys, func(k []byte) bool { return bytes.Equal(k, wanted) }); i >= 0 {
+		return i
+	}
+	s.keys, s.tags, s.present = append(s.keys, wanted), append(s.tags, map[string]int{}), append(s.present, -1)
+	return len(s.keys) - 1
+}
+
+func (s *ruleSet) conditionsOf(r Rule) []int {
+	var need []int
+	same := func(all map[string]int, value string) {
+		value = strings.ToLower(value)
+		if _, ok := all[value]; !ok {
+			all[value] = s.bit()
+		}
+		need = append(need, all[value])
+	}
+	for _, key := range slices.Sorted(maps.Keys(r.Tags)) {
+		same(s.tags[s.key(key)], r.Tags[key])
+	}
+	if r.SubAccount != "" {
+		same(s.subAccounts, r.SubAccount)
+	}
+	if r.Service != "" {
+		same(s.services, r.Service)
+	}
+	if r.Provider != "" {
+		same(s.providers, r.Provider)
+	}
+	if r.Resource != "" {
+		bit := s.bit()
+		s.resources = append(s.resources, resourceGlob{glob(r.Resource), bit})
+		need = append(need, bit)
+	}
+	return need
+}
+
+// reads are the columns, beside those that are always read, that the rules look at.
+func (s *ruleSet) reads(c column) bool {
+	subAccounts := len(s.subAccounts) > 0 || s.namedSubAccount >= 0
+	switch c { //nolint:exhaustive // The others are read always.
+	case colSubAccount, colSubAccountName:
+		return subAccounts
+	case colProvider, colProviderName:
+		return len(s.providers) > 0
+	case colResource:
+		return len(s.resources) > 0
+	case colTags:
+		return len(s.keys) > 0
+	}
+	return true
+}
+
+// setText sets the bit of a text.
+func setText(b flags, all map[string]int, text string) {
+	if len(all) == 0 || text == "" {
+		return
+	}
+	if bit, ok := all[strings.ToLower(text)]; ok {
+		b.set(bit)
+	}
+}
+
+// tagsOf sets the bits of tags, and returns the values of the keys; it says whether the text could be read.
+func (s *ruleSet) tagsOf(text []byte, b flags, values [][]byte) bool {
+	clear(values)
+	read := readTags(text, func(key, value []byte) {
+		key = bytes.TrimSpace(key)
+		for i, wanted := range s.keys {
+			if values[i] == nil && bytes.EqualFold(wanted, key) {
+				if value = bytes.TrimSpace(value); len(value) > 0 {
+					values[i] = value
+				}
+			}
+		}
+	})
+	if !read {
+		clear(values) // Half of what it says is not what it says.
+	}
+	for i, value := range values {
+		if value == nil {
+			continue
+		}
+		if s.present[i] >= 0 {
+			b.set(s.present[i])
+		}
+		setText(b, s.tags[i], string(value))
+	}
+	return read
+}
+
+// glob is a regular expression of a glob, in which * stands for any text and ? for one character.
+func glob(pattern string) *regexp.Regexp {
+	quoted := regexp.QuoteMeta(pattern)
+	quoted = strings.NewReplacer(`\*`, `.*`, `\?`, `.`).Replace(quoted)
+	return regexp.MustCompile(`(?is)^(?:` + quoted + `)$`)
+}

@@ -1,0 +1,437 @@
+package bill
+
+import (
+	"bytes"
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Bounds of what one file may make of memory. Real bills have some thousands of lines by day, department and service; more
+// come of a rule that takes the department from a tag that every line has another value of.
+const (
+	maxNames    = 20_000  // different departments, services and categories
+	maxGroups   = 100_000 // sums
+	maxMoments  = 1 << 14 // different times that are remembered
+	maxCoverage = 1 << 14 // different hours of a billing period
+	maxValue    = 200     // bytes of a value in a report
+)
+
+// Other is the department and the service of what is beyond those bounds.
+const Other = "other"
+
+// tally adds records up. What a text means is worked out once for each different text.
+type tally struct {
+	reader *Reader
+	rules  *ruleSet
+	layout layout
+	file   string
+	// decode is what a field says: of CSV what is within the quotes.
+	decode func([]byte) []byte
+
+	instants                                                    *memo[instant]
+	currencies, services, codes, categories, subcategories      *memo[word]
+	subAccounts, subAccountNames, providers, providerNames, ids *memo[word]
+	kinds, classes                                              *memo[word]
+	tags                                                        *memo[tagged]
+
+	names   map[string]uint32
+	byTag   map[string]uint32
+	texts   []string
+	moments map[moment]booking
+	groups  map[group]*sum
+	covered map[int64]map[int64]bool
+	bits    flags
+	none    flags // none set
+	values  [][]byte
+	absent  []byte
+
+	// unallocated and ruled are the numbers of the departments of no rule and of each rule.
+	unallocated uint32
+	ruled       []uint32
+	through     int64
+	sheet       Sheet
+}
+
+// instant is a time, in Unix nanoseconds.
+type instant struct {
+	at int64
+	ok bool
+}
+
+// word is a text with the number of its name and what rules make of it.
+type word struct {
+	text string
+	id   uint32
+	bits flags
+	// watches says that it is FOCUS's subcategory of watching the rest.
+	watches bool
+}
+
+// tagged is what rules make of tags.
+type tagged struct {
+	bits   flags
+	ids    []uint32 // of the values of the keys
+	unread bool
+}
+
+// group is what lines have in common that are added up. It has no gaps, which makes it quick to look up.
+type group struct {
+	period                                  int64 // Unix nanoseconds
+	day, rateDay                            int32 // days since 1970
+	currency, department, service, category uint32
+	kind                                    uint64 // watching, running
+}
+
+// Kinds of groups.
+const (
+	watching = 1 << iota
+	running
+)
+
+type sum struct {
+	amount amount
+	rows   int64
+	// charges says that there are others than corrections and credits.
+	charges bool
+}
+
+// noName is the number of the empty text.
+const noName = 0
+
+func newTally(r *Reader, file string, l layout, decode func([]byte) []byte) *tally {
+	t := &tally{
+		reader: r, rules: r.rules, layout: l, file: file, decode: decode, names: map[string]uint32{"": noName}, byTag: map[string]uint32{}, texts: []string{""},
+		moments: map[moment]booking{}, groups: map[group]*sum{}, covered: map[int64]map[int64]bool{},
+		bits: newFlags(r.rules.conditions), none: newFlags(r.rules.conditions), values: make([][]byte, len(r.rules.keys)),
+	}
+	t.sheet.Periods = map[time.Time]Coverage{}
+	t.unallocated = t.name(Unallocated)
+	for _, rule := range r.rules.rules {
+		t.ruled = append(t.ruled, t.department(rule.department))
+	}
+	t.instants = newMemo(func(raw []byte, m *instant) {
+		at, ok := parseInstant(t.value(raw))
+		m.at, m.ok = at.UnixNano(), ok
+	})
+	words := func(all map[string]int) *memo[word] {
+		return newMemo(func(raw []byte, w *word) {
+			w.text = strings.ToValidUTF8(string(t.value(raw)), "�")
+			w.id = t.name(w.text)
+			w.watches = strings.EqualFold(w.text, "Observability")
+			w.bits = append(w.bits[:0], t.none...)
+			setText(w.bits, all, w.text)
+		})
+	}
+	t.services, t.codes, t.categories, t.subcategories = words(t.rules.services), words(t.rules.services), words(nil), words(nil)
+	t.kinds, t.classes = words(nil), words(nil)
+	t.providers, t.providerNames = words(t.rules.providers), words(t.rules.providers)
+	t.currencies = newMemo(func(raw []byte, w *word) {
+		w.text = strings.ToUpper(string(t.value(raw)))
+		w.id = noName
+		if isCurrency(w.text) {
+			w.id = t.name(w.text)
+		}
+	})
+	accounts := func() *memo[word] {
+		return newMemo(func(raw []byte, w *word) {
+			w.text = strings.ToValidUTF8(string(t.value(raw)), "�")
+			w.bits = append(w.bits[:0], t.none...)
+			setText(w.bits, t.rules.subAccounts, w.text)
+			w.id = noName
+			if w.text != "" && t.rules.namedSubAccount >= 0 {
+				w.bits.set(t.rules.namedSubAccount)
+				w.id = t.department(w.text)
+			}
+		})
+	}
+	t.subAccounts, t.subAccountNames = accounts(), accounts()
+	t.ids = newMemo(func(raw []byte, w *word) {
+		text := t.value(raw)
+		w.bits = append(w.bits[:0], t.none...)
+		for _, g := range t.rules.resources {
+			if g.pattern.Match(text) {
+				w.bits.set(g.bit)
+			}
+		}
+	})
+	t.tags = newMemo(func(raw []byte, m *tagged) {
+		m.bits = append(m.bits[:0], t.none...)
+		m.ids = m.ids[:0]
+		m.unread = !t.rules.tagsOf(t.value(raw), m.bits, t.values)
+		for i, value := range t.values {
+			id := uint32(noName)
+			if value != nil && t.rules.present[i] >= 0 {
+				id = t.tagged(value)
+			}
+			m.ids = append(m.ids, id)
+		}
+	})
+	return t
+}
+
+// isCurrency says whether a text can be a code of ISO 4217.
+func isCurrency(code string) bool {
+	return len(code) == 3 && strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
+}
+
+// value is what a field says; nothing for NULL.
+func (t *tally) value(raw []byte) []byte {
+	v := bytes.TrimSpace(t.decode(raw))
+	if len(v) == 4 && bytes.EqualFold(v, []byte("NULL")) {
+		return nil
+	}
+	return v
+}
+
+// name is the number of a text.
+func (t *tally) name(text string) uint32 {
+	if id, ok := t.names[text]; ok {
+		return id
+	}
+	if len(t.texts) >= maxNames {
+		text = Other
+		if id, ok := t.names[text]; ok {
+			return id
+		}
+	}
+	t.texts = append(t.texts, text)
+	t.names[text] = uint32(len(t.texts) - 1)
+	return uint32(len(t.texts) - 1)
+}
+
+// department is the number of a department, as it is spelled in the configuration.
+func (t *tally) department(name string) uint32 {
+	name = strings.ToValidUTF8(name, "�")
+	return t.name(t.reader.spell(name))
+}
+
+// tagged is the number of the department of a tag's value. Values are few, also where tags as a whole all differ.
+func (t *tally) tagged(value []byte) uint32 {
+	id, ok := t.byTag[string(value)]
+	if !ok {
+		id = t.department(string(value))
+		if len(t.byTag) < maxNames {
+			t.byTag[string(value)] = id
+		}
+	}
+	return id
+}
+
+// field is a column of a record; nothing where the file lacks it.
+func (t *tally) field(fields [][]byte, c column) []byte {
+	if i := t.layout[c]; i >= 0 {
+		return fields[i]
+	}
+	return t.absent
+}
+
+// line adds a record of a CSV file.
+func (t *tally) line(fields [][]byte, line int64) {
+	raw := t.field(fields, colCost)
+	if len(raw) > 0 && raw[0] == '"' {
+		raw = t.decode(raw)
+	}
+	cost, ok := parseAmount(raw)
+	t.add(fields, line, cost, ok, 1)
+}
+
+// add adds rows that have all but their cost in common.
+func (t *tally) add(fields [][]byte, line int64, cost amount, readable bool, rows int64) {
+	t.sheet.Rows += rows
+	if !readable {
+		t.reject(rows, t.problem(fields, line, colCost, "a decimal number"))
+		return
+	}
+	currency := t.currencies.of(t.field(fields, colCurrency)).id
+	if currency == noName {
+		t.reject(rows, t.problem(fields, line, colCurrency, "an ISO 4217 code"))
+		return
+	}
+	m := moment{kind: t.kinds.of(t.field(fields, colChargeCategory)).id, class: t.classes.of(t.field(fields, colChargeClass)).id}
+	for _, part := range [...]struct {
+		column column
+		at     *int64
+	}{{colPeriod, &m.period}, {colStart, &m.start}, {colEnd, &m.end}} {
+		at := t.instants.of(t.field(fields, part.column))
+		if !at.ok {
+			t.reject(rows, t.problem(fields, line, part.column, "a time such as 2026-01-31T00:00:00Z"))
+			return
+		}
+		*part.at = at.at
+	}
+	b, ok := t.moments[m]
+	if !ok {
+		if len(t.moments) >= maxMoments {
+			clear(t.moments)
+		}
+		b = t.book(m)
+		t.moments[m] = b
+		if b.problem == nil {
+			t.cover(b.period, m.start)
+		}
+	}
+	if b.problem != nil {
+		p := *b.problem
+		p.File, p.Line = t.file, line
+		t.reject(rows, p)
+		return
+	}
+	g := group{period: b.period, day: b.day, rateDay: b.rateDay, currency: currency}
+	if b.running {
+		g.kind |= running
+		t.through = max(t.through, m.end)
+	}
+	t.whose(fields, rows, &g)
+	s := t.groups[g]
+	if s == nil {
+		if len(t.groups) >= maxGroups {
+			g.department, g.service, g.category = t.name(Other), t.name(Other), t.name(Other)
+			s = t.groups[g]
+		}
+		if s == nil {
+			s = &sum{}
+			t.groups[g] = s
+		}
+	}
+	s.amount.add(cost)
+	s.rows += rows
+	s.charges = s.charges || !b.delta && cost.high >= 0
+}
+
+// whose says which department pays for a record, and for what.
+func (t *tally) whose(fields [][]byte, rows int64, g *group) {
+	t.bits.clear()
+	service := t.services.of(t.field(fields, colService))
+	if service.text == "" {
+		service = t.codes.of(t.field(fields, colServiceCode))
+	}
+	g.service = service.id
+	t.bits.or(service.bits)
+	g.category = t.categories.of(t.field(fields, colCategory)).id
+	var ids []uint32
+	if t.rules.reads(colTags) {
+		tags := t.tags.of(t.field(fields, colTags))
+		t.bits.or(tags.bits)
+		ids = tags.ids
+		if tags.unread {
+			t.sheet.UnreadTags += rows
+		}
+	}
+	account := uint32(noName)
+	if t.rules.reads(colSubAccount) {
+		id, name := t.subAccounts.of(t.field(fields, colSubAccount)), t.subAccountNames.of(t.field(fields, colSubAccountName))
+		t.bits.or(id.bits)
+		t.bits.or(name.bits)
+		if account = name.id; name.text == "" {
+			account = id.id
+		}
+	}
+	if t.rules.reads(colProvider) {
+		provider := t.providers.of(t.field(fields, colProvider))
+		if provider.text == "" {
+			provider = t.providerNames.of(t.field(fields, colProviderName))
+		}
+		t.bits.or(provider.bits)
+	}
+	if t.rules.reads(colResource) {
+		t.bits.or(t.ids.of(t.field(fields, colResource)).bits)
+	}
+	g.department = t.unallocated
+	for i := range t.rules.rules {
+		if r := &t.rules.rules[i]; t.bits.all(r.need) {
+			switch {
+			case r.tag >= 0:
+				g.department = ids[r.tag]
+			case r.subAccount:
+				g.department = account
+			default:
+				g.department = t.ruled[i]
+			}
+			break
+		}
+	}
+	if t.subcategories.of(t.field(fields, colSubcategory)).watches || slices.ContainsFunc(t.rules.watching, t.bits.all) {
+		g.kind |= watching
+	}
+}
+
+// problem names a value.
+func (t *tally) problem(fields [][]byte, line int64, c column, want string) Problem {
+	value := t.value(t.field(fields, c))
+	if c == colCurrency {
+		value = bytes.ToUpper(value)
+	}
+	return Problem{File: t.file, Line: line, Column: t.reader.name(c), Value: string(value[:min(len(value), maxValue)]), Want: want}
+}
+
+// reject counts rows, and names the first ones.
+func (t *tally) reject(rows int64, p Problem) {
+	t.sheet.Rejected += rows
+	problems := t.sheet.Problems
+	at, _ := slices.BinarySearchFunc(problems, p.Line, func(p Problem, line int64) int { return int(p.Line - line) })
+	if at >= maxProblems {
+		return
+	}
+	problems = slices.Insert(problems, at, p)
+	t.sheet.Problems = problems[:min(len(problems), maxProblems)]
+}
+
+// noneName is what has no service or category.
+const noneName = "(none)"
+
+// result is what all records have.
+func (t *tally) result() Sheet {
+	groups := t.sorted()
+	t.sheet.Lines = make([]Line, 0, len(groups))
+	text := func(id uint32) string {
+		if id == noName {
+			return noneName
+		}
+		return t.texts[id]
+	}
+	for _, g := range groups {
+		s := t.groups[g]
+		period := time.Unix(0, g.period).UTC()
+		t.sheet.Lines = append(t.sheet.Lines, Line{
+			Period: period, Day: dateFrom(g.day), RateDay: dateFrom(g.rateDay), Currency: t.texts[g.currency], Department: t.texts[g.department],
+			Service: text(g.service), Category: text(g.category), Observability: g.kind&watching != 0, Running: g.kind&running != 0,
+			Amount: s.amount.decimal(), Rows: s.rows,
+		})
+		c := t.sheet.Periods[period]
+		c.Rows += s.rows
+		c.Charges = c.Charges || s.charges
+		t.sheet.Periods[period] = c
+	}
+	for period, hours := range t.covered {
+		key := time.Unix(0, period).UTC()
+		if c, ok := t.sheet.Periods[key]; ok {
+			c.Hours = slices.Sorted(maps.Keys(hours))
+			t.sheet.Periods[key] = c
+		}
+	}
+	if t.through > 0 {
+		t.sheet.Through = time.Unix(0, t.through).UTC()
+	}
+	return t.sheet
+}
+
+// sorted are the groups in an order that the names decide and not the order in which they were found.
+func (t *tally) sorted() []group {
+	byName := make([]uint32, len(t.texts))
+	for i := range byName {
+		byName[i] = uint32(i)
+	}
+	slices.SortFunc(byName, func(a, b uint32) int { return strings.Compare(t.texts[a], t.texts[b]) })
+	rank := make([]uint32, len(t.texts))
+	for i, id := range byName {
+		rank[id] = uint32(i)
+	}
+	return slices.SortedFunc(maps.Keys(t.groups), func(a, b group) int {
+		return cmp.Or(cmp.Compare(a.period, b.period), cmp.Compare(a.day, b.day), cmp.Compare(a.rateDay, b.rateDay),
+			cmp.Compare(rank[a.currency], rank[b.currency]), cmp.Compare(rank[a.department], rank[b.department]),
+			cmp.Compare(rank[a.service], rank[b.service]), cmp.Compare(rank[a.category], rank[b.category]), cmp.Compare(a.kind, b.kind))
+	})
+}
