@@ -1,5 +1,5 @@
-// Command gen writes what is made of the rule files and of what stands beside them: docs/alerts.md, and the series of
-// scrapes in the tests of the adapters.
+// Command gen writes what is made of the rule files and of what stands beside them: docs/alerts.md, the series of
+// scrapes in the tests of the adapters, and the tables of docs/adapters.md.
 package main
 
 import (
@@ -26,6 +26,9 @@ func write() error {
 		return err
 	}
 	if files["../docs/alerts.md"], err = page(); err != nil {
+		return err
+	}
+	if files["../docs/adapters.md"], err = coverage("."); err != nil {
 		return err
 	}
 	for path, text := range files {

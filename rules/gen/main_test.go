@@ -30,6 +30,35 @@ func TestTheTestsOfAdaptersFitTheirScrapes(t *testing.T) {
 	}
 }
 
+func TestTheTablesOfCoverageAreCurrent(t *testing.T) {
+	want, err := coverage("..")
+	require.NoError(t, err)
+	got, err := os.ReadFile("../../docs/adapters.md")
+	require.NoError(t, err)
+	require.Equal(t, want, string(got), "run go generate ./rules")
+}
+
+func TestACellSaysHowASeriesIsFilled(t *testing.T) {
+	filled := map[string][]string{
+		"model:ml_inference_duration_seconds:mean_5m":   {"histogram"},
+		"model:ml_inference_duration_seconds:p95_5m":    {"histogram"},
+		"model:ml_inference_queue_wait_seconds:mean_5m": {"mean_only"},
+		"model:ml_inference_failures:ratio_rate5m":      {"timeout", "error"},
+		"model:ml_inference_cancelled:ratio_rate5m":     {"estimate"},
+		"model:ml_inference_requests:rate5m":            {"counter"},
+	}
+	for series, want := range map[string]string{
+		"model:ml_inference_duration_seconds":       "p95",
+		"model:ml_inference_queue_wait_seconds":     "mean only",
+		"model:ml_inference_failures:ratio_rate5m":  "error, timeout",
+		"model:ml_inference_cancelled:ratio_rate5m": "estimate",
+		"model:ml_inference_requests:rate5m":        "yes",
+		"model:ml_inference_tokens:rate5m":          "–",
+	} {
+		require.Equal(t, want, cell(filled, series), series)
+	}
+}
+
 func TestAScrapeBecomesInputSeries(t *testing.T) {
 	var got strings.Builder
 	require.NoError(t, writeSeries(&got, "  ", []byte(`# TYPE served_total counter
