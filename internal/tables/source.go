@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"math/big"
 	"net/url"
-	"path/filepath"
 	"reflect"
 	"runtime"
 	"strings"
@@ -246,45 +245,6 @@ func (s *Source) Table(name, timeColumn string) Relation {
 // Query is the relation of a SELECT statement.
 func (s *Source) Query(query, timeColumn string) Relation {
 	return Relation{from: "(\n" + strings.TrimRight(strings.TrimSpace(query), "; \n") + "\n)", Time: timeColumn}
-}
-
-// readers are DuckDB's functions by the name's extension.
-var readers = map[string]string{
-	"parquet": "read_parquet", "pq": "read_parquet", "csv": "read_csv", "tsv": "read_csv",
-	"json": "read_json", "ndjson": "read_json", "jsonl": "read_json",
-}
-
-// Extension is the part of a file's name that says how to read it, such as .csv or .csv.gz, in lower case. It is an error
-// if the file cannot be read.
-func Extension(name string) (string, error) {
-	plain, compressed := strings.ToLower(name), ""
-	for _, c := range []string{".gz", ".zst"} {
-		if bare, ok := strings.CutSuffix(plain, c); ok {
-			plain, compressed = bare, c+compressed
-		}
-	}
-	ext := filepath.Ext(plain)
-	if ext == "" || readers[ext[1:]] == "" {
-		return "", fmt.Errorf("%q ends neither in .parquet, .csv, .tsv, .json, .ndjson nor .jsonl (.gz and .zst may follow)", name)
-	}
-	return ext + compressed, nil
-}
-
-// Files is the relation of all files that match a path or glob; Parquet, CSV
-// and JSON, told by the name, also compressed. Files with different columns are
-// read by the union of their columns, so that a new file with a renamed column
-// is a schema change and not an error.
-func (s *Source) Files(glob, timeColumn string) (Relation, error) {
-	if s.typ != DuckDB {
-		return Relation{}, fmt.Errorf("files are read by a source of type %q only, this one is %q", DuckDB, s.typ)
-	}
-	ext, err := Extension(glob)
-	if err != nil {
-		return Relation{}, err
-	}
-	format, _, _ := strings.Cut(ext[1:], ".")
-	reader := readers[format]
-	return Relation{from: fmt.Sprintf("%s(%s, union_by_name = true)", reader, s.dialect.text(glob)), Time: timeColumn}, nil
 }
 
 // Window is a half-open interval of record times. The zero value takes all rows.

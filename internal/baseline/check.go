@@ -1,0 +1,82 @@
+package baseline
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/thanos-io/objstore"
+
+	"github.com/sightglass-ml/sightglass/internal/config"
+)
+
+// required are the keys without which a provider of objstore cannot be opened, or
+// finds nothing. Keys that the environment can give instead are not among them.
+var required = map[string][]string{
+	string(objstore.FILESYSTEM): {"directory"},
+	string(objstore.S3):         {"bucket", "endpoint"},
+	string(objstore.GCS):        {"bucket"},
+	string(objstore.AZURE):      {"storage_account", "container"},
+	string(objstore.SWIFT):      {"container_name"},
+	string(objstore.COS):        {"secret_id", "secret_key"},
+	string(objstore.ALIYUNOSS):  {"bucket", "endpoint", "access_key_id", "access_key_secret"},
+	string(objstore.BOS):        {"bucket", "endpoint", "access_key", "secret_key"},
+	string(objstore.OCI):        {"provider", "bucket", "compartment_ocid"},
+	string(objstore.OBS):        {"bucket", "endpoint", "access_key", "secret_key"},
+}
+
+// Validate implements config.Validator. A configuration without any key stands
+// for none; whoever needs one says so.
+func (c *Config) Validate(at config.At) {
+	if c.Type == "" {
+		if c.Config != nil || c.Prefix != "" {
+			at.Errorf("type", "missing; want one of %s", strings.Join(slices.Sorted(maps.Keys(required)), ", "))
+		}
+		return
+	}
+	keys, known := required[strings.ToUpper(c.Type)]
+	if !known {
+		at.Errorf("type", "%q; want one of %s", c.Type, strings.Join(slices.Sorted(maps.Keys(required)), ", "))
+		return
+	}
+	for _, key := range keys {
+		if text, _ := c.Config[key].(string); text == "" {
+			at.Errorf("config."+key, "missing; type %s needs config with %s", strings.ToUpper(c.Type), strings.Join(keys, ", "))
+		}
+	}
+	if strings.EqualFold(c.Type, string(objstore.FILESYSTEM)) {
+		if dir, ok := c.Config["directory"].(string); ok && dir != "" {
+			// Like every path of the file; the map is shared by nobody yet.
+			c.Config["directory"] = at.Resolve(dir)
+		}
+	}
+}
+
+// Writable makes the folder of the store and says why nothing can be written to
+// it. An object store is not asked: it may be away for a while.
+func (s *Store) Writable() error {
+	if s.folder == nil {
+		return nil
+	}
+	return WritableFolder(s.folder.root)
+}
+
+// WritableFolder makes a folder of state and says why nothing can be written to it.
+func WritableFolder(dir string) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return fmt.Errorf("make the folder: %w; want a folder that user %d of this process can write to", err, os.Getuid())
+	}
+	probe := filepath.Join(dir, tempPrefix+randomName())
+	f, err := os.OpenFile(probe, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		err = errors.Join(f.Close(), os.Remove(probe))
+	}
+	if err != nil {
+		return fmt.Errorf("write to the folder: %w; want a folder that user %d of this process can write to", err, os.Getuid())
+	}
+	return nil
+}
