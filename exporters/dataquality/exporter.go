@@ -24,6 +24,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/limit"
+	"github.com/sightglass-ml/sightglass/internal/state"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 	"github.com/sightglass-ml/sightglass/rules"
 )
@@ -162,6 +163,9 @@ func (r *rooms) source(name string) (*tables.Source, error) {
 		return s, nil
 	}
 	c := r.cfg.Sources[name]
+	if c.Type == tables.DuckDB && c.TempDirectory == "" {
+		c.TempDirectory = config.Path(tables.Scratch(state.Temp(r.store.Folder())))
+	}
 	s, err := c.Open()
 	if err != nil {
 		return nil, r.cfg.Wrap("sources."+name, fmt.Errorf("source %q: %w", name, err))
@@ -214,9 +218,8 @@ func (r *rooms) resolveLearner(l *learner) (err error) {
 		return fmt.Errorf("dataset %q: %w", l.cfg.Name, err)
 	}
 	if t := l.cfg.Baselines.Training; t != nil {
-		if l.trainingSource, l.trainingRelation, err = r.table(&t.TableConfig, key+"baselines.training."); err != nil {
-			return fmt.Errorf("dataset %q: training data: %w", l.cfg.Name, err)
-		}
+		// It fails the training baseline, and not the dataset.
+		l.trainingSource, l.trainingRelation, l.trainingErr = r.table(&t.TableConfig, key+"baselines.training.")
 	}
 	return nil
 }
@@ -232,25 +235,28 @@ func (r *rooms) dataset(cfg DatasetConfig, columns *limit.Limiter, now func() ti
 }
 
 // resolve opens what a dataset is read from. It is called before each profile: a
-// source may be back, and a folder may have new files.
+// source may be back, and a folder may have new files. What fails beside the table
+// itself is among the problems of the profile.
 func (r *rooms) resolve(d *dataset) error {
 	if err := r.resolveLearner(d.learner); err != nil {
 		return err
 	}
 	d.source, d.relation = d.learner.source, d.learner.relation
 	key := r.key(d.cfg.Name)
-	d.upstreams, d.comparisons = nil, nil
+	d.upstreams, d.comparisons, d.problems = nil, nil, nil
 	for i, u := range d.cfg.Upstream {
 		source, relation, err := r.table(&u.TableConfig, key+"upstream["+strconv.Itoa(i)+"].")
 		if err != nil {
-			return fmt.Errorf("dataset %q: upstream %q: %w", d.cfg.Name, u.Name, err)
+			d.problems = append(d.problems, fmt.Errorf("upstream %q: %w", u.Name, err))
+			continue
 		}
 		d.upstreams = append(d.upstreams, upstream{u.Name, source, relation})
 	}
 	for _, c := range d.cfg.Comparisons {
 		source, err := r.source(c.Source)
 		if err != nil {
-			return fmt.Errorf("dataset %q: comparison with %q: %w", d.cfg.Name, c.Against, err)
+			d.problems = append(d.problems, fmt.Errorf("comparison with %q: %w", c.Against, err))
+			continue
 		}
 		d.comparisons = append(d.comparisons, comparison{c.Against, source, c.Query})
 	}

@@ -1,17 +1,14 @@
 package baseline
 
 import (
-	"errors"
-	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/thanos-io/objstore"
 
 	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/state"
 )
 
 // required are the keys without which a provider of objstore cannot be opened, or
@@ -62,21 +59,13 @@ func (s *Store) Writable() error {
 	if s.folder == nil {
 		return nil
 	}
-	return WritableFolder(s.folder.root)
+	return state.Writable(s.folder.root)
 }
 
-// WritableFolder makes a folder of state and says why nothing can be written to it.
-func WritableFolder(dir string) error {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return fmt.Errorf("make the folder: %w; want a folder that user %d of this process can write to", err, os.Getuid())
+// Folder is the local folder of the store, or empty.
+func (s *Store) Folder() string {
+	if s.folder == nil {
+		return ""
 	}
-	probe := filepath.Join(dir, tempPrefix+randomName())
-	f, err := os.OpenFile(probe, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err == nil {
-		err = errors.Join(f.Close(), os.Remove(probe))
-	}
-	if err != nil {
-		return fmt.Errorf("write to the folder: %w; want a folder that user %d of this process can write to", err, os.Getuid())
-	}
-	return nil
+	return s.folder.root
 }

@@ -78,7 +78,7 @@ func formatOf(name string) (string, error) {
 // to the writer of the folder, such as _SUCCESS and _temporary of Spark.
 func folderFiles(dir string) ([]string, error) {
 	var files []string
-	formats := make(map[string]string)                                                                              // reader to the first file that needs it
+	formats := make(map[string]string)                                                                               // reader to the first file that needs it
 	err := filepath.WalkDir(strings.TrimRight(dir, "/")+"/", func(path string, entry fs.DirEntry, err error) error { // The slash follows a link.
 		if err != nil {
 			return err

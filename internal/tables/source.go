@@ -16,9 +16,12 @@ import (
 	"fmt"
 	"math/big"
 	"net/url"
+	"os"
+	"path/filepath"
 	"reflect"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	_ "github.com/ClickHouse/clickhouse-go/v2" // The driver registers itself.
@@ -50,7 +53,8 @@ type Options struct {
 	// MaxConnections bounds the statements in flight; 4 if 0.
 	MaxConnections int
 	// MemoryLimit in bytes and Threads bound DuckDB; 1 GiB and all cores if
-	// 0. What does not fit is spilled to TempDirectory.
+	// 0. What does not fit is spilled to TempDirectory; by default to a folder
+	// of the source's own where the system keeps temporary files.
 	MemoryLimit   int64
 	Threads       int
 	TempDirectory string
@@ -125,9 +129,10 @@ func openDuckDB(o Options) (*sql.DB, error) {
 		// The order of rows means nothing to a count, and keeping it costs memory.
 		"preserve_insertion_order": {"false"},
 	}
-	if o.TempDirectory != "" {
-		settings.Set("temp_directory", o.TempDirectory)
+	if o.TempDirectory == "" {
+		o.TempDirectory = Scratch(os.TempDir())
 	}
+	settings.Set("temp_directory", o.TempDirectory)
 	if o.DSN != "" {
 		settings.Set("access_mode", "READ_ONLY")
 	}
@@ -145,6 +150,16 @@ func openDuckDB(o Options) (*sql.DB, error) {
 	}
 	return sql.OpenDB(connector), nil
 }
+
+// Scratch is a folder below dir that no other source spills to. DuckDB's own choice
+// is the working directory, which a service may not write to. DuckDB makes the
+// folder when it first spills, and removes it.
+func Scratch(dir string) string {
+	return filepath.Join(dir, fmt.Sprintf("sightglass-duckdb-%d-%d", os.Getpid(), scratches.Add(1)))
+}
+
+// scratches tells the folders of one process apart.
+var scratches atomic.Int64
 
 // firstWords names a statement without the secrets that may follow.
 func firstWords(statement string) string {
