@@ -199,9 +199,6 @@ type TrainingConfig struct {
 	ConfidenceColumn string `yaml:"confidence_column,omitempty"`
 }
 
-// Validate implements config.Validator.
-func (t *TrainingConfig) Validate(at config.At) { t.Place.Validate(at) }
-
 // MLflowConfig is how to ask the registry.
 type MLflowConfig struct {
 	URL string `yaml:"url"`
@@ -585,17 +582,15 @@ func sorted[V any](m map[string]V) iter.Seq2[string, V] {
 	}
 }
 
-// training is the configured training data of a version: its own, or that of all versions.
-func (c *Config) training(model, version string) *TrainingConfig {
-	var all *TrainingConfig
-	for _, m := range c.Models {
-		switch {
-		case m.Name != model:
-		case m.Version == version && m.Training != nil:
-			return m.Training
-		case m.Version == "":
-			all = m.Training
+// training is the configured training data of a version, its own or that of all versions, and where the file has it.
+func (c *Config) training(model, version string) (chosen *TrainingConfig, key string) {
+	for i, m := range c.Models {
+		if m.Name != model || m.Training == nil || m.Version != "" && m.Version != version {
+			continue
+		}
+		if chosen == nil || m.Version != "" {
+			chosen, key = m.Training, "models["+strconv.Itoa(i)+"].training."
 		}
 	}
-	return all
+	return chosen, key
 }

@@ -40,8 +40,8 @@ type Spec[C any] struct {
 	// Its errors have the position of the value that caused them; see config.Doc.
 	Start func(ctx context.Context, env *Env, cfg C) (Instance, error)
 
-	// StopTimeout is how long each part of a stop may take, 2 seconds by default:
-	// requests under way, work of the instance, its Stop, the last telemetry.
+	// StopTimeout is how long each part of a stop may take, 1.8 seconds by default:
+	// requests under way, a reload, work of the instance, its Stop, the last telemetry.
 	// The default keeps the whole below the 10 seconds that Docker gives.
 	StopTimeout time.Duration
 	// MaxRequestBytes bounds the body of every request; 1 MiB by default.
@@ -59,7 +59,7 @@ func (s Spec[C]) complete() (Spec[C], error) {
 		return s, errors.New("a Spec needs Name, DefaultAddress, Load and Start")
 	}
 	if s.StopTimeout <= 0 {
-		s.StopTimeout = 2 * time.Second
+		s.StopTimeout = 1800 * time.Millisecond
 	}
 	if s.MaxRequestBytes <= 0 {
 		s.MaxRequestBytes = 1 << 20

@@ -6,26 +6,21 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
-	"runtime/debug"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/guard"
 )
 
 // protect calls f and turns a panic into an error, so that no part ends the
 // process. The log gets the stack, and sightglass_panics_total counts it.
-func protect(log *slog.Logger, panics *prometheus.CounterVec, part string, f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			log.Error("A part of the program panicked", "part", part, "panic", p, "stack", string(debug.Stack()))
-			if panics != nil {
-				panics.WithLabelValues(part).Inc()
-			}
-			err = fmt.Errorf("panicked: %v", p)
-		}
-	}()
-	return f()
+func protect(log *slog.Logger, panics *prometheus.CounterVec, part string, f func() error) error {
+	err := guard.Call(log, part, f)
+	if caught := (*guard.Panic)(nil); panics != nil && errors.As(err, &caught) {
+		panics.WithLabelValues(part).Inc()
+	}
+	return err
 }
 
 func (s *supervisor[C]) guard(part string, f func() error) error {

@@ -180,7 +180,10 @@ func run[C any](ctx context.Context, spec Spec[C], o options, logger *slog.Logge
 	}()
 
 	s := &supervisor[C]{spec: spec, path: o.configFile, logger: logger, tel: tel, self: self}
-	if err := s.start(ctx); err != nil {
+	if err := s.start(ctx); errors.Is(err, errStoppedEarly) {
+		logger.Info("Stopping", "reason", err)
+		return nil
+	} else if err != nil {
 		return err
 	}
 	defer s.close(ctx)
