@@ -13,6 +13,8 @@ import (
 
 // Config is the configuration file of the responder.
 type Config struct {
+	config.Doc `yaml:"-"`
+
 	// Store is where the state is kept. It is read at the start only.
 	Store store.Config `yaml:"store"`
 	// Webhook is what is taken from Alertmanager.

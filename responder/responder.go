@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -35,12 +36,23 @@ import (
 // Spec describes the binary responder.
 func Spec() exporter.Spec[Config] {
 	return exporter.Spec[Config]{
-		Name:            "responder",
-		Description:     "Starts what alerts ask for, queues answers for review, and records both.",
-		DefaultAddress:  ":10914",
-		Load:            config.Load[Config],
-		Start:           start,
-		Links:           []web.LandingLinks{{Address: "/reviews", Text: "Reviews"}, {Address: "/alerts", Text: "Alerts to judge"}},
+		Name:           "responder",
+		Description:    "Starts what alerts ask for, queues answers for review, and records both.",
+		DefaultAddress: ":10914",
+		Load:           config.Load[Config],
+		Start:          start,
+		Links:          []web.LandingLinks{{Address: "/reviews", Text: "Reviews"}, {Address: "/alerts", Text: "Alerts to judge"}},
+		Watching: func(cfg Config) []any {
+			names := make([]string, len(cfg.Actions))
+			for i, a := range cfg.Actions {
+				names[i] = a.Name
+			}
+			kept := string(cfg.Store.Path)
+			if cfg.Store.PostgreSQL != (config.SecretSource{}) {
+				kept = "postgresql"
+			}
+			return []any{"actions", strings.Join(names, ","), "reviews", cfg.Reviews != nil, "page", cfg.Page != nil, "store", kept}
+		},
 		MaxRequestBytes: 4 << 20, // A thousand alerts with long annotations.
 	}
 }
@@ -82,7 +94,7 @@ const (
 func start(ctx context.Context, env *exporter.Env, cfg Config) (exporter.Instance, error) {
 	s, err := store.Open(ctx, cfg.Store)
 	if err != nil {
-		return nil, err
+		return nil, cfg.Wrap("store", err)
 	}
 	r := &Responder{logger: env.Logger, store: s, now: time.Now, descs: newDescs(&catalogue.Catalogue{Prefix: "ml_"}), people: newPeopleDescs(&catalogue.Catalogue{Prefix: "ml_"}), latency: newLatency()}
 	if err := r.start(ctx, env, cfg); err != nil {
@@ -94,7 +106,7 @@ func start(ctx context.Context, env *exporter.Env, cfg Config) (exporter.Instanc
 func (r *Responder) start(ctx context.Context, env *exporter.Env, cfg Config) error {
 	alone, err := r.store.Own()
 	if err != nil {
-		return err
+		return cfg.Wrap("store", err)
 	}
 	r.worker, err = action.NewWorker(action.Options{
 		Store: r.store, Logger: r.logger, Now: r.now,
@@ -112,7 +124,7 @@ func (r *Responder) start(ctx context.Context, env *exporter.Env, cfg Config) er
 	if alone {
 		// What this process's predecessor held when it died need not wait for its leases to end.
 		if err := r.worker.ReleaseLeases(ctx); err != nil {
-			return fmt.Errorf("release leases: %w", err)
+			return cfg.Wrap("store", fmt.Errorf("release leases: %w", err))
 		}
 	}
 	r.webhook = webhook.New(r.store, r.worker, r.logger, r.now, cfg.Webhook)
@@ -143,14 +155,14 @@ func (r *Responder) apply(cfg Config) error {
 	if cfg.Prometheus != nil {
 		var err error
 		if snapshots, err = action.PrometheusSnapshots(*cfg.Prometheus); err != nil {
-			return err
+			return cfg.Wrap("prometheus", err)
 		}
 	}
 	if err := r.page.Configure(cfg.Page); err != nil {
-		return err
+		return cfg.Wrap("page.users_file", err)
 	}
 	if err := r.worker.Configure(cfg.Actions); err != nil {
-		return err
+		return cfg.Wrap("actions", err)
 	}
 	r.snapshots.Store(&snapshots)
 	r.reviews.Configure(cfg.Reviews)
@@ -167,7 +179,11 @@ func (r *Responder) apply(cfg Config) error {
 // Reload implements exporter.Reloader.
 func (r *Responder) Reload(_ context.Context, cfg Config) error {
 	if now := r.cfg.Load(); cfg.Store != now.Store || cfg.Workers != now.Workers {
-		return errors.New("store and workers are read at the start only; restart the responder to change them")
+		key := "store"
+		if cfg.Store == now.Store {
+			key = "workers"
+		}
+		return cfg.Wrap(key, errors.New("store and workers are read at the start only; restart the responder to change them"))
 	}
 	return r.apply(cfg)
 }

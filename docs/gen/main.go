@@ -160,6 +160,7 @@ func self() *catalogue.Catalogue {
 	c := &catalogue.Catalogue{Prefix: "sightglass_"}
 	c.Gauge("config_last_reload_successful", "Whether the last attempt to load the configuration succeeded.")
 	c.Gauge("config_last_reload_success_timestamp_seconds", "Time of the last successful load of the configuration.")
+	c.Counter("panics_total", "Panics that were caught, by the part of the program. The log has the stack.", "part")
 	c.Gauge("collector_success", "Whether the last run of the collector succeeded.", "collector")
 	c.Gauge("collector_duration_seconds", "Duration of the last run of the collector.", "collector")
 	c.Gauge("collector_last_success_timestamp_seconds", "Time of the end of the last successful run of the collector.", "collector")

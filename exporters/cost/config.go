@@ -1,10 +1,10 @@
 package cost
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"os"
+	"path"
 	"slices"
 	"time"
 
@@ -15,10 +15,13 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/prices"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/state"
 )
 
 // Config is the configuration file of the exporter.
 type Config struct {
+	config.Doc `yaml:"-"`
+
 	// TimeZone is that of the books; FiscalYearStart the month, 1 to 12, in which their year begins.
 	TimeZone        string `yaml:"time_zone"`
 	FiscalYearStart int    `yaml:"fiscal_year_start"`
@@ -165,6 +168,12 @@ func (s *SourceConfig) Validate(at config.At) {
 	if s.Settle < 0 {
 		at.Errorf("settle", "%s; want 0s or more", s.Settle)
 	}
+	if s.Folder != "" {
+		at.CheckFolder("folder", string(s.Folder))
+	}
+	if s.Bucket != nil && s.Bucket.Type == "" {
+		at.Errorf("bucket.type", "missing; want FILESYSTEM, S3, GCS, AZURE or another provider of objstore")
+	}
 }
 
 // ConditionConfig are conditions on a line, all of which must hold.
@@ -280,6 +289,10 @@ func (e *ExchangeConfig) SetDefaults() {
 
 // Validate implements config.Validator.
 func (e *ExchangeConfig) Validate(at config.At) {
+	if e.Online {
+		at.CheckURL("valet_url", e.ValetURL)
+		at.CheckURL("ecb_url", e.ECBURL)
+	}
 	for _, currency := range slices.Sorted(maps.Keys(e.Rates)) {
 		rate := e.Rates[currency]
 		if !fx.ISO(currency) || currency == fx.CAD || !(rate > 0) {
@@ -427,8 +440,17 @@ func (m *MeteringConfig) SetDefaults() {
 
 // Validate implements config.Validator.
 func (m *MeteringConfig) Validate(at config.At) {
-	if m.Prometheus == "" {
-		at.Errorf("prometheus", "missing; want the URL of a Prometheus server")
+	at.CheckURL("prometheus", m.Prometheus)
+	for i, h := range m.Holders {
+		if err := h.holder().Validate(); err != nil {
+			at.Errorf(fmt.Sprintf("holders[%d]", i), "%v; want every [ closed by a ]", err)
+		}
+	}
+	for i, v := range m.Models {
+		checkGlob(at, fmt.Sprintf("models[%d].model", i), v.Model)
+	}
+	for i, v := range m.Values {
+		checkGlob(at, fmt.Sprintf("values[%d].model", i), v.Model)
 	}
 	if m.Step < config.Duration(time.Second) || m.Lag < 0 || m.Timeout < config.Duration(time.Second) || m.CatchUp < m.Step {
 		at.Errorf("", "want step and timeout of 1s or more, lag of 0s or more, and catch_up no shorter than step")
@@ -448,6 +470,19 @@ type HolderConfig struct {
 	Node       string `yaml:"node,omitempty"`
 	Department string `yaml:"department,omitempty"`
 	Model      string `yaml:"model,omitempty"`
+}
+
+func (h HolderConfig) holder() metering.Holder {
+	return metering.Holder{
+		Namespace: h.Namespace, Pod: h.Pod, Container: h.Container, SlurmJob: h.SlurmJob, Unit: h.Unit, Node: h.Node,
+		Owner: metering.Owner{Department: h.Department, Model: h.Model},
+	}
+}
+
+func checkGlob(at config.At, key, glob string) {
+	if _, err := path.Match(glob, ""); err != nil {
+		at.Errorf(key, "%q is no glob; want every [ closed by a ]", glob)
+	}
 }
 
 // ModelConfig gives a model to a department.
@@ -491,4 +526,9 @@ type ValueConfig struct {
 }
 
 // temp is where copies of objects go.
-func (b BillsConfig) temp() string { return cmp.Or(string(b.TempDirectory), os.TempDir()) }
+func (c Config) temp() string {
+	if c.Bills.TempDirectory != "" {
+		return string(c.Bills.TempDirectory)
+	}
+	return state.Temp(string(c.State))
+}

@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -21,13 +20,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/api"
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/client_golang/prometheus"
 	promconfig "github.com/prometheus/common/config"
-	"github.com/thanos-io/objstore"
-	"github.com/thanos-io/objstore/client"
 
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/bill"
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/fx"
@@ -37,6 +33,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/limit"
+	"github.com/sightglass-ml/sightglass/internal/state"
 )
 
 // Load reads and checks a configuration file.
@@ -52,6 +49,17 @@ func Spec() exporter.Spec[Config] {
 		Start: func(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance, error) {
 			return start(env, cfg, time.Now)
 		},
+		Watching: func(cfg Config) []any {
+			names := make([]string, len(cfg.Bills.Sources))
+			for i, s := range cfg.Bills.Sources {
+				names[i] = s.Name
+			}
+			prometheus := "none"
+			if cfg.Metering != nil {
+				prometheus = cfg.Metering.Prometheus
+			}
+			return []any{"bills", strings.Join(names, ","), "prometheus", prometheus, "exchange_online", cfg.Exchange.Online, "state", string(cfg.State)}
+		},
 	}
 }
 
@@ -65,7 +73,7 @@ type Exporter struct {
 	rates    *fx.Keeper
 	book     prices.Book
 	reader   *bill.Reader
-	ledgers  []ledger
+	ledgers  []*ledger
 	meter    *metering.Meter // nil without metering
 	limits   limits
 	snapshot exporter.Snapshot
@@ -76,10 +84,31 @@ type Exporter struct {
 	counted     map[string]int64
 }
 
-// ledger is a source of bills.
+// ledger is a source of bills. It is opened when it is first read, and again after that failed: a folder that is not
+// mounted yet must not keep the exporter from the other sources.
 type ledger struct {
 	name string
-	*bill.Ledger
+	key  string // in the configuration
+	open func() (*bill.Ledger, error)
+
+	opened *bill.Ledger
+}
+
+func (l *ledger) read(ctx context.Context) (bill.Bill, error) {
+	if l.opened == nil {
+		var err error
+		if l.opened, err = l.open(); err != nil {
+			return bill.Bill{}, err
+		}
+	}
+	return l.opened.Read(ctx)
+}
+
+func (l *ledger) close() error {
+	if l.opened == nil {
+		return nil
+	}
+	return l.opened.Close()
 }
 
 type limits struct{ departments, services, series *limit.Limiter }
@@ -90,7 +119,7 @@ var (
 	_ exporter.Readier  = (*Exporter)(nil)
 )
 
-func start(env *exporter.Env, cfg Config, now func() time.Time) (_ *Exporter, err error) {
+func start(env *exporter.Env, cfg Config, now func() time.Time) (_ exporter.Instance, err error) {
 	e := &Exporter{
 		cfg: cfg, descs: newDescs(&catalogue.Catalogue{Prefix: "ml_cost_"}), now: now, log: env.Logger,
 		limits:      limits{env.Limit("departments", cfg.Bills.MaxDepartments), env.Limit("services", cfg.Bills.MaxServices), env.Limit("metered_series", 0)},
@@ -101,21 +130,21 @@ func start(env *exporter.Env, cfg Config, now func() time.Time) (_ *Exporter, er
 			err = errors.Join(err, e.Stop(context.Background()))
 		}
 	}()
-	if err := os.MkdirAll(string(cfg.State), 0o700); err != nil {
-		return nil, fmt.Errorf("make the folder of the state: %w", err)
+	if err := state.Writable(string(cfg.State)); err != nil {
+		return nil, cfg.Wrap("state", err)
 	}
 	if e.rates, err = e.openRates(); err != nil {
-		return nil, err
+		return nil, cfg.Wrap("exchange", err)
 	}
 	if e.book, err = prices.NewBook(cfg.entries, e.rate); err != nil {
-		return nil, err
+		return nil, cfg.Wrap("prices", err)
 	}
 	if err := e.openBills(); err != nil {
-		return nil, err
+		return nil, cfg.Wrap("bills", err)
 	}
 	if cfg.Metering != nil {
 		if e.meter, err = e.openMeter(*cfg.Metering); err != nil {
-			return nil, err
+			return nil, cfg.Wrap("metering", err)
 		}
 	}
 	loops := []exporter.Loop{{Name: "exchange", Interval: time.Duration(cfg.Exchange.Interval), Timeout: time.Duration(cfg.Exchange.Timeout), Collect: e.rates.Refresh}}
@@ -163,7 +192,7 @@ func (e *Exporter) openBills() error {
 	if len(cfg.Sources) == 0 {
 		return nil
 	}
-	o := bill.Options{Cost: cfg.Cost, Zone: e.cfg.calendar.Zone(), MemoryLimit: int64(cfg.MemoryLimit), Threads: cfg.Threads, TempDir: cfg.temp(), KeepCase: cfg.KeepCase}
+	o := bill.Options{Cost: cfg.Cost, Zone: e.cfg.calendar.Zone(), MemoryLimit: int64(cfg.MemoryLimit), Threads: cfg.Threads, TempDir: e.cfg.temp(), KeepCase: cfg.KeepCase}
 	for _, b := range e.cfg.Budgets {
 		o.Departments = append(o.Departments, b.Department)
 	}
@@ -177,35 +206,35 @@ func (e *Exporter) openBills() error {
 	if e.reader, err = bill.NewReader(o); err != nil {
 		return err
 	}
-	for _, s := range cfg.Sources {
-		var l *bill.Ledger
-		how := bill.LedgerOptions{Deliveries: s.Deliveries, Grouping: s.Delivery, Settle: time.Duration(s.Settle), Now: e.now, Logger: e.log.With("source", s.Name)}
-		if s.Bucket == nil {
-			l, err = bill.Folder(e.reader, string(s.Folder), how)
-		} else {
-			var bucket objstore.Bucket
-			bucket, err = client.NewBucketFromConfig(log.NewNopLogger(), &client.BucketConfig{
-				Type: objstore.ObjProvider(s.Bucket.Type), Config: s.Bucket.Config, Prefix: s.Bucket.Prefix,
-			}, "sightglass", nil)
-			if err == nil {
-				l = bill.Objects(e.reader, bucket, how)
-			}
+	for i, s := range cfg.Sources {
+		key := fmt.Sprintf("bills.sources[%d].folder", i)
+		if s.Bucket != nil {
+			key = fmt.Sprintf("bills.sources[%d].bucket", i)
 		}
-		if err != nil {
-			return fmt.Errorf("source %q: %w", s.Name, err)
-		}
-		e.ledgers = append(e.ledgers, ledger{s.Name, l})
+		e.ledgers = append(e.ledgers, &ledger{name: s.Name, key: key, open: func() (*bill.Ledger, error) {
+			l, err := openLedger(e.reader, s, e.now, e.log)
+			return l, e.cfg.Wrap(key, err)
+		}})
 	}
 	return nil
+}
+
+func openLedger(reader *bill.Reader, s SourceConfig, now func() time.Time, logger *slog.Logger) (*bill.Ledger, error) {
+	how := bill.LedgerOptions{Deliveries: s.Deliveries, Grouping: s.Delivery, Settle: time.Duration(s.Settle), Now: now, Logger: logger.With("source", s.Name)}
+	if s.Bucket == nil {
+		return bill.Folder(reader, string(s.Folder), how)
+	}
+	bucket, err := s.Bucket.Bucket(logger)
+	if err != nil {
+		return nil, err
+	}
+	return bill.Objects(reader, bucket, how), nil
 }
 
 func (e *Exporter) openMeter(cfg MeteringConfig) (*metering.Meter, error) {
 	source := metering.Prometheus{Queries: cfg.Queries, Resources: map[string]string{}, Timeout: time.Duration(cfg.Timeout)}
 	transport := api.DefaultRoundTripper
 	if cfg.Token != (config.SecretSource{}) {
-		if _, err := cfg.Token.Read(); err != nil {
-			return nil, fmt.Errorf("bearer token of Prometheus: %w", err)
-		}
 		transport = bearer{cfg.Token, transport}
 	}
 	prom, err := api.NewClient(api.Config{Address: cfg.Prometheus, RoundTripper: transport})
@@ -215,10 +244,7 @@ func (e *Exporter) openMeter(cfg MeteringConfig) (*metering.Meter, error) {
 	source.API = v1.NewAPI(prom)
 	own := map[string]bool{}
 	for _, h := range cfg.Holders {
-		holder := metering.Holder{
-			Namespace: h.Namespace, Pod: h.Pod, Container: h.Container, SlurmJob: h.SlurmJob, Unit: h.Unit, Node: h.Node,
-			Owner: metering.Owner{Department: h.Department, Model: h.Model},
-		}
+		holder := h.holder()
 		if err := holder.Validate(); err != nil {
 			return nil, fmt.Errorf("holders: %w", err)
 		}
@@ -284,9 +310,9 @@ func (e *Exporter) readBills(ctx context.Context) error {
 		e.mu.Unlock()
 	}()
 	for _, l := range e.ledgers {
-		b, err := l.Read(ctx)
+		b, err := l.read(ctx)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("source %q: %w", l.name, err))
+			errs = append(errs, e.cfg.Wrap(l.key, fmt.Errorf("source %q: %w", l.name, err)))
 		}
 		if b.Rejected > 0 {
 			errs = append(errs, fmt.Errorf("source %q: %d of %d rows cannot be read and do not count; the first is: %w", l.name, b.Rejected, b.Rows, b.Problems[0]))
@@ -458,7 +484,7 @@ func (e *Exporter) collectMeter(out *exporter.Metrics) {
 func (e *Exporter) Stop(context.Context) error {
 	var errs []error
 	for _, l := range e.ledgers {
-		errs = append(errs, l.Close())
+		errs = append(errs, l.close())
 	}
 	if e.reader != nil {
 		errs = append(errs, e.reader.Close())

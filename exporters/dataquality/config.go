@@ -14,6 +14,8 @@ import (
 
 // Config is the configuration file of the exporter.
 type Config struct {
+	config.Doc `yaml:"-"`
+
 	// Sources are the databases, by name.
 	Sources map[string]tables.Config `yaml:"sources"`
 	// BaselineStore is where baselines are kept: a folder, or an object store

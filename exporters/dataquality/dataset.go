@@ -29,8 +29,10 @@ type dataset struct {
 	overrides   map[override]float64
 	// columns bounds the columns that ever have series.
 	columns *limit.Limiter
-	logger  *slog.Logger
-	now     func() time.Time
+	// problems are of what could not be opened beside the table itself.
+	problems []error
+	logger   *slog.Logger
+	now      func() time.Time
 
 	// latest outlives an empty window, so that a stale dataset stays stale.
 	latest time.Time
@@ -93,7 +95,7 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 			c.window.From = now.Add(-time.Duration(d.cfg.Window))
 		}
 	}
-	var errs []error
+	errs := slices.Clone(d.problems)
 	failed := func(doing string, err error) bool {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", doing, err))

@@ -61,8 +61,8 @@ func (w *world) load(yaml string) {
 func (w *world) dataset(i int) *dataset {
 	w.t.Helper()
 	columns := limit.New("columns", 2*w.cfg.Datasets[i].Columns.Max, limit.NewDropped())
-	d, err := w.rooms.dataset(w.cfg.Datasets[i], columns, func() time.Time { return w.now })
-	require.NoError(w.t, err)
+	d := w.rooms.dataset(w.cfg.Datasets[i], columns, func() time.Time { return w.now })
+	require.NoError(w.t, w.rooms.resolve(d))
 	return d
 }
 

@@ -13,6 +13,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +24,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/limit"
+	"github.com/sightglass-ml/sightglass/internal/state"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 	"github.com/sightglass-ml/sightglass/rules"
 )
@@ -36,6 +40,13 @@ func Spec() exporter.Spec[Config] {
 		DefaultAddress: ":10911",
 		Load:           Load,
 		Start:          Start,
+		Watching: func(cfg Config) []any {
+			names := make([]string, len(cfg.Datasets))
+			for i, d := range cfg.Datasets {
+				names[i] = d.Name
+			}
+			return []any{"datasets", strings.Join(names, ","), "sources", strings.Join(sortedKeys(cfg.Sources), ",")}
+		},
 	}
 }
 
@@ -53,20 +64,21 @@ var (
 	_ exporter.Stopper  = (*Exporter)(nil)
 )
 
-// Start opens the sources and starts a loop for each dataset.
+// Start opens the store and starts a loop for each dataset. What is wrong with one
+// dataset or its source fails that loop alone, and is tried again each time.
 func Start(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance, error) {
 	r, err := openRooms(cfg, env.Logger, nil)
 	if err != nil {
 		return nil, err
 	}
+	if err := r.store.Writable(); err != nil {
+		return nil, errors.Join(cfg.Wrap("baseline_store", err), r.close())
+	}
 	e := &Exporter{rooms: r, descs: newDescs(newCatalogue()), slots: make(chan struct{}, cfg.MaxConcurrentProfiles)}
 	for _, dc := range cfg.Datasets {
 		// Half of the series are for columns with bins, half for all others.
 		columns := env.Limit("columns", 2*dc.Columns.Max)
-		d, err := r.dataset(dc, columns, time.Now) //nolint:forbidigo // The process's clock comes in here.
-		if err != nil {
-			return nil, errors.Join(err, r.close())
-		}
+		d := r.dataset(dc, columns, time.Now) //nolint:forbidigo // The process's clock comes in here.
 		timeout := time.Duration(dc.Timeout)
 		if err := env.Loop(exporter.Loop{
 			Name:     "dataset/" + dc.Name,
@@ -92,7 +104,11 @@ func (e *Exporter) profile(ctx context.Context, d *dataset, timeout time.Duratio
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	start := d.now()
-	c, err := d.run(ctx)
+	c := &cycle{now: start}
+	err := e.rooms.resolve(d)
+	if err == nil {
+		c, err = d.run(ctx)
+	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = fmt.Errorf("profile took longer than %s: %w", timeout, err)
 	}
@@ -108,10 +124,13 @@ func (e *Exporter) Stop(context.Context) error { return e.rooms.close() }
 
 // rooms are the places that datasets are read from and baselines kept in.
 type rooms struct {
-	sources  map[string]*tables.Source
+	cfg      Config
 	store    *baseline.Store
 	logger   *slog.Logger
 	defaults map[string]float64
+
+	mu      sync.Mutex
+	sources map[string]*tables.Source // those that were opened
 }
 
 func openRooms(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*rooms, error) {
@@ -119,7 +138,7 @@ func openRooms(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*roo
 	if err != nil {
 		return nil, err
 	}
-	r := &rooms{sources: make(map[string]*tables.Source), logger: logger, defaults: make(map[string]float64, len(thresholds))}
+	r := &rooms{cfg: cfg, sources: make(map[string]*tables.Source), logger: logger, defaults: make(map[string]float64, len(thresholds))}
 	for _, t := range thresholds {
 		r.defaults[t.Signal] = t.Value
 	}
@@ -131,18 +150,33 @@ func openRooms(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*roo
 		}
 	}
 	if r.store, err = baseline.Open(cfg.BaselineStore, logger, reg); err != nil {
-		return nil, fmt.Errorf("open baseline store: %w", err)
-	}
-	for name, s := range cfg.Sources {
-		if r.sources[name], err = s.Open(); err != nil {
-			delete(r.sources, name)
-			return nil, errors.Join(fmt.Errorf("source %q: %w", name, err), r.close())
-		}
+		return nil, cfg.Wrap("baseline_store", fmt.Errorf("open baseline store: %w", err))
 	}
 	return r, nil
 }
 
+// source opens a source when it is first needed, and again after it failed.
+func (r *rooms) source(name string) (*tables.Source, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s, ok := r.sources[name]; ok {
+		return s, nil
+	}
+	c := r.cfg.Sources[name]
+	if c.Type == tables.DuckDB && c.TempDirectory == "" {
+		c.TempDirectory = config.Path(tables.Scratch(state.Temp(r.store.Folder())))
+	}
+	s, err := c.Open()
+	if err != nil {
+		return nil, r.cfg.Wrap("sources."+name, fmt.Errorf("source %q: %w", name, err))
+	}
+	r.sources[name] = s
+	return s, nil
+}
+
 func (r *rooms) close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	errs := []error{r.store.Close()}
 	for _, s := range r.sources {
 		errs = append(errs, s.Close())
@@ -150,45 +184,81 @@ func (r *rooms) close() error {
 	return errors.Join(errs...)
 }
 
+// table is a source and the SQL of a table in it. Key says where the configuration has the table.
+func (r *rooms) table(t *TableConfig, key string) (*tables.Source, tables.Relation, error) {
+	source, err := r.source(t.Source)
+	if err != nil {
+		return nil, tables.Relation{}, err
+	}
+	relation, err := t.relation(source)
+	return source, relation, r.cfg.Wrap(key+t.Key(), err)
+}
+
+// key is where the configuration has a dataset.
+func (r *rooms) key(name string) string {
+	for i, d := range r.cfg.Datasets {
+		if d.Name == name {
+			return "datasets[" + strconv.Itoa(i) + "]."
+		}
+	}
+	return ""
+}
+
 // kind is the kind of baselines that belong to datasets.
 const kind = "dataset"
 
 func (r *rooms) learner(cfg DatasetConfig, now func() time.Time) (*learner, error) {
-	l := &learner{cfg: cfg, subject: r.store.Subject(kind, cfg.Name), source: r.sources[cfg.Source], now: now}
-	var err error
-	if l.relation, err = cfg.relation(l.source); err != nil {
-		return nil, fmt.Errorf("dataset %q: %w", cfg.Name, err)
-	}
-	if t := cfg.Baselines.Training; t != nil {
-		l.trainingSource = r.sources[t.Source]
-		if l.trainingRelation, err = t.relation(l.trainingSource); err != nil {
-			return nil, fmt.Errorf("dataset %q: training data: %w", cfg.Name, err)
-		}
-	}
-	return l, nil
+	l := &learner{cfg: cfg, subject: r.store.Subject(kind, cfg.Name), now: now}
+	return l, r.resolveLearner(l)
 }
 
-func (r *rooms) dataset(cfg DatasetConfig, columns *limit.Limiter, now func() time.Time) (*dataset, error) {
-	l, err := r.learner(cfg, now)
-	if err != nil {
-		return nil, err
+func (r *rooms) resolveLearner(l *learner) (err error) {
+	key := r.key(l.cfg.Name)
+	if l.source, l.relation, err = r.table(&l.cfg.TableConfig, key); err != nil {
+		return fmt.Errorf("dataset %q: %w", l.cfg.Name, err)
 	}
-	d := &dataset{
-		cfg: cfg, source: l.source, relation: l.relation, learner: l,
+	if t := l.cfg.Baselines.Training; t != nil {
+		// It fails the training baseline, and not the dataset.
+		l.trainingSource, l.trainingRelation, l.trainingErr = r.table(&t.TableConfig, key+"baselines.training.")
+	}
+	return nil
+}
+
+// dataset makes the dataset of a configuration; resolve finds its tables.
+func (r *rooms) dataset(cfg DatasetConfig, columns *limit.Limiter, now func() time.Time) *dataset {
+	return &dataset{
+		cfg: cfg, learner: &learner{cfg: cfg, subject: r.store.Subject(kind, cfg.Name), now: now},
 		defaults: r.defaults, overrides: cfg.Thresholds.overrides(),
 		columns: columns,
 		logger:  r.logger.With("dataset", cfg.Name), now: now,
 	}
-	for _, u := range cfg.Upstream {
-		source := r.sources[u.Source]
-		relation, err := u.relation(source)
+}
+
+// resolve opens what a dataset is read from. It is called before each profile: a
+// source may be back, and a folder may have new files. What fails beside the table
+// itself is among the problems of the profile.
+func (r *rooms) resolve(d *dataset) error {
+	if err := r.resolveLearner(d.learner); err != nil {
+		return err
+	}
+	d.source, d.relation = d.learner.source, d.learner.relation
+	key := r.key(d.cfg.Name)
+	d.upstreams, d.comparisons, d.problems = nil, nil, nil
+	for i, u := range d.cfg.Upstream {
+		source, relation, err := r.table(&u.TableConfig, key+"upstream["+strconv.Itoa(i)+"].")
 		if err != nil {
-			return nil, fmt.Errorf("dataset %q: upstream %q: %w", cfg.Name, u.Name, err)
+			d.problems = append(d.problems, fmt.Errorf("upstream %q: %w", u.Name, err))
+			continue
 		}
 		d.upstreams = append(d.upstreams, upstream{u.Name, source, relation})
 	}
-	for _, c := range cfg.Comparisons {
-		d.comparisons = append(d.comparisons, comparison{c.Against, r.sources[c.Source], c.Query})
+	for _, c := range d.cfg.Comparisons {
+		source, err := r.source(c.Source)
+		if err != nil {
+			d.problems = append(d.problems, fmt.Errorf("comparison with %q: %w", c.Against, err))
+			continue
+		}
+		d.comparisons = append(d.comparisons, comparison{c.Against, source, c.Query})
 	}
-	return d, nil
+	return nil
 }

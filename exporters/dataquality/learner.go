@@ -21,9 +21,10 @@ type learner struct {
 	subject  *baseline.Subject
 	source   *tables.Source
 	relation tables.Relation
-	// trainingSource is nil if there is no training baseline.
+	// The following are set if there is a training baseline: where its data is, or why that cannot be opened.
 	trainingSource   *tables.Source
 	trainingRelation tables.Relation
+	trainingErr      error
 	now              func() time.Time
 	// progress is told of what takes long; it may be nil.
 	progress func(doing string, done, total int)
@@ -50,7 +51,7 @@ func (l *learner) define(ctx context.Context, schema []tables.Column, w tables.W
 	}
 	d = baseline.Definition{Edges: baseline.EdgesProduction, Schema: storedSchema(schema)}
 	choice := l.cfg.Columns.choice()
-	if l.trainingSource == nil {
+	if l.cfg.Baselines.Training == nil {
 		cut, err := l.source.Cut(ctx, l.relation, schema, w, choice, l.step("cutting bins"))
 		if err == nil && cut.Rows == 0 {
 			err = errNothingYet
@@ -115,7 +116,7 @@ func timeColumns(schema []tables.Column, name string) []tables.Column {
 
 // training returns the counts of the training data, and makes them the first time.
 func (l *learner) training(ctx context.Context, view *baseline.View, d baseline.Definition) (baseline.Counts, error) {
-	if l.trainingSource == nil {
+	if l.cfg.Baselines.Training == nil {
 		return baseline.Counts{}, nil
 	}
 	counts, err := view.Training(ctx)
@@ -147,6 +148,9 @@ func (l *learner) training(ctx context.Context, view *baseline.View, d baseline.
 // configuration names another one.
 func (l *learner) trainingTable(ctx context.Context) (tables.Relation, []tables.Column, error) {
 	r := l.trainingRelation
+	if l.trainingErr != nil {
+		return r, nil, fmt.Errorf("training data: %w", l.trainingErr)
+	}
 	schema, err := l.trainingSource.Schema(ctx, r)
 	if err != nil {
 		return r, nil, fmt.Errorf("training data: %w", err)

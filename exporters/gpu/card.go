@@ -14,6 +14,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/exporters/gpu/internal/nvml"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/guard"
 )
 
 // identity is what does not change while the driver is loaded.
@@ -168,13 +169,8 @@ func (c *card) look(l look) error {
 
 // protectedRun turns a panic into an error, so that one GPU with odd answers does
 // not take the process down.
-func (c *card) protectedRun(l look) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panicked: %v", p)
-		}
-	}()
-	return c.run(l)
+func (c *card) protectedRun(l look) error {
+	return guard.Call(l.log, "gpu", func() error { return c.run(l) })
 }
 
 func (c *card) run(l look) error {

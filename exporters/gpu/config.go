@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"os"
 	"time"
 
 	"github.com/sightglass-ml/sightglass/internal/config"
@@ -8,6 +9,8 @@ import (
 
 // Config is the configuration file of the exporter. Nothing in it is required.
 type Config struct {
+	config.Doc `yaml:"-"`
+
 	// Interval is the time between two looks at every GPU. What is called a mean
 	// is one over this time.
 	Interval config.Duration `yaml:"interval"`
@@ -80,4 +83,10 @@ func (h *HoldersConfig) Validate(at config.At) {
 		at.Errorf("max", "%d; want 1 to 10000", h.Max)
 	}
 	h.socketRequired = at.Has("kubelet_socket")
+	if _, err := os.Stat(h.KubeletSocket); err != nil && h.socketRequired && h.KubeletSocket != "" {
+		at.Laterf("kubelet_socket", "%q: %v; want the kubelet's pod-resources socket, mounted into the container", h.KubeletSocket, err)
+	}
+	if h.JobDirectory != "" {
+		at.CheckFolder("job_directory", string(h.JobDirectory))
+	}
 }

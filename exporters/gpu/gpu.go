@@ -35,6 +35,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/guard"
 	"github.com/sightglass-ml/sightglass/internal/limit"
 )
 
@@ -75,6 +76,9 @@ func Spec() exporter.Spec[Config] {
 				return nil, err
 			}
 			return e.start(ctx, env, cfg)
+		},
+		Watching: func(cfg Config) []any {
+			return []any{"library", o.Library, "interval", cfg.Interval.String(), "expected", cfg.Expected, "holders", cfg.Holders.Enabled}
 		},
 	}
 }
@@ -129,7 +133,7 @@ var (
 	_ exporter.Stopper  = (*instance)(nil)
 )
 
-func (e *Exporter) start(_ context.Context, env *exporter.Env, cfg Config) (*instance, error) {
+func (e *Exporter) start(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance, error) {
 	i := &instance{Exporter: e, cfg: cfg, log: env.Logger}
 	if h := cfg.Holders; h.Enabled {
 		i.holders = &holderSource{
@@ -142,7 +146,7 @@ func (e *Exporter) start(_ context.Context, env *exporter.Env, cfg Config) (*ins
 		if h.KubeletSocket != "" {
 			var err error
 			if i.kubelet, err = holders.DialKubelet(h.KubeletSocket, h.Resources); err != nil {
-				return nil, err
+				return nil, cfg.Wrap("holders.kubelet_socket", err)
 			}
 			if err := env.Loop(exporter.Loop{
 				Name: "kubelet", Interval: time.Duration(cfg.Interval), Timeout: time.Duration(cfg.Timeout), Collect: i.listPods,
@@ -249,7 +253,10 @@ func (i *instance) startWatching(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		watchXIDs(ctx, i.lib, i.cardOf, i.now, i.log)
+		_ = guard.Call(i.log, "xid", func() error { // It is logged; a later initialisation watches again.
+			watchXIDs(ctx, i.lib, i.cardOf, i.now, i.log)
+			return nil
+		})
 	}()
 	i.stop = func(wait context.Context) error {
 		cancel()

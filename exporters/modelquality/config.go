@@ -23,6 +23,8 @@ import (
 
 // Config is the configuration file of the exporter. Without one, it receives OTLP and counts.
 type Config struct {
+	config.Doc `yaml:"-"`
+
 	OTLP OTLPConfig `yaml:"otlp"`
 	// Attributes are the names under which spans say what they say.
 	Attributes convention.Names `yaml:"attributes"`
@@ -90,6 +92,11 @@ func (o *OTLPConfig) Validate(at config.At) {
 	}
 	if err := web.Validate(string(o.WebConfigFile)); err != nil {
 		at.Errorf("web_config_file", "%s: %v", o.WebConfigFile, err)
+	}
+	for key, address := range sorted(map[string]string{"grpc": o.GRPC, "http": o.HTTP}) {
+		if address != off {
+			at.CheckListen(key, address)
+		}
 	}
 	if o.GRPC == off && o.HTTP == off {
 		at.Errorf("", "both grpc and http are off; want at least one address")
@@ -221,9 +228,7 @@ func (m *MLflowConfig) SetDefaults() {
 
 // Validate implements config.Validator.
 func (m *MLflowConfig) Validate(at config.At) {
-	if u, err := url.Parse(m.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		at.Errorf("url", "missing or no address; want the http or https URL of an MLflow server")
-	}
+	at.CheckURL("url", m.URL)
 	if at.Has("token") && m.Username != "" {
 		at.Errorf("token", "there is a user name as well; want one of the two")
 	}
@@ -274,6 +279,9 @@ func (d *DatasetsConfig) any() bool {
 
 // Validate implements config.Validator.
 func (d *DatasetsConfig) Validate(at config.At) {
+	for i, f := range d.Folders {
+		at.CheckFolder("folders["+strconv.Itoa(i)+"]", string(f))
+	}
 	for i, h := range d.Hosts {
 		u, err := url.Parse("https://" + h)
 		if err != nil || u.Hostname() == "" || u.Host != h || h != strings.ToLower(h) || strings.HasSuffix(h, ":") {
@@ -296,7 +304,9 @@ func (b *BucketConfig) Validate(at config.At) {
 	}
 	if b.Type == "" {
 		at.Errorf("type", "missing; want FILESYSTEM, S3, GCS, AZURE or another provider of objstore")
+		return
 	}
+	b.Config.Validate(at)
 }
 
 // ReviewsConfig is where responses go that people should look at.
@@ -318,9 +328,7 @@ func (r *ReviewsConfig) SetDefaults() {
 
 // Validate implements config.Validator.
 func (r *ReviewsConfig) Validate(at config.At) {
-	if u, err := url.Parse(r.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		at.Errorf("url", "missing or no address; want the http or https URL of a responder")
-	}
+	at.CheckURL("url", r.URL)
 	if r.File == "" {
 		r.File = config.Path(at.Resolve("reviews.db"))
 	}
@@ -574,17 +582,15 @@ func sorted[V any](m map[string]V) iter.Seq2[string, V] {
 	}
 }
 
-// training is the configured training data of a version: its own, or that of all versions.
-func (c *Config) training(model, version string) *TrainingConfig {
-	var all *TrainingConfig
-	for _, m := range c.Models {
-		switch {
-		case m.Name != model:
-		case m.Version == version && m.Training != nil:
-			return m.Training
-		case m.Version == "":
-			all = m.Training
+// training is the configured training data of a version, its own or that of all versions, and where the file has it.
+func (c *Config) training(model, version string) (chosen *TrainingConfig, key string) {
+	for i, m := range c.Models {
+		if m.Name != model || m.Training == nil || m.Version != "" && m.Version != version {
+			continue
+		}
+		if chosen == nil || m.Version != "" {
+			chosen, key = m.Training, "models["+strconv.Itoa(i)+"].training."
 		}
 	}
-	return all
+	return chosen, key
 }

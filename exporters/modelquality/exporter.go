@@ -9,7 +9,6 @@ package modelquality
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"reflect"
 	"sync/atomic"
@@ -47,6 +46,16 @@ func Spec() exporter.Spec[Config] {
 				file = webConfig.Model().Value.String()
 			}
 			return start(env, cfg, file)
+		},
+		Watching: func(cfg Config) []any {
+			mlflow, reviews := "none", "none"
+			if cfg.MLflow != nil {
+				mlflow = cfg.MLflow.URL
+			}
+			if cfg.Reviews != nil {
+				reviews = cfg.Reviews.URL
+			}
+			return []any{"otlp_grpc", cfg.OTLP.GRPC, "otlp_http", cfg.OTLP.HTTP, "models", len(cfg.Models), "labels", len(cfg.Labels), "mlflow", mlflow, "reviews", reviews}
 		},
 	}
 }
@@ -96,7 +105,7 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 			Choice: cfg.Baselines.Fields.choice(), Training: e.training, Fields: env.Limit("fields", cfg.Baselines.Fields.MaxTotal),
 			Slow: time.Duration(cfg.Baselines.Interval), Now: now, Logger: env.Logger,
 		}); err != nil {
-			return nil, err
+			return nil, cfg.Wrap("baselines", err)
 		}
 	}
 	e.meter = metering.New(cfg.Limits, env.Limit, e.keeper)
@@ -105,14 +114,18 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 		reviews = e.rooms.outbox
 	}
 	if e.pipeline, err = newPipeline(&cfg, e.meter, reviews, env.Logger, now); err != nil {
-		return nil, err
+		return nil, cfg.Wrap("attributes", err)
 	}
 	e.descs = e.pipeline.descs
 	if e.receiver, err = receiver.New(receiver.Options{
 		GRPCAddress: address(cfg.OTLP.GRPC), HTTPAddress: address(cfg.OTLP.HTTP), WebConfigFile: webConfigFile,
 		MaxRequestBytes: int64(cfg.OTLP.MaxRequestBytes), MaxRequests: cfg.OTLP.MaxConcurrentRequests, Logger: env.Logger,
 	}, e.pipeline); err != nil {
-		return nil, err
+		key := "otlp"
+		if bind := (*receiver.BindError)(nil); errors.As(err, &bind) {
+			key = "otlp." + bind.Protocol
+		}
+		return nil, cfg.Wrap(key, err)
 	}
 	if err := e.work(env, cfg); err != nil {
 		return nil, errors.Join(err, e.receiver.Close())
@@ -154,9 +167,8 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 
 // training says where the training data of a version is: where the configuration says, or else the registry.
 func (e *Exporter) training(ctx context.Context, model, version string) (fields.Training, bool, error) {
-	if t := e.cfg.Load().training(model, version); t != nil {
-		source := e.rooms.sources[t.Source]
-		relation, err := t.Relation(source, "")
+	if t, key := e.cfg.Load().training(model, version); t != nil {
+		source, relation, err := e.rooms.table(&t.Place, "", key)
 		return fields.Training{Source: source, Relation: relation, Prediction: t.PredictionColumn, Confidence: t.ConfidenceColumn}, err == nil, err
 	}
 	if e.rooms.datasets == nil {
@@ -217,12 +229,12 @@ func (e *Exporter) Reload(_ context.Context, cfg Config) error {
 		{"labels", old.Labels, cfg.Labels},
 	} {
 		if !reflect.DeepEqual(part.old, part.new) {
-			return fmt.Errorf("%s: has changed, which needs a restart", part.key)
+			return cfg.Wrap(part.key, errors.New("has changed; restart the exporter, or undo the change"))
 		}
 	}
 	s, err := newSettings(&cfg)
 	if err != nil {
-		return err
+		return cfg.Wrap("attributes", err)
 	}
 	e.pipeline.settings.Store(s)
 	e.cfg.Store(&cfg)

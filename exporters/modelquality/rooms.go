@@ -1,8 +1,13 @@
 package modelquality
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
 	"text/template"
 	"time"
 
@@ -14,14 +19,18 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/lineage"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/outbox"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/state"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
 // rooms are the places outside the process: what training data and labels are read from, where baselines and reviews
 // are kept, and who knows about runs.
 type rooms struct {
-	sources map[string]*tables.Source
+	cfg     *Config
+	mu      sync.Mutex
+	sources map[string]*tables.Source // those that were opened
 	// The following are nil where the configuration has none.
 	store    *baseline.Store
 	registry *lineage.Registry
@@ -33,26 +42,23 @@ type rooms struct {
 }
 
 func openRooms(cfg *Config, env *exporter.Env, now func() time.Time) (_ *rooms, err error) {
-	r := &rooms{sources: make(map[string]*tables.Source)}
+	r := &rooms{cfg: cfg, sources: make(map[string]*tables.Source)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.close())
 		}
 	}()
-	for name, s := range cfg.Sources {
-		if r.sources[name], err = s.Open(); err != nil {
-			delete(r.sources, name)
-			return nil, fmt.Errorf("source %q: %w", name, err)
-		}
-	}
 	if cfg.BaselineStore.Type != "" {
 		if r.store, err = baseline.Open(cfg.BaselineStore, env.Logger, nil); err != nil {
-			return nil, fmt.Errorf("open baseline store: %w", err)
+			return nil, cfg.Wrap("baseline_store", fmt.Errorf("open baseline store: %w", err))
+		}
+		if err := r.store.Writable(); err != nil {
+			return nil, cfg.Wrap("baseline_store", err)
 		}
 	}
 	if m := cfg.MLflow; m != nil {
 		if err := r.openMLflow(m, cfg.Limits.Versions, env, now); err != nil {
-			return nil, fmt.Errorf("mlflow: %w", err)
+			return nil, cfg.Wrap("mlflow", fmt.Errorf("mlflow: %w", err))
 		}
 	}
 	if v := cfg.Reviews; v != nil {
@@ -60,18 +66,14 @@ func openRooms(cfg *Config, env *exporter.Env, now func() time.Time) (_ *rooms, 
 			File: string(v.File), URL: v.URL, Token: v.Token, MaxBytes: int64(v.MaxBytes), Timeout: time.Duration(v.Timeout),
 			MinBackoff: minBackoff, MaxBackoff: time.Duration(v.MaxBackoff), Models: env.Limit("reviewed_models", cfg.Limits.Versions), Logger: env.Logger,
 		}); err != nil {
-			return nil, fmt.Errorf("reviews: %w", err)
+			return nil, cfg.Wrap("reviews.file", fmt.Errorf("reviews: %w; want a file in a folder that user %d of this process can write to", err, os.Getuid()))
 		}
 	}
 	for i := range cfg.Labels {
 		l := &cfg.Labels[i]
-		source := r.sources[l.Source]
-		relation, err := l.Relation(source, l.TimeColumn)
-		if err != nil {
-			return nil, fmt.Errorf("labels %q: %w", l.Name, err)
-		}
+		key := "labels[" + strconv.Itoa(i) + "]."
 		table, err := labels.New(labels.Options{
-			Source: source, Relation: relation, Model: l.Model, Version: l.Version, Window: time.Duration(l.Window),
+			Open: func() (*tables.Source, tables.Relation, error) { return r.table(&l.Place, l.TimeColumn, key) }, Model: l.Model, Version: l.Version, Window: time.Duration(l.Window),
 			Columns: tables.Labels{
 				Prediction: l.PredictionColumn, Label: l.LabelColumn, Model: l.ModelColumn, Version: l.VersionColumn,
 				Segment: l.SegmentColumn, LabelTime: l.LabelTimeColumn, Numeric: l.Numeric,
@@ -82,11 +84,52 @@ func openRooms(cfg *Config, env *exporter.Env, now func() time.Time) (_ *rooms, 
 			Now: now,
 		})
 		if err != nil {
-			return nil, fmt.Errorf("labels %q: %w", l.Name, err)
+			return nil, cfg.Wrap(key+"name", fmt.Errorf("labels %q: %w", l.Name, err))
 		}
 		r.labels = append(r.labels, table)
 	}
 	return r, nil
+}
+
+// source opens a source when it is first needed, and again after that failed.
+func (r *rooms) source(name string) (*tables.Source, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s, ok := r.sources[name]; ok {
+		return s, nil
+	}
+	c := r.cfg.Sources[name]
+	if c.Type == tables.DuckDB && c.TempDirectory == "" {
+		c.TempDirectory = config.Path(tables.Scratch(r.temp()))
+	}
+	s, err := c.Open()
+	if err != nil {
+		return nil, r.cfg.Wrap("sources."+name, fmt.Errorf("source %q: %w", name, err))
+	}
+	r.sources[name] = s
+	return s, nil
+}
+
+// table is a source and the SQL of a table in it. Key says where the configuration has the table.
+func (r *rooms) table(p *tables.Place, timeColumn, key string) (*tables.Source, tables.Relation, error) {
+	source, err := r.source(p.Source)
+	if err != nil {
+		return nil, tables.Relation{}, err
+	}
+	relation, err := p.Relation(source, timeColumn)
+	return source, relation, r.cfg.Wrap(key+p.Key(), err)
+}
+
+// temp is where temporary files go.
+func (r *rooms) temp() string {
+	folder := ""
+	switch {
+	case r.store != nil && r.store.Folder() != "":
+		folder = r.store.Folder()
+	case r.cfg.Reviews != nil:
+		folder = filepath.Dir(string(r.cfg.Reviews.File))
+	}
+	return state.Temp(folder)
 }
 
 func (r *rooms) openMLflow(m *MLflowConfig, versions int, env *exporter.Env, now func() time.Time) (err error) {
@@ -111,7 +154,7 @@ func (r *rooms) openDatasets(d *DatasetsConfig, env *exporter.Env, now func() ti
 		return nil
 	}
 	o := datasets.Options{
-		Hosts: d.Hosts, MaxBytes: int64(d.MaxBytes), Timeout: time.Duration(d.Timeout), TempDir: string(d.TempDirectory), Now: now, Logger: env.Logger,
+		Hosts: d.Hosts, MaxBytes: int64(d.MaxBytes), Timeout: time.Duration(d.Timeout), TempDir: cmp.Or(string(d.TempDirectory), r.temp()), Now: now, Logger: env.Logger,
 	}
 	for _, f := range d.Folders {
 		o.Folders = append(o.Folders, string(f))
@@ -130,7 +173,7 @@ func (r *rooms) openDatasets(d *DatasetsConfig, env *exporter.Env, now func() ti
 	if r.datasets, err = datasets.New(o); err != nil {
 		return err
 	}
-	r.files, err = tables.Open(tables.Options{Type: tables.DuckDB})
+	r.files, err = tables.Open(tables.Options{Type: tables.DuckDB, TempDirectory: tables.Scratch(r.temp())})
 	return err
 }
 

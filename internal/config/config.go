@@ -40,7 +40,8 @@ type Defaulter interface{ SetDefaults() }
 
 // Validator is implemented by types with rules beyond their Go type. Validate
 // runs after the value and all its parts were decoded without a problem, and
-// reports through at.
+// reports through at. What makes the file wrong everywhere is an error; what is
+// wrong with this machine, or may be right tomorrow, is a Note.
 type Validator interface{ Validate(at At) }
 
 // Load reads the file and decodes it into a new T. An empty path stands for a
@@ -80,7 +81,7 @@ func decodeNode(name, dir string, root *yaml.Node, v any) error {
 	if p.Kind() != reflect.Pointer || p.IsNil() {
 		return fmt.Errorf("config: decode into %T; want a non-nil pointer", v)
 	}
-	d := &decoder{file: name, dir: dir, lines: map[string]int{}}
+	d := &decoder{file: name, dir: dir, lines: map[string]int{}, notes: &[]Note{}}
 	d.value(root, p.Elem(), "", 0)
 	if len(d.errs) == 0 {
 		return nil

@@ -18,6 +18,7 @@ type decoder struct {
 	file, dir string
 	lines     map[string]int // of every value the document has, by dotted key
 	errs      Errors
+	notes     *[]Note      // problems that do not make the document invalid
 	nodes     int          // visited so far
 	over      bool         // nodes or depth ran out, which is said once
 	open      []*yaml.Node // anchored nodes around the current one
@@ -31,6 +32,7 @@ var (
 	nodeUnmarshaler = reflect.TypeFor[yaml.Unmarshaler]()
 	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 	posType         = reflect.TypeFor[Pos]()
+	docType         = reflect.TypeFor[Doc]()
 )
 
 // value decodes n into v, which is addressable, and runs v's hooks.
@@ -114,7 +116,7 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string, depth in
 		d.mismatch(n, v, path)
 		return
 	}
-	fields := fieldsOf(v, path, n.Line, d.file)
+	fields := d.fieldsOf(v, path, n.Line)
 	known := make([]string, 0, len(fields))
 	for _, f := range fields {
 		known = append(known, f.key)
@@ -290,20 +292,24 @@ type field struct {
 }
 
 // fieldsOf returns the keys that a struct knows, inlined structs included, and
-// fills in its Pos.
-func fieldsOf(v reflect.Value, path string, line int, file string) []field {
+// fills in its Pos and its Doc.
+func (d *decoder) fieldsOf(v reflect.Value, path string, line int) []field {
 	var fields []field
 	for i := range v.NumField() {
 		f, fv := v.Type().Field(i), v.Field(i)
 		if f.Type == posType && f.IsExported() {
-			fv.Set(reflect.ValueOf(Pos{File: file, Line: line, Key: path}))
+			fv.Set(reflect.ValueOf(Pos{File: d.file, Line: line, Key: path}))
+			continue
+		}
+		if f.Type == docType && f.IsExported() {
+			fv.Set(reflect.ValueOf(Doc{file: d.file, path: path, line: line, lines: d.lines, notes: d.notes}))
 			continue
 		}
 		key, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		switch {
 		case !f.IsExported() || key == "-":
 		case slices.Contains(strings.Split(options, ","), "inline"):
-			fields = append(fields, fieldsOf(fv, path, line, file)...)
+			fields = append(fields, d.fieldsOf(fv, path, line)...)
 		case key == "":
 			fields = append(fields, field{strings.ToLower(f.Name), fv})
 		default:

@@ -76,13 +76,15 @@ func (a At) Errorf(key, format string, args ...any) {
 
 // Line is the line of the part under key, or of the nearest thing around it
 // that the file has.
-func (a At) Line(key string) int {
-	for path := join(a.path, key); len(path) > len(a.path); path = parent(path) {
-		if line, ok := a.d.lines[path]; ok {
+func (a At) Line(key string) int { return lineOf(a.d.lines, a.path, key, a.line) }
+
+func lineOf(lines map[string]int, path, key string, otherwise int) int {
+	for p := join(path, key); len(p) > len(path); p = parent(p) {
+		if line, ok := lines[p]; ok {
 			return line
 		}
 	}
-	return a.line
+	return otherwise
 }
 
 // Has says whether the file itself has the key, as opposed to a default.
@@ -92,9 +94,9 @@ func (a At) Has(key string) bool {
 }
 
 // Resolve makes a path absolute or relative to the working directory, where the
-// file has it relative to itself.
+// file has it relative to itself. A URL, such as that of an object, stays.
 func (a At) Resolve(path string) string {
-	if path == "" || filepath.IsAbs(path) {
+	if path == "" || filepath.IsAbs(path) || strings.Contains(path, "://") {
 		return path
 	}
 	return filepath.Join(a.d.dir, path)

@@ -154,7 +154,15 @@ func (s *SecretSource) UnmarshalYAML(n *yaml.Node) error {
 }
 
 // Validate implements Validator.
-func (s *SecretSource) Validate(at At) { s.File = Path(at.Resolve(string(s.File))) }
+func (s *SecretSource) Validate(at At) {
+	s.File = Path(at.Resolve(string(s.File)))
+	if s.File != "" {
+		at.CheckFile("file", string(s.File))
+	}
+	if s.Env != "" && os.Getenv(s.Env) == "" {
+		at.Laterf("env", "%s is not set here; set the environment variable for the process, or use {file: PATH}", s.Env)
+	}
+}
 
 // maxSecret is far above any key or token.
 const maxSecret = 1 << 20

@@ -27,6 +27,7 @@ type Env struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	dropped *prometheus.CounterVec
+	panics  *prometheus.CounterVec // by part; nil in tests of an instance alone
 	work    sync.WaitGroup
 
 	mu    sync.Mutex
@@ -63,9 +64,28 @@ func (e *Env) Limit(name string, most int) *limit.Limiter {
 	return limit.New(name, most, e.dropped)
 }
 
-// Go runs f in the background. It must return when its context ends.
+// restartPause is how long background work that panicked rests.
+const restartPause = time.Second
+
+// Go runs f in the background. It must return when its context ends. After a
+// panic it is run again, so that one bad input does not silence it for ever.
 func (e *Env) Go(f func(ctx context.Context)) {
-	e.work.Go(func() { f(e.ctx) })
+	e.work.Go(func() {
+		for {
+			err := protect(e.Logger, e.panics, "background", func() error {
+				f(e.ctx)
+				return nil
+			})
+			if err == nil {
+				return
+			}
+			select {
+			case <-e.ctx.Done():
+				return
+			case <-time.After(restartPause):
+			}
+		}
+	})
 }
 
 // Close ends the context and waits for the background work until ctx ends.

@@ -37,14 +37,18 @@ type Spec[C any] struct {
 	ConfigOptional bool
 	// Start makes an Instance. It returns quickly and leaves anything that can
 	// block to Env.Loop and Env.Go. The context ends when the instance is stopped.
+	// Its errors have the position of the value that caused them; see config.Doc.
 	Start func(ctx context.Context, env *Env, cfg C) (Instance, error)
 
-	// StopTimeout is how long each part of a stop may take, 5 seconds by default:
-	// requests under way, work of the instance, its Stop, the last telemetry.
-	// The default keeps the whole below the 30 seconds that Kubernetes gives.
+	// StopTimeout is how long each part of a stop may take, 1.8 seconds by default:
+	// requests under way, a reload, work of the instance, its Stop, the last telemetry.
+	// The default keeps the whole below the 10 seconds that Docker gives.
 	StopTimeout time.Duration
 	// MaxRequestBytes bounds the body of every request; 1 MiB by default.
 	MaxRequestBytes int64
+	// Watching says in a few words what a configuration makes it watch, for the log
+	// at the start and after a reload; optional. Its values are slog's attributes.
+	Watching func(cfg C) []any
 	// Links are shown on the landing page beside the runtime's own; optional.
 	Links []web.LandingLinks
 }
@@ -55,7 +59,7 @@ func (s Spec[C]) complete() (Spec[C], error) {
 		return s, errors.New("a Spec needs Name, DefaultAddress, Load and Start")
 	}
 	if s.StopTimeout <= 0 {
-		s.StopTimeout = 5 * time.Second
+		s.StopTimeout = 1800 * time.Millisecond
 	}
 	if s.MaxRequestBytes <= 0 {
 		s.MaxRequestBytes = 1 << 20

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"runtime/debug"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -114,14 +113,8 @@ func (r *runner) once(parent context.Context) {
 
 // protected turns a panic into an error: one broken source must not take the
 // others with it.
-func (r *runner) protected(ctx context.Context) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			r.log.Error("Collector panicked", "panic", p, "stack", string(debug.Stack()))
-			err = fmt.Errorf("panicked: %v", p)
-		}
-	}()
-	return r.Collect(ctx)
+func (r *runner) protected(ctx context.Context) error {
+	return protect(r.log, r.env.panics, "collector", func() error { return r.Collect(ctx) })
 }
 
 func (r *runner) report(parent context.Context, span trace.Span, start time.Time, err error) {

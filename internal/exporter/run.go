@@ -127,7 +127,15 @@ func validMetricsPath(p string) bool {
 }
 
 func check[C any](spec Spec[C], o options, stdout, stderr io.Writer) int {
-	_, err := spec.Load(o.configFile)
+	cfg, err := spec.Load(o.configFile)
+	for _, n := range notesOf(cfg) {
+		if n.Later && err == nil {
+			_, _ = fmt.Fprintf(stderr, "warning: %v\n", n.Error)
+		}
+	}
+	if err == nil {
+		err = failing(cfg)
+	}
 	if webErr := web.Validate(*o.web.WebConfigFile); webErr != nil {
 		err = errors.Join(err, fmt.Errorf("%s: %w", *o.web.WebConfigFile, webErr))
 	}
@@ -172,7 +180,10 @@ func run[C any](ctx context.Context, spec Spec[C], o options, logger *slog.Logge
 	}()
 
 	s := &supervisor[C]{spec: spec, path: o.configFile, logger: logger, tel: tel, self: self}
-	if err := s.start(ctx); err != nil {
+	if err := s.start(ctx); errors.Is(err, errStoppedEarly) {
+		logger.Info("Stopping", "reason", err)
+		return nil
+	} else if err != nil {
 		return err
 	}
 	defer s.close(ctx)
@@ -184,6 +195,7 @@ func run[C any](ctx context.Context, spec Spec[C], o options, logger *slog.Logge
 		return err
 	}
 	defer s.reloadOn(ctx, hangup)()
+	logger.Info("Serving", "addresses", strings.Join(*o.web.WebListenAddresses, ","), "metrics", o.metricsPath)
 	return serve(ctx, handler, o.web, spec.StopTimeout, logger)
 }
 
@@ -201,7 +213,13 @@ func (s *supervisor[C]) reloadOn(ctx context.Context, hangup chan os.Signal) (st
 	return func() {
 		signal.Stop(hangup)
 		close(hangup)
-		<-done
+		late, cancel := after(ctx, s.spec.StopTimeout)
+		defer cancel()
+		select {
+		case <-done:
+		case <-late.Done():
+			s.logger.Warn("A reload did not end in time and was left behind")
+		}
 	}
 }
 
@@ -222,7 +240,7 @@ func serve(ctx context.Context, handler http.Handler, flags *web.FlagConfig, pat
 	go func() { failed <- web.ListenAndServe(server, flags, logger) }()
 	select {
 	case err := <-failed:
-		return fmt.Errorf("serve HTTP: %w", err)
+		return fmt.Errorf("serve HTTP at --web.listen-address=%s: %w", strings.Join(*flags.WebListenAddresses, ","), err)
 	case <-ctx.Done():
 	}
 	logger.Info("Stopping")

@@ -214,7 +214,7 @@ func TestAReloadThatFailsKeepsTheLastGoodConfiguration(t *testing.T) {
 
 	for name, tc := range map[string]struct{ text, want string }{
 		"a config that is not valid":         {"mesage: two\n", "Reload failed: " + path + `:1: mesage: unknown key; did you mean "message"?` + "\n"},
-		"a config that does not start":       {"message: refused\n", "Reload failed: the message is refused\n"},
+		"a config that does not start":       {"message: refused\n", "Reload failed: " + path + ": the message is refused\n"},
 		"a config that is not there anymore": {"", "Reload failed: read config: open " + path + ": no such file or directory\n"},
 	} {
 		t.Run(name, func(t *testing.T) {

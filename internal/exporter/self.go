@@ -14,6 +14,7 @@ type selfMetrics struct {
 	reloadOK   prometheus.Gauge
 	reloadTime prometheus.Gauge
 	dropped    *prometheus.CounterVec
+	panics     *prometheus.CounterVec
 }
 
 func newSelfMetrics(name string) *selfMetrics {
@@ -28,9 +29,16 @@ func newSelfMetrics(name string) *selfMetrics {
 			Help: "Time of the last successful load of the configuration.",
 		}),
 		dropped: limit.NewDropped(),
+		panics: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sightglass_panics_total",
+			Help: "Panics that were caught, by the part of the program. The log has the stack.",
+		}, []string{"part"}),
+	}
+	for _, part := range []string{"load", "start", "reload", "stop", "scrape", "collector", "background"} {
+		m.panics.WithLabelValues(part)
 	}
 	m.registry.MustRegister(
-		m.reloadOK, m.reloadTime, m.dropped,
+		m.reloadOK, m.reloadTime, m.dropped, m.panics,
 		versioncollector.NewCollector(name),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

@@ -3,6 +3,7 @@ package exporter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -53,9 +54,16 @@ func (g *generation) ready() error {
 func (s *supervisor[C]) start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	cfg, err := s.spec.Load(s.path)
+	cfg, err := s.load()
 	if err != nil {
 		return err
+	}
+	for _, n := range notesOf(cfg) {
+		level := slog.LevelError
+		if n.Later {
+			level = slog.LevelWarn
+		}
+		s.logger.Log(ctx, level, "A part of the configuration will not work", "err", n.Error)
 	}
 	g, err := s.generate(ctx, cfg)
 	if err != nil {
@@ -63,21 +71,47 @@ func (s *supervisor[C]) start(ctx context.Context) error {
 	}
 	s.current.Store(g)
 	s.self.reloaded(true)
+	s.describe(cfg)
 	return nil
+}
+
+// describe logs what a configuration makes the process watch.
+func (s *supervisor[C]) describe(cfg C) {
+	file := s.path
+	if file == "" {
+		file = "(defaults)"
+	}
+	attributes := []any{"file", file}
+	if s.spec.Watching != nil {
+		attributes = append(attributes, s.spec.Watching(cfg)...)
+	}
+	s.logger.Info("Watching", attributes...)
 }
 
 // generate starts an instance. It lives until it is stopped and not until ctx
 // ends: at the end of the process the requests under way come first.
 func (s *supervisor[C]) generate(ctx context.Context, cfg C) (*generation, error) {
 	env := NewEnv(context.WithoutCancel(ctx), s.logger, s.tel, s.self.dropped)
+	env.panics = s.self.panics
 	g := &generation{env: env, mux: http.NewServeMux()}
-	var err error
-	if g.instance, err = s.spec.Start(env.Context(), env, cfg); err != nil {
+	err := s.within(ctx, env, func() (err error) {
+		// No typed nil leaves here: whatever comes with an error is dropped.
+		instance, err := s.spec.Start(env.Context(), env, cfg)
+		switch {
+		case err != nil:
+			return err
+		case isNil(instance):
+			return fmt.Errorf("start %s: no instance was made; this is a bug of Sightglass", s.spec.Name)
+		}
+		g.instance = instance
+		if r, ok := instance.(Router); ok {
+			r.Routes(g.mux)
+		}
+		return nil
+	})
+	if err != nil {
 		s.stop(ctx, g)
-		return nil, err
-	}
-	if r, ok := g.instance.(Router); ok {
-		r.Routes(g.mux)
+		return nil, s.located(err)
 	}
 	return g, nil
 }
@@ -97,18 +131,27 @@ func (s *supervisor[C]) reload(ctx context.Context) error {
 }
 
 func (s *supervisor[C]) replace(ctx context.Context) error {
-	cfg, err := s.spec.Load(s.path)
+	cfg, err := s.load()
 	if err != nil {
+		return err
+	}
+	for _, n := range notesOf(cfg) {
+		if n.Later {
+			s.logger.Warn("A part of the configuration will not work yet", "err", n.Error)
+		}
+	}
+	if err := failing(cfg); err != nil {
 		return err
 	}
 	old := s.current.Load()
 	if r, ok := old.instance.(Reloader[C]); ok {
-		return r.Reload(ctx, cfg)
+		return s.located(s.guard("reload", func() error { return r.Reload(ctx, cfg) }))
 	}
 	g, err := s.generate(ctx, cfg)
 	if err != nil {
 		return err
 	}
+	s.describe(cfg)
 	s.awaitReady(ctx, g)
 	s.current.Store(g)
 	s.stop(ctx, old)
@@ -131,7 +174,8 @@ func (s *supervisor[C]) awaitReady(ctx context.Context, g *generation) {
 	}
 }
 
-// stop ends the work of a generation and waits for it, but not for ever.
+// stop ends the work of a generation and waits for it, but not for ever: a driver
+// that closes its connection only after a query that hangs is left behind.
 func (s *supervisor[C]) stop(ctx context.Context, g *generation) {
 	work, cancel := after(ctx, s.spec.StopTimeout)
 	defer cancel()
@@ -139,23 +183,39 @@ func (s *supervisor[C]) stop(ctx context.Context, g *generation) {
 	if st, ok := g.instance.(Stopper); ok {
 		release, cancel := after(ctx, s.spec.StopTimeout)
 		defer cancel()
-		err = errors.Join(err, st.Stop(release))
+		done := make(chan error, 1)
+		go func() { done <- s.guard("stop", func() error { return st.Stop(release) }) }()
+		select {
+		case stopErr := <-done:
+			err = errors.Join(err, stopErr)
+		case <-release.Done():
+			err = errors.Join(err, errors.New("what it holds was not released in time and was left behind"))
+		}
 	}
 	if err != nil {
 		s.logger.Warn("Instance did not stop cleanly", "err", err)
 	}
 }
 
-// close ends the last generation.
+// close ends the last generation. A reload that does not end keeps its instance.
 func (s *supervisor[C]) close(ctx context.Context) {
-	s.mu.Lock()
+	if !s.mu.TryLock() {
+		return
+	}
 	defer s.mu.Unlock()
 	s.stop(ctx, s.current.Load())
 }
 
 // instance collects what the current instance publishes.
 func (s *supervisor[C]) instance() prometheus.Collector {
-	return collectorFunc(func(ch chan<- prometheus.Metric) { s.current.Load().instance.Collect(ch) })
+	return collectorFunc(func(ch chan<- prometheus.Metric) {
+		if err := s.guard("scrape", func() error {
+			s.current.Load().instance.Collect(ch)
+			return nil
+		}); err != nil {
+			ch <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(err), err)
+		}
+	})
 }
 
 // prepared gathers what the current instance has prepared.

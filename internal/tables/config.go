@@ -42,6 +42,9 @@ func (s *Config) Validate(at config.At) {
 	default:
 		at.Errorf("type", "unknown type %q; want duckdb, postgres, clickhouse or trino", string(s.Type))
 	}
+	if s.Database != "" {
+		at.CheckFile("database", string(s.Database))
+	}
 	if s.Threads < 0 || s.MaxConnections < 0 {
 		at.Errorf("", "threads and max_connections cannot be negative")
 	}

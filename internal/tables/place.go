@@ -1,6 +1,7 @@
 package tables
 
 import (
+	"errors"
 	"maps"
 	"slices"
 
@@ -12,7 +13,7 @@ type Place struct {
 	// Source is the name of a database of the configuration.
 	Source string `yaml:"source,omitempty"`
 	// Table is the name of a table or view, with its schema if it has one; Query a SELECT statement; Files the path or glob
-	// of Parquet, CSV or JSON files, for DuckDB. It is one of the three.
+	// of Parquet, CSV or JSON files, or the folder that they are in, for DuckDB. It is one of the three.
 	Table string      `yaml:"table,omitempty"`
 	Query string      `yaml:"query,omitempty"`
 	Files config.Path `yaml:"files,omitempty"`
@@ -28,6 +29,15 @@ func (p *Place) Validate(at config.At) {
 	}
 	if n != 1 {
 		at.Errorf("", "%d of table, query and files are given; want exactly one", n)
+	}
+	if p.Files == "" {
+		return
+	}
+	switch err := CheckFiles(string(p.Files)); {
+	case errors.Is(err, ErrLater):
+		at.Laterf("files", "%v", err)
+	case err != nil:
+		at.Failf("files", "%v", err)
 	}
 }
 
@@ -50,4 +60,15 @@ func (p *Place) Relation(s *Source, timeColumn string) (Relation, error) {
 		return s.Query(p.Query, timeColumn), nil
 	}
 	return s.Files(string(p.Files), timeColumn)
+}
+
+// Key is the name of the one that is given, for messages.
+func (p *Place) Key() string {
+	switch {
+	case p.Table != "":
+		return "table"
+	case p.Query != "":
+		return "query"
+	}
+	return "files"
 }

@@ -16,10 +16,12 @@ import (
 	"fmt"
 	"math/big"
 	"net/url"
+	"os"
 	"path/filepath"
 	"reflect"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	_ "github.com/ClickHouse/clickhouse-go/v2" // The driver registers itself.
@@ -51,7 +53,8 @@ type Options struct {
 	// MaxConnections bounds the statements in flight; 4 if 0.
 	MaxConnections int
 	// MemoryLimit in bytes and Threads bound DuckDB; 1 GiB and all cores if
-	// 0. What does not fit is spilled to TempDirectory.
+	// 0. What does not fit is spilled to TempDirectory; by default to a folder
+	// of the source's own where the system keeps temporary files.
 	MemoryLimit   int64
 	Threads       int
 	TempDirectory string
@@ -126,9 +129,10 @@ func openDuckDB(o Options) (*sql.DB, error) {
 		// The order of rows means nothing to a count, and keeping it costs memory.
 		"preserve_insertion_order": {"false"},
 	}
-	if o.TempDirectory != "" {
-		settings.Set("temp_directory", o.TempDirectory)
+	if o.TempDirectory == "" {
+		o.TempDirectory = Scratch(os.TempDir())
 	}
+	settings.Set("temp_directory", o.TempDirectory)
 	if o.DSN != "" {
 		settings.Set("access_mode", "READ_ONLY")
 	}
@@ -146,6 +150,16 @@ func openDuckDB(o Options) (*sql.DB, error) {
 	}
 	return sql.OpenDB(connector), nil
 }
+
+// Scratch is a folder below dir that no other source spills to. DuckDB's own choice
+// is the working directory, which a service may not write to. DuckDB makes the
+// folder when it first spills, and removes it.
+func Scratch(dir string) string {
+	return filepath.Join(dir, fmt.Sprintf("sightglass-duckdb-%d-%d", os.Getpid(), scratches.Add(1)))
+}
+
+// scratches tells the folders of one process apart.
+var scratches atomic.Int64
 
 // firstWords names a statement without the secrets that may follow.
 func firstWords(statement string) string {
@@ -246,45 +260,6 @@ func (s *Source) Table(name, timeColumn string) Relation {
 // Query is the relation of a SELECT statement.
 func (s *Source) Query(query, timeColumn string) Relation {
 	return Relation{from: "(\n" + strings.TrimRight(strings.TrimSpace(query), "; \n") + "\n)", Time: timeColumn}
-}
-
-// readers are DuckDB's functions by the name's extension.
-var readers = map[string]string{
-	"parquet": "read_parquet", "pq": "read_parquet", "csv": "read_csv", "tsv": "read_csv",
-	"json": "read_json", "ndjson": "read_json", "jsonl": "read_json",
-}
-
-// Extension is the part of a file's name that says how to read it, such as .csv or .csv.gz, in lower case. It is an error
-// if the file cannot be read.
-func Extension(name string) (string, error) {
-	plain, compressed := strings.ToLower(name), ""
-	for _, c := range []string{".gz", ".zst"} {
-		if bare, ok := strings.CutSuffix(plain, c); ok {
-			plain, compressed = bare, c+compressed
-		}
-	}
-	ext := filepath.Ext(plain)
-	if ext == "" || readers[ext[1:]] == "" {
-		return "", fmt.Errorf("%q ends neither in .parquet, .csv, .tsv, .json, .ndjson nor .jsonl (.gz and .zst may follow)", name)
-	}
-	return ext + compressed, nil
-}
-
-// Files is the relation of all files that match a path or glob; Parquet, CSV
-// and JSON, told by the name, also compressed. Files with different columns are
-// read by the union of their columns, so that a new file with a renamed column
-// is a schema change and not an error.
-func (s *Source) Files(glob, timeColumn string) (Relation, error) {
-	if s.typ != DuckDB {
-		return Relation{}, fmt.Errorf("files are read by a source of type %q only, this one is %q", DuckDB, s.typ)
-	}
-	ext, err := Extension(glob)
-	if err != nil {
-		return Relation{}, err
-	}
-	format, _, _ := strings.Cut(ext[1:], ".")
-	reader := readers[format]
-	return Relation{from: fmt.Sprintf("%s(%s, union_by_name = true)", reader, s.dialect.text(glob)), Time: timeColumn}, nil
 }
 
 // Window is a half-open interval of record times. The zero value takes all rows.

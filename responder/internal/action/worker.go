@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sightglass-ml/sightglass/internal/guard"
 	"github.com/sightglass-ml/sightglass/responder/internal/audit"
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 )
@@ -97,7 +98,11 @@ func (w *Worker) Run(ctx context.Context, n int) {
 	for range n {
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				did, err := w.Once(ctx)
+				var did bool
+				err := guard.Call(w.Logger, "action", func() (err error) {
+					did, err = w.Once(ctx)
+					return err
+				})
 				if err != nil && ctx.Err() == nil {
 					w.Logger.Error("An action could not be worked on; it stays where it is", "err", err)
 				}

@@ -39,7 +39,9 @@ func (c *Config) Validate(at config.At) {
 	if (c.UsersFile == "") == (c.Proxy == nil) {
 		at.Errorf("users_file", "want either users_file or proxy: whoever decides has to have a name")
 	}
-	c.UsersFile = config.Path(at.Resolve(string(c.UsersFile)))
+	if c.UsersFile != "" {
+		at.CheckFile("users_file", string(c.UsersFile))
+	}
 	for _, l := range []struct{ key, url, placeholder string }{{"trace_url", c.TraceURL, traceID}, {"mlflow_url", c.MLflowURL, runID}} {
 		if l.url == "" {
 			continue

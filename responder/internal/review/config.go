@@ -1,8 +1,6 @@
 package review
 
 import (
-	"net/url"
-
 	"github.com/sightglass-ml/sightglass/internal/config"
 )
 
@@ -39,7 +37,5 @@ func (c *Config) Validate(at config.At) {
 
 // Validate implements config.Validator.
 func (c *ForwardConfig) Validate(at config.At) {
-	if u, err := url.Parse(c.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		at.Errorf("url", "%q; want an http or https URL", c.URL)
-	}
+	at.CheckURL("url", c.URL)
 }

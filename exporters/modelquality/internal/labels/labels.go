@@ -29,10 +29,9 @@ const MaxGroups = 20_000
 
 // Options of a Table.
 type Options struct {
-	Source *tables.Source
-	// Relation has the predictions; its Time is that of the prediction.
-	Relation tables.Relation
-	Columns  tables.Labels
+	// Open returns where the predictions are, for one count; the relation's Time is that of the prediction.
+	Open    func() (*tables.Source, tables.Relation, error)
+	Columns tables.Labels
 	// Model and Version are meant where the columns have none.
 	Model, Version string
 	// Window is how far back predictions are counted.
@@ -70,8 +69,8 @@ func newDescs(c *catalogue.Catalogue) descs {
 // New makes a Table.
 func New(o Options) (*Table, error) {
 	switch {
-	case o.Source == nil || o.Relation.Time == "" || o.Columns.Prediction == "" || o.Columns.Label == "":
-		return nil, errors.New("labels need a source and a relation with columns of the time, the prediction and the label")
+	case o.Open == nil || o.Columns.Prediction == "" || o.Columns.Label == "":
+		return nil, errors.New("labels need a table with columns of the prediction and the label")
 	case o.Columns.Model == "" && o.Model == "":
 		return nil, errors.New("labels need a model, or a column that names it")
 	case o.Window <= 0 || o.Valid <= 0 || o.Versions == nil || o.Segments == nil || o.Classes == nil || o.Now == nil:
@@ -103,7 +102,11 @@ type (
 // Cycle counts the window that ends now.
 func (t *Table) Cycle(ctx context.Context) error {
 	now := t.Now()
-	groups, err := t.Source.Labelled(ctx, t.Relation, tables.Window{From: now.Add(-t.Window), To: now}, t.Columns, MaxGroups)
+	source, relation, err := t.Open()
+	if err != nil {
+		return fmt.Errorf("labels: %w", err)
+	}
+	groups, err := source.Labelled(ctx, relation, tables.Window{From: now.Add(-t.Window), To: now}, t.Columns, MaxGroups)
 	if err != nil {
 		return fmt.Errorf("labels: %w", err)
 	}

@@ -1,6 +1,7 @@
 package labels_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,7 +39,7 @@ func table(t *testing.T, change func(*labels.Options)) *labels.Table {
 	require.NoError(t, err)
 	bound := func(n int) *limit.Limiter { return limit.New("test", n, limit.NewDropped()) }
 	o := labels.Options{
-		Source: source, Relation: relation, Columns: tables.Labels{Model: "model", Version: "version", Segment: "country", Prediction: "predicted", Label: "actual", LabelTime: "known"},
+		Open: func() (*tables.Source, tables.Relation, error) { return source, relation, nil }, Columns: tables.Labels{Model: "model", Version: "version", Segment: "country", Prediction: "predicted", Label: "actual", LabelTime: "known"},
 		Window: 24 * time.Hour, Valid: time.Hour, Versions: bound(10), Segments: bound(10), Classes: bound(10), Now: func() time.Time { return now },
 	}
 	change(&o)
@@ -115,13 +116,14 @@ func TestAWindowWithoutLabelsHasNoSeries(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
+	nowhere := func() (*tables.Source, tables.Relation, error) { return nil, tables.Relation{}, errors.New("nowhere") }
 	for want, o := range map[string]labels.Options{
-		"labels need a source and a relation with columns of the time, the prediction and the label": {},
+		"labels need a table with columns of the prediction and the label": {},
 		"labels need a model, or a column that names it": {
-			Source: new(tables.Source), Relation: tables.Relation{Time: "at"}, Columns: tables.Labels{Prediction: "p", Label: "l"},
+			Open: nowhere, Columns: tables.Labels{Prediction: "p", Label: "l"},
 		},
 		"labels need times above 0, limits and a clock": {
-			Source: new(tables.Source), Relation: tables.Relation{Time: "at"}, Columns: tables.Labels{Prediction: "p", Label: "l"}, Model: "m",
+			Open: nowhere, Columns: tables.Labels{Prediction: "p", Label: "l"}, Model: "m",
 		},
 	} {
 		_, err := labels.New(o)

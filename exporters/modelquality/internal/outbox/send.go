@@ -19,6 +19,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/guard"
 	"github.com/sightglass-ml/sightglass/internal/review"
 )
 
@@ -159,7 +160,11 @@ func (b *Outbox) send(ctx context.Context, letters []letter) error {
 		all.Go(func() {
 			l := &letters[i]
 			if outcomes[i] = rejected; l.damage == nil {
-				outcomes[i], errs[i] = b.post(ctx, l)
+				outcomes[i] = failed // and stays so if it panics
+				errs[i] = guard.Call(b.Logger, "review", func() (err error) {
+					outcomes[i], err = b.post(ctx, l)
+					return err
+				})
 			}
 			if outcomes[i] == rejected {
 				b.Logger.Error("A response was refused by the reviewers' endpoint; it is kept but not sent again", "id", l.record.Item.ID, "status", l.record.Status, "err", l.damage)

@@ -99,6 +99,17 @@ func Declare(c *catalogue.Catalogue) *prometheus.Desc {
 	return c.Counter("sightglass_otlp_requests_total", "OTLP requests by what became of them.", "signal", "protocol", "result")
 }
 
+// BindError says that an address cannot be listened on.
+type BindError struct {
+	Protocol string // grpc or http
+	Err      error
+}
+
+func (e *BindError) Error() string { return "receive OTLP: " + e.Err.Error() }
+
+// Unwrap returns what the system said.
+func (e *BindError) Unwrap() error { return e.Err }
+
 // New checks the options and binds the addresses. Serve must follow, or Close.
 func New(o Options, h Handler) (*Receiver, error) {
 	if o.MaxRequestBytes <= 0 || o.MaxRequests <= 0 || o.Logger == nil || h == nil {
@@ -116,14 +127,14 @@ func New(o Options, h Handler) (*Receiver, error) {
 		requests: Declare(new(catalogue.Catalogue)), counts: make(map[count]int64),
 	}
 	for _, l := range []struct {
-		address string
-		to      *net.Listener
-	}{{o.GRPCAddress, &r.grpcListener}, {o.HTTPAddress, &r.httpListener}} {
+		protocol, address string
+		to                *net.Listener
+	}{{"grpc", o.GRPCAddress, &r.grpcListener}, {"http", o.HTTPAddress, &r.httpListener}} {
 		if l.address == "" {
 			continue
 		}
 		if *l.to, err = new(net.ListenConfig).Listen(context.Background(), "tcp", l.address); err != nil {
-			return nil, errors.Join(fmt.Errorf("receive OTLP: %w", err), r.Close())
+			return nil, errors.Join(&BindError{l.protocol, err}, r.Close())
 		}
 	}
 	r.grpc, r.http = r.newGRPC(), r.newHTTP()
@@ -161,7 +172,7 @@ func (r *Receiver) Serve(ctx context.Context) {
 		})
 	}
 	<-ctx.Done()
-	const grace = 2 * time.Second
+	const grace = 1500 * time.Millisecond // within the time that the runtime gives
 	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	stopped := make(chan struct{})

@@ -1,0 +1,71 @@
+package baseline
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/thanos-io/objstore"
+
+	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/state"
+)
+
+// required are the keys without which a provider of objstore cannot be opened, or
+// finds nothing. Keys that the environment can give instead are not among them.
+var required = map[string][]string{
+	string(objstore.FILESYSTEM): {"directory"},
+	string(objstore.S3):         {"bucket", "endpoint"},
+	string(objstore.GCS):        {"bucket"},
+	string(objstore.AZURE):      {"storage_account", "container"},
+	string(objstore.SWIFT):      {"container_name"},
+	string(objstore.COS):        {"secret_id", "secret_key"},
+	string(objstore.ALIYUNOSS):  {"bucket", "endpoint", "access_key_id", "access_key_secret"},
+	string(objstore.BOS):        {"bucket", "endpoint", "access_key", "secret_key"},
+	string(objstore.OCI):        {"provider", "bucket", "compartment_ocid"},
+	string(objstore.OBS):        {"bucket", "endpoint", "access_key", "secret_key"},
+}
+
+// Validate implements config.Validator. A configuration without any key stands
+// for none; whoever needs one says so.
+func (c *Config) Validate(at config.At) {
+	if c.Type == "" {
+		if c.Config != nil || c.Prefix != "" {
+			at.Errorf("type", "missing; want one of %s", strings.Join(slices.Sorted(maps.Keys(required)), ", "))
+		}
+		return
+	}
+	keys, known := required[strings.ToUpper(c.Type)]
+	if !known {
+		at.Errorf("type", "%q; want one of %s", c.Type, strings.Join(slices.Sorted(maps.Keys(required)), ", "))
+		return
+	}
+	for _, key := range keys {
+		if text, _ := c.Config[key].(string); text == "" {
+			at.Errorf("config."+key, "missing; type %s needs config with %s", strings.ToUpper(c.Type), strings.Join(keys, ", "))
+		}
+	}
+	if strings.EqualFold(c.Type, string(objstore.FILESYSTEM)) {
+		if dir, ok := c.Config["directory"].(string); ok && dir != "" {
+			// Like every path of the file; the map is shared by nobody yet.
+			c.Config["directory"] = at.Resolve(dir)
+		}
+	}
+}
+
+// Writable makes the folder of the store and says why nothing can be written to
+// it. An object store is not asked: it may be away for a while.
+func (s *Store) Writable() error {
+	if s.folder == nil {
+		return nil
+	}
+	return state.Writable(s.folder.root)
+}
+
+// Folder is the local folder of the store, or empty.
+func (s *Store) Folder() string {
+	if s.folder == nil {
+		return ""
+	}
+	return s.folder.root
+}

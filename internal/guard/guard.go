@@ -1,0 +1,27 @@
+// Package guard keeps a panic in the part that it happened in.
+//
+// In flows a function; out flows its error, or the panic as one. The log gets the stack. It owns nothing. A goroutine
+// is guarded where it begins: a recover further up the call stack does not see it.
+package guard
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+)
+
+// Panic is a panic that was caught.
+type Panic struct{ Value any }
+
+func (p *Panic) Error() string { return fmt.Sprintf("panicked: %v", p.Value) }
+
+// Call calls f. Part names what f does, for the log.
+func Call(log *slog.Logger, part string, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			log.Error("A part of the program panicked", "part", part, "panic", p, "stack", string(debug.Stack()))
+			err = &Panic{p}
+		}
+	}()
+	return f()
+}

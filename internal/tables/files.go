@@ -1,0 +1,170 @@
+package tables
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// readers are DuckDB's functions by the name's extension.
+var readers = map[string]string{
+	"parquet": "read_parquet", "pq": "read_parquet", "csv": "read_csv", "tsv": "read_csv",
+	"json": "read_json", "ndjson": "read_json", "jsonl": "read_json",
+}
+
+// endings names the extensions in messages.
+const endings = ".parquet, .csv, .tsv, .json, .ndjson or .jsonl (.gz and .zst may follow)"
+
+// maxFolderFiles bounds the statement that names the files of a folder.
+const maxFolderFiles = 10_000
+
+// Extension is the part of a file's name that says how to read it, such as .csv or .csv.gz, in lower case. It is an error
+// if the file cannot be read.
+func Extension(name string) (string, error) {
+	plain, compressed := strings.ToLower(name), ""
+	for _, c := range []string{".gz", ".zst"} {
+		if bare, ok := strings.CutSuffix(plain, c); ok {
+			plain, compressed = bare, c+compressed
+		}
+	}
+	ext := filepath.Ext(plain)
+	if ext == "" || readers[ext[1:]] == "" {
+		return "", fmt.Errorf("%q: the name does not say how to read it; want a folder, or a file or glob that ends in %s", name, endings)
+	}
+	return ext + compressed, nil
+}
+
+// Files is the relation of all files that match a path or glob, or are in a folder; Parquet, CSV and JSON, told by the
+// name, also compressed. Files with different columns are read by the union of their columns, so that a new file with a
+// renamed column is a schema change and not an error. The relation of a folder has the files that are there now.
+func (s *Source) Files(path, timeColumn string) (Relation, error) {
+	if s.typ != DuckDB {
+		return Relation{}, fmt.Errorf("files are read by a source of type %q only, this one is %q", DuckDB, s.typ)
+	}
+	files := s.dialect.text(path)
+	name := path
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		found, err := folderFiles(path)
+		if err != nil {
+			return Relation{}, err
+		}
+		literals := make([]string, len(found))
+		for i, f := range found {
+			literals[i] = s.dialect.text(f)
+		}
+		files, name = "["+strings.Join(literals, ", ")+"]", found[0]
+	}
+	format, err := formatOf(name)
+	if err != nil {
+		return Relation{}, err
+	}
+	return Relation{from: fmt.Sprintf("%s(%s, union_by_name = true)", readers[format], files), Time: timeColumn}, nil
+}
+
+func formatOf(name string) (string, error) {
+	ext, err := Extension(name)
+	if err != nil {
+		return "", err
+	}
+	format, _, _ := strings.Cut(ext[1:], ".")
+	return format, nil
+}
+
+// folderFiles are the files below a folder that can be read, sorted. Names that begin with a dot or an underscore belong
+// to the writer of the folder, such as _SUCCESS and _temporary of Spark.
+func folderFiles(dir string) ([]string, error) {
+	var files []string
+	formats := make(map[string]string)                                                                               // reader to the first file that needs it
+	err := filepath.WalkDir(strings.TrimRight(dir, "/")+"/", func(path string, entry fs.DirEntry, err error) error { // The slash follows a link.
+		if err != nil {
+			return err
+		}
+		if path = filepath.Clean(path); path != filepath.Clean(dir) && strings.ContainsRune("._", rune(entry.Name()[0])) {
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if entry.IsDir() {
+			return nil
+		}
+		format, err := formatOf(path)
+		if err != nil {
+			return nil //nolint:nilerr // Another file than data, such as a README.
+		}
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+			return nil //nolint:nilerr // It has gone, or is no file.
+		}
+		if strings.ContainsAny(path, "*?[") {
+			return fmt.Errorf("%q: the name would be taken for a glob; rename the file", path)
+		}
+		if len(files) == maxFolderFiles {
+			return fmt.Errorf("%q: holds more than %d data files; want a glob such as %q", dir, maxFolderFiles, filepath.Join(dir, "**", "*."+format))
+		}
+		if _, ok := formats[readers[format]]; !ok {
+			formats[readers[format]] = path
+		}
+		files = append(files, path)
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("list the folder: %w", err)
+	case len(files) == 0:
+		return nil, fmt.Errorf("%q: holds no data file yet; want files that end in %s", dir, endings)
+	case len(formats) > 1:
+		paths := make([]string, 0, len(formats))
+		for _, f := range formats {
+			paths = append(paths, f)
+		}
+		slices.Sort(paths)
+		return nil, fmt.Errorf("%q: holds files of different formats, such as %q; want a glob of one, such as %q", dir, paths, filepath.Join(dir, "*"+filepath.Ext(paths[0])))
+	}
+	slices.Sort(files)
+	return files, nil
+}
+
+// ErrLater is the problem of files that are not there yet.
+var ErrLater = errors.New("it may be delivered later")
+
+// CheckFiles says what can be known of a path or glob without reading data: an error that is ErrLater may be mended by
+// time, another one will stay.
+func CheckFiles(path string) error {
+	if strings.Contains(path, "://") {
+		_, err := Extension(path)
+		return err
+	}
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.IsDir():
+		if _, err := folderFiles(path); err != nil {
+			return fmt.Errorf("%w (%w)", err, ErrLater)
+		}
+		return nil
+	case err == nil:
+		_, err := Extension(path)
+		return err
+	}
+	if _, err := Extension(path); err != nil {
+		return err
+	}
+	pattern := strings.ReplaceAll(path, "**", "*")
+	matches, globErr := filepath.Glob(pattern)
+	switch {
+	case globErr != nil:
+		return fmt.Errorf("%q: is no glob (%w); want every [ closed by a ]", path, globErr)
+	case strings.Contains(path, "**"):
+		return nil // Only the database follows it to any depth.
+	case len(matches) > 0:
+		return nil
+	case strings.ContainsAny(path, "*?["):
+		return fmt.Errorf("%q: matches no file (%w)", path, ErrLater)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%q: does not exist (%w)", path, ErrLater)
+	}
+	return fmt.Errorf("%q: %w", path, err)
+}
