@@ -2,6 +2,7 @@ package dataquality
 
 import (
 	"path"
+	"reflect"
 	"slices"
 	"strconv"
 	"time"
@@ -146,7 +147,7 @@ type UpstreamConfig struct {
 // Validate implements config.Validator.
 func (u *UpstreamConfig) Validate(at config.At) {
 	if u.Dataset != "" {
-		if u.Name != "" || u.TableConfig != (TableConfig{}) {
+		if u.Name != "" || !reflect.ValueOf(u.TableConfig).IsZero() {
 			at.Errorf("dataset", "%q is a dataset of this configuration and brings its own table; want nothing beside it", u.Dataset)
 		}
 		return
@@ -337,6 +338,9 @@ func (c *Config) Validate(at config.At) {
 		d.CheckSource(at, field("datasets", i, "source"), c.Sources)
 		if t := d.Baselines.Training; t != nil {
 			fill(&t.Source, d.Source)
+			if reflect.ValueOf(t.Reading).IsZero() {
+				t.Reading = d.Reading
+			}
 			t.CheckSource(at, field("datasets", i, "baselines.training.source"), c.Sources)
 		}
 		for j := range d.Comparisons {

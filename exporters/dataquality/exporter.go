@@ -176,7 +176,7 @@ func (r *rooms) dataset(cfg DatasetConfig, columns *limit.Limiter, now func() ti
 	d := &dataset{
 		cfg: cfg, source: l.source, relation: l.relation, learner: l,
 		defaults: r.defaults, overrides: cfg.Thresholds.overrides(),
-		columns: columns,
+		columns: columns, leftOut: make(map[string]bool),
 		logger:  r.logger.With("dataset", cfg.Name), now: now,
 	}
 	for _, u := range cfg.Upstream {

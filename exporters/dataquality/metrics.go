@@ -34,14 +34,14 @@ const (
 
 // descs are all metrics of the exporter, in the order of docs/metrics.md.
 type descs struct {
-	rows, window, latest, nulls                    *prometheus.Desc
-	schemaChanges, schemaChangeInfo                *prometheus.Desc
-	values, baselineRatio, baselineRows            *prometheus.Desc
-	upstreamRows, mismatchedRows, comparedRows     *prometheus.Desc
-	firstDay, days, wantedDays, frozen             *prometheus.Desc
-	snapshotInfo, lastGoodSnapshotInfo             *prometheus.Desc
-	profileSuccess, profileDuration, profileFinish *prometheus.Desc
-	threshold                                      *prometheus.Desc
+	rows, window, latest, nulls, future, unreadable *prometheus.Desc
+	schemaChanges, schemaChangeInfo                 *prometheus.Desc
+	values, baselineRatio, baselineRows             *prometheus.Desc
+	upstreamRows, mismatchedRows, comparedRows      *prometheus.Desc
+	firstDay, days, wantedDays, frozen              *prometheus.Desc
+	snapshotInfo, lastGoodSnapshotInfo              *prometheus.Desc
+	profileSuccess, profileDuration, profileFinish  *prometheus.Desc
+	threshold                                       *prometheus.Desc
 }
 
 func newDescs(c *catalogue.Catalogue) descs {
@@ -50,6 +50,8 @@ func newDescs(c *catalogue.Catalogue) descs {
 		window:               c.Gauge("window_seconds", "Length of the profiled window; absent where the whole table is profiled."),
 		latest:               c.Gauge("latest_record_timestamp_seconds", "Time of the latest record that is not in the future."),
 		nulls:                c.Gauge("column_nulls", "Missing values of the column in the profiled window.", "column"),
+		future:               c.Gauge("future_rows", "Records after the end of the window: in the future, beyond clock_skew."),
+		unreadable:           c.Gauge("unreadable_files", "Files that cannot be read and were left out; absent unless on_unreadable is skip."),
 		schemaChanges:        c.Gauge("schema_changes", "Columns that differ from the expected schema.", "change"),
 		schemaChangeInfo:     c.Gauge("schema_change_info", "A column that differs from the expected schema, with its expected and its actual type.", "column", "change", "expected", "actual"),
 		values:               c.Gauge("column_values", "Values of the column in the profiled window that fall into the bin.", "column", "bin"),

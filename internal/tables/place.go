@@ -16,6 +16,8 @@ type Place struct {
 	Table string      `yaml:"table,omitempty"`
 	Query string      `yaml:"query,omitempty"`
 	Files config.Path `yaml:"files,omitempty"`
+
+	Reading `yaml:",inline"`
 }
 
 // Validate implements config.Validator.
@@ -29,6 +31,7 @@ func (p *Place) Validate(at config.At) {
 	if n != 1 {
 		at.Errorf("", "%d of table, query and files are given; want exactly one", n)
 	}
+	p.Reading.validate(at, p.Files != "")
 }
 
 // CheckSource reports, under key, a source that is not there or does not read files.
@@ -43,11 +46,15 @@ func (p *Place) CheckSource(at config.At, key string, sources map[string]Config)
 
 // Relation is the table in the SQL of its source.
 func (p *Place) Relation(s *Source, timeColumn string) (Relation, error) {
+	var r Relation
+	var err error
 	switch {
 	case p.Table != "":
-		return s.Table(p.Table, timeColumn), nil
+		r = s.Table(p.Table, timeColumn)
 	case p.Query != "":
-		return s.Query(p.Query, timeColumn), nil
+		r = s.Query(p.Query, timeColumn)
+	default:
+		r, err = s.Files(string(p.Files), timeColumn)
 	}
-	return s.Files(string(p.Files), timeColumn)
+	return r.ReadAs(p.Reading, s), err
 }
