@@ -25,6 +25,7 @@ type dataset struct {
 	learner     *learner
 	upstreams   []upstream
 	comparisons []comparison
+	checks      []tables.Check
 	defaults    map[string]float64
 	overrides   map[override]float64
 	// columns bounds the columns that ever have series.
@@ -61,6 +62,8 @@ type cycle struct {
 	profile     tables.Profile
 	latest      time.Time
 	outside     tables.Outside
+	duplicates  []tables.Duplicates
+	checked     []tables.Checked
 	upstreams   []upstreamRows
 	comparisons []compared
 	baselines   []namedCounts
@@ -143,6 +146,8 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 	}
 	d.latest = c.latest
 	failed("records outside the window", d.lookOutside(ctx, c))
+	failed("keys", d.countDuplicates(ctx, c))
+	failed("checks", d.runChecks(ctx, c))
 
 	for _, u := range d.upstreams {
 		rows, err := u.source.Rows(ctx, u.relation, c.window)
@@ -287,6 +292,8 @@ func (t ThresholdsConfig) overrides() map[override]float64 {
 	set(signalRowDrop, "", t.RowDropRatio)
 	set(signalMismatch, "", t.MismatchRatio)
 	set(signalVolume, "", t.VolumeDeviation)
+	set(signalDuplicates, "", t.DuplicateRatio)
+	set(signalFuture, "", t.FutureRatio)
 	if t.Freshness != nil {
 		o[override{signalFreshness, ""}] = time.Duration(*t.Freshness).Seconds()
 	}
@@ -378,6 +385,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 			}
 		}
 	}
+	d.checkMetrics(m, c, gauge)
 	for _, u := range c.upstreams {
 		gauge(m.upstreamRows, float64(u.rows), u.name)
 	}

@@ -124,7 +124,7 @@ func openRooms(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*roo
 		r.defaults[t.Signal] = t.Value
 	}
 	for _, signal := range []string{
-		signalNulls, signalDrift, signalUnseen, signalRowDrop, signalMismatch, signalFreshness, signalVolume, signalSignificance, signalMinRows, signalDriftNoise,
+		signalNulls, signalDrift, signalUnseen, signalRowDrop, signalMismatch, signalFreshness, signalVolume, signalDuplicates, signalFuture, signalSignificance, signalMinRows, signalDriftNoise,
 	} {
 		if _, ok := r.defaults[signal]; !ok {
 			return nil, fmt.Errorf("rules/thresholds.yaml has no threshold %q", signal)
@@ -177,7 +177,7 @@ func (r *rooms) dataset(cfg DatasetConfig, columns *limit.Limiter, now func() ti
 		cfg: cfg, source: l.source, relation: l.relation, learner: l,
 		defaults: r.defaults, overrides: cfg.Thresholds.overrides(),
 		columns: columns, leftOut: make(map[string]bool),
-		logger:  r.logger.With("dataset", cfg.Name), now: now,
+		logger: r.logger.With("dataset", cfg.Name), now: now,
 	}
 	for _, u := range cfg.Upstream {
 		source := r.sources[u.Source]
@@ -186,6 +186,9 @@ func (r *rooms) dataset(cfg DatasetConfig, columns *limit.Limiter, now func() ti
 			return nil, fmt.Errorf("dataset %q: upstream %q: %w", cfg.Name, u.Name, err)
 		}
 		d.upstreams = append(d.upstreams, upstream{u.Name, source, relation})
+	}
+	if d.checks, err = r.checks(cfg); err != nil {
+		return nil, fmt.Errorf("dataset %q: %w", cfg.Name, err)
 	}
 	for _, c := range cfg.Comparisons {
 		d.comparisons = append(d.comparisons, comparison{c.Against, r.sources[c.Source], c.Query})

@@ -70,6 +70,10 @@ type dialect interface {
 	timeOfNumber(microseconds string) (string, Class)
 	// timeOfText reads a text of the format, ISO 8601 if empty, as a point in time.
 	timeOfText(expr, format string) (string, Class)
+	// matches finds a regular expression, a literal, in a text.
+	matches(expr, pattern string) string
+	// oneIn is true for one in n of the combinations of columns.
+	oneIn(columns []string, n int) string
 	// class tells what a column is from its database type.
 	class(databaseType string) Class
 }
