@@ -51,12 +51,17 @@ func baselineCommand(app *kingpin.Application, stdout io.Writer) commands {
 			if err != nil {
 				return err
 			}
+			// One dataset that fails keeps none of the others waiting.
+			var failures []error
 			for _, d := range datasets {
 				if err := f(ctx, b, d); err != nil {
-					return fmt.Errorf("dataset %q: %w", d.Name, err)
+					failures = append(failures, fmt.Errorf("dataset %q: %w", d.Name, err))
+				}
+				if ctx.Err() != nil {
+					break
 				}
 			}
-			return nil
+			return errors.Join(failures...)
 		}
 	}
 	one := func(name *string, f func(context.Context, *dataquality.Baselines, dataquality.DatasetConfig) error) func(context.Context) error {

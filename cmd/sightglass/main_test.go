@@ -64,3 +64,19 @@ func TestTheBundleIsWrittenOnceAndNeverOverAnEditedFile(t *testing.T) {
 	require.Equal(t, 1, status)
 	require.Contains(t, stderr, "file exists")
 }
+
+func TestBaselinesAreBuiltThoughAnotherDatasetFails(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "dataquality.yaml")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "good.csv"), []byte("v\n1\n2\n"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "bad.parquet"), []byte("PAR1"), 0o600))
+	require.NoError(t, os.WriteFile(file, []byte(`sources: {files: {type: duckdb}}
+datasets:
+  - {name: bad, source: files, files: bad.parquet}
+  - {name: good, source: files, files: good.csv}
+`), 0o600))
+	status, stdout, stderr := call("baseline", "--config.file="+file, "build")
+	require.Equal(t, 1, status, "one could not be built")
+	require.Contains(t, stdout, "good: 1 columns with bins")
+	require.Contains(t, stderr, `dataset "bad"`)
+}

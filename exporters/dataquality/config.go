@@ -2,6 +2,7 @@ package dataquality
 
 import (
 	"path"
+	"reflect"
 	"slices"
 	"strconv"
 	"time"
@@ -80,6 +81,14 @@ type DatasetConfig struct {
 	// lakeFS or a snapshot of Iceberg, to name in alerts.
 	SnapshotQuery string `yaml:"snapshot_query,omitempty"`
 
+	// Keys are columns whose combined values no two rows should share.
+	Keys [][]string `yaml:"keys,omitempty"`
+	// KeysExactRows is the number of rows up to which duplicates are counted
+	// exactly; of more, those of one key in sixteen are.
+	KeysExactRows int64 `yaml:"keys_exact_rows,omitempty"`
+	// Checks are conditions that every row should fulfil.
+	Checks []CheckConfig `yaml:"checks,omitempty"`
+
 	Columns     ColumnsConfig      `yaml:"columns"`
 	Schema      []ColumnConfig     `yaml:"schema,omitempty"`
 	Upstream    []UpstreamConfig   `yaml:"upstream,omitempty"`
@@ -148,7 +157,7 @@ type UpstreamConfig struct {
 // Validate implements config.Validator.
 func (u *UpstreamConfig) Validate(at config.At) {
 	if u.Dataset != "" {
-		if u.Name != "" || u.TableConfig != (TableConfig{}) {
+		if u.Name != "" || !reflect.ValueOf(u.TableConfig).IsZero() {
 			at.Errorf("dataset", "%q is a dataset of this configuration and brings its own table; want nothing beside it", u.Dataset)
 		}
 		return
@@ -189,6 +198,8 @@ type ThresholdsConfig struct {
 	MismatchRatio    *float64         `yaml:"mismatch_ratio,omitempty"`
 	Freshness        *config.Duration `yaml:"freshness,omitempty"`
 	VolumeDeviation  *float64         `yaml:"volume_deviation_ratio,omitempty"`
+	DuplicateRatio   *float64         `yaml:"duplicate_ratio,omitempty"`
+	FutureRatio      *float64         `yaml:"future_ratio,omitempty"`
 	// Columns override for one column what holds for the dataset.
 	Columns map[string]ColumnThresholds `yaml:"columns,omitempty"`
 }
@@ -214,6 +225,8 @@ func (t *ThresholdsConfig) Validate(at config.At) {
 	t.ColumnThresholds.Validate(at)
 	ratio(at, "row_drop_ratio", t.RowDropRatio)
 	ratio(at, "mismatch_ratio", t.MismatchRatio)
+	ratio(at, "duplicate_ratio", t.DuplicateRatio)
+	ratio(at, "future_ratio", t.FutureRatio)
 	if t.VolumeDeviation != nil && *t.VolumeDeviation <= 0 {
 		at.Errorf("volume_deviation_ratio", "%v; want a number above 0", *t.VolumeDeviation)
 	}
@@ -296,6 +309,7 @@ func (d *DatasetConfig) Validate(at config.At) {
 			}
 		}
 	}
+	d.validateChecks(at)
 	seen := make(map[string]bool)
 	for _, c := range d.Schema {
 		if c.Name == "" || seen[c.Name] {
@@ -339,12 +353,16 @@ func (c *Config) Validate(at config.At) {
 		d.CheckSource(at, field("datasets", i, "source"), c.Sources)
 		if t := d.Baselines.Training; t != nil {
 			fill(&t.Source, d.Source)
+			if reflect.ValueOf(t.Reading).IsZero() {
+				t.Reading = d.Reading
+			}
 			t.CheckSource(at, field("datasets", i, "baselines.training.source"), c.Sources)
 		}
 		for j := range d.Comparisons {
 			fill(&d.Comparisons[j].Source, d.Source)
 			(&tables.Place{Source: d.Comparisons[j].Source}).CheckSource(at, field("datasets", i, field("comparisons", j, "source")), c.Sources)
 		}
+		c.resolveReferences(at, i, names)
 		for j := range d.Upstream {
 			u := &d.Upstream[j]
 			if u.Dataset == "" {

@@ -25,14 +25,19 @@ type dataset struct {
 	learner     *learner
 	upstreams   []upstream
 	comparisons []comparison
+	checks      []tables.Check
 	defaults    map[string]float64
 	overrides   map[override]float64
 	// columns bounds the columns that ever have series.
 	columns *limit.Limiter
 	// problems are of what could not be opened beside the table itself.
 	problems []error
-	logger   *slog.Logger
-	now      func() time.Time
+	// leftOut are the columns past the limit: each is counted and logged once.
+	leftOut map[string]bool
+	// unreadable are the files that the last profile left out.
+	unreadable []string
+	logger     *slog.Logger
+	now        func() time.Time
 
 	// latest outlives an empty window, so that a stale dataset stays stale.
 	latest time.Time
@@ -58,6 +63,9 @@ type cycle struct {
 	changes     []change
 	profile     tables.Profile
 	latest      time.Time
+	outside     tables.Outside
+	duplicates  []tables.Duplicates
+	checked     []tables.Checked
 	upstreams   []upstreamRows
 	comparisons []compared
 	baselines   []namedCounts
@@ -120,13 +128,17 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 			expected[i] = baseline.Column{Name: e.Name, Type: e.Type}
 		}
 	}
-	if len(expected) > 0 {
-		c.changes = changes(expected, schema)
+	if len(expected) > 0 && len(schema) > 0 {
+		if c.schema, err = d.source.Conform(ctx, d.relation, schema, typesOf(expected)); err != nil {
+			return c, errors.Join(append(errs, err)...)
+		}
+		c.changes = changes(expected, c.schema)
 	}
 
 	if c.profile, err = d.count(ctx, c, definition.Fields); err != nil {
 		return c, errors.Join(append(errs, err)...)
 	}
+	d.noteUnreadable(c.profile.Unreadable)
 	c.latest = c.profile.Latest
 	if d.cfg.TimestampColumn != "" && c.latest.IsZero() {
 		// Nothing in the window: how long ago was the last record?
@@ -135,6 +147,9 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 		}
 	}
 	d.latest = c.latest
+	failed("records outside the window", d.lookOutside(ctx, c))
+	failed("keys", d.countDuplicates(ctx, c))
+	failed("checks", d.runChecks(ctx, c))
 
 	for _, u := range d.upstreams {
 		rows, err := u.source.Rows(ctx, u.relation, c.window)
@@ -179,11 +194,13 @@ func (d *dataset) fields(schema []tables.Column, layouts map[string]binning.Layo
 		f[name] = &l
 	}
 	for _, c := range schema {
-		if _, ok := f[c.Name]; ok || tables.MatchesAny(d.cfg.Columns.Exclude, c.Name) {
+		if _, ok := f[c.Name]; ok || d.leftOut[c.Name] || tables.MatchesAny(d.cfg.Columns.Exclude, c.Name) {
 			continue
 		}
 		if d.columns.Fold(c.Name) != limit.Other || c.Name == limit.Other {
 			f[c.Name] = nil
+		} else {
+			d.leaveOut(c.Name)
 		}
 	}
 	return f
@@ -277,6 +294,8 @@ func (t ThresholdsConfig) overrides() map[override]float64 {
 	set(signalRowDrop, "", t.RowDropRatio)
 	set(signalMismatch, "", t.MismatchRatio)
 	set(signalVolume, "", t.VolumeDeviation)
+	set(signalDuplicates, "", t.DuplicateRatio)
+	set(signalFuture, "", t.FutureRatio)
 	if t.Freshness != nil {
 		o[override{signalFreshness, ""}] = time.Duration(*t.Freshness).Seconds()
 	}
@@ -334,6 +353,12 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 		gauge(m.profileFinish, seconds(d.now()))
 	}
 	gauge(m.rows, float64(c.profile.Rows))
+	if d.cfg.TimestampColumn != "" {
+		gauge(m.future, float64(c.outside.Future))
+	}
+	if d.cfg.OnUnreadable == tables.SkipUnreadable {
+		gauge(m.unreadable, float64(len(c.profile.Unreadable)))
+	}
 	if !c.window.From.IsZero() {
 		gauge(m.window, c.now.Sub(c.window.From).Seconds())
 	}
@@ -362,6 +387,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 			}
 		}
 	}
+	d.checkMetrics(m, c, gauge)
 	for _, u := range c.upstreams {
 		gauge(m.upstreamRows, float64(u.rows), u.name)
 	}

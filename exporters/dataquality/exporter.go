@@ -143,7 +143,7 @@ func openRooms(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*roo
 		r.defaults[t.Signal] = t.Value
 	}
 	for _, signal := range []string{
-		signalNulls, signalDrift, signalUnseen, signalRowDrop, signalMismatch, signalFreshness, signalVolume, signalSignificance, signalMinRows, signalDriftNoise,
+		signalNulls, signalDrift, signalUnseen, signalRowDrop, signalMismatch, signalFreshness, signalVolume, signalDuplicates, signalFuture, signalSignificance, signalMinRows, signalDriftNoise,
 	} {
 		if _, ok := r.defaults[signal]; !ok {
 			return nil, fmt.Errorf("rules/thresholds.yaml has no threshold %q", signal)
@@ -229,8 +229,8 @@ func (r *rooms) dataset(cfg DatasetConfig, columns *limit.Limiter, now func() ti
 	return &dataset{
 		cfg: cfg, learner: &learner{cfg: cfg, subject: r.store.Subject(kind, cfg.Name), now: now},
 		defaults: r.defaults, overrides: cfg.Thresholds.overrides(),
-		columns: columns,
-		logger:  r.logger.With("dataset", cfg.Name), now: now,
+		columns: columns, leftOut: make(map[string]bool),
+		logger: r.logger.With("dataset", cfg.Name), now: now,
 	}
 }
 
@@ -251,6 +251,10 @@ func (r *rooms) resolve(d *dataset) error {
 			continue
 		}
 		d.upstreams = append(d.upstreams, upstream{u.Name, source, relation})
+	}
+	var err error
+	if d.checks, err = r.checks(d.cfg, d.source); err != nil {
+		d.problems = append(d.problems, err)
 	}
 	for _, c := range d.cfg.Comparisons {
 		source, err := r.source(c.Source)

@@ -49,7 +49,15 @@ func (l *learner) define(ctx context.Context, schema []tables.Column, w tables.W
 	if !errors.Is(err, baseline.ErrNotFound) {
 		return view, d, err
 	}
-	d = baseline.Definition{Edges: baseline.EdgesProduction, Schema: storedSchema(schema)}
+	if len(schema) == 0 {
+		return view, baseline.Definition{}, errNothingYet
+	}
+	untyped, err := l.source.Untyped(ctx, l.relation, schema)
+	if err != nil {
+		return view, baseline.Definition{}, err
+	}
+	expected, schema := typed(schema, untyped, l.relation.Time)
+	d = baseline.Definition{Edges: baseline.EdgesProduction, Schema: storedSchema(expected)}
 	choice := l.cfg.Columns.choice()
 	if l.cfg.Baselines.Training == nil {
 		cut, err := l.source.Cut(ctx, l.relation, schema, w, choice, l.step("cutting bins"))
@@ -265,6 +273,9 @@ func (l *learner) countDay(ctx context.Context, day baseline.Day, d baseline.Def
 	}
 	schema, err := l.source.Schema(ctx, l.relation)
 	if err != nil {
+		return baseline.Counts{}, err
+	}
+	if schema, err = l.source.Conform(ctx, l.relation, schema, typesOf(d.Schema)); err != nil {
 		return baseline.Counts{}, err
 	}
 	w := tables.Window{From: start, To: start.AddDate(0, 0, 1)}

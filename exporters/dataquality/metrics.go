@@ -19,13 +19,15 @@ func newCatalogue() *catalogue.Catalogue {
 
 // Thresholds that a dataset can override, by the names of rules/thresholds.yaml.
 const (
-	signalNulls     = "null_ratio"
-	signalDrift     = "drift_psi"
-	signalUnseen    = "unseen_ratio"
-	signalRowDrop   = "row_drop_ratio"
-	signalMismatch  = "mismatch_ratio"
-	signalFreshness = "freshness_seconds"
-	signalVolume    = "volume_deviation_ratio"
+	signalNulls      = "null_ratio"
+	signalDrift      = "drift_psi"
+	signalUnseen     = "unseen_ratio"
+	signalRowDrop    = "row_drop_ratio"
+	signalMismatch   = "mismatch_ratio"
+	signalFreshness  = "freshness_seconds"
+	signalVolume     = "volume_deviation_ratio"
+	signalDuplicates = "duplicate_ratio"
+	signalFuture     = "future_ratio"
 	// These cannot be overridden.
 	signalSignificance = "drift_significance_z"
 	signalMinRows      = "drift_min_rows"
@@ -34,14 +36,15 @@ const (
 
 // descs are all metrics of the exporter, in the order of docs/metrics.md.
 type descs struct {
-	rows, window, latest, nulls                    *prometheus.Desc
-	schemaChanges, schemaChangeInfo                *prometheus.Desc
-	values, baselineRatio, baselineRows            *prometheus.Desc
-	upstreamRows, mismatchedRows, comparedRows     *prometheus.Desc
-	firstDay, days, wantedDays, frozen             *prometheus.Desc
-	snapshotInfo, lastGoodSnapshotInfo             *prometheus.Desc
-	profileSuccess, profileDuration, profileFinish *prometheus.Desc
-	threshold                                      *prometheus.Desc
+	rows, window, latest, nulls, future, unreadable       *prometheus.Desc
+	schemaChanges, schemaChangeInfo                       *prometheus.Desc
+	values, baselineRatio, baselineRows                   *prometheus.Desc
+	upstreamRows, mismatchedRows, comparedRows            *prometheus.Desc
+	firstDay, days, wantedDays, frozen                    *prometheus.Desc
+	snapshotInfo, lastGoodSnapshotInfo                    *prometheus.Desc
+	profileSuccess, profileDuration, profileFinish        *prometheus.Desc
+	threshold                                             *prometheus.Desc
+	duplicates, duplicatesSample, checkFailed, checkLimit *prometheus.Desc
 }
 
 func newDescs(c *catalogue.Catalogue) descs {
@@ -50,6 +53,8 @@ func newDescs(c *catalogue.Catalogue) descs {
 		window:               c.Gauge("window_seconds", "Length of the profiled window; absent where the whole table is profiled."),
 		latest:               c.Gauge("latest_record_timestamp_seconds", "Time of the latest record that is not in the future."),
 		nulls:                c.Gauge("column_nulls", "Missing values of the column in the profiled window.", "column"),
+		future:               c.Gauge("future_rows", "Records after the end of the window: in the future, beyond clock_skew."),
+		unreadable:           c.Gauge("unreadable_files", "Files that cannot be read and were left out; absent unless on_unreadable is skip."),
 		schemaChanges:        c.Gauge("schema_changes", "Columns that differ from the expected schema.", "change"),
 		schemaChangeInfo:     c.Gauge("schema_change_info", "A column that differs from the expected schema, with its expected and its actual type.", "column", "change", "expected", "actual"),
 		values:               c.Gauge("column_values", "Values of the column in the profiled window that fall into the bin.", "column", "bin"),
@@ -58,6 +63,10 @@ func newDescs(c *catalogue.Catalogue) descs {
 		upstreamRows:         c.Gauge("upstream_rows", "Rows of the upstream stage in the same window.", "upstream"),
 		mismatchedRows:       c.Gauge("mismatched_rows", "Rows whose values differ from those of the compared store at the same point in time.", "against"),
 		comparedRows:         c.Gauge("compared_rows", "Rows that were compared with the other store.", "against"),
+		duplicates:           c.Gauge("duplicate_keys", "Rows in the profiled window that repeat the key of another one.", "key"),
+		duplicatesSample:     c.Gauge("duplicate_keys_sample_ratio", "Share of the keys that duplicates were counted of: 1 where the number is exact.", "key"),
+		checkFailed:          c.Gauge("check_failed_rows", "Rows in the profiled window that break the check.", "check"),
+		checkLimit:           c.Gauge("check_limit_ratio", "Share of the rows that may break the check, of the configuration.", "check", "severity"),
 		firstDay:             c.Gauge("baseline_first_day_timestamp_seconds", "Start of the first day of the production baseline."),
 		days:                 c.Gauge("baseline_days", "Days that the production baseline holds."),
 		wantedDays:           c.Gauge("baseline_wanted_days", "Days after which the production baseline is frozen."),

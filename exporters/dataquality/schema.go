@@ -36,7 +36,7 @@ func changes(expected []baseline.Column, actual []tables.Column) []change {
 		switch t, ok := types[e.Name]; {
 		case !ok:
 			cs = append(cs, change{e.Name, removed, e.Type, ""})
-		case e.Type != "" && !strings.EqualFold(e.Type, t):
+		case e.Type != "" && t != "" && !typeNumber(e.Type) && !strings.EqualFold(e.Type, t):
 			cs = append(cs, change{e.Name, typeChanged, e.Type, t})
 		}
 	}
@@ -57,4 +57,18 @@ func storedSchema(schema []tables.Column) []baseline.Column {
 		columns[i] = baseline.Column{Name: c.Name, Type: c.Type}
 	}
 	return columns
+}
+
+// typeNumber reports whether a stored type is one of PostgreSQL's numbers, which earlier versions stored in place of the
+// names of enums and other types that are not built in. A restore of the database changes them.
+func typeNumber(t string) bool {
+	return t != "" && strings.Trim(t, "0123456789") == ""
+}
+
+func typesOf(schema []baseline.Column) map[string]string {
+	types := make(map[string]string, len(schema))
+	for _, c := range schema {
+		types[c.Name] = c.Type
+	}
+	return types
 }

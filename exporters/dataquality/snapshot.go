@@ -125,6 +125,9 @@ func (d *dataset) failedCheck(c *cycle) string {
 			return fmt.Sprintf("%d of %d rows differ from %q", m.mismatched, m.compared, m.against)
 		}
 	}
+	if why := d.brokenCheck(c); why != "" {
+		return why
+	}
 	for _, column := range sortedKeys(p.Nulls) {
 		if share := float64(p.Nulls[column]) / float64(p.Rows); share > limit(signalNulls, column) {
 			return fmt.Sprintf("column %q: %.4f of the values are null", column, share)

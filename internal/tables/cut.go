@@ -2,6 +2,7 @@ package tables
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"reflect"
@@ -66,7 +67,14 @@ func (s *Source) Cut(ctx context.Context, r Relation, schema []Column, w Window,
 	if err != nil {
 		return Cut{}, err
 	}
-	source := r.from + " AS t" + where
+	sc, err := s.from(ctx, r, schema)
+	if errors.Is(err, errEmpty) {
+		return c, nil
+	}
+	if err != nil {
+		return Cut{}, fmt.Errorf("choose bins: %w", err)
+	}
+	source := sc.from + " AS t" + where
 
 	var candidates []Column
 	for _, column := range schema {

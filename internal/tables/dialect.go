@@ -66,6 +66,14 @@ type dialect interface {
 	distinct(expr string) string
 	// quantiles is an array of the quantiles of a finite numeric expression.
 	quantiles(expr string, probabilities []float64) string
+	// timeOfNumber reads a number of microseconds, a double, as a point in time.
+	timeOfNumber(microseconds string) (string, Class)
+	// timeOfText reads a text of the format, ISO 8601 if empty, as a point in time.
+	timeOfText(expr, format string) (string, Class)
+	// matches finds a regular expression, a literal, in a text.
+	matches(expr, pattern string) string
+	// oneIn is true for one in n of the combinations of columns.
+	oneIn(columns []string, n int) string
 	// class tells what a column is from its database type.
 	class(databaseType string) Class
 }

@@ -45,24 +45,20 @@ func (s *Source) Files(path, timeColumn string) (Relation, error) {
 	if s.typ != DuckDB {
 		return Relation{}, fmt.Errorf("files are read by a source of type %q only, this one is %q", DuckDB, s.typ)
 	}
-	files := s.dialect.text(path)
-	name := path
+	what, name := s.dialect.text(path), path
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		found, err := folderFiles(path)
 		if err != nil {
 			return Relation{}, err
 		}
-		literals := make([]string, len(found))
-		for i, f := range found {
-			literals[i] = s.dialect.text(f)
-		}
-		files, name = "["+strings.Join(literals, ", ")+"]", found[0]
+		what, name = "["+texts(s.dialect, found)+"]", found[0]
 	}
 	format, err := formatOf(name)
 	if err != nil {
 		return Relation{}, err
 	}
-	return Relation{from: fmt.Sprintf("%s(%s, union_by_name = true)", readers[format], files), Time: timeColumn}, nil
+	r := Relation{Time: timeColumn, files: &files{reader: readers[format], path: path, what: what}}
+	return r.ReadAs(Reading{}, s), nil
 }
 
 func formatOf(name string) (string, error) {

@@ -2,6 +2,7 @@ package tables
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,6 +43,14 @@ func (s *Source) Labelled(ctx context.Context, r Relation, w Window, l Labels, m
 }
 
 func (s *Source) labelled(ctx context.Context, r Relation, schema []Column, w Window, l Labels, most int) ([]Labelled, error) {
+	sc, err := s.from(ctx, r, schema)
+	if errors.Is(err, errEmpty) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("count labels: %w", err)
+	}
+	r.from = sc.from
 	query, err := s.labelledSQL(r, schema, w, l, most)
 	if err != nil {
 		return nil, fmt.Errorf("count labels: %w", err)

@@ -17,6 +17,8 @@ type Place struct {
 	Table string      `yaml:"table,omitempty"`
 	Query string      `yaml:"query,omitempty"`
 	Files config.Path `yaml:"files,omitempty"`
+
+	Reading `yaml:",inline"`
 }
 
 // Validate implements config.Validator.
@@ -30,6 +32,7 @@ func (p *Place) Validate(at config.At) {
 	if n != 1 {
 		at.Errorf("", "%d of table, query and files are given; want exactly one", n)
 	}
+	p.Reading.validate(at, p.Files != "")
 	if p.Files == "" {
 		return
 	}
@@ -53,13 +56,17 @@ func (p *Place) CheckSource(at config.At, key string, sources map[string]Config)
 
 // Relation is the table in the SQL of its source.
 func (p *Place) Relation(s *Source, timeColumn string) (Relation, error) {
+	var r Relation
+	var err error
 	switch {
 	case p.Table != "":
-		return s.Table(p.Table, timeColumn), nil
+		r = s.Table(p.Table, timeColumn)
 	case p.Query != "":
-		return s.Query(p.Query, timeColumn), nil
+		r = s.Query(p.Query, timeColumn)
+	default:
+		r, err = s.Files(string(p.Files), timeColumn)
 	}
-	return s.Files(string(p.Files), timeColumn)
+	return r.ReadAs(p.Reading, s), err
 }
 
 // Key is the name of the one that is given, for messages.

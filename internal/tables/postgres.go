@@ -40,7 +40,7 @@ func (postgreSQL) class(databaseType string) Class {
 	// A NUMERIC can be NaN and, from PostgreSQL 14 on, infinite.
 	case "FLOAT4", "FLOAT8", "NUMERIC":
 		return Float
-	case "TEXT", "VARCHAR", "BPCHAR", "NAME", "CITEXT":
+	case "TEXT", "VARCHAR", "BPCHAR", "NAME", "CHAR":
 		return Text
 	case "BOOL":
 		return Boolean

@@ -2,6 +2,7 @@ package tables
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/big"
@@ -27,6 +28,8 @@ type Profile struct {
 	Nulls map[string]int64
 	// Values has the number of values in each bin of each column with a layout.
 	Values map[string]map[string]int64
+	// Unreadable are the files that were left out.
+	Unreadable []string
 }
 
 // Count scans the window once and counts rows, latest time, nulls and bins.
@@ -35,6 +38,13 @@ type Profile struct {
 // have no time of their own.
 func (s *Source) Count(ctx context.Context, r Relation, schema []Column, w Window, fields Fields, asOf time.Time) (Profile, error) {
 	d := s.dialect
+	sc, err := s.from(ctx, r, schema)
+	if errors.Is(err, errEmpty) {
+		return Profile{Nulls: map[string]int64{}, Values: map[string]map[string]int64{}}, nil
+	}
+	if err != nil {
+		return Profile{}, fmt.Errorf("profile: %w", err)
+	}
 	where, err := s.condition(r, schema, w)
 	if err != nil {
 		return Profile{}, err
@@ -69,11 +79,11 @@ func (s *Source) Count(ctx context.Context, r Relation, schema []Column, w Windo
 		exprs = append(exprs, d.array(plainCounts))
 	}
 
-	values, err := s.one(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+"\nFROM "+r.from+" AS t"+where, len(exprs))
+	values, err := s.one(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+"\nFROM "+sc.from+" AS t"+where, len(exprs))
 	if err != nil {
 		return Profile{}, fmt.Errorf("profile: %w", err)
 	}
-	p := Profile{Nulls: make(map[string]int64), Values: make(map[string]map[string]int64)}
+	p := Profile{Unreadable: sc.skipped, Nulls: make(map[string]int64), Values: make(map[string]map[string]int64)}
 	if p.Rows, err = toInt(values[0]); err != nil {
 		return Profile{}, fmt.Errorf("profile: rows: %w", err)
 	}
@@ -166,6 +176,11 @@ func toTime(v any) (time.Time, error) {
 			return time.Time{}, nil
 		}
 		return v.UTC(), nil
+	case string:
+		// PostgreSQL's times before and after everything say nothing of freshness.
+		if v == "infinity" || v == "-infinity" {
+			return time.Time{}, nil
+		}
 	}
 	return time.Time{}, fmt.Errorf("%T, expected a time", v)
 }

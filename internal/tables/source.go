@@ -197,6 +197,9 @@ func (s *Source) redact(err error) error {
 		return nil
 	}
 	text := s.secrets.Replace(err.Error())
+	if s.typ == DuckDB {
+		text = explain(text)
+	}
 	if text == err.Error() {
 		return err
 	}
@@ -246,6 +249,9 @@ type Relation struct {
 	// Time is the column of the record's time; empty if there is none. The
 	// window then has no effect, and there is no freshness.
 	Time string
+	// files is nil for what is not of files.
+	files   *files
+	reading Reading
 }
 
 // Table is the relation of a table or view, with its schema and catalog.
@@ -271,16 +277,35 @@ type Column struct {
 	// Type is the database's name of the type, in its own spelling.
 	Type  string
 	Class Class
+	// read is the SQL that reads the column as its class, if not its name does.
+	read string
+	// text says that a CSV file's values are to be read as they stand.
+	text bool
 }
 
 // ErrNoColumn says that a column named by the configuration is not there.
 var ErrNoColumn = errors.New("no such column")
 
-// Schema returns the columns of the relation in their order.
+// Schema returns the columns of the relation in their order; none where all
+// files are empty.
 func (s *Source) Schema(ctx context.Context, r Relation) ([]Column, error) {
-	columns, err := s.schema(ctx, r)
+	sc, err := s.open(ctx, r)
+	if errors.Is(err, errEmpty) {
+		return nil, nil
+	}
+	var columns []Column
+	if err == nil {
+		r.from = sc.from
+		columns, err = s.schema(ctx, r)
+	}
+	if err == nil && s.typ == PostgreSQL {
+		err = s.name(ctx, columns)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read schema: %w", s.redact(err))
+	}
+	for i := range columns {
+		r.reading.interpret(s.dialect, &columns[i], columns[i].Name == r.Time, r.files != nil)
 	}
 	return columns, nil
 }
@@ -308,6 +333,13 @@ func (s *Source) schema(ctx context.Context, r Relation) ([]Column, error) {
 	if !describe {
 		for _, t := range types {
 			add(t.Name(), t.DatabaseTypeName())
+			if s.typ == PostgreSQL && t.DatabaseTypeName() == "CHAR" {
+				// A text that it is compared with is cut to its first byte.
+				columns[len(columns)-1].read = "CAST(" + s.dialect.identifier(t.Name()) + " AS TEXT)"
+			}
+			if p, _, ok := t.DecimalSize(); s.typ == PostgreSQL && t.DatabaseTypeName() == "NUMERIC" && (!ok || p > 300) {
+				columns[len(columns)-1].read = postgreSQL{}.doubleOfNumeric(s.dialect.identifier(t.Name()))
+			}
 		}
 		return columns, rows.Err()
 	}
@@ -347,11 +379,31 @@ func timeColumn(r Relation, schema []Column) (Column, error) {
 			continue
 		}
 		if !c.Class.isTime() {
-			return Column{}, fmt.Errorf("timestamp column %q has type %s, expected a date or a timestamp", r.Time, c.Type)
+			return Column{}, fmt.Errorf("timestamp column %q has type %s, expected a date, a timestamp, a number since 1970 or a text", r.Time, c.Type)
 		}
 		return c, nil
 	}
-	return Column{}, fmt.Errorf("timestamp column %q: %w", r.Time, ErrNoColumn)
+	names := make([]string, len(schema))
+	for i, c := range schema {
+		names[i] = c.Name
+	}
+	return Column{}, fmt.Errorf("timestamp column %q: %w%s", r.Time, ErrNoColumn, hint(r.Time, names))
+}
+
+// hint names the column that was meant, if one is spelled nearly the same, and
+// the columns that there are.
+func hint(name string, names []string) string {
+	text := ""
+	for _, n := range names {
+		if strings.EqualFold(strings.ReplaceAll(n, "_", ""), strings.ReplaceAll(name, "_", "")) {
+			text = fmt.Sprintf("; did you mean %q?", n)
+		}
+	}
+	const most = 20
+	if len(names) > most {
+		return text + fmt.Sprintf("; the columns are %q and %d more", names[:most], len(names)-most)
+	}
+	return text + fmt.Sprintf("; the columns are %q", names)
 }
 
 // Rows counts the rows of the window.

@@ -573,8 +573,9 @@ func TestTimeColumn(t *testing.T) {
 	s := open(t, tables.Options{Type: tables.DuckDB})
 	window := tables.Window{From: asOf.Add(-time.Hour), To: asOf}
 	for name, tc := range map[string]struct{ query, want string }{
-		"a text is refused":   {"SELECT 'yesterday' AS at", `timestamp column "at" has type VARCHAR, expected a date or a timestamp`},
-		"a missing one is":    {"SELECT 1 AS x", `timestamp column "at": no such column`},
+		"a truth is refused":  {"SELECT true AS at", `timestamp column "at" has type BOOLEAN, expected a date, a timestamp, a number since 1970 or a text`},
+		"a missing one is":    {"SELECT 1 AS x", `timestamp column "at": no such column; the columns are ["x"]`},
+		"a text is read":      {"SELECT 'yesterday' AS at", ""},
 		"a date is accepted":  {"SELECT DATE '2026-11-24' AS at", ""},
 		"a time zone as well": {"SELECT TIMESTAMPTZ '2026-11-24 05:30:00+00' AS at", ""},
 	} {

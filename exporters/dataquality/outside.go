@@ -1,0 +1,79 @@
+package dataquality
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+// lookOutside counts the records that the window leaves out since their time is missing or in the future. The former are the
+// missing values of the timestamp column: within the window it has none.
+func (d *dataset) lookOutside(ctx context.Context, c *cycle) error {
+	if d.cfg.TimestampColumn == "" {
+		return nil
+	}
+	var err error
+	if c.outside, err = d.source.Outside(ctx, d.relation, c.schema, c.window); err != nil {
+		return err
+	}
+	if _, counted := c.profile.Nulls[d.cfg.TimestampColumn]; counted {
+		c.profile.Nulls[d.cfg.TimestampColumn] = c.outside.Untimed
+	}
+	if o := c.outside; o.Unread > 0 && c.profile.Rows == 0 {
+		return fmt.Errorf("none of the %d values of timestamp column %q is a time, such as %q; expected ISO 8601 text or a number since 1970: give timestamp_format, such as %%d/%%m/%%Y %%H:%%M, or timestamp_unit",
+			o.Unread, d.cfg.TimestampColumn, o.Example)
+	}
+	return nil
+}
+
+// leaveOut counts and logs a column past the limit, once.
+func (d *dataset) leaveOut(name string) {
+	d.leftOut[name] = true
+	if len(d.leftOut) > maxListed {
+		return
+	}
+	d.logger.Warn("A column is past columns.max: neither its values nor its nulls are counted. Exclude columns that do not matter, or raise columns.max.",
+		"column", name)
+}
+
+// maxListed bounds the lines about columns that are left out.
+const maxListed = 500
+
+// typed is the schema to expect, without the types that nothing tells yet, and the columns to cut bins of: those that have a
+// type, and the timestamp column, which a window needs.
+func typed(schema []tables.Column, untyped []string, timestamp string) (expected, known []tables.Column) {
+	for _, c := range schema {
+		if !slices.Contains(untyped, c.Name) {
+			expected, known = append(expected, c), append(known, c)
+			continue
+		}
+		expected = append(expected, tables.Column{Name: c.Name})
+		if c.Name == timestamp {
+			known = append(known, c)
+		}
+	}
+	return expected, known
+}
+
+// noteUnreadable logs which files are left out whenever it is others than before.
+func (d *dataset) noteUnreadable(names []string) {
+	if slices.Equal(names, d.unreadable) {
+		return
+	}
+	d.unreadable = names
+	if len(names) > 0 {
+		d.logger.Warn("Files cannot be read and are left out, as on_unreadable says. Repair or remove them.", "files", listed(names))
+	}
+}
+
+// listed names files for the log.
+func listed(names []string) string {
+	const most = 5
+	if len(names) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return strings.Join(names, ", ")
+}

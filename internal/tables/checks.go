@@ -1,0 +1,328 @@
+package tables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Check is a condition that every row should fulfil. A row of which it cannot be
+// told since a value is missing fulfils it, as in SQL's own CHECK; NotNull is
+// for what must be there.
+type Check struct {
+	Name string
+	// Column is what the condition is about; SQL conditions name theirs.
+	Column string
+	// One of these is the condition.
+	NotNull bool
+	In      []string
+	// AtLeast and AtMost are bounds, both included; either may be empty.
+	AtLeast, AtMost string
+	// Matches is a regular expression that is found anywhere in the value.
+	Matches string
+	// SQL is an expression of the operator's over the columns.
+	SQL string
+	// Partners is the relation whose PartnerColumn has every value of the column.
+	Partners      *Relation
+	PartnerColumn string
+}
+
+// Checked is how many rows break a check, or why that cannot be told.
+type Checked struct {
+	Broken int64
+	Err    error
+}
+
+// Check counts the rows of the window that break each check: all in one scan,
+// but for those that look for partners in another relation. A check that cannot
+// be counted, for it names a column that is not there, leaves the others alone.
+func (s *Source) Check(ctx context.Context, r Relation, schema []Column, w Window, checks []Check) ([]Checked, error) {
+	results := make([]Checked, len(checks))
+	if len(checks) == 0 {
+		return results, nil
+	}
+	sc, err := s.from(ctx, r, schema)
+	if errors.Is(err, errEmpty) {
+		return results, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("checks: %w", err)
+	}
+	where, err := s.condition(r, schema, w)
+	if err != nil {
+		return nil, fmt.Errorf("checks: %w", err)
+	}
+	from := "\nFROM " + sc.from + " AS t" + where
+	var counts []string
+	var counted []int
+	for i, c := range checks {
+		broken, err := s.broken(ctx, schema, c)
+		switch {
+		case err != nil:
+			results[i].Err = err
+		case c.Partners != nil:
+			results[i] = s.checkAlone(ctx, from, broken)
+		default:
+			counts, counted = append(counts, s.dialect.countIf(broken)), append(counted, i)
+		}
+	}
+	if len(counts) == 0 {
+		return results, nil
+	}
+	row, err := s.one(ctx, "SELECT "+s.dialect.array(counts)+from, 1)
+	var values []int64
+	if err == nil {
+		values, err = toInts(row[0])
+	}
+	if err == nil && len(values) == len(counts) {
+		for i, j := range counted {
+			results[j].Broken = values[i]
+		}
+		return results, nil
+	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("checks: %w", err)
+	}
+	// One of them is wrong: which?
+	for i, j := range counted {
+		results[j] = s.checkOne(ctx, "SELECT "+counts[i]+from)
+	}
+	return results, nil
+}
+
+func (s *Source) checkAlone(ctx context.Context, from, broken string) Checked {
+	return s.checkOne(ctx, "SELECT "+s.dialect.countIf(broken)+from)
+}
+
+func (s *Source) checkOne(ctx context.Context, query string) Checked {
+	row, err := s.one(ctx, query, 1)
+	if err != nil {
+		return Checked{Err: err}
+	}
+	n, err := toInt(row[0])
+	return Checked{n, err}
+}
+
+// broken is the SQL of the condition that a row breaks the check.
+func (s *Source) broken(ctx context.Context, schema []Column, c Check) (string, error) {
+	d := s.dialect
+	if c.SQL != "" {
+		return "NOT (" + c.SQL + "\n)", nil // A line of its own: the condition may end in a comment.
+	}
+	column, err := columnOf(schema, c.Column)
+	if err != nil {
+		return "", err
+	}
+	name := d.identifier(column.Name)
+	switch {
+	case c.NotNull:
+		return name + " IS NULL", nil
+	case len(c.In) > 0:
+		value, literals, err := s.comparable(column, c.In...)
+		return value + " NOT IN (" + strings.Join(literals, ", ") + ")", err
+	case c.AtLeast != "" || c.AtMost != "":
+		var outside []string
+		for _, bound := range []struct{ operator, value string }{{" < ", c.AtLeast}, {" > ", c.AtMost}} {
+			if bound.value == "" {
+				continue
+			}
+			value, literals, err := s.comparable(column, bound.value)
+			if err != nil {
+				return "", err
+			}
+			outside = append(outside, value+bound.operator+literals[0])
+		}
+		return "(" + strings.Join(outside, " OR ") + ")", nil
+	case c.Matches != "":
+		if column.Class != Text {
+			name = d.varchar(name)
+		}
+		return "NOT " + d.matches(name, d.text(c.Matches)), nil
+	case c.Partners != nil:
+		partners, err := s.Schema(ctx, *c.Partners)
+		if err != nil {
+			return "", err
+		}
+		partner, err := columnOf(partners, c.PartnerColumn)
+		if err != nil {
+			return "", fmt.Errorf("of the referenced table: %w", err)
+		}
+		sc, err := s.from(ctx, *c.Partners, partners)
+		if errors.Is(err, errEmpty) {
+			return name + " IS NOT NULL", nil
+		}
+		key := d.identifier(partner.Name)
+		return name + " NOT IN (SELECT " + key + " FROM " + sc.from + " AS partner WHERE " + key + " IS NOT NULL)", err
+	}
+	return "", errors.New("no condition; expected not_null, in, between, at_least, at_most, matches, references or sql")
+}
+
+func columnOf(schema []Column, name string) (Column, error) {
+	i := slices.IndexFunc(schema, func(c Column) bool { return c.Name == name })
+	if i < 0 {
+		names := make([]string, len(schema))
+		for i, c := range schema {
+			names[i] = c.Name
+		}
+		return Column{}, fmt.Errorf("column %q: %w%s", name, ErrNoColumn, hint(name, names))
+	}
+	return schema[i], nil
+}
+
+// comparable is the SQL of a column and of values of the configuration, so that
+// they compare as values of the column's class.
+func (s *Source) comparable(c Column, values ...string) (string, []string, error) {
+	d := s.dialect
+	expr, literals := d.identifier(c.Name), make([]string, len(values))
+	for i, v := range values {
+		switch {
+		case c.Class == Integer || c.Class == Decimal || c.Class == Float:
+			f, err := strconv.ParseFloat(v, 64)
+			if err != nil || f-f != 0 {
+				return "", nil, fmt.Errorf("column %q has type %s, and %q is no number", c.Name, c.Type, v)
+			}
+			if literals[i] = number(f); c.Class != Float {
+				// An exact number compares exactly.
+				literals[i] = decimal(v, f)
+			}
+		case c.Class.isTime():
+			at, err := parseTime(v)
+			if err != nil {
+				return "", nil, fmt.Errorf("column %q has type %s, and %q is no time such as 2026-11-24 or 2026-11-24T06:00:00Z", c.Name, c.Type, v)
+			}
+			literals[i] = d.instant(at, c.Class)
+		case c.Class == Opaque:
+			return "", nil, fmt.Errorf("column %q has type %s, whose values cannot be compared; give the condition as sql", c.Name, c.Type)
+		default:
+			literals[i] = d.text(v)
+		}
+	}
+	if c.Class == Boolean {
+		expr = d.varchar(expr)
+	}
+	return expr, literals, nil
+}
+
+// decimal is a number of the configuration as an exact literal where it is
+// written as one.
+func decimal(text string, value float64) string {
+	if strings.Trim(strings.TrimPrefix(text, "-"), "0123456789.") == "" {
+		return text
+	}
+	return number(value)
+}
+
+func parseTime(text string) (time.Time, error) {
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999", "2006-01-02 15:04:05.999999", time.DateOnly} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is no time", text)
+}
+
+// Duplicates is how many rows repeat the key of another one.
+type Duplicates struct {
+	// Rows are those beyond the first of each key. Rows without a part of the
+	// key have none.
+	Rows int64
+	// Sample is the share of the keys that were looked at: 1 where the number
+	// is exact.
+	Sample float64
+}
+
+// sampled is the part of all keys that is counted where there are too many to
+// count all: 1 in so many, by a hash, so that all rows of a key are in it.
+const sampled = 16
+
+// Duplicates counts the rows of the window that repeat a key. With up to exact
+// rows all are counted; of more rows, the keys of a sixteenth are, and the number
+// is sixteen times theirs.
+func (s *Source) Duplicates(ctx context.Context, r Relation, schema []Column, w Window, key []string, rows, exact int64) (Duplicates, error) {
+	d := s.dialect
+	sc, err := s.from(ctx, r, schema)
+	if errors.Is(err, errEmpty) {
+		return Duplicates{Sample: 1}, nil
+	}
+	var where string
+	if err == nil {
+		where, err = s.condition(r, schema, w)
+	}
+	if err != nil {
+		return Duplicates{}, err
+	}
+	names, conditions := make([]string, len(key)), make([]string, len(key))
+	for i, k := range key {
+		c, err := columnOf(schema, k)
+		if err != nil {
+			return Duplicates{}, err
+		}
+		names[i] = d.identifier(c.Name)
+		conditions[i] = names[i] + " IS NOT NULL"
+	}
+	result := Duplicates{Sample: 1}
+	if rows > exact {
+		result.Sample = 1.0 / sampled
+		conditions = append(conditions, d.oneIn(names, sampled))
+	}
+	joint := " WHERE "
+	if where != "" {
+		joint = where + " AND "
+	}
+	row, err := s.one(ctx, "SELECT sum(n - 1) FROM (SELECT count(*) AS n FROM "+sc.from+" AS t"+joint+strings.Join(conditions, " AND ")+
+		" GROUP BY "+strings.Join(names, ", ")+" HAVING count(*) > 1) AS k", 1)
+	if err != nil {
+		return Duplicates{}, err
+	}
+	if result.Rows, err = toInt(row[0]); err != nil {
+		return Duplicates{}, err
+	}
+	if result.Sample < 1 {
+		result.Rows *= sampled
+	}
+	return result, nil
+}
+
+// Every matches finds a regular expression anywhere in a text; every oneIn takes
+// one in n of the combinations of some columns, always the same ones.
+
+func (duckDB) matches(expr, pattern string) string {
+	return "regexp_matches(" + expr + ", " + pattern + ")"
+}
+
+func (postgreSQL) matches(expr, pattern string) string { return "(" + expr + " ~ " + pattern + ")" }
+
+func (clickHouse) matches(expr, pattern string) string { return "match(" + expr + ", " + pattern + ")" }
+
+func (trino) matches(expr, pattern string) string {
+	return "regexp_like(" + expr + ", " + pattern + ")"
+}
+
+func (duckDB) oneIn(columns []string, n int) string {
+	return fmt.Sprintf("hash(%s) %% %d = 0", strings.Join(columns, ", "), n)
+}
+
+func (d postgreSQL) oneIn(columns []string, n int) string {
+	return fmt.Sprintf("hashtext(%s) %% %d = 0", joined(d, columns), n)
+}
+
+func (clickHouse) oneIn(columns []string, n int) string {
+	return fmt.Sprintf("cityHash64(%s) %% %d = 0", strings.Join(columns, ", "), n)
+}
+
+func (d trino) oneIn(columns []string, n int) string {
+	return fmt.Sprintf("from_big_endian_64(xxhash64(to_utf8(%s))) %% %d = 0", joined(d, columns), n)
+}
+
+// joined is one text of several columns.
+func joined(d dialect, columns []string) string {
+	parts := make([]string, len(columns))
+	for i, c := range columns {
+		parts[i] = d.varchar(c)
+	}
+	return strings.Join(parts, " || "+d.text("|")+" || ")
+}

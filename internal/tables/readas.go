@@ -1,0 +1,224 @@
+package tables
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// ReadAs sets how the relation's values are to be understood.
+func (r Relation) ReadAs(how Reading, s *Source) Relation {
+	r.reading = how
+	if r.files != nil {
+		r.from = s.read(r, nil)
+	}
+	return r
+}
+
+// from is the SQL after FROM that reads the columns as their classes say.
+func (s *Source) from(ctx context.Context, r Relation, schema []Column) (scope, error) {
+	sc, err := s.open(ctx, r)
+	if err != nil {
+		return scope{}, err
+	}
+	var types []string
+	plain := true
+	for _, c := range schema {
+		if c.text {
+			types = append(types, s.dialect.text(c.Name)+": 'VARCHAR'")
+		}
+		plain = plain && c.read == ""
+	}
+	if len(types) > 0 {
+		// Values such as 007 are read as they stand.
+		sc.from = strings.TrimSuffix(sc.from, ")") + ", types = {" + strings.Join(types, ", ") + "})"
+	}
+	if plain {
+		return sc, nil
+	}
+	exprs := make([]string, len(schema))
+	for i, c := range schema {
+		name := s.dialect.identifier(c.Name)
+		exprs[i] = name
+		if c.read != "" {
+			exprs[i] = c.read + " AS " + name
+		}
+	}
+	sc.from = "(SELECT " + strings.Join(exprs, ", ") + " FROM " + sc.from + " AS t)"
+	return sc, nil
+}
+
+// Guessed reports whether the types of the relation's columns are a guess from
+// the values that text files hold, so that a column without values has none.
+func (r Relation) Guessed() bool { return r.files != nil && r.files.guessed() }
+
+// Conform returns the schema with the types that are expected where the guess
+// from the values of text files differs and the values allow both: a column
+// without values has any type, a column of whole numbers can be of fractions,
+// and everything in a CSV file can be text.
+func (s *Source) Conform(ctx context.Context, r Relation, schema []Column, expected map[string]string) ([]Column, error) {
+	if !r.Guessed() {
+		return schema, nil
+	}
+	conformed := slices.Clone(schema)
+	var untyped []int
+	for i, c := range schema {
+		want := expected[c.Name]
+		switch {
+		case want == "" || strings.EqualFold(want, c.Type):
+		case baseType(want) == "VARCHAR" && r.files.reader == "read_csv" && c.Class != Opaque && c.Name != r.Time:
+			conformed[i].Type, conformed[i].Class, conformed[i].text, conformed[i].read = want, Text, true, ""
+		case widens(baseType(c.Type), baseType(want)):
+			conformed[i] = s.column(r, c.Name, want, "CAST("+s.dialect.identifier(c.Name)+" AS "+want+")")
+		case baseType(c.Type) == "VARCHAR" || baseType(c.Type) == "JSON":
+			untyped = append(untyped, i)
+		}
+	}
+	empty, err := s.empty(ctx, r, schema, untyped)
+	if err != nil {
+		return nil, fmt.Errorf("read schema: %w", err)
+	}
+	for _, i := range empty {
+		want := expected[schema[i].Name]
+		conformed[i] = s.column(r, schema[i].Name, want, "CAST(NULL AS "+want+")")
+	}
+	return conformed, nil
+}
+
+// column is a column of a type that it is read as by the expression.
+func (s *Source) column(r Relation, name, databaseType, read string) Column {
+	c := Column{Name: name, Type: databaseType, Class: s.dialect.class(databaseType), read: read}
+	r.reading.interpret(s.dialect, &c, name == r.Time, r.files != nil)
+	return c
+}
+
+// widens reports whether every value of one guessed type is one of the other.
+func widens(from, to string) bool {
+	switch to {
+	case "DOUBLE":
+		return from == "BIGINT"
+	case "TIMESTAMP":
+		return from == "DATE"
+	}
+	return false
+}
+
+// Untyped returns the names of the columns of which nothing tells the type:
+// those of text files that have no value.
+func (s *Source) Untyped(ctx context.Context, r Relation, schema []Column) ([]string, error) {
+	if !r.Guessed() {
+		return nil, nil
+	}
+	var candidates []int
+	for i, c := range schema {
+		if t := baseType(c.Type); t == "VARCHAR" || t == "JSON" {
+			candidates = append(candidates, i)
+		}
+	}
+	empty, err := s.empty(ctx, r, schema, candidates)
+	if err != nil {
+		return nil, fmt.Errorf("read schema: %w", err)
+	}
+	names := make([]string, len(empty))
+	for i, j := range empty {
+		names[i] = schema[j].Name
+	}
+	return names, nil
+}
+
+// empty returns those of the columns, by index, that have no value at all. The
+// first rows tell of most columns, so that not the whole file has to be read.
+func (s *Source) empty(ctx context.Context, r Relation, schema []Column, columns []int) ([]int, error) {
+	schema = slices.Clone(schema)
+	for i := range schema {
+		if schema[i].Name == r.Time {
+			schema[i].read = "" // A text that is no time is a value.
+		}
+	}
+	for _, limit := range []string{" LIMIT 10000", ""} {
+		if len(columns) == 0 {
+			return nil, nil
+		}
+		sc, err := s.from(ctx, r, schema)
+		if errors.Is(err, errEmpty) {
+			return columns, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		counts, names := make([]string, len(columns)), make([]string, len(columns))
+		for i, j := range columns {
+			names[i] = s.dialect.identifier(schema[j].Name)
+			counts[i] = "count(" + names[i] + ")"
+		}
+		row, err := s.one(ctx, "SELECT "+s.dialect.array(counts)+" FROM (SELECT "+strings.Join(names, ", ")+" FROM "+sc.from+" AS t"+limit+") AS u", 1)
+		if err != nil {
+			return nil, err
+		}
+		values, err := toInts(row[0])
+		if err != nil {
+			return nil, err
+		}
+		var left []int
+		for i, j := range columns {
+			if values[i] == 0 {
+				left = append(left, j)
+			}
+		}
+		columns = left
+	}
+	return columns, nil
+}
+
+// Outside is what a window leaves out though it may belong to it.
+type Outside struct {
+	// Untimed are the records without a time, Future those after the window.
+	Untimed, Future int64
+	// Unread are those of the untimed ones that have a value that is no time;
+	// Example is one.
+	Unread  int64
+	Example string
+}
+
+// Outside counts the records that have no time or one after the end of the window.
+func (s *Source) Outside(ctx context.Context, r Relation, schema []Column, w Window) (Outside, error) {
+	var o Outside
+	if r.Time == "" || w.To.IsZero() {
+		return o, nil
+	}
+	sc, err := s.open(ctx, r)
+	if errors.Is(err, errEmpty) {
+		return o, nil
+	}
+	if err != nil {
+		return o, err
+	}
+	column, err := timeColumn(r, schema)
+	if err != nil {
+		return o, err
+	}
+	d := s.dialect
+	raw := d.identifier(r.Time)
+	at := cmp.Or(column.read, raw)
+	late := at + " >= " + d.instant(w.To, column.Class)
+	exprs := []string{d.countIf(at + " IS NULL"), d.countIf(late), "count(" + raw + ")"}
+	example := "max(CASE WHEN " + at + " IS NULL THEN " + d.varchar(raw) + " END)"
+	row, err := s.one(ctx, "SELECT "+strings.Join(append(exprs, example), ", ")+"\nFROM "+sc.from+" AS t WHERE "+at+" IS NULL OR "+late, 4)
+	if err != nil {
+		return o, fmt.Errorf("records outside the window: %w", err)
+	}
+	var given int64
+	for i, to := range []*int64{&o.Untimed, &o.Future, &given} {
+		if *to, err = toInt(row[i]); err != nil {
+			return o, fmt.Errorf("records outside the window: %w", err)
+		}
+	}
+	o.Unread, o.Example = given-o.Future, toText(row[3])
+	if len(o.Example) > 40 {
+		o.Example = strings.ToValidUTF8(o.Example[:40], "") + "…"
+	}
+	return o, nil
+}

@@ -1,0 +1,126 @@
+package tables
+
+import (
+	"fmt"
+	"strings"
+)
+
+// formatLetters are the letters of strftime that all databases have a word for:
+// DuckDB's, PostgreSQL's, and those of ClickHouse, Trino and MySQL.
+var formatLetters = map[byte]struct{ postgres, mysql string }{
+	'Y': {"YYYY", "%Y"}, 'y': {"YY", "%y"}, 'm': {"MM", "%m"}, 'd': {"DD", "%d"}, 'b': {"Mon", "%b"},
+	'H': {"HH24", "%H"}, 'I': {"HH12", "%h"}, 'p': {"AM", "%p"}, 'M': {"MI", "%i"}, 'S': {"SS", "%s"}, 'f': {"US", "%f"},
+}
+
+// checkFormat reports what of a timestamp format cannot be translated.
+func checkFormat(format string) error {
+	for i := 0; i < len(format); i++ {
+		if format[i] != '%' {
+			continue
+		}
+		if i++; i == len(format) {
+			return fmt.Errorf("%q ends in %%; want a letter after it, as in %%d/%%m/%%Y %%H:%%M", format)
+		}
+		if _, ok := formatLetters[format[i]]; !ok {
+			return fmt.Errorf("%q has %%%c; want %%Y %%y %%m %%d %%b %%H %%I %%p %%M %%S or %%f, as in %%d/%%m/%%Y %%H:%%M", format, format[i])
+		}
+	}
+	return nil
+}
+
+// translate writes a format with another database's words. Text between the
+// letters is passed to quote.
+func translate(format string, word func(letter byte) string, quote func(string) string) string {
+	var b strings.Builder
+	var plain strings.Builder
+	flush := func() {
+		if plain.Len() > 0 {
+			b.WriteString(quote(plain.String()))
+			plain.Reset()
+		}
+	}
+	for i := 0; i < len(format); i++ {
+		if format[i] == '%' && i+1 < len(format) {
+			i++
+			flush()
+			b.WriteString(word(format[i]))
+			continue
+		}
+		plain.WriteByte(format[i])
+	}
+	flush()
+	return b.String()
+}
+
+func mysqlFormat(format string) string {
+	return translate(format, func(l byte) string { return formatLetters[l].mysql }, func(s string) string { return s })
+}
+
+// Every timeOfNumber reads microseconds since 1970, a double that may be NULL;
+// every timeOfText a text in the format, or in ISO 8601. What is no time is
+// NULL and counted as missing.
+
+func (d duckDB) timeOfNumber(microseconds string) (string, Class) {
+	return "make_timestamp(CAST(" + microseconds + " AS BIGINT))", Timestamp
+}
+
+func (d duckDB) timeOfText(expr, format string) (string, Class) {
+	if format == "" {
+		return "TRY_CAST(" + expr + " AS TIMESTAMPTZ)", TimestampTZ
+	}
+	return "try_strptime(" + expr + ", " + d.text(format) + ")", Timestamp
+}
+
+func (d postgreSQL) timeOfNumber(microseconds string) (string, Class) {
+	return "to_timestamp((" + microseconds + ") / 1e6)", TimestampTZ
+}
+
+// timeOfText looks at the form first: a cast of anything else is an error.
+func (d postgreSQL) timeOfText(expr, format string) (string, Class) {
+	if format == "" {
+		return fmt.Sprintf(`CASE WHEN %[1]s ~ '^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])([T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?( ?(Z|[+-]\d{2}(:?\d{2})?))?)?$' THEN CAST(%[1]s AS TIMESTAMPTZ) END`, expr), TimestampTZ
+	}
+	form := "^" + translate(format, func(l byte) string {
+		switch l {
+		case 'Y':
+			return `\d{4}`
+		case 'b':
+			return `[A-Za-z]{3}`
+		case 'p':
+			return `[AaPp][Mm]`
+		case 'f':
+			return `\d{1,6}`
+		}
+		return `\d{1,2}`
+	}, regexpQuoter.Replace) + "$"
+	words := translate(format, func(l byte) string { return formatLetters[l].postgres }, func(s string) string {
+		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	})
+	return fmt.Sprintf("CASE WHEN %[1]s ~ %[2]s THEN to_timestamp(%[1]s, %[3]s) END", expr, d.text(form), d.text(words)), TimestampTZ
+}
+
+// regexpQuoter is regexp.QuoteMeta for PostgreSQL.
+var regexpQuoter = strings.NewReplacer(`\`, `\\`, `.`, `\.`, `+`, `\+`, `*`, `\*`, `?`, `\?`, `(`, `\(`, `)`, `\)`, `[`, `\[`, `]`, `\]`, `{`, `\{`, `}`, `\}`, `|`, `\|`, `^`, `\^`, `$`, `\$`)
+
+func (clickHouse) timeOfNumber(microseconds string) (string, Class) {
+	return "fromUnixTimestamp64Micro(toInt64(" + microseconds + "), 'UTC')", TimestampTZ
+}
+
+func (d clickHouse) timeOfText(expr, format string) (string, Class) {
+	if format == "" {
+		return "parseDateTime64BestEffortOrNull(" + expr + ", 6, 'UTC')", TimestampTZ
+	}
+	return "parseDateTimeOrNull(" + expr + ", " + d.text(mysqlFormat(format)) + ", 'UTC')", TimestampTZ
+}
+
+func (trino) timeOfNumber(microseconds string) (string, Class) {
+	return "from_unixtime_nanos(CAST((" + microseconds + ") * 1e3 AS BIGINT))", TimestampTZ
+}
+
+func (d trino) timeOfText(expr, format string) (string, Class) {
+	if format == "" {
+		// A text without a zone is of the session's, a text with one is not.
+		return fmt.Sprintf("try(from_iso8601_timestamp_nanos(replace(CAST(%[1]s AS VARCHAR), ' ', 'T') || IF(regexp_like(%[1]s, '(Z|[+-]\\d{2}(:?\\d{2})?)$') AND length(%[1]s) > 10, '', IF(length(%[1]s) > 10, 'Z', 'T00Z'))))", expr), TimestampTZ
+	}
+	return "try(date_parse(" + expr + ", " + d.text(mysqlFormat(format)) + "))", Timestamp
+}

@@ -1,0 +1,151 @@
+package tables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// files is the relation of the files that match a path or glob, or are in a folder.
+type files struct {
+	// reader is the function of DuckDB that reads them.
+	reader string
+	// path is what the configuration names.
+	path string
+	// what is the SQL of the path, or of the list of the folder's files.
+	what string
+}
+
+// guessed says that the types of the columns are DuckDB's guess: text files do
+// not say what they hold.
+func (f *files) guessed() bool { return f.reader != "read_parquet" }
+
+// errEmpty says that a relation has no file with content, and so no columns.
+var errEmpty = errors.New("no file has any content")
+
+// scope is the SQL after FROM, as the files are at the moment.
+type scope struct {
+	from string
+	// skipped are the files that cannot be read.
+	skipped []string
+}
+
+// open returns the SQL after FROM. A file without a byte has no column and is
+// left out: DuckDB would make one up. With on_unreadable: skip, what cannot be
+// read is left out too.
+func (s *Source) open(ctx context.Context, r Relation) (scope, error) {
+	f := r.files
+	if f == nil {
+		return scope{from: r.from}, nil
+	}
+	skip := r.reading.OnUnreadable == SkipUnreadable
+	if !f.guessed() && !skip {
+		return scope{from: r.from}, nil
+	}
+	names, empty, err := s.list(ctx, f.what)
+	if err != nil {
+		return scope{}, err
+	}
+	if len(empty) == 0 && !skip {
+		return scope{from: r.from}, nil
+	}
+	var sc scope
+	if f.guessed() {
+		if len(names) == 0 {
+			return scope{}, errEmpty
+		}
+	} else {
+		sc.skipped = empty
+	}
+	if skip && len(names) > 0 && s.readable(ctx, s.read(r, nil, names...)) != nil {
+		var good []string
+		for _, name := range names {
+			if s.readable(ctx, s.read(r, nil, name)) == nil {
+				good = append(good, name)
+			} else {
+				sc.skipped = append(sc.skipped, name)
+			}
+		}
+		names = good
+	}
+	if ctx.Err() != nil {
+		return scope{}, ctx.Err()
+	}
+	if len(names) == 0 {
+		return scope{}, fmt.Errorf("none of the %d files that match %q can be read; the first is %q", len(sc.skipped), f.path, sc.skipped[0])
+	}
+	sc.from = s.read(r, nil, names...)
+	return sc, nil
+}
+
+// list returns the files that match, those without a byte apart.
+func (s *Source) list(ctx context.Context, what string) (names, empty []string, err error) {
+	rows, err := s.query(ctx, "SELECT filename, size FROM read_blob("+what+") ORDER BY filename")
+	if err != nil {
+		return nil, nil, fmt.Errorf("list files: %w", s.redact(err))
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		var size int64
+		if err := rows.Scan(&name, &size); err != nil {
+			return nil, nil, fmt.Errorf("list files: %w", err)
+		}
+		if size == 0 {
+			empty = append(empty, name)
+		} else {
+			names = append(names, name)
+		}
+	}
+	return names, empty, rows.Err()
+}
+
+// readable reports why the columns of files cannot be read.
+func (s *Source) readable(ctx context.Context, from string) error {
+	rows, err := s.query(ctx, "SELECT * FROM "+from+" AS t LIMIT 0")
+	if err != nil {
+		return err
+	}
+	return errors.Join(rows.Err(), rows.Close())
+}
+
+// read is the SQL that reads files. types are those of columns that DuckDB
+// would guess otherwise.
+func (s *Source) read(r Relation, types []string, names ...string) string {
+	what := r.files.what
+	if len(names) > 0 {
+		what = "[" + texts(s.dialect, names) + "]"
+	}
+	arguments := []string{what, "union_by_name = true"}
+	if r.files.reader == "read_csv" {
+		arguments = append(arguments, r.reading.csvOptions(s.dialect)...)
+		if len(types) > 0 {
+			arguments = append(arguments, "types = {"+strings.Join(types, ", ")+"}")
+		}
+	}
+	return r.files.reader + "(" + strings.Join(arguments, ", ") + ")"
+}
+
+// explain makes DuckDB's error about a CSV file one that helps: what it says of
+// the place and the value, and the settings that there are here.
+func explain(text string) string {
+	if !strings.Contains(text, "CSV Error") && !strings.Contains(text, "CSV file") {
+		return text
+	}
+	for _, advice := range []string{"Possible Solution", "Possible solutions", "Possible fixes"} {
+		text, _, _ = strings.Cut(text, advice)
+	}
+	const most = 4
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); len(line) > 200 {
+			line = strings.ToValidUTF8(line[:200], "") + "…"
+		}
+		if line != "" && len(lines) < most {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "; ") +
+		"; expected values of one type in each column: give this dataset missing_values (texts that stand for a missing value), or csv: {delimiter, decimal, quote, encoding, header, sample_rows}"
+}
