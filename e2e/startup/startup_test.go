@@ -44,6 +44,9 @@ func programOf[C any](spec func() exporter.Spec[C], good string, args ...string)
 	}
 }
 
+// hook is what every configuration of a responder needs.
+const hook = "webhook: {token: {env: PATH}}\n"
+
 // programs are all of them. DIR is a folder of the test, which has the files of prepare.
 func programs() map[string]program {
 	return map[string]program{
@@ -51,7 +54,7 @@ func programs() map[string]program {
 		"modelquality": programOf(modelquality.Spec, "otlp: {grpc: '127.0.0.1:0', http: 'off'}\n"),
 		"gpu":          programOf(gpu.Spec, "interval: 10s\n", "--nvml.library=/nonexistent/libnvidia-ml.so"),
 		"cost":         programOf(cost.Spec, "exchange: {online: false}\nbills: {sources: [{name: good, folder: bills}]}\n"),
-		"responder":    programOf(responder.Spec, "actions: []\n"),
+		"responder":    programOf(responder.Spec, hook+"actions: []\n"),
 	}
 }
 
@@ -118,18 +121,18 @@ var badStarts = map[string]badStart{
 	"a bucket of training data without keys":        {program: "modelquality", config: "otlp: {grpc: '127.0.0.1:0', http: 'off'}\nmlflow: {url: 'http://127.0.0.1:1', datasets: {buckets: [{uri: 's3://b', type: AZURE, config: {container: c}}]}}", want: ":2: mlflow.datasets.buckets[0].config.storage_account: missing", says: "AZURE needs"},
 	"a folder of jobs that is not there":            {program: "gpu", config: "holders: {job_directory: nowhere}", want: ":1: holders.job_directory:", says: "does not exist", runs: true},
 	"a socket of the kubelet that is not there":     {program: "gpu", config: "holders:\n  kubelet_socket: /nonexistent/kubelet.sock", want: ":2: holders.kubelet_socket:", says: "pod-resources socket", runs: true, later: true},
-	"a file in the place of the responder's folder": {program: "responder", config: "store: {path: file/responder.db}", want: ":1: store: open the store", says: "not a directory"},
-	"a folder in the place of the responder's file": {program: "responder", config: "store: {path: empty}", want: ":1: store: open the store", says: "is a directory"},
-	"users of the review page that are not there":   {program: "responder", config: "page: {users_file: users.yml}", want: ":1: page.users_file:", says: "no such file"},
-	"a token of senders that is not there":          {program: "responder", config: "reviews: {token: {file: token}}", want: ":1: reviews.token.file:", says: "does not exist", runs: true},
-	"a target at no URL":                            {program: "responder", config: "actions:\n- name: retrain\n  response: retrain\n  target: {webhook: {url: 'localhost:80'}}", want: ":4: actions[0].target.webhook: url:", says: "is no address of a service"},
+	"a file in the place of the responder's folder": {program: "responder", config: hook + "store: {path: file/responder.db}", want: ":2: store: open the store", says: "not a directory"},
+	"a folder in the place of the responder's file": {program: "responder", config: hook + "store: {path: empty}", want: ":2: store: open the store", says: "is a directory"},
+	"users of the review page that are not there":   {program: "responder", config: hook + "page: {users_file: users.yml}", want: ":2: page.users_file:", says: "no such file"},
+	"a token of senders that is not there":          {program: "responder", config: hook + "reviews: {token: {file: token}}", want: ":2: reviews.token.file:", says: "does not exist", runs: true},
+	"a target at no URL":                            {program: "responder", config: hook + "actions:\n- name: retrain\n  response: retrain\n  target: {webhook: {url: 'localhost:80'}}", want: ":5: actions[0].target.webhook: url:", says: "is no address of a service"},
 	"a configuration that is a folder":              {program: "gpu", config: "", want: "read config: read", says: "is a directory"},
 }
 
 func TestNoErrorAtTheStartIsAPanicAndNoReloadKills(t *testing.T) {
 	used, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer used.Close()
+	t.Cleanup(func() { require.NoError(t, used.Close()) }) // after the parallel tests
 	for name, c := range badStarts {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -242,7 +245,7 @@ func requireNoPanic(t *testing.T, logs string) {
 func TestAnAddressInUseIsAnErrorThatNamesTheFlag(t *testing.T) {
 	used, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer used.Close()
+	t.Cleanup(func() { require.NoError(t, used.Close()) }) // after the parallel tests
 	for name, p := range programs() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
