@@ -32,9 +32,14 @@ func TestGoodConfiguration(t *testing.T) {
 	require.Empty(t, address(cfg.OTLP.HTTP))
 	require.Equal(t, newGate(0.9), cfg.Evaluations["groundedness"], "it has a gate whatever else has")
 	require.False(t, cfg.Evaluations["toxicity"].HigherIsBetter)
-	require.Equal(t, "ml.fraud_training", cfg.training("fraud", "3").Table, "that of all versions")
-	require.Equal(t, config.Path("testdata/fraud-7.parquet"), cfg.training("fraud", "7").Files, "its own")
-	require.Nil(t, cfg.training("other", ""))
+	training := func(version string) *TrainingConfig {
+		c, _ := cfg.training("fraud", version)
+		return c
+	}
+	require.Equal(t, "ml.fraud_training", training("3").Table, "that of all versions")
+	require.Equal(t, config.Path("testdata/fraud-7.parquet"), training("7").Files, "its own")
+	none, _ := cfg.training("other", "")
+	require.Nil(t, none)
 	require.Equal(t, []string{"wait"}, cfg.Attributes.QueueSpans)
 }
 

@@ -468,7 +468,7 @@ ml_model_threshold{field="",model="b",signal="failure_ratio"} 0
 `, w.metrics(`ml_inference_requests_total{model="a",outcome="ok"`, `ml_inference_requests_total{model="b",outcome="ok"`, "ml_model_threshold"))
 
 	cfg.Limits.Models++
-	require.EqualError(t, w.Reload(t.Context(), cfg), "limits: has changed; restart the exporter, or undo the change")
+	require.ErrorContains(t, w.Reload(t.Context(), cfg), "modelquality.yaml:1: limits: has changed; restart the exporter, or undo the change")
 }
 
 func TestMemoryDoesNotGrowWithWhatIsSent(t *testing.T) {

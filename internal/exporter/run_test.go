@@ -405,7 +405,7 @@ func TestAnInstanceWithStateReloadsInPlace(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte("message: refused\n"), 0o600))
 	status, body = s.Do(http.MethodPost, "/-/reload")
 	require.Equal(t, http.StatusInternalServerError, status)
-	require.Equal(t, "Reload failed: not this one\n", body)
+	require.Equal(t, "Reload failed: "+path+": not this one\n", body)
 	require.Equal(t, "two", instance.config.Load().Message)
 }
 

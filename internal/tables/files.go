@@ -33,7 +33,7 @@ func Extension(name string) (string, error) {
 	}
 	ext := filepath.Ext(plain)
 	if ext == "" || readers[ext[1:]] == "" {
-		return "", fmt.Errorf("%q: the name does not say how to read it; want a folder, or a file or glob that ends in %s", name, endings)
+		return "", fmt.Errorf("%q ends neither in .parquet, .csv, .tsv, .json, .ndjson nor .jsonl (.gz and .zst may follow)", name)
 	}
 	return ext + compressed, nil
 }
@@ -55,10 +55,15 @@ func (s *Source) Files(path, timeColumn string) (Relation, error) {
 	}
 	format, err := formatOf(name)
 	if err != nil {
-		return Relation{}, err
+		return Relation{}, unnamed(err)
 	}
 	r := Relation{Time: timeColumn, files: &files{reader: readers[format], path: path, what: what}}
 	return r.ReadAs(Reading{}, s), nil
+}
+
+// unnamed adds what to do about a name without a known extension.
+func unnamed(err error) error {
+	return fmt.Errorf("%w; want a folder, or a file or glob with such a name", err)
 }
 
 func formatOf(name string) (string, error) {
@@ -131,8 +136,10 @@ var ErrLater = errors.New("it may be delivered later")
 // time, another one will stay.
 func CheckFiles(path string) error {
 	if strings.Contains(path, "://") {
-		_, err := Extension(path)
-		return err
+		if _, err := Extension(path); err != nil {
+			return unnamed(err)
+		}
+		return nil
 	}
 	info, err := os.Stat(path)
 	switch {
@@ -141,12 +148,12 @@ func CheckFiles(path string) error {
 			return fmt.Errorf("%w (%w)", err, ErrLater)
 		}
 		return nil
-	case err == nil:
-		_, err := Extension(path)
-		return err
 	}
 	if _, err := Extension(path); err != nil {
-		return err
+		return unnamed(err)
+	}
+	if err == nil {
+		return nil
 	}
 	pattern := strings.ReplaceAll(path, "**", "*")
 	matches, globErr := filepath.Glob(pattern)

@@ -565,7 +565,7 @@ func TestFiles(t *testing.T) {
 	})
 	t.Run("another ending is refused", func(t *testing.T) {
 		_, err := s.Files("orders.xlsx", "")
-		require.EqualError(t, err, `"orders.xlsx": the name does not say how to read it; want a folder, or a file or glob that ends in .parquet, .csv, .tsv, .json, .ndjson or .jsonl (.gz and .zst may follow)`)
+		require.EqualError(t, err, `"orders.xlsx" ends neither in .parquet, .csv, .tsv, .json, .ndjson nor .jsonl (.gz and .zst may follow); want a folder, or a file or glob with such a name`)
 	})
 }
 
