@@ -110,6 +110,9 @@ func start(env *exporter.Env, cfg Config, now func() time.Time) (_ *Exporter, er
 	if e.book, err = prices.NewBook(cfg.entries, e.rate); err != nil {
 		return nil, err
 	}
+	if cfg.Metering != nil {
+		e.book = e.book.WithAliases(cfg.Metering.Aliases)
+	}
 	if err := e.openBills(); err != nil {
 		return nil, err
 	}
@@ -408,7 +411,7 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	out.Counter(e.descs.refused, e.rates.Rejected())
-	for _, p := range e.book.List(now) {
+	for _, p := range e.book.List(now, e.usedModels()) {
 		out.Gauge(e.descs.price, p.CAD, p.Resource, string(p.Unit))
 	}
 	e.mu.Lock()
@@ -422,6 +425,21 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	for _, m := range out {
 		ch <- m
 	}
+}
+
+// usedModels are those that have been metered.
+func (e *Exporter) usedModels() []string {
+	if e.meter == nil {
+		return nil
+	}
+	samples, _ := e.meter.Samples()
+	used := map[string]bool{}
+	for _, s := range samples {
+		if s.Counter == metering.Units {
+			used[s.Model] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(used))
 }
 
 func (e *Exporter) collectMeter(out *exporter.Metrics) {
