@@ -175,7 +175,7 @@ func TestAnHourOfUsage(t *testing.T) {
 			map[Key]float64{
 				spend("risk", "gpu", "fraud"): 2, {Counter: Idle, Kind: Allocated, Department: "platform"}: 2,
 				{Counter: Unpriced, Resource: "input_token", Model: "chat-prod"}: 36000,
-				{Counter: Units, Resource: "request", Model: "chat-prod"}: 3600, {Counter: Units, Resource: "input_token", Model: "chat-prod"}: 36000,
+				{Counter: Units, Resource: "request", Model: "chat-prod"}:        3600, {Counter: Units, Resource: "input_token", Model: "chat-prod"}: 36000,
 			},
 		},
 		"three pods of one team and one of another pay three quarters and one": {
