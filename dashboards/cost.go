@@ -136,11 +136,14 @@ func costInferenceRow() kit.Panels {
 		return kit.Signal{Scope: costModels, Series: series, By: byModelCost}.Worst()
 	}
 	return kit.Panels{
-		kit.Timeseries(cad(31, "An inference, C$", "What a request costs: its share of busy GPUs, or its price. The ten dearest models within the time range, by the method that divides shared GPUs.")).
+		kit.Timeseries(cad(31, "An inference, C$", "What a request costs by itself: its share of busy GPUs, or its price. The ten dearest models within the time range, by the method that divides shared GPUs.")).
 			Min(0).
 			Links(kit.Runbook("MLCostPerInferenceTrend")).
 			WithTarget(kit.Range("cost", worst("model:ml_cost_per_inference:cad1h"), "{{model}} ({{method}})")).
 			WithTarget(kit.Range("successful", worst("model:ml_cost_per_successful_inference:cad1h"), "{{model}}, successful")),
+		kit.Timeseries(cad(37, "An inference, fully loaded, C$", "The same with its part of idle and shared money: all models together cost what was spent. Not to be added to the panel before.")).
+			Min(0).
+			WithTarget(kit.Range("loaded", worst("model:ml_cost_per_inference_loaded:cad1h"), "{{model}}, fully loaded")),
 		kit.Timeseries(kit.Text{
 			ID: 32, Title: "How long it takes, 95th percentile", Unit: "s",
 			Description: "Latency of the same models in all clusters and namespaces. A cheaper inference that is slower was paid for by somebody else.",
@@ -164,7 +167,7 @@ func costInferenceRow() kit.Panels {
 			WithTarget(kit.Range("limit", "ml:threshold:cost_growth_ratio", "limit")),
 		kit.Limit(kit.Timeseries(kit.Text{
 			ID: 36, Title: "Return on what it cost, thirty days", Unit: "percentunit",
-			Description: "What inferences were worth, less what they cost, over what they cost. Only models with a configured value. Dashed: the limit.",
+			Description: "What inferences were worth, less what they cost fully loaded, over that cost. Only models with a configured value. Dashed: the limit.",
 		}), "limit").Decimals(0).
 			Links(kit.Runbook("MLCostROINegative")).
 			WithTarget(kit.Range("roi", costModels.Recorded("model:ml_roi:ratio30d"), "{{model}}")).

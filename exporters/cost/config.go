@@ -424,6 +424,8 @@ type MeteringConfig struct {
 	Holders []HolderConfig `yaml:"holders,omitempty"`
 	// Models say whose a model's requests and tokens are.
 	Models []ModelConfig `yaml:"models,omitempty"`
+	// Aliases say which model a name stands for, by which its price is found.
+	Aliases map[string]string `yaml:"aliases,omitempty"`
 	// Resources are further things with a price, by their own query.
 	Resources []ResourceConfig `yaml:"resources,omitempty"`
 	// Values say what an inference is worth.

@@ -139,6 +139,9 @@ func start(env *exporter.Env, cfg Config, now func() time.Time) (_ exporter.Inst
 	if e.book, err = prices.NewBook(cfg.entries, e.rate); err != nil {
 		return nil, cfg.Wrap("prices", err)
 	}
+	if cfg.Metering != nil {
+		e.book = e.book.WithAliases(cfg.Metering.Aliases)
+	}
 	if err := e.openBills(); err != nil {
 		return nil, cfg.Wrap("bills", err)
 	}
@@ -434,7 +437,7 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	out.Counter(e.descs.refused, e.rates.Rejected())
-	for _, p := range e.book.List(now) {
+	for _, p := range e.book.List(now, e.usedModels()) {
 		out.Gauge(e.descs.price, p.CAD, p.Resource, string(p.Unit))
 	}
 	e.mu.Lock()
@@ -448,6 +451,21 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	for _, m := range out {
 		ch <- m
 	}
+}
+
+// usedModels are those that have been metered.
+func (e *Exporter) usedModels() []string {
+	if e.meter == nil {
+		return nil
+	}
+	samples, _ := e.meter.Samples()
+	used := map[string]bool{}
+	for _, s := range samples {
+		if s.Counter == metering.Units {
+			used[s.Model] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(used))
 }
 
 func (e *Exporter) collectMeter(out *exporter.Metrics) {

@@ -363,12 +363,12 @@ func (u Usage) uses() map[prices.Unit]map[string]float64 {
 	return map[prices.Unit]map[string]float64{prices.Request: u.Requests, prices.InputToken: u.InputTokens, prices.OutputToken: u.OutputTokens}
 }
 
-// bought are the models that have a price for any use: they run elsewhere.
-func (m *Meter) bought(u Usage, at time.Time) map[string]bool {
+// bought are the models that have a price for any use, and are none's own: they run elsewhere.
+func (m *Meter) bought(u Usage, at time.Time, own func(string) bool) map[string]bool {
 	all := map[string]bool{}
 	for unit, rates := range u.uses() {
 		for model := range rates {
-			if _, ok := m.Prices.Price(unit, model, "", at); ok {
+			if _, ok := m.Prices.Price(unit, model, "", at); ok && !own(model) {
 				all[model] = true
 			}
 		}
@@ -396,7 +396,7 @@ func (m *Meter) charge(sums map[Key]float64, u Usage, at time.Time) {
 	}
 	hours, seconds := m.Step.Hours(), m.Step.Seconds()
 	pools := map[string]*pool{}
-	hosted := map[string]bool{} // models that run on GPUs of one's own
+	named, hosted := map[string]bool{}, map[string]bool{} // models that run on GPUs of one's own: by a rule, and by what is left
 	for _, g := range u.GPUs {
 		price, ok := m.Prices.Price(prices.GPUHour, g.Name, g.Node, at)
 		if !ok {
@@ -418,7 +418,7 @@ func (m *Meter) charge(sums map[Key]float64, u Usage, at time.Time) {
 			department := cmp.Or(h.Department, Unallocated)
 			add(Key{Counter: Idle, Kind: Allocated, Department: department}, (cost-busy)*share)
 			if h.Model != "" {
-				hosted[h.Model] = true
+				named[h.Model] = true
 				add(Key{Counter: Spend, Resource: resourceGPU, Department: department, Model: h.Model}, busy*share)
 				continue
 			}
@@ -431,12 +431,14 @@ func (m *Meter) charge(sums map[Key]float64, u Usage, at time.Time) {
 			p.departments[department] += busy * share
 		}
 	}
-	bought := m.bought(u, at)
+	// A model that a rule says runs on GPUs of one's own costs what they cost, also if a list has a price for its name.
+	own := func(model string) bool { return named[model] || m.SelfHosted(model) }
+	bought := m.bought(u, at, own)
 	for cluster, p := range pools {
 		weights, total := map[string]float64{}, p.busy
 		sum := 0.0
 		for place, working := range u.Working {
-			if place.Cluster == cluster && !hosted[place.Model] && !bought[place.Model] && !m.SelfHosted(place.Model) {
+			if place.Cluster == cluster && !own(place.Model) && !bought[place.Model] {
 				weights[place.Model] = working
 				sum += working
 			}
@@ -479,11 +481,13 @@ func (m *Meter) charge(sums map[Key]float64, u Usage, at time.Time) {
 			add(Key{Counter: Units, Resource: string(unit), Model: model}, perSecond*seconds)
 			price, ok := m.Prices.Price(unit, model, "", at)
 			switch {
+			case own(model):
+				// GPUs are what it costs.
 			case ok:
 				m.sell(add, unit, model, perSecond*seconds*price)
 			case unit == prices.Request && (bought[model] || u.InputTokens[model]+u.OutputTokens[model] > 0):
 				// It is bought by the token, and tokens are what is missed.
-			case !bought[model] && (hosted[model] || m.SelfHosted(model)):
+			case !bought[model] && hosted[model]:
 				// GPUs are what it costs.
 			default:
 				add(Key{Counter: Unpriced, Resource: string(unit), Model: model}, perSecond*seconds)

@@ -160,6 +160,28 @@ func TestAnHourOfUsage(t *testing.T) {
 			Usage{Requests: map[string]float64{"own": 1}},
 			map[Key]float64{{Counter: Units, Resource: "request", Model: "own"}: 3600},
 		},
+		"a model of one's own costs its GPUs once, also where a list has a price for its name": {
+			Usage{GPUs: []GPU{gpu(0.25, Owner{"risk", "api"})}, InputTokens: map[string]float64{"api": 1000}},
+			map[Key]float64{
+				spend("risk", "gpu", "api"): 1, {Counter: Idle, Kind: Allocated, Department: "risk"}: 3,
+				{Counter: Units, Resource: "input_token", Model: "api"}: 3.6e6,
+			},
+		},
+		"a gateway's model without a price is counted, and takes nothing of the GPUs": {
+			Usage{
+				GPUs: []GPU{gpu(0.5, shared)}, Working: map[Place]float64{{"", "fraud"}: 0.5},
+				Requests: map[string]float64{"chat-prod": 1}, InputTokens: map[string]float64{"chat-prod": 10},
+			},
+			map[Key]float64{
+				spend("risk", "gpu", "fraud"): 2, {Counter: Idle, Kind: Allocated, Department: "platform"}: 2,
+				{Counter: Unpriced, Resource: "input_token", Model: "chat-prod"}: 36000,
+				{Counter: Units, Resource: "request", Model: "chat-prod"}:        3600, {Counter: Units, Resource: "input_token", Model: "chat-prod"}: 36000,
+			},
+		},
+		"three pods of one team and one of another pay three quarters and one": {
+			Usage{GPUs: []GPU{gpu(1, Owner{"risk", "own"}, Owner{"risk", "own"}, Owner{"risk", "own"}, Owner{"search", "other"})}},
+			map[Key]float64{spend("risk", "gpu", "own"): 3, spend("search", "gpu", "other"): 1},
+		},
 		"successful requests are worth what the configuration says, and others nothing": {
 			Usage{Successes: map[string]float64{"fraud": 2, "rank": 1}},
 			map[Key]float64{

@@ -18,9 +18,9 @@ import (
 type Queries struct {
 	// Alive has a result if Prometheus measured anything. A step without one is a gap, and not a step without use.
 	Alive string `yaml:"alive,omitempty"`
-	// GPUs gives the share of time in which each GPU was busy, by instance and uuid.
+	// GPUs gives the share of time in which each GPU was busy, by cluster and uuid, with node or instance.
 	GPUs string `yaml:"gpus,omitempty"`
-	// GPUNames has the GPU's name in the label name, by instance and uuid.
+	// GPUNames has the GPU's name in the label name, by cluster and uuid.
 	GPUNames string `yaml:"gpu_names,omitempty"`
 	// GPUHolders has a series for each holder of a GPU.
 	GPUHolders string `yaml:"gpu_holders,omitempty"`
@@ -38,24 +38,44 @@ type Queries struct {
 // defaults read the canonical series, which any exporter can fill.
 var defaults = Queries{ //nolint:gosec // Tokens are what models read and write; none of them is a credential.
 	Alive: `count(count_over_time(up[$step]))`,
-	GPUs:  `avg by (cluster, instance, uuid) (avg_over_time(gpu:gpu_utilization:ratio[$step]))`,
+	GPUs:  `avg by (cluster, instance, node, uuid) (avg_over_time(gpu:gpu_utilization:ratio[$step]))`,
 	GPUNames: `max by (cluster, instance, uuid, name) (last_over_time(gpu_info[$step])) or ` +
 		`max by (cluster, instance, uuid, name) (label_replace(label_replace(last_over_time(DCGM_FI_DEV_GPU_TEMP[$step]), ` +
 		`"uuid", "$1", "UUID", "(.+)"), "name", "$1", "modelName", "(.+)")) unless on (cluster, uuid) gpu_info`,
-	GPUHolders: `max by (cluster, instance, uuid, namespace, exported_namespace, pod, exported_pod, container, exported_container, slurm_job, unit) (` +
+	GPUHolders: `max by (cluster, instance, node, uuid, namespace, exported_namespace, pod, exported_pod, container, exported_container, slurm_job, unit) (` +
 		`last_over_time(gpu_allocation_info[$step])) or ` +
-		`max by (cluster, instance, uuid) (last_over_time(gpu:gpu_holders:count[$step])) unless on (cluster, uuid) last_over_time(gpu_allocation_info[$step])`,
-	// A forward pass is work; where nobody times it, the whole request is taken for it.
-	Working: `sum by (cluster, model) (avg_over_time(model:ml_inference_forward_pass_seconds:mean_5m[$step]) * ` +
-		`on (cluster, namespace, model, version, source) avg_over_time(model:ml_inference_requests:rate5m[$step])) or ` +
-		`sum by (cluster, model) (avg_over_time(model:ml_inference_duration_seconds:mean_5m[$step]) * ` +
-		`on (cluster, namespace, model, version, source) avg_over_time(model:ml_inference_requests:rate5m[$step]))`,
-	Requests: `sum by (model) (avg_over_time(model:ml_inference_requests:rate5m[$step]))`,
-	Successes: `sum by (model) (avg_over_time(model:ml_inference_requests:rate5m[$step])) - (sum by (model) (` +
-		`avg_over_time(model:ml_inference_failures:ratio_rate5m[$step]) * on (cluster, namespace, model, version, source) group_left () ` +
-		`avg_over_time(model:ml_inference_requests:rate5m[$step])) ` +
-		`or 0 * sum by (model) (avg_over_time(model:ml_inference_requests:rate5m[$step])))`,
-	Tokens: `sum by (model, direction) (avg_over_time(model:ml_inference_tokens:rate5m[$step]))`,
+		`max by (cluster, instance, node, uuid) (last_over_time(gpu:gpu_holders:count[$step])) unless on (cluster, uuid) last_over_time(gpu_allocation_info[$step])`,
+	// A forward pass is work; where nobody times it, the whole request is taken for it. What a gateway passes on is work
+	// elsewhere.
+	Working: `sum by (cluster, model) (avg_over_time(model:ml_inference_forward_pass_seconds:mean_5m` + servers + `[$step]) * ` +
+		`on (cluster, namespace, model, version, source) avg_over_time(model:ml_inference_requests:rate5m` + servers + `[$step])) or ` +
+		`sum by (cluster, model) (avg_over_time(model:ml_inference_duration_seconds:mean_5m` + servers + `[$step]) * ` +
+		`on (cluster, namespace, model, version, source) avg_over_time(model:ml_inference_requests:rate5m` + servers + `[$step]))`,
+	// A server and the gateway before it count the same request. The server's count is taken, and the gateway's of models
+	// that have no server.
+	Requests:  requests(servers) + " or " + requests(gateways),
+	Successes: successes(servers) + " or " + successes(gateways),
+	Tokens:    tokens(servers) + " or " + tokens(gateways),
+}
+
+// Sources that pass requests on to servers, and all others.
+const (
+	gateways = `{source="litellm"}`
+	servers  = `{source!="litellm"}`
+)
+
+func requests(source string) string {
+	return `sum by (model) (avg_over_time(model:ml_inference_requests:rate5m` + source + `[$step]))`
+}
+
+func successes(source string) string {
+	return `(` + requests(source) + ` - (sum by (model) (` +
+		`avg_over_time(model:ml_inference_failures:ratio_rate5m` + source + `[$step]) * on (cluster, namespace, model, version, source) group_left () ` +
+		`avg_over_time(model:ml_inference_requests:rate5m` + source + `[$step])) or 0 * ` + requests(source) + `))`
+}
+
+func tokens(source string) string {
+	return `sum by (model, direction) (avg_over_time(model:ml_inference_tokens:rate5m` + source + `[$step]))`
 }
 
 // Holder is a rule for whose a GPU's holder is. Globs that are empty match all.
@@ -181,10 +201,21 @@ func byModel(vector model.Vector, direction model.LabelValue) map[string]float64
 	return out
 }
 
+// card is a GPU, wherever it is scraped from: an exporter that was started anew has another address.
+type card struct{ cluster, uuid model.LabelValue }
+
+func cardOf(m model.Metric) card {
+	if m["uuid"] == "" {
+		return card{m["cluster"], m["instance"]}
+	}
+	return card{m["cluster"], m["uuid"]}
+}
+
+// nodeOf is the machine: its name where the target has it, else the address of the exporter.
+func nodeOf(m model.Metric) string { return string(cmp.Or(m["node"], m["instance"])) }
+
 // gpus finds the GPUs with their names and holders.
 func (p Prometheus) gpus(u *Usage, ask func(query, otherwise string) (model.Vector, error)) error {
-	type card struct{ cluster, node, uuid model.LabelValue }
-	of := func(m model.Metric) card { return card{m["cluster"], m["instance"], m["uuid"]} }
 	busy, err := ask(p.Queries.GPUs, defaults.GPUs)
 	if err != nil || len(busy) == 0 {
 		return err
@@ -199,32 +230,59 @@ func (p Prometheus) gpus(u *Usage, ask func(query, otherwise string) (model.Vect
 	}
 	names := make(map[card]string)
 	for _, s := range named {
-		names[of(s.Metric)] = string(s.Metric["name"])
+		names[cardOf(s.Metric)] = string(s.Metric["name"])
 	}
-	holders := make(map[card][]Owner)
+	holders := p.holders(held)
+	cards := make(map[card]*GPU)
+	series := make(map[card]float64)
+	for _, s := range busy {
+		c := cardOf(s.Metric)
+		v, ok := amount(s)
+		if !ok {
+			continue
+		}
+		if cards[c] == nil {
+			cards[c] = &GPU{Cluster: string(c.cluster), Name: names[c], UUID: string(s.Metric["uuid"]), Holders: holders[c]}
+		}
+		// Several series of a card are parts of the step, or parts of the card: their mean is the card's.
+		g := cards[c]
+		g.Node = max(g.Node, nodeOf(s.Metric))
+		g.Busy = (g.Busy*series[c] + min(v, 1)) / (series[c] + 1)
+		series[c]++
+	}
+	for _, g := range cards {
+		u.GPUs = append(u.GPUs, *g)
+	}
+	slices.SortFunc(u.GPUs, func(a, b GPU) int { return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.UUID, b.UUID)) })
+	return nil
+}
+
+// holders are the owners of what holds each card: an owner of three pods is there three times.
+func (p Prometheus) holders(held model.Vector) map[card][]Owner {
+	type holding struct {
+		card
+		namespace, pod, job, unit string
+		owner                     Owner
+	}
+	seen := make(map[holding]bool)
+	all := make(map[card][]Owner)
 	for _, s := range held {
 		// Where the target has a label of the same name, Prometheus keeps the holder's as exported_.
 		label := func(name model.LabelName) string {
 			return string(cmp.Or(s.Metric["exported_"+name], s.Metric[name]))
 		}
-		owner := p.owner(Holder{
+		h := Holder{
 			Namespace: label("namespace"), Pod: label("pod"), Container: label("container"),
-			SlurmJob: string(s.Metric["slurm_job"]), Unit: string(s.Metric["unit"]), Node: string(s.Metric["instance"]),
-		})
-		if c := of(s.Metric); !slices.Contains(holders[c], owner) {
-			holders[c] = append(holders[c], owner)
+			SlurmJob: string(s.Metric["slurm_job"]), Unit: string(s.Metric["unit"]), Node: nodeOf(s.Metric),
+		}
+		// The containers of a pod are one holder, unless rules tell them apart.
+		key := holding{cardOf(s.Metric), h.Namespace, h.Pod, h.SlurmJob, h.Unit, p.owner(h)}
+		if !seen[key] {
+			seen[key] = true
+			all[key.card] = append(all[key.card], key.owner)
 		}
 	}
-	for _, s := range busy {
-		c := of(s.Metric)
-		if v, ok := amount(s); ok {
-			u.GPUs = append(u.GPUs, GPU{
-				Cluster: string(c.cluster), Name: names[c], Node: string(c.node), UUID: string(c.uuid), Busy: min(v, 1), Holders: holders[c],
-			})
-		}
-	}
-	slices.SortFunc(u.GPUs, func(a, b GPU) int { return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.UUID, b.UUID)) })
-	return nil
+	return all
 }
 
 // owner applies the rules to a holder.

@@ -40,6 +40,8 @@ type Entry struct {
 	Currency string
 	// From is when the price begins to hold; the entry that began last counts. Zero holds always.
 	From time.Time
+	// Listed says that it comes from a price list, most of whose models nobody here uses.
+	Listed bool
 }
 
 // Validate says what is wrong with the entry.
@@ -64,7 +66,23 @@ type Rate func(currency string, at time.Time) (cad float64, ok bool)
 // Book has all prices.
 type Book struct {
 	entries []Entry
-	rate    Rate
+	// exact are the entries for a model's name, which price lists have thousands of; patterns are the others.
+	exact    map[named][]Entry
+	patterns []Entry
+	aliases  map[string]string
+	rate     Rate
+}
+
+// named is a unit of one model, in lower case.
+type named struct {
+	unit Unit
+	name string
+}
+
+// WithAliases returns the book with other names of models: what a gateway calls a model, and what the model is.
+func (b Book) WithAliases(aliases map[string]string) Book {
+	b.aliases = aliases
+	return b
 }
 
 // NewBook makes a book. Of the entries for a thing the more exact one counts, then the one that began last, then the one
@@ -80,7 +98,16 @@ func NewBook(entries []Entry, rate Rate) (Book, error) {
 	slices.SortStableFunc(sorted, func(a, b Entry) int {
 		return cmp.Or(cmp.Compare(b.exactness(), a.exactness()), b.From.Compare(a.From))
 	})
-	return Book{sorted, rate}, nil
+	b := Book{entries: sorted, exact: make(map[named][]Entry), rate: rate}
+	for _, e := range sorted {
+		if e.Unit != GPUHour && !strings.ContainsAny(e.Resource, `*?[\`) {
+			key := named{e.Unit, strings.ToLower(e.Resource)}
+			b.exact[key] = append(b.exact[key], e)
+		} else {
+			b.patterns = append(b.patterns, e)
+		}
+	}
+	return b, nil
 }
 
 // exactness orders globs: a name before a pattern, a pattern with more letters before one with fewer.
@@ -106,14 +133,44 @@ func matches(glob, s string) bool {
 // Price is what one unit of a resource costs in Canadian dollars at an instant. It is false where nothing is known: no
 // entry, or no exchange rate.
 func (b Book) Price(unit Unit, resource, node string, at time.Time) (float64, bool) {
-	for _, e := range b.entries {
-		if e.Unit != unit || e.From.After(at) || !matches(e.Resource, resource) || (e.Node != "" && !matches(e.Node, node)) {
-			continue
-		}
-		rate, ok := b.rate(e.Currency, at)
-		return e.Price * rate, ok
+	e, ok := b.find(unit, resource, node, at)
+	if !ok {
+		return 0, false
 	}
-	return 0, false
+	rate, ok := b.rate(e.Currency, at)
+	return e.Price * rate, ok
+}
+
+// find is the entry of a resource. A model is looked up by its name, then by what it is an alias of, then without the
+// names of providers before it: azure/eu/gpt-4o, eu/gpt-4o, gpt-4o.
+func (b Book) find(unit Unit, resource, node string, at time.Time) (Entry, bool) {
+	names := []string{resource}
+	if unit != GPUHour {
+		if base, ok := b.aliases[resource]; ok {
+			names = append(names, base)
+		}
+		for rest, found := resource, true; found; {
+			if base, ok := b.aliases[resource]; ok && rest == resource {
+				rest = base
+			}
+			if _, rest, found = strings.Cut(rest, "/"); found {
+				names = append(names, rest)
+			}
+		}
+	}
+	for _, name := range names {
+		for _, e := range b.exact[named{unit, strings.ToLower(name)}] {
+			if !e.From.After(at) {
+				return e, true
+			}
+		}
+		for _, e := range b.patterns {
+			if e.Unit == unit && !e.From.After(at) && matches(e.Resource, name) && (e.Node == "" || matches(e.Node, node)) {
+				return e, true
+			}
+		}
+	}
+	return Entry{}, false
 }
 
 // Listed is a price as it is now.
@@ -123,8 +180,17 @@ type Listed struct {
 	CAD      float64
 }
 
-// List returns the prices that hold at an instant, without those that cannot be converted, in the order of their names.
-func (b Book) List(at time.Time) []Listed {
+// List returns the prices that hold at an instant, without those that cannot be converted, in the order of their names. Of
+// price lists it has those of models that are used: the list in use has prices of thousands.
+func (b Book) List(at time.Time, used []string) []Listed {
+	inUse := make(map[Entry]bool)
+	for _, model := range used {
+		for _, unit := range []Unit{Request, InputToken, OutputToken, CachedToken} {
+			if e, ok := b.find(unit, model, "", at); ok {
+				inUse[e] = true
+			}
+		}
+	}
 	type key struct {
 		unit           Unit
 		resource, node string
@@ -133,7 +199,7 @@ func (b Book) List(at time.Time) []Listed {
 	var all []Listed
 	for _, e := range b.entries {
 		k := key{e.Unit, e.Resource, e.Node}
-		if seen[k] || e.From.After(at) {
+		if seen[k] || e.From.After(at) || e.Listed && !inUse[e] {
 			continue
 		}
 		seen[k] = true
@@ -186,17 +252,31 @@ func ParseList(data []byte, currency string, from time.Time) ([]Entry, error) {
 			if !ok || string(raw) == "null" {
 				continue
 			}
-			e := Entry{Unit: k.unit, Resource: literal(name), Currency: currency, From: from}
+			e := Entry{Unit: k.unit, Resource: literal(name), Currency: currency, From: from, Listed: true}
 			if err := json.Unmarshal(raw, &e.Price); err != nil {
 				return nil, fmt.Errorf("%s.%s: is %s, expected a number", name, k.key, raw)
 			}
 			if err := e.Validate(); err != nil {
 				return nil, fmt.Errorf("%s.%s: %w", name, k.key, err)
 			}
+			if e.Price == 0 && pricedOtherwise(values) {
+				continue // It is sold by the second, the character or the image, and not given away.
+			}
 			entries = append(entries, e)
 		}
 	}
 	return entries, nil
+}
+
+// pricedOtherwise says that a model costs something by another unit than those that are read.
+func pricedOtherwise(values map[string]json.RawMessage) bool {
+	for key, raw := range values {
+		var price float64
+		if strings.Contains(key, "cost_per") && !strings.Contains(key, "per_token") && json.Unmarshal(raw, &price) == nil && price > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // literal is a glob that matches one name.

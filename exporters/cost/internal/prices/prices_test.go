@@ -60,7 +60,7 @@ func TestTheMostExactPriceThatHoldsCounts(t *testing.T) {
 		{Resource: "NVIDIA H100*", Unit: prices.GPUHour, CAD: 4 * 1.4},
 		{Resource: "NVIDIA H100*@spot-*", Unit: prices.GPUHour, CAD: 2},
 		{Resource: "org/model*", Unit: prices.Request, CAD: 0.01},
-	}, b.List(now))
+	}, b.List(now, nil))
 }
 
 const list = `{
@@ -114,4 +114,34 @@ func FuzzParseList(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+func TestAModelIsFoundByWhatItStandsFor(t *testing.T) {
+	t.Parallel()
+	b := book(t,
+		prices.Entry{Unit: prices.InputToken, Resource: "gpt-4o", Price: 1, Currency: "CAD"},
+		prices.Entry{Unit: prices.InputToken, Resource: "azure/gpt-4o", Price: 2, Currency: "CAD"},
+	).WithAliases(map[string]string{"chat-prod": "gpt-4o", "chat-eu": "azure/eu/gpt-4o"})
+	for model, want := range map[string]float64{
+		"gpt-4o": 1, "azure/gpt-4o": 2, "openai/gpt-4o": 1, "azure/eu/gpt-4o": 1, "chat-prod": 1, "chat-eu": 1, "GPT-4o": 1,
+	} {
+		got, ok := b.Price(prices.InputToken, model, "", now)
+		require.True(t, ok, model)
+		require.InDelta(t, want, got, 1e-12, model)
+	}
+	_, ok := b.Price(prices.InputToken, "chat-test", "", now)
+	require.False(t, ok)
+}
+
+func TestAListShowsThePricesInUse(t *testing.T) {
+	t.Parallel()
+	entries, err := prices.ParseList([]byte(`{"gpt-4o": {"input_cost_per_token": 1, "output_cost_per_token": 2}, "other": {"input_cost_per_token": 3},
+		"speech": {"input_cost_per_token": 0, "input_cost_per_second": 0.1}, "embed": {"input_cost_per_token": 4, "output_cost_per_token": 0}}`), "CAD", time.Time{})
+	require.NoError(t, err)
+	require.Len(t, entries, 5, "a zero beside a price by the second is no price, one beside a price by the token is")
+	b := book(t, append(entries, prices.Entry{Unit: prices.GPUHour, Resource: "H100", Price: 4, Currency: "CAD"})...)
+	require.Equal(t, []prices.Listed{{Resource: "H100", Unit: prices.GPUHour, CAD: 4}}, b.List(now, nil))
+	require.Equal(t, []prices.Listed{
+		{Resource: "H100", Unit: prices.GPUHour, CAD: 4}, {Resource: "gpt-4o", Unit: prices.InputToken, CAD: 1}, {Resource: "gpt-4o", Unit: prices.OutputToken, CAD: 2},
+	}, b.List(now, []string{"openai/gpt-4o"}))
 }
