@@ -45,17 +45,17 @@ var defaults = Queries{ //nolint:gosec // Tokens are what models read and write;
 	GPUHolders: `max by (cluster, instance, uuid, namespace, exported_namespace, pod, exported_pod, container, exported_container, slurm_job, unit) (` +
 		`last_over_time(gpu_allocation_info[$step])) or ` +
 		`max by (cluster, instance, uuid) (last_over_time(gpu:gpu_holders:count[$step])) unless on (cluster, uuid) last_over_time(gpu_allocation_info[$step])`,
-	// A forward pass is work; where nobody times it, the whole request is taken for it.
-	Working: `sum by (cluster, model) (avg_over_time(model:ml_inference_forward_pass_seconds:mean_5m[$step]) * ` +
-		`on (cluster, namespace, model, version, source) avg_over_time(model:ml_inference_requests:rate5m[$step])) or ` +
-		`sum by (cluster, model) (avg_over_time(model:ml_inference_duration_seconds:mean_5m[$step]) * ` +
-		`on (cluster, namespace, model, version, source) avg_over_time(model:ml_inference_requests:rate5m[$step]))`,
-	Requests: `sum by (model) (avg_over_time(model:ml_inference_requests:rate5m[$step]))`,
-	Successes: `sum by (model) (avg_over_time(model:ml_inference_requests:rate5m[$step])) - (sum by (model) (` +
-		`avg_over_time(model:ml_inference_failures:ratio_rate5m[$step]) * on (cluster, namespace, model, version, source) group_left () ` +
-		`avg_over_time(model:ml_inference_requests:rate5m[$step])) ` +
-		`or 0 * sum by (model) (avg_over_time(model:ml_inference_requests:rate5m[$step])))`,
-	Tokens: `sum by (model, direction) (avg_over_time(model:ml_inference_tokens:rate5m[$step]))`,
+	// A forward pass is work; where nobody times it, the whole request is taken for it. Sources of one model are told apart at every
+	// moment and averaged after that: a model that changes from one source to another within a step is not counted by both.
+	Working: `avg_over_time((sum by (cluster, model) (model:ml_inference_forward_pass_seconds:mean_5m * ` +
+		`on (cluster, namespace, model, version, source) model:ml_inference_requests:rate5m))[$step:30s]) or ` +
+		`avg_over_time((sum by (cluster, model) (model:ml_inference_duration_seconds:mean_5m * ` +
+		`on (cluster, namespace, model, version, source) model:ml_inference_requests:rate5m))[$step:30s])`,
+	Requests: `avg_over_time((sum by (model) (model:ml_inference_requests:rate5m))[$step:30s])`,
+	Successes: `avg_over_time((sum by (model) (model:ml_inference_requests:rate5m) - (sum by (model) (` +
+		`model:ml_inference_failures:ratio_rate5m * on (cluster, namespace, model, version, source) group_left () ` +
+		`model:ml_inference_requests:rate5m) or 0 * sum by (model) (model:ml_inference_requests:rate5m)))[$step:30s])`,
+	Tokens: `avg_over_time((sum by (model, direction) (model:ml_inference_tokens:rate5m))[$step:30s])`,
 }
 
 // Holder is a rule for whose a GPU's holder is. Globs that are empty match all.
