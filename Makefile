@@ -121,6 +121,10 @@ test-e2e: ## break real data under the real Prometheus, Alertmanager and databas
 # A count of inputs: go test now and then reports a time that ran out as a failure.
 FUZZTIME := 100000x
 
+.PHONY: test-adapters-real
+test-adapters-real: bin/tools/promtool ## hold the adapters against LiteLLM, BentoML, MLServer and Ray Serve, started here (ARGS=)
+	@tools/adapters/real.sh $(ARGS)
+
 .PHONY: test-fuzz
 test-fuzz: ## try FUZZTIME (100000x) new inputs on every fuzz test
 	@grep -rEo --include='*_test.go' '^func Fuzz\w+' . | sed 's/:func / /' | while read -r file name; do \

@@ -65,6 +65,26 @@ func TestEveryScrapeSaysWhereItIsFrom(t *testing.T) {
 	}
 }
 
+// AMD's exporter has names that begin as ours do. One that is the same would mix two exporters' GPUs.
+func TestNoNameOfAnotherExporterIsOurs(t *testing.T) {
+	ours, err := os.ReadFile("../docs/metrics.md")
+	require.NoError(t, err)
+	require.Contains(t, string(ours), "| `gpu_utilization_ratio` |")
+	eachAdapted(t, func(t *testing.T, rule rulefmt.Rule) {
+		if rule.Labels["source"] != "amd-device-metrics-exporter" {
+			return
+		}
+		expr, err := newParser().ParseExpr(rule.Expr)
+		require.NoError(t, err)
+		parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
+			if selector, ok := node.(*parser.VectorSelector); ok {
+				require.NotContains(t, string(ours), "| `"+selector.Name+"` |")
+			}
+			return nil
+		})
+	})
+}
+
 // Two sources of one model would count it twice. The order is that of docs/adapters.md.
 func TestAModelIsCountedByTheFirstOfItsSources(t *testing.T) {
 	wrappers := []string{"triton", "kserve", "seldon-1", "seldon-2", "ray", "bentoml", "otel-server"}

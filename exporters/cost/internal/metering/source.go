@@ -45,38 +45,22 @@ var defaults = Queries{ //nolint:gosec // Tokens are what models read and write;
 	GPUHolders: `max by (cluster, instance, node, uuid, namespace, exported_namespace, pod, exported_pod, container, exported_container, slurm_job, unit) (` +
 		`last_over_time(gpu_allocation_info[$step])) or ` +
 		`max by (cluster, instance, node, uuid) (last_over_time(gpu:gpu_holders:count[$step])) unless on (cluster, uuid) last_over_time(gpu_allocation_info[$step])`,
-	// A forward pass is work; where nobody times it, the whole request is taken for it. What a gateway passes on is work
-	// elsewhere.
-	Working: `sum by (cluster, model) (avg_over_time(model:ml_inference_forward_pass_seconds:mean_5m` + servers + `[$step]) * ` +
-		`on (cluster, namespace, model, version, source) avg_over_time(model:ml_inference_requests:rate5m` + servers + `[$step])) or ` +
-		`sum by (cluster, model) (avg_over_time(model:ml_inference_duration_seconds:mean_5m` + servers + `[$step]) * ` +
-		`on (cluster, namespace, model, version, source) avg_over_time(model:ml_inference_requests:rate5m` + servers + `[$step]))`,
-	// A server and the gateway before it count the same request. The server's count is taken, and the gateway's of models
-	// that have no server.
-	Requests:  requests(servers) + " or " + requests(gateways),
-	Successes: successes(servers) + " or " + successes(gateways),
-	Tokens:    tokens(servers) + " or " + tokens(gateways),
+	// A forward pass is work; where nobody times it, the whole request is taken for it. Sources of one model are told apart at every
+	// moment and averaged after that: a model that changes from one source to another within a step is not counted by both. What
+	// a gateway passes on is work elsewhere.
+	Working: `avg_over_time((sum by (cluster, model) (model:ml_inference_forward_pass_seconds:mean_5m` + servers + ` * ` +
+		`on (cluster, namespace, model, version, source) model:ml_inference_requests:rate5m))[$step:30s]) or ` +
+		`avg_over_time((sum by (cluster, model) (model:ml_inference_duration_seconds:mean_5m` + servers + ` * ` +
+		`on (cluster, namespace, model, version, source) model:ml_inference_requests:rate5m))[$step:30s])`,
+	Requests: `avg_over_time((sum by (model) (model:ml_inference_requests:rate5m))[$step:30s])`,
+	Successes: `avg_over_time((sum by (model) (model:ml_inference_requests:rate5m) - (sum by (model) (` +
+		`model:ml_inference_failures:ratio_rate5m * on (cluster, namespace, model, version, source) group_left () ` +
+		`model:ml_inference_requests:rate5m) or 0 * sum by (model) (model:ml_inference_requests:rate5m)))[$step:30s])`,
+	Tokens: `avg_over_time((sum by (model, direction) (model:ml_inference_tokens:rate5m))[$step:30s])`,
 }
 
-// Sources that pass requests on to servers, and all others.
-const (
-	gateways = `{source="litellm"}`
-	servers  = `{source!="litellm"}`
-)
-
-func requests(source string) string {
-	return `sum by (model) (avg_over_time(model:ml_inference_requests:rate5m` + source + `[$step]))`
-}
-
-func successes(source string) string {
-	return `(` + requests(source) + ` - (sum by (model) (` +
-		`avg_over_time(model:ml_inference_failures:ratio_rate5m` + source + `[$step]) * on (cluster, namespace, model, version, source) group_left () ` +
-		`avg_over_time(model:ml_inference_requests:rate5m` + source + `[$step])) or 0 * ` + requests(source) + `))`
-}
-
-func tokens(source string) string {
-	return `sum by (model, direction) (avg_over_time(model:ml_inference_tokens:rate5m` + source + `[$step]))`
-}
+// servers are the sources of models but for gateways and clients: see "One model, counted once" in docs/adapters.md.
+const servers = `{source!~"envoy-ai-gateway|litellm|otel-client"}`
 
 // Holder is a rule for whose a GPU's holder is. Globs that are empty match all.
 type Holder struct {

@@ -55,14 +55,13 @@ func used(t *testing.T, holders []Holder, series ...string) Usage {
 	return u
 }
 
-func TestAServerBehindAGatewayCountsOnce(t *testing.T) {
+// The rules record one source of a model; rules/precedence_test.go holds that.
+func TestAGatewayCountsButTakesNothingOfTheGPUs(t *testing.T) {
 	u := used(t, nil,
 		`model:ml_inference_requests:rate5m{model="llama",source="vllm"} 2x10`,
-		`model:ml_inference_requests:rate5m{model="llama",source="litellm"} 2x10`,
 		`model:ml_inference_requests:rate5m{model="gpt-4o",source="litellm"} 3x10`,
 		`model:ml_inference_failures:ratio_rate5m{model="gpt-4o",source="litellm",outcome="error"} 0.5x10`,
 		`model:ml_inference_tokens:rate5m{model="llama",source="vllm",direction="input"} 100x10`,
-		`model:ml_inference_tokens:rate5m{model="llama",source="litellm",direction="input"} 100x10`,
 		`model:ml_inference_tokens:rate5m{model="gpt-4o",source="litellm",direction="input"} 7x10`,
 		`model:ml_inference_duration_seconds:mean_5m{model="llama",source="vllm"} 0.25x10`,
 		`model:ml_inference_duration_seconds:mean_5m{model="gpt-4o",source="litellm"} 0.25x10`,
