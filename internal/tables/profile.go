@@ -35,6 +35,9 @@ type Profile struct {
 // have no time of their own.
 func (s *Source) Count(ctx context.Context, r Relation, schema []Column, w Window, fields Fields, asOf time.Time) (Profile, error) {
 	d := s.dialect
+	if r.virtual != nil {
+		return virtualProfile(r.virtual, schema, w, fields)
+	}
 	where, err := s.condition(r, schema, w)
 	if err != nil {
 		return Profile{}, err
