@@ -24,6 +24,9 @@ type (
 	Value     = otlp.Value
 )
 
+// StatusError is the status of a span that failed.
+const StatusError = otlp.StatusError
+
 // Values of attributes.
 var (
 	StringValue = otlp.StringValue
@@ -93,7 +96,10 @@ func (r *Replay) Values(each func(model, version, field, role, bin string, n int
 	r.exporter.keeper.Values(each)
 }
 
-// Baselines returns the series of the baselines. The same slice is the same series.
+// BaselineChanges is how often the series of the baselines have changed so far.
+func (r *Replay) BaselineChanges() int64 { return r.exporter.keeper.Changes() }
+
+// Baselines returns the series of the baselines.
 func (r *Replay) Baselines() []prometheus.Metric { return r.exporter.keeper.Shown() }
 
 // Inferences returns all other series of models.

@@ -283,7 +283,9 @@ func (m *Measure) UnmarshalText(text []byte) error {
 }
 
 // IsDuration reports whether the measure is a length of time.
-func (m Measure) IsDuration() bool { return m == MedianDetection || m == WorstDetection || m == MinLead }
+func (m Measure) IsDuration() bool {
+	return m == MedianDetection || m == WorstDetection || m == MinLead
+}
 
 // Bar is a number that a replay must reach.
 type Bar struct {

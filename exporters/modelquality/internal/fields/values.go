@@ -4,9 +4,31 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sightglass-ml/sightglass/internal/exporter"
 )
+
+// snapshots are snapshots that tell whether they have changed.
+type snapshots struct {
+	exporter.Snapshots
+	changes atomic.Int64
+}
+
+// Set replaces the metrics of one source.
+func (s *snapshots) Set(key string, metrics []prometheus.Metric, validFor time.Duration) {
+	s.Snapshots.Set(key, metrics, validFor)
+	s.changes.Add(1)
+}
+
+// Delete drops the metrics of one source.
+func (s *snapshots) Delete(key string) {
+	s.Snapshots.Delete(key)
+	s.changes.Add(1)
+}
 
 // Values calls each with every counter, in an order that does not change while there are the same versions. It is what
 // Collect exposes of them, for who reads them every few milliseconds.
@@ -37,6 +59,9 @@ func (c *counters) sortedNames() []string {
 	}
 	return c.sorted
 }
+
+// Changes is how often the series of the baselines have changed so far.
+func (k *Keeper) Changes() int64 { return k.shown.changes.Load() }
 
 // Shown returns the series of the baselines as Collect exposes them.
 func (k *Keeper) Shown() []prometheus.Metric {
