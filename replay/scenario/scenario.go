@@ -324,7 +324,7 @@ func (s *Scenario) From() time.Time { return s.Start.time }
 // To is the end of the replay.
 func (s *Scenario) To() time.Time { return s.Start.time.Add(time.Duration(s.Length)) }
 
-// Load reads and checks a scenario.
+// LoadFile reads and checks a scenario.
 func LoadFile(path string) (*Scenario, error) {
 	s, err := config.Load[Scenario](path)
 	if err != nil {
@@ -337,4 +337,13 @@ func share(at config.At, key string, v float64) {
 	if !(v >= 0 && v <= 1) {
 		at.Errorf(key, "%v; want a share from 0 to 1", v)
 	}
+}
+
+// Parse reads and checks a scenario that is in memory. The name stands for the file in messages.
+func Parse(name string, text []byte) (*Scenario, error) {
+	var s Scenario
+	if err := config.Decode(name, text, &s); err != nil {
+		return nil, err
+	}
+	return &s, nil
 }

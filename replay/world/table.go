@@ -235,7 +235,28 @@ func (t *table) last(from, to int64) int64 {
 			continue
 		}
 		for m, at := range l {
-			if begin := (h*60 + int64(m)) * minute; begin >= from && begin+minute <= to {
+			begin := (h*60 + int64(m)) * minute
+			switch {
+			case at == 0 || begin+minute <= from || begin >= to:
+			case at >= from && at < to:
+				latest = max(latest, at)
+			default:
+				latest = max(latest, t.lastAgain(h*60+int64(m), from, to))
+			}
+		}
+	}
+	return latest
+}
+
+// lastAgain looks for the latest event of a minute that is only partly in a window.
+func (t *table) lastAgain(of, from, to int64) int64 {
+	var latest int64
+	b := t.batch
+	for m := of; m < min(t.through, of+1+t.feed.slowest); m++ {
+		b.reset()
+		t.feed.arrivals(m, b)
+		for _, at := range b.time {
+			if floor(at, minute) == of && at >= from && at < to {
 				latest = max(latest, at)
 			}
 		}
