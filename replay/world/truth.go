@@ -42,10 +42,20 @@ func (w *World) object(e *scenario.Event) map[string]string {
 		return map[string]string{"dataset": e.Dataset}
 	case e.Model != "":
 		return map[string]string{"model": e.Model}
+	case e.Department != "" && e.Kind == scenario.CostCreep:
+		// Costs of an inference are by model.
+		for _, d := range w.scenario.Costs.Departments {
+			if d.Name == e.Department {
+				return map[string]string{"model": d.Model}
+			}
+		}
 	case e.Department != "":
+		return map[string]string{"department": e.Department}
+	case e.Kind == scenario.GPUQueueing:
+		// The queue is told of the models, the memory of the node.
 		return map[string]string{}
 	}
-	return map[string]string{}
+	return map[string]string{"instance": e.Node}
 }
 
 // aftermath is how long windows still hold what went wrong.

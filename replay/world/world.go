@@ -47,6 +47,8 @@ type World struct {
 	datasets   *datasets
 	models     *models
 	exporters  []*exporter
+	nodes      []*node
+	costs      *costs // or nil
 }
 
 // Open builds the world of a scenario at its start.
@@ -71,6 +73,12 @@ func Open(ctx context.Context, s *scenario.Scenario, o Options) (*World, error) 
 			return nil, err
 		}
 		w.exporters = append(w.exporters, w.newExporter("modelquality-exporter", w.models))
+	}
+	for i := range s.Nodes {
+		w.nodes = append(w.nodes, w.newNode(&s.Nodes[i]))
+	}
+	if s.Costs != nil {
+		w.costs = w.newCosts()
 	}
 	return w, nil
 }
@@ -119,6 +127,12 @@ func (w *World) Targets() []engine.Target {
 	for _, e := range w.exporters {
 		targets = append(targets, engine.Target{Job: e.job, Instance: "replay:9100", Source: e})
 	}
+	for _, n := range w.nodes {
+		targets = append(targets, engine.Target{Job: "gpu-exporter", Instance: n.Name, Source: n})
+	}
+	if w.costs != nil {
+		targets = append(targets, engine.Target{Job: "cost-exporter", Instance: "replay:9100", Source: w.costs})
+	}
 	return targets
 }
 
@@ -129,6 +143,12 @@ func (w *World) Advance(ctx context.Context, at time.Time) error {
 		if err := e.advance(at); err != nil {
 			return err
 		}
+	}
+	for _, n := range w.nodes {
+		n.advance(at)
+	}
+	if w.costs != nil {
+		w.costs.advance(at)
 	}
 	var tasks []func() error
 	if w.models != nil {
