@@ -72,6 +72,8 @@ func (w *World) openModels(ctx context.Context) (*models, error) {
 	text, err := yaml.Marshal(map[string]any{
 		"sources": map[string]any{"replay": map[string]any{"type": "duckdb"}},
 		"models":  list,
+		// A configuration with training data must say where baselines are kept. They are kept in memory: see ReplayOptions.
+		"baseline_store": map[string]any{"type": "FILESYSTEM", "config": map[string]any{"directory": "unused"}},
 	})
 	if err != nil {
 		return nil, err
