@@ -52,7 +52,7 @@ type ClassFound struct {
 // Duration is written in seconds.
 type Duration time.Duration
 
-// MarshalText implements encoding.TextMarshaler.
+// MarshalJSON implements json.Marshaler.
 func (d Duration) MarshalJSON() ([]byte, error) {
 	return []byte(fmt.Sprint(time.Duration(d).Seconds())), nil
 }

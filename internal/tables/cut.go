@@ -61,7 +61,7 @@ func MatchesAny(patterns []string, name string) bool {
 func (s *Source) Cut(ctx context.Context, r Relation, schema []Column, w Window, choice Choice, progress func(done, total int)) (_ Cut, err error) {
 	if r.virtual != nil {
 		var drop func() error
-		if r, drop, err = s.materialize(ctx, r, schema, w); err != nil {
+		if r, drop, err = s.materialize(ctx, r, w); err != nil {
 			return Cut{}, err
 		}
 		defer func() { err = errors.Join(err, drop()) }()

@@ -53,8 +53,9 @@ func virtualProfile(v Virtual, schema []Column, w Window, fields Fields) (Profil
 var copies atomic.Int64
 
 // materialize copies the window of a virtual table into DuckDB, and returns the relation of the copy.
-func (s *Source) materialize(ctx context.Context, r Relation, schema []Column, w Window) (_ Relation, drop func() error, err error) {
+func (s *Source) materialize(ctx context.Context, r Relation, w Window) (_ Relation, drop func() error, err error) {
 	name := "virtual_" + strconv.FormatInt(copies.Add(1), 10)
+	schema := r.virtual.Schema() // The caller may ask for some of the columns.
 	columns := make([]string, len(schema))
 	for i, c := range schema {
 		columns[i] = s.dialect.identifier(c.Name) + " " + c.Type
