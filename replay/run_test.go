@@ -33,31 +33,6 @@ func TestTry(t *testing.T) {
 			}
 		}})
 	require.NoError(t, err)
-	counts := map[string]int{}
-	for _, x := range res.Transitions {
-		if x.State == engine.Firing && x.At.After(s.From().Add(time.Duration(s.Warmup))) {
-			counts[x.Labels.Get("alertname")+" "+x.Labels.Get("dataset")+x.Labels.Get("model")+" "+x.Labels.Get("column")+x.Labels.Get("field")]++
-		}
-	}
-	for _, i := range res.Truth.Incidents {
-		found := "-- missed"
-		for _, x := range res.Transitions {
-			object := true
-			for k, v := range i.Object {
-				object = object && x.Labels.Get(k) == v
-			}
-			if x.State == engine.Firing && object && !x.At.Before(i.Onset) && (i.End.IsZero() || x.At.Before(i.End.Add(i.Aftermath))) {
-				for _, d := range i.Detectors {
-					if d == x.Labels.Get("alertname") && found == "-- missed" {
-						found = x.At.Sub(i.Onset).String() + " " + d
-					}
-				}
-			}
-		}
-		fmt.Println(i.Class, i.Object, found)
-	}
-	for k, n := range counts {
-		fmt.Println(n, k)
-	}
+	require.NoError(t, Judge(s, []Result{res}).Write(os.Stdout, "table"))
 	fmt.Println(time.Since(begin))
 }

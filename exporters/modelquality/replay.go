@@ -58,7 +58,8 @@ func NewReplay(cfg Config, o ReplayOptions) (*Replay, error) {
 	if e.keeper, err = fields.New(fields.Options{
 		Store: o.Store, Sample: cfg.Baselines.Sample, SampleWait: time.Duration(cfg.Baselines.SampleWait), Days: cfg.Baselines.Days,
 		Choice: cfg.Baselines.Fields.choice(), Training: e.training, Fields: limiter("fields", cfg.Baselines.Fields.MaxTotal),
-		Slow: time.Duration(cfg.Baselines.Interval), Now: o.Now, Logger: o.Logger,
+		// Nobody else writes to the store, so there is nothing to look for: what this process stores it publishes at once.
+		Slow: max(time.Duration(cfg.Baselines.Interval), 6*time.Hour), Now: o.Now, Logger: o.Logger,
 	}); err != nil {
 		return nil, err
 	}
