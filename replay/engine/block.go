@@ -9,12 +9,10 @@ import (
 type block struct {
 	start, end int64 // Milliseconds; end is after the last step.
 	step       int64 // Between two evaluations.
-	spacing    int64 // Between two samples of what is recorded: the evaluation interval.
 
 	mu          sync.Mutex
 	changes     map[string][]int64
 	transitions []numbered
-	firstHit    int64 // The first step at which an alert changes, in a coarse block; end if there is none.
 }
 
 // numbered is a transition with its rule's place in file order.
@@ -23,30 +21,16 @@ type numbered struct {
 	Transition
 }
 
-func newBlock(start, end time.Time, step, spacing time.Duration) *block {
-	return &block{
-		start: start.UnixMilli(), end: end.UnixMilli(), step: step.Milliseconds(), spacing: spacing.Milliseconds(),
-		changes: map[string][]int64{}, firstHit: end.UnixMilli(),
-	}
+func newBlock(start, end time.Time, step time.Duration) *block {
+	return &block{start: start.UnixMilli(), end: end.UnixMilli(), step: step.Milliseconds(), changes: map[string][]int64{}}
 }
 
-func (b *block) coarse() bool { return b.step > b.spacing }
-
-// steps are the evaluations of a rule in the block, and the distance of the samples that it records.
-func (b *block) steps(r *rule) (times []int64, spacing int64) {
-	spacing = max(b.spacing, r.interval)
-	every := (b.step + spacing - 1) / spacing * spacing
-	for t := (b.start + every - 1) / every * every; t < b.end; t += every {
+// steps are the evaluations of a rule in the block.
+func (b *block) steps(r *rule) (times []int64) {
+	for t := (b.start + r.interval - 1) / r.interval * r.interval; t < b.end; t += r.interval {
 		times = append(times, t)
 	}
-	return times, spacing
-}
-
-// hit notes that an alert changes at a step.
-func (b *block) hit(t int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.firstHit = min(b.firstHit, t)
+	return times
 }
 
 func (b *block) transition(rule int, t Transition) {
@@ -78,7 +62,7 @@ func (b *block) changesOf(f *family, lookback int64) []int64 {
 	return times
 }
 
-// marks are steps of a block, one by one, at its finest.
+// marks are steps of a block.
 type marks struct {
 	block *block
 	set   []bool
@@ -86,14 +70,14 @@ type marks struct {
 }
 
 func newMarks(b *block) *marks {
-	return &marks{block: b, set: make([]bool, (b.end-b.start+b.spacing-1)/b.spacing)}
+	return &marks{block: b, set: make([]bool, (b.end-b.start+b.step-1)/b.step)}
 }
 
 func (m *marks) full() bool { return m.n == len(m.set) }
 
 // mark marks the first step at or after t.
 func (m *marks) mark(t int64) {
-	i := max(0, t-m.block.start+m.block.spacing-1) / m.block.spacing
+	i := max(0, t-m.block.start+m.block.step-1) / m.block.step
 	if i < int64(len(m.set)) && !m.set[i] {
 		m.set[i] = true
 		m.n++
@@ -124,7 +108,7 @@ func (m *marks) times() []int64 {
 	out := make([]int64, 0, m.n)
 	for i, marked := range m.set {
 		if marked {
-			out = append(out, m.block.start+int64(i)*m.block.spacing)
+			out = append(out, m.block.start+int64(i)*m.block.step)
 		}
 	}
 	return out

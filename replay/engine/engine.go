@@ -12,9 +12,12 @@
 //   - Rules are evaluated over blocks of hours, each by one range query, after the rules that they read: at every step a rule
 //     sees what the others recorded at that step, while a real Prometheus may see what they recorded one evaluation
 //     before. Rules that read their own record go step by step, as in Prometheus.
-//   - An expression without ranges, offsets and time() is evaluated only where an input changed (see view), and rules of
-//     which nothing is there are not evaluated. Both change nothing in the result.
-//   - While nothing is wrong, only every CoarseStep is evaluated; see Options.CoarseStep for what that means.
+//   - An expression without ranges, offsets and time() is evaluated only where an input changed (see view). What of it is
+//     plain arithmetic on series that match without ambiguity is calculated in columns (see columns); in every block, the
+//     result is compared with Prometheus's engine at one step, and a difference ends the replay with an error.
+//   - Rules of which nothing is there are not evaluated.
+//
+// Every rule is evaluated at every interval of its group; nothing is skipped that could have another result.
 //
 // The package never reads the real clock, and the result does not depend on how many goroutines work.
 package engine
@@ -38,14 +41,6 @@ type Options struct {
 	Interval time.Duration
 	// ScrapeInterval is the time between two scrapes; Interval by default.
 	ScrapeInterval time.Duration
-	// CoarseStep is the time between two evaluations while no alert is pending or changes: two minutes by default. As soon as an
-	// alert's expression has a result, evaluation goes back and continues with Interval.
-	//
-	// An expression that is true for CoarseStep or longer is seen. With two minutes and an interval of one, whatever is true at two
-	// evaluations in a row is: an alert with any `for` cannot be missed, one without can, if its expression is true at a
-	// single evaluation. In between, recorded series keep their value, so what averages or counts them over time reads
-	// every second value twice. A step of Interval evaluates everything at every interval.
-	CoarseStep time.Duration
 	// Lookback is how old a sample an instant still sees: Prometheus's default of 5 minutes.
 	Lookback time.Duration
 	// Concurrency is how many rules are evaluated at the same time; 2 by default.
@@ -60,7 +55,6 @@ func (o *Options) complete() error {
 	}
 	defaults(&o.Interval, time.Minute)
 	defaults(&o.ScrapeInterval, o.Interval)
-	defaults(&o.CoarseStep, 2*o.Interval)
 	defaults(&o.Lookback, 5*time.Minute)
 	if o.Concurrency == 0 {
 		o.Concurrency = 2
@@ -69,9 +63,6 @@ func (o *Options) complete() error {
 		if d < time.Millisecond || d > 24*time.Hour {
 			return fmt.Errorf("%s is %s, expected 1ms to 24h", name, d)
 		}
-	}
-	if o.CoarseStep < o.Interval || o.CoarseStep%o.Interval != 0 || o.CoarseStep > time.Hour {
-		return fmt.Errorf("coarse step is %s, expected a multiple of the interval (%s), at most 1h", o.CoarseStep, o.Interval)
 	}
 	if o.Concurrency < 1 {
 		return fmt.Errorf("concurrency is %d, expected 1 or more", o.Concurrency)
@@ -105,11 +96,6 @@ type Transition struct {
 	ActiveAt time.Time
 }
 
-// Span is a time from Start to End.
-type Span struct{ Start, End time.Time }
-
-func (s Span) overlaps(from, to time.Time) bool { return s.Start.Before(to) && !s.End.Before(from) }
-
 // A Replay is one run over a range of time.
 type Replay struct {
 	// From is the first evaluation, To is after the last.
@@ -119,8 +105,6 @@ type Replay struct {
 	Advance func(ctx context.Context, at time.Time) error
 	// Alerts is told every transition, in order.
 	Alerts func(Transition)
-	// Exact are times that are evaluated at every interval whatever happens, such as around the start of an incident.
-	Exact []Span
 	// Progress is told now and then how far the replay is, if it is set.
 	Progress func(at time.Time)
 	// Stored is told the samples of the metrics that Record names, after each block, staleness markers included.
@@ -131,7 +115,6 @@ type Replay struct {
 // Stats say what a replay cost.
 type Stats struct {
 	Scrapes, Samples     int
-	Coarse, Exact        time.Duration // Virtual time evaluated so.
 	Queries              int
 	MostSeries, MostRuns int // Held at the same time.
 	// Errors are rules that failed, in file order.

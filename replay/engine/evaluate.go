@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/url"
 	"slices"
 	"sync"
@@ -69,25 +70,21 @@ func (e *Engine) evaluateUnit(ctx context.Context, b *block, u unit) error {
 	}
 	if !u.rules[0].stepwise {
 		r := u.rules[0]
-		times, spacing := b.steps(r)
+		times := b.steps(r)
 		if len(times) == 0 {
 			return nil
 		}
-		return e.evaluateSteps(ctx, b, r, times, spacing)
+		return e.evaluateSteps(ctx, b, r, times)
 	}
 	for t := b.start; t < b.end; t += b.step {
 		for _, r := range u.rules {
-			spacing := max(b.spacing, r.interval)
-			every := (b.step + spacing - 1) / spacing * spacing
-			if t%every != 0 {
+			if t%r.interval != 0 {
 				continue
 			}
-			// The samples that are held after t are written with it: the next step is t+every.
-			one := &block{start: t, end: min(t+every, b.end), step: b.step, spacing: b.spacing, changes: map[string][]int64{}, firstHit: b.end}
-			if err := e.evaluateSteps(ctx, one, r, []int64{t}, spacing); err != nil {
+			one := newBlock(time.UnixMilli(t), time.UnixMilli(t+1), e.opts.Interval)
+			if err := e.evaluateSteps(ctx, one, r, []int64{t}); err != nil {
 				return err
 			}
-			b.hit(one.firstHit)
 			for _, tr := range one.transitions {
 				b.transition(tr.rule, tr.Transition)
 			}
@@ -97,7 +94,7 @@ func (e *Engine) evaluateUnit(ctx context.Context, b *block, u unit) error {
 }
 
 // evaluateSteps evaluates a rule at times that are equally far apart, and stores or judges the result.
-func (e *Engine) evaluateSteps(ctx context.Context, b *block, r *rule, times []int64, spacing int64) error {
+func (e *Engine) evaluateSteps(ctx context.Context, b *block, r *rule, times []int64) error {
 	result := outcome{times: times}
 	switch {
 	case isEmpty(r.expr, e.present):
@@ -108,12 +105,19 @@ func (e *Engine) evaluateSteps(ctx context.Context, b *block, r *rule, times []i
 	case r.pure && len(times) > 1:
 		result.times = e.changing(b, r, times)
 		v := &view{store: e.store, times: result.times, lookback: e.opts.Lookback.Milliseconds()}
+		if cols, err := (columns{v}).vector(r.expr); err == nil {
+			result.take(cols)
+			if err := e.check(ctx, r, &result); err != nil {
+				return err
+			}
+			break
+		}
 		opts := promql.NewPrometheusQueryOpts(false, viewLookback, nil)
 		if err := e.query(ctx, r, &result, v, opts, v.at(0), viewStep); err != nil {
 			return err
 		}
 	default:
-		step := time.Duration(e.opts.Interval)
+		step := e.opts.Interval
 		if len(times) > 1 {
 			step = time.Duration(times[1]-times[0]) * time.Millisecond
 		}
@@ -122,13 +126,61 @@ func (e *Engine) evaluateSteps(ctx context.Context, b *block, r *rule, times []i
 		}
 	}
 	if r.alert == nil {
-		return e.record(b, r, &result, spacing)
-	}
-	if b.coarse() {
-		r.compare(b, &result)
-		return nil
+		return e.record(b, r, &result)
 	}
 	return e.judge(ctx, b, r, &result, times)
+}
+
+// take makes an outcome of columns.
+func (o *outcome) take(cols []column) {
+	for _, col := range cols {
+		points := make([]point, 0, len(col.v))
+		for k, v := range col.v {
+			if !isAbsent(v) {
+				points = append(points, point{k: k, v: v})
+			}
+		}
+		if len(points) > 0 {
+			o.series = append(o.series, result{col.metric, points})
+		}
+	}
+}
+
+// check compares what was calculated in columns with what Prometheus's engine says at one of the times, the middle one:
+// two programs for one language agree until they do not.
+func (e *Engine) check(ctx context.Context, r *rule, out *outcome) error {
+	k := len(out.times) / 2
+	want := outcome{times: out.times}
+	at := time.UnixMilli(out.times[k]).UTC()
+	if err := e.rangeQuery(ctx, r, e.store, nil, at, at, e.opts.Interval, k, &want); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("rule %s at %s: Prometheus's engine fails (%w) where the columns of package engine do not; please report it", r.name, at, err)
+	}
+	have := map[string]float64{}
+	for _, s := range out.series {
+		if i, ok := slices.BinarySearchFunc(s.points, k, func(p point, k int) int { return p.k - k }); ok {
+			have[s.metric.String()] = s.points[i].v
+		}
+	}
+	for _, s := range want.series {
+		name, v := s.metric.String(), s.points[0].v
+		got, ok := have[name]
+		delete(have, name)
+		if !ok || !almostEqual(got, v) {
+			return fmt.Errorf("rule %s at %s: %s is %v, Prometheus's engine has %v; please report it", r.name, at, name, got, v)
+		}
+	}
+	for name, v := range have {
+		return fmt.Errorf("rule %s at %s: %s is %v, Prometheus's engine has none; please report it", r.name, at, name, v)
+	}
+	return nil
+}
+
+// almostEqual allows for sums in another order, which Prometheus does not promise either.
+func almostEqual(a, b float64) bool {
+	return a == b || math.IsNaN(a) && math.IsNaN(b) || math.Abs(a-b) <= 1e-9*(math.Abs(a)+math.Abs(b)+1)
 }
 
 // changing are those of the times at which an input of a pure rule may have changed, the first always among them.
@@ -261,7 +313,7 @@ func (o *outcome) merge() {
 
 // record stores what a rule recorded. Every value is held until the next time, and a series that is in the result no more
 // ends with a staleness marker.
-func (e *Engine) record(b *block, r *rule, out *outcome, spacing int64) error {
+func (e *Engine) record(b *block, r *rule, out *outcome) error {
 	until := func(k int) int64 {
 		if k+1 < len(out.times) {
 			return out.times[k+1]
@@ -291,7 +343,7 @@ func (e *Engine) record(b *block, r *rule, out *outcome, spacing int64) error {
 				endAt(s, next)
 			}
 			t := out.times[p.k]
-			s.append(t, p.v, p.h, spacing, int((until(p.k)-t+spacing-1)/spacing))
+			s.append(t, p.v, p.h, r.interval, int((until(p.k)-t+r.interval-1)/r.interval))
 			live, next = true, p.k+1
 		}
 		if next < len(out.times) {
@@ -339,26 +391,8 @@ func (o *outcome) vectors() []promql.Vector {
 	return out
 }
 
-// compare looks for the first time of a coarse block at which an alert's expression has other results than at the last
-// evaluation of the alert.
-func (r *rule) compare(b *block, out *outcome) {
-	for k, vector := range out.vectors() {
-		if out.fails(k) {
-			continue
-		}
-		same := len(vector) == len(r.results)
-		for _, sample := range vector {
-			same = same && r.results[sample.Metric.Hash()]
-		}
-		if !same {
-			b.hit(out.times[k])
-			return
-		}
-	}
-}
-
 // idle tells whether an alerting rule has nothing to remember.
-func (r *rule) idle() bool { return len(r.results) == 0 && r.alert.ActiveAlertsCount() == 0 }
+func (r *rule) idle() bool { return r.alert.ActiveAlertsCount() == 0 }
 
 // judge gives an alerting rule the results of a block at every step.
 func (e *Engine) judge(ctx context.Context, b *block, r *rule, out *outcome, steps []int64) error {
@@ -377,10 +411,6 @@ func (e *Engine) judge(ctx context.Context, b *block, r *rule, out *outcome, ste
 		if err != nil {
 			e.fail(r, t, err)
 			continue
-		}
-		clear(r.results)
-		for _, sample := range vectors[k] {
-			r.results[sample.Metric.Hash()] = true
 		}
 		r.follow(at, func(tr Transition) { b.transition(r.index, tr) })
 		if e.readsAlerts {

@@ -145,9 +145,7 @@ type rule struct {
 	text     string
 	labels   labels.Labels
 	alert    *promrules.AlertingRule
-	keep     time.Duration // keep_firing_for of an alert.
-	constant bool          // Reads no series at all.
-	interval int64         // Milliseconds between two evaluations.
+	interval int64 // Milliseconds between two evaluations.
 
 	reads []selector
 	// pure expressions depend on the instant's samples alone: no range, no offset, no time.
@@ -158,10 +156,8 @@ type rule struct {
 	// live are the series that the last evaluation recorded, touched all that were recorded in the last block.
 	live, touched map[*Series]bool
 
-	// Of an alert: the results of its expression at its last evaluation, and the states that were told, by the hash of the
-	// labels.
-	results map[uint64]bool
-	states  map[uint64]Transition
+	// states of an alert that were told last, by the hash of its labels.
+	states map[uint64]Transition
 }
 
 func (r *rule) outputs() []string {
@@ -300,12 +296,10 @@ func compile(in Rules, interval time.Duration) ([]unit, error) {
 				index: len(all), name: r.Record + r.Alert, record: r.Record, expr: expr, text: expr.String(),
 				labels: groupLabels(g, r), interval: every.Milliseconds(),
 				reads: selectors(expr), pure: isPure(expr),
-				live: map[*Series]bool{}, touched: map[*Series]bool{}, results: map[uint64]bool{}, states: map[uint64]Transition{},
+				live: map[*Series]bool{}, touched: map[*Series]bool{}, states: map[uint64]Transition{},
 			}
-			compiled.constant = compiled.pure && len(compiled.reads) == 0
 			if r.Alert != "" {
-				compiled.keep = time.Duration(r.KeepFiringFor)
-				compiled.alert = promrules.NewAlertingRule(r.Alert, expr, time.Duration(r.For), compiled.keep, compiled.labels,
+				compiled.alert = promrules.NewAlertingRule(r.Alert, expr, time.Duration(r.For), time.Duration(r.KeepFiringFor), compiled.labels,
 					labels.EmptyLabels(), labels.EmptyLabels(), "", true, slog.New(slog.DiscardHandler))
 			}
 			all = append(all, compiled)
