@@ -47,12 +47,8 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (_ Result, err er
 		return Result{}, err
 	}
 	result := Result{Truth: w.Truth()}
-	var exact []engine.Span
-	for _, i := range result.Truth.Incidents {
-		exact = append(exact, engine.Span{Start: i.Onset.Add(-10 * time.Minute), End: i.Onset.Add(30 * time.Minute)})
-	}
 	_, err = e.Run(ctx, engine.Replay{
-		From: s.From(), To: s.To(), Targets: w.Targets(), Advance: w.Advance, Exact: exact, Progress: o.Progress,
+		From: s.From(), To: s.To(), Targets: w.Targets(), Advance: w.Advance, Progress: o.Progress,
 		Alerts: func(t engine.Transition) { result.Transitions = append(result.Transitions, t) },
 	})
 	return result, err

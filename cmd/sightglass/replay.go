@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -77,34 +78,56 @@ func (f *replayFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 	var failures []string
 	for _, s := range scenarios {
-		var runs []replay.Result
 		for i := range f.seeds {
 			seed := s.Seed
 			if f.seeded {
 				seed = f.seed
 			}
-			options := replay.Options{
-				Rules: loaded, Logger: logger,
-				World: world.Options{Seed: seed + uint64(i), Seeded: true, Files: files}, //nolint:gosec // Counted up to 1000.
-			}
-			run, err := measured(ctx, s, options, stderr)
+			seed += uint64(i) //nolint:gosec // Counted up to 1000.
+			run, err := measured(ctx, s, replay.Options{
+				Rules: loaded, Logger: logger, World: world.Options{Seed: seed, Seeded: true, Files: files},
+			}, stderr)
 			if err != nil {
-				return fmt.Errorf("scenario %s, seed %d: %w", s.Name, seed+uint64(i), err) //nolint:gosec // As above.
+				return fmt.Errorf("scenario %s, seed %d: %w", s.Name, seed, err)
 			}
-			runs = append(runs, run)
-		}
-		v := replay.Judge(s, runs)
-		if err := v.Write(stdout, f.output); err != nil {
-			return err
-		}
-		for _, failure := range v.Failures() {
-			failures = append(failures, s.Name+": "+failure)
+			v := replay.Judge(s, run)
+			if err := write(v, f.output, stdout); err != nil {
+				return err
+			}
+			for _, bar := range v.MissedBars {
+				failures = append(failures, fmt.Sprintf("%s, seed %d: %s", s.Name, seed, bar))
+			}
 		}
 	}
 	if len(failures) > 0 {
 		return fmt.Errorf("%w:\n%s", errBars, strings.Join(failures, "\n"))
 	}
 	return nil
+}
+
+// write writes a verdict in the form that was asked for.
+func write(v replay.Verdict, output string, w io.Writer) error {
+	switch output {
+	case "json":
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(v)
+	case "markdown":
+		if err := v.WriteMarkdown(w); err != nil {
+			return err
+		}
+	default:
+		if err := v.WriteTable(w); err != nil {
+			return err
+		}
+	}
+	for _, known := range v.Known {
+		if _, err := fmt.Fprintf(w, "\nKnown miss: %s\n", known); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintln(w)
+	return err
 }
 
 // load loads the rules, with the thresholds that are set.
