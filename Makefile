@@ -104,7 +104,7 @@ test: preflight ## run every test
 
 .PHONY: test-unit
 test-unit: ## run the tests of the Go code alone
-	$(TEST) ./cmd/... ./exporters/... ./internal/... ./responder/...
+	$(TEST) ./cmd/... ./exporters/... ./internal/... ./replay/... ./responder/...
 
 # One room of the repository, checked with the tools that its users have.
 ROOMS := rules alertmanager jsonnet dashboards e2e
@@ -141,6 +141,13 @@ lint: bin/tools/golangci-lint bin/tools/jsonnetfmt bin/tools/jsonnet-lint ## che
 	@state() { git status --porcelain; git diff; }; before=$$(state); $(MAKE) generate; \
 	[[ $$before == "$$(state)" ]] || { echo "generated files were out of date: commit what make generate wrote"; exit 1; }
 
+# Scenarios whose events are committed; flights.yaml needs a file: see docs/replay.md.
+SCENARIOS := $(filter-out replay/scenarios/flights.yaml replay/scenarios/speed.yaml,$(wildcard replay/scenarios/*.yaml))
+
+.PHONY: replay
+replay: bin/sightglass ## replay months under the rules: time to detect, false alarms, bars (SCENARIOS= for others)
+	bin/sightglass replay $(SCENARIOS)
+
 # ---- measurements: each prints what it measures and what that is compared with ----
 
 BENCH := go test -run '^$$' -bench . -benchmem -timeout 60m
@@ -172,6 +179,10 @@ bench-cost: ## read a bill of 300 MB (BENCH_COST_BYTES): CPU, time and memory ag
 .PHONY: bench-rules
 bench-rules: ## evaluate all rules over 200 000 series
 	$(BENCH) ./rules/
+
+.PHONY: bench-replay
+bench-replay: bin/sightglass ## replay ten datasets of ten columns and five models of ten features: simulated days a minute, memory
+	bin/sightglass replay replay/scenarios/speed.yaml > /dev/null
 
 .PHONY: clean
 clean: ## remove everything that was built, the tools included

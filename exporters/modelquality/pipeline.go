@@ -148,6 +148,16 @@ func newPipeline(cfg *Config, meter *metering.Meter, reviews Reviews, logger *sl
 
 // Export implements receiver.Handler.
 func (p *pipeline) Export(_ context.Context, signal receiver.Signal, body []byte) (receiver.Answer, error) {
+	return p.take(signal, func(w *worker) error {
+		if signal == receiver.Logs {
+			return w.decoder.Logs(body, &w.reader)
+		}
+		return w.decoder.Traces(body, &w.reader)
+	})
+}
+
+// take counts what read reads.
+func (p *pipeline) take(signal receiver.Signal, read func(*worker) error) (receiver.Answer, error) {
 	w, ok := p.workers.Get().(*worker)
 	if !ok {
 		w = new(worker)
@@ -158,11 +168,11 @@ func (p *pipeline) Export(_ context.Context, signal receiver.Signal, body []byte
 	}()
 	s := p.settings.Load()
 	w.reader.Convention, w.reader.Batch = s.convention, &w.batch
-	decode, which := w.decoder.Traces, 0
+	which := 0
 	if signal == receiver.Logs {
-		decode, which = w.decoder.Logs, 1
+		which = 1
 	}
-	if err := decode(body, &w.reader); err != nil {
+	if err := read(w); err != nil {
 		return receiver.Answer{}, err
 	}
 	p.resolve(w, s)

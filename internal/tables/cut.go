@@ -58,7 +58,14 @@ func MatchesAny(patterns []string, name string) bool {
 // booleans, ages for points in time. It takes one scan for the statistics of
 // all columns, one for all quantiles and one for each categorical column.
 // progress, if not nil, is told of each scan done out of the total.
-func (s *Source) Cut(ctx context.Context, r Relation, schema []Column, w Window, choice Choice, progress func(done, total int)) (Cut, error) {
+func (s *Source) Cut(ctx context.Context, r Relation, schema []Column, w Window, choice Choice, progress func(done, total int)) (_ Cut, err error) {
+	if r.virtual != nil {
+		var drop func() error
+		if r, drop, err = s.materialize(ctx, r, w); err != nil {
+			return Cut{}, err
+		}
+		defer func() { err = errors.Join(err, drop()) }()
+	}
 	if progress == nil {
 		progress = func(int, int) {}
 	}

@@ -38,6 +38,9 @@ type Profile struct {
 // have no time of their own.
 func (s *Source) Count(ctx context.Context, r Relation, schema []Column, w Window, fields Fields, asOf time.Time) (Profile, error) {
 	d := s.dialect
+	if r.virtual != nil {
+		return virtualProfile(r.virtual, schema, w, fields)
+	}
 	sc, err := s.from(ctx, r, schema)
 	if errors.Is(err, errEmpty) {
 		return Profile{Nulls: map[string]int64{}, Values: map[string]map[string]int64{}}, nil

@@ -186,7 +186,7 @@ type Outside struct {
 // Outside counts the records that have no time or one after the end of the window.
 func (s *Source) Outside(ctx context.Context, r Relation, schema []Column, w Window) (Outside, error) {
 	var o Outside
-	if r.Time == "" || w.To.IsZero() {
+	if r.Time == "" || w.To.IsZero() || r.virtual != nil { // A virtual table has neither.
 		return o, nil
 	}
 	sc, err := s.open(ctx, r)

@@ -69,6 +69,8 @@ type Source struct {
 	dialect dialect
 	typ     Type
 	secrets *strings.Replacer
+	// virtual are the tables that are no database's; see OpenVirtual.
+	virtual map[string]Virtual
 }
 
 // Open prepares a source. It does not connect yet, so a database that is down
@@ -249,6 +251,8 @@ type Relation struct {
 	// Time is the column of the record's time; empty if there is none. The
 	// window then has no effect, and there is no freshness.
 	Time string
+	// virtual, if not nil, is the table in place of from.
+	virtual Virtual
 	// files is nil for what is not of files.
 	files   *files
 	reading Reading
@@ -256,6 +260,9 @@ type Relation struct {
 
 // Table is the relation of a table or view, with its schema and catalog.
 func (s *Source) Table(name, timeColumn string) Relation {
+	if v, ok := s.virtual[name]; ok {
+		return Relation{Time: timeColumn, virtual: v}
+	}
 	parts := strings.Split(name, ".")
 	for i, p := range parts {
 		parts[i] = s.dialect.identifier(p)
@@ -311,6 +318,9 @@ func (s *Source) Schema(ctx context.Context, r Relation) ([]Column, error) {
 }
 
 func (s *Source) schema(ctx context.Context, r Relation) ([]Column, error) {
+	if r.virtual != nil {
+		return r.virtual.Schema(), nil
+	}
 	query := "SELECT * FROM " + r.from + " AS t LIMIT 0"
 	describe := s.typ == ClickHouse
 	if describe {

@@ -55,7 +55,7 @@ func used(t *testing.T, holders []Holder, series ...string) Usage {
 	return u
 }
 
-// The rules record one source of a model; rules/precedence_test.go holds that.
+// The rules record one source of a model; the tests of the adapters hold that.
 func TestAGatewayCountsButTakesNothingOfTheGPUs(t *testing.T) {
 	u := used(t, nil,
 		`model:ml_inference_requests:rate5m{model="llama",source="vllm"} 2x10`,

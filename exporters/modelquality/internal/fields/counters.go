@@ -31,6 +31,7 @@ type counters struct {
 	// prediction and confidence are nil where they have no bins.
 	prediction, confidence *field
 	all                    map[string]*field // by the names of the definition
+	sorted                 []string          // those names, once somebody asked for them
 
 	mu   sync.Mutex // of the counts of the fields as well
 	rows int64

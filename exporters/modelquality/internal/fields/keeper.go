@@ -96,7 +96,7 @@ type Keeper struct {
 
 	mu       sync.Mutex
 	trackers map[*Tracker]struct{}
-	shown    exporter.Snapshots
+	shown    snapshots
 }
 
 var _ prometheus.Collector = (*Keeper)(nil)

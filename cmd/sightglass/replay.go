@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/schollz/progressbar/v3"
+
+	"github.com/sightglass-ml/sightglass/replay"
+	"github.com/sightglass-ml/sightglass/replay/engine"
+	"github.com/sightglass-ml/sightglass/replay/scenario"
+	"github.com/sightglass-ml/sightglass/replay/world"
+	"github.com/sightglass-ml/sightglass/rules"
+)
+
+// replayFlags are the flags of replay.
+type replayFlags struct {
+	scenarios, data, set []string
+	seed                 uint64
+	seeded               bool
+	seeds                int
+	rules, output        string
+	verbose              bool
+}
+
+func replayCommand(app *kingpin.Application, stdout io.Writer) commands {
+	c := app.Command("replay", "Run the rules over simulated or recorded months in minutes, and measure what their alerts are worth: time to detect, false alarms. See docs/replay.md.")
+	var f replayFlags
+	c.Arg("scenario", "Scenario files.").Required().ExistingFilesVar(&f.scenarios)
+	c.Flag("data", "File of events, in place of the scenario's: NAME=FILE, of a dataset or a model; repeatable.").PlaceHolder("NAME=FILE").StringsVar(&f.data)
+	c.Flag("seed", "Seed, in place of the scenario's.").IsSetByUser(&f.seeded).Uint64Var(&f.seed)
+	c.Flag("seeds", "Run each scenario with so many seeds, from the first one on.").Default("1").IntVar(&f.seeds)
+	c.Flag("rules", "Folder of rule files, in place of the bundle.").ExistingDirVar(&f.rules)
+	c.Flag("set", "Threshold, in place of the bundle's: NAME=NUMBER, such as drift_psi=0.2; repeatable.").PlaceHolder("NAME=NUMBER").StringsVar(&f.set)
+	c.Flag("output", "Form of the result: table, json or markdown.").Default("table").EnumVar(&f.output, "table", "json", "markdown")
+	c.Flag("verbose", "Log what the exporters log.").BoolVar(&f.verbose)
+	return commands{c.FullCommand(): func(ctx context.Context) error { return f.run(ctx, stdout, os.Stderr) }}
+}
+
+// errBars says that a replay did not reach what its scenario demands.
+var errBars = errors.New("the bars were not reached")
+
+func (f *replayFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
+	files, err := pairs("data", f.data)
+	if err != nil {
+		return err
+	}
+	loaded, err := f.load()
+	if err != nil {
+		return err
+	}
+	if f.seeds < 1 || f.seeds > 1000 {
+		return fmt.Errorf("--seeds is %d; want 1 to 1000", f.seeds)
+	}
+	logger := slog.New(slog.DiscardHandler)
+	if f.verbose {
+		logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	// Every scenario is read before the first one runs, which takes minutes.
+	var scenarios []*scenario.Scenario
+	for _, path := range f.scenarios {
+		s, err := scenario.LoadFile(path)
+		if err != nil {
+			return fmt.Errorf("the scenario is not valid:\n%w", err)
+		}
+		scenarios = append(scenarios, s)
+	}
+	var failures []string
+	for _, s := range scenarios {
+		for i := range f.seeds {
+			seed := s.Seed
+			if f.seeded {
+				seed = f.seed
+			}
+			seed += uint64(i) //nolint:gosec // Counted up to 1000.
+			run, err := measured(ctx, s, replay.Options{
+				Rules: loaded, Logger: logger, World: world.Options{Seed: seed, Seeded: true, Files: files},
+			}, stderr)
+			if err != nil {
+				return fmt.Errorf("scenario %s, seed %d: %w", s.Name, seed, err)
+			}
+			v := replay.Judge(s, run)
+			if err := write(v, f.output, stdout); err != nil {
+				return err
+			}
+			for _, bar := range v.MissedBars {
+				failures = append(failures, fmt.Sprintf("%s, seed %d: %s", s.Name, seed, bar))
+			}
+		}
+	}
+	if len(failures) > 0 {
+		return fmt.Errorf("%w:\n%s", errBars, strings.Join(failures, "\n"))
+	}
+	return nil
+}
+
+// write writes a verdict in the form that was asked for.
+func write(v replay.Verdict, output string, w io.Writer) error {
+	switch output {
+	case "json":
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(v)
+	case "markdown":
+		if err := v.WriteMarkdown(w); err != nil {
+			return err
+		}
+	default:
+		if err := v.WriteTable(w); err != nil {
+			return err
+		}
+	}
+	for _, known := range v.Known {
+		if _, err := fmt.Fprintf(w, "\nKnown miss: %s\n", known); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintln(w)
+	return err
+}
+
+// load loads the rules, with the thresholds that are set.
+func (f *replayFlags) load() (engine.Rules, error) {
+	var from fs.FS = rules.FS
+	if f.rules != "" {
+		from = os.DirFS(f.rules)
+	}
+	loaded, err := engine.LoadRules(from)
+	if err != nil {
+		return loaded, err
+	}
+	given, err := pairs("set", f.set)
+	if err != nil {
+		return loaded, err
+	}
+	thresholds := make(map[string]float64)
+	for name, text := range given {
+		if thresholds[name], err = strconv.ParseFloat(text, 64); err != nil {
+			return loaded, fmt.Errorf("--set %s=%s: want a number", name, text)
+		}
+	}
+	return loaded.Override(thresholds)
+}
+
+func pairs(flag string, given []string) (map[string]string, error) {
+	out := make(map[string]string)
+	for _, p := range given {
+		name, value, ok := strings.Cut(p, "=")
+		if !ok || name == "" || value == "" {
+			return nil, fmt.Errorf("--%s %q: want a name and a value with = between them", flag, p)
+		}
+		out[name] = value
+	}
+	return out, nil
+}
+
+// measured runs a scenario with a progress bar, and says what it cost.
+func measured(ctx context.Context, s *scenario.Scenario, o replay.Options, stderr io.Writer) (replay.Result, error) {
+	days := int(time.Duration(s.Length).Hours() / 24)
+	bar := progressbar.NewOptions(max(days, 1), progressbar.OptionSetWriter(stderr), progressbar.OptionSetDescription(fmt.Sprintf("%s, seed %d: days", s.Name, o.World.Seed)),
+		progressbar.OptionShowCount(), progressbar.OptionSetWidth(30), progressbar.OptionThrottle(time.Second))
+	o.Progress = func(at time.Time) {
+		_ = bar.Set(int(at.Sub(s.From()).Hours() / 24)) // A bar that cannot be drawn is no reason to stop.
+	}
+	begin, cpu := time.Now(), cpuTime()
+	result, err := replay.Run(ctx, s, o)
+	_ = bar.Finish()
+	if err != nil {
+		return result, err
+	}
+	wall := time.Since(begin)
+	_, err = fmt.Fprintf(stderr, "\n%s, seed %d: %d days in %s, %.0f simulated days a minute; %.0f CPU-seconds, peak memory %s\n", s.Name, o.World.Seed,
+		days, wall.Round(time.Second), float64(days)/wall.Minutes(), (cpuTime() - cpu).Seconds(), peakMemory())
+	return result, err
+}
+
+// cpuTime is what this process has used.
+func cpuTime() time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// peakMemory is the most that this process held at a time, as Linux reports it.
+func peakMemory() string {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return "unknown"
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			if kb, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB")); err == nil {
+				return fmt.Sprintf("%.2f GiB", float64(kb)/(1<<20))
+			}
+		}
+	}
+	return "unknown"
+}

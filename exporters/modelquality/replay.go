@@ -1,0 +1,121 @@
+package modelquality
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/fields"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/receiver"
+	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/limit"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+// A span as the decoder of OTLP makes it, for whoever has inferences that never were bytes.
+type (
+	Span      = otlp.Span
+	SpanEvent = otlp.Event
+	Attribute = otlp.Attribute
+	Value     = otlp.Value
+)
+
+// StatusError is the status of a span that failed.
+const StatusError = otlp.StatusError
+
+// Values of attributes.
+var (
+	StringValue = otlp.StringValue
+	DoubleValue = otlp.DoubleValue
+	IntValue    = otlp.IntValue
+)
+
+// ReplayOptions are what a Replay does not make itself.
+type ReplayOptions struct {
+	// Sources are the places of the configuration, by name. They are not closed.
+	Sources map[string]*tables.Source
+	// Store keeps the baselines. It is not closed.
+	Store  *baseline.Store
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+// Replay is the exporter without its receiver and its loops: whoever owns the clock hands over spans and says when it tidies.
+type Replay struct{ exporter *Exporter }
+
+// NewReplay starts the exporter under a configuration, as a new process would. Baselines that the store has go on; counters
+// begin at nothing.
+func NewReplay(cfg Config, o ReplayOptions) (*Replay, error) {
+	e := &Exporter{rooms: &rooms{sources: o.Sources, store: o.Store}}
+	e.cfg.Store(&cfg)
+	dropped := limit.NewDropped()
+	limiter := func(name string, most int) *limit.Limiter { return limit.New(name, most, dropped) }
+	var err error
+	if e.keeper, err = fields.New(fields.Options{
+		Store: o.Store, Sample: cfg.Baselines.Sample, SampleWait: time.Duration(cfg.Baselines.SampleWait), Days: cfg.Baselines.Days,
+		Choice: cfg.Baselines.Fields.choice(), Training: e.training, Fields: limiter("fields", cfg.Baselines.Fields.MaxTotal),
+		// Nobody else writes to the store, so there is nothing to look for: what this process stores it publishes at once.
+		Slow: max(time.Duration(cfg.Baselines.Interval), 6*time.Hour), Now: o.Now, Logger: o.Logger,
+	}); err != nil {
+		return nil, err
+	}
+	e.meter = metering.New(cfg.Limits, limiter, e.keeper)
+	if e.pipeline, err = newPipeline(&cfg, e.meter, nil, o.Logger, o.Now); err != nil {
+		return nil, err
+	}
+	e.descs = e.pipeline.descs
+	return &Replay{e}, nil
+}
+
+// Feed takes spans as one request does. produce calls its argument with each; a span is read at once and can be used again.
+func (r *Replay) Feed(produce func(span func(*Span))) error {
+	_, err := r.exporter.pipeline.take(receiver.Traces, func(w *worker) error {
+		w.reader.Resource(nil)
+		produce(w.reader.Span)
+		return nil
+	})
+	return err
+}
+
+// Tidy does what the exporter does every few seconds: it gives up on what has waited too long, forgets versions, cuts bins and
+// adds days.
+func (r *Replay) Tidy(ctx context.Context) error {
+	e := r.exporter
+	cfg := e.cfg.Load()
+	e.pipeline.expire(time.Duration(cfg.Join.Wait))
+	e.meter.Forget(e.pipeline.now().Add(-time.Duration(cfg.ForgetAfter)))
+	return e.keeper.Cycle(ctx)
+}
+
+// Values calls each with every counter of a bin. The strings of a counter are the same at every call, so that a caller can
+// tell quickly which counter it is.
+func (r *Replay) Values(each func(model, version, field, role, bin string, n int64)) {
+	r.exporter.keeper.Values(each)
+}
+
+// BaselineChanges is how often the series of the baselines have changed so far.
+func (r *Replay) BaselineChanges() int64 { return r.exporter.keeper.Changes() }
+
+// Baselines returns the series of the baselines.
+func (r *Replay) Baselines() []prometheus.Metric { return r.exporter.keeper.Shown() }
+
+// Inferences returns all other series of models.
+func (r *Replay) Inferences() []prometheus.Metric {
+	ch := make(chan prometheus.Metric, 64)
+	go func() {
+		defer close(ch)
+		r.exporter.meter.Collect(ch)
+		for _, m := range r.exporter.descs.thresholds(r.exporter.cfg.Load()) {
+			ch <- m
+		}
+	}()
+	var all []prometheus.Metric
+	for m := range ch {
+		all = append(all, m)
+	}
+	return all
+}

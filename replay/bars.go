@@ -1,0 +1,66 @@
+package replay
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/sightglass-ml/sightglass/replay/report"
+	"github.com/sightglass-ml/sightglass/replay/scenario"
+)
+
+// Verdict is what the alerts of a run were worth, and which of the scenario's bars they miss.
+type Verdict struct {
+	report.Report
+	// Known are the bars that are missed and said to be.
+	Known []string `json:"known_misses"`
+}
+
+// Judge judges a run by what its scenario demands. Bars that the run fails for are the report's MissedBars: those that it
+// misses, and those that it reaches though the scenario says that they are missed.
+func Judge(s *scenario.Scenario, run Result) Verdict {
+	v := Verdict{Report: report.Judge(run.Truth, run.Transitions, report.Bars{})}
+	for i := range s.Bars {
+		b := &s.Bars[i]
+		missed := report.Judge(run.Truth, run.Transitions, only(b)).MissedBars
+		switch {
+		case b.KnownMiss == "":
+			v.MissedBars = append(v.MissedBars, missed...)
+		case len(missed) > 0:
+			v.Known = append(v.Known, fmt.Sprintf("%s (%s)", strings.Join(missed, "; "), b.KnownMiss))
+		default:
+			of := ""
+			if b.Class != "" {
+				of = " of " + b.Class
+			}
+			v.MissedBars = append(v.MissedBars, fmt.Sprintf("%s:%d: %s%s ≤ %s is reached: remove its known_miss %q", b.File, b.Line, b.Measure, of, b.Limit, b.KnownMiss))
+		}
+	}
+	return v
+}
+
+// only are bars of which one is set.
+func only(b *scenario.Bar) report.Bars {
+	var all report.Bars
+	var of report.ClassBars
+	d, n, count := b.Duration(), b.Number(), int(b.Number())
+	switch b.Measure {
+	case scenario.MedianDetection:
+		all.MedianDetection, of.MedianDetection = &d, &d
+	case scenario.WorstDetection:
+		all.WorstDetection, of.WorstDetection = &d, &d
+	case scenario.MinLead:
+		all.MinLead, of.MinLead = &d, &d
+	case scenario.Missed:
+		all.Missed, of.Missed = &count, &count
+	case scenario.FalseAlarms:
+		all.FalseAlarms = &count
+	case scenario.FalseAlarmsPerWeek:
+		all.FalseAlarmsPerWeek = &n
+	case scenario.FalseAlarmShare:
+		all.FalseAlarmShare = &n
+	}
+	if b.Class != "" {
+		return report.Bars{Classes: map[string]report.ClassBars{b.Class: of}}
+	}
+	return all
+}

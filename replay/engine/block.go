@@ -1,0 +1,115 @@
+package engine
+
+import (
+	"sync"
+	"time"
+)
+
+// A block is a stretch of virtual time that is evaluated in one go.
+type block struct {
+	start, end int64 // Milliseconds; end is after the last step.
+	step       int64 // Between two evaluations.
+
+	mu          sync.Mutex
+	changes     map[string][]int64
+	transitions []numbered
+}
+
+// numbered is a transition with its rule's place in file order.
+type numbered struct {
+	rule int
+	Transition
+}
+
+func newBlock(start, end time.Time, step time.Duration) *block {
+	return &block{start: start.UnixMilli(), end: end.UnixMilli(), step: step.Milliseconds(), changes: map[string][]int64{}}
+}
+
+// steps are the evaluations of a rule in the block.
+func (b *block) steps(r *rule) (times []int64) {
+	for t := (b.start + r.interval - 1) / r.interval * r.interval; t < b.end; t += r.interval {
+		times = append(times, t)
+	}
+	return times
+}
+
+func (b *block) transition(rule int, t Transition) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.transitions = append(b.transitions, numbered{rule, t})
+}
+
+// changesOf are the times in the block at which an instant selector of a metric may see something else than just before,
+// sorted. Whoever asks comes after all that write the metric.
+func (b *block) changesOf(f *family, lookback int64) []int64 {
+	b.mu.Lock()
+	times, ok := b.changes[f.name]
+	b.mu.Unlock()
+	if ok {
+		return times
+	}
+	marks := newMarks(b)
+	for _, s := range f.list() {
+		marks.series(s.runs, lookback)
+		if marks.full() {
+			break
+		}
+	}
+	times = marks.times()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.changes[f.name] = times
+	return times
+}
+
+// marks are steps of a block.
+type marks struct {
+	block *block
+	set   []bool
+	n     int
+}
+
+func newMarks(b *block) *marks {
+	return &marks{block: b, set: make([]bool, (b.end-b.start+b.step-1)/b.step)}
+}
+
+func (m *marks) full() bool { return m.n == len(m.set) }
+
+// mark marks the first step at or after t.
+func (m *marks) mark(t int64) {
+	i := max(0, t-m.block.start+m.block.step-1) / m.block.step
+	if i < int64(len(m.set)) && !m.set[i] {
+		m.set[i] = true
+		m.n++
+	}
+}
+
+// series marks where runs begin, and where a sample has become too old before the next one came.
+func (m *marks) series(runs []run, lookback int64) {
+	for i := len(runs) - 1; i >= 0; i-- {
+		r := &runs[i]
+		if end := r.end() + lookback; end < m.block.start {
+			return
+		}
+		m.mark(r.start) // At the block's start, if it was before.
+		if int64(r.step) >= lookback {
+			for k := range r.n {
+				m.mark(r.at(k))
+				m.mark(r.at(k) + lookback)
+			}
+		}
+		if i == len(runs)-1 || runs[i+1].start > r.end()+lookback {
+			m.mark(r.end() + lookback)
+		}
+	}
+}
+
+func (m *marks) times() []int64 {
+	out := make([]int64, 0, m.n)
+	for i, marked := range m.set {
+		if marked {
+			out = append(out, m.block.start+int64(i)*m.block.step)
+		}
+	}
+	return out
+}

@@ -1,0 +1,494 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/url"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	promrules "github.com/prometheus/prometheus/rules"
+	"github.com/prometheus/prometheus/storage"
+	"golang.org/x/sync/errgroup"
+)
+
+// evaluateBlock evaluates all rules over a block, each after those that it reads, independent ones at the same time.
+func (e *Engine) evaluateBlock(ctx context.Context, b *block) error {
+	waiting := make([]atomic.Int32, len(e.units))
+	readers := make([][]int, len(e.units))
+	ready := make(chan int, len(e.units))
+	for i, u := range e.units {
+		waiting[i].Store(int32(len(u.after))) //nolint:gosec // A few hundred.
+		for _, j := range u.after {
+			readers[j] = append(readers[j], i)
+		}
+	}
+	for i, u := range e.units {
+		if len(u.after) == 0 {
+			ready <- i
+		}
+	}
+	var done atomic.Int32
+	group, ctx := errgroup.WithContext(ctx)
+	for range e.opts.Concurrency {
+		group.Go(func() error {
+			for {
+				select {
+				case <-ctx.Done():
+					return ctx.Err()
+				case i, ok := <-ready:
+					if !ok {
+						return nil
+					}
+					if err := e.evaluateUnit(ctx, b, e.units[i]); err != nil {
+						return err
+					}
+					for _, reader := range readers[i] {
+						if waiting[reader].Add(-1) == 0 {
+							ready <- reader
+						}
+					}
+					if int(done.Add(1)) == len(e.units) {
+						close(ready)
+					}
+				}
+			}
+		})
+	}
+	return group.Wait()
+}
+
+func (e *Engine) evaluateUnit(ctx context.Context, b *block, u unit) error {
+	for _, r := range u.rules {
+		clear(r.touched)
+	}
+	if !u.rules[0].stepwise {
+		r := u.rules[0]
+		times := b.steps(r)
+		if len(times) == 0 {
+			return nil
+		}
+		return e.evaluateSteps(ctx, b, r, times)
+	}
+	for t := b.start; t < b.end; t += b.step {
+		for _, r := range u.rules {
+			if t%r.interval != 0 {
+				continue
+			}
+			one := newBlock(time.UnixMilli(t), time.UnixMilli(t+1), e.opts.Interval)
+			if err := e.evaluateSteps(ctx, one, r, []int64{t}); err != nil {
+				return err
+			}
+			for _, tr := range one.transitions {
+				b.transition(tr.rule, tr.Transition)
+			}
+		}
+	}
+	return nil
+}
+
+// evaluateSteps evaluates a rule at times that are equally far apart, and stores or judges the result.
+func (e *Engine) evaluateSteps(ctx context.Context, b *block, r *rule, times []int64) error {
+	result := outcome{times: times}
+	switch {
+	case isEmpty(r.expr, e.present):
+		if len(r.live) == 0 && (r.alert == nil || r.idle()) {
+			return nil
+		}
+		result.times = times[:1]
+	case r.pure && len(times) > 1:
+		result.times = e.changing(b, r, times)
+		v := &view{store: e.store, times: result.times, lookback: e.opts.Lookback.Milliseconds()}
+		if cols, err := (columns{v}).vector(r.expr); err == nil {
+			result.take(cols)
+			if err := e.check(ctx, r, &result); err != nil {
+				return err
+			}
+			break
+		}
+		opts := promql.NewPrometheusQueryOpts(false, viewLookback, nil)
+		if err := e.query(ctx, r, &result, v, opts, v.at(0), viewStep); err != nil {
+			return err
+		}
+	default:
+		step := e.opts.Interval
+		if len(times) > 1 {
+			step = time.Duration(times[1]-times[0]) * time.Millisecond
+		}
+		if err := e.query(ctx, r, &result, e.store, nil, time.UnixMilli(times[0]).UTC(), step); err != nil {
+			return err
+		}
+	}
+	if r.alert == nil {
+		return e.record(b, r, &result)
+	}
+	return e.judge(ctx, b, r, &result, times)
+}
+
+// take makes an outcome of columns.
+func (o *outcome) take(cols []column) {
+	for _, col := range cols {
+		points := make([]point, 0, len(col.v))
+		for k, v := range col.v {
+			if !isAbsent(v) {
+				points = append(points, point{k: k, v: v})
+			}
+		}
+		if len(points) > 0 {
+			o.series = append(o.series, result{col.metric, points})
+		}
+	}
+}
+
+// check compares what was calculated in columns with what Prometheus's engine says at one of the times, the middle one:
+// two programs for one language agree until they do not.
+func (e *Engine) check(ctx context.Context, r *rule, out *outcome) error {
+	k := len(out.times) / 2
+	want := outcome{times: out.times}
+	at := time.UnixMilli(out.times[k]).UTC()
+	if err := e.rangeQuery(ctx, r, e.store, nil, at, at, e.opts.Interval, k, &want); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("rule %s at %s: Prometheus's engine fails (%w) where the columns of package engine do not; please report it", r.name, at, err)
+	}
+	have := map[string]float64{}
+	for _, s := range out.series {
+		if i, ok := slices.BinarySearchFunc(s.points, k, func(p point, k int) int { return p.k - k }); ok {
+			have[s.metric.String()] = s.points[i].v
+		}
+	}
+	for _, s := range want.series {
+		name, v := s.metric.String(), s.points[0].v
+		got, ok := have[name]
+		delete(have, name)
+		if !ok || !almostEqual(got, v) {
+			return fmt.Errorf("rule %s at %s: %s is %v, Prometheus's engine has %v; please report it", r.name, at, name, got, v)
+		}
+	}
+	for name, v := range have {
+		return fmt.Errorf("rule %s at %s: %s is %v, Prometheus's engine has none; please report it", r.name, at, name, v)
+	}
+	return nil
+}
+
+// almostEqual allows for sums in another order, which Prometheus does not promise either.
+func almostEqual(a, b float64) bool {
+	return a == b || math.IsNaN(a) && math.IsNaN(b) || math.Abs(a-b) <= 1e-9*(math.Abs(a)+math.Abs(b)+1)
+}
+
+// changing are those of the times at which an input of a pure rule may have changed, the first always among them.
+func (e *Engine) changing(b *block, r *rule, times []int64) []int64 {
+	picked := make([]bool, len(times))
+	picked[0] = true
+	every := times[1] - times[0]
+	for _, sel := range r.reads {
+		families := []*family{e.store.family(sel.name)}
+		if sel.name == "" {
+			families = slices.DeleteFunc(e.store.sorted(), func(f *family) bool { return !sel.mayRead(f.name) })
+		}
+		for _, f := range families {
+			if f == nil {
+				continue
+			}
+			for _, t := range b.changesOf(f, e.opts.Lookback.Milliseconds()) {
+				if i := (max(t, times[0]) - times[0] + every - 1) / every; i < int64(len(picked)) {
+					picked[i] = true
+				}
+			}
+		}
+	}
+	var out []int64
+	for i, t := range times {
+		if picked[i] {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// present tells whether a metric has samples.
+func (e *Engine) present(name string) bool {
+	return slices.ContainsFunc(e.store.family(name).list(), func(s *Series) bool { return len(s.runs) > 0 })
+}
+
+// An outcome is the result of a rule's expression at some times.
+type outcome struct {
+	times  []int64
+	series []result
+	failed []bool // By time; nil if all succeeded.
+}
+
+// A result is one series of an outcome.
+type result struct {
+	metric labels.Labels
+	points []point
+}
+
+// A point is the value at the k-th time.
+type point struct {
+	k int
+	v float64
+	h *histogram.FloatHistogram
+}
+
+func (o *outcome) fails(k int) bool { return o.failed != nil && o.failed[k] }
+
+// query fills in an outcome by one range query. Where that fails, which a single step can cause, it goes step by step, as
+// Prometheus does, and what fails leaves a gap.
+func (e *Engine) query(ctx context.Context, r *rule, out *outcome, q storage.Queryable, opts promql.QueryOpts, start time.Time, step time.Duration) error {
+	end := start.Add(time.Duration(len(out.times)-1) * step)
+	err := e.rangeQuery(ctx, r, q, opts, start, end, step, 0, out)
+	if err == nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	out.series, out.failed = nil, make([]bool, len(out.times))
+	for k := range out.times {
+		at := start.Add(time.Duration(k) * step)
+		if err := e.rangeQuery(ctx, r, q, opts, at, at, step, k, out); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			out.failed[k] = true
+			e.fail(r, out.times[k], err)
+		}
+	}
+	out.merge()
+	return nil
+}
+
+func (e *Engine) rangeQuery(ctx context.Context, r *rule, q storage.Queryable, opts promql.QueryOpts, start, end time.Time, step time.Duration, first int, out *outcome) error {
+	e.queries.Add(1)
+	query, err := e.promql.NewRangeQuery(ctx, q, opts, r.text, start, end, step)
+	if err != nil {
+		return err
+	}
+	defer query.Close() // It takes back the memory of the result.
+	res := query.Exec(ctx)
+	if res.Err != nil {
+		return res.Err
+	}
+	matrix, err := res.Matrix()
+	if err != nil {
+		return err
+	}
+	index := func(t int64) int { return first + int((t-start.UnixMilli())/step.Milliseconds()) }
+	for _, s := range matrix {
+		points := make([]point, 0, len(s.Floats)+len(s.Histograms))
+		for _, p := range s.Floats {
+			points = append(points, point{k: index(p.T), v: p.F})
+		}
+		for _, p := range s.Histograms {
+			points = append(points, point{k: index(p.T), h: p.H.Copy()})
+		}
+		if len(s.Floats) > 0 && len(s.Histograms) > 0 {
+			slices.SortFunc(points, func(a, b point) int { return a.k - b.k })
+		}
+		out.series = append(out.series, result{s.Metric, points})
+	}
+	return nil
+}
+
+// merge makes one series of those with the same labels, after a result was put together step by step.
+func (o *outcome) merge() {
+	at := map[uint64]int{}
+	var merged []result
+	for _, s := range o.series {
+		hash := s.metric.Hash()
+		if i, ok := at[hash]; ok {
+			merged[i].points = append(merged[i].points, s.points...)
+			continue
+		}
+		at[hash] = len(merged)
+		merged = append(merged, s)
+	}
+	o.series = merged
+}
+
+// record stores what a rule recorded. Every value is held until the next time, and a series that is in the result no more
+// ends with a staleness marker.
+func (e *Engine) record(b *block, r *rule, out *outcome) error {
+	until := func(k int) int64 {
+		if k+1 < len(out.times) {
+			return out.times[k+1]
+		}
+		return b.end
+	}
+	endAt := func(s *Series, k int) {
+		for ; k < len(out.times); k++ {
+			if !out.fails(k) {
+				s.append(out.times[k], staleNaN, nil, 0, 1)
+				return
+			}
+		}
+	}
+	now := make(map[*Series]bool, len(out.series))
+	for _, res := range out.series {
+		s := e.store.get(r.recorded(res.metric))
+		if r.touched[s] && !r.stepwise {
+			e.fail(r, out.times[0], fmt.Errorf("two results have the same labels after the rule's were added: %s", s.labels))
+			continue
+		}
+		r.touched[s] = true
+		next := 0
+		live := r.live[s]
+		for _, p := range res.points {
+			if live && p.k > next {
+				endAt(s, next)
+			}
+			t := out.times[p.k]
+			s.append(t, p.v, p.h, r.interval, int((until(p.k)-t+r.interval-1)/r.interval))
+			live, next = true, p.k+1
+		}
+		if next < len(out.times) {
+			endAt(s, next)
+			live = slices.Contains(out.failed, true) && !stale(s)
+		}
+		if live {
+			now[s] = true
+		}
+	}
+	for s := range r.live {
+		if !now[s] && !r.touched[s] || r.stepwise && !now[s] {
+			endAt(s, 0)
+			r.touched[s] = true
+			if !stale(s) {
+				now[s] = true
+			}
+		}
+	}
+	r.live = now
+	return nil
+}
+
+func stale(s *Series) bool {
+	last, ok := s.last()
+	return !ok || last.stale()
+}
+
+// recorded are the labels of the series that the rule makes of a result's.
+func (r *rule) recorded(metric labels.Labels) labels.Labels {
+	b := labels.NewBuilder(metric)
+	b.Set(labels.MetricName, r.record)
+	r.labels.Range(func(l labels.Label) { b.Set(l.Name, l.Value) })
+	return b.Labels()
+}
+
+// vectors are an outcome as Prometheus's rules read it, by time.
+func (o *outcome) vectors() []promql.Vector {
+	out := make([]promql.Vector, len(o.times))
+	for _, s := range o.series {
+		for _, p := range s.points {
+			out[p.k] = append(out[p.k], promql.Sample{T: o.times[p.k], F: p.v, H: p.h, Metric: s.metric})
+		}
+	}
+	return out
+}
+
+// idle tells whether an alerting rule has nothing to remember.
+func (r *rule) idle() bool { return r.alert.ActiveAlertsCount() == 0 }
+
+// judge gives an alerting rule the results of a block at every step.
+func (e *Engine) judge(ctx context.Context, b *block, r *rule, out *outcome, steps []int64) error {
+	vectors := out.vectors()
+	k := 0
+	for _, t := range steps {
+		for k+1 < len(out.times) && out.times[k+1] <= t {
+			k++
+		}
+		if out.fails(k) || len(vectors[k]) == 0 && r.idle() {
+			continue
+		}
+		answer := func(context.Context, string, time.Time) (promql.Vector, error) { return vectors[k], nil }
+		at := time.UnixMilli(t).UTC()
+		written, err := r.alert.Eval(ctx, 0, at, answer, &url.URL{}, 0)
+		if err != nil {
+			e.fail(r, t, err)
+			continue
+		}
+		r.follow(at, func(tr Transition) { b.transition(r.index, tr) })
+		if e.readsAlerts {
+			e.storeAlerts(b, r, written, t)
+		}
+	}
+	return nil
+}
+
+// storeAlerts stores ALERTS and ALERTS_FOR_STATE.
+func (e *Engine) storeAlerts(b *block, r *rule, written promql.Vector, t int64) {
+	now := make(map[*Series]bool, len(written))
+	for _, sample := range written {
+		s := e.store.get(sample.Metric)
+		s.append(t, sample.F, nil, 0, 1)
+		now[s], r.touched[s] = true, true
+	}
+	for s := range r.live {
+		if !now[s] {
+			s.append(t, staleNaN, nil, 0, 1)
+		}
+	}
+	r.live = now
+}
+
+// follow tells how the states of a rule's alerts changed since it was last called.
+func (r *rule) follow(at time.Time, tell func(Transition)) {
+	active := map[uint64]bool{}
+	for _, a := range r.alert.ActiveAlerts() {
+		hash := a.Labels.Hash()
+		active[hash] = true
+		state := Pending
+		if a.State == promrules.StateFiring {
+			state = Firing
+		}
+		before, known := r.states[hash]
+		now := Transition{At: at, State: state, Labels: a.Labels, Value: a.Value, ActiveAt: a.ActiveAt.UTC()}
+		// An alert without `for` is never seen pending, and one that starts anew has another ActiveAt.
+		if !known || before.State != state || !before.ActiveAt.Equal(now.ActiveAt) {
+			tell(now)
+		}
+		r.states[hash] = now
+	}
+	for hash, was := range r.states {
+		if active[hash] {
+			continue
+		}
+		delete(r.states, hash)
+		end := Resolved
+		if was.State == Pending {
+			end = Inactive
+		}
+		was.At, was.State = at, end
+		tell(was)
+	}
+}
+
+// RuleError is a rule that could not be evaluated.
+type RuleError struct {
+	Rule string
+	// At is the first failed evaluation, Err its error, and Times how many failed.
+	At    time.Time
+	Err   error
+	Times int
+}
+
+type failures struct {
+	mu   sync.Mutex
+	byID map[int]*RuleError
+}
+
+func (e *Engine) fail(r *rule, t int64, err error) {
+	e.failures.mu.Lock()
+	defer e.failures.mu.Unlock()
+	f := e.failures.byID[r.index]
+	if f == nil {
+		f = &RuleError{Rule: r.name, At: time.UnixMilli(t).UTC(), Err: err}
+		e.failures.byID[r.index] = f
+	}
+	f.Times++
+}

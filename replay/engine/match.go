@@ -1,0 +1,290 @@
+package engine
+
+import (
+	"math"
+	"slices"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+func arithmetic(op parser.ItemType) func(a, b float64) float64 {
+	switch op {
+	case parser.ADD:
+		return func(a, b float64) float64 { return a + b }
+	case parser.SUB:
+		return func(a, b float64) float64 { return a - b }
+	case parser.MUL:
+		return func(a, b float64) float64 { return a * b }
+	case parser.DIV:
+		return func(a, b float64) float64 { return a / b }
+	case parser.POW:
+		return math.Pow
+	case parser.MOD:
+		return math.Mod
+	case parser.ATAN2:
+		return math.Atan2
+	}
+	return nil
+}
+
+func comparison(op parser.ItemType) func(a, b float64) bool {
+	switch op {
+	case parser.EQLC:
+		return func(a, b float64) bool { return a == b }
+	case parser.NEQ:
+		return func(a, b float64) bool { return a != b }
+	case parser.GTR:
+		return func(a, b float64) bool { return a > b }
+	case parser.LSS:
+		return func(a, b float64) bool { return a < b }
+	case parser.GTE:
+		return func(a, b float64) bool { return a >= b }
+	case parser.LTE:
+		return func(a, b float64) bool { return a <= b }
+	}
+	return nil
+}
+
+// operator returns what a binary operator makes of two values; it is absent where a comparison does not hold. kept is
+// what a comparison that holds returns: the vector's side.
+func operator(e *parser.BinaryExpr, kept func(a, b float64) float64) func(a, b float64) float64 {
+	if f := arithmetic(e.Op); f != nil {
+		return f
+	}
+	holds := comparison(e.Op)
+	if holds == nil {
+		return nil
+	}
+	if e.ReturnBool {
+		return func(a, b float64) float64 {
+			if holds(a, b) {
+				return 1
+			}
+			return 0
+		}
+	}
+	return func(a, b float64) float64 {
+		if holds(a, b) {
+			return kept(a, b)
+		}
+		return absent
+	}
+}
+
+func left(a, _ float64) float64  { return a }
+func right(_, b float64) float64 { return b }
+
+func (c columns) binary(e *parser.BinaryExpr) ([]column, error) {
+	if m := e.VectorMatching; m != nil && (m.FillValues.LHS != nil || m.FillValues.RHS != nil) {
+		return nil, errNotColumns
+	}
+	switch scalarLeft, scalarRight := e.LHS.Type() == parser.ValueTypeScalar, e.RHS.Type() == parser.ValueTypeScalar; {
+	case scalarLeft && scalarRight:
+		return nil, errNotColumns
+	case scalarRight:
+		return c.withNumber(e, e.LHS, e.RHS, operator(e, left))
+	case scalarLeft:
+		f := operator(e, right)
+		if f == nil {
+			return nil, errNotColumns
+		}
+		return c.withNumber(e, e.RHS, e.LHS, func(a, b float64) float64 { return f(b, a) })
+	}
+	lhs, err := c.vector(e.LHS)
+	if err != nil {
+		return nil, err
+	}
+	rhs, err := c.vector(e.RHS)
+	if err != nil {
+		return nil, err
+	}
+	if e.Op.IsSetOperator() {
+		return set(e, lhs, rhs)
+	}
+	return join(e, lhs, rhs)
+}
+
+// withNumber applies an operator to a vector and a number.
+func (c columns) withNumber(e *parser.BinaryExpr, vector, scalar parser.Expr, f func(a, b float64) float64) ([]column, error) {
+	b, err := number(scalar)
+	if err != nil || f == nil {
+		return nil, errNotColumns
+	}
+	in, err := c.vector(vector)
+	if err != nil {
+		return nil, err
+	}
+	out := newCollector(len(in))
+	for _, col := range in {
+		for k, v := range col.v {
+			if !isAbsent(v) {
+				col.v[k] = f(v, b)
+			}
+		}
+		if !e.Op.IsComparisonOperator() || e.ReturnBool {
+			col.metric = col.metric.DropMetricName()
+		}
+		out.add(col.metric, col.v)
+	}
+	return out.done()
+}
+
+// keys are the parts of series' labels by which an operator matches them.
+func keys(m *parser.VectorMatching, cols []column) []string {
+	names := slices.Sorted(slices.Values(m.MatchingLabels))
+	if !m.On {
+		names = slices.Sorted(slices.Values(append([]string{labels.MetricName}, names...)))
+	}
+	out := make([]string, len(cols))
+	var buf []byte
+	for i, col := range cols {
+		if m.On {
+			buf = col.metric.BytesWithLabels(buf, names...)
+		} else {
+			buf = col.metric.BytesWithoutLabels(buf, names...)
+		}
+		out[i] = string(buf)
+	}
+	return out
+}
+
+// set is `and`, `or` and `unless`.
+func set(e *parser.BinaryExpr, lhs, rhs []column) ([]column, error) {
+	lk, rk := keys(e.VectorMatching, lhs), keys(e.VectorMatching, rhs)
+	if e.Op == parser.LOR {
+		has := anyOf(lk, lhs)
+		out := newCollector(len(lhs) + len(rhs))
+		for _, col := range lhs {
+			out.add(col.metric, col.v)
+		}
+		for i, col := range rhs {
+			if there := has[rk[i]]; there != nil {
+				for k := range col.v {
+					if there[k] {
+						col.v[k] = absent
+					}
+				}
+			}
+			out.add(col.metric, col.v)
+		}
+		return out.done()
+	}
+	has := anyOf(rk, rhs)
+	for i, col := range lhs {
+		there := has[lk[i]]
+		for k := range col.v {
+			if (there != nil && there[k]) != (e.Op == parser.LAND) {
+				col.v[k] = absent
+			}
+		}
+	}
+	return lhs, nil
+}
+
+// anyOf tells for each key at which steps one of its columns has a value.
+func anyOf(keys []string, cols []column) map[string][]bool {
+	out := make(map[string][]bool, len(cols))
+	for i, col := range cols {
+		there := out[keys[i]]
+		if there == nil {
+			there = make([]bool, len(col.v))
+			out[keys[i]] = there
+		}
+		for k, v := range col.v {
+			if !isAbsent(v) {
+				there[k] = true
+			}
+		}
+	}
+	return out
+}
+
+// join is arithmetic and comparisons between two vectors.
+func join(e *parser.BinaryExpr, lhs, rhs []column) ([]column, error) {
+	m := e.VectorMatching
+	f := operator(e, left)
+	if f == nil {
+		return nil, errNotColumns
+	}
+	many, one := lhs, rhs
+	if m.Card == parser.CardOneToMany {
+		many, one = rhs, lhs
+		swapped := f
+		f = func(a, b float64) float64 { return swapped(b, a) }
+	}
+	if len(many) == 0 || len(one) == 0 {
+		return nil, nil
+	}
+	manyKeys, oneKeys := keys(m, many), keys(m, one)
+	partners := make(map[string][]int, len(one))
+	for i, key := range oneKeys {
+		partners[key] = append(partners[key], i)
+	}
+	if meet(oneKeys, one) || m.Card == parser.CardOneToOne && meet(manyKeys, many) {
+		return nil, errNotColumns
+	}
+	out := newCollector(len(many))
+	b := labels.NewBuilder(labels.EmptyLabels())
+	for i, col := range many {
+		found := partners[manyKeys[i]]
+		for n, j := range found {
+			v := col.v
+			if n < len(found)-1 {
+				v = slices.Clone(v) // The last partner may overwrite it.
+			}
+			other := one[j].v
+			for k, x := range v {
+				switch y := other[k]; {
+				case isAbsent(x):
+				case isAbsent(y):
+					v[k] = absent
+				default:
+					v[k] = f(x, y)
+				}
+			}
+			out.add(joined(b, e, col.metric, one[j].metric), v)
+		}
+	}
+	return out.done()
+}
+
+// meet tells whether two columns of the same key have a value at the same step.
+func meet(keys []string, cols []column) bool {
+	first := make(map[string]int, len(keys))
+	seen := map[string][]float64{}
+	for i, key := range keys {
+		j, ok := first[key]
+		if !ok {
+			first[key] = i
+			continue
+		}
+		if seen[key] == nil {
+			seen[key] = slices.Clone(cols[j].v)
+		}
+		if !merge(seen[key], cols[i].v) {
+			return true
+		}
+	}
+	return false
+}
+
+// joined are the labels of what an operator makes of two series.
+func joined(b *labels.Builder, e *parser.BinaryExpr, many, one labels.Labels) labels.Labels {
+	m := e.VectorMatching
+	b.Reset(many)
+	if !e.Op.IsComparisonOperator() || e.ReturnBool {
+		b.Del(labels.MetricName)
+	}
+	if m.Card == parser.CardOneToOne {
+		if m.On {
+			b.Keep(m.MatchingLabels...)
+		} else {
+			b.Del(m.MatchingLabels...)
+		}
+	}
+	for _, name := range m.Include {
+		b.Set(name, one.Get(name)) // Setting it to nothing removes it.
+	}
+	return b.Labels()
+}

@@ -1,0 +1,115 @@
+package engine
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
+// A unit is evaluated as a whole: one rule, or several that read each other in a circle, step by step.
+type unit struct {
+	rules []*rule
+	// after are the indexes of the units that this one reads.
+	after []int
+}
+
+// order returns the rules as units, each after those that it reads. Rules that record the same name follow each other
+// in file order, so that one goroutine at a time makes series of a name.
+func order(all []*rule) []unit {
+	writers := map[string][]int{}
+	for i, r := range all {
+		for _, name := range r.outputs() {
+			writers[name] = append(writers[name], i)
+		}
+	}
+	edges := make([][]int, len(all)) // From a rule to those that it comes after.
+	for i, r := range all {
+		reads := map[int]bool{}
+		for _, sel := range r.reads {
+			for name, by := range writers {
+				if sel.mayRead(name) {
+					for _, w := range by {
+						reads[w] = true
+					}
+				}
+			}
+		}
+		r.stepwise = reads[i]
+		if r.record != "" {
+			for _, w := range writers[r.record] {
+				if w < i {
+					reads[w] = true
+				}
+			}
+		}
+		delete(reads, i)
+		edges[i] = slices.Sorted(maps.Keys(reads))
+	}
+	var units []unit
+	unitOf := make([]int, len(all))
+	for _, members := range components(edges) {
+		slices.Sort(members)
+		u := unit{}
+		for _, i := range members {
+			u.rules = append(u.rules, all[i])
+			unitOf[i] = len(units)
+			if len(members) > 1 {
+				all[i].stepwise = true
+			}
+		}
+		after := map[int]bool{}
+		for _, i := range members {
+			for _, j := range edges[i] {
+				if !slices.Contains(members, j) {
+					after[unitOf[j]] = true
+				}
+			}
+		}
+		u.after = slices.Sorted(maps.Keys(after))
+		units = append(units, u)
+	}
+	return units
+}
+
+// components are the strongly connected components of a graph by Tarjan's algorithm, each after those that it has edges
+// to.
+func components(edges [][]int) [][]int {
+	const unseen = 0
+	index, low := make([]int, len(edges)), make([]int, len(edges))
+	onStack := make([]bool, len(edges))
+	var stack []int
+	var out [][]int
+	next := 1
+	var visit func(v int)
+	visit = func(v int) {
+		index[v], low[v] = next, next
+		next++
+		stack, onStack[v] = append(stack, v), true
+		for _, w := range edges[v] {
+			if index[w] == unseen {
+				visit(w)
+				low[v] = min(low[v], low[w])
+			} else if onStack[w] {
+				low[v] = min(low[v], index[w])
+			}
+		}
+		if low[v] != index[v] {
+			return
+		}
+		at := slices.Index(stack, v)
+		members := slices.Clone(stack[at:])
+		for _, w := range members {
+			onStack[w] = false
+		}
+		stack = stack[:at]
+		out = append(out, members)
+	}
+	for v := range edges {
+		if index[v] == unseen {
+			visit(v)
+		}
+	}
+	return out
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

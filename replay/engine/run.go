@@ -1,0 +1,127 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// blockLength is the time that one query covers: each has a cost of its own, and what it calculates with is in memory.
+const blockLength = 12 * time.Hour
+
+// Run replays a range of time. It returns what it cost.
+func (e *Engine) Run(ctx context.Context, replay Replay) (Stats, error) {
+	if e.used {
+		return Stats{}, errors.New("an engine runs once; make another with New")
+	}
+	e.used = true
+	if !replay.From.Before(replay.To) {
+		return Stats{}, fmt.Errorf("replay from %s to %s: expected an end after the start", replay.From.UTC(), replay.To.UTC())
+	}
+	scrapes := make([]*Scrape, len(replay.Targets))
+	for i, t := range replay.Targets {
+		var err error
+		if scrapes[i], err = newScrape(e.store, t); err != nil {
+			return Stats{}, err
+		}
+	}
+	from, to := aligned(replay.From, e.opts.Interval), aligned(replay.To, e.opts.Interval)
+	r := &runner{Engine: e, replay: replay, scrapes: scrapes, scraped: aligned(replay.From, e.opts.ScrapeInterval)}
+	for pos := from; pos.Before(to); {
+		end := pos.Truncate(blockLength).Add(blockLength)
+		if end.After(to) {
+			end = to
+		}
+		if err := r.scrape(ctx, end); err != nil {
+			return e.stats, err
+		}
+		b := newBlock(pos, end, e.opts.Interval)
+		if err := e.evaluateBlock(ctx, b); err != nil {
+			return e.stats, err
+		}
+		r.keep(pos, end)
+		r.tell(b)
+		series, runs := e.store.size()
+		e.stats.MostSeries, e.stats.MostRuns = max(e.stats.MostSeries, series), max(e.stats.MostRuns, runs)
+		e.store.trim(end.UnixMilli(), e.reach)
+		if replay.Progress != nil {
+			replay.Progress(end)
+		}
+		pos = end
+	}
+	e.stats.Queries = int(e.queries.Load())
+	for _, rule := range e.rules {
+		if f := e.failures.byID[rule.index]; f != nil {
+			e.stats.Errors = append(e.stats.Errors, *f)
+		}
+	}
+	return e.stats, nil
+}
+
+// aligned is the first multiple of the interval at or after t.
+func aligned(t time.Time, interval time.Duration) time.Time {
+	ms, step := t.UnixMilli(), interval.Milliseconds()
+	return time.UnixMilli((ms + step - 1) / step * step).UTC()
+}
+
+// runner is the state of one Run.
+type runner struct {
+	*Engine
+	replay  Replay
+	scrapes []*Scrape
+	scraped time.Time // The next scrape.
+}
+
+// scrape makes the scrapes before end.
+func (r *runner) scrape(ctx context.Context, end time.Time) error {
+	for ; r.scraped.Before(end); r.scraped = r.scraped.Add(r.opts.ScrapeInterval) {
+		if r.replay.Advance != nil {
+			if err := r.replay.Advance(ctx, r.scraped); err != nil {
+				return fmt.Errorf("advance to %s: %w", r.scraped, err)
+			}
+		}
+		for i, s := range r.scrapes {
+			if err := s.scrape(ctx, r.replay.Targets[i].Source, r.scraped.UnixMilli()); err != nil {
+				return fmt.Errorf("scrape %s: %w", r.replay.Targets[i].Instance, err)
+			}
+			r.stats.Scrapes++
+			r.stats.Samples += len(s.live)
+		}
+	}
+	return nil
+}
+
+// keep tells the samples of one block that the replay was asked to record.
+func (r *runner) keep(from, to time.Time) {
+	if r.replay.Stored == nil {
+		return
+	}
+	for _, name := range r.replay.Record {
+		for _, s := range r.store.family(name).list() {
+			for i := range s.runs {
+				one := &s.runs[i]
+				for k := one.from(from.UnixMilli()); k < one.n && one.at(k) < to.UnixMilli(); k++ {
+					r.replay.Stored(s.labels, time.UnixMilli(one.at(k)).UTC(), one.v)
+				}
+			}
+		}
+	}
+}
+
+// tell passes on the transitions of a block, in order of time.
+func (r *runner) tell(b *block) {
+	slices.SortStableFunc(b.transitions, func(a, b numbered) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.rule, b.rule), labels.Compare(a.Labels, b.Labels))
+	})
+	if r.replay.Alerts == nil {
+		return
+	}
+	for _, t := range b.transitions {
+		r.replay.Alerts(t.Transition)
+	}
+}

@@ -1,0 +1,256 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+)
+
+// A Target is scraped as Prometheus scrapes one: its labels join those of every series, and up says how it went.
+type Target struct {
+	Job, Instance string
+	// Labels are the target's other labels, such as cluster and namespace.
+	Labels map[string]string
+	Source Source
+}
+
+// A Source is what answers the scrapes of a target. It runs on the engine's clock.
+type Source interface {
+	// Scrape writes what the target exposes at the time. An error is a failed scrape: up becomes 0, and the target's series
+	// end. ErrNoScrape is a scrape that was never made: nothing is stored.
+	Scrape(ctx context.Context, at time.Time, to *Scrape) error
+}
+
+// SourceFunc is a function as a Source.
+type SourceFunc func(ctx context.Context, at time.Time, to *Scrape) error
+
+// Scrape implements Source.
+func (f SourceFunc) Scrape(ctx context.Context, at time.Time, to *Scrape) error {
+	return f(ctx, at, to)
+}
+
+// ErrNoScrape says that Prometheus did not scrape: it was down, or the target was not yet known.
+var ErrNoScrape = errors.New("no scrape was made")
+
+// A Scrape takes the samples of one target. It belongs to the target for the whole run, and so do the series that it
+// hands out: a source may keep them.
+type Scrape struct {
+	store  *store
+	target []labels.Label // Sorted.
+	up     *Series
+	at     int64
+	live   []*Series // Those of the last scrape, in the order in which they came.
+	now    []*Series // Those of this scrape.
+	cache  map[string][]cached
+}
+
+func newScrape(st *store, t Target) (*Scrape, error) {
+	if t.Job == "" || t.Instance == "" || t.Source == nil {
+		return nil, fmt.Errorf("target %q of job %q: expected a job, an instance and a source", t.Instance, t.Job)
+	}
+	all := maps.Clone(t.Labels)
+	if all == nil {
+		all = map[string]string{}
+	}
+	all["job"], all["instance"] = t.Job, t.Instance
+	s := &Scrape{store: st, cache: map[string][]cached{}}
+	for _, name := range sortedKeys(all) {
+		if all[name] != "" {
+			s.target = append(s.target, labels.Label{Name: name, Value: all[name]})
+		}
+	}
+	s.up = s.Series("up")
+	return s, nil
+}
+
+// Series returns the series of a metric's name and labels (pairs of name and value) at this target. Getting one costs a
+// look-up by all its labels, so a source that writes thousands keeps them.
+func (s *Scrape) Series(name string, pairs ...string) *Series {
+	ls := make([]labels.Label, 0, len(pairs)/2)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		ls = append(ls, labels.Label{Name: pairs[i], Value: pairs[i+1]})
+	}
+	return s.series(name, ls)
+}
+
+func (s *Scrape) series(name string, ls []labels.Label) *Series {
+	all := append([]labels.Label{{Name: labels.MetricName, Value: name}}, s.target...)
+	for _, l := range ls {
+		if l.Value == "" {
+			continue
+		}
+		// As with honor_labels: false, which is the default, the target's label wins.
+		for slices.ContainsFunc(s.target, func(t labels.Label) bool { return t.Name == l.Name }) {
+			l.Name = model.ExportedLabelPrefix + l.Name
+		}
+		all = append(all, l)
+	}
+	series := s.store.get(labels.New(all...))
+	series.pinned = true
+	return series
+}
+
+// Float stores the value of a series at this scrape. A second value of the same series is dropped.
+func (s *Scrape) Float(series *Series, v float64) { s.add(series, v, nil) }
+
+// Histogram stores a native histogram, which the caller must not change afterwards.
+func (s *Scrape) Histogram(series *Series, h *histogram.FloatHistogram) { s.add(series, 0, h) }
+
+func (s *Scrape) add(series *Series, v float64, h *histogram.FloatHistogram) {
+	if !series.append(s.at, v, h, 0, 1) {
+		return
+	}
+	series.owner, series.seen = s, s.at
+	s.now = append(s.now, series)
+}
+
+// Hold stores for every series of the last scrape the value that it had: the target exposes what it exposed.
+func (s *Scrape) Hold() {
+	for _, series := range s.live {
+		if last, ok := series.last(); ok {
+			s.add(series, last.v, last.h)
+		}
+	}
+}
+
+// scrape asks the source and stores what it answers.
+func (s *Scrape) scrape(ctx context.Context, source Source, at int64) error {
+	s.at, s.now = at, s.now[:0]
+	err := source.Scrape(ctx, time.UnixMilli(at).UTC(), s)
+	if errors.Is(err, ErrNoScrape) {
+		// What was written meanwhile is no scrape either.
+		for _, series := range s.now {
+			series.cut(at)
+		}
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	up := 1.0
+	if err != nil {
+		up = 0
+		for _, series := range s.now {
+			series.cut(at)
+			series.seen = math.MinInt64
+		}
+		s.now = s.now[:0]
+	}
+	for _, series := range s.live {
+		if series.owner == s && series.seen != at {
+			series.append(at, staleNaN, nil, 0, 1)
+			series.owner = nil
+		}
+	}
+	s.live, s.now = s.now, s.live
+	s.up.append(at, up, nil, 0, 1)
+	return nil
+}
+
+var staleNaN = math.Float64frombits(value.StaleNaN)
+
+// cached is a series by its place in a metric family, so that the next scrape finds it without a look-up.
+type cached struct {
+	labels []*dto.LabelPair
+	series []*Series // The sample, or a histogram's or summary's samples.
+}
+
+// Families stores metric families as Prometheus stores a scrape of them in the text format: histograms by their classic
+// buckets. What prometheus.Gatherer gathers can be given as it is.
+func (s *Scrape) Families(families []*dto.MetricFamily) error {
+	for _, f := range families {
+		name := f.GetName()
+		cache := s.cache[name]
+		if len(cache) < len(f.Metric) {
+			cache = append(cache, make([]cached, len(f.Metric)-len(cache))...)
+			s.cache[name] = cache
+		}
+		for i, m := range f.Metric {
+			c := &cache[i]
+			if c.series == nil || !sameLabels(c.labels, m.Label) {
+				*c = cached{labels: m.Label}
+			}
+			w := writer{s, c, name, m.Label, 0}
+			switch f.GetType() {
+			case dto.MetricType_COUNTER:
+				w.write("", m.GetCounter().GetValue())
+			case dto.MetricType_GAUGE:
+				w.write("", m.GetGauge().GetValue())
+			case dto.MetricType_UNTYPED:
+				w.write("", m.GetUntyped().GetValue())
+			case dto.MetricType_SUMMARY:
+				for _, q := range m.GetSummary().Quantile {
+					w.write("", q.GetValue(), "quantile", labels.FormatOpenMetricsFloat(q.GetQuantile()))
+				}
+				w.write("_sum", m.GetSummary().GetSampleSum())
+				w.write("_count", float64(m.GetSummary().GetSampleCount()))
+			case dto.MetricType_HISTOGRAM:
+				w.histogram(m.GetHistogram())
+			default:
+				return fmt.Errorf("metric %s is a %s, which no exporter here exposes", name, f.GetType())
+			}
+		}
+	}
+	return nil
+}
+
+func sameLabels(a, b []*dto.LabelPair) bool {
+	return slices.EqualFunc(a, b, func(a, b *dto.LabelPair) bool {
+		return a == b || a.GetValue() == b.GetValue() && a.GetName() == b.GetName()
+	})
+}
+
+// writer writes the samples of one metric in order.
+type writer struct {
+	s      *Scrape
+	cached *cached
+	name   string
+	labels []*dto.LabelPair
+	next   int
+}
+
+func (w *writer) write(suffix string, v float64, pair ...string) {
+	if w.next == len(w.cached.series) {
+		ls := make([]labels.Label, 0, len(w.labels)+1)
+		for _, l := range w.labels {
+			ls = append(ls, labels.Label{Name: l.GetName(), Value: l.GetValue()})
+		}
+		if len(pair) == 2 {
+			ls = append(ls, labels.Label{Name: pair[0], Value: pair[1]})
+		}
+		w.cached.series = append(w.cached.series, w.s.series(w.name+suffix, ls))
+	}
+	w.s.Float(w.cached.series[w.next], v)
+	w.next++
+}
+
+func (w *writer) histogram(h *dto.Histogram) {
+	count := float64(h.GetSampleCount())
+	if h.GetSampleCountFloat() > 0 {
+		count = h.GetSampleCountFloat()
+	}
+	infinite := false
+	for _, b := range h.Bucket {
+		v := float64(b.GetCumulativeCount())
+		if b.GetCumulativeCountFloat() > 0 {
+			v = b.GetCumulativeCountFloat()
+		}
+		infinite = infinite || math.IsInf(b.GetUpperBound(), 1)
+		w.write("_bucket", v, "le", labels.FormatOpenMetricsFloat(b.GetUpperBound()))
+	}
+	if !infinite {
+		w.write("_bucket", count, "le", "+Inf")
+	}
+	w.write("_sum", h.GetSampleSum())
+	w.write("_count", count)
+}

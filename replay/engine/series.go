@@ -1,0 +1,260 @@
+package engine
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"sync"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+)
+
+// A run is samples of one value, equally far apart: what most series are most of the time.
+type run struct {
+	start int64 // Milliseconds, of the first sample.
+	v     float64
+	h     *histogram.FloatHistogram // Instead of v.
+	step  int32                     // Milliseconds between two samples; 0 for a single one.
+	n     int32                     // Number of samples, 1 or more.
+}
+
+func (r *run) end() int64       { return r.start + int64(r.step)*int64(r.n-1) }
+func (r *run) stale() bool      { return r.h == nil && value.IsStaleNaN(r.v) }
+func (r *run) at(i int32) int64 { return r.start + int64(r.step)*int64(i) }
+
+// from returns the index of the first sample at or after t; it is n where there is none.
+func (r *run) from(t int64) int32 {
+	switch {
+	case t <= r.start:
+		return 0
+	case t > r.end():
+		return r.n
+	}
+	return int32((t - r.start + int64(r.step) - 1) / int64(r.step)) //nolint:gosec // At most n.
+}
+
+// upTo returns the index of the last sample at or before t; it is -1 where there is none.
+func (r *run) upTo(t int64) int32 {
+	switch {
+	case t < r.start:
+		return -1
+	case t >= r.end():
+		return r.n - 1
+	}
+	return int32((t - r.start) / int64(r.step)) //nolint:gosec // Less than n.
+}
+
+// Series is one stored series. One goroutine at a time appends to it, and none reads it meanwhile: the engine stores the
+// samples of scrapes before it evaluates, and evaluates a rule after those that it reads.
+type Series struct {
+	labels labels.Labels
+	runs   []run
+
+	// pinned series stay when they are empty: a source keeps them.
+	pinned bool
+	// owner is the target whose last scrape had it, and seen the time of that.
+	owner *Scrape
+	seen  int64
+}
+
+// append adds n samples of a value, step milliseconds apart, from t on. What is not after the last sample is dropped, as
+// Prometheus drops it; it reports whether something was added.
+func (s *Series) append(t int64, v float64, h *histogram.FloatHistogram, step int64, n int) bool {
+	if n <= 0 {
+		return false
+	}
+	if len(s.runs) > 0 {
+		last := &s.runs[len(s.runs)-1]
+		end := last.end()
+		for ; n > 0 && t <= end; n-- {
+			t += step
+		}
+		if n == 0 {
+			return false
+		}
+		if h == nil && last.h == nil && math.Float64bits(last.v) == math.Float64bits(v) {
+			gap := t - end
+			fits := last.n == 1 || int64(last.step) == gap
+			if fits && (n == 1 || step == gap) && gap <= math.MaxInt32 && int(last.n) <= math.MaxInt32-n {
+				last.step = int32(gap) //nolint:gosec // Checked above.
+				last.n += int32(n)     //nolint:gosec // Checked above.
+				return true
+			}
+		}
+	}
+	if n == 1 {
+		step = 0
+	}
+	s.runs = append(s.runs, run{start: t, v: v, h: h, step: int32(step), n: int32(n)}) //nolint:gosec // A block's.
+	return true
+}
+
+// cut drops the samples at and after t.
+func (s *Series) cut(t int64) {
+	for len(s.runs) > 0 {
+		last := &s.runs[len(s.runs)-1]
+		if last.end() < t {
+			return
+		}
+		if last.start < t {
+			last.n = last.upTo(t-1) + 1
+			if last.n == 1 {
+				last.step = 0
+			}
+			return
+		}
+		s.runs = s.runs[:len(s.runs)-1]
+	}
+}
+
+// trim drops the runs that end before t.
+func (s *Series) trim(t int64) {
+	keep := 0
+	for keep < len(s.runs) && s.runs[keep].end() < t {
+		keep++
+	}
+	// Moving what is left costs more than the memory of a few runs.
+	if keep == len(s.runs) || keep > 64 && 2*keep > len(s.runs) {
+		s.runs = slices.Delete(s.runs, 0, keep)
+	}
+}
+
+// last is the value of the newest sample.
+func (s *Series) last() (run, bool) {
+	if len(s.runs) == 0 {
+		return run{}, false
+	}
+	return s.runs[len(s.runs)-1], true
+}
+
+// A family is the series of one metric name, sorted by their labels: floating-point sums then come out the same
+// whatever the order in which goroutines made the series.
+type family struct {
+	name   string
+	mu     sync.RWMutex
+	series []*Series
+}
+
+// store holds the series in memory. Its mutexes guard the maps and lists of series; who may append is said at Series.
+type store struct {
+	mu       sync.RWMutex
+	families map[string]*family
+	byHash   map[uint64][]*Series
+}
+
+func newStore() *store {
+	return &store{families: map[string]*family{}, byHash: map[uint64][]*Series{}}
+}
+
+// get returns the series of the labels, which hold the metric's name, and makes it if need be.
+func (st *store) get(ls labels.Labels) *Series {
+	hash := ls.Hash()
+	st.mu.RLock()
+	s := find(st.byHash[hash], ls)
+	st.mu.RUnlock()
+	if s != nil {
+		return s
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if s := find(st.byHash[hash], ls); s != nil {
+		return s
+	}
+	s = &Series{labels: ls}
+	st.byHash[hash] = append(st.byHash[hash], s)
+	name := ls.Get(labels.MetricName)
+	f := st.families[name]
+	if f == nil {
+		f = &family{name: name}
+		st.families[name] = f
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at, _ := slices.BinarySearchFunc(f.series, s, func(a, b *Series) int { return labels.Compare(a.labels, b.labels) })
+	f.series = slices.Insert(f.series, at, s)
+	return s
+}
+
+func find(series []*Series, ls labels.Labels) *Series {
+	for _, s := range series {
+		if labels.Equal(s.labels, ls) {
+			return s
+		}
+	}
+	return nil
+}
+
+// family returns the series of a name, nil if there are none.
+func (st *store) family(name string) *family {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	return st.families[name]
+}
+
+// sorted returns all families by name.
+func (st *store) sorted() []*family {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	all := make([]*family, 0, len(st.families))
+	for _, f := range st.families {
+		all = append(all, f)
+	}
+	slices.SortFunc(all, func(a, b *family) int { return cmp.Compare(a.name, b.name) })
+	return all
+}
+
+func (f *family) list() []*Series {
+	if f == nil {
+		return nil
+	}
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.series
+}
+
+// trim drops what no rule can reach any more, and series of which nothing is left. keep says by a metric's name how long
+// its samples are needed.
+func (st *store) trim(now int64, keep func(name string) int64) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for name, f := range st.families {
+		oldest := now - keep(name)
+		gone := false
+		for _, s := range f.series {
+			s.trim(oldest)
+			gone = gone || len(s.runs) == 0 && !s.pinned
+		}
+		if !gone {
+			continue
+		}
+		f.series = slices.DeleteFunc(slices.Clone(f.series), func(s *Series) bool {
+			dead := len(s.runs) == 0 && !s.pinned
+			if dead {
+				hash := s.labels.Hash()
+				st.byHash[hash] = slices.DeleteFunc(st.byHash[hash], func(other *Series) bool { return other == s })
+				if len(st.byHash[hash]) == 0 {
+					delete(st.byHash, hash)
+				}
+			}
+			return dead
+		})
+		if len(f.series) == 0 {
+			delete(st.families, name)
+		}
+	}
+}
+
+// size counts the series and runs that are held.
+func (st *store) size() (series, runs int) {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	for _, f := range st.families {
+		series += len(f.series)
+		for _, s := range f.series {
+			runs += len(s.runs)
+		}
+	}
+	return series, runs
+}

@@ -1,0 +1,104 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+)
+
+// A view shows the store at chosen times only, as if they were a second apart: the k-th is at k seconds. An expression
+// that reads nothing but the instant (see pure) is the same function of its inputs wherever they lie, so one range query
+// over a view evaluates it exactly at the times when an input changes, however far apart.
+//
+// An instant's sample is found here, with Prometheus's rules: the newest in the lookback, unless it is a staleness
+// marker. The query's own lookback is viewLookback, within which no other instant lies.
+type view struct {
+	store    *store
+	times    []int64
+	lookback int64
+}
+
+const (
+	viewStep     = time.Second
+	viewLookback = 500 * time.Millisecond
+)
+
+// Querier implements storage.Queryable.
+func (v *view) Querier(mint, maxt int64) (storage.Querier, error) {
+	return &querier{store: v.store, mint: mint, maxt: maxt, steps: v}, nil
+}
+
+// at returns the time in the view of the k-th instant.
+func (*view) at(k int) time.Time { return time.UnixMilli(int64(k) * viewStep.Milliseconds()).UTC() }
+
+type viewSeries struct {
+	series *Series
+	view   *view
+}
+
+func (s viewSeries) Labels() labels.Labels { return s.series.labels }
+
+func (s viewSeries) Iterator(reuse chunkenc.Iterator) chunkenc.Iterator {
+	it, ok := reuse.(*viewIterator)
+	if !ok {
+		it = &viewIterator{}
+	}
+	*it = viewIterator{runs: s.series.runs, view: s.view, k: -1}
+	return it
+}
+
+// viewIterator goes through the instants at which a series has a value.
+type viewIterator struct {
+	view *view
+	runs []run // runs[0] is the newest that began at or before the current instant, once there is one.
+	k    int   // The current instant.
+}
+
+func (it *viewIterator) Next() chunkenc.ValueType { return it.from(it.k + 1) }
+
+func (it *viewIterator) Seek(t int64) chunkenc.ValueType { //nolint:govet // The interface of Prometheus, not of io.
+	step := viewStep.Milliseconds()
+	k := int((t + step - 1) / step)
+	if it.k >= k && it.k < len(it.view.times) {
+		return typeOf(&it.runs[0])
+	}
+	return it.from(max(k, it.k+1))
+}
+
+// from finds the first instant with a value from the k-th on.
+func (it *viewIterator) from(k int) chunkenc.ValueType {
+	for ; k < len(it.view.times); k++ {
+		t := it.view.times[k]
+		for len(it.runs) > 1 && it.runs[1].start <= t {
+			it.runs = it.runs[1:]
+		}
+		if len(it.runs) == 0 {
+			break
+		}
+		r := &it.runs[0]
+		if r.start > t || r.stale() || r.at(r.upTo(t)) <= t-it.view.lookback {
+			continue
+		}
+		it.k = k
+		return typeOf(r)
+	}
+	it.k = len(it.view.times)
+	return chunkenc.ValNone
+}
+
+func (it *viewIterator) AtT() int64           { return int64(it.k) * viewStep.Milliseconds() }
+func (it *viewIterator) At() (int64, float64) { return it.AtT(), it.runs[0].v }
+
+func (it *viewIterator) AtFloatHistogram(into *histogram.FloatHistogram) (int64, *histogram.FloatHistogram) {
+	return it.AtT(), copied(it.runs[0].h, into)
+}
+
+// AtHistogram is never asked for, as in iterator.
+func (it *viewIterator) AtHistogram(*histogram.Histogram) (int64, *histogram.Histogram) {
+	return it.AtT(), nil
+}
+func (*viewIterator) AtST() int64 { return 0 }
+func (*viewIterator) Err() error  { return nil }

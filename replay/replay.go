@@ -1,0 +1,55 @@
+// Package replay runs a scenario: a world in virtual time under the real rules, and what their alerts were worth.
+//
+// Input: a scenario and rules. Output: the alerts' transitions, the truth they are judged by, and what the run cost. State:
+// none outside a run.
+package replay
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/replay/engine"
+	"github.com/sightglass-ml/sightglass/replay/report"
+	"github.com/sightglass-ml/sightglass/replay/scenario"
+	"github.com/sightglass-ml/sightglass/replay/world"
+)
+
+// Options of a run.
+type Options struct {
+	Rules engine.Rules
+	World world.Options
+	// Progress is told how far the replay is.
+	Progress func(at time.Time)
+	Logger   *slog.Logger
+}
+
+// Result is what came out of a run.
+type Result struct {
+	Truth       report.Truth
+	Transitions []engine.Transition
+}
+
+// Run replays a scenario.
+func Run(ctx context.Context, s *scenario.Scenario, o Options) (_ Result, err error) {
+	o.World.Logger = o.Logger
+	w, err := world.Open(ctx, s, o.World)
+	if err != nil {
+		return Result{}, err
+	}
+	defer func() {
+		if closed := w.Close(); err == nil {
+			err = closed
+		}
+	}()
+	e, err := engine.New(engine.Options{Rules: o.Rules})
+	if err != nil {
+		return Result{}, err
+	}
+	result := Result{Truth: w.Truth()}
+	_, err = e.Run(ctx, engine.Replay{
+		From: s.From(), To: s.To(), Targets: w.Targets(), Advance: w.Advance, Progress: o.Progress,
+		Alerts: func(t engine.Transition) { result.Transitions = append(result.Transitions, t) },
+	})
+	return result, err
+}

@@ -1,0 +1,262 @@
+package report
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/sightglass-ml/sightglass/replay/engine"
+)
+
+// Report is what the alerts of a replay were worth.
+type Report struct {
+	Scenario    string        `json:"scenario"`
+	From        time.Time     `json:"from"`
+	To          time.Time     `json:"to"`
+	Classes     []Class       `json:"classes"`
+	FalseAlarms []FalseAlarm  `json:"false_alarms"`
+	Totals      Totals        `json:"totals"`
+	Incidents   []Detection   `json:"incidents"`
+	MissedBars  []string      `json:"missed_bars"`
+	CaseStudy   []CaseFigure  `json:"case_study"`
+	Counted     time.Duration `json:"-"`
+}
+
+// Totals are over the whole replay.
+type Totals struct {
+	Alerts             int     `json:"alerts"`
+	True               int     `json:"true"`
+	False              int     `json:"false"`
+	Excluded           int     `json:"excluded"`
+	FalseAlarmsPerWeek float64 `json:"false_alarms_per_week"`
+	FalseAlarmShare    float64 `json:"false_alarm_share"`
+	Incidents          int     `json:"incidents"`
+	Missed             int     `json:"missed"`
+	MedianDetection    Seconds `json:"median_detection_seconds"`
+	WorstDetection     Seconds `json:"worst_detection_seconds"`
+}
+
+// Seconds is a duration that JSON has in seconds.
+type Seconds time.Duration
+
+// Class is all incidents of one kind. Times are of those that were detected.
+type Class struct {
+	Class     string         `json:"class"`
+	Incidents int            `json:"incidents"`
+	Missed    int            `json:"missed"`
+	Median    Seconds        `json:"median_seconds"`
+	P95       Seconds        `json:"p95_seconds"`
+	Worst     Seconds        `json:"worst_seconds"`
+	FoundBy   map[string]int `json:"found_by"`
+	// Others is how many other alerts came with one, at the median.
+	Others float64 `json:"others"`
+	// MinLead is the least time from the detection to the harm; nil where no incident had one.
+	MinLead *Seconds `json:"min_lead_seconds,omitempty"`
+}
+
+// Detection is what became of one incident.
+type Detection struct {
+	Class    string    `json:"class"`
+	Name     string    `json:"name"`
+	Onset    time.Time `json:"onset"`
+	Detected bool      `json:"detected"`
+	// After is from the onset to the alert, also where that was too late to count.
+	After  Seconds  `json:"after_seconds"`
+	Alert  string   `json:"alert,omitempty"`
+	Others []string `json:"others,omitempty"`
+	Lead   *Seconds `json:"lead_seconds,omitempty"`
+}
+
+// FalseAlarm is how often one alert fired about one object for nothing.
+type FalseAlarm struct {
+	Alert  string    `json:"alert"`
+	Object string    `json:"object"`
+	Times  int       `json:"times"`
+	First  time.Time `json:"first"`
+}
+
+// CaseFigure is a figure of the case study and ours.
+type CaseFigure struct {
+	What   string `json:"what"`
+	Before string `json:"before"`
+	Case   string `json:"case_study"`
+	Ours   string `json:"ours"`
+}
+
+const defaultAftermath = time.Hour
+
+// Judge compares the alerts of a replay with what happened, and the result with the bars. An alert that was firing before an
+// incident began does not detect it: nobody is told anything new.
+func Judge(truth Truth, transitions []engine.Transition, bars Bars) Report {
+	r := Report{Scenario: truth.Scenario, From: truth.From, To: truth.To, Counted: truth.To.Sub(truth.From) - truth.Warmup}
+	found := make([]Detection, len(truth.Incidents))
+	for i, in := range truth.Incidents {
+		found[i] = Detection{Class: in.Class, Name: in.Name, Onset: in.Onset}
+	}
+	alarms := map[[2]string]*FalseAlarm{}
+	counted := truth.From.Add(truth.Warmup)
+	for _, t := range transitions {
+		if t.State != engine.Firing {
+			continue
+		}
+		name := t.Labels.Get(labels.AlertName)
+		explained := false
+		for i, in := range truth.Incidents {
+			if t.At.Before(in.Onset) || t.At.After(in.until(truth.To)) {
+				continue
+			}
+			switch d := &found[i]; {
+			case slices.Contains(in.Detectors, name) && has(t.Labels, in.Object):
+				explained = true
+				if d.Alert == "" {
+					d.detect(in, t, name)
+				} else {
+					d.Others = append(d.Others, name)
+				}
+			case slices.Contains(in.Consequences, name) || slices.Contains(in.Consequences, "*"):
+				explained = true
+				d.Others = append(d.Others, name)
+			}
+		}
+		switch {
+		case t.At.Before(counted):
+			r.Totals.Excluded++
+		case explained:
+			r.Totals.True++
+		case excluded(truth.Excluded, t, name):
+			r.Totals.Excluded++
+		default:
+			r.Totals.False++
+			key := [2]string{name, object(t.Labels)}
+			if alarms[key] == nil {
+				alarms[key] = &FalseAlarm{Alert: name, Object: key[1], First: t.At}
+			}
+			alarms[key].Times++
+		}
+	}
+	for _, a := range alarms {
+		r.FalseAlarms = append(r.FalseAlarms, *a)
+	}
+	slices.SortFunc(r.FalseAlarms, func(a, b FalseAlarm) int {
+		return cmp.Or(cmp.Compare(b.Times, a.Times), cmp.Compare(a.Alert, b.Alert), cmp.Compare(a.Object, b.Object))
+	})
+	r.Incidents = found
+	r.summarize()
+	r.MissedBars = bars.missed(r)
+	return r
+}
+
+func (in Incident) until(end time.Time) time.Time {
+	if in.End.IsZero() {
+		return end
+	}
+	return in.End.Add(cmp.Or(in.Aftermath, defaultAftermath))
+}
+
+func (d *Detection) detect(in Incident, t engine.Transition, name string) {
+	after := t.At.Sub(in.Onset)
+	d.Alert, d.After = name, Seconds(after)
+	d.Detected = in.Latest == 0 || after <= in.Latest
+	if !in.Harm.IsZero() {
+		lead := Seconds(in.Harm.Sub(t.At))
+		d.Lead = &lead
+	}
+}
+
+func has(ls labels.Labels, object map[string]string) bool {
+	for name, v := range object {
+		if ls.Get(name) != v {
+			return false
+		}
+	}
+	return true
+}
+
+func excluded(all []Exclusion, t engine.Transition, name string) bool {
+	return slices.ContainsFunc(all, func(x Exclusion) bool {
+		return !t.At.Before(x.From) && !t.At.After(x.To) && has(t.Labels, x.Object) &&
+			(len(x.Alerts) == 0 || slices.Contains(x.Alerts, name))
+	})
+}
+
+// notObject are labels that say how an alert is handled, or where everything runs.
+var notObject = []string{labels.AlertName, "severity", "layer", "response", "cluster", "namespace", "source", "source_kind", "job"}
+
+// object names what an alert is about.
+func object(ls labels.Labels) string {
+	var parts []string
+	ls.Range(func(l labels.Label) {
+		if !slices.Contains(notObject, l.Name) {
+			parts = append(parts, l.Name+"="+l.Value)
+		}
+	})
+	return strings.Join(parts, " ")
+}
+
+func (r *Report) summarize() {
+	t := &r.Totals
+	t.Alerts = t.True + t.False
+	if r.Counted > 0 {
+		t.FalseAlarmsPerWeek = float64(t.False) / (r.Counted.Hours() / (7 * 24))
+	}
+	if t.Alerts > 0 {
+		t.FalseAlarmShare = float64(t.False) / float64(t.Alerts)
+	}
+	byClass := map[string][]Detection{}
+	var all []time.Duration
+	for _, d := range r.Incidents {
+		byClass[d.Class] = append(byClass[d.Class], d)
+		t.Incidents++
+		if d.Detected {
+			all = append(all, time.Duration(d.After))
+		} else {
+			t.Missed++
+		}
+	}
+	t.MedianDetection, t.WorstDetection = quantile(all, 0.5), quantile(all, 1)
+	for _, name := range slices.Sorted(maps.Keys(byClass)) {
+		c := Class{Class: name, FoundBy: map[string]int{}}
+		var times, others []time.Duration
+		for _, d := range byClass[name] {
+			c.Incidents++
+			if !d.Detected {
+				c.Missed++
+				continue
+			}
+			times, others = append(times, time.Duration(d.After)), append(others, time.Duration(len(d.Others)))
+			c.FoundBy[d.Alert]++
+			if d.Lead != nil && (c.MinLead == nil || *d.Lead < *c.MinLead) {
+				c.MinLead = d.Lead
+			}
+		}
+		c.Median, c.P95, c.Worst = quantile(times, 0.5), quantile(times, 0.95), quantile(times, 1)
+		c.Others = float64(quantile(others, 0.5))
+		r.Classes = append(r.Classes, c)
+	}
+	r.CaseStudy = []CaseFigure{
+		{"time to detect, median", "4.2h", "11m", ours(len(all) > 0, short(t.MedianDetection))},
+		{"time to detect, worst", "", "", ours(len(all) > 0, short(t.WorstDetection))},
+		{"false alarms, share of alerts", "31 %", "under 6 %", ours(t.Alerts > 0, percent(t.FalseAlarmShare))},
+	}
+}
+
+func ours(measured bool, figure string) string {
+	if !measured {
+		return "not measured"
+	}
+	return figure
+}
+
+// quantile is the smallest value that at least a share q of the values do not exceed.
+func quantile(values []time.Duration, q float64) Seconds {
+	if len(values) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	return Seconds(sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)])
+}

@@ -1,0 +1,120 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/prometheus/common/model"
+)
+
+// MarshalJSON implements json.Marshaler.
+func (s Seconds) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(s).Seconds()) }
+
+// WriteJSON writes the report for programs.
+func (r Report) WriteJSON(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(r)
+}
+
+// A grid is a table with its title.
+type grid struct {
+	title string
+	rows  [][]string // The first are the headings.
+}
+
+func (r Report) grids() []grid {
+	classes := grid{"Time to detect", [][]string{{"incident", "times", "missed", "median", "p95", "worst", "found by", "others", "lead"}}}
+	for _, c := range r.Classes {
+		row := []string{c.Class, fmt.Sprint(c.Incidents), fmt.Sprint(c.Missed), "-", "-", "-", "-", "-", "-"}
+		if c.Missed < c.Incidents {
+			var by []string
+			for _, name := range slices.Sorted(maps.Keys(c.FoundBy)) {
+				by = append(by, name)
+			}
+			copy(row[3:], []string{short(c.Median), short(c.P95), short(c.Worst), strings.Join(by, ", "), fmt.Sprint(c.Others)})
+		}
+		if c.MinLead != nil {
+			row[8] = short(*c.MinLead)
+		}
+		classes.rows = append(classes.rows, row)
+	}
+	alarms := grid{"False alarms", [][]string{{"alert", "object", "times", "first"}}}
+	for _, a := range r.FalseAlarms {
+		alarms.rows = append(alarms.rows, []string{a.Alert, a.Object, fmt.Sprint(a.Times), a.First.UTC().Format(time.DateTime)})
+	}
+	study := grid{"Beside the case study", [][]string{{"", "before", "case study", "here"}}}
+	for _, f := range r.CaseStudy {
+		study.rows = append(study.rows, []string{f.What, f.Before, f.Case, f.Ours})
+	}
+	return []grid{classes, alarms, study}
+}
+
+func (r Report) head() string {
+	t := r.Totals
+	return fmt.Sprintf("%s, %s to %s: %d alerts, %d of them false (%s, %.3g a week); %d of %d incidents missed.",
+		r.Scenario, r.From.UTC().Format(time.DateOnly), r.To.UTC().Format(time.DateOnly), t.Alerts, t.False,
+		percent(t.FalseAlarmShare), t.FalseAlarmsPerWeek, t.Missed, t.Incidents)
+}
+
+// WriteTable writes the report for people at a terminal.
+func (r Report) WriteTable(w io.Writer) error {
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(out, "%s\n", r.head()) //nolint:errcheck // Flush returns it.
+	for _, g := range r.grids() {
+		if len(g.rows) == 1 {
+			continue
+		}
+		fmt.Fprintf(out, "\n%s\n", g.title) //nolint:errcheck // Flush returns it.
+		for _, row := range g.rows {
+			fmt.Fprintf(out, "%s\n", strings.Join(row, "\t")) //nolint:errcheck // Flush returns it.
+		}
+	}
+	for _, bar := range r.MissedBars {
+		fmt.Fprintf(out, "\nMISSED BAR: %s\n", bar) //nolint:errcheck // Flush returns it.
+	}
+	return out.Flush()
+}
+
+// WriteMarkdown writes the report for documentation.
+func (r Report) WriteMarkdown(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n", r.head())
+	for _, g := range r.grids() {
+		if len(g.rows) == 1 {
+			continue
+		}
+		fmt.Fprintf(&b, "\n**%s**\n\n", g.title)
+		for i, row := range g.rows {
+			for j := range row {
+				row[j] = strings.ReplaceAll(row[j], "|", `\|`)
+			}
+			fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
+			if i == 0 {
+				fmt.Fprintf(&b, "|%s\n", strings.Repeat("---|", len(row)))
+			}
+		}
+	}
+	for _, bar := range r.MissedBars {
+		fmt.Fprintf(&b, "\nMissed bar: %s.\n", bar)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// short writes a duration to the second, as Prometheus writes durations.
+func short(s Seconds) string {
+	d := time.Duration(s).Round(time.Second)
+	if d < 0 {
+		return "-" + model.Duration(-d).String()
+	}
+	return model.Duration(d).String()
+}
+
+func percent(share float64) string { return fmt.Sprintf("%.3g %%", 100*share) }

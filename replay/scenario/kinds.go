@@ -1,0 +1,220 @@
+package scenario
+
+import (
+	"math"
+	"time"
+)
+
+func sqrt(f float64) float64 { return math.Sqrt(f) }
+
+// Target is what an incident happens to.
+type Target string
+
+// The targets.
+const (
+	OnDataset    Target = "dataset"
+	OnModel      Target = "model"
+	OnNode       Target = "node"
+	OnDepartment Target = "department"
+)
+
+// Spec is what holds for a kind of incident.
+type Spec struct {
+	// What it is, for docs/replay.md.
+	About   string
+	Targets []Target
+	// Column says that it happens to a column, Category that it needs a category.
+	Column, Category bool
+	// Size is the default of the size, in a Unit, within Least and Most.
+	Size, Least, Most float64
+	Unit              string
+	Delay, Ramp       time.Duration
+	// Detectors are the alerts that tell of it, and Consequences those that may come with it.
+	Detectors    map[Target][]string
+	Consequences []string
+}
+
+// The kinds of incidents.
+const (
+	SilentFeed       Kind = "silent_feed"
+	VolumeDrop       Kind = "volume_drop"
+	DuplicatedLoad   Kind = "duplicated_load"
+	NullSurge        Kind = "null_surge"
+	UnmappedCategory Kind = "unmapped_category"
+	RenamedCategory  Kind = "renamed_category"
+	SlowDrift        Kind = "slow_drift"
+	SuddenDrift      Kind = "sudden_drift"
+	UnitChange       Kind = "unit_change"
+	WrongSnapshot    Kind = "wrong_snapshot"
+	FrozenColumn     Kind = "frozen_column"
+	LateData         Kind = "late_data"
+	SkewedSubset     Kind = "skewed_subset"
+	SchemaChange     Kind = "schema_change"
+
+	ServingSkew        Kind = "training_serving_skew"
+	ConfidenceCollapse Kind = "confidence_collapse"
+	GroundednessDecay  Kind = "groundedness_decay"
+	HallucinationSurge Kind = "hallucination_surge"
+	FallbackStorm      Kind = "fallback_storm"
+	ErrorStorm         Kind = "error_storm"
+	LatencyRegression  Kind = "latency_regression"
+	TrafficCliff       Kind = "traffic_cliff"
+
+	GPUQueueing   Kind = "gpu_memory_queueing"
+	GPUSaturation Kind = "gpu_saturation"
+	GPUThrottling Kind = "gpu_throttling"
+	GPUXid        Kind = "gpu_xid"
+	GPULost       Kind = "gpu_lost"
+	GPUIdle       Kind = "gpu_idle"
+
+	CostCreep     Kind = "cost_creep"
+	BudgetOverrun Kind = "budget_overrun"
+)
+
+// Alerts that tell of values of a dataset and of a model that are not as they were. One of a later release that names
+// breakage is told beside the drift that it is today.
+var (
+	dataValues   = []string{"MLDatasetDrift", "MLDatasetBroken", "MLDatasetUnseenCategories", "MLDatasetNullRatioHigh"}
+	dataVolume   = []string{"MLDatasetVolumeAnomaly", "MLDatasetStale", "MLDatasetRowDropHigh"}
+	modelValues  = []string{"MLModelDrift", "MLModelInputBroken", "MLModelTrainingServingSkew"}
+	modelEffects = []string{"MLModelPredictionDrift", "MLModelConfidenceShift", "MLModelDrift", "MLModelInputBroken", "MLModelTrainingServingSkew", "MLModelEstimatedPerformanceDrop"}
+)
+
+func on(t Target, alerts ...string) map[Target][]string { return map[Target][]string{t: alerts} }
+
+func values() map[Target][]string {
+	return map[Target][]string{OnDataset: dataValues, OnModel: modelValues}
+}
+
+var both = []Target{OnDataset, OnModel}
+
+var specs = map[Kind]*Spec{
+	SilentFeed: {
+		About: "no row arrives any more", Targets: []Target{OnDataset},
+		Detectors: on(OnDataset, "MLDatasetStale", "MLDatasetVolumeAnomaly"), Consequences: append(dataVolume, dataValues...),
+	},
+	VolumeDrop: {
+		About: "a share of the rows is missing", Targets: []Target{OnDataset}, Size: 0.62, Most: 1, Unit: "share of the rows that is missing",
+		Detectors: on(OnDataset, dataVolume...), Consequences: dataVolume,
+	},
+	DuplicatedLoad: {
+		About: "rows are loaded twice", Targets: []Target{OnDataset}, Size: 1, Most: 1, Unit: "share of the rows that is there twice",
+		Detectors: on(OnDataset, "MLDatasetVolumeAnomaly", "MLDatasetDuplicateKeys"), Consequences: dataVolume,
+	},
+	NullSurge: {
+		About: "values are missing", Targets: both, Column: true, Size: 0.08, Most: 1, Unit: "share of the values that is null, where it was less",
+		Detectors: values(), Consequences: modelEffects,
+	},
+	UnmappedCategory: {
+		About: "a category that the baseline never had", Targets: both, Column: true, Category: true, Size: 0.05, Most: 1, Unit: "share of the values",
+		Detectors: values(), Consequences: append(dataValues, modelEffects...),
+	},
+	RenamedCategory: {
+		About: "a category gets another name", Targets: both, Column: true, Category: true, Size: 1, Most: 1, Unit: "share of the values of the most frequent category",
+		Detectors: values(), Consequences: append(dataValues, modelEffects...),
+	},
+	SlowDrift: {
+		About: "the distribution moves bit by bit", Targets: both, Column: true, Size: 1, Least: 0, Most: 100, Ramp: 30 * 24 * time.Hour,
+		Unit:      "growth of a number at the end (1 doubles it); share of the values of a text that moves to its rarest category",
+		Detectors: values(), Consequences: append(dataValues, modelEffects...),
+	},
+	SuddenDrift: {
+		About: "the distribution moves at once", Targets: both, Column: true, Size: 1, Least: 0, Most: 100, Unit: "as of slow_drift",
+		Detectors: values(), Consequences: append(dataValues, modelEffects...),
+	},
+	UnitChange: {
+		About: "numbers come in another unit", Targets: both, Column: true, Size: 100, Least: 1e-9, Most: 1e9, Unit: "factor of the number",
+		Detectors: values(), Consequences: append(dataValues, modelEffects...),
+	},
+	WrongSnapshot: {
+		About: "the job loads an old snapshot again: rows have the times and values of delay before", Targets: []Target{OnDataset}, Delay: 7 * 24 * time.Hour, Unit: "no size",
+		Detectors: on(OnDataset, "MLDatasetStale", "MLDatasetVolumeAnomaly"), Consequences: append(dataVolume, dataValues...),
+	},
+	FrozenColumn: {
+		About: "every value is the same", Targets: both, Column: true, Size: 1, Most: 1, Unit: "share of the values",
+		Detectors: values(), Consequences: append(dataValues, modelEffects...),
+	},
+	LateData: {
+		About: "rows arrive delay later", Targets: []Target{OnDataset}, Size: 1, Most: 1, Delay: 6 * time.Hour, Unit: "share of the rows",
+		Detectors: on(OnDataset, dataVolume...), Consequences: append(dataVolume, dataValues...),
+	},
+	SkewedSubset: {
+		About: "only the rows with the most frequent value, or with numbers below the first ones' median, arrive", Targets: []Target{OnDataset}, Column: true, Size: 1, Most: 1, Unit: "share of the other rows that is missing",
+		Detectors: on(OnDataset, append(dataValues, dataVolume...)...), Consequences: append(dataVolume, dataValues...),
+	},
+	SchemaChange: {
+		About: "the column is gone", Targets: []Target{OnDataset}, Column: true, Unit: "no size",
+		Detectors: on(OnDataset, "MLDatasetSchemaChanged"), Consequences: append(dataValues, "MLDatasetProfileFailing"),
+	},
+
+	ServingSkew: {
+		About: "the service computes a feature otherwise than the training did", Targets: []Target{OnModel}, Column: true, Size: 1, Most: 100, Unit: "as of sudden_drift",
+		Detectors: on(OnModel, "MLModelTrainingServingSkew", "MLModelDrift", "MLModelInputBroken"), Consequences: modelEffects,
+	},
+	ConfidenceCollapse: {
+		About: "the model is less sure", Targets: []Target{OnModel}, Size: 0.55, Least: 0.01, Most: 0.99, Unit: "mean confidence",
+		Detectors: on(OnModel, "MLModelConfidenceShift", "MLModelEstimatedPerformanceDrop"), Consequences: modelEffects,
+	},
+	GroundednessDecay: {
+		About: "answers are in their sources less and less", Targets: []Target{OnModel}, Size: 0.8, Least: 0.01, Most: 0.99, Ramp: 7 * 24 * time.Hour, Unit: "mean score of groundedness at the end",
+		Detectors: on(OnModel, "MLModelGroundednessLow", "MLModelHallucinationRateHigh"), Consequences: []string{"MLModelHallucinationRateHigh"},
+	},
+	HallucinationSurge: {
+		About: "answers are invented", Targets: []Target{OnModel}, Size: 0.4, Most: 1, Unit: "share of the answers",
+		Detectors: on(OnModel, "MLModelHallucinationRateHigh", "MLModelGroundednessLow"), Consequences: []string{"MLModelGroundednessLow"},
+	},
+	FallbackStorm: {
+		About: "requests end in the fallback", Targets: []Target{OnModel}, Size: 0.3, Most: 1, Unit: "share of the requests",
+		Detectors: on(OnModel, "MLInferenceFailurePathHigh"), Consequences: []string{"MLInferenceLatencyAnomaly"},
+	},
+	ErrorStorm: {
+		About: "requests fail", Targets: []Target{OnModel}, Size: 0.3, Most: 1, Unit: "share of the requests",
+		Detectors: on(OnModel, "MLInferenceFailurePathHigh"), Consequences: []string{"MLInferenceLatencyAnomaly"},
+	},
+	LatencyRegression: {
+		About: "inferences take longer", Targets: []Target{OnModel}, Size: 2.5, Least: 1, Most: 1000, Unit: "factor of the duration",
+		Detectors: on(OnModel, "MLInferenceLatencyAnomaly"), Consequences: []string{"MLInferenceQueueDominates"},
+	},
+	TrafficCliff: {
+		About: "callers are gone", Targets: []Target{OnModel}, Size: 1, Most: 1, Unit: "share of the requests that is missing",
+		Detectors: on(OnModel, "MLInferenceTrafficAnomaly"), Consequences: append([]string{"MLInferenceLatencyAnomaly"}, modelEffects...),
+	},
+
+	GPUQueueing: {
+		About: "memory is full at 75 % utilization, and requests of the node's models wait", Targets: []Target{OnNode}, Size: 0.8, Most: 1, Unit: "share of the latency that is waiting",
+		Detectors: on(OnNode, "MLInferenceQueueDominates", "MLGPUMemoryPressure"), Consequences: []string{"MLInferenceLatencyAnomaly", "MLInferenceQueueDominates", "MLGPUMemoryPressure"},
+	},
+	GPUSaturation: {
+		About: "every GPU of the node is busy", Targets: []Target{OnNode}, Size: 0.995, Least: 0.5, Most: 1, Unit: "utilization",
+		Detectors: on(OnNode, "MLGPUSaturated"), Consequences: []string{"MLInferenceLatencyAnomaly", "MLInferenceQueueDominates"},
+	},
+	GPUThrottling: {
+		About: "heat holds the clocks of a GPU down", Targets: []Target{OnNode}, Size: 0.5, Most: 1, Unit: "share of the time",
+		Detectors: on(OnNode, "MLGPUThermalThrottling"), Consequences: []string{"MLInferenceLatencyAnomaly"},
+	},
+	GPUXid: {
+		About: "a GPU reports an error", Targets: []Target{OnNode}, Size: 79, Least: 1, Most: 1000, Unit: "number of the XID",
+		Detectors: on(OnNode, "MLGPUXidError"), Consequences: []string{"MLGPULost"},
+	},
+	GPULost: {
+		About: "a GPU does not answer any more", Targets: []Target{OnNode}, Size: 1, Least: 1, Most: 64, Unit: "number of GPUs",
+		Detectors: on(OnNode, "MLGPULost"), Consequences: []string{"MLGPUIdle", "SightglassCollectorFailing"},
+	},
+	GPUIdle: {
+		About: "GPUs are held and do nothing", Targets: []Target{OnNode}, Size: 0, Most: 0.05, Unit: "utilization",
+		Detectors: on(OnNode, "MLGPUIdle"), Consequences: []string{"MLCostIdleGPUWaste"},
+	},
+
+	CostCreep: {
+		About: "the same requests cost more and more", Targets: []Target{OnDepartment}, Size: 1, Most: 100, Ramp: 14 * 24 * time.Hour, Unit: "growth at the end: 1 doubles the cost",
+		Detectors:    on(OnDepartment, "MLCostPerInferenceTrend", "MLCostTokenRatioTrend"),
+		Consequences: []string{"MLCostTokenRatioTrend", "MLCostMonthEndOverBudget", "MLCostROINegative", "MLCostPerInferenceTrend"},
+	},
+	BudgetOverrun: {
+		About: "the department uses more GPUs", Targets: []Target{OnDepartment}, Size: 1, Most: 100, Unit: "growth of the number of GPUs: 1 doubles it",
+		Detectors: on(OnDepartment, "MLCostMonthEndOverBudget"), Consequences: []string{"MLCostPerInferenceTrend", "MLCostIdleGPUWaste", "MLCostTokenRatioTrend"},
+	},
+}
+
+// SpecOf returns what holds for a kind, or nil.
+func SpecOf(k Kind) *Spec { return specs[k] }

@@ -1,0 +1,220 @@
+package scenario
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/config"
+)
+
+// Model is a model whose inferences the model-quality exporter counts.
+type Model struct {
+	config.Pos `yaml:"-"`
+
+	Name string `yaml:"name"`
+	// Data plays the rows of a file as inferences: the named columns are features, prediction and confidence.
+	Data             *Data    `yaml:"data,omitempty"`
+	FeatureColumns   []string `yaml:"feature_columns,omitempty"`
+	PredictionColumn string   `yaml:"prediction_column,omitempty"`
+	ConfidenceColumn string   `yaml:"confidence_column,omitempty"`
+
+	RequestsPerSecond float64   `yaml:"requests_per_second"`
+	Traffic           Traffic   `yaml:"traffic"`
+	Version           string    `yaml:"version"`
+	Releases          []Release `yaml:"releases,omitempty"`
+	Features          []Column  `yaml:"features,omitempty"`
+	// Prediction is the output; none where it is left out.
+	Prediction *Column     `yaml:"prediction,omitempty"`
+	Confidence *Confidence `yaml:"confidence,omitempty"`
+	Latency    Latency     `yaml:"latency"`
+	// Errors, Timeouts and Fallbacks are shares of the requests.
+	Errors    float64 `yaml:"errors"`
+	Timeouts  float64 `yaml:"timeouts"`
+	Fallbacks float64 `yaml:"fallbacks"`
+	// InputTokens and OutputTokens are means; 0 where the model has none.
+	InputTokens  float64      `yaml:"input_tokens"`
+	OutputTokens float64      `yaml:"output_tokens"`
+	Evaluations  []Evaluation `yaml:"evaluations,omitempty"`
+	// Training gives the model training data of so many rows, drawn from the features before the start.
+	Training int `yaml:"training_rows"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (m *Model) SetDefaults() {
+	m.RequestsPerSecond, m.Version, m.Errors, m.Timeouts, m.Fallbacks = 1, "1", 0.003, 0.001, 0.002
+}
+
+// Validate implements config.Validator.
+func (m *Model) Validate(at config.At) {
+	named(at, m.Name, "model")
+	if m.Data == nil && (len(m.FeatureColumns) > 0 || m.PredictionColumn != "" || m.ConfidenceColumn != "") {
+		at.Errorf("data", "missing; want a file that has the columns")
+	}
+	if m.Data != nil && (len(m.Features) > 0 || m.Prediction != nil || m.Training > 0) {
+		at.Errorf("features", "beside data; want feature_columns, prediction_column and confidence_column")
+	}
+	if !(m.RequestsPerSecond > 0 && m.RequestsPerSecond <= 1000) {
+		at.Errorf("requests_per_second", "%v; want a number above 0, at most 1000", m.RequestsPerSecond)
+	}
+	for key, v := range map[string]float64{"errors": m.Errors, "timeouts": m.Timeouts, "fallbacks": m.Fallbacks} {
+		share(at, key, v)
+	}
+	if m.Training < 0 || m.Training > 1_000_000 {
+		at.Errorf("training_rows", "%d; want 0 to 1000000", m.Training)
+	}
+	unique(at, m.Features)
+	for i := range m.Features {
+		if m.Features[i].Age != nil {
+			at.Errorf("features["+strconv.Itoa(i)+"].age_seconds", "of a feature; want a number or categories")
+		}
+	}
+}
+
+// Release is a new version.
+type Release struct {
+	At      Moment `yaml:"at"`
+	Version string `yaml:"version"`
+	// Rollout is how long it takes until all requests go to the new version.
+	Rollout config.Duration `yaml:"rollout"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (r *Release) SetDefaults() { r.Rollout = config.Duration(10 * time.Minute) }
+
+// Validate implements config.Validator.
+func (r *Release) Validate(at config.At) {
+	if r.At.IsZero() {
+		at.Errorf("at", "missing; want %s", r.At.Want())
+	}
+	if r.Version == "" {
+		at.Errorf("version", "missing; want the new version")
+	}
+	if r.Rollout < 0 {
+		at.Errorf("rollout", "%v; want a duration from 0s", r.Rollout)
+	}
+}
+
+// Confidence is what the model thinks of its predictions: a share with a mean and a spread.
+type Confidence struct {
+	Mean float64 `yaml:"mean"`
+	// Concentration is how alike they are: the sum of the parameters of a beta distribution.
+	Concentration float64 `yaml:"concentration"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (c *Confidence) SetDefaults() { c.Mean, c.Concentration = 0.88, 14 }
+
+// Validate implements config.Validator.
+func (c *Confidence) Validate(at config.At) {
+	if !(c.Mean > 0 && c.Mean < 1) {
+		at.Errorf("mean", "%v; want a number between 0 and 1", c.Mean)
+	}
+	if !(c.Concentration >= 1 && c.Concentration <= 1000) {
+		at.Errorf("concentration", "%v; want a number from 1 to 1000", c.Concentration)
+	}
+}
+
+// Latency is how long an inference takes.
+type Latency struct {
+	Median config.Duration `yaml:"median"`
+	Sigma  float64         `yaml:"sigma"`
+	// Queue is the mean share of it that is waiting.
+	Queue float64 `yaml:"queue"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (l *Latency) SetDefaults() { *l = Latency{config.Duration(60 * time.Millisecond), 0.35, 0.1} }
+
+// Validate implements config.Validator.
+func (l *Latency) Validate(at config.At) {
+	if l.Median <= 0 || l.Median > config.Duration(10*time.Minute) {
+		at.Errorf("median", "%v; want a duration up to 10m", l.Median)
+	}
+	if !(l.Sigma >= 0 && l.Sigma <= 3) {
+		at.Errorf("sigma", "%v; want a number from 0 to 3", l.Sigma)
+	}
+	share(at, "queue", l.Queue)
+}
+
+// Evaluation is a score that somebody gives a part of the responses.
+type Evaluation struct {
+	Name string `yaml:"name"`
+	// Of is the share of responses that are judged.
+	Of            float64 `yaml:"of"`
+	Mean          float64 `yaml:"mean"`
+	Concentration float64 `yaml:"concentration"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (e *Evaluation) SetDefaults() { e.Of, e.Mean, e.Concentration = 0.2, 0.96, 40 }
+
+// Validate implements config.Validator.
+func (e *Evaluation) Validate(at config.At) {
+	named(at, e.Name, "evaluation")
+	share(at, "of", e.Of)
+	if !(e.Mean > 0 && e.Mean < 1) || !(e.Concentration >= 1 && e.Concentration <= 1000) {
+		at.Errorf("mean", "mean %v and concentration %v; want a mean between 0 and 1 and a concentration from 1 to 1000", e.Mean, e.Concentration)
+	}
+}
+
+// Node is a machine with GPUs.
+type Node struct {
+	Name string `yaml:"name"`
+	GPUs int    `yaml:"gpus"`
+	// Utilization is the mean at a usual hour, Memory the share that is used.
+	Utilization float64 `yaml:"utilization"`
+	Memory      float64 `yaml:"memory"`
+	Traffic     Traffic `yaml:"traffic"`
+	// Models are served by this node: their requests wait when it is saturated.
+	Models []string `yaml:"models,omitempty"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (n *Node) SetDefaults() { n.GPUs, n.Utilization, n.Memory = 4, 0.5, 0.7 }
+
+// Validate implements config.Validator.
+func (n *Node) Validate(at config.At) {
+	named(at, n.Name, "node")
+	if n.GPUs < 1 || n.GPUs > 64 {
+		at.Errorf("gpus", "%d; want 1 to 64", n.GPUs)
+	}
+	share(at, "utilization", n.Utilization)
+	share(at, "memory", n.Memory)
+}
+
+// Costs are what departments spend.
+type Costs struct {
+	Departments []Department `yaml:"departments"`
+}
+
+// Department is a department with a budget.
+type Department struct {
+	Name string `yaml:"name"`
+	// Budget is of a month, in C$; GPUHour the price of an hour of a GPU.
+	Budget  float64 `yaml:"budget_cad"`
+	GPUs    int     `yaml:"gpus"`
+	GPUHour float64 `yaml:"gpu_hour_cad"`
+	// Model is what the GPUs serve, and RequestsPerSecond how much is asked of it.
+	Model             string  `yaml:"model"`
+	RequestsPerSecond float64 `yaml:"requests_per_second"`
+	Traffic           Traffic `yaml:"traffic"`
+	// Idle is the share of the GPUs' time that nobody uses.
+	Idle float64 `yaml:"idle"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (d *Department) SetDefaults() {
+	d.Budget, d.GPUs, d.GPUHour, d.RequestsPerSecond, d.Idle = 20_000, 8, 3, 5, 0.2
+}
+
+// Validate implements config.Validator.
+func (d *Department) Validate(at config.At) {
+	named(at, d.Name, "department")
+	share(at, "idle", d.Idle)
+	if !(d.Budget > 0) || d.GPUs < 1 || !(d.GPUHour > 0) || !(d.RequestsPerSecond > 0) {
+		at.Errorf("", "want budget_cad, gpus, gpu_hour_cad and requests_per_second above 0")
+	}
+	if d.Model == "" {
+		at.Errorf("model", "missing; want the name of the model that the GPUs serve")
+	}
+}

@@ -1,0 +1,349 @@
+// Package scenario reads what is to be replayed.
+//
+// Input: a YAML file that names datasets, models, GPUs and costs, simulated or read from files of events, and what goes wrong
+// with them. Output: a checked Scenario; an unknown key, a bad unit or a name that nothing has is an error with file and
+// line. State: none. It never reads a file of events; package replay/world does.
+package scenario
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/exporters/dataquality"
+	"github.com/sightglass-ml/sightglass/internal/config"
+)
+
+// Scenario is one replay.
+type Scenario struct {
+	Name        string `yaml:"name"`
+	Description string `yaml:"description,omitempty"`
+	// Start is the first instant, and Length how long the replay lasts.
+	Start  Moment          `yaml:"start"`
+	Length config.Duration `yaml:"length"`
+	// Warmup is the time at the start in which no alert counts: baselines are learned.
+	Warmup config.Duration `yaml:"warmup"`
+	Seed   uint64          `yaml:"seed"`
+	// Exporters are settings that the exporters are given; everything has the default of the product otherwise.
+	Exporters   Exporters   `yaml:"exporters"`
+	Environment Environment `yaml:"environment"`
+
+	Holidays  []Moment  `yaml:"holidays,omitempty"`
+	Datasets  []Dataset `yaml:"datasets,omitempty"`
+	Models    []Model   `yaml:"models,omitempty"`
+	Nodes     []Node    `yaml:"nodes,omitempty"`
+	Costs     *Costs    `yaml:"costs,omitempty"`
+	Incidents []Event   `yaml:"incidents,omitempty"`
+	Exclude   []Exclude `yaml:"exclude,omitempty"`
+	Bars      []Bar     `yaml:"bars,omitempty"`
+}
+
+// Exporters are what a scenario changes of the exporters' configuration.
+type Exporters struct {
+	// Datasets are the defaults of the data-quality exporter: window, interval, timeout, clock_skew.
+	Datasets dataquality.Defaults `yaml:"datasets"`
+}
+
+// Environment is what is wrong with the monitoring itself.
+type Environment struct {
+	// MissingScrapes is the share of scrapes that fail without a trace.
+	MissingScrapes float64 `yaml:"missing_scrapes"`
+	// Restarts is the mean time between two restarts of each exporter; 0s for none.
+	Restarts config.Duration `yaml:"restarts"`
+	// ClockSkew is how far the exporters' clocks are ahead of the data's.
+	ClockSkew config.Duration `yaml:"clock_skew"`
+}
+
+// SetDefaults implements config.Defaulter: some scrapes are lost, and exporters restart now and then.
+func (e *Environment) SetDefaults() {
+	e.MissingScrapes, e.Restarts = 0.001, config.Duration(14*24*time.Hour)
+}
+
+// Validate implements config.Validator.
+func (e *Environment) Validate(at config.At) {
+	share(at, "missing_scrapes", e.MissingScrapes)
+	if e.Restarts != 0 && e.Restarts < config.Duration(time.Hour) {
+		at.Errorf("restarts", "%v; want 1h or more, or 0s for none", e.Restarts)
+	}
+	if e.ClockSkew < config.Duration(-time.Hour) || e.ClockSkew > config.Duration(time.Hour) {
+		at.Errorf("clock_skew", "%v; want at most 1h", e.ClockSkew)
+	}
+}
+
+// Data is a file of events, in place of a simulation.
+type Data struct {
+	// File is a Parquet or CSV file; --data NAME=FILE replaces it.
+	File config.Path `yaml:"file,omitempty"`
+	// Time is the column with the time of the event.
+	Time string `yaml:"time"`
+	// Speedup makes the events come so many times as fast; the first event comes at the start of the replay plus Shift.
+	Speedup float64         `yaml:"speedup"`
+	Shift   config.Duration `yaml:"shift"`
+	// Anchor says which time of the file is the start of the replay: by default the start itself.
+	Anchor Moment `yaml:"anchor,omitempty"`
+	// Columns are those that are read; by default all.
+	Columns []string `yaml:"columns,omitempty"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (d *Data) SetDefaults() { d.Speedup = 1 }
+
+// Validate implements config.Validator.
+func (d *Data) Validate(at config.At) {
+	if d.Time == "" {
+		at.Errorf("time", "missing; want the column with the time of the event")
+	}
+	if !(d.Speedup > 0 && d.Speedup <= 10_000) {
+		at.Errorf("speedup", "%v; want a number above 0, at most 10000", d.Speedup)
+	}
+}
+
+// Dataset is a table that the data-quality exporter watches.
+type Dataset struct {
+	config.Pos `yaml:"-"`
+
+	Name string `yaml:"name"`
+	// Data is a file to play, in place of rows_per_hour and columns.
+	Data *Data `yaml:"data,omitempty"`
+	// RowsPerHour is the mean of a usual day.
+	RowsPerHour float64  `yaml:"rows_per_hour"`
+	Traffic     Traffic  `yaml:"traffic"`
+	Load        Load     `yaml:"load"`
+	Columns     []Column `yaml:"columns,omitempty"`
+	// History is how long before the start the table has rows.
+	History config.Duration `yaml:"history"`
+	// FirstDay gives the exporter a baseline of days before the start; see the exporter's baselines.production.first_day.
+	FirstDay Moment `yaml:"first_day,omitempty"`
+	// Freshness and Window are the exporter's thresholds.freshness and window where the scenario changes them.
+	Freshness *config.Duration `yaml:"freshness,omitempty"`
+	Window    *config.Duration `yaml:"window,omitempty"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (d *Dataset) SetDefaults() {
+	d.RowsPerHour, d.History = 5000, config.Duration(35*24*time.Hour)
+}
+
+// Validate implements config.Validator.
+func (d *Dataset) Validate(at config.At) {
+	named(at, d.Name, "dataset")
+	if d.Data == nil && len(d.Columns) == 0 {
+		at.Errorf("columns", "none; want one or more, or data")
+	}
+	if d.Data != nil && len(d.Columns) > 0 {
+		at.Errorf("columns", "beside data; want one of the two: the file has its columns")
+	}
+	if !(d.RowsPerHour > 0 && d.RowsPerHour <= 1e6) {
+		at.Errorf("rows_per_hour", "%v; want a number above 0, at most 1000000", d.RowsPerHour)
+	}
+	if d.History < 0 || d.History > config.Duration(400*24*time.Hour) {
+		at.Errorf("history", "%v; want a duration up to 400d", d.History)
+	}
+	unique(at, d.Columns)
+}
+
+func unique(at config.At, columns []Column) {
+	seen := make(map[string]bool)
+	for i, c := range columns {
+		if seen[c.Name] || c.Name == TimeColumn {
+			at.Errorf("columns["+strconv.Itoa(i)+"].name", "%q is there already; want different names", c.Name)
+		}
+		seen[c.Name] = true
+	}
+}
+
+// TimeColumn is the timestamp column of every simulated table.
+const TimeColumn = "event_time"
+
+func named(at config.At, name, what string) {
+	if name == "" {
+		at.Errorf("name", "missing; want the name of the %s", what)
+	}
+}
+
+// Load is how rows come into the table.
+type Load struct {
+	// Every is the time between two loads; 0s for a stream.
+	Every config.Duration `yaml:"every"`
+	// Lateness is how long a row is under way.
+	Lateness config.Duration `yaml:"lateness"`
+}
+
+// Validate implements config.Validator.
+func (l *Load) Validate(at config.At) {
+	for key, d := range map[string]config.Duration{"every": l.Every, "lateness": l.Lateness} {
+		if d < 0 || d > config.Duration(48*time.Hour) || d%config.Duration(time.Minute) != 0 {
+			at.Errorf(key, "%v; want whole minutes, at most 2d", d)
+		}
+	}
+}
+
+// Traffic is how many come when.
+type Traffic struct {
+	// Daily is the swing of a day, 0 to 1: at 0.8 the busiest hour has nine times the quietest one's.
+	Daily float64 `yaml:"daily"`
+	// Peak is the busiest hour.
+	Peak float64 `yaml:"peak"`
+	// Weekend is the factor of Saturdays and Sundays, and Holiday that of holidays.
+	Weekend float64 `yaml:"weekend"`
+	Holiday float64 `yaml:"holiday"`
+	// Growth is a share a month of thirty days.
+	Growth float64 `yaml:"growth_per_month"`
+	// HourlyNoise and DailyNoise are the standard deviations of the logarithm of an hour's and a day's factor: a count has more
+	// spread than a Poisson variable, and a skewed one.
+	HourlyNoise float64 `yaml:"hourly_noise"`
+	DailyNoise  float64 `yaml:"daily_noise"`
+	// Zone is the time zone of days and weeks.
+	Zone string `yaml:"time_zone"`
+
+	location *time.Location
+}
+
+// SetDefaults implements config.Defaulter.
+func (t *Traffic) SetDefaults() {
+	*t = Traffic{Daily: 0.7, Peak: 15, Weekend: 0.7, Holiday: 0.5, HourlyNoise: 0.05, DailyNoise: 0.04, Zone: "UTC", location: time.UTC}
+}
+
+// Validate implements config.Validator.
+func (t *Traffic) Validate(at config.At) {
+	if !(t.Daily >= 0 && t.Daily < 1) {
+		at.Errorf("daily", "%v; want a number from 0, below 1", t.Daily)
+	}
+	for key, v := range map[string]float64{"weekend": t.Weekend, "holiday": t.Holiday} {
+		if !(v > 0 && v <= 10) {
+			at.Errorf(key, "%v; want a factor above 0, at most 10", v)
+		}
+	}
+	for key, v := range map[string]float64{"hourly_noise": t.HourlyNoise, "daily_noise": t.DailyNoise} {
+		if !(v >= 0 && v <= 1) {
+			at.Errorf(key, "%v; want a standard deviation from 0 to 1", v)
+		}
+	}
+	if !(t.Growth > -0.5 && t.Growth <= 1) {
+		at.Errorf("growth_per_month", "%v; want a share above -0.5, at most 1", t.Growth)
+	}
+	if !(t.Peak >= 0 && t.Peak < 24) {
+		at.Errorf("peak", "%v; want an hour from 0, below 24", t.Peak)
+	}
+	var err error
+	if t.location, err = time.LoadLocation(t.Zone); err != nil {
+		at.Errorf("time_zone", "%q; want a name such as America/Toronto", t.Zone)
+		t.location = time.UTC
+	}
+}
+
+// Location is the time zone.
+func (t *Traffic) Location() *time.Location { return t.location }
+
+// Moment is a point in time: a date, a date and a time in UTC, or a duration from the start of the replay.
+type Moment struct {
+	time   time.Time
+	offset time.Duration
+	set    bool
+}
+
+// Want completes "want …" in messages.
+func (Moment) Want() string {
+	return "a duration from the start such as 40d10h, a date such as 2026-03-01, or a time such as 2026-03-01T10:30:00Z"
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *Moment) UnmarshalText(text []byte) error {
+	s := string(text)
+	for _, layout := range []string{time.RFC3339, time.DateOnly, "2006-01-02T15:04"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			*m = Moment{time: t.UTC(), set: true}
+			return nil
+		}
+	}
+	var d config.Duration
+	if err := d.UnmarshalText(text); err != nil {
+		return fmt.Errorf("%q; want %s", s, m.Want())
+	}
+	*m = Moment{offset: time.Duration(d), set: true}
+	return nil
+}
+
+// IsZero reports whether nothing was said.
+func (m Moment) IsZero() bool { return !m.set }
+
+// From is the time of the moment in a replay that begins at start.
+func (m Moment) From(start time.Time) time.Time {
+	if !m.time.IsZero() {
+		return m.time
+	}
+	return start.Add(m.offset)
+}
+
+// SetDefaults implements config.Defaulter.
+func (s *Scenario) SetDefaults() { s.Seed = 1 }
+
+// Validate implements config.Validator.
+func (s *Scenario) Validate(at config.At) {
+	named(at, s.Name, "scenario")
+	if s.Start.time.IsZero() {
+		at.Errorf("start", "missing; want a date such as 2026-01-05")
+	}
+	if s.Length < config.Duration(time.Hour) || s.Length > config.Duration(3*366*24*time.Hour) {
+		at.Errorf("length", "%v; want 1h to 1098d", s.Length)
+	}
+	if s.Warmup < 0 || s.Warmup > s.Length {
+		at.Errorf("warmup", "%v; want a duration up to the length", s.Warmup)
+	}
+	if len(s.Datasets)+len(s.Models)+len(s.Nodes) == 0 && s.Costs == nil {
+		at.Errorf("datasets", "neither datasets nor models, nodes or costs; want something to watch")
+	}
+	names := map[string][]string{}
+	add := func(list, name string, i int) {
+		if slices.Contains(names[list], name) {
+			at.Errorf(list+"["+strconv.Itoa(i)+"].name", "%q is there twice; want different names", name)
+		}
+		names[list] = append(names[list], name)
+	}
+	for i := range s.Datasets {
+		add("datasets", s.Datasets[i].Name, i)
+	}
+	for i := range s.Models {
+		add("models", s.Models[i].Name, i)
+	}
+	for i := range s.Nodes {
+		add("nodes", s.Nodes[i].Name, i)
+	}
+	for i := range s.Incidents {
+		s.Incidents[i].check(at, "incidents["+strconv.Itoa(i)+"]", s)
+	}
+	for i := range s.Bars {
+		s.Bars[i].check(at, "bars["+strconv.Itoa(i)+"]", s)
+	}
+}
+
+// From and To are the bounds of the replay.
+func (s *Scenario) From() time.Time { return s.Start.time }
+
+// To is the end of the replay.
+func (s *Scenario) To() time.Time { return s.Start.time.Add(time.Duration(s.Length)) }
+
+// LoadFile reads and checks a scenario.
+func LoadFile(path string) (*Scenario, error) {
+	s, err := config.Load[Scenario](path)
+	if err != nil {
+		return nil, err
+	}
+	return &s, nil
+}
+
+func share(at config.At, key string, v float64) {
+	if !(v >= 0 && v <= 1) {
+		at.Errorf(key, "%v; want a share from 0 to 1", v)
+	}
+}
+
+// Parse reads and checks a scenario that is in memory. The name stands for the file in messages.
+func Parse(name string, text []byte) (*Scenario, error) {
+	var s Scenario
+	if err := config.Decode(name, text, &s); err != nil {
+		return nil, err
+	}
+	return &s, nil
+}

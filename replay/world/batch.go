@@ -1,0 +1,171 @@
+package world
+
+import (
+	"strconv"
+	"time"
+)
+
+// batch holds rows by column. It is used again for the next rows.
+type batch struct {
+	n    int
+	time []int64 // of the events, in microseconds since 1970
+	cols []vector
+}
+
+// vector is a column of a batch.
+type vector struct {
+	null []bool
+	num  []float64 // numbers, and points in time in microseconds
+	text []int32   // indices of names
+	dict *dict     // nil where the column is of numbers
+}
+
+// dict has each text of a column once.
+type dict struct {
+	names []string
+	index map[string]int32
+}
+
+func newDict(names ...string) *dict {
+	d := &dict{index: make(map[string]int32)}
+	for _, n := range names {
+		d.id(n)
+	}
+	return d
+}
+
+func (d *dict) id(name string) int32 {
+	i, ok := d.index[name]
+	if !ok {
+		i = int32(len(d.names)) //nolint:gosec // A column has fewer texts than rows.
+		d.names = append(d.names, name)
+		d.index[name] = i
+	}
+	return i
+}
+
+func (b *batch) reset() {
+	b.n, b.time = 0, b.time[:0]
+	for i := range b.cols {
+		v := &b.cols[i]
+		v.null, v.num, v.text = v.null[:0], v.num[:0], v.text[:0]
+	}
+}
+
+// copyRow appends a row of another batch with the same columns.
+func (b *batch) copyRow(from *batch, i int) {
+	b.n++
+	b.time = append(b.time, from.time[i])
+	for c := range b.cols {
+		to, v := &b.cols[c], &from.cols[c]
+		to.null = append(to.null, v.null[i])
+		if v.dict != nil {
+			to.text = append(to.text, v.text[i])
+		} else {
+			to.num = append(to.num, v.num[i])
+		}
+	}
+}
+
+// keep drops the rows for which keep is false, in place.
+func (b *batch) keep(keep func(i int) bool) {
+	n := 0
+	for i := range b.n {
+		if !keep(i) {
+			continue
+		}
+		b.time[n] = b.time[i]
+		for c := range b.cols {
+			v := &b.cols[c]
+			v.null[n] = v.null[i]
+			if v.dict != nil {
+				v.text[n] = v.text[i]
+			} else {
+				v.num[n] = v.num[i]
+			}
+		}
+		n++
+	}
+	b.n, b.time = n, b.time[:n]
+	for c := range b.cols {
+		v := &b.cols[c]
+		v.null = v.null[:n]
+		if v.dict != nil {
+			v.text = v.text[:n]
+		} else {
+			v.num = v.num[:n]
+		}
+	}
+}
+
+// value is a value as DuckDB's appender takes it.
+func (v *vector) value(i int, class class) any {
+	switch {
+	case v.null[i]:
+		return nil
+	case class == classTime:
+		return time.UnixMicro(int64(v.num[i])).UTC()
+	case class == classBool:
+		return v.dict.names[v.text[i]] == "true"
+	case v.dict != nil:
+		return v.dict.names[v.text[i]]
+	case class == classInteger:
+		return int64(v.num[i])
+	}
+	return v.num[i]
+}
+
+// class is the kind of values of a column.
+type class int
+
+const (
+	classNumber class = iota
+	classInteger
+	classText
+	classBool
+	classTime
+)
+
+// column is a column of a stream.
+type column struct {
+	name, sqlType string
+	class         class
+}
+
+const (
+	minute = int64(time.Minute / time.Microsecond)
+	hour   = 60 * minute
+)
+
+// minuteOf is the number of the minute that an instant is in.
+func minuteOf(t time.Time) int64 { return floor(t.UnixMicro(), minute) }
+
+func floor(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}
+
+func timeOf(m int64) time.Time { return time.UnixMicro(m * minute).UTC() }
+
+func wholeText(v float64) string { return strconv.FormatInt(int64(v), 10) }
+
+// stream makes events, minute by minute: the same at every call. It is for one goroutine.
+type stream interface {
+	columns() []column
+	// minute appends the events of the minute of that number.
+	minute(m int64, to *batch)
+	// bounds are the first minute that has events and the one after the last.
+	bounds() (from, to int64)
+}
+
+// newBatch makes an empty batch of a stream's columns.
+func newBatch(columns []column, dicts []*dict) *batch {
+	b := &batch{cols: make([]vector, len(columns))}
+	for i := range columns {
+		b.cols[i].dict = dicts[i]
+	}
+	return b
+}

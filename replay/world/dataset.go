@@ -1,0 +1,167 @@
+package world
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"gopkg.in/yaml.v3"
+
+	"github.com/sightglass-ml/sightglass/exporters/dataquality"
+	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+	"github.com/sightglass-ml/sightglass/replay/scenario"
+)
+
+// took is how long a profile or a cycle is said to take.
+const took = 500 * time.Millisecond
+
+// datasets are the tables of a scenario under the data-quality exporter.
+type datasets struct {
+	w       *World
+	cfg     dataquality.Config
+	source  *tables.Source
+	replay  *dataquality.Replay
+	current []profiled
+}
+
+// profiled is what the exporter publishes of a dataset.
+type profiled struct {
+	metrics []prometheus.Metric
+	changed bool
+	samples []sample
+	sink    *sink
+	ran     bool
+	err     error
+	success time.Time
+}
+
+func (w *World) openDatasets(ctx context.Context) (*datasets, error) {
+	s := w.scenario
+	d := &datasets{w: w, current: make([]profiled, len(s.Datasets))}
+	virtual := make(map[string]tables.Virtual)
+	var list []map[string]any
+	for i := range s.Datasets {
+		ds := &s.Datasets[i]
+		f, column, err := w.datasetFeed(ctx, ds)
+		if err != nil {
+			return nil, fmt.Errorf("dataset %q: %w", ds.Name, err)
+		}
+		virtual[ds.Name] = newTable(f, column, w.exporterNow)
+		entry := map[string]any{"name": ds.Name, "source": "replay", "table": ds.Name, "timestamp_column": column}
+		if ds.Window != nil {
+			entry["window"] = ds.Window.String()
+		}
+		if ds.Freshness != nil {
+			entry["thresholds"] = map[string]any{"freshness": ds.Freshness.String()}
+		}
+		if !ds.FirstDay.IsZero() {
+			entry["baselines"] = map[string]any{"production": map[string]any{"first_day": ds.FirstDay.From(s.From()).Format(time.DateOnly)}}
+		}
+		list = append(list, entry)
+	}
+	// The configuration is one that a user could write, so that what it leaves out has the product's defaults.
+	text, err := yaml.Marshal(map[string]any{
+		"sources":  map[string]any{"replay": map[string]any{"type": "duckdb"}},
+		"datasets": list,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := config.Decode("replay.yaml", text, &d.cfg); err != nil {
+		return nil, fmt.Errorf("configuration of the data-quality exporter: %w", err)
+	}
+	w.override(&d.cfg)
+	if d.source, err = tables.OpenVirtual(virtual); err != nil {
+		return nil, err
+	}
+	return d, d.restart()
+}
+
+// override applies what the scenario says of all datasets.
+func (w *World) override(cfg *dataquality.Config) {
+	of := w.scenario.Exporters.Datasets
+	for i := range cfg.Datasets {
+		ds := &cfg.Datasets[i]
+		if w.scenario.Datasets[i].Window == nil {
+			ds.Window = of.Window
+		}
+		ds.Interval, ds.Timeout, ds.ClockSkew = of.Interval, of.Timeout, of.ClockSkew
+	}
+}
+
+// datasetFeed makes the feed of a dataset, and names its timestamp column.
+func (w *World) datasetFeed(ctx context.Context, ds *scenario.Dataset) (*feed, string, error) {
+	s := w.scenario
+	wrongs := occurrences(s, func(e *scenario.Event) bool { return e.Dataset == ds.Name })
+	if ds.Data != nil {
+		r, err := w.recording(ctx, ds.Name, ds.Data, ds.Data.Columns)
+		if err != nil {
+			return nil, "", err
+		}
+		return newFeed(r, r.dicts, w.seed, ds.Name, ds.Load, wrongs), ds.Data.Time, nil
+	}
+	t := newTraffic(ds.Traffic, w.seed, ds.Name, ds.RowsPerHour/60, s.From(), s.Holidays)
+	sim := newSimulation(w.seed, ds.Name, ds.Columns, t, minuteOf(s.From().Add(-time.Duration(ds.History))), minuteOf(s.To()))
+	return newFeed(sim, sim.dicts, w.seed, ds.Name, ds.Load, wrongs), scenario.TimeColumn, nil
+}
+
+// restart begins the exporter anew: what it has published is gone, and what it has stored is not.
+func (d *datasets) restart() (err error) {
+	d.replay, err = dataquality.NewReplay(d.cfg, dataquality.ReplayOptions{
+		Sources: map[string]*tables.Source{"replay": d.source}, Store: d.w.store, Now: d.w.exporterNow, Logger: d.w.logger,
+	})
+	d.current = make([]profiled, len(d.cfg.Datasets))
+	return err
+}
+
+// due reports whether the dataset of that index is profiled at a time. A new process profiles at once, and datasets do not go
+// in step afterwards.
+func (d *datasets) due(i int, at time.Time) bool {
+	if !d.current[i].ran {
+		return true
+	}
+	every := int64(max(1, time.Duration(d.cfg.Datasets[i].Interval)/time.Minute))
+	return (minuteOf(at)+int64(i))%every == 0
+}
+
+func (d *datasets) profile(ctx context.Context, i int, at time.Time) error {
+	metrics, err := d.replay.Profile(ctx, i, took)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	p := &d.current[i]
+	p.metrics, p.changed, p.ran, p.err = metrics, true, true, err
+	if err == nil {
+		p.success = at
+	} else {
+		d.w.logger.Debug("A profile failed.", "dataset", d.cfg.Datasets[i].Name, "err", err)
+	}
+	return nil
+}
+
+// samples implements restarter.
+func (d *datasets) samples(k *sink, to []sample) (_ []sample, err error) {
+	for i := range d.current {
+		p := &d.current[i]
+		if p.changed || p.sink != k {
+			// Between two profiles the exporter shows the same again.
+			if p.samples, err = k.samples(p.samples[:0], p.metrics); err != nil {
+				return to, err
+			}
+			p.metrics, p.changed, p.sink = nil, false, k
+		}
+		to = append(to, p.samples...)
+	}
+	return to, nil
+}
+
+// collectors implements restarter.
+func (d *datasets) collectors(each func(name string, success bool, last time.Time)) {
+	for i, p := range d.current {
+		if p.ran {
+			each("dataset/"+d.cfg.Datasets[i].Name, p.err == nil, p.success)
+		}
+	}
+}

@@ -1,0 +1,424 @@
+package world
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality"
+	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+	"github.com/sightglass-ml/sightglass/replay/engine"
+	"github.com/sightglass-ml/sightglass/replay/scenario"
+)
+
+// models are the models of a scenario under the model-quality exporter.
+type models struct {
+	w      *World
+	cfg    modelquality.Config
+	source *tables.Source // of training data
+	replay *modelquality.Replay
+	list   []*model
+
+	values    counterSeries
+	changes   int64 // of the baselines, that are written already
+	baselines []sample
+	sink      *sink
+}
+
+// model makes the spans of one model.
+type model struct {
+	*scenario.Model
+	w     *World
+	feed  *feed
+	batch *batch
+	// prediction and confidence are columns of the feed, or -1.
+	prediction, confidence int
+	keys                   []string // of the features
+	wrongs                 []*wrong
+	releases               []release
+	through                int64 // the first minute whose inferences were not made yet
+	span                   modelquality.Span
+}
+
+type release struct {
+	from    int64
+	rollout int64
+	version string
+}
+
+func (w *World) openModels(ctx context.Context) (*models, error) {
+	s := w.scenario
+	ms := &models{w: w}
+	virtual := make(map[string]tables.Virtual)
+	var list []map[string]any
+	for i := range s.Models {
+		m, err := w.openModel(ctx, &s.Models[i])
+		if err != nil {
+			return nil, fmt.Errorf("model %q: %w", s.Models[i].Name, err)
+		}
+		ms.list = append(ms.list, m)
+		if m.Training > 0 {
+			virtual[m.Name] = w.training(m)
+			list = append(list, map[string]any{"name": m.Name, "training": map[string]any{"source": "replay", "table": m.Name}})
+		}
+	}
+	text, err := yaml.Marshal(map[string]any{
+		"sources": map[string]any{"replay": map[string]any{"type": "duckdb"}},
+		"models":  list,
+		// A configuration with training data must say where baselines are kept. They are kept in memory: see ReplayOptions.
+		"baseline_store": map[string]any{"type": "FILESYSTEM", "config": map[string]any{"directory": "unused"}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := config.Decode("replay.yaml", text, &ms.cfg); err != nil {
+		return nil, fmt.Errorf("configuration of the model-quality exporter: %w", err)
+	}
+	if ms.source, err = tables.OpenVirtual(virtual); err != nil {
+		return nil, err
+	}
+	return ms, ms.restart()
+}
+
+func (w *World) openModel(ctx context.Context, sm *scenario.Model) (*model, error) {
+	s := w.scenario
+	m := &model{Model: sm, w: w, prediction: -1, confidence: -1, through: minuteOf(s.From())}
+	m.wrongs = occurrences(s, func(e *scenario.Event) bool {
+		return e.Model == sm.Name || e.Node != "" && slices.ContainsFunc(s.Nodes, func(n scenario.Node) bool {
+			return n.Name == e.Node && slices.Contains(n.Models, sm.Name)
+		})
+	})
+	of := occurrences(s, func(e *scenario.Event) bool { return e.Model == sm.Name })
+	if sm.Data != nil {
+		columns := slices.Clone(sm.FeatureColumns)
+		features := len(columns)
+		for _, name := range []string{sm.PredictionColumn, sm.ConfidenceColumn} {
+			if name != "" && !slices.Contains(columns, name) {
+				columns = append(columns, name)
+			}
+		}
+		r, err := w.recording(ctx, sm.Name, sm.Data, columns)
+		if err != nil {
+			return nil, err
+		}
+		m.prediction, m.confidence = slices.Index(columns, sm.PredictionColumn), slices.Index(columns, sm.ConfidenceColumn)
+		m.feed = newFeed(r, r.dicts, w.seed, sm.Name, scenario.Load{}, of)
+		m.name(r.cols[:features])
+	} else {
+		columns := slices.Clone(sm.Features)
+		if sm.Prediction != nil {
+			m.prediction = len(columns)
+			columns = append(columns, *sm.Prediction)
+		}
+		t := newTraffic(sm.Traffic, w.seed, sm.Name, 60*sm.RequestsPerSecond, s.From(), s.Holidays)
+		sim := newSimulation(w.seed, sm.Name, columns, t, math.MinInt64/2, math.MaxInt64/2)
+		sim.from, sim.to = minuteOf(s.From().AddDate(0, 0, -30)), minuteOf(s.To())
+		m.feed = newFeed(sim, sim.dicts, w.seed, sm.Name, scenario.Load{}, of)
+		m.name(sim.cols[:len(sm.Features)])
+	}
+	m.batch = newBatch(m.feed.columns(), m.feed.dicts)
+	m.releases = []release{{math.MinInt64, 0, sm.Version}}
+	for _, r := range sm.Releases {
+		m.releases = append(m.releases, release{minuteOf(r.At.From(s.From())), int64(time.Duration(r.Rollout) / time.Minute), r.Version})
+	}
+	slices.SortFunc(m.releases, func(a, b release) int { return int(max(-1, min(1, a.from-b.from))) })
+	return m, nil
+}
+
+func (m *model) name(features []column) {
+	for _, c := range features {
+		m.keys = append(m.keys, "ml.feature."+c.name)
+	}
+}
+
+// training is a table of features as they were before the start, without what goes wrong later.
+func (w *World) training(m *model) *table {
+	s := w.scenario
+	from := minuteOf(s.From().AddDate(0, 0, -30))
+	// So many rows, evenly over the thirty days.
+	perMinute := float64(m.Training) / (30 * 24 * 60)
+	flat := m.Traffic
+	flat.HourlyNoise, flat.DailyNoise, flat.Growth = 0, 0, 0
+	t := newTraffic(flat, w.seed, m.Name+"/training", perMinute, s.From(), nil)
+	sim := newSimulation(w.seed, m.Name+"/training", m.Features, t, from, minuteOf(s.From()))
+	for i, d := range sim.draws {
+		// The categories' own hours are the same as in production.
+		d.name = m.Name + "/" + m.Features[i].Name
+	}
+	f := newFeed(sim, sim.dicts, w.seed, m.Name+"/training", scenario.Load{}, nil)
+	return newTable(f, scenario.TimeColumn, s.From)
+}
+
+func (ms *models) restart() (err error) {
+	ms.changes = -1
+	ms.replay, err = modelquality.NewReplay(ms.cfg, modelquality.ReplayOptions{
+		Sources: map[string]*tables.Source{"replay": ms.source}, Store: ms.w.store, Now: ms.w.exporterNow, Logger: ms.w.logger,
+	})
+	return err
+}
+
+// advance makes the inferences up to a time and lets the exporter count them.
+func (ms *models) advance(ctx context.Context, at time.Time) error {
+	now := minuteOf(at)
+	for _, m := range ms.list {
+		for ; m.through < now; m.through++ {
+			if err := ms.replay.Feed(func(span func(*modelquality.Span)) { m.spans(m.through, span) }); err != nil {
+				return fmt.Errorf("model %q: %w", m.Name, err)
+			}
+		}
+	}
+	return ms.replay.Tidy(ctx)
+}
+
+// state is what holds for the inferences of a minute.
+type state struct {
+	slower, queue              float64
+	errors, timeouts, fallback float64
+	confidence                 float64
+	grounded, invented         float64
+}
+
+func (m *model) state(at int64) state {
+	st := state{slower: 1, queue: m.Latency.Queue, errors: m.Errors, timeouts: m.Timeouts, fallback: m.Fallbacks}
+	for _, w := range m.wrongs {
+		p := w.progress(at)
+		if p == 0 {
+			continue
+		}
+		switch w.Kind {
+		case scenario.LatencyRegression:
+			st.slower *= 1 + (w.Size-1)*p
+		case scenario.ErrorStorm:
+			st.errors += w.Size * p
+		case scenario.FallbackStorm:
+			st.fallback += w.Size * p
+		case scenario.ConfidenceCollapse:
+			st.confidence = mix(m.meanConfidence(), w.Size, p)
+		case scenario.GroundednessDecay:
+			st.grounded = mix(m.meanGroundedness(), w.Size, p)
+		case scenario.HallucinationSurge:
+			st.invented = w.Size * p
+		case scenario.GPUQueueing:
+			// The computation takes what it took; the rest is waiting.
+			st.slower *= (1 - st.queue) / (1 - w.Size*p)
+			st.queue = w.Size * p
+		case scenario.GPUSaturation:
+			st.slower *= 1.5
+			st.queue = max(st.queue, 0.6*p)
+		}
+	}
+	return st
+}
+
+func mix(a, b, share float64) float64 { return a + (b-a)*share }
+
+func (m *model) meanConfidence() float64 {
+	if m.Confidence == nil {
+		return 0.9
+	}
+	return m.Confidence.Mean
+}
+
+func (m *model) meanGroundedness() float64 {
+	for _, e := range m.Evaluations {
+		if e.Name == "groundedness" {
+			return e.Mean
+		}
+	}
+	return 0.95
+}
+
+// between draws a number between 0 and 1 around a mean: a normal variable on the logistic scale.
+func between(r *rand.Rand, mean, concentration float64) float64 {
+	sd := 1 / math.Sqrt(concentration*mean*(1-mean))
+	return 1 / (1 + math.Exp(-(math.Log(mean/(1-mean)) + sd*r.NormFloat64())))
+}
+
+// version is the one that a request of a minute meets.
+func (m *model) version(at int64, r *rand.Rand) string {
+	for i := len(m.releases) - 1; i > 0; i-- {
+		rel := m.releases[i]
+		if at < rel.from {
+			continue
+		}
+		if rel.rollout == 0 || r.Float64() < float64(at-rel.from+1)/float64(rel.rollout) {
+			return rel.version
+		}
+	}
+	return m.releases[0].version
+}
+
+// spans makes the spans of the inferences of a minute.
+func (m *model) spans(at int64, emit func(*modelquality.Span)) {
+	b := m.batch
+	b.reset()
+	m.feed.events(at, b)
+	r := random(m.w.seed, m.Name+"/service", at)
+	st := m.state(at)
+	s := &m.span
+	for i := range b.n {
+		*s = modelquality.Span{Name: "predict", Attributes: s.Attributes[:0], Events: s.Events[:0]}
+		binary.BigEndian.PutUint64(s.Trace[:], uint64(at))                  //nolint:gosec // An identity, not a number.
+		binary.BigEndian.PutUint64(s.Trace[8:], hash(m.Name)+uint64(i))     //nolint:gosec // As above.
+		binary.BigEndian.PutUint64(s.ID[:], uint64(at)<<24|uint64(i)&0xfff) //nolint:gosec // As above.
+		attribute := func(key string, v modelquality.Value) {
+			s.Attributes = append(s.Attributes, modelquality.Attribute{Key: key, Value: v})
+		}
+		attribute("ml.model.name", modelquality.StringValue(m.Name))
+		attribute("ml.model.version", modelquality.StringValue(m.version(at, r)))
+		duration := time.Duration(m.Latency.Median).Seconds() * st.slower * math.Exp(m.Latency.Sigma*r.NormFloat64())
+		wait := duration * math.Min(0.98, st.queue*(0.5+r.Float64()))
+		attribute("ml.inference.queue_wait_ms", modelquality.DoubleValue(1e3*wait))
+		attribute("ml.inference.forward_pass_ms", modelquality.DoubleValue(1e3*(duration-wait)))
+		ended := m.end(r, st, s, attribute)
+		for f, key := range m.keys {
+			if v, ok := b.attribute(f, i, m.feed.columns()[f].class); ok {
+				attribute(key, v)
+			}
+		}
+		if ended {
+			m.output(r, st, b, i, s, attribute)
+		}
+		s.Start = uint64(b.time[i]) * 1000 //nolint:gosec // Times of a scenario are after 1970.
+		s.End = s.Start + uint64(duration*1e9)
+		emit(s)
+	}
+}
+
+// end says how the inference ended, and reports whether there is an output.
+func (m *model) end(r *rand.Rand, st state, s *modelquality.Span, attribute func(string, modelquality.Value)) bool {
+	switch u := r.Float64(); {
+	case u < st.errors:
+		s.Status = modelquality.StatusError
+		attribute("error.type", modelquality.StringValue("RuntimeError"))
+		return false
+	case u < st.errors+st.timeouts:
+		s.Status = modelquality.StatusError
+		attribute("error.type", modelquality.StringValue("timeout"))
+		return false
+	case u < st.errors+st.timeouts+st.fallback:
+		attribute("ml.outcome", modelquality.StringValue("fallback"))
+		return false
+	}
+	return true
+}
+
+// output says what the model answered and what evaluators made of it.
+func (m *model) output(r *rand.Rand, st state, b *batch, i int, s *modelquality.Span, attribute func(string, modelquality.Value)) {
+	if m.prediction >= 0 {
+		if v, ok := b.attribute(m.prediction, i, m.feed.columns()[m.prediction].class); ok {
+			attribute("ml.prediction", v)
+		}
+	}
+	switch {
+	case m.confidence >= 0:
+		if v, ok := b.attribute(m.confidence, i, classNumber); ok {
+			attribute("ml.prediction.confidence", v)
+		}
+	case m.Confidence != nil:
+		mean := m.Confidence.Mean
+		if st.confidence > 0 {
+			mean = st.confidence
+		}
+		attribute("ml.prediction.confidence", modelquality.DoubleValue(between(r, mean, m.Confidence.Concentration)))
+	}
+	if m.InputTokens > 0 {
+		attribute("gen_ai.usage.input_tokens", modelquality.IntValue(int64(m.InputTokens*(0.5+r.ExpFloat64()/2))))
+	}
+	if m.OutputTokens > 0 {
+		attribute("gen_ai.usage.output_tokens", modelquality.IntValue(int64(m.OutputTokens*(0.5+r.ExpFloat64()/2))))
+	}
+	for _, e := range m.Evaluations {
+		if r.Float64() >= e.Of {
+			continue
+		}
+		score := between(r, e.Mean, e.Concentration)
+		if e.Name == "groundedness" {
+			switch {
+			case r.Float64() < st.invented:
+				score = 0.1 * r.Float64()
+			case st.grounded > 0:
+				score = between(r, st.grounded, e.Concentration)
+			}
+		}
+		s.Events = append(s.Events, modelquality.SpanEvent{
+			Name: "gen_ai.evaluation.result", Time: uint64(b.time[i]) * 1000, //nolint:gosec // As above.
+			Attributes: []modelquality.Attribute{
+				{Key: "gen_ai.evaluation.name", Value: modelquality.StringValue(e.Name)},
+				{Key: "gen_ai.evaluation.score.value", Value: modelquality.DoubleValue(score)},
+			},
+		})
+	}
+}
+
+// attribute is a value as a service sends it; a missing one is not sent.
+func (b *batch) attribute(col, i int, class class) (modelquality.Value, bool) {
+	v := &b.cols[col]
+	switch {
+	case v.null[i]:
+		return modelquality.Value{}, false
+	case v.dict != nil:
+		return modelquality.StringValue(v.dict.names[v.text[i]]), true
+	case class == classInteger && v.num[i] == math.Trunc(v.num[i]):
+		return modelquality.IntValue(int64(v.num[i])), true
+	}
+	return modelquality.DoubleValue(v.num[i]), true
+}
+
+// samples implements restarter.
+func (ms *models) samples(k *sink, to []sample) (_ []sample, err error) {
+	ms.values.begin()
+	ms.replay.Values(func(model, version, field, role, bin string, n int64) {
+		to = append(to, sample{ms.values.series(k, model, version, field, role, bin), float64(n)})
+	})
+	if to, err = k.samples(to, ms.replay.Inferences()); err != nil {
+		return to, err
+	}
+	// The baselines change a few times an hour.
+	if changes := ms.replay.BaselineChanges(); changes != ms.changes || ms.sink != k {
+		if ms.baselines, err = k.samples(ms.baselines[:0], ms.replay.Baselines()); err != nil {
+			return to, err
+		}
+		ms.changes, ms.sink = changes, k
+	}
+	return append(to, ms.baselines...), nil
+}
+
+// collectors implements restarter.
+func (ms *models) collectors(each func(name string, success bool, last time.Time)) {
+	each("fields", true, ms.w.now)
+	each("tidy", true, ms.w.now)
+}
+
+// counterSeries finds the series of the counters of bins, which come in the same order at every scrape.
+type counterSeries struct {
+	known []knownCounter
+	next  int
+}
+
+type knownCounter struct {
+	model, version, field, role, bin string
+	series                           *engine.Series
+}
+
+func (c *counterSeries) begin() { c.next = 0 }
+
+func (c *counterSeries) series(k *sink, model, version, field, role, bin string) *engine.Series {
+	if c.next == len(c.known) {
+		c.known = append(c.known, knownCounter{})
+	}
+	known := &c.known[c.next]
+	c.next++
+	if known.series == nil || known.model != model || known.version != version || known.field != field || known.role != role || known.bin != bin {
+		*known = knownCounter{model, version, field, role, bin, k.one("ml_model_field_values_total",
+			"model", model, "version", version, "field", field, "role", role, "bin", bin)}
+	}
+	return known.series
+}

@@ -1,0 +1,116 @@
+package world
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/sightglass-ml/sightglass/replay/engine"
+)
+
+// sample is a value of a series.
+type sample struct {
+	series *engine.Series
+	value  float64
+}
+
+// sink finds the series of metrics at one target. A scrape of months meets the same ones again and again, so each is looked up
+// by its labels once.
+type sink struct {
+	scrape *engine.Scrape
+	names  map[*prometheus.Desc]string
+	series map[string][]*engine.Series
+	key    strings.Builder
+}
+
+func newSink(scrape *engine.Scrape) *sink {
+	return &sink{scrape: scrape, names: make(map[*prometheus.Desc]string), series: make(map[string][]*engine.Series)}
+}
+
+// samples appends what a scrape would show of the metrics; of a histogram that is its classic buckets.
+func (k *sink) samples(to []sample, metrics []prometheus.Metric) ([]sample, error) {
+	for _, m := range metrics {
+		var d dto.Metric
+		if err := m.Write(&d); err != nil {
+			return to, err
+		}
+		name := k.name(m.Desc())
+		k.key.Reset()
+		k.key.WriteString(name)
+		for _, l := range d.Label {
+			k.key.WriteByte(0xff)
+			k.key.WriteString(l.GetName())
+			k.key.WriteByte(0xff)
+			k.key.WriteString(l.GetValue())
+		}
+		known := k.series[k.key.String()]
+		next := 0
+		add := func(suffix string, v float64, le string) {
+			if next == len(known) {
+				pairs := make([]string, 0, 2*len(d.Label)+2)
+				for _, l := range d.Label {
+					pairs = append(pairs, l.GetName(), l.GetValue())
+				}
+				if le != "" {
+					pairs = append(pairs, "le", le)
+				}
+				known = append(known, k.scrape.Series(name+suffix, pairs...))
+				k.series[k.key.String()] = known
+			}
+			to = append(to, sample{known[next], v})
+			next++
+		}
+		switch {
+		case d.Counter != nil:
+			add("", d.Counter.GetValue(), "")
+		case d.Gauge != nil:
+			add("", d.Gauge.GetValue(), "")
+		case d.Histogram != nil:
+			h := d.Histogram
+			for _, b := range h.Bucket {
+				if le := b.GetUpperBound(); le <= maxFinite {
+					add("_bucket", float64(b.GetCumulativeCount()), formatLE(le))
+				}
+			}
+			add("_bucket", float64(h.GetSampleCount()), "+Inf")
+			add("_sum", h.GetSampleSum(), "")
+			add("_count", float64(h.GetSampleCount()), "")
+		}
+	}
+	return to, nil
+}
+
+const maxFinite = 1e300
+
+// formatLE writes a bound as OpenMetrics does: 1.0, not 1.
+func formatLE(v float64) string {
+	s := strconv.FormatFloat(v, 'g', -1, 64)
+	if !strings.ContainsAny(s, "e.") {
+		s += ".0"
+	}
+	return s
+}
+
+// name is the metric's name, which a Desc tells only in its text.
+func (k *sink) name(d *prometheus.Desc) string {
+	name, ok := k.names[d]
+	if !ok {
+		_, rest, _ := strings.Cut(d.String(), `fqName: "`)
+		name, _, _ = strings.Cut(rest, `"`)
+		k.names[d] = name
+	}
+	return name
+}
+
+// one is the series of a metric that is written by hand.
+func (k *sink) one(name string, pairs ...string) *engine.Series {
+	key := name + "\xff" + strings.Join(pairs, "\xff")
+	s, ok := k.series[key]
+	if !ok {
+		s = []*engine.Series{k.scrape.Series(name, pairs...)}
+		k.series[key] = s
+	}
+	return s[0]
+}

@@ -1,0 +1,397 @@
+package world
+
+import (
+	"slices"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/binning"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+	"github.com/sightglass-ml/sightglass/replay/scenario"
+)
+
+// table is a table that a feed fills. Each row is counted once, by the minute of its event, in the bins that the exporter asks
+// for; the count of a window is the sum of its hours and minutes. It is for one goroutine at a time.
+type table struct {
+	feed  *feed
+	time  string
+	types []tables.Column // without the timestamp column
+	now   func() time.Time
+
+	// through is the first minute whose arrivals are not counted yet.
+	through int64
+	started bool
+	rows    *counter // of all rows
+	nulls   []*counter
+	values  []*counter
+	latest  map[int64]*[60]int64 // by hour
+	batch   *batch
+}
+
+var _ tables.Virtual = (*table)(nil)
+
+// keepMinutes is how long the minutes of an hour are kept apart. A window that begins within an older hour counts the rows of
+// that hour again.
+const keepMinutes = 27 * 60
+
+// counter counts the rows by one column: by the bins of a layout, or the nulls, or, of no column, all of them.
+type counter struct {
+	col    int // or -1
+	layout binning.Layout
+	finder *binning.Finder // nil for nulls and rows
+	bins   int
+	ofText []int32 // the bins of the dictionary's texts
+	// from is the first minute whose arrivals are counted.
+	from int64
+	// totals are counts by hour and bin, and minutes by hour, minute and bin.
+	totals  map[int64][]int64
+	minutes map[int64][]int32
+}
+
+func newCounter(col int, finder *binning.Finder) *counter {
+	c := &counter{col: col, finder: finder, bins: 1, totals: make(map[int64][]int64), minutes: make(map[int64][]int32)}
+	if finder != nil {
+		c.bins = len(finder.Bins())
+	}
+	return c
+}
+
+func newTable(f *feed, timeColumn string, now func() time.Time) *table {
+	t := &table{
+		feed: f, time: timeColumn, now: now, rows: newCounter(-1, nil), latest: make(map[int64]*[60]int64), batch: newBatch(f.columns(), f.dicts),
+	}
+	for i, c := range f.columns() {
+		t.types = append(t.types, tables.Column{Name: c.name, Type: c.sqlType, Class: classes[c.class]})
+		t.nulls = append(t.nulls, newCounter(i, nil))
+	}
+	return t
+}
+
+var classes = map[class]tables.Class{
+	classNumber: tables.Float, classInteger: tables.Integer, classText: tables.Text, classBool: tables.Boolean, classTime: tables.Timestamp,
+}
+
+// Schema implements tables.Virtual.
+func (t *table) Schema() []tables.Column {
+	all := []tables.Column{{Name: t.time, Type: "TIMESTAMP", Class: tables.Timestamp}}
+	m := minuteOf(t.now())
+	for _, c := range t.types {
+		gone := slices.ContainsFunc(t.feed.wrongs, func(w *wrong) bool {
+			return w.Kind == scenario.SchemaChange && w.Column == c.Name && w.progress(m) > 0
+		})
+		if !gone {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// Count implements tables.Virtual.
+func (t *table) Count(w tables.Window, fields tables.Fields) (tables.Profile, error) {
+	p := tables.Profile{Nulls: make(map[string]int64), Values: make(map[string]map[string]int64)}
+	var asked []*counter
+	for name, layout := range fields {
+		col := t.column(name)
+		switch {
+		case name == t.time:
+			p.Nulls[name] = 0
+		case col >= 0 && layout != nil:
+			asked = append(asked, t.counter(col, *layout))
+		}
+	}
+	from, to := t.window(w)
+	t.count(floor(from, minute), asked)
+	var latest int64
+	p.Rows, latest = t.sum(t.rows, from, to, nil), t.last(from, to)
+	if latest > 0 {
+		p.Latest = time.UnixMicro(latest).UTC()
+	}
+	for name := range fields {
+		if col := t.column(name); col >= 0 {
+			p.Nulls[name] = t.sum(t.nulls[col], from, to, nil)
+		}
+	}
+	for _, c := range asked {
+		counts := make([]int64, c.bins)
+		t.sum(c, from, to, counts)
+		bins := make(map[string]int64, c.bins)
+		for b, name := range c.finder.Bins() {
+			bins[name] = counts[b]
+		}
+		p.Values[t.types[c.col].Name] = bins
+	}
+	return p, nil
+}
+
+// window are the bounds of a window in microseconds.
+func (t *table) window(w tables.Window) (from, to int64) {
+	begin, _ := t.feed.bounds()
+	from, to = begin*minute, int64(1)<<62
+	if !w.From.IsZero() {
+		from = max(from, w.From.UnixMicro())
+	}
+	if !w.To.IsZero() {
+		to = w.To.UnixMicro()
+	}
+	return from, to
+}
+
+func (t *table) column(name string) int {
+	return slices.IndexFunc(t.types, func(c tables.Column) bool { return c.Name == name })
+}
+
+// counter returns the counter of a column by a layout.
+func (t *table) counter(col int, layout binning.Layout) *counter {
+	for _, c := range t.values {
+		if c.col == col && sameLayout(c.layout, layout) {
+			return c
+		}
+	}
+	c := newCounter(col, binning.NewFinder(layout, t.types[col].Class == tables.Float))
+	c.layout, c.from = layout, t.through
+	t.values = append(t.values, c)
+	return c
+}
+
+func sameLayout(a, b binning.Layout) bool {
+	return a.Kind == b.Kind && a.Float == b.Float && a.Open == b.Open && slices.Equal(a.Edges, b.Edges) && slices.Equal(a.Top, b.Top) && slices.Equal(a.Rest, b.Rest)
+}
+
+// count counts all that has arrived, and for the counters that are asked for what arrived from a minute on: what is older than
+// that cannot arrive later.
+func (t *table) count(from int64, asked []*counter) {
+	if !t.started {
+		t.started, t.through = true, from
+		t.rows.from = from
+		for _, c := range slices.Concat(t.nulls, t.values) {
+			c.from = from
+		}
+	}
+	behind := make(map[int64][]*counter)
+	for _, c := range slices.Concat([]*counter{t.rows}, t.nulls, asked) {
+		if c.from > from {
+			behind[c.from] = append(behind[c.from], c)
+			c.from = from
+		}
+	}
+	for until, counters := range behind {
+		for m := from; m < until; m++ {
+			t.arrive(m, counters)
+		}
+	}
+	now := minuteOf(t.now())
+	all := slices.Concat([]*counter{t.rows}, t.nulls, t.values)
+	for ; t.through < now; t.through++ {
+		t.arrive(t.through, all)
+	}
+	for _, c := range all {
+		for h := range c.minutes {
+			if h < floor(now-keepMinutes, 60) {
+				delete(c.minutes, h)
+			}
+		}
+	}
+}
+
+// arrive counts the rows that arrive in a minute.
+func (t *table) arrive(m int64, counters []*counter) {
+	b := t.batch
+	b.reset()
+	t.feed.arrivals(m, b)
+	for from := 0; from < b.n; {
+		// Rows that arrive together are mostly of the same hour.
+		h := floor(b.time[from], hour)
+		to := from + 1
+		for to < b.n && b.time[to] >= h*hour && b.time[to] < (h+1)*hour {
+			to++
+		}
+		for _, c := range counters {
+			if c == t.rows {
+				t.see(h, from, to)
+			}
+			c.add(b, h, from, to, h >= floor(minuteOf(t.now())-keepMinutes, 60))
+		}
+		from = to
+	}
+}
+
+// see takes note of the latest rows.
+func (t *table) see(h int64, from, to int) {
+	l := t.latest[h]
+	if l == nil {
+		l = new([60]int64)
+		t.latest[h] = l
+	}
+	for _, at := range t.batch.time[from:to] {
+		m := floor(at, minute) - h*60
+		l[m] = max(l[m], at)
+	}
+}
+
+// last is the latest event of a window.
+func (t *table) last(from, to int64) int64 {
+	var latest int64
+	for h, l := range t.latest {
+		if (h+1)*hour <= from || h*hour >= to {
+			continue
+		}
+		for m, at := range l {
+			begin := (h*60 + int64(m)) * minute
+			switch {
+			case at == 0 || begin+minute <= from || begin >= to:
+			case at >= from && at < to:
+				latest = max(latest, at)
+			default:
+				latest = max(latest, t.lastAgain(h*60+int64(m), from, to))
+			}
+		}
+	}
+	return latest
+}
+
+// lastAgain looks for the latest event of a minute that is only partly in a window.
+func (t *table) lastAgain(of, from, to int64) int64 {
+	var latest int64
+	b := t.batch
+	for m := of; m < min(t.through, of+1+t.feed.slowest); m++ {
+		b.reset()
+		t.feed.arrivals(m, b)
+		for _, at := range b.time {
+			if floor(at, minute) == of && at >= from && at < to {
+				latest = max(latest, at)
+			}
+		}
+	}
+	return latest
+}
+
+// add counts rows of the batch that are of one hour.
+func (c *counter) add(b *batch, h int64, from, to int, byMinute bool) {
+	total := c.totals[h]
+	if total == nil {
+		total = make([]int64, c.bins)
+		c.totals[h] = total
+	}
+	var minutes []int32
+	if byMinute {
+		if minutes = c.minutes[h]; minutes == nil {
+			minutes = make([]int32, 60*c.bins)
+			c.minutes[h] = minutes
+		}
+	}
+	for i := from; i < to; i++ {
+		bin := c.bin(b, i)
+		if bin < 0 {
+			continue
+		}
+		total[bin]++
+		if minutes != nil {
+			minutes[int((b.time[i]-h*hour)/minute)*c.bins+bin]++
+		}
+	}
+}
+
+// bin is the bin of a row, or -1 where it does not count.
+func (c *counter) bin(b *batch, i int) int {
+	if c.col < 0 {
+		return 0
+	}
+	v := &b.cols[c.col]
+	switch {
+	case c.finder == nil && !v.null[i]:
+		return -1
+	case v.null[i]:
+		return binning.NullBin
+	case v.dict != nil:
+		for id := len(c.ofText); id < len(v.dict.names); id++ {
+			c.ofText = append(c.ofText, int32(c.finder.Category(v.dict.names[id]))) //nolint:gosec // A layout has few bins.
+		}
+		return int(c.ofText[v.text[i]])
+	case c.layout.Kind == binning.Aged:
+		return c.finder.Age(time.Duration(b.time[i]-int64(v.num[i])) * time.Microsecond)
+	}
+	return c.finder.Number(v.num[i])
+}
+
+// sum adds up a window: all counts, and into bins those of each bin.
+func (t *table) sum(c *counter, from, to int64, bins []int64) (all int64) {
+	add := func(bin int, n int64) {
+		all += n
+		if bins != nil {
+			bins[bin] += n
+		}
+	}
+	first, last := floor(from, hour), floor(min(to-1, t.through*minute+hour*24), hour)
+	for h := first; h <= last; h++ {
+		total := c.totals[h]
+		if total == nil {
+			continue
+		}
+		if h*hour >= from && (h+1)*hour <= to {
+			for bin, n := range total {
+				if n != 0 {
+					add(bin, n)
+				}
+			}
+			continue
+		}
+		minutes := c.minutes[h]
+		if minutes == nil || from%minute != 0 && h == first || to%minute != 0 && h == last {
+			t.again(c, h, from, to, add)
+			continue
+		}
+		for m := range int64(60) {
+			if at := (h*60 + m) * minute; at < from || at+minute > to {
+				continue
+			}
+			for bin, n := range minutes[m*int64(c.bins) : (m+1)*int64(c.bins)] {
+				if n != 0 {
+					add(bin, int64(n))
+				}
+			}
+		}
+	}
+	return all
+}
+
+// again counts the rows of an hour that are in a window once more.
+func (t *table) again(c *counter, h, from, to int64, add func(bin int, n int64)) {
+	b := t.batch
+	for m := max(h*60, c.from); m < min(t.through, (h+1)*60+t.feed.slowest); m++ {
+		b.reset()
+		t.feed.arrivals(m, b)
+		for i := range b.n {
+			if at := b.time[i]; floor(at, hour) == h && at >= from && at < to {
+				if bin := c.bin(b, i); bin >= 0 {
+					add(bin, 1)
+				}
+			}
+		}
+	}
+}
+
+// Rows implements tables.Virtual.
+func (t *table) Rows(w tables.Window, add func(values []any) error) error {
+	from, to := t.window(w)
+	t.count(floor(from, minute), nil)
+	schema := t.Schema()
+	values := make([]any, len(schema))
+	b := t.batch
+	for m := floor(from, minute); m < t.through; m++ {
+		b.reset()
+		t.feed.arrivals(m, b)
+		for i := range b.n {
+			if b.time[i] < from || b.time[i] >= to {
+				continue
+			}
+			values[0] = time.UnixMicro(b.time[i]).UTC()
+			for j, c := range schema[1:] {
+				col := t.column(c.Name)
+				values[1+j] = b.cols[col].value(i, t.feed.columns()[col].class)
+			}
+			if err := add(values); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+package world
+
+import (
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/duckdb/duckdb-go/v2"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/internal/tables"
+	"github.com/sightglass-ml/sightglass/replay/scenario"
+)
+
+// everything has a column of each kind, data that is late, doubled, null and of unknown categories.
+const everything = `
+name: everything
+start: 2026-03-02
+length: 4d
+datasets:
+- name: orders
+  rows_per_hour: 600
+  history: 2d
+  load: {lateness: 3m, every: 5m}
+  columns:
+  - {name: amount, lognormal: {median: 40, sigma: 1.2}, nulls: 0.04, zeros: 0.07, daily: 0.3}
+  - {name: items, exponential: {mean: 300}, type: bigint}
+  - {name: country, categories: {count: 60, zipf: 1.1}, daily: 0.5, nulls: 0.01}
+  - {name: returning, categories: {values: ["true", "false"]}, type: boolean}
+  - {name: channel, categories: {values: [web, app, "", "null", unseen]}}
+  - {name: constant, uniform: {from: 0, to: 3}, type: bigint, wander: 0.1}
+  - {name: opened, age_seconds: {mean: 5000}}
+  - {name: order_id, sequence: true}
+incidents:
+- {kind: late_data, dataset: orders, at: 1d2h, for: 3h, size: 0.5, delay: 4h}
+- {kind: duplicated_load, dataset: orders, at: 1d10h, for: 2h, size: 0.7}
+- {kind: unit_change, dataset: orders, column: amount, at: 2d, for: 1h}
+- {kind: unmapped_category, dataset: orders, column: country, at: 2d, for: 5h, size: 0.1}
+- {kind: null_surge, dataset: orders, column: items, at: 2d1h, for: 5h, size: 0.2}
+- {kind: wrong_snapshot, dataset: orders, at: 2d12h, for: 1h, delay: 1d}
+- {kind: renamed_category, dataset: orders, column: channel, at: 3d, for: 1h, category: phone}
+`
+
+func load(t *testing.T, text string) *scenario.Scenario {
+	t.Helper()
+	s, err := scenario.Parse("scenario.yaml", []byte(text))
+	require.NoError(t, err)
+	return s
+}
+
+// stored copies all rows of a table that have arrived into a file of DuckDB, and opens it as a user's source.
+func stored(t *testing.T, virtual *table) *tables.Source {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "rows.db")
+	db, err := sql.Open("duckdb", file)
+	require.NoError(t, err)
+	var columns []string
+	for _, c := range virtual.Schema() {
+		columns = append(columns, fmt.Sprintf("%q %s", c.Name, c.Type))
+	}
+	_, err = db.ExecContext(t.Context(), "CREATE TABLE rows ("+strings.Join(columns, ", ")+")")
+	require.NoError(t, err)
+	conn, err := db.Conn(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, conn.Raw(func(raw any) error {
+		appender, err := duckdb.NewAppenderFromConn(raw.(driver.Conn), "", "rows")
+		if err != nil {
+			return err
+		}
+		if err := virtual.Rows(tables.Window{}, func(values []any) error {
+			row := make([]driver.Value, len(values))
+			for i, v := range values {
+				row[i] = v
+			}
+			return appender.AppendRow(row...)
+		}); err != nil {
+			return err
+		}
+		return appender.Close()
+	}))
+	require.NoError(t, conn.Close())
+	require.NoError(t, db.Close())
+	s, err := tables.Open(tables.Options{Type: tables.DuckDB, DSN: file})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+// TestSumsOfMinutesAreWhatSQLCounts holds the two ways of counting together: for every number that a profile has.
+func TestSumsOfMinutesAreWhatSQLCounts(t *testing.T) {
+	s := load(t, everything)
+	w := &World{scenario: s, seed: 7, now: s.From()}
+	f, column, err := w.datasetFeed(t.Context(), &s.Datasets[0])
+	require.NoError(t, err)
+	virtual := newTable(f, column, func() time.Time { return w.now })
+	source, err := tables.OpenVirtual(map[string]tables.Virtual{"orders": virtual})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, source.Close()) })
+	relation := source.Table("orders", column)
+	schema, err := source.Schema(t.Context(), relation)
+	require.NoError(t, err)
+	cut, err := source.Cut(t.Context(), relation, schema, tables.Window{}, tables.Choice{Bins: 10, Top: 20, MaxColumns: 100, Include: []string{"order_id"}}, nil)
+	require.NoError(t, err)
+	require.Len(t, cut.Layouts, 8)
+	fields := tables.Fields{column: nil}
+	for name, l := range cut.Layouts {
+		fields[name] = &l
+	}
+
+	for day := range 4 {
+		// The tables are asked at many times, as an exporter does, and compared at some.
+		for ; w.now.Before(s.From().Add(time.Duration(day)*24*time.Hour + 17*time.Hour)); w.now = w.now.Add(5 * time.Minute) {
+			_, err := source.Count(t.Context(), relation, schema, tables.Window{From: w.now.Add(-24 * time.Hour), To: w.now.Add(time.Minute)}, fields, w.now)
+			require.NoError(t, err)
+		}
+		rows := stored(t, virtual)
+		actual := rows.Table("rows", column)
+		for name, window := range map[string]tables.Window{
+			"the exporter's window":              {From: w.now.Add(-24 * time.Hour), To: w.now.Add(time.Minute)},
+			"fifteen minutes":                    {From: w.now.Add(-15 * time.Minute), To: w.now},
+			"a day of a baseline":                {From: s.From().AddDate(0, 0, day-1), To: s.From().AddDate(0, 0, day)},
+			"from within an hour long ago":       {From: s.From().Add(-20*time.Hour - 17*time.Minute), To: w.now},
+			"from and to within minutes":         {From: w.now.Add(-90*time.Minute - 7*time.Second), To: w.now.Add(-11 * time.Second)},
+			"all rows there are":                 {},
+			"what has come before a moment":      {To: w.now.Add(-3 * time.Hour)},
+			"nothing, since it is in the future": {From: w.now.Add(time.Hour), To: w.now.Add(2 * time.Hour)},
+		} {
+			t.Run(fmt.Sprintf("day %d: %s", day, name), func(t *testing.T) {
+				want, err := rows.Count(t.Context(), actual, schema, window, fields, w.now)
+				require.NoError(t, err)
+				got, err := source.Count(t.Context(), relation, schema, window, fields, w.now)
+				require.NoError(t, err)
+				require.Equal(t, want, got)
+			})
+		}
+		w.now = w.now.Add(5 * time.Minute)
+	}
+}

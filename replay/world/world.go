@@ -1,0 +1,269 @@
+// Package world makes months of data, inferences and machines, and shows them to the rules as the exporters would.
+//
+// Input: a scenario. Output: targets for package replay/engine, and the truth about what went wrong, for package
+// replay/report. State: the world at one virtual time, the exporters' counters and baselines. Rows and spans go through the
+// exporters' own code: what is drawn here are values, never shares of bins. Nothing reads the real clock, and the same seed
+// makes the same world.
+package world
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/thanos-io/objstore"
+
+	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/replay/engine"
+	"github.com/sightglass-ml/sightglass/replay/scenario"
+)
+
+// Options are what a world needs beside its scenario.
+type Options struct {
+	// Seed is in place of the scenario's, if Seeded.
+	Seed   uint64
+	Seeded bool
+	// Files are in place of those of the scenario, by the name of the dataset or model.
+	Files  map[string]string
+	Logger *slog.Logger
+}
+
+// World is a scenario at one time.
+type World struct {
+	scenario *scenario.Scenario
+	seed     uint64
+	files    map[string]string
+	logger   *slog.Logger
+	store    *baseline.Store
+	now      time.Time
+
+	recordings map[string]*recording
+	datasets   *datasets
+	models     *models
+	exporters  []*exporter
+	nodes      []*node
+	costs      *costs // or nil
+}
+
+// Open builds the world of a scenario at its start.
+func Open(ctx context.Context, s *scenario.Scenario, o Options) (*World, error) {
+	w := &World{scenario: s, seed: s.Seed, files: o.Files, logger: o.Logger, now: s.From(), recordings: make(map[string]*recording)}
+	if o.Seeded {
+		w.seed = o.Seed
+	}
+	if w.logger == nil {
+		w.logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	w.store = baseline.New(objstore.NewInMemBucket(), baseline.WithClock(w.exporterNow), baseline.WithSettle(0))
+	var err error
+	if len(s.Datasets) > 0 {
+		if w.datasets, err = w.openDatasets(ctx); err != nil {
+			return nil, err
+		}
+		w.exporters = append(w.exporters, w.newExporter("dataquality-exporter", w.datasets))
+	}
+	if len(s.Models) > 0 {
+		if w.models, err = w.openModels(ctx); err != nil {
+			return nil, err
+		}
+		w.exporters = append(w.exporters, w.newExporter("modelquality-exporter", w.models))
+	}
+	for i := range s.Nodes {
+		w.nodes = append(w.nodes, w.newNode(&s.Nodes[i]))
+	}
+	if s.Costs != nil {
+		w.costs = w.newCosts()
+	}
+	return w, nil
+}
+
+// Close gives back what the world holds.
+func (w *World) Close() error {
+	var errs []error
+	if w.datasets != nil {
+		errs = append(errs, w.datasets.source.Close())
+	}
+	if w.models != nil {
+		errs = append(errs, w.models.source.Close())
+	}
+	return errors.Join(append(errs, w.store.Close())...)
+}
+
+// exporterNow is the time by the exporters' clocks.
+func (w *World) exporterNow() time.Time {
+	return w.now.Add(time.Duration(w.scenario.Environment.ClockSkew))
+}
+
+// recording reads a file once for each set of columns.
+func (w *World) recording(ctx context.Context, name string, d *scenario.Data, columns []string) (*recording, error) {
+	data := *d
+	if f, ok := w.files[name]; ok {
+		data.File = config.Path(f)
+	}
+	if data.File == "" {
+		return nil, fmt.Errorf("no file of events; want data.file in the scenario, or --data %s=FILE", name)
+	}
+	key := fmt.Sprintf("%s|%v|%+v", data.File, columns, data)
+	if r, ok := w.recordings[key]; ok {
+		return r, nil
+	}
+	r, err := readFile(ctx, &data, columns, w.scenario.From())
+	if err != nil {
+		return nil, err
+	}
+	w.recordings[key] = r
+	return r, nil
+}
+
+// Targets are what the engine scrapes.
+func (w *World) Targets() []engine.Target {
+	var targets []engine.Target
+	for _, e := range w.exporters {
+		targets = append(targets, engine.Target{Job: e.job, Instance: "replay:9100", Source: e})
+	}
+	for _, n := range w.nodes {
+		targets = append(targets, engine.Target{Job: "gpu-exporter", Instance: n.Name, Source: n})
+	}
+	if w.costs != nil {
+		targets = append(targets, engine.Target{Job: "cost-exporter", Instance: "replay:9100", Source: w.costs})
+	}
+	return targets
+}
+
+// Advance moves the world on to a time: rows arrive, models answer, and exporters collect what is due.
+func (w *World) Advance(ctx context.Context, at time.Time) error {
+	w.now = at
+	for _, e := range w.exporters {
+		if err := e.advance(at); err != nil {
+			return err
+		}
+	}
+	for _, n := range w.nodes {
+		n.advance(at)
+	}
+	if w.costs != nil {
+		w.costs.advance(at)
+	}
+	var tasks []func() error
+	if w.models != nil {
+		tasks = append(tasks, func() error { return w.models.advance(ctx, at) })
+	}
+	if d := w.datasets; d != nil {
+		for i := range d.current {
+			if d.due(i, at) {
+				tasks = append(tasks, func() error { return d.profile(ctx, i, at) })
+			}
+		}
+	}
+	return both(tasks)
+}
+
+// both runs tasks, two at a time. They do not share what they change.
+func both(tasks []func() error) error {
+	next := make(chan func() error, len(tasks))
+	for _, t := range tasks {
+		next <- t
+	}
+	close(next)
+	var errs [2]error
+	var wait sync.WaitGroup
+	for i := range errs {
+		wait.Go(func() {
+			for t := range next {
+				if err := t(); err != nil {
+					errs[i] = err
+					return
+				}
+			}
+		})
+	}
+	wait.Wait()
+	return errors.Join(errs[:]...)
+}
+
+// restarter begins an exporter anew.
+type restarter interface {
+	restart() error
+	// samples appends what the exporter exposes beside its own state.
+	samples(k *sink, to []sample) ([]sample, error)
+	// collectors calls each with how every collector does.
+	collectors(each func(name string, success bool, last time.Time))
+}
+
+// exporter is the process of an exporter, as Prometheus sees it.
+type exporter struct {
+	restarter
+	w        *World
+	job      string
+	restarts map[int64]bool
+	down     bool
+	sink     *sink
+	buffer   []sample
+}
+
+var _ engine.Source = (*exporter)(nil)
+
+func (w *World) newExporter(job string, of restarter) *exporter {
+	e := &exporter{restarter: of, w: w, job: job, restarts: make(map[int64]bool)}
+	if mean := time.Duration(w.scenario.Environment.Restarts); mean > 0 {
+		r := random(w.seed, job+"/restarts", 0)
+		from, to := float64(minuteOf(w.scenario.From())), float64(minuteOf(w.scenario.To()))
+		for at := from + r.ExpFloat64()*mean.Minutes(); at < to; at += r.ExpFloat64() * mean.Minutes() {
+			e.restarts[int64(math.Ceil(at))] = true
+		}
+	}
+	return e
+}
+
+func (e *exporter) advance(at time.Time) error {
+	// It is down for one scrape, and new after it.
+	if e.down = e.restarts[minuteOf(at)]; e.down {
+		return e.restart()
+	}
+	return nil
+}
+
+var errRestarting = errors.New("connection refused: the exporter restarts")
+
+// Scrape implements engine.Source.
+func (e *exporter) Scrape(_ context.Context, at time.Time, to *engine.Scrape) (err error) {
+	if e.down {
+		return errRestarting
+	}
+	if share := e.w.scenario.Environment.MissingScrapes; share > 0 && random(e.w.seed, e.job+"/scrapes", minuteOf(at)).Float64() < share {
+		return engine.ErrNoScrape
+	}
+	if e.sink == nil || e.sink.scrape != to {
+		e.sink = newSink(to)
+	}
+	e.buffer = e.buffer[:0]
+	if e.buffer, err = e.samples(e.sink, e.buffer); err != nil {
+		return err
+	}
+	for _, s := range e.buffer {
+		to.Float(s.series, s.value)
+	}
+	e.self(to)
+	return nil
+}
+
+// self writes what every exporter says about itself.
+func (e *exporter) self(to *engine.Scrape) {
+	to.Float(e.sink.one("sightglass_config_last_reload_successful"), 1)
+	e.collectors(func(name string, success bool, last time.Time) {
+		value := 0.0
+		if success {
+			value = 1
+		}
+		to.Float(e.sink.one("sightglass_collector_success", "collector", name), value)
+		if !last.IsZero() {
+			to.Float(e.sink.one("sightglass_collector_last_success_timestamp_seconds", "collector", name), float64(last.Unix()))
+		}
+	})
+}
