@@ -114,7 +114,7 @@ type rooms struct {
 	defaults map[string]float64
 }
 
-func openRooms(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*rooms, error) {
+func openRooms(cfg Config, logger *slog.Logger, reg prometheus.Registerer, opts ...baseline.Option) (*rooms, error) {
 	thresholds, err := rules.Thresholds()
 	if err != nil {
 		return nil, err
@@ -130,7 +130,7 @@ func openRooms(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*roo
 			return nil, fmt.Errorf("rules/thresholds.yaml has no threshold %q", signal)
 		}
 	}
-	if r.store, err = baseline.Open(cfg.BaselineStore, logger, reg); err != nil {
+	if r.store, err = baseline.Open(cfg.BaselineStore, logger, reg, opts...); err != nil {
 		return nil, fmt.Errorf("open baseline store: %w", err)
 	}
 	for name, s := range cfg.Sources {
@@ -154,7 +154,10 @@ func (r *rooms) close() error {
 const kind = "dataset"
 
 func (r *rooms) learner(cfg DatasetConfig, now func() time.Time) (*learner, error) {
-	l := &learner{cfg: cfg, subject: r.store.Subject(kind, cfg.Name), source: r.sources[cfg.Source], now: now}
+	l := &learner{
+		cfg: cfg, subject: r.store.Subject(kind, cfg.Name), source: r.sources[cfg.Source], now: now,
+		logger: r.logger.With("dataset", cfg.Name), withoutHours: make(map[baseline.Day]bool),
+	}
 	var err error
 	if l.relation, err = cfg.relation(l.source); err != nil {
 		return nil, fmt.Errorf("dataset %q: %w", cfg.Name, err)
