@@ -115,7 +115,7 @@ func newDescs(c *catalogue.Catalogue) descs {
 	model := func(more ...string) []string { return append([]string{"model", "version"}, more...) }
 	return descs{
 		values:         c.Counter("ml_model_field_values_total", "Values of the field that fell into the bin.", model("field", "role", "bin")...),
-		ratio:          c.Gauge("ml_model_field_baseline_ratio", "Share of the baseline's values that fall into the bin.", model("field", "role", "bin", "baseline")...),
+		ratio:          c.Gauge("ml_model_field_baseline_ratio", "Share of the baseline's values that fall into the bin. The baselines season and season_5m are the production baseline at the time of the day of the last hour and of the last five minutes.", model("field", "role", "bin", "baseline")...),
 		baselineValues: c.Gauge("ml_model_field_baseline_values", "Values, nulls included, of the field in the baseline.", model("field", "role", "baseline")...),
 		firstDay:       c.Gauge("ml_model_baseline_first_day_timestamp_seconds", "Start of the first day of the production baseline.", model()...),
 		days:           c.Gauge("ml_model_baseline_days", "Days that the production baseline holds.", model()...),
