@@ -144,7 +144,7 @@ const nights = `SELECT "at", ['web', 'shop'][1 + i % 2] AS channel, CASE
 		(i % 10 + 100 * (hour("at") < 13)::INT)::DOUBLE AS amount
 	FROM (SELECT i, TIMESTAMP '2026-11-13 00:00:00' + to_seconds(3 * i::BIGINT) AS "at" FROM range(1200 * 24 * 14) AS t(i))`
 
-func (w *world) sharesOf(d *dataset, c *cycle, name, column string) (shares, bool) {
+func (w *world) sharesOf(c *cycle, name, column string) (shares, bool) {
 	w.t.Helper()
 	for _, b := range c.baselines {
 		if b.name == name {
@@ -175,12 +175,12 @@ func TestSeason(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w.now = tc.now
 			c := w.run(d)
-			s, ok := w.sharesOf(d, c, "season", "shift")
+			s, ok := w.sharesOf(c, "season", "shift")
 			require.True(t, ok)
 			require.InDelta(t, tc.night, s.bins["night"], 1e-9)
 			// What does not differ by time of the day has all values behind it.
-			channel, _ := w.sharesOf(d, c, "season", "channel")
-			whole, _ := w.sharesOf(d, c, "production", "channel")
+			channel, _ := w.sharesOf(c, "season", "channel")
+			whole, _ := w.sharesOf(c, "production", "channel")
 			require.Equal(t, whole, channel)
 		})
 	}
@@ -194,9 +194,9 @@ func TestSeason(t *testing.T) {
 		w.load(strings.Replace(seasonYAML, "window: 1h", "window: 24h", 1))
 		w.file("orders.parquet", nights)
 		c := w.run(w.dataset(0))
-		_, ok := w.sharesOf(d, c, "season", "amount")
+		_, ok := w.sharesOf(c, "season", "amount")
 		require.False(t, ok)
-		_, ok = w.sharesOf(d, c, "production", "amount")
+		_, ok = w.sharesOf(c, "production", "amount")
 		require.True(t, ok)
 	})
 }
@@ -231,8 +231,8 @@ func TestHoursOfAnEarlierVersion(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, files, 10)
 	c := w.run(d)
-	season, _ := w.sharesOf(d, c, "season", "amount")
-	whole, _ := w.sharesOf(d, c, "production", "amount")
+	season, _ := w.sharesOf(c, "season", "amount")
+	whole, _ := w.sharesOf(c, "production", "amount")
 	require.NotEqual(t, whole, season)
 	require.Equal(t, first.production, c.production)
 }
