@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// load200k is what two replicas of the data-quality exporter publish about 115
+// load200k is what two replicas of the data-quality exporter publish about 98
 // tables of 20 columns with 10 bins and both baselines, and two of the
 // model-quality exporter about 28 models of 20 features: 200 000 series. One
 // column in fifty has drifted, so that alerts have results too.
@@ -75,7 +75,9 @@ func load200k() []sample {
 	return out
 }
 
-const datasets, models = 115, 28
+const datasets, models = 98, 28
+
+var modelBaselines = []string{"training", "production", "season", "season_5m"}
 
 func modelLoad() []sample {
 	const features, bins = 20, 10
@@ -109,7 +111,7 @@ func modelLoad() []sample {
 			add(1, "ml_model_info", "mlflow_run_id", "r", "training_digest", "d", "training_dataset", "warehouse.table_000")
 			for f := range features {
 				field := []string{"field", fmt.Sprintf("feature_%02d", f), "role", "input"}
-				for _, baseline := range []string{"training", "production"} {
+				for _, baseline := range modelBaselines {
 					add(100_000, "ml_model_field_baseline_values", append(field, "baseline", baseline)...)
 				}
 				for b := range bins {
@@ -119,7 +121,7 @@ func modelLoad() []sample {
 						count = 90
 					}
 					add(count, "ml_model_field_values_total", bin...)
-					for _, baseline := range []string{"training", "production"} {
+					for _, baseline := range modelBaselines {
 						add(0.1, "ml_model_field_baseline_ratio", append(slices.Clip(bin), "baseline", baseline)...)
 					}
 				}

@@ -24,7 +24,7 @@ type Baselines struct {
 
 // OpenBaselines opens the sources and the store of the configuration.
 func OpenBaselines(cfg Config, logger *slog.Logger, now func() time.Time) (*Baselines, error) {
-	r, err := openRooms(cfg, logger, nil)
+	r, err := openRooms(cfg, logger, nil, baseline.WithClock(now))
 	if err != nil {
 		return nil, err
 	}
@@ -84,16 +84,24 @@ func (b *Baselines) Build(ctx context.Context, d DatasetConfig) error {
 		return nil
 	}
 	p, err := view.Production(ctx, d.Baselines.Production.Days)
-	if err != nil || p.Frozen() {
+	if err != nil {
 		return err
 	}
-	if _, err := l.addDays(ctx, p, definition, math.MaxInt); err != nil {
-		return err
+	if !p.Frozen() {
+		if _, err := l.addDays(ctx, p, definition, math.MaxInt); err != nil {
+			return err
+		}
+		if view, err = l.subject.View(ctx); err != nil {
+			return err
+		}
+		if p, err = view.Production(ctx, d.Baselines.Production.Days); err != nil {
+			return err
+		}
 	}
-	if view, err = l.subject.View(ctx); err != nil {
-		return err
+	if !hasHours(schema, l.relation) {
+		return nil
 	}
-	_, err = view.Production(ctx, d.Baselines.Production.Days)
+	_, err = l.addHours(ctx, view, definition, p, math.MaxInt)
 	return err
 }
 

@@ -40,6 +40,9 @@ type Defaults struct {
 	Interval  config.Duration `yaml:"interval"`
 	Timeout   config.Duration `yaml:"timeout"`
 	ClockSkew config.Duration `yaml:"clock_skew"`
+	// TimeZone is the one in which the datasets have days and nights, weekdays
+	// and weekends, such as America/Toronto.
+	TimeZone config.TimeZone `yaml:"time_zone"`
 }
 
 // SetDefaults implements config.Defaulter.
@@ -77,6 +80,8 @@ type DatasetConfig struct {
 	Timeout  config.Duration `yaml:"timeout,omitempty"`
 	// ClockSkew is how far in the future a record may be and still count.
 	ClockSkew config.Duration `yaml:"clock_skew,omitempty"`
+	// TimeZone is the one in which the dataset has days and nights.
+	TimeZone config.TimeZone `yaml:"time_zone,omitempty"`
 	// SnapshotQuery returns the version of the data, such as a commit of
 	// lakeFS or a snapshot of Iceberg, to name in alerts.
 	SnapshotQuery string `yaml:"snapshot_query,omitempty"`
@@ -344,6 +349,7 @@ func (c *Config) Validate(at config.At) {
 		fill(&d.Interval, c.Defaults.Interval)
 		fill(&d.Timeout, c.Defaults.Timeout)
 		fill(&d.ClockSkew, c.Defaults.ClockSkew)
+		fill(&d.TimeZone, c.Defaults.TimeZone)
 		if !d.hasWindow && d.TimestampColumn != "" {
 			d.Window = c.Defaults.Window
 		}

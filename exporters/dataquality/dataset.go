@@ -68,7 +68,7 @@ type cycle struct {
 	checked     []tables.Checked
 	upstreams   []upstreamRows
 	comparisons []compared
-	baselines   []namedCounts
+	baselines   []compareWith
 	production  baseline.Production
 	learned     bool // production was read
 	snapshot    snapshot
@@ -83,13 +83,6 @@ type upstreamRows struct {
 type compared struct {
 	against              string
 	compared, mismatched int64
-}
-
-// namedCounts is a baseline to compare with.
-type namedCounts struct {
-	name     string
-	learning bool
-	counts   baseline.Counts
 }
 
 // run makes one profile. It returns what was found even if a part of it failed;
@@ -210,19 +203,30 @@ func (d *dataset) fields(schema []tables.Column, layouts map[string]binning.Layo
 func (d *dataset) learn(ctx context.Context, view *baseline.View, definition baseline.Definition, c *cycle) error {
 	training, trainingErr := d.learner.training(ctx, view, definition)
 	if trainingErr == nil && d.cfg.Baselines.Training != nil {
-		c.baselines = append(c.baselines, namedCounts{name: baseline.EdgesTraining, counts: training})
+		c.baselines = append(c.baselines, compareWith{name: baseline.EdgesTraining, shares: sharesOf(training)})
 	}
 	var err error
-	if c.production, err = d.learner.production(ctx, view, definition, c); err != nil {
+	if c.production, view, err = d.learner.production(ctx, view, definition, c); err != nil {
 		return errors.Join(trainingErr, err)
 	}
 	c.learned = d.cfg.Baselines.Production.Days > 0
-	if len(c.production.Days) > 0 {
-		c.baselines = append(c.baselines, namedCounts{
-			name: baseline.EdgesProduction, learning: !c.production.Frozen(), counts: c.production.Counts,
-		})
+	if len(c.production.Days) == 0 {
+		return trainingErr
 	}
-	return trainingErr
+	production := compareWith{name: baseline.EdgesProduction, learning: !c.production.Frozen(), shares: sharesOf(c.production.Counts)}
+	if !d.cfg.short() {
+		c.baselines = append(c.baselines, production)
+		return trainingErr
+	}
+	s, err := d.learner.season(ctx, view, definition, c.production)
+	// Without a season the short window is compared with the whole.
+	slot := compareWith{name: baselineSeason, learning: production.learning, shares: production.shares}
+	if s != nil {
+		slot.shares = seasonShares(s, definition, c.production, c.window.From, c.now)
+	}
+	production.replaced = true
+	c.baselines = append(c.baselines, production, slot)
+	return errors.Join(trainingErr, err)
 }
 
 // identify names the snapshot and, if it passes every check, makes it the last
@@ -373,17 +377,13 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 			gauge(m.values, float64(n), column, bin)
 		}
 		for _, b := range c.baselines {
-			counts, ok := b.counts.Fields[column]
+			s, ok := b.shares[column]
 			if !ok {
 				continue
 			}
-			var total int64
-			for _, n := range counts {
-				total += n
-			}
-			gauge(m.baselineRows, float64(total), column, b.name)
-			for bin, n := range counts {
-				gauge(m.baselineRatio, float64(n)/float64(max(total, 1)), column, bin, b.name)
+			gauge(m.baselineRows, s.values, column, b.name)
+			for bin, share := range s.bins {
+				gauge(m.baselineRatio, share, column, bin, b.name)
 			}
 		}
 	}

@@ -52,7 +52,8 @@ func (w *world) load(yaml string) {
 	cfg, err := Load(path)
 	require.NoError(w.t, err)
 	w.cfg = cfg
-	w.rooms, err = openRooms(cfg, slog.New(slog.NewTextHandler(&w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})), nil)
+	w.rooms, err = openRooms(cfg, slog.New(slog.NewTextHandler(&w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})), nil,
+		baseline.WithClock(func() time.Time { return w.now }))
 	require.NoError(w.t, err)
 	rooms := w.rooms
 	w.t.Cleanup(func() { require.NoError(w.t, rooms.close()) })

@@ -133,7 +133,7 @@ type rooms struct {
 	sources map[string]*tables.Source // those that were opened
 }
 
-func openRooms(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*rooms, error) {
+func openRooms(cfg Config, logger *slog.Logger, reg prometheus.Registerer, opts ...baseline.Option) (*rooms, error) {
 	thresholds, err := rules.Thresholds()
 	if err != nil {
 		return nil, err
@@ -149,7 +149,7 @@ func openRooms(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*roo
 			return nil, fmt.Errorf("rules/thresholds.yaml has no threshold %q", signal)
 		}
 	}
-	if r.store, err = baseline.Open(cfg.BaselineStore, logger, reg); err != nil {
+	if r.store, err = baseline.Open(cfg.BaselineStore, logger, reg, opts...); err != nil {
 		return nil, cfg.Wrap("baseline_store", fmt.Errorf("open baseline store: %w", err))
 	}
 	return r, nil
@@ -208,8 +208,15 @@ func (r *rooms) key(name string) string {
 const kind = "dataset"
 
 func (r *rooms) learner(cfg DatasetConfig, now func() time.Time) (*learner, error) {
-	l := &learner{cfg: cfg, subject: r.store.Subject(kind, cfg.Name), now: now}
+	l := r.newLearner(cfg, now)
 	return l, r.resolveLearner(l)
+}
+
+func (r *rooms) newLearner(cfg DatasetConfig, now func() time.Time) *learner {
+	return &learner{
+		cfg: cfg, subject: r.store.Subject(kind, cfg.Name), now: now,
+		logger: r.logger.With("dataset", cfg.Name), withoutHours: make(map[baseline.Day]bool),
+	}
 }
 
 func (r *rooms) resolveLearner(l *learner) (err error) {
@@ -227,7 +234,7 @@ func (r *rooms) resolveLearner(l *learner) (err error) {
 // dataset makes the dataset of a configuration; resolve finds its tables.
 func (r *rooms) dataset(cfg DatasetConfig, columns *limit.Limiter, now func() time.Time) *dataset {
 	return &dataset{
-		cfg: cfg, learner: &learner{cfg: cfg, subject: r.store.Subject(kind, cfg.Name), now: now},
+		cfg: cfg, learner: r.newLearner(cfg, now),
 		defaults: r.defaults, overrides: cfg.Thresholds.overrides(),
 		columns: columns, leftOut: make(map[string]bool),
 		logger: r.logger.With("dataset", cfg.Name), now: now,

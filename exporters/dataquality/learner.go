@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/binning"
+	"github.com/sightglass-ml/sightglass/internal/season"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
@@ -26,6 +28,9 @@ type learner struct {
 	trainingRelation tables.Relation
 	trainingErr      error
 	now              func() time.Time
+	logger           *slog.Logger
+	// withoutHours are days whose hours cannot be counted any more.
+	withoutHours map[baseline.Day]bool
 	// progress is told of what takes long; it may be nil.
 	progress func(doing string, done, total int)
 }
@@ -171,14 +176,14 @@ func (l *learner) trainingTable(ctx context.Context) (tables.Relation, []tables.
 
 // production adds the days that are complete and not yet counted, and returns
 // the production baseline as it is then.
-func (l *learner) production(ctx context.Context, view *baseline.View, d baseline.Definition, c *cycle) (baseline.Production, error) {
+func (l *learner) production(ctx context.Context, view *baseline.View, d baseline.Definition, c *cycle) (baseline.Production, *baseline.View, error) {
 	want := l.cfg.Baselines.Production.Days
 	if want == 0 {
-		return baseline.Production{}, nil
+		return baseline.Production{}, view, nil
 	}
 	p, err := view.Production(ctx, want)
 	if err != nil || p.Frozen() {
-		return p, err
+		return p, view, err
 	}
 	var added int
 	if l.relation.Time == "" {
@@ -187,12 +192,67 @@ func (l *learner) production(ctx context.Context, view *baseline.View, d baselin
 		added, err = l.addDays(ctx, p, d, daysPerCycle)
 	}
 	if err != nil || added == 0 {
-		return p, err
+		return p, view, err
 	}
 	if view, err = l.subject.View(ctx); err != nil {
-		return p, err
+		return p, view, err
 	}
-	return view.Production(ctx, want)
+	p, err = view.Production(ctx, want)
+	return p, view, err
+}
+
+// season returns what the production baseline was like at each time of the day,
+// or nil where that is not known: days that were learned before hours were kept
+// are counted again, as long as the table has them.
+func (l *learner) season(ctx context.Context, view *baseline.View, d baseline.Definition, p baseline.Production) (*season.Season, error) {
+	added, err := l.addHours(ctx, view, d, p, daysPerCycle)
+	if err != nil {
+		return nil, err
+	}
+	if added > 0 {
+		if view, err = l.subject.View(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return view.Season(ctx, p, l.cfg.zone())
+}
+
+// addHours counts the hours of up to atMost days that the baseline holds without
+// them. A day whose rows are not those of the baseline any more, since they were
+// deleted or corrected, stays without hours.
+func (l *learner) addHours(ctx context.Context, view *baseline.View, d baseline.Definition, p baseline.Production, atMost int) (int, error) {
+	due := slices.DeleteFunc(view.WithoutHours(p), func(day baseline.Day) bool { return l.withoutHours[day] })
+	if len(due) == 0 {
+		return 0, nil
+	}
+	if len(l.withoutHours) == 0 {
+		l.logger.Info("Counting the hours of days that were learned by an earlier version.", "days", len(due))
+	}
+	due = due[:min(len(due), atMost)]
+	added := 0
+	for i, day := range due {
+		l.report("counting hours", i, len(due))
+		stored, err := view.Day(ctx, d.ID, day)
+		if err != nil {
+			return added, fmt.Errorf("hours of %s: %w", day, err)
+		}
+		counts, hours, err := l.countDay(ctx, day, d)
+		if err != nil {
+			return added, fmt.Errorf("count hours of %s: %w", day, err)
+		}
+		if hours.Empty() || counts.Rows != stored.Rows {
+			l.logger.Warn("A day of the production baseline has no hours: the table does not have the rows any more that it had when the day was learned. Short windows are compared with the other days' hours, or with the whole baseline if there are none; 'sightglass baseline reset --part production' learns new days.",
+				"day", day, "learned_rows", stored.Rows, "rows", counts.Rows)
+			l.withoutHours[day] = true
+			continue
+		}
+		if err := l.subject.AddHours(ctx, day, hours); err != nil {
+			return added, err
+		}
+		added++
+	}
+	l.report("counting hours", len(due), len(due))
+	return added, nil
 }
 
 // addToday takes the first profile of a day for the day: without a timestamp
@@ -202,7 +262,7 @@ func (l *learner) addToday(ctx context.Context, p baseline.Production, d baselin
 	if slices.Contains(p.Days, today) || c.profile.Rows == 0 {
 		return 0, nil
 	}
-	return l.add(ctx, today, baseline.Counts{Definition: d.ID, Rows: c.profile.Rows, Fields: c.profile.Values})
+	return l.add(ctx, today, baseline.Counts{Definition: d.ID, Rows: c.profile.Rows, Fields: c.profile.Values}, baseline.Hours{})
 }
 
 // addDays counts up to atMost of the complete days that are not there yet, the
@@ -216,11 +276,11 @@ func (l *learner) addDays(ctx context.Context, p baseline.Production, d baseline
 	added := 0
 	for i, day := range due {
 		l.report("counting days", i, len(due))
-		counts, err := l.countDay(ctx, day, d)
+		counts, hours, err := l.countDay(ctx, day, d)
 		if err != nil {
 			return added, fmt.Errorf("count day %s: %w", day, err)
 		}
-		n, err := l.add(ctx, day, counts)
+		n, err := l.add(ctx, day, counts, hours)
 		if err != nil {
 			return added, err
 		}
@@ -257,30 +317,52 @@ func (l *learner) dueDays(p baseline.Production, d baseline.Definition) ([]basel
 	return due, nil
 }
 
-func (l *learner) add(ctx context.Context, day baseline.Day, counts baseline.Counts) (int, error) {
-	added, err := l.subject.AddDay(ctx, day, counts)
+func (l *learner) add(ctx context.Context, day baseline.Day, counts baseline.Counts, hours baseline.Hours) (int, error) {
+	added, err := l.subject.AddDayByHour(ctx, day, counts, hours)
 	if err != nil || !added {
 		return 0, err
 	}
 	return 1, nil
 }
 
-// countDay counts the rows of one day.
-func (l *learner) countDay(ctx context.Context, day baseline.Day, d baseline.Definition) (baseline.Counts, error) {
+// countDay counts the rows of one day, as a whole and by hour. Dates have no hours.
+func (l *learner) countDay(ctx context.Context, day baseline.Day, d baseline.Definition) (baseline.Counts, baseline.Hours, error) {
+	var hours baseline.Hours
+	counts := baseline.Counts{Definition: d.ID}
 	start, err := day.Start()
 	if err != nil {
-		return baseline.Counts{}, err
+		return counts, hours, err
 	}
 	schema, err := l.source.Schema(ctx, l.relation)
 	if err != nil {
-		return baseline.Counts{}, err
+		return counts, hours, err
 	}
 	if schema, err = l.source.Conform(ctx, l.relation, schema, typesOf(d.Schema)); err != nil {
-		return baseline.Counts{}, err
+		return counts, hours, err
 	}
 	w := tables.Window{From: start, To: start.AddDate(0, 0, 1)}
-	p, err := l.source.Count(ctx, l.relation, schema, w, layouts(d), w.To)
-	return baseline.Counts{Definition: d.ID, Rows: p.Rows, Fields: p.Values}, err
+	if !hasHours(schema, l.relation) {
+		p, err := l.source.Count(ctx, l.relation, schema, w, layouts(d), w.To)
+		counts.Rows, counts.Fields = p.Rows, p.Values
+		return counts, hours, err
+	}
+	hourly, err := l.source.Hourly(ctx, l.relation, schema, w, layouts(d))
+	if err != nil {
+		return counts, hours, err
+	}
+	for hour := range 24 {
+		p := hourly[start.Add(time.Duration(hour)*time.Hour)]
+		hours.Add(d, hour, p.Values)
+		counts = counts.Plus(baseline.Counts{Definition: d.ID, Rows: p.Rows, Fields: p.Values})
+	}
+	return counts, hours, nil
+}
+
+// hasHours reports whether the relation has a column that tells the hour of a record.
+func hasHours(schema []tables.Column, r tables.Relation) bool {
+	return slices.ContainsFunc(schema, func(c tables.Column) bool {
+		return c.Name == r.Time && (c.Class == tables.Timestamp || c.Class == tables.TimestampTZ)
+	})
 }
 
 func layouts(d baseline.Definition) tables.Fields {

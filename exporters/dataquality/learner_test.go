@@ -2,6 +2,8 @@ package dataquality
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -118,6 +120,123 @@ datasets:
 	})
 }
 
+// seasonYAML learns the days from Friday the 13th to Monday the 23rd.
+const seasonYAML = `
+sources: {files: {type: duckdb}}
+datasets:
+  - name: orders
+    source: files
+    files: orders.parquet
+    timestamp_column: at
+    window: 1h
+    time_zone: America/Toronto
+    baselines:
+      production: {days: 11, first_day: 2026-11-13, lateness: 0s}
+`
+
+// nights is a query for 1200 rows an hour: by day, from 13:00 UTC until midnight,
+// amounts are of 0 to 9, by night of 100 to 109. Weekends begin at 05:00 UTC. Half
+// of the channels are web at any time.
+const nights = `SELECT "at", ['web', 'shop'][1 + i % 2] AS channel, CASE
+		WHEN isodow("at" - INTERVAL 5 HOUR) > 5 THEN 'weekend'
+		WHEN hour("at") < 13 THEN 'night'
+		ELSE 'day' END AS shift,
+		(i % 10 + 100 * (hour("at") < 13)::INT)::DOUBLE AS amount
+	FROM (SELECT i, TIMESTAMP '2026-11-13 00:00:00' + to_seconds(3 * i::BIGINT) AS "at" FROM range(1200 * 24 * 14) AS t(i))`
+
+func (w *world) sharesOf(c *cycle, name, column string) (shares, bool) {
+	w.t.Helper()
+	for _, b := range c.baselines {
+		if b.name == name {
+			s, ok := b.shares[column]
+			return s, ok
+		}
+	}
+	return shares{}, false
+}
+
+func TestSeason(t *testing.T) {
+	w := newWorld(t, seasonYAML)
+	w.file("orders.parquet", nights)
+	d := w.dataset(0)
+	for range 4 { // Three days a profile.
+		w.run(d)
+	}
+	for name, tc := range map[string]struct {
+		now   time.Time
+		night float64
+	}{
+		"a window by day is compared with days":                                               {time.Date(2026, 11, 24, 15, 0, 0, 0, time.UTC), 0},
+		"a window by night is compared with nights":                                           {time.Date(2026, 11, 24, 7, 0, 0, 0, time.UTC), 1},
+		"a window across two hours is compared with their mixture by its share":               {time.Date(2026, 11, 24, 13, 15, 0, 0, time.UTC), 0.75},
+		"a weekend is compared with weekends":                                                 {time.Date(2026, 11, 28, 7, 0, 0, 0, time.UTC), 0},
+		"a weekend begins at midnight of the time zone: the night of Friday is still a night": {time.Date(2026, 11, 28, 4, 30, 0, 0, time.UTC), 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.now = tc.now
+			c := w.run(d)
+			s, ok := w.sharesOf(c, "season", "shift")
+			require.True(t, ok)
+			require.InDelta(t, tc.night, s.bins["night"], 1e-9)
+			// What does not differ by time of the day has all values behind it.
+			channel, _ := w.sharesOf(c, "season", "channel")
+			whole, _ := w.sharesOf(c, "production", "channel")
+			require.Equal(t, whole, channel)
+		})
+	}
+	t.Run("a short window of a night that is like nights is a good snapshot, one that is like a day is none", func(t *testing.T) {
+		w.now = time.Date(2026, 11, 24, 7, 0, 0, 0, time.UTC)
+		require.Empty(t, d.failedCheck(w.run(d)))
+		w.file("orders.parquet", `SELECT * REPLACE (amount - 100 AS amount) FROM (`+nights+`) WHERE hour("at") < 13 AND "at" > TIMESTAMP '2026-11-24'`)
+		require.Contains(t, d.failedCheck(w.run(d)), "against the season baseline")
+	})
+	t.Run("a window of a day is compared with the whole baseline and has no season", func(t *testing.T) {
+		w.load(strings.Replace(seasonYAML, "window: 1h", "window: 24h", 1))
+		w.file("orders.parquet", nights)
+		c := w.run(w.dataset(0))
+		_, ok := w.sharesOf(c, "season", "amount")
+		require.False(t, ok)
+		_, ok = w.sharesOf(c, "production", "amount")
+		require.True(t, ok)
+	})
+}
+
+// A baseline of a version that knew no hours gets them from the table, as long as
+// the table has the rows that were learned, and is what it was in all else.
+func TestHoursOfAnEarlierVersion(t *testing.T) {
+	w := newWorld(t, seasonYAML)
+	w.file("orders.parquet", nights)
+	d := w.dataset(0)
+	for range 4 {
+		w.run(d)
+	}
+	files, err := filepath.Glob(filepath.Join(w.dir, "baselines", "dataset", "orders", "hours-*.json"))
+	require.NoError(t, err)
+	require.Len(t, files, 11)
+	for _, f := range files {
+		require.NoError(t, os.Remove(f))
+	}
+	w.file("orders.parquet", nights+` WHERE "at" >= TIMESTAMP '2026-11-14'`) // The first day is gone.
+	w.now = time.Date(2026, 11, 24, 7, 0, 0, 0, time.UTC)
+	d = w.dataset(0)
+	first := w.run(d)
+	require.True(t, first.production.Frozen())
+	require.Contains(t, w.logs.String(), "Counting the hours of days that were learned by an earlier version.")
+	require.Contains(t, w.logs.String(), "day=2026-11-13 learned_rows=28800 rows=0")
+	for range 4 {
+		w.run(d)
+	}
+	require.Equal(t, 1, strings.Count(w.logs.String(), "learned_rows="), "said once")
+	files, err = filepath.Glob(filepath.Join(w.dir, "baselines", "dataset", "orders", "hours-*.json"))
+	require.NoError(t, err)
+	require.Len(t, files, 10)
+	c := w.run(d)
+	season, _ := w.sharesOf(c, "season", "amount")
+	whole, _ := w.sharesOf(c, "production", "amount")
+	require.NotEqual(t, whole, season)
+	require.Equal(t, first.production, c.production)
+}
+
 func TestTrainingBaseline(t *testing.T) {
 	w := newWorld(t, `
 sources: {files: {type: duckdb}}
@@ -136,21 +255,21 @@ datasets:
 	c := w.run(d)
 	require.Len(t, c.baselines, 1)
 	require.Equal(t, map[string]int64{"null": 0, "unseen": 1, "visa": 0}, c.profile.Values["provider"])
-	require.Equal(t, map[string]int64{"null": 0, "unseen": 0, "visa": 10}, c.baselines[0].counts.Fields["provider"])
+	require.Equal(t, shares{map[string]float64{"null": 0, "unseen": 0, "visa": 1}, 10}, c.baselines[0].shares["provider"])
 
 	// A feature that was half an hour old in training and is half an hour
 	// old now has not drifted, whatever the years between.
 	require.EqualValues(t, 1, c.profile.Values["seen"]["(15m,1h]"])
-	require.EqualValues(t, 10, c.baselines[0].counts.Fields["seen"]["(15m,1h]"])
+	require.EqualValues(t, 1, c.baselines[0].shares["seen"].bins["(15m,1h]"])
 
 	// What was not trained on has bins of its own and no baseline to drift from.
 	require.EqualValues(t, 1, c.profile.Values["channel"]["web"])
-	require.NotContains(t, c.baselines[0].counts.Fields, "channel")
+	require.NotContains(t, c.baselines[0].shares, "channel")
 	require.NotContains(t, c.profile.Values, "label")
 
 	// Frozen: the training data may change or go without changing the baseline.
 	w.file("training.parquet", "SELECT 1 AS other")
-	require.EqualValues(t, 10, w.run(d).baselines[0].counts.Rows)
+	require.EqualValues(t, 10, w.run(d).baselines[0].shares["provider"].values)
 }
 
 func TestLastGoodSnapshot(t *testing.T) {

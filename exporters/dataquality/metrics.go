@@ -58,7 +58,7 @@ func newDescs(c *catalogue.Catalogue) descs {
 		schemaChanges:        c.Gauge("schema_changes", "Columns that differ from the expected schema.", "change"),
 		schemaChangeInfo:     c.Gauge("schema_change_info", "A column that differs from the expected schema, with its expected and its actual type.", "column", "change", "expected", "actual"),
 		values:               c.Gauge("column_values", "Values of the column in the profiled window that fall into the bin.", "column", "bin"),
-		baselineRatio:        c.Gauge("column_baseline_ratio", "Share of the baseline's values that fall into the bin.", "column", "bin", "baseline"),
+		baselineRatio:        c.Gauge("column_baseline_ratio", "Share of the baseline's values that fall into the bin. The baseline season is the production baseline at the time of the day of a window shorter than a day.", "column", "bin", "baseline"),
 		baselineRows:         c.Gauge("column_baseline_rows", "Values, nulls included, of the column in the baseline.", "column", "baseline"),
 		upstreamRows:         c.Gauge("upstream_rows", "Rows of the upstream stage in the same window.", "upstream"),
 		mismatchedRows:       c.Gauge("mismatched_rows", "Rows whose values differ from those of the compared store at the same point in time.", "against"),

@@ -139,10 +139,10 @@ func (d *dataset) failedCheck(c *cycle) string {
 			return fmt.Sprintf("column %q: %.4f of the values are unseen", column, share)
 		}
 		for _, b := range c.baselines {
-			if b.learning {
+			if b.learning || b.replaced {
 				continue
 			}
-			x, ok := drift.Compare(values, b.counts.Fields[column])
+			x, ok := drift.CompareShares(values, b.shares[column].bins, b.shares[column].values)
 			if ok && x.Exceeds(drift.Limits{
 				PSI: limit(signalDrift, column), Z: d.defaults[signalSignificance], Values: d.defaults[signalMinRows], Noise: d.defaults[signalDriftNoise],
 			}) {

@@ -455,6 +455,8 @@ type BaselinesConfig struct {
 	SampleWait config.Duration `yaml:"sample_wait"`
 	// Interval is the time between looks at the store for a version that has its bins.
 	Interval config.Duration `yaml:"interval"`
+	// TimeZone is the one in which the models have days and nights, weekdays and weekends.
+	TimeZone config.TimeZone `yaml:"time_zone,omitempty"`
 	Fields   FieldsConfig    `yaml:"fields"`
 }
 

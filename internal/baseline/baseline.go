@@ -11,6 +11,7 @@
 //	<kind>/<name>/definition-00000.json
 //	<kind>/<name>/training-00000-<definition>.json
 //	<kind>/<name>/day-00000-<definition>-2026-01-05.json
+//	<kind>/<name>/hours-00000-<definition>-2026-01-05.json
 //	<kind>/<name>/frozen-00000-<definition>.json
 //	<kind>/<name>/reset-00001-production.json
 //	<kind>/<name>/last_good-00000.json
@@ -123,8 +124,8 @@ func (c Counts) validate() error {
 	return nil
 }
 
-// plus returns the sum of both and changes neither.
-func (c Counts) plus(o Counts) Counts {
+// Plus returns the sum of both and changes neither.
+func (c Counts) Plus(o Counts) Counts {
 	sum := Counts{Definition: o.Definition, Rows: c.Rows + o.Rows, Fields: maps.Clone(c.Fields)}
 	if sum.Fields == nil {
 		sum.Fields = make(map[string]map[string]int64, len(o.Fields))

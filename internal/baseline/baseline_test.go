@@ -350,7 +350,7 @@ func TestInvalidTextIsNotStored(t *testing.T) {
 
 func TestSumsDoNotShareMaps(t *testing.T) {
 	a, b := countsOf("x", day(1)), countsOf("x", day(1), day(2))
-	sum := a.plus(b)
+	sum := a.Plus(b)
 	require.Equal(t, int64(2+2+4), sum.Rows)
 	require.Equal(t, map[string]int64{"(-Inf,5]": 2 * (2 + 2 + 4), "2026-01-01": 2, "2026-01-02": 1}, sum.Fields["amount"])
 	require.Equal(t, countsOf("x", day(1)), a)

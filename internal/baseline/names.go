@@ -28,6 +28,7 @@ const (
 	kindDefinition = "definition"
 	kindTraining   = "training"
 	kindDay        = "day"
+	kindHours      = "hours"
 	kindFrozen     = "frozen"
 	kindReset      = "reset"
 	kindLastGood   = "last_good"
@@ -37,7 +38,7 @@ const (
 // object store. Whatever else lies around, temporary files before all, is not
 // an object.
 var (
-	objectName = regexp.MustCompile(`^((?:definition|training|day|frozen|reset|last_good)-[0-9]{5,9}(?:-[a-z0-9_-]+)?)(?:\.[0-9a-f]{16})?\.json$`)
+	objectName = regexp.MustCompile(`^((?:definition|training|day|hours|frozen|reset|last_good)-[0-9]{5,9}(?:-[a-z0-9_-]+)?)(?:\.[0-9a-f]{16})?\.json$`)
 	resetStem  = regexp.MustCompile(`^reset-([0-9]{5,9})-(definition|training|production|last_good)$`)
 )
 
@@ -94,6 +95,10 @@ func (g generations) frozen(definition string) string {
 
 func (g generations) day(definition string, d Day) string {
 	return fmt.Sprintf("day-%05d-%.12s-%s", g[PartProduction], definition, d)
+}
+
+func (g generations) hours(definition string, d Day) string {
+	return fmt.Sprintf("hours-%05d-%.12s-%s", g[PartProduction], definition, d)
 }
 
 // maxSegment keeps a path segment within the 255 bytes that filesystems allow,

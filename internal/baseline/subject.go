@@ -28,6 +28,7 @@ type Subject struct {
 	training   record[Counts]
 	frozen     record[Production]
 	learned    learned
+	season     seasonOf
 }
 
 // record is an object that was read.
@@ -79,6 +80,10 @@ func (b *Subject) CreateTraining(ctx context.Context, c Counts) (Counts, error) 
 // what there is, if the day is there already or the baseline is frozen: however
 // often and from wherever a day is added, it counts once.
 func (b *Subject) AddDay(ctx context.Context, day Day, c Counts) (bool, error) {
+	return b.addDay(ctx, day, c, nil)
+}
+
+func (b *Subject) addDay(ctx context.Context, day Day, c Counts, h *Hours) (bool, error) {
 	if _, err := day.Start(); err != nil {
 		return false, err
 	}
@@ -88,6 +93,11 @@ func (b *Subject) AddDay(ctx context.Context, day Day, c Counts) (bool, error) {
 	}
 	if v.has(v.gens.frozen(c.Definition)) {
 		return false, nil
+	}
+	if h != nil {
+		if err := v.putHours(ctx, day, *h, false); err != nil {
+			return false, err
+		}
 	}
 	return create(ctx, v, v.gens.day(c.Definition, day), kindDay, c)
 }

@@ -142,7 +142,7 @@ func (v *View) sum(ctx context.Context, definition string, days []Day) (Counts, 
 		if err != nil {
 			return Counts{}, err
 		}
-		counts = counts.plus(day.value)
+		counts = counts.Plus(day.value)
 	}
 	if err := counts.validate(); err != nil {
 		return Counts{}, fmt.Errorf("sum of %d days of %s: %w", len(days), b.id, err)

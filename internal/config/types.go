@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	_ "time/tzdata" // A container has no time zones of its own.
 
 	"github.com/prometheus/common/model"
 	"gopkg.in/yaml.v3"
@@ -89,6 +90,33 @@ func (b Bytes) String() string {
 		}
 	}
 	return fmt.Sprintf("%dB", int64(b))
+}
+
+// TimeZone is the name of a time zone, such as America/Toronto; UTC if empty.
+type TimeZone string
+
+// Want completes "want …" in messages.
+func (TimeZone) Want() string {
+	return "the name of a time zone, such as America/Toronto or UTC"
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (z *TimeZone) UnmarshalText(text []byte) error {
+	// "Local" is the zone of the machine: replicas could differ.
+	if _, err := time.LoadLocation(string(text)); err != nil || string(text) == "Local" {
+		return fmt.Errorf("%s; want %s", quote(string(text)), z.Want())
+	}
+	*z = TimeZone(text)
+	return nil
+}
+
+// Location returns the time zone. One that was not read from a file and does not
+// exist is UTC.
+func (z TimeZone) Location() *time.Location {
+	if location, err := time.LoadLocation(string(z)); err == nil {
+		return location
+	}
+	return time.UTC
 }
 
 // Path is the name of a file or folder. The file has it relative to itself; in

@@ -1,6 +1,6 @@
 // Package drift compares two distributions over the same bins.
 //
-// In flow counts of an observed window and of a baseline. Out flows the
+// In flow counts of an observed window, and counts or shares of a baseline. Out flows the
 // population stability index with its sampling noise. It is the arithmetic of
 // rules/signals/data.yaml in Go, for the places that have no Prometheus: the
 // exporter's choice of the last good snapshot and the command line. A test
@@ -32,18 +32,29 @@ type Index struct {
 // Compare computes the index over the bins of the two counts that are not empty
 // in both. It returns false if one of the two has no values.
 func Compare(observed, baseline map[string]int64) (Index, bool) {
-	n, m := total(observed), total(baseline)
-	if n == 0 || m == 0 {
+	m := total(baseline)
+	shares := make(map[string]float64, len(baseline))
+	for bin, n := range baseline {
+		shares[bin] = float64(n) / max(m, 1)
+	}
+	return CompareShares(observed, shares, m)
+}
+
+// CompareShares is Compare with a baseline of which the shares of the bins are
+// known, and that they come from m values.
+func CompareShares(observed map[string]int64, baseline map[string]float64, m float64) (Index, bool) {
+	n := total(observed)
+	if n == 0 || m <= 0 {
 		return Index{}, false
 	}
 	x := Index{unit: 1/n + 1/m, sample: min(n, m)}
 	add := func(bin string) {
-		o, b := float64(observed[bin]), float64(baseline[bin])
-		if o+b == 0 {
+		share := baseline[bin]
+		if observed[bin] == 0 && share == 0 {
 			return
 		}
 		x.bins++
-		p, q := math.Max(o/n, Floor), math.Max(b/m, Floor)
+		p, q := math.Max(float64(observed[bin])/n, Floor), math.Max(share, Floor)
 		x.PSI += (p - q) * math.Log(p/q)
 	}
 	for bin := range observed {

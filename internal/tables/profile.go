@@ -37,96 +37,163 @@ type Profile struct {
 // out of the result. asOf is the moment at which ages are taken where records
 // have no time of their own.
 func (s *Source) Count(ctx context.Context, r Relation, schema []Column, w Window, fields Fields, asOf time.Time) (Profile, error) {
-	d := s.dialect
 	if r.virtual != nil {
 		return virtualProfile(r.virtual, schema, w, fields)
 	}
-	sc, err := s.from(ctx, r, schema)
+	q, err := s.profileQuery(ctx, r, schema, w, fields, asOf)
 	if errors.Is(err, errEmpty) {
 		return Profile{Nulls: map[string]int64{}, Values: map[string]map[string]int64{}}, nil
 	}
 	if err != nil {
+		return Profile{}, err
+	}
+	values, err := s.one(ctx, "SELECT "+strings.Join(q.exprs, ",\n  ")+"\nFROM "+q.from, len(q.exprs))
+	if err != nil {
 		return Profile{}, fmt.Errorf("profile: %w", err)
+	}
+	return q.decode(values)
+}
+
+// Hourly is Count for each hour of the window, by the hour's start: one scan for
+// all of them. Hours without rows are not there. The relation has a time column.
+func (s *Source) Hourly(ctx context.Context, r Relation, schema []Column, w Window, fields Fields) (map[time.Time]Profile, error) {
+	if r.virtual != nil {
+		return virtualHours(r.virtual, schema, w, fields)
+	}
+	at, err := timeColumn(r, schema)
+	if err != nil {
+		return nil, err
+	}
+	q, err := s.profileQuery(ctx, r, schema, w, fields, w.To)
+	if errors.Is(err, errEmpty) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	hour := "floor((" + s.dialect.epoch(s.dialect.identifier(r.Time), at.Class) + ") / 3600)"
+	exprs := append([]string{hour}, q.exprs...)
+	rows, err := s.query(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+"\nFROM "+q.from+"\nGROUP BY "+hour)
+	if err != nil {
+		return nil, fmt.Errorf("profile by hour: %w", s.redact(err))
+	}
+	defer rows.Close()
+	profiles := make(map[time.Time]Profile)
+	for rows.Next() {
+		values, err := scan(rows, len(exprs))
+		if err != nil {
+			return nil, fmt.Errorf("profile by hour: %w", s.redact(err))
+		}
+		hour, err := toInt(values[0])
+		if err != nil {
+			return nil, fmt.Errorf("profile by hour: %w", err)
+		}
+		start := time.Unix(hour*3600, 0).UTC()
+		if profiles[start], err = q.decode(values[1:]); err != nil {
+			return nil, err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("profile by hour: %w", s.redact(err))
+	}
+	return profiles, nil
+}
+
+// profileQuery is the SQL of a profile and the way back from one row of its result.
+type profileQuery struct {
+	exprs  []string
+	from   string
+	time   string // the column; empty without one
+	fields Fields
+	// plain are the columns without bins, which share one array; binned are the others.
+	plain, binned []Column
+	tallies       []tally
+	// skipped are the files that cannot be read.
+	skipped []string
+}
+
+func (s *Source) profileQuery(ctx context.Context, r Relation, schema []Column, w Window, fields Fields, asOf time.Time) (profileQuery, error) {
+	d := s.dialect
+	sc, err := s.from(ctx, r, schema)
+	if err != nil {
+		return profileQuery{}, fmt.Errorf("profile: %w", err)
 	}
 	where, err := s.condition(r, schema, w)
 	if err != nil {
-		return Profile{}, err
+		return profileQuery{}, err
 	}
 	before, err := ageIn(d, r, schema, asOf)
 	if err != nil {
-		return Profile{}, err
+		return profileQuery{}, err
 	}
-	exprs := []string{"count(*)"}
+	q := profileQuery{exprs: []string{"count(*)"}, from: sc.from + " AS t" + where, time: r.Time, fields: fields, skipped: sc.skipped}
 	if r.Time != "" {
-		exprs = append(exprs, "max("+d.identifier(r.Time)+")")
+		q.exprs = append(q.exprs, "max("+d.identifier(r.Time)+")")
 	}
-	// Columns without bins share one array.
-	var plain, binned []Column
 	var plainCounts []string
-	var tallies []tally
 	for _, c := range schema {
 		layout, ok := fields[c.Name]
 		switch {
 		case !ok:
 		case layout == nil || !fits(layout.Kind, c.Class):
-			plain = append(plain, c)
+			q.plain = append(q.plain, c)
 			plainCounts = append(plainCounts, "count("+d.identifier(c.Name)+")")
 		default:
 			t := newTally(d, d.identifier(c.Name), c.Class, *layout, before)
-			binned = append(binned, c)
-			tallies = append(tallies, t)
-			exprs = append(exprs, t.expr)
+			q.binned = append(q.binned, c)
+			q.tallies = append(q.tallies, t)
+			q.exprs = append(q.exprs, t.expr)
 		}
 	}
-	if len(plain) > 0 {
-		exprs = append(exprs, d.array(plainCounts))
+	if len(q.plain) > 0 {
+		q.exprs = append(q.exprs, d.array(plainCounts))
 	}
+	return q, nil
+}
 
-	values, err := s.one(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+"\nFROM "+sc.from+" AS t"+where, len(exprs))
-	if err != nil {
-		return Profile{}, fmt.Errorf("profile: %w", err)
-	}
-	p := Profile{Unreadable: sc.skipped, Nulls: make(map[string]int64), Values: make(map[string]map[string]int64)}
+func (q profileQuery) decode(values []any) (Profile, error) {
+	p := Profile{Unreadable: q.skipped, Nulls: make(map[string]int64), Values: make(map[string]map[string]int64)}
+	var err error
 	if p.Rows, err = toInt(values[0]); err != nil {
 		return Profile{}, fmt.Errorf("profile: rows: %w", err)
 	}
 	values = values[1:]
-	if r.Time != "" {
+	if q.time != "" {
 		if p.Latest, err = toTime(values[0]); err != nil {
-			return Profile{}, fmt.Errorf("profile: timestamp column %q: %w", r.Time, err)
+			return Profile{}, fmt.Errorf("profile: timestamp column %q: %w", q.time, err)
 		}
 		values = values[1:]
 	}
-	for i, c := range binned {
+	for i, c := range q.binned {
 		counts, err := toInts(values[i])
 		if err == nil && len(counts) == 0 {
 			err = fmt.Errorf("no counts")
 		}
 		var bins map[string]int64
 		if err == nil {
-			bins, err = tallies[i].decode(counts)
+			bins, err = q.tallies[i].decode(counts)
 		}
 		if err != nil {
 			return Profile{}, fmt.Errorf("profile: column %q: %w", c.Name, err)
 		}
 		p.Nulls[c.Name] = p.Rows - counts[0]
 		bins[binning.Null] = p.Nulls[c.Name]
-		for _, bin := range fields[c.Name].Bins() {
+		for _, bin := range q.fields[c.Name].Bins() {
 			// A column that was of floating point at the baseline and is
 			// not any more has no NaN, and that count is 0.
 			bins[bin] += 0
 		}
 		p.Values[c.Name] = bins
 	}
-	if len(plain) > 0 {
+	if len(q.plain) > 0 {
 		counts, err := toInts(values[len(values)-1])
 		if err != nil {
 			return Profile{}, fmt.Errorf("profile: columns without bins: %w", err)
 		}
-		if len(counts) != len(plain) {
-			return Profile{}, fmt.Errorf("profile: counts of %d columns, expected %d", len(counts), len(plain))
+		if len(counts) != len(q.plain) {
+			return Profile{}, fmt.Errorf("profile: counts of %d columns, expected %d", len(counts), len(q.plain))
 		}
-		for i, c := range plain {
+		for i, c := range q.plain {
 			p.Nulls[c.Name] = p.Rows - counts[i]
 		}
 	}

@@ -85,6 +85,7 @@ func TestEngines(t *testing.T) {
 			s := e.open(t)
 			for name, test := range map[string]func(*testing.T, engine, *tables.Source){
 				"the same rows give the counts of a count by hand":       countEqualsCountByHand,
+				"one scan by hour finds what a scan of each hour does":   hourlyEqualsHours,
 				"bins are cut where the values are":                      cutChoosesBins,
 				"hostile column names are names":                         hostileColumnNames,
 				"labels are counted as by hand":                          labelsAreCounted,
@@ -360,6 +361,41 @@ func countEqualsCountByHand(t *testing.T, e engine, s *tables.Source) {
 			require.NoError(t, err)
 			require.Equal(t, want(rs, w, ls), got, "%s layouts, window %v", name, w)
 		}
+	}
+}
+
+// One scan by hour finds what a scan of each hour does.
+func hourlyEqualsHours(t *testing.T, e engine, s *tables.Source) {
+	r := e.relation(s, records(300))
+	schema, err := s.Schema(t.Context(), r)
+	require.NoError(t, err)
+	layouts := map[string]binning.Layout{
+		"amount":   binning.NewNumeric([]float64{-200, -50, 0, 0, 0, 30.5, 120}, true),
+		"quantity": binning.NewNumeric([]float64{0, 10, 100, 333}, false),
+		"provider": binning.NewCategorical([]string{"visa", "", "O'Brien & Co", `back\slash`}, 2, false),
+		"flag":     binning.NewCategorical([]string{"true"}, 5, false),
+		"seen":     binning.NewAged(),
+	}
+	// A window that begins and ends within an hour, with an hour before the first record.
+	window := tables.Window{From: asOf.Add(-49*time.Hour - 10*time.Minute), To: asOf.Add(-44*time.Hour + 20*time.Minute)}
+	hourly, err := s.Hourly(t.Context(), r, schema, window, fields(layouts))
+	require.NoError(t, err)
+	require.Greater(t, len(hourly), 3)
+	for hour := window.From.Truncate(time.Hour); hour.Before(window.To); hour = hour.Add(time.Hour) {
+		w := tables.Window{From: hour, To: hour.Add(time.Hour)}
+		if w.From.Before(window.From) {
+			w.From = window.From
+		}
+		if w.To.After(window.To) {
+			w.To = window.To
+		}
+		of, err := s.Count(t.Context(), r, schema, w, fields(layouts), w.To)
+		require.NoError(t, err)
+		if of.Rows == 0 {
+			require.NotContains(t, hourly, hour)
+			continue
+		}
+		require.Equal(t, of, hourly[hour], hour)
 	}
 }
 

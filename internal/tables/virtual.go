@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/duckdb/duckdb-go/v2"
 )
@@ -47,6 +48,28 @@ func virtualProfile(v Virtual, schema []Column, w Window, fields Fields) (Profil
 		}
 	}
 	return v.Count(w, fitting)
+}
+
+// virtualHours counts each hour of a virtual table that has rows.
+func virtualHours(v Virtual, schema []Column, w Window, fields Fields) (map[time.Time]Profile, error) {
+	profiles := make(map[time.Time]Profile)
+	for from := w.From.UTC().Truncate(time.Hour); from.Before(w.To); from = from.Add(time.Hour) {
+		hour := Window{From: from, To: from.Add(time.Hour)}
+		if hour.From.Before(w.From) {
+			hour.From = w.From
+		}
+		if hour.To.After(w.To) {
+			hour.To = w.To
+		}
+		p, err := virtualProfile(v, schema, hour, fields)
+		if err != nil {
+			return nil, err
+		}
+		if p.Rows > 0 {
+			profiles[from] = p
+		}
+	}
+	return profiles, nil
 }
 
 // copies numbers the copies of virtual tables.

@@ -24,10 +24,12 @@ const maxFields = 256
 
 // counters count by the bins of one definition. Their methods may be called at the same time.
 type counters struct {
-	id     string
-	byName names.Table[int] // of inputs
-	inputs []*field
-	names  []string // of the inputs
+	id string
+	// definition has the bins.
+	definition baseline.Definition
+	byName     names.Table[int] // of inputs
+	inputs     []*field
+	names      []string // of the inputs
 	// prediction and confidence are nil where they have no bins.
 	prediction, confidence *field
 	all                    map[string]*field // by the names of the definition
@@ -40,7 +42,7 @@ type counters struct {
 }
 
 func newCounters(d baseline.Definition) *counters {
-	c := &counters{id: d.ID, all: make(map[string]*field)}
+	c := &counters{id: d.ID, definition: d, all: make(map[string]*field)}
 	byName := make(map[string]int)
 	for _, name := range sortedKeys(d.Fields) {
 		f := newField(d.Fields[name])

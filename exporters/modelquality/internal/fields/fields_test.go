@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"log/slog"
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -313,6 +315,83 @@ ml_model_field_baseline_values{baseline="production",field="country",model="frau
 		w.cycle(again)
 		require.NotNil(t, counts(restarted), "there are bins before the first inference")
 		require.Contains(t, exportertest.Gather(t, again), `ml_model_baseline_frozen{model="fraud",version="3"} 1`)
+	})
+}
+
+// By night amounts are high. Five minutes of a night that is like nights are compared with nights, and the hour in which the
+// night ends with both.
+func TestTheShortWindowsAreComparedWithTheirTimeOfTheDay(t *testing.T) {
+	w := newWorld(t)
+	w.clock = time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
+	w.days = 5
+	k := w.replica()
+	tracker := k.Track("fraud", "3")
+	hour := func() {
+		shift := 0.0
+		if w.clock.Hour() < 6 {
+			shift = 1000
+		}
+		for _, o := range inferences(uint64(w.clock.Unix()), 300, shift) {
+			tracker.Count(o)
+		}
+		w.cycle(k)
+		w.clock = w.clock.Add(time.Hour)
+		w.cycle(k)
+	}
+	for range 5 * 24 {
+		hour()
+	}
+	shares := func(baseline, field string) map[string]float64 {
+		of := make(map[string]float64)
+		for line := range strings.Lines(exportertest.Gather(t, k)) {
+			var bin string
+			var share float64
+			rest, ok := strings.CutPrefix(line, `ml_model_field_baseline_ratio{baseline="`+baseline+`",bin="`)
+			if !ok || !strings.Contains(line, `field="`+field+`"`) {
+				continue
+			}
+			bin, _, _ = strings.Cut(rest, `"`)
+			_, err := fmt.Sscan(line[strings.LastIndex(line, " ")+1:], &share)
+			require.NoError(t, err)
+			of[bin] = share
+		}
+		return of
+	}
+	whole := shares("production", "amount")
+	w.clock = time.Date(2026, 11, 9, 3, 0, 0, 0, time.UTC)
+	w.cycle(k)
+	night := shares("season", "amount")
+	require.NotEqual(t, whole, night)
+	require.Equal(t, night, shares("season_5m", "amount"))
+	require.Equal(t, shares("production", "country"), shares("season", "country"), "countries are the same at any time")
+
+	w.clock = time.Date(2026, 11, 9, 6, 15, 0, 0, time.UTC)
+	w.cycle(k)
+	mixed, minutes := shares("season", "amount"), shares("season_5m", "amount")
+	w.clock = time.Date(2026, 11, 9, 7, 0, 0, 0, time.UTC)
+	w.cycle(k)
+	day := shares("season", "amount")
+	for bin := range whole {
+		require.InDelta(t, 0.75*night[bin]+0.25*day[bin], mixed[bin], 0.01, bin)
+		require.InDelta(t, day[bin], minutes[bin], 0.01, bin)
+	}
+
+	t.Run("days that an earlier version learned are compared as a whole, and the log says so", func(t *testing.T) {
+		files, err := filepath.Glob(filepath.Join(w.dir, "model", "fraud=403", "hours-*.json"))
+		require.NoError(t, err)
+		require.Len(t, files, 5)
+		for _, f := range files {
+			require.NoError(t, os.Remove(f))
+		}
+		var logs strings.Builder
+		again := w.replica()
+		again.Logger = slog.New(slog.NewTextHandler(&logs, nil))
+		again.Track("fraud", "3")
+		w.cycle(again)
+		k = again
+		require.Equal(t, whole, shares("season", "amount"))
+		require.Equal(t, whole, shares("season_5m", "amount"))
+		require.Contains(t, logs.String(), "days=5 days_without_hours=5")
 	})
 }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/limit"
+	"github.com/sightglass-ml/sightglass/internal/season"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
@@ -48,6 +49,8 @@ type Options struct {
 	Training func(ctx context.Context, model, version string) (Training, bool, error)
 	// Fields bounds the fields that are counted.
 	Fields *limit.Limiter
+	// Zone is the time zone of the models' days and nights; UTC if nil.
+	Zone *time.Location
 	// Slow is how often the store is looked at for a version that has its bins.
 	Slow   time.Duration
 	Now    func() time.Time
@@ -112,7 +115,7 @@ func newDescs(c *catalogue.Catalogue) descs {
 	model := func(more ...string) []string { return append([]string{"model", "version"}, more...) }
 	return descs{
 		values:         c.Counter("ml_model_field_values_total", "Values of the field that fell into the bin.", model("field", "role", "bin")...),
-		ratio:          c.Gauge("ml_model_field_baseline_ratio", "Share of the baseline's values that fall into the bin.", model("field", "role", "bin", "baseline")...),
+		ratio:          c.Gauge("ml_model_field_baseline_ratio", "Share of the baseline's values that fall into the bin. The baselines season and season_5m are the production baseline at the time of the day of the last hour and of the last five minutes.", model("field", "role", "bin", "baseline")...),
 		baselineValues: c.Gauge("ml_model_field_baseline_values", "Values, nulls included, of the field in the baseline.", model("field", "role", "baseline")...),
 		firstDay:       c.Gauge("ml_model_baseline_first_day_timestamp_seconds", "Start of the first day of the production baseline.", model()...),
 		days:           c.Gauge("ml_model_baseline_days", "Days that the production baseline holds.", model()...),
@@ -125,6 +128,9 @@ func newDescs(c *catalogue.Catalogue) descs {
 func New(o Options) (*Keeper, error) {
 	if o.Store == nil || o.Sample < 1 || o.Training == nil || o.Fields == nil || o.Now == nil || o.Logger == nil {
 		return nil, errors.New("a keeper of fields needs a store, a sample of 1 or more, a source of training data, a limit, a clock and a logger")
+	}
+	if o.Zone == nil {
+		o.Zone = time.UTC
 	}
 	return &Keeper{Options: o, descs: newDescs(new(catalogue.Catalogue)), woken: make(chan struct{}, 1), trackers: make(map[*Tracker]struct{})}, nil
 }
@@ -152,11 +158,19 @@ func (k *Keeper) Forget(t *Tracker) {
 	k.mu.Lock()
 	delete(k.trackers, t)
 	k.mu.Unlock()
-	k.shown.Delete(t.key())
+	k.hide(t)
 	t.close()
 }
 
 func (t *Tracker) key() string { return t.model + "\x1f" + t.version }
+
+func (t *Tracker) seasonKey() string { return t.key() + "\x1fseason" }
+
+// hide takes the baselines of a version away.
+func (k *Keeper) hide(t *Tracker) {
+	k.shown.Delete(t.key())
+	k.shown.Delete(t.seasonKey())
+}
 
 // wake makes Run begin a cycle now.
 func (k *Keeper) wake() {
@@ -201,7 +215,8 @@ func (k *Keeper) look(ctx context.Context, t *Tracker) (err error) {
 	now := k.Now()
 	c := t.counters.Load()
 	if c != nil {
-		k.closeDay(t, c, now)
+		k.closeHour(t, c, now)
+		k.showSeason(t, c, now)
 		if !t.failed && len(t.pending) == 0 && now.Sub(t.looked) < k.Slow {
 			return nil
 		}
@@ -217,7 +232,7 @@ func (k *Keeper) look(ctx context.Context, t *Tracker) (err error) {
 	if errors.Is(err, baseline.ErrNotFound) {
 		if c != nil {
 			t.restart(now) // somebody has reset it
-			k.shown.Delete(t.key())
+			k.hide(t)
 		}
 		if !t.ready(now) {
 			t.failed = false
@@ -236,7 +251,7 @@ func (k *Keeper) look(ctx context.Context, t *Tracker) (err error) {
 	if c == nil || c.id != d.ID {
 		c = t.adopt(k.bounded(t, d))
 		k.Logger.Info("Counting the fields of a model", "model", t.model, "version", t.version, "fields", len(c.all), "bins_from", d.Edges)
-		k.closeDay(t, c, now)
+		k.closeHour(t, c, now)
 	}
 	if err := k.publish(ctx, t, view, d, data); err != nil {
 		return err
@@ -347,6 +362,21 @@ func (t Training) count(ctx context.Context, d baseline.Definition, now time.Tim
 	return counts, nil
 }
 
+// closeHour counts the hour that has ended, and the day that has.
+func (k *Keeper) closeHour(t *Tracker, c *counters, now time.Time) {
+	if hour := now.Truncate(time.Hour); !hour.Equal(t.hour) {
+		if counted := c.snapshot(); !t.hour.IsZero() {
+			t.hours.Add(c.definition, t.hour.UTC().Hour(), since(t.atHour, counted).Fields)
+			t.atHour = counted
+		} else {
+			// What was counted before, from the sample, is of the first hour.
+			t.atHour = baseline.Counts{}
+		}
+		t.hour = hour
+	}
+	k.closeDay(t, c, now)
+}
+
 // closeDay puts the counts of a day that has ended where they wait to be stored.
 func (k *Keeper) closeDay(t *Tracker, c *counters, now time.Time) {
 	today := baseline.DayOf(now)
@@ -357,9 +387,9 @@ func (k *Keeper) closeDay(t *Tracker, c *counters, now time.Time) {
 		counted := c.snapshot()
 		day := since(t.atDawn, counted)
 		if day.Rows > 0 && k.Days > 0 {
-			t.pending = append(t.pending, pendingDay{t.day, day})
+			t.pending = append(t.pending, pendingDay{t.day, day, t.hours})
 		}
-		t.day, t.atDawn = today, counted
+		t.day, t.atDawn, t.hours = today, counted, baseline.Hours{}
 	}
 	// A store that is away for days must not make this grow.
 	if n := len(t.pending) - 3; n > 0 {
@@ -402,7 +432,7 @@ func (k *Keeper) production(ctx context.Context, t *Tracker, view *baseline.View
 		return nil
 	}
 	for len(t.pending) > 0 {
-		if _, err := t.subject.AddDay(ctx, t.pending[0].day, t.pending[0].counts); err != nil {
+		if _, err := t.subject.AddDayByHour(ctx, t.pending[0].day, t.pending[0].counts, t.pending[0].hours); err != nil {
 			return fmt.Errorf("production baseline: %w", err)
 		}
 		t.pending = t.pending[1:]
@@ -430,7 +460,73 @@ func (k *Keeper) production(ctx context.Context, t *Tracker, view *baseline.View
 		out.Gauge(k.descs.firstDay, float64(start.Unix()), t.model, t.version)
 		k.show(t, p.Counts, baseline.EdgesProduction, out)
 	}
+	if err := k.season(ctx, t, view, p); err != nil {
+		return err
+	}
+	t.shown = time.Time{}
+	k.showSeason(t, t.counters.Load(), k.Now())
 	return nil
+}
+
+// season reads what the production baseline was like at each time of the day.
+func (k *Keeper) season(ctx context.Context, t *Tracker, view *baseline.View, p baseline.Production) error {
+	s, err := view.Season(ctx, p, k.Zone)
+	if err != nil {
+		return fmt.Errorf("hours of the production baseline: %w", err)
+	}
+	if without := len(view.WithoutHours(p)); without > 0 && !t.told {
+		t.told = true
+		k.Logger.Warn("Days of the production baseline have no hours, since an earlier version learned them. Five minutes and an hour are compared with the other days' hours, or with the whole baseline if there are none; to learn hours, reset the production baseline.",
+			"model", t.model, "version", t.version, "days", len(p.Days), "days_without_hours", without)
+	}
+	t.season = &learned{s, p.Counts}
+	return nil
+}
+
+// learned is the production baseline, and its season where there is one.
+type learned struct {
+	season *season.Season
+	whole  baseline.Counts
+}
+
+// Baselines of the short windows: what the production baseline was like at the time of the day of the last hour and of the
+// last five minutes. The hour is not the five minutes: where a night becomes a day, they are of different hours.
+const (
+	seasonHour    = "season"
+	seasonMinutes = "season_5m"
+)
+
+// seasonEvery is how often what the short windows are compared with is mixed anew.
+const seasonEvery = time.Minute
+
+// showSeason makes the series of what the short windows are compared with now.
+func (k *Keeper) showSeason(t *Tracker, c *counters, now time.Time) {
+	l := t.season
+	if l == nil || c == nil || len(l.whole.Fields) == 0 || now.Sub(t.shown) < seasonEvery {
+		return
+	}
+	t.shown = now
+	var out exporter.Metrics
+	for name, window := range map[string]time.Duration{seasonHour: time.Hour, seasonMinutes: 5 * time.Minute} {
+		rest := baseline.Counts{Fields: maps.Clone(l.whole.Fields)}
+		for field := range l.whole.Fields {
+			if l.season == nil || c.all[field] == nil {
+				continue
+			}
+			e, ok := l.season.Window(field, now.Add(-window), now)
+			if !ok {
+				continue
+			}
+			delete(rest.Fields, field)
+			label, role := labels(field)
+			out.Gauge(k.descs.baselineValues, e.Values, t.model, t.version, label, role, name)
+			for bin, share := range e.Shares {
+				out.Gauge(k.descs.ratio, share, t.model, t.version, label, role, bin, name)
+			}
+		}
+		k.show(t, rest, name, &out)
+	}
+	k.shown.Set(t.seasonKey(), out, 365*24*time.Hour)
 }
 
 // show makes the series of one baseline, for the fields that are counted.

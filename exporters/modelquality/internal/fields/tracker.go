@@ -26,12 +26,19 @@ type Tracker struct {
 	failed  bool
 	day     baseline.Day
 	atDawn  baseline.Counts
+	hour    time.Time // that is being counted
+	atHour  baseline.Counts
+	hours   baseline.Hours // of the day so far
 	pending []pendingDay
+	told    bool      // of days without hours
+	season  *learned  // nil until the store was read
+	shown   time.Time // when the season was
 }
 
 type pendingDay struct {
 	day    baseline.Day
 	counts baseline.Counts
+	hours  baseline.Hours
 }
 
 // Count counts what one inference says, and reports whether a value was one that the baseline never had.
@@ -67,6 +74,7 @@ func (t *Tracker) adopt(d baseline.Definition) *counters {
 	}
 	t.counters.Store(c)
 	t.day, t.atDawn, t.pending = "", baseline.Counts{}, nil
+	t.hour, t.atHour, t.hours = time.Time{}, baseline.Counts{}, baseline.Hours{}
 	return c
 }
 
@@ -76,6 +84,7 @@ func (t *Tracker) restart(now time.Time) {
 	defer t.mu.Unlock()
 	t.sample, t.begun, t.asked = newSample(), now, false
 	t.counters.Store(nil)
+	t.season, t.shown = nil, time.Time{}
 }
 
 // ready reports whether the sample is large enough, or old enough, to cut bins from.
