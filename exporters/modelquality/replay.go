@@ -59,7 +59,7 @@ func NewReplay(cfg Config, o ReplayOptions) (*Replay, error) {
 		Store: o.Store, Sample: cfg.Baselines.Sample, SampleWait: time.Duration(cfg.Baselines.SampleWait), Days: cfg.Baselines.Days,
 		Choice: cfg.Baselines.Fields.choice(), Training: e.training, Fields: limiter("fields", cfg.Baselines.Fields.MaxTotal),
 		// Nobody else writes to the store, so there is nothing to look for: what this process stores it publishes at once.
-		Slow: max(time.Duration(cfg.Baselines.Interval), 6*time.Hour), Now: o.Now, Logger: o.Logger,
+		Slow: max(time.Duration(cfg.Baselines.Interval), 6*time.Hour), Zone: cfg.Baselines.TimeZone.Location(), Now: o.Now, Logger: o.Logger,
 	}); err != nil {
 		return nil, err
 	}

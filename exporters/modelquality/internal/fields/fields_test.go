@@ -212,6 +212,8 @@ func TestAValueFallsIntoTheBinThatADatabaseWouldCountItIn(t *testing.T) {
 	w := newWorld(t)
 	training := w.trainingData(`SELECT v::DOUBLE AS number, (v * 3)::INT AS whole, CASE WHEN v % 7 = 0 THEN NULL ELSE 'c' || (v % 30) END AS text,
 		v % 2 = 0 AS truth FROM range(-50, 50) AS t(v) UNION ALL SELECT 'nan'::DOUBLE, NULL, NULL, NULL UNION ALL SELECT '-inf'::DOUBLE, 1, '', true`)
+	missing := false // What a client sends as NaN is NaN.
+	training.Relation = training.Relation.ReadAs(tables.Reading{NaNIsMissing: &missing}, training.Source)
 	schema, err := training.Source.Schema(t.Context(), training.Relation)
 	require.NoError(t, err)
 	cut, err := training.Source.Cut(t.Context(), training.Relation, schema, tables.Window{}, tables.Choice{Bins: 5, Top: 4, MaxColumns: 9}, nil)
