@@ -55,6 +55,8 @@ type pipeline struct {
 	logger   *slog.Logger
 	workers  sync.Pool
 	items    [2][3]atomic.Int64 // by signal and result
+	report   report
+	answered map[string]string // the version that answered last, by hosted model; guarded by join
 	descs    descs
 }
 
@@ -78,6 +80,7 @@ type worker struct {
 	// series and part belong to the observations, judged to the evaluations.
 	series []*metering.Series
 	part   []bool
+	skip   []uint16
 	judged []judged
 	// groups are the inferences of a version each. They are counted one group after the other: its counters are locked once,
 	// and stay near the processor. next belongs to the observations.
@@ -140,7 +143,8 @@ func newPipeline(cfg *Config, meter *metering.Meter, reviews Reviews, logger *sl
 	}
 	p := &pipeline{
 		meter: meter, reviews: reviews, now: now, logger: logger, descs: newDescs(new(catalogue.Catalogue)),
-		join: join.New[*metering.Series, waiting](cfg.Join.Inferences, cfg.Join.Waiting),
+		answered: make(map[string]string),
+		join:     join.New[*metering.Series, waiting](cfg.Join.Inferences, cfg.Join.Waiting),
 	}
 	p.settings.Store(s)
 	return p, nil
@@ -171,9 +175,15 @@ func (p *pipeline) Export(_ context.Context, signal receiver.Signal, body []byte
 	}
 	p.count(w, s)
 	b := &w.batch
-	for i, n := range [3]int{len(b.Observations) + len(b.Evaluations), b.Ignored, b.Refused} {
+	ignored := 0
+	for r, n := range b.Ignored {
+		ignored += n
+		p.report.ignored[which][r].Add(int64(n))
+	}
+	for i, n := range [3]int{len(b.Observations) + len(b.Evaluations), ignored, b.Refused} {
 		p.items[which][i].Add(int64(n))
 	}
+	p.report.batch(b, p.logger, p.items[0][0].Load()+p.items[1][0].Load(), p.items[0][1].Load()+p.items[1][1].Load())
 	return receiver.Answer{Refused: int64(b.Refused), Reason: b.Reason}, nil
 }
 
@@ -186,24 +196,29 @@ func (w *worker) reset() {
 // resolve finds what belongs to what. To do it again does no harm.
 func (p *pipeline) resolve(w *worker, s *settings) {
 	b := &w.batch
+	w.skip = zeros(w.skip, len(b.Observations))
 	w.series, w.part, w.next = zeros(w.series, len(b.Observations)), zeros(w.part, len(b.Observations)), zeros(w.next, len(b.Observations))
 	p.join.Lock()
 	defer p.join.Unlock()
-	for i := range b.Observations {
-		o := &b.Observations[i]
-		if o.Phase == convention.Whole {
-			w.series[i] = w.add(i, o.Model, o.Version, p.meter)
-			p.join.Add(join.ID{Trace: o.Trace, Span: o.Span}, w.series[i], o.QueueWait >= 0, o.ForwardPass >= 0, o.ResponseID)
-		}
+	for i := range b.Links {
+		l := &b.Links[i]
+		p.join.Link(join.ID{Trace: l.Trace, Span: l.Span}, l.Parent)
 	}
 	for i := range b.Observations {
 		o := &b.Observations[i]
-		if o.Phase != convention.Whole || o.Parent == (otlp.SpanID{}) {
+		if o.Phase != convention.Whole {
 			continue
 		}
-		parent, ok := p.join.Find(join.ID{Trace: o.Trace, Span: o.Parent})
-		w.part[i] = ok && parent.Series == w.series[i]
+		p.release(o)
+		id := join.ID{Trace: o.Trace, Span: o.Span}
+		w.series[i] = w.add(i, o.Model, o.Version, p.meter)
+		p.join.Add(id, w.series[i], o.QueueWait >= 0, o.ForwardPass >= 0, o.Has(), o.ResponseID)
+		if o.Trace != (otlp.TraceID{}) {
+			p.join.OfTrace(id, w.series[i], o.Embeds)
+			p.join.Link(id, o.Parent)
+		}
 	}
+	p.nest(w)
 	for i := range b.Evaluations {
 		e := &b.Evaluations[i]
 		j := judged{id: join.ID{Trace: e.Trace, Span: e.Span}, result: s.judge(e)}
@@ -219,7 +234,7 @@ func (p *pipeline) resolve(w *worker, s *settings) {
 // find looks for the inference that an evaluation judges. The join is locked.
 func (p *pipeline) find(e *convention.Evaluation, j *judged) {
 	for _, span := range [2]otlp.SpanID{e.Span, e.Parent} {
-		if i, ok := p.join.Find(join.ID{Trace: e.Trace, Span: span}); ok {
+		if i, _, ok := p.join.Above(e.Trace, span); ok {
 			j.series, j.id = i.Series, i.ID
 			return
 		}
@@ -228,6 +243,9 @@ func (p *pipeline) find(e *convention.Evaluation, j *judged) {
 		j.series = p.meter.Series(e.Model, e.Version)
 	} else if i, ok := p.join.FindResponse(e.ResponseID); ok {
 		j.series, j.id = i.Series, i.ID
+	} else if e.Inside || p.join.Linked(j.id) {
+		// The span is no inference, such as the root of a chain.
+		j.series, _ = p.join.FindTrace(e.Trace)
 	}
 }
 
@@ -256,7 +274,7 @@ func (s *settings) judge(e *convention.Evaluation) metering.Result {
 }
 
 // unknown is the model of an evaluation whose inference is not known.
-const unknown = "unknown"
+const unknown = convention.Unknown
 
 // review hands over what is below its gate.
 func (p *pipeline) review(w *worker, s *settings) error {
@@ -373,7 +391,7 @@ func (w *worker) observe(g group, lowConfidence float64, now int64) {
 	g.series.Lock()
 	defer g.series.Unlock()
 	for i := g.first; i != end; i = w.next[i] {
-		g.series.Observe(&w.batch.Observations[i], metering.Options{LowConfidence: lowConfidence, Part: w.part[i]}, now)
+		g.series.Observe(&w.batch.Observations[i], metering.Options{LowConfidence: lowConfidence, Part: w.part[i], Skip: w.skip[i]}, now)
 	}
 }
 
@@ -411,9 +429,16 @@ func (p *pipeline) expire(wait time.Duration) {
 	gone := p.join.Expire(p.now().Add(-wait).UnixNano())
 	p.join.Unlock()
 	for _, x := range gone {
-		if x.evaluation != "" {
-			count(p.meter.Series(unknown, ""), x)
+		if x.evaluation == "" {
+			continue
 		}
+		p.join.Lock()
+		series, ok := p.join.FindTrace(x.exemplar.Trace)
+		p.join.Unlock()
+		if !ok {
+			series = p.meter.Series(unknown, "")
+		}
+		count(series, x)
 	}
 }
 
@@ -428,6 +453,7 @@ func (p *pipeline) Collect(ch chan<- prometheus.Metric) {
 			m.Counter(p.descs.items, float64(p.items[i][j].Load()), string(signal), result)
 		}
 	}
+	p.report.collect(&m, p.descs)
 	for _, metric := range m {
 		ch <- metric
 	}

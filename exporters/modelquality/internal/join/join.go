@@ -27,6 +27,8 @@ type Inference[S comparable] struct {
 	Series S
 	// HasQueueWait and HasForwardPass say that it brought the number itself.
 	HasQueueWait, HasForwardPass bool
+	// Has are all the numbers that it brought.
+	Has uint16
 
 	response uint64 // hash of the response's id
 }
@@ -38,10 +40,16 @@ type Join[S comparable, W any] struct {
 	mu      sync.Mutex
 	recent  memory[S]
 	byReply memory[S]
-	waiting map[ID][]waiter[W]
-	order   []queued // of waiting, the oldest first
-	count   int
-	most    int
+	// links has the parents of spans, counted the inferences whose parents have not come, by those.
+	links       table[otlp.SpanID]
+	counted     table[Counted[S]]
+	awaited     bool
+	traces      table[ofTrace[S]]
+	evaluations table[[2]uint8]
+	waiting     map[ID][]waiter[W]
+	order       []queued // of waiting, the oldest first
+	count       int
+	most        int
 }
 
 type waiter[W any] struct {
@@ -58,7 +66,9 @@ type queued struct {
 func New[S comparable, W any](inferences, waiters int) *Join[S, W] {
 	return &Join[S, W]{
 		seed: maphash.MakeSeed(), recent: newMemory[S](inferences), byReply: newMemory[S](inferences),
-		waiting: make(map[ID][]waiter[W]), most: waiters,
+		links: newTable[otlp.SpanID](2 * inferences), counted: newTable[Counted[S]](inferences), traces: newTable[ofTrace[S]](inferences),
+		evaluations: newTable[[2]uint8](inferences / 4),
+		waiting:     make(map[ID][]waiter[W]), most: waiters,
 	}
 }
 
@@ -69,9 +79,9 @@ func (j *Join[S, W]) Lock() { j.mu.Lock() }
 func (j *Join[S, W]) Unlock() { j.mu.Unlock() }
 
 // Add remembers an inference. The lock must be held, as for all that follow.
-func (j *Join[S, W]) Add(id ID, series S, hasQueueWait, hasForwardPass bool, responseID string) {
+func (j *Join[S, W]) Add(id ID, series S, hasQueueWait, hasForwardPass bool, has uint16, responseID string) {
 	i := j.recent.add(hash(&id))
-	i.ID, i.Series, i.HasQueueWait, i.HasForwardPass = id, series, hasQueueWait, hasForwardPass
+	i.ID, i.Series, i.HasQueueWait, i.HasForwardPass, i.Has = id, series, hasQueueWait, hasForwardPass, has
 	if responseID != "" {
 		h := maphash.String(j.seed, responseID)
 		r := j.byReply.add(h)

@@ -16,7 +16,7 @@ func id(n uint64) (i ID) {
 func TestALateItemFindsItsInference(t *testing.T) {
 	j := New[*int, string](100, 10)
 	model := new(int)
-	j.Add(id(1), model, true, false, "answer-1")
+	j.Add(id(1), model, true, false, 0, "answer-1")
 	got, ok := j.Find(id(1))
 	require.True(t, ok)
 	require.Equal(t, model, got.Series)
@@ -38,7 +38,7 @@ func TestALateItemFindsItsInference(t *testing.T) {
 func TestOnlyTheLastInferencesAreRemembered(t *testing.T) {
 	j := New[*int, string](64, 10)
 	for n := range uint64(10_000) {
-		j.Add(id(n+1), new(int), false, false, "")
+		j.Add(id(n+1), new(int), false, false, 0, "")
 	}
 	found := 0
 	for n := range uint64(10_000) {

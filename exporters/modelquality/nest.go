@@ -1,0 +1,83 @@
+package modelquality
+
+import (
+	"strings"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/join"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
+	"github.com/sightglass-ml/sightglass/internal/limit"
+)
+
+// maxAnswered bounds the hosted models whose last version is remembered.
+const maxAnswered = 1000
+
+// release gives a failed call of a hosted model the version that answered last: no answer said it. The join is locked.
+func (p *pipeline) release(o *convention.Observation) {
+	switch {
+	case !o.Hosted:
+	case o.Version != "":
+		if p.answered[o.Model] == o.Version {
+			return
+		}
+		if _, known := p.answered[o.Model]; known || len(p.answered) < maxAnswered {
+			p.answered[strings.Clone(o.Model)] = strings.Clone(o.Version)
+		}
+	case o.Outcome != convention.OK:
+		o.Version = p.answered[o.Model]
+	}
+}
+
+// nest finds the inferences of a batch that are parts of others: the same call, seen by two libraries, also with other
+// spans between. A part only adds what the other one lacks. The join is locked.
+func (p *pipeline) nest(w *worker) {
+	b := &w.batch
+	for i := range b.Observations {
+		o := &b.Observations[i]
+		if o.Parent == (otlp.SpanID{}) && !p.join.Awaited() || o.Trace == (otlp.TraceID{}) {
+			continue
+		}
+		if o.Phase != convention.Whole {
+			parent, ok := p.join.Find(join.ID{Trace: o.Trace, Span: o.Parent})
+			w.part[i] = ok && parent.Series == w.series[i]
+			continue
+		}
+		if c, ok := p.join.Below(join.ID{Trace: o.Trace, Span: o.Span}); ok && sameCall(c.Series, w.series[i]) {
+			w.part[i], w.skip[i] = true, c.Has
+		}
+		above, missing, ok := p.join.Above(o.Trace, o.Parent)
+		if !ok {
+			p.join.Await(join.ID{Trace: o.Trace, Span: missing}, join.Counted[*metering.Series]{Series: w.series[i], Has: o.Has()})
+		}
+		for ok && sameCall(above.Series, w.series[i]) {
+			w.part[i] = true
+			w.skip[i] |= above.Has
+			above, _, ok = p.join.Above(o.Trace, p.join.Parent(above.ID))
+		}
+	}
+	for i := range b.Links {
+		l := &b.Links[i]
+		c, ok := p.join.Below(join.ID{Trace: l.Trace, Span: l.Span})
+		if !ok {
+			continue
+		}
+		if _, missing, found := p.join.Above(l.Trace, l.Parent); !found {
+			p.join.Await(join.ID{Trace: l.Trace, Span: missing}, c)
+		} else {
+			p.join.Await(join.ID{Trace: l.Trace, Span: l.Parent}, c)
+		}
+	}
+}
+
+// sameCall reports whether two inferences, one below the other, are one call: of the same model, and not of versions that
+// both are known and differ.
+func sameCall(a, b *metering.Series) bool {
+	if a == b {
+		return true
+	}
+	if a == nil || b == nil || a.Model == limit.Other || convention.Base(a.Model) != convention.Base(b.Model) {
+		return false
+	}
+	return a.Version == "" || b.Version == "" || convention.Base(a.Version) == convention.Base(b.Version) && a.Hosted() && b.Hosted()
+}
