@@ -33,6 +33,19 @@ func (p *pipeline) release(o *convention.Observation) {
 // spans between. A part only adds what the other one lacks. The join is locked.
 func (p *pipeline) nest(w *worker) {
 	b := &w.batch
+	// A span between hands on what was counted below it before it came.
+	for i := range b.Links {
+		l := &b.Links[i]
+		c, ok := p.join.Below(join.ID{Trace: l.Trace, Span: l.Span})
+		if !ok {
+			continue
+		}
+		above, missing, ok := p.join.Above(l.Trace, l.Parent)
+		if ok {
+			missing = above.ID.Span
+		}
+		p.join.Await(join.ID{Trace: l.Trace, Span: missing}, c)
+	}
 	for i := range b.Observations {
 		o := &b.Observations[i]
 		if o.Parent == (otlp.SpanID{}) && !p.join.Awaited() || o.Trace == (otlp.TraceID{}) {
@@ -56,18 +69,6 @@ func (p *pipeline) nest(w *worker) {
 			above, _, ok = p.join.Above(o.Trace, p.join.Parent(above.ID))
 		}
 	}
-	for i := range b.Links {
-		l := &b.Links[i]
-		c, ok := p.join.Below(join.ID{Trace: l.Trace, Span: l.Span})
-		if !ok {
-			continue
-		}
-		if _, missing, found := p.join.Above(l.Trace, l.Parent); !found {
-			p.join.Await(join.ID{Trace: l.Trace, Span: missing}, c)
-		} else {
-			p.join.Await(join.ID{Trace: l.Trace, Span: l.Parent}, c)
-		}
-	}
 }
 
 // sameCall reports whether two inferences, one below the other, are one call: of the same model, and not of versions that
@@ -79,5 +80,5 @@ func sameCall(a, b *metering.Series) bool {
 	if a == nil || b == nil || a.Model == limit.Other || convention.Base(a.Model) != convention.Base(b.Model) {
 		return false
 	}
-	return a.Version == "" || b.Version == "" || convention.Base(a.Version) == convention.Base(b.Version) && a.Hosted() && b.Hosted()
+	return a.Version == "" || b.Version == "" || convention.Base(a.Version) == convention.Base(b.Version)
 }

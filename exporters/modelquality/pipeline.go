@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"math"
 	"slices"
@@ -56,6 +57,7 @@ type pipeline struct {
 	workers  sync.Pool
 	items    [2][3]atomic.Int64 // by signal and result
 	report   report
+	seed     maphash.Seed
 	answered map[string]string // the version that answered last, by hosted model; guarded by join
 	descs    descs
 }
@@ -143,8 +145,8 @@ func newPipeline(cfg *Config, meter *metering.Meter, reviews Reviews, logger *sl
 	}
 	p := &pipeline{
 		meter: meter, reviews: reviews, now: now, logger: logger, descs: newDescs(new(catalogue.Catalogue)),
-		answered: make(map[string]string),
-		join:     join.New[*metering.Series, waiting](cfg.Join.Inferences, cfg.Join.Waiting),
+		answered: make(map[string]string), seed: maphash.MakeSeed(),
+		join: join.New[*metering.Series, waiting](cfg.Join.Inferences, cfg.Join.Waiting),
 	}
 	p.settings.Store(s)
 	return p, nil
@@ -221,7 +223,11 @@ func (p *pipeline) resolve(w *worker, s *settings) {
 	p.nest(w)
 	for i := range b.Evaluations {
 		e := &b.Evaluations[i]
-		j := judged{id: join.ID{Trace: e.Trace, Span: e.Span}, result: s.judge(e)}
+		j := judged{id: join.ID{Trace: e.Trace, Span: e.Span}}
+		var bad bool
+		if j.result, bad = s.judge(e); bad {
+			b.Bad(convention.BadScore, e.Name)
+		}
 		if e.Of >= 0 && w.series[e.Of] != nil {
 			j.series = w.series[e.Of]
 		} else {
@@ -252,25 +258,38 @@ func (p *pipeline) find(e *convention.Evaluation, j *judged) {
 // tolerance lets a score that was a 32-bit number on its way, such as 0.9, reach its gate.
 const tolerance = 1e-6
 
-// judge says what the gate makes of an evaluation.
-func (s *settings) judge(e *convention.Evaluation) metering.Result {
+// judge says what the gate makes of an evaluation, and whether its score is none that the gate can be compared with. A
+// label that fails beats any score.
+func (s *settings) judge(e *convention.Evaluation) (r metering.Result, bad bool) {
 	g, gated := s.gates[e.Name]
-	scored := !math.IsNaN(e.Score)
-	switch {
-	case !scored && e.Error != "":
-		return metering.Broken
-	case !gated:
-		return metering.Ungated
-	case scored && g.HigherIsBetter && e.Score < g.Gate-tolerance, scored && !g.HigherIsBetter && e.Score > g.Gate+tolerance:
-		return metering.BelowGate
-	case scored:
-		return metering.Pass
-	case slices.ContainsFunc(g.FailLabels, func(l string) bool { return strings.EqualFold(l, e.Label) }):
-		return metering.BelowGate
-	case e.Label != "":
-		return metering.Pass
+	if gated && g.Scale != nil && !math.IsNaN(e.Score) {
+		e.Score = (e.Score - g.Scale.Min) / (g.Scale.Max - g.Scale.Min)
 	}
-	return metering.Broken
+	bad = gated && e.Score > 1+tolerance && g.Gate <= 1
+	if bad {
+		e.Score = math.NaN()
+	}
+	scored := !math.IsNaN(e.Score)
+	verdict := g.verdict(e.Label)
+	switch {
+	case !scored && !bad && e.Label == "" && e.Error != "":
+		return metering.Broken, bad
+	case !gated:
+		return metering.Ungated, bad
+	case verdict == failing:
+		return metering.BelowGate, bad
+	case scored && g.HigherIsBetter && e.Score < g.Gate-tolerance, scored && !g.HigherIsBetter && e.Score > g.Gate+tolerance:
+		return metering.BelowGate, bad
+	case scored:
+		return metering.Pass, bad
+	case bad:
+		return metering.Broken, bad
+	case verdict == passing:
+		return metering.Pass, bad
+	case e.Label != "":
+		return metering.Ungated, bad // nobody said what the label means
+	}
+	return metering.Broken, bad
 }
 
 // unknown is the model of an evaluation whose inference is not known.
@@ -337,6 +356,7 @@ func (p *pipeline) count(w *worker, s *settings) {
 	b := &w.batch
 	now := p.now().UnixNano()
 	var come []waiting
+	seed := p.seed
 	var of []*metering.Series
 	p.join.Lock()
 	for i := range b.Observations {
@@ -355,6 +375,10 @@ func (p *pipeline) count(w *worker, s *settings) {
 	}
 	for i := range b.Evaluations {
 		e, j := &b.Evaluations[i], &w.judged[i]
+		if h := said(seed, e); h != 0 && p.join.Repeated(join.ID{Trace: e.Trace, Span: e.Span}, h, e.Logged) {
+			j.result = waits
+			continue
+		}
 		if j.series == nil {
 			p.find(e, j) // it may have come since
 		}
@@ -406,7 +430,24 @@ func count(s *metering.Series, x waiting) {
 	}
 }
 
-// waits marks an evaluation that is not counted yet.
+// said is a hash of what an evaluation says, and 0 where it does not say of which response.
+func said(seed maphash.Seed, e *convention.Evaluation) uint64 {
+	if e.Span == (otlp.SpanID{}) {
+		return 0
+	}
+	type key struct {
+		name, label string
+		score       float64
+		none        bool
+	}
+	k := key{e.Name, e.Label, e.Score, math.IsNaN(e.Score)}
+	if k.none {
+		k.score = 0
+	}
+	return maphash.Comparable(seed, k) | 1
+}
+
+// waits marks an evaluation that is not counted yet, or was before.
 const waits = metering.Ungated + 1
 
 // whole returns the series of the inference that a child span is a part of, or nil: the inference brought the number

@@ -219,6 +219,9 @@ func (b *Batch) bad(k BadKind, v otlp.Value) {
 	b.BadValues[k]++
 }
 
+// Bad counts a value that makes no sense.
+func (b *Batch) Bad(k BadKind, v string) { b.bad(k, otlp.StringValue(v)) }
+
 // add returns a new observation at the end of the batch.
 func (b *Batch) add() *Observation {
 	n := len(b.Observations)

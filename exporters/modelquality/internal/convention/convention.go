@@ -216,7 +216,7 @@ func New(n Names, maxAttributes int) (*Convention, error) {
 			if _, twice := slots[name]; twice || name == "" {
 				return nil, fmt.Errorf("attribute %q is named twice or empty; want each once", name)
 			}
-			slots[name] = slot{role: r, rank: uint8(min(i, 255)), unit: unitOf(name), quoted: strings.HasPrefix(name, "mlflow.")}
+			slots[name] = slot{role: r, rank: uint8(min(i, 255)), unit: unitOf(name), quoted: name == "model" || strings.HasPrefix(name, "mlflow.")}
 		}
 	}
 	c.slots, c.plain = names.New(slots), math.MaxUint8
