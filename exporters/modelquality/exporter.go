@@ -185,7 +185,7 @@ func (e *Exporter) lineage(ctx context.Context) error {
 	var versions []lineage.Version
 	var series []*metering.Series
 	e.meter.All(func(s *metering.Series) {
-		if s.Model != limit.Other && s.Version != limit.Other && s.Model != unknown && !s.Hosted() {
+		if s.Model != limit.Other && s.Version != limit.Other && s.Model != unknown {
 			versions, series = append(versions, lineage.Version{Model: s.Model, Version: s.Version}), append(series, s)
 		}
 	})

@@ -217,7 +217,9 @@ func (p *pipeline) resolve(w *worker, s *settings) {
 		p.join.Add(id, w.series[i], o.QueueWait >= 0, o.ForwardPass >= 0, o.Has(), o.ResponseID)
 		if o.Trace != (otlp.TraceID{}) {
 			p.join.OfTrace(id, w.series[i], o.Embeds)
-			p.join.Link(id, o.Parent)
+			if o.Parent != (otlp.SpanID{}) {
+				p.join.Link(id, o.Parent)
+			}
 		}
 	}
 	p.nest(w)

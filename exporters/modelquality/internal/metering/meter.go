@@ -225,13 +225,6 @@ func newSeries(m *Meter, k key) *Series {
 	return s
 }
 
-// Hosted reports whether the version is a provider's, which no registry knows.
-func (s *Series) Hosted() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.hosted
-}
-
 // SetRun says which run trained the version.
 func (s *Series) SetRun(run string) { s.run.Store(&run) }
 
@@ -371,6 +364,9 @@ func (s *Series) collect(now int64) exporter.Metrics {
 	}
 	for o := convention.OK; o < convention.Outcomes && total > 0; o++ {
 		out.Counter(d.requests, float64(s.requests[o]), s.Model, s.Version, o.String())
+	}
+	if s.hosted {
+		out.Gauge(d.hosted, 1, s.Model, s.Version)
 	}
 	if s.sampled > 0 {
 		out.Counter(d.sampled, float64(s.sampled), s.Model, s.Version)

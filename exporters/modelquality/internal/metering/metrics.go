@@ -16,7 +16,7 @@ var (
 
 // descs are the metrics of this package, in the order of docs/metrics.md.
 type descs struct {
-	requests, sampled, represented, exceptions, tokens, evaluations, trace *prometheus.Desc
+	requests, hosted, sampled, represented, exceptions, tokens, evaluations, trace *prometheus.Desc
 	duration, queueWait, forwardPass, firstToken, confidence               *histogram.Kind
 	age, score                                                             *histogram.Kind
 }
@@ -33,6 +33,7 @@ func newDescs(c *catalogue.Catalogue) descs {
 	d.requests = c.Counter("ml_inference_requests_total", "Inferences by how they ended.", model("outcome")...)
 	d.sampled = c.Counter("ml_inference_sampled_total", "Inferences counted whose tracestate says that they were sampled.", model()...)
 	d.represented = c.Counter("ml_inference_represented_total", "Inferences that those of ml_inference_sampled_total stand for, by the sampling threshold in their tracestate.", model()...)
+	d.hosted = c.Gauge("ml_model_hosted_info", "Models that spans name as their provider does, and not by ml.model.name: they need no training run.", model()...)
 	d.exceptions = c.Counter("ml_inference_exceptions_total", "Exceptions and errors of inferences by type.", model("type")...)
 	d.duration = kind("ml_inference_duration_seconds", "Duration of inferences, with the wait.", latencyBuckets)
 	d.queueWait = kind("ml_inference_queue_wait_seconds", "Time that inferences waited before their computation.", latencyBuckets)
