@@ -184,6 +184,11 @@ func TestWhatClientsReallySend(t *testing.T) {
 		"with the name of the answer below":           {feed: post(outer, call{id: 2, parent: 1, says: chat("gpt-4o-2024-08-06", tokens(100))}), want: once},
 		"three deep":                                  {feed: post(outer, inner, call{id: 3, parent: 2, says: chat("gpt-4o", tokens(100))}), want: once},
 		"a parent that lacks tokens gets its child's": {feed: apart(call{id: 2, parent: 1, says: chat("gpt-4o", tokens(100))}, call{id: 1, says: chat("gpt-4o", nil)}), want: once},
+		"a span that is its own parent":               {feed: post(call{id: 1, parent: 1, says: chat("gpt-4o", tokens(100))}), want: once},
+		"a ring of spans does no harm": {feed: post(call{id: 1, parent: 2, says: chat("gpt-4o", nil)}, call{id: 2, parent: 3, says: chat("gpt-4o", nil)}, call{id: 3, parent: 2, says: chat("gpt-4o", nil)}, call{id: 4, says: chat("gpt-4o", nil)}),
+			want: []string{requests("gpt-4o", "", "ok", 1)}},
+		"children of two models in earlier requests": {feed: apart(inner, call{id: 3, parent: 1, says: chat("text-embedding-3-small", nil)}, outer),
+			want: append([]string{requests("text-embedding-3-small", "", "ok", 1)}, once...)},
 		"another model below is another call": {feed: post(outer, call{id: 2, parent: 1, says: chat("text-embedding-3-small", nil)}),
 			want: []string{requests("gpt-4o", "", "ok", 1), requests("text-embedding-3-small", "", "ok", 1)}},
 

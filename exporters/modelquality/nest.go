@@ -13,6 +13,9 @@ import (
 // maxAnswered bounds the hosted models whose last version is remembered.
 const maxAnswered = 1000
 
+// maxNested is how many inferences of one call may lie above another. Parents may also form a ring.
+const maxNested = 32
+
 // release gives a failed call of a hosted model the version that answered last: no answer said it. The join is locked.
 func (p *pipeline) release(o *convention.Observation) {
 	switch {
@@ -33,22 +36,25 @@ func (p *pipeline) release(o *convention.Observation) {
 // spans between. A part only adds what the other one lacks. The join is locked.
 func (p *pipeline) nest(w *worker) {
 	b := &w.batch
+	var below []join.Counted[*metering.Series]
 	// A span between hands on what was counted below it before it came.
 	for i := range b.Links {
 		l := &b.Links[i]
-		c, ok := p.join.Below(join.ID{Trace: l.Trace, Span: l.Span})
-		if !ok {
+		below = p.join.Below(below[:0], join.ID{Trace: l.Trace, Span: l.Span})
+		if len(below) == 0 {
 			continue
 		}
 		above, missing, ok := p.join.Above(l.Trace, l.Parent)
 		if ok {
 			missing = above.ID.Span
 		}
-		p.join.Await(join.ID{Trace: l.Trace, Span: missing}, c)
+		for _, c := range below {
+			p.join.Await(join.ID{Trace: l.Trace, Span: missing}, c.Series, c.Has)
+		}
 	}
 	for i := range b.Observations {
 		o := &b.Observations[i]
-		if o.Parent == (otlp.SpanID{}) && !p.join.Awaited() || o.Trace == (otlp.TraceID{}) {
+		if o.Trace == (otlp.TraceID{}) {
 			continue
 		}
 		if o.Phase != convention.Whole {
@@ -56,17 +62,24 @@ func (p *pipeline) nest(w *worker) {
 			w.part[i] = ok && parent.Series == w.series[i]
 			continue
 		}
-		if c, ok := p.join.Below(join.ID{Trace: o.Trace, Span: o.Span}); ok && sameCall(c.Series, w.series[i]) {
-			w.part[i], w.skip[i] = true, c.Has
+		below = p.join.Below(below[:0], join.ID{Trace: o.Trace, Span: o.Span})
+		for _, c := range below {
+			if sameCall(c.Series, w.series[i]) {
+				w.part[i] = true
+				w.skip[i] |= c.Has
+			}
 		}
 		above, missing, ok := p.join.Above(o.Trace, o.Parent)
 		if !ok {
-			p.join.Await(join.ID{Trace: o.Trace, Span: missing}, join.Counted[*metering.Series]{Series: w.series[i], Has: o.Has()})
+			p.join.Await(join.ID{Trace: o.Trace, Span: missing}, w.series[i], o.Has())
 		}
-		for ok && sameCall(above.Series, w.series[i]) {
+		for range maxNested {
+			if !ok || above.ID.Span == o.Span || !sameCall(above.Series, w.series[i]) {
+				break
+			}
 			w.part[i] = true
 			w.skip[i] |= above.Has
-			above, _, ok = p.join.Above(o.Trace, p.join.Parent(above.ID))
+			above, _, ok = p.join.Above(o.Trace, above.Parent)
 		}
 	}
 }

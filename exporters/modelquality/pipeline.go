@@ -212,15 +212,10 @@ func (p *pipeline) resolve(w *worker, s *settings) {
 			continue
 		}
 		p.release(o)
-		id := join.ID{Trace: o.Trace, Span: o.Span}
 		w.series[i] = w.add(i, o.Model, o.Version, p.meter)
-		p.join.Add(id, w.series[i], o.QueueWait >= 0, o.ForwardPass >= 0, o.Has(), o.ResponseID)
-		if o.Trace != (otlp.TraceID{}) {
-			p.join.OfTrace(id, w.series[i], o.Embeds)
-			if o.Parent != (otlp.SpanID{}) {
-				p.join.Link(id, o.Parent)
-			}
-		}
+		p.join.Add(join.Inference[*metering.Series]{
+			ID: join.ID{Trace: o.Trace, Span: o.Span}, Parent: o.Parent, Series: w.series[i], Has: o.Has(), Embeds: o.Embeds,
+		}, o.ResponseID)
 	}
 	p.nest(w)
 	for i := range b.Evaluations {
@@ -457,7 +452,7 @@ const waits = metering.Ungated + 1
 func (p *pipeline) whole(o *convention.Observation, now int64) *metering.Series {
 	id := join.ID{Trace: o.Trace, Span: o.Parent}
 	if parent, ok := p.join.Find(id); ok {
-		if o.Phase == convention.QueueWait && parent.HasQueueWait || o.Phase == convention.ForwardPass && parent.HasForwardPass {
+		if o.Phase == convention.QueueWait && parent.Has&convention.HasQueueWait != 0 || o.Phase == convention.ForwardPass && parent.Has&convention.HasForwardPass != 0 {
 			return nil
 		}
 		return parent.Series
