@@ -37,17 +37,14 @@ func (p *pipeline) release(o *convention.Observation) {
 func (p *pipeline) nest(w *worker) {
 	b := &w.batch
 	var below []join.Counted[*metering.Series]
-	// A span between hands on what was counted below it before it came.
+	// A span between hands on what was counted below it before it came, to the inference above it or the span that lacks.
 	for i := range b.Links {
 		l := &b.Links[i]
 		below = p.join.Below(below[:0], join.ID{Trace: l.Trace, Span: l.Span})
 		if len(below) == 0 {
 			continue
 		}
-		above, missing, ok := p.join.Above(l.Trace, l.Parent)
-		if ok {
-			missing = above.ID.Span
-		}
+		_, missing := p.join.Above(l.Trace, l.Parent)
 		for _, c := range below {
 			p.join.Await(join.ID{Trace: l.Trace, Span: missing}, c.Series, c.Has)
 		}
@@ -69,17 +66,17 @@ func (p *pipeline) nest(w *worker) {
 				w.skip[i] |= c.Has
 			}
 		}
-		above, missing, ok := p.join.Above(o.Trace, o.Parent)
-		if !ok {
+		above, missing := p.join.Above(o.Trace, o.Parent)
+		if above == nil {
 			p.join.Await(join.ID{Trace: o.Trace, Span: missing}, w.series[i], o.Has())
 		}
 		for range maxNested {
-			if !ok || above.ID.Span == o.Span || !sameCall(above.Series, w.series[i]) {
+			if above == nil || above.ID.Span == o.Span || !sameCall(above.Series, w.series[i]) {
 				break
 			}
 			w.part[i] = true
 			w.skip[i] |= above.Has
-			above, _, ok = p.join.Above(o.Trace, above.Parent)
+			above, _ = p.join.Above(o.Trace, above.Parent)
 		}
 	}
 }

@@ -237,7 +237,7 @@ func (p *pipeline) resolve(w *worker, s *settings) {
 // find looks for the inference that an evaluation judges. The join is locked.
 func (p *pipeline) find(e *convention.Evaluation, j *judged) {
 	for _, span := range [2]otlp.SpanID{e.Span, e.Parent} {
-		if i, _, ok := p.join.Above(e.Trace, span); ok {
+		if i, _ := p.join.Above(e.Trace, span); i != nil {
 			j.series, j.id = i.Series, i.ID
 			return
 		}

@@ -256,8 +256,10 @@ func (r *Reader) asks(in *reading, features bool) (bool, Reason) {
 // kinds are the roles that say what kind of operation a span is.
 var kinds = [...]role{roleOperation, roleSpanKind, roleSpanType, roleWorkflow, roleObservation}
 
+const saysKind = 1<<roleOperation | 1<<roleSpanKind | 1<<roleSpanType | 1<<roleWorkflow | 1<<roleObservation
+
 // hostedRoles are those that spans of hosted models have, also in a service that has a model of its own.
-const hostedRoles = 1<<roleOperation | 1<<roleSpanKind | 1<<roleSpanType | 1<<roleWorkflow | 1<<roleObservation | 1<<roleResponseModel
+const hostedRoles = saysKind | 1<<roleResponseModel
 
 // Unknown is the model of an inference that names none.
 const Unknown = "unknown"
@@ -316,6 +318,9 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 		o.Model, o.Version, o.Run = in.text(roleModel), in.name(roleVersion), in.text(roleRun)
 	}
 	for _, x := range kinds {
+		if in.set&saysKind == 0 {
+			break // as of most models of one's own
+		}
 		o.Embeds = o.Embeds || in.has(x) && isA(in.text(x), []string{"embeddings", "embedding", "rerank", "reranker"})
 	}
 	o.Duration = float64(s.End-s.Start) / 1e9
@@ -545,6 +550,9 @@ func (r *Reader) Record(rec *otlp.Record) {
 
 // weight is how many spans one stands for by its tracestate, and 0 where it does not say that it was sampled.
 func weight(state string) float64 {
+	if state == "" {
+		return 0
+	}
 	for member := range strings.SplitSeq(state, ",") {
 		list, ok := strings.CutPrefix(strings.TrimSpace(member), "ot=")
 		if !ok {

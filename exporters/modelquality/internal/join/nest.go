@@ -49,24 +49,25 @@ func (j *Join[S, W]) link(id ID) *link {
 // Linked reports whether a span that is no inference has come.
 func (j *Join[S, W]) Linked(id ID) bool { return j.link(id) != nil }
 
-// Above returns the nearest inference at a span or above it. If there is none, missing is the first span on the way up
-// that has not come; it is zero past the root.
-func (j *Join[S, W]) Above(trace otlp.TraceID, span otlp.SpanID) (above Inference[S], missing otlp.SpanID, ok bool) {
+// Above returns the nearest inference at a span or above it, until the next is added. If there is none, it is nil, and
+// missing is the first span on the way up that has not come; that is zero past the root.
+func (j *Join[S, W]) Above(trace otlp.TraceID, span otlp.SpanID) (above *Inference[S], missing otlp.SpanID) {
 	for range maxDepth {
 		if span == (otlp.SpanID{}) {
-			return above, span, false
+			return nil, span
 		}
 		id := ID{trace, span}
-		if i, ok := j.Find(id); ok {
-			return i, span, true
+		h := hash(&id)
+		if i := j.recent.find(h, func(i *Inference[S]) bool { return i.ID == id }); i != nil {
+			return i, span
 		}
-		l := j.link(id)
+		l := j.links.find(h, func(l *link) bool { return l.id == id })
 		if l == nil {
-			return above, span, false
+			return nil, span
 		}
 		span = l.parent
 	}
-	return above, otlp.SpanID{}, false
+	return nil, otlp.SpanID{}
 }
 
 // Await remembers that an inference was counted below a span that has not come.
