@@ -87,7 +87,7 @@ func (j *Join[S, W]) Unlock() { j.mu.Unlock() }
 func (j *Join[S, W]) Add(i Inference[S], responseID string) {
 	*j.recent.add(hash(&i.ID)) = i
 	if i.ID.Trace != (otlp.TraceID{}) {
-		j.stand(&i)
+		j.stand(i.ID.Trace, i.Series, i.Embeds)
 	}
 	if responseID != "" {
 		h := maphash.String(j.seed, responseID)

@@ -95,19 +95,19 @@ func (j *Join[S, W]) Below(list []Counted[S], id ID) []Counted[S] {
 }
 
 // stand makes an inference stand for its trace: the last one, and rather one that answers with text than one that does not.
-func (j *Join[S, W]) stand(i *Inference[S]) {
+func (j *Join[S, W]) stand(trace otlp.TraceID, series S, embeds bool) {
 	t := j.last
-	if t == nil || t.trace != i.ID.Trace {
-		h := hash(&ID{Trace: i.ID.Trace})
-		t = j.traces.find(h, func(t *ofTrace[S]) bool { return t.trace == i.ID.Trace })
+	if t == nil || t.trace != trace {
+		h := hash(&ID{Trace: trace})
+		t = j.traces.find(h, func(t *ofTrace[S]) bool { return t.trace == trace })
 		if t == nil {
 			t = j.traces.add(h)
 			t.embeds = true
 		}
 		j.last = t
 	}
-	if !i.Embeds || t.embeds {
-		*t = ofTrace[S]{i.ID.Trace, i.Series, i.Embeds}
+	if !embeds || t.embeds {
+		t.trace, t.series, t.embeds = trace, series, embeds
 	}
 }
 
