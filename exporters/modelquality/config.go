@@ -70,14 +70,14 @@ type OTLPConfig struct {
 	MaxRequestBytes config.Bytes `yaml:"max_request_bytes"`
 	// MaxConcurrentRequests are taken at the same time.
 	MaxConcurrentRequests int `yaml:"max_concurrent_requests"`
-	// MaxAttributes bounds those of one span or record.
+	// MaxAttributes bounds the features of one span; attributes that mean nothing are skipped.
 	MaxAttributes int `yaml:"max_attributes"`
 }
 
 // SetDefaults implements config.Defaulter.
 func (o *OTLPConfig) SetDefaults() {
 	o.GRPC, o.HTTP = ":4317", ":4318"
-	o.MaxRequestBytes, o.MaxConcurrentRequests, o.MaxAttributes = 16<<20, 32, 512
+	o.MaxRequestBytes, o.MaxConcurrentRequests, o.MaxAttributes = 32<<20, 32, 512
 }
 
 // Validate implements config.Validator.
@@ -138,23 +138,6 @@ func (j *JoinConfig) Validate(at config.At) {
 	}
 }
 
-// GateConfig is what a response has to reach.
-type GateConfig struct {
-	Gate float64 `yaml:"gate"`
-	// HigherIsBetter is false for scores of something bad.
-	HigherIsBetter bool `yaml:"higher_is_better"`
-	// FailLabels are the verdicts of an evaluator without scores that are below any gate.
-	FailLabels []string `yaml:"fail_labels"`
-	// Review is whether a response below the gate is handed to people.
-	Review bool `yaml:"review"`
-}
-
-// SetDefaults implements config.Defaulter.
-func (g *GateConfig) SetDefaults() {
-	g.HigherIsBetter, g.Review = true, true
-	g.FailLabels = []string{"fail", "failed", "hallucinated", "ungrounded", "incorrect"}
-}
-
 // groundedness has a gate whatever the configuration says of others.
 const groundedness = "groundedness"
 
@@ -163,13 +146,6 @@ func newGate(gate float64) GateConfig {
 	g.SetDefaults()
 	g.Gate = gate
 	return g
-}
-
-// Validate implements config.Validator.
-func (g *GateConfig) Validate(at config.At) {
-	if !at.Has("gate") {
-		at.Errorf("gate", "missing; want the score that a response must reach")
-	}
 }
 
 // ModelConfig is what holds for one model, or one version of it.

@@ -31,13 +31,16 @@ const signalDrift = "drift_psi"
 
 // descs are the metrics of this package.
 type descs struct {
-	threshold, items *prometheus.Desc
+	threshold, items, ignored, bad, dropped *prometheus.Desc
 }
 
 func newDescs(c *catalogue.Catalogue) descs {
 	return descs{
 		threshold: c.Gauge("ml_model_threshold", "A threshold of the configuration that overrides the default of the rules; field is empty for the whole model.", "model", "signal", "field"),
 		items:     c.Counter("sightglass_otlp_items_total", "Spans and log records by what became of them.", "signal", "result"),
+		ignored:   c.Counter("sightglass_otlp_ignored_items_total", "Spans and log records that say nothing about a model, by reason.", "signal", "reason"),
+		bad:       c.Counter("sightglass_otlp_refused_values_total", "Values of spans and log records that make no sense and are not used.", "value"),
+		dropped:   c.Counter("sightglass_otlp_truncated_spans_total", "Spans of which the SDK dropped attributes."),
 	}
 }
 

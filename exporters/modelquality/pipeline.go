@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"math"
 	"slices"
@@ -55,6 +56,9 @@ type pipeline struct {
 	logger   *slog.Logger
 	workers  sync.Pool
 	items    [2][3]atomic.Int64 // by signal and result
+	report   report
+	seed     maphash.Seed
+	answered map[string]string // the version that answered last, by hosted model; guarded by join
 	descs    descs
 }
 
@@ -78,6 +82,7 @@ type worker struct {
 	// series and part belong to the observations, judged to the evaluations.
 	series []*metering.Series
 	part   []bool
+	skip   []uint16
 	judged []judged
 	// groups are the inferences of a version each. They are counted one group after the other: its counters are locked once,
 	// and stay near the processor. next belongs to the observations.
@@ -140,6 +145,7 @@ func newPipeline(cfg *Config, meter *metering.Meter, reviews Reviews, logger *sl
 	}
 	p := &pipeline{
 		meter: meter, reviews: reviews, now: now, logger: logger, descs: newDescs(new(catalogue.Catalogue)),
+		answered: make(map[string]string), seed: maphash.MakeSeed(),
 		join: join.New[*metering.Series, waiting](cfg.Join.Inferences, cfg.Join.Waiting),
 	}
 	p.settings.Store(s)
@@ -181,9 +187,15 @@ func (p *pipeline) take(signal receiver.Signal, read func(*worker) error) (recei
 	}
 	p.count(w, s)
 	b := &w.batch
-	for i, n := range [3]int{len(b.Observations) + len(b.Evaluations), b.Ignored, b.Refused} {
+	ignored := 0
+	for r, n := range b.Ignored {
+		ignored += n
+		p.report.ignored[which][r].Add(int64(n))
+	}
+	for i, n := range [3]int{len(b.Observations) + len(b.Evaluations), ignored, b.Refused} {
 		p.items[which][i].Add(int64(n))
 	}
+	p.report.batch(b, p.logger, p.items[0][0].Load()+p.items[1][0].Load(), p.items[0][1].Load()+p.items[1][1].Load())
 	return receiver.Answer{Refused: int64(b.Refused), Reason: b.Reason}, nil
 }
 
@@ -196,27 +208,33 @@ func (w *worker) reset() {
 // resolve finds what belongs to what. To do it again does no harm.
 func (p *pipeline) resolve(w *worker, s *settings) {
 	b := &w.batch
+	w.skip = zeros(w.skip, len(b.Observations))
 	w.series, w.part, w.next = zeros(w.series, len(b.Observations)), zeros(w.part, len(b.Observations)), zeros(w.next, len(b.Observations))
 	p.join.Lock()
 	defer p.join.Unlock()
-	for i := range b.Observations {
-		o := &b.Observations[i]
-		if o.Phase == convention.Whole {
-			w.series[i] = w.add(i, o.Model, o.Version, p.meter)
-			p.join.Add(join.ID{Trace: o.Trace, Span: o.Span}, w.series[i], o.QueueWait >= 0, o.ForwardPass >= 0, o.ResponseID)
-		}
+	for i := range b.Links {
+		l := &b.Links[i]
+		p.join.Link(join.ID{Trace: l.Trace, Span: l.Span}, l.Parent)
 	}
 	for i := range b.Observations {
 		o := &b.Observations[i]
-		if o.Phase != convention.Whole || o.Parent == (otlp.SpanID{}) {
+		if o.Phase != convention.Whole {
 			continue
 		}
-		parent, ok := p.join.Find(join.ID{Trace: o.Trace, Span: o.Parent})
-		w.part[i] = ok && parent.Series == w.series[i]
+		p.release(o)
+		w.series[i] = w.add(i, o.Model, o.Version, p.meter)
+		p.join.Add(join.Inference[*metering.Series]{
+			ID: join.ID{Trace: o.Trace, Span: o.Span}, Parent: o.Parent, Series: w.series[i], Has: o.Has(), Embeds: o.Embeds,
+		}, o.ResponseID)
 	}
+	p.nest(w)
 	for i := range b.Evaluations {
 		e := &b.Evaluations[i]
-		j := judged{id: join.ID{Trace: e.Trace, Span: e.Span}, result: s.judge(e)}
+		j := judged{id: join.ID{Trace: e.Trace, Span: e.Span}}
+		var bad bool
+		if j.result, bad = s.judge(e); bad {
+			b.Bad(convention.BadScore, e.Name)
+		}
 		if e.Of >= 0 && w.series[e.Of] != nil {
 			j.series = w.series[e.Of]
 		} else {
@@ -229,7 +247,7 @@ func (p *pipeline) resolve(w *worker, s *settings) {
 // find looks for the inference that an evaluation judges. The join is locked.
 func (p *pipeline) find(e *convention.Evaluation, j *judged) {
 	for _, span := range [2]otlp.SpanID{e.Span, e.Parent} {
-		if i, ok := p.join.Find(join.ID{Trace: e.Trace, Span: span}); ok {
+		if i, _ := p.join.Above(e.Trace, span); i != nil {
 			j.series, j.id = i.Series, i.ID
 			return
 		}
@@ -238,35 +256,51 @@ func (p *pipeline) find(e *convention.Evaluation, j *judged) {
 		j.series = p.meter.Series(e.Model, e.Version)
 	} else if i, ok := p.join.FindResponse(e.ResponseID); ok {
 		j.series, j.id = i.Series, i.ID
+	} else if e.Inside || p.join.Linked(j.id) {
+		// The span is no inference, such as the root of a chain.
+		j.series, _ = p.join.FindTrace(e.Trace)
 	}
 }
 
 // tolerance lets a score that was a 32-bit number on its way, such as 0.9, reach its gate.
 const tolerance = 1e-6
 
-// judge says what the gate makes of an evaluation.
-func (s *settings) judge(e *convention.Evaluation) metering.Result {
+// judge says what the gate makes of an evaluation, and whether its score is none that the gate can be compared with. A
+// label that fails beats any score.
+func (s *settings) judge(e *convention.Evaluation) (r metering.Result, bad bool) {
 	g, gated := s.gates[e.Name]
-	scored := !math.IsNaN(e.Score)
-	switch {
-	case !scored && e.Error != "":
-		return metering.Broken
-	case !gated:
-		return metering.Ungated
-	case scored && g.HigherIsBetter && e.Score < g.Gate-tolerance, scored && !g.HigherIsBetter && e.Score > g.Gate+tolerance:
-		return metering.BelowGate
-	case scored:
-		return metering.Pass
-	case slices.ContainsFunc(g.FailLabels, func(l string) bool { return strings.EqualFold(l, e.Label) }):
-		return metering.BelowGate
-	case e.Label != "":
-		return metering.Pass
+	if gated && g.Scale != nil && !math.IsNaN(e.Score) {
+		e.Score = (e.Score - g.Scale.Min) / (g.Scale.Max - g.Scale.Min)
 	}
-	return metering.Broken
+	bad = gated && e.Score > 1+tolerance && g.Gate <= 1
+	if bad {
+		e.Score = math.NaN()
+	}
+	scored := !math.IsNaN(e.Score)
+	verdict := g.verdict(e.Label)
+	switch {
+	case !scored && !bad && e.Label == "" && e.Error != "":
+		return metering.Broken, bad
+	case !gated:
+		return metering.Ungated, bad
+	case verdict == failing:
+		return metering.BelowGate, bad
+	case scored && g.HigherIsBetter && e.Score < g.Gate-tolerance, scored && !g.HigherIsBetter && e.Score > g.Gate+tolerance:
+		return metering.BelowGate, bad
+	case scored:
+		return metering.Pass, bad
+	case bad:
+		return metering.Broken, bad
+	case verdict == passing:
+		return metering.Pass, bad
+	case e.Label != "":
+		return metering.Ungated, bad // nobody said what the label means
+	}
+	return metering.Broken, bad
 }
 
 // unknown is the model of an evaluation whose inference is not known.
-const unknown = "unknown"
+const unknown = convention.Unknown
 
 // review hands over what is below its gate.
 func (p *pipeline) review(w *worker, s *settings) error {
@@ -329,6 +363,7 @@ func (p *pipeline) count(w *worker, s *settings) {
 	b := &w.batch
 	now := p.now().UnixNano()
 	var come []waiting
+	seed := p.seed
 	var of []*metering.Series
 	p.join.Lock()
 	for i := range b.Observations {
@@ -347,6 +382,10 @@ func (p *pipeline) count(w *worker, s *settings) {
 	}
 	for i := range b.Evaluations {
 		e, j := &b.Evaluations[i], &w.judged[i]
+		if h := said(seed, e); h != 0 && p.join.Repeated(join.ID{Trace: e.Trace, Span: e.Span}, h, e.Logged) {
+			j.result = waits
+			continue
+		}
 		if j.series == nil {
 			p.find(e, j) // it may have come since
 		}
@@ -383,7 +422,7 @@ func (w *worker) observe(g group, lowConfidence float64, now int64) {
 	g.series.Lock()
 	defer g.series.Unlock()
 	for i := g.first; i != end; i = w.next[i] {
-		g.series.Observe(&w.batch.Observations[i], metering.Options{LowConfidence: lowConfidence, Part: w.part[i]}, now)
+		g.series.Observe(&w.batch.Observations[i], metering.Options{LowConfidence: lowConfidence, Part: w.part[i], Skip: w.skip[i]}, now)
 	}
 }
 
@@ -398,7 +437,24 @@ func count(s *metering.Series, x waiting) {
 	}
 }
 
-// waits marks an evaluation that is not counted yet.
+// said is a hash of what an evaluation says, and 0 where it does not say of which response.
+func said(seed maphash.Seed, e *convention.Evaluation) uint64 {
+	if e.Span == (otlp.SpanID{}) {
+		return 0
+	}
+	type key struct {
+		name, label string
+		score       float64
+		none        bool
+	}
+	k := key{e.Name, e.Label, e.Score, math.IsNaN(e.Score)}
+	if k.none {
+		k.score = 0
+	}
+	return maphash.Comparable(seed, k) | 1
+}
+
+// waits marks an evaluation that is not counted yet, or was before.
 const waits = metering.Ungated + 1
 
 // whole returns the series of the inference that a child span is a part of, or nil: the inference brought the number
@@ -406,7 +462,7 @@ const waits = metering.Ungated + 1
 func (p *pipeline) whole(o *convention.Observation, now int64) *metering.Series {
 	id := join.ID{Trace: o.Trace, Span: o.Parent}
 	if parent, ok := p.join.Find(id); ok {
-		if o.Phase == convention.QueueWait && parent.HasQueueWait || o.Phase == convention.ForwardPass && parent.HasForwardPass {
+		if o.Phase == convention.QueueWait && parent.Has&convention.HasQueueWait != 0 || o.Phase == convention.ForwardPass && parent.Has&convention.HasForwardPass != 0 {
 			return nil
 		}
 		return parent.Series
@@ -421,9 +477,16 @@ func (p *pipeline) expire(wait time.Duration) {
 	gone := p.join.Expire(p.now().Add(-wait).UnixNano())
 	p.join.Unlock()
 	for _, x := range gone {
-		if x.evaluation != "" {
-			count(p.meter.Series(unknown, ""), x)
+		if x.evaluation == "" {
+			continue
 		}
+		p.join.Lock()
+		series, ok := p.join.FindTrace(x.exemplar.Trace)
+		p.join.Unlock()
+		if !ok {
+			series = p.meter.Series(unknown, "")
+		}
+		count(series, x)
 	}
 }
 
@@ -438,6 +501,7 @@ func (p *pipeline) Collect(ch chan<- prometheus.Metric) {
 			m.Counter(p.descs.items, float64(p.items[i][j].Load()), string(signal), result)
 		}
 	}
+	p.report.collect(&m, p.descs)
 	for _, metric := range m {
 		ch <- metric
 	}

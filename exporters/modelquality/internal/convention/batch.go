@@ -27,12 +27,31 @@ const (
 	Timeout
 	Fallback
 	Rejected
+	Cancelled
 	Outcomes // how many there are
 )
 
 // String is the value of the label outcome.
 func (o Outcome) String() string {
-	return [Outcomes]string{"ok", "error", "timeout", "fallback", "rejected"}[o]
+	return [Outcomes]string{"ok", "error", "timeout", "fallback", "rejected", "cancelled"}[o]
+}
+
+// Direction tells tokens apart.
+type Direction uint8
+
+// The directions. Those after Output are parts of the first two.
+const (
+	Input Direction = iota
+	Output
+	Cached
+	CacheWrite
+	Reasoning
+	Directions // how many there are
+)
+
+// String is the value of the label direction.
+func (d Direction) String() string {
+	return [Directions]string{"input", "output", "cached", "cache_write", "reasoning"}[d]
 }
 
 // Observation is what one span says about an inference. A number that it does not say is NaN, a value Empty.
@@ -46,13 +65,55 @@ type Observation struct {
 	Run            string // of MLflow
 	ResponseID     string
 
-	Duration                              float64 // seconds, as the next three
-	QueueWait, ForwardPass, TimeToFirst   float64
-	Exception                             string
-	Prediction                            otlp.Value
-	Confidence, InputTokens, OutputTokens float64
-	Features                              []Feature
-	FeatureTimes                          []FeatureTime
+	Duration                            float64 // seconds, as the next three
+	QueueWait, ForwardPass, TimeToFirst float64
+	Exception                           string
+	Prediction                          otlp.Value
+	Confidence                          float64
+	// Tokens are by direction.
+	Tokens [Directions]float64
+	// Hosted says that the model is known by the name that its provider gives it, and no registry's.
+	Hosted bool
+	// Embeds says that the model answers with no text.
+	Embeds bool
+	// Dropped says that the SDK dropped attributes: a feature that is not there may be one of them.
+	Dropped bool
+	// Weight is how many inferences a sampled one stands for; 0 where it is not sampled.
+	Weight       float64
+	Features     []Feature
+	FeatureTimes []FeatureTime
+}
+
+// What Has tells apart; tokens follow by direction.
+const (
+	HasQueueWait uint16 = 1 << iota
+	HasForwardPass
+	HasFirstToken
+	HasConfidence
+	HasFields
+	hasTokens
+)
+
+// HasTokens is the part of Has for the tokens of a direction.
+func HasTokens(d Direction) uint16 { return hasTokens << d }
+
+// Has are the numbers that the span brought.
+func (o *Observation) Has() uint16 {
+	var has uint16
+	for i, v := range [4]float64{o.QueueWait, o.ForwardPass, o.TimeToFirst, o.Confidence} {
+		if !math.IsNaN(v) {
+			has |= HasQueueWait << i
+		}
+	}
+	if len(o.Features) > 0 || o.Prediction.Kind != otlp.Empty {
+		has |= HasFields
+	}
+	for d, n := range o.Tokens {
+		if n >= 0 {
+			has |= HasTokens(Direction(d))
+		}
+	}
+	return has
 }
 
 // Feature is an input of the model.
@@ -75,6 +136,9 @@ type Evaluation struct {
 	Trace        otlp.TraceID
 	Span, Parent otlp.SpanID
 
+	// Inside says that it was found at a span that is no inference, Logged that it was a log record.
+	Inside, Logged bool
+
 	Model, Version, Run, ResponseID string
 
 	Name, Label, Explanation string
@@ -87,8 +151,15 @@ type Evaluation struct {
 type Batch struct {
 	Observations []Observation
 	Evaluations  []Evaluation
-	// Ignored are spans and records about other things than inferences.
-	Ignored int
+	// Links are spans that are no inference: an inference and the one above it may have them between.
+	Links []Link
+	// Ignored are spans and records about other things than inferences, by reason.
+	Ignored [Reasons]int
+	// DroppedAttributes is how many spans lost some of theirs in the SDK.
+	DroppedAttributes int
+	// BadValues are values that make no sense, and BadValue is the first.
+	BadValues [BadKinds]int
+	BadValue  [BadKinds]string
 	// Refused are items that make no sense, and Reason is what is wrong with the first.
 	Refused int
 	Reason  string
@@ -99,8 +170,57 @@ type Batch struct {
 
 // Reset empties the batch and keeps its memory. What is in there still refers to the request until it is written over.
 func (b *Batch) Reset() {
-	*b = Batch{Observations: b.Observations[:0], Evaluations: b.Evaluations[:0], features: b.features[:0], times: b.times[:0]}
+	*b = Batch{Observations: b.Observations[:0], Evaluations: b.Evaluations[:0], Links: b.Links[:0], features: b.features[:0], times: b.times[:0]}
 }
+
+// Link is a span that is no inference.
+type Link struct {
+	Trace        otlp.TraceID
+	Span, Parent otlp.SpanID
+}
+
+// Reason is why a span or record is ignored.
+type Reason uint8
+
+// The reasons.
+const (
+	NoModel Reason = iota
+	OtherOperation
+	NoEvaluation
+	Reasons // how many there are
+)
+
+// String is the value of the label reason.
+func (r Reason) String() string {
+	return [Reasons]string{"no_model", "other_operation", "no_evaluation"}[r]
+}
+
+// BadKind is what a value that makes no sense was to be.
+type BadKind uint8
+
+// The kinds.
+const (
+	BadOutcome BadKind = iota
+	BadConfidence
+	BadScore
+	BadKinds // how many there are
+)
+
+// String is the value of the label value.
+func (k BadKind) String() string {
+	return [BadKinds]string{"outcome", "confidence", "evaluation_score"}[k]
+}
+
+func (b *Batch) bad(k BadKind, v otlp.Value) {
+	if b.BadValues[k] == 0 {
+		text := v.Append(nil)
+		b.BadValue[k] = string(text[:min(len(text), 64)])
+	}
+	b.BadValues[k]++
+}
+
+// Bad counts a value that makes no sense.
+func (b *Batch) Bad(k BadKind, v string) { b.bad(k, otlp.StringValue(v)) }
 
 // add returns a new observation at the end of the batch.
 func (b *Batch) add() *Observation {

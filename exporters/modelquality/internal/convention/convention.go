@@ -7,6 +7,7 @@ package convention
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -37,34 +38,51 @@ const (
 	roleLabel
 	roleExplanation
 	roleExceptionType
-	// The last three say what kind of operation a span is.
+	roleResponseModel
+	roleParameters
+	roleStatusCode
+	roleGRPCCode
+	roleFirstTokenAt
+	roleCached
+	roleCacheWrite
+	roleReasoning
+	// The last five say what kind of operation a span is.
 	roleOperation
 	roleSpanKind
 	roleSpanType
+	roleWorkflow
+	roleObservation
 	roles
 )
 
 // Names says where to look. Lists are in order of preference: what a span says under the first name counts.
 type Names struct {
-	Model       []string `yaml:"model"`
-	Version     []string `yaml:"version"`
-	Run         []string `yaml:"run"`
-	QueueWait   []string `yaml:"queue_wait"`
-	ForwardPass []string `yaml:"forward_pass"`
-	FirstToken  []string `yaml:"time_to_first_token"`
-	Outcome     []string `yaml:"outcome"`
-	Fallback    []string `yaml:"fallback"`
-	ErrorType   []string `yaml:"error_type"`
-	Prediction  []string `yaml:"prediction"`
-	Confidence  []string `yaml:"confidence"`
-	// Cached tokens are a part of the input and reasoning tokens one of the output, so neither has a name here.
-	InputTokens  []string `yaml:"input_tokens"`
-	OutputTokens []string `yaml:"output_tokens"`
-	ResponseID   []string `yaml:"response_id"`
-	Evaluation   []string `yaml:"evaluation"`
-	Score        []string `yaml:"evaluation_score"`
-	Label        []string `yaml:"evaluation_label"`
-	Explanation  []string `yaml:"evaluation_explanation"`
+	Model []string `yaml:"model"`
+	// ResponseModel is the name that the answer has: the version of a hosted model.
+	ResponseModel []string `yaml:"response_model"`
+	Version       []string `yaml:"version"`
+	Run           []string `yaml:"run"`
+	QueueWait     []string `yaml:"queue_wait"`
+	ForwardPass   []string `yaml:"forward_pass"`
+	FirstToken    []string `yaml:"time_to_first_token"`
+	Outcome       []string `yaml:"outcome"`
+	Fallback      []string `yaml:"fallback"`
+	ErrorType     []string `yaml:"error_type"`
+	Prediction    []string `yaml:"prediction"`
+	Confidence    []string `yaml:"confidence"`
+	InputTokens   []string `yaml:"input_tokens"`
+	OutputTokens  []string `yaml:"output_tokens"`
+	// Cached and cache-write tokens are a part of the input and reasoning tokens one of the output.
+	CachedTokens     []string `yaml:"cached_tokens"`
+	CacheWriteTokens []string `yaml:"cache_write_tokens"`
+	ReasoningTokens  []string `yaml:"reasoning_tokens"`
+	// StatusCode is of HTTP.
+	StatusCode  []string `yaml:"status_code"`
+	ResponseID  []string `yaml:"response_id"`
+	Evaluation  []string `yaml:"evaluation"`
+	Score       []string `yaml:"evaluation_score"`
+	Label       []string `yaml:"evaluation_label"`
+	Explanation []string `yaml:"evaluation_explanation"`
 
 	// FeaturePrefix and FeatureTimePrefix stand before the name of a feature.
 	FeaturePrefix     string `yaml:"feature_prefix"`
@@ -75,37 +93,59 @@ type Names struct {
 	ForwardSpans []string `yaml:"forward_pass_spans"`
 	// FirstTokenEvents are the names of events at the first token.
 	FirstTokenEvents []string `yaml:"first_token_events"`
+
+	// ModelPrefixes are what routers write before the name of a hosted model. They are dropped, and upper case too, unless
+	// ExactModelNames is set. Names under ml.model.name are never changed.
+	ModelPrefixes   []string          `yaml:"model_prefixes"`
+	ExactModelNames bool              `yaml:"exact_model_names"`
+	ModelAliases    map[string]string `yaml:"model_aliases,omitempty"`
 }
 
 // SetDefaults implements config.Defaulter.
 func (n *Names) SetDefaults() {
 	*n = Names{
-		Model:       []string{"ml.model.name", "gen_ai.request.model", "gen_ai.response.model", "llm.model_name", "embedding.model_name", "mlflow.llm.model"},
-		Version:     []string{"ml.model.version"},
-		Run:         []string{"mlflow.run_id", "mlflow.runId"},
-		QueueWait:   []string{"ml.inference.queue_wait_ms", "queue_wait_ms"},
-		ForwardPass: []string{"ml.inference.forward_pass_ms", "forward_pass_ms"},
-		FirstToken:  []string{"ml.inference.time_to_first_token_ms", "gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token"},
-		Outcome:     []string{"ml.outcome"},
-		Fallback:    []string{"ml.fallback"},
-		ErrorType:   []string{"error.type"},
-		Prediction:  []string{"ml.prediction"},
-		Confidence:  []string{"ml.prediction.confidence", "ml.confidence"},
+		Model: []string{
+			"ml.model.name", "gen_ai.request.model", "mlflow.llm.model", "ai.model.id", "langfuse.observation.model.name",
+			"triton.model_name", "model",
+		},
+		ResponseModel: []string{"gen_ai.response.model", "ai.response.model", "llm.model_name", "embedding.model_name", "reranker.model_name"},
+		Version:       []string{"ml.model.version", "triton.model_version"},
+		Run:           []string{"mlflow.run_id", "mlflow.runId"},
+		QueueWait:     []string{"ml.inference.queue_wait_ms", "queue_wait_ms", "gen_ai.latency.time_in_queue"},
+		ForwardPass:   []string{"ml.inference.forward_pass_ms", "forward_pass_ms", "gen_ai.latency.time_in_model_inference"},
+		FirstToken:    []string{"ml.inference.time_to_first_token_ms", "gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token", "gen_ai.latency.time_to_first_token", "ai.response.msToFirstChunk", "ai.stream.msToFirstChunk"},
+		Outcome:       []string{"ml.outcome"},
+		Fallback:      []string{"ml.fallback"},
+		ErrorType:     []string{"error.type"},
+		Prediction:    []string{"ml.prediction"},
+		Confidence:    []string{"ml.prediction.confidence", "ml.confidence"},
 
-		InputTokens:  []string{"gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt"},
-		OutputTokens: []string{"gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.token_count.completion"},
-		ResponseID:   []string{"gen_ai.response.id"},
-		Evaluation:   []string{"gen_ai.evaluation.name", "evaluation.name", "annotation.name"},
-		Score:        []string{"gen_ai.evaluation.score.value", "evaluation.score", "annotation.score"},
-		Label:        []string{"gen_ai.evaluation.score.label", "evaluation.label", "annotation.label"},
-		Explanation:  []string{"gen_ai.evaluation.explanation", "evaluation.explanation", "annotation.explanation"},
+		InputTokens:      []string{"gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt", "ai.usage.inputTokens", "ai.usage.promptTokens"},
+		OutputTokens:     []string{"gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.token_count.completion", "ai.usage.outputTokens", "ai.usage.completionTokens"},
+		CachedTokens:     []string{"gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens", "llm.token_count.prompt_details.cache_read", "ai.usage.cachedInputTokens"},
+		CacheWriteTokens: []string{"gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_creation_input_tokens", "llm.token_count.prompt_details.cache_write"},
+		ReasoningTokens:  []string{"gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens", "llm.token_count.completion_details.reasoning", "ai.usage.reasoningTokens"},
+		StatusCode:       []string{"http.response.status_code", "http.status_code"},
+		ResponseID:       []string{"gen_ai.response.id"},
+		Evaluation:       []string{"gen_ai.evaluation.name", "evaluation.name", "annotation.name"},
+		Score:            []string{"gen_ai.evaluation.score.value", "evaluation.score", "annotation.score"},
+		Label:            []string{"gen_ai.evaluation.score.label", "evaluation.label", "annotation.label"},
+		Explanation:      []string{"gen_ai.evaluation.explanation", "evaluation.explanation", "annotation.explanation"},
 
 		FeaturePrefix:     "ml.feature.",
 		FeatureTimePrefix: "ml.feature_time.",
 
-		QueueSpans:       []string{"queue_wait", "queue"},
-		ForwardSpans:     []string{"forward_pass", "forward"},
-		FirstTokenEvents: []string{"first_token", "ml.first_token"},
+		QueueSpans:   []string{"queue_wait", "queue"},
+		ForwardSpans: []string{"forward_pass", "forward"},
+		// OpenInference's, OpenLLMetry's two, MLflow's first chunk and Vercel's.
+		FirstTokenEvents: []string{
+			"first_token", "ml.first_token", "First Token Stream Event", "llm.content.completion.chunk",
+			"gen_ai.content.completion.chunk", "mlflow.chunk.item.0", "ai.stream.firstChunk",
+		},
+		ModelPrefixes: []string{
+			"openai/", "azure/", "azure_ai/", "anthropic/", "bedrock/", "vertex_ai/", "gemini/", "google/", "mistral/", "cohere/",
+			"groq/", "ollama/", "openrouter/", "hosted_vllm/", "litellm_proxy/", "models/",
+		},
 	}
 }
 
@@ -119,11 +159,26 @@ func (n *Names) byRole() map[role][]string {
 		// These are what they are called; another name would be another thing.
 		roleTokenUsage: {"mlflow.chat.tokenUsage"}, roleExceptionType: {"exception.type"},
 		roleOperation: {"gen_ai.operation.name"}, roleSpanKind: {"openinference.span.kind"}, roleSpanType: {"mlflow.spanType"},
+		roleWorkflow: {"traceloop.span.kind"}, roleObservation: {"langfuse.observation.type"},
+		roleResponseModel: n.ResponseModel, roleParameters: {"llm.invocation_parameters"},
+		roleStatusCode: n.StatusCode, roleGRPCCode: {"rpc.grpc.status_code"},
+		roleFirstTokenAt: {"langfuse.observation.completion_start_time"},
+		roleCached:       n.CachedTokens, roleCacheWrite: n.CacheWriteTokens, roleReasoning: n.ReasoningTokens,
 	}
 }
 
-// inferences are the kinds of operation that ask a model, in lower case, by all three conventions.
-var inferences = []string{"chat", "text_completion", "generate_content", "embeddings", "llm", "chat_model", "embedding"}
+// Kinds of operations, in lower case: inferences ask a model also where no model is named, others never ask one. A kind
+// that is neither, such as a new or a custom operation, asks the model that its span names.
+var (
+	inferences = []string{
+		"chat", "text_completion", "generate_content", "embeddings", "llm", "chat_model", "embedding", "responses", "chat.completions",
+		"completion", "completions", "generate", "rerank", "reranker", "generation",
+	}
+	others = []string{
+		"execute_tool", "invoke_agent", "create_agent", "invoke_workflow", "retrieval", "tool", "agent", "chain", "retriever",
+		"evaluator", "guardrail", "prompt", "workflow", "task", "parser", "memory", "span", "event", "unknown", "evaluate",
+	}
+)
 
 // evaluationEvent is the name of GenAI's event, in a span or as a log record.
 const evaluationEvent = "gen_ai.evaluation.result"
@@ -144,12 +199,16 @@ type Convention struct {
 	phases        names.Table[Phase]
 	firstToken    []string
 	maxAttributes int
+	hosted        hosted
+	// plain is the rank of the names of models that mean one only beside a kind of operation.
+	plain uint8
 }
 
-// New makes a Convention. A span with more attributes than maxAttributes is refused.
+// New makes a Convention. A span with more features than maxAttributes is refused.
 func New(n Names, maxAttributes int) (*Convention, error) {
 	c := &Convention{
 		feature: n.FeaturePrefix, time: n.FeatureTimePrefix, firstToken: n.FirstTokenEvents, maxAttributes: maxAttributes,
+		hosted: hosted{n.ModelPrefixes, n.ModelAliases, n.ExactModelNames},
 	}
 	slots := make(map[string]slot)
 	for r, preferred := range n.byRole() {
@@ -157,10 +216,13 @@ func New(n Names, maxAttributes int) (*Convention, error) {
 			if _, twice := slots[name]; twice || name == "" {
 				return nil, fmt.Errorf("attribute %q is named twice or empty; want each once", name)
 			}
-			slots[name] = slot{role: r, rank: uint8(min(i, 255)), unit: unitOf(name), quoted: strings.HasPrefix(name, "mlflow.")}
+			slots[name] = slot{role: r, rank: uint8(min(i, 255)), unit: unitOf(name), quoted: name == "model" || strings.HasPrefix(name, "mlflow.")}
 		}
 	}
-	c.slots = names.New(slots)
+	c.slots, c.plain = names.New(slots), math.MaxUint8
+	if i := slices.Index(n.Model, "model"); i >= 0 {
+		c.plain = uint8(min(i, 255))
+	}
 	phases := make(map[string]Phase)
 	for _, name := range n.QueueSpans {
 		phases[name] = QueueWait
@@ -182,7 +244,7 @@ func New(n Names, maxAttributes int) (*Convention, error) {
 
 // unitOf tells a unit by the end of a name. Without one it is seconds, as everywhere in OpenTelemetry.
 func unitOf(name string) float64 {
-	for suffix, unit := range map[string]float64{"_ms": 1e-3, "_us": 1e-6, "_ns": 1e-9} {
+	for suffix, unit := range map[string]float64{"_ms": 1e-3, ".msToFirstChunk": 1e-3, "_us": 1e-6, "_ns": 1e-9} {
 		if strings.HasSuffix(name, suffix) {
 			return unit
 		}
@@ -190,8 +252,8 @@ func unitOf(name string) float64 {
 	return 1
 }
 
-// asksModel reports whether a kind of operation is an inference.
-func asksModel(kind string) bool {
+// isA reports whether a kind of operation is in a list.
+func isA(kind string, list []string) bool {
 	kind = strings.Trim(kind, `"`)
-	return slices.ContainsFunc(inferences, func(i string) bool { return strings.EqualFold(i, kind) })
+	return slices.ContainsFunc(list, func(i string) bool { return strings.EqualFold(i, kind) })
 }

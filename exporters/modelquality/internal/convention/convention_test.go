@@ -136,17 +136,17 @@ func TestNumbersUnderAllTheirNames(t *testing.T) {
 	require.InDelta(t, 0.0305, o.ForwardPass, 1e-12)
 	require.InDelta(t, 0.25, o.TimeToFirst, 1e-12, "the first one")
 	require.Equal(t, 0.9, o.Confidence, "the preferred name, and a number written as text")
-	require.Equal(t, 5.0, o.InputTokens, "the new name, and without the cached ones")
-	require.Equal(t, 8.0, o.OutputTokens)
+	require.Equal(t, 5.0, o.Tokens[Input], "the new name, and without the cached ones")
+	require.Equal(t, 8.0, o.Tokens[Output])
 	require.Equal(t, 1.0, o.Duration)
 
 	o = read(t, nil, otlp.Span{Attributes: says("mlflow.spanType", `"LLM"`, "mlflow.llm.model", `"m"`, "mlflow.chat.tokenUsage", `{"input_tokens": 10, "output_tokens": 2, "total_tokens": 12}`)}).Observations[0]
-	require.Equal(t, []float64{10, 2}, []float64{o.InputTokens, o.OutputTokens})
+	require.Equal(t, []float64{10, 2}, []float64{o.Tokens[Input], o.Tokens[Output]})
 	for name, v := range map[string]float64{"queue": o.QueueWait, "forward": o.ForwardPass, "first": o.TimeToFirst, "confidence": o.Confidence} {
 		require.True(t, math.IsNaN(v), "%s was not said", name)
 	}
 	o = read(t, nil, otlp.Span{Attributes: says("ml.model.name", "m", "queue_wait_ms", -1, "ml.confidence", "high", "forward_pass_ms", math.Inf(1), "gen_ai.usage.input_tokens", -5)}).Observations[0]
-	for name, v := range map[string]float64{"queue": o.QueueWait, "forward": o.ForwardPass, "confidence": o.Confidence, "tokens": o.InputTokens} {
+	for name, v := range map[string]float64{"queue": o.QueueWait, "forward": o.ForwardPass, "confidence": o.Confidence, "tokens": o.Tokens[Input]} {
 		require.True(t, math.IsNaN(v), "%s makes no sense", name)
 	}
 }
@@ -170,10 +170,14 @@ func TestAgesOfFeatures(t *testing.T) {
 	}
 }
 
-func TestASpanWithTooManyAttributesIsRefused(t *testing.T) {
+func TestASpanWithTooManyFeaturesIsRefused(t *testing.T) {
 	s := otlp.Span{Attributes: says("ml.model.name", "m")}
-	for i := range 20 {
+	for i := range 21 {
 		s.Attributes = append(s.Attributes, says(fmt.Sprint("x", i), 1)...)
+	}
+	require.Len(t, read(t, nil, s).Observations, 1, "attributes that mean nothing are skipped")
+	for i := range 21 {
+		s.Attributes = append(s.Attributes, says(fmt.Sprint("ml.feature.x", i), 1)...)
 	}
 	b := read(t, nil, s)
 	require.Equal(t, 1, b.Refused)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,7 +20,12 @@ type Reader struct {
 	// last are the keys of the span before and what they mean: most spans have the same ones in the same order. They are
 	// parts of the request, and so forgotten with each resource.
 	last []keyed
+	far  keyed
+	body []otlp.Attribute
 }
+
+// maxPlaces is how many places of a span are remembered: a long chat has thousands of attributes that mean nothing.
+const maxPlaces = 1024
 
 // keyed is a key and what it means.
 type keyed struct {
@@ -44,9 +50,13 @@ func (r *Reader) meaning(place int, key string) *keyed {
 	case strings.HasPrefix(key, c.time):
 		k.prefix, k.time = len(c.time), true
 	}
-	if place == len(r.last) { // They come one after the other.
+	switch {
+	case place >= maxPlaces:
+		r.far = k
+		return &r.far
+	case place == len(r.last): // They come one after the other.
 		r.last = append(r.last, k)
-	} else {
+	default:
 		r.last[place] = k
 	}
 	return &r.last[place]
@@ -56,7 +66,7 @@ var _ otlp.Visitor = (*Reader)(nil)
 
 // reading is what a set of attributes says, by role.
 type reading struct {
-	set    uint32
+	set    uint64
 	ranks  [roles]uint8
 	units  [roles]float64
 	values [roles]otlp.Value
@@ -92,6 +102,19 @@ func (r *reading) atLeastZero(x role) float64 {
 		return f
 	}
 	return nan
+}
+
+// instant is a time in seconds since 1970, which a client may have written as JSON.
+func (r *reading) instant(x role) (float64, bool) {
+	if !r.has(x) {
+		return 0, false
+	}
+	v := r.values[x]
+	if v.Kind == otlp.String {
+		v = otlp.StringValue(strings.Trim(v.Text(), `"`))
+	}
+	age, ok := ageOf(v, 0)
+	return -age, ok
 }
 
 func (r *reading) seconds(x role) float64 { return r.atLeastZero(x) * r.units[x] }
@@ -137,10 +160,6 @@ func (r *Reader) begin(in *reading) {
 // Span implements otlp.Visitor.
 func (r *Reader) Span(s *otlp.Span) {
 	b, c := r.Batch, r.Convention
-	if len(s.Attributes) > c.maxAttributes || len(s.Events) > c.maxAttributes {
-		b.refuse("a span has more attributes or events than the limit")
-		return
-	}
 	in := &r.item
 	r.begin(in)
 	all, firstTime := b.features, len(b.times)
@@ -152,12 +171,16 @@ func (r *Reader) Span(s *otlp.Span) {
 		case k.prefix == 0:
 		case !k.time:
 			// In place: a processor waits for what is put together elsewhere and copied at once.
+			if len(all)-len(b.features) >= c.maxAttributes {
+				b.refuse("a span has more features than otlp.max_attributes")
+				return
+			}
 			all = slices.Grow(all, 1)[:len(all)+1]
 			f := &all[len(all)-1]
 			// The name is the first span's, whose bytes stay near the processor.
 			f.Name, f.Value = k.key[k.prefix:], a.Value
 		default:
-			if age, ok := ageOf(a.Value, s.Start); ok {
+			if age, ok := ageOf(a.Value, s.Start); ok && len(b.times)-firstTime < c.maxAttributes {
 				b.times = append(b.times, FeatureTime{a.Key[k.prefix:], age})
 			}
 		}
@@ -169,8 +192,12 @@ func (r *Reader) Span(s *otlp.Span) {
 	if p := c.phases.Find(s.Name); p != nil {
 		phase = *p
 	}
+	if s.Dropped > 0 {
+		b.DroppedAttributes++
+	}
 	index := -1
-	if phase != Whole || r.asks(in, len(features) > 0) {
+	asks, why := r.asks(in, len(features) > 0)
+	if phase != Whole || asks {
 		if s.End < s.Start || s.Start == 0 || s.End > math.MaxInt64 {
 			b.refuse("a span ends before it starts, or has no times")
 			return
@@ -182,50 +209,139 @@ func (r *Reader) Span(s *otlp.Span) {
 	}
 	before := len(b.Evaluations)
 	r.events(s, in, index)
+	if index < 0 && s.ID != (otlp.SpanID{}) {
+		b.Links = append(b.Links, Link{s.Trace, s.ID, s.Parent})
+	}
 	if index < 0 && len(b.Evaluations) == before && !r.evaluation(in, s, index) {
-		b.Ignored++
+		b.Ignored[why]++
 	} else if index >= 0 && in.has(roleEvaluation) {
 		r.evaluation(in, s, index)
 	}
 }
 
-// asks reports whether a span is an inference: it names a model, and says that it asks it. Naming it under the first
-// of all names, ours, is saying so.
-func (r *Reader) asks(in *reading, features bool) bool {
-	if in.text(roleModel) == "" {
-		return false
-	}
-	switch in.ranks[roleModel] {
-	case 0:
+// asks reports whether a span is an inference, and else why not: it names a model, or says that it asks one, and does not
+// say that it is something else. Naming it under the first of all names, ours, is saying so.
+func (r *Reader) asks(in *reading, features bool) (bool, Reason) {
+	named := in.text(roleModel) != ""
+	switch {
+	case named && in.ranks[roleModel] == 0:
 		// A judge names the model that it judges.
-		return features || !in.has(roleEvaluation)
-	case math.MaxUint8:
+		return features || !in.has(roleEvaluation), NoModel
+	case named && in.ranks[roleModel] == math.MaxUint8 && in.set&hostedRoles == 0:
 		// The resource names it for every span of the service, also those of its web server. One that asks has
 		// something to say about it.
-		return features || in.set&^(about|1<<roleErrorType|1<<roleEvaluation|1<<roleScore|1<<roleLabel|1<<roleExplanation) != 0
+		return features || in.set&^(about|1<<roleErrorType|1<<roleStatusCode|1<<roleGRPCCode|1<<roleEvaluation|1<<roleScore|1<<roleLabel|1<<roleExplanation) != 0, NoModel
 	}
-	for _, x := range []role{roleOperation, roleSpanKind, roleSpanType} {
-		if in.has(x) {
-			return asksModel(in.text(x))
+	says, asks := false, false
+	for _, x := range kinds {
+		if !in.has(x) {
+			continue
+		}
+		says = true
+		if isA(in.text(x), others) {
+			return false, OtherOperation
+		}
+		asks = asks || isA(in.text(x), inferences)
+	}
+	if asks {
+		return true, NoModel
+	}
+	if named && in.ranks[roleModel] != math.MaxUint8 || in.has(roleResponseModel) {
+		// A plain attribute model is MLflow's only beside a kind.
+		return says || in.has(roleResponseModel) || in.ranks[roleModel] < r.Convention.plain, NoModel
+	}
+	return false, NoModel
+}
+
+// kinds are the roles that say what kind of operation a span is.
+var kinds = [...]role{roleOperation, roleSpanKind, roleSpanType, roleWorkflow, roleObservation}
+
+const saysKind = 1<<roleOperation | 1<<roleSpanKind | 1<<roleSpanType | 1<<roleWorkflow | 1<<roleObservation
+
+// hostedRoles are those that spans of hosted models have, also in a service that has a model of its own.
+const hostedRoles = saysKind | 1<<roleResponseModel
+
+// Unknown is the model of an inference that names none.
+const Unknown = "unknown"
+
+// model says which model an inference asks.
+func (r *Reader) model(o *Observation, in *reading) {
+	own := in.has(roleModel) && in.text(roleModel) != "" && (in.ranks[roleModel] == 0 || in.ranks[roleModel] == math.MaxUint8 && in.set&hostedRoles == 0)
+	if own {
+		o.Model, o.Version, o.Run = in.text(roleModel), in.name(roleVersion), in.text(roleRun)
+		if r.resource.has(roleModel) && r.resource.text(roleModel) != o.Model {
+			r.notOfResource(o, in)
+		}
+		return
+	}
+	o.Hosted = true
+	h := &r.Convention.hosted
+	asked := ""
+	if in.has(roleModel) && in.ranks[roleModel] != math.MaxUint8 {
+		asked = in.text(roleModel)
+	}
+	if asked == "" {
+		asked = requested(in.text(roleParameters))
+	}
+	answered := in.text(roleResponseModel)
+	if asked == "" {
+		asked, answered = answered, ""
+	}
+	if asked == "" {
+		asked = Unknown
+	}
+	o.Model, o.Version, o.Run = h.name(asked), in.name(roleVersion), in.text(roleRun)
+	r.notOfResource(o, in)
+	if o.Version == "" && answered != "" {
+		if v := h.name(answered); v != o.Model {
+			o.Version = v
 		}
 	}
-	return true
+}
+
+// notOfResource drops a version and a run that the resource says of another model.
+func (r *Reader) notOfResource(o *Observation, in *reading) {
+	if r.resource.has(roleVersion) && in.ranks[roleVersion] == math.MaxUint8 {
+		o.Version = ""
+	}
+	if r.resource.has(roleRun) && in.ranks[roleRun] == math.MaxUint8 {
+		o.Run = ""
+	}
 }
 
 func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 	o.Trace, o.Span, o.Parent = s.Trace, s.ID, s.Parent
-	o.Model, o.Version, o.Run, o.ResponseID = in.text(roleModel), in.name(roleVersion), in.text(roleRun), in.text(roleResponseID)
+	o.ResponseID, o.Dropped, o.Weight = in.text(roleResponseID), s.Dropped > 0, weight(s.State)
+	if o.Phase == Whole {
+		r.model(o, in)
+	} else {
+		o.Model, o.Version, o.Run = in.text(roleModel), in.name(roleVersion), in.text(roleRun)
+	}
+	for _, x := range kinds {
+		if in.set&saysKind == 0 {
+			break // as of most models of one's own
+		}
+		o.Embeds = o.Embeds || in.has(x) && isA(in.text(x), []string{"embeddings", "embedding", "rerank", "reranker"})
+	}
 	o.Duration = float64(s.End-s.Start) / 1e9
 	o.QueueWait, o.ForwardPass, o.TimeToFirst = in.seconds(roleQueueWait), in.seconds(roleForwardPass), in.seconds(roleFirstToken)
-	o.Confidence = in.number(roleConfidence)
-	o.InputTokens, o.OutputTokens = in.atLeastZero(roleInputTokens), in.atLeastZero(roleOutputTokens)
+	if at, ok := in.instant(roleFirstTokenAt); ok && at >= float64(s.Start)/1e9 && math.IsNaN(o.TimeToFirst) {
+		o.TimeToFirst = at - float64(s.Start)/1e9
+	}
+	if o.Confidence = in.number(roleConfidence); o.Confidence < 0 || o.Confidence > 1 {
+		r.Batch.bad(BadConfidence, in.values[roleConfidence])
+		o.Confidence = nan
+	}
+	for d, x := range [Directions]role{roleInputTokens, roleOutputTokens, roleCached, roleCacheWrite, roleReasoning} {
+		o.Tokens[d] = in.atLeastZero(x)
+	}
 	if in.has(rolePrediction) {
 		o.Prediction = in.values[rolePrediction]
 	}
-	if usage := in.text(roleTokenUsage); usage != "" && math.IsNaN(o.InputTokens) && math.IsNaN(o.OutputTokens) {
-		o.InputTokens, o.OutputTokens = tokenUsage(usage)
+	if usage := in.text(roleTokenUsage); usage != "" && math.IsNaN(o.Tokens[Input]) && math.IsNaN(o.Tokens[Output]) {
+		o.Tokens[Input], o.Tokens[Output] = tokenUsage(usage)
 	}
-	o.Exception = in.text(roleErrorType)
+	o.Exception = in.name(roleErrorType)
 	o.Outcome = r.outcome(in, s, o.Exception)
 }
 
@@ -262,18 +378,44 @@ func tokenUsage(text string) (input, output float64) {
 // outcome is what the service says, else what the status of the span does.
 func (r *Reader) outcome(in *reading, s *otlp.Span, errorType string) Outcome {
 	said := in.text(roleOutcome)
+	if strings.EqualFold(said, "canceled") {
+		return Cancelled
+	}
 	for o := OK; o < Outcomes && said != ""; o++ {
 		if strings.EqualFold(said, o.String()) {
 			return o
 		}
 	}
+	if in.has(roleOutcome) {
+		r.Batch.bad(BadOutcome, in.values[roleOutcome])
+	}
+	status := in.number(roleStatusCode)
 	switch {
 	case in.has(roleFallback) && in.values[roleFallback].Truth():
 		return Fallback
-	case s.Status != otlp.StatusError && errorType == "":
+	case s.Status != otlp.StatusError && errorType == "" && !(status >= 400):
 		return OK
 	}
-	return failure(errorType)
+	if o := failure(errorType); o != Error {
+		return o
+	}
+	if o := failure(strconv.Itoa(int(max(status, 0)))); status >= 400 && o != Error {
+		return o
+	}
+	return gRPC(in.number(roleGRPCCode))
+}
+
+// gRPC tells a failure by the number of a status of gRPC.
+func gRPC(code float64) Outcome {
+	switch code {
+	case 1:
+		return Cancelled
+	case 4:
+		return Timeout
+	case 8:
+		return Rejected
+	}
+	return Error
 }
 
 // failure tells the failures apart by the type of the error, which is a class, a status of gRPC or one of HTTP.
@@ -281,8 +423,11 @@ func failure(errorType string) Outcome {
 	switch {
 	case errorType == "504" || errorType == "408" || containsFold(errorType, "timeout", "timedout", "timed_out", "deadline"):
 		return Timeout
-	case errorType == "429" || containsFold(errorType, "resource_exhausted", "resourceexhausted", "ratelimit", "rate_limit", "overload", "queuefull", "queue_full", "reject"):
+	case errorType == "429" || containsFold(errorType, "resource_exhausted", "resourceexhausted", "ratelimit", "rate_limit", "overload", "queuefull", "queue_full", "reject",
+		"throttl", "toomanyrequests", "too_many_requests", "insufficient_quota", "insufficientquota", "quotaexceeded", "quota_exceeded"):
 		return Rejected
+	case errorType == "499" || containsFold(errorType, "cancelled", "canceled", "aborterror"):
+		return Cancelled
 	}
 	return Error
 }
@@ -345,10 +490,11 @@ func (r *Reader) evaluation(in *reading, s *otlp.Span, index int) bool {
 
 // judge adds an evaluation that said was found to say, at a span that says of itself what span was found to.
 func (r *Reader) judge(said, span *reading, s *otlp.Span, at uint64, index int) bool {
-	e, ok := evaluationOf(said)
+	e, ok := r.evaluationOf(said)
 	if !ok {
 		return false
 	}
+	e.Inside = index < 0
 	e.Of, e.Trace, e.Span, e.Parent, e.Time = index, s.Trace, s.ID, s.Parent, instant(at, s.End)
 	if index >= 0 {
 		o := &r.Batch.Observations[index]
@@ -361,9 +507,13 @@ func (r *Reader) judge(said, span *reading, s *otlp.Span, at uint64, index int) 
 	return true
 }
 
-func evaluationOf(in *reading) (Evaluation, bool) {
+func (r *Reader) evaluationOf(in *reading) (Evaluation, bool) {
+	model := in.text(roleModel)
+	if model != "" && in.ranks[roleModel] != 0 && in.ranks[roleModel] != math.MaxUint8 {
+		model = r.Convention.hosted.name(model)
+	}
 	return Evaluation{
-		Model: in.text(roleModel), Version: in.name(roleVersion), Run: in.text(roleRun), ResponseID: in.text(roleResponseID),
+		Model: model, Version: in.name(roleVersion), Run: in.text(roleRun), ResponseID: in.text(roleResponseID),
 		Name: lower(in.text(roleEvaluation)), Label: in.text(roleLabel), Explanation: in.text(roleExplanation),
 		Error: in.text(roleErrorType), Score: in.number(roleScore),
 	}, in.text(roleEvaluation) != ""
@@ -372,10 +522,6 @@ func evaluationOf(in *reading) (Evaluation, bool) {
 // Record implements otlp.Visitor.
 func (r *Reader) Record(rec *otlp.Record) {
 	b := r.Batch
-	if len(rec.Attributes) > r.Convention.maxAttributes {
-		b.refuse("a log record has more attributes than the limit")
-		return
-	}
 	in := &r.item
 	r.begin(in)
 	in.read(r.Convention, rec.Attributes)
@@ -384,17 +530,50 @@ func (r *Reader) Record(rec *otlp.Record) {
 		// SDKs from before the field of its own wrote the name here.
 		named = named || rec.Attributes[i].Key == "event.name" && rec.Attributes[i].Value.Text() == evaluationEvent
 	}
+	if !in.has(roleEvaluation) {
+		r.body = rec.Body.Attributes(r.body[:0])
+		in.read(r.Convention, r.body)
+	}
 	if !named && !in.judges() {
-		b.Ignored++
+		b.Ignored[NoEvaluation]++
 		return
 	}
-	e, ok := evaluationOf(in)
+	e, ok := r.evaluationOf(in)
 	if !ok {
 		b.refuse("an evaluation has no name")
 		return
 	}
+	e.Logged = true
 	e.Of, e.Trace, e.Span, e.Time = -1, rec.Trace, rec.Span, instant(rec.Time, rec.Observed)
 	b.Evaluations = append(b.Evaluations, e)
+}
+
+// weight is how many spans one stands for by its tracestate, and 0 where it does not say that it was sampled.
+func weight(state string) float64 {
+	if state == "" {
+		return 0
+	}
+	for member := range strings.SplitSeq(state, ",") {
+		list, ok := strings.CutPrefix(strings.TrimSpace(member), "ot=")
+		if !ok {
+			continue
+		}
+		for item := range strings.SplitSeq(list, ";") {
+			if th, ok := strings.CutPrefix(item, "th:"); ok && th != "" && len(th) <= 14 {
+				// The threshold is 56 bits, and zeros at its end are left out.
+				t, err := strconv.ParseUint(th, 16, 64)
+				if t <<= 4 * (14 - len(th)); err == nil && t > 0 {
+					return 1 / (1 - float64(t)/(1<<56))
+				}
+			}
+			if p, ok := strings.CutPrefix(item, "p:"); ok {
+				if n, err := strconv.Atoi(p); err == nil && n > 0 && n < 63 {
+					return math.Pow(2, float64(n))
+				}
+			}
+		}
+	}
+	return 0
 }
 
 // instant is the first of two times that is one.

@@ -65,8 +65,8 @@ func newCounters(d baseline.Definition) *counters {
 }
 
 // count counts what one inference says, and reports whether a value was one that the baseline never had. A feature that
-// is not there, while others are, is a missing value.
-func (c *counters) count(features []convention.Feature, p otlp.Value, conf float64) (unseen bool) {
+// is not there, while others are, is a missing value, unless the SDK dropped attributes of the span.
+func (c *counters) count(features []convention.Feature, p otlp.Value, conf float64, dropped bool) (unseen bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	counted := false
@@ -86,7 +86,7 @@ func (c *counters) count(features []convention.Feature, p otlp.Value, conf float
 			unseen = c.inputs[n].count(features[i].Value) || unseen
 		}
 		for n, f := range c.inputs {
-			if there[n/64]&(1<<(n%64)) == 0 {
+			if !dropped && there[n/64]&(1<<(n%64)) == 0 {
 				f.counts[0]++
 			}
 		}

@@ -229,7 +229,7 @@ func TestAValueFallsIntoTheBinThatADatabaseWouldCountItIn(t *testing.T) {
 
 	c := newCounters(d)
 	add := func(number float64, whole, text, truth otlp.Value) {
-		c.count([]convention.Feature{{Name: "number", Value: otlp.DoubleValue(number)}, {Name: "whole", Value: whole}, {Name: "text", Value: text}, {Name: "truth", Value: truth}}, otlp.Value{}, math.NaN())
+		c.count([]convention.Feature{{Name: "number", Value: otlp.DoubleValue(number)}, {Name: "whole", Value: whole}, {Name: "text", Value: text}, {Name: "truth", Value: truth}}, otlp.Value{}, math.NaN(), false)
 	}
 	for v := -50; v < 50; v++ {
 		text := otlp.Value{}

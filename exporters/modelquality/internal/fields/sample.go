@@ -117,7 +117,7 @@ func (s *sample) replay(c *counters) {
 				features = append(features, convention.Feature{Name: name[len(input):], Value: x.value})
 			}
 		}
-		c.count(features, p, conf)
+		c.count(features, p, conf, false)
 	}
 }
 

@@ -44,15 +44,15 @@ type pendingDay struct {
 // Count counts what one inference says, and reports whether a value was one that the baseline never had.
 func (t *Tracker) Count(o *convention.Observation) (unseen bool) {
 	if c := t.counters.Load(); c != nil {
-		return c.count(o.Features, o.Prediction, o.Confidence)
+		return c.count(o.Features, o.Prediction, o.Confidence, o.Dropped)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if c := t.counters.Load(); c != nil {
-		return c.count(o.Features, o.Prediction, o.Confidence)
+		return c.count(o.Features, o.Prediction, o.Confidence, o.Dropped)
 	}
 	// What comes while the bins are being cut is kept too, but not for ever.
-	if len(t.sample.rows) < 4*t.keeper.Sample {
+	if !o.Dropped && len(t.sample.rows) < 4*t.keeper.Sample {
 		t.keeper.cells.Add(int64(t.sample.add(o.Features, o.Prediction, o.Confidence, int(maxCells-t.keeper.cells.Load()))))
 	}
 	if !t.asked && len(t.sample.rows) >= t.keeper.Sample {

@@ -22,11 +22,14 @@ type ID struct {
 
 // Inference is what is remembered of one.
 type Inference[S comparable] struct {
-	ID ID
+	ID     ID
+	Parent otlp.SpanID
 	// Series is what the inference was counted under.
 	Series S
-	// HasQueueWait and HasForwardPass say that it brought the number itself.
-	HasQueueWait, HasForwardPass bool
+	// Has are the numbers that it brought itself.
+	Has uint16
+	// Embeds says that it answered with no text.
+	Embeds bool
 
 	response uint64 // hash of the response's id
 }
@@ -36,12 +39,19 @@ type Join[S comparable, W any] struct {
 	seed maphash.Seed
 
 	mu      sync.Mutex
-	recent  memory[S]
-	byReply memory[S]
-	waiting map[ID][]waiter[W]
-	order   []queued // of waiting, the oldest first
-	count   int
-	most    int
+	recent  memory[Inference[S]]
+	byReply memory[Inference[S]]
+	// links has the spans that are no inference, counted the inferences below spans that have not come, by those. Most of
+	// those come with the next requests, so a part of the room will do.
+	links       memory[link]
+	counted     memory[Counted[S]]
+	traces      memory[ofTrace[S]]
+	last        *ofTrace[S] // of traces: most inferences of a trace come one after the other
+	evaluations memory[evaluated]
+	waiting     map[ID][]waiter[W]
+	order       []queued // of waiting, the oldest first
+	count       int
+	most        int
 }
 
 type waiter[W any] struct {
@@ -54,11 +64,16 @@ type queued struct {
 	at int64
 }
 
+// part is the part of the inferences that the smaller memories have room for.
+const part = 4
+
 // New makes a Join that remembers about as many inferences, and at most as many waiters.
 func New[S comparable, W any](inferences, waiters int) *Join[S, W] {
 	return &Join[S, W]{
-		seed: maphash.MakeSeed(), recent: newMemory[S](inferences), byReply: newMemory[S](inferences),
-		waiting: make(map[ID][]waiter[W]), most: waiters,
+		seed: maphash.MakeSeed(), recent: newMemory[Inference[S]](inferences), byReply: newMemory[Inference[S]](inferences),
+		links: newMemory[link](inferences), counted: newMemory[Counted[S]](inferences / part), traces: newMemory[ofTrace[S]](inferences / part),
+		evaluations: newMemory[evaluated](inferences / part),
+		waiting:     make(map[ID][]waiter[W]), most: waiters,
 	}
 }
 
@@ -69,14 +84,15 @@ func (j *Join[S, W]) Lock() { j.mu.Lock() }
 func (j *Join[S, W]) Unlock() { j.mu.Unlock() }
 
 // Add remembers an inference. The lock must be held, as for all that follow.
-func (j *Join[S, W]) Add(id ID, series S, hasQueueWait, hasForwardPass bool, responseID string) {
-	i := j.recent.add(hash(&id))
-	i.ID, i.Series, i.HasQueueWait, i.HasForwardPass = id, series, hasQueueWait, hasForwardPass
+func (j *Join[S, W]) Add(i Inference[S], responseID string) {
+	*j.recent.add(hash(&i.ID)) = i
+	if i.ID.Trace != (otlp.TraceID{}) {
+		j.stand(i.ID.Trace, i.Series, i.Embeds)
+	}
 	if responseID != "" {
 		h := maphash.String(j.seed, responseID)
-		r := j.byReply.add(h)
-		*r = *i
-		r.response = h
+		i.response = h
+		*j.byReply.add(h) = i
 	}
 }
 
@@ -91,7 +107,7 @@ func (j *Join[S, W]) Find(id ID) (Inference[S], bool) {
 	if id.Span == (otlp.SpanID{}) {
 		return Inference[S]{}, false
 	}
-	return j.recent.find(hash(&id), func(i *Inference[S]) bool { return i.ID == id })
+	return found(j.recent.find(hash(&id), func(i *Inference[S]) bool { return i.ID == id }))
 }
 
 // FindResponse returns the last inference with that response.
@@ -100,7 +116,14 @@ func (j *Join[S, W]) FindResponse(responseID string) (Inference[S], bool) {
 		return Inference[S]{}, false
 	}
 	h := maphash.String(j.seed, responseID)
-	return j.byReply.find(h, func(i *Inference[S]) bool { return i.response == h && i.Series != *new(S) })
+	return found(j.byReply.find(h, func(i *Inference[S]) bool { return i.response == h && i.Series != *new(S) }))
+}
+
+func found[S comparable](i *Inference[S]) (Inference[S], bool) {
+	if i == nil {
+		return Inference[S]{}, false
+	}
+	return *i, true
 }
 
 // Wait keeps an item until its inference is seen. It returns false if there is no more room.

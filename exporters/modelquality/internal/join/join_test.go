@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 )
 
 func id(n uint64) (i ID) {
@@ -16,11 +18,11 @@ func id(n uint64) (i ID) {
 func TestALateItemFindsItsInference(t *testing.T) {
 	j := New[*int, string](100, 10)
 	model := new(int)
-	j.Add(id(1), model, true, false, "answer-1")
+	j.Add(Inference[*int]{ID: id(1), Series: model, Has: 5}, "answer-1")
 	got, ok := j.Find(id(1))
 	require.True(t, ok)
 	require.Equal(t, model, got.Series)
-	require.True(t, got.HasQueueWait)
+	require.Equal(t, uint16(5), got.Has)
 	got, ok = j.FindResponse("answer-1")
 	require.True(t, ok)
 	require.Equal(t, id(1), got.ID)
@@ -38,7 +40,7 @@ func TestALateItemFindsItsInference(t *testing.T) {
 func TestOnlyTheLastInferencesAreRemembered(t *testing.T) {
 	j := New[*int, string](64, 10)
 	for n := range uint64(10_000) {
-		j.Add(id(n+1), new(int), false, false, "")
+		j.Add(Inference[*int]{ID: id(n + 1), Series: new(int)}, "")
 	}
 	found := 0
 	for n := range uint64(10_000) {
@@ -77,4 +79,73 @@ func TestWhatWaitsForOneInferenceExpiresOneByOne(t *testing.T) {
 	j.Wait(id(1), "late", 20)
 	require.Equal(t, []string{"early"}, j.Expire(15))
 	require.Equal(t, []string{"late"}, j.Take(id(1)))
+}
+
+func TestWhatWasCountedFirstIsFoundBelow(t *testing.T) {
+	j := New[*int, string](64, 10)
+	chat, search := new(int), new(int)
+	require.Empty(t, j.Below(nil, id(1)))
+	j.Await(id(1), chat, 1)
+	j.Await(id(1), search, 2)
+	j.Await(id(1), chat, 4)
+	j.Await(ID{Trace: id(1).Trace}, chat, 1)
+	require.Equal(t, []Counted[*int]{{chat, 5, id(1)}, {search, 2, id(1)}}, j.Below(nil, id(1)), "each model once, with all its numbers")
+	require.Empty(t, j.Below(nil, ID{Trace: id(1).Trace}), "nothing is above a root")
+	for n := range uint64(10_000) {
+		j.Await(id(n+2), chat, 1)
+	}
+	require.Empty(t, j.Below(nil, id(1)), "only the last are remembered")
+}
+
+func TestTheWayUp(t *testing.T) {
+	j := New[*int, string](64, 10)
+	model := new(int)
+	at := func(span byte) ID { return ID{otlp.TraceID{1}, otlp.SpanID{span}} }
+	j.Add(Inference[*int]{ID: at(1), Series: model}, "")
+	j.Link(at(2), at(1).Span)
+	j.Link(at(3), at(9).Span)
+	j.Link(at(4), otlp.SpanID{})
+	j.Link(at(5), at(5).Span)
+	for span, want := range map[byte]struct {
+		found   bool
+		missing byte
+	}{1: {true, 1}, 2: {true, 1}, 3: {false, 9}, 4: {false, 0}, 5: {false, 0}, 6: {false, 6}} {
+		above, missing := j.Above(at(span).Trace, at(span).Span)
+		require.Equal(t, want.found, above != nil, span)
+		require.Equal(t, at(want.missing).Span, missing, span)
+	}
+	require.True(t, j.Linked(at(2)))
+	require.False(t, j.Linked(at(6)))
+	j.Link(at(3), at(1).Span)
+	above, _ := j.Above(at(3).Trace, at(3).Span)
+	require.NotNil(t, above, "what came again")
+	require.Same(t, model, above.Series)
+}
+
+func TestTheLastAnswerWithTextStandsForItsTrace(t *testing.T) {
+	j := New[*int, string](64, 10)
+	embedding, first, last := new(int), new(int), new(int)
+	add := func(trace byte, series *int, embeds bool) {
+		j.Add(Inference[*int]{ID: ID{otlp.TraceID{trace}, otlp.SpanID{1}}, Series: series, Embeds: embeds}, "")
+	}
+	stands := func(trace byte) *int {
+		s, ok := j.FindTrace(otlp.TraceID{trace})
+		require.Equal(t, s != nil, ok)
+		return s
+	}
+	require.Nil(t, stands(1))
+	add(1, embedding, true)
+	require.Same(t, embedding, stands(1))
+	add(1, first, false)
+	add(2, embedding, true)
+	add(1, last, false)
+	add(1, embedding, true)
+	require.Same(t, last, stands(1))
+	require.Same(t, embedding, stands(2))
+	require.Nil(t, stands(0))
+	for n := range byte(200) {
+		add(n+3, first, false)
+	}
+	require.Nil(t, stands(1), "only the last are remembered")
+	require.Same(t, first, stands(202))
 }

@@ -79,7 +79,7 @@ func TestTheWorstTraceIsShownUntilItIsOld(t *testing.T) {
 
 func observation() *convention.Observation {
 	nan := math.NaN()
-	return &convention.Observation{Trace: trace(1), QueueWait: nan, ForwardPass: nan, TimeToFirst: nan, Confidence: nan, InputTokens: nan, OutputTokens: nan}
+	return &convention.Observation{Trace: trace(1), QueueWait: nan, ForwardPass: nan, TimeToFirst: nan, Confidence: nan, Tokens: [convention.Directions]float64{nan, nan, nan, nan, nan}}
 }
 
 func TestCountingAllocatesNothingForWhatIsKnown(t *testing.T) {

@@ -176,9 +176,13 @@ type Series struct {
 
 	mu sync.Mutex
 	// last is when the version was last seen, in nanoseconds since 1970.
-	last                                         int64
-	requests                                     [convention.Outcomes]int64
-	tokens                                       [2]tokens
+	last     int64
+	requests [convention.Outcomes]int64
+	tokens   [convention.Directions]tokens
+	// sampled are the inferences that stand for others, represented how many.
+	sampled                                      int64
+	represented                                  float64
+	hosted                                       bool
 	duration, queueWait, forwardPass, firstToken histogram.Histogram
 	confidence                                   histogram.Histogram
 	exceptions                                   detail[int64]
@@ -241,6 +245,8 @@ type Options struct {
 	LowConfidence float64
 	// Part says that the observation is below another one of the same version, and no request of its own.
 	Part bool
+	// Skip are the numbers that the other one has, as Observation.Has tells them.
+	Skip uint16
 }
 
 // Lock begins a series of calls, and Unlock ends it: most of a request's spans are of one version.
@@ -260,17 +266,21 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 	s.last = now
 	e := &Exemplar{Trace: o.Trace, Run: s.Run(o.Run), Now: now}
 	d := &s.meter.descs
-	if o.QueueWait >= 0 {
+	if o.QueueWait >= 0 && opt.Skip&convention.HasQueueWait == 0 {
 		s.queueWait.Observe(d.queueWait, o.QueueWait, e)
 	}
-	if o.ForwardPass >= 0 {
+	if o.ForwardPass >= 0 && opt.Skip&convention.HasForwardPass == 0 {
 		s.forwardPass.Observe(d.forwardPass, o.ForwardPass, e)
 	}
-	if o.TimeToFirst >= 0 {
+	if o.TimeToFirst >= 0 && opt.Skip&convention.HasFirstToken == 0 {
 		s.firstToken.Observe(d.firstToken, o.TimeToFirst, e)
 	}
 	if !opt.Part {
 		s.requests[o.Outcome]++
+		if o.Weight > 0 {
+			s.sampled++
+			s.represented += o.Weight
+		}
 		s.duration.Observe(d.duration, o.Duration, e)
 		s.places[Slow].offer(o.Duration, e)
 		if o.Exception != "" {
@@ -281,19 +291,20 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 			s.places[Failed].offer(float64(now), e)
 		}
 	}
-	for i, n := range [2]float64{o.InputTokens, o.OutputTokens} {
-		if n >= 0 && n < 1<<53 {
+	s.hosted = o.Hosted
+	for i, n := range o.Tokens {
+		if n >= 0 && n < 1<<53 && opt.Skip&convention.HasTokens(convention.Direction(i)) == 0 {
 			s.tokens[i].count += int64(n)
 			s.tokens[i].known = true
 		}
 	}
-	if !math.IsNaN(o.Confidence) {
+	if !math.IsNaN(o.Confidence) && opt.Skip&convention.HasConfidence == 0 {
 		s.confidence.Observe(d.confidence, o.Confidence, e)
 		if o.Confidence < opt.LowConfidence {
 			s.places[LowConfidence].offer(-o.Confidence, e)
 		}
 	}
-	if s.fields != nil && s.fields.Count(o) {
+	if s.fields != nil && opt.Skip&convention.HasFields == 0 && s.fields.Count(o) {
 		s.places[UnseenCategory].offer(float64(now), e)
 	}
 	for i := range o.FeatureTimes {
@@ -354,9 +365,16 @@ func (s *Series) collect(now int64) exporter.Metrics {
 	for o := convention.OK; o < convention.Outcomes && total > 0; o++ {
 		out.Counter(d.requests, float64(s.requests[o]), s.Model, s.Version, o.String())
 	}
-	for i, direction := range [2]string{"input", "output"} {
+	if s.hosted {
+		out.Gauge(d.hosted, 1, s.Model, s.Version)
+	}
+	if s.sampled > 0 {
+		out.Counter(d.sampled, float64(s.sampled), s.Model, s.Version)
+		out.Counter(d.represented, s.represented, s.Model, s.Version)
+	}
+	for i := range s.tokens {
 		if s.tokens[i].known {
-			out.Counter(d.tokens, float64(s.tokens[i].count), s.Model, s.Version, direction)
+			out.Counter(d.tokens, float64(s.tokens[i].count), s.Model, s.Version, convention.Direction(i).String())
 		}
 	}
 	s.exceptions.each(func(name string, n *int64) {

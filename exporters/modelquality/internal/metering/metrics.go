@@ -16,9 +16,9 @@ var (
 
 // descs are the metrics of this package, in the order of docs/metrics.md.
 type descs struct {
-	requests, exceptions, tokens, evaluations, trace         *prometheus.Desc
-	duration, queueWait, forwardPass, firstToken, confidence *histogram.Kind
-	age, score                                               *histogram.Kind
+	requests, hosted, sampled, represented, exceptions, tokens, evaluations, trace *prometheus.Desc
+	duration, queueWait, forwardPass, firstToken, confidence                       *histogram.Kind
+	age, score                                                                     *histogram.Kind
 }
 
 // Declare declares the metrics of a Meter in the reference.
@@ -31,12 +31,15 @@ func newDescs(c *catalogue.Catalogue) descs {
 	}
 	var d descs
 	d.requests = c.Counter("ml_inference_requests_total", "Inferences by how they ended.", model("outcome")...)
+	d.sampled = c.Counter("ml_inference_sampled_total", "Inferences counted whose tracestate says that they were sampled.", model()...)
+	d.represented = c.Counter("ml_inference_represented_total", "Inferences that those of ml_inference_sampled_total stand for, by the sampling threshold in their tracestate.", model()...)
+	d.hosted = c.Gauge("ml_model_hosted_info", "Models that spans name as their provider does, and not by ml.model.name: they need no training run.", model()...)
 	d.exceptions = c.Counter("ml_inference_exceptions_total", "Exceptions and errors of inferences by type.", model("type")...)
 	d.duration = kind("ml_inference_duration_seconds", "Duration of inferences, with the wait.", latencyBuckets)
 	d.queueWait = kind("ml_inference_queue_wait_seconds", "Time that inferences waited before their computation.", latencyBuckets)
 	d.forwardPass = kind("ml_inference_forward_pass_seconds", "Time that the computation of inferences took.", latencyBuckets)
 	d.firstToken = kind("ml_inference_time_to_first_token_seconds", "Time from the start of inferences to their first token.", latencyBuckets)
-	d.tokens = c.Counter("ml_inference_tokens_total", "Tokens read and written; cached and reasoning tokens are among them.", model("direction")...)
+	d.tokens = c.Counter("ml_inference_tokens_total", "Tokens by direction. input and output are the total; cached and cache_write are parts of input, reasoning is one of output.", model("direction")...)
 	d.confidence = kind("ml_model_confidence", "Confidence of predictions, from 0 to 1.", ratioBuckets)
 	d.age = kind("ml_model_feature_age_seconds", "Age of the feature at the start of the inference.", ageBuckets, "feature")
 	d.score = kind("ml_model_evaluation_score", "Scores of evaluated responses.", ratioBuckets, "evaluation")

@@ -10,6 +10,7 @@ package otlp
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -108,6 +109,36 @@ func (v Value) Append(b []byte) []byte {
 	return b
 }
 
+// Attributes appends those that a Map has, or a String that is a JSON object of texts, numbers and truths.
+func (v Value) Attributes(to []Attribute) []Attribute {
+	switch v.Kind {
+	case Map:
+		_ = messages(unsafe.Slice(unsafe.StringData(v.text), len(v.text)), 1, func(f field) (err error) {
+			to, err = appendAttribute(to, f)
+			return err
+		})
+	case String:
+		var object map[string]any
+		if len(v.text) < 2 || v.text[0] != '{' || len(v.text) > maxObject || json.Unmarshal([]byte(v.text), &object) != nil {
+			return to
+		}
+		for key, value := range object {
+			switch x := value.(type) {
+			case string:
+				to = append(to, Attribute{key, StringValue(x)})
+			case float64:
+				to = append(to, Attribute{key, DoubleValue(x)})
+			case bool:
+				to = append(to, Attribute{key, BoolValue(x)})
+			}
+		}
+	}
+	return to
+}
+
+// maxObject bounds the JSON that is read of a log record's body, in bytes.
+const maxObject = 64 << 10
+
 // Clone returns a value that does not keep the request.
 func (v Value) Clone() Value {
 	v.text = string([]byte(v.text))
@@ -147,6 +178,9 @@ type Span struct {
 	Name       string
 	Start, End uint64 // nanoseconds since 1970
 	Status     int32
+	// State is the tracestate, Dropped how many attributes the SDK dropped.
+	State      string
+	Dropped    uint32
 	Attributes []Attribute
 	Events     []Event
 }
@@ -157,6 +191,7 @@ type Record struct {
 	Span           SpanID
 	Time, Observed uint64 // nanoseconds since 1970
 	EventName      string
+	Body           Value
 	Attributes     []Attribute
 }
 
@@ -257,8 +292,15 @@ func (d *Decoder) decodeSpan(b []byte) error {
 			err = fd.id(s.Trace[:])
 		case 2:
 			err = fd.id(s.ID[:])
+		case 3:
+			s.State, err = fd.text()
 		case 4:
 			err = fd.id(s.Parent[:])
+		case 10:
+			if fd.wire != wireVarint {
+				return wrongType(fd)
+			}
+			s.Dropped = uint32(fd.bits)
 		case 5:
 			s.Name, err = fd.text()
 		case 7:
@@ -444,6 +486,11 @@ func (d *Decoder) decodeRecord(b []byte) error {
 		switch fd.number {
 		case 1:
 			r.Time, err = fd.fixed64()
+		case 5:
+			if fd.wire != wireBytes {
+				return wrongType(fd)
+			}
+			err = r.Body.decode(fd.bytes)
 		case 6:
 			r.Attributes, err = appendAttribute(r.Attributes, fd)
 		case 9:

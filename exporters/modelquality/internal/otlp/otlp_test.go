@@ -91,6 +91,7 @@ func expectedSpans(t ptrace.Traces) (spans []Span) {
 				want := Span{
 					Trace: TraceID(s.TraceID()), ID: SpanID(s.SpanID()), Parent: SpanID(s.ParentSpanID()), Name: s.Name(),
 					Start: uint64(s.StartTimestamp()), End: uint64(s.EndTimestamp()), Status: int32(s.Status().Code()),
+					State: s.TraceState().AsRaw(), Dropped: s.DroppedAttributesCount(),
 					Attributes: expected(s.Attributes()),
 				}
 				for _, e := range s.Events().All() {
@@ -103,12 +104,19 @@ func expectedSpans(t ptrace.Traces) (spans []Span) {
 	return spans
 }
 
+// body is the body of a record, as the value of an attribute.
+func body(v pcommon.Value) Value {
+	m := pcommon.NewMap()
+	v.CopyTo(m.PutEmpty("body"))
+	return expected(m)[0].Value
+}
+
 func expectedRecords(l plog.Logs) (records []Record) {
 	for _, rl := range l.ResourceLogs().All() {
 		for _, sl := range rl.ScopeLogs().All() {
 			for _, r := range sl.LogRecords().All() {
 				records = append(records, Record{
-					TraceID(r.TraceID()), SpanID(r.SpanID()), uint64(r.Timestamp()), uint64(r.ObservedTimestamp()), r.EventName(), expected(r.Attributes()),
+					TraceID(r.TraceID()), SpanID(r.SpanID()), uint64(r.Timestamp()), uint64(r.ObservedTimestamp()), r.EventName(), body(r.Body()), expected(r.Attributes()),
 				})
 			}
 		}
@@ -296,6 +304,7 @@ func FuzzLogs(f *testing.F) {
 		require.NoError(t, err)
 		for i := range got.records {
 			got.records[i].Attributes = normal(got.records[i].Attributes)
+			got.records[i].Body = normal([]Attribute{{Value: got.records[i].Body}})[0].Value
 		}
 		requireSame(t, expectedRecords(theirs.Logs()), got.records)
 	})

@@ -40,8 +40,9 @@ func (r *Receiver) newGRPC() *grpc.Server {
 	}
 	s := grpc.NewServer(options...)
 	for signal, service := range map[Signal]string{
-		Traces: "opentelemetry.proto.collector.trace.v1.TraceService",
-		Logs:   "opentelemetry.proto.collector.logs.v1.LogsService",
+		Traces:  "opentelemetry.proto.collector.trace.v1.TraceService",
+		Logs:    "opentelemetry.proto.collector.logs.v1.LogsService",
+		Metrics: "opentelemetry.proto.collector.metrics.v1.MetricsService",
 	} {
 		s.RegisterService(&grpc.ServiceDesc{
 			ServiceName: service,

@@ -58,7 +58,7 @@ func (r *Receiver) serveHTTP() error {
 // Routes are the paths of OTLP over HTTP.
 func (r *Receiver) Routes() http.Handler {
 	mux := http.NewServeMux()
-	for signal, path := range map[Signal]string{Traces: "/v1/traces", Logs: "/v1/logs"} {
+	for signal, path := range map[Signal]string{Traces: "/v1/traces", Logs: "/v1/logs", Metrics: "/v1/metrics"} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, req *http.Request) { r.serveRequest(signal, w, req) })
 	}
 	return mux
@@ -100,7 +100,7 @@ func (r *Receiver) take(signal Signal, w http.ResponseWriter, req *http.Request)
 		return encoding, Answer{}, no
 	}
 	body := *buffer
-	if encoding == typeJSON {
+	if encoding == typeJSON && signal != Metrics {
 		if body, err = fromJSON(signal, body); err != nil {
 			return encoding, Answer{}, refuse("malformed", codes.InvalidArgument, http.StatusBadRequest, "malformed OTLP: %v", err)
 		}
@@ -163,7 +163,7 @@ func (r *Receiver) read(w http.ResponseWriter, req *http.Request, into *[]byte) 
 }
 
 func tooLarge(limit int64) *refusal {
-	return refuse("too_large", codes.ResourceExhausted, http.StatusRequestEntityTooLarge, "the request has more than %d bytes", limit)
+	return refuse("too_large", codes.ResourceExhausted, http.StatusRequestEntityTooLarge, "the request has more than %d bytes; send smaller batches, limit attributes with OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT, or raise otlp.max_request_bytes", limit)
 }
 
 func unreadable(err error) *refusal {

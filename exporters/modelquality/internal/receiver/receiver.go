@@ -29,10 +29,11 @@ import (
 // Signal is what a request is about.
 type Signal string
 
-// The signals that are taken. Metrics are not.
+// The signals. Metrics are taken and ignored: an SDK that is told one endpoint sends all three there.
 const (
-	Traces Signal = "traces"
-	Logs   Signal = "logs"
+	Traces  Signal = "traces"
+	Logs    Signal = "logs"
+	Metrics Signal = "metrics"
 )
 
 // Handler takes requests.
@@ -79,6 +80,7 @@ type Receiver struct {
 	bodies  sync.Pool
 
 	requests *prometheus.Desc
+	metrics  sync.Once // says that they are ignored
 	mu       sync.Mutex
 	counts   map[count]int64
 
@@ -275,6 +277,12 @@ func (r *Receiver) export(ctx context.Context, signal Signal, body []byte) (answ
 			no = refuse("failed", codes.Internal, http.StatusInternalServerError, "the request could not be processed")
 		}
 	}()
+	if signal == Metrics {
+		r.metrics.Do(func() {
+			r.Logger.Info("OTLP metrics are accepted and ignored: only spans and log records are read; OTEL_METRICS_EXPORTER=none in the service saves sending them")
+		})
+		return Answer{}, nil
+	}
 	answer, err := r.handler.Export(ctx, signal, body)
 	switch {
 	case errors.Is(err, otlp.ErrMalformed):
