@@ -166,10 +166,14 @@ func TestWhatClientsReallySend(t *testing.T) {
 		"a failed call of MLflow has its plain attribute model": {feed: post(call{id: 1, exception: "RateLimitError", says: attributes{
 			"mlflow.spanType": `"CHAT_MODEL"`, "model": `"gpt-4o"`,
 		}}), want: []string{requests("gpt-4o", "", "rejected", 1)}},
-		"a failed call without any name is unknown": {feed: post(call{id: 1, failed: true, says: attributes{"openinference.span.kind": "LLM"}}),
-			want: []string{requests("unknown", "", "error", 1)}},
-		"an attribute model of some other span means nothing": {feed: post(call{id: 1, says: attributes{"model": "Volvo"}}),
-			want: []string{`sightglass_otlp_ignored_items_total{reason="no_model",signal="traces"} 1`}},
+		"a failed call without any name is unknown": {
+			feed: post(call{id: 1, failed: true, says: attributes{"openinference.span.kind": "LLM"}}),
+			want: []string{requests("unknown", "", "error", 1)},
+		},
+		"an attribute model of some other span means nothing": {
+			feed: post(call{id: 1, says: attributes{"model": "Volvo"}}),
+			want: []string{`sightglass_otlp_ignored_items_total{reason="no_model",signal="traces"} 1`},
+		},
 
 		"the same call of two libraries in one request":  {feed: post(outer, inner), want: once},
 		"the child first in one request":                 {feed: post(inner, outer), want: once},
@@ -185,25 +189,39 @@ func TestWhatClientsReallySend(t *testing.T) {
 		"three deep":                                  {feed: post(outer, inner, call{id: 3, parent: 2, says: chat("gpt-4o", tokens(100))}), want: once},
 		"a parent that lacks tokens gets its child's": {feed: apart(call{id: 2, parent: 1, says: chat("gpt-4o", tokens(100))}, call{id: 1, says: chat("gpt-4o", nil)}), want: once},
 		"a span that is its own parent":               {feed: post(call{id: 1, parent: 1, says: chat("gpt-4o", tokens(100))}), want: once},
-		"a ring of spans does no harm": {feed: post(call{id: 1, parent: 2, says: chat("gpt-4o", nil)}, call{id: 2, parent: 3, says: chat("gpt-4o", nil)}, call{id: 3, parent: 2, says: chat("gpt-4o", nil)}, call{id: 4, says: chat("gpt-4o", nil)}),
-			want: []string{requests("gpt-4o", "", "ok", 1)}},
-		"children of two models in earlier requests": {feed: apart(inner, call{id: 3, parent: 1, says: chat("text-embedding-3-small", nil)}, outer),
-			want: append([]string{requests("text-embedding-3-small", "", "ok", 1)}, once...)},
-		"another model below is another call": {feed: post(outer, call{id: 2, parent: 1, says: chat("text-embedding-3-small", nil)}),
-			want: []string{requests("gpt-4o", "", "ok", 1), requests("text-embedding-3-small", "", "ok", 1)}},
+		"a ring of spans does no harm": {
+			feed: post(call{id: 1, parent: 2, says: chat("gpt-4o", nil)}, call{id: 2, parent: 3, says: chat("gpt-4o", nil)}, call{id: 3, parent: 2, says: chat("gpt-4o", nil)}, call{id: 4, says: chat("gpt-4o", nil)}),
+			want: []string{requests("gpt-4o", "", "ok", 1)},
+		},
+		"children of two models in earlier requests": {
+			feed: apart(inner, call{id: 3, parent: 1, says: chat("text-embedding-3-small", nil)}, outer),
+			want: append([]string{requests("text-embedding-3-small", "", "ok", 1)}, once...),
+		},
+		"another model below is another call": {
+			feed: post(outer, call{id: 2, parent: 1, says: chat("text-embedding-3-small", nil)}),
+			want: []string{requests("gpt-4o", "", "ok", 1), requests("text-embedding-3-small", "", "ok", 1)},
+		},
 
-		"a label that fails beats a score on another scale": {feed: post(call{id: 1, says: chat("m", nil), event: verdict(attributes{"gen_ai.evaluation.score.value": 2.0, "gen_ai.evaluation.score.label": "fail"})}),
-			want: []string{evaluated("m", "below_gate", 1), `sightglass_otlp_refused_values_total{value="evaluation_score"} 1`}},
-		"a score above 1 under a gate up to 1 is refused": {feed: post(call{id: 1, says: chat("m", nil), event: score(2)}),
-			want: []string{evaluated("m", "error", 1), evaluated("m", "pass", 0)}},
-		"a score is scaled by the configuration": {config: "evaluations: {groundedness: {gate: 0.9, scale: {min: 1, max: 5}}}\n",
-			feed: post(call{id: 1, says: chat("m", nil), event: score(2)}, call{id: 2, says: chat("m", nil), event: score(5)}),
-			want: []string{evaluated("m", "below_gate", 1), evaluated("m", "pass", 1), `ml_model_evaluation_score_sum{evaluation="groundedness",model="m",version=""} 1.25`}},
+		"a label that fails beats a score on another scale": {
+			feed: post(call{id: 1, says: chat("m", nil), event: verdict(attributes{"gen_ai.evaluation.score.value": 2.0, "gen_ai.evaluation.score.label": "fail"})}),
+			want: []string{evaluated("m", "below_gate", 1), `sightglass_otlp_refused_values_total{value="evaluation_score"} 1`},
+		},
+		"a score above 1 under a gate up to 1 is refused": {
+			feed: post(call{id: 1, says: chat("m", nil), event: score(2)}),
+			want: []string{evaluated("m", "error", 1), evaluated("m", "pass", 0)},
+		},
+		"a score is scaled by the configuration": {
+			config: "evaluations: {groundedness: {gate: 0.9, scale: {min: 1, max: 5}}}\n",
+			feed:   post(call{id: 1, says: chat("m", nil), event: score(2)}, call{id: 2, says: chat("m", nil), event: score(5)}),
+			want:   []string{evaluated("m", "below_gate", 1), evaluated("m", "pass", 1), `ml_model_evaluation_score_sum{evaluation="groundedness",model="m",version=""} 1.25`},
+		},
 		"the label no":           {feed: post(call{id: 1, says: chat("m", nil), event: label("no")}), want: []string{evaluated("m", "below_gate", 1)}},
 		"the label Not Grounded": {feed: post(call{id: 1, says: chat("m", nil), event: label("Not Grounded")}), want: []string{evaluated("m", "below_gate", 1)}},
 		"the label yes":          {feed: post(call{id: 1, says: chat("m", nil), event: label("Yes")}), want: []string{evaluated("m", "pass", 1)}},
-		"no toxicity": {config: "evaluations: {groundedness: {gate: 0.9, higher_is_better: false}}\n",
-			feed: post(call{id: 1, says: chat("m", nil), event: label("no")}), want: []string{evaluated("m", "pass", 1)}},
+		"no toxicity": {
+			config: "evaluations: {groundedness: {gate: 0.9, higher_is_better: false}}\n",
+			feed:   post(call{id: 1, says: chat("m", nil), event: label("no")}), want: []string{evaluated("m", "pass", 1)},
+		},
 
 		"the version is the answer's name, and a failed call has the model that was asked": {feed: post(
 			call{id: 1, says: chat("gpt-4o", attributes{"gen_ai.response.model": "gpt-4o-2024-08-06"})}, call{id: 2, failed: true, says: chat("gpt-4o", nil)},
@@ -211,10 +229,14 @@ func TestWhatClientsReallySend(t *testing.T) {
 		"OpenInference's name is the answer's": {feed: post(call{id: 1, says: attributes{
 			"openinference.span.kind": "LLM", "llm.model_name": "gpt-4o-2024-08-06", "llm.invocation_parameters": `{"model": "gpt-4o"}`,
 		}}), want: []string{requests("gpt-4o", "gpt-4o-2024-08-06", "ok", 1)}},
-		"an evaluation of the root counts for the trace's model": {feed: apart(call{id: 2, parent: 1, says: chat("m", nil)}, call{id: 1, says: attributes{"openinference.span.kind": "CHAIN"}, event: score(0.5)}),
-			want: []string{evaluated("m", "below_gate", 1)}},
-		"not for that of its embeddings": {feed: apart(call{id: 2, parent: 1, says: chat("m", nil)}, call{id: 3, parent: 1, says: attributes{"gen_ai.operation.name": "embeddings", "gen_ai.request.model": "e"}}, call{id: 1, event: score(0.5)}),
-			want: []string{evaluated("m", "below_gate", 1)}},
+		"an evaluation of the root counts for the trace's model": {
+			feed: apart(call{id: 2, parent: 1, says: chat("m", nil)}, call{id: 1, says: attributes{"openinference.span.kind": "CHAIN"}, event: score(0.5)}),
+			want: []string{evaluated("m", "below_gate", 1)},
+		},
+		"not for that of its embeddings": {
+			feed: apart(call{id: 2, parent: 1, says: chat("m", nil)}, call{id: 3, parent: 1, says: attributes{"gen_ai.operation.name": "embeddings", "gen_ai.request.model": "e"}}, call{id: 1, event: score(0.5)}),
+			want: []string{evaluated("m", "below_gate", 1)},
+		},
 		"an evaluation of the root that comes first waits for the trace": {config: "join: {wait: 1ms}\n", feed: func(w *world) {
 			w.postSpans(nil, call{id: 1, event: score(0.5)})
 			w.postSpans(nil, call{id: 2, parent: 1, says: chat("m", nil)})
@@ -240,15 +262,23 @@ func TestWhatClientsReallySend(t *testing.T) {
 		"Langfuse": {feed: post(call{id: 1, says: attributes{
 			"langfuse.observation.type": "generation", "langfuse.observation.model.name": "gpt-4o", "langfuse.observation.completion_start_time": `"` + at.Add(50*time.Millisecond).Format(time.RFC3339Nano) + `"`,
 		}}), want: []string{requests("gpt-4o", "", "ok", 1), `ml_inference_time_to_first_token_seconds_count{model="gpt-4o",version=""} 1`}},
-		"a tool of OpenLLMetry": {feed: post(call{id: 1, says: attributes{"traceloop.span.kind": "tool", "gen_ai.request.model": "gpt-4o"}}),
-			want: []string{`sightglass_otlp_ignored_items_total{reason="other_operation",signal="traces"} 1`}},
+		"a tool of OpenLLMetry": {
+			feed: post(call{id: 1, says: attributes{"traceloop.span.kind": "tool", "gen_ai.request.model": "gpt-4o"}}),
+			want: []string{`sightglass_otlp_ignored_items_total{reason="other_operation",signal="traces"} 1`},
+		},
 
-		"an outcome that is none is refused by name": {feed: post(call{id: 1, says: fraud(attributes{"ml.outcome": "failed"})}),
-			want: []string{`sightglass_otlp_refused_values_total{value="outcome"} 1`}},
-		"a confidence of 93": {feed: post(call{id: 1, says: fraud(attributes{"ml.confidence": 93.0})}, call{id: 2, says: fraud(attributes{"ml.confidence": -1})}),
-			want: []string{`sightglass_otlp_refused_values_total{value="confidence"} 2`, requests("fraud", "3", "ok", 2)}},
-		"a sampled trace stands for others": {feed: post(call{id: 1, says: chat("m", nil), state: "ot=th:e6666666666668"}, call{id: 2, says: chat("m", nil), state: "x=1,ot=p:3;r:5"}, call{id: 3, says: chat("m", nil), state: "ot=th:0"}),
-			want: []string{requests("m", "", "ok", 3), `ml_inference_sampled_total{model="m",version=""} 2`, `ml_inference_represented_total{model="m",version=""} 18`}},
+		"an outcome that is none is refused by name": {
+			feed: post(call{id: 1, says: fraud(attributes{"ml.outcome": "failed"})}),
+			want: []string{`sightglass_otlp_refused_values_total{value="outcome"} 1`},
+		},
+		"a confidence of 93": {
+			feed: post(call{id: 1, says: fraud(attributes{"ml.confidence": 93.0})}, call{id: 2, says: fraud(attributes{"ml.confidence": -1})}),
+			want: []string{`sightglass_otlp_refused_values_total{value="confidence"} 2`, requests("fraud", "3", "ok", 2)},
+		},
+		"a sampled trace stands for others": {
+			feed: post(call{id: 1, says: chat("m", nil), state: "ot=th:e6666666666668"}, call{id: 2, says: chat("m", nil), state: "x=1,ot=p:3;r:5"}, call{id: 3, says: chat("m", nil), state: "ot=th:0"}),
+			want: []string{requests("m", "", "ok", 3), `ml_inference_sampled_total{model="m",version=""} 2`, `ml_inference_represented_total{model="m",version=""} 18`},
+		},
 		"an evaluation in the body of a log record": {feed: func(w *world) {
 			w.postSpans(nil, call{id: 1, says: chat("m", nil)})
 			w.postRecord(1, score(0.5), nil)
@@ -266,11 +296,15 @@ func TestWhatClientsReallySend(t *testing.T) {
 			w.postRecord(1, nil, score(0.5))
 			w.postRecord(1, nil, score(0.5))
 		}, want: []string{evaluated("m", "below_gate", 2)}},
-		"one model in three spellings": {feed: post(call{id: 1, says: chat("GPT-4o", nil)}, call{id: 2, says: chat("openai/gpt-4o", nil)}, call{id: 3, says: chat("gpt-4o", nil)}),
-			want: []string{requests("gpt-4o", "", "ok", 3)}},
-		"exact names, and an alias": {config: "attributes: {exact_model_names: true, model_aliases: {prod-4o: gpt-4o}}\n",
-			feed: post(call{id: 1, says: chat("GPT-4o", nil)}, call{id: 2, says: chat("prod-4o", nil)}),
-			want: []string{requests("GPT-4o", "", "ok", 1), requests("gpt-4o", "", "ok", 1)}},
+		"one model in three spellings": {
+			feed: post(call{id: 1, says: chat("GPT-4o", nil)}, call{id: 2, says: chat("openai/gpt-4o", nil)}, call{id: 3, says: chat("gpt-4o", nil)}),
+			want: []string{requests("gpt-4o", "", "ok", 3)},
+		},
+		"exact names, and an alias": {
+			config: "attributes: {exact_model_names: true, model_aliases: {prod-4o: gpt-4o}}\n",
+			feed:   post(call{id: 1, says: chat("GPT-4o", nil)}, call{id: 2, says: chat("prod-4o", nil)}),
+			want:   []string{requests("GPT-4o", "", "ok", 1), requests("gpt-4o", "", "ok", 1)},
+		},
 		"a name of ours is never changed": {feed: post(call{id: 1, says: attributes{"ml.model.name": "Team/Fraud"}}), want: []string{requests("Team/Fraud", "", "ok", 1)}},
 		"tokens that are parts of others": {feed: post(call{id: 1, says: chat("m", attributes{
 			"gen_ai.usage.input_tokens": 100, "gen_ai.usage.cache_read.input_tokens": 60, "gen_ai.usage.cache_creation.input_tokens": 20, "gen_ai.usage.output_tokens": 50, "gen_ai.usage.reasoning.output_tokens": 30,
