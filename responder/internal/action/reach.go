@@ -24,9 +24,13 @@ func Reach(ctx context.Context, cfg TargetConfig) (found string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if proxy, err := cfg.client.Proxy()(request); err != nil {
-		return "", fmt.Errorf("proxy: %w", err)
-	} else if proxy != nil {
+	var proxy *url.URL
+	if find := cfg.client.Proxy(); find != nil {
+		if proxy, err = find(request); err != nil {
+			return "", fmt.Errorf("proxy: %w", err)
+		}
+	}
+	if proxy != nil {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", hostPort(proxy))
 		if err != nil {
 			return "", fmt.Errorf("proxy: %w", err)
