@@ -195,7 +195,13 @@ func runHosted(t *testing.T, bin, hangs string, p hosted) {
 	}
 	if p.hangs && p.watches == "" {
 		// The start itself hangs: the store is not open yet.
+		await("runs", func() bool {
+			name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", cmd.Process.Pid))
+			return err == nil && strings.TrimSpace(string(name)) == p.binary
+		})
 		time.Sleep(2 * time.Second)
+		require.NotContains(t, out.String(), "msg=Serving")
+		requireRestricted(t, cmd.Process.Pid, dir)
 	} else {
 		await("logs what it serves", func() bool { return strings.Contains(out.String(), "msg=Serving") })
 		require.Regexp(t, `msg=Serving .*addresses=\S*`+address+`.* metrics=/metrics`, out.String())
