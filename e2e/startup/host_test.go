@@ -129,8 +129,8 @@ func hostedPrograms() map[string]hosted {
 func TestEveryProgramRunsOnAHostThatAllowsLittle(t *testing.T) {
 	requireHostile(t)
 	bin := t.TempDir()
-	require.NoError(t, os.Chmod(bin, 0o755))               //nolint:gosec // Another user runs them.
-	require.NoError(t, os.Chmod(filepath.Dir(bin), 0o755)) //nolint:gosec // As above.
+	require.NoError(t, os.Chmod(bin, 0o755))
+	require.NoError(t, os.Chmod(filepath.Dir(bin), 0o755))
 	args := []string{"build", "-ldflags=-extldflags=-Wl,-z,lazy", "-o", bin}
 	for _, name := range []string{"dataquality-exporter", "modelquality-exporter", "gpu-exporter", "cost-exporter", "responder"} {
 		args = append(args, "./cmd/"+name)
@@ -165,11 +165,11 @@ func runHosted(t *testing.T, bin, hangs string, p hosted) {
 			return err
 		}
 		if info.IsDir() {
-			return os.Chmod(path, 0o755) //nolint:gosec // Another user reads them.
+			return os.Chmod(path, 0o755)
 		}
-		return os.Chmod(path, 0o644) //nolint:gosec // As above.
+		return os.Chmod(path, 0o644)
 	}))
-	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755)) //nolint:gosec // As above.
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
 
 	address := testtools.FreeAddress(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

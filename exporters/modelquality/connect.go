@@ -122,14 +122,15 @@ func connectLabels(ctx context.Context, report *connect.Report, r *rooms, l *Lab
 }
 
 // missing reports columns that the configuration names and the table lacks.
-func missing(report *connect.Report, part string, schema []tables.Column, names ...string) (any bool) {
+func missing(report *connect.Report, part string, schema []tables.Column, names ...string) bool {
+	found := false
 	for _, name := range names {
 		if name != "" && !slices.ContainsFunc(schema, func(c tables.Column) bool { return c.Name == name }) {
 			report.Add(part, "column "+name, connect.Failed, tables.ErrNoColumn.Error())
-			any = true
+			found = true
 		}
 	}
-	return any
+	return found
 }
 
 // connectTable reads the schema of a table unless its source does not answer, which the report has said.

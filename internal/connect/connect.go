@@ -102,10 +102,13 @@ func (r *Report) Do(ctx context.Context, part, what string, f func(context.Conte
 
 // Close calls f, which may hang as what it closes does.
 func (r *Report) Close(f func() error) {
-	done := make(chan error, 1)
-	go func() { done <- f() }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = f() // What was only looked at has nothing to lose.
+	}()
 	select {
-	case <-done: // What was only looked at has nothing to lose.
+	case <-done:
 	case <-time.After(grace):
 	}
 }
