@@ -95,13 +95,18 @@ type ledger struct {
 }
 
 func (l *ledger) read(ctx context.Context) (bill.Bill, error) {
-	if l.opened == nil {
-		var err error
-		if l.opened, err = l.open(); err != nil {
-			return bill.Bill{}, err
-		}
+	if err := l.look(); err != nil {
+		return bill.Bill{}, err
 	}
 	return l.opened.Read(ctx)
+}
+
+// look opens the source unless it is open.
+func (l *ledger) look() (err error) {
+	if l.opened == nil {
+		l.opened, err = l.open()
+	}
+	return err
 }
 
 func (l *ledger) close() error {
@@ -234,7 +239,8 @@ func openLedger(reader *bill.Reader, s SourceConfig, now func() time.Time, logge
 	return bill.Objects(reader, bucket, how), nil
 }
 
-func (e *Exporter) openMeter(cfg MeteringConfig) (*metering.Meter, error) {
+// source is the Prometheus server that usage is asked of.
+func (cfg MeteringConfig) source() (metering.Prometheus, error) {
 	source := metering.Prometheus{Queries: cfg.Queries, Resources: map[string]string{}, Timeout: time.Duration(cfg.Timeout)}
 	transport := api.DefaultRoundTripper
 	if cfg.Token != (config.SecretSource{}) {
@@ -242,21 +248,33 @@ func (e *Exporter) openMeter(cfg MeteringConfig) (*metering.Meter, error) {
 	}
 	prom, err := api.NewClient(api.Config{Address: cfg.Prometheus, RoundTripper: transport})
 	if err != nil {
-		return nil, fmt.Errorf("prometheus: %w", err)
+		return source, fmt.Errorf("prometheus: %w", err)
 	}
 	source.API = v1.NewAPI(prom)
-	own := map[string]bool{}
 	for _, h := range cfg.Holders {
 		holder := h.holder()
 		if err := holder.Validate(); err != nil {
-			return nil, fmt.Errorf("holders: %w", err)
+			return source, fmt.Errorf("holders: %w", err)
 		}
 		source.Holders = append(source.Holders, holder)
+	}
+	for _, r := range cfg.Resources {
+		source.Resources[r.Name] = r.Query
+	}
+	return source, nil
+}
+
+func (e *Exporter) openMeter(cfg MeteringConfig) (*metering.Meter, error) {
+	source, err := cfg.source()
+	if err != nil {
+		return nil, err
+	}
+	own := map[string]bool{}
+	for _, h := range cfg.Holders {
 		own[h.Model] = h.Model != ""
 	}
 	resources := map[string]metering.Resource{}
 	for _, r := range cfg.Resources {
-		source.Resources[r.Name] = r.Query
 		resources[r.Name] = metering.Resource{PerHour: r.Price, Currency: r.Currency, Observability: r.Counts == "observability"}
 	}
 	return metering.Open(metering.Options{

@@ -1,0 +1,262 @@
+package startup
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/internal/testtools"
+)
+
+// nobody is a user that owns nothing and has no entry in /etc/passwd.
+const nobody = 65534
+
+// hostile is the script that a program is started by: everything that is mounted becomes read-only, but for the folder
+// of state, and the program runs as somebody else. $1 is the folder; the rest is the program.
+const hostile = `set -eu
+state=$1
+shift
+mount --make-rprivate /
+mount --bind "$state" "$state"
+cd /
+awk '{print $2}' /proc/self/mounts | while read -r place; do
+  case $place in "$state"|/proc*|/sys*|/dev*) ;; *) mount -o remount,bind,ro "$place" 2>/dev/null || true ;; esac
+done
+exec setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs env -i "$@"
+`
+
+// requireHostile skips where the test may not make namespaces, other than in CI.
+func requireHostile(t *testing.T) {
+	t.Helper()
+	missing := func(format string, args ...any) {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf(format, args...)
+		}
+		t.Skipf(format, args...)
+	}
+	if os.Geteuid() != 0 {
+		missing("only root can mount the root read-only")
+	}
+	for _, tool := range []string{"unshare", "setpriv", "mount", "awk"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			missing("install util-linux and mawk: %v", err)
+		}
+	}
+}
+
+// accepting takes connections and never answers.
+func accepting(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var mu sync.Mutex
+	var held []net.Conn
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			held = append(held, conn)
+			mu.Unlock()
+		}
+	}()
+	t.Cleanup(func() {
+		require.NoError(t, l.Close())
+		mu.Lock()
+		defer mu.Unlock()
+		for _, conn := range held {
+			_ = conn.Close() // The other side may have closed it.
+		}
+	})
+	return l.Addr().String()
+}
+
+// logs is what a process has written.
+type logs struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.Write(p)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.String()
+}
+
+// hosted is a configuration with STATE as the one writable folder, and what the log says that it watches.
+type hosted struct {
+	binary, config string
+	args           []string
+	watches        string
+	hangs          bool // a source does: then the program need not be ready
+}
+
+func hostedPrograms() map[string]hosted {
+	return map[string]hosted{
+		"dataquality":                            {"dataquality-exporter", "sources: {files: {type: duckdb}}\nbaseline_store: {type: FILESYSTEM, config: {directory: STATE/baselines}}\ndatasets: [{name: good, source: files, files: good.csv}]\n", nil, "datasets=good", false},
+		"modelquality":                           {"modelquality-exporter", "otlp: {grpc: '127.0.0.1:0', http: 'off'}\nbaseline_store: {type: FILESYSTEM, config: {directory: STATE/baselines}}\nreviews: {url: 'http://127.0.0.1:1', file: STATE/reviews.db}\n", nil, "otlp", false},
+		"gpu":                                    {"gpu-exporter", "interval: 1s\ntimeout: 1s\n", []string{"--nvml.library=/nonexistent/libnvidia-ml.so"}, "library=/nonexistent/libnvidia-ml.so", false},
+		"cost":                                   {"cost-exporter", "state: STATE/state\nexchange: {online: false}\nbills: {sources: [{name: cloud, folder: bills}]}\n", nil, "bills=cloud", false},
+		"responder":                              {"responder", "webhook: {token: {file: token}}\nstore: {path: STATE/responder.db}\nactions: []\n", nil, "store=STATE/responder.db", false},
+		"dataquality with a database that hangs": {"dataquality-exporter", "sources: {db: {type: postgres, dsn: {file: dsn}}}\nbaseline_store: {type: FILESYSTEM, config: {directory: STATE/baselines}}\ndatasets: [{name: far, source: db, table: t}]\n", nil, "datasets=far", true},
+		"modelquality with a registry that hangs": {"modelquality-exporter", "otlp: {grpc: '127.0.0.1:0', http: 'off'}\nsources: {db: {type: postgres, dsn: {file: dsn}}}\nmlflow: {url: 'http://HANGS'}\nlabels: [{name: l, source: db, table: t, timestamp_column: at, prediction_column: p, label_column: l, model: m}]\nreviews: {url: 'http://HANGS', file: STATE/reviews.db}\n", nil, "otlp", true},
+		"cost with a Prometheus that hangs":       {"cost-exporter", "state: STATE/state\nexchange: {valet_url: 'http://HANGS', ecb_url: 'http://HANGS'}\nmetering: {prometheus: 'http://HANGS', step: 1s, lag: 0s}\n", nil, "prometheus=http://HANGS", true},
+		"responder with a database that hangs":    {"responder", "webhook: {token: {file: token}}\nstore: {postgresql: {file: dsn}}\nactions: []\n", nil, "", true},
+	}
+}
+
+func TestEveryProgramRunsOnAHostThatAllowsLittle(t *testing.T) {
+	requireHostile(t)
+	bin := t.TempDir()
+	require.NoError(t, os.Chmod(bin, 0o755))
+	require.NoError(t, os.Chmod(filepath.Dir(bin), 0o755))
+	args := []string{"build", "-ldflags=-extldflags=-Wl,-z,lazy", "-o", bin}
+	for _, name := range []string{"dataquality-exporter", "modelquality-exporter", "gpu-exporter", "cost-exporter", "responder"} {
+		args = append(args, "./cmd/"+name)
+	}
+	build := exec.Command("go", args...)
+	build.Dir = testtools.Root(t)
+	output, err := build.CombinedOutput()
+	require.NoError(t, err, string(output))
+	hangs := accepting(t)
+
+	for name, p := range hostedPrograms() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runHosted(t, bin, hangs, p)
+		})
+	}
+}
+
+func runHosted(t *testing.T, bin, hangs string, p hosted) {
+	t.Helper()
+	dir := prepare(t)
+	state := filepath.Join(dir, "writable")
+	require.NoError(t, os.Mkdir(state, 0o700))
+	require.NoError(t, os.Chown(state, nobody, nobody))
+	fill := strings.NewReplacer("STATE", state, "HANGS", hangs)
+	file := filepath.Join(dir, "config.yaml")
+	for name, text := range map[string]string{"config.yaml": fill.Replace(p.config), "token": "secret", "dsn": "postgres://u:p@" + hangs + "/d?sslmode=disable"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	require.NoError(t, filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
+		if err != nil || path == state {
+			return err
+		}
+		if info.IsDir() {
+			return os.Chmod(path, 0o755)
+		}
+		return os.Chmod(path, 0o644)
+	}))
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
+
+	address := testtools.FreeAddress(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	command := append([]string{"-m", "sh", "-c", hostile, "hostile", state, filepath.Join(bin, p.binary), "--config.file=" + file, "--web.listen-address=" + address}, p.args...)
+	var out logs
+	cmd := exec.CommandContext(ctx, "unshare", command...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", &out, &out
+	require.NoError(t, cmd.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	await := func(what string, condition func() bool) {
+		t.Helper()
+		for !condition() {
+			select {
+			case err := <-ended:
+				t.Fatalf("%s: it ended: %v\n%s", what, err, out.String())
+			case <-ctx.Done():
+				t.Fatalf("%s: %v\n%s", what, ctx.Err(), out.String())
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}
+	if p.hangs && p.watches == "" {
+		// The start itself hangs: the store is not open yet.
+		await("runs", func() bool {
+			name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", cmd.Process.Pid))
+			return err == nil && strings.TrimSpace(string(name)) == p.binary
+		})
+		time.Sleep(2 * time.Second)
+		require.NotContains(t, out.String(), "msg=Serving")
+		requireRestricted(t, cmd.Process.Pid, dir)
+	} else {
+		await("logs what it serves", func() bool { return strings.Contains(out.String(), "msg=Serving") })
+		require.Regexp(t, `msg=Serving .*addresses=\S*`+address+`.* metrics=/metrics`, out.String())
+		require.Regexp(t, `msg=Watching .*`+fill.Replace(p.watches), out.String())
+		await("answers /-/ready", func() bool {
+			status := get(ctx, "http://"+address+"/-/ready")
+			return status == http.StatusOK || p.hangs && status == http.StatusServiceUnavailable
+		})
+		requireRestricted(t, cmd.Process.Pid, dir)
+	}
+	began := time.Now()
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	select {
+	case err := <-ended:
+		if p.watches != "" {
+			require.NoError(t, err, out.String())
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatalf("it runs 10 seconds after SIGTERM:\n%s", out.String())
+	}
+	t.Logf("ended %s after SIGTERM", time.Since(began).Round(time.Millisecond))
+	requireNoPanic(t, out.String())
+	require.NotContains(t, out.String(), "permission denied")
+	require.NotContains(t, out.String(), "read-only file system")
+}
+
+// requireRestricted looks at the process from outside: what it was started under is true of it.
+func requireRestricted(t *testing.T, pid int, dir string) {
+	t.Helper()
+	proc := fmt.Sprintf("/proc/%d/", pid)
+	status, err := os.ReadFile(proc + "status")
+	require.NoError(t, err)
+	require.Contains(t, string(status), "Uid:\t65534\t65534\t65534\t65534\n")
+	environment, err := os.ReadFile(proc + "environ")
+	require.NoError(t, err)
+	require.Empty(t, string(environment))
+	cwd, err := os.Readlink(proc + "cwd")
+	require.NoError(t, err)
+	require.Equal(t, "/", cwd)
+	mounts, err := os.ReadFile(proc + "mounts")
+	require.NoError(t, err)
+	require.Regexp(t, `(?m)^\S+ / \S+ ro[, ]`, string(mounts))
+	require.ErrorIs(t, os.WriteFile(filepath.Join(proc+"root", dir, "probe"), nil, 0o600), syscall.EROFS, "its root is read-only")
+}
+
+func get(ctx context.Context, url string) int {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return 0
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0
+	}
+	defer answer.Body.Close()
+	_, _ = io.Copy(io.Discard, answer.Body)
+	return answer.StatusCode
+}

@@ -1,0 +1,122 @@
+package dataquality
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/connect"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+// Connect reports what the exporter would reach with a configuration. It writes no baselines.
+func Connect(ctx context.Context, report *connect.Report, cfg Config) {
+	r, err := openRooms(cfg, slog.New(slog.DiscardHandler), nil)
+	if report.Fail("baseline_store", "open", err) {
+		return
+	}
+	defer report.Close(r.close)
+	report.Do(ctx, "baseline_store", "writable", r.store.Probe)
+	reachable := make(map[string]bool)
+	for _, name := range sortedKeys(cfg.Sources) {
+		reachable[name] = report.Source(ctx, name, cfg.Sources[name].Type, r.source)
+	}
+	now := time.Now() //nolint:forbidigo // The process's clock comes in here.
+	for _, d := range cfg.Datasets {
+		connectDataset(ctx, report, r, d, reachable, now)
+	}
+}
+
+func connectDataset(ctx context.Context, report *connect.Report, r *rooms, d DatasetConfig, reachable map[string]bool, now time.Time) {
+	part, key := "dataset "+d.Name, r.key(d.Name)
+	window := d.at(now)
+	served, ok := connectTable(ctx, report, r, part, "rights", &d.TableConfig, key, reachable)
+	if ok && d.Baselines.Training == nil {
+		report.Columns(ctx, part, time.Duration(d.Timeout), served, window, d.Columns.choice())
+	}
+	if t := d.Baselines.Training; t != nil {
+		trained, trainedOK := connectTable(ctx, report, r, part, "rights of training", &t.TableConfig, key+"baselines.training.", reachable)
+		if ok && trainedOK {
+			connectTraining(ctx, report, part, d, served, trained, window)
+		}
+	}
+	for i, u := range d.Upstream {
+		connectTable(ctx, report, r, part, "upstream "+u.Name, &u.TableConfig, key+"upstream["+strconv.Itoa(i)+"].", reachable)
+	}
+	for _, c := range d.Comparisons {
+		if !reachable[c.Source] {
+			continue
+		}
+		connect.TryFor(ctx, report, time.Duration(d.Timeout), part, "comparison with "+c.Against, func(ctx context.Context) ([]int64, string, error) {
+			source, err := r.source(c.Source)
+			if err != nil {
+				return nil, "", err
+			}
+			n, err := source.Numbers(ctx, c.Query, window, "compared_rows", "mismatched_rows")
+			if err != nil {
+				return nil, "", err
+			}
+			return n, fmt.Sprintf("%d rows compared, %d mismatched", n[0], n[1]), nil
+		})
+	}
+	if ok && d.SnapshotQuery != "" {
+		connect.TryFor(ctx, report, time.Duration(d.Timeout), part, "snapshot_query", func(ctx context.Context) (string, string, error) {
+			name, err := served.Source.Text(ctx, d.SnapshotQuery)
+			return name, "the snapshot is " + name, err
+		})
+	}
+}
+
+// connectTable reads the schema of a table unless its source does not answer, which the report has said.
+func connectTable(ctx context.Context, report *connect.Report, r *rooms, part, what string, t *TableConfig, key string, reachable map[string]bool) (connect.Opened, bool) {
+	if !reachable[t.Source] {
+		report.Add(part, what, connect.Failed, "its source "+t.Source+" does not answer")
+		return connect.Opened{}, false
+	}
+	return report.Table(ctx, part, what, func() (*tables.Source, tables.Relation, error) { return r.table(t, key) })
+}
+
+// connectTraining reports bins as cutTraining cuts them: of the columns that are served, from the training data.
+func connectTraining(ctx context.Context, report *connect.Report, part string, d DatasetConfig, served, trained connect.Opened, window tables.Window) {
+	var both, untrained []tables.Column
+	for _, c := range trained.Schema {
+		if has(served.Schema, c.Name) {
+			both = append(both, c)
+		} else {
+			report.Add(part, "column "+c.Name, connect.Told, c.Type+": no bins, only the training data has it")
+		}
+	}
+	for _, c := range served.Schema {
+		if !has(trained.Schema, c.Name) {
+			untrained = append(untrained, c)
+		}
+	}
+	trained.Schema = both
+	choice := d.Columns.choice()
+	cut, ok := report.Columns(ctx, part, time.Duration(d.Timeout), trained, tables.Window{}, choice)
+	if !ok || len(untrained) == 0 {
+		return
+	}
+	choice.MaxColumns -= len(cut.Layouts)
+	for _, c := range timeColumns(served.Schema, served.Relation.Time) {
+		if !has(untrained, c.Name) {
+			untrained = append(untrained, c) // The window needs it.
+		}
+	}
+	served.Schema = untrained
+	report.Columns(ctx, part, time.Duration(d.Timeout), served, window, choice)
+}
+
+// at is the window of a profile that begins now.
+func (d *DatasetConfig) at(now time.Time) tables.Window {
+	var w tables.Window
+	if d.TimestampColumn != "" {
+		w.To = now.Add(time.Duration(d.ClockSkew))
+		if d.Window > 0 {
+			w.From = now.Add(-time.Duration(d.Window))
+		}
+	}
+	return w
+}

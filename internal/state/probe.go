@@ -1,0 +1,39 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Probe says whether this process can write to a folder, or make it. Unlike Writable it leaves nothing behind: a folder
+// that one user made is often not another user's to write to.
+func Probe(dir string) (found string, err error) {
+	place := filepath.Clean(dir)
+	for {
+		info, err := os.Stat(place)
+		if err == nil && !info.IsDir() {
+			return "", fmt.Errorf("%s is a file; want a folder", place)
+		}
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, fs.ErrNotExist) || place == filepath.Dir(place) {
+			return "", fmt.Errorf("%w; want a folder that user %d of this process can write to", err, os.Getuid())
+		}
+		place = filepath.Dir(place)
+	}
+	f, err := os.CreateTemp(place, ".tmp-probe-*")
+	if err == nil {
+		err = errors.Join(f.Close(), os.Remove(f.Name()))
+	}
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("write to the folder: %w; want a folder that user %d of this process can write to", err, os.Getuid())
+	case place != filepath.Clean(dir):
+		return fmt.Sprintf("%s is not there and can be made by user %d", dir, os.Getuid()), nil
+	}
+	return fmt.Sprintf("%s can be written to by user %d", dir, os.Getuid()), nil
+}
