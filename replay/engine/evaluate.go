@@ -471,7 +471,7 @@ func (r *rule) follow(at time.Time, tell func(Transition)) {
 // RuleError is a rule that could not be evaluated.
 type RuleError struct {
 	Rule string
-	// At is the first failed evaluation, Err its error, and Times how many failed.
+	// At is the first failed evaluation, Err its error, and Times how many failed; one whose inputs stay is not made again.
 	At    time.Time
 	Err   error
 	Times int
