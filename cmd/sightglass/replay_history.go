@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -22,21 +21,35 @@ type historyFlags struct {
 	url, httpConfig, lasts string
 	until                  string
 	interval               time.Duration
+	set                    [4]bool // Whether each of optional is given.
 }
+
+// optional are the flags that say more about a history.
+var optional = [4]string{"--range", "--until", "--interval", "--http.config.file"}
 
 // register adds the flags to a command.
 func (f *historyFlags) register(c *kingpin.CmdClause) {
 	c.Flag("from-prometheus", "Instead of scenarios, run the rules over the history of the Prometheus, Mimir or Thanos with this URL, and list which alerts would have fired.").
 		PlaceHolder("URL").StringVar(&f.url)
-	c.Flag("range", "With --from-prometheus: how much history.").Default("30d").StringVar(&f.lasts)
-	c.Flag("until", "With --from-prometheus: end of the history, such as 2026-03-31T00:00:00Z; now by default.").PlaceHolder("TIME").StringVar(&f.until)
-	c.Flag("interval", "With --from-prometheus: time between two evaluations.").Default("1m").DurationVar(&f.interval)
+	c.Flag("range", "With --from-prometheus: how much history.").Default("30d").IsSetByUser(&f.set[0]).StringVar(&f.lasts)
+	c.Flag("until", "With --from-prometheus: end of the history, such as 2026-03-31T00:00:00Z; now by default.").PlaceHolder("TIME").IsSetByUser(&f.set[1]).StringVar(&f.until)
+	c.Flag("interval", "With --from-prometheus: time between two evaluations.").Default("1m").IsSetByUser(&f.set[2]).DurationVar(&f.interval)
 	c.Flag("http.config.file", "With --from-prometheus: file in the form of Prometheus's http_config, for credentials, TLS and headers such as X-Scope-OrgID.").
-		PlaceHolder("FILE").StringVar(&f.httpConfig)
+		PlaceHolder("FILE").IsSetByUser(&f.set[3]).StringVar(&f.httpConfig)
 }
 
 // chosen tells whether a history is to be replayed.
 func (f *historyFlags) chosen() bool { return f.url != "" }
+
+// given are the flags that only a history has.
+func (f *historyFlags) given() (names []string) {
+	for i, set := range f.set {
+		if set {
+			names = append(names, optional[i])
+		}
+	}
+	return names
+}
 
 // run replays the history and writes the alerts as a table, as JSON or as Markdown.
 func (f *historyFlags) run(ctx context.Context, rules engine.Rules, now func() time.Time, output string, stdout, stderr io.Writer) error {
@@ -51,13 +64,13 @@ func (f *historyFlags) run(ctx context.Context, rules engine.Rules, now func() t
 		}
 	}
 	from := to.Add(-time.Duration(lasts))
-	bar := progressbar.NewOptions64(int64(to.Sub(from).Hours()), progressbar.OptionSetWriter(stderr), progressbar.OptionSetDescription("replaying"),
+	bar := progressbar.NewOptions64(max(int64(to.Sub(from).Hours()), 1), progressbar.OptionSetWriter(stderr), progressbar.OptionSetDescription("replaying"),
 		progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true))
 	result, err := history.Run(ctx, history.Config{
 		URL: f.url, HTTPConfigFile: f.httpConfig, From: from, To: to, Interval: f.interval,
-		Progress: func(at time.Time) { _ = bar.Set64(int64(at.Sub(from).Hours())) },
+		Progress: func(at time.Time) { _ = bar.Set64(int64(at.Sub(from).Hours())) }, // A bar that cannot be drawn is no reason to stop.
 	}, rules)
-	err = errors.Join(err, bar.Finish())
+	_ = bar.Finish() // As above.
 	if err != nil {
 		return err
 	}
