@@ -32,26 +32,55 @@ type replayFlags struct {
 	seeds                int
 	rules, output        string
 	verbose              bool
+	history              historyFlags
+	// Flags that only scenarios have are set.
+	dataSet, seedsSet bool
 }
 
 func replayCommand(app *kingpin.Application, stdout io.Writer) commands {
-	c := app.Command("replay", "Run the rules over simulated or recorded months in minutes, and measure what their alerts are worth: time to detect, false alarms. See docs/replay.md.")
+	c := app.Command("replay", "Run the rules over simulated or recorded months in minutes, and measure what their alerts are worth: time to detect, false alarms; or over the history of a Prometheus. See docs/replay.md.")
 	var f replayFlags
-	c.Arg("scenario", "Scenario files.").Required().ExistingFilesVar(&f.scenarios)
-	c.Flag("data", "File of events, in place of the scenario's: NAME=FILE, of a dataset or a model; repeatable.").PlaceHolder("NAME=FILE").StringsVar(&f.data)
+	c.Arg("scenario", "Scenario files; none with --from-prometheus.").ExistingFilesVar(&f.scenarios)
+	c.Flag("data", "File of events, in place of the scenario's: NAME=FILE, of a dataset or a model; repeatable.").PlaceHolder("NAME=FILE").IsSetByUser(&f.dataSet).StringsVar(&f.data)
 	c.Flag("seed", "Seed, in place of the scenario's.").IsSetByUser(&f.seeded).Uint64Var(&f.seed)
-	c.Flag("seeds", "Run each scenario with so many seeds, from the first one on.").Default("1").IntVar(&f.seeds)
+	c.Flag("seeds", "Run each scenario with so many seeds, from the first one on.").Default("1").IsSetByUser(&f.seedsSet).IntVar(&f.seeds)
 	c.Flag("rules", "Folder of rule files, in place of the bundle.").ExistingDirVar(&f.rules)
 	c.Flag("set", "Threshold, in place of the bundle's: NAME=NUMBER, such as drift_psi=0.2; repeatable.").PlaceHolder("NAME=NUMBER").StringsVar(&f.set)
 	c.Flag("output", "Form of the result: table, json or markdown.").Default("table").EnumVar(&f.output, "table", "json", "markdown")
 	c.Flag("verbose", "Log what the exporters log.").BoolVar(&f.verbose)
+	f.history.register(c)
 	return commands{c.FullCommand(): func(ctx context.Context) error { return f.run(ctx, stdout, os.Stderr) }}
 }
 
 // errBars says that a replay did not reach what its scenario demands.
 var errBars = errors.New("the bars were not reached")
 
+// check refuses what has no meaning together.
+func (f *replayFlags) check() error {
+	if !f.history.chosen() {
+		if len(f.scenarios) == 0 {
+			return errors.New("nothing to replay: want scenario files, or --from-prometheus URL")
+		}
+		if names := f.history.given(); len(names) > 0 {
+			return fmt.Errorf("%s: of --from-prometheus only, which is not given", strings.Join(names, ", "))
+		}
+		return nil
+	}
+	if len(f.scenarios) > 0 {
+		return errors.New("--from-prometheus replays a history, and takes no scenario files: run them by themselves")
+	}
+	for name, set := range map[string]bool{"--data": f.dataSet, "--seed": f.seeded, "--seeds": f.seedsSet} {
+		if set {
+			return fmt.Errorf("%s is of scenarios, and --from-prometheus replays a history: leave it out", name)
+		}
+	}
+	return nil
+}
+
 func (f *replayFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
+	if err := f.check(); err != nil {
+		return err
+	}
 	files, err := pairs("data", f.data)
 	if err != nil {
 		return err
@@ -59,6 +88,9 @@ func (f *replayFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	loaded, err := f.load()
 	if err != nil {
 		return err
+	}
+	if f.history.chosen() {
+		return f.history.run(ctx, loaded, time.Now, f.output, stdout, stderr)
 	}
 	if f.seeds < 1 || f.seeds > 1000 {
 		return fmt.Errorf("--seeds is %d; want 1 to 1000", f.seeds)

@@ -103,6 +103,9 @@ type Replay struct {
 	Targets  []Target
 	// Advance is called before the scrapes of each time, if it is set: a world that several targets show moves on here.
 	Advance func(ctx context.Context, at time.Time) error
+	// Feed stores the samples of [from, to) that were scraped elsewhere, if it is set; it may be there beside targets. Of each
+	// series, samples must come in order of time.
+	Feed func(ctx context.Context, from, to time.Time, store func(labels labels.Labels, at time.Time, v float64)) error
 	// Alerts is told every transition, in order.
 	Alerts func(Transition)
 	// Progress is told now and then how far the replay is, if it is set.

@@ -397,12 +397,13 @@ func (r *rule) idle() bool { return r.alert.ActiveAlertsCount() == 0 }
 // judge gives an alerting rule the results of a block at every step.
 func (e *Engine) judge(ctx context.Context, b *block, r *rule, out *outcome, steps []int64) error {
 	vectors := out.vectors()
-	k := 0
+	k, judged := 0, -1
+	var until int64
 	for _, t := range steps {
 		for k+1 < len(out.times) && out.times[k+1] <= t {
 			k++
 		}
-		if out.fails(k) || len(vectors[k]) == 0 && r.idle() {
+		if out.fails(k) || len(vectors[k]) == 0 && r.idle() || k == judged && t < until {
 			continue
 		}
 		answer := func(context.Context, string, time.Time) (promql.Vector, error) { return vectors[k], nil }
@@ -413,8 +414,11 @@ func (e *Engine) judge(ctx context.Context, b *block, r *rule, out *outcome, ste
 			continue
 		}
 		r.follow(at, func(tr Transition) { b.transition(r.index, tr) })
+		judged = -1
 		if e.readsAlerts {
 			e.storeAlerts(b, r, written, t)
+		} else if len(r.states) == len(vectors[k]) {
+			judged, until = k, r.due()
 		}
 	}
 	return nil
@@ -471,7 +475,7 @@ func (r *rule) follow(at time.Time, tell func(Transition)) {
 // RuleError is a rule that could not be evaluated.
 type RuleError struct {
 	Rule string
-	// At is the first failed evaluation, Err its error, and Times how many failed.
+	// At is the first failed evaluation, Err its error, and Times how many failed; one whose inputs stay is not made again.
 	At    time.Time
 	Err   error
 	Times int

@@ -167,6 +167,18 @@ func (r *rule) outputs() []string {
 	return []string{"ALERTS", "ALERTS_FOR_STATE"}
 }
 
+// due is when the next alert has been pending for long enough. Until then, as long as the expression has the same result, and
+// one for every alert (none is kept firing without), another evaluation changes nothing, and costs the templates of all labels.
+func (r *rule) due() int64 {
+	due := int64(math.MaxInt64)
+	for _, s := range r.states {
+		if s.State == Pending {
+			due = min(due, s.ActiveAt.Add(r.alert.HoldDuration()).UnixMilli())
+		}
+	}
+	return due
+}
+
 // selector is what one vector selector reads, and how far back.
 type selector struct {
 	name     string // Empty where the name is no plain equality.

@@ -40,6 +40,9 @@ func (e *Engine) Run(ctx context.Context, replay Replay) (Stats, error) {
 		if err := r.scrape(ctx, end); err != nil {
 			return e.stats, err
 		}
+		if err := r.feed(ctx, pos, end); err != nil {
+			return e.stats, err
+		}
 		b := newBlock(pos, end, e.opts.Interval)
 		if err := e.evaluateBlock(ctx, b); err != nil {
 			return e.stats, err
@@ -75,6 +78,21 @@ type runner struct {
 	replay  Replay
 	scrapes []*Scrape
 	scraped time.Time // The next scrape.
+}
+
+// feed stores what was scraped elsewhere.
+func (r *runner) feed(ctx context.Context, from, to time.Time) error {
+	if r.replay.Feed == nil {
+		return nil
+	}
+	err := r.replay.Feed(ctx, from, to, func(ls labels.Labels, at time.Time, v float64) {
+		r.store.get(ls).append(at.UnixMilli(), v, nil, 0, 1)
+		r.stats.Samples++
+	})
+	if err != nil {
+		return fmt.Errorf("read the samples from %s to %s: %w", from.UTC(), to.UTC(), err)
+	}
+	return nil
 }
 
 // scrape makes the scrapes before end.

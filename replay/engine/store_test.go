@@ -1,0 +1,154 @@
+package engine
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/teststorage"
+	"github.com/stretchr/testify/require"
+)
+
+// Random series of every kind, in the store and in Prometheus's TSDB.
+func twin(t *testing.T, seed uint64) (*store, *teststorage.TestStorage, time.Time) {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	st, db := newStore(), teststorage.New(t)
+	start := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	app := db.Appender(t.Context())
+	for n := range 12 {
+		name := []string{"gauge_metric", "counter_total", "native"}[n%3]
+		ls := labels.FromStrings(labels.MetricName, name, "series", fmt.Sprint(n), "half", fmt.Sprint(n%2))
+		s := st.get(ls)
+		v, count := 1.0, uint64(0)
+		for at := start; at.Before(start.Add(4 * time.Hour)); {
+			step := time.Minute
+			var h *histogram.FloatHistogram
+			switch {
+			case rng.Float64() < 0.02:
+				v, h = staleNaN, nil
+			case name == "native":
+				count += rng.Uint64N(3)
+				h = &histogram.FloatHistogram{
+					Schema: 1, Count: float64(count + 1), Sum: float64(count), ZeroThreshold: 0.001, ZeroCount: 1,
+					PositiveSpans: []histogram.Span{{Offset: 0, Length: 1}}, PositiveBuckets: []float64{float64(count)},
+				}
+			case name == "counter_total":
+				if v != v || rng.Float64() < 0.02 {
+					v = 0
+				}
+				v += float64(rng.IntN(3))
+			case v != v || rng.Float64() < 0.3:
+				v = float64(rng.IntN(4))
+			}
+			if name == "native" && h == nil {
+				v = staleNaN
+			}
+			s.append(at.UnixMilli(), v, h, 0, 1)
+			var err error
+			if h != nil {
+				_, err = app.AppendHistogram(0, ls, at.UnixMilli(), nil, h)
+			} else {
+				_, err = app.Append(0, ls, at.UnixMilli(), v)
+			}
+			require.NoError(t, err)
+			if rng.Float64() < 0.03 {
+				step += time.Duration(rng.IntN(900)) * time.Second // Missed scrapes, and a clock that is off.
+			}
+			at = at.Add(step)
+		}
+	}
+	require.NoError(t, app.Commit())
+	return st, db, start
+}
+
+func TestStoreAnswersLikeTheTSDB(t *testing.T) {
+	eng := promql.NewEngine(promql.EngineOpts{MaxSamples: 1e8, Timeout: time.Minute, Parser: newParser(), EnableAtModifier: true, EnableNegativeOffset: true,
+		NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() }})
+	ask := func(t *testing.T, q storage.Queryable, expr string, from, to time.Time, step time.Duration) string {
+		query, err := eng.NewRangeQuery(t.Context(), q, nil, expr, from, to, step)
+		require.NoError(t, err)
+		defer query.Close()
+		res := query.Exec(t.Context())
+		require.NoError(t, res.Err)
+		return res.String()
+	}
+	for seed := range uint64(5) {
+		st, db, start := twin(t, seed)
+		for _, expr := range []string{
+			`gauge_metric`, `counter_total`, `native`, `{half="1"}`, `{__name__=~"g.*|c.*", series!="3"}`, `gauge_metric{half=""}`,
+			`rate(counter_total[5m])`, `increase(counter_total[7m])`, `changes(gauge_metric[20m])`, `count_over_time(gauge_metric[10m])`,
+			`last_over_time(gauge_metric[30m] offset 1h)`, `gauge_metric offset 17m`, `gauge_metric @ 1772330000`, `gauge_metric offset -3m`,
+			`sum_over_time(gauge_metric[1h:2m])`, `max_over_time(rate(counter_total[5m])[30m:])`, `timestamp(gauge_metric)`,
+			`histogram_count(rate(native[5m]))`, `histogram_quantile(0.5, native)`, `absent(gauge_metric{series="0"})`,
+			`sum by (half) (gauge_metric) / on (half) count by (half) (counter_total)`,
+		} {
+			for _, step := range []time.Duration{17 * time.Second, time.Minute, 9 * time.Minute} {
+				from, to := start.Add(90*time.Minute), start.Add(5*time.Hour)
+				require.Equal(t, ask(t, db, expr, from, to, step), ask(t, st, expr, from, to, step), "%s every %s, seed %d", expr, step, seed)
+			}
+		}
+	}
+}
+
+// What is calculated in columns is what Prometheus calculates, at every step.
+func TestColumnsCalculateLikePrometheus(t *testing.T) {
+	eng := promql.NewEngine(promql.EngineOpts{MaxSamples: 1e8, Timeout: time.Minute, Parser: newParser()})
+	calculated := 0
+	for seed := range uint64(5) {
+		st, _, start := twin(t, seed)
+		v := &view{store: st, lookback: 5 * time.Minute.Milliseconds()}
+		for at := start; at.Before(start.Add(5 * time.Hour)); at = at.Add(37 * time.Second) {
+			v.times = append(v.times, at.UnixMilli())
+		}
+		for _, text := range []string{
+			`gauge_metric`, `gauge_metric{half="0"}`, `gauge_metric * 2 - 1`, `3 / gauge_metric`, `2 < gauge_metric`, `gauge_metric >= bool 2`,
+			`gauge_metric > 1`, `abs(gauge_metric - 2)`, `ln(gauge_metric)`, `sqrt(gauge_metric)`, `sgn(gauge_metric - 1)`, `clamp_min(gauge_metric, 1.5)`,
+			`clamp_max(gauge_metric, 1.5)`, `exp(gauge_metric)`, `floor(gauge_metric / 2)`, `ceil(gauge_metric / 2)`, `gauge_metric ^ 0.5`, `gauge_metric % 2`,
+			`sum(gauge_metric)`, `sum by (half) (gauge_metric / 7)`, `max without (series) (gauge_metric)`, `min by (half) (gauge_metric)`,
+			`count by (half) (gauge_metric)`, `group by (half) (gauge_metric)`, `sum by (half) (gauge_metric) / sum by (half) (counter_total)`,
+			`gauge_metric / on (half) group_left () sum by (half) (gauge_metric)`, `sum by (half) (gauge_metric) * on (half) group_right () gauge_metric`,
+			`gauge_metric > on (half) group_left () min by (half) (gauge_metric)`, `gauge_metric - ignoring (series) group_left () max by (half) (gauge_metric)`,
+			`gauge_metric and on (half) (sum by (half) (gauge_metric) > 3)`, `gauge_metric unless on (half) (sum by (half) (gauge_metric) > 3)`,
+			`gauge_metric{series="0"} or gauge_metric`, `sum by (half) (gauge_metric) or on (half) counter_total`, `gauge_metric == gauge_metric`,
+			`sum(gauge_metric > 5)`, `gauge_metric + on (series) gauge_metric`, `nothing / gauge_metric`, `gauge_metric or nothing`,
+			`native`, `avg(gauge_metric)`, `label_replace(gauge_metric, "a", "b", "", "")`, `-gauge_metric`,
+		} {
+			expr, err := newParser().ParseExpr(text)
+			require.NoError(t, err)
+			cols, err := columns{v}.vector(expr)
+			if err != nil {
+				require.ErrorIs(t, err, errNotColumns)
+				continue
+			}
+			calculated++
+			have := outcome{times: v.times}
+			have.take(cols)
+			query, err := eng.NewRangeQuery(t.Context(), v, promql.NewPrometheusQueryOpts(false, viewLookback, nil), text, v.at(0), v.at(len(v.times)-1), viewStep)
+			require.NoError(t, err)
+			res := query.Exec(t.Context())
+			require.NoError(t, res.Err, text)
+			want := map[string]float64{}
+			for _, s := range res.Value.(promql.Matrix) {
+				for _, p := range s.Floats {
+					want[fmt.Sprint(s.Metric, p.T)] = p.F
+				}
+			}
+			for _, s := range have.series {
+				for _, p := range s.points {
+					key := fmt.Sprint(s.metric, v.at(p.k).UnixMilli())
+					w, ok := want[key]
+					require.True(t, ok && almostEqual(p.v, w), "%s, seed %d: %s is %v, Prometheus has %v (%v)", text, seed, key, p.v, w, ok)
+					delete(want, key)
+				}
+			}
+			require.Empty(t, want, "%s, seed %d: Prometheus has more", text, seed)
+			query.Close()
+		}
+	}
+	require.Greater(t, calculated, 150, "most expressions here are of the kind that columns calculate")
+}
