@@ -4,7 +4,7 @@ import "context"
 
 // Look lists the source without reading a bill, and says how many files and deliveries there are.
 func (l *Ledger) Look(ctx context.Context) (files, deliveries int, err error) {
-	all, err := l.list(ctx)
+	all, _, err := l.list(ctx)
 	for _, d := range all {
 		files += len(d.files)
 	}
