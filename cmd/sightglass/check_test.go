@@ -124,7 +124,7 @@ func TestCheckConnectSaysWhatIsReachedAndWhatIsNot(t *testing.T) {
 		},
 		"cost: bills and Prometheus": {
 			program: "cost",
-			config:  "exchange: {online: false}\nbills: {sources: [{name: cloud, folder: bills}, {name: new, folder: empty}]}\nmetering: {prometheus: 'URL'}\n",
+			config:  "exchange: {online: false}\nbills: {sources: [{name: cloud, folder: bills, settle: 0s}, {name: new, folder: empty}]}\nmetering: {prometheus: 'URL'}\n",
 			rows: []string{
 				"state writable ok", "bills cloud reachable ok 1 bills in 1 deliveries", "bills cloud readable ok 1 bills, 1 rows of 1 departments in CAD", "bills new reachable ok 0 bills", "metering reachable ok URL answers",
 				"metering queries ok they work",
@@ -132,7 +132,7 @@ func TestCheckConnectSaysWhatIsReachedAndWhatIsNot(t *testing.T) {
 		},
 		"cost: a bill without its columns, a folder that is not there and a query that is none": {
 			program: "cost", fails: 4,
-			config: "exchange: {online: false}\nbills:\n  sources:\n  - {name: cloud, folder: badbills}\n  - {name: gone, folder: nowhere}\nmetering: {prometheus: 'URL', queries: {requests: 'broken('}}\n",
+			config: "exchange: {online: false}\nbills:\n  sources:\n  - {name: cloud, folder: badbills, settle: 0s}\n  - {name: gone, folder: nowhere}\nmetering: {prometheus: 'URL', queries: {requests: 'broken('}}\n",
 			rows: []string{
 				"configuration valid here FAILED CONFIG:5: bills.sources[1].folder:", "bills cloud readable FAILED CONFIG:4: bills.sources[0].folder: read bill", "bills gone reachable FAILED CONFIG:5: bills.sources[1].folder:",
 				"metering queries FAILED query broken(",

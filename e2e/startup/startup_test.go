@@ -53,7 +53,7 @@ func programs() map[string]program {
 		"dataquality":  programOf(dataquality.Spec, "sources: {files: {type: duckdb}}\ndatasets: [{name: good, source: files, files: good.csv}]\n"),
 		"modelquality": programOf(modelquality.Spec, "otlp: {grpc: '127.0.0.1:0', http: 'off'}\n"),
 		"gpu":          programOf(gpu.Spec, "interval: 10s\n", "--nvml.library=/nonexistent/libnvidia-ml.so"),
-		"cost":         programOf(cost.Spec, "exchange: {online: false}\nbills: {sources: [{name: good, folder: bills}]}\n"),
+		"cost":         programOf(cost.Spec, "exchange: {online: false}\nbills: {sources: [{name: good, folder: bills, settle: 0s}]}\n"),
 		"responder":    programOf(responder.Spec, hook+"actions: []\n"),
 	}
 }
@@ -66,6 +66,8 @@ func prepare(t *testing.T) (dir string) {
 		require.NoError(t, os.MkdirAll(filepath.Join(dir, folder), 0o700))
 	}
 	for name, text := range map[string]string{
+		"bills/a.csv": "BilledCost,BillingCurrency,BillingPeriodStart,BillingPeriodEnd,ChargeCategory,ChargePeriodStart,ChargePeriodEnd,EffectiveCost,ServiceName,ServiceCategory\n" +
+			"1.5,CAD,2026-11-01T00:00:00Z,2026-12-01T00:00:00Z,Usage,2026-11-02T00:00:00Z,2026-11-03T00:00:00Z,1.5,GPU,Compute\n",
 		"good.csv": "id,country\n1,CA\n2,US\n", "good.parquet.gzip": "PAR1", "file": "", "mixed/a.csv": "a\n1\n", "mixed/b.json": "{}",
 		"orders/day=2026-11-01/a.csv": "id\n1\n", "orders/day=2026-11-02/b.csv": "id\n2\n3\n", "orders/_SUCCESS": "", "orders/day=2026-11-02/.b.csv.crc": "x",
 	} {
