@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
+
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
@@ -63,11 +65,11 @@ func TestReplayAgreesWithPrometheus(t *testing.T) {
 				ended[at] = append(ended[at], ls)
 				return
 			}
-			name := ls.Get(labels.MetricName)
+			name := ls.Get(model.MetricNameLabel)
 			if samples[name] == nil {
 				samples[name] = &bytes.Buffer{}
 			}
-			fmt.Fprintf(samples[name], "%s%s %v %d\n", name, strings.ReplaceAll(ls.DropMetricName().String(), `", `, `",`), v, at.Unix())
+			fmt.Fprintf(samples[name], "%s%s %v %d\n", name, strings.ReplaceAll(ls.DropReserved(func(label string) bool { return label == model.MetricNameLabel }).String(), `", `, `",`), v, at.Unix())
 		},
 	})
 	require.NoError(t, err)

@@ -294,7 +294,7 @@ func TestTheSimulatedLooksAreJudgedAsByTheRules(t *testing.T) {
 	}
 	for _, group := range load(t, Options{}).Groups() {
 		for _, rule := range group.Rules {
-			if slices.Contains([]string{"sightglass.thresholds", "sightglass.thresholds.model", "sightglass.model.drift", "sightglass.evaluation"}, group.Name) {
+			if slices.Contains([]string{"sightglass.thresholds", "sightglass.thresholds.model", "sightglass.model.baseline", "sightglass.model.drift", "sightglass.evaluation"}, group.Name) {
 				w.evaluate(now, rule)
 			}
 		}

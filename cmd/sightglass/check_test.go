@@ -32,7 +32,7 @@ func silent(t *testing.T) (address string) {
 			if err != nil {
 				return
 			}
-			defer func() { _ = conn.Close() }() //nolint:revive // All are held until the test ends.
+			defer func() { _ = conn.Close() }()
 		}
 	}()
 	return l.Addr().String()

@@ -115,7 +115,7 @@ func (f *replayFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 			if f.seeded {
 				seed = f.seed
 			}
-			seed += uint64(i) //nolint:gosec // Counted up to 1000.
+			seed += uint64(i)
 			run, err := measured(ctx, s, replay.Options{
 				Rules: loaded, Logger: logger, World: world.Options{Seed: seed, Seeded: true, Files: files},
 			}, stderr)

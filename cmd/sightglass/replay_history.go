@@ -75,22 +75,24 @@ func (f *historyFlags) run(ctx context.Context, rules engine.Rules, now func() t
 		return err
 	}
 	for _, failed := range result.Stats.Errors {
-		fmt.Fprintf(stderr, "rule %s failed at %d evaluations, first at %s: %v\n", failed.Rule, failed.Times, failed.At.Format(time.RFC3339), failed.Err)
+		_, _ = fmt.Fprintf(stderr, "rule %s failed at %d evaluations, first at %s: %v\n", failed.Rule, failed.Times, failed.At.Format(time.RFC3339), failed.Err)
 	}
 	if output == "json" {
 		enc := json.NewEncoder(stdout)
 		enc.SetIndent("", "  ")
 		return enc.Encode(result.Alerts)
 	}
-	fmt.Fprintf(stdout, "%s to %s, %d metrics: %d alerts would have fired.\n",
-		from.UTC().Format(time.DateTime), to.UTC().Format(time.DateTime), len(result.Read), len(result.Alerts))
+	if _, err := fmt.Fprintf(stdout, "%s to %s, %d metrics: %d alerts would have fired.\n",
+		from.UTC().Format(time.DateTime), to.UTC().Format(time.DateTime), len(result.Read), len(result.Alerts)); err != nil {
+		return err
+	}
 	row := "%s\t%d\t%s\t%s\t%s\t%s\n"
-	table := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
+	table := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0) // Flush reports the error.
 	if output == "markdown" {
 		row = "| %s | %d | %s | %s | %s | %s |\n"
-		fmt.Fprint(table, "\n| alert | times | firing | longest | first | labels |\n|---|---|---|---|---|---|\n")
+		_, _ = fmt.Fprint(table, "\n| alert | times | firing | longest | first | labels |\n|---|---|---|---|---|---|\n")
 	} else if len(result.Alerts) > 0 {
-		fmt.Fprint(table, "\nalert\ttimes\tfiring\tlongest\tfirst\tlabels\n")
+		_, _ = fmt.Fprint(table, "\nalert\ttimes\tfiring\tlongest\tfirst\tlabels\n")
 	}
 	for _, a := range result.Alerts {
 		firing := model.Duration(a.Firing).String()
@@ -98,7 +100,7 @@ func (f *historyFlags) run(ctx context.Context, rules engine.Rules, now func() t
 			firing += " (still)"
 		}
 		labels := a.Labels.MatchLabels(false, "alertname", "severity", "layer", "response")
-		fmt.Fprintf(table, row, a.Name, a.Times, firing, model.Duration(a.Longest), a.First.UTC().Format(time.DateTime), labels)
+		_, _ = fmt.Fprintf(table, row, a.Name, a.Times, firing, model.Duration(a.Longest), a.First.UTC().Format(time.DateTime), labels)
 	}
 	return table.Flush()
 }

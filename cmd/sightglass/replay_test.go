@@ -30,7 +30,7 @@ func TestTheCommandLineOfReplay(t *testing.T) {
 	dir := t.TempDir()
 	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
 	require.NoError(t, os.WriteFile(good, []byte(quietScenario), 0o600))
-	require.NoError(t, os.WriteFile(bad, []byte(strings.Replace(quietScenario, "length", "lenght", 1)), 0o600))
+	require.NoError(t, os.WriteFile(bad, []byte(strings.Replace(quietScenario, "length", "lengh", 1)), 0o600))
 	for name, tc := range map[string]struct {
 		args           []string
 		status         int
@@ -39,7 +39,7 @@ func TestTheCommandLineOfReplay(t *testing.T) {
 		"a scenario runs, and its cost is told":      {[]string{good}, 0, "", "peak memory"},
 		"a scenario runs with another threshold":     {[]string{good, "--set", "drift_psi=0.2", "--output", "json"}, 0, `"incidents"`, ""},
 		"nothing to replay is an error":              {nil, 1, "", "nothing to replay: want scenario files, or --from-prometheus URL"},
-		"an unknown key is an error with its line":   {[]string{bad}, 1, "", "lenght"},
+		"an unknown key is an error with its line":   {[]string{bad}, 1, "", "lengh"},
 		"an unknown threshold is refused":            {[]string{good, "--set", "drift=0.2"}, 1, "", `threshold "drift" does not exist, expected one of `},
 		"a threshold that is no number is refused":   {[]string{good, "--set", "drift_psi=high"}, 1, "", "--set drift_psi=high: want a number"},
 		"so is one without a value":                  {[]string{good, "--set", "drift_psi"}, 1, "", `--set "drift_psi": want a name and a value`},

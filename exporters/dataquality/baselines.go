@@ -24,7 +24,7 @@ type Baselines struct {
 
 // OpenBaselines opens the sources and the store of the configuration.
 func OpenBaselines(cfg Config, logger *slog.Logger, now func() time.Time) (*Baselines, error) {
-	r, err := openRooms(cfg, logger, nil, baseline.WithClock(now))
+	r, err := openRooms(cfg, logger, baseline.WithClock(now))
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import (
 
 // Connect reports what the exporter would reach with a configuration. It writes no baselines.
 func Connect(ctx context.Context, report *connect.Report, cfg Config) {
-	r, err := openRooms(cfg, slog.New(slog.DiscardHandler), nil)
+	r, err := openRooms(cfg, slog.New(slog.DiscardHandler))
 	if report.Fail("baseline_store", "open", err) {
 		return
 	}

@@ -52,7 +52,7 @@ func (w *world) load(yaml string) {
 	cfg, err := Load(path)
 	require.NoError(w.t, err)
 	w.cfg = cfg
-	w.rooms, err = openRooms(cfg, slog.New(slog.NewTextHandler(&w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})), nil,
+	w.rooms, err = openRooms(cfg, slog.New(slog.NewTextHandler(&w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		baseline.WithClock(func() time.Time { return w.now }))
 	require.NoError(w.t, err)
 	rooms := w.rooms

@@ -18,8 +18,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
@@ -67,7 +65,7 @@ var (
 // Start opens the store and starts a loop for each dataset. What is wrong with one
 // dataset or its source fails that loop alone, and is tried again each time.
 func Start(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance, error) {
-	r, err := openRooms(cfg, env.Logger, nil)
+	r, err := openRooms(cfg, env.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +131,7 @@ type rooms struct {
 	sources map[string]*tables.Source // those that were opened
 }
 
-func openRooms(cfg Config, logger *slog.Logger, reg prometheus.Registerer, opts ...baseline.Option) (*rooms, error) {
+func openRooms(cfg Config, logger *slog.Logger, opts ...baseline.Option) (*rooms, error) {
 	thresholds, err := rules.Thresholds()
 	if err != nil {
 		return nil, err
@@ -149,7 +147,7 @@ func openRooms(cfg Config, logger *slog.Logger, reg prometheus.Registerer, opts 
 			return nil, fmt.Errorf("rules/thresholds.yaml has no threshold %q", signal)
 		}
 	}
-	if r.store, err = baseline.Open(cfg.BaselineStore, logger, reg, opts...); err != nil {
+	if r.store, err = baseline.Open(cfg.BaselineStore, logger, nil, opts...); err != nil {
 		return nil, cfg.Wrap("baseline_store", fmt.Errorf("open baseline store: %w", err))
 	}
 	return r, nil

@@ -34,7 +34,7 @@ type Replay struct {
 func NewReplay(cfg Config, o ReplayOptions) (*Replay, error) {
 	named := cfg
 	named.Sources = nil
-	r, err := openRooms(named, o.Logger, nil)
+	r, err := openRooms(named, o.Logger)
 	if err != nil {
 		return nil, err
 	}

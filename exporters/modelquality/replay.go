@@ -16,12 +16,16 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// A span as the decoder of OTLP makes it, for whoever has inferences that never were bytes.
+// What the decoder of OTLP makes, for whoever has inferences that never were bytes.
 type (
-	Span      = otlp.Span
+	// Span is a span of the decoder.
+	Span = otlp.Span
+	// SpanEvent is an event of a span.
 	SpanEvent = otlp.Event
+	// Attribute is an attribute of either.
 	Attribute = otlp.Attribute
-	Value     = otlp.Value
+	// Value is the value of one.
+	Value = otlp.Value
 )
 
 // StatusError is the status of a span that failed.
@@ -50,7 +54,7 @@ type Replay struct{ exporter *Exporter }
 // NewReplay starts the exporter under a configuration, as a new process would. Baselines that the store has go on; counters
 // begin at nothing.
 func NewReplay(cfg Config, o ReplayOptions) (*Replay, error) {
-	e := &Exporter{rooms: &rooms{sources: o.Sources, store: o.Store}}
+	e := &Exporter{rooms: &rooms{cfg: &cfg, sources: o.Sources, store: o.Store}}
 	e.cfg.Store(&cfg)
 	dropped := limit.NewDropped()
 	limiter := func(name string, most int) *limit.Limiter { return limit.New(name, most, dropped) }

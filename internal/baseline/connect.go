@@ -24,7 +24,7 @@ func (s *Store) Probe(ctx context.Context) (found string, err error) {
 	}
 	if err := s.bucket.Delete(ctx, probeObject); err != nil {
 		// The store itself deletes nothing.
-		return fmt.Sprintf("%s can be written to; the object %s may not be deleted and stays", s.bucket.Name(), probeObject), nil
+		return fmt.Sprintf("%s can be written to; the object %s may not be deleted and stays", s.bucket.Name(), probeObject), nil //nolint:nilerr // As the comment says.
 	}
 	return s.bucket.Name() + " can be written to", nil
 }

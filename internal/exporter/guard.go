@@ -17,7 +17,7 @@ import (
 // process. The log gets the stack, and sightglass_panics_total counts it.
 func protect(log *slog.Logger, panics *prometheus.CounterVec, part string, f func() error) error {
 	err := guard.Call(log, part, f)
-	if caught := (*guard.Panic)(nil); panics != nil && errors.As(err, &caught) {
+	if caught := (*guard.PanicError)(nil); panics != nil && errors.As(err, &caught) {
 		panics.WithLabelValues(part).Inc()
 	}
 	return err

@@ -10,17 +10,17 @@ import (
 	"runtime/debug"
 )
 
-// Panic is a panic that was caught.
-type Panic struct{ Value any }
+// PanicError is a panic that was caught.
+type PanicError struct{ Value any }
 
-func (p *Panic) Error() string { return fmt.Sprintf("panicked: %v", p.Value) }
+func (p *PanicError) Error() string { return fmt.Sprintf("panicked: %v", p.Value) }
 
 // Call calls f. Part names what f does, for the log.
 func Call(log *slog.Logger, part string, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			log.Error("A part of the program panicked", "part", part, "panic", p, "stack", string(debug.Stack()))
-			err = &Panic{p}
+			err = &PanicError{p}
 		}
 	}()
 	return f()

@@ -23,10 +23,10 @@ func TestCall(t *testing.T) {
 
 	err := guard.Call(log, "work", func() error {
 		var m map[string]int
-		m["a"] = 1
+		m["a"] = 1 //nolint:staticcheck // This is the panic.
 		return nil
 	})
-	var caught *guard.Panic
+	var caught *guard.PanicError
 	require.ErrorAs(t, err, &caught)
 	require.ErrorContains(t, err, "panicked: assignment to entry in nil map")
 	require.Contains(t, logs.String(), "part=work")

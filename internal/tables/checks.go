@@ -255,14 +255,14 @@ func (s *Source) Duplicates(ctx context.Context, r Relation, schema []Column, w 
 	if err != nil {
 		return Duplicates{}, err
 	}
-	names, conditions := make([]string, len(key)), make([]string, len(key))
-	for i, k := range key {
+	var names, conditions []string
+	for _, k := range key {
 		c, err := columnOf(schema, k)
 		if err != nil {
 			return Duplicates{}, err
 		}
-		names[i] = d.identifier(c.Name)
-		conditions[i] = names[i] + " IS NOT NULL"
+		name := d.identifier(c.Name)
+		names, conditions = append(names, name), append(conditions, name+" IS NOT NULL")
 	}
 	result := Duplicates{Sample: 1}
 	if rows > exact {

@@ -32,7 +32,7 @@ func (p *Place) Validate(at config.At) {
 	if n != 1 {
 		at.Errorf("", "%d of table, query and files are given; want exactly one", n)
 	}
-	p.Reading.validate(at, p.Files != "")
+	p.validate(at, p.Files != "")
 	if p.Files == "" {
 		return
 	}

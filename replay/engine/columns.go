@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 
+	"github.com/prometheus/common/model"
+
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -152,7 +154,7 @@ func (c columns) call(e *parser.Call) ([]column, error) {
 				col.v[k] = f(v, args)
 			}
 		}
-		out.add(col.metric.DropMetricName(), col.v)
+		out.add(col.metric.DropReserved(isName), col.v)
 	}
 	return out.done()
 }
@@ -209,7 +211,7 @@ func (c columns) aggregate(e *parser.AggregateExpr) ([]column, error) {
 	}
 	names := slices.Sorted(slices.Values(e.Grouping))
 	if e.Without {
-		names = slices.Sorted(slices.Values(append([]string{labels.MetricName}, names...)))
+		names = slices.Sorted(slices.Values(append([]string{model.MetricNameLabel}, names...)))
 	}
 	groups := map[string]int{}
 	var out []column

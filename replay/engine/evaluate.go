@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/common/model"
+
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
@@ -24,7 +26,7 @@ func (e *Engine) evaluateBlock(ctx context.Context, b *block) error {
 	readers := make([][]int, len(e.units))
 	ready := make(chan int, len(e.units))
 	for i, u := range e.units {
-		waiting[i].Store(int32(len(u.after))) //nolint:gosec // A few hundred.
+		waiting[i].Store(int32(len(u.after)))
 		for _, j := range u.after {
 			readers[j] = append(readers[j], i)
 		}
@@ -375,7 +377,7 @@ func stale(s *Series) bool {
 // recorded are the labels of the series that the rule makes of a result's.
 func (r *rule) recorded(metric labels.Labels) labels.Labels {
 	b := labels.NewBuilder(metric)
-	b.Set(labels.MetricName, r.record)
+	b.Set(model.MetricNameLabel, r.record)
 	r.labels.Range(func(l labels.Label) { b.Set(l.Name, l.Value) })
 	return b.Labels()
 }
@@ -416,7 +418,7 @@ func (e *Engine) judge(ctx context.Context, b *block, r *rule, out *outcome, ste
 		r.follow(at, func(tr Transition) { b.transition(r.index, tr) })
 		judged = -1
 		if e.readsAlerts {
-			e.storeAlerts(b, r, written, t)
+			e.storeAlerts(r, written, t)
 		} else if len(r.states) == len(vectors[k]) {
 			judged, until = k, r.due()
 		}
@@ -425,7 +427,7 @@ func (e *Engine) judge(ctx context.Context, b *block, r *rule, out *outcome, ste
 }
 
 // storeAlerts stores ALERTS and ALERTS_FOR_STATE.
-func (e *Engine) storeAlerts(b *block, r *rule, written promql.Vector, t int64) {
+func (e *Engine) storeAlerts(r *rule, written promql.Vector, t int64) {
 	now := make(map[*Series]bool, len(written))
 	for _, sample := range written {
 		s := e.store.get(sample.Metric)

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 
+	"github.com/prometheus/common/model"
+
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -123,7 +125,7 @@ func (c columns) withNumber(e *parser.BinaryExpr, vector, scalar parser.Expr, f 
 			}
 		}
 		if !e.Op.IsComparisonOperator() || e.ReturnBool {
-			col.metric = col.metric.DropMetricName()
+			col.metric = col.metric.DropReserved(isName)
 		}
 		out.add(col.metric, col.v)
 	}
@@ -134,7 +136,7 @@ func (c columns) withNumber(e *parser.BinaryExpr, vector, scalar parser.Expr, f 
 func keys(m *parser.VectorMatching, cols []column) []string {
 	names := slices.Sorted(slices.Values(m.MatchingLabels))
 	if !m.On {
-		names = slices.Sorted(slices.Values(append([]string{labels.MetricName}, names...)))
+		names = slices.Sorted(slices.Values(append([]string{model.MetricNameLabel}, names...)))
 	}
 	out := make([]string, len(cols))
 	var buf []byte
@@ -274,7 +276,7 @@ func joined(b *labels.Builder, e *parser.BinaryExpr, many, one labels.Labels) la
 	m := e.VectorMatching
 	b.Reset(many)
 	if !e.Op.IsComparisonOperator() || e.ReturnBool {
-		b.Del(labels.MetricName)
+		b.Del(model.MetricNameLabel)
 	}
 	if m.Card == parser.CardOneToOne {
 		if m.On {
@@ -288,3 +290,6 @@ func joined(b *labels.Builder, e *parser.BinaryExpr, many, one labels.Labels) la
 	}
 	return b.Labels()
 }
+
+// isName is true of the label that holds a series' name.
+func isName(label string) bool { return label == model.MetricNameLabel }

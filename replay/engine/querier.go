@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/prometheus/common/model"
+
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
@@ -29,6 +31,7 @@ type querier struct {
 	steps *view
 }
 
+// Select implements storage.Querier.
 func (q *querier) Select(_ context.Context, _ bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
 	mint, maxt := q.mint, q.maxt
 	if hints != nil {
@@ -52,7 +55,7 @@ func (st *store) matching(matchers []*labels.Matcher) []*Series {
 	rest := make([]*labels.Matcher, 0, len(matchers))
 	named := false
 	for _, m := range matchers {
-		if m.Name == labels.MetricName && m.Type == labels.MatchEqual && !named {
+		if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual && !named {
 			named = true
 			if f := st.family(m.Value); f != nil {
 				families = []*family{f}
@@ -88,6 +91,7 @@ func matches(ls labels.Labels, matchers []*labels.Matcher) bool {
 	return true
 }
 
+// LabelValues implements storage.Querier.
 func (q *querier) LabelValues(_ context.Context, name string, _ *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	values := map[string]bool{}
 	for _, s := range q.store.matching(matchers) {
@@ -98,6 +102,7 @@ func (q *querier) LabelValues(_ context.Context, name string, _ *storage.LabelHi
 	return slices.Sorted(maps.Keys(values)), nil, nil
 }
 
+// LabelNames implements storage.Querier.
 func (q *querier) LabelNames(_ context.Context, _ *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	names := map[string]bool{}
 	for _, s := range q.store.matching(matchers) {
@@ -106,6 +111,7 @@ func (q *querier) LabelNames(_ context.Context, _ *storage.LabelHints, matchers 
 	return slices.Sorted(maps.Keys(names)), nil, nil
 }
 
+// Close implements storage.Querier.
 func (*querier) Close() error { return nil }
 
 type seriesSet struct {
@@ -113,12 +119,19 @@ type seriesSet struct {
 	i      int
 }
 
+// Next implements storage.SeriesSet.
 func (s *seriesSet) Next() bool {
 	s.i++
 	return s.i < len(s.series)
 }
-func (s *seriesSet) At() storage.Series              { return s.series[s.i] }
-func (*seriesSet) Err() error                        { return nil }
+
+// At implements storage.SeriesSet.
+func (s *seriesSet) At() storage.Series { return s.series[s.i] }
+
+// Err implements storage.SeriesSet.
+func (*seriesSet) Err() error { return nil }
+
+// Warnings implements storage.SeriesSet.
 func (*seriesSet) Warnings() annotations.Annotations { return nil }
 
 // storedSeries is a series between two times, both inclusive.
@@ -127,8 +140,10 @@ type storedSeries struct {
 	mint, maxt int64
 }
 
+// Labels implements storage.Series.
 func (s storedSeries) Labels() labels.Labels { return s.series.labels }
 
+// Iterator implements storage.Series.
 func (s storedSeries) Iterator(reuse chunkenc.Iterator) chunkenc.Iterator {
 	it, ok := reuse.(*iterator)
 	if !ok {
@@ -155,6 +170,7 @@ type iterator struct {
 	on   bool // There is a current sample.
 }
 
+// Next implements chunkenc.Iterator.
 func (it *iterator) Next() chunkenc.ValueType {
 	if len(it.runs) == 0 {
 		return it.done()
@@ -166,6 +182,7 @@ func (it *iterator) Next() chunkenc.ValueType {
 	return it.here()
 }
 
+// Seek implements chunkenc.Iterator.
 func (it *iterator) Seek(t int64) chunkenc.ValueType { //nolint:govet // The interface of Prometheus, not of io.
 	if it.on && it.runs[0].at(it.k) >= t {
 		return typeOf(&it.runs[0])
@@ -203,9 +220,13 @@ func typeOf(r *run) chunkenc.ValueType {
 	return chunkenc.ValFloat
 }
 
+// At implements chunkenc.Iterator.
 func (it *iterator) At() (int64, float64) { return it.runs[0].at(it.k), it.runs[0].v }
-func (it *iterator) AtT() int64           { return it.runs[0].at(it.k) }
 
+// AtT implements chunkenc.Iterator.
+func (it *iterator) AtT() int64 { return it.runs[0].at(it.k) }
+
+// AtFloatHistogram implements chunkenc.Iterator.
 func (it *iterator) AtFloatHistogram(into *histogram.FloatHistogram) (int64, *histogram.FloatHistogram) {
 	return it.runs[0].at(it.k), copied(it.runs[0].h, into)
 }
@@ -214,8 +235,12 @@ func (it *iterator) AtFloatHistogram(into *histogram.FloatHistogram) (int64, *hi
 func (it *iterator) AtHistogram(*histogram.Histogram) (int64, *histogram.Histogram) {
 	return it.AtT(), nil
 }
+
+// AtST implements chunkenc.Iterator.
 func (*iterator) AtST() int64 { return 0 }
-func (*iterator) Err() error  { return nil }
+
+// Err implements chunkenc.Iterator.
+func (*iterator) Err() error { return nil }
 
 // copied protects the stored histogram: functions calculate in the one they are given.
 func copied(h, into *histogram.FloatHistogram) *histogram.FloatHistogram {

@@ -191,7 +191,7 @@ func (s selector) mayRead(name string) bool {
 		return s.name == name
 	}
 	for _, m := range s.matchers {
-		if m.Name == labels.MetricName && !m.Matches(name) {
+		if m.Name == model.MetricNameLabel && !m.Matches(name) {
 			return false
 		}
 	}
@@ -208,7 +208,7 @@ func selectors(expr parser.Expr) []selector {
 		}
 		s := selector{matchers: vs.LabelMatchers, reach: vs.OriginalOffset}
 		for _, m := range vs.LabelMatchers {
-			if m.Name == labels.MetricName && m.Type == labels.MatchEqual {
+			if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual {
 				s.name = m.Value
 			}
 		}

@@ -84,7 +84,7 @@ func (s *Scrape) Series(name string, pairs ...string) *Series {
 }
 
 func (s *Scrape) series(name string, ls []labels.Label) *Series {
-	all := append([]labels.Label{{Name: labels.MetricName, Value: name}}, s.target...)
+	all := append([]labels.Label{{Name: model.MetricNameLabel, Value: name}}, s.target...)
 	for _, l := range ls {
 		if l.Value == "" {
 			continue

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/prometheus/common/model"
+
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
@@ -32,7 +34,7 @@ func (r *run) from(t int64) int32 {
 	case t > r.end():
 		return r.n
 	}
-	return int32((t - r.start + int64(r.step) - 1) / int64(r.step)) //nolint:gosec // At most n.
+	return int32((t - r.start + int64(r.step) - 1) / int64(r.step))
 }
 
 // upTo returns the index of the last sample at or before t; it is -1 where there is none.
@@ -43,7 +45,7 @@ func (r *run) upTo(t int64) int32 {
 	case t >= r.end():
 		return r.n - 1
 	}
-	return int32((t - r.start) / int64(r.step)) //nolint:gosec // Less than n.
+	return int32((t - r.start) / int64(r.step))
 }
 
 // Series is one stored series. One goroutine at a time appends to it, and none reads it meanwhile: the engine stores the
@@ -78,8 +80,8 @@ func (s *Series) append(t int64, v float64, h *histogram.FloatHistogram, step in
 			gap := t - end
 			fits := last.n == 1 || int64(last.step) == gap
 			if fits && (n == 1 || step == gap) && gap <= math.MaxInt32 && int(last.n) <= math.MaxInt32-n {
-				last.step = int32(gap) //nolint:gosec // Checked above.
-				last.n += int32(n)     //nolint:gosec // Checked above.
+				last.step = int32(gap)
+				last.n += int32(n)
 				return true
 			}
 		}
@@ -87,7 +89,7 @@ func (s *Series) append(t int64, v float64, h *histogram.FloatHistogram, step in
 	if n == 1 {
 		step = 0
 	}
-	s.runs = append(s.runs, run{start: t, v: v, h: h, step: int32(step), n: int32(n)}) //nolint:gosec // A block's.
+	s.runs = append(s.runs, run{start: t, v: v, h: h, step: int32(step), n: int32(n)})
 	return true
 }
 
@@ -164,7 +166,7 @@ func (st *store) get(ls labels.Labels) *Series {
 	}
 	s = &Series{labels: ls}
 	st.byHash[hash] = append(st.byHash[hash], s)
-	name := ls.Get(labels.MetricName)
+	name := ls.Get(model.MetricNameLabel)
 	f := st.families[name]
 	if f == nil {
 		f = &family{name: name}

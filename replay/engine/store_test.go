@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
+
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
@@ -22,7 +24,7 @@ func twin(t *testing.T, seed uint64) (*store, *teststorage.TestStorage, time.Tim
 	app := db.Appender(t.Context())
 	for n := range 12 {
 		name := []string{"gauge_metric", "counter_total", "native"}[n%3]
-		ls := labels.FromStrings(labels.MetricName, name, "series", fmt.Sprint(n), "half", fmt.Sprint(n%2))
+		ls := labels.FromStrings(model.MetricNameLabel, name, "series", fmt.Sprint(n), "half", fmt.Sprint(n%2))
 		s := st.get(ls)
 		v, count := 1.0, uint64(0)
 		for at := start; at.Before(start.Add(4 * time.Hour)); {
@@ -67,8 +69,10 @@ func twin(t *testing.T, seed uint64) (*store, *teststorage.TestStorage, time.Tim
 }
 
 func TestStoreAnswersLikeTheTSDB(t *testing.T) {
-	eng := promql.NewEngine(promql.EngineOpts{MaxSamples: 1e8, Timeout: time.Minute, Parser: newParser(), EnableAtModifier: true, EnableNegativeOffset: true,
-		NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() }})
+	eng := promql.NewEngine(promql.EngineOpts{
+		MaxSamples: 1e8, Timeout: time.Minute, Parser: newParser(), EnableAtModifier: true, EnableNegativeOffset: true,
+		NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() },
+	})
 	ask := func(t *testing.T, q storage.Queryable, expr string, from, to time.Time, step time.Duration) string {
 		query, err := eng.NewRangeQuery(t.Context(), q, nil, expr, from, to, step)
 		require.NoError(t, err)

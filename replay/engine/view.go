@@ -39,8 +39,10 @@ type viewSeries struct {
 	view   *view
 }
 
+// Labels implements storage.Series.
 func (s viewSeries) Labels() labels.Labels { return s.series.labels }
 
+// Iterator implements storage.Series.
 func (s viewSeries) Iterator(reuse chunkenc.Iterator) chunkenc.Iterator {
 	it, ok := reuse.(*viewIterator)
 	if !ok {
@@ -57,8 +59,10 @@ type viewIterator struct {
 	k    int   // The current instant.
 }
 
+// Next implements chunkenc.Iterator.
 func (it *viewIterator) Next() chunkenc.ValueType { return it.from(it.k + 1) }
 
+// Seek implements chunkenc.Iterator.
 func (it *viewIterator) Seek(t int64) chunkenc.ValueType { //nolint:govet // The interface of Prometheus, not of io.
 	step := viewStep.Milliseconds()
 	k := int((t + step - 1) / step)
@@ -89,9 +93,13 @@ func (it *viewIterator) from(k int) chunkenc.ValueType {
 	return chunkenc.ValNone
 }
 
-func (it *viewIterator) AtT() int64           { return int64(it.k) * viewStep.Milliseconds() }
+// AtT implements chunkenc.Iterator.
+func (it *viewIterator) AtT() int64 { return int64(it.k) * viewStep.Milliseconds() }
+
+// At implements chunkenc.Iterator.
 func (it *viewIterator) At() (int64, float64) { return it.AtT(), it.runs[0].v }
 
+// AtFloatHistogram implements chunkenc.Iterator.
 func (it *viewIterator) AtFloatHistogram(into *histogram.FloatHistogram) (int64, *histogram.FloatHistogram) {
 	return it.AtT(), copied(it.runs[0].h, into)
 }
@@ -100,5 +108,9 @@ func (it *viewIterator) AtFloatHistogram(into *histogram.FloatHistogram) (int64,
 func (it *viewIterator) AtHistogram(*histogram.Histogram) (int64, *histogram.Histogram) {
 	return it.AtT(), nil
 }
+
+// AtST implements chunkenc.Iterator.
 func (*viewIterator) AtST() int64 { return 0 }
-func (*viewIterator) Err() error  { return nil }
+
+// Err implements chunkenc.Iterator.
+func (*viewIterator) Err() error { return nil }

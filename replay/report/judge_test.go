@@ -97,7 +97,7 @@ func TestJudge(t *testing.T) {
 			require.Equal(t, c.detected, r.Incidents[0].Detected)
 			require.Equal(t, c.after, time.Duration(r.Incidents[0].After))
 			require.Equal(t, c.others, r.Incidents[0].Others)
-			require.Equal(t, c.counts, [3]int{r.Totals.True, r.Totals.False, r.Totals.Excluded})
+			require.Equal(t, [3]int{r.Totals.True, r.Totals.False, r.Totals.Excluded}, c.counts)
 			require.Equal(t, c.falseAlarms, r.FalseAlarms)
 			require.Empty(t, r.MissedBars)
 		})

@@ -35,9 +35,7 @@ func (r Report) grids() []grid {
 		row := []string{c.Class, fmt.Sprint(c.Incidents), fmt.Sprint(c.Missed), "-", "-", "-", "-", "-", "-"}
 		if c.Missed < c.Incidents {
 			var by []string
-			for _, name := range slices.Sorted(maps.Keys(c.FoundBy)) {
-				by = append(by, name)
-			}
+			by = append(by, slices.Sorted(maps.Keys(c.FoundBy))...)
 			copy(row[3:], []string{short(c.Median), short(c.P95), short(c.Worst), strings.Join(by, ", "), fmt.Sprint(c.Others)})
 		}
 		if c.MinLead != nil {

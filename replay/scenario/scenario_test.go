@@ -35,7 +35,7 @@ func TestAMistakeIsToldWithItsFileAndLine(t *testing.T) {
 	_, err := Parse("small.yaml", []byte(small))
 	require.NoError(t, err)
 	for name, m := range map[string]struct{ old, new, want string }{
-		"an unknown key":                     {"length: 4d", "length: 4d\nlenght: 4d", "small.yaml:4: lenght"},
+		"an unknown key":                     {"length: 4d", "length: 4d\nlengh: 4d", "small.yaml:4: lengh"},
 		"an unknown key of an incident":      {"at: 1d}", "at: 1d, sise: 2}", "small.yaml:9: incidents[0].sise"},
 		"an unknown kind":                    {"null_surge", "nul_surge", "small.yaml:9: incidents[0].kind: \"nul_surge\"; want one of"},
 		"a dataset that is not there":        {"dataset: orders, column", "dataset: order, column", "the scenario has no dataset \"order\""},

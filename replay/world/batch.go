@@ -1,7 +1,6 @@
 package world
 
 import (
-	"strconv"
 	"time"
 )
 
@@ -37,7 +36,7 @@ func newDict(names ...string) *dict {
 func (d *dict) id(name string) int32 {
 	i, ok := d.index[name]
 	if !ok {
-		i = int32(len(d.names)) //nolint:gosec // A column has fewer texts than rows.
+		i = int32(len(d.names))
 		d.names = append(d.names, name)
 		d.index[name] = i
 	}
@@ -149,8 +148,6 @@ func floor(a, b int64) int64 {
 }
 
 func timeOf(m int64) time.Time { return time.UnixMicro(m * minute).UTC() }
-
-func wholeText(v float64) string { return strconv.FormatInt(int64(v), 10) }
 
 // stream makes events, minute by minute: the same at every call. It is for one goroutine.
 type stream interface {

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	prommodel "github.com/prometheus/common/model"
+
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
 
@@ -45,7 +47,7 @@ func TestFilesOfEventsAreData(t *testing.T) {
 	_, err = e.Run(t.Context(), engine.Replay{
 		From: s.From(), To: s.From().Add(26 * time.Hour), Targets: w.Targets(), Advance: w.Advance,
 		Stored: func(ls labels.Labels, _ time.Time, v float64) {
-			seen[ls.Get(labels.MetricName)+" "+ls.Get("outcome")] = v
+			seen[ls.Get(prommodel.MetricNameLabel)+" "+ls.Get("outcome")] = v
 		},
 		Record: []string{"ml_dataset_rows", "ml_inference_requests_total"},
 	})

@@ -170,7 +170,7 @@ func (r *recording) read(ctx context.Context, db *sql.DB, d *scenario.Data, quer
 		for i < r.all.n && floor(r.all.time[i], minute) < r.begin+int64(m) {
 			i++
 		}
-		r.first[m] = int32(i) //nolint:gosec // Checked above.
+		r.first[m] = int32(i)
 	}
 	return nil
 }

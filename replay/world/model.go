@@ -265,9 +265,9 @@ func (m *model) spans(at int64, emit func(*modelquality.Span)) {
 	s := &m.span
 	for i := range b.n {
 		*s = modelquality.Span{Name: "predict", Attributes: s.Attributes[:0], Events: s.Events[:0]}
-		binary.BigEndian.PutUint64(s.Trace[:], uint64(at))                  //nolint:gosec // An identity, not a number.
-		binary.BigEndian.PutUint64(s.Trace[8:], hash(m.Name)+uint64(i))     //nolint:gosec // As above.
-		binary.BigEndian.PutUint64(s.ID[:], uint64(at)<<24|uint64(i)&0xfff) //nolint:gosec // As above.
+		binary.BigEndian.PutUint64(s.Trace[:], uint64(at))
+		binary.BigEndian.PutUint64(s.Trace[8:], hash(m.Name)+uint64(i))
+		binary.BigEndian.PutUint64(s.ID[:], uint64(at)<<24|uint64(i)&0xfff)
 		attribute := func(key string, v modelquality.Value) {
 			s.Attributes = append(s.Attributes, modelquality.Attribute{Key: key, Value: v})
 		}
@@ -286,7 +286,7 @@ func (m *model) spans(at int64, emit func(*modelquality.Span)) {
 		if ended {
 			m.output(r, st, b, i, s, attribute)
 		}
-		s.Start = uint64(b.time[i]) * 1000 //nolint:gosec // Times of a scenario are after 1970.
+		s.Start = uint64(b.time[i]) * 1000
 		s.End = s.Start + uint64(duration*1e9)
 		emit(s)
 	}
@@ -349,7 +349,7 @@ func (m *model) output(r *rand.Rand, st state, b *batch, i int, s *modelquality.
 			}
 		}
 		s.Events = append(s.Events, modelquality.SpanEvent{
-			Name: "gen_ai.evaluation.result", Time: uint64(b.time[i]) * 1000, //nolint:gosec // As above.
+			Name: "gen_ai.evaluation.result", Time: uint64(b.time[i]) * 1000,
 			Attributes: []modelquality.Attribute{
 				{Key: "gen_ai.evaluation.name", Value: modelquality.StringValue(e.Name)},
 				{Key: "gen_ai.evaluation.score.value", Value: modelquality.DoubleValue(score)},

@@ -146,11 +146,10 @@ func (s *simulation) rows(r *rand.Rand, m int64, n int, to *batch) {
 // draw draws the values of one column.
 type draw struct {
 	*scenario.Column
-	seed  uint64
-	name  string
-	class class
-	dict  *dict
-	rank  []float64 // of each category: its weight
+	seed uint64
+	name string
+	dict *dict
+	rank []float64 // of each category: its weight
 
 	// What follows holds for the hour.
 	hour   int64
@@ -236,7 +235,7 @@ func aliasTable(weights []float64) (alias []int32, accept []float64) {
 	for len(small) > 0 && len(large) > 0 {
 		s, l := small[len(small)-1], large[len(large)-1]
 		small = small[:len(small)-1]
-		alias[s] = int32(l) //nolint:gosec // Fewer categories than that.
+		alias[s] = int32(l)
 		accept[l] -= 1 - accept[s]
 		if accept[l] < 1 {
 			large = large[:len(large)-1]
@@ -260,7 +259,7 @@ func (d *draw) fill(r *rand.Rand, m int64, v *vector, times []int64) {
 			if u-float64(k) >= d.accept[k] {
 				k = int(d.alias[k])
 			}
-			v.text = append(v.text, int32(k)) //nolint:gosec // An index of the table.
+			v.text = append(v.text, int32(k))
 			continue
 		}
 		v.num = append(v.num, d.number(r, m, i, at))

@@ -303,7 +303,7 @@ func (c *counter) bin(b *batch, i int) int {
 		return binning.NullBin
 	case v.dict != nil:
 		for id := len(c.ofText); id < len(v.dict.names); id++ {
-			c.ofText = append(c.ofText, int32(c.finder.Category(v.dict.names[id]))) //nolint:gosec // A layout has few bins.
+			c.ofText = append(c.ofText, int32(c.finder.Category(v.dict.names[id])))
 		}
 		return int(c.ofText[v.text[i]])
 	case c.layout.Kind == binning.Aged:

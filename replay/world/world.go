@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math"
 	"sync"
@@ -58,7 +57,7 @@ func Open(ctx context.Context, s *scenario.Scenario, o Options) (*World, error) 
 		w.seed = o.Seed
 	}
 	if w.logger == nil {
-		w.logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		w.logger = slog.New(slog.DiscardHandler)
 	}
 	w.store = baseline.New(objstore.NewInMemBucket(), baseline.WithClock(w.exporterNow), baseline.WithSettle(0))
 	var err error

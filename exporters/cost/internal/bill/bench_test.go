@@ -63,7 +63,8 @@ func readWhole(path string) error {
 		Cost: bill.Effective, Zone: zone, Threads: 1, TempDir: filepath.Dir(path),
 		Rules: []bill.Rule{
 			{Department: "platform", Tags: map[string]string{"env": "prod"}, Service: "Service 7"},
-			{FromTag: "team"}, {FromSubAccount: true},
+			{FromTag: "team"},
+			{FromSubAccount: true},
 		},
 		Observability: []bill.Rule{{Tags: map[string]string{"application": "application-9"}}},
 	})

@@ -77,7 +77,7 @@ func (r *records) fill() error {
 	for range 100 {
 		n, err := r.in.Read(r.buf[r.end:])
 		r.end += n
-		if err == io.EOF { //nolint:errorlint // Readers return it bare.
+		if err == io.EOF {
 			r.eof = true
 			return nil
 		}
@@ -126,9 +126,9 @@ func (r *records) split(firstEnd int) error {
 			continue
 		}
 		// The closing quote, over as many lines as it takes.
-		close := at + 1
+		closing := at + 1
 		for {
-			n := bytes.IndexByte(record[close:], '"')
+			n := bytes.IndexByte(record[closing:], '"')
 			if n < 0 {
 				from := end + 1
 				next, err := r.lineEnd(from)
@@ -142,26 +142,26 @@ func (r *records) split(firstEnd int) error {
 				old := record
 				record = r.buf[r.begin : r.begin+next]
 				r.rebase(old, record)
-				close, end, lines = end, next, lines+1
+				closing, end, lines = end, next, lines+1
 				record = trimReturn(record)
-				close = min(close, len(record))
+				closing = min(closing, len(record))
 				continue
 			}
-			close += n + 1
-			if close < len(record) && record[close] == '"' {
-				close++
+			closing += n + 1
+			if closing < len(record) && record[closing] == '"' {
+				closing++
 				continue
 			}
 			break
 		}
-		r.fields = append(r.fields, record[at:close])
-		if close == len(record) {
+		r.fields = append(r.fields, record[at:closing])
+		if closing == len(record) {
 			break
 		}
-		if record[close] != r.delim {
+		if record[closing] != r.delim {
 			return r.reject(firstEnd, badQuote)
 		}
-		at = close + 1
+		at = closing + 1
 	}
 	r.raw = record
 	r.consume(end, lines)

@@ -31,11 +31,11 @@ const maxZstdWindow = 64 << 20
 
 // texts calls read with each CSV file in a file: one, or those in an archive.
 func texts(path string, read func(name string, in io.Reader) error) error {
-	f, err := os.Open(path) //nolint:gosec // The operator names the folder.
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // It is only read.
+	defer f.Close()
 	switch name := strings.ToLower(filepath.Base(path)); {
 	case strings.HasSuffix(name, ".zip"):
 		return zipped(f, path, read)

@@ -48,8 +48,8 @@ func (c *cursor) number(least, most int) (n int, ok bool) {
 }
 
 // skip reads one of some characters.
-func (c *cursor) skip(any string) bool {
-	if len(c.rest) == 0 || bytes.IndexByte([]byte(any), c.rest[0]) < 0 {
+func (c *cursor) skip(chars string) bool {
+	if len(c.rest) == 0 || bytes.IndexByte([]byte(chars), c.rest[0]) < 0 {
 		return false
 	}
 	c.rest = c.rest[1:]

@@ -225,7 +225,7 @@ func (l *Ledger) fetch(ctx context.Context, name string) (_ string, err error) {
 	if err != nil {
 		return "", err
 	}
-	defer in.Close() //nolint:errcheck // It is only read.
+	defer in.Close()
 	// The end of the name says what it is.
 	out, err := os.CreateTemp(l.reader.options.TempDir, "bill-*-"+path.Base(name))
 	if err != nil {

@@ -85,7 +85,7 @@ func (l *Ledger) readManifest(ctx context.Context, name string) ([]string, error
 	if err != nil {
 		return nil, fmt.Errorf("manifest %s: %w", name, err)
 	}
-	defer in.Close() //nolint:errcheck // It is only read.
+	defer in.Close()
 	var content any
 	if err := json.NewDecoder(io.LimitReader(in, maxManifest)).Decode(&content); err != nil {
 		l.Logger.Warn("A manifest cannot be read, and the files beside it count as they are", "file", name, "err", err)

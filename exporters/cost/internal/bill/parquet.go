@@ -55,7 +55,7 @@ func (r *Reader) readParquet(ctx context.Context, path string) (Sheet, error) {
 	if err != nil {
 		return Sheet{}, err
 	}
-	defer rows.Close() //nolint:errcheck // Err says what went wrong.
+	defer rows.Close()
 	t := newTally(r, path, kept, func(b []byte) []byte { return b })
 	var line, count int64
 	var total any
@@ -94,7 +94,7 @@ func (r *Reader) describe(ctx context.Context, path string) (header, types []str
 	if err != nil {
 		return nil, nil, err
 	}
-	defer rows.Close() //nolint:errcheck // Err says what went wrong.
+	defer rows.Close()
 	for rows.Next() {
 		var column, typ string
 		if err := rows.Scan(&column, &typ); err != nil {

@@ -19,7 +19,8 @@ func (b flags) or(o flags) {
 	for i := range o {
 		b[i] |= o[i]
 	}
-} //nolint:gofumpt // It reads better in a line.
+}
+
 func (b flags) all(o flags) bool {
 	for i := range o {
 		if b[i]&o[i] != o[i] {

@@ -113,7 +113,7 @@ func (v Value) Append(b []byte) []byte {
 func (v Value) Attributes(to []Attribute) []Attribute {
 	switch v.Kind {
 	case Map:
-		_ = messages(unsafe.Slice(unsafe.StringData(v.text), len(v.text)), 1, func(f field) (err error) {
+		_ = messages(unsafe.Slice(unsafe.StringData(v.text), len(v.text)), 1, func(f field) (err error) { //nolint:gosec // It is only read.
 			to, err = appendAttribute(to, f)
 			return err
 		})
