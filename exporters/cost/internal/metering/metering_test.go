@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
@@ -358,7 +357,7 @@ func TestOneMeterWritesAFileAtATime(t *testing.T) {
 func TestTheBuiltInQueriesAreQueries(t *testing.T) {
 	queries := reflect.ValueOf(defaults)
 	for i := range queries.NumField() {
-		text := strings.ReplaceAll(queries.Field(i).String(), "$step", "5m")
+		text := inStep(queries.Field(i).String(), 5*time.Minute)
 		if text == "" {
 			continue // values have no default
 		}

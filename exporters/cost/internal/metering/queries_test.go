@@ -1,7 +1,6 @@
 package metering
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -29,7 +28,7 @@ func TestAModelThatChangesItsSourceWithinAStepIsCountedOnce(t *testing.T) {
 	for query, want := range map[string]float64{
 		defaults.Requests: 2, defaults.Successes: 1.5, defaults.Working: 1, defaults.Tokens: 100,
 	} {
-		q, err := engine.NewInstantQuery(t.Context(), storage, nil, strings.ReplaceAll(query, "$step", "5m"), time.Unix(300, 0))
+		q, err := engine.NewInstantQuery(t.Context(), storage, nil, inStep(query, 5*time.Minute), time.Unix(300, 0))
 		require.NoError(t, err, query)
 		vector, err := q.Exec(t.Context()).Vector()
 		require.NoError(t, err, query)

@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Queries are PromQL, in which $step is the length of a step. An empty one stands for its default.
+// Queries are PromQL, in which $step is the length of a step and $resolution a tenth of it. An empty one stands for its default.
 type Queries struct {
 	// Alive has a result if Prometheus measured anything. A step without one is a gap, and not a step without use.
 	Alive string `yaml:"alive,omitempty"`
@@ -49,14 +49,14 @@ var defaults = Queries{ //nolint:gosec // Tokens are what models read and write;
 	// moment and averaged after that: a model that changes from one source to another within a step is not counted by both. What
 	// a gateway passes on is work elsewhere.
 	Working: `avg_over_time((sum by (cluster, model) (model:ml_inference_forward_pass_seconds:mean_5m` + servers + ` * ` +
-		`on (cluster, namespace, model, version, source) model:ml_inference_requests:rate5m))[$step:30s]) or ` +
+		`on (cluster, namespace, model, version, source) model:ml_inference_requests:rate5m))[$step:$resolution]) or ` +
 		`avg_over_time((sum by (cluster, model) (model:ml_inference_duration_seconds:mean_5m` + servers + ` * ` +
-		`on (cluster, namespace, model, version, source) model:ml_inference_requests:rate5m))[$step:30s])`,
-	Requests: `avg_over_time((sum by (model) (model:ml_inference_requests:rate5m))[$step:30s])`,
+		`on (cluster, namespace, model, version, source) model:ml_inference_requests:rate5m))[$step:$resolution])`,
+	Requests: `avg_over_time((sum by (model) (model:ml_inference_requests:rate5m))[$step:$resolution])`,
 	Successes: `avg_over_time((sum by (model) (model:ml_inference_requests:rate5m) - (sum by (model) (` +
 		`model:ml_inference_failures:ratio_rate5m * on (cluster, namespace, model, version, source) group_left () ` +
-		`model:ml_inference_requests:rate5m) or 0 * sum by (model) (model:ml_inference_requests:rate5m)))[$step:30s])`,
-	Tokens: `avg_over_time((sum by (model, direction) (model:ml_inference_tokens:rate5m))[$step:30s])`,
+		`model:ml_inference_requests:rate5m) or 0 * sum by (model) (model:ml_inference_requests:rate5m)))[$step:$resolution])`,
+	Tokens: `avg_over_time((sum by (model, direction) (model:ml_inference_tokens:rate5m))[$step:$resolution])`,
 }
 
 // servers are the sources of models but for gateways and clients: see "One model, counted once" in docs/adapters.md.
@@ -95,10 +95,15 @@ type Prometheus struct {
 
 var _ Source = Prometheus{}
 
+// inStep puts the length of a step into a query.
+func inStep(query string, step time.Duration) string {
+	return strings.NewReplacer("$step", model.Duration(step).String(), "$resolution", model.Duration(step/10).String()).Replace(query)
+}
+
 // Usage implements Source. A query without a result means that nothing was used.
 func (p Prometheus) Usage(ctx context.Context, end time.Time, step time.Duration) (Usage, error) {
 	ask := func(query, otherwise string) (model.Vector, error) {
-		query = strings.ReplaceAll(cmp.Or(query, otherwise), "$step", model.Duration(step).String())
+		query = inStep(cmp.Or(query, otherwise), step)
 		ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 		defer cancel()
 		value, warnings, _, err := p.API.Query(ctx, query, end)
