@@ -127,7 +127,8 @@ func modelFieldRow() kit.Panels {
 	baseline := func(name string) string {
 		return kit.MaxBy("cluster, namespace, bin", oneField.Raw("ml_model_field_baseline_ratio", `baseline="`+name+`"`))
 	}
-	days, wanted := kit.MaxBy(byVersion, models.Raw("ml_model_baseline_days")), kit.MaxBy(byVersion, models.Raw("ml_model_baseline_wanted_days"))
+	byRole := byVersion + ", role"
+	days, wanted := kit.MaxBy(byRole, models.Raw("ml_model_baseline_days")), kit.MaxBy(byRole, models.Raw("ml_model_baseline_wanted_days"))
 	return kit.Panels{
 		distribution(kit.Text{
 			ID: 31, Title: "Distribution of $field in $detail", Unit: "percentunit",
@@ -141,15 +142,16 @@ func modelFieldRow() kit.Panels {
 			WithTarget(kit.Range("share", share+"\nand\ntopk(12, max_over_time("+share+"[$__range] @ end()))", "{{bin}} {{version}}")),
 		kit.Columns(kit.Table(kit.Text{
 			ID: 33, Title: "Learning the production baselines", Unit: "short",
-			Description: "Day k of 30, or as many as are configured, of a version's first days in production. Then the baseline is frozen; until then drift from it raises no alert.",
+			Description: "Day k of 30, or as many as are configured, of the first days in production: of a model for its inputs, of each version for its outputs. Then the baseline is frozen. Until then drift of inputs raises no alert, and outputs are compared with those of the version before.",
 		}).Span(14).
 			WithTarget(kit.Instant("day", days)).
 			WithTarget(kit.Instant("of", wanted)).
-			WithTarget(kit.Instant("progress", days+"\n/ on ("+byVersion+")\n"+wanted)).
-			WithTarget(kit.Instant("frozen", kit.MaxBy(byVersion, models.Raw("ml_model_baseline_frozen")))),
+			WithTarget(kit.Instant("progress", days+"\n/ on ("+byRole+")\n"+wanted)).
+			WithTarget(kit.Instant("frozen", kit.MaxBy(byRole, models.Raw("ml_model_baseline_frozen")))),
 			[]kit.Column{
 				kit.Col("model", "Model"),
 				kit.Col("version", "Version"),
+				kit.Col("role", "Fields"),
 				kit.Col("Value #day", "Day"),
 				kit.Col("Value #of", "Of"),
 				kit.Col("Value #progress", "Progress", append(kit.Gauge(0, 1), kit.Unit("percentunit"))...),

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -95,7 +97,21 @@ func (m *models) learn(ctx context.Context, store *baseline.Store, now time.Time
 		"output/prediction": binning.NewCategorical([]string{"skip", "take"}, 2, false),
 		"output/confidence": binning.NewNumeric(confidences, true),
 	}
-	subject := store.Subject("model", recommender+"@"+modelVersion)
+	// Features belong to the model, outputs to the version.
+	return errors.Join(
+		learn(ctx, store.Subject("model_inputs", recommender), only(layouts, "input/"), perDay, days, now),
+		learn(ctx, store.Subject("model", recommender+"@"+modelVersion), only(layouts, "output/"), perDay, days, now),
+	)
+}
+
+func only(layouts map[string]binning.Layout, role string) map[string]binning.Layout {
+	kept := maps.Clone(layouts)
+	maps.DeleteFunc(kept, func(field string, _ binning.Layout) bool { return !strings.HasPrefix(field, role) })
+	return kept
+}
+
+// learn stores days of the fields.
+func learn(ctx context.Context, subject *baseline.Subject, layouts map[string]binning.Layout, perDay int64, days int, now time.Time) error {
 	definition, err := subject.CreateDefinition(ctx, baseline.Definition{Edges: baseline.EdgesProduction, Fields: layouts})
 	if err != nil {
 		return err
@@ -106,9 +122,9 @@ func (m *models) learn(ctx context.Context, store *baseline.Store, now time.Time
 		for i, bin := range layout.Bins()[len(layout.Bins())-values(layout):] {
 			switch field {
 			case "input/device":
-				bins[bin] = int64(perDay * deviceShares[i])
+				bins[bin] = int64(float64(perDay) * deviceShares[i])
 			case "output/prediction":
-				bins[bin] = int64(perDay * []float64{1 - takenShare, takenShare}[i])
+				bins[bin] = int64(float64(perDay) * []float64{1 - takenShare, takenShare}[i])
 			default:
 				bins[bin] = perDay / 10
 			}
