@@ -60,7 +60,7 @@ Its runbook says what it means, what to look at and what to do first.
 		for _, rule := range group.Rules {
 			if rule.Alert != "" {
 				fmt.Fprintf(&b, "| [%s](runbooks/%s.md) | %s | %s | %s | %s | %s |\n", rule.Alert, rule.Alert,
-					rule.Labels["layer"], rule.Labels["severity"], rule.Labels["response"], rule.For, rule.Annotations["summary"])
+					rule.Labels["layer"], rule.Labels["severity"], response(rule), rule.For, rule.Annotations["summary"])
 			}
 		}
 	}
@@ -122,3 +122,17 @@ func comments() (map[string]string, error) {
 	}
 	return out, nil
 }
+
+// response is what an alert asks machines for. A retraining is held back while what the model learns from is broken, so the
+// expression decides on that.
+func response(rule rulefmt.Rule) string {
+	if r := rule.Labels["response"]; r != "" {
+		return r
+	}
+	if m := heldBack.FindStringSubmatch(rule.Expr); m != nil {
+		return m[1] + ", unless held back"
+	}
+	return ""
+}
+
+var heldBack = regexp.MustCompile(`"response", "(\w+)"`)

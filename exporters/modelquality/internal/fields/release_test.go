@@ -172,7 +172,7 @@ func TestAFeatureThatIsAcceptedIsLearnedAnewAndTheOthersAreKept(t *testing.T) {
 	t.Run("and again", func(t *testing.T) {
 		require.NoError(t, Accept(t.Context(), k.Store, "fraud", "amount"))
 		w.serve(k, 5, 0, one)
-		requireValue(t, k, 3*24*60, `ml_model_field_baseline_values{baseline="production",field="amount",model="fraud",role="input",version="1"}`)
+		requireValue(t, k, 3*24*60-60, `ml_model_field_baseline_values{baseline="production",field="amount",model="fraud",role="input",version="1"}`)
 		require.Len(t, one.books, 3)
 	})
 	t.Run("a feature that the model is not asked with any more is given up", func(t *testing.T) {

@@ -61,3 +61,48 @@ func Accept(ctx context.Context, store *baseline.Store, model, feature string) e
 	features[feature] = last
 	return views[0].SetLastGood(ctx, Accepted{Features: features})
 }
+
+// Models returns the models that the store has.
+func Models(ctx context.Context, store *baseline.Store) ([]string, error) {
+	ids, err := store.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	models := make(map[string]bool)
+	for _, id := range ids {
+		switch id.Kind {
+		case inputsKind:
+			models[id.Name] = true
+		case kind:
+			// An earlier version of the program stored nothing by model.
+			model, _, _ := strings.Cut(id.Name, "@")
+			models[model] = true
+		}
+	}
+	return sortedKeys(models), nil
+}
+
+// Versions returns the versions of a model that the store has.
+func Versions(ctx context.Context, store *baseline.Store, model string) ([]string, error) {
+	ids, err := store.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	versions := make(map[string]bool)
+	for _, id := range ids {
+		if version, ok := versionOf(model, id.Name); ok && id.Kind == kind {
+			versions[version] = true
+		}
+	}
+	return sortedKeys(versions), nil
+}
+
+// Outputs is the subject of a version's outputs.
+func Outputs(store *baseline.Store, model, version string) *baseline.Subject {
+	return store.Subject(kind, subjectName(model, version))
+}
+
+// TrainingOf is the subject of the features in a version's training data.
+func TrainingOf(store *baseline.Store, model, version string) *baseline.Subject {
+	return store.Subject(trainingKind, subjectName(model, version))
+}
