@@ -37,6 +37,10 @@ func baselineCommand(app *kingpin.Application, stdout io.Writer) commands {
 	resetParts := reset.Flag("part", "What to reset: definition (the bins and expected schema, and with them training and production), training, production or last_good; repeatable.").
 		Required().Enums(parts...)
 
+	accept := parent.Command("accept", "Accept what a column or a feature is now; all others stay.")
+	acceptName := accept.Arg("name", "Dataset of the column, or model of the feature.").Required().String()
+	acceptColumns := accept.Arg("column", "Columns or features to accept.").Required().Strings()
+
 	// on calls f for each of the named datasets.
 	on := func(names *[]string, f func(context.Context, *dataquality.Baselines, dataquality.DatasetConfig) error) func(context.Context) error {
 		return func(ctx context.Context) (err error) {
@@ -104,13 +108,14 @@ func baselineCommand(app *kingpin.Application, stdout io.Writer) commands {
 		}),
 	}
 	models := modelBaselines{file, stdout}
-	for command, run := range commands{
+	ofModels := commands{
 		build.FullCommand():  models.build,
 		show.FullCommand():   models.show(showNames),
 		freeze.FullCommand(): models.freeze(freezeName, freezeVersion),
 		reset.FullCommand():  models.reset(resetName, resetVersion, resetParts),
 		accept.FullCommand(): models.accept(acceptName, acceptColumns),
-	} {
+	}
+	for command, run := range ofModels {
 		all[command] = either(file, all[command], run)
 	}
 	return all

@@ -17,8 +17,8 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 )
 
-// ofModels reports whether a configuration file is that of the model-quality exporter, which has no datasets of its own.
-func ofModels(file string) bool {
+// modelsIn reports whether a configuration file is that of the model-quality exporter, which has no datasets of its own.
+func modelsIn(file string) bool {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return false
@@ -39,7 +39,7 @@ func ofModels(file string) bool {
 // either runs the command of models where the configuration is that of models, and that of datasets elsewhere.
 func either(file *string, datasets, models func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
-		if ofModels(*file) {
+		if modelsIn(*file) {
 			return models(ctx)
 		}
 		return datasets(ctx)

@@ -98,7 +98,7 @@ func (b *Baselines) Status(ctx context.Context, model string) (ModelStatus, erro
 		if n == 0 {
 			s.Rows, s.Days, s.Frozen = p.Counts.Rows, len(p.Days), p.Frozen()
 		}
-		for _, f := range status(definitions[n], p) {
+		for _, f := range fieldStatus(definitions[n], p) {
 			features[f.Name] = f
 		}
 	}
@@ -133,7 +133,7 @@ func (b *Baselines) version(ctx context.Context, model, version string) (Version
 		return v, err
 	}
 	v.Rows, v.Days, v.Frozen = p.Counts.Rows, len(p.Days), p.Frozen()
-	for _, f := range status(d, p) {
+	for _, f := range fieldStatus(d, p) {
 		if !f.isInput() {
 			v.Outputs = append(v.Outputs, f)
 		}
@@ -150,7 +150,7 @@ func (b *Baselines) version(ctx context.Context, model, version string) (Version
 
 func (f FieldStatus) isInput() bool { return strings.HasPrefix(f.Name, "input/") }
 
-func status(d baseline.Definition, p baseline.Production) (all []FieldStatus) {
+func fieldStatus(d baseline.Definition, p baseline.Production) (all []FieldStatus) {
 	for name, layout := range d.Fields {
 		all = append(all, FieldStatus{name, layout.Bins(), p.Counts.Fields[name], len(p.Days), p.Frozen()})
 	}

@@ -5,8 +5,10 @@ package main
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 
+	"github.com/prometheus/prometheus/model/rulefmt"
 	"gopkg.in/yaml.v3"
 
 	"github.com/sightglass-ml/sightglass/rules"
@@ -123,16 +125,13 @@ func comments() (map[string]string, error) {
 	return out, nil
 }
 
-// response is what an alert asks machines for. A retraining is held back while what the model learns from is broken, so the
-// expression decides on that.
+// response is what an alert asks machines for. A retraining is held back while what a model learns from is broken, so the
+// expression or the label decides on that.
 func response(rule rulefmt.Rule) string {
-	if r := rule.Labels["response"]; r != "" {
-		return r
-	}
-	if m := heldBack.FindStringSubmatch(rule.Expr); m != nil {
+	if m := heldBack.FindStringSubmatch(rule.Expr + rule.Labels["response"]); m != nil {
 		return m[1] + ", unless held back"
 	}
-	return ""
+	return rule.Labels["response"]
 }
 
-var heldBack = regexp.MustCompile(`"response", "(\w+)"`)
+var heldBack = regexp.MustCompile(`(?:"response", "|else }})(retrain)`)
