@@ -511,7 +511,8 @@ func TestBinsAreCutFromASample(t *testing.T) {
 		values []otlp.Value
 		want   []string // bins; none means that the field has none
 	}{
-		"numbers":                  {"x", values(100, func(i int) otlp.Value { return otlp.DoubleValue(float64(i)) }), []string{"null", "nan", "inf", "(-Inf,25]", "(25,50]", "(50,75]", "(75,+Inf)"}},
+		"numbers":                  {"x", values(100, func(i int) otlp.Value { return otlp.DoubleValue(float64(i)) }), []string{"null", "nan", "inf", "(-Inf,-50]", "(-50,25]", "(25,50]", "(50,75]", "(75,148]", "(148,+Inf)"}},
+		"a constant":               {"x", values(100, func(int) otlp.Value { return otlp.DoubleValue(0.5) }), []string{"null", "nan", "inf", "(-Inf,0.5)", "[0.5,0.5]", "(0.5,+Inf)"}},
 		"few whole numbers":        {"x", values(100, func(i int) otlp.Value { return otlp.IntValue(int64(i % 2)) }), []string{"null", "unseen", "0", "1"}},
 		"truths":                   {"x", values(100, func(i int) otlp.Value { return otlp.BoolValue(i%4 == 0) }), []string{"null", "unseen", "false", "true"}},
 		"categories":               {"x", values(99, text("c%d", 3)), []string{"null", "unseen", "c0", "c1", "c2"}},
