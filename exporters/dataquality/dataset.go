@@ -70,6 +70,7 @@ type cycle struct {
 	comparisons []compared
 	baselines   []compareWith
 	production  baseline.Production
+	definition  baseline.Definition
 	learned     bool // production was read
 	snapshot    snapshot
 	good        lastGood
@@ -157,7 +158,9 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 		}
 	}
 	if definition.ID != "" {
+		c.definition = definition
 		failed("baseline", d.learn(ctx, view, definition, c))
+		d.foldUnseen(c)
 	}
 	failed("snapshot", d.identify(ctx, view, c, len(errs) == 0))
 	return c, errors.Join(errs...)
@@ -206,7 +209,7 @@ func (d *dataset) learn(ctx context.Context, view *baseline.View, definition bas
 		c.baselines = append(c.baselines, compareWith{name: baseline.EdgesTraining, shares: sharesOf(training)})
 	}
 	var err error
-	if c.production, view, err = d.learner.production(ctx, view, definition, c); err != nil {
+	if c.production, view, err = d.learner.production(ctx, view, definition, c, daysPerCycle); err != nil {
 		return errors.Join(trainingErr, err)
 	}
 	c.learned = d.cfg.Baselines.Production.Days > 0
@@ -371,6 +374,10 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	}
 	for column, n := range c.profile.Nulls {
 		gauge(m.nulls, float64(n), column)
+	}
+	d.numberMetrics(m, c, gauge)
+	for column, reason := range c.definition.Left {
+		gauge(m.withoutBins, 1, column, reason)
 	}
 	for column, bins := range c.profile.Values {
 		for bin, n := range bins {

@@ -39,6 +39,8 @@ type descs struct {
 	rows, window, latest, nulls, future, unreadable       *prometheus.Desc
 	schemaChanges, schemaChangeInfo                       *prometheus.Desc
 	values, baselineRatio, baselineRows                   *prometheus.Desc
+	min, max, mean, stddev, outOfRange, withoutBins       *prometheus.Desc
+	baselineMin, baselineMax, baselineMean, baselineSD    *prometheus.Desc
 	upstreamRows, mismatchedRows, comparedRows            *prometheus.Desc
 	firstDay, days, wantedDays, frozen                    *prometheus.Desc
 	snapshotInfo, lastGoodSnapshotInfo                    *prometheus.Desc
@@ -60,6 +62,16 @@ func newDescs(c *catalogue.Catalogue) descs {
 		values:               c.Gauge("column_values", "Values of the column in the profiled window that fall into the bin.", "column", "bin"),
 		baselineRatio:        c.Gauge("column_baseline_ratio", "Share of the baseline's values that fall into the bin. The baseline season is the production baseline at the time of the day of a window shorter than a day.", "column", "bin", "baseline"),
 		baselineRows:         c.Gauge("column_baseline_rows", "Values, nulls included, of the column in the baseline.", "column", "baseline"),
+		min:                  c.Gauge("column_min", "Least of the column's finite values in the profiled window.", "column"),
+		max:                  c.Gauge("column_max", "Greatest of the column's finite values in the profiled window.", "column"),
+		mean:                 c.Gauge("column_mean", "Mean of the column's finite values in the profiled window.", "column"),
+		stddev:               c.Gauge("column_stddev", "Standard deviation of the column's finite values in the profiled window.", "column"),
+		outOfRange:           c.Gauge("column_out_of_range_values", "Values of the column in the profiled window that are less than the least or greater than the greatest value of the baseline; absent while the baseline is learning.", "column"),
+		baselineMin:          c.Gauge("column_baseline_min", "Least of the column's finite values in the baseline that its bins were cut from.", "column", "baseline"),
+		baselineMax:          c.Gauge("column_baseline_max", "Greatest of the column's finite values in the baseline that its bins were cut from.", "column", "baseline"),
+		baselineMean:         c.Gauge("column_baseline_mean", "Mean of the column's finite values in the baseline that its bins were cut from; absent where the window is shorter than a day, of which the whole baseline is no measure.", "column", "baseline"),
+		baselineSD:           c.Gauge("column_baseline_stddev", "Standard deviation of the column's finite values in the baseline that its bins were cut from; absent with the mean.", "column", "baseline"),
+		withoutBins:          c.Gauge("column_without_bins_info", "A column of which only the missing values are counted, and the reason.", "column", "reason"),
 		upstreamRows:         c.Gauge("upstream_rows", "Rows of the upstream stage in the same window.", "upstream"),
 		mismatchedRows:       c.Gauge("mismatched_rows", "Rows whose values differ from those of the compared store at the same point in time.", "against"),
 		comparedRows:         c.Gauge("compared_rows", "Rows that were compared with the other store.", "against"),
