@@ -38,6 +38,8 @@ type dataset struct {
 	unreadable []string
 	logger     *slog.Logger
 	now        func() time.Time
+	// saidUnknown says that the log has the columns whose baseline has values that its bins do not know.
+	saidUnknown bool
 
 	// latest outlives an empty window, so that a stale dataset stays stale.
 	latest time.Time
@@ -127,6 +129,7 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 			return c, errors.Join(append(errs, err)...)
 		}
 		c.changes = changes(expected, c.schema)
+		failed("accept", d.acceptChanges(ctx, c))
 	}
 
 	if c.profile, err = d.count(ctx, c, definition.Fields); err != nil {
@@ -160,7 +163,6 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 	if definition.ID != "" {
 		c.definition = definition
 		failed("baseline", d.learn(ctx, view, definition, c))
-		d.foldUnseen(c)
 	}
 	failed("snapshot", d.identify(ctx, view, c, len(errs) == 0))
 	return c, errors.Join(errs...)
@@ -235,9 +237,13 @@ func (d *dataset) learn(ctx context.Context, view *baseline.View, definition bas
 // identify names the snapshot and, if it passes every check, makes it the last
 // good one.
 func (d *dataset) identify(ctx context.Context, view *baseline.View, c *cycle, complete bool) error {
-	sum, err := digest(c.schema, c.profile, c.window)
+	// The digest is of what was counted; the checks leave out what says nothing yet.
+	sum, err := digest(c.schema, c.profile, d.cfg.TimestampColumn)
 	if err != nil {
 		return err
+	}
+	if c.definition.ID != "" {
+		d.foldUnseen(c)
 	}
 	c.snapshot = snapshot{Name: sum, Digest: sum}
 	switch {
@@ -266,6 +272,9 @@ func (d *dataset) identify(ctx context.Context, view *baseline.View, c *cycle, c
 		return nil
 	}
 	c.good.accept(c.snapshot, c.profile.Rows, c.now)
+	if d.lasting() {
+		c.good.pass(c.snapshot, c.now)
+	}
 	return view.SetLastGood(ctx, c.good)
 }
 
@@ -293,6 +302,8 @@ func (t ThresholdsConfig) overrides() map[override]float64 {
 		set(signalNulls, column, c.NullRatio)
 		set(signalDrift, column, c.DriftPSI)
 		set(signalUnseen, column, c.UnseenRatio)
+		set(signalOutOfRange, column, c.OutOfRangeRatio)
+		set(signalMeanShift, column, c.MeanShift)
 	}
 	perColumn("", t.ColumnThresholds)
 	for column, c := range t.Columns {
@@ -353,6 +364,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	if c.good.Snapshot.Name != "" {
 		gauge(m.lastGoodSnapshotInfo, 1, c.good.Snapshot.Name, c.good.Snapshot.Digest)
 	}
+	c.passedMetrics(m, gauge)
 	if c.profile.Nulls == nil {
 		return out
 	}

@@ -28,6 +28,8 @@ const (
 	signalVolume     = "volume_deviation_ratio"
 	signalDuplicates = "duplicate_ratio"
 	signalFuture     = "future_ratio"
+	signalOutOfRange = "out_of_range_ratio"
+	signalMeanShift  = "mean_shift_deviations"
 	// These cannot be overridden.
 	signalSignificance = "drift_significance_z"
 	signalMinRows      = "drift_min_rows"
@@ -44,6 +46,7 @@ type descs struct {
 	upstreamRows, mismatchedRows, comparedRows            *prometheus.Desc
 	firstDay, days, wantedDays, frozen                    *prometheus.Desc
 	snapshotInfo, lastGoodSnapshotInfo                    *prometheus.Desc
+	passedSnapshotInfo                                    *prometheus.Desc
 	profileSuccess, profileDuration, profileFinish        *prometheus.Desc
 	threshold                                             *prometheus.Desc
 	duplicates, duplicatesSample, checkFailed, checkLimit *prometheus.Desc
@@ -85,6 +88,7 @@ func newDescs(c *catalogue.Catalogue) descs {
 		frozen:               c.Gauge("baseline_frozen", "Whether the production baseline is frozen (1) or still learning (0)."),
 		snapshotInfo:         c.Gauge("snapshot_info", "What was profiled last: the snapshot to replay from, and a digest of its content.", "snapshot", "digest"),
 		lastGoodSnapshotInfo: c.Gauge("last_good_snapshot_info", "The last profiled snapshot that passed every check.", "snapshot", "digest"),
+		passedSnapshotInfo:   c.Gauge("passed_snapshot_info", "A snapshot that passed every check and can be had again: a version of snapshot_query, or a table without a window. The last 100 are remembered.", "snapshot", "digest"),
 		profileSuccess:       c.Gauge("profile_success", "Whether the last profile succeeded (1) or failed (0)."),
 		profileDuration:      c.Gauge("profile_duration_seconds", "Time the last profile took."),
 		profileFinish:        c.Gauge("profile_timestamp_seconds", "Time at which the last successful profile ended."),

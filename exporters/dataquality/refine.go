@@ -178,7 +178,35 @@ func (l *learner) complete(ctx context.Context, view *baseline.View, d baseline.
 	return err
 }
 
-// Accept makes what a column is now what it is expected to be, without touching the
+// acceptChanges accepts the columns that the configuration lets change.
+func (d *dataset) acceptChanges(ctx context.Context, c *cycle) error {
+	if len(d.cfg.Columns.Accept) == 0 || len(d.cfg.Schema) > 0 {
+		return nil
+	}
+	var kept []change
+	var errs []error
+	accepted := 0
+	for _, ch := range c.changes {
+		if accepted == acceptedPerCycle || !tables.MatchesAny(d.cfg.Columns.Accept, ch.column) {
+			kept = append(kept, ch)
+			continue
+		}
+		if _, err := d.learner.accept(ctx, ch.column, c.window); err != nil {
+			errs = append(errs, fmt.Errorf("column %q: %w", ch.column, err))
+			kept = append(kept, ch)
+			continue
+		}
+		accepted++
+		d.logger.Info("Accepted a column, as columns.accept says.", "column", ch.column, "change", ch.kind, "expected", ch.expected, "actual", ch.actual)
+	}
+	c.changes = kept
+	return errors.Join(errs...)
+}
+
+// acceptedPerCycle bounds the columns that one profile accepts.
+const acceptedPerCycle = 3
+
+// accept makes what a column is now what it is expected to be, without touching the
 // baselines of the others: a column that was added gets bins and a baseline from the
 // last days, one that was removed is not missed any more.
 func (l *learner) accept(ctx context.Context, name string, w tables.Window) (baseline.Accepted, error) {
