@@ -65,7 +65,7 @@ func (l *learner) define(ctx context.Context, schema []tables.Column, w tables.W
 	d = baseline.Definition{Edges: baseline.EdgesProduction, Schema: storedSchema(expected)}
 	choice := l.cfg.Columns.choice()
 	if l.cfg.Baselines.Training == nil {
-		outlines, err := recent(ctx, l.source, l.relation, schema, w, choice, firstWindows, l.step("cutting bins"))
+		outlines, err := l.source.Recent(ctx, l.relation, schema, w, choice, tables.FirstWindows, l.step("cutting bins"))
 		if err == nil && len(outlines) == 0 {
 			err = errNothingYet
 		}

@@ -15,33 +15,6 @@ import (
 // learned. Each learned day leaves an outline, and from all of them together the
 // bins are refined. Then the days are counted again.
 
-// firstWindows is the number of windows that provisional bins are cut from: as many
-// as it takes to tell which columns turn over from day to day.
-const firstWindows = 3
-
-// recent returns outlines of windows of a day, the last of which ends now, the
-// earliest first. Without a timestamp column there is one, of all rows.
-func recent(ctx context.Context, source *tables.Source, r tables.Relation, schema []tables.Column, w tables.Window, choice tables.Choice, days int, step func(done, total int)) ([]tables.Outline, error) {
-	windows := []tables.Window{w}
-	if r.Time != "" && !w.From.IsZero() {
-		for len(windows) < days {
-			to := windows[0].From
-			windows = append([]tables.Window{{From: to.Add(-24 * time.Hour), To: to}}, windows...)
-		}
-	}
-	var outlines []tables.Outline
-	for _, w := range windows {
-		o, err := source.Outline(ctx, r, schema, w, choice, step)
-		if err != nil {
-			return nil, err
-		}
-		if o.Rows > 0 {
-			outlines = append(outlines, o)
-		}
-	}
-	return outlines, nil
-}
-
 // provisional reports whether the bins are still to be refined.
 func (l *learner) provisional(d baseline.Definition) bool {
 	return d.Edges == baseline.EdgesProduction && !d.Refined() && l.relation.Time != ""
@@ -248,7 +221,7 @@ func (l *learner) accept(ctx context.Context, name string, w tables.Window) (bas
 			a.Column.Type = c.Type
 		}
 	}
-	outlines, err := recent(ctx, l.source, l.relation, column, w, l.cfg.Columns.choice(), acceptedDays, l.step("cutting bins"))
+	outlines, err := l.source.Recent(ctx, l.relation, column, w, l.cfg.Columns.choice(), acceptedDays, l.step("cutting bins"))
 	if err != nil {
 		return a, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
@@ -103,6 +104,33 @@ func (s *Source) Outline(ctx context.Context, r Relation, schema []Column, w Win
 		progress(3+i, total)
 	}
 	return o, nil
+}
+
+// FirstWindows is the number of windows that the first bins of a table are cut from: as many as it takes to tell which columns
+// turn over from day to day.
+const FirstWindows = 3
+
+// Recent returns the outlines of a window and of as many days before it as make up the number, the earliest first. Those
+// without rows are left out. Without a time column, or without a beginning of the window, there is one of all rows.
+func (s *Source) Recent(ctx context.Context, r Relation, schema []Column, w Window, choice Choice, number int, progress func(done, total int)) ([]Outline, error) {
+	windows := []Window{w}
+	if r.Time != "" && !w.From.IsZero() {
+		for len(windows) < number {
+			to := windows[0].From
+			windows = append([]Window{{From: to.Add(-24 * time.Hour), To: to}}, windows...)
+		}
+	}
+	var outlines []Outline
+	for _, w := range windows {
+		o, err := s.Outline(ctx, r, schema, w, choice, progress)
+		if err != nil {
+			return nil, err
+		}
+		if o.Rows > 0 {
+			outlines = append(outlines, o)
+		}
+	}
+	return outlines, nil
 }
 
 func (c Class) isNumber() bool { return c == Integer || c == Decimal || c == Float }
