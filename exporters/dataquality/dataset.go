@@ -211,7 +211,13 @@ func (d *dataset) learn(ctx context.Context, view *baseline.View, definition bas
 		c.baselines = append(c.baselines, compareWith{name: baseline.EdgesTraining, shares: sharesOf(training)})
 	}
 	var err error
-	if c.production, view, err = d.learner.production(ctx, view, definition, c, daysPerCycle); err != nil {
+	c.production, view, err = d.learner.production(ctx, view, definition, c, daysPerCycle)
+	if errors.Is(err, baseline.ErrOtherBins) {
+		// Another replica has refined the bins meanwhile: they are those of the next profile.
+		d.logger.Debug("The bins were refined while this profile went on.", "reason", err)
+		return trainingErr
+	}
+	if err != nil {
 		return errors.Join(trainingErr, err)
 	}
 	c.learned = d.cfg.Baselines.Production.Days > 0
