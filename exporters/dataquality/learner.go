@@ -194,16 +194,19 @@ func (l *learner) production(ctx context.Context, view *baseline.View, d baselin
 	if err != nil || p.Frozen() {
 		return p, view, err
 	}
+	var added bool
 	if l.relation.Time == "" {
-		err = l.addToday(ctx, p, d, c)
+		added, err = l.addToday(ctx, p, d, c)
 	} else {
-		err = l.addDays(ctx, p, d, atMost)
+		added, err = l.addDays(ctx, p, d, atMost)
 	}
 	if err != nil {
 		return p, view, err
 	}
-	if view, p, err = l.look(ctx); err != nil {
-		return p, view, err
+	if added {
+		if view, p, err = l.look(ctx); err != nil {
+			return p, view, err
+		}
 	}
 	if l.provisional(d) {
 		if err := l.outline(ctx, view, d, p.Days, atMost); err != nil {
@@ -293,35 +296,34 @@ func (l *learner) addHours(ctx context.Context, view *baseline.View, d baseline.
 
 // addToday takes the first profile of a day for the day: without a timestamp
 // column nothing tells which rows are of today.
-func (l *learner) addToday(ctx context.Context, p baseline.Production, d baseline.Definition, c *cycle) error {
+func (l *learner) addToday(ctx context.Context, p baseline.Production, d baseline.Definition, c *cycle) (bool, error) {
 	today := baseline.DayOf(l.now())
 	if c == nil || slices.Contains(p.Days, today) || c.profile.Rows == 0 {
-		return nil
+		return false, nil
 	}
-	_, err := l.subject.AddDay(ctx, today, baseline.Counts{Definition: d.ID, Rows: c.profile.Rows, Fields: c.profile.Values})
-	return err
+	return l.subject.AddDay(ctx, today, baseline.Counts{Definition: d.ID, Rows: c.profile.Rows, Fields: c.profile.Values})
 }
 
 // addDays counts up to atMost of the complete days that are not there yet, the
 // earliest first.
-func (l *learner) addDays(ctx context.Context, p baseline.Production, d baseline.Definition, atMost int) error {
+func (l *learner) addDays(ctx context.Context, p baseline.Production, d baseline.Definition, atMost int) (bool, error) {
 	due, err := l.dueDays(p, d)
 	if err != nil {
-		return err
+		return false, err
 	}
 	due = due[:min(len(due), atMost)]
 	for i, day := range due {
 		l.report("counting days", i, len(due))
 		counts, hours, err := l.countDay(ctx, day, d)
 		if err != nil {
-			return fmt.Errorf("count day %s: %w", day, err)
+			return false, fmt.Errorf("count day %s: %w", day, err)
 		}
 		if _, err := l.subject.AddDayByHour(ctx, day, counts, hours); err != nil {
-			return err
+			return false, err
 		}
 	}
 	l.report("counting days", len(due), len(due))
-	return nil
+	return len(due) > 0, nil
 }
 
 // dueDays are the complete days that the baseline still wants.
