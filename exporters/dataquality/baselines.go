@@ -86,6 +86,9 @@ func (b *Baselines) Build(ctx context.Context, d DatasetConfig) error {
 		if err != nil {
 			return err
 		}
+		if view, err = l.subject.View(ctx); err != nil {
+			return err
+		}
 		if p, view, err = l.production(ctx, view, refined, nil, math.MaxInt); err != nil {
 			return err
 		}

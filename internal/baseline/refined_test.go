@@ -85,7 +85,7 @@ func TestAcceptedColumnsLeaveTheOthersAlone(t *testing.T) {
 		}
 		frozen, err := s.Freeze(ctx)
 		require.NoError(t, err)
-		layout := binning.NewCategorical([]string{"card", "cash"}, 2, false)
+		layout := binning.Layout{Kind: binning.Categorical, Top: []string{"card", "cash"}}
 		counts := map[string]int64{"card": 30, "cash": 12}
 		require.NoError(t, s.Accept(ctx, d.ID, Accepted{Column: Column{"tender", "VARCHAR"}, Layout: &layout, Counts: counts}))
 		require.NoError(t, s.Accept(ctx, d.ID, Accepted{Column: Column{"amount", "DECIMAL"}, Left: "of a type without bins"}))

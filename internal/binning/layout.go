@@ -150,8 +150,11 @@ func NewRanged(quantiles []float64, minimum, maximum float64, bins int, float bo
 		}
 		i = next
 	}
-	for parts, i := max(fewestParts, bins-ties), 1; i < parts && len(rest) > 0; i++ {
-		l.Edges = append(l.Edges, rest[i*len(rest)/parts])
+	for parts, i := max(fewestParts, bins-ties), 1; i < parts; i++ {
+		// An edge is the last value of its part.
+		if last := i*len(rest)/parts - 1; last >= 0 {
+			l.Edges = append(l.Edges, rest[last])
+		}
 	}
 	slices.Sort(l.Edges)
 	l.Edges = slices.Compact(l.Edges)

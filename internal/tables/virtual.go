@@ -90,7 +90,7 @@ func (s *Source) materialize(ctx context.Context, r Relation, w Window) (_ Relat
 		_, err := s.db.ExecContext(context.WithoutCancel(ctx), "DROP TABLE "+name)
 		return err
 	}
-	if err := s.appendRows(ctx, name, func(add func([]any) error) error { return sampled(r.virtual, w, add) }); err != nil {
+	if err := s.appendRows(ctx, name, func(add func([]any) error) error { return sampleOf(r.virtual, w, add) }); err != nil {
 		return r, nil, errors.Join(fmt.Errorf("copy a virtual table: %w", err), drop())
 	}
 	return Relation{from: name, Time: r.Time}, drop, nil
@@ -100,8 +100,8 @@ func (s *Source) materialize(ctx context.Context, r Relation, w Window) (_ Relat
 // are of a hundred thousand values in any case.
 const sampleRows = 200_000
 
-// sampled passes on the rows of a window, or every so many of them where they are many.
-func sampled(v Virtual, w Window, add func([]any) error) error {
+// sampleOf passes on the rows of a window, or every so many of them where they are many.
+func sampleOf(v Virtual, w Window, add func([]any) error) error {
 	p, err := v.Count(w, Fields{})
 	if err != nil {
 		return err
