@@ -25,11 +25,11 @@ func TestRangedLayouts(t *testing.T) {
 	}{
 		"deciles, the last one divided at the 99th percentile, and what lies beyond the extremes": {
 			binning.NewRanged(quantilesOf(func(p float64) float64 { return math.Ceil(p * 100) }), 0, 100, 4, false),
-			[]string{"null", "(-Inf,0)", "[0,26]", "(26,51]", "(51,76]", "(76,99]", "(99,100]", "(100,+Inf)"},
+			[]string{"null", "(-Inf,0)", "[0,25]", "(25,50]", "(50,75]", "(75,99]", "(99,100]", "(100,+Inf)"},
 		},
 		"of seven values in a hundred that are not zero, the quantiles": {
-			binning.NewRanged(quantilesOf(func(p float64) float64 { return max(0, math.Round((p-0.93)*1000)) }), 0, 70, 5, true),
-			[]string{"null", "nan", "inf", "(-Inf,0)", "[0,0]", "(0,17]", "(17,38]", "(38,53]", "(53,58]", "(58,70]", "(70,+Inf)"},
+			binning.NewRanged(quantilesOf(func(p float64) float64 { return max(0, math.Floor(p*200)-185) }), 0, 14, 5, true),
+			[]string{"null", "nan", "inf", "(-Inf,0)", "[0,0]", "(0,3]", "(3,7]", "(7,10]", "(10,12]", "(12,14]", "(14,+Inf)"},
 		},
 		"a constant has itself for a range": {
 			binning.NewRanged(quantilesOf(func(float64) float64 { return 5 }), 5, 5, 10, false),
