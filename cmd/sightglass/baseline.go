@@ -37,7 +37,7 @@ func baselineCommand(app *kingpin.Application, stdout io.Writer) commands {
 	resetParts := reset.Flag("part", "What to reset: definition (the bins and expected schema, and with them training and production), training, production or last_good; repeatable.").
 		Required().Enums(parts...)
 
-	accept := parent.Command("accept", "Accept what a column or a feature is now; all others stay.")
+	accept := parent.Command("accept", "Accept a column as it is now (added, gone or of another type), or what a feature of a model looks like from now on. The baselines of the others stay.")
 	acceptName := accept.Arg("name", "Dataset of the column, or model of the feature.").Required().String()
 	acceptColumns := accept.Arg("column", "Columns or features to accept.").Required().Strings()
 
@@ -95,6 +95,18 @@ func baselineCommand(app *kingpin.Application, stdout io.Writer) commands {
 			_, err = fmt.Fprintf(stdout, "%s: production baseline frozen with %d days, %d rows\n", d.Name, len(p.Days), p.Counts.Rows)
 			return err
 		}),
+		accept.FullCommand(): one(acceptName, func(ctx context.Context, b *dataquality.Baselines, d dataquality.DatasetConfig) error {
+			for _, column := range *acceptColumns {
+				a, err := b.Accept(ctx, d, column)
+				if err != nil {
+					return err
+				}
+				if _, err := fmt.Fprintf(stdout, "%s: column %s %s\n", d.Name, column, acceptedAs(a)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}),
 		reset.FullCommand(): one(resetName, func(ctx context.Context, b *dataquality.Baselines, d dataquality.DatasetConfig) error {
 			chosen := make([]baseline.Part, len(*resetParts))
 			for i, p := range *resetParts {
@@ -119,6 +131,21 @@ func baselineCommand(app *kingpin.Application, stdout io.Writer) commands {
 		all[command] = either(file, all[command], run)
 	}
 	return all
+}
+
+// acceptedAs says what an accepted column is.
+func acceptedAs(a baseline.Accepted) string {
+	switch {
+	case a.Removed:
+		return "is expected to be gone"
+	case a.Layout == nil:
+		return fmt.Sprintf("is expected as %s, without bins: %s", a.Column.Type, a.Left)
+	}
+	var values int64
+	for _, n := range a.Counts {
+		values += n
+	}
+	return fmt.Sprintf("is expected as %s, with %d bins and a baseline of %d values", a.Column.Type, len(a.Layout.Bins()), values)
 }
 
 // progress draws a bar for each kind of work, so that a long scan is seen to go on.
@@ -192,7 +219,15 @@ func describe(ctx context.Context, w io.Writer, b *dataquality.Baselines, d data
 				share(s.Training.Fields[column], bin), share(s.Production.Counts.Fields[column], bin))
 		}
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, column := range slices.Sorted(maps.Keys(s.Definition.Left)) {
+		if _, err := fmt.Fprintf(w, "%s has no bins: %s\n", column, s.Definition.Left[column]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func share(counts map[string]int64, bin string) string {
