@@ -41,6 +41,9 @@ type dataset struct {
 
 	// latest outlives an empty window, so that a stale dataset stays stale.
 	latest time.Time
+	// rowsPerSecond is the mean of the last window, by which the recent one is sized.
+	rowsPerSecond float64
+	past          past
 }
 
 type upstream struct {
@@ -73,6 +76,11 @@ type cycle struct {
 	learned     bool // production was read
 	snapshot    snapshot
 	good        lastGood
+	// recent is what the window has from recentFrom on; without counts where no recent window is counted.
+	recentFrom time.Time
+	recent     tables.Profile
+	// seasonRecent is what recent is compared with, by column.
+	seasonRecent map[string]shares
 }
 
 type upstreamRows struct {
@@ -128,9 +136,11 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 		c.changes = changes(expected, c.schema)
 	}
 
+	d.openRecent(c)
 	if c.profile, err = d.count(ctx, c, definition.Fields); err != nil {
 		return c, errors.Join(append(errs, err)...)
 	}
+	d.noteRate(c)
 	d.noteUnreadable(c.profile.Unreadable)
 	c.latest = c.profile.Latest
 	if d.cfg.TimestampColumn != "" && c.latest.IsZero() {
@@ -166,7 +176,7 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 // count profiles the window. If a column vanished between reading the schema
 // and counting, it reads the schema again, once.
 func (d *dataset) count(ctx context.Context, c *cycle, layouts map[string]binning.Layout) (tables.Profile, error) {
-	p, err := d.source.Count(ctx, d.relation, c.schema, c.window, d.fields(c.schema, layouts), c.now)
+	p, err := d.countWindows(ctx, c, d.fields(c.schema, layouts))
 	if err == nil || ctx.Err() != nil {
 		return p, err
 	}
@@ -175,7 +185,7 @@ func (d *dataset) count(ctx context.Context, c *cycle, layouts map[string]binnin
 		return p, err
 	}
 	c.schema = schema
-	return d.source.Count(ctx, d.relation, schema, c.window, d.fields(schema, layouts), c.now)
+	return d.countWindows(ctx, c, d.fields(schema, layouts))
 }
 
 // fields says what to count: the columns with a layout by its bins, and the
@@ -214,11 +224,21 @@ func (d *dataset) learn(ctx context.Context, view *baseline.View, definition bas
 		return trainingErr
 	}
 	production := compareWith{name: baseline.EdgesProduction, learning: !c.production.Frozen(), shares: sharesOf(c.production.Counts)}
-	if !d.cfg.short() {
+	if !d.cfg.short() && c.recentFrom.IsZero() {
 		c.baselines = append(c.baselines, production)
 		return trainingErr
 	}
 	s, err := d.learner.season(ctx, view, definition, c.production)
+	if !c.recentFrom.IsZero() {
+		c.seasonRecent = production.shares
+		if s != nil {
+			c.seasonRecent = seasonShares(s, definition, c.production, c.recentFrom, c.now)
+		}
+	}
+	if !d.cfg.short() {
+		c.baselines = append(c.baselines, production)
+		return errors.Join(trainingErr, err)
+	}
 	// Without a season the short window is compared with the whole.
 	slot := compareWith{name: baselineSeason, learning: production.learning, shares: production.shares}
 	if s != nil {
@@ -252,17 +272,21 @@ func (d *dataset) identify(ctx context.Context, view *baseline.View, c *cycle, c
 	if err := view.LastGood(ctx, &c.good); err != nil && !errors.Is(err, baseline.ErrNotFound) {
 		return err
 	}
-	if !complete {
+	changed := d.noteNulls(c)
+	changed = d.lookBack(ctx, c) || changed
+	if complete {
+		why := d.failedCheck(c)
+		switch {
+		case why != "":
+			d.logger.Debug("The snapshot is not a good one.", "snapshot", c.snapshot.Name, "reason", why)
+		case c.good.Snapshot != c.snapshot:
+			c.good.accept(c.snapshot, c.profile.Rows, c.now)
+			changed = true
+		}
+	}
+	if !changed {
 		return nil
 	}
-	if why := d.failedCheck(c); why != "" {
-		d.logger.Debug("The snapshot is not a good one.", "snapshot", c.snapshot.Name, "reason", why)
-		return nil
-	}
-	if c.good.Snapshot == c.snapshot {
-		return nil
-	}
-	c.good.accept(c.snapshot, c.profile.Rows, c.now)
 	return view.SetLastGood(ctx, c.good)
 }
 
@@ -385,6 +409,13 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 			for bin, share := range s.bins {
 				gauge(m.baselineRatio, share, column, bin, b.name)
 			}
+		}
+	}
+	d.recentMetrics(m, c, gauge)
+	d.pastMetrics(m, c, gauge)
+	for column := range c.profile.Nulls {
+		if share, ok := c.usualNulls(column); ok {
+			gauge(m.usualNulls, share, column)
 		}
 	}
 	d.checkMetrics(m, c, gauge)
