@@ -205,7 +205,8 @@ type ThresholdsConfig struct {
 	VolumeDeviation  *float64         `yaml:"volume_deviation_ratio,omitempty"`
 	DuplicateRatio   *float64         `yaml:"duplicate_ratio,omitempty"`
 	FutureRatio      *float64         `yaml:"future_ratio,omitempty"`
-	// Columns override for one column what holds for the dataset.
+	// Columns override for one column, or for those that a pattern such as
+	// *_note matches, what holds for the dataset.
 	Columns map[string]ColumnThresholds `yaml:"columns,omitempty"`
 }
 
@@ -228,6 +229,11 @@ func (t *ColumnThresholds) Validate(at config.At) {
 // Validate implements config.Validator.
 func (t *ThresholdsConfig) Validate(at config.At) {
 	t.ColumnThresholds.Validate(at)
+	for _, pattern := range sortedKeys(t.Columns) {
+		if _, err := path.Match(pattern, ""); err != nil {
+			at.Errorf("columns", "%q is not a pattern: %v", pattern, err)
+		}
+	}
 	ratio(at, "row_drop_ratio", t.RowDropRatio)
 	ratio(at, "mismatch_ratio", t.MismatchRatio)
 	ratio(at, "duplicate_ratio", t.DuplicateRatio)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -117,6 +118,7 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 		return c, err
 	}
 	c.schema = schema
+	d.overrides = d.cfg.Thresholds.overrides(schema)
 
 	view, definition, err := d.learner.define(ctx, schema, c.window)
 	if err != nil && !errors.Is(err, errNothingYet) {
@@ -303,7 +305,9 @@ func (d *dataset) threshold(signal, column string) float64 {
 
 type override struct{ signal, column string }
 
-func (t ThresholdsConfig) overrides() map[override]float64 {
+// overrides are the thresholds that the configuration sets, for a table with these columns. The names of columns may be patterns:
+// of those that match a column the first in the alphabet holds, and a column's own name comes before all.
+func (t ThresholdsConfig) overrides(columns []tables.Column) map[override]float64 {
 	o := make(map[override]float64)
 	set := func(signal, column string, v *float64) {
 		if v != nil {
@@ -316,8 +320,17 @@ func (t ThresholdsConfig) overrides() map[override]float64 {
 		set(signalUnseen, column, c.UnseenRatio)
 	}
 	perColumn("", t.ColumnThresholds)
+	for _, pattern := range slices.Backward(sortedKeys(t.Columns)) {
+		for _, c := range columns {
+			if tables.MatchesAny([]string{pattern}, c.Name) {
+				perColumn(c.Name, t.Columns[pattern])
+			}
+		}
+	}
 	for column, c := range t.Columns {
-		perColumn(column, c)
+		if !strings.ContainsAny(column, "*?[") {
+			perColumn(column, c)
+		}
 	}
 	set(signalRowDrop, "", t.RowDropRatio)
 	set(signalMismatch, "", t.MismatchRatio)

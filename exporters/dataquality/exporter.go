@@ -233,7 +233,7 @@ func (r *rooms) resolveLearner(l *learner) (err error) {
 func (r *rooms) dataset(cfg DatasetConfig, columns *limit.Limiter, now func() time.Time) *dataset {
 	return &dataset{
 		cfg: cfg, learner: r.newLearner(cfg, now),
-		defaults: r.defaults, overrides: cfg.Thresholds.overrides(),
+		defaults: r.defaults, overrides: cfg.Thresholds.overrides(nil),
 		columns: columns, leftOut: make(map[string]bool),
 		logger: r.logger.With("dataset", cfg.Name), now: now,
 	}
