@@ -82,6 +82,8 @@ type DatasetConfig struct {
 	ClockSkew config.Duration `yaml:"clock_skew,omitempty"`
 	// TimeZone is the one in which the dataset has days and nights.
 	TimeZone config.TimeZone `yaml:"time_zone,omitempty"`
+	// Due is the time of the day, as in 07:00, by which the data of the day before is there.
+	Due string `yaml:"due,omitempty"`
 	// SnapshotQuery returns the version of the data, such as a commit of
 	// lakeFS or a snapshot of Iceberg, to name in alerts.
 	SnapshotQuery string `yaml:"snapshot_query,omitempty"`
@@ -319,6 +321,9 @@ func (d *DatasetConfig) Validate(at config.At) {
 				at.Errorf(key, "without timestamp_column there is no time to measure by; want both or neither")
 			}
 		}
+	}
+	if limit, ok := d.due(at); ok && d.Thresholds.Freshness == nil {
+		d.Thresholds.Freshness = (*config.Duration)(&limit)
 	}
 	d.validateChecks(at)
 	seen := make(map[string]bool)

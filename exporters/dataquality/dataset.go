@@ -42,6 +42,8 @@ type dataset struct {
 
 	// latest outlives an empty window, so that a stale dataset stays stale.
 	latest time.Time
+	// empty says that the last window had no rows though the table has.
+	empty bool
 	// rowsPerSecond is the mean of the last window, by which the recent one is sized.
 	rowsPerSecond float64
 	past          past
@@ -77,6 +79,13 @@ type cycle struct {
 	learned     bool // production was read
 	snapshot    snapshot
 	good        lastGood
+	// days are those of a window of whole days, which ended at dayEnd; 0 for one that ends now.
+	days   int
+	dayEnd time.Time
+	// empty says that the table has records, and none in the window.
+	empty bool
+	// counted says that there is more of the past to compare with.
+	counted bool
 	// recent is what the window has from recentFrom on; without counts where no recent window is counted.
 	recentFrom time.Time
 	recent     tables.Profile
@@ -119,6 +128,9 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 	}
 	c.schema = schema
 	d.overrides = d.cfg.Thresholds.overrides(schema)
+	future := c.window.To
+	c.counted = d.lookBack(ctx, c)
+	failed("whole days", d.wholeDays(ctx, c))
 
 	view, definition, err := d.learner.define(ctx, schema, c.window)
 	if err != nil && !errors.Is(err, errNothingYet) {
@@ -151,8 +163,15 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 			c.latest = d.latest
 		}
 	}
+	if c.days > 0 {
+		c.latest = c.dayEnd
+		if today, err := d.source.Latest(ctx, d.relation, future); !failed("freshness", err) && !today.Before(c.window.To) {
+			c.latest = now
+		}
+	}
 	d.latest = c.latest
-	failed("records outside the window", d.lookOutside(ctx, c))
+	d.noteEmpty(c)
+	failed("records outside the window", d.lookOutside(ctx, c, future))
 	failed("keys", d.countDuplicates(ctx, c))
 	failed("checks", d.runChecks(ctx, c))
 
@@ -275,7 +294,7 @@ func (d *dataset) identify(ctx context.Context, view *baseline.View, c *cycle, c
 		return err
 	}
 	changed := d.noteNulls(c)
-	changed = d.lookBack(ctx, c) || changed
+	changed = d.noteArrived(c) || changed
 	if complete {
 		why := d.failedCheck(c)
 		switch {
@@ -396,12 +415,13 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	gauge(m.rows, float64(c.profile.Rows))
 	if d.cfg.TimestampColumn != "" {
 		gauge(m.future, float64(c.outside.Future))
+		gauge(m.windowEmpty, truth(c.empty))
 	}
 	if d.cfg.OnUnreadable == tables.SkipUnreadable {
 		gauge(m.unreadable, float64(len(c.profile.Unreadable)))
 	}
 	if !c.window.From.IsZero() {
-		gauge(m.window, c.now.Sub(c.window.From).Seconds())
+		gauge(m.window, c.length().Seconds())
 	}
 	if !c.latest.IsZero() {
 		gauge(m.latest, seconds(c.latest))

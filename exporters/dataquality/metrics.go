@@ -37,7 +37,8 @@ const (
 
 // descs are all metrics of the exporter, in the order of docs/metrics.md.
 type descs struct {
-	rows, window, latest, nulls, future, unreadable       *prometheus.Desc
+	rows, window, windowEmpty, latest, nulls, future      *prometheus.Desc
+	unreadable                                            *prometheus.Desc
 	schemaChanges, schemaChangeInfo                       *prometheus.Desc
 	values, baselineRatio, baselineRows                   *prometheus.Desc
 	upstreamRows, mismatchedRows, comparedRows            *prometheus.Desc
@@ -54,7 +55,8 @@ func newDescs(c *catalogue.Catalogue) descs {
 	return descs{
 		rows:                 c.Gauge("rows", "Rows in the profiled window."),
 		window:               c.Gauge("window_seconds", "Length of the profiled window; absent where the whole table is profiled."),
-		latest:               c.Gauge("latest_record_timestamp_seconds", "Time of the latest record that is not in the future."),
+		windowEmpty:          c.Gauge("window_empty", "Whether the table has records and none of them is in the profiled window (1)."),
+		latest:               c.Gauge("latest_record_timestamp_seconds", "Time of the latest record that is not in the future; of a table of dates, the end of its latest day."),
 		nulls:                c.Gauge("column_nulls", "Missing values of the column in the profiled window.", "column"),
 		future:               c.Gauge("future_rows", "Records after the end of the window: in the future, beyond clock_skew."),
 		unreadable:           c.Gauge("unreadable_files", "Files that cannot be read and were left out; absent unless on_unreadable is skip."),

@@ -50,14 +50,13 @@ const (
 )
 
 // lookBack counts what is new of the past. A failure leaves the past unknown and the profile as it is: the rules then compare
-// with what Prometheus has kept. It reports whether there is anything new to store.
-func (d *dataset) lookBack(ctx context.Context, c *cycle) (changed bool) {
+// with what Prometheus has kept. It reports whether anything was counted.
+func (d *dataset) lookBack(ctx context.Context, c *cycle) bool {
 	p := &d.past
 	window := time.Duration(d.cfg.Window)
-	if window <= 0 || window > longestWindow || !hasHours(c.schema, d.relation) || c.now.Before(p.retry) {
+	if window <= 0 || window > longestWindow || d.cfg.TimestampColumn == "" || c.now.Before(p.retry) {
 		return false
 	}
-	d.noteSeen(c)
 	end := c.now.Truncate(time.Minute)
 	var from time.Time
 	switch {
@@ -89,8 +88,20 @@ func (d *dataset) lookBack(ctx context.Context, c *cycle) (changed bool) {
 		p.swept = c.now
 		p.forget(end.AddDate(0, 0, -7*pastWeeks).Add(-window - 26*time.Hour))
 	}
-	for kind, windows := range p.seen {
-		if share, ok := p.arrived(windows, c.now, kind); ok {
+	return true
+}
+
+// noteArrived takes note of which share of a window's rows is there when it ends. It reports whether there is anything new to store.
+func (d *dataset) noteArrived(c *cycle) (changed bool) {
+	if c.days > 0 || c.window.From.IsZero() {
+		return false
+	}
+	d.noteSeen(c)
+	if !c.counted {
+		return false
+	}
+	for kind, windows := range d.past.seen {
+		if share, ok := d.past.arrived(windows, c.now, kind); ok {
 			c.good.setArrived(kind, share)
 			changed = true
 		}
@@ -256,14 +267,17 @@ func (p *past) shift(now time.Time) time.Duration {
 	return best
 }
 
-// eachPast calls with each day and week before the moment that the volume is compared with.
-func (d *dataset) eachPast(now time.Time, each func(ago, shift string, at time.Time)) {
-	local := now.In(d.cfg.zone())
-	for day := 1; day < 7; day++ {
-		each(strconv.Itoa(day)+"d", "same", local.AddDate(0, 0, -day))
+// eachPast calls with the end of each window of days and weeks before that the volume is compared with.
+func (d *dataset) eachPast(c *cycle, each func(ago, shift string, at time.Time)) {
+	local, by := c.end().In(d.cfg.zone()), shifts
+	if c.days > 0 { // Dates have no clock that changes.
+		local, by = c.end(), shifts[:1]
+	}
+	for days := 1; days < 7; days++ {
+		each(strconv.Itoa(days)+"d", "same", local.AddDate(0, 0, -days))
 	}
 	for week := 1; week <= pastWeeks; week++ {
-		for _, s := range shifts {
+		for _, s := range by {
 			each(strconv.Itoa(week)+"w", s.name, local.AddDate(0, 0, -7*week).Add(s.by))
 		}
 	}
@@ -275,20 +289,22 @@ func (d *dataset) pastMetrics(m descs, c *cycle, gauge func(desc *prometheus.Des
 	if p.first.IsZero() || c.window.From.IsZero() {
 		return
 	}
-	full, recent := c.now.Sub(c.window.From), c.now.Sub(c.recentFrom)
+	full, recent := c.length(), c.now.Sub(c.recentFrom)
 	arrived, known := c.good.Arrived[windowRecent]
 	all, allKnown := c.good.Arrived[windowFull]
-	if !allKnown {
+	if !allKnown || c.days > 0 {
 		all = 1
 	}
-	shifted := p.shift(c.now)
-	var usual time.Duration
+	var shifted, usual time.Duration
+	if c.days == 0 {
+		shifted = p.shift(c.now)
+	}
 	gaps := 0
-	d.eachPast(c.now, func(ago, shift string, at time.Time) {
+	d.eachPast(c, func(ago, shift string, at time.Time) {
 		if rows, ok := p.rows(at.Add(-full), at); ok {
 			gauge(m.pastRows, rows*all, ago, shift)
 		}
-		if shift != "same" {
+		if shift != "same" || c.days > 0 {
 			return
 		}
 		if c.recent.Nulls != nil && known {
@@ -304,4 +320,3 @@ func (d *dataset) pastMetrics(m descs, c *cycle, gauge func(desc *prometheus.Des
 		gauge(m.usualGap, usual.Seconds())
 	}
 }
-

@@ -2,6 +2,8 @@ package dataquality
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -192,4 +194,83 @@ func TestThresholdsOfColumnsTakePatterns(t *testing.T) {
 		`ml_dataset_threshold{column="a_1",dataset="orders",signal="unseen_ratio"} 0.2`,
 		`ml_dataset_threshold{column="a_note",dataset="orders",signal="unseen_ratio"} 0.3`,
 	}, series(metrics(t, d, c, err), "ml_dataset_threshold"))
+}
+
+const datedYAML = `
+sources:
+  files: {type: duckdb}
+datasets:
+  - name: sales
+    source: files
+    files: %s
+    timestamp_column: day
+    time_zone: America/Toronto
+    due: "07:00"
+    baselines: {production: {days: 0}}
+`
+
+// Days of 100 rows, today's load of 30 rows beside them or not.
+func TestWholeDaysAreCompared(t *testing.T) {
+	rows := func(column string, upTo string) string {
+		return `SELECT ` + column + ` AS day, i % 3 AS kind FROM range(DATE '2026-10-20', DATE '` + upTo + `', INTERVAL 1 DAY) AS d(d), range(100) AS r(i)`
+	}
+	const today = ` UNION ALL SELECT DATE '2026-11-24', 1 FROM range(30)`
+	endOfYesterday := time.Date(2026, 11, 24, 5, 0, 0, 0, time.UTC) // Midnight in Toronto.
+	for name, c := range map[string]struct {
+		query  string
+		latest time.Time
+	}{
+		"yesterday is there":                   {rows("CAST(d AS DATE)", "2026-11-24"), endOfYesterday},
+		"yesterday is late":                    {rows("CAST(d AS DATE)", "2026-11-23"), endOfYesterday.AddDate(0, 0, -1)},
+		"a part of today is there":             {rows("CAST(d AS DATE)", "2026-11-24") + today, noon},
+		"midnights of a timestamp":             {rows("CAST(d AS TIMESTAMP)", "2026-11-24"), endOfYesterday},
+		"dates as text, as partitions may be":  {rows("strftime(d, '%Y-%m-%d')", "2026-11-24"), endOfYesterday},
+		"midnights of a timestamp with a zone": {rows("CAST(d AS TIMESTAMPTZ)", "2026-11-24"), endOfYesterday},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, fmt.Sprintf(datedYAML, "sales.parquet"))
+			w.file("sales.parquet", c.query)
+			d := w.dataset(0)
+			cycle, err := d.run(t.Context())
+			require.NoError(t, err)
+			got := metrics(t, d, cycle, err)
+			require.Contains(t, got, "ml_dataset_rows{dataset=\"sales\"} 100\n")
+			require.Contains(t, got, "ml_dataset_window_seconds{dataset=\"sales\"} 86400\n")
+			require.Equal(t, c.latest, cycle.latest.UTC())
+			require.Contains(t, got, `ml_dataset_past_rows{ago="1w",dataset="sales",shift="same"} 100`)
+			require.Contains(t, got, `ml_dataset_past_rows{ago="1d",dataset="sales",shift="same"} 100`)
+			require.Contains(t, got, `ml_dataset_threshold{column="",dataset="sales",signal="freshness_seconds"} 111600`, "a day and seven hours")
+			require.Contains(t, got, `ml_dataset_future_rows{dataset="sales"} 0`)
+		})
+	}
+}
+
+func TestFoldersOfDaysAreWholeDays(t *testing.T) {
+	w := newWorld(t, fmt.Sprintf(datedYAML, "sales/*/*.parquet"))
+	for _, day := range []string{"2026-11-20", "2026-11-21", "2026-11-22", "2026-11-23", "2026-11-24"} {
+		require.NoError(t, os.MkdirAll(filepath.Join(w.dir, "sales", "day="+day), 0o750))
+		w.file("sales/day="+day+"/part.parquet", "SELECT i FROM range(50) AS t(i)")
+	}
+	d := w.dataset(0)
+	c, err := d.run(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 50, c.profile.Rows, "yesterday")
+	require.Equal(t, 1, c.days)
+}
+
+func TestRowsThatNoWindowHasAreSeen(t *testing.T) {
+	w := newWorld(t, recentYAML)
+	w.file("orders.parquet", "SELECT TIMESTAMP '2026-11-20 08:11:12' + to_seconds(i) AS at, 1 AS x FROM range(10) AS t(i)")
+	d := w.dataset(0)
+	for range 2 {
+		c, err := d.run(t.Context())
+		require.NoError(t, err)
+		require.Contains(t, metrics(t, d, c, err), `ml_dataset_window_empty{dataset="orders"} 1`)
+		w.now = w.now.Add(time.Minute)
+	}
+	require.Equal(t, 1, strings.Count(w.logs.String(), "none of them is in the window"))
+	w.file("orders.parquet", "SELECT TIMESTAMP '2026-11-24 12:00:00' AS at, 1 AS x")
+	c, err := d.run(t.Context())
+	require.NoError(t, err)
+	require.Contains(t, metrics(t, d, c, err), `ml_dataset_window_empty{dataset="orders"} 0`)
 }

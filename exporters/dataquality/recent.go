@@ -34,7 +34,7 @@ func (d *dataset) recentLength() time.Duration {
 // openRecent begins the recent window of a cycle, where there is one.
 func (d *dataset) openRecent(c *cycle) {
 	length := d.recentLength()
-	if length == 0 || !hasHours(c.schema, d.relation) {
+	if length == 0 || c.days > 0 || !hasHours(c.schema, d.relation) {
 		return
 	}
 	c.recentFrom = c.now.Add(-length)
@@ -54,7 +54,7 @@ func (d *dataset) countWindows(ctx context.Context, c *cycle, fields tables.Fiel
 
 // noteRate takes note of how many rows a second the dataset gets.
 func (d *dataset) noteRate(c *cycle) {
-	if c.window.From.IsZero() || c.profile.Nulls == nil {
+	if c.window.From.IsZero() || c.profile.Nulls == nil || c.days > 0 {
 		return
 	}
 	d.rowsPerSecond = float64(c.profile.Rows) / c.now.Sub(c.window.From).Seconds()
