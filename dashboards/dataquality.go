@@ -283,7 +283,7 @@ func dataVolumeTable() kit.Panel {
 		kit.Col("Value #deviation", "Deviation", kit.Unit("percentunit")),
 		kit.Col("Value #weeks", "Weeks of history"),
 		kit.Col("state", "Compared with"),
-	})
+	}, "Value #state")
 }
 
 func dataBaselineRow() kit.Panels {

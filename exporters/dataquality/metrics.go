@@ -33,6 +33,8 @@ const (
 	signalMinRows      = "drift_min_rows"
 	signalDriftNoise   = "drift_noise_psi"
 	signalNullGrowth   = "null_growth_ratio"
+	signalGapFactor    = "freshness_gap_factor"
+	signalGrace        = "freshness_grace_seconds"
 )
 
 // descs are all metrics of the exporter, in the order of docs/metrics.md.

@@ -295,28 +295,46 @@ func (d *dataset) pastMetrics(m descs, c *cycle, gauge func(desc *prometheus.Des
 	if !allKnown || c.days > 0 {
 		all = 1
 	}
-	var shifted, usual time.Duration
+	var shifted time.Duration
 	if c.days == 0 {
 		shifted = p.shift(c.now)
 	}
-	gaps := 0
 	d.eachPast(c, func(ago, shift string, at time.Time) {
 		if rows, ok := p.rows(at.Add(-full), at); ok {
 			gauge(m.pastRows, rows*all, ago, shift)
 		}
-		if shift != "same" || c.days > 0 {
-			return
-		}
-		if c.recent.Nulls != nil && known {
+		if shift == "same" && c.days == 0 && c.recent.Nulls != nil && known {
 			if rows, ok := p.rows(at.Add(shifted-recent), at.Add(shifted)); ok {
 				gauge(m.recentPastRows, rows*arrived, ago)
 			}
 		}
-		if gap, ok := p.gap(at); ok {
-			usual, gaps = max(usual, gap), gaps+1
+	})
+	if gap, ok := d.usualGap(c); ok {
+		gauge(m.usualGap, gap.Seconds())
+	}
+}
+
+// usualGap is the longest time without a record around this time of the day, in three or more of the days and weeks before.
+func (d *dataset) usualGap(c *cycle) (usual time.Duration, ok bool) {
+	known := 0
+	d.eachPast(c, func(_, shift string, at time.Time) {
+		if gap, ok := d.past.gap(at); ok && shift == "same" {
+			usual, known = max(usual, gap), known+1
 		}
 	})
-	if gaps >= 3 {
-		gauge(m.usualGap, usual.Seconds())
+	return usual, known >= 3 && c.days == 0
+}
+
+// freshnessLimit is how old the latest record of a good snapshot may be, in seconds: the limit of the configuration, or else that
+// of the rules before they have seen how late records come.
+func (d *dataset) freshnessLimit(c *cycle) float64 {
+	if v, ok := d.overrides[override{signalFreshness, ""}]; ok {
+		return v
 	}
+	limit := d.defaults[signalFreshness]
+	if c.days > 0 {
+		limit = max(limit, (2 * day).Seconds()) // The day before comes in the course of the next.
+	}
+	gap, _ := d.usualGap(c)
+	return max(limit, d.defaults[signalGapFactor]*gap.Seconds()+d.defaults[signalGrace])
 }

@@ -118,7 +118,7 @@ func (d *dataset) failedCheck(c *cycle) string {
 	if len(c.changes) > 0 {
 		return fmt.Sprintf("schema: column %q %s", c.changes[0].column, c.changes[0].kind)
 	}
-	if age := c.now.Sub(c.latest).Seconds(); d.cfg.TimestampColumn != "" && age > limit(signalFreshness, "") {
+	if age := c.now.Sub(c.latest).Seconds(); d.cfg.TimestampColumn != "" && age > d.freshnessLimit(c) {
 		return fmt.Sprintf("latest record is %.0f s old", age)
 	}
 	if usual, ok := c.good.usual(c.now); ok {
