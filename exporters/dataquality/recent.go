@@ -120,12 +120,15 @@ type nullShare struct {
 // firstDays is from how many days a share of missing values is learned.
 const firstDays = 30
 
-// usualNulls is the share of missing values that a column had in its baseline.
-func (c *cycle) usualNulls(column string) (float64, bool) {
+// usualNulls is the share of missing values that a column had in its baseline: that of production, if there is one.
+func (c *cycle) usualNulls(column string) (share float64, ok bool) {
 	for _, b := range c.baselines {
-		if s, ok := b.shares[column]; ok && b.name != baselineSeason {
-			return s.bins[binning.Null], true
+		if s, has := b.shares[column]; has && b.name != baselineSeason {
+			share, ok = s.bins[binning.Null], true
 		}
+	}
+	if ok {
+		return share, true
 	}
 	of, ok := c.good.Nulls[column]
 	return of.Share, ok
