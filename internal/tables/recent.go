@@ -63,7 +63,7 @@ func (s *Source) CountRecent(ctx context.Context, r Relation, schema []Column, w
 
 // none is the profile of no rows.
 func (q profileQuery) none() Profile {
-	p := Profile{Unreadable: q.skipped, Nulls: make(map[string]int64), Values: make(map[string]map[string]int64)}
+	p := Profile{Unreadable: q.skipped, Nulls: make(map[string]int64), Values: make(map[string]map[string]int64), Numbers: make(map[string]Moments)}
 	for _, c := range q.plain {
 		p.Nulls[c.Name] = 0
 	}
@@ -91,6 +91,9 @@ func (p *Profile) add(other Profile) {
 		for bin, n := range bins {
 			p.Values[column][bin] += n
 		}
+	}
+	for column, m := range other.Numbers {
+		p.Numbers[column] = p.Numbers[column].Plus(m)
 	}
 }
 
