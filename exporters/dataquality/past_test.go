@@ -138,6 +138,7 @@ func TestARecentWindowAndThePast(t *testing.T) {
 	w := newWorld(t, recentYAML)
 	w.file("orders.parquet", `SELECT TIMESTAMP '2026-11-24 12:00:00' - to_seconds(3 * i + 1) AS at, i % 7 AS kind, CASE WHEN i % 2 = 0 THEN i % 5 END AS half
 		FROM range(20 * 60 * 24 * 25) AS t(i)`)
+	w.now = noon.Add(-3 * time.Hour)
 	d := w.dataset(0)
 	run := func() string {
 		c, err := d.run(t.Context())
@@ -149,8 +150,8 @@ func TestARecentWindowAndThePast(t *testing.T) {
 	w.now = w.now.Add(5 * time.Minute)
 	second := run()
 	require.Equal(t, []string{`ml_dataset_recent_window_seconds{dataset="orders"} 1800`}, series(second, "ml_dataset_recent_window_seconds"), "500 rows take 25 minutes")
-	require.Equal(t, []string{`ml_dataset_recent_rows{dataset="orders"} 500`}, series(second, "ml_dataset_recent_rows"))
-	require.Contains(t, second, `ml_dataset_recent_column_nulls{column="half",dataset="orders"} 250`)
+	require.Equal(t, []string{`ml_dataset_recent_rows{dataset="orders"} 620`}, series(second, "ml_dataset_recent_rows"), "the minute of clock_skew has rows, too")
+	require.Contains(t, second, `ml_dataset_recent_column_nulls{column="half",dataset="orders"} 310`)
 	require.Contains(t, second, `ml_dataset_column_baseline_null_ratio{column="half",dataset="orders"} 0.5`)
 	require.Contains(t, second, `ml_dataset_recent_column_values{bin="0",column="kind",dataset="orders"} `)
 	require.Contains(t, second, `ml_dataset_column_baseline_ratio{baseline="season_recent",bin="0",column="kind",dataset="orders"} `)
