@@ -82,6 +82,8 @@ type DatasetConfig struct {
 	ClockSkew config.Duration `yaml:"clock_skew,omitempty"`
 	// TimeZone is the one in which the dataset has days and nights.
 	TimeZone config.TimeZone `yaml:"time_zone,omitempty"`
+	// Due is the time of the day, as in 07:00, by which the data of the day before is there.
+	Due string `yaml:"due,omitempty"`
 	// SnapshotQuery returns the version of the data, such as a commit of
 	// lakeFS or a snapshot of Iceberg, to name in alerts.
 	SnapshotQuery string `yaml:"snapshot_query,omitempty"`
@@ -116,6 +118,9 @@ type ColumnConfig struct {
 type ColumnsConfig struct {
 	Include []string `yaml:"include,omitempty"`
 	Exclude []string `yaml:"exclude,omitempty"`
+	// Accept names columns that may come, go and change their type: what they
+	// become is expected from then on.
+	Accept []string `yaml:"accept,omitempty"`
 	// Bins is the number of intervals of a numeric column.
 	Bins int `yaml:"bins,omitempty"`
 	// Top is the number of categories that have a bin of their own.
@@ -138,7 +143,7 @@ func (c *ColumnsConfig) Validate(at config.At) {
 	if c.Max < 1 || c.Max > 10_000 {
 		at.Errorf("max", "%d; want 1 to 10000", c.Max)
 	}
-	for key, patterns := range map[string][]string{"include": c.Include, "exclude": c.Exclude} {
+	for key, patterns := range map[string][]string{"include": c.Include, "exclude": c.Exclude, "accept": c.Accept} {
 		for _, p := range patterns {
 			if _, err := path.Match(p, ""); err != nil {
 				at.Errorf(key, "%q is not a pattern: %v", p, err)
@@ -205,7 +210,8 @@ type ThresholdsConfig struct {
 	VolumeDeviation  *float64         `yaml:"volume_deviation_ratio,omitempty"`
 	DuplicateRatio   *float64         `yaml:"duplicate_ratio,omitempty"`
 	FutureRatio      *float64         `yaml:"future_ratio,omitempty"`
-	// Columns override for one column what holds for the dataset.
+	// Columns override for one column, or for those that a pattern such as
+	// *_note matches, what holds for the dataset.
 	Columns map[string]ColumnThresholds `yaml:"columns,omitempty"`
 }
 
@@ -214,12 +220,20 @@ type ColumnThresholds struct {
 	NullRatio   *float64 `yaml:"null_ratio,omitempty"`
 	DriftPSI    *float64 `yaml:"drift_psi,omitempty"`
 	UnseenRatio *float64 `yaml:"unseen_ratio,omitempty"`
+	// OutOfRangeRatio is of values beyond the baseline's extremes, MeanShift in
+	// standard deviations of the baseline.
+	OutOfRangeRatio *float64 `yaml:"out_of_range_ratio,omitempty"`
+	MeanShift       *float64 `yaml:"mean_shift_deviations,omitempty"`
 }
 
 // Validate implements config.Validator.
 func (t *ColumnThresholds) Validate(at config.At) {
 	ratio(at, "null_ratio", t.NullRatio)
 	ratio(at, "unseen_ratio", t.UnseenRatio)
+	ratio(at, "out_of_range_ratio", t.OutOfRangeRatio)
+	if t.MeanShift != nil && *t.MeanShift <= 0 {
+		at.Errorf("mean_shift_deviations", "%v; want a number above 0", *t.MeanShift)
+	}
 	if t.DriftPSI != nil && *t.DriftPSI <= 0 {
 		at.Errorf("drift_psi", "%v; want a number above 0", *t.DriftPSI)
 	}
@@ -228,6 +242,11 @@ func (t *ColumnThresholds) Validate(at config.At) {
 // Validate implements config.Validator.
 func (t *ThresholdsConfig) Validate(at config.At) {
 	t.ColumnThresholds.Validate(at)
+	for _, pattern := range sortedKeys(t.Columns) {
+		if _, err := path.Match(pattern, ""); err != nil {
+			at.Errorf("columns", "%q is not a pattern: %v", pattern, err)
+		}
+	}
 	ratio(at, "row_drop_ratio", t.RowDropRatio)
 	ratio(at, "mismatch_ratio", t.MismatchRatio)
 	ratio(at, "duplicate_ratio", t.DuplicateRatio)
@@ -313,6 +332,9 @@ func (d *DatasetConfig) Validate(at config.At) {
 				at.Errorf(key, "without timestamp_column there is no time to measure by; want both or neither")
 			}
 		}
+	}
+	if limit, ok := d.due(at); ok && d.Thresholds.Freshness == nil {
+		d.Thresholds.Freshness = (*config.Duration)(&limit)
 	}
 	d.validateChecks(at)
 	seen := make(map[string]bool)

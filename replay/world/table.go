@@ -1,6 +1,7 @@
 package world
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -23,11 +24,17 @@ type table struct {
 	rows    *counter // of all rows
 	nulls   []*counter
 	values  []*counter
-	latest  map[int64]*[60]int64 // by hour
+	latest  map[int64]*minutes // by hour
 	batch   *batch
 }
 
 var _ tables.Virtual = (*table)(nil)
+
+// minutes are the latest event and the number of rows of each minute of an hour.
+type minutes struct {
+	latest [60]int64
+	rows   [60]int32
+}
 
 // keepMinutes is how long the minutes of an hour are kept apart. A window that begins within an older hour counts the rows of
 // that hour again.
@@ -45,6 +52,10 @@ type counter struct {
 	// totals are counts by hour and bin, and minutes by hour, minute and bin.
 	totals  map[int64][]int64
 	minutes map[int64][]int32
+	// sums are those of the values of a numeric layout, less near; nil for others.
+	sums       map[int64]*sums
+	minuteSums map[int64]*[60]sums
+	near       float64
 }
 
 func newCounter(col int, finder *binning.Finder) *counter {
@@ -57,7 +68,7 @@ func newCounter(col int, finder *binning.Finder) *counter {
 
 func newTable(f *feed, timeColumn string, now func() time.Time) *table {
 	t := &table{
-		feed: f, time: timeColumn, now: now, rows: newCounter(-1, nil), latest: make(map[int64]*[60]int64), batch: newBatch(f.columns(), f.dicts),
+		feed: f, time: timeColumn, now: now, rows: newCounter(-1, nil), latest: make(map[int64]*minutes), batch: newBatch(f.columns(), f.dicts),
 	}
 	for i, c := range f.columns() {
 		t.types = append(t.types, tables.Column{Name: c.name, Type: c.sqlType, Class: classes[c.class]})
@@ -87,7 +98,7 @@ func (t *table) Schema() []tables.Column {
 
 // Count implements tables.Virtual.
 func (t *table) Count(w tables.Window, fields tables.Fields) (tables.Profile, error) {
-	p := tables.Profile{Nulls: make(map[string]int64), Values: make(map[string]map[string]int64)}
+	p := tables.Profile{Nulls: make(map[string]int64), Values: make(map[string]map[string]int64), Numbers: make(map[string]tables.Moments)}
 	var asked []*counter
 	for name, layout := range fields {
 		col := t.column(name)
@@ -118,8 +129,30 @@ func (t *table) Count(w tables.Window, fields tables.Fields) (tables.Profile, er
 			bins[name] = counts[b]
 		}
 		p.Values[t.types[c.col].Name] = bins
+		if m := t.moments(c, from, to); m.Valid() {
+			p.Numbers[t.types[c.col].Name] = m
+		}
 	}
 	return p, nil
+}
+
+// RowsBy implements tables.Virtual.
+func (t *table) RowsBy(w tables.Window, every time.Duration) (map[time.Time]int64, error) {
+	from, to := t.window(w)
+	length := int64(every / time.Microsecond)
+	if from%minute != 0 || !w.To.IsZero() && to%minute != 0 || length%minute != 0 {
+		return nil, errors.New("a virtual table counts the rows of whole minutes")
+	}
+	t.count(from/minute, nil)
+	counts := make(map[time.Time]int64)
+	for h, l := range t.latest {
+		for m, n := range l.rows {
+			if at := (h*60 + int64(m)) * minute; n > 0 && at >= from && at < to {
+				counts[time.UnixMicro(floor(at, length)*length).UTC()] += int64(n)
+			}
+		}
+	}
+	return counts, nil
 }
 
 // window are the bounds of a window in microseconds.
@@ -148,6 +181,9 @@ func (t *table) counter(col int, layout binning.Layout) *counter {
 	}
 	c := newCounter(col, binning.NewFinder(layout, t.types[col].Class == tables.Float))
 	c.layout, c.from = layout, t.through
+	if layout.Kind == binning.Numeric {
+		c.sums, c.minuteSums, c.near = make(map[int64]*sums), make(map[int64]*[60]sums), near(layout)
+	}
 	t.values = append(t.values, c)
 	return c
 }
@@ -187,6 +223,7 @@ func (t *table) count(from int64, asked []*counter) {
 		for h := range c.minutes {
 			if h < floor(now-keepMinutes, 60) {
 				delete(c.minutes, h)
+				delete(c.minuteSums, h)
 			}
 		}
 	}
@@ -218,12 +255,13 @@ func (t *table) arrive(m int64, counters []*counter) {
 func (t *table) see(h int64, from, to int) {
 	l := t.latest[h]
 	if l == nil {
-		l = new([60]int64)
+		l = new(minutes)
 		t.latest[h] = l
 	}
 	for _, at := range t.batch.time[from:to] {
 		m := floor(at, minute) - h*60
-		l[m] = max(l[m], at)
+		l.latest[m] = max(l.latest[m], at)
+		l.rows[m]++
 	}
 }
 
@@ -234,7 +272,7 @@ func (t *table) last(from, to int64) int64 {
 		if (h+1)*hour <= from || h*hour >= to {
 			continue
 		}
-		for m, at := range l {
+		for m, at := range l.latest {
 			begin := (h*60 + int64(m)) * minute
 			switch {
 			case at == 0 || begin+minute <= from || begin >= to:
@@ -284,6 +322,9 @@ func (c *counter) add(b *batch, h int64, from, to int, byMinute bool) {
 			continue
 		}
 		total[bin]++
+		if c.sums != nil {
+			c.measure(b, i, h, byMinute)
+		}
 		if minutes != nil {
 			minutes[int((b.time[i]-h*hour)/minute)*c.bins+bin]++
 		}
@@ -355,15 +396,22 @@ func (t *table) sum(c *counter, from, to int64, bins []int64) (all int64) {
 
 // again counts the rows of an hour that are in a window once more.
 func (t *table) again(c *counter, h, from, to int64, add func(bin int, n int64)) {
+	t.rowsOf(c, h, from, to, func(b *batch, i int) {
+		if bin := c.bin(b, i); bin >= 0 {
+			add(bin, 1)
+		}
+	})
+}
+
+// rowsOf calls each for the rows of an hour that are in a window and that the counter counts.
+func (t *table) rowsOf(c *counter, h, from, to int64, each func(b *batch, i int)) {
 	b := t.batch
 	for m := max(h*60, c.from); m < min(t.through, (h+1)*60+t.feed.slowest); m++ {
 		b.reset()
 		t.feed.arrivals(m, b)
 		for i := range b.n {
 			if at := b.time[i]; floor(at, hour) == h && at >= from && at < to {
-				if bin := c.bin(b, i); bin >= 0 {
-					add(bin, 1)
-				}
+				each(b, i)
 			}
 		}
 	}
