@@ -159,11 +159,13 @@ func (r *rooms) learner(cfg DatasetConfig, now func() time.Time) (*learner, erro
 	if l.relation, err = cfg.relation(l.source); err != nil {
 		return nil, fmt.Errorf("dataset %q: %w", cfg.Name, err)
 	}
+	l.relation = cfg.segment.of(l.source, l.relation)
 	if t := cfg.Baselines.Training; t != nil {
 		l.trainingSource = r.sources[t.Source]
 		if l.trainingRelation, err = t.relation(l.trainingSource); err != nil {
 			return nil, fmt.Errorf("dataset %q: training data: %w", cfg.Name, err)
 		}
+		l.trainingRelation = cfg.segment.of(l.trainingSource, l.trainingRelation)
 	}
 	return l, nil
 }
