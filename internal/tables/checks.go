@@ -255,14 +255,14 @@ func (s *Source) Duplicates(ctx context.Context, r Relation, schema []Column, w 
 	if err != nil {
 		return Duplicates{}, err
 	}
-	names, conditions := make([]string, len(key)), make([]string, len(key))
+	names, conditions := make([]string, len(key)), make([]string, 0, len(key)+1)
 	for i, k := range key {
 		c, err := columnOf(schema, k)
 		if err != nil {
 			return Duplicates{}, err
 		}
 		names[i] = d.identifier(c.Name)
-		conditions[i] = names[i] + " IS NOT NULL"
+		conditions = append(conditions, names[i]+" IS NOT NULL")
 	}
 	result := Duplicates{Sample: 1}
 	if rows > exact {

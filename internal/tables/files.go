@@ -54,10 +54,10 @@ func (s *Source) open(ctx context.Context, r Relation) (scope, error) {
 	} else {
 		sc.skipped = empty
 	}
-	if skip && len(names) > 0 && s.readable(ctx, s.read(r, nil, names...)) != nil {
+	if skip && len(names) > 0 && s.readable(ctx, s.read(r, names...)) != nil {
 		var good []string
 		for _, name := range names {
-			if s.readable(ctx, s.read(r, nil, name)) == nil {
+			if s.readable(ctx, s.read(r, name)) == nil {
 				good = append(good, name)
 			} else {
 				sc.skipped = append(sc.skipped, name)
@@ -71,7 +71,7 @@ func (s *Source) open(ctx context.Context, r Relation) (scope, error) {
 	if len(names) == 0 {
 		return scope{}, fmt.Errorf("none of the %d files that match %q can be read; the first is %q", len(sc.skipped), f.glob, sc.skipped[0])
 	}
-	sc.from = s.read(r, nil, names...)
+	sc.from = s.read(r, names...)
 	return sc, nil
 }
 
@@ -103,12 +103,12 @@ func (s *Source) readable(ctx context.Context, from string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(rows.Err(), rows.Close())
+	defer rows.Close()
+	return rows.Err()
 }
 
-// read is the SQL that reads files. types are those of columns that DuckDB
-// would guess otherwise.
-func (s *Source) read(r Relation, types []string, names ...string) string {
+// read is the SQL that reads files: the named ones, or all that match.
+func (s *Source) read(r Relation, names ...string) string {
 	what := s.dialect.text(r.files.glob)
 	if len(names) > 0 {
 		what = "[" + texts(s.dialect, names) + "]"
@@ -116,9 +116,6 @@ func (s *Source) read(r Relation, types []string, names ...string) string {
 	arguments := []string{what, "union_by_name = true"}
 	if r.files.reader == "read_csv" {
 		arguments = append(arguments, r.reading.csvOptions(s.dialect)...)
-		if len(types) > 0 {
-			arguments = append(arguments, "types = {"+strings.Join(types, ", ")+"}")
-		}
 	}
 	return r.files.reader + "(" + strings.Join(arguments, ", ") + ")"
 }

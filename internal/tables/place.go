@@ -31,7 +31,7 @@ func (p *Place) Validate(at config.At) {
 	if n != 1 {
 		at.Errorf("", "%d of table, query and files are given; want exactly one", n)
 	}
-	p.Reading.validate(at, p.Files != "")
+	p.validate(at, p.Files != "")
 }
 
 // CheckSource reports, under key, a source that is not there or does not read files.

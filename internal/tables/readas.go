@@ -13,7 +13,7 @@ import (
 func (r Relation) ReadAs(how Reading, s *Source) Relation {
 	r.reading = how
 	if r.files != nil {
-		r.from = s.read(r, nil)
+		r.from = s.read(r)
 	}
 	return r
 }
