@@ -80,3 +80,14 @@ datasets:
 	require.Contains(t, stdout, "good: 1 columns with bins")
 	require.Contains(t, stderr, `dataset "bad"`)
 }
+
+func TestImportPrintsDatasets(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "schema.yml")
+	require.NoError(t, os.WriteFile(file, []byte("models: [{name: orders, columns: [{name: id, tests: [unique]}]}]"), 0o600))
+	status, stdout, stderr := call("import", "--schema=shop", "dbt", file)
+	require.Zero(t, status, stderr)
+	require.Equal(t, "datasets:\n  - name: orders\n    source: warehouse\n    table: shop.orders\n    keys: [[id]]\n", stdout)
+	status, _, stderr = call("import", "gx", file)
+	require.Equal(t, 1, status)
+	require.Contains(t, stderr, "not JSON")
+}
