@@ -106,7 +106,7 @@ type DatasetConfig struct {
 
 	hasWindow bool
 	// segment is the part of the table that the dataset is; nil for all of it.
-	segment *segment
+	segment segment
 }
 
 // ColumnConfig is a column of the expected schema.

@@ -73,6 +73,9 @@ type Layout struct {
 	Edges []float64 `json:"edges,omitempty"`
 	// Float says that values can be NaN or infinite.
 	Float bool `json:"float,omitempty"`
+	// NaNMissing says that NaN stands for a missing number, as in files that
+	// pandas wrote: it has no bin of its own and counts as Null.
+	NaNMissing bool `json:"nan_missing,omitempty"`
 	// Top are the categories that have a bin of their own, most frequent first.
 	Top []string `json:"top,omitempty"`
 	// Rest are the categories of the baseline that share the bin Other.
@@ -143,8 +146,11 @@ func (l Layout) Bins() []string {
 	bins := []string{Null}
 	switch l.Kind {
 	case Numeric:
+		if l.Float && !l.NaNMissing {
+			bins = append(bins, NaN)
+		}
 		if l.Float {
-			bins = append(bins, NaN, Inf)
+			bins = append(bins, Inf)
 		}
 		lower := "(-Inf"
 		for _, e := range l.Edges {

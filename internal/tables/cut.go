@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path"
-	"reflect"
 	"strings"
 
 	"github.com/sightglass-ml/sightglass/internal/binning"
@@ -37,6 +37,7 @@ type Cut struct {
 const (
 	leftExcluded   = "excluded by the configuration"
 	leftTime       = "the timestamp column; its freshness is watched"
+	leftPartition  = "a column of the folders' names, each of whose values comes and goes"
 	leftOpaque     = "of a type without bins"
 	leftFreeText   = "looks like free text: too many different values"
 	leftIdentifier = "looks like an identifier: nearly every value is different"
@@ -90,6 +91,8 @@ func (s *Source) Cut(ctx context.Context, r Relation, schema []Column, w Window,
 			c.Left[column.Name] = leftExcluded
 		case column.Name == r.Time:
 			c.Left[column.Name] = leftTime
+		case column.partition && !MatchesAny(choice.Include, column.Name):
+			c.Left[column.Name] = leftPartition
 		case column.Class == Opaque:
 			c.Left[column.Name] = leftOpaque
 		case len(candidates) >= choice.MaxColumns:
@@ -219,10 +222,16 @@ func (s *Source) cutNumeric(ctx context.Context, source string, columns []Column
 		probabilities[i] = float64(i) / float64(bins)
 	}
 	exprs := make([]string, len(columns))
+	from := "\nFROM " + source
 	for i, c := range columns {
-		exprs[i] = s.dialect.quantiles(s.dialect.double(s.dialect.identifier(c.Name)), probabilities)
+		value := s.dialect.double(s.dialect.identifier(c.Name))
+		if d, ok := s.dialect.(mySQL); ok {
+			exprs[i], from = d.quantilesFrom(value, source, probabilities), ""
+		} else {
+			exprs[i] = s.dialect.quantiles(value, probabilities)
+		}
 	}
-	row, err := s.one(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+"\nFROM "+source, len(exprs))
+	row, err := s.one(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+from, len(exprs))
 	if err != nil {
 		return err
 	}
@@ -231,17 +240,16 @@ func (s *Source) cutNumeric(ctx context.Context, source string, columns []Column
 		if err != nil {
 			return fmt.Errorf("column %q: %w", c.Name, err)
 		}
-		layouts[c.Name] = binning.NewNumeric(quantiles, c.Class == Float)
+		layout := binning.NewNumeric(quantiles, c.Class == Float)
+		layout.NaNMissing = c.nanMissing
+		layouts[c.Name] = layout
 	}
 	return nil
 }
 
 func (s *Source) cutCategorical(ctx context.Context, source string, c Column, top int) (binning.Layout, error) {
 	name := s.dialect.identifier(c.Name)
-	text := name
-	if c.Class != Text {
-		text = s.dialect.varchar(name)
-	}
+	text := textOf(s.dialect, name, c.Class)
 	// Ties in the count are broken by the text, so that all replicas see the
 	// same order. One more than can be listed tells that there are more.
 	rows, err := s.db.QueryContext(ctx, fmt.Sprintf(
@@ -258,7 +266,7 @@ func (s *Source) cutCategorical(ctx context.Context, source string, c Column, to
 		if err != nil {
 			return binning.Layout{}, s.redact(err)
 		}
-		category := fmt.Sprint(values[0])
+		category := toText(values[0])
 		// No database takes a NUL in a literal.
 		if len(categories) == binning.MaxKnown || strings.ContainsRune(category, 0) {
 			open = true
@@ -273,32 +281,12 @@ func (s *Source) cutCategorical(ctx context.Context, source string, c Column, to
 }
 
 func toFloats(v any) ([]float64, error) {
-	if text, ok := v.(string); ok {
-		parts := strings.Split(strings.Trim(text, "{}"), ",")
-		values := make([]float64, len(parts))
-		for i, p := range parts {
-			if _, err := fmt.Sscan(p, &values[i]); err != nil {
-				return nil, fmt.Errorf("%q: %w", p, err)
-			}
-		}
-		return values, nil
-	}
 	if v == nil {
 		return nil, nil
 	}
-	list := reflect.ValueOf(v)
-	if list.Kind() != reflect.Slice {
-		return nil, fmt.Errorf("%T, expected an array of numbers", v)
+	values, err := toNumbers(v)
+	if len(values) > 0 && math.IsNaN(values[0]) {
+		return nil, err // Quantiles of nothing.
 	}
-	values := make([]float64, list.Len())
-	for i := range values {
-		element := list.Index(i).Interface()
-		if v := reflect.ValueOf(element); v.IsValid() && v.CanFloat() {
-			values[i] = v.Float()
-		} else if _, err := fmt.Sscan(fmt.Sprint(element), &values[i]); err != nil {
-			// Trino's driver gives the text of a number.
-			return nil, fmt.Errorf("%v, expected a number", element)
-		}
-	}
-	return values, nil
+	return values, err
 }

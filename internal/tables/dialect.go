@@ -163,9 +163,7 @@ func newTally(d dialect, column string, class Class, layout binning.Layout, befo
 }
 
 func categoryCounts(d dialect, column string, class Class, layout binning.Layout) []string {
-	if class != Text {
-		column = d.varchar(column)
-	}
+	column = textOf(d, column, class)
 	var counts, known []string
 	for _, c := range layout.Top {
 		counts = append(counts, d.countIf(column+" = "+d.text(c)))
@@ -178,6 +176,15 @@ func categoryCounts(d dialect, column string, class Class, layout binning.Layout
 		counts = append(counts, d.countIf(column+" NOT IN ("+strings.Join(known, ", ")+")"))
 	}
 	return counts
+}
+
+// textOf is the text of a value, to be compared exactly. The texts of MySQL
+// compare by a collation of the column's.
+func textOf(d dialect, column string, class Class) string {
+	if _, collated := d.(mySQL); class == Text && !collated {
+		return column
+	}
+	return d.varchar(column)
 }
 
 // decodeCategories reads the count of all values, of each named category and,

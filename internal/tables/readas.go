@@ -205,6 +205,9 @@ func (s *Source) Outside(ctx context.Context, r Relation, schema []Column, w Win
 	raw := d.identifier(r.Time)
 	at := cmp.Or(column.read, raw)
 	late := at + " >= " + d.instant(w.To, column.Class)
+	if m, ok := d.(mySQL); ok && column.read == "" {
+		at = m.dated(raw) // The column as it is can use an index in all other places.
+	}
 	exprs := []string{d.countIf(at + " IS NULL"), d.countIf(late), "count(" + raw + ")"}
 	example := "max(CASE WHEN " + at + " IS NULL THEN " + d.varchar(raw) + " END)"
 	row, err := s.one(ctx, "SELECT "+strings.Join(append(exprs, example), ", ")+"\nFROM "+r.within(sc.from)+" AS t WHERE "+at+" IS NULL OR "+late, 4)
@@ -226,7 +229,10 @@ func (s *Source) Outside(ctx context.Context, r Relation, schema []Column, w Win
 
 // Segment is the part of the relation whose rows have the value in the column.
 func (r Relation) Segment(s *Source, column, value string) Relation {
-	r.segment = s.dialect.varchar(s.dialect.identifier(column)) + " = " + s.dialect.text(value)
+	if r.segment != "" {
+		r.segment += " AND "
+	}
+	r.segment += s.dialect.varchar(s.dialect.identifier(column)) + " = " + s.dialect.text(value)
 	return r
 }
 

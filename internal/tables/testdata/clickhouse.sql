@@ -12,6 +12,14 @@ SELECT count(*),
   [count(`notes`)]
 FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
 
+-- profile with summaries
+SELECT count(*),
+  max(`at`),
+  [count(`amount`), count(`quantity`), count(`notes`)],
+  [toFloat64(countIf(CASE WHEN abs(toFloat64(`amount`)) <= 1e+150 THEN toFloat64(`amount`) END IS NOT NULL)), toFloat64(countIf(CASE WHEN abs(toFloat64(`amount`)) <= 1e+150 THEN toFloat64(`amount`) END = 0)), min(CASE WHEN abs(toFloat64(`amount`)) <= 1e+150 THEN toFloat64(`amount`) END), max(CASE WHEN abs(toFloat64(`amount`)) <= 1e+150 THEN toFloat64(`amount`) END), sum(CASE WHEN abs(toFloat64(`amount`)) <= 1e+150 THEN toFloat64(`amount`) END), stddevSampStable(CASE WHEN abs(toFloat64(`amount`)) <= 1e+150 THEN toFloat64(`amount`) END)],
+  [toFloat64(countIf(toFloat64(`quantity`) IS NOT NULL)), toFloat64(countIf(toFloat64(`quantity`) = 0)), min(toFloat64(`quantity`)), max(toFloat64(`quantity`)), sum(toFloat64(`quantity`)), stddevSampStable(toFloat64(`quantity`))]
+FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
+
 -- profile of a table without a timestamp column
 SELECT count(*),
   [count(`born`), countIf(`born` > toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-11-24 05:59:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-11-24 05:55:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-11-24 05:45:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-11-24 00:00:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-11-23 06:00:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-11-17 06:00:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-10-25 06:00:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2025-11-24 06:00:00.000000', 6, 'UTC'))]
@@ -42,6 +50,51 @@ SELECT category, count(*) AS n FROM (SELECT toString(`gift`) AS category FROM `s
 
 -- comparison
 SELECT 1 WHERE at >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND at < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
+
+-- hours of a window
+SELECT floor((toUnixTimestamp64Micro(toDateTime64(`at`, 6, 'UTC')) / 1e6) / 3600),
+  count(*),
+  max(`at`),
+  [count(`amount`)]
+FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC')
+GROUP BY floor((toUnixTimestamp64Micro(toDateTime64(`at`, 6, 'UTC')) / 1e6) / 3600);
+
+-- records outside the window
+SELECT countIf(`at` IS NULL), countIf(`at` >= toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC')), count(`at`), max(CASE WHEN `at` IS NULL THEN toString(`at`) END)
+FROM `shop`.`orders` AS t WHERE `at` IS NULL OR `at` >= toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
+
+-- duplicates of many rows
+SELECT sum(n - 1) FROM (SELECT count(*) AS n FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC') AND `quantity` IS NOT NULL AND `provider` IS NOT NULL AND cityHash64(`quantity`, `provider`) % 16 = 0 GROUP BY `quantity`, `provider` HAVING count(*) > 1) AS k;
+
+-- checks
+SELECT [countIf(`provider` NOT IN ('visa', 'O\'Brien')), countIf((`quantity` < 0 OR `quantity` > 10)), countIf(NOT match(`provider`, '^\\w+$')), countIf((`born` < toDateTime64('2026-11-24 00:00:00.000000', 6, 'UTC'))), countIf(`amount` IS NULL), countIf(NOT (amount >= 0
+))]
+FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
+
+-- checks
+SELECT countIf(`provider` NOT IN ('visa', 'O\'Brien'))
+FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
+
+-- checks
+SELECT countIf((`quantity` < 0 OR `quantity` > 10))
+FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
+
+-- checks
+SELECT countIf(NOT match(`provider`, '^\\w+$'))
+FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
+
+-- checks
+SELECT countIf((`born` < toDateTime64('2026-11-24 00:00:00.000000', 6, 'UTC')))
+FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
+
+-- checks
+SELECT countIf(`amount` IS NULL)
+FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
+
+-- checks
+SELECT countIf(NOT (amount >= 0
+))
+FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
 
 -- classes against their labels
 SELECT coalesce(toString(`provider`), ''),

@@ -13,6 +13,14 @@ SELECT count(*),
   ARRAY[count("notes")]
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
+-- profile with summaries
+SELECT count(*),
+  max("at"),
+  ARRAY[count("amount"), count("quantity"), count("notes")],
+  ARRAY[CAST(count(*) FILTER (WHERE CASE WHEN abs(CAST("amount" AS DOUBLE PRECISION)) <= 1e+150 THEN CAST("amount" AS DOUBLE PRECISION) END IS NOT NULL) AS DOUBLE PRECISION), CAST(count(*) FILTER (WHERE CASE WHEN abs(CAST("amount" AS DOUBLE PRECISION)) <= 1e+150 THEN CAST("amount" AS DOUBLE PRECISION) END = 0) AS DOUBLE PRECISION), min(CASE WHEN abs(CAST("amount" AS DOUBLE PRECISION)) <= 1e+150 THEN CAST("amount" AS DOUBLE PRECISION) END), max(CASE WHEN abs(CAST("amount" AS DOUBLE PRECISION)) <= 1e+150 THEN CAST("amount" AS DOUBLE PRECISION) END), sum(CASE WHEN abs(CAST("amount" AS DOUBLE PRECISION)) <= 1e+150 THEN CAST("amount" AS DOUBLE PRECISION) END), stddev_samp(CASE WHEN abs(CAST("amount" AS DOUBLE PRECISION)) <= 1e+150 THEN CAST("amount" AS DOUBLE PRECISION) END)],
+  ARRAY[CAST(count(*) FILTER (WHERE CAST("quantity" AS DOUBLE PRECISION) IS NOT NULL) AS DOUBLE PRECISION), CAST(count(*) FILTER (WHERE CAST("quantity" AS DOUBLE PRECISION) = 0) AS DOUBLE PRECISION), min(CAST("quantity" AS DOUBLE PRECISION)), max(CAST("quantity" AS DOUBLE PRECISION)), sum(CAST("quantity" AS DOUBLE PRECISION)), stddev_samp(CAST("quantity" AS DOUBLE PRECISION))]
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
 -- profile of a table without a timestamp column
 SELECT count(*),
   ARRAY[count("born"), count(*) FILTER (WHERE "born" > TIMESTAMP '2026-11-24 06:00:00.000000'), count(*) FILTER (WHERE "born" >= TIMESTAMP '2026-11-24 05:59:00.000000'), count(*) FILTER (WHERE "born" >= TIMESTAMP '2026-11-24 05:55:00.000000'), count(*) FILTER (WHERE "born" >= TIMESTAMP '2026-11-24 05:45:00.000000'), count(*) FILTER (WHERE "born" >= TIMESTAMP '2026-11-24 05:00:00.000000'), count(*) FILTER (WHERE "born" >= TIMESTAMP '2026-11-24 00:00:00.000000'), count(*) FILTER (WHERE "born" >= TIMESTAMP '2026-11-23 06:00:00.000000'), count(*) FILTER (WHERE "born" >= TIMESTAMP '2026-11-17 06:00:00.000000'), count(*) FILTER (WHERE "born" >= TIMESTAMP '2026-10-25 06:00:00.000000'), count(*) FILTER (WHERE "born" >= TIMESTAMP '2025-11-24 06:00:00.000000')]
@@ -43,6 +51,51 @@ SELECT category, count(*) AS n FROM (SELECT CAST("gift" AS TEXT) AS category FRO
 
 -- comparison
 SELECT 1 WHERE at >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND at < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- hours of a window
+SELECT floor((CAST(extract(epoch FROM "at") AS DOUBLE PRECISION)) / 3600),
+  count(*),
+  max("at"),
+  ARRAY[count("amount")]
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00'
+GROUP BY floor((CAST(extract(epoch FROM "at") AS DOUBLE PRECISION)) / 3600);
+
+-- records outside the window
+SELECT count(*) FILTER (WHERE "at" IS NULL), count(*) FILTER (WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00'), count("at"), max(CASE WHEN "at" IS NULL THEN CAST("at" AS TEXT) END)
+FROM "shop"."orders" AS t WHERE "at" IS NULL OR "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- duplicates of many rows
+SELECT sum(n - 1) FROM (SELECT count(*) AS n FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00' AND "quantity" IS NOT NULL AND "provider" IS NOT NULL AND hashtext(CAST("quantity" AS TEXT) || '|' || CAST("provider" AS TEXT)) % 16 = 0 GROUP BY "quantity", "provider" HAVING count(*) > 1) AS k;
+
+-- checks
+SELECT ARRAY[count(*) FILTER (WHERE "provider" NOT IN ('visa', 'O''Brien')), count(*) FILTER (WHERE ("quantity" < 0 OR "quantity" > 10)), count(*) FILTER (WHERE NOT ("provider" ~ '^\w+$')), count(*) FILTER (WHERE ("born" < TIMESTAMP '2026-11-24 00:00:00.000000')), count(*) FILTER (WHERE "amount" IS NULL), count(*) FILTER (WHERE NOT (amount >= 0
+))]
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count(*) FILTER (WHERE "provider" NOT IN ('visa', 'O''Brien'))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count(*) FILTER (WHERE ("quantity" < 0 OR "quantity" > 10))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count(*) FILTER (WHERE NOT ("provider" ~ '^\w+$'))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count(*) FILTER (WHERE ("born" < TIMESTAMP '2026-11-24 00:00:00.000000'))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count(*) FILTER (WHERE "amount" IS NULL)
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count(*) FILTER (WHERE NOT (amount >= 0
+))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- classes against their labels
 SELECT coalesce(CAST("provider" AS TEXT), ''),

@@ -13,6 +13,14 @@ SELECT count(*),
   ARRAY[count("notes")]
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
 
+-- profile with summaries
+SELECT count(*),
+  max("at"),
+  ARRAY[count("amount"), count("quantity"), count("notes")],
+  ARRAY[CAST(count_if(CASE WHEN abs(CAST("amount" AS DOUBLE)) <= 1e+150 THEN CAST("amount" AS DOUBLE) END IS NOT NULL) AS DOUBLE), CAST(count_if(CASE WHEN abs(CAST("amount" AS DOUBLE)) <= 1e+150 THEN CAST("amount" AS DOUBLE) END = 0) AS DOUBLE), min(CASE WHEN abs(CAST("amount" AS DOUBLE)) <= 1e+150 THEN CAST("amount" AS DOUBLE) END), max(CASE WHEN abs(CAST("amount" AS DOUBLE)) <= 1e+150 THEN CAST("amount" AS DOUBLE) END), sum(CASE WHEN abs(CAST("amount" AS DOUBLE)) <= 1e+150 THEN CAST("amount" AS DOUBLE) END), stddev_samp(CASE WHEN abs(CAST("amount" AS DOUBLE)) <= 1e+150 THEN CAST("amount" AS DOUBLE) END)],
+  ARRAY[CAST(count_if(CAST("quantity" AS DOUBLE) IS NOT NULL) AS DOUBLE), CAST(count_if(CAST("quantity" AS DOUBLE) = 0) AS DOUBLE), min(CAST("quantity" AS DOUBLE)), max(CAST("quantity" AS DOUBLE)), sum(CAST("quantity" AS DOUBLE)), stddev_samp(CAST("quantity" AS DOUBLE))]
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
+
 -- profile of a table without a timestamp column
 SELECT count(*),
   ARRAY[count("born"), count_if("born" > TIMESTAMP '2026-11-24 06:00:00.000000'), count_if("born" >= TIMESTAMP '2026-11-24 05:59:00.000000'), count_if("born" >= TIMESTAMP '2026-11-24 05:55:00.000000'), count_if("born" >= TIMESTAMP '2026-11-24 05:45:00.000000'), count_if("born" >= TIMESTAMP '2026-11-24 05:00:00.000000'), count_if("born" >= TIMESTAMP '2026-11-24 00:00:00.000000'), count_if("born" >= TIMESTAMP '2026-11-23 06:00:00.000000'), count_if("born" >= TIMESTAMP '2026-11-17 06:00:00.000000'), count_if("born" >= TIMESTAMP '2026-10-25 06:00:00.000000'), count_if("born" >= TIMESTAMP '2025-11-24 06:00:00.000000')]
@@ -43,6 +51,51 @@ SELECT category, count(*) AS n FROM (SELECT CAST("gift" AS VARCHAR) AS category 
 
 -- comparison
 SELECT 1 WHERE at >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND at < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
+
+-- hours of a window
+SELECT floor((to_unixtime("at")) / 3600),
+  count(*),
+  max("at"),
+  ARRAY[count("amount")]
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC'
+GROUP BY floor((to_unixtime("at")) / 3600);
+
+-- records outside the window
+SELECT count_if("at" IS NULL), count_if("at" >= TIMESTAMP '2026-11-24 06:00:00.000000 UTC'), count("at"), max(CASE WHEN "at" IS NULL THEN CAST("at" AS VARCHAR) END)
+FROM "shop"."orders" AS t WHERE "at" IS NULL OR "at" >= TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
+
+-- duplicates of many rows
+SELECT sum(n - 1) FROM (SELECT count(*) AS n FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC' AND "quantity" IS NOT NULL AND "provider" IS NOT NULL AND from_big_endian_64(xxhash64(to_utf8(CAST("quantity" AS VARCHAR) || '|' || CAST("provider" AS VARCHAR)))) % 16 = 0 GROUP BY "quantity", "provider" HAVING count(*) > 1) AS k;
+
+-- checks
+SELECT ARRAY[count_if("provider" NOT IN ('visa', 'O''Brien')), count_if(("quantity" < 0 OR "quantity" > 10)), count_if(NOT regexp_like("provider", '^\w+$')), count_if(("born" < TIMESTAMP '2026-11-24 00:00:00.000000')), count_if("amount" IS NULL), count_if(NOT (amount >= 0
+))]
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
+
+-- checks
+SELECT count_if("provider" NOT IN ('visa', 'O''Brien'))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
+
+-- checks
+SELECT count_if(("quantity" < 0 OR "quantity" > 10))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
+
+-- checks
+SELECT count_if(NOT regexp_like("provider", '^\w+$'))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
+
+-- checks
+SELECT count_if(("born" < TIMESTAMP '2026-11-24 00:00:00.000000'))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
+
+-- checks
+SELECT count_if("amount" IS NULL)
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
+
+-- checks
+SELECT count_if(NOT (amount >= 0
+))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
 
 -- classes against their labels
 SELECT coalesce(CAST("provider" AS VARCHAR), ''),
