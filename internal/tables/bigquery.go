@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,15 +78,16 @@ func (d bigQuery) moments(expr, condition string) string {
 // whole makes an integer of a number without a fraction: BigQuery does not group by others.
 func (bigQuery) whole(expr string) string { return "CAST(" + expr + " AS INT64)" }
 
-// quantiles picks from those that BigQuery offers: so many of equal distance.
-func (d bigQuery) quantiles(expr string, probabilities []float64) string {
+func (bigQuery) quantiles(string, []float64) string { return "NULL" } // See quantilesFrom.
+
+// quantilesFrom picks from those that BigQuery offers: so many of equal distance.
+func (d bigQuery) quantilesFrom(expr, source string, probabilities []float64) string {
 	const parts = 1000
-	finite := "IF(ABS(" + expr + ") <= " + number(largest) + ", " + expr + ", NULL)"
 	picks := make([]string, len(probabilities))
 	for i, p := range probabilities {
-		picks[i] = fmt.Sprintf("APPROX_QUANTILES(%s, %d)[OFFSET(%d)]", finite, parts, int(math.Round(p*parts)))
+		picks[i] = fmt.Sprintf("q[OFFSET(%d)]", int(math.Round(p*parts)))
 	}
-	return d.doubles(picks)
+	return "(SELECT " + d.doubles(picks) + " FROM (SELECT APPROX_QUANTILES(IF(ABS(" + expr + ") <= " + number(largest) + ", " + expr + ", NULL), " + strconv.Itoa(parts) + ") AS q FROM " + source + ") AS x)"
 }
 
 func (bigQuery) matches(expr, pattern string) string {

@@ -225,7 +225,7 @@ func (s *Source) cutNumeric(ctx context.Context, source string, columns []Column
 	from := "\nFROM " + source
 	for i, c := range columns {
 		value := s.dialect.double(s.dialect.identifier(c.Name))
-		if d, ok := s.dialect.(mySQL); ok {
+		if d, ok := s.dialect.(quantiler); ok {
 			exprs[i], from = d.quantilesFrom(value, source, probabilities), ""
 		} else {
 			exprs[i] = s.dialect.quantiles(value, probabilities)

@@ -109,6 +109,11 @@ type tallier interface {
 	tally(column string, class Class, layout binning.Layout) (tally, bool)
 }
 
+// quantiler is a dialect whose quantiles need a query of their own, a scalar one.
+type quantiler interface {
+	quantilesFrom(expr, source string, probabilities []float64) string
+}
+
 // newTally counts the column by the layout. The expression counts values up to
 // each edge, and the differences of those counts are the bins: one comparison
 // a bin, no arithmetic on values, and the same result on every database.
