@@ -8,6 +8,8 @@ import (
 	"html/template"
 	"io"
 	"math"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
@@ -38,10 +40,11 @@ type ReportChange struct{ Column, Kind, Expected, Actual string }
 
 // ReportKey is how unique a key is.
 type ReportKey struct {
-	Name       string
-	Duplicates int64
-	Sampled    bool
-	Bad        bool
+	Name         string
+	Duplicates   int64
+	Share, Limit float64
+	Sampled      bool
+	Bad          bool
 }
 
 // ReportCheck is how many rows break a check.
@@ -63,6 +66,8 @@ type ReportColumn struct {
 	Without string
 	Drifts  []ReportDrift
 	Bins    []ReportBin
+	// Largest is the largest share of a bin, here or in a baseline.
+	Largest float64
 }
 
 // ReportDrift is the distance from a baseline.
@@ -161,7 +166,8 @@ func (d *dataset) report(c *cycle, layouts map[string]binning.Layout, left map[s
 	}
 	rows := math.Max(float64(r.Rows), 1)
 	for i, k := range c.duplicates {
-		r.Keys = append(r.Keys, ReportKey{keyName(d.cfg.Keys[i]), k.Rows, k.Sample < 1, float64(k.Rows)/rows > d.threshold(signalDuplicates, "")})
+		share, limit := float64(k.Rows)/rows, d.threshold(signalDuplicates, "")
+		r.Keys = append(r.Keys, ReportKey{keyName(d.cfg.Keys[i]), k.Rows, share, limit, k.Sample < 1, share > limit})
 	}
 	for i, k := range c.checked {
 		check := d.cfg.Checks[i]
@@ -210,9 +216,26 @@ func (d *dataset) reportColumn(c *cycle, column tables.Column, layout binning.La
 			}
 			line.Baselines = append(line.Baselines, shares.bins[bin])
 		}
+		rc.Largest = max(rc.Largest, line.Share)
+		for _, share := range line.Baselines {
+			rc.Largest = max(rc.Largest, share)
+		}
 		rc.Bins = append(rc.Bins, line)
 	}
 	return rc
+}
+
+// grouped writes a whole number with thin spaces between its thousands.
+func grouped(n int64) string {
+	digits := strconv.FormatInt(n, 10)
+	var b strings.Builder
+	for i, d := range digits {
+		if left := len(digits) - i; i > 0 && left%3 == 0 && digits[i-1] != '-' {
+			b.WriteRune('\u202f')
+		}
+		b.WriteRune(d)
+	}
+	return b.String()
 }
 
 //go:embed report.html
@@ -227,7 +250,11 @@ func (r Report) WriteHTML(w io.Writer) error {
 			}
 			return fmt.Sprintf("%.2f %%", 100*v)
 		},
-		"width": func(v float64) string { return fmt.Sprintf("%.2f", 100*math.Max(0, math.Min(v, 1))) },
+		"width": func(v, largest float64) string {
+			return fmt.Sprintf("%.2f", 100*math.Max(0, math.Min(v/math.Max(largest, 1e-9), 1)))
+		},
+		"count": grouped,
+		"words": func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 		"time":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 	}).Parse(reportPage)
 	if err != nil {

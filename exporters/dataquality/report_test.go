@@ -44,7 +44,7 @@ func TestAReportSaysWhatAProfileFound(t *testing.T) {
 	require.EqualValues(t, 200, r.Rows)
 	require.EqualValues(t, 10, r.Unread)
 	require.Equal(t, []string{"training"}, r.Baselines)
-	require.Equal(t, []ReportKey{{"id", 1, false, true}}, r.Keys)
+	require.Equal(t, []ReportKey{{"id", 1, 1.0 / 200, 0, false, true}}, r.Keys)
 	require.Equal(t, ReportCheck{Name: "amount at_most", Severity: "warning", Broken: 50, Share: 0.25, Bad: true}, r.Checks[0])
 	require.Contains(t, r.Checks[1].Failure, `column "missing": no such column`)
 	columns := make(map[string]ReportColumn)
