@@ -37,7 +37,7 @@ func TestSegmentsAreDatasetsOfTheirOwn(t *testing.T) {
 	}
 	require.Equal(t, []string{"orders", "orders/country=CA", "orders/country=US", "orders/country=007", "orders/country=CA,device=app", "orders/country=US,device=app"}, names)
 	w.expect(all,
-		`ml_dataset_rows{dataset="orders"} 5`, `ml_dataset_rows{dataset="orders/country=CA"} 2`, `ml_dataset_rows{dataset="orders/country=US"} 2`, `ml_dataset_rows{dataset="orders/country=007", "orders/country=CA,device=app", "orders/country=US,device=app"} 0`,
+		`ml_dataset_rows{dataset="orders"} 5`, `ml_dataset_rows{dataset="orders/country=CA"} 2`, `ml_dataset_rows{dataset="orders/country=US"} 2`, `ml_dataset_rows{dataset="orders/country=007"} 0`,
 		`ml_dataset_column_nulls{column="amount",dataset="orders"} 2`, `ml_dataset_column_nulls{column="amount",dataset="orders/country=CA"} 2`, `ml_dataset_column_nulls{column="amount",dataset="orders/country=US"} 0`,
 		`ml_dataset_rows{dataset="orders/country=CA,device=app"} 1`, `ml_dataset_column_nulls{column="amount",dataset="orders/country=CA,device=app"} 1`, `ml_dataset_rows{dataset="orders/country=US,device=app"} 2`,
 		`ml_dataset_column_baseline_rows{baseline="training",column="amount",dataset="orders/country=CA,device=app"} 1`,
