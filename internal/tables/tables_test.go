@@ -139,7 +139,6 @@ func TestEngines(t *testing.T) {
 				"one scan by hour finds what a scan of each hour does":   hourlyEqualsHours,
 				"bins are cut where the values are":                      cutChoosesBins,
 				"hostile column names are names":                         hostileColumnNames,
-				"texts and numbers are times":                            textsAndNumbersAreTimes,
 				"labels are counted as by hand":                          labelsAreCounted,
 				"without a time of their own, records have an age as of": ageWithoutTimeColumn,
 			} {
