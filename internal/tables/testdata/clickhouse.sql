@@ -12,14 +12,6 @@ SELECT count(*),
   [count(`notes`)]
 FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
 
--- profile with summaries
-SELECT count(*),
-  max(`at`),
-  [count(`amount`), count(`quantity`), count(`notes`)],
-  [toFloat64(countIf(CASE WHEN abs(toFloat64(`amount`)) <= 1e+150 THEN toFloat64(`amount`) END IS NOT NULL)), toFloat64(countIf(CASE WHEN abs(toFloat64(`amount`)) <= 1e+150 THEN toFloat64(`amount`) END = 0)), min(CASE WHEN abs(toFloat64(`amount`)) <= 1e+150 THEN toFloat64(`amount`) END), max(CASE WHEN abs(toFloat64(`amount`)) <= 1e+150 THEN toFloat64(`amount`) END), sum(CASE WHEN abs(toFloat64(`amount`)) <= 1e+150 THEN toFloat64(`amount`) END), stddevSampStable(CASE WHEN abs(toFloat64(`amount`)) <= 1e+150 THEN toFloat64(`amount`) END)],
-  [toFloat64(countIf(toFloat64(`quantity`) IS NOT NULL)), toFloat64(countIf(toFloat64(`quantity`) = 0)), min(toFloat64(`quantity`)), max(toFloat64(`quantity`)), sum(toFloat64(`quantity`)), stddevSampStable(toFloat64(`quantity`))]
-FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
-
 -- profile of a table without a timestamp column
 SELECT count(*),
   [count(`born`), countIf(`born` > toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-11-24 05:59:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-11-24 05:55:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-11-24 05:45:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-11-24 00:00:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-11-23 06:00:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-11-17 06:00:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2026-10-25 06:00:00.000000', 6, 'UTC')), countIf(`born` >= toDateTime64('2025-11-24 06:00:00.000000', 6, 'UTC'))]

@@ -13,14 +13,6 @@ SELECT count(*),
   CAST([count("notes")] AS BIGINT[])
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
--- profile with summaries
-SELECT count(*),
-  max("at"),
-  CAST([count("amount"), count("quantity"), count("notes")] AS BIGINT[]),
-  [CAST(count_if(CASE WHEN abs(CAST("amount" AS DOUBLE)) <= 1e+150 THEN CAST("amount" AS DOUBLE) END IS NOT NULL) AS DOUBLE), CAST(count_if(CASE WHEN abs(CAST("amount" AS DOUBLE)) <= 1e+150 THEN CAST("amount" AS DOUBLE) END = 0) AS DOUBLE), min(CASE WHEN abs(CAST("amount" AS DOUBLE)) <= 1e+150 THEN CAST("amount" AS DOUBLE) END), max(CASE WHEN abs(CAST("amount" AS DOUBLE)) <= 1e+150 THEN CAST("amount" AS DOUBLE) END), sum(CASE WHEN abs(CAST("amount" AS DOUBLE)) <= 1e+150 THEN CAST("amount" AS DOUBLE) END), stddev_samp(CASE WHEN abs(CAST("amount" AS DOUBLE)) <= 1e+150 THEN CAST("amount" AS DOUBLE) END)],
-  [CAST(count_if(CAST("quantity" AS DOUBLE) IS NOT NULL) AS DOUBLE), CAST(count_if(CAST("quantity" AS DOUBLE) = 0) AS DOUBLE), min(CAST("quantity" AS DOUBLE)), max(CAST("quantity" AS DOUBLE)), sum(CAST("quantity" AS DOUBLE)), stddev_samp(CAST("quantity" AS DOUBLE))]
-FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
-
 -- profile of a table without a timestamp column
 SELECT count(*),
   CAST([count("born"), count_if("born" > TIMESTAMP '2026-11-24 06:00:00.000000'), count_if("born" >= TIMESTAMP '2026-11-24 05:59:00.000000'), count_if("born" >= TIMESTAMP '2026-11-24 05:55:00.000000'), count_if("born" >= TIMESTAMP '2026-11-24 05:45:00.000000'), count_if("born" >= TIMESTAMP '2026-11-24 05:00:00.000000'), count_if("born" >= TIMESTAMP '2026-11-24 00:00:00.000000'), count_if("born" >= TIMESTAMP '2026-11-23 06:00:00.000000'), count_if("born" >= TIMESTAMP '2026-11-17 06:00:00.000000'), count_if("born" >= TIMESTAMP '2026-10-25 06:00:00.000000'), count_if("born" >= TIMESTAMP '2025-11-24 06:00:00.000000')] AS BIGINT[])

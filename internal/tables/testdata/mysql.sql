@@ -13,14 +13,6 @@ SELECT count(*),
   JSON_ARRAY(count(`notes`))
 FROM (SELECT `amount`, `quantity`, `provider`, `gift`, CASE WHEN month(`seen`) > 0 THEN `seen` END AS `seen`, `at`, CASE WHEN month(`born`) > 0 THEN `born` END AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000';
 
--- profile with summaries
-SELECT count(*),
-  max(`at`),
-  JSON_ARRAY(count(`amount`), count(`quantity`), count(`notes`)),
-  JSON_ARRAY(CAST(count(CASE WHEN CAST(`amount` AS DOUBLE) IS NOT NULL THEN 1 END) AS DOUBLE), CAST(count(CASE WHEN CAST(`amount` AS DOUBLE) = 0 THEN 1 END) AS DOUBLE), min(CAST(`amount` AS DOUBLE)), max(CAST(`amount` AS DOUBLE)), sum(CAST(`amount` AS DOUBLE)), stddev_samp(CAST(`amount` AS DOUBLE))),
-  JSON_ARRAY(CAST(count(CASE WHEN CAST(`quantity` AS DOUBLE) IS NOT NULL THEN 1 END) AS DOUBLE), CAST(count(CASE WHEN CAST(`quantity` AS DOUBLE) = 0 THEN 1 END) AS DOUBLE), min(CAST(`quantity` AS DOUBLE)), max(CAST(`quantity` AS DOUBLE)), sum(CAST(`quantity` AS DOUBLE)), stddev_samp(CAST(`quantity` AS DOUBLE)))
-FROM (SELECT `amount`, `quantity`, `provider`, `gift`, CASE WHEN month(`seen`) > 0 THEN `seen` END AS `seen`, `at`, CASE WHEN month(`born`) > 0 THEN `born` END AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000';
-
 -- profile of a table without a timestamp column
 SELECT count(*),
   JSON_ARRAY(count(`born`), count(CASE WHEN `born` > TIMESTAMP '2026-11-24 06:00:00.000000' THEN 1 END), count(CASE WHEN `born` >= TIMESTAMP '2026-11-24 05:59:00.000000' THEN 1 END), count(CASE WHEN `born` >= TIMESTAMP '2026-11-24 05:55:00.000000' THEN 1 END), count(CASE WHEN `born` >= TIMESTAMP '2026-11-24 05:45:00.000000' THEN 1 END), count(CASE WHEN `born` >= TIMESTAMP '2026-11-24 05:00:00.000000' THEN 1 END), count(CASE WHEN `born` >= TIMESTAMP '2026-11-24 00:00:00.000000' THEN 1 END), count(CASE WHEN `born` >= TIMESTAMP '2026-11-23 06:00:00.000000' THEN 1 END), count(CASE WHEN `born` >= TIMESTAMP '2026-11-17 06:00:00.000000' THEN 1 END), count(CASE WHEN `born` >= TIMESTAMP '2026-10-25 06:00:00.000000' THEN 1 END), count(CASE WHEN `born` >= TIMESTAMP '2025-11-24 06:00:00.000000' THEN 1 END))
