@@ -133,7 +133,7 @@ func (b *Baselines) Report(ctx context.Context, cfg DatasetConfig) (Report, erro
 	if c.profile, err = d.source.Count(ctx, d.relation, c.schema, c.window, d.fields(c.schema, layouts), c.now); err != nil {
 		return Report{}, err
 	}
-	if err := errors.Join(d.lookOutside(ctx, c), d.countDuplicates(ctx, c)); err != nil {
+	if err := errors.Join(d.lookOutside(ctx, c, c.now.Add(time.Duration(cfg.ClockSkew))), d.countDuplicates(ctx, c)); err != nil {
 		return Report{}, err
 	}
 	if err := d.runChecks(ctx, c); err != nil && c.checked == nil {
