@@ -53,7 +53,7 @@ func TestABrokenRuleFailsTheReplay(t *testing.T) {
 			"max by (cluster, namespace) (gpu_expected)\n          - sum by (cluster, namespace)", "gpu_lost",
 		},
 		"an alert that compares the wrong way": {
-			"alerts/data.yaml", "expr: dataset:ml_freshness:age_seconds > dataset:ml_freshness:limit", "expr: dataset:ml_freshness:age_seconds < dataset:ml_freshness:limit", "silent_feed",
+			"alerts/data.yaml", "dataset:ml_freshness:age_seconds > dataset:ml_freshness:limit\n          unless", "dataset:ml_freshness:age_seconds < dataset:ml_freshness:limit\n          unless", "false alarms",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -81,4 +81,20 @@ func TestAKnownMissFailsOnceItIsReached(t *testing.T) {
 	v := replay.Judge(s, result)
 	require.Len(t, v.MissedBars, 1)
 	require.Contains(t, v.MissedBars[0], "remove its known_miss \"an excuse that is out of date\"")
+}
+
+// The promise holds with nothing configured but a table and its timestamp column.
+func TestThePromiseHoldsWithDefaults(t *testing.T) {
+	s, err := scenario.LoadFile("scenarios/promise.yaml")
+	require.NoError(t, err)
+	loaded, err := engine.LoadRules(rules.FS)
+	require.NoError(t, err)
+	result, err := replay.Run(t.Context(), s, replay.Options{Rules: loaded})
+	require.NoError(t, err)
+	v := replay.Judge(s, result)
+	if len(v.MissedBars) > 0 {
+		require.NoError(t, v.WriteTable(os.Stderr))
+	}
+	require.Empty(t, v.MissedBars)
+	require.Equal(t, len(s.Incidents), v.Totals.Incidents)
 }

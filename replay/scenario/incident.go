@@ -263,6 +263,7 @@ type Measure string
 // The measures.
 const (
 	MedianDetection    Measure = "median_detection"
+	MedianOfAll        Measure = "median_detection_of_all"
 	WorstDetection     Measure = "worst_detection"
 	Missed             Measure = "missed"
 	FalseAlarms        Measure = "false_alarms"
@@ -271,7 +272,7 @@ const (
 	MinLead            Measure = "min_lead"
 )
 
-var measures = []Measure{MedianDetection, WorstDetection, Missed, FalseAlarms, FalseAlarmsPerWeek, FalseAlarmShare, MinLead}
+var measures = []Measure{MedianDetection, MedianOfAll, WorstDetection, Missed, FalseAlarms, FalseAlarmsPerWeek, FalseAlarmShare, MinLead}
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (m *Measure) UnmarshalText(text []byte) error {
@@ -284,7 +285,7 @@ func (m *Measure) UnmarshalText(text []byte) error {
 
 // IsDuration reports whether the measure is a length of time.
 func (m Measure) IsDuration() bool {
-	return m == MedianDetection || m == WorstDetection || m == MinLead
+	return m == MedianDetection || m == MedianOfAll || m == WorstDetection || m == MinLead
 }
 
 // Bar is a number that a replay must reach.
@@ -328,6 +329,9 @@ func (b *Bar) check(at config.At, key string, s *Scenario) {
 	}
 	if b.Class == "" {
 		return
+	}
+	if b.Measure == MedianOfAll {
+		at.Errorf(key+".class", "%q; the median of all is of all classes; want median_detection", b.Class)
 	}
 	if b.Measure == FalseAlarms || b.Measure == FalseAlarmsPerWeek || b.Measure == FalseAlarmShare {
 		at.Errorf(key+".class", "%q; false alarms belong to no class of incidents", b.Class)
