@@ -681,7 +681,7 @@ func TestFiles(t *testing.T) {
 			require.Equal(t, []tables.Column{{Name: "id", Type: "BIGINT", Class: tables.Integer}, {Name: "country", Type: "VARCHAR", Class: tables.Text}}, schema)
 			p, err := s.Count(t.Context(), r, schema, tables.Window{}, tables.Fields{"country": nil}, asOf)
 			require.NoError(t, err)
-			require.Equal(t, tables.Profile{Rows: 3, Nulls: map[string]int64{"country": 1}, Values: map[string]map[string]int64{}}, p)
+			require.Equal(t, tables.Profile{Rows: 3, Nulls: map[string]int64{"country": 1}, Values: map[string]map[string]int64{}, Numbers: map[string]tables.Moments{}}, p)
 		})
 	}
 	t.Run("files with different columns are read by the union of their columns", func(t *testing.T) {
