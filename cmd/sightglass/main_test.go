@@ -81,6 +81,17 @@ datasets:
 	require.Contains(t, stderr, `dataset "bad"`)
 }
 
+func TestImportPrintsDatasets(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "schema.yml")
+	require.NoError(t, os.WriteFile(file, []byte("models: [{name: orders, columns: [{name: id, tests: [unique]}]}]"), 0o600))
+	status, stdout, stderr := call("import", "--schema=shop", "dbt", file)
+	require.Zero(t, status, stderr)
+	require.Equal(t, "datasets:\n  - name: orders\n    source: warehouse\n    table: shop.orders\n    keys: [[id]]\n", stdout)
+	status, _, stderr = call("import", "gx", file)
+	require.Equal(t, 1, status)
+	require.Contains(t, stderr, "not JSON")
+}
+
 func TestAColumnIsAccepted(t *testing.T) {
 	dir := t.TempDir()
 	file, table := filepath.Join(dir, "dataquality.yaml"), filepath.Join(dir, "orders.csv")

@@ -53,7 +53,8 @@ func TestGoodConfiguration(t *testing.T) {
 	}
 	require.Equal(t, map[prices.Unit]int{
 		prices.GPUHour: 1, prices.Request: 1, prices.InputToken: 4, prices.OutputToken: 3, prices.CachedToken: 2,
-		prices.CacheWriteToken: 1, prices.AudioInToken: 1, prices.ImageInToken: 1, prices.ReasoningToken: 1, prices.AudioOutToken: 1, prices.ImageOutToken: 1, prices.Image: 1}, units)
+		prices.CacheWriteToken: 1, prices.AudioInToken: 1, prices.ImageInToken: 1, prices.ReasoningToken: 1, prices.AudioOutToken: 1, prices.ImageOutToken: 1, prices.Image: 1,
+	}, units)
 	require.Equal(t, metering.ByAllocation, cfg.Metering.Loaded)
 	require.Equal(t, GatewayConfig{Currency: "EUR", Prefer: true}, cfg.Metering.Gateway)
 	require.Equal(t, "batch", cfg.Metering.Models[1].Tier)

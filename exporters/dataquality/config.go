@@ -96,6 +96,9 @@ type DatasetConfig struct {
 	// Checks are conditions that every row should fulfil.
 	Checks []CheckConfig `yaml:"checks,omitempty"`
 
+	// Segments are parts of the dataset to watch as datasets of their own.
+	Segments []SegmentConfig `yaml:"segments,omitempty"`
+
 	Columns     ColumnsConfig      `yaml:"columns"`
 	Schema      []ColumnConfig     `yaml:"schema,omitempty"`
 	Upstream    []UpstreamConfig   `yaml:"upstream,omitempty"`
@@ -104,6 +107,8 @@ type DatasetConfig struct {
 	Baselines   BaselinesConfig    `yaml:"baselines"`
 
 	hasWindow bool
+	// segment is the part of the table that the dataset is; nil for all of it.
+	segment segment
 }
 
 // ColumnConfig is a column of the expected schema.
@@ -337,6 +342,7 @@ func (d *DatasetConfig) Validate(at config.At) {
 		d.Thresholds.Freshness = (*config.Duration)(&limit)
 	}
 	d.validateChecks(at)
+	d.validateSegments(at)
 	seen := make(map[string]bool)
 	for _, c := range d.Schema {
 		if c.Name == "" || seen[c.Name] {
@@ -407,6 +413,7 @@ func (c *Config) Validate(at config.At) {
 			u.Name, u.TableConfig = u.Dataset, c.Datasets[k].TableConfig
 		}
 	}
+	c.addSegments(at, names)
 }
 
 // fill sets v to the default where the file says nothing.

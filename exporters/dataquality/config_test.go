@@ -33,7 +33,7 @@ func TestGoodConfiguration(t *testing.T) {
 	dir, err := filepath.Abs("testdata")
 	require.NoError(t, err)
 
-	require.Len(t, cfg.Datasets, 5)
+	require.Len(t, cfg.Datasets, 11, "and two segments, and four of two columns")
 	orders := cfg.Datasets[0]
 	require.Equal(t, config.Duration(30*time.Second), orders.Interval, "its own interval")
 	require.Equal(t, config.Duration(time.Minute), orders.Timeout, "the timeout of the defaults")

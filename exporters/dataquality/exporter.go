@@ -222,9 +222,12 @@ func (r *rooms) resolveLearner(l *learner) (err error) {
 	if l.source, l.relation, err = r.table(&l.cfg.TableConfig, key); err != nil {
 		return fmt.Errorf("dataset %q: %w", l.cfg.Name, err)
 	}
+	l.relation = l.cfg.segment.of(l.source, l.relation)
 	if t := l.cfg.Baselines.Training; t != nil {
 		// It fails the training baseline, and not the dataset.
-		l.trainingSource, l.trainingRelation, l.trainingErr = r.table(&t.TableConfig, key+"baselines.training.")
+		if l.trainingSource, l.trainingRelation, l.trainingErr = r.table(&t.TableConfig, key+"baselines.training."); l.trainingErr == nil {
+			l.trainingRelation = l.cfg.segment.of(l.trainingSource, l.trainingRelation)
+		}
 	}
 	return nil
 }

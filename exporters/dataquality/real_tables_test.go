@@ -66,9 +66,10 @@ func TestTablesThatPeopleHave(t *testing.T) {
 		"NaN in a file is missing": func(t *testing.T) {
 			w := newWorld(t, table("t.parquet", ""))
 			w.file("t.parquet", "SELECT 'nan'::DOUBLE AS lost, i::FLOAT AS kept, CASE WHEN i % 2 = 0 THEN 'nan'::FLOAT ELSE i END AS half FROM range(200) AS r(i)")
-			w.expect(w.scrape(), `ml_dataset_column_nulls{column="lost",dataset="t"} 200`, `ml_dataset_column_nulls{column="kept",dataset="t"} 0`,
-				`ml_dataset_column_nulls{column="half",dataset="t"} 100`, `ml_dataset_column_values{bin="null",column="half",dataset="t"} 100`,
-				`ml_dataset_column_values{bin="nan",column="half",dataset="t"} 0`)
+			m := w.scrape()
+			w.expect(m, `ml_dataset_column_nulls{column="lost",dataset="t"} 200`, `ml_dataset_column_nulls{column="kept",dataset="t"} 0`,
+				`ml_dataset_column_nulls{column="half",dataset="t"} 100`, `ml_dataset_column_values{bin="null",column="half",dataset="t"} 100`)
+			require.NotContains(t, m, `bin="nan"`, "what is missing has no bin of its own, here and in the spans of a model with this training data")
 		},
 		"NaN is a value where the dataset says so": func(t *testing.T) {
 			w := newWorld(t, table("t.parquet", ", nan_is_missing: false"))
@@ -162,6 +163,24 @@ func TestTablesThatPeopleHave(t *testing.T) {
 			_, err := w.dataset(0).run(t.Context())
 			require.ErrorContains(t, err, "2.parquet")
 		},
+		"a folder is all its data files, and its partitions are columns without bins": func(t *testing.T) {
+			w := newWorld(t, table("d/", ", timestamp_column: at"))
+			for _, day := range []string{"2026-11-23", "2026-11-24"} {
+				w.write("d/day="+day+"/part=7/.keep", "")
+				w.write("d/day="+day+"/_SUCCESS", "")
+				w.file("d/day="+day+"/part=7/1.parquet", "SELECT TIMESTAMP '"+day+" 11:30:00' AS at, 'CA' AS country FROM range(5)")
+			}
+			m := w.scrape()
+			w.expect(m, `ml_dataset_rows{dataset="t"} 5`, `ml_dataset_column_values{bin="CA",column="country",dataset="t"} 5`, `ml_dataset_column_nulls{column="day",dataset="t"} 0`)
+			require.NotContains(t, m, `ml_dataset_column_values{bin="null",column="day"`)
+			require.NotContains(t, m, `ml_dataset_column_values{bin="null",column="part"`)
+			w = newWorld(t, table("d/*/*/*.parquet", ", timestamp_column: at, columns: {include: [part]}"))
+			w.write("d/day=2026-11-24/part=7/.keep", "")
+			w.file("d/day=2026-11-24/part=7/1.parquet", "SELECT TIMESTAMP '2026-11-24 11:30:00' AS at FROM range(5)")
+			m = w.scrape()
+			w.expect(m, `ml_dataset_rows{dataset="t"} 5`, `ml_dataset_column_values{bin="7",column="part",dataset="t"} 5`)
+			require.NotContains(t, m, `ml_dataset_column_values{bin="null",column="day"`)
+		},
 		"decimal comma, semicolon, latin-1 and N/A are options": func(t *testing.T) {
 			w := newWorld(t, table("t.csv", `, timestamp_column: at, timestamp_format: '%d/%m/%Y %H:%M', missing_values: ["", "NA", "N/A", "-", "None"], csv: {delimiter: ";", decimal: ",", encoding: latin-1}`))
 			var b strings.Builder
@@ -200,6 +219,24 @@ func TestTablesThatPeopleHave(t *testing.T) {
 			w.write("t.csv", "at,qty\n2026-11-24 11:00:00,1\n")
 			_, err := w.dataset(0).run(t.Context())
 			require.ErrorContains(t, err, `timestamp column "At": no such column; did you mean "at"?; the columns are ["at" "qty"]`)
+		},
+		"of 401 columns the last one is left out, once": func(t *testing.T) {
+			w := newWorld(t, table("t.parquet", ""))
+			columns := make([]string, 401)
+			for i := range columns {
+				columns[i] = fmt.Sprintf("%d AS c%03d", i, i)
+			}
+			w.file("t.parquet", "SELECT "+strings.Join(columns, ", "))
+			dropped := limit.NewDropped()
+			d := w.rooms.dataset(w.cfg.Datasets[0], limit.New("columns", 2*w.cfg.Datasets[0].Columns.Max, dropped), func() time.Time { return w.now })
+			require.NoError(t, w.rooms.resolve(d))
+			for range 3 {
+				_, err := d.run(t.Context())
+				require.NoError(t, err)
+			}
+			require.InDelta(t, 1, testutil.ToFloat64(dropped), 0)
+			require.Equal(t, 1, strings.Count(w.logs.String(), "past columns.max"))
+			require.Contains(t, w.logs.String(), "column=c400")
 		},
 		"columns past the limit are counted and logged once": func(t *testing.T) {
 			w := newWorld(t, table("t.parquet", ", columns: {max: 2}"))
@@ -243,6 +280,18 @@ func TestTimesThatFilesHold(t *testing.T) {
 				fmt.Sprintf(`ml_dataset_latest_record_timestamp_seconds{dataset="t"} %v`, float64(want.Unix())))
 		})
 	}
+	t.Run("ISO text without a zone, to the microsecond", func(t *testing.T) {
+		w := newWorld(t, table("t.ndjson", ", timestamp_column: at"))
+		w.now = time.Date(2026, 11, 28, 6, 0, 0, 0, time.UTC)
+		w.write("t.ndjson", `{"at":"2026-11-28T01:02:03.123456"}`)
+		w.expect(w.scrape(), `ml_dataset_rows{dataset="t"} 1`, `ml_dataset_latest_record_timestamp_seconds{dataset="t"} 1.795827723123456e+09`)
+	})
+	t.Run("28/11/2026 01:02 by its format", func(t *testing.T) {
+		w := newWorld(t, table("t.ndjson", ", timestamp_column: at, timestamp_format: '%d/%m/%Y %H:%M'"))
+		w.now = time.Date(2026, 11, 28, 6, 0, 0, 0, time.UTC)
+		w.write("t.ndjson", `{"at":"28/11/2026 01:02"}`)
+		w.expect(w.scrape(), `ml_dataset_rows{dataset="t"} 1`, `ml_dataset_latest_record_timestamp_seconds{dataset="t"} 1.79582772e+09`)
+	})
 	t.Run("text that is no time says what to give", func(t *testing.T) {
 		w := newWorld(t, table("t.ndjson", ", timestamp_column: at"))
 		w.write("t.ndjson", `{"at":"28/11/2026 01:02"}`)

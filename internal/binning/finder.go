@@ -32,7 +32,10 @@ func NewFinder(l Layout, float bool) *Finder {
 	f := &Finder{bins: l.Bins(), kind: l.Kind, edges: l.Edges}
 	f.first = len(f.bins) - len(l.Edges) - 1
 	if l.Kind == Numeric && float && !l.Float {
-		f.bins = append(f.bins, NaN, Inf)
+		if !l.NaNMissing {
+			f.bins = append(f.bins, NaN)
+		}
+		f.bins = append(f.bins, Inf)
 	}
 	f.nan, f.inf, f.future = slices.Index(f.bins, NaN), slices.Index(f.bins, Inf), slices.Index(f.bins, Future)
 	if l.Kind != Categorical {
@@ -84,8 +87,8 @@ func (f *Finder) Number(v float64) int {
 			}
 		}
 		return bin
-	case math.IsNaN(v) && f.nan >= 0:
-		return f.nan
+	case math.IsNaN(v):
+		return max(f.nan, NullBin) // Without a bin it is a missing number.
 	case math.IsInf(v, 0) && f.inf >= 0:
 		return f.inf
 	}

@@ -74,6 +74,9 @@ type Layout struct {
 	Edges []float64 `json:"edges,omitempty"`
 	// Float says that values can be NaN or infinite.
 	Float bool `json:"float,omitempty"`
+	// NaNMissing says that NaN stands for a missing number, as in files that
+	// pandas wrote: it has no bin of its own and counts as Null.
+	NaNMissing bool `json:"nan_missing,omitempty"`
 	// Ranged says that the first and the last interval of a Numeric field lie
 	// beyond the extremes of the baseline, which has no value there.
 	Ranged bool `json:"ranged,omitempty"`
@@ -222,8 +225,11 @@ func (l Layout) Bins() []string {
 	bins := []string{Null}
 	switch l.Kind {
 	case Numeric:
+		if l.Float && !l.NaNMissing {
+			bins = append(bins, NaN)
+		}
 		if l.Float {
-			bins = append(bins, NaN, Inf)
+			bins = append(bins, Inf)
 		}
 		lower := "(-Inf"
 		for _, e := range l.Edges {

@@ -30,7 +30,7 @@ func (s *Config) Validate(at config.At) {
 		if at.Has("dsn") {
 			at.Errorf("dsn", "a duckdb source has no connection string; want database, the path of its file, or neither to read files")
 		}
-	case PostgreSQL, ClickHouse, Trino:
+	case PostgreSQL, ClickHouse, Trino, MySQL, BigQuery:
 		if !at.Has("dsn") {
 			at.Errorf("dsn", "missing; want {file: path} or {env: NAME} with the connection string")
 		}
@@ -40,7 +40,7 @@ func (s *Config) Validate(at config.At) {
 			}
 		}
 	default:
-		at.Errorf("type", "unknown type %q; want duckdb, postgres, clickhouse or trino", string(s.Type))
+		at.Errorf("type", "unknown type %q; want duckdb, postgres, clickhouse, trino, mysql or bigquery", string(s.Type))
 	}
 	if s.Database != "" {
 		at.CheckFile("database", string(s.Database))

@@ -3,11 +3,9 @@ package tables
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"math"
 	"path"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -40,6 +38,7 @@ type Cut struct {
 const (
 	leftExcluded   = "excluded by the configuration"
 	leftTime       = "the timestamp column; its freshness is watched"
+	leftPartition  = "a column of the folders' names, each of whose values comes and goes"
 	leftOpaque     = "of a type without bins"
 	leftFreeText   = "looks like free text: too many different values"
 	leftIdentifier = "looks like an identifier: nearly every value is different"
@@ -102,6 +101,8 @@ func (choice Choice) candidates(schema []Column, timeColumn string) (candidates 
 			left[column.Name] = leftExcluded
 		case column.Name == timeColumn:
 			left[column.Name] = leftTime
+		case column.partition && !MatchesAny(choice.Include, column.Name):
+			left[column.Name] = leftPartition
 		case column.Class == Opaque:
 			left[column.Name] = leftOpaque
 		case len(candidates) >= choice.MaxColumns:
@@ -133,9 +134,11 @@ func cutColumn(c Column, choice Choice, windows []ColumnOutline) (_ binning.Layo
 			return binning.Layout{}, leftIdentifier
 		}
 		if merged.Moments == nil {
-			return binning.NewNumeric(nil, c.Class == Float), ""
+			merged.Moments = new(Moments)
 		}
-		return binning.NewRanged(merged.Quantiles, merged.Moments.Min, merged.Moments.Max, choice.Bins, c.Class == Float), ""
+		layout := binning.NewRanged(merged.Quantiles, merged.Moments.Min, merged.Moments.Max, choice.Bins, c.Class == Float)
+		layout.NaNMissing = c.nanMissing
+		return layout, ""
 	case c.Class == Boolean || included:
 	case merged.unique():
 		return binning.Layout{}, leftIdentifier
@@ -312,41 +315,12 @@ func identifierName(name string) bool {
 }
 
 func toFloats(v any) ([]float64, error) {
-	if text, ok := v.(string); ok {
-		parts := strings.Split(strings.Trim(text, "{}"), ",")
-		values := make([]float64, len(parts))
-		for i, p := range parts {
-			if p == "NULL" {
-				values[i] = math.NaN()
-			} else if _, err := fmt.Sscan(p, &values[i]); err != nil {
-				return nil, fmt.Errorf("%q: %w", p, err)
-			}
-		}
-		return values, nil
-	}
 	if v == nil {
 		return nil, nil
 	}
-	list := reflect.ValueOf(v)
-	if list.Kind() != reflect.Slice {
-		return nil, fmt.Errorf("%T, expected an array of numbers", v)
+	values, err := toNumbers(v)
+	if len(values) > 0 && math.IsNaN(values[0]) {
+		return nil, err // Quantiles of nothing.
 	}
-	values := make([]float64, list.Len())
-	for i := range values {
-		element := list.Index(i).Interface()
-		if element == nil {
-			values[i] = math.NaN()
-		} else if p, ok := element.(*float64); ok {
-			values[i] = math.NaN()
-			if p != nil {
-				values[i] = *p
-			}
-		} else if v := reflect.ValueOf(element); v.CanFloat() {
-			values[i] = v.Float()
-		} else if _, err := fmt.Sscan(fmt.Sprint(element), &values[i]); err != nil {
-			// Trino's driver gives the text of a number.
-			return nil, fmt.Errorf("%v, expected a number", element)
-		}
-	}
-	return values, nil
+	return values, err
 }

@@ -116,6 +116,11 @@ type tallier interface {
 	tally(column string, class Class, layout binning.Layout) (tally, bool)
 }
 
+// quantiler is a dialect whose quantiles need a query of their own, a scalar one.
+type quantiler interface {
+	quantilesFrom(expr, source string, probabilities []float64) string
+}
+
 // newTally counts the column by the layout. The expression counts values up to
 // each edge, and the differences of those counts are the bins: one comparison
 // a bin, no arithmetic on values, and the same result on every database.
@@ -177,7 +182,7 @@ func newTally(d dialect, column string, class Class, layout binning.Layout, befo
 func categoryOf(d dialect, column string, class Class) (value, text string) {
 	switch class {
 	case Text:
-		return column, column
+		return column, textOf(d, column, class)
 	case Float, Decimal:
 		number := d.double(column)
 		text = "CASE WHEN abs(" + number + ") < 1e15 AND " + number + " = floor(" + number + ") THEN " + d.varchar(d.whole(number)) +
@@ -206,6 +211,15 @@ func categoryCounts(d dialect, text string, layout binning.Layout) []string {
 		counts = append(counts, d.countIf(text+" NOT IN ("+strings.Join(known, ", ")+")"))
 	}
 	return counts
+}
+
+// textOf is the text of a value, to be compared exactly. The texts of MySQL
+// compare by a collation of the column's.
+func textOf(d dialect, column string, class Class) string {
+	if _, collated := d.(mySQL); class == Text && !collated {
+		return column
+	}
+	return d.varchar(column)
 }
 
 func listedCategories(layout binning.Layout) map[string]bool {

@@ -16,12 +16,14 @@ import (
 // labelled is a table of predictions whose truth is known for some.
 func labelled(e engine, s *tables.Source) tables.Relation {
 	at := map[string]string{
-		"duckdb": "TIMESTAMP '%s'", "postgres": "TIMESTAMP '%s'", "clickhouse": "toDateTime64('%s', 6, 'UTC')", "trino": "TIMESTAMP '%s'",
+		"duckdb": "TIMESTAMP '%s'", "postgres": "TIMESTAMP '%s'", "clickhouse": "toDateTime64('%s', 6, 'UTC')", "trino": "TIMESTAMP '%s'", "mysql": "TIMESTAMP '%s'",
 	}[e.name]
 	text, number := "VARCHAR", "DOUBLE"
 	switch e.name {
 	case "clickhouse":
 		text, number = "Nullable(String)", "Nullable(Float64)"
+	case "mysql":
+		text = "CHAR"
 	case "postgres":
 		number = "DOUBLE PRECISION"
 	}

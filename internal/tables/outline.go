@@ -181,10 +181,16 @@ func (s *Source) quantiles(ctx context.Context, source string, columns []Column,
 		return nil
 	}
 	exprs := make([]string, len(columns))
+	from := "\nFROM " + source
 	for i, c := range columns {
-		exprs[i] = s.dialect.quantiles(s.dialect.double(s.dialect.identifier(c.Name)), probabilities())
+		value := s.dialect.double(s.dialect.identifier(c.Name))
+		if d, ok := s.dialect.(quantiler); ok {
+			exprs[i], from = d.quantilesFrom(value, source, probabilities()), ""
+		} else {
+			exprs[i] = s.dialect.quantiles(value, probabilities())
+		}
 	}
-	row, err := s.one(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+"\nFROM "+source, len(exprs))
+	row, err := s.one(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+from, len(exprs))
 	if err != nil {
 		return err
 	}
@@ -205,10 +211,7 @@ func (s *Source) quantiles(ctx context.Context, source string, columns []Column,
 }
 
 func (s *Source) categories(ctx context.Context, source string, c Column, o Outline) error {
-	text := s.dialect.identifier(c.Name)
-	if c.Class != Text {
-		text = s.dialect.varchar(text)
-	}
+	text := textOf(s.dialect, s.dialect.identifier(c.Name), c.Class)
 	// Ties in the count are broken by the text, so that all replicas see the
 	// same ones. One more than can be listed tells that there are more.
 	rows, err := s.db.QueryContext(ctx, fmt.Sprintf(
@@ -229,9 +232,10 @@ func (s *Source) categories(ctx context.Context, source string, c Column, o Outl
 		if err != nil {
 			return err
 		}
-		category := strings.ToValidUTF8(fmt.Sprint(values[0]), "\uFFFD")
+		raw := toText(values[0])
+		category := strings.ToValidUTF8(raw, "\uFFFD")
 		// No database takes a NUL in a literal, and JSON no broken UTF-8.
-		if len(column.Categories) == binning.MaxKnown || strings.ContainsRune(category, 0) || category != fmt.Sprint(values[0]) {
+		if len(column.Categories) == binning.MaxKnown || strings.ContainsRune(category, 0) || category != raw {
 			column.More = true
 			continue
 		}

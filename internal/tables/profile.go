@@ -74,6 +74,9 @@ func (s *Source) Hourly(ctx context.Context, r Relation, schema []Column, w Wind
 		return nil, err
 	}
 	hour := "floor((" + s.dialect.epoch(s.dialect.identifier(r.Time), at.Class) + ") / 3600)"
+	if d, ok := s.dialect.(bigQuery); ok {
+		hour = d.whole(hour)
+	}
 	exprs := append([]string{hour}, q.exprs...)
 	rows, err := s.query(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+"\nFROM "+q.from+"\nGROUP BY "+hour)
 	if err != nil {
@@ -187,6 +190,11 @@ func (q profileQuery) decode(values []any) (Profile, error) {
 			return Profile{}, fmt.Errorf("profile: column %q: %w", c.Name, err)
 		}
 		p.Nulls[c.Name] = p.Rows - counts[0]
+		if q.fields[c.Name].NaNMissing {
+			// The bins were cut where NaN is missing; so it is here.
+			p.Nulls[c.Name] += bins[binning.NaN]
+			delete(bins, binning.NaN)
+		}
 		bins[binning.Null] = p.Nulls[c.Name]
 		for _, bin := range q.fields[c.Name].Bins() {
 			// A column that was of floating point at the baseline and is
@@ -276,13 +284,10 @@ func toTime(v any) (time.Time, error) {
 
 // toInts reads an array of counts in the shape the driver gives it.
 func toInts(v any) ([]int64, error) {
-	if text, ok := v.(string); ok {
-		// pgx gives arrays in PostgreSQL's text form: {1,2,3}.
-		text = strings.TrimSuffix(strings.TrimPrefix(text, "{"), "}")
-		if text == "" {
+	if parts, ok := arrayText(v); ok {
+		if len(parts) == 0 {
 			return nil, nil
 		}
-		parts := strings.Split(text, ",")
 		counts := make([]int64, len(parts))
 		for i, p := range parts {
 			n, err := strconv.ParseInt(p, 10, 64)
@@ -293,19 +298,84 @@ func toInts(v any) ([]int64, error) {
 		}
 		return counts, nil
 	}
-	list := reflect.ValueOf(v)
-	if list.Kind() != reflect.Slice {
-		return nil, fmt.Errorf("%T, expected an array of counts", v)
+	list, err := listOf(v)
+	if err != nil {
+		return nil, err
 	}
-	counts := make([]int64, list.Len())
+	counts := make([]int64, len(list))
 	for i := range counts {
-		n, err := toInt(list.Index(i).Interface())
+		n, err := toInt(list[i])
 		if err != nil {
 			return nil, fmt.Errorf("count %d: %w", i, err)
 		}
 		counts[i] = n
 	}
 	return counts, nil
+}
+
+// listOf are the elements of an array of the driver's own type.
+func listOf(v any) ([]any, error) {
+	list := reflect.ValueOf(v)
+	if list.Kind() != reflect.Slice {
+		return nil, fmt.Errorf("%T, expected an array of numbers", v)
+	}
+	elements := make([]any, list.Len())
+	for i := range elements {
+		element := list.Index(i)
+		if element.Kind() == reflect.Pointer {
+			if element.IsNil() {
+				continue
+			}
+			element = element.Elem()
+		}
+		elements[i] = element.Interface()
+	}
+	return elements, nil
+}
+
+// toNumbers reads an array of numbers in the shape the driver gives it; NULL is NaN.
+func toNumbers(v any) ([]float64, error) {
+	elements, ok := arrayText(v)
+	if !ok {
+		list, err := listOf(v)
+		if err != nil {
+			return nil, err
+		}
+		elements = make([]string, len(list))
+		for i, e := range list {
+			elements[i] = toText(e)
+		}
+	}
+	values := make([]float64, len(elements))
+	for i, e := range elements {
+		if e == "" || strings.EqualFold(e, "null") {
+			values[i] = math.NaN()
+			continue
+		}
+		var err error
+		if values[i], err = strconv.ParseFloat(strings.Trim(e, `"`), 64); err != nil {
+			return nil, fmt.Errorf("number %d: %w", i, err)
+		}
+	}
+	return values, nil
+}
+
+// arrayText takes an array apart that a driver gives as text: {1,2,3} of
+// PostgreSQL, or JSON of a database without arrays.
+func arrayText(v any) (parts []string, ok bool) {
+	text, ok := v.(string)
+	if b, bytes := v.([]byte); bytes {
+		text, ok = string(b), true
+	}
+	text = strings.Trim(text, "{}[] \n")
+	if !ok || text == "" {
+		return nil, ok
+	}
+	parts = strings.Split(text, ",")
+	for i, p := range parts {
+		parts[i] = strings.TrimSpace(p)
+	}
+	return parts, true
 }
 
 // toInt reads a whole number in the type the driver gives it. NULL is 0, the

@@ -36,6 +36,7 @@ func (s *Source) from(ctx context.Context, r Relation, schema []Column) (scope, 
 		// Values such as 007 are read as they stand.
 		sc.from = strings.TrimSuffix(sc.from, ")") + ", types = {" + strings.Join(types, ", ") + "})"
 	}
+	sc.from = r.within(sc.from)
 	if plain {
 		return sc, nil
 	}
@@ -204,9 +205,12 @@ func (s *Source) Outside(ctx context.Context, r Relation, schema []Column, w Win
 	raw := d.identifier(r.Time)
 	at := cmp.Or(column.read, raw)
 	late := at + " >= " + d.instant(w.To, column.Class)
+	if m, ok := d.(mySQL); ok && column.read == "" {
+		at = m.dated(raw) // The column as it is can use an index in all other places.
+	}
 	exprs := []string{d.countIf(at + " IS NULL"), d.countIf(late), "count(" + raw + ")"}
 	example := "max(CASE WHEN " + at + " IS NULL THEN " + d.varchar(raw) + " END)"
-	row, err := s.one(ctx, "SELECT "+strings.Join(append(exprs, example), ", ")+"\nFROM "+sc.from+" AS t WHERE "+at+" IS NULL OR "+late, 4)
+	row, err := s.one(ctx, "SELECT "+strings.Join(append(exprs, example), ", ")+"\nFROM "+r.within(sc.from)+" AS t WHERE "+at+" IS NULL OR "+late, 4)
 	if err != nil {
 		return o, fmt.Errorf("records outside the window: %w", err)
 	}
@@ -221,4 +225,21 @@ func (s *Source) Outside(ctx context.Context, r Relation, schema []Column, w Win
 		o.Example = strings.ToValidUTF8(o.Example[:40], "") + "…"
 	}
 	return o, nil
+}
+
+// Segment is the part of the relation whose rows have the value in the column.
+func (r Relation) Segment(s *Source, column, value string) Relation {
+	if r.segment != "" {
+		r.segment += " AND "
+	}
+	r.segment += s.dialect.varchar(s.dialect.identifier(column)) + " = " + s.dialect.text(value)
+	return r
+}
+
+// within narrows the SQL after FROM to the segment.
+func (r Relation) within(from string) string {
+	if r.segment == "" {
+		return from
+	}
+	return "(SELECT * FROM " + from + " AS t WHERE " + r.segment + ")"
 }

@@ -152,10 +152,17 @@ func (r *Reading) interpret(d dialect, c *Column, isTime, files bool) {
 		read, c.Class = d.timeOfNumber(microseconds(d.double(expr), r.TimestampUnit))
 	case isTime && c.Class == Text:
 		read, c.Class = d.timeOfText(expr, r.TimestampFormat)
+	case !isTime && c.Class.isTime():
+		switch d := d.(type) {
+		case mySQL:
+			read = d.dated(expr)
+		case bigQuery:
+			read, c.Class = "TIMESTAMP("+expr+")", TimestampTZ
+		}
 	case c.Class == Text && len(r.MissingValues) > 0:
 		read = "CASE WHEN " + expr + " NOT IN (" + texts(d, r.MissingValues) + ") THEN " + expr + " END"
 	case c.Class == Float && (r.NaNIsMissing == nil && files || r.NaNIsMissing != nil && *r.NaNIsMissing):
-		read = "CASE WHEN NOT " + d.isNaN(expr) + " THEN " + expr + " END"
+		read, c.nanMissing = "CASE WHEN NOT "+d.isNaN(expr)+" THEN "+expr+" END", true
 	}
 	if read != d.identifier(c.Name) {
 		c.read = read

@@ -78,18 +78,28 @@ func (d postgreSQL) timeOfNumber(microseconds string) (string, Class) {
 // timeOfText looks at the form first: a cast of anything else is an error.
 func (d postgreSQL) timeOfText(expr, format string) (string, Class) {
 	if format == "" {
-		return fmt.Sprintf(`CASE WHEN %[1]s ~ '^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])([T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?( ?(Z|[+-]\d{2}(:?\d{2})?))?)?$' THEN CAST(%[1]s AS TIMESTAMPTZ) END`, expr), TimestampTZ
+		const leap = `(\d\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29`
+		const day = `(\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))|` + leap + `)`
+		return fmt.Sprintf(`CASE WHEN %[1]s ~ '^(?!0000)`+day+`([T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?( ?(Z|[+-]\d{2}(:?\d{2})?))?)?$' THEN CAST(%[1]s AS TIMESTAMPTZ) END`, expr), TimestampTZ
 	}
 	form := "^" + translate(format, func(l byte) string {
 		switch l {
 		case 'Y':
 			return `\d{4}`
 		case 'b':
-			return `[A-Za-z]{3}`
+			return `([Jj][Aa][Nn]|[Ff][Ee][Bb]|[Mm][Aa][Rr]|[Aa][Pp][Rr]|[Mm][Aa][Yy]|[Jj][Uu][Nn]|[Jj][Uu][Ll]|[Aa][Uu][Gg]|[Ss][Ee][Pp]|[Oo][Cc][Tt]|[Nn][Oo][Vv]|[Dd][Ee][Cc])`
 		case 'p':
 			return `[AaPp][Mm]`
 		case 'f':
 			return `\d{1,6}`
+		case 'm', 'I':
+			return `(0?[1-9]|1[0-2])`
+		case 'd':
+			return `(0?[1-9]|[12]\d|3[01])`
+		case 'H':
+			return `([01]?\d|2[0-3])`
+		case 'M', 'S':
+			return `[0-5]?\d`
 		}
 		return `\d{1,2}`
 	}, regexpQuoter.Replace) + "$"

@@ -21,6 +21,21 @@ type files struct {
 // not say what they hold.
 func (f *files) guessed() bool { return f.reader != "read_parquet" }
 
+// folders is the path of one of the files, whose folders may be named by values of columns, as in day=2026-11-24.
+func (s *Source) folders(ctx context.Context, r Relation) (string, error) {
+	if r.files == nil {
+		return "", nil
+	}
+	if !strings.ContainsAny(r.files.path, "*?[") {
+		return r.files.what, nil
+	}
+	row, err := s.one(ctx, "SELECT min(file) FROM glob("+r.files.what+")", 1)
+	if err != nil {
+		return "", err
+	}
+	return toText(row[0]), nil
+}
+
 // errEmpty says that a relation has no file with content, and so no columns.
 var errEmpty = errors.New("no file has any content")
 

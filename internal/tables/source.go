@@ -1,6 +1,6 @@
 // Package tables counts what is in a table without fetching its rows.
 //
-// In flow a source (DuckDB for files, PostgreSQL, ClickHouse, Trino), a relation
+// In flow a source (DuckDB for files, PostgreSQL, ClickHouse, Trino, MySQL, BigQuery), a relation
 // in it and the layouts of its columns. Out flow the schema of the relation and
 // a Profile: rows, nulls, freshness and the count of every bin of every column,
 // all from one statement and one scan. The database does the work; what crosses
@@ -26,6 +26,7 @@ import (
 
 	_ "github.com/ClickHouse/clickhouse-go/v2" // The driver registers itself.
 	"github.com/duckdb/duckdb-go/v2"
+	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	_ "github.com/trinodb/trino-go-client/trino" // As does this one.
@@ -40,7 +41,12 @@ const (
 	PostgreSQL Type = "postgres"
 	ClickHouse Type = "clickhouse"
 	Trino      Type = "trino"
+	MySQL      Type = "mysql"
+	BigQuery   Type = "bigquery"
 )
+
+// types are all of them.
+var types = []Type{DuckDB, PostgreSQL, ClickHouse, Trino, MySQL, BigQuery}
 
 // Options say how to reach a source.
 type Options struct {
@@ -91,8 +97,14 @@ func Open(o Options) (*Source, error) {
 	case Trino:
 		s.dialect = trino{}
 		s.db, err = sql.Open("trino", o.DSN)
+	case MySQL:
+		s.dialect = mySQL{}
+		s.db, err = openMySQL(o)
+	case BigQuery:
+		s.dialect = bigQuery{}
+		s.db, err = openBigQuery(o)
 	default:
-		return nil, fmt.Errorf("unknown source type %q, expected %q, %q, %q or %q", o.Type, DuckDB, PostgreSQL, ClickHouse, Trino)
+		return nil, fmt.Errorf("unknown source type %q, expected one of %q", o.Type, types)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open %s source: %w", o.Type, s.redact(err))
@@ -236,6 +248,9 @@ func redactor(dsn string) *strings.Replacer {
 		// A URL with a password that no parser accepts.
 		add(userinfo[strings.LastIndex(userinfo, ":")+1:])
 	}
+	if cfg, err := mysql.ParseDSN(dsn); err == nil {
+		add(cfg.Passwd)
+	}
 	for _, part := range strings.Fields(dsn) {
 		if value, ok := strings.CutPrefix(part, "password="); ok {
 			add(strings.Trim(value, "'"))
@@ -256,6 +271,8 @@ type Relation struct {
 	// files is nil for what is not of files.
 	files   *files
 	reading Reading
+	// segment is the SQL condition of the rows that belong to it, or empty.
+	segment string
 }
 
 // Table is the relation of a table or view, with its schema and catalog.
@@ -286,6 +303,10 @@ type Column struct {
 	Class Class
 	// read is the SQL that reads the column as its class, if not its name does.
 	read string
+	// partition says that the names of folders hold the column's values.
+	partition bool
+	// nanMissing says that NaN is read as a missing value.
+	nanMissing bool
 	// text says that a CSV file's values are to be read as they stand.
 	text bool
 }
@@ -311,8 +332,13 @@ func (s *Source) Schema(ctx context.Context, r Relation) ([]Column, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read schema: %w", s.redact(err))
 	}
+	folders, err := s.folders(ctx, r)
+	if err != nil {
+		return nil, fmt.Errorf("read schema: %w", err)
+	}
 	for i := range columns {
 		r.reading.interpret(s.dialect, &columns[i], columns[i].Name == r.Time, r.files != nil)
+		columns[i].partition = strings.Contains(folders, "/"+columns[i].Name+"=")
 	}
 	return columns, nil
 }
@@ -475,7 +501,7 @@ func (s *Source) Text(ctx context.Context, query string) (string, error) {
 		return "", fmt.Errorf("the query returns %d columns, expected 1", len(row))
 	}
 	for _, v := range row {
-		return fmt.Sprint(v), nil
+		return toText(v), nil
 	}
 	return "", nil
 }

@@ -14,7 +14,8 @@ import (
 )
 
 // Trino starts a Trino server on one node and returns its address with the empty catalog "memory" chosen, whose tables
-// live in the server's memory. The catalog "tpch" has generated tables to read from. It takes about ten seconds to
+// live in the server's memory. The catalog "tpch" has generated tables to read from, and "iceberg" and "delta" keep theirs in
+// files of the test's folder. It takes about ten seconds to
 // start, so tests that need it share one.
 func Trino(t testing.TB) (dsn string) {
 	t.Helper()
@@ -29,7 +30,7 @@ func Trino(t testing.TB) (dsn string) {
 
 	dir := t.TempDir()
 	url := fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
-	writeFiles(t, dir, map[string]string{
+	files := map[string]string{
 		"config.properties": strings.Join([]string{
 			"coordinator=true",
 			"node-scheduler.include-coordinator=true",
@@ -41,7 +42,17 @@ func Trino(t testing.TB) (dsn string) {
 		}, "\n"),
 		"catalog/memory.properties": "connector.name=memory",
 		"catalog/tpch.properties":   "connector.name=tpch",
-	})
+	}
+	for catalog, settings := range map[string][]string{
+		"iceberg": {"connector.name=iceberg", "iceberg.catalog.type=TESTING_FILE_METASTORE"},
+		"delta":   {"connector.name=delta_lake", "hive.metastore=file", "delta.enable-non-concurrent-writes=true"},
+	} {
+		if trinoHas(t, settings[0][len("connector.name="):]) {
+			settings = append(settings, "hive.metastore.catalog.dir=local:///"+catalog, "fs.native-local.enabled=true", "local.location="+dir)
+			files["catalog/"+catalog+".properties"] = strings.Join(settings, "\n")
+		}
+	}
+	writeFiles(t, dir, files)
 	server := exec.Command(string(java), "-cp", filepath.Join(home, "lib", "*"),
 		"-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djdk.attach.allowAttachSelf=true", // A quick start counts, not speed.
 		"-Dnode.id=test", "-Dnode.environment=test", "-Dnode.data-dir="+filepath.Join(dir, "data"),
@@ -50,6 +61,20 @@ func Trino(t testing.TB) (dsn string) {
 	server.Dir = dir
 	startServer(t, server, func(ctx context.Context) error { return trinoReady(ctx, url) })
 	return strings.Replace(url, "//", "//sightglass@", 1) + "?catalog=memory&schema=default"
+}
+
+// NeedsTrino skips a test where Trino lacks a connector, and fails it in CI.
+func NeedsTrino(t testing.TB, connector string) {
+	t.Helper()
+	if !trinoHas(t, connector) {
+		missing(t, "Trino has no connector %s: run `make test-deps`", connector)
+	}
+}
+
+// trinoHas reports whether the installed Trino has a connector.
+func trinoHas(t testing.TB, connector string) bool {
+	t.Helper()
+	return fileExists(filepath.Join(toolsDir(t), "trino", "plugin", strings.ReplaceAll(connector, "_", "-")))
 }
 
 // trinoReady runs a query that reads a table. The server answers requests, and even says that it has started, before its

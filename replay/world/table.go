@@ -189,7 +189,7 @@ func (t *table) counter(col int, layout binning.Layout) *counter {
 }
 
 func sameLayout(a, b binning.Layout) bool {
-	return a.Kind == b.Kind && a.Float == b.Float && a.Open == b.Open && slices.Equal(a.Edges, b.Edges) && slices.Equal(a.Top, b.Top) && slices.Equal(a.Rest, b.Rest)
+	return a.Kind == b.Kind && a.Float == b.Float && a.NaNMissing == b.NaNMissing && a.Open == b.Open && slices.Equal(a.Edges, b.Edges) && slices.Equal(a.Top, b.Top) && slices.Equal(a.Rest, b.Rest)
 }
 
 // count counts all that has arrived, and for the counters that are asked for what arrived from a minute on: what is older than

@@ -47,6 +47,51 @@ SELECT category, count(*) AS n FROM (SELECT toString(`gift`) AS category FROM `s
 -- comparison
 SELECT 1 WHERE at >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND at < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
 
+-- hours of a window
+SELECT floor((toUnixTimestamp64Micro(toDateTime64(`at`, 6, 'UTC')) / 1e6) / 3600),
+  count(*),
+  max(`at`),
+  [count(`amount`)]
+FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC')
+GROUP BY floor((toUnixTimestamp64Micro(toDateTime64(`at`, 6, 'UTC')) / 1e6) / 3600);
+
+-- records outside the window
+SELECT countIf(`at` IS NULL), countIf(`at` >= toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC')), count(`at`), max(CASE WHEN `at` IS NULL THEN toString(`at`) END)
+FROM `shop`.`orders` AS t WHERE `at` IS NULL OR `at` >= toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
+
+-- duplicates of many rows
+SELECT sum(n - 1) FROM (SELECT count(*) AS n FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC') AND `quantity` IS NOT NULL AND `provider` IS NOT NULL AND cityHash64(`quantity`, `provider`) % 16 = 0 GROUP BY `quantity`, `provider` HAVING count(*) > 1) AS k;
+
+-- checks
+SELECT [countIf(`provider` NOT IN ('visa', 'O\'Brien')), countIf((`quantity` < 0 OR `quantity` > 10)), countIf(NOT match(`provider`, '^\\w+$')), countIf((`born` < toDateTime64('2026-11-24 00:00:00.000000', 6, 'UTC'))), countIf(`amount` IS NULL), countIf(NOT (amount >= 0
+))]
+FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
+
+-- checks
+SELECT countIf(`provider` NOT IN ('visa', 'O\'Brien'))
+FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
+
+-- checks
+SELECT countIf((`quantity` < 0 OR `quantity` > 10))
+FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
+
+-- checks
+SELECT countIf(NOT match(`provider`, '^\\w+$'))
+FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
+
+-- checks
+SELECT countIf((`born` < toDateTime64('2026-11-24 00:00:00.000000', 6, 'UTC')))
+FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
+
+-- checks
+SELECT countIf(`amount` IS NULL)
+FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
+
+-- checks
+SELECT countIf(NOT (amount >= 0
+))
+FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
+
 -- classes against their labels
 SELECT coalesce(toString(`provider`), ''),
   coalesce(toString(`quantity`), ''),

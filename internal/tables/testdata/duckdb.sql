@@ -48,6 +48,81 @@ SELECT category, count(*) AS n FROM (SELECT CAST("gift" AS VARCHAR) AS category 
 -- comparison
 SELECT 1 WHERE at >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND at < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
+-- hours of a window
+SELECT floor((epoch("at")) / 3600),
+  count(*),
+  max("at"),
+  CAST([count("amount")] AS BIGINT[])
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00'
+GROUP BY floor((epoch("at")) / 3600);
+
+-- records outside the window
+SELECT count_if("at" IS NULL), count_if("at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00'), count("at"), max(CASE WHEN "at" IS NULL THEN CAST("at" AS VARCHAR) END)
+FROM "shop"."orders" AS t WHERE "at" IS NULL OR "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- duplicates of many rows
+SELECT sum(n - 1) FROM (SELECT count(*) AS n FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00' AND "quantity" IS NOT NULL AND "provider" IS NOT NULL AND hash("quantity", "provider") % 16 = 0 GROUP BY "quantity", "provider" HAVING count(*) > 1) AS k;
+
+-- checks
+SELECT CAST([count_if("provider" NOT IN ('visa', 'O''Brien')), count_if(("quantity" < 0 OR "quantity" > 10)), count_if(NOT regexp_matches("provider", '^\w+$')), count_if(("born" < TIMESTAMP '2026-11-24 00:00:00.000000')), count_if("amount" IS NULL), count_if(NOT (amount >= 0
+))] AS BIGINT[])
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT CAST([count_if("provider" NOT IN ('visa', 'O''Brien')), count_if(("quantity" < 0 OR "quantity" > 10)), count_if(NOT regexp_matches("provider", '^\w+$')), count_if(("born" < TIMESTAMP '2026-11-24 00:00:00.000000')), count_if("amount" IS NULL), count_if(NOT (amount >= 0
+))] AS BIGINT[])
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count_if("provider" NOT IN ('visa', 'O''Brien'))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count_if("provider" NOT IN ('visa', 'O''Brien'))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count_if(("quantity" < 0 OR "quantity" > 10))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count_if(("quantity" < 0 OR "quantity" > 10))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count_if(NOT regexp_matches("provider", '^\w+$'))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count_if(NOT regexp_matches("provider", '^\w+$'))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count_if(("born" < TIMESTAMP '2026-11-24 00:00:00.000000'))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count_if(("born" < TIMESTAMP '2026-11-24 00:00:00.000000'))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count_if("amount" IS NULL)
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count_if("amount" IS NULL)
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count_if(NOT (amount >= 0
+))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count_if(NOT (amount >= 0
+))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
 -- classes against their labels
 SELECT coalesce(CAST("provider" AS VARCHAR), ''),
   coalesce(CAST("quantity" AS VARCHAR), ''),

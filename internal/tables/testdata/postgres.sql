@@ -48,6 +48,51 @@ SELECT category, count(*) AS n FROM (SELECT CAST("gift" AS TEXT) AS category FRO
 -- comparison
 SELECT 1 WHERE at >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND at < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
+-- hours of a window
+SELECT floor((CAST(extract(epoch FROM "at") AS DOUBLE PRECISION)) / 3600),
+  count(*),
+  max("at"),
+  ARRAY[count("amount")]
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00'
+GROUP BY floor((CAST(extract(epoch FROM "at") AS DOUBLE PRECISION)) / 3600);
+
+-- records outside the window
+SELECT count(*) FILTER (WHERE "at" IS NULL), count(*) FILTER (WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00'), count("at"), max(CASE WHEN "at" IS NULL THEN CAST("at" AS TEXT) END)
+FROM "shop"."orders" AS t WHERE "at" IS NULL OR "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- duplicates of many rows
+SELECT sum(n - 1) FROM (SELECT count(*) AS n FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00' AND "quantity" IS NOT NULL AND "provider" IS NOT NULL AND hashtext(CAST("quantity" AS TEXT) || '|' || CAST("provider" AS TEXT)) % 16 = 0 GROUP BY "quantity", "provider" HAVING count(*) > 1) AS k;
+
+-- checks
+SELECT ARRAY[count(*) FILTER (WHERE "provider" NOT IN ('visa', 'O''Brien')), count(*) FILTER (WHERE ("quantity" < 0 OR "quantity" > 10)), count(*) FILTER (WHERE NOT ("provider" ~ '^\w+$')), count(*) FILTER (WHERE ("born" < TIMESTAMP '2026-11-24 00:00:00.000000')), count(*) FILTER (WHERE "amount" IS NULL), count(*) FILTER (WHERE NOT (amount >= 0
+))]
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count(*) FILTER (WHERE "provider" NOT IN ('visa', 'O''Brien'))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count(*) FILTER (WHERE ("quantity" < 0 OR "quantity" > 10))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count(*) FILTER (WHERE NOT ("provider" ~ '^\w+$'))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count(*) FILTER (WHERE ("born" < TIMESTAMP '2026-11-24 00:00:00.000000'))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count(*) FILTER (WHERE "amount" IS NULL)
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- checks
+SELECT count(*) FILTER (WHERE NOT (amount >= 0
+))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
 -- classes against their labels
 SELECT coalesce(CAST("provider" AS TEXT), ''),
   coalesce(CAST("quantity" AS TEXT), ''),

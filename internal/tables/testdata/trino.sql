@@ -48,6 +48,51 @@ SELECT category, count(*) AS n FROM (SELECT CAST("gift" AS VARCHAR) AS category 
 -- comparison
 SELECT 1 WHERE at >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND at < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
 
+-- hours of a window
+SELECT floor((to_unixtime("at")) / 3600),
+  count(*),
+  max("at"),
+  ARRAY[count("amount")]
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC'
+GROUP BY floor((to_unixtime("at")) / 3600);
+
+-- records outside the window
+SELECT count_if("at" IS NULL), count_if("at" >= TIMESTAMP '2026-11-24 06:00:00.000000 UTC'), count("at"), max(CASE WHEN "at" IS NULL THEN CAST("at" AS VARCHAR) END)
+FROM "shop"."orders" AS t WHERE "at" IS NULL OR "at" >= TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
+
+-- duplicates of many rows
+SELECT sum(n - 1) FROM (SELECT count(*) AS n FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC' AND "quantity" IS NOT NULL AND "provider" IS NOT NULL AND from_big_endian_64(xxhash64(to_utf8(CAST("quantity" AS VARCHAR) || '|' || CAST("provider" AS VARCHAR)))) % 16 = 0 GROUP BY "quantity", "provider" HAVING count(*) > 1) AS k;
+
+-- checks
+SELECT ARRAY[count_if("provider" NOT IN ('visa', 'O''Brien')), count_if(("quantity" < 0 OR "quantity" > 10)), count_if(NOT regexp_like("provider", '^\w+$')), count_if(("born" < TIMESTAMP '2026-11-24 00:00:00.000000')), count_if("amount" IS NULL), count_if(NOT (amount >= 0
+))]
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
+
+-- checks
+SELECT count_if("provider" NOT IN ('visa', 'O''Brien'))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
+
+-- checks
+SELECT count_if(("quantity" < 0 OR "quantity" > 10))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
+
+-- checks
+SELECT count_if(NOT regexp_like("provider", '^\w+$'))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
+
+-- checks
+SELECT count_if(("born" < TIMESTAMP '2026-11-24 00:00:00.000000'))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
+
+-- checks
+SELECT count_if("amount" IS NULL)
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
+
+-- checks
+SELECT count_if(NOT (amount >= 0
+))
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
+
 -- classes against their labels
 SELECT coalesce(CAST("provider" AS VARCHAR), ''),
   coalesce(CAST("quantity" AS VARCHAR), ''),

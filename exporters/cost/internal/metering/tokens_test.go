@@ -72,71 +72,88 @@ func TestTokensCostWhatTheListSays(t *testing.T) {
 	}{
 		"60 % of the input from the cache are C$4.15, and not C$4.90, which is 18 % more": {
 			Usage{Tokens: tokens("gpt-4o", map[string]float64{"input": 1, "cached": 0.6, "output": 0.24})},
-			map[string]float64{"input_token": 1, "cached_input_token": 0.75, "output_token": 2.4}, nil,
+			map[string]float64{"input_token": 1, "cached_input_token": 0.75, "output_token": 2.4},
+			nil,
 		},
 		"what is written to the cache costs more than the rest of the input": {
 			Usage{Tokens: tokens("claude", map[string]float64{"input": 1, "cached": 0.5, "cache_write": 0.2, "output": 0.1})},
-			map[string]float64{"input_token": 0.9, "cached_input_token": 0.15, "cache_write_input_token": 0.75, "output_token": 1.5}, nil,
+			map[string]float64{"input_token": 0.9, "cached_input_token": 0.15, "cache_write_input_token": 0.75, "output_token": 1.5},
+			nil,
 		},
 		"what is kept for longer than an hour, where the query says so": {
 			Usage{Tokens: tier("above_1hr", tokens("claude", map[string]float64{"input": 1, "cache_write": 1}))},
-			map[string]float64{"cache_write_input_token": 6}, nil,
+			map[string]float64{"cache_write_input_token": 6},
+			nil,
 		},
 		"more from the cache than there is input is the input, once": {
 			Usage{Tokens: tokens("claude", map[string]float64{"input": 1, "cached": 2, "cache_write": 1})},
-			map[string]float64{"cached_input_token": 0.3}, nil,
+			map[string]float64{"cached_input_token": 0.3},
+			nil,
 		},
 		"batches, where the query says so": {
 			Usage{Tokens: tier("batch", tokens("gpt-4o", map[string]float64{"input": 1, "cached": 0.4, "output": 1}))},
-			map[string]float64{"input_token": 0.75, "cached_input_token": 0.5, "output_token": 5}, nil, // no batch price of cached ones
+			map[string]float64{"input_token": 0.75, "cached_input_token": 0.5, "output_token": 5},
+			nil, // no batch price of cached ones
 		},
 		"batches, where the configuration says that a model runs in them": {
 			Usage{Tokens: tokens("nightly", map[string]float64{"input": 1})},
-			map[string]float64{"input_token": 1}, nil,
+			map[string]float64{"input_token": 1},
+			nil,
 		},
 		"prompts of more than 200 000 tokens": {
 			Usage{Tokens: tier("above_200k", tokens("gemini", map[string]float64{"input": 1, "cached": 0.5, "output": 1}))},
-			map[string]float64{"input_token": 1.25, "cached_input_token": 0.125, "output_token": 15}, nil,
+			map[string]float64{"input_token": 1.25, "cached_input_token": 0.125, "output_token": 15},
+			nil,
 		},
 		"prompts of more than 128 000 tokens": {
 			Usage{Tokens: tier("above_128k", tokens("flash", map[string]float64{"input": 1, "output": 1}))},
-			map[string]float64{"input_token": 2, "output_token": 4}, nil, // no such price of the output
+			map[string]float64{"input_token": 2, "output_token": 4},
+			nil, // no such price of the output
 		},
 		"short and long prompts of one model": {
 			Usage{Tokens: map[TokenUse]float64{{"gemini", "input", ""}: 1e6 / 3600., {"gemini", "input", "above_200k"}: 1e6 / 3600.}},
-			map[string]float64{"input_token": 1.25 + 2.5}, nil,
+			map[string]float64{"input_token": 1.25 + 2.5},
+			nil,
 		},
 		"reasoning is a part of the output": {
 			Usage{Tokens: tokens("gemini", map[string]float64{"output": 1, "reasoning": 0.5})},
-			map[string]float64{"output_token": 5, "reasoning_output_token": 6}, nil,
+			map[string]float64{"output_token": 5, "reasoning_output_token": 6},
+			nil,
 		},
 		"audio": {
 			Usage{Tokens: tokens("voice", map[string]float64{"input": 1, "audio_input": 0.5, "output": 1, "audio_output": 0.5})},
-			map[string]float64{"input_token": 1.25, "audio_input_token": 20, "output_token": 5, "audio_output_token": 40}, nil,
+			map[string]float64{"input_token": 1.25, "audio_input_token": 20, "output_token": 5, "audio_output_token": 40},
+			nil,
 		},
 		"tokens of images": {
 			Usage{Tokens: tokens("painter", map[string]float64{"input": 1, "image_input": 0.5, "output": 1, "image_output": 1})},
-			map[string]float64{"input_token": 2.5, "image_input_token": 5, "image_output_token": 40}, nil,
+			map[string]float64{"input_token": 2.5, "image_input_token": 5, "image_output_token": 40},
+			nil,
 		},
 		"images by the piece": {
 			Usage{Requests: map[string]float64{"pictures": 1. / 36}, Images: map[string]float64{"pictures": 1. / 36}},
-			map[string]float64{"image": 4}, nil,
+			map[string]float64{"image": 4},
+			nil,
 		},
 		"a part without a price costs what the rest does": {
 			Usage{Tokens: tokens("plain", map[string]float64{"input": 1, "cached": 0.6, "output": 1, "reasoning": 0.5})},
-			map[string]float64{"input_token": 1, "output_token": 2}, nil,
+			map[string]float64{"input_token": 1, "output_token": 2},
+			nil,
 		},
 		"tokens at 0 beside a price by the image or the second are not free": {
 			Usage{Tokens: map[TokenUse]float64{{"song", "input", ""}: 1, {"speech", "output", ""}: 1}},
-			map[string]float64{}, map[string]float64{"song input_token": 3600, "speech output_token": 3600},
+			map[string]float64{},
+			map[string]float64{"song input_token": 3600, "speech output_token": 3600},
 		},
 		"documents are put in order for a price by the request": {
 			Usage{Requests: map[string]float64{"rerank": 1}, Tokens: tokens("rerank", map[string]float64{"input": 1})},
-			map[string]float64{"request": 7.2}, nil,
+			map[string]float64{"request": 7.2},
+			nil,
 		},
 		"a price of 0 beside one that is not is a price": {
 			Usage{Tokens: tokens("embed", map[string]float64{"input": 100, "output": 1})},
-			map[string]float64{"input_token": 2}, nil,
+			map[string]float64{"input_token": 2},
+			nil,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -23,9 +23,9 @@ const (
 	GPUHour         Unit = "gpu_hour"
 	Request         Unit = "request"
 	InputToken      Unit = "input_token"
-	CachedToken     Unit = "cached_input_token"      // read from a cache //nolint:gosec // No credential.
+	CachedToken     Unit = "cached_input_token"      //nolint:gosec // A token that was read from a cache.
 	CacheWriteToken Unit = "cache_write_input_token" //nolint:gosec // No credential.
-	AudioInToken    Unit = "audio_input_token"
+	AudioInToken    Unit = "audio_input_token"       //nolint:gosec // No credential.
 	ImageInToken    Unit = "image_input_token"
 	OutputToken     Unit = "output_token"
 	ReasoningToken  Unit = "reasoning_output_token"

@@ -210,11 +210,19 @@ func TestReplicasAddUp(t *testing.T) {
 }
 
 func TestAValueFallsIntoTheBinThatADatabaseWouldCountItIn(t *testing.T) {
+	for name, how := range map[string]tables.Reading{
+		"NaN is a missing number, as in all files":    {},
+		"NaN is a value where the training data says": {NaNIsMissing: new(false)},
+	} {
+		t.Run(name, func(t *testing.T) { valuesFallAsInADatabase(t, how) })
+	}
+}
+
+func valuesFallAsInADatabase(t *testing.T, how tables.Reading) {
 	w := newWorld(t)
 	training := w.trainingData(`SELECT v::DOUBLE AS number, (v * 3)::INT AS whole, CASE WHEN v % 7 = 0 THEN NULL ELSE 'c' || (v % 30) END AS text,
 		v % 2 = 0 AS truth FROM range(-50, 50) AS t(v) UNION ALL SELECT 'nan'::DOUBLE, NULL, NULL, NULL UNION ALL SELECT '-inf'::DOUBLE, 1, '', true`)
-	missing := false // What a client sends as NaN is NaN.
-	training.Relation = training.Relation.ReadAs(tables.Reading{NaNIsMissing: &missing}, training.Source)
+	training.Relation = training.Relation.ReadAs(how, training.Source)
 	schema, err := training.Source.Schema(t.Context(), training.Relation)
 	require.NoError(t, err)
 	cut, err := training.Source.Cut(t.Context(), training.Relation, schema, tables.Window{}, tables.Choice{Bins: 5, Top: 4, MaxColumns: 9}, nil)
@@ -243,6 +251,8 @@ func TestAValueFallsIntoTheBinThatADatabaseWouldCountItIn(t *testing.T) {
 	add(math.Inf(-1), otlp.IntValue(1), otlp.StringValue(""), otlp.BoolValue(true))
 	got := c.snapshot()
 	require.Equal(t, p.Rows, got.Rows)
+	_, hasBin := p.Values["number"][binning.NaN]
+	require.Equal(t, how.NaNIsMissing != nil, hasBin)
 	for name, bins := range p.Values {
 		require.Equal(t, bins, got.Fields[input+name], name)
 	}
