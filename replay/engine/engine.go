@@ -34,6 +34,8 @@ import (
 	"github.com/prometheus/prometheus/promql"
 )
 
+const defaultInterval = time.Minute
+
 // Options are how rules are evaluated. Rules must be given.
 type Options struct {
 	Rules Rules
@@ -53,7 +55,7 @@ func (o *Options) complete() error {
 			*d = v
 		}
 	}
-	defaults(&o.Interval, time.Minute)
+	defaults(&o.Interval, defaultInterval)
 	defaults(&o.ScrapeInterval, o.Interval)
 	defaults(&o.Lookback, 5*time.Minute)
 	if o.Concurrency == 0 {

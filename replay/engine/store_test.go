@@ -143,7 +143,7 @@ func TestColumnsCalculateLikePrometheus(t *testing.T) {
 				}
 			}
 			for _, s := range have.series {
-				for _, p := range s.points {
+				for p := range s.all() {
 					key := fmt.Sprint(s.metric, v.at(p.k).UnixMilli())
 					w, ok := want[key]
 					require.True(t, ok && almostEqual(p.v, w), "%s, seed %d: %s is %v, Prometheus has %v (%v)", text, seed, key, p.v, w, ok)

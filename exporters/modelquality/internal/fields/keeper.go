@@ -100,6 +100,7 @@ type Keeper struct {
 	mu       sync.Mutex
 	trackers map[*Tracker]struct{}
 	shown    snapshots
+	mixed    mixtures
 }
 
 var _ prometheus.Collector = (*Keeper)(nil)
@@ -169,7 +170,7 @@ func (t *Tracker) seasonKey() string { return t.key() + "\x1fseason" }
 // hide takes the baselines of a version away.
 func (k *Keeper) hide(t *Tracker) {
 	k.shown.Delete(t.key())
-	k.shown.Delete(t.seasonKey())
+	k.mixed.set(t.seasonKey(), nil)
 }
 
 // wake makes Run begin a cycle now.
@@ -506,27 +507,7 @@ func (k *Keeper) showSeason(t *Tracker, c *counters, now time.Time) {
 		return
 	}
 	t.shown = now
-	var out exporter.Metrics
-	for name, window := range map[string]time.Duration{seasonHour: time.Hour, seasonMinutes: 5 * time.Minute} {
-		rest := baseline.Counts{Fields: maps.Clone(l.whole.Fields)}
-		for field := range l.whole.Fields {
-			if l.season == nil || c.all[field] == nil {
-				continue
-			}
-			e, ok := l.season.Window(field, now.Add(-window), now)
-			if !ok {
-				continue
-			}
-			delete(rest.Fields, field)
-			label, role := labels(field)
-			out.Gauge(k.descs.baselineValues, e.Values, t.model, t.version, label, role, name)
-			for bin, share := range e.Shares {
-				out.Gauge(k.descs.ratio, share, t.model, t.version, label, role, bin, name)
-			}
-		}
-		k.show(t, rest, name, &out)
-	}
-	k.shown.Set(t.seasonKey(), out, 365*24*time.Hour)
+	k.mixed.set(t.seasonKey(), append(l.mix(t, c, seasonHour, time.Hour, now), l.mix(t, c, seasonMinutes, 5*time.Minute, now)...))
 }
 
 // show makes the series of one baseline, for the fields that are counted.
@@ -564,6 +545,7 @@ func (k *Keeper) Collect(ch chan<- prometheus.Metric) {
 	trackers := slices.Collect(maps.Keys(k.trackers))
 	k.mu.Unlock()
 	var out exporter.Metrics
+	k.collectMixtures(&out)
 	for _, t := range trackers {
 		c := t.counters.Load()
 		if c == nil {
