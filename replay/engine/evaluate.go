@@ -103,18 +103,23 @@ func (e *Engine) evaluateSteps(ctx context.Context, b *block, r *rule, times []i
 			return nil
 		}
 		result.times = times[:1]
-	case r.pure && len(times) > 1:
-		result.times = e.changing(b, r, times)
-		v := &view{store: e.store, times: result.times, lookback: e.opts.Lookback.Milliseconds()}
-		if cols, err := (columns{v}).vector(r.expr); err == nil {
-			result.take(cols)
-			if err := e.check(ctx, r, &result); err != nil {
-				return err
-			}
-			break
+	case len(times) > 1 && (r.pure || r.columnar):
+		if r.pure {
+			result.times = e.changing(b, r, times)
 		}
-		opts := promql.NewPrometheusQueryOpts(false, viewLookback, nil)
-		if err := e.query(ctx, r, &result, v, opts, v.at(0), viewStep); err != nil {
+		v := &view{store: e.store, times: result.times, lookback: e.opts.Lookback.Milliseconds()}
+		done, err := e.calculate(ctx, r, &result, v)
+		switch {
+		case err != nil:
+			return err
+		case done:
+		case r.pure:
+			opts := promql.NewPrometheusQueryOpts(false, viewLookback, nil)
+			err = e.query(ctx, r, &result, v, opts, v.at(0), viewStep)
+		default:
+			err = e.query(ctx, r, &result, e.store, nil, time.UnixMilli(times[0]).UTC(), time.Duration(times[1]-times[0])*time.Millisecond)
+		}
+		if err != nil {
 			return err
 		}
 	default:
@@ -130,6 +135,19 @@ func (e *Engine) evaluateSteps(ctx context.Context, b *block, r *rule, times []i
 		return e.record(b, r, &result)
 	}
 	return e.judge(ctx, b, r, &result, times)
+}
+
+// calculate calculates a rule in columns, and reports whether it could.
+func (e *Engine) calculate(ctx context.Context, r *rule, out *outcome, v *view) (bool, error) {
+	if !r.columnar {
+		return false, nil
+	}
+	cols, err := columns{v}.vector(r.expr)
+	if err != nil {
+		return false, nil //nolint:nilerr // Series that meet are for Prometheus's engine.
+	}
+	out.take(cols)
+	return true, e.check(ctx, r, out)
 }
 
 // take makes an outcome of columns.

@@ -150,6 +150,8 @@ type rule struct {
 	reads []selector
 	// pure expressions depend on the instant's samples alone: no range, no offset, no time.
 	pure bool
+	// columnar expressions may be calculated in columns; see there.
+	columnar bool
 	// stepwise rules read what they or their readers record: each step needs the one before.
 	stepwise bool
 
@@ -310,7 +312,7 @@ func compile(in Rules, interval time.Duration) ([]unit, error) {
 			compiled := &rule{
 				index: len(all), name: r.Record + r.Alert, record: r.Record, expr: expr, text: expr.String(),
 				labels: groupLabels(g, r), interval: every.Milliseconds(),
-				reads: selectors(expr), pure: isPure(expr),
+				reads: selectors(expr), pure: isPure(expr), columnar: columnar(expr),
 				live: map[*Series]bool{}, touched: map[*Series]bool{}, states: map[uint64]Transition{},
 			}
 			if r.Alert != "" {
