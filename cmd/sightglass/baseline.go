@@ -20,7 +20,7 @@ import (
 )
 
 func baselineCommand(app *kingpin.Application, stdout io.Writer) commands {
-	parent := app.Command("baseline", "Build, show, freeze or reset the baselines of the data-quality exporter's datasets.")
+	parent := app.Command("baseline", "Build, show, freeze, accept or reset the baselines of the data-quality exporter's datasets.")
 	file := parent.Flag("config.file", "Path of the data-quality exporter's configuration file.").Required().String()
 
 	build := parent.Command("build", "Cut the bins, count the training data and add every complete day, now instead of over time.")
@@ -34,6 +34,10 @@ func baselineCommand(app *kingpin.Application, stdout io.Writer) commands {
 	parts := []string{string(baseline.PartDefinition), string(baseline.PartTraining), string(baseline.PartProduction), string(baseline.PartLastGood)}
 	resetParts := reset.Flag("part", "What to reset: definition (the bins and expected schema, and with them training and production), training, production or last_good; repeatable.").
 		Required().Enums(parts...)
+
+	accept := parent.Command("accept", "Accept a column as it is now: added, gone or of another type. The baselines of the other columns stay.")
+	acceptName := accept.Arg("dataset", "Dataset of the column.").Required().String()
+	acceptColumns := accept.Arg("column", "Columns to accept.").Required().Strings()
 
 	// on calls f for each of the named datasets.
 	on := func(names *[]string, f func(context.Context, *dataquality.Baselines, dataquality.DatasetConfig) error) func(context.Context) error {
@@ -89,6 +93,18 @@ func baselineCommand(app *kingpin.Application, stdout io.Writer) commands {
 			_, err = fmt.Fprintf(stdout, "%s: production baseline frozen with %d days, %d rows\n", d.Name, len(p.Days), p.Counts.Rows)
 			return err
 		}),
+		accept.FullCommand(): one(acceptName, func(ctx context.Context, b *dataquality.Baselines, d dataquality.DatasetConfig) error {
+			for _, column := range *acceptColumns {
+				a, err := b.Accept(ctx, d, column)
+				if err != nil {
+					return err
+				}
+				if _, err := fmt.Fprintf(stdout, "%s: column %s %s\n", d.Name, column, acceptedAs(a)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}),
 		reset.FullCommand(): one(resetName, func(ctx context.Context, b *dataquality.Baselines, d dataquality.DatasetConfig) error {
 			chosen := make([]baseline.Part, len(*resetParts))
 			for i, p := range *resetParts {
@@ -101,6 +117,21 @@ func baselineCommand(app *kingpin.Application, stdout io.Writer) commands {
 			return err
 		}),
 	}
+}
+
+// acceptedAs says what an accepted column is.
+func acceptedAs(a baseline.Accepted) string {
+	switch {
+	case a.Removed:
+		return "is expected to be gone"
+	case a.Layout == nil:
+		return fmt.Sprintf("is expected as %s, without bins: %s", a.Column.Type, a.Left)
+	}
+	var values int64
+	for _, n := range a.Counts {
+		values += n
+	}
+	return fmt.Sprintf("is expected as %s, with %d bins and a baseline of %d values", a.Column.Type, len(a.Layout.Bins()), values)
 }
 
 // progress draws a bar for each kind of work, so that a long scan is seen to go on.
@@ -174,7 +205,15 @@ func describe(ctx context.Context, w io.Writer, b *dataquality.Baselines, d data
 				share(s.Training.Fields[column], bin), share(s.Production.Counts.Fields[column], bin))
 		}
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, column := range slices.Sorted(maps.Keys(s.Definition.Left)) {
+		if _, err := fmt.Fprintf(w, "%s has no bins: %s\n", column, s.Definition.Left[column]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func share(counts map[string]int64, bin string) string {

@@ -80,3 +80,19 @@ datasets:
 	require.Contains(t, stdout, "good: 1 columns with bins")
 	require.Contains(t, stderr, `dataset "bad"`)
 }
+
+func TestAColumnIsAccepted(t *testing.T) {
+	dir := t.TempDir()
+	file, table := filepath.Join(dir, "dataquality.yaml"), filepath.Join(dir, "orders.csv")
+	require.NoError(t, os.WriteFile(table, []byte("v\n1\n2\n"), 0o600))
+	require.NoError(t, os.WriteFile(file, []byte("sources: {files: {type: duckdb}}\ndatasets:\n  - {name: orders, source: files, files: orders.csv}\n"), 0o600))
+	status, _, stderr := call("baseline", "--config.file="+file, "build")
+	require.Zero(t, status, stderr)
+	require.NoError(t, os.WriteFile(table, []byte("v,tender\n1,card\n2,cash\n"), 0o600))
+	status, stdout, stderr := call("baseline", "--config.file="+file, "accept", "orders", "tender")
+	require.Zero(t, status, stderr)
+	require.Equal(t, "orders: column tender is expected as VARCHAR, with 4 bins and a baseline of 2 values\n", stdout)
+	status, _, stderr = call("baseline", "--config.file="+file, "accept", "orders", "tendr")
+	require.Equal(t, 1, status)
+	require.Contains(t, stderr, `the table has no column "tendr"`)
+}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
-	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
 // Baselines are the stored baselines of a configuration's datasets, for an
@@ -69,11 +68,7 @@ func (b *Baselines) Build(ctx context.Context, d DatasetConfig) error {
 	if err != nil {
 		return err
 	}
-	var w tables.Window
-	if d.TimestampColumn != "" && d.Window > 0 {
-		w.From = b.now().Add(-time.Duration(d.Window))
-	}
-	view, definition, err := l.define(ctx, schema, w)
+	view, definition, err := l.define(ctx, schema, d.at(b.now()))
 	if err != nil {
 		return err
 	}
@@ -83,20 +78,21 @@ func (b *Baselines) Build(ctx context.Context, d DatasetConfig) error {
 	if d.Baselines.Production.Days == 0 || d.TimestampColumn == "" {
 		return nil
 	}
-	p, err := view.Production(ctx, d.Baselines.Production.Days)
+	p, view, err := l.production(ctx, view, definition, nil, math.MaxInt)
 	if err != nil {
 		return err
 	}
-	if !p.Frozen() {
-		if _, err := l.addDays(ctx, p, definition, math.MaxInt); err != nil {
+	if refined, err := l.refined(ctx, definition); err != nil || refined.ID != definition.ID {
+		if err != nil {
 			return err
 		}
 		if view, err = l.subject.View(ctx); err != nil {
 			return err
 		}
-		if p, err = view.Production(ctx, d.Baselines.Production.Days); err != nil {
+		if p, view, err = l.production(ctx, view, refined, nil, math.MaxInt); err != nil {
 			return err
 		}
+		definition = refined
 	}
 	if !hasHours(schema, l.relation) {
 		return nil
@@ -146,9 +142,50 @@ func found(err error) error {
 	return err
 }
 
-// Freeze ends the learning of a dataset's production baseline.
+// Freeze ends the learning of a dataset's production baseline with the days that are
+// there: it refines their bins first.
 func (b *Baselines) Freeze(ctx context.Context, d DatasetConfig) (baseline.Production, error) {
-	return b.rooms.store.Subject(kind, d.Name).Freeze(ctx)
+	l, err := b.rooms.learner(d, b.now)
+	if err != nil {
+		return baseline.Production{}, err
+	}
+	view, p, err := l.look(ctx)
+	if err != nil || p.Frozen() {
+		return p, err
+	}
+	if len(p.Days) == 0 {
+		return l.subject.Freeze(ctx) // It says why not.
+	}
+	definition, err := view.Definition(ctx)
+	if err != nil {
+		return p, err
+	}
+	if !definition.Refined() {
+		if err := l.complete(ctx, view, definition, p, math.MaxInt); err != nil {
+			return p, err
+		}
+		if definition, err = l.refined(ctx, definition); err != nil {
+			return p, err
+		}
+	}
+	if definition.Refined() {
+		if view, p, err = l.look(ctx); err != nil {
+			return p, err
+		}
+		p, _, err = l.production(ctx, view, definition, nil, math.MaxInt)
+		return p, err
+	}
+	_, p, err = l.look(ctx)
+	return p, err
+}
+
+// Accept makes what a column of a dataset is now what it is expected to be.
+func (b *Baselines) Accept(ctx context.Context, d DatasetConfig, column string) (baseline.Accepted, error) {
+	l, err := b.rooms.learner(d, b.now)
+	if err != nil {
+		return baseline.Accepted{}, err
+	}
+	return l.accept(ctx, column, d.at(b.now()))
 }
 
 // Reset begins anew with parts of a dataset's baselines; the exporter then

@@ -148,6 +148,9 @@ func handWritten(path string, layouts map[string]binning.Layout) string {
 		if l.Float {
 			aggregates = append(aggregates, "count_if(isnan("+name+"))")
 		}
+		for _, moment := range []string{"min", "max", "avg", "stddev_pop"} {
+			aggregates = append(aggregates, moment+"("+name+"::DOUBLE)")
+		}
 		aggregates = append(aggregates, fmt.Sprintf("histogram(%s::DOUBLE, [%s]::DOUBLE[])", name, strings.Join(edges, ", ")))
 	}
 	return "SELECT " + strings.Join(aggregates, ", ") + " FROM '" + path + "'"

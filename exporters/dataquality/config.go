@@ -116,6 +116,9 @@ type ColumnConfig struct {
 type ColumnsConfig struct {
 	Include []string `yaml:"include,omitempty"`
 	Exclude []string `yaml:"exclude,omitempty"`
+	// Accept names columns that may come, go and change their type: what they
+	// become is expected from then on.
+	Accept []string `yaml:"accept,omitempty"`
 	// Bins is the number of intervals of a numeric column.
 	Bins int `yaml:"bins,omitempty"`
 	// Top is the number of categories that have a bin of their own.
@@ -138,7 +141,7 @@ func (c *ColumnsConfig) Validate(at config.At) {
 	if c.Max < 1 || c.Max > 10_000 {
 		at.Errorf("max", "%d; want 1 to 10000", c.Max)
 	}
-	for key, patterns := range map[string][]string{"include": c.Include, "exclude": c.Exclude} {
+	for key, patterns := range map[string][]string{"include": c.Include, "exclude": c.Exclude, "accept": c.Accept} {
 		for _, p := range patterns {
 			if _, err := path.Match(p, ""); err != nil {
 				at.Errorf(key, "%q is not a pattern: %v", p, err)
@@ -214,12 +217,20 @@ type ColumnThresholds struct {
 	NullRatio   *float64 `yaml:"null_ratio,omitempty"`
 	DriftPSI    *float64 `yaml:"drift_psi,omitempty"`
 	UnseenRatio *float64 `yaml:"unseen_ratio,omitempty"`
+	// OutOfRangeRatio is of values beyond the baseline's extremes, MeanShift in
+	// standard deviations of the baseline.
+	OutOfRangeRatio *float64 `yaml:"out_of_range_ratio,omitempty"`
+	MeanShift       *float64 `yaml:"mean_shift_deviations,omitempty"`
 }
 
 // Validate implements config.Validator.
 func (t *ColumnThresholds) Validate(at config.At) {
 	ratio(at, "null_ratio", t.NullRatio)
 	ratio(at, "unseen_ratio", t.UnseenRatio)
+	ratio(at, "out_of_range_ratio", t.OutOfRangeRatio)
+	if t.MeanShift != nil && *t.MeanShift <= 0 {
+		at.Errorf("mean_shift_deviations", "%v; want a number above 0", *t.MeanShift)
+	}
 	if t.DriftPSI != nil && *t.DriftPSI <= 0 {
 		at.Errorf("drift_psi", "%v; want a number above 0", *t.DriftPSI)
 	}

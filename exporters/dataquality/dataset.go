@@ -38,6 +38,8 @@ type dataset struct {
 	unreadable []string
 	logger     *slog.Logger
 	now        func() time.Time
+	// saidUnknown says that the log has the columns whose baseline has values that its bins do not know.
+	saidUnknown bool
 
 	// latest outlives an empty window, so that a stale dataset stays stale.
 	latest time.Time
@@ -70,6 +72,7 @@ type cycle struct {
 	comparisons []compared
 	baselines   []compareWith
 	production  baseline.Production
+	definition  baseline.Definition
 	learned     bool // production was read
 	snapshot    snapshot
 	good        lastGood
@@ -126,6 +129,7 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 			return c, errors.Join(append(errs, err)...)
 		}
 		c.changes = changes(expected, c.schema)
+		failed("accept", d.acceptChanges(ctx, c))
 	}
 
 	if c.profile, err = d.count(ctx, c, definition.Fields); err != nil {
@@ -157,6 +161,7 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 		}
 	}
 	if definition.ID != "" {
+		c.definition = definition
 		failed("baseline", d.learn(ctx, view, definition, c))
 	}
 	failed("snapshot", d.identify(ctx, view, c, len(errs) == 0))
@@ -206,7 +211,13 @@ func (d *dataset) learn(ctx context.Context, view *baseline.View, definition bas
 		c.baselines = append(c.baselines, compareWith{name: baseline.EdgesTraining, shares: sharesOf(training)})
 	}
 	var err error
-	if c.production, view, err = d.learner.production(ctx, view, definition, c); err != nil {
+	c.production, view, err = d.learner.production(ctx, view, definition, c, daysPerCycle)
+	if errors.Is(err, baseline.ErrOtherBins) {
+		// Another replica has refined the bins meanwhile: they are those of the next profile.
+		d.logger.Debug("The bins were refined while this profile went on.", "reason", err)
+		return trainingErr
+	}
+	if err != nil {
 		return errors.Join(trainingErr, err)
 	}
 	c.learned = d.cfg.Baselines.Production.Days > 0
@@ -232,9 +243,13 @@ func (d *dataset) learn(ctx context.Context, view *baseline.View, definition bas
 // identify names the snapshot and, if it passes every check, makes it the last
 // good one.
 func (d *dataset) identify(ctx context.Context, view *baseline.View, c *cycle, complete bool) error {
-	sum, err := digest(c.schema, c.profile, c.window)
+	// The digest is of what was counted; the checks leave out what says nothing yet.
+	sum, err := digest(c.schema, c.profile, d.cfg.TimestampColumn)
 	if err != nil {
 		return err
+	}
+	if c.definition.ID != "" {
+		d.foldUnseen(c)
 	}
 	c.snapshot = snapshot{Name: sum, Digest: sum}
 	switch {
@@ -263,6 +278,9 @@ func (d *dataset) identify(ctx context.Context, view *baseline.View, c *cycle, c
 		return nil
 	}
 	c.good.accept(c.snapshot, c.profile.Rows, c.now)
+	if d.lasting() {
+		c.good.pass(c.snapshot, c.now)
+	}
 	return view.SetLastGood(ctx, c.good)
 }
 
@@ -290,6 +308,8 @@ func (t ThresholdsConfig) overrides() map[override]float64 {
 		set(signalNulls, column, c.NullRatio)
 		set(signalDrift, column, c.DriftPSI)
 		set(signalUnseen, column, c.UnseenRatio)
+		set(signalOutOfRange, column, c.OutOfRangeRatio)
+		set(signalMeanShift, column, c.MeanShift)
 	}
 	perColumn("", t.ColumnThresholds)
 	for column, c := range t.Columns {
@@ -350,6 +370,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	if c.good.Snapshot.Name != "" {
 		gauge(m.lastGoodSnapshotInfo, 1, c.good.Snapshot.Name, c.good.Snapshot.Digest)
 	}
+	c.passedMetrics(m, gauge)
 	if c.profile.Nulls == nil {
 		return out
 	}
@@ -371,6 +392,10 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	}
 	for column, n := range c.profile.Nulls {
 		gauge(m.nulls, float64(n), column)
+	}
+	d.numberMetrics(m, c, gauge)
+	for column, reason := range c.definition.Left {
+		gauge(m.withoutBins, 1, column, reason)
 	}
 	for column, bins := range c.profile.Values {
 		for bin, n := range bins {

@@ -141,7 +141,7 @@ func openRooms(cfg Config, logger *slog.Logger, opts ...baseline.Option) (*rooms
 		r.defaults[t.Signal] = t.Value
 	}
 	for _, signal := range []string{
-		signalNulls, signalDrift, signalUnseen, signalRowDrop, signalMismatch, signalFreshness, signalVolume, signalDuplicates, signalFuture, signalSignificance, signalMinRows, signalDriftNoise,
+		signalNulls, signalDrift, signalUnseen, signalRowDrop, signalMismatch, signalFreshness, signalVolume, signalDuplicates, signalFuture, signalOutOfRange, signalMeanShift, signalSignificance, signalMinRows, signalDriftNoise,
 	} {
 		if _, ok := r.defaults[signal]; !ok {
 			return nil, fmt.Errorf("rules/thresholds.yaml has no threshold %q", signal)

@@ -65,14 +65,16 @@ func (l *learner) define(ctx context.Context, schema []tables.Column, w tables.W
 	d = baseline.Definition{Edges: baseline.EdgesProduction, Schema: storedSchema(expected)}
 	choice := l.cfg.Columns.choice()
 	if l.cfg.Baselines.Training == nil {
-		cut, err := l.source.Cut(ctx, l.relation, schema, w, choice, l.step("cutting bins"))
-		if err == nil && cut.Rows == 0 {
+		outlines, err := l.source.Recent(ctx, l.relation, schema, w, choice, tables.FirstWindows, l.step("cutting bins"))
+		if err == nil && len(outlines) == 0 {
 			err = errNothingYet
 		}
 		if err != nil {
 			return view, baseline.Definition{}, err
 		}
-		d.Fields = cut.Layouts
+		cut := tables.CutOutlines(schema, l.relation.Time, choice, outlines...)
+		d.Fields, d.Left = cut.Layouts, cut.Left
+		l.sayLeft(cut.Left)
 	} else if d, err = l.cutTraining(ctx, d, schema, w); err != nil {
 		return view, baseline.Definition{}, err
 	}
@@ -92,14 +94,15 @@ func (l *learner) cutTraining(ctx context.Context, d baseline.Definition, schema
 	}
 	// Only what is served is worth comparing.
 	trained := slices.DeleteFunc(slices.Clone(trainingSchema), func(c tables.Column) bool { return !has(schema, c.Name) })
-	cut, err := l.trainingSource.Cut(ctx, r, trained, tables.Window{}, l.cfg.Columns.choice(), l.step("cutting bins from the training data"))
+	outline, err := l.trainingSource.Outline(ctx, r, trained, tables.Window{}, l.cfg.Columns.choice(), l.step("cutting bins from the training data"))
 	if err != nil {
 		return d, fmt.Errorf("training data: %w", err)
 	}
+	cut := tables.CutOutlines(trained, r.Time, l.cfg.Columns.choice(), outline)
 	if cut.Rows == 0 {
 		return d, errors.New("training data: no rows")
 	}
-	d.Edges, d.Fields = baseline.EdgesTraining, cut.Layouts
+	d.Edges, d.Fields, d.Left, d.Numbers = baseline.EdgesTraining, cut.Layouts, cut.Left, numbersOf([]tables.Outline{outline})
 	untrained := slices.DeleteFunc(slices.Clone(schema), func(c tables.Column) bool { return has(trainingSchema, c.Name) })
 	if len(untrained) == 0 {
 		return d, nil
@@ -113,6 +116,11 @@ func (l *learner) cutTraining(ctx context.Context, d baseline.Definition, schema
 	for name, layout := range rest.Layouts {
 		if _, ok := d.Fields[name]; !ok {
 			d.Fields[name] = layout
+		}
+	}
+	for name, reason := range rest.Left {
+		if _, ok := d.Fields[name]; !ok {
+			d.Left[name] = reason
 		}
 	}
 	return d, nil
@@ -174,31 +182,62 @@ func (l *learner) trainingTable(ctx context.Context) (tables.Relation, []tables.
 	return r, schema, nil
 }
 
-// production adds the days that are complete and not yet counted, and returns
-// the production baseline as it is then.
-func (l *learner) production(ctx context.Context, view *baseline.View, d baseline.Definition, c *cycle) (baseline.Production, *baseline.View, error) {
+// production adds the days that are complete and not yet counted, up to atMost, and
+// returns the production baseline as it is then. Once all days are there it refines
+// the bins or, if they are, freezes the baseline.
+func (l *learner) production(ctx context.Context, view *baseline.View, d baseline.Definition, c *cycle, atMost int) (baseline.Production, *baseline.View, error) {
 	want := l.cfg.Baselines.Production.Days
 	if want == 0 {
 		return baseline.Production{}, view, nil
 	}
-	p, err := view.Production(ctx, want)
+	p, err := view.Production(ctx, 0)
 	if err != nil || p.Frozen() {
 		return p, view, err
 	}
-	var added int
+	var added bool
 	if l.relation.Time == "" {
 		added, err = l.addToday(ctx, p, d, c)
 	} else {
-		added, err = l.addDays(ctx, p, d, daysPerCycle)
+		added, err = l.addDays(ctx, p, d, atMost)
 	}
-	if err != nil || added == 0 {
+	if err != nil {
 		return p, view, err
 	}
-	if view, err = l.subject.View(ctx); err != nil {
+	if added {
+		if view, p, err = l.look(ctx); err != nil {
+			return p, view, err
+		}
+	}
+	if l.provisional(d) {
+		if err := l.outline(ctx, view, d, p.Days, atMost); err != nil {
+			return p, view, err
+		}
+	}
+	if d.Refined() {
+		want = len(d.Learned)
+	}
+	if len(p.Days) < want {
+		return p, view, nil
+	}
+	if err := l.complete(ctx, view, d, p, atMost); err != nil {
 		return p, view, err
 	}
-	p, err = view.Production(ctx, want)
+	// Refined bins are in force from the next profile on: this one counted by the others.
+	after, frozen, err := l.look(ctx)
+	if err == nil && frozen.Frozen() {
+		return frozen, after, nil
+	}
 	return p, view, err
+}
+
+// look returns the production baseline as it is now.
+func (l *learner) look(ctx context.Context) (*baseline.View, baseline.Production, error) {
+	view, err := l.subject.View(ctx)
+	if err != nil {
+		return nil, baseline.Production{}, err
+	}
+	p, err := view.Production(ctx, 0)
+	return view, p, err
 }
 
 // season returns what the production baseline was like at each time of the day,
@@ -257,41 +296,41 @@ func (l *learner) addHours(ctx context.Context, view *baseline.View, d baseline.
 
 // addToday takes the first profile of a day for the day: without a timestamp
 // column nothing tells which rows are of today.
-func (l *learner) addToday(ctx context.Context, p baseline.Production, d baseline.Definition, c *cycle) (int, error) {
-	today := baseline.DayOf(c.now)
-	if slices.Contains(p.Days, today) || c.profile.Rows == 0 {
-		return 0, nil
+func (l *learner) addToday(ctx context.Context, p baseline.Production, d baseline.Definition, c *cycle) (bool, error) {
+	today := baseline.DayOf(l.now())
+	if c == nil || slices.Contains(p.Days, today) || c.profile.Rows == 0 {
+		return false, nil
 	}
-	return l.add(ctx, today, baseline.Counts{Definition: d.ID, Rows: c.profile.Rows, Fields: c.profile.Values}, baseline.Hours{})
+	return l.subject.AddDay(ctx, today, baseline.Counts{Definition: d.ID, Rows: c.profile.Rows, Fields: c.profile.Values})
 }
 
 // addDays counts up to atMost of the complete days that are not there yet, the
 // earliest first.
-func (l *learner) addDays(ctx context.Context, p baseline.Production, d baseline.Definition, atMost int) (int, error) {
+func (l *learner) addDays(ctx context.Context, p baseline.Production, d baseline.Definition, atMost int) (bool, error) {
 	due, err := l.dueDays(p, d)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	due = due[:min(len(due), atMost)]
-	added := 0
 	for i, day := range due {
 		l.report("counting days", i, len(due))
 		counts, hours, err := l.countDay(ctx, day, d)
 		if err != nil {
-			return added, fmt.Errorf("count day %s: %w", day, err)
+			return false, fmt.Errorf("count day %s: %w", day, err)
 		}
-		n, err := l.add(ctx, day, counts, hours)
-		if err != nil {
-			return added, err
+		if _, err := l.subject.AddDayByHour(ctx, day, counts, hours); err != nil {
+			return false, err
 		}
-		added += n
 	}
 	l.report("counting days", len(due), len(due))
-	return added, nil
+	return len(due) > 0, nil
 }
 
 // dueDays are the complete days that the baseline still wants.
 func (l *learner) dueDays(p baseline.Production, d baseline.Definition) ([]baseline.Day, error) {
+	if d.Refined() {
+		return slices.DeleteFunc(slices.Clone(d.Learned), func(day baseline.Day) bool { return slices.Contains(p.Days, day) }), nil
+	}
 	cfg := l.cfg.Baselines.Production
 	first := baseline.DayOf(d.Created)
 	switch {
@@ -317,30 +356,14 @@ func (l *learner) dueDays(p baseline.Production, d baseline.Definition) ([]basel
 	return due, nil
 }
 
-func (l *learner) add(ctx context.Context, day baseline.Day, counts baseline.Counts, hours baseline.Hours) (int, error) {
-	added, err := l.subject.AddDayByHour(ctx, day, counts, hours)
-	if err != nil || !added {
-		return 0, err
-	}
-	return 1, nil
-}
-
 // countDay counts the rows of one day, as a whole and by hour. Dates have no hours.
 func (l *learner) countDay(ctx context.Context, day baseline.Day, d baseline.Definition) (baseline.Counts, baseline.Hours, error) {
 	var hours baseline.Hours
 	counts := baseline.Counts{Definition: d.ID}
-	start, err := day.Start()
+	schema, w, err := l.daySchema(ctx, day, d)
 	if err != nil {
 		return counts, hours, err
 	}
-	schema, err := l.source.Schema(ctx, l.relation)
-	if err != nil {
-		return counts, hours, err
-	}
-	if schema, err = l.source.Conform(ctx, l.relation, schema, typesOf(d.Schema)); err != nil {
-		return counts, hours, err
-	}
-	w := tables.Window{From: start, To: start.AddDate(0, 0, 1)}
 	if !hasHours(schema, l.relation) {
 		p, err := l.source.Count(ctx, l.relation, schema, w, layouts(d), w.To)
 		counts.Rows, counts.Fields = p.Rows, p.Values
@@ -351,7 +374,7 @@ func (l *learner) countDay(ctx context.Context, day baseline.Day, d baseline.Def
 		return counts, hours, err
 	}
 	for hour := range 24 {
-		p := hourly[start.Add(time.Duration(hour)*time.Hour)]
+		p := hourly[w.From.Add(time.Duration(hour)*time.Hour)]
 		hours.Add(d, hour, p.Values)
 		counts = counts.Plus(baseline.Counts{Definition: d.ID, Rows: p.Rows, Fields: p.Values})
 	}

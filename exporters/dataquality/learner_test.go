@@ -48,7 +48,8 @@ func TestProductionBaseline(t *testing.T) {
 			{time.Date(2026, 11, 25, 1, 59, 0, 0, time.UTC), 0, false}, // records of the 24th may still come
 			{time.Date(2026, 11, 25, 2, 0, 0, 0, time.UTC), 1, false},
 			{time.Date(2026, 11, 25, 23, 0, 0, 0, time.UTC), 1, false},
-			{time.Date(2026, 11, 27, 2, 0, 0, 0, time.UTC), 3, true}, // two days at once after an outage
+			{time.Date(2026, 11, 27, 2, 0, 0, 0, time.UTC), 3, false}, // two days at once after an outage
+			{time.Date(2026, 11, 27, 2, 5, 0, 0, time.UTC), 3, true},  // counted by the bins of all three
 			{time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC), 3, true},
 		} {
 			w.now = step.now
@@ -62,7 +63,9 @@ func TestProductionBaseline(t *testing.T) {
 		w := newWorld(t, learningYAML+"")
 		w.cfg.Datasets[0].Baselines.Production.FirstDay = "2026-11-20"
 		w.file("orders.parquet", hourly)
-		c := w.run(w.dataset(0))
+		d := w.dataset(0)
+		require.False(t, w.run(d).production.Frozen())
+		c := w.run(d)
 		require.Equal(t, []baseline.Day{"2026-11-20", "2026-11-21", "2026-11-22"}, c.production.Days)
 		require.True(t, c.production.Frozen())
 	})
@@ -159,7 +162,7 @@ func TestSeason(t *testing.T) {
 	w := newWorld(t, seasonYAML)
 	w.file("orders.parquet", nights)
 	d := w.dataset(0)
-	for range 4 { // Three days a profile.
+	for range 8 { // Three days a profile, and again by refined bins.
 		w.run(d)
 	}
 	for name, tc := range map[string]struct {
@@ -207,12 +210,12 @@ func TestHoursOfAnEarlierVersion(t *testing.T) {
 	w := newWorld(t, seasonYAML)
 	w.file("orders.parquet", nights)
 	d := w.dataset(0)
-	for range 4 {
+	for range 8 {
 		w.run(d)
 	}
 	files, err := filepath.Glob(filepath.Join(w.dir, "baselines", "dataset", "orders", "hours-*.json"))
 	require.NoError(t, err)
-	require.Len(t, files, 11)
+	require.Len(t, files, 2*11, "by provisional bins and by refined ones")
 	for _, f := range files {
 		require.NoError(t, os.Remove(f))
 	}
@@ -296,7 +299,9 @@ datasets:
 		"is old":                      {orders: "SELECT * REPLACE (\"at\" - INTERVAL 3 HOUR AS \"at\") FROM (" + good + ")", reason: "latest record is 11160 s old"},
 		"has too many nulls":          {orders: "SELECT * REPLACE (CASE WHEN amount < 9 THEN amount END AS amount) FROM (" + good + ")", reason: `column "amount": 0.1250 of the values are null`},
 		"has unseen values":           {orders: "SELECT * REPLACE (CASE WHEN amount = 1 THEN 'MX' ELSE country END AS country) FROM (" + good + ")", reason: `column "country": 0.1000 of the values are unseen`},
-		"drifted":                     {orders: "SELECT * REPLACE (CASE WHEN amount < 5 THEN amount ELSE amount * 10 END AS amount) FROM (" + good + ")", reason: `column "amount": PSI`},
+		"drifted":                     {orders: "SELECT * REPLACE (CASE WHEN amount < 5 THEN amount ELSE amount - amount + 9 END AS amount) FROM (" + good + ")", reason: `column "amount": PSI`},
+		"has another unit":            {orders: "SELECT * REPLACE (amount * 100 AS amount) FROM (" + good + ")", reason: `column "amount": 0.8750 of the values are out of the range 0 to 9`},
+		"has one column more":         {orders: "SELECT *, 1 AS more FROM (" + good + ")"},
 		"has much less volume":        {orders: good + " WHERE i % 2 = 0 AND i % 4 < 3", cart: "SELECT 1 AS x FROM range(300)", reason: "500 rows, usual are 1000"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -28,6 +28,8 @@ const (
 	signalVolume     = "volume_deviation_ratio"
 	signalDuplicates = "duplicate_ratio"
 	signalFuture     = "future_ratio"
+	signalOutOfRange = "out_of_range_ratio"
+	signalMeanShift  = "mean_shift_deviations"
 	// These cannot be overridden.
 	signalSignificance = "drift_significance_z"
 	signalMinRows      = "drift_min_rows"
@@ -39,9 +41,12 @@ type descs struct {
 	rows, window, latest, nulls, future, unreadable       *prometheus.Desc
 	schemaChanges, schemaChangeInfo                       *prometheus.Desc
 	values, baselineRatio, baselineRows                   *prometheus.Desc
+	min, max, mean, stddev, outOfRange, withoutBins       *prometheus.Desc
+	baselineMin, baselineMax, baselineMean, baselineSD    *prometheus.Desc
 	upstreamRows, mismatchedRows, comparedRows            *prometheus.Desc
 	firstDay, days, wantedDays, frozen                    *prometheus.Desc
 	snapshotInfo, lastGoodSnapshotInfo                    *prometheus.Desc
+	passedSnapshotInfo                                    *prometheus.Desc
 	profileSuccess, profileDuration, profileFinish        *prometheus.Desc
 	threshold                                             *prometheus.Desc
 	duplicates, duplicatesSample, checkFailed, checkLimit *prometheus.Desc
@@ -60,6 +65,16 @@ func newDescs(c *catalogue.Catalogue) descs {
 		values:               c.Gauge("column_values", "Values of the column in the profiled window that fall into the bin.", "column", "bin"),
 		baselineRatio:        c.Gauge("column_baseline_ratio", "Share of the baseline's values that fall into the bin. The baseline season is the production baseline at the time of the day of a window shorter than a day.", "column", "bin", "baseline"),
 		baselineRows:         c.Gauge("column_baseline_rows", "Values, nulls included, of the column in the baseline.", "column", "baseline"),
+		min:                  c.Gauge("column_min", "Least of the column's finite values in the profiled window.", "column"),
+		max:                  c.Gauge("column_max", "Greatest of the column's finite values in the profiled window.", "column"),
+		mean:                 c.Gauge("column_mean", "Mean of the column's finite values in the profiled window.", "column"),
+		stddev:               c.Gauge("column_stddev", "Standard deviation of the column's finite values in the profiled window.", "column"),
+		outOfRange:           c.Gauge("column_out_of_range_values", "Values of the column in the profiled window that are less than the least or greater than the greatest value of the baseline; absent while the baseline is learning.", "column"),
+		baselineMin:          c.Gauge("column_baseline_min", "Least of the column's finite values in the baseline that its bins were cut from.", "column", "baseline"),
+		baselineMax:          c.Gauge("column_baseline_max", "Greatest of the column's finite values in the baseline that its bins were cut from.", "column", "baseline"),
+		baselineMean:         c.Gauge("column_baseline_mean", "Mean of the column's finite values in the baseline that its bins were cut from; absent where the window is shorter than a day, of which the whole baseline is no measure.", "column", "baseline"),
+		baselineSD:           c.Gauge("column_baseline_stddev", "Standard deviation of the column's finite values in the baseline that its bins were cut from; absent with the mean.", "column", "baseline"),
+		withoutBins:          c.Gauge("column_without_bins_info", "A column of which only the missing values are counted, and the reason.", "column", "reason"),
 		upstreamRows:         c.Gauge("upstream_rows", "Rows of the upstream stage in the same window.", "upstream"),
 		mismatchedRows:       c.Gauge("mismatched_rows", "Rows whose values differ from those of the compared store at the same point in time.", "against"),
 		comparedRows:         c.Gauge("compared_rows", "Rows that were compared with the other store.", "against"),
@@ -73,6 +88,7 @@ func newDescs(c *catalogue.Catalogue) descs {
 		frozen:               c.Gauge("baseline_frozen", "Whether the production baseline is frozen (1) or still learning (0)."),
 		snapshotInfo:         c.Gauge("snapshot_info", "What was profiled last: the snapshot to replay from, and a digest of its content.", "snapshot", "digest"),
 		lastGoodSnapshotInfo: c.Gauge("last_good_snapshot_info", "The last profiled snapshot that passed every check.", "snapshot", "digest"),
+		passedSnapshotInfo:   c.Gauge("passed_snapshot_info", "A snapshot that passed every check and can be had again: a version of snapshot_query, or a table without a window. The last 100 are remembered.", "snapshot", "digest"),
 		profileSuccess:       c.Gauge("profile_success", "Whether the last profile succeeded (1) or failed (0)."),
 		profileDuration:      c.Gauge("profile_duration_seconds", "Time the last profile took."),
 		profileFinish:        c.Gauge("profile_timestamp_seconds", "Time at which the last successful profile ended."),

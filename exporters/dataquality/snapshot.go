@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -25,19 +26,34 @@ type snapshot struct {
 	Digest string `json:"digest"`
 }
 
-// digest hashes the schema, the number of rows, the counts of every column and
-// the window. Two tables with the same digest are, for all that Sightglass
-// watches, the same. 64 bits of SHA-256 are enough to tell apart the snapshots
-// of one dataset, and short enough for a label.
-func digest(schema []tables.Column, p tables.Profile, w tables.Window) (string, error) {
+// digest hashes the schema, the number of rows and, of every column, the counts and
+// the moments, to nine digits: a sum in another order differs in the sixteenth. It is
+// of the content alone: a table that stays as it is has one digest, whenever it is
+// profiled. Ages of a table without a timestamp column, which grow by themselves, are
+// left out. Two tables with the same digest are, for all that Sightglass watches, the
+// same. 64 bits of SHA-256 are enough to tell apart the snapshots of one dataset, and
+// short enough for a label.
+func digest(schema []tables.Column, p tables.Profile, timestamp string) (string, error) {
+	values := maps.Clone(p.Values)
+	if timestamp == "" {
+		for _, c := range schema {
+			if c.Class == tables.Timestamp || c.Class == tables.TimestampTZ || c.Class == tables.Date {
+				delete(values, c.Name)
+			}
+		}
+	}
+	numbers := make(map[string]string, len(p.Numbers))
+	for column, m := range p.Numbers {
+		numbers[column] = fmt.Sprintf("%d %v %v %.9g %.9g", m.Values, m.Min, m.Max, m.Mean, m.Stddev)
+	}
 	// encoding/json sorts the keys of maps.
 	content, err := json.Marshal(struct {
-		Schema []tables.Column
-		Rows   int64
-		Nulls  map[string]int64
-		Values map[string]map[string]int64
-		Window tables.Window
-	}{schema, p.Rows, p.Nulls, p.Values, w})
+		Schema  []tables.Column
+		Rows    int64
+		Nulls   map[string]int64
+		Values  map[string]map[string]int64
+		Numbers map[string]string
+	}{schema, p.Rows, p.Nulls, values, numbers})
 	if err != nil {
 		return "", fmt.Errorf("digest: %w", err)
 	}
@@ -56,6 +72,8 @@ type lastGood struct {
 	Snapshot snapshot  `json:"snapshot"`
 	Time     time.Time `json:"time"`
 	Volumes  []volume  `json:"volumes"`
+	// Passed are the snapshots that passed and can be had again, the last ones.
+	Passed []passed `json:"passed,omitempty"`
 }
 
 type volume struct {
@@ -104,8 +122,11 @@ func (d *dataset) failedCheck(c *cycle) string {
 	if p.Rows == 0 {
 		return "no rows"
 	}
-	if len(c.changes) > 0 {
-		return fmt.Sprintf("schema: column %q %s", c.changes[0].column, c.changes[0].kind)
+	for _, ch := range c.changes {
+		// Who reads columns by name does not notice one more.
+		if ch.kind != added {
+			return fmt.Sprintf("schema: column %q %s", ch.column, ch.kind)
+		}
 	}
 	if age := c.now.Sub(c.latest).Seconds(); d.cfg.TimestampColumn != "" && age > limit(signalFreshness, "") {
 		return fmt.Sprintf("latest record is %.0f s old", age)
@@ -137,6 +158,9 @@ func (d *dataset) failedCheck(c *cycle) string {
 		values := p.Values[column]
 		if share := float64(values[binning.Unseen]) / float64(p.Rows); share > limit(signalUnseen, column) {
 			return fmt.Sprintf("column %q: %.4f of the values are unseen", column, share)
+		}
+		if why := d.numbersCheck(c, column, values); why != "" {
+			return why
 		}
 		for _, b := range c.baselines {
 			if b.learning || b.replaced {

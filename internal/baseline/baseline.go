@@ -9,12 +9,19 @@
 // Everything but the last good snapshot is written once and never changed:
 //
 //	<kind>/<name>/definition-00000.json
+//	<kind>/<name>/outline-00000-<definition>-2026-01-05.json
+//	<kind>/<name>/refined-00000-<definition>.json
+//	<kind>/<name>/accepted-00000-<definition>-0000.json
 //	<kind>/<name>/training-00000-<definition>.json
 //	<kind>/<name>/day-00000-<definition>-2026-01-05.json
 //	<kind>/<name>/hours-00000-<definition>-2026-01-05.json
 //	<kind>/<name>/frozen-00000-<definition>.json
 //	<kind>/<name>/reset-00001-production.json
 //	<kind>/<name>/last_good-00000.json
+//
+// The bins of production are cut twice: provisional ones to begin with, and, once all
+// days are learned, refined ones from the outlines of these days, by which the days
+// are counted again. A refined definition has a checksum of its own.
 //
 // The number is a generation. A reset does not touch what is there; it adds a
 // reset object, and with it the next generation begins, empty. <definition> is
@@ -69,6 +76,12 @@ type Definition struct {
 	Schema []Column `json:"schema"`
 	// Fields are the bins by field.
 	Fields map[string]binning.Layout `json:"fields"`
+	// Left says of fields without bins why they have none.
+	Left map[string]string `json:"left,omitempty"`
+	// Numbers are the moments of the numeric fields in what the bins were cut from.
+	Numbers map[string]Moments `json:"numbers,omitempty"`
+	// Learned are the days of a refined definition; see Subject.Refine.
+	Learned []Day `json:"learned,omitempty"`
 }
 
 func (d Definition) validate() error {
@@ -78,6 +91,16 @@ func (d Definition) validate() error {
 	for i, c := range d.Schema {
 		if !utf8.ValidString(c.Name) || !utf8.ValidString(c.Type) {
 			return fmt.Errorf("column %d of the schema (%q %q) is not UTF-8 text", i, c.Name, c.Type)
+		}
+	}
+	for field, reason := range d.Left {
+		if !utf8.ValidString(field) || !utf8.ValidString(reason) {
+			return fmt.Errorf("field %q without bins (%q) is not UTF-8 text", field, reason)
+		}
+	}
+	for _, day := range d.Learned {
+		if _, err := day.Start(); err != nil {
+			return err
 		}
 	}
 	for _, field := range slices.Sorted(maps.Keys(d.Fields)) {

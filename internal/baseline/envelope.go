@@ -13,13 +13,23 @@ import (
 
 const (
 	format        = "sightglass-baseline"
-	formatVersion = 1
+	formatVersion = 2
 	// magic is how every object begins, since the encoder writes the format
 	// first. It tells a damaged object from a foreign one.
 	magic = `{"format":"` + format + `",`
 	// maxObjectBytes bounds the memory that a hostile or foreign file can take.
 	maxObjectBytes = 64 << 20
 )
+
+// versionOf is the version of the format of a kind of object, the first that has
+// all that it holds: an earlier program still reads the days of a store.
+func versionOf(kind string) int {
+	switch kind {
+	case kindDefinition, kindOutline, kindRefined, kindAccepted:
+		return 2
+	}
+	return 1
+}
 
 // ErrNotFound says that nothing has been stored yet.
 var ErrNotFound = errors.New("not in the store")
@@ -84,7 +94,7 @@ func encode(h header, payload any) ([]byte, error) {
 		return nil, err
 	}
 	e := envelope{
-		Format: format, Version: formatVersion,
+		Format: format, Version: versionOf(h.Kind),
 		Kind: h.Kind, Subject: h.Subject, Object: h.Stem, Created: h.Created.UTC(),
 		Payload: raw,
 	}

@@ -32,13 +32,16 @@ const (
 	kindFrozen     = "frozen"
 	kindReset      = "reset"
 	kindLastGood   = "last_good"
+	kindOutline    = "outline"
+	kindRefined    = "refined"
+	kindAccepted   = "accepted"
 )
 
 // An object is called <stem>.json in a folder and <stem>.<candidate>.json in an
 // object store. Whatever else lies around, temporary files before all, is not
 // an object.
 var (
-	objectName = regexp.MustCompile(`^((?:definition|training|day|hours|frozen|reset|last_good)-[0-9]{5,9}(?:-[a-z0-9_-]+)?)(?:\.[0-9a-f]{16})?\.json$`)
+	objectName = regexp.MustCompile(`^((?:definition|training|day|hours|frozen|reset|last_good|outline|refined|accepted)-[0-9]{5,9}(?:-[a-z0-9_-]+)?)(?:\.[0-9a-f]{16})?\.json$`)
 	resetStem  = regexp.MustCompile(`^reset-([0-9]{5,9})-(definition|training|production|last_good)$`)
 )
 
@@ -91,6 +94,20 @@ func (g generations) training(definition string) string {
 
 func (g generations) frozen(definition string) string {
 	return fmt.Sprintf("frozen-%05d-%.12s", g[PartProduction], definition)
+}
+
+// refined belongs to the production days that it was cut from: with new ones, bins are cut anew.
+func (g generations) refined(definition string) string {
+	return fmt.Sprintf("refined-%05d-%.12s", g[PartProduction], definition)
+}
+
+func (g generations) outline(definition string, d Day) string {
+	return fmt.Sprintf("outline-%05d-%.12s-%s", g[PartProduction], definition, d)
+}
+
+// accepted is followed by a number.
+func (g generations) accepted(definition string) string {
+	return fmt.Sprintf("accepted-%05d-%.12s-", g[PartDefinition], definition)
 }
 
 func (g generations) day(definition string, d Day) string {

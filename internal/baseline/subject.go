@@ -29,6 +29,8 @@ type Subject struct {
 	frozen     record[Production]
 	learned    learned
 	season     seasonOf
+	refined    record[Definition]
+	accepted   acceptedOf
 }
 
 // record is an object that was read.

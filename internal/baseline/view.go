@@ -42,11 +42,21 @@ func (v *View) has(stem string) bool {
 	return ok
 }
 
-// Definition returns what is counted and how, or ErrNotFound.
+// Definition returns what is counted and how, or ErrNotFound: the refined
+// definition if there is one, with the columns that were accepted since.
 func (v *View) Definition(ctx context.Context) (Definition, error) {
 	r, err := fetch(ctx, v, v.gens.definition(), kindDefinition, &v.subject.definition)
+	if err != nil {
+		return Definition{}, err
+	}
+	if stem := v.gens.refined(r.header.Sum); v.has(stem) {
+		if r, err = fetch(ctx, v, stem, kindRefined, &v.subject.refined); err != nil {
+			return Definition{}, err
+		}
+	}
 	r.value.ID, r.value.Created = r.header.Sum, r.header.Created
-	return r.value, err
+	columns, err := v.accepted(ctx, r.value.ID)
+	return r.value.with(columns), err
 }
 
 // Training returns the counts of the training data, or ErrNotFound. They are
@@ -80,10 +90,13 @@ func (v *View) Production(ctx context.Context, wantDays int) (Production, error)
 	if p.Counts, err = v.sum(ctx, def.ID, days); err != nil {
 		return Production{}, err
 	}
-	if full {
-		return v.freeze(ctx, p)
+	if !full {
+		// Of an accepted column there is what it was accepted with, until all days have it.
+		columns, err := v.accepted(ctx, def.ID)
+		p.Counts = p.Counts.with(columns)
+		return p, err
 	}
-	return p, nil
+	return v.freeze(ctx, p)
 }
 
 func (v *View) freeze(ctx context.Context, p Production) (Production, error) {
@@ -96,7 +109,12 @@ func (v *View) freeze(ctx context.Context, p Production) (Production, error) {
 
 func (v *View) readFrozen(ctx context.Context, definition string) (Production, error) {
 	r, err := fetch(ctx, v, v.gens.frozen(definition), kindFrozen, &v.subject.frozen)
+	if err != nil {
+		return Production{}, err
+	}
 	r.value.FrozenAt = r.header.Created
+	columns, err := v.accepted(ctx, definition)
+	r.value.Counts = r.value.Counts.with(columns)
 	return r.value, err
 }
 

@@ -42,6 +42,13 @@ func NewFinder(l Layout, float bool) *Finder {
 	f.byName = make(map[string]int, len(l.Top)+len(l.Rest))
 	other := slices.Index(f.bins, Other)
 	for _, c := range l.Rest {
+		f.add(c, other)
+	}
+	for i, c := range l.Top {
+		f.add(c, len(f.bins)-len(l.Top)+i)
+	}
+	// A category that is listed itself is not another one's spelling.
+	for _, c := range l.Rest {
 		f.byName[c] = other
 	}
 	for i, c := range l.Top {
@@ -53,17 +60,28 @@ func NewFinder(l Layout, float bool) *Finder {
 	return f
 }
 
+// add takes note of a category's bin, by all its spellings.
+func (f *Finder) add(category string, bin int) {
+	for _, spelling := range Spellings(category) {
+		f.byName[spelling] = bin
+	}
+}
+
 // Bins returns the names of the bins in the order of their indices. They must not be changed.
 func (f *Finder) Bins() []string { return f.bins }
 
-// Number returns the bin of a number. A number of a categorical field is a whole one.
+// Number returns the bin of a number. NaN is a missing value of a categorical field.
 func (f *Finder) Number(v float64) int {
 	switch {
+	case f.kind == Categorical && math.IsNaN(v):
+		return NullBin
 	case f.kind == Categorical:
 		bin, ok := f.numbers[v]
 		if !ok {
-			bin = f.Category(strconv.FormatInt(int64(v), 10))
-			f.numbers[v] = bin
+			bin = f.Category(strconv.FormatFloat(v, 'f', -1, 64))
+			if len(f.numbers) < MaxKnown {
+				f.numbers[v] = bin
+			}
 		}
 		return bin
 	case math.IsNaN(v) && f.nan >= 0:

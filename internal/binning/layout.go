@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,6 +74,9 @@ type Layout struct {
 	Edges []float64 `json:"edges,omitempty"`
 	// Float says that values can be NaN or infinite.
 	Float bool `json:"float,omitempty"`
+	// Ranged says that the first and the last interval of a Numeric field lie
+	// beyond the extremes of the baseline, which has no value there.
+	Ranged bool `json:"ranged,omitempty"`
 	// Top are the categories that have a bin of their own, most frequent first.
 	Top []string `json:"top,omitempty"`
 	// Rest are the categories of the baseline that share the bin Other.
@@ -112,6 +116,81 @@ func NewNumeric(quantiles []float64, float bool) Layout {
 	}
 	return l
 }
+
+// NewRanged makes the layout of a numeric field from evenly spaced quantiles of
+// its baseline, such as 200, and its extremes. There are three things that equal
+// shares of all values would hide:
+//   - a heavy tie, a value as frequent as a whole bin, gets an interval to itself,
+//     and the other values get quantiles of their own, however few they are: of
+//     amounts that are mostly 0 all others would share one bin;
+//   - the top decile is divided near the 99th percentile;
+//   - what lies beyond the extremes has an interval on either side.
+func NewRanged(quantiles []float64, minimum, maximum float64, bins int, float bool) Layout {
+	l := Layout{Kind: Numeric, Float: float}
+	finite := slices.DeleteFunc(slices.Clone(quantiles), func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) })
+	if len(finite) == 0 {
+		return l
+	}
+	slices.Sort(finite)
+	l.Ranged = true
+	l.Edges = append(l.Edges, below(min(minimum, finite[0])), max(maximum, finite[len(finite)-1]), finite[(len(finite)-1)*99/100])
+	heavy := max(2, len(finite)/bins)
+	ties := 0
+	var rest []float64
+	for i := 0; i < len(finite); {
+		next := i
+		for next < len(finite) && finite[next] == finite[i] {
+			next++
+		}
+		if next-i >= heavy {
+			l.Edges = append(l.Edges, below(finite[i]), finite[i])
+			ties++
+		} else {
+			rest = append(rest, finite[i:next]...)
+		}
+		i = next
+	}
+	for parts, i := max(fewestParts, bins-ties), 1; i < parts; i++ {
+		// An edge is the last value of its part.
+		if last := i*len(rest)/parts - 1; last >= 0 {
+			l.Edges = append(l.Edges, rest[last])
+		}
+	}
+	slices.Sort(l.Edges)
+	l.Edges = slices.Compact(l.Edges)
+	if len(l.Edges) > MaxEdges {
+		l.Edges = append(l.Edges[:MaxEdges-1], l.Edges[len(l.Edges)-1])
+	}
+	return l
+}
+
+// fewestParts is the number of intervals of the values beside heavy ties.
+const fewestParts = 4
+
+// OutOfRange returns how many of the counts are beyond the extremes of the
+// baseline; it is not ok for a layout that does not know them.
+func (l Layout) OutOfRange(counts map[string]int64) (n int64, ok bool) {
+	if !l.Ranged {
+		return 0, false
+	}
+	bins := l.Bins()
+	return counts[bins[len(bins)-1]] + counts[bins[len(bins)-1-len(l.Edges)]], true
+}
+
+// Spellings are the texts that stand for a category: a whole number is the same
+// with and without ".0", which a column gains that becomes one of floating point.
+func Spellings(category string) []string {
+	whole, fraction := strings.CutSuffix(category, ".0")
+	if !wholeNumber.MatchString(whole) {
+		return []string{category}
+	}
+	if fraction {
+		return []string{category, whole}
+	}
+	return []string{category, category + ".0"}
+}
+
+var wholeNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,17})$`)
 
 // below is the largest number under v: the upper-inclusive edge that keeps v
 // itself out of an interval.
@@ -196,6 +275,9 @@ func (l Layout) Validate() error {
 				return fmt.Errorf("edge %d (%v) is not above edge %d (%v)", i, e, i-1, l.Edges[i-1])
 			}
 		}
+		if l.Ranged && (l.Kind != Numeric || len(l.Edges) == 0) {
+			return fmt.Errorf("a layout of kind %q with %d edges knows no extremes", l.Kind, len(l.Edges))
+		}
 		if len(l.Top) > 0 || len(l.Rest) > 0 || l.Open {
 			return fmt.Errorf("a layout of kind %q has no categories", l.Kind)
 		}
@@ -203,7 +285,7 @@ func (l Layout) Validate() error {
 		if len(l.Top) > MaxCategories || len(l.Rest) > MaxKnown {
 			return fmt.Errorf("%d named and %d other categories, at most %d and %d are possible", len(l.Top), len(l.Rest), MaxCategories, MaxKnown)
 		}
-		if len(l.Edges) > 0 || l.Float {
+		if len(l.Edges) > 0 || l.Float || l.Ranged {
 			return fmt.Errorf("a layout of kind %q has no edges", l.Kind)
 		}
 		seen := make(map[string]bool, len(l.Top)+len(l.Rest))

@@ -206,7 +206,8 @@ func hasColumn(schema []tables.Column, name string) bool {
 // it has none.
 func (r *Report) Columns(ctx context.Context, part string, timeout time.Duration, o Opened, w tables.Window, choice tables.Choice) (tables.Cut, bool) {
 	cut, ok := TryFor(ctx, r, timeout, part, "bins", func(ctx context.Context) (tables.Cut, string, error) {
-		cut, err := o.Source.Cut(ctx, o.Relation, o.Schema, w, choice, nil)
+		outlines, err := o.Source.Recent(ctx, o.Relation, o.Schema, w, choice, tables.FirstWindows, nil)
+		cut := tables.CutOutlines(o.Schema, o.Relation.Time, choice, outlines...)
 		if err == nil && cut.Rows == 0 {
 			return cut, "no rows yet to cut bins from", nil
 		}

@@ -27,6 +27,20 @@ func (clickHouse) epoch(expr string, _ Class) string {
 	return "toUnixTimestamp64Micro(toDateTime64(" + expr + ", 6, 'UTC')) / 1e6"
 }
 
+func (clickHouse) whole(expr string) string { return "toInt64(" + expr + ")" }
+
+func (clickHouse) moments(expr, condition string) string {
+	aggregates := make([]string, 0, 5)
+	for _, f := range []string{"count", "min", "max", "avg", "stddevPop"} {
+		of := f + "(" + expr + ")"
+		if condition != "" {
+			of = f + "If(" + expr + ", " + condition + ")"
+		}
+		aggregates = append(aggregates, "toFloat64("+of+")")
+	}
+	return "[" + strings.Join(aggregates, ", ") + "]"
+}
+
 func (clickHouse) infinity(sign int) string {
 	if sign < 0 {
 		return "-inf"

@@ -1,11 +1,14 @@
 package tables
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"path"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/sightglass-ml/sightglass/internal/binning"
@@ -40,6 +43,7 @@ const (
 	leftOpaque     = "of a type without bins"
 	leftFreeText   = "looks like free text: too many different values"
 	leftIdentifier = "looks like an identifier: nearly every value is different"
+	leftTurnover   = "its values are others from day to day, like those of a key, a clock, a batch or a partition"
 	leftLimit      = "past the limit of columns with bins"
 )
 
@@ -53,149 +57,247 @@ func MatchesAny(patterns []string, name string) bool {
 	return false
 }
 
-// Cut looks at the window and chooses the bins of each column: the intervals
-// between quantiles for numbers, the most frequent categories for texts and
-// booleans, ages for points in time. It takes one scan for the statistics of
-// all columns, one for all quantiles and one for each categorical column.
-// progress, if not nil, is told of each scan done out of the total.
-func (s *Source) Cut(ctx context.Context, r Relation, schema []Column, w Window, choice Choice, progress func(done, total int)) (_ Cut, err error) {
-	if r.virtual != nil {
-		var drop func() error
-		if r, drop, err = s.materialize(ctx, r, w); err != nil {
-			return Cut{}, err
-		}
-		defer func() { err = errors.Join(err, drop()) }()
-	}
-	if progress == nil {
-		progress = func(int, int) {}
-	}
-	c := Cut{Layouts: make(map[string]binning.Layout), Left: make(map[string]string)}
-	where, err := s.condition(r, schema, w)
+// Cut looks at a window and chooses the bins of each column. For progress see Outline.
+func (s *Source) Cut(ctx context.Context, r Relation, schema []Column, w Window, choice Choice, progress func(done, total int)) (Cut, error) {
+	o, err := s.Outline(ctx, r, schema, w, choice, progress)
 	if err != nil {
 		return Cut{}, err
 	}
-	sc, err := s.from(ctx, r, schema)
-	if errors.Is(err, errEmpty) {
-		return c, nil
-	}
-	if err != nil {
-		return Cut{}, fmt.Errorf("choose bins: %w", err)
-	}
-	source := sc.from + " AS t" + where
+	return CutOutlines(schema, r.Time, choice, o), nil
+}
 
+// CutOutlines chooses the bins of each column from the outlines of one or more
+// windows, the earliest first: intervals for numbers, the most frequent categories
+// for texts and booleans, ages for points in time.
+func CutOutlines(schema []Column, timeColumn string, choice Choice, windows ...Outline) Cut {
+	c := Cut{Layouts: make(map[string]binning.Layout), Left: make(map[string]string)}
+	for _, o := range windows {
+		c.Rows += o.Rows
+	}
 	var candidates []Column
+	candidates, c.Left = choice.candidates(schema, timeColumn)
+	for _, column := range candidates {
+		var of []ColumnOutline
+		for _, o := range windows {
+			if w, ok := o.Columns[column.Name]; ok {
+				of = append(of, w)
+			}
+		}
+		layout, left := cutColumn(column, choice, of)
+		if left != "" {
+			c.Left[column.Name] = left
+		} else {
+			c.Layouts[column.Name] = layout
+		}
+	}
+	return c
+}
+
+// candidates are the columns that may get bins, and why the others do not.
+func (choice Choice) candidates(schema []Column, timeColumn string) (candidates []Column, left map[string]string) {
+	left = make(map[string]string)
 	for _, column := range schema {
 		switch {
 		case MatchesAny(choice.Exclude, column.Name):
-			c.Left[column.Name] = leftExcluded
-		case column.Name == r.Time:
-			c.Left[column.Name] = leftTime
+			left[column.Name] = leftExcluded
+		case column.Name == timeColumn:
+			left[column.Name] = leftTime
 		case column.Class == Opaque:
-			c.Left[column.Name] = leftOpaque
+			left[column.Name] = leftOpaque
 		case len(candidates) >= choice.MaxColumns:
-			c.Left[column.Name] = leftLimit
+			left[column.Name] = leftLimit
 		default:
 			candidates = append(candidates, column)
 		}
 	}
-	stats, rows, err := s.columnStats(ctx, source, candidates)
-	if err != nil {
-		return Cut{}, fmt.Errorf("choose bins: %w", err)
-	}
-	c.Rows = rows
-
-	var numeric, categorical []Column
-	for _, column := range candidates {
-		switch kind, left := chooseKind(column, stats[column.Name], choice); kind {
-		case binning.Numeric:
-			numeric = append(numeric, column)
-		case binning.Categorical:
-			categorical = append(categorical, column)
-		case binning.Aged:
-			c.Layouts[column.Name] = binning.NewAged()
-		default:
-			c.Left[column.Name] = left
-		}
-	}
-	total := len(categorical) + 2
-	progress(1, total)
-	if err := s.cutNumeric(ctx, source, numeric, choice.Bins, c.Layouts); err != nil {
-		return Cut{}, fmt.Errorf("choose bins: quantiles: %w", err)
-	}
-	progress(2, total)
-	for i, column := range categorical {
-		if c.Layouts[column.Name], err = s.cutCategorical(ctx, source, column, choice.Top); err != nil {
-			return Cut{}, fmt.Errorf("choose bins: categories of column %q: %w", column.Name, err)
-		}
-		progress(3+i, total)
-	}
-	return c, nil
+	return candidates, left
 }
 
-// columnStats is what decides the kind of a column's bins.
-type columnStats struct{ values, distinct int64 }
-
-func (s *Source) columnStats(ctx context.Context, source string, columns []Column) (map[string]columnStats, int64, error) {
-	exprs := []string{"count(*)"}
-	for _, c := range columns {
-		name := s.dialect.identifier(c.Name)
-		exprs = append(exprs, s.dialect.array([]string{"count(" + name + ")", s.dialect.distinct(name)}))
+// cutColumn chooses the bins of one column, or says why it has none.
+func cutColumn(c Column, choice Choice, windows []ColumnOutline) (_ binning.Layout, left string) {
+	if c.Class.isTime() {
+		return binning.NewAged(), ""
 	}
-	row, err := s.one(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+"\nFROM "+source, len(exprs))
-	if err != nil {
-		return nil, 0, err
+	included := MatchesAny(choice.Include, c.Name)
+	if !included && turnsOver(windows) {
+		return binning.Layout{}, leftTurnover
 	}
-	rows, err := toInt(row[0])
-	if err != nil {
-		return nil, 0, fmt.Errorf("rows: %w", err)
-	}
-	stats := make(map[string]columnStats, len(columns))
-	for i, c := range columns {
-		v, err := toInts(row[1+i])
-		if err != nil {
-			return nil, 0, fmt.Errorf("column %q: %w", c.Name, err)
+	merged := mergeColumn(windows)
+	listed := len(merged.Categories) > 0 || merged.Values == 0
+	switch {
+	case c.Class.isNumber():
+		if c.Class == Integer && listed && !merged.More && len(merged.Categories) <= choice.Top {
+			break
 		}
-		stats[c.Name] = columnStats{values: v[0], distinct: v[1]}
+		if c.Class == Integer && !included && merged.mostlyUnique() && identifierName(c.Name) {
+			return binning.Layout{}, leftIdentifier
+		}
+		if merged.Moments == nil {
+			return binning.NewNumeric(nil, c.Class == Float), ""
+		}
+		return binning.NewRanged(merged.Quantiles, merged.Moments.Min, merged.Moments.Max, choice.Bins, c.Class == Float), ""
+	case c.Class == Boolean || included:
+	case merged.unique():
+		return binning.Layout{}, leftIdentifier
+	case merged.Distinct > binning.MaxKnown:
+		return binning.Layout{}, leftFreeText
 	}
-	return stats, rows, nil
+	names := byFrequency(merged.Categories)
+	more := merged.More || len(names) > binning.MaxKnown
+	return binning.NewCategorical(names[:min(len(names), binning.MaxKnown)], choice.Top, more), ""
+}
+
+// mergeColumn adds up windows. Categories are left out where a window has none of
+// its own: they are then not all known.
+func mergeColumn(windows []ColumnOutline) ColumnOutline {
+	var sum ColumnOutline
+	listed := true
+	var parts []ColumnOutline
+	for _, w := range windows {
+		if w.Values == 0 {
+			continue
+		}
+		sum.Values += w.Values
+		sum.More = sum.More || w.More
+		listed = listed && w.Categories != nil
+		if w.Moments != nil {
+			if sum.Moments == nil {
+				sum.Moments = new(Moments)
+			}
+			*sum.Moments = sum.Moments.Plus(*w.Moments)
+		}
+		parts = append(parts, w)
+	}
+	sum.Quantiles = mergeQuantiles(parts)
+	if listed {
+		sum.Categories = make(map[string]int64)
+		for _, w := range parts {
+			for category, n := range w.Categories {
+				sum.Categories[category] += n
+			}
+		}
+		joinSpellings(sum.Categories)
+		sum.Distinct = int64(len(sum.Categories))
+	}
+	if !listed || sum.More {
+		// Values that are different within each window are an identifier's, whether they come back or not.
+		sum.Distinct = 0
+		for _, w := range parts {
+			sum.Distinct += w.Distinct
+		}
+	}
+	return sum
+}
+
+// joinSpellings gives the frequency of 1.0 to 1, if there are both.
+func joinSpellings(categories map[string]int64) {
+	for category, n := range categories {
+		for _, other := range binning.Spellings(category) {
+			if _, both := categories[other]; both && len(other) < len(category) {
+				categories[other] += n
+				delete(categories, category)
+			}
+		}
+	}
+}
+
+// mergeQuantiles returns the quantiles of all windows together, each by its values.
+func mergeQuantiles(windows []ColumnOutline) []float64 {
+	if len(windows) == 1 {
+		return windows[0].Quantiles
+	}
+	type point struct{ value, weight float64 }
+	var points []point
+	var total float64
+	for _, w := range windows {
+		for _, q := range w.Quantiles {
+			points = append(points, point{q, float64(w.Values) / float64(len(w.Quantiles))})
+		}
+		if len(w.Quantiles) > 0 {
+			total += float64(w.Values)
+		}
+	}
+	if len(points) == 0 {
+		return nil
+	}
+	slices.SortFunc(points, func(a, b point) int { return cmp.Compare(a.value, b.value) })
+	quantiles := make([]float64, 0, quantileCount)
+	var below float64
+	next := 0
+	for _, p := range probabilities() {
+		for next < len(points)-1 && below+points[next].weight < p*total {
+			below += points[next].weight
+			next++
+		}
+		quantiles = append(quantiles, points[next].value)
+	}
+	return quantiles
+}
+
+// byFrequency are categories, the most frequent first and in the order of their
+// texts where that is the same, so that all replicas see one order.
+func byFrequency(categories map[string]int64) []string {
+	return slices.SortedFunc(maps.Keys(categories), func(a, b string) int {
+		return cmp.Or(cmp.Compare(categories[b], categories[a]), strings.Compare(a, b))
+	})
+}
+
+// turnsOver reports whether the values of a column are others in each window: those
+// of a key, a clock, a batch or a partition. No window is ever like the ones before
+// it, so there is nothing to compare with.
+func turnsOver(windows []ColumnOutline) bool {
+	var pairs, apart int
+	var last *ColumnOutline
+	for i := range windows {
+		w := &windows[i]
+		if w.Values < enoughToTurn {
+			continue
+		}
+		if last != nil {
+			pairs++
+			if w.apart(*last) {
+				apart++
+			}
+		}
+		last = w
+	}
+	return pairs > 0 && apart*10 >= pairs*9
+}
+
+// enoughToTurn is the number of values from which a window tells whether it has
+// values of the window before.
+const enoughToTurn = 20
+
+// apart reports whether hardly any value of the window is one that the other had,
+// or lies where the values of the other lay.
+func (w ColumnOutline) apart(other ColumnOutline) bool {
+	if n := len(w.Quantiles); n > 0 && len(other.Quantiles) > 0 {
+		low, high := other.Quantiles[len(other.Quantiles)/20], other.Quantiles[len(other.Quantiles)-1-len(other.Quantiles)/20]
+		return w.Quantiles[n/20] > high || w.Quantiles[n-1-n/20] < low
+	}
+	if w.Categories == nil || other.Categories == nil || w.More || other.More {
+		return false
+	}
+	var again int64
+	for category, n := range w.Categories {
+		if other.Categories[category] > 0 {
+			again += n
+		}
+	}
+	return again*10 < w.Values
 }
 
 // fewValues is the number of values below which a column is too small to call
 // its values identifiers only since all of them differ.
 const fewValues = 100
 
-func chooseKind(c Column, st columnStats, choice Choice) (kind binning.Kind, left string) {
-	// Databases estimate the number of distinct values. DuckDB's estimate of 20000
-	// different ones was between 64 and 161 percent of it, so a name that says the
-	// same as the estimate needs less of it: the bins of a key are a drift for ever.
-	unique := st.values >= fewValues && st.distinct*4 >= st.values*3
-	mostlyUnique := st.values >= fewValues && st.distinct*2 >= st.values
-	included := MatchesAny(choice.Include, c.Name)
-	switch c.Class {
-	case Timestamp, TimestampTZ, Date:
-		return binning.Aged, ""
-	case Float, Decimal:
-		return binning.Numeric, ""
-	case Boolean:
-		return binning.Categorical, ""
-	case Integer:
-		switch {
-		case st.distinct <= int64(choice.Top):
-			return binning.Categorical, ""
-		case !included && mostlyUnique && identifierName(c.Name):
-			return "", leftIdentifier
-		}
-		return binning.Numeric, ""
-	}
-	switch {
-	case included:
-	case unique:
-		return "", leftIdentifier
-	case st.distinct > binning.MaxKnown:
-		return "", leftFreeText
-	}
-	return binning.Categorical, ""
-}
+// unique reports whether nearly all values differ. Databases estimate how many do.
+// DuckDB's estimate of 20000 different ones was between 64 and 161 percent of it, so
+// a name that says the same as the estimate needs less of it, see mostlyUnique: the
+// bins of a key are a drift for ever.
+func (w ColumnOutline) unique() bool { return w.Values >= fewValues && w.Distinct*4 >= w.Values*3 }
+
+func (w ColumnOutline) mostlyUnique() bool { return w.Values >= fewValues && w.Distinct*2 >= w.Values }
 
 // identifierName tells a surrogate key from a measurement whose values happen
 // to be all different, which only the name can.
@@ -209,75 +311,14 @@ func identifierName(name string) bool {
 	return false
 }
 
-func (s *Source) cutNumeric(ctx context.Context, source string, columns []Column, bins int, layouts map[string]binning.Layout) error {
-	if len(columns) == 0 {
-		return nil
-	}
-	// The minimum, which makes no edge, shows whether the lowest value is a tie.
-	probabilities := make([]float64, bins)
-	for i := range probabilities {
-		probabilities[i] = float64(i) / float64(bins)
-	}
-	exprs := make([]string, len(columns))
-	for i, c := range columns {
-		exprs[i] = s.dialect.quantiles(s.dialect.double(s.dialect.identifier(c.Name)), probabilities)
-	}
-	row, err := s.one(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+"\nFROM "+source, len(exprs))
-	if err != nil {
-		return err
-	}
-	for i, c := range columns {
-		quantiles, err := toFloats(row[i])
-		if err != nil {
-			return fmt.Errorf("column %q: %w", c.Name, err)
-		}
-		layouts[c.Name] = binning.NewNumeric(quantiles, c.Class == Float)
-	}
-	return nil
-}
-
-func (s *Source) cutCategorical(ctx context.Context, source string, c Column, top int) (binning.Layout, error) {
-	name := s.dialect.identifier(c.Name)
-	text := name
-	if c.Class != Text {
-		text = s.dialect.varchar(name)
-	}
-	// Ties in the count are broken by the text, so that all replicas see the
-	// same order. One more than can be listed tells that there are more.
-	rows, err := s.db.QueryContext(ctx, fmt.Sprintf(
-		"SELECT category, count(*) AS n FROM (SELECT %s AS category FROM %s) AS c WHERE category IS NOT NULL GROUP BY category ORDER BY n DESC, category LIMIT %d",
-		text, source, binning.MaxKnown+1))
-	if err != nil {
-		return binning.Layout{}, s.redact(err)
-	}
-	defer rows.Close()
-	var categories []string
-	open := false
-	for rows.Next() {
-		values, err := scan(rows, 2)
-		if err != nil {
-			return binning.Layout{}, s.redact(err)
-		}
-		category := fmt.Sprint(values[0])
-		// No database takes a NUL in a literal.
-		if len(categories) == binning.MaxKnown || strings.ContainsRune(category, 0) {
-			open = true
-			continue
-		}
-		categories = append(categories, category)
-	}
-	if err := rows.Err(); err != nil {
-		return binning.Layout{}, s.redact(err)
-	}
-	return binning.NewCategorical(categories, top, open), nil
-}
-
 func toFloats(v any) ([]float64, error) {
 	if text, ok := v.(string); ok {
 		parts := strings.Split(strings.Trim(text, "{}"), ",")
 		values := make([]float64, len(parts))
 		for i, p := range parts {
-			if _, err := fmt.Sscan(p, &values[i]); err != nil {
+			if p == "NULL" {
+				values[i] = math.NaN()
+			} else if _, err := fmt.Sscan(p, &values[i]); err != nil {
 				return nil, fmt.Errorf("%q: %w", p, err)
 			}
 		}
@@ -293,7 +334,14 @@ func toFloats(v any) ([]float64, error) {
 	values := make([]float64, list.Len())
 	for i := range values {
 		element := list.Index(i).Interface()
-		if v := reflect.ValueOf(element); v.IsValid() && v.CanFloat() {
+		if element == nil {
+			values[i] = math.NaN()
+		} else if p, ok := element.(*float64); ok {
+			values[i] = math.NaN()
+			if p != nil {
+				values[i] = *p
+			}
+		} else if v := reflect.ValueOf(element); v.CanFloat() {
 			values[i] = v.Float()
 		} else if _, err := fmt.Sscan(fmt.Sprint(element), &values[i]); err != nil {
 			// Trino's driver gives the text of a number.

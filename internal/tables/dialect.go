@@ -2,6 +2,7 @@ package tables
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -64,6 +65,12 @@ type dialect interface {
 	array(counts []string) string
 	// distinct counts the different values of an expression, about or exactly.
 	distinct(expr string) string
+	// whole casts a whole number, a double, to a 64-bit integer.
+	whole(expr string) string
+	// moments is an array of doubles: the number, minimum, maximum, mean and
+	// standard deviation of the doubles that fulfil the condition, or of all if
+	// that is empty.
+	moments(expr, condition string) string
 	// quantiles is an array of the quantiles of a finite numeric expression.
 	quantiles(expr string, probabilities []float64) string
 	// timeOfNumber reads a number of microseconds, a double, as a point in time.
@@ -121,7 +128,9 @@ func newTally(d dialect, column string, class Class, layout binning.Layout, befo
 	counts := []string{"count(" + column + ")"}
 	switch layout.Kind {
 	case binning.Categorical:
-		counts = append(counts, categoryCounts(d, column, class, layout)...)
+		var text string
+		column, text = categoryOf(d, column, class)
+		counts = append([]string{"count(" + column + ")"}, categoryCounts(d, text, layout)...)
 	case binning.Aged:
 		counts = append(counts, d.countIf(column+" > "+before(class, 0)))
 		for _, e := range layout.Edges {
@@ -162,22 +171,54 @@ func newTally(d dialect, column string, class Class, layout binning.Layout, befo
 	}
 }
 
-func categoryCounts(d dialect, column string, class Class, layout binning.Layout) []string {
-	if class != Text {
-		column = d.varchar(column)
+// categoryOf is the SQL of a column that is counted by category, and of the text
+// of its categories. Numbers with a fraction may be counted by the categories of
+// a column that had none: a whole one is written as one, and NaN is missing.
+func categoryOf(d dialect, column string, class Class) (value, text string) {
+	switch class {
+	case Text:
+		return column, column
+	case Float, Decimal:
+		number := d.double(column)
+		text = "CASE WHEN abs(" + number + ") < 1e15 AND " + number + " = floor(" + number + ") THEN " + d.varchar(d.whole(number)) +
+			" ELSE " + d.varchar(number) + " END"
+		if class == Float {
+			isNumber := "CASE WHEN NOT " + d.isNaN(number) + " THEN "
+			column, text = isNumber+column+" END", isNumber+text+" END"
+		}
+		return column, text
 	}
+	return column, d.varchar(column)
+}
+
+func categoryCounts(d dialect, text string, layout binning.Layout) []string {
 	var counts, known []string
+	listed := listedCategories(layout)
 	for _, c := range layout.Top {
-		counts = append(counts, d.countIf(column+" = "+d.text(c)))
-		known = append(known, d.text(c))
+		spellings := texts(d, spellingsOf(c, listed))
+		counts = append(counts, d.countIf(text+" IN ("+spellings+")"))
+		known = append(known, spellings)
 	}
 	for _, c := range layout.Rest {
-		known = append(known, d.text(c))
+		known = append(known, texts(d, spellingsOf(c, listed)))
 	}
 	if !layout.Open && len(layout.Rest) > 0 {
-		counts = append(counts, d.countIf(column+" NOT IN ("+strings.Join(known, ", ")+")"))
+		counts = append(counts, d.countIf(text+" NOT IN ("+strings.Join(known, ", ")+")"))
 	}
 	return counts
+}
+
+func listedCategories(layout binning.Layout) map[string]bool {
+	listed := make(map[string]bool, len(layout.Top)+len(layout.Rest))
+	for _, c := range slices.Concat(layout.Top, layout.Rest) {
+		listed[c] = true
+	}
+	return listed
+}
+
+// spellingsOf are the texts of a category but for those that are listed themselves.
+func spellingsOf(category string, listed map[string]bool) []string {
+	return slices.DeleteFunc(binning.Spellings(category), func(s string) bool { return s != category && listed[s] })
 }
 
 // decodeCategories reads the count of all values, of each named category and,
@@ -231,6 +272,24 @@ func (ansi) text(s string) string            { return "'" + strings.ReplaceAll(s
 func (ansi) varchar(expr string) string      { return "CAST(" + expr + " AS VARCHAR)" }
 func (ansi) countIf(condition string) string { return "count(*) FILTER (WHERE " + condition + ")" }
 func (ansi) array(counts []string) string    { return "ARRAY[" + strings.Join(counts, ", ") + "]" }
+func (ansi) whole(expr string) string        { return "CAST(" + expr + " AS BIGINT)" }
+
+func (ansi) moments(expr, condition string) string {
+	return "ARRAY[" + strings.Join(momentAggregates(expr, condition, "CAST(%s AS DOUBLE PRECISION)"), ", ") + "]"
+}
+
+// momentAggregates are the five aggregates; cast makes a double of the first.
+func momentAggregates(expr, condition, cast string) []string {
+	filter := ""
+	if condition != "" {
+		filter = " FILTER (WHERE " + condition + ")"
+	}
+	aggregates := []string{fmt.Sprintf(cast, "count("+expr+")"+filter)}
+	for _, f := range []string{"min", "max", "avg", "stddev_pop"} {
+		aggregates = append(aggregates, f+"("+expr+")"+filter)
+	}
+	return aggregates
+}
 
 func (ansi) instant(t time.Time, class Class) string {
 	if class == TimestampTZ {

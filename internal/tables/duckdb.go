@@ -32,6 +32,10 @@ func (duckDB) array(counts []string) string {
 	return "CAST([" + strings.Join(counts, ", ") + "] AS BIGINT[])"
 }
 
+func (duckDB) moments(expr, condition string) string {
+	return "[" + strings.Join(momentAggregates(expr, condition, "CAST(%s AS DOUBLE)"), ", ") + "]"
+}
+
 // quantileSample bounds the memory of the quantiles of one column to 800 KB,
 // whatever the size of the table. Up to this many values they are exact; above,
 // a decile is off by about 0.1 percentage points.
@@ -135,11 +139,18 @@ func (d duckDB) numericTally(column string, float bool, layout binning.Layout) t
 // empty string, which is there only if it counts something. So the empty string
 // itself must be counted apart.
 func (d duckDB) categoricalTally(column string, class Class, layout binning.Layout) tally {
-	text := column
-	if class != Text {
-		text = d.varchar(column)
+	column, text := categoryOf(d, column, class)
+	listed := listedCategories(layout)
+	var known []string
+	categoryBy := make(map[string]string) // by spelling
+	for _, c := range slices.Concat(layout.Top, layout.Rest) {
+		for _, spelling := range spellingsOf(c, listed) {
+			if spelling != "" {
+				known = append(known, spelling)
+				categoryBy[spelling] = c
+			}
+		}
 	}
-	known := slices.DeleteFunc(slices.Concat(layout.Top, layout.Rest), func(c string) bool { return c == "" })
 	slices.Sort(known)
 	literals := make([]string, len(known))
 	for i, c := range known {
@@ -165,7 +176,7 @@ func (d duckDB) categoricalTally(column string, class Class, layout binning.Layo
 		}
 		byCategory := make(map[string]int64, len(known)+1)
 		for i, c := range known {
-			byCategory[c] = hist[i]
+			byCategory[categoryBy[c]] += hist[i]
 		}
 		byCategory[""] = empty
 		counts := []int64{n}

@@ -96,9 +96,9 @@ func TestGoldenSQL(t *testing.T) {
 				_, err := s.Count(t.Context(), orders, schema, Window{To: asOf}, Fields{}, asOf)
 				return err
 			})
-			record("statistics that choose bins", func() error { _, _, err := s.columnStats(t.Context(), source, schema[:4]); return err })
-			record("quantiles", func() error { return s.cutNumeric(t.Context(), source, schema[:2], 4, nil) })
-			record("categories", func() error { _, err := s.cutCategorical(t.Context(), source, schema[3], 20); return err })
+			record("statistics that choose bins", func() error { _, err := s.statistics(t.Context(), source, schema[:4]); return err })
+			record("quantiles", func() error { return s.quantiles(t.Context(), source, schema[:2], Outline{}) })
+			record("categories", func() error { return s.categories(t.Context(), source, schema[3], Outline{}) })
 			record("comparison", func() error {
 				_, err := s.Numbers(t.Context(), "SELECT 1 WHERE at >= :window_start AND at < :window_end", window)
 				return err

@@ -21,10 +21,10 @@ func TestAKeyIsToldEvenWhenItsDistinctValuesAreUnderestimated(t *testing.T) {
 		"a measurement whose values are mostly different": {Column{Name: "distance", Class: Integer}, 19_000, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			kind, left := chooseKind(tc.column, columnStats{values: 20_000, distinct: tc.distinct}, choice)
+			layout, left := cutColumn(tc.column, choice, []ColumnOutline{{Values: 20_000, Distinct: tc.distinct}})
 			require.Equal(t, tc.want, left)
 			if left == "" {
-				require.Equal(t, binning.Numeric, kind)
+				require.Equal(t, binning.Numeric, layout.Kind)
 			}
 		})
 	}

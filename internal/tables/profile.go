@@ -28,6 +28,8 @@ type Profile struct {
 	Nulls map[string]int64
 	// Values has the number of values in each bin of each column with a layout.
 	Values map[string]map[string]int64
+	// Numbers has the moments of each column with a numeric layout that has values.
+	Numbers map[string]Moments
 	// Unreadable are the files that were left out.
 	Unreadable []string
 }
@@ -42,7 +44,7 @@ func (s *Source) Count(ctx context.Context, r Relation, schema []Column, w Windo
 	}
 	q, err := s.profileQuery(ctx, r, schema, w, fields, asOf)
 	if errors.Is(err, errEmpty) {
-		return Profile{Nulls: map[string]int64{}, Values: map[string]map[string]int64{}}, nil
+		return Profile{Nulls: map[string]int64{}, Values: map[string]map[string]int64{}, Numbers: map[string]Moments{}}, nil
 	}
 	if err != nil {
 		return Profile{}, err
@@ -108,6 +110,8 @@ type profileQuery struct {
 	// plain are the columns without bins, which share one array; binned are the others.
 	plain, binned []Column
 	tallies       []tally
+	// measured are the columns with a numeric layout.
+	measured []Column
 	// skipped are the files that cannot be read.
 	skipped []string
 }
@@ -145,6 +149,12 @@ func (s *Source) profileQuery(ctx context.Context, r Relation, schema []Column, 
 			q.exprs = append(q.exprs, t.expr)
 		}
 	}
+	for _, c := range q.binned {
+		if fields[c.Name].Kind == binning.Numeric {
+			q.measured = append(q.measured, c)
+			q.exprs = append(q.exprs, momentsOf(d, d.identifier(c.Name), c.Class))
+		}
+	}
 	if len(q.plain) > 0 {
 		q.exprs = append(q.exprs, d.array(plainCounts))
 	}
@@ -152,7 +162,7 @@ func (s *Source) profileQuery(ctx context.Context, r Relation, schema []Column, 
 }
 
 func (q profileQuery) decode(values []any) (Profile, error) {
-	p := Profile{Unreadable: q.skipped, Nulls: make(map[string]int64), Values: make(map[string]map[string]int64)}
+	p := Profile{Unreadable: q.skipped, Nulls: make(map[string]int64), Values: make(map[string]map[string]int64), Numbers: make(map[string]Moments)}
 	var err error
 	if p.Rows, err = toInt(values[0]); err != nil {
 		return Profile{}, fmt.Errorf("profile: rows: %w", err)
@@ -184,6 +194,15 @@ func (q profileQuery) decode(values []any) (Profile, error) {
 			bins[bin] += 0
 		}
 		p.Values[c.Name] = bins
+	}
+	for i, c := range q.measured {
+		m, err := decodeMoments(values[len(q.binned)+i])
+		if err != nil {
+			return Profile{}, fmt.Errorf("profile: moments of column %q: %w", c.Name, err)
+		}
+		if m.Valid() {
+			p.Numbers[c.Name] = m
+		}
 	}
 	if len(q.plain) > 0 {
 		counts, err := toInts(values[len(values)-1])

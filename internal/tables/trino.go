@@ -21,6 +21,10 @@ func (trino) epoch(expr string, class Class) string {
 	return "to_unixtime(" + expr + ")"
 }
 
+func (trino) moments(expr, condition string) string {
+	return "ARRAY[" + strings.Join(momentAggregates(expr, condition, "CAST(%s AS DOUBLE)"), ", ") + "]"
+}
+
 func (trino) infinity(sign int) string {
 	if sign < 0 {
 		return "-infinity()"

@@ -90,10 +90,32 @@ func (s *Source) materialize(ctx context.Context, r Relation, w Window) (_ Relat
 		_, err := s.db.ExecContext(context.WithoutCancel(ctx), "DROP TABLE "+name)
 		return err
 	}
-	if err := s.appendRows(ctx, name, func(add func([]any) error) error { return r.virtual.Rows(w, add) }); err != nil {
+	if err := s.appendRows(ctx, name, func(add func([]any) error) error { return sampleOf(r.virtual, w, add) }); err != nil {
 		return r, nil, errors.Join(fmt.Errorf("copy a virtual table: %w", err), drop())
 	}
 	return Relation{from: name, Time: r.Time}, drop, nil
+}
+
+// sampleRows is the number of rows from which on a copy is a sample. Bins are cut from copies, and the quantiles of a column
+// are of a hundred thousand values in any case.
+const sampleRows = 200_000
+
+// sampleOf passes on the rows of a window, or every so many of them where they are many.
+func sampleOf(v Virtual, w Window, add func([]any) error) error {
+	p, err := v.Count(w, Fields{})
+	if err != nil {
+		return err
+	}
+	every := uint64(p.Rows/sampleRows + 1)
+	var i uint64
+	return v.Rows(w, func(values []any) error {
+		i++
+		// Fibonacci hashing: no pattern of the rows has the step of the sample.
+		if (i*11400714819323198485)>>32%every != 0 {
+			return nil
+		}
+		return add(values)
+	})
 }
 
 // appendRows appends what produce adds to a table of DuckDB.

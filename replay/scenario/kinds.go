@@ -76,7 +76,7 @@ const (
 // Alerts that tell of values of a dataset and of a model that are not as they were. One of a later release that names
 // breakage is told beside the drift that it is today.
 var (
-	dataValues   = []string{"MLDatasetDrift", "MLDatasetBroken", "MLDatasetUnseenCategories", "MLDatasetNullRatioHigh"}
+	dataValues   = []string{"MLDatasetDrift", "MLDatasetBroken", "MLDatasetUnseenCategories", "MLDatasetNullRatioHigh", "MLDatasetValuesOutOfRange", "MLDatasetMeanShifted"}
 	dataVolume   = []string{"MLDatasetVolumeAnomaly", "MLDatasetStale", "MLDatasetRowDropHigh"}
 	modelValues  = []string{"MLModelDrift", "MLModelInputBroken", "MLModelTrainingServingSkew"}
 	modelEffects = []string{"MLModelPredictionDrift", "MLModelConfidenceShift", "MLModelEstimatedPerformanceDrop"}

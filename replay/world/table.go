@@ -45,6 +45,10 @@ type counter struct {
 	// totals are counts by hour and bin, and minutes by hour, minute and bin.
 	totals  map[int64][]int64
 	minutes map[int64][]int32
+	// sums are those of the values of a numeric layout, less near; nil for others.
+	sums       map[int64]*sums
+	minuteSums map[int64]*[60]sums
+	near       float64
 }
 
 func newCounter(col int, finder *binning.Finder) *counter {
@@ -87,7 +91,7 @@ func (t *table) Schema() []tables.Column {
 
 // Count implements tables.Virtual.
 func (t *table) Count(w tables.Window, fields tables.Fields) (tables.Profile, error) {
-	p := tables.Profile{Nulls: make(map[string]int64), Values: make(map[string]map[string]int64)}
+	p := tables.Profile{Nulls: make(map[string]int64), Values: make(map[string]map[string]int64), Numbers: make(map[string]tables.Moments)}
 	var asked []*counter
 	for name, layout := range fields {
 		col := t.column(name)
@@ -118,6 +122,9 @@ func (t *table) Count(w tables.Window, fields tables.Fields) (tables.Profile, er
 			bins[name] = counts[b]
 		}
 		p.Values[t.types[c.col].Name] = bins
+		if m := t.moments(c, from, to); m.Valid() {
+			p.Numbers[t.types[c.col].Name] = m
+		}
 	}
 	return p, nil
 }
@@ -148,6 +155,9 @@ func (t *table) counter(col int, layout binning.Layout) *counter {
 	}
 	c := newCounter(col, binning.NewFinder(layout, t.types[col].Class == tables.Float))
 	c.layout, c.from = layout, t.through
+	if layout.Kind == binning.Numeric {
+		c.sums, c.minuteSums, c.near = make(map[int64]*sums), make(map[int64]*[60]sums), near(layout)
+	}
 	t.values = append(t.values, c)
 	return c
 }
@@ -187,6 +197,7 @@ func (t *table) count(from int64, asked []*counter) {
 		for h := range c.minutes {
 			if h < floor(now-keepMinutes, 60) {
 				delete(c.minutes, h)
+				delete(c.minuteSums, h)
 			}
 		}
 	}
@@ -284,6 +295,9 @@ func (c *counter) add(b *batch, h int64, from, to int, byMinute bool) {
 			continue
 		}
 		total[bin]++
+		if c.sums != nil {
+			c.measure(b, i, h, byMinute)
+		}
 		if minutes != nil {
 			minutes[int((b.time[i]-h*hour)/minute)*c.bins+bin]++
 		}
@@ -355,15 +369,22 @@ func (t *table) sum(c *counter, from, to int64, bins []int64) (all int64) {
 
 // again counts the rows of an hour that are in a window once more.
 func (t *table) again(c *counter, h, from, to int64, add func(bin int, n int64)) {
+	t.rowsOf(c, h, from, to, func(b *batch, i int) {
+		if bin := c.bin(b, i); bin >= 0 {
+			add(bin, 1)
+		}
+	})
+}
+
+// rowsOf calls each for the rows of an hour that are in a window and that the counter counts.
+func (t *table) rowsOf(c *counter, h, from, to int64, each func(b *batch, i int)) {
 	b := t.batch
 	for m := max(h*60, c.from); m < min(t.through, (h+1)*60+t.feed.slowest); m++ {
 		b.reset()
 		t.feed.arrivals(m, b)
 		for i := range b.n {
 			if at := b.time[i]; floor(at, hour) == h && at >= from && at < to {
-				if bin := c.bin(b, i); bin >= 0 {
-					add(bin, 1)
-				}
+				each(b, i)
 			}
 		}
 	}

@@ -1,0 +1,123 @@
+package dataquality
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/binning"
+)
+
+// foldUnseen counts values that the bins do not know as other where that says nothing
+// of the values: while the baseline is learning, and where the baseline itself had
+// such values, since its bins were not cut from all of it. Against training data,
+// values that are not in it are unseen from the first day.
+func (d *dataset) foldUnseen(c *cycle) {
+	d.sayUnknown(c)
+	trained := func(column string) bool {
+		_, ok := c.definition.Numbers[column]
+		for _, b := range c.baselines {
+			if b.name == baseline.EdgesTraining && !ok {
+				_, ok = b.shares[column]
+			}
+		}
+		return c.definition.Edges == baseline.EdgesTraining && ok
+	}
+	for column, bins := range c.profile.Values {
+		unseen, counted := bins[binning.Unseen]
+		if !counted || trained(column) || c.production.Frozen() && c.production.Counts.Fields[column][binning.Unseen] == 0 {
+			continue
+		}
+		bins[binning.Other] += unseen
+		delete(bins, binning.Unseen)
+		for _, b := range c.baselines {
+			if s, ok := b.shares[column]; ok {
+				s.bins[binning.Other] += s.bins[binning.Unseen]
+				delete(s.bins, binning.Unseen)
+			}
+		}
+	}
+}
+
+// sayUnknown logs once which columns have values in their baseline that its bins do not know: it was learned by a version that
+// cut bins from the first day alone, or the table did not keep what it learned.
+func (d *dataset) sayUnknown(c *cycle) {
+	if d.saidUnknown || !c.production.Frozen() || c.definition.Edges != baseline.EdgesProduction {
+		return
+	}
+	d.saidUnknown = true
+	var columns []string
+	for _, column := range sortedKeys(c.production.Counts.Fields) {
+		if c.production.Counts.Fields[column][binning.Unseen] > 0 {
+			columns = append(columns, column)
+		}
+	}
+	if len(columns) > 0 {
+		d.logger.Warn("The bins of the production baseline were cut from a part of its days, as versions before 0.2 did. It is used as it is; values that its bins do not know are counted as other. To cut them from all days that the table has, run 'sightglass baseline reset --part definition' and 'sightglass baseline build'.",
+			"columns", listed(columns))
+	}
+}
+
+// comparable reports whether the range and moments of the baseline are known: provisional bins are of a few days, and so are
+// their extremes.
+func (c *cycle) comparable() bool {
+	return c.definition.Edges == baseline.EdgesTraining || c.production.Frozen()
+}
+
+// numbersCheck says what is wrong with the values of a numeric column, as MLDatasetValuesOutOfRange and MLDatasetMeanShifted do.
+func (d *dataset) numbersCheck(c *cycle, column string, values map[string]int64) string {
+	of, known := c.definition.Numbers[column]
+	is, counted := c.profile.Numbers[column]
+	if !c.comparable() || !known || !counted {
+		return ""
+	}
+	rows, z := float64(c.profile.Rows), d.defaults[signalSignificance]
+	if n, ok := c.definition.Fields[column].OutOfRange(values); ok {
+		limit := d.threshold(signalOutOfRange, column)
+		if share := float64(n) / rows; share > limit+z*math.Sqrt(limit*(1-limit)/rows) {
+			return fmt.Sprintf("column %q: %.4f of the values are out of the range %g to %g", column, share, of.Min, of.Max)
+		}
+	}
+	if d.cfg.short() || of.Stddev == 0 || rows < d.defaults[signalMinRows] {
+		return ""
+	}
+	shift := math.Abs(is.Mean - of.Mean)
+	chance := math.Sqrt(is.Stddev*is.Stddev/float64(is.Values) + of.Stddev*of.Stddev/float64(of.Values))
+	if shift/of.Stddev > d.threshold(signalMeanShift, column) && shift > z*chance {
+		return fmt.Sprintf("column %q: the mean %g is %.2f standard deviations from %g", column, is.Mean, shift/of.Stddev, of.Mean)
+	}
+	return ""
+}
+
+// numberMetrics are the samples of the moments of each numeric column, and of those
+// of the baseline that its bins were cut from.
+func (d *dataset) numberMetrics(m descs, c *cycle, gauge func(desc *prometheus.Desc, v float64, labels ...string)) {
+	for column, n := range c.profile.Numbers {
+		gauge(m.min, n.Min, column)
+		gauge(m.max, n.Max, column)
+		gauge(m.mean, n.Mean, column)
+		gauge(m.stddev, n.Stddev, column)
+	}
+	if !c.comparable() {
+		return
+	}
+	edges := c.definition.Edges
+	for column, layout := range c.definition.Fields {
+		bins, counted := c.profile.Values[column]
+		of, known := c.definition.Numbers[column]
+		if !counted || !known || of.Values == 0 {
+			continue
+		}
+		if n, ok := layout.OutOfRange(bins); ok {
+			gauge(m.outOfRange, float64(n), column)
+		}
+		gauge(m.baselineMin, of.Min, column, edges)
+		gauge(m.baselineMax, of.Max, column, edges)
+		if !d.cfg.short() {
+			gauge(m.baselineMean, of.Mean, column, edges)
+			gauge(m.baselineSD, of.Stddev, column, edges)
+		}
+	}
+}

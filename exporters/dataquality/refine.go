@@ -1,0 +1,258 @@
+package dataquality
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+// Bins are cut twice. When a dataset is first seen there is little of it, so its
+// bins are provisional: they serve until all days of the production baseline are
+// learned. Each learned day leaves an outline, and from all of them together the
+// bins are refined. Then the days are counted again.
+
+// provisional reports whether the bins are still to be refined.
+func (l *learner) provisional(d baseline.Definition) bool {
+	return d.Edges == baseline.EdgesProduction && !d.Refined() && l.relation.Time != ""
+}
+
+// outline stores the outlines of up to atMost learned days that have none.
+func (l *learner) outline(ctx context.Context, view *baseline.View, d baseline.Definition, days []baseline.Day, atMost int) error {
+	due := view.WithoutOutline(d.ID, days)
+	due = due[:min(len(due), atMost)]
+	for i, day := range due {
+		l.report("outlining days", i, len(due))
+		schema, w, err := l.daySchema(ctx, day, d)
+		if err != nil {
+			return err
+		}
+		o, err := l.source.Outline(ctx, l.relation, schema, w, l.cfg.Columns.choice(), nil)
+		if err != nil {
+			return fmt.Errorf("outline of %s: %w", day, err)
+		}
+		if err := l.subject.AddOutline(ctx, d.ID, day, o); err != nil {
+			return err
+		}
+	}
+	l.report("outlining days", len(due), len(due))
+	return nil
+}
+
+// refine cuts the bins from all learned days. It reports false where the days cannot
+// be counted again, since the table does not have them any more: the bins then stay
+// what they are.
+func (l *learner) refine(ctx context.Context, view *baseline.View, d baseline.Definition, p baseline.Production) (bool, error) {
+	first, err := view.Day(ctx, d.ID, p.Days[0])
+	if err != nil {
+		return false, err
+	}
+	schema, w, err := l.daySchema(ctx, p.Days[0], d)
+	if err != nil {
+		return false, err
+	}
+	rows, err := l.source.Rows(ctx, l.relation, w)
+	if err != nil {
+		return false, err
+	}
+	if rows < first.Rows {
+		l.logger.Warn("The production baseline keeps the bins that were cut when the dataset was first seen: the table does not have all learned days any more, so that they cannot be counted by bins of all days. Values that the bins did not know are counted as other, and not as unseen. Learn fewer days (baselines.production.days) than the table keeps, then 'sightglass baseline reset --part definition'.",
+			"day", p.Days[0], "learned_rows", first.Rows, "rows", rows)
+		return false, nil
+	}
+	outlines := make([]tables.Outline, len(p.Days))
+	for i, day := range p.Days {
+		if err := view.Outline(ctx, d.ID, day, &outlines[i]); err != nil {
+			return false, err
+		}
+	}
+	cut := tables.CutOutlines(schema, l.relation.Time, l.cfg.Columns.choice(), outlines...)
+	refined := baseline.Definition{
+		Edges: d.Edges, Schema: d.Schema, Fields: cut.Layouts, Left: cut.Left, Numbers: numbersOf(outlines), Learned: p.Days,
+	}
+	if err := l.subject.Refine(ctx, refined); err != nil {
+		return false, err
+	}
+	l.logger.Info("Cut the bins from all learned days; the days are now counted by them.", "days", len(p.Days), "rows", cut.Rows, "columns", len(cut.Layouts))
+	l.sayLeft(cut.Left)
+	return true, nil
+}
+
+// numbersOf are the moments of each column in all outlines together.
+func numbersOf(outlines []tables.Outline) map[string]baseline.Moments {
+	numbers := make(map[string]baseline.Moments)
+	for _, o := range outlines {
+		for name, c := range o.Columns {
+			if c.Moments != nil {
+				numbers[name] = numbers[name].Plus(*c.Moments)
+			}
+		}
+	}
+	return numbers
+}
+
+// sayLeft logs which columns have no bins, by their reasons.
+func (l *learner) sayLeft(left map[string]string) {
+	byReason := make(map[string][]string)
+	for _, column := range sortedKeys(left) {
+		byReason[left[column]] = append(byReason[left[column]], column)
+	}
+	for _, reason := range sortedKeys(byReason) {
+		l.logger.Info("Columns without bins: only their missing values are counted. Name those that have a distribution all the same in columns.include.",
+			"columns", listed(byReason[reason]), "reason", reason)
+	}
+}
+
+// daySchema is the schema of the table as a learned day is counted by it, and the
+// day's window.
+func (l *learner) daySchema(ctx context.Context, day baseline.Day, d baseline.Definition) ([]tables.Column, tables.Window, error) {
+	start, err := day.Start()
+	if err != nil {
+		return nil, tables.Window{}, err
+	}
+	schema, err := l.source.Schema(ctx, l.relation)
+	if err == nil {
+		schema, err = l.source.Conform(ctx, l.relation, schema, typesOf(d.Schema))
+	}
+	return schema, tables.Window{From: start, To: start.AddDate(0, 0, 1)}, err
+}
+
+// refined returns the definition in force, which may be a refined one by now.
+func (l *learner) refined(ctx context.Context, d baseline.Definition) (baseline.Definition, error) {
+	view, err := l.subject.View(ctx)
+	if err != nil {
+		return d, err
+	}
+	return view.Definition(ctx)
+}
+
+// complete makes the production baseline of days that are all learned: it refines
+// provisional bins, or freezes what is there.
+func (l *learner) complete(ctx context.Context, view *baseline.View, d baseline.Definition, p baseline.Production, atMost int) error {
+	if l.provisional(d) {
+		if err := l.outline(ctx, view, d, p.Days, atMost); err != nil {
+			return err
+		}
+		var err error
+		if view, err = l.subject.View(ctx); err != nil {
+			return err
+		}
+		if len(view.WithoutOutline(d.ID, p.Days)) > 0 {
+			return nil // The next profile goes on.
+		}
+		if refined, err := l.refine(ctx, view, d, p); refined || err != nil {
+			return err
+		}
+	}
+	_, err := l.subject.Freeze(ctx)
+	return err
+}
+
+// acceptChanges accepts the columns that the configuration lets change.
+func (d *dataset) acceptChanges(ctx context.Context, c *cycle) error {
+	if len(d.cfg.Columns.Accept) == 0 || len(d.cfg.Schema) > 0 {
+		return nil
+	}
+	var kept []change
+	var errs []error
+	accepted := 0
+	for _, ch := range c.changes {
+		if accepted == acceptedPerCycle || !tables.MatchesAny(d.cfg.Columns.Accept, ch.column) {
+			kept = append(kept, ch)
+			continue
+		}
+		if _, err := d.learner.accept(ctx, ch.column, c.window); err != nil {
+			errs = append(errs, fmt.Errorf("column %q: %w", ch.column, err))
+			kept = append(kept, ch)
+			continue
+		}
+		accepted++
+		d.logger.Info("Accepted a column, as columns.accept says.", "column", ch.column, "change", ch.kind, "expected", ch.expected, "actual", ch.actual)
+	}
+	c.changes = kept
+	return errors.Join(errs...)
+}
+
+// acceptedPerCycle bounds the columns that one profile accepts.
+const acceptedPerCycle = 3
+
+// accept makes what a column is now what it is expected to be, without touching the
+// baselines of the others: a column that was added gets bins and a baseline from the
+// last days, one that was removed is not missed any more.
+func (l *learner) accept(ctx context.Context, name string, w tables.Window) (baseline.Accepted, error) {
+	view, err := l.subject.View(ctx)
+	if err != nil {
+		return baseline.Accepted{}, err
+	}
+	d, err := view.Definition(ctx)
+	if errors.Is(err, baseline.ErrNotFound) {
+		return baseline.Accepted{}, errors.New("there is no baseline yet, and so nothing that the column differs from: the exporter or 'sightglass baseline build' makes one")
+	}
+	if err != nil {
+		return baseline.Accepted{}, err
+	}
+	schema, err := l.source.Schema(ctx, l.relation)
+	if err != nil {
+		return baseline.Accepted{}, err
+	}
+	a := baseline.Accepted{Column: baseline.Column{Name: name}}
+	expected := false
+	for _, c := range d.Schema {
+		if c.Name == name {
+			a.Column, expected = c, true
+		}
+	}
+	if !has(schema, name) {
+		if !expected {
+			return a, fmt.Errorf("the table has no column %q and the expected schema has none either; want one of %q", name, namesOf(schema))
+		}
+		a.Removed = true
+		return a, l.subject.Accept(ctx, d.ID, a)
+	}
+	var column []tables.Column
+	for _, c := range schema {
+		if c.Name == name || c.Name == l.relation.Time {
+			column = append(column, c)
+		}
+		if c.Name == name {
+			a.Column.Type = c.Type
+		}
+	}
+	outlines, err := l.source.Recent(ctx, l.relation, column, w, l.cfg.Columns.choice(), acceptedDays, l.step("cutting bins"))
+	if err != nil {
+		return a, err
+	}
+	cut := tables.CutOutlines(column, l.relation.Time, l.cfg.Columns.choice(), outlines...)
+	layout, binned := cut.Layouts[name]
+	if !binned {
+		a.Left = cut.Left[name]
+		return a, l.subject.Accept(ctx, d.ID, a)
+	}
+	if m, ok := numbersOf(outlines)[name]; ok {
+		a.Moments = &m
+	}
+	if !w.From.IsZero() {
+		w.From = w.From.Add(-(acceptedDays - 1) * 24 * time.Hour)
+	}
+	p, err := l.source.Count(ctx, l.relation, column, w, tables.Fields{name: &layout}, l.now())
+	if err != nil {
+		return a, err
+	}
+	a.Layout, a.Counts = &layout, p.Values[name]
+	return a, l.subject.Accept(ctx, d.ID, a)
+}
+
+// acceptedDays is the number of days that the baseline of an accepted column is of.
+// It is not of more, since the column may be new.
+const acceptedDays = 7
+
+func namesOf(schema []tables.Column) []string {
+	names := make([]string, len(schema))
+	for i, c := range schema {
+		names[i] = c.Name
+	}
+	return names
+}

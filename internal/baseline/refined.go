@@ -1,0 +1,230 @@
+package baseline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sightglass-ml/sightglass/internal/binning"
+)
+
+// Moments summarize the finite values of a numeric field.
+type Moments = binning.Moments
+
+// Refined reports whether the bins were cut from all learned days. Before that
+// they are provisional: cut from what was there when the dataset was first seen.
+func (d Definition) Refined() bool { return len(d.Learned) > 0 }
+
+// Refine replaces a provisional definition, once, by one whose bins were cut from
+// d.Learned, all days of the production baseline. The days are then counted anew
+// by these bins. What was there stays in the store.
+func (b *Subject) Refine(ctx context.Context, d Definition) error {
+	v, err := b.View(ctx)
+	if err != nil {
+		return err
+	}
+	current, err := v.Definition(ctx)
+	if err != nil {
+		return err
+	}
+	if current.Refined() {
+		return nil
+	}
+	if len(d.Learned) == 0 {
+		return errors.New("no learned days to refine the bins from")
+	}
+	_, err = create(ctx, v, v.gens.refined(current.ID), kindRefined, d)
+	return err
+}
+
+// AddOutline stores what a learned day tells about its columns, of which the bins
+// are refined in the end.
+func (b *Subject) AddOutline(ctx context.Context, definition string, day Day, outline any) error {
+	v, err := b.viewFor(ctx, Counts{Definition: definition})
+	if err != nil {
+		return err
+	}
+	_, err = create(ctx, v, v.gens.outline(definition, day), kindOutline, outline)
+	return err
+}
+
+// WithoutOutline returns the days that have no outline in the store.
+func (v *View) WithoutOutline(definition string, days []Day) []Day {
+	return slices.DeleteFunc(slices.Clone(days), func(d Day) bool { return v.has(v.gens.outline(definition, d)) })
+}
+
+// Outline reads the outline of a day into outline, or returns ErrNotFound.
+func (v *View) Outline(ctx context.Context, definition string, d Day, outline any) error {
+	stem := v.gens.outline(definition, d)
+	if !v.has(stem) {
+		return fmt.Errorf("outline of %s of %s is %w", d, v.subject.id, ErrNotFound)
+	}
+	_, err := v.subject.read(ctx, v.objects[stem].winner, kindOutline, stem, outline)
+	return err
+}
+
+// Accepted is a column that was meant to be what it is now, though the definition
+// says otherwise. All other columns keep what they learned.
+type Accepted struct {
+	Column Column `json:"column"`
+	// Removed says that the column is meant to be gone.
+	Removed bool `json:"removed,omitempty"`
+	// Layout is how the column is counted; nil where it has no bins, and Left says why.
+	Layout *binning.Layout `json:"layout,omitempty"`
+	Left   string          `json:"left,omitempty"`
+	// Counts are its production baseline, and Moments those of their values.
+	Counts  map[string]int64 `json:"counts,omitempty"`
+	Moments *Moments         `json:"moments,omitempty"`
+	// At is when it was accepted, by the store's clock.
+	At time.Time `json:"-"`
+}
+
+func (a Accepted) validate() error {
+	if a.Column.Name == "" || !utf8.ValidString(a.Column.Name) || !utf8.ValidString(a.Column.Type) {
+		return fmt.Errorf("column (%q %q), expected UTF-8 text", a.Column.Name, a.Column.Type)
+	}
+	if a.Layout != nil {
+		if err := a.Layout.Validate(); err != nil {
+			return err
+		}
+	}
+	return Counts{Fields: map[string]map[string]int64{a.Column.Name: a.Counts}}.validate()
+}
+
+// Accept stores an accepted column. The last one of a column holds.
+func (b *Subject) Accept(ctx context.Context, definition string, a Accepted) error {
+	v, err := b.viewFor(ctx, Counts{Definition: definition})
+	if err != nil {
+		return err
+	}
+	stems := v.acceptances(definition)
+	next := 0
+	if len(stems) > 0 {
+		if _, err := fmt.Sscanf(stems[len(stems)-1][len(v.gens.accepted(definition)):], "%d", &next); err != nil {
+			return fmt.Errorf("accepted columns of %s: %w", b.id, err)
+		}
+		next++
+	}
+	won, err := create(ctx, v, fmt.Sprintf("%s%04d", v.gens.accepted(definition), next), kindAccepted, a)
+	if err == nil && !won {
+		err = fmt.Errorf("another process accepts a column of %s at the same time; try again", b.id)
+	}
+	return err
+}
+
+// acceptances are the stems of the accepted columns, in order.
+func (v *View) acceptances(definition string) []string {
+	prefix := v.gens.accepted(definition)
+	var stems []string
+	for stem := range v.objects {
+		if strings.HasPrefix(stem, prefix) {
+			stems = append(stems, stem)
+		}
+	}
+	slices.Sort(stems)
+	return stems
+}
+
+// accepted reads the accepted columns of a definition.
+func (v *View) accepted(ctx context.Context, definition string) ([]Accepted, error) {
+	stems := v.acceptances(definition)
+	if len(stems) == 0 {
+		return nil, nil
+	}
+	b := v.subject
+	objects := make([]string, len(stems))
+	for i, stem := range stems {
+		objects[i] = v.objects[stem].winner
+	}
+	b.mu.Lock()
+	last := b.accepted
+	b.mu.Unlock()
+	if slices.Equal(last.objects, objects) {
+		return last.columns, nil
+	}
+	columns := make([]Accepted, len(stems))
+	for i, stem := range stems {
+		h, err := b.read(ctx, objects[i], kindAccepted, stem, &columns[i])
+		if err != nil {
+			return nil, err
+		}
+		columns[i].At = h.Created
+	}
+	b.mu.Lock()
+	b.accepted = acceptedOf{objects, columns}
+	b.mu.Unlock()
+	return columns, nil
+}
+
+type acceptedOf struct {
+	objects []string
+	columns []Accepted
+}
+
+// with returns the definition with its accepted columns. It keeps its ID: counts of
+// the other columns go on.
+func (d Definition) with(columns []Accepted) Definition {
+	if len(columns) == 0 {
+		return d
+	}
+	d.Schema, d.Fields, d.Left, d.Numbers = slices.Clone(d.Schema), maps.Clone(d.Fields), maps.Clone(d.Left), maps.Clone(d.Numbers)
+	if d.Fields == nil {
+		d.Fields = make(map[string]binning.Layout)
+	}
+	if d.Left == nil {
+		d.Left = make(map[string]string)
+	}
+	if d.Numbers == nil {
+		d.Numbers = make(map[string]Moments)
+	}
+	for _, a := range columns {
+		name := a.Column.Name
+		i := slices.IndexFunc(d.Schema, func(c Column) bool { return c.Name == name })
+		delete(d.Fields, name)
+		delete(d.Left, name)
+		delete(d.Numbers, name)
+		switch {
+		case a.Removed && i >= 0:
+			d.Schema = slices.Delete(d.Schema, i, i+1)
+		case a.Removed:
+		case i >= 0:
+			d.Schema[i] = a.Column
+		default:
+			d.Schema = append(d.Schema, a.Column)
+		}
+		if a.Layout != nil {
+			d.Fields[name] = *a.Layout
+		}
+		if a.Left != "" {
+			d.Left[name] = a.Left
+		}
+		if a.Moments != nil {
+			d.Numbers[name] = *a.Moments
+		}
+	}
+	return d
+}
+
+// with returns the counts with those of accepted columns in place of what was
+// counted of them before.
+func (c Counts) with(columns []Accepted) Counts {
+	if len(columns) == 0 {
+		return c
+	}
+	c.Fields = maps.Clone(c.Fields)
+	if c.Fields == nil {
+		c.Fields = make(map[string]map[string]int64)
+	}
+	for _, a := range columns {
+		delete(c.Fields, a.Column.Name)
+		if len(a.Counts) > 0 {
+			c.Fields[a.Column.Name] = a.Counts
+		}
+	}
+	return c
+}

@@ -1,0 +1,45 @@
+package binning
+
+import "math"
+
+// Moments summarize the finite values of a numeric field.
+type Moments struct {
+	// Values is how many there are; without any, the others mean nothing.
+	Values int64   `json:"values"`
+	Min    float64 `json:"min"`
+	Max    float64 `json:"max"`
+	Mean   float64 `json:"mean"`
+	// Stddev is the standard deviation of these values, not an estimate of that
+	// of a larger population.
+	Stddev float64 `json:"stddev"`
+}
+
+// Plus returns the moments of both sets of values together (Chan, Golub and
+// LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+// variances", 1979).
+func (m Moments) Plus(o Moments) Moments {
+	switch {
+	case m.Values == 0:
+		return o
+	case o.Values == 0:
+		return m
+	}
+	n, k := float64(m.Values), float64(o.Values)
+	delta := o.Mean - m.Mean
+	squares := n*m.Stddev*m.Stddev + k*o.Stddev*o.Stddev + delta*delta*n*k/(n+k)
+	return Moments{
+		Values: m.Values + o.Values,
+		Min:    min(m.Min, o.Min), Max: max(m.Max, o.Max),
+		Mean: m.Mean + delta*k/(n+k), Stddev: math.Sqrt(squares / (n + k)),
+	}
+}
+
+// Valid reports whether the moments can be stored and published.
+func (m Moments) Valid() bool {
+	for _, v := range []float64{m.Min, m.Max, m.Mean, m.Stddev} {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return false
+		}
+	}
+	return m.Values > 0
+}

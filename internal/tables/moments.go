@@ -1,0 +1,40 @@
+package tables
+
+import (
+	"fmt"
+
+	"github.com/sightglass-ml/sightglass/internal/binning"
+)
+
+// Moments summarize the finite values of a numeric column.
+type Moments = binning.Moments
+
+// measurable bounds the values that moments are of: the squares of larger ones
+// do not fit into a double, which is an error to DuckDB and PostgreSQL. No
+// database takes NaN or an infinity for a number below it.
+const measurable = "1e140"
+
+// momentsOf is the SQL of the moments of a numeric column, an array of doubles
+// that decodeMoments reads.
+func momentsOf(d dialect, column string, class Class) string {
+	value := d.double(column)
+	filter := ""
+	if class == Float {
+		filter = "abs(" + value + ") < " + measurable
+	}
+	return d.moments(value, filter)
+}
+
+func decodeMoments(v any) (Moments, error) {
+	values, err := toFloats(v)
+	if err != nil {
+		return Moments{}, err
+	}
+	if len(values) != 5 {
+		return Moments{}, fmt.Errorf("%d moments, expected 5", len(values))
+	}
+	if values[0] == 0 {
+		return Moments{}, nil
+	}
+	return Moments{Values: int64(values[0]), Min: values[1], Max: values[2], Mean: values[3], Stddev: values[4]}, nil
+}

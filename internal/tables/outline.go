@@ -1,0 +1,242 @@
+package tables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/binning"
+)
+
+// Outline is what bins are cut from: what one window, such as a day, tells about
+// each column. Outlines of several windows make one choice of bins together.
+type Outline struct {
+	Rows    int64                    `json:"rows"`
+	Columns map[string]ColumnOutline `json:"columns"`
+}
+
+// ColumnOutline is what a window tells about one column.
+type ColumnOutline struct {
+	// Values are those that are not missing, of which so many are different.
+	Values   int64 `json:"values"`
+	Distinct int64 `json:"distinct"`
+	// Moments and evenly spaced Quantiles are of the finite values of a number.
+	Moments   *Moments  `json:"moments,omitempty"`
+	Quantiles []float64 `json:"quantiles,omitempty"`
+	// Categories are the values of a text, a boolean or an integer of few values,
+	// with their frequency: the most frequent ones, if More.
+	Categories map[string]int64 `json:"categories,omitempty"`
+	More       bool             `json:"more,omitempty"`
+}
+
+// quantileCount is the number of quantiles of an outline. They divide a tenth of
+// the values into twenty parts.
+const quantileCount = 200
+
+// probabilities are the middles of as many equal parts.
+func probabilities() []float64 {
+	p := make([]float64, quantileCount)
+	for i := range p {
+		p[i] = (float64(i) + 0.5) / quantileCount
+	}
+	return p
+}
+
+// Outline looks at a window. It takes one scan for the statistics of all columns,
+// one for all quantiles and one for each column that is counted by category.
+// progress, if not nil, is told of each scan done out of the total.
+func (s *Source) Outline(ctx context.Context, r Relation, schema []Column, w Window, choice Choice, progress func(done, total int)) (_ Outline, err error) {
+	if r.virtual != nil {
+		var drop func() error
+		if r, drop, err = s.materialize(ctx, r, w); err != nil {
+			return Outline{}, err
+		}
+		defer func() { err = errors.Join(err, drop()) }()
+	}
+	if progress == nil {
+		progress = func(int, int) {}
+	}
+	where, err := s.condition(r, schema, w)
+	if err != nil {
+		return Outline{}, err
+	}
+	sc, err := s.from(ctx, r, schema)
+	if errors.Is(err, errEmpty) {
+		return Outline{Columns: map[string]ColumnOutline{}}, nil
+	}
+	if err != nil {
+		return Outline{}, fmt.Errorf("choose bins: %w", err)
+	}
+	source := sc.from + " AS t" + where
+	candidates, _ := choice.candidates(schema, r.Time)
+	o, err := s.statistics(ctx, source, candidates)
+	if err != nil {
+		return Outline{}, fmt.Errorf("choose bins: %w", err)
+	}
+	var numeric, categorical []Column
+	for _, c := range candidates {
+		column := o.Columns[c.Name]
+		switch {
+		case c.Class.isNumber():
+			numeric = append(numeric, c)
+			if c.Class == Integer && column.Distinct <= int64(choice.Top) {
+				categorical = append(categorical, c)
+			}
+		case c.Class.isTime():
+		case c.Class == Text && !MatchesAny(choice.Include, c.Name) && (column.unique() || column.Distinct > binning.MaxKnown):
+		default:
+			categorical = append(categorical, c)
+		}
+	}
+	total := len(categorical) + 2
+	progress(1, total)
+	if err := s.quantiles(ctx, source, numeric, o); err != nil {
+		return Outline{}, fmt.Errorf("choose bins: quantiles: %w", err)
+	}
+	progress(2, total)
+	for i, c := range categorical {
+		if err := s.categories(ctx, source, c, o); err != nil {
+			return Outline{}, fmt.Errorf("choose bins: categories of column %q: %w", c.Name, err)
+		}
+		progress(3+i, total)
+	}
+	return o, nil
+}
+
+// FirstWindows is the number of windows that the first bins of a table are cut from: as many as it takes to tell which columns
+// turn over from day to day.
+const FirstWindows = 3
+
+// Recent returns the outlines of a window and of as many days before it as make up the number, the earliest first. Those
+// without rows are left out. Without a time column, or without a beginning of the window, there is one of all rows.
+func (s *Source) Recent(ctx context.Context, r Relation, schema []Column, w Window, choice Choice, number int, progress func(done, total int)) ([]Outline, error) {
+	windows := []Window{w}
+	if r.Time != "" && !w.From.IsZero() {
+		for len(windows) < number {
+			to := windows[0].From
+			windows = append([]Window{{From: to.Add(-24 * time.Hour), To: to}}, windows...)
+		}
+	}
+	var outlines []Outline
+	for _, w := range windows {
+		o, err := s.Outline(ctx, r, schema, w, choice, progress)
+		if err != nil {
+			return nil, err
+		}
+		if o.Rows > 0 {
+			outlines = append(outlines, o)
+		}
+	}
+	return outlines, nil
+}
+
+func (c Class) isNumber() bool { return c == Integer || c == Decimal || c == Float }
+
+func (s *Source) statistics(ctx context.Context, source string, columns []Column) (Outline, error) {
+	exprs := []string{"count(*)"}
+	for _, c := range columns {
+		name := s.dialect.identifier(c.Name)
+		exprs = append(exprs, s.dialect.array([]string{"count(" + name + ")", s.dialect.distinct(name)}))
+	}
+	for _, c := range columns {
+		if c.Class.isNumber() {
+			exprs = append(exprs, momentsOf(s.dialect, s.dialect.identifier(c.Name), c.Class))
+		}
+	}
+	row, err := s.one(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+"\nFROM "+source, len(exprs))
+	if err != nil {
+		return Outline{}, err
+	}
+	o := Outline{Columns: make(map[string]ColumnOutline, len(columns))}
+	if o.Rows, err = toInt(row[0]); err != nil {
+		return Outline{}, fmt.Errorf("rows: %w", err)
+	}
+	counts, moments := row[1:1+len(columns)], row[1+len(columns):]
+	for i, c := range columns {
+		v, err := toInts(counts[i])
+		if err != nil {
+			return Outline{}, fmt.Errorf("column %q: %w", c.Name, err)
+		}
+		column := ColumnOutline{Values: v[0], Distinct: v[1]}
+		if c.Class.isNumber() {
+			m, err := decodeMoments(moments[0])
+			if err != nil {
+				return Outline{}, fmt.Errorf("column %q: moments: %w", c.Name, err)
+			}
+			moments = moments[1:]
+			if m.Valid() {
+				column.Moments = &m
+			}
+		}
+		o.Columns[c.Name] = column
+	}
+	return o, nil
+}
+
+func (s *Source) quantiles(ctx context.Context, source string, columns []Column, o Outline) error {
+	if len(columns) == 0 {
+		return nil
+	}
+	exprs := make([]string, len(columns))
+	for i, c := range columns {
+		exprs[i] = s.dialect.quantiles(s.dialect.double(s.dialect.identifier(c.Name)), probabilities())
+	}
+	row, err := s.one(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+"\nFROM "+source, len(exprs))
+	if err != nil {
+		return err
+	}
+	for i, c := range columns {
+		quantiles, err := toFloats(row[i])
+		if err != nil {
+			return fmt.Errorf("column %q: %w", c.Name, err)
+		}
+		column := o.Columns[c.Name]
+		for _, q := range quantiles {
+			if !math.IsNaN(q) && !math.IsInf(q, 0) {
+				column.Quantiles = append(column.Quantiles, q)
+			}
+		}
+		o.Columns[c.Name] = column
+	}
+	return nil
+}
+
+func (s *Source) categories(ctx context.Context, source string, c Column, o Outline) error {
+	text := s.dialect.identifier(c.Name)
+	if c.Class != Text {
+		text = s.dialect.varchar(text)
+	}
+	// Ties in the count are broken by the text, so that all replicas see the
+	// same ones. One more than can be listed tells that there are more.
+	rows, err := s.db.QueryContext(ctx, fmt.Sprintf(
+		"SELECT category, count(*) AS n FROM (SELECT %s AS category FROM %s) AS c WHERE category IS NOT NULL GROUP BY category ORDER BY n DESC, category LIMIT %d",
+		text, source, binning.MaxKnown+1))
+	if err != nil {
+		return s.redact(err)
+	}
+	defer rows.Close()
+	column := o.Columns[c.Name]
+	column.Categories = make(map[string]int64)
+	for rows.Next() {
+		values, err := scan(rows, 2)
+		if err != nil {
+			return s.redact(err)
+		}
+		n, err := toInt(values[1])
+		if err != nil {
+			return err
+		}
+		category := strings.ToValidUTF8(fmt.Sprint(values[0]), "\uFFFD")
+		// No database takes a NUL in a literal, and JSON no broken UTF-8.
+		if len(column.Categories) == binning.MaxKnown || strings.ContainsRune(category, 0) || category != fmt.Sprint(values[0]) {
+			column.More = true
+			continue
+		}
+		column.Categories[category] = n
+	}
+	o.Columns[c.Name] = column
+	return s.redact(rows.Err())
+}

@@ -1,0 +1,112 @@
+package world
+
+import (
+	"math"
+
+	"github.com/sightglass-ml/sightglass/internal/binning"
+)
+
+// sums are what moments are computed from: the sums of so many values less a number near them, so that squares do not cancel out.
+type sums struct {
+	n                      int64
+	min, max, sum, squares float64
+}
+
+func (s *sums) add(v, near float64) {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return
+	}
+	if s.n == 0 || v < s.min {
+		s.min = v
+	}
+	if s.n == 0 || v > s.max {
+		s.max = v
+	}
+	s.n++
+	s.sum += v - near
+	s.squares += (v - near) * (v - near)
+}
+
+func (s *sums) plus(o *sums) {
+	switch {
+	case o.n == 0:
+		return
+	case s.n == 0:
+		*s = *o
+		return
+	}
+	s.min, s.max = min(s.min, o.min), max(s.max, o.max)
+	s.n, s.sum, s.squares = s.n+o.n, s.sum+o.sum, s.squares+o.squares
+}
+
+func (s *sums) moments(near float64) binning.Moments {
+	mean := s.sum / float64(s.n)
+	return binning.Moments{
+		Values: s.n, Min: s.min, Max: s.max, Mean: near + mean, Stddev: math.Sqrt(max(0, s.squares/float64(s.n)-mean*mean)),
+	}
+}
+
+// near is a number near the values of a layout.
+func near(l binning.Layout) float64 {
+	if len(l.Edges) == 0 {
+		return 0
+	}
+	return l.Edges[len(l.Edges)/2]
+}
+
+// measure adds a row to the sums of its hour and minute.
+func (c *counter) measure(b *batch, i int, h int64, byMinute bool) {
+	v := &b.cols[c.col]
+	if v.null[i] {
+		return
+	}
+	of := c.sums[h]
+	if of == nil {
+		of = new(sums)
+		c.sums[h] = of
+	}
+	of.add(v.num[i], c.near)
+	if !byMinute {
+		return
+	}
+	minutes := c.minuteSums[h]
+	if minutes == nil {
+		minutes = new([60]sums)
+		c.minuteSums[h] = minutes
+	}
+	minutes[(b.time[i]-h*hour)/minute].add(v.num[i], c.near)
+}
+
+// moments are those of a window; without values, those of none.
+func (t *table) moments(c *counter, from, to int64) binning.Moments {
+	var all sums
+	first, last := floor(from, hour), floor(min(to-1, t.through*minute+hour*24), hour)
+	for h := first; h <= last; h++ {
+		of := c.sums[h]
+		if of == nil {
+			continue
+		}
+		if h*hour >= from && (h+1)*hour <= to {
+			all.plus(of)
+			continue
+		}
+		minutes := c.minuteSums[h]
+		if minutes == nil || from%minute != 0 && h == first || to%minute != 0 && h == last {
+			t.rowsOf(c, h, from, to, func(b *batch, i int) {
+				if v := &b.cols[c.col]; !v.null[i] {
+					all.add(v.num[i], c.near)
+				}
+			})
+			continue
+		}
+		for m := range int64(60) {
+			if at := (h*60 + m) * minute; at >= from && at+minute <= to {
+				all.plus(&minutes[m])
+			}
+		}
+	}
+	if all.n == 0 {
+		return binning.Moments{}
+	}
+	return all.moments(c.near)
+}
