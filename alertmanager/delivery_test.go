@@ -302,3 +302,20 @@ func TestASilenceOfAListCoversTheListOnly(t *testing.T) {
 	elsewhere["dataset"] = "orders"
 	require.False(t, matches(elsewhere))
 }
+
+func TestBrokenValuesSilenceWhatElseTheyAreCountedAs(t *testing.T) {
+	s := start(t, Files)
+	s.post(t, newAlert("alertname=MLModelInputBroken severity=warning layer=model model=fraud version=3 field=amount"),
+		newAlert("alertname=MLDatasetBroken severity=warning layer=data dataset=payments column=amount"))
+	s.message(t, `MLModelInputBroken`)
+	s.message(t, `MLDatasetBroken`)
+	s.post(t, newAlert("alertname=MLModelDrift severity=warning layer=model model=fraud version=3 field=amount"),
+		newAlert("alertname=MLModelDrift severity=warning layer=model model=fraud version=3 field=country"),
+		newAlert("alertname=MLDatasetDrift severity=warning layer=data dataset=payments column=amount"),
+		newAlert("alertname=MLDatasetNullRatioHigh severity=warning layer=data dataset=payments column=country"))
+	s.status(t, inhibited, `alertname="MLModelDrift"`, `field="amount"`)
+	s.status(t, inhibited, `alertname="MLDatasetDrift"`)
+	active := func(a stack.AlertStatus) bool { return a.Status.State == "active" }
+	s.status(t, active, `alertname="MLModelDrift"`, `field="country"`)
+	s.status(t, active, `alertname="MLDatasetNullRatioHigh"`)
+}

@@ -67,7 +67,8 @@ func modelGlanceRow() kit.Panels {
 	}
 }
 
-// excessFieldDrift is the number that the drift alerts compare with their limit: of the hour, or with "5m" of five minutes.
+// excessFieldDrift is the number that the drift alerts compare with their limit: of the hour, with "5m" of five minutes, with
+// "1d" of a day.
 func excessFieldDrift(of kit.Scope, window string, matchers ...string) string {
 	return of.Recorded("model_field:ml_drift:psi"+window, matchers...) + "\n- " + of.Recorded("model_field:ml_drift:psi_noise"+window, matchers...)
 }
@@ -84,8 +85,8 @@ func fieldDrift(text kit.Text, window string) kit.Panel {
 
 func modelDriftRow() kit.Panels {
 	labels := "cluster, namespace, version, field, role"
-	drift := func(baseline string) string {
-		return kit.MaxBy(labels, excessFieldDrift(oneModel, "", `baseline="`+baseline+`"`))
+	drift := func(window, baseline string) string {
+		return kit.MaxBy(labels, excessFieldDrift(oneModel, window, `baseline="`+baseline+`"`))
 	}
 	three := kit.Decimals(3)
 	return kit.Panels{
@@ -99,10 +100,10 @@ func modelDriftRow() kit.Panels {
 		}, "5m"),
 		kit.Columns(kit.Table(kit.Text{
 			ID: 22, Title: "Fields of $detail", Unit: "none",
-			Description: "Every field of the model in detail. Drift is the index less what chance explains, against each baseline; significance is the index over its critical value, so that above 1 it is no chance. Click a field to see it below.",
+			Description: "Every field of the model in detail. Drift is the index less what chance explains: of the last hour from production, of the last day from training data, which has no hours; significance is the index over its critical value, so that above 1 it is no chance. Click a field to see it below.",
 		}).SortBy(kit.LargestFirst("From production")).
-			WithTarget(kit.Instant("production", drift("production"))).
-			WithTarget(kit.Instant("training", drift("training"))).
+			WithTarget(kit.Instant("production", drift("", "production"))).
+			WithTarget(kit.Instant("training", drift("1d", "training"))).
 			WithTarget(kit.Instant("significance", kit.MaxBy(labels, oneModel.Recorded("model_field:ml_drift:psi")+"\n/ "+oneModel.Recorded("model_field:ml_drift:psi_critical")))).
 			WithTarget(kit.Instant("values", kit.MaxBy(labels, oneModel.Recorded("model_field:ml_values:count1h")))).
 			WithTarget(kit.Instant("missing", kit.MaxBy(labels, oneModel.Recorded("model_field:ml_values:ratio1h", `bin="null"`)))).
@@ -127,7 +128,8 @@ func modelFieldRow() kit.Panels {
 	baseline := func(name string) string {
 		return kit.MaxBy("cluster, namespace, bin", oneField.Raw("ml_model_field_baseline_ratio", `baseline="`+name+`"`))
 	}
-	days, wanted := kit.MaxBy(byVersion, models.Raw("ml_model_baseline_days")), kit.MaxBy(byVersion, models.Raw("ml_model_baseline_wanted_days"))
+	byRole := byVersion + ", role"
+	days, wanted := kit.MaxBy(byRole, models.Raw("ml_model_baseline_days")), kit.MaxBy(byRole, models.Raw("ml_model_baseline_wanted_days"))
 	return kit.Panels{
 		distribution(kit.Text{
 			ID: 31, Title: "Distribution of $field in $detail", Unit: "percentunit",
@@ -141,15 +143,16 @@ func modelFieldRow() kit.Panels {
 			WithTarget(kit.Range("share", share+"\nand\ntopk(12, max_over_time("+share+"[$__range] @ end()))", "{{bin}} {{version}}")),
 		kit.Columns(kit.Table(kit.Text{
 			ID: 33, Title: "Learning the production baselines", Unit: "short",
-			Description: "Day k of 30, or as many as are configured, of a version's first days in production. Then the baseline is frozen; until then drift from it raises no alert.",
+			Description: "Day k of 30, or as many as are configured, of the first days in production: of a model for its inputs, of each version for its outputs. Then the baseline is frozen. Until then drift of inputs raises no alert, and outputs are compared with those of the version before.",
 		}).Span(14).
 			WithTarget(kit.Instant("day", days)).
 			WithTarget(kit.Instant("of", wanted)).
-			WithTarget(kit.Instant("progress", days+"\n/ on ("+byVersion+")\n"+wanted)).
-			WithTarget(kit.Instant("frozen", kit.MaxBy(byVersion, models.Raw("ml_model_baseline_frozen")))),
+			WithTarget(kit.Instant("progress", days+"\n/ on ("+byRole+")\n"+wanted)).
+			WithTarget(kit.Instant("frozen", kit.MaxBy(byRole, models.Raw("ml_model_baseline_frozen")))),
 			[]kit.Column{
 				kit.Col("model", "Model"),
 				kit.Col("version", "Version"),
+				kit.Col("role", "Fields"),
 				kit.Col("Value #day", "Day"),
 				kit.Col("Value #of", "Of"),
 				kit.Col("Value #progress", "Progress", append(kit.Gauge(0, 1), kit.Unit("percentunit"))...),

@@ -289,15 +289,19 @@ func readable(t *testing.T, dir string, before map[string]string) {
 	defer func() { require.NoError(t, store.Close()) }()
 	ids, err := store.List(t.Context())
 	require.NoError(t, err)
+	fields := 0
 	for _, id := range ids {
 		view, err := store.Subject(id.Kind, id.Name).View(t.Context())
 		require.NoError(t, err)
 		d, err := view.Definition(t.Context())
 		require.NoError(t, err)
-		require.NotEmpty(t, d.Fields)
+		fields += len(d.Fields)
 		if _, err := view.Training(t.Context()); !errors.Is(err, baseline.ErrNotFound) {
 			require.NoError(t, err)
 		}
+	}
+	if len(ids) > 0 {
+		require.Positive(t, fields)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/promslog"
 	"github.com/stretchr/testify/require"
 
@@ -254,8 +255,8 @@ mlflow:
 	eventually(ctx, t, "an hour of the rules has passed", has(`model_field:ml_values:count1h{field="alcohol"} > 1000`))
 
 	addFirstDay(ctx, t, prometheus, filepath.Join(dir, "baselines"))
-	eventually(ctx, t, "the production baseline is frozen", has(`ml_model_baseline_frozen{model="wine"} == 1 and on (model) ml_model_field_baseline_values{baseline="production"}`))
-	eventually(ctx, t, "drift is judged against both", has(`count(model_field:ml_drift:psi{field="alcohol"}) == 2`))
+	eventually(ctx, t, "the production baseline is frozen", has(`ml_model_baseline_frozen{model="wine",role="input"} == 1 and on (model) ml_model_field_baseline_values{baseline="production"}`))
+	eventually(ctx, t, "drift is judged by the hour against production", has(`count(model_field:ml_drift:psi{field="alcohol",baseline="production"}) == 1`))
 	require.False(t, has(`ALERTS{alertname=~"MLModel.*"}`)(), "nothing is wrong yet")
 
 	c.set(func(row map[string]float64) { row["alcohol"] *= 1.2 })
@@ -284,23 +285,34 @@ func addFirstDay(ctx context.Context, t *testing.T, prometheus *stack.Prometheus
 	store, err := baseline.Open(baseline.Folder(folder), promslog.NewNopLogger(), nil)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, store.Close()) }()
-	subject := store.Subject("model", "wine@1")
+	counted, err := prometheus.Query(ctx, `ml_model_field_values_total{model="wine",version="1"}`)
+	require.NoError(t, err)
+	addDay(ctx, t, store.Subject("model_inputs", "wine"), counted, "input")
+	addDay(ctx, t, store.Subject("model", "wine@1"), counted, "output")
+}
+
+// addDay stores what was counted of the fields of a role as yesterday.
+func addDay(ctx context.Context, t *testing.T, subject *baseline.Subject, counted model.Vector, role string) {
+	t.Helper()
 	view, err := subject.View(ctx)
 	require.NoError(t, err)
 	d, err := view.Definition(ctx)
 	require.NoError(t, err)
-	counted, err := prometheus.Query(ctx, `ml_model_field_values_total{model="wine",version="1"}`)
-	require.NoError(t, err)
 	counts := baseline.Counts{Definition: d.ID, Fields: make(map[string]map[string]int64)}
 	for _, sample := range counted {
+		if string(sample.Metric["role"]) != role {
+			continue
+		}
 		field := string(sample.Metric["role"] + "/" + sample.Metric["field"])
 		if counts.Fields[field] == nil {
 			counts.Fields[field] = make(map[string]int64)
 		}
 		counts.Fields[field][string(sample.Metric["bin"])] = int64(sample.Value)
 	}
-	for _, n := range counts.Fields["input/alcohol"] {
-		counts.Rows += n
+	for _, field := range []string{"input/alcohol", "output/prediction"} {
+		for _, n := range counts.Fields[field] {
+			counts.Rows += n
+		}
 	}
 	added, err := subject.AddDay(ctx, baseline.DayOf(time.Now().AddDate(0, 0, -1)), counts)
 	require.NoError(t, err)

@@ -52,7 +52,7 @@ func TestEveryAdapterIsTestedWithAScrape(t *testing.T) {
 	}
 }
 
-// A shape that nobody says the origin of is a guess.
+// A shape that nobody says the origin of is a guess, and so is a capture that nobody made.
 func TestEveryScrapeSaysWhereItIsFrom(t *testing.T) {
 	scrapes, err := filepath.Glob("testdata/scrapes/*.prom")
 	require.NoError(t, err)

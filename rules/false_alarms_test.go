@@ -270,9 +270,9 @@ func TestTheSimulatedLooksAreJudgedAsByTheRules(t *testing.T) {
 		for b, q := range baseline {
 			bin := append(slices.Clip(field), "bin", fmt.Sprint(b))
 			count(float64(l.counts[b]), append(slices.Clip(bin), model.MetricNameLabel, "ml_model_field_values_total")...)
-			gauges = append(gauges, sample{labels.FromStrings(append(bin, "baseline", "training", model.MetricNameLabel, "ml_model_field_baseline_ratio")...), q})
+			gauges = append(gauges, sample{labels.FromStrings(append(bin, "baseline", "production", model.MetricNameLabel, "ml_model_field_baseline_ratio")...), q})
 		}
-		gauges = append(gauges, sample{labels.FromStrings(append(field, "baseline", "training", model.MetricNameLabel, "ml_model_field_baseline_values")...), baselineValues})
+		gauges = append(gauges, sample{labels.FromStrings(append(field, "baseline", "production", model.MetricNameLabel, "ml_model_field_baseline_values")...), baselineValues})
 
 		total := 0.0
 		for range 10 + r.IntN(60) {

@@ -20,24 +20,26 @@ import (
 )
 
 func baselineCommand(app *kingpin.Application, stdout io.Writer) commands {
-	parent := app.Command("baseline", "Build, show, freeze, accept or reset the baselines of the data-quality exporter's datasets.")
-	file := parent.Flag("config.file", "Path of the data-quality exporter's configuration file.").Required().String()
+	parent := app.Command("baseline", "Build, show, freeze, accept or reset the baselines of the data-quality exporter's datasets or of the model-quality exporter's models.")
+	file := parent.Flag("config.file", "Path of the data-quality or model-quality exporter's configuration file.").Required().String()
 
 	build := parent.Command("build", "Cut the bins, count the training data and add every complete day, now instead of over time.")
-	buildNames := build.Arg("dataset", "Datasets to build; all by default.").Strings()
+	buildNames := build.Arg("name", "Datasets to build; all by default.").Strings()
 	show := parent.Command("show", "Show what is stored, with the columns of the datasets that are named.")
-	showNames := show.Arg("dataset", "Datasets to show in detail; a line for each by default.").Strings()
+	showNames := show.Arg("name", "Datasets or models to show in detail; a line for each by default.").Strings()
 	freeze := parent.Command("freeze", "End the learning of a production baseline with the days that are there.")
-	freezeName := freeze.Arg("dataset", "Dataset to freeze.").Required().String()
+	freezeName := freeze.Arg("name", "Dataset or model to freeze.").Required().String()
 	reset := parent.Command("reset", "Begin anew with a part of a dataset's baselines. What was there stays in the store.")
-	resetName := reset.Arg("dataset", "Dataset to reset.").Required().String()
+	resetName := reset.Arg("name", "Dataset or model to reset.").Required().String()
+	freezeVersion := freeze.Flag("model-version", "Version of the model whose outputs are meant; by default the model's features.").String()
+	resetVersion := reset.Flag("model-version", "Version of the model whose outputs are meant; by default the model's features.").String()
 	parts := []string{string(baseline.PartDefinition), string(baseline.PartTraining), string(baseline.PartProduction), string(baseline.PartLastGood)}
 	resetParts := reset.Flag("part", "What to reset: definition (the bins and expected schema, and with them training and production), training, production or last_good; repeatable.").
 		Required().Enums(parts...)
 
-	accept := parent.Command("accept", "Accept a column as it is now: added, gone or of another type. The baselines of the other columns stay.")
-	acceptName := accept.Arg("dataset", "Dataset of the column.").Required().String()
-	acceptColumns := accept.Arg("column", "Columns to accept.").Required().Strings()
+	accept := parent.Command("accept", "Accept a column as it is now (added, gone or of another type), or what a feature of a model looks like from now on. The baselines of the others stay.")
+	acceptName := accept.Arg("name", "Dataset of the column, or model of the feature.").Required().String()
+	acceptColumns := accept.Arg("column", "Columns or features to accept.").Required().Strings()
 
 	// on calls f for each of the named datasets.
 	on := func(names *[]string, f func(context.Context, *dataquality.Baselines, dataquality.DatasetConfig) error) func(context.Context) error {
@@ -71,7 +73,7 @@ func baselineCommand(app *kingpin.Application, stdout io.Writer) commands {
 	one := func(name *string, f func(context.Context, *dataquality.Baselines, dataquality.DatasetConfig) error) func(context.Context) error {
 		return func(ctx context.Context) error { return on(&[]string{*name}, f)(ctx) }
 	}
-	return commands{
+	all := commands{
 		build.FullCommand(): on(buildNames, func(ctx context.Context, b *dataquality.Baselines, d dataquality.DatasetConfig) error {
 			b.Progress = progress(os.Stderr)
 			if err := b.Build(ctx, d); err != nil {
@@ -117,6 +119,18 @@ func baselineCommand(app *kingpin.Application, stdout io.Writer) commands {
 			return err
 		}),
 	}
+	models := modelBaselines{file, stdout}
+	ofModels := commands{
+		build.FullCommand():  models.build,
+		show.FullCommand():   models.show(showNames),
+		freeze.FullCommand(): models.freeze(freezeName, freezeVersion),
+		reset.FullCommand():  models.reset(resetName, resetVersion, resetParts),
+		accept.FullCommand(): models.accept(acceptName, acceptColumns),
+	}
+	for command, run := range ofModels {
+		all[command] = either(file, all[command], run)
+	}
+	return all
 }
 
 // acceptedAs says what an accepted column is.

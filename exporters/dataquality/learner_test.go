@@ -300,7 +300,7 @@ datasets:
 		"has too many nulls":          {orders: "SELECT * REPLACE (CASE WHEN amount < 9 THEN amount END AS amount) FROM (" + good + ")", reason: `column "amount": 0.1250 of the values are null`},
 		"has unseen values":           {orders: "SELECT * REPLACE (CASE WHEN amount = 1 THEN 'MX' ELSE country END AS country) FROM (" + good + ")", reason: `column "country": 0.1000 of the values are unseen`},
 		"drifted":                     {orders: "SELECT * REPLACE (CASE WHEN amount < 5 THEN amount ELSE amount - amount + 9 END AS amount) FROM (" + good + ")", reason: `column "amount": PSI`},
-		"has another unit":            {orders: "SELECT * REPLACE (amount * 100 AS amount) FROM (" + good + ")", reason: `column "amount": 0.8750 of the values are out of the range 0 to 9`},
+		"has another unit":            {orders: "SELECT * REPLACE (amount * 100 AS amount) FROM (" + good + ")", reason: `column "amount": 0.9000 of the values are out of the range 0 to 9`},
 		"has one column more":         {orders: "SELECT *, 1 AS more FROM (" + good + ")"},
 		"has much less volume":        {orders: good + " WHERE i % 2 = 0 AND i % 4 < 3", cart: "SELECT 1 AS x FROM range(300)", reason: "500 rows, usual are 1000"},
 	} {

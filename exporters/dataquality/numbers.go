@@ -16,6 +16,9 @@ import (
 // values that are not in it are unseen from the first day.
 func (d *dataset) foldUnseen(c *cycle) {
 	d.sayUnknown(c)
+	if d.cfg.Baselines.Production.Days == 0 {
+		return // Nothing is learned: the first bins are all that there is to compare with.
+	}
 	trained := func(column string) bool {
 		_, ok := c.definition.Numbers[column]
 		for _, b := range c.baselines {

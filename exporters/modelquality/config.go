@@ -155,6 +155,8 @@ type ModelConfig struct {
 	Version    string           `yaml:"version,omitempty"`
 	Thresholds ThresholdsConfig `yaml:"thresholds"`
 	Training   *TrainingConfig  `yaml:"training,omitempty"`
+	// Datasets are those that the model is trained on or fed by: while one is broken, it is not retrained.
+	Datasets []DatasetLink `yaml:"datasets,omitempty"`
 }
 
 // Validate implements config.Validator.
@@ -164,6 +166,9 @@ func (m *ModelConfig) Validate(at config.At) {
 	}
 	if m.Version != "" && at.Has("thresholds") {
 		at.Errorf("thresholds", "they hold for a model, whatever its version; want them without version")
+	}
+	if m.Version != "" && len(m.Datasets) > 0 {
+		at.Errorf("datasets", "they belong to a model, whatever its version; want them without version")
 	}
 }
 

@@ -163,7 +163,7 @@ reviews: {url: %q, max_backoff: 1s}
 		require.Equal(t, http.StatusOK, code)
 	}
 	taken(answers(t, "1", 1, 21, 0.89))
-	c.awaitMetric(`ml_model_baseline_wanted_days{model="assistant",version="1"} 30`)
+	c.awaitMetric(`ml_model_baseline_wanted_days{model="assistant",role="input",version="1"} 30`)
 
 	c.disk(0)
 	refused := [][]byte{answers(t, "1", 21, 24, 0.89), answers(t, "2", 101, 121, 0.2)}

@@ -31,12 +31,13 @@ const signalDrift = "drift_psi"
 
 // descs are the metrics of this package.
 type descs struct {
-	threshold, items, ignored, bad, dropped *prometheus.Desc
+	threshold, dataset, items, ignored, bad, dropped *prometheus.Desc
 }
 
 func newDescs(c *catalogue.Catalogue) descs {
 	return descs{
 		threshold: c.Gauge("ml_model_threshold", "A threshold of the configuration that overrides the default of the rules; field is empty for the whole model.", "model", "signal", "field"),
+		dataset:   c.Gauge("ml_model_dataset_info", "A dataset of the configuration that the model is trained on or fed by; its cluster and namespace are empty where they are those of this exporter.", "model", "dataset", "dataset_cluster", "dataset_namespace"),
 		items:     c.Counter("sightglass_otlp_items_total", "Spans and log records by what became of them.", "signal", "result"),
 		ignored:   c.Counter("sightglass_otlp_ignored_items_total", "Spans and log records that say nothing about a model, by reason.", "signal", "reason"),
 		bad:       c.Counter("sightglass_otlp_refused_values_total", "Values of spans and log records that make no sense and are not used.", "value"),
@@ -44,11 +45,14 @@ func newDescs(c *catalogue.Catalogue) descs {
 	}
 }
 
-// thresholds are the overrides of a configuration.
+// thresholds are the overrides of a configuration, and the datasets of its models.
 func (d descs) thresholds(cfg *Config) exporter.Metrics {
 	var m exporter.Metrics
 	for i := range cfg.Models {
 		model := &cfg.Models[i]
+		for _, of := range model.Datasets {
+			m.Gauge(d.dataset, 1, model.Name, of.Name, of.Cluster, of.Namespace)
+		}
 		for name, v := range model.Thresholds.byName() {
 			if v != nil {
 				m.Gauge(d.threshold, *v, model.Name, name, "")

@@ -107,7 +107,7 @@ func NewNumeric(quantiles []float64, float bool) Layout {
 		if len(l.Edges) > 0 {
 			last = l.Edges[len(l.Edges)-1]
 		}
-		if under := below(v); ties > 1 && under > last {
+		if under := below(v); ties > 1 && under > last && under < v {
 			l.Edges = append(l.Edges, under)
 		}
 		if isMinimum := ties == i; ties > 1 || !isMinimum {
@@ -194,7 +194,7 @@ var wholeNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,17})$`)
 
 // below is the largest number under v: the upper-inclusive edge that keeps v
 // itself out of an interval.
-func below(v float64) float64 { return math.Nextafter(v, math.Inf(-1)) }
+func below(v float64) float64 { return max(math.Nextafter(v, math.Inf(-1)), -math.MaxFloat64) }
 
 // above undoes below. Adding 0 turns the negative zero into zero.
 func above(v float64) float64 { return math.Nextafter(v, math.Inf(1)) + 0 }

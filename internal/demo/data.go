@@ -125,8 +125,9 @@ func (d *data) incidents() []incident {
 				})
 			}),
 			alerts: []expected{
-				{alert: "MLDatasetDrift", labels: labels{"dataset": "payments", "column": "merchant_category"}, measured: number("PSI %.3f")},
-				{alert: "MLDatasetUnseenCategories", labels: labels{"dataset": "payments", "column": "merchant_category"}, measured: percent("unseen")},
+				{alert: "MLDatasetBroken", labels: labels{"dataset": "payments", "column": "merchant_category"}, measured: percent("broken")},
+				{alert: "MLDatasetDrift", labels: labels{"dataset": "payments", "column": "merchant_category"}, measured: number("PSI %.3f"), silenced: true},
+				{alert: "MLDatasetUnseenCategories", labels: labels{"dataset": "payments", "column": "merchant_category"}, measured: percent("unseen"), silenced: true},
 			},
 		},
 		{

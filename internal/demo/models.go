@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,6 +37,7 @@ type models struct {
 	mu     sync.Mutex
 	random *rand.Rand
 	// What can go wrong.
+	phones     bool    // more of the recommender's customers come by phone
 	cents      bool    // the recommender gets amounts in cents
 	ungrounded bool    // the bot answers what is not in its sources
 	queue      float64 // share of the bot's latency that is a queue
@@ -61,6 +64,7 @@ var (
 	devices = []string{"phone", "desktop", "tablet"}
 	// share of each device, and of a recommendation that is taken.
 	deviceShares = []float64{0.5, 0.3, 0.2}
+	phoneShares  = []float64{0.9, 0.07, 0.03}
 )
 
 const takenShare = 0.3
@@ -89,13 +93,29 @@ func (m *models) learn(ctx context.Context, store *baseline.Store, now time.Time
 		amounts = append(amounts, math.Round(-meanBasket*math.Log(1-float64(i)/10)*100)/100)
 		confidences = append(confidences, float64(60+4*i)/100)
 	}
+	// Beyond what anybody bought in these days.
+	amounts = append(amounts, 15*meanBasket)
 	layouts := map[string]binning.Layout{
 		"input/basket_cad":  binning.NewNumeric(amounts, true),
 		"input/device":      binning.NewCategorical(devices, len(devices), false),
 		"output/prediction": binning.NewCategorical([]string{"skip", "take"}, 2, false),
 		"output/confidence": binning.NewNumeric(confidences, true),
 	}
-	subject := store.Subject("model", recommender+"@"+modelVersion)
+	// Features belong to the model, outputs to the version.
+	return errors.Join(
+		learn(ctx, store.Subject("model_inputs", recommender), only(layouts, "input/"), perDay, days, now),
+		learn(ctx, store.Subject("model", recommender+"@"+modelVersion), only(layouts, "output/"), perDay, days, now),
+	)
+}
+
+func only(layouts map[string]binning.Layout, role string) map[string]binning.Layout {
+	kept := maps.Clone(layouts)
+	maps.DeleteFunc(kept, func(field string, _ binning.Layout) bool { return !strings.HasPrefix(field, role) })
+	return kept
+}
+
+// learn stores days of the fields.
+func learn(ctx context.Context, subject *baseline.Subject, layouts map[string]binning.Layout, perDay int64, days int, now time.Time) error {
 	definition, err := subject.CreateDefinition(ctx, baseline.Definition{Edges: baseline.EdgesProduction, Fields: layouts})
 	if err != nil {
 		return err
@@ -106,11 +126,13 @@ func (m *models) learn(ctx context.Context, store *baseline.Store, now time.Time
 		for i, bin := range layout.Bins()[len(layout.Bins())-values(layout):] {
 			switch field {
 			case "input/device":
-				bins[bin] = int64(perDay * deviceShares[i])
+				bins[bin] = int64(float64(perDay) * deviceShares[i])
 			case "output/prediction":
-				bins[bin] = int64(perDay * []float64{1 - takenShare, takenShare}[i])
+				bins[bin] = int64(float64(perDay) * []float64{1 - takenShare, takenShare}[i])
 			default:
-				bins[bin] = perDay / 10
+				if bins[bin] = 0; i < 10 {
+					bins[bin] = perDay / 10
+				}
 			}
 		}
 		counts.Fields[field] = bins
@@ -175,11 +197,22 @@ func (m *models) incidents() []incident {
 	return []incident{
 		{
 			object: recommender,
-			name:   "amounts in cents",
-			story:  "a release sends the feature basket_cad in cents instead of dollars",
-			happen: change(func() { m.cents = true }),
-			alerts: []expected{{alert: "MLModelDrift", labels: labels{"model": recommender, "field": "basket_cad"}, measured: number("PSI %.2f")}},
+			name:   "other customers",
+			story:  "the app is advertised: customers come by phone, as some always did. This deserves a retraining",
+			happen: change(func() { m.phones = true }),
+			alerts: []expected{{alert: "MLModelDrift", labels: labels{"model": recommender, "field": "device"}, measured: number("PSI %.2f")}},
 			goal:   5 * time.Minute,
+		},
+		{
+			object: recommender,
+			name:   "amounts in cents",
+			story:  "a release sends the feature basket_cad in cents instead of dollars. A retraining would learn that, and is held back",
+			happen: change(func() { m.cents = true }),
+			alerts: []expected{
+				{alert: "MLModelInputBroken", labels: labels{"model": recommender, "field": "basket_cad"}, measured: percent("broken")},
+				{alert: "MLModelDrift", labels: labels{"model": recommender, "field": "basket_cad"}, measured: number("PSI %.2f"), silenced: true},
+			},
+			goal: 5 * time.Minute,
 		},
 		{
 			object: bot,
@@ -273,7 +306,11 @@ func (m *models) recommend(span ptrace.Span) {
 	}
 	a.PutDouble("ml.feature.basket_cad", amount)
 	device, at := devices[len(devices)-1], m.random.Float64()
-	for i, share := range deviceShares {
+	shares := deviceShares
+	if m.phones {
+		shares = phoneShares
+	}
+	for i, share := range shares {
 		if at -= share; at < 0 {
 			device = devices[i]
 			break

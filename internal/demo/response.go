@@ -68,6 +68,7 @@ actions:
     match: {model: %s}
     dry_run: false
     poll_interval: 1s
+    cooldown: 1s # nothing but the break itself holds a second retraining back
     requires: [mlflow_run_id]
     target:
       webhook:

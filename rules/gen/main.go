@@ -5,8 +5,10 @@ package main
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 
+	"github.com/prometheus/prometheus/model/rulefmt"
 	"gopkg.in/yaml.v3"
 
 	"github.com/sightglass-ml/sightglass/rules"
@@ -60,7 +62,7 @@ Its runbook says what it means, what to look at and what to do first.
 		for _, rule := range group.Rules {
 			if rule.Alert != "" {
 				fmt.Fprintf(&b, "| [%s](runbooks/%s.md) | %s | %s | %s | %s | %s |\n", rule.Alert, rule.Alert,
-					rule.Labels["layer"], rule.Labels["severity"], rule.Labels["response"], rule.For, rule.Annotations["summary"])
+					rule.Labels["layer"], rule.Labels["severity"], response(rule), rule.For, rule.Annotations["summary"])
 			}
 		}
 	}
@@ -122,3 +124,14 @@ func comments() (map[string]string, error) {
 	}
 	return out, nil
 }
+
+// response is what an alert asks machines for. A retraining is held back while what a model learns from is broken, so the
+// expression or the label decides on that.
+func response(rule rulefmt.Rule) string {
+	if m := heldBack.FindStringSubmatch(rule.Expr + rule.Labels["response"]); m != nil {
+		return m[1] + ", unless held back"
+	}
+	return rule.Labels["response"]
+}
+
+var heldBack = regexp.MustCompile(`(?:"response", "|else }})(retrain)`)

@@ -190,10 +190,11 @@ func TestReplicasAddUp(t *testing.T) {
 			if training == "" {
 				return
 			}
-			view, err := one.subject.View(t.Context())
+			view, err := one.trained.View(t.Context())
 			require.NoError(t, err)
 			base, err := view.Training(t.Context())
 			require.NoError(t, err)
+			require.Len(t, base.Fields, 4)
 			for field := range base.Fields {
 				ours, ok := drift.Compare(sum(three...)[field], base.Fields[field])
 				require.True(t, ok)
@@ -291,16 +292,20 @@ func TestTheProductionBaselineIsLearnedDayByDayAndFrozen(t *testing.T) {
 		return kept.String()
 	}
 	day(1)
-	require.Equal(t, `ml_model_baseline_days{model="fraud",version="3"} 1
-ml_model_baseline_first_day_timestamp_seconds{model="fraud",version="3"} 1.7934912e+09
-ml_model_baseline_frozen{model="fraud",version="3"} 0
-ml_model_baseline_wanted_days{model="fraud",version="3"} 3
+	require.Equal(t, `ml_model_baseline_days{model="fraud",role="input",version="3"} 1
+ml_model_baseline_days{model="fraud",role="output",version="3"} 1
+ml_model_baseline_first_day_timestamp_seconds{model="fraud",role="input",version="3"} 1.7934912e+09
+ml_model_baseline_first_day_timestamp_seconds{model="fraud",role="output",version="3"} 1.7934912e+09
+ml_model_baseline_frozen{model="fraud",role="input",version="3"} 0
+ml_model_baseline_frozen{model="fraud",role="output",version="3"} 0
+ml_model_baseline_wanted_days{model="fraud",role="input",version="3"} 3
+ml_model_baseline_wanted_days{model="fraud",role="output",version="3"} 3
 ml_model_field_baseline_values{baseline="production",field="country",model="fraud",role="input",version="3"} 500
 `, state())
 	day(2)
 	w.clock = w.clock.AddDate(0, 0, 5) // nothing is served: these are no days
 	day(3)
-	require.Contains(t, state(), `ml_model_baseline_frozen{model="fraud",version="3"} 1`)
+	require.Contains(t, state(), `ml_model_baseline_frozen{model="fraud",role="input",version="3"} 1`)
 	require.Contains(t, state(), `role="input",version="3"} 1500`)
 	day(4)
 	require.Contains(t, state(), `role="input",version="3"} 1500`, "what is frozen does not change")
@@ -316,7 +321,7 @@ ml_model_field_baseline_values{baseline="production",field="country",model="frau
 		restarted := again.Track("fraud", "3")
 		w.cycle(again)
 		require.NotNil(t, counts(restarted), "there are bins before the first inference")
-		require.Contains(t, exportertest.Gather(t, again), `ml_model_baseline_frozen{model="fraud",version="3"} 1`)
+		require.Contains(t, exportertest.Gather(t, again), `ml_model_baseline_frozen{model="fraud",role="input",version="3"} 1`)
 	})
 }
 
@@ -379,7 +384,7 @@ func TestTheShortWindowsAreComparedWithTheirTimeOfTheDay(t *testing.T) {
 	}
 
 	t.Run("days that an earlier version learned are compared as a whole, and the log says so", func(t *testing.T) {
-		files, err := filepath.Glob(filepath.Join(w.dir, "model", "fraud=403", "hours-*.json"))
+		files, err := filepath.Glob(filepath.Join(w.dir, "model_inputs", "fraud", "hours-*.json"))
 		require.NoError(t, err)
 		require.Len(t, files, 5)
 		for _, f := range files {
@@ -406,15 +411,17 @@ func TestAResetBeginsAnew(t *testing.T) {
 	}
 	w.cycle(k)
 	require.NotNil(t, counts(tracker))
-	require.NoError(t, tracker.subject.Reset(t.Context(), baseline.PartDefinition))
-	w.clock = w.clock.Add(time.Hour)
-	w.cycle(k)
-	require.Nil(t, counts(tracker))
-	for _, o := range inferences(2, w.sample, 0) {
-		tracker.Count(o)
+	for n, subject := range []*baseline.Subject{tracker.outputs.subject, tracker.books[0].subject} {
+		require.NoError(t, subject.Reset(t.Context(), baseline.PartDefinition))
+		w.clock = w.clock.Add(time.Hour)
+		w.cycle(k)
+		require.Nil(t, counts(tracker), n)
+		for _, o := range inferences(uint64(2+n), w.sample, 0) {
+			tracker.Count(o)
+		}
+		w.cycle(k)
+		require.NotNil(t, counts(tracker), n)
 	}
-	w.cycle(k)
-	require.NotNil(t, counts(tracker))
 }
 
 func TestASmallSampleWillDoAfterAWhile(t *testing.T) {
@@ -504,7 +511,8 @@ func TestBinsAreCutFromASample(t *testing.T) {
 		values []otlp.Value
 		want   []string // bins; none means that the field has none
 	}{
-		"numbers":                  {"x", values(100, func(i int) otlp.Value { return otlp.DoubleValue(float64(i)) }), []string{"null", "nan", "inf", "(-Inf,25]", "(25,50]", "(50,75]", "(75,+Inf)"}},
+		"numbers":                  {"x", values(100, func(i int) otlp.Value { return otlp.DoubleValue(float64(i)) }), []string{"null", "nan", "inf", "(-Inf,-50]", "(-50,25]", "(25,50]", "(50,75]", "(75,148]", "(148,+Inf)"}},
+		"a constant":               {"x", values(100, func(int) otlp.Value { return otlp.DoubleValue(0.5) }), []string{"null", "nan", "inf", "(-Inf,0.5)", "[0.5,0.5]", "(0.5,+Inf)"}},
 		"few whole numbers":        {"x", values(100, func(i int) otlp.Value { return otlp.IntValue(int64(i % 2)) }), []string{"null", "unseen", "0", "1"}},
 		"truths":                   {"x", values(100, func(i int) otlp.Value { return otlp.BoolValue(i%4 == 0) }), []string{"null", "unseen", "false", "true"}},
 		"categories":               {"x", values(99, text("c%d", 3)), []string{"null", "unseen", "c0", "c1", "c2"}},

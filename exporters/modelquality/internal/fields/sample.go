@@ -180,7 +180,7 @@ func layoutOf(name string, values []otlp.Value, choice tables.Choice) (binning.L
 		for i := 0; i < choice.Bins && len(numbers) > 0; i++ {
 			quantiles = append(quantiles, numbers[i*len(numbers)/choice.Bins])
 		}
-		return binning.NewNumeric(quantiles, true), true
+		return withRange(binning.NewNumeric(quantiles, true), numbers), true
 	case unique && !included:
 		return binning.Layout{}, false
 	}
@@ -202,4 +202,21 @@ func layoutOf(name string, values []otlp.Value, choice tables.Choice) (binning.L
 func identifies(name string) bool {
 	name = strings.ToLower(name)
 	return name == "id" || strings.HasSuffix(name, "_id") || strings.HasSuffix(name, "_key") || strings.HasSuffix(name, "_uuid")
+}
+
+// withRange adds an interval beyond the range of the values, which are in order, on either side. What falls there was not
+// learned. A sample does not have the extremes of all there is: the range is as far beyond its own as those are from the
+// median, where hardly anything lies, whatever the tails.
+func withRange(l binning.Layout, values []float64) binning.Layout {
+	if len(values) == 0 || len(l.Edges) == 0 || len(l.Edges)+2 > binning.MaxEdges {
+		return l
+	}
+	least, median, most := values[0], values[len(values)/2], values[len(values)-1]
+	if under := least - (median - least); under < l.Edges[0] {
+		l.Edges = slices.Insert(l.Edges, 0, under)
+	}
+	if above := most + (most - median); above > l.Edges[len(l.Edges)-1] {
+		l.Edges = append(l.Edges, above)
+	}
+	return l
 }

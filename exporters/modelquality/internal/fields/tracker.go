@@ -13,7 +13,6 @@ import (
 type Tracker struct {
 	model, version string
 	keeper         *Keeper
-	subject        *baseline.Subject
 	counters       atomic.Pointer[counters]
 
 	mu     sync.Mutex
@@ -22,23 +21,17 @@ type Tracker struct {
 	asked  bool // for bins, by a full sample
 
 	// What follows belongs to the keeper's cycle.
-	looked  time.Time // at the store
-	failed  bool
-	day     baseline.Day
-	atDawn  baseline.Counts
-	hour    time.Time // that is being counted
-	atHour  baseline.Counts
-	hours   baseline.Hours // of the day so far
-	pending []pendingDay
-	told    bool      // of days without hours
-	season  *learned  // nil until the store was read
-	shown   time.Time // when the season was
-}
-
-type pendingDay struct {
-	day    baseline.Day
-	counts baseline.Counts
-	hours  baseline.Hours
+	looked   time.Time // at the store
+	failed   bool
+	outputs  *book           // of this version; nil until it has bins
+	books    []*book         // of its features
+	recorded baseline.Counts // what the books have
+	trained  *baseline.Subject
+	// predecessor is nil where there is none; it is looked for again after a while.
+	predecessor *predecessor
+	searched    time.Time
+	learned     []learned // what the short windows are compared with
+	shown       time.Time // when that was
 }
 
 // Count counts what one inference says, and reports whether a value was one that the baseline never had.
@@ -63,8 +56,9 @@ func (t *Tracker) Count(o *convention.Observation) (unseen bool) {
 }
 
 // adopt begins to count by a definition, with what was kept until now.
-func (t *Tracker) adopt(d baseline.Definition) *counters {
+func (t *Tracker) adopt(d baseline.Definition, id string, books []*book) *counters {
 	c := newCounters(d)
+	c.id = id
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.sample != nil {
@@ -73,8 +67,7 @@ func (t *Tracker) adopt(d baseline.Definition) *counters {
 		t.sample = nil
 	}
 	t.counters.Store(c)
-	t.day, t.atDawn, t.pending = "", baseline.Counts{}, nil
-	t.hour, t.atHour, t.hours = time.Time{}, baseline.Counts{}, baseline.Hours{}
+	t.books, t.recorded = append([]*book(nil), books...), baseline.Counts{}
 	return c
 }
 
@@ -84,7 +77,7 @@ func (t *Tracker) restart(now time.Time) {
 	defer t.mu.Unlock()
 	t.sample, t.begun, t.asked = newSample(), now, false
 	t.counters.Store(nil)
-	t.season, t.shown = nil, time.Time{}
+	t.learned, t.shown = nil, time.Time{}
 }
 
 // ready reports whether the sample is large enough, or old enough, to cut bins from.
@@ -93,6 +86,37 @@ func (t *Tracker) ready(now time.Time) bool {
 	defer t.mu.Unlock()
 	rows := len(t.sample.rows)
 	return rows >= t.keeper.Sample || rows > 0 && now.Sub(t.begun) >= t.keeper.SampleWait
+}
+
+// Of a version whose fields all have bins already, so many inferences, or those of so long, show that they do. It is
+// compared with what its predecessor left behind soon after it was deployed.
+const (
+	fewInferences = 100
+	shortWait     = 30 * time.Second
+)
+
+// known reports whether the sample, of a few inferences or more, has only fields that have bins.
+func (t *Tracker) known(m *model, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	rows := len(t.sample.rows)
+	if rows == 0 || rows < fewInferences && now.Sub(t.begun) < shortWait {
+		return false
+	}
+	for _, name := range t.sample.names {
+		if isInput(name) && lastBook(m.books, name) < 0 {
+			return false
+		}
+		if isOutput(name) && t.outputs == nil {
+			if t.predecessor == nil {
+				return false
+			}
+			if _, ok := t.predecessor.definition.Fields[name]; !ok {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // close gives back what the tracker keeps.

@@ -1,0 +1,95 @@
+package fields
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/season"
+)
+
+// book is the bins of some fields, what production taught of them, and what this process counted and has not stored yet.
+// It belongs to the keeper's cycle.
+type book struct {
+	subject    *baseline.Subject
+	definition baseline.Definition
+	production baseline.Production
+	season     *season.Season // nil where no hours were learned
+
+	day     baseline.Day // that is being counted
+	counts  baseline.Counts
+	hours   baseline.Hours
+	pending []pendingDay
+	warned  bool // of days without hours
+}
+
+type pendingDay struct {
+	day    baseline.Day
+	counts baseline.Counts
+	hours  baseline.Hours
+}
+
+// maxPending bounds the days that wait for a store that is away.
+const maxPending = 3
+
+// add adds what was counted in an hour.
+func (b *book) add(hour time.Time, counted baseline.Counts) {
+	counted.Definition = b.definition.ID
+	b.day = baseline.DayOf(hour)
+	b.counts = b.counts.Plus(counted)
+	b.hours.Add(b.definition, hour.UTC().Hour(), counted.Fields)
+}
+
+// closeDay puts the counts of a day that has ended where they wait to be stored.
+func (b *book) closeDay(today baseline.Day) {
+	if b.day == "" || b.day == today {
+		return
+	}
+	b.pending = append(b.pending, pendingDay{b.day, b.counts, b.hours})
+	b.pending = b.pending[max(0, len(b.pending)-maxPending):]
+	b.day, b.counts, b.hours = "", baseline.Counts{}, baseline.Hours{}
+}
+
+// waiting reports whether days wait to be stored.
+func (b *book) waiting() bool { return b != nil && len(b.pending) > 0 }
+
+// read stores the days that wait, and reads the production baseline of at most so many days.
+func (b *book) read(ctx context.Context, view *baseline.View, days int, zone *time.Location, logger *slog.Logger) (err error) {
+	for ; len(b.pending) > 0; b.pending = b.pending[1:] {
+		if _, err := b.subject.AddDayByHour(ctx, b.pending[0].day, b.pending[0].counts, b.pending[0].hours); err != nil {
+			return fmt.Errorf("production baseline: %w", err)
+		}
+		if view, err = b.subject.View(ctx); err != nil {
+			return err
+		}
+	}
+	if b.production, err = view.Production(ctx, days); err != nil {
+		return fmt.Errorf("production baseline: %w", err)
+	}
+	if b.season, err = view.Season(ctx, b.production, zone); err != nil {
+		return fmt.Errorf("hours of the production baseline: %w", err)
+	}
+	if without := len(view.WithoutHours(b.production)); without > 0 && !b.warned {
+		b.warned = true
+		logger.Warn("Days of the production baseline have no hours, since an earlier version learned them. Five minutes and an hour are compared with the other days' hours, or with the whole baseline if there are none; to learn hours, reset the production baseline.",
+			"days", len(b.production.Days), "days_without_hours", without)
+	}
+	return nil
+}
+
+// learned is the production baseline of some fields, and its season where there is one.
+type learned struct {
+	season *season.Season
+	whole  baseline.Counts
+}
+
+// learned returns the production baseline of the fields that only accepts.
+func (b *book) learned(only func(field string) bool) learned {
+	whole := b.production.Counts
+	whole.Fields = maps.Clone(whole.Fields)
+	maps.DeleteFunc(whole.Fields, func(field string, _ map[string]int64) bool { return !only(field) })
+	return learned{b.season, whole}
+}

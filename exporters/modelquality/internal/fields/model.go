@@ -1,0 +1,216 @@
+package fields
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/binning"
+)
+
+// model is what the versions of a model share: its features, their bins, and what production taught of them. A release
+// does not change what the world looks like, so a version goes on where the one before it was.
+//
+// Its first book is cut when the model is first seen. Features that a later version adds, and those that were accepted
+// as they are now, have later books; of two books that have a feature, the later one counts.
+type model struct {
+	name   string
+	keeper *Keeper
+	logger *slog.Logger
+
+	trackers []*Tracker // of the versions that are served
+	books    []*book
+	hour     time.Time // that is being counted
+	looked   time.Time // at the store
+	searched bool      // for what an earlier version of the program stored
+	accepted Accepted
+	// gaveUp are accepted features that the model is no longer asked with.
+	gaveUp map[string]int
+}
+
+// maxBooks bounds the books of a model. Each is a listing of the store at every look.
+const maxBooks = 32
+
+func (k *Keeper) newModel(name string, now time.Time) *model {
+	return &model{name: name, keeper: k, logger: k.Logger.With("model", name), hour: now.Truncate(time.Hour), gaveUp: make(map[string]int)}
+}
+
+// subject is that of a book.
+func (m *model) subject(n int) *baseline.Subject {
+	if n < len(m.books) {
+		return m.books[n].subject
+	}
+	return m.keeper.Store.Subject(InputsKind(n), m.name)
+}
+
+// lastBook returns the number of the book that a feature is counted by, -1 if none has it.
+func lastBook(books []*book, field string) int {
+	for n := len(books) - 1; n >= 0; n-- {
+		if _, ok := books[n].definition.Fields[field]; ok {
+			return n
+		}
+	}
+	return -1
+}
+
+// layouts are the bins of all features.
+func (m *model) layouts() map[string]binning.Layout {
+	all := make(map[string]binning.Layout)
+	for _, b := range m.books {
+		maps.Copy(all, b.definition.Fields)
+	}
+	return all
+}
+
+// id changes with the bins.
+func (m *model) id() string {
+	var id strings.Builder
+	for _, b := range m.books {
+		id.WriteString(b.definition.ID + "+")
+	}
+	return id.String()
+}
+
+func (m *model) waiting() bool {
+	for _, b := range m.books {
+		if b.waiting() {
+			return true
+		}
+	}
+	return false
+}
+
+// idle reports whether nothing is left to be stored.
+func (m *model) idle() bool {
+	for _, b := range m.books {
+		if b.waiting() || b.day != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// wanted are features that were accepted as they are now and have no bins of now yet.
+func (m *model) wanted() map[string]int {
+	wanted := make(map[string]int)
+	for field, book := range m.accepted.Features {
+		gaveUp, ok := m.gaveUp[field]
+		if n := lastBook(m.books, input+field); n >= 0 && n <= book && (!ok || gaveUp != book) {
+			wanted[input+field] = book
+		}
+	}
+	return wanted
+}
+
+// read reads the books, and stores the days that wait.
+func (m *model) read(ctx context.Context, now time.Time) error {
+	if len(m.books) > 0 && !m.waiting() && now.Sub(m.looked) < m.keeper.Slow {
+		return nil
+	}
+	if err := m.takeOver(ctx); err != nil {
+		return fmt.Errorf("baselines of an earlier version of the program: %w", err)
+	}
+	for n := range maxBooks {
+		subject := m.subject(n)
+		view, err := subject.View(ctx)
+		if err != nil {
+			return err
+		}
+		d, err := view.Definition(ctx)
+		if errors.Is(err, baseline.ErrNotFound) {
+			m.books = m.books[:min(n, len(m.books))]
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if n >= len(m.books) {
+			m.books = append(m.books, &book{subject: subject, definition: d})
+		} else if m.books[n].definition.ID != d.ID {
+			m.books[n] = &book{subject: subject, definition: d}
+		}
+		if m.keeper.Days > 0 {
+			if err := m.books[n].read(ctx, view, m.keeper.Days, m.keeper.Zone, m.logger); err != nil {
+				return err
+			}
+		}
+		if n == 0 {
+			m.accepted = Accepted{}
+			if err := view.LastGood(ctx, &m.accepted); err != nil && !errors.Is(err, baseline.ErrNotFound) {
+				return err
+			}
+		}
+	}
+	m.looked = now
+	return nil
+}
+
+// add makes another book.
+func (m *model) add(ctx context.Context, d baseline.Definition) error {
+	if len(m.books) == maxBooks {
+		return fmt.Errorf("model %q has features that were added or accepted %d times; begin anew with 'sightglass baseline reset'", m.name, maxBooks)
+	}
+	if _, err := m.subject(len(m.books)).CreateDefinition(ctx, d); err != nil {
+		return err
+	}
+	m.looked = time.Time{}
+	return m.read(ctx, m.keeper.Now())
+}
+
+// record adds what a version counted since the last time to the books.
+func (m *model) record(t *Tracker) {
+	c := t.counters.Load()
+	if c == nil {
+		return
+	}
+	counted := c.snapshot()
+	d := since(t.recorded, counted)
+	t.recorded = counted
+	if d.Rows == 0 || m.keeper.Days == 0 {
+		return
+	}
+	for n, b := range t.books {
+		b.add(m.hour, only(d, func(field string) bool { return isInput(field) && lastBook(t.books, field) == n }))
+	}
+	t.outputs.add(m.hour, only(d, isOutput))
+}
+
+// closeHour counts the hour that has ended, and the day that has.
+func (m *model) closeHour(now time.Time) {
+	if hour := now.Truncate(time.Hour); !hour.Equal(m.hour) {
+		for _, t := range m.trackers {
+			m.record(t)
+		}
+		m.hour = hour
+	}
+	today := baseline.DayOf(now)
+	for _, b := range m.books {
+		b.closeDay(today)
+	}
+	for _, t := range m.trackers {
+		if t.outputs != nil {
+			t.outputs.closeDay(today)
+		}
+	}
+}
+
+func only(c baseline.Counts, wanted func(field string) bool) baseline.Counts {
+	c.Fields = maps.Clone(c.Fields)
+	maps.DeleteFunc(c.Fields, func(field string, _ map[string]int64) bool { return !wanted(field) })
+	return c
+}
+
+func isInput(field string) bool  { return strings.HasPrefix(field, input) }
+func isOutput(field string) bool { return !isInput(field) }
+
+// onlyFields returns a definition without the fields that are not wanted.
+func onlyFields(d baseline.Definition, wanted func(field string) bool) baseline.Definition {
+	d.Fields = maps.Clone(d.Fields)
+	maps.DeleteFunc(d.Fields, func(field string, _ binning.Layout) bool { return !wanted(field) })
+	return d
+}

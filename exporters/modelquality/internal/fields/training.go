@@ -1,0 +1,111 @@
+package fields
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/binning"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+// Training is the data that a version was trained on.
+type Training struct {
+	Source   *tables.Source
+	Relation tables.Relation
+	// Prediction and Confidence are the columns of those; empty where there are none.
+	Prediction, Confidence string
+	// Done ends the use of the data, if it is not nil. The error, if any, is why it came to nothing.
+	Done func(error)
+}
+
+// training is the training data for one look at a version. It is opened when it is first needed: it may be a download.
+type training struct {
+	ask       func() (Training, bool, error)
+	asked, ok bool
+	data      Training
+	err       error
+}
+
+func (t *training) open() (Training, bool, error) {
+	if !t.asked {
+		t.asked = true
+		t.data, t.ok, t.err = t.ask()
+	}
+	return t.data, t.ok, t.err
+}
+
+func (t *training) close(err error) {
+	if t.data.Done != nil {
+		t.data.Done(err)
+	}
+}
+
+// column is where a field is in the training data.
+func (t Training) column(field string) string {
+	switch field {
+	case prediction:
+		return t.Prediction
+	case confidence:
+		return t.Confidence
+	}
+	return strings.TrimPrefix(field, input)
+}
+
+// cut cuts bins for the fields that the training data has.
+func (t Training) cut(ctx context.Context, served []string, choice tables.Choice) (map[string]binning.Layout, error) {
+	schema, err := t.Source.Schema(ctx, t.Relation)
+	if err != nil {
+		return nil, err
+	}
+	fields := make(map[string]string) // by column
+	for _, field := range served {
+		if column := t.column(field); column != "" {
+			fields[column] = field
+		}
+	}
+	schema = slices.DeleteFunc(schema, func(c tables.Column) bool { return fields[c.Name] == "" })
+	cut, err := t.Source.Cut(ctx, t.Relation, schema, tables.Window{}, choice, nil)
+	if err != nil {
+		return nil, err
+	}
+	if cut.Rows == 0 {
+		return nil, errors.New("no rows")
+	}
+	layouts := make(map[string]binning.Layout)
+	for column, layout := range cut.Layouts {
+		// Ages of training data say when it was written, not how old a feature is when it is used.
+		if layout.Kind != binning.Aged {
+			layouts[fields[column]] = layout
+		}
+	}
+	return layouts, nil
+}
+
+// count counts the training data by the bins.
+func (t Training) count(ctx context.Context, d baseline.Definition, now time.Time) (baseline.Counts, error) {
+	schema, err := t.Source.Schema(ctx, t.Relation)
+	if err != nil {
+		return baseline.Counts{}, err
+	}
+	layouts := make(tables.Fields)
+	for name, layout := range d.Fields {
+		if column := t.column(name); column != "" {
+			layouts[column] = &layout
+		}
+	}
+	p, err := t.Source.Count(ctx, t.Relation, schema, tables.Window{}, layouts, now)
+	if err != nil {
+		return baseline.Counts{}, err
+	}
+	counts := baseline.Counts{Definition: d.ID, Rows: p.Rows, Fields: make(map[string]map[string]int64)}
+	for name := range d.Fields {
+		if bins, ok := p.Values[t.column(name)]; ok {
+			counts.Fields[name] = bins
+		}
+	}
+	return counts, nil
+}
