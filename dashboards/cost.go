@@ -136,14 +136,14 @@ func costInferenceRow() kit.Panels {
 		return kit.Signal{Scope: costModels, Series: series, By: byModelCost}.Worst()
 	}
 	return kit.Panels{
-		kit.Timeseries(cad(31, "An inference, C$", "What a request costs by itself: its share of busy GPUs, or its price. The ten dearest models within the time range, by the method that divides shared GPUs.")).
+		kit.Timeseries(cad(31, "An inference, marginal, C$", "What a request costs by itself, without idle and shared money: its share of busy GPUs, or its price. The ten dearest models within the time range, by the method that divides shared GPUs.")).
 			Min(0).
 			Links(kit.Runbook("MLCostPerInferenceTrend")).
-			WithTarget(kit.Range("cost", worst("model:ml_cost_per_inference:cad1h"), "{{model}} ({{method}})")).
-			WithTarget(kit.Range("successful", worst("model:ml_cost_per_successful_inference:cad1h"), "{{model}}, successful")),
-		kit.Timeseries(cad(37, "An inference, fully loaded, C$", "The same with its part of idle and shared money: all models together cost what was spent. Not to be added to the panel before.")).
+			WithTarget(kit.Range("cost", worst("model:ml_cost_per_inference:cad1h"), "{{model}}, marginal ({{method}})")).
+			WithTarget(kit.Range("successful", worst("model:ml_cost_per_successful_inference:cad1h"), "{{model}}, marginal, successful")),
+		kit.Timeseries(cad(37, "An inference, fully loaded, C$", "The marginal cost with its part of idle and shared money, by the weight in the label: all models together cost what was spent. Never add it to the marginal cost.")).
 			Min(0).
-			WithTarget(kit.Range("loaded", worst("model:ml_cost_per_inference_loaded:cad1h"), "{{model}}, fully loaded")),
+			WithTarget(kit.Range("loaded", kit.Signal{Scope: costModels, Series: "model:ml_cost_per_inference_loaded:cad1h", By: "cluster, namespace, model, weight"}.Worst(), "{{model}}, fully loaded by {{weight}}")),
 		kit.Timeseries(kit.Text{
 			ID: 32, Title: "How long it takes, 95th percentile", Unit: "s",
 			Description: "Latency of the same models in all clusters and namespaces. A cheaper inference that is slower was paid for by somebody else.",
@@ -215,7 +215,28 @@ func costUnknownRow() kit.Panels {
 		Description: "Units that are in no amount of this dashboard. Give them a price in the exporter's configuration.",
 	}).Span(12).NoValue("Everything has a price").SortBy(kit.LargestFirst("Units")).
 		WithTarget(kit.Instant("units", kit.Recorded("cost:ml_unpriced:increase1d")+" > 0"))
+	months := kit.Table(cad(66, "Metered and billed by month, C$", "What was metered of a month, idle GPUs included, and what bills have for the same things. Both are complete once the month is over and its bills have come.")).
+		Height(8).Span(16).SortBy(kit.LargestFirst("Month")).NoValue("No month is both metered and billed").
+		WithTarget(kit.Instant("metered", kit.MaxBy(byDepartment+", month", payers.Raw("ml_cost_metered_month_cad")))).
+		WithTarget(kit.Instant("billed", kit.MaxBy(byDepartment+", month", payers.Raw("ml_cost_billed_month_cad")))).
+		WithTarget(kit.Instant("ratio", payers.Recorded("department:ml_cost_metered_to_billed:ratio")))
+	unseen := kit.Table(kit.Text{
+		ID: 67, Title: "Hours of GPUs billed and not seen", Unit: "short",
+		Description: "Hours of GPUs that bills have and metrics do not: machines without an exporter, or forgotten ones. Needs bills.gpu_machines.",
+	}).Height(8).Span(8).NoValue("No rule under bills.gpu_machines").SortBy(kit.LargestFirst("Month")).
+		WithTarget(kit.Instant("hours", kit.Recorded("cost:ml_cost_gpu_unseen:hours")))
 	return kit.Panels{
+		kit.Columns(months, []kit.Column{
+			kit.Col("month", "Month"),
+			kit.Col("department", "Department"),
+			kit.Col("Value #metered", "Metered", kit.Decimals(2)),
+			kit.Col("Value #billed", "Billed", kit.Decimals(2)),
+			kit.Col("Value #ratio", "Metered of billed", kit.Unit("percentunit")),
+		}),
+		kit.Columns(unseen, []kit.Column{
+			kit.Col("month", "Month"),
+			kit.Col("Value", "Hours", kit.Decimals(0)),
+		}),
 		kit.Columns(age, []kit.Column{
 			kit.Col("kind", "What"),
 			kit.Col("source", "Source"),
@@ -228,9 +249,11 @@ func costUnknownRow() kit.Panels {
 			kit.Col("Value", "Units", kit.Decimals(0)),
 		}),
 		kit.Timeseries(kit.Text{
-			ID: 63, Title: "Rows of bills that do not count", Unit: "short",
-			Description: "Rows that cannot be read, by source, and rows without an exchange rate, by currency.",
+			ID: 63, Title: "Rows of bills that do not count, or are nobody's", Unit: "short",
+			Description: "Rows that cannot be read and rows whose tags cannot be read, by source, and rows without an exchange rate, by currency.",
 		}).Span(8).Min(0).Decimals(0).
+			Links(kit.Runbook("MLCostTagsUnread")).
+			WithTarget(kit.Range("tags", kit.MaxBy("cluster, namespace, source", kit.Raw("ml_cost_bill_unread_tags_rows")), "{{source}}, unreadable tags")).
 			WithTarget(kit.Range("rejected", kit.MaxBy("cluster, namespace, source", kit.Raw("ml_cost_bill_rejected_rows")), "{{source}}, unreadable")).
 			WithTarget(kit.Range("unconverted", kit.MaxBy("cluster, namespace, currency", "increase("+kit.Raw("ml_cost_unconverted_rows_total")+"[$__rate_interval])"), "{{currency}}, no rate")),
 		kit.Timeseries(kit.Text{

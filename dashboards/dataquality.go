@@ -265,14 +265,15 @@ func dataFlowRow() kit.Panels {
 func dataVolumeTable() kit.Panel {
 	panel := kit.Table(kit.Text{
 		ID: 42, Title: "Volume now", Unit: "short",
-		Description: "Rows of every dataset against its band, and how many earlier weeks the band is learned from.",
+		Description: "Rows of every dataset against its band, and what the band is learned from: the same time of earlier weeks (weekly), of the last days (daily), or nothing yet (learning). Weeks of history that are there.",
 	}).Span(12).SortBy(kit.SmallestFirst("Deviation")).
 		WithTarget(kit.Instant("rows", kit.MaxBy(byDataset, datasets.Recorded("dataset:ml_rows:current")))).
 		WithTarget(kit.Instant("expected", kit.MaxBy(byDataset, datasets.Recorded("dataset:ml_rows:expected")))).
 		WithTarget(kit.Instant("lower", kit.MaxBy(byDataset, datasets.Recorded("dataset:ml_rows:lower")))).
 		WithTarget(kit.Instant("upper", kit.MaxBy(byDataset, datasets.Recorded("dataset:ml_rows:upper")))).
 		WithTarget(kit.Instant("deviation", volumeDeviation())).
-		WithTarget(kit.Instant("weeks", kit.MaxBy(byDataset, datasets.Recorded("dataset:ml_rows:history_weeks"))))
+		WithTarget(kit.Instant("weeks", kit.MaxBy(byDataset, datasets.Recorded("dataset:ml_rows:history_weeks")))).
+		WithTarget(kit.Instant("state", kit.MaxBy(byDataset+", state", datasets.Recorded("dataset:ml_seasonality:info"))))
 	return kit.Columns(panel, []kit.Column{
 		kit.Col("dataset", "Dataset", detailLink("Dataset")),
 		kit.Col("Value #rows", "Rows"),
@@ -281,7 +282,8 @@ func dataVolumeTable() kit.Panel {
 		kit.Col("Value #upper", "Upper"),
 		kit.Col("Value #deviation", "Deviation", kit.Unit("percentunit")),
 		kit.Col("Value #weeks", "Weeks of history"),
-	})
+		kit.Col("state", "Compared with"),
+	}, "Value #state")
 }
 
 func dataBaselineRow() kit.Panels {

@@ -123,12 +123,21 @@ func inferenceSeasonRow() kit.Panels {
 	return kit.Panels{
 		band(kit.Text{
 			ID: 31, Title: "Traffic and what is usual", Unit: "reqps",
-			Description: "Requests a second of all versions, and the median of this weekday and time in the last four weeks. Dashed: the band. There is none before the third week.",
+			Description: "Requests a second of all versions, and the median of this weekday and time in the last four weeks. Dashed: the band. Before the third week it is that of the last days.",
 		}, "traffic", "", "MLInferenceTrafficAnomaly"),
 		band(kit.Text{
 			ID: 32, Title: "Latency and what is usual", Unit: "ms",
 			Description: "The 95th percentile of all versions, the mean where there is none, and the median of this weekday and time in the last four weeks. Dashed: the limit.",
 		}, "latency", "1000 * ", "MLInferenceLatencyAnomaly"),
+		kit.Columns(kit.Table(kit.Text{
+			ID: 33, Title: "What traffic and latency are compared with", Unit: "short",
+			Description: "The same time of the last four weeks (weekly), of the last seven days (daily), or nothing yet (learning): then neither can alert.",
+		}).Span(24).Height(5).
+			WithTarget(kit.Instant("state", kit.MaxBy("cluster, namespace, model, signal, state", models.Recorded("model:ml_seasonality:info")))), []kit.Column{
+			kit.Col("model", "Model"),
+			kit.Col("signal", "Signal"),
+			kit.Col("state", "Compared with"),
+		}, "Value"),
 	}
 }
 

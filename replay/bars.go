@@ -53,6 +53,8 @@ func only(b *scenario.Bar) report.Bars {
 	switch b.Measure {
 	case scenario.MedianDetection:
 		all.MedianDetection, of.MedianDetection = &d, &d
+	case scenario.MedianOfAll:
+		all.MedianOfAll = &d
 	case scenario.WorstDetection:
 		all.WorstDetection, of.WorstDetection = &d, &d
 	case scenario.MinLead:

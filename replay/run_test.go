@@ -56,7 +56,7 @@ func TestABrokenRuleFailsTheReplay(t *testing.T) {
 			"max by (cluster, namespace) (gpu_expected)\n          - sum by (cluster, namespace)", "gpu_lost",
 		},
 		"an alert that compares the wrong way": {
-			"alerts/data.yaml", "expr: dataset:ml_freshness:age_seconds > dataset:ml_freshness:limit", "expr: dataset:ml_freshness:age_seconds < dataset:ml_freshness:limit", "silent_feed",
+			"alerts/data.yaml", "dataset:ml_freshness:age_seconds > dataset:ml_freshness:limit\n          unless", "dataset:ml_freshness:age_seconds < dataset:ml_freshness:limit\n          unless", "false alarms",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -117,4 +117,20 @@ bars:
 	require.Equal(t, []string{"error_storm: worst time to detect is 15m, at most 11m is wanted"}, replay.Judge(s, run).MissedBars)
 	run.Transitions = run.Transitions[:1]
 	require.Len(t, replay.Judge(s, run).MissedBars, 3, "nothing is missed by a bar of the time to detect alone")
+}
+
+// The promise holds with nothing configured but a table and its timestamp column.
+func TestThePromiseHoldsWithDefaults(t *testing.T) {
+	s, err := scenario.LoadFile("scenarios/promise.yaml")
+	require.NoError(t, err)
+	loaded, err := engine.LoadRules(rules.FS)
+	require.NoError(t, err)
+	result, err := replay.Run(t.Context(), s, replay.Options{Rules: loaded})
+	require.NoError(t, err)
+	v := replay.Judge(s, result)
+	if len(v.MissedBars) > 0 {
+		require.NoError(t, v.WriteTable(os.Stderr))
+	}
+	require.Empty(t, v.MissedBars)
+	require.Equal(t, len(s.Incidents), v.Totals.Incidents)
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// load200k is what two replicas of the data-quality exporter publish about 98
-// tables of 20 columns with 10 bins and both baselines, and two of the
+// load200k is what two replicas of the data-quality exporter publish about 56
+// tables of 20 columns with 10 bins, a recent window and all baselines, and two of the
 // model-quality exporter about 28 models of 20 features: 200 000 series. One
 // column in fifty has drifted, so that alerts have results too.
 func load200k() []sample {
@@ -34,6 +34,18 @@ func load200k() []sample {
 		for d := range datasets {
 			dataset := fmt.Sprintf("warehouse.table_%03d", d)
 			add(10_000, "ml_dataset_rows", "dataset", dataset)
+			add(1000, "ml_dataset_recent_rows", "dataset", dataset)
+			add(60, "ml_dataset_usual_gap_seconds", "dataset", dataset)
+			for days := 1; days < 7; days++ {
+				add(10_100, "ml_dataset_past_rows", "dataset", dataset, "ago", fmt.Sprintf("%dd", days), "shift", "same")
+				add(1010, "ml_dataset_recent_past_rows", "dataset", dataset, "ago", fmt.Sprintf("%dd", days))
+			}
+			for week := 1; week < 5; week++ {
+				add(1020, "ml_dataset_recent_past_rows", "dataset", dataset, "ago", fmt.Sprintf("%dw", week))
+				for _, shift := range []string{"same", "earlier", "later"} {
+					add(10_200, "ml_dataset_past_rows", "dataset", dataset, "ago", fmt.Sprintf("%dw", week), "shift", shift)
+				}
+			}
 			add(3600, "ml_dataset_window_seconds", "dataset", dataset)
 			add(0, "ml_dataset_latest_record_timestamp_seconds", "dataset", dataset)
 			add(1, "ml_dataset_profile_success", "dataset", dataset)
@@ -47,6 +59,8 @@ func load200k() []sample {
 			for c := range columns {
 				column := fmt.Sprintf("column_%02d", c)
 				add(100, "ml_dataset_column_nulls", "dataset", dataset, "column", column)
+				add(10, "ml_dataset_recent_column_nulls", "dataset", dataset, "column", column)
+				add(0.01, "ml_dataset_column_baseline_null_ratio", "dataset", dataset, "column", column)
 				add(0.07, "ml_dataset_threshold", "dataset", dataset, "signal", "null_ratio", "column", column)
 				drifted := (d*columns+c)%50 == 0
 				for b := range bins {
@@ -62,11 +76,12 @@ func load200k() []sample {
 						count = 100
 					}
 					add(count, "ml_dataset_column_values", "dataset", dataset, "column", column, "bin", bin)
-					for _, baseline := range []string{"training", "production"} {
+					add(count/10, "ml_dataset_recent_column_values", "dataset", dataset, "column", column, "bin", bin)
+					for _, baseline := range dataBaselines {
 						add(0.1, "ml_dataset_column_baseline_ratio", "dataset", dataset, "column", column, "bin", bin, "baseline", baseline)
 					}
 				}
-				for _, baseline := range []string{"training", "production"} {
+				for _, baseline := range dataBaselines {
 					add(100_000, "ml_dataset_column_baseline_rows", "dataset", dataset, "column", column, "baseline", baseline)
 				}
 			}
@@ -75,7 +90,9 @@ func load200k() []sample {
 	return out
 }
 
-const datasets, models = 98, 28
+const datasets, models = 56, 28
+
+var dataBaselines = []string{"training", "production", "season_recent"}
 
 var modelBaselines = []string{"training", "production", "season", "season_5m"}
 

@@ -138,14 +138,16 @@ const costAbout = "Published by `cost-exporter`; see [cost.md](cost.md). Amounts
 const costNotes = `| label | values |
 |---|---|
 | ` + "`department`" + ` | as the rules of the configuration say; ` + "`unallocated`" + ` where none matches a line of a bill |
-| ` + "`service`, `category`" + ` | ServiceName and ServiceCategory of the bill, ` + "`(none)`" + ` where it has none |
+| ` + "`cloud_service`, `category`" + ` | ServiceName and ServiceCategory of the bill, ` + "`(none)`" + ` where it has none |
 | ` + "`from`, `to`" + ` | ISO 4217 codes; ` + "`to` is always `CAD`" + ` |
 | ` + "`source`" + ` | of a rate ` + "`bank_of_canada`, `ecb` or `config`" + `; of a bill its name in the configuration |
-| ` + "`unit`" + ` | ` + "`gpu_hour`, `request`, `input_token`, `output_token` or `cached_input_token`" + ` |
+| ` + "`unit`" + ` | ` + "`gpu_hour`, `request`, `image`, or a token: `input_token` and its parts `cached_`, `cache_write_`, `audio_` and `image_input_token`; `output_token` and its parts `reasoning_`, `audio_` and `image_output_token`" + ` |
 | ` + "`basis`" + ` | ` + "`metered`" + `: usage times price, an estimate beside the bill |
 | ` + "`method`" + ` | how the cost of a shared GPU is divided among models |
 | ` + "`kind`" + ` | of idle GPUs: ` + "`unallocated`" + ` where nobody holds it, ` + "`allocated`" + ` where somebody does |
-| ` + "`check`" + ` | ` + "`bill` or `gpu`" + ` |
+| ` + "`check`" + ` | ` + "`bill`, `gpu` or `loaded`" + ` |
+| ` + "`weight`" + ` | how money that no model explains is divided: ` + "`usage`, `allocation` or `none`" + ` |
+| ` + "`month`" + ` | a fiscal month by the calendar month in which it begins, such as ` + "`2026-10`" + ` |
 
 Sums of bills are gauges, since credits and corrections lower them. What is metered is a counter, kept across restarts.`
 

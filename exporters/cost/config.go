@@ -3,15 +3,12 @@ package cost
 import (
 	"fmt"
 	"maps"
-	"os"
-	"path"
 	"slices"
 	"time"
 
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/bill"
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/fiscal"
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/fx"
-	"github.com/sightglass-ml/sightglass/exporters/cost/internal/metering"
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/prices"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/config"
@@ -93,6 +90,10 @@ type BillsConfig struct {
 	KeepCase bool `yaml:"keep_case,omitempty"`
 	// Observability are rules for what pays for watching the rest, beside FOCUS's subcategory of that name.
 	Observability []ConditionConfig `yaml:"observability,omitempty"`
+	// Metered are rules for lines that pay for what is metered as well, to compare both; without one all lines do.
+	Metered []ConditionConfig `yaml:"metered,omitempty"`
+	// GPUMachines say how many GPUs the machines have that lines pay for.
+	GPUMachines []GPUMachineConfig `yaml:"gpu_machines,omitempty"`
 	// MaxDepartments, MaxServices bound the labels.
 	MaxDepartments int `yaml:"max_departments"`
 	MaxServices    int `yaml:"max_services"`
@@ -183,10 +184,31 @@ type ConditionConfig struct {
 	Service    string            `yaml:"service,omitempty"`
 	Provider   string            `yaml:"provider,omitempty"`
 	Resource   string            `yaml:"resource,omitempty"`
+	// Description is a glob of ChargeDescription.
+	Description string `yaml:"description,omitempty"`
 }
 
 func (c ConditionConfig) rule() bill.Rule {
-	return bill.Rule{Tags: c.Tags, SubAccount: c.SubAccount, Service: c.Service, Provider: c.Provider, Resource: c.Resource}
+	return bill.Rule{Tags: c.Tags, SubAccount: c.SubAccount, Service: c.Service, Provider: c.Provider, Resource: c.Resource, Description: c.Description}
+}
+
+// GPUMachineConfig says how many GPUs a machine has.
+type GPUMachineConfig struct {
+	ConditionConfig `yaml:",inline"`
+	GPUs            float64 `yaml:"gpus"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (g *GPUMachineConfig) SetDefaults() { g.GPUs = 1 }
+
+// Validate implements config.Validator.
+func (g *GPUMachineConfig) Validate(at config.At) {
+	if !(g.GPUs > 0) {
+		at.Errorf("gpus", "%v; want how many GPUs the machine has", g.GPUs)
+	}
+	if g.Description == "" && g.Resource == "" && g.Service == "" && g.SubAccount == "" && g.Provider == "" && len(g.Tags) == 0 {
+		at.Errorf("", "no condition, which counts every line; want a description such as \"*p5.48xlarge*\"")
+	}
 }
 
 // RuleConfig gives lines to a department.
@@ -276,6 +298,8 @@ type ExchangeConfig struct {
 	ECBURL   string          `yaml:"ecb_url"`
 	// History is how far back rates are kept for bills.
 	History config.Duration `yaml:"history"`
+	// InvoiceRates takes the rate that a line of a bill has itself before the bank's.
+	InvoiceRates bool `yaml:"invoice_rates,omitempty"`
 	// Rates are Canadian dollars for one unit, where no bank's rate is known.
 	Rates map[string]float64 `yaml:"rates,omitempty"`
 }
@@ -302,229 +326,6 @@ func (e *ExchangeConfig) Validate(at config.At) {
 	if e.Interval < config.Duration(time.Second) || e.Timeout < config.Duration(time.Second) || e.History < 0 {
 		at.Errorf("", "interval and timeout must be at least 1s, and history not negative")
 	}
-}
-
-// PricesConfig are prices of what is not on a bill.
-type PricesConfig struct {
-	// Lists are files of prices by token.
-	Lists []ListConfig `yaml:"lists,omitempty"`
-	// The others overlay the lists.
-	GPUHours []PriceConfig `yaml:"gpu_hours,omitempty"`
-	Requests []PriceConfig `yaml:"requests,omitempty"`
-	Tokens   []TokenConfig `yaml:"tokens,omitempty"`
-}
-
-// ListConfig is a price list.
-type ListConfig struct {
-	File     config.Path `yaml:"file"`
-	Currency string      `yaml:"currency"`
-	From     time.Time   `yaml:"valid_from,omitempty"`
-}
-
-// SetDefaults implements config.Defaulter. Price lists of models are in US dollars unless they say otherwise.
-func (l *ListConfig) SetDefaults() { l.Currency = "USD" }
-
-// PriceConfig is the price of one unit.
-type PriceConfig struct {
-	// GPU and Node, or Model, are globs.
-	GPU   string `yaml:"gpu,omitempty"`
-	Node  string `yaml:"node,omitempty"`
-	Model string `yaml:"model,omitempty"`
-
-	Price    float64   `yaml:"price"`
-	Currency string    `yaml:"currency"`
-	From     time.Time `yaml:"valid_from,omitempty"`
-}
-
-// SetDefaults implements config.Defaulter.
-func (p *PriceConfig) SetDefaults() { p.Currency = fx.CAD }
-
-// TokenConfig are the prices of a million tokens.
-type TokenConfig struct {
-	Model  string   `yaml:"model"`
-	Input  *float64 `yaml:"input_per_million,omitempty"`
-	Output *float64 `yaml:"output_per_million,omitempty"`
-
-	Currency string    `yaml:"currency"`
-	From     time.Time `yaml:"valid_from,omitempty"`
-}
-
-// SetDefaults implements config.Defaulter.
-func (t *TokenConfig) SetDefaults() { t.Currency = fx.CAD }
-
-// million is how many tokens have one price.
-const million = 1e6
-
-func (p PricesConfig) entries() ([]prices.Entry, error) {
-	var all []prices.Entry
-	for _, l := range p.Lists {
-		entries, err := l.read()
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, entries...)
-	}
-	for _, e := range p.GPUHours {
-		all = append(all, prices.Entry{Unit: prices.GPUHour, Resource: e.GPU, Node: e.Node, Price: e.Price, Currency: e.Currency, From: e.From})
-	}
-	for _, e := range p.Requests {
-		all = append(all, prices.Entry{Unit: prices.Request, Resource: e.Model, Price: e.Price, Currency: e.Currency, From: e.From})
-	}
-	for _, t := range p.Tokens {
-		for unit, price := range map[prices.Unit]*float64{prices.InputToken: t.Input, prices.OutputToken: t.Output} {
-			if price != nil {
-				all = append(all, prices.Entry{Unit: unit, Resource: t.Model, Price: *price / million, Currency: t.Currency, From: t.From})
-			}
-		}
-	}
-	for _, e := range all {
-		if !fx.ISO(e.Currency) {
-			return nil, fmt.Errorf("%s of %s: currency %q: expected an ISO 4217 code", e.Unit, e.Resource, e.Currency)
-		}
-		if err := e.Validate(); err != nil {
-			return nil, err
-		}
-	}
-	return all, nil
-}
-
-func (l ListConfig) read() ([]prices.Entry, error) {
-	info, err := os.Stat(string(l.File))
-	if err != nil {
-		return nil, fmt.Errorf("price list: %w", err)
-	}
-	if info.Size() > prices.MaxListBytes {
-		return nil, fmt.Errorf("price list %s: larger than %d bytes", l.File, prices.MaxListBytes)
-	}
-	data, err := os.ReadFile(string(l.File))
-	if err != nil {
-		return nil, fmt.Errorf("price list: %w", err)
-	}
-	entries, err := prices.ParseList(data, l.Currency, l.From)
-	if err != nil {
-		return nil, fmt.Errorf("price list %s: %w", l.File, err)
-	}
-	return entries, nil
-}
-
-// MeteringConfig prices what Prometheus measured.
-type MeteringConfig struct {
-	// Prometheus is the URL of the server, or of one that answers as it does.
-	Prometheus string              `yaml:"prometheus"`
-	Token      config.SecretSource `yaml:"bearer_token,omitempty"`
-	// Step is the interval that usage is priced by; Lag how long after its end it is complete in Prometheus.
-	Step    config.Duration `yaml:"step"`
-	Lag     config.Duration `yaml:"lag"`
-	Timeout config.Duration `yaml:"timeout"`
-	// CatchUp is how far back an outage is made good for.
-	CatchUp config.Duration `yaml:"catch_up"`
-	// Queries replace the built-in ones.
-	Queries metering.Queries `yaml:"queries,omitempty"`
-	// Holders say whose a GPU's holder is; the first rule that matches decides.
-	Holders []HolderConfig `yaml:"holders,omitempty"`
-	// Models say whose a model's requests and tokens are.
-	Models []ModelConfig `yaml:"models,omitempty"`
-	// Aliases say which model a name stands for, by which its price is found.
-	Aliases map[string]string `yaml:"aliases,omitempty"`
-	// Resources are further things with a price, by their own query.
-	Resources []ResourceConfig `yaml:"resources,omitempty"`
-	// Values say what an inference is worth.
-	Values []ValueConfig `yaml:"values,omitempty"`
-	// MaxSeries bounds the counters of spend.
-	MaxSeries int `yaml:"max_series"`
-}
-
-// SetDefaults implements config.Defaulter.
-func (m *MeteringConfig) SetDefaults() {
-	m.Step, m.Lag, m.Timeout = config.Duration(5*time.Minute), config.Duration(2*time.Minute), config.Duration(30*time.Second)
-	m.CatchUp, m.MaxSeries = config.Duration(7*24*time.Hour), 2000
-}
-
-// Validate implements config.Validator.
-func (m *MeteringConfig) Validate(at config.At) {
-	at.CheckURL("prometheus", m.Prometheus)
-	for i, h := range m.Holders {
-		if err := h.holder().Validate(); err != nil {
-			at.Errorf(fmt.Sprintf("holders[%d]", i), "%v; want every [ closed by a ]", err)
-		}
-	}
-	for i, v := range m.Models {
-		checkGlob(at, fmt.Sprintf("models[%d].model", i), v.Model)
-	}
-	for i, v := range m.Values {
-		checkGlob(at, fmt.Sprintf("values[%d].model", i), v.Model)
-	}
-	if m.Step < config.Duration(time.Second) || m.Lag < 0 || m.Timeout < config.Duration(time.Second) || m.CatchUp < m.Step {
-		at.Errorf("", "want step and timeout of 1s or more, lag of 0s or more, and catch_up no shorter than step")
-	}
-	if m.MaxSeries < 1 {
-		at.Errorf("max_series", "%d; want 1 or more", m.MaxSeries)
-	}
-}
-
-// HolderConfig gives GPUs to a department and a model by who holds them. Globs that are empty match all.
-type HolderConfig struct {
-	Namespace  string `yaml:"namespace,omitempty"`
-	Pod        string `yaml:"pod,omitempty"`
-	Container  string `yaml:"container,omitempty"`
-	SlurmJob   string `yaml:"slurm_job,omitempty"`
-	Unit       string `yaml:"unit,omitempty"`
-	Node       string `yaml:"node,omitempty"`
-	Department string `yaml:"department,omitempty"`
-	Model      string `yaml:"model,omitempty"`
-}
-
-func (h HolderConfig) holder() metering.Holder {
-	return metering.Holder{
-		Namespace: h.Namespace, Pod: h.Pod, Container: h.Container, SlurmJob: h.SlurmJob, Unit: h.Unit, Node: h.Node,
-		Owner: metering.Owner{Department: h.Department, Model: h.Model},
-	}
-}
-
-func checkGlob(at config.At, key, glob string) {
-	if _, err := path.Match(glob, ""); err != nil {
-		at.Errorf(key, "%q is no glob; want every [ closed by a ]", glob)
-	}
-}
-
-// ModelConfig gives a model to a department.
-type ModelConfig struct {
-	Model      string `yaml:"model"`
-	Department string `yaml:"department"`
-}
-
-// ResourceConfig is something with a price of its own, such as a core-hour.
-type ResourceConfig struct {
-	Name string `yaml:"name"`
-	// Query gives the units that are used at a moment; its labels department and model, where it has them, say by whom.
-	Query string `yaml:"query"`
-	// Price is that of one unit for one hour.
-	Price    float64 `yaml:"price_per_hour"`
-	Currency string  `yaml:"currency"`
-	// Counts is observability or infrastructure, for the share of the former in both.
-	Counts string `yaml:"counts_as"`
-}
-
-// SetDefaults implements config.Defaulter.
-func (r *ResourceConfig) SetDefaults() { r.Currency, r.Counts = fx.CAD, "infrastructure" }
-
-// Validate implements config.Validator.
-func (r *ResourceConfig) Validate(at config.At) {
-	if r.Name == "" || r.Query == "" {
-		at.Errorf("", "want a name and a query")
-	}
-	if r.Counts != "infrastructure" && r.Counts != "observability" {
-		at.Errorf("counts_as", "%q; want infrastructure or observability", r.Counts)
-	}
-	if !fx.ISO(r.Currency) || !(r.Price >= 0) {
-		at.Errorf("price_per_hour", "%v %s; want a number of 0 or more, and an ISO 4217 code", r.Price, r.Currency)
-	}
-}
-
-// ValueConfig is what one successful inference of a model is worth.
-type ValueConfig struct {
-	Model string  `yaml:"model"`
-	CAD   float64 `yaml:"cad_per_inference"`
 }
 
 // temp is where copies of objects go.

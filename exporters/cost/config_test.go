@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/bill"
+	"github.com/sightglass-ml/sightglass/exporters/cost/internal/metering"
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/prices"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/exporter/exportertest"
@@ -50,7 +51,14 @@ func TestGoodConfiguration(t *testing.T) {
 	for _, e := range cfg.entries {
 		units[e.Unit]++
 	}
-	require.Equal(t, map[prices.Unit]int{prices.GPUHour: 1, prices.Request: 1, prices.InputToken: 3, prices.OutputToken: 3, prices.CachedToken: 1}, units)
+	require.Equal(t, map[prices.Unit]int{
+		prices.GPUHour: 1, prices.Request: 1, prices.InputToken: 4, prices.OutputToken: 3, prices.CachedToken: 2,
+		prices.CacheWriteToken: 1, prices.AudioInToken: 1, prices.ImageInToken: 1, prices.ReasoningToken: 1, prices.AudioOutToken: 1, prices.ImageOutToken: 1, prices.Image: 1}, units)
+	require.Equal(t, metering.ByAllocation, cfg.Metering.Loaded)
+	require.Equal(t, GatewayConfig{Currency: "EUR", Prefer: true}, cfg.Metering.Gateway)
+	require.Equal(t, "batch", cfg.Metering.Models[1].Tier)
+	require.InDelta(t, 8, cfg.Bills.GPUMachines[0].GPUs, 0)
+	require.True(t, cfg.Exchange.InvoiceRates)
 }
 
 func TestWhatIsNotSaidHasADefault(t *testing.T) {

@@ -13,17 +13,13 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/api"
-	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/client_golang/prometheus"
-	promconfig "github.com/prometheus/common/config"
 
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/bill"
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/fx"
@@ -200,7 +196,7 @@ func (e *Exporter) openBills() error {
 	if len(cfg.Sources) == 0 {
 		return nil
 	}
-	o := bill.Options{Cost: cfg.Cost, Zone: e.cfg.calendar.Zone(), MemoryLimit: int64(cfg.MemoryLimit), Threads: cfg.Threads, TempDir: e.cfg.temp(), KeepCase: cfg.KeepCase}
+	o := bill.Options{Cost: cfg.Cost, Zone: e.cfg.calendar.Zone(), MemoryLimit: int64(cfg.MemoryLimit), Threads: cfg.Threads, TempDir: e.cfg.temp(), KeepCase: cfg.KeepCase, InvoiceRates: e.cfg.Exchange.InvoiceRates}
 	for _, b := range e.cfg.Budgets {
 		o.Departments = append(o.Departments, b.Department)
 	}
@@ -209,6 +205,12 @@ func (e *Exporter) openBills() error {
 	}
 	for _, r := range cfg.Observability {
 		o.Observability = append(o.Observability, r.rule())
+	}
+	for _, r := range cfg.Metered {
+		o.Metered = append(o.Metered, r.rule())
+	}
+	for _, r := range cfg.GPUMachines {
+		o.GPUs = append(o.GPUs, bill.GPURule{Rule: r.rule(), GPUs: r.GPUs})
 	}
 	var err error
 	if e.reader, err = bill.NewReader(o); err != nil {
@@ -237,86 +239,6 @@ func openLedger(reader *bill.Reader, s SourceConfig, now func() time.Time, logge
 		return nil, err
 	}
 	return bill.Objects(reader, bucket, how), nil
-}
-
-// source is the Prometheus server that usage is asked of.
-func (cfg MeteringConfig) source() (metering.Prometheus, error) {
-	source := metering.Prometheus{Queries: cfg.Queries, Resources: map[string]string{}, Timeout: time.Duration(cfg.Timeout)}
-	transport := api.DefaultRoundTripper
-	if cfg.Token != (config.SecretSource{}) {
-		transport = bearer{cfg.Token, transport}
-	}
-	prom, err := api.NewClient(api.Config{Address: cfg.Prometheus, RoundTripper: transport})
-	if err != nil {
-		return source, fmt.Errorf("prometheus: %w", err)
-	}
-	source.API = v1.NewAPI(prom)
-	for _, h := range cfg.Holders {
-		holder := h.holder()
-		if err := holder.Validate(); err != nil {
-			return source, fmt.Errorf("holders: %w", err)
-		}
-		source.Holders = append(source.Holders, holder)
-	}
-	for _, r := range cfg.Resources {
-		source.Resources[r.Name] = r.Query
-	}
-	return source, nil
-}
-
-func (e *Exporter) openMeter(cfg MeteringConfig) (*metering.Meter, error) {
-	source, err := cfg.source()
-	if err != nil {
-		return nil, err
-	}
-	own := map[string]bool{}
-	for _, h := range cfg.Holders {
-		own[h.Model] = h.Model != ""
-	}
-	resources := map[string]metering.Resource{}
-	for _, r := range cfg.Resources {
-		resources[r.Name] = metering.Resource{PerHour: r.Price, Currency: r.Currency, Observability: r.Counts == "observability"}
-	}
-	return metering.Open(metering.Options{
-		Source: source, Prices: e.book, Rate: e.rate, Resources: resources,
-		Department: func(model string) string {
-			for _, m := range cfg.Models {
-				if ok, err := path.Match(m.Model, model); err == nil && ok {
-					return m.Department
-				}
-			}
-			return ""
-		},
-		SelfHosted: func(model string) bool { return own[model] },
-		Value: func(model string) (float64, bool) {
-			for _, v := range cfg.Values {
-				if ok, err := path.Match(v.Model, model); err == nil && ok {
-					return v.CAD, true
-				}
-			}
-			return 0, false
-		},
-		File: filepath.Join(string(e.cfg.State), "spend.json"), Step: time.Duration(cfg.Step), Lag: time.Duration(cfg.Lag),
-		CatchUp: time.Duration(cfg.CatchUp), MaxSeries: cfg.MaxSeries,
-		// The meter has a limit of its own, which outlives the process; this one lets nothing through and counts.
-		Folded: func() { e.limits.series.Fold("series") },
-		Now:    e.now, Logger: e.log,
-	})
-}
-
-// bearer sends a token that is read anew for every request.
-type bearer struct {
-	token config.SecretSource
-	next  http.RoundTripper
-}
-
-// RoundTrip implements http.RoundTripper.
-func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
-	token, err := b.token.Read()
-	if err != nil {
-		return nil, err
-	}
-	return promconfig.NewAuthorizationCredentialsRoundTripper("Bearer", promconfig.NewInlineSecret(strings.TrimSpace(token.Reveal())), b.next).RoundTrip(r)
 }
 
 // readBills looks for new bills and publishes the sums of the month.
@@ -397,6 +319,16 @@ func (e *Exporter) publish(out *exporter.Metrics, s spend) {
 	for c, amount := range closed {
 		out.Gauge(e.descs.closedMonth, amount, c.department, c.month)
 	}
+	billed := map[closedMonth]float64{}
+	for c, amount := range s.comparable {
+		billed[closedMonth{e.limits.departments.Fold(c.department), c.month}] += amount.InexactFloat64()
+	}
+	for c, amount := range billed {
+		out.Gauge(e.descs.billedMonth, amount, c.department, c.month)
+	}
+	for month, hours := range s.gpuHours {
+		out.Gauge(e.descs.billedGPUHours, hours, month)
+	}
 	out.Gauge(e.descs.billedObservability, s.observability.InexactFloat64())
 	out.Gauge(e.descs.billedInfrastructure, s.rest.InexactFloat64())
 	out.Gauge(e.descs.unreconciled, s.unreconciled().InexactFloat64(), "bill")
@@ -468,51 +400,6 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, m := range out {
 		ch <- m
-	}
-}
-
-// usedModels are those that have been metered.
-func (e *Exporter) usedModels() []string {
-	if e.meter == nil {
-		return nil
-	}
-	samples, _ := e.meter.Samples()
-	used := map[string]bool{}
-	for _, s := range samples {
-		if s.Counter == metering.Units {
-			used[s.Model] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(used))
-}
-
-func (e *Exporter) collectMeter(out *exporter.Metrics) {
-	samples, end := e.meter.Samples()
-	if !end.IsZero() {
-		out.Gauge(e.descs.meteredThrough, float64(end.Unix()))
-	}
-	out.Gauge(e.descs.unreconciled, e.meter.Unreconciled(), "gpu")
-	for _, s := range samples {
-		switch s.Counter {
-		case metering.Spend:
-			out.Counter(e.descs.spend, s.Sum, s.Department, s.Resource, s.Model, "metered", metering.Method)
-		case metering.GPUTotal:
-			out.Counter(e.descs.gpu, s.Sum)
-		case metering.Idle:
-			out.Counter(e.descs.idle, s.Sum, s.Kind, s.Department)
-		case metering.Observability:
-			out.Counter(e.descs.observability, s.Sum)
-		case metering.Infrastructure:
-			out.Counter(e.descs.infrastructure, s.Sum)
-		case metering.Value:
-			out.Counter(e.descs.value, s.Sum, s.Model)
-		case metering.Unpriced:
-			out.Counter(e.descs.unpriced, s.Sum, s.Resource, s.Model)
-		case metering.Units:
-			out.Counter(e.descs.units, s.Sum, s.Model, s.Resource)
-		case metering.GapSeconds:
-			out.Counter(e.descs.gap, s.Sum, s.Kind)
-		}
 	}
 }
 

@@ -22,7 +22,9 @@ type descs struct {
 	rate, observed, refused                                *prometheus.Desc
 	price                                                  *prometheus.Desc
 	spend, gpu, idle, observability, infrastructure, value *prometheus.Desc
-	units                                                  *prometheus.Desc
+	units, total, loaded                                   *prometheus.Desc
+	meteredMonth, meteredGPUHours                          *prometheus.Desc
+	billedMonth, billedGPUHours                            *prometheus.Desc
 	unpriced, gap, meteredThrough                          *prometheus.Desc
 }
 
@@ -41,6 +43,8 @@ func newDescs(c *catalogue.Catalogue) descs {
 		rejected:             c.Gauge("bill_rejected_rows", "Rows of the source's bills that cannot be read and do not count.", "source"),
 		unreadTags:           c.Gauge("bill_unread_tags_rows", "Rows of the source's bills with tags that cannot be read, where rules for departments need them.", "source"),
 		closedMonth:          c.Gauge("closed_month_cad", "What bills have for one of the last three fiscal months that are over; what is delivered later changes it.", "department", "month"),
+		billedMonth:          c.Gauge("billed_month_cad", "What bills have in this fiscal month and the last three for what is metered as well (bills.metered), to compare with ml_cost_metered_month_cad.", "department", "month"),
+		billedGPUHours:       c.Gauge("billed_gpu_hours", "Hours of GPUs that bills have in this fiscal month and the last three, by the rules under bills.gpu_machines.", "month"),
 		unconverted:          c.Counter("unconverted_rows_total", "Rows of bills without an exchange rate, which do not count.", "currency"),
 		unreconciled:         c.Gauge("unreconciled_cad", "What the parts do not explain of the whole; anything but zero is a fault of the exporter.", "check"),
 		rate:                 c.Gauge("fx_rate", "Newest exchange rate: what one unit of the currency from is worth in the other.", "from", "to", "source"),
@@ -48,6 +52,10 @@ func newDescs(c *catalogue.Catalogue) descs {
 		refused:              c.Counter("fx_rejected_rates_total", "Exchange rates that were not believed."),
 		price:                c.Gauge("price_cad", "Price of one unit.", "resource", "unit"),
 		spend:                c.Counter("spend_cad_total", "Metered cost: what was used times its price.", "department", "resource", "model", "basis", "method"),
+		total:                c.Counter("total_cad_total", "Everything that was metered: GPUs, used or not, and what was bought."),
+		loaded:               c.Counter("loaded_cad_total", "Fully loaded cost: what the model cost by itself, and its part by weight of what no model explains; the sum of all is the total.", "department", "model", "weight"),
+		meteredMonth:         c.Gauge("metered_month_cad", "Metered cost of this fiscal month and the last three, idle GPUs included, to compare with bills.", "department", "month"),
+		meteredGPUHours:      c.Gauge("metered_gpu_hours", "Hours for which GPUs were seen in metrics in this fiscal month and the last three, used or not.", "month"),
 		gpu:                  c.Counter("gpu_cad_total", "What all GPUs cost, used or not."),
 		idle:                 c.Counter("gpu_idle_cad_total", "What GPUs cost while they computed nothing.", "kind", "department"),
 		observability:        c.Counter("observability_cad_total", "Metered cost of watching the rest."),

@@ -29,12 +29,18 @@ type spend struct {
 	total decimal.Decimal
 	// closed are the months before, by their name and department.
 	closed map[closedMonth]decimal.Decimal
+	// comparable is what this month and the closed ones have for what is metered as well, and gpuHours the hours of GPUs in them.
+	comparable map[closedMonth]decimal.Decimal
+	gpuHours   map[string]float64
 	// unconverted counts rows of the month and of the pace without a rate, by currency.
 	unconverted map[string]int64
 }
 
 // closedMonths is how many months that are over are kept: what comes late comes within a quarter.
 const closedMonths = 3
+
+// monthLayout is how months are written.
+const monthLayout = "2006-01"
 
 // closedMonth is what a department had in a month that is over.
 type closedMonth struct{ department, month string }
@@ -52,6 +58,7 @@ func summarise(bills []bill.Bill, rates fx.Book, calendar fiscal.Calendar, now t
 	s := spend{
 		period: calendar.Month(now), billed: make(map[allocation]decimal.Decimal), monthToDate: make(map[string]decimal.Decimal),
 		projected: make(map[string]decimal.Decimal), unconverted: make(map[string]int64), closed: make(map[closedMonth]decimal.Decimal),
+		comparable: make(map[closedMonth]decimal.Decimal), gpuHours: make(map[string]float64),
 	}
 	for _, b := range bills {
 		s.add(b, rates, calendar, now)
@@ -81,12 +88,19 @@ func (s *spend) add(b bill.Bill, rates fx.Book, calendar fiscal.Calendar, now ti
 		if !inMonth && !inPace && !inClosed {
 			continue
 		}
-		rate, ok := rates.At(l.Currency, l.RateDay)
+		amount, ok := inCAD(l, rates)
 		if !ok {
 			s.unconverted[l.Currency] += l.Rows
 			continue
 		}
-		amount := l.Amount.Mul(decimal.NewFromFloat(rate.CAD))
+		if inMonth || inClosed {
+			if l.Metered {
+				add(s.comparable, closedMonth{l.Department, l.Day.Format(monthLayout)}, amount)
+			}
+			if l.GPUHours != 0 {
+				s.gpuHours[l.Day.Format(monthLayout)] += l.GPUHours
+			}
+		}
 		if inMonth {
 			s.total = s.total.Add(amount)
 			add(s.billed, allocation{l.Department, l.Service, l.Category}, amount)
@@ -98,7 +112,7 @@ func (s *spend) add(b bill.Bill, rates fx.Book, calendar fiscal.Calendar, now ti
 			}
 		}
 		if inClosed {
-			add(s.closed, closedMonth{l.Department, l.Day.Format("2006-01")}, amount)
+			add(s.closed, closedMonth{l.Department, l.Day.Format(monthLayout)}, amount)
 		}
 		if inPace {
 			add(pace, l.Department, amount)
@@ -116,6 +130,15 @@ func (s *spend) add(b bill.Bill, rates fx.Book, calendar fiscal.Calendar, now ti
 		add(s.monthToDate, department, month[department])
 		add(s.projected, department, decimal.NewFromFloat(s.period.Project(month[department].InexactFloat64(), perHour, through)))
 	}
+}
+
+// inCAD is what a line costs in Canadian dollars: by the rate of the invoice where that has one, else by the bank's of the day.
+func inCAD(l bill.Line, rates fx.Book) (decimal.Decimal, bool) {
+	if !l.Rate.IsZero() {
+		return l.Amount.Mul(l.Rate), true
+	}
+	rate, ok := rates.At(l.Currency, l.RateDay)
+	return l.Amount.Mul(decimal.NewFromFloat(rate.CAD)), ok
 }
 
 // date is the day of an instant in its own zone, as midnight in UTC.

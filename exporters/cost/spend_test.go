@@ -257,3 +257,37 @@ func TestClosedMonthsStayAndChangeWithWhatComesLate(t *testing.T) {
 	b.Lines = append(b.Lines, line("2026-10-30", -25))
 	require.Equal(t, "275", closed()[closedMonth{"search", "2026-10"}])
 }
+
+func TestBillsAreComparedByMonthAndAtTheInvoicesRate(t *testing.T) {
+	t.Parallel()
+	calendar, err := fiscal.New(fiscal.DefaultZone, time.January)
+	require.NoError(t, err)
+	line := func(on string, amount int64, change func(*bill.Line)) bill.Line {
+		day, err := time.Parse(time.DateOnly, on)
+		require.NoError(t, err)
+		l := bill.Line{Period: day, Day: day, RateDay: day, Currency: "USD", Department: "search", Amount: decimal.New(amount, 0), Metered: true}
+		if change != nil {
+			change(&l)
+		}
+		return l
+	}
+	own := func(rate string) func(*bill.Line) {
+		return func(l *bill.Line) { l.Rate = decimal.RequireFromString(rate) }
+	}
+	s := summarise([]bill.Bill{{Through: time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC), Lines: []bill.Line{
+		line("2026-11-03", 100, own("1.3905")),
+		line("2026-10-20", 100, own("1.40")),
+		line("2026-10-20", 50, func(l *bill.Line) { l.Metered, l.Rate = false, decimal.New(2, 0) }), // storage
+		line("2026-10-21", 0, func(l *bill.Line) { l.GPUHours, l.Rate = 744, decimal.New(1, 0) }),
+		line("2026-07-31", 7, own("1")), // too old
+	}}}, fx.NewBook(nil, nil), calendar, time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC))
+	require.Empty(t, s.unconverted, "the invoice's own rate needs no bank")
+	require.Equal(t, "139.05", s.monthToDate["search"].String())
+	got := map[closedMonth]string{}
+	for month, amount := range s.comparable {
+		got[month] = amount.String()
+	}
+	require.Equal(t, map[closedMonth]string{{"search", "2026-11"}: "139.05", {"search", "2026-10"}: "140"}, got)
+	require.Equal(t, map[string]float64{"2026-10": 744}, s.gpuHours)
+	require.Equal(t, "240", s.closed[closedMonth{"search", "2026-10"}].String())
+}

@@ -82,6 +82,8 @@ type DatasetConfig struct {
 	ClockSkew config.Duration `yaml:"clock_skew,omitempty"`
 	// TimeZone is the one in which the dataset has days and nights.
 	TimeZone config.TimeZone `yaml:"time_zone,omitempty"`
+	// Due is the time of the day, as in 07:00, by which the data of the day before is there.
+	Due string `yaml:"due,omitempty"`
 	// SnapshotQuery returns the version of the data, such as a commit of
 	// lakeFS or a snapshot of Iceberg, to name in alerts.
 	SnapshotQuery string `yaml:"snapshot_query,omitempty"`
@@ -208,7 +210,8 @@ type ThresholdsConfig struct {
 	VolumeDeviation  *float64         `yaml:"volume_deviation_ratio,omitempty"`
 	DuplicateRatio   *float64         `yaml:"duplicate_ratio,omitempty"`
 	FutureRatio      *float64         `yaml:"future_ratio,omitempty"`
-	// Columns override for one column what holds for the dataset.
+	// Columns override for one column, or for those that a pattern such as
+	// *_note matches, what holds for the dataset.
 	Columns map[string]ColumnThresholds `yaml:"columns,omitempty"`
 }
 
@@ -239,6 +242,11 @@ func (t *ColumnThresholds) Validate(at config.At) {
 // Validate implements config.Validator.
 func (t *ThresholdsConfig) Validate(at config.At) {
 	t.ColumnThresholds.Validate(at)
+	for _, pattern := range sortedKeys(t.Columns) {
+		if _, err := path.Match(pattern, ""); err != nil {
+			at.Errorf("columns", "%q is not a pattern: %v", pattern, err)
+		}
+	}
 	ratio(at, "row_drop_ratio", t.RowDropRatio)
 	ratio(at, "mismatch_ratio", t.MismatchRatio)
 	ratio(at, "duplicate_ratio", t.DuplicateRatio)
@@ -324,6 +332,9 @@ func (d *DatasetConfig) Validate(at config.At) {
 				at.Errorf(key, "without timestamp_column there is no time to measure by; want both or neither")
 			}
 		}
+	}
+	if limit, ok := d.due(at); ok && d.Thresholds.Freshness == nil {
+		d.Thresholds.Freshness = (*config.Duration)(&limit)
 	}
 	d.validateChecks(at)
 	seen := make(map[string]bool)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,6 +44,11 @@ type dataset struct {
 
 	// latest outlives an empty window, so that a stale dataset stays stale.
 	latest time.Time
+	// empty says that the last window had no rows though the table has.
+	empty bool
+	// rowsPerSecond is the mean of the last window, by which the recent one is sized.
+	rowsPerSecond float64
+	past          past
 }
 
 type upstream struct {
@@ -76,6 +82,18 @@ type cycle struct {
 	learned     bool // production was read
 	snapshot    snapshot
 	good        lastGood
+	// days are those of a window of whole days, which ended at dayEnd; 0 for one that ends now.
+	days   int
+	dayEnd time.Time
+	// empty says that the table has records, and none in the window.
+	empty bool
+	// counted says that there is more of the past to compare with.
+	counted bool
+	// recent is what the window has from recentFrom on; without counts where no recent window is counted.
+	recentFrom time.Time
+	recent     tables.Profile
+	// seasonRecent is what recent is compared with, by column.
+	seasonRecent map[string]shares
 }
 
 type upstreamRows struct {
@@ -112,6 +130,10 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 		return c, err
 	}
 	c.schema = schema
+	d.overrides = d.cfg.Thresholds.overrides(schema)
+	future := c.window.To
+	c.counted = d.lookBack(ctx, c)
+	failed("whole days", d.wholeDays(ctx, c))
 
 	view, definition, err := d.learner.define(ctx, schema, c.window)
 	if err != nil && !errors.Is(err, errNothingYet) {
@@ -132,9 +154,11 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 		failed("accept", d.acceptChanges(ctx, c))
 	}
 
+	d.openRecent(c)
 	if c.profile, err = d.count(ctx, c, definition.Fields); err != nil {
 		return c, errors.Join(append(errs, err)...)
 	}
+	d.noteRate(c)
 	d.noteUnreadable(c.profile.Unreadable)
 	c.latest = c.profile.Latest
 	if d.cfg.TimestampColumn != "" && c.latest.IsZero() {
@@ -143,8 +167,15 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 			c.latest = d.latest
 		}
 	}
+	if c.days > 0 {
+		c.latest = c.dayEnd
+		if today, err := d.source.Latest(ctx, d.relation, future); !failed("freshness", err) && !today.Before(c.window.To) {
+			c.latest = now
+		}
+	}
 	d.latest = c.latest
-	failed("records outside the window", d.lookOutside(ctx, c))
+	d.noteEmpty(c)
+	failed("records outside the window", d.lookOutside(ctx, c, future))
 	failed("keys", d.countDuplicates(ctx, c))
 	failed("checks", d.runChecks(ctx, c))
 
@@ -171,7 +202,7 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 // count profiles the window. If a column vanished between reading the schema
 // and counting, it reads the schema again, once.
 func (d *dataset) count(ctx context.Context, c *cycle, layouts map[string]binning.Layout) (tables.Profile, error) {
-	p, err := d.source.Count(ctx, d.relation, c.schema, c.window, d.fields(c.schema, layouts), c.now)
+	p, err := d.countWindows(ctx, c, d.fields(c.schema, layouts))
 	if err == nil || ctx.Err() != nil {
 		return p, err
 	}
@@ -180,7 +211,7 @@ func (d *dataset) count(ctx context.Context, c *cycle, layouts map[string]binnin
 		return p, err
 	}
 	c.schema = schema
-	return d.source.Count(ctx, d.relation, schema, c.window, d.fields(schema, layouts), c.now)
+	return d.countWindows(ctx, c, d.fields(schema, layouts))
 }
 
 // fields says what to count: the columns with a layout by its bins, and the
@@ -225,11 +256,21 @@ func (d *dataset) learn(ctx context.Context, view *baseline.View, definition bas
 		return trainingErr
 	}
 	production := compareWith{name: baseline.EdgesProduction, learning: !c.production.Frozen(), shares: sharesOf(c.production.Counts)}
-	if !d.cfg.short() {
+	if !d.cfg.short() && c.recentFrom.IsZero() {
 		c.baselines = append(c.baselines, production)
 		return trainingErr
 	}
 	s, err := d.learner.season(ctx, view, definition, c.production)
+	if !c.recentFrom.IsZero() {
+		c.seasonRecent = production.shares
+		if s != nil {
+			c.seasonRecent = seasonShares(s, definition, c.production, c.recentFrom, c.now)
+		}
+	}
+	if !d.cfg.short() {
+		c.baselines = append(c.baselines, production)
+		return errors.Join(trainingErr, err)
+	}
 	// Without a season the short window is compared with the whole.
 	slot := compareWith{name: baselineSeason, learning: production.learning, shares: production.shares}
 	if s != nil {
@@ -267,19 +308,23 @@ func (d *dataset) identify(ctx context.Context, view *baseline.View, c *cycle, c
 	if err := view.LastGood(ctx, &c.good); err != nil && !errors.Is(err, baseline.ErrNotFound) {
 		return err
 	}
-	if !complete {
-		return nil
+	changed := d.noteNulls(c)
+	changed = d.noteArrived(c) || changed
+	if complete {
+		why := d.failedCheck(c)
+		switch {
+		case why != "":
+			d.logger.Debug("The snapshot is not a good one.", "snapshot", c.snapshot.Name, "reason", why)
+		case c.good.Snapshot != c.snapshot:
+			c.good.accept(c.snapshot, c.profile.Rows, c.now)
+			if d.lasting() {
+				c.good.pass(c.snapshot, c.now)
+			}
+			changed = true
+		}
 	}
-	if why := d.failedCheck(c); why != "" {
-		d.logger.Debug("The snapshot is not a good one.", "snapshot", c.snapshot.Name, "reason", why)
+	if !changed {
 		return nil
-	}
-	if c.good.Snapshot == c.snapshot {
-		return nil
-	}
-	c.good.accept(c.snapshot, c.profile.Rows, c.now)
-	if d.lasting() {
-		c.good.pass(c.snapshot, c.now)
 	}
 	return view.SetLastGood(ctx, c.good)
 }
@@ -297,7 +342,9 @@ func (d *dataset) threshold(signal, column string) float64 {
 
 type override struct{ signal, column string }
 
-func (t ThresholdsConfig) overrides() map[override]float64 {
+// overrides are the thresholds that the configuration sets, for a table with these columns. The names of columns may be patterns:
+// of those that match a column the first in the alphabet holds, and a column's own name comes before all.
+func (t ThresholdsConfig) overrides(columns []tables.Column) map[override]float64 {
 	o := make(map[override]float64)
 	set := func(signal, column string, v *float64) {
 		if v != nil {
@@ -312,8 +359,17 @@ func (t ThresholdsConfig) overrides() map[override]float64 {
 		set(signalMeanShift, column, c.MeanShift)
 	}
 	perColumn("", t.ColumnThresholds)
+	for _, pattern := range slices.Backward(sortedKeys(t.Columns)) {
+		for _, c := range columns {
+			if tables.MatchesAny([]string{pattern}, c.Name) {
+				perColumn(c.Name, t.Columns[pattern])
+			}
+		}
+	}
 	for column, c := range t.Columns {
-		perColumn(column, c)
+		if !strings.ContainsAny(column, "*?[") {
+			perColumn(column, c)
+		}
 	}
 	set(signalRowDrop, "", t.RowDropRatio)
 	set(signalMismatch, "", t.MismatchRatio)
@@ -380,12 +436,13 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	gauge(m.rows, float64(c.profile.Rows))
 	if d.cfg.TimestampColumn != "" {
 		gauge(m.future, float64(c.outside.Future))
+		gauge(m.windowEmpty, truth(c.empty))
 	}
 	if d.cfg.OnUnreadable == tables.SkipUnreadable {
 		gauge(m.unreadable, float64(len(c.profile.Unreadable)))
 	}
 	if !c.window.From.IsZero() {
-		gauge(m.window, c.now.Sub(c.window.From).Seconds())
+		gauge(m.window, c.length().Seconds())
 	}
 	if !c.latest.IsZero() {
 		gauge(m.latest, seconds(c.latest))
@@ -410,6 +467,13 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 			for bin, share := range s.bins {
 				gauge(m.baselineRatio, share, column, bin, b.name)
 			}
+		}
+	}
+	d.recentMetrics(m, c, gauge)
+	d.pastMetrics(m, c, gauge)
+	for column := range c.profile.Nulls {
+		if share, ok := c.usualNulls(column); ok {
+			gauge(m.usualNulls, share, column)
 		}
 	}
 	d.checkMetrics(m, c, gauge)

@@ -141,7 +141,7 @@ func openRooms(cfg Config, logger *slog.Logger, opts ...baseline.Option) (*rooms
 		r.defaults[t.Signal] = t.Value
 	}
 	for _, signal := range []string{
-		signalNulls, signalDrift, signalUnseen, signalRowDrop, signalMismatch, signalFreshness, signalVolume, signalDuplicates, signalFuture, signalOutOfRange, signalMeanShift, signalSignificance, signalMinRows, signalDriftNoise,
+		signalNulls, signalDrift, signalUnseen, signalRowDrop, signalMismatch, signalFreshness, signalVolume, signalDuplicates, signalFuture, signalOutOfRange, signalMeanShift, signalSignificance, signalMinRows, signalDriftNoise, signalNullGrowth, signalGapFactor, signalGrace,
 	} {
 		if _, ok := r.defaults[signal]; !ok {
 			return nil, fmt.Errorf("rules/thresholds.yaml has no threshold %q", signal)
@@ -233,7 +233,7 @@ func (r *rooms) resolveLearner(l *learner) (err error) {
 func (r *rooms) dataset(cfg DatasetConfig, columns *limit.Limiter, now func() time.Time) *dataset {
 	return &dataset{
 		cfg: cfg, learner: r.newLearner(cfg, now),
-		defaults: r.defaults, overrides: cfg.Thresholds.overrides(),
+		defaults: r.defaults, overrides: cfg.Thresholds.overrides(nil),
 		columns: columns, leftOut: make(map[string]bool),
 		logger: r.logger.With("dataset", cfg.Name), now: now,
 	}

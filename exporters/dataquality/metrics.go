@@ -34,11 +34,15 @@ const (
 	signalSignificance = "drift_significance_z"
 	signalMinRows      = "drift_min_rows"
 	signalDriftNoise   = "drift_noise_psi"
+	signalNullGrowth   = "null_growth_ratio"
+	signalGapFactor    = "freshness_gap_factor"
+	signalGrace        = "freshness_grace_seconds"
 )
 
 // descs are all metrics of the exporter, in the order of docs/metrics.md.
 type descs struct {
-	rows, window, latest, nulls, future, unreadable       *prometheus.Desc
+	rows, window, windowEmpty, latest, nulls, future      *prometheus.Desc
+	unreadable                                            *prometheus.Desc
 	schemaChanges, schemaChangeInfo                       *prometheus.Desc
 	values, baselineRatio, baselineRows                   *prometheus.Desc
 	min, max, mean, stddev, outOfRange, withoutBins       *prometheus.Desc
@@ -50,21 +54,32 @@ type descs struct {
 	profileSuccess, profileDuration, profileFinish        *prometheus.Desc
 	threshold                                             *prometheus.Desc
 	duplicates, duplicatesSample, checkFailed, checkLimit *prometheus.Desc
+	recentRows, recentWindow, recentNulls, recentValues   *prometheus.Desc
+	pastRows, recentPastRows, usualGap, usualNulls        *prometheus.Desc
 }
 
 func newDescs(c *catalogue.Catalogue) descs {
 	return descs{
 		rows:                 c.Gauge("rows", "Rows in the profiled window."),
 		window:               c.Gauge("window_seconds", "Length of the profiled window; absent where the whole table is profiled."),
-		latest:               c.Gauge("latest_record_timestamp_seconds", "Time of the latest record that is not in the future."),
+		windowEmpty:          c.Gauge("window_empty", "Whether the table has records and none of them is in the profiled window (1)."),
+		latest:               c.Gauge("latest_record_timestamp_seconds", "Time of the latest record that is not in the future; of a table of dates, the end of its latest day."),
 		nulls:                c.Gauge("column_nulls", "Missing values of the column in the profiled window.", "column"),
 		future:               c.Gauge("future_rows", "Records after the end of the window: in the future, beyond clock_skew."),
 		unreadable:           c.Gauge("unreadable_files", "Files that cannot be read and were left out; absent unless on_unreadable is skip."),
 		schemaChanges:        c.Gauge("schema_changes", "Columns that differ from the expected schema.", "change"),
 		schemaChangeInfo:     c.Gauge("schema_change_info", "A column that differs from the expected schema, with its expected and its actual type.", "column", "change", "expected", "actual"),
 		values:               c.Gauge("column_values", "Values of the column in the profiled window that fall into the bin.", "column", "bin"),
-		baselineRatio:        c.Gauge("column_baseline_ratio", "Share of the baseline's values that fall into the bin. The baseline season is the production baseline at the time of the day of a window shorter than a day.", "column", "bin", "baseline"),
+		baselineRatio:        c.Gauge("column_baseline_ratio", "Share of the baseline's values that fall into the bin. The baseline season is the production baseline at the time of the day of a window shorter than a day, season_recent that of the recent window.", "column", "bin", "baseline"),
 		baselineRows:         c.Gauge("column_baseline_rows", "Values, nulls included, of the column in the baseline.", "column", "baseline"),
+		usualNulls:           c.Gauge("column_baseline_null_ratio", "Share of the column's values that were missing in its baseline; of a column without bins, and before a day is learned, in its first days.", "column"),
+		recentRows:           c.Gauge("recent_rows", "Rows in the recent window; absent where an hour has too few rows for one."),
+		recentWindow:         c.Gauge("recent_window_seconds", "Length of the recent window, which is counted in the same scan as the profiled one."),
+		recentNulls:          c.Gauge("recent_column_nulls", "Missing values of the column in the recent window.", "column"),
+		recentValues:         c.Gauge("recent_column_values", "Values of the column in the recent window that fall into the bin.", "column", "bin"),
+		pastRows:             c.Gauge("past_rows", "Rows that the profiled window had so long ago, less the share that has usually not arrived yet. The shift is of an hour, for clocks that change.", "ago", "shift"),
+		recentPastRows:       c.Gauge("recent_past_rows", "Rows that the recent window had so long ago, less the share that has usually not arrived yet.", "ago"),
+		usualGap:             c.Gauge("usual_gap_seconds", "Longest time without a record within an hour of this time of the day, in the days and weeks before."),
 		min:                  c.Gauge("column_min", "Least of the column's finite values in the profiled window.", "column"),
 		max:                  c.Gauge("column_max", "Greatest of the column's finite values in the profiled window.", "column"),
 		mean:                 c.Gauge("column_mean", "Mean of the column's finite values in the profiled window.", "column"),

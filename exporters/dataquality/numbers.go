@@ -41,6 +41,15 @@ func (d *dataset) foldUnseen(c *cycle) {
 				delete(s.bins, binning.Unseen)
 			}
 		}
+		if recent, ok := c.recent.Values[column]; ok {
+			recent[binning.Other] += recent[binning.Unseen]
+			delete(recent, binning.Unseen)
+		}
+		if s, ok := c.seasonRecent[column]; ok {
+			// The same bins as the whole baseline's, where there is no season.
+			s.bins[binning.Other] += s.bins[binning.Unseen]
+			delete(s.bins, binning.Unseen)
+		}
 	}
 }
 

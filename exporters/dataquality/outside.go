@@ -5,18 +5,19 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
 // lookOutside counts the records that the window leaves out since their time is missing or in the future. The former are the
 // missing values of the timestamp column: within the window it has none.
-func (d *dataset) lookOutside(ctx context.Context, c *cycle) error {
+func (d *dataset) lookOutside(ctx context.Context, c *cycle, future time.Time) error {
 	if d.cfg.TimestampColumn == "" {
 		return nil
 	}
 	var err error
-	if c.outside, err = d.source.Outside(ctx, d.relation, c.schema, c.window); err != nil {
+	if c.outside, err = d.source.Outside(ctx, d.relation, c.schema, tables.Window{From: c.window.From, To: future}); err != nil {
 		return err
 	}
 	if _, counted := c.profile.Nulls[d.cfg.TimestampColumn]; counted {

@@ -72,8 +72,19 @@ type lastGood struct {
 	Snapshot snapshot  `json:"snapshot"`
 	Time     time.Time `json:"time"`
 	Volumes  []volume  `json:"volumes"`
+	// Nulls are the shares of missing values in the first days, by column, and Arrived the shares of a window's rows that are
+	// there when it ends, by kind of window. Neither needs a good profile.
+	Nulls   map[string]nullShare `json:"nulls,omitempty"`
+	Arrived map[string]float64   `json:"arrived,omitempty"`
 	// Passed are the snapshots that passed and can be had again, the last ones.
 	Passed []passed `json:"passed,omitempty"`
+}
+
+func (g *lastGood) setArrived(window string, share float64) {
+	if g.Arrived == nil {
+		g.Arrived = make(map[string]float64)
+	}
+	g.Arrived[window] = share
 }
 
 type volume struct {
@@ -128,7 +139,7 @@ func (d *dataset) failedCheck(c *cycle) string {
 			return fmt.Sprintf("schema: column %q %s", ch.column, ch.kind)
 		}
 	}
-	if age := c.now.Sub(c.latest).Seconds(); d.cfg.TimestampColumn != "" && age > limit(signalFreshness, "") {
+	if age := c.now.Sub(c.latest).Seconds(); d.cfg.TimestampColumn != "" && age > d.freshnessLimit(c) {
 		return fmt.Sprintf("latest record is %.0f s old", age)
 	}
 	if usual, ok := c.good.usual(c.now); ok {
@@ -150,7 +161,7 @@ func (d *dataset) failedCheck(c *cycle) string {
 		return why
 	}
 	for _, column := range sortedKeys(p.Nulls) {
-		if share := float64(p.Nulls[column]) / float64(p.Rows); share > limit(signalNulls, column) {
+		if share := float64(p.Nulls[column]) / float64(p.Rows); share > d.nullLimit(c, column) {
 			return fmt.Sprintf("column %q: %.4f of the values are null", column, share)
 		}
 	}

@@ -86,6 +86,8 @@ func TestEngines(t *testing.T) {
 			for name, test := range map[string]func(*testing.T, engine, *tables.Source){
 				"the same rows give the counts of a count by hand":       countEqualsCountByHand,
 				"one scan by hour finds what a scan of each hour does":   hourlyEqualsHours,
+				"one scan counts the window and the last of it":          recentEqualsCount,
+				"rows are counted by minute":                             rowsByEqualsCount,
 				"bins are cut where the values are":                      cutChoosesBins,
 				"hostile column names are names":                         hostileColumnNames,
 				"labels are counted as by hand":                          labelsAreCounted,
@@ -389,13 +391,7 @@ func hourlyEqualsHours(t *testing.T, e engine, s *tables.Source) {
 	r := e.relation(s, records(300))
 	schema, err := s.Schema(t.Context(), r)
 	require.NoError(t, err)
-	layouts := map[string]binning.Layout{
-		"amount":   binning.NewNumeric([]float64{-200, -50, 0, 0, 0, 30.5, 120}, true),
-		"quantity": binning.NewNumeric([]float64{0, 10, 100, 333}, false),
-		"provider": binning.NewCategorical([]string{"visa", "", "O'Brien & Co", `back\slash`}, 2, false),
-		"flag":     binning.NewCategorical([]string{"true"}, 5, false),
-		"seen":     binning.NewAged(),
-	}
+	layouts := someLayouts()
 	// A window that begins and ends within an hour, with an hour before the first record.
 	window := tables.Window{From: asOf.Add(-49*time.Hour - 10*time.Minute), To: asOf.Add(-44*time.Hour + 20*time.Minute)}
 	hourly, err := s.Hourly(t.Context(), r, schema, window, fields(layouts))
@@ -416,6 +412,73 @@ func hourlyEqualsHours(t *testing.T, e engine, s *tables.Source) {
 			continue
 		}
 		sameProfile(t, of, hourly[hour], "%s", hour)
+	}
+}
+
+// someLayouts are of some columns of record.
+func someLayouts() map[string]binning.Layout {
+	return map[string]binning.Layout{
+		"amount":   binning.NewNumeric([]float64{-200, -50, 0, 0, 0, 30.5, 120}, true),
+		"quantity": binning.NewNumeric([]float64{0, 10, 100, 333}, false),
+		"provider": binning.NewCategorical([]string{"visa", "", "O'Brien & Co", `back\slash`}, 2, false),
+		"flag":     binning.NewCategorical([]string{"true"}, 5, false),
+		"seen":     binning.NewAged(),
+	}
+}
+
+func recentEqualsCount(t *testing.T, e engine, s *tables.Source) {
+	r := e.relation(s, records(300))
+	schema, err := s.Schema(t.Context(), r)
+	require.NoError(t, err)
+	asked := fields(someLayouts())
+	asked["price"] = nil
+	window := tables.Window{From: asOf.Add(-30 * time.Hour), To: asOf.Add(time.Minute)}
+	for name, recent := range map[string]time.Time{
+		"six hours":       asOf.Add(-6 * time.Hour),
+		"all of it":       window.From,
+		"none of it":      window.To,
+		"a millisecond":   window.To.Add(-time.Millisecond),
+		"within a minute": asOf.Add(-90*time.Minute - 7*time.Second),
+	} {
+		whole, err := s.Count(t.Context(), r, schema, window, asked, asOf)
+		require.NoError(t, err)
+		last, err := s.Count(t.Context(), r, schema, tables.Window{From: recent, To: window.To}, asked, asOf)
+		require.NoError(t, err)
+		gotWhole, gotLast, err := s.CountRecent(t.Context(), r, schema, window, recent, asked, asOf)
+		require.NoError(t, err)
+		// The moments of two parts are those of the whole, but for what doubles round.
+		require.Len(t, gotWhole.Numbers, len(whole.Numbers), name)
+		for column, want := range whole.Numbers {
+			got := gotWhole.Numbers[column]
+			require.Equal(t, []any{want.Values, want.Min, want.Max}, []any{got.Values, got.Min, got.Max}, column)
+			require.InEpsilon(t, want.Mean, got.Mean, 1e-9, column)
+			require.InEpsilon(t, want.Stddev, got.Stddev, 1e-9, column)
+		}
+		gotWhole.Numbers = whole.Numbers
+		require.Equal(t, whole, gotWhole, name)
+		require.Equal(t, last, gotLast, name)
+	}
+	empty := tables.Window{From: asOf.Add(24 * time.Hour), To: asOf.Add(48 * time.Hour)}
+	want, err := s.Count(t.Context(), r, schema, empty, asked, asOf)
+	require.NoError(t, err)
+	whole, last, err := s.CountRecent(t.Context(), r, schema, empty, empty.From.Add(time.Hour), asked, asOf)
+	require.NoError(t, err)
+	require.Equal(t, want, whole, "a window without rows")
+	require.Equal(t, want, last, "a window without rows")
+}
+
+func rowsByEqualsCount(t *testing.T, e engine, s *tables.Source) {
+	r := e.relation(s, records(300))
+	schema, err := s.Schema(t.Context(), r)
+	require.NoError(t, err)
+	window := tables.Window{From: asOf.Add(-9 * time.Hour), To: asOf.Add(-8 * time.Hour)}
+	got, err := s.RowsBy(t.Context(), r, schema, window, time.Minute)
+	require.NoError(t, err)
+	require.NotEmpty(t, got)
+	for at := window.From; at.Before(window.To); at = at.Add(time.Minute) {
+		want, err := s.Rows(t.Context(), r, tables.Window{From: at, To: at.Add(time.Minute)})
+		require.NoError(t, err)
+		require.Equal(t, want, got[at], at)
 	}
 }
 
@@ -618,7 +681,7 @@ func TestFiles(t *testing.T) {
 			require.Equal(t, []tables.Column{{Name: "id", Type: "BIGINT", Class: tables.Integer}, {Name: "country", Type: "VARCHAR", Class: tables.Text}}, schema)
 			p, err := s.Count(t.Context(), r, schema, tables.Window{}, tables.Fields{"country": nil}, asOf)
 			require.NoError(t, err)
-			require.Equal(t, tables.Profile{Rows: 3, Nulls: map[string]int64{"country": 1}, Values: map[string]map[string]int64{}}, p)
+			require.Equal(t, tables.Profile{Rows: 3, Nulls: map[string]int64{"country": 1}, Values: map[string]map[string]int64{}, Numbers: map[string]tables.Moments{}}, p)
 		})
 	}
 	t.Run("files with different columns are read by the union of their columns", func(t *testing.T) {

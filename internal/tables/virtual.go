@@ -21,6 +21,8 @@ type Virtual interface {
 	Schema() []Column
 	// Count counts what Source.Count does. Fields are of columns of the schema, with layouts that fit their class.
 	Count(w Window, fields Fields) (Profile, error)
+	// RowsBy counts what Source.RowsBy does.
+	RowsBy(w Window, every time.Duration) (map[time.Time]int64, error)
 	// Rows calls add with the values of each row of the window, in the order of the schema. An error of add ends it.
 	Rows(w Window, add func(values []any) error) error
 }

@@ -40,7 +40,7 @@ func TestTheResultDoesNotDependOnConcurrency(t *testing.T) {
 		results = append(results, replayed(t, engine.Options{Rules: bundle, Concurrency: workers}, 26*time.Hour, world...))
 	}
 	require.Equal(t, results[0], results[1])
-	require.Contains(t, results[0], "5h1m0s MLDatasetNullRatioHigh firing")
+	require.Contains(t, results[0], "5h0m0s MLDatasetNullRatioHigh firing")
 }
 
 func parse(t *testing.T, text string) engine.Rules {

@@ -63,7 +63,7 @@ type viewIterator struct {
 func (it *viewIterator) Next() chunkenc.ValueType { return it.from(it.k + 1) }
 
 // Seek implements chunkenc.Iterator.
-func (it *viewIterator) Seek(t int64) chunkenc.ValueType { //nolint:govet // The interface of Prometheus, not of io.
+func (it *viewIterator) Seek(t milliseconds) chunkenc.ValueType {
 	step := viewStep.Milliseconds()
 	k := int((t + step - 1) / step)
 	if it.k >= k && it.k < len(it.view.times) {

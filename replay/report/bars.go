@@ -34,6 +34,9 @@ func (b Bars) missed(r Report) []string {
 	if b.Missed != nil && t.Missed > *b.Missed {
 		say("%d of %d incidents missed, at most %d may be", t.Missed, t.Incidents, *b.Missed)
 	}
+	if b.MedianOfAll != nil && t.Missed < t.Incidents && time.Duration(t.MedianDetection) > *b.MedianOfAll {
+		say("median time to detect of all incidents is %s, at most %s is wanted", short(t.MedianDetection), short(Seconds(*b.MedianOfAll)))
+	}
 	if b.FalseAlarms != nil && t.False > *b.FalseAlarms {
 		say("%d false alarms, at most %d may be", t.False, *b.FalseAlarms)
 	}

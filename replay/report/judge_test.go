@@ -135,18 +135,20 @@ func TestBars(t *testing.T) {
 		alerts []engine.Transition
 		want   []string
 	}{
-		"at the bar":         {bars: Bars{MedianDetection: ptr(6 * time.Minute), WorstDetection: ptr(6 * time.Minute), Missed: ptr(0), FalseAlarms: ptr(0)}, alerts: detected},
-		"median beyond":      {bars: Bars{MedianDetection: ptr(5 * time.Minute)}, alerts: detected, want: []string{"nulls: median time to detect is 6m, at most 5m is wanted"}},
-		"worst beyond":       {bars: Bars{WorstDetection: ptr(5 * time.Minute)}, alerts: detected, want: []string{"nulls: worst time to detect is 6m, at most 5m is wanted"}},
-		"a class's own bar":  {bars: Bars{MedianDetection: ptr(time.Minute), Classes: map[string]ClassBars{"nulls": {MedianDetection: ptr(time.Hour)}}}, alerts: detected},
-		"missed":             {bars: Bars{Missed: ptr(0)}, want: []string{"1 of 1 incidents missed, at most 0 may be"}},
-		"nothing detected":   {bars: Bars{WorstDetection: ptr(time.Hour)}, want: []string{"nulls: none of 1 incidents detected, so there is no worst time to detect, at most 1h is wanted"}},
-		"false alarms":       {bars: Bars{FalseAlarms: ptr(0)}, alerts: falseAlarm, want: []string{"1 false alarms, at most 0 may be"}},
-		"a share":            {bars: Bars{FalseAlarmShare: ptr(0.06)}, alerts: falseAlarm, want: []string{"50 % of the alerts are false, at most 6 % may be"}},
-		"a week":             {bars: Bars{FalseAlarmsPerWeek: ptr(0.5)}, alerts: falseAlarm, want: []string{"0.501 false alarms a week, at most 0.5 may be"}},
-		"lead":               {bars: Bars{MinLead: ptr(10 * time.Hour)}, change: harm, alerts: detected, want: []string{"nulls: found 9h54m before the harm, at least 10h are wanted"}},
-		"a bar of no class":  {bars: Bars{Classes: map[string]ClassBars{"null": {}}}, want: []string{"null: the scenario has a bar for this class and no incident of it"}},
-		"no bars, no demand": {},
+		"at the bar":           {bars: Bars{MedianDetection: ptr(6 * time.Minute), WorstDetection: ptr(6 * time.Minute), Missed: ptr(0), FalseAlarms: ptr(0)}, alerts: detected},
+		"median of all at":     {bars: Bars{MedianOfAll: ptr(6 * time.Minute)}, alerts: detected},
+		"median of all beyond": {bars: Bars{MedianOfAll: ptr(5 * time.Minute)}, alerts: detected, want: []string{"median time to detect of all incidents is 6m, at most 5m is wanted"}},
+		"median beyond":        {bars: Bars{MedianDetection: ptr(5 * time.Minute)}, alerts: detected, want: []string{"nulls: median time to detect is 6m, at most 5m is wanted"}},
+		"worst beyond":         {bars: Bars{WorstDetection: ptr(5 * time.Minute)}, alerts: detected, want: []string{"nulls: worst time to detect is 6m, at most 5m is wanted"}},
+		"a class's own bar":    {bars: Bars{MedianDetection: ptr(time.Minute), Classes: map[string]ClassBars{"nulls": {MedianDetection: ptr(time.Hour)}}}, alerts: detected},
+		"missed":               {bars: Bars{Missed: ptr(0)}, want: []string{"1 of 1 incidents missed, at most 0 may be"}},
+		"nothing detected":     {bars: Bars{WorstDetection: ptr(time.Hour)}, want: []string{"nulls: none of 1 incidents detected, so there is no worst time to detect, at most 1h is wanted"}},
+		"false alarms":         {bars: Bars{FalseAlarms: ptr(0)}, alerts: falseAlarm, want: []string{"1 false alarms, at most 0 may be"}},
+		"a share":              {bars: Bars{FalseAlarmShare: ptr(0.06)}, alerts: falseAlarm, want: []string{"50 % of the alerts are false, at most 6 % may be"}},
+		"a week":               {bars: Bars{FalseAlarmsPerWeek: ptr(0.5)}, alerts: falseAlarm, want: []string{"0.501 false alarms a week, at most 0.5 may be"}},
+		"lead":                 {bars: Bars{MinLead: ptr(10 * time.Hour)}, change: harm, alerts: detected, want: []string{"nulls: found 9h54m before the harm, at least 10h are wanted"}},
+		"a bar of no class":    {bars: Bars{Classes: map[string]ClassBars{"null": {}}}, want: []string{"null: the scenario has a bar for this class and no incident of it"}},
+		"no bars, no demand":   {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.Equal(t, c.want, Judge(truth(c.change), c.alerts, c.bars).MissedBars)

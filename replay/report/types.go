@@ -59,6 +59,8 @@ type Bars struct {
 	// MedianDetection and WorstDetection hold for every class, and Classes for single ones beside them.
 	MedianDetection, WorstDetection *time.Duration
 	Classes                         map[string]ClassBars
+	// MedianOfAll is the median time to detect over the incidents of all classes.
+	MedianOfAll *time.Duration
 	// Missed is the most incidents that may be missed.
 	Missed *int
 	// FalseAlarmsPerWeek is over all alerts and objects, FalseAlarmShare is of all alerts that fired.

@@ -15,6 +15,7 @@ type Measure string
 // The measures.
 const (
 	MedianDetection    Measure = "median_detection"
+	MedianOfAll        Measure = "median_detection_of_all"
 	WorstDetection     Measure = "worst_detection"
 	Missed             Measure = "missed"
 	FalseAlarms        Measure = "false_alarms"
@@ -23,7 +24,7 @@ const (
 	MinLead            Measure = "min_lead"
 )
 
-var measures = []Measure{MedianDetection, WorstDetection, Missed, FalseAlarms, FalseAlarmsPerWeek, FalseAlarmShare, MinLead}
+var measures = []Measure{MedianDetection, MedianOfAll, WorstDetection, Missed, FalseAlarms, FalseAlarmsPerWeek, FalseAlarmShare, MinLead}
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (m *Measure) UnmarshalText(text []byte) error {
@@ -36,7 +37,7 @@ func (m *Measure) UnmarshalText(text []byte) error {
 
 // IsDuration reports whether the measure is a length of time.
 func (m Measure) IsDuration() bool {
-	return m == MedianDetection || m == WorstDetection || m == MinLead
+	return m == MedianDetection || m == MedianOfAll || m == WorstDetection || m == MinLead
 }
 
 // Bar is a number that a replay must reach.
@@ -65,7 +66,9 @@ func (b *Bar) Number() float64 { return b.number }
 // General reports whether the bar holds for every class that has none of the same measure of its own.
 func (b *Bar) General() bool { return b.Class == "" && b.ofClasses() }
 
-func (b *Bar) ofClasses() bool { return b.Measure.IsDuration() || b.Measure == Missed }
+func (b *Bar) ofClasses() bool {
+	return b.Measure == Missed || b.Measure.IsDuration() && b.Measure != MedianOfAll
+}
 
 // Validate implements config.Validator.
 func (b *Bar) Validate(at config.At) {
@@ -85,7 +88,7 @@ func (b *Bar) Validate(at config.At) {
 		at.Errorf("limit", "%q; want a duration for a detection or a lead, and a number for all else", b.Limit)
 	}
 	if b.Class != "" && !b.ofClasses() {
-		at.Errorf("class", "%q; false alarms belong to no class of incidents", b.Class)
+		at.Errorf("class", "%q; this measure is not of a class of incidents", b.Class)
 	}
 }
 

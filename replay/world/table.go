@@ -1,6 +1,7 @@
 package world
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -23,11 +24,17 @@ type table struct {
 	rows    *counter // of all rows
 	nulls   []*counter
 	values  []*counter
-	latest  map[int64]*[60]int64 // by hour
+	latest  map[int64]*minutes // by hour
 	batch   *batch
 }
 
 var _ tables.Virtual = (*table)(nil)
+
+// minutes are the latest event and the number of rows of each minute of an hour.
+type minutes struct {
+	latest [60]int64
+	rows   [60]int32
+}
 
 // keepMinutes is how long the minutes of an hour are kept apart. A window that begins within an older hour counts the rows of
 // that hour again.
@@ -61,7 +68,7 @@ func newCounter(col int, finder *binning.Finder) *counter {
 
 func newTable(f *feed, timeColumn string, now func() time.Time) *table {
 	t := &table{
-		feed: f, time: timeColumn, now: now, rows: newCounter(-1, nil), latest: make(map[int64]*[60]int64), batch: newBatch(f.columns(), f.dicts),
+		feed: f, time: timeColumn, now: now, rows: newCounter(-1, nil), latest: make(map[int64]*minutes), batch: newBatch(f.columns(), f.dicts),
 	}
 	for i, c := range f.columns() {
 		t.types = append(t.types, tables.Column{Name: c.name, Type: c.sqlType, Class: classes[c.class]})
@@ -127,6 +134,25 @@ func (t *table) Count(w tables.Window, fields tables.Fields) (tables.Profile, er
 		}
 	}
 	return p, nil
+}
+
+// RowsBy implements tables.Virtual.
+func (t *table) RowsBy(w tables.Window, every time.Duration) (map[time.Time]int64, error) {
+	from, to := t.window(w)
+	length := int64(every / time.Microsecond)
+	if from%minute != 0 || !w.To.IsZero() && to%minute != 0 || length%minute != 0 {
+		return nil, errors.New("a virtual table counts the rows of whole minutes")
+	}
+	t.count(from/minute, nil)
+	counts := make(map[time.Time]int64)
+	for h, l := range t.latest {
+		for m, n := range l.rows {
+			if at := (h*60 + int64(m)) * minute; n > 0 && at >= from && at < to {
+				counts[time.UnixMicro(floor(at, length)*length).UTC()] += int64(n)
+			}
+		}
+	}
+	return counts, nil
 }
 
 // window are the bounds of a window in microseconds.
@@ -229,12 +255,13 @@ func (t *table) arrive(m int64, counters []*counter) {
 func (t *table) see(h int64, from, to int) {
 	l := t.latest[h]
 	if l == nil {
-		l = new([60]int64)
+		l = new(minutes)
 		t.latest[h] = l
 	}
 	for _, at := range t.batch.time[from:to] {
 		m := floor(at, minute) - h*60
-		l[m] = max(l[m], at)
+		l.latest[m] = max(l.latest[m], at)
+		l.rows[m]++
 	}
 }
 
@@ -245,7 +272,7 @@ func (t *table) last(from, to int64) int64 {
 		if (h+1)*hour <= from || h*hour >= to {
 			continue
 		}
-		for m, at := range l {
+		for m, at := range l.latest {
 			begin := (h*60 + int64(m)) * minute
 			switch {
 			case at == 0 || begin+minute <= from || begin >= to:

@@ -50,8 +50,15 @@ type Rule struct {
 	SubAccount string // id or name
 	Service    string
 	Provider   string
-	// Resource is a glob of the resource's id: * stands for any text, ? for one character.
-	Resource string
+	// Resource is a glob of the resource's id, and Description one of the charge's: * stands for any text, ? for one character.
+	Resource    string
+	Description string
+}
+
+// GPURule says how many GPUs a machine has that lines pay for.
+type GPURule struct {
+	Rule
+	GPUs float64
 }
 
 // Line is a sum of lines that have everything else in common.
@@ -74,8 +81,14 @@ type Line struct {
 	// Running is usage by the hour or day, whose pace tells what is to come. A purchase, a tax or a fee for a month does
 	// not come again tomorrow.
 	Running bool
-	Amount  decimal.Decimal
-	Rows    int64
+	// Metered says that the line pays for what is metered as well.
+	Metered bool
+	// Rate is what one unit of the currency is worth in Canadian dollars by the invoice itself; zero where it does not say.
+	Rate   decimal.Decimal
+	Amount decimal.Decimal
+	// GPUHours are the hours of GPUs that the line pays for.
+	GPUHours float64
+	Rows     int64
 }
 
 // Problem is a line that could not be read.

@@ -90,7 +90,7 @@ func TestWhatRealFilesDoIsUnderstood(t *testing.T) {
 		"as FOCUS has it": {nil, func(t *testing.T, l bill.Line) {
 			require.Equal(t, bill.Line{
 				Period: day("2026-03-01"), Day: day("2026-03-10"), RateDay: day("2026-03-10"), Currency: "USD", Department: bill.Unallocated,
-				Service: "Compute Engine", Category: "Compute", Running: true, Amount: l.Amount, Rows: 1,
+				Service: "Compute Engine", Category: "Compute", Running: true, Metered: true, Amount: l.Amount, Rows: 1,
 			}, l)
 		}},
 		"NULL as text":                    {map[string]string{"ServiceName": "NULL", "Tags": "NULL"}, func(t *testing.T, l bill.Line) { require.Equal(t, "(none)", l.Service) }},

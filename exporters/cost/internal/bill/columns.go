@@ -28,6 +28,11 @@ const (
 	colProviderName
 	colResource
 	colTags
+	colDescription
+	colQuantity
+	colUnit
+	colPricingCurrency
+	colExchangeRate
 	columnCount
 )
 
@@ -35,7 +40,7 @@ const (
 var names = [columnCount]string{
 	"", "BillingCurrency", "BillingPeriodStart", "ChargePeriodStart", "ChargePeriodEnd", "ChargeCategory", "ChargeClass", "ServiceName",
 	"x_ServiceCode", "ServiceCategory", "ServiceSubcategory", "SubAccountId", "SubAccountName", "ServiceProviderName", "ProviderName",
-	"ResourceId", "Tags",
+	"ResourceId", "Tags", "ChargeDescription", "ConsumedQuantity", "ConsumedUnit", "PricingCurrency", "x_BillingExchangeRate",
 }
 
 // required are the columns without which a file is no bill.

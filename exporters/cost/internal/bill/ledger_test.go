@@ -2,6 +2,7 @@ package bill_test
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -142,6 +143,36 @@ func TestBillsComeFromObjectStoresToo(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, left, "the copy is removed")
 	require.NoError(t, l.Close())
+}
+
+// growing is a bucket whose export writes on while a file is read.
+type growing struct {
+	*objstore.InMemBucket
+	more string
+}
+
+func (g *growing) Get(ctx context.Context, name string) (io.ReadCloser, error) {
+	in, err := g.InMemBucket.Get(ctx, name)
+	if err == nil && g.more != "" {
+		text := columns + "\n" + cost("7") + "\n" + g.more + "\n"
+		g.more = ""
+		err = g.Upload(ctx, name, strings.NewReader(text))
+	}
+	return in, err
+}
+
+func TestAFileThatGrowsWhileItIsReadDoesNotCount(t *testing.T) {
+	t.Parallel()
+	bucket := &growing{InMemBucket: objstore.NewInMemBucket(), more: cost("5")}
+	ctx := context.Background()
+	require.NoError(t, bucket.Upload(ctx, "bill.csv", strings.NewReader(columns+"\n"+cost("7")+"\n")))
+	l := bill.Objects(newReader(t, nil), bucket, ledgerOptions(bill.Auto, bill.ByFolder))
+	b, err := l.Read(ctx)
+	require.NoError(t, err)
+	require.Zero(t, b.Files)
+	b, err = l.Read(ctx)
+	require.NoError(t, err)
+	require.Equal(t, "12", total(b))
 }
 
 func TestAFolderThatIsNotThereIsAnError(t *testing.T) {

@@ -17,6 +17,11 @@ type Options struct {
 	Rules []Rule
 	// Observability are rules for lines that pay for watching the rest, beside those of the subcategory Observability.
 	Observability []Rule
+	// Metered are rules for lines that pay for what is metered as well; without one all do. GPUs are rules for machines with GPUs.
+	Metered []Rule
+	GPUs    []GPURule
+	// InvoiceRates takes the exchange rates that lines have themselves.
+	InvoiceRates bool
 	// Departments are spelled as here; others, whose names come from tags and sub-accounts, in lower case, so that Search and
 	// SEARCH are one department. KeepCase leaves every name as it is.
 	Departments []string
@@ -46,7 +51,7 @@ func NewReader(o Options) (*Reader, error) {
 	if o.Zone == nil || (o.Cost != Effective && o.Cost != Billed) {
 		return nil, fmt.Errorf("a reader of bills needs a time zone, and %q or %q as cost", Effective, Billed)
 	}
-	r := &Reader{options: o, rules: compile(o.Rules, o.Observability), spelling: map[string]string{}}
+	r := &Reader{options: o, rules: compile(o), spelling: map[string]string{}}
 	for _, rule := range o.Rules {
 		r.spelling[strings.ToLower(rule.Department)] = rule.Department
 	}

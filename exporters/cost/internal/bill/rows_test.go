@@ -49,7 +49,7 @@ func TestTimesThatProvidersWrite(t *testing.T) {
 	t.Parallel()
 	for _, start := range []string{
 		"2026-03-10T12:00:00Z", "2026-03-10T12:00:00.0000000Z", "2026-03-10 12:00:00", "2026-03-10T12:00", "2026-03-10 12:00:00.123456 UTC",
-		"03/10/2026 12:00", "3/10/2026 12:00:00", "2026-03-10T08:00:00-04:00", "2026-03-10T12:00:00+00", "2026-03-10",
+		"03/10/2026 12:00", "03/10/2026 00:00", "3/10/2026 12:00:00", "2026-03-10T08:00:00-04:00", "2026-03-10T12:00:00+00", "2026-03-10",
 	} {
 		s := read(t, newReader(t, nil), write(t, "bill.csv", line(map[string]string{"ChargePeriodStart": start})))
 		require.Empty(t, s.Problems, start)

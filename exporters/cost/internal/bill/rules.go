@@ -36,6 +36,11 @@ type ruleSet struct {
 	conditions int
 	rules      []compiled
 	watching   []flags
+	metered    []flags
+	gpus       []flags
+	gpusOf     []float64
+	// invoiceRates says that lines may have their own exchange rate.
+	invoiceRates bool
 	// keys are those of the tags that matter, in lower case.
 	keys [][]byte
 	// tags are the bits by key and value; present those that a tag with any value sets, -1 for none.
@@ -43,7 +48,7 @@ type ruleSet struct {
 	present []int
 	// The others by text in lower case.
 	subAccounts, services, providers map[string]int
-	resources                        []resourceGlob
+	resources, descriptions          []resourceGlob
 	namedSubAccount                  int
 }
 
@@ -60,10 +65,12 @@ type resourceGlob struct {
 	bit     int
 }
 
-func compile(rules, observability []Rule) *ruleSet {
-	s := &ruleSet{subAccounts: map[string]int{}, services: map[string]int{}, providers: map[string]int{}, namedSubAccount: -1}
-	needs := make([][]int, 0, len(rules)+len(observability))
-	for _, r := range rules {
+func compile(o Options) *ruleSet {
+	s := &ruleSet{
+		subAccounts: map[string]int{}, services: map[string]int{}, providers: map[string]int{}, namedSubAccount: -1, invoiceRates: o.InvoiceRates,
+	}
+	needs := make([][]int, 0, len(o.Rules)+len(o.Observability)+len(o.Metered)+len(o.GPUs))
+	for _, r := range o.Rules {
 		need := s.conditionsOf(r)
 		c := compiled{department: r.Department, tag: -1}
 		switch {
@@ -83,18 +90,27 @@ func compile(rules, observability []Rule) *ruleSet {
 		needs = append(needs, need)
 		s.rules = append(s.rules, c)
 	}
-	for _, r := range observability {
+	for _, r := range slices.Concat(o.Observability, o.Metered) {
 		needs = append(needs, s.conditionsOf(r))
+	}
+	for _, r := range o.GPUs {
+		needs = append(needs, s.conditionsOf(r.Rule))
+		s.gpusOf = append(s.gpusOf, r.GPUs)
 	}
 	for i, need := range needs {
 		set := newFlags(s.conditions)
 		for _, bit := range need {
 			set.set(bit)
 		}
-		if i < len(s.rules) {
+		switch {
+		case i < len(s.rules):
 			s.rules[i].need = set
-		} else {
+		case len(s.watching) < len(o.Observability):
 			s.watching = append(s.watching, set)
+		case len(s.metered) < len(o.Metered):
+			s.metered = append(s.metered, set)
+		default:
+			s.gpus = append(s.gpus, set)
 		}
 	}
 	return s
@@ -136,10 +152,15 @@ func (s *ruleSet) conditionsOf(r Rule) []int {
 	if r.Provider != "" {
 		same(s.providers, r.Provider)
 	}
-	if r.Resource != "" {
-		bit := s.bit()
-		s.resources = append(s.resources, resourceGlob{glob(r.Resource), bit})
-		need = append(need, bit)
+	for _, g := range []struct {
+		pattern string
+		into    *[]resourceGlob
+	}{{r.Resource, &s.resources}, {r.Description, &s.descriptions}} {
+		if g.pattern != "" {
+			bit := s.bit()
+			*g.into = append(*g.into, resourceGlob{glob(g.pattern), bit})
+			need = append(need, bit)
+		}
 	}
 	return need
 }
@@ -156,6 +177,12 @@ func (s *ruleSet) reads(c column) bool {
 		return len(s.resources) > 0
 	case colTags:
 		return len(s.keys) > 0
+	case colDescription:
+		return len(s.descriptions) > 0
+	case colQuantity, colUnit:
+		return len(s.gpus) > 0
+	case colPricingCurrency, colExchangeRate:
+		return s.invoiceRates
 	}
 	return true
 }

@@ -34,7 +34,8 @@ type tally struct {
 	instants                                                    *memo[instant]
 	currencies, services, codes, categories, subcategories      *memo[word]
 	subAccounts, subAccountNames, providers, providerNames, ids *memo[word]
-	kinds, classes                                              *memo[word]
+	kinds, classes, descriptions, units, pricing                *memo[word]
+	rates                                                       *memo[ownRate]
 	tags                                                        *memo[tagged]
 
 	names   map[string]uint32
@@ -82,20 +83,23 @@ type group struct {
 	period                                  int64 // Unix nanoseconds
 	day, rateDay                            int32 // days since 1970
 	currency, department, service, category uint32
-	kind                                    uint64 // watching, running
+	rate                                    uint32 // the invoice's own, by its text
+	kind                                    uint32 // watching, running, metered
 }
 
 // Kinds of groups.
 const (
 	watching = 1 << iota
 	running
+	metered
 )
 
 type sum struct {
 	amount amount
 	rows   int64
 	// charges says that there are others than corrections and credits.
-	charges bool
+	charges  bool
+	gpuHours float64
 }
 
 // noName is the number of the empty text.
@@ -148,15 +152,20 @@ func newTally(r *Reader, file string, l layout, decode func([]byte) []byte) *tal
 		})
 	}
 	t.subAccounts, t.subAccountNames = accounts(), accounts()
-	t.ids = newMemo(func(raw []byte, w *word) {
-		text := t.value(raw)
-		w.bits = append(w.bits[:0], t.none...)
-		for _, g := range t.rules.resources {
-			if g.pattern.Match(text) {
-				w.bits.set(g.bit)
+	globs := func(all []resourceGlob) *memo[word] {
+		return newMemo(func(raw []byte, w *word) {
+			text := t.value(raw)
+			w.bits = append(w.bits[:0], t.none...)
+			for _, g := range all {
+				if g.pattern.Match(text) {
+					w.bits.set(g.bit)
+				}
 			}
-		}
-	})
+		})
+	}
+	t.ids, t.descriptions = globs(t.rules.resources), globs(t.rules.descriptions)
+	t.units, t.pricing = words(nil), words(nil)
+	t.rates = newMemo(t.readRate)
 	t.tags = newMemo(func(raw []byte, m *tagged) {
 		m.bits = append(m.bits[:0], t.none...)
 		m.ids = m.ids[:0]
@@ -280,11 +289,22 @@ func (t *tally) add(fields [][]byte, line int64, cost amount, readable bool, row
 		return
 	}
 	g := group{period: b.period, day: b.day, rateDay: b.rateDay, currency: currency}
+	if t.rules.invoiceRates {
+		if g.rate, ok = t.rateOf(fields, currency); !ok {
+			t.reject(rows, t.problem(fields, line, colExchangeRate, "a number above 0"))
+			return
+		}
+	}
 	if b.running {
 		g.kind |= running
 		t.through = max(t.through, m.end)
 	}
 	t.whose(fields, rows, &g)
+	hours, ok := t.gpuHours(fields, m)
+	if !ok {
+		t.reject(rows, t.problem(fields, line, colQuantity, "a decimal number"))
+		return
+	}
 	s := t.groups[g]
 	if s == nil {
 		if len(t.groups) >= maxGroups {
@@ -298,6 +318,7 @@ func (t *tally) add(fields [][]byte, line int64, cost amount, readable bool, row
 	}
 	s.amount.add(cost)
 	s.rows += rows
+	s.gpuHours += hours * float64(rows)
 	s.charges = s.charges || !b.delta && cost.high >= 0
 }
 
@@ -339,6 +360,9 @@ func (t *tally) whose(fields [][]byte, rows int64, g *group) {
 	if t.rules.reads(colResource) {
 		t.bits.or(t.ids.of(t.field(fields, colResource)).bits)
 	}
+	if t.rules.reads(colDescription) {
+		t.bits.or(t.descriptions.of(t.field(fields, colDescription)).bits)
+	}
 	g.department = t.unallocated
 	for i := range t.rules.rules {
 		if r := &t.rules.rules[i]; t.bits.all(r.need) {
@@ -355,6 +379,9 @@ func (t *tally) whose(fields [][]byte, rows int64, g *group) {
 	}
 	if t.subcategories.of(t.field(fields, colSubcategory)).watches || slices.ContainsFunc(t.rules.watching, t.bits.all) {
 		g.kind |= watching
+	}
+	if len(t.rules.metered) == 0 || slices.ContainsFunc(t.rules.metered, t.bits.all) {
+		g.kind |= metered
 	}
 }
 
@@ -398,6 +425,7 @@ func (t *tally) result() Sheet {
 		t.sheet.Lines = append(t.sheet.Lines, Line{
 			Period: period, Day: dateFrom(g.day), RateDay: dateFrom(g.rateDay), Currency: t.texts[g.currency], Department: t.texts[g.department],
 			Service: text(g.service), Category: text(g.category), Observability: g.kind&watching != 0, Running: g.kind&running != 0,
+			Metered: g.kind&metered != 0, Rate: rateFrom(t.texts[g.rate]), GPUHours: s.gpuHours,
 			Amount: s.amount.decimal(), Rows: s.rows,
 		})
 		c := t.sheet.Periods[period]
@@ -432,6 +460,6 @@ func (t *tally) sorted() []group {
 	return slices.SortedFunc(maps.Keys(t.groups), func(a, b group) int {
 		return cmp.Or(cmp.Compare(a.period, b.period), cmp.Compare(a.day, b.day), cmp.Compare(a.rateDay, b.rateDay),
 			cmp.Compare(rank[a.currency], rank[b.currency]), cmp.Compare(rank[a.department], rank[b.department]),
-			cmp.Compare(rank[a.service], rank[b.service]), cmp.Compare(rank[a.category], rank[b.category]), cmp.Compare(a.kind, b.kind))
+			cmp.Compare(rank[a.service], rank[b.service]), cmp.Compare(rank[a.category], rank[b.category]), cmp.Compare(rank[a.rate], rank[b.rate]), cmp.Compare(a.kind, b.kind))
 	})
 }

@@ -17,7 +17,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -55,27 +54,37 @@ type Usage struct {
 	GPUs  []GPU
 	// Working is for how much of a second each model was at work in each second; more than one where requests overlap.
 	Working map[Place]float64
-	// Requests, Successes and tokens are by model, for one second.
-	Requests, Successes map[string]float64
+	// Requests, Successes and Images are by model, for one second; Tokens by their direction and tier as well.
+	Requests, Successes, Images map[string]float64
+	Tokens                      map[TokenUse]float64
 	// Values are Canadian dollars a second, by model, where a query knows them.
-	Values       map[string]float64
-	InputTokens  map[string]float64
-	OutputTokens map[string]float64
-	Resources    []ResourceUse
+	Values    map[string]float64
+	Resources []ResourceUse
+	// Gateway is what a gateway says that requests cost, in its currency, for one second.
+	Gateway map[Owner]float64
 }
+
+// TokenUse is what tokens have in common. Input and output are the whole of a direction, the others parts of it.
+type TokenUse struct{ Model, Direction, Tier string }
 
 // Place is a model in a cluster; teams with one cluster have no name for it.
 type Place struct{ Cluster, Model string }
 
-// GPU is one card. Busy is the share of time in which it computed.
+// GPU is one card, or a part of one that MIG cut up. Busy is the share of time in which it computed.
 type GPU struct {
 	Cluster, Name, Node, UUID string
-	Busy                      float64
-	Holders                   []Owner
+	// Instance is the MIG instance, and Share its share of the card; 0 stands for all of it.
+	Instance string
+	Share    float64
+	Busy     float64
+	Holders  []Owner
 }
 
 // Owner is whom a cost belongs to; either may be empty.
-type Owner struct{ Department, Model string }
+type Owner struct {
+	Department string `json:"department,omitempty"`
+	Model      string `json:"model,omitempty"`
+}
 
 // ResourceUse is the use of a resource of the configuration by one owner: how many units, on average.
 type ResourceUse struct {
@@ -108,6 +117,14 @@ type Options struct {
 	// needs no price of requests or tokens.
 	Department func(model string) string
 	SelfHosted func(model string) bool
+	// Tier is the tier of a model's requests where the query says none, and Month the name of the month of an instant.
+	Tier  func(model string) string
+	Month func(at time.Time) string
+	// Weight says how money that no model explains is divided among models.
+	Weight Weight
+	// GatewayCurrency is that of a gateway's spend. It counts for models without a price, or with PreferGateway for all.
+	GatewayCurrency string
+	PreferGateway   bool
 	// Value is what a successful inference of a model is worth, in Canadian dollars.
 	Value func(model string) (float64, bool)
 
@@ -140,7 +157,17 @@ const (
 	Units          = "units"
 	Unpriced       = "unpriced"
 	GapSeconds     = "gap_seconds"
+	// Total is everything that is spent, and Loaded the same with each model's part of what no model explains.
+	Total  = "total"
+	Loaded = "loaded"
+	// Monthly is what a department has spent in a month, and GPUHours for how many hours GPUs were there in it.
+	Monthly  = "monthly"
+	GPUHours = "gpu_hours"
 )
+
+func compareOwners(a, b Owner) int {
+	return cmp.Or(cmp.Compare(a.Department, b.Department), cmp.Compare(a.Model, b.Model))
+}
 
 func compareKeys(a, b Key) int {
 	return cmp.Or(cmp.Compare(a.Counter, b.Counter), cmp.Compare(a.Department, b.Department), cmp.Compare(a.Resource, b.Resource),
@@ -159,6 +186,7 @@ type state struct {
 	Through time.Time     `json:"through"`
 	Step    time.Duration `json:"step"`
 	Samples []Sample      `json:"samples"`
+	Weights []Share       `json:"weights,omitempty"`
 }
 
 // Meter is safe for concurrent use.
@@ -169,27 +197,43 @@ type Meter struct {
 	cycle sync.Mutex // held while steps are priced
 	mu    sync.Mutex // guards what follows
 	owned bool       // whether nobody else writes the file
-	shown map[Key]float64
+	shown counts
 	end   time.Time
 }
+
+// counts is what has been counted so far.
+type counts struct {
+	sums   map[Key]float64
+	shares map[Owner]Share
+}
+
+func newCounts() counts { return counts{map[Key]float64{}, map[Owner]Share{}} }
+
+func (c counts) clone() counts { return counts{maps.Clone(c.sums), maps.Clone(c.shares)} }
 
 // Open returns a meter that shows what its file has. The file is locked by the first Cycle, so that the meter before a
 // reload and the one after it can show the same until they change places.
 func Open(o Options) (*Meter, error) {
-	if o.Source == nil || o.Rate == nil || o.Step <= 0 || o.CatchUp < o.Step || o.File == "" || o.MaxSeries < 1 || o.Folded == nil || o.Now == nil || o.Logger == nil {
-		return nil, errors.New("a meter needs a source, rates, a step, a file, a limit, a clock and a logger")
+	if o.Source == nil || o.Rate == nil || o.Tier == nil || o.Month == nil || o.Step <= 0 || o.CatchUp < o.Step || o.File == "" || o.MaxSeries < 1 || o.Folded == nil || o.Now == nil || o.Logger == nil {
+		return nil, errors.New("a meter needs a source, rates, tiers, months, a step, a file, a limit, a clock and a logger")
 	}
-	return &Meter{Options: o, shown: map[Key]float64{}}, nil
+	if !o.Weight.valid() {
+		return nil, fmt.Errorf("weight %q: expected %s, %s or %s", o.Weight, ByUsage, ByAllocation, NotAtAll)
+	}
+	return &Meter{Options: o, shown: newCounts()}, nil
 }
 
 func (m *Meter) show(s state) {
-	sums := make(map[Key]float64, len(s.Samples))
+	c := newCounts()
 	for _, sample := range s.Samples {
-		sums[sample.Key] = sample.Sum
+		c.sums[sample.Key] = sample.Sum
+	}
+	for _, share := range s.Weights {
+		c.shares[share.Owner] = share
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.shown, m.end = sums, s.Through
+	m.shown, m.end = c, s.Through
 }
 
 // own takes the lock, for which it waits, and reads the file as the one before left it. A damaged one is set aside and the
@@ -251,12 +295,12 @@ func (m *Meter) Cycle(ctx context.Context) error {
 		return fmt.Errorf("counters of spend: %w", err)
 	}
 	last := m.Now().Add(-m.Lag).Truncate(m.Step)
-	sums, end := m.snapshot()
+	c, end := m.snapshot()
 	if end.IsZero() {
-		return m.commit(sums, last) // What was before the first start is nobody's business.
+		return m.commit(c, last) // What was before the first start is nobody's business.
 	}
 	if oldest := last.Add(-m.CatchUp); end.Before(oldest) {
-		sums[Key{Counter: GapSeconds, Kind: TooOld}] += oldest.Sub(end).Seconds()
+		c.sums[Key{Counter: GapSeconds, Kind: TooOld}] += oldest.Sub(end).Seconds()
 		m.Logger.Error("Usage of a time too long ago is not priced", "from", end, "to", oldest)
 		end = oldest
 	}
@@ -266,31 +310,31 @@ func (m *Meter) Cycle(ctx context.Context) error {
 		if err != nil {
 			err = fmt.Errorf("usage up to %s: %w", next.UTC().Format(time.RFC3339), err)
 			if pending > 0 {
-				err = errors.Join(err, m.commit(sums, end))
+				err = errors.Join(err, m.commit(c, end))
 			}
 			return err
 		}
 		if usage.Blind {
-			sums[Key{Counter: GapSeconds, Kind: NoData}] += m.Step.Seconds()
+			c.sums[Key{Counter: GapSeconds, Kind: NoData}] += m.Step.Seconds()
 		} else {
-			m.charge(sums, usage, next)
+			m.charge(c, usage, next)
 		}
 		end = next
 		if pending++; pending == batch {
-			if err := m.commit(sums, end); err != nil {
+			if err := m.commit(c, end); err != nil {
 				return err
 			}
 			pending = 0
 		}
 	}
 	if pending > 0 {
-		return m.commit(sums, end)
+		return m.commit(c, end)
 	}
 	return nil
 }
 
 // snapshot is what the file has. Before it is this Meter's, another one may still write it.
-func (m *Meter) snapshot() (map[Key]float64, time.Time) {
+func (m *Meter) snapshot() (counts, time.Time) {
 	m.mu.Lock()
 	owned := m.owned
 	m.mu.Unlock()
@@ -301,217 +345,35 @@ func (m *Meter) snapshot() (map[Key]float64, time.Time) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return maps.Clone(m.shown), m.end
+	return m.shown.clone(), m.end
 }
 
 // commit writes the counters, and shows them only then: what was once seen must not be taken back by a crash.
-func (m *Meter) commit(sums map[Key]float64, end time.Time) error {
+func (m *Meter) commit(c counts, end time.Time) error {
 	s := state{Through: end, Step: m.Step}
-	for _, key := range slices.SortedFunc(maps.Keys(sums), compareKeys) {
-		s.Samples = append(s.Samples, Sample{key, sums[key]})
+	for _, key := range slices.SortedFunc(maps.Keys(c.sums), compareKeys) {
+		s.Samples = append(s.Samples, Sample{key, c.sums[key]})
+	}
+	for _, owner := range slices.SortedFunc(maps.Keys(c.shares), compareOwners) {
+		s.Weights = append(s.Weights, c.shares[owner])
 	}
 	if err := durable.Write(m.File, s); err != nil {
 		return fmt.Errorf("keep the counters of spend: %w", err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.shown, m.end = maps.Clone(sums), end
+	m.shown, m.end = c.clone(), end
 	return nil
 }
 
 // Samples returns the counters in order, and the end of the last step in them.
 func (m *Meter) Samples() ([]Sample, time.Time) {
-	sums, end := m.snapshot()
+	c, end := m.snapshot()
 	var all []Sample
-	for _, key := range slices.SortedFunc(maps.Keys(sums), compareKeys) {
-		all = append(all, Sample{key, sums[key]})
+	for _, key := range slices.SortedFunc(maps.Keys(c.sums), compareKeys) {
+		all = append(all, Sample{key, c.sums[key]})
 	}
 	return all, end
-}
-
-// Unreconciled is what models, idle time and everybody else do not explain of what the GPUs cost. It is zero but for what
-// adding up floating-point numbers in another order costs.
-func (m *Meter) Unreconciled() float64 {
-	sums, _ := m.snapshot()
-	rest := 0.0
-	for key, v := range sums {
-		switch {
-		case key.Counter == GPUTotal:
-			rest += v
-		case key.Counter == Idle, key.Counter == Spend && key.Resource == resourceGPU:
-			rest -= v
-		}
-	}
-	return rest
-}
-
-// Resources of the built-in queries, beside the units that have prices.
-const (
-	resourceGPU = "gpu"
-	// resourceSuccesses is counted, to divide by, and has no price.
-	resourceSuccesses = "successful_request"
-)
-
-// pool is what the busy time of a cluster's GPUs costs for which no rule names a model.
-type pool struct {
-	busy        float64            // GPUs
-	departments map[string]float64 // of the holders
-}
-
-// uses are the rates of what can have a price for each use.
-func (u Usage) uses() map[prices.Unit]map[string]float64 {
-	return map[prices.Unit]map[string]float64{prices.Request: u.Requests, prices.InputToken: u.InputTokens, prices.OutputToken: u.OutputTokens}
-}
-
-// bought are the models that have a price for any use, and are none's own: they run elsewhere.
-func (m *Meter) bought(u Usage, at time.Time, own func(string) bool) map[string]bool {
-	all := map[string]bool{}
-	for unit, rates := range u.uses() {
-		for model := range rates {
-			if _, ok := m.Prices.Price(unit, model, "", at); ok && !own(model) {
-				all[model] = true
-			}
-		}
-	}
-	return all
-}
-
-// charge adds one step to the counters.
-func (m *Meter) charge(sums map[Key]float64, u Usage, at time.Time) {
-	add := func(key Key, v float64) {
-		if v == 0 || math.IsNaN(v) || math.IsInf(v, 0) {
-			return
-		}
-		if _, ok := sums[key]; !ok && len(sums) >= m.MaxSeries {
-			// Nothing is lost: the sum has it under another name.
-			m.Folded()
-			if key.Department != "" {
-				key.Department = Other
-			}
-			if key.Model != "" {
-				key.Model = Other
-			}
-		}
-		sums[key] += v
-	}
-	hours, seconds := m.Step.Hours(), m.Step.Seconds()
-	pools := map[string]*pool{}
-	named, hosted := map[string]bool{}, map[string]bool{} // models that run on GPUs of one's own: by a rule, and by what is left
-	for _, g := range u.GPUs {
-		price, ok := m.Prices.Price(prices.GPUHour, g.Name, g.Node, at)
-		if !ok {
-			add(Key{Counter: Unpriced, Resource: string(prices.GPUHour), Model: g.Name}, hours)
-			continue
-		}
-		cost := price * hours
-		ratio := min(max(g.Busy, 0), 1)
-		busy := cost * ratio
-		add(Key{Counter: GPUTotal}, cost)
-		add(Key{Counter: Infrastructure}, cost)
-		if len(g.Holders) == 0 {
-			add(Key{Counter: Idle, Kind: Unallocated, Department: Unallocated}, cost-busy)
-			add(Key{Counter: Spend, Resource: resourceGPU, Department: Unallocated}, busy)
-			continue
-		}
-		share := 1 / float64(len(g.Holders))
-		for _, h := range g.Holders {
-			department := cmp.Or(h.Department, Unallocated)
-			add(Key{Counter: Idle, Kind: Allocated, Department: department}, (cost-busy)*share)
-			if h.Model != "" {
-				named[h.Model] = true
-				add(Key{Counter: Spend, Resource: resourceGPU, Department: department, Model: h.Model}, busy*share)
-				continue
-			}
-			p := pools[g.Cluster]
-			if p == nil {
-				p = &pool{departments: map[string]float64{}}
-				pools[g.Cluster] = p
-			}
-			p.busy += ratio * share
-			p.departments[department] += busy * share
-		}
-	}
-	// A model that a rule says runs on GPUs of one's own costs what they cost, also if a list has a price for its name.
-	own := func(model string) bool { return named[model] || m.SelfHosted(model) }
-	bought := m.bought(u, at, own)
-	for cluster, p := range pools {
-		weights, total := map[string]float64{}, p.busy
-		sum := 0.0
-		for place, working := range u.Working {
-			if place.Cluster == cluster && !own(place.Model) && !bought[place.Model] {
-				weights[place.Model] = working
-				sum += working
-			}
-		}
-		// Requests in a batch overlap: together they can be at work for longer than the GPUs.
-		total = max(total, sum)
-		for department, cost := range p.departments {
-			rest := cost
-			for model, working := range weights {
-				if working == 0 {
-					continue // and total may be 0 as well
-				}
-				part := cost * working / total
-				rest -= part
-				add(Key{Counter: Spend, Resource: resourceGPU, Department: cmp.Or(m.Department(model), department), Model: model}, part)
-			}
-			add(Key{Counter: Spend, Resource: resourceGPU, Department: department}, max(rest, 0))
-		}
-		for model := range weights {
-			hosted[model] = true
-		}
-	}
-	for _, r := range u.Resources {
-		resource := m.Resources[r.Name]
-		rate, ok := m.Rate(resource.Currency, at)
-		if !ok {
-			add(Key{Counter: Unpriced, Resource: r.Name}, r.Units*hours)
-			continue
-		}
-		cost := r.Units * hours * resource.PerHour * rate
-		add(Key{Counter: Spend, Resource: r.Name, Department: cmp.Or(r.Owner.Department, Unallocated), Model: r.Owner.Model}, cost)
-		if resource.Observability {
-			add(Key{Counter: Observability}, cost)
-		} else {
-			add(Key{Counter: Infrastructure}, cost)
-		}
-	}
-	for unit, rates := range u.uses() {
-		for model, perSecond := range rates {
-			add(Key{Counter: Units, Resource: string(unit), Model: model}, perSecond*seconds)
-			price, ok := m.Prices.Price(unit, model, "", at)
-			switch {
-			case own(model):
-				// GPUs are what it costs.
-			case ok:
-				m.sell(add, unit, model, perSecond*seconds*price)
-			case unit == prices.Request && (bought[model] || u.InputTokens[model]+u.OutputTokens[model] > 0):
-				// It is bought by the token, and tokens are what is missed.
-			case !bought[model] && hosted[model]:
-				// GPUs are what it costs.
-			default:
-				add(Key{Counter: Unpriced, Resource: string(unit), Model: model}, perSecond*seconds)
-			}
-		}
-	}
-	for model, perSecond := range u.Successes {
-		add(Key{Counter: Units, Resource: resourceSuccesses, Model: model}, perSecond*seconds)
-		if _, known := u.Values[model]; known {
-			continue
-		}
-		if value, ok := m.Value(model); ok {
-			add(Key{Counter: Value, Model: model}, perSecond*seconds*value)
-		}
-	}
-	for model, perSecond := range u.Values {
-		add(Key{Counter: Value, Model: model}, perSecond*seconds)
-	}
-}
-
-// sell adds what is bought by use.
-func (m *Meter) sell(add func(Key, float64), unit prices.Unit, model string, cost float64) {
-	add(Key{Counter: Spend, Resource: string(unit), Department: cmp.Or(m.Department(model), Unallocated), Model: model}, cost)
-	add(Key{Counter: Infrastructure}, cost)
 }
 
 // lockPoll is the time between two tries to take the lock.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,18 +17,23 @@ import (
 type Queries struct {
 	// Alive has a result if Prometheus measured anything. A step without one is a gap, and not a step without use.
 	Alive string `yaml:"alive,omitempty"`
-	// GPUs gives the share of time in which each GPU was busy, by cluster and uuid, with node or instance.
+	// GPUs gives the share of time in which each GPU was busy, by cluster and uuid, with node or instance; of one that MIG cut up,
+	// by gpu_instance as well.
 	GPUs string `yaml:"gpus,omitempty"`
-	// GPUNames has the GPU's name in the label name, by cluster and uuid.
+	// GPUNames has the GPU's name in the label name, by cluster and uuid. Of a MIG instance it ends in MIG and its profile.
 	GPUNames string `yaml:"gpu_names,omitempty"`
 	// GPUHolders has a series for each holder of a GPU.
 	GPUHolders string `yaml:"gpu_holders,omitempty"`
 	// Working gives for how much of each second a model was at work, by cluster and model.
 	Working string `yaml:"working,omitempty"`
-	// Requests and Successes give requests a second by model, Tokens tokens a second by model and direction.
+	// Requests and Successes give requests a second by model, Tokens tokens a second by model, direction and tier, and Images
+	// generated images a second by model.
 	Requests  string `yaml:"requests,omitempty"`
 	Successes string `yaml:"successes,omitempty"`
 	Tokens    string `yaml:"tokens,omitempty"`
+	Images    string `yaml:"images,omitempty"`
+	// GatewaySpend gives what a gateway says that requests cost, in its currency a second, by model and department.
+	GatewaySpend string `yaml:"gateway_spend,omitempty"`
 	// Values gives what inferences were worth in Canadian dollars a second, by model. There is no default; for its models
 	// it stands in for a value of each inference.
 	Values string `yaml:"values,omitempty"`
@@ -38,13 +42,20 @@ type Queries struct {
 // defaults read the canonical series, which any exporter can fill.
 var defaults = Queries{ //nolint:gosec // Tokens are what models read and write; none of them is a credential.
 	Alive: `count(count_over_time(up[$step]))`,
-	GPUs:  `avg by (cluster, instance, node, uuid) (avg_over_time(gpu:gpu_utilization:ratio[$step]))`,
-	GPUNames: `max by (cluster, instance, uuid, name) (last_over_time(gpu_info[$step])) or ` +
-		`max by (cluster, instance, uuid, name) (label_replace(label_replace(last_over_time(DCGM_FI_DEV_GPU_TEMP[$step]), ` +
-		`"uuid", "$1", "UUID", "(.+)"), "name", "$1", "modelName", "(.+)")) unless on (cluster, uuid) gpu_info`,
-	GPUHolders: `max by (cluster, instance, node, uuid, namespace, exported_namespace, pod, exported_pod, container, exported_container, slurm_job, unit) (` +
+	GPUs:  `avg by (cluster, instance, node, uuid, gpu_instance) (avg_over_time(gpu:gpu_utilization:ratio[$step]))`,
+	GPUNames: `max by (cluster, instance, uuid, gpu_instance, name) (last_over_time(gpu_info[$step])) or ` +
+		`max by (cluster, instance, uuid, gpu_instance, name) (label_replace(label_join(label_replace(label_replace(` +
+		`last_over_time(DCGM_FI_DEV_GPU_TEMP[$step]) or last_over_time(DCGM_FI_PROF_GR_ENGINE_ACTIVE[$step]), ` +
+		`"uuid", "$1", "UUID", "(.+)"), "gpu_instance", "$1", "GPU_I_ID", "(.+)"), "name", " MIG ", "modelName", "GPU_I_PROFILE"), ` +
+		`"name", "$1", "name", "(.+) MIG ")) unless on (cluster, uuid) last_over_time(gpu_info[$step]) or ` +
+		`max by (cluster, instance, uuid, gpu_instance, name) (label_replace(last_over_time(nvidia_smi_gpu_info[$step]), ` +
+		`"uuid", "GPU-$1", "uuid", "([^G].*)")) unless on (cluster, uuid) last_over_time(gpu_info[$step]) or ` +
+		`max by (cluster, instance, uuid, gpu_instance, name) (label_replace(label_replace(label_replace(last_over_time(nvidia_smi_mig_info[$step]), ` +
+		`"uuid", "GPU-$1", "uuid", "([^G].*)"), "gpu_instance", "$1", "gpu_instance_id", "(.+)"), "name", "MIG $1", "profile", "(.+)")) ` +
+		`unless on (cluster, uuid) last_over_time(gpu_info[$step])`,
+	GPUHolders: `max by (cluster, instance, node, uuid, gpu_instance, namespace, exported_namespace, pod, exported_pod, container, exported_container, slurm_job, unit) (` +
 		`last_over_time(gpu_allocation_info[$step])) or ` +
-		`max by (cluster, instance, node, uuid) (last_over_time(gpu:gpu_holders:count[$step])) unless on (cluster, uuid) last_over_time(gpu_allocation_info[$step])`,
+		`max by (cluster, instance, node, uuid, gpu_instance) (last_over_time(gpu:gpu_holders:count[$step])) unless on (cluster, uuid) last_over_time(gpu_allocation_info[$step])`,
 	// A forward pass is work; where nobody times it, the whole request is taken for it. Sources of one model are told apart at every
 	// moment and averaged after that: a model that changes from one source to another within a step is not counted by both. What
 	// a gateway passes on is work elsewhere.
@@ -56,7 +67,13 @@ var defaults = Queries{ //nolint:gosec // Tokens are what models read and write;
 	Successes: `avg_over_time((sum by (model) (model:ml_inference_requests:rate5m) - (sum by (model) (` +
 		`model:ml_inference_failures:ratio_rate5m * on (cluster, namespace, model, version, source) group_left () ` +
 		`model:ml_inference_requests:rate5m) or 0 * sum by (model) (model:ml_inference_requests:rate5m)))[$step:$resolution])`,
-	Tokens: `avg_over_time((sum by (model, direction) (model:ml_inference_tokens:rate5m))[$step:$resolution])`,
+	Tokens: `avg_over_time((sum by (model, direction, tier) (model:ml_inference_tokens:rate5m))[$step:$resolution])`,
+	// LiteLLM's counters. Without a price list of its own it has no spend, and a request without a model's name has the one that
+	// served it.
+	Images: `sum by (model) (label_replace(rate(litellm_images_generated_metric_total{requested_model!~"|None"}[$step]), "model", "$1", "requested_model", "(.+)"))`,
+	GatewaySpend: `sum by (model, department) (label_replace(` +
+		`label_replace(rate(litellm_spend_metric_total{requested_model!~"|None"}[$step]), "model", "$1", "requested_model", "(.+)") or ` +
+		`rate(litellm_spend_metric_total{requested_model=~"|None"}[$step]), "department", "$1", "team_alias", "(.+)"))`,
 }
 
 // servers are the sources of models but for gateways and clients: see "One model, counted once" in docs/adapters.md.
@@ -131,19 +148,23 @@ func (p Prometheus) Usage(ctx context.Context, end time.Time, step time.Duration
 	for _, q := range []struct {
 		query, otherwise string
 		into             *map[string]float64
-	}{{p.Queries.Requests, defaults.Requests, &u.Requests}, {p.Queries.Successes, defaults.Successes, &u.Successes}} {
+	}{
+		{p.Queries.Requests, defaults.Requests, &u.Requests},
+		{p.Queries.Successes, defaults.Successes, &u.Successes},
+		{p.Queries.Images, defaults.Images, &u.Images},
+	} {
 		vector, err := ask(q.query, q.otherwise)
 		if err != nil {
 			return Usage{}, err
 		}
-		*q.into = byModel(vector, "")
+		*q.into = byModel(vector)
 	}
 	if p.Queries.Values != "" {
 		vector, err := ask(p.Queries.Values, "")
 		if err != nil {
 			return Usage{}, err
 		}
-		u.Values = byModel(vector, "")
+		u.Values = byModel(vector)
 	}
 	working, err := ask(p.Queries.Working, defaults.Working)
 	if err != nil {
@@ -159,7 +180,26 @@ func (p Prometheus) Usage(ctx context.Context, end time.Time, step time.Duration
 	if err != nil {
 		return Usage{}, err
 	}
-	u.InputTokens, u.OutputTokens = byModel(tokens, "input"), byModel(tokens, "output")
+	u.Tokens = make(map[TokenUse]float64)
+	for _, s := range tokens {
+		if v, ok := amount(s); ok {
+			u.Tokens[TokenUse{string(s.Metric["model"]), string(s.Metric["direction"]), string(s.Metric["tier"])}] += v
+		}
+	}
+	spent, err := ask(p.Queries.GatewaySpend, defaults.GatewaySpend)
+	if err != nil {
+		return Usage{}, err
+	}
+	u.Gateway = make(map[Owner]float64)
+	for _, s := range spent {
+		department := strings.ToLower(string(s.Metric["department"]))
+		if department == "none" {
+			department = "" // LiteLLM's word for a key without a team.
+		}
+		if v, ok := amount(s); ok {
+			u.Gateway[Owner{department, string(s.Metric["model"])}] += v
+		}
+	}
 	for name, query := range p.Resources {
 		vector, err := ask(query, "")
 		if err != nil {
@@ -180,119 +220,12 @@ func amount(s *model.Sample) (float64, bool) {
 	return v, v >= 0 && !math.IsInf(v, 0)
 }
 
-func byModel(vector model.Vector, direction model.LabelValue) map[string]float64 {
+func byModel(vector model.Vector) map[string]float64 {
 	out := make(map[string]float64)
 	for _, s := range vector {
-		if v, ok := amount(s); ok && (direction == "" || s.Metric["direction"] == direction) {
+		if v, ok := amount(s); ok {
 			out[string(s.Metric["model"])] += v
 		}
 	}
 	return out
-}
-
-// card is a GPU, wherever it is scraped from: an exporter that was started anew has another address.
-type card struct{ cluster, uuid model.LabelValue }
-
-func cardOf(m model.Metric) card {
-	if m["uuid"] == "" {
-		return card{m["cluster"], m["instance"]}
-	}
-	return card{m["cluster"], m["uuid"]}
-}
-
-// nodeOf is the machine: its name where the target has it, else the address of the exporter.
-func nodeOf(m model.Metric) string { return string(cmp.Or(m["node"], m["instance"])) }
-
-// gpus finds the GPUs with their names and holders.
-func (p Prometheus) gpus(u *Usage, ask func(query, otherwise string) (model.Vector, error)) error {
-	busy, err := ask(p.Queries.GPUs, defaults.GPUs)
-	if err != nil || len(busy) == 0 {
-		return err
-	}
-	named, err := ask(p.Queries.GPUNames, defaults.GPUNames)
-	if err != nil {
-		return err
-	}
-	held, err := ask(p.Queries.GPUHolders, defaults.GPUHolders)
-	if err != nil {
-		return err
-	}
-	names := make(map[card]string)
-	for _, s := range named {
-		names[cardOf(s.Metric)] = string(s.Metric["name"])
-	}
-	holders := p.holders(held)
-	cards := make(map[card]*GPU)
-	series := make(map[card]float64)
-	for _, s := range busy {
-		c := cardOf(s.Metric)
-		v, ok := amount(s)
-		if !ok {
-			continue
-		}
-		if cards[c] == nil {
-			cards[c] = &GPU{Cluster: string(c.cluster), Name: names[c], UUID: string(s.Metric["uuid"]), Holders: holders[c]}
-		}
-		// Several series of a card are parts of the step, or parts of the card: their mean is the card's.
-		g := cards[c]
-		g.Node = max(g.Node, nodeOf(s.Metric))
-		g.Busy = (g.Busy*series[c] + min(v, 1)) / (series[c] + 1)
-		series[c]++
-	}
-	for _, g := range cards {
-		u.GPUs = append(u.GPUs, *g)
-	}
-	slices.SortFunc(u.GPUs, func(a, b GPU) int { return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.UUID, b.UUID)) })
-	return nil
-}
-
-// holders are the owners of what holds each card: an owner of three pods is there three times.
-func (p Prometheus) holders(held model.Vector) map[card][]Owner {
-	type holding struct {
-		card
-		namespace, pod, job, unit string
-		owner                     Owner
-	}
-	seen := make(map[holding]bool)
-	all := make(map[card][]Owner)
-	for _, s := range held {
-		// Where the target has a label of the same name, Prometheus keeps the holder's as exported_.
-		label := func(name model.LabelName) string {
-			return string(cmp.Or(s.Metric["exported_"+name], s.Metric[name]))
-		}
-		h := Holder{
-			Namespace: label("namespace"), Pod: label("pod"), Container: label("container"),
-			SlurmJob: string(s.Metric["slurm_job"]), Unit: string(s.Metric["unit"]), Node: nodeOf(s.Metric),
-		}
-		// The containers of a pod are one holder, unless rules tell them apart.
-		key := holding{cardOf(s.Metric), h.Namespace, h.Pod, h.SlurmJob, h.Unit, p.owner(h)}
-		if !seen[key] {
-			seen[key] = true
-			all[key.card] = append(all[key.card], key.owner)
-		}
-	}
-	return all
-}
-
-// owner applies the rules to a holder.
-func (p Prometheus) owner(h Holder) Owner {
-	for _, rule := range p.Holders {
-		all := true
-		for _, pair := range [][2]string{
-			{rule.Namespace, h.Namespace},
-			{rule.Pod, h.Pod},
-			{rule.Container, h.Container},
-			{rule.SlurmJob, h.SlurmJob},
-			{rule.Unit, h.Unit},
-			{rule.Node, h.Node},
-		} {
-			if ok, err := path.Match(pair[0], pair[1]); pair[0] != "" && (err != nil || !ok) {
-				all = false
-			}
-		}
-		if all {
-			return rule.Owner
-		}
-	}
-	return Owner{}
 }

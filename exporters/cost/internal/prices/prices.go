@@ -7,7 +7,6 @@ package prices
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"math"
 	"path"
@@ -19,13 +18,20 @@ import (
 // Unit is what a price is for.
 type Unit string
 
-// The units of prices.
+// The units of prices. Parts of the input and of the output end as their whole does.
 const (
-	GPUHour     Unit = "gpu_hour"
-	Request     Unit = "request"
-	InputToken  Unit = "input_token"
-	OutputToken Unit = "output_token"
-	CachedToken Unit = "cached_input_token" //nolint:gosec // An input token that was read from a cache.
+	GPUHour         Unit = "gpu_hour"
+	Request         Unit = "request"
+	InputToken      Unit = "input_token"
+	CachedToken     Unit = "cached_input_token"      // read from a cache //nolint:gosec // No credential.
+	CacheWriteToken Unit = "cache_write_input_token" //nolint:gosec // No credential.
+	AudioInToken    Unit = "audio_input_token"
+	ImageInToken    Unit = "image_input_token"
+	OutputToken     Unit = "output_token"
+	ReasoningToken  Unit = "reasoning_output_token"
+	AudioOutToken   Unit = "audio_output_token"
+	ImageOutToken   Unit = "image_output_token"
+	Image           Unit = "image" // that was generated
 )
 
 // Entry is a price.
@@ -35,6 +41,8 @@ type Entry struct {
 	Resource string
 	// Node is a glob of the machine; it is for GPUs, and empty for any machine.
 	Node string
+	// Tier is a class of requests with a price of its own, such as batch or above_200k. It is empty for all others.
+	Tier string
 	// Price is in Currency, for one unit.
 	Price    float64
 	Currency string
@@ -65,7 +73,8 @@ type Rate func(currency string, at time.Time) (cad float64, ok bool)
 
 // Book has all prices.
 type Book struct {
-	entries []Entry
+	// configured are the entries that come from no price list, in their order.
+	configured []Entry
 	// exact are the entries for a model's name, which price lists have thousands of; patterns are the others.
 	exact    map[named][]Entry
 	patterns []Entry
@@ -73,10 +82,10 @@ type Book struct {
 	rate     Rate
 }
 
-// named is a unit of one model, in lower case.
+// named is a unit of one model, in lower case, in a tier.
 type named struct {
-	unit Unit
-	name string
+	unit       Unit
+	tier, name string
 }
 
 // WithAliases returns the book with other names of models: what a gateway calls a model, and what the model is.
@@ -98,10 +107,13 @@ func NewBook(entries []Entry, rate Rate) (Book, error) {
 	slices.SortStableFunc(sorted, func(a, b Entry) int {
 		return cmp.Or(cmp.Compare(b.exactness(), a.exactness()), b.From.Compare(a.From))
 	})
-	b := Book{entries: sorted, exact: make(map[named][]Entry), rate: rate}
+	b := Book{exact: make(map[named][]Entry), rate: rate}
 	for _, e := range sorted {
+		if !e.Listed {
+			b.configured = append(b.configured, e)
+		}
 		if e.Unit != GPUHour && !strings.ContainsAny(e.Resource, `*?[\`) {
-			key := named{e.Unit, strings.ToLower(e.Resource)}
+			key := named{e.Unit, e.Tier, strings.ToLower(e.Resource)}
 			b.exact[key] = append(b.exact[key], e)
 		} else {
 			b.patterns = append(b.patterns, e)
@@ -133,7 +145,21 @@ func matches(glob, s string) bool {
 // Price is what one unit of a resource costs in Canadian dollars at an instant. It is false where nothing is known: no
 // entry, or no exchange rate.
 func (b Book) Price(unit Unit, resource, node string, at time.Time) (float64, bool) {
-	e, ok := b.find(unit, resource, node, at)
+	return b.price(unit, "", resource, node, at)
+}
+
+// InTier is what one unit of a model costs in a tier, or where that has no price of its own, what it costs otherwise.
+func (b Book) InTier(unit Unit, tier, model string, at time.Time) (float64, bool) {
+	if tier != "" {
+		if price, ok := b.price(unit, tier, model, "", at); ok {
+			return price, true
+		}
+	}
+	return b.price(unit, "", model, "", at)
+}
+
+func (b Book) price(unit Unit, tier, resource, node string, at time.Time) (float64, bool) {
+	e, ok := b.find(unit, tier, resource, node, at)
 	if !ok {
 		return 0, false
 	}
@@ -143,29 +169,27 @@ func (b Book) Price(unit Unit, resource, node string, at time.Time) (float64, bo
 
 // find is the entry of a resource. A model is looked up by its name, then by what it is an alias of, then without the
 // names of providers before it: azure/eu/gpt-4o, eu/gpt-4o, gpt-4o.
-func (b Book) find(unit Unit, resource, node string, at time.Time) (Entry, bool) {
+func (b Book) find(unit Unit, tier, resource, node string, at time.Time) (Entry, bool) {
 	names := []string{resource}
 	if unit != GPUHour {
+		rest := resource
 		if base, ok := b.aliases[resource]; ok {
-			names = append(names, base)
+			names, rest = append(names, base), base
 		}
-		for rest, found := resource, true; found; {
-			if base, ok := b.aliases[resource]; ok && rest == resource {
-				rest = base
-			}
+		for found := true; found; {
 			if _, rest, found = strings.Cut(rest, "/"); found {
 				names = append(names, rest)
 			}
 		}
 	}
 	for _, name := range names {
-		for _, e := range b.exact[named{unit, strings.ToLower(name)}] {
+		for _, e := range b.exact[named{unit, tier, strings.ToLower(name)}] {
 			if !e.From.After(at) {
 				return e, true
 			}
 		}
 		for _, e := range b.patterns {
-			if e.Unit == unit && !e.From.After(at) && matches(e.Resource, name) && (e.Node == "" || matches(e.Node, node)) {
+			if e.Unit == unit && e.Tier == tier && !e.From.After(at) && matches(e.Resource, name) && (e.Node == "" || matches(e.Node, node)) {
 				return e, true
 			}
 		}
@@ -180,14 +204,14 @@ type Listed struct {
 	CAD      float64
 }
 
-// List returns the prices that hold at an instant, without those that cannot be converted, in the order of their names. Of
-// price lists it has those of models that are used: the list in use has prices of thousands.
+// List returns the prices that hold at an instant, without those of tiers and those that cannot be converted, in the order of
+// their names. Of price lists it has those of models that are used: the list in use has prices of thousands.
 func (b Book) List(at time.Time, used []string) []Listed {
-	inUse := make(map[Entry]bool)
+	entries := slices.Clone(b.configured)
 	for _, model := range used {
-		for _, unit := range []Unit{Request, InputToken, OutputToken, CachedToken} {
-			if e, ok := b.find(unit, model, "", at); ok {
-				inUse[e] = true
+		for _, unit := range PerUse {
+			if e, ok := b.find(unit, "", model, "", at); ok && e.Listed {
+				entries = append(entries, e)
 			}
 		}
 	}
@@ -197,9 +221,9 @@ func (b Book) List(at time.Time, used []string) []Listed {
 	}
 	seen := make(map[key]bool)
 	var all []Listed
-	for _, e := range b.entries {
+	for _, e := range entries {
 		k := key{e.Unit, e.Resource, e.Node}
-		if seen[k] || e.From.After(at) || e.Listed && !inUse[e] {
+		if seen[k] || e.From.After(at) || e.Tier != "" {
 			continue
 		}
 		seen[k] = true
@@ -215,78 +239,4 @@ func (b Book) List(at time.Time, used []string) []Listed {
 	}
 	slices.SortFunc(all, func(a, b Listed) int { return cmp.Or(cmp.Compare(a.Resource, b.Resource), cmp.Compare(a.Unit, b.Unit)) })
 	return all
-}
-
-// MaxListBytes bounds a price list. The largest one in use has 2 MB.
-const MaxListBytes = 64 << 20
-
-// ParseList reads a price list: an object from model to object, in which input_cost_per_token, output_cost_per_token and
-// cache_read_input_token_cost are prices of one token. Other keys do not matter here, such as prices that depend on the
-// length of one request, which counters of tokens do not tell. The list says neither a currency nor a date.
-func ParseList(data []byte, currency string, from time.Time) ([]Entry, error) {
-	var models map[string]json.RawMessage
-	if err := json.Unmarshal(data, &models); err != nil {
-		return nil, fmt.Errorf("expected a JSON object from model to prices: %w", err)
-	}
-	names := make([]string, 0, len(models))
-	for name := range models {
-		// sample_spec describes the others, in words.
-		if name != "sample_spec" {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	var entries []Entry
-	for _, name := range names {
-		var values map[string]json.RawMessage
-		if err := json.Unmarshal(models[name], &values); err != nil {
-			return nil, fmt.Errorf("%s: expected an object of prices: %w", name, err)
-		}
-		for _, k := range []struct {
-			key  string
-			unit Unit
-		}{
-			{"input_cost_per_token", InputToken}, {"output_cost_per_token", OutputToken}, {"cache_read_input_token_cost", CachedToken},
-		} {
-			raw, ok := values[k.key]
-			if !ok || string(raw) == "null" {
-				continue
-			}
-			e := Entry{Unit: k.unit, Resource: literal(name), Currency: currency, From: from, Listed: true}
-			if err := json.Unmarshal(raw, &e.Price); err != nil {
-				return nil, fmt.Errorf("%s.%s: is %s, expected a number", name, k.key, raw)
-			}
-			if err := e.Validate(); err != nil {
-				return nil, fmt.Errorf("%s.%s: %w", name, k.key, err)
-			}
-			if e.Price == 0 && pricedOtherwise(values) {
-				continue // It is sold by the second, the character or the image, and not given away.
-			}
-			entries = append(entries, e)
-		}
-	}
-	return entries, nil
-}
-
-// pricedOtherwise says that a model costs something by another unit than those that are read.
-func pricedOtherwise(values map[string]json.RawMessage) bool {
-	for key, raw := range values {
-		var price float64
-		if strings.Contains(key, "cost_per") && !strings.Contains(key, "per_token") && json.Unmarshal(raw, &price) == nil && price > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// literal is a glob that matches one name.
-func literal(name string) string {
-	var b strings.Builder
-	for _, c := range name {
-		if strings.ContainsRune(`*?[\`, c) {
-			b.WriteByte('\\')
-		}
-		b.WriteRune(c)
-	}
-	return b.String()
 }

@@ -73,7 +73,7 @@ func TestAPriceListIsRead(t *testing.T) {
 	t.Parallel()
 	entries, err := prices.ParseList([]byte(list), "USD", time.Time{})
 	require.NoError(t, err)
-	require.Len(t, entries, 4)
+	require.Len(t, entries, 5)
 	b := book(t, append(entries, prices.Entry{Unit: prices.OutputToken, Resource: "gpt-x", Price: 2e-05, Currency: "CAD"})...)
 	got, ok := b.Price(prices.InputToken, "gpt-x", "", now)
 	require.True(t, ok)

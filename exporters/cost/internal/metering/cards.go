@@ -1,0 +1,188 @@
+package metering
+
+import (
+	"cmp"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/common/model"
+)
+
+// card is a GPU, wherever it is scraped from: an exporter that was started anew has another address.
+type card struct{ cluster, uuid model.LabelValue }
+
+func cardOf(m model.Metric) card {
+	if m["uuid"] == "" {
+		return card{m["cluster"], m["instance"]}
+	}
+	return card{m["cluster"], m["uuid"]}
+}
+
+// device is a card, or a MIG instance of one.
+type device struct {
+	card
+	instance model.LabelValue
+}
+
+func deviceOf(m model.Metric) device { return device{cardOf(m), m["gpu_instance"]} }
+
+// nodeOf is the machine: its name where the target has it, else the address of the exporter.
+func nodeOf(m model.Metric) string { return string(cmp.Or(m["node"], m["instance"])) }
+
+type asker func(query, otherwise string) (model.Vector, error)
+
+// gpus finds the GPUs with their names and holders.
+func (p Prometheus) gpus(u *Usage, ask asker) error {
+	busy, err := ask(p.Queries.GPUs, defaults.GPUs)
+	if err != nil || len(busy) == 0 {
+		return err
+	}
+	named, err := ask(p.Queries.GPUNames, defaults.GPUNames)
+	if err != nil {
+		return err
+	}
+	held, err := ask(p.Queries.GPUHolders, defaults.GPUHolders)
+	if err != nil {
+		return err
+	}
+	names := make(map[device]string)
+	for _, s := range named {
+		names[deviceOf(s.Metric)] = string(s.Metric["name"])
+	}
+	holders := p.holders(held)
+	devices := make(map[card]map[model.LabelValue]*GPU)
+	series := make(map[device]float64)
+	for _, s := range busy {
+		d := deviceOf(s.Metric)
+		v, ok := amount(s)
+		if !ok {
+			continue
+		}
+		if devices[d.card] == nil {
+			devices[d.card] = make(map[model.LabelValue]*GPU)
+		}
+		g := devices[d.card][d.instance]
+		if g == nil {
+			g = &GPU{Cluster: string(d.cluster), Name: names[d], UUID: string(s.Metric["uuid"]), Instance: string(d.instance), Holders: holders[d]}
+			devices[d.card][d.instance] = g
+		}
+		// Several series of a device are parts of the step: their mean is the device's.
+		g.Node = max(g.Node, nodeOf(s.Metric))
+		g.Busy = (g.Busy*series[d] + min(v, 1)) / (series[d] + 1)
+		series[d]++
+	}
+	for c, parts := range devices {
+		u.GPUs = append(u.GPUs, cut(names[device{card: c}], parts)...)
+	}
+	slices.SortFunc(u.GPUs, func(a, b GPU) int {
+		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.UUID, b.UUID), cmp.Compare(a.Instance, b.Instance))
+	})
+	return nil
+}
+
+// profiles are the compute slices in the name of a MIG profile: 3 of "NVIDIA A100-SXM4-40GB MIG 3g.20gb".
+var profiles = regexp.MustCompile(`^(.*?) ?\bMIG (?:\d+c\.)?(\d+)g\.`)
+
+// slices7 are the compute slices of most GPUs, and fewSlices those of the others, by their names. From "Supported GPUs" of
+// NVIDIA's MIG user guide.
+const slices7 = 7
+
+var fewSlices = []struct {
+	name   string
+	slices float64
+}{{"A30", 4}, {"RTX PRO 6000", 4}, {"RTX PRO 5000", 2}, {"RTX PRO 4500", 2}}
+
+// cut divides a card that MIG cut up by the slices of its instances; those that no instance has are idle. Where an instance's
+// profile is not known, each has the same part.
+func cut(whole string, parts map[model.LabelValue]*GPU) []GPU {
+	if g := parts[""]; g != nil && len(parts) == 1 {
+		return []GPU{*g}
+	}
+	delete(parts, "") // The card as a whole is in its parts.
+	var all []GPU
+	used, known := 0.0, true
+	for _, g := range parts {
+		match := profiles.FindStringSubmatch(g.Name)
+		if match == nil {
+			known = false
+			whole = cmp.Or(whole, g.Name)
+			all = append(all, *g)
+			continue
+		}
+		g.Share, _ = strconv.ParseFloat(match[2], 64)
+		used += g.Share
+		whole = cmp.Or(whole, match[1])
+		all = append(all, *g)
+	}
+	total := float64(slices7)
+	for _, few := range fewSlices {
+		if strings.Contains(whole, few.name) {
+			total = few.slices
+		}
+	}
+	total = max(total, used)
+	for i := range all {
+		all[i].Name = whole
+		if all[i].Share /= total; !known {
+			all[i].Share = 1 / float64(len(all))
+		}
+	}
+	if rest := 1 - used/total; known && rest > 1e-9 {
+		all = append(all, GPU{Cluster: all[0].Cluster, Name: whole, Node: all[0].Node, UUID: all[0].UUID, Instance: "none", Share: rest})
+	}
+	return all
+}
+
+// holders are the owners of what holds each device: an owner of three pods is there three times.
+func (p Prometheus) holders(held model.Vector) map[device][]Owner {
+	type holding struct {
+		device
+		namespace, pod, job, unit string
+		owner                     Owner
+	}
+	seen := make(map[holding]bool)
+	all := make(map[device][]Owner)
+	for _, s := range held {
+		// Where the target has a label of the same name, Prometheus keeps the holder's as exported_.
+		label := func(name model.LabelName) string {
+			return string(cmp.Or(s.Metric["exported_"+name], s.Metric[name]))
+		}
+		h := Holder{
+			Namespace: label("namespace"), Pod: label("pod"), Container: label("container"),
+			SlurmJob: string(s.Metric["slurm_job"]), Unit: string(s.Metric["unit"]), Node: nodeOf(s.Metric),
+		}
+		// The containers of a pod are one holder, unless rules tell them apart.
+		key := holding{deviceOf(s.Metric), h.Namespace, h.Pod, h.SlurmJob, h.Unit, p.owner(h)}
+		if !seen[key] {
+			seen[key] = true
+			all[key.device] = append(all[key.device], key.owner)
+		}
+	}
+	return all
+}
+
+// owner applies the rules to a holder.
+func (p Prometheus) owner(h Holder) Owner {
+	for _, rule := range p.Holders {
+		all := true
+		for _, pair := range [][2]string{
+			{rule.Namespace, h.Namespace},
+			{rule.Pod, h.Pod},
+			{rule.Container, h.Container},
+			{rule.SlurmJob, h.SlurmJob},
+			{rule.Unit, h.Unit},
+			{rule.Node, h.Node},
+		} {
+			if ok, err := path.Match(pair[0], pair[1]); pair[0] != "" && (err != nil || !ok) {
+				all = false
+			}
+		}
+		if all {
+			return rule.Owner
+		}
+	}
+	return Owner{}
+}

@@ -1,0 +1,95 @@
+package dataquality
+
+import (
+	"context"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+const day = 24 * time.Hour
+
+// dated reports whether records have a day and no time of the day: the column holds dates, or nothing but midnights.
+func (d *dataset) dated(schema []tables.Column) bool {
+	for _, c := range schema {
+		if c.Name == d.relation.Time {
+			return c.Class == tables.Date || d.past.midnights()
+		}
+	}
+	return false
+}
+
+// midnights reports whether all rows of the past, of three days or more, are of a midnight.
+func (p *past) midnights() bool {
+	const fewest = 3
+	for h, minutes := range p.hours {
+		if h%24 != 0 || int64(minutes[0]) != p.totals[h] {
+			return false
+		}
+	}
+	return len(p.hours) >= fewest
+}
+
+// wholeDays makes the window of a dated table one of whole days: the last complete ones that the table has. What today has is a
+// part of a day, and the day before may not have come yet; how old the last one is, is the age of its end.
+func (d *dataset) wholeDays(ctx context.Context, c *cycle) error {
+	if d.cfg.TimestampColumn == "" || d.cfg.Window <= 0 || !d.dated(c.schema) {
+		return nil
+	}
+	local := c.now.In(d.cfg.zone())
+	// Dates are read as midnights of UTC.
+	today := time.Date(local.Year(), local.Month(), local.Day(), 0, 0, 0, 0, time.UTC)
+	last, err := d.source.Latest(ctx, d.relation, today)
+	if err != nil || last.IsZero() {
+		return err
+	}
+	end := last.UTC().Truncate(day).Add(day)
+	c.days = int(max(1, time.Duration(d.cfg.Window).Round(day)/day))
+	c.window = tables.Window{From: end.AddDate(0, 0, -c.days), To: end}
+	c.dayEnd = time.Date(end.Year(), end.Month(), end.Day(), 0, 0, 0, 0, d.cfg.zone())
+	return nil
+}
+
+// length is how long the window is.
+func (c *cycle) length() time.Duration {
+	if c.days > 0 {
+		return time.Duration(c.days) * day
+	}
+	return c.now.Sub(c.window.From)
+}
+
+// end is where the window ends, but for the skew of clocks.
+func (c *cycle) end() time.Time {
+	if c.days > 0 {
+		return c.window.To
+	}
+	return c.now
+}
+
+// noteEmpty logs when a window has no rows though the table has.
+func (d *dataset) noteEmpty(c *cycle) {
+	c.empty = c.profile.Rows == 0 && !c.latest.IsZero()
+	if c.empty && !d.empty {
+		d.logger.Warn("The table has records, and none of them is in the window. Its load has stopped, or the window is shorter than the time between two loads, or timestamp_column is another one.",
+			"window", time.Duration(d.cfg.Window), "from", c.window.From, "to", c.window.To, "latest", c.latest)
+	}
+	d.empty = c.empty
+}
+
+// due is the limit of the age of a table whose days are to be there by a time of the next day.
+func (d *DatasetConfig) due(at config.At) (limit time.Duration, ok bool) {
+	if d.Due == "" {
+		return 0, false
+	}
+	by, err := time.Parse("15:04", d.Due)
+	switch {
+	case err != nil:
+		at.Errorf("due", "%q; want a time of the day such as 07:00", d.Due)
+	case d.TimestampColumn == "":
+		at.Errorf("due", "without timestamp_column there is no time to measure by; want both or neither")
+	case d.Thresholds.Freshness != nil:
+		at.Errorf("due", "thresholds.freshness is a limit of the age, too; want one of both")
+	}
+	return day + time.Duration(by.Hour())*time.Hour + time.Duration(by.Minute())*time.Minute, true
+}

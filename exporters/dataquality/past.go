@@ -1,0 +1,340 @@
+package dataquality
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+// past is how many rows the table has of each minute of the last weeks. The table is asked for all of them once, and for the
+// last hours each hour.
+type past struct {
+	hours   map[int64]*[60]int32 // by hour since 1970
+	totals  map[int64]int64
+	through time.Time // counted up to here
+	swept   time.Time // when the last days were counted again
+	retry   time.Time // not before, after a failure
+	first   time.Time // of the first row
+	// seen are the windows of the last day, as they were when they ended: by kind of window.
+	seen map[string][]seen
+}
+
+// seen is a window and how many rows it had when it ended.
+type seen struct {
+	from, to time.Time
+	rows     int64
+}
+
+// The kinds of window.
+const (
+	windowFull   = "full"
+	windowRecent = "recent"
+)
+
+const (
+	pastWeeks = 4
+	// longestWindow is the longest window whose past is counted.
+	longestWindow = 8 * 24 * time.Hour
+	// recount is how much of the past is counted again each hour, and each day, for records that came late.
+	recountHourly, recountDaily = 3 * time.Hour, 3 * 24 * time.Hour
+	// retryAfter a failure: the table may be too large for its timeout.
+	retryAfter = 6 * time.Hour
+	// fewestSeen is how many windows must have ended an hour ago to say how complete they are when they end.
+	fewestSeen = 6
+)
+
+// lookBack counts what is new of the past. A failure leaves the past unknown and the profile as it is: the rules then compare
+// with what Prometheus has kept. It reports whether anything was counted.
+func (d *dataset) lookBack(ctx context.Context, c *cycle) bool {
+	p := &d.past
+	window := time.Duration(d.cfg.Window)
+	if window <= 0 || window > longestWindow || d.cfg.TimestampColumn == "" || c.now.Before(p.retry) {
+		return false
+	}
+	end := c.now.Truncate(time.Minute)
+	var from time.Time
+	switch {
+	case p.hours == nil:
+		from = end.AddDate(0, 0, -7*pastWeeks).Add(-window - 2*time.Hour)
+	case c.now.Sub(p.swept) >= 24*time.Hour:
+		from = end.Add(-recountDaily)
+	case c.now.Sub(p.through) >= time.Hour:
+		from = end.Add(-max(recountHourly, 2*time.Duration(d.cfg.Baselines.Production.Lateness)))
+	default:
+		return false
+	}
+	from = from.Truncate(time.Hour)
+	if deadline, ok := ctx.Deadline(); ok {
+		// A past that takes too long must not cost the present its profile. Deadlines are of the process's clock.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+	}
+	counts, err := d.source.RowsBy(ctx, d.relation, c.schema, tables.Window{From: from, To: end}, time.Minute)
+	if err != nil {
+		p.retry = c.now.Add(retryAfter)
+		d.logger.Warn("The rows of the past weeks cannot be counted: the volume is compared with what Prometheus has kept. It is tried again in six hours.", "err", err)
+		return false
+	}
+	p.replace(from, end, counts)
+	p.through = end
+	if p.swept.IsZero() || c.now.Sub(p.swept) >= 24*time.Hour {
+		p.swept = c.now
+		p.forget(end.AddDate(0, 0, -7*pastWeeks).Add(-window - 26*time.Hour))
+	}
+	return true
+}
+
+// noteArrived takes note of which share of a window's rows is there when it ends. It reports whether there is anything new to store.
+func (d *dataset) noteArrived(c *cycle) (changed bool) {
+	if c.days > 0 || c.window.From.IsZero() {
+		return false
+	}
+	d.noteSeen(c)
+	if !c.counted {
+		return false
+	}
+	for kind, windows := range d.past.seen {
+		if share, ok := d.past.arrived(windows, c.now, kind); ok {
+			c.good.setArrived(kind, share)
+			changed = true
+		}
+	}
+	return changed
+}
+
+// replace takes the counts of minutes in place of what was known of them.
+func (p *past) replace(from, to time.Time, counts map[time.Time]int64) {
+	if p.hours == nil {
+		p.hours, p.totals = make(map[int64]*[60]int32), make(map[int64]int64)
+	}
+	for h := from.Unix() / 3600; h*3600 < to.Unix(); h++ {
+		delete(p.hours, h)
+		delete(p.totals, h)
+	}
+	for minute, n := range counts {
+		h := minute.Unix() / 3600
+		of := p.hours[h]
+		if of == nil {
+			of = new([60]int32)
+			p.hours[h] = of
+		}
+		of[minute.Minute()] = int32(min(n, 1<<31-1)) //nolint:gosec // Bounded.
+		p.totals[h] += n
+		if p.first.IsZero() || minute.Before(p.first) {
+			p.first = minute
+		}
+	}
+}
+
+func (p *past) forget(before time.Time) {
+	for h := range p.hours {
+		if (h+1)*3600 <= before.Unix() {
+			delete(p.hours, h)
+			delete(p.totals, h)
+		}
+	}
+}
+
+// rows is how many rows a window of the past has; false where the table does not reach back so far.
+func (p *past) rows(from, to time.Time) (float64, bool) {
+	if p.first.IsZero() || from.Before(p.first.Add(-time.Minute)) || to.After(p.through) {
+		return 0, false
+	}
+	sum, at := 0.0, from
+	for at.Before(to) {
+		h := at.Unix() / 3600
+		if next := at.Add(time.Hour); at.Equal(at.Truncate(time.Hour)) && !next.After(to) {
+			sum += float64(p.totals[h])
+			at = next
+			continue
+		}
+		next := at.Truncate(time.Minute).Add(time.Minute)
+		if next.After(to) {
+			next = to
+		}
+		if of := p.hours[h]; of != nil {
+			sum += float64(of[at.Minute()]) * next.Sub(at).Minutes()
+		}
+		at = next
+	}
+	return sum, true
+}
+
+func (p *past) empty(minute time.Time) bool {
+	of := p.hours[minute.Unix()/3600]
+	return of == nil || of[minute.Minute()] == 0
+}
+
+// gap is the longest time without a record that is in part within an hour of the moment; false where that is not known.
+func (p *past) gap(around time.Time) (time.Duration, bool) {
+	const reach, farthest = time.Hour, 3 * 24 * time.Hour
+	from, to := around.Add(-reach).Truncate(time.Minute), around.Add(reach).Truncate(time.Minute)
+	if p.first.IsZero() || from.Before(p.first) || to.After(p.through) {
+		return 0, false
+	}
+	for from.After(p.first) && p.empty(from) && around.Sub(from) < farthest {
+		from = from.Add(-time.Minute)
+	}
+	var longest, run time.Duration
+	for at := from; at.Before(p.through) && at.Sub(around) < farthest; at = at.Add(time.Minute) {
+		if p.empty(at) {
+			run += time.Minute
+			longest = max(longest, run)
+			continue
+		}
+		run = 0
+		if !at.Before(to) {
+			break
+		}
+	}
+	return longest, true
+}
+
+// noteSeen takes note of the windows of a profile.
+func (d *dataset) noteSeen(c *cycle) {
+	p := &d.past
+	if p.seen == nil {
+		p.seen = make(map[string][]seen)
+	}
+	p.see(windowFull, seen{c.window.From, c.now, c.profile.Rows})
+	if c.recent.Nulls != nil {
+		p.see(windowRecent, seen{c.recentFrom, c.now, c.recent.Rows})
+	}
+}
+
+func (p *past) see(kind string, w seen) {
+	p.seen[kind] = append(slices.DeleteFunc(p.seen[kind], func(old seen) bool { return w.to.Sub(old.to) > 25*time.Hour }), w)
+}
+
+// arrived is which share of a window's rows is there when the window ends: the rest comes late. Of recent windows it is what
+// nine of ten have, since a load every quarter of an hour leaves some windows empty.
+func (p *past) arrived(windows []seen, now time.Time, kind string) (float64, bool) {
+	var shares []float64
+	for _, w := range windows {
+		if now.Sub(w.to) < time.Hour {
+			continue
+		}
+		if rows, ok := p.rows(w.from, w.to); ok && rows > 0 {
+			shares = append(shares, min(float64(w.rows)/rows, 1))
+		}
+	}
+	if len(shares) < fewestSeen {
+		return 0, false
+	}
+	slices.Sort(shares)
+	if kind == windowRecent {
+		return shares[len(shares)/10], true
+	}
+	return shares[len(shares)/2], true
+}
+
+// Shifts of the past, for the change of clocks.
+var shifts = []struct {
+	name string
+	by   time.Duration
+}{{"same", 0}, {"earlier", -time.Hour}, {"later", time.Hour}}
+
+// shift is by how much the last half day fits its past better when that is moved by an hour: a feed that keeps local time is
+// an hour away from its past for weeks after clocks change, where the dataset's time zone is not its own.
+func (p *past) shift(now time.Time) time.Duration {
+	best, least := time.Duration(0), -1.0
+	for _, s := range shifts {
+		misfit := 0.0
+		for hours := range 12 {
+			to := now.Add(-time.Duration(hours) * time.Hour).Truncate(time.Minute)
+			is, ok := p.rows(to.Add(-time.Hour), to)
+			if !ok { // The last hour is not there yet.
+				continue
+			}
+			for week := 1; week <= pastWeeks; week++ {
+				at := to.AddDate(0, 0, -7*week).Add(s.by)
+				if was, ok := p.rows(at.Add(-time.Hour), at); ok {
+					misfit += math.Abs(is - was)
+				}
+			}
+		}
+		if least < 0 || misfit < least/2 {
+			best, least = s.by, misfit
+		}
+	}
+	return best
+}
+
+// eachPast calls with the end of each window of days and weeks before that the volume is compared with.
+func (d *dataset) eachPast(c *cycle, each func(ago, shift string, at time.Time)) {
+	local, by := c.end().In(d.cfg.zone()), shifts
+	if c.days > 0 { // Dates have no clock that changes.
+		local, by = c.end(), shifts[:1]
+	}
+	for days := 1; days < 7; days++ {
+		each(strconv.Itoa(days)+"d", "same", local.AddDate(0, 0, -days))
+	}
+	for week := 1; week <= pastWeeks; week++ {
+		for _, s := range by {
+			each(strconv.Itoa(week)+"w", s.name, local.AddDate(0, 0, -7*week).Add(s.by))
+		}
+	}
+}
+
+// pastMetrics are the samples of earlier windows.
+func (d *dataset) pastMetrics(m descs, c *cycle, gauge func(desc *prometheus.Desc, v float64, labels ...string)) {
+	p := &d.past
+	if p.first.IsZero() || c.window.From.IsZero() {
+		return
+	}
+	full, recent := c.length(), c.now.Sub(c.recentFrom)
+	arrived, known := c.good.Arrived[windowRecent]
+	all, allKnown := c.good.Arrived[windowFull]
+	if !allKnown || c.days > 0 {
+		all = 1
+	}
+	var shifted time.Duration
+	if c.days == 0 {
+		shifted = p.shift(c.now)
+	}
+	d.eachPast(c, func(ago, shift string, at time.Time) {
+		if rows, ok := p.rows(at.Add(-full), at); ok {
+			gauge(m.pastRows, rows*all, ago, shift)
+		}
+		if shift == "same" && c.days == 0 && c.recent.Nulls != nil && known {
+			if rows, ok := p.rows(at.Add(shifted-recent), at.Add(shifted)); ok {
+				gauge(m.recentPastRows, rows*arrived, ago)
+			}
+		}
+	})
+	if gap, ok := d.usualGap(c); ok {
+		gauge(m.usualGap, gap.Seconds())
+	}
+}
+
+// usualGap is the longest time without a record around this time of the day, in three or more of the days and weeks before.
+func (d *dataset) usualGap(c *cycle) (usual time.Duration, ok bool) {
+	known := 0
+	d.eachPast(c, func(_, shift string, at time.Time) {
+		if gap, ok := d.past.gap(at); ok && shift == "same" {
+			usual, known = max(usual, gap), known+1
+		}
+	})
+	return usual, known >= 3 && c.days == 0
+}
+
+// freshnessLimit is how old the latest record of a good snapshot may be, in seconds: the limit of the configuration, or else that
+// of the rules before they have seen how late records come.
+func (d *dataset) freshnessLimit(c *cycle) float64 {
+	if v, ok := d.overrides[override{signalFreshness, ""}]; ok {
+		return v
+	}
+	limit := d.defaults[signalFreshness]
+	if c.days > 0 {
+		limit = max(limit, (2 * day).Seconds()) // The day before comes in the course of the next.
+	}
+	gap, _ := d.usualGap(c)
+	return max(limit, d.defaults[signalGapFactor]*gap.Seconds()+d.defaults[signalGrace])
+}
