@@ -94,7 +94,7 @@ generate: ## write the generated files: dashboards, metric reference
 TEST := go test -race -timeout 40m -ldflags '$(LAZY)'
 
 # They calculate for minutes, and for ten times as long with the race detector; replay/engine is tested with it.
-REPLAYS := ^(TestReplayAgreesWithPrometheus|TestTheSubsetReachesItsBars|TestABrokenRuleFailsTheReplay)$$
+REPLAYS := ^(TestReplayAgreesWithPrometheus|TestTheSubsetReachesItsBars|TestABrokenRuleFailsTheReplay|TestAKnownMissFailsOnceItIsReached)$$
 
 .PHONY: test
 test: NEEDED += python3
@@ -155,6 +155,17 @@ SCENARIOS := $(filter-out replay/scenarios/flights.yaml replay/scenarios/speed.y
 .PHONY: replay
 replay: bin/sightglass ## replay months under the rules: time to detect, false alarms, bars (SCENARIOS= for others)
 	bin/sightglass replay $(SCENARIOS)
+
+.PHONY: test-replay-month
+test-replay-month: bin/tools/promtool ## compare the alerts of a simulated month with those of a real Prometheus's rules (half an hour)
+	SIGHTGLASS_REPLAY_MONTH=1 go test -count=1 -timeout 3h -v -run '^TestReplayAgreesWithPrometheus$$' ./e2e
+
+SEEDS ?= 20
+FIRST_SEED ?= 1
+
+.PHONY: replay-seeds
+replay-seeds: bin/sightglass ## replay quiet months with many seeds (SEEDS=20 FIRST_SEED=1)
+	bin/sightglass replay --seed $(FIRST_SEED) --seeds $(SEEDS) replay/scenarios/quiet.yaml
 
 # ---- measurements: each prints what it measures and what that is compared with ----
 

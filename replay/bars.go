@@ -2,6 +2,7 @@ package replay
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/sightglass-ml/sightglass/replay/report"
@@ -21,7 +22,13 @@ func Judge(s *scenario.Scenario, run Result) Verdict {
 	v := Verdict{Report: report.Judge(run.Truth, run.Transitions, report.Bars{})}
 	for i := range s.Bars {
 		b := &s.Bars[i]
-		missed := report.Judge(run.Truth, run.Transitions, only(b)).MissedBars
+		truth := run.Truth
+		if b.General() {
+			truth.Incidents = slices.DeleteFunc(slices.Clone(truth.Incidents), func(in report.Incident) bool {
+				return slices.ContainsFunc(s.Bars, func(own scenario.Bar) bool { return own.Measure == b.Measure && own.Class == in.Class })
+			})
+		}
+		missed := report.Judge(truth, run.Transitions, only(b)).MissedBars
 		switch {
 		case b.KnownMiss == "":
 			v.MissedBars = append(v.MissedBars, missed...)

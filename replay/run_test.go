@@ -6,11 +6,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/replay"
 	"github.com/sightglass-ml/sightglass/replay/engine"
+	"github.com/sightglass-ml/sightglass/replay/report"
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 	"github.com/sightglass-ml/sightglass/rules"
 )
@@ -81,6 +84,39 @@ func TestAKnownMissFailsOnceItIsReached(t *testing.T) {
 	v := replay.Judge(s, result)
 	require.Len(t, v.MissedBars, 1)
 	require.Contains(t, v.MissedBars[0], "remove its known_miss \"an excuse that is out of date\"")
+}
+
+func TestABarOfAClassIsInPlaceOfTheOneOfAllClasses(t *testing.T) {
+	s, err := scenario.Parse("two.yaml", []byte(`name: two
+start: 2026-01-05
+length: 4d
+models: [{name: fraud}]
+incidents:
+- {kind: error_storm, model: fraud, at: 1d, for: 1h}
+- {kind: traffic_cliff, model: fraud, at: 2d, for: 1h}
+bars:
+- {measure: worst_detection, limit: 11m}
+- {measure: missed, limit: 0}
+- {measure: worst_detection, class: traffic_cliff, limit: 1h}
+`))
+	require.NoError(t, err)
+	start := s.From()
+	incident := func(class string, day int) report.Incident {
+		at := start.AddDate(0, 0, day)
+		return report.Incident{Class: class, Onset: at, End: at.Add(time.Hour), Detectors: []string{class}}
+	}
+	told := func(class string, day int, after time.Duration) engine.Transition {
+		return engine.Transition{At: start.AddDate(0, 0, day).Add(after), State: engine.Firing, Labels: labels.FromStrings("alertname", class)}
+	}
+	run := replay.Result{
+		Truth:       report.Truth{From: start, To: s.To(), Incidents: []report.Incident{incident("error_storm", 1), incident("traffic_cliff", 2)}},
+		Transitions: []engine.Transition{told("error_storm", 1, 5*time.Minute), told("traffic_cliff", 2, 50*time.Minute)},
+	}
+	require.Empty(t, replay.Judge(s, run).MissedBars)
+	run.Transitions[0].At = run.Transitions[0].At.Add(10 * time.Minute)
+	require.Equal(t, []string{"error_storm: worst time to detect is 15m, at most 11m is wanted"}, replay.Judge(s, run).MissedBars)
+	run.Transitions = run.Transitions[:1]
+	require.Len(t, replay.Judge(s, run).MissedBars, 3, "nothing is missed by a bar of the time to detect alone")
 }
 
 // The promise holds with nothing configured but a table and its timestamp column.

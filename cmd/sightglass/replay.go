@@ -11,7 +11,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -43,7 +42,7 @@ func replayCommand(app *kingpin.Application, stdout io.Writer) commands {
 	c.Arg("scenario", "Scenario files; none with --from-prometheus.").ExistingFilesVar(&f.scenarios)
 	c.Flag("data", "File of events, in place of the scenario's: NAME=FILE, of a dataset or a model; repeatable.").PlaceHolder("NAME=FILE").IsSetByUser(&f.dataSet).StringsVar(&f.data)
 	c.Flag("seed", "Seed, in place of the scenario's.").IsSetByUser(&f.seeded).Uint64Var(&f.seed)
-	c.Flag("seeds", "Run each scenario with so many seeds, from the first one on.").Default("1").IsSetByUser(&f.seedsSet).IntVar(&f.seeds)
+	c.Flag("seeds", "Run each scenario with so many seeds, from the first one on, and compare the runs in a table.").Default("1").IsSetByUser(&f.seedsSet).IntVar(&f.seeds)
 	c.Flag("rules", "Folder of rule files, in place of the bundle.").ExistingDirVar(&f.rules)
 	c.Flag("set", "Threshold, in place of the bundle's: NAME=NUMBER, such as drift_psi=0.2; repeatable.").PlaceHolder("NAME=NUMBER").StringsVar(&f.set)
 	c.Flag("output", "Form of the result: table, json or markdown.").Default("table").EnumVar(&f.output, "table", "json", "markdown")
@@ -110,6 +109,7 @@ func (f *replayFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 	var failures []string
 	for _, s := range scenarios {
+		var runs replay.Seeds
 		for i := range f.seeds {
 			seed := s.Seed
 			if f.seeded {
@@ -123,11 +123,19 @@ func (f *replayFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 				return fmt.Errorf("scenario %s, seed %d: %w", s.Name, seed, err)
 			}
 			v := replay.Judge(s, run)
-			if err := write(v, f.output, stdout); err != nil {
-				return err
+			runs = append(runs, replay.Seed{Seed: seed, Verdict: v})
+			if f.seeds == 1 {
+				if err := write(v, f.output, stdout); err != nil {
+					return err
+				}
 			}
 			for _, bar := range v.MissedBars {
 				failures = append(failures, fmt.Sprintf("%s, seed %d: %s", s.Name, seed, bar))
+			}
+		}
+		if f.seeds > 1 {
+			if err := writeSeeds(s.Name, runs, f.output, stdout); err != nil {
+				return err
 			}
 		}
 	}
@@ -155,6 +163,32 @@ func write(v replay.Verdict, output string, w io.Writer) error {
 	}
 	for _, known := range v.Known {
 		if _, err := fmt.Fprintf(w, "\nKnown miss: %s\n", known); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintln(w)
+	return err
+}
+
+// writeSeeds writes the runs of several seeds beside each other; as JSON, each whole.
+func writeSeeds(scenario string, runs replay.Seeds, output string, w io.Writer) error {
+	if output == "json" {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(struct {
+			Scenario string       `json:"scenario"`
+			Seeds    replay.Seeds `json:"seeds"`
+		}{scenario, runs})
+	}
+	if _, err := fmt.Fprintf(w, "%s, %d seeds:\n", scenario, len(runs)); err != nil {
+		return err
+	}
+	for _, g := range runs.Grids() {
+		show := g.WriteTable
+		if output == "markdown" {
+			show = g.WriteMarkdown
+		}
+		if err := show(w); err != nil {
 			return err
 		}
 	}
@@ -205,39 +239,13 @@ func measured(ctx context.Context, s *scenario.Scenario, o replay.Options, stder
 	o.Progress = func(at time.Time) {
 		_ = bar.Set(int(at.Sub(s.From()).Hours() / 24)) // A bar that cannot be drawn is no reason to stop.
 	}
-	begin, cpu := time.Now(), cpuTime()
+	defer collectLess()()
+	begin := used()
 	result, err := replay.Run(ctx, s, o)
 	_ = bar.Finish()
 	if err != nil {
 		return result, err
 	}
-	wall := time.Since(begin)
-	_, err = fmt.Fprintf(stderr, "\n%s, seed %d: %d days in %s, %.0f simulated days a minute; %.0f CPU-seconds, peak memory %s\n", s.Name, o.World.Seed,
-		days, wall.Round(time.Second), float64(days)/wall.Minutes(), (cpuTime() - cpu).Seconds(), peakMemory())
+	_, err = fmt.Fprintf(stderr, "\n%s, seed %d: %s\n", s.Name, o.World.Seed, begin.since(time.Duration(s.Length).Hours()/24))
 	return result, err
-}
-
-// cpuTime is what this process has used.
-func cpuTime() time.Duration {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		return 0
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-}
-
-// peakMemory is the most that this process held at a time, as Linux reports it.
-func peakMemory() string {
-	text, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return "unknown"
-	}
-	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			if kb, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB")); err == nil {
-				return fmt.Sprintf("%.2f GiB", float64(kb)/(1<<20))
-			}
-		}
-	}
-	return "unknown"
 }

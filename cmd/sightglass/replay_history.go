@@ -5,7 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/replay/engine"
 	"github.com/sightglass-ml/sightglass/replay/history"
+	"github.com/sightglass-ml/sightglass/replay/report"
 )
 
 // historyFlags are the flags of `replay --from-prometheus`.
@@ -80,27 +82,51 @@ func (f *historyFlags) run(ctx context.Context, rules engine.Rules, now func() t
 	if output == "json" {
 		enc := json.NewEncoder(stdout)
 		enc.SetIndent("", "  ")
-		return enc.Encode(result.Alerts)
+		return enc.Encode(struct {
+			Alerts  []history.Alert `json:"alerts"`
+			NoInput []engine.Unfed  `json:"no_input"`
+			Absent  []string        `json:"absent_metrics"`
+		}{result.Alerts, result.Unfed, result.Absent})
 	}
-	if _, err := fmt.Fprintf(stdout, "%s to %s, %d metrics: %d alerts would have fired.\n",
-		from.UTC().Format(time.DateTime), to.UTC().Format(time.DateTime), len(result.Read), len(result.Alerts)); err != nil {
+	if _, err := fmt.Fprintf(stdout, "%s to %s, %d metrics: %d alerts would have fired; %d had no input.\n",
+		from.UTC().Format(time.DateTime), to.UTC().Format(time.DateTime), len(result.Read), len(result.Alerts), len(result.Unfed)); err != nil {
 		return err
 	}
-	row := "%s\t%d\t%s\t%s\t%s\t%s\n"
-	table := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0) // Flush reports the error.
-	if output == "markdown" {
-		row = "| %s | %d | %s | %s | %s | %s |\n"
-		_, _ = fmt.Fprint(table, "\n| alert | times | firing | longest | first | labels |\n|---|---|---|---|---|---|\n")
-	} else if len(result.Alerts) > 0 {
-		_, _ = fmt.Fprint(table, "\nalert\ttimes\tfiring\tlongest\tfirst\tlabels\n")
+	for _, g := range historyGrids(result) {
+		show := g.WriteTable
+		if output == "markdown" {
+			show = g.WriteMarkdown
+		}
+		if err := show(stdout); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// historyGrids are the alerts that would have fired, and those that could not: their silence says nothing.
+func historyGrids(result history.Result) []report.Grid {
+	fired := report.Grid{Title: "Alerts", Rows: [][]string{{"alert", "times", "firing", "longest", "first", "labels"}}}
 	for _, a := range result.Alerts {
 		firing := model.Duration(a.Firing).String()
 		if a.Still {
 			firing += " (still)"
 		}
-		labels := a.Labels.MatchLabels(false, "alertname", "severity", "layer", "response")
-		_, _ = fmt.Fprintf(table, row, a.Name, a.Times, firing, model.Duration(a.Longest), a.First.UTC().Format(time.DateTime), labels)
+		fired.Rows = append(fired.Rows, []string{
+			a.Name, strconv.Itoa(a.Times), firing, model.Duration(a.Longest).String(), a.First.UTC().Format(time.DateTime),
+			a.Labels.MatchLabels(false, "alertname", "severity", "layer", "response").String(),
+		})
 	}
-	return table.Flush()
+	unfed := report.Grid{Title: "Alerts that had no input", Rows: [][]string{{"alert", "absent metrics"}}}
+	for _, u := range result.Unfed {
+		absent := strings.Join(u.Absent[:min(len(u.Absent), fewNames)], ", ")
+		if more := len(u.Absent) - fewNames; more > 0 {
+			absent += fmt.Sprintf(" and %d more", more)
+		}
+		unfed.Rows = append(unfed.Rows, []string{u.Alert, absent})
+	}
+	return []report.Grid{fired, unfed}
 }
+
+// fewNames is how many absent metrics of an alert a table names; JSON has them all.
+const fewNames = 3

@@ -133,11 +133,13 @@ func TestReplayOfAHistoryListsTheAlertsThatWouldHaveFired(t *testing.T) {
 		status int
 		want   string
 	}{
-		"a table":                    {[]string{"--http.config.file", config}, 0, `2026-03-30 18:00:00 to 2026-03-31 00:00:00, 3 metrics: 1 alerts would have fired.`},
+		"a table":                    {[]string{"--http.config.file", config}, 0, `2026-03-30 18:00:00 to 2026-03-31 00:00:00, 3 metrics: 1 alerts would have fired; `},
 		"how often and how long":     {[]string{"--http.config.file", config}, 0, `MLDatasetNullRatioHigh  1      2h10m   2h10m    2026-03-30 20:00:00`},
 		"Markdown":                   {[]string{"--http.config.file", config, "--output", "markdown"}, 0, `| MLDatasetNullRatioHigh | 1 | 2h10m | 2h10m | 2026-03-30 20:00:00 |`},
 		"JSON":                       {[]string{"--http.config.file", config, "--output", "json"}, 0, fmt.Sprintf(`"firing_ns": %d`, 130*time.Minute)},
-		"another threshold":          {[]string{"--http.config.file", config, "--set", "null_ratio=0.1"}, 0, "0 alerts would have fired."},
+		"another threshold":          {[]string{"--http.config.file", config, "--set", "null_ratio=0.1"}, 0, "0 alerts would have fired; "},
+		"alerts without input":       {[]string{"--http.config.file", config}, 0, `MLGPUSaturated`},
+		"what is absent":             {[]string{"--http.config.file", config}, 0, `ml_dataset_latest_record_timestamp_seconds`},
 		"no credentials are refused": {nil, 1, "401"},
 	} {
 		t.Run(name, func(t *testing.T) {

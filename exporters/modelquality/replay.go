@@ -101,10 +101,16 @@ func (r *Replay) Values(each func(model, version, field, role, bin string, n int
 	r.exporter.keeper.Values(each)
 }
 
-// BaselineChanges is how often the series of the baselines have changed so far.
+// Mixtures calls ratio with the share of every bin, and values with the number of values of every field, of what the short
+// windows are compared with now. They change every minute, and come in the same order.
+func (r *Replay) Mixtures(ratio func(model, version, field, role, bin, baseline string, share float64), values func(model, version, field, role, baseline string, n float64)) {
+	r.exporter.keeper.Mixtures(ratio, values)
+}
+
+// BaselineChanges is how often the series of the other baselines have changed so far.
 func (r *Replay) BaselineChanges() int64 { return r.exporter.keeper.Changes() }
 
-// Baselines returns the series of the baselines.
+// Baselines returns the series of the baselines but for the mixtures.
 func (r *Replay) Baselines() []prometheus.Metric { return r.exporter.keeper.Shown() }
 
 // Inferences returns all other series of models.

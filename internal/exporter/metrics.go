@@ -1,7 +1,6 @@
 package exporter
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -33,11 +32,7 @@ func (m *Metrics) add(desc *prometheus.Desc, kind prometheus.ValueType, value fl
 			labels[i] = strings.ToValidUTF8(l, "\uFFFD")
 		}
 	}
-	metric, err := prometheus.NewConstMetric(desc, kind, value, labels...)
-	if err != nil {
-		metric = prometheus.NewInvalidMetric(desc, fmt.Errorf("make metric: %w", err))
-	}
-	*m = append(*m, metric)
+	*m = append(*m, newConstant(desc, kind, value, labels))
 }
 
 // HistogramOpts returns the options of a histogram of a latency or a score: a

@@ -211,10 +211,31 @@ func (s *Season) Window(name string, from, to time.Time) (Expected, bool) {
 	if f == nil || f.whole.total == 0 {
 		return Expected{}, false
 	}
-	if !f.seasonal || to.Sub(from) >= hoursPerDay*time.Hour || !from.Before(to) {
-		return f.mixture([]part{{f.whole, 1}}, true), true
+	parts, whole := s.parts(f, from, to)
+	shares, values := f.mixture(parts)
+	e := Expected{Shares: make(map[string]float64, len(f.bins)), Values: values, Whole: whole}
+	for i, bin := range f.bins {
+		e.Shares[bin] = shares[i]
 	}
-	var parts []part
+	return e, true
+}
+
+// Mix is Window for who asks every minute: the shares in the order of the bins, which must not be changed.
+func (s *Season) Mix(name string, from, to time.Time) (bins []string, shares []float64, values float64, ok bool) {
+	f := s.fields[name]
+	if f == nil || f.whole.total == 0 {
+		return nil, nil, 0, false
+	}
+	parts, _ := s.parts(f, from, to)
+	shares, values = f.mixture(parts)
+	return f.bins, shares, values, true
+}
+
+// parts are the slots of a window, or the whole baseline.
+func (s *Season) parts(f *field, from, to time.Time) (parts []part, whole bool) {
+	if !f.seasonal || to.Sub(from) >= hoursPerDay*time.Hour || !from.Before(to) {
+		return []part{{f.whole, 1}}, true
+	}
 	for at := from; at.Before(to); {
 		// Zones differ from UTC by quarters of an hour; learned hours are of UTC.
 		next := at.Truncate(time.Hour).Add(time.Hour)
@@ -228,7 +249,7 @@ func (s *Season) Window(name string, from, to time.Time) (Expected, bool) {
 		parts = append(parts, part{f.pooled[k], perHour * next.Sub(at).Hours()})
 		at = next
 	}
-	return f.mixture(parts, false), true
+	return parts, false
 }
 
 // part is a cell and its weight in a mixture.
@@ -237,22 +258,21 @@ type part struct {
 	weight float64
 }
 
-func (f *field) mixture(parts []part, whole bool) Expected {
+func (f *field) mixture(parts []part) (shares []float64, values float64) {
 	weights := 0.0
 	for _, p := range parts {
 		weights += p.weight
 	}
-	e := Expected{Shares: make(map[string]float64, len(f.bins)), Whole: whole}
+	shares = make([]float64, len(f.bins))
 	uncertainty := 0.0
 	for _, p := range parts {
 		w := p.weight / weights
 		uncertainty += w * w / float64(p.total)
-		for i, bin := range f.bins {
-			e.Shares[bin] += w * float64(p.bins[i]) / float64(p.total)
+		for i := range shares {
+			shares[i] += w * float64(p.bins[i]) / float64(p.total)
 		}
 	}
-	e.Values = math.Round(1 / uncertainty)
-	return e
+	return shares, math.Round(1 / uncertainty)
 }
 
 // Seasonal reports whether the field differs between slots by more than chance.

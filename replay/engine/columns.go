@@ -17,7 +17,7 @@ var errNotColumns = errors.New("not calculated in columns")
 // The arithmetic of bins is nine tenths of a replay: Prometheus's engine looks for the partner of every sample at every
 // step. Here the labels of series are matched once, and then whole columns are calculated, a hundred times as fast.
 //
-// Only what a pure expression has of selectors, arithmetic, comparisons, set operators, plain functions and aggregations is calculated
+// Only selectors, arithmetic, comparisons, set operators, plain functions, aggregations and a few functions of ranges are calculated
 // so, and only where series match without ambiguity at every step: everything else, errors among it, is Prometheus's. What
 // comes out is compared with Prometheus's own result while a replay runs; see check.
 
@@ -35,6 +35,12 @@ func isAbsent(v float64) bool { return math.Float64bits(v) == absentBits }
 // columns evaluates an expression at the instants of a view.
 type columns struct {
 	view *view
+}
+
+// columnar tells whether an expression has nothing but what columns calculate, whatever the series.
+func columnar(expr parser.Expr) bool {
+	_, err := columns{&view{store: newStore(), times: []int64{math.MaxInt64 / 2}}}.vector(expr)
+	return err == nil
 }
 
 // vector evaluates an expression that is a vector.
@@ -83,12 +89,22 @@ func number(expr parser.Expr) (float64, error) {
 }
 
 func (c columns) selector(e *parser.VectorSelector) ([]column, error) {
+	if !plain(e) {
+		return nil, errNotColumns
+	}
 	var out []column
-	times := c.view.times
-	for _, s := range c.view.store.matching(e.LabelMatchers) {
+	at := c.view
+	if e.OriginalOffset != 0 {
+		at = &view{store: at.store, lookback: at.lookback, times: slices.Clone(at.times)}
+		for k := range at.times {
+			at.times[k] -= e.OriginalOffset.Milliseconds()
+		}
+	}
+	times := at.times
+	for _, s := range at.store.matching(e.LabelMatchers) {
 		v := make([]float64, len(times))
 		some := false
-		it := viewIterator{runs: s.runs, view: c.view, k: -1}
+		it := viewIterator{runs: s.runs, view: at, k: -1}
 		next := 0
 		for it.Next(); it.k < len(times); it.Next() {
 			if it.runs[0].h != nil {
@@ -131,8 +147,16 @@ var functions = map[string]func(v float64, args []float64) float64{
 }
 
 func (c columns) call(e *parser.Call) ([]column, error) {
+	switch {
+	case len(e.Args) == 0:
+		return nil, errNotColumns
+	case e.Func.Name == "label_replace":
+		return c.labelReplace(e)
+	case e.Args[0].Type() == parser.ValueTypeMatrix:
+		return c.overRange(e)
+	}
 	f := functions[e.Func.Name]
-	if f == nil || len(e.Args) == 0 {
+	if f == nil {
 		return nil, errNotColumns
 	}
 	args := make([]float64, 0, 1)

@@ -13,8 +13,10 @@
 //     sees what the others recorded at that step, while a real Prometheus may see what they recorded one evaluation
 //     before. Rules that read their own record go step by step, as in Prometheus.
 //   - An expression without ranges, offsets and time() is evaluated only where an input changed (see view). What of it is
-//     plain arithmetic on series that match without ambiguity is calculated in columns (see columns); in every block, the
-//     result is compared with Prometheus's engine at one step, and a difference ends the replay with an error.
+//     plain arithmetic on series that match without ambiguity is calculated in columns (see columns), and so are rates and
+//     sums over subqueries (see ranges); in every block, the result is compared with Prometheus's engine at one step, and a
+//     difference ends the replay with an error.
+//   - While the rules of a block are evaluated, the next block is scraped.
 //   - Rules of which nothing is there are not evaluated.
 //
 // Every rule is evaluated at every interval of its group; nothing is skipped that could have another result.
@@ -33,6 +35,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 )
+
+const defaultInterval = time.Minute
 
 // Options are how rules are evaluated. Rules must be given.
 type Options struct {
@@ -53,7 +57,7 @@ func (o *Options) complete() error {
 			*d = v
 		}
 	}
-	defaults(&o.Interval, time.Minute)
+	defaults(&o.Interval, defaultInterval)
 	defaults(&o.ScrapeInterval, o.Interval)
 	defaults(&o.Lookback, 5*time.Minute)
 	if o.Concurrency == 0 {

@@ -3,8 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
+	"iter"
 	"math"
-	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,7 +15,6 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
-	promrules "github.com/prometheus/prometheus/rules"
 	"github.com/prometheus/prometheus/storage"
 	"golang.org/x/sync/errgroup"
 )
@@ -104,18 +103,23 @@ func (e *Engine) evaluateSteps(ctx context.Context, b *block, r *rule, times []i
 			return nil
 		}
 		result.times = times[:1]
-	case r.pure && len(times) > 1:
-		result.times = e.changing(b, r, times)
-		v := &view{store: e.store, times: result.times, lookback: e.opts.Lookback.Milliseconds()}
-		if cols, err := (columns{v}).vector(r.expr); err == nil {
-			result.take(cols)
-			if err := e.check(ctx, r, &result); err != nil {
-				return err
-			}
-			break
+	case len(times) > 1 && (r.pure || r.columnar):
+		if r.pure {
+			result.times = e.changing(b, r, times)
 		}
-		opts := promql.NewPrometheusQueryOpts(false, viewLookback, nil)
-		if err := e.query(ctx, r, &result, v, opts, v.at(0), viewStep); err != nil {
+		v := &view{store: e.store, times: result.times, lookback: e.opts.Lookback.Milliseconds()}
+		done, err := e.calculate(ctx, r, &result, v)
+		switch {
+		case err != nil:
+			return err
+		case done:
+		case r.pure:
+			opts := promql.NewPrometheusQueryOpts(false, viewLookback, nil)
+			err = e.query(ctx, r, &result, v, opts, v.at(0), viewStep)
+		default:
+			err = e.query(ctx, r, &result, e.store, nil, time.UnixMilli(times[0]).UTC(), time.Duration(times[1]-times[0])*time.Millisecond)
+		}
+		if err != nil {
 			return err
 		}
 	default:
@@ -133,17 +137,24 @@ func (e *Engine) evaluateSteps(ctx context.Context, b *block, r *rule, times []i
 	return e.judge(ctx, b, r, &result, times)
 }
 
+// calculate calculates a rule in columns, and reports whether it could.
+func (e *Engine) calculate(ctx context.Context, r *rule, out *outcome, v *view) (bool, error) {
+	if !r.columnar {
+		return false, nil
+	}
+	cols, err := columns{v}.vector(r.expr)
+	if err != nil {
+		return false, nil //nolint:nilerr // Series that meet are for Prometheus's engine.
+	}
+	out.take(cols)
+	return true, e.check(ctx, r, out)
+}
+
 // take makes an outcome of columns.
 func (o *outcome) take(cols []column) {
 	for _, col := range cols {
-		points := make([]point, 0, len(col.v))
-		for k, v := range col.v {
-			if !isAbsent(v) {
-				points = append(points, point{k: k, v: v})
-			}
-		}
-		if len(points) > 0 {
-			o.series = append(o.series, result{col.metric, points})
+		if slices.ContainsFunc(col.v, func(v float64) bool { return !isAbsent(v) }) {
+			o.series = append(o.series, result{metric: col.metric, column: col.v})
 		}
 	}
 }
@@ -162,8 +173,8 @@ func (e *Engine) check(ctx context.Context, r *rule, out *outcome) error {
 	}
 	have := map[string]float64{}
 	for _, s := range out.series {
-		if i, ok := slices.BinarySearchFunc(s.points, k, func(p point, k int) int { return p.k - k }); ok {
-			have[s.metric.String()] = s.points[i].v
+		if v := s.column[k]; !isAbsent(v) {
+			have[s.metric.String()] = v
 		}
 	}
 	for _, s := range want.series {
@@ -231,6 +242,21 @@ type outcome struct {
 type result struct {
 	metric labels.Labels
 	points []point
+	column []float64 // By time, instead of points.
+}
+
+// all are the points in order of time.
+func (r *result) all() iter.Seq[point] {
+	if r.column == nil {
+		return slices.Values(r.points)
+	}
+	return func(yield func(point) bool) {
+		for k, v := range r.column {
+			if !isAbsent(v) && !yield(point{k: k, v: v}) {
+				return
+			}
+		}
+	}
 }
 
 // A point is the value at the k-th time.
@@ -292,7 +318,7 @@ func (e *Engine) rangeQuery(ctx context.Context, r *rule, q storage.Queryable, o
 		if len(s.Floats) > 0 && len(s.Histograms) > 0 {
 			slices.SortFunc(points, func(a, b point) int { return a.k - b.k })
 		}
-		out.series = append(out.series, result{s.Metric, points})
+		out.series = append(out.series, result{metric: s.Metric, points: points})
 	}
 	return nil
 }
@@ -340,7 +366,7 @@ func (e *Engine) record(b *block, r *rule, out *outcome) error {
 		r.touched[s] = true
 		next := 0
 		live := r.live[s]
-		for _, p := range res.points {
+		for p := range res.all() {
 			if live && p.k > next {
 				endAt(s, next)
 			}
@@ -380,98 +406,6 @@ func (r *rule) recorded(metric labels.Labels) labels.Labels {
 	b.Set(model.MetricNameLabel, r.record)
 	r.labels.Range(func(l labels.Label) { b.Set(l.Name, l.Value) })
 	return b.Labels()
-}
-
-// vectors are an outcome as Prometheus's rules read it, by time.
-func (o *outcome) vectors() []promql.Vector {
-	out := make([]promql.Vector, len(o.times))
-	for _, s := range o.series {
-		for _, p := range s.points {
-			out[p.k] = append(out[p.k], promql.Sample{T: o.times[p.k], F: p.v, H: p.h, Metric: s.metric})
-		}
-	}
-	return out
-}
-
-// idle tells whether an alerting rule has nothing to remember.
-func (r *rule) idle() bool { return r.alert.ActiveAlertsCount() == 0 }
-
-// judge gives an alerting rule the results of a block at every step.
-func (e *Engine) judge(ctx context.Context, b *block, r *rule, out *outcome, steps []int64) error {
-	vectors := out.vectors()
-	k, judged := 0, -1
-	var until int64
-	for _, t := range steps {
-		for k+1 < len(out.times) && out.times[k+1] <= t {
-			k++
-		}
-		if out.fails(k) || len(vectors[k]) == 0 && r.idle() || k == judged && t < until {
-			continue
-		}
-		answer := func(context.Context, string, time.Time) (promql.Vector, error) { return vectors[k], nil }
-		at := time.UnixMilli(t).UTC()
-		written, err := r.alert.Eval(ctx, 0, at, answer, &url.URL{}, 0)
-		if err != nil {
-			e.fail(r, t, err)
-			continue
-		}
-		r.follow(at, func(tr Transition) { b.transition(r.index, tr) })
-		judged = -1
-		if e.readsAlerts {
-			e.storeAlerts(r, written, t)
-		} else if len(r.states) == len(vectors[k]) {
-			judged, until = k, r.due()
-		}
-	}
-	return nil
-}
-
-// storeAlerts stores ALERTS and ALERTS_FOR_STATE.
-func (e *Engine) storeAlerts(r *rule, written promql.Vector, t int64) {
-	now := make(map[*Series]bool, len(written))
-	for _, sample := range written {
-		s := e.store.get(sample.Metric)
-		s.append(t, sample.F, nil, 0, 1)
-		now[s], r.touched[s] = true, true
-	}
-	for s := range r.live {
-		if !now[s] {
-			s.append(t, staleNaN, nil, 0, 1)
-		}
-	}
-	r.live = now
-}
-
-// follow tells how the states of a rule's alerts changed since it was last called.
-func (r *rule) follow(at time.Time, tell func(Transition)) {
-	active := map[uint64]bool{}
-	for _, a := range r.alert.ActiveAlerts() {
-		hash := a.Labels.Hash()
-		active[hash] = true
-		state := Pending
-		if a.State == promrules.StateFiring {
-			state = Firing
-		}
-		before, known := r.states[hash]
-		now := Transition{At: at, State: state, Labels: a.Labels, Value: a.Value, ActiveAt: a.ActiveAt.UTC()}
-		// An alert without `for` is never seen pending, and one that starts anew has another ActiveAt.
-		if !known || before.State != state || !before.ActiveAt.Equal(now.ActiveAt) {
-			tell(now)
-		}
-		r.states[hash] = now
-	}
-	for hash, was := range r.states {
-		if active[hash] {
-			continue
-		}
-		delete(r.states, hash)
-		end := Resolved
-		if was.State == Pending {
-			end = Inactive
-		}
-		was.At, was.State = at, end
-		tell(was)
-	}
 }
 
 // RuleError is a rule that could not be evaluated.

@@ -150,8 +150,13 @@ type rule struct {
 	reads []selector
 	// pure expressions depend on the instant's samples alone: no range, no offset, no time.
 	pure bool
+	// columnar expressions may be calculated in columns; see there.
+	columnar bool
 	// stepwise rules read what they or their readers record: each step needs the one before.
 	stepwise bool
+
+	// plain alerts have no templates in their labels: the labels join the results, and Prometheus expands nothing at every step.
+	plain bool
 
 	// live are the series that the last evaluation recorded, touched all that were recorded in the last block.
 	live, touched map[*Series]bool
@@ -307,11 +312,18 @@ func compile(in Rules, interval time.Duration) ([]unit, error) {
 			compiled := &rule{
 				index: len(all), name: r.Record + r.Alert, record: r.Record, expr: expr, text: expr.String(),
 				labels: groupLabels(g, r), interval: every.Milliseconds(),
-				reads: selectors(expr), pure: isPure(expr),
+				reads: selectors(expr), pure: isPure(expr), columnar: columnar(expr),
 				live: map[*Series]bool{}, touched: map[*Series]bool{}, states: map[uint64]Transition{},
 			}
 			if r.Alert != "" {
-				compiled.alert = promrules.NewAlertingRule(r.Alert, expr, time.Duration(r.For), time.Duration(r.KeepFiringFor), compiled.labels,
+				templates := compiled.labels
+				compiled.plain = true
+				compiled.labels.Range(func(l labels.Label) { compiled.plain = compiled.plain && !strings.Contains(l.Value, "{{") })
+				if compiled.plain {
+					templates = labels.EmptyLabels()
+				}
+				// The expression is evaluated here; Prometheus's rule writes it as text at every evaluation.
+				compiled.alert = promrules.NewAlertingRule(r.Alert, &parser.NumberLiteral{}, time.Duration(r.For), time.Duration(r.KeepFiringFor), templates,
 					labels.EmptyLabels(), labels.EmptyLabels(), "", true, slog.New(slog.DiscardHandler))
 			}
 			all = append(all, compiled)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"golang.org/x/sync/errgroup"
 )
 
 // blockLength is the time that one query covers: each has a cost of its own, and what it calculates with is in memory.
@@ -32,19 +33,30 @@ func (e *Engine) Run(ctx context.Context, replay Replay) (Stats, error) {
 	}
 	from, to := aligned(replay.From, e.opts.Interval), aligned(replay.To, e.opts.Interval)
 	r := &runner{Engine: e, replay: replay, scrapes: scrapes, scraped: aligned(replay.From, e.opts.ScrapeInterval)}
-	for pos := from; pos.Before(to); {
+	after := func(pos time.Time) time.Time {
 		end := pos.Truncate(blockLength).Add(blockLength)
 		if end.After(to) {
 			end = to
 		}
-		if err := r.scrape(ctx, end); err != nil {
+		return end
+	}
+	if err := r.scrape(ctx, after(from)); err != nil {
+		return e.stats, err
+	}
+	for pos := from; pos.Before(to); {
+		end := after(pos)
+		if err := r.publish(); err != nil {
 			return e.stats, err
 		}
 		if err := r.feed(ctx, pos, end); err != nil {
 			return e.stats, err
 		}
+		// The rules of a block and the scrapes of the next one have nothing in common.
 		b := newBlock(pos, end, e.opts.Interval)
-		if err := e.evaluateBlock(ctx, b); err != nil {
+		both, cancelled := errgroup.WithContext(ctx)
+		both.Go(func() error { return e.evaluateBlock(cancelled, b) })
+		both.Go(func() error { return r.scrape(cancelled, after(end)) })
+		if err := both.Wait(); err != nil {
 			return e.stats, err
 		}
 		r.keep(pos, end)
@@ -91,6 +103,16 @@ func (r *runner) feed(ctx context.Context, from, to time.Time) error {
 	})
 	if err != nil {
 		return fmt.Errorf("read the samples from %s to %s: %w", from.UTC(), to.UTC(), err)
+	}
+	return nil
+}
+
+// publish shows the rules what was scraped.
+func (r *runner) publish() error {
+	for _, s := range r.scrapes {
+		if err := s.publish(); err != nil {
+			return err
+		}
 	}
 	return nil
 }

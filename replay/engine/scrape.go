@@ -52,6 +52,10 @@ type Scrape struct {
 	live   []*Series // Those of the last scrape, in the order in which they came.
 	now    []*Series // Those of this scrape.
 	cache  map[string][]cached
+
+	// staged are the series with samples that rules do not see yet, fresh those that the store does not have yet.
+	staged []*Series
+	fresh  map[uint64][]*Series
 }
 
 func newScrape(st *store, t Target) (*Scrape, error) {
@@ -63,7 +67,7 @@ func newScrape(st *store, t Target) (*Scrape, error) {
 		all = map[string]string{}
 	}
 	all["job"], all["instance"] = t.Job, t.Instance
-	s := &Scrape{store: st, cache: map[string][]cached{}}
+	s := &Scrape{store: st, cache: map[string][]cached{}, fresh: map[uint64][]*Series{}}
 	for _, name := range sortedKeys(all) {
 		if all[name] != "" {
 			s.target = append(s.target, labels.Label{Name: name, Value: all[name]})
@@ -95,9 +99,45 @@ func (s *Scrape) series(name string, ls []labels.Label) *Series {
 		}
 		all = append(all, l)
 	}
-	series := s.store.get(labels.New(all...))
-	series.pinned = true
+	sorted := labels.New(all...)
+	if series := s.store.lookUp(sorted); series != nil && series.pinned {
+		return series
+	}
+	hash := sorted.Hash()
+	if series := find(s.fresh[hash], sorted); series != nil {
+		return series
+	}
+	series := &Series{labels: sorted, pinned: true}
+	s.fresh[hash] = append(s.fresh[hash], series)
 	return series
+}
+
+// publish shows rules what was scraped since the last time. No rule may be evaluated meanwhile.
+func (s *Scrape) publish() error {
+	for _, hash := range sortedKeys(s.fresh) {
+		for _, series := range s.fresh[hash] {
+			if err := s.store.publish(series); err != nil {
+				return err
+			}
+		}
+	}
+	clear(s.fresh)
+	for _, series := range s.staged {
+		series.publish()
+	}
+	s.staged = s.staged[:0]
+	return nil
+}
+
+func (s *Scrape) stage(series *Series, at int64, v float64, h *histogram.FloatHistogram) bool {
+	none := len(series.next) == 0
+	if !series.stage(at, v, h) {
+		return false
+	}
+	if none {
+		s.staged = append(s.staged, series)
+	}
+	return true
 }
 
 // Float stores the value of a series at this scrape. A second value of the same series is dropped.
@@ -107,7 +147,7 @@ func (s *Scrape) Float(series *Series, v float64) { s.add(series, v, nil) }
 func (s *Scrape) Histogram(series *Series, h *histogram.FloatHistogram) { s.add(series, 0, h) }
 
 func (s *Scrape) add(series *Series, v float64, h *histogram.FloatHistogram) {
-	if !series.append(s.at, v, h, 0, 1) {
+	if !s.stage(series, s.at, v, h) {
 		return
 	}
 	series.owner, series.seen = s, s.at
@@ -117,7 +157,7 @@ func (s *Scrape) add(series *Series, v float64, h *histogram.FloatHistogram) {
 // Hold stores for every series of the last scrape the value that it had: the target exposes what it exposed.
 func (s *Scrape) Hold() {
 	for _, series := range s.live {
-		if last, ok := series.last(); ok {
+		if last, ok := series.newest(); ok {
 			s.add(series, last.v, last.h)
 		}
 	}
@@ -130,7 +170,7 @@ func (s *Scrape) scrape(ctx context.Context, source Source, at int64) error {
 	if errors.Is(err, ErrNoScrape) {
 		// What was written meanwhile is no scrape either.
 		for _, series := range s.now {
-			series.cut(at)
+			series.unstage(at)
 		}
 		return nil
 	}
@@ -141,19 +181,19 @@ func (s *Scrape) scrape(ctx context.Context, source Source, at int64) error {
 	if err != nil {
 		up = 0
 		for _, series := range s.now {
-			series.cut(at)
+			series.unstage(at)
 			series.seen = math.MinInt64
 		}
 		s.now = s.now[:0]
 	}
 	for _, series := range s.live {
 		if series.owner == s && series.seen != at {
-			series.append(at, staleNaN, nil, 0, 1)
+			s.stage(series, at, staleNaN, nil)
 			series.owner = nil
 		}
 	}
 	s.live, s.now = s.now, s.live
-	s.up.append(at, up, nil, 0, 1)
+	s.stage(s.up, at, up, nil)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 	"sync"
@@ -48,11 +49,14 @@ func (r *run) upTo(t int64) int32 {
 	return int32((t - r.start) / int64(r.step))
 }
 
-// Series is one stored series. One goroutine at a time appends to it, and none reads it meanwhile: the engine stores the
-// samples of scrapes before it evaluates, and evaluates a rule after those that it reads.
+// Series is one stored series. One goroutine at a time appends to it, and none reads it meanwhile: the samples of scrapes are
+// staged until no rule is evaluated, and a rule is evaluated after those that it reads.
 type Series struct {
 	labels labels.Labels
 	runs   []run
+	// next are the samples of scrapes that rules do not see yet; see Scrape.publish. They belong to the scrape, which may read
+	// runs at any time, since what a target exposes is written to runs only when it is published.
+	next []run
 
 	// pinned series stay when they are empty: a source keeps them.
 	pinned bool
@@ -64,50 +68,73 @@ type Series struct {
 // append adds n samples of a value, step milliseconds apart, from t on. What is not after the last sample is dropped, as
 // Prometheus drops it; it reports whether something was added.
 func (s *Series) append(t int64, v float64, h *histogram.FloatHistogram, step int64, n int) bool {
-	if n <= 0 {
-		return false
+	if len(s.runs) == 0 {
+		return add(&s.runs, nil, t, v, h, step, n)
 	}
-	if len(s.runs) > 0 {
-		last := &s.runs[len(s.runs)-1]
+	return add(&s.runs, &s.runs[len(s.runs)-1], t, v, h, step, n)
+}
+
+// stage adds one sample that publish appends later.
+func (s *Series) stage(t int64, v float64, h *histogram.FloatHistogram) bool {
+	if len(s.next) == 0 {
+		if last, ok := s.last(); ok && t <= last.end() {
+			return false
+		}
+		return add(&s.next, nil, t, v, h, 0, 1)
+	}
+	return add(&s.next, &s.next[len(s.next)-1], t, v, h, 0, 1)
+}
+
+// publish appends what was staged.
+func (s *Series) publish() {
+	for i := range s.next {
+		r := &s.next[i]
+		s.append(r.start, r.v, r.h, int64(r.step), int(r.n))
+	}
+	s.next = s.next[:0]
+}
+
+// add adds n samples to runs, of which last is the newest.
+func add(runs *[]run, last *run, t int64, v float64, h *histogram.FloatHistogram, step int64, n int) bool {
+	if last != nil {
 		end := last.end()
 		for ; n > 0 && t <= end; n-- {
 			t += step
 		}
-		if n == 0 {
-			return false
-		}
-		if h == nil && last.h == nil && math.Float64bits(last.v) == math.Float64bits(v) {
-			gap := t - end
-			fits := last.n == 1 || int64(last.step) == gap
-			if fits && (n == 1 || step == gap) && gap <= math.MaxInt32 && int(last.n) <= math.MaxInt32-n {
-				last.step = int32(gap)
-				last.n += int32(n)
-				return true
-			}
+	}
+	if n <= 0 {
+		return false
+	}
+	if last != nil && h == nil && last.h == nil && math.Float64bits(last.v) == math.Float64bits(v) {
+		gap := t - last.end()
+		fits := last.n == 1 || int64(last.step) == gap
+		if fits && (n == 1 || step == gap) && gap <= math.MaxInt32 && int(last.n) <= math.MaxInt32-n {
+			last.step = int32(gap)
+			last.n += int32(n)
+			return true
 		}
 	}
 	if n == 1 {
 		step = 0
 	}
-	s.runs = append(s.runs, run{start: t, v: v, h: h, step: int32(step), n: int32(n)})
+	*runs = append(*runs, run{start: t, v: v, h: h, step: int32(step), n: int32(n)})
 	return true
 }
 
-// cut drops the samples at and after t.
-func (s *Series) cut(t int64) {
-	for len(s.runs) > 0 {
-		last := &s.runs[len(s.runs)-1]
-		if last.end() < t {
-			return
+// unstage drops the staged sample of time t, the newest.
+func (s *Series) unstage(t int64) {
+	if len(s.next) == 0 {
+		return
+	}
+	last := &s.next[len(s.next)-1]
+	switch {
+	case last.end() < t:
+	case last.n == 1:
+		s.next = s.next[:len(s.next)-1]
+	default:
+		if last.n--; last.n == 1 {
+			last.step = 0
 		}
-		if last.start < t {
-			last.n = last.upTo(t-1) + 1
-			if last.n == 1 {
-				last.step = 0
-			}
-			return
-		}
-		s.runs = s.runs[:len(s.runs)-1]
 	}
 }
 
@@ -123,7 +150,15 @@ func (s *Series) trim(t int64) {
 	}
 }
 
-// last is the value of the newest sample.
+// newest is the newest sample, staged ones included.
+func (s *Series) newest() (run, bool) {
+	if len(s.next) > 0 {
+		return s.next[len(s.next)-1], true
+	}
+	return s.last()
+}
+
+// last is the newest sample that rules see.
 func (s *Series) last() (run, bool) {
 	if len(s.runs) == 0 {
 		return run{}, false
@@ -150,23 +185,45 @@ func newStore() *store {
 	return &store{families: map[string]*family{}, byHash: map[uint64][]*Series{}}
 }
 
-// get returns the series of the labels, which hold the metric's name, and makes it if need be.
-func (st *store) get(ls labels.Labels) *Series {
+// lookUp returns the series of the labels, nil if there is none.
+func (st *store) lookUp(ls labels.Labels) *Series {
 	hash := ls.Hash()
 	st.mu.RLock()
-	s := find(st.byHash[hash], ls)
-	st.mu.RUnlock()
-	if s != nil {
+	defer st.mu.RUnlock()
+	return find(st.byHash[hash], ls)
+}
+
+// get returns the series of the labels, which hold the metric's name, and makes it if need be.
+func (st *store) get(ls labels.Labels) *Series {
+	if s := st.lookUp(ls); s != nil {
 		return s
 	}
+	hash := ls.Hash()
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if s := find(st.byHash[hash], ls); s != nil {
 		return s
 	}
-	s = &Series{labels: ls}
+	s := &Series{labels: ls}
+	st.insert(hash, s)
+	return s
+}
+
+// publish inserts a series that was made while rules were evaluated.
+func (st *store) publish(s *Series) error {
+	hash := s.labels.Hash()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if find(st.byHash[hash], s.labels) != nil {
+		return fmt.Errorf("%s is scraped and recorded by a rule too: give the rule another name", s.labels)
+	}
+	st.insert(hash, s)
+	return nil
+}
+
+func (st *store) insert(hash uint64, s *Series) {
 	st.byHash[hash] = append(st.byHash[hash], s)
-	name := ls.Get(model.MetricNameLabel)
+	name := s.labels.Get(model.MetricNameLabel)
 	f := st.families[name]
 	if f == nil {
 		f = &family{name: name}
@@ -176,7 +233,6 @@ func (st *store) get(ls labels.Labels) *Series {
 	defer f.mu.Unlock()
 	at, _ := slices.BinarySearchFunc(f.series, s, func(a, b *Series) int { return labels.Compare(a.labels, b.labels) })
 	f.series = slices.Insert(f.series, at, s)
-	return s
 }
 
 func find(series []*Series, ls labels.Labels) *Series {

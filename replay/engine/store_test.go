@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -121,6 +122,8 @@ func TestColumnsCalculateLikePrometheus(t *testing.T) {
 			`gauge_metric{series="0"} or gauge_metric`, `sum by (half) (gauge_metric) or on (half) counter_total`, `gauge_metric == gauge_metric`,
 			`sum(gauge_metric > 5)`, `gauge_metric + on (series) gauge_metric`, `nothing / gauge_metric`, `gauge_metric or nothing`,
 			`native`, `avg(gauge_metric)`, `label_replace(gauge_metric, "a", "b", "", "")`, `-gauge_metric`,
+			`label_replace(gauge_metric, "half", "x$1", "series", "(.).*")`, `label_replace(gauge_metric, "half", "", "series", "[0-3]")`,
+			`label_replace(gauge_metric{series="0"}, "series", "9", "", "") or gauge_metric`, `label_replace(max by (series) (gauge_metric), "half", "$1", "series", "x")`,
 		} {
 			expr, err := newParser().ParseExpr(text)
 			require.NoError(t, err)
@@ -143,7 +146,7 @@ func TestColumnsCalculateLikePrometheus(t *testing.T) {
 				}
 			}
 			for _, s := range have.series {
-				for _, p := range s.points {
+				for p := range s.all() {
 					key := fmt.Sprint(s.metric, v.at(p.k).UnixMilli())
 					w, ok := want[key]
 					require.True(t, ok && almostEqual(p.v, w), "%s, seed %d: %s is %v, Prometheus has %v (%v)", text, seed, key, p.v, w, ok)
@@ -155,4 +158,63 @@ func TestColumnsCalculateLikePrometheus(t *testing.T) {
 		}
 	}
 	require.Greater(t, calculated, 150, "most expressions here are of the kind that columns calculate")
+}
+
+// Functions of ranges and offsets depend on the time itself, so they are compared over the store.
+func TestColumnsCalculateRangesLikePrometheus(t *testing.T) {
+	const lookback = 5 * time.Minute
+	eng := promql.NewEngine(promql.EngineOpts{
+		MaxSamples: 1e8, Timeout: time.Minute, LookbackDelta: lookback, Parser: newParser(), EnableAtModifier: true, EnableNegativeOffset: true,
+	})
+	for seed := range uint64(5) {
+		st, _, start := twin(t, seed)
+		for _, step := range []time.Duration{17 * time.Second, time.Minute, 9 * time.Minute} {
+			from, to := start.Add(90*time.Minute), start.Add(5*time.Hour)
+			v := &view{store: st, lookback: lookback.Milliseconds()}
+			for at := from; !at.After(to); at = at.Add(step) {
+				v.times = append(v.times, at.UnixMilli())
+			}
+			for text, calculated := range map[string]bool{
+				`rate(counter_total[5m])`: true, `increase(counter_total[7m])`: true, `increase(counter_total[1h] offset 13m)`: true,
+				`rate(gauge_metric[5m])`: true, `increase(gauge_metric{half="1"}[3m])`: true, `rate(counter_total[45s])`: true,
+				`sum by (half) (rate(counter_total[5m])) / sum by (half) (increase(counter_total[10m]) > 0)`: true,
+				`sum_over_time(gauge_metric[1h:2m]) / 2.5`:                                                   true, `sum_over_time(counter_total{half="0"}[10m:37s])`: true,
+				`gauge_metric - gauge_metric offset 17m`: true, `gauge_metric offset -3m`: true, `sum_over_time(nothing[1h:2m])`: true,
+				`rate(native[5m])`: false, `sum_over_time(gauge_metric[1h])`: false, `gauge_metric @ 1772330000`: false, `gauge_metric * time()`: false,
+				`sum_over_time(rate(counter_total[5m])[30m:1m])`: false, `sum_over_time(gauge_metric[1h:2m] offset 5m)`: false, `delta(gauge_metric[5m])`: false,
+			} {
+				expr, err := newParser().ParseExpr(text)
+				require.NoError(t, err)
+				cols, err := columns{v}.vector(expr)
+				if !calculated {
+					require.ErrorIs(t, err, errNotColumns, text)
+					continue
+				}
+				require.NoError(t, err, text)
+				query, err := eng.NewRangeQuery(t.Context(), st, nil, text, from, to, step)
+				require.NoError(t, err)
+				res := query.Exec(t.Context())
+				require.NoError(t, res.Err, text)
+				want := map[string]float64{}
+				for _, s := range res.Value.(promql.Matrix) {
+					for _, p := range s.Floats {
+						want[fmt.Sprint(s.Metric, p.T)] = p.F
+					}
+				}
+				have := map[string]float64{}
+				for _, col := range cols {
+					for k, x := range col.v {
+						if !isAbsent(x) {
+							have[fmt.Sprint(col.metric, v.times[k])] = x
+						}
+					}
+				}
+				require.Len(t, have, len(want), "%s every %s, seed %d", text, step, seed)
+				for key, x := range want {
+					require.Equal(t, math.Float64bits(x), math.Float64bits(have[key]), "%s every %s, seed %d: %s is %v, Prometheus has %v", text, step, seed, key, have[key], x)
+				}
+				query.Close()
+			}
+		}
+	}
 }

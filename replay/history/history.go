@@ -67,6 +67,8 @@ type Result struct {
 	Stats  engine.Stats
 	// Read are the metrics that were there, Absent those that the rules would read too.
 	Read, Absent []string
+	// Unfed are the alerts that had no input, for the want of metrics that are absent.
+	Unfed []engine.Unfed
 }
 
 // Run replays a history.
@@ -88,6 +90,9 @@ func Run(ctx context.Context, cfg Config, rules engine.Rules) (Result, error) {
 	if len(out.Read) == 0 {
 		return Result{}, fmt.Errorf("%s has none of the %d metrics that the rules read between %s and %s: is it the right server, tenant and range?",
 			cfg.URL, len(out.Absent), cfg.From.UTC().Format(time.DateTime), cfg.To.UTC().Format(time.DateTime))
+	}
+	if out.Unfed, err = rules.Unfed(out.Read); err != nil {
+		return Result{}, err
 	}
 	s := summary{alerts: map[string]*Alert{}, since: map[string]time.Time{}}
 	out.Stats, err = eng.Run(ctx, engine.Replay{

@@ -110,15 +110,16 @@ func Judge(truth Truth, transitions []engine.Transition, bars Bars) Report {
 			if t.At.Before(in.Onset) || t.At.After(in.until(truth.To)) {
 				continue
 			}
+			about := in.concerns(t.Labels)
 			switch d := &found[i]; {
-			case slices.Contains(in.Detectors, name) && has(t.Labels, in.Object):
+			case slices.Contains(in.Detectors, name) && about:
 				explained = true
 				if d.Alert == "" {
 					d.detect(in, t, name)
 				} else {
 					d.Others = append(d.Others, name)
 				}
-			case slices.Contains(in.Consequences, name) || slices.Contains(in.Consequences, "*"):
+			case slices.Contains(in.Consequences, name) && about || slices.Contains(in.Consequences, "*"):
 				explained = true
 				d.Others = append(d.Others, name)
 			}
@@ -166,6 +167,16 @@ func (d *Detection) detect(in Incident, t engine.Transition, name string) {
 		lead := Seconds(in.Harm.Sub(t.At))
 		d.Lead = &lead
 	}
+}
+
+// concerns tells whether an alert is about what the incident happened to.
+func (in Incident) concerns(ls labels.Labels) bool {
+	for name, v := range in.Part {
+		if got := ls.Get(name); got != "" && got != v {
+			return false
+		}
+	}
+	return has(ls, in.Object) || slices.ContainsFunc(in.Also, func(o map[string]string) bool { return has(ls, o) })
 }
 
 func has(ls labels.Labels, object map[string]string) bool {

@@ -51,8 +51,29 @@ func TestJudge(t *testing.T) {
 			detected: true, after: 4 * time.Minute, others: []string{"MLDatasetNullRatioHigh"}, counts: [3]int{2, 0, 0},
 		},
 		"a consequence neither detects nor is false": {
-			alerts: []engine.Transition{fires(day+time.Minute, "MLDatasetDrift", "dataset", "other")},
+			alerts: []engine.Transition{fires(day+time.Minute, "MLDatasetDrift", "dataset", "payments")},
 			others: []string{"MLDatasetDrift"}, counts: [3]int{1, 0, 0},
+		},
+		"a consequence on another object is a false alarm": {
+			alerts: []engine.Transition{fires(day+time.Minute, "MLDatasetDrift", "dataset", "other")},
+			counts: [3]int{0, 1, 0}, falseAlarms: []FalseAlarm{{"MLDatasetDrift", "dataset=other", 1, at(day + time.Minute)}},
+		},
+		"an alert of another column is a false alarm": {
+			change: func(in *Incident) { in.Part = map[string]string{"column": "country"} },
+			alerts: []engine.Transition{fires(day+time.Minute, "MLDatasetNullRatioHigh", nulls...)},
+			counts: [3]int{0, 1, 0}, falseAlarms: []FalseAlarm{{"MLDatasetNullRatioHigh", "column=amount dataset=payments", 1, at(day + time.Minute)}},
+		},
+		"an alert of the column, or of no column, is about it": {
+			change: func(in *Incident) { in.Part = map[string]string{"column": "amount"} },
+			alerts: []engine.Transition{
+				fires(day+time.Minute, "MLDatasetDrift", "dataset", "payments"), fires(day+2*time.Minute, "MLDatasetNullRatioHigh", nulls...),
+			},
+			detected: true, after: 2 * time.Minute, others: []string{"MLDatasetDrift"}, counts: [3]int{2, 0, 0},
+		},
+		"an alert on another object that it is about detects": {
+			change:   func(in *Incident) { in.Also = []map[string]string{{"model": "fraud"}} },
+			alerts:   []engine.Transition{fires(day+time.Minute, "MLDatasetNullRatioHigh", "model", "fraud")},
+			detected: true, after: time.Minute, counts: [3]int{1, 0, 0},
 		},
 		"a detector on another object is a false alarm": {
 			alerts: []engine.Transition{fires(day+time.Minute, "MLDatasetNullRatioHigh", "dataset", "orders")},

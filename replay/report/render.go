@@ -23,14 +23,48 @@ func (r Report) WriteJSON(w io.Writer) error {
 	return enc.Encode(r)
 }
 
-// A grid is a table with its title.
-type grid struct {
-	title string
-	rows  [][]string // The first are the headings.
+// A Grid is a table with its title.
+type Grid struct {
+	Title string
+	Rows  [][]string // The first are the headings.
 }
 
-func (r Report) grids() []grid {
-	classes := grid{"Time to detect", [][]string{{"incident", "times", "missed", "median", "p95", "worst", "found by", "others", "lead"}}}
+// WriteTable writes the grid for people at a terminal. A grid without rows is left out.
+func (g Grid) WriteTable(w io.Writer) error {
+	if len(g.Rows) <= 1 {
+		return nil
+	}
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(out, "\n%s\n", g.Title) //nolint:errcheck // Flush returns it.
+	for _, row := range g.Rows {
+		fmt.Fprintf(out, "%s\n", strings.Join(row, "\t")) //nolint:errcheck // Flush returns it.
+	}
+	return out.Flush()
+}
+
+// WriteMarkdown writes the grid for documentation. A grid without rows is left out.
+func (g Grid) WriteMarkdown(w io.Writer) error {
+	if len(g.Rows) <= 1 {
+		return nil
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n**%s**\n\n", g.Title)
+	for i, row := range g.Rows {
+		cells := make([]string, len(row))
+		for j := range row {
+			cells[j] = strings.ReplaceAll(row[j], "|", `\|`)
+		}
+		fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | "))
+		if i == 0 {
+			fmt.Fprintf(&b, "|%s\n", strings.Repeat("---|", len(row)))
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (r Report) grids() []Grid {
+	classes := Grid{"Time to detect", [][]string{{"incident", "times", "missed", "median", "p95", "worst", "found by", "others", "lead"}}}
 	for _, c := range r.Classes {
 		row := []string{c.Class, fmt.Sprint(c.Incidents), fmt.Sprint(c.Missed), "-", "-", "-", "-", "-", "-"}
 		if c.Missed < c.Incidents {
@@ -41,17 +75,17 @@ func (r Report) grids() []grid {
 		if c.MinLead != nil {
 			row[8] = short(*c.MinLead)
 		}
-		classes.rows = append(classes.rows, row)
+		classes.Rows = append(classes.Rows, row)
 	}
-	alarms := grid{"False alarms", [][]string{{"alert", "object", "times", "first"}}}
+	alarms := Grid{"False alarms", [][]string{{"alert", "object", "times", "first"}}}
 	for _, a := range r.FalseAlarms {
-		alarms.rows = append(alarms.rows, []string{a.Alert, a.Object, fmt.Sprint(a.Times), a.First.UTC().Format(time.DateTime)})
+		alarms.Rows = append(alarms.Rows, []string{a.Alert, a.Object, fmt.Sprint(a.Times), a.First.UTC().Format(time.DateTime)})
 	}
-	study := grid{"Beside the case study", [][]string{{"", "before", "case study", "here"}}}
+	study := Grid{"Beside the case study", [][]string{{"", "before", "case study", "here"}}}
 	for _, f := range r.CaseStudy {
-		study.rows = append(study.rows, []string{f.What, f.Before, f.Case, f.Ours})
+		study.Rows = append(study.Rows, []string{f.What, f.Before, f.Case, f.Ours})
 	}
-	return []grid{classes, alarms, study}
+	return []Grid{classes, alarms, study}
 }
 
 func (r Report) head() string {
@@ -63,48 +97,42 @@ func (r Report) head() string {
 
 // WriteTable writes the report for people at a terminal.
 func (r Report) WriteTable(w io.Writer) error {
-	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(out, "%s\n", r.head()) //nolint:errcheck // Flush returns it.
+	if _, err := fmt.Fprintln(w, r.head()); err != nil {
+		return err
+	}
 	for _, g := range r.grids() {
-		if len(g.rows) == 1 {
-			continue
-		}
-		fmt.Fprintf(out, "\n%s\n", g.title) //nolint:errcheck // Flush returns it.
-		for _, row := range g.rows {
-			fmt.Fprintf(out, "%s\n", strings.Join(row, "\t")) //nolint:errcheck // Flush returns it.
+		if err := g.WriteTable(w); err != nil {
+			return err
 		}
 	}
 	for _, bar := range r.MissedBars {
-		fmt.Fprintf(out, "\nMISSED BAR: %s\n", bar) //nolint:errcheck // Flush returns it.
+		if _, err := fmt.Fprintf(w, "\nMISSED BAR: %s\n", bar); err != nil {
+			return err
+		}
 	}
-	return out.Flush()
+	return nil
 }
 
 // WriteMarkdown writes the report for documentation.
 func (r Report) WriteMarkdown(w io.Writer) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n", r.head())
+	if _, err := fmt.Fprintln(w, r.head()); err != nil {
+		return err
+	}
 	for _, g := range r.grids() {
-		if len(g.rows) == 1 {
-			continue
-		}
-		fmt.Fprintf(&b, "\n**%s**\n\n", g.title)
-		for i, row := range g.rows {
-			for j := range row {
-				row[j] = strings.ReplaceAll(row[j], "|", `\|`)
-			}
-			fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
-			if i == 0 {
-				fmt.Fprintf(&b, "|%s\n", strings.Repeat("---|", len(row)))
-			}
+		if err := g.WriteMarkdown(w); err != nil {
+			return err
 		}
 	}
 	for _, bar := range r.MissedBars {
-		fmt.Fprintf(&b, "\nMissed bar: %s.\n", bar)
+		if _, err := fmt.Fprintf(w, "\nMissed bar: %s.\n", bar); err != nil {
+			return err
+		}
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return nil
 }
+
+// Short writes a duration to the second, as Prometheus writes durations.
+func (s Seconds) Short() string { return short(s) }
 
 // short writes a duration to the second, as Prometheus writes durations.
 func short(s Seconds) string {

@@ -23,14 +23,19 @@ type Truth struct {
 type Incident struct {
 	// Class groups incidents of one kind in the report, such as "volume drop 62 %"; Name is this one.
 	Class, Name string
-	// Object are the labels that an alert about it carries, such as dataset and column; an alert must have all of them.
+	// Object are the labels that an alert about it carries, such as dataset; an alert must have all of them.
 	Object map[string]string
-	Onset  time.Time
+	// Also are other objects that it is about: the models of a node, the department of a model.
+	Also []map[string]string
+	// Part are labels that only some of the alerts have, such as column: one that has them must have these values.
+	Part  map[string]string
+	Onset time.Time
 	// End is when the cause was gone; the zero time if it lasts to the end of the replay.
 	End time.Time
 	// Detectors are the names of the alerts that count as its detection: the first to fire is the detection.
 	Detectors []string
-	// Consequences are further names of alerts that may fire because of it, on whatever object. "*" allows every alert.
+	// Consequences are further names of alerts on the same objects that may fire because of it. "*" allows every alert on
+	// whatever object.
 	Consequences []string
 	// Aftermath is how long after End alerts still belong to it: windows that hold the bad data. An hour by default.
 	Aftermath time.Duration

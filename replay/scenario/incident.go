@@ -3,7 +3,6 @@ package scenario
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -254,89 +253,5 @@ func (e *Exclude) Validate(at config.At) {
 	named(at, e.Name, "reason")
 	if e.From.IsZero() || e.To.IsZero() {
 		at.Errorf("from", "want from and to")
-	}
-}
-
-// Measure is what a bar is about.
-type Measure string
-
-// The measures.
-const (
-	MedianDetection    Measure = "median_detection"
-	MedianOfAll        Measure = "median_detection_of_all"
-	WorstDetection     Measure = "worst_detection"
-	Missed             Measure = "missed"
-	FalseAlarms        Measure = "false_alarms"
-	FalseAlarmsPerWeek Measure = "false_alarms_per_week"
-	FalseAlarmShare    Measure = "false_alarm_share"
-	MinLead            Measure = "min_lead"
-)
-
-var measures = []Measure{MedianDetection, MedianOfAll, WorstDetection, Missed, FalseAlarms, FalseAlarmsPerWeek, FalseAlarmShare, MinLead}
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (m *Measure) UnmarshalText(text []byte) error {
-	if !slices.Contains(measures, Measure(text)) {
-		return fmt.Errorf("%q; want one of %q", text, measures)
-	}
-	*m = Measure(text)
-	return nil
-}
-
-// IsDuration reports whether the measure is a length of time.
-func (m Measure) IsDuration() bool {
-	return m == MedianDetection || m == MedianOfAll || m == WorstDetection || m == MinLead
-}
-
-// Bar is a number that a replay must reach.
-type Bar struct {
-	config.Pos `yaml:"-"`
-
-	Measure Measure `yaml:"measure"`
-	// Class is the class of incidents that it holds for; all of them by default.
-	Class string `yaml:"class,omitempty"`
-	// Limit is a duration or a number.
-	Limit string `yaml:"limit"`
-	// KnownMiss says why the bar is not reached yet, and where that is worked on. Such a bar fails once it is reached, so that the
-	// excuse does not outlive its reason.
-	KnownMiss string `yaml:"known_miss,omitempty"`
-
-	duration time.Duration
-	number   float64
-}
-
-// Duration and Number are the limit.
-func (b *Bar) Duration() time.Duration { return b.duration }
-
-// Number is the limit of a measure that is no duration.
-func (b *Bar) Number() float64 { return b.number }
-
-func (b *Bar) check(at config.At, key string, s *Scenario) {
-	if b.Measure == "" {
-		at.Errorf(key+".measure", "missing; want one of %q", measures)
-		return
-	}
-	var err error
-	if b.Measure.IsDuration() {
-		var d config.Duration
-		err = d.UnmarshalText([]byte(b.Limit))
-		b.duration = time.Duration(d)
-	} else {
-		b.number, err = strconv.ParseFloat(b.Limit, 64)
-	}
-	if err != nil {
-		at.Errorf(key+".limit", "%q; want a duration for a detection or a lead, and a number for all else", b.Limit)
-	}
-	if b.Class == "" {
-		return
-	}
-	if b.Measure == MedianOfAll {
-		at.Errorf(key+".class", "%q; the median of all is of all classes; want median_detection", b.Class)
-	}
-	if b.Measure == FalseAlarms || b.Measure == FalseAlarmsPerWeek || b.Measure == FalseAlarmShare {
-		at.Errorf(key+".class", "%q; false alarms belong to no class of incidents", b.Class)
-	}
-	if !slices.ContainsFunc(s.Incidents, func(e Event) bool { return e.Class == b.Class }) {
-		at.Errorf(key+".class", "%q; no incident is of this class", b.Class)
 	}
 }

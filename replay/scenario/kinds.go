@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -29,7 +30,8 @@ type Spec struct {
 	Size, Least, Most float64
 	Unit              string
 	Delay, Ramp       time.Duration
-	// Detectors are the alerts that tell of it, and Consequences those that may come with it.
+	// Detectors are the alerts that tell of it, and Consequences those that may come with it: of the same column, dataset or model,
+	// of the models of the node, or of the department's model.
 	Detectors    map[Target][]string
 	Consequences []string
 }
@@ -77,7 +79,7 @@ var (
 	dataValues   = []string{"MLDatasetDrift", "MLDatasetBroken", "MLDatasetUnseenCategories", "MLDatasetNullRatioHigh", "MLDatasetValuesOutOfRange", "MLDatasetMeanShifted"}
 	dataVolume   = []string{"MLDatasetVolumeAnomaly", "MLDatasetStale", "MLDatasetRowDropHigh"}
 	modelValues  = []string{"MLModelDrift", "MLModelInputBroken", "MLModelTrainingServingSkew"}
-	modelEffects = []string{"MLModelPredictionDrift", "MLModelConfidenceShift", "MLModelDrift", "MLModelInputBroken", "MLModelTrainingServingSkew", "MLModelEstimatedPerformanceDrop"}
+	modelEffects = []string{"MLModelPredictionDrift", "MLModelConfidenceShift", "MLModelEstimatedPerformanceDrop"}
 )
 
 func on(t Target, alerts ...string) map[Target][]string { return map[Target][]string{t: alerts} }
@@ -91,7 +93,7 @@ var both = []Target{OnDataset, OnModel}
 var specs = map[Kind]*Spec{
 	SilentFeed: {
 		About: "no row arrives any more", Targets: []Target{OnDataset},
-		Detectors: on(OnDataset, "MLDatasetStale", "MLDatasetVolumeAnomaly"), Consequences: append(dataVolume, dataValues...),
+		Detectors: on(OnDataset, "MLDatasetStale", "MLDatasetVolumeAnomaly"), Consequences: slices.Concat(dataVolume, dataValues),
 	},
 	VolumeDrop: {
 		About: "a share of the rows is missing", Targets: []Target{OnDataset}, Size: 0.62, Most: 1, Unit: "share of the rows that is missing",
@@ -103,53 +105,53 @@ var specs = map[Kind]*Spec{
 	},
 	NullSurge: {
 		About: "values are missing", Targets: both, Column: true, Size: 0.08, Most: 1, Unit: "share of the values that is null, where it was less",
-		Detectors: values(), Consequences: modelEffects,
+		Detectors: values(), Consequences: slices.Concat(dataValues, modelValues),
 	},
 	UnmappedCategory: {
 		About: "a category that the baseline never had", Targets: both, Column: true, Category: true, Size: 0.05, Most: 1, Unit: "share of the values",
-		Detectors: values(), Consequences: append(dataValues, modelEffects...),
+		Detectors: values(), Consequences: slices.Concat(dataValues, modelValues),
 	},
 	RenamedCategory: {
 		About: "a category gets another name", Targets: both, Column: true, Category: true, Size: 1, Most: 1, Unit: "share of the values of the most frequent category",
-		Detectors: values(), Consequences: append(dataValues, modelEffects...),
+		Detectors: values(), Consequences: slices.Concat(dataValues, modelValues),
 	},
 	SlowDrift: {
 		About: "the distribution moves bit by bit", Targets: both, Column: true, Size: 1, Least: 0, Most: 100, Ramp: 30 * 24 * time.Hour,
 		Unit:      "growth of a number at the end (1 doubles it); share of the values of a text that moves to its rarest category",
-		Detectors: values(), Consequences: append(dataValues, modelEffects...),
+		Detectors: values(), Consequences: slices.Concat(dataValues, modelValues),
 	},
 	SuddenDrift: {
 		About: "the distribution moves at once", Targets: both, Column: true, Size: 1, Least: 0, Most: 100, Unit: "as of slow_drift",
-		Detectors: values(), Consequences: append(dataValues, modelEffects...),
+		Detectors: values(), Consequences: slices.Concat(dataValues, modelValues),
 	},
 	UnitChange: {
 		About: "numbers come in another unit", Targets: both, Column: true, Size: 100, Least: 1e-9, Most: 1e9, Unit: "factor of the number",
-		Detectors: values(), Consequences: append(dataValues, modelEffects...),
+		Detectors: values(), Consequences: slices.Concat(dataValues, modelValues),
 	},
 	WrongSnapshot: {
 		About: "the job loads an old snapshot again: rows have the times and values of delay before", Targets: []Target{OnDataset}, Delay: 7 * 24 * time.Hour, Unit: "no size",
-		Detectors: on(OnDataset, "MLDatasetStale", "MLDatasetVolumeAnomaly"), Consequences: append(dataVolume, dataValues...),
+		Detectors: on(OnDataset, "MLDatasetStale", "MLDatasetVolumeAnomaly"), Consequences: slices.Concat(dataVolume, dataValues),
 	},
 	FrozenColumn: {
 		About: "every value is the same", Targets: both, Column: true, Size: 1, Most: 1, Unit: "share of the values",
-		Detectors: values(), Consequences: append(dataValues, modelEffects...),
+		Detectors: values(), Consequences: slices.Concat(dataValues, modelValues),
 	},
 	LateData: {
 		About: "rows arrive delay later", Targets: []Target{OnDataset}, Size: 1, Most: 1, Delay: 6 * time.Hour, Unit: "share of the rows",
-		Detectors: on(OnDataset, dataVolume...), Consequences: append(dataVolume, dataValues...),
+		Detectors: on(OnDataset, dataVolume...), Consequences: slices.Concat(dataVolume, dataValues),
 	},
 	SkewedSubset: {
 		About: "only the rows with the most frequent value, or with numbers below the first ones' median, arrive", Targets: []Target{OnDataset}, Column: true, Size: 1, Most: 1, Unit: "share of the other rows that is missing",
-		Detectors: on(OnDataset, append(dataValues, dataVolume...)...), Consequences: append(dataVolume, dataValues...),
+		Detectors: on(OnDataset, slices.Concat(dataValues, dataVolume)...), Consequences: slices.Concat(dataVolume, dataValues),
 	},
 	SchemaChange: {
 		About: "the column is gone", Targets: []Target{OnDataset}, Column: true, Unit: "no size",
-		Detectors: on(OnDataset, "MLDatasetSchemaChanged"), Consequences: append(dataValues, "MLDatasetProfileFailing"),
+		Detectors: on(OnDataset, "MLDatasetSchemaChanged"), Consequences: slices.Concat(dataValues, []string{"MLDatasetProfileFailing"}),
 	},
 
 	ServingSkew: {
 		About: "the service computes a feature otherwise than the training did", Targets: []Target{OnModel}, Column: true, Size: 1, Most: 100, Unit: "as of sudden_drift",
-		Detectors: on(OnModel, "MLModelTrainingServingSkew", "MLModelDrift", "MLModelInputBroken"), Consequences: modelEffects,
+		Detectors: on(OnModel, "MLModelTrainingServingSkew", "MLModelDrift", "MLModelInputBroken"), Consequences: modelValues,
 	},
 	ConfidenceCollapse: {
 		About: "the model is less sure", Targets: []Target{OnModel}, Size: 0.55, Least: 0.01, Most: 0.99, Unit: "mean confidence",
@@ -177,7 +179,7 @@ var specs = map[Kind]*Spec{
 	},
 	TrafficCliff: {
 		About: "callers are gone", Targets: []Target{OnModel}, Size: 1, Most: 1, Unit: "share of the requests that is missing",
-		Detectors: on(OnModel, "MLInferenceTrafficAnomaly"), Consequences: append([]string{"MLInferenceLatencyAnomaly"}, modelEffects...),
+		Detectors: on(OnModel, "MLInferenceTrafficAnomaly"), Consequences: []string{"MLInferenceLatencyAnomaly"},
 	},
 
 	GPUQueueing: {

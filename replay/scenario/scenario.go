@@ -37,6 +37,8 @@ type Scenario struct {
 	Incidents []Event   `yaml:"incidents,omitempty"`
 	Exclude   []Exclude `yaml:"exclude,omitempty"`
 	Bars      []Bar     `yaml:"bars,omitempty"`
+	// BarsFrom is a file of bars of several scenarios; see Bars.
+	BarsFrom config.Path `yaml:"bars_from,omitempty"`
 }
 
 // Exporters are what a scenario changes of the exporters' configuration.
@@ -314,7 +316,9 @@ func (s *Scenario) Validate(at config.At) {
 		s.Incidents[i].check(at, "incidents["+strconv.Itoa(i)+"]", s)
 	}
 	for i := range s.Bars {
-		s.Bars[i].check(at, "bars["+strconv.Itoa(i)+"]", s)
+		if b := &s.Bars[i]; b.of(s) != nil {
+			at.Errorf("bars["+strconv.Itoa(i)+"].class", "%q; no incident is of this class", b.Class)
+		}
 	}
 }
 
@@ -330,7 +334,7 @@ func LoadFile(path string) (*Scenario, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &s, nil
+	return &s, s.readBars()
 }
 
 func share(at config.At, key string, v float64) {

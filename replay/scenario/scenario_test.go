@@ -1,11 +1,14 @@
 package scenario
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/internal/config"
 )
 
 const small = `name: small
@@ -52,5 +55,49 @@ func TestAMistakeIsToldWithItsFileAndLine(t *testing.T) {
 			_, err := Parse("small.yaml", []byte(strings.Replace(small, m.old, m.new, 1)))
 			require.ErrorContains(t, err, m.want)
 		})
+	}
+}
+
+func TestBarsComeFromTheirFileToo(t *testing.T) {
+	load := func(t *testing.T, bars string) (*Scenario, error) {
+		dir := t.TempDir()
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "small.yaml"), []byte("bars_from: bars.yaml\n"+small), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "bars.yaml"), []byte(bars), 0o600))
+		return LoadFile(filepath.Join(dir, "small.yaml"))
+	}
+	s, err := load(t, "every:\n- {measure: worst_detection, limit: 11m}\nscenarios:\n  small:\n  - {measure: worst_detection, class: null_surge, limit: 1h}\n")
+	require.NoError(t, err)
+	require.Len(t, s.Bars, 3)
+	require.Equal(t, []string{"0", "1h", "11m"}, []string{s.Bars[0].Limit, s.Bars[1].Limit, s.Bars[2].Limit}, "its own, those under its name, those of every scenario")
+	require.True(t, s.Bars[2].General())
+	require.False(t, s.Bars[1].General())
+
+	for name, tc := range map[string]struct{ bars, want string }{
+		"no entry for the scenario":   {"scenarios: {other: []}", `bars.yaml: scenarios has no "small"`},
+		"a class of no incident":      {"scenarios:\n  small:\n  - {measure: missed, class: drift, limit: 0}", `bars.yaml:3: class "drift"; no incident of scenario small is of this class`},
+		"an unknown key":              {"scenarios:\n  small:\n  - {measure: missed, limt: 0}", "bars.yaml:3: scenarios.small[0].limt"},
+		"a measure that is not there": {"every:\n- {measure: misses, limit: 0}", `bars.yaml:2: every[0].measure: "misses"; want one of`},
+		"a class of false alarms":     {"every:\n- {measure: false_alarms, class: null_surge, limit: 0}", "bars.yaml:2: every[0].class"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := load(t, tc.bars)
+			require.ErrorContains(t, err, tc.want)
+		})
+	}
+}
+
+func TestEveryScenarioOfTheBarsIsThere(t *testing.T) {
+	bars, err := config.Load[Bars]("../bars.yaml")
+	require.NoError(t, err)
+	files, err := filepath.Glob("../scenarios/*.yaml")
+	require.NoError(t, err)
+	var names []string
+	for _, f := range files {
+		s, err := LoadFile(f)
+		require.NoError(t, err)
+		names = append(names, s.Name)
+	}
+	for name := range bars.Scenarios {
+		require.Contains(t, names, name)
 	}
 }

@@ -26,8 +26,10 @@ type models struct {
 	replay *modelquality.Replay
 	list   []*model
 
-	values    counterSeries
-	changes   int64 // of the baselines, that are written already
+	values    knownSeries
+	ratios    knownSeries // of mixtures, and
+	sizes     knownSeries
+	changes   int64 // of the other baselines, that are written already
 	baselines []sample
 	sink      *sink
 }
@@ -55,7 +57,11 @@ type release struct {
 
 func (w *World) openModels(ctx context.Context) (*models, error) {
 	s := w.scenario
-	ms := &models{w: w}
+	ms := &models{w: w,
+		values: knownSeries{name: "ml_model_field_values_total", labels: []string{"model", "version", "field", "role", "bin"}},
+		ratios: knownSeries{name: "ml_model_field_baseline_ratio", labels: []string{"model", "version", "field", "role", "bin", "baseline"}},
+		sizes:  knownSeries{name: "ml_model_field_baseline_values", labels: []string{"model", "version", "field", "role", "baseline"}},
+	}
 	virtual := make(map[string]tables.Virtual)
 	var list []map[string]any
 	for i := range s.Models {
@@ -376,7 +382,14 @@ func (b *batch) attribute(col, i int, class class) (modelquality.Value, bool) {
 func (ms *models) samples(k *sink, to []sample) (_ []sample, err error) {
 	ms.values.begin()
 	ms.replay.Values(func(model, version, field, role, bin string, n int64) {
-		to = append(to, sample{ms.values.series(k, model, version, field, role, bin), float64(n)})
+		to = append(to, sample{ms.values.series(k, [6]string{model, version, field, role, bin}), float64(n)})
+	})
+	ms.ratios.begin()
+	ms.sizes.begin()
+	ms.replay.Mixtures(func(model, version, field, role, bin, baseline string, share float64) {
+		to = append(to, sample{ms.ratios.series(k, [6]string{model, version, field, role, bin, baseline}), share})
+	}, func(model, version, field, role, baseline string, n float64) {
+		to = append(to, sample{ms.sizes.series(k, [6]string{model, version, field, role, baseline}), n})
 	})
 	if to, err = k.samples(to, ms.replay.Inferences()); err != nil {
 		return to, err
@@ -397,28 +410,33 @@ func (ms *models) collectors(each func(name string, success bool, last time.Time
 	each("tidy", true, ms.w.now)
 }
 
-// counterSeries finds the series of the counters of bins, which come in the same order at every scrape.
-type counterSeries struct {
-	known []knownCounter
-	next  int
+// knownSeries finds series that come in the same order at every scrape.
+type knownSeries struct {
+	name   string
+	labels []string // their names
+	known  []known
+	next   int
 }
 
-type knownCounter struct {
-	model, version, field, role, bin string
-	series                           *engine.Series
+type known struct {
+	values [6]string // of the labels
+	series *engine.Series
 }
 
-func (c *counterSeries) begin() { c.next = 0 }
+func (k *knownSeries) begin() { k.next = 0 }
 
-func (c *counterSeries) series(k *sink, model, version, field, role, bin string) *engine.Series {
-	if c.next == len(c.known) {
-		c.known = append(c.known, knownCounter{})
+func (k *knownSeries) series(sink *sink, values [6]string) *engine.Series {
+	if k.next == len(k.known) {
+		k.known = append(k.known, known{})
 	}
-	known := &c.known[c.next]
-	c.next++
-	if known.series == nil || known.model != model || known.version != version || known.field != field || known.role != role || known.bin != bin {
-		*known = knownCounter{model, version, field, role, bin, k.one("ml_model_field_values_total",
-			"model", model, "version", version, "field", field, "role", role, "bin", bin)}
+	one := &k.known[k.next]
+	k.next++
+	if one.series == nil || one.values != values {
+		pairs := make([]string, 0, 2*len(k.labels))
+		for i, name := range k.labels {
+			pairs = append(pairs, name, values[i])
+		}
+		*one = known{values, sink.one(k.name, pairs...)}
 	}
-	return known.series
+	return one.series
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	exporters "github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/replay/engine"
 )
 
@@ -22,30 +23,39 @@ type sink struct {
 	scrape *engine.Scrape
 	names  map[*prometheus.Desc]string
 	series map[string][]*engine.Series
-	key    strings.Builder
+	// constants are those of constant metrics, by the values of their labels.
+	constants map[*prometheus.Desc]map[string]*engine.Series
+	key       []byte
 }
 
 func newSink(scrape *engine.Scrape) *sink {
-	return &sink{scrape: scrape, names: make(map[*prometheus.Desc]string), series: make(map[string][]*engine.Series)}
+	return &sink{
+		scrape: scrape, names: make(map[*prometheus.Desc]string), series: make(map[string][]*engine.Series),
+		constants: make(map[*prometheus.Desc]map[string]*engine.Series),
+	}
 }
 
 // samples appends what a scrape would show of the metrics; of a histogram that is its classic buckets.
 func (k *sink) samples(to []sample, metrics []prometheus.Metric) ([]sample, error) {
 	for _, m := range metrics {
+		if c, ok := m.(*exporters.Constant); ok {
+			series, err := k.constant(c)
+			if err != nil {
+				return to, err
+			}
+			to = append(to, sample{series, c.Value()})
+			continue
+		}
 		var d dto.Metric
 		if err := m.Write(&d); err != nil {
 			return to, err
 		}
 		name := k.name(m.Desc())
-		k.key.Reset()
-		k.key.WriteString(name)
+		k.key = append(k.key[:0], name...)
 		for _, l := range d.Label {
-			k.key.WriteByte(0xff)
-			k.key.WriteString(l.GetName())
-			k.key.WriteByte(0xff)
-			k.key.WriteString(l.GetValue())
+			k.key = append(append(append(append(k.key, 0xff), l.GetName()...), 0xff), l.GetValue()...)
 		}
-		known := k.series[k.key.String()]
+		known := k.series[string(k.key)]
 		next := 0
 		add := func(suffix string, v float64, le string) {
 			if next == len(known) {
@@ -57,7 +67,7 @@ func (k *sink) samples(to []sample, metrics []prometheus.Metric) ([]sample, erro
 					pairs = append(pairs, "le", le)
 				}
 				known = append(known, k.scrape.Series(name+suffix, pairs...))
-				k.series[k.key.String()] = known
+				k.series[string(k.key)] = known
 			}
 			to = append(to, sample{known[next], v})
 			next++
@@ -80,6 +90,33 @@ func (k *sink) samples(to []sample, metrics []prometheus.Metric) ([]sample, erro
 		}
 	}
 	return to, nil
+}
+
+// constant is the series of a constant metric.
+func (k *sink) constant(c *exporters.Constant) (*engine.Series, error) {
+	known := k.constants[c.Desc()]
+	if known == nil {
+		known = make(map[string]*engine.Series)
+		k.constants[c.Desc()] = known
+	}
+	k.key = k.key[:0]
+	for _, v := range c.LabelValues() {
+		k.key = append(append(k.key, v...), 0xff)
+	}
+	s, ok := known[string(k.key)]
+	if !ok {
+		var d dto.Metric
+		if err := c.Write(&d); err != nil {
+			return nil, err
+		}
+		pairs := make([]string, 0, 2*len(d.Label))
+		for _, l := range d.Label {
+			pairs = append(pairs, l.GetName(), l.GetValue())
+		}
+		s = k.scrape.Series(k.name(c.Desc()), pairs...)
+		known[string(k.key)] = s
+	}
+	return s, nil
 }
 
 const maxFinite = 1e300

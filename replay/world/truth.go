@@ -15,7 +15,7 @@ func (w *World) Truth() report.Truth {
 		e := &s.Incidents[i]
 		for _, span := range e.Occurrences(s) {
 			incident := report.Incident{
-				Class: e.Class, Name: string(e.Kind), Object: w.object(e), Onset: span.From,
+				Class: e.Class, Name: string(e.Kind), Object: object(e), Also: w.also(e), Part: part(e), Onset: span.From,
 				Detectors: e.Detectors, Consequences: e.Consequences, Aftermath: w.aftermath(e),
 			}
 			if span.To.Before(s.To()) {
@@ -36,26 +36,46 @@ func (w *World) Truth() report.Truth {
 }
 
 // object are the labels of alerts about what an incident happens to.
-func (w *World) object(e *scenario.Event) map[string]string {
+func object(e *scenario.Event) map[string]string {
 	switch {
 	case e.Dataset != "":
 		return map[string]string{"dataset": e.Dataset}
 	case e.Model != "":
 		return map[string]string{"model": e.Model}
-	case e.Department != "" && e.Kind == scenario.CostCreep:
-		// Costs of an inference are by model.
-		for _, d := range w.scenario.Costs.Departments {
-			if d.Name == e.Department {
-				return map[string]string{"model": d.Model}
-			}
-		}
 	case e.Department != "":
 		return map[string]string{"department": e.Department}
-	case e.Kind == scenario.GPUQueueing:
-		// The queue is told of the models, the memory of the node.
-		return map[string]string{}
 	}
 	return map[string]string{"instance": e.Node}
+}
+
+// also are the models that a node serves or a department pays for.
+func (w *World) also(e *scenario.Event) (objects []map[string]string) {
+	for _, n := range w.scenario.Nodes {
+		for _, m := range n.Models {
+			if n.Name == e.Node {
+				objects = append(objects, map[string]string{"model": m})
+			}
+		}
+	}
+	if w.scenario.Costs != nil {
+		for _, d := range w.scenario.Costs.Departments {
+			if d.Name == e.Department {
+				objects = append(objects, map[string]string{"model": d.Model})
+			}
+		}
+	}
+	return objects
+}
+
+// part is the column of a dataset or the field of a model.
+func part(e *scenario.Event) map[string]string {
+	switch {
+	case e.Column != "" && e.Dataset != "":
+		return map[string]string{"column": e.Column}
+	case e.Column != "":
+		return map[string]string{"field": e.Column}
+	}
+	return nil
 }
 
 // aftermath is how long windows still hold what went wrong.

@@ -65,6 +65,7 @@ type Keeper struct {
 	trackers  map[*Tracker]struct{}
 	forgotten []*Tracker // since the last cycle
 	shown     snapshots
+	mixed     mixtures
 }
 
 var _ prometheus.Collector = (*Keeper)(nil)
@@ -129,7 +130,7 @@ func (t *Tracker) seasonKey() string { return t.key() + "\x1fseason" }
 // hide takes the baselines of a version away.
 func (k *Keeper) hide(t *Tracker) {
 	k.shown.Delete(t.key())
-	k.shown.Delete(t.seasonKey())
+	k.mixed.set(t.seasonKey(), nil)
 }
 
 // wake makes Run begin a cycle now.
@@ -224,6 +225,7 @@ func (k *Keeper) Collect(ch chan<- prometheus.Metric) {
 	trackers := slices.Collect(maps.Keys(k.trackers))
 	k.mu.Unlock()
 	var out exporter.Metrics
+	k.collectMixtures(&out)
 	for _, t := range trackers {
 		c := t.counters.Load()
 		if c == nil {

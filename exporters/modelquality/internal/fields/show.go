@@ -1,7 +1,6 @@
 package fields
 
 import (
-	"maps"
 	"reflect"
 	"strings"
 	"time"
@@ -86,29 +85,12 @@ func (k *Keeper) showSeason(t *Tracker, now time.Time) {
 		return
 	}
 	t.shown = now
-	var out exporter.Metrics
-	for name, window := range map[string]time.Duration{seasonHour: time.Hour, seasonMinutes: 5 * time.Minute} {
-		for _, l := range t.learned {
-			rest := baseline.Counts{Fields: maps.Clone(l.whole.Fields)}
-			for field := range l.whole.Fields {
-				if l.season == nil || c.all[field] == nil {
-					continue
-				}
-				e, ok := l.season.Window(field, now.Add(-window), now)
-				if !ok {
-					continue
-				}
-				delete(rest.Fields, field)
-				label, role := labels(field)
-				out.Gauge(k.descs.baselineValues, e.Values, t.model, t.version, label, role, name)
-				for bin, share := range e.Shares {
-					out.Gauge(k.descs.ratio, share, t.model, t.version, label, role, bin, name)
-				}
-			}
-			k.show(t, rest, name, &out)
-		}
+	var mixed []mixture
+	for _, l := range t.learned {
+		mixed = append(mixed, l.mix(t, c, seasonHour, time.Hour, now)...)
+		mixed = append(mixed, l.mix(t, c, seasonMinutes, 5*time.Minute, now)...)
 	}
-	k.shown.Set(t.seasonKey(), out, 365*24*time.Hour)
+	k.mixed.set(t.seasonKey(), mixed)
 }
 
 // show makes the series of one baseline, for the fields that are counted.

@@ -1,0 +1,106 @@
+package fields
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/exporter"
+)
+
+// mixture is what a short window of one field is compared with now. It changes every minute, so it is kept as numbers, and only
+// who collects makes metrics of it.
+type mixture struct {
+	model, version, field, role, baseline string
+	values                                float64
+	bins                                  []string
+	shares                                []float64
+}
+
+// mix returns what the fields that are counted are compared with in a window that ends now, in the order of their names.
+func (l *learned) mix(t *Tracker, c *counters, name string, window time.Duration, now time.Time) []mixture {
+	var all []mixture
+	for _, field := range sortedKeys(l.whole.Fields) {
+		if c.all[field] == nil {
+			continue
+		}
+		m := mixture{model: t.model, version: t.version, baseline: name}
+		m.field, m.role = labels(field)
+		seasonal := false
+		if l.season != nil {
+			m.bins, m.shares, m.values, seasonal = l.season.Mix(field, now.Add(-window), now)
+		}
+		if !seasonal {
+			m.bins, m.shares, m.values = shares(l.whole.Fields[field])
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// shares are the shares of counts, in the order of the bins' names.
+func shares(counts map[string]int64) (bins []string, shares []float64, values float64) {
+	var total int64
+	for _, n := range counts {
+		total += n
+	}
+	bins = sortedKeys(counts)
+	for _, bin := range bins {
+		shares = append(shares, float64(counts[bin])/float64(max(total, 1)))
+	}
+	return bins, shares, float64(total)
+}
+
+// mixtures are those of all versions.
+type mixtures struct {
+	mu    sync.Mutex
+	byKey map[string][]mixture
+}
+
+// set replaces the mixtures of a version; none takes them away.
+func (m *mixtures) set(key string, of []mixture) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.byKey == nil {
+		m.byKey = make(map[string][]mixture)
+	}
+	if m.byKey[key] = of; len(of) == 0 {
+		delete(m.byKey, key)
+	}
+}
+
+// all returns the mixtures, in an order that does not change while there are the same versions.
+func (m *mixtures) all() [][]mixture {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := slices.Collect(maps.Values(m.byKey))
+	slices.SortFunc(all, func(a, b []mixture) int {
+		return cmp.Or(cmp.Compare(a[0].model, b[0].model), cmp.Compare(a[0].version, b[0].version))
+	})
+	return all
+}
+
+// Mixtures calls ratio with the share of every bin, and values with the number of values of every field, of what the short
+// windows are compared with now: what Collect exposes of them, for who reads them every few milliseconds.
+func (k *Keeper) Mixtures(ratio func(model, version, field, role, bin, baseline string, share float64), values func(model, version, field, role, baseline string, n float64)) {
+	for _, of := range k.mixed.all() {
+		for i := range of {
+			m := &of[i]
+			values(m.model, m.version, m.field, m.role, m.baseline, m.values)
+			for b, bin := range m.bins {
+				ratio(m.model, m.version, m.field, m.role, bin, m.baseline, m.shares[b])
+			}
+		}
+	}
+}
+
+// collectMixtures makes their metrics.
+func (k *Keeper) collectMixtures(out *exporter.Metrics) {
+	k.Mixtures(func(model, version, field, role, bin, baseline string, share float64) {
+		out.Gauge(k.descs.ratio, share, model, version, field, role, bin, baseline)
+	}, func(model, version, field, role, baseline string, n float64) {
+		out.Gauge(k.descs.baselineValues, n, model, version, field, role, baseline)
+	})
+}

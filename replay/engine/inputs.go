@@ -1,0 +1,82 @@
+package engine
+
+import (
+	"maps"
+	"slices"
+)
+
+// Unfed is an alert that cannot fire, since metrics that it depends on do not exist.
+type Unfed struct {
+	Alert string `json:"alert"`
+	// Absent are the metrics without which no rule of the alert has a result, by whatever recording rules, sorted.
+	Absent []string `json:"absent"`
+}
+
+// Unfed returns the alerts that have no result whatever happens when of the metrics that no rule records only these exist,
+// sorted by name. An alert that several rules make is among them if none of these has a result.
+func (r Rules) Unfed(exist []string) ([]Unfed, error) {
+	units, err := compile(r, defaultInterval)
+	if err != nil {
+		return nil, err
+	}
+	var all []*rule
+	for _, u := range units {
+		all = append(all, u.rules...)
+	}
+	present := make(map[string]bool)
+	for _, name := range exist {
+		present[name] = true
+	}
+	recorded := make(map[string][]*rule)
+	for _, one := range all {
+		if one.record != "" {
+			recorded[one.record] = append(recorded[one.record], one)
+		}
+	}
+	// A rule has a result once one of those that it needs has: they are gone through until nothing is new.
+	for grown := true; grown; {
+		grown = false
+		for _, one := range all {
+			if one.record != "" && !present[one.record] && !isEmpty(one.expr, func(name string) bool { return present[name] }) {
+				present[one.record], grown = true, true
+			}
+		}
+	}
+	absent := make(map[string]map[string]bool)
+	fed := make(map[string]bool)
+	for _, one := range all {
+		switch {
+		case one.alert == nil:
+		case !isEmpty(one.expr, func(name string) bool { return present[name] }):
+			fed[one.name] = true
+		default:
+			if absent[one.name] == nil {
+				absent[one.name] = make(map[string]bool)
+			}
+			missing(one, recorded, present, absent[one.name], make(map[string]bool))
+		}
+	}
+	var out []Unfed
+	for _, name := range sortedKeys(absent) {
+		if !fed[name] {
+			out = append(out, Unfed{name, slices.Sorted(maps.Keys(absent[name]))})
+		}
+	}
+	return out, nil
+}
+
+// missing collects the metrics that are absent behind a rule.
+func missing(r *rule, recorded map[string][]*rule, present, absent, seen map[string]bool) {
+	for _, sel := range r.reads {
+		if sel.name == "" || present[sel.name] || seen[sel.name] {
+			continue
+		}
+		seen[sel.name] = true
+		if recorded[sel.name] == nil {
+			absent[sel.name] = true
+		}
+		for _, behind := range recorded[sel.name] {
+			missing(behind, recorded, present, absent, seen)
+		}
+	}
+}

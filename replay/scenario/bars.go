@@ -1,0 +1,131 @@
+package scenario
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/config"
+)
+
+// Measure is what a bar is about.
+type Measure string
+
+// The measures.
+const (
+	MedianDetection    Measure = "median_detection"
+	MedianOfAll        Measure = "median_detection_of_all"
+	WorstDetection     Measure = "worst_detection"
+	Missed             Measure = "missed"
+	FalseAlarms        Measure = "false_alarms"
+	FalseAlarmsPerWeek Measure = "false_alarms_per_week"
+	FalseAlarmShare    Measure = "false_alarm_share"
+	MinLead            Measure = "min_lead"
+)
+
+var measures = []Measure{MedianDetection, MedianOfAll, WorstDetection, Missed, FalseAlarms, FalseAlarmsPerWeek, FalseAlarmShare, MinLead}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *Measure) UnmarshalText(text []byte) error {
+	if !slices.Contains(measures, Measure(text)) {
+		return fmt.Errorf("%q; want one of %q", text, measures)
+	}
+	*m = Measure(text)
+	return nil
+}
+
+// IsDuration reports whether the measure is a length of time.
+func (m Measure) IsDuration() bool {
+	return m == MedianDetection || m == MedianOfAll || m == WorstDetection || m == MinLead
+}
+
+// Bar is a number that a replay must reach.
+type Bar struct {
+	config.Pos `yaml:"-"`
+
+	Measure Measure `yaml:"measure"`
+	// Class is the class of incidents that it holds for; all of them by default.
+	Class string `yaml:"class,omitempty"`
+	// Limit is a duration or a number.
+	Limit string `yaml:"limit"`
+	// KnownMiss says why the bar is not reached yet, and where that is worked on. Such a bar fails once it is reached, so that the
+	// excuse does not outlive its reason.
+	KnownMiss string `yaml:"known_miss,omitempty"`
+
+	duration time.Duration
+	number   float64
+}
+
+// Duration and Number are the limit.
+func (b *Bar) Duration() time.Duration { return b.duration }
+
+// Number is the limit of a measure that is no duration.
+func (b *Bar) Number() float64 { return b.number }
+
+// General reports whether the bar holds for every class that has none of the same measure of its own.
+func (b *Bar) General() bool { return b.Class == "" && b.ofClasses() }
+
+func (b *Bar) ofClasses() bool {
+	return b.Measure == Missed || b.Measure.IsDuration() && b.Measure != MedianOfAll
+}
+
+// Validate implements config.Validator.
+func (b *Bar) Validate(at config.At) {
+	if b.Measure == "" {
+		at.Errorf("measure", "missing; want one of %q", measures)
+		return
+	}
+	var err error
+	if b.Measure.IsDuration() {
+		var d config.Duration
+		err = d.UnmarshalText([]byte(b.Limit))
+		b.duration = time.Duration(d)
+	} else {
+		b.number, err = strconv.ParseFloat(b.Limit, 64)
+	}
+	if err != nil {
+		at.Errorf("limit", "%q; want a duration for a detection or a lead, and a number for all else", b.Limit)
+	}
+	if b.Class != "" && !b.ofClasses() {
+		at.Errorf("class", "%q; this measure is not of a class of incidents", b.Class)
+	}
+}
+
+// of checks that the scenario has the bar's class.
+func (b *Bar) of(s *Scenario) error {
+	if b.Class == "" || slices.ContainsFunc(s.Incidents, func(e Event) bool { return e.Class == b.Class }) {
+		return nil
+	}
+	return fmt.Errorf("%s:%d: class %q; no incident of scenario %s is of this class", b.File, b.Line, b.Class, s.Name)
+}
+
+// Bars is a file of the bars of several scenarios.
+type Bars struct {
+	// Every are those of each scenario that names the file; Scenarios are those of one, by its name. A bar of a class is in place
+	// of the one of the same measure that holds for all classes.
+	Every     []Bar            `yaml:"every,omitempty"`
+	Scenarios map[string][]Bar `yaml:"scenarios,omitempty"`
+}
+
+// readBars adds the bars of the file that the scenario names to its own.
+func (s *Scenario) readBars() error {
+	if s.BarsFrom == "" {
+		return nil
+	}
+	bars, err := config.Load[Bars](string(s.BarsFrom))
+	if err != nil {
+		return err
+	}
+	of, ok := bars.Scenarios[s.Name]
+	if !ok {
+		return fmt.Errorf("%s: scenarios has no %q; want the bars of this scenario, or [] for those of every one", s.BarsFrom, s.Name)
+	}
+	for _, b := range of {
+		if err := b.of(s); err != nil {
+			return err
+		}
+	}
+	s.Bars = slices.Concat(s.Bars, of, bars.Every)
+	return nil
+}

@@ -1,0 +1,32 @@
+package replay_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/replay"
+	"github.com/sightglass-ml/sightglass/replay/report"
+)
+
+func TestSeedsStandBesideEachOther(t *testing.T) {
+	one := func(seed uint64, alarms []report.FalseAlarm, t report.Totals, bars ...string) replay.Seed {
+		return replay.Seed{Seed: seed, Verdict: replay.Verdict{Report: report.Report{Totals: t, FalseAlarms: alarms, MissedBars: bars}}}
+	}
+	grids := replay.Seeds{
+		one(1, []report.FalseAlarm{{Alert: "A", Object: "x", Times: 2}, {Alert: "A", Object: "y", Times: 1}},
+			report.Totals{Alerts: 4, False: 3, FalseAlarmsPerWeek: 1.5, Incidents: 2, MedianDetection: report.Seconds(4 * time.Minute), WorstDetection: report.Seconds(time.Hour)}, "a bar"),
+		one(2, []report.FalseAlarm{{Alert: "A", Object: "x", Times: 1}, {Alert: "B", Object: "x", Times: 9}},
+			report.Totals{Alerts: 10, False: 10, FalseAlarmsPerWeek: 5, Incidents: 2, Missed: 2}),
+	}.Grids()
+	require.Equal(t, [][]string{
+		{"seed", "alerts", "false alarms", "a week", "incidents", "missed", "median", "worst", "missed bars"},
+		{"1", "4", "3", "1.5", "2", "0", "4m", "1h", "1"},
+		{"2", "10", "10", "5", "2", "2", "-", "-", "0"},
+		{"all", "14", "13", "3.25", "4", "2", "4m", "1h", "1"},
+	}, grids[0].Rows)
+	require.Equal(t, [][]string{
+		{"alert", "times", "seeds with one"}, {"B", "9", "1 of 2"}, {"A", "4", "2 of 2"},
+	}, grids[1].Rows)
+}
