@@ -118,7 +118,9 @@ func (clickHouse) timeOfNumber(microseconds string) (string, Class) {
 
 func (d clickHouse) timeOfText(expr, format string) (string, Class) {
 	if format == "" {
-		return "parseDateTime64BestEffortOrNull(" + expr + ", 6, 'UTC')", TimestampTZ
+		// It takes more for a time than ISO 8601, such as 25 o'clock and the day before the month.
+		form := d.text(`^\d{4}-\d{2}-\d{2}([T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?( ?(Z|[+-]\d{2}(:?\d{2})?))?)?$`)
+		return "if(match(" + expr + ", " + form + "), parseDateTime64BestEffortOrNull(" + expr + ", 6, 'UTC'), NULL)", TimestampTZ
 	}
 	return "parseDateTimeOrNull(" + expr + ", " + d.text(mysqlFormat(format)) + ", 'UTC')", TimestampTZ
 }

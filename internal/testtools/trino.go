@@ -45,7 +45,7 @@ func Trino(t testing.TB) (dsn string) {
 	}
 	for catalog, settings := range map[string][]string{
 		"iceberg": {"connector.name=iceberg", "iceberg.catalog.type=TESTING_FILE_METASTORE"},
-		"delta":   {"connector.name=delta_lake", "hive.metastore=file", "delta.enable-non-concurrent-writes=true"},
+		"delta":   {"connector.name=delta_lake", "hive.metastore=file"},
 	} {
 		if trinoHas(t, settings[0][len("connector.name="):]) {
 			settings = append(settings, "hive.metastore.catalog.dir=local:///"+catalog, "fs.native-local.enabled=true", "local.location="+dir)
