@@ -128,12 +128,12 @@ func TestConfig(t *testing.T) {
 		},
 		"an alert is patched by name": {
 			`{ alerts: { MLDatasetDrift: { severity: 'info', 'for': '15m', keep_firing_for: '1h', labels: { notify: 'working-hours' }, annotations: { action: 'Ask Ann.' } } } }`,
-			alert + `[[r['for'], r.keep_firing_for, r.labels.notify, r.labels.response, r.annotations.action] for r in alert('MLDatasetDrift', 'info')]`,
-			`[["15m", "1h", "working-hours", "retrain", "Ask Ann."]]`,
+			alert + `[[r['for'], r.keep_firing_for, r.labels.notify, r.labels.layer, r.annotations.action] for r in alert('MLDatasetDrift', 'info')]`,
+			`[["15m", "1h", "working-hours", "data", "Ask Ann."]]`,
 		},
 		"one severity of an alert is patched": {
 			`{ alerts: { 'MLDatasetNullRatioHigh/critical': { 'for': '20m' } } }`,
-			alert + `[r['for'] for s in ['warning', 'critical'] for r in alert('MLDatasetNullRatioHigh', s)]`, `["1m", "20m"]`,
+			alert + `[if std.objectHas(r, 'for') then r['for'] else '0s' for s in ['warning', 'critical'] for r in alert('MLDatasetNullRatioHigh', s)]`, `["0s", "20m"]`,
 		},
 		"links lead to the user's pages": {
 			`{ runbookURL: 'https://wiki.example.com/ml', grafanaURL: 'https://grafana.example.com' }`,

@@ -78,7 +78,7 @@ func TestCheckConnectSaysWhatIsReachedAndWhatIsNot(t *testing.T) {
 			config:  "sources: {files: {type: duckdb}}\ndatasets:\n- {name: orders, source: files, files: orders.csv, timestamp_column: at, window: 0s, columns: {exclude: [secret]}, upstream: [{name: before, files: orders.csv}], snapshot_query: \"SELECT 'v1'\", comparisons: [{against: online, query: 'SELECT 5 AS compared_rows, 1 AS mismatched_rows'}], baselines: {production: {days: 0}}}\n",
 			rows: []string{
 				"baseline_store writable ok", "source files reachable ok duckdb answers", "dataset orders rights ok may be read, 5 columns",
-				"dataset orders bins ok 2 of 5 columns get bins, cut from 200 rows", "dataset orders column amount - DOUBLE: numeric, 15 bins", "dataset orders column country - VARCHAR: categorical",
+				"dataset orders bins ok 2 of 5 columns get bins, cut from 200 rows", "dataset orders column amount - DOUBLE: numeric, 14 bins", "dataset orders column country - VARCHAR: categorical",
 				"dataset orders column order_id - VARCHAR: no bins, looks like an identifier", "dataset orders column secret - VARCHAR: no bins, excluded by the configuration", "dataset orders column at - TIMESTAMP: no bins, the timestamp column",
 				"dataset orders upstream before ok", "dataset orders snapshot_query ok the snapshot is v1", "dataset orders comparison with online ok 5 rows compared, 1 mismatched",
 			},
