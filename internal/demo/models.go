@@ -201,7 +201,6 @@ func (m *models) incidents() []incident {
 			story:  "the app is advertised: customers come by phone, as some always did. This deserves a retraining",
 			happen: change(func() { m.phones = true }),
 			alerts: []expected{{alert: "MLModelDrift", labels: labels{"model": recommender, "field": "device"}, measured: number("PSI %.2f")}},
-			goal:   5 * time.Minute,
 		},
 		{
 			object: recommender,
