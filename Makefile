@@ -94,7 +94,7 @@ generate: ## write the generated files: dashboards, metric reference
 TEST := go test -race -timeout 40m -ldflags '$(LAZY)'
 
 # They calculate for minutes, and for ten times as long with the race detector; replay/engine is tested with it.
-REPLAYS := ^(TestReplayAgreesWithPrometheus|TestTheSubsetReachesItsBars|TestABrokenRuleFailsTheReplay|TestAKnownMissFailsOnceItIsReached)$$
+REPLAYS := ^(TestReplayAgreesWithPrometheus|TestTheSubsetReachesItsBars|TestABrokenRuleFailsTheReplay|TestAKnownMissFailsOnceItIsReached|TestThePromiseHoldsWithDefaults)$$
 
 .PHONY: test
 test: NEEDED += python3

@@ -46,9 +46,9 @@ func TestSpeedupScalesWhatLasts(t *testing.T) {
 	require.Equal(t, "vector(120)", find(t, bundle, record("ml:threshold:freshness_seconds")).Expr)
 	require.Equal(t, "vector(0.05)", find(t, bundle, record("ml:threshold:null_ratio")).Expr)
 
-	nulls := find(t, bundle, alert("MLDatasetNullRatioHigh"))
-	require.Equal(t, model.Duration(time.Second), nulls.For)
-	require.Equal(t, model.Duration(10*time.Second), nulls.KeepFiringFor)
+	future := find(t, bundle, alert("MLDatasetFutureRows"))
+	require.Equal(t, model.Duration(time.Second), future.For)
+	require.Equal(t, model.Duration(10*time.Second), future.KeepFiringFor)
 
 	labels := find(t, bundle, alert("SightglassLabelLimitReached"))
 	require.Contains(t, labels.Expr, "[1m]")

@@ -91,7 +91,7 @@ type CaseFigure struct {
 const defaultAftermath = time.Hour
 
 // Judge compares the alerts of a replay with what happened, and the result with the bars. An alert that was firing before an
-// incident began does not detect it: nobody is told anything new.
+// incident began does not detect it: nobody is told anything new. One that fires at the end of the warm-up counts as of then.
 func Judge(truth Truth, transitions []engine.Transition, bars Bars) Report {
 	r := Report{Scenario: truth.Scenario, From: truth.From, To: truth.To, Counted: truth.To.Sub(truth.From) - truth.Warmup}
 	found := make([]Detection, len(truth.Incidents))
@@ -100,7 +100,7 @@ func Judge(truth Truth, transitions []engine.Transition, bars Bars) Report {
 	}
 	alarms := map[[2]string]*FalseAlarm{}
 	counted := truth.From.Add(truth.Warmup)
-	for _, t := range transitions {
+	for _, t := range append(stillFiring(transitions, counted), transitions...) {
 		if t.State != engine.Firing {
 			continue
 		}
@@ -186,6 +186,25 @@ func has(ls labels.Labels, object map[string]string) bool {
 		}
 	}
 	return true
+}
+
+// stillFiring are the alerts that began to fire before a time and did not stop, as of that time.
+func stillFiring(transitions []engine.Transition, by time.Time) []engine.Transition {
+	last := map[uint64]engine.Transition{}
+	for _, t := range transitions {
+		if t.At.Before(by) {
+			last[t.Labels.Hash()] = t
+		}
+	}
+	var still []engine.Transition
+	for _, t := range last {
+		if t.State == engine.Firing {
+			t.At = by
+			still = append(still, t)
+		}
+	}
+	slices.SortFunc(still, func(a, b engine.Transition) int { return labels.Compare(a.Labels, b.Labels) })
+	return still
 }
 
 func excluded(all []Exclusion, t engine.Transition, name string) bool {

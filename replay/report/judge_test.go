@@ -20,6 +20,12 @@ func fires(after time.Duration, alert string, pairs ...string) engine.Transition
 	return engine.Transition{At: at(after), State: engine.Firing, Labels: labels.FromStrings(append(pairs, "alertname", alert, "severity", "critical")...)}
 }
 
+func ends(after time.Duration, alert string, pairs ...string) engine.Transition {
+	t := fires(after, alert, pairs...)
+	t.State = engine.Resolved
+	return t
+}
+
 func ptr[T any](v T) *T { return &v }
 
 func truth(change func(*Incident)) Truth {
@@ -104,10 +110,14 @@ func TestJudge(t *testing.T) {
 		"warm-up and exclusions do not count": {
 			excluded: []Exclusion{{Name: "storm", From: at(2 * day), To: at(3 * day), Object: map[string]string{"dataset": "flights"}}},
 			alerts: []engine.Transition{
-				fires(time.Minute, "MLDatasetDrift", "dataset", "flights"), fires(2*day, "MLDatasetDrift", "dataset", "flights"),
+				fires(time.Minute, "MLDatasetDrift", "dataset", "flights"), ends(2*time.Minute, "MLDatasetDrift", "dataset", "flights"), fires(2*day, "MLDatasetDrift", "dataset", "flights"),
 				fires(2*day, "MLDatasetDrift", "dataset", "orders"),
 			},
 			counts: [3]int{0, 1, 2}, falseAlarms: []FalseAlarm{{"MLDatasetDrift", "dataset=orders", 1, at(2 * day)}},
+		},
+		"an alert that outlasts the warm-up counts from its end": {
+			alerts: []engine.Transition{fires(time.Minute, "MLDatasetDrift", "dataset", "orders")},
+			counts: [3]int{0, 1, 1}, falseAlarms: []FalseAlarm{{"MLDatasetDrift", "dataset=orders", 1, at(time.Hour)}},
 		},
 		"without an alert it is missed": {},
 	} {
