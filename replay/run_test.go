@@ -2,6 +2,7 @@ package replay_test
 
 import (
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,7 +41,13 @@ func TestTheSubsetReachesItsBars(t *testing.T) {
 	require.NotEmpty(t, v.Incidents)
 
 	_, again := run(t, rules.FS)
-	require.Equal(t, result.Transitions, again.Transitions, "the same seed must make the same alerts at the same times")
+	require.Len(t, again.Transitions, len(result.Transitions))
+	for i, want := range result.Transitions {
+		got := again.Transitions[i]
+		require.InDelta(t, want.Value, got.Value, 1e-9*(1+math.Abs(want.Value)), "DuckDB sums in parallel, so the last digits may differ")
+		got.Value = want.Value
+		require.Equal(t, want, got, "the same seed must make the same alerts at the same times")
+	}
 }
 
 func TestABrokenRuleFailsTheReplay(t *testing.T) {

@@ -455,8 +455,8 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 		gauge(m.withoutBins, 1, column, reason)
 	}
 	for column, bins := range c.profile.Values {
-		for bin, n := range bins {
-			gauge(m.values, float64(n), column, bin)
+		for _, bin := range sortedKeys(bins) {
+			gauge(m.values, float64(bins[bin]), column, bin)
 		}
 		for _, b := range c.baselines {
 			s, ok := b.shares[column]
@@ -464,8 +464,8 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 				continue
 			}
 			gauge(m.baselineRows, s.values, column, b.name)
-			for bin, share := range s.bins {
-				gauge(m.baselineRatio, share, column, bin, b.name)
+			for _, bin := range sortedKeys(s.bins) {
+				gauge(m.baselineRatio, s.bins[bin], column, bin, b.name)
 			}
 		}
 	}

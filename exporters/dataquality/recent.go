@@ -73,16 +73,16 @@ func (d *dataset) recentMetrics(m descs, c *cycle, gauge func(desc *prometheus.D
 		}
 	}
 	for column, bins := range c.recent.Values {
-		for bin, n := range bins {
-			gauge(m.recentValues, float64(n), column, bin)
+		for _, bin := range sortedKeys(bins) {
+			gauge(m.recentValues, float64(bins[bin]), column, bin)
 		}
 		s, ok := c.seasonRecent[column]
 		if !ok {
 			continue
 		}
 		gauge(m.baselineRows, s.values, column, baselineSeasonRecent)
-		for bin, share := range s.bins {
-			gauge(m.baselineRatio, share, column, bin, baselineSeasonRecent)
+		for _, bin := range sortedKeys(s.bins) {
+			gauge(m.baselineRatio, s.bins[bin], column, bin, baselineSeasonRecent)
 		}
 	}
 }
