@@ -14,7 +14,7 @@ import (
 	"github.com/sightglass-ml/sightglass/rules"
 )
 
-// BenchmarkSpeed is what `make bench-replay` measures, for profiles: go test -bench Speed/2d -benchtime 1x -cpuprofile cpu.out ./replay
+// BenchmarkSpeed is what `make bench-replay` measures, for profiles: go test -bench Speed/2d -benchtime 1x -cpuprofile cpu.out ./replay.
 func BenchmarkSpeed(b *testing.B) {
 	s, err := scenario.LoadFile("scenarios/speed.yaml")
 	require.NoError(b, err)

@@ -71,7 +71,7 @@ func flightsEqualSQL(t *testing.T, w *world, path string) {
 				require.NoError(t, err)
 			}
 		}
-		require.Equal(t, want, got, series) //nolint:testifylint // Exactly: both are counts or sums of whole numbers.
+		require.Equal(t, want, got, series) // Exactly: both are counts or sums of whole numbers.
 	}
 }
 

@@ -125,7 +125,7 @@ func (p *past) replace(from, to time.Time, counts map[time.Time]int64) {
 			of = new([60]int32)
 			p.hours[h] = of
 		}
-		of[minute.Minute()] = int32(min(n, 1<<31-1)) //nolint:gosec // Bounded.
+		of[minute.Minute()] = int32(min(n, 1<<31-1))
 		p.totals[h] += n
 		if p.first.IsZero() || minute.Before(p.first) {
 			p.first = minute

@@ -128,7 +128,7 @@ func learn(ctx context.Context, subject *baseline.Subject, layouts map[string]bi
 			case "input/device":
 				bins[bin] = int64(float64(perDay) * deviceShares[i])
 			case "output/prediction":
-				bins[bin] = int64(float64(perDay) * []float64{1 - takenShare, takenShare}[i])
+				bins[bin] = int64(float64(perDay) * []float64{1 - takenShare, takenShare}[i]) //nolint:gosec // A prediction is 0 or 1: two bins.
 			default:
 				if bins[bin] = 0; i < 10 {
 					bins[bin] = perDay / 10

@@ -124,8 +124,12 @@ func TestGoldenSQL(t *testing.T) {
 			})
 			record("checks", func() error {
 				results, err := s.Check(t.Context(), orders, schema, window, []Check{
-					{Column: "provider", In: []string{"visa", "O'Brien"}}, {Column: "quantity", AtLeast: "0", AtMost: "10"}, {Column: "provider", Matches: `^\w+$`},
-					{Column: "born", AtLeast: "2026-11-24"}, {Column: "amount", NotNull: true}, {SQL: "amount >= 0"},
+					{Column: "provider", In: []string{"visa", "O'Brien"}},
+					{Column: "quantity", AtLeast: "0", AtMost: "10"},
+					{Column: "provider", Matches: `^\w+$`},
+					{Column: "born", AtLeast: "2026-11-24"},
+					{Column: "amount", NotNull: true},
+					{SQL: "amount >= 0"},
 				})
 				require.NoError(t, err)
 				return results[0].Err

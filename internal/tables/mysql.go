@@ -13,7 +13,7 @@ import (
 // of class Decimal: no type of theirs holds NaN or infinity. There is no array
 // type, so counts come as a JSON text, and no boolean type but TINYINT(1), whose
 // values are 0 and 1.
-type mySQL struct{ ansi }
+type mySQL struct{}
 
 // openMySQL sets what the dialect relies on for each connection: times are in
 // UTC, and a backslash in a text is escaped.

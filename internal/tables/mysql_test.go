@@ -84,7 +84,11 @@ func TestMySQLTables(t *testing.T) {
 	require.EqualValues(t, 0, sampled.Rows)
 
 	checked, err := s.Check(t.Context(), r, schema, w, []tables.Check{
-		{Column: "country", Matches: "^c"}, {Column: "status", In: []string{"new"}}, {Column: "big", AtMost: "10"}, {Column: "day", AtLeast: "2026-01-01"}, {SQL: "price >= 0 or status = 'PAID'"},
+		{Column: "country", Matches: "^c"},
+		{Column: "status", In: []string{"new"}},
+		{Column: "big", AtMost: "10"},
+		{Column: "day", AtLeast: "2026-01-01"},
+		{SQL: "price >= 0 or status = 'PAID'"},
 		{Column: "country", Partners: new(s.Table("orders", "")), PartnerColumn: "country"},
 	})
 	require.NoError(t, err)

@@ -22,22 +22,26 @@ func textsAndNumbersAreTimes(t *testing.T, e engine, s *tables.Source) {
 		others  []string // none is a time
 	}{
 		"ISO 8601 text, with and without a zone": {
-			text, tables.Reading{},
+			text,
+			tables.Reading{},
 			[]string{"'2026-11-24T05:30:00.5Z'", "'2026-11-24 00:30:00-05:00'", "'2026-11-24T11:00:00+05:30'", "'2026-11-24 05:30:00'", "'2026-11-24T05:30:00.123456'"},
 			[]string{"'24/11/2026 05:30'", "'2026-02-30'", "'2026-13-01 00:00:00'", "'2026-11-24 25:00:00'", "'soon'", "''", "NULL"},
 		},
 		"text in a format": {
-			text, tables.Reading{TimestampFormat: "%d/%m/%Y %H:%M"},
+			text,
+			tables.Reading{TimestampFormat: "%d/%m/%Y %H:%M"},
 			[]string{"'24/11/2026 05:30'"},
 			[]string{"'2026-11-24 05:30'", "'soon'", "'24/13/2026 05:30'", "'24/11/2026 25:30'", "NULL"},
 		},
 		"numbers since 1970, each by its size": {
-			number, tables.Reading{},
+			number,
+			tables.Reading{},
 			[]string{"1795498200", "1795498200500", "1795498200500000", "1795498200500000000"},
 			[]string{"NULL"},
 		},
 		"numbers of a unit": {
-			number, tables.Reading{TimestampUnit: tables.UnitSecond},
+			number,
+			tables.Reading{TimestampUnit: tables.UnitSecond},
 			[]string{"1795498200"},
 			[]string{"NULL", "9223372036854775000"},
 		},

@@ -37,7 +37,7 @@ func MariaDB(t testing.TB) (dsn string) {
 	credential := unprivileged(t, dir)
 	data, socket, start := filepath.Join(dir, "data"), filepath.Join(dir, "s"), filepath.Join(dir, "init.sql")
 	const password = "correct-horse"
-	if err := os.WriteFile(start, []byte("CREATE USER sightglass@'127.0.0.1' IDENTIFIED BY '"+password+"';\nGRANT ALL ON *.* TO sightglass@'127.0.0.1';\nCREATE DATABASE IF NOT EXISTS test;\n"), 0o644); err != nil { //nolint:gosec // The server runs as another user.
+	if err := os.WriteFile(start, []byte("CREATE USER sightglass@'127.0.0.1' IDENTIFIED BY '"+password+"';\nGRANT ALL ON *.* TO sightglass@'127.0.0.1';\nCREATE DATABASE IF NOT EXISTS test;\n"), 0o644); err != nil {
 		t.Fatalf("start MariaDB: %v", err)
 	}
 	create := exec.Command(install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db")

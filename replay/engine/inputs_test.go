@@ -31,8 +31,10 @@ groups:
 		want  []engine.Unfed
 	}{
 		"nothing exists": {nil, []engine.Unfed{
-			{Alert: "Circle", Absent: []string{"rows_total"}}, {Alert: "Either", Absent: []string{"other_rows", "rows_total"}},
-			{Alert: "Low", Absent: []string{"rows_total"}}, {Alert: "Twice", Absent: []string{"other_rows", "rows_total"}},
+			{Alert: "Circle", Absent: []string{"rows_total"}},
+			{Alert: "Either", Absent: []string{"other_rows", "rows_total"}},
+			{Alert: "Low", Absent: []string{"rows_total"}},
+			{Alert: "Twice", Absent: []string{"other_rows", "rows_total"}},
 		}},
 		"one of two rules of an alert has input": {[]string{"other_rows"}, []engine.Unfed{
 			{Alert: "Circle", Absent: []string{"rows_total"}}, {Alert: "Low", Absent: []string{"rows_total"}},

@@ -161,14 +161,14 @@ func (c columns) sumOverSubquery(e *parser.SubqueryExpr) ([]column, error) {
 			for first < end && inner.times[first] <= at-length {
 				first++
 			}
-			sum, lost, any := 0.0, 0.0, false
+			sum, lost, found := 0.0, 0.0, false
 			for _, x := range col.v[first:end] {
 				if !isAbsent(x) {
 					sum, lost = kahan(x, sum, lost)
-					any = true
+					found = true
 				}
 			}
-			if v[k] = absent; any {
+			if v[k] = absent; found {
 				v[k], some = sum+lost, true
 			}
 		}

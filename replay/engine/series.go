@@ -66,12 +66,13 @@ type Series struct {
 }
 
 // append adds n samples of a value, step milliseconds apart, from t on. What is not after the last sample is dropped, as
-// Prometheus drops it; it reports whether something was added.
-func (s *Series) append(t int64, v float64, h *histogram.FloatHistogram, step int64, n int) bool {
+// Prometheus drops it.
+func (s *Series) append(t int64, v float64, h *histogram.FloatHistogram, step int64, n int) {
 	if len(s.runs) == 0 {
-		return add(&s.runs, nil, t, v, h, step, n)
+		add(&s.runs, nil, t, v, h, step, n)
+		return
 	}
-	return add(&s.runs, &s.runs[len(s.runs)-1], t, v, h, step, n)
+	add(&s.runs, &s.runs[len(s.runs)-1], t, v, h, step, n)
 }
 
 // stage adds one sample that publish appends later.

@@ -57,7 +57,8 @@ type release struct {
 
 func (w *World) openModels(ctx context.Context) (*models, error) {
 	s := w.scenario
-	ms := &models{w: w,
+	ms := &models{
+		w:      w,
 		values: knownSeries{name: "ml_model_field_values_total", labels: []string{"model", "version", "field", "role", "bin"}},
 		ratios: knownSeries{name: "ml_model_field_baseline_ratio", labels: []string{"model", "version", "field", "role", "bin", "baseline"}},
 		sizes:  knownSeries{name: "ml_model_field_baseline_values", labels: []string{"model", "version", "field", "role", "baseline"}},

@@ -37,12 +37,12 @@ func service(t *testing.T, cancelled *atomic.Int32, requests chan<- map[string]a
 		query, _ := body["query"].(string)
 		switch {
 		case body["dryRun"] == true:
-			fmt.Fprintf(w, `{"kind": "bigquery#queryResponse", %s, "jobComplete": true}`, schema)
+			_, _ = fmt.Fprintf(w, `{"kind": "bigquery#queryResponse", %s, "jobComplete": true}`, schema)
 		case strings.Contains(query, "wrong"):
 			w.WriteHeader(http.StatusBadRequest)
-			fmt.Fprint(w, `{"error": {"code": 400, "message": "Unrecognized name: wrong at [1:8]", "errors": [{"reason": "invalidQuery"}]}}`)
+			_, _ = fmt.Fprint(w, `{"error": {"code": 400, "message": "Unrecognized name: wrong at [1:8]", "errors": [{"reason": "invalidQuery"}]}}`)
 		default:
-			fmt.Fprint(w, `{"jobComplete": false, "jobReference": {"projectId": "shop", "jobId": "job1", "location": "EU"}}`)
+			_, _ = fmt.Fprint(w, `{"jobComplete": false, "jobReference": {"projectId": "shop", "jobId": "job1", "location": "EU"}}`)
 		}
 	})
 	mux.HandleFunc("GET /projects/shop/queries/job1", func(w http.ResponseWriter, r *http.Request) {
@@ -51,16 +51,16 @@ func service(t *testing.T, cancelled *atomic.Int32, requests chan<- map[string]a
 		}
 		switch n := asked.Add(1); {
 		case n < 3:
-			fmt.Fprint(w, `{"jobComplete": false, "jobReference": {"projectId": "shop", "jobId": "job1", "location": "EU"}}`)
+			_, _ = fmt.Fprint(w, `{"jobComplete": false, "jobReference": {"projectId": "shop", "jobId": "job1", "location": "EU"}}`)
 		case r.URL.Query().Get("pageToken") == "":
-			fmt.Fprintf(w, `{"jobComplete": true, %s, "pageToken": "second", "rows": [%s, %s]}`, schema, row(1), row(2))
+			_, _ = fmt.Fprintf(w, `{"jobComplete": true, %s, "pageToken": "second", "rows": [%s, %s]}`, schema, row(1), row(2))
 		default:
-			fmt.Fprintf(w, `{"jobComplete": true, %s, "rows": [%s]}`, schema, row(3))
+			_, _ = fmt.Fprintf(w, `{"jobComplete": true, %s, "rows": [%s]}`, schema, row(3))
 		}
 	})
 	mux.HandleFunc("POST /projects/shop/jobs/job1/cancel", func(w http.ResponseWriter, _ *http.Request) {
 		cancelled.Add(1)
-		fmt.Fprint(w, `{}`)
+		_, _ = fmt.Fprint(w, `{}`)
 	})
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
@@ -78,27 +78,28 @@ func TestQueries(t *testing.T) {
 
 	rows, err := db.QueryContext(t.Context(), "SELECT * FROM `orders` AS t LIMIT 0")
 	require.NoError(t, err)
+	defer rows.Close()
 	types, err := rows.ColumnTypes()
 	require.NoError(t, err)
 	require.Equal(t, "TIMESTAMP", types[4].DatabaseTypeName())
 	require.Equal(t, "ARRAY<INTEGER>", types[7].DatabaseTypeName())
 	require.False(t, rows.Next())
-	require.NoError(t, rows.Close())
+	require.NoError(t, rows.Err())
 	require.Equal(t, true, (<-requests)["dryRun"], "asking for the columns costs nothing")
 
-	rows, err = db.QueryContext(t.Context(), "SELECT * FROM `orders` AS t")
+	answers, err := db.QueryContext(t.Context(), "SELECT * FROM `orders` AS t")
 	require.NoError(t, err)
+	defer answers.Close()
 	var seen []string
-	for rows.Next() {
+	for answers.Next() {
 		values, pointers := make([]any, 8), make([]any, 8)
 		for i := range values {
 			pointers[i] = &values[i]
 		}
-		require.NoError(t, rows.Scan(pointers...))
+		require.NoError(t, answers.Scan(pointers...))
 		seen = append(seen, fmt.Sprint(values...))
 	}
-	require.NoError(t, rows.Err())
-	require.NoError(t, rows.Close())
+	require.NoError(t, answers.Err())
 	half := time.Date(2026, 11, 24, 5, 30, 0, 5e8, time.UTC)
 	var want []string
 	for i := range int64(3) {
@@ -109,7 +110,7 @@ func TestQueries(t *testing.T) {
 	require.Equal(t, false, request["useLegacySql"])
 	require.Equal(t, "1000000", request["maximumBytesBilled"])
 
-	_, err = db.QueryContext(t.Context(), "SELECT wrong") //nolint:rowserrcheck // There are none.
+	_, err = db.QueryContext(t.Context(), "SELECT wrong") //nolint:rowserrcheck,sqlclosecheck // There are none.
 	require.ErrorContains(t, err, "Unrecognized name: wrong")
 	require.Zero(t, cancelled.Load())
 }
@@ -127,7 +128,7 @@ func TestACancelledQueryEndsItsJob(t *testing.T) {
 	require.NoError(t, err)
 	db := sql.OpenDB(connector)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	_, err = db.QueryContext(ctx, "SELECT 1") //nolint:rowserrcheck // There are none.
+	_, err = db.QueryContext(ctx, "SELECT 1") //nolint:rowserrcheck,sqlclosecheck // There are none.
 	require.ErrorIs(t, err, context.Canceled)
 	require.EqualValues(t, 1, cancelled.Load())
 }
