@@ -47,6 +47,7 @@ func TestDemoDetectsEveryIncident(t *testing.T) {
 	}
 	want := []detection{
 		{"clickstream", "", "MLDatasetStale"},
+		{"payments", "merchant_category", "MLDatasetBroken"},
 		{"payments", "merchant_category", "MLDatasetDrift"},
 		{"payments", "merchant_category", "MLDatasetUnseenCategories"},
 		{"customers", "household_income", "MLDatasetNullRatioHigh"},
@@ -56,6 +57,8 @@ func TestDemoDetectsEveryIncident(t *testing.T) {
 		{"GPU 3", "", "MLGPUIdle"},
 		{"GPU 1", "", "MLGPULost"},
 		{"GPU 1", "", "MLGPUXidError"},
+		{"recommender", "", "MLModelDrift"},       // More customers by phone.
+		{"recommender", "", "MLModelInputBroken"}, // Amounts in cents.
 		{"recommender", "", "MLModelDrift"},
 		{"support-bot", "", "MLModelGroundednessLow"},
 		{"support-bot", "", "MLModelHallucinationRateHigh"},
