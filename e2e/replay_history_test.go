@@ -82,8 +82,8 @@ func TestReplayOfAHistory(t *testing.T) {
 	alert := result.Alerts[0]
 	require.Equal(t, []any{"MLDatasetNullRatioHigh", "warning", "amount"}, []any{alert.Name, alert.Labels.Get("severity"), alert.Labels.Get("column")})
 	require.Equal(t, 1, alert.Times)
-	require.Equal(t, bad.Add(time.Minute).UTC(), alert.First.UTC(), "for: 1m")
-	require.Equal(t, 2*time.Hour+9*time.Minute, alert.Firing, "keep_firing_for: 10m")
+	require.Equal(t, bad.UTC(), alert.First.UTC(), "beyond chance at once")
+	require.Equal(t, 2*time.Hour+10*time.Minute, alert.Firing, "keep_firing_for: 10m")
 
 	// With a higher limit it would not have fired.
 	higher, err := bundle.Override(map[string]float64{"null_ratio": 0.1})
