@@ -29,28 +29,29 @@ func (d *dataset) foldUnseen(c *cycle) {
 		return c.definition.Edges == baseline.EdgesTraining && ok
 	}
 	for column, bins := range c.profile.Values {
-		unseen, counted := bins[binning.Unseen]
-		if !counted || trained(column) || c.production.Frozen() && c.production.Counts.Fields[column][binning.Unseen] == 0 {
+		if _, counted := bins[binning.Unseen]; !counted || trained(column) || c.production.Frozen() && c.production.Counts.Fields[column][binning.Unseen] == 0 {
 			continue
 		}
-		bins[binning.Other] += unseen
-		delete(bins, binning.Unseen)
+		foldBin(bins)
 		for _, b := range c.baselines {
 			if s, ok := b.shares[column]; ok {
-				s.bins[binning.Other] += s.bins[binning.Unseen]
-				delete(s.bins, binning.Unseen)
+				foldBin(s.bins)
 			}
 		}
 		if recent, ok := c.recent.Values[column]; ok {
-			recent[binning.Other] += recent[binning.Unseen]
-			delete(recent, binning.Unseen)
+			foldBin(recent)
 		}
 		if s, ok := c.seasonRecent[column]; ok {
 			// The same bins as the whole baseline's, where there is no season.
-			s.bins[binning.Other] += s.bins[binning.Unseen]
-			delete(s.bins, binning.Unseen)
+			foldBin(s.bins)
 		}
 	}
+}
+
+// foldBin counts what is unseen as other.
+func foldBin[N int64 | float64](bins map[string]N) {
+	bins[binning.Other] += bins[binning.Unseen]
+	delete(bins, binning.Unseen)
 }
 
 // sayUnknown logs once which columns have values in their baseline that its bins do not know: it was learned by a version that
