@@ -51,7 +51,7 @@ func (p *pipeline) nest(w *worker) {
 	}
 	for i := range b.Observations {
 		o := &b.Observations[i]
-		if o.Trace == (otlp.TraceID{}) {
+		if o.Trace == (otlp.TraceID{}) || w.traces[i].Alone(o.Trace) {
 			continue
 		}
 		if o.Phase != convention.Whole {

@@ -79,8 +79,9 @@ type worker struct {
 	decoder otlp.Decoder
 	reader  convention.Reader
 	batch   convention.Batch
-	// series and part belong to the observations, judged to the evaluations.
+	// series, traces, part and skip belong to the observations, judged to the evaluations.
 	series []*metering.Series
+	traces []*join.Trace[*metering.Series]
 	part   []bool
 	skip   []uint16
 	judged []judged
@@ -210,6 +211,7 @@ func (p *pipeline) resolve(w *worker, s *settings) {
 	b := &w.batch
 	w.skip = zeros(w.skip, len(b.Observations))
 	w.series, w.part, w.next = zeros(w.series, len(b.Observations)), zeros(w.part, len(b.Observations)), zeros(w.next, len(b.Observations))
+	w.traces = zeros(w.traces, len(b.Observations))
 	p.join.Lock()
 	defer p.join.Unlock()
 	for i := range b.Links {
@@ -223,7 +225,7 @@ func (p *pipeline) resolve(w *worker, s *settings) {
 		}
 		p.release(o)
 		w.series[i] = w.add(i, o.Model, o.Version, p.meter)
-		p.join.Add(join.Inference[*metering.Series]{
+		w.traces[i] = p.join.Add(join.Inference[*metering.Series]{
 			ID: join.ID{Trace: o.Trace, Span: o.Span}, Parent: o.Parent, Series: w.series[i], Has: o.Has(), Embeds: o.Embeds,
 		}, o.ResponseID)
 	}

@@ -45,8 +45,8 @@ type Join[S comparable, W any] struct {
 	// those come with the next requests, so a part of the room will do.
 	links       memory[link]
 	counted     memory[Counted[S]]
-	traces      memory[ofTrace[S]]
-	last        *ofTrace[S] // of traces: most inferences of a trace come one after the other
+	traces      memory[Trace[S]]
+	last        *Trace[S] // of traces: most spans of a trace come one after the other
 	evaluations memory[evaluated]
 	waiting     map[ID][]waiter[W]
 	order       []queued // of waiting, the oldest first
@@ -71,7 +71,7 @@ const part = 4
 func New[S comparable, W any](inferences, waiters int) *Join[S, W] {
 	return &Join[S, W]{
 		seed: maphash.MakeSeed(), recent: newMemory[Inference[S]](inferences), byReply: newMemory[Inference[S]](inferences),
-		links: newMemory[link](inferences), counted: newMemory[Counted[S]](inferences / part), traces: newMemory[ofTrace[S]](inferences / part),
+		links: newMemory[link](inferences), counted: newMemory[Counted[S]](inferences / part), traces: newMemory[Trace[S]](inferences),
 		evaluations: newMemory[evaluated](inferences / part),
 		waiting:     make(map[ID][]waiter[W]), most: waiters,
 	}
@@ -83,17 +83,20 @@ func (j *Join[S, W]) Lock() { j.mu.Lock() }
 // Unlock ends what Lock began.
 func (j *Join[S, W]) Unlock() { j.mu.Unlock() }
 
-// Add remembers an inference. The lock must be held, as for all that follow.
-func (j *Join[S, W]) Add(i Inference[S], responseID string) {
+// Add remembers an inference, and returns its trace, or nil where it has none. The lock must be held, as for all that follow.
+func (j *Join[S, W]) Add(i Inference[S], responseID string) *Trace[S] {
 	*j.recent.add(hash(&i.ID)) = i
-	if i.ID.Trace != (otlp.TraceID{}) {
-		j.stand(i.ID.Trace, i.Series, i.Embeds)
-	}
 	if responseID != "" {
 		h := maphash.String(j.seed, responseID)
 		i.response = h
 		*j.byReply.add(h) = i
 	}
+	if i.ID.Trace == (otlp.TraceID{}) {
+		return nil
+	}
+	t := j.trace(i.ID.Trace)
+	t.add(&i)
+	return t
 }
 
 func hash(id *ID) uint64 {

@@ -149,3 +149,46 @@ func TestTheLastAnswerWithTextStandsForItsTrace(t *testing.T) {
 	require.Nil(t, stands(1), "only the last are remembered")
 	require.Same(t, first, stands(202))
 }
+
+func TestAnInferenceIsAloneUntilASecondSpanOfItsTraceComes(t *testing.T) {
+	model := new(int)
+	trace, parent := otlp.TraceID{1}, otlp.SpanID{9}
+	call := Inference[*int]{ID: ID{trace, otlp.SpanID{1}}, Parent: parent, Series: model, Has: 5}
+	counted := []Counted[*int]{{model, 5, ID{trace, parent}}}
+	for then, come := range map[string]func(*Join[*int, string]){
+		"a span that is no inference": func(j *Join[*int, string]) { j.Link(ID{trace, parent}, otlp.SpanID{}) },
+		"a sibling":                   func(j *Join[*int, string]) { j.Link(ID{trace, otlp.SpanID{3}}, parent) },
+		"an inference":                func(j *Join[*int, string]) { j.Add(Inference[*int]{ID: ID{trace, parent}, Series: model}, "") },
+		"the same span once more":     func(j *Join[*int, string]) { j.Add(call, "") },
+	} {
+		t.Run(then, func(t *testing.T) {
+			j := New[*int, string](64, 10)
+			require.True(t, j.Add(call, "").Alone(trace))
+			require.Empty(t, j.Below(nil, ID{trace, parent}), "nobody has asked yet")
+			j.Link(ID{otlp.TraceID{2}, parent}, otlp.SpanID{})
+			require.Empty(t, j.Below(nil, ID{trace, parent}), "of another trace")
+			come(j)
+			require.Equal(t, counted, j.Below(nil, ID{trace, parent}))
+			require.False(t, j.Add(call, "").Alone(trace))
+		})
+	}
+	t.Run("both in one request, before anybody asks", func(t *testing.T) {
+		j := New[*int, string](64, 10)
+		first := j.Add(call, "")
+		j.Link(ID{trace, parent}, otlp.SpanID{})
+		require.False(t, first.Alone(trace))
+		require.Empty(t, j.Below(nil, ID{trace, parent}), "whoever asks finds the link")
+	})
+	t.Run("a trace whose place another one has taken", func(t *testing.T) {
+		j := New[*int, string](4, 10)
+		first := j.Add(call, "")
+		for n := range byte(100) {
+			j.Add(Inference[*int]{ID: ID{otlp.TraceID{2, 9: n}, otlp.SpanID{n + 1}}, Series: model}, "")
+		}
+		require.False(t, first.Alone(trace))
+	})
+	t.Run("without a trace", func(t *testing.T) {
+		none := Inference[*int]{ID: ID{Span: otlp.SpanID{1}}, Series: model}
+		require.False(t, New[*int, string](64, 10).Add(none, "").Alone(none.ID.Trace))
+	})
+}

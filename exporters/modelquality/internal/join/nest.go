@@ -17,11 +17,15 @@ type Counted[S comparable] struct {
 	above ID // the span that has not come
 }
 
-// ofTrace is the inference that stands for its trace.
-type ofTrace[S comparable] struct {
+// Trace has the inference that stands for a trace.
+type Trace[S comparable] struct {
 	trace  otlp.TraceID
 	series S
 	embeds bool
+	// several says that more than one span has come, awaits that the only one was found alone. parent and has are its.
+	several, awaits bool
+	has             uint16
+	parent          otlp.SpanID
 }
 
 // evaluated counts the evaluations that were found in one kind of request and not in the other.
@@ -35,6 +39,7 @@ const maxDepth = 32
 
 // Link remembers the parent of a span that is no inference.
 func (j *Join[S, W]) Link(id ID, parent otlp.SpanID) {
+	j.trace(id.Trace)
 	l := j.link(id)
 	if l == nil {
 		l = j.links.add(hash(&id))
@@ -94,21 +99,44 @@ func (j *Join[S, W]) Below(list []Counted[S], id ID) []Counted[S] {
 	return list
 }
 
-// stand makes an inference stand for its trace: the last one, and rather one that answers with text than one that does not.
-func (j *Join[S, W]) stand(trace otlp.TraceID, series S, embeds bool) {
+// trace returns what is known of a trace of which one more span has come.
+func (j *Join[S, W]) trace(id otlp.TraceID) *Trace[S] {
 	t := j.last
-	if t == nil || t.trace != trace {
-		h := hash(&ID{Trace: trace})
-		t = j.traces.find(h, func(t *ofTrace[S]) bool { return t.trace == trace })
+	if t == nil || t.trace != id {
+		h := hash(&ID{Trace: id})
+		t = j.traces.find(h, func(t *Trace[S]) bool { return t.trace == id })
 		if t == nil {
 			t = j.traces.add(h)
-			t.embeds = true
+			*t = Trace[S]{trace: id, embeds: true}
+			j.last = t
+			return t
 		}
 		j.last = t
 	}
-	if !embeds || t.embeds {
-		t.trace, t.series, t.embeds = trace, series, embeds
+	t.several = true
+	if t.awaits {
+		j.Await(ID{Trace: id, Span: t.parent}, t.series, t.has)
+		t.awaits = false
 	}
+	return t
+}
+
+// add makes an inference stand for its trace: the last one, and rather one that answers with text than one that does not.
+func (t *Trace[S]) add(i *Inference[S]) {
+	t.parent, t.has = i.Parent, i.Has
+	if !i.Embeds || t.embeds {
+		t.series, t.embeds = i.Series, i.Embeds
+	}
+}
+
+// Alone reports whether an inference is still the only span of its trace that has come. Nothing can be above or below it
+// then. What Await would remember the trace does, until a second span comes.
+func (t *Trace[S]) Alone(trace otlp.TraceID) bool {
+	if t == nil || t.several || t.trace != trace {
+		return false
+	}
+	t.awaits = true
+	return true
 }
 
 // FindTrace returns what the inference of a trace was counted under.
@@ -116,10 +144,11 @@ func (j *Join[S, W]) FindTrace(trace otlp.TraceID) (S, bool) {
 	if trace == (otlp.TraceID{}) {
 		return *new(S), false
 	}
-	if t := j.traces.find(hash(&ID{Trace: trace}), func(t *ofTrace[S]) bool { return t.trace == trace }); t != nil {
-		return t.series, true
+	t := j.traces.find(hash(&ID{Trace: trace}), func(t *Trace[S]) bool { return t.trace == trace })
+	if t == nil {
+		return *new(S), false
 	}
-	return *new(S), false
+	return t.series, t.series != *new(S)
 }
 
 // Repeated reports whether an evaluation with the hash was found in the other kind of request: SDKs send one both as an
