@@ -129,6 +129,10 @@ FUZZTIME := 100000x
 test-adapters-real: bin/tools/promtool ## hold the adapters against LiteLLM, BentoML, MLServer and Ray Serve, started here (ARGS=)
 	@tools/adapters/real.sh $(ARGS)
 
+.PHONY: test-clients
+test-clients: bin/modelquality-exporter ## hold the model-quality exporter against the clients that people run, installed here (ARGS=)
+	@tools/clients/real.sh $(ARGS)
+
 .PHONY: test-fuzz
 test-fuzz: ## try FUZZTIME (100000x) new inputs on every fuzz test
 	@grep -rEo --include='*_test.go' '^func Fuzz\w+' . | sed 's/:func / /' | while read -r file name; do \

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 
 // post is one request of OTLP/JSON to the exporter's own handler.
@@ -226,6 +229,17 @@ func TestWhatClientsReallySend(t *testing.T) {
 		"the version is the answer's name, and a failed call has the model that was asked": {feed: post(
 			call{id: 1, says: chat("gpt-4o", attributes{"gen_ai.response.model": "gpt-4o-2024-08-06"})}, call{id: 2, failed: true, says: chat("gpt-4o", nil)},
 		), want: []string{requests("gpt-4o", "gpt-4o-2024-08-06", "ok", 1), requests("gpt-4o", "gpt-4o-2024-08-06", "error", 1)}},
+		"a call has the version that a part of it says": {feed: post(
+			call{id: 1, says: chat("gpt-4o", nil)}, call{id: 2, parent: 1},
+			call{id: 3, parent: 2, says: chat("gpt-4o", attributes{"gen_ai.response.model": "gpt-4o-2024-08-06", "gen_ai.usage.input_tokens": 10})},
+		), want: []string{requests("gpt-4o", "gpt-4o-2024-08-06", "ok", 1), `ml_inference_tokens_total{direction="input",model="gpt-4o",version="gpt-4o-2024-08-06"} 10`}},
+		"also one in another request, before it": {feed: apart(
+			call{id: 3, parent: 1, says: chat("gpt-4o", attributes{"gen_ai.response.model": "gpt-4o-2024-08-06"})}, call{id: 1, says: chat("gpt-4o", nil)},
+		), want: []string{requests("gpt-4o", "gpt-4o-2024-08-06", "ok", 1)}},
+		"not one of another model, or of another call": {feed: post(
+			call{id: 1, says: chat("gpt-4o", nil)}, call{id: 2, parent: 1, says: chat("gpt-4o-mini", attributes{"gen_ai.response.model": "gpt-4o-mini-2024-07-18"})},
+			call{id: 3, says: chat("gpt-4o", nil)},
+		), want: []string{requests("gpt-4o", "", "ok", 2), requests("gpt-4o-mini", "gpt-4o-mini-2024-07-18", "ok", 1)}},
 		"OpenInference's name is the answer's": {feed: post(call{id: 1, says: attributes{
 			"openinference.span.kind": "LLM", "llm.model_name": "gpt-4o-2024-08-06", "llm.invocation_parameters": `{"model": "gpt-4o"}`,
 		}}), want: []string{requests("gpt-4o", "gpt-4o-2024-08-06", "ok", 1)}},
@@ -391,4 +405,36 @@ func TestMetricsAreAcceptedAndIgnored(t *testing.T) {
 	w := newWorld(t, "")
 	require.JSONEq(t, "{}", w.post("/v1/metrics", object{"resourceMetrics": []object{}}).Body.String())
 	w.requireMetric(`sightglass_otlp_requests_total{protocol="http",result="ok",signal="metrics"} 1`)
+}
+
+func TestThatNothingCountsIsSaidOnce(t *testing.T) {
+	other := func(from, n int, says attributes) (calls []call) {
+		for i := range n {
+			calls = append(calls, call{id: from + i, says: says})
+		}
+		return calls
+	}
+	observed := func(w *world) *testtools.Log {
+		log := new(testtools.Log)
+		w.pipeline.logger = slog.New(slog.NewTextHandler(log, nil))
+		return log
+	}
+	t.Run("of 100 spans and records none is an inference", func(t *testing.T) {
+		w := newWorld(t, "")
+		log := observed(w)
+		w.postSpans(nil, other(1, 90, attributes{"http.route": "/"})...)
+		w.postSpans(nil, other(100, 9, attributes{"gen_ai.operation.name": "execute_tool", "gen_ai.request.model": "m"})...)
+		require.Empty(t, log.String())
+		w.records(record{event: "startup"})
+		require.Contains(t, log.String(), `level=INFO msg="No span or log record counts yet: none is an inference or an evaluation" items=100 no_model=90 other_operation=9 no_evaluation=1 help=`+instrumentation)
+		w.postSpans(nil, other(200, 200, nil)...)
+		require.Equal(t, 1, strings.Count(log.String(), "\n"), log.String())
+		w.requireMetric(`sightglass_otlp_ignored_items_total{reason="no_model",signal="traces"} 290`)
+	})
+	t.Run("but one", func(t *testing.T) {
+		w := newWorld(t, "")
+		log := observed(w)
+		w.postSpans(nil, append(other(1, 200, nil), call{id: 300, says: chat("m", nil)})...)
+		require.Empty(t, log.String())
+	})
 }

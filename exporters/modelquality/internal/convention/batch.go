@@ -160,6 +160,8 @@ type Batch struct {
 	// BadValues are values that make no sense, and BadValue is the first.
 	BadValues [BadKinds]int
 	BadValue  [BadKinds]string
+	// Unversioned is how many calls of hosted models do not say which version answered.
+	Unversioned int
 	// Refused are items that make no sense, and Reason is what is wrong with the first.
 	Refused int
 	Reason  string

@@ -77,9 +77,14 @@ func (v Value) Int() int64 { return int64(v.bits) }
 
 // Number returns a number, also one that a client wrote as text.
 func (v Value) Number() (float64, bool) {
-	switch v.Kind {
-	case Double:
+	if v.Kind == Double { // as most are, and so without a call
 		return math.Float64frombits(v.bits), true
+	}
+	return v.converted()
+}
+
+func (v Value) converted() (float64, bool) {
+	switch v.Kind {
 	case Int:
 		return float64(int64(v.bits)), true
 	case String:
