@@ -42,6 +42,12 @@ func anyValue(v any) object {
 		return object{"doubleValue": v}
 	case bool:
 		return object{"boolValue": v}
+	case []string:
+		list := []object{}
+		for _, item := range v {
+			list = append(list, anyValue(item))
+		}
+		return object{"arrayValue": object{"values": list}}
 	case attributes:
 		return object{"kvlistValue": object{"values": keyValues(v)}}
 	}
@@ -125,6 +131,14 @@ func chat(model string, more attributes) attributes {
 // requests is a line of ml_inference_requests_total.
 func requests(model, version, outcome string, n int) string {
 	return fmt.Sprintf("ml_inference_requests_total{model=%q,outcome=%q,version=%q} %d", model, outcome, version, n)
+}
+
+func finished(reason string, n int) string {
+	return fmt.Sprintf(`ml_inference_finishes_total{model="m",reason=%q,version=""} %d`, reason, n)
+}
+
+func stepped(kind, name, outcome string, n int) string {
+	return fmt.Sprintf("ml_agent_steps_total{kind=%q,name=%q,outcome=%q} %d", kind, name, outcome, n)
 }
 
 func evaluated(model, result string, n int) string {
@@ -261,6 +275,36 @@ func TestWhatClientsReallySend(t *testing.T) {
 		"a hosted model has no version of the service's own": {feed: func(w *world) {
 			w.postSpans(attributes{"ml.model.name": "fraud", "ml.model.version": "7", "mlflow.run_id": "abc"}, call{id: 1, says: chat("gpt-4o", nil)}, call{id: 2, says: attributes{"ml.prediction": "x"}})
 		}, want: []string{requests("gpt-4o", "", "ok", 1), requests("fraud", "7", "ok", 1), `ml_model_exemplar_trace_info{mlflow_run_id="",model="gpt-4o",reason="slow",trace_id="5b8efff798038103d269b633813fc60c",version=""} 1`}},
+
+		"why answers end, whatever providers call it": {feed: post(
+			call{id: 1, says: chat("m", attributes{"gen_ai.response.finish_reasons": []string{"stop", "length"}})},
+			call{id: 2, says: chat("m", attributes{"gen_ai.response.finish_reasons": `["end_turn"]`})},
+			call{id: 3, says: chat("m", attributes{"ai.response.finishReason": "content-filter"})},
+			call{id: 4, says: chat("m", attributes{"gen_ai.response.finish_reason": "SAFETY"})},
+			call{id: 5, says: chat("m", attributes{"llm.finish_reason": "MAX_TOKENS"})},
+			call{id: 6, says: chat("m", attributes{"gen_ai.response.finish_reasons": []string{"tool_calls"}})},
+			call{id: 7, says: chat("m", attributes{"gen_ai.response.finish_reasons": []string{"bored"}})},
+			call{id: 8, says: chat("m", attributes{"gen_ai.response.finish_reasons": []string{}})},
+			call{id: 9, parent: 1, says: chat("m", attributes{"gen_ai.response.finish_reasons": []string{"stop"}})},
+		), want: []string{finished("stop", 2), finished("content_filter", 2), finished("length", 1), finished("tool_calls", 1), finished("other", 1), requests("m", "", "ok", 8)}},
+		"calls of tools, agents and retrievers": {feed: post(
+			call{id: 1, name: "execute_tool weather", says: attributes{"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "weather"}},
+			call{id: 2, name: "weather", failed: true, says: attributes{"openinference.span.kind": "TOOL", "tool.name": "weather"}},
+			call{id: 3, name: "ai.toolCall", says: attributes{"ai.toolCall.name": "weather"}},
+			call{id: 4, name: "search", exception: "TimeoutError", says: attributes{"mlflow.spanType": `"TOOL"`}},
+			call{id: 5, name: "invoke_agent planner", says: attributes{"gen_ai.operation.name": "invoke_agent"}},
+			call{id: 6, name: "vector store", says: attributes{"openinference.span.kind": "RETRIEVER"}},
+			call{id: 7, name: "chain", says: attributes{"openinference.span.kind": "CHAIN"}},
+			call{id: 8, says: chat("m", attributes{"gen_ai.tool.name": "weather"})},
+		), want: []string{
+			stepped("tool", "weather", "ok", 2), stepped("tool", "weather", "error", 1), stepped("tool", "search", "error", 1),
+			stepped("agent", "planner", "ok", 1), stepped("retrieval", "vector store", "ok", 1), requests("m", "", "ok", 1),
+		}},
+		"more tools than there is room for": {config: "limits: {steps: 2}\n", feed: func(w *world) {
+			for i := range 5 {
+				w.postSpans(nil, call{id: i + 1, says: attributes{"ai.toolCall.name": fmt.Sprint("tool ", i)}})
+			}
+		}, want: []string{stepped("tool", "tool 1", "ok", 1), stepped("tool", "other", "ok", 3)}},
 
 		"vLLM": {feed: post(call{id: 1, name: "llm_request", says: attributes{
 			"gen_ai.response.model": "llama", "gen_ai.latency.time_in_queue": 0.5, "gen_ai.latency.time_to_first_token": 0.25, "gen_ai.latency.time_in_model_inference": 2.0, "gen_ai.usage.prompt_tokens": 3, "gen_ai.usage.completion_tokens": 4,

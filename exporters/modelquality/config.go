@@ -499,7 +499,7 @@ func (c *Config) Validate(at config.At) {
 	}
 	for key, n := range sorted(map[string]int{
 		"models": c.Limits.Models, "versions": c.Limits.Versions, "exception_types": c.Limits.ExceptionTypes,
-		"features": c.Limits.Features, "evaluations": c.Limits.Evaluations, "details": c.Limits.Details,
+		"features": c.Limits.Features, "evaluations": c.Limits.Evaluations, "steps": c.Limits.Steps, "details": c.Limits.Details,
 	}) {
 		if n < 0 || n > 100_000 {
 			at.Errorf("limits."+key, "%d; want 0 to 100000", n)

@@ -402,6 +402,9 @@ func (p *pipeline) count(w *worker, s *settings) {
 	}
 	p.join.Unlock()
 
+	if len(b.Steps) > 0 {
+		p.meter.Steps(b.Steps)
+	}
 	for _, g := range w.groups {
 		w.observe(g, s.lowConfidence, now)
 	}

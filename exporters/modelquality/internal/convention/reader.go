@@ -209,6 +209,9 @@ func (r *Reader) Span(s *otlp.Span) {
 	}
 	before := len(b.Evaluations)
 	r.events(s, in, index)
+	if index < 0 && in.set&(saysKind|1<<roleTool) != 0 {
+		r.step(in, s)
+	}
 	if index < 0 && s.ID != (otlp.SpanID{}) {
 		b.Links = append(b.Links, Link{s.Trace, s.ID, s.Parent})
 	}
@@ -345,6 +348,9 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 		for d, x := range tokens {
 			o.Tokens[d] = in.atLeastZero(x)
 		}
+	}
+	if in.has(roleFinish) {
+		o.Finish = finish(in.values[roleFinish])
 	}
 	if in.has(rolePrediction) {
 		o.Prediction = in.values[rolePrediction]

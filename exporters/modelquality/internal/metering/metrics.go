@@ -16,9 +16,9 @@ var (
 
 // descs are the metrics of this package, in the order of docs/metrics.md.
 type descs struct {
-	requests, hosted, sampled, represented, exceptions, tokens, evaluations, trace *prometheus.Desc
-	duration, queueWait, forwardPass, firstToken, confidence                       *histogram.Kind
-	age, score                                                                     *histogram.Kind
+	requests, hosted, sampled, represented, exceptions, tokens, finishes, steps, evaluations, trace *prometheus.Desc
+	duration, queueWait, forwardPass, firstToken, confidence                                        *histogram.Kind
+	age, score                                                                                      *histogram.Kind
 }
 
 // Declare declares the metrics of a Meter in the reference.
@@ -40,6 +40,8 @@ func newDescs(c *catalogue.Catalogue) descs {
 	d.forwardPass = kind("ml_inference_forward_pass_seconds", "Time that the computation of inferences took.", latencyBuckets)
 	d.firstToken = kind("ml_inference_time_to_first_token_seconds", "Time from the start of inferences to their first token.", latencyBuckets)
 	d.tokens = c.Counter("ml_inference_tokens_total", "Tokens by direction. input and output are the total; cached and cache_write are parts of input, reasoning is one of output.", model("direction")...)
+	d.finishes = c.Counter("ml_inference_finishes_total", "Answers of language models by why they ended: stop, length, tool_calls, content_filter (also refusals), error or other.", model("reason")...)
+	d.steps = c.Counter("ml_agent_steps_total", "Calls of tools, agents and retrievers by kind, name and outcome.", "kind", "name", "outcome")
 	d.confidence = kind("ml_model_confidence", "Confidence of predictions, from 0 to 1.", ratioBuckets)
 	d.age = kind("ml_model_feature_age_seconds", "Age of the feature at the start of the inference.", ageBuckets, "feature")
 	d.score = kind("ml_model_evaluation_score", "Scores of evaluated responses.", ratioBuckets, "evaluation")

@@ -69,6 +69,21 @@ func (v Value) Text() string {
 	return v.text
 }
 
+// First returns the first value of a List that can be read, and any other value as it is.
+func (v Value) First() Value {
+	if v.Kind != List {
+		return v
+	}
+	var first Value
+	_ = messages(unsafe.Slice(unsafe.StringData(v.text), len(v.text)), 1, func(f field) error { //nolint:gosec // It is only read.
+		if first.Kind != Empty {
+			return nil
+		}
+		return first.decode(f.bytes)
+	})
+	return first
+}
+
 // Truth returns a Bool.
 func (v Value) Truth() bool { return v.Kind == Bool && v.bits != 0 }
 
