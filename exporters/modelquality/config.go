@@ -331,6 +331,8 @@ type LabelsConfig struct {
 	PredictionColumn string `yaml:"prediction_column"`
 	LabelColumn      string `yaml:"label_column"`
 	SegmentColumn    string `yaml:"segment_column,omitempty"`
+	// ConfidenceColumn is how sure the model was, from 0 to 1: what the estimated performance is made of.
+	ConfidenceColumn string `yaml:"confidence_column,omitempty"`
 	// Model and Version are named, or columns name them.
 	Model         string `yaml:"model,omitempty"`
 	Version       string `yaml:"version,omitempty"`
@@ -364,6 +366,9 @@ func (l *LabelsConfig) Validate(at config.At) {
 	}
 	if l.Model == "" && l.ModelColumn == "" {
 		at.Errorf("model", "missing; want the name of the model, or model_column")
+	}
+	if l.ConfidenceColumn != "" && l.Numeric {
+		at.Errorf("confidence_column", "%q; want none where numeric is true: the confidence is that of a class", l.ConfidenceColumn)
 	}
 	for key, d := range sorted(map[string]config.Duration{"window": l.Window, "interval": l.Interval, "timeout": l.Timeout}) {
 		if d <= 0 {

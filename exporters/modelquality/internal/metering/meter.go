@@ -17,6 +17,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/fields"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/histogram"
+	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/limit"
@@ -368,6 +369,11 @@ func (s *Series) collect(now int64) exporter.Metrics {
 	show(&s.forwardPass, d.forwardPass)
 	show(&s.firstToken, d.firstToken)
 	show(&s.confidence, d.confidence)
+	for i, n := range s.confidence.Counts() {
+		if i < len(ratioBuckets) {
+			out.Counter(d.confidenceBins, float64(n), s.Model, s.Version, binning.UpTo(ratioBuckets[i]))
+		}
+	}
 	s.ages.each(func(name string, h *histogram.Histogram) { show(h, d.age, name) })
 	var total int64
 	for _, n := range s.requests {
