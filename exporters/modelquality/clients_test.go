@@ -243,6 +243,13 @@ func TestWhatClientsReallySend(t *testing.T) {
 		"the version is the answer's name, and a failed call has the model that was asked": {feed: post(
 			call{id: 1, says: chat("gpt-4o", attributes{"gen_ai.response.model": "gpt-4o-2024-08-06"})}, call{id: 2, failed: true, says: chat("gpt-4o", nil)},
 		), want: []string{requests("gpt-4o", "gpt-4o-2024-08-06", "ok", 1), requests("gpt-4o", "gpt-4o-2024-08-06", "error", 1)}},
+		"MLflow's name is the answer's": {feed: post(
+			call{id: 1, says: attributes{"mlflow.spanType": `"CHAT_MODEL"`, "model": `"gpt-4o"`, "mlflow.llm.model": `"gpt-4o-2024-08-06"`}},
+			call{id: 2, exception: "RateLimitError", says: attributes{"mlflow.spanType": `"CHAT_MODEL"`, "model": `"gpt-4o"`}},
+		), want: []string{requests("gpt-4o", "gpt-4o-2024-08-06", "ok", 1), requests("gpt-4o", "gpt-4o-2024-08-06", "rejected", 1)}},
+		"or the only one there is": {
+			feed: post(call{id: 1, says: attributes{"mlflow.spanType": `"LLM"`, "mlflow.llm.model": `"llama"`}}), want: []string{requests("llama", "", "ok", 1)},
+		},
 		"a call has the version that a part of it says": {feed: post(
 			call{id: 1, says: chat("gpt-4o", nil)}, call{id: 2, parent: 1},
 			call{id: 3, parent: 2, says: chat("gpt-4o", attributes{"gen_ai.response.model": "gpt-4o-2024-08-06", "gen_ai.usage.input_tokens": 10})},

@@ -112,10 +112,10 @@ type Names struct {
 func (n *Names) SetDefaults() {
 	*n = Names{
 		Model: []string{
-			"ml.model.name", "gen_ai.request.model", "mlflow.llm.model", "ai.model.id", "langfuse.observation.model.name",
+			"ml.model.name", "gen_ai.request.model", "ai.model.id", "langfuse.observation.model.name",
 			"triton.model_name", "model",
 		},
-		ResponseModel: []string{"gen_ai.response.model", "ai.response.model", "llm.model_name", "embedding.model_name", "reranker.model_name"},
+		ResponseModel: []string{"gen_ai.response.model", "ai.response.model", "mlflow.llm.model", "llm.model_name", "embedding.model_name", "reranker.model_name"},
 		Version:       []string{"ml.model.version", "triton.model_version"},
 		Run:           []string{"mlflow.run_id", "mlflow.runId"},
 		QueueWait:     []string{"ml.inference.queue_wait_ms", "queue_wait_ms", "gen_ai.latency.time_in_queue"},
