@@ -126,7 +126,7 @@ test-e2e: ## break real data under the real Prometheus, Alertmanager and databas
 FUZZTIME := 100000x
 
 .PHONY: test-adapters-real
-test-adapters-real: bin/tools/promtool ## hold the adapters against LiteLLM, BentoML, MLServer and Ray Serve, started here (ARGS=)
+test-adapters-real: bin/tools/promtool ## hold the adapters against LiteLLM, BentoML, MLServer, Ray Serve and KServe, started here (ARGS=)
 	@tools/adapters/real.sh $(ARGS)
 
 .PHONY: test-clients

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Holds the adapters against real servers.
 
-Each server is started with a trivial model and asked a known number of times: answers, slow answers, failures, and callers who hang up.
+Each server is started with a trivial model and asked a known number of times: answers, slow answers, failures, callers who hang up, and where the
+server streams, streams that are read to their end and streams that are left after their first part.
 Its metrics are scraped once and become the input of promtool, which evaluates the rules of its adapter; what they record must be what the
 caller counted and timed. With --save DIR the scrape is kept.
 
@@ -37,14 +38,16 @@ def free_port():
         return s.getsockname()[1]
 
 
-def call(port, path, body=None, hang_up_after=None, timeout=30):
-    """Returns the status and the seconds it took; a caller who hangs up has the status None."""
+def call(port, path, body=None, hang_up_after=None, leave=False, timeout=30):
+    """Returns the status and the seconds it took; a caller who hangs up, or leaves after the first part of a stream, has the status None."""
     began = time.monotonic()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=hang_up_after or timeout)
     try:
         headers = {"Content-Type": "application/json", "Authorization": "Bearer sk-test"}
         connection.request("POST" if body is not None else "GET", path, None if body is None else json.dumps(body), headers)
         response = connection.getresponse()
+        if leave and response.status == 200 and response.readline():
+            return None, time.monotonic() - began
         response.read()
         return response.status, time.monotonic() - began
     except TimeoutError:
@@ -62,6 +65,8 @@ class Stub(http.server.BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         wanted = json.loads(asked["messages"][-1]["content"])
         time.sleep(wanted.get("seconds", 0))
+        if chunks := wanted.get("stream"):
+            return self.stream(chunks)
         failed = wanted.get("fail")
         answer = {"error": {"message": "asked to fail", "type": "server_error"}} if failed else {
             "id": "1", "object": "chat.completion", "created": 0, "model": "stub",
@@ -76,6 +81,22 @@ class Stub(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(body)
 
+    def stream(self, chunks):
+        head = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": "stub"}
+        with contextlib.suppress(ConnectionError):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            for n in range(1, chunks + 1):
+                choice = {"index": 0, "delta": {"role": "assistant", "content": "ok "}, "finish_reason": "stop" if n == chunks else None}
+                self.wfile.write(f"data: {json.dumps(head | {'choices': [choice]})}\n\n".encode())
+                self.wfile.flush()
+                time.sleep(CHUNK_SECONDS)
+            usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+            self.wfile.write(f"data: {json.dumps(head | {'choices': [], 'usage': usage})}\n\ndata: [DONE]\n\n".encode())
+        self.close_connection = True
+
     def log_message(self, *_):
         pass
 
@@ -86,9 +107,9 @@ class Server:
     settle_seconds = 2
     metrics_path = "/metrics"
     adapter = metrics = model = package = ""
-    # Whether the server stops when its caller hangs up, and which ends it times.
-    stops = False
-    times_failures = True
+    # Whether the server stops when its caller hangs up, counts a stream that is left as cancelled, and times what does not succeed.
+    stops = streams = counts_left = False
+    times_failures = times_cancelled = True
 
     def __init__(self, folder, environment):
         self.folder, self.bin = folder, environment / "bin"
@@ -110,19 +131,23 @@ class Server:
         """What must be recorded: an expression, its value, and how far off it may be."""
         total = sum(seen.values())
         of_model = f'model="{self.model}"'
-        hung_up = seen["cancelled"] * (HANG_UP_SECONDS if self.stops else CANCELLED_SECONDS)
-        timed = total if self.times_failures else total - seen["failed"]
+        left = seen.get("left", 0)
+        timed = total - (0 if self.times_failures else seen["failed"]) - (0 if self.times_cancelled else seen["cancelled"])
+        hung_up = left * CHUNK_SECONDS
+        if self.times_cancelled:
+            hung_up += seen["cancelled"] * (HANG_UP_SECONDS if self.stops else CANCELLED_SECONDS)
+        cancelled = (seen["cancelled"] if self.stops else 0) + (left if self.counts_left else 0)
         yield f"300 * sum(model:ml_inference_requests:rate5m{{{of_model}}})", total, 0.001
         yield f'sum(model:ml_inference_failures:ratio_rate5m{{{of_model},outcome="error"}})', seen["failed"] / total, 1e-6
         yield f'sum(model:ml_inference_failures:ratio_rate5m{{{of_model},outcome!="error"}} or vector(0))', 0, 1e-6
-        yield f"sum(model:ml_inference_cancelled:ratio_rate5m{{{of_model}}} or vector(0))", seen["cancelled"] / total if self.stops else 0, 1e-6
+        yield f"sum(model:ml_inference_cancelled:ratio_rate5m{{{of_model}}} or vector(0))", cancelled / total, 1e-6
         yield f"sum(model:ml_inference_duration_seconds:mean_5m{{{of_model}}})", (sum(took) + hung_up) / timed, 0.06
         # No other model, no probe: nothing else has traffic.
         yield "count(model:ml_inference_requests:rate5m > 0)", 1, 0
 
 
 class LiteLLM(Server):
-    package, times_failures = "litellm", False
+    package, stops, streams, times_failures, times_cancelled = "litellm", True, True, False, False
     adapter, metrics, model, ready_path = "litellm", "litellm_", "stub", "/health/liveliness"
     metrics_path = "/metrics/"
 
@@ -133,7 +158,7 @@ class LiteLLM(Server):
             "model_list": [{"model_name": "stub", "litellm_params": {
                 "model": "openai/stub", "api_key": "none", "api_base": f"http://127.0.0.1:{provider.server_port}/v1"}}],
             "litellm_settings": {"callbacks": ["prometheus"], "num_retries": 0, "require_auth_for_metrics_endpoint": False},
-            "general_settings": {"dangerously_permit_weak_or_unset_master_key": True},
+            "general_settings": {"dangerously_permit_weak_or_unset_master_key": True, "cancel_on_disconnect": True},
             "router_settings": {"num_retries": 0, "disable_cooldowns": True},
         }
         (self.folder / "config.yaml").write_text(json.dumps(config))
@@ -143,13 +168,15 @@ class LiteLLM(Server):
         return {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
     def ask(self, wanted, **kw):
-        return call(self.port, "/v1/chat/completions", {"model": "stub", "messages": [{"role": "user", "content": json.dumps(wanted)}]}, **kw)
+        return call(self.port, "/v1/chat/completions", {"model": "stub", "stream": "stream" in wanted, "messages": [{"role": "user", "content": json.dumps(wanted)}]}, **kw)
 
     def expected(self, seen, took):
         yield from super().expected(seen, took)
-        answered = sum(seen.values()) - seen["failed"]
-        yield '300 * sum(model:ml_inference_tokens:rate5m{model="stub",direction="input"})', 10 * answered, 0.001
-        yield '300 * sum(model:ml_inference_tokens:rate5m{model="stub",direction="output"})', 5 * answered, 0.001
+        answered, left = seen["ok"] + seen["slow"] + seen["streamed"], seen["left"]
+        # What a stream that is left has cost is counted by the proxy's own tokenizer.
+        yield '300 * sum(model:ml_inference_tokens:rate5m{model="stub",direction="input"})', 10 * answered + 15 * left, 10 * left
+        yield '300 * sum(model:ml_inference_tokens:rate5m{model="stub",direction="output"})', 5 * answered + 2.5 * left, 2.5 * left
+        yield 'sum(model:ml_inference_time_to_first_token_seconds:p95_5m{model="stub"}) < bool 0.25', 1, 0
         yield 'sum(model:ml_inference_queue_wait_seconds:mean_5m{model="stub"}) < bool 1', 1, 0
 
 
@@ -185,7 +212,7 @@ class MLServer(Server):
 
 
 class Ray(Server):
-    package, stops = "ray", True
+    package, stops, streams, counts_left = "ray", True, True, True
     adapter, metrics, model, ready_path = "rayserve", "ray_serve_", "app/Echo", "/-/healthz"
     settle_seconds = 15
 
@@ -203,22 +230,38 @@ class Ray(Server):
         return call(self.port, "/", wanted, **kw)
 
 
-SERVERS = {"litellm": LiteLLM, "bentoml": BentoML, "mlserver": MLServer, "ray": Ray}
+class KServe(Server):
+    package = "kserve"
+    adapter, metrics, model, ready_path = "kserve", "request_(preprocess|predict|postprocess|explain)_seconds", "echo", "/v2/models/echo/ready"
 
-HANG_UP_SECONDS, CANCELLED_SECONDS = 0.3, 2.0
+    def command(self):
+        return ["python", str(HERE / "servers" / "kserve_model.py"), str(self.port)]
+
+    def ask(self, wanted, **kw):
+        return call(self.port, "/v1/models/echo:predict", {"instances": [wanted]}, **kw)
+
+    def expected(self, seen, took):
+        yield from super().expected(seen, took)
+        hung_up = seen["cancelled"] * CANCELLED_SECONDS
+        yield 'sum(model:ml_inference_forward_pass_seconds:mean_5m{model="echo"})', (sum(took) + hung_up) / sum(seen.values()), 0.06
+
+
+SERVERS = {"litellm": LiteLLM, "bentoml": BentoML, "mlserver": MLServer, "ray": Ray, "kserve": KServe}
+
+HANG_UP_SECONDS, CANCELLED_SECONDS, CHUNK_SECONDS = 0.3, 2.0, 0.1
 KINDS = (("ok", 12, {}), ("slow", 2, {"seconds": 0.6}), ("failed", 4, {"fail": True}), ("cancelled", 2, {"seconds": CANCELLED_SECONDS}))
+STREAMED_KINDS = (("streamed", 3, {"stream": 3}), ("left", 3, {"stream": 30}))
 
 
 def ask_all(server):
     """Returns how many of each kind were asked, and the seconds of those that were answered."""
     seen, took = {}, []
-    for kind, count, wanted in KINDS:
+    for kind, count, wanted in KINDS + (STREAMED_KINDS if server.streams else ()):
         for _ in range(count):
-            status, seconds = server.ask(wanted, hang_up_after=HANG_UP_SECONDS if kind == "cancelled" else None)
-            expected = {"ok": status == 200, "slow": status == 200, "failed": status is not None and status >= 500, "cancelled": status is None}[kind]
-            if not expected:
+            status, seconds = server.ask(wanted, hang_up_after=HANG_UP_SECONDS if kind == "cancelled" else None, leave=kind == "left")
+            if not {"failed": status is not None and status >= 500, "cancelled": status is None, "left": status is None}.get(kind, status == 200):
                 raise RuntimeError(f"a request meant to be {kind} ended with status {status}")
-            if kind in ("ok", "slow"):
+            if kind in ("ok", "slow", "streamed"):
                 took.append(seconds)
             if kind == "cancelled":
                 time.sleep(CANCELLED_SECONDS)  # It may run to its end, and the next one is not to wait for it.

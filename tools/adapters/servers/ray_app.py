@@ -6,6 +6,7 @@ import sys
 
 import ray
 from ray import serve
+from starlette.responses import StreamingResponse
 
 
 @serve.deployment
@@ -15,7 +16,14 @@ class Echo:
         await asyncio.sleep(wanted.get("seconds", 0))
         if wanted.get("fail"):
             raise RuntimeError("asked to fail")
+        if chunks := wanted.get("stream"):
+            return StreamingResponse(self.stream(chunks))
         return "ok"
+
+    async def stream(self, chunks):
+        for _ in range(chunks):
+            yield "ok\n"
+            await asyncio.sleep(0.1)
 
 
 http_port, metrics_port = int(sys.argv[1]), int(sys.argv[2])
