@@ -14,13 +14,24 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-# exporters/modelquality/internal/metering: ratioBuckets; rules/thresholds.yaml: calibration_min_rows, calibration_coverage_ratio, labelled_min_rows.
+# exporters/modelquality/internal/metering: ratioBuckets; rules/thresholds.yaml: calibration_min_rows, calibration_coverage_ratio, labelled_min_rows, performance_drop_ratio.
 BOUNDS = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1])
-MIN_ROWS, MIN_COVERAGE, MIN_COUNT = 30, 0.95, 100
+MIN_ROWS, MIN_COVERAGE, MIN_COUNT, LIMIT = 30, 0.95, 100, 0.05
 
 
 def estimate(labelled, present):
-    """Returns the estimate, half its interval, the accuracy of what is labelled, and whether the estimate is reliable."""
+    """Returns what of_confidence does, and the error of the estimate of the later half of what is labelled by the earlier half.
+
+    labelled has the days of the labelled window, present the day that is estimated.
+    """
+    later = labelled.day >= (labelled.day.min() + labelled.day.max() + 1) / 2
+    value, half, accuracy, reliable = of_confidence(labelled, present)
+    past, _, _, _ = of_confidence(labelled[~later], labelled[later])
+    return value, half, accuracy, reliable, abs(past - labelled[later].right.mean())
+
+
+def of_confidence(labelled, present):
+    """Returns the estimate, half its interval by chance, the accuracy of what is labelled, and whether enough is labelled."""
     bins = len(BOUNDS)
     at = np.searchsorted(BOUNDS, labelled.confidence)
     rows, right = np.bincount(at, minlength=bins), np.bincount(at, weights=labelled.right, minlength=bins)
@@ -54,14 +65,21 @@ def main():
     for day in range(o.train_days + 14, scored.day.max() + 1):
         present, labelled = scored[scored.day == day], scored[(scored.day >= day - 14) & (scored.day < day - 7)]
         if len(present) and len(labelled):
-            value, half, before, reliable = estimate(labelled, present)
-            days.append({"month": present.month.iloc[0], "true": present.right.mean(), "estimated": value, "half": half, "labelled": before, "reliable": reliable})
+            value, half, before, reliable, past_error = estimate(labelled, present)
+            days.append({"month": present.month.iloc[0], "true": present.right.mean(), "estimated": value, "half": half, "labelled": before, "reliable": reliable, "past_error": past_error})
     days = pd.DataFrame(days)
     days["error"], days["guess"] = (days.estimated - days.true).abs(), (days.labelled - days.true).abs()
+    past_error = days.past_error.rolling(7, min_periods=1).max()
+    days["half"] += past_error
+    days["reliable"] &= past_error <= LIMIT * days.labelled
     days["inside"] = days.error <= days.half
+    days["alert"] = days.reliable & (1 - days.estimated / days.labelled > LIMIT) & (days.estimated + days.half < days.labelled)
+    days["dropped"] = 1 - days.true / days.labelled > LIMIT
     print(days.groupby("month").agg(days=("true", "size"), true=("true", "mean"), estimated=("estimated", "mean"), error=("error", "mean"),
-          guess=("guess", "mean"), inside=("inside", "mean"), reliable=("reliable", "mean")).round(4).to_string())
-    print(f"all: error {days.error.mean():.4f}, of the guess {days.guess.mean():.4f}, correlation {np.corrcoef(days.estimated - days.labelled, days.true - days.labelled)[0, 1]:.2f}, inside the interval {days.inside.mean():.2f}, reliable {days.reliable.mean():.2f}")
+          guess=("guess", "mean"), inside=("inside", "mean"), reliable=("reliable", "mean"),
+          dropped=("dropped", "sum"), alert=("alert", "sum")).round(4).to_string())
+    print(f"all: error {days.error.mean():.4f}, of the guess {days.guess.mean():.4f}, correlation {np.corrcoef(days.estimated - days.labelled, days.true - days.labelled)[0, 1]:.2f}, inside the interval {days.inside.mean():.2f}, reliable {days.reliable.mean():.2f}, "
+          f"days with a drop {days.dropped.sum()}, told {(days.alert & days.dropped).sum()}, told wrongly {(days.alert & ~days.dropped).sum()}")
 
 
 if __name__ == "__main__":

@@ -106,8 +106,9 @@ func (j *Join[S, W]) Add(i Inference[S], responseID string) *Trace[S] {
 }
 
 func hash(id *ID) uint64 {
-	const odd = 0x9e3779b97f4a7c15 // spreads ids that were counted up and not drawn
+	const odd = 0x9e3779b97f4a7c15 // spreads ids that were counted up and not drawn: they differ in the highest byte read here
 	h := binary.LittleEndian.Uint64(id.Span[:])*odd ^ binary.LittleEndian.Uint64(id.Trace[8:])
+	h ^= h >> 32
 	return h * odd
 }
 

@@ -24,6 +24,12 @@ import (
 // OtherWrong is what was predicted where two different classes are both folded into other, which must not look right.
 const OtherWrong = "other (another)"
 
+// The halves of the window that confidences are counted in: what the earlier one says of the later one can be checked.
+const (
+	Earlier = "earlier"
+	Later   = "later"
+)
+
 // MaxGroups bounds the combinations that a database may answer with.
 const MaxGroups = 20_000
 
@@ -63,7 +69,7 @@ func newDescs(c *catalogue.Catalogue) descs {
 		absolute: c.Gauge("ml_model_absolute_error_sum", "Sum of the absolute differences of predictions and labels in the window.", of("segment")...),
 		squared:  c.Gauge("ml_model_squared_error_sum", "Sum of the squared differences of predictions and labels in the window.", of("segment")...),
 		calibration: c.Gauge("ml_model_labelled_confidence_rows",
-			"Labelled predictions of the window by the bin of their confidence, of which bin is the upper bound, and whether they were right.", of("bin", "right")...),
+			"Labelled predictions of either half of the window by the bin of their confidence, of which bin is the upper bound, and whether they were right.", of("bin", "right", "part")...),
 		delay: c.Gauge("ml_model_label_delay_seconds", "Mean time from a prediction of the window to its label.", of()...),
 	}
 }
@@ -116,18 +122,21 @@ func (t *Table) Cycle(ctx context.Context) error {
 	}
 	m := t.metrics(groups)
 	if t.Columns.Confidence != "" {
-		bins, err := source.Calibrated(ctx, relation, tables.Window{From: now.Add(-t.Window), To: now}, t.Columns, MaxGroups)
-		if err != nil {
-			return fmt.Errorf("labels by confidence: %w", err)
+		middle := now.Add(-t.Window / 2)
+		for part, window := range map[string]tables.Window{Earlier: {From: now.Add(-t.Window), To: middle}, Later: {From: middle, To: now}} {
+			bins, err := source.Calibrated(ctx, relation, window, t.Columns, MaxGroups)
+			if err != nil {
+				return fmt.Errorf("labels by confidence: %w", err)
+			}
+			m = append(m, t.calibration(part, bins)...)
 		}
-		m = append(m, t.calibration(bins)...)
 	}
 	t.shown.Set(m, t.Valid)
 	return nil
 }
 
-// calibration has both counts of every bin that there is.
-func (t *Table) calibration(groups []tables.Labelled) (m exporter.Metrics) {
+// calibration has both counts of every bin that there is in one half of the window.
+func (t *Table) calibration(part string, groups []tables.Labelled) (m exporter.Metrics) {
 	type bin struct {
 		version
 		name string
@@ -147,8 +156,8 @@ func (t *Table) calibration(groups []tables.Labelled) (m exporter.Metrics) {
 		counts[b] = n
 	}
 	for b, n := range counts {
-		m.Gauge(t.descs.calibration, float64(n[0]), b.model, b.version.version, b.name, tables.Wrong)
-		m.Gauge(t.descs.calibration, float64(n[1]), b.model, b.version.version, b.name, tables.Right)
+		m.Gauge(t.descs.calibration, float64(n[0]), b.model, b.version.version, b.name, tables.Wrong, part)
+		m.Gauge(t.descs.calibration, float64(n[1]), b.model, b.version.version, b.name, tables.Right, part)
 	}
 	return m
 }

@@ -96,15 +96,18 @@ func TestQuantities(t *testing.T) {
 func TestPredictionsAreCountedByTheirConfidence(t *testing.T) {
 	l := table(t, func(o *labels.Options) {
 		o.Columns.Confidence, o.Columns.Bins = "sure", []float64{0.5, 0.9, 1}
+		o.Window = 7 * 24 * time.Hour
 	})
-	requireMetrics(t, l, `# HELP ml_model_labelled_confidence_rows Labelled predictions of the window by the bin of their confidence, of which bin is the upper bound, and whether they were right.
+	requireMetrics(t, l, `# HELP ml_model_labelled_confidence_rows Labelled predictions of either half of the window by the bin of their confidence, of which bin is the upper bound, and whether they were right.
 # TYPE ml_model_labelled_confidence_rows gauge
-ml_model_labelled_confidence_rows{bin="0.5",model="fraud",right="false",version="3"} 1
-ml_model_labelled_confidence_rows{bin="0.5",model="fraud",right="true",version="3"} 0
-ml_model_labelled_confidence_rows{bin="0.9",model="fraud",right="false",version="3"} 1
-ml_model_labelled_confidence_rows{bin="0.9",model="fraud",right="true",version="3"} 2
-ml_model_labelled_confidence_rows{bin="1",model="fraud",right="false",version="3"} 0
-ml_model_labelled_confidence_rows{bin="1",model="fraud",right="true",version="3"} 1
+ml_model_labelled_confidence_rows{bin="0.5",model="fraud",part="earlier",right="false",version="3"} 0
+ml_model_labelled_confidence_rows{bin="0.5",model="fraud",part="earlier",right="true",version="3"} 1
+ml_model_labelled_confidence_rows{bin="0.5",model="fraud",part="later",right="false",version="3"} 1
+ml_model_labelled_confidence_rows{bin="0.5",model="fraud",part="later",right="true",version="3"} 0
+ml_model_labelled_confidence_rows{bin="0.9",model="fraud",part="later",right="false",version="3"} 1
+ml_model_labelled_confidence_rows{bin="0.9",model="fraud",part="later",right="true",version="3"} 2
+ml_model_labelled_confidence_rows{bin="1",model="fraud",part="later",right="false",version="3"} 0
+ml_model_labelled_confidence_rows{bin="1",model="fraud",part="later",right="true",version="3"} 1
 `, "ml_model_labelled_confidence_rows")
 }
 
