@@ -167,10 +167,9 @@ func (s *ruleSet) conditionsOf(r Rule) []int {
 
 // reads are the columns, beside those that are always read, that the rules look at.
 func (s *ruleSet) reads(c column) bool {
-	subAccounts := len(s.subAccounts) > 0 || s.namedSubAccount >= 0
 	switch c { //nolint:exhaustive // The others are read always.
-	case colSubAccount, colSubAccountName:
-		return subAccounts
+	case colSubAccountName:
+		return len(s.subAccounts) > 0 || s.namedSubAccount >= 0
 	case colProvider, colProviderName:
 		return len(s.providers) > 0
 	case colResource:
