@@ -115,8 +115,8 @@ func zipped(f *os.File, path string, read func(string, io.Reader) error) error {
 	return nil
 }
 
-// utf8 turns UTF-16, which spreadsheets write, into UTF-8, and leaves the mark of either out.
-func utf8(in io.Reader) (io.Reader, error) {
+// asUTF8 turns UTF-16, which spreadsheets write, into UTF-8, and leaves the mark of either out.
+func asUTF8(in io.Reader) (io.Reader, error) {
 	buffered := bufio.NewReaderSize(in, 16)
 	mark, err := buffered.Peek(3)
 	if err != nil && !errors.Is(err, io.EOF) {

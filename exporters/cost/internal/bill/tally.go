@@ -168,7 +168,7 @@ func newTally(r *Reader, file string, l layout, decode func([]byte) []byte) *tal
 	t.tags = newMemo(func(raw []byte, m *tagged) {
 		m.bits = append(m.bits[:0], t.none...)
 		m.ids = m.ids[:0]
-		m.unread = !t.rules.tagsOf(t.value(raw), m.bits, t.values)
+		m.unread = !t.rules.tagsOf(raw, t.value, m.bits, t.values)
 		for i, value := range t.values {
 			id := uint32(noName)
 			if value != nil && t.rules.present[i] >= 0 {
