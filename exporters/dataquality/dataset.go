@@ -50,7 +50,7 @@ type dataset struct {
 	rowsPerSecond float64
 	// recentWas is the length of the last recent window, 0 before the first.
 	recentWas time.Duration
-	past          past
+	past      past
 }
 
 type upstream struct {
