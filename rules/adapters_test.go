@@ -60,7 +60,7 @@ func TestEveryScrapeSaysWhereItIsFrom(t *testing.T) {
 	for _, scrape := range scrapes {
 		text, err := os.ReadFile(scrape)
 		require.NoError(t, err)
-		require.Regexp(t, `^# server: \S.*\n# defined in: \S.*\n# origin: (written from the source|real capture, .*)\n`, string(text),
+		require.Regexp(t, `^# server: \S.*\n# defined in: \S.*\n# origin: (written from the source|real capture, .*|captures of others, .*)\n`, string(text),
 			"%s: its first lines name the server and its version, the file that defines the metrics, and whether it was captured", scrape)
 		captured := strings.Contains(string(text), "\n# origin: real capture, ")
 		require.Equal(t, strings.HasSuffix(scrape, "-real.prom"), captured, "%s: a capture, and nothing else, is named -real.prom", scrape)
