@@ -229,14 +229,18 @@ func (d *dataset) runChecks(ctx context.Context, c *cycle) error {
 		return err
 	}
 	c.checked = checked
+	return d.noteChecked(c)
+}
+
+// noteChecked says which checks could not be counted, and counts the records without a time, which no window contains.
+func (d *dataset) noteChecked(c *cycle) error {
 	var errs []error
 	for i, check := range d.checks {
-		if check.NotNull && check.Column == d.cfg.TimestampColumn && checked[i].Err == nil {
-			// No window contains them.
-			checked[i].Broken = c.outside.Untimed
-		}
-		if checked[i].Err != nil {
-			errs = append(errs, fmt.Errorf("check %q: %w", check.Name, checked[i].Err))
+		switch n := &c.checked[i]; {
+		case n.Err != nil:
+			errs = append(errs, fmt.Errorf("check %q: %w", check.Name, n.Err))
+		case check.NotNull && check.Column == d.cfg.TimestampColumn:
+			n.Broken = c.outside.Untimed
 		}
 	}
 	return errors.Join(errs...)
