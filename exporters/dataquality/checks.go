@@ -30,16 +30,18 @@ type CheckConfig struct {
 	config.Pos `yaml:"-"`
 
 	// Name is the value of the label check; made of column and condition if empty.
-	Name     string    `yaml:"name,omitempty"`
-	Column   string    `yaml:"column,omitempty"`
-	NotNull  bool      `yaml:"not_null,omitempty"`
-	In       []Literal `yaml:"in,omitempty"`
-	Between  []Literal `yaml:"between,omitempty"`
-	AtLeast  Literal   `yaml:"at_least,omitempty"`
-	AtMost   Literal   `yaml:"at_most,omitempty"`
-	Matches  string    `yaml:"matches,omitempty"`
-	SQL      string    `yaml:"sql,omitempty"`
-	Severity string    `yaml:"severity,omitempty"`
+	Name    string    `yaml:"name,omitempty"`
+	Column  string    `yaml:"column,omitempty"`
+	NotNull bool      `yaml:"not_null,omitempty"`
+	In      []Literal `yaml:"in,omitempty"`
+	Between []Literal `yaml:"between,omitempty"`
+	AtLeast Literal   `yaml:"at_least,omitempty"`
+	AtMost  Literal   `yaml:"at_most,omitempty"`
+	Matches string    `yaml:"matches,omitempty"`
+	SQL     string    `yaml:"sql,omitempty"`
+	// Where is SQL that says which rows the condition is for; all rows if empty.
+	Where    string `yaml:"where,omitempty"`
+	Severity string `yaml:"severity,omitempty"`
 	// MaxRatio is the share of the rows that may break the check.
 	MaxRatio   float64          `yaml:"max_ratio,omitempty"`
 	References *ReferenceConfig `yaml:"references,omitempty"`
@@ -190,7 +192,7 @@ func (r *rooms) checks(cfg DatasetConfig, source *tables.Source) ([]tables.Check
 	checks := make([]tables.Check, len(cfg.Checks))
 	for i, c := range cfg.Checks {
 		checks[i] = tables.Check{
-			Name: c.Name, Column: c.Column, NotNull: c.NotNull, AtLeast: string(c.AtLeast), AtMost: string(c.AtMost), Matches: c.Matches, SQL: c.SQL,
+			Name: c.Name, Column: c.Column, NotNull: c.NotNull, AtLeast: string(c.AtLeast), AtMost: string(c.AtMost), Matches: c.Matches, SQL: c.SQL, Where: c.Where,
 		}
 		for _, v := range c.In {
 			checks[i].In = append(checks[i].In, string(v))

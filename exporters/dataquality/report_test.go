@@ -58,7 +58,7 @@ func TestAReportSaysWhatAProfileFound(t *testing.T) {
 
 	var page strings.Builder
 	require.NoError(t, r.WriteHTML(&page))
-	for _, want := range []string{"<title>orders · data quality</title>", "PSI", "&lt;b&gt;CA&lt;/b&gt;", "25.00 %", "unique id", "No bins: looks like an identifier"} {
+	for _, want := range []string{"<title>orders · data quality</title>", "PSI", "&lt;b&gt;CA&lt;/b&gt;", "25.00 %", "unique id", "Columns without bins", "looks like an identifier", "min 0 · max 7"} {
 		require.Contains(t, page.String(), want)
 	}
 	require.NotContains(t, page.String(), "<b>CA</b>", "values are text, never markup")

@@ -26,6 +26,8 @@ type Check struct {
 	Matches string
 	// SQL is an expression of the operator's over the columns.
 	SQL string
+	// Where is an expression of the operator's that says which rows the condition is for; all if empty.
+	Where string
 	// Partners is the relation whose PartnerColumn has every value of the column.
 	Partners      *Relation
 	PartnerColumn string
@@ -98,6 +100,9 @@ func (s *Source) CheckParts(ctx context.Context, r Relation, schema []Column, w 
 	var counted []int
 	for i, c := range checks {
 		broken, err := s.broken(ctx, schema, c)
+		if c.Where != "" {
+			broken = "(" + c.Where + "\n) AND " + broken
+		}
 		switch {
 		case err != nil:
 			fail(i, err)

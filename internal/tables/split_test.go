@@ -11,12 +11,16 @@ import (
 
 // One scan finds of each part of a split what a scan of the part's rows alone does, and of the whole what one of all rows does.
 func partsEqualTheirOwnCounts(t *testing.T, e engine, s *tables.Source) {
-	r := e.relation(s, e.records(300))
+	n := 300
+	if e.name == "trino" {
+		n = 40 // It takes long to read a table that stands in the query.
+	}
+	r := e.relation(s, e.records(n))
 	schema, err := s.Schema(t.Context(), r)
 	require.NoError(t, err)
 	asked := fields(e.layouts(someLayouts()))
 	asked["price"] = nil
-	window := tables.Window{From: asOf.Add(-30 * time.Hour), To: asOf.Add(-time.Hour)}
+	window := tables.Window{From: asOf.Add(-30 * time.Hour), To: asOf.Add(-time.Minute)}
 	recent := asOf.Add(-6 * time.Hour)
 	checks := []tables.Check{{Column: "amount", NotNull: true}, {Column: "quantity", AtLeast: "10"}, {Column: "quantity", AtLeast: "many"}}
 	for name, split := range map[string]tables.Split{
@@ -25,6 +29,9 @@ func partsEqualTheirOwnCounts(t *testing.T, e engine, s *tables.Source) {
 		"a text by truth": {{Column: "provider", Values: []string{"visa", `back\slash`}}, {Column: "flag", Values: []string{e.truth(true)}}},
 		"no column":       {},
 	} {
+		if e.name == "trino" && len(split) != 2 {
+			continue
+		}
 		all, parts, err := s.CountParts(t.Context(), r, schema, window, recent, split, asked, asOf)
 		require.NoError(t, err, name)
 		want, err := s.Count(t.Context(), r, schema, window, asked, asOf)

@@ -371,6 +371,9 @@ func (e engine) want(rs []record, w tables.Window, layouts map[string]binning.La
 			null("flag")
 		} else {
 			category("flag", e.truth(*r.flag))
+			if e.name == "mysql" { // Its truths are numbers.
+				number("flag", map[bool]float64{true: 1}[*r.flag])
+			}
 		}
 		if r.seen == nil {
 			null("seen")
