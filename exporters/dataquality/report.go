@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"io"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -327,6 +328,22 @@ func grouped(n int64) string {
 	return b.String()
 }
 
+var longNumber = regexp.MustCompile(`-?[0-9]+\.[0-9]{5,}(e[-+][0-9]+)?`)
+
+// shortened is the name of an interval with four digits of its bounds. The names of categories stay.
+func shortened(bin string) string {
+	if bin == "" || !strings.ContainsRune("([", rune(bin[0])) {
+		return bin
+	}
+	return longNumber.ReplaceAllStringFunc(bin, func(number string) string {
+		v, err := strconv.ParseFloat(number, 64)
+		if err != nil {
+			return number
+		}
+		return strconv.FormatFloat(v, 'g', 4, 64)
+	})
+}
+
 //go:embed report.html
 var reportPage string
 
@@ -343,6 +360,7 @@ func (r Report) WriteHTML(w io.Writer) error {
 			return fmt.Sprintf("%.2f", 100*math.Max(0, math.Min(v/math.Max(largest, 1e-9), 1)))
 		},
 		"count":  grouped,
+		"bin":    shortened,
 		"number": func(v float64) string { return strconv.FormatFloat(v, 'g', 6, 64) },
 		"list":   func(parts []string) string { return strings.Join(parts, ", ") },
 		"words":  func(s string) string { return strings.ReplaceAll(s, "_", " ") },
