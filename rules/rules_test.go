@@ -105,8 +105,9 @@ func TestConventions(t *testing.T) {
 		require.LessOrEqual(t, len(group.Name), 40, "length of the name of group %s", group.Name)
 		require.Regexp(t, `^sightglass\.[a-z.]+$`, group.Name)
 		require.False(t, names[group.Name], "group %s is there twice", group.Name)
-		// Those cost too much for what they look at: tables that change every few minutes, and a day of values.
-		if !slices.Contains([]string{"sightglass.data.drift", "sightglass.model.day"}, group.Name) {
+		// Those cost too much for what they look at: tables that change every few minutes, baselines that change every hour,
+		// and a day of values.
+		if !slices.Contains([]string{"sightglass.data.drift", "sightglass.model.baseline", "sightglass.model.day"}, group.Name) {
 			require.Zero(t, group.Interval, "group %s: the interval is the user's choice", group.Name)
 		}
 		names[group.Name] = true

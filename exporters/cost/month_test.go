@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -156,6 +157,32 @@ func TestAMonthByHand(t *testing.T) {
 			}
 		})
 	}
+}
+
+// By allocation, a step of two hours divides C$1 for the cores by what GPUs and purchases have cost up to it: C$16 a step of GPUs
+// that are held, and chat's purchases until noon. See docs/cost.md.
+func TestTheCoresOfAMonthByAllocation(t *testing.T) {
+	t.Parallel()
+	fade, bought := math.Exp(-1./12), 802.872/180
+	all, untilNoon, month := 0.0, 0.0, 0.0
+	var days []float64
+	for range 30 {
+		day := 0.0
+		for step := range 12 {
+			all, untilNoon = fade*all+1, fade*untilNoon
+			if step < 6 {
+				untilNoon++
+			}
+			day += bought * untilNoon / (16*all + bought*untilNoon)
+		}
+		days = append(days, day)
+		month += day
+	}
+	require.InDeltaSlice(t, []float64{2.1183, 1.5586, 1.4935, 1.4747, 1.4683, 1.4660, 1.4651, 1.4648, 1.4647, 1.4647, 1.4647, 1.4646}, days[:12], 0.00005)
+	require.InDelta(t, 44.73, month, 0.005)
+	require.InDelta(t, 847.60, 802.872+month, 0.005, "chat")
+	require.InDelta(t, 3253.63, 720+4752./2+(360-month)/2, 0.005, "fraud")
+	require.InDelta(t, 2821.63, 288+4752./2+(360-month)/2, 0.005, "rank")
 }
 
 // byLabel adds up a metric of a page by a label.

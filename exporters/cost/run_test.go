@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -126,27 +124,4 @@ func TestTheExampleIsValid(t *testing.T) {
 	t.Parallel()
 	_, err := Load("../../examples/cost/sightglass.yaml")
 	require.NoError(t, err)
-}
-
-func TestTheBanksRateOfABillsCurrencyCountsAtOnce(t *testing.T) {
-	t.Parallel()
-	bank := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, `{"seriesDetail": {"FXUSDCAD": {}}, "observations": [{"d": "2026-03-02", "FXUSDCAD": {"v": "1.39"}}, {"d": "2026-03-09", "FXUSDCAD": {"v": "1.42"}}]}`)
-	}))
-	defer bank.Close()
-	dir := t.TempDir()
-	require.NoError(t, os.Mkdir(filepath.Join(dir, "bills"), 0o755))
-	at := func(day int) charge {
-		start := time.Date(2026, 3, day, 0, 0, 0, 0, time.UTC)
-		return charge{period: start.AddDate(0, 0, 1-day), start: start, end: start.AddDate(0, 0, 1), category: "Usage", billed: 35000, effective: 35000, currency: "USD", team: "search"}
-	}
-	writeBill(t, filepath.Join(dir, "bills", "march.csv"), []charge{at(3), at(10)})
-	server := exportertest.Start(t, spec(), "--config.file="+settings(t, dir, fmt.Sprintf(`
-bills:
-  interval: 1h
-  sources: [{name: focus, folder: bills, settle: 0s}]
-  departments: [{from_tag: team}]
-exchange: {interval: 1h, valet_url: %q, ecb_url: %q, rates: {USD: 1.38}}
-`, bank.URL, bank.URL)))
-	server.AwaitMetric(`ml_cost_month_to_date_cad{department="search"} 983.5`) // 350 × (1.39 + 1.42), and not 966
 }

@@ -147,54 +147,56 @@ func (p *past) rows(from, to time.Time) (float64, bool) {
 	if p.first.IsZero() || from.Before(p.first.Add(-time.Minute)) || to.After(p.through) {
 		return 0, false
 	}
-	sum, at := 0.0, from
-	for at.Before(to) {
-		h := at.Unix() / 3600
-		if next := at.Add(time.Hour); at.Equal(at.Truncate(time.Hour)) && !next.After(to) {
+	// In whole nanoseconds, which a profile's thousand windows cost a tenth of what they do in time.Time.
+	const hour, minute = int64(time.Hour), int64(time.Minute)
+	sum, end := 0.0, to.UnixNano()
+	for at := from.UnixNano(); at < end; {
+		h := at / hour
+		next := min((h+1)*hour, end)
+		if next-at == hour {
 			sum += float64(p.totals[h])
-			at = next
-			continue
-		}
-		next := at.Truncate(time.Minute).Add(time.Minute)
-		if next.After(to) {
-			next = to
-		}
-		if of := p.hours[h]; of != nil {
-			sum += float64(of[at.Minute()]) * next.Sub(at).Minutes()
+		} else if of := p.hours[h]; of != nil {
+			for at < next {
+				until := min((at/minute+1)*minute, next)
+				sum += float64(of[at/minute%60]) * time.Duration(until-at).Minutes()
+				at = until
+			}
 		}
 		at = next
 	}
 	return sum, true
 }
 
-func (p *past) empty(minute time.Time) bool {
-	of := p.hours[minute.Unix()/3600]
-	return of == nil || of[minute.Minute()] == 0
+// empty tells of a minute since 1970 whether it has no rows.
+func (p *past) empty(minute int64) bool {
+	of := p.hours[minute/60]
+	return of == nil || of[minute%60] == 0
 }
 
 // gap is the longest time without a record that is in part within an hour of the moment; false where that is not known.
 func (p *past) gap(around time.Time) (time.Duration, bool) {
-	const reach, farthest = time.Hour, 3 * 24 * time.Hour
-	from, to := around.Add(-reach).Truncate(time.Minute), around.Add(reach).Truncate(time.Minute)
-	if p.first.IsZero() || from.Before(p.first) || to.After(p.through) {
+	const reach, farthest = 60, 3 * 24 * 60 // Minutes.
+	at := around.Unix() / 60
+	from, to := at-reach, at+reach
+	if first := p.first.Unix() / 60; p.first.IsZero() || from < first || time.Unix(to*60, 0).After(p.through) {
 		return 0, false
 	}
-	for from.After(p.first) && p.empty(from) && around.Sub(from) < farthest {
-		from = from.Add(-time.Minute)
+	for first := p.first.Unix() / 60; from > first && p.empty(from) && at-from < farthest; {
+		from--
 	}
-	var longest, run time.Duration
-	for at := from; at.Before(p.through) && at.Sub(around) < farthest; at = at.Add(time.Minute) {
-		if p.empty(at) {
-			run += time.Minute
+	longest, run, through := int64(0), int64(0), p.through.Unix()
+	for m := from; m*60 < through && m-at < farthest; m++ {
+		if p.empty(m) {
+			run++
 			longest = max(longest, run)
 			continue
 		}
 		run = 0
-		if !at.Before(to) {
+		if m >= to {
 			break
 		}
 	}
-	return longest, true
+	return time.Duration(longest) * time.Minute, true
 }
 
 // noteSeen takes note of the windows of a profile.

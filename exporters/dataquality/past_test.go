@@ -49,6 +49,16 @@ func TestRowsOfThePast(t *testing.T) {
 	}
 	_, known := new(past).rows(from, to)
 	require.False(t, known, "a table without a past")
+
+	// Minutes of the hour are not the same in India.
+	p = pastOf(from, to, func(m time.Time) bool { return m.Minute() >= 30 })
+	india := time.FixedZone("IST", 5*3600+1800)
+	rows, known := p.rows(noon.Add(-60*time.Minute).In(india), noon.Add(-45*time.Minute).In(india))
+	require.True(t, known)
+	require.InDelta(t, 15, rows, 1e-6)
+	gap, known := p.gap(noon.AddDate(0, 0, -1).In(india))
+	require.True(t, known)
+	require.Equal(t, 30*time.Minute, gap)
 }
 
 func TestGapsOfThePast(t *testing.T) {

@@ -227,13 +227,7 @@ models:
 func TestAnEmptyConfigurationReceives(t *testing.T) {
 	s := exportertest.Start(t, Spec(), "--config.file="+write(t, "otlp: {grpc: '127.0.0.1:0', http: '127.0.0.1:0'}\n"))
 	s.AwaitReady()
-	var address string
-	for line := range strings.Lines(s.Logs()) {
-		if _, after, ok := strings.Cut(line, `msg="Receiving OTLP" tls=false protocol=http address=`); ok {
-			address = strings.TrimSpace(after)
-		}
-	}
-	require.NotEmpty(t, address)
+	address := s.AwaitLog(`msg="Receiving OTLP" tls=false protocol=http address=`)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Post("http://"+address+"/v1/traces", "application/x-protobuf", bytes.NewReader(
 		traces(t, nil, span{trace: 1, id: 1, took: time.Second, says: fraud(nil)})))

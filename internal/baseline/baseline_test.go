@@ -242,6 +242,9 @@ func TestTheLastGoodSnapshotIsReplaced(t *testing.T) {
 		}
 		require.NoError(t, view(t, open().Subject("dataset", "orders")).LastGood(ctx, &got))
 		require.Equal(t, snapshot{"<b>"}, got)
+		require.NoError(t, view(t, open().Subject("dataset", "orders")).SetLastGood(ctx, snapshot{"<c>"}))
+		require.NoError(t, view(t, b).LastGood(ctx, &got))
+		require.Equal(t, snapshot{"<c>"}, got, "another replica has written it meanwhile")
 		require.NoError(t, b.Reset(ctx, PartLastGood))
 		require.ErrorIs(t, view(t, b).LastGood(ctx, &got), ErrNotFound)
 	})

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -117,7 +118,12 @@ func (e *envelope) seal() ([]byte, error) {
 	}
 	sum := sha256.Sum256(data)
 	e.SHA256 = hex.EncodeToString(sum[:])
-	return marshal(e)
+	// A quotation mark within a string is escaped, so the first of these is the field itself, before the payload.
+	before, after, ok := bytes.Cut(data, []byte(`"sha256":""`))
+	if !ok {
+		return nil, errors.New("the JSON of an envelope has no place for the checksum")
+	}
+	return slices.Concat(before, []byte(`"sha256":"`+e.SHA256+`"`), after), nil
 }
 
 // marshal differs from json.Marshal in that bins like "(5,12.5]" or "<5" stay
@@ -178,16 +184,23 @@ func decode(path string, data []byte, want header, payload any) (header, error) 
 			return refuse(ErrForeign, "its %s is %q, expected %q", f.name, f.found, f.want)
 		}
 	}
-	if err := strictUnmarshal(e.Payload, payload); err != nil {
-		return refuse(ErrCorrupt, "its payload cannot be read: %v", err)
-	}
-	if v, ok := payload.(interface{ validate() error }); ok {
-		if err := v.validate(); err != nil {
-			return refuse(ErrCorrupt, "its payload is not valid: %v", err)
-		}
+	if err := readPayload(e.Payload, payload); err != nil {
+		return refuse(ErrCorrupt, "its payload %v", err)
 	}
 	want.Created, want.Sum = e.Created, e.SHA256
 	return want, nil
+}
+
+func readPayload(raw json.RawMessage, payload any) error {
+	if err := strictUnmarshal(raw, payload); err != nil {
+		return fmt.Errorf("cannot be read: %w", err)
+	}
+	if v, ok := payload.(interface{ validate() error }); ok {
+		if err := v.validate(); err != nil {
+			return fmt.Errorf("is not valid: %w", err)
+		}
+	}
+	return nil
 }
 
 // strictUnmarshal refuses unknown fields: a writer that added one without a new

@@ -3,6 +3,7 @@ package baseline
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -31,6 +32,14 @@ type Subject struct {
 	season     seasonOf
 	refined    record[Definition]
 	accepted   acceptedOf
+	lastGood   replaced
+}
+
+// replaced is an object that is written again and again, as it was read or written last.
+type replaced struct {
+	object  string
+	data    []byte
+	payload json.RawMessage
 }
 
 // record is an object that was read.
@@ -216,6 +225,10 @@ func (b *Subject) read(ctx context.Context, object, kind, stem string, value any
 	if err != nil {
 		return header{}, err
 	}
+	return b.decode(object, data, kind, stem, value)
+}
+
+func (b *Subject) decode(object string, data []byte, kind, stem string, value any) (header, error) {
 	h, err := decode(object, data, b.header(kind, stem), value)
 	if err != nil {
 		return header{}, fmt.Errorf("baseline store %s: %w", b.store.Name(), err)

@@ -154,6 +154,8 @@ type stream interface {
 	columns() []column
 	// minute appends the events of the minute of that number.
 	minute(m int64, to *batch)
+	// times appends the times of these events only: the batch has no values then.
+	times(m int64, to *batch)
 	// bounds are the first minute that has events and the one after the last.
 	bounds() (from, to int64)
 }

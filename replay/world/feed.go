@@ -248,6 +248,15 @@ func (f *feed) arrivals(m int64, to *batch) {
 	}
 }
 
+// times appends the times of the rows that come into the table in a minute, and perhaps their values.
+func (f *feed) times(m int64, to *batch) {
+	if slices.ContainsFunc(f.wrongs, func(w *wrong) bool { return m >= w.from && m < w.to+w.delay+f.slowest }) {
+		f.arrivals(m, to)
+		return
+	}
+	f.due(m, func(e int64) { f.stream.times(e, to) })
+}
+
 // due calls each with the minutes whose events arrive in a minute, if nothing is wrong.
 func (f *feed) due(m int64, each func(event int64)) {
 	m -= f.lateness

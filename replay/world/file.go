@@ -188,3 +188,13 @@ func (r *recording) minute(m int64, to *batch) {
 		to.copyRow(&r.all, int(i))
 	}
 }
+
+func (r *recording) times(m int64, to *batch) {
+	from, end := r.bounds()
+	if m < from || m >= end {
+		return
+	}
+	times := r.all.time[r.first[m-from]:r.first[m-from+1]]
+	to.time = append(to.time, times...)
+	to.n += len(times)
+}

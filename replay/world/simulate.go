@@ -120,20 +120,10 @@ func (s *simulation) columns() []column        { return s.cols }
 func (s *simulation) bounds() (from, to int64) { return s.from, s.to }
 
 func (s *simulation) minute(m int64, to *batch) {
-	if m < s.from || m >= s.to {
-		return
-	}
-	r := random(s.seed, s.name, m)
-	n := poisson(r, s.traffic.rate(m))
-	s.rows(r, m, n, to)
-}
-
-// rows draws n events of a minute.
-func (s *simulation) rows(r *rand.Rand, m int64, n int, to *batch) {
 	begin := to.n
-	to.n += n
-	for range n {
-		to.time = append(to.time, m*minute+r.Int64N(minute))
+	r := s.draw(m, to)
+	if to.n == begin {
+		return
 	}
 	local, hours := s.traffic.calendar(m)
 	weekend := local.Weekday() == time.Saturday || local.Weekday() == time.Sunday
@@ -141,6 +131,22 @@ func (s *simulation) rows(r *rand.Rand, m int64, n int, to *batch) {
 		d.moment(m, hours, weekend)
 		d.fill(r, m, &to.cols[i], to.time[begin:])
 	}
+}
+
+func (s *simulation) times(m int64, to *batch) { s.draw(m, to) }
+
+// draw draws how many events there are in a minute, and when. What it returns draws their values next.
+func (s *simulation) draw(m int64, to *batch) *rand.Rand {
+	if m < s.from || m >= s.to {
+		return nil
+	}
+	r := random(s.seed, s.name, m)
+	n := poisson(r, s.traffic.rate(m))
+	to.n += n
+	for range n {
+		to.time = append(to.time, m*minute+r.Int64N(minute))
+	}
+	return r
 }
 
 // draw draws the values of one column.

@@ -100,26 +100,29 @@ func (t *table) Schema() []tables.Column {
 func (t *table) Count(w tables.Window, fields tables.Fields) (tables.Profile, error) {
 	p := tables.Profile{Nulls: make(map[string]int64), Values: make(map[string]map[string]int64), Numbers: make(map[string]tables.Moments)}
 	var asked []*counter
+	var nulls []*counter
 	for name, layout := range fields {
 		col := t.column(name)
-		switch {
-		case name == t.time:
+		if name == t.time {
 			p.Nulls[name] = 0
-		case col >= 0 && layout != nil:
+		}
+		if col < 0 {
+			continue
+		}
+		nulls = append(nulls, t.nulls[col])
+		if layout != nil {
 			asked = append(asked, t.counter(col, *layout))
 		}
 	}
 	from, to := t.window(w)
-	t.count(floor(from, minute), asked)
+	t.count(floor(from, minute), slices.Concat(nulls, asked)...)
 	var latest int64
 	p.Rows, latest = t.sum(t.rows, from, to, nil), t.last(from, to)
 	if latest > 0 {
 		p.Latest = time.UnixMicro(latest).UTC()
 	}
-	for name := range fields {
-		if col := t.column(name); col >= 0 {
-			p.Nulls[name] = t.sum(t.nulls[col], from, to, nil)
-		}
+	for _, c := range nulls {
+		p.Nulls[t.types[c.col].Name] = t.sum(c, from, to, nil)
 	}
 	for _, c := range asked {
 		counts := make([]int64, c.bins)
@@ -143,14 +146,23 @@ func (t *table) RowsBy(w tables.Window, every time.Duration) (map[time.Time]int6
 	if from%minute != 0 || !w.To.IsZero() && to%minute != 0 || length%minute != 0 {
 		return nil, errors.New("a virtual table counts the rows of whole minutes")
 	}
-	t.count(from/minute, nil)
-	counts := make(map[time.Time]int64)
-	for h, l := range t.latest {
+	t.count(from / minute)
+	// A span of a map's keys is counted by its number: times hash three times as slowly.
+	sums := make(map[int64]int64)
+	for h := floor(from, hour); h <= floor(min(to-1, t.through*minute+hour*24), hour); h++ {
+		l := t.latest[h]
+		if l == nil {
+			continue
+		}
 		for m, n := range l.rows {
 			if at := (h*60 + int64(m)) * minute; n > 0 && at >= from && at < to {
-				counts[time.UnixMicro(floor(at, length)*length).UTC()] += int64(n)
+				sums[floor(at, length)] += int64(n)
 			}
 		}
+	}
+	counts := make(map[time.Time]int64, len(sums))
+	for span, n := range sums {
+		counts[time.UnixMicro(span*length).UTC()] = n
 	}
 	return counts, nil
 }
@@ -194,16 +206,20 @@ func sameLayout(a, b binning.Layout) bool {
 
 // count counts all that has arrived, and for the counters that are asked for what arrived from a minute on: what is older than
 // that cannot arrive later.
-func (t *table) count(from int64, asked []*counter) {
+func (t *table) count(from int64, asked ...*counter) {
+	now := minuteOf(t.now())
 	if !t.started {
-		t.started, t.through = true, from
-		t.rows.from = from
-		for _, c := range slices.Concat(t.nulls, t.values) {
-			c.from = from
+		t.started, t.through = true, now
+		for _, c := range t.all() {
+			c.from = now
 		}
 	}
+	all := t.all()
+	for ; t.through < now; t.through++ {
+		t.arrive(t.through, all)
+	}
 	behind := make(map[int64][]*counter)
-	for _, c := range slices.Concat([]*counter{t.rows}, t.nulls, asked) {
+	for _, c := range append(asked, t.rows) {
 		if c.from > from {
 			behind[c.from] = append(behind[c.from], c)
 			c.from = from
@@ -213,11 +229,6 @@ func (t *table) count(from int64, asked []*counter) {
 		for m := from; m < until; m++ {
 			t.arrive(m, counters)
 		}
-	}
-	now := minuteOf(t.now())
-	all := slices.Concat([]*counter{t.rows}, t.nulls, t.values)
-	for ; t.through < now; t.through++ {
-		t.arrive(t.through, all)
 	}
 	for _, c := range all {
 		for h := range c.minutes {
@@ -229,11 +240,17 @@ func (t *table) count(from int64, asked []*counter) {
 	}
 }
 
+func (t *table) all() []*counter { return slices.Concat([]*counter{t.rows}, t.nulls, t.values) }
+
 // arrive counts the rows that arrive in a minute.
 func (t *table) arrive(m int64, counters []*counter) {
 	b := t.batch
 	b.reset()
-	t.feed.arrivals(m, b)
+	if len(counters) == 1 && counters[0] == t.rows {
+		t.feed.times(m, b)
+	} else {
+		t.feed.arrivals(m, b)
+	}
 	for from := 0; from < b.n; {
 		// Rows that arrive together are mostly of the same hour.
 		h := floor(b.time[from], hour)
@@ -292,7 +309,7 @@ func (t *table) lastAgain(of, from, to int64) int64 {
 	b := t.batch
 	for m := of; m < min(t.through, of+1+t.feed.slowest); m++ {
 		b.reset()
-		t.feed.arrivals(m, b)
+		t.feed.times(m, b)
 		for _, at := range b.time {
 			if floor(at, minute) == of && at >= from && at < to {
 				latest = max(latest, at)
@@ -420,7 +437,7 @@ func (t *table) rowsOf(c *counter, h, from, to int64, each func(b *batch, i int)
 // Rows implements tables.Virtual.
 func (t *table) Rows(w tables.Window, add func(values []any) error) error {
 	from, to := t.window(w)
-	t.count(floor(from, minute), nil)
+	t.count(floor(from, minute))
 	schema := t.Schema()
 	values := make([]any, len(schema))
 	b := t.batch

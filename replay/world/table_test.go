@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -149,4 +150,46 @@ func TestSumsOfMinutesAreWhatSQLCounts(t *testing.T) {
 		}
 		w.now = w.now.Add(5 * time.Minute)
 	}
+}
+
+// Rows are counted by their times alone, where no values are asked for: these must be the times that rows with values have.
+func TestTimesAreThoseOfTheRows(t *testing.T) {
+	s := load(t, everything)
+	w := &World{scenario: s, seed: 7, now: s.From()}
+	f, _, err := w.datasetFeed(t.Context(), &s.Datasets[0])
+	require.NoError(t, err)
+	values, times := newBatch(f.columns(), f.dicts), newBatch(f.columns(), f.dicts)
+	rows := 0
+	for m := minuteOf(s.From()) - 24*60; m < minuteOf(s.From())+4*24*60; m++ {
+		values.reset()
+		times.reset()
+		f.arrivals(m, values)
+		f.times(m, times)
+		require.Equal(t, values.n, times.n, "minute %d", m)
+		require.Equal(t, values.time, times.time, "minute %d", m)
+		rows += times.n
+	}
+	require.Positive(t, rows)
+}
+
+func TestTimesOfARecordingAreThoseOfItsRows(t *testing.T) {
+	s := load(t, recorded(t))
+	w := &World{scenario: s, now: s.From(), recordings: make(map[string]*recording)}
+	f, _, err := w.datasetFeed(t.Context(), &s.Datasets[0])
+	require.NoError(t, err)
+	values, times := newBatch(f.columns(), f.dicts), newBatch(f.columns(), f.dicts)
+	for m := minuteOf(s.From()) - 2; m < minuteOf(s.From())+5; m++ {
+		f.arrivals(m, values)
+		f.times(m, times)
+	}
+	require.Equal(t, 3, times.n)
+	require.Equal(t, values.time, times.time)
+}
+
+// recorded is a scenario of a file with three events.
+func recorded(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "events.csv")
+	require.NoError(t, os.WriteFile(file, []byte("at,amount\n2026-01-05 00:00:10,1\n2026-01-05 00:00:20,2\n2026-01-05 00:02:30,3\n"), 0o600))
+	return "name: recorded\nstart: 2026-01-05\nlength: 1d\ndatasets:\n- {name: orders, data: {file: " + file + ", time: at}}\n"
 }

@@ -68,7 +68,7 @@ Its runbook says what it means, what to look at and what to do first.
 	}
 	b.WriteString(`
 *Fires for* is how long the condition must hold. Signals and alerts are groups of their own, so add up to two evaluation
-intervals to the time from a scrape to an alert; the drift of datasets is evaluated once a minute.
+intervals to the time from a scrape to an alert; the drift of datasets and the baselines of models are evaluated once a minute.
 
 What happens to a model suddenly need not wait for an hour to fill with it: its drift and its evaluated answers are judged by
 the last five minutes as well, which must be surer of what they see and, for drift, see more of it. Either window raises the

@@ -117,6 +117,24 @@ func (s *Server) AwaitMetric(line string) {
 	s.await(line, func() bool { return strings.Contains("\n"+s.Metrics(), "\n"+line+"\n") })
 }
 
+// AwaitLog returns the rest of the first logged line that contains text, once
+// there is one: what is logged by the exporter's loops may come after it is
+// ready.
+func (s *Server) AwaitLog(text string) (rest string) {
+	s.t.Helper()
+	s.await(text, func() bool {
+		var found bool
+		for line := range strings.Lines(s.Logs()) {
+			if _, rest, found = strings.Cut(line, text); found && strings.HasSuffix(rest, "\n") {
+				rest = strings.TrimSpace(rest)
+				return true
+			}
+		}
+		return false
+	})
+	return rest
+}
+
 func (s *Server) await(what string, reached func() bool) {
 	s.t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !reached(); time.Sleep(5 * time.Millisecond) {

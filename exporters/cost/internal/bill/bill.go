@@ -105,15 +105,6 @@ func (p Problem) Error() string {
 	return fmt.Sprintf("%s: line %d: %s: is %q, expected %s", p.File, p.Line, p.Column, p.Value, p.Want)
 }
 
-// Coverage says which part of a billing period a file is about.
-type Coverage struct {
-	// Hours are those in which charges begin, in hours since 1970, in order.
-	Hours []int64
-	Rows  int64
-	// Charges says that it has others than corrections, credits and adjustments.
-	Charges bool
-}
-
 // Sheet is what one file has.
 type Sheet struct {
 	Lines []Line

@@ -28,15 +28,18 @@ type booking struct {
 	day, rateDay   int32
 	running, delta bool
 	problem        *Problem
+	// start is when it begins, rows how many lines have these times, and covered what their billing period has.
+	start, rows int64
+	covered     *covered
 }
 
 const day = 24 * time.Hour
 
 // book says when lines count that have their times in common.
-func (t *tally) book(m moment) booking {
+func (t *tally) book(m moment) *booking {
 	period, start, end := time.Unix(0, m.period).UTC(), time.Unix(0, m.start).UTC(), time.Unix(0, m.end).UTC()
-	problem := func(c column, at time.Time, want string) booking {
-		return booking{period: m.period, problem: &Problem{Column: t.reader.name(c), Value: at.Format(time.RFC3339), Want: want}}
+	problem := func(c column, at time.Time, want string) *booking {
+		return &booking{period: m.period, problem: &Problem{Column: t.reader.name(c), Value: at.Format(time.RFC3339), Want: want}}
 	}
 	switch {
 	case end.Before(start):
@@ -56,8 +59,8 @@ func (t *tally) book(m moment) booking {
 		last := time.Date(first.Year(), first.Month()+1, 0, 0, 0, 0, 0, time.UTC)
 		booked = time.Unix(min(max(booked.Unix(), first.Unix()), last.Unix()), 0).UTC()
 	}
-	return booking{
-		period: m.period, day: daysOf(booked), rateDay: daysOf(dateOf(start)),
+	return &booking{
+		period: m.period, start: m.start, covered: t.coveredOf(m.period), day: daysOf(booked), rateDay: daysOf(dateOf(start)),
 		running: strings.EqualFold(kind, "Usage") && !correction && length <= runningLength,
 		delta:   correction || strings.EqualFold(kind, "Credit") || strings.EqualFold(kind, "Adjustment"),
 	}
@@ -73,16 +76,4 @@ func daysOf(date time.Time) int32 { return int32(date.Unix() / int64(day/time.Se
 
 func dateFrom(days int32) time.Time {
 	return time.Unix(int64(days)*int64(day/time.Second), 0).UTC()
-}
-
-// cover notes the hour of a charge.
-func (t *tally) cover(period, start int64) {
-	hours := t.covered[period]
-	if hours == nil {
-		hours = map[int64]bool{}
-		t.covered[period] = hours
-	}
-	if len(hours) < maxCoverage {
-		hours[start/int64(time.Hour)] = true
-	}
 }

@@ -24,6 +24,7 @@ const (
 	colSubcategory
 	colSubAccount
 	colSubAccountName
+	colBillingAccount
 	colProvider
 	colProviderName
 	colResource
@@ -39,7 +40,7 @@ const (
 // names are those of FOCUS; that of the cost depends on the options.
 var names = [columnCount]string{
 	"", "BillingCurrency", "BillingPeriodStart", "ChargePeriodStart", "ChargePeriodEnd", "ChargeCategory", "ChargeClass", "ServiceName",
-	"x_ServiceCode", "ServiceCategory", "ServiceSubcategory", "SubAccountId", "SubAccountName", "ServiceProviderName", "ProviderName",
+	"x_ServiceCode", "ServiceCategory", "ServiceSubcategory", "SubAccountId", "SubAccountName", "BillingAccountId", "ServiceProviderName", "ProviderName",
 	"ResourceId", "Tags", "ChargeDescription", "ConsumedQuantity", "ConsumedUnit", "PricingCurrency", "x_BillingExchangeRate",
 }
 
@@ -107,35 +108,33 @@ func otherDataset(header []string) string {
 	return ""
 }
 
-// formats are what providers write that is not FOCUS, by columns that nothing else has.
+// formats are what providers write that is not FOCUS, by columns of which nothing else has one.
 var formats = []struct {
 	columns      []string
 	name, remedy string
 }{
-	{[]string{"lineitem/unblendedcost"}, "AWS's Cost and Usage Report", "make a data export of the table FOCUS in AWS Billing, Data Exports"},
-	{[]string{"lineitemunblendedcost"}, "AWS's Cost and Usage Report 2.0", "make a data export of the table FOCUS in AWS Billing, Data Exports"},
-	{[]string{"costinbillingcurrency", "metercategory"}, "Azure's actual or amortized cost", "make an export of the type \"Cost and usage details (FOCUS)\" in Azure Cost Management"},
-	{[]string{"pretaxcost", "metercategory"}, "Azure's actual or amortized cost", "make an export of the type \"Cost and usage details (FOCUS)\" in Azure Cost Management"},
+	{[]string{"identity/lineitemid", "lineitem/unblendedcost"}, "AWS's Cost and Usage Report", "make a data export of the table FOCUS in AWS Billing, Data Exports"},
+	{[]string{"identitylineitemid", "lineitemunblendedcost"}, "AWS's Cost and Usage Report 2.0", "make a data export of the table FOCUS in AWS Billing, Data Exports"},
+	{[]string{"costinbillingcurrency", "pretaxcost", "metercategory"}, "Azure's actual or amortized cost", "make an export of the type \"Cost and usage details (FOCUS)\" in Azure Cost Management"},
 	{[]string{"cost/mycost"}, "OCI's cost report", "take the FOCUS reports from the same bucket, in its folder \"FOCUS Reports\""},
 	{[]string{"lineitem/intervalusagestart"}, "OCI's usage report", "take the FOCUS reports from the same bucket, in its folder \"FOCUS Reports\""},
-	{[]string{"service.description", "usagestarttime"}, "Google's billing export", "make Google's FOCUS view in BigQuery and export it"},
-	{[]string{"servicedescription", "usagestarttime"}, "Google's billing export", "make Google's FOCUS view in BigQuery and export it"},
+	{[]string{"usagestarttime"}, "Google's billing export", "make Google's FOCUS view in BigQuery and export it"},
 }
 
-// advice says what a header looks like, and what to do.
+// advice says what a header is and looks like, and what to do.
 func advice(header []string) string {
 	plainNames := make([]string, len(header))
 	for i, name := range header {
 		plainNames[i] = plain(name)
 	}
-	for _, f := range formats {
-		if !slices.ContainsFunc(f.columns, func(c string) bool { return !slices.Contains(plainNames, c) }) {
-			return fmt.Sprintf("it looks like %s, and not like FOCUS: %s", f.name, f.remedy)
-		}
-	}
 	shown := strings.Join(header[:min(len(header), 8)], ", ")
 	if len(header) > 8 {
 		shown += fmt.Sprintf(", and %d more", len(header)-8)
+	}
+	for _, f := range formats {
+		if slices.ContainsFunc(f.columns, func(c string) bool { return slices.Contains(plainNames, c) }) {
+			return fmt.Sprintf("the file has %.300q: it looks like %s, and not like FOCUS: %s", shown, f.name, f.remedy)
+		}
 	}
 	return fmt.Sprintf("expected those of FOCUS 1.0 or later, and the file has %.300q", shown)
 }

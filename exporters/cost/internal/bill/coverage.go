@@ -1,24 +1,123 @@
 package bill
 
-import "slices"
+import "time"
+
+// maxCoverage bounds how many hours and accounts of a billing period are told apart.
+const maxCoverage = 1 << 14
+
+// Coverage says which part of a billing period a file is about.
+type Coverage struct {
+	// Hours are rows by the hour in which charges begin, in hours since 1970.
+	Hours map[int64]int64
+	// Accounts are rows by their sub-account, else by their billing account.
+	Accounts map[string]int64
+	Rows     int64
+	// Charges says that it has others than corrections, credits and adjustments.
+	Charges bool
+}
 
 // plus is what two files cover.
 func (c Coverage) plus(o Coverage) Coverage {
-	hours := slices.Concat(c.Hours, o.Hours)
-	slices.Sort(hours)
-	return Coverage{Hours: slices.Compact(hours), Rows: c.Rows + o.Rows, Charges: c.Charges || o.Charges}
+	return Coverage{Hours: sumOf(c.Hours, o.Hours), Accounts: sumOf(c.Accounts, o.Accounts), Rows: c.Rows + o.Rows, Charges: c.Charges || o.Charges}
 }
 
-// shared is which share of the hours another coverage has as well.
-func (c Coverage) shared(o Coverage) float64 {
-	if len(c.Hours) == 0 {
-		return 0
-	}
-	n := 0
-	for _, hour := range c.Hours {
-		if _, found := slices.BinarySearch(o.Hours, hour); found {
-			n++
+func sumOf[K comparable](a, b map[K]int64) map[K]int64 {
+	all := make(map[K]int64, max(len(a), len(b)))
+	for _, m := range []map[K]int64{a, b} {
+		for key, n := range m {
+			all[key] += n
 		}
 	}
-	return float64(n) / float64(len(c.Hours))
+	return all
+}
+
+// shared is which share of the rows another coverage can have as well: as many in the same hours, and as many of the same
+// accounts.
+func (c Coverage) shared(o Coverage) float64 {
+	return min(sharedBy(c.Hours, o.Hours), sharedBy(c.Accounts, o.Accounts))
+}
+
+func sharedBy[K comparable](a, b map[K]int64) float64 {
+	var rows, both int64
+	for key, n := range a {
+		rows += n
+		both += min(n, b[key])
+	}
+	return float64(both) / float64(max(rows, 1))
+}
+
+// covered counts the rows of a billing period, by hour and by the number of the account.
+type covered struct {
+	hours    map[int64]int64
+	accounts []int64
+}
+
+// coveredOf is what a billing period has.
+func (t *tally) coveredOf(period int64) *covered {
+	c := t.covered[period]
+	if c == nil {
+		c = &covered{hours: map[int64]int64{}}
+		t.covered[period] = c
+	}
+	return c
+}
+
+// accountNumber is the number of an account; 0 has all that are too many.
+func (t *tally) accountNumber(name string) uint32 {
+	id, known := t.accounts[name]
+	if !known && len(t.accounts) < maxCoverage {
+		id = uint32(len(t.accounts) + 1)
+		t.accounts[name] = id
+	}
+	return id
+}
+
+// cover counts rows whose times are booked.
+func (t *tally) cover(b *booking, fields [][]byte, rows int64) {
+	account := t.subAccounts.of(t.field(fields, colSubAccount))
+	if account.text == "" {
+		account = t.billingAccounts.of(t.field(fields, colBillingAccount))
+	}
+	for int(account.number) >= len(b.covered.accounts) {
+		b.covered.accounts = append(b.covered.accounts, 0)
+	}
+	b.covered.accounts[account.number] += rows
+	b.rows += rows
+}
+
+// forgetMoments leaves the times behind, whose hours are counted.
+func (t *tally) forgetMoments() {
+	for _, b := range t.moments {
+		if b.problem != nil {
+			continue
+		}
+		hour := b.start / int64(time.Hour)
+		if _, known := b.covered.hours[hour]; known || len(b.covered.hours) < maxCoverage {
+			b.covered.hours[hour] += b.rows
+		}
+	}
+	clear(t.moments)
+}
+
+// coverage is what all rows cover, by billing period.
+func (t *tally) coverage() map[time.Time]Coverage {
+	t.forgetMoments()
+	names := make([]string, len(t.accounts)+1)
+	for name, number := range t.accounts {
+		names[number] = name
+	}
+	all := make(map[time.Time]Coverage, len(t.covered))
+	for period, of := range t.covered {
+		c := Coverage{Hours: of.hours, Accounts: map[string]int64{}}
+		for number, rows := range of.accounts {
+			if rows > 0 {
+				c.Accounts[names[number]] += rows
+				c.Rows += rows
+			}
+		}
+		if c.Rows > 0 {
+			all[time.Unix(0, period).UTC()] = c
+		}
+	}
+	return all
 }

@@ -232,13 +232,13 @@ func (u *unquoter) text(field []byte) []byte {
 	if n < 0 {
 		return field
 	}
-	u.buf = u.buf[:0]
-	for n >= 0 {
-		// A quote within quotes is doubled.
-		u.buf = append(u.buf, field[:n+1]...)
-		field = field[n+2:]
-		n = bytes.IndexByte(field, '"')
+	// A quote within quotes is doubled. They come close to each other, where one byte after the other is the fastest.
+	u.buf = append(u.buf[:0], field[:n]...)
+	for ; n < len(field); n++ {
+		u.buf = append(u.buf, field[n])
+		if field[n] == '"' {
+			n++
+		}
 	}
-	u.buf = append(u.buf, field...)
 	return u.buf
 }

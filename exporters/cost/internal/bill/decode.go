@@ -26,6 +26,17 @@ func readable(name string) bool {
 	return slices.ContainsFunc(suffixes, func(suffix string) bool { return strings.HasSuffix(name, suffix) })
 }
 
+// hidden says whether a file is none of the provider's: a copy that is being written (.azDownload-…), Spark's _temporary, and what
+// macOS puts beside files.
+func hidden(name string) bool {
+	for part := range strings.SplitSeq(filepath.ToSlash(name), "/") {
+		if strings.HasPrefix(part, ".") && strings.Trim(part, ".") != "" || part == "_temporary" || part == "__MACOSX" {
+			return true
+		}
+	}
+	return false
+}
+
 // maxZstdWindow bounds the memory of zstd's decoder.
 const maxZstdWindow = 64 << 20
 
@@ -38,28 +49,36 @@ func texts(path string, read func(name string, in io.Reader) error) error {
 	defer f.Close()
 	switch name := strings.ToLower(filepath.Base(path)); {
 	case strings.HasSuffix(name, ".zip"):
-		return zipped(f, path, read)
+		return damaged(zipped(f, path, read))
 	case strings.HasSuffix(name, ".gz"):
 		in, err := gzip.NewReader(bufio.NewReaderSize(f, readAhead))
 		if err != nil {
-			return err
+			return damaged(err)
 		}
-		return truncated(read(path, in))
+		return damaged(read(path, in))
 	case strings.HasSuffix(name, ".zst"), strings.HasSuffix(name, ".zstd"):
 		in, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxZstdWindow))
 		if err != nil {
 			return err
 		}
 		defer in.Close()
-		return truncated(read(path, in))
+		return damaged(read(path, in))
 	}
 	return read(path, f)
 }
 
-// truncated says what the end of a compressed file means that comes too soon.
-func truncated(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) {
+// damaged says what is wrong with a compressed file.
+func damaged(err error) error {
+	is := func(targets ...error) bool {
+		return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
+	}
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF), err == io.EOF: //nolint:errorlint // A file of no bytes at all has no header.
 		return fmt.Errorf("the compressed file is cut off, expected its end: it is still being written, or its upload broke off: %w", err)
+	case is(gzip.ErrHeader, zstd.ErrMagicMismatch, zip.ErrFormat):
+		return fmt.Errorf("the file is not what the end of its name says, or it is cut off: %w", err)
+	case is(gzip.ErrChecksum, zstd.ErrCRCMismatch, zip.ErrChecksum):
+		return fmt.Errorf("the compressed file is damaged, deliver it again: %w", err)
 	}
 	return err
 }
@@ -75,8 +94,11 @@ func zipped(f *os.File, path string, read func(string, io.Reader) error) error {
 	}
 	found := false
 	for _, member := range archive.File {
-		if !strings.HasSuffix(strings.ToLower(member.Name), ".csv") {
+		switch {
+		case hidden(member.Name) || !readable(member.Name):
 			continue
+		case !strings.HasSuffix(strings.ToLower(member.Name), ".csv"):
+			return fmt.Errorf("the archive has %s in it, and of an archive only .csv is read", member.Name)
 		}
 		found = true
 		in, err := member.Open()
@@ -93,8 +115,8 @@ func zipped(f *os.File, path string, read func(string, io.Reader) error) error {
 	return nil
 }
 
-// utf8 turns UTF-16, which spreadsheets write, into UTF-8, and leaves the mark of either out.
-func utf8(in io.Reader) (io.Reader, error) {
+// asUTF8 turns UTF-16, which spreadsheets write, into UTF-8, and leaves the mark of either out.
+func asUTF8(in io.Reader) (io.Reader, error) {
 	buffered := bufio.NewReaderSize(in, 16)
 	mark, err := buffered.Peek(3)
 	if err != nil && !errors.Is(err, io.EOF) {

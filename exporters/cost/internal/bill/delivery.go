@@ -31,13 +31,17 @@ const (
 	Replace Deliveries = "replace"
 	// Append is for exports that hold what is new: an hour, a day, a correction.
 	Append Deliveries = "append"
-	// Auto tells one from the other by the hours in which their charges begin; see replaces.
+	// Auto tells one from the other by the hours and the accounts of their rows; see replaces.
 	Auto Deliveries = "auto"
 )
 
-// sameHours is which share of the hours of a delivery a later one has to have to replace it. A month so far has all of them;
-// a day that follows has none, or the few that came late.
-const sameHours = 0.5
+// sameRows is which share of the rows of a delivery a later one has to have, by hour and by account, to replace it. A month so
+// far has all of them; a day that follows has none, or the few that came late, and another account's has none either. From
+// fewRows on it is told.
+const (
+	sameRows = 0.5
+	fewRows  = 0.1
+)
 
 // farLess is which share of the rows of a delivery a later one has if it is hard to believe that it is all of it.
 const farLess = 0.5
@@ -50,6 +54,8 @@ type delivery struct {
 	// manifest is the list of files that the provider wrote beside them, if it did; missing are those that are not there.
 	manifest string
 	missing  []string
+	// rewritten says that a file is newer than the manifest, which is of the delivery before then.
+	rewritten bool
 }
 
 // accepted is a delivery that counts.
@@ -67,8 +73,11 @@ func (d delivery) wait(now time.Time, settle time.Duration) (reason string, err 
 		return "", fmt.Errorf("delivery %s: %s lists %d files that are not there, such as %s; the delivery before it counts", d.name, d.manifest, len(d.missing), d.missing[0])
 	case len(d.missing) > 0:
 		return fmt.Sprintf("%s lists %d files that are not there yet", d.manifest, len(d.missing)), nil
-	case d.manifest == "" && !settled:
+	case settled:
+	case d.manifest == "":
 		return "it was written a short time ago, and more parts may come", nil
+	case d.rewritten:
+		return "its files are newer than " + d.manifest + ", and more of them may come", nil
 	}
 	return "", nil
 }
@@ -76,9 +85,12 @@ func (d delivery) wait(now time.Time, settle time.Duration) (reason string, err 
 // list finds the deliveries, and the names of files that are neither bills nor manifests.
 func (l *Ledger) list(ctx context.Context) (all []delivery, others []string, err error) {
 	byName := make(map[string]*delivery)
-	manifests := make(map[string]time.Time)
+	written, manifests := make(map[string]time.Time), make(map[string]time.Time)
 	n := 0
 	err = l.bucket.IterWithAttributes(ctx, "", func(attrs objstore.IterObjectAttributes) error {
+		if hidden(attrs.Name) {
+			return nil
+		}
 		isManifest := manifestName(attrs.Name)
 		if !readable(attrs.Name) && !isManifest {
 			others = append(others[:min(len(others), maxFiles)], attrs.Name)
@@ -109,6 +121,7 @@ func (l *Ledger) list(ctx context.Context) (all []delivery, others []string, err
 			byName[name] = d
 		}
 		d.files = append(d.files, attrs.Name)
+		written[attrs.Name] = modified
 		if modified.After(d.at) {
 			d.at = modified
 		}
@@ -118,7 +131,7 @@ func (l *Ledger) list(ctx context.Context) (all []delivery, others []string, err
 		return nil, nil, err
 	}
 	if l.Grouping == ByFolder {
-		if err := l.honour(ctx, byName, manifests); err != nil {
+		if err := l.honour(ctx, byName, written, manifests); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -129,16 +142,16 @@ func (l *Ledger) list(ctx context.Context) (all []delivery, others []string, err
 	return all, others, nil
 }
 
-// replaces says whether a delivery stands for the same charges of a period as an earlier one.
-func (l *Ledger) replaces(later, earlier Coverage) bool {
-	switch l.Deliveries {
-	case Replace:
-		return true
-	case Append:
-		return false
+// replaces says whether a delivery stands for the same charges of a period as an earlier one, and whether nobody can be sure.
+func (l *Ledger) replaces(later, earlier Coverage) (yes, unsure bool) {
+	switch {
+	case l.Deliveries == Replace:
+		return true, false
+	case l.Deliveries == Append, !later.Charges: // Corrections, credits and what is taken back alone are no month so far.
+		return false, false
 	}
-	// Corrections, credits and what is taken back alone are no month so far.
-	return later.Charges && earlier.shared(later) >= sameHours
+	share := earlier.shared(later)
+	return share >= sameRows, share >= fewRows && share < sameRows
 }
 
 // combine takes each billing period from the deliveries that count for it.
@@ -154,9 +167,12 @@ func (l *Ledger) combine() Bill {
 				counting[period] = make(map[int]Coverage)
 			}
 			for j, before := range counting[period] {
-				if l.replaces(c, before) {
+				replaces, unsure := l.replaces(c, before)
+				if replaces {
 					delete(counting[period], j)
-					l.compare(later, deliveries[j], period, c, before)
+				}
+				if unsure || replaces && (float64(c.Rows) < farLess*float64(before.Rows) || before.shared(c) < sameRows) {
+					l.warn(later, deliveries[j], period, c, before, replaces)
 				}
 			}
 			counting[period][i] = c
@@ -197,11 +213,9 @@ func (a accepted) periods() map[time.Time]Coverage {
 	return all
 }
 
-// compare warns once of a delivery that has far less than the one that it replaces.
-func (l *Ledger) compare(later, earlier accepted, period time.Time, now, before Coverage) {
-	if float64(now.Rows) >= farLess*float64(before.Rows) && before.shared(now) >= sameHours {
-		return
-	}
+// warn tells once of a delivery that has far less than the one that it replaces, or some of what another has to which it is
+// added.
+func (l *Ledger) warn(later, earlier accepted, period time.Time, now, before Coverage, replaces bool) {
 	key := fmt.Sprint(later.name, later.at, earlier.name, earlier.at, period)
 	if l.warned[key] {
 		return
@@ -210,7 +224,10 @@ func (l *Ledger) compare(later, earlier accepted, period time.Time, now, before 
 		clear(l.warned)
 	}
 	l.warned[key] = true
-	l.Logger.Warn("A delivery of bills has far less than the one that it replaces; where deliveries hold what is new alone, set deliveries: append",
-		"delivery", later.name, "rows", now.Rows, "hours", len(now.Hours), "replaces", earlier.name, "its_rows", before.Rows,
+	message := "A delivery of bills has a part of what an earlier one has, and is added to it; where deliveries hold the month so far, set deliveries: replace"
+	if replaces {
+		message = "A delivery of bills has far less than the one that it replaces; where deliveries hold what is new alone, set deliveries: append"
+	}
+	l.Logger.Warn(message, "delivery", later.name, "rows", now.Rows, "hours", len(now.Hours), "earlier", earlier.name, "its_rows", before.Rows,
 		"its_hours", len(before.Hours), "billing_period", period.Format("2006-01"))
 }

@@ -11,26 +11,91 @@ const (
 	lastYear  = 2099
 )
 
+// instant is a time, in Unix nanoseconds. Of a date such as 11/10/2026 only others tell which number is the month: at is the
+// reading with the month first, as Azure writes it, and dayFirst the other one; of one that there is not, such as 31/10, it has
+// none. See monthFirst.
+type instant struct {
+	at, dayFirst             int64
+	slashed                  bool
+	isMonthFirst, isDayFirst bool
+}
+
+func (i instant) ok() bool { return i.isMonthFirst || i.isDayFirst }
+
+// in is the reading of an order.
+func (i instant) in(monthFirst bool) (at int64, ok bool) {
+	if monthFirst {
+		return i.at, i.isMonthFirst
+	}
+	return i.dayFirst, i.isDayFirst
+}
+
 // parseInstant reads a time by what is unambiguous of what real files have: FOCUS wants 2026-01-31T00:00:00Z; others come
 // without T, Z or seconds, with fractions of any length, with another zone, as a day, and as Azure's 01/31/2026 00:00. A
 // year has four digits: of 11/1/26 nobody can say which number is the year.
-func parseInstant(text []byte) (time.Time, bool) {
+func parseInstant(text []byte) instant {
 	s := cursor{bytes.TrimSpace(text)}
-	year, month, day, ok := s.date()
-	if !ok || year < firstYear || year > lastYear || month < 1 || month > 12 || day < 1 {
-		return time.Time{}, false
+	slashed := !s.yearFirst()
+	a, b, c, ok := s.date()
+	year, month, day := a, b, c
+	if slashed {
+		year, month, day = c, a, b
+	}
+	if !ok || year < firstYear || year > lastYear {
+		return instant{}
 	}
 	var hour, minute, second, nanos, offset int
 	if len(s.rest) > 0 {
 		if hour, minute, second, nanos, offset, ok = s.clock(); !ok {
-			return time.Time{}, false
+			return instant{}
 		}
 	}
-	t := time.Date(year, time.Month(month), day, hour, minute, second, nanos, time.UTC)
-	if t.Day() != day {
-		return time.Time{}, false // 31 November is no day.
+	at := func(month, day int) (int64, bool) {
+		t := time.Date(year, time.Month(month), day, hour, minute, second, nanos, time.UTC)
+		return t.Add(-time.Duration(offset) * time.Second).UnixNano(), month <= 12 && t.Day() == day // 31 November is no day.
 	}
-	return t.Add(-time.Duration(offset) * time.Second), true
+	i := instant{slashed: slashed}
+	i.at, i.isMonthFirst = at(month, day)
+	if i.dayFirst, i.isDayFirst = i.at, i.isMonthFirst; slashed {
+		i.dayFirst, i.isDayFirst = at(day, month)
+	}
+	return i
+}
+
+// monthFirst says in which order the dates of a record are. A billing period begins on the first of a month, and nearly all
+// charges are within theirs; where neither tells, and the dates have two readings, nobody can.
+func monthFirst(period, start, end instant) (yes, sure bool) {
+	begins := func(monthFirst bool) (time.Time, bool) {
+		at, ok := period.in(monthFirst)
+		t := time.Unix(0, at).UTC()
+		return t, ok && (!period.slashed || t.Day() == 1)
+	}
+	can := func(monthFirst bool) bool {
+		_, begin := begins(monthFirst)
+		_, first := start.in(monthFirst)
+		_, last := end.in(monthFirst)
+		return begin && first && last
+	}
+	switch month, day := can(true), can(false); {
+	case month != day:
+		return month, true
+	case !month:
+		return false, false
+	}
+	within := func(monthFirst bool) bool {
+		begin, _ := begins(monthFirst)
+		for _, i := range []instant{start, end} {
+			at, _ := i.in(monthFirst)
+			if i.slashed {
+				t := time.Unix(0, at).UTC()
+				return !t.Before(begin) && t.Before(begin.AddDate(0, 1, 0))
+			}
+		}
+		return true
+	}
+	// Where both are, as on the first of January, both are the same day.
+	month, day := within(true), within(false)
+	return month, month || day
 }
 
 // cursor reads a text from its beginning.
@@ -56,29 +121,24 @@ func (c *cursor) skip(chars string) bool {
 	return true
 }
 
-func (c *cursor) date() (year, month, day int, ok bool) {
-	if len(c.rest) > 4 && c.rest[4] == '-' {
-		year, ok = c.number(4, 4)
-		ok = ok && c.skip("-")
-		if ok {
-			month, ok = c.number(1, 2)
+// yearFirst says whether a date begins with its year.
+func (c *cursor) yearFirst() bool {
+	return len(c.rest) > 4 && (c.rest[4] == '-' || c.rest[4] == '/' && c.rest[1] != '/')
+}
+
+// date reads the three numbers of a date, of which the first or the last has four digits.
+func (c *cursor) date() (first, second, third int, ok bool) {
+	least, most, separator := [3]int{1, 1, 4}, [3]int{2, 2, 4}, "/"
+	if c.yearFirst() {
+		least, most, separator = [3]int{4, 1, 1}, [3]int{4, 2, 2}, string(c.rest[4:5])
+	}
+	var n [3]int
+	for i := range n {
+		if n[i], ok = c.number(least[i], most[i]); !ok || i < 2 && !c.skip(separator) {
+			return 0, 0, 0, false
 		}
-		ok = ok && c.skip("-")
-		if ok {
-			day, ok = c.number(1, 2)
-		}
-		return year, month, day, ok
 	}
-	month, ok = c.number(1, 2)
-	ok = ok && c.skip("/")
-	if ok {
-		day, ok = c.number(1, 2)
-	}
-	ok = ok && c.skip("/")
-	if ok {
-		year, ok = c.number(4, 4)
-	}
-	return year, month, day, ok
+	return n[0], n[1], n[2], true
 }
 
 func (c *cursor) clock() (hour, minute, second, nanos, offset int, ok bool) {
@@ -105,6 +165,17 @@ func (c *cursor) clock() (hour, minute, second, nanos, offset int, ok bool) {
 			}
 			_, _ = c.number(0, 20) // finer than a nanosecond
 		}
+	}
+	if c.rest = bytes.TrimSpace(c.rest); len(c.rest) >= 2 && (c.rest[1] == 'M' || c.rest[1] == 'm') {
+		// Twelve hours, as spreadsheets have them: 12:30 AM is half an hour after midnight.
+		afternoon := c.rest[0] == 'P' || c.rest[0] == 'p'
+		if hour < 1 || hour > 12 || !afternoon && c.rest[0] != 'A' && c.rest[0] != 'a' {
+			return 0, 0, 0, 0, 0, false
+		}
+		if hour %= 12; afternoon {
+			hour += 12
+		}
+		c.rest = c.rest[2:]
 	}
 	offset, ok = c.zone()
 	return hour, minute, second, nanos, offset, ok

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,6 +41,7 @@ type Ledger struct {
 	accepted  map[string]accepted
 	manifests map[string]manifest
 	warned    map[string]bool
+	others    string // files that are not read, as they were told last
 }
 
 // known is what a file had when it was read.
@@ -101,6 +103,7 @@ func (l *Ledger) Read(ctx context.Context) (Bill, error) {
 	if err != nil {
 		return Bill{}, fmt.Errorf("list bills: %w", err)
 	}
+	l.tell(others)
 	var errs []error
 	there, waiting := make(map[string]bool), false
 	for _, d := range deliveries {
@@ -130,6 +133,19 @@ func (l *Ledger) Read(ctx context.Context) (Bill, error) {
 	}
 	return b, fmt.Errorf("no bill in it: there are %d files whose names end in one of %s with no charges in them, and %d others%s",
 		len(l.known), strings.Join(suffixes, ", "), len(others), example(others))
+}
+
+// tell warns of files that may be bills and are not read, when there are others than before.
+func (l *Ledger) tell(others []string) {
+	others = slices.DeleteFunc(slices.Clone(others), func(name string) bool {
+		base := strings.ToLower(path.Base(name))
+		return strings.HasPrefix(base, "_") || slices.Contains([]string{".json", ".sql", ".txt", ".md", ".md5", ".sha256", ".html", ".pdf"}, path.Ext(base))
+	})
+	told := fmt.Sprint(len(others), example(others))
+	if len(others) > 0 && told != l.others {
+		l.Logger.Warn("Files are not read, since their names end in none of "+strings.Join(suffixes, ", "), "files", len(others), "example", others[0])
+	}
+	l.others = told
 }
 
 func example(names []string) string {
@@ -163,11 +179,41 @@ func (l *Ledger) accept(ctx context.Context, d delivery) (reason string, err err
 			a.sheets = append(a.sheets, k.sheet)
 		}
 	}
+	if d.manifest == "" {
+		l.doubt(d)
+	}
 	if reason == "" && len(errs) == 0 {
 		l.accepted[d.name] = a
 	}
 	return reason, errors.Join(errs...)
 }
+
+// apart is how long lies between the parts of one delivery at most; what is written later is written by another run.
+const apart = 3 * time.Hour
+
+// doubt warns of a delivery whose files hold the same and were written hours apart: each of them may be the month so far, which
+// then counts several times.
+func (l *Ledger) doubt(d delivery) {
+	files := slices.DeleteFunc(slices.Clone(d.files), func(name string) bool { return len(l.known[name].sheet.Periods) == 0 })
+	slices.SortStableFunc(files, func(a, b string) int { return l.known[a].modified.Compare(l.known[b].modified) })
+	for i := range max(len(files)-1, 0) {
+		earlier, later := l.known[files[i]], l.known[files[i+1]]
+		if later.modified.Sub(earlier.modified) < apart {
+			continue
+		}
+		for period, c := range earlier.sheet.Periods {
+			key := "parts " + d.name
+			if !l.warned[key] && c.Charges && c.shared(later.sheet.Periods[period]) >= nearlyAll {
+				l.warned[key] = true
+				l.Logger.Warn("Files of one folder count as parts of one delivery, and two of them that were written hours apart have the same hours and accounts; where each is the month so far, set delivery: file",
+					"delivery", d.name, "earlier", files[i], "later", files[i+1])
+			}
+		}
+	}
+}
+
+// nearlyAll is the share of the rows of a file that a later one of the same folder does not have by chance.
+const nearlyAll = 0.9
 
 // errGrowing says that a file is still being written.
 var errGrowing = errors.New("the file changed while it was read")

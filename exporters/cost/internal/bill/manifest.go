@@ -24,11 +24,15 @@ func manifestName(name string) bool { return strings.HasSuffix(strings.ToLower(n
 
 // honour lets the manifests say which files a delivery has: those beside the files, as Azure writes them, and those in
 // another folder, as AWS does. Files that a manifest does not list are left of an earlier delivery to the same place.
-func (l *Ledger) honour(ctx context.Context, deliveries map[string]*delivery, manifests map[string]time.Time) error {
+func (l *Ledger) honour(ctx context.Context, deliveries map[string]*delivery, written, manifests map[string]time.Time) error {
 	for name := range l.manifests {
 		if _, ok := manifests[name]; !ok {
 			delete(l.manifests, name)
 		}
+	}
+	byBase := make(map[string][]string)
+	for name := range written {
+		byBase[path.Base(name)] = append(byBase[path.Base(name)], name)
 	}
 	latest := make(map[string]time.Time)
 	for name, at := range manifests {
@@ -44,38 +48,52 @@ func (l *Ledger) honour(ctx context.Context, deliveries map[string]*delivery, ma
 		if len(m.files) == 0 {
 			continue // It is of a kind that lists no files.
 		}
-		for dir, d := range deliveries {
-			listed, missing := match(d.files, m.files)
-			if len(listed) == 0 && dir != path.Dir(name) || at.Before(latest[dir]) {
+		listed, missing := map[string][]string{path.Dir(name): nil}, []string(nil)
+		for _, full := range m.files {
+			if file := locate(full, byBase[path.Base(full)], path.Dir(name)); file != "" {
+				listed[path.Dir(file)] = append(listed[path.Dir(file)], file)
+			} else {
+				missing = append(missing, full)
+			}
+		}
+		for dir, files := range listed {
+			d := deliveries[dir]
+			if d == nil || at.Before(latest[dir]) {
 				continue
 			}
 			latest[dir] = at
-			d.manifest, d.missing = name, missing
-			if len(missing) == 0 {
-				d.files = listed
-			}
-			if at.After(d.at) {
-				d.at = at
-			}
+			d.follow(name, at, files, missing, written)
 		}
 	}
 	return nil
 }
 
-// match returns which files a manifest lists, and what it lists that is none of them. A manifest has full names, with the
-// bucket and the prefix of the export.
-func match(files, manifest []string) (listed, missing []string) {
-	for _, full := range manifest {
-		i := slices.IndexFunc(files, func(name string) bool {
-			return full == name || strings.HasSuffix(full, "/"+name) || strings.HasSuffix(name, "/"+full)
-		})
-		if i < 0 {
-			missing = append(missing, full)
-			continue
-		}
-		listed = append(listed, files[i])
+// follow lets a delivery have the files that a manifest lists.
+func (d *delivery) follow(name string, at time.Time, listed, missing []string, written map[string]time.Time) {
+	d.manifest, d.missing = name, missing
+	if len(missing) == 0 {
+		d.files = listed
 	}
-	return listed, missing
+	d.rewritten = slices.ContainsFunc(listed, func(file string) bool { return written[file].After(at) })
+	if at.After(d.at) {
+		d.at = at
+	}
+}
+
+// locate returns which of some files with the same base name a manifest means; empty for none. A manifest has full names, with
+// the bucket and the prefix of the export, of which a copy may have kept the last alone.
+func locate(full string, files []string, dir string) string {
+	found := ""
+	for _, name := range files {
+		same := full == name || strings.HasSuffix(full, "/"+name) || strings.HasSuffix(name, "/"+full)
+		if same && len(name) > len(found) {
+			found = name
+		}
+	}
+	if beside := path.Join(dir, path.Base(full)); found == "" && slices.Contains(files, beside) {
+		return beside
+	}
+	return found
 }
 
 // readManifest returns the files that a manifest lists. Providers call the list differently, and none of them has another

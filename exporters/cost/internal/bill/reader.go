@@ -111,7 +111,7 @@ func (r *Reader) readCSV(ctx context.Context, path string) (Sheet, error) {
 }
 
 func (r *Reader) readText(ctx context.Context, name string, in io.Reader) (Sheet, error) {
-	in, err := utf8(in)
+	in, err := asUTF8(in)
 	if err != nil {
 		return Sheet{}, err
 	}

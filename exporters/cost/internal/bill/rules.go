@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // flags is a set of conditions.
@@ -167,10 +168,9 @@ func (s *ruleSet) conditionsOf(r Rule) []int {
 
 // reads are the columns, beside those that are always read, that the rules look at.
 func (s *ruleSet) reads(c column) bool {
-	subAccounts := len(s.subAccounts) > 0 || s.namedSubAccount >= 0
 	switch c { //nolint:exhaustive // The others are read always.
-	case colSubAccount, colSubAccountName:
-		return subAccounts
+	case colSubAccountName:
+		return len(s.subAccounts) > 0 || s.namedSubAccount >= 0
 	case colProvider, colProviderName:
 		return len(s.providers) > 0
 	case colResource:
@@ -197,10 +197,33 @@ func setText(b flags, all map[string]int, text string) {
 	}
 }
 
-// tagsOf sets the bits of tags, and returns the values of the keys; it says whether the text could be read.
-func (s *ruleSet) tagsOf(text []byte, b flags, values [][]byte) bool {
+// setTag does so for the value of a tag, of which nearly every line may have another: nothing is made of it.
+func setTag(b flags, all map[string]int, value []byte) {
+	if len(all) == 0 {
+		return
+	}
+	var space [64]byte
+	lower := space[:0]
+	for _, c := range value {
+		if c >= utf8.RuneSelf {
+			setText(b, all, string(value))
+			return
+		}
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		lower = append(lower, c)
+	}
+	if bit, ok := all[string(lower)]; ok {
+		b.set(bit)
+	}
+}
+
+// tagsOf sets the bits of tags, and returns the values of the keys; it says whether the text could be read. The text is what
+// decode makes of the field.
+func (s *ruleSet) tagsOf(field []byte, decode func([]byte) []byte, b flags, values [][]byte) bool {
 	clear(values)
-	read := readTags(text, func(key, value []byte) {
+	found := func(key, value []byte) {
 		key = bytes.TrimSpace(key)
 		for i, wanted := range s.keys {
 			if values[i] == nil && bytes.EqualFold(wanted, key) {
@@ -209,9 +232,13 @@ func (s *ruleSet) tagsOf(text []byte, b flags, values [][]byte) bool {
 				}
 			}
 		}
-	})
+	}
+	read := readEscaped(field, found)
 	if !read {
-		clear(values) // Half of what it says is not what it says.
+		clear(values)
+		if read = readTags(decode(field), found); !read {
+			clear(values) // Half of what it says is not what it says.
+		}
 	}
 	for i, value := range values {
 		if value == nil {
@@ -220,7 +247,7 @@ func (s *ruleSet) tagsOf(text []byte, b flags, values [][]byte) bool {
 		if s.present[i] >= 0 {
 			b.set(s.present[i])
 		}
-		setText(b, s.tags[i], string(value))
+		setTag(b, s.tags[i], value)
 	}
 	return read
 }

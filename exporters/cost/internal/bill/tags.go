@@ -29,6 +29,17 @@ func readTags(text []byte, found func(key, value []byte)) bool {
 // readObject reads a flat object of texts without escapes, in either kind of quotes. Of anything else it says no, before
 // or after it has called found.
 func readObject(text []byte, found func(key, value []byte)) bool {
+	return readFlat(text, quoted, found)
+}
+
+// readEscaped reads a flat object as CSV has it, a quoted field whose quotes are doubled. Nearly all tags are that, and
+// undoubling the quotes takes as long as reading them.
+func readEscaped(field []byte, found func(key, value []byte)) bool {
+	return len(field) > 3 && field[0] == '"' && field[1] == '{' && readFlat(field[1:len(field)-1], doubleQuoted, found)
+}
+
+// readFlat reads a flat object whose texts are in quotes of a kind.
+func readFlat(text []byte, quoted func([]byte) (inside, after []byte, ok bool), found func(key, value []byte)) bool {
 	rest := skipSpace(text[1:])
 	if len(rest) > 0 && rest[0] == '}' {
 		return len(skipSpace(rest[1:])) == 0
@@ -70,6 +81,26 @@ func quoted(text []byte) (inside, after []byte, ok bool) {
 		return nil, nil, false
 	}
 	return text[1 : n+1], text[n+2:], true
+}
+
+// doubleQuoted reads a text between doubled quotes, in which there is none.
+func doubleQuoted(text []byte) (inside, after []byte, ok bool) {
+	if len(text) < 4 || text[0] != '"' || text[1] != '"' {
+		return nil, nil, false
+	}
+	for i, c := range text[2:] {
+		switch {
+		case c == '\\':
+			return nil, nil, false
+		case c == '"':
+			rest := text[2+i+1:]
+			if len(rest) == 0 || rest[0] != '"' {
+				return nil, nil, false
+			}
+			return text[2 : 2+i], rest[1:], true
+		}
+	}
+	return nil, nil, false
 }
 
 func skipSpace(text []byte) []byte {

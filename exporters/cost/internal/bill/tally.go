@@ -12,11 +12,10 @@ import (
 // Bounds of what one file may make of memory. Real bills have some thousands of lines by day, department and service; more
 // come of a rule that takes the department from a tag that every line has another value of.
 const (
-	maxNames    = 20_000  // different departments, services and categories
-	maxGroups   = 100_000 // sums
-	maxMoments  = 1 << 14 // different times that are remembered
-	maxCoverage = 1 << 14 // different hours of a billing period
-	maxValue    = 200     // bytes of a value in a report
+	maxNames   = 20_000  // different departments, services and categories
+	maxGroups  = 100_000 // sums
+	maxMoments = 1 << 14 // different times that are remembered
+	maxValue   = 200     // bytes of a value in a report
 )
 
 // Other is the department and the service of what is beyond those bounds.
@@ -31,23 +30,26 @@ type tally struct {
 	// decode is what a field says: of CSV what is within the quotes.
 	decode func([]byte) []byte
 
-	instants                                                    *memo[instant]
-	currencies, services, codes, categories, subcategories      *memo[word]
-	subAccounts, subAccountNames, providers, providerNames, ids *memo[word]
-	kinds, classes, descriptions, units, pricing                *memo[word]
-	rates                                                       *memo[ownRate]
-	tags                                                        *memo[tagged]
+	instants                                               *memo[instant]
+	currencies, services, codes, categories, subcategories *memo[word]
+	subAccounts, subAccountNames, billingAccounts          *memo[word]
+	providers, providerNames, ids                          *memo[word]
+	kinds, classes, descriptions, units, pricing           *memo[word]
+	rates                                                  *memo[ownRate]
+	tags                                                   *memo[tagged]
 
 	names   map[string]uint32
 	byTag   map[string]uint32
 	texts   []string
-	moments map[moment]booking
+	moments map[moment]*booking
 	groups  map[group]*sum
-	covered map[int64]map[int64]bool
-	bits    flags
-	none    flags // none set
-	values  [][]byte
-	absent  []byte
+	covered map[int64]*covered // by billing period
+	// accounts are numbers of accounts. They are no names, of which there may be so many only.
+	accounts map[string]uint32
+	bits     flags
+	none     flags // none set
+	values   [][]byte
+	absent   []byte
 
 	// unallocated and ruled are the numbers of the departments of no rule and of each rule.
 	unallocated uint32
@@ -56,17 +58,13 @@ type tally struct {
 	sheet       Sheet
 }
 
-// instant is a time, in Unix nanoseconds.
-type instant struct {
-	at int64
-	ok bool
-}
-
 // word is a text with the number of its name and what rules make of it.
 type word struct {
 	text string
 	id   uint32
-	bits flags
+	// number is that of an account.
+	number uint32
+	bits   flags
 	// watches says that it is FOCUS's subcategory of watching the rest.
 	watches bool
 }
@@ -108,17 +106,15 @@ const noName = 0
 func newTally(r *Reader, file string, l layout, decode func([]byte) []byte) *tally {
 	t := &tally{
 		reader: r, rules: r.rules, layout: l, file: file, decode: decode, names: map[string]uint32{"": noName}, byTag: map[string]uint32{}, texts: []string{""},
-		moments: map[moment]booking{}, groups: map[group]*sum{}, covered: map[int64]map[int64]bool{},
+		moments: map[moment]*booking{}, groups: map[group]*sum{}, covered: map[int64]*covered{}, accounts: map[string]uint32{},
 		bits: newFlags(r.rules.conditions), none: newFlags(r.rules.conditions), values: make([][]byte, len(r.rules.keys)),
 	}
-	t.sheet.Periods = map[time.Time]Coverage{}
 	t.unallocated = t.name(Unallocated)
 	for _, rule := range r.rules.rules {
 		t.ruled = append(t.ruled, t.department(rule.department))
 	}
 	t.instants = newMemo(func(raw []byte, m *instant) {
-		at, ok := parseInstant(t.value(raw))
-		m.at, m.ok = at.UnixNano(), ok
+		*m = parseInstant(t.value(raw))
 	})
 	words := func(all map[string]int) *memo[word] {
 		return newMemo(func(raw []byte, w *word) {
@@ -139,19 +135,22 @@ func newTally(r *Reader, file string, l layout, decode func([]byte) []byte) *tal
 			w.id = t.name(w.text)
 		}
 	})
-	accounts := func() *memo[word] {
+	accounts := func(numbered bool) *memo[word] {
 		return newMemo(func(raw []byte, w *word) {
 			w.text = strings.ToValidUTF8(string(t.value(raw)), "�")
 			w.bits = append(w.bits[:0], t.none...)
 			setText(w.bits, t.rules.subAccounts, w.text)
 			w.id = noName
+			if numbered {
+				w.number = t.accountNumber(w.text)
+			}
 			if w.text != "" && t.rules.namedSubAccount >= 0 {
 				w.bits.set(t.rules.namedSubAccount)
 				w.id = t.department(w.text)
 			}
 		})
 	}
-	t.subAccounts, t.subAccountNames = accounts(), accounts()
+	t.subAccounts, t.subAccountNames, t.billingAccounts = accounts(true), accounts(false), accounts(true)
 	globs := func(all []resourceGlob) *memo[word] {
 		return newMemo(func(raw []byte, w *word) {
 			text := t.value(raw)
@@ -169,7 +168,7 @@ func newTally(r *Reader, file string, l layout, decode func([]byte) []byte) *tal
 	t.tags = newMemo(func(raw []byte, m *tagged) {
 		m.bits = append(m.bits[:0], t.none...)
 		m.ids = m.ids[:0]
-		m.unread = !t.rules.tagsOf(t.value(raw), m.bits, t.values)
+		m.unread = !t.rules.tagsOf(raw, t.value, m.bits, t.values)
 		for i, value := range t.values {
 			id := uint32(noName)
 			if value != nil && t.rules.present[i] >= 0 {
@@ -260,27 +259,34 @@ func (t *tally) add(fields [][]byte, line int64, cost amount, readable bool, row
 		return
 	}
 	m := moment{kind: t.kinds.of(t.field(fields, colChargeCategory)).id, class: t.classes.of(t.field(fields, colChargeClass)).id}
-	for _, part := range [...]struct {
-		column column
-		at     *int64
-	}{{colPeriod, &m.period}, {colStart, &m.start}, {colEnd, &m.end}} {
-		at := t.instants.of(t.field(fields, part.column))
-		if !at.ok {
-			t.reject(rows, t.problem(fields, line, part.column, "a time such as 2026-01-31T00:00:00Z"))
+	slashed := false
+	var times [3]instant
+	for i, c := range [...]column{colPeriod, colStart, colEnd} {
+		times[i] = *t.instants.of(t.field(fields, c))
+		if !times[i].ok() {
+			t.reject(rows, t.problem(fields, line, c, "a time such as 2026-01-31T00:00:00Z"))
 			return
 		}
-		*part.at = at.at
+		slashed = slashed || times[i].slashed
+	}
+	m.period, m.start, m.end = times[0].at, times[1].at, times[2].at
+	if slashed {
+		first, sure := monthFirst(times[0], times[1], times[2])
+		if !sure {
+			t.reject(rows, t.problem(fields, line, colStart, "a date of which its billing period tells which number is the month, or one such as 2026-01-31"))
+			return
+		}
+		m.period, _ = times[0].in(first)
+		m.start, _ = times[1].in(first)
+		m.end, _ = times[2].in(first)
 	}
 	b, ok := t.moments[m]
 	if !ok {
 		if len(t.moments) >= maxMoments {
-			clear(t.moments)
+			t.forgetMoments()
 		}
 		b = t.book(m)
 		t.moments[m] = b
-		if b.problem == nil {
-			t.cover(b.period, m.start)
-		}
 	}
 	if b.problem != nil {
 		p := *b.problem
@@ -320,6 +326,7 @@ func (t *tally) add(fields [][]byte, line int64, cost amount, readable bool, row
 	s.rows += rows
 	s.gpuHours += hours * float64(rows)
 	s.charges = s.charges || !b.delta && cost.high >= 0
+	t.cover(b, fields, rows)
 }
 
 // whose says which department pays for a record, and for what.
@@ -342,7 +349,7 @@ func (t *tally) whose(fields [][]byte, rows int64, g *group) {
 		}
 	}
 	account := uint32(noName)
-	if t.rules.reads(colSubAccount) {
+	if t.rules.reads(colSubAccountName) {
 		id, name := t.subAccounts.of(t.field(fields, colSubAccount)), t.subAccountNames.of(t.field(fields, colSubAccountName))
 		t.bits.or(id.bits)
 		t.bits.or(name.bits)
@@ -412,6 +419,7 @@ const noneName = "(none)"
 // result is what all records have.
 func (t *tally) result() Sheet {
 	groups := t.sorted()
+	t.sheet.Periods = t.coverage()
 	t.sheet.Lines = make([]Line, 0, len(groups))
 	text := func(id uint32) string {
 		if id == noName {
@@ -429,16 +437,8 @@ func (t *tally) result() Sheet {
 			Amount: s.amount.decimal(), Rows: s.rows,
 		})
 		c := t.sheet.Periods[period]
-		c.Rows += s.rows
 		c.Charges = c.Charges || s.charges
 		t.sheet.Periods[period] = c
-	}
-	for period, hours := range t.covered {
-		key := time.Unix(0, period).UTC()
-		if c, ok := t.sheet.Periods[key]; ok {
-			c.Hours = slices.Sorted(maps.Keys(hours))
-			t.sheet.Periods[key] = c
-		}
 	}
 	if t.through > 0 {
 		t.sheet.Through = time.Unix(0, t.through).UTC()

@@ -125,17 +125,23 @@ func (m *Meter) charge(c counts, u Usage, at time.Time) {
 	named := map[string]bool{}
 	pools := m.chargeGPUs(s, u, at, named)
 	own := func(model string) bool { return named[model] || m.SelfHosted(model) }
+	// An engine computes on GPUs that are paid for: a list's price of the same name would be the second for it.
+	computed := map[string]bool{}
+	for place := range u.Engines {
+		computed[place.Model] = computed[place.Model] || pools[place.Cluster] != nil && !m.Prices.Configured(place.Model, at)
+	}
+	here := func(model string) bool { return own(model) || computed[model] }
 	uses := u.uses(func(unit prices.Unit, tier, model string) bool {
 		_, ok := m.Prices.InTier(unit, cmp.Or(tier, m.Tier(model)), model, at)
 		return ok
 	})
 	bought := map[string]bool{}
 	for _, use := range uses {
-		if _, ok := m.priceOf(use, at); ok && !own(use.model) {
+		if _, ok := m.priceOf(use, at); ok && !here(use.model) {
 			bought[use.model] = true
 		}
 	}
-	billed := m.gatewayModels(u, at, func(model string) bool { return own(model) || bought[model] && !m.PreferGateway })
+	billed := m.gatewayModels(u, at, func(model string) bool { return here(model) || bought[model] && !m.PreferGateway })
 	elsewhere := func(model string) bool { return own(model) || bought[model] || billed[model] }
 	hosted := m.chargePools(s, u, pools, elsewhere)
 	m.chargeResources(s, u, at)
@@ -147,7 +153,7 @@ func (m *Meter) charge(c counts, u Usage, at time.Time) {
 		s.add(Key{Counter: Units, Resource: string(use.unit), Model: use.model}, units)
 		price, ok := m.priceOf(use, at)
 		switch {
-		case own(use.model), billed[use.model]:
+		case here(use.model), billed[use.model]:
 			// GPUs are what it costs, or the gateway has said it.
 		case ok:
 			s.buy(string(use.unit), m.owner(use.model, ""), units*price, Infrastructure)

@@ -54,6 +54,8 @@ type Usage struct {
 	GPUs  []GPU
 	// Working is for how much of a second each model was at work in each second; more than one where requests overlap.
 	Working map[Place]float64
+	// Engines are the models that engines of one's own compute.
+	Engines map[Place]bool
 	// Requests, Successes and Images are by model, for one second; Tokens by their direction and tier as well.
 	Requests, Successes, Images map[string]float64
 	Tokens                      map[TokenUse]float64

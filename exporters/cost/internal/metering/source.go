@@ -26,6 +26,8 @@ type Queries struct {
 	GPUHolders string `yaml:"gpu_holders,omitempty"`
 	// Working gives for how much of each second a model was at work, by cluster and model.
 	Working string `yaml:"working,omitempty"`
+	// Engines has the models, by cluster and model, that engines compute which run nothing but models of one's own.
+	Engines string `yaml:"engines,omitempty"`
 	// Requests and Successes give requests a second by model, Tokens tokens a second by model, direction and tier, and Images
 	// generated images a second by model.
 	Requests  string `yaml:"requests,omitempty"`
@@ -63,6 +65,7 @@ var defaults = Queries{ //nolint:gosec // Tokens are what models read and write;
 		`on (cluster, namespace, model, version, source) model:ml_inference_requests:rate5m))[$step:$resolution]) or ` +
 		`avg_over_time((sum by (cluster, model) (model:ml_inference_duration_seconds:mean_5m` + servers + ` * ` +
 		`on (cluster, namespace, model, version, source) model:ml_inference_requests:rate5m))[$step:$resolution])`,
+	Engines:  `max by (cluster, model) (max_over_time(model:ml_inference_requests:rate5m{source=~"llamacpp|lmdeploy|nim|ray-llm|sglang|tei|tgi|triton-trtllm|trtllm|vllm"}[$step]))`,
 	Requests: `avg_over_time((sum by (model) (model:ml_inference_requests:rate5m))[$step:$resolution])`,
 	Successes: `avg_over_time((sum by (model) (model:ml_inference_requests:rate5m) - (sum by (model) (` +
 		`model:ml_inference_failures:ratio_rate5m * on (cluster, namespace, model, version, source) group_left () ` +
@@ -175,6 +178,14 @@ func (p Prometheus) Usage(ctx context.Context, end time.Time, step time.Duration
 		if v, ok := amount(s); ok {
 			u.Working[Place{string(s.Metric["cluster"]), string(s.Metric["model"])}] += v
 		}
+	}
+	engines, err := ask(p.Queries.Engines, defaults.Engines)
+	if err != nil {
+		return Usage{}, err
+	}
+	u.Engines = make(map[Place]bool)
+	for _, s := range engines {
+		u.Engines[Place{string(s.Metric["cluster"]), string(s.Metric["model"])}] = true
 	}
 	tokens, err := ask(p.Queries.Tokens, defaults.Tokens)
 	if err != nil {

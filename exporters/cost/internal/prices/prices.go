@@ -158,6 +158,14 @@ func (b Book) InTier(unit Unit, tier, model string, at time.Time) (float64, bool
 	return b.price(unit, "", model, "", at)
 }
 
+// Configured says whether a model has a price of the configuration, and not of a list alone.
+func (b Book) Configured(model string, at time.Time) bool {
+	return slices.ContainsFunc(PerUse, func(unit Unit) bool {
+		e, ok := b.find(unit, "", model, "", at)
+		return ok && !e.Listed
+	})
+}
+
 func (b Book) price(unit Unit, tier, resource, node string, at time.Time) (float64, bool) {
 	e, ok := b.find(unit, tier, resource, node, at)
 	if !ok {
