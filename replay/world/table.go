@@ -54,7 +54,7 @@ type counter struct {
 	// totals are counts by hour and bin, and minutes by hour, minute and bin.
 	totals  map[int64][]int64
 	minutes map[int64][]int32
-	// sums are those of the values of a numeric layout, less near; nil for others.
+	// sums are those of the values of a numeric column, less near; nil for others.
 	sums       map[int64]*sums
 	minuteSums map[int64]*[60]sums
 	near       float64
@@ -195,7 +195,7 @@ func (t *table) counter(col int, layout binning.Layout) *counter {
 	}
 	c := newCounter(col, binning.NewFinder(layout, t.types[col].Class == tables.Float))
 	c.layout, c.from = layout, t.through
-	if layout.Kind == binning.Numeric {
+	if class := t.types[col].Class; class == tables.Integer || class == tables.Decimal || class == tables.Float {
 		c.sums, c.minuteSums, c.near = make(map[int64]*sums), make(map[int64]*[60]sums), near(layout)
 	}
 	t.values = append(t.values, c)

@@ -162,9 +162,10 @@ func TestSumsOfMinutesAreWhatSQLCounts(t *testing.T) {
 				require.Len(t, got.Numbers, len(want.Numbers))
 				for column, m := range want.Numbers {
 					n := got.Numbers[column]
-					require.Equal(t, []any{m.Values, m.Min, m.Max}, []any{n.Values, n.Min, n.Max}, column)
+					require.Equal(t, []any{m.Values, m.Min, m.Max, m.Zeros}, []any{n.Values, n.Min, n.Max, n.Zeros}, column)
 					// Sums in another order.
 					require.InEpsilon(t, m.Mean, n.Mean, 1e-9, column)
+					require.InEpsilon(t, m.Sum, n.Sum, 1e-9, column)
 					require.InEpsilon(t, m.Stddev+1, n.Stddev+1, 1e-6, column)
 				}
 				want.Numbers, got.Numbers = nil, nil
