@@ -11,7 +11,7 @@ from instrumented import infer, judge
 
 port, folder = sys.argv[1:]
 model = joblib.load(os.path.join(folder, "wine.joblib"))
-warnings.filterwarnings("ignore", message="X does not have valid feature names")
+warnings.simplefilter("error", UserWarning)  # such as that X does not have valid feature names
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 
 // post is one request of OTLP/JSON to the exporter's own handler.
@@ -39,6 +42,12 @@ func anyValue(v any) object {
 		return object{"doubleValue": v}
 	case bool:
 		return object{"boolValue": v}
+	case []string:
+		list := []object{}
+		for _, item := range v {
+			list = append(list, anyValue(item))
+		}
+		return object{"arrayValue": object{"values": list}}
 	case attributes:
 		return object{"kvlistValue": object{"values": keyValues(v)}}
 	}
@@ -122,6 +131,14 @@ func chat(model string, more attributes) attributes {
 // requests is a line of ml_inference_requests_total.
 func requests(model, version, outcome string, n int) string {
 	return fmt.Sprintf("ml_inference_requests_total{model=%q,outcome=%q,version=%q} %d", model, outcome, version, n)
+}
+
+func finished(reason string, n int) string {
+	return fmt.Sprintf(`ml_inference_finishes_total{model="m",reason=%q,version=""} %d`, reason, n)
+}
+
+func stepped(kind, name, outcome string, n int) string {
+	return fmt.Sprintf("ml_agent_steps_total{kind=%q,name=%q,outcome=%q} %d", kind, name, outcome, n)
 }
 
 func evaluated(model, result string, n int) string {
@@ -226,6 +243,24 @@ func TestWhatClientsReallySend(t *testing.T) {
 		"the version is the answer's name, and a failed call has the model that was asked": {feed: post(
 			call{id: 1, says: chat("gpt-4o", attributes{"gen_ai.response.model": "gpt-4o-2024-08-06"})}, call{id: 2, failed: true, says: chat("gpt-4o", nil)},
 		), want: []string{requests("gpt-4o", "gpt-4o-2024-08-06", "ok", 1), requests("gpt-4o", "gpt-4o-2024-08-06", "error", 1)}},
+		"MLflow's name is the answer's": {feed: post(
+			call{id: 1, says: attributes{"mlflow.spanType": `"CHAT_MODEL"`, "model": `"gpt-4o"`, "mlflow.llm.model": `"gpt-4o-2024-08-06"`}},
+			call{id: 2, exception: "RateLimitError", says: attributes{"mlflow.spanType": `"CHAT_MODEL"`, "model": `"gpt-4o"`}},
+		), want: []string{requests("gpt-4o", "gpt-4o-2024-08-06", "ok", 1), requests("gpt-4o", "gpt-4o-2024-08-06", "rejected", 1)}},
+		"or the only one there is": {
+			feed: post(call{id: 1, says: attributes{"mlflow.spanType": `"LLM"`, "mlflow.llm.model": `"llama"`}}), want: []string{requests("llama", "", "ok", 1)},
+		},
+		"a call has the version that a part of it says": {feed: post(
+			call{id: 1, says: chat("gpt-4o", nil)}, call{id: 2, parent: 1},
+			call{id: 3, parent: 2, says: chat("gpt-4o", attributes{"gen_ai.response.model": "gpt-4o-2024-08-06", "gen_ai.usage.input_tokens": 10})},
+		), want: []string{requests("gpt-4o", "gpt-4o-2024-08-06", "ok", 1), `ml_inference_tokens_total{direction="input",model="gpt-4o",version="gpt-4o-2024-08-06"} 10`}},
+		"also one in another request, before it": {feed: apart(
+			call{id: 3, parent: 1, says: chat("gpt-4o", attributes{"gen_ai.response.model": "gpt-4o-2024-08-06"})}, call{id: 1, says: chat("gpt-4o", nil)},
+		), want: []string{requests("gpt-4o", "gpt-4o-2024-08-06", "ok", 1)}},
+		"not one of another model, or of another call": {feed: post(
+			call{id: 1, says: chat("gpt-4o", nil)}, call{id: 2, parent: 1, says: chat("gpt-4o-mini", attributes{"gen_ai.response.model": "gpt-4o-mini-2024-07-18"})},
+			call{id: 3, says: chat("gpt-4o", nil)},
+		), want: []string{requests("gpt-4o", "", "ok", 2), requests("gpt-4o-mini", "gpt-4o-mini-2024-07-18", "ok", 1)}},
 		"OpenInference's name is the answer's": {feed: post(call{id: 1, says: attributes{
 			"openinference.span.kind": "LLM", "llm.model_name": "gpt-4o-2024-08-06", "llm.invocation_parameters": `{"model": "gpt-4o"}`,
 		}}), want: []string{requests("gpt-4o", "gpt-4o-2024-08-06", "ok", 1)}},
@@ -247,6 +282,36 @@ func TestWhatClientsReallySend(t *testing.T) {
 		"a hosted model has no version of the service's own": {feed: func(w *world) {
 			w.postSpans(attributes{"ml.model.name": "fraud", "ml.model.version": "7", "mlflow.run_id": "abc"}, call{id: 1, says: chat("gpt-4o", nil)}, call{id: 2, says: attributes{"ml.prediction": "x"}})
 		}, want: []string{requests("gpt-4o", "", "ok", 1), requests("fraud", "7", "ok", 1), `ml_model_exemplar_trace_info{mlflow_run_id="",model="gpt-4o",reason="slow",trace_id="5b8efff798038103d269b633813fc60c",version=""} 1`}},
+
+		"why answers end, whatever providers call it": {feed: post(
+			call{id: 1, says: chat("m", attributes{"gen_ai.response.finish_reasons": []string{"stop", "length"}})},
+			call{id: 2, says: chat("m", attributes{"gen_ai.response.finish_reasons": `["end_turn"]`})},
+			call{id: 3, says: chat("m", attributes{"ai.response.finishReason": "content-filter"})},
+			call{id: 4, says: chat("m", attributes{"gen_ai.response.finish_reason": "SAFETY"})},
+			call{id: 5, says: chat("m", attributes{"llm.finish_reason": "MAX_TOKENS"})},
+			call{id: 6, says: chat("m", attributes{"gen_ai.response.finish_reasons": []string{"tool_calls"}})},
+			call{id: 7, says: chat("m", attributes{"gen_ai.response.finish_reasons": []string{"bored"}})},
+			call{id: 8, says: chat("m", attributes{"gen_ai.response.finish_reasons": []string{}})},
+			call{id: 9, parent: 1, says: chat("m", attributes{"gen_ai.response.finish_reasons": []string{"stop"}})},
+		), want: []string{finished("stop", 2), finished("content_filter", 2), finished("length", 1), finished("tool_calls", 1), finished("other", 1), requests("m", "", "ok", 8)}},
+		"calls of tools, agents and retrievers": {feed: post(
+			call{id: 1, name: "execute_tool weather", says: attributes{"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "weather"}},
+			call{id: 2, name: "weather", failed: true, says: attributes{"openinference.span.kind": "TOOL", "tool.name": "weather"}},
+			call{id: 3, name: "ai.toolCall", says: attributes{"ai.toolCall.name": "weather"}},
+			call{id: 4, name: "search", exception: "TimeoutError", says: attributes{"mlflow.spanType": `"TOOL"`}},
+			call{id: 5, name: "invoke_agent planner", says: attributes{"gen_ai.operation.name": "invoke_agent"}},
+			call{id: 6, name: "vector store", says: attributes{"openinference.span.kind": "RETRIEVER"}},
+			call{id: 7, name: "chain", says: attributes{"openinference.span.kind": "CHAIN"}},
+			call{id: 8, says: chat("m", attributes{"gen_ai.tool.name": "weather"})},
+		), want: []string{
+			stepped("tool", "weather", "ok", 2), stepped("tool", "weather", "error", 1), stepped("tool", "search", "error", 1),
+			stepped("agent", "planner", "ok", 1), stepped("retrieval", "vector store", "ok", 1), requests("m", "", "ok", 1),
+		}},
+		"more tools than there is room for": {config: "limits: {steps: 2}\n", feed: func(w *world) {
+			for i := range 5 {
+				w.postSpans(nil, call{id: i + 1, says: attributes{"ai.toolCall.name": fmt.Sprint("tool ", i)}})
+			}
+		}, want: []string{stepped("tool", "tool 1", "ok", 1), stepped("tool", "other", "ok", 3)}},
 
 		"vLLM": {feed: post(call{id: 1, name: "llm_request", says: attributes{
 			"gen_ai.response.model": "llama", "gen_ai.latency.time_in_queue": 0.5, "gen_ai.latency.time_to_first_token": 0.25, "gen_ai.latency.time_in_model_inference": 2.0, "gen_ai.usage.prompt_tokens": 3, "gen_ai.usage.completion_tokens": 4,
@@ -391,4 +456,36 @@ func TestMetricsAreAcceptedAndIgnored(t *testing.T) {
 	w := newWorld(t, "")
 	require.JSONEq(t, "{}", w.post("/v1/metrics", object{"resourceMetrics": []object{}}).Body.String())
 	w.requireMetric(`sightglass_otlp_requests_total{protocol="http",result="ok",signal="metrics"} 1`)
+}
+
+func TestThatNothingCountsIsSaidOnce(t *testing.T) {
+	other := func(from, n int, says attributes) (calls []call) {
+		for i := range n {
+			calls = append(calls, call{id: from + i, says: says})
+		}
+		return calls
+	}
+	observed := func(w *world) *testtools.Log {
+		log := new(testtools.Log)
+		w.pipeline.logger = slog.New(slog.NewTextHandler(log, nil))
+		return log
+	}
+	t.Run("of 100 spans and records none is an inference", func(t *testing.T) {
+		w := newWorld(t, "")
+		log := observed(w)
+		w.postSpans(nil, other(1, 90, attributes{"http.route": "/"})...)
+		w.postSpans(nil, other(100, 9, attributes{"gen_ai.operation.name": "execute_tool", "gen_ai.request.model": "m"})...)
+		require.Empty(t, log.String())
+		w.records(record{event: "startup"})
+		require.Contains(t, log.String(), `level=INFO msg="No span or log record counts yet: none is an inference or an evaluation" items=100 no_model=90 other_operation=9 no_evaluation=1 help=`+instrumentation)
+		w.postSpans(nil, other(200, 200, nil)...)
+		require.Equal(t, 1, strings.Count(log.String(), "\n"), log.String())
+		w.requireMetric(`sightglass_otlp_ignored_items_total{reason="no_model",signal="traces"} 290`)
+	})
+	t.Run("but one", func(t *testing.T) {
+		w := newWorld(t, "")
+		log := observed(w)
+		w.postSpans(nil, append(other(1, 200, nil), call{id: 300, says: chat("m", nil)})...)
+		require.Empty(t, log.String())
+	})
 }

@@ -336,6 +336,8 @@ type LabelsConfig struct {
 	PredictionColumn string `yaml:"prediction_column"`
 	LabelColumn      string `yaml:"label_column"`
 	SegmentColumn    string `yaml:"segment_column,omitempty"`
+	// ConfidenceColumn is how sure the model was, from 0 to 1: what the estimated performance is made of.
+	ConfidenceColumn string `yaml:"confidence_column,omitempty"`
 	// Model and Version are named, or columns name them.
 	Model         string `yaml:"model,omitempty"`
 	Version       string `yaml:"version,omitempty"`
@@ -369,6 +371,9 @@ func (l *LabelsConfig) Validate(at config.At) {
 	}
 	if l.Model == "" && l.ModelColumn == "" {
 		at.Errorf("model", "missing; want the name of the model, or model_column")
+	}
+	if l.ConfidenceColumn != "" && l.Numeric {
+		at.Errorf("confidence_column", "%q; want none where numeric is true: the confidence is that of a class", l.ConfidenceColumn)
 	}
 	for key, d := range sorted(map[string]config.Duration{"window": l.Window, "interval": l.Interval, "timeout": l.Timeout}) {
 		if d <= 0 {
@@ -504,7 +509,7 @@ func (c *Config) Validate(at config.At) {
 	}
 	for key, n := range sorted(map[string]int{
 		"models": c.Limits.Models, "versions": c.Limits.Versions, "exception_types": c.Limits.ExceptionTypes,
-		"features": c.Limits.Features, "evaluations": c.Limits.Evaluations, "details": c.Limits.Details,
+		"features": c.Limits.Features, "evaluations": c.Limits.Evaluations, "steps": c.Limits.Steps, "details": c.Limits.Details,
 	}) {
 		if n < 0 || n > 100_000 {
 			at.Errorf("limits."+key, "%d; want 0 to 100000", n)

@@ -32,6 +32,44 @@ func (p *pipeline) release(o *convention.Observation) {
 	}
 }
 
+// inherit gives calls the version that a part of them in the same request says: of two libraries that see a call, the outer
+// one may not say the name of the answer.
+func inherit(b *convention.Batch) {
+	if b.Unversioned == 0 || b.Unversioned == len(b.Observations) {
+		return
+	}
+	type above struct {
+		parent otlp.SpanID
+		call   *convention.Observation // nil where the span is none
+	}
+	spans := make(map[join.ID]above, len(b.Observations)+len(b.Links))
+	for i := range b.Links {
+		l := &b.Links[i]
+		spans[join.ID{Trace: l.Trace, Span: l.Span}] = above{l.Parent, nil}
+	}
+	for i := range b.Observations {
+		if o := &b.Observations[i]; o.Phase == convention.Whole {
+			spans[join.ID{Trace: o.Trace, Span: o.Span}] = above{o.Parent, o}
+		}
+	}
+	for i := range b.Observations {
+		o := &b.Observations[i]
+		if !o.Hosted || o.Version == "" {
+			continue
+		}
+		at := o.Parent
+		for range maxNested {
+			up, ok := spans[join.ID{Trace: o.Trace, Span: at}]
+			if c := up.call; !ok || c != nil && (!c.Hosted || c.Version != "" || convention.Base(c.Model) != convention.Base(o.Model)) {
+				break
+			} else if c != nil {
+				c.Version = o.Version
+			}
+			at = up.parent
+		}
+	}
+}
+
 // nest finds the inferences of a batch that are parts of others: the same call, seen by two libraries, also with other
 // spans between. A part only adds what the other one lacks. The join is locked.
 func (p *pipeline) nest(w *worker) {

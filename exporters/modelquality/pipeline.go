@@ -212,6 +212,7 @@ func (p *pipeline) resolve(w *worker, s *settings) {
 	w.skip = zeros(w.skip, len(b.Observations))
 	w.series, w.part, w.next = zeros(w.series, len(b.Observations)), zeros(w.part, len(b.Observations)), zeros(w.next, len(b.Observations))
 	w.traces = zeros(w.traces, len(b.Observations))
+	inherit(b)
 	p.join.Lock()
 	defer p.join.Unlock()
 	for i := range b.Links {
@@ -401,6 +402,9 @@ func (p *pipeline) count(w *worker, s *settings) {
 	}
 	p.join.Unlock()
 
+	if len(b.Steps) > 0 {
+		p.meter.Steps(b.Steps)
+	}
 	for _, g := range w.groups {
 		w.observe(g, s.lowConfidence, now)
 	}

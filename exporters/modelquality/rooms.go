@@ -17,6 +17,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/datasets"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/labels"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/lineage"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/outbox"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/config"
@@ -77,6 +78,7 @@ func openRooms(cfg *Config, env *exporter.Env, now func() time.Time) (_ *rooms, 
 			Columns: tables.Labels{
 				Prediction: l.PredictionColumn, Label: l.LabelColumn, Model: l.ModelColumn, Version: l.VersionColumn,
 				Segment: l.SegmentColumn, LabelTime: l.LabelTimeColumn, Numeric: l.Numeric,
+				Confidence: l.ConfidenceColumn, Bins: metering.ConfidenceBins(),
 			},
 			// Two failed runs in a row are survived by what is still true.
 			Valid:    2*time.Duration(l.Interval) + time.Duration(l.Timeout),

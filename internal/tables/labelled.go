@@ -17,6 +17,12 @@ type Labels struct {
 	Model, Version, Segment, LabelTime string
 	// Numeric says that predictions are quantities, to be near the label, and not classes, to be the same.
 	Numeric bool
+	// Confidence is how sure the model was, from 0 to 1, and Bins are the upper bounds that Calibrated counts by, the last
+	// of which is 1. They may be empty.
+	Confidence string
+	Bins       []float64
+
+	byConfidence bool
 }
 
 // Labelled is what the rows of one group have in common, and their number.
@@ -30,6 +36,19 @@ type Labelled struct {
 	// DelayRows are those whose label has a time, and Delay the sum of the seconds from the record's time to it.
 	DelayRows int64
 	Delay     float64
+}
+
+// What Calibrated has as Actual.
+const (
+	Right = "true"
+	Wrong = "false"
+)
+
+// Calibrated counts the labelled rows of the window by model and version, by the bin of their confidence (Predicted), and
+// by whether they were right (Actual). Rows without a confidence from 0 to 1 do not count.
+func (s *Source) Calibrated(ctx context.Context, r Relation, w Window, l Labels, most int) ([]Labelled, error) {
+	l.byConfidence, l.Segment, l.LabelTime = true, "", ""
+	return s.Labelled(ctx, r, w, l, most)
 }
 
 // Labelled counts the labelled rows of the window by model, version and segment and, of classes, by prediction and
@@ -149,13 +168,34 @@ func (s *Source) labelledSQL(r Relation, schema []Column, w Window, l Labels, mo
 	} else {
 		// Where one is a whole number and the other is not, 1 and 1.0 are the same class.
 		mixed := prediction.Class != label.Class && fits(binning.Numeric, prediction.Class) && fits(binning.Numeric, label.Class)
-		for _, c := range []Column{prediction, label} {
+		var classes [2]string
+		for i, c := range []Column{prediction, label} {
 			expr := d.identifier(c.Name)
 			if mixed {
 				expr = d.double(expr)
 			}
-			group("coalesce(" + d.varchar(expr) + ", " + d.text(binning.Null) + ")")
+			classes[i] = "coalesce(" + d.varchar(expr) + ", " + d.text(binning.Null) + ")"
 		}
+		if l.byConfidence {
+			c, err := column(l.Confidence)
+			if err != nil {
+				return "", err
+			}
+			if !fits(binning.Numeric, c.Class) {
+				return "", fmt.Errorf("column %q has type %s, expected a number", c.Name, c.Type)
+			}
+			v, cases := d.double(d.identifier(c.Name)), ""
+			for _, bound := range l.Bins {
+				cases += fmt.Sprintf(" WHEN %s <= %v THEN %s", v, bound, d.text(binning.UpTo(bound)))
+			}
+			conditions = append(conditions, v+" >= 0", v+" <= 1")
+			classes = [2]string{
+				"CASE" + cases + " END",
+				"CASE WHEN " + classes[0] + " = " + classes[1] + " THEN " + d.text(Right) + " ELSE " + d.text(Wrong) + " END",
+			}
+		}
+		group(classes[0])
+		group(classes[1])
 	}
 	delayed, delay := "0", "0"
 	if l.LabelTime != "" {

@@ -29,23 +29,23 @@ func labelled(e engine, s *tables.Source) tables.Relation {
 	}
 	var selects []string
 	for _, row := range []struct {
-		model, class, label, country, quantity string
-		truth                                  int
-		ago, known                             time.Duration
+		model, class, label, country, quantity, sure string
+		truth                                        int
+		ago, known                                   time.Duration
 	}{
-		{"fraud", "'spam'", "'spam'", "'CA'", "1.5", 1, 0, time.Hour},
-		{"fraud", "'spam'", "'ham'", "'CA'", "3", 1, 0, 2 * time.Hour},
-		{"fraud", "'spam'", "'spam'", "'US'", "NULL", 1, 0, time.Hour},
-		{"fraud", "NULL", "'ham'", "NULL", "1", 3, 0, time.Hour},
-		{"fraud", "'ham'", "NULL", "'CA'", "2", 2, 0, time.Hour},
-		{"fraud", "'it''s'", "'it''s'", "'CA'", "2", 2, 0, time.Hour},
-		{"fraud", "'ham'", "'ham'", "'CA'", "9", 9, 48 * time.Hour, time.Hour}, // before the window
-		{"churn", "'a'", "'a'", "'CA'", "4", 8, 0, time.Hour},
+		{"fraud", "'spam'", "'spam'", "'CA'", "1.5", "0.1", 1, 0, time.Hour},
+		{"fraud", "'spam'", "'ham'", "'CA'", "3", "0.95", 1, 0, 2 * time.Hour},
+		{"fraud", "'spam'", "'spam'", "'US'", "NULL", "0.951", 1, 0, time.Hour},
+		{"fraud", "NULL", "'ham'", "NULL", "1", "NULL", 3, 0, time.Hour},
+		{"fraud", "'ham'", "NULL", "'CA'", "2", "0.5", 2, 0, time.Hour},
+		{"fraud", "'it''s'", "'it''s'", "'CA'", "2", "0.2", 2, 0, time.Hour},
+		{"fraud", "'ham'", "'ham'", "'CA'", "9", "0.3", 9, 48 * time.Hour, time.Hour}, // before the window
+		{"churn", "'a'", "'a'", "'CA'", "4", "1.2", 8, 0, time.Hour},
 	} {
 		when := asOf.Add(-time.Minute - row.ago)
 		literal := func(t time.Time) string { return fmt.Sprintf(at, t.Format("2006-01-02 15:04:05")) }
-		selects = append(selects, fmt.Sprintf("SELECT '%s' AS model, 7 AS version, CAST(%s AS %s) AS class, CAST(%s AS %s) AS label, CAST(%s AS %s) AS country, CAST(%s AS %s) AS quantity, %d AS truth, %s AS at, %s AS known",
-			row.model, row.class, text, row.label, text, row.country, text, row.quantity, number, row.truth, literal(when), literal(when.Add(row.known))))
+		selects = append(selects, fmt.Sprintf("SELECT '%s' AS model, 7 AS version, CAST(%s AS %s) AS class, CAST(%s AS %s) AS label, CAST(%s AS %s) AS country, CAST(%s AS %s) AS quantity, CAST(%s AS %s) AS sure, %d AS truth, %s AS at, %s AS known",
+			row.model, row.class, text, row.label, text, row.country, text, row.quantity, number, row.sure, number, row.truth, literal(when), literal(when.Add(row.known))))
 	}
 	return s.Query(strings.Join(selects, "\nUNION ALL "), "at")
 }
@@ -86,7 +86,21 @@ func labelsAreCounted(t *testing.T, e engine, s *tables.Source) {
 	}
 	require.Equal(t, 1, same, "2 and 2")
 
-	_, err := s.Labelled(t.Context(), r, w, class, 5)
+	class.Confidence, class.Bins = "sure", []float64{0.1, 0.5, 0.95, 1}
+	byConfidence, err := s.Calibrated(t.Context(), r, w, class, 100)
+	require.NoError(t, err)
+	slices.SortFunc(byConfidence, func(a, b tables.Labelled) int { return strings.Compare(a.Predicted+a.Actual, b.Predicted+b.Actual) })
+	require.Equal(t, []tables.Labelled{
+		{Model: "fraud", Version: "7", Predicted: "0.1", Actual: tables.Right, Rows: 1},
+		{Model: "fraud", Version: "7", Predicted: "0.5", Actual: tables.Right, Rows: 1},
+		{Model: "fraud", Version: "7", Predicted: "0.95", Actual: tables.Wrong, Rows: 1},
+		{Model: "fraud", Version: "7", Predicted: "1", Actual: tables.Right, Rows: 1},
+	}, byConfidence, "a bin has its upper bound, and a row without a confidence from 0 to 1 none")
+	class.Confidence = "class"
+	_, err = s.Calibrated(t.Context(), r, w, class, 100)
+	require.ErrorContains(t, err, `column "class" has type`)
+
+	_, err = s.Labelled(t.Context(), r, w, class, 5)
 	require.EqualError(t, err, "count labels: more than 5 combinations of model, version, segment, prediction and label, expected fewer")
 	class.Label = "none"
 	_, err = s.Labelled(t.Context(), r, w, class, 5)

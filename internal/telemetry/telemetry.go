@@ -120,6 +120,19 @@ func (t *Telemetry) startMetrics(ctx context.Context, o Options, res *resource.R
 	return nil
 }
 
+// maxSpanAttributes has room for the features of a model, of which a span has one attribute each.
+const maxSpanAttributes = 1024
+
+// spanLimits are the SDK's, but for the number of attributes where the environment does not say one: from the 129th on the
+// SDK would drop those that come last, the prediction among them.
+func spanLimits() sdktrace.SpanLimits {
+	limits := sdktrace.NewSpanLimits()
+	if os.Getenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT") == "" && os.Getenv("OTEL_ATTRIBUTE_COUNT_LIMIT") == "" {
+		limits.AttributeCountLimit = maxSpanAttributes
+	}
+	return limits
+}
+
 func (t *Telemetry) startTraces(ctx context.Context, res *resource.Resource) error {
 	if !exports("TRACES") {
 		return nil // no-op spans cost nothing
@@ -128,7 +141,7 @@ func (t *Telemetry) startTraces(ctx context.Context, res *resource.Resource) err
 	if err != nil {
 		return fmt.Errorf("export traces as OTEL_* says: %w", err)
 	}
-	tracers := sdktrace.NewTracerProvider(sdktrace.WithResource(res), sdktrace.WithBatcher(exporter))
+	tracers := sdktrace.NewTracerProvider(sdktrace.WithResource(res), sdktrace.WithBatcher(exporter), sdktrace.WithRawSpanLimits(spanLimits()))
 	previous, previousCensus := otel.GetTracerProvider(), octrace.DefaultTracer
 	otel.SetTracerProvider(tracers)
 	opencensus.InstallTraceBridge(opencensus.WithTracerProvider(tracers))

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -22,7 +23,9 @@ import (
 	"go.opencensus.io/tag"
 	octrace "go.opencensus.io/trace"
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	collectormetrics "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	collectortrace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"go.uber.org/goleak"
@@ -195,6 +198,34 @@ func TestMetricsAndSpansGoToTheOTLPEndpointOfTheEnvironment(t *testing.T) {
 	require.Equal(t, "test", r.resources["deployment.environment.name"])
 	require.Equal(t, previous, octrace.DefaultTracer, "the hook of OpenCensus is taken back")
 	require.NotPanics(t, func() { scrape() })
+}
+
+func TestASpanHasRoomForTheFeaturesOfAModel(t *testing.T) {
+	for name, test := range map[string]struct {
+		variable string
+		dropped  int
+	}{
+		"unless the environment says less":           {"", 0},
+		"the environment limits spans":               {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", 490},
+		"the environment limits all that has some":   {"OTEL_ATTRIBUTE_COUNT_LIMIT", 490},
+		"the environment limits something different": {"OTEL_SPAN_EVENT_COUNT_LIMIT", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", newReceiver(t).URL)
+			if test.variable != "" {
+				t.Setenv(test.variable, "10")
+			}
+			tel, _ := start(t)
+			_, span := tel.Tracers.Tracer("toy").Start(t.Context(), "inference")
+			defer span.End()
+			for i := range 500 {
+				span.SetAttributes(attribute.Int("ml.feature."+strconv.Itoa(i), i))
+			}
+			recorded, ok := span.(sdktrace.ReadOnlySpan)
+			require.True(t, ok)
+			require.Equal(t, test.dropped, recorded.DroppedAttributes())
+		})
+	}
 }
 
 func TestTheOperatorsServiceNameWins(t *testing.T) {

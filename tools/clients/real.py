@@ -59,11 +59,13 @@ class Client:
 
 
 CLIENTS = [
+    Client("OpenTelemetry, OpenAI v2", "otel-openai-v2.py", "otel", "opentelemetry-instrumentation-openai-v2"),
     Client("OpenTelemetry, GenAI OpenAI", "otel-genai-openai.py", "genai", "opentelemetry-instrumentation-genai-openai"),
     Client("OpenLLMetry", "openllmetry.py", "openllmetry", "opentelemetry-instrumentation-openai"),
     Client("OpenInference, OpenAI", "openinference-openai.py", "openinference", "openinference-instrumentation-openai"),
     Client("OpenInference, LangChain", "openinference-langchain.py", "openinference", "openinference-instrumentation-langchain"),
     Client("MLflow 3 autologging", "mlflow-autolog.py", "mlflow3", "mlflow-skinny"),
+    Client("MLflow 2 autologging", "mlflow-autolog.py", "mlflow2", "mlflow-skinny"),
     Client("Pydantic AI", "pydantic-ai.py", "pydantic", "pydantic-ai-slim"),
     Client("LiteLLM callback", "litellm-callback.py", "litellm", "litellm", variables={"OTEL_EXPORTER": "otlp_http", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}),
     Client("Vercel AI SDK", "vercel-ai-sdk.mjs", "js", "ai"),

@@ -74,6 +74,8 @@ type Observation struct {
 	Tokens [Directions]float64
 	// Hosted says that the model is known by the name that its provider gives it, and no registry's.
 	Hosted bool
+	// Finish is why a language model stopped.
+	Finish Finish
 	// Embeds says that the model answers with no text.
 	Embeds bool
 	// Dropped says that the SDK dropped attributes: a feature that is not there may be one of them.
@@ -94,6 +96,9 @@ const (
 	hasTokens
 )
 
+// HasFinish is the part of Has for the reason of the end.
+const HasFinish = hasTokens << Directions
+
 // HasTokens is the part of Has for the tokens of a direction.
 func HasTokens(d Direction) uint16 { return hasTokens << d }
 
@@ -107,6 +112,9 @@ func (o *Observation) Has() uint16 {
 	}
 	if len(o.Features) > 0 || o.Prediction.Kind != otlp.Empty {
 		has |= HasFields
+	}
+	if o.Finish != NoFinish {
+		has |= HasFinish
 	}
 	for d, n := range o.Tokens {
 		if n >= 0 {
@@ -153,6 +161,8 @@ type Batch struct {
 	Evaluations  []Evaluation
 	// Links are spans that are no inference: an inference and the one above it may have them between.
 	Links []Link
+	// Steps are spans of agents that ask no model themselves.
+	Steps []Step
 	// Ignored are spans and records about other things than inferences, by reason.
 	Ignored [Reasons]int
 	// DroppedAttributes is how many spans lost some of theirs in the SDK.
@@ -160,6 +170,8 @@ type Batch struct {
 	// BadValues are values that make no sense, and BadValue is the first.
 	BadValues [BadKinds]int
 	BadValue  [BadKinds]string
+	// Unversioned is how many calls of hosted models do not say which version answered.
+	Unversioned int
 	// Refused are items that make no sense, and Reason is what is wrong with the first.
 	Refused int
 	Reason  string
@@ -170,7 +182,7 @@ type Batch struct {
 
 // Reset empties the batch and keeps its memory. What is in there still refers to the request until it is written over.
 func (b *Batch) Reset() {
-	*b = Batch{Observations: b.Observations[:0], Evaluations: b.Evaluations[:0], Links: b.Links[:0], features: b.features[:0], times: b.times[:0]}
+	*b = Batch{Observations: b.Observations[:0], Evaluations: b.Evaluations[:0], Links: b.Links[:0], Steps: b.Steps[:0], features: b.features[:0], times: b.times[:0]}
 }
 
 // Link is a span that is no inference.

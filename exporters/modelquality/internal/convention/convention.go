@@ -46,6 +46,9 @@ const (
 	roleCached
 	roleCacheWrite
 	roleReasoning
+	roleFinish
+	roleTool
+	roleAgent
 	// The last five say what kind of operation a span is.
 	roleOperation
 	roleSpanKind
@@ -76,6 +79,10 @@ type Names struct {
 	CachedTokens     []string `yaml:"cached_tokens"`
 	CacheWriteTokens []string `yaml:"cache_write_tokens"`
 	ReasoningTokens  []string `yaml:"reasoning_tokens"`
+	// FinishReason is why a language model stopped. Tool and Agent are the names of steps that ask no model.
+	FinishReason []string `yaml:"finish_reason"`
+	Tool         []string `yaml:"tool"`
+	Agent        []string `yaml:"agent"`
 	// StatusCode is of HTTP.
 	StatusCode  []string `yaml:"status_code"`
 	ResponseID  []string `yaml:"response_id"`
@@ -105,10 +112,10 @@ type Names struct {
 func (n *Names) SetDefaults() {
 	*n = Names{
 		Model: []string{
-			"ml.model.name", "gen_ai.request.model", "mlflow.llm.model", "ai.model.id", "langfuse.observation.model.name",
+			"ml.model.name", "gen_ai.request.model", "ai.model.id", "langfuse.observation.model.name",
 			"triton.model_name", "model",
 		},
-		ResponseModel: []string{"gen_ai.response.model", "ai.response.model", "llm.model_name", "embedding.model_name", "reranker.model_name"},
+		ResponseModel: []string{"gen_ai.response.model", "ai.response.model", "mlflow.llm.model", "llm.model_name", "embedding.model_name", "reranker.model_name"},
 		Version:       []string{"ml.model.version", "triton.model_version"},
 		Run:           []string{"mlflow.run_id", "mlflow.runId"},
 		QueueWait:     []string{"ml.inference.queue_wait_ms", "queue_wait_ms", "gen_ai.latency.time_in_queue"},
@@ -125,6 +132,9 @@ func (n *Names) SetDefaults() {
 		CachedTokens:     []string{"gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens", "llm.token_count.prompt_details.cache_read", "ai.usage.cachedInputTokens"},
 		CacheWriteTokens: []string{"gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_creation_input_tokens", "llm.token_count.prompt_details.cache_write"},
 		ReasoningTokens:  []string{"gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens", "llm.token_count.completion_details.reasoning", "ai.usage.reasoningTokens"},
+		FinishReason:     []string{"gen_ai.response.finish_reasons", "gen_ai.response.finish_reason", "llm.finish_reason", "llm.response.finish_reason", "ai.response.finishReason"},
+		Tool:             []string{"gen_ai.tool.name", "tool.name", "ai.toolCall.name"},
+		Agent:            []string{"gen_ai.agent.name", "agent.name"},
 		StatusCode:       []string{"http.response.status_code", "http.status_code"},
 		ResponseID:       []string{"gen_ai.response.id"},
 		Evaluation:       []string{"gen_ai.evaluation.name", "evaluation.name", "annotation.name"},
@@ -164,6 +174,7 @@ func (n *Names) byRole() map[role][]string {
 		roleStatusCode: n.StatusCode, roleGRPCCode: {"rpc.grpc.status_code"},
 		roleFirstTokenAt: {"langfuse.observation.completion_start_time"},
 		roleCached:       n.CachedTokens, roleCacheWrite: n.CacheWriteTokens, roleReasoning: n.ReasoningTokens,
+		roleFinish: n.FinishReason, roleTool: n.Tool, roleAgent: n.Agent,
 	}
 }
 

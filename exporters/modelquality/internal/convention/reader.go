@@ -209,6 +209,9 @@ func (r *Reader) Span(s *otlp.Span) {
 	}
 	before := len(b.Evaluations)
 	r.events(s, in, index)
+	if index < 0 && in.set&(saysKind|1<<roleTool) != 0 {
+		r.step(in, s)
+	}
 	if index < 0 && s.ID != (otlp.SpanID{}) {
 		b.Links = append(b.Links, Link{s.Trace, s.ID, s.Parent})
 	}
@@ -258,6 +261,11 @@ var kinds = [...]role{roleOperation, roleSpanKind, roleSpanType, roleWorkflow, r
 
 const saysKind = 1<<roleOperation | 1<<roleSpanKind | 1<<roleSpanType | 1<<roleWorkflow | 1<<roleObservation
 
+// tokens are the roles by direction.
+var tokens = [Directions]role{roleInputTokens, roleOutputTokens, roleCached, roleCacheWrite, roleReasoning}
+
+const saysTokens = 1<<roleInputTokens | 1<<roleOutputTokens | 1<<roleCached | 1<<roleCacheWrite | 1<<roleReasoning
+
 // hostedRoles are those that spans of hosted models have, also in a service that has a model of its own.
 const hostedRoles = saysKind | 1<<roleResponseModel
 
@@ -297,6 +305,9 @@ func (r *Reader) model(o *Observation, in *reading) {
 			o.Version = v
 		}
 	}
+	if o.Version == "" {
+		r.Batch.Unversioned++
+	}
 }
 
 // notOfResource drops a version and a run that the resource says of another model.
@@ -332,8 +343,14 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 		r.Batch.bad(BadConfidence, in.values[roleConfidence])
 		o.Confidence = nan
 	}
-	for d, x := range [Directions]role{roleInputTokens, roleOutputTokens, roleCached, roleCacheWrite, roleReasoning} {
-		o.Tokens[d] = in.atLeastZero(x)
+	o.Tokens = [Directions]float64{nan, nan, nan, nan, nan}
+	if in.set&saysTokens != 0 {
+		for d, x := range tokens {
+			o.Tokens[d] = in.atLeastZero(x)
+		}
+	}
+	if in.has(roleFinish) {
+		o.Finish = finish(in.values[roleFinish])
 	}
 	if in.has(rolePrediction) {
 		o.Prediction = in.values[rolePrediction]

@@ -126,6 +126,10 @@ func (h *Histogram) Observe(k *Kind, v float64, e *Exemplar) {
 	}
 }
 
+// Counts are how many values there are in each classic bucket, without those below it, and at last beyond all. There are
+// none before the first value, and they must not be changed.
+func (h *Histogram) Counts() []uint64 { return h.classic }
+
 // Metric is the histogram as it is now; nil if nothing was counted.
 func (h *Histogram) Metric(k *Kind, labels ...string) prometheus.Metric {
 	if h.classic == nil {

@@ -85,23 +85,30 @@ func (j *Join[S, W]) Unlock() { j.mu.Unlock() }
 
 // Add remembers an inference, and returns its trace, or nil where it has none. The lock must be held, as for all that follow.
 func (j *Join[S, W]) Add(i Inference[S], responseID string) *Trace[S] {
-	*j.recent.add(hash(&i.ID)) = i
 	if responseID != "" {
-		h := maphash.String(j.seed, responseID)
-		i.response = h
-		*j.byReply.add(h) = i
+		i.response = maphash.String(j.seed, responseID)
+		*j.byReply.add(i.response) = i
 	}
 	if i.ID.Trace == (otlp.TraceID{}) {
+		*j.recent.add(hash(&i.ID)) = i
 		return nil
 	}
-	t := j.trace(i.ID.Trace)
-	t.add(&i)
+	t, first := j.another(i.ID.Trace)
+	if first {
+		t.only, t.lone = i, true
+	} else {
+		*j.recent.add(hash(&i.ID)) = i
+	}
+	if !i.Embeds || t.embeds {
+		t.series, t.embeds = i.Series, i.Embeds
+	}
 	return t
 }
 
 func hash(id *ID) uint64 {
-	const odd = 0x9e3779b97f4a7c15 // spreads ids that were counted up and not drawn
+	const odd = 0x9e3779b97f4a7c15 // spreads ids that were counted up and not drawn: they differ in the highest byte read here
 	h := binary.LittleEndian.Uint64(id.Span[:])*odd ^ binary.LittleEndian.Uint64(id.Trace[8:])
+	h ^= h >> 32
 	return h * odd
 }
 
@@ -110,6 +117,7 @@ func (j *Join[S, W]) Find(id ID) (Inference[S], bool) {
 	if id.Span == (otlp.SpanID{}) {
 		return Inference[S]{}, false
 	}
+	j.settle(j.trace(id.Trace))
 	return found(j.recent.find(hash(&id), func(i *Inference[S]) bool { return i.ID == id }))
 }
 

@@ -192,3 +192,22 @@ func TestAnInferenceIsAloneUntilASecondSpanOfItsTraceComes(t *testing.T) {
 		require.False(t, New[*int, string](64, 10).Add(none, "").Alone(none.ID.Trace))
 	})
 }
+
+func TestSpansThatWereCountedUpAreAllRemembered(t *testing.T) {
+	j := New[*int, string](1024, 10)
+	model := new(int)
+	span := func(n int) (id otlp.SpanID) {
+		binary.BigEndian.PutUint64(id[:], uint64(n))
+		return id
+	}
+	for n := range 500 {
+		j.Add(Inference[*int]{ID: ID{otlp.TraceID{1}, span(n + 1)}, Series: model}, "")
+	}
+	var lost []int
+	for n := range 500 {
+		if _, ok := j.Find(ID{otlp.TraceID{1}, span(n + 1)}); !ok {
+			lost = append(lost, n+1)
+		}
+	}
+	require.Empty(t, lost)
+}

@@ -17,15 +17,16 @@ type Counted[S comparable] struct {
 	above ID // the span that has not come
 }
 
-// Trace has the inference that stands for a trace.
+// Trace is what is known of a trace.
 type Trace[S comparable] struct {
-	trace  otlp.TraceID
+	id otlp.TraceID
+	// only is its inference, as long as no other span has come and nobody has looked for one. Most traces of a service that
+	// starts them itself stay so, and cost no more than this. awaits says that Await is to be called with it after that.
+	only         Inference[S]
+	lone, awaits bool
+	// series stands for the trace. embeds says that its inference answered with no text.
 	series S
 	embeds bool
-	// several says that more than one span has come, awaits that the only one was found alone. parent and has are its.
-	several, awaits bool
-	has             uint16
-	parent          otlp.SpanID
 }
 
 // evaluated counts the evaluations that were found in one kind of request and not in the other.
@@ -39,7 +40,7 @@ const maxDepth = 32
 
 // Link remembers the parent of a span that is no inference.
 func (j *Join[S, W]) Link(id ID, parent otlp.SpanID) {
-	j.trace(id.Trace)
+	j.another(id.Trace)
 	l := j.link(id)
 	if l == nil {
 		l = j.links.add(hash(&id))
@@ -57,6 +58,7 @@ func (j *Join[S, W]) Linked(id ID) bool { return j.link(id) != nil }
 // Above returns the nearest inference at a span or above it, until the next is added. If there is none, it is nil, and
 // missing is the first span on the way up that has not come; that is zero past the root.
 func (j *Join[S, W]) Above(trace otlp.TraceID, span otlp.SpanID) (above *Inference[S], missing otlp.SpanID) {
+	j.settle(j.trace(trace))
 	for range maxDepth {
 		if span == (otlp.SpanID{}) {
 			return nil, span
@@ -99,40 +101,46 @@ func (j *Join[S, W]) Below(list []Counted[S], id ID) []Counted[S] {
 	return list
 }
 
-// trace returns what is known of a trace of which one more span has come.
+// trace returns what is known of a trace, or nil.
 func (j *Join[S, W]) trace(id otlp.TraceID) *Trace[S] {
-	t := j.last
-	if t == nil || t.trace != id {
-		h := hash(&ID{Trace: id})
-		t = j.traces.find(h, func(t *Trace[S]) bool { return t.trace == id })
-		if t == nil {
-			t = j.traces.add(h)
-			*t = Trace[S]{trace: id, embeds: true}
-			j.last = t
-			return t
-		}
-		j.last = t
+	if t := j.last; t != nil && t.id == id {
+		return t
 	}
-	t.several = true
-	if t.awaits {
-		j.Await(ID{Trace: id, Span: t.parent}, t.series, t.has)
-		t.awaits = false
+	t := j.traces.find(hash(&ID{Trace: id}), func(t *Trace[S]) bool { return t.id == id })
+	if t != nil {
+		j.last = t
 	}
 	return t
 }
 
-// add makes an inference stand for its trace: the last one, and rather one that answers with text than one that does not.
-func (t *Trace[S]) add(i *Inference[S]) {
-	t.parent, t.has = i.Parent, i.Has
-	if !i.Embeds || t.embeds {
-		t.series, t.embeds = i.Series, i.Embeds
+// another returns what is known of a trace of which one more span has come, and whether it is the first.
+func (j *Join[S, W]) another(id otlp.TraceID) (t *Trace[S], first bool) {
+	if t = j.trace(id); t != nil {
+		j.settle(t)
+		return t, false
+	}
+	t = j.traces.add(hash(&ID{Trace: id}))
+	*t = Trace[S]{id: id, embeds: true}
+	j.last = t
+	return t, true
+}
+
+// settle lets the only inference of a trace be found as all others are.
+func (j *Join[S, W]) settle(t *Trace[S]) {
+	if t == nil || !t.lone {
+		return
+	}
+	t.lone = false
+	*j.recent.add(hash(&t.only.ID)) = t.only
+	if t.awaits {
+		j.Await(ID{Trace: t.id, Span: t.only.Parent}, t.only.Series, t.only.Has)
 	}
 }
 
-// Alone reports whether an inference is still the only span of its trace that has come. Nothing can be above or below it
-// then. What Await would remember the trace does, until a second span comes.
-func (t *Trace[S]) Alone(trace otlp.TraceID) bool {
-	if t == nil || t.several || t.trace != trace {
+// Alone reports whether an inference is the only span of its trace that has come. Nothing can be above or below it then, and
+// what Await would remember the trace does.
+func (t *Trace[S]) Alone(id otlp.TraceID) bool {
+	if t == nil || !t.lone || t.id != id {
 		return false
 	}
 	t.awaits = true
@@ -144,7 +152,7 @@ func (j *Join[S, W]) FindTrace(trace otlp.TraceID) (S, bool) {
 	if trace == (otlp.TraceID{}) {
 		return *new(S), false
 	}
-	t := j.traces.find(hash(&ID{Trace: trace}), func(t *Trace[S]) bool { return t.trace == trace })
+	t := j.trace(trace)
 	if t == nil {
 		return *new(S), false
 	}

@@ -24,6 +24,12 @@ import (
 // OtherWrong is what was predicted where two different classes are both folded into other, which must not look right.
 const OtherWrong = "other (another)"
 
+// The halves of the window that confidences are counted in: what the earlier one says of the later one can be checked.
+const (
+	Earlier = "earlier"
+	Later   = "later"
+)
+
 // MaxGroups bounds the combinations that a database may answer with.
 const MaxGroups = 20_000
 
@@ -50,7 +56,7 @@ type Table struct {
 	shown exporter.Snapshot
 }
 
-type descs struct{ pairs, rows, absolute, squared, delay *prometheus.Desc }
+type descs struct{ pairs, rows, absolute, squared, delay, calibration *prometheus.Desc }
 
 // Declare declares the metrics of a Table in the reference.
 func Declare(c *catalogue.Catalogue) { newDescs(c) }
@@ -62,7 +68,9 @@ func newDescs(c *catalogue.Catalogue) descs {
 		rows:     c.Gauge("ml_model_labelled_rows", "Labelled predictions of the window.", of("segment")...),
 		absolute: c.Gauge("ml_model_absolute_error_sum", "Sum of the absolute differences of predictions and labels in the window.", of("segment")...),
 		squared:  c.Gauge("ml_model_squared_error_sum", "Sum of the squared differences of predictions and labels in the window.", of("segment")...),
-		delay:    c.Gauge("ml_model_label_delay_seconds", "Mean time from a prediction of the window to its label.", of()...),
+		calibration: c.Gauge("ml_model_labelled_confidence_rows",
+			"Labelled predictions of either half of the window by the bin of their confidence, of which bin is the upper bound, and whether they were right.", of("bin", "right", "part")...),
+		delay: c.Gauge("ml_model_label_delay_seconds", "Mean time from a prediction of the window to its label.", of()...),
 	}
 }
 
@@ -73,6 +81,8 @@ func New(o Options) (*Table, error) {
 		return nil, errors.New("labels need a table with columns of the prediction and the label")
 	case o.Columns.Model == "" && o.Model == "":
 		return nil, errors.New("labels need a model, or a column that names it")
+	case o.Columns.Confidence != "" && (o.Columns.Numeric || len(o.Columns.Bins) == 0):
+		return nil, errors.New("labels by confidence need predictions that are classes, and bins")
 	case o.Window <= 0 || o.Valid <= 0 || o.Versions == nil || o.Segments == nil || o.Classes == nil || o.Now == nil:
 		return nil, errors.New("labels need times above 0, limits and a clock")
 	}
@@ -110,8 +120,46 @@ func (t *Table) Cycle(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("labels: %w", err)
 	}
-	t.shown.Set(t.metrics(groups), t.Valid)
+	m := t.metrics(groups)
+	if t.Columns.Confidence != "" {
+		middle := now.Add(-t.Window / 2)
+		for part, window := range map[string]tables.Window{Earlier: {From: now.Add(-t.Window), To: middle}, Later: {From: middle, To: now}} {
+			bins, err := source.Calibrated(ctx, relation, window, t.Columns, MaxGroups)
+			if err != nil {
+				return fmt.Errorf("labels by confidence: %w", err)
+			}
+			m = append(m, t.calibration(part, bins)...)
+		}
+	}
+	t.shown.Set(m, t.Valid)
 	return nil
+}
+
+// calibration has both counts of every bin that there is in one half of the window.
+func (t *Table) calibration(part string, groups []tables.Labelled) (m exporter.Metrics) {
+	type bin struct {
+		version
+		name string
+	}
+	counts := make(map[bin][2]int64) // wrong, right
+	for _, g := range groups {
+		if g.Rows == 0 {
+			continue
+		}
+		b := bin{t.segment(g).version, g.Predicted}
+		n := counts[b]
+		if g.Actual == tables.Right {
+			n[1] += g.Rows
+		} else {
+			n[0] += g.Rows
+		}
+		counts[b] = n
+	}
+	for b, n := range counts {
+		m.Gauge(t.descs.calibration, float64(n[0]), b.model, b.version.version, b.name, tables.Wrong, part)
+		m.Gauge(t.descs.calibration, float64(n[1]), b.model, b.version.version, b.name, tables.Right, part)
+	}
+	return m
 }
 
 func (t *Table) metrics(groups []tables.Labelled) exporter.Metrics {

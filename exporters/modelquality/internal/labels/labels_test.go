@@ -18,14 +18,14 @@ import (
 
 var now = time.Date(2026, 11, 24, 6, 0, 0, 0, time.UTC)
 
-const rows = `at,known,model,version,country,predicted,actual,price,paid
-2026-11-24 05:00:00,2026-11-24 05:30:00,fraud,3,CA,spam,spam,10,12
-2026-11-24 05:00:00,2026-11-24 05:30:00,fraud,3,CA,spam,ham,10,9
-2026-11-24 05:00:00,2026-11-24 05:30:00,fraud,3,CA,spam,spam,10,10
-2026-11-24 05:00:00,,fraud,3,US,ham,ham,1,2
-2026-11-24 05:00:00,2026-11-24 06:30:00,fraud,3,MX,rare,scarce,1,1
-2026-11-20 05:00:00,2026-11-24 05:30:00,fraud,3,CA,ham,ham,100,1
-2026-11-24 05:00:00,,fraud,3,CA,ham,,5,
+const rows = `at,known,model,version,country,predicted,actual,price,paid,sure
+2026-11-24 05:00:00,2026-11-24 05:30:00,fraud,3,CA,spam,spam,10,12,0.9
+2026-11-24 05:00:00,2026-11-24 05:30:00,fraud,3,CA,spam,ham,10,9,0.6
+2026-11-24 05:00:00,2026-11-24 05:30:00,fraud,3,CA,spam,spam,10,10,0.7
+2026-11-24 05:00:00,,fraud,3,US,ham,ham,1,2,1
+2026-11-24 05:00:00,2026-11-24 06:30:00,fraud,3,MX,rare,scarce,1,1,0
+2026-11-20 05:00:00,2026-11-24 05:30:00,fraud,3,CA,ham,ham,100,1,0.2
+2026-11-24 05:00:00,,fraud,3,CA,ham,,5,,0.3
 `
 
 func table(t *testing.T, change func(*labels.Options)) *labels.Table {
@@ -93,6 +93,24 @@ func TestQuantities(t *testing.T) {
 	require.Zero(t, testutil.CollectAndCount(l, "ml_model_labelled_predictions", "ml_model_label_delay_seconds"))
 }
 
+func TestPredictionsAreCountedByTheirConfidence(t *testing.T) {
+	l := table(t, func(o *labels.Options) {
+		o.Columns.Confidence, o.Columns.Bins = "sure", []float64{0.5, 0.9, 1}
+		o.Window = 7 * 24 * time.Hour
+	})
+	requireMetrics(t, l, `# HELP ml_model_labelled_confidence_rows Labelled predictions of either half of the window by the bin of their confidence, of which bin is the upper bound, and whether they were right.
+# TYPE ml_model_labelled_confidence_rows gauge
+ml_model_labelled_confidence_rows{bin="0.5",model="fraud",part="earlier",right="false",version="3"} 0
+ml_model_labelled_confidence_rows{bin="0.5",model="fraud",part="earlier",right="true",version="3"} 1
+ml_model_labelled_confidence_rows{bin="0.5",model="fraud",part="later",right="false",version="3"} 1
+ml_model_labelled_confidence_rows{bin="0.5",model="fraud",part="later",right="true",version="3"} 0
+ml_model_labelled_confidence_rows{bin="0.9",model="fraud",part="later",right="false",version="3"} 1
+ml_model_labelled_confidence_rows{bin="0.9",model="fraud",part="later",right="true",version="3"} 2
+ml_model_labelled_confidence_rows{bin="1",model="fraud",part="later",right="false",version="3"} 0
+ml_model_labelled_confidence_rows{bin="1",model="fraud",part="later",right="true",version="3"} 1
+`, "ml_model_labelled_confidence_rows")
+}
+
 func TestWhatIsPastTheLimitsIsFolded(t *testing.T) {
 	l := table(t, func(o *labels.Options) {
 		o.Classes = limit.New("classes", 2, limit.NewDropped())
@@ -121,6 +139,9 @@ func TestOptions(t *testing.T) {
 		"labels need a table with columns of the prediction and the label": {},
 		"labels need a model, or a column that names it": {
 			Open: nowhere, Columns: tables.Labels{Prediction: "p", Label: "l"},
+		},
+		"labels by confidence need predictions that are classes, and bins": {
+			Open: nowhere, Columns: tables.Labels{Prediction: "p", Label: "l", Confidence: "c"}, Model: "m",
 		},
 		"labels need times above 0, limits and a clock": {
 			Open: nowhere, Columns: tables.Labels{Prediction: "p", Label: "l"}, Model: "m",

@@ -34,6 +34,13 @@ type modelVersion struct {
 	Stage   string   `json:"current_stage"`
 	Aliases []string `json:"aliases"`
 	Created milli    `json:"creation_timestamp"`
+	// ModelID is that of the logged model, since MLflow 3. One that was logged outside a run has no RunID.
+	ModelID string `json:"model_id"`
+}
+
+type loggedModel struct {
+	ExperimentID string `json:"experiment_id"`
+	SourceRunID  string `json:"source_run_id"`
 }
 
 type run struct {
@@ -113,6 +120,16 @@ func (r *Registry) named(ctx context.Context, name, alias string) (modelVersion,
 		}
 	}
 	return modelVersion{}, errNotFound
+}
+
+func (r *Registry) loggedModel(ctx context.Context, id string) (loggedModel, error) {
+	var answer struct {
+		Model struct {
+			Info loggedModel `json:"info"`
+		} `json:"model"`
+	}
+	err := r.get(ctx, "logged-models/"+url.PathEscape(id), nil, &answer)
+	return answer.Model.Info, err
 }
 
 func (r *Registry) run(ctx context.Context, id string) (run, error) {

@@ -71,6 +71,8 @@ type Version struct {
 // Info is what the registry says of a version. A version that it does not know has an empty one.
 type Info struct {
 	RunID, ExperimentID string
+	// ModelID is that of MLflow 3's logged model.
+	ModelID string
 	// Registered is the number of the version.
 	Registered string
 	// Stage is the alias or stage.
@@ -107,8 +109,8 @@ func Declare(c *catalogue.Catalogue) { newDescs(c) }
 
 func newDescs(c *catalogue.Catalogue) descs {
 	return descs{
-		info: c.Gauge("ml_model_info", "The run that trained a version, and its training data, as the MLflow registry knows them; without a run, the registry does not know the version.",
-			"model", "version", "mlflow_run_id", "mlflow_experiment_id", "training_dataset", "training_digest", "stage"),
+		info: c.Gauge("ml_model_info", "The run that trained a version or the model that was logged for it, and its training data, as the MLflow registry knows them; without either, the registry does not know the version.",
+			"model", "version", "mlflow_run_id", "mlflow_experiment_id", "mlflow_model_id", "training_dataset", "training_digest", "stage"),
 		created: c.Gauge("ml_model_version_created_timestamp_seconds", "Time at which the version was registered.", "model", "version"),
 		served:  c.Gauge("ml_model_version_first_served_timestamp_seconds", "Time at which the version was first seen to be served, as it was written to its run.", "model", "version"),
 	}
@@ -205,7 +207,14 @@ func (r *Registry) ask(ctx context.Context, v Version) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	info := Info{RunID: clip(found.RunID), Registered: clip(found.Version), Stage: clip(found.stage(name)), Created: found.Created.time()}
+	var logged loggedModel
+	if found.RunID == "" && found.ModelID != "" {
+		if logged, err = r.loggedModel(ctx, found.ModelID); err != nil && !errors.Is(err, errNotFound) {
+			return Info{}, err
+		}
+		found.RunID = logged.SourceRunID
+	}
+	info := Info{ModelID: clip(found.ModelID), ExperimentID: clip(logged.ExperimentID), RunID: clip(found.RunID), Registered: clip(found.Version), Stage: clip(found.stage(name)), Created: found.Created.time()}
 	if found.RunID == "" {
 		return info, nil
 	}
@@ -326,7 +335,7 @@ func (r *Registry) Collect(ch chan<- prometheus.Metric) {
 			continue
 		}
 		i := e.info
-		m.Gauge(r.descs.info, 1, v.Model, v.Version, i.RunID, i.ExperimentID, i.Dataset, i.Digest, i.Stage)
+		m.Gauge(r.descs.info, 1, v.Model, v.Version, i.RunID, i.ExperimentID, i.ModelID, i.Dataset, i.Digest, i.Stage)
 		if !i.Created.IsZero() {
 			m.Gauge(r.descs.created, float64(i.Created.UnixMilli())/1e3, v.Model, v.Version)
 		}

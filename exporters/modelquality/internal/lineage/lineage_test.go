@@ -157,6 +157,43 @@ func TestAnswersHoldForATime(t *testing.T) {
 	require.False(t, ok, "what is not served any more is forgotten")
 }
 
+func TestALoggedModelOfMLflow3IsKnownWithoutARun(t *testing.T) {
+	version := func(more string) string {
+		return `{"model_version":{"version":"3","current_stage":"None","creation_timestamp":1795000000000` + more + `}}`
+	}
+	const getModel = "logged-models/m-1"
+	for name, test := range map[string]struct {
+		answers map[string]string
+		want    lineage.Info
+	}{
+		"of an experiment": {
+			map[string]string{getThree: version(`,"model_id":"m-1"`), getModel: `{"model":{"info":{"model_id":"m-1","experiment_id":"7"}}}`},
+			lineage.Info{ModelID: "m-1", ExperimentID: "7", Registered: "3"},
+		},
+		"that says which run it comes from": {
+			map[string]string{getThree: version(`,"model_id":"m-1"`), getModel: `{"model":{"info":{"experiment_id":"7","source_run_id":"r3"}}}`, getRun: runThree},
+			lineage.Info{ModelID: "m-1", RunID: "r3", ExperimentID: "7", Registered: "3", Dataset: "orders", Digest: "aaa", SourceType: "local", Source: "/data/orders.csv"},
+		},
+		"that was deleted": {
+			map[string]string{getThree: version(`,"model_id":"m-1"`)}, lineage.Info{ModelID: "m-1", Registered: "3"},
+		},
+		"beside a run, which is asked alone": {
+			map[string]string{getThree: version(`,"model_id":"m-1","run_id":"r3"`), getRun: runThree},
+			lineage.Info{ModelID: "m-1", RunID: "r3", ExperimentID: "7", Registered: "3", Dataset: "orders", Digest: "aaa", SourceType: "local", Source: "/data/orders.csv"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := registry(t, options(serve(t, test.answers), &clock{}))
+			v := lineage.Version{Model: "fraud", Version: "3"}
+			require.NoError(t, r.Cycle(t.Context(), []lineage.Version{v}))
+			info, ok := r.Lookup(v)
+			require.True(t, ok)
+			info.Created = time.Time{}
+			require.Equal(t, test.want, info)
+		})
+	}
+}
+
 func TestWhatIsRememberedIsBounded(t *testing.T) {
 	s := serve(t, nil)
 	r := registry(t, options(s, &clock{}))
@@ -189,10 +226,10 @@ func TestMetrics(t *testing.T) {
 	versions := []lineage.Version{{Model: "fraud", Version: "3"}, {Model: "spam", Version: "1"}}
 	require.NoError(t, r.Cycle(t.Context(), versions))
 	require.NoError(t, testutil.CollectAndCompare(r, strings.NewReader(`
-		# HELP ml_model_info The run that trained a version, and its training data, as the MLflow registry knows them; without a run, the registry does not know the version.
+		# HELP ml_model_info The run that trained a version or the model that was logged for it, and its training data, as the MLflow registry knows them; without either, the registry does not know the version.
 		# TYPE ml_model_info gauge
-		ml_model_info{mlflow_experiment_id="7",mlflow_run_id="r3",model="fraud",stage="canary",training_dataset="orders",training_digest="aaa",version="3"} 1
-		ml_model_info{mlflow_experiment_id="",mlflow_run_id="",model="spam",stage="",training_dataset="",training_digest="",version="1"} 1
+		ml_model_info{mlflow_experiment_id="7",mlflow_model_id="",mlflow_run_id="r3",model="fraud",stage="canary",training_dataset="orders",training_digest="aaa",version="3"} 1
+		ml_model_info{mlflow_experiment_id="",mlflow_model_id="",mlflow_run_id="",model="spam",stage="",training_dataset="",training_digest="",version="1"} 1
 		# HELP ml_model_version_created_timestamp_seconds Time at which the version was registered.
 		# TYPE ml_model_version_created_timestamp_seconds gauge
 		ml_model_version_created_timestamp_seconds{model="fraud",version="3"} 1.700000000123e+09

@@ -17,6 +17,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/fields"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/histogram"
+	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/limit"
@@ -29,13 +30,15 @@ type Limits struct {
 	ExceptionTypes int `yaml:"exception_types"`
 	Features       int `yaml:"features"`
 	Evaluations    int `yaml:"evaluations"`
+	// Steps bounds the tools, agents and retrievers by name.
+	Steps int `yaml:"steps"`
 	// Details bounds the exceptions, features and evaluations of all versions together.
 	Details int `yaml:"details"`
 }
 
 // SetDefaults implements config.Defaulter.
 func (l *Limits) SetDefaults() {
-	*l = Limits{Models: 100, Versions: 200, ExceptionTypes: 100, Features: 200, Evaluations: 50, Details: 2000}
+	*l = Limits{Models: 100, Versions: 200, ExceptionTypes: 100, Features: 200, Evaluations: 50, Steps: 200, Details: 2000}
 }
 
 // Meter counts for all models.
@@ -46,6 +49,7 @@ type Meter struct {
 	keeper *fields.Keeper
 
 	bounds atomic.Pointer[bounds]
+	steps  steps
 	// mu is taken before the lock of a Series, never after.
 	mu     sync.RWMutex
 	series map[key]*Series
@@ -64,6 +68,7 @@ var _ prometheus.Collector = (*Meter)(nil)
 func New(limits Limits, limiter func(name string, most int) *limit.Limiter, keeper *fields.Keeper) *Meter {
 	m := &Meter{descs: newDescs(new(catalogue.Catalogue)), limits: limits, make: limiter, keeper: keeper, series: make(map[key]*Series)}
 	m.bounds.Store(m.newBounds())
+	m.steps = newSteps(limiter("steps", limits.Steps))
 	return m
 }
 
@@ -158,6 +163,9 @@ func (m *Meter) Describe(chan<- *prometheus.Desc) {}
 // Collect implements prometheus.Collector.
 func (m *Meter) Collect(ch chan<- prometheus.Metric) {
 	now := time.Now().UnixNano()
+	for _, metric := range m.steps.collect(&m.descs) {
+		ch <- metric
+	}
 	m.All(func(s *Series) {
 		for _, metric := range s.collect(now) {
 			ch <- metric
@@ -179,6 +187,7 @@ type Series struct {
 	last     int64
 	requests [convention.Outcomes]int64
 	tokens   [convention.Directions]tokens
+	finishes [convention.Finishes]int64
 	// sampled are the inferences that stand for others, represented how many.
 	sampled                                      int64
 	represented                                  float64
@@ -292,6 +301,9 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 		}
 	}
 	s.hosted = o.Hosted
+	if o.Finish != convention.NoFinish && opt.Skip&convention.HasFinish == 0 {
+		s.finishes[o.Finish]++
+	}
 	for i, n := range o.Tokens {
 		if n >= 0 && n < 1<<53 && opt.Skip&convention.HasTokens(convention.Direction(i)) == 0 {
 			s.tokens[i].count += int64(n)
@@ -357,6 +369,11 @@ func (s *Series) collect(now int64) exporter.Metrics {
 	show(&s.forwardPass, d.forwardPass)
 	show(&s.firstToken, d.firstToken)
 	show(&s.confidence, d.confidence)
+	for i, n := range s.confidence.Counts() {
+		if i < len(ratioBuckets) {
+			out.Counter(d.confidenceBins, float64(n), s.Model, s.Version, binning.UpTo(ratioBuckets[i]))
+		}
+	}
 	s.ages.each(func(name string, h *histogram.Histogram) { show(h, d.age, name) })
 	var total int64
 	for _, n := range s.requests {
@@ -375,6 +392,11 @@ func (s *Series) collect(now int64) exporter.Metrics {
 	for i := range s.tokens {
 		if s.tokens[i].known {
 			out.Counter(d.tokens, float64(s.tokens[i].count), s.Model, s.Version, convention.Direction(i).String())
+		}
+	}
+	if s.finishes != [convention.Finishes]int64{} {
+		for f := convention.Stop; f < convention.Finishes; f++ {
+			out.Counter(d.finishes, float64(s.finishes[f]), s.Model, s.Version, f.String())
 		}
 	}
 	s.exceptions.each(func(name string, n *int64) {

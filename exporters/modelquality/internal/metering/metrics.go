@@ -1,6 +1,8 @@
 package metering
 
 import (
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/histogram"
@@ -14,11 +16,14 @@ var (
 	ageBuckets     = []float64{1, 10, 60, 300, 900, 3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600, 30 * 24 * 3600}
 )
 
+// ConfidenceBins are the upper bounds of the bins of confidence.
+func ConfidenceBins() []float64 { return slices.Clone(ratioBuckets) }
+
 // descs are the metrics of this package, in the order of docs/metrics.md.
 type descs struct {
-	requests, hosted, sampled, represented, exceptions, tokens, evaluations, trace *prometheus.Desc
-	duration, queueWait, forwardPass, firstToken, confidence                       *histogram.Kind
-	age, score                                                                     *histogram.Kind
+	requests, hosted, sampled, represented, exceptions, tokens, finishes, steps, confidenceBins, evaluations, trace *prometheus.Desc
+	duration, queueWait, forwardPass, firstToken, confidence                                                        *histogram.Kind
+	age, score                                                                                                      *histogram.Kind
 }
 
 // Declare declares the metrics of a Meter in the reference.
@@ -40,7 +45,10 @@ func newDescs(c *catalogue.Catalogue) descs {
 	d.forwardPass = kind("ml_inference_forward_pass_seconds", "Time that the computation of inferences took.", latencyBuckets)
 	d.firstToken = kind("ml_inference_time_to_first_token_seconds", "Time from the start of inferences to their first token.", latencyBuckets)
 	d.tokens = c.Counter("ml_inference_tokens_total", "Tokens by direction. input and output are the total; cached and cache_write are parts of input, reasoning is one of output.", model("direction")...)
+	d.finishes = c.Counter("ml_inference_finishes_total", "Answers of language models by why they ended: stop, length, tool_calls, content_filter (also refusals), error or other.", model("reason")...)
+	d.steps = c.Counter("ml_agent_steps_total", "Calls of tools, agents and retrievers by kind, name and outcome.", "kind", "name", "outcome")
 	d.confidence = kind("ml_model_confidence", "Confidence of predictions, from 0 to 1.", ratioBuckets)
+	d.confidenceBins = c.Counter("ml_model_confidence_predictions_total", "Predictions by the bin of their confidence, of which bin is the upper bound.", model("bin")...)
 	d.age = kind("ml_model_feature_age_seconds", "Age of the feature at the start of the inference.", ageBuckets, "feature")
 	d.score = kind("ml_model_evaluation_score", "Scores of evaluated responses.", ratioBuckets, "evaluation")
 	d.evaluations = c.Counter("ml_model_evaluations_total", "Evaluated responses by what the evaluation's gate made of them.", model("evaluation", "result")...)

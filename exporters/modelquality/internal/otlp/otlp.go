@@ -69,6 +69,21 @@ func (v Value) Text() string {
 	return v.text
 }
 
+// First returns the first value of a List that can be read, and any other value as it is.
+func (v Value) First() Value {
+	if v.Kind != List {
+		return v
+	}
+	var first Value
+	_ = messages(unsafe.Slice(unsafe.StringData(v.text), len(v.text)), 1, func(f field) error { //nolint:gosec // It is only read.
+		if first.Kind != Empty {
+			return nil
+		}
+		return first.decode(f.bytes)
+	})
+	return first
+}
+
 // Truth returns a Bool.
 func (v Value) Truth() bool { return v.Kind == Bool && v.bits != 0 }
 
@@ -77,9 +92,14 @@ func (v Value) Int() int64 { return int64(v.bits) }
 
 // Number returns a number, also one that a client wrote as text.
 func (v Value) Number() (float64, bool) {
-	switch v.Kind {
-	case Double:
+	if v.Kind == Double { // as most are, and so without a call
 		return math.Float64frombits(v.bits), true
+	}
+	return v.converted()
+}
+
+func (v Value) converted() (float64, bool) {
+	switch v.Kind {
 	case Int:
 		return float64(int64(v.bits)), true
 	case String:

@@ -1,0 +1,60 @@
+package metering
+
+import (
+	"strings"
+	"sync"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/limit"
+)
+
+// steps counts what agents do besides asking models.
+type steps struct {
+	names *limit.Limiter
+
+	mu     sync.Mutex
+	counts map[step]*[2]int64 // those that succeeded, and those that failed
+}
+
+type step struct {
+	kind convention.StepKind
+	name string
+}
+
+func newSteps(names *limit.Limiter) steps {
+	return steps{names: names, counts: make(map[step]*[2]int64)}
+}
+
+// Steps counts the steps of a request.
+func (m *Meter) Steps(list []convention.Step) {
+	s := &m.steps
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range list {
+		k := step{list[i].Kind, list[i].Name}
+		n, ok := s.counts[k]
+		if !ok {
+			k.name = s.names.Fold(k.name)
+			if n, ok = s.counts[k]; !ok {
+				n = new([2]int64)
+				s.counts[step{k.kind, strings.Clone(k.name)}] = n
+			}
+		}
+		if list[i].Failed {
+			n[1]++
+		} else {
+			n[0]++
+		}
+	}
+}
+
+func (s *steps) collect(d *descs) (out exporter.Metrics) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, n := range s.counts {
+		out.Counter(d.steps, float64(n[0]), k.kind.String(), k.name, "ok")
+		out.Counter(d.steps, float64(n[1]), k.kind.String(), k.name, "error")
+	}
+	return out
+}
