@@ -42,6 +42,10 @@ type dataset struct {
 	// saidUnknown says that the log has the columns whose baseline has values that its bins do not know.
 	saidUnknown bool
 
+	// rooms are where segments are opened, and children those that there are, by name.
+	rooms    *rooms
+	children map[string]*dataset
+
 	// latest outlives an empty window, so that a stale dataset stays stale.
 	latest time.Time
 	// empty says that the last window had no rows though the table has.
@@ -67,8 +71,12 @@ type comparison struct {
 
 // cycle is what one profile found.
 type cycle struct {
-	now         time.Time
-	window      tables.Window
+	now    time.Time
+	window tables.Window
+	// future is after what the window can have.
+	future time.Time
+	// segments are the ways to divide the dataset, with what was counted of each part.
+	segments    []segmentation
 	schema      []tables.Column
 	changes     []change
 	profile     tables.Profile
@@ -133,7 +141,7 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 	}
 	c.schema = schema
 	d.overrides = d.cfg.Thresholds.overrides(schema)
-	future := c.window.To
+	c.future = c.window.To
 	c.counted = d.lookBack(ctx, c)
 	failed("whole days", d.wholeDays(ctx, c))
 
@@ -156,30 +164,23 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 		failed("accept", d.acceptChanges(ctx, c))
 	}
 
+	if definition.ID != "" {
+		c.segments, err = d.cfg.segments(definition, c.schema)
+		failed("segments", err)
+	}
 	d.openRecent(c)
 	if c.profile, err = d.count(ctx, c, definition.Fields); err != nil {
 		return c, errors.Join(append(errs, err)...)
 	}
 	d.noteRate(c)
 	d.noteUnreadable(c.profile.Unreadable)
-	c.latest = c.profile.Latest
-	if d.cfg.TimestampColumn != "" && c.latest.IsZero() {
-		// Nothing in the window: how long ago was the last record?
-		if c.latest, err = d.source.Latest(ctx, d.relation, c.window.To); failed("freshness", err) || c.latest.IsZero() {
-			c.latest = d.latest
-		}
-	}
-	if c.days > 0 {
-		c.latest = c.dayEnd
-		if today, err := d.source.Latest(ctx, d.relation, future); !failed("freshness", err) && !today.Before(c.window.To) {
-			c.latest = now
-		}
-	}
-	d.latest = c.latest
-	d.noteEmpty(c)
-	failed("records outside the window", d.lookOutside(ctx, c, future))
+	failed("freshness", d.noteLatest(ctx, c, c.future))
+	failed("records outside the window", d.lookOutside(ctx, c, c.future))
 	failed("keys", d.countDuplicates(ctx, c))
 	failed("checks", d.runChecks(ctx, c))
+	if failed("segments", d.countOfSegments(ctx, c)) {
+		c.segments = nil
+	}
 
 	for _, u := range d.upstreams {
 		rows, err := u.source.Rows(ctx, u.relation, c.window)
@@ -193,12 +194,47 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 			c.comparisons = append(c.comparisons, compared{m.against, n[0], n[1]})
 		}
 	}
+	return c, errors.Join(errors.Join(errs...), d.conclude(ctx, c, view, definition, len(errs) == 0))
+}
+
+// noteLatest finds the time of the latest record.
+func (d *dataset) noteLatest(ctx context.Context, c *cycle, future time.Time) error {
+	c.latest = c.profile.Latest
+	var errs []error
+	if d.cfg.TimestampColumn != "" && c.latest.IsZero() {
+		// Nothing in the window: how long ago was the last record?
+		var err error
+		if c.latest, err = d.source.Latest(ctx, d.relation, c.window.To); err != nil || c.latest.IsZero() {
+			c.latest = d.latest
+			errs = append(errs, err)
+		}
+	}
+	if c.days > 0 {
+		c.latest = c.dayEnd
+		today, err := d.source.Latest(ctx, d.relation, future)
+		if err == nil && !today.Before(c.window.To) {
+			c.latest = c.now
+		}
+		errs = append(errs, err)
+	}
+	d.latest = c.latest
+	d.noteEmpty(c)
+	return errors.Join(errs...)
+}
+
+// conclude learns from what was counted and names the snapshot; complete says that all of it was.
+func (d *dataset) conclude(ctx context.Context, c *cycle, view *baseline.View, definition baseline.Definition, complete bool) error {
+	var errs []error
 	if definition.ID != "" {
 		c.definition = definition
-		failed("baseline", d.learn(ctx, view, definition, c))
+		if err := d.learn(ctx, view, definition, c); err != nil {
+			errs = append(errs, fmt.Errorf("baseline: %w", err))
+		}
 	}
-	failed("snapshot", d.identify(ctx, view, c, len(errs) == 0))
-	return c, errors.Join(errs...)
+	if err := d.identify(ctx, view, c, complete && len(errs) == 0); err != nil {
+		errs = append(errs, fmt.Errorf("snapshot: %w", err))
+	}
+	return errors.Join(errs...)
 }
 
 // count profiles the window. If a column vanished between reading the schema
@@ -244,7 +280,7 @@ func (d *dataset) learn(ctx context.Context, view *baseline.View, definition bas
 		c.baselines = append(c.baselines, compareWith{name: baseline.EdgesTraining, shares: sharesOf(training)})
 	}
 	var err error
-	c.production, view, err = d.learner.production(ctx, view, definition, c, daysPerCycle)
+	c.production, view, err = d.learner.production(ctx, view, definition, c, d.cfg.daysPerCycle())
 	if errors.Is(err, baseline.ErrOtherBins) {
 		// Another replica has refined the bins meanwhile: they are those of the next profile.
 		d.logger.Debug("The bins were refined while this profile went on.", "reason", err)

@@ -46,6 +46,7 @@ type descs struct {
 	schemaChanges, schemaChangeInfo                       *prometheus.Desc
 	values, baselineRatio, baselineRows                   *prometheus.Desc
 	min, max, mean, stddev, outOfRange, withoutBins       *prometheus.Desc
+	sum, zeros                                            *prometheus.Desc
 	baselineMin, baselineMax, baselineMean, baselineSD    *prometheus.Desc
 	upstreamRows, mismatchedRows, comparedRows            *prometheus.Desc
 	firstDay, days, wantedDays, frozen                    *prometheus.Desc
@@ -86,6 +87,8 @@ func newDescs(c *catalogue.Catalogue) descs {
 		max:                  c.Gauge("column_max", "Greatest of the column's finite values in the profiled window.", "column"),
 		mean:                 c.Gauge("column_mean", "Mean of the column's finite values in the profiled window.", "column"),
 		stddev:               c.Gauge("column_stddev", "Standard deviation of the column's finite values in the profiled window.", "column"),
+		sum:                  c.Gauge("column_sum_of_values", "Sum of the column's finite values in the profiled window.", "column"),
+		zeros:                c.Gauge("column_zeros", "Values of the column in the profiled window that are 0.", "column"),
 		outOfRange:           c.Gauge("column_out_of_range_values", "Values of the column in the profiled window that are less than the least or greater than the greatest value of the baseline; absent while the baseline is learning.", "column"),
 		baselineMin:          c.Gauge("column_baseline_min", "Least of the column's finite values in the baseline that its bins were cut from.", "column", "baseline"),
 		baselineMax:          c.Gauge("column_baseline_max", "Greatest of the column's finite values in the baseline that its bins were cut from.", "column", "baseline"),

@@ -51,8 +51,11 @@ func (d *dataset) openRecent(c *cycle) {
 	c.recentFrom, d.recentWas = c.now.Add(-length), length
 }
 
-// countWindows counts the window and, beside it in the same scan, the recent one.
+// countWindows counts the window and, beside it in the same scan, the recent one and the segments.
 func (d *dataset) countWindows(ctx context.Context, c *cycle, fields tables.Fields) (tables.Profile, error) {
+	if len(c.segments) > 0 {
+		return d.countSegments(ctx, c, fields)
+	}
 	if c.recentFrom.IsZero() {
 		return d.source.Count(ctx, d.relation, c.schema, c.window, fields, c.now)
 	}
