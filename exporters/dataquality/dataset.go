@@ -52,7 +52,9 @@ type dataset struct {
 	empty bool
 	// rowsPerSecond is the mean of the last window, by which the recent one is sized.
 	rowsPerSecond float64
-	past          past
+	// recentWas is the length of the last recent window, 0 before the first.
+	recentWas time.Duration
+	past      past
 }
 
 type upstream struct {

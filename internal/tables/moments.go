@@ -12,7 +12,10 @@ type Moments = binning.Moments
 // measurable bounds the values that moments are of: the squares of larger ones
 // do not fit into a double, which is an error to DuckDB and PostgreSQL. No
 // database takes NaN or an infinity for a number below it.
-const measurable = "1e140"
+const (
+	measurable      = "1e140"
+	measurableFloat = 1e140
+)
 
 // momentsOf is the SQL of the moments of a numeric column, an array of doubles
 // that decodeMoments reads.

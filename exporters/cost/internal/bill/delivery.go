@@ -179,12 +179,17 @@ func (l *Ledger) combine() Bill {
 		}
 	}
 	var b Bill
+	newest := newestTotals(deliveries)
 	for i, d := range deliveries {
-		for _, sheet := range d.sheets {
+		for j, sheet := range d.sheets {
 			b.Files++
 			counts := len(sheet.Lines) == 0
 			for _, line := range sheet.Lines {
-				if _, ok := counting[line.Period][i]; ok {
+				_, ok := counting[line.Period][i]
+				if line.Total != 0 {
+					ok = newest[totalRow{line.Period, line.Total}] == place{i, j}
+				}
+				if ok {
 					counts = true
 					b.Lines = append(b.Lines, line)
 				}

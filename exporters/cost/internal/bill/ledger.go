@@ -205,7 +205,7 @@ func (l *Ledger) doubt(d delivery) {
 			key := "parts " + d.name
 			if !l.warned[key] && c.Charges && c.shared(later.sheet.Periods[period]) >= nearlyAll {
 				l.warned[key] = true
-				l.Logger.Warn("Files of one folder count as parts of one delivery, and two of them that were written hours apart have the same hours and accounts; where each is the month so far, set delivery: file",
+				l.Logger.Warn("Files of one folder count as parts of one delivery, and two of them that were written hours apart have the same hours and accounts; where each is the month so far, set delivery: file, and where the earlier is left of another run, remove it",
 					"delivery", d.name, "earlier", files[i], "later", files[i+1])
 			}
 		}
