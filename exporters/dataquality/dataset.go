@@ -52,7 +52,9 @@ type dataset struct {
 	empty bool
 	// rowsPerSecond is the mean of the last window, by which the recent one is sized.
 	rowsPerSecond float64
-	past          past
+	// recentWas is the length of the last recent window, 0 before the first.
+	recentWas time.Duration
+	past      past
 }
 
 type upstream struct {
@@ -173,12 +175,12 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 	d.noteRate(c)
 	d.noteUnreadable(c.profile.Unreadable)
 	failed("freshness", d.noteLatest(ctx, c, c.future))
-	failed("records outside the window", d.lookOutside(ctx, c, c.future))
-	failed("keys", d.countDuplicates(ctx, c))
-	failed("checks", d.runChecks(ctx, c))
 	if failed("segments", d.countOfSegments(ctx, c)) {
 		c.segments = nil
 	}
+	failed("records outside the window", d.lookOutside(ctx, c, c.future))
+	failed("keys", d.countDuplicates(ctx, c))
+	failed("checks", d.runChecks(ctx, c))
 
 	for _, u := range d.upstreams {
 		rows, err := u.source.Rows(ctx, u.relation, c.window)
@@ -488,7 +490,9 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	}
 	d.numberMetrics(m, c, gauge)
 	for column, reason := range c.definition.Left {
-		gauge(m.withoutBins, 1, column, reason)
+		if _, counted := c.profile.Nulls[column]; counted {
+			gauge(m.withoutBins, 1, column, reason) // Of columns past the limit, as many as the table has, there are no series.
+		}
 	}
 	for column, bins := range c.profile.Values {
 		for _, bin := range sortedKeys(bins) {

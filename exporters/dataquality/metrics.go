@@ -57,6 +57,7 @@ type descs struct {
 	duplicates, duplicatesSample, checkFailed, checkLimit *prometheus.Desc
 	recentRows, recentWindow, recentNulls, recentValues   *prometheus.Desc
 	pastRows, recentPastRows, usualGap, usualNulls        *prometheus.Desc
+	dayElapsed                                            *prometheus.Desc
 }
 
 func newDescs(c *catalogue.Catalogue) descs {
@@ -80,6 +81,7 @@ func newDescs(c *catalogue.Catalogue) descs {
 		recentValues:         c.Gauge("recent_column_values", "Values of the column in the recent window that fall into the bin.", "column", "bin"),
 		pastRows:             c.Gauge("past_rows", "Rows that the profiled window had so long ago, less the share that has usually not arrived yet. The shift is of an hour, for clocks that change.", "ago", "shift"),
 		recentPastRows:       c.Gauge("recent_past_rows", "Rows that the recent window had so long ago, less the share that has usually not arrived yet.", "ago"),
+		dayElapsed:           c.Gauge("day_elapsed_seconds", "Seconds since the day began in the dataset's time zone. A new day may be of another kind than the last weeks' at this time, such as a holiday."),
 		usualGap:             c.Gauge("usual_gap_seconds", "Longest time without a record within an hour of this time of the day, in the days and weeks before."),
 		min:                  c.Gauge("column_min", "Least of the column's finite values in the profiled window.", "column"),
 		max:                  c.Gauge("column_max", "Greatest of the column's finite values in the profiled window.", "column"),

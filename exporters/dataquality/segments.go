@@ -249,7 +249,8 @@ func (d *dataset) countSegments(ctx context.Context, c *cycle, fields tables.Fie
 	return whole.Whole, nil
 }
 
-// countOfSegments counts, of all segments at once, the records outside the window and what breaks keys and checks.
+// countOfSegments counts, of all segments at once, the records outside the window and what breaks keys and checks. What the
+// whole has of records outside and broken checks is the sum of the parts.
 func (d *dataset) countOfSegments(ctx context.Context, c *cycle) error {
 	for i := range c.segments {
 		s := &c.segments[i]
@@ -263,6 +264,16 @@ func (d *dataset) countOfSegments(ctx context.Context, c *cycle) error {
 		}
 		for j := range s.counts {
 			s.counts[j].outside, s.counts[j].checked = outside[j], checked[j]
+			if i > 0 {
+				continue // Another way to divide the same rows.
+			}
+			c.outside = c.outside.Plus(outside[j])
+			if c.checked == nil {
+				c.checked = make([]tables.Checked, len(d.checks))
+			}
+			for k, n := range checked[j] {
+				c.checked[k] = tables.Checked{Broken: c.checked[k].Broken + n.Broken, Err: n.Err}
+			}
 		}
 		for _, key := range d.cfg.Keys {
 			duplicates, err := d.source.DuplicateParts(ctx, d.relation, c.schema, c.window, s.split, key, c.profile.Rows, d.cfg.KeysExactRows)
