@@ -114,16 +114,24 @@ func BenchmarkFlights(b *testing.B) {
 	r, err := openRooms(cfg, slog.New(slog.DiscardHandler))
 	require.NoError(b, err)
 	defer r.close() //nolint:errcheck // It was read only.
-	d := r.dataset(cfg.Datasets[0], limit.New("columns", 400, limit.NewDropped()), time.Now)
+	segmented := cfg.Datasets[0]
+	segmented.Segments = []SegmentConfig{{SegmentColumn: SegmentColumn{Column: "origin", Top: topSegments}}}
+	columns := limit.New("columns", 400, limit.NewDropped())
+	whole, parts := r.dataset(cfg.Datasets[0], columns, time.Now), r.dataset(segmented, columns, time.Now)
 	var c *cycle
-	profile := func() time.Duration {
+	run := func(d *dataset) time.Duration {
 		start := time.Now()
 		require.NoError(b, r.resolve(d))
 		c, err = d.run(b.Context())
 		require.NoError(b, err)
+		_, err = d.profileSegments(b.Context(), c)
+		require.NoError(b, err)
 		return time.Since(start)
 	}
-	profile() // It cuts the bins.
+	run(parts)
+	require.Len(b, c.segments[0].counts, topSegments+1)
+	run(whole) // It has cut the bins, and counts by them.
+	d := whole
 	flightsEqualSQL(b, text(b, d.metrics(newDescs(newCatalogue()), c, time.Second, nil)), path)
 
 	db, err := sql.Open("duckdb", fmt.Sprintf("?threads=1&memory_limit=%dB", benchMemory))
@@ -139,12 +147,14 @@ func BenchmarkFlights(b *testing.B) {
 		return took
 	}
 	floor()
-	var ours, theirs time.Duration
+	var ours, withSegments, theirs time.Duration
 	for b.Loop() {
-		ours += profile()
+		ours += run(whole)
 		theirs += floor()
+		withSegments += run(parts)
 	}
 	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(withSegments.Seconds()/float64(b.N), "11-segments-s")
 	b.ReportMetric(ours.Seconds()/float64(b.N), "profile-s")
 	b.ReportMetric(theirs.Seconds()/float64(b.N), "by-hand-s")
 	b.ReportMetric(ours.Seconds()/theirs.Seconds(), "ratio")

@@ -467,6 +467,7 @@ func TestSchemaChanges(t *testing.T) {
 		require.Contains(t, exposition, `ml_dataset_schema_changes{change="removed",dataset="wide"} 10000`)
 		require.Len(t, series(exposition, "ml_dataset_schema_change_info"), maxChangeInfos)
 		require.LessOrEqual(t, len(series(exposition, "ml_dataset_column_nulls")), 40)
+		require.LessOrEqual(t, len(series(exposition, "ml_dataset_column_without_bins_info")), 40)
 	})
 }
 

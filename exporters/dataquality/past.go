@@ -157,6 +157,14 @@ func (p *past) rows(from, to time.Time) (float64, bool) {
 		if next-at == hour {
 			sum += float64(p.totals[h])
 		} else if of := p.hours[h]; of != nil {
+			if at%minute == 0 && next%minute == 0 {
+				whole := int64(0)
+				for _, n := range of[at/minute-h*60 : next/minute-h*60] {
+					whole += int64(n)
+				}
+				sum += float64(whole)
+				at = next
+			}
 			for at < next {
 				until := min((at/minute+1)*minute, next)
 				sum += float64(of[at/minute%60]) * time.Duration(until-at).Minutes()

@@ -160,6 +160,9 @@ func (b *Baselines) Report(ctx context.Context, cfg DatasetConfig) (Report, erro
 	if c.profile, err = d.countWindows(ctx, c, d.fields(c.schema, layouts)); err != nil {
 		return Report{}, err
 	}
+	if err := d.countOfSegments(ctx, c); err != nil {
+		return Report{}, fmt.Errorf("segments: %w", err)
+	}
 	if err := errors.Join(d.lookOutside(ctx, c, c.future), d.countDuplicates(ctx, c)); err != nil {
 		return Report{}, err
 	}
@@ -168,9 +171,6 @@ func (b *Baselines) Report(ctx context.Context, cfg DatasetConfig) (Report, erro
 	}
 	c.baselines = stored.baselines()
 	r := d.report(c, layouts, left)
-	if err := d.countOfSegments(ctx, c); err != nil {
-		return Report{}, fmt.Errorf("segments: %w", err)
-	}
 	for _, way := range c.segments {
 		for _, part := range sortedKeys(way.parts) {
 			s, err := b.segment(ctx, c, way.parts[part], way.counts[part], layouts)

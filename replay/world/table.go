@@ -335,17 +335,31 @@ func (c *counter) add(b *batch, h int64, from, to int, byMinute bool) {
 			c.minutes[h] = minutes
 		}
 	}
+	if c.finder == nil {
+		c.addPlain(b, h, from, to, total, minutes)
+		return
+	}
 	for i := from; i < to; i++ {
 		bin := c.bin(b, i)
-		if bin < 0 {
-			continue
-		}
 		total[bin]++
 		if c.sums != nil {
 			c.measure(b, i, h, byMinute)
 		}
 		if minutes != nil {
 			minutes[int((b.time[i]-h*hour)/minute)*c.bins+bin]++
+		}
+	}
+}
+
+// addPlain counts rows, or those of them that are null: most columns have few.
+func (c *counter) addPlain(b *batch, h int64, from, to int, total []int64, minutes []int32) {
+	for i := from; i < to; i++ {
+		if c.col >= 0 && !b.cols[c.col].null[i] {
+			continue
+		}
+		total[0]++
+		if minutes != nil {
+			minutes[(b.time[i]-h*hour)/minute]++
 		}
 	}
 }

@@ -143,7 +143,7 @@ func (l *Ledger) tell(others []string) {
 	})
 	told := fmt.Sprint(len(others), example(others))
 	if len(others) > 0 && told != l.others {
-		l.Logger.Warn("Files are not read, since their names end in none of "+strings.Join(suffixes, ", "), "files", len(others), "example", others[0])
+		l.Logger.Warn("Files are not read because of the end of their names", "files", len(others), "example", others[0], "expected", strings.Join(suffixes, ", "))
 	}
 	l.others = told
 }
