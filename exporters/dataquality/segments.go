@@ -289,6 +289,9 @@ func (d *dataset) countOfSegments(ctx context.Context, c *cycle) error {
 	return nil
 }
 
+// pastsPerCycle bounds the segments whose rows of the last weeks are first counted in one profile: each takes a scan.
+const pastsPerCycle = 3
+
 // segmentProfile is a segment and what its part of a cycle found.
 type segmentProfile struct {
 	dataset *dataset
@@ -302,6 +305,7 @@ func (d *dataset) profileSegments(ctx context.Context, c *cycle) ([]segmentProfi
 	var profiles []segmentProfile
 	var errs []error
 	children := make(map[string]*dataset)
+	begun := 0
 	for _, s := range c.segments {
 		for _, part := range sortedKeys(s.parts) {
 			if part >= len(s.counts) {
@@ -316,7 +320,11 @@ func (d *dataset) profileSegments(ctx context.Context, c *cycle) ([]segmentProfi
 			children[cfg.Name] = child
 			sc := &cycle{now: c.now}
 			if err = d.rooms.resolve(child); err == nil {
-				sc, err = child.runPart(ctx, c, s.counts[part])
+				lookBack := child.past.hours != nil || begun < pastsPerCycle
+				if child.past.hours == nil {
+					begun++
+				}
+				sc, err = child.runPart(ctx, c, s.counts[part], lookBack)
 			}
 			if err != nil {
 				err = fmt.Errorf("segment %q: %w", cfg.Name, err)
@@ -325,18 +333,20 @@ func (d *dataset) profileSegments(ctx context.Context, c *cycle) ([]segmentProfi
 			profiles = append(profiles, segmentProfile{child, sc, d.now().Sub(start), err})
 		}
 	}
-	d.children = children
+	if len(profiles) > 0 {
+		d.children = children
+	}
 	return profiles, errors.Join(errs...)
 }
 
 // runPart makes the profile of a segment of what a cycle of the whole counted.
-func (d *dataset) runPart(ctx context.Context, of *cycle, counts partCounts) (*cycle, error) {
+func (d *dataset) runPart(ctx context.Context, of *cycle, counts partCounts, lookBack bool) (*cycle, error) {
 	c := &cycle{
 		now: of.now, window: of.window, days: of.days, dayEnd: of.dayEnd, schema: of.schema,
 		profile: counts.Whole, outside: counts.outside, duplicates: counts.duplicates, checked: counts.checked,
 	}
 	d.overrides = d.cfg.Thresholds.overrides(c.schema)
-	c.counted = d.lookBack(ctx, c)
+	c.counted = lookBack && d.lookBack(ctx, c)
 	// Of a part with few rows a short window says nothing.
 	if length := of.now.Sub(of.recentFrom); !of.recentFrom.IsZero() && !c.window.From.IsZero() &&
 		float64(c.profile.Rows)*length.Seconds() >= recentRows*of.now.Sub(c.window.From).Seconds() {

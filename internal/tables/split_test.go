@@ -77,9 +77,12 @@ func TestPartsOfASplit(t *testing.T) {
 		values []string
 		other  []bool
 	}{
-		{[]string{"CA", "app"}, []bool{false, false}}, {[]string{"CA", ""}, []bool{false, true}},
-		{[]string{"US", "app"}, []bool{false, false}}, {[]string{"US", ""}, []bool{false, true}},
-		{[]string{"", "app"}, []bool{true, false}}, {[]string{"", ""}, []bool{true, true}},
+		{[]string{"CA", "app"}, []bool{false, false}},
+		{[]string{"CA", ""}, []bool{false, true}},
+		{[]string{"US", "app"}, []bool{false, false}},
+		{[]string{"US", ""}, []bool{false, true}},
+		{[]string{"", "app"}, []bool{true, false}},
+		{[]string{"", ""}, []bool{true, true}},
 	} {
 		values, other := split.Values(part)
 		require.Equal(t, want.values, values)
