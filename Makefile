@@ -172,7 +172,7 @@ replay-seeds: bin/sightglass ## replay quiet months with many seeds (SEEDS=20 FI
 BENCH := go test -run '^$$' -bench . -benchmem -timeout 60m
 
 .PHONY: bench-dataquality
-bench-dataquality: bin/bench/evidently ## profile a table: against a query written by hand, and against pandas with Evidently
+bench-dataquality: bin/bench/evidently ## profile a table: against queries written by hand (BENCH_FLIGHTS=file.parquet: keys and checks too), and against pandas with Evidently
 	BENCH_PYTHON=$(CURDIR)/bin/bench/evidently/bin/python $(BENCH) -benchtime 3x ./exporters/dataquality/
 
 # Without Python the comparison with Evidently is left out.

@@ -86,6 +86,7 @@ actions:
   - name: retrain
     response: retrain
     dry_run: false
+    grace: 0s
     poll_interval: 200ms
     target: {webhook: {url: %q, id: id, status: {url: %q, field: state, succeeded: [done], failed: [broken]}}}
 `, target, target+"/{id}"), 0o600))

@@ -174,6 +174,7 @@ actions:
   - name: retrain
     response: retrain
     dry_run: false
+    grace: 0s
     daily_budget: 1000000
     max_in_flight: 64
     poll_interval: 20ms

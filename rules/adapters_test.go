@@ -60,7 +60,7 @@ func TestEveryScrapeSaysWhereItIsFrom(t *testing.T) {
 	for _, scrape := range scrapes {
 		text, err := os.ReadFile(scrape)
 		require.NoError(t, err)
-		require.Regexp(t, `^# server: \S.*\n# defined in: \S.*\n# origin: (written from the source|real capture, .*)\n`, string(text),
+		require.Regexp(t, `^# server: \S.*\n# defined in: \S.*\n# origin: (written from the source|real capture, .*|captures of others, .*)\n`, string(text),
 			"%s: its first lines name the server and its version, the file that defines the metrics, and whether it was captured", scrape)
 		captured := strings.Contains(string(text), "\n# origin: real capture, ")
 		require.Equal(t, strings.HasSuffix(scrape, "-real.prom"), captured, "%s: a capture, and nothing else, is named -real.prom", scrape)
@@ -87,35 +87,55 @@ func TestNoNameOfAnotherExporterIsOurs(t *testing.T) {
 	})
 }
 
-// Two sources of one model would count it twice. The order is that of docs/adapters.md.
+// Two sources of one model would count it twice. The order is that of docs/adapters.md. What a better source does not
+// publish is left to the next: tokens, the first token, the time between tokens, memory. All else is of the source that
+// counts the requests, since it is divided by them.
 func TestAModelIsCountedByTheFirstOfItsSources(t *testing.T) {
+	const requests = "model:ml_inference_requests:rate5m"
 	wrappers := []string{"triton", "kserve", "seldon-1", "seldon-2", "ray", "bentoml", "otel-server"}
 	gateways := []string{"dynamo", "inference-extension", "envoy-ai-gateway", "litellm", "otel-client"}
-	wrapper := regexp.MustCompile(`unless on \(cluster, model\) model:ml_inference_requests:rate5m\{source=~"([^"]+)"\}\s*$`)
-	gateway := regexp.MustCompile(`unless on \(cluster, model\) model:ml_inference_requests:rate5m\{source!(?:=|~)"([^"]+)"\}\s*$`)
+	// Which record tells that a better source has a signal, and what tells that spans have it.
+	alone := map[string][2]string{
+		"model:ml_inference_tokens:rate5m":                      {"model:ml_inference_tokens:rate5m", "ml_inference_tokens_total"},
+		"model:ml_inference_time_to_first_token_seconds:p95_5m": {"model:ml_inference_time_to_first_token_seconds:p95_5m", `model:ml_inference_time_to_first_token_seconds:p95_5m{source="sightglass"}`},
+		"model:ml_inference_inter_token_seconds:mean_5m":        {"model:ml_inference_inter_token_seconds:mean_5m", ""},
+		"model:ml_inference_inter_token_seconds:p95_5m":         {"model:ml_inference_inter_token_seconds:mean_5m", ""},
+		"model:ml_inference_memory_pressure:ratio":              {"model:ml_inference_memory_pressure:ratio", ""},
+	}
 	engines := map[string]bool{}
 	eachAdapted(t, func(t *testing.T, rule rulefmt.Rule) {
 		source := rule.Labels["source"]
-		if rule.Record == "model:ml_inference_requests:rate5m" && !slices.Contains(wrappers, source) && !slices.Contains(gateways, source) {
+		if strings.HasPrefix(rule.Record, "model:") && !slices.Contains(wrappers, source) && !slices.Contains(gateways, source) {
 			engines[source] = true
 		}
 	})
+	better := regexp.MustCompile(`unless on \(cluster, model\) ([^\s{]+)\{source(=~|!=|!~)"([^"]+)"\}\s*$`)
 	eachAdapted(t, func(t *testing.T, rule rulefmt.Rule) {
 		source := rule.Labels["source"]
 		if !strings.HasPrefix(rule.Record, "model:") {
 			return
 		}
-		require.Contains(t, rule.Expr, "unless on (cluster, model) ml_inference_requests_total", "spans come first")
-		switch i := slices.Index(gateways, source); {
-		case slices.Contains(wrappers, source):
-			match := wrapper.FindStringSubmatch(rule.Expr)
-			require.NotNil(t, match, rule.Expr)
-			require.ElementsMatch(t, slices.Collect(maps.Keys(engines)), strings.Split(match[1], "|"))
-		case i >= 0:
-			match := gateway.FindStringSubmatch(rule.Expr)
-			require.NotNil(t, match, rule.Expr)
-			require.ElementsMatch(t, gateways[i:], strings.Split(match[1], "|"))
+		tells := [2]string{requests, "ml_inference_requests_total"}
+		if own, ok := alone[rule.Record]; ok {
+			tells = own
 		}
+		gateway := slices.Index(gateways, source)
+		if gateway < 0 && !slices.Contains(wrappers, source) {
+			_, after, found := strings.Cut(rule.Expr, "unless on (cluster, model) ")
+			require.Equal(t, tells[1] != "", found, "spans come first in what they have: %s", rule.Expr)
+			require.Equal(t, tells[1], strings.TrimSpace(after))
+			return
+		}
+		match := better.FindStringSubmatch(rule.Expr)
+		require.NotNil(t, match, rule.Expr)
+		require.Equal(t, tells[0], match[1])
+		if gateway >= 0 {
+			require.Equal(t, "!", match[2][:1], "all others are better")
+			require.ElementsMatch(t, gateways[gateway:], strings.Split(match[3], "|"))
+			return
+		}
+		require.Equal(t, "=~", match[2])
+		require.ElementsMatch(t, append(slices.Collect(maps.Keys(engines)), "sightglass"), strings.Split(match[3], "|"))
 	})
 }
 

@@ -53,18 +53,23 @@ func baselineCommand(app *kingpin.Application, stdout io.Writer) commands {
 				return err
 			}
 			defer func() { err = errors.Join(err, b.Close()) }()
-			datasets, err := b.Datasets(*names...)
+			datasets, err := b.Datasets(ctx, *names...)
 			if err != nil {
 				return err
 			}
 			// One dataset that fails keeps none of the others waiting.
 			var failures []error
-			for _, d := range datasets {
-				if err := f(ctx, b, d); err != nil {
-					failures = append(failures, fmt.Errorf("dataset %q: %w", d.Name, err))
+			for i := 0; i < len(datasets) && ctx.Err() == nil; i++ {
+				d := datasets[i]
+				err := f(ctx, b, d)
+				if err == nil && (len(*names) == 0 || names == buildNames) {
+					// Its segments have bins and can be found only now.
+					var segments []dataquality.DatasetConfig
+					segments, err = b.Segments(ctx, d)
+					datasets = slices.Insert(datasets, i+1, segments...)
 				}
-				if ctx.Err() != nil {
-					break
+				if err != nil {
+					failures = append(failures, fmt.Errorf("dataset %q: %w", d.Name, err))
 				}
 			}
 			return errors.Join(failures...)

@@ -31,7 +31,7 @@ func reportCommand(app *kingpin.Application, stdout io.Writer) commands {
 			return err
 		}
 		defer func() { err = errors.Join(err, b.Close()) }()
-		datasets, err := b.Datasets(*name)
+		datasets, err := b.Datasets(ctx, *name)
 		if err != nil {
 			return err
 		}

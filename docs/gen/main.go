@@ -129,7 +129,7 @@ const responseAbout = "Published by `responder`; see [responder.md](responder.md
 const responseNotes = `| label | values |
 |---|---|
 | ` + "`action`" + ` | ` + "`retrain`, `replay` or `review`" + `, as the alert's label ` + "`response`" + ` |
-| ` + "`result`" + ` | ended: ` + "`succeeded`, `failed`, `timed_out`, `rejected`, `undelivered`" + `; held back: ` + "`dry_run`, `cooldown`, `budget`" + ` |
+| ` + "`result`" + ` | ended: ` + "`succeeded`, `failed`, `timed_out`, `rejected`, `undelivered`" + `; held back: ` + "`dry_run`, `cooldown`, `budget`, `held`" + ` |
 
 Totals are in the store and survive a restart.`
 

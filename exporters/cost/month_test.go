@@ -149,6 +149,9 @@ func TestAMonthByHand(t *testing.T) {
 			require.InDelta(t, 6922.872, byLabel(t, page, "ml_cost_total_cad_total", "")[""], 0.0005)
 			require.InDelta(t, 4752, byLabel(t, page, "ml_cost_gpu_idle_cad_total", "")[""], 0.0005)
 			require.InDelta(t, 12960, byLabel(t, page, "ml_cost_value_cad_total", "model")["fraud"], 0.0005)
+			if weight == "usage" {
+				require.InDelta(t, 2.04, 12960/loaded["fraud"]-1, 0.005, "the return on the loaded cost")
+			}
 			require.InDeltaMapValues(t, map[string]float64{"risk": 2880, "search": 2880, "support": 802.872, "unallocated": 360},
 				byLabel(t, page, `ml_cost_metered_month_cad\{[^}]*month="2026-09"`, "department"), 0.0005)
 			require.InDelta(t, 1440, byLabel(t, page, "ml_cost_metered_gpu_hours", "month")["2026-09"], 1e-6)

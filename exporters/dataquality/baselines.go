@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
@@ -33,8 +34,27 @@ func OpenBaselines(cfg Config, logger *slog.Logger, now func() time.Time) (*Base
 // Close closes the sources and the store.
 func (b *Baselines) Close() error { return b.rooms.close() }
 
-// Datasets returns the named datasets of the configuration, or all of them.
-func (b *Baselines) Datasets(names ...string) ([]DatasetConfig, error) {
+// Segments returns the segments of a dataset that there are under its bins.
+func (b *Baselines) Segments(ctx context.Context, d DatasetConfig) ([]DatasetConfig, error) {
+	if len(d.Segments) == 0 {
+		return nil, nil
+	}
+	status, err := b.Status(ctx, d)
+	if err != nil || status.Definition.ID == "" {
+		return nil, err
+	}
+	ways, err := d.segments(status.Definition, nil)
+	var segments []DatasetConfig
+	for _, s := range ways {
+		for _, part := range sortedKeys(s.parts) {
+			segments = append(segments, s.parts[part])
+		}
+	}
+	return segments, err
+}
+
+// Datasets returns the named datasets of the configuration and their segments, or all datasets.
+func (b *Baselines) Datasets(ctx context.Context, names ...string) ([]DatasetConfig, error) {
 	if len(names) == 0 {
 		return b.cfg.Datasets, nil
 	}
@@ -45,6 +65,16 @@ func (b *Baselines) Datasets(names ...string) ([]DatasetConfig, error) {
 	chosen := make([]DatasetConfig, len(names))
 	for i, name := range names {
 		d, ok := byName[name]
+		if whole, segment := byName[name[:max(0, strings.LastIndex(name, "/"))]]; !ok && segment {
+			segments, err := b.Segments(ctx, whole)
+			if err != nil {
+				return nil, fmt.Errorf("dataset %q: %w", whole.Name, err)
+			}
+			for _, s := range segments {
+				byName[s.Name] = s
+			}
+			d, ok = byName[name]
+		}
 		if !ok {
 			return nil, fmt.Errorf("unknown dataset %q; want one of %q", name, sortedKeys(byName))
 		}

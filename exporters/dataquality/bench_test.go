@@ -4,18 +4,21 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/internal/binning"
+	"github.com/sightglass-ml/sightglass/internal/limit"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
@@ -95,6 +98,94 @@ func BenchmarkProfile(b *testing.B) {
 	b.ReportMetric(peakMemory(b)/(1<<20), "peak-MiB")
 }
 
+// BenchmarkFlights profiles the file of BENCH_FLIGHTS (columns date, delay, distance, origin, destination), with summaries, a
+// key and ten checks, and runs hand-written queries of the same aggregates in turn, on one core. It reports the ratio of
+// their processor times, and fails if a count is not that of SQL written apart from the exporter's.
+func BenchmarkFlights(b *testing.B) {
+	path := os.Getenv("BENCH_FLIGHTS")
+	if path == "" {
+		b.Skip("BENCH_FLIGHTS names no file")
+	}
+	path, err := filepath.Abs(path)
+	require.NoError(b, err)
+	config := filepath.Join(b.TempDir(), "dataquality.yaml")
+	require.NoError(b, os.WriteFile(config, []byte(strings.Replace(fmt.Sprintf(flightsYAML, path), "type: duckdb", "type: duckdb, threads: 1", 1)), 0o600))
+	cfg, err := Load(config)
+	require.NoError(b, err)
+	r, err := openRooms(cfg, slog.New(slog.DiscardHandler))
+	require.NoError(b, err)
+	defer r.close() //nolint:errcheck // It was read only.
+	segmented := cfg.Datasets[0]
+	segmented.Segments = []SegmentConfig{{SegmentColumn: SegmentColumn{Column: "origin", Top: topSegments}}}
+	columns := limit.New("columns", 400, limit.NewDropped())
+	whole, parts := r.dataset(cfg.Datasets[0], columns, time.Now), r.dataset(segmented, columns, time.Now)
+	var c *cycle
+	run := func(d *dataset) time.Duration {
+		start := cpuTime(b)
+		require.NoError(b, r.resolve(d))
+		c, err = d.run(b.Context())
+		require.NoError(b, err)
+		_, err = d.profileSegments(b.Context(), c)
+		require.NoError(b, err)
+		return cpuTime(b) - start
+	}
+	run(parts)
+	require.Len(b, c.segments[0].counts, topSegments+1)
+	run(whole) // It has cut the bins, and counts by them.
+	d := whole
+	flightsEqualSQL(b, text(b, d.metrics(newDescs(newCatalogue()), c, time.Second, nil)), path)
+
+	db, err := sql.Open("duckdb", fmt.Sprintf("?threads=1&memory_limit=%dB", benchMemory))
+	require.NoError(b, err)
+	defer db.Close()
+	byHand := flightsByHand(path, c.definition.Fields)
+	floor := func() (took time.Duration) {
+		for _, query := range byHand {
+			start := cpuTime(b)
+			require.NoError(b, drain(b.Context(), db, query))
+			took += cpuTime(b) - start
+		}
+		return took
+	}
+	floor()
+	var ours, withSegments, theirs time.Duration
+	for b.Loop() {
+		ours += run(whole)
+		theirs += floor()
+		withSegments += run(parts)
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(withSegments.Seconds()/float64(b.N), "11-segments-s")
+	b.ReportMetric(ours.Seconds()/float64(b.N), "profile-s")
+	b.ReportMetric(theirs.Seconds()/float64(b.N), "by-hand-s")
+	b.ReportMetric(ours.Seconds()/theirs.Seconds(), "ratio")
+}
+
+// cpuTime is the processor time that the process has used. Unlike the time of the clock it does not count what else the machine does.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// flightsByHand are the queries that somebody who knows DuckDB well would write for the bins, summaries, key and checks of
+// flightsYAML: one scan for all that one scan can count.
+func flightsByHand(path string, layouts map[string]binning.Layout) []string {
+	profile := strings.Replace(handWritten(path, layouts), "max(event_time)", "max(date)", 1)
+	checks := []string{
+		"count_if(delay IS NULL)", "count_if(delay < -60 OR delay > 120)", "count_if(delay < 0)", "count_if(distance > 2000)",
+		"count_if(origin NOT IN ('ATL', 'ORD', 'LAX', 'DFW'))", "count_if(NOT regexp_matches(destination, '^[A-Z]{3}$'))",
+		"count_if(NOT regexp_matches(destination, '^[AEIOU]'))", "count_if(NOT (origin <> destination))", "count_if(NOT (delay < 60 OR distance < 500))",
+	}
+	from := " FROM '" + path + "'"
+	return []string{
+		strings.Replace(profile, from, ", "+strings.Join(checks, ", ")+from, 1),
+		"SELECT sum(n - 1) FROM (SELECT count(*) AS n" + from + " WHERE date IS NOT NULL AND origin IS NOT NULL AND destination IS NOT NULL GROUP BY date, origin, destination HAVING count(*) > 1)",
+		"SELECT count(*)" + from + " WHERE origin NOT IN (SELECT destination" + from + " WHERE destination IS NOT NULL)",
+	}
+}
+
 // benchProfile cuts the bins of the file and returns a profile by them, which
 // tells how long it took; recent says whether the last hour is counted apart.
 func benchProfile(b *testing.B, path string, threads int, recent bool) (profile func() time.Duration, layouts map[string]binning.Layout) {
@@ -158,9 +249,10 @@ func handWritten(path string, layouts map[string]binning.Layout) string {
 		if l.Float {
 			aggregates = append(aggregates, "count_if(isnan("+name+"))")
 		}
-		for _, moment := range []string{"min", "max", "avg", "stddev_pop"} {
+		for _, moment := range []string{"min", "max", "avg", "sum", "stddev_pop"} {
 			aggregates = append(aggregates, moment+"("+name+"::DOUBLE)")
 		}
+		aggregates = append(aggregates, "count_if("+name+" = 0)")
 		aggregates = append(aggregates, fmt.Sprintf("histogram(%s::DOUBLE, [%s]::DOUBLE[])", name, strings.Join(edges, ", ")))
 	}
 	return "SELECT " + strings.Join(aggregates, ", ") + " FROM '" + path + "'"

@@ -30,16 +30,18 @@ type CheckConfig struct {
 	config.Pos `yaml:"-"`
 
 	// Name is the value of the label check; made of column and condition if empty.
-	Name     string    `yaml:"name,omitempty"`
-	Column   string    `yaml:"column,omitempty"`
-	NotNull  bool      `yaml:"not_null,omitempty"`
-	In       []Literal `yaml:"in,omitempty"`
-	Between  []Literal `yaml:"between,omitempty"`
-	AtLeast  Literal   `yaml:"at_least,omitempty"`
-	AtMost   Literal   `yaml:"at_most,omitempty"`
-	Matches  string    `yaml:"matches,omitempty"`
-	SQL      string    `yaml:"sql,omitempty"`
-	Severity string    `yaml:"severity,omitempty"`
+	Name    string    `yaml:"name,omitempty"`
+	Column  string    `yaml:"column,omitempty"`
+	NotNull bool      `yaml:"not_null,omitempty"`
+	In      []Literal `yaml:"in,omitempty"`
+	Between []Literal `yaml:"between,omitempty"`
+	AtLeast Literal   `yaml:"at_least,omitempty"`
+	AtMost  Literal   `yaml:"at_most,omitempty"`
+	Matches string    `yaml:"matches,omitempty"`
+	SQL     string    `yaml:"sql,omitempty"`
+	// Where is SQL that says which rows the condition is for; all rows if empty.
+	Where    string `yaml:"where,omitempty"`
+	Severity string `yaml:"severity,omitempty"`
 	// MaxRatio is the share of the rows that may break the check.
 	MaxRatio   float64          `yaml:"max_ratio,omitempty"`
 	References *ReferenceConfig `yaml:"references,omitempty"`
@@ -190,7 +192,7 @@ func (r *rooms) checks(cfg DatasetConfig, source *tables.Source) ([]tables.Check
 	checks := make([]tables.Check, len(cfg.Checks))
 	for i, c := range cfg.Checks {
 		checks[i] = tables.Check{
-			Name: c.Name, Column: c.Column, NotNull: c.NotNull, AtLeast: string(c.AtLeast), AtMost: string(c.AtMost), Matches: c.Matches, SQL: c.SQL,
+			Name: c.Name, Column: c.Column, NotNull: c.NotNull, AtLeast: string(c.AtLeast), AtMost: string(c.AtMost), Matches: c.Matches, SQL: c.SQL, Where: c.Where,
 		}
 		for _, v := range c.In {
 			checks[i].In = append(checks[i].In, string(v))
@@ -224,19 +226,24 @@ func keyName(key []string) string { return strings.Join(key, ", ") }
 
 // runChecks counts the rows that break each check.
 func (d *dataset) runChecks(ctx context.Context, c *cycle) error {
-	checked, err := d.source.Check(ctx, d.relation, c.schema, c.window, d.checks)
-	if err != nil {
-		return err
+	if len(c.segments) == 0 { // Else the sum of all parts is there.
+		var err error
+		if c.checked, err = d.source.Check(ctx, d.relation, c.schema, c.window, d.checks); err != nil {
+			return err
+		}
 	}
-	c.checked = checked
+	return d.noteChecked(c)
+}
+
+// noteChecked says which checks could not be counted, and counts the records without a time, which no window contains.
+func (d *dataset) noteChecked(c *cycle) error {
 	var errs []error
 	for i, check := range d.checks {
-		if check.NotNull && check.Column == d.cfg.TimestampColumn && checked[i].Err == nil {
-			// No window contains them.
-			checked[i].Broken = c.outside.Untimed
-		}
-		if checked[i].Err != nil {
-			errs = append(errs, fmt.Errorf("check %q: %w", check.Name, checked[i].Err))
+		switch n := &c.checked[i]; {
+		case n.Err != nil:
+			errs = append(errs, fmt.Errorf("check %q: %w", check.Name, n.Err))
+		case check.NotNull && check.Column == d.cfg.TimestampColumn:
+			n.Broken = c.outside.Untimed
 		}
 	}
 	return errors.Join(errs...)

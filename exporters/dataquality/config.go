@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
@@ -108,7 +109,7 @@ type DatasetConfig struct {
 
 	hasWindow bool
 	// segment is the part of the table that the dataset is; nil for all of it.
-	segment segment
+	segment *segment
 }
 
 // ColumnConfig is a column of the expected schema.
@@ -384,6 +385,13 @@ func (c *Config) Validate(at config.At) {
 	}
 	for i := range c.Datasets {
 		d := &c.Datasets[i]
+		for _, s := range d.Segments {
+			for _, name := range sortedKeys(names) {
+				if prefix := d.Name + "/" + s.Column + "="; strings.HasPrefix(name, prefix) {
+					at.Errorf(field("datasets", i, "segments"), "their names begin with %q, as the name of datasets[%d] does; want another name", prefix, names[name])
+				}
+			}
+		}
 		d.CheckSource(at, field("datasets", i, "source"), c.Sources)
 		if t := d.Baselines.Training; t != nil {
 			fill(&t.Source, d.Source)
@@ -413,7 +421,6 @@ func (c *Config) Validate(at config.At) {
 			u.Name, u.TableConfig = u.Dataset, c.Datasets[k].TableConfig
 		}
 	}
-	c.addSegments(at, names)
 }
 
 // fill sets v to the default where the file says nothing.

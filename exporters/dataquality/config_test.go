@@ -33,7 +33,8 @@ func TestGoodConfiguration(t *testing.T) {
 	dir, err := filepath.Abs("testdata")
 	require.NoError(t, err)
 
-	require.Len(t, cfg.Datasets, 11, "and two segments, and four of two columns")
+	require.Len(t, cfg.Datasets, 5)
+	require.Equal(t, []int{11, 4, 2, 4}, []int{cfg.Datasets[1].Segments[0].most(), cfg.Datasets[1].Segments[1].most(), cfg.Datasets[1].Segments[2].most(), cfg.Datasets[1].Segments[3].most()}, "ten values and the rest, three and the rest, two, and two crossed with two")
 	orders := cfg.Datasets[0]
 	require.Equal(t, config.Duration(30*time.Second), orders.Interval, "its own interval")
 	require.Equal(t, config.Duration(time.Minute), orders.Timeout, "the timeout of the defaults")

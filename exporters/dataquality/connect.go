@@ -30,7 +30,7 @@ func Connect(ctx context.Context, report *connect.Report, cfg Config) {
 }
 
 func connectDataset(ctx context.Context, report *connect.Report, r *rooms, d DatasetConfig, reachable map[string]bool, now time.Time) {
-	part, key := "dataset "+d.Name, r.key(d.Name)
+	part, key := "dataset "+d.Name, r.key(&d)
 	window := d.at(now)
 	served, ok := connectTable(ctx, report, r, part, "rights", &d.TableConfig, key, reachable)
 	if ok && d.Baselines.Training == nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,13 +41,19 @@ type dataset struct {
 	// saidUnknown says that the log has the columns whose baseline has values that its bins do not know.
 	saidUnknown bool
 
+	// rooms are where segments are opened, and children those that there are, by name.
+	rooms    *rooms
+	children map[string]*dataset
+
 	// latest outlives an empty window, so that a stale dataset stays stale.
 	latest time.Time
 	// empty says that the last window had no rows though the table has.
 	empty bool
 	// rowsPerSecond is the mean of the last window, by which the recent one is sized.
 	rowsPerSecond float64
-	past          past
+	// recentWas is the length of the last recent window, 0 before the first.
+	recentWas time.Duration
+	past      past
 }
 
 type upstream struct {
@@ -65,8 +70,12 @@ type comparison struct {
 
 // cycle is what one profile found.
 type cycle struct {
-	now         time.Time
-	window      tables.Window
+	now    time.Time
+	window tables.Window
+	// future is after what the window can have.
+	future time.Time
+	// segments are the ways to divide the dataset, with what was counted of each part.
+	segments    []segmentation
 	schema      []tables.Column
 	changes     []change
 	profile     tables.Profile
@@ -131,7 +140,7 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 	}
 	c.schema = schema
 	d.overrides = d.cfg.Thresholds.overrides(schema)
-	future := c.window.To
+	c.future = c.window.To
 	c.counted = d.lookBack(ctx, c)
 	failed("whole days", d.wholeDays(ctx, c))
 
@@ -154,28 +163,21 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 		failed("accept", d.acceptChanges(ctx, c))
 	}
 
+	if definition.ID != "" {
+		c.segments, err = d.cfg.segments(definition, c.schema)
+		failed("segments", err)
+	}
 	d.openRecent(c)
 	if c.profile, err = d.count(ctx, c, definition.Fields); err != nil {
 		return c, errors.Join(append(errs, err)...)
 	}
 	d.noteRate(c)
 	d.noteUnreadable(c.profile.Unreadable)
-	c.latest = c.profile.Latest
-	if d.cfg.TimestampColumn != "" && c.latest.IsZero() {
-		// Nothing in the window: how long ago was the last record?
-		if c.latest, err = d.source.Latest(ctx, d.relation, c.window.To); failed("freshness", err) || c.latest.IsZero() {
-			c.latest = d.latest
-		}
+	failed("freshness", d.noteLatest(ctx, c, c.future))
+	if failed("segments", d.countOfSegments(ctx, c)) {
+		c.segments = nil
 	}
-	if c.days > 0 {
-		c.latest = c.dayEnd
-		if today, err := d.source.Latest(ctx, d.relation, future); !failed("freshness", err) && !today.Before(c.window.To) {
-			c.latest = now
-		}
-	}
-	d.latest = c.latest
-	d.noteEmpty(c)
-	failed("records outside the window", d.lookOutside(ctx, c, future))
+	failed("records outside the window", d.lookOutside(ctx, c, c.future))
 	failed("keys", d.countDuplicates(ctx, c))
 	failed("checks", d.runChecks(ctx, c))
 
@@ -191,12 +193,47 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 			c.comparisons = append(c.comparisons, compared{m.against, n[0], n[1]})
 		}
 	}
+	return c, errors.Join(errors.Join(errs...), d.conclude(ctx, c, view, definition, len(errs) == 0))
+}
+
+// noteLatest finds the time of the latest record.
+func (d *dataset) noteLatest(ctx context.Context, c *cycle, future time.Time) error {
+	c.latest = c.profile.Latest
+	var errs []error
+	if d.cfg.TimestampColumn != "" && c.latest.IsZero() {
+		// Nothing in the window: how long ago was the last record?
+		var err error
+		if c.latest, err = d.source.Latest(ctx, d.relation, c.window.To); err != nil || c.latest.IsZero() {
+			c.latest = d.latest
+			errs = append(errs, err)
+		}
+	}
+	if c.days > 0 {
+		c.latest = c.dayEnd
+		today, err := d.source.Latest(ctx, d.relation, future)
+		if err == nil && !today.Before(c.window.To) {
+			c.latest = c.now
+		}
+		errs = append(errs, err)
+	}
+	d.latest = c.latest
+	d.noteEmpty(c)
+	return errors.Join(errs...)
+}
+
+// conclude learns from what was counted and names the snapshot; complete says that all of it was.
+func (d *dataset) conclude(ctx context.Context, c *cycle, view *baseline.View, definition baseline.Definition, complete bool) error {
+	var errs []error
 	if definition.ID != "" {
 		c.definition = definition
-		failed("baseline", d.learn(ctx, view, definition, c))
+		if err := d.learn(ctx, view, definition, c); err != nil {
+			errs = append(errs, fmt.Errorf("baseline: %w", err))
+		}
 	}
-	failed("snapshot", d.identify(ctx, view, c, len(errs) == 0))
-	return c, errors.Join(errs...)
+	if err := d.identify(ctx, view, c, complete && len(errs) == 0); err != nil {
+		errs = append(errs, fmt.Errorf("snapshot: %w", err))
+	}
+	return errors.Join(errs...)
 }
 
 // count profiles the window. If a column vanished between reading the schema
@@ -242,7 +279,7 @@ func (d *dataset) learn(ctx context.Context, view *baseline.View, definition bas
 		c.baselines = append(c.baselines, compareWith{name: baseline.EdgesTraining, shares: sharesOf(training)})
 	}
 	var err error
-	c.production, view, err = d.learner.production(ctx, view, definition, c, daysPerCycle)
+	c.production, view, err = d.learner.production(ctx, view, definition, c, d.cfg.daysPerCycle())
 	if errors.Is(err, baseline.ErrOtherBins) {
 		// Another replica has refined the bins meanwhile: they are those of the next profile.
 		d.logger.Debug("The bins were refined while this profile went on.", "reason", err)
@@ -329,59 +366,6 @@ func (d *dataset) identify(ctx context.Context, view *baseline.View, c *cycle, c
 	return view.SetLastGood(ctx, c.good)
 }
 
-// threshold is the override for the column, for the dataset, or the default.
-func (d *dataset) threshold(signal, column string) float64 {
-	if v, ok := d.overrides[override{signal, column}]; ok {
-		return v
-	}
-	if v, ok := d.overrides[override{signal, ""}]; ok {
-		return v
-	}
-	return d.defaults[signal]
-}
-
-type override struct{ signal, column string }
-
-// overrides are the thresholds that the configuration sets, for a table with these columns. The names of columns may be patterns:
-// of those that match a column the first in the alphabet holds, and a column's own name comes before all.
-func (t ThresholdsConfig) overrides(columns []tables.Column) map[override]float64 {
-	o := make(map[override]float64)
-	set := func(signal, column string, v *float64) {
-		if v != nil {
-			o[override{signal, column}] = *v
-		}
-	}
-	perColumn := func(column string, c ColumnThresholds) {
-		set(signalNulls, column, c.NullRatio)
-		set(signalDrift, column, c.DriftPSI)
-		set(signalUnseen, column, c.UnseenRatio)
-		set(signalOutOfRange, column, c.OutOfRangeRatio)
-		set(signalMeanShift, column, c.MeanShift)
-	}
-	perColumn("", t.ColumnThresholds)
-	for _, pattern := range slices.Backward(sortedKeys(t.Columns)) {
-		for _, c := range columns {
-			if tables.MatchesAny([]string{pattern}, c.Name) {
-				perColumn(c.Name, t.Columns[pattern])
-			}
-		}
-	}
-	for column, c := range t.Columns {
-		if !strings.ContainsAny(column, "*?[") {
-			perColumn(column, c)
-		}
-	}
-	set(signalRowDrop, "", t.RowDropRatio)
-	set(signalMismatch, "", t.MismatchRatio)
-	set(signalVolume, "", t.VolumeDeviation)
-	set(signalDuplicates, "", t.DuplicateRatio)
-	set(signalFuture, "", t.FutureRatio)
-	if t.Freshness != nil {
-		o[override{signalFreshness, ""}] = time.Duration(*t.Freshness).Seconds()
-	}
-	return o
-}
-
 // metrics are the samples of one profile. With an error only those are there
 // that are true all the same.
 func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []prometheus.Metric {
@@ -452,7 +436,9 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	}
 	d.numberMetrics(m, c, gauge)
 	for column, reason := range c.definition.Left {
-		gauge(m.withoutBins, 1, column, reason)
+		if _, counted := c.profile.Nulls[column]; counted {
+			gauge(m.withoutBins, 1, column, reason) // Of columns past the limit, as many as the table has, there are no series.
+		}
 	}
 	for column, bins := range c.profile.Values {
 		for _, bin := range sortedKeys(bins) {

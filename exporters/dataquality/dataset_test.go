@@ -34,6 +34,7 @@ type world struct {
 	rooms *rooms
 	cfg   Config
 	logs  strings.Builder
+	kept  *dataset // of all
 }
 
 // newWorld loads a configuration that reads files from the returned folder.
@@ -92,7 +93,7 @@ func (c constant) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-func text(t *testing.T, ms []prometheus.Metric) string {
+func text(t testing.TB, ms []prometheus.Metric) string {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	require.NoError(t, reg.Register(constant(ms)))
@@ -466,6 +467,7 @@ func TestSchemaChanges(t *testing.T) {
 		require.Contains(t, exposition, `ml_dataset_schema_changes{change="removed",dataset="wide"} 10000`)
 		require.Len(t, series(exposition, "ml_dataset_schema_change_info"), maxChangeInfos)
 		require.LessOrEqual(t, len(series(exposition, "ml_dataset_column_nulls")), 40)
+		require.LessOrEqual(t, len(series(exposition, "ml_dataset_column_without_bins_info")), 40)
 	})
 }
 

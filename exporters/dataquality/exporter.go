@@ -114,7 +114,11 @@ func (e *Exporter) profile(ctx context.Context, d *dataset, timeout time.Duratio
 	// that, absent beats wrong.
 	validFor := 2*time.Duration(d.cfg.Interval) + timeout
 	e.Set(d.cfg.Name, d.metrics(e.descs, c, d.now().Sub(start), err), validFor)
-	return err
+	segments, segmentsErr := d.profileSegments(ctx, c)
+	for _, s := range segments {
+		e.Set(s.dataset.cfg.Name, s.dataset.metrics(e.descs, s.cycle, s.took, s.err), validFor)
+	}
+	return errors.Join(err, segmentsErr)
 }
 
 // Stop closes the sources and the store.
@@ -193,7 +197,11 @@ func (r *rooms) table(t *TableConfig, key string) (*tables.Source, tables.Relati
 }
 
 // key is where the configuration has a dataset.
-func (r *rooms) key(name string) string {
+func (r *rooms) key(cfg *DatasetConfig) string {
+	name := cfg.Name
+	if cfg.segment != nil {
+		name = cfg.segment.whole
+	}
 	for i, d := range r.cfg.Datasets {
 		if d.Name == name {
 			return "datasets[" + strconv.Itoa(i) + "]."
@@ -211,14 +219,18 @@ func (r *rooms) learner(cfg DatasetConfig, now func() time.Time) (*learner, erro
 }
 
 func (r *rooms) newLearner(cfg DatasetConfig, now func() time.Time) *learner {
-	return &learner{
+	l := &learner{
 		cfg: cfg, subject: r.store.Subject(kind, cfg.Name), now: now,
 		logger: r.logger.With("dataset", cfg.Name), withoutHours: make(map[baseline.Day]bool),
 	}
+	if cfg.segment != nil {
+		l.whole = r.store.Subject(kind, cfg.segment.whole)
+	}
+	return l
 }
 
 func (r *rooms) resolveLearner(l *learner) (err error) {
-	key := r.key(l.cfg.Name)
+	key := r.key(&l.cfg)
 	if l.source, l.relation, err = r.table(&l.cfg.TableConfig, key); err != nil {
 		return fmt.Errorf("dataset %q: %w", l.cfg.Name, err)
 	}
@@ -237,7 +249,7 @@ func (r *rooms) dataset(cfg DatasetConfig, columns *limit.Limiter, now func() ti
 	return &dataset{
 		cfg: cfg, learner: r.newLearner(cfg, now),
 		defaults: r.defaults, overrides: cfg.Thresholds.overrides(nil),
-		columns: columns, leftOut: make(map[string]bool),
+		rooms: r, columns: columns, leftOut: make(map[string]bool),
 		logger: r.logger.With("dataset", cfg.Name), now: now,
 	}
 }
@@ -250,7 +262,7 @@ func (r *rooms) resolve(d *dataset) error {
 		return err
 	}
 	d.source, d.relation = d.learner.source, d.learner.relation
-	key := r.key(d.cfg.Name)
+	key := r.key(&d.cfg)
 	d.upstreams, d.comparisons, d.problems = nil, nil, nil
 	for i, u := range d.cfg.Upstream {
 		source, relation, err := r.table(&u.TableConfig, key+"upstream["+strconv.Itoa(i)+"].")

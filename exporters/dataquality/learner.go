@@ -23,6 +23,8 @@ type learner struct {
 	subject  *baseline.Subject
 	source   *tables.Source
 	relation tables.Relation
+	// whole is where the dataset has its bins of which this one is a segment; nil for others.
+	whole *baseline.Subject
 	// The following are set if there is a training baseline: where its data is, or why that cannot be opened.
 	trainingSource   *tables.Source
 	trainingRelation tables.Relation
@@ -42,10 +44,21 @@ var errNothingYet = errors.New("the table has no rows to cut bins from yet")
 // past does not keep the present waiting.
 const daysPerCycle = 3
 
+// daysPerCycle is one for a segment: the whole waits for all of them.
+func (d *DatasetConfig) daysPerCycle() int {
+	if d.segment != nil {
+		return 1
+	}
+	return daysPerCycle
+}
+
 // define returns the definition in force and a view of the store. The first
 // time, it cuts the bins: from the training data, or from the window if there
 // is none.
 func (l *learner) define(ctx context.Context, schema []tables.Column, w tables.Window) (*baseline.View, baseline.Definition, error) {
+	if l.whole != nil {
+		return l.defineSegment(ctx, w)
+	}
 	view, err := l.subject.View(ctx)
 	if err != nil {
 		return nil, baseline.Definition{}, err
@@ -244,7 +257,7 @@ func (l *learner) look(ctx context.Context) (*baseline.View, baseline.Production
 // or nil where that is not known: days that were learned before hours were kept
 // are counted again, as long as the table has them.
 func (l *learner) season(ctx context.Context, view *baseline.View, d baseline.Definition, p baseline.Production) (*season.Season, error) {
-	added, err := l.addHours(ctx, view, d, p, daysPerCycle)
+	added, err := l.addHours(ctx, view, d, p, l.cfg.daysPerCycle())
 	if err != nil {
 		return nil, err
 	}

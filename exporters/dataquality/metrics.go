@@ -46,6 +46,7 @@ type descs struct {
 	schemaChanges, schemaChangeInfo                       *prometheus.Desc
 	values, baselineRatio, baselineRows                   *prometheus.Desc
 	min, max, mean, stddev, outOfRange, withoutBins       *prometheus.Desc
+	sum, zeros                                            *prometheus.Desc
 	baselineMin, baselineMax, baselineMean, baselineSD    *prometheus.Desc
 	upstreamRows, mismatchedRows, comparedRows            *prometheus.Desc
 	firstDay, days, wantedDays, frozen                    *prometheus.Desc
@@ -56,6 +57,7 @@ type descs struct {
 	duplicates, duplicatesSample, checkFailed, checkLimit *prometheus.Desc
 	recentRows, recentWindow, recentNulls, recentValues   *prometheus.Desc
 	pastRows, recentPastRows, usualGap, usualNulls        *prometheus.Desc
+	dayElapsed                                            *prometheus.Desc
 }
 
 func newDescs(c *catalogue.Catalogue) descs {
@@ -79,11 +81,14 @@ func newDescs(c *catalogue.Catalogue) descs {
 		recentValues:         c.Gauge("recent_column_values", "Values of the column in the recent window that fall into the bin.", "column", "bin"),
 		pastRows:             c.Gauge("past_rows", "Rows that the profiled window had so long ago, less the share that has usually not arrived yet. The shift is of an hour, for clocks that change.", "ago", "shift"),
 		recentPastRows:       c.Gauge("recent_past_rows", "Rows that the recent window had so long ago, less the share that has usually not arrived yet.", "ago"),
+		dayElapsed:           c.Gauge("day_elapsed_seconds", "Seconds since the day began in the dataset's time zone. A new day may be of another kind than the last weeks' at this time, such as a holiday."),
 		usualGap:             c.Gauge("usual_gap_seconds", "Longest time without a record within an hour of this time of the day, in the days and weeks before."),
 		min:                  c.Gauge("column_min", "Least of the column's finite values in the profiled window.", "column"),
 		max:                  c.Gauge("column_max", "Greatest of the column's finite values in the profiled window.", "column"),
 		mean:                 c.Gauge("column_mean", "Mean of the column's finite values in the profiled window.", "column"),
 		stddev:               c.Gauge("column_stddev", "Standard deviation of the column's finite values in the profiled window.", "column"),
+		sum:                  c.Gauge("column_sum_of_values", "Sum of the column's finite values in the profiled window.", "column"),
+		zeros:                c.Gauge("column_zeros", "Values of the column in the profiled window that are 0.", "column"),
 		outOfRange:           c.Gauge("column_out_of_range_values", "Values of the column in the profiled window that are less than the least or greater than the greatest value of the baseline; absent while the baseline is learning.", "column"),
 		baselineMin:          c.Gauge("column_baseline_min", "Least of the column's finite values in the baseline that its bins were cut from.", "column", "baseline"),
 		baselineMax:          c.Gauge("column_baseline_max", "Greatest of the column's finite values in the baseline that its bins were cut from.", "column", "baseline"),

@@ -83,7 +83,7 @@ func (c *cycle) comparable() bool {
 func (d *dataset) numbersCheck(c *cycle, column string, values map[string]int64) string {
 	of, known := c.definition.Numbers[column]
 	is, counted := c.profile.Numbers[column]
-	if !c.comparable() || !known || !counted {
+	if !c.comparable() || !known || !counted || c.definition.Fields[column].Kind != binning.Numeric {
 		return ""
 	}
 	rows, z := float64(c.profile.Rows), d.defaults[signalSignificance]
@@ -112,6 +112,8 @@ func (d *dataset) numberMetrics(m descs, c *cycle, gauge func(desc *prometheus.D
 		gauge(m.max, n.Max, column)
 		gauge(m.mean, n.Mean, column)
 		gauge(m.stddev, n.Stddev, column)
+		gauge(m.sum, n.Sum, column)
+		gauge(m.zeros, float64(n.Zeros), column)
 	}
 	if !c.comparable() {
 		return
@@ -120,8 +122,8 @@ func (d *dataset) numberMetrics(m descs, c *cycle, gauge func(desc *prometheus.D
 	for column, layout := range c.definition.Fields {
 		bins, counted := c.profile.Values[column]
 		of, known := c.definition.Numbers[column]
-		if !counted || !known || of.Values == 0 {
-			continue
+		if !counted || !known || of.Values == 0 || layout.Kind != binning.Numeric {
+			continue // Few whole numbers are compared by category.
 		}
 		if n, ok := layout.OutOfRange(bins); ok {
 			gauge(m.outOfRange, float64(n), column)

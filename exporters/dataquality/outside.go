@@ -16,9 +16,11 @@ func (d *dataset) lookOutside(ctx context.Context, c *cycle, future time.Time) e
 	if d.cfg.TimestampColumn == "" {
 		return nil
 	}
-	var err error
-	if c.outside, err = d.source.Outside(ctx, d.relation, c.schema, tables.Window{From: c.window.From, To: future}); err != nil {
-		return err
+	if len(c.segments) == 0 { // Else the sum of all parts is there.
+		var err error
+		if c.outside, err = d.source.Outside(ctx, d.relation, c.schema, tables.Window{From: c.window.From, To: future}); err != nil {
+			return err
+		}
 	}
 	if _, counted := c.profile.Nulls[d.cfg.TimestampColumn]; counted {
 		c.profile.Nulls[d.cfg.TimestampColumn] = c.outside.Untimed

@@ -31,11 +31,12 @@ type seen struct {
 	rows     int64
 }
 
-// The kinds of window.
-const (
-	windowFull   = "full"
-	windowRecent = "recent"
-)
+// windowFull is the kind of the profiled window.
+const windowFull = "full"
+
+// windowRecent is the kind of a recent window: rows of a load that comes every quarter of an hour are there in another share of
+// half an hour than of a quarter.
+func windowRecent(length time.Duration) string { return "recent " + length.String() }
 
 const (
 	pastWeeks = 4
@@ -156,6 +157,14 @@ func (p *past) rows(from, to time.Time) (float64, bool) {
 		if next-at == hour {
 			sum += float64(p.totals[h])
 		} else if of := p.hours[h]; of != nil {
+			if at%minute == 0 && next%minute == 0 {
+				whole := int64(0)
+				for _, n := range of[at/minute-h*60 : next/minute-h*60] {
+					whole += int64(n)
+				}
+				sum += float64(whole)
+				at = next
+			}
 			for at < next {
 				until := min((at/minute+1)*minute, next)
 				sum += float64(of[at/minute%60]) * time.Duration(until-at).Minutes()
@@ -207,7 +216,7 @@ func (d *dataset) noteSeen(c *cycle) {
 	}
 	p.see(windowFull, seen{c.window.From, c.now, c.profile.Rows})
 	if c.recent.Nulls != nil {
-		p.see(windowRecent, seen{c.recentFrom, c.now, c.recent.Rows})
+		p.see(windowRecent(c.now.Sub(c.recentFrom)), seen{c.recentFrom, c.now, c.recent.Rows})
 	}
 }
 
@@ -231,10 +240,10 @@ func (p *past) arrived(windows []seen, now time.Time, kind string) (float64, boo
 		return 0, false
 	}
 	slices.Sort(shares)
-	if kind == windowRecent {
-		return shares[len(shares)/10], true
+	if kind == windowFull {
+		return shares[len(shares)/2], true
 	}
-	return shares[len(shares)/2], true
+	return shares[len(shares)/10], true
 }
 
 // Shifts of the past, for the change of clocks.
@@ -292,7 +301,7 @@ func (d *dataset) pastMetrics(m descs, c *cycle, gauge func(desc *prometheus.Des
 		return
 	}
 	full, recent := c.length(), c.now.Sub(c.recentFrom)
-	arrived, known := c.good.Arrived[windowRecent]
+	arrived, known := c.good.Arrived[windowRecent(recent)]
 	all, allKnown := c.good.Arrived[windowFull]
 	if !allKnown || c.days > 0 {
 		all = 1
@@ -300,6 +309,9 @@ func (d *dataset) pastMetrics(m descs, c *cycle, gauge func(desc *prometheus.Des
 	var shifted time.Duration
 	if c.days == 0 {
 		shifted = p.shift(c.now)
+		local := c.now.In(d.cfg.zone())
+		midnight := time.Date(local.Year(), local.Month(), local.Day(), 0, 0, 0, 0, local.Location())
+		gauge(m.dayElapsed, local.Sub(midnight).Seconds())
 	}
 	d.eachPast(c, func(ago, shift string, at time.Time) {
 		if rows, ok := p.rows(at.Add(-full), at); ok {

@@ -99,10 +99,10 @@ func TestLateRowsAreNoLoss(t *testing.T) {
 		want  float64
 		known bool
 	}{
-		"all are there at once":                 {windowRecent, windows(1, 1, 1, 1, 1, 1), 1, true},
+		"all are there at once":                 {windowRecent(15 * time.Minute), windows(1, 1, 1, 1, 1, 1), 1, true},
 		"a fifth is late":                       {windowFull, windows(0.8, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8), 0.8, true},
-		"a load that leaves some windows empty": {windowRecent, windows(0, 0.3, 0.6, 1, 0, 0.3, 0.6, 1), 0, true},
-		"too few windows to tell":               {windowRecent, windows(1, 1, 1, 1, 1), 0, false},
+		"a load that leaves some windows empty": {windowRecent(15 * time.Minute), windows(0, 0.3, 0.6, 1, 0, 0.3, 0.6, 1), 0, true},
+		"too few windows to tell":               {windowRecent(15 * time.Minute), windows(1, 1, 1, 1, 1), 0, false},
 		"rows that were deleted since":          {windowFull, windows(1.5, 1.5, 1.5, 1.5, 1.5, 1.5), 1, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -111,7 +111,7 @@ func TestLateRowsAreNoLoss(t *testing.T) {
 			require.InDelta(t, c.want, share, 1e-6)
 		})
 	}
-	_, known := p.arrived([]seen{{noon.Add(-10 * time.Minute), noon, 10}}, noon.Add(30*time.Minute), windowRecent)
+	_, known := p.arrived([]seen{{noon.Add(-10 * time.Minute), noon, 10}}, noon.Add(30*time.Minute), windowRecent(15*time.Minute))
 	require.False(t, known, "a window that ended just now says nothing of late rows")
 }
 
@@ -169,12 +169,57 @@ func TestARecentWindowAndThePast(t *testing.T) {
 	require.Contains(t, second, `ml_dataset_past_rows{ago="3w",dataset="orders",shift="earlier"} 28800`)
 	require.NotContains(t, second, `ago="4w"`, "the table has no four weeks")
 	require.Contains(t, second, `ml_dataset_usual_gap_seconds{dataset="orders"} 0`)
+	require.Contains(t, second, `ml_dataset_day_elapsed_seconds{dataset="orders"} 32700`, "it is 09:05 in UTC")
 	require.Empty(t, series(second, "ml_dataset_recent_past_rows"), "nobody knows yet how late rows come")
 	for range 30 {
 		w.now = w.now.Add(5 * time.Minute)
 		run()
 	}
 	require.NotEmpty(t, series(run(), "ml_dataset_recent_past_rows"))
+}
+
+func TestTheLengthOfARecentWindow(t *testing.T) {
+	const hour = time.Hour
+	for sentence, c := range map[string]struct {
+		rowsAnHour float64
+		was, want  time.Duration
+	}{
+		"the shortest that has 500 rows":                     {2000, 0, hour / 4},
+		"fewer rows take longer":                             {1999, 0, hour / 2},
+		"an hour with fewer has none":                        {499, 0, 0},
+		"many rows need no more than the time of a profile":  {6000, 0, hour / 12},
+		"a fifth fewer rows do not lengthen it":              {1600, hour / 4, hour / 4},
+		"more than a fifth fewer do":                         {1599, hour / 4, hour / 2},
+		"a few more rows do not shorten it":                  {2399, hour / 2, hour / 2},
+		"a fifth more do":                                    {2400, hour / 2, hour / 4},
+		"it is there no more where too little is left of it": {399, hour, 0},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			d := newWorld(t, recentYAML).dataset(0)
+			d.rowsPerSecond, d.recentWas = c.rowsAnHour/3600, c.was
+			require.Equal(t, c.want, d.recentLength())
+		})
+	}
+}
+
+// Of a load every quarter of an hour, seen at 1, 6 and 11 minutes past it, a quarter has at least 4 minutes, and half an hour 19.
+func TestWhatHasArrivedIsOfWindowsOfOneLength(t *testing.T) {
+	p := pastOf(noon.AddDate(0, 0, -2), noon, nil)
+	p.seen = map[string][]seen{}
+	for at := noon.Add(-12 * time.Hour); at.Before(noon.Add(-time.Hour)); at = at.Add(5 * time.Minute) {
+		since := time.Duration(at.Minute()%15)*time.Minute + time.Minute
+		length := 15 * time.Minute
+		if at.Before(noon.Add(-6 * time.Hour)) {
+			length = 30 * time.Minute
+		}
+		p.see(windowRecent(length), seen{at.Add(-length), at, int64((length - since).Minutes())})
+	}
+	quarter, ok := p.arrived(p.seen[windowRecent(15*time.Minute)], noon, windowRecent(15*time.Minute))
+	require.True(t, ok)
+	require.InDelta(t, 4.0/15, quarter, 1e-9)
+	half, ok := p.arrived(p.seen[windowRecent(30*time.Minute)], noon, windowRecent(30*time.Minute))
+	require.True(t, ok)
+	require.InDelta(t, 19.0/30, half, 1e-9)
 }
 
 // The first profiles say what a column is like that has no baseline yet.

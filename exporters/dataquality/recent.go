@@ -19,12 +19,23 @@ const recentRows = 500
 // recentLengths are the lengths of a recent window, beside the time between two profiles. A shorter one tells sooner.
 var recentLengths = []time.Duration{15 * time.Minute, 30 * time.Minute, time.Hour}
 
+// recentSlack is how many more rows a shorter window must have, and how many fewer the present one may have: a window of
+// another length begins to learn anew how late rows come.
+const recentSlack = 0.2
+
 // recentLength is the shortest window, no shorter than the time between two profiles, that has enough rows at the mean rate of
 // the last profile; 0 where an hour has too few, or where the window itself is not much longer.
 func (d *dataset) recentLength() time.Duration {
 	shortest := time.Duration(d.cfg.Interval).Truncate(time.Minute)
 	for _, length := range append([]time.Duration{max(shortest, time.Minute)}, recentLengths...) {
-		if length >= shortest && 2*length <= time.Duration(d.cfg.Window) && d.rowsPerSecond*length.Seconds() >= recentRows {
+		enough := float64(recentRows)
+		switch {
+		case length == d.recentWas:
+			enough *= 1 - recentSlack
+		case length < d.recentWas:
+			enough *= 1 + recentSlack
+		}
+		if length >= shortest && 2*length <= time.Duration(d.cfg.Window) && d.rowsPerSecond*length.Seconds() >= enough {
 			return length
 		}
 	}
@@ -37,11 +48,14 @@ func (d *dataset) openRecent(c *cycle) {
 	if length == 0 || c.days > 0 || !hasHours(c.schema, d.relation) {
 		return
 	}
-	c.recentFrom = c.now.Add(-length)
+	c.recentFrom, d.recentWas = c.now.Add(-length), length
 }
 
-// countWindows counts the window and, beside it in the same scan, the recent one.
+// countWindows counts the window and, beside it in the same scan, the recent one and the segments.
 func (d *dataset) countWindows(ctx context.Context, c *cycle, fields tables.Fields) (tables.Profile, error) {
+	if len(c.segments) > 0 {
+		return d.countSegments(ctx, c, fields)
+	}
 	if c.recentFrom.IsZero() {
 		return d.source.Count(ctx, d.relation, c.schema, c.window, fields, c.now)
 	}

@@ -15,9 +15,9 @@ import (
 // learned. Each learned day leaves an outline, and from all of them together the
 // bins are refined. Then the days are counted again.
 
-// provisional reports whether the bins are still to be refined.
+// provisional reports whether the bins are still to be refined. Those of a segment are the whole dataset's.
 func (l *learner) provisional(d baseline.Definition) bool {
-	return d.Edges == baseline.EdgesProduction && !d.Refined() && l.relation.Time != ""
+	return d.Edges == baseline.EdgesProduction && !d.Refined() && l.relation.Time != "" && l.whole == nil
 }
 
 // outline stores the outlines of up to atMost learned days that have none.
@@ -227,8 +227,21 @@ func (l *learner) accept(ctx context.Context, name string, w tables.Window) (bas
 	}
 	cut := tables.CutOutlines(column, l.relation.Time, l.cfg.Columns.choice(), outlines...)
 	layout, binned := cut.Layouts[name]
+	left := cut.Left[name]
+	if l.whole != nil {
+		wholeView, err := l.whole.View(ctx)
+		if err != nil {
+			return a, err
+		}
+		whole, err := wholeView.Definition(ctx)
+		if err != nil {
+			return a, err
+		}
+		layout, binned = whole.Fields[name]
+		left = whole.Left[name]
+	}
 	if !binned {
-		a.Left = cut.Left[name]
+		a.Left = left
 		return a, l.subject.Accept(ctx, d.ID, a)
 	}
 	if m, ok := numbersOf(outlines)[name]; ok {

@@ -3,6 +3,7 @@ package dataquality
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -45,6 +46,9 @@ func NewReplay(cfg Config, o ReplayOptions) (*Replay, error) {
 	replay := &Replay{rooms: r, descs: newDescs(newCatalogue())}
 	dropped := limit.NewDropped()
 	for _, dc := range cfg.Datasets {
+		if len(dc.Segments) > 0 {
+			return nil, fmt.Errorf("dataset %q: a replay has no segments", dc.Name)
+		}
 		replay.datasets = append(replay.datasets, r.dataset(dc, limit.New("columns", 2*dc.Columns.Max, dropped), o.Now))
 	}
 	return replay, nil

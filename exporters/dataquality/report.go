@@ -8,6 +8,8 @@ import (
 	"html/template"
 	"io"
 	"math"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +35,22 @@ type Report struct {
 	Keys                 []ReportKey
 	Checks               []ReportCheck
 	Columns              []ReportColumn
+	Segments             []ReportSegment
+}
+
+// Plain are the columns that have no bins.
+func (r Report) Plain() []ReportColumn {
+	return slices.DeleteFunc(slices.Clone(r.Columns), func(c ReportColumn) bool { return c.Without == "" })
+}
+
+// ReportSegment is what is wrong with a part of the dataset, if anything is.
+type ReportSegment struct {
+	Name  string
+	Rows  int64
+	Share float64
+	// Nulls and Drifted are columns with too many nulls, and those that drifted from a baseline; Broken are keys and checks.
+	Nulls, Drifted, Broken []string
+	Baselines              []string
 }
 
 // ReportChange is a column that differs from the expected schema.
@@ -62,6 +80,9 @@ type ReportColumn struct {
 	Nulls      int64
 	NullShare  float64
 	ManyNulls  bool
+	// Numbers summarize a numeric column that has values, of which a share is 0.
+	Numbers   *tables.Moments
+	ZeroShare float64
 	// Without says why the column has no bins.
 	Without string
 	Drifts  []ReportDrift
@@ -130,24 +151,90 @@ func (b *Baselines) Report(ctx context.Context, cfg DatasetConfig) (Report, erro
 			layouts = cut.Layouts
 		}
 	}
-	if c.profile, err = d.source.Count(ctx, d.relation, c.schema, c.window, d.fields(c.schema, layouts), c.now); err != nil {
+	if len(layouts) > 0 {
+		if c.segments, err = cfg.segments(baseline.Definition{Fields: layouts, Left: left}, c.schema); err != nil {
+			return Report{}, fmt.Errorf("segments: %w", err)
+		}
+	}
+	c.future = c.now.Add(time.Duration(cfg.ClockSkew))
+	if c.profile, err = d.countWindows(ctx, c, d.fields(c.schema, layouts)); err != nil {
 		return Report{}, err
 	}
-	if err := errors.Join(d.lookOutside(ctx, c, c.now.Add(time.Duration(cfg.ClockSkew))), d.countDuplicates(ctx, c)); err != nil {
+	if err := d.countOfSegments(ctx, c); err != nil {
+		return Report{}, fmt.Errorf("segments: %w", err)
+	}
+	if err := errors.Join(d.lookOutside(ctx, c, c.future), d.countDuplicates(ctx, c)); err != nil {
 		return Report{}, err
 	}
 	if err := d.runChecks(ctx, c); err != nil && c.checked == nil {
 		return Report{}, err
 	}
-	for _, s := range []compareWith{
-		{name: baseline.EdgesTraining, shares: sharesOf(stored.Training)},
-		{name: baseline.EdgesProduction, shares: sharesOf(stored.Production.Counts), learning: !stored.Production.Frozen()},
-	} {
-		if len(s.shares) > 0 {
-			c.baselines = append(c.baselines, s)
+	c.baselines = stored.baselines()
+	r := d.report(c, layouts, left)
+	for _, way := range c.segments {
+		for _, part := range sortedKeys(way.parts) {
+			s, err := b.segment(ctx, c, way.parts[part], way.counts[part], layouts)
+			if err != nil {
+				return Report{}, fmt.Errorf("segment %q: %w", way.parts[part].Name, err)
+			}
+			r.Segments = append(r.Segments, s)
 		}
 	}
-	return d.report(c, layouts, left), nil
+	return r, nil
+}
+
+// baselines are those that are stored, to compare with.
+func (s BaselineStatus) baselines() []compareWith {
+	var all []compareWith
+	for _, of := range []compareWith{
+		{name: baseline.EdgesTraining, shares: sharesOf(s.Training)},
+		{name: baseline.EdgesProduction, shares: sharesOf(s.Production.Counts), learning: !s.Production.Frozen()},
+	} {
+		if len(of.shares) > 0 {
+			all = append(all, of)
+		}
+	}
+	return all
+}
+
+// segment reports a segment of what a cycle of the whole counted.
+func (b *Baselines) segment(ctx context.Context, of *cycle, cfg DatasetConfig, counts partCounts, layouts map[string]binning.Layout) (ReportSegment, error) {
+	d := b.rooms.dataset(cfg, limit.New("columns", 2*cfg.Columns.Max, limit.NewDropped()), b.now)
+	d.overrides = cfg.Thresholds.overrides(of.schema)
+	stored, err := b.Status(ctx, cfg)
+	if err != nil {
+		return ReportSegment{}, err
+	}
+	c := &cycle{
+		now: of.now, window: of.window, schema: of.schema, profile: counts.Whole,
+		outside: counts.outside, duplicates: counts.duplicates, checked: counts.checked, baselines: stored.baselines(),
+	}
+	whole := d.report(c, layouts, nil)
+	s := ReportSegment{
+		Name: strings.TrimPrefix(cfg.Name, cfg.segment.whole+"/"), Rows: whole.Rows,
+		Share: float64(whole.Rows) / math.Max(float64(of.profile.Rows), 1), Baselines: whole.Baselines,
+	}
+	for _, column := range whole.Columns {
+		if column.ManyNulls {
+			s.Nulls = append(s.Nulls, fmt.Sprintf("%s %.1f %%", column.Name, 100*column.NullShare))
+		}
+		for _, x := range column.Drifts {
+			if x.Drifted {
+				s.Drifted = append(s.Drifted, fmt.Sprintf("%s (PSI %.2f from %s)", column.Name, x.PSI, x.Baseline))
+			}
+		}
+	}
+	for _, k := range whole.Keys {
+		if k.Bad {
+			s.Broken = append(s.Broken, fmt.Sprintf("unique %s: %d rows", k.Name, k.Duplicates))
+		}
+	}
+	for _, k := range whole.Checks {
+		if k.Bad && k.Failure == "" {
+			s.Broken = append(s.Broken, fmt.Sprintf("%s: %d rows", k.Name, k.Broken))
+		}
+	}
+	return s, nil
 }
 
 func (d *dataset) report(c *cycle, layouts map[string]binning.Layout, left map[string]string) Report {
@@ -199,6 +286,9 @@ func (d *dataset) reportColumn(c *cycle, column tables.Column, layout binning.La
 		}
 		return rc
 	}
+	if m, ok := c.profile.Numbers[column.Name]; ok {
+		rc.Numbers, rc.ZeroShare = &m, float64(m.Zeros)/rows
+	}
 	for _, b := range c.baselines {
 		if x, ok := drift.CompareShares(values, b.shares[column.Name].bins, b.shares[column.Name].values); ok {
 			rc.Drifts = append(rc.Drifts, ReportDrift{b.name, x.PSI, x.Exceeds(drift.Limits{
@@ -238,6 +328,22 @@ func grouped(n int64) string {
 	return b.String()
 }
 
+var longNumber = regexp.MustCompile(`-?[0-9]+\.[0-9]{5,}(e[-+][0-9]+)?`)
+
+// shortened is the name of an interval with four digits of its bounds. The names of categories stay.
+func shortened(bin string) string {
+	if bin == "" || !strings.ContainsRune("([", rune(bin[0])) {
+		return bin
+	}
+	return longNumber.ReplaceAllStringFunc(bin, func(number string) string {
+		v, err := strconv.ParseFloat(number, 64)
+		if err != nil {
+			return number
+		}
+		return strconv.FormatFloat(v, 'g', 4, 64)
+	})
+}
+
 //go:embed report.html
 var reportPage string
 
@@ -253,9 +359,14 @@ func (r Report) WriteHTML(w io.Writer) error {
 		"width": func(v, largest float64) string {
 			return fmt.Sprintf("%.2f", 100*math.Max(0, math.Min(v/math.Max(largest, 1e-9), 1)))
 		},
-		"count": grouped,
-		"words": func(s string) string { return strings.ReplaceAll(s, "_", " ") },
-		"time":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+		"count":  grouped,
+		"bin":    shortened,
+		"number": func(v float64) string { return strconv.FormatFloat(v, 'g', 6, 64) },
+		"list":   func(parts []string) string { return strings.Join(parts, ", ") },
+		"words":  func(s string) string { return strings.ReplaceAll(s, "_", " ") },
+		"date":   func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
+		"clock":  func(t time.Time) string { return t.UTC().Format("15:04:05 UTC") },
+		"time":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 	}).Parse(reportPage)
 	if err != nil {
 		return fmt.Errorf("report: %w", err)

@@ -22,6 +22,15 @@ datasets:
     baselines: {training: {files: training.parquet}, production: {days: 0}}
 `
 
+func TestIntervalsAreShortOnThePage(t *testing.T) {
+	for bin, want := range map[string]string{
+		"(0.09931110250791897,0.19498320143259407]": "(0.09931,0.195]", "(-Inf,4.3944210853852354e-05]": "(-Inf,4.394e-05]",
+		"(0,12.5]": "(0,12.5]", "(-123456.7890123,+Inf)": "(-1.235e+05,+Inf)", "v1.234567890": "v1.234567890", "": "",
+	} {
+		require.Equal(t, want, shortened(bin))
+	}
+}
+
 func TestAReportSaysWhatAProfileFound(t *testing.T) {
 	w := newWorld(t, reportYAML)
 	w.file("training.parquet", "SELECT i AS id, (i % 4)::DOUBLE AS amount, '<b>CA</b>' AS country, 'x' AS note, TIMESTAMP '2025-11-24 11:00:00' AS at FROM range(200) AS r(i)")
@@ -58,7 +67,7 @@ func TestAReportSaysWhatAProfileFound(t *testing.T) {
 
 	var page strings.Builder
 	require.NoError(t, r.WriteHTML(&page))
-	for _, want := range []string{"<title>orders · data quality</title>", "PSI", "&lt;b&gt;CA&lt;/b&gt;", "25.00 %", "unique id", "No bins: looks like an identifier"} {
+	for _, want := range []string{"<title>orders · data quality</title>", "PSI", "&lt;b&gt;CA&lt;/b&gt;", "25.00 %", "unique id", "Columns without bins", "looks like an identifier", "min 0 · max 7"} {
 		require.Contains(t, page.String(), want)
 	}
 	require.NotContains(t, page.String(), "<b>CA</b>", "values are text, never markup")

@@ -1,9 +1,16 @@
 package dataquality
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
@@ -15,34 +22,39 @@ type SegmentConfig struct {
 	By *SegmentColumn `yaml:"by,omitempty"`
 }
 
-// SegmentColumn is a column and those of its values that are told apart.
+// SegmentColumn is a column and those of its values that are told apart: the listed ones, or the most frequent ones of the
+// baseline and, as one more segment, all others.
 type SegmentColumn struct {
 	Column string    `yaml:"column"`
-	Values []Literal `yaml:"values"`
+	Values []Literal `yaml:"values,omitempty"`
+	// Top is how many values are found where none are listed.
+	Top int `yaml:"top,omitempty"`
 }
 
-// segment is the part of a table whose rows have certain values.
-type segment []cell
+// Shorthand implements config.Shorthand: segments: [country].
+func (s *SegmentColumn) Shorthand() string { return "column" }
 
-// cell is the value of a column.
-type cell struct{ column, value string }
-
-// name is how the segment is told apart in the label dataset.
-func (s segment) name() string {
-	parts := make([]string, len(s))
-	for i, c := range s {
-		parts[i] = c.column + "=" + c.value
-	}
-	return strings.Join(parts, ",")
-}
-
-// maxSegments bounds the datasets that one dataset can become: each has the series of a dataset and is profiled by itself.
-const maxSegments = 50
+// Bounds of segments. Each has the series of a dataset, and data must not add series without end.
+const (
+	maxSegments = 50
+	// topSegments and topCrossed are how many values are found by default: of one column, and of each of two.
+	topSegments, topCrossed = 10, 6
+)
 
 // Validate implements config.Validator.
 func (s *SegmentColumn) Validate(at config.At) {
-	if s.Column == "" || len(s.Values) == 0 {
-		at.Errorf("column", "%q with %d values; want a column and the values to tell apart, as in {column: country, values: [CA, US]}", s.Column, len(s.Values))
+	if s.Column == "" {
+		at.Errorf("column", "missing; want the column whose values are the segments, as in segments: [country]")
+	}
+	if len(s.Values) > 0 && s.Top != 0 || s.Top < 0 || s.Top > maxSegments {
+		at.Errorf("top", "%d with %d values; want a number of values to find from 1 to %d, or values alone", s.Top, len(s.Values), maxSegments)
+	}
+	seen := make(map[Literal]bool)
+	for _, v := range s.Values {
+		if seen[v] {
+			at.Errorf("values", "%q is there twice; want each value once", v)
+		}
+		seen[v] = true
 	}
 }
 
@@ -52,63 +64,411 @@ func (s *SegmentConfig) Validate(at config.At) {
 	if s.By != nil && s.By.Column == s.Column {
 		at.Errorf("by.column", "%q is also the column that is crossed with it; want another one", s.Column)
 	}
-}
-
-// parts are the segments: one for each value, or for each pair of values.
-func (s *SegmentConfig) parts() []segment {
-	var parts []segment
-	for _, v := range s.Values {
-		one := segment{{s.Column, string(v)}}
-		if s.By == nil {
-			parts = append(parts, one)
-			continue
-		}
-		for _, w := range s.By.Values {
-			parts = append(parts, append(slices.Clone(one), cell{s.By.Column, string(w)}))
-		}
-	}
-	return parts
-}
-
-func (d *DatasetConfig) validateSegments(at config.At) {
-	n := 0
-	for _, s := range d.Segments {
-		n += len(s.Values)
-		if s.By != nil {
-			n += len(s.Values) * (len(s.By.Values) - 1)
-		}
-	}
-	if n > maxSegments {
-		at.Errorf("segments", "%d segments; want %d or fewer: each is profiled as a dataset of its own", n, maxSegments)
-	}
-}
-
-// addSegments adds a dataset for each segment. It has all settings of the whole but those that compare it with other tables,
-// whose rows are not of the segment alone.
-func (c *Config) addSegments(at config.At, names map[string]int) {
-	for i := range c.Datasets {
-		whole := c.Datasets[i]
-		for j := range whole.Segments {
-			for _, s := range whole.Segments[j].parts() {
-				part := whole
-				part.segment = s
-				part.Name = whole.Name + "/" + s.name()
-				part.Segments, part.Upstream, part.Comparisons = nil, nil, nil
-				if k, twice := names[part.Name]; twice {
-					at.Errorf(field("datasets", i, "segments"), "segment %q is also datasets[%d]; want each value once", part.Name, k)
-					continue
-				}
-				names[part.Name] = len(c.Datasets)
-				c.Datasets = append(c.Datasets, part)
+	for _, c := range s.columns() {
+		if len(c.Values) == 0 && c.Top == 0 {
+			if c.Top = topSegments; s.By != nil {
+				c.Top = topCrossed
 			}
 		}
 	}
 }
 
-// of is the part of the relation that belongs to the segment.
-func (s segment) of(source *tables.Source, r tables.Relation) tables.Relation {
-	for _, c := range s {
-		r = r.Segment(source, c.column, c.value)
+func (s *SegmentConfig) columns() []*SegmentColumn {
+	if s.By == nil {
+		return []*SegmentColumn{&s.SegmentColumn}
 	}
-	return r
+	return []*SegmentColumn{&s.SegmentColumn, s.By}
 }
+
+// most is how many segments there can be.
+func (s *SegmentConfig) most() int {
+	n := 1
+	for _, c := range s.columns() {
+		if c.found() {
+			n *= c.Top + 1
+		} else {
+			n *= len(c.Values)
+		}
+	}
+	return n
+}
+
+// found says that the values are not listed.
+func (s *SegmentColumn) found() bool { return len(s.Values) == 0 }
+
+func (d *DatasetConfig) validateSegments(at config.At) {
+	n := 0
+	for i := range d.Segments {
+		n += d.Segments[i].most()
+		for j := range i {
+			if d.Segments[i].label() == d.Segments[j].label() {
+				at.Errorf("segments", "%q is there twice; want each column once, and each pair", d.Segments[i].label())
+			}
+		}
+	}
+	if n > maxSegments {
+		at.Errorf("segments", "%d segments; want %d or fewer, since each has the series of a dataset: list fewer values, or lower top", n, maxSegments)
+	}
+}
+
+func (s *SegmentConfig) label() string {
+	names := make([]string, 0, 2)
+	for _, c := range s.columns() {
+		names = append(names, c.Column)
+	}
+	return strings.Join(names, ",")
+}
+
+// segment is a part of a dataset.
+type segment struct {
+	// whole is the name of the dataset.
+	whole string
+	split tables.Split
+	part  int
+}
+
+// name is how the segment is told apart in the label dataset.
+func (s *segment) name() string {
+	values, other := s.split.Values(s.part)
+	parts := make([]string, len(s.split))
+	for i, c := range s.split {
+		// A value that is called other has quotes.
+		parts[i] = c.Column + "=" + binning.CategoryBin(values[i])
+		if other[i] {
+			parts[i] = c.Column + "=" + binning.Other
+		}
+	}
+	return s.whole + "/" + strings.Join(parts, ",")
+}
+
+// of is the part of the relation that belongs to the segment.
+func (s *segment) of(source *tables.Source, r tables.Relation) tables.Relation {
+	if s == nil {
+		return r
+	}
+	return r.Part(source, s.split, s.part)
+}
+
+// split is how the rows are divided: by the listed values, or by the most frequent ones of the bins in force.
+func (s *SegmentConfig) split(d baseline.Definition) (tables.Split, error) {
+	var split tables.Split
+	for _, c := range s.columns() {
+		of := tables.SplitColumn{Column: c.Column}
+		for _, v := range c.Values {
+			of.Values = append(of.Values, string(v))
+		}
+		if c.found() {
+			layout, ok := d.Fields[c.Column]
+			if !ok || layout.Kind != binning.Categorical || len(layout.Top) == 0 {
+				return nil, fmt.Errorf("column %q has no bins by category whose values could be segments%s; list its values, or name it in columns.include", c.Column, because(d.Left[c.Column]))
+			}
+			of.Values = layout.Top[:min(c.Top, len(layout.Top))]
+		}
+		split = append(split, of)
+	}
+	return split, nil
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return " (" + reason + ")"
+}
+
+// segments are the configurations of a dataset's segments under the bins in force, by the splits that find them. A segment has
+// all settings of the whole but those that compare it with other tables, whose rows are not of the segment alone.
+func (d *DatasetConfig) segments(definition baseline.Definition, schema []tables.Column) ([]segmentation, error) {
+	var all []segmentation
+	var errs []error
+	for i := range d.Segments {
+		s := &d.Segments[i]
+		split, err := s.split(definition)
+		for _, c := range s.columns() {
+			if err == nil && len(schema) > 0 && !has(schema, c.Column) {
+				err = fmt.Errorf("column %q: %w; the columns are %q", c.Column, tables.ErrNoColumn, namesOf(schema))
+			}
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		of := segmentation{split: split, parts: make(map[int]DatasetConfig)}
+		for part := range split.Parts() {
+			_, other := split.Values(part)
+			if slices.ContainsFunc(s.columns(), func(c *SegmentColumn) bool { return !c.found() && other[slices.Index(s.columns(), c)] }) {
+				continue // Values that are not listed are not asked for.
+			}
+			cfg := *d
+			cfg.segment = &segment{whole: d.Name, split: split, part: part}
+			cfg.Name = cfg.segment.name()
+			cfg.Segments, cfg.Upstream, cfg.Comparisons = nil, nil, nil
+			of.parts[part] = cfg
+		}
+		all = append(all, of)
+	}
+	return all, errors.Join(errs...)
+}
+
+// segmentation is a way to divide a dataset, and the configurations of the parts that are watched.
+type segmentation struct {
+	split tables.Split
+	parts map[int]DatasetConfig
+	// counts are of all parts, by their number.
+	counts []partCounts
+}
+
+// partCounts is what the scans of the whole found of a part.
+type partCounts struct {
+	tables.Windows
+	outside    tables.Outside
+	duplicates []tables.Duplicates
+	checked    []tables.Checked
+}
+
+// countSegments counts the window, the recent one and all segments: one scan for each of the ways to divide the dataset.
+func (d *dataset) countSegments(ctx context.Context, c *cycle, fields tables.Fields) (tables.Profile, error) {
+	var whole tables.Windows
+	for i := range c.segments {
+		s := &c.segments[i]
+		all, parts, err := d.source.CountParts(ctx, d.relation, c.schema, c.window, c.recentFrom, s.split, fields, c.now)
+		if err != nil {
+			return tables.Profile{}, err
+		}
+		s.counts = make([]partCounts, len(parts))
+		for j, p := range parts {
+			s.counts[j].Windows = p
+		}
+		if i == 0 {
+			whole = all
+		}
+	}
+	if !c.recentFrom.IsZero() {
+		c.recent = whole.Recent
+	}
+	return whole.Whole, nil
+}
+
+// countOfSegments counts, of all segments at once, the records outside the window and what breaks keys and checks. What the
+// whole has of records outside and broken checks is the sum of the parts.
+func (d *dataset) countOfSegments(ctx context.Context, c *cycle) error {
+	for i := range c.segments {
+		s := &c.segments[i]
+		outside, err := d.source.OutsideParts(ctx, d.relation, c.schema, tables.Window{From: c.window.From, To: c.future}, s.split)
+		if err != nil {
+			return err
+		}
+		checked, err := d.source.CheckParts(ctx, d.relation, c.schema, c.window, s.split, d.checks)
+		if err != nil {
+			return err
+		}
+		for j := range s.counts {
+			s.counts[j].outside, s.counts[j].checked = outside[j], checked[j]
+			if i > 0 {
+				continue // Another way to divide the same rows.
+			}
+			c.outside = c.outside.Plus(outside[j])
+			if c.checked == nil {
+				c.checked = make([]tables.Checked, len(d.checks))
+			}
+			for k, n := range checked[j] {
+				c.checked[k] = tables.Checked{Broken: c.checked[k].Broken + n.Broken, Err: n.Err}
+			}
+		}
+		for _, key := range d.cfg.Keys {
+			duplicates, err := d.source.DuplicateParts(ctx, d.relation, c.schema, c.window, s.split, key, c.profile.Rows, d.cfg.KeysExactRows)
+			for j := range s.counts {
+				var n tables.Duplicates // The whole says why they cannot be counted.
+				if err == nil {
+					n = duplicates[j]
+				}
+				s.counts[j].duplicates = append(s.counts[j].duplicates, n)
+			}
+		}
+	}
+	return nil
+}
+
+// pastsPerCycle bounds the segments whose rows of the last weeks are first counted in one profile: each takes a scan.
+const pastsPerCycle = 3
+
+// segmentProfile is a segment and what its part of a cycle found.
+type segmentProfile struct {
+	dataset *dataset
+	cycle   *cycle
+	took    time.Duration
+	err     error
+}
+
+// profileSegments makes the profiles of the segments of what a cycle counted. A segment that fails leaves the others alone.
+func (d *dataset) profileSegments(ctx context.Context, c *cycle) ([]segmentProfile, error) {
+	var profiles []segmentProfile
+	var errs []error
+	children := make(map[string]*dataset)
+	begun := 0
+	for _, s := range c.segments {
+		for _, part := range sortedKeys(s.parts) {
+			if part >= len(s.counts) {
+				continue // They were not counted.
+			}
+			cfg, start := s.parts[part], d.now()
+			child := d.children[cfg.Name]
+			var err error
+			if child == nil {
+				child = d.rooms.dataset(cfg, d.columns, d.now)
+			}
+			children[cfg.Name] = child
+			sc := &cycle{now: c.now}
+			if err = d.rooms.resolve(child); err == nil {
+				lookBack := child.past.hours != nil || begun < pastsPerCycle
+				if child.past.hours == nil {
+					begun++
+				}
+				sc, err = child.runPart(ctx, c, s.counts[part], lookBack)
+			}
+			if err != nil {
+				err = fmt.Errorf("segment %q: %w", cfg.Name, err)
+				errs = append(errs, err)
+			}
+			profiles = append(profiles, segmentProfile{child, sc, d.now().Sub(start), err})
+		}
+	}
+	if len(profiles) > 0 {
+		d.children = children
+	}
+	return profiles, errors.Join(errs...)
+}
+
+// runPart makes the profile of a segment of what a cycle of the whole counted.
+func (d *dataset) runPart(ctx context.Context, of *cycle, counts partCounts, lookBack bool) (*cycle, error) {
+	c := &cycle{
+		now: of.now, window: of.window, days: of.days, dayEnd: of.dayEnd, schema: of.schema,
+		profile: counts.Whole, outside: counts.outside, duplicates: counts.duplicates, checked: counts.checked,
+	}
+	d.overrides = d.cfg.Thresholds.overrides(c.schema)
+	c.counted = lookBack && d.lookBack(ctx, c)
+	// Of a part with few rows a short window says nothing.
+	if length := of.now.Sub(of.recentFrom); !of.recentFrom.IsZero() && !c.window.From.IsZero() &&
+		float64(c.profile.Rows)*length.Seconds() >= recentRows*of.now.Sub(c.window.From).Seconds() {
+		c.recentFrom, c.recent = of.recentFrom, counts.Recent
+	}
+	view, definition, err := d.learner.define(ctx, c.schema, c.window)
+	if errors.Is(err, errNothingYet) {
+		err = nil
+	}
+	if err != nil {
+		err = fmt.Errorf("baseline: %w", err)
+	}
+	err = errors.Join(errors.Join(d.problems...), err, d.noteLatest(ctx, c, of.future))
+	if _, counted := c.profile.Nulls[d.cfg.TimestampColumn]; counted {
+		c.profile.Nulls[d.cfg.TimestampColumn] = c.outside.Untimed
+	}
+	// That a check cannot be counted is an error of the whole.
+	complete := err == nil && d.noteChecked(c) == nil
+	return c, errors.Join(err, d.conclude(ctx, c, view, definition, complete))
+}
+
+// defineSegment returns the definition of a segment: its bins are those of the whole, so that one scan counts all parts. Its
+// baselines are its own.
+func (l *learner) defineSegment(ctx context.Context, w tables.Window) (*baseline.View, baseline.Definition, error) {
+	view, err := l.subject.View(ctx)
+	if err != nil {
+		return nil, baseline.Definition{}, err
+	}
+	wholeView, err := l.whole.View(ctx)
+	if err != nil {
+		return view, baseline.Definition{}, err
+	}
+	whole, err := wholeView.Definition(ctx)
+	if errors.Is(err, baseline.ErrNotFound) {
+		return view, baseline.Definition{}, errNothingYet
+	}
+	if err != nil {
+		return view, baseline.Definition{}, err
+	}
+	// Its own numbers are not kept: what is usual of the whole is no measure of a part.
+	bins := baseline.Definition{Edges: whole.Edges, Schema: whole.Schema, Fields: whole.Fields, Left: whole.Left}
+	own, err := view.Definition(ctx)
+	switch {
+	case errors.Is(err, baseline.ErrNotFound):
+	case err != nil:
+		return view, baseline.Definition{}, err
+	case len(differing(own, whole)) == 0:
+		return view, own, nil
+	case whole.Refined() && !own.Refined() && own.Created.Before(whole.Created):
+		bins.Learned = whole.Learned
+		if err := l.subject.Refine(ctx, bins); err != nil {
+			return view, own, err
+		}
+		return l.defined(ctx)
+	case len(differing(own, whole)) <= min(followed, len(own.Fields)/2):
+		for _, column := range differing(own, whole) {
+			if _, err := l.accept(ctx, column, w); err != nil {
+				return view, own, fmt.Errorf("accept column %q as the whole dataset did: %w", column, err)
+			}
+		}
+		return l.defined(ctx)
+	default:
+		l.logger.Info("The bins of the whole dataset were cut anew, so the baselines of its segment begin anew.")
+		if err := l.subject.Reset(ctx, baseline.PartDefinition); err != nil {
+			return view, own, err
+		}
+	}
+	if bins.Learned, err = l.stillThere(ctx, whole.Learned); err != nil {
+		return view, baseline.Definition{}, err
+	}
+	if _, err := l.subject.CreateDefinition(ctx, bins); err != nil {
+		return view, baseline.Definition{}, err
+	}
+	return l.defined(ctx)
+}
+
+// stillThere are the days that the whole has learned, if the table still has rows of them; a segment then learns the same days.
+func (l *learner) stillThere(ctx context.Context, days []baseline.Day) ([]baseline.Day, error) {
+	if len(days) == 0 {
+		return nil, nil
+	}
+	first, err := days[0].Start()
+	if err != nil {
+		return nil, err
+	}
+	last, err := days[len(days)-1].Start()
+	if err != nil {
+		return nil, err
+	}
+	rows, err := l.source.Rows(ctx, l.relation, tables.Window{From: first, To: last.AddDate(0, 0, 1)})
+	if err != nil || rows == 0 {
+		return nil, err
+	}
+	return days, nil
+}
+
+// defined is what the store has now.
+func (l *learner) defined(ctx context.Context) (*baseline.View, baseline.Definition, error) {
+	view, err := l.subject.View(ctx)
+	if err != nil {
+		return nil, baseline.Definition{}, err
+	}
+	d, err := view.Definition(ctx)
+	return view, d, err
+}
+
+// differing are the columns that two definitions count in other bins.
+func differing(a, b baseline.Definition) []string {
+	var columns []string
+	for name, l := range a.Fields {
+		if !reflect.DeepEqual(l, b.Fields[name]) {
+			columns = append(columns, name)
+		}
+	}
+	for name := range b.Fields {
+		if _, ok := a.Fields[name]; !ok {
+			columns = append(columns, name)
+		}
+	}
+	slices.Sort(columns)
+	return columns
+}
+
+// followed bounds the columns that a segment accepts because the whole dataset did; where more of them differ, the bins were reset.
+const followed = 10

@@ -12,6 +12,9 @@ type Moments struct {
 	// Stddev is the standard deviation of these values, not an estimate of that
 	// of a larger population.
 	Stddev float64 `json:"stddev"`
+	// Sum and Zeros, how many of the values are 0, are of what was just counted, and not stored.
+	Sum   float64 `json:"-"`
+	Zeros int64   `json:"-"`
 }
 
 // Plus returns the moments of both sets of values together (Chan, Golub and
@@ -31,12 +34,13 @@ func (m Moments) Plus(o Moments) Moments {
 		Values: m.Values + o.Values,
 		Min:    min(m.Min, o.Min), Max: max(m.Max, o.Max),
 		Mean: m.Mean + delta*k/(n+k), Stddev: math.Sqrt(squares / (n + k)),
+		Sum: m.Sum + o.Sum, Zeros: m.Zeros + o.Zeros,
 	}
 }
 
 // Valid reports whether the moments can be stored and published.
 func (m Moments) Valid() bool {
-	for _, v := range []float64{m.Min, m.Max, m.Mean, m.Stddev} {
+	for _, v := range []float64{m.Min, m.Max, m.Mean, m.Stddev, m.Sum} {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return false
 		}

@@ -31,6 +31,7 @@ func (d *decoder) errorf(line int, path, format string, args ...any) {
 var (
 	nodeUnmarshaler = reflect.TypeFor[yaml.Unmarshaler]()
 	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
+	shorthandType   = reflect.TypeFor[Shorthand]()
 	posType         = reflect.TypeFor[Pos]()
 	docType         = reflect.TypeFor[Doc]()
 )
@@ -112,6 +113,10 @@ func (d *decoder) mismatch(n *yaml.Node, v reflect.Value, path string) {
 }
 
 func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string, depth int) {
+	if n.Kind == yaml.ScalarNode && v.Addr().Type().Implements(shorthandType) {
+		key := yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: v.Addr().Interface().(Shorthand).Shorthand(), Line: n.Line}
+		n = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: n.Line, Content: []*yaml.Node{&key, n}}
+	}
 	if n.Kind != yaml.MappingNode {
 		d.mismatch(n, v, path)
 		return

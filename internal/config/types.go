@@ -20,6 +20,9 @@ import (
 // Duration is a length of time in Prometheus's syntax: 30s, 5m, 1h30m, 30d.
 type Duration time.Duration
 
+// Shorthand is implemented by structs that may be written as one value: that of the key it returns.
+type Shorthand interface{ Shorthand() (key string) }
+
 // Want completes "want …" in messages.
 func (Duration) Want() string { return "a duration such as 30s, 5m, 1h30m or 30d" }
 

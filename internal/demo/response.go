@@ -68,6 +68,7 @@ actions:
     match: {model: %s}
     dry_run: false
     poll_interval: 1s
+    grace: 0s # the demo ends before the ten minutes of the default
     cooldown: 1s # nothing but the break itself holds a second retraining back
     requires: [mlflow_run_id]
     target:

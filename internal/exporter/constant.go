@@ -2,7 +2,6 @@ package exporter
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,7 +23,7 @@ type Constant struct {
 var _ prometheus.Metric = (*Constant)(nil)
 
 func newConstant(desc *prometheus.Desc, kind prometheus.ValueType, value float64, labels []string) *Constant {
-	return &Constant{desc: desc, kind: kind, value: value, labels: slices.Clone(labels)}
+	return &Constant{desc: desc, kind: kind, value: value, labels: labels}
 }
 
 // Desc implements prometheus.Metric.

@@ -72,7 +72,7 @@ func (d bigQuery) moments(expr, condition string) string {
 	if condition != "" {
 		expr = "IF(" + condition + ", " + expr + ", NULL)"
 	}
-	return d.doubles([]string{d.double("count(" + expr + ")"), "min(" + expr + ")", "max(" + expr + ")", "avg(" + expr + ")", "stddev_pop(" + expr + ")"})
+	return d.doubles([]string{d.double("count(" + expr + ")"), "min(" + expr + ")", "max(" + expr + ")", "sum(" + expr + ")", "stddev_pop(" + expr + ")", d.double(d.countIf(expr + " = 0"))})
 }
 
 // whole makes an integer of a number without a fraction: BigQuery does not group by others.

@@ -26,6 +26,8 @@ type Check struct {
 	Matches string
 	// SQL is an expression of the operator's over the columns.
 	SQL string
+	// Where is an expression of the operator's that says which rows the condition is for; all if empty.
+	Where string
 	// Partners is the relation whose PartnerColumn has every value of the column.
 	Partners      *Relation
 	PartnerColumn string
@@ -41,7 +43,19 @@ type Checked struct {
 // but for those that look for partners in another relation. A check that cannot
 // be counted, for it names a column that is not there, leaves the others alone.
 func (s *Source) Check(ctx context.Context, r Relation, schema []Column, w Window, checks []Check) ([]Checked, error) {
-	results := make([]Checked, len(checks))
+	parts, err := s.CheckParts(ctx, r, schema, w, nil, checks)
+	if err != nil {
+		return nil, err
+	}
+	return parts[0], nil
+}
+
+// CheckParts is Check of each part of the split.
+func (s *Source) CheckParts(ctx context.Context, r Relation, schema []Column, w Window, split Split, checks []Check) ([][]Checked, error) {
+	results := make([][]Checked, split.Parts())
+	for i := range results {
+		results[i] = make([]Checked, len(checks))
+	}
 	if len(checks) == 0 {
 		return results, nil
 	}
@@ -56,16 +70,46 @@ func (s *Source) Check(ctx context.Context, r Relation, schema []Column, w Windo
 	if err != nil {
 		return nil, fmt.Errorf("checks: %w", err)
 	}
-	from := "\nFROM " + sc.from + " AS t" + where
+	group, err := split.expression(s.dialect, schema)
+	if err != nil {
+		return nil, fmt.Errorf("checks: %w", err)
+	}
+	from := sc.from + " AS t" + where
+	// count counts some of the checks in one scan, or none of them.
+	count := func(counts []string, of []int) error {
+		return s.grouped(ctx, []string{s.dialect.array(counts)}, from, group, func(g int64, row []any) error {
+			values, err := toInts(row[0])
+			if err != nil {
+				return err
+			}
+			if len(values) != len(of) || g < 0 || g >= int64(len(results)) {
+				return fmt.Errorf("%d counts of part %d, expected %d of %d parts", len(values), g, len(of), len(results))
+			}
+			for i, j := range of {
+				results[g][j].Broken = values[i]
+			}
+			return nil
+		})
+	}
+	fail := func(check int, err error) {
+		for i := range results {
+			results[i][check] = Checked{Err: err}
+		}
+	}
 	var counts []string
 	var counted []int
 	for i, c := range checks {
 		broken, err := s.broken(ctx, schema, c)
+		if c.Where != "" {
+			broken = "(" + c.Where + "\n) AND " + broken
+		}
 		switch {
 		case err != nil:
-			results[i].Err = err
+			fail(i, err)
 		case c.Partners != nil:
-			results[i] = s.checkAlone(ctx, from, broken)
+			if err := count([]string{s.dialect.countIf(broken)}, []int{i}); err != nil {
+				fail(i, err)
+			}
 		default:
 			counts, counted = append(counts, s.dialect.countIf(broken)), append(counted, i)
 		}
@@ -73,15 +117,7 @@ func (s *Source) Check(ctx context.Context, r Relation, schema []Column, w Windo
 	if len(counts) == 0 {
 		return results, nil
 	}
-	row, err := s.one(ctx, "SELECT "+s.dialect.array(counts)+from, 1)
-	var values []int64
-	if err == nil {
-		values, err = toInts(row[0])
-	}
-	if err == nil && len(values) == len(counts) {
-		for i, j := range counted {
-			results[j].Broken = values[i]
-		}
+	if err = count(counts, counted); err == nil {
 		return results, nil
 	}
 	if ctx.Err() != nil {
@@ -89,22 +125,11 @@ func (s *Source) Check(ctx context.Context, r Relation, schema []Column, w Windo
 	}
 	// One of them is wrong: which?
 	for i, j := range counted {
-		results[j] = s.checkOne(ctx, "SELECT "+counts[i]+from)
+		if err := count(counts[i:i+1], counted[i:i+1]); err != nil {
+			fail(j, err)
+		}
 	}
 	return results, nil
-}
-
-func (s *Source) checkAlone(ctx context.Context, from, broken string) Checked {
-	return s.checkOne(ctx, "SELECT "+s.dialect.countIf(broken)+from)
-}
-
-func (s *Source) checkOne(ctx context.Context, query string) Checked {
-	row, err := s.one(ctx, query, 1)
-	if err != nil {
-		return Checked{Err: err}
-	}
-	n, err := toInt(row[0])
-	return Checked{n, err}
 }
 
 // broken is the SQL of the condition that a row breaks the check.
@@ -243,48 +268,73 @@ const sampled = 16
 // rows all are counted; of more rows, the keys of a sixteenth are, and the number
 // is sixteen times theirs.
 func (s *Source) Duplicates(ctx context.Context, r Relation, schema []Column, w Window, key []string, rows, exact int64) (Duplicates, error) {
+	parts, err := s.DuplicateParts(ctx, r, schema, w, nil, key, rows, exact)
+	if err != nil {
+		return Duplicates{}, err
+	}
+	return parts[0], nil
+}
+
+// DuplicateParts is Duplicates of each part of the split: rows that repeat the key of another one of the same part.
+func (s *Source) DuplicateParts(ctx context.Context, r Relation, schema []Column, w Window, split Split, key []string, rows, exact int64) ([]Duplicates, error) {
 	d := s.dialect
+	results := make([]Duplicates, split.Parts())
+	for i := range results {
+		results[i].Sample = 1
+	}
 	sc, err := s.from(ctx, r, schema)
 	if errors.Is(err, errEmpty) {
-		return Duplicates{Sample: 1}, nil
+		return results, nil
 	}
-	var where string
+	var where, part string
 	if err == nil {
 		where, err = s.condition(r, schema, w)
 	}
+	if err == nil {
+		part, err = split.expression(d, schema)
+	}
 	if err != nil {
-		return Duplicates{}, err
+		return nil, err
 	}
 	var names, conditions []string
 	for _, k := range key {
 		c, err := columnOf(schema, k)
 		if err != nil {
-			return Duplicates{}, err
+			return nil, err
 		}
 		name := d.identifier(c.Name)
 		names, conditions = append(names, name), append(conditions, name+" IS NOT NULL")
 	}
-	result := Duplicates{Sample: 1}
+	times := int64(1)
 	if rows > exact {
-		result.Sample = 1.0 / sampled
+		times = sampled
 		conditions = append(conditions, d.oneIn(names, sampled))
 	}
 	joint := " WHERE "
 	if where != "" {
 		joint = where + " AND "
 	}
-	row, err := s.one(ctx, "SELECT sum(n - 1) FROM (SELECT count(*) AS n FROM "+sc.from+" AS t"+joint+strings.Join(conditions, " AND ")+
-		" GROUP BY "+strings.Join(names, ", ")+" HAVING count(*) > 1) AS k", 1)
+	columns, by, group := "count(*) AS n", names, ""
+	if part != "" {
+		columns, by, group = part+" AS part, count(*) AS n", append([]string{part}, names...), "part"
+	}
+	from := "(SELECT " + columns + " FROM " + sc.from + " AS t" + joint + strings.Join(conditions, " AND ") +
+		" GROUP BY " + strings.Join(by, ", ") + " HAVING count(*) > 1) AS k"
+	for i := range results {
+		results[i].Sample = 1 / float64(times)
+	}
+	err = s.grouped(ctx, []string{"sum(n - 1)"}, from, group, func(g int64, row []any) error {
+		if g < 0 || g >= int64(len(results)) {
+			return fmt.Errorf("part %d of %d", g, len(results))
+		}
+		n, err := toInt(row[0])
+		results[g].Rows = n * times
+		return err
+	})
 	if err != nil {
-		return Duplicates{}, err
+		return nil, err
 	}
-	if result.Rows, err = toInt(row[0]); err != nil {
-		return Duplicates{}, err
-	}
-	if result.Sample < 1 {
-		result.Rows *= sampled
-	}
-	return result, nil
+	return results, nil
 }
 
 // Every matches finds a regular expression anywhere in a text; every oneIn takes

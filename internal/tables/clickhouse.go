@@ -30,15 +30,15 @@ func (clickHouse) epoch(expr string, _ Class) string {
 func (clickHouse) whole(expr string) string { return "toInt64(" + expr + ")" }
 
 func (clickHouse) moments(expr, condition string) string {
-	aggregates := make([]string, 0, 5)
-	for _, f := range []string{"count", "min", "max", "avg", "stddevPop"} {
+	aggregates := make([]string, 0, momentCount)
+	for _, f := range []string{"count", "min", "max", "sum", "stddevPop"} {
 		of := f + "(" + expr + ")"
 		if condition != "" {
 			of = f + "If(" + expr + ", " + condition + ")"
 		}
 		aggregates = append(aggregates, "toFloat64("+of+")")
 	}
-	return "[" + strings.Join(aggregates, ", ") + "]"
+	return "[" + strings.Join(append(aggregates, "toFloat64(countIf("+expr+" = 0))"), ", ") + "]"
 }
 
 func (clickHouse) infinity(sign int) string {

@@ -67,9 +67,9 @@ type dialect interface {
 	distinct(expr string) string
 	// whole casts a whole number, a double, to a 64-bit integer.
 	whole(expr string) string
-	// moments is an array of doubles: the number, minimum, maximum, mean and
-	// standard deviation of the doubles that fulfil the condition, or of all if
-	// that is empty.
+	// moments is an array of doubles: the number, minimum, maximum, sum,
+	// standard deviation and number of zeros of the doubles that fulfil the
+	// condition, or of all if that is empty.
 	moments(expr, condition string) string
 	// quantiles is an array of the quantiles of a finite numeric expression.
 	quantiles(expr string, probabilities []float64) string
@@ -292,17 +292,17 @@ func (ansi) moments(expr, condition string) string {
 	return "ARRAY[" + strings.Join(momentAggregates(expr, condition, "CAST(%s AS DOUBLE PRECISION)"), ", ") + "]"
 }
 
-// momentAggregates are the five aggregates; cast makes a double of the first.
+// momentAggregates are the aggregates of moments; cast makes a double of a count.
 func momentAggregates(expr, condition, cast string) []string {
 	filter := ""
 	if condition != "" {
 		filter = " FILTER (WHERE " + condition + ")"
 	}
 	aggregates := []string{fmt.Sprintf(cast, "count("+expr+")"+filter)}
-	for _, f := range []string{"min", "max", "avg", "stddev_pop"} {
+	for _, f := range []string{"min", "max", "sum", "stddev_pop"} {
 		aggregates = append(aggregates, f+"("+expr+")"+filter)
 	}
-	return aggregates
+	return append(aggregates, fmt.Sprintf(cast, "count(*) FILTER (WHERE "+expr+" = 0)"))
 }
 
 func (ansi) instant(t time.Time, class Class) string {

@@ -32,6 +32,9 @@ func Extension(name string) (string, error) {
 		}
 	}
 	ext := filepath.Ext(plain)
+	if arrow := []string{".arrow", ".arrows", ".feather", ".ipc"}; slices.Contains(arrow, ext) {
+		return "", fmt.Errorf("%q is an Arrow file, which DuckDB reads only with its extension nanoarrow: write it as Parquet, as in pandas.read_feather(…).to_parquet(…); or give the source init: [INSTALL nanoarrow FROM community, LOAD nanoarrow], and the dataset query: SELECT * FROM read_arrow('%[1]s') and nan_is_missing: true in place of files", name)
+	}
 	if ext == "" || readers[ext[1:]] == "" {
 		return "", fmt.Errorf("%q ends neither in .parquet, .csv, .tsv, .json, .ndjson nor .jsonl (.gz and .zst may follow)", name)
 	}

@@ -117,6 +117,19 @@ func TestGoldenSQL(t *testing.T) {
 				_, err := s.Hourly(t.Context(), orders, schema, window, Fields{"amount": nil})
 				return err
 			})
+			split := Split{{"provider", []string{"visa", "O'Brien"}}, {"quantity", []string{"1"}}}
+			record("parts of a window", func() error {
+				_, _, err := s.CountParts(t.Context(), orders, schema, window, asOf.Add(-time.Minute), split, Fields{"amount": nil}, asOf)
+				return err
+			})
+			record("the rest of a split", func() error {
+				_, err := s.Count(t.Context(), orders.Part(s, split, 5), schema, window, Fields{}, asOf)
+				return err
+			})
+			record("duplicates of parts", func() error {
+				_, err := s.DuplicateParts(t.Context(), orders, schema, window, split, []string{"born"}, 10, 10)
+				return err
+			})
 			record("records outside the window", func() error { _, err := s.Outside(t.Context(), orders, schema, window); return err })
 			record("duplicates of many rows", func() error {
 				_, err := s.Duplicates(t.Context(), orders, schema, window, []string{"quantity", "provider"}, 100, 10)

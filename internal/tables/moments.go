@@ -12,7 +12,10 @@ type Moments = binning.Moments
 // measurable bounds the values that moments are of: the squares of larger ones
 // do not fit into a double, which is an error to DuckDB and PostgreSQL. No
 // database takes NaN or an infinity for a number below it.
-const measurable = "1e140"
+const (
+	measurable      = "1e140"
+	measurableFloat = 1e140
+)
 
 // momentsOf is the SQL of the moments of a numeric column, an array of doubles
 // that decodeMoments reads.
@@ -25,16 +28,21 @@ func momentsOf(d dialect, column string, class Class) string {
 	return d.moments(value, filter)
 }
 
+// momentCount is the number of elements of that array: number, minimum, maximum, sum, standard deviation, zeros.
+const momentCount = 6
+
 func decodeMoments(v any) (Moments, error) {
 	values, err := toFloats(v)
 	if err != nil {
 		return Moments{}, err
 	}
-	if len(values) != 5 {
-		return Moments{}, fmt.Errorf("%d moments, expected 5", len(values))
+	if len(values) != momentCount {
+		return Moments{}, fmt.Errorf("%d moments, expected %d", len(values), momentCount)
 	}
 	if values[0] == 0 {
 		return Moments{}, nil
 	}
-	return Moments{Values: int64(values[0]), Min: values[1], Max: values[2], Mean: values[3], Stddev: values[4]}, nil
+	return Moments{
+		Values: int64(values[0]), Min: values[1], Max: values[2], Sum: values[3], Mean: values[3] / values[0], Stddev: values[4], Zeros: int64(values[5]),
+	}, nil
 }

@@ -79,7 +79,7 @@ func (mySQL) whole(expr string) string { return "CAST(" + expr + " AS SIGNED)" }
 
 // moments has no condition: there is neither NaN nor infinity.
 func (d mySQL) moments(expr, _ string) string {
-	return d.array([]string{d.double("count(" + expr + ")"), "min(" + expr + ")", "max(" + expr + ")", "avg(" + expr + ")", "stddev_pop(" + expr + ")"})
+	return d.array([]string{d.double("count(" + expr + ")"), "min(" + expr + ")", "max(" + expr + ")", "sum(" + expr + ")", "stddev_pop(" + expr + ")", d.double(d.countIf(expr + " = 0"))})
 }
 
 // quantilesFrom is a subquery: neither database has an aggregate for quantiles.

@@ -94,8 +94,11 @@ func TestMySQLTables(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []tables.Checked{{Broken: 1}, {Broken: 2}, {Broken: 1}, {}, {}, {}}, checked)
 
-	ca := r.Segment(s, "country", "ca")
-	rows, err := s.Rows(t.Context(), ca, w)
+	split := tables.Split{{Column: "country", Values: []string{"ca", "CA"}}}
+	rows, err := s.Rows(t.Context(), r.Part(s, split, 0), w)
 	require.NoError(t, err)
 	require.EqualValues(t, 1, rows)
+	outsideParts, err := s.OutsideParts(t.Context(), r, schema, w, split)
+	require.NoError(t, err)
+	require.Len(t, outsideParts, 3)
 }

@@ -48,13 +48,9 @@ func probabilities() []float64 {
 // Outline looks at a window. It takes one scan for the statistics of all columns,
 // one for all quantiles and one for each column that is counted by category.
 // progress, if not nil, is told of each scan done out of the total.
-func (s *Source) Outline(ctx context.Context, r Relation, schema []Column, w Window, choice Choice, progress func(done, total int)) (_ Outline, err error) {
+func (s *Source) Outline(ctx context.Context, r Relation, schema []Column, w Window, choice Choice, progress func(done, total int)) (Outline, error) {
 	if r.virtual != nil {
-		var drop func() error
-		if r, drop, err = s.materialize(ctx, r, w); err != nil {
-			return Outline{}, err
-		}
-		defer func() { err = errors.Join(err, drop()) }()
+		return virtualOutline(r, schema, w, choice)
 	}
 	if progress == nil {
 		progress = func(int, int) {}

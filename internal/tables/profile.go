@@ -28,7 +28,7 @@ type Profile struct {
 	Nulls map[string]int64
 	// Values has the number of values in each bin of each column with a layout.
 	Values map[string]map[string]int64
-	// Numbers has the moments of each column with a numeric layout that has values.
+	// Numbers has the moments of each numeric column with a layout that has values.
 	Numbers map[string]Moments
 	// Unreadable are the files that were left out.
 	Unreadable []string
@@ -113,7 +113,7 @@ type profileQuery struct {
 	// plain are the columns without bins, which share one array; binned are the others.
 	plain, binned []Column
 	tallies       []tally
-	// measured are the columns with a numeric layout.
+	// measured are the numeric ones of the binned columns.
 	measured []Column
 	// skipped are the files that cannot be read.
 	skipped []string
@@ -153,7 +153,7 @@ func (s *Source) profileQuery(ctx context.Context, r Relation, schema []Column, 
 		}
 	}
 	for _, c := range q.binned {
-		if fields[c.Name].Kind == binning.Numeric {
+		if c.Class.isNumber() {
 			q.measured = append(q.measured, c)
 			q.exprs = append(q.exprs, momentsOf(d, d.identifier(c.Name), c.Class))
 		}

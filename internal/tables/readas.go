@@ -36,8 +36,8 @@ func (s *Source) from(ctx context.Context, r Relation, schema []Column) (scope, 
 		// Values such as 007 are read as they stand.
 		sc.from = strings.TrimSuffix(sc.from, ")") + ", types = {" + strings.Join(types, ", ") + "})"
 	}
-	sc.from = r.within(sc.from)
 	if plain {
+		sc.from = r.within(sc.from)
 		return sc, nil
 	}
 	exprs := make([]string, len(schema))
@@ -48,7 +48,7 @@ func (s *Source) from(ctx context.Context, r Relation, schema []Column) (scope, 
 			exprs[i] = c.read + " AS " + name
 		}
 	}
-	sc.from = "(SELECT " + strings.Join(exprs, ", ") + " FROM " + sc.from + " AS t)"
+	sc.from = r.within("(SELECT " + strings.Join(exprs, ", ") + " FROM " + sc.from + " AS t)")
 	return sc, nil
 }
 
@@ -186,20 +186,30 @@ type Outside struct {
 
 // Outside counts the records that have no time or one after the end of the window.
 func (s *Source) Outside(ctx context.Context, r Relation, schema []Column, w Window) (Outside, error) {
-	var o Outside
+	parts, err := s.OutsideParts(ctx, r, schema, w, nil)
+	return parts[0], err
+}
+
+// OutsideParts is Outside of each part of the split.
+func (s *Source) OutsideParts(ctx context.Context, r Relation, schema []Column, w Window, split Split) ([]Outside, error) {
+	parts := make([]Outside, split.Parts())
 	if r.Time == "" || w.To.IsZero() || r.virtual != nil { // A virtual table has neither.
-		return o, nil
+		return parts, nil
 	}
 	sc, err := s.open(ctx, r)
 	if errors.Is(err, errEmpty) {
-		return o, nil
+		return parts, nil
 	}
 	if err != nil {
-		return o, err
+		return parts, err
 	}
 	column, err := timeColumn(r, schema)
 	if err != nil {
-		return o, err
+		return parts, err
+	}
+	group, err := split.expression(s.dialect, schema)
+	if err != nil {
+		return parts, err
 	}
 	d := s.dialect
 	raw := d.identifier(r.Time)
@@ -208,38 +218,34 @@ func (s *Source) Outside(ctx context.Context, r Relation, schema []Column, w Win
 	if m, ok := d.(mySQL); ok && column.read == "" {
 		at = m.dated(raw) // The column as it is can use an index in all other places.
 	}
-	exprs := []string{d.countIf(at + " IS NULL"), d.countIf(late), "count(" + raw + ")"}
-	example := "max(CASE WHEN " + at + " IS NULL THEN " + d.varchar(raw) + " END)"
-	row, err := s.one(ctx, "SELECT "+strings.Join(append(exprs, example), ", ")+"\nFROM "+r.within(sc.from)+" AS t WHERE "+at+" IS NULL OR "+late, 4)
-	if err != nil {
-		return o, fmt.Errorf("records outside the window: %w", err)
+	exprs := []string{
+		d.countIf(at + " IS NULL"), d.countIf(late), "count(" + raw + ")",
+		"max(CASE WHEN " + at + " IS NULL THEN " + d.varchar(raw) + " END)",
 	}
-	var given int64
-	for i, to := range []*int64{&o.Untimed, &o.Future, &given} {
-		if *to, err = toInt(row[i]); err != nil {
-			return o, fmt.Errorf("records outside the window: %w", err)
+	err = s.grouped(ctx, exprs, r.within(sc.from)+" AS t WHERE "+at+" IS NULL OR "+late, group, func(g int64, row []any) error {
+		if g < 0 || g >= int64(len(parts)) {
+			return fmt.Errorf("part %d of %d", g, len(parts))
 		}
+		o := &parts[g]
+		var given int64
+		for i, to := range []*int64{&o.Untimed, &o.Future, &given} {
+			var err error
+			if *to, err = toInt(row[i]); err != nil {
+				return err
+			}
+		}
+		if o.Unread, o.Example = given-o.Future, toText(row[3]); len(o.Example) > 40 {
+			o.Example = strings.ToValidUTF8(o.Example[:40], "") + "…"
+		}
+		return nil
+	})
+	if err != nil {
+		return parts, fmt.Errorf("records outside the window: %w", err)
 	}
-	o.Unread, o.Example = given-o.Future, toText(row[3])
-	if len(o.Example) > 40 {
-		o.Example = strings.ToValidUTF8(o.Example[:40], "") + "…"
-	}
-	return o, nil
+	return parts, nil
 }
 
-// Segment is the part of the relation whose rows have the value in the column.
-func (r Relation) Segment(s *Source, column, value string) Relation {
-	if r.segment != "" {
-		r.segment += " AND "
-	}
-	r.segment += s.dialect.varchar(s.dialect.identifier(column)) + " = " + s.dialect.text(value)
-	return r
-}
-
-// within narrows the SQL after FROM to the segment.
-func (r Relation) within(from string) string {
-	if r.segment == "" {
-		return from
-	}
-	return "(SELECT * FROM " + from + " AS t WHERE " + r.segment + ")"
+// Plus adds what the windows of other rows leave out.
+func (o Outside) Plus(p Outside) Outside {
+	return Outside{o.Untimed + p.Untimed, o.Future + p.Future, o.Unread + p.Unread, cmp.Or(o.Example, p.Example)}
 }

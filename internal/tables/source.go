@@ -271,8 +271,8 @@ type Relation struct {
 	// files is nil for what is not of files.
 	files   *files
 	reading Reading
-	// segment is the SQL condition of the rows that belong to it, or empty.
-	segment string
+	// part is the SQL condition of the rows that belong to it, or empty.
+	part string
 }
 
 // Table is the relation of a table or view, with its schema and catalog.

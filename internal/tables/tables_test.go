@@ -138,6 +138,7 @@ func TestEngines(t *testing.T) {
 				"the same rows give the counts of a count by hand":       countEqualsCountByHand,
 				"one scan by hour finds what a scan of each hour does":   hourlyEqualsHours,
 				"one scan counts the window and the last of it":          recentEqualsCount,
+				"one scan counts all parts of a split":                   partsEqualTheirOwnCounts,
 				"rows are counted by minute":                             rowsByEqualsCount,
 				"bins are cut where the values are":                      cutChoosesBins,
 				"hostile column names are names":                         hostileColumnNames,
@@ -302,7 +303,11 @@ func (e engine) want(rs []record, w tables.Window, layouts map[string]binning.La
 		count := func(name, bin string) { p.Values[name][bin]++ }
 		null := func(name string) { p.Nulls[name]++; count(name, binning.Null) }
 		number := func(name string, v float64) {
-			p.Numbers[name] = p.Numbers[name].Plus(tables.Moments{Values: 1, Min: v, Max: v, Mean: v})
+			zeros := int64(0)
+			if v == 0 {
+				zeros = 1
+			}
+			p.Numbers[name] = p.Numbers[name].Plus(tables.Moments{Values: 1, Min: v, Max: v, Mean: v, Sum: v, Zeros: zeros})
 		}
 		interval := func(name string, v float64) {
 			l := layouts[name]
@@ -366,6 +371,9 @@ func (e engine) want(rs []record, w tables.Window, layouts map[string]binning.La
 			null("flag")
 		} else {
 			category("flag", e.truth(*r.flag))
+			if e.name == "mysql" { // Its truths are numbers.
+				number("flag", map[bool]float64{true: 1}[*r.flag])
+			}
 		}
 		if r.seen == nil {
 			null("seen")
@@ -396,7 +404,8 @@ func sameProfile(t *testing.T, want, got tables.Profile, message string, args ..
 	require.ElementsMatch(t, slices.Collect(maps.Keys(want.Numbers)), slices.Collect(maps.Keys(got.Numbers)), message)
 	for name, w := range want.Numbers {
 		g := got.Numbers[name]
-		require.Equal(t, []any{w.Values, w.Min, w.Max}, []any{g.Values, g.Min, g.Max}, "%s: %s", message, name)
+		require.Equal(t, []any{w.Values, w.Min, w.Max, w.Zeros}, []any{g.Values, g.Min, g.Max, g.Zeros}, "%s: %s", message, name)
+		require.InDelta(t, w.Sum, g.Sum, 1e-9*float64(w.Values)*(math.Abs(w.Max)+math.Abs(w.Min)), "%s: %s", message, name)
 		require.InDeltaSlice(t, []float64{w.Mean, w.Stddev}, []float64{g.Mean, g.Stddev}, 1e-9*(math.Abs(w.Max)+math.Abs(w.Min)), "%s: %s", message, name)
 	}
 	want.Numbers, got.Numbers = nil, nil

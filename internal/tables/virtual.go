@@ -1,16 +1,7 @@
 package tables
 
 import (
-	"context"
-	"database/sql/driver"
-	"errors"
-	"fmt"
-	"strconv"
-	"strings"
-	"sync/atomic"
 	"time"
-
-	"github.com/duckdb/duckdb-go/v2"
 )
 
 // Virtual is a table that the program makes itself, row by row, in place of a database: a replay has months of rows, of which
@@ -23,11 +14,21 @@ type Virtual interface {
 	Count(w Window, fields Fields) (Profile, error)
 	// RowsBy counts what Source.RowsBy does.
 	RowsBy(w Window, every time.Duration) (map[time.Time]int64, error)
-	// Rows calls add with the values of each row of the window, in the order of the schema. An error of add ends it.
-	Rows(w Window, add func(values []any) error) error
+	// Sample returns the values of the columns in the rows of the window, or in every so many of them if there are more than atMost.
+	Sample(w Window, columns []Column, atMost int) ([]VirtualValues, error)
 }
 
-// OpenVirtual makes a source of virtual tables. What needs the rows themselves, such as quantiles, is computed by DuckDB.
+// VirtualValues are the values of one column.
+type VirtualValues struct {
+	Null []bool
+	// Numbers are those of a number or a point in time, whatever they are where the value is missing.
+	Numbers []float64
+	// Texts are the indices in Names of a text or a boolean; Names is nil for others.
+	Texts []int32
+	Names []string
+}
+
+// OpenVirtual makes a source of virtual tables.
 func OpenVirtual(tables map[string]Virtual) (*Source, error) {
 	s, err := Open(Options{Type: DuckDB})
 	if err != nil {
@@ -72,78 +73,4 @@ func virtualHours(v Virtual, schema []Column, w Window, fields Fields) (map[time
 		}
 	}
 	return profiles, nil
-}
-
-// copies numbers the copies of virtual tables.
-var copies atomic.Int64
-
-// materialize copies the window of a virtual table into DuckDB, and returns the relation of the copy.
-func (s *Source) materialize(ctx context.Context, r Relation, w Window) (_ Relation, drop func() error, err error) {
-	name := "virtual_" + strconv.FormatInt(copies.Add(1), 10)
-	schema := r.virtual.Schema() // The caller may ask for some of the columns.
-	columns := make([]string, len(schema))
-	for i, c := range schema {
-		columns[i] = s.dialect.identifier(c.Name) + " " + c.Type
-	}
-	if _, err := s.db.ExecContext(ctx, "CREATE TABLE "+name+" ("+strings.Join(columns, ", ")+")"); err != nil {
-		return r, nil, fmt.Errorf("copy a virtual table: %w", err)
-	}
-	drop = func() error {
-		_, err := s.db.ExecContext(context.WithoutCancel(ctx), "DROP TABLE "+name)
-		return err
-	}
-	if err := s.appendRows(ctx, name, func(add func([]any) error) error { return sampleOf(r.virtual, w, add) }); err != nil {
-		return r, nil, errors.Join(fmt.Errorf("copy a virtual table: %w", err), drop())
-	}
-	return Relation{from: name, Time: r.Time}, drop, nil
-}
-
-// sampleRows is the number of rows from which on a copy is a sample. Bins are cut from copies, and the quantiles of a column
-// are of a hundred thousand values in any case.
-const sampleRows = 200_000
-
-// sampleOf passes on the rows of a window, or every so many of them where they are many.
-func sampleOf(v Virtual, w Window, add func([]any) error) error {
-	p, err := v.Count(w, Fields{})
-	if err != nil {
-		return err
-	}
-	every := uint64(p.Rows/sampleRows + 1)
-	var i uint64
-	return v.Rows(w, func(values []any) error {
-		i++
-		// Fibonacci hashing: no pattern of the rows has the step of the sample.
-		if (i*11400714819323198485)>>32%every != 0 {
-			return nil
-		}
-		return add(values)
-	})
-}
-
-// appendRows appends what produce adds to a table of DuckDB.
-func (s *Source) appendRows(ctx context.Context, table string, produce func(add func([]any) error) error) error {
-	conn, err := s.db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Close() //nolint:errcheck // It goes back to the pool; the appender says whether all rows arrived.
-	return conn.Raw(func(raw any) error {
-		driverConn, ok := raw.(driver.Conn)
-		if !ok {
-			return fmt.Errorf("a connection of type %T, expected one of DuckDB", raw)
-		}
-		appender, err := duckdb.NewAppenderFromConn(driverConn, "", table)
-		if err != nil {
-			return err
-		}
-		var row []driver.Value
-		err = produce(func(values []any) error {
-			row = row[:0]
-			for _, v := range values {
-				row = append(row, v)
-			}
-			return appender.AppendRow(row...)
-		})
-		return errors.Join(err, appender.Close())
-	})
 }

@@ -62,6 +62,15 @@ func (b *block) changesOf(f *family, lookback int64) []int64 {
 	return times
 }
 
+// changed forgets when the metrics of a unit changed: in a circle of names, a rule may have asked before all was written.
+func (b *block) changed(u unit) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range u.rules {
+		delete(b.changes, r.record)
+	}
+}
+
 // marks are steps of a block.
 type marks struct {
 	block *block

@@ -5,8 +5,6 @@ import (
 	"math"
 	"slices"
 
-	"github.com/prometheus/common/model"
-
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -56,8 +54,27 @@ func (c columns) vector(expr parser.Expr) ([]column, error) {
 		return c.aggregate(e)
 	case *parser.BinaryExpr:
 		return c.binary(e)
+	case *parser.UnaryExpr:
+		return c.unary(e)
 	}
 	return nil, errNotColumns
+}
+
+func (c columns) unary(e *parser.UnaryExpr) ([]column, error) {
+	in, err := c.vector(e.Expr)
+	if err != nil || e.Op != parser.SUB {
+		return in, err
+	}
+	out := newCollector(len(in))
+	for _, col := range in {
+		for k, v := range col.v {
+			if !isAbsent(v) {
+				col.v[k] = -v
+			}
+		}
+		out.add(col.metric.DropReserved(isName), col.v)
+	}
+	return out.done()
 }
 
 // number evaluates an expression that is a number, the same at all steps.
@@ -152,8 +169,11 @@ func (c columns) call(e *parser.Call) ([]column, error) {
 		return nil, errNotColumns
 	case e.Func.Name == "label_replace":
 		return c.labelReplace(e)
-	case e.Args[0].Type() == parser.ValueTypeMatrix:
+	case e.Args[len(e.Args)-1].Type() == parser.ValueTypeMatrix:
 		return c.overRange(e)
+	case e.Func.Name == "vector":
+		x, err := number(e.Args[0])
+		return []column{{labels.EmptyLabels(), slices.Repeat([]float64{x}, len(c.view.times))}}, err
 	}
 	f := functions[e.Func.Name]
 	if f == nil {
@@ -221,110 +241,4 @@ func merge(a, b []float64) bool {
 		a[k] = v
 	}
 	return true
-}
-
-func (c columns) aggregate(e *parser.AggregateExpr) ([]column, error) {
-	switch e.Op {
-	case parser.SUM, parser.MAX, parser.MIN, parser.COUNT, parser.GROUP:
-	default:
-		return nil, errNotColumns
-	}
-	in, err := c.vector(e.Expr)
-	if err != nil {
-		return nil, err
-	}
-	names := slices.Sorted(slices.Values(e.Grouping))
-	if e.Without {
-		names = slices.Sorted(slices.Values(append([]string{model.MetricNameLabel}, names...)))
-	}
-	groups := map[string]int{}
-	var out []column
-	var lost [][]float64 // What the sums lost to rounding, as Kahan's summation keeps it.
-	var buf []byte
-	b := labels.NewBuilder(labels.EmptyLabels())
-	for _, col := range in {
-		if e.Without {
-			buf = col.metric.BytesWithoutLabels(buf, names...)
-		} else {
-			buf = col.metric.BytesWithLabels(buf, names...)
-		}
-		i, ok := groups[string(buf)]
-		if !ok {
-			b.Reset(col.metric)
-			if e.Without {
-				b.Del(names...)
-			} else {
-				b.Keep(names...)
-			}
-			i = len(out)
-			groups[string(buf)] = i
-			v := make([]float64, len(col.v))
-			for k := range v {
-				v[k] = absent
-			}
-			out, lost = append(out, column{b.Labels(), v}), append(lost, nil)
-			if e.Op == parser.SUM {
-				lost[i] = make([]float64, len(col.v))
-			}
-		}
-		fold(e.Op, out[i].v, lost[i], col.v)
-	}
-	if e.Op == parser.SUM {
-		for i := range out {
-			for k, c := range lost[i] {
-				if !isAbsent(out[i].v[k]) {
-					out[i].v[k] += c
-				}
-			}
-		}
-	}
-	return out, nil
-}
-
-// fold takes one more series into an aggregate.
-func fold(op parser.ItemType, into, lost, v []float64) {
-	for k, x := range v {
-		if isAbsent(x) {
-			continue
-		}
-		have := into[k]
-		first := isAbsent(have)
-		switch op {
-		case parser.COUNT:
-			if first {
-				have = 0
-			}
-			into[k] = have + 1
-		case parser.GROUP:
-			into[k] = 1
-		case parser.SUM:
-			if first {
-				into[k] = x
-			} else {
-				into[k], lost[k] = kahan(x, have, lost[k])
-			}
-		case parser.MAX:
-			if first || have < x || math.IsNaN(have) {
-				into[k] = x
-			}
-		case parser.MIN:
-			if first || have > x || math.IsNaN(have) {
-				into[k] = x
-			}
-		}
-	}
-}
-
-// kahan adds with the compensation that Prometheus uses, Neumaier's.
-func kahan(x, sum, lost float64) (newSum, newLost float64) {
-	t := sum + x
-	switch {
-	case math.IsInf(t, 0):
-		lost = 0
-	case math.Abs(sum) >= math.Abs(x):
-		lost += (sum - t) + x
-	default:
-		lost += (x - t) + sum
-	}
-	return t, lost
 }

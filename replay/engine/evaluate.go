@@ -50,6 +50,7 @@ func (e *Engine) evaluateBlock(ctx context.Context, b *block) error {
 					if err := e.evaluateUnit(ctx, b, e.units[i]); err != nil {
 						return err
 					}
+					b.changed(e.units[i])
 					for _, reader := range readers[i] {
 						if waiting[reader].Add(-1) == 0 {
 							ready <- reader

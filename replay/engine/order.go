@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+
+	"github.com/prometheus/prometheus/model/labels"
 )
 
 // A unit is evaluated as a whole: one rule, or several that read each other in a circle, step by step.
@@ -16,34 +18,16 @@ type unit struct {
 // order returns the rules as units, each after those that it reads. Rules that record the same name follow each other
 // in file order, so that one goroutine at a time makes series of a name.
 func order(all []*rule) []unit {
-	writers := map[string][]int{}
-	for i, r := range all {
-		for _, name := range r.outputs() {
-			writers[name] = append(writers[name], i)
+	edges := reads(all)
+	// Where rules read each other's names in a circle, the labels may say that they do not read each other's series. Outside of
+	// circles a rule comes after all that record a name: none of its series then grows while it is read.
+	for _, members := range components(edges) {
+		for _, i := range members {
+			edges[i] = slices.DeleteFunc(edges[i], func(w int) bool {
+				before := all[w].record == all[i].record && w < i
+				return slices.Contains(members, w) && !before && !all[i].readsSeriesOf(all[w])
+			})
 		}
-	}
-	edges := make([][]int, len(all)) // From a rule to those that it comes after.
-	for i, r := range all {
-		reads := map[int]bool{}
-		for _, sel := range r.reads {
-			for name, by := range writers {
-				if sel.mayRead(name) {
-					for _, w := range by {
-						reads[w] = true
-					}
-				}
-			}
-		}
-		r.stepwise = reads[i]
-		if r.record != "" {
-			for _, w := range writers[r.record] {
-				if w < i {
-					reads[w] = true
-				}
-			}
-		}
-		delete(reads, i)
-		edges[i] = slices.Sorted(maps.Keys(reads))
 	}
 	var units []unit
 	unitOf := make([]int, len(all))
@@ -53,9 +37,7 @@ func order(all []*rule) []unit {
 		for _, i := range members {
 			u.rules = append(u.rules, all[i])
 			unitOf[i] = len(units)
-			if len(members) > 1 {
-				all[i].stepwise = true
-			}
+			all[i].stepwise = len(members) > 1 || slices.Contains(edges[i], i)
 		}
 		after := map[int]bool{}
 		for _, i := range members {
@@ -69,6 +51,52 @@ func order(all []*rule) []unit {
 		units = append(units, u)
 	}
 	return units
+}
+
+// reads are the rules that each comes after: those that record what it reads, itself among them, and those before it that record
+// the same name.
+func reads(all []*rule) [][]int {
+	writers := map[string][]int{}
+	for i, r := range all {
+		for _, name := range r.outputs() {
+			writers[name] = append(writers[name], i)
+		}
+	}
+	edges := make([][]int, len(all))
+	for i, r := range all {
+		after := map[int]bool{}
+		for _, sel := range r.reads {
+			for name, by := range writers {
+				if sel.mayRead(name) {
+					for _, w := range by {
+						after[w] = true
+					}
+				}
+			}
+		}
+		if r.record != "" {
+			for _, w := range writers[r.record] {
+				if w < i {
+					after[w] = true
+				}
+			}
+		}
+		edges[i] = slices.Sorted(maps.Keys(after))
+	}
+	return edges
+}
+
+// readsSeriesOf tells whether a selector of the rule may match what another records, by the labels that the other sets.
+func (r *rule) readsSeriesOf(w *rule) bool {
+	if w.record == "" {
+		return true
+	}
+	return slices.ContainsFunc(r.reads, func(sel selector) bool {
+		return sel.mayRead(w.record) && !slices.ContainsFunc(sel.matchers, func(m *labels.Matcher) bool {
+			set := w.labels.Get(m.Name)
+			return set != "" && !m.Matches(set)
+		})
+	})
 }
 
 // components are the strongly connected components of a graph by Tarjan's algorithm, each after those that it has edges

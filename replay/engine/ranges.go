@@ -1,27 +1,213 @@
 package engine
 
 import (
+	"math"
 	"slices"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// Functions of a range are calculated in columns too where they are most of what rules of counters cost: rate and increase, and
-// sums over a subquery of a plain selector. The arithmetic is Prometheus's, operation by operation.
+// Functions of a range are calculated in columns too: rate and increase, and those that are of the values alone, over samples or over a
+// subquery. The arithmetic is Prometheus's, operation by operation.
 
 // overRange evaluates a function of a range, if it is one of those.
 func (c columns) overRange(e *parser.Call) ([]column, error) {
-	switch arg := e.Args[0].(type) {
-	case *parser.MatrixSelector:
-		if e.Func.Name == "rate" || e.Func.Name == "increase" {
-			return c.rate(arg, e.Func.Name == "rate")
+	last := e.Args[len(e.Args)-1]
+	if selector, ok := last.(*parser.MatrixSelector); ok && (e.Func.Name == "rate" || e.Func.Name == "increase") {
+		return c.rate(selector, e.Func.Name == "rate")
+	}
+	f := overTime[e.Func.Name]
+	if e.Func.Name == "quantile_over_time" {
+		q, err := number(e.Args[0])
+		if err != nil {
+			return nil, err
 		}
-	case *parser.SubqueryExpr:
-		if e.Func.Name == "sum_over_time" {
-			return c.sumOverSubquery(arg)
+		var sorted []float64
+		f = func(values []float64) float64 {
+			sorted = append(sorted[:0], values...)
+			return quantile(q, sorted)
 		}
 	}
-	return nil, errNotColumns
+	if f == nil {
+		return nil, errNotColumns
+	}
+	ranges, err := c.ranges(last)
+	if err != nil {
+		return nil, err
+	}
+	out := newCollector(len(ranges.series))
+	for _, s := range ranges.series {
+		v := make([]float64, len(c.view.times))
+		first, end := 0, 0
+		var lastFirst, lastEnd int
+		some, overflow := false, false
+		for k, at := range c.view.times {
+			until := at - ranges.offset
+			for end < len(s.times) && s.times[end] <= until {
+				end++
+			}
+			for first < end && s.times[first] <= until-ranges.length {
+				first++
+			}
+			switch {
+			case first == end:
+				v[k] = absent
+			case k > 0 && first == lastFirst && end == lastEnd:
+				v[k] = v[k-1]
+			default:
+				v[k], some = f(s.values[first:end]), true
+				overflow = overflow || isAbsent(v[k])
+			}
+			lastFirst, lastEnd = first, end
+		}
+		if overflow {
+			return nil, errNotColumns
+		}
+		if some {
+			if e.Func.Name != "last_over_time" {
+				s.metric = s.metric.DropReserved(isName)
+			}
+			out.add(s.metric, v)
+		}
+	}
+	return out.done()
+}
+
+// overTime are the functions of a range's values, at least one. What is absent is for Prometheus's engine.
+var overTime = map[string]func(values []float64) float64{
+	"avg_over_time": func(values []float64) float64 {
+		sum, lost := values[0], 0.0
+		for _, x := range values[1:] {
+			if sum, lost = kahan(x, sum, lost); math.IsInf(sum, 0) {
+				return absent // Prometheus has another way for sums that overflow.
+			}
+		}
+		n := float64(len(values))
+		return sum/n + lost/n
+	},
+	"sum_over_time": func(values []float64) float64 {
+		sum, lost := 0.0, 0.0
+		for _, x := range values {
+			sum, lost = kahan(x, sum, lost)
+		}
+		return sum + lost
+	},
+	"max_over_time": func(values []float64) float64 {
+		most := values[0]
+		for _, x := range values {
+			if x > most || math.IsNaN(most) {
+				most = x
+			}
+		}
+		return most
+	},
+	"min_over_time": func(values []float64) float64 {
+		least := values[0]
+		for _, x := range values {
+			if x < least || math.IsNaN(least) {
+				least = x
+			}
+		}
+		return least
+	},
+	"count_over_time": func(values []float64) float64 { return float64(len(values)) },
+	"last_over_time":  func(values []float64) float64 { return values[len(values)-1] },
+}
+
+// quantile is Prometheus's. It sorts the values.
+func quantile(q float64, values []float64) float64 {
+	switch {
+	case math.IsNaN(q):
+		return math.NaN()
+	case q < 0:
+		return math.Inf(-1)
+	case q > 1:
+		return math.Inf(+1)
+	}
+	slices.Sort(values)
+	n := float64(len(values))
+	rank := q * (n - 1)
+	lower := math.Max(0, math.Floor(rank))
+	upper := math.Min(n-1, lower+1)
+	weight := rank - math.Floor(rank)
+	if weight == 0 {
+		return values[int(lower)]
+	}
+	return values[int(lower)]*(1-weight) + values[int(upper)]*weight
+}
+
+// ranged are the values that a function of a range reads.
+type ranged struct {
+	series         []rangedSeries
+	length, offset int64
+}
+
+type rangedSeries struct {
+	metric labels.Labels
+	times  []int64
+	values []float64
+}
+
+func (c columns) ranges(expr parser.Expr) (ranged, error) {
+	switch e := expr.(type) {
+	case *parser.MatrixSelector:
+		return c.samples(e)
+	case *parser.SubqueryExpr:
+		return c.subquery(e)
+	}
+	return ranged{}, errNotColumns
+}
+
+func (c columns) samples(e *parser.MatrixSelector) (out ranged, err error) {
+	selector, ok := e.VectorSelector.(*parser.VectorSelector)
+	if !ok || !plain(selector) || e.RangeExpr != nil {
+		return out, errNotColumns
+	}
+	out.length, out.offset = e.Range.Milliseconds(), selector.OriginalOffset.Milliseconds()
+	steps := c.view.times
+	for _, s := range c.view.store.matching(selector.LabelMatchers) {
+		times, values, histogram := s.samples(steps[0]-out.offset-out.length, steps[len(steps)-1]-out.offset, nil, nil)
+		if histogram {
+			return out, errNotColumns
+		}
+		if len(times) > 0 {
+			out.series = append(out.series, rangedSeries{s.labels, times, values})
+		}
+	}
+	return out, nil
+}
+
+// subquery evaluates an expression at the multiples of the subquery's step.
+func (c columns) subquery(e *parser.SubqueryExpr) (out ranged, err error) {
+	step := e.Step.Milliseconds()
+	if step <= 0 || e.Timestamp != nil || e.StartOrEnd != 0 || e.RangeExpr != nil || e.StepExpr != nil || e.OriginalOffsetExpr != nil {
+		return out, errNotColumns
+	}
+	steps := c.view.times
+	out.length, out.offset = e.Range.Milliseconds(), e.OriginalOffset.Milliseconds()
+	from, to := steps[0]-out.offset-out.length, steps[len(steps)-1]-out.offset
+	inner := &view{store: c.view.store, lookback: c.view.lookback}
+	for t := from/step*step + step; t <= to; t += step {
+		inner.times = append(inner.times, t)
+	}
+	if from < 0 || len(inner.times) == 0 {
+		return out, errNotColumns // Before 1970, division rounds the other way.
+	}
+	in, err := columns{inner}.vector(e.Expr)
+	if err != nil {
+		return out, err
+	}
+	for _, col := range in {
+		s := rangedSeries{metric: col.metric}
+		for k, x := range col.v {
+			if !isAbsent(x) {
+				s.times, s.values = append(s.times, inner.times[k]), append(s.values, x)
+			}
+		}
+		out.series = append(out.series, s)
+	}
+	return out, nil
 }
 
 // plain tells whether a selector is of the instant, perhaps with an offset.
@@ -128,53 +314,4 @@ func extrapolated(times []int64, values []float64, start, end int64) (result, fa
 		factor = (sampled + toStart + toEnd) / sampled
 	}
 	return result, factor
-}
-
-// sumOverSubquery is sum_over_time of a subquery of a selector, such as sum_over_time(x[1h:2m]): the selector is evaluated at
-// the multiples of the subquery's step.
-func (c columns) sumOverSubquery(e *parser.SubqueryExpr) ([]column, error) {
-	selector, ok := e.Expr.(*parser.VectorSelector)
-	step := e.Step.Milliseconds()
-	if !ok || step <= 0 || e.Timestamp != nil || e.StartOrEnd != 0 || e.RangeExpr != nil || e.StepExpr != nil || e.OriginalOffset != 0 || e.OriginalOffsetExpr != nil {
-		return nil, errNotColumns
-	}
-	steps, length := c.view.times, e.Range.Milliseconds()
-	inner := &view{store: c.view.store, lookback: c.view.lookback}
-	for t := (steps[0]-length)/step*step + step; t <= steps[len(steps)-1]; t += step {
-		inner.times = append(inner.times, t)
-	}
-	if steps[0] < length || len(inner.times) == 0 {
-		return nil, errNotColumns // Before 1970, division rounds the other way.
-	}
-	in, err := columns{inner}.selector(selector)
-	if err != nil {
-		return nil, err
-	}
-	out := newCollector(len(in))
-	for _, col := range in {
-		v := make([]float64, len(steps))
-		first, end, some := 0, 0, false
-		for k, at := range steps {
-			for end < len(inner.times) && inner.times[end] <= at {
-				end++
-			}
-			for first < end && inner.times[first] <= at-length {
-				first++
-			}
-			sum, lost, found := 0.0, 0.0, false
-			for _, x := range col.v[first:end] {
-				if !isAbsent(x) {
-					sum, lost = kahan(x, sum, lost)
-					found = true
-				}
-			}
-			if v[k] = absent; found {
-				v[k], some = sum+lost, true
-			}
-		}
-		if some {
-			out.add(col.metric.DropReserved(isName), v)
-		}
-	}
-	return out.done()
 }

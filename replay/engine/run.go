@@ -130,7 +130,7 @@ func (r *runner) scrape(ctx context.Context, end time.Time) error {
 				return fmt.Errorf("scrape %s: %w", r.replay.Targets[i].Instance, err)
 			}
 			r.stats.Scrapes++
-			r.stats.Samples += len(s.live)
+			r.stats.Samples += s.samples()
 		}
 	}
 	return nil

@@ -95,6 +95,13 @@ func TestAlerts(t *testing.T) {
 		"a rule that reads its own record sees the one before": {
 			`[{record: n, expr: "n + 1 or m * 0"}, {alert: A, expr: n >= 5}]`, between(0, 0), []string{"5m0s A firing"},
 		},
+		"names in a circle, which labels open": {
+			`[{record: a, expr: m}, {record: b, expr: 'a{of!="b"}'}, {record: a, labels: {of: b}, expr: 'b * 2 > 0'}, {alert: A, expr: 'a{of="b"} > 1'}]`, between(3, 6),
+			[]string{"3m0s A firing", "6m0s A resolved"},
+		},
+		"a circle: each sees what those after it recorded at the evaluation before": {
+			`[{record: a, expr: "m + (b or m * 0)"}, {record: b, expr: a}, {alert: A, expr: b >= 3}]`, between(3, 6), []string{"5m0s A firing"},
+		},
 		"a failed scrape ends the series at once, and is down": {
 			`[{alert: A, expr: absent(m)}, {alert: Down, expr: up == 0}]`, failing(errors.New("refused")),
 			[]string{"3m0s A firing", "3m0s Down firing", "6m0s A resolved", "6m0s Down resolved"},

@@ -51,7 +51,9 @@ type Scrape struct {
 	at     int64
 	live   []*Series // Those of the last scrape, in the order in which they came.
 	now    []*Series // Those of this scrape.
-	cache  map[string][]cached
+	// liveHeld and nowHeld are the same of what is held.
+	liveHeld, nowHeld []*Held
+	cache             map[string][]cached
 
 	// staged are the series with samples that rules do not see yet, fresh those that the store does not have yet.
 	staged []*Series
@@ -122,6 +124,9 @@ func (s *Scrape) publish() error {
 		}
 	}
 	clear(s.fresh)
+	for _, h := range s.liveHeld {
+		s.stageHeld(h)
+	}
 	for _, series := range s.staged {
 		series.publish()
 	}
@@ -129,9 +134,9 @@ func (s *Scrape) publish() error {
 	return nil
 }
 
-func (s *Scrape) stage(series *Series, at int64, v float64, h *histogram.FloatHistogram) bool {
+func (s *Scrape) stage(series *Series, at int64, v float64, h *histogram.FloatHistogram, step int64, n int) bool {
 	none := len(series.next) == 0
-	if !series.stage(at, v, h) {
+	if !series.stage(at, v, h, step, n) {
 		return false
 	}
 	if none {
@@ -147,7 +152,13 @@ func (s *Scrape) Float(series *Series, v float64) { s.add(series, v, nil) }
 func (s *Scrape) Histogram(series *Series, h *histogram.FloatHistogram) { s.add(series, 0, h) }
 
 func (s *Scrape) add(series *Series, v float64, h *histogram.FloatHistogram) {
-	if !s.stage(series, s.at, v, h) {
+	if before := series.held; before != nil {
+		if before.seen == s.at {
+			return
+		}
+		s.stageHeld(before)
+	}
+	if !s.stage(series, s.at, v, h, 0, 1) {
 		return
 	}
 	series.owner, series.seen = s, s.at
@@ -156,6 +167,9 @@ func (s *Scrape) add(series *Series, v float64, h *histogram.FloatHistogram) {
 
 // Hold stores for every series of the last scrape the value that it had: the target exposes what it exposed.
 func (s *Scrape) Hold() {
+	for _, h := range s.liveHeld {
+		s.Held(h)
+	}
 	for _, series := range s.live {
 		if last, ok := series.newest(); ok {
 			s.add(series, last.v, last.h)
@@ -165,13 +179,11 @@ func (s *Scrape) Hold() {
 
 // scrape asks the source and stores what it answers.
 func (s *Scrape) scrape(ctx context.Context, source Source, at int64) error {
-	s.at, s.now = at, s.now[:0]
+	s.at, s.now, s.nowHeld = at, s.now[:0], s.nowHeld[:0]
 	err := source.Scrape(ctx, time.UnixMilli(at).UTC(), s)
 	if errors.Is(err, ErrNoScrape) {
 		// What was written meanwhile is no scrape either.
-		for _, series := range s.now {
-			series.unstage(at)
-		}
+		s.takeBack()
 		return nil
 	}
 	if ctx.Err() != nil {
@@ -180,21 +192,20 @@ func (s *Scrape) scrape(ctx context.Context, source Source, at int64) error {
 	up := 1.0
 	if err != nil {
 		up = 0
-		for _, series := range s.now {
-			series.unstage(at)
-			series.seen = math.MinInt64
-		}
-		s.now = s.now[:0]
+		s.takeBack()
 	}
-	for _, series := range s.live {
-		if series.owner == s && series.seen != at {
-			s.stage(series, at, staleNaN, nil)
-			series.owner = nil
-		}
-	}
-	s.live, s.now = s.now, s.live
-	s.stage(s.up, at, up, nil)
+	s.follow()
+	s.stage(s.up, at, up, nil, 0, 1)
 	return nil
+}
+
+// samples is how many the last scrape had.
+func (s *Scrape) samples() int {
+	n := len(s.live)
+	for _, h := range s.liveHeld {
+		n += len(h.series)
+	}
+	return n
 }
 
 var staleNaN = math.Float64frombits(value.StaleNaN)

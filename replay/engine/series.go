@@ -63,6 +63,8 @@ type Series struct {
 	// owner is the target whose last scrape had it, and seen the time of that.
 	owner *Scrape
 	seen  int64
+	// held is what the last scrape held it in, if it did.
+	held *Held
 }
 
 // append adds n samples of a value, step milliseconds apart, from t on. What is not after the last sample is dropped, as
@@ -75,15 +77,17 @@ func (s *Series) append(t int64, v float64, h *histogram.FloatHistogram, step in
 	add(&s.runs, &s.runs[len(s.runs)-1], t, v, h, step, n)
 }
 
-// stage adds one sample that publish appends later.
-func (s *Series) stage(t int64, v float64, h *histogram.FloatHistogram) bool {
-	if len(s.next) == 0 {
-		if last, ok := s.last(); ok && t <= last.end() {
-			return false
-		}
-		return add(&s.next, nil, t, v, h, 0, 1)
+// stage adds n samples that publish appends later.
+func (s *Series) stage(t int64, v float64, h *histogram.FloatHistogram, step int64, n int) bool {
+	if len(s.next) > 0 {
+		return add(&s.next, &s.next[len(s.next)-1], t, v, h, step, n)
 	}
-	return add(&s.next, &s.next[len(s.next)-1], t, v, h, 0, 1)
+	if last, ok := s.last(); ok {
+		for ; n > 0 && t <= last.end(); n-- {
+			t += step
+		}
+	}
+	return add(&s.next, nil, t, v, h, step, n)
 }
 
 // publish appends what was staged.

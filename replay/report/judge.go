@@ -74,10 +74,11 @@ type Detection struct {
 
 // FalseAlarm is how often one alert fired about one object for nothing.
 type FalseAlarm struct {
-	Alert  string    `json:"alert"`
-	Object string    `json:"object"`
-	Times  int       `json:"times"`
-	First  time.Time `json:"first"`
+	Alert  string `json:"alert"`
+	Object string `json:"object"`
+	Times  int    `json:"times"`
+	// At is when: the first hundred times.
+	At []time.Time `json:"at"`
 }
 
 // CaseFigure is a figure of the case study and ours.
@@ -88,7 +89,11 @@ type CaseFigure struct {
 	Ours   string `json:"ours"`
 }
 
-const defaultAftermath = time.Hour
+const (
+	defaultAftermath = time.Hour
+	// mostTimes of one false alarm are listed.
+	mostTimes = 100
+)
 
 // Judge compares the alerts of a replay with what happened, and the result with the bars. An alert that was firing before an
 // incident began does not detect it: nobody is told anything new. One that fires at the end of the warm-up counts as of then.
@@ -135,9 +140,12 @@ func Judge(truth Truth, transitions []engine.Transition, bars Bars) Report {
 			r.Totals.False++
 			key := [2]string{name, object(t.Labels)}
 			if alarms[key] == nil {
-				alarms[key] = &FalseAlarm{Alert: name, Object: key[1], First: t.At}
+				alarms[key] = &FalseAlarm{Alert: name, Object: key[1]}
 			}
-			alarms[key].Times++
+			a := alarms[key]
+			if a.Times++; a.Times <= mostTimes {
+				a.At = append(a.At, t.At)
+			}
 		}
 	}
 	for _, a := range alarms {

@@ -62,12 +62,12 @@ func TestJudge(t *testing.T) {
 		},
 		"a consequence on another object is a false alarm": {
 			alerts: []engine.Transition{fires(day+time.Minute, "MLDatasetDrift", "dataset", "other")},
-			counts: [3]int{0, 1, 0}, falseAlarms: []FalseAlarm{{"MLDatasetDrift", "dataset=other", 1, at(day + time.Minute)}},
+			counts: [3]int{0, 1, 0}, falseAlarms: []FalseAlarm{{"MLDatasetDrift", "dataset=other", 1, []time.Time{at(day + time.Minute)}}},
 		},
 		"an alert of another column is a false alarm": {
 			change: func(in *Incident) { in.Part = map[string]string{"column": "country"} },
 			alerts: []engine.Transition{fires(day+time.Minute, "MLDatasetNullRatioHigh", nulls...)},
-			counts: [3]int{0, 1, 0}, falseAlarms: []FalseAlarm{{"MLDatasetNullRatioHigh", "column=amount dataset=payments", 1, at(day + time.Minute)}},
+			counts: [3]int{0, 1, 0}, falseAlarms: []FalseAlarm{{"MLDatasetNullRatioHigh", "column=amount dataset=payments", 1, []time.Time{at(day + time.Minute)}}},
 		},
 		"an alert of the column, or of no column, is about it": {
 			change: func(in *Incident) { in.Part = map[string]string{"column": "amount"} },
@@ -83,11 +83,11 @@ func TestJudge(t *testing.T) {
 		},
 		"a detector on another object is a false alarm": {
 			alerts: []engine.Transition{fires(day+time.Minute, "MLDatasetNullRatioHigh", "dataset", "orders")},
-			counts: [3]int{0, 1, 0}, falseAlarms: []FalseAlarm{{"MLDatasetNullRatioHigh", "dataset=orders", 1, at(day + time.Minute)}},
+			counts: [3]int{0, 1, 0}, falseAlarms: []FalseAlarm{{"MLDatasetNullRatioHigh", "dataset=orders", 1, []time.Time{at(day + time.Minute)}}},
 		},
 		"an alert before the onset is false, and detects nothing": {
 			alerts: []engine.Transition{fires(day-time.Minute, "MLDatasetNullRatioHigh", nulls...)},
-			counts: [3]int{0, 1, 0}, falseAlarms: []FalseAlarm{{"MLDatasetNullRatioHigh", "column=amount dataset=payments", 1, at(day - time.Minute)}},
+			counts: [3]int{0, 1, 0}, falseAlarms: []FalseAlarm{{"MLDatasetNullRatioHigh", "column=amount dataset=payments", 1, []time.Time{at(day - time.Minute)}}},
 		},
 		"within the aftermath an alert belongs to the incident": {
 			alerts:   []engine.Transition{fires(31*time.Hour, "MLDatasetNullRatioHigh", nulls...)},
@@ -95,7 +95,7 @@ func TestJudge(t *testing.T) {
 		},
 		"after the aftermath it is false": {
 			alerts: []engine.Transition{fires(31*time.Hour+time.Minute, "MLDatasetNullRatioHigh", nulls...)},
-			counts: [3]int{0, 1, 0}, falseAlarms: []FalseAlarm{{"MLDatasetNullRatioHigh", "column=amount dataset=payments", 1, at(31*time.Hour + time.Minute)}},
+			counts: [3]int{0, 1, 0}, falseAlarms: []FalseAlarm{{"MLDatasetNullRatioHigh", "column=amount dataset=payments", 1, []time.Time{at(31*time.Hour + time.Minute)}}},
 		},
 		"too late is missed, and no false alarm": {
 			change: func(in *Incident) { in.Latest = 11 * time.Minute },
@@ -113,11 +113,11 @@ func TestJudge(t *testing.T) {
 				fires(time.Minute, "MLDatasetDrift", "dataset", "flights"), ends(2*time.Minute, "MLDatasetDrift", "dataset", "flights"), fires(2*day, "MLDatasetDrift", "dataset", "flights"),
 				fires(2*day, "MLDatasetDrift", "dataset", "orders"),
 			},
-			counts: [3]int{0, 1, 2}, falseAlarms: []FalseAlarm{{"MLDatasetDrift", "dataset=orders", 1, at(2 * day)}},
+			counts: [3]int{0, 1, 2}, falseAlarms: []FalseAlarm{{"MLDatasetDrift", "dataset=orders", 1, []time.Time{at(2 * day)}}},
 		},
 		"an alert that outlasts the warm-up counts from its end": {
 			alerts: []engine.Transition{fires(time.Minute, "MLDatasetDrift", "dataset", "orders")},
-			counts: [3]int{0, 1, 1}, falseAlarms: []FalseAlarm{{"MLDatasetDrift", "dataset=orders", 1, at(time.Hour)}},
+			counts: [3]int{0, 1, 1}, falseAlarms: []FalseAlarm{{"MLDatasetDrift", "dataset=orders", 1, []time.Time{at(time.Hour)}}},
 		},
 		"without an alert it is missed": {},
 	} {

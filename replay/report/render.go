@@ -79,7 +79,7 @@ func (r Report) grids() []Grid {
 	}
 	alarms := Grid{"False alarms", [][]string{{"alert", "object", "times", "first"}}}
 	for _, a := range r.FalseAlarms {
-		alarms.Rows = append(alarms.Rows, []string{a.Alert, a.Object, fmt.Sprint(a.Times), a.First.UTC().Format(time.DateTime)})
+		alarms.Rows = append(alarms.Rows, []string{a.Alert, a.Object, fmt.Sprint(a.Times), a.At[0].UTC().Format(time.DateTime)})
 	}
 	study := Grid{"Beside the case study", [][]string{{"", "before", "case study", "here"}}}
 	for _, f := range r.CaseStudy {

@@ -97,23 +97,6 @@ func (b *batch) keep(keep func(i int) bool) {
 	}
 }
 
-// value is a value as DuckDB's appender takes it.
-func (v *vector) value(i int, class class) any {
-	switch {
-	case v.null[i]:
-		return nil
-	case class == classTime:
-		return time.UnixMicro(int64(v.num[i])).UTC()
-	case class == classBool:
-		return v.dict.names[v.text[i]] == "true"
-	case v.dict != nil:
-		return v.dict.names[v.text[i]]
-	case class == classInteger:
-		return int64(v.num[i])
-	}
-	return v.num[i]
-}
-
 // class is the kind of values of a column.
 type class int
 

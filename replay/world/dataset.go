@@ -11,6 +11,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/dataquality"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/tables"
+	"github.com/sightglass-ml/sightglass/replay/engine"
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
@@ -30,7 +31,7 @@ type datasets struct {
 type profiled struct {
 	metrics []prometheus.Metric
 	changed bool
-	samples []sample
+	held    *engine.Held
 	sink    *sink
 	ran     bool
 	err     error
@@ -141,20 +142,20 @@ func (d *datasets) profile(ctx context.Context, i int, at time.Time) error {
 	return nil
 }
 
-// samples implements restarter.
-func (d *datasets) samples(k *sink, to []sample) (_ []sample, err error) {
+// write implements restarter.
+func (d *datasets) write(k *sink, to *engine.Scrape) (err error) {
 	for i := range d.current {
 		p := &d.current[i]
 		if p.changed || p.sink != k {
 			// Between two profiles the exporter shows the same again.
-			if p.samples, err = k.samples(p.samples[:0], p.metrics); err != nil {
-				return to, err
+			if p.held, err = k.held(p.metrics); err != nil {
+				return err
 			}
 			p.metrics, p.changed, p.sink = nil, false, k
 		}
-		to = append(to, p.samples...)
+		to.Held(p.held)
 	}
-	return to, nil
+	return nil
 }
 
 // collectors implements restarter.

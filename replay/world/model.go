@@ -30,8 +30,10 @@ type models struct {
 	ratios    knownSeries // of mixtures, and
 	sizes     knownSeries
 	changes   int64 // of the other baselines, that are written already
-	baselines []sample
+	baselines *engine.Held
 	sink      *sink
+	// inferences are the samples of the last scrape, whose memory the next one uses.
+	inferences []sample
 }
 
 // model makes the spans of one model.
@@ -379,30 +381,34 @@ func (b *batch) attribute(col, i int, class class) (modelquality.Value, bool) {
 	return modelquality.DoubleValue(v.num[i]), true
 }
 
-// samples implements restarter.
-func (ms *models) samples(k *sink, to []sample) (_ []sample, err error) {
+// write implements restarter.
+func (ms *models) write(k *sink, to *engine.Scrape) (err error) {
 	ms.values.begin()
 	ms.replay.Values(func(model, version, field, role, bin string, n int64) {
-		to = append(to, sample{ms.values.series(k, [6]string{model, version, field, role, bin}), float64(n)})
+		to.Float(ms.values.series(k, [6]string{model, version, field, role, bin}), float64(n))
 	})
 	ms.ratios.begin()
 	ms.sizes.begin()
 	ms.replay.Mixtures(func(model, version, field, role, bin, baseline string, share float64) {
-		to = append(to, sample{ms.ratios.series(k, [6]string{model, version, field, role, bin, baseline}), share})
+		to.Float(ms.ratios.series(k, [6]string{model, version, field, role, bin, baseline}), share)
 	}, func(model, version, field, role, baseline string, n float64) {
-		to = append(to, sample{ms.sizes.series(k, [6]string{model, version, field, role, baseline}), n})
+		to.Float(ms.sizes.series(k, [6]string{model, version, field, role, baseline}), n)
 	})
-	if to, err = k.samples(to, ms.replay.Inferences()); err != nil {
-		return to, err
+	if ms.inferences, err = k.samples(ms.inferences[:0], ms.replay.Inferences()); err != nil {
+		return err
+	}
+	for _, s := range ms.inferences {
+		to.Float(s.series, s.value)
 	}
 	// The baselines change a few times an hour.
 	if changes := ms.replay.BaselineChanges(); changes != ms.changes || ms.sink != k {
-		if ms.baselines, err = k.samples(ms.baselines[:0], ms.replay.Baselines()); err != nil {
-			return to, err
+		if ms.baselines, err = k.held(ms.replay.Baselines()); err != nil {
+			return err
 		}
 		ms.changes, ms.sink = changes, k
 	}
-	return append(to, ms.baselines...), nil
+	to.Held(ms.baselines)
+	return nil
 }
 
 // collectors implements restarter.

@@ -8,7 +8,7 @@ import (
 
 // sums are what moments are computed from: the sums of so many values less a number near them, so that squares do not cancel out.
 type sums struct {
-	n                      int64
+	n, zeros               int64
 	min, max, sum, squares float64
 }
 
@@ -23,6 +23,9 @@ func (s *sums) add(v, near float64) {
 		s.max = v
 	}
 	s.n++
+	if v == 0 {
+		s.zeros++
+	}
 	s.sum += v - near
 	s.squares += (v - near) * (v - near)
 }
@@ -36,13 +39,14 @@ func (s *sums) plus(o *sums) {
 		return
 	}
 	s.min, s.max = min(s.min, o.min), max(s.max, o.max)
-	s.n, s.sum, s.squares = s.n+o.n, s.sum+o.sum, s.squares+o.squares
+	s.n, s.zeros, s.sum, s.squares = s.n+o.n, s.zeros+o.zeros, s.sum+o.sum, s.squares+o.squares
 }
 
 func (s *sums) moments(near float64) binning.Moments {
 	mean := s.sum / float64(s.n)
 	return binning.Moments{
 		Values: s.n, Min: s.min, Max: s.max, Mean: near + mean, Stddev: math.Sqrt(max(0, s.squares/float64(s.n)-mean*mean)),
+		Sum: s.sum + near*float64(s.n), Zeros: s.zeros,
 	}
 }
 

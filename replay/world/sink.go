@@ -35,6 +35,19 @@ func newSink(scrape *engine.Scrape) *sink {
 	}
 }
 
+// held are what a scrape would show of metrics that stay as they are for a while.
+func (k *sink) held(metrics []prometheus.Metric) (*engine.Held, error) {
+	all, err := k.samples(nil, metrics)
+	if err != nil {
+		return nil, err
+	}
+	series, values := make([]*engine.Series, len(all)), make([]float64, len(all))
+	for i, s := range all {
+		series[i], values[i] = s.series, s.value
+	}
+	return engine.NewHeld(series, values)
+}
+
 // samples appends what a scrape would show of the metrics; of a histogram that is its classic buckets.
 func (k *sink) samples(to []sample, metrics []prometheus.Metric) ([]sample, error) {
 	for _, m := range metrics {

@@ -2,6 +2,8 @@ package world
 
 import (
 	"errors"
+	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -52,7 +54,7 @@ type counter struct {
 	// totals are counts by hour and bin, and minutes by hour, minute and bin.
 	totals  map[int64][]int64
 	minutes map[int64][]int32
-	// sums are those of the values of a numeric layout, less near; nil for others.
+	// sums are those of the values of a numeric column, less near; nil for others.
 	sums       map[int64]*sums
 	minuteSums map[int64]*[60]sums
 	near       float64
@@ -193,7 +195,7 @@ func (t *table) counter(col int, layout binning.Layout) *counter {
 	}
 	c := newCounter(col, binning.NewFinder(layout, t.types[col].Class == tables.Float))
 	c.layout, c.from = layout, t.through
-	if layout.Kind == binning.Numeric {
+	if class := t.types[col].Class; class == tables.Integer || class == tables.Decimal || class == tables.Float {
 		c.sums, c.minuteSums, c.near = make(map[int64]*sums), make(map[int64]*[60]sums), near(layout)
 	}
 	t.values = append(t.values, c)
@@ -333,17 +335,31 @@ func (c *counter) add(b *batch, h int64, from, to int, byMinute bool) {
 			c.minutes[h] = minutes
 		}
 	}
+	if c.finder == nil {
+		c.addPlain(b, h, from, to, total, minutes)
+		return
+	}
 	for i := from; i < to; i++ {
 		bin := c.bin(b, i)
-		if bin < 0 {
-			continue
-		}
 		total[bin]++
 		if c.sums != nil {
 			c.measure(b, i, h, byMinute)
 		}
 		if minutes != nil {
 			minutes[int((b.time[i]-h*hour)/minute)*c.bins+bin]++
+		}
+	}
+}
+
+// addPlain counts rows, or those of them that are null: most columns have few.
+func (c *counter) addPlain(b *batch, h int64, from, to int, total []int64, minutes []int32) {
+	for i := from; i < to; i++ {
+		if c.col >= 0 && !b.cols[c.col].null[i] {
+			continue
+		}
+		total[0]++
+		if minutes != nil {
+			minutes[(b.time[i]-h*hour)/minute]++
 		}
 	}
 }
@@ -434,29 +450,66 @@ func (t *table) rowsOf(c *counter, h, from, to int64, each func(b *batch, i int)
 	}
 }
 
-// Rows implements tables.Virtual.
-func (t *table) Rows(w tables.Window, add func(values []any) error) error {
+// Sample implements tables.Virtual.
+func (t *table) Sample(w tables.Window, columns []tables.Column, atMost int) ([]tables.VirtualValues, error) {
 	from, to := t.window(w)
 	t.count(floor(from, minute))
-	schema := t.Schema()
-	values := make([]any, len(schema))
+	all := t.sum(t.rows, from, to, nil)
+	every := uint64(all/int64(atMost) + 1)
+	room := int(all) / int(every)
+	out, of := make([]tables.VirtualValues, len(columns)), make([]int, len(columns))
+	for i, c := range columns {
+		if of[i] = t.column(c.Name); of[i] < 0 {
+			return nil, fmt.Errorf("a virtual table has no column %q", c.Name)
+		}
+		out[i].Null = make([]bool, 0, room)
+		if d := t.batch.cols[of[i]].dict; d != nil {
+			out[i].Texts = make([]int32, 0, room)
+		} else {
+			out[i].Numbers = make([]float64, 0, room)
+		}
+	}
 	b := t.batch
-	for m := floor(from, minute); m < t.through; m++ {
+	n := uint64(0)
+	var chosen []int
+	last := min(t.through, floor(min(to-1, t.through*minute), minute)+1+t.feed.slowest)
+	for m := floor(from, minute); m < last; m++ {
 		b.reset()
 		t.feed.arrivals(m, b)
+		chosen = chosen[:0]
 		for i := range b.n {
 			if b.time[i] < from || b.time[i] >= to {
 				continue
 			}
-			values[0] = time.UnixMicro(b.time[i]).UTC()
-			for j, c := range schema[1:] {
-				col := t.column(c.Name)
-				values[1+j] = b.cols[col].value(i, t.feed.columns()[col].class)
-			}
-			if err := add(values); err != nil {
-				return err
+			n++
+			// Fibonacci hashing: no pattern of the rows has the step of the sample.
+			if (n*11400714819323198485)>>32%every == 0 {
+				chosen = append(chosen, i)
 			}
 		}
+		for j := range out {
+			b.cols[of[j]].sample(chosen, t.types[of[j]].Class == tables.Integer, &out[j])
+		}
 	}
-	return nil
+	for i, col := range of {
+		if d := b.cols[col].dict; d != nil {
+			out[i].Names = d.names
+		}
+	}
+	return out, nil
+}
+
+// sample appends the values of the chosen rows.
+func (v *vector) sample(chosen []int, whole bool, to *tables.VirtualValues) {
+	for _, i := range chosen {
+		to.Null = append(to.Null, v.null[i])
+		switch {
+		case v.dict != nil:
+			to.Texts = append(to.Texts, v.text[i])
+		case whole:
+			to.Numbers = append(to.Numbers, math.Trunc(v.num[i])) // As it is stored.
+		default:
+			to.Numbers = append(to.Numbers, v.num[i])
+		}
+	}
 }

@@ -72,14 +72,21 @@ func stored(t *testing.T, virtual *table) *tables.Source {
 		if err != nil {
 			return err
 		}
-		if err := virtual.Rows(tables.Window{}, func(values []any) error {
-			row := make([]driver.Value, len(values))
-			for i, v := range values {
-				row[i] = v
+		schema, b := virtual.Schema(), newBatch(virtual.feed.columns(), virtual.feed.dicts)
+		from, _ := virtual.feed.bounds()
+		for m := from; m < minuteOf(virtual.now()); m++ {
+			b.reset()
+			virtual.feed.arrivals(m, b)
+			for i := range b.n {
+				row := []driver.Value{time.UnixMicro(b.time[i]).UTC()}
+				for _, c := range schema[1:] {
+					col := virtual.column(c.Name)
+					row = append(row, b.cols[col].value(i, virtual.feed.columns()[col].class))
+				}
+				if err := appender.AppendRow(row...); err != nil {
+					return err
+				}
 			}
-			return appender.AppendRow(row...)
-		}); err != nil {
-			return err
 		}
 		return appender.Close()
 	}))
@@ -89,6 +96,23 @@ func stored(t *testing.T, virtual *table) *tables.Source {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return s
+}
+
+// value is a value as DuckDB's appender takes it.
+func (v *vector) value(i int, class class) any {
+	switch {
+	case v.null[i]:
+		return nil
+	case class == classTime:
+		return time.UnixMicro(int64(v.num[i])).UTC()
+	case class == classBool:
+		return v.dict.names[v.text[i]] == "true"
+	case v.dict != nil:
+		return v.dict.names[v.text[i]]
+	case class == classInteger:
+		return int64(v.num[i])
+	}
+	return v.num[i]
 }
 
 // TestSumsOfMinutesAreWhatSQLCounts holds the two ways of counting together: for every number that a profile has.
@@ -138,9 +162,10 @@ func TestSumsOfMinutesAreWhatSQLCounts(t *testing.T) {
 				require.Len(t, got.Numbers, len(want.Numbers))
 				for column, m := range want.Numbers {
 					n := got.Numbers[column]
-					require.Equal(t, []any{m.Values, m.Min, m.Max}, []any{n.Values, n.Min, n.Max}, column)
+					require.Equal(t, []any{m.Values, m.Min, m.Max, m.Zeros}, []any{n.Values, n.Min, n.Max, n.Zeros}, column)
 					// Sums in another order.
 					require.InEpsilon(t, m.Mean, n.Mean, 1e-9, column)
+					require.InEpsilon(t, m.Sum, n.Sum, 1e-9, column)
 					require.InEpsilon(t, m.Stddev+1, n.Stddev+1, 1e-6, column)
 				}
 				want.Numbers, got.Numbers = nil, nil
@@ -191,4 +216,50 @@ func recorded(t *testing.T) string {
 	file := filepath.Join(t.TempDir(), "events.csv")
 	require.NoError(t, os.WriteFile(file, []byte("at,amount\n2026-01-05 00:00:10,1\n2026-01-05 00:00:20,2\n2026-01-05 00:02:30,3\n"), 0o600))
 	return "name: recorded\nstart: 2026-01-05\nlength: 1d\ndatasets:\n- {name: orders, data: {file: " + file + ", time: at}}\n"
+}
+
+// TestAnOutlineIsWhatSQLFinds holds the outlines that bins are cut from together: of fewer rows than are sampled, by DuckDB or here.
+func TestAnOutlineIsWhatSQLFinds(t *testing.T) {
+	s := load(t, everything)
+	w := &World{scenario: s, seed: 7, now: s.From().Add(60 * time.Hour)}
+	f, column, err := w.datasetFeed(t.Context(), &s.Datasets[0])
+	require.NoError(t, err)
+	virtual := newTable(f, column, func() time.Time { return w.now })
+	source, err := tables.OpenVirtual(map[string]tables.Virtual{"orders": virtual})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, source.Close()) })
+	rows := stored(t, virtual)
+	relation, actual := source.Table("orders", column), rows.Table("rows", column)
+	schema, err := source.Schema(t.Context(), relation)
+	require.NoError(t, err)
+	choice := tables.Choice{Bins: 10, Top: 20, MaxColumns: 100, Include: []string{"order_id"}}
+	for name, window := range map[string]tables.Window{
+		"a day":           {From: s.From().Add(24 * time.Hour), To: s.From().Add(48 * time.Hour)},
+		"all rows":        {},
+		"within a minute": {From: s.From().Add(24*time.Hour + 10*time.Second), To: s.From().Add(24*time.Hour + 50*time.Second)},
+		"no rows":         {From: w.now.Add(time.Hour), To: w.now.Add(2 * time.Hour)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want, err := rows.Outline(t.Context(), actual, schema, window, choice, nil)
+			require.NoError(t, err)
+			got, err := source.Outline(t.Context(), relation, schema, window, choice, nil)
+			require.NoError(t, err)
+			require.Equal(t, want.Rows, got.Rows)
+			require.Len(t, got.Columns, len(want.Columns))
+			for name, c := range want.Columns {
+				o := got.Columns[name]
+				require.Equal(t, c.Values, o.Values, name)
+				require.InEpsilon(t, c.Distinct+1, o.Distinct+1, 0.3, name) // DuckDB estimates it.
+				require.Equal(t, c.Categories, o.Categories, name)
+				require.Equal(t, c.More, o.More, name)
+				require.InDeltaSlice(t, c.Quantiles, o.Quantiles, 1e-9, name)
+				require.Equal(t, c.Moments == nil, o.Moments == nil, name)
+				if m := c.Moments; m != nil {
+					require.Equal(t, []any{m.Values, m.Min, m.Max}, []any{o.Moments.Values, o.Moments.Min, o.Moments.Max}, name)
+					require.InEpsilon(t, m.Mean, o.Moments.Mean, 1e-9, name)
+					require.InDelta(t, m.Stddev, o.Moments.Stddev, 1e-9*m.Stddev, name)
+				}
+			}
+		})
+	}
 }

@@ -189,8 +189,8 @@ func both(tasks []func() error) error {
 // restarter begins an exporter anew.
 type restarter interface {
 	restart() error
-	// samples appends what the exporter exposes beside its own state.
-	samples(k *sink, to []sample) ([]sample, error)
+	// write writes what the exporter exposes beside its own state.
+	write(k *sink, to *engine.Scrape) error
 	// collectors calls each with how every collector does.
 	collectors(each func(name string, success bool, last time.Time))
 }
@@ -203,7 +203,6 @@ type exporter struct {
 	restarts map[int64]bool
 	down     bool
 	sink     *sink
-	buffer   []sample
 }
 
 var _ engine.Source = (*exporter)(nil)
@@ -231,7 +230,7 @@ func (e *exporter) advance(at time.Time) error {
 var errRestarting = errors.New("connection refused: the exporter restarts")
 
 // Scrape implements engine.Source.
-func (e *exporter) Scrape(_ context.Context, at time.Time, to *engine.Scrape) (err error) {
+func (e *exporter) Scrape(_ context.Context, at time.Time, to *engine.Scrape) error {
 	if e.down {
 		return errRestarting
 	}
@@ -241,12 +240,8 @@ func (e *exporter) Scrape(_ context.Context, at time.Time, to *engine.Scrape) (e
 	if e.sink == nil || e.sink.scrape != to {
 		e.sink = newSink(to)
 	}
-	e.buffer = e.buffer[:0]
-	if e.buffer, err = e.samples(e.sink, e.buffer); err != nil {
+	if err := e.write(e.sink, to); err != nil {
 		return err
-	}
-	for _, s := range e.buffer {
-		to.Float(s.series, s.value)
 	}
 	e.self(to)
 	return nil

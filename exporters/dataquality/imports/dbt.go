@@ -218,14 +218,7 @@ func (d *Dataset) dbt(t test, o Options) {
 			d.note("%s of %s: %q is a number of rows; give the check a max_ratio", key, what, v)
 		}
 	}
-	// ok is what holds for a good row; with a where, only its rows count.
-	sql := func(ok string) {
-		if c.SQL = ok; where != "" {
-			c.SQL = "NOT (" + where + ") OR " + ok
-		}
-		d.check(c, name)
-	}
-	in := column(t.column)
+	c.Where = where
 	switch kind := strings.TrimPrefix(t.kind, "dbt."); {
 	case kind == "unique" && where == "" && t.column != "":
 		d.key(t.column)
@@ -235,17 +228,13 @@ func (d *Dataset) dbt(t test, o Options) {
 			columns = append(columns, v.Value)
 		}
 		d.key(columns...)
-	case kind == "not_null" && where != "":
-		sql(in + " IS NOT NULL")
 	case kind == "not_null":
 		c.Column, c.NotNull = t.column, true
 		d.check(c, name)
-	case kind == "accepted_values" && where != "":
-		sql(in + " IN (" + list(t.values("values")) + ")")
 	case kind == "accepted_values":
 		c.Column, c.In = t.column, literals(t.values("values"))
 		d.check(c, name)
-	case kind == "relationships" && where == "":
+	case kind == "relationships":
 		c.Column, c.References = t.column, &dataquality.ReferenceConfig{To: t.argument("field")}
 		to := strings.TrimSpace(t.argument("to"))
 		if m := refCall.FindStringSubmatch(to); m != nil {
@@ -257,13 +246,14 @@ func (d *Dataset) dbt(t test, o Options) {
 			return
 		}
 		d.check(c, name)
-	case kind == "dbt_utils.accepted_range" && where == "" && t.argument("inclusive") != "false":
+	case kind == "dbt_utils.accepted_range" && t.argument("inclusive") != "false":
 		c.Column, c.AtLeast, c.AtMost = t.column, dataquality.Literal(t.argument("min_value")), dataquality.Literal(t.argument("max_value"))
 		d.check(c, name)
 	case kind == "dbt_utils.expression_is_true":
-		sql("(" + strings.TrimSpace(t.column+" "+t.argument("expression")) + ")")
-	case where != "":
-		d.note("%s: it has a where, which only not_null, accepted_values and expression_is_true can have here", what)
+		c.SQL = strings.TrimSpace(t.column + " " + t.argument("expression"))
+		d.check(c, name)
+	case where != "" && strings.Contains(kind, "unique"):
+		d.note("%s: it has a where, which a key cannot have here; write a dataset with a query", what)
 	default:
 		d.note("%s: there is no such check here; write its condition as sql", what)
 	}

@@ -10,8 +10,8 @@ SELECT count(*),
   [count(`gift`), COUNTIF(CAST(`gift` AS STRING) IN ('true')), COUNTIF(CAST(`gift` AS STRING) IN ('false'))],
   [count(`seen`), COUNTIF(`seen` > TIMESTAMP_SUB(TIMESTAMP(`at`), INTERVAL 0 SECOND)), COUNTIF(`seen` >= TIMESTAMP_SUB(TIMESTAMP(`at`), INTERVAL 60 SECOND)), COUNTIF(`seen` >= TIMESTAMP_SUB(TIMESTAMP(`at`), INTERVAL 300 SECOND)), COUNTIF(`seen` >= TIMESTAMP_SUB(TIMESTAMP(`at`), INTERVAL 900 SECOND)), COUNTIF(`seen` >= TIMESTAMP_SUB(TIMESTAMP(`at`), INTERVAL 3600 SECOND)), COUNTIF(`seen` >= TIMESTAMP_SUB(TIMESTAMP(`at`), INTERVAL 21600 SECOND)), COUNTIF(`seen` >= TIMESTAMP_SUB(TIMESTAMP(`at`), INTERVAL 86400 SECOND)), COUNTIF(`seen` >= TIMESTAMP_SUB(TIMESTAMP(`at`), INTERVAL 604800 SECOND)), COUNTIF(`seen` >= TIMESTAMP_SUB(TIMESTAMP(`at`), INTERVAL 2592000 SECOND)), COUNTIF(`seen` >= TIMESTAMP_SUB(TIMESTAMP(`at`), INTERVAL 31536000 SECOND))],
   [count(`born`), COUNTIF(`born` > TIMESTAMP_SUB(TIMESTAMP(`at`), INTERVAL 0 SECOND)), COUNTIF(`born` >= TIMESTAMP_SUB(TIMESTAMP(`at`), INTERVAL 60 SECOND)), COUNTIF(`born` >= TIMESTAMP_SUB(TIMESTAMP(`at`), INTERVAL 300 SECOND)), COUNTIF(`born` >= TIMESTAMP_SUB(TIMESTAMP(`at`), INTERVAL 900 SECOND)), COUNTIF(`born` >= TIMESTAMP_SUB(TIMESTAMP(`at`), INTERVAL 3600 SECOND)), COUNTIF(`born` >= TIMESTAMP_SUB(TIMESTAMP(`at`), INTERVAL 21600 SECOND)), COUNTIF(`born` >= TIMESTAMP_SUB(TIMESTAMP(`at`), INTERVAL 86400 SECOND)), COUNTIF(`born` >= TIMESTAMP_SUB(TIMESTAMP(`at`), INTERVAL 604800 SECOND)), COUNTIF(`born` >= TIMESTAMP_SUB(TIMESTAMP(`at`), INTERVAL 2592000 SECOND)), COUNTIF(`born` >= TIMESTAMP_SUB(TIMESTAMP(`at`), INTERVAL 31536000 SECOND))],
-  TO_JSON_STRING([CAST(count(IF(abs(CAST(`amount` AS FLOAT64)) < 1e140, CAST(`amount` AS FLOAT64), NULL)) AS FLOAT64), min(IF(abs(CAST(`amount` AS FLOAT64)) < 1e140, CAST(`amount` AS FLOAT64), NULL)), max(IF(abs(CAST(`amount` AS FLOAT64)) < 1e140, CAST(`amount` AS FLOAT64), NULL)), avg(IF(abs(CAST(`amount` AS FLOAT64)) < 1e140, CAST(`amount` AS FLOAT64), NULL)), stddev_pop(IF(abs(CAST(`amount` AS FLOAT64)) < 1e140, CAST(`amount` AS FLOAT64), NULL))]),
-  TO_JSON_STRING([CAST(count(CAST(`quantity` AS FLOAT64)) AS FLOAT64), min(CAST(`quantity` AS FLOAT64)), max(CAST(`quantity` AS FLOAT64)), avg(CAST(`quantity` AS FLOAT64)), stddev_pop(CAST(`quantity` AS FLOAT64))]),
+  TO_JSON_STRING([CAST(count(IF(abs(CAST(`amount` AS FLOAT64)) < 1e140, CAST(`amount` AS FLOAT64), NULL)) AS FLOAT64), min(IF(abs(CAST(`amount` AS FLOAT64)) < 1e140, CAST(`amount` AS FLOAT64), NULL)), max(IF(abs(CAST(`amount` AS FLOAT64)) < 1e140, CAST(`amount` AS FLOAT64), NULL)), sum(IF(abs(CAST(`amount` AS FLOAT64)) < 1e140, CAST(`amount` AS FLOAT64), NULL)), stddev_pop(IF(abs(CAST(`amount` AS FLOAT64)) < 1e140, CAST(`amount` AS FLOAT64), NULL)), CAST(COUNTIF(IF(abs(CAST(`amount` AS FLOAT64)) < 1e140, CAST(`amount` AS FLOAT64), NULL) = 0) AS FLOAT64)]),
+  TO_JSON_STRING([CAST(count(CAST(`quantity` AS FLOAT64)) AS FLOAT64), min(CAST(`quantity` AS FLOAT64)), max(CAST(`quantity` AS FLOAT64)), sum(CAST(`quantity` AS FLOAT64)), stddev_pop(CAST(`quantity` AS FLOAT64)), CAST(COUNTIF(CAST(`quantity` AS FLOAT64) = 0) AS FLOAT64)]),
   [count(`notes`)]
 FROM (SELECT `amount`, `quantity`, `provider`, `gift`, TIMESTAMP(`seen`) AS `seen`, `at`, TIMESTAMP(`born`) AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000+00:00' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000+00:00';
 
@@ -33,8 +33,8 @@ SELECT count(*),
   [count(`quantity`), APPROX_COUNT_DISTINCT(`quantity`)],
   [count(`provider`), APPROX_COUNT_DISTINCT(`provider`)],
   [count(`gift`), APPROX_COUNT_DISTINCT(`gift`)],
-  TO_JSON_STRING([CAST(count(IF(abs(CAST(`amount` AS FLOAT64)) < 1e140, CAST(`amount` AS FLOAT64), NULL)) AS FLOAT64), min(IF(abs(CAST(`amount` AS FLOAT64)) < 1e140, CAST(`amount` AS FLOAT64), NULL)), max(IF(abs(CAST(`amount` AS FLOAT64)) < 1e140, CAST(`amount` AS FLOAT64), NULL)), avg(IF(abs(CAST(`amount` AS FLOAT64)) < 1e140, CAST(`amount` AS FLOAT64), NULL)), stddev_pop(IF(abs(CAST(`amount` AS FLOAT64)) < 1e140, CAST(`amount` AS FLOAT64), NULL))]),
-  TO_JSON_STRING([CAST(count(CAST(`quantity` AS FLOAT64)) AS FLOAT64), min(CAST(`quantity` AS FLOAT64)), max(CAST(`quantity` AS FLOAT64)), avg(CAST(`quantity` AS FLOAT64)), stddev_pop(CAST(`quantity` AS FLOAT64))])
+  TO_JSON_STRING([CAST(count(IF(abs(CAST(`amount` AS FLOAT64)) < 1e140, CAST(`amount` AS FLOAT64), NULL)) AS FLOAT64), min(IF(abs(CAST(`amount` AS FLOAT64)) < 1e140, CAST(`amount` AS FLOAT64), NULL)), max(IF(abs(CAST(`amount` AS FLOAT64)) < 1e140, CAST(`amount` AS FLOAT64), NULL)), sum(IF(abs(CAST(`amount` AS FLOAT64)) < 1e140, CAST(`amount` AS FLOAT64), NULL)), stddev_pop(IF(abs(CAST(`amount` AS FLOAT64)) < 1e140, CAST(`amount` AS FLOAT64), NULL)), CAST(COUNTIF(IF(abs(CAST(`amount` AS FLOAT64)) < 1e140, CAST(`amount` AS FLOAT64), NULL) = 0) AS FLOAT64)]),
+  TO_JSON_STRING([CAST(count(CAST(`quantity` AS FLOAT64)) AS FLOAT64), min(CAST(`quantity` AS FLOAT64)), max(CAST(`quantity` AS FLOAT64)), sum(CAST(`quantity` AS FLOAT64)), stddev_pop(CAST(`quantity` AS FLOAT64)), CAST(COUNTIF(CAST(`quantity` AS FLOAT64) = 0) AS FLOAT64)])
 FROM `shop`.`orders` AS t;
 
 -- quantiles
@@ -55,12 +55,35 @@ SELECT CAST(floor((UNIX_MICROS(TIMESTAMP(`at`)) / 1e6) / 3600) AS INT64),
 FROM (SELECT `amount`, `quantity`, `provider`, `gift`, TIMESTAMP(`seen`) AS `seen`, `at`, TIMESTAMP(`born`) AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000+00:00' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000+00:00'
 GROUP BY CAST(floor((UNIX_MICROS(TIMESTAMP(`at`)) / 1e6) / 3600) AS INT64);
 
+-- parts of a window
+SELECT ((CASE WHEN CAST(`provider` AS STRING) IN ('visa') THEN 0 WHEN CAST(`provider` AS STRING) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(`quantity` AS STRING) IN ('1', '1.0') THEN 0 ELSE 1 END) * 2 + CASE WHEN `at` >= TIMESTAMP '2026-11-24 05:59:00.000000+00:00' THEN 1 ELSE 0 END,
+  count(*),
+  max(`at`),
+  [count(`amount`)]
+FROM (SELECT `amount`, `quantity`, `provider`, `gift`, TIMESTAMP(`seen`) AS `seen`, `at`, TIMESTAMP(`born`) AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000+00:00' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000+00:00'
+GROUP BY ((CASE WHEN CAST(`provider` AS STRING) IN ('visa') THEN 0 WHEN CAST(`provider` AS STRING) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(`quantity` AS STRING) IN ('1', '1.0') THEN 0 ELSE 1 END) * 2 + CASE WHEN `at` >= TIMESTAMP '2026-11-24 05:59:00.000000+00:00' THEN 1 ELSE 0 END;
+
+-- the rest of a split
+SELECT count(*),
+  max(`at`)
+FROM (SELECT * FROM (SELECT `amount`, `quantity`, `provider`, `gift`, TIMESTAMP(`seen`) AS `seen`, `at`, TIMESTAMP(`born`) AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE (`provider` IS NULL OR CAST(`provider` AS STRING) NOT IN ('visa', 'O\'Brien')) AND (`quantity` IS NULL OR CAST(`quantity` AS STRING) NOT IN ('1', '1.0'))) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000+00:00' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000+00:00';
+
+-- duplicates of parts
+SELECT part,
+  sum(n - 1)
+FROM (SELECT (CASE WHEN CAST(`provider` AS STRING) IN ('visa') THEN 0 WHEN CAST(`provider` AS STRING) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(`quantity` AS STRING) IN ('1', '1.0') THEN 0 ELSE 1 END AS part, count(*) AS n FROM (SELECT `amount`, `quantity`, `provider`, `gift`, TIMESTAMP(`seen`) AS `seen`, `at`, TIMESTAMP(`born`) AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000+00:00' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000+00:00' AND `born` IS NOT NULL GROUP BY (CASE WHEN CAST(`provider` AS STRING) IN ('visa') THEN 0 WHEN CAST(`provider` AS STRING) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(`quantity` AS STRING) IN ('1', '1.0') THEN 0 ELSE 1 END, `born` HAVING count(*) > 1) AS k
+GROUP BY part;
+
 -- records outside the window
-SELECT COUNTIF(`at` IS NULL), COUNTIF(`at` >= TIMESTAMP '2026-11-24 06:00:00.000000+00:00'), count(`at`), max(CASE WHEN `at` IS NULL THEN CAST(`at` AS STRING) END)
+SELECT COUNTIF(`at` IS NULL),
+  COUNTIF(`at` >= TIMESTAMP '2026-11-24 06:00:00.000000+00:00'),
+  count(`at`),
+  max(CASE WHEN `at` IS NULL THEN CAST(`at` AS STRING) END)
 FROM `shop`.`orders` AS t WHERE `at` IS NULL OR `at` >= TIMESTAMP '2026-11-24 06:00:00.000000+00:00';
 
 -- duplicates of many rows
-SELECT sum(n - 1) FROM (SELECT count(*) AS n FROM (SELECT `amount`, `quantity`, `provider`, `gift`, TIMESTAMP(`seen`) AS `seen`, `at`, TIMESTAMP(`born`) AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000+00:00' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000+00:00' AND `quantity` IS NOT NULL AND `provider` IS NOT NULL AND MOD(FARM_FINGERPRINT(CAST(`quantity` AS STRING) || '|' || CAST(`provider` AS STRING)), 16) = 0 GROUP BY `quantity`, `provider` HAVING count(*) > 1) AS k;
+SELECT sum(n - 1)
+FROM (SELECT count(*) AS n FROM (SELECT `amount`, `quantity`, `provider`, `gift`, TIMESTAMP(`seen`) AS `seen`, `at`, TIMESTAMP(`born`) AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000+00:00' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000+00:00' AND `quantity` IS NOT NULL AND `provider` IS NOT NULL AND MOD(FARM_FINGERPRINT(CAST(`quantity` AS STRING) || '|' || CAST(`provider` AS STRING)), 16) = 0 GROUP BY `quantity`, `provider` HAVING count(*) > 1) AS k;
 
 -- checks
 SELECT [COUNTIF(`provider` NOT IN ('visa', 'O\'Brien')), COUNTIF((`quantity` < 0 OR `quantity` > 10)), COUNTIF(NOT REGEXP_CONTAINS(`provider`, '^\\w+$')), COUNTIF((`born` < TIMESTAMP '2026-11-24 00:00:00.000000+00:00')), COUNTIF(`amount` IS NULL), COUNTIF(NOT (amount >= 0
@@ -68,28 +91,28 @@ SELECT [COUNTIF(`provider` NOT IN ('visa', 'O\'Brien')), COUNTIF((`quantity` < 0
 FROM (SELECT `amount`, `quantity`, `provider`, `gift`, TIMESTAMP(`seen`) AS `seen`, `at`, TIMESTAMP(`born`) AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000+00:00' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT COUNTIF(`provider` NOT IN ('visa', 'O\'Brien'))
+SELECT [COUNTIF(`provider` NOT IN ('visa', 'O\'Brien'))]
 FROM (SELECT `amount`, `quantity`, `provider`, `gift`, TIMESTAMP(`seen`) AS `seen`, `at`, TIMESTAMP(`born`) AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000+00:00' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT COUNTIF((`quantity` < 0 OR `quantity` > 10))
+SELECT [COUNTIF((`quantity` < 0 OR `quantity` > 10))]
 FROM (SELECT `amount`, `quantity`, `provider`, `gift`, TIMESTAMP(`seen`) AS `seen`, `at`, TIMESTAMP(`born`) AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000+00:00' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT COUNTIF(NOT REGEXP_CONTAINS(`provider`, '^\\w+$'))
+SELECT [COUNTIF(NOT REGEXP_CONTAINS(`provider`, '^\\w+$'))]
 FROM (SELECT `amount`, `quantity`, `provider`, `gift`, TIMESTAMP(`seen`) AS `seen`, `at`, TIMESTAMP(`born`) AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000+00:00' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT COUNTIF((`born` < TIMESTAMP '2026-11-24 00:00:00.000000+00:00'))
+SELECT [COUNTIF((`born` < TIMESTAMP '2026-11-24 00:00:00.000000+00:00'))]
 FROM (SELECT `amount`, `quantity`, `provider`, `gift`, TIMESTAMP(`seen`) AS `seen`, `at`, TIMESTAMP(`born`) AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000+00:00' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT COUNTIF(`amount` IS NULL)
+SELECT [COUNTIF(`amount` IS NULL)]
 FROM (SELECT `amount`, `quantity`, `provider`, `gift`, TIMESTAMP(`seen`) AS `seen`, `at`, TIMESTAMP(`born`) AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000+00:00' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT COUNTIF(NOT (amount >= 0
-))
+SELECT [COUNTIF(NOT (amount >= 0
+))]
 FROM (SELECT `amount`, `quantity`, `provider`, `gift`, TIMESTAMP(`seen`) AS `seen`, `at`, TIMESTAMP(`born`) AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000+00:00' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000+00:00';
 
 -- classes against their labels

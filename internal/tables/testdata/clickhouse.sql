@@ -9,8 +9,8 @@ SELECT count(*),
   [count(`provider`), countIf(`provider` IN ('visa')), countIf(`provider` IN ('O\'Brien')), countIf(`provider` NOT IN ('visa', 'O\'Brien', 'back\\slash', ''))],
   [count(`gift`), countIf(toString(`gift`) IN ('true')), countIf(toString(`gift`) IN ('false'))],
   [count(`born`), countIf(`born` > `at` - toIntervalSecond(0)), countIf(`born` >= `at` - toIntervalSecond(60)), countIf(`born` >= `at` - toIntervalSecond(300)), countIf(`born` >= `at` - toIntervalSecond(900)), countIf(`born` >= `at` - toIntervalSecond(3600)), countIf(`born` >= `at` - toIntervalSecond(21600)), countIf(`born` >= `at` - toIntervalSecond(86400)), countIf(`born` >= `at` - toIntervalSecond(604800)), countIf(`born` >= `at` - toIntervalSecond(2592000)), countIf(`born` >= `at` - toIntervalSecond(31536000))],
-  [toFloat64(countIf(toFloat64(`amount`), abs(toFloat64(`amount`)) < 1e140)), toFloat64(minIf(toFloat64(`amount`), abs(toFloat64(`amount`)) < 1e140)), toFloat64(maxIf(toFloat64(`amount`), abs(toFloat64(`amount`)) < 1e140)), toFloat64(avgIf(toFloat64(`amount`), abs(toFloat64(`amount`)) < 1e140)), toFloat64(stddevPopIf(toFloat64(`amount`), abs(toFloat64(`amount`)) < 1e140))],
-  [toFloat64(count(toFloat64(`quantity`))), toFloat64(min(toFloat64(`quantity`))), toFloat64(max(toFloat64(`quantity`))), toFloat64(avg(toFloat64(`quantity`))), toFloat64(stddevPop(toFloat64(`quantity`)))],
+  [toFloat64(countIf(toFloat64(`amount`), abs(toFloat64(`amount`)) < 1e140)), toFloat64(minIf(toFloat64(`amount`), abs(toFloat64(`amount`)) < 1e140)), toFloat64(maxIf(toFloat64(`amount`), abs(toFloat64(`amount`)) < 1e140)), toFloat64(sumIf(toFloat64(`amount`), abs(toFloat64(`amount`)) < 1e140)), toFloat64(stddevPopIf(toFloat64(`amount`), abs(toFloat64(`amount`)) < 1e140)), toFloat64(countIf(toFloat64(`amount`) = 0))],
+  [toFloat64(count(toFloat64(`quantity`))), toFloat64(min(toFloat64(`quantity`))), toFloat64(max(toFloat64(`quantity`))), toFloat64(sum(toFloat64(`quantity`))), toFloat64(stddevPop(toFloat64(`quantity`))), toFloat64(countIf(toFloat64(`quantity`) = 0))],
   [count(`notes`)]
 FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
 
@@ -32,8 +32,8 @@ SELECT count(*),
   [count(`quantity`), uniq(`quantity`)],
   [count(`provider`), uniq(`provider`)],
   [count(`gift`), uniq(`gift`)],
-  [toFloat64(countIf(toFloat64(`amount`), abs(toFloat64(`amount`)) < 1e140)), toFloat64(minIf(toFloat64(`amount`), abs(toFloat64(`amount`)) < 1e140)), toFloat64(maxIf(toFloat64(`amount`), abs(toFloat64(`amount`)) < 1e140)), toFloat64(avgIf(toFloat64(`amount`), abs(toFloat64(`amount`)) < 1e140)), toFloat64(stddevPopIf(toFloat64(`amount`), abs(toFloat64(`amount`)) < 1e140))],
-  [toFloat64(count(toFloat64(`quantity`))), toFloat64(min(toFloat64(`quantity`))), toFloat64(max(toFloat64(`quantity`))), toFloat64(avg(toFloat64(`quantity`))), toFloat64(stddevPop(toFloat64(`quantity`)))]
+  [toFloat64(countIf(toFloat64(`amount`), abs(toFloat64(`amount`)) < 1e140)), toFloat64(minIf(toFloat64(`amount`), abs(toFloat64(`amount`)) < 1e140)), toFloat64(maxIf(toFloat64(`amount`), abs(toFloat64(`amount`)) < 1e140)), toFloat64(sumIf(toFloat64(`amount`), abs(toFloat64(`amount`)) < 1e140)), toFloat64(stddevPopIf(toFloat64(`amount`), abs(toFloat64(`amount`)) < 1e140)), toFloat64(countIf(toFloat64(`amount`) = 0))],
+  [toFloat64(count(toFloat64(`quantity`))), toFloat64(min(toFloat64(`quantity`))), toFloat64(max(toFloat64(`quantity`))), toFloat64(sum(toFloat64(`quantity`))), toFloat64(stddevPop(toFloat64(`quantity`))), toFloat64(countIf(toFloat64(`quantity`) = 0))]
 FROM `shop`.`orders` AS t;
 
 -- quantiles
@@ -55,12 +55,35 @@ SELECT floor((toUnixTimestamp64Micro(toDateTime64(`at`, 6, 'UTC')) / 1e6) / 3600
 FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC')
 GROUP BY floor((toUnixTimestamp64Micro(toDateTime64(`at`, 6, 'UTC')) / 1e6) / 3600);
 
+-- parts of a window
+SELECT ((CASE WHEN toString(`provider`) IN ('visa') THEN 0 WHEN toString(`provider`) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN toString(`quantity`) IN ('1', '1.0') THEN 0 ELSE 1 END) * 2 + CASE WHEN `at` >= toDateTime64('2026-11-24 05:59:00.000000', 6, 'UTC') THEN 1 ELSE 0 END,
+  count(*),
+  max(`at`),
+  [count(`amount`)]
+FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC')
+GROUP BY ((CASE WHEN toString(`provider`) IN ('visa') THEN 0 WHEN toString(`provider`) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN toString(`quantity`) IN ('1', '1.0') THEN 0 ELSE 1 END) * 2 + CASE WHEN `at` >= toDateTime64('2026-11-24 05:59:00.000000', 6, 'UTC') THEN 1 ELSE 0 END;
+
+-- the rest of a split
+SELECT count(*),
+  max(`at`)
+FROM (SELECT * FROM `shop`.`orders` AS t WHERE (`provider` IS NULL OR toString(`provider`) NOT IN ('visa', 'O\'Brien')) AND (`quantity` IS NULL OR toString(`quantity`) NOT IN ('1', '1.0'))) AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
+
+-- duplicates of parts
+SELECT part,
+  sum(n - 1)
+FROM (SELECT (CASE WHEN toString(`provider`) IN ('visa') THEN 0 WHEN toString(`provider`) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN toString(`quantity`) IN ('1', '1.0') THEN 0 ELSE 1 END AS part, count(*) AS n FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC') AND `born` IS NOT NULL GROUP BY (CASE WHEN toString(`provider`) IN ('visa') THEN 0 WHEN toString(`provider`) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN toString(`quantity`) IN ('1', '1.0') THEN 0 ELSE 1 END, `born` HAVING count(*) > 1) AS k
+GROUP BY part;
+
 -- records outside the window
-SELECT countIf(`at` IS NULL), countIf(`at` >= toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC')), count(`at`), max(CASE WHEN `at` IS NULL THEN toString(`at`) END)
+SELECT countIf(`at` IS NULL),
+  countIf(`at` >= toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC')),
+  count(`at`),
+  max(CASE WHEN `at` IS NULL THEN toString(`at`) END)
 FROM `shop`.`orders` AS t WHERE `at` IS NULL OR `at` >= toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
 
 -- duplicates of many rows
-SELECT sum(n - 1) FROM (SELECT count(*) AS n FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC') AND `quantity` IS NOT NULL AND `provider` IS NOT NULL AND cityHash64(`quantity`, `provider`) % 16 = 0 GROUP BY `quantity`, `provider` HAVING count(*) > 1) AS k;
+SELECT sum(n - 1)
+FROM (SELECT count(*) AS n FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC') AND `quantity` IS NOT NULL AND `provider` IS NOT NULL AND cityHash64(`quantity`, `provider`) % 16 = 0 GROUP BY `quantity`, `provider` HAVING count(*) > 1) AS k;
 
 -- checks
 SELECT [countIf(`provider` NOT IN ('visa', 'O\'Brien')), countIf((`quantity` < 0 OR `quantity` > 10)), countIf(NOT match(`provider`, '^\\w+$')), countIf((`born` < toDateTime64('2026-11-24 00:00:00.000000', 6, 'UTC'))), countIf(`amount` IS NULL), countIf(NOT (amount >= 0
@@ -68,28 +91,28 @@ SELECT [countIf(`provider` NOT IN ('visa', 'O\'Brien')), countIf((`quantity` < 0
 FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
 
 -- checks
-SELECT countIf(`provider` NOT IN ('visa', 'O\'Brien'))
+SELECT [countIf(`provider` NOT IN ('visa', 'O\'Brien'))]
 FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
 
 -- checks
-SELECT countIf((`quantity` < 0 OR `quantity` > 10))
+SELECT [countIf((`quantity` < 0 OR `quantity` > 10))]
 FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
 
 -- checks
-SELECT countIf(NOT match(`provider`, '^\\w+$'))
+SELECT [countIf(NOT match(`provider`, '^\\w+$'))]
 FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
 
 -- checks
-SELECT countIf((`born` < toDateTime64('2026-11-24 00:00:00.000000', 6, 'UTC')))
+SELECT [countIf((`born` < toDateTime64('2026-11-24 00:00:00.000000', 6, 'UTC')))]
 FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
 
 -- checks
-SELECT countIf(`amount` IS NULL)
+SELECT [countIf(`amount` IS NULL)]
 FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
 
 -- checks
-SELECT countIf(NOT (amount >= 0
-))
+SELECT [countIf(NOT (amount >= 0
+))]
 FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
 
 -- classes against their labels

@@ -10,8 +10,8 @@ SELECT count(*),
   CAST(list_concat([count("gift"), count_if(CAST("gift" AS VARCHAR) = '')], map_values(histogram_exact(CAST(CAST("gift" AS VARCHAR) AS VARCHAR), ['false', 'true']))) AS BIGINT[]),
   CAST([count("seen"), count_if("seen" > "at" - INTERVAL '0' SECOND), count_if("seen" >= "at" - INTERVAL '60' SECOND), count_if("seen" >= "at" - INTERVAL '300' SECOND), count_if("seen" >= "at" - INTERVAL '900' SECOND), count_if("seen" >= "at" - INTERVAL '3600' SECOND), count_if("seen" >= "at" - INTERVAL '21600' SECOND), count_if("seen" >= "at" - INTERVAL '86400' SECOND), count_if("seen" >= "at" - INTERVAL '604800' SECOND), count_if("seen" >= "at" - INTERVAL '2592000' SECOND), count_if("seen" >= "at" - INTERVAL '31536000' SECOND)] AS BIGINT[]),
   CAST([count("born"), count_if("born" > "at" - INTERVAL '0' SECOND), count_if("born" >= "at" - INTERVAL '60' SECOND), count_if("born" >= "at" - INTERVAL '300' SECOND), count_if("born" >= "at" - INTERVAL '900' SECOND), count_if("born" >= "at" - INTERVAL '3600' SECOND), count_if("born" >= "at" - INTERVAL '21600' SECOND), count_if("born" >= "at" - INTERVAL '86400' SECOND), count_if("born" >= "at" - INTERVAL '604800' SECOND), count_if("born" >= "at" - INTERVAL '2592000' SECOND), count_if("born" >= "at" - INTERVAL '31536000' SECOND)] AS BIGINT[]),
-  [CAST(count(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140) AS DOUBLE), min(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), max(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), avg(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), stddev_pop(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140)],
-  [CAST(count(CAST("quantity" AS DOUBLE)) AS DOUBLE), min(CAST("quantity" AS DOUBLE)), max(CAST("quantity" AS DOUBLE)), avg(CAST("quantity" AS DOUBLE)), stddev_pop(CAST("quantity" AS DOUBLE))],
+  [CAST(count(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140) AS DOUBLE), min(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), max(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), sum(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), stddev_pop(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), CAST(count(*) FILTER (WHERE CAST("amount" AS DOUBLE) = 0) AS DOUBLE)],
+  [CAST(count(CAST("quantity" AS DOUBLE)) AS DOUBLE), min(CAST("quantity" AS DOUBLE)), max(CAST("quantity" AS DOUBLE)), sum(CAST("quantity" AS DOUBLE)), stddev_pop(CAST("quantity" AS DOUBLE)), CAST(count(*) FILTER (WHERE CAST("quantity" AS DOUBLE) = 0) AS DOUBLE)],
   CAST([count("notes")] AS BIGINT[])
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
@@ -33,8 +33,8 @@ SELECT count(*),
   CAST([count("quantity"), approx_count_distinct("quantity")] AS BIGINT[]),
   CAST([count("provider"), approx_count_distinct("provider")] AS BIGINT[]),
   CAST([count("gift"), approx_count_distinct("gift")] AS BIGINT[]),
-  [CAST(count(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140) AS DOUBLE), min(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), max(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), avg(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), stddev_pop(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140)],
-  [CAST(count(CAST("quantity" AS DOUBLE)) AS DOUBLE), min(CAST("quantity" AS DOUBLE)), max(CAST("quantity" AS DOUBLE)), avg(CAST("quantity" AS DOUBLE)), stddev_pop(CAST("quantity" AS DOUBLE))]
+  [CAST(count(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140) AS DOUBLE), min(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), max(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), sum(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), stddev_pop(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), CAST(count(*) FILTER (WHERE CAST("amount" AS DOUBLE) = 0) AS DOUBLE)],
+  [CAST(count(CAST("quantity" AS DOUBLE)) AS DOUBLE), min(CAST("quantity" AS DOUBLE)), max(CAST("quantity" AS DOUBLE)), sum(CAST("quantity" AS DOUBLE)), stddev_pop(CAST("quantity" AS DOUBLE)), CAST(count(*) FILTER (WHERE CAST("quantity" AS DOUBLE) = 0) AS DOUBLE)]
 FROM "shop"."orders" AS t;
 
 -- quantiles
@@ -56,12 +56,35 @@ SELECT floor((epoch("at")) / 3600),
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00'
 GROUP BY floor((epoch("at")) / 3600);
 
+-- parts of a window
+SELECT ((CASE WHEN CAST("provider" AS VARCHAR) IN ('visa') THEN 0 WHEN CAST("provider" AS VARCHAR) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST("quantity" AS VARCHAR) IN ('1', '1.0') THEN 0 ELSE 1 END) * 2 + CASE WHEN "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:59:00.000000+00:00' THEN 1 ELSE 0 END,
+  count(*),
+  max("at"),
+  CAST([count("amount")] AS BIGINT[])
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00'
+GROUP BY ((CASE WHEN CAST("provider" AS VARCHAR) IN ('visa') THEN 0 WHEN CAST("provider" AS VARCHAR) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST("quantity" AS VARCHAR) IN ('1', '1.0') THEN 0 ELSE 1 END) * 2 + CASE WHEN "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:59:00.000000+00:00' THEN 1 ELSE 0 END;
+
+-- the rest of a split
+SELECT count(*),
+  max("at")
+FROM (SELECT * FROM "shop"."orders" AS t WHERE ("provider" IS NULL OR CAST("provider" AS VARCHAR) NOT IN ('visa', 'O''Brien')) AND ("quantity" IS NULL OR CAST("quantity" AS VARCHAR) NOT IN ('1', '1.0'))) AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- duplicates of parts
+SELECT part,
+  sum(n - 1)
+FROM (SELECT (CASE WHEN CAST("provider" AS VARCHAR) IN ('visa') THEN 0 WHEN CAST("provider" AS VARCHAR) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST("quantity" AS VARCHAR) IN ('1', '1.0') THEN 0 ELSE 1 END AS part, count(*) AS n FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00' AND "born" IS NOT NULL GROUP BY (CASE WHEN CAST("provider" AS VARCHAR) IN ('visa') THEN 0 WHEN CAST("provider" AS VARCHAR) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST("quantity" AS VARCHAR) IN ('1', '1.0') THEN 0 ELSE 1 END, "born" HAVING count(*) > 1) AS k
+GROUP BY part;
+
 -- records outside the window
-SELECT count_if("at" IS NULL), count_if("at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00'), count("at"), max(CASE WHEN "at" IS NULL THEN CAST("at" AS VARCHAR) END)
+SELECT count_if("at" IS NULL),
+  count_if("at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00'),
+  count("at"),
+  max(CASE WHEN "at" IS NULL THEN CAST("at" AS VARCHAR) END)
 FROM "shop"."orders" AS t WHERE "at" IS NULL OR "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- duplicates of many rows
-SELECT sum(n - 1) FROM (SELECT count(*) AS n FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00' AND "quantity" IS NOT NULL AND "provider" IS NOT NULL AND hash("quantity", "provider") % 16 = 0 GROUP BY "quantity", "provider" HAVING count(*) > 1) AS k;
+SELECT sum(n - 1)
+FROM (SELECT count(*) AS n FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00' AND "quantity" IS NOT NULL AND "provider" IS NOT NULL AND hash("quantity", "provider") % 16 = 0 GROUP BY "quantity", "provider" HAVING count(*) > 1) AS k;
 
 -- checks
 SELECT CAST([count_if("provider" NOT IN ('visa', 'O''Brien')), count_if(("quantity" < 0 OR "quantity" > 10)), count_if(NOT regexp_matches("provider", '^\w+$')), count_if(("born" < TIMESTAMP '2026-11-24 00:00:00.000000')), count_if("amount" IS NULL), count_if(NOT (amount >= 0
@@ -74,53 +97,53 @@ SELECT CAST([count_if("provider" NOT IN ('visa', 'O''Brien')), count_if(("quanti
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT count_if("provider" NOT IN ('visa', 'O''Brien'))
+SELECT CAST([count_if("provider" NOT IN ('visa', 'O''Brien'))] AS BIGINT[])
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT count_if("provider" NOT IN ('visa', 'O''Brien'))
+SELECT CAST([count_if("provider" NOT IN ('visa', 'O''Brien'))] AS BIGINT[])
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT count_if(("quantity" < 0 OR "quantity" > 10))
+SELECT CAST([count_if(("quantity" < 0 OR "quantity" > 10))] AS BIGINT[])
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT count_if(("quantity" < 0 OR "quantity" > 10))
+SELECT CAST([count_if(("quantity" < 0 OR "quantity" > 10))] AS BIGINT[])
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT count_if(NOT regexp_matches("provider", '^\w+$'))
+SELECT CAST([count_if(NOT regexp_matches("provider", '^\w+$'))] AS BIGINT[])
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT count_if(NOT regexp_matches("provider", '^\w+$'))
+SELECT CAST([count_if(NOT regexp_matches("provider", '^\w+$'))] AS BIGINT[])
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT count_if(("born" < TIMESTAMP '2026-11-24 00:00:00.000000'))
+SELECT CAST([count_if(("born" < TIMESTAMP '2026-11-24 00:00:00.000000'))] AS BIGINT[])
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT count_if(("born" < TIMESTAMP '2026-11-24 00:00:00.000000'))
+SELECT CAST([count_if(("born" < TIMESTAMP '2026-11-24 00:00:00.000000'))] AS BIGINT[])
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT count_if("amount" IS NULL)
+SELECT CAST([count_if("amount" IS NULL)] AS BIGINT[])
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT count_if("amount" IS NULL)
+SELECT CAST([count_if("amount" IS NULL)] AS BIGINT[])
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT count_if(NOT (amount >= 0
-))
+SELECT CAST([count_if(NOT (amount >= 0
+))] AS BIGINT[])
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT count_if(NOT (amount >= 0
-))
+SELECT CAST([count_if(NOT (amount >= 0
+))] AS BIGINT[])
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- classes against their labels

@@ -10,8 +10,9 @@ SELECT count(*),
   JSON_ARRAY(count(`gift`), count(CASE WHEN CAST(CONVERT(`gift` USING utf8mb4) AS BINARY) IN ('true') THEN 1 END), count(CASE WHEN CAST(CONVERT(`gift` USING utf8mb4) AS BINARY) IN ('false') THEN 1 END)),
   JSON_ARRAY(count(`seen`), count(CASE WHEN `seen` > `at` - INTERVAL 0 SECOND THEN 1 END), count(CASE WHEN `seen` >= `at` - INTERVAL 60 SECOND THEN 1 END), count(CASE WHEN `seen` >= `at` - INTERVAL 300 SECOND THEN 1 END), count(CASE WHEN `seen` >= `at` - INTERVAL 900 SECOND THEN 1 END), count(CASE WHEN `seen` >= `at` - INTERVAL 3600 SECOND THEN 1 END), count(CASE WHEN `seen` >= `at` - INTERVAL 21600 SECOND THEN 1 END), count(CASE WHEN `seen` >= `at` - INTERVAL 86400 SECOND THEN 1 END), count(CASE WHEN `seen` >= `at` - INTERVAL 604800 SECOND THEN 1 END), count(CASE WHEN `seen` >= `at` - INTERVAL 2592000 SECOND THEN 1 END), count(CASE WHEN `seen` >= `at` - INTERVAL 31536000 SECOND THEN 1 END)),
   JSON_ARRAY(count(`born`), count(CASE WHEN `born` > `at` - INTERVAL 0 SECOND THEN 1 END), count(CASE WHEN `born` >= `at` - INTERVAL 60 SECOND THEN 1 END), count(CASE WHEN `born` >= `at` - INTERVAL 300 SECOND THEN 1 END), count(CASE WHEN `born` >= `at` - INTERVAL 900 SECOND THEN 1 END), count(CASE WHEN `born` >= `at` - INTERVAL 3600 SECOND THEN 1 END), count(CASE WHEN `born` >= `at` - INTERVAL 21600 SECOND THEN 1 END), count(CASE WHEN `born` >= `at` - INTERVAL 86400 SECOND THEN 1 END), count(CASE WHEN `born` >= `at` - INTERVAL 604800 SECOND THEN 1 END), count(CASE WHEN `born` >= `at` - INTERVAL 2592000 SECOND THEN 1 END), count(CASE WHEN `born` >= `at` - INTERVAL 31536000 SECOND THEN 1 END)),
-  JSON_ARRAY(CAST(count(CAST(`amount` AS DOUBLE)) AS DOUBLE), min(CAST(`amount` AS DOUBLE)), max(CAST(`amount` AS DOUBLE)), avg(CAST(`amount` AS DOUBLE)), stddev_pop(CAST(`amount` AS DOUBLE))),
-  JSON_ARRAY(CAST(count(CAST(`quantity` AS DOUBLE)) AS DOUBLE), min(CAST(`quantity` AS DOUBLE)), max(CAST(`quantity` AS DOUBLE)), avg(CAST(`quantity` AS DOUBLE)), stddev_pop(CAST(`quantity` AS DOUBLE))),
+  JSON_ARRAY(CAST(count(CAST(`amount` AS DOUBLE)) AS DOUBLE), min(CAST(`amount` AS DOUBLE)), max(CAST(`amount` AS DOUBLE)), sum(CAST(`amount` AS DOUBLE)), stddev_pop(CAST(`amount` AS DOUBLE)), CAST(count(CASE WHEN CAST(`amount` AS DOUBLE) = 0 THEN 1 END) AS DOUBLE)),
+  JSON_ARRAY(CAST(count(CAST(`quantity` AS DOUBLE)) AS DOUBLE), min(CAST(`quantity` AS DOUBLE)), max(CAST(`quantity` AS DOUBLE)), sum(CAST(`quantity` AS DOUBLE)), stddev_pop(CAST(`quantity` AS DOUBLE)), CAST(count(CASE WHEN CAST(`quantity` AS DOUBLE) = 0 THEN 1 END) AS DOUBLE)),
+  JSON_ARRAY(CAST(count(CAST(`gift` AS DOUBLE)) AS DOUBLE), min(CAST(`gift` AS DOUBLE)), max(CAST(`gift` AS DOUBLE)), sum(CAST(`gift` AS DOUBLE)), stddev_pop(CAST(`gift` AS DOUBLE)), CAST(count(CASE WHEN CAST(`gift` AS DOUBLE) = 0 THEN 1 END) AS DOUBLE)),
   JSON_ARRAY(count(`notes`))
 FROM (SELECT `amount`, `quantity`, `provider`, `gift`, CASE WHEN month(`seen`) > 0 THEN `seen` END AS `seen`, `at`, CASE WHEN month(`born`) > 0 THEN `born` END AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000';
 
@@ -33,9 +34,9 @@ SELECT count(*),
   JSON_ARRAY(count(`quantity`), count(DISTINCT `quantity`)),
   JSON_ARRAY(count(`provider`), count(DISTINCT `provider`)),
   JSON_ARRAY(count(`gift`), count(DISTINCT `gift`)),
-  JSON_ARRAY(CAST(count(CAST(`amount` AS DOUBLE)) AS DOUBLE), min(CAST(`amount` AS DOUBLE)), max(CAST(`amount` AS DOUBLE)), avg(CAST(`amount` AS DOUBLE)), stddev_pop(CAST(`amount` AS DOUBLE))),
-  JSON_ARRAY(CAST(count(CAST(`quantity` AS DOUBLE)) AS DOUBLE), min(CAST(`quantity` AS DOUBLE)), max(CAST(`quantity` AS DOUBLE)), avg(CAST(`quantity` AS DOUBLE)), stddev_pop(CAST(`quantity` AS DOUBLE))),
-  JSON_ARRAY(CAST(count(CAST(`gift` AS DOUBLE)) AS DOUBLE), min(CAST(`gift` AS DOUBLE)), max(CAST(`gift` AS DOUBLE)), avg(CAST(`gift` AS DOUBLE)), stddev_pop(CAST(`gift` AS DOUBLE)))
+  JSON_ARRAY(CAST(count(CAST(`amount` AS DOUBLE)) AS DOUBLE), min(CAST(`amount` AS DOUBLE)), max(CAST(`amount` AS DOUBLE)), sum(CAST(`amount` AS DOUBLE)), stddev_pop(CAST(`amount` AS DOUBLE)), CAST(count(CASE WHEN CAST(`amount` AS DOUBLE) = 0 THEN 1 END) AS DOUBLE)),
+  JSON_ARRAY(CAST(count(CAST(`quantity` AS DOUBLE)) AS DOUBLE), min(CAST(`quantity` AS DOUBLE)), max(CAST(`quantity` AS DOUBLE)), sum(CAST(`quantity` AS DOUBLE)), stddev_pop(CAST(`quantity` AS DOUBLE)), CAST(count(CASE WHEN CAST(`quantity` AS DOUBLE) = 0 THEN 1 END) AS DOUBLE)),
+  JSON_ARRAY(CAST(count(CAST(`gift` AS DOUBLE)) AS DOUBLE), min(CAST(`gift` AS DOUBLE)), max(CAST(`gift` AS DOUBLE)), sum(CAST(`gift` AS DOUBLE)), stddev_pop(CAST(`gift` AS DOUBLE)), CAST(count(CASE WHEN CAST(`gift` AS DOUBLE) = 0 THEN 1 END) AS DOUBLE))
 FROM `shop`.`orders` AS t;
 
 -- quantiles
@@ -56,12 +57,35 @@ SELECT floor((TIMESTAMPDIFF(MICROSECOND, TIMESTAMP '1970-01-01 00:00:00', `at`) 
 FROM (SELECT `amount`, `quantity`, `provider`, `gift`, CASE WHEN month(`seen`) > 0 THEN `seen` END AS `seen`, `at`, CASE WHEN month(`born`) > 0 THEN `born` END AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000'
 GROUP BY floor((TIMESTAMPDIFF(MICROSECOND, TIMESTAMP '1970-01-01 00:00:00', `at`) / 1e6) / 3600);
 
+-- parts of a window
+SELECT ((CASE WHEN CAST(CONVERT(`provider` USING utf8mb4) AS BINARY) IN ('visa') THEN 0 WHEN CAST(CONVERT(`provider` USING utf8mb4) AS BINARY) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(CONVERT(`quantity` USING utf8mb4) AS BINARY) IN ('1', '1.0') THEN 0 ELSE 1 END) * 2 + CASE WHEN `at` >= TIMESTAMP '2026-11-24 05:59:00.000000' THEN 1 ELSE 0 END,
+  count(*),
+  max(`at`),
+  JSON_ARRAY(count(`amount`))
+FROM (SELECT `amount`, `quantity`, `provider`, `gift`, CASE WHEN month(`seen`) > 0 THEN `seen` END AS `seen`, `at`, CASE WHEN month(`born`) > 0 THEN `born` END AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000'
+GROUP BY ((CASE WHEN CAST(CONVERT(`provider` USING utf8mb4) AS BINARY) IN ('visa') THEN 0 WHEN CAST(CONVERT(`provider` USING utf8mb4) AS BINARY) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(CONVERT(`quantity` USING utf8mb4) AS BINARY) IN ('1', '1.0') THEN 0 ELSE 1 END) * 2 + CASE WHEN `at` >= TIMESTAMP '2026-11-24 05:59:00.000000' THEN 1 ELSE 0 END;
+
+-- the rest of a split
+SELECT count(*),
+  max(`at`)
+FROM (SELECT * FROM (SELECT `amount`, `quantity`, `provider`, `gift`, CASE WHEN month(`seen`) > 0 THEN `seen` END AS `seen`, `at`, CASE WHEN month(`born`) > 0 THEN `born` END AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE (`provider` IS NULL OR CAST(CONVERT(`provider` USING utf8mb4) AS BINARY) NOT IN ('visa', 'O''Brien')) AND (`quantity` IS NULL OR CAST(CONVERT(`quantity` USING utf8mb4) AS BINARY) NOT IN ('1', '1.0'))) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000';
+
+-- duplicates of parts
+SELECT part,
+  sum(n - 1)
+FROM (SELECT (CASE WHEN CAST(CONVERT(`provider` USING utf8mb4) AS BINARY) IN ('visa') THEN 0 WHEN CAST(CONVERT(`provider` USING utf8mb4) AS BINARY) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(CONVERT(`quantity` USING utf8mb4) AS BINARY) IN ('1', '1.0') THEN 0 ELSE 1 END AS part, count(*) AS n FROM (SELECT `amount`, `quantity`, `provider`, `gift`, CASE WHEN month(`seen`) > 0 THEN `seen` END AS `seen`, `at`, CASE WHEN month(`born`) > 0 THEN `born` END AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000' AND `born` IS NOT NULL GROUP BY (CASE WHEN CAST(CONVERT(`provider` USING utf8mb4) AS BINARY) IN ('visa') THEN 0 WHEN CAST(CONVERT(`provider` USING utf8mb4) AS BINARY) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(CONVERT(`quantity` USING utf8mb4) AS BINARY) IN ('1', '1.0') THEN 0 ELSE 1 END, `born` HAVING count(*) > 1) AS k
+GROUP BY part;
+
 -- records outside the window
-SELECT count(CASE WHEN CASE WHEN month(`at`) > 0 THEN `at` END IS NULL THEN 1 END), count(CASE WHEN `at` >= TIMESTAMP '2026-11-24 06:00:00.000000' THEN 1 END), count(`at`), max(CASE WHEN CASE WHEN month(`at`) > 0 THEN `at` END IS NULL THEN CAST(CONVERT(`at` USING utf8mb4) AS BINARY) END)
+SELECT count(CASE WHEN CASE WHEN month(`at`) > 0 THEN `at` END IS NULL THEN 1 END),
+  count(CASE WHEN `at` >= TIMESTAMP '2026-11-24 06:00:00.000000' THEN 1 END),
+  count(`at`),
+  max(CASE WHEN CASE WHEN month(`at`) > 0 THEN `at` END IS NULL THEN CAST(CONVERT(`at` USING utf8mb4) AS BINARY) END)
 FROM `shop`.`orders` AS t WHERE CASE WHEN month(`at`) > 0 THEN `at` END IS NULL OR `at` >= TIMESTAMP '2026-11-24 06:00:00.000000';
 
 -- duplicates of many rows
-SELECT sum(n - 1) FROM (SELECT count(*) AS n FROM (SELECT `amount`, `quantity`, `provider`, `gift`, CASE WHEN month(`seen`) > 0 THEN `seen` END AS `seen`, `at`, CASE WHEN month(`born`) > 0 THEN `born` END AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000' AND `quantity` IS NOT NULL AND `provider` IS NOT NULL AND crc32(concat_ws('|', `quantity`, `provider`)) % 16 = 0 GROUP BY `quantity`, `provider` HAVING count(*) > 1) AS k;
+SELECT sum(n - 1)
+FROM (SELECT count(*) AS n FROM (SELECT `amount`, `quantity`, `provider`, `gift`, CASE WHEN month(`seen`) > 0 THEN `seen` END AS `seen`, `at`, CASE WHEN month(`born`) > 0 THEN `born` END AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000' AND `quantity` IS NOT NULL AND `provider` IS NOT NULL AND crc32(concat_ws('|', `quantity`, `provider`)) % 16 = 0 GROUP BY `quantity`, `provider` HAVING count(*) > 1) AS k;
 
 -- checks
 SELECT JSON_ARRAY(count(CASE WHEN `provider` NOT IN ('visa', 'O''Brien') THEN 1 END), count(CASE WHEN (`quantity` < 0 OR `quantity` > 10) THEN 1 END), count(CASE WHEN NOT (CONVERT(`provider` USING utf8mb4) COLLATE utf8mb4_bin REGEXP '^\\w+$') THEN 1 END), count(CASE WHEN (`born` < TIMESTAMP '2026-11-24 00:00:00.000000') THEN 1 END), count(CASE WHEN `amount` IS NULL THEN 1 END), count(CASE WHEN NOT (amount >= 0
@@ -69,28 +93,28 @@ SELECT JSON_ARRAY(count(CASE WHEN `provider` NOT IN ('visa', 'O''Brien') THEN 1 
 FROM (SELECT `amount`, `quantity`, `provider`, `gift`, CASE WHEN month(`seen`) > 0 THEN `seen` END AS `seen`, `at`, CASE WHEN month(`born`) > 0 THEN `born` END AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000';
 
 -- checks
-SELECT count(CASE WHEN `provider` NOT IN ('visa', 'O''Brien') THEN 1 END)
+SELECT JSON_ARRAY(count(CASE WHEN `provider` NOT IN ('visa', 'O''Brien') THEN 1 END))
 FROM (SELECT `amount`, `quantity`, `provider`, `gift`, CASE WHEN month(`seen`) > 0 THEN `seen` END AS `seen`, `at`, CASE WHEN month(`born`) > 0 THEN `born` END AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000';
 
 -- checks
-SELECT count(CASE WHEN (`quantity` < 0 OR `quantity` > 10) THEN 1 END)
+SELECT JSON_ARRAY(count(CASE WHEN (`quantity` < 0 OR `quantity` > 10) THEN 1 END))
 FROM (SELECT `amount`, `quantity`, `provider`, `gift`, CASE WHEN month(`seen`) > 0 THEN `seen` END AS `seen`, `at`, CASE WHEN month(`born`) > 0 THEN `born` END AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000';
 
 -- checks
-SELECT count(CASE WHEN NOT (CONVERT(`provider` USING utf8mb4) COLLATE utf8mb4_bin REGEXP '^\\w+$') THEN 1 END)
+SELECT JSON_ARRAY(count(CASE WHEN NOT (CONVERT(`provider` USING utf8mb4) COLLATE utf8mb4_bin REGEXP '^\\w+$') THEN 1 END))
 FROM (SELECT `amount`, `quantity`, `provider`, `gift`, CASE WHEN month(`seen`) > 0 THEN `seen` END AS `seen`, `at`, CASE WHEN month(`born`) > 0 THEN `born` END AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000';
 
 -- checks
-SELECT count(CASE WHEN (`born` < TIMESTAMP '2026-11-24 00:00:00.000000') THEN 1 END)
+SELECT JSON_ARRAY(count(CASE WHEN (`born` < TIMESTAMP '2026-11-24 00:00:00.000000') THEN 1 END))
 FROM (SELECT `amount`, `quantity`, `provider`, `gift`, CASE WHEN month(`seen`) > 0 THEN `seen` END AS `seen`, `at`, CASE WHEN month(`born`) > 0 THEN `born` END AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000';
 
 -- checks
-SELECT count(CASE WHEN `amount` IS NULL THEN 1 END)
+SELECT JSON_ARRAY(count(CASE WHEN `amount` IS NULL THEN 1 END))
 FROM (SELECT `amount`, `quantity`, `provider`, `gift`, CASE WHEN month(`seen`) > 0 THEN `seen` END AS `seen`, `at`, CASE WHEN month(`born`) > 0 THEN `born` END AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000';
 
 -- checks
-SELECT count(CASE WHEN NOT (amount >= 0
-) THEN 1 END)
+SELECT JSON_ARRAY(count(CASE WHEN NOT (amount >= 0
+) THEN 1 END))
 FROM (SELECT `amount`, `quantity`, `provider`, `gift`, CASE WHEN month(`seen`) > 0 THEN `seen` END AS `seen`, `at`, CASE WHEN month(`born`) > 0 THEN `born` END AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000';
 
 -- classes against their labels

@@ -10,8 +10,8 @@ SELECT count(*),
   ARRAY[count("gift"), count(*) FILTER (WHERE CAST("gift" AS TEXT) IN ('true')), count(*) FILTER (WHERE CAST("gift" AS TEXT) IN ('false'))],
   ARRAY[count("seen"), count(*) FILTER (WHERE "seen" > "at" - INTERVAL '0' SECOND), count(*) FILTER (WHERE "seen" >= "at" - INTERVAL '60' SECOND), count(*) FILTER (WHERE "seen" >= "at" - INTERVAL '300' SECOND), count(*) FILTER (WHERE "seen" >= "at" - INTERVAL '900' SECOND), count(*) FILTER (WHERE "seen" >= "at" - INTERVAL '3600' SECOND), count(*) FILTER (WHERE "seen" >= "at" - INTERVAL '21600' SECOND), count(*) FILTER (WHERE "seen" >= "at" - INTERVAL '86400' SECOND), count(*) FILTER (WHERE "seen" >= "at" - INTERVAL '604800' SECOND), count(*) FILTER (WHERE "seen" >= "at" - INTERVAL '2592000' SECOND), count(*) FILTER (WHERE "seen" >= "at" - INTERVAL '31536000' SECOND)],
   ARRAY[count("born"), count(*) FILTER (WHERE "born" > "at" - INTERVAL '0' SECOND), count(*) FILTER (WHERE "born" >= "at" - INTERVAL '60' SECOND), count(*) FILTER (WHERE "born" >= "at" - INTERVAL '300' SECOND), count(*) FILTER (WHERE "born" >= "at" - INTERVAL '900' SECOND), count(*) FILTER (WHERE "born" >= "at" - INTERVAL '3600' SECOND), count(*) FILTER (WHERE "born" >= "at" - INTERVAL '21600' SECOND), count(*) FILTER (WHERE "born" >= "at" - INTERVAL '86400' SECOND), count(*) FILTER (WHERE "born" >= "at" - INTERVAL '604800' SECOND), count(*) FILTER (WHERE "born" >= "at" - INTERVAL '2592000' SECOND), count(*) FILTER (WHERE "born" >= "at" - INTERVAL '31536000' SECOND)],
-  ARRAY[CAST(count(CAST("amount" AS DOUBLE PRECISION)) FILTER (WHERE abs(CAST("amount" AS DOUBLE PRECISION)) < 1e140) AS DOUBLE PRECISION), min(CAST("amount" AS DOUBLE PRECISION)) FILTER (WHERE abs(CAST("amount" AS DOUBLE PRECISION)) < 1e140), max(CAST("amount" AS DOUBLE PRECISION)) FILTER (WHERE abs(CAST("amount" AS DOUBLE PRECISION)) < 1e140), avg(CAST("amount" AS DOUBLE PRECISION)) FILTER (WHERE abs(CAST("amount" AS DOUBLE PRECISION)) < 1e140), stddev_pop(CAST("amount" AS DOUBLE PRECISION)) FILTER (WHERE abs(CAST("amount" AS DOUBLE PRECISION)) < 1e140)],
-  ARRAY[CAST(count(CAST("quantity" AS DOUBLE PRECISION)) AS DOUBLE PRECISION), min(CAST("quantity" AS DOUBLE PRECISION)), max(CAST("quantity" AS DOUBLE PRECISION)), avg(CAST("quantity" AS DOUBLE PRECISION)), stddev_pop(CAST("quantity" AS DOUBLE PRECISION))],
+  ARRAY[CAST(count(CAST("amount" AS DOUBLE PRECISION)) FILTER (WHERE abs(CAST("amount" AS DOUBLE PRECISION)) < 1e140) AS DOUBLE PRECISION), min(CAST("amount" AS DOUBLE PRECISION)) FILTER (WHERE abs(CAST("amount" AS DOUBLE PRECISION)) < 1e140), max(CAST("amount" AS DOUBLE PRECISION)) FILTER (WHERE abs(CAST("amount" AS DOUBLE PRECISION)) < 1e140), sum(CAST("amount" AS DOUBLE PRECISION)) FILTER (WHERE abs(CAST("amount" AS DOUBLE PRECISION)) < 1e140), stddev_pop(CAST("amount" AS DOUBLE PRECISION)) FILTER (WHERE abs(CAST("amount" AS DOUBLE PRECISION)) < 1e140), CAST(count(*) FILTER (WHERE CAST("amount" AS DOUBLE PRECISION) = 0) AS DOUBLE PRECISION)],
+  ARRAY[CAST(count(CAST("quantity" AS DOUBLE PRECISION)) AS DOUBLE PRECISION), min(CAST("quantity" AS DOUBLE PRECISION)), max(CAST("quantity" AS DOUBLE PRECISION)), sum(CAST("quantity" AS DOUBLE PRECISION)), stddev_pop(CAST("quantity" AS DOUBLE PRECISION)), CAST(count(*) FILTER (WHERE CAST("quantity" AS DOUBLE PRECISION) = 0) AS DOUBLE PRECISION)],
   ARRAY[count("notes")]
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
@@ -33,8 +33,8 @@ SELECT count(*),
   ARRAY[count("quantity"), count(DISTINCT "quantity")],
   ARRAY[count("provider"), count(DISTINCT "provider")],
   ARRAY[count("gift"), count(DISTINCT "gift")],
-  ARRAY[CAST(count(CAST("amount" AS DOUBLE PRECISION)) FILTER (WHERE abs(CAST("amount" AS DOUBLE PRECISION)) < 1e140) AS DOUBLE PRECISION), min(CAST("amount" AS DOUBLE PRECISION)) FILTER (WHERE abs(CAST("amount" AS DOUBLE PRECISION)) < 1e140), max(CAST("amount" AS DOUBLE PRECISION)) FILTER (WHERE abs(CAST("amount" AS DOUBLE PRECISION)) < 1e140), avg(CAST("amount" AS DOUBLE PRECISION)) FILTER (WHERE abs(CAST("amount" AS DOUBLE PRECISION)) < 1e140), stddev_pop(CAST("amount" AS DOUBLE PRECISION)) FILTER (WHERE abs(CAST("amount" AS DOUBLE PRECISION)) < 1e140)],
-  ARRAY[CAST(count(CAST("quantity" AS DOUBLE PRECISION)) AS DOUBLE PRECISION), min(CAST("quantity" AS DOUBLE PRECISION)), max(CAST("quantity" AS DOUBLE PRECISION)), avg(CAST("quantity" AS DOUBLE PRECISION)), stddev_pop(CAST("quantity" AS DOUBLE PRECISION))]
+  ARRAY[CAST(count(CAST("amount" AS DOUBLE PRECISION)) FILTER (WHERE abs(CAST("amount" AS DOUBLE PRECISION)) < 1e140) AS DOUBLE PRECISION), min(CAST("amount" AS DOUBLE PRECISION)) FILTER (WHERE abs(CAST("amount" AS DOUBLE PRECISION)) < 1e140), max(CAST("amount" AS DOUBLE PRECISION)) FILTER (WHERE abs(CAST("amount" AS DOUBLE PRECISION)) < 1e140), sum(CAST("amount" AS DOUBLE PRECISION)) FILTER (WHERE abs(CAST("amount" AS DOUBLE PRECISION)) < 1e140), stddev_pop(CAST("amount" AS DOUBLE PRECISION)) FILTER (WHERE abs(CAST("amount" AS DOUBLE PRECISION)) < 1e140), CAST(count(*) FILTER (WHERE CAST("amount" AS DOUBLE PRECISION) = 0) AS DOUBLE PRECISION)],
+  ARRAY[CAST(count(CAST("quantity" AS DOUBLE PRECISION)) AS DOUBLE PRECISION), min(CAST("quantity" AS DOUBLE PRECISION)), max(CAST("quantity" AS DOUBLE PRECISION)), sum(CAST("quantity" AS DOUBLE PRECISION)), stddev_pop(CAST("quantity" AS DOUBLE PRECISION)), CAST(count(*) FILTER (WHERE CAST("quantity" AS DOUBLE PRECISION) = 0) AS DOUBLE PRECISION)]
 FROM "shop"."orders" AS t;
 
 -- quantiles
@@ -56,12 +56,35 @@ SELECT floor((CAST(extract(epoch FROM "at") AS DOUBLE PRECISION)) / 3600),
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00'
 GROUP BY floor((CAST(extract(epoch FROM "at") AS DOUBLE PRECISION)) / 3600);
 
+-- parts of a window
+SELECT ((CASE WHEN CAST("provider" AS TEXT) IN ('visa') THEN 0 WHEN CAST("provider" AS TEXT) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST("quantity" AS TEXT) IN ('1', '1.0') THEN 0 ELSE 1 END) * 2 + CASE WHEN "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:59:00.000000+00:00' THEN 1 ELSE 0 END,
+  count(*),
+  max("at"),
+  ARRAY[count("amount")]
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00'
+GROUP BY ((CASE WHEN CAST("provider" AS TEXT) IN ('visa') THEN 0 WHEN CAST("provider" AS TEXT) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST("quantity" AS TEXT) IN ('1', '1.0') THEN 0 ELSE 1 END) * 2 + CASE WHEN "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:59:00.000000+00:00' THEN 1 ELSE 0 END;
+
+-- the rest of a split
+SELECT count(*),
+  max("at")
+FROM (SELECT * FROM "shop"."orders" AS t WHERE ("provider" IS NULL OR CAST("provider" AS TEXT) NOT IN ('visa', 'O''Brien')) AND ("quantity" IS NULL OR CAST("quantity" AS TEXT) NOT IN ('1', '1.0'))) AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
+
+-- duplicates of parts
+SELECT part,
+  sum(n - 1)
+FROM (SELECT (CASE WHEN CAST("provider" AS TEXT) IN ('visa') THEN 0 WHEN CAST("provider" AS TEXT) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST("quantity" AS TEXT) IN ('1', '1.0') THEN 0 ELSE 1 END AS part, count(*) AS n FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00' AND "born" IS NOT NULL GROUP BY (CASE WHEN CAST("provider" AS TEXT) IN ('visa') THEN 0 WHEN CAST("provider" AS TEXT) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST("quantity" AS TEXT) IN ('1', '1.0') THEN 0 ELSE 1 END, "born" HAVING count(*) > 1) AS k
+GROUP BY part;
+
 -- records outside the window
-SELECT count(*) FILTER (WHERE "at" IS NULL), count(*) FILTER (WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00'), count("at"), max(CASE WHEN "at" IS NULL THEN CAST("at" AS TEXT) END)
+SELECT count(*) FILTER (WHERE "at" IS NULL),
+  count(*) FILTER (WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00'),
+  count("at"),
+  max(CASE WHEN "at" IS NULL THEN CAST("at" AS TEXT) END)
 FROM "shop"."orders" AS t WHERE "at" IS NULL OR "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- duplicates of many rows
-SELECT sum(n - 1) FROM (SELECT count(*) AS n FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00' AND "quantity" IS NOT NULL AND "provider" IS NOT NULL AND hashtext(CAST("quantity" AS TEXT) || '|' || CAST("provider" AS TEXT)) % 16 = 0 GROUP BY "quantity", "provider" HAVING count(*) > 1) AS k;
+SELECT sum(n - 1)
+FROM (SELECT count(*) AS n FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00' AND "quantity" IS NOT NULL AND "provider" IS NOT NULL AND hashtext(CAST("quantity" AS TEXT) || '|' || CAST("provider" AS TEXT)) % 16 = 0 GROUP BY "quantity", "provider" HAVING count(*) > 1) AS k;
 
 -- checks
 SELECT ARRAY[count(*) FILTER (WHERE "provider" NOT IN ('visa', 'O''Brien')), count(*) FILTER (WHERE ("quantity" < 0 OR "quantity" > 10)), count(*) FILTER (WHERE NOT ("provider" ~ '^\w+$')), count(*) FILTER (WHERE ("born" < TIMESTAMP '2026-11-24 00:00:00.000000')), count(*) FILTER (WHERE "amount" IS NULL), count(*) FILTER (WHERE NOT (amount >= 0
@@ -69,28 +92,28 @@ SELECT ARRAY[count(*) FILTER (WHERE "provider" NOT IN ('visa', 'O''Brien')), cou
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT count(*) FILTER (WHERE "provider" NOT IN ('visa', 'O''Brien'))
+SELECT ARRAY[count(*) FILTER (WHERE "provider" NOT IN ('visa', 'O''Brien'))]
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT count(*) FILTER (WHERE ("quantity" < 0 OR "quantity" > 10))
+SELECT ARRAY[count(*) FILTER (WHERE ("quantity" < 0 OR "quantity" > 10))]
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT count(*) FILTER (WHERE NOT ("provider" ~ '^\w+$'))
+SELECT ARRAY[count(*) FILTER (WHERE NOT ("provider" ~ '^\w+$'))]
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT count(*) FILTER (WHERE ("born" < TIMESTAMP '2026-11-24 00:00:00.000000'))
+SELECT ARRAY[count(*) FILTER (WHERE ("born" < TIMESTAMP '2026-11-24 00:00:00.000000'))]
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT count(*) FILTER (WHERE "amount" IS NULL)
+SELECT ARRAY[count(*) FILTER (WHERE "amount" IS NULL)]
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- checks
-SELECT count(*) FILTER (WHERE NOT (amount >= 0
-))
+SELECT ARRAY[count(*) FILTER (WHERE NOT (amount >= 0
+))]
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP WITH TIME ZONE '2026-11-24 05:00:00.000000+00:00' AND "at" < TIMESTAMP WITH TIME ZONE '2026-11-24 06:00:00.000000+00:00';
 
 -- classes against their labels

@@ -10,8 +10,8 @@ SELECT count(*),
   ARRAY[count("gift"), count_if(CAST("gift" AS VARCHAR) IN ('true')), count_if(CAST("gift" AS VARCHAR) IN ('false'))],
   ARRAY[count("seen"), count_if("seen" > "at" - INTERVAL '0' SECOND), count_if("seen" >= "at" - INTERVAL '60' SECOND), count_if("seen" >= "at" - INTERVAL '300' SECOND), count_if("seen" >= "at" - INTERVAL '900' SECOND), count_if("seen" >= "at" - INTERVAL '3600' SECOND), count_if("seen" >= "at" - INTERVAL '21600' SECOND), count_if("seen" >= "at" - INTERVAL '86400' SECOND), count_if("seen" >= "at" - INTERVAL '604800' SECOND), count_if("seen" >= "at" - INTERVAL '2592000' SECOND), count_if("seen" >= "at" - INTERVAL '31536000' SECOND)],
   ARRAY[count("born"), count_if("born" > "at" - INTERVAL '0' SECOND), count_if("born" >= "at" - INTERVAL '60' SECOND), count_if("born" >= "at" - INTERVAL '300' SECOND), count_if("born" >= "at" - INTERVAL '900' SECOND), count_if("born" >= "at" - INTERVAL '3600' SECOND), count_if("born" >= "at" - INTERVAL '21600' SECOND), count_if("born" >= "at" - INTERVAL '86400' SECOND), count_if("born" >= "at" - INTERVAL '604800' SECOND), count_if("born" >= "at" - INTERVAL '2592000' SECOND), count_if("born" >= "at" - INTERVAL '31536000' SECOND)],
-  ARRAY[CAST(count(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140) AS DOUBLE), min(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), max(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), avg(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), stddev_pop(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140)],
-  ARRAY[CAST(count(CAST("quantity" AS DOUBLE)) AS DOUBLE), min(CAST("quantity" AS DOUBLE)), max(CAST("quantity" AS DOUBLE)), avg(CAST("quantity" AS DOUBLE)), stddev_pop(CAST("quantity" AS DOUBLE))],
+  ARRAY[CAST(count(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140) AS DOUBLE), min(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), max(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), sum(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), stddev_pop(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), CAST(count(*) FILTER (WHERE CAST("amount" AS DOUBLE) = 0) AS DOUBLE)],
+  ARRAY[CAST(count(CAST("quantity" AS DOUBLE)) AS DOUBLE), min(CAST("quantity" AS DOUBLE)), max(CAST("quantity" AS DOUBLE)), sum(CAST("quantity" AS DOUBLE)), stddev_pop(CAST("quantity" AS DOUBLE)), CAST(count(*) FILTER (WHERE CAST("quantity" AS DOUBLE) = 0) AS DOUBLE)],
   ARRAY[count("notes")]
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
 
@@ -33,8 +33,8 @@ SELECT count(*),
   ARRAY[count("quantity"), approx_distinct("quantity")],
   ARRAY[count("provider"), approx_distinct("provider")],
   ARRAY[count("gift"), approx_distinct("gift")],
-  ARRAY[CAST(count(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140) AS DOUBLE), min(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), max(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), avg(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), stddev_pop(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140)],
-  ARRAY[CAST(count(CAST("quantity" AS DOUBLE)) AS DOUBLE), min(CAST("quantity" AS DOUBLE)), max(CAST("quantity" AS DOUBLE)), avg(CAST("quantity" AS DOUBLE)), stddev_pop(CAST("quantity" AS DOUBLE))]
+  ARRAY[CAST(count(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140) AS DOUBLE), min(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), max(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), sum(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), stddev_pop(CAST("amount" AS DOUBLE)) FILTER (WHERE abs(CAST("amount" AS DOUBLE)) < 1e140), CAST(count(*) FILTER (WHERE CAST("amount" AS DOUBLE) = 0) AS DOUBLE)],
+  ARRAY[CAST(count(CAST("quantity" AS DOUBLE)) AS DOUBLE), min(CAST("quantity" AS DOUBLE)), max(CAST("quantity" AS DOUBLE)), sum(CAST("quantity" AS DOUBLE)), stddev_pop(CAST("quantity" AS DOUBLE)), CAST(count(*) FILTER (WHERE CAST("quantity" AS DOUBLE) = 0) AS DOUBLE)]
 FROM "shop"."orders" AS t;
 
 -- quantiles
@@ -56,12 +56,35 @@ SELECT floor((to_unixtime("at")) / 3600),
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC'
 GROUP BY floor((to_unixtime("at")) / 3600);
 
+-- parts of a window
+SELECT ((CASE WHEN CAST("provider" AS VARCHAR) IN ('visa') THEN 0 WHEN CAST("provider" AS VARCHAR) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST("quantity" AS VARCHAR) IN ('1', '1.0') THEN 0 ELSE 1 END) * 2 + CASE WHEN "at" >= TIMESTAMP '2026-11-24 05:59:00.000000 UTC' THEN 1 ELSE 0 END,
+  count(*),
+  max("at"),
+  ARRAY[count("amount")]
+FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC'
+GROUP BY ((CASE WHEN CAST("provider" AS VARCHAR) IN ('visa') THEN 0 WHEN CAST("provider" AS VARCHAR) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST("quantity" AS VARCHAR) IN ('1', '1.0') THEN 0 ELSE 1 END) * 2 + CASE WHEN "at" >= TIMESTAMP '2026-11-24 05:59:00.000000 UTC' THEN 1 ELSE 0 END;
+
+-- the rest of a split
+SELECT count(*),
+  max("at")
+FROM (SELECT * FROM "shop"."orders" AS t WHERE ("provider" IS NULL OR CAST("provider" AS VARCHAR) NOT IN ('visa', 'O''Brien')) AND ("quantity" IS NULL OR CAST("quantity" AS VARCHAR) NOT IN ('1', '1.0'))) AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
+
+-- duplicates of parts
+SELECT part,
+  sum(n - 1)
+FROM (SELECT (CASE WHEN CAST("provider" AS VARCHAR) IN ('visa') THEN 0 WHEN CAST("provider" AS VARCHAR) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST("quantity" AS VARCHAR) IN ('1', '1.0') THEN 0 ELSE 1 END AS part, count(*) AS n FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC' AND "born" IS NOT NULL GROUP BY (CASE WHEN CAST("provider" AS VARCHAR) IN ('visa') THEN 0 WHEN CAST("provider" AS VARCHAR) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST("quantity" AS VARCHAR) IN ('1', '1.0') THEN 0 ELSE 1 END, "born" HAVING count(*) > 1) AS k
+GROUP BY part;
+
 -- records outside the window
-SELECT count_if("at" IS NULL), count_if("at" >= TIMESTAMP '2026-11-24 06:00:00.000000 UTC'), count("at"), max(CASE WHEN "at" IS NULL THEN CAST("at" AS VARCHAR) END)
+SELECT count_if("at" IS NULL),
+  count_if("at" >= TIMESTAMP '2026-11-24 06:00:00.000000 UTC'),
+  count("at"),
+  max(CASE WHEN "at" IS NULL THEN CAST("at" AS VARCHAR) END)
 FROM "shop"."orders" AS t WHERE "at" IS NULL OR "at" >= TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
 
 -- duplicates of many rows
-SELECT sum(n - 1) FROM (SELECT count(*) AS n FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC' AND "quantity" IS NOT NULL AND "provider" IS NOT NULL AND from_big_endian_64(xxhash64(to_utf8(CAST("quantity" AS VARCHAR) || '|' || CAST("provider" AS VARCHAR)))) % 16 = 0 GROUP BY "quantity", "provider" HAVING count(*) > 1) AS k;
+SELECT sum(n - 1)
+FROM (SELECT count(*) AS n FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC' AND "quantity" IS NOT NULL AND "provider" IS NOT NULL AND from_big_endian_64(xxhash64(to_utf8(CAST("quantity" AS VARCHAR) || '|' || CAST("provider" AS VARCHAR)))) % 16 = 0 GROUP BY "quantity", "provider" HAVING count(*) > 1) AS k;
 
 -- checks
 SELECT ARRAY[count_if("provider" NOT IN ('visa', 'O''Brien')), count_if(("quantity" < 0 OR "quantity" > 10)), count_if(NOT regexp_like("provider", '^\w+$')), count_if(("born" < TIMESTAMP '2026-11-24 00:00:00.000000')), count_if("amount" IS NULL), count_if(NOT (amount >= 0
@@ -69,28 +92,28 @@ SELECT ARRAY[count_if("provider" NOT IN ('visa', 'O''Brien')), count_if(("quanti
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
 
 -- checks
-SELECT count_if("provider" NOT IN ('visa', 'O''Brien'))
+SELECT ARRAY[count_if("provider" NOT IN ('visa', 'O''Brien'))]
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
 
 -- checks
-SELECT count_if(("quantity" < 0 OR "quantity" > 10))
+SELECT ARRAY[count_if(("quantity" < 0 OR "quantity" > 10))]
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
 
 -- checks
-SELECT count_if(NOT regexp_like("provider", '^\w+$'))
+SELECT ARRAY[count_if(NOT regexp_like("provider", '^\w+$'))]
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
 
 -- checks
-SELECT count_if(("born" < TIMESTAMP '2026-11-24 00:00:00.000000'))
+SELECT ARRAY[count_if(("born" < TIMESTAMP '2026-11-24 00:00:00.000000'))]
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
 
 -- checks
-SELECT count_if("amount" IS NULL)
+SELECT ARRAY[count_if("amount" IS NULL)]
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
 
 -- checks
-SELECT count_if(NOT (amount >= 0
-))
+SELECT ARRAY[count_if(NOT (amount >= 0
+))]
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
 
 -- classes against their labels

@@ -41,10 +41,11 @@ const (
 	DryRun   = "dry_run"  // would have been sent
 	Cooldown = "cooldown" // too soon after the last one on the object, or while that is under way
 	Budget   = "budget"   // more than the day's
+	Held     = "held"     // the alert fires without its response, too: the data are broken
 )
 
 // Results are all results, in the order of the reference.
-var Results = []string{Succeed, Fail, Rejected, Undelivered, TimedOut, DryRun, Cooldown, Budget}
+var Results = []string{Succeed, Fail, Rejected, Undelivered, TimedOut, DryRun, Cooldown, Budget, Held}
 
 // Alert is what a decision is made on.
 type Alert struct {
@@ -71,6 +72,9 @@ func LockDecisions(tx *store.Tx) error { return tx.Lock("decisions") }
 // every delivery. An alert that has caused an action never causes another one; one whose action was held back is
 // decided anew, since a drift that is still there when the cooldown is over still wants its retraining.
 func Decide(tx *store.Tx, actions []Config, a Alert, now time.Time) error {
+	if a.Labels["response"] == "" {
+		return hold(tx, a, now)
+	}
 	c := choose(actions, a.Labels)
 	if c == nil {
 		return nil
@@ -87,7 +91,7 @@ func Decide(tx *store.Tx, actions []Config, a Alert, now time.Time) error {
 		return nil
 	}
 	object := c.object(a.Labels)
-	result, until, err := weigh(tx, c, object, now)
+	result, until, err := weigh(tx, c, a, object, now)
 	if err != nil {
 		return fmt.Errorf("decide on action %q: %w", c.Name, err)
 	}
@@ -109,7 +113,7 @@ func Decide(tx *store.Tx, actions []Config, a Alert, now time.Time) error {
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', 0, '', ?, '', 0, ?, 0, 0, 0)
 		ON CONFLICT (id) DO UPDATE SET state = excluded.state, result = excluded.result, params = excluded.params,
 			object = excluded.object, not_before = excluded.not_before, created_at = excluded.created_at`,
-		id, a.ID, c.Name, c.Response, object, string(params), state, result, store.Micros(now), store.Micros(now)); err != nil {
+		id, a.ID, c.Name, c.Response, object, string(params), state, result, store.Micros(now.Add(c.grace())), store.Micros(now)); err != nil {
 		return fmt.Errorf("store action %q: %w", c.Name, err)
 	}
 	facts := map[string]string{
@@ -139,7 +143,13 @@ func choose(actions []Config, labels map[string]string) *Config {
 
 // weigh returns why the action is held back, "" if it is not, and takes its share of cooldown and budget. A dry run has
 // shares of its own, so that it shows what would be done and costs the real actions nothing.
-func weigh(tx *store.Tx, c *Config, object string, now time.Time) (result string, until time.Time, err error) {
+func weigh(tx *store.Tx, c *Config, a Alert, object string, now time.Time) (result string, until time.Time, err error) {
+	switch broken, err := held(tx, a, now); {
+	case err != nil:
+		return "", until, err
+	case broken:
+		return Held, until, nil
+	}
 	account := ""
 	if c.DryRun {
 		account = "dry-run/"

@@ -27,6 +27,8 @@ type Config struct {
 	Cooldown config.Duration `yaml:"cooldown"`
 	// ObjectLabels tell objects of the same name apart, such as cluster and namespace.
 	ObjectLabels []string `yaml:"object_labels,omitempty"`
+	// Grace is how long an action waits for an alert that takes its response back: 10m of a retraining by default, else 0s.
+	Grace *config.Duration `yaml:"grace,omitempty"`
 	// DailyBudget is the most actions in a day (UTC).
 	DailyBudget int `yaml:"daily_budget"`
 	// MaxInFlight is the most actions that have been sent and have not ended.
@@ -81,6 +83,9 @@ func (c *Config) Validate(at config.At) {
 			at.Errorf(d.key, "%s; want more than 0", d.value)
 		}
 	}
+	if g := c.grace(); g < 0 || g > 24*time.Hour {
+		at.Errorf("grace", "%s; want 0s to 24h", config.Duration(g))
+	}
 	if c.RequestTimeout > config.Duration(5*time.Minute) {
 		at.Errorf("request_timeout", "%s; want at most 5m: another replica takes over only after three times this", c.RequestTimeout)
 	}
@@ -97,6 +102,20 @@ func (c *Config) Validate(at config.At) {
 		if _, ok := required[name]; !ok {
 			at.Errorf("requires", "%q; want some of %s", name, strings.Join(slices.Sorted(maps.Keys(required)), ", "))
 		}
+	}
+}
+
+// retrainGrace is a profile every five minutes, and three for the rules and Alertmanager to tell of it, and two to spare.
+const retrainGrace = 10 * time.Minute
+
+func (c *Config) grace() time.Duration {
+	switch {
+	case c.Grace != nil:
+		return time.Duration(*c.Grace)
+	case c.Response == "retrain":
+		return retrainGrace
+	default:
+		return 0
 	}
 }
 

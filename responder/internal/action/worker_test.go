@@ -2,6 +2,7 @@ package action
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -76,8 +77,13 @@ func (b *bench) fire(n int, labels ...string) {
 		if err := LockDecisions(tx); err != nil {
 			return err
 		}
+		text, err := json.Marshal(a.Labels)
+		if err != nil {
+			return err
+		}
 		if _, err := tx.Exec(`INSERT INTO alerts (id, fingerprint, alertname, response, severity, model, dataset, labels, annotations, receiver,
-			starts_at, ends_at, first_received_at, last_received_at, deliveries) VALUES (?, '', '', '', '', '', '', '', '', '', 0, 0, 0, 0, 0) ON CONFLICT (id) DO NOTHING`, a.ID); err != nil {
+			starts_at, ends_at, first_received_at, last_received_at, deliveries) VALUES (?, '', ?, ?, '', ?, ?, ?, '', '', 0, 0, 0, ?, 0) ON CONFLICT (id) DO NOTHING`,
+			a.ID, a.Labels["alertname"], a.Labels["response"], a.Labels["model"], a.Labels["dataset"], string(text), store.Micros(b.clock.now())); err != nil {
 			return err
 		}
 		return Decide(tx, b.Actions(), a, b.clock.now())
@@ -176,6 +182,9 @@ func (r *receiver) calls() (n int) {
 }
 
 func (r *receiver) config(more string) string {
+	if !strings.Contains(more, "grace:") {
+		more = "grace: 0s, " + more
+	}
 	return fmt.Sprintf(`{actions: [{name: retrain, response: retrain, dry_run: false, poll_interval: 1m, %s target: {webhook:
 		{url: %q, id: id, status: {url: %q, field: state, succeeded: [ok], failed: [bad]}}}}]}`, more, r.URL, r.URL+"/{id}")
 }
@@ -290,6 +299,93 @@ func TestEndsThatAreNoSuccess(t *testing.T) {
 			require.Equal(t, "action_finished", kinds[len(kinds)-1])
 			b.fire(1)
 			require.Equal(t, tc.want+" cooldown=1", b.results(), "its cooldown is not lifted")
+		})
+	}
+}
+
+// resolve ends an alert.
+func (b *bench) resolve(n int) {
+	b.t.Helper()
+	require.NoError(b.t, b.store.Write(b.t.Context(), func(tx *store.Tx) error {
+		_, err := tx.Exec(`UPDATE alerts SET ends_at = ? WHERE id = ?`, store.Micros(b.clock.now()), fmt.Sprintf("alert-%d", n))
+		return err
+	}))
+}
+
+func TestARetrainingWaitsForAnAlertThatTakesItBack(t *testing.T) {
+	drift := []string{"field", "amount"}
+	broken := append([]string{"response", ""}, drift...)
+	for sentence, c := range map[string]struct {
+		config string
+		do     func(b *bench)
+		calls  int
+		result string
+	}{
+		"it is called after ten minutes": {"", func(b *bench) { b.clock.advance(10 * time.Minute) }, 1, "succeeded=1"},
+		"and not before":                 {"", func(b *bench) { b.clock.advance(8*time.Minute - time.Second) }, 0, ""},
+		"a grace of one's own":           {"grace: 1m,", func(b *bench) { b.clock.advance(time.Minute) }, 1, "succeeded=1"},
+		"a dataset that is broken minutes after the drift holds it back": {"", func(b *bench) {
+			b.clock.advance(5 * time.Minute)
+			b.fire(1, broken...)
+			b.clock.advance(time.Hour)
+			b.fire(0, drift...)
+		}, 0, "held=1"},
+		"a break that came first holds it back": {"daily_budget: 1,", func(b *bench) {
+			b.fire(1, broken...) // Alert 0 came in the same message, and was decided first.
+			b.fire(2, append([]string{"severity", "warning"}, drift...)...)
+			b.fire(3, append([]string{"severity", "warning"}, broken...)...)
+			b.clock.advance(time.Hour)
+		}, 0, "held=2"},
+		"cooldown and budget are free for another field's drift": {"daily_budget: 1,", func(b *bench) {
+			b.fire(1, broken...)
+			b.fire(2, "field", "country")
+			b.clock.advance(10 * time.Minute)
+		}, 1, "succeeded=1 held=1"},
+		"the break of another field takes nothing back": {"", func(b *bench) {
+			b.fire(1, "response", "", "field", "country")
+			b.clock.advance(10 * time.Minute)
+		}, 1, "succeeded=1"},
+		"once the break is over it is decided anew": {"", func(b *bench) {
+			b.fire(1, broken...)
+			b.clock.advance(time.Hour)
+			b.resolve(1)
+			b.fire(0, drift...)
+			b.clock.advance(10 * time.Minute)
+		}, 1, "succeeded=1 held=1"},
+		"a break whose end never came is forgotten after a day": {"", func(b *bench) {
+			b.fire(1, broken...)
+			b.clock.advance(24*time.Hour + time.Second)
+			b.fire(0, drift...)
+			b.clock.advance(10 * time.Minute)
+		}, 1, "succeeded=1 held=1"},
+		"what the target has is not taken back": {"", func(b *bench) {
+			b.clock.advance(10 * time.Minute)
+			b.work()
+			b.fire(1, broken...)
+		}, 1, "succeeded=1"},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			on := func(t *testing.T, s *store.Store) {
+				r := newReceiver(t)
+				config := r.config(c.config)
+				if c.config == "" || !strings.Contains(c.config, "grace") {
+					config = strings.Replace(config, "grace: 0s, ", "", 1) // The default.
+				}
+				b := newBench(t, s, config)
+				b.fire(0, drift...)
+				c.do(b)
+				b.work()
+				b.clock.advance(2 * time.Minute) // The worker looks at its run.
+				b.work()
+				require.Equal(t, c.calls, r.calls())
+				require.Equal(t, c.result, b.results())
+				b.verify()
+			}
+			if c.result == "held=1" { // The queries are the same in all of them.
+				storetest.Each(t, on)
+				return
+			}
+			on(t, storetest.SQLite(t))
 		})
 	}
 }
@@ -432,7 +528,7 @@ func TestATargetThatDoesNotLookAtKeysIsSearchedBeforeItIsCalledAgain(t *testing.
 		}
 	}))
 	t.Cleanup(github.Close)
-	b := newBench(t, storetest.SQLite(t), fmt.Sprintf(`{actions: [{name: retrain, response: retrain, dry_run: false,
+	b := newBench(t, storetest.SQLite(t), fmt.Sprintf(`{actions: [{name: retrain, response: retrain, dry_run: false, grace: 0s,
 		target: {github_actions: {url: %q, repository: a/b, workflow: w}}}]}`, github.URL))
 	b.fire(0)
 	for range 5 {
@@ -496,6 +592,7 @@ func TestConfigurationsThatAreRefused(t *testing.T) {
 		"no name":          {`{response: retrain,` + target + `}`, "name: has 0 characters; want 1 to 100"},
 		"a response":       {`{name: a, response: reboot,` + target + `}`, `response: "reboot"; want one of replay, retrain, review`},
 		"no cooldown":      {`{name: a, response: retrain, cooldown: 0s,` + target + `}`, "cooldown: 0s; want more than 0"},
+		"a long grace":     {`{name: a, response: retrain, grace: 25h,` + target + `}`, "grace: 1d1h; want 0s to 24h"},
 		"no budget":        {`{name: a, response: retrain, daily_budget: 0,` + target + `}`, "daily_budget: 0; want at least 1"},
 		"a requirement":    {`{name: a, response: retrain, requires: [command],` + target + `}`, `requires: "command"; want some of dataset, last_good_snapshot,`},
 		"a slow request":   {`{name: a, response: retrain, request_timeout: 1h,` + target + `}`, "request_timeout: 1h; want at most 5m"},

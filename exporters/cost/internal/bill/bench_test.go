@@ -215,6 +215,7 @@ func compareWithBare(b *testing.B, size int64, different bool) {
 	b.ReportMetric(float64(rows)/read.wall.Seconds(), "rows/s")
 	b.ReportMetric(float64(read.rss)/(1<<20), "MiB-RSS")
 	b.ReportMetric(float64(bare.rss)/(1<<20), "bare-MiB-RSS")
+	b.Logf("CPU %s, bare %s; time %s, bare %s; %d MiB, bare %d MiB", read.cpu, bare.cpu, read.wall, bare.wall, read.rss>>20, bare.rss>>20)
 	require.LessOrEqual(b, read.rss, int64(maxRSS), "bytes of memory")
 	require.LessOrEqual(b, read.cpu.Seconds(), maxTimes*bare.cpu.Seconds(), "CPU seconds beside the bare query's")
 	require.LessOrEqual(b, read.wall.Seconds(), maxTimes*bare.wall.Seconds(), "seconds beside the bare query's")

@@ -89,6 +89,8 @@ type Line struct {
 	// GPUHours are the hours of GPUs that the line pays for.
 	GPUHours float64
 	Rows     int64
+	// Total is the number of a running total, which a later one of the same number replaces; 0 for other lines.
+	Total uint64
 }
 
 // Problem is a line that could not be read.

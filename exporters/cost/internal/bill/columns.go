@@ -25,6 +25,7 @@ const (
 	colSubAccount
 	colSubAccountName
 	colBillingAccount
+	colBillingAccountType
 	colProvider
 	colProviderName
 	colResource
@@ -40,7 +41,7 @@ const (
 // names are those of FOCUS; that of the cost depends on the options.
 var names = [columnCount]string{
 	"", "BillingCurrency", "BillingPeriodStart", "ChargePeriodStart", "ChargePeriodEnd", "ChargeCategory", "ChargeClass", "ServiceName",
-	"x_ServiceCode", "ServiceCategory", "ServiceSubcategory", "SubAccountId", "SubAccountName", "BillingAccountId", "ServiceProviderName", "ProviderName",
+	"x_ServiceCode", "ServiceCategory", "ServiceSubcategory", "SubAccountId", "SubAccountName", "BillingAccountId", "BillingAccountType", "ServiceProviderName", "ProviderName",
 	"ResourceId", "Tags", "ChargeDescription", "ConsumedQuantity", "ConsumedUnit", "PricingCurrency", "x_BillingExchangeRate",
 }
 

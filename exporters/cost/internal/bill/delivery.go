@@ -179,12 +179,17 @@ func (l *Ledger) combine() Bill {
 		}
 	}
 	var b Bill
+	newest := newestTotals(deliveries)
 	for i, d := range deliveries {
-		for _, sheet := range d.sheets {
+		for j, sheet := range d.sheets {
 			b.Files++
 			counts := len(sheet.Lines) == 0
 			for _, line := range sheet.Lines {
-				if _, ok := counting[line.Period][i]; ok {
+				_, ok := counting[line.Period][i]
+				if line.Total != 0 {
+					ok = newest[totalRow{line.Period, line.Total}] == place{i, j}
+				}
+				if ok {
 					counts = true
 					b.Lines = append(b.Lines, line)
 				}
@@ -224,10 +229,11 @@ func (l *Ledger) warn(later, earlier accepted, period time.Time, now, before Cov
 		clear(l.warned)
 	}
 	l.warned[key] = true
-	message := "A delivery of bills has a part of what an earlier one has, and is added to it; where deliveries hold the month so far, set deliveries: replace"
-	if replaces {
-		message = "A delivery of bills has far less than the one that it replaces; where deliveries hold what is new alone, set deliveries: append"
-	}
-	l.Logger.Warn(message, "delivery", later.name, "rows", now.Rows, "hours", len(now.Hours), "earlier", earlier.name, "its_rows", before.Rows,
+	log := l.Logger.With("delivery", later.name, "rows", now.Rows, "hours", len(now.Hours), "earlier", earlier.name, "its_rows", before.Rows,
 		"its_hours", len(before.Hours), "billing_period", period.Format("2006-01"))
+	if replaces {
+		log.Warn("A delivery of bills has far less than the one that it replaces; where deliveries hold what is new alone, set deliveries: append")
+		return
+	}
+	log.Warn("A delivery of bills has a part of what an earlier one has, and is added to it; where deliveries hold the month so far, set deliveries: replace")
 }

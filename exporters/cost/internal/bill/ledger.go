@@ -143,7 +143,7 @@ func (l *Ledger) tell(others []string) {
 	})
 	told := fmt.Sprint(len(others), example(others))
 	if len(others) > 0 && told != l.others {
-		l.Logger.Warn("Files are not read, since their names end in none of "+strings.Join(suffixes, ", "), "files", len(others), "example", others[0])
+		l.Logger.Warn("Files are not read because of the end of their names", "files", len(others), "example", others[0], "expected", strings.Join(suffixes, ", "))
 	}
 	l.others = told
 }
@@ -205,7 +205,7 @@ func (l *Ledger) doubt(d delivery) {
 			key := "parts " + d.name
 			if !l.warned[key] && c.Charges && c.shared(later.sheet.Periods[period]) >= nearlyAll {
 				l.warned[key] = true
-				l.Logger.Warn("Files of one folder count as parts of one delivery, and two of them that were written hours apart have the same hours and accounts; where each is the month so far, set delivery: file",
+				l.Logger.Warn("Files of one folder count as parts of one delivery, and two of them that were written hours apart have the same hours and accounts; where each is the month so far, set delivery: file, and where the earlier is left of another run, remove it",
 					"delivery", d.name, "earlier", files[i], "later", files[i+1])
 			}
 		}

@@ -50,7 +50,11 @@ func (r *Reader) readParquet(ctx context.Context, path string) (Sheet, error) {
 	if err != nil {
 		return Sheet{}, err
 	}
-	query, kept := r.parquetQuery(path, l, header, types)
+	totals, err := r.hasTotals(ctx, path, l, header)
+	if err != nil {
+		return Sheet{}, err
+	}
+	query, kept := r.parquetQuery(path, l, header, types, totals)
 	rows, err := r.db.QueryContext(ctx, query)
 	if err != nil {
 		return Sheet{}, err
@@ -105,14 +109,26 @@ func (r *Reader) describe(ctx context.Context, path string) (header, types []str
 	return header, types, rows.Err()
 }
 
+// hasTotals says whether a file has running totals, to tell which from each other takes more columns.
+func (r *Reader) hasTotals(ctx context.Context, path string, l layout, header []string) (bool, error) {
+	account, unit := l[colBillingAccountType], l[colUnit]
+	if account < 0 || unit < 0 {
+		return false, nil
+	}
+	var rows int64
+	err := r.db.QueryRowContext(ctx, fmt.Sprintf("SELECT count(*) FROM read_parquet(%s) WHERE lower(CAST(%s AS VARCHAR)) = lower(%s) AND lower(CAST(%s AS VARCHAR)) = lower(%s)",
+		quote(path), identifier(header[account]), quote(totalsAccountType), identifier(header[unit]), quote(totalsUnit))).Scan(&rows)
+	return rows > 0, err
+}
+
 // parquetQuery selects the first row, the number of rows, the sum, and the texts of the columns, in their order; the layout
 // says which of them are there. A cost that is no number is in the sums of its own, with its text.
-func (r *Reader) parquetQuery(path string, l layout, header, types []string) (string, layout) {
+func (r *Reader) parquetQuery(path string, l layout, header, types []string, totals bool) (string, layout) {
 	var kept layout
 	selected := make([]string, columnCount)
 	for c := range columnCount {
 		kept[c], selected[c] = -1, "NULL"
-		if i := l[c]; i >= 0 && r.rules.reads(c) {
+		if i := l[c]; i >= 0 && (r.rules.reads(c) || totals) {
 			kept[c], selected[c] = int(c), textOf(header[i], types[i])
 		}
 		selected[c] += fmt.Sprintf(" AS c%d", c)
@@ -134,11 +150,13 @@ GROUP BY cost IS NULL, %[1]s`, by, strings.Join(selected, ", "), quote(path)), k
 
 // textOf is a column as a text: JSON of tags that are a map, a struct, or a list of them.
 func textOf(column, typ string) string {
-	name := `"` + strings.ReplaceAll(column, `"`, `""`) + `"`
+	name := identifier(column)
 	if strings.HasPrefix(typ, "MAP") || strings.HasPrefix(typ, "STRUCT") || strings.HasSuffix(typ, "[]") {
 		name = "to_json(" + name + ")"
 	}
 	return "trim(CAST(" + name + " AS VARCHAR))"
 }
+
+func identifier(column string) string { return `"` + strings.ReplaceAll(column, `"`, `""`) + `"` }
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

@@ -3,6 +3,7 @@ package bill_test
 import (
 	"compress/gzip"
 	"context"
+	"database/sql"
 	"fmt"
 	"io"
 	"os"
@@ -256,4 +257,45 @@ func TestFilesThatAreNotReadAreTold(t *testing.T) {
 	require.Contains(t, s.log.String(), "files=1")
 	_, err := s.ledger.Read(context.Background())
 	require.NoError(t, err)
+}
+
+// LiteLLM: a file for each hour, with the running totals of the day of those API keys that were used in it.
+func TestLiteLLMWritesRunningTotals(t *testing.T) {
+	t.Parallel()
+	row := func(day, key, model, amount string) string {
+		at, err := time.Parse(time.DateOnly, day)
+		require.NoError(t, err)
+		return line(map[string]string{
+			"BilledCost": amount, "EffectiveCost": amount, "BillingPeriodStart": day + "T00:00:00Z", "ChargePeriodStart": day + "T00:00:00Z",
+			"ChargePeriodEnd": at.AddDate(0, 0, 1).Format(time.RFC3339), "ServiceName": "chat", "SubAccountId": "team-" + key[:1], "ResourceId": model,
+		}) + "," + key + ",API Key,Requests,1.000000"
+	}
+	files := [][]string{
+		{row("2026-03-10", "a1", "gpt-4o", "1"), row("2026-03-10", "a2", "gpt-4o", "10"), row("2026-03-10", "b1", "claude", "100")},
+		{row("2026-03-10", "a1", "gpt-4o", "2.5")}, // a1 alone was used in this hour.
+		{row("2026-03-10", "b1", "claude", "170"), row("2026-03-10", "b1", "gpt-4o", "0.5")},
+		{row("2026-03-11", "a1", "gpt-4o", "7"), row("2026-03-10", "a2", "gpt-4o", "11")}, // What was written after midnight.
+	}
+	header := columns + ",BillingAccountId,BillingAccountType,ConsumedUnit,ConsumedQuantity"
+	db, err := sql.Open("duckdb", "")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	for _, deliveries := range []bill.Deliveries{bill.Auto, bill.Append, bill.Replace} {
+		for _, form := range []string{"csv", "parquet"} {
+			s := newSource(t, func(o *bill.LedgerOptions) { o.Deliveries = deliveries })
+			for hour, rows := range files {
+				name := fmt.Sprintf("focus_exports/date=2026-03-10/hour=%02d/usage_%02d.csv", hour, hour)
+				s.note(name, header+"\n"+strings.Join(rows, "\n")+"\n", clockAt(hour+1, 5))
+				if form == "parquet" {
+					path := filepath.Join(s.dir, name)
+					_, err := db.Exec(fmt.Sprintf("COPY (SELECT * FROM read_csv('%s', all_varchar = true)) TO '%s.parquet'", path, path))
+					require.NoError(t, err)
+					require.NoError(t, os.Remove(path))
+					require.NoError(t, os.Chtimes(path+".parquet", clockAt(hour+1, 5), clockAt(hour+1, 5)))
+				}
+			}
+			require.Equal(t, "191", s.total(), "%s of %s: 2.5 + 11 + 170 + 0.5 + 7", deliveries, form)
+			require.NotContains(t, s.log.String(), "level=WARN")
+		}
+	}
 }

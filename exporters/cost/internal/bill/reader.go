@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"slices"
 	"strings"
@@ -43,7 +44,8 @@ type Reader struct {
 	options  Options
 	rules    *ruleSet
 	spelling map[string]string
-	db       *sql.DB // of Parquet; nil until the first file of that
+	seed     maphash.Seed // of running totals
+	db       *sql.DB      // of Parquet; nil until the first file of that
 }
 
 // NewReader compiles the rules.
@@ -51,7 +53,7 @@ func NewReader(o Options) (*Reader, error) {
 	if o.Zone == nil || (o.Cost != Effective && o.Cost != Billed) {
 		return nil, fmt.Errorf("a reader of bills needs a time zone, and %q or %q as cost", Effective, Billed)
 	}
-	r := &Reader{options: o, rules: compile(o), spelling: map[string]string{}}
+	r := &Reader{options: o, rules: compile(o), spelling: map[string]string{}, seed: maphash.MakeSeed()}
 	for _, rule := range o.Rules {
 		r.spelling[strings.ToLower(rule.Department)] = rule.Department
 	}

@@ -181,6 +181,8 @@ func (s *ruleSet) reads(c column) bool {
 		return len(s.descriptions) > 0
 	case colQuantity, colUnit:
 		return len(s.gpus) > 0
+	case colBillingAccountType:
+		return false // It is looked at where a file has running totals.
 	case colPricingCurrency, colExchangeRate:
 		return s.invoiceRates
 	}

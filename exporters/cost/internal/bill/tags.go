@@ -89,10 +89,10 @@ func doubleQuoted(text []byte) (inside, after []byte, ok bool) {
 		return nil, nil, false
 	}
 	for i, c := range text[2:] {
-		switch {
-		case c == '\\':
+		switch c {
+		case '\\':
 			return nil, nil, false
-		case c == '"':
+		case '"':
 			rest := text[2+i+1:]
 			if len(rest) == 0 || rest[0] != '"' {
 				return nil, nil, false

@@ -3,6 +3,7 @@ package bill
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -30,13 +31,13 @@ type tally struct {
 	// decode is what a field says: of CSV what is within the quotes.
 	decode func([]byte) []byte
 
-	instants                                               *memo[instant]
-	currencies, services, codes, categories, subcategories *memo[word]
-	subAccounts, subAccountNames, billingAccounts          *memo[word]
-	providers, providerNames, ids                          *memo[word]
-	kinds, classes, descriptions, units, pricing           *memo[word]
-	rates                                                  *memo[ownRate]
-	tags                                                   *memo[tagged]
+	instants                                                    *memo[instant]
+	currencies, services, codes, categories, subcategories      *memo[word]
+	subAccounts, subAccountNames, billingAccounts, accountTypes *memo[word]
+	providers, providerNames, ids                               *memo[word]
+	kinds, classes, descriptions, units, pricing                *memo[word]
+	rates                                                       *memo[ownRate]
+	tags                                                        *memo[tagged]
 
 	names   map[string]uint32
 	byTag   map[string]uint32
@@ -83,6 +84,7 @@ type group struct {
 	currency, department, service, category uint32
 	rate                                    uint32 // the invoice's own, by its text
 	kind                                    uint32 // watching, running, metered
+	total                                   uint64 // the number of a running total, 0 for none
 }
 
 // Kinds of groups.
@@ -163,7 +165,7 @@ func newTally(r *Reader, file string, l layout, decode func([]byte) []byte) *tal
 		})
 	}
 	t.ids, t.descriptions = globs(t.rules.resources), globs(t.rules.descriptions)
-	t.units, t.pricing = words(nil), words(nil)
+	t.units, t.pricing, t.accountTypes = words(nil), words(nil), words(nil)
 	t.rates = newMemo(t.readRate)
 	t.tags = newMemo(func(raw []byte, m *tagged) {
 		m.bits = append(m.bits[:0], t.none...)
@@ -311,8 +313,15 @@ func (t *tally) add(fields [][]byte, line int64, cost amount, readable bool, row
 		t.reject(rows, t.problem(fields, line, colQuantity, "a decimal number"))
 		return
 	}
+	if t.isTotal(fields) {
+		g.total = t.identity(fields)
+	}
 	s := t.groups[g]
 	if s == nil {
+		if len(t.groups) >= maxGroups && g.total != 0 {
+			t.reject(rows, t.problem(fields, line, colBillingAccountType, fmt.Sprintf("at most %d running totals in a file", maxGroups)))
+			return
+		}
 		if len(t.groups) >= maxGroups {
 			g.department, g.service, g.category = t.name(Other), t.name(Other), t.name(Other)
 			s = t.groups[g]
@@ -326,7 +335,9 @@ func (t *tally) add(fields [][]byte, line int64, cost amount, readable bool, row
 	s.rows += rows
 	s.gpuHours += hours * float64(rows)
 	s.charges = s.charges || !b.delta && cost.high >= 0
-	t.cover(b, fields, rows)
+	if g.total == 0 {
+		t.cover(b, fields, rows)
+	}
 }
 
 // whose says which department pays for a record, and for what.
@@ -434,8 +445,11 @@ func (t *tally) result() Sheet {
 			Period: period, Day: dateFrom(g.day), RateDay: dateFrom(g.rateDay), Currency: t.texts[g.currency], Department: t.texts[g.department],
 			Service: text(g.service), Category: text(g.category), Observability: g.kind&watching != 0, Running: g.kind&running != 0,
 			Metered: g.kind&metered != 0, Rate: rateFrom(t.texts[g.rate]), GPUHours: s.gpuHours,
-			Amount: s.amount.decimal(), Rows: s.rows,
+			Amount: s.amount.decimal(), Rows: s.rows, Total: g.total,
 		})
+		if g.total != 0 {
+			continue // It stands for itself, whatever its file covers.
+		}
 		c := t.sheet.Periods[period]
 		c.Charges = c.Charges || s.charges
 		t.sheet.Periods[period] = c
@@ -460,6 +474,6 @@ func (t *tally) sorted() []group {
 	return slices.SortedFunc(maps.Keys(t.groups), func(a, b group) int {
 		return cmp.Or(cmp.Compare(a.period, b.period), cmp.Compare(a.day, b.day), cmp.Compare(a.rateDay, b.rateDay),
 			cmp.Compare(rank[a.currency], rank[b.currency]), cmp.Compare(rank[a.department], rank[b.department]),
-			cmp.Compare(rank[a.service], rank[b.service]), cmp.Compare(rank[a.category], rank[b.category]), cmp.Compare(rank[a.rate], rank[b.rate]), cmp.Compare(a.kind, b.kind))
+			cmp.Compare(rank[a.service], rank[b.service]), cmp.Compare(rank[a.category], rank[b.category]), cmp.Compare(rank[a.rate], rank[b.rate]), cmp.Compare(a.kind, b.kind), cmp.Compare(a.total, b.total))
 	})
 }

@@ -71,16 +71,19 @@ func TestAGatewaysAliasIsNoModelOfTheGPUs(t *testing.T) {
 		unpriced map[string]float64
 	}{
 		"without a price its tokens are counted": {
-			nil, map[string]float64{},
+			nil,
+			map[string]float64{},
 			map[string]float64{"chat-prod input_token": 900 * 3600, "chat-prod output_token": 90 * 3600},
 		},
 		"an alias gives it the price of its model": {
 			map[string]string{"chat-prod": "gpt-4o"},
-			map[string]float64{"chat-prod input_token": 3.24 * 2.5, "chat-prod output_token": 0.324 * 10}, map[string]float64{},
+			map[string]float64{"chat-prod input_token": 3.24 * 2.5, "chat-prod output_token": 0.324 * 10},
+			map[string]float64{},
 		},
 		"an alias with the name of a provider, too": {
 			map[string]string{"chat-prod": "azure/eu/gpt-4o"},
-			map[string]float64{"chat-prod input_token": 3.24 * 2.5, "chat-prod output_token": 0.324 * 10}, map[string]float64{},
+			map[string]float64{"chat-prod input_token": 3.24 * 2.5, "chat-prod output_token": 0.324 * 10},
+			map[string]float64{},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,62 @@
+package dataquality
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+// threshold is the override for the column, for the dataset, or the default.
+func (d *dataset) threshold(signal, column string) float64 {
+	if v, ok := d.overrides[override{signal, column}]; ok {
+		return v
+	}
+	if v, ok := d.overrides[override{signal, ""}]; ok {
+		return v
+	}
+	return d.defaults[signal]
+}
+
+type override struct{ signal, column string }
+
+// overrides are the thresholds that the configuration sets, for a table with these columns. The names of columns may be patterns:
+// of those that match a column the first in the alphabet holds, and a column's own name comes before all.
+func (t ThresholdsConfig) overrides(columns []tables.Column) map[override]float64 {
+	o := make(map[override]float64)
+	set := func(signal, column string, v *float64) {
+		if v != nil {
+			o[override{signal, column}] = *v
+		}
+	}
+	perColumn := func(column string, c ColumnThresholds) {
+		set(signalNulls, column, c.NullRatio)
+		set(signalDrift, column, c.DriftPSI)
+		set(signalUnseen, column, c.UnseenRatio)
+		set(signalOutOfRange, column, c.OutOfRangeRatio)
+		set(signalMeanShift, column, c.MeanShift)
+	}
+	perColumn("", t.ColumnThresholds)
+	for _, pattern := range slices.Backward(sortedKeys(t.Columns)) {
+		for _, c := range columns {
+			if tables.MatchesAny([]string{pattern}, c.Name) {
+				perColumn(c.Name, t.Columns[pattern])
+			}
+		}
+	}
+	for column, c := range t.Columns {
+		if !strings.ContainsAny(column, "*?[") {
+			perColumn(column, c)
+		}
+	}
+	set(signalRowDrop, "", t.RowDropRatio)
+	set(signalMismatch, "", t.MismatchRatio)
+	set(signalVolume, "", t.VolumeDeviation)
+	set(signalDuplicates, "", t.DuplicateRatio)
+	set(signalFuture, "", t.FutureRatio)
+	if t.Freshness != nil {
+		o[override{signalFreshness, ""}] = time.Duration(*t.Freshness).Seconds()
+	}
+	return o
+}

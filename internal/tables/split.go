@@ -1,0 +1,252 @@
+package tables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/binning"
+)
+
+// Split divides the rows of a relation into parts by the values of its columns, so that one scan counts all parts. Every row is
+// in one part: of each column the values and, last, all others and the missing ones.
+type Split []SplitColumn
+
+// SplitColumn is a column and those of its values that are told apart, as text.
+type SplitColumn struct {
+	Column string
+	Values []string
+}
+
+// Parts is the number of parts.
+func (p Split) Parts() int {
+	n := 1
+	for _, c := range p {
+		n *= len(c.Values) + 1
+	}
+	return n
+}
+
+// Values are the values of a part by column; other is true of the columns where it has all other values.
+func (p Split) Values(part int) (values []string, other []bool) {
+	values, other = make([]string, len(p)), make([]bool, len(p))
+	for i, c := range slices.Backward(p) {
+		j := part % (len(c.Values) + 1)
+		part /= len(c.Values) + 1
+		if other[i] = j == len(c.Values); !other[i] {
+			values[i] = c.Values[j]
+		}
+	}
+	return values, other
+}
+
+// spellings are the SQL texts of a value of the column.
+func (c SplitColumn) spellings(d dialect, value string) string {
+	listed := make(map[string]bool, len(c.Values))
+	for _, v := range c.Values {
+		listed[v] = true
+	}
+	return texts(d, spellingsOf(value, listed))
+}
+
+// expression is the SQL of the number of a row's part.
+func (p Split) expression(d dialect, schema []Column) (string, error) {
+	expr := ""
+	for _, c := range p {
+		column, err := columnOf(schema, c.Column)
+		if err != nil {
+			return "", err
+		}
+		text := d.varchar(d.identifier(column.Name))
+		var b strings.Builder
+		b.WriteString("CASE")
+		for i, v := range c.Values {
+			fmt.Fprintf(&b, " WHEN %s IN (%s) THEN %d", text, c.spellings(d, v), i)
+		}
+		fmt.Fprintf(&b, " ELSE %d END", len(c.Values))
+		if expr != "" {
+			expr = "(" + expr + ") * " + strconv.Itoa(len(c.Values)+1) + " + "
+		}
+		expr += b.String()
+	}
+	return expr, nil
+}
+
+// Part is a part of the relation.
+func (r Relation) Part(s *Source, p Split, part int) Relation {
+	d := s.dialect
+	values, other := p.Values(part)
+	conditions := make([]string, len(p))
+	for i, c := range p {
+		text := d.varchar(d.identifier(c.Column))
+		if !other[i] {
+			conditions[i] = text + " IN (" + c.spellings(d, values[i]) + ")"
+			continue
+		}
+		all := make([]string, len(c.Values))
+		for j, v := range c.Values {
+			all[j] = c.spellings(d, v)
+		}
+		conditions[i] = "(" + d.identifier(c.Column) + " IS NULL OR " + text + " NOT IN (" + strings.Join(all, ", ") + "))"
+	}
+	r.part = strings.Join(conditions, " AND ")
+	return r
+}
+
+// within narrows the SQL after FROM to the part.
+func (r Relation) within(from string) string {
+	if r.part == "" {
+		return from
+	}
+	return "(SELECT * FROM " + from + " AS t WHERE " + r.part + ")"
+}
+
+// Windows are the counts of a window and of the recent part of it.
+type Windows struct{ Whole, Recent Profile }
+
+// CountRecent is Count of the window and of the part of it that begins at recent, in one scan. The relation has a time column.
+func (s *Source) CountRecent(ctx context.Context, r Relation, schema []Column, w Window, recent time.Time, fields Fields, asOf time.Time) (whole, last Profile, err error) {
+	if r.virtual != nil {
+		if whole, err = virtualProfile(r.virtual, schema, w, fields); err == nil {
+			last, err = virtualProfile(r.virtual, schema, Window{From: recent, To: w.To}, fields)
+		}
+		return whole, last, err
+	}
+	all, _, err := s.CountParts(ctx, r, schema, w, recent, nil, fields, asOf)
+	return all.Whole, all.Recent, err
+}
+
+// CountParts is Count of the window and of each part of the split, in one scan. Where recent is not zero, the part of each window
+// that begins there is counted beside it.
+func (s *Source) CountParts(ctx context.Context, r Relation, schema []Column, w Window, recent time.Time, split Split, fields Fields, asOf time.Time) (all Windows, parts []Windows, err error) {
+	if r.virtual != nil {
+		return all, nil, errors.New("a virtual table has no parts")
+	}
+	q, err := s.profileQuery(ctx, r, schema, w, fields, asOf)
+	if errors.Is(err, errEmpty) {
+		all = q.noWindows()
+		parts = make([]Windows, split.Parts())
+		for i := range parts {
+			parts[i] = q.noWindows()
+		}
+		return all, parts, nil
+	}
+	if err != nil {
+		return all, nil, err
+	}
+	group, err := split.expression(s.dialect, schema)
+	if err != nil {
+		return all, nil, fmt.Errorf("profile: %w", err)
+	}
+	windows := 1
+	if !recent.IsZero() {
+		at, err := timeColumn(r, schema)
+		if err != nil {
+			return all, nil, err
+		}
+		if windows = 2; group != "" {
+			group = "(" + group + ") * 2 + "
+		}
+		group += "CASE WHEN " + s.dialect.identifier(r.Time) + " >= " + s.dialect.instant(recent, at.Class) + " THEN 1 ELSE 0 END"
+	}
+	parts = make([]Windows, split.Parts())
+	for i := range parts {
+		parts[i] = q.noWindows()
+	}
+	all = q.noWindows()
+	err = s.grouped(ctx, q.exprs, q.from, group, func(g int64, values []any) error {
+		if g < 0 || g >= int64(len(parts)*windows) {
+			return fmt.Errorf("part %d of %d", g, len(parts)*windows)
+		}
+		p, err := q.decode(values)
+		if err != nil {
+			return err
+		}
+		part := &parts[int(g)/windows]
+		part.Whole.add(p)
+		if windows == 2 && g%2 == 1 {
+			part.Recent = p
+			all.Recent.add(p)
+		}
+		all.Whole.add(p)
+		return nil
+	})
+	if err != nil {
+		return all, nil, fmt.Errorf("profile: %w", err)
+	}
+	return all, parts, nil
+}
+
+// grouped runs a SELECT of aggregates for each group of a whole number that has rows; without a group, of all rows as group 0.
+func (s *Source) grouped(ctx context.Context, exprs []string, from, group string, each func(group int64, values []any) error) error {
+	if group == "" {
+		values, err := s.one(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+"\nFROM "+from, len(exprs))
+		if err != nil {
+			return err
+		}
+		return each(0, values)
+	}
+	rows, err := s.query(ctx, "SELECT "+strings.Join(append([]string{group}, exprs...), ",\n  ")+"\nFROM "+from+"\nGROUP BY "+group)
+	if err != nil {
+		return s.redact(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		values, err := scan(rows, len(exprs)+1)
+		if err != nil {
+			return s.redact(err)
+		}
+		g, err := toInt(values[0])
+		if err != nil {
+			return fmt.Errorf("group: %w", err)
+		}
+		if err := each(g, values[1:]); err != nil {
+			return err
+		}
+	}
+	return s.redact(rows.Err())
+}
+
+func (q profileQuery) noWindows() Windows { return Windows{q.none(), q.none()} }
+
+// none is the profile of no rows.
+func (q profileQuery) none() Profile {
+	p := Profile{Unreadable: q.skipped, Nulls: make(map[string]int64), Values: make(map[string]map[string]int64), Numbers: make(map[string]Moments)}
+	for _, c := range q.plain {
+		p.Nulls[c.Name] = 0
+	}
+	for _, c := range q.binned {
+		p.Nulls[c.Name] = 0
+		bins := map[string]int64{binning.Null: 0}
+		for _, bin := range q.fields[c.Name].Bins() {
+			bins[bin] = 0
+		}
+		p.Values[c.Name] = bins
+	}
+	return p
+}
+
+// add adds the counts of other rows.
+func (p *Profile) add(other Profile) {
+	p.Rows += other.Rows
+	if other.Latest.After(p.Latest) {
+		p.Latest = other.Latest
+	}
+	for column, n := range other.Nulls {
+		p.Nulls[column] += n
+	}
+	for column, bins := range other.Values {
+		for bin, n := range bins {
+			p.Values[column][bin] += n
+		}
+	}
+	for column, m := range other.Numbers {
+		sum := p.Numbers[column].Plus(m)
+		sum.Mean = sum.Sum / float64(sum.Values) // As the database divides it.
+		p.Numbers[column] = sum
+	}
+}

@@ -1,0 +1,125 @@
+package engine
+
+import (
+	"errors"
+	"math"
+	"time"
+)
+
+// Held is samples that a source exposes again and again without a change, such as those of the last profile of a dataset. Another
+// scrape of them is only counted: they are stored when they change, or when rules are to see them. A Held belongs to one target, a
+// series is in one of a scrape's at most, and neither list may be changed.
+type Held struct {
+	series []*Series
+	values []float64
+	// What is not staged yet are n scrapes, step apart.
+	start, step int64
+	n           int
+	seen        int64 // The last scrape that had it.
+	live        bool  // It is of the scrape before.
+}
+
+// farthestStep is the longest time between two scrapes that a run of samples has, in milliseconds.
+const farthestStep = int64(24 * time.Hour / time.Millisecond)
+
+// NewHeld makes a Held of series, which the target's Scrape handed out, and their values.
+func NewHeld(series []*Series, values []float64) (*Held, error) {
+	if len(series) != len(values) {
+		return nil, errors.New("as many values as series are wanted")
+	}
+	return &Held{series: series, values: values, seen: math.MinInt64}, nil
+}
+
+// last is the time of the last scrape that is not staged.
+func (h *Held) last() int64 { return h.start + h.step*int64(h.n-1) }
+
+// Held stores the samples at this scrape.
+func (s *Scrape) Held(h *Held) {
+	if h.seen == s.at {
+		return
+	}
+	h.seen = s.at
+	s.nowHeld = append(s.nowHeld, h)
+	if !h.live {
+		// What these series were held at before comes first.
+		for _, series := range h.series {
+			if before := series.held; before != nil && before != h {
+				s.stageHeld(before)
+			}
+		}
+	}
+	switch {
+	case h.n == 1 && s.at-h.start <= farthestStep:
+		h.step = s.at - h.start
+		h.n++
+	case h.n > 1 && s.at == h.last()+h.step:
+		h.n++
+	default:
+		s.stageHeld(h)
+		h.start, h.step, h.n = s.at, 0, 1
+	}
+}
+
+// stageHeld stages what was counted.
+func (s *Scrape) stageHeld(h *Held) {
+	if h.n == 0 {
+		return
+	}
+	for i, series := range h.series {
+		s.stage(series, h.start, h.values[i], nil, h.step, h.n)
+	}
+	h.n = 0
+}
+
+// takeBack drops what this scrape wrote: it was none.
+func (s *Scrape) takeBack() {
+	for _, series := range s.now {
+		series.unstage(s.at)
+		series.seen = math.MinInt64
+	}
+	for _, h := range s.nowHeld {
+		h.seen = math.MinInt64
+		if h.n > 0 && h.last() == s.at {
+			h.n--
+		}
+	}
+	s.now, s.nowHeld = s.now[:0], s.nowHeld[:0]
+}
+
+// follow ends the series that the scrape before had and this one has not.
+func (s *Scrape) follow() {
+	for _, h := range s.nowHeld {
+		if h.live {
+			continue
+		}
+		h.live = true
+		for _, series := range h.series {
+			series.owner, series.held = s, h
+		}
+	}
+	end := func(series *Series) {
+		if series.owner != s || series.seen == s.at || series.held != nil && series.held.seen == s.at {
+			return
+		}
+		s.stage(series, s.at, staleNaN, nil, 0, 1)
+		series.owner = nil
+	}
+	for _, h := range s.liveHeld {
+		if h.seen == s.at {
+			continue
+		}
+		s.stageHeld(h)
+		h.live = false
+		for _, series := range h.series {
+			if series.held == h {
+				series.held = nil
+			}
+			end(series)
+		}
+	}
+	for _, series := range s.live {
+		end(series)
+	}
+	s.live, s.now = s.now, s.live
+	s.liveHeld, s.nowHeld = s.nowHeld, s.liveHeld
+}

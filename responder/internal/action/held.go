@@ -1,0 +1,84 @@
+package action
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/responder/internal/audit"
+	"github.com/sightglass-ml/sightglass/responder/internal/store"
+)
+
+// The rules take the label `response` from an alert whose cause turns out to be broken data: the same alert then fires without it.
+// A table is profiled minutes after the model has seen its values, so a retraining waits for a while, and is held back if that
+// alert comes meanwhile.
+
+// stillFires is how long ago an alert may have been delivered last: Alertmanager repeats it far more often.
+const stillFires = 24 * time.Hour
+
+// twins calls with the rows that the query finds whose labels, the second column, are those of the alert but for `response`.
+func (a Alert) twins(tx *store.Tx, query string, args []any, found func(id string)) error {
+	return each(tx, query, args, func(scan func(...any) error) error {
+		var id, text string
+		if err := scan(&id, &text); err != nil {
+			return err
+		}
+		var labels map[string]string
+		if err := json.Unmarshal([]byte(text), &labels); err != nil {
+			return fmt.Errorf("read the labels of %s: %w", id, err)
+		}
+		mine := maps.Clone(a.Labels)
+		delete(mine, "response")
+		delete(labels, "response")
+		if maps.Equal(mine, labels) {
+			found(id)
+		}
+		return nil
+	})
+}
+
+// held reports whether the alert fires without its response, too.
+func held(tx *store.Tx, a Alert, now time.Time) (yes bool, err error) {
+	err = a.twins(tx, `SELECT id, labels FROM alerts
+		WHERE alertname = ? AND model = ? AND dataset = ? AND response = '' AND ends_at = 0 AND last_received_at >= ? AND id <> ?`,
+		[]any{a.Labels["alertname"], a.Labels["model"], a.Labels["dataset"], store.Micros(now.Add(-stillFires)), a.ID},
+		func(string) { yes = true })
+	return yes, err
+}
+
+// hold takes back the actions of the alert that no worker has begun, now that it fires without a response, and what they had of
+// cooldown and budget.
+func hold(tx *store.Tx, a Alert, now time.Time) error {
+	var ids []string
+	if err := a.twins(tx, `SELECT actions.id, alerts.labels FROM actions JOIN alerts ON alerts.id = actions.alert_id
+		WHERE alerts.alertname = ? AND alerts.model = ? AND alerts.dataset = ? AND alerts.response <> '' AND actions.state = ?`,
+		[]any{a.Labels["alertname"], a.Labels["model"], a.Labels["dataset"], statePending},
+		func(id string) { ids = append(ids, id) }); err != nil {
+		return fmt.Errorf("look for actions to hold back: %w", err)
+	}
+	for _, id := range ids {
+		var name, response, object, alert string
+		var created int64
+		if err := tx.QueryRow(`UPDATE actions SET state = ?, result = ? WHERE id = ? AND state = ? RETURNING name, action, object, alert_id, created_at`,
+			stateSuppressed, Held, id, statePending).Scan(&name, &response, &object, &alert, &created); err != nil {
+			return fmt.Errorf("hold action %s back: %w", id, err)
+		}
+		if _, err := tx.Exec(`DELETE FROM cooldowns WHERE object = ?`, object); err != nil {
+			return fmt.Errorf("hold action %s back: %w", id, err)
+		}
+		if _, err := tx.Exec(`UPDATE budgets SET used = used - 1 WHERE name = ? AND day = ? AND used > 0`,
+			name, store.Time(created).UTC().Format(time.DateOnly)); err != nil {
+			return fmt.Errorf("hold action %s back: %w", id, err)
+		}
+		if err := count(tx, response, Held); err != nil {
+			return err
+		}
+		if err := audit.Append(tx, audit.Record{Time: now, Kind: "action_decided", Actor: "responder", Subject: id, Facts: map[string]string{
+			"action": response, "name": name, "object": object, "alert": alert, "decision": Held, "because": a.ID,
+		}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
