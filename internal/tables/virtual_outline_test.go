@@ -41,23 +41,28 @@ func TestDistinctValuesOfAVirtualColumn(t *testing.T) {
 		want   ColumnOutline
 	}{
 		"NaN is one value, and none of a number's quantiles": {
-			Column{Name: "x", Class: Float}, VirtualValues{Null: make([]bool, 4), Numbers: []float64{nan, nan, 1, math.Inf(1)}},
+			Column{Name: "x", Class: Float},
+			VirtualValues{Null: make([]bool, 4), Numbers: []float64{nan, nan, 1, math.Inf(1)}},
 			ColumnOutline{Values: 4, Distinct: 3, Moments: &Moments{Values: 1, Min: 1, Max: 1, Mean: 1}, Quantiles: slices.Repeat([]float64{1}, quantileCount)},
 		},
 		"what is missing is no value": {
-			Column{Name: "x", Class: Text}, VirtualValues{Null: []bool{true, false, false}, Texts: []int32{0, 1, 1}, Names: []string{"a", "b"}},
+			Column{Name: "x", Class: Text},
+			VirtualValues{Null: []bool{true, false, false}, Texts: []int32{0, 1, 1}, Names: []string{"a", "b"}},
 			ColumnOutline{Values: 2, Distinct: 1, Categories: map[string]int64{"b": 2}},
 		},
 		"whatever is not true is false": {
-			Column{Name: "x", Class: Boolean}, VirtualValues{Null: make([]bool, 3), Texts: []int32{0, 1, 2}, Names: []string{"true", "n", "false"}},
+			Column{Name: "x", Class: Boolean},
+			VirtualValues{Null: make([]bool, 3), Texts: []int32{0, 1, 2}, Names: []string{"true", "n", "false"}},
 			ColumnOutline{Values: 3, Distinct: 2, Categories: map[string]int64{"true": 1, "false": 2}},
 		},
 		"few whole numbers are categories too": {
-			Column{Name: "x", Class: Integer}, VirtualValues{Null: make([]bool, 2), Numbers: []float64{3, 3}},
+			Column{Name: "x", Class: Integer},
+			VirtualValues{Null: make([]bool, 2), Numbers: []float64{3, 3}},
 			ColumnOutline{Values: 2, Distinct: 1, Moments: &Moments{Values: 2, Min: 3, Max: 3, Mean: 3}, Quantiles: slices.Repeat([]float64{3}, quantileCount), Categories: map[string]int64{"3": 2}},
 		},
 		"a time has no quantiles": {
-			Column{Name: "x", Class: Timestamp}, VirtualValues{Null: make([]bool, 2), Numbers: []float64{3, 4}},
+			Column{Name: "x", Class: Timestamp},
+			VirtualValues{Null: make([]bool, 2), Numbers: []float64{3, 4}},
 			ColumnOutline{Values: 2, Distinct: 2},
 		},
 	} {

@@ -11,11 +11,12 @@
 //     Prometheus's TSDB takes minutes to append them, one by one; most of them repeat the one before.
 //   - Rules are evaluated over blocks of hours, each by one range query, after the rules that they read: at every step a rule
 //     sees what the others recorded at that step, while a real Prometheus may see what they recorded one evaluation
-//     before. Rules that read their own record go step by step, as in Prometheus.
+//     before. Rules that may read their own series, by the labels too, go step by step, as in Prometheus.
 //   - An expression without ranges, offsets and time() is evaluated only where an input changed (see view). What of it is
-//     plain arithmetic on series that match without ambiguity is calculated in columns (see columns), and so are rates and
-//     sums over subqueries (see ranges); in every block, the result is compared with Prometheus's engine at one step, and a
-//     difference ends the replay with an error.
+//     plain arithmetic on series that match without ambiguity is calculated in columns (see columns), and so are functions of
+//     ranges and subqueries (see ranges) and aggregations (see aggregates); in every block, the result is compared with
+//     Prometheus's engine at one step, and a difference ends the replay with an error.
+//   - Samples that a source holds between two scrapes are counted, and stored when they change (see Held).
 //   - While the rules of a block are evaluated, the next block is scraped.
 //   - Rules of which nothing is there are not evaluated.
 //

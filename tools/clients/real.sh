@@ -13,7 +13,7 @@ for requirements in tools/clients/requirements-*.txt; do
 	mkdir -p bin/clients
 	python3 -m venv "$environment"
 	"$environment/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$requirements"
-	cp "$requirements" "$environment/"
+	cp "$requirements" "$environment/requirements.txt"
 done
 if ! cmp -s tools/clients/js/package-lock.json bin/clients/js/package-lock.json; then
 	echo "installing the packages of npm …"
