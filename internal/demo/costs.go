@@ -86,20 +86,24 @@ func (c *costs) deliver(now time.Time, forgotten float64) error {
 // busyLastWeek is the share of time in which the recommender needed its GPU before its new version.
 const busyLastWeek = 0.3
 
-// perInference is what an inference of the recommender cost then.
-const perInference = gpuHourCAD / 3600 * busyLastWeek / inferencesPerSecond
+// What the recommender cost then: in a second, and for an inference.
+const (
+	perSecond    = gpuHourCAD / 3600 * busyLastWeek
+	perInference = perSecond / inferencesPerSecond
+)
 
-// history writes what an inference cost a week ago.
+// history writes what an inference and the model cost a week ago.
 func (c *costs) history(_ context.Context, out io.Writer, now time.Time) error {
-	const metric = "model:ml_cost_per_inference:cad1d"
-	if _, err := fmt.Fprintf(out, "# TYPE %s gauge\n", metric); err != nil {
-		return err
-	}
 	week, step := c.pace.Duration(7*24*time.Hour), c.pace.Duration(time.Minute)
-	for at := now.Add(-week - 2*step); at.Before(now.Add(-week).Add(c.pace.Duration(3 * time.Hour))); at = at.Add(step) {
-		if _, err := fmt.Fprintf(out, "%s{%smodel=%q,method=\"busy_time\"} %g %d.%03d\n", metric, where, recommender, perInference,
-			at.Unix(), at.Nanosecond()/1e6); err != nil {
+	for metric, value := range map[string]float64{"model:ml_cost_per_inference:cad1d": perInference, "model:ml_cost_spend:mean1d": perSecond} {
+		if _, err := fmt.Fprintf(out, "# TYPE %s gauge\n", metric); err != nil {
 			return err
+		}
+		for at := now.Add(-week - 2*step); at.Before(now.Add(-week).Add(c.pace.Duration(3 * time.Hour))); at = at.Add(step) {
+			if _, err := fmt.Fprintf(out, "%s{%smodel=%q,method=\"busy_time\"} %g %d.%03d\n", metric, where, recommender, value,
+				at.Unix(), at.Nanosecond()/1e6); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
