@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,7 +24,7 @@ type Constant struct {
 var _ prometheus.Metric = (*Constant)(nil)
 
 func newConstant(desc *prometheus.Desc, kind prometheus.ValueType, value float64, labels []string) *Constant {
-	return &Constant{desc: desc, kind: kind, value: value, labels: labels}
+	return &Constant{desc: desc, kind: kind, value: value, labels: slices.Clone(labels)}
 }
 
 // Desc implements prometheus.Metric.

@@ -10,8 +10,7 @@ import (
 )
 
 // Metrics collects the metrics of one snapshot. Its zero value is empty. Label
-// values may hold anything that a table's column can be called; a slice of them
-// is kept, and must not be changed afterwards.
+// values may hold anything that a table's column can be called.
 type Metrics []prometheus.Metric
 
 // Gauge adds a value that can go up and down.
