@@ -95,12 +95,12 @@ func (r *Reader) step(in *reading, s *otlp.Span) {
 	if step.Kind == NoStep && step.Name != "" && in.set&saysKind == 0 {
 		step.Kind = Tool // as Vercel's, which has no kind
 	}
-	switch {
-	case step.Kind == NoStep:
+	switch step.Kind {
+	case NoStep:
 		return
-	case step.Kind == Agent:
+	case Agent:
 		step.Name = in.text(roleAgent)
-	case step.Kind == Retrieval:
+	case Retrieval:
 		step.Name = ""
 	}
 	if step.Name == "" {
