@@ -254,7 +254,7 @@ func (m *Meter) own(ctx context.Context) error {
 	case errors.Is(err, fs.ErrNotExist):
 	case errors.Is(err, durable.ErrDamaged):
 		aside := fmt.Sprintf("%s.damaged-%d", m.File, m.Now().Unix())
-		if renameErr := os.Rename(m.File, aside); renameErr != nil { //nolint:gosec // The operator names the folder.
+		if renameErr := os.Rename(m.File, aside); renameErr != nil {
 			return errors.Join(err, renameErr, lock.Close())
 		}
 		m.Logger.Error("The counters of spend are damaged and begin anew", "err", err, "kept_as", aside)
@@ -264,7 +264,7 @@ func (m *Meter) own(ctx context.Context) error {
 	// What a process left that was killed while it wrote.
 	litter, err := filepath.Glob(m.File + ".*.tmp")
 	for _, path := range litter {
-		err = errors.Join(err, os.Remove(path)) //nolint:gosec // The operator names the folder.
+		err = errors.Join(err, os.Remove(path))
 	}
 	if err != nil {
 		return errors.Join(err, lock.Close())
@@ -383,7 +383,7 @@ const lockPoll = 100 * time.Millisecond
 
 // lockFile takes a lock that ends with the process, however it ends. It waits for it until ctx ends.
 func lockFile(ctx context.Context, path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // The operator names the folder.
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}

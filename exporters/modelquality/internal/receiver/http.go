@@ -228,6 +228,6 @@ func respond(w http.ResponseWriter, signal Signal, encoding string, answer Answe
 	}
 	w.Header().Set("Content-Type", encoding)
 	w.WriteHeader(code)
-	_, err = w.Write(body) //nolint:gosec // It is protobuf or JSON, and says so.
+	_, err = w.Write(body)
 	return err
 }
