@@ -18,9 +18,10 @@ import (
 func bundleCommand(app *kingpin.Application, stdout io.Writer) commands {
 	c := app.Command("bundle", "Write the rules, the Alertmanager configuration and the dashboards, to load them into a stack that exists.")
 	dir := c.Arg("dir", "Folder that gets rules, alertmanager and dashboards/json. A file that is there already is not overwritten.").Required().String()
+	am := c.Flag("alertmanager", "Version of the Alertmanager that reads the configuration: 0.31 and later, or 0.25 as in Debian 12.").Default("0.31").Enum("0.31", "0.25")
 
 	return commands{c.FullCommand(): func(context.Context) error {
-		if err := writeBundle(*dir); err != nil {
+		if err := writeBundle(*dir, *am == "0.25"); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintf(stdout, "wrote rules, alertmanager and dashboards to %s\n", *dir)
@@ -28,11 +29,11 @@ func bundleCommand(app *kingpin.Application, stdout io.Writer) commands {
 	}}
 }
 
-func writeBundle(dir string) error {
+func writeBundle(dir string, older bool) error {
 	if err := os.CopyFS(filepath.Join(dir, "rules"), rules.FS); err != nil {
 		return fmt.Errorf("write the rules: %w", err)
 	}
-	if err := os.CopyFS(filepath.Join(dir, "alertmanager"), alertmanager.Files); err != nil {
+	if err := writeAlertmanager(filepath.Join(dir, "alertmanager"), older); err != nil {
 		return fmt.Errorf("write the Alertmanager configuration: %w", err)
 	}
 	files, err := dashboards.Files()
@@ -48,6 +49,13 @@ func writeBundle(dir string) error {
 		}
 	}
 	return nil
+}
+
+func writeAlertmanager(dir string, older bool) error {
+	if older {
+		return alertmanager.WriteOlder(dir)
+	}
+	return os.CopyFS(dir, alertmanager.Files)
 }
 
 // writeNew writes a file that must not be there yet.
