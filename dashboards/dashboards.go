@@ -20,6 +20,7 @@ func all() []kit.Dashboard {
 		gpuDashboard(),
 		inference(),
 		modelQuality(),
+		overview(),
 		responseDashboard(),
 	}
 }
