@@ -1,7 +1,7 @@
 // Package kit turns the short declarations in package dashboards into classic Grafana dashboards.
 //
-// In flows a Dashboard: variables, annotations and rows of panels made with the Foundation SDK.
-// Out flows the JSON a user imports, laid out, numbered and checked. The package keeps no state:
+// Input: a Dashboard: variables, annotations and rows of panels made with the Foundation SDK.
+// Output: the JSON a user imports, laid out, numbered and checked. The package keeps no state:
 // the same declaration gives the same bytes.
 package kit
 

@@ -1,6 +1,6 @@
 // Package lint checks dashboards the way dashboard-linter does, and further where this bundle asks more.
 //
-// In flows the JSON of a dashboard and a .lint file; out flow findings. dashboard-linter itself cannot
+// Input: the JSON of a dashboard and a .lint file. Output: findings. dashboard-linter itself cannot
 // be a dependency: its module carries replace directives. Its 17 rules are restated here under their own
 // names, so that a user who runs it over the committed JSON sees what our tests see. The package keeps
 // no state.
