@@ -1,7 +1,7 @@
 // Package limit bounds the values that a label can take.
 //
-// In flow label values that come from outside: model names, versions, columns,
-// pods. Out flow at most so many distinct ones, all of them safe to expose; the
+// Input: label values that come from outside: model names, versions, columns,
+// pods. Output: at most so many distinct ones, all of them safe to expose; the
 // rest is folded into one value, Other, and counted. A hostile or buggy client
 // can therefore neither grow memory nor the number of series. A Limiter owns the
 // set of values it let through; first come, first served.

@@ -1,7 +1,7 @@
 // Package convention understands what spans and log records say about inferences.
 //
-// In flow spans and log records under whichever names a service uses: our ml.* attributes, OpenTelemetry's GenAI
-// conventions, OpenInference's, MLflow's. Out flows a Batch of observations and evaluations under one set of names.
+// Input: spans and log records under whichever names a service uses: our ml.* attributes, OpenTelemetry's GenAI
+// conventions, OpenInference's, MLflow's. Output: a Batch of observations and evaluations under one set of names.
 // Nothing is judged and nothing kept: strings in a Batch are parts of the request they came in.
 package convention
 

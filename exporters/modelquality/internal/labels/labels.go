@@ -1,6 +1,6 @@
 // Package labels counts predictions against what turned out to be true.
 //
-// In flow the rows of a table that has both, once the labels are there. Out flow, for each version of a model and each
+// Input: the rows of a table that has both, once the labels are there. Output: for each version of a model and each
 // segment of the window, counts of every pair of classes, or sums of errors, and how late labels are; the rules make
 // accuracy and the like of them. By bins of the confidence or of the prediction, they are what the performance of predictions
 // without labels is estimated from. A Table owns the last counts; the database does the counting.

@@ -1,6 +1,6 @@
 // Package metering counts inferences.
 //
-// In flow observations and evaluations of a model's version. Out flow counters, histograms with exemplars and the
+// Input: observations and evaluations of a model's version. Output: counters, histograms with exemplars and the
 // traces that an alert can name. A Meter owns all of it, and the bounds on what a client can make it remember: whatever
 // it sends, there are at most so many models, versions, features, evaluations and types of exceptions.
 package metering
