@@ -80,6 +80,10 @@ type Observation struct {
 	Finish Finish
 	// Embeds says that the model answers with no text.
 	Embeds bool
+	// Answer is one more than the index of the feature that says what kind of answer it is, and 0 where it may not be a
+	// repeated one. AnswerHash is the same of the same answers.
+	Answer     int
+	AnswerHash uint64
 	// Dropped says that the SDK dropped attributes: a feature that is not there may be one of them.
 	Dropped bool
 	// Weight is how many inferences a sampled one stands for; 0 where it is not sampled.

@@ -209,6 +209,9 @@ func (r *Reader) Span(s *otlp.Span) {
 	}
 	before := len(b.Evaluations)
 	r.events(s, in, index)
+	if c.texts != nil && index >= 0 && phase == Whole {
+		r.measure(&b.Observations[index], in)
+	}
 	if index < 0 && in.set&(saysKind|1<<roleTool) != 0 {
 		r.step(in, s)
 	}
@@ -487,6 +490,8 @@ func (r *Reader) events(s *otlp.Span, in *reading, index int) {
 			if !r.judge(&r.event, in, s, e.Time, index) {
 				r.Batch.refuse("an evaluation has no name")
 			}
+		case e.Name == detailsEvent && r.Convention.texts != nil:
+			in.read(r.Convention, e.Attributes)
 		case index >= 0 && e.Time >= s.Start && math.IsNaN(r.Batch.Observations[index].TimeToFirst):
 			for _, name := range r.Convention.firstToken {
 				if e.Name == name {

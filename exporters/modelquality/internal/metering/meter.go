@@ -14,9 +14,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/content"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/fields"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/histogram"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/limit"
@@ -202,6 +204,7 @@ type Series struct {
 	places                                       [reasons]place
 	estimates                                    *estimates // nil where the performance is not estimated
 	infos                                        infos
+	answers                                      answers
 }
 
 type tokens struct {
@@ -325,6 +328,9 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 	}
 	if s.estimates != nil && opt.Skip&(convention.HasConfidence|convention.HasFields) == 0 {
 		s.estimates.count(s, o)
+	}
+	if o.Answer > 0 && !opt.Part && s.answers.repeated(o.AnswerHash) {
+		o.Features[o.Answer-1].Value = otlp.StringValue(content.Repeated.String())
 	}
 	if s.fields != nil && opt.Skip&convention.HasFields == 0 && s.fields.Count(o) {
 		s.places[UnseenCategory].offer(float64(now), e)
