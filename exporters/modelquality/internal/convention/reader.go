@@ -354,8 +354,9 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 			o.Tokens[d] = in.atLeastZero(x)
 		}
 	}
-	if in.set&saysInfo != 0 {
-		o.Provider, o.Prompt, o.PromptVersion = lower(in.text(roleProvider)), in.text(rolePrompt), in.name(rolePromptVersion)
+	if o.Hosted && in.set&saysInfo != 0 {
+		a := r.Batch.askedOf(o)
+		a.Provider, a.Prompt, a.PromptVersion = lower(in.text(roleProvider)), in.text(rolePrompt), in.name(rolePromptVersion)
 	}
 	if in.has(roleFinish) {
 		o.Finish = finish(in.values[roleFinish])

@@ -50,7 +50,8 @@ func (r *Reader) measure(o *Observation, in *reading) {
 		}
 		add(outputCharacters, otlp.IntValue(int64(m.Characters)))
 		if m.Kind == content.Text && m.Characters > shortAnswer {
-			o.Answer, o.AnswerHash = len(features)-begin+1, m.Hash
+			a := r.Batch.askedOf(o)
+			a.Answer, a.Hash = len(features)-begin+1, m.Hash
 		}
 		add(answerKind, otlp.StringValue(m.Kind.String()))
 		if m.Script != "" {

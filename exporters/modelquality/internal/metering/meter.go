@@ -299,8 +299,8 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 		}
 		s.duration.Observe(d.duration, o.Duration, e)
 		s.places[Slow].offer(o.Duration, e)
-		if o.Hosted {
-			s.infos.count(s, o)
+		if o.Asked != nil {
+			s.infos.count(s, o.Asked)
 		}
 		if o.Exception != "" {
 			*s.exceptions.get(s, o.Exception, (*bounds).exceptionTypes)++
@@ -329,8 +329,8 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 	if s.estimates != nil && opt.Skip&(convention.HasConfidence|convention.HasFields) == 0 {
 		s.estimates.count(s, o)
 	}
-	if o.Answer > 0 && !opt.Part && s.answers.repeated(o.AnswerHash) {
-		o.Features[o.Answer-1].Value = otlp.StringValue(content.Repeated.String())
+	if a := o.Asked; a != nil && a.Answer > 0 && !opt.Part && s.answers.repeated(a.Hash) {
+		o.Features[a.Answer-1].Value = otlp.StringValue(content.Repeated.String())
 	}
 	if s.fields != nil && opt.Skip&convention.HasFields == 0 && s.fields.Count(o) {
 		s.places[UnseenCategory].offer(float64(now), e)
