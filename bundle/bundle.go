@@ -89,7 +89,8 @@ func Render(o Options) (Files, error) {
 	out := Files{}
 	switch o.Rules {
 	case "", "files":
-		err = errors.Join(out.plainRules(list), out.plainAlertmanager())
+		out.plainRules(list)
+		err = out.plainAlertmanager()
 	case "prometheus-operator":
 		err = errors.Join(out.prometheusOperator(o, list), out.alertmanagerConfig(o))
 	case "victoriametrics":
@@ -149,7 +150,7 @@ func (o Options) ruleFiles() ([]ruleFile, error) {
 }
 
 // plainRules are the rule files, and the lines of prometheus.yml that load them in the order in which one needs the other.
-func (out Files) plainRules(list []ruleFile) error {
+func (out Files) plainRules(list []ruleFile) {
 	var snippet strings.Builder
 	snippet.WriteString("# Add these lines to prometheus.yml, with the path of this folder.\nrule_files:\n")
 	var folders []string
@@ -161,7 +162,6 @@ func (out Files) plainRules(list []ruleFile) error {
 		}
 	}
 	out["prometheus-rule-files.yaml"] = []byte(snippet.String())
-	return nil
 }
 
 func (out Files) plainAlertmanager() error {
