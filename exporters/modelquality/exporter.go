@@ -108,7 +108,7 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 			return nil, cfg.Wrap("baselines", err)
 		}
 	}
-	e.meter = metering.New(cfg.Limits, env.Limit, e.keeper)
+	e.meter = metering.New(cfg.Limits, env.Limit, e.keeper, cfg.estimated())
 	var reviews Reviews
 	if e.rooms.outbox != nil {
 		reviews = e.rooms.outbox
