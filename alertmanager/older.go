@@ -3,8 +3,6 @@ package alertmanager
 import (
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"regexp"
 )
 
@@ -21,8 +19,9 @@ var older = []struct {
 	},
 }
 
-// WriteOlder writes the files to a folder as Alertmanager 0.25 reads them. A file that is there already is an error.
-func WriteOlder(dir string) error {
+// Older returns the files by name as Alertmanager 0.25 reads them.
+func Older() (map[string][]byte, error) {
+	out := map[string][]byte{}
 	err := fs.WalkDir(Files, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
@@ -34,22 +33,11 @@ func WriteOlder(dir string) error {
 		for _, change := range older {
 			content = change.pattern.ReplaceAll(content, []byte(change.text))
 		}
-		path := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return err
-		}
-		file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-		if err != nil {
-			return err
-		}
-		_, err = file.Write(content)
-		if closeErr := file.Close(); err == nil {
-			err = closeErr
-		}
-		return err
+		out[name] = content
+		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("write the configuration for Alertmanager 0.25: %w", err)
+		return nil, fmt.Errorf("read the Alertmanager configuration: %w", err)
 	}
-	return nil
+	return out, nil
 }
