@@ -74,6 +74,8 @@ type Observation struct {
 	Tokens [Directions]float64
 	// Hosted says that the model is known by the name that its provider gives it, and no registry's.
 	Hosted bool
+	// Provider serves a hosted model. Prompt and PromptVersion are the template that it was asked with.
+	Provider, Prompt, PromptVersion string
 	// Finish is why a language model stopped.
 	Finish Finish
 	// Embeds says that the model answers with no text.

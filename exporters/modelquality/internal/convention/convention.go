@@ -1,7 +1,7 @@
 // Package convention understands what spans and log records say about inferences.
 //
-// In flow spans and log records under whichever names a service uses: our ml.* attributes, OpenTelemetry's GenAI
-// conventions, OpenInference's, MLflow's. Out flows a Batch of observations and evaluations under one set of names.
+// Input: spans and log records under whichever names a service uses: our ml.* attributes, OpenTelemetry's GenAI
+// conventions, OpenInference's, MLflow's. Output: a Batch of observations and evaluations under one set of names.
 // Nothing is judged and nothing kept: strings in a Batch are parts of the request they came in.
 package convention
 
@@ -49,6 +49,10 @@ const (
 	roleFinish
 	roleTool
 	roleAgent
+	roleProvider
+	rolePrompt
+	rolePromptVersion
+	roleDataSource
 	// The last five say what kind of operation a span is.
 	roleOperation
 	roleSpanKind
@@ -83,6 +87,12 @@ type Names struct {
 	FinishReason []string `yaml:"finish_reason"`
 	Tool         []string `yaml:"tool"`
 	Agent        []string `yaml:"agent"`
+	// Provider serves a hosted model; Prompt and PromptVersion are the template that it is asked with; DataSource is what a
+	// retrieval searches.
+	Provider      []string `yaml:"provider"`
+	Prompt        []string `yaml:"prompt"`
+	PromptVersion []string `yaml:"prompt_version"`
+	DataSource    []string `yaml:"data_source"`
 	// StatusCode is of HTTP.
 	StatusCode  []string `yaml:"status_code"`
 	ResponseID  []string `yaml:"response_id"`
@@ -135,6 +145,10 @@ func (n *Names) SetDefaults() {
 		FinishReason:     []string{"gen_ai.response.finish_reasons", "gen_ai.response.finish_reason", "llm.finish_reason", "llm.response.finish_reason", "ai.response.finishReason"},
 		Tool:             []string{"gen_ai.tool.name", "tool.name", "ai.toolCall.name"},
 		Agent:            []string{"gen_ai.agent.name", "agent.name"},
+		Provider:         []string{"gen_ai.provider.name", "gen_ai.system", "llm.provider", "ai.model.provider", "mlflow.llm.provider"},
+		Prompt:           []string{"gen_ai.prompt.name", "traceloop.prompt.key", "langfuse.observation.prompt.name"},
+		PromptVersion:    []string{"gen_ai.prompt.version", "traceloop.prompt.version", "langfuse.observation.prompt.version", "llm.prompt_template.version"},
+		DataSource:       []string{"gen_ai.data_source.id"},
 		StatusCode:       []string{"http.response.status_code", "http.status_code"},
 		ResponseID:       []string{"gen_ai.response.id"},
 		Evaluation:       []string{"gen_ai.evaluation.name", "evaluation.name", "annotation.name"},
@@ -175,6 +189,7 @@ func (n *Names) byRole() map[role][]string {
 		roleFirstTokenAt: {"langfuse.observation.completion_start_time"},
 		roleCached:       n.CachedTokens, roleCacheWrite: n.CacheWriteTokens, roleReasoning: n.ReasoningTokens,
 		roleFinish: n.FinishReason, roleTool: n.Tool, roleAgent: n.Agent,
+		roleProvider: n.Provider, rolePrompt: n.Prompt, rolePromptVersion: n.PromptVersion, roleDataSource: n.DataSource,
 	}
 }
 

@@ -266,6 +266,8 @@ var tokens = [Directions]role{roleInputTokens, roleOutputTokens, roleCached, rol
 
 const saysTokens = 1<<roleInputTokens | 1<<roleOutputTokens | 1<<roleCached | 1<<roleCacheWrite | 1<<roleReasoning
 
+const saysInfo = 1<<roleProvider | 1<<rolePrompt | 1<<rolePromptVersion
+
 // hostedRoles are those that spans of hosted models have, also in a service that has a model of its own.
 const hostedRoles = saysKind | 1<<roleResponseModel
 
@@ -348,6 +350,9 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 		for d, x := range tokens {
 			o.Tokens[d] = in.atLeastZero(x)
 		}
+	}
+	if in.set&saysInfo != 0 {
+		o.Provider, o.Prompt, o.PromptVersion = lower(in.text(roleProvider)), in.text(rolePrompt), in.name(rolePromptVersion)
 	}
 	if in.has(roleFinish) {
 		o.Finish = finish(in.values[roleFinish])

@@ -1,6 +1,6 @@
 // Package otlp reads OTLP requests where they lie.
 //
-// In flow the bytes of an ExportTraceServiceRequest or ExportLogsServiceRequest. Out flow its spans and log records,
+// Input: the bytes of an ExportTraceServiceRequest or ExportLogsServiceRequest. Output: its spans and log records,
 // one at a time, in memory that is used again for the next one: their strings are parts of the request. So a request
 // of a thousand spans costs no allocation, which is the difference between an exporter beside the traffic of a model
 // server and one that needs machines of its own. A Decoder owns that memory and is for one goroutine.
