@@ -1,6 +1,6 @@
 // Package jsonnet makes the files that the mixin beside it is built from.
 //
-// In flow the rule bundle and the dashboards. Out flow copies of them under
+// Input: the rule bundle and the dashboards. Output: copies of them under
 // generated/: jsonnet-bundler vendors a repository's subdirectory and nothing
 // above it, so that an import of ../rules would work for us and for nobody
 // else. The package keeps no state; a test fails when a copy is out of date.

@@ -1,7 +1,7 @@
 // Package rules holds the rule bundle and loads it.
 //
-// In flow the rule files beside this code, embedded: thresholds.yaml, then the
-// tiers adapters/, signals/ and alerts/. Out flow the parsed groups, rule files that
+// Input: the rule files beside this code, embedded: thresholds.yaml, then the
+// tiers adapters/, signals/ and alerts/. Output: the parsed groups, rule files that
 // Prometheus loads, and the default of a threshold for those who need it
 // outside of Prometheus. The YAML files are the only copy of every rule and
 // number; the package keeps no state.

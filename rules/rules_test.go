@@ -107,7 +107,7 @@ func TestConventions(t *testing.T) {
 		require.False(t, names[group.Name], "group %s is there twice", group.Name)
 		// Those cost too much for what they look at: tables that change every few minutes, baselines that change every hour,
 		// and a day of values.
-		if !slices.Contains([]string{"sightglass.data.drift", "sightglass.data.numbers", "sightglass.model.baseline", "sightglass.model.day", "sightglass.performance.estimated"}, group.Name) {
+		if !slices.Contains([]string{"sightglass.data.drift", "sightglass.data.numbers", "sightglass.model.baseline", "sightglass.model.day", "sightglass.estimate.bins", "sightglass.estimate.classes", "sightglass.estimate.errors", "sightglass.performance.estimated"}, group.Name) {
 			require.Zero(t, group.Interval, "group %s: the interval is the user's choice", group.Name)
 		}
 		names[group.Name] = true

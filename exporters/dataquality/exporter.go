@@ -1,6 +1,6 @@
 // Package dataquality turns tables into metrics.
 //
-// In flows a configuration that names sources and datasets. Out flow, for each
+// Input: a configuration that names sources and datasets. Output: for each
 // dataset and on its own clock, rows, nulls, freshness, the schema and the count
 // of every bin of every column, with the baselines to compare them with; the
 // rules draw the conclusions. What has to outlive the process, the baselines and

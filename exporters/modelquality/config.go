@@ -3,6 +3,7 @@ package modelquality
 import (
 	"iter"
 	"maps"
+	"math"
 	"net/url"
 	"path"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/clients"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/content"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
@@ -33,6 +35,7 @@ type Config struct {
 	Clients       map[string]clients.Config `yaml:"clients,omitempty"`
 	// Attributes are the names under which spans say what they say.
 	Attributes convention.Names `yaml:"attributes"`
+	Texts      TextsConfig      `yaml:"texts"`
 	Limits     metering.Limits  `yaml:"limits"`
 	// ForgetAfter is how long a version that is not served keeps its series.
 	ForgetAfter config.Duration `yaml:"forget_after"`
@@ -123,6 +126,35 @@ func address(s string) string {
 		return ""
 	}
 	return s
+}
+
+// TextsConfig says whether the texts of language models are measured. They are never stored.
+type TextsConfig struct {
+	Enabled bool `yaml:"enabled"`
+	// Refusals are how refusals begin, beside those in English that are known.
+	Refusals []string `yaml:"refusals,omitempty"`
+}
+
+// Validate implements config.Validator.
+func (t *TextsConfig) Validate(at config.At) {
+	for i, s := range t.Refusals {
+		if strings.TrimSpace(s) != s || s == "" || len(s) > content.MaxRefusal {
+			at.Errorf("refusals["+strconv.Itoa(i)+"]", "%q; want how an answer begins, 1 to %d bytes without blanks around", s, content.MaxRefusal)
+		}
+	}
+	if len(t.Refusals) > maxRefusals {
+		at.Errorf("refusals", "%d texts; want %d or fewer", len(t.Refusals), maxRefusals)
+	}
+}
+
+const maxRefusals = 200
+
+// reader is nil where texts are not measured.
+func (t *TextsConfig) reader() *content.Reader {
+	if !t.Enabled {
+		return nil
+	}
+	return content.New(t.Refusals)
 }
 
 // JoinConfig bounds what waits for, and what remembers, an inference.
@@ -350,6 +382,10 @@ type LabelsConfig struct {
 	SegmentColumn    string `yaml:"segment_column,omitempty"`
 	// ConfidenceColumn is how sure the model was, from 0 to 1: what the estimated performance is made of.
 	ConfidenceColumn string `yaml:"confidence_column,omitempty"`
+	// PredictionBins are the upper bounds of bins of predictions that are quantities: what their estimated error is made of.
+	PredictionBins []float64 `yaml:"prediction_bins,omitempty"`
+	// SegmentFeature is the feature that spans have the segment in; without it performance is not estimated by segment.
+	SegmentFeature string `yaml:"segment_feature,omitempty"`
 	// Model and Version are named, or columns name them.
 	Model         string `yaml:"model,omitempty"`
 	Version       string `yaml:"version,omitempty"`
@@ -387,6 +423,21 @@ func (l *LabelsConfig) Validate(at config.At) {
 	if l.ConfidenceColumn != "" && l.Numeric {
 		at.Errorf("confidence_column", "%q; want none where numeric is true: the confidence is that of a class", l.ConfidenceColumn)
 	}
+	if len(l.PredictionBins) > 0 && !l.Numeric {
+		at.Errorf("prediction_bins", "%v; want none unless numeric is true: classes are counted by their confidence", l.PredictionBins)
+	}
+	if len(l.PredictionBins) > maxPredictionBins {
+		at.Errorf("prediction_bins", "%d bounds; want %d or fewer", len(l.PredictionBins), maxPredictionBins)
+	}
+	for i, bound := range l.PredictionBins {
+		if math.IsNaN(bound) || math.IsInf(bound, 0) || i > 0 && bound <= l.PredictionBins[i-1] {
+			at.Errorf("prediction_bins", "%v; want finite numbers in ascending order", l.PredictionBins)
+			break
+		}
+	}
+	if l.SegmentFeature != "" && (l.SegmentColumn == "" || l.bins() == nil) {
+		at.Errorf("segment_feature", "%q; want it beside segment_column, and confidence_column or prediction_bins", l.SegmentFeature)
+	}
 	for key, d := range sorted(map[string]config.Duration{"window": l.Window, "interval": l.Interval, "timeout": l.Timeout}) {
 		if d <= 0 {
 			at.Errorf(key, "%v; want a duration above 0", d)
@@ -397,6 +448,38 @@ func (l *LabelsConfig) Validate(at config.At) {
 			at.Errorf(key, "%d; want 1 to 1000", n)
 		}
 	}
+}
+
+// maxLabelledBins bounds the combinations of version, segment and class of a table that are counted by bins.
+const maxLabelledBins = 200
+
+// maxPredictionBins is how many bounds there may be.
+const maxPredictionBins = 30
+
+// bins are the upper bounds that predictions are counted by, and nil where their performance is not estimated.
+func (l *LabelsConfig) bins() []float64 {
+	switch {
+	case l.Numeric:
+		return l.PredictionBins
+	case l.ConfidenceColumn != "":
+		return metering.ConfidenceBins()
+	}
+	return nil
+}
+
+// estimated are the models whose performance is estimated.
+func (c *Config) estimated() (all []metering.Estimated) {
+	for i := range c.Labels {
+		l := &c.Labels[i]
+		model := l.Model
+		if l.ModelColumn != "" {
+			model = ""
+		}
+		if l.bins() != nil {
+			all = append(all, metering.Estimated{Model: model, Segment: l.SegmentFeature, Numeric: l.Numeric, Bins: l.PredictionBins})
+		}
+	}
+	return all
 }
 
 // ThresholdsConfig overrides the defaults of rules/thresholds.yaml for one model.
@@ -516,7 +599,7 @@ func (f FieldsConfig) choice() tables.Choice {
 
 // Validate implements config.Validator: what the parts refer to.
 func (c *Config) Validate(at config.At) {
-	if _, err := convention.New(c.Attributes, c.OTLP.MaxAttributes); err != nil {
+	if _, err := convention.New(c.Attributes, c.OTLP.MaxAttributes, c.Texts.reader()); err != nil {
 		at.Errorf("attributes", "%v", err)
 	}
 	for key, n := range sorted(map[string]int{

@@ -1,6 +1,6 @@
 // Package modelquality turns what services say about their inferences into metrics.
 //
-// In flow OTLP spans and log records. Out flow, by model and version, how inferences ended and how long they waited and
+// Input: OTLP spans and log records. Output: by model and version, how inferences ended and how long they waited and
 // took, what went in and came out by frozen bins, and what evaluators made of it; the rules draw the conclusions. What
 // has to outlive the process, the baselines and what waits for review, is on disk or in an object store. Everything
 // else is counters, owned by the Exporter, of a size that its configuration bounds.
@@ -109,7 +109,7 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 			return nil, cfg.Wrap("baselines", err)
 		}
 	}
-	e.meter = metering.New(cfg.Limits, env.Limit, e.keeper)
+	e.meter = metering.New(cfg.Limits, env.Limit, e.keeper, cfg.estimated())
 	var reviews Reviews
 	if e.rooms.outbox != nil {
 		reviews = e.rooms.outbox

@@ -48,7 +48,7 @@ type settings struct {
 }
 
 func newSettings(cfg *Config, limiter func(name string, most int) *limit.Limiter) (*settings, error) {
-	c, err := convention.New(cfg.Attributes, cfg.OTLP.MaxAttributes)
+	c, err := convention.New(cfg.Attributes, cfg.OTLP.MaxAttributes, cfg.Texts.reader())
 	if err != nil {
 		return nil, fmt.Errorf("attributes: %w", err)
 	}

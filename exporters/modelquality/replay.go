@@ -67,7 +67,7 @@ func NewReplay(cfg Config, o ReplayOptions) (*Replay, error) {
 	}); err != nil {
 		return nil, err
 	}
-	e.meter = metering.New(cfg.Limits, limiter, e.keeper)
+	e.meter = metering.New(cfg.Limits, limiter, e.keeper, cfg.estimated())
 	if e.pipeline, err = newPipeline(&cfg, limiter, e.meter, nil, o.Logger, o.Now); err != nil {
 		return nil, err
 	}

@@ -1,7 +1,7 @@
 // Package tables counts what is in a table without fetching its rows.
 //
-// In flow a source (DuckDB for files, PostgreSQL, ClickHouse, Trino, MySQL, BigQuery), a relation
-// in it and the layouts of its columns. Out flow the schema of the relation and
+// Input: a source (DuckDB for files, PostgreSQL, ClickHouse, Trino, MySQL, BigQuery), a relation
+// in it and the layouts of its columns. Output: the schema of the relation and
 // a Profile: rows, nulls, freshness and the count of every bin of every column,
 // all from one statement and one scan. The database does the work; what crosses
 // the wire does not grow with the table. A Source owns its connections and

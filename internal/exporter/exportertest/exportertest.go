@@ -1,6 +1,6 @@
 // Package exportertest runs exporters in tests.
 //
-// In flow a Spec or a collector; out flow a running server on loopback, the text
+// Input: a Spec or a collector. Output: a running server on loopback, the text
 // that users would see at /metrics, and what the linters say about it. The tests
 // own the servers, which end with them.
 package exportertest

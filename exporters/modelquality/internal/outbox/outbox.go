@@ -1,6 +1,6 @@
 // Package outbox keeps responses for review until a reviewer's endpoint has them.
 //
-// In flow review items. Out flow POSTs of them, each repeated until the endpoint answers, and the counters of how that
+// Input: review items. Output: POSTs of them, each repeated until the endpoint answers, and the counters of how that
 // goes. The Outbox owns one database file: an item is in it before Add returns and leaves it after the endpoint said
 // that it has the item, so a crash in between repeats a POST and loses none. The receiver tells a repeated one by its ID.
 package outbox

@@ -1,7 +1,7 @@
 // Package receiver takes OTLP over gRPC and HTTP.
 //
-// In flow export requests of traces and logs: protobuf or JSON, compressed or not, from whoever the web configuration
-// lets in. Out flow the same requests as protobuf, to a Handler, and to the client the answer that OTLP asks for: what
+// Input: export requests of traces and logs: protobuf or JSON, compressed or not, from whoever the web configuration
+// lets in. Output: the same requests as protobuf, to a Handler, and to the client the answer that OTLP asks for: what
 // can be repeated is told apart from what cannot. The Receiver owns the sockets and bounds what is taken at a time.
 package receiver
 
