@@ -53,7 +53,7 @@ type object struct {
 
 func render(t *testing.T, values string) []object {
 	t.Helper()
-	output, err := helm(t, values, "template", "ml", "sightglass", "--namespace", "monitoring")
+	output, err := helm(t, values, "template", "ml", "sightglass", "--namespace", "monitoring", "--kube-version", "1.30.0")
 	require.NoError(t, err, output)
 	var out []object
 	for _, text := range strings.Split(output, "\n---\n") {
@@ -195,8 +195,13 @@ func contains(labels, wanted map[string]string) bool {
 	return true
 }
 
-func TestAProgramWithoutAConfigurationIsRefused(t *testing.T) {
-	output, err := helm(t, "cost: {enabled: true}", "template", "ml", "sightglass")
-	require.Error(t, err)
-	require.Contains(t, output, "cost.enabled needs cost.config: the configuration file of cost-exporter")
+func TestValuesThatCannotWorkAreRefused(t *testing.T) {
+	for values, message := range map[string]string{
+		"cost: {enabled: true}": "cost.enabled needs cost.config: the configuration file of cost-exporter",
+		"responder: {enabled: true, replicas: 2, config: {store: {}}}": "responder.replicas is 2, and one volume is written by one pod",
+	} {
+		output, err := helm(t, values, "template", "ml", "sightglass", "--kube-version", "1.30.0")
+		require.Error(t, err)
+		require.Contains(t, output, message)
+	}
 }
