@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/exporter-toolkit/web"
 
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/content"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
@@ -29,6 +30,7 @@ type Config struct {
 	OTLP OTLPConfig `yaml:"otlp"`
 	// Attributes are the names under which spans say what they say.
 	Attributes convention.Names `yaml:"attributes"`
+	Texts      TextsConfig      `yaml:"texts"`
 	Limits     metering.Limits  `yaml:"limits"`
 	// ForgetAfter is how long a version that is not served keeps its series.
 	ForgetAfter config.Duration `yaml:"forget_after"`
@@ -112,6 +114,35 @@ func address(s string) string {
 		return ""
 	}
 	return s
+}
+
+// TextsConfig says whether the texts of language models are measured. They are never stored.
+type TextsConfig struct {
+	Enabled bool `yaml:"enabled"`
+	// Refusals are how refusals begin, beside those in English that are known.
+	Refusals []string `yaml:"refusals,omitempty"`
+}
+
+// Validate implements config.Validator.
+func (t *TextsConfig) Validate(at config.At) {
+	for i, s := range t.Refusals {
+		if strings.TrimSpace(s) != s || s == "" || len(s) > content.MaxRefusal {
+			at.Errorf("refusals["+strconv.Itoa(i)+"]", "%q; want how an answer begins, 1 to %d bytes without blanks around", s, content.MaxRefusal)
+		}
+	}
+	if len(t.Refusals) > maxRefusals {
+		at.Errorf("refusals", "%d texts; want %d or fewer", len(t.Refusals), maxRefusals)
+	}
+}
+
+const maxRefusals = 200
+
+// reader is nil where texts are not measured.
+func (t *TextsConfig) reader() *content.Reader {
+	if !t.Enabled {
+		return nil
+	}
+	return content.New(t.Refusals)
 }
 
 // JoinConfig bounds what waits for, and what remembers, an inference.
@@ -556,7 +587,7 @@ func (f FieldsConfig) choice() tables.Choice {
 
 // Validate implements config.Validator: what the parts refer to.
 func (c *Config) Validate(at config.At) {
-	if _, err := convention.New(c.Attributes, c.OTLP.MaxAttributes); err != nil {
+	if _, err := convention.New(c.Attributes, c.OTLP.MaxAttributes, c.Texts.reader()); err != nil {
 		at.Errorf("attributes", "%v", err)
 	}
 	for key, n := range sorted(map[string]int{

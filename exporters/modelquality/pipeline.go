@@ -39,7 +39,7 @@ type settings struct {
 }
 
 func newSettings(cfg *Config) (*settings, error) {
-	c, err := convention.New(cfg.Attributes, cfg.OTLP.MaxAttributes)
+	c, err := convention.New(cfg.Attributes, cfg.OTLP.MaxAttributes, cfg.Texts.reader())
 	if err != nil {
 		return nil, fmt.Errorf("attributes: %w", err)
 	}

@@ -74,18 +74,28 @@ type Observation struct {
 	Tokens [Directions]float64
 	// Hosted says that the model is known by the name that its provider gives it, and no registry's.
 	Hosted bool
-	// Provider serves a hosted model. Prompt and PromptVersion are the template that it was asked with.
-	Provider, Prompt, PromptVersion string
 	// Finish is why a language model stopped.
 	Finish Finish
 	// Embeds says that the model answers with no text.
 	Embeds bool
+	// Asked is what else is known of a call of a hosted model; nil if nothing is.
+	Asked *Asked
 	// Dropped says that the SDK dropped attributes: a feature that is not there may be one of them.
 	Dropped bool
 	// Weight is how many inferences a sampled one stands for; 0 where it is not sampled.
 	Weight       float64
 	Features     []Feature
 	FeatureTimes []FeatureTime
+}
+
+// Asked is what spans of hosted models say beside what all spans do.
+type Asked struct {
+	// Provider serves the model. Prompt and PromptVersion are the template that it was asked with.
+	Provider, Prompt, PromptVersion string
+	// Answer is one more than the index of the feature that says what kind of answer it is, and 0 where it may not be a
+	// repeated one. Hash is the same of the same answers.
+	Answer int
+	Hash   uint64
 }
 
 // What Has tells apart; tokens follow by direction.
@@ -180,11 +190,12 @@ type Batch struct {
 
 	features []Feature
 	times    []FeatureTime
+	asked    []Asked
 }
 
 // Reset empties the batch and keeps its memory. What is in there still refers to the request until it is written over.
 func (b *Batch) Reset() {
-	*b = Batch{Observations: b.Observations[:0], Evaluations: b.Evaluations[:0], Links: b.Links[:0], Steps: b.Steps[:0], features: b.features[:0], times: b.times[:0]}
+	*b = Batch{Observations: b.Observations[:0], Evaluations: b.Evaluations[:0], Links: b.Links[:0], Steps: b.Steps[:0], features: b.features[:0], times: b.times[:0], asked: b.asked[:0]}
 }
 
 // Link is a span that is no inference.
@@ -235,6 +246,15 @@ func (b *Batch) bad(k BadKind, v otlp.Value) {
 
 // Bad counts a value that makes no sense.
 func (b *Batch) Bad(k BadKind, v string) { b.bad(k, otlp.StringValue(v)) }
+
+// askedOf returns what else is known of a call.
+func (b *Batch) askedOf(o *Observation) *Asked {
+	if o.Asked == nil {
+		b.asked = append(b.asked, Asked{})
+		o.Asked = &b.asked[len(b.asked)-1] // It stays where it is when the slice moves.
+	}
+	return o.Asked
+}
 
 // add returns a new observation at the end of the batch.
 func (b *Batch) add() *Observation {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/content"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/names"
 )
 
@@ -53,6 +54,9 @@ const (
 	rolePrompt
 	rolePromptVersion
 	roleDataSource
+	roleInputText
+	roleOutputText
+	roleOutputType
 	// The last five say what kind of operation a span is.
 	roleOperation
 	roleSpanKind
@@ -93,6 +97,11 @@ type Names struct {
 	Prompt        []string `yaml:"prompt"`
 	PromptVersion []string `yaml:"prompt_version"`
 	DataSource    []string `yaml:"data_source"`
+	// InputText and OutputText are what a language model was asked and answered, OutputType the format that was asked for. They
+	// are read only where texts are measured.
+	InputText  []string `yaml:"input_text"`
+	OutputText []string `yaml:"output_text"`
+	OutputType []string `yaml:"output_type"`
 	// StatusCode is of HTTP.
 	StatusCode  []string `yaml:"status_code"`
 	ResponseID  []string `yaml:"response_id"`
@@ -149,12 +158,16 @@ func (n *Names) SetDefaults() {
 		Prompt:           []string{"gen_ai.prompt.name", "traceloop.prompt.key", "langfuse.observation.prompt.name"},
 		PromptVersion:    []string{"gen_ai.prompt.version", "traceloop.prompt.version", "langfuse.observation.prompt.version", "llm.prompt_template.version"},
 		DataSource:       []string{"gen_ai.data_source.id"},
-		StatusCode:       []string{"http.response.status_code", "http.status_code"},
-		ResponseID:       []string{"gen_ai.response.id"},
-		Evaluation:       []string{"gen_ai.evaluation.name", "evaluation.name", "annotation.name"},
-		Score:            []string{"gen_ai.evaluation.score.value", "evaluation.score", "annotation.score"},
-		Label:            []string{"gen_ai.evaluation.score.label", "evaluation.label", "annotation.label"},
-		Explanation:      []string{"gen_ai.evaluation.explanation", "evaluation.explanation", "annotation.explanation"},
+		// GenAI's, OpenInference's, Vercel's, MLflow's, Langfuse's, and those of OpenLLMetry before GenAI's messages.
+		InputText:   []string{"gen_ai.input.messages", "input.value", "ai.prompt.messages", "ai.prompt", "mlflow.spanInputs", "langfuse.observation.input", "gen_ai.prompt.0.content"},
+		OutputText:  []string{"gen_ai.output.messages", "llm.output_messages.0.message.content", "output.value", "ai.response.text", "mlflow.spanOutputs", "langfuse.observation.output", "gen_ai.completion.0.content"},
+		OutputType:  []string{"gen_ai.output.type", "gen_ai.openai.request.response_format", "gen_ai.request.structured_output_schema"},
+		StatusCode:  []string{"http.response.status_code", "http.status_code"},
+		ResponseID:  []string{"gen_ai.response.id"},
+		Evaluation:  []string{"gen_ai.evaluation.name", "evaluation.name", "annotation.name"},
+		Score:       []string{"gen_ai.evaluation.score.value", "evaluation.score", "annotation.score"},
+		Label:       []string{"gen_ai.evaluation.score.label", "evaluation.label", "annotation.label"},
+		Explanation: []string{"gen_ai.evaluation.explanation", "evaluation.explanation", "annotation.explanation"},
 
 		FeaturePrefix:     "ml.feature.",
 		FeatureTimePrefix: "ml.feature_time.",
@@ -190,6 +203,7 @@ func (n *Names) byRole() map[role][]string {
 		roleCached:       n.CachedTokens, roleCacheWrite: n.CacheWriteTokens, roleReasoning: n.ReasoningTokens,
 		roleFinish: n.FinishReason, roleTool: n.Tool, roleAgent: n.Agent,
 		roleProvider: n.Provider, rolePrompt: n.Prompt, rolePromptVersion: n.PromptVersion, roleDataSource: n.DataSource,
+		roleInputText: n.InputText, roleOutputText: n.OutputText, roleOutputType: n.OutputType,
 	}
 }
 
@@ -226,23 +240,27 @@ type Convention struct {
 	firstToken    []string
 	maxAttributes int
 	hosted        hosted
+	texts         *content.Reader // nil where texts are not measured
 	// plain is the rank of the names of models that mean one only beside a kind of operation.
 	plain uint8
 }
 
-// New makes a Convention. A span with more features than maxAttributes is refused.
-func New(n Names, maxAttributes int) (*Convention, error) {
+// New makes a Convention. A span with more features than maxAttributes is refused. Without texts, texts are not read.
+func New(n Names, maxAttributes int, texts *content.Reader) (*Convention, error) {
 	c := &Convention{
 		feature: n.FeaturePrefix, time: n.FeatureTimePrefix, firstToken: n.FirstTokenEvents, maxAttributes: maxAttributes,
-		hosted: hosted{n.ModelPrefixes, n.ModelAliases, n.ExactModelNames},
+		hosted: hosted{n.ModelPrefixes, n.ModelAliases, n.ExactModelNames}, texts: texts,
 	}
 	slots := make(map[string]slot)
 	for r, preferred := range n.byRole() {
+		if texts == nil && (r == roleInputText || r == roleOutputText || r == roleOutputType) {
+			continue
+		}
 		for i, name := range preferred {
 			if _, twice := slots[name]; twice || name == "" {
 				return nil, fmt.Errorf("attribute %q is named twice or empty; want each once", name)
 			}
-			slots[name] = slot{role: r, rank: uint8(min(i, 255)), unit: unitOf(name), quoted: name == "model" || strings.HasPrefix(name, "mlflow.")}
+			slots[name] = slot{role: r, rank: uint8(min(i, 255)), unit: unitOf(name), quoted: name == "model" || strings.HasPrefix(name, "mlflow.") && r != roleInputText && r != roleOutputText}
 		}
 	}
 	c.slots, c.plain = names.New(slots), math.MaxUint8

@@ -23,7 +23,7 @@ type infos struct {
 const promptSeparator = "\x1f"
 
 // count counts a request by both.
-func (i *infos) count(s *Series, o *convention.Observation) {
+func (i *infos) count(s *Series, o *convention.Asked) {
 	if o.Provider != "" {
 		*i.providers.get(s, o.Provider, (*bounds).providerNames)++
 	}

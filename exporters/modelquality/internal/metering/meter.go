@@ -14,9 +14,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/content"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/fields"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/histogram"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/limit"
@@ -202,6 +204,7 @@ type Series struct {
 	places                                       [reasons]place
 	estimates                                    *estimates // nil where the performance is not estimated
 	infos                                        infos
+	answers                                      answers
 }
 
 type tokens struct {
@@ -296,8 +299,8 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 		}
 		s.duration.Observe(d.duration, o.Duration, e)
 		s.places[Slow].offer(o.Duration, e)
-		if o.Hosted {
-			s.infos.count(s, o)
+		if o.Asked != nil {
+			s.infos.count(s, o.Asked)
 		}
 		if o.Exception != "" {
 			*s.exceptions.get(s, o.Exception, (*bounds).exceptionTypes)++
@@ -325,6 +328,9 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 	}
 	if s.estimates != nil && opt.Skip&(convention.HasConfidence|convention.HasFields) == 0 {
 		s.estimates.count(s, o)
+	}
+	if a := o.Asked; a != nil && a.Answer > 0 && !opt.Part && s.answers.repeated(a.Hash) {
+		o.Features[a.Answer-1].Value = otlp.StringValue(content.Repeated.String())
 	}
 	if s.fields != nil && opt.Skip&convention.HasFields == 0 && s.fields.Count(o) {
 		s.places[UnseenCategory].offer(float64(now), e)

@@ -22,8 +22,8 @@ func ConfidenceBins() []float64 { return slices.Clone(ratioBuckets) }
 // descs are the metrics of this package, in the order of docs/metrics.md.
 type descs struct {
 	requests, hosted, sampled, represented, exceptions, tokens, finishes, steps, providers, prompts, confidenceBins, predictionBins, evaluations, trace *prometheus.Desc
-	duration, queueWait, forwardPass, firstToken, confidence                                                        *histogram.Kind
-	age, score                                                                                                      *histogram.Kind
+	duration, queueWait, forwardPass, firstToken, confidence                                                                                            *histogram.Kind
+	age, score                                                                                                                                          *histogram.Kind
 }
 
 // Declare declares the metrics of a Meter in the reference.

@@ -84,6 +84,29 @@ func (v Value) First() Value {
 	return first
 }
 
+// Each calls f with every value of a List, and with every key and value of a Map. What cannot be read ends it.
+func (v Value) Each(f func(key string, of Value)) {
+	if v.Kind != List && v.Kind != Map {
+		return
+	}
+	_ = messages(unsafe.Slice(unsafe.StringData(v.text), len(v.text)), 1, func(fd field) error { //nolint:gosec // It is only read.
+		if v.Kind == Map {
+			var space [1]Attribute
+			a, err := appendAttribute(space[:0], fd)
+			if err == nil {
+				f(a[0].Key, a[0].Value)
+			}
+			return err
+		}
+		var item Value
+		err := item.decode(fd.bytes)
+		if err == nil {
+			f("", item)
+		}
+		return err
+	})
+}
+
 // Truth returns a Bool.
 func (v Value) Truth() bool { return v.Kind == Bool && v.bits != 0 }
 
