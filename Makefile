@@ -14,7 +14,7 @@ help: ## list the targets
 
 # ---- tools: pinned programs, each built from source into bin/tools when the go.mod that pins it changes ----
 
-TOOLS := promtool prometheus alertmanager amtool pint jsonnet jsonnetfmt jsonnet-lint jb golangci-lint
+TOOLS := promtool prometheus alertmanager amtool pint jsonnet jsonnetfmt jsonnet-lint jb golangci-lint helm
 
 NEEDED := git cc c++
 
@@ -32,6 +32,7 @@ $(addprefix bin/tools/,promtool prometheus jsonnet jsonnetfmt jsonnet-lint jb): 
 $(addprefix bin/tools/,alertmanager amtool): tools/alertmanager/go.mod tools/alertmanager/go.sum
 bin/tools/pint: tools/pint/go.mod tools/pint/go.sum
 bin/tools/golangci-lint: tools/golangci/go.mod tools/golangci/go.sum
+bin/tools/helm: tools/helm/go.mod tools/helm/go.sum
 
 .PHONY: test-deps
 test-deps: ## install the servers and the browser that tests need
