@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/exporter-toolkit/web"
 
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/clients"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/content"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
@@ -29,6 +30,10 @@ type Config struct {
 	config.Doc `yaml:"-"`
 
 	OTLP OTLPConfig `yaml:"otlp"`
+	// AllowedModels are patterns of the models that are counted by name; all if empty. Clients are who may send for which, by the
+	// name that authentication gives them.
+	AllowedModels []string                  `yaml:"allowed_models,omitempty"`
+	Clients       map[string]clients.Config `yaml:"clients,omitempty"`
 	// Attributes are the names under which spans say what they say.
 	Attributes convention.Names `yaml:"attributes"`
 	Texts      TextsConfig      `yaml:"texts"`
@@ -72,6 +77,8 @@ type OTLPConfig struct {
 	WebConfigFile config.Path `yaml:"web_config_file,omitempty"`
 	// MaxRequestBytes bounds a request, compressed and not.
 	MaxRequestBytes config.Bytes `yaml:"max_request_bytes"`
+	// MaxJSONMemory bounds what all requests in JSON take together while they are decoded.
+	MaxJSONMemory config.Bytes `yaml:"max_json_memory"`
 	// MaxConcurrentRequests are taken at the same time.
 	MaxConcurrentRequests int `yaml:"max_concurrent_requests"`
 	// MaxAttributes bounds the features of one span; attributes that mean nothing are skipped.
@@ -80,14 +87,19 @@ type OTLPConfig struct {
 
 // SetDefaults implements config.Defaulter.
 func (o *OTLPConfig) SetDefaults() {
-	o.GRPC, o.HTTP = ":4317", ":4318"
+	// As the Collector's own receiver: whoever can send spans can make up models.
+	o.GRPC, o.HTTP = "localhost:4317", "localhost:4318"
 	o.MaxRequestBytes, o.MaxConcurrentRequests, o.MaxAttributes = 32<<20, 32, 512
+	o.MaxJSONMemory = 256 << 20
 }
 
 // Validate implements config.Validator.
 func (o *OTLPConfig) Validate(at config.At) {
 	if o.MaxRequestBytes < 1<<10 || o.MaxRequestBytes > 1<<30 {
 		at.Errorf("max_request_bytes", "%v; want 1KiB to 1GiB", o.MaxRequestBytes)
+	}
+	if o.MaxJSONMemory < 1<<20 || o.MaxJSONMemory > 16<<30 {
+		at.Errorf("max_json_memory", "%v; want 1MiB to 16GiB", o.MaxJSONMemory)
 	}
 	for key, n := range sorted(map[string]int{"max_concurrent_requests": o.MaxConcurrentRequests, "max_attributes": o.MaxAttributes}) {
 		if n < 1 || n > 10_000 {
@@ -649,6 +661,14 @@ func (c *Config) Validate(at config.At) {
 		if n < 0 || n > 100_000 {
 			at.Errorf("limits."+key, "%d; want 0 to 100000", n)
 		}
+	}
+	clients.CheckPatterns(at, "allowed_models", c.AllowedModels)
+	var models, versions int
+	for _, client := range c.Clients {
+		models, versions = models+client.MaxModels, versions+client.MaxVersions
+	}
+	if models > c.Limits.Models || versions > c.Limits.Versions {
+		at.Errorf("clients", "together they may have %d models and %d versions, and limits.models is %d and limits.versions %d; want these as high or higher", models, versions, c.Limits.Models, c.Limits.Versions)
 	}
 	if c.ForgetAfter < config.Duration(time.Minute) {
 		at.Errorf("forget_after", "%v; want 1m or more", c.ForgetAfter)

@@ -72,6 +72,7 @@ type Exporter struct {
 	// assessments is nil where none are pulled.
 	assessments *assessments.Puller
 	descs       descs
+	limiter     func(name string, most int) *limit.Limiter
 }
 
 var (
@@ -91,7 +92,7 @@ const (
 )
 
 func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Instance, err error) {
-	e := &Exporter{}
+	e := &Exporter{limiter: env.Limit}
 	e.cfg.Store(&cfg)
 	now := time.Now
 	if e.rooms, err = openRooms(&cfg, env, now); err != nil {
@@ -116,13 +117,13 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 	if e.rooms.outbox != nil {
 		reviews = e.rooms.outbox
 	}
-	if e.pipeline, err = newPipeline(&cfg, e.meter, reviews, env.Logger, now); err != nil {
+	if e.pipeline, err = newPipeline(&cfg, env.Limit, e.meter, reviews, env.Logger, now); err != nil {
 		return nil, cfg.Wrap("attributes", err)
 	}
 	e.descs = e.pipeline.descs
 	if e.receiver, err = receiver.New(receiver.Options{
 		GRPCAddress: address(cfg.OTLP.GRPC), HTTPAddress: address(cfg.OTLP.HTTP), WebConfigFile: webConfigFile,
-		MaxRequestBytes: int64(cfg.OTLP.MaxRequestBytes), MaxRequests: cfg.OTLP.MaxConcurrentRequests, Logger: env.Logger,
+		MaxRequestBytes: int64(cfg.OTLP.MaxRequestBytes), MaxJSONMemory: int64(cfg.OTLP.MaxJSONMemory), MaxRequests: cfg.OTLP.MaxConcurrentRequests, Logger: env.Logger,
 	}, e.pipeline); err != nil {
 		key := "otlp"
 		if bind := (*receiver.BindError)(nil); errors.As(err, &bind) {
@@ -141,7 +142,9 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 	if err := env.Loop(exporter.Loop{Name: "tidy", Interval: tidyEvery, Collect: func(context.Context) error {
 		e.pipeline.expire(time.Duration(cfg.Join.Wait))
-		e.meter.Forget(e.pipeline.now().Add(-time.Duration(e.cfg.Load().ForgetAfter)))
+		if len(e.meter.Forget(e.pipeline.now().Add(-time.Duration(e.cfg.Load().ForgetAfter)))) > 0 {
+			e.pipeline.settings.Load().clients.Readmit(e.meter.Versions())
+		}
 		return nil
 	}}); err != nil {
 		return err
@@ -254,10 +257,11 @@ func (e *Exporter) Reload(_ context.Context, cfg Config) error {
 			return cfg.Wrap(part.key, errors.New("has changed; restart the exporter, or undo the change"))
 		}
 	}
-	s, err := newSettings(&cfg)
+	s, err := newSettings(&cfg, e.limiter)
 	if err != nil {
 		return cfg.Wrap("attributes", err)
 	}
+	s.clients.Readmit(e.meter.Versions())
 	e.pipeline.settings.Store(s)
 	e.cfg.Store(&cfg)
 	return nil
