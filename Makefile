@@ -16,6 +16,10 @@ help: ## list the targets
 
 TOOLS := promtool prometheus alertmanager amtool pint jsonnet jsonnetfmt jsonnet-lint jb golangci-lint helm
 
+# The oldest Prometheus and Alertmanager that Sightglass works with, those of Debian 12, and a second engine of rules.
+OLDEST := prometheus promtool alertmanager amtool
+ENGINES := $(OLDEST:%=oldest/%) victoriametrics/vmalert-tool
+
 NEEDED := git cc c++
 
 .PHONY: preflight
@@ -23,10 +27,17 @@ preflight:
 	@tools/preflight.sh go $(NEEDED)
 
 .PHONY: tools
-tools: $(TOOLS:%=bin/tools/%) ## build the pinned tools (the first time takes about ten minutes)
+tools: $(TOOLS:%=bin/tools/%) $(ENGINES:%=bin/tools/%) ## build the pinned tools (the first time takes about fifteen minutes)
 
 $(TOOLS:%=bin/tools/%): tools/build.sh tools/progress.sh
 	@tools/build.sh $(patsubst %/,%,$(dir $(filter %/go.mod,$^))) $@ $(TOOLS)
+
+$(ENGINES:%=bin/tools/%): tools/build.sh tools/progress.sh
+	@mkdir -p $(@D)
+	@tools/build.sh $(patsubst %/,%,$(dir $(filter %/go.mod,$^))) $@ $(notdir $(ENGINES))
+
+$(OLDEST:%=bin/tools/oldest/%): tools/oldest/go.mod tools/oldest/go.sum
+bin/tools/victoriametrics/vmalert-tool: tools/victoriametrics/go.mod tools/victoriametrics/go.sum
 
 $(addprefix bin/tools/,promtool prometheus jsonnet jsonnetfmt jsonnet-lint jb): tools/go.mod tools/go.sum
 $(addprefix bin/tools/,alertmanager amtool): tools/alertmanager/go.mod tools/alertmanager/go.sum

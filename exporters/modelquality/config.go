@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/url"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -242,6 +243,57 @@ type MLflowConfig struct {
 	TraceLink string `yaml:"trace_link,omitempty"`
 	// Datasets says which datasets of runs are read as training data.
 	Datasets DatasetsConfig `yaml:"datasets"`
+	// Assessments says which experiments' traces are read for judgements of responses.
+	Assessments AssessmentsConfig `yaml:"assessments"`
+}
+
+// AssessmentsConfig is whose assessments are read; by default nobody's.
+type AssessmentsConfig struct {
+	Experiments []ExperimentConfig `yaml:"experiments,omitempty"`
+	Interval    config.Duration    `yaml:"interval"`
+	// Timeout bounds one look at all experiments.
+	Timeout config.Duration `yaml:"timeout"`
+	// Lookback is how old a trace may be whose assessments are read.
+	Lookback config.Duration `yaml:"lookback"`
+	// File keeps the cursor. Without it assessments of a time without the exporter are not counted.
+	File config.Path `yaml:"file,omitempty"`
+}
+
+// ExperimentConfig is an experiment of MLflow.
+type ExperimentConfig struct {
+	// ID or Name.
+	ID   string `yaml:"id,omitempty"`
+	Name string `yaml:"name,omitempty"`
+	// Model is meant where the spans of a trace do not come here as well.
+	Model string `yaml:"model,omitempty"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (a *AssessmentsConfig) SetDefaults() {
+	a.Interval, a.Timeout, a.Lookback = config.Duration(time.Minute), config.Duration(time.Minute), config.Duration(24*time.Hour)
+}
+
+// maxExperiments bounds the requests of a look.
+const maxExperiments = 100
+
+// Validate implements config.Validator.
+func (a *AssessmentsConfig) Validate(at config.At) {
+	for key, d := range sorted(map[string]config.Duration{"interval": a.Interval, "timeout": a.Timeout, "lookback": a.Lookback}) {
+		if d < config.Duration(time.Second) || d > config.Duration(30*24*time.Hour) {
+			at.Errorf(key, "%v; want 1s to 30d", d)
+		}
+	}
+	if len(a.Experiments) > maxExperiments {
+		at.Errorf("experiments", "%d experiments; want %d or fewer", len(a.Experiments), maxExperiments)
+	}
+	for i, e := range a.Experiments {
+		if (e.ID == "") == (e.Name == "") {
+			at.Errorf("experiments["+strconv.Itoa(i)+"]", "id %q and name %q; want one of the two", e.ID, e.Name)
+		}
+	}
+	if a.File != "" {
+		at.CheckFolder("file", filepath.Dir(string(a.File)))
+	}
 }
 
 // SetDefaults implements config.Defaulter.

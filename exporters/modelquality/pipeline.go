@@ -61,6 +61,7 @@ type pipeline struct {
 	meter    *metering.Meter
 	join     *join.Join[*metering.Series, waiting]
 	reviews  Reviews // nil where nobody reviews
+	pulls    bool    // assessments of MLflow
 	now      func() time.Time
 	logger   *slog.Logger
 	workers  sync.Pool
@@ -158,7 +159,7 @@ func newPipeline(cfg *Config, limiter func(name string, most int) *limit.Limiter
 	}
 	p := &pipeline{
 		meter: meter, reviews: reviews, now: now, logger: logger, descs: newDescs(new(catalogue.Catalogue)),
-		answered: make(map[string]string), seed: maphash.MakeSeed(),
+		answered: make(map[string]string), seed: maphash.MakeSeed(), pulls: cfg.MLflow != nil && len(cfg.MLflow.Assessments.Experiments) > 0,
 		join: join.New[*metering.Series, waiting](cfg.Join.Inferences, cfg.Join.Waiting),
 	}
 	p.settings.Store(s)
@@ -208,6 +209,15 @@ func (p *pipeline) take(client string, signal receiver.Signal, read func(*worker
 	}
 	p.report.batch(b, p.logger, p.items[0][0].Load()+p.items[1][0].Load(), p.items[0][1].Load()+p.items[1][1].Load())
 	return receiver.Answer{Refused: int64(b.Refused), Reason: b.Reason}, nil
+}
+
+// pull takes assessments of MLflow as if they had come as log records.
+func (p *pipeline) pull(evaluations []convention.Evaluation) error {
+	_, err := p.take("MLflow", receiver.Logs, func(w *worker) error {
+		w.batch.Evaluations = append(w.batch.Evaluations, evaluations...)
+		return nil
+	})
+	return err
 }
 
 func (w *worker) reset() {
@@ -290,6 +300,9 @@ func (p *pipeline) seek(e *convention.Evaluation, j *judged) {
 	} else if e.Inside || p.join.Linked(j.id) {
 		// The span is no inference, such as the root of a chain.
 		j.series, _ = p.join.FindTrace(e.Trace)
+	}
+	if j.series == nil && e.Otherwise != "" {
+		j.series = p.meter.Series(e.Otherwise, "")
 	}
 }
 
@@ -415,7 +428,6 @@ func (p *pipeline) count(w *worker, s *settings) {
 	b := &w.batch
 	now := p.now().UnixNano()
 	var come []waiting
-	seed := p.seed
 	var of []*metering.Series
 	p.join.Lock()
 	for i := range b.Observations {
@@ -437,7 +449,7 @@ func (p *pipeline) count(w *worker, s *settings) {
 	}
 	for i := range b.Evaluations {
 		e, j := &b.Evaluations[i], &w.judged[i]
-		if h := said(seed, e); h != 0 && p.join.Repeated(join.ID{Trace: e.Trace, Span: e.Span}, h, e.Logged) {
+		if p.repeated(e) {
 			j.result = waits
 			continue
 		}
@@ -495,11 +507,18 @@ func count(s *metering.Series, x waiting) {
 	}
 }
 
-// said is a hash of what an evaluation says, and 0 where it does not say of which response.
-func said(seed maphash.Seed, e *convention.Evaluation) uint64 {
-	if e.Span == (otlp.SpanID{}) {
-		return 0
+// repeated reports whether an evaluation has come before: as an event and as a log record of a span, or in OTLP and in MLflow, which
+// may not say of which span of the trace. The join is locked.
+func (p *pipeline) repeated(e *convention.Evaluation) bool {
+	h := said(p.seed, e)
+	if !e.Pulled && e.Span != (otlp.SpanID{}) && p.join.Repeated(join.ID{Trace: e.Trace, Span: e.Span}, h, e.Logged) {
+		return true
 	}
+	return p.pulls && e.Trace != (otlp.TraceID{}) && p.join.Repeated(join.ID{Trace: e.Trace}, h, e.Pulled)
+}
+
+// said is a hash of what an evaluation says.
+func said(seed maphash.Seed, e *convention.Evaluation) uint64 {
 	type key struct {
 		name, label string
 		score       float64
