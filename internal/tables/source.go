@@ -10,6 +10,7 @@ package tables
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -85,12 +86,14 @@ type Source struct {
 	virtual map[string]Virtual
 	// arrow are the copies that DuckDB reads in place of Arrow files.
 	arrow *arrowfile.Copies
+	// dsn is the hash of the connection string.
+	dsn [sha256.Size]byte
 }
 
 // Open prepares a source. It does not connect yet, so a database that is down
 // at start is found again when it is back.
 func Open(o Options) (*Source, error) {
-	s := &Source{typ: o.Type, secrets: redactor(o.DSN)}
+	s := &Source{typ: o.Type, secrets: redactor(o.DSN), dsn: sha256.Sum256([]byte(o.DSN))}
 	var err error
 	switch o.Type {
 	case DuckDB:
