@@ -35,6 +35,7 @@ func TestRoutes(t *testing.T) {
 		"a business warning goes to those who pay":         {[]string{"alertname=MLCostIdleGPUWaste", "severity=warning", "layer=business"}, "responder,ml-cost"},
 		"a critical business alert goes to them too":       {[]string{"alertname=MLCostMonthEndOverBudget", "severity=critical", "layer=business"}, "responder,ml-cost"},
 		"an alert about ourselves goes to the platform":    {[]string{"alertname=SightglassExporterDown", "severity=critical"}, "ml-platform"},
+		"the watchdog goes to who waits for it":            {[]string{"alertname=SightglassWatchdog", "severity=info", "layer=infrastructure"}, "watchdog"},
 		"whatever its severity and layer":                  {[]string{"alertname=SightglassLabelLimitReached", "severity=info", "layer=business"}, "ml-platform"},
 		"an unknown severity is not lost":                  {[]string{"alertname=Other", "severity=page", "layer=data"}, "responder,ml-alerts"},
 		"an alert without any of our labels is not lost":   {[]string{"alertname=Other"}, "responder,ml-alerts"},
@@ -45,6 +46,26 @@ func TestRoutes(t *testing.T) {
 			out, err := exec.Command(testtools.Path(t, "amtool"), args...).CombinedOutput()
 			require.NoError(t, err, string(out))
 		})
+	}
+}
+
+func TestTheExampleOfOtherReceiversRoutesToTeams(t *testing.T) {
+	const file = "../examples/alertmanager/pagerduty-opsgenie-teams-email.yml"
+	out, err := exec.CommandContext(t.Context(), testtools.Path(t, "amtool"), "check-config", file).CombinedOutput()
+	require.NoError(t, err, string(out))
+	for labels, receiver := range map[string]string{
+		"severity=critical team=fraud":     "pagerduty-fraud",
+		"severity=critical team=search":    "opsgenie-search",
+		"severity=critical":                "pagerduty-oncall",
+		"severity=critical team=unheard":   "pagerduty-oncall",
+		"severity=warning team=fraud":      "teams",
+		"severity=info layer=business":     "e-mail",
+		"severity=info":                    "e-mail",
+		"alertname=SightglassWatchdog x=y": "heartbeat",
+	} {
+		args := append([]string{"config", "routes", "test", "--config.file=" + file, "--verify.receivers=" + receiver}, strings.Fields(labels)...)
+		out, err := exec.CommandContext(t.Context(), testtools.Path(t, "amtool"), args...).CombinedOutput()
+		require.NoError(t, err, "%s: %s", labels, out)
 	}
 }
 

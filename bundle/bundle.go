@@ -27,6 +27,8 @@ type Options struct {
 	Rules string
 	// Dashboards is the form of the dashboards: DashboardForms has its values. Empty is "files".
 	Dashboards string
+	// Alertmanager is the oldest one that reads the plain configuration: Alertmanagers has its values. Empty is the first.
+	Alertmanager string
 	// Adapters are the names of the adapters to include, such as "dcgm" and "vllm". Empty includes all.
 	Adapters []string
 	// Namespace is that of Kubernetes objects. Empty leaves it to kubectl.
@@ -49,6 +51,9 @@ func RuleForms() []string {
 func DashboardForms() []string {
 	return []string{"files", "provisioning", "sidecar", "grafana-operator"}
 }
+
+// Alertmanagers are the oldest versions that the plain configuration can be rendered for. 0.25 is that of Debian 12.
+func Alertmanagers() []string { return []string{"0.31", "0.25"} }
 
 // always are adapters that every installation needs: the product's own exporters, and what is left out where.
 var always = []string{"gpu", "modelquality", "coverage"}
@@ -90,13 +95,13 @@ func Render(o Options) (Files, error) {
 	switch o.Rules {
 	case "", "files":
 		out.plainRules(list)
-		err = out.plainAlertmanager()
+		err = out.plainAlertmanager(o)
 	case "prometheus-operator":
 		err = errors.Join(out.prometheusOperator(o, list), out.alertmanagerConfig(o))
 	case "victoriametrics":
-		err = errors.Join(out.victoriaMetrics(o, list), out.plainAlertmanager())
+		err = errors.Join(out.victoriaMetrics(o, list), out.plainAlertmanager(o))
 	case "mimir":
-		err = errors.Join(out.mimir(list), out.plainAlertmanager())
+		err = errors.Join(out.mimir(list), out.plainAlertmanager(o))
 	}
 	if err != nil {
 		return nil, err
@@ -109,7 +114,7 @@ func (o Options) check() error {
 	for _, c := range []struct {
 		what, value string
 		known       []string
-	}{{"form of rules", o.Rules, RuleForms()}, {"form of dashboards", o.Dashboards, DashboardForms()}} {
+	}{{"form of rules", o.Rules, RuleForms()}, {"form of dashboards", o.Dashboards, DashboardForms()}, {"version of Alertmanager", o.Alertmanager, Alertmanagers()}} {
 		if c.value != "" && !slices.Contains(c.known, c.value) {
 			errs = append(errs, fmt.Errorf("unknown %s %q: it is one of %s", c.what, c.value, strings.Join(c.known, ", ")))
 		}
@@ -137,6 +142,9 @@ func (o Options) ruleFiles() ([]ruleFile, error) {
 	var out []ruleFile
 	for _, f := range loaded.Files {
 		adapter := adapterOf(f.Name)
+		if o.Rules == "victoriametrics" && strings.HasPrefix(f.Name, "native/") {
+			continue // MetricsQL has no functions of native histograms, and vmalert would not start.
+		}
 		if strings.HasPrefix(f.Name, "adapters/") && len(o.Adapters) > 0 && !slices.Contains(o.Adapters, adapter) && !slices.Contains(always, adapter) {
 			continue
 		}
@@ -164,7 +172,14 @@ func (out Files) plainRules(list []ruleFile) {
 	out["prometheus-rule-files.yaml"] = []byte(snippet.String())
 }
 
-func (out Files) plainAlertmanager() error {
+func (out Files) plainAlertmanager(o Options) error {
+	if o.Alertmanager == "0.25" {
+		files, err := alertmanager.Older()
+		for name, content := range files {
+			out["alertmanager/"+name] = content
+		}
+		return err
+	}
 	return fs.WalkDir(alertmanager.Files, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err

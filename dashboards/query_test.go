@@ -122,7 +122,7 @@ func eachQuery(t *testing.T, r *replay, d lint.Dashboard, visit func(panel lint.
 	}
 }
 
-func TestQueries(t *testing.T) {
+func TestEveryQueryShowsSomething(t *testing.T) {
 	bare := newReplay(t, bareInstances, noTargetLabels)
 	replicas := newReplay(t, replicaInstances, withinKubernetes)
 	for _, d := range committed(t) {

@@ -148,7 +148,7 @@ func insertToken(text string, recorded map[string]bool) (string, error) {
 	var ends []int
 	var refused error
 	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
-		if s, ok := node.(*parser.VectorSelector); ok && !recorded[s.Name] {
+		if s, ok := node.(*parser.VectorSelector); ok && !recorded[s.Name] && s.Name != rules.Override {
 			if s.OriginalOffset != 0 || s.OriginalOffsetExpr != nil || s.Timestamp != nil || s.StartOrEnd != 0 {
 				refused = fmt.Errorf("%s is not recorded and looks back: record it first", s)
 			}

@@ -22,6 +22,7 @@ func bundleCommand(app *kingpin.Application, stdout io.Writer) commands {
 	var adapters string
 	c.Flag("rules", "Form of the rules: "+strings.Join(bundle.RuleForms(), ", ")+".").Default("files").StringVar(&o.Rules)
 	c.Flag("dashboards", "Form of the dashboards: "+strings.Join(bundle.DashboardForms(), ", ")+".").Default("files").StringVar(&o.Dashboards)
+	c.Flag("alertmanager", "Oldest Alertmanager that reads the plain configuration: "+strings.Join(bundle.Alertmanagers(), ", ")+".").Default("0.31").StringVar(&o.Alertmanager)
 	c.Flag("with", "Adapters to include, separated by commas, such as dcgm,vllm. Without it, all.").PlaceHolder("NAMES").StringVar(&adapters)
 	c.Flag("namespace", "Namespace of Kubernetes objects.").StringVar(&o.Namespace)
 	c.Flag("label", "Label of Kubernetes objects of the rules, as NAME=VALUE, such as release=prometheus. Can be repeated.").StringMapVar(&o.Labels)

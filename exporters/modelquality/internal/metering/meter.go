@@ -6,6 +6,7 @@
 package metering
 
 import (
+	"iter"
 	"math"
 	"strings"
 	"sync"
@@ -132,6 +133,19 @@ func (m *Meter) All(f func(*Series)) {
 	m.mu.RUnlock()
 	for _, s := range list {
 		f(s)
+	}
+}
+
+// Versions are the models and versions that have counters.
+func (m *Meter) Versions() iter.Seq2[string, string] {
+	return func(yield func(model, version string) bool) {
+		m.mu.RLock()
+		defer m.mu.RUnlock()
+		for k := range m.series {
+			if !yield(k.model, k.version) {
+				return
+			}
+		}
 	}
 }
 
