@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/url"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -242,6 +243,57 @@ type MLflowConfig struct {
 	TraceLink string `yaml:"trace_link,omitempty"`
 	// Datasets says which datasets of runs are read as training data.
 	Datasets DatasetsConfig `yaml:"datasets"`
+	// Assessments says which experiments' traces are read for judgements of responses.
+	Assessments AssessmentsConfig `yaml:"assessments"`
+}
+
+// AssessmentsConfig is whose assessments are read; by default nobody's.
+type AssessmentsConfig struct {
+	Experiments []ExperimentConfig `yaml:"experiments,omitempty"`
+	Interval    config.Duration    `yaml:"interval"`
+	// Timeout bounds one look at all experiments.
+	Timeout config.Duration `yaml:"timeout"`
+	// Lookback is how old a trace may be whose assessments are read.
+	Lookback config.Duration `yaml:"lookback"`
+	// File keeps the cursor. Without it assessments of a time without the exporter are not counted.
+	File config.Path `yaml:"file,omitempty"`
+}
+
+// ExperimentConfig is an experiment of MLflow.
+type ExperimentConfig struct {
+	// ID or Name.
+	ID   string `yaml:"id,omitempty"`
+	Name string `yaml:"name,omitempty"`
+	// Model is meant where the spans of a trace do not come here as well.
+	Model string `yaml:"model,omitempty"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (a *AssessmentsConfig) SetDefaults() {
+	a.Interval, a.Timeout, a.Lookback = config.Duration(time.Minute), config.Duration(time.Minute), config.Duration(24*time.Hour)
+}
+
+// maxExperiments bounds the requests of a look.
+const maxExperiments = 100
+
+// Validate implements config.Validator.
+func (a *AssessmentsConfig) Validate(at config.At) {
+	for key, d := range sorted(map[string]config.Duration{"interval": a.Interval, "timeout": a.Timeout, "lookback": a.Lookback}) {
+		if d < config.Duration(time.Second) || d > config.Duration(30*24*time.Hour) {
+			at.Errorf(key, "%v; want 1s to 30d", d)
+		}
+	}
+	if len(a.Experiments) > maxExperiments {
+		at.Errorf("experiments", "%d experiments; want %d or fewer", len(a.Experiments), maxExperiments)
+	}
+	for i, e := range a.Experiments {
+		if (e.ID == "") == (e.Name == "") {
+			at.Errorf("experiments["+strconv.Itoa(i)+"]", "id %q and name %q; want one of the two", e.ID, e.Name)
+		}
+	}
+	if a.File != "" {
+		at.CheckFolder("file", filepath.Dir(string(a.File)))
+	}
 }
 
 // SetDefaults implements config.Defaulter.
@@ -344,6 +396,45 @@ type ReviewsConfig struct {
 	MaxBytes   config.Bytes    `yaml:"max_bytes"`
 	Timeout    config.Duration `yaml:"timeout"`
 	MaxBackoff config.Duration `yaml:"max_backoff"`
+	// Excerpts of answers leave the service; by default none do.
+	Excerpts ExcerptsConfig `yaml:"excerpts"`
+}
+
+// ExcerptsConfig is what of an answer a review has.
+type ExcerptsConfig struct {
+	// Characters at most; 0 is none.
+	Characters int `yaml:"characters"`
+	// Redact are regular expressions of what is taken out, beside addresses of e-mail, long numbers and tokens.
+	Redact []string `yaml:"redact,omitempty"`
+}
+
+// maxExcerpt bounds an excerpt, and maxRedactions the time that it takes.
+const (
+	maxExcerpt    = 10_000
+	maxRedactions = 50
+)
+
+// Validate implements config.Validator.
+func (e *ExcerptsConfig) Validate(at config.At) {
+	if e.Characters < 0 || e.Characters > maxExcerpt {
+		at.Errorf("characters", "%d; want 1 to %d, or 0 for none", e.Characters, maxExcerpt)
+	}
+	if len(e.Redact) > maxRedactions {
+		at.Errorf("redact", "%d expressions; want %d or fewer", len(e.Redact), maxRedactions)
+	}
+	for i, s := range e.Redact {
+		if _, err := content.NewExcerpts(0, []string{s}); err != nil {
+			at.Errorf("redact["+strconv.Itoa(i)+"]", "%v", err)
+		}
+	}
+}
+
+// excerpts is nil where there are none.
+func (c *Config) excerpts() (*content.Excerpts, error) {
+	if c.Reviews == nil || c.Reviews.Excerpts.Characters == 0 {
+		return nil, nil
+	}
+	return content.NewExcerpts(c.Reviews.Excerpts.Characters, c.Reviews.Excerpts.Redact)
 }
 
 // SetDefaults implements config.Defaulter.
@@ -617,6 +708,9 @@ func (c *Config) Validate(at config.At) {
 	}
 	if models > c.Limits.Models || versions > c.Limits.Versions {
 		at.Errorf("clients", "together they may have %d models and %d versions, and limits.models is %d and limits.versions %d; want these as high or higher", models, versions, c.Limits.Models, c.Limits.Versions)
+	}
+	if c.Reviews != nil && c.Reviews.Excerpts.Characters > 0 && !c.Texts.Enabled {
+		at.Errorf("reviews.excerpts", "texts are not read; want texts.enabled: true as well")
 	}
 	if c.ForgetAfter < config.Duration(time.Minute) {
 		at.Errorf("forget_after", "%v; want 1m or more", c.ForgetAfter)

@@ -17,6 +17,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/assessments"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/datasets"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/fields"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/lineage"
@@ -68,8 +69,10 @@ type Exporter struct {
 	keeper   *fields.Keeper // nil without a baseline store
 	pipeline *pipeline
 	receiver *receiver.Receiver
-	descs    descs
-	limiter  func(name string, most int) *limit.Limiter
+	// assessments is nil where none are pulled.
+	assessments *assessments.Puller
+	descs       descs
+	limiter     func(name string, most int) *limit.Limiter
 }
 
 var (
@@ -154,6 +157,11 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 			return err
 		}
 	}
+	if m := cfg.MLflow; m != nil && len(m.Assessments.Experiments) > 0 {
+		if err := e.pullAssessments(env, &m.Assessments); err != nil {
+			return cfg.Wrap("mlflow.assessments", err)
+		}
+	}
 	for i, l := range cfg.Labels {
 		if err := env.Loop(exporter.Loop{
 			Name: "labels/" + l.Name, Interval: time.Duration(l.Interval), Timeout: time.Duration(l.Timeout), Collect: e.rooms.labels[i].Cycle,
@@ -166,6 +174,20 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 	}
 	env.Go(e.keeper.Run)
 	return env.Loop(exporter.Loop{Name: "fields", Interval: fieldsEvery, Timeout: fieldsTimeout, Collect: e.keeper.Cycle})
+}
+
+// pullAssessments reads assessments by the clock.
+func (e *Exporter) pullAssessments(env *exporter.Env, cfg *AssessmentsConfig) (err error) {
+	o := assessments.Options{
+		Server: e.rooms.registry, Lookback: time.Duration(cfg.Lookback), File: string(cfg.File), Take: e.pipeline.pull, Now: e.pipeline.now, Logger: env.Logger,
+	}
+	for _, x := range cfg.Experiments {
+		o.Experiments = append(o.Experiments, assessments.Experiment(x))
+	}
+	if e.assessments, err = assessments.New(o); err != nil {
+		return err
+	}
+	return env.Loop(exporter.Loop{Name: "assessments", Interval: time.Duration(cfg.Interval), Timeout: time.Duration(cfg.Timeout), Collect: e.assessments.Cycle})
 }
 
 // training says where the training data of a version is: where the configuration says, or else the registry.
@@ -263,6 +285,9 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 		e.keeper.Collect(ch)
 	}
 	e.rooms.collect(ch)
+	if e.assessments != nil {
+		e.assessments.Collect(ch)
+	}
 	for _, m := range e.descs.thresholds(e.cfg.Load()) {
 		ch <- m
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/clients"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/content"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/join"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
@@ -44,7 +45,8 @@ type settings struct {
 	convention    *convention.Convention
 	gates         map[string]GateConfig
 	lowConfidence float64
-	clients       *clients.Clients // nil where everybody may name every model
+	clients       *clients.Clients  // nil where everybody may name every model
+	excerpts      *content.Excerpts // nil where reviews have none
 }
 
 func newSettings(cfg *Config, limiter func(name string, most int) *limit.Limiter) (*settings, error) {
@@ -52,7 +54,11 @@ func newSettings(cfg *Config, limiter func(name string, most int) *limit.Limiter
 	if err != nil {
 		return nil, fmt.Errorf("attributes: %w", err)
 	}
-	return &settings{c, cfg.Evaluations, cfg.LowConfidence, clients.New(cfg.AllowedModels, cfg.Clients, cfg.Limits.Models, cfg.Limits.Versions, limiter)}, nil
+	excerpts, err := cfg.excerpts()
+	if err != nil {
+		return nil, fmt.Errorf("reviews.excerpts.redact: %w", err)
+	}
+	return &settings{c, cfg.Evaluations, cfg.LowConfidence, clients.New(cfg.AllowedModels, cfg.Clients, cfg.Limits.Models, cfg.Limits.Versions, limiter), excerpts}, nil
 }
 
 // pipeline is the way from a request to the counters. It implements receiver.Handler.
@@ -61,6 +67,7 @@ type pipeline struct {
 	meter    *metering.Meter
 	join     *join.Join[*metering.Series, waiting]
 	reviews  Reviews // nil where nobody reviews
+	pulls    bool    // assessments of MLflow
 	now      func() time.Time
 	logger   *slog.Logger
 	workers  sync.Pool
@@ -158,7 +165,7 @@ func newPipeline(cfg *Config, limiter func(name string, most int) *limit.Limiter
 	}
 	p := &pipeline{
 		meter: meter, reviews: reviews, now: now, logger: logger, descs: newDescs(new(catalogue.Catalogue)),
-		answered: make(map[string]string), seed: maphash.MakeSeed(),
+		answered: make(map[string]string), seed: maphash.MakeSeed(), pulls: cfg.MLflow != nil && len(cfg.MLflow.Assessments.Experiments) > 0,
 		join: join.New[*metering.Series, waiting](cfg.Join.Inferences, cfg.Join.Waiting),
 	}
 	p.settings.Store(s)
@@ -291,6 +298,9 @@ func (p *pipeline) seek(e *convention.Evaluation, j *judged) {
 		// The span is no inference, such as the root of a chain.
 		j.series, _ = p.join.FindTrace(e.Trace)
 	}
+	if j.series == nil && e.Otherwise != "" {
+		j.series = p.meter.Series(e.Otherwise, "")
+	}
 }
 
 // tolerance lets a score that was a 32-bit number on its way, such as 0.9, reach its gate.
@@ -346,6 +356,9 @@ func (p *pipeline) review(w *worker, s *settings) {
 			continue
 		}
 		item := p.item(e, j, s.gates[e.Name])
+		if s.excerpts != nil {
+			item.Excerpt = w.excerpt(e, j, s.excerpts)
+		}
 		if !sampled(item.ID, s.gates[e.Name].ReviewRatio) {
 			continue
 		}
@@ -404,7 +417,10 @@ func (p *pipeline) item(e *convention.Evaluation, j judged, g GateConfig) review
 		item.Model, item.Version, item.MLflowRunID = j.series.Model, j.series.Version, j.series.Run(item.MLflowRunID)
 	}
 	if j.id.Trace != (otlp.TraceID{}) {
-		item.TraceID, item.SpanID = hex.EncodeToString(j.id.Trace[:]), hex.EncodeToString(j.id.Span[:])
+		item.TraceID = hex.EncodeToString(j.id.Trace[:])
+	}
+	if j.id.Span != (otlp.SpanID{}) {
+		item.SpanID = hex.EncodeToString(j.id.Span[:])
 	}
 	item.ID = review.NewID(item.TraceID, item.SpanID, item.ResponseID, item.Evaluation)
 	return item
@@ -415,7 +431,6 @@ func (p *pipeline) count(w *worker, s *settings) {
 	b := &w.batch
 	now := p.now().UnixNano()
 	var come []waiting
-	seed := p.seed
 	var of []*metering.Series
 	p.join.Lock()
 	for i := range b.Observations {
@@ -437,7 +452,7 @@ func (p *pipeline) count(w *worker, s *settings) {
 	}
 	for i := range b.Evaluations {
 		e, j := &b.Evaluations[i], &w.judged[i]
-		if h := said(seed, e); h != 0 && p.join.Repeated(join.ID{Trace: e.Trace, Span: e.Span}, h, e.Logged) {
+		if p.repeated(e) {
 			j.result = waits
 			continue
 		}
@@ -493,23 +508,6 @@ func count(s *metering.Series, x waiting) {
 	} else {
 		s.ObservePhase(x.phase, x.seconds, x.exemplar)
 	}
-}
-
-// said is a hash of what an evaluation says, and 0 where it does not say of which response.
-func said(seed maphash.Seed, e *convention.Evaluation) uint64 {
-	if e.Span == (otlp.SpanID{}) {
-		return 0
-	}
-	type key struct {
-		name, label string
-		score       float64
-		none        bool
-	}
-	k := key{e.Name, e.Label, e.Score, math.IsNaN(e.Score)}
-	if k.none {
-		k.score = 0
-	}
-	return maphash.Comparable(seed, k) | 1
 }
 
 // waits marks an evaluation that is not counted yet, or was before.

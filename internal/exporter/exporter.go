@@ -97,3 +97,6 @@ type Stopper interface {
 type Reloader[C any] interface {
 	Reload(ctx context.Context, cfg C) error
 }
+
+// ErrReplace is what Reload returns where a new instance has to take over, as for an Instance that is no Reloader.
+var ErrReplace = errors.New("the instance has to be replaced")

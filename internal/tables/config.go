@@ -1,6 +1,7 @@
 package tables
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"strings"
 
@@ -49,6 +50,15 @@ func (s *Config) Validate(at config.At) {
 	if s.Threads < 0 || s.MaxConnections < 0 {
 		at.Errorf("", "threads and max_connections cannot be negative")
 	}
+}
+
+// SameDSN reports whether a source was opened with the connection string that its file or variable has now.
+func (s *Config) SameDSN(source *Source) (bool, error) {
+	dsn, err := s.DSN.Read()
+	if err != nil {
+		return false, fmt.Errorf("connection string: %w", err)
+	}
+	return source.dsn == sha256.Sum256([]byte(strings.TrimSpace(dsn.Reveal()))), nil
 }
 
 // Open opens the database, with the connection string as its file or variable has it now.

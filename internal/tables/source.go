@@ -10,6 +10,7 @@ package tables
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -31,6 +32,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	_ "github.com/trinodb/trino-go-client/trino" // As does this one.
 
+	"github.com/sightglass-ml/sightglass/internal/memory"
 	"github.com/sightglass-ml/sightglass/internal/tables/internal/arrowfile"
 )
 
@@ -60,7 +62,8 @@ type Options struct {
 	DSN string
 	// MaxConnections bounds the statements in flight; 4 if 0.
 	MaxConnections int
-	// MemoryLimit in bytes and Threads bound DuckDB; 1 GiB and all cores if
+	// MemoryLimit in bytes and Threads bound DuckDB; 1 GiB, or half of
+	// the container's memory if that is less, and all cores if
 	// 0. What does not fit is spilled to TempDirectory; by default to a folder
 	// of the source's own where the system keeps temporary files.
 	MemoryLimit   int64
@@ -83,12 +86,14 @@ type Source struct {
 	virtual map[string]Virtual
 	// arrow are the copies that DuckDB reads in place of Arrow files.
 	arrow *arrowfile.Copies
+	// dsn is the hash of the connection string.
+	dsn [sha256.Size]byte
 }
 
 // Open prepares a source. It does not connect yet, so a database that is down
 // at start is found again when it is back.
 func Open(o Options) (*Source, error) {
-	s := &Source{typ: o.Type, secrets: redactor(o.DSN)}
+	s := &Source{typ: o.Type, secrets: redactor(o.DSN), dsn: sha256.Sum256([]byte(o.DSN))}
 	var err error
 	switch o.Type {
 	case DuckDB:
@@ -141,7 +146,7 @@ func openPostgreSQL(o Options) (*sql.DB, error) {
 // setDefaults are those of DuckDB.
 func (o *Options) setDefaults() {
 	if o.MemoryLimit == 0 {
-		o.MemoryLimit = 1 << 30
+		o.MemoryLimit = memory.Half(1 << 30)
 	}
 	if o.Threads == 0 {
 		o.Threads = runtime.GOMAXPROCS(0)

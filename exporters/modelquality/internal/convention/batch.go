@@ -96,6 +96,8 @@ type Asked struct {
 	// repeated one. Hash is the same of the same answers.
 	Answer int
 	Hash   uint64
+	// Output is what was answered, where texts are read.
+	Output otlp.Value
 }
 
 // What Has tells apart; tokens follow by direction.
@@ -156,8 +158,10 @@ type Evaluation struct {
 	Trace        otlp.TraceID
 	Span, Parent otlp.SpanID
 
-	// Inside says that it was found at a span that is no inference, Logged that it was a log record.
-	Inside, Logged bool
+	// Inside says that it was found at a span that is no inference, Logged that it was a log record, Pulled that it is MLflow's.
+	Inside, Logged, Pulled bool
+	// Otherwise is the model where nothing else says it.
+	Otherwise string
 
 	Model, Version, Run, ResponseID string
 
