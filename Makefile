@@ -16,8 +16,8 @@ help: ## list the targets
 
 TOOLS := promtool prometheus alertmanager amtool pint jsonnet jsonnetfmt jsonnet-lint jb golangci-lint helm govulncheck
 
-# The oldest Prometheus and Alertmanager that Sightglass works with, those of Debian 12, and a second engine of rules.
-OLDEST := prometheus promtool alertmanager amtool
+# The oldest Prometheus, Alertmanager and jsonnet that Sightglass works with, those of Debian 12, and a second engine of rules.
+OLDEST := prometheus promtool alertmanager amtool jsonnet
 ENGINES := $(OLDEST:%=oldest/%) victoriametrics/vmalert-tool
 
 NEEDED := git cc c++

@@ -21,7 +21,7 @@ type Config struct {
 	// Sources are the databases, by name.
 	Sources map[string]tables.Config `yaml:"sources"`
 	// BaselineStore is where baselines are kept: a folder, or an object store
-	// that all replicas share. The default is the folder "baselines" beside
+	// that all replicas share. The default is the folder "baselines" in $STATE_DIRECTORY, or else beside
 	// the configuration file.
 	BaselineStore baseline.Config `yaml:"baseline_store"`
 	// MaxConcurrentProfiles bounds the profiles that run at the same time.
@@ -365,7 +365,7 @@ func (c *Config) Validate(at config.At) {
 		at.Errorf("defaults", "interval and timeout; want durations above 0")
 	}
 	if c.BaselineStore.Type == "" {
-		c.BaselineStore = baseline.Folder(at.Resolve("baselines"))
+		c.BaselineStore = baseline.Folder(at.State("baselines"))
 	}
 	if len(c.Datasets) == 0 {
 		at.Errorf("datasets", "none; want one or more")

@@ -397,6 +397,45 @@ type ReviewsConfig struct {
 	MaxBytes   config.Bytes    `yaml:"max_bytes"`
 	Timeout    config.Duration `yaml:"timeout"`
 	MaxBackoff config.Duration `yaml:"max_backoff"`
+	// Excerpts of answers leave the service; by default none do.
+	Excerpts ExcerptsConfig `yaml:"excerpts"`
+}
+
+// ExcerptsConfig is what of an answer a review has.
+type ExcerptsConfig struct {
+	// Characters at most; 0 is none.
+	Characters int `yaml:"characters"`
+	// Redact are regular expressions of what is taken out, beside addresses of e-mail, long numbers and tokens.
+	Redact []string `yaml:"redact,omitempty"`
+}
+
+// maxExcerpt bounds an excerpt, and maxRedactions the time that it takes.
+const (
+	maxExcerpt    = 10_000
+	maxRedactions = 50
+)
+
+// Validate implements config.Validator.
+func (e *ExcerptsConfig) Validate(at config.At) {
+	if e.Characters < 0 || e.Characters > maxExcerpt {
+		at.Errorf("characters", "%d; want 1 to %d, or 0 for none", e.Characters, maxExcerpt)
+	}
+	if len(e.Redact) > maxRedactions {
+		at.Errorf("redact", "%d expressions; want %d or fewer", len(e.Redact), maxRedactions)
+	}
+	for i, s := range e.Redact {
+		if _, err := content.NewExcerpts(0, []string{s}); err != nil {
+			at.Errorf("redact["+strconv.Itoa(i)+"]", "%v", err)
+		}
+	}
+}
+
+// excerpts is nil where there are none.
+func (c *Config) excerpts() (*content.Excerpts, error) {
+	if c.Reviews == nil || c.Reviews.Excerpts.Characters == 0 {
+		return nil, nil
+	}
+	return content.NewExcerpts(c.Reviews.Excerpts.Characters, c.Reviews.Excerpts.Redact)
 }
 
 // SetDefaults implements config.Defaulter.
@@ -678,6 +717,9 @@ func (c *Config) Validate(at config.At) {
 	}
 	if models > c.Limits.Models || versions > c.Limits.Versions {
 		at.Errorf("clients", "together they may have %d models and %d versions, and limits.models is %d and limits.versions %d; want these as high or higher", models, versions, c.Limits.Models, c.Limits.Versions)
+	}
+	if c.Reviews != nil && c.Reviews.Excerpts.Characters > 0 && !c.Texts.Enabled {
+		at.Errorf("reviews.excerpts", "texts are not read; want texts.enabled: true as well")
 	}
 	if c.ForgetAfter < config.Duration(time.Minute) {
 		at.Errorf("forget_after", "%v; want 1m or more", c.ForgetAfter)
