@@ -111,10 +111,10 @@ func (c columns) selector(e *parser.VectorSelector) ([]column, error) {
 	}
 	var out []column
 	at := c.view
-	if e.OriginalOffset != 0 {
-		at = &view{store: at.store, lookback: at.lookback, times: slices.Clone(at.times)}
+	if ago := e.OriginalOffset.Milliseconds() + at.late[e]; ago != 0 {
+		at = &view{store: at.store, lookback: at.lookback - at.late[e], times: slices.Clone(at.times)}
 		for k := range at.times {
-			at.times[k] -= e.OriginalOffset.Milliseconds()
+			at.times[k] -= ago
 		}
 	}
 	times := at.times

@@ -78,12 +78,16 @@ func (e *Engine) evaluateUnit(ctx context.Context, b *block, u unit) error {
 		}
 		return e.evaluateSteps(ctx, b, r, times)
 	}
+	if done, err := e.evaluateCircle(ctx, b, u); done || err != nil {
+		return err
+	}
 	for t := b.start; t < b.end; t += b.step {
 		for _, r := range u.rules {
 			if t%r.interval != 0 {
 				continue
 			}
 			one := newBlock(time.UnixMilli(t), time.UnixMilli(t+1), e.opts.Interval)
+			one.single = true
 			if err := e.evaluateSteps(ctx, one, r, []int64{t}); err != nil {
 				return err
 			}
@@ -148,7 +152,7 @@ func (e *Engine) calculate(ctx context.Context, r *rule, out *outcome, v *view) 
 		return false, nil //nolint:nilerr // Series that meet are for Prometheus's engine.
 	}
 	out.take(cols)
-	return true, e.check(ctx, r, out)
+	return true, e.check(ctx, r, e.store, out)
 }
 
 // take makes an outcome of columns.
@@ -162,11 +166,11 @@ func (o *outcome) take(cols []column) {
 
 // check compares what was calculated in columns with what Prometheus's engine says at one of the times, the middle one:
 // two programs for one language agree until they do not.
-func (e *Engine) check(ctx context.Context, r *rule, out *outcome) error {
+func (e *Engine) check(ctx context.Context, r *rule, q storage.Queryable, out *outcome) error {
 	k := len(out.times) / 2
 	want := outcome{times: out.times}
 	at := time.UnixMilli(out.times[k]).UTC()
-	if err := e.rangeQuery(ctx, r, e.store, nil, at, at, e.opts.Interval, k, &want); err != nil {
+	if err := e.rangeQuery(ctx, r, q, nil, at, at, e.opts.Interval, k, &want); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -360,7 +364,7 @@ func (e *Engine) record(b *block, r *rule, out *outcome) error {
 	now := make(map[*Series]bool, len(out.series))
 	for _, res := range out.series {
 		s := e.store.get(r.recorded(res.metric))
-		if r.touched[s] && !r.stepwise {
+		if r.touched[s] && !b.single {
 			e.fail(r, out.times[0], fmt.Errorf("two results have the same labels after the rule's were added: %s", s.labels))
 			continue
 		}
@@ -384,7 +388,7 @@ func (e *Engine) record(b *block, r *rule, out *outcome) error {
 		}
 	}
 	for s := range r.live {
-		if !now[s] && !r.touched[s] || r.stepwise && !now[s] {
+		if !now[s] && !r.touched[s] || b.single && !now[s] {
 			endAt(s, 0)
 			r.touched[s] = true
 			if !stale(s) {

@@ -164,7 +164,8 @@ func (c columns) samples(e *parser.MatrixSelector) (out ranged, err error) {
 	if !ok || !plain(selector) || e.RangeExpr != nil {
 		return out, errNotColumns
 	}
-	out.length, out.offset = e.Range.Milliseconds(), selector.OriginalOffset.Milliseconds()
+	late := c.view.late[selector]
+	out.length, out.offset = e.Range.Milliseconds()-late, selector.OriginalOffset.Milliseconds()+late
 	steps := c.view.times
 	for _, s := range c.view.store.matching(selector.LabelMatchers) {
 		times, values, histogram := s.samples(steps[0]-out.offset-out.length, steps[len(steps)-1]-out.offset, nil, nil)

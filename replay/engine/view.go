@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 )
@@ -19,6 +20,8 @@ type view struct {
 	store    *store
 	times    []int64
 	lookback int64
+	// late are selectors that see nothing of the last so many milliseconds; see circle.
+	late map[*parser.VectorSelector]int64
 }
 
 const (
