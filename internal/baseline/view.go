@@ -150,6 +150,9 @@ func (v *View) sum(ctx context.Context, definition string, days []Day) (Counts, 
 		last = learned{}
 	}
 	counts := last.counts
+	if counts.Definition == definition && slices.Equal(last.objects, objects) {
+		return counts, nil
+	}
 	counts.Definition = definition
 	for _, object := range objects {
 		if slices.Contains(last.objects, object) {
@@ -183,6 +186,9 @@ func (v *View) LastGood(ctx context.Context, snapshot any) error {
 	}
 	return nil
 }
+
+// LastGoodJSON is what LastGood reads: as long as it is the same, nothing has to be read.
+func (v *View) LastGoodJSON(ctx context.Context) (json.RawMessage, error) { return v.lastGood(ctx) }
 
 // lastGood is the JSON that SetLastGood stored. It is replaced at every profile, mostly by this process: what has the bytes that
 // were read or written last was checked already.
@@ -220,12 +226,17 @@ func (b *Subject) keepLastGood(r replaced) {
 // as JSON, in place of what was there. A damaged or foreign object is not
 // replaced; PartLastGood must be reset first.
 func (v *View) SetLastGood(ctx context.Context, snapshot any) error {
-	b, stem := v.subject, v.gens.lastGood()
 	wanted, err := marshal(snapshot)
 	if err != nil {
-		return fmt.Errorf("last good snapshot of %s: %w", b.id, err)
+		return fmt.Errorf("last good snapshot of %s: %w", v.subject.id, err)
 	}
-	wanted = bytes.TrimSpace(wanted)
+	return v.SetLastGoodJSON(ctx, bytes.TrimSpace(wanted))
+}
+
+// SetLastGoodJSON is SetLastGood of what encoding/json makes without a blank and without escapes for HTML. Anything else could not
+// be read back.
+func (v *View) SetLastGoodJSON(ctx context.Context, wanted json.RawMessage) error {
+	b, stem := v.subject, v.gens.lastGood()
 	if v.has(stem) {
 		stored, err := v.lastGood(ctx)
 		if err != nil {
@@ -235,7 +246,7 @@ func (v *View) SetLastGood(ctx context.Context, snapshot any) error {
 			return nil
 		}
 	}
-	data, err := encode(b.newHeader(kindLastGood, stem), json.RawMessage(wanted))
+	data, err := encodeJSON(b.newHeader(kindLastGood, stem), wanted)
 	if err != nil {
 		return fmt.Errorf("last good snapshot of %s: %w", b.id, err)
 	}
