@@ -58,6 +58,7 @@ func (e *Engine) evaluateCircle(ctx context.Context, b *block, u unit) (bool, er
 			c.undoAll()
 			return false, nil //nolint:nilerr // What columns cannot calculate goes step by step.
 		case settled:
+			e.circles.Add(1)
 			return true, c.checkAll(ctx)
 		}
 	}
@@ -175,6 +176,14 @@ func (c *circle) round(ctx context.Context) (settled bool, err error) {
 		v := &view{store: c.store, times: out.times, lookback: c.opts.Lookback.Milliseconds(), late: c.late}
 		cols, err := columns{v}.vector(r.expr)
 		if err != nil {
+			return false, err
+		}
+		// Step by step, results may take turns in a series.
+		turns := newCollector(len(cols))
+		for _, col := range cols {
+			turns.add(r.recorded(col.metric), col.v)
+		}
+		if cols, err = turns.done(); err != nil {
 			return false, err
 		}
 		out.take(cols)

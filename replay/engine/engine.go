@@ -140,6 +140,8 @@ type Engine struct {
 	// readsAlerts: a rule reads ALERTS, so they are stored.
 	readsAlerts bool
 	queries     atomic.Int64
+	circles     atomic.Int64 // That were evaluated over a block.
+	stepByStep  bool         // All of them go step by step, for tests.
 	failures    failures
 	stats       Stats
 	used        bool

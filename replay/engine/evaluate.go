@@ -78,8 +78,10 @@ func (e *Engine) evaluateUnit(ctx context.Context, b *block, u unit) error {
 		}
 		return e.evaluateSteps(ctx, b, r, times)
 	}
-	if done, err := e.evaluateCircle(ctx, b, u); done || err != nil {
-		return err
+	if !e.stepByStep {
+		if done, err := e.evaluateCircle(ctx, b, u); done || err != nil {
+			return err
+		}
 	}
 	for t := b.start; t < b.end; t += b.step {
 		for _, r := range u.rules {
