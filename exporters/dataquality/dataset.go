@@ -57,8 +57,8 @@ type dataset struct {
 	// good is what was stored as goodJSON; see readGood.
 	good     lastGood
 	goodJSON []byte
-	// sorted are the bins of columns that were published last.
-	sorted map[string][]string
+	// sorted are the bins of columns, as they were last; see order.
+	sorted map[binsOf][]string
 }
 
 type upstream struct {
@@ -108,6 +108,9 @@ type cycle struct {
 	recent     tables.Profile
 	// seasonRecent is what recent is compared with, by column.
 	seasonRecent map[string]shares
+	// gap is what usualGap found, once gapKnown.
+	gap              time.Duration
+	hasGap, gapKnown bool
 }
 
 type upstreamRows struct {
@@ -327,7 +330,7 @@ func (d *dataset) learn(ctx context.Context, view *baseline.View, definition bas
 // good one.
 func (d *dataset) identify(ctx context.Context, view *baseline.View, c *cycle, complete bool) error {
 	// The digest is of what was counted; the checks leave out what says nothing yet.
-	sum, err := digest(c.schema, c.profile, d.cfg.TimestampColumn)
+	sum, err := digest(c.schema, c.profile, d.cfg.TimestampColumn, func(column string, bins map[string]int64) []string { return order(d, column, bins) })
 	if err != nil {
 		return err
 	}
@@ -486,19 +489,29 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 
 // order are the bins of a column, sorted. They are mostly those of the last time.
 func order[V any](d *dataset, column string, bins map[string]V) []string {
-	sorted := d.sorted[column]
+	key := binsOf{column, len(bins)}
+	sorted := d.sorted[key]
 	if len(sorted) == len(bins) && !slices.ContainsFunc(sorted, func(bin string) bool {
 		_, ok := bins[bin]
 		return !ok
 	}) {
 		return sorted
 	}
-	if d.sorted == nil {
-		d.sorted = make(map[string][]string)
+	if d.sorted == nil || len(d.sorted) > maxSorted {
+		d.sorted = make(map[binsOf][]string)
 	}
-	d.sorted[column] = sortedKeys(bins)
-	return d.sorted[column]
+	d.sorted[key] = sortedKeys(bins)
+	return d.sorted[key]
 }
+
+// binsOf are so many bins of a column: there are few sets of them, such as with and without the bin of unseen values.
+type binsOf struct {
+	column string
+	n      int
+}
+
+// maxSorted bounds the sets of bins that are kept: a dataset has fewer.
+const maxSorted = 10_000
 
 // maxChangeInfos bounds the series that describe single schema changes.
 const maxChangeInfos = 50

@@ -34,17 +34,19 @@ type snapshot struct {
 // left out. Two tables with the same digest are, for all that Sightglass watches, the
 // same. 64 bits of SHA-256 are enough to tell apart the snapshots of one dataset, and
 // short enough for a label.
-func digest(schema []tables.Column, p tables.Profile, timestamp string) (string, error) {
+func digest(schema []tables.Column, p tables.Profile, timestamp string, order func(column string, bins map[string]int64) []string) (string, error) {
 	values, numbers := counted(schema, p, timestamp)
 	content, err := json.Marshal(schema)
 	if err != nil {
 		return "", fmt.Errorf("digest: %w", err)
 	}
-	content = append([]byte(`{"Schema":`), content...)
+	content = append(append(make([]byte, 0, 16<<10), `{"Schema":`...), content...)
 	content = append(strconv.AppendInt(append(content, `,"Rows":`...), p.Rows, 10), `,"Nulls":`...)
-	content = appendCounts(content, p.Nulls)
-	content = append(appendMap(append(content, `,"Values":`...), values, appendCounts), `,"Numbers":`...)
-	content = append(appendMap(content, numbers, appendText), '}')
+	content = appendMap(content, p.Nulls, sortedKeys(p.Nulls), appendInt)
+	content = append(appendMap(append(content, `,"Values":`...), values, sortedKeys(values), func(to []byte, column string, bins map[string]int64) []byte {
+		return appendMap(to, bins, order(column, bins), appendInt)
+	}), `,"Numbers":`...)
+	content = append(appendMap(content, numbers, sortedKeys(numbers), func(to []byte, _, text string) []byte { return appendText(to, text) }), '}')
 	sum := sha256.Sum256(content)
 	return hex.EncodeToString(sum[:8]), nil
 }
@@ -66,21 +68,19 @@ func counted(schema []tables.Column, p tables.Profile, timestamp string) (values
 	return values, numbers
 }
 
-func appendCounts(to []byte, counts map[string]int64) []byte {
-	return appendMap(to, counts, func(to []byte, n int64) []byte { return strconv.AppendInt(to, n, 10) })
-}
+func appendInt(to []byte, _ string, n int64) []byte { return strconv.AppendInt(to, n, 10) }
 
-// appendMap appends a map as encoding/json does, with its keys sorted: reflection is half of what a digest costs.
-func appendMap[V any](to []byte, of map[string]V, value func(to []byte, v V) []byte) []byte {
+// appendMap appends a map as encoding/json does; its keys are sorted. Reflection is half of what a digest costs.
+func appendMap[V any](to []byte, of map[string]V, keys []string, value func(to []byte, key string, v V) []byte) []byte {
 	if of == nil {
 		return append(to, "null"...)
 	}
 	to = append(to, '{')
-	for i, key := range sortedKeys(of) {
+	for i, key := range keys {
 		if i > 0 {
 			to = append(to, ',')
 		}
-		to = value(append(appendText(to, key), ':'), of[key])
+		to = value(append(appendText(to, key), ':'), key, of[key])
 	}
 	return append(to, '}')
 }

@@ -193,11 +193,7 @@ func (c columns) call(e *parser.Call) ([]column, error) {
 	}
 	out := newCollector(len(in))
 	for _, col := range in {
-		for k, v := range col.v {
-			if !isAbsent(v) {
-				col.v[k] = f(v, args)
-			}
-		}
+		apply(col.v, func(x float64) float64 { return f(x, args) })
 		out.add(col.metric.DropReserved(isName), col.v)
 	}
 	return out.done()

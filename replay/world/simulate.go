@@ -156,6 +156,8 @@ type draw struct {
 	name string
 	dict *dict
 	rank []float64 // of each category: its weight
+	// whole says that numbers are rounded.
+	whole bool
 
 	// What follows holds for the hour.
 	hour   int64
@@ -165,7 +167,7 @@ type draw struct {
 }
 
 func newDraw(c *scenario.Column, seed uint64, of string) *draw {
-	d := &draw{Column: c, seed: seed, name: of + "/" + c.Name, hour: math.MinInt64, scale: 1}
+	d := &draw{Column: c, seed: seed, name: of + "/" + c.Name, hour: math.MinInt64, scale: 1, whole: strings.EqualFold(c.Type, "bigint")}
 	if k := c.Categories; k != nil {
 		names := k.Values
 		for i := range k.Count {
@@ -291,7 +293,7 @@ func (d *draw) number(r *rand.Rand, m int64, i int, at int64) float64 {
 	case d.Sequence:
 		return float64(m*1_000_000 + int64(i))
 	}
-	if d.Type != "" && strings.EqualFold(d.Type, "bigint") {
+	if d.whole {
 		return math.Round(x)
 	}
 	return x
