@@ -172,33 +172,44 @@ func ofValues(path []parser.Node) bool {
 func (c *circle) round(ctx context.Context) (settled bool, err error) {
 	settled = true
 	for _, r := range c.rules {
-		out := outcome{times: c.block.steps(r)}
-		v := &view{store: c.store, times: out.times, lookback: c.opts.Lookback.Milliseconds(), late: c.late}
-		cols, err := columns{v}.vector(r.expr)
+		same, err := c.once(r)
 		if err != nil {
 			return false, err
 		}
-		// Step by step, results may take turns in a series.
-		turns := newCollector(len(cols))
-		for _, col := range cols {
-			turns.add(r.recorded(col.metric), col.v)
-		}
-		if cols, err = turns.done(); err != nil {
-			return false, err
-		}
-		out.take(cols)
-		var had map[*Series][]run
-		if c.feedback[r] {
-			had = c.recorded(r)
-		}
-		c.undo(r)
-		if err := c.record(c.block, r, &out); err != nil {
-			return false, err
-		}
-		c.block.forget(r)
-		settled = settled && (!c.feedback[r] || maps.EqualFunc(had, c.recorded(r), sameRuns))
+		settled = settled && same
 	}
 	return settled, ctx.Err()
+}
+
+// once evaluates a rule. It reports whether it recorded what it had in the round before, if that is read late.
+func (c *circle) once(r *rule) (same bool, err error) {
+	memory := c.memory.get()
+	defer c.memory.put(memory)
+	out := outcome{times: c.block.steps(r)}
+	v := &view{store: c.store, times: out.times, lookback: c.opts.Lookback.Milliseconds(), memory: memory, late: c.late}
+	cols, err := columns{v}.vector(r.expr)
+	if err != nil {
+		return false, err
+	}
+	// Step by step, results may take turns in a series.
+	turns := newCollector(len(cols))
+	for _, col := range cols {
+		turns.add(r.recorded(col.metric), col.v)
+	}
+	if cols, err = turns.done(); err != nil {
+		return false, err
+	}
+	out.take(cols)
+	var had map[*Series][]run
+	if c.feedback[r] {
+		had = c.recorded(r)
+	}
+	c.undo(r)
+	if err := c.record(c.block, r, &out); err != nil {
+		return false, err
+	}
+	c.block.forget(r)
+	return !c.feedback[r] || maps.EqualFunc(had, c.recorded(r), sameRuns), nil
 }
 
 // recorded is what a rule has recorded in the block, from the last run before it on, which may go on.

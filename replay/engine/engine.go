@@ -140,6 +140,7 @@ type Engine struct {
 	// readsAlerts: a rule reads ALERTS, so they are stored.
 	readsAlerts bool
 	queries     atomic.Int64
+	memory      arenas
 	circles     atomic.Int64 // That were evaluated over a block.
 	stepByStep  bool         // All of them go step by step, for tests.
 	failures    failures

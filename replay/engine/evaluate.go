@@ -114,7 +114,8 @@ func (e *Engine) evaluateSteps(ctx context.Context, b *block, r *rule, times []i
 		if r.pure {
 			result.times = e.changing(b, r, times)
 		}
-		v := &view{store: e.store, times: result.times, lookback: e.opts.Lookback.Milliseconds()}
+		v := &view{store: e.store, times: result.times, lookback: e.opts.Lookback.Milliseconds(), memory: e.memory.get()}
+		defer e.memory.put(v.memory)
 		done, err := e.calculate(ctx, r, &result, v)
 		switch {
 		case err != nil:

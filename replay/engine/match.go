@@ -104,7 +104,7 @@ func (c columns) binary(e *parser.BinaryExpr) ([]column, error) {
 	if e.Op.IsSetOperator() {
 		return set(e, lhs, rhs)
 	}
-	return join(e, lhs, rhs)
+	return c.join(e, lhs, rhs)
 }
 
 // withNumber applies an operator to a vector and a number.
@@ -199,7 +199,7 @@ func anyOf(keys []string, cols []column) map[string][]bool {
 }
 
 // join is arithmetic and comparisons between two vectors.
-func join(e *parser.BinaryExpr, lhs, rhs []column) ([]column, error) {
+func (c columns) join(e *parser.BinaryExpr, lhs, rhs []column) ([]column, error) {
 	m := e.VectorMatching
 	f := operator(e, left)
 	if f == nil {
@@ -229,7 +229,7 @@ func join(e *parser.BinaryExpr, lhs, rhs []column) ([]column, error) {
 		for n, j := range found {
 			v := col.v
 			if n < len(found)-1 {
-				v = slices.Clone(v) // The last partner may overwrite it.
+				v = c.view.memory.clone(v) // The last partner may overwrite it.
 			}
 			combine(v, one[j].v, f)
 			out.add(joined(b, e, col.metric, one[j].metric), v)
