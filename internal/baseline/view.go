@@ -16,6 +16,8 @@ type View struct {
 	subject *Subject
 	gens    generations
 	objects map[string]listed
+	// good is the last good snapshot, once it was read.
+	good json.RawMessage
 }
 
 // View looks at the store. That costs one listing, and what a view returns is
@@ -197,6 +199,9 @@ func (v *View) lastGood(ctx context.Context) (json.RawMessage, error) {
 	if !v.has(stem) {
 		return nil, fmt.Errorf("last good snapshot of %s is %w", b.id, ErrNotFound)
 	}
+	if v.good != nil {
+		return v.good, nil
+	}
 	object := v.objects[stem].winner
 	data, err := b.store.get(ctx, object)
 	if err != nil {
@@ -206,14 +211,16 @@ func (v *View) lastGood(ctx context.Context) (json.RawMessage, error) {
 	last := b.lastGood
 	b.mu.Unlock()
 	if last.object == object && bytes.Equal(last.data, data) {
-		return last.payload, nil
+		v.good = last.payload
+		return v.good, nil
 	}
 	var payload json.RawMessage
 	if _, err := b.decode(object, data, kindLastGood, stem, &payload); err != nil {
 		return nil, err
 	}
 	b.keepLastGood(replaced{object, data, payload})
-	return payload, nil
+	v.good = payload
+	return v.good, nil
 }
 
 func (b *Subject) keepLastGood(r replaced) {
@@ -255,6 +262,7 @@ func (v *View) SetLastGoodJSON(ctx context.Context, wanted json.RawMessage) erro
 		return fmt.Errorf("write last good snapshot of %s: %w", b.id, err)
 	}
 	b.keepLastGood(replaced{object, data, wanted})
+	v.good = wanted
 	v.objects[stem] = listed{winner: object}
 	return nil
 }

@@ -267,6 +267,26 @@ func (r *result) all() iter.Seq[point] {
 	}
 }
 
+// stretches are the points, and for how many times in a row the value is the same.
+func (r *result) stretches() iter.Seq2[point, int] {
+	return func(yield func(point, int) bool) {
+		for _, p := range r.points {
+			if !yield(p, 1) {
+				return
+			}
+		}
+		for k := 0; k < len(r.column); {
+			v, first := r.column[k], k
+			for k++; k < len(r.column) && math.Float64bits(r.column[k]) == math.Float64bits(v); {
+				k++
+			}
+			if !isAbsent(v) && !yield(point{k: first, v: v}, k-first) {
+				return
+			}
+		}
+	}
+}
+
 // A point is the value at the k-th time.
 type point struct {
 	k int
@@ -374,13 +394,14 @@ func (e *Engine) record(b *block, r *rule, out *outcome) error {
 		r.touched[s] = true
 		next := 0
 		live := r.live[s]
-		for p := range res.all() {
+		for p, same := range res.stretches() {
 			if live && p.k > next {
 				endAt(s, next)
 			}
 			t := out.times[p.k]
-			s.append(t, p.v, p.h, r.interval, int((until(p.k)-t+r.interval-1)/r.interval))
-			live, next = true, p.k+1
+			next = p.k + same
+			s.append(t, p.v, p.h, r.interval, int((until(next-1)-t+r.interval-1)/r.interval))
+			live = true
 		}
 		if next < len(out.times) {
 			endAt(s, next)

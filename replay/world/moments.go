@@ -79,7 +79,7 @@ func (c *counter) measure(b *batch, h int64, from, to int, byMinute bool) {
 			minutes = new([60]sums)
 			c.minuteSums.set(h, minutes)
 		}
-		minutes[(b.time[i]-h*hour)/minute].add(v.num[i], c.near)
+		minutes[b.minute[i]].add(v.num[i], c.near)
 	}
 }
 

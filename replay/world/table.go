@@ -49,6 +49,7 @@ type counter struct {
 	finder *binning.Finder // nil for nulls and rows
 	bins   int
 	ofText []int32 // the bins of the dictionary's texts
+	found  []int32 // the bins of the last rows
 	// from is the first minute whose arrivals are counted.
 	from int64
 	// totals are counts by hour and bin, and minutes by hour, minute and bin.
@@ -257,6 +258,10 @@ func (t *table) arrive(m int64, counters []*counter) {
 		for to < b.n && b.time[to] >= h*hour && b.time[to] < (h+1)*hour {
 			to++
 		}
+		b.minute = append(b.minute[:from], make([]uint8, to-from)...)
+		for i := from; i < to; i++ {
+			b.minute[i] = uint8((b.time[i] - h*hour) / minute)
+		}
 		for _, c := range counters {
 			if c == t.rows {
 				t.see(h, from, to)
@@ -338,11 +343,13 @@ func (c *counter) add(b *batch, h int64, from, to int, byMinute bool) {
 		c.addPlain(b, h, from, to, total, minutes)
 		return
 	}
-	for i := from; i < to; i++ {
-		bin := c.bin(b, i)
+	c.found = c.find(c.found[:0], b, from, to)
+	for _, bin := range c.found {
 		total[bin]++
-		if minutes != nil {
-			minutes[int((b.time[i]-h*hour)/minute)*c.bins+bin]++
+	}
+	if minutes != nil {
+		for i, bin := range c.found {
+			minutes[int(b.minute[from+i])*c.bins+int(bin)]++
 		}
 	}
 	if c.measured {
@@ -358,9 +365,28 @@ func (c *counter) addPlain(b *batch, h int64, from, to int, total []int64, minut
 		}
 		total[0]++
 		if minutes != nil {
-			minutes[(b.time[i]-h*hour)/minute]++
+			minutes[b.minute[i]]++
 		}
 	}
+}
+
+// find appends the bins of rows.
+func (c *counter) find(to []int32, b *batch, from, end int) []int32 {
+	v := &b.cols[c.col]
+	if v.dict == nil || len(v.dict.names) > len(c.ofText) {
+		for i := from; i < end; i++ {
+			to = append(to, int32(c.bin(b, i)))
+		}
+		return to
+	}
+	for i, text := range v.text[from:end] {
+		bin := int32(binning.NullBin)
+		if !v.null[from+i] {
+			bin = c.ofText[text]
+		}
+		to = append(to, bin)
+	}
+	return to
 }
 
 // bin is the bin of a row, or -1 where it does not count.
