@@ -14,7 +14,11 @@ help: ## list the targets
 
 # ---- tools: pinned programs, each built from source into bin/tools when the go.mod that pins it changes ----
 
-TOOLS := promtool prometheus alertmanager amtool pint jsonnet jsonnetfmt jsonnet-lint jb golangci-lint
+TOOLS := promtool prometheus alertmanager amtool pint jsonnet jsonnetfmt jsonnet-lint jb golangci-lint helm
+
+# The oldest Prometheus and Alertmanager that Sightglass works with, those of Debian 12, and a second engine of rules.
+OLDEST := prometheus promtool alertmanager amtool
+ENGINES := $(OLDEST:%=oldest/%) victoriametrics/vmalert-tool
 
 NEEDED := git cc c++
 
@@ -23,15 +27,23 @@ preflight:
 	@tools/preflight.sh go $(NEEDED)
 
 .PHONY: tools
-tools: $(TOOLS:%=bin/tools/%) ## build the pinned tools (the first time takes about ten minutes)
+tools: $(TOOLS:%=bin/tools/%) $(ENGINES:%=bin/tools/%) ## build the pinned tools (the first time takes about fifteen minutes)
 
 $(TOOLS:%=bin/tools/%): tools/build.sh tools/progress.sh
 	@tools/build.sh $(patsubst %/,%,$(dir $(filter %/go.mod,$^))) $@ $(TOOLS)
+
+$(ENGINES:%=bin/tools/%): tools/build.sh tools/progress.sh
+	@mkdir -p $(@D)
+	@tools/build.sh $(patsubst %/,%,$(dir $(filter %/go.mod,$^))) $@ $(notdir $(ENGINES))
+
+$(OLDEST:%=bin/tools/oldest/%): tools/oldest/go.mod tools/oldest/go.sum
+bin/tools/victoriametrics/vmalert-tool: tools/victoriametrics/go.mod tools/victoriametrics/go.sum
 
 $(addprefix bin/tools/,promtool prometheus jsonnet jsonnetfmt jsonnet-lint jb): tools/go.mod tools/go.sum
 $(addprefix bin/tools/,alertmanager amtool): tools/alertmanager/go.mod tools/alertmanager/go.sum
 bin/tools/pint: tools/pint/go.mod tools/pint/go.sum
 bin/tools/golangci-lint: tools/golangci/go.mod tools/golangci/go.sum
+bin/tools/helm: tools/helm/go.mod tools/helm/go.sum
 
 .PHONY: test-deps
 test-deps: ## install the servers and the browser that tests need
@@ -94,7 +106,7 @@ generate: ## write the generated files: dashboards, metric reference
 TEST := go test -race -timeout 40m -ldflags '$(LAZY)'
 
 # They calculate for minutes, and for ten times as long with the race detector; replay/engine is tested with it.
-REPLAYS := ^(TestReplayAgreesWithPrometheus|TestTheSubsetReachesItsBars|TestABrokenRuleFailsTheReplay|TestAKnownMissFailsOnceItIsReached|TestThePromiseHoldsWithDefaults|TestVolumeOverSimulatedMonths|TestTrafficOverSimulatedMonths)$$
+REPLAYS := ^(TestReplayAgreesWithPrometheus|TestTheSubsetReachesItsBars|TestABrokenRuleFailsTheReplay|TestAKnownMissFailsOnceItIsReached|TestThePromiseHoldsWithDefaults|TestVolumeOverSimulatedMonths|TestTrafficOverSimulatedMonths|TestEveryQueryShowsSomething)$$
 
 .PHONY: test
 test: NEEDED += python3
@@ -103,7 +115,7 @@ test: preflight ## run every test
 	@tools/stage.sh 1/5 "the pinned tools" "6 minutes the first time" $(MAKE) --no-print-directory tools
 	@tools/stage.sh 2/5 "servers and a browser for the tests" "4 minutes the first time" $(MAKE) --no-print-directory test-deps
 	@tools/stage.sh 3/5 "the tests, with the race detector" "30 minutes" $(TEST) -skip '$(REPLAYS)' ./...
-	@tools/stage.sh 4/5 "replays of simulated time" "5 minutes" $(subst -race ,,$(TEST)) -run '$(REPLAYS)' ./replay ./e2e ./rules
+	@tools/stage.sh 4/5 "replays of simulated time" "5 minutes" $(subst -race ,,$(TEST)) -run '$(REPLAYS)' ./replay ./e2e ./rules ./dashboards
 	@tools/stage.sh 5/5 "new inputs for every fuzz test" "2 minutes" $(MAKE) --no-print-directory test-fuzz FUZZTIME=1000x
 
 .PHONY: test-unit

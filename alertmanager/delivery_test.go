@@ -31,7 +31,12 @@ type server struct {
 
 func start(t *testing.T, files fs.FS) server {
 	t.Helper()
-	s, err := stack.New(stack.Config{Dir: t.TempDir(), Tools: stack.Tools{Alertmanager: testtools.Path(t, "alertmanager")}})
+	return startTool(t, testtools.Path(t, "alertmanager"), files)
+}
+
+func startTool(t *testing.T, path string, files fs.FS) server {
+	t.Helper()
+	s, err := stack.New(stack.Config{Dir: t.TempDir(), Tools: stack.Tools{Alertmanager: path}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errors.New("the test took over a minute"))

@@ -35,6 +35,7 @@ func TestRoutes(t *testing.T) {
 		"a business warning goes to those who pay":         {[]string{"alertname=MLCostIdleGPUWaste", "severity=warning", "layer=business"}, "responder,ml-cost"},
 		"a critical business alert goes to them too":       {[]string{"alertname=MLCostMonthEndOverBudget", "severity=critical", "layer=business"}, "responder,ml-cost"},
 		"an alert about ourselves goes to the platform":    {[]string{"alertname=SightglassExporterDown", "severity=critical"}, "ml-platform"},
+		"the watchdog goes to who waits for it":            {[]string{"alertname=SightglassWatchdog", "severity=info", "layer=infrastructure"}, "watchdog"},
 		"whatever its severity and layer":                  {[]string{"alertname=SightglassLabelLimitReached", "severity=info", "layer=business"}, "ml-platform"},
 		"an unknown severity is not lost":                  {[]string{"alertname=Other", "severity=page", "layer=data"}, "responder,ml-alerts"},
 		"an alert without any of our labels is not lost":   {[]string{"alertname=Other"}, "responder,ml-alerts"},

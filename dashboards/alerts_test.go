@@ -52,10 +52,20 @@ func TestEveryRunbookLinkIsToAnAlertThatExists(t *testing.T) {
 		body, err := os.ReadFile(filepath.Join("json", d.UID+".json"))
 		require.NoError(t, err)
 		found := link.FindAllStringSubmatch(string(body), -1)
-		require.NotEmpty(t, found, d.UID)
+		require.Contains(t, string(body), "${runbooks:raw}/", d.UID)
 		for _, match := range found {
 			require.True(t, known[match[1]], "%s links to the runbook of %s", d.UID, match[1])
 		}
+	}
+}
+
+func TestTheOverviewComparesAlertsThatExistWithTheirLimits(t *testing.T) {
+	known := map[string]bool{}
+	for _, a := range alerts(t) {
+		known[a.Name] = true
+	}
+	for _, o := range overLimits() {
+		require.True(t, known[o.alert], o.alert)
 	}
 }
 

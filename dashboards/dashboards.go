@@ -1,6 +1,6 @@
 // Package dashboards declares the Grafana dashboards of the bundle, one file per dashboard.
 //
-// Nothing flows in: a declaration is Go code. Out flow the files in json/, which users import or
+// Input: none, a declaration is Go code. Output: the files in json/, which users import or
 // provision and which the mixin wraps; `go generate ./dashboards` writes them and a test fails when
 // they differ from the code. The package keeps no state.
 package dashboards
@@ -20,6 +20,7 @@ func all() []kit.Dashboard {
 		gpuDashboard(),
 		inference(),
 		modelQuality(),
+		overview(),
 		responseDashboard(),
 	}
 }

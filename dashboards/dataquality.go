@@ -1,8 +1,6 @@
 package dashboards
 
 import (
-	"fmt"
-
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/common"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
@@ -32,31 +30,26 @@ func dataQuality() kit.Dashboard {
 	profiled := kit.Raw("ml_dataset_profile_success")
 	return kit.Dashboard{
 		UID:         dataQualityUID,
-		Title:       "Sightglass / Data quality",
+		Title:       "Data quality",
 		Description: "Nulls, drift, schema, volume and freshness of the tables that models are trained on and served from.",
 		Tags:        []string{"data"},
 		From:        "now-24h",
 		Variables: append(kit.Header("ml_dataset_profile_success"),
 			kit.Many("dataset", "Dataset", profiled),
-			kit.One("detail", "Dataset in detail", "dataset", datasets.Raw("ml_dataset_profile_success")),
-			kit.One("column", "Column in detail", "column", detail.Raw("ml_dataset_column_values")),
+			kit.One("detail", "Dataset in detail", "dataset", "dataset",
+				"sort_desc("+severityOf(datasets.Raw("ml_dataset_profile_success"), "dataset", dataAlerts)+")"),
+			kit.One("column", "Column in detail", "column", "column",
+				"sort_desc(max by (column) ("+detail.Recorded("dataset_column:ml_drift:psi")+")\nor max by (column) (0 * "+detail.Raw("ml_dataset_column_values")+"))"),
 		),
-		Annotations: []kit.Annotation{{
-			Name:  "Data alerts",
-			Expr:  dataAlerts(),
-			Title: "{{alertname}}",
-			Text:  "{{dataset}} {{column}}",
-			Tags:  "severity,dataset",
-			Color: "red",
-		}},
+		Annotations: alertMarks("Data alerts", "{{dataset}} {{column}}", "dataset", datasets, "data"),
 		Rows: []kit.Row{
-			{ID: 10, Title: "Every dataset at a glance", Panels: dataGlanceRow()},
-			{ID: 20, Title: "Columns: nulls, drift, new categories", Panels: dataColumnRow()},
-			{ID: 30, Title: "Schema", Panels: dataSchemaRow()},
-			{ID: 40, Title: "Volume, freshness and the way between stages", Panels: dataFlowRow()},
-			{ID: 50, Title: "Baselines, and $column of $detail now and then", Panels: dataBaselineRow()},
-			{ID: 60, Title: "Snapshots", Panels: dataSnapshotRow()},
-			{ID: 70, Title: "The exporter itself", Panels: dataExporterRow()},
+			{ID: 10, Title: "Datasets", Panels: dataGlanceRow()},
+			{ID: 20, Title: "Nulls, drift, new categories", Panels: dataColumnRow()},
+			{ID: 30, Title: "Schema", Collapsed: true, Panels: dataSchemaRow()},
+			{ID: 40, Title: "Volume, freshness, loss between stages", Collapsed: true, Panels: dataFlowRow()},
+			{ID: 50, Title: "Baselines; $column of $detail", Collapsed: true, Panels: dataBaselineRow()},
+			{ID: 60, Title: "Snapshots", Collapsed: true, Panels: dataSnapshotRow()},
+			{ID: 70, Title: "Exporter", Collapsed: true, Panels: dataExporterRow()},
 		},
 	}
 }
@@ -64,7 +57,7 @@ func dataQuality() kit.Dashboard {
 func dataGlanceRow() kit.Panels {
 	count := func(id uint32, title, description, expr, color string) kit.Panel {
 		return kit.Stat(kit.Text{ID: id, Title: title, Description: description, Unit: "short"}).
-			Thresholds(kit.Steps("green", kit.Step(1, color))).
+			Thresholds(kit.Steps("text", kit.Step(1, color))).
 			WithTarget(kit.Now("count", expr, ""))
 	}
 	severity := func(name string) string {
@@ -132,25 +125,13 @@ func dataStateTable() kit.Panel {
 }
 
 func dataAlertTable() kit.Panel {
-	labels := "alertname, severity, " + byBaseline + ", upstream, against"
-	panel := kit.Table(kit.Text{
-		ID: 19, Title: "Firing alerts", Unit: "short",
-		Description: "Every firing data alert of the selected datasets and when it began. Click an alert for its runbook, a dataset or a column to see it in detail.",
-	}).NoValue("No alert fires").SortBy(kit.LargestFirst("Since")).
-		WithTarget(kit.Instant("since", `1000 * max by (`+labels+`) (
-			`+datasets.Recorded("ALERTS_FOR_STATE", `layer="data"`)+`
-			and ignoring (alertstate) `+dataAlerts()+`
-			)`))
-	return kit.Columns(panel, []kit.Column{
-		kit.Col("severity", "Severity", kit.Colored(), kit.Mapped(kit.SeverityNames())),
-		kit.Col("alertname", "Alert", kit.LinkProperty("Runbook", "${runbooks:raw}/${__data.fields.Alert}.md", true)),
+	return alertTable(19, datasets, "data",
 		kit.Col("dataset", "Dataset", detailLink("Dataset")),
 		kit.Col("column", "Column", detailLink("Dataset", "Column")),
 		kit.Col("baseline", "Baseline"),
 		kit.Col("upstream", "Upstream"),
 		kit.Col("against", "Against"),
-		kit.Col("Value", "Since", kit.Unit("dateTimeFromNow")),
-	})
+	)
 }
 
 func dataColumnRow() kit.Panels {
@@ -164,13 +145,14 @@ func dataColumnRow() kit.Panels {
 		kit.Limit(kit.Timeseries(kit.Text{
 			ID: 22, Title: "Drift beyond chance, worst columns", Unit: "none",
 			Description: "Population stability index against a baseline, less what samples of this size show by chance without any drift. The ten worst within the time range. Dashed: each column's limit. The alert also asks that the index be statistically significant.",
-		}), "limit").Decimals(3).
+		})).Decimals(3).
 			DataLinks(seriesLinks()).
 			Links(kit.Runbook("MLDatasetDrift")).
 			WithTarget(kit.Range("drift", "(\n"+excessDrift(datasets)+"\n)\nand on ("+byBaseline+")\n"+worstDrift(), "{{dataset}} · {{column}} · {{baseline}}")).
-			WithTarget(kit.Range("limit", datasets.Recorded("dataset_column:ml_drift:limit")+"\nand on ("+byColumn+")\n"+worstDrift(), "limit of {{dataset}} · {{column}}")),
+			WithTarget(kit.Range("limit", "min("+driftLimits()+")", "limit")).
+			WithTarget(kit.Range("limits", driftLimits(), "limit of {{dataset}} · {{column}}")),
 		kit.WorstOf(kit.Text{
-			ID: 23, Title: "Never seen before, worst columns", Unit: "percentunit",
+			ID: 23, Title: "Unseen categories, worst columns", Unit: "percentunit",
 			Description: "Share of values that the frozen bins have no place for: categories that were in no baseline, such as a payment provider nobody mapped. Dashed: each column's limit.",
 		}, kit.Signal{Scope: datasets, Series: "dataset_column:ml_unseen:ratio", By: byColumn, Limit: "dataset_column:ml_unseen:limit"}, "{{dataset}} · {{column}}").
 			DataLinks(seriesLinks()).
@@ -198,7 +180,7 @@ func dataColumnTable() kit.Panel {
 	return kit.Columns(panel, []kit.Column{
 		kit.Col("column", "Column", kit.LinkProperty("Show this column", inDetail("detail", "${detail:percentencode}", "column", "${__data.fields.Column:percentencode}"), false)),
 		kit.Col("Value #nulls", "Null ratio", kit.Unit("percentunit")),
-		kit.Col("Value #unseen", "Never seen", kit.Unit("percentunit")),
+		kit.Col("Value #unseen", "Unseen", kit.Unit("percentunit")),
 		kit.Col("Value #training", "Drift from training", three),
 		kit.Col("Value #production", "Drift from production", three),
 		kit.Col("Value #significance", "Significance", three),
@@ -209,9 +191,9 @@ func dataSchemaRow() kit.Panels {
 	labels := byColumn + ", change, expected, actual"
 	return kit.Panels{
 		kit.Columns(kit.Table(kit.Text{
-			ID: 31, Title: "Columns that differ from the expected schema", Unit: "string",
+			ID: 31, Title: "Schema changes by column", Unit: "string",
 			Description: "What the exporter found against the schema that is given in its configuration or was learned from the first profile. A renamed column shows as one removed and one added.",
-		}).Span(16).NoValue("Every schema is as expected").
+		}).Span(16).
 			WithTarget(kit.Instant("change", kit.MaxBy(labels, datasets.Raw("ml_dataset_schema_change_info")))),
 			[]kit.Column{
 				kit.Col("dataset", "Dataset", detailLink("Dataset")),
@@ -221,7 +203,7 @@ func dataSchemaRow() kit.Panels {
 				kit.Col("actual", "Actual"),
 			}, "Value"),
 		kit.Timeseries(kit.Text{
-			ID: 32, Title: "Schema changes", Unit: "short",
+			ID: 32, Title: "Schema changes by dataset", Unit: "short",
 			Description: "Number of columns that differ from the expected schema: the ten datasets with most of them within the time range. Any change alerts.",
 		}).Span(8).Decimals(0).
 			Links(kit.Runbook("MLDatasetSchemaChanged")).
@@ -235,10 +217,9 @@ func dataFlowRow() kit.Panels {
 			ID: 41, Title: "Rows of $detail against the expected band", Unit: "short",
 			Description: "Rows in the profiled window, and the band expected from the same weekday and time of the previous weeks. The band is missing while there are too few weeks to learn from.",
 		}).Links(kit.Runbook("MLDatasetVolumeAnomaly")).
-			OverrideByName("upper", kit.Properties{kit.Color("green"), {Id: "custom.fillBelowTo", Value: "lower"}, {Id: "custom.fillOpacity", Value: 12}}).
-			OverrideByName("lower", kit.Properties{kit.Color("green")}).
-			OverrideByName("expected", kit.Properties{kit.Color("yellow")}).
-			OverrideByName("rows", kit.Properties{kit.Color("blue")}).
+			OverrideByName("upper", kit.Properties{kit.Baseline(), {Id: "custom.fillBelowTo", Value: "lower"}, {Id: "custom.fillOpacity", Value: 12}}).
+			OverrideByName("lower", kit.Properties{kit.Baseline()}).
+			OverrideByName("expected", kit.Properties{kit.Baseline()}).
 			WithTarget(kit.Range("rows", detail.Recorded("dataset:ml_rows:current"), "rows")).
 			WithTarget(kit.Range("expected", detail.Recorded("dataset:ml_rows:expected"), "expected")).
 			WithTarget(kit.Range("lower", detail.Recorded("dataset:ml_rows:lower"), "lower")).
@@ -255,9 +236,9 @@ func dataFlowRow() kit.Panels {
 		}, kit.Signal{Scope: datasets, Series: "dataset:ml_row_drop:ratio", By: byDataset + ", upstream", Limit: "dataset:ml_row_drop:limit", LimitBy: byDataset}, "{{upstream}} to {{dataset}}").
 			Links(kit.Runbook("MLDatasetRowDropHigh")),
 		kit.WorstOf(kit.Text{
-			ID: 45, Title: "Feature values that differ at the same point in time", Unit: "percentunit",
+			ID: 45, Title: "Feature mismatch", Unit: "percentunit",
 			Description: "Share of compared rows whose feature differs from the value its source had at that moment. Dashed: each dataset's limit.",
-		}, kit.Signal{Scope: datasets, Series: "dataset:ml_mismatch:ratio", By: byDataset + ", against", Limit: "dataset:ml_mismatch:limit", LimitBy: byDataset}, "{{dataset}} against {{against}}").
+		}, kit.Signal{Scope: datasets, Series: "dataset:ml_mismatch:ratio", By: byDataset + ", against", Limit: "dataset:ml_mismatch:limit", LimitBy: byDataset}, "{{dataset}} against {{against}}").Span(24).
 			Links(kit.Runbook("MLDatasetFeatureMismatch")),
 	}
 }
@@ -348,7 +329,7 @@ func dataSnapshotRow() kit.Panels {
 	current := "max by (" + byDataset + ", snapshot, digest) (" + datasets.Raw("ml_dataset_snapshot_info") + ")"
 	good := "max by (" + byDataset + ", snapshot, digest) (" + datasets.Raw("ml_dataset_last_good_snapshot_info") + ")"
 	panel := kit.Table(kit.Text{
-		ID: 61, Title: "What was profiled, and what was last good", Unit: "string",
+		ID: 61, Title: "Profiled and last good snapshot", Unit: "string",
 		Description: "Identity of the profiled data and of the last profile that passed every check: the one to replay from. Where the two differ, something is wrong with what is there now.",
 	}).
 		WithTarget(kit.Instant("current", current)).
@@ -374,7 +355,7 @@ func dataExporterRow() kit.Panels {
 	perInstance := func(metric string) string { return kit.MaxBy("cluster, namespace, job, instance", kit.Raw(metric)) }
 	health := func(id uint32, title, description, metric, good, bad string) kit.Panel {
 		return kit.Stat(kit.Text{ID: id, Title: title, Description: description, Unit: "none"}).
-			Span(6).Height(5).
+			Span(6).Height(8).
 			ColorMode(common.BigValueColorModeBackground).
 			Mappings(kit.Mappings(
 				kit.State{Value: 1, Text: good, Color: "green"}, kit.State{Value: 0, Text: bad, Color: "red"})).
@@ -391,45 +372,35 @@ func dataExporterRow() kit.Panels {
 		kit.Timeseries(kit.Text{
 			ID: 73, Title: "Collectors failing", Unit: "short",
 			Description: "Collectors of each exporter whose last run failed. One failing collector does not stop the others.",
-		}).Span(6).Decimals(0).
+		}).Span(6).Height(8).Decimals(0).
 			WithTarget(kit.Range("failing", "sum by (cluster, namespace, job, instance) (1 - "+kit.Raw("sightglass_collector_success")+")", "{{instance}}")),
 		kit.Timeseries(kit.Text{
 			ID: 74, Title: "Label values folded into other", Unit: "cps",
 			Description: "Label values beyond a configured limit, which the exporter counts together as other. Above zero, raise the limit or watch fewer columns.",
-		}).Span(6).
+		}).Span(6).Height(8).
 			WithTarget(kit.Range("dropped", "sum by (cluster, namespace, instance, limit) (rate("+kit.Raw("sightglass_label_values_dropped_total")+"[$__rate_interval]))", "{{instance}} {{limit}}")),
 		worst(75, "Time to profile, slowest datasets", "How long the last profile of a dataset took, as its query ran in the source.",
 			byDataset, datasets.Raw("ml_dataset_profile_duration_seconds"), "{{dataset}}"),
-		worst(76, "Time since the last success, oldest collectors", "Time since each collector last succeeded, on the replica that did so last.",
+		worst(76, "Age of the last success, oldest collectors", "Time since each collector last succeeded, on the replica that did so last.",
 			"cluster, namespace, collector", "time() - max by (cluster, namespace, collector) ("+kit.Raw("sightglass_collector_last_success_timestamp_seconds")+")", "{{collector}}"),
 		worst(77, "Time to collect, slowest collectors", "How long the last run of a collector took.",
 			"cluster, namespace, instance, collector", kit.Raw("sightglass_collector_duration_seconds"), "{{instance}} {{collector}}"),
 	}
 }
 
-// excessDrift is the number that the drift alert compares with its limit.
+// excessDrift is the number that the drift alert compares with its limit. Less than chance explains is no drift.
 func excessDrift(of kit.Scope, matchers ...string) string {
-	return of.Recorded("dataset_column:ml_drift:psi", matchers...) + "\n- " + of.Recorded("dataset_column:ml_drift:psi_noise", matchers...)
+	return "clamp_min(\n" + of.Recorded("dataset_column:ml_drift:psi", matchers...) + "\n- " + of.Recorded("dataset_column:ml_drift:psi_noise", matchers...) + ", 0)"
 }
 
 // dataAlerts selects the firing data alerts of the selected datasets.
 func dataAlerts(matchers ...string) string {
-	return datasets.Recorded("ALERTS", append([]string{`alertstate="firing"`, `layer="data"`}, matchers...)...)
+	return firing(datasets, "data", matchers...)
 }
 
 // worstDataAlert is 0 for a quiet dataset and 1, 2, 3 for the worst alert that fires.
 func worstDataAlert() string {
-	return fmt.Sprintf(`(
-		max by (%[1]s) (
-		  3 * %[2]s
-		  or 2 * %[3]s
-		  or %[4]s
-		)
-		or on (%[1]s)
-		0 * %[5]s
-		)`, byDataset,
-		dataAlerts(`severity="critical"`), dataAlerts(`severity="warning"`), dataAlerts(`severity="info"`),
-		kit.MaxBy(byDataset, datasets.Raw("ml_dataset_profile_success")))
+	return severityOf(datasets.Raw("ml_dataset_profile_success"), byDataset, dataAlerts)
 }
 
 // volumeDeviation is how far the rows are from what is expected, as a share of it.
@@ -443,6 +414,11 @@ func volumeDeviation() string {
 func worstDrift() string {
 	return "topk(10,\nmax_over_time(" + datasets.Recorded("dataset_column:ml_drift:psi") + "[$__range] @ end())\n" +
 		"- avg_over_time(" + datasets.Recorded("dataset_column:ml_drift:psi_noise") + "[$__range] @ end())\n)"
+}
+
+// driftLimits are the limits of the columns that worstDrift ranks.
+func driftLimits() string {
+	return datasets.Recorded("dataset_column:ml_drift:limit") + "\nand on (" + byColumn + ")\n" + worstDrift()
 }
 
 // inDetail is a link to this dashboard that keeps its selections and sets the given variables.

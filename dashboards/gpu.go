@@ -25,33 +25,28 @@ const gpuLegend = "{{instance}} GPU {{gpu}} {{gpu_instance}}"
 func gpuDashboard() kit.Dashboard {
 	return kit.Dashboard{
 		UID:         gpuUID,
-		Title:       "Sightglass / GPUs",
+		Title:       "GPUs",
 		Description: "Utilisation, memory, heat, errors and holders of GPUs, whichever exporter reads them, and the queue in front of them.",
 		Tags:        []string{"infrastructure"},
 		From:        "now-6h",
 		Variables: append(kit.Header("gpu_info"),
-			kit.One("detail", "GPU in detail", "uuid", kit.Raw("gpu_info"))),
-		Annotations: []kit.Annotation{{
-			Name:  "Infrastructure alerts",
-			Expr:  gpuAlerts(),
-			Title: "{{alertname}}",
-			Text:  "{{instance}} GPU {{gpu}}",
-			Tags:  "severity,instance",
-			Color: "red",
-		}},
+			kit.One("detail", "GPU in detail", "device", "uuid", `sort_desc(label_join(
+				`+severityOf(kit.Raw("gpu_info"), "instance, gpu, uuid", gpuAlerts)+`,
+				"device", " GPU ", "instance", "gpu"))`)),
+		Annotations: alertMarks("Infrastructure alerts", "{{instance}} GPU {{gpu}}", "instance", gpuHosts, "infrastructure"),
 		Rows: []kit.Row{
-			{ID: 10, Title: "The fleet at a glance", Panels: gpuFleetRow()},
-			{ID: 20, Title: "Does work wait, or do GPUs?", Panels: gpuQueueRow()},
-			{ID: 30, Title: "Who holds what", Panels: gpuHolderRow()},
-			{ID: 40, Title: "What holds GPUs back", Panels: gpuTroubleRow()},
-			{ID: 50, Title: "GPU $detail", Panels: gpuDetailRow()},
-			{ID: 60, Title: "The hosts", Panels: gpuHostRow()},
+			{ID: 10, Title: "Fleet", Panels: gpuFleetRow()},
+			{ID: 20, Title: "Queues and idle GPUs", Panels: gpuQueueRow()},
+			{ID: 30, Title: "Holders", Collapsed: true, Panels: gpuHolderRow()},
+			{ID: 40, Title: "Throttling and errors", Collapsed: true, Panels: gpuTroubleRow()},
+			{ID: 50, Title: "One GPU: $detail", Collapsed: true, Panels: gpuDetailRow()},
+			{ID: 60, Title: "Hosts", Collapsed: true, Panels: gpuHostRow()},
 		},
 	}
 }
 
 func gpuAlerts(matchers ...string) string {
-	return gpuHosts.Recorded("ALERTS", append([]string{`alertstate="firing"`, `layer="infrastructure"`}, matchers...)...)
+	return firing(gpuHosts, "infrastructure", matchers...)
 }
 
 // beyond counts the GPUs whose signal compares so with its threshold.
@@ -62,14 +57,14 @@ func beyond(series, comparison, threshold string) string {
 func gpuFleetRow() kit.Panels {
 	count := func(id uint32, title, description, expr, color string) kit.Panel {
 		return kit.Stat(kit.Text{ID: id, Title: title, Description: description, Unit: "short"}).
-			Thresholds(kit.Steps("green", kit.Step(1, color))).
+			Thresholds(kit.Steps("text", kit.Step(1, color))).
 			WithTarget(kit.Now("count", expr, ""))
 	}
 	heat := kit.StateTimeline(kit.Text{
 		ID: 17, Title: "Utilisation of every GPU", Unit: "percentunit",
-		Description: "One band per GPU or MIG instance, from idle (green) to saturated (red): the fifty busiest within the time range. A gap is a GPU that was not measured.",
+		Description: "One band per GPU or MIG instance, the darker the less it is used: the fifty busiest within the time range. High utilisation alone is no fault. A gap is a GPU that was not measured.",
 	}).Height(12).Min(0).Max(1).Decimals(0).
-		ColorScheme(dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdContinuousGrYlRd)).
+		ColorScheme(dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdContinuousBlues)).
 		WithTarget(kit.Range("busy", gpuHosts.Recorded("gpu:gpu_utilization:ratio")+"\nand\ntopk(50, max_over_time("+
 			gpuHosts.Recorded("gpu:gpu_utilization:ratio")+"[$__range] @ end()))", gpuLegend))
 	return kit.Panels{
@@ -78,9 +73,9 @@ func gpuFleetRow() kit.Panels {
 		}).Thresholds(kit.Steps("text")).
 			WithTarget(kit.Now("count", "count("+gpuHosts.Recorded("gpu:gpu_utilization:ratio")+")", "")),
 		count(12, "Lost", "GPUs that should answer and do not.", "sum("+gpuHosts.Recorded("instance:gpu_missing:count")+") or vector(0)", "red"),
-		count(13, "Saturated", "GPUs that are busier than the limit now.", beyond("gpu:gpu_utilization:ratio", ">", "gpu_utilization_ratio"), "red"),
+		count(13, "Saturated", "GPUs that are busier than the limit now: good for training, a queue for serving.", beyond("gpu:gpu_utilization:ratio", ">", "gpu_utilization_ratio"), "text"),
 		count(14, "Short of memory", "GPUs with hardly any memory left.", beyond("gpu:gpu_memory_used:ratio", ">", "gpu_memory_used_ratio"), "orange"),
-		count(15, "Idle", "GPUs that nobody used within the last hour.", beyond("gpu:gpu_utilization:max1h", "<", "gpu_idle_ratio"), "blue"),
+		count(15, "Idle", "GPUs that nobody used within the last hour.", beyond("gpu:gpu_utilization:max1h", "<", "gpu_idle_ratio"), "orange"),
 		kit.Stat(kit.Text{
 			ID: 16, Title: "Power", Unit: "watt", Description: "What all GPUs draw now.",
 		}).Thresholds(kit.Steps("text")).
@@ -91,21 +86,13 @@ func gpuFleetRow() kit.Panels {
 }
 
 func gpuAlertTable() kit.Panel {
-	labels := "alertname, severity, cluster, namespace, instance, gpu, uuid, gpu_instance, xid"
-	panel := kit.Table(kit.Text{
-		ID: 18, Title: "Firing alerts", Unit: "short",
-		Description: "Every firing infrastructure alert of the selected hosts. Click an alert for its runbook.",
-	}).NoValue("No alert fires").
-		WithTarget(kit.Instant("firing", "max by ("+labels+") ("+gpuAlerts()+")"))
-	return kit.Columns(panel, []kit.Column{
-		kit.Col("severity", "Severity", kit.Colored(), kit.Mapped(kit.SeverityNames())),
-		kit.Col("alertname", "Alert", kit.LinkProperty("Runbook", "${runbooks:raw}/${__data.fields.Alert}.md", true)),
+	return alertTable(18, gpuHosts, "infrastructure",
 		kit.Col("instance", "Host"),
-		kit.Col("gpu", "GPU"),
+		kit.Col("gpu", "GPU", gpuLink()),
 		kit.Col("gpu_instance", "MIG instance"),
 		kit.Col("xid", "XID"),
-		kit.Col("uuid", "UUID"),
-	}, "Value")
+		kit.Col("uuid", "UUID", gpuLink()),
+	)
 }
 
 func gpuQueueRow() kit.Panels {
@@ -113,14 +100,14 @@ func gpuQueueRow() kit.Panels {
 		kit.Limit(kit.Timeseries(kit.Text{
 			ID: 21, Title: "Queue share beside utilisation", Unit: "percentunit",
 			Description: "What utilisation alone does not show: the share of each model's latency that its requests wait in a queue, beside the mean utilisation of each host's GPUs. Waiting at 75 % utilisation is a batch or memory limit; waiting at 100 % is too few GPUs.",
-		}), "limit").Span(16).Height(10).Min(0).Max(1).
+		})).Span(16).Height(10).Min(0).Max(1).
 			OverrideByQuery("queue", kit.Properties{{Id: "custom.lineWidth", Value: 2}}).
 			Links(kit.Runbook("MLGPUSaturated")).
 			WithTarget(kit.Range("queue", kit.MaxBy("cluster, namespace, model", kit.Recorded("model:ml_inference_queue_wait:ratio_rate5m")), "queue of {{model}}")).
 			WithTarget(kit.Range("busy", "avg by (cluster, namespace, instance) ("+gpuHosts.Recorded("gpu:gpu_utilization:ratio")+")", "GPUs of {{instance}}")).
-			WithTarget(kit.Range("limit", "ml:threshold:gpu_utilization_ratio", "limit")),
+			WithTarget(kit.Range("limit", kit.LimitFor("gpu_utilization_ratio", gpuHosts.Recorded("gpu:gpu_utilization:ratio")), "limit")),
 		kit.Timeseries(kit.Text{
-			ID: 22, Title: "Idle GPUs, C$ an hour", Unit: "none",
+			ID: 22, Title: "Idle GPUs, cost an hour", Unit: "currency:C$",
 			Description: "Canadian dollars an hour that are paid for GPUs which nobody holds, and for GPUs that are held and not used. Needs the cost exporter.",
 		}).Span(8).Height(10).Min(0).Decimals(2).
 			Links(kit.Runbook("MLGPUIdle")).
@@ -142,7 +129,7 @@ func gpuHolderRow() kit.Panels {
 		WithTarget(kit.Instant("busy", held("gpu_process_utilization_ratio")))
 	return kit.Panels{kit.Columns(panel, []kit.Column{
 		kit.Col("instance", "Host"),
-		kit.Col("gpu", "GPU"),
+		kit.Col("gpu", "GPU", gpuLink()),
 		kit.Col("gpu_instance", "MIG instance"),
 		kit.Col("pod", "Pod"),
 		kit.Col("container", "Container"),
@@ -160,9 +147,9 @@ func gpuTroubleRow() kit.Panels {
 	}
 	return kit.Panels{
 		kit.Timeseries(kit.Text{
-			ID: 41, Title: "Throttled, by reason", Unit: "percentunit",
+			ID: 41, Title: "Throttling by reason", Unit: "percentunit",
 			Description: "Share of five minutes in which the reason held the clocks down: the ten worst within the time range. The power cap is ordinary under load, heat is not.",
-		}).Span(12).Min(0).Max(1).
+		}).Span(12).Min(0).
 			Links(kit.Runbook("MLGPUThermalThrottling")).
 			WithTarget(kit.Range("throttled", worst("gpu:gpu_throttled:ratio5m", byGPU+", reason"), "{{reason}}: "+gpuLegend)),
 		kit.Timeseries(kit.Text{
@@ -172,13 +159,13 @@ func gpuTroubleRow() kit.Panels {
 			Links(kit.Runbook("MLGPUThermalThrottling")).
 			WithTarget(kit.Range("temperature", worst("gpu:gpu_temperature:celsius", byGPU), gpuLegend)),
 		kit.Timeseries(kit.Text{
-			ID: 43, Title: "XID errors within ten minutes", Unit: "short",
+			ID: 43, Title: "XID errors, 10 min", Unit: "short",
 			Description: "Errors that the driver reported, by number: the ten worst within the time range.",
 		}).Span(12).Min(0).Decimals(0).
 			Links(kit.Runbook("MLGPUXidError")).
 			WithTarget(kit.Range("xid", worst("gpu:gpu_xid_errors:increase10m", byGPU+", xid"), "XID {{xid}}: "+gpuLegend)),
 		kit.Timeseries(kit.Text{
-			ID: 44, Title: "Uncorrectable memory errors within ten minutes", Unit: "short",
+			ID: 44, Title: "Uncorrectable ECC errors, 10 min", Unit: "short",
 			Description: "Errors that error correction could not repair.",
 		}).Span(12).Min(0).Decimals(0).
 			Links(kit.Runbook("MLGPUUncorrectableECC")).
@@ -209,11 +196,11 @@ func gpuDetailRow() kit.Panels {
 			WithTarget(kit.Range("used", by("gpu_instance", "gpu_memory_used_bytes"), "used {{gpu_instance}}")).
 			WithTarget(kit.Range("reserved", by("gpu_instance", "gpu_memory_reserved_bytes"), "reserved {{gpu_instance}}")).
 			WithTarget(kit.Range("free", by("gpu_instance", "gpu_memory_free_bytes"), "free {{gpu_instance}}")),
-		kit.Limit(kit.Timeseries(graph(53, "Power", "watt", "Power drawn. Dashed: the limit at which the GPU is slowed.")), "limit").
+		kit.Limit(kit.Timeseries(graph(53, "Power", "watt", "Power drawn. Dashed: the limit at which the GPU is slowed."))).
 			Span(8).Min(0).
 			WithTarget(kit.Range("power", by("uuid", "gpu_power_watts"), "power")).
 			WithTarget(kit.Range("limit", by("uuid", "gpu_power_limit_watts"), "limit")),
-		kit.Limit(kit.Timeseries(graph(54, "Temperatures", "celsius", "Temperature of the GPU and its memory. Dashed: where it is slowed or shut down.")), "limit").
+		kit.Limit(kit.Timeseries(graph(54, "Temperatures", "celsius", "Temperature of the GPU and its memory. Dashed: where it is slowed or shut down."))).
 			Span(8).
 			WithTarget(kit.Range("temperature", by("sensor", "gpu_temperature_celsius"), "{{sensor}}")).
 			WithTarget(kit.Range("limit", by("limit", "gpu_temperature_limit_celsius"), "{{limit}}")),
@@ -226,7 +213,7 @@ func gpuDetailRow() kit.Panels {
 			WithTarget(kit.Range("pciereceived", rate("uuid", "gpu_pcie_receive_bytes_total"), "PCIe received")).
 			WithTarget(kit.Range("linksent", rate("link", "gpu_nvlink_transmit_bytes_total"), "NVLink {{link}} sent")).
 			WithTarget(kit.Range("linkreceived", rate("link", "gpu_nvlink_receive_bytes_total"), "NVLink {{link}} received")),
-		kit.Timeseries(graph(57, "Held down now, by reason", "short", "Reasons that hold the clocks down at the moment of the look.")).
+		kit.Timeseries(graph(57, "Throttled now, by reason", "short", "Reasons that hold the clocks down at the moment of the look.")).
 			Span(12).Min(0).Max(1).Decimals(0).
 			WithTarget(kit.Range("reason", by("reason", "gpu_throttle_active")+" > 0", "{{reason}}")),
 	}
@@ -237,14 +224,14 @@ func gpuHostRow() kit.Panels {
 	memory := kit.Signal{Scope: gpuHosts, Series: "instance:memory_used:ratio", By: "cluster, namespace, instance"}
 	return kit.Panels{
 		kit.Limit(kit.Timeseries(kit.Text{
-			ID: 61, Title: "Processors", Unit: "percentunit",
+			ID: 61, Title: "CPU", Unit: "percentunit",
 			Description: "Share of all cores' time in which the host works, by node_exporter: the ten busiest within the time range. Dashed: the limit.",
-		}), "limit").Span(12).Min(0).Max(1).
+		})).Span(12).Min(0).Max(1).
 			Links(kit.Runbook("MLCPUSaturated")).
 			WithTarget(kit.Range("busy", busy.Worst(), "{{instance}}")).
-			WithTarget(kit.Range("limit", "ml:threshold:cpu_busy_ratio", "limit")),
+			WithTarget(kit.Range("limit", kit.LimitFor("cpu_busy_ratio", gpuHosts.Recorded("instance:cpu_busy:ratio")), "limit")),
 		kit.Timeseries(kit.Text{
-			ID: 62, Title: "Memory of the host", Unit: "percentunit",
+			ID: 62, Title: "Memory", Unit: "percentunit",
 			Description: "Share of the host's memory that is not available, by node_exporter: the ten fullest within the time range.",
 		}).Span(12).Min(0).Max(1).
 			WithTarget(kit.Range("used", memory.Worst(), "{{instance}}")),

@@ -19,18 +19,20 @@ const inferenceLegend = "{{model}} {{version}}"
 func inference() kit.Dashboard {
 	return kit.Dashboard{
 		UID:         inferenceUID,
-		Title:       "Sightglass / Inference latency",
+		Title:       "Inference latency",
 		Description: "Latency split into queue and forward pass, failures, tokens, and what is usual for this weekday and time, from spans or from any inference server.",
 		Tags:        []string{"model"},
 		From:        "now-6h",
-		Variables:   append(kit.Header("ml_inference_requests_total"), modelVariables("model:ml_inference_requests:rate5m")...),
+		Variables: append(append(kit.Header("ml_inference_requests_total"), modelVariables("model:ml_inference_requests:rate5m")...),
+			kit.One("detail", "Model in detail", "model", "model",
+				"sort_desc("+severityOf(models.Recorded("model:ml_inference_requests:rate5m"), "model", modelAlerts)+")")),
 		Annotations: modelAnnotation(),
 		Rows: []kit.Row{
-			{ID: 10, Title: "Every model at a glance", Panels: inferenceGlanceRow()},
-			{ID: 20, Title: "The queue or the computation?", Panels: inferenceLatencyRow()},
-			{ID: 30, Title: "Usual for this weekday and time?", Panels: inferenceSeasonRow()},
-			{ID: 40, Title: "Failures", Panels: inferenceFailureRow()},
-			{ID: 50, Title: "Tokens and memory", Panels: inferenceTokenRow()},
+			{ID: 10, Title: "Models", Panels: inferenceGlanceRow()},
+			{ID: 20, Title: "Queue and forward pass", Panels: inferenceLatencyRow()},
+			{ID: 30, Title: "Traffic and latency against the season", Collapsed: true, Panels: inferenceSeasonRow()},
+			{ID: 40, Title: "Failures", Collapsed: true, Panels: inferenceFailureRow()},
+			{ID: 50, Title: "Tokens and memory", Collapsed: true, Panels: inferenceTokenRow()},
 		},
 	}
 }
@@ -46,10 +48,12 @@ func inferenceGlanceRow() kit.Panels {
 		WithTarget(kit.Instant("mean", ms("model:ml_inference_duration_seconds:mean_5m"))).
 		WithTarget(kit.Instant("high", ms("model:ml_inference_duration_seconds:p95_5m"))).
 		WithTarget(kit.Instant("highest", ms("model:ml_inference_duration_seconds:p99_5m"))).
-		WithTarget(kit.Instant("queue", kit.MaxBy(bySource, models.Recorded("model:ml_inference_queue_wait:ratio_rate5m"))))
+		WithTarget(kit.Instant("queue", kit.MaxBy(bySource, models.Recorded("model:ml_inference_queue_wait:ratio_rate5m")))).
+		WithTarget(kit.Instant("limit", kit.MaxBy(bySource, models.Recorded("model:ml_inference_queue_wait:ratio_rate5m"))+
+			"\n/ on (cluster, namespace, model) group_left ()\n"+models.Recorded("model:ml_inference_queue_wait:limit")))
 	return kit.Panels{
 		kit.Columns(panel, []kit.Column{
-			kit.Col("model", "Model"),
+			kit.Col("model", "Model", modelLink(modelQualityUID)),
 			kit.Col("version", "Version"),
 			kit.Col("source", "Source"),
 			kit.Col("Value #rate", "Requests/s", kit.Decimals(2)),
@@ -58,6 +62,7 @@ func inferenceGlanceRow() kit.Panels {
 			kit.Col("Value #high", "p95", kit.Unit("ms")),
 			kit.Col("Value #highest", "p99", kit.Unit("ms")),
 			kit.Col("Value #queue", "Queue share", append(kit.Gauge(0, 1), kit.Unit("percentunit"))...),
+			kit.Col("Value #limit", "Queue of limit", kit.OfLimit()...),
 		}),
 		modelAlertTable(12),
 	}
@@ -67,22 +72,26 @@ func inferenceLatencyRow() kit.Panels {
 	ms := func(series string) string {
 		return "1000 * (" + kit.Signal{Scope: models, Series: series, By: bySource}.Worst() + ")"
 	}
+	// Of several versions and sources the slowest: means of different things do not add up.
+	mean := func(series string) string {
+		return "1000 * max by (cluster, namespace, model) (" + oneModel.Recorded(series) + ")"
+	}
 	line := func(id uint32, title, series, description string) kit.Panel {
 		return kit.Timeseries(kit.Text{ID: id, Title: title, Unit: "ms", Description: description}).Min(0).
 			WithTarget(kit.Range("latency", ms(series), inferenceLegend+" {{source}}"))
 	}
 	quantile := func(metric string) string {
-		return "1000 * histogram_quantile(0.95, sum by (le, " + byVersion + ") (rate(" + models.Raw(metric+"_bucket") + "[$__rate_interval])))"
+		return "histogram_quantile(0.95, sum by (le, " + byVersion + ") (rate(" + oneModel.Raw(metric+"_bucket") + "[$__rate_interval])))"
 	}
 	return kit.Panels{
 		kit.Timeseries(kit.Text{
-			ID: 21, Title: "Queue against forward pass, mean", Unit: "ms",
-			Description: "Mean milliseconds that a request waits, and that it is computed for: of spans as of servers. Where the lower band grows, more replicas help; where the upper one does, a faster model.",
+			ID: 21, Title: "Queue and forward pass of $detail, mean", Unit: "ms",
+			Description: "Mean milliseconds that a request of one model waits, and that it is computed for: of spans as of servers. Where the lower band grows, more replicas help; where the upper one does, a faster model.",
 		}).Span(12).Height(10).Min(0).FillOpacity(30).
 			Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A")).
 			Links(kit.Runbook("MLInferenceQueueDominates")).
-			WithTarget(kit.Range("queue", ms("model:ml_inference_queue_wait_seconds:mean_5m"), "queue of "+inferenceLegend)).
-			WithTarget(kit.Range("forward", ms("model:ml_inference_forward_pass_seconds:mean_5m"), "forward pass of "+inferenceLegend)),
+			WithTarget(kit.Range("queue", mean("model:ml_inference_queue_wait_seconds:mean_5m"), "queue")).
+			WithTarget(kit.Range("forward", mean("model:ml_inference_forward_pass_seconds:mean_5m"), "forward pass")),
 		kit.WorstOf(kit.Text{
 			ID: 22, Title: "Queue share of the latency", Unit: "percentunit",
 			Description: "Share of the latency that is waiting: the ten worst within the time range. Dashed: each model's limit. Utilisation of GPUs shows nothing of it.",
@@ -92,7 +101,7 @@ func inferenceLatencyRow() kit.Panels {
 		}, inferenceLegend).Span(12).Height(10).
 			Links(kit.Runbook("MLInferenceQueueDominates")),
 		kit.Timeseries(kit.Text{
-			ID: 23, Title: "Latency with its traces, p95", Unit: "ms",
+			ID: 23, Title: "Latency with traces of $detail, p95", Unit: "s",
 			Description: "The 95th percentile by spans. Every dot is a request: click it for its trace and the run that trained the model. Needs exemplar storage in Prometheus, and a Tempo data source in the settings of this one.",
 		}).Span(24).Height(10).Min(0).
 			WithTarget(kit.Range("latency", quantile("ml_inference_duration_seconds"), inferenceLegend).Exemplar(true)).
@@ -108,33 +117,34 @@ func inferenceLatencyRow() kit.Panels {
 func inferenceSeasonRow() kit.Panels {
 	band := func(text kit.Text, signal, factor string, links string) kit.Panel {
 		bound := func(name string) string {
-			return factor + models.Recorded("model:ml_season:"+name, `signal="`+signal+`"`)
+			return factor + oneModel.Recorded("model:ml_season:"+name, `signal="`+signal+`"`)
 		}
-		panel := kit.Limit(kit.Timeseries(text), "limit").Min(0).
+		panel := kit.Limit(kit.Timeseries(text)).Min(0).
+			OverrideByQuery("expected", kit.Properties{kit.Baseline()}).
 			Links(kit.Runbook(links)).
 			WithTarget(kit.Range("now", bound("current"), "{{model}}")).
-			WithTarget(kit.Range("usual", bound("expected"), "usual for {{model}}")).
-			WithTarget(kit.Range("limit", bound("upper"), "upper limit of {{model}}"))
+			WithTarget(kit.Range("expected", bound("expected"), "seasonal median")).
+			WithTarget(kit.Range("limit", bound("upper"), "upper limit"))
 		if signal == "traffic" {
-			panel = kit.Limit(panel, "lower").WithTarget(kit.Range("lower", bound("lower"), "lower limit of {{model}}"))
+			panel = panel.WithTarget(kit.Range("limits", bound("lower"), "lower limit"))
 		}
 		return panel
 	}
 	return kit.Panels{
 		band(kit.Text{
-			ID: 31, Title: "Traffic and what is usual", Unit: "reqps",
+			ID: 31, Title: "Traffic of $detail", Unit: "reqps",
 			Description: "Requests a second of all versions, and the median of this weekday and time in the last four weeks. Dashed: the band. Before the third week it is that of the last days.",
 		}, "traffic", "", "MLInferenceTrafficAnomaly"),
 		band(kit.Text{
-			ID: 32, Title: "Latency and what is usual", Unit: "ms",
+			ID: 32, Title: "Latency of $detail", Unit: "ms",
 			Description: "The 95th percentile of all versions, the mean where there is none, and the median of this weekday and time in the last four weeks. Dashed: the limit.",
 		}, "latency", "1000 * ", "MLInferenceLatencyAnomaly"),
 		kit.Columns(kit.Table(kit.Text{
-			ID: 33, Title: "What traffic and latency are compared with", Unit: "short",
+			ID: 33, Title: "State of the seasons", Unit: "short",
 			Description: "The same time of the last four weeks (weekly), of the last seven days (daily), or nothing yet (learning): then neither can alert.",
 		}).Span(24).Height(5).
 			WithTarget(kit.Instant("state", kit.MaxBy("cluster, namespace, model, signal, state", models.Recorded("model:ml_seasonality:info")))), []kit.Column{
-			kit.Col("model", "Model"),
+			kit.Col("model", "Model", modelLink(modelQualityUID)),
 			kit.Col("signal", "Signal"),
 			kit.Col("state", "Compared with"),
 		}, "Value"),
@@ -161,7 +171,7 @@ func inferenceFailureRow() kit.Panels {
 			ID: 44, Title: "Requests, by source", Unit: "reqps",
 			Description: "Requests a second of every version. A model that is seen by spans is not counted again from its server.",
 		}).Min(0).
-			WithTarget(kit.Range("requests", models.Recorded("model:ml_inference_requests:rate5m"), inferenceLegend+" {{source}}")),
+			WithTarget(kit.Range("requests", models.Highest("model:ml_inference_requests:rate5m"), inferenceLegend+" {{source}}")),
 	}
 }
 
@@ -171,16 +181,16 @@ func inferenceTokenRow() kit.Panels {
 			ID: 51, Title: "Tokens", Unit: "cps",
 			Description: "Tokens a second, read and written. Cached and reasoning tokens are among them.",
 		}).Span(8).Min(0).
-			WithTarget(kit.Range("tokens", models.Recorded("model:ml_inference_tokens:rate5m"), "{{direction}} of "+inferenceLegend)),
+			WithTarget(kit.Range("tokens", models.Highest("model:ml_inference_tokens:rate5m"), "{{direction}} of "+inferenceLegend)),
 		kit.Timeseries(kit.Text{
 			ID: 52, Title: "Time to first token, p95", Unit: "ms",
 			Description: "Milliseconds until the first token of all but one request in twenty.",
 		}).Span(8).Min(0).
-			WithTarget(kit.Range("first", "1000 * "+models.Recorded("model:ml_inference_time_to_first_token_seconds:p95_5m"), inferenceLegend)),
+			WithTarget(kit.Range("first", "1000 * ("+models.Highest("model:ml_inference_time_to_first_token_seconds:p95_5m")+")", inferenceLegend)),
 		kit.Timeseries(kit.Text{
 			ID: 53, Title: "Memory pressure", Unit: "percentunit",
 			Description: "Share of the memory for requests (the KV cache of a language model) that is taken, as its server says. Full, requests wait while the GPU looks healthy.",
 		}).Span(8).Min(0).Max(1).
-			WithTarget(kit.Range("memory", models.Recorded("model:ml_inference_memory_pressure:ratio"), inferenceLegend)),
+			WithTarget(kit.Range("memory", models.Highest("model:ml_inference_memory_pressure:ratio"), inferenceLegend)),
 	}
 }

@@ -24,42 +24,25 @@ func modelVariables(present string) []cog.Builder[dashboard.VariableModel] {
 
 // modelAlerts selects the firing alerts of the selected models.
 func modelAlerts(matchers ...string) string {
-	return models.Recorded("ALERTS", append([]string{`alertstate="firing"`, `layer="model"`}, matchers...)...)
+	return firing(models, "model", matchers...)
 }
 
 func modelAnnotation() []kit.Annotation {
-	return []kit.Annotation{{
-		Name:  "Model alerts",
-		Expr:  modelAlerts(),
-		Title: "{{alertname}}",
-		Text:  "{{model}} {{version}} {{field}}",
-		Tags:  "severity,model",
-		Color: "red",
-	}}
+	return alertMarks("Model alerts", "{{model}} {{version}} {{field}}", "model", models, "model")
 }
 
 func modelAlertTable(id uint32) kit.Panel {
-	labels := "alertname, severity, response, " + byVersion + ", field, baseline, outcome, evaluation, segment, metric"
-	panel := kit.Table(kit.Text{
-		ID: id, Title: "Firing alerts", Unit: "short",
-		Description: "Every firing alert of the selected models and when it began. Click an alert for its runbook.",
-	}).NoValue("No alert fires").SortBy(kit.LargestFirst("Since")).
-		WithTarget(kit.Instant("since", `1000 * max by (`+labels+`) (
-			`+models.Recorded("ALERTS_FOR_STATE", `layer="model"`)+`
-			and ignoring (alertstate) `+modelAlerts()+`
-			)`))
-	return kit.Columns(panel, []kit.Column{
-		kit.Col("severity", "Severity", kit.Colored(), kit.Mapped(kit.SeverityNames())),
-		kit.Col("alertname", "Alert", kit.LinkProperty("Runbook", "${runbooks:raw}/${__data.fields.Alert}.md", true)),
-		kit.Col("model", "Model"),
+	return alertTable(id, models, "model",
+		kit.Col("model", "Model", modelLink(modelQualityUID)),
 		kit.Col("version", "Version"),
 		kit.Col("field", "Field"),
 		kit.Col("baseline", "Baseline"),
 		kit.Col("outcome", "Outcome"),
 		kit.Col("evaluation", "Evaluation"),
+		kit.Col("segment", "Segment"),
+		kit.Col("metric", "Metric"),
 		kit.Col("response", "Response"),
-		kit.Col("Value", "Since", kit.Unit("dateTimeFromNow")),
-	})
+	)
 }
 
 // runLink opens the run whose id stands in the column Run, among the runs of the experiment in the column Experiment.

@@ -22,22 +22,24 @@ const (
 func modelQuality() kit.Dashboard {
 	return kit.Dashboard{
 		UID:         modelQualityUID,
-		Title:       "Sightglass / Model quality",
+		Title:       "Model quality",
 		Description: "Drift, skew, confidence, predictions, evaluations and performance of serving models, and the runs that trained them.",
 		Tags:        []string{"model"},
 		From:        "now-24h",
 		Variables: append(append(kit.Header("ml_inference_requests_total"), modelVariables("model:ml_inference_requests:rate5m")...),
-			kit.One("detail", "Model in detail", "model", models.Raw("ml_model_field_values_total")),
-			kit.One("field", "Field in detail", "field", oneModel.Raw("ml_model_field_values_total"))),
+			kit.One("detail", "Model in detail", "model", "model",
+				"sort_desc("+severityOf(models.Raw("ml_model_field_values_total"), "model", modelAlerts)+")"),
+			kit.One("field", "Field in detail", "field", "field",
+				"sort_desc(max by (field) ("+oneModel.Recorded("model_field:ml_drift:psi")+")\nor max by (field) (0 * "+oneModel.Raw("ml_model_field_values_total")+"))")),
 		Annotations: modelAnnotation(),
 		Rows: []kit.Row{
-			{ID: 10, Title: "Every model at a glance", Panels: modelGlanceRow()},
+			{ID: 10, Title: "Models", Panels: modelGlanceRow()},
 			{ID: 20, Title: "Drift from production, skew from training", Panels: modelDriftRow()},
-			{ID: 30, Title: "$field of $detail", Panels: modelFieldRow()},
-			{ID: 40, Title: "Confidence and predictions of $detail", Panels: modelConfidenceRow()},
-			{ID: 50, Title: "Evaluated answers", Panels: modelEvaluationRow()},
-			{ID: 60, Title: "Outcomes, and performance on labels", Panels: modelPerformanceRow()},
-			{ID: 70, Title: "Where models come from", Panels: modelLineageRow()},
+			{ID: 30, Title: "$field of $detail", Collapsed: true, Panels: modelFieldRow()},
+			{ID: 40, Title: "Confidence and predictions of $detail", Collapsed: true, Panels: modelConfidenceRow()},
+			{ID: 50, Title: "Evaluations", Collapsed: true, Panels: modelEvaluationRow()},
+			{ID: 60, Title: "Outcomes and performance on labels", Collapsed: true, Panels: modelPerformanceRow()},
+			{ID: 70, Title: "Versions, runs and traces", Collapsed: true, Panels: modelLineageRow()},
 		},
 	}
 }
@@ -45,7 +47,7 @@ func modelQuality() kit.Dashboard {
 func modelGlanceRow() kit.Panels {
 	count := func(id uint32, title, description, expr, color string) kit.Panel {
 		return kit.Stat(kit.Text{ID: id, Title: title, Description: description, Unit: "short"}).
-			Thresholds(kit.Steps("green", kit.Step(1, color))).
+			Thresholds(kit.Steps("text", kit.Step(1, color))).
 			WithTarget(kit.Now("count", expr+" or vector(0)", ""))
 	}
 	firing := func(matchers ...string) string {
@@ -58,7 +60,7 @@ func modelGlanceRow() kit.Panels {
 			WithTarget(kit.Now("count", "count(sum by (cluster, namespace, model) ("+models.Recorded("model:ml_inference_requests:rate5m")+") > 0)", "")),
 		count(12, "Critical", "Models with a firing critical alert.", firing(`severity="critical"`), "red"),
 		count(13, "Warning", "Models with a firing warning.", firing(`severity="warning"`), "orange"),
-		count(14, "Wait for retraining", "Models with a firing alert that retraining answers.", firing(`response="retrain"`), "orange"),
+		count(14, "To be retrained", "Models with a firing alert that retraining answers.", firing(`response="retrain"`), "orange"),
 		count(15, "Baselines learning", "Versions whose production baseline is not frozen yet. Until it is, drift from it raises no alert.",
 			"count("+kit.MaxBy(byVersion, models.Raw("ml_model_baseline_frozen"))+" == 0)", "blue"),
 		count(16, "Without a run", "Versions that answer and whose training run nobody knows.",
@@ -70,17 +72,19 @@ func modelGlanceRow() kit.Panels {
 // excessFieldDrift is the number that the drift alerts compare with their limit: of the hour, with "5m" of five minutes, with
 // "1d" of a day.
 func excessFieldDrift(of kit.Scope, window string, matchers ...string) string {
-	return of.Recorded("model_field:ml_drift:psi"+window, matchers...) + "\n- " + of.Recorded("model_field:ml_drift:psi_noise"+window, matchers...)
+	return "clamp_min(\n" + of.Recorded("model_field:ml_drift:psi"+window, matchers...) + "\n- " + of.Recorded("model_field:ml_drift:psi_noise"+window, matchers...) + ", 0)"
 }
 
 // fieldDrift shows the fields that drifted most in a window, and their limits.
 func fieldDrift(text kit.Text, window string) kit.Panel {
 	worst := "topk(10,\nmax_over_time(" + models.Recorded("model_field:ml_drift:psi"+window) + "[$__range] @ end())\n" +
 		"- avg_over_time(" + models.Recorded("model_field:ml_drift:psi_noise"+window) + "[$__range] @ end())\n)"
-	return kit.Limit(kit.Timeseries(text), "limit").Span(12).Height(10).Decimals(3).
+	limits := models.Recorded("model_field:ml_drift:limit"+window) + "\nand on (cluster, namespace, model, field)\n" + worst
+	return kit.Limit(kit.Timeseries(text)).Span(12).Height(10).Decimals(3).
 		Links(kit.Runbook("MLModelDrift")).
 		WithTarget(kit.Range("drift", "(\n"+excessFieldDrift(models, window)+"\n)\nand on ("+byField+", baseline)\n"+worst, "{{model}} {{version}} · {{field}} · {{baseline}}")).
-		WithTarget(kit.Range("limit", models.Recorded("model_field:ml_drift:limit"+window)+"\nand on (cluster, namespace, model, field)\n"+worst, "limit of {{model}} · {{field}}"))
+		WithTarget(kit.Range("limit", "min("+limits+")", "limit")).
+		WithTarget(kit.Range("limits", limits, "limit of {{model}} · {{field}}"))
 }
 
 func modelDriftRow() kit.Panels {
@@ -118,7 +122,7 @@ func modelDriftRow() kit.Panels {
 				kit.Col("Value #significance", "Significance", kit.Decimals(1)),
 				kit.Col("Value #values", "Values in an hour", kit.Decimals(0)),
 				kit.Col("Value #missing", "Missing", kit.Unit("percentunit")),
-				kit.Col("Value #unseen", "Never seen", kit.Unit("percentunit")),
+				kit.Col("Value #unseen", "Unseen", kit.Unit("percentunit")),
 			}),
 	}
 }
@@ -194,7 +198,7 @@ func modelConfidenceRow() kit.Panels {
 			ID: 43, Title: "Mean confidence", Unit: "percentunit",
 			Description: "Mean confidence of the predictions of every version.",
 		}).Min(0).Max(1).
-			WithTarget(kit.Range("confidence", "sum by ("+byVersion+") (rate("+models.Raw("ml_model_confidence_sum")+"[$__rate_interval]))\n/ sum by ("+byVersion+") (rate("+models.Raw("ml_model_confidence_count")+"[$__rate_interval]))", inferenceLegend)),
+			WithTarget(kit.Range("confidence", "bottomk(10, sum by ("+byVersion+") (rate("+models.Raw("ml_model_confidence_sum")+"[$__rate_interval]))\n/ sum by ("+byVersion+") (rate("+models.Raw("ml_model_confidence_count")+"[$__rate_interval])))", inferenceLegend)),
 		kit.Timeseries(kit.Text{
 			ID: 44, Title: "Age of features, mean", Unit: "s",
 			Description: "How old features are when the model uses them. Training that used fresher ones is a skew of its own.",
@@ -209,13 +213,14 @@ func modelEvaluationRow() kit.Panels {
 		kit.Limit(kit.Timeseries(kit.Text{
 			ID: 51, Title: "Groundedness", Unit: "percentunit",
 			Description: "Mean groundedness of the answers of the last hour, and of the last five minutes where there are enough. Dashed: each model's limit. The alert fires when the hour is below it, or five minutes by more than chance explains.",
-		}), "limit").Span(8).Min(0).Max(1).
+		})).Span(8).Min(0).Max(1).
 			Links(kit.Runbook("MLModelGroundednessLow")).
-			WithTarget(kit.Range("score", models.Recorded("model:ml_evaluation_score:mean1h", `evaluation="groundedness"`), inferenceLegend)).
-			WithTarget(kit.Range("minutes", models.Recorded("model:ml_evaluation_score:mean5m", `evaluation="groundedness"`), "five minutes of "+inferenceLegend)).
-			WithTarget(kit.Range("limit", models.Recorded("model:ml_groundedness:limit"), "limit of {{model}}")),
+			WithTarget(kit.Range("score", models.Lowest("model:ml_evaluation_score:mean1h", `evaluation="groundedness"`), inferenceLegend)).
+			WithTarget(kit.Range("minutes", models.Lowest("model:ml_evaluation_score:mean5m", `evaluation="groundedness"`), "five minutes of "+inferenceLegend)).
+			WithTarget(kit.Range("limit", "max("+models.Recorded("model:ml_groundedness:limit")+")", "limit")).
+			WithTarget(kit.Range("limits", models.Highest("model:ml_groundedness:limit"), "limit of {{model}}")),
 		kit.WorstOf(kit.Text{
-			ID: 52, Title: "Invented answers", Unit: "percentunit",
+			ID: 52, Title: "Hallucinations", Unit: "percentunit",
 			Description: "Share of the last hour's answers that are invented, by an evaluation of that name or by what is not grounded. Dashed: each model's limit.",
 		}, kit.Signal{
 			Scope: models, Series: "model:ml_hallucination:ratio1h", By: byVersion,
@@ -228,23 +233,23 @@ func modelEvaluationRow() kit.Panels {
 		}).Span(8).Decimals(3).
 			WithTarget(kit.Range("score", score.Worst(), "{{evaluation}} of "+inferenceLegend)),
 		kit.Timeseries(kit.Text{
-			ID: 54, Title: "What the gates made of answers", Unit: "cps",
+			ID: 54, Title: "Evaluated answers by result", Unit: "cps",
 			Description: "Evaluated answers a second by what the gate of the evaluation made of them. What is below the gate goes to human review.",
 		}).Min(0).
-			WithTarget(kit.Range("results", "sum by (cluster, namespace, model, evaluation, result) (rate("+models.Raw("ml_model_evaluations_total")+"[$__rate_interval]))", "{{evaluation}} of {{model}}: {{result}}")),
+			WithTarget(kit.Range("results", "topk(10, sum by (cluster, namespace, model, evaluation, result) (rate("+models.Raw("ml_model_evaluations_total")+"[$__rate_interval])))", "{{evaluation}} of {{model}}: {{result}}")),
 		kit.Timeseries(kit.Text{
 			ID: 55, Title: "Sent to review", Unit: "cps",
 			Description: "Answers a second that were handed to human review, by result.",
 		}).Min(0).
-			WithTarget(kit.Range("sent", "sum by (cluster, namespace, model, result) (rate("+models.Raw("ml_model_reviews_sent_total")+"[$__rate_interval]))", "{{model}}: {{result}}")),
+			WithTarget(kit.Range("sent", "topk(10, sum by (cluster, namespace, model, result) (rate("+models.Raw("ml_model_reviews_sent_total")+"[$__rate_interval])))", "{{model}}: {{result}}")),
 	}
 }
 
 func modelPerformanceRow() kit.Panels {
-	now := func(id uint32, title, unit, metrics, description string) kit.Panel {
+	now := func(id uint32, title, unit, metrics, description string, worst func(string, ...string) string) kit.Panel {
 		return kit.Timeseries(kit.Text{ID: id, Title: title, Unit: unit, Description: description}).Span(8).
 			Links(kit.Runbook("MLModelPerformanceDrop")).
-			WithTarget(kit.Range("now", models.Recorded("model:ml_performance:current", `metric=~"`+metrics+`"`), "{{metric}} of "+inferenceLegend+" {{segment}}"))
+			WithTarget(kit.Range("now", worst("model:ml_performance:current", `metric=~"`+metrics+`"`), "{{metric}} of "+inferenceLegend+" {{segment}}"))
 	}
 	return kit.Panels{
 		kit.Timeseries(kit.Text{
@@ -252,8 +257,8 @@ func modelPerformanceRow() kit.Panels {
 			Description: "Requests a second by how they ended, by spans.",
 		}).Span(8).Min(0).
 			WithTarget(kit.Range("outcome", "sum by (cluster, namespace, outcome) (rate("+models.Raw("ml_inference_requests_total")+"[$__rate_interval]))", "{{outcome}}")),
-		now(62, "Accuracy and F1", "percentunit", "accuracy|f1", "On the rows whose labels have arrived: the share that was right, and the mean F1 of the classes."),
-		now(63, "Errors", "none", "mae|rmse", "On the rows whose labels have arrived: the mean absolute error and the root of the mean square."),
+		now(62, "Accuracy and F1", "percentunit", "accuracy|f1", "On the rows whose labels have arrived: the share that was right, and the mean F1 of the classes: the ten worst.", models.Lowest),
+		now(63, "Errors", "none", "mae|rmse", "On the rows whose labels have arrived: the mean absolute error and the root of the mean square: the ten worst.", models.Highest),
 		kit.Timeseries(kit.Text{
 			ID: 64, Title: "Precision and recall, by class", Unit: "percentunit",
 			Description: "Of what was predicted a class, the share that is; of what is a class, the share that was predicted to be.",
@@ -264,7 +269,7 @@ func modelPerformanceRow() kit.Panels {
 			ID: 65, Title: "Delay of labels", Unit: "s",
 			Description: "How long after the prediction its label arrives: performance is that late.",
 		}).Span(12).Min(0).
-			WithTarget(kit.Range("delay", kit.MaxBy(byVersion, models.Raw("ml_model_label_delay_seconds")), inferenceLegend)),
+			WithTarget(kit.Range("delay", "topk(10, "+kit.MaxBy(byVersion, models.Raw("ml_model_label_delay_seconds"))+")", inferenceLegend)),
 	}
 }
 
@@ -272,7 +277,7 @@ func modelLineageRow() kit.Panels {
 	info := models.Raw("ml_model_info")
 	return kit.Panels{
 		kit.Columns(kit.Table(kit.Text{
-			ID: 71, Title: "Versions and the runs that trained them", Unit: "short",
+			ID: 71, Title: "Versions and training runs", Unit: "short",
 			Description: "What the registry says about every version that is seen: click a run to open it. Validated says whether the training data is a snapshot that passed; empty, that nobody can tell.",
 		}).
 			WithTarget(kit.Instant("info", kit.MaxBy(byVersion+", mlflow_run_id, mlflow_experiment_id, training_dataset, training_digest, stage", info))).
@@ -297,6 +302,6 @@ func modelLineageRow() kit.Panels {
 			ID: 73, Title: "Requests by version", Unit: "reqps",
 			Description: "Which version answers: a release is where one line takes over from another.",
 		}).Min(0).
-			WithTarget(kit.Range("requests", models.Recorded("model:ml_inference_requests:rate5m"), inferenceLegend)),
+			WithTarget(kit.Range("requests", models.Highest("model:ml_inference_requests:rate5m"), inferenceLegend)),
 	}
 }

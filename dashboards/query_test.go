@@ -44,10 +44,7 @@ func selections(t *testing.T, r *replay, d lint.Dashboard) []selection {
 		for _, chosen := range out {
 			values := []string{v.Query}
 			if v.Type == "query" {
-				selector, label, ok := lint.LabelValues(v.Query)
-				require.True(t, ok, v.Query)
-				found, err := r.labelValues(t, chosen.fill(t, selector), label)
-				require.NoError(t, err, "variable %s", v.Name)
+				found := options(t, r, v, chosen)
 				// Nobody has to have clusters, and a dataset whose profiles fail has no columns to show.
 				if values = []string{v.AllValue}; v.AllValue == "" {
 					values = found
@@ -66,6 +63,26 @@ func selections(t *testing.T, r *replay, d lint.Dashboard) []selection {
 		out = next
 	}
 	require.NotEmpty(t, out, "some variable of %s offers nothing", d.UID)
+	return out
+}
+
+// options lists what a variable offers, in its order.
+func options(t *testing.T, r *replay, v lint.Variable, chosen selection) []string {
+	t.Helper()
+	if selector, label, ok := lint.LabelValues(v.Query); ok {
+		found, err := r.labelValues(t, chosen.fill(t, selector), label)
+		require.NoError(t, err, "variable %s", v.Name)
+		return found
+	}
+	expr, label, ok := v.Objects()
+	require.True(t, ok, v.Query)
+	found, err := r.instant(t, chosen.fill(t, expr))
+	require.NoError(t, err, "variable %s", v.Name)
+	var out []string
+	for _, s := range found {
+		require.NotEmpty(t, s.Metric.Get(label), "variable %s: %s", v.Name, s.Metric)
+		out = append(out, s.Metric.Get(label))
+	}
 	return out
 }
 
@@ -105,7 +122,7 @@ func eachQuery(t *testing.T, r *replay, d lint.Dashboard, visit func(panel lint.
 	}
 }
 
-func TestQueries(t *testing.T) {
+func TestEveryQueryShowsSomething(t *testing.T) {
 	bare := newReplay(t, bareInstances, noTargetLabels)
 	replicas := newReplay(t, replicaInstances, withinKubernetes)
 	for _, d := range committed(t) {
@@ -131,13 +148,28 @@ func TestQueries(t *testing.T) {
 			// Replicas publish the same thing twice, and labels that a scrape adds break joins that forget them.
 			t.Run("replicas in a cluster show what one exporter shows, but for themselves", func(t *testing.T) {
 				eachQuery(t, replicas, d, func(panel lint.Panel, target lint.Target, found []labels.Labels) {
-					if len(found) == 0 || !found[0].Has("instance") {
+					if len(found) == 0 || !namesInstance(found) {
 						require.Len(t, found, shown[key(panel, target)], key(panel, target))
+					}
+					if panel.Type == "table" {
+						requireTitles(t, panel, target, found)
 					}
 				})
 			})
 		})
 	}
+	t.Run("a dashboard of one object opens on one with the worst alert", func(t *testing.T) {
+		d, _ := find(t, dataQualityUID, "State of every dataset")
+		worst, err := bare.instant(t, selections(t, bare, d)[0].fill(t, severity("dataset", dataAlerts)))
+		require.NoError(t, err)
+		ranks, top := map[string]float64{}, 0.0
+		for _, s := range worst {
+			ranks[s.Metric.Get("dataset")] = s.F
+			top = max(top, s.F)
+		}
+		require.NotZero(t, top)
+		require.InDelta(t, top, ranks[selections(t, bare, d)[0]["detail"]], 0)
+	})
 	t.Run("the state of every dataset has one row per dataset", func(t *testing.T) {
 		datasets, err := replicas.labelValues(t, "ml_dataset_profile_success", "dataset")
 		require.NoError(t, err)
@@ -153,6 +185,29 @@ func TestQueries(t *testing.T) {
 			}
 		}
 	})
+}
+
+// namesInstance tells whether the series are of single instances, by a label of that name or within the name of an object.
+func namesInstance(found []labels.Labels) bool {
+	for _, series := range found {
+		for _, instance := range replicaInstances {
+			if series.Get("instance") != "" || strings.HasPrefix(series.Get("object"), instance) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// requireTitles holds that every label of a table's rows is a column with a title, or hidden.
+func requireTitles(t *testing.T, panel lint.Panel, target lint.Target, found []labels.Labels) {
+	t.Helper()
+	named := panel.Organized()
+	for _, series := range found {
+		series.Range(func(l labels.Label) {
+			require.True(t, named[l.Name], "panel %q, query %s: label %s has no title", panel.Title, target.RefID, l.Name)
+		})
+	}
 }
 
 func find(t *testing.T, uid, title string) (lint.Dashboard, lint.Panel) {

@@ -173,7 +173,7 @@ func (r *replay) ruleGroups(t *testing.T) []*rules.Group {
 		Parser:       parser.NewParser(parser.Options{}),
 	})
 	var out []*rules.Group
-	for _, tier := range []string{"thresholds.yaml", "adapters/*.yaml", "signals/*.yaml", "alerts/*.yaml"} {
+	for _, tier := range []string{"thresholds.yaml", "adapters/*.yaml", "native/*.yaml", "signals/*.yaml", "alerts/*.yaml"} {
 		paths, err := filepath.Glob(filepath.Join("..", "rules", tier))
 		require.NoError(t, err)
 		for _, path := range paths {

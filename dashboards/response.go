@@ -11,15 +11,15 @@ const responseUID = "sightglass-response"
 func responseDashboard() kit.Dashboard {
 	return kit.Dashboard{
 		UID:         responseUID,
-		Title:       "Sightglass / Response",
-		Description: "How soon incidents are found and over, how many alerts are false, what waits for review, and what was done by itself.",
+		Title:       "Response",
+		Description: "How soon incidents are found and over, how many alerts are false, what waits for review, and which actions were automatic.",
 		Tags:        []string{"response"},
 		From:        "now-7d",
 		Variables:   kit.Header("ml_response_pending"),
 		Rows: []kit.Row{
 			{ID: 10, Title: "Before and after", Panels: beforeAfterRow()},
-			{ID: 20, Title: "Answers that wait for people", Panels: reviewRow()},
-			{ID: 30, Title: "What was done by itself", Panels: actionRow()},
+			{ID: 20, Title: "Human review", Panels: reviewRow()},
+			{ID: 30, Title: "Automated actions", Panels: actionRow()},
 		},
 	}
 }
@@ -39,7 +39,7 @@ func beforeAfterRow() kit.Panels {
 	incidents := kit.Table(kit.Text{
 		ID: 11, Title: "Incidents", Unit: "s",
 		Description: "Mean time from the onset of an incident, as noted on the responder's page, until its first alert fired and until its last was resolved. Before is what the responder's configuration says.",
-	}).Span(14).Height(6).NoValue("No onset is noted").
+	}).Span(14).Height(6).
 		WithTarget(kit.Instant("before", both(before("ml_incident_time_to_detect_before_seconds"), before("ml_incident_time_to_resolve_before_seconds")))).
 		WithTarget(kit.Instant("now", both(kit.Recorded(detect), kit.Recorded(resolve)))).
 		WithTarget(kit.Instant("change", both(
@@ -49,7 +49,7 @@ func beforeAfterRow() kit.Panels {
 	alarms := kit.Table(kit.Text{
 		ID: 12, Title: "False alarms", Unit: "percentunit",
 		Description: "Share of the alerts that somebody judged which were false. Alerts that nobody judged are in no share.",
-	}).Span(10).Height(6).NoValue("Nothing is judged").
+	}).Span(10).Height(6).
 		WithTarget(kit.Instant("before", before("ml_alerts_false_before_ratio"))).
 		WithTarget(kit.Instant("now", kit.Recorded("namespace:ml_alerts_false:ratio"))).
 		WithTarget(kit.Instant("judged", "sum by ("+by+") ("+kit.Recorded("alertname:ml_alerts:count", `verdict=~"true|false"`)+")"))
@@ -59,7 +59,7 @@ func beforeAfterRow() kit.Panels {
 	alerts := kit.Table(kit.Text{
 		ID: 13, Title: "By alert", Unit: "short",
 		Description: "Which alerts are right and which cry wolf. Click an alert for its runbook.",
-	}).Height(9).SortBy(kit.LargestFirst("False share")).NoValue("No alert was received").
+	}).Height(9).SortBy(kit.LargestFirst("False share")).
 		WithTarget(kit.Instant("ratio", kit.Recorded("alertname:ml_alerts_false:ratio"))).
 		WithTarget(kit.Instant("false", count("false"))).
 		WithTarget(kit.Instant("true", count("true"))).
@@ -79,7 +79,7 @@ func beforeAfterRow() kit.Panels {
 		}),
 		kit.Columns(alerts, []kit.Column{
 			kit.Col("alertname", "Alert", kit.LinkProperty("Runbook", "${runbooks:raw}/${__data.fields.Alert}.md", true)),
-			kit.Col("Value #ratio", "False share", append(kit.Gauge(0, 1), kit.Unit("percentunit"))...),
+			kit.Col("Value #ratio", "False share", kit.Unit("percentunit"), kit.Decimals(0)),
 			kit.Col("Value #false", "False"),
 			kit.Col("Value #true", "True"),
 			kit.Col("Value #unjudged", "Unjudged"),
@@ -110,7 +110,7 @@ func actionRow() kit.Panels {
 		}).Span(16).Min(0).
 			WithTarget(kit.Range("actions", kit.MaxBy("cluster, namespace, action, result", "increase("+kit.Raw("ml_response_actions_total")+"[1h])"), "{{action}}: {{result}}")),
 		kit.Timeseries(kit.Text{
-			ID: 32, Title: "Actions that wait", Unit: "short",
+			ID: 32, Title: "Pending actions", Unit: "short",
 			Description: "Actions that no target has taken yet.",
 		}).Span(8).Min(0).Decimals(0).
 			Links(kit.Runbook("SightglassActionFailing")).

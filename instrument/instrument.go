@@ -1,6 +1,6 @@
 // Package instrument is what an inference service in Go says about its inferences.
 //
-// In flow the model, the answer and the times that the service knows. Out flow OpenTelemetry spans with the attributes of
+// Input: the model, the answer and the times that the service knows. Output: OpenTelemetry spans with the attributes of
 // docs/instrumentation.md, which modelquality-exporter reads. The spans belong to whichever TracerProvider the service
 // has; Setup makes one for a service that has none. A Model owns the one thing that is remembered: its training run.
 package instrument

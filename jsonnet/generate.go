@@ -1,6 +1,6 @@
 // Package jsonnet makes the files that the mixin beside it is built from.
 //
-// In flow the rule bundle and the dashboards. Out flow copies of them under
+// Input: the rule bundle and the dashboards. Output: copies of them under
 // generated/: jsonnet-bundler vendors a repository's subdirectory and nothing
 // above it, so that an import of ../rules would work for us and for nobody
 // else. The package keeps no state; a test fails when a copy is out of date.
@@ -148,7 +148,7 @@ func insertToken(text string, recorded map[string]bool) (string, error) {
 	var ends []int
 	var refused error
 	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
-		if s, ok := node.(*parser.VectorSelector); ok && !recorded[s.Name] {
+		if s, ok := node.(*parser.VectorSelector); ok && !recorded[s.Name] && s.Name != rules.Override {
 			if s.OriginalOffset != 0 || s.OriginalOffsetExpr != nil || s.Timestamp != nil || s.StartOrEnd != 0 {
 				refused = fmt.Errorf("%s is not recorded and looks back: record it first", s)
 			}

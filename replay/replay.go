@@ -28,6 +28,8 @@ type Options struct {
 type Result struct {
 	Truth       report.Truth
 	Transitions []engine.Transition
+	// Failed are rules that could not be evaluated at some time: the alerts that need them are not to be trusted.
+	Failed []engine.RuleError
 }
 
 // Run replays a scenario.
@@ -47,9 +49,10 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (_ Result, err er
 		return Result{}, err
 	}
 	result := Result{Truth: w.Truth()}
-	_, err = e.Run(ctx, engine.Replay{
+	stats, err := e.Run(ctx, engine.Replay{
 		From: s.From(), To: s.To(), Targets: w.Targets(), Advance: w.Advance, Progress: o.Progress,
 		Alerts: func(t engine.Transition) { result.Transitions = append(result.Transitions, t) },
 	})
+	result.Failed = stats.Errors
 	return result, err
 }

@@ -1,6 +1,6 @@
 // Package responder does what alerts ask for and lets people judge what machines cannot.
 //
-// In flow Alertmanager's webhooks and responses below a gate. Out flow calls to what retrains and replays, a queue for
+// Input: Alertmanager's webhooks and responses below a gate. Output: calls to what retrains and replays, a queue for
 // human review, metrics of the response itself, and an audit trail. The Responder owns the store; packages below it own
 // its tables. Nothing that a label or an annotation holds is ever a command, an address or a name of an action: the
 // configuration has those.

@@ -1,7 +1,7 @@
 // Package rules holds the rule bundle and loads it.
 //
-// In flow the rule files beside this code, embedded: thresholds.yaml, then the
-// tiers adapters/, signals/ and alerts/. Out flow the parsed groups, rule files that
+// Input: the rule files beside this code, embedded: thresholds.yaml, then the
+// tiers adapters/, native/, signals/ and alerts/. Output: the parsed groups, rule files that
 // Prometheus loads, and the default of a threshold for those who need it
 // outside of Prometheus. The YAML files are the only copy of every rule and
 // number; the package keeps no state.
@@ -29,12 +29,16 @@ import (
 // FS holds the rule files under the names they have in the repository's rules
 // folder.
 //
-//go:embed thresholds.yaml adapters/*.yaml signals/*.yaml alerts/*.yaml
+//go:embed thresholds.yaml adapters/*.yaml native/*.yaml signals/*.yaml alerts/*.yaml
 var FS embed.FS
 
 // ThresholdPrefix and a signal's name make the name of the series that holds
 // the signal's default threshold.
 const ThresholdPrefix = "ml:threshold:"
+
+// Override is the series of a threshold for one object, which rules of the
+// user's own record.
+const Override = "ml:threshold:override"
 
 // File is one rule file of the bundle.
 type File struct {
@@ -46,7 +50,7 @@ type File struct {
 // Bundle is the whole rule bundle.
 type Bundle struct {
 	// Files are in the order in which one needs the other: thresholds,
-	// adapters, signals, alerts.
+	// adapters, native histograms, signals, alerts.
 	Files []File
 }
 
@@ -63,7 +67,7 @@ func Load(opts Options) (Bundle, error) {
 		return Bundle{}, err
 	}
 	var b Bundle
-	for _, pattern := range []string{"thresholds.yaml", "adapters/*.yaml", "signals/*.yaml", "alerts/*.yaml"} {
+	for _, pattern := range []string{"thresholds.yaml", "adapters/*.yaml", "native/*.yaml", "signals/*.yaml", "alerts/*.yaml"} {
 		names, err := fs.Glob(FS, pattern)
 		if err != nil {
 			return Bundle{}, fmt.Errorf("list %s: %w", pattern, err)

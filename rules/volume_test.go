@@ -100,7 +100,7 @@ func simulate(t *testing.T, group, label string, thresholds []string, observe fu
 		w.store(now, samples)
 		season := now.Sub(start) >= 3*7*24*time.Hour // Less is none.
 		for _, rule := range rules {
-			if season || strings.HasSuffix(rule.Record, ":seen") || strings.HasSuffix(rule.Record, ":current") {
+			if season || strings.HasSuffix(rule.Record, ":seen") || strings.HasSuffix(rule.Record, ":current") || strings.HasSuffix(rule.Record, ":highest") || strings.HasSuffix(rule.Record, ":lowest") {
 				w.evaluate(now, rule)
 			}
 		}

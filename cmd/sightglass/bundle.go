@@ -4,64 +4,63 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
 
-	"github.com/sightglass-ml/sightglass/alertmanager"
-	"github.com/sightglass-ml/sightglass/dashboards"
-	"github.com/sightglass-ml/sightglass/rules"
+	"github.com/sightglass-ml/sightglass/bundle"
 )
 
 func bundleCommand(app *kingpin.Application, stdout io.Writer) commands {
 	c := app.Command("bundle", "Write the rules, the Alertmanager configuration and the dashboards, to load them into a stack that exists.")
-	dir := c.Arg("dir", "Folder that gets rules, alertmanager and dashboards/json. A file that is there already is not overwritten.").Required().String()
+	dir := c.Arg("dir", "Folder that gets the files. A file that is there already is not overwritten.").Required().String()
+	var o bundle.Options
+	var adapters string
+	c.Flag("rules", "Form of the rules: "+strings.Join(bundle.RuleForms(), ", ")+".").Default("files").StringVar(&o.Rules)
+	c.Flag("dashboards", "Form of the dashboards: "+strings.Join(bundle.DashboardForms(), ", ")+".").Default("files").StringVar(&o.Dashboards)
+	c.Flag("alertmanager", "Oldest Alertmanager that reads the plain configuration: "+strings.Join(bundle.Alertmanagers(), ", ")+".").Default("0.31").StringVar(&o.Alertmanager)
+	c.Flag("with", "Adapters to include, separated by commas, such as dcgm,vllm. Without it, all.").PlaceHolder("NAMES").StringVar(&adapters)
+	c.Flag("namespace", "Namespace of Kubernetes objects.").StringVar(&o.Namespace)
+	c.Flag("label", "Label of Kubernetes objects of the rules, as NAME=VALUE, such as release=prometheus. Can be repeated.").StringMapVar(&o.Labels)
 
 	return commands{c.FullCommand(): func(context.Context) error {
-		if err := writeBundle(*dir); err != nil {
+		if adapters != "" {
+			o.Adapters = strings.Split(adapters, ",")
+		}
+		files, err := bundle.Render(o)
+		if err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(stdout, "wrote rules, alertmanager and dashboards to %s\n", *dir)
+		if err := writeNew(*dir, files); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(stdout, "wrote %d files to %s: rules as %s, dashboards as %s, and the Alertmanager configuration\n", len(files), *dir, o.Rules, o.Dashboards)
 		return err
 	}}
 }
 
-func writeBundle(dir string) error {
-	if err := os.CopyFS(filepath.Join(dir, "rules"), rules.FS); err != nil {
-		return fmt.Errorf("write the rules: %w", err)
-	}
-	if err := os.CopyFS(filepath.Join(dir, "alertmanager"), alertmanager.Files); err != nil {
-		return fmt.Errorf("write the Alertmanager configuration: %w", err)
-	}
-	files, err := dashboards.Files()
-	if err != nil {
-		return err
-	}
-	for name, content := range files {
-		if !strings.HasPrefix(name, "json/") {
-			continue // It is of use in the repository only.
+// writeNew writes files that must not be there yet.
+func writeNew(dir string, files bundle.Files) error {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
 		}
-		if err := writeNew(filepath.Join(dir, "dashboards", filepath.FromSlash(name)), content); err != nil {
-			return fmt.Errorf("write the dashboards: %w", err)
+		file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		if err != nil {
+			return err
+		}
+		_, err = file.Write(files[name])
+		if closeErr := file.Close(); err == nil {
+			err = closeErr
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
-}
-
-// writeNew writes a file that must not be there yet.
-func writeNew(path string, content []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(content)
-	if closeErr := file.Close(); err == nil {
-		err = closeErr
-	}
-	return err
 }

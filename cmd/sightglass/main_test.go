@@ -65,6 +65,16 @@ func TestTheBundleIsWrittenOnceAndNeverOverAnEditedFile(t *testing.T) {
 	require.Contains(t, stderr, "file exists")
 }
 
+func TestTheBundleIsRenderedForAnOlderAlertmanager(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "bundle")
+	status, _, stderr := call("bundle", "--alertmanager=0.25", dir)
+	require.Zero(t, status, stderr)
+	written, err := os.ReadFile(filepath.Join(dir, "alertmanager", "alertmanager.yaml"))
+	require.NoError(t, err)
+	require.NotContains(t, string(written), "- name: broken-feature")
+	require.FileExists(t, filepath.Join(dir, "alertmanager", "templates", "slack.tmpl"))
+}
+
 func TestBaselinesAreBuiltThoughAnotherDatasetFails(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "dataquality.yaml")

@@ -271,6 +271,11 @@ func measured(ctx context.Context, s *scenario.Scenario, o replay.Options, stder
 	if err != nil {
 		return result, err
 	}
+	for _, f := range result.Failed {
+		if _, err := fmt.Fprintf(stderr, "\nRule %s failed %d times, first at %s, and the alerts that need it are not to be trusted: %v", f.Rule, f.Times, f.At.Format(time.DateTime), f.Err); err != nil {
+			return result, err
+		}
+	}
 	_, err = fmt.Fprintf(stderr, "\n%s, seed %d: %s\n", s.Name, o.World.Seed, begin.since(time.Duration(s.Length).Hours()/24))
 	return result, err
 }

@@ -1,6 +1,6 @@
 // Command gen writes docs/metrics.md, the reference of every metric.
 //
-// In flow the catalogues that the exporters declare their metrics in. Out flows
+// Input: the catalogues that the exporters declare their metrics in. Output:
 // one page; a test fails when the committed one differs.
 package main
 

@@ -1,6 +1,6 @@
 // Package cost turns bills and usage into Canadian dollars.
 //
-// In flow bills in the FOCUS format, prices, exchange rates, and usage that the user's own Prometheus measured. Out flow
+// Input: bills in the FOCUS format, prices, exchange rates, and usage that the user's own Prometheus measured. Output:
 // what departments have been billed in the fiscal month and where it will end, and counters of what inferences, idle GPUs
 // and observability cost. What has to outlive the process, rates and counters, is in the folder of the state; everything
 // else is a snapshot, owned by the Exporter.

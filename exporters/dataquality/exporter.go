@@ -1,6 +1,6 @@
 // Package dataquality turns tables into metrics.
 //
-// In flows a configuration that names sources and datasets. Out flow, for each
+// Input: a configuration that names sources and datasets. Output: for each
 // dataset and on its own clock, rows, nulls, freshness, the schema and the count
 // of every bin of every column, with the baselines to compare them with; the
 // rules draw the conclusions. What has to outlive the process, the baselines and
@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
@@ -55,11 +56,16 @@ type Exporter struct {
 	descs descs
 	// slots bounds the profiles that run at the same time.
 	slots chan struct{}
+	env   *exporter.Env
+	// watched are the datasets by name. Only Start and Reload, which the runtime calls one at a time, use it.
+	watched map[string]watched
 }
 
 var (
 	_ exporter.Instance = (*Exporter)(nil)
 	_ exporter.Stopper  = (*Exporter)(nil)
+
+	_ exporter.Reloader[Config] = (*Exporter)(nil)
 )
 
 // Start opens the store and starts a loop for each dataset. What is wrong with one
@@ -72,19 +78,12 @@ func Start(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance,
 	if err := r.store.Writable(); err != nil {
 		return nil, errors.Join(cfg.Wrap("baseline_store", err), r.close())
 	}
-	e := &Exporter{rooms: r, descs: newDescs(newCatalogue()), slots: make(chan struct{}, cfg.MaxConcurrentProfiles)}
+	e := &Exporter{
+		rooms: r, descs: newDescs(newCatalogue()), slots: make(chan struct{}, cfg.MaxConcurrentProfiles),
+		env: env, watched: make(map[string]watched),
+	}
 	for _, dc := range cfg.Datasets {
-		// Half of the series are for columns with bins, half for all others.
-		columns := env.Limit("columns", 2*dc.Columns.Max)
-		d := r.dataset(dc, columns, time.Now) //nolint:forbidigo // The process's clock comes in here.
-		timeout := time.Duration(dc.Timeout)
-		if err := env.Loop(exporter.Loop{
-			Name:     "dataset/" + dc.Name,
-			Interval: time.Duration(dc.Interval),
-			// A profile may have to wait for its turn first.
-			Timeout: time.Duration(dc.Interval) + timeout,
-			Collect: func(ctx context.Context) error { return e.profile(ctx, d, timeout) },
-		}); err != nil {
+		if err := e.watch(dc); err != nil {
 			return nil, errors.Join(err, r.close())
 		}
 	}
@@ -99,6 +98,7 @@ func (e *Exporter) profile(ctx context.Context, d *dataset, timeout time.Duratio
 	case <-ctx.Done():
 		return fmt.Errorf("waited too long for other profiles: %w", ctx.Err())
 	}
+	parent := ctx
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	start := d.now()
@@ -109,6 +109,9 @@ func (e *Exporter) profile(ctx context.Context, d *dataset, timeout time.Duratio
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = fmt.Errorf("profile took longer than %s: %w", timeout, err)
+	}
+	if errors.Is(parent.Err(), context.Canceled) {
+		return err // A reload ended it: what it published before is truer than half a profile.
 	}
 	// Two failed runs in a row are survived by what is still true; after
 	// that, absent beats wrong.
@@ -126,7 +129,7 @@ func (e *Exporter) Stop(context.Context) error { return e.rooms.close() }
 
 // rooms are the places that datasets are read from and baselines kept in.
 type rooms struct {
-	cfg      Config
+	cfg      atomic.Pointer[Config]
 	store    *baseline.Store
 	logger   *slog.Logger
 	defaults map[string]float64
@@ -135,12 +138,15 @@ type rooms struct {
 	sources map[string]*tables.Source // those that were opened
 }
 
+func (r *rooms) config() *Config { return r.cfg.Load() }
+
 func openRooms(cfg Config, logger *slog.Logger, opts ...baseline.Option) (*rooms, error) {
 	thresholds, err := rules.Thresholds()
 	if err != nil {
 		return nil, err
 	}
-	r := &rooms{cfg: cfg, sources: make(map[string]*tables.Source), logger: logger, defaults: make(map[string]float64, len(thresholds))}
+	r := &rooms{sources: make(map[string]*tables.Source), logger: logger, defaults: make(map[string]float64, len(thresholds))}
+	r.cfg.Store(&cfg)
 	for _, t := range thresholds {
 		r.defaults[t.Signal] = t.Value
 	}
@@ -164,13 +170,13 @@ func (r *rooms) source(name string) (*tables.Source, error) {
 	if s, ok := r.sources[name]; ok {
 		return s, nil
 	}
-	c := r.cfg.Sources[name]
+	c := r.config().Sources[name]
 	if c.Type == tables.DuckDB && c.TempDirectory == "" {
 		c.TempDirectory = config.Path(tables.Scratch(state.Temp(r.store.Folder())))
 	}
 	s, err := c.Open()
 	if err != nil {
-		return nil, r.cfg.Wrap("sources."+name, fmt.Errorf("source %q: %w", name, err))
+		return nil, r.config().Wrap("sources."+name, fmt.Errorf("source %q: %w", name, err))
 	}
 	r.sources[name] = s
 	return s, nil
@@ -193,7 +199,7 @@ func (r *rooms) table(t *TableConfig, key string) (*tables.Source, tables.Relati
 		return nil, tables.Relation{}, err
 	}
 	relation, err := t.relation(source)
-	return source, relation, r.cfg.Wrap(key+t.Key(), err)
+	return source, relation, r.config().Wrap(key+t.Key(), err)
 }
 
 // key is where the configuration has a dataset.
@@ -202,7 +208,7 @@ func (r *rooms) key(cfg *DatasetConfig) string {
 	if cfg.segment != nil {
 		name = cfg.segment.whole
 	}
-	for i, d := range r.cfg.Datasets {
+	for i, d := range r.config().Datasets {
 		if d.Name == name {
 			return "datasets[" + strconv.Itoa(i) + "]."
 		}

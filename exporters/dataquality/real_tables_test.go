@@ -29,6 +29,14 @@ func (w *world) write(name, content string) {
 	require.NoError(w.t, os.WriteFile(path, []byte(content), 0o600))
 }
 
+// arrow puts an Arrow file of pandas and pyarrow into the world's folder.
+func (w *world) arrow(from, to string) {
+	w.t.Helper()
+	content, err := os.ReadFile(filepath.Join("..", "..", "internal", "tables", "testdata", "arrow", from))
+	require.NoError(w.t, err)
+	w.write(to, string(content))
+}
+
 // scrape is what one run of the first dataset publishes.
 func (w *world) scrape() string {
 	w.t.Helper()
@@ -75,6 +83,54 @@ func TestTablesThatPeopleHave(t *testing.T) {
 			w := newWorld(t, table("t.parquet", ", nan_is_missing: false"))
 			w.file("t.parquet", "SELECT 'nan'::DOUBLE AS v FROM range(200)")
 			w.expect(w.scrape(), `ml_dataset_column_nulls{column="v",dataset="t"} 0`, `ml_dataset_column_values{bin="nan",column="v",dataset="t"} 200`)
+		},
+		"NaN in an Arrow file is missing": func(t *testing.T) {
+			w := newWorld(t, table("d/*.arrow", ""))
+			w.arrow("nan.arrow", "d/1.arrow")
+			w.expect(w.scrape(), `ml_dataset_rows{dataset="t"} 200`, `ml_dataset_column_nulls{column="lost",dataset="t"} 200`,
+				`ml_dataset_column_values{bin="null",column="half",dataset="t"} 100`)
+		},
+		"NaN in an Arrow file is a value where the dataset says so": func(t *testing.T) {
+			w := newWorld(t, table("t.arrow", ", nan_is_missing: false"))
+			w.arrow("nan.arrow", "t.arrow")
+			w.expect(w.scrape(), `ml_dataset_column_nulls{column="lost",dataset="t"} 0`, `ml_dataset_column_values{bin="nan",column="lost",dataset="t"} 200`)
+		},
+		"an Arrow column of None only has any type": func(t *testing.T) {
+			w := newWorld(t, table("t.feather", ""))
+			w.arrow("typed.feather", "t.feather")
+			w.scrape()
+			w.arrow("null.feather", "t.feather")
+			w.expect(w.scrape(), schemaUnchanged, `ml_dataset_column_nulls{column="qty",dataset="t"} 2`)
+		},
+		"a Parquet column of None only has any type, as pandas writes it": func(t *testing.T) {
+			w := newWorld(t, table("t.parquet", ""))
+			w.file("t.parquet", "SELECT i AS qty FROM range(2) AS r(i)")
+			w.scrape()
+			w.arrow("null.parquet", "t.parquet")
+			w.expect(w.scrape(), schemaUnchanged, `ml_dataset_column_nulls{column="qty",dataset="t"} 2`)
+		},
+		"a column of other whole numbers is a new type": func(t *testing.T) {
+			w := newWorld(t, table("t.parquet", ""))
+			w.file("t.parquet", "SELECT i AS qty FROM range(2) AS r(i)")
+			w.scrape()
+			w.file("t.parquet", "SELECT i::INTEGER AS qty FROM range(2) AS r(i)")
+			w.expect(w.scrape(), `ml_dataset_schema_changes{change="type_changed",dataset="t"} 1`)
+		},
+		"an Arrow column that first has None only is learned when it has values": func(t *testing.T) {
+			w := newWorld(t, table("t.feather", ""))
+			w.arrow("null.feather", "t.feather")
+			w.scrape()
+			w.arrow("typed.feather", "t.feather")
+			w.expect(w.scrape(), schemaUnchanged, `ml_dataset_column_nulls{column="qty",dataset="t"} 0`)
+		},
+		"a truncated Arrow file among good ones is skipped and counted": func(t *testing.T) {
+			w := newWorld(t, table("d/*.feather", ", on_unreadable: skip"))
+			w.arrow("nan.feather", "d/1.feather")
+			good, err := os.ReadFile(filepath.Join(w.dir, "d/1.feather"))
+			require.NoError(t, err)
+			w.write("d/2.feather", string(good[:len(good)/2]))
+			w.write("d/3.feather", "")
+			w.expect(w.scrape(), `ml_dataset_rows{dataset="t"} 200`, `ml_dataset_unreadable_files{dataset="t"} 2`, `ml_dataset_profile_success{dataset="t"} 1`)
 		},
 		"a file with a header only has no rows and its columns have no type": func(t *testing.T) {
 			w := newWorld(t, table("t.csv", ", timestamp_column: at"))

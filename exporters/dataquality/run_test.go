@@ -21,11 +21,9 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 
-var update = flag.Bool("update", false, "write the golden files")
-
 func golden(t *testing.T, path, got string) {
 	t.Helper()
-	if *update {
+	if flag.Lookup("update").Value.String() == "true" { // The flag is that of package exportertest.
 		require.NoError(t, os.WriteFile(path, []byte(got), 0o600))
 	}
 	want, err := os.ReadFile(path)

@@ -79,7 +79,7 @@ func (f *fake) start(config string, flags ...string) *process {
 	file := filepath.Join(p.dir, "gpu.yaml")
 	require.NoError(f.t, os.WriteFile(file, []byte(config), 0o600))
 	p.cmd = exec.Command(os.Args[0], append([]string{
-		"--config.file=" + file, "--web.listen-address=" + address, "--nvml.library=" + f.lib,
+		"--config.file=" + file, "--web.enable-lifecycle", "--web.listen-address=" + address, "--nvml.library=" + f.lib,
 		"--path.procfs=" + filepath.Join(p.dir, "proc"), "--path.sysfs=" + filepath.Join(p.dir, "sys"),
 	}, flags...)...)
 	p.cmd.Env = append(os.Environ(), asExporter+"=1", "FAKE_NVML="+f.facts)

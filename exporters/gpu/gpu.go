@@ -1,7 +1,7 @@
 // Package gpu turns NVIDIA's GPUs into metrics.
 //
-// In flow the driver's management library, which is opened while the program
-// runs, and who holds which GPU. Out flow the state of every GPU and MIG instance
+// Input: the driver's management library, which is opened while the program
+// runs, and who holds which GPU. Output: the state of every GPU and MIG instance
 // on one clock, and, on series of their own, its holders: hardware series carry
 // no workload, so a new pod does not split them.
 //

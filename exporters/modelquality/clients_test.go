@@ -283,6 +283,33 @@ func TestWhatClientsReallySend(t *testing.T) {
 			w.postSpans(attributes{"ml.model.name": "fraud", "ml.model.version": "7", "mlflow.run_id": "abc"}, call{id: 1, says: chat("gpt-4o", nil)}, call{id: 2, says: attributes{"ml.prediction": "x"}})
 		}, want: []string{requests("gpt-4o", "", "ok", 1), requests("fraud", "7", "ok", 1), `ml_model_exemplar_trace_info{mlflow_run_id="",model="gpt-4o",reason="slow",trace_id="5b8efff798038103d269b633813fc60c",version=""} 1`}},
 
+		"who serves a model, under every library's name, and the version of the prompt that it was asked with": {feed: post(
+			call{id: 1, says: chat("m", attributes{"gen_ai.provider.name": "Azure.AI.openai", "gen_ai.prompt.name": "triage", "gen_ai.prompt.version": "v2"})},
+			call{id: 2, says: chat("m", attributes{"gen_ai.system": "openai", "traceloop.prompt.key": "triage", "traceloop.prompt.version": 3})},
+			call{id: 3, says: chat("m", attributes{"llm.provider": "openai", "langfuse.observation.prompt.name": "triage", "langfuse.observation.prompt.version": 3})},
+			call{id: 4, says: chat("m", attributes{"ai.model.provider": "openai.chat", "llm.prompt_template.version": "v1.0"})},
+			call{id: 5, says: attributes{"mlflow.spanType": `"CHAT_MODEL"`, "mlflow.llm.model": `"m"`, "mlflow.llm.provider": `"openai"`}},
+			call{id: 6, parent: 1, says: chat("m", attributes{"gen_ai.system": "openai", "gen_ai.prompt.name": "triage"})},
+		), want: []string{
+			`ml_inference_provider_requests_total{model="m",provider="azure.ai.openai",version=""} 1`, `ml_inference_provider_requests_total{model="m",provider="openai",version=""} 3`,
+			`ml_inference_provider_requests_total{model="m",provider="openai.chat",version=""} 1`,
+			`ml_inference_prompt_requests_total{model="m",prompt="triage",prompt_version="v2",version=""} 1`, `ml_inference_prompt_requests_total{model="m",prompt="triage",prompt_version="3",version=""} 2`,
+			`ml_inference_prompt_requests_total{model="m",prompt="",prompt_version="v1.0",version=""} 1`,
+		}},
+
+		"prompts and providers are bounded": {feed: func(w *world) {
+			for i := range 600 {
+				w.postSpans(nil, call{id: i + 1, says: chat("m", attributes{"gen_ai.prompt.name": fmt.Sprint("prompt ", i), "gen_ai.prompt.version": "1", "gen_ai.provider.name": fmt.Sprint("provider ", i)})})
+			}
+		}, want: []string{
+			`ml_inference_provider_requests_total{model="m",provider="other",version=""} 550`, `ml_inference_prompt_requests_total{model="m",prompt="other",prompt_version="other",version=""} 100`,
+		}},
+
+		"a retrieval is called as what it searches": {feed: post(
+			call{id: 1, name: "retrieval", says: attributes{"gen_ai.operation.name": "retrieval", "gen_ai.data_source.id": "handbook"}},
+			call{id: 2, name: "VectorStoreRetriever", says: attributes{"openinference.span.kind": "RETRIEVER"}},
+		), want: []string{stepped("retrieval", "handbook", "ok", 1), stepped("retrieval", "VectorStoreRetriever", "ok", 1)}},
+
 		"why answers end, whatever providers call it": {feed: post(
 			call{id: 1, says: chat("m", attributes{"gen_ai.response.finish_reasons": []string{"stop", "length"}})},
 			call{id: 2, says: chat("m", attributes{"gen_ai.response.finish_reasons": `["end_turn"]`})},

@@ -3,8 +3,10 @@ package modelquality
 import (
 	"iter"
 	"maps"
+	"math"
 	"net/url"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +15,8 @@ import (
 
 	"github.com/prometheus/exporter-toolkit/web"
 
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/clients"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/content"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
@@ -26,8 +30,13 @@ type Config struct {
 	config.Doc `yaml:"-"`
 
 	OTLP OTLPConfig `yaml:"otlp"`
+	// AllowedModels are patterns of the models that are counted by name; all if empty. Clients are who may send for which, by the
+	// name that authentication gives them.
+	AllowedModels []string                  `yaml:"allowed_models,omitempty"`
+	Clients       map[string]clients.Config `yaml:"clients,omitempty"`
 	// Attributes are the names under which spans say what they say.
 	Attributes convention.Names `yaml:"attributes"`
+	Texts      TextsConfig      `yaml:"texts"`
 	Limits     metering.Limits  `yaml:"limits"`
 	// ForgetAfter is how long a version that is not served keeps its series.
 	ForgetAfter config.Duration `yaml:"forget_after"`
@@ -68,6 +77,8 @@ type OTLPConfig struct {
 	WebConfigFile config.Path `yaml:"web_config_file,omitempty"`
 	// MaxRequestBytes bounds a request, compressed and not.
 	MaxRequestBytes config.Bytes `yaml:"max_request_bytes"`
+	// MaxJSONMemory bounds what all requests in JSON take together while they are decoded.
+	MaxJSONMemory config.Bytes `yaml:"max_json_memory"`
 	// MaxConcurrentRequests are taken at the same time.
 	MaxConcurrentRequests int `yaml:"max_concurrent_requests"`
 	// MaxAttributes bounds the features of one span; attributes that mean nothing are skipped.
@@ -76,14 +87,19 @@ type OTLPConfig struct {
 
 // SetDefaults implements config.Defaulter.
 func (o *OTLPConfig) SetDefaults() {
-	o.GRPC, o.HTTP = ":4317", ":4318"
+	// As the Collector's own receiver: whoever can send spans can make up models.
+	o.GRPC, o.HTTP = "localhost:4317", "localhost:4318"
 	o.MaxRequestBytes, o.MaxConcurrentRequests, o.MaxAttributes = 32<<20, 32, 512
+	o.MaxJSONMemory = 256 << 20
 }
 
 // Validate implements config.Validator.
 func (o *OTLPConfig) Validate(at config.At) {
 	if o.MaxRequestBytes < 1<<10 || o.MaxRequestBytes > 1<<30 {
 		at.Errorf("max_request_bytes", "%v; want 1KiB to 1GiB", o.MaxRequestBytes)
+	}
+	if o.MaxJSONMemory < 1<<20 || o.MaxJSONMemory > 16<<30 {
+		at.Errorf("max_json_memory", "%v; want 1MiB to 16GiB", o.MaxJSONMemory)
 	}
 	for key, n := range sorted(map[string]int{"max_concurrent_requests": o.MaxConcurrentRequests, "max_attributes": o.MaxAttributes}) {
 		if n < 1 || n > 10_000 {
@@ -111,6 +127,35 @@ func address(s string) string {
 		return ""
 	}
 	return s
+}
+
+// TextsConfig says whether the texts of language models are measured. They are never stored.
+type TextsConfig struct {
+	Enabled bool `yaml:"enabled"`
+	// Refusals are how refusals begin, beside those in English that are known.
+	Refusals []string `yaml:"refusals,omitempty"`
+}
+
+// Validate implements config.Validator.
+func (t *TextsConfig) Validate(at config.At) {
+	for i, s := range t.Refusals {
+		if strings.TrimSpace(s) != s || s == "" || len(s) > content.MaxRefusal {
+			at.Errorf("refusals["+strconv.Itoa(i)+"]", "%q; want how an answer begins, 1 to %d bytes without blanks around", s, content.MaxRefusal)
+		}
+	}
+	if len(t.Refusals) > maxRefusals {
+		at.Errorf("refusals", "%d texts; want %d or fewer", len(t.Refusals), maxRefusals)
+	}
+}
+
+const maxRefusals = 200
+
+// reader is nil where texts are not measured.
+func (t *TextsConfig) reader() *content.Reader {
+	if !t.Enabled {
+		return nil
+	}
+	return content.New(t.Refusals)
 }
 
 // JoinConfig bounds what waits for, and what remembers, an inference.
@@ -198,6 +243,57 @@ type MLflowConfig struct {
 	TraceLink string `yaml:"trace_link,omitempty"`
 	// Datasets says which datasets of runs are read as training data.
 	Datasets DatasetsConfig `yaml:"datasets"`
+	// Assessments says which experiments' traces are read for judgements of responses.
+	Assessments AssessmentsConfig `yaml:"assessments"`
+}
+
+// AssessmentsConfig is whose assessments are read; by default nobody's.
+type AssessmentsConfig struct {
+	Experiments []ExperimentConfig `yaml:"experiments,omitempty"`
+	Interval    config.Duration    `yaml:"interval"`
+	// Timeout bounds one look at all experiments.
+	Timeout config.Duration `yaml:"timeout"`
+	// Lookback is how old a trace may be whose assessments are read.
+	Lookback config.Duration `yaml:"lookback"`
+	// File keeps the cursor. Without it assessments of a time without the exporter are not counted.
+	File config.Path `yaml:"file,omitempty"`
+}
+
+// ExperimentConfig is an experiment of MLflow.
+type ExperimentConfig struct {
+	// ID or Name.
+	ID   string `yaml:"id,omitempty"`
+	Name string `yaml:"name,omitempty"`
+	// Model is meant where the spans of a trace do not come here as well.
+	Model string `yaml:"model,omitempty"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (a *AssessmentsConfig) SetDefaults() {
+	a.Interval, a.Timeout, a.Lookback = config.Duration(time.Minute), config.Duration(time.Minute), config.Duration(24*time.Hour)
+}
+
+// maxExperiments bounds the requests of a look.
+const maxExperiments = 100
+
+// Validate implements config.Validator.
+func (a *AssessmentsConfig) Validate(at config.At) {
+	for key, d := range sorted(map[string]config.Duration{"interval": a.Interval, "timeout": a.Timeout, "lookback": a.Lookback}) {
+		if d < config.Duration(time.Second) || d > config.Duration(30*24*time.Hour) {
+			at.Errorf(key, "%v; want 1s to 30d", d)
+		}
+	}
+	if len(a.Experiments) > maxExperiments {
+		at.Errorf("experiments", "%d experiments; want %d or fewer", len(a.Experiments), maxExperiments)
+	}
+	for i, e := range a.Experiments {
+		if (e.ID == "") == (e.Name == "") {
+			at.Errorf("experiments["+strconv.Itoa(i)+"]", "id %q and name %q; want one of the two", e.ID, e.Name)
+		}
+	}
+	if a.File != "" {
+		at.CheckFolder("file", filepath.Dir(string(a.File)))
+	}
 }
 
 // SetDefaults implements config.Defaulter.
@@ -338,6 +434,10 @@ type LabelsConfig struct {
 	SegmentColumn    string `yaml:"segment_column,omitempty"`
 	// ConfidenceColumn is how sure the model was, from 0 to 1: what the estimated performance is made of.
 	ConfidenceColumn string `yaml:"confidence_column,omitempty"`
+	// PredictionBins are the upper bounds of bins of predictions that are quantities: what their estimated error is made of.
+	PredictionBins []float64 `yaml:"prediction_bins,omitempty"`
+	// SegmentFeature is the feature that spans have the segment in; without it performance is not estimated by segment.
+	SegmentFeature string `yaml:"segment_feature,omitempty"`
 	// Model and Version are named, or columns name them.
 	Model         string `yaml:"model,omitempty"`
 	Version       string `yaml:"version,omitempty"`
@@ -375,6 +475,21 @@ func (l *LabelsConfig) Validate(at config.At) {
 	if l.ConfidenceColumn != "" && l.Numeric {
 		at.Errorf("confidence_column", "%q; want none where numeric is true: the confidence is that of a class", l.ConfidenceColumn)
 	}
+	if len(l.PredictionBins) > 0 && !l.Numeric {
+		at.Errorf("prediction_bins", "%v; want none unless numeric is true: classes are counted by their confidence", l.PredictionBins)
+	}
+	if len(l.PredictionBins) > maxPredictionBins {
+		at.Errorf("prediction_bins", "%d bounds; want %d or fewer", len(l.PredictionBins), maxPredictionBins)
+	}
+	for i, bound := range l.PredictionBins {
+		if math.IsNaN(bound) || math.IsInf(bound, 0) || i > 0 && bound <= l.PredictionBins[i-1] {
+			at.Errorf("prediction_bins", "%v; want finite numbers in ascending order", l.PredictionBins)
+			break
+		}
+	}
+	if l.SegmentFeature != "" && (l.SegmentColumn == "" || l.bins() == nil) {
+		at.Errorf("segment_feature", "%q; want it beside segment_column, and confidence_column or prediction_bins", l.SegmentFeature)
+	}
 	for key, d := range sorted(map[string]config.Duration{"window": l.Window, "interval": l.Interval, "timeout": l.Timeout}) {
 		if d <= 0 {
 			at.Errorf(key, "%v; want a duration above 0", d)
@@ -385,6 +500,38 @@ func (l *LabelsConfig) Validate(at config.At) {
 			at.Errorf(key, "%d; want 1 to 1000", n)
 		}
 	}
+}
+
+// maxLabelledBins bounds the combinations of version, segment and class of a table that are counted by bins.
+const maxLabelledBins = 200
+
+// maxPredictionBins is how many bounds there may be.
+const maxPredictionBins = 30
+
+// bins are the upper bounds that predictions are counted by, and nil where their performance is not estimated.
+func (l *LabelsConfig) bins() []float64 {
+	switch {
+	case l.Numeric:
+		return l.PredictionBins
+	case l.ConfidenceColumn != "":
+		return metering.ConfidenceBins()
+	}
+	return nil
+}
+
+// estimated are the models whose performance is estimated.
+func (c *Config) estimated() (all []metering.Estimated) {
+	for i := range c.Labels {
+		l := &c.Labels[i]
+		model := l.Model
+		if l.ModelColumn != "" {
+			model = ""
+		}
+		if l.bins() != nil {
+			all = append(all, metering.Estimated{Model: model, Segment: l.SegmentFeature, Numeric: l.Numeric, Bins: l.PredictionBins})
+		}
+	}
+	return all
 }
 
 // ThresholdsConfig overrides the defaults of rules/thresholds.yaml for one model.
@@ -504,7 +651,7 @@ func (f FieldsConfig) choice() tables.Choice {
 
 // Validate implements config.Validator: what the parts refer to.
 func (c *Config) Validate(at config.At) {
-	if _, err := convention.New(c.Attributes, c.OTLP.MaxAttributes); err != nil {
+	if _, err := convention.New(c.Attributes, c.OTLP.MaxAttributes, c.Texts.reader()); err != nil {
 		at.Errorf("attributes", "%v", err)
 	}
 	for key, n := range sorted(map[string]int{
@@ -514,6 +661,14 @@ func (c *Config) Validate(at config.At) {
 		if n < 0 || n > 100_000 {
 			at.Errorf("limits."+key, "%d; want 0 to 100000", n)
 		}
+	}
+	clients.CheckPatterns(at, "allowed_models", c.AllowedModels)
+	var models, versions int
+	for _, client := range c.Clients {
+		models, versions = models+client.MaxModels, versions+client.MaxVersions
+	}
+	if models > c.Limits.Models || versions > c.Limits.Versions {
+		at.Errorf("clients", "together they may have %d models and %d versions, and limits.models is %d and limits.versions %d; want these as high or higher", models, versions, c.Limits.Models, c.Limits.Versions)
 	}
 	if c.ForgetAfter < config.Duration(time.Minute) {
 		at.Errorf("forget_after", "%v; want 1m or more", c.ForgetAfter)

@@ -46,8 +46,8 @@ func TestGoodConfiguration(t *testing.T) {
 func TestEverythingHasADefault(t *testing.T) {
 	cfg, err := Load("")
 	require.NoError(t, err)
-	require.Equal(t, ":4317", cfg.OTLP.GRPC)
-	require.Equal(t, ":4318", cfg.OTLP.HTTP)
+	require.Equal(t, "localhost:4317", cfg.OTLP.GRPC)
+	require.Equal(t, "localhost:4318", cfg.OTLP.HTTP)
 	require.Equal(t, config.Duration(30*time.Second), cfg.Join.Wait)
 	require.Equal(t, newGate(0.9), cfg.Evaluations["groundedness"])
 	require.Empty(t, cfg.BaselineStore.Type)

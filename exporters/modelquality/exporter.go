@@ -1,6 +1,6 @@
 // Package modelquality turns what services say about their inferences into metrics.
 //
-// In flow OTLP spans and log records. Out flow, by model and version, how inferences ended and how long they waited and
+// Input: OTLP spans and log records. Output: by model and version, how inferences ended and how long they waited and
 // took, what went in and came out by frozen bins, and what evaluators made of it; the rules draw the conclusions. What
 // has to outlive the process, the baselines and what waits for review, is on disk or in an object store. Everything
 // else is counters, owned by the Exporter, of a size that its configuration bounds.
@@ -17,6 +17,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/assessments"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/datasets"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/fields"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/lineage"
@@ -68,7 +69,10 @@ type Exporter struct {
 	keeper   *fields.Keeper // nil without a baseline store
 	pipeline *pipeline
 	receiver *receiver.Receiver
-	descs    descs
+	// assessments is nil where none are pulled.
+	assessments *assessments.Puller
+	descs       descs
+	limiter     func(name string, most int) *limit.Limiter
 }
 
 var (
@@ -88,7 +92,7 @@ const (
 )
 
 func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Instance, err error) {
-	e := &Exporter{}
+	e := &Exporter{limiter: env.Limit}
 	e.cfg.Store(&cfg)
 	now := time.Now
 	if e.rooms, err = openRooms(&cfg, env, now); err != nil {
@@ -108,18 +112,18 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 			return nil, cfg.Wrap("baselines", err)
 		}
 	}
-	e.meter = metering.New(cfg.Limits, env.Limit, e.keeper)
+	e.meter = metering.New(cfg.Limits, env.Limit, e.keeper, cfg.estimated())
 	var reviews Reviews
 	if e.rooms.outbox != nil {
 		reviews = e.rooms.outbox
 	}
-	if e.pipeline, err = newPipeline(&cfg, e.meter, reviews, env.Logger, now); err != nil {
+	if e.pipeline, err = newPipeline(&cfg, env.Limit, e.meter, reviews, env.Logger, now); err != nil {
 		return nil, cfg.Wrap("attributes", err)
 	}
 	e.descs = e.pipeline.descs
 	if e.receiver, err = receiver.New(receiver.Options{
 		GRPCAddress: address(cfg.OTLP.GRPC), HTTPAddress: address(cfg.OTLP.HTTP), WebConfigFile: webConfigFile,
-		MaxRequestBytes: int64(cfg.OTLP.MaxRequestBytes), MaxRequests: cfg.OTLP.MaxConcurrentRequests, Logger: env.Logger,
+		MaxRequestBytes: int64(cfg.OTLP.MaxRequestBytes), MaxJSONMemory: int64(cfg.OTLP.MaxJSONMemory), MaxRequests: cfg.OTLP.MaxConcurrentRequests, Logger: env.Logger,
 	}, e.pipeline); err != nil {
 		key := "otlp"
 		if bind := (*receiver.BindError)(nil); errors.As(err, &bind) {
@@ -138,7 +142,9 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 	if err := env.Loop(exporter.Loop{Name: "tidy", Interval: tidyEvery, Collect: func(context.Context) error {
 		e.pipeline.expire(time.Duration(cfg.Join.Wait))
-		e.meter.Forget(e.pipeline.now().Add(-time.Duration(e.cfg.Load().ForgetAfter)))
+		if len(e.meter.Forget(e.pipeline.now().Add(-time.Duration(e.cfg.Load().ForgetAfter)))) > 0 {
+			e.pipeline.settings.Load().clients.Readmit(e.meter.Versions())
+		}
 		return nil
 	}}); err != nil {
 		return err
@@ -149,6 +155,11 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 	if e.rooms.registry != nil {
 		if err := env.Loop(exporter.Loop{Name: "mlflow", Interval: lineageEvery, Timeout: time.Minute, Collect: e.lineage}); err != nil {
 			return err
+		}
+	}
+	if m := cfg.MLflow; m != nil && len(m.Assessments.Experiments) > 0 {
+		if err := e.pullAssessments(env, &m.Assessments); err != nil {
+			return cfg.Wrap("mlflow.assessments", err)
 		}
 	}
 	for i, l := range cfg.Labels {
@@ -163,6 +174,20 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 	}
 	env.Go(e.keeper.Run)
 	return env.Loop(exporter.Loop{Name: "fields", Interval: fieldsEvery, Timeout: fieldsTimeout, Collect: e.keeper.Cycle})
+}
+
+// pullAssessments reads assessments by the clock.
+func (e *Exporter) pullAssessments(env *exporter.Env, cfg *AssessmentsConfig) (err error) {
+	o := assessments.Options{
+		Server: e.rooms.registry, Lookback: time.Duration(cfg.Lookback), File: string(cfg.File), Take: e.pipeline.pull, Now: e.pipeline.now, Logger: env.Logger,
+	}
+	for _, x := range cfg.Experiments {
+		o.Experiments = append(o.Experiments, assessments.Experiment(x))
+	}
+	if e.assessments, err = assessments.New(o); err != nil {
+		return err
+	}
+	return env.Loop(exporter.Loop{Name: "assessments", Interval: time.Duration(cfg.Interval), Timeout: time.Duration(cfg.Timeout), Collect: e.assessments.Cycle})
 }
 
 // training says where the training data of a version is: where the configuration says, or else the registry.
@@ -232,10 +257,11 @@ func (e *Exporter) Reload(_ context.Context, cfg Config) error {
 			return cfg.Wrap(part.key, errors.New("has changed; restart the exporter, or undo the change"))
 		}
 	}
-	s, err := newSettings(&cfg)
+	s, err := newSettings(&cfg, e.limiter)
 	if err != nil {
 		return cfg.Wrap("attributes", err)
 	}
+	s.clients.Readmit(e.meter.Versions())
 	e.pipeline.settings.Store(s)
 	e.cfg.Store(&cfg)
 	return nil
@@ -259,6 +285,9 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 		e.keeper.Collect(ch)
 	}
 	e.rooms.collect(ch)
+	if e.assessments != nil {
+		e.assessments.Collect(ch)
+	}
 	for _, m := range e.descs.thresholds(e.cfg.Load()) {
 		ch <- m
 	}

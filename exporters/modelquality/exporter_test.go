@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/outbox"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/receiver"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/exporter/exportertest"
@@ -179,6 +180,14 @@ type reviews struct {
 	mu    sync.Mutex
 	items []review.Item
 	err   error
+	// room is how many items it takes; 0 is any number.
+	room, dropped int
+}
+
+func (r *reviews) Drop(_ error, items ...review.Item) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dropped += len(items)
 }
 
 func (r *reviews) Add(items ...review.Item) error {
@@ -186,6 +195,9 @@ func (r *reviews) Add(items ...review.Item) error {
 	defer r.mu.Unlock()
 	if r.err != nil {
 		return r.err
+	}
+	if r.room > 0 && len(r.items)+len(items) > r.room {
+		return outbox.ErrFull
 	}
 	r.items = append(r.items, items...)
 	return nil
@@ -426,23 +438,55 @@ ml_model_evaluations_total{evaluation="toxicity",model="fraud",result="pass",ver
 `, w.metrics("ml_model_evaluations_total"), "an evaluation without a gate passes none")
 }
 
-func TestARequestThatCannotBeKeptForReviewIsNotCounted(t *testing.T) {
+func TestWhatCannotBeKeptForReviewIsDroppedAndTheSpansAreCounted(t *testing.T) {
 	w := newWorld(t, "")
+	request := func(from, to byte) []byte {
+		var spans []span
+		for id := from; id < to; id++ {
+			spans = append(spans, span{trace: id, id: 1, took: time.Second, says: fraud(nil), events: []event{
+				{evaluationResult, 0, attributes{"gen_ai.evaluation.name": "groundedness", "gen_ai.evaluation.score.value": 0.5}},
+			}})
+		}
+		return traces(t, nil, spans...)
+	}
 	box := &reviews{err: errors.New("disk full")}
 	w.pipeline.reviews = box
-	request := func() []byte {
-		return traces(t, nil, span{trace: 1, id: 1, took: time.Second, says: fraud(nil), events: []event{
-			{evaluationResult, 0, attributes{"gen_ai.evaluation.name": "groundedness", "gen_ai.evaluation.score.value": 0.5}},
-		}})
+	w.send(receiver.Traces, request(1, 4))
+	w.requireMetric(`ml_inference_requests_total{model="fraud",outcome="ok",version="3"} 3`)
+	w.requireMetric(`ml_model_evaluations_total{evaluation="groundedness",model="fraud",result="below_gate",version="3"} 3`)
+	require.Equal(t, 3, box.dropped)
+
+	box.err, box.room = nil, 2
+	w.send(receiver.Traces, request(4, 9))
+	require.Len(t, box.items, 2, "those that fit are kept")
+	require.Equal(t, 3+3, box.dropped)
+	w.requireMetric(`ml_inference_requests_total{model="fraud",outcome="ok",version="3"} 8`)
+}
+
+func TestAShareOfWhatIsBelowItsGateIsReviewed(t *testing.T) {
+	chosen := func() map[string]bool {
+		w := newWorld(t, "evaluations: {groundedness: {gate: 0.9, review_ratio: 0.25}}")
+		box := &reviews{}
+		w.pipeline.reviews = box
+		for pass := range 2 { // Sent again, it is chosen again.
+			for id := range 200 {
+				w.spans(nil, span{trace: byte(id), id: 1, took: time.Second, says: fraud(nil), events: []event{
+					{evaluationResult, 0, attributes{"gen_ai.evaluation.name": "groundedness", "gen_ai.evaluation.score.value": 0.5}},
+				}})
+			}
+			if pass == 0 {
+				w.requireMetric(`ml_model_evaluations_total{evaluation="groundedness",model="fraud",result="below_gate",version="3"} 200`)
+			}
+		}
+		ids := make(map[string]bool)
+		for _, item := range box.items {
+			ids[item.ID] = true
+		}
+		return ids
 	}
-	_, err := w.pipeline.Export(t.Context(), receiver.Traces, request())
-	require.ErrorContains(t, err, "disk full")
-	require.Empty(t, w.metrics("ml_"))
-	box.err = nil
-	w.send(receiver.Traces, request())
-	w.requireMetric(`ml_inference_requests_total{model="fraud",outcome="ok",version="3"} 1`)
-	w.requireMetric(`ml_model_evaluation_score_count{evaluation="groundedness",model="fraud",version="3"} 1`)
-	require.Len(t, box.items, 1)
+	first := chosen()
+	require.InDelta(t, 50, len(first), 20)
+	require.Equal(t, first, chosen(), "a replica chooses the same")
 }
 
 func TestAReloadKeepsTheCounters(t *testing.T) {

@@ -19,6 +19,8 @@ type GateConfig struct {
 	PassLabels []string `yaml:"pass_labels"`
 	// Review is whether a response below the gate is handed to people.
 	Review bool `yaml:"review"`
+	// ReviewRatio is the share of them that is; the others count as below the gate all the same.
+	ReviewRatio float64 `yaml:"review_ratio"`
 }
 
 // ScaleConfig is a range of scores.
@@ -36,7 +38,7 @@ func (s *ScaleConfig) Validate(at config.At) {
 
 // SetDefaults implements config.Defaulter.
 func (g *GateConfig) SetDefaults() {
-	g.HigherIsBetter, g.Review = true, true
+	g.HigherIsBetter, g.Review, g.ReviewRatio = true, true, 1
 	g.FailLabels = []string{"fail", "failed", "hallucinated", "ungrounded", "not grounded", "incorrect", "unfaithful"}
 	g.PassLabels = []string{"pass", "passed", "factual", "grounded", "correct", "faithful"}
 }
@@ -45,6 +47,9 @@ func (g *GateConfig) SetDefaults() {
 func (g *GateConfig) Validate(at config.At) {
 	if !at.Has("gate") {
 		at.Errorf("gate", "missing; want the score that a response must reach")
+	}
+	if !(g.ReviewRatio > 0 && g.ReviewRatio <= 1) {
+		at.Errorf("review_ratio", "%v; want a share above 0, up to 1, or review: false", g.ReviewRatio)
 	}
 }
 

@@ -3,6 +3,7 @@ package modelquality
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/assessments"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/fields"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/labels"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/lineage"
@@ -19,6 +20,7 @@ func Catalogue() *catalogue.Catalogue {
 	metering.Declare(c)
 	fields.Declare(c)
 	lineage.Declare(c)
+	assessments.Declare(c)
 	labels.Declare(c)
 	outbox.Declare(c)
 	newDescs(c)

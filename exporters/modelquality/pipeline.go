@@ -2,7 +2,10 @@ package modelquality
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
@@ -15,13 +18,16 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/clients"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/join"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/outbox"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/receiver"
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/limit"
 	"github.com/sightglass-ml/sightglass/internal/review"
 )
 
@@ -29,6 +35,8 @@ import (
 type Reviews interface {
 	// Add returns once all items are sure not to be lost. The same item may be added again.
 	Add(items ...review.Item) error
+	// Drop counts items that could not be added.
+	Drop(err error, items ...review.Item)
 }
 
 // settings are the part of the configuration that a reload can change.
@@ -36,14 +44,15 @@ type settings struct {
 	convention    *convention.Convention
 	gates         map[string]GateConfig
 	lowConfidence float64
+	clients       *clients.Clients // nil where everybody may name every model
 }
 
-func newSettings(cfg *Config) (*settings, error) {
-	c, err := convention.New(cfg.Attributes, cfg.OTLP.MaxAttributes)
+func newSettings(cfg *Config, limiter func(name string, most int) *limit.Limiter) (*settings, error) {
+	c, err := convention.New(cfg.Attributes, cfg.OTLP.MaxAttributes, cfg.Texts.reader())
 	if err != nil {
 		return nil, fmt.Errorf("attributes: %w", err)
 	}
-	return &settings{c, cfg.Evaluations, cfg.LowConfidence}, nil
+	return &settings{c, cfg.Evaluations, cfg.LowConfidence, clients.New(cfg.AllowedModels, cfg.Clients, cfg.Limits.Models, cfg.Limits.Versions, limiter)}, nil
 }
 
 // pipeline is the way from a request to the counters. It implements receiver.Handler.
@@ -52,6 +61,7 @@ type pipeline struct {
 	meter    *metering.Meter
 	join     *join.Join[*metering.Series, waiting]
 	reviews  Reviews // nil where nobody reviews
+	pulls    bool    // assessments of MLflow
 	now      func() time.Time
 	logger   *slog.Logger
 	workers  sync.Pool
@@ -66,6 +76,7 @@ var _ receiver.Handler = (*pipeline)(nil)
 
 // waiting is a child span or an evaluation whose inference has not come yet.
 type waiting struct {
+	client     string
 	phase      convention.Phase
 	seconds    float64
 	evaluation string // or empty
@@ -76,6 +87,8 @@ type waiting struct {
 
 // worker is the memory that one request needs.
 type worker struct {
+	// client sent the request.
+	client  string
 	decoder otlp.Decoder
 	reader  convention.Reader
 	batch   convention.Batch
@@ -139,14 +152,14 @@ type judged struct {
 	result metering.Result
 }
 
-func newPipeline(cfg *Config, meter *metering.Meter, reviews Reviews, logger *slog.Logger, now func() time.Time) (*pipeline, error) {
-	s, err := newSettings(cfg)
+func newPipeline(cfg *Config, limiter func(name string, most int) *limit.Limiter, meter *metering.Meter, reviews Reviews, logger *slog.Logger, now func() time.Time) (*pipeline, error) {
+	s, err := newSettings(cfg, limiter)
 	if err != nil {
 		return nil, err
 	}
 	p := &pipeline{
 		meter: meter, reviews: reviews, now: now, logger: logger, descs: newDescs(new(catalogue.Catalogue)),
-		answered: make(map[string]string), seed: maphash.MakeSeed(),
+		answered: make(map[string]string), seed: maphash.MakeSeed(), pulls: cfg.MLflow != nil && len(cfg.MLflow.Assessments.Experiments) > 0,
 		join: join.New[*metering.Series, waiting](cfg.Join.Inferences, cfg.Join.Waiting),
 	}
 	p.settings.Store(s)
@@ -154,8 +167,8 @@ func newPipeline(cfg *Config, meter *metering.Meter, reviews Reviews, logger *sl
 }
 
 // Export implements receiver.Handler.
-func (p *pipeline) Export(_ context.Context, signal receiver.Signal, body []byte) (receiver.Answer, error) {
-	return p.take(signal, func(w *worker) error {
+func (p *pipeline) Export(ctx context.Context, signal receiver.Signal, body []byte) (receiver.Answer, error) {
+	return p.take(receiver.Client(ctx), signal, func(w *worker) error {
 		if signal == receiver.Logs {
 			return w.decoder.Logs(body, &w.reader)
 		}
@@ -164,7 +177,7 @@ func (p *pipeline) Export(_ context.Context, signal receiver.Signal, body []byte
 }
 
 // take counts what read reads.
-func (p *pipeline) take(signal receiver.Signal, read func(*worker) error) (receiver.Answer, error) {
+func (p *pipeline) take(client string, signal receiver.Signal, read func(*worker) error) (receiver.Answer, error) {
 	w, ok := p.workers.Get().(*worker)
 	if !ok {
 		w = new(worker)
@@ -174,7 +187,7 @@ func (p *pipeline) take(signal receiver.Signal, read func(*worker) error) (recei
 		p.workers.Put(w)
 	}()
 	s := p.settings.Load()
-	w.reader.Convention, w.reader.Batch = s.convention, &w.batch
+	w.client, w.reader.Convention, w.reader.Batch = client, s.convention, &w.batch
 	which := 0
 	if signal == receiver.Logs {
 		which = 1
@@ -183,9 +196,7 @@ func (p *pipeline) take(signal receiver.Signal, read func(*worker) error) (recei
 		return receiver.Answer{}, err
 	}
 	p.resolve(w, s)
-	if err := p.review(w, s); err != nil {
-		return receiver.Answer{}, err // and nothing was counted yet
-	}
+	p.review(w, s)
 	p.count(w, s)
 	b := &w.batch
 	ignored := 0
@@ -198,6 +209,15 @@ func (p *pipeline) take(signal receiver.Signal, read func(*worker) error) (recei
 	}
 	p.report.batch(b, p.logger, p.items[0][0].Load()+p.items[1][0].Load(), p.items[0][1].Load()+p.items[1][1].Load())
 	return receiver.Answer{Refused: int64(b.Refused), Reason: b.Reason}, nil
+}
+
+// pull takes assessments of MLflow as if they had come as log records.
+func (p *pipeline) pull(evaluations []convention.Evaluation) error {
+	_, err := p.take("MLflow", receiver.Logs, func(w *worker) error {
+		w.batch.Evaluations = append(w.batch.Evaluations, evaluations...)
+		return nil
+	})
+	return err
 }
 
 func (w *worker) reset() {
@@ -213,6 +233,16 @@ func (p *pipeline) resolve(w *worker, s *settings) {
 	w.series, w.part, w.next = zeros(w.series, len(b.Observations)), zeros(w.part, len(b.Observations)), zeros(w.next, len(b.Observations))
 	w.traces = zeros(w.traces, len(b.Observations))
 	inherit(b)
+	if s.clients != nil {
+		for i := range b.Observations {
+			o := &b.Observations[i]
+			o.Model, o.Version = s.clients.Name(w.client, o.Model, o.Version)
+		}
+		for i := range b.Evaluations {
+			e := &b.Evaluations[i]
+			e.Model, e.Version = s.clients.Name(w.client, e.Model, e.Version)
+		}
+	}
 	p.join.Lock()
 	defer p.join.Unlock()
 	for i := range b.Links {
@@ -241,14 +271,22 @@ func (p *pipeline) resolve(w *worker, s *settings) {
 		if e.Of >= 0 && w.series[e.Of] != nil {
 			j.series = w.series[e.Of]
 		} else {
-			p.find(e, &j)
+			p.find(w, s, e, &j)
 		}
 		w.judged = append(w.judged, j)
 	}
 }
 
-// find looks for the inference that an evaluation judges. The join is locked.
-func (p *pipeline) find(e *convention.Evaluation, j *judged) {
+// find looks for the inference that an evaluation judges. The join is locked. What a client says of an inference of a model
+// that is not its own is no word about that model.
+func (p *pipeline) find(w *worker, s *settings, e *convention.Evaluation, j *judged) {
+	p.seek(e, j)
+	if j.series != nil && !s.clients.May(w.client, j.series.Model) {
+		j.series = p.meter.Series(limit.Other, "")
+	}
+}
+
+func (p *pipeline) seek(e *convention.Evaluation, j *judged) {
 	for _, span := range [2]otlp.SpanID{e.Span, e.Parent} {
 		if i, _ := p.join.Above(e.Trace, span); i != nil {
 			j.series, j.id = i.Series, i.ID
@@ -262,6 +300,9 @@ func (p *pipeline) find(e *convention.Evaluation, j *judged) {
 	} else if e.Inside || p.join.Linked(j.id) {
 		// The span is no inference, such as the root of a chain.
 		j.series, _ = p.join.FindTrace(e.Trace)
+	}
+	if j.series == nil && e.Otherwise != "" {
+		j.series = p.meter.Series(e.Otherwise, "")
 	}
 }
 
@@ -305,10 +346,11 @@ func (s *settings) judge(e *convention.Evaluation) (r metering.Result, bad bool)
 // unknown is the model of an evaluation whose inference is not known.
 const unknown = convention.Unknown
 
-// review hands over what is below its gate.
-func (p *pipeline) review(w *worker, s *settings) error {
+// review hands over what is below its gate. What cannot be kept is dropped and counted: spans are worth more than reviews,
+// and a client that is told to come again would fill its own queue and lose them.
+func (p *pipeline) review(w *worker, s *settings) {
 	if p.reviews == nil {
-		return nil
+		return
 	}
 	var items []review.Item
 	for i := range w.batch.Evaluations {
@@ -317,19 +359,39 @@ func (p *pipeline) review(w *worker, s *settings) error {
 			continue
 		}
 		item := p.item(e, j, s.gates[e.Name])
+		if !sampled(item.ID, s.gates[e.Name].ReviewRatio) {
+			continue
+		}
 		if err := item.Validate(); err != nil {
 			p.logger.Debug("A response cannot be reviewed", "evaluation", item.Evaluation, "err", err)
 			continue
 		}
 		items = append(items, item)
 	}
-	if len(items) == 0 {
-		return nil
+	err := p.reviews.Add(items...)
+	if len(items) == 1 && err != nil {
+		p.reviews.Drop(err, items...)
+		return
 	}
-	if err := p.reviews.Add(items...); err != nil {
-		return fmt.Errorf("keep responses for review: %w", err)
+	if errors.Is(err, outbox.ErrFull) { // Some may fit.
+		for _, item := range items {
+			if err := p.reviews.Add(item); err != nil {
+				p.reviews.Drop(err, item)
+			}
+		}
+	} else if err != nil {
+		p.reviews.Drop(err, items...)
 	}
-	return nil
+}
+
+// sampled chooses a share of the items by their IDs, so that an evaluation that is sent again, or to another replica, is chosen
+// again or left out again.
+func sampled(id string, ratio float64) bool {
+	if ratio >= 1 {
+		return true
+	}
+	sum := sha256.Sum256([]byte(id))
+	return float64(binary.BigEndian.Uint64(sum[:8])>>11)/(1<<53) < ratio
 }
 
 // maxWords bounds what an evaluator says in a review item, in bytes.
@@ -366,18 +428,20 @@ func (p *pipeline) count(w *worker, s *settings) {
 	b := &w.batch
 	now := p.now().UnixNano()
 	var come []waiting
-	seed := p.seed
 	var of []*metering.Series
 	p.join.Lock()
 	for i := range b.Observations {
 		o := &b.Observations[i]
 		id := join.ID{Trace: o.Trace, Span: o.Span}
 		if o.Phase != convention.Whole {
-			w.series[i] = p.whole(o, now)
+			w.series[i] = p.whole(w, s, o, now)
 			continue
 		}
 		for _, x := range p.join.Take(id) {
 			if x.phase == convention.QueueWait && o.QueueWait >= 0 || x.phase == convention.ForwardPass && o.ForwardPass >= 0 {
+				continue
+			}
+			if !s.clients.May(x.client, w.series[i].Model) {
 				continue
 			}
 			come, of = append(come, x), append(of, w.series[i])
@@ -385,15 +449,15 @@ func (p *pipeline) count(w *worker, s *settings) {
 	}
 	for i := range b.Evaluations {
 		e, j := &b.Evaluations[i], &w.judged[i]
-		if h := said(seed, e); h != 0 && p.join.Repeated(join.ID{Trace: e.Trace, Span: e.Span}, h, e.Logged) {
+		if p.repeated(e) {
 			j.result = waits
 			continue
 		}
 		if j.series == nil {
-			p.find(e, j) // it may have come since
+			p.find(w, s, e, j) // it may have come since
 		}
 		if j.series == nil && p.join.Wait(j.id, waiting{
-			evaluation: strings.Clone(e.Name), score: e.Score, result: j.result, exemplar: metering.Exemplar{Trace: e.Trace, Run: strings.Clone(e.Run), Now: now},
+			client: w.client, evaluation: strings.Clone(e.Name), score: e.Score, result: j.result, exemplar: metering.Exemplar{Trace: e.Trace, Run: strings.Clone(e.Run), Now: now},
 		}, now) {
 			j.result = waits
 		} else if j.series == nil {
@@ -443,11 +507,18 @@ func count(s *metering.Series, x waiting) {
 	}
 }
 
-// said is a hash of what an evaluation says, and 0 where it does not say of which response.
-func said(seed maphash.Seed, e *convention.Evaluation) uint64 {
-	if e.Span == (otlp.SpanID{}) {
-		return 0
+// repeated reports whether an evaluation has come before: as an event and as a log record of a span, or in OTLP and in MLflow, which
+// may not say of which span of the trace. The join is locked.
+func (p *pipeline) repeated(e *convention.Evaluation) bool {
+	h := said(p.seed, e)
+	if !e.Pulled && e.Span != (otlp.SpanID{}) && p.join.Repeated(join.ID{Trace: e.Trace, Span: e.Span}, h, e.Logged) {
+		return true
 	}
+	return p.pulls && e.Trace != (otlp.TraceID{}) && p.join.Repeated(join.ID{Trace: e.Trace}, h, e.Pulled)
+}
+
+// said is a hash of what an evaluation says.
+func said(seed maphash.Seed, e *convention.Evaluation) uint64 {
 	type key struct {
 		name, label string
 		score       float64
@@ -465,15 +536,18 @@ const waits = metering.Ungated + 1
 
 // whole returns the series of the inference that a child span is a part of, or nil: the inference brought the number
 // itself, or has not come yet, and the child waits. The join is locked.
-func (p *pipeline) whole(o *convention.Observation, now int64) *metering.Series {
+func (p *pipeline) whole(w *worker, s *settings, o *convention.Observation, now int64) *metering.Series {
 	id := join.ID{Trace: o.Trace, Span: o.Parent}
 	if parent, ok := p.join.Find(id); ok {
 		if o.Phase == convention.QueueWait && parent.Has&convention.HasQueueWait != 0 || o.Phase == convention.ForwardPass && parent.Has&convention.HasForwardPass != 0 {
 			return nil
 		}
+		if !s.clients.May(w.client, parent.Series.Model) {
+			return nil
+		}
 		return parent.Series
 	}
-	p.join.Wait(id, waiting{phase: o.Phase, seconds: o.Duration, exemplar: metering.Exemplar{Trace: o.Trace, Run: strings.Clone(o.Run), Now: now}}, now)
+	p.join.Wait(id, waiting{client: w.client, phase: o.Phase, seconds: o.Duration, exemplar: metering.Exemplar{Trace: o.Trace, Run: strings.Clone(o.Run), Now: now}}, now)
 	return nil
 }
 
@@ -489,7 +563,7 @@ func (p *pipeline) expire(wait time.Duration) {
 		p.join.Lock()
 		series, ok := p.join.FindTrace(x.exemplar.Trace)
 		p.join.Unlock()
-		if !ok {
+		if !ok || !p.settings.Load().clients.May(x.client, series.Model) {
 			series = p.meter.Series(unknown, "")
 		}
 		count(series, x)

@@ -67,8 +67,8 @@ func NewReplay(cfg Config, o ReplayOptions) (*Replay, error) {
 	}); err != nil {
 		return nil, err
 	}
-	e.meter = metering.New(cfg.Limits, limiter, e.keeper)
-	if e.pipeline, err = newPipeline(&cfg, e.meter, nil, o.Logger, o.Now); err != nil {
+	e.meter = metering.New(cfg.Limits, limiter, e.keeper, cfg.estimated())
+	if e.pipeline, err = newPipeline(&cfg, limiter, e.meter, nil, o.Logger, o.Now); err != nil {
 		return nil, err
 	}
 	e.descs = e.pipeline.descs
@@ -77,7 +77,7 @@ func NewReplay(cfg Config, o ReplayOptions) (*Replay, error) {
 
 // Feed takes spans as one request does. produce calls its argument with each; a span is read at once and can be used again.
 func (r *Replay) Feed(produce func(span func(*Span))) error {
-	_, err := r.exporter.pipeline.take(receiver.Traces, func(w *worker) error {
+	_, err := r.exporter.pipeline.take("", receiver.Traces, func(w *worker) error {
 		w.reader.Resource(nil)
 		produce(w.reader.Span)
 		return nil

@@ -17,7 +17,6 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/datasets"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/labels"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/lineage"
-	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/outbox"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/config"
@@ -78,12 +77,12 @@ func openRooms(cfg *Config, env *exporter.Env, now func() time.Time) (_ *rooms, 
 			Columns: tables.Labels{
 				Prediction: l.PredictionColumn, Label: l.LabelColumn, Model: l.ModelColumn, Version: l.VersionColumn,
 				Segment: l.SegmentColumn, LabelTime: l.LabelTimeColumn, Numeric: l.Numeric,
-				Confidence: l.ConfidenceColumn, Bins: metering.ConfidenceBins(),
+				Confidence: l.ConfidenceColumn, Bins: l.bins(),
 			},
 			// Two failed runs in a row are survived by what is still true.
 			Valid:    2*time.Duration(l.Interval) + time.Duration(l.Timeout),
 			Versions: env.Limit("labelled_versions", cfg.Limits.Versions), Segments: env.Limit("segments", l.MaxSegments), Classes: env.Limit("classes", l.MaxClasses),
-			Now: now,
+			Binned: env.Limit("labelled_bins", maxLabelledBins), Now: now,
 		})
 		if err != nil {
 			return nil, cfg.Wrap(key+"name", fmt.Errorf("labels %q: %w", l.Name, err))

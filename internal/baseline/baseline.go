@@ -1,7 +1,7 @@
 // Package baseline keeps what later data is compared with.
 //
-// In flow the bins of a dataset or model (a Definition) and counts by those
-// bins: one Counts of the training data, one of each production day. Out flow
+// Input: the bins of a dataset or model (a Definition) and counts by those
+// bins: one Counts of the training data, one of each production day. Output:
 // the same things, the production days added up and, after enough of them,
 // frozen. The state belongs to a Store, a folder or an object store that any
 // number of replicas share; this package holds nothing but a cache of it.

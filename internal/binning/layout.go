@@ -1,7 +1,7 @@
 // Package binning says how the values of one field are counted.
 //
-// In flows what a baseline knows about a field: quantiles of a number, the
-// categories of a string. Out flows a Layout: the frozen, ordered list of bins
+// Input: what a baseline knows about a field: quantiles of a number, the
+// categories of a string. Output: a Layout: the frozen, ordered list of bins
 // that every later count of that field uses, so that counts of different hours
 // and of different replicas add up and compare. Layouts are values; the
 // baseline store owns the stored ones.

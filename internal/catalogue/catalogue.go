@@ -1,7 +1,7 @@
 // Package catalogue describes the metrics that an exporter publishes.
 //
-// In flow the names, help texts and labels at the place where an exporter
-// declares its metrics. Out flow descriptors for client_golang and the rows of
+// Input: the names, help texts and labels at the place where an exporter
+// declares its metrics. Output: descriptors for client_golang and the rows of
 // docs/metrics.md, so that the reference cannot differ from the code. A
 // Catalogue belongs to the exporter that made it.
 package catalogue

@@ -1,6 +1,6 @@
 // Package config reads strict YAML.
 //
-// In flows a file that a person wrote; out flows either a fully checked Go value
+// Input: a file that a person wrote. Output: either a fully checked Go value
 // or every problem of the file at once, each with file, line and dotted key. A
 // key that means nothing, a unit that is missing and a value of the wrong type
 // are problems: a silently ignored typo in a monitoring config is an alert that

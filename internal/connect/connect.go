@@ -1,6 +1,6 @@
 // Package connect reports what a program reaches with its configuration.
 //
-// In flow attempts: to connect to a source, to read a table, to write to a folder. Out flows a table with a line for
+// Input: attempts: to connect to a source, to read a table, to write to a folder. Output: a table with a line for
 // each. Every attempt has a deadline of its own, and one that hangs beyond it is left behind: the report belongs to a
 // command that a person waits for. The package owns nothing but the report.
 package connect

@@ -1,7 +1,7 @@
 // Package demo shows Sightglass at work: the real Prometheus, Alertmanager and exporters watch the tables, the GPUs, the
 // model and the bills of a small shop, which break on purpose. Each of these is a part, in a file of its name.
 //
-// In flow the paths of the programs and the factor by which time is compressed. Out flow a timeline for people, from
+// Input: the paths of the programs and the factor by which time is compressed. Output: a timeline for people, from
 // the incident to the Slack message, and a Result for machines. The package owns a folder with the shop's data and
 // everything that it starts; both are gone when Run returns, unless the folder was chosen by the caller.
 package demo

@@ -1,6 +1,6 @@
 // Package drift compares two distributions over the same bins.
 //
-// In flow counts of an observed window, and counts or shares of a baseline. Out flows the
+// Input: counts of an observed window, and counts or shares of a baseline. Output: the
 // population stability index with its sampling noise. It is the arithmetic of
 // rules/signals/data.yaml in Go, for the places that have no Prometheus: the
 // exporter's choice of the last good snapshot and the command line. A test

@@ -32,6 +32,8 @@ type Env struct {
 
 	mu    sync.Mutex
 	loops map[string]*loopStatus
+	// wasReady says that each loop had run once. Those that a reload adds do not take that back.
+	wasReady bool
 }
 
 var _ prometheus.Collector = (*Env)(nil)
@@ -69,18 +71,20 @@ const restartPause = time.Second
 
 // Go runs f in the background. It must return when its context ends. After a
 // panic it is run again, so that one bad input does not silence it for ever.
-func (e *Env) Go(f func(ctx context.Context)) {
+func (e *Env) Go(f func(ctx context.Context)) { e.background(e.ctx, f) }
+
+func (e *Env) background(ctx context.Context, f func(ctx context.Context)) {
 	e.work.Go(func() {
 		for {
 			err := protect(e.Logger, e.panics, "background", func() error {
-				f(e.ctx)
+				f(ctx)
 				return nil
 			})
 			if err == nil {
 				return
 			}
 			select {
-			case <-e.ctx.Done():
+			case <-ctx.Done():
 				return
 			case <-time.After(restartPause):
 			}
@@ -108,13 +112,16 @@ func (e *Env) Close(ctx context.Context) error {
 func (e *Env) Ready() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.wasReady {
+		return nil
+	}
 	var waiting []string
 	for name, s := range e.loops {
 		if !s.ran {
 			waiting = append(waiting, name)
 		}
 	}
-	if len(waiting) == 0 {
+	if e.wasReady = len(waiting) == 0; e.wasReady {
 		return nil
 	}
 	slices.Sort(waiting)

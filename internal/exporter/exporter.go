@@ -1,7 +1,7 @@
 // Package exporter is the runtime that every Sightglass binary stands on.
 //
-// In flow a Spec, which says how one binary loads its config and starts, and the
-// command line. Out flows a process that behaves as the Prometheus ecosystem
+// Input: a Spec, which says how one binary loads its config and starts, and the
+// command line. Output: a process that behaves as the Prometheus ecosystem
 // expects: flags, TLS and basic auth, /metrics with exemplars, health, readiness,
 // reload and a graceful stop. The runtime owns the life of an Instance: it
 // replaces it at a reload without a gap between scrapes and ends its work.
@@ -97,3 +97,6 @@ type Stopper interface {
 type Reloader[C any] interface {
 	Reload(ctx context.Context, cfg C) error
 }
+
+// ErrReplace is what Reload returns where a new instance has to take over, as for an Instance that is no Reloader.
+var ErrReplace = errors.New("the instance has to be replaced")

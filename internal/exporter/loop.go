@@ -34,24 +34,50 @@ const (
 // deadline fails as well, and the next one waits until it is gone. How the last
 // run went is published as sightglass_collector_*.
 func (e *Env) Loop(l Loop) error {
+	_, err := e.StartLoop(l)
+	return err
+}
+
+// StartLoop is Loop, and returns how to stop that loop alone. Stop returns false if the loop has not ended with ctx: it is left behind.
+func (e *Env) StartLoop(l Loop) (stop func(ctx context.Context) bool, err error) {
 	if l.Name == "" || l.Interval <= 0 || l.Timeout < 0 || l.Collect == nil {
-		return fmt.Errorf("exporter: loop %q needs a name, a positive interval and a collect function", l.Name)
+		return nil, fmt.Errorf("exporter: loop %q needs a name, a positive interval and a collect function", l.Name)
 	}
 	if l.Timeout == 0 {
 		l.Timeout = l.Interval
 	}
 	e.mu.Lock()
 	_, taken := e.loops[l.Name]
+	status := &loopStatus{}
 	if !taken {
-		e.loops[l.Name] = &loopStatus{}
+		e.loops[l.Name] = status
 	}
 	e.mu.Unlock()
 	if taken {
-		return fmt.Errorf("exporter: there are two loops %q", l.Name)
+		return nil, fmt.Errorf("exporter: there are two loops %q", l.Name)
 	}
 	r := &runner{Loop: l, env: e, log: e.Logger.With("collector", l.Name), tracer: e.Tracers.Tracer("github.com/sightglass-ml/sightglass/internal/exporter")}
-	e.Go(r.run)
-	return nil
+	ctx, cancel := context.WithCancel(e.ctx)
+	done := make(chan struct{})
+	r.status = status
+	e.background(ctx, func(ctx context.Context) {
+		r.run(ctx)
+		close(done)
+	})
+	return func(late context.Context) bool {
+		cancel()
+		e.mu.Lock()
+		if e.loops[l.Name] == status {
+			delete(e.loops, l.Name)
+		}
+		e.mu.Unlock()
+		select {
+		case <-done:
+			return true
+		case <-late.Done():
+			return false
+		}
+	}, nil
 }
 
 type runner struct {
@@ -59,6 +85,7 @@ type runner struct {
 	env     *Env
 	log     *slog.Logger
 	tracer  trace.Tracer
+	status  *loopStatus
 	lastErr string // what was logged last, so that a lasting failure is logged once
 }
 
@@ -123,7 +150,7 @@ func (r *runner) report(parent context.Context, span trace.Span, start time.Time
 	}
 	now := time.Now()
 	r.env.mu.Lock()
-	s := r.env.loops[r.Name]
+	s := r.status
 	s.ran, s.success, s.duration = true, err == nil, now.Sub(start)
 	if err == nil {
 		s.lastSuccess = now

@@ -225,3 +225,34 @@ func TestALoopIsCheckedWhenItIsMade(t *testing.T) {
 	require.NoError(t, env.Loop(Loop{Name: "twice", Interval: time.Hour, Collect: collect}))
 	require.EqualError(t, env.Loop(Loop{Name: "twice", Interval: time.Hour, Collect: collect}), `exporter: there are two loops "twice"`)
 }
+
+func TestOneLoopIsStoppedAndAnotherTakesItsName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env, _ := newTestEnv(t)
+		var first, second, other atomic.Int64
+		count := func(n *atomic.Int64) func(context.Context) error {
+			return func(context.Context) error { n.Add(1); return nil }
+		}
+		stop, err := env.StartLoop(Loop{Name: "a", Interval: time.Minute, Collect: count(&first)})
+		require.NoError(t, err)
+		require.NoError(t, env.Loop(Loop{Name: "b", Interval: time.Minute, Collect: count(&other)}))
+		synctest.Wait()
+		require.NoError(t, env.Ready())
+		require.True(t, stop(t.Context()))
+		require.NoError(t, env.Loop(Loop{Name: "a", Interval: time.Minute, Collect: count(&second)}))
+		require.NoError(t, env.Ready(), "what a reload adds does not take readiness back")
+		time.Sleep(10 * time.Minute)
+		require.EqualValues(t, 1, first.Load())
+		require.Greater(t, second.Load(), int64(8))
+		require.Greater(t, other.Load(), int64(8))
+
+		hangs, err := env.StartLoop(Loop{Name: "c", Interval: time.Minute, Collect: func(context.Context) error { time.Sleep(time.Hour); return nil }})
+		require.NoError(t, err)
+		synctest.Wait()
+		late, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.False(t, hangs(late), "it is left behind")
+		time.Sleep(2 * time.Hour)
+		require.NoError(t, env.Close(t.Context()))
+	})
+}

@@ -70,6 +70,7 @@ type options struct {
 	check       bool
 	metricsPath string
 	maxRequests int
+	lifecycle   bool
 	web         *web.FlagConfig
 	log         *promslog.Config
 }
@@ -95,6 +96,7 @@ func parse[C any](spec Spec[C], args []string, stdout, stderr io.Writer) (o opti
 	app.Flag("config.check", "Check the configuration, the file of --web.config.file included, and exit.").BoolVar(&o.check)
 	app.Flag("web.telemetry-path", "Path under which to expose metrics.").Default("/metrics").StringVar(&o.metricsPath)
 	app.Flag("web.max-requests", "Scrapes served at the same time; more are answered with 503. 0 is no limit.").Default("40").IntVar(&o.maxRequests)
+	app.Flag("web.enable-lifecycle", "Take requests that reload the configuration or let go of what the program holds.").BoolVar(&o.lifecycle)
 	o.web = kingpinflag.AddFlags(app, spec.DefaultAddress)
 	promslogflag.AddFlags(app, o.log)
 	if spec.Flags != nil {

@@ -248,6 +248,45 @@ func TestAReloadThatFailsKeepsTheLastGoodConfiguration(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 }
 
+func TestTheLifecycleNeedsAFlagAndNoOtherSite(t *testing.T) {
+	const off = "The lifecycle API is not enabled; start the program with --web.enable-lifecycle, or send it SIGHUP to reload.\n"
+	const elsewhere = "This request comes from another site.\n"
+	for name, tc := range map[string]struct {
+		args    []string
+		method  string
+		path    string
+		headers []string
+		status  int
+		body    string
+	}{
+		"a reload is off":                             {[]string{"--no-web.enable-lifecycle"}, http.MethodPost, "/-/reload", nil, 403, off},
+		"by PUT too":                                  {[]string{"--no-web.enable-lifecycle"}, http.MethodPut, "/-/reload", nil, 403, off},
+		"what the instance serves there too":          {[]string{"--no-web.enable-lifecycle"}, http.MethodPost, "/-/release", nil, 403, off},
+		"a detour is none":                            {[]string{"--no-web.enable-lifecycle"}, http.MethodPost, "/x/../-/reload", nil, 307, ""},
+		"a doubled slash is none":                     {[]string{"--no-web.enable-lifecycle"}, http.MethodPost, "//-/reload", nil, 307, ""},
+		"health is not":                               {[]string{"--no-web.enable-lifecycle"}, http.MethodGet, "/-/healthy", nil, 200, "Healthy\n"},
+		"the flag enables it":                         {nil, http.MethodPost, "/-/reload", nil, 200, "Reloaded\n"},
+		"the page of the program itself may":          {nil, http.MethodPost, "/-/reload", []string{"Sec-Fetch-Site", "same-origin"}, 200, "Reloaded\n"},
+		"another site may not":                        {nil, http.MethodPost, "/-/reload", []string{"Sec-Fetch-Site", "cross-site"}, 403, elsewhere},
+		"nor another host of the same site":           {nil, http.MethodPost, "/-/reload", []string{"Sec-Fetch-Site", "same-site"}, 403, elsewhere},
+		"nor a browser that says the origin alone":    {nil, http.MethodPost, "/-/reload", []string{"Origin", "https://evil.example"}, 403, elsewhere},
+		"nor a page without an origin":                {nil, http.MethodPost, "/-/reload", []string{"Origin", "null"}, 403, elsewhere},
+		"nor one that sends a form":                   {nil, http.MethodPost, "/-/reload", []string{"Origin", "https://evil.example", "Content-Type", "text/plain"}, 403, elsewhere},
+		"nor may it ask the instance for what is its": {nil, http.MethodPost, "/-/release", []string{"Sec-Fetch-Site", "cross-site"}, 403, elsewhere},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec, _ := toySpec(nil)
+			s := exportertest.Start(t, spec, append([]string{"--config.file=" + write(t, "toy.yml", "message: one\n")}, tc.args...)...)
+			s.AwaitReady()
+			status, body := s.DoOnce(tc.method, tc.path, tc.headers...)
+			require.Equal(t, tc.status, status, body)
+			if tc.body != "" {
+				require.Equal(t, tc.body, body)
+			}
+		})
+	}
+}
+
 func TestHangupReloads(t *testing.T) {
 	spec, _ := toySpec(nil)
 	path := write(t, "toy.yml", "message: one\n")

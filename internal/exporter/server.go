@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/klauspost/compress/gzhttp"
 	"github.com/klauspost/compress/gzip"
@@ -58,12 +59,29 @@ func (s *supervisor[C]) handler(ctx context.Context, o options, gatherers promet
 			landing.ServeHTTP(w, r)
 		})
 	}
-	return http.MaxBytesHandler(mux, s.spec.MaxRequestBytes), nil
+	return http.MaxBytesHandler(lifecycle(mux, o.lifecycle), s.spec.MaxRequestBytes), nil
 }
 
-// serveReload needs no flag to be enabled, unlike Prometheus's: all a client can
-// cause is that a file which the operator wrote is read again, one reload at a
-// time. Basic auth or mTLS of --web.config.file covers it like every path.
+// lifecycle refuses requests to /-/ that change something, the instance's own too, unless a flag enables them, as
+// Prometheus does. A browser that another site makes send one is refused in any case. Basic auth or mTLS of
+// --web.config.file covers these paths as all others.
+func lifecycle(next http.Handler, enabled bool) http.Handler {
+	csrf := http.NewCrossOriginProtection()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch safe := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions; {
+		case safe || !strings.HasPrefix(r.URL.Path, "/-/"):
+		case !enabled:
+			http.Error(w, "The lifecycle API is not enabled; start the program with --web.enable-lifecycle, or send it SIGHUP to reload.", http.StatusForbidden)
+			return
+		case csrf.Check(r) != nil:
+			http.Error(w, "This request comes from another site.", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// serveReload reloads, one at a time.
 func (s *supervisor[C]) serveReload(ctx context.Context, w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost && r.Method != http.MethodPut {
 		w.Header().Set("Allow", "POST, PUT")

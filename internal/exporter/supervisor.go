@@ -145,7 +145,13 @@ func (s *supervisor[C]) replace(ctx context.Context) error {
 	}
 	old := s.current.Load()
 	if r, ok := old.instance.(Reloader[C]); ok {
-		return s.located(s.guard("reload", func() error { return r.Reload(ctx, cfg) }))
+		err := s.guard("reload", func() error { return r.Reload(ctx, cfg) })
+		if !errors.Is(err, ErrReplace) {
+			if err == nil {
+				s.describe(cfg)
+			}
+			return s.located(err)
+		}
 	}
 	g, err := s.generate(ctx, cfg)
 	if err != nil {

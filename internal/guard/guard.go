@@ -1,6 +1,6 @@
 // Package guard keeps a panic in the part that it happened in.
 //
-// In flows a function; out flows its error, or the panic as one. The log gets the stack. It owns nothing. A goroutine
+// Input: a function. Output: its error, or the panic as one. The log gets the stack. It owns nothing. A goroutine
 // is guarded where it begins: a recover further up the call stack does not see it.
 package guard
 

@@ -1,7 +1,7 @@
 // Package limit bounds the values that a label can take.
 //
-// In flow label values that come from outside: model names, versions, columns,
-// pods. Out flow at most so many distinct ones, all of them safe to expose; the
+// Input: label values that come from outside: model names, versions, columns,
+// pods. Output: at most so many distinct ones, all of them safe to expose; the
 // rest is folded into one value, Other, and counted. A hostile or buggy client
 // can therefore neither grow memory nor the number of series. A Limiter owns the
 // set of values it let through; first come, first served.
@@ -71,9 +71,7 @@ func (l *Limiter) Fold(value string) string {
 	if value == "" || value == Other {
 		return value
 	}
-	if !clean(value) {
-		value = sanitize(value)
-	}
+	value = Valid(value)
 	s := &l.shards[maphash.String(l.seed, value)%shards]
 	s.RLock()
 	known, ok := s.values[value]
@@ -104,6 +102,14 @@ func (l *Limiter) admit(s *shard, value string) string {
 	value = strings.Clone(value)
 	s.values[value] = value
 	return value
+}
+
+// Valid returns the form in which a value is exposed, which is the value itself if it is short and valid.
+func Valid(value string) string {
+	if clean(value) {
+		return value
+	}
+	return sanitize(value)
 }
 
 func clean(value string) bool {

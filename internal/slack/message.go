@@ -1,5 +1,5 @@
 // Package slack stands in for Slack where there is none: on a developer's machine, in the demo and in
-// tests. What flows in are the requests Alertmanager sends to an incoming webhook; what flows out are
+// tests. Input: the requests Alertmanager sends to an incoming webhook. Output:
 // Slack's answers, the accepted messages, and their text for a terminal. The Sink owns the messages it
 // accepted and keeps the last few of them only.
 //

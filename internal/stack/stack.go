@@ -1,7 +1,7 @@
 // Package stack runs the real monitoring stack on loopback, for the demo and for end-to-end tests:
 // Prometheus, Alertmanager, exporters, and a stand-in for Slack.
 //
-// What flows in are typed options, from which it writes the configuration files; what flows out are the
+// Input: typed options, from which it writes the configuration files. Output: the
 // addresses of what runs, and clients to ask Prometheus and Alertmanager. A Stack owns its working
 // directory and every process it started: Close ends them all, and on Linux they also end when this
 // process is killed.

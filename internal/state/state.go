@@ -1,6 +1,6 @@
 // Package state says where a process may write.
 //
-// In flow folders of a configuration; out flow whether this process can write to them, and where large temporary files
+// Input: folders of a configuration. Output: whether this process can write to them, and where large temporary files
 // go. A process that was given one writable folder, in a container with a read-only root, needs no other. The package
 // owns nothing.
 package state

@@ -1,6 +1,7 @@
 package tables
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"strings"
 
@@ -15,10 +16,11 @@ type Config struct {
 	DSN config.SecretSource `yaml:"dsn,omitempty"`
 	// Database is the DuckDB database file to read; without it DuckDB reads files.
 	Database config.Path `yaml:"database,omitempty"`
-	// MemoryLimit, Threads, TempDirectory and Init are for DuckDB.
+	// MemoryLimit, Threads, TempDirectory, ArrowDiskLimit and Init are for DuckDB.
 	MemoryLimit    config.Bytes `yaml:"memory_limit,omitempty"`
 	Threads        int          `yaml:"threads,omitempty"`
 	TempDirectory  config.Path  `yaml:"temp_directory,omitempty"`
+	ArrowDiskLimit config.Bytes `yaml:"arrow_disk_limit,omitempty"`
 	Init           []string     `yaml:"init,omitempty"`
 	MaxConnections int          `yaml:"max_connections,omitempty"`
 }
@@ -34,7 +36,7 @@ func (s *Config) Validate(at config.At) {
 		if !at.Has("dsn") {
 			at.Errorf("dsn", "missing; want {file: path} or {env: NAME} with the connection string")
 		}
-		for _, key := range []string{"database", "memory_limit", "threads", "temp_directory", "init"} {
+		for _, key := range []string{"database", "memory_limit", "threads", "temp_directory", "arrow_disk_limit", "init"} {
 			if at.Has(key) {
 				at.Errorf(key, "only a duckdb source has this setting")
 			}
@@ -50,11 +52,21 @@ func (s *Config) Validate(at config.At) {
 	}
 }
 
+// SameDSN reports whether a source was opened with the connection string that its file or variable has now.
+func (s *Config) SameDSN(source *Source) (bool, error) {
+	dsn, err := s.DSN.Read()
+	if err != nil {
+		return false, fmt.Errorf("connection string: %w", err)
+	}
+	return source.dsn == sha256.Sum256([]byte(strings.TrimSpace(dsn.Reveal()))), nil
+}
+
 // Open opens the database, with the connection string as its file or variable has it now.
 func (s *Config) Open() (*Source, error) {
 	o := Options{
 		Type: s.Type, DSN: string(s.Database), MaxConnections: s.MaxConnections,
-		MemoryLimit: int64(s.MemoryLimit), Threads: s.Threads, TempDirectory: string(s.TempDirectory), Init: s.Init,
+		MemoryLimit: int64(s.MemoryLimit), Threads: s.Threads, TempDirectory: string(s.TempDirectory),
+		ArrowDiskLimit: int64(s.ArrowDiskLimit), Init: s.Init,
 	}
 	if s.Type != DuckDB {
 		dsn, err := s.DSN.Read()

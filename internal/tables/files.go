@@ -14,10 +14,14 @@ import (
 var readers = map[string]string{
 	"parquet": "read_parquet", "pq": "read_parquet", "csv": "read_csv", "tsv": "read_csv",
 	"json": "read_json", "ndjson": "read_json", "jsonl": "read_json",
+	"arrow": readArrow, "arrows": readArrow, "feather": readArrow, "ipc": readArrow,
 }
 
+// readArrow is no function of DuckDB, which reads Arrow files only with an extension: it reads Parquet copies of them.
+const readArrow = "arrow"
+
 // endings names the extensions in messages.
-const endings = ".parquet, .csv, .tsv, .json, .ndjson or .jsonl (.gz and .zst may follow)"
+const endings = ".parquet, .arrow, .feather, .ipc, .csv, .tsv, .json, .ndjson or .jsonl (.gz and .zst may follow those of text)"
 
 // maxFolderFiles bounds the statement that names the files of a folder.
 const maxFolderFiles = 10_000
@@ -32,17 +36,17 @@ func Extension(name string) (string, error) {
 		}
 	}
 	ext := filepath.Ext(plain)
-	if arrow := []string{".arrow", ".arrows", ".feather", ".ipc"}; slices.Contains(arrow, ext) {
-		return "", fmt.Errorf("%q is an Arrow file, which DuckDB reads only with its extension nanoarrow: write it as Parquet, as in pandas.read_feather(…).to_parquet(…); or give the source init: [INSTALL nanoarrow FROM community, LOAD nanoarrow], and the dataset query: SELECT * FROM read_arrow('%[1]s') and nan_is_missing: true in place of files", name)
-	}
 	if ext == "" || readers[ext[1:]] == "" {
-		return "", fmt.Errorf("%q ends neither in .parquet, .csv, .tsv, .json, .ndjson nor .jsonl (.gz and .zst may follow)", name)
+		return "", fmt.Errorf("%q does not end in %s", name, endings)
+	}
+	if compressed != "" && readers[ext[1:]] == readArrow {
+		return "", fmt.Errorf("%q is a compressed Arrow file; want one with compressed buffers, as in pandas' to_feather(…, compression=\"zstd\")", name)
 	}
 	return ext + compressed, nil
 }
 
-// Files is the relation of all files that match a path or glob, or are in a folder; Parquet, CSV and JSON, told by the
-// name, also compressed. Files with different columns are read by the union of their columns, so that a new file with a
+// Files is the relation of all files that match a path or glob, or are in a folder; Parquet, Arrow, CSV and JSON, told by
+// the name, the latter two also compressed. Files with different columns are read by the union of their columns, so that a new file with a
 // renamed column is a schema change and not an error. The relation of a folder has the files that are there now.
 func (s *Source) Files(path, timeColumn string) (Relation, error) {
 	if s.typ != DuckDB {
@@ -60,8 +64,19 @@ func (s *Source) Files(path, timeColumn string) (Relation, error) {
 	if err != nil {
 		return Relation{}, unnamed(err)
 	}
+	if err := checkRemote(path, format); err != nil {
+		return Relation{}, err
+	}
 	r := Relation{Time: timeColumn, files: &files{reader: readers[format], path: path, what: what}}
 	return r.ReadAs(Reading{}, s), nil
+}
+
+// checkRemote refuses Arrow files that are not on a disk: the whole file would have to be fetched each time.
+func checkRemote(path, format string) error {
+	if strings.Contains(path, "://") && readers[format] == readArrow {
+		return fmt.Errorf("%q: Arrow files are read from a disk only; want Parquet, of which DuckDB fetches what it needs, or a local or mounted folder", path)
+	}
+	return nil
 }
 
 // unnamed adds what to do about a name without a known extension.
@@ -139,10 +154,11 @@ var ErrLater = errors.New("it may be delivered later")
 // time, another one will stay.
 func CheckFiles(path string) error {
 	if strings.Contains(path, "://") {
-		if _, err := Extension(path); err != nil {
+		format, err := formatOf(path)
+		if err != nil {
 			return unnamed(err)
 		}
-		return nil
+		return checkRemote(path, format)
 	}
 	info, err := os.Stat(path)
 	switch {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
@@ -17,12 +19,13 @@ type Labels struct {
 	Model, Version, Segment, LabelTime string
 	// Numeric says that predictions are quantities, to be near the label, and not classes, to be the same.
 	Numeric bool
-	// Confidence is how sure the model was, from 0 to 1, and Bins are the upper bounds that Calibrated counts by, the last
-	// of which is 1. They may be empty.
+	// Confidence is how sure the model was, from 0 to 1. It may be empty.
 	Confidence string
-	Bins       []float64
-
-	byConfidence bool
+	// Bins are the upper bounds of the bins that rows are counted by, in ascending order: of the confidence, or of a prediction
+	// that is a quantity, whose last bin has no bound. Without them rows are not counted by bins.
+	Bins []float64
+	// Middle divides the window: rows from then on are later ones. It has a meaning with Bins only.
+	Middle time.Time
 }
 
 // Labelled is what the rows of one group have in common, and their number.
@@ -30,7 +33,11 @@ type Labelled struct {
 	Model, Version, Segment string
 	// Predicted and Actual are classes; a prediction that is missing is of the class null.
 	Predicted, Actual string
-	Rows              int64
+	// Bin is that of the row, by its upper bound; empty where there are no bins, or no confidence from 0 to 1.
+	Bin string
+	// Later says that the rows are of the window's later part.
+	Later bool
+	Rows  int64
 	// AbsoluteError and SquaredError are sums over the rows, where predictions are quantities.
 	AbsoluteError, SquaredError float64
 	// DelayRows are those whose label has a time, and Delay the sum of the seconds from the record's time to it.
@@ -38,21 +45,8 @@ type Labelled struct {
 	Delay     float64
 }
 
-// What Calibrated has as Actual.
-const (
-	Right = "true"
-	Wrong = "false"
-)
-
-// Calibrated counts the labelled rows of the window by model and version, by the bin of their confidence (Predicted), and
-// by whether they were right (Actual). Rows without a confidence from 0 to 1 do not count.
-func (s *Source) Calibrated(ctx context.Context, r Relation, w Window, l Labels, most int) ([]Labelled, error) {
-	l.byConfidence, l.Segment, l.LabelTime = true, "", ""
-	return s.Labelled(ctx, r, w, l, most)
-}
-
 // Labelled counts the labelled rows of the window by model, version and segment and, of classes, by prediction and
-// label. More groups than most are an error: what crosses the wire is bounded.
+// label; with bins also by them and by the part of the window. More groups than most are an error: what crosses the wire is bounded.
 func (s *Source) Labelled(ctx context.Context, r Relation, w Window, l Labels, most int) ([]Labelled, error) {
 	schema, err := s.Schema(ctx, r)
 	if err != nil {
@@ -81,31 +75,33 @@ func (s *Source) labelled(ctx context.Context, r Relation, schema []Column, w Wi
 	defer rows.Close()
 	var groups []Labelled
 	for rows.Next() {
-		v, err := scan(rows, 10)
+		v, err := scan(rows, 12)
 		if err != nil {
 			return nil, fmt.Errorf("count labels: %w", s.redact(err))
 		}
 		var g Labelled
-		for i, to := range []*string{&g.Model, &g.Version, &g.Segment, &g.Predicted, &g.Actual} {
+		for i, to := range []*string{&g.Model, &g.Version, &g.Segment, &g.Predicted, &g.Actual, &g.Bin} {
 			*to = toText(v[i])
 		}
-		for i, to := range []*int64{&g.Rows, &g.DelayRows} {
-			if *to, err = toInt(v[5+i]); err != nil {
+		var later int64
+		for i, to := range []*int64{&later, &g.Rows, &g.DelayRows} {
+			if *to, err = toInt(v[6+i]); err != nil {
 				return nil, fmt.Errorf("count labels: rows: %w", err)
 			}
 		}
 		for i, to := range []*float64{&g.Delay, &g.AbsoluteError, &g.SquaredError} {
-			if *to, err = toFloat(v[7+i]); err != nil {
+			if *to, err = toFloat(v[9+i]); err != nil {
 				return nil, fmt.Errorf("count labels: sum: %w", err)
 			}
 		}
+		g.Later = later == 1
 		groups = append(groups, g)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("count labels: %w", s.redact(err))
 	}
 	if len(groups) > most {
-		return nil, fmt.Errorf("count labels: more than %d combinations of model, version, segment, prediction and label, expected fewer", most)
+		return nil, fmt.Errorf("count labels: more than %d combinations of model, version, segment, prediction, label and bin, expected fewer", most)
 	}
 	return groups, nil
 }
@@ -176,26 +172,22 @@ func (s *Source) labelledSQL(r Relation, schema []Column, w Window, l Labels, mo
 			}
 			classes[i] = "coalesce(" + d.varchar(expr) + ", " + d.text(binning.Null) + ")"
 		}
-		if l.byConfidence {
-			c, err := column(l.Confidence)
-			if err != nil {
-				return "", err
-			}
-			if !fits(binning.Numeric, c.Class) {
-				return "", fmt.Errorf("column %q has type %s, expected a number", c.Name, c.Type)
-			}
-			v, cases := d.double(d.identifier(c.Name)), ""
-			for _, bound := range l.Bins {
-				cases += fmt.Sprintf(" WHEN %s <= %v THEN %s", v, bound, d.text(binning.UpTo(bound)))
-			}
-			conditions = append(conditions, v+" >= 0", v+" <= 1")
-			classes = [2]string{
-				"CASE" + cases + " END",
-				"CASE WHEN " + classes[0] + " = " + classes[1] + " THEN " + d.text(Right) + " ELSE " + d.text(Wrong) + " END",
-			}
-		}
 		group(classes[0])
 		group(classes[1])
+	}
+	if len(l.Bins) == 0 {
+		exprs = append(exprs, d.text(""), "0")
+	} else {
+		bin, err := s.binSQL(l, column)
+		if err != nil {
+			return "", err
+		}
+		at, err := timeColumn(r, schema)
+		if err != nil {
+			return "", err
+		}
+		group(bin)
+		group("CASE WHEN " + d.identifier(at.Name) + " >= " + d.instant(l.Middle, at.Class) + " THEN 1 ELSE 0 END")
 	}
 	delayed, delay := "0", "0"
 	if l.LabelTime != "" {
@@ -222,6 +214,27 @@ func (s *Source) labelledSQL(r Relation, schema []Column, w Window, l Labels, mo
 		query += "\nGROUP BY " + strings.Join(groups, ", ")
 	}
 	return fmt.Sprintf("%s\nLIMIT %d", query, most+1), nil
+}
+
+// binSQL is the bin of a row.
+func (s *Source) binSQL(l Labels, column func(string) (Column, error)) (string, error) {
+	d, name, first, last := s.dialect, l.Confidence, " WHEN %s < 0 THEN "+s.dialect.text(""), ""
+	if l.Numeric {
+		name, first, last = l.Prediction, "", binning.UpTo(math.Inf(1))
+	}
+	c, err := column(name)
+	if err != nil {
+		return "", err
+	}
+	if !fits(binning.Numeric, c.Class) {
+		return "", fmt.Errorf("column %q has type %s, expected a number", c.Name, c.Type)
+	}
+	v := d.double(d.identifier(c.Name))
+	cases := strings.ReplaceAll(first, "%s", v)
+	for _, bound := range l.Bins {
+		cases += fmt.Sprintf(" WHEN %s <= %v THEN %s", v, bound, d.text(binning.UpTo(bound)))
+	}
+	return "CASE" + cases + " ELSE " + d.text(last) + " END", nil
 }
 
 func toText(v any) string {

@@ -86,22 +86,34 @@ func labelsAreCounted(t *testing.T, e engine, s *tables.Source) {
 	}
 	require.Equal(t, 1, same, "2 and 2")
 
-	class.Confidence, class.Bins = "sure", []float64{0.1, 0.5, 0.95, 1}
-	byConfidence, err := s.Calibrated(t.Context(), r, w, class, 100)
-	require.NoError(t, err)
-	slices.SortFunc(byConfidence, func(a, b tables.Labelled) int { return strings.Compare(a.Predicted+a.Actual, b.Predicted+b.Actual) })
-	require.Equal(t, []tables.Labelled{
-		{Model: "fraud", Version: "7", Predicted: "0.1", Actual: tables.Right, Rows: 1},
-		{Model: "fraud", Version: "7", Predicted: "0.5", Actual: tables.Right, Rows: 1},
-		{Model: "fraud", Version: "7", Predicted: "0.95", Actual: tables.Wrong, Rows: 1},
-		{Model: "fraud", Version: "7", Predicted: "1", Actual: tables.Right, Rows: 1},
-	}, byConfidence, "a bin has its upper bound, and a row without a confidence from 0 to 1 none")
+	class.Segment, class.LabelTime = "", ""
+	class.Confidence, class.Bins, class.Middle = "sure", []float64{0.1, 0.5, 0.95, 1}, asOf.Add(-30*time.Second)
+	require.ElementsMatch(t, []tables.Labelled{
+		{Model: "churn", Version: "7", Predicted: "a", Actual: "a", Rows: 1},
+		{Model: "fraud", Version: "7", Predicted: "null", Actual: "ham", Rows: 1},
+		{Model: "fraud", Version: "7", Predicted: "spam", Actual: "spam", Bin: "0.1", Rows: 1},
+		{Model: "fraud", Version: "7", Predicted: "it's", Actual: "it's", Bin: "0.5", Rows: 1},
+		{Model: "fraud", Version: "7", Predicted: "spam", Actual: "ham", Bin: "0.95", Rows: 1},
+		{Model: "fraud", Version: "7", Predicted: "spam", Actual: "spam", Bin: "1", Rows: 1},
+	}, count(class), "a bin has its upper bound, and a row without a confidence from 0 to 1 none")
+	class.Middle = asOf.Add(-time.Minute)
+	for _, g := range count(class) {
+		require.True(t, g.Later, "%+v", g)
+	}
+	quantity := tables.Labels{Prediction: "quantity", Label: "truth", Model: "model", Numeric: true, Bins: []float64{1, 2}, Middle: asOf}
+	require.ElementsMatch(t, []tables.Labelled{
+		{Model: "churn", Bin: "+Inf", Rows: 1, AbsoluteError: 4, SquaredError: 16},
+		{Model: "fraud", Bin: "1", Rows: 1, AbsoluteError: 2, SquaredError: 4},
+		{Model: "fraud", Bin: "2", Rows: 3, AbsoluteError: 0.5, SquaredError: 0.25},
+		{Model: "fraud", Bin: "+Inf", Rows: 1, AbsoluteError: 2, SquaredError: 4},
+	}, count(quantity), "the last bin has no bound")
 	class.Confidence = "class"
-	_, err = s.Calibrated(t.Context(), r, w, class, 100)
+	_, err := s.Labelled(t.Context(), r, w, class, 100)
 	require.ErrorContains(t, err, `column "class" has type`)
+	class.Confidence, class.Bins, class.Segment = "", nil, "country"
 
 	_, err = s.Labelled(t.Context(), r, w, class, 5)
-	require.EqualError(t, err, "count labels: more than 5 combinations of model, version, segment, prediction and label, expected fewer")
+	require.EqualError(t, err, "count labels: more than 5 combinations of model, version, segment, prediction, label and bin, expected fewer")
 	class.Label = "none"
 	_, err = s.Labelled(t.Context(), r, w, class, 5)
 	require.ErrorIs(t, err, tables.ErrNoColumn)

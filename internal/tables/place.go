@@ -13,7 +13,7 @@ type Place struct {
 	// Source is the name of a database of the configuration.
 	Source string `yaml:"source,omitempty"`
 	// Table is the name of a table or view, with its schema if it has one; Query a SELECT statement; Files the path or glob
-	// of Parquet, CSV or JSON files, or the folder that they are in, for DuckDB. It is one of the three.
+	// of Parquet, Arrow, CSV or JSON files, or the folder that they are in, for DuckDB. It is one of the three.
 	Table string      `yaml:"table,omitempty"`
 	Query string      `yaml:"query,omitempty"`
 	Files config.Path `yaml:"files,omitempty"`

@@ -56,12 +56,19 @@ func (s *Source) from(ctx context.Context, r Relation, schema []Column) (scope, 
 // the values that text files hold, so that a column without values has none.
 func (r Relation) Guessed() bool { return r.files != nil && r.files.guessed() }
 
-// Conform returns the schema with the types that are expected where the guess
-// from the values of text files differs and the values allow both: a column
+// mayBeUntyped reports whether the column has a type that stands for none if it has no value: text in a text file, and a
+// whole number in Parquet, where pandas and Arrow write a column of None only as a 32-bit one of the type null.
+func (r Relation) mayBeUntyped(c Column) bool {
+	t := baseType(c.Type)
+	return r.Guessed() && (t == "VARCHAR" || t == "JSON") || !r.Guessed() && t == "INTEGER"
+}
+
+// Conform returns the schema with the types that are expected where what files
+// tell differs and the values allow both: a column
 // without values has any type, a column of whole numbers can be of fractions,
 // and everything in a CSV file can be text.
 func (s *Source) Conform(ctx context.Context, r Relation, schema []Column, expected map[string]string) ([]Column, error) {
-	if !r.Guessed() {
+	if r.files == nil {
 		return schema, nil
 	}
 	conformed := slices.Clone(schema)
@@ -70,12 +77,13 @@ func (s *Source) Conform(ctx context.Context, r Relation, schema []Column, expec
 		want := expected[c.Name]
 		switch {
 		case want == "" || strings.EqualFold(want, c.Type):
+		case r.mayBeUntyped(c):
+			untyped = append(untyped, i)
+		case !r.Guessed():
 		case baseType(want) == "VARCHAR" && r.files.reader == "read_csv" && c.Class != Opaque && c.Name != r.Time:
 			conformed[i].Type, conformed[i].Class, conformed[i].text, conformed[i].read = want, Text, true, ""
 		case widens(baseType(c.Type), baseType(want)):
 			conformed[i] = s.column(r, c.Name, want, "CAST("+s.dialect.identifier(c.Name)+" AS "+want+")")
-		case baseType(c.Type) == "VARCHAR" || baseType(c.Type) == "JSON":
-			untyped = append(untyped, i)
 		}
 	}
 	empty, err := s.empty(ctx, r, schema, untyped)
@@ -108,14 +116,14 @@ func widens(from, to string) bool {
 }
 
 // Untyped returns the names of the columns of which nothing tells the type:
-// those of text files that have no value.
+// those of files that have no value.
 func (s *Source) Untyped(ctx context.Context, r Relation, schema []Column) ([]string, error) {
-	if !r.Guessed() {
+	if r.files == nil {
 		return nil, nil
 	}
 	var candidates []int
 	for i, c := range schema {
-		if t := baseType(c.Type); t == "VARCHAR" || t == "JSON" {
+		if r.mayBeUntyped(c) {
 			candidates = append(candidates, i)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/sightglass-ml/sightglass/internal/tables/internal/arrowfile"
 )
 
 // files is the relation of the files that match a path or glob, or are in a folder.
@@ -19,7 +21,7 @@ type files struct {
 
 // guessed says that the types of the columns are DuckDB's guess: text files do
 // not say what they hold.
-func (f *files) guessed() bool { return f.reader != "read_parquet" }
+func (f *files) guessed() bool { return f.reader != "read_parquet" && f.reader != readArrow }
 
 // folders is the path of one of the files, whose folders may be named by values of columns, as in day=2026-11-24.
 func (s *Source) folders(ctx context.Context, r Relation) (string, error) {
@@ -55,6 +57,9 @@ func (s *Source) open(ctx context.Context, r Relation) (scope, error) {
 		return scope{from: r.from}, nil
 	}
 	skip := r.reading.OnUnreadable == SkipUnreadable
+	if f.reader == readArrow {
+		return s.openArrow(ctx, r)
+	}
 	if !f.guessed() && !skip {
 		return scope{from: r.from}, nil
 	}
@@ -62,8 +67,8 @@ func (s *Source) open(ctx context.Context, r Relation) (scope, error) {
 	if err != nil {
 		return scope{}, err
 	}
-	if len(empty) == 0 && !skip {
-		return scope{from: r.from}, nil
+	if len(names)+len(empty) == 0 || len(empty) == 0 && !skip {
+		return scope{from: r.from}, nil // DuckDB says that there is none.
 	}
 	var sc scope
 	if f.guessed() {
@@ -88,9 +93,42 @@ func (s *Source) open(ctx context.Context, r Relation) (scope, error) {
 		return scope{}, ctx.Err()
 	}
 	if len(names) == 0 {
-		return scope{}, fmt.Errorf("none of the %d files that match %q can be read; the first is %q", len(sc.skipped), f.path, sc.skipped[0])
+		return scope{}, noneReadable(f.path, sc.skipped)
 	}
 	sc.from = s.read(r, names...)
+	return sc, nil
+}
+
+func noneReadable(path string, skipped []string) error {
+	return fmt.Errorf("none of the %d files that match %q can be read; the first is %q", len(skipped), path, skipped[0])
+}
+
+// openArrow is open of Arrow files: the SQL reads copies of them.
+func (s *Source) openArrow(ctx context.Context, r Relation) (scope, error) {
+	names, empty, err := s.list(ctx, r.files.what)
+	if err != nil {
+		return scope{}, err
+	}
+	if len(names)+len(empty) == 0 {
+		return scope{}, fmt.Errorf("no file matches %q", r.files.path)
+	}
+	var sc scope
+	var copies []string
+	for _, name := range append(names, empty...) {
+		copied, err := s.arrow.Of(ctx, name)
+		switch {
+		case err == nil:
+			copies = append(copies, copied)
+		case r.reading.OnUnreadable == SkipUnreadable && errors.Is(err, arrowfile.ErrUnreadable):
+			sc.skipped = append(sc.skipped, name)
+		default:
+			return scope{}, err
+		}
+	}
+	if len(copies) == 0 {
+		return scope{}, noneReadable(r.files.path, sc.skipped)
+	}
+	sc.from = "read_parquet([" + texts(s.dialect, copies) + "], union_by_name = true)"
 	return sc, nil
 }
 

@@ -1,7 +1,7 @@
 // Package tables counts what is in a table without fetching its rows.
 //
-// In flow a source (DuckDB for files, PostgreSQL, ClickHouse, Trino, MySQL, BigQuery), a relation
-// in it and the layouts of its columns. Out flow the schema of the relation and
+// Input: a source (DuckDB for files, PostgreSQL, ClickHouse, Trino, MySQL, BigQuery), a relation
+// in it and the layouts of its columns. Output: the schema of the relation and
 // a Profile: rows, nulls, freshness and the count of every bin of every column,
 // all from one statement and one scan. The database does the work; what crosses
 // the wire does not grow with the table. A Source owns its connections and
@@ -10,6 +10,7 @@ package tables
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -30,6 +31,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	_ "github.com/trinodb/trino-go-client/trino" // As does this one.
+
+	"github.com/sightglass-ml/sightglass/internal/tables/internal/arrowfile"
 )
 
 // Type names a kind of database.
@@ -64,6 +67,8 @@ type Options struct {
 	MemoryLimit   int64
 	Threads       int
 	TempDirectory string
+	// ArrowDiskLimit bounds the copies of Arrow files; 10 GiB if 0. They are where DuckDB spills.
+	ArrowDiskLimit int64
 	// Init are statements that DuckDB runs on each new connection, such as
 	// LOAD of an extension or CREATE SECRET.
 	Init []string
@@ -77,16 +82,22 @@ type Source struct {
 	secrets *strings.Replacer
 	// virtual are the tables that are no database's; see OpenVirtual.
 	virtual map[string]Virtual
+	// arrow are the copies that DuckDB reads in place of Arrow files.
+	arrow *arrowfile.Copies
+	// dsn is the hash of the connection string.
+	dsn [sha256.Size]byte
 }
 
 // Open prepares a source. It does not connect yet, so a database that is down
 // at start is found again when it is back.
 func Open(o Options) (*Source, error) {
-	s := &Source{typ: o.Type, secrets: redactor(o.DSN)}
+	s := &Source{typ: o.Type, secrets: redactor(o.DSN), dsn: sha256.Sum256([]byte(o.DSN))}
 	var err error
 	switch o.Type {
 	case DuckDB:
+		o.setDefaults()
 		s.dialect = duckDB{}
+		s.arrow = &arrowfile.Copies{Parent: besideScratch(o.TempDirectory), Memory: o.MemoryLimit / 2, Disk: o.ArrowDiskLimit}
 		s.db, err = openDuckDB(o)
 	case PostgreSQL:
 		s.dialect = postgreSQL{}
@@ -130,21 +141,28 @@ func openPostgreSQL(o Options) (*sql.DB, error) {
 	return stdlib.OpenDB(*cfg), nil
 }
 
-func openDuckDB(o Options) (*sql.DB, error) {
+// setDefaults are those of DuckDB.
+func (o *Options) setDefaults() {
 	if o.MemoryLimit == 0 {
 		o.MemoryLimit = 1 << 30
 	}
 	if o.Threads == 0 {
 		o.Threads = runtime.GOMAXPROCS(0)
 	}
+	if o.TempDirectory == "" {
+		o.TempDirectory = Scratch(os.TempDir())
+	}
+	if o.ArrowDiskLimit == 0 {
+		o.ArrowDiskLimit = 10 << 30
+	}
+}
+
+func openDuckDB(o Options) (*sql.DB, error) {
 	settings := url.Values{
 		"memory_limit": {fmt.Sprintf("%dB", o.MemoryLimit)},
 		"threads":      {fmt.Sprint(o.Threads)},
 		// The order of rows means nothing to a count, and keeping it costs memory.
 		"preserve_insertion_order": {"false"},
-	}
-	if o.TempDirectory == "" {
-		o.TempDirectory = Scratch(os.TempDir())
 	}
 	settings.Set("temp_directory", o.TempDirectory)
 	if o.DSN != "" {
@@ -169,7 +187,17 @@ func openDuckDB(o Options) (*sql.DB, error) {
 // is the working directory, which a service may not write to. DuckDB makes the
 // folder when it first spills, and removes it.
 func Scratch(dir string) string {
-	return filepath.Join(dir, fmt.Sprintf("sightglass-duckdb-%d-%d", os.Getpid(), scratches.Add(1)))
+	return filepath.Join(dir, fmt.Sprintf("%s%d-%d", scratchPrefix, os.Getpid(), scratches.Add(1)))
+}
+
+const scratchPrefix = "sightglass-duckdb-"
+
+// besideScratch is a folder that stays where DuckDB removes the one it spills to.
+func besideScratch(temp string) string {
+	if strings.HasPrefix(filepath.Base(temp), scratchPrefix) {
+		return filepath.Dir(temp)
+	}
+	return temp
 }
 
 // scratches tells the folders of one process apart.
@@ -181,8 +209,14 @@ func firstWords(statement string) string {
 	return strings.Join(words[:min(2, len(words))], " ")
 }
 
-// Close closes the connections.
-func (s *Source) Close() error { return s.db.Close() }
+// Close closes the connections and removes the copies.
+func (s *Source) Close() error {
+	err := s.db.Close()
+	if s.arrow != nil {
+		err = errors.Join(err, s.arrow.Close())
+	}
+	return err
+}
 
 // query runs a statement. DuckDB looks at a file more than once on the way to its rows: at its size when it lists the
 // files, then at its footer. A file that a job replaces just then, by a rename, is unreadable to that statement and

@@ -757,7 +757,7 @@ func TestFiles(t *testing.T) {
 	})
 	t.Run("another ending is refused", func(t *testing.T) {
 		_, err := s.Files("orders.xlsx", "")
-		require.EqualError(t, err, `"orders.xlsx" ends neither in .parquet, .csv, .tsv, .json, .ndjson nor .jsonl (.gz and .zst may follow); want a folder, or a file or glob with such a name`)
+		require.EqualError(t, err, `"orders.xlsx" does not end in .parquet, .arrow, .feather, .ipc, .csv, .tsv, .json, .ndjson or .jsonl (.gz and .zst may follow those of text); want a folder, or a file or glob with such a name`)
 	})
 }
 

@@ -1,6 +1,6 @@
 // Package telemetry carries what a process says about itself.
 //
-// In flow OpenTelemetry instruments and spans, the OpenCensus views and spans of
+// Input: OpenTelemetry instruments and spans, the OpenCensus views and spans of
 // dependencies that still use it, and the Prometheus metrics of the process. Out
 // flow the OpenTelemetry and OpenCensus metrics at /metrics, and everything by
 // OTLP where the standard OTEL_* variables ask for it. The package owns the

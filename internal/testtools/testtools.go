@@ -1,6 +1,6 @@
 // Package testtools gives tests the real programs they are checked against.
 //
-// In flow the names of tools that `make tools` built and of servers that `make test-deps` installed; out flow the
+// Input: the names of tools that `make tools` built and of servers that `make test-deps` installed. Output: the
 // path of a tool, or the address of a server started for one test. The package owns every process and folder it makes
 // for a test and removes them when that test ends, or when the test binary dies.
 //

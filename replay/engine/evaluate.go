@@ -385,12 +385,8 @@ func (e *Engine) record(b *block, r *rule, out *outcome) error {
 		}
 	}
 	now := make(map[*Series]bool, len(out.series))
-	for _, res := range out.series {
-		s := e.store.get(r.recorded(res.metric))
-		if r.touched[s] && !b.single {
-			e.fail(r, out.times[0], fmt.Errorf("two results have the same labels after the rule's were added: %s", s.labels))
-			continue
-		}
+	for _, res := range e.recordings(r, out) {
+		s := res.series
 		r.touched[s] = true
 		next := 0
 		live := r.live[s]
@@ -422,6 +418,38 @@ func (e *Engine) record(b *block, r *rule, out *outcome) error {
 	}
 	r.live = now
 	return nil
+}
+
+// A recording is what a rule records of one series.
+type recording struct {
+	series *Series
+	result
+}
+
+// recordings are the results by the series that they are recorded as. Results of several series may become one, as where a rule
+// takes one metric or else another: each has its own times. Prometheus fails where two have the same, and so does this.
+func (e *Engine) recordings(r *rule, out *outcome) []recording {
+	at := make(map[*Series]int, len(out.series))
+	all := make([]recording, 0, len(out.series))
+	for _, res := range out.series {
+		s := e.store.get(r.recorded(res.metric))
+		i, ok := at[s]
+		if !ok {
+			at[s] = len(all)
+			all = append(all, recording{s, res})
+			continue
+		}
+		points := slices.AppendSeq(slices.Collect(all[i].all()), res.all())
+		slices.SortStableFunc(points, func(a, b point) int { return a.k - b.k })
+		once := slices.CompactFunc(points, func(a, b point) bool {
+			if a.k == b.k {
+				e.fail(r, out.times[b.k], fmt.Errorf("two results have the same labels after the rule's were added: %s", s.labels))
+			}
+			return a.k == b.k
+		})
+		all[i].result = result{metric: res.metric, points: once}
+	}
+	return all
 }
 
 func stale(s *Series) bool {

@@ -102,6 +102,10 @@ func TestAlerts(t *testing.T) {
 		"a circle: each sees what those after it recorded at the evaluation before": {
 			`[{record: a, expr: "m + (b or m * 0)"}, {record: b, expr: a}, {alert: A, expr: b >= 3}]`, between(3, 6), []string{"5m0s A firing"},
 		},
+		"a rule that records one metric, or else another under the same name": {
+			`[{record: a, expr: "m > 0"}, {record: b, expr: "m * 0 + 2"}, {record: r, expr: "a or b"}, {alert: One, expr: r == 1}, {alert: Two, expr: r == 2}]`, between(3, 6),
+			[]string{"0s Two firing", "3m0s One firing", "3m0s Two resolved", "6m0s One resolved", "6m0s Two firing"},
+		},
 		"a failed scrape ends the series at once, and is down": {
 			`[{alert: A, expr: absent(m)}, {alert: Down, expr: up == 0}]`, failing(errors.New("refused")),
 			[]string{"3m0s A firing", "3m0s Down firing", "6m0s A resolved", "6m0s Down resolved"},
@@ -136,4 +140,13 @@ func TestARuleThatFailsIsReported(t *testing.T) {
 	require.Len(t, stats.Errors, 1)
 	require.Equal(t, 1, stats.Errors[0].Times, "its inputs never change, so it is evaluated once")
 	require.ErrorContains(t, stats.Errors[0].Err, "many-to-many matching not allowed")
+}
+
+func TestTwoResultsOfTheSameLabelsAreReported(t *testing.T) {
+	eng, err := engine.New(engine.Options{Rules: parse(t, `groups: [{name: g, rules: [{record: a, expr: m}, {record: b, expr: m}, {record: r, expr: '{__name__=~"a|b"}'}]}]`)})
+	require.NoError(t, err)
+	stats, err := eng.Run(t.Context(), engine.Replay{From: monday, To: monday.Add(10 * time.Minute), Targets: []engine.Target{source(func(int) (float64, error) { return 1, nil })}})
+	require.NoError(t, err)
+	require.Len(t, stats.Errors, 1)
+	require.ErrorContains(t, stats.Errors[0].Err, "two results have the same labels after the rule's were added: {__name__=\"r\"")
 }

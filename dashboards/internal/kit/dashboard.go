@@ -1,7 +1,7 @@
 // Package kit turns the short declarations in package dashboards into classic Grafana dashboards.
 //
-// In flows a Dashboard: variables, annotations and rows of panels made with the Foundation SDK.
-// Out flows the JSON a user imports, laid out, numbered and checked. The package keeps no state:
+// Input: a Dashboard: variables, annotations and rows of panels made with the Foundation SDK.
+// Output: the JSON a user imports, laid out, numbered and checked. The package keeps no state:
 // the same declaration gives the same bytes.
 package kit
 
@@ -43,11 +43,11 @@ type Row struct {
 	Panels    Panels
 }
 
-// Annotation draws the series of a query as marked regions on every time series. The SDK's own type
-// lacks the fields with which Grafana words the mark.
+// Annotation marks a moment of every series of a query on every chart. The SDK's own type lacks the fields with which Grafana
+// words the mark.
 type Annotation struct {
 	Name  string
-	Expr  string
+	Expr  string // Its values are the moments, in milliseconds since 1970.
 	Title string // Label names in double braces are filled in, as in legends.
 	Text  string
 	Tags  string // Label names, separated by commas.
@@ -163,6 +163,7 @@ func layOutRow(row Row, top uint32, claim func(uint32, string)) ([]dashboard.Pan
 			return nil, 0, errors.New("a panel was not made by this package's constructors")
 		}
 		claim(*panel.Id, *panel.Title)
+		colorQueries(&panel)
 		if err := uniqueRefIDs(panel); err != nil {
 			return nil, 0, fmt.Errorf("panel %q: %w", *panel.Title, err)
 		}
@@ -175,6 +176,33 @@ func layOutRow(row Row, top uint32, claim func(uint32, string)) ([]dashboard.Pan
 		panels = append(panels, panel)
 	}
 	return panels, y + tallest, nil
+}
+
+// colorQueries gives each further query of a chart a family of colours of its own, where nothing else colours it.
+func colorQueries(panel *dashboard.Panel) {
+	if panel.Type != "timeseries" || panel.FieldConfig == nil {
+		return
+	}
+	taken := map[any]bool{}
+	for _, override := range panel.FieldConfig.Overrides {
+		taken[override.Matcher.Options] = true
+	}
+	next := 0
+	for _, target := range panel.Targets {
+		query, ok := target.(prometheus.Dataquery)
+		if !ok || query.RefId == nil || taken[*query.RefId] {
+			continue
+		}
+		if next > 0 {
+			panel.FieldConfig.Overrides = append(panel.FieldConfig.Overrides, dashboard.DashboardFieldConfigSourceOverrides{
+				Matcher: dashboard.MatcherConfig{Id: "byFrameRefID", Options: *query.RefId},
+				Properties: Properties{{Id: "color", Value: map[string]any{
+					"mode": "shades", "fixedColor": families[next%len(families)],
+				}}},
+			})
+		}
+		next++
+	}
 }
 
 // uniqueRefIDs rejects a panel whose queries share a reference id: Grafana would show only one of them.
@@ -222,6 +250,9 @@ func annotationModels(annotations []Annotation) []any {
 			"titleFormat": a.Title,
 			"textFormat":  a.Text,
 			"tagKeys":     a.Tags,
+			// Grafana marks the value, read as a time. Without it, each step at which the series exists would be marked, and
+			// an alert that fires for hours would cover the chart.
+			"useValueForTime": true,
 		})
 	}
 	return models

@@ -113,7 +113,7 @@ func TestAnnotationsKeepTheirWording(t *testing.T) {
 		"datasource":  map[string]any{"type": "prometheus", "uid": "${datasource}"},
 		"expr":        "ALERTS{\n  a=\"b\"}",
 		"target":      map[string]any{"refId": "Annotation", "expr": "ALERTS{\n  a=\"b\"}"},
-		"titleFormat": "{{alertname}}", "textFormat": "{{dataset}}", "tagKeys": "severity",
+		"titleFormat": "{{alertname}}", "textFormat": "{{dataset}}", "tagKeys": "severity", "useValueForTime": true,
 	}}, model.Annotations.List)
 }
 

@@ -2,6 +2,7 @@ package kit
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/grafana/grafana-foundation-sdk/go/barchart"
@@ -36,7 +37,8 @@ func Timeseries(t Text) *timeseries.PanelBuilder {
 		Id(t.ID).Title(t.Title).Description(t.Description).Unit(t.Unit).
 		Datasource(datasource()).
 		Span(12).Height(9).
-		ColorScheme(palette()).
+		ColorScheme(shades(families[0])).
+		AxisSoftMax(softMax(t.Unit)).
 		LineWidth(1).
 		FillOpacity(0).
 		ShowPoints(common.VisibilityModeNever).
@@ -51,9 +53,23 @@ func Timeseries(t Text) *timeseries.PanelBuilder {
 			Sort(common.SortOrderDescending))
 }
 
-// palette gives every series a colour of its own.
-func palette() cog.Builder[dashboard.FieldColor] {
-	return dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdPaletteClassic)
+// families are the colours of a chart's queries, in their order: the series of a query are shades of its colour. Red, orange
+// and green are severities, and grey is a baseline, so none of them is data.
+var families = []string{"blue", "purple", "#2CA6A4", "#A0785A"}
+
+// baselineColor is that of every series that data is compared with.
+const baselineColor = "#8E8E8E"
+
+func shades(color string) cog.Builder[dashboard.FieldColor] {
+	return dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdShades).FixedColor(color)
+}
+
+// softMax is the top of an axis whose values are all zero: Grafana would draw shares from 0 to 100 %.
+func softMax(unit string) float64 {
+	if unit == "percentunit" {
+		return 0.01
+	}
+	return 0
 }
 
 // Stat is one big number per series, coloured by its thresholds.
@@ -67,13 +83,15 @@ func Stat(t Text) *stat.PanelBuilder {
 		ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"}))
 }
 
-// Table shows instant queries, one row per combination of labels.
+// Table shows instant queries, one row per combination of labels, as many rows as fit and the rest on further pages. It has no
+// text for "no value": Grafana would print it into every empty cell.
 func Table(t Text) *table.PanelBuilder {
 	return table.NewPanelBuilder().
 		Id(t.ID).Title(t.Title).Description(t.Description).Unit(t.Unit).
 		Datasource(datasource()).
 		Span(24).Height(9).
 		CellHeight(common.TableCellHeightSm).
+		Footer(common.NewTableFooterOptionsBuilder().EnablePagination(true)).
 		Filterable(true)
 }
 
@@ -99,7 +117,7 @@ func BarChart(t Text) *barchart.PanelBuilder {
 		Id(t.ID).Title(t.Title).Description(t.Description).Unit(t.Unit).
 		Datasource(datasource()).
 		Span(24).Height(10).
-		ColorScheme(palette()).
+		ColorScheme(shades(families[0])).
 		ShowValue(common.VisibilityModeNever).
 		XTickLabelMaxLength(24).
 		GroupWidth(0.8).
@@ -134,26 +152,29 @@ type Properties = []Property
 
 // Column says how a table shows one label or value of its queries.
 type Column struct {
-	from, title string
-	properties  Properties
+	From       string // A label, or "Value #" and a refId, or "Value" where the table has a single query.
+	title      string
+	properties Properties
 }
 
-// Col names a column. It comes from a label, from "Value #" and a refId, or, where the table has a single
-// query, from "Value".
+// Col names a column.
 func Col(from, title string, properties ...Property) Column {
-	return Column{from: from, title: title, properties: properties}
+	return Column{From: from, title: title, properties: properties}
 }
 
 // Columns joins a table's queries on the labels they share, and then names, orders and formats the
-// columns. Labels that are not named stay, at the end: cluster and namespace show up where a team
-// has them. Every name in hidden is dropped, and so is the evaluation time.
+// columns. Cluster and namespace come last and show up where a team has them. Every name in hidden is dropped, and so are the
+// evaluation time and the name of the series.
 func Columns(panel *table.PanelBuilder, columns []Column, hidden ...string) *table.PanelBuilder {
-	order, names, excluded := map[string]any{}, map[string]any{}, map[string]any{"Time": true}
+	order, names, excluded := map[string]any{}, map[string]any{}, map[string]any{"Time": true, "__name__": true}
 	for _, name := range hidden {
 		excluded[name] = true
 	}
-	for i, column := range columns {
-		order[column.from], names[column.from] = i, column.title
+	for i, column := range append(slices.Clone(columns), Col("namespace", "Namespace"), Col("cluster", "Cluster")) {
+		if _, named := names[column.From]; named {
+			continue
+		}
+		order[column.From], names[column.From] = i, column.title
 		if len(column.properties) > 0 {
 			panel.OverrideByName(column.title, column.properties)
 		}
@@ -165,6 +186,11 @@ func Columns(panel *table.PanelBuilder, columns []Column, hidden ...string) *tab
 			"indexByName":   order,
 			"renameByName":  names,
 		}})
+}
+
+// WorstFirst sorts by the column of severities, the oldest first among equals.
+func WorstFirst(severity, since string) []cog.Builder[common.TableSortByFieldState] {
+	return slices.Concat(LargestFirst(severity), SmallestFirst(since))
 }
 
 // LargestFirst sorts a table by the column of that title.
@@ -207,17 +233,6 @@ func Severities() []dashboard.ValueMapping {
 	)
 }
 
-// SeverityNames colours the label severity, which is a word.
-func SeverityNames() []dashboard.ValueMapping {
-	mapping := dashboard.NewValueMap()
-	mapping.Type = dashboard.MappingTypeValueToText
-	mapping.Options = map[string]dashboard.ValueMappingResult{}
-	for i, s := range []struct{ name, color string }{{"critical", "red"}, {"warning", "orange"}, {"info", "blue"}} {
-		mapping.Options[s.name] = dashboard.ValueMappingResult{Color: cog.ToPtr(s.color), Index: cog.ToPtr(int32(i))}
-	}
-	return []dashboard.ValueMapping{{ValueMap: mapping}}
-}
-
 // Steps colours values: base below the first step, each step's colour from its value upwards.
 func Steps(base string, steps ...dashboard.Threshold) cog.Builder[dashboard.ThresholdsConfig] {
 	return dashboard.NewThresholdsConfigBuilder().
@@ -251,24 +266,47 @@ func Colored() Property {
 	return Property{Id: "custom.cellOptions", Value: map[string]any{"type": "color-background", "mode": "basic"}}
 }
 
-// Gauge draws a table cell as a bar between two values.
+// Gauge draws a table cell as a bar between two values, in one colour: what is good or bad is for the limit to say.
 func Gauge(low, high float64) Properties {
 	return Properties{
 		{Id: "custom.cellOptions", Value: map[string]any{"type": "gauge", "mode": "basic"}},
 		{Id: "min", Value: low},
 		{Id: "max", Value: high},
+		Color(families[0]),
 	}
 }
 
-// Limit draws the queries of that refId as dashed red lines outside the legend: what an alert
-// compares the other lines with.
-func Limit(panel *timeseries.PanelBuilder, refID string) *timeseries.PanelBuilder {
-	return panel.OverrideByQuery(refID, Properties{
+// OfLimit shows a value over its own limit, coloured where it comes near the limit and where it is beyond.
+func OfLimit() Properties {
+	return Properties{
+		Unit("percentunit"),
+		Decimals(0),
+		Colored(),
+		{Id: "color", Value: map[string]any{"mode": "thresholds"}},
+		{Id: "thresholds", Value: map[string]any{"mode": "absolute", "steps": []map[string]any{
+			{"color": "transparent", "value": nil}, {"color": "orange", "value": 0.8}, {"color": "red", "value": 1},
+		}}},
+	}
+}
+
+// Width is the width of a column in pixels.
+func Width(pixels int) Property { return Property{Id: "custom.width", Value: pixels} }
+
+// Limit draws the query "limit" as a dashed red line, once in the legend, and the query "limits", the limits of single objects,
+// as dashed red lines outside of it: what an alert compares the other lines with.
+func Limit(panel *timeseries.PanelBuilder) *timeseries.PanelBuilder {
+	dashed := Properties{
 		Color("red"),
 		{Id: "custom.lineStyle", Value: map[string]any{"fill": "dash", "dash": []int{10, 10}}},
-		{Id: "custom.hideFrom", Value: map[string]any{"legend": true, "tooltip": false, "viz": false}},
-	})
+	}
+	hidden := Property{Id: "custom.hideFrom", Value: map[string]any{"legend": true, "tooltip": false, "viz": false}}
+	return panel.
+		OverrideByQuery("limit", dashed).
+		OverrideByQuery("limits", append(slices.Clone(dashed), hidden))
 }
+
+// Baseline draws a field in grey: data is compared with it.
+func Baseline() Property { return Color(baselineColor) }
 
 // Link is a link from a value, a cell or a panel.
 func Link(title, url string) *dashboard.DashboardLinkBuilder {
@@ -291,6 +329,16 @@ func LinkTo(uid string, keep []string, set ...string) string {
 	for _, name := range append([]string{"datasource", "job", "instance", "cluster", "namespace"}, keep...) {
 		query = append(query, "${"+name+":queryparam}")
 	}
+	for i := 0; i+1 < len(set); i += 2 {
+		query = append(query, "var-"+set[i]+"="+set[i+1])
+	}
+	return "/d/" + uid + "?" + strings.Join(query, "&")
+}
+
+// LinkAcross is the address of a dashboard about another kind of object: with the time range, the data source and the cluster, and
+// with the variables of set. Jobs, instances and namespaces are not the same there.
+func LinkAcross(uid string, set ...string) string {
+	query := []string{"${__url_time_range}", "${datasource:queryparam}", "${cluster:queryparam}"}
 	for i := 0; i+1 < len(set); i += 2 {
 		query = append(query, "var-"+set[i]+"="+set[i+1])
 	}

@@ -1,6 +1,7 @@
 package kit
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/grafana/grafana-foundation-sdk/go/common"
@@ -58,11 +59,11 @@ func Raw(metric string, matchers ...string) string {
 
 // Recorded selects a series that rules have aggregated: it has lost job and instance.
 func Recorded(metric string, matchers ...string) string {
-	all := append([]string{`cluster=~"$cluster"`, `namespace=~"$namespace"`}, matchers...)
+	all := slices.DeleteFunc(append([]string{`cluster=~"$cluster"`, `namespace=~"$namespace"`}, matchers...), func(m string) bool { return m == "" })
 	return metric + "{" + strings.Join(all, ", ") + "}"
 }
 
-// Scope is a matcher that says whose series a query reads, such as `dataset=~"$dataset"`.
+// Scope is a matcher that says whose series a query reads, such as `dataset=~"$dataset"`. Empty, it is everybody's.
 type Scope string
 
 // Raw is Raw within the scope.
@@ -73,6 +74,19 @@ func (s Scope) Raw(metric string, matchers ...string) string {
 // Recorded is Recorded within the scope.
 func (s Scope) Recorded(metric string, matchers ...string) string {
 	return Recorded(metric, append([]string{string(s)}, matchers...)...)
+}
+
+// Highest are the ten recorded series that were highest at any moment of the time range. One set for the whole range keeps the
+// legend short: topk at every step would let any number of series through.
+func (s Scope) Highest(metric string, matchers ...string) string {
+	series := s.Recorded(metric, matchers...)
+	return series + "\nand\ntopk(10, max_over_time(" + series + "[$__range] @ end()))"
+}
+
+// Lowest is Highest for what is worse the lower it is.
+func (s Scope) Lowest(metric string, matchers ...string) string {
+	series := s.Recorded(metric, matchers...)
+	return series + "\nand\nbottomk(10, min_over_time(" + series + "[$__range] @ end()))"
 }
 
 // MaxBy folds replicas together: they publish the same thing, so a sum would count it twice.

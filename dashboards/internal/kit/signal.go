@@ -15,8 +15,7 @@ type Signal struct {
 	LimitBy string // The labels of the limit, where it is for several objects.
 }
 
-// top are the ten objects that were worst at any moment of the time range. One set for the whole range keeps
-// the legend short: topk at every step would let any number of series through.
+// top are the ten objects that were worst at any moment of the time range.
 func (s Signal) top() string {
 	return "topk(10, max_over_time(" + s.Scope.Recorded(s.Series) + "[$__range] @ end()))"
 }
@@ -31,10 +30,16 @@ func (s Signal) Limits() string {
 	return s.Scope.Recorded(s.Limit) + "\nand on (" + cmp.Or(s.LimitBy, s.By) + ")\n" + s.top()
 }
 
-// WorstOf draws a signal's worst objects and their limits.
+// WorstOf draws a signal's worst objects and their limits. The legend names the lowest of the limits.
 func WorstOf(text Text, s Signal, legend string) *timeseries.PanelBuilder {
-	return Limit(Timeseries(text), "limit").
+	return Limit(Timeseries(text)).
 		Min(0).
 		WithTarget(Range("worst", s.Worst(), legend)).
-		WithTarget(Range("limit", s.Limits(), "limit of "+legend))
+		WithTarget(Range("limit", "min("+s.Limits()+")", "limit")).
+		WithTarget(Range("limits", s.Limits(), "limit of "+legend))
+}
+
+// LimitFor is a limit for everybody, drawn only where there is something to compare with it.
+func LimitFor(threshold, series string) string {
+	return "ml:threshold:" + threshold + " and on () group(" + series + ")"
 }

@@ -17,7 +17,8 @@ func Header(present string) []cog.Builder[dashboard.VariableModel] {
 		dashboard.NewDatasourceVariableBuilder("datasource").
 			Label("Data source").
 			Description("The Prometheus-compatible data source that evaluates the Sightglass rules.").
-			Type("prometheus"),
+			Type("prometheus").
+			Current(option("default")),
 		Many("job", "Job", present),
 		Many("instance", "Instance", present+`{job=~"$job"}`),
 		Optional("cluster", "Cluster", present+`{job=~"$job", instance=~"$instance"}`),
@@ -48,9 +49,28 @@ func many(name, label, selector, all string) cog.Builder[dashboard.VariableModel
 		})
 }
 
-// One is a selection of exactly one value of a label; Grafana takes the first until told otherwise.
-func One(name, label, of, selector string) cog.Builder[dashboard.VariableModel] {
-	return choice(name, label, of, selector)
+// One is a selection of exactly one object: the value of the label of, and what is shown for it in the label text. The objects
+// are the series of expr, which puts the worst first: Grafana takes the first until told otherwise.
+func One(name, label, text, of, expr string) cog.Builder[dashboard.VariableModel] {
+	query := "query_result(" + clean(expr) + ")"
+	pattern := `/(?:^|[{,])` + of + `="(?<value>[^"]*)"/`
+	if text != of {
+		// Prometheus lists labels in alphabetical order.
+		pattern = `/(?:^|[{,])` + text + `="(?<text>[^"]*)".*,` + of + `="(?<value>[^"]*)"/`
+	}
+	return dashboard.NewQueryVariableBuilder(name).
+		Label(label).
+		Datasource(datasource()).
+		Query(dashboard.StringOrMap{String: &query}).
+		Definition(query).
+		Regex(pattern).
+		Refresh(dashboard.VariableRefreshOnTimeRangeChanged).
+		Sort(dashboard.VariableSortDisabled)
+}
+
+func option(value string) dashboard.VariableOption {
+	text := dashboard.StringOrArrayOfString{String: &value}
+	return dashboard.VariableOption{Selected: cog.ToPtr(true), Text: text, Value: text}
 }
 
 func choice(name, label, of, selector string) *dashboard.QueryVariableBuilder {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 )
@@ -49,20 +50,26 @@ func (c Config) Excludes(f Finding) bool {
 	return entries != nil && slices.Contains(entries.Entries, Entry{Dashboard: f.Dashboard, Panel: f.Panel})
 }
 
-// excusable gives the reason why a rule may be broken by a query of aggregated series.
-var excusable = map[string]string{
-	"target-job-rule":      "Reads series that rules recorded, which keep cluster, namespace and the observed object, and have no job.",
-	"target-instance-rule": "Reads series that rules recorded, which keep cluster, namespace and the observed object, and have no instance.",
+// excuse gives the reason why a rule may be broken: by a query of aggregated series, or by a unit of currency.
+func excuse(f Finding) string {
+	switch {
+	case f.Rule == "target-job-rule" && Aggregated(f.Metric):
+		return "Reads series that rules recorded, which keep cluster, namespace and the observed object, and have no job."
+	case f.Rule == "target-instance-rule" && Aggregated(f.Metric):
+		return "Reads series that rules recorded, which keep cluster, namespace and the observed object, and have no instance."
+	case f.Rule == "panel-units-rule" && strings.HasSuffix(f.Message, "is custom"):
+		return "Canadian dollars are a custom unit of Grafana's, currency:C$."
+	}
+	return ""
 }
 
-// Exclusions writes the .lint file for a set of dashboards: one entry for every panel that reads
-// aggregated series, and none for any other reason.
+// Exclusions writes the .lint file for a set of dashboards: one entry for every panel with an excuse.
 func Exclusions(dashboards []Dashboard) ([]byte, error) {
 	config := Config{Exclusions: map[string]*RuleEntries{}}
 	for _, d := range dashboards {
 		for _, f := range Check(d) {
-			reason, ok := excusable[f.Rule]
-			if !ok || !Aggregated(f.Metric) {
+			reason := excuse(f)
+			if reason == "" {
 				continue
 			}
 			if config.Exclusions[f.Rule] == nil {

@@ -2,6 +2,7 @@ package lint
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"testing"
 
@@ -33,6 +34,26 @@ func changed(t *testing.T, change func(parts)) Dashboard {
 	return parsed
 }
 
+// one adds a selection of exactly one widget.
+func (p parts) one(query, regex string, sort int) {
+	list := p.dashboard["templating"].(object)
+	list["list"] = append(list["list"].([]any), object{
+		"name": "widget", "type": "query", "query": query, "regex": regex, "sort": sort, "refresh": 2, "datasource": p.datasourceRef(),
+	})
+}
+
+func (p parts) datasourceRef() object { return object{"type": "prometheus", "uid": templated} }
+
+func (p parts) color(color object) {
+	p.series["fieldConfig"].(object)["defaults"].(object)["color"] = color
+}
+
+func (p parts) override(of, property string, value any) {
+	p.series["fieldConfig"].(object)["overrides"] = []any{object{
+		"matcher": object{"id": "byFrameRefID", "options": of}, "properties": []any{object{"id": property, "value": value}},
+	}}
+}
+
 const scope = `cluster=~"$cluster", namespace=~"$namespace", job=~"$job", instance=~"$instance"`
 
 func TestCheck(t *testing.T) {
@@ -51,7 +72,7 @@ func TestCheck(t *testing.T) {
 		},
 		"a job variable that takes one value only is refused": {
 			func(p parts) { p.job["multi"] = false },
-			[]string{"template-job-rule"},
+			[]string{"template-job-rule", "sightglass-detail"},
 		},
 		"a job variable that matches the empty string is refused": {
 			func(p parts) { p.job["allValue"] = ".*" },
@@ -145,8 +166,126 @@ func TestCheck(t *testing.T) {
 			[]string{"target-job-rule", "target-instance-rule"},
 		},
 		"a threshold is for everybody": {
-			func(p parts) { p.statTarget["expr"] = "ml:threshold:widgets" },
+			func(p parts) {
+				p.statTarget["expr"] = "ml:threshold:widgets and on () group(widgets_up{" + scope + "})"
+			},
 			[]string{"target-job-rule", "target-instance-rule"},
+		},
+		"a limit without what it limits is refused": {
+			func(p parts) { p.statTarget["expr"] = "ml:threshold:widgets" },
+			[]string{"target-job-rule", "target-instance-rule", "sightglass-limits"},
+		},
+		"a selection of one object opens on the worst": {
+			func(p parts) { p.one("query_result(sort_desc(widgets_up))", `/widget="(?<value>[^"]*)"/`, 0) },
+			nil,
+		},
+		"a selection that opens on the first name of the alphabet is refused": {
+			func(p parts) { p.one("label_values(widgets_up, widget)", "", 1) },
+			[]string{"sightglass-detail"},
+		},
+		"a selection that Grafana sorts anew is refused": {
+			func(p parts) { p.one("query_result(sort_desc(widgets_up))", `/widget="(?<value>[^"]*)"/`, 1) },
+			[]string{"sightglass-detail"},
+		},
+		"a data source that is not the default is refused": {
+			func(p parts) { p.datasource["current"] = object{"value": "prometheus-7"} },
+			[]string{"sightglass-detail"},
+		},
+		"an annotation that marks every step is refused": {
+			func(p parts) {
+				p.dashboard["annotations"] = object{"list": []any{object{"name": "Alerts", "expr": "ALERTS"}}}
+			},
+			[]string{"sightglass-marks"},
+		},
+		"text for no value in a table is refused": {
+			func(p parts) {
+				p.stat["type"] = "table"
+				p.stat["fieldConfig"].(object)["defaults"].(object)["noValue"] = "No alert fires"
+			},
+			[]string{"sightglass-no-value"},
+		},
+		"a palette that contains red is refused": {
+			func(p parts) { p.color(object{"mode": "palette-classic"}) },
+			[]string{"sightglass-colors"},
+		},
+		"a scale from green to red is refused": {
+			func(p parts) { p.color(object{"mode": "continuous-GrYlRd"}) },
+			[]string{"sightglass-colors"},
+		},
+		"data in the colour of a severity is refused": {
+			func(p parts) { p.override("made", "color", object{"mode": "fixed", "fixedColor": "semi-dark-orange"}) },
+			[]string{"sightglass-colors"},
+		},
+		"a limit is red": {
+			func(p parts) { p.override("limit", "color", object{"mode": "fixed", "fixedColor": "red"}) },
+			nil,
+		},
+		"a gauge in Grafana's colours is refused": {
+			func(p parts) { p.override("Share", "custom.cellOptions", object{"type": "gauge"}) },
+			[]string{"sightglass-gauges"},
+		},
+		"a stack of several models is refused": {
+			func(p parts) {
+				p.series["fieldConfig"].(object)["defaults"].(object)["custom"] = object{"stacking": object{"mode": "normal"}}
+				p.seriesTarget["expr"] = "topk(10, model:widgets:mean{" + scope + `, model=~"$model"})`
+			},
+			[]string{"sightglass-stacks"},
+		},
+		"money without a currency is refused": {
+			func(p parts) { p.statTarget["expr"] = "widgets_price_cad{" + scope + "}" },
+			[]string{"sightglass-money"},
+		},
+		"money in Canadian dollars has a unit that dashboard-linter does not know": {
+			func(p parts) {
+				p.statTarget["expr"] = "widgets_price_cad{" + scope + "}"
+				p.stat["fieldConfig"].(object)["defaults"] = object{"unit": "currency:C$"}
+			},
+			[]string{"panel-units-rule"},
+		},
+		"a chart of every selected object is refused": {
+			func(p parts) { p.seriesTarget["expr"] = "widgets_size{" + scope + `, model=~"$model"}` },
+			[]string{"sightglass-bounded"},
+		},
+		"a chart of the ten largest objects is bounded": {
+			func(p parts) { p.seriesTarget["expr"] = "topk(10, widgets_size{" + scope + `, model=~"$model"})` },
+			nil,
+		},
+		"a chart of the sum of the selected objects is one line": {
+			func(p parts) { p.seriesTarget["expr"] = "sum(widgets_size{" + scope + `, model=~"$model"})` },
+			nil,
+		},
+		"exemplars in another unit than their chart are refused": {
+			func(p parts) {
+				p.seriesTarget["expr"] = "1000 * widgets_seconds{" + scope + "}"
+				p.seriesTarget["exemplar"] = true
+			},
+			[]string{"sightglass-exemplars"},
+		},
+		"panels side by side end together": {
+			func(p parts) { p.stat["gridPos"].(object)["h"] = 5 },
+			[]string{"sightglass-lines"},
+		},
+		"a line is filled": {
+			func(p parts) { p.stat["gridPos"].(object)["w"] = 6 },
+			[]string{"sightglass-lines"},
+		},
+		"a dashboard that sends many queries as it opens is refused": {
+			func(p parts) {
+				var many []any
+				for i := range openQueries {
+					many = append(many, object{"refId": fmt.Sprint(i), "expr": "widgets_up{" + scope + "}", "datasource": p.datasourceRef()})
+				}
+				p.series["targets"] = many
+			},
+			[]string{"sightglass-load"},
+		},
+		"a question is no title": {
+			func(p parts) { p.stat["title"] = "How old it is" },
+			[]string{"sightglass-title"},
+		},
+		"a dashboard does not repeat the name of its folder": {
+			func(p parts) { p.dashboard["title"] = "Sightglass / Widgets" },
+			[]string{"sightglass-title"},
 		},
 		"a dashboard exported for sharing is refused": {
 			func(p parts) { p.dashboard["__inputs"], p.dashboard["id"] = []any{}, 7 },
@@ -170,7 +309,7 @@ func TestCheck(t *testing.T) {
 		},
 		"two panels never share an id": {
 			func(p parts) { p.stat["id"] = 2 },
-			[]string{"sightglass-layout"},
+			[]string{"sightglass-layout", "sightglass-lines"},
 		},
 		"two panels never overlap": {
 			func(p parts) { p.stat["gridPos"].(object)["x"] = 11 },

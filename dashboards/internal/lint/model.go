@@ -1,6 +1,6 @@
 // Package lint checks dashboards the way dashboard-linter does, and further where this bundle asks more.
 //
-// In flows the JSON of a dashboard and a .lint file; out flow findings. dashboard-linter itself cannot
+// Input: the JSON of a dashboard and a .lint file. Output: findings. dashboard-linter itself cannot
 // be a dependency: its module carries replace directives. Its 17 rules are restated here under their own
 // names, so that a user who runs it over the committed JSON sees what our tests see. The package keeps
 // no state.
@@ -40,8 +40,9 @@ type Link struct {
 
 // Annotation is a query whose results are marked on every time series.
 type Annotation struct {
-	Name string `json:"name"`
-	Expr string `json:"expr"`
+	Name            string `json:"name"`
+	Expr            string `json:"expr"`
+	UseValueForTime bool   `json:"useValueForTime"`
 }
 
 // Variable is one selection in the header of a dashboard.
@@ -54,6 +55,11 @@ type Variable struct {
 	Multi      bool       `json:"multi"`
 	AllValue   string     `json:"allValue"`
 	Refresh    int        `json:"refresh"`
+	Sort       int        `json:"sort"`
+	Regex      string     `json:"regex"`
+	Current    struct {
+		Value any `json:"value"`
+	} `json:"current"`
 }
 
 // Datasource is a reference to a data source.
@@ -64,15 +70,22 @@ type Datasource struct {
 
 // Panel is a panel or a row.
 type Panel struct {
-	ID          int        `json:"id"`
-	Type        string     `json:"type"`
-	Title       string     `json:"title"`
-	Description string     `json:"description"`
-	Datasource  Datasource `json:"datasource"`
-	Targets     []Target   `json:"targets"`
-	Collapsed   bool       `json:"collapsed"`
-	Panels      []Panel    `json:"panels"`
-	GridPos     struct {
+	ID              int        `json:"id"`
+	Type            string     `json:"type"`
+	Title           string     `json:"title"`
+	Description     string     `json:"description"`
+	Datasource      Datasource `json:"datasource"`
+	Targets         []Target   `json:"targets"`
+	Transformations []struct {
+		ID      string `json:"id"`
+		Options struct {
+			ExcludeByName map[string]bool   `json:"excludeByName"`
+			RenameByName  map[string]string `json:"renameByName"`
+		} `json:"options"`
+	} `json:"transformations"`
+	Collapsed bool    `json:"collapsed"`
+	Panels    []Panel `json:"panels"`
+	GridPos   struct {
 		H int `json:"h"`
 		W int `json:"w"`
 		X int `json:"x"`
@@ -81,15 +94,51 @@ type Panel struct {
 	FieldConfig struct {
 		Defaults struct {
 			Unit     string `json:"unit"`
+			NoValue  string `json:"noValue"`
 			Mappings []any  `json:"mappings"`
+			Color    Color  `json:"color"`
+			Custom   struct {
+				Stacking struct {
+					Mode string `json:"mode"`
+				} `json:"stacking"`
+			} `json:"custom"`
 		} `json:"defaults"`
 		Overrides []struct {
-			Properties []struct {
-				ID    string `json:"id"`
-				Value any    `json:"value"`
-			} `json:"properties"`
+			Matcher struct {
+				ID      string `json:"id"`
+				Options any    `json:"options"`
+			} `json:"matcher"`
+			Properties []Property `json:"properties"`
 		} `json:"overrides"`
 	} `json:"fieldConfig"`
+}
+
+// Property is one option of a field.
+type Property struct {
+	ID    string          `json:"id"`
+	Value json.RawMessage `json:"value"`
+}
+
+// Color is how a field gets its colour.
+type Color struct {
+	Mode       string `json:"mode"`
+	FixedColor string `json:"fixedColor"`
+}
+
+// Organized are the names of labels and values to which a table gives a title, or which it hides.
+func (p Panel) Organized() map[string]bool {
+	out := map[string]bool{}
+	for _, t := range p.Transformations {
+		if t.ID == "organize" {
+			for name := range t.Options.RenameByName {
+				out[name] = true
+			}
+			for name := range t.Options.ExcludeByName {
+				out[name] = true
+			}
+		}
+	}
+	return out
 }
 
 // Target is one query of a panel.
@@ -97,6 +146,7 @@ type Target struct {
 	RefID      string     `json:"refId"`
 	Expr       string     `json:"expr"`
 	Instant    bool       `json:"instant"`
+	Exemplar   bool       `json:"exemplar"`
 	Datasource Datasource `json:"datasource"`
 }
 

@@ -59,6 +59,9 @@ func variables(d Dashboard) []string {
 		if v.Datasource.UID != templated {
 			out = append(out, "variable "+v.Name+" does not use the data source variable")
 		}
+		if _, _, ok := v.Objects(); ok {
+			continue
+		}
 		selector, _, _ := LabelValues(v.Query)
 		if metric, _, _ := strings.Cut(selector, "{"); metric == "up" || metric == "" {
 			out = append(out, fmt.Sprintf("variable %s lists the labels of %q, which every target has", v.Name, metric))

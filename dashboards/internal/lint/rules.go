@@ -28,6 +28,11 @@ var (
 		{"sightglass-navigation", navigation},
 		{"sightglass-variables", variables},
 		{"sightglass-layout", layout},
+		{"sightglass-lines", lines},
+		{"sightglass-load", load},
+		{"sightglass-marks", marks},
+		{"sightglass-detail", opensOnWorst},
+		{"sightglass-title", dashboardTitle},
 	}
 	panelRules = []struct {
 		name  string
@@ -37,6 +42,13 @@ var (
 		{"panel-title-description-rule", panelTitleDescription},
 		{"panel-units-rule", panelUnits},
 		{"panel-no-targets-rule", panelNoTargets},
+		{"sightglass-no-value", noValue},
+		{"sightglass-colors", colors},
+		{"sightglass-gauges", gauges},
+		{"sightglass-stacks", stacks},
+		{"sightglass-money", money},
+		{"sightglass-title", panelTitle},
+		{"sightglass-bounded", bounded},
 	}
 	targetRules = []struct {
 		name  string
@@ -50,6 +62,8 @@ var (
 		{"target-instance-rule", targetMatcher("instance")},
 		{"target-counter-agg-rule", targetCounterAgg},
 		{"sightglass-scope", targetScope},
+		{"sightglass-exemplars", exemplars},
+		{"sightglass-limits", limitsAlone},
 	}
 )
 
@@ -109,8 +123,12 @@ func templateOf(name, label string) func(Dashboard) []string {
 	}
 }
 
-// labelValues is the one form of query variable the bundle uses.
-var labelValues = regexp.MustCompile(`^label_values\((.+), ([a-z_]+)\)$`)
+// The two forms of query variable that the bundle uses: any number of a label's values, or one object of an ordered list.
+var (
+	labelValues = regexp.MustCompile(`^label_values\((.+), ([a-z_]+)\)$`)
+	queryResult = regexp.MustCompile(`(?s)^query_result\((.+)\)$`)
+	objectLabel = regexp.MustCompile(`([a-z_]+)="\(\?<value>`)
+)
 
 // LabelValues takes the query of a variable apart into its selector and label.
 func LabelValues(query string) (selector, label string, ok bool) {
@@ -121,6 +139,15 @@ func LabelValues(query string) (selector, label string, ok bool) {
 	return match[1], match[2], true
 }
 
+// Objects takes a variable apart that lists the series of an expression: the expression, and the label that is the value.
+func (v Variable) Objects() (expr, label string, ok bool) {
+	query, of := queryResult.FindStringSubmatch(v.Query), objectLabel.FindStringSubmatch(v.Regex)
+	if query == nil || of == nil {
+		return "", "", false
+	}
+	return query[1], of[1], true
+}
+
 func templateLabelPromQL(d Dashboard) []string {
 	var out []string
 	for _, v := range d.Templating.List {
@@ -129,7 +156,10 @@ func templateLabelPromQL(d Dashboard) []string {
 		}
 		selector, _, ok := LabelValues(v.Query)
 		if !ok {
-			out = append(out, fmt.Sprintf("variable %s: %q is not label_values(selector, label)", v.Name, v.Query))
+			selector, _, ok = v.Objects()
+		}
+		if !ok {
+			out = append(out, fmt.Sprintf("variable %s: %q is neither label_values(selector, label) nor query_result(expression) with a regex that names the value", v.Name, v.Query))
 			continue
 		}
 		if _, err := promQL.ParseExpr(Expand(selector)); err != nil {
@@ -178,12 +208,15 @@ func panelUnits(_ Dashboard, p Panel) []string {
 	for _, override := range p.FieldConfig.Overrides {
 		for _, property := range override.Properties {
 			if property.ID == "unit" {
-				used = append(used, fmt.Sprint(property.Value))
+				used = append(used, text(property.Value))
 			}
 		}
 	}
 	for _, unit := range used {
 		if !slices.Contains(units, unit) {
+			if strings.HasPrefix(unit, customCurrency) {
+				return []string{fmt.Sprintf("unit %q is custom", unit)}
+			}
 			return []string{fmt.Sprintf("unit %q is missing or unknown", unit)}
 		}
 	}
@@ -197,6 +230,9 @@ var units = []string{
 	"bytes", "Bps", "celsius", "watt", "joule", "hertz",
 	"cps", "ops", "reqps", "rps", "currencyUSD", "bool_yes_no", "bool_on_off",
 }
+
+// customCurrency is a unit that Grafana makes of its own name, and that dashboard-linter does not know.
+const customCurrency = "currency:"
 
 func panelNoTargets(_ Dashboard, p Panel) []string {
 	if p.Type == "row" || p.Type == "text" || len(p.Targets) > 0 {

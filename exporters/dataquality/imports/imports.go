@@ -1,6 +1,6 @@
 // Package imports turns the tests that a team has for its tables into keys and checks of the data-quality exporter.
 //
-// In flow a dbt properties file (schema.yml) or a suite of Great Expectations. Out flow datasets of a configuration, and a note
+// Input: a dbt properties file (schema.yml) or a suite of Great Expectations. Output: datasets of a configuration, and a note
 // for each test that has no counterpart: nothing is left out silently. It owns no state and reads no database.
 package imports
 

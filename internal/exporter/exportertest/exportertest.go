@@ -1,6 +1,6 @@
 // Package exportertest runs exporters in tests.
 //
-// In flow a Spec or a collector; out flow a running server on loopback, the text
+// Input: a Spec or a collector. Output: a running server on loopback, the text
 // that users would see at /metrics, and what the linters say about it. The tests
 // own the servers, which end with them.
 package exportertest
@@ -46,12 +46,15 @@ type Server struct {
 }
 
 // Start runs spec on a free loopback port with the further args and stops it
-// when the test ends. It fails the test if the binary does not come up.
+// when the test ends. It may be reloaded unless the args say otherwise. It fails the test if the binary does not come up.
 func Start[C any](t testing.TB, spec exporter.Spec[C], args ...string) *Server {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Server{t: t, stop: stop, code: make(chan int, 1), logs: &logs{address: make(chan string, 1)}}
 	args = append([]string{"--web.listen-address=127.0.0.1:0", "--log.level=debug"}, args...)
+	if !slices.Contains(args, "--no-web.enable-lifecycle") {
+		args = append(args, "--web.enable-lifecycle")
+	}
 	go func() { s.code <- exporter.RunContext(ctx, spec, args, io.Discard, s.logs) }()
 	select {
 	case address := <-s.logs.address:
@@ -79,13 +82,24 @@ func (s *Server) Logs() string { return s.logs.String() }
 // returns the status and the body.
 func (s *Server) Do(method, path string, headers ...string) (int, string) {
 	s.t.Helper()
+	return s.do(nil, method, path, headers...)
+}
+
+// DoOnce is Do that follows no redirect.
+func (s *Server) DoOnce(method, path string, headers ...string) (int, string) {
+	s.t.Helper()
+	return s.do(func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, method, path, headers...)
+}
+
+func (s *Server) do(redirect func(*http.Request, []*http.Request) error, method, path string, headers ...string) (int, string) {
+	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), method, s.URL+path, http.NoBody)
 	require.NoError(s.t, err)
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
 	// A connection of its own: a kept one would look like a leaked goroutine.
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{CheckRedirect: redirect, Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Do(req)
 	require.NoError(s.t, err)
 	defer res.Body.Close()

@@ -1,6 +1,6 @@
 // Package action decides what an alert causes, does it at the target, and follows it to its end.
 //
-// In flow alerts, inside the transaction that stores them, and the answers of targets. Out flow HTTP calls that each
+// Input: alerts, inside the transaction that stores them, and the answers of targets. Output: HTTP calls that each
 // carry an idempotency key, and records for the audit trail. The package owns the tables actions, action_totals,
 // cooldowns and budgets.
 //

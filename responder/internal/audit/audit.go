@@ -1,7 +1,7 @@
 // Package audit keeps the record of everything the responder received, decided and did, and by whom.
 //
-// In flow records, each appended in the transaction that changes the state it tells of, so neither is there without
-// the other. Out flow a proof that no record was changed, removed or put in since, and the records as JSON lines. The
+// Input: records, each appended in the transaction that changes the state it tells of, so neither is there without
+// the other. Output: a proof that no record was changed, removed or put in since, and the records as JSON lines. The
 // package owns the tables audit and audit_head.
 //
 // Records form a chain: each carries the hash of the one before. A record has facts, which stay, and a detail, which

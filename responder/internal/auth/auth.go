@@ -1,6 +1,6 @@
 // Package auth checks Bearer tokens.
 //
-// In flow requests and the place of a token; out flows whether they fit. The token is read at each check, so a rotated
+// Input: requests and the place of a token. Output: whether they fit. The token is read at each check, so a rotated
 // one holds from the moment it is written. The package keeps no token.
 package auth
 

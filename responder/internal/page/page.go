@@ -1,6 +1,6 @@
 // Package page is the web page on which people judge answers and alerts.
 //
-// In flow requests of people who are logged in. Out flow lists, items and forms, and through the packages review and
+// Input: requests of people who are logged in. Output: lists, items and forms, and through the packages review and
 // verdict what was decided and by whom. The page keeps no state of its own. It works without JavaScript, loads nothing
 // from elsewhere, and shows texts from outside such that they can do nothing.
 package page

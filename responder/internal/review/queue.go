@@ -1,6 +1,6 @@
 // Package review keeps the queue of answers that a person has to look at.
 //
-// In flow items from whoever gates answers, by API, and decisions of people, by the page. Out flow the queue for the
+// Input: items from whoever gates answers, by API, and decisions of people, by the page. Output: the queue for the
 // page, the decisions as JSON lines for evaluators, counts for metrics, and, where configured, each item to an external
 // tool. The package owns the tables review_items, review_decisions and review_totals. Every change is in the audit
 // trail by the transaction that makes it.

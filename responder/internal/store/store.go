@@ -1,6 +1,6 @@
 // Package store keeps the state of the responder: alerts, actions, reviews and the audit trail.
 //
-// In flow transactions of the packages beside it; out flows the same state after any crash: a transaction that
+// Input: transactions of the packages beside it. Output: the same state after any crash: a transaction that
 // returned is on the disk. SQLite holds it for one responder, PostgreSQL for several replicas. The tables belong to
 // the packages that own the matter (see migrations.go); this one owns the connection, the schema's version and what
 // differs between the two databases.

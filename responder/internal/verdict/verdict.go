@@ -1,6 +1,6 @@
 // Package verdict keeps what people say of alerts: whether they were right, and when the incident began.
 //
-// In flow verdicts of the on-call, by the page. Out flow alerts with their verdicts, and how soon incidents were found
+// Input: verdicts of the on-call, by the page. Output: alerts with their verdicts, and how soon incidents were found
 // and over. The package owns the table verdicts and reads the table alerts. Every verdict is in the audit trail by the
 // transaction that makes it.
 //

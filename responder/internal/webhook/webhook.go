@@ -1,6 +1,6 @@
 // Package webhook receives what Alertmanager sends.
 //
-// In flow messages of its webhook, version 4, with a Bearer token. Out flow alerts in the store, decisions on actions,
+// Input: messages of its webhook, version 4, with a Bearer token. Output: alerts in the store, decisions on actions,
 // and records of both in the audit trail, all in one transaction, before the answer 202. The package owns the table
 // alerts.
 //

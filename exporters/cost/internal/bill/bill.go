@@ -1,6 +1,6 @@
 // Package bill reads bills in the FOCUS format of the FinOps Foundation.
 //
-// In flow files of FOCUS 1.0 and later, with columns that it does not know: CSV, also compressed, and Parquet. Out flow
+// Input: files of FOCUS 1.0 and later, with columns that it does not know: CSV, also compressed, and Parquet. Output:
 // Sheets: exact sums by day, currency, department and service, in the currency of the bill. Converting is the caller's, so
 // that a rate which is corrected does not need the file again. CSV is read in one pass; Parquet by a database in memory,
 // which a Reader owns. Nothing of a file is kept but its sums.

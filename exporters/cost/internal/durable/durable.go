@@ -1,6 +1,6 @@
 // Package durable keeps one small value in one file: whole, or as it was before.
 //
-// In flow values that JSON can hold. Out flow a file with a checksum, replaced at once and on disk when Write returns.
+// Input: values that JSON can hold. Output: a file with a checksum, replaced at once and on disk when Write returns.
 // The caller owns the file, and sees to it that nobody else writes it.
 package durable
 

@@ -1,6 +1,6 @@
 // Package fiscal knows where a month of money begins and ends, and where it is heading.
 //
-// In flow instants and amounts. Out flow periods and projections. Months are those of the time zone in which the books
+// Input: instants and amounts. Output: periods and projections. Months are those of the time zone in which the books
 // are kept, so in Toronto March has 743 hours and November 721. The package keeps no state.
 package fiscal
 

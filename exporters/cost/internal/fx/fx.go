@@ -1,7 +1,7 @@
 // Package fx converts money into Canadian dollars at the rate of its day.
 //
-// In flow the daily rates that the Bank of Canada and the European Central Bank publish, and rates from the
-// configuration. Out flows a Book: what one unit of a currency was worth in Canadian dollars on a day. A Keeper owns the
+// Input: the daily rates that the Bank of Canada and the European Central Bank publish, and rates from the
+// configuration. Output: a Book: what one unit of a currency was worth in Canadian dollars on a day. A Keeper owns the
 // rates, in memory and in one file, so that neither bank has to answer when the exporter starts.
 //
 // A rate is what was published last on or before the day, for neither bank publishes on holidays. What has no rate is not

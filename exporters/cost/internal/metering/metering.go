@@ -1,6 +1,6 @@
 // Package metering prices what Prometheus measured: GPUs, requests, tokens, and what else has a query and a price.
 //
-// In flow usage, by queries to the user's own Prometheus, and prices. Out flow counters in Canadian dollars that survive a
+// Input: usage, by queries to the user's own Prometheus, and prices. Output: counters in Canadian dollars that survive a
 // restart, a crash and an outage of Prometheus without losing or repeating an interval.
 //
 // Time is cut into steps of a grid. A step is priced once it is over, from the average use within it, and the end of the

@@ -1,6 +1,6 @@
 // Package prices knows what is not on a bill: what an hour of a GPU, a request or a token costs.
 //
-// In flow entries of the configuration and price lists in the JSON shape that gateways for language models use. Out flow
+// Input: entries of the configuration and price lists in the JSON shape that gateways for language models use. Output:
 // prices in Canadian dollars at an instant. What has no price is said to have none, and is never free. A Book is not
 // changed after it was made.
 package prices

@@ -1,6 +1,6 @@
 // Package driver is package nvml's interfaces over NVIDIA's own library.
 //
-// In flow the name of the library and calls; out flow its answers as plain Go.
+// Input: the name of the library and calls. Output: its answers as plain Go.
 // The library is opened while the program runs, so the program starts where there
 // is none. A symbol that the library lacks would kill the process at its first
 // use, by the dynamic linker and without a way to recover: every call is guarded

@@ -1,7 +1,7 @@
 // Package holders finds out who holds a GPU.
 //
-// In flow process ids, the kernel's record of their control groups, what the
-// kubelet allocated, and what Slurm's prolog wrote down. Out flow Holders: a pod's
+// Input: process ids, the kernel's record of their control groups, what the
+// kubelet allocated, and what Slurm's prolog wrote down. Output: Holders: a pod's
 // container, a Slurm job, a systemd unit, or none of these. Nothing here needs
 // root, an API server or a container runtime's socket. The package owns the
 // connection to the kubelet and a cache of container names.

@@ -78,12 +78,24 @@ type Observation struct {
 	Finish Finish
 	// Embeds says that the model answers with no text.
 	Embeds bool
+	// Asked is what else is known of a call of a hosted model; nil if nothing is.
+	Asked *Asked
 	// Dropped says that the SDK dropped attributes: a feature that is not there may be one of them.
 	Dropped bool
 	// Weight is how many inferences a sampled one stands for; 0 where it is not sampled.
 	Weight       float64
 	Features     []Feature
 	FeatureTimes []FeatureTime
+}
+
+// Asked is what spans of hosted models say beside what all spans do.
+type Asked struct {
+	// Provider serves the model. Prompt and PromptVersion are the template that it was asked with.
+	Provider, Prompt, PromptVersion string
+	// Answer is one more than the index of the feature that says what kind of answer it is, and 0 where it may not be a
+	// repeated one. Hash is the same of the same answers.
+	Answer int
+	Hash   uint64
 }
 
 // What Has tells apart; tokens follow by direction.
@@ -144,8 +156,10 @@ type Evaluation struct {
 	Trace        otlp.TraceID
 	Span, Parent otlp.SpanID
 
-	// Inside says that it was found at a span that is no inference, Logged that it was a log record.
-	Inside, Logged bool
+	// Inside says that it was found at a span that is no inference, Logged that it was a log record, Pulled that it is MLflow's.
+	Inside, Logged, Pulled bool
+	// Otherwise is the model where nothing else says it.
+	Otherwise string
 
 	Model, Version, Run, ResponseID string
 
@@ -178,11 +192,12 @@ type Batch struct {
 
 	features []Feature
 	times    []FeatureTime
+	asked    []Asked
 }
 
 // Reset empties the batch and keeps its memory. What is in there still refers to the request until it is written over.
 func (b *Batch) Reset() {
-	*b = Batch{Observations: b.Observations[:0], Evaluations: b.Evaluations[:0], Links: b.Links[:0], Steps: b.Steps[:0], features: b.features[:0], times: b.times[:0]}
+	*b = Batch{Observations: b.Observations[:0], Evaluations: b.Evaluations[:0], Links: b.Links[:0], Steps: b.Steps[:0], features: b.features[:0], times: b.times[:0], asked: b.asked[:0]}
 }
 
 // Link is a span that is no inference.
@@ -233,6 +248,15 @@ func (b *Batch) bad(k BadKind, v otlp.Value) {
 
 // Bad counts a value that makes no sense.
 func (b *Batch) Bad(k BadKind, v string) { b.bad(k, otlp.StringValue(v)) }
+
+// askedOf returns what else is known of a call.
+func (b *Batch) askedOf(o *Observation) *Asked {
+	if o.Asked == nil {
+		b.asked = append(b.asked, Asked{})
+		o.Asked = &b.asked[len(b.asked)-1] // It stays where it is when the slice moves.
+	}
+	return o.Asked
+}
 
 // add returns a new observation at the end of the batch.
 func (b *Batch) add() *Observation {

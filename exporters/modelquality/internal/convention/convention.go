@@ -1,7 +1,7 @@
 // Package convention understands what spans and log records say about inferences.
 //
-// In flow spans and log records under whichever names a service uses: our ml.* attributes, OpenTelemetry's GenAI
-// conventions, OpenInference's, MLflow's. Out flows a Batch of observations and evaluations under one set of names.
+// Input: spans and log records under whichever names a service uses: our ml.* attributes, OpenTelemetry's GenAI
+// conventions, OpenInference's, MLflow's. Output: a Batch of observations and evaluations under one set of names.
 // Nothing is judged and nothing kept: strings in a Batch are parts of the request they came in.
 package convention
 
@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/content"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/names"
 )
 
@@ -49,6 +50,13 @@ const (
 	roleFinish
 	roleTool
 	roleAgent
+	roleProvider
+	rolePrompt
+	rolePromptVersion
+	roleDataSource
+	roleInputText
+	roleOutputText
+	roleOutputType
 	// The last five say what kind of operation a span is.
 	roleOperation
 	roleSpanKind
@@ -83,6 +91,17 @@ type Names struct {
 	FinishReason []string `yaml:"finish_reason"`
 	Tool         []string `yaml:"tool"`
 	Agent        []string `yaml:"agent"`
+	// Provider serves a hosted model; Prompt and PromptVersion are the template that it is asked with; DataSource is what a
+	// retrieval searches.
+	Provider      []string `yaml:"provider"`
+	Prompt        []string `yaml:"prompt"`
+	PromptVersion []string `yaml:"prompt_version"`
+	DataSource    []string `yaml:"data_source"`
+	// InputText and OutputText are what a language model was asked and answered, OutputType the format that was asked for. They
+	// are read only where texts are measured.
+	InputText  []string `yaml:"input_text"`
+	OutputText []string `yaml:"output_text"`
+	OutputType []string `yaml:"output_type"`
 	// StatusCode is of HTTP.
 	StatusCode  []string `yaml:"status_code"`
 	ResponseID  []string `yaml:"response_id"`
@@ -135,12 +154,20 @@ func (n *Names) SetDefaults() {
 		FinishReason:     []string{"gen_ai.response.finish_reasons", "gen_ai.response.finish_reason", "llm.finish_reason", "llm.response.finish_reason", "ai.response.finishReason"},
 		Tool:             []string{"gen_ai.tool.name", "tool.name", "ai.toolCall.name"},
 		Agent:            []string{"gen_ai.agent.name", "agent.name"},
-		StatusCode:       []string{"http.response.status_code", "http.status_code"},
-		ResponseID:       []string{"gen_ai.response.id"},
-		Evaluation:       []string{"gen_ai.evaluation.name", "evaluation.name", "annotation.name"},
-		Score:            []string{"gen_ai.evaluation.score.value", "evaluation.score", "annotation.score"},
-		Label:            []string{"gen_ai.evaluation.score.label", "evaluation.label", "annotation.label"},
-		Explanation:      []string{"gen_ai.evaluation.explanation", "evaluation.explanation", "annotation.explanation"},
+		Provider:         []string{"gen_ai.provider.name", "gen_ai.system", "llm.provider", "ai.model.provider", "mlflow.llm.provider"},
+		Prompt:           []string{"gen_ai.prompt.name", "traceloop.prompt.key", "langfuse.observation.prompt.name"},
+		PromptVersion:    []string{"gen_ai.prompt.version", "traceloop.prompt.version", "langfuse.observation.prompt.version", "llm.prompt_template.version"},
+		DataSource:       []string{"gen_ai.data_source.id"},
+		// GenAI's, OpenInference's, Vercel's, MLflow's, Langfuse's, and those of OpenLLMetry before GenAI's messages.
+		InputText:   []string{"gen_ai.input.messages", "input.value", "ai.prompt.messages", "ai.prompt", "mlflow.spanInputs", "langfuse.observation.input", "gen_ai.prompt.0.content"},
+		OutputText:  []string{"gen_ai.output.messages", "llm.output_messages.0.message.content", "output.value", "ai.response.text", "mlflow.spanOutputs", "langfuse.observation.output", "gen_ai.completion.0.content"},
+		OutputType:  []string{"gen_ai.output.type", "gen_ai.openai.request.response_format", "gen_ai.request.structured_output_schema"},
+		StatusCode:  []string{"http.response.status_code", "http.status_code"},
+		ResponseID:  []string{"gen_ai.response.id"},
+		Evaluation:  []string{"gen_ai.evaluation.name", "evaluation.name", "annotation.name"},
+		Score:       []string{"gen_ai.evaluation.score.value", "evaluation.score", "annotation.score"},
+		Label:       []string{"gen_ai.evaluation.score.label", "evaluation.label", "annotation.label"},
+		Explanation: []string{"gen_ai.evaluation.explanation", "evaluation.explanation", "annotation.explanation"},
 
 		FeaturePrefix:     "ml.feature.",
 		FeatureTimePrefix: "ml.feature_time.",
@@ -175,6 +202,8 @@ func (n *Names) byRole() map[role][]string {
 		roleFirstTokenAt: {"langfuse.observation.completion_start_time"},
 		roleCached:       n.CachedTokens, roleCacheWrite: n.CacheWriteTokens, roleReasoning: n.ReasoningTokens,
 		roleFinish: n.FinishReason, roleTool: n.Tool, roleAgent: n.Agent,
+		roleProvider: n.Provider, rolePrompt: n.Prompt, rolePromptVersion: n.PromptVersion, roleDataSource: n.DataSource,
+		roleInputText: n.InputText, roleOutputText: n.OutputText, roleOutputType: n.OutputType,
 	}
 }
 
@@ -211,23 +240,27 @@ type Convention struct {
 	firstToken    []string
 	maxAttributes int
 	hosted        hosted
+	texts         *content.Reader // nil where texts are not measured
 	// plain is the rank of the names of models that mean one only beside a kind of operation.
 	plain uint8
 }
 
-// New makes a Convention. A span with more features than maxAttributes is refused.
-func New(n Names, maxAttributes int) (*Convention, error) {
+// New makes a Convention. A span with more features than maxAttributes is refused. Without texts, texts are not read.
+func New(n Names, maxAttributes int, texts *content.Reader) (*Convention, error) {
 	c := &Convention{
 		feature: n.FeaturePrefix, time: n.FeatureTimePrefix, firstToken: n.FirstTokenEvents, maxAttributes: maxAttributes,
-		hosted: hosted{n.ModelPrefixes, n.ModelAliases, n.ExactModelNames},
+		hosted: hosted{n.ModelPrefixes, n.ModelAliases, n.ExactModelNames}, texts: texts,
 	}
 	slots := make(map[string]slot)
 	for r, preferred := range n.byRole() {
+		if texts == nil && (r == roleInputText || r == roleOutputText || r == roleOutputType) {
+			continue
+		}
 		for i, name := range preferred {
 			if _, twice := slots[name]; twice || name == "" {
 				return nil, fmt.Errorf("attribute %q is named twice or empty; want each once", name)
 			}
-			slots[name] = slot{role: r, rank: uint8(min(i, 255)), unit: unitOf(name), quoted: name == "model" || strings.HasPrefix(name, "mlflow.")}
+			slots[name] = slot{role: r, rank: uint8(min(i, 255)), unit: unitOf(name), quoted: name == "model" || strings.HasPrefix(name, "mlflow.") && r != roleInputText && r != roleOutputText}
 		}
 	}
 	c.slots, c.plain = names.New(slots), math.MaxUint8

@@ -18,7 +18,7 @@ func read(t *testing.T, resource []otlp.Attribute, s otlp.Span) *Batch {
 	t.Helper()
 	var n Names
 	n.SetDefaults()
-	c, err := New(n, 20)
+	c, err := New(n, 20, nil)
 	require.NoError(t, err)
 	r := Reader{Convention: c, Batch: new(Batch)}
 	if s.Start == 0 {
@@ -194,7 +194,7 @@ func TestNamesThatContradictEachOther(t *testing.T) {
 		var n Names
 		n.SetDefaults()
 		change(&n)
-		_, err := New(n, 10)
+		_, err := New(n, 10, nil)
 		require.EqualError(t, err, want)
 	}
 }

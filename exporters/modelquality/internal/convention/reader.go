@@ -209,6 +209,9 @@ func (r *Reader) Span(s *otlp.Span) {
 	}
 	before := len(b.Evaluations)
 	r.events(s, in, index)
+	if c.texts != nil && index >= 0 && phase == Whole {
+		r.measure(&b.Observations[index], in)
+	}
 	if index < 0 && in.set&(saysKind|1<<roleTool) != 0 {
 		r.step(in, s)
 	}
@@ -265,6 +268,8 @@ const saysKind = 1<<roleOperation | 1<<roleSpanKind | 1<<roleSpanType | 1<<roleW
 var tokens = [Directions]role{roleInputTokens, roleOutputTokens, roleCached, roleCacheWrite, roleReasoning}
 
 const saysTokens = 1<<roleInputTokens | 1<<roleOutputTokens | 1<<roleCached | 1<<roleCacheWrite | 1<<roleReasoning
+
+const saysInfo = 1<<roleProvider | 1<<rolePrompt | 1<<rolePromptVersion
 
 // hostedRoles are those that spans of hosted models have, also in a service that has a model of its own.
 const hostedRoles = saysKind | 1<<roleResponseModel
@@ -348,6 +353,10 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 		for d, x := range tokens {
 			o.Tokens[d] = in.atLeastZero(x)
 		}
+	}
+	if o.Hosted && in.set&saysInfo != 0 {
+		a := r.Batch.askedOf(o)
+		a.Provider, a.Prompt, a.PromptVersion = lower(in.text(roleProvider)), in.text(rolePrompt), in.name(rolePromptVersion)
 	}
 	if in.has(roleFinish) {
 		o.Finish = finish(in.values[roleFinish])
@@ -482,6 +491,8 @@ func (r *Reader) events(s *otlp.Span, in *reading, index int) {
 			if !r.judge(&r.event, in, s, e.Time, index) {
 				r.Batch.refuse("an evaluation has no name")
 			}
+		case e.Name == detailsEvent && r.Convention.texts != nil:
+			in.read(r.Convention, e.Attributes)
 		case index >= 0 && e.Time >= s.Start && math.IsNaN(r.Batch.Observations[index].TimeToFirst):
 			for _, name := range r.Convention.firstToken {
 				if e.Name == name {

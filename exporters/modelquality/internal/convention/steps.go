@@ -101,7 +101,7 @@ func (r *Reader) step(in *reading, s *otlp.Span) {
 	case Agent:
 		step.Name = in.text(roleAgent)
 	case Retrieval:
-		step.Name = ""
+		step.Name = in.text(roleDataSource)
 	}
 	if step.Name == "" {
 		// The conventions of GenAI put the operation before the name.

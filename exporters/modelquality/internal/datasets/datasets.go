@@ -1,6 +1,6 @@
 // Package datasets fetches the data that runs were trained on.
 //
-// In flow what MLflow says of a run's dataset: the type of its source, and where that is. Out flow local files: those of
+// Input: what MLflow says of a run's dataset: the type of its source, and where that is. Output: local files: those of
 // a folder as they are, all others as downloads that are deleted after use. Whoever can write to the registry says where
 // a dataset is, so nothing is read but what the configuration allows, and nobody but the MLflow server sees the server's
 // token. A Reader owns its downloads, and remembers for a while what could not be read.

@@ -95,7 +95,7 @@ func TestFilesAreReadOnlyWhereThatIsAllowed(t *testing.T) {
 		"a file whose name is a glob":  {"local", filepath.Join(root, "a*.csv"), "its name would be taken for a pattern"},
 		"a file that is not there":     {"local", filepath.Join(root, "none.csv"), "there is no such file here"},
 		"a folder called like a file":  {"local", filepath.Join(root, "folder.csv"), "it is no file"},
-		"a file of another kind":       {"local", filepath.Join(root, "orders.txt"), `"orders.txt" ends neither in .parquet, .csv, .tsv, .json, .ndjson nor .jsonl (.gz and .zst may follow)`},
+		"a file of another kind":       {"local", filepath.Join(root, "orders.txt"), `"orders.txt" does not end in .parquet, .arrow, .feather, .ipc, .csv, .tsv, .json, .ndjson or .jsonl (.gz and .zst may follow those of text)`},
 		"a path from nowhere":          {"local", "orders.csv", "the path of a local file must be absolute"},
 		"a local path of another type": {"spark", filepath.Join(root, "orders.csv"), `a source of type "spark" names no file`},
 		"data of Hugging Face":         {"hugging_face", "some/data", `a source of type "hugging_face" names no file`},
@@ -193,7 +193,7 @@ func TestHTTP(t *testing.T) {
 		"compressed, in capitals":          {tidy.URL + "/ORDERS.CSV.gz", "", false},
 		"with a way round":                 {tidy.URL + "/there.csv", "", false},
 		"not there":                        {tidy.URL + "/none.csv", "the server answers 404 Not Found", false},
-		"of no kind":                       {tidy.URL + "/orders?format=.csv", `"orders" ends neither in .parquet, .csv, .tsv, .json, .ndjson nor .jsonl (.gz and .zst may follow)`, false},
+		"of no kind":                       {tidy.URL + "/orders?format=.csv", `"orders" does not end in .parquet, .arrow, .feather, .ipc, .csv, .tsv, .json, .ndjson or .jsonl (.gz and .zst may follow those of text)`, false},
 		"too large":                        {tidy.URL + "/long.csv", "it has 1001 bytes, and mlflow.datasets.max_bytes is 1000", false},
 		"without an end":                   {tidy.URL + "/endless.csv", "it has more than the 1000 bytes of mlflow.datasets.max_bytes", false},
 		"cut off":                          {tidy.URL + "/short.csv", "run r1: dataset " + tidy.URL + "/short.csv: download: unexpected EOF", true},
@@ -319,7 +319,7 @@ func TestBuckets(t *testing.T) {
 		"s3://training-2/orders.csv":     outside,
 		"gs://training/2026/orders.csv":  outside,
 		"mlflow-artifacts:/1/orders.csv": "it is an artifact, and mlflow.datasets.artifacts is not on, or it is another server's",
-		"s3://training/2026":             `"2026" ends neither in .parquet, .csv, .tsv, .json, .ndjson nor .jsonl (.gz and .zst may follow)`,
+		"s3://training/2026":             `"2026" does not end in .parquet, .arrow, .feather, .ipc, .csv, .tsv, .json, .ndjson or .jsonl (.gz and .zst may follow those of text)`,
 	} {
 		b := newBench(t, func(o *Options) { o.Buckets = []Bucket{{"s3://training", bucket}} })
 		if because != "" {

@@ -1,6 +1,6 @@
 // Package fields counts features, predictions and confidences by frozen bins.
 //
-// In flow observations. Out flow, for each version of a model, how many values of each field fell into each bin, and the
+// Input: observations. Output: for each version of a model, how many values of each field fell into each bin, and the
 // baselines to compare that with: the data it was trained on, and its first days in production. Bins are cut once, from
 // the training data or from the first inferences, and belong to the baseline store, as the baselines do: the first
 // replica's are everybody's. A Keeper owns the counts and what is kept until there are bins.

@@ -1,6 +1,6 @@
 // Package histogram counts values into classic and native buckets.
 //
-// In flow values, each with the trace that it was seen in. Out flows the same histogram that client_golang makes of them;
+// Input: values, each with the trace that it was seen in. Output: the same histogram that client_golang makes of them;
 // a test holds the two together. Of client_golang's, each value takes a hundred nanoseconds, as it may come from any
 // goroutine, and an inference has four: half of the time that a span took. A Histogram here is counted in by whoever
 // holds its owner's lock.

@@ -1,7 +1,7 @@
 // Package join brings together what belongs to one inference and arrives apart.
 //
-// In flow inferences as they are seen, and child spans and evaluations that may arrive before or after them, also in
-// other requests. Out flow pairs: what arrived late finds its inference among the last ones, what arrived early waits
+// Input: inferences as they are seen, and child spans and evaluations that may arrive before or after them, also in
+// other requests. Output: pairs: what arrived late finds its inference among the last ones, what arrived early waits
 // for it, for a bounded time and in bounded number. The Join owns both memories, of a size that does not depend on what
 // is sent.
 package join

@@ -1,8 +1,9 @@
 // Package labels counts predictions against what turned out to be true.
 //
-// In flow the rows of a table that has both, once the labels are there. Out flow, for each version of a model and each
+// Input: the rows of a table that has both, once the labels are there. Output: for each version of a model and each
 // segment of the window, counts of every pair of classes, or sums of errors, and how late labels are; the rules make
-// accuracy and the like of them. A Table owns the last counts; the database does the counting.
+// accuracy and the like of them. By bins of the confidence or of the prediction, they are what the performance of predictions
+// without labels is estimated from. A Table owns the last counts; the database does the counting.
 package labels
 
 import (
@@ -30,8 +31,11 @@ const (
 	Later   = "later"
 )
 
-// MaxGroups bounds the combinations that a database may answer with.
-const MaxGroups = 20_000
+// MaxGroups bounds the combinations that a database may answer with, and with bins MaxBinned.
+const (
+	MaxGroups = 20_000
+	MaxBinned = 100_000
+)
 
 // Options of a Table.
 type Options struct {
@@ -44,9 +48,9 @@ type Options struct {
 	Window time.Duration
 	// Valid is how long counts are shown if no others follow.
 	Valid time.Duration
-	// Versions, Segments and Classes bound label values.
-	Versions, Segments, Classes *limit.Limiter
-	Now                         func() time.Time
+	// Versions, Segments and Classes bound label values, and Binned the combinations of them that are counted by bins.
+	Versions, Segments, Classes, Binned *limit.Limiter
+	Now                                 func() time.Time
 }
 
 // Table is the labelled predictions of one table.
@@ -56,7 +60,10 @@ type Table struct {
 	shown exporter.Snapshot
 }
 
-type descs struct{ pairs, rows, absolute, squared, delay, calibration *prometheus.Desc }
+type descs struct {
+	pairs, rows, absolute, squared, delay         *prometheus.Desc
+	calibration, binRows, binAbsolute, binSquared *prometheus.Desc
+}
 
 // Declare declares the metrics of a Table in the reference.
 func Declare(c *catalogue.Catalogue) { newDescs(c) }
@@ -69,8 +76,11 @@ func newDescs(c *catalogue.Catalogue) descs {
 		absolute: c.Gauge("ml_model_absolute_error_sum", "Sum of the absolute differences of predictions and labels in the window.", of("segment")...),
 		squared:  c.Gauge("ml_model_squared_error_sum", "Sum of the squared differences of predictions and labels in the window.", of("segment")...),
 		calibration: c.Gauge("ml_model_labelled_confidence_rows",
-			"Labelled predictions of either half of the window by the bin of their confidence, of which bin is the upper bound, and whether they were right.", of("bin", "right", "part")...),
-		delay: c.Gauge("ml_model_label_delay_seconds", "Mean time from a prediction of the window to its label.", of()...),
+			"Labelled predictions of either part of the window by the bin of their confidence, of which bin is the upper bound. For a class: right were predicted to be of it and are, wrong were and are not, missed are of it and were not.", of("segment", "class", "bin", "result", "part")...),
+		binRows:     c.Gauge("ml_model_labelled_bin_rows", "Labelled predictions of either part of the window by the bin of the prediction, of which bin is the upper bound.", of("segment", "bin", "part")...),
+		binAbsolute: c.Gauge("ml_model_labelled_bin_absolute_error_sum", "Sum of the absolute differences of the predictions and labels of ml_model_labelled_bin_rows.", of("segment", "bin", "part")...),
+		binSquared:  c.Gauge("ml_model_labelled_bin_squared_error_sum", "Sum of the squared differences of the predictions and labels of ml_model_labelled_bin_rows.", of("segment", "bin", "part")...),
+		delay:       c.Gauge("ml_model_label_delay_seconds", "Mean time from a prediction of the window to its label.", of()...),
 	}
 }
 
@@ -81,8 +91,8 @@ func New(o Options) (*Table, error) {
 		return nil, errors.New("labels need a table with columns of the prediction and the label")
 	case o.Columns.Model == "" && o.Model == "":
 		return nil, errors.New("labels need a model, or a column that names it")
-	case o.Columns.Confidence != "" && (o.Columns.Numeric || len(o.Columns.Bins) == 0):
-		return nil, errors.New("labels by confidence need predictions that are classes, and bins")
+	case (o.Columns.Confidence != "" || o.Columns.Numeric && len(o.Columns.Bins) > 0) && o.Binned == nil, o.Columns.Confidence != "" && (o.Columns.Numeric || len(o.Columns.Bins) == 0):
+		return nil, errors.New("labels by confidence need predictions that are classes, bins and a limit")
 	case o.Window <= 0 || o.Valid <= 0 || o.Versions == nil || o.Segments == nil || o.Classes == nil || o.Now == nil:
 		return nil, errors.New("labels need times above 0, limits and a clock")
 	}
@@ -116,57 +126,26 @@ func (t *Table) Cycle(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("labels: %w", err)
 	}
-	groups, err := source.Labelled(ctx, relation, tables.Window{From: now.Add(-t.Window), To: now}, t.Columns, MaxGroups)
+	columns, most := t.Columns, MaxGroups
+	if t.binned() {
+		columns.Middle, most = now.Add(-t.Window/2), MaxBinned
+	}
+	groups, err := source.Labelled(ctx, relation, tables.Window{From: now.Add(-t.Window), To: now}, columns, most)
 	if err != nil {
 		return fmt.Errorf("labels: %w", err)
 	}
-	m := t.metrics(groups)
-	if t.Columns.Confidence != "" {
-		middle := now.Add(-t.Window / 2)
-		for part, window := range map[string]tables.Window{Earlier: {From: now.Add(-t.Window), To: middle}, Later: {From: middle, To: now}} {
-			bins, err := source.Calibrated(ctx, relation, window, t.Columns, MaxGroups)
-			if err != nil {
-				return fmt.Errorf("labels by confidence: %w", err)
-			}
-			m = append(m, t.calibration(part, bins)...)
-		}
-	}
-	t.shown.Set(m, t.Valid)
+	t.shown.Set(t.metrics(groups), t.Valid)
 	return nil
 }
 
-// calibration has both counts of every bin that there is in one half of the window.
-func (t *Table) calibration(part string, groups []tables.Labelled) (m exporter.Metrics) {
-	type bin struct {
-		version
-		name string
-	}
-	counts := make(map[bin][2]int64) // wrong, right
-	for _, g := range groups {
-		if g.Rows == 0 {
-			continue
-		}
-		b := bin{t.segment(g).version, g.Predicted}
-		n := counts[b]
-		if g.Actual == tables.Right {
-			n[1] += g.Rows
-		} else {
-			n[0] += g.Rows
-		}
-		counts[b] = n
-	}
-	for b, n := range counts {
-		m.Gauge(t.descs.calibration, float64(n[0]), b.model, b.version.version, b.name, tables.Wrong, part)
-		m.Gauge(t.descs.calibration, float64(n[1]), b.model, b.version.version, b.name, tables.Right, part)
-	}
-	return m
-}
+// binned reports whether rows are counted by bins.
+func (t *Table) binned() bool { return len(t.Columns.Bins) > 0 }
 
 func (t *Table) metrics(groups []tables.Labelled) exporter.Metrics {
 	// The commonest come first, and so are the ones that get a place within the limits.
 	slices.SortFunc(groups, func(a, b tables.Labelled) int {
 		return cmp.Or(cmp.Compare(b.Rows, a.Rows), cmp.Compare(a.Model+"\x1f"+a.Version+"\x1f"+a.Segment, b.Model+"\x1f"+b.Version+"\x1f"+b.Segment),
-			cmp.Compare(a.Actual, b.Actual), cmp.Compare(a.Predicted, b.Predicted))
+			cmp.Compare(a.Actual, b.Actual), cmp.Compare(a.Predicted, b.Predicted), cmp.Compare(a.Bin, b.Bin))
 	})
 	pairs, bySegment, delays := make(map[pair]int64), make(map[segment]sums), make(map[version]delay)
 	for _, g := range groups {
@@ -201,6 +180,9 @@ func (t *Table) metrics(groups []tables.Labelled) exporter.Metrics {
 		if d.rows > 0 {
 			m.Gauge(t.descs.delay, d.seconds/float64(d.rows), v.model, v.version)
 		}
+	}
+	if t.binned() {
+		m = append(m, t.byBin(groups)...)
 	}
 	return m
 }

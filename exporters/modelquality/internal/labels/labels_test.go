@@ -2,12 +2,15 @@ package labels_test
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
@@ -40,7 +43,7 @@ func table(t *testing.T, change func(*labels.Options)) *labels.Table {
 	bound := func(n int) *limit.Limiter { return limit.New("test", n, limit.NewDropped()) }
 	o := labels.Options{
 		Open: func() (*tables.Source, tables.Relation, error) { return source, relation, nil }, Columns: tables.Labels{Model: "model", Version: "version", Segment: "country", Prediction: "predicted", Label: "actual", LabelTime: "known"},
-		Window: 24 * time.Hour, Valid: time.Hour, Versions: bound(10), Segments: bound(10), Classes: bound(10), Now: func() time.Time { return now },
+		Window: 24 * time.Hour, Valid: time.Hour, Versions: bound(10), Segments: bound(10), Classes: bound(10), Binned: bound(20), Now: func() time.Time { return now },
 	}
 	change(&o)
 	l, err := labels.New(o)
@@ -98,17 +101,69 @@ func TestPredictionsAreCountedByTheirConfidence(t *testing.T) {
 		o.Columns.Confidence, o.Columns.Bins = "sure", []float64{0.5, 0.9, 1}
 		o.Window = 7 * 24 * time.Hour
 	})
-	requireMetrics(t, l, `# HELP ml_model_labelled_confidence_rows Labelled predictions of either half of the window by the bin of their confidence, of which bin is the upper bound, and whether they were right.
-# TYPE ml_model_labelled_confidence_rows gauge
-ml_model_labelled_confidence_rows{bin="0.5",model="fraud",part="earlier",right="false",version="3"} 0
-ml_model_labelled_confidence_rows{bin="0.5",model="fraud",part="earlier",right="true",version="3"} 1
-ml_model_labelled_confidence_rows{bin="0.5",model="fraud",part="later",right="false",version="3"} 1
-ml_model_labelled_confidence_rows{bin="0.5",model="fraud",part="later",right="true",version="3"} 0
-ml_model_labelled_confidence_rows{bin="0.9",model="fraud",part="later",right="false",version="3"} 1
-ml_model_labelled_confidence_rows{bin="0.9",model="fraud",part="later",right="true",version="3"} 2
-ml_model_labelled_confidence_rows{bin="1",model="fraud",part="later",right="false",version="3"} 0
-ml_model_labelled_confidence_rows{bin="1",model="fraud",part="later",right="true",version="3"} 1
-`, "ml_model_labelled_confidence_rows")
+	got := values(t, l, "ml_model_labelled_confidence_rows")
+	maps.DeleteFunc(got, func(_ string, v float64) bool { return v == 0 })
+	require.Equal(t, map[string]float64{
+		`bin="0.5",class="ham",part="earlier",result="right",segment="CA"`:   1,
+		`bin="0.9",class="ham",part="later",result="missed",segment="CA"`:    1,
+		`bin="0.9",class="spam",part="later",result="right",segment="CA"`:    2,
+		`bin="0.9",class="spam",part="later",result="wrong",segment="CA"`:    1,
+		`bin="1",class="ham",part="later",result="right",segment="US"`:       1,
+		`bin="0.5",class="rare",part="later",result="wrong",segment="MX"`:    1,
+		`bin="0.5",class="scarce",part="later",result="missed",segment="MX"`: 1,
+	}, got)
+	// Two classes and two bins in Canada, three results, two parts; one and one in the US; two and one in Mexico.
+	require.Equal(t, 6*(4+1+2), testutil.CollectAndCount(l, "ml_model_labelled_confidence_rows"))
+}
+
+func TestClassesByBinsAreBounded(t *testing.T) {
+	l := table(t, func(o *labels.Options) {
+		o.Columns.Confidence, o.Columns.Bins, o.Window = "sure", []float64{0.5, 0.9, 1}, 7*24*time.Hour
+		o.Binned = limit.New("binned", 1, limit.NewDropped())
+	})
+	got := values(t, l, "ml_model_labelled_confidence_rows")
+	maps.DeleteFunc(got, func(_ string, v float64) bool { return v == 0 })
+	require.Equal(t, map[string]float64{
+		`bin="0.9",class="spam",part="later",result="right",segment="CA"`:       2,
+		`bin="0.9",class="spam",part="later",result="wrong",segment="CA"`:       1,
+		`bin="0.5",class="other",part="earlier",result="right",segment="other"`: 1,
+		`bin="1",class="other",part="later",result="right",segment="other"`:     1,
+		`bin="0.5",class="other",part="later",result="wrong",segment="other"`:   1,
+	}, got)
+}
+
+func TestErrorsAreCountedByThePrediction(t *testing.T) {
+	l := table(t, func(o *labels.Options) {
+		o.Columns = tables.Labels{Prediction: "price", Label: "paid", Numeric: true, Bins: []float64{5, 10}}
+		o.Model, o.Version, o.Window = "price", "1", 7*24*time.Hour
+	})
+	require.Equal(t, map[string]float64{`bin="5",part="later",segment=""`: 2, `bin="10",part="later",segment=""`: 3, `bin="+Inf",part="earlier",segment=""`: 1}, values(t, l, "ml_model_labelled_bin_rows"))
+	require.Equal(t, map[string]float64{`bin="5",part="later",segment=""`: 1, `bin="10",part="later",segment=""`: 3, `bin="+Inf",part="earlier",segment=""`: 99}, values(t, l, "ml_model_labelled_bin_absolute_error_sum"))
+	require.Equal(t, map[string]float64{`bin="5",part="later",segment=""`: 1, `bin="10",part="later",segment=""`: 5, `bin="+Inf",part="earlier",segment=""`: 9801}, values(t, l, "ml_model_labelled_bin_squared_error_sum"))
+}
+
+// values are the samples of a metric by their labels but model and version.
+func values(t *testing.T, l *labels.Table, name string) map[string]float64 {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	require.NoError(t, registry.Register(l))
+	families, err := registry.Gather()
+	require.NoError(t, err)
+	got := make(map[string]float64)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			var of []string
+			for _, label := range m.GetLabel() {
+				if label.GetName() != "model" && label.GetName() != "version" {
+					of = append(of, fmt.Sprintf("%s=%q", label.GetName(), label.GetValue()))
+				}
+			}
+			if f.GetName() == name {
+				got[strings.Join(of, ",")] = m.GetGauge().GetValue()
+			}
+		}
+	}
+	return got
 }
 
 func TestWhatIsPastTheLimitsIsFolded(t *testing.T) {
@@ -140,7 +195,7 @@ func TestOptions(t *testing.T) {
 		"labels need a model, or a column that names it": {
 			Open: nowhere, Columns: tables.Labels{Prediction: "p", Label: "l"},
 		},
-		"labels by confidence need predictions that are classes, and bins": {
+		"labels by confidence need predictions that are classes, bins and a limit": {
 			Open: nowhere, Columns: tables.Labels{Prediction: "p", Label: "l", Confidence: "c"}, Model: "m",
 		},
 		"labels need times above 0, limits and a clock": {

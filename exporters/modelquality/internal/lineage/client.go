@@ -168,12 +168,17 @@ func (r *Registry) get(ctx context.Context, method string, query url.Values, int
 }
 
 func (r *Registry) call(ctx context.Context, verb, method string, query url.Values, body []byte, into any) error {
+	return r.request(ctx, "2.0", verb, method, query, body, into)
+}
+
+// request makes a request to a version of the API.
+func (r *Registry) request(ctx context.Context, api, verb, method string, query url.Values, body []byte, into any) error {
 	if err := r.limiter.Wait(ctx); err != nil {
 		return fmt.Errorf("MLflow %s: wait for its turn: %w", method, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
-	target := strings.TrimRight(r.URL, "/") + "/api/2.0/mlflow/" + method
+	target := strings.TrimRight(r.URL, "/") + "/api/" + api + "/mlflow/" + method
 	if len(query) > 0 {
 		target += "?" + query.Encode()
 	}

@@ -1,6 +1,6 @@
 // Package lineage asks an MLflow server where the versions of models come from.
 //
-// In flow the names and versions that services say they serve. Out flow, for each, the run that trained it, its
+// Input: the names and versions that services say they serve. Output: for each, the run that trained it, its
 // experiment, its alias or stage, and the dataset of the training with its digest. A Registry owns what it was told and
 // for how long that holds; whoever reads it never waits for the server.
 package lineage

@@ -83,7 +83,7 @@ func observation() *convention.Observation {
 }
 
 func TestCountingAllocatesNothingForWhatIsKnown(t *testing.T) {
-	m := New(Limits{Models: 2, Versions: 2, ExceptionTypes: 2, Features: 2, Details: 5}, exportertest.Env(t).Limit, nil)
+	m := New(Limits{Models: 2, Versions: 2, ExceptionTypes: 2, Features: 2, Details: 5}, exportertest.Env(t).Limit, nil, []Estimated{{Model: "fraud"}})
 	o := observation()
 	o.Duration, o.QueueWait, o.Confidence, o.Exception = 0.1, 0.05, 0.9, "ValueError"
 	o.FeatureTimes = []convention.FeatureTime{{Name: "amount", Age: 3}}

@@ -1,11 +1,12 @@
 // Package metering counts inferences.
 //
-// In flow observations and evaluations of a model's version. Out flow counters, histograms with exemplars and the
+// Input: observations and evaluations of a model's version. Output: counters, histograms with exemplars and the
 // traces that an alert can name. A Meter owns all of it, and the bounds on what a client can make it remember: whatever
 // it sends, there are at most so many models, versions, features, evaluations and types of exceptions.
 package metering
 
 import (
+	"iter"
 	"math"
 	"strings"
 	"sync"
@@ -14,10 +15,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/content"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/fields"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/histogram"
-	"github.com/sightglass-ml/sightglass/internal/binning"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/limit"
@@ -47,6 +49,8 @@ type Meter struct {
 	limits Limits
 	make   func(name string, most int) *limit.Limiter
 	keeper *fields.Keeper
+	// estimated are the models whose performance is estimated.
+	estimated []Estimated
 
 	bounds atomic.Pointer[bounds]
 	steps  steps
@@ -59,14 +63,14 @@ type key struct{ model, version string }
 
 // bounds are the limiters. They are made anew when a version is forgotten, which frees its place.
 type bounds struct {
-	models, versionNames, versions, exceptions, features, evaluations, details *limit.Limiter
+	models, versionNames, versions, exceptions, features, evaluations, details, estimated, providers, prompts *limit.Limiter
 }
 
 var _ prometheus.Collector = (*Meter)(nil)
 
 // New makes a Meter. Its limiters come from limiter, as exporter.Env.Limit is one. The keeper counts fields; it may be nil.
-func New(limits Limits, limiter func(name string, most int) *limit.Limiter, keeper *fields.Keeper) *Meter {
-	m := &Meter{descs: newDescs(new(catalogue.Catalogue)), limits: limits, make: limiter, keeper: keeper, series: make(map[key]*Series)}
+func New(limits Limits, limiter func(name string, most int) *limit.Limiter, keeper *fields.Keeper, estimated []Estimated) *Meter {
+	m := &Meter{estimated: estimated, descs: newDescs(new(catalogue.Catalogue)), limits: limits, make: limiter, keeper: keeper, series: make(map[key]*Series)}
 	m.bounds.Store(m.newBounds())
 	m.steps = newSteps(limiter("steps", limits.Steps))
 	return m
@@ -76,7 +80,8 @@ func (m *Meter) newBounds() *bounds {
 	l := m.limits
 	return &bounds{
 		m.make("models", l.Models), m.make("versions", l.Versions), m.make("versions", l.Versions), m.make("exception_types", l.ExceptionTypes),
-		m.make("features", l.Features), m.make("evaluations", l.Evaluations), m.make("details", l.Details),
+		m.make("features", l.Features), m.make("evaluations", l.Evaluations), m.make("details", l.Details), m.make("estimated", maxEstimated),
+		m.make("providers", maxProviders), m.make("prompts", maxPrompts),
 	}
 }
 
@@ -128,6 +133,19 @@ func (m *Meter) All(f func(*Series)) {
 	m.mu.RUnlock()
 	for _, s := range list {
 		f(s)
+	}
+}
+
+// Versions are the models and versions that have counters.
+func (m *Meter) Versions() iter.Seq2[string, string] {
+	return func(yield func(model, version string) bool) {
+		m.mu.RLock()
+		defer m.mu.RUnlock()
+		for k := range m.series {
+			if !yield(k.model, k.version) {
+				return
+			}
+		}
 	}
 }
 
@@ -198,6 +216,9 @@ type Series struct {
 	ages                                         detail[histogram.Histogram]
 	evaluations                                  detail[evaluation]
 	places                                       [reasons]place
+	estimates                                    *estimates // nil where the performance is not estimated
+	infos                                        infos
+	answers                                      answers
 }
 
 type tokens struct {
@@ -223,7 +244,7 @@ type evaluation struct {
 }
 
 func newSeries(m *Meter, k key) *Series {
-	s := &Series{Model: k.model, Version: k.version, meter: m, last: time.Now().UnixNano()}
+	s := &Series{Model: k.model, Version: k.version, meter: m, last: time.Now().UnixNano(), estimates: newEstimates(m.estimated, k.model)}
 	for i := range s.places {
 		s.places[i] = newPlace()
 	}
@@ -292,6 +313,9 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 		}
 		s.duration.Observe(d.duration, o.Duration, e)
 		s.places[Slow].offer(o.Duration, e)
+		if o.Asked != nil {
+			s.infos.count(s, o.Asked)
+		}
 		if o.Exception != "" {
 			*s.exceptions.get(s, o.Exception, (*bounds).exceptionTypes)++
 		}
@@ -315,6 +339,12 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 		if o.Confidence < opt.LowConfidence {
 			s.places[LowConfidence].offer(-o.Confidence, e)
 		}
+	}
+	if s.estimates != nil && opt.Skip&(convention.HasConfidence|convention.HasFields) == 0 {
+		s.estimates.count(s, o)
+	}
+	if a := o.Asked; a != nil && a.Answer > 0 && !opt.Part && s.answers.repeated(a.Hash) {
+		o.Features[a.Answer-1].Value = otlp.StringValue(content.Repeated.String())
 	}
 	if s.fields != nil && opt.Skip&convention.HasFields == 0 && s.fields.Count(o) {
 		s.places[UnseenCategory].offer(float64(now), e)
@@ -369,11 +399,10 @@ func (s *Series) collect(now int64) exporter.Metrics {
 	show(&s.forwardPass, d.forwardPass)
 	show(&s.firstToken, d.firstToken)
 	show(&s.confidence, d.confidence)
-	for i, n := range s.confidence.Counts() {
-		if i < len(ratioBuckets) {
-			out.Counter(d.confidenceBins, float64(n), s.Model, s.Version, binning.UpTo(ratioBuckets[i]))
-		}
+	if s.estimates != nil {
+		s.estimates.collect(s, d, &out)
 	}
+	s.infos.collect(s, d, &out)
 	s.ages.each(func(name string, h *histogram.Histogram) { show(h, d.age, name) })
 	var total int64
 	for _, n := range s.requests {
@@ -426,6 +455,10 @@ func (s *Series) readmit(b *bounds) {
 	s.exceptions.readmit(s, b, (*bounds).exceptionTypes)
 	s.ages.readmit(s, b, (*bounds).featureNames)
 	s.evaluations.readmit(s, b, (*bounds).evaluationNames)
+	s.infos.readmit(s, b)
+	if s.estimates != nil {
+		s.estimates.readmit(s, b)
+	}
 }
 
 func (b *bounds) exceptionTypes() *limit.Limiter  { return b.exceptions }

@@ -21,9 +21,9 @@ func ConfidenceBins() []float64 { return slices.Clone(ratioBuckets) }
 
 // descs are the metrics of this package, in the order of docs/metrics.md.
 type descs struct {
-	requests, hosted, sampled, represented, exceptions, tokens, finishes, steps, confidenceBins, evaluations, trace *prometheus.Desc
-	duration, queueWait, forwardPass, firstToken, confidence                                                        *histogram.Kind
-	age, score                                                                                                      *histogram.Kind
+	requests, hosted, sampled, represented, exceptions, tokens, finishes, steps, providers, prompts, confidenceBins, predictionBins, evaluations, trace *prometheus.Desc
+	duration, queueWait, forwardPass, firstToken, confidence                                                                                            *histogram.Kind
+	age, score                                                                                                                                          *histogram.Kind
 }
 
 // Declare declares the metrics of a Meter in the reference.
@@ -47,8 +47,11 @@ func newDescs(c *catalogue.Catalogue) descs {
 	d.tokens = c.Counter("ml_inference_tokens_total", "Tokens by direction. input and output are the total; cached and cache_write are parts of input, reasoning is one of output.", model("direction")...)
 	d.finishes = c.Counter("ml_inference_finishes_total", "Answers of language models by why they ended: stop, length, tool_calls, content_filter (also refusals), error or other.", model("reason")...)
 	d.steps = c.Counter("ml_agent_steps_total", "Calls of tools, agents and retrievers by kind, name and outcome.", "kind", "name", "outcome")
+	d.providers = c.Counter("ml_inference_provider_requests_total", "Inferences of hosted models by who serves them, as spans name it.", model("provider")...)
+	d.prompts = c.Counter("ml_inference_prompt_requests_total", "Inferences of hosted models by the prompt template that they were asked with and its version.", model("prompt", "prompt_version")...)
 	d.confidence = kind("ml_model_confidence", "Confidence of predictions, from 0 to 1.", ratioBuckets)
-	d.confidenceBins = c.Counter("ml_model_confidence_predictions_total", "Predictions by the bin of their confidence, of which bin is the upper bound.", model("bin")...)
+	d.confidenceBins = c.Counter("ml_model_confidence_predictions_total", "Predictions of a class by the bin of their confidence, of which bin is the upper bound, where labels have a confidence.", model("segment", "class", "bin")...)
+	d.predictionBins = c.Counter("ml_model_binned_predictions_total", "Predictions that are quantities by their bin, of which bin is the upper bound, where labels have bins of the prediction.", model("segment", "bin")...)
 	d.age = kind("ml_model_feature_age_seconds", "Age of the feature at the start of the inference.", ageBuckets, "feature")
 	d.score = kind("ml_model_evaluation_score", "Scores of evaluated responses.", ratioBuckets, "evaluation")
 	d.evaluations = c.Counter("ml_model_evaluations_total", "Evaluated responses by what the evaluation's gate made of them.", model("evaluation", "result")...)

@@ -1,6 +1,6 @@
 // Package names finds what the names of attributes mean.
 //
-// In flow names, out flow what was said of them when the Table was made, which does not change after that.
+// Input: names. Output: what was said of them when the Table was made, which does not change after that.
 package names
 
 // Table finds the meaning of a name. A map would do, but for a dozen look-ups a span: names differ in their last letters

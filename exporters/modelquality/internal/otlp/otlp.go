@@ -1,6 +1,6 @@
 // Package otlp reads OTLP requests where they lie.
 //
-// In flow the bytes of an ExportTraceServiceRequest or ExportLogsServiceRequest. Out flow its spans and log records,
+// Input: the bytes of an ExportTraceServiceRequest or ExportLogsServiceRequest. Output: its spans and log records,
 // one at a time, in memory that is used again for the next one: their strings are parts of the request. So a request
 // of a thousand spans costs no allocation, which is the difference between an exporter beside the traffic of a model
 // server and one that needs machines of its own. A Decoder owns that memory and is for one goroutine.
@@ -82,6 +82,29 @@ func (v Value) First() Value {
 		return first.decode(f.bytes)
 	})
 	return first
+}
+
+// Each calls f with every value of a List, and with every key and value of a Map. What cannot be read ends it.
+func (v Value) Each(f func(key string, of Value)) {
+	if v.Kind != List && v.Kind != Map {
+		return
+	}
+	_ = messages(unsafe.Slice(unsafe.StringData(v.text), len(v.text)), 1, func(fd field) error { //nolint:gosec // It is only read.
+		if v.Kind == Map {
+			var space [1]Attribute
+			a, err := appendAttribute(space[:0], fd)
+			if err == nil {
+				f(a[0].Key, a[0].Value)
+			}
+			return err
+		}
+		var item Value
+		err := item.decode(fd.bytes)
+		if err == nil {
+			f("", item)
+		}
+		return err
+	})
 }
 
 // Truth returns a Bool.

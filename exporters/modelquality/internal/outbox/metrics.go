@@ -17,7 +17,10 @@ type series struct {
 	outcome        outcome
 }
 
-type descs struct{ sent, items, bytes, maxBytes, oldest *prometheus.Desc }
+// lost is what a counter of dropped items is of.
+type lost struct{ model, version, reason string }
+
+type descs struct{ dropped, sent, items, bytes, maxBytes, oldest *prometheus.Desc }
 
 // Declare declares the metrics of an Outbox in the reference.
 func Declare(c *catalogue.Catalogue) { newDescs(c) }
@@ -28,6 +31,7 @@ func newDescs(c *catalogue.Catalogue) descs {
 	}
 	return descs{
 		sent:     c.Counter("ml_model_reviews_sent_total", "Requests that hand a response to reviewers, by result: delivered, failed and to be repeated, or rejected for good.", "model", "version", "result"),
+		dropped:  c.Counter("ml_model_reviews_dropped_total", "Responses below their gate that could not be kept for review, by reason: the outbox is full, or its disk cannot be written.", "model", "version", "reason"),
 		items:    c.Gauge("ml_model_reviews_outbox_items", "Responses on disk by state: pending ones are to be sent, rejected ones the reviewers' endpoint has refused.", "state"),
 		bytes:    c.Gauge("ml_model_reviews_outbox_bytes", "Size of the responses on disk."),
 		maxBytes: c.Gauge("ml_model_reviews_outbox_max_bytes", "Size of the responses on disk at which no more are taken."),
@@ -46,6 +50,9 @@ func (b *Outbox) Collect(ch chan<- prometheus.Metric) {
 	b.locked(func() {
 		for s, n := range b.counts {
 			m.Counter(b.descs.sent, n, s.model, s.version, s.outcome.String())
+		}
+		for l, n := range b.drops {
+			m.Counter(b.descs.dropped, n, l.model, l.version, l.reason)
 		}
 		m.Gauge(b.descs.items, float64(b.usage.pending), "pending")
 		m.Gauge(b.descs.items, float64(b.usage.rejected), "rejected")

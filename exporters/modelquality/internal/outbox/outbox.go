@@ -1,6 +1,6 @@
 // Package outbox keeps responses for review until a reviewer's endpoint has them.
 //
-// In flow review items. Out flow POSTs of them, each repeated until the endpoint answers, and the counters of how that
+// Input: review items. Output: POSTs of them, each repeated until the endpoint answers, and the counters of how that
 // goes. The Outbox owns one database file: an item is in it before Add returns and leaves it after the endpoint said
 // that it has the item, so a crash in between repeats a POST and loses none. The receiver tells a repeated one by its ID.
 package outbox
@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,7 +44,7 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// ErrFull says that the items on disk have reached the bound. The sender of a response is to try again later.
+// ErrFull says that the items on disk have reached the bound. Drop says that one was not kept.
 var ErrFull = errors.New("the outbox of reviews is full")
 
 // remembered is how many delivered items are known by their ID, so that an evaluation that comes again is not sent
@@ -76,9 +77,12 @@ type Outbox struct {
 	woken chan struct{}
 	descs descs
 
-	mu       sync.Mutex
-	usage    usage
-	counts   map[series]float64
+	mu     sync.Mutex
+	usage  usage
+	counts map[series]float64
+	drops  map[lost]float64
+	// warned is when the log last said that items are dropped.
+	warned   time.Time
 	attempts map[uint64]attempt
 }
 
@@ -110,7 +114,7 @@ func Open(o Options) (*Outbox, error) {
 		return nil, fmt.Errorf("open outbox %s: %w", o.File, err)
 	}
 	db.MaxBatchDelay = groupDelay
-	b := &Outbox{Options: o, db: db, woken: make(chan struct{}, 1), descs: newDescs(nil), counts: make(map[series]float64), attempts: make(map[uint64]attempt)}
+	b := &Outbox{Options: o, db: db, woken: make(chan struct{}, 1), descs: newDescs(nil), counts: make(map[series]float64), drops: make(map[lost]float64), attempts: make(map[uint64]attempt)}
 	if err := b.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open outbox %s: %w", o.File, err), db.Close())
 	}
@@ -201,6 +205,30 @@ func (b *Outbox) Add(items ...review.Item) error {
 	}
 	b.wake()
 	return nil
+}
+
+// warnEvery is how often the log says that items are dropped, at most.
+const warnEvery = time.Minute
+
+// Drop counts items that Add did not take, and says so in the log.
+func (b *Outbox) Drop(err error, items ...review.Item) {
+	reason := "disk"
+	if errors.Is(err, ErrFull) {
+		reason = "full"
+	}
+	warn := false
+	b.locked(func() {
+		for _, item := range items {
+			model, version, _ := strings.Cut(b.Models.Fold(item.Model+"\x1f"+item.Version), "\x1f")
+			b.drops[lost{model, version, reason}]++
+		}
+		if warn = time.Since(b.warned) >= warnEvery; warn {
+			b.warned = time.Now()
+		}
+	})
+	if warn {
+		b.Logger.Error("Responses below their gate are not kept for review; ml_model_reviews_dropped_total counts them", "err", err)
+	}
 }
 
 // reserve takes room for what is about to be written.

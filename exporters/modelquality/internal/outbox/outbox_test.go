@@ -204,6 +204,13 @@ func TestAFullOutboxTakesNothingUntilItIsEmptier(t *testing.T) {
 	require.ErrorIs(t, err, outbox.ErrFull)
 	require.EqualError(t, err, fmt.Sprintf("add to the outbox: the outbox of reviews is full: %d items wait and 0 were rejected, and at most 4000 bytes of both are kept", n-1))
 	require.ErrorIs(t, b.Add(item(1000), item(1001)), outbox.ErrFull)
+	b.Drop(err, item(1000), item(1001))
+	b.Drop(errors.New("no space left on device"), item(1000))
+	require.NoError(t, testutil.CollectAndCompare(b, strings.NewReader(`# HELP ml_model_reviews_dropped_total Responses below their gate that could not be kept for review, by reason: the outbox is full, or its disk cannot be written.
+# TYPE ml_model_reviews_dropped_total counter
+ml_model_reviews_dropped_total{model="support-bot",reason="disk",version="3"} 1
+ml_model_reviews_dropped_total{model="support-bot",reason="full",version="3"} 2
+`), "ml_model_reviews_dropped_total"))
 	require.NoError(t, b.Add(item(0)), "what is in it is no addition")
 	require.NoError(t, b.Close())
 

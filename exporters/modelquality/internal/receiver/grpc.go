@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
@@ -122,7 +124,13 @@ func (r *Receiver) receive(signal Signal, stream grpc.ServerStream) (Answer, *re
 		return Answer{}, no
 	}
 	defer f.buffer.Free()
-	return r.export(ctx, signal, f.buffer.ReadOnlyData())
+	var connection *tls.ConnectionState
+	if p, ok := peer.FromContext(ctx); ok {
+		if info, ok := p.AuthInfo.(credentials.TLSInfo); ok {
+			connection = &info.State
+		}
+	}
+	return r.export(as(ctx, authorization, connection), signal, f.buffer.ReadOnlyData())
 }
 
 // arrival reads the one message of a stream. gRPC has no deadline for it, so a client that begins a request and does not

@@ -4,7 +4,6 @@ import (
 	"compress/gzip"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"mime"
@@ -12,8 +11,6 @@ import (
 	"strconv"
 	"time"
 
-	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
-	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -101,11 +98,11 @@ func (r *Receiver) take(signal Signal, w http.ResponseWriter, req *http.Request)
 	}
 	body := *buffer
 	if encoding == typeJSON && signal != Metrics {
-		if body, err = fromJSON(signal, body); err != nil {
-			return encoding, Answer{}, refuse("malformed", codes.InvalidArgument, http.StatusBadRequest, "malformed OTLP: %v", err)
+		if body, no = r.fromJSON(req.Context(), signal, body); no != nil {
+			return encoding, Answer{}, no
 		}
 	}
-	answer, no := r.export(req.Context(), signal, body)
+	answer, no := r.export(as(req.Context(), req.Header.Get("Authorization"), req.TLS), signal, body)
 	return encoding, answer, no
 }
 
@@ -172,27 +169,6 @@ func unreadable(err error) *refusal {
 		return tooLarge(big.Limit)
 	}
 	return refuse("cut_off", codes.InvalidArgument, http.StatusBadRequest, "the body cannot be read: %v", err)
-}
-
-// fromJSON turns the JSON of a request into its protobuf, so that there is one way on from here.
-func fromJSON(signal Signal, body []byte) (encoded []byte, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%v", p)
-		}
-	}()
-	if signal == Logs {
-		request := plogotlp.NewExportRequest()
-		if err := request.UnmarshalJSON(body); err != nil {
-			return nil, err
-		}
-		return request.MarshalProto()
-	}
-	request := ptraceotlp.NewExportRequest()
-	if err := request.UnmarshalJSON(body); err != nil {
-		return nil, err
-	}
-	return request.MarshalProto()
 }
 
 // respond answers in the encoding of the request.

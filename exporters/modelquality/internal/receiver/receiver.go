@@ -1,12 +1,13 @@
 // Package receiver takes OTLP over gRPC and HTTP.
 //
-// In flow export requests of traces and logs: protobuf or JSON, compressed or not, from whoever the web configuration
-// lets in. Out flow the same requests as protobuf, to a Handler, and to the client the answer that OTLP asks for: what
+// Input: export requests of traces and logs: protobuf or JSON, compressed or not, from whoever the web configuration
+// lets in. Output: the same requests as protobuf, to a Handler, and to the client the answer that OTLP asks for: what
 // can be repeated is told apart from what cannot. The Receiver owns the sockets and bounds what is taken at a time.
 package receiver
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
@@ -58,6 +60,8 @@ type Options struct {
 	WebConfigFile string
 	// MaxRequestBytes bounds a request, compressed and not.
 	MaxRequestBytes int64
+	// MaxJSONMemory bounds what all requests in JSON take together while they are decoded, in bytes.
+	MaxJSONMemory int64
 	// MaxRequests are taken at the same time.
 	MaxRequests int
 	// Patience is how long a request may take to arrive, and how long one waits for its turn.
@@ -77,6 +81,7 @@ type Receiver struct {
 	handler Handler
 	guard   *guard
 	slots   chan struct{}
+	json    *semaphore.Weighted // of MaxJSONMemory
 	bodies  sync.Pool
 
 	requests *prometheus.Desc
@@ -114,7 +119,7 @@ func (e *BindError) Unwrap() error { return e.Err }
 
 // New checks the options and binds the addresses. Serve must follow, or Close.
 func New(o Options, h Handler) (*Receiver, error) {
-	if o.MaxRequestBytes <= 0 || o.MaxRequests <= 0 || o.Logger == nil || h == nil {
+	if o.MaxRequestBytes <= 0 || o.MaxJSONMemory <= 0 || o.MaxRequests <= 0 || o.Logger == nil || h == nil {
 		return nil, errors.New("a receiver needs a handler, a logger and limits above 0")
 	}
 	if o.Patience == (Patience{}) {
@@ -125,7 +130,7 @@ func New(o Options, h Handler) (*Receiver, error) {
 		return nil, err
 	}
 	r := &Receiver{
-		Options: o, handler: h, guard: g, slots: make(chan struct{}, o.MaxRequests),
+		Options: o, handler: h, guard: g, slots: make(chan struct{}, o.MaxRequests), json: semaphore.NewWeighted(o.MaxJSONMemory),
 		requests: Declare(new(catalogue.Catalogue)), counts: make(map[count]int64),
 	}
 	for _, l := range []struct {
@@ -242,6 +247,30 @@ func busy(format string, args ...any) *refusal {
 	no := refuse("busy", codes.ResourceExhausted, http.StatusTooManyRequests, format, args...)
 	no.retry = retryAfter
 	return no
+}
+
+type clientKey struct{}
+
+// Client is who sent the request that a handler is given: the user, or else the first name or the common name of its
+// certificate; empty if nobody is asked.
+func Client(ctx context.Context) string {
+	name, _ := ctx.Value(clientKey{}).(string)
+	return name
+}
+
+// as tells the handler who sent a request. Whoever comes here was let in.
+func as(ctx context.Context, authorization string, connection *tls.ConnectionState) context.Context {
+	name := ""
+	if user, _, ok := (&http.Request{Header: http.Header{"Authorization": {authorization}}}).BasicAuth(); ok {
+		name = user
+	} else if connection != nil && len(connection.VerifiedChains) > 0 {
+		c := connection.PeerCertificates[0]
+		name = c.Subject.CommonName
+		if len(c.DNSNames) > 0 {
+			name = c.DNSNames[0]
+		}
+	}
+	return context.WithValue(ctx, clientKey{}, name)
 }
 
 func unavailable(message string) *refusal {

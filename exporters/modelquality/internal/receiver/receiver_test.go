@@ -66,7 +66,7 @@ type server struct {
 
 func serve(t testing.TB, h handler, change func(*Options)) *server {
 	t.Helper()
-	o := Options{GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", MaxRequestBytes: 64 << 10, MaxRequests: 2, Logger: promslog.NewNopLogger()}
+	o := Options{GRPCAddress: "127.0.0.1:0", HTTPAddress: "127.0.0.1:0", MaxRequestBytes: 64 << 10, MaxJSONMemory: 64 << 20, MaxRequests: 2, Logger: promslog.NewNopLogger()}
 	if change != nil {
 		change(&o)
 	}
@@ -366,12 +366,12 @@ func TestUsersOfTheWebConfiguration(t *testing.T) {
 	}
 	require.Contains(t, exportertest.Gather(t, s.Receiver), `sightglass_otlp_requests_total{protocol="grpc",result="unauthenticated",signal="traces"} 8`)
 
-	_, err = New(Options{WebConfigFile: file + ".missing", MaxRequestBytes: 1, MaxRequests: 1, Logger: promslog.NewNopLogger()}, handler(decode))
+	_, err = New(Options{WebConfigFile: file + ".missing", MaxRequestBytes: 1, MaxJSONMemory: 1, MaxRequests: 1, Logger: promslog.NewNopLogger()}, handler(decode))
 	require.ErrorContains(t, err, "no such file")
 }
 
 func TestAnAddressThatIsTakenIsAnError(t *testing.T) {
 	s := serve(t, decode, nil)
-	_, err := New(Options{GRPCAddress: s.http, MaxRequestBytes: 1, MaxRequests: 1, Logger: promslog.NewNopLogger()}, handler(decode))
+	_, err := New(Options{GRPCAddress: s.http, MaxRequestBytes: 1, MaxJSONMemory: 1, MaxRequests: 1, Logger: promslog.NewNopLogger()}, handler(decode))
 	require.ErrorContains(t, err, "receive OTLP: listen tcp")
 }

@@ -1,6 +1,6 @@
 // Package bigquery runs statements on Google BigQuery as a driver of database/sql.
 //
-// In flow an address and statements. Out flow rows, of values in Go's types. It reads only, and has no parameters,
+// Input: an address and statements. Output: rows, of values in Go's types. It reads only, and has no parameters,
 // transactions or prepared statements, which the package tables does not use. A statement that asks for no rows (LIMIT 0) is a
 // dry run: it tells the columns and costs nothing.
 package bigquery

@@ -1,0 +1,43 @@
+package alertmanager
+
+import (
+	"fmt"
+	"io/fs"
+	"regexp"
+)
+
+// older makes of the files what Alertmanager 0.25 of Debian 12 reads: its inhibition rules have no names, and its templates no
+// humanizeDuration.
+var older = []struct {
+	pattern *regexp.Regexp
+	text    string
+}{
+	{regexp.MustCompile(`(?m)^  - name: (\S+)\n    source_matchers:`), "  # $1\n  - source_matchers:"},
+	{
+		regexp.MustCompile(`\{\{- \.EndsAt\.Sub \.StartsAt \| humanizeDuration \| reReplaceAll "[^"]+" "" -\}\}`),
+		"{{- $$whole := (.EndsAt.Sub .StartsAt).Truncate 1000000000 -}}\n{{- $$whole.String | reReplaceAll \"([hm])(0m)?0s$$\" \"$$1\" -}}",
+	},
+}
+
+// Older returns the files by name as Alertmanager 0.25 reads them.
+func Older() (map[string][]byte, error) {
+	out := map[string][]byte{}
+	err := fs.WalkDir(Files, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := Files.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		for _, change := range older {
+			content = change.pattern.ReplaceAll(content, []byte(change.text))
+		}
+		out[name] = content
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the Alertmanager configuration: %w", err)
+	}
+	return out, nil
+}

@@ -1,0 +1,288 @@
+// Package bundle renders the rules, dashboards and Alertmanager configuration in the forms in which people deploy them.
+//
+// Input: the embedded files of the packages rules, dashboards and alertmanager, and the form. Output: files by their path in the
+// folder that gets them. The package keeps no state and changes no rule: every form holds the same groups.
+package bundle
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/prometheus/model/rulefmt"
+	"gopkg.in/yaml.v3"
+
+	"github.com/sightglass-ml/sightglass/alertmanager"
+	"github.com/sightglass-ml/sightglass/dashboards"
+	"github.com/sightglass-ml/sightglass/rules"
+)
+
+// Options say what is rendered and how. The zero value renders everything as plain files.
+type Options struct {
+	// Rules is the form of the rules: RuleForms has its values. Empty is "files".
+	Rules string
+	// Dashboards is the form of the dashboards: DashboardForms has its values. Empty is "files".
+	Dashboards string
+	// Alertmanager is the oldest one that reads the plain configuration: Alertmanagers has its values. Empty is the first.
+	Alertmanager string
+	// Adapters are the names of the adapters to include, such as "dcgm" and "vllm". Empty includes all.
+	Adapters []string
+	// Namespace is that of Kubernetes objects. Empty leaves it to kubectl.
+	Namespace string
+	// Labels are added to Kubernetes objects of the rules: what the ruleSelector of a Prometheus looks for.
+	Labels map[string]string
+}
+
+// Files are contents by slash-separated path.
+type Files map[string][]byte
+
+// RuleForms are the forms of rules: plain files, objects of the Prometheus Operator, of the VictoriaMetrics operator, and rule
+// namespaces for the rulers of Mimir and Cortex.
+func RuleForms() []string {
+	return []string{"files", "prometheus-operator", "victoriametrics", "mimir"}
+}
+
+// DashboardForms are the forms of dashboards: files to import, with a provider for Grafana's provisioning, ConfigMaps for the
+// sidecar of Grafana's Helm chart, and objects of the Grafana operator.
+func DashboardForms() []string {
+	return []string{"files", "provisioning", "sidecar", "grafana-operator"}
+}
+
+// Alertmanagers are the oldest versions that the plain configuration can be rendered for. 0.25 is that of Debian 12.
+func Alertmanagers() []string { return []string{"0.31", "0.25"} }
+
+// always are adapters that every installation needs: the product's own exporters, and what is left out where.
+var always = []string{"gpu", "modelquality", "coverage"}
+
+// Adapters are the names that Options.Adapters knows.
+func Adapters() ([]string, error) {
+	names, err := fs.Glob(rules.FS, "adapters/*.yaml")
+	if err != nil {
+		return nil, fmt.Errorf("list the adapters: %w", err)
+	}
+	var out []string
+	for _, name := range names {
+		if adapter := adapterOf(name); !slices.Contains(always, adapter) {
+			out = append(out, adapter)
+		}
+	}
+	return out, nil
+}
+
+func adapterOf(name string) string { return strings.TrimSuffix(path.Base(name), ".yaml") }
+
+// ruleFile is a rule file as it is in the repository, with its comments, and parsed.
+type ruleFile struct {
+	name   string
+	text   []byte
+	groups []rulefmt.RuleGroup
+}
+
+// Render renders the bundle. An unknown form or adapter is an error that lists the known ones.
+func Render(o Options) (Files, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	list, err := o.ruleFiles()
+	if err != nil {
+		return nil, err
+	}
+	out := Files{}
+	switch o.Rules {
+	case "", "files":
+		out.plainRules(list)
+		err = out.plainAlertmanager(o)
+	case "prometheus-operator":
+		err = errors.Join(out.prometheusOperator(o, list), out.alertmanagerConfig(o))
+	case "victoriametrics":
+		err = errors.Join(out.victoriaMetrics(o, list), out.plainAlertmanager(o))
+	case "mimir":
+		err = errors.Join(out.mimir(list), out.plainAlertmanager(o))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, out.dashboards(o)
+}
+
+func (o Options) check() error {
+	var errs []error
+	for _, c := range []struct {
+		what, value string
+		known       []string
+	}{{"form of rules", o.Rules, RuleForms()}, {"form of dashboards", o.Dashboards, DashboardForms()}, {"version of Alertmanager", o.Alertmanager, Alertmanagers()}} {
+		if c.value != "" && !slices.Contains(c.known, c.value) {
+			errs = append(errs, fmt.Errorf("unknown %s %q: it is one of %s", c.what, c.value, strings.Join(c.known, ", ")))
+		}
+	}
+	known, err := Adapters()
+	errs = append(errs, err)
+	for _, adapter := range o.Adapters {
+		if !slices.Contains(known, adapter) && !slices.Contains(always, adapter) {
+			errs = append(errs, fmt.Errorf("unknown adapter %q: the adapters are %s", adapter, strings.Join(known, ", ")))
+		}
+	}
+	if o.Namespace != "" && !dnsLabel.MatchString(o.Namespace) {
+		errs = append(errs, fmt.Errorf("namespace %q is no name of a Kubernetes namespace: lower-case letters, digits and hyphens, at most 63", o.Namespace))
+	}
+	return errors.Join(errs...)
+}
+
+var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+func (o Options) ruleFiles() ([]ruleFile, error) {
+	loaded, err := rules.Load(rules.Options{})
+	if err != nil {
+		return nil, err
+	}
+	var out []ruleFile
+	for _, f := range loaded.Files {
+		adapter := adapterOf(f.Name)
+		if o.Rules == "victoriametrics" && strings.HasPrefix(f.Name, "native/") {
+			continue // MetricsQL has no functions of native histograms, and vmalert would not start.
+		}
+		if strings.HasPrefix(f.Name, "adapters/") && len(o.Adapters) > 0 && !slices.Contains(o.Adapters, adapter) && !slices.Contains(always, adapter) {
+			continue
+		}
+		text, err := fs.ReadFile(rules.FS, f.Name)
+		if err != nil {
+			return nil, fmt.Errorf("read the rules: %w", err)
+		}
+		out = append(out, ruleFile{f.Name, text, f.Groups})
+	}
+	return out, nil
+}
+
+// plainRules are the rule files, and the lines of prometheus.yml that load them in the order in which one needs the other.
+func (out Files) plainRules(list []ruleFile) {
+	var snippet strings.Builder
+	snippet.WriteString("# Add these lines to prometheus.yml, with the path of this folder.\nrule_files:\n")
+	var folders []string
+	for _, f := range list {
+		out["rules/"+f.name] = f.text
+		if entry := path.Join("rules", path.Dir(f.name), "*.yaml"); !slices.Contains(folders, entry) {
+			folders = append(folders, entry)
+			fmt.Fprintf(&snippet, "  - %s\n", entry)
+		}
+	}
+	out["prometheus-rule-files.yaml"] = []byte(snippet.String())
+}
+
+func (out Files) plainAlertmanager(o Options) error {
+	if o.Alertmanager == "0.25" {
+		files, err := alertmanager.Older()
+		for name, content := range files {
+			out["alertmanager/"+name] = content
+		}
+		return err
+	}
+	return fs.WalkDir(alertmanager.Files, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		out["alertmanager/"+name], err = fs.ReadFile(alertmanager.Files, name)
+		return err
+	})
+}
+
+// mimir writes one rule namespace per file, in the format of mimirtool and cortextool.
+func (out Files) mimir(list []ruleFile) error {
+	for _, f := range list {
+		if err := out.yaml("mimir/"+objectName(f.name)+".yaml", map[string]any{"namespace": objectName(f.name), "groups": f.groups}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// victoriaMetrics writes one VMRule per rule file.
+func (out Files) victoriaMetrics(o Options, list []ruleFile) error {
+	for _, f := range list {
+		object := o.object("operator.victoriametrics.com/v1beta1", "VMRule", objectName(f.name), o.Labels)
+		object["spec"] = map[string]any{"groups": f.groups}
+		if err := out.yaml("rules/"+objectName(f.name)+".yaml", object); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// objectName makes "alerts/data.yaml" to "sightglass-alerts-data".
+func objectName(file string) string {
+	return "sightglass-" + strings.NewReplacer("/", "-", "_", "-").Replace(strings.TrimSuffix(file, ".yaml"))
+}
+
+// object is a Kubernetes object without a spec.
+func (o Options) object(version, kind, name string, labels map[string]string) map[string]any {
+	all := map[string]string{"app.kubernetes.io/part-of": "sightglass"}
+	for key, value := range labels {
+		all[key] = value
+	}
+	metadata := map[string]any{"name": name, "labels": all}
+	if o.Namespace != "" {
+		metadata["namespace"] = o.Namespace
+	}
+	return map[string]any{"apiVersion": version, "kind": kind, "metadata": metadata}
+}
+
+func (out Files) yaml(name string, object any) error {
+	var text strings.Builder
+	encoder := yaml.NewEncoder(&text)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(object); err != nil {
+		return fmt.Errorf("encode %s: %w", name, err)
+	}
+	out[name] = []byte(text.String())
+	return nil
+}
+
+// dashboards renders the dashboards, each as the same JSON.
+func (out Files) dashboards(o Options) error {
+	files, err := dashboards.Files()
+	if err != nil {
+		return err
+	}
+	for name, content := range files {
+		uid, ok := strings.CutPrefix(name, "json/")
+		if !ok {
+			continue // It is of use in the repository only.
+		}
+		uid = strings.TrimSuffix(uid, ".json")
+		switch o.Dashboards {
+		case "", "files", "provisioning":
+			out["dashboards/json/"+uid+".json"] = content
+		case "sidecar":
+			object := o.object("v1", "ConfigMap", uid, map[string]string{"grafana_dashboard": "1"})
+			object["metadata"].(map[string]any)["annotations"] = map[string]string{"grafana_folder": "Sightglass"}
+			object["data"] = map[string]string{uid + ".json": string(content)}
+			err = out.yaml("dashboards/"+uid+".yaml", object)
+		case "grafana-operator":
+			object := o.object("grafana.integreatly.org/v1beta1", "GrafanaDashboard", uid, nil)
+			object["spec"] = map[string]any{
+				"folder":           "Sightglass",
+				"instanceSelector": map[string]any{"matchLabels": map[string]string{"dashboards": "grafana"}},
+				"json":             string(content),
+			}
+			err = out.yaml("dashboards/"+uid+".yaml", object)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if o.Dashboards == "provisioning" {
+		out["dashboards/provisioning/sightglass.yaml"] = []byte(`# Copy to provisioning/dashboards/ of Grafana, and json/ to the path below.
+apiVersion: 1
+providers:
+  - name: sightglass
+    folder: Sightglass
+    type: file
+    options:
+      path: /var/lib/grafana/dashboards/sightglass
+`)
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+package dataquality
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+// watched is a dataset with its loop.
+type watched struct {
+	dataset *dataset
+	stop    func(context.Context) bool
+}
+
+// watch starts the loop of a dataset.
+func (e *Exporter) watch(cfg DatasetConfig) error {
+	// Half of the series are for columns with bins, half for all others.
+	columns := e.env.Limit("columns", 2*cfg.Columns.Max)
+	d := e.rooms.dataset(cfg, columns, time.Now) //nolint:forbidigo // The process's clock comes in here.
+	timeout := time.Duration(cfg.Timeout)
+	stop, err := e.env.StartLoop(exporter.Loop{
+		Name:     "dataset/" + cfg.Name,
+		Interval: time.Duration(cfg.Interval),
+		// A profile may have to wait for its turn first.
+		Timeout: time.Duration(cfg.Interval) + timeout,
+		Collect: func(ctx context.Context) error { return e.profile(ctx, d, timeout) },
+	})
+	if err != nil {
+		return err
+	}
+	e.watched[cfg.Name] = watched{d, stop}
+	return nil
+}
+
+// stopTimeout is how long a reload waits for the profiles that it ends.
+const stopTimeout = 1800 * time.Millisecond
+
+// Reload implements exporter.Reloader: datasets that are as they were go on, with what they have learned and published. A
+// dataset that has changed keeps its series until its new profile, or until they expire.
+func (e *Exporter) Reload(ctx context.Context, cfg Config) error {
+	old := e.rooms.config()
+	if !config.Same(old.BaselineStore, cfg.BaselineStore) || old.MaxConcurrentProfiles != cfg.MaxConcurrentProfiles {
+		return exporter.ErrReplace // All datasets share them.
+	}
+	changed, err := e.rooms.changedSources(&cfg)
+	if err != nil {
+		return err
+	}
+	now := make(map[string]DatasetConfig, len(cfg.Datasets))
+	for _, dc := range cfg.Datasets {
+		now[dc.Name] = dc
+	}
+	var left []watched
+	var added, removed []string
+	for _, name := range slices.Sorted(maps.Keys(e.watched)) {
+		w := e.watched[name]
+		dc, stays := now[name]
+		if stays && config.Same(w.dataset.cfg, dc) && !uses(&dc, changed) {
+			delete(now, name)
+			continue
+		}
+		left = append(left, w)
+		delete(e.watched, name)
+		if !stays {
+			removed = append(removed, name)
+		}
+	}
+	late, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	for _, w := range left {
+		stopped := w.stop(late)
+		if !stopped {
+			e.rooms.logger.Warn("A profile did not end in time and was left behind", "dataset", w.dataset.cfg.Name)
+		}
+		if !slices.Contains(removed, w.dataset.cfg.Name) {
+			continue
+		}
+		e.Delete(w.dataset.cfg.Name)
+		if stopped { // Else the profile still uses them, and their series expire.
+			for segment := range w.dataset.children {
+				e.Delete(segment)
+			}
+		}
+	}
+	e.rooms.replace(&cfg, changed)
+	var errs []error
+	for _, dc := range cfg.Datasets {
+		if _, start := now[dc.Name]; start {
+			added = append(added, dc.Name)
+			errs = append(errs, e.watch(dc))
+		}
+	}
+	e.rooms.logger.Info("Datasets that a reload has not touched go on", "unchanged", len(e.watched)-len(added), "started", added, "ended", removed)
+	return errors.Join(errs...)
+}
+
+// uses reports whether a dataset reads from one of the sources.
+func uses(d *DatasetConfig, sources map[string]bool) bool {
+	named := []string{d.Source}
+	if t := d.Baselines.Training; t != nil {
+		named = append(named, t.Source)
+	}
+	for _, u := range d.Upstream {
+		named = append(named, u.Source)
+	}
+	for _, c := range d.Comparisons {
+		named = append(named, c.Source)
+	}
+	return slices.ContainsFunc(named, func(s string) bool { return sources[s] })
+}
+
+// changedSources are the sources that are not as they were, or whose connection string is not.
+func (r *rooms) changedSources(cfg *Config) (map[string]bool, error) {
+	old := r.config()
+	changed := make(map[string]bool)
+	for name, was := range old.Sources {
+		is, ok := cfg.Sources[name]
+		if !ok || !config.Same(was, is) {
+			changed[name] = true
+			continue
+		}
+		r.mu.Lock()
+		open := r.sources[name]
+		r.mu.Unlock()
+		if open == nil || is.Type == tables.DuckDB {
+			continue // It is opened when it is needed, or has no connection string.
+		}
+		same, err := is.SameDSN(open)
+		if err != nil {
+			return nil, cfg.Wrap("sources."+name, fmt.Errorf("source %q: %w", name, err))
+		}
+		changed[name] = !same
+	}
+	return changed, nil
+}
+
+// replace takes the configuration, and closes what has changed of the old one.
+func (r *rooms) replace(cfg *Config, changed map[string]bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cfg.Store(cfg)
+	for name, was := range changed {
+		s := r.sources[name]
+		if !was || s == nil {
+			continue
+		}
+		delete(r.sources, name)
+		go func() { // A driver may wait for a query that hangs.
+			if err := s.Close(); err != nil {
+				r.logger.Warn("A source was not closed cleanly", "source", name, "err", err)
+			}
+		}()
+	}
+}

@@ -1,0 +1,155 @@
+// Package clients says which client may count for which model.
+//
+// Input: the configuration, the client of a request, as authentication names it, and the model that a span names. Output:
+// whether it counts for that model; if not, it counts as "other". State: the names that each client has used, within
+// limits of its own, so that no client can take the places of another, freeze its bins or start its retraining.
+package clients
+
+import (
+	"iter"
+	"path"
+	"slices"
+	"sync/atomic"
+
+	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/limit"
+)
+
+// Config is what one client may do.
+type Config struct {
+	// Models are patterns of the names that are this client's alone.
+	Models []string `yaml:"models"`
+	// MaxModels and MaxVersions bound its models, and its pairs of model and version.
+	MaxModels   int `yaml:"max_models"`
+	MaxVersions int `yaml:"max_versions"`
+}
+
+// SetDefaults implements config.Defaulter.
+func (c *Config) SetDefaults() { c.MaxModels, c.MaxVersions = 10, 20 }
+
+// Validate implements config.Validator.
+func (c *Config) Validate(at config.At) {
+	if len(c.Models) == 0 {
+		at.Errorf("models", "missing; want patterns of the models that this client sends, such as [fraud, \"search-*\"]")
+	}
+	CheckPatterns(at, "models", c.Models)
+	if c.MaxModels < 1 || c.MaxVersions < c.MaxModels {
+		at.Errorf("max_versions", "%d for %d models; want one version of each model or more, and one model or more", c.MaxVersions, c.MaxModels)
+	}
+}
+
+// CheckPatterns reports patterns that are none.
+func CheckPatterns(at config.At, key string, patterns []string) {
+	for _, p := range patterns {
+		if _, err := path.Match(p, ""); err != nil || p == "" {
+			at.Errorf(key, "%q is no pattern; want a name, with * for any letters but a slash", p)
+		}
+	}
+}
+
+// Clients are those of a configuration.
+type Clients struct {
+	allowed []string
+	clients map[string]*client
+	// others are all who are not configured, together: they have the places that the clients leave.
+	others  *client
+	limiter func(name string, most int) *limit.Limiter
+	refused *limit.Limiter // lets nothing through, and counts
+}
+
+type client struct {
+	Config
+	limits atomic.Pointer[limits]
+}
+
+type limits struct{ models, versions *limit.Limiter }
+
+// New makes Clients. Without allowed all models that are no client's may be named by all. Limiters come from limiter.
+// Models and versions are all the places that there are.
+func New(allowed []string, by map[string]Config, models, versions int, limiter func(name string, most int) *limit.Limiter) *Clients {
+	if len(allowed) == 0 && len(by) == 0 {
+		return nil
+	}
+	c := &Clients{allowed: allowed, clients: make(map[string]*client), limiter: limiter, refused: limiter("allowed_models", 0)}
+	for name, cfg := range by {
+		c.clients[name] = &client{Config: cfg}
+		c.clients[name].limits.Store(c.limits(cfg))
+		models, versions = models-cfg.MaxModels, versions-cfg.MaxVersions
+	}
+	c.others = &client{Config: Config{MaxModels: models, MaxVersions: versions}}
+	c.others.limits.Store(c.limits(c.others.Config))
+	return c
+}
+
+func (c *Clients) limits(cfg Config) *limits {
+	return &limits{c.limiter("client_models", cfg.MaxModels), c.limiter("client_versions", cfg.MaxVersions)}
+}
+
+// Name is the model and version that a client's span counts for. Other without a version is what it may not name.
+func (c *Clients) Name(by, model, version string) (string, string) {
+	if c == nil || model == "" || model == limit.Other {
+		return model, version
+	}
+	if !c.May(by, model) {
+		return c.refused.Fold(model), ""
+	}
+	known := c.clients[by]
+	if known == nil {
+		known = c.others
+	}
+	l := known.limits.Load()
+	switch {
+	case l.models.Fold(model) == limit.Other:
+		return limit.Other, ""
+	case version != "" && l.versions.Fold(model+"\x1f"+version) == limit.Other:
+		return model, limit.Other
+	}
+	return model, version
+}
+
+// May reports whether a client may count for a model.
+func (c *Clients) May(by, model string) bool {
+	if c == nil || model == limit.Other {
+		return true
+	}
+	if known := c.clients[by]; known != nil {
+		return matches(known.Models, model)
+	}
+	for _, other := range c.clients {
+		if matches(other.Models, model) {
+			return false
+		}
+	}
+	return len(c.allowed) == 0 || matches(c.allowed, model)
+}
+
+// Readmit gives the places of models and versions back that are forgotten.
+func (c *Clients) Readmit(left iter.Seq2[string, string]) {
+	if c == nil {
+		return
+	}
+	readmit := func(known *client, its func(model string) bool) {
+		l := c.limits(known.Config)
+		for model, version := range left {
+			if model == limit.Other || !its(model) {
+				continue
+			}
+			l.models.Fold(model)
+			if version != "" && version != limit.Other {
+				l.versions.Fold(model + "\x1f" + version)
+			}
+		}
+		known.limits.Store(l)
+	}
+	for _, known := range c.clients {
+		readmit(known, func(model string) bool { return matches(known.Models, model) })
+	}
+	readmit(c.others, func(model string) bool { return c.May("", model) })
+}
+
+func matches(patterns []string, model string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		ok, _ := path.Match(p, model)
+		return ok
+	})
+}

@@ -1,0 +1,64 @@
+package content
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
+)
+
+func TestAnswersAreMeasured(t *testing.T) {
+	r := New([]string{"Je ne peux pas"})
+	for what, c := range map[string]struct {
+		text string
+		want Measures
+	}{
+		"a text":                                 {"Größe 7", Measures{Characters: 7, Script: "latin"}},
+		"GenAI's messages":                       {`[{"role":"assistant","parts":[{"type":"text","content":"Toronto "},{"type":"text","content":"it is"}],"finish_reason":"stop"}]`, Measures{Characters: 13, Script: "latin"}},
+		"reasoning is no answer":                 {`[{"role":"assistant","parts":[{"type":"reasoning","content":"hm"},{"type":"text","content":"42"}]}]`, Measures{Characters: 2, JSON: true}},
+		"a call of a tool":                       {`[{"role":"assistant","parts":[{"type":"tool_call","name":"weather","arguments":{"content":"Toronto"}}]}]`, Measures{Kind: ToolCalls}},
+		"an OpenAI answer with a call of a tool": {`{"choices":[{"message":{"role":"assistant","content":null,"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}}]}`, Measures{Kind: ToolCalls}},
+		"an OpenAI answer that is a refusal":     {`{"choices":[{"message":{"role":"assistant","content":null,"refusal":"No."}}]}`, Measures{Kind: Refusal}},
+		"a refusal in words":                     {"I’m sorry, but I can’t help with that.", Measures{Characters: 38, Kind: Refusal, Script: "latin"}},
+		"a refusal that the configuration names": {"je ne peux pas.", Measures{Characters: 15, Kind: Refusal, Script: "latin"}},
+		"what only mentions a refusal is none":   {"He said: I can't.", Measures{Characters: 17, Script: "latin"}},
+		"nothing":                                {"", Measures{Kind: Nothing}},
+		"blanks":                                 {" \n", Measures{Characters: 2, Kind: Nothing}},
+		"no content in messages":                 {`[{"role":"assistant","parts":[]}]`, Measures{Kind: Nothing}},
+		"JSON that is the answer itself":         {`{"city": "Toronto"}`, Measures{Characters: 19, Script: "latin", JSON: true}},
+		"JSON in a message":                      {`[{"role":"assistant","content":"{\"city\": 1}"}]`, Measures{Characters: 11, Script: "latin", JSON: true}},
+		"JSON that is cut off":                   {`{"city": "Tor`, Measures{Characters: 13, Script: "latin"}},
+		"a text as MLflow writes it":             {`"Toronto"`, Measures{Characters: 7, Script: "latin"}},
+		"Russian":                                {"Москва 2024", Measures{Characters: 11, Script: "cyrillic"}},
+		"Japanese, with Chinese characters":      {"東京は首都", Measures{Characters: 5, Script: "kana"}},
+		"Chinese":                                {"北京", Measures{Characters: 2, Script: "han"}},
+		"a script without a name":                {"ამბავი", Measures{Characters: 6, Script: "other"}},
+		"digits alone have no script":            {"- 12 -", Measures{Characters: 6}},
+		"deeper than anybody writes is text":     {strings.Repeat("[", 100) + strings.Repeat("]", 100), Measures{Characters: 200, JSON: true}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			got := r.Answer(otlp.StringValue(c.text), true)
+			got.Hash = 0
+			require.Equal(t, c.want, got)
+		})
+	}
+	require.False(t, r.Answer(otlp.StringValue(`"x"`), false).Characters == 1, "what is no message is not parsed")
+	a, b := r.Answer(otlp.StringValue("Toronto"), true), r.Answer(otlp.StringValue(`[{"content":"Toronto"}]`), true)
+	require.Equal(t, a.Hash, b.Hash, "the same answer, however it is written")
+	require.NotEqual(t, a.Hash, r.Answer(otlp.StringValue("Ottawa"), true).Hash)
+	require.Equal(t, 10, r.Length(otlp.StringValue(`[{"role":"system","content":"Be short."},{"role":"user","content":[{"type":"text","text":"?"}]}]`), true))
+}
+
+func FuzzAnswer(f *testing.F) {
+	f.Add(`[{"role":"assistant","parts":[{"type":"text","content":"x"}]}]`)
+	f.Add("I’m sorry, but I can’t\xff")
+	r := New(nil)
+	f.Fuzz(func(t *testing.T, text string) {
+		m := r.Answer(otlp.StringValue(text), true)
+		require.GreaterOrEqual(t, m.Characters, 0)
+		require.LessOrEqual(t, m.Characters, len(text))
+		require.Equal(t, m, r.Answer(otlp.StringValue(text), true))
+	})
+}

@@ -1,0 +1,71 @@
+package convention
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/content"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
+)
+
+// detailsEvent is GenAI's event with the messages of an inference.
+const detailsEvent = "gen_ai.client.inference.operation.details"
+
+// The fields that texts are measured by.
+const (
+	inputTokens      = "text.input_tokens"
+	outputTokens     = "text.output_tokens"
+	inputCharacters  = "text.input_characters"
+	outputCharacters = "text.output_characters"
+	answerKind       = "text.answer"
+	answerScript     = "text.script"
+	answerJSON       = "text.json"
+)
+
+// shortAnswer is how many characters an answer has at most that is not called repeated: yes is a common answer.
+const shortAnswer = 20
+
+// measure adds what can be said of the texts of an inference of a hosted model that succeeded.
+func (r *Reader) measure(o *Observation, in *reading) {
+	if !o.Hosted || o.Embeds || o.Outcome != OK {
+		return
+	}
+	begin := len(r.Batch.features) - len(o.Features) // Its own features are the last of the batch.
+	features := r.Batch.features
+	add := func(name string, v otlp.Value) { features = append(features, Feature{name, v}) }
+	for i, name := range [2]string{inputTokens, outputTokens} {
+		if n := o.Tokens[i]; !math.IsNaN(n) {
+			add(name, otlp.DoubleValue(n))
+		}
+	}
+	texts := r.Convention.texts
+	if in.has(roleInputText) {
+		add(inputCharacters, otlp.IntValue(int64(texts.Length(in.values[roleInputText], true))))
+	}
+	if in.has(roleOutputText) {
+		m := texts.Answer(in.values[roleOutputText], true)
+		if o.Finish == ContentFilter {
+			m.Kind = content.Refusal
+		}
+		add(outputCharacters, otlp.IntValue(int64(m.Characters)))
+		if m.Kind == content.Text && m.Characters > shortAnswer {
+			a := r.Batch.askedOf(o)
+			a.Answer, a.Hash = len(features)-begin+1, m.Hash
+		}
+		add(answerKind, otlp.StringValue(m.Kind.String()))
+		if m.Script != "" {
+			add(answerScript, otlp.StringValue(m.Script))
+		}
+		if m.Kind == content.Text && asksJSON(in) {
+			add(answerJSON, otlp.StringValue(map[bool]string{true: "valid", false: "invalid"}[m.JSON]))
+		}
+	}
+	r.Batch.features, o.Features = features, slices.Clip(features[begin:])
+}
+
+// asksJSON reports whether the answer was asked to be JSON: a type or a schema of it, or the request's parameters say so.
+func asksJSON(in *reading) bool {
+	t := in.text(roleOutputType)
+	return strings.HasPrefix(t, "json") || strings.HasPrefix(t, "{") || strings.Contains(in.text(roleParameters), `"json_`)
+}

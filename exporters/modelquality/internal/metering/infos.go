@@ -1,0 +1,54 @@
+package metering
+
+import (
+	"strings"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/limit"
+)
+
+// maxPrompts bounds the versions of prompts, and maxProviders the providers, of all models.
+const (
+	maxPrompts   = 500
+	maxProviders = 50
+)
+
+// infos are who serves a version of a hosted model, and the prompts that it is asked with.
+type infos struct {
+	providers, prompts detail[int64]
+}
+
+// promptSeparator stands between the name of a prompt and its version.
+const promptSeparator = "\x1f"
+
+// count counts a request by both.
+func (i *infos) count(s *Series, o *convention.Asked) {
+	if o.Provider != "" {
+		*i.providers.get(s, o.Provider, (*bounds).providerNames)++
+	}
+	if o.Prompt != "" || o.PromptVersion != "" {
+		*i.prompts.get(s, o.Prompt+promptSeparator+o.PromptVersion, (*bounds).promptNames)++
+	}
+}
+
+func (i *infos) readmit(s *Series, b *bounds) {
+	i.providers.readmit(s, b, (*bounds).providerNames)
+	i.prompts.readmit(s, b, (*bounds).promptNames)
+}
+
+func (i *infos) collect(s *Series, d *descs, out *exporter.Metrics) {
+	i.providers.each(func(name string, n *int64) {
+		out.Counter(d.providers, float64(*n), s.Model, s.Version, name)
+	})
+	i.prompts.each(func(name string, n *int64) {
+		prompt, version, ok := strings.Cut(name, promptSeparator)
+		if !ok {
+			prompt, version = limit.Other, limit.Other
+		}
+		out.Counter(d.prompts, float64(*n), s.Model, s.Version, prompt, version)
+	})
+}
+
+func (b *bounds) providerNames() *limit.Limiter { return b.providers }
+func (b *bounds) promptNames() *limit.Limiter   { return b.prompts }

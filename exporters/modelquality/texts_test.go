@@ -1,0 +1,101 @@
+package modelquality
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const measured = "texts: {enabled: true, refusals: [Je ne peux pas]}\n"
+
+// answer is a chat as GenAI's conventions have it.
+func answer(text string, more attributes) attributes {
+	all := chat("m", attributes{
+		"gen_ai.input.messages":  `[{"role":"user","parts":[{"type":"text","content":"Where?"}]}]`,
+		"gen_ai.output.messages": fmt.Sprintf(`[{"role":"assistant","parts":[{"type":"text","content":%q}]}]`, text),
+	})
+	maps.Copy(all, more)
+	return all
+}
+
+// shares are the values of the fields of texts, once there are bins.
+func (w *world) shares(field string) map[string]string {
+	got := make(map[string]string)
+	for line := range strings.Lines(w.metrics(`ml_model_field_values_total{`)) {
+		if !strings.Contains(line, fmt.Sprintf("field=%q", field)) || strings.HasSuffix(line, " 0\n") {
+			continue
+		}
+		bin := strings.SplitN(line, `"`, 3)[1]
+		got[bin] = strings.TrimSpace(line[strings.LastIndex(line, " "):])
+	}
+	return got
+}
+
+func TestTextsAreMeasuredAsFields(t *testing.T) {
+	w := newWorld(t, "baseline_store: {type: FILESYSTEM, config: {directory: "+t.TempDir()+"}}\nbaselines: {sample: 14}\n"+measured)
+	long := "Toronto is the capital of Ontario."
+	structured := attributes{"role": "assistant", "content": "Montréal lies in Québec, on an island."}
+	calls := []call{
+		{id: 1, says: answer(long, nil)},
+		{id: 2, says: answer(long, nil)},
+		{id: 3, says: answer("yes", nil)},
+		{id: 4, says: answer("yes", nil)},
+		{id: 5, says: answer("I'm sorry, but I can't help.", nil)},
+		{id: 6, says: answer("Je ne peux pas vous aider.", nil)},
+		{id: 7, says: answer("Hm.", attributes{"gen_ai.response.finish_reasons": []string{"content_filter"}})},
+		{id: 8, says: answer("", nil)},
+		{id: 9, says: answer(`{"city": "Ottawa"}`, attributes{"gen_ai.output.type": "json"})},
+		{id: 10, says: answer(`{"city": "Ott`, attributes{"gen_ai.output.type": "json"})},
+		{id: 11, says: chat("m", attributes{"llm.invocation_parameters": `{"response_format": {"type": "json_schema"}}`, "input.value": "Where?", "output.value": "in Ottawa"})},
+		{id: 12, says: attributes{"mlflow.spanType": `"CHAT_MODEL"`, "mlflow.llm.model": `"m"`, "mlflow.spanInputs": `{"messages": [{"role": "user", "content": "Where?"}]}`, "mlflow.spanOutputs": `{"choices": [{"message": {"role": "assistant", "content": null, "tool_calls": [{"type": "function"}]}}]}`}},
+		{id: 13, says: chat("m", attributes{"ai.prompt.messages": `[{"role":"user","content":[{"type":"text","text":"Where?"}]}]`, "ai.response.text": "Москва"})},
+		{id: 14, says: chat("m", attributes{"gen_ai.input.messages": attributes{"role": "user", "content": "Where?"}, "gen_ai.output.messages": structured, "gen_ai.usage.output_tokens": 9})},
+	}
+	for _, c := range calls {
+		w.postSpans(nil, c)
+	}
+	// What failed has no answer, and what is no language model has no texts.
+	failed := answer(long, nil)
+	w.postSpans(nil, call{id: 15, says: failed, failed: true}, call{id: 16, says: fraud(attributes{"gen_ai.output.messages": "x"})},
+		call{id: 17, says: attributes{"gen_ai.operation.name": "embeddings", "gen_ai.request.model": "m", "input.value": "x"}})
+	require.NoError(t, w.keeper.Cycle(t.Context()))
+	require.Equal(t, map[string]string{"text": "8", "repeated": "1", "refused": "3", "empty": "1", "tool_calls": "1"}, w.shares("text.answer"))
+	require.Equal(t, map[string]string{"valid": "1", "invalid": "2", "null": "11"}, w.shares("text.json"))
+	require.Equal(t, map[string]string{"latin": "11", "cyrillic": "1", "null": "2"}, w.shares("text.script"))
+	require.Len(t, w.shares("text.output_tokens"), 2, "one value, and missing ones")
+	total := 0
+	for _, n := range w.shares("text.input_characters") {
+		var v int
+		_, err := fmt.Sscan(n, &v)
+		require.NoError(t, err)
+		total += v
+	}
+	require.Equal(t, 14, total)
+	for _, part := range []string{"Toronto", "Ottawa", "Where", "Москва", "Québec"} {
+		require.NotContains(t, w.metrics(""), part, "no text is a label")
+	}
+}
+
+func TestTextsInEventsAreMeasured(t *testing.T) {
+	w := newWorld(t, "baseline_store: {type: FILESYSTEM, config: {directory: "+t.TempDir()+"}}\nbaselines: {sample: 10}\n"+measured)
+	for i := range 12 {
+		w.spans(nil, span{trace: byte(i + 1), id: byte(i + 1), took: 1e6, says: chat("m", nil), events: []event{{"gen_ai.client.inference.operation.details", 1000, attributes{
+			"gen_ai.output.messages": fmt.Sprintf(`[{"role":"assistant","parts":[{"type":"text","content":"This is answer number %d."}]}]`, i),
+		}}}})
+	}
+	require.NoError(t, w.keeper.Cycle(t.Context()))
+	require.Equal(t, map[string]string{"text": "12"}, w.shares("text.answer"))
+}
+
+func TestTextsAreNotReadUnlessTheyAreToBe(t *testing.T) {
+	w := newWorld(t, "baseline_store: {type: FILESYSTEM, config: {directory: "+t.TempDir()+"}}\nbaselines: {sample: 10}\n")
+	for i := range 12 {
+		w.postSpans(nil, call{id: i + 1, says: answer("Toronto", attributes{"gen_ai.usage.output_tokens": 9})})
+	}
+	require.NoError(t, w.keeper.Cycle(t.Context()))
+	require.NotContains(t, w.metrics(""), "text.")
+	require.Empty(t, w.metrics("ml_model_field_values_total"))
+}

@@ -1,0 +1,280 @@
+package arrowfile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Copies are Parquet copies of Arrow files. A copy serves as long as its file keeps its size and its time of modification.
+// One file is copied at a time. Safe for concurrent use.
+type Copies struct {
+	// Parent is where the folder of the copies is made, when there is the first.
+	Parent string
+	// Memory bounds a record batch, Disk all copies together, in bytes.
+	Memory, Disk int64
+
+	turn sync.Mutex // of copying
+	mu   sync.Mutex // of what follows
+	dir  string
+	made int
+	by   map[string]*copied // by the name of the file
+	old  []*copied          // of files as they were
+}
+
+// copied is a copy, or why there is none.
+type copied struct {
+	of   stamp
+	path string
+	size int64
+	used time.Time
+	err  error
+}
+
+// stamp tells versions of a file apart.
+type stamp struct {
+	size     int64
+	modified time.Time
+}
+
+func stampOf(info fs.FileInfo) stamp { return stamp{info.Size(), info.ModTime()} }
+
+const (
+	copiesPrefix = "sightglass-arrow-"
+	// copyLife is how long a copy is kept that no statement asks for: a file that left the glob, or is gone.
+	copyLife = time.Hour
+	// oldCopyLife is how long the copy of a replaced file is kept for the statements that may still read it.
+	oldCopyLife = 10 * time.Minute
+	// abandonedLife is the age of a folder that a killed process left behind. A folder in use is touched all the time.
+	abandonedLife = 24 * time.Hour
+)
+
+// Of returns the path of the copy of a file as it is now.
+func (c *Copies) Of(ctx context.Context, name string) (string, error) {
+	if path, err, ok := c.have(name); ok {
+		return path, err
+	}
+	c.turn.Lock()
+	defer c.turn.Unlock()
+	if path, err, ok := c.have(name); ok {
+		return path, err // Another one has made it in the meantime.
+	}
+	// A file that a job writes in place changes under the reader's hands; one that it renames does not.
+	const tries = 2
+	for range tries {
+		was, path, err := c.copy(ctx, name)
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		if info, statErr := os.Stat(name); statErr != nil || stampOf(info) != was {
+			_ = os.Remove(path)
+			continue
+		}
+		if err != nil && !errors.Is(err, ErrUnreadable) {
+			return "", fmt.Errorf("copy %q to Parquet: %w", name, err)
+		}
+		if err != nil {
+			err = fmt.Errorf("%q: %w", name, err)
+		}
+		return path, c.keep(name, was, path, err)
+	}
+	return "", fmt.Errorf("%q: changes while it is read; want the job to write a new file and rename it", name)
+}
+
+// have returns the copy of a file as it is now, if there is one, or why there can be none.
+func (c *Copies) have(name string) (path string, err error, ok bool) { //nolint:revive // The error is a result like the path.
+	info, err := os.Stat(name)
+	if err != nil {
+		return "", err, true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	have := c.by[name]
+	if have == nil || have.of != stampOf(info) {
+		return "", nil, false
+	}
+	if have.err != nil {
+		return "", have.err, true
+	}
+	now := time.Now()
+	if _, err := os.Stat(have.path); err != nil {
+		return "", nil, false // Somebody has tidied up.
+	}
+	have.used = now
+	_ = os.Chtimes(c.dir, now, now)
+	return have.path, nil, true
+}
+
+// keep remembers a copy.
+func (c *Copies) keep(name string, of stamp, path string, err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	made := &copied{of: of, path: path, used: time.Now(), err: err}
+	if info, statErr := os.Stat(path); err == nil && statErr == nil {
+		made.size = info.Size()
+	}
+	if was := c.by[name]; was != nil && was.path != "" {
+		c.old = append(c.old, was)
+	}
+	if c.by == nil {
+		c.by = make(map[string]*copied)
+	}
+	c.by[name] = made
+	return err
+}
+
+// copy makes a copy, and tells of which version.
+func (c *Copies) copy(ctx context.Context, name string) (_ stamp, path string, err error) {
+	from, err := os.Open(name)
+	if err != nil {
+		return stamp{}, "", err
+	}
+	defer from.Close()
+	info, err := from.Stat()
+	if err != nil {
+		return stamp{}, "", err
+	}
+	path, left, err := c.place(name, info.Size())
+	if err != nil {
+		return stampOf(info), "", err
+	}
+	to, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return stampOf(info), "", err
+	}
+	limited := &limitedWriter{Writer: to, left: left, full: fmt.Errorf("the copies of Arrow files take more than arrow_disk_limit, %d bytes; raise it, or write the files as Parquet", c.Disk)}
+	err = Copy(ctx, limited, from, c.Memory)
+	if closeErr := to.Close(); err == nil {
+		err = closeErr
+	}
+	if limited.failed != nil {
+		err = limited.failed // Whatever the writer of Parquet made of it.
+	}
+	if err != nil {
+		_ = os.Remove(path)
+		return stampOf(info), "", err
+	}
+	return stampOf(info), path, nil
+}
+
+// place is where the copy of a file goes, and how large it may be. The folders that name values of columns are kept.
+func (c *Copies) place(name string, size int64) (path string, left int64, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dir == "" {
+		c.sweep()
+		if err := os.MkdirAll(c.Parent, 0o700); err != nil {
+			return "", 0, err
+		}
+		if c.dir, err = os.MkdirTemp(c.Parent, copiesPrefix); err != nil {
+			return "", 0, err
+		}
+	}
+	c.made++
+	parts := []string{c.dir, strconv.Itoa(c.made)}
+	for _, folder := range strings.Split(filepath.ToSlash(filepath.Dir(name)), "/") {
+		if strings.Contains(folder, "=") {
+			parts = append(parts, folder)
+		}
+	}
+	dir := filepath.Join(parts...)
+	left = c.Disk - c.tidy(size)
+	return filepath.Join(dir, "copy.parquet"), left, os.MkdirAll(dir, 0o700)
+}
+
+// tidy removes the copies that nobody needs any more and, if the rest leaves less room than asked for, those that no
+// statement has asked for in a while, the longest unused first. It returns the bytes that remain.
+func (c *Copies) tidy(room int64) int64 {
+	now := time.Now()
+	var total int64
+	c.old = slices.DeleteFunc(c.old, func(o *copied) bool {
+		if now.Sub(o.used) > oldCopyLife {
+			c.remove(o)
+			return true
+		}
+		total += o.size
+		return false
+	})
+	type named struct {
+		name string
+		*copied
+	}
+	var rest []named
+	for name, have := range c.by {
+		if now.Sub(have.used) > copyLife {
+			c.remove(have)
+			delete(c.by, name)
+			continue
+		}
+		total += have.size
+		rest = append(rest, named{name, have})
+	}
+	slices.SortFunc(rest, func(a, b named) int { return a.used.Compare(b.used) })
+	for _, r := range rest {
+		if total+room <= c.Disk || now.Sub(r.used) <= oldCopyLife {
+			break
+		}
+		c.remove(r.copied)
+		delete(c.by, r.name)
+		total -= r.size
+	}
+	return total
+}
+
+// remove deletes a copy with its folder.
+func (c *Copies) remove(have *copied) {
+	if rel, err := filepath.Rel(c.dir, have.path); err == nil && have.path != "" {
+		_ = os.RemoveAll(filepath.Join(c.dir, strings.Split(rel, string(filepath.Separator))[0]))
+	}
+}
+
+// sweep is tidiness, so it ignores errors.
+func (c *Copies) sweep() {
+	abandoned, _ := filepath.Glob(filepath.Join(c.Parent, copiesPrefix+"*"))
+	for _, dir := range abandoned {
+		if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) > abandonedLife {
+			_ = os.RemoveAll(dir)
+		}
+	}
+}
+
+// Close removes all copies.
+func (c *Copies) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dir == "" {
+		return nil
+	}
+	dir := c.dir
+	c.dir, c.by, c.old = "", nil, nil
+	return os.RemoveAll(dir)
+}
+
+// limitedWriter fails when it is full.
+type limitedWriter struct {
+	io.Writer
+	left int64
+	// full is the error when it is full; failed is the first error there was.
+	full, failed error
+}
+
+func (w *limitedWriter) Write(p []byte) (int, error) {
+	if w.left -= int64(len(p)); w.left < 0 {
+		w.failed = w.full
+		return 0, w.failed
+	}
+	n, err := w.Writer.Write(p)
+	if err != nil {
+		w.failed = err
+	}
+	return n, err
+}
