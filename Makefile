@@ -14,10 +14,10 @@ help: ## list the targets
 
 # ---- tools: pinned programs, each built from source into bin/tools when the go.mod that pins it changes ----
 
-TOOLS := promtool prometheus alertmanager amtool pint jsonnet jsonnetfmt jsonnet-lint jb golangci-lint helm
+TOOLS := promtool prometheus alertmanager amtool pint jsonnet jsonnetfmt jsonnet-lint jb golangci-lint helm govulncheck
 
-# The oldest Prometheus and Alertmanager that Sightglass works with, those of Debian 12, and a second engine of rules.
-OLDEST := prometheus promtool alertmanager amtool
+# The oldest Prometheus, Alertmanager and jsonnet that Sightglass works with, those of Debian 12, and a second engine of rules.
+OLDEST := prometheus promtool alertmanager amtool jsonnet
 ENGINES := $(OLDEST:%=oldest/%) victoriametrics/vmalert-tool
 
 NEEDED := git cc c++
@@ -44,6 +44,7 @@ $(addprefix bin/tools/,alertmanager amtool): tools/alertmanager/go.mod tools/ale
 bin/tools/pint: tools/pint/go.mod tools/pint/go.sum
 bin/tools/golangci-lint: tools/golangci/go.mod tools/golangci/go.sum
 bin/tools/helm: tools/helm/go.mod tools/helm/go.sum
+bin/tools/govulncheck: tools/govulncheck/go.mod tools/govulncheck/go.sum
 
 .PHONY: test-deps
 test-deps: ## install the servers and the browser that tests need
@@ -160,6 +161,10 @@ lint: bin/tools/golangci-lint bin/tools/jsonnetfmt bin/tools/jsonnet-lint ## che
 	for module in . tools tools/*/ exporters/*/bench/; do [[ ! -e $$module/go.mod ]] || (cd $$module && go mod tidy -diff); done
 	@state() { git status --porcelain; git diff; }; before=$$(state); $(MAKE) generate; \
 	[[ $$before == "$$(state)" ]] || { echo "generated files were out of date: commit what make generate wrote"; exit 1; }
+
+.PHONY: vulnerabilities
+vulnerabilities: bin/tools/govulncheck ## look for known vulnerabilities in what the programs call (asks vuln.go.dev; VULNDB=file:///… for a copy)
+	bin/tools/govulncheck $(if $(VULNDB),-db $(VULNDB)) ./...
 
 # Scenarios whose events are committed; flights.yaml needs a file: see docs/replay.md.
 SCENARIOS := $(filter-out replay/scenarios/flights.yaml replay/scenarios/speed.yaml,$(wildcard replay/scenarios/*.yaml))

@@ -49,6 +49,26 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+func TestTheExampleOfOtherReceiversRoutesToTeams(t *testing.T) {
+	const file = "../examples/alertmanager/pagerduty-opsgenie-teams-email.yml"
+	out, err := exec.CommandContext(t.Context(), testtools.Path(t, "amtool"), "check-config", file).CombinedOutput()
+	require.NoError(t, err, string(out))
+	for labels, receiver := range map[string]string{
+		"severity=critical team=fraud":     "pagerduty-fraud",
+		"severity=critical team=search":    "opsgenie-search",
+		"severity=critical":                "pagerduty-oncall",
+		"severity=critical team=unheard":   "pagerduty-oncall",
+		"severity=warning team=fraud":      "teams",
+		"severity=info layer=business":     "e-mail",
+		"severity=info":                    "e-mail",
+		"alertname=SightglassWatchdog x=y": "heartbeat",
+	} {
+		args := append([]string{"config", "routes", "test", "--config.file=" + file, "--verify.receivers=" + receiver}, strings.Fields(labels)...)
+		out, err := exec.CommandContext(t.Context(), testtools.Path(t, "amtool"), args...).CombinedOutput()
+		require.NoError(t, err, "%s: %s", labels, out)
+	}
+}
+
 // What the comment at the responder's route says, by the configuration with either safeguard taken away.
 func TestWithoutContinueOrTheLastRouteAnAlertWouldReachNoPerson(t *testing.T) {
 	content, err := Files.ReadFile("alertmanager.yaml")

@@ -6,6 +6,9 @@
   local bundle = import 'generated/rules.json',
   local dashboards = import 'generated/dashboards.libsonnet',
 
+  // jsonnet 0.18 has no std.all.
+  local all(list) = std.foldl(function(yes, one) yes && one, list, true),
+
   // A misspelled name would change nothing and say nothing.
   local check(where, given, known) =
     local unknown = [name for name in given if !std.member(known, name)];
@@ -27,7 +30,7 @@
     ]) &&
     check('.disabledAlerts', config.disabledAlerts, alertNames) &&
     check('.alerts', std.objectFields(config.alerts), alertNames) &&
-    std.all([
+    all([
       check('.alerts[%s]' % name, std.objectFields(config.alerts[name]), ['severity', 'for', 'keep_firing_for', 'labels', 'annotations'])
       for name in std.objectFields(config.alerts)
     ]),
@@ -67,7 +70,7 @@
       if std.objectHas(patch, field)
     }, patches, linked),
 
-  local enabled(rule) = std.all([!std.member(config.disabledAlerts, key) for key in alertKeys(rule)]),
+  local enabled(rule) = all([!std.member(config.disabledAlerts, key) for key in alertKeys(rule)]),
 
   prometheusRules+:: {
     assert valid,

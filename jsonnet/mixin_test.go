@@ -87,6 +87,24 @@ func TestTheDefaultsRenderTheRulesExactly(t *testing.T) {
 	require.Equal(t, alerting, renderGroups(t, "{}", "prometheusAlerts"))
 }
 
+// Debian's and many pipelines' jsonnet is years old.
+func TestJsonnet018RendersTheSameWithEverySettingUsed(t *testing.T) {
+	const snippet = `local mixin = (import 'mixin.libsonnet') + { _config+:: {
+		thresholds: { null_ratio: 0.02 }, disabledAlerts: ['MLGPUIdle'], alerts: { MLDatasetDrift: { severity: 'info', 'for': '15m' } },
+		extraLabels: { team: 'ml' }, selector: 'environment="production"', grafanaURL: 'https://grafana.example.com',
+		dashboards+: { titlePrefix: 'ML / ', extraTags: ['mine'] },
+	} }; [mixin.prometheusRules, mixin.prometheusAlerts, mixin.grafanaDashboards]`
+	run := func(tool string) string {
+		cmd := exec.CommandContext(t.Context(), testtools.Path(t, tool), "-e", snippet)
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		out, err := cmd.Output()
+		require.NoError(t, err, "%s: %s", tool, stderr.String())
+		return string(out)
+	}
+	require.JSONEq(t, run("jsonnet"), run("oldest/jsonnet"))
+}
+
 func TestTheDefaultsRenderTheDashboardsExactly(t *testing.T) {
 	text, err := render("{}", "mixin.grafanaDashboards")
 	require.NoError(t, err)

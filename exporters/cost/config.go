@@ -22,7 +22,7 @@ type Config struct {
 	// TimeZone is that of the books; FiscalYearStart the month, 1 to 12, in which their year begins.
 	TimeZone        string `yaml:"time_zone"`
 	FiscalYearStart int    `yaml:"fiscal_year_start"`
-	// State is the folder that outlives the process: exchange rates and counters. The default is the folder "state" beside
+	// State is the folder that outlives the process: exchange rates and counters. The default is the folder "state" in $STATE_DIRECTORY, or else beside
 	// the configuration file.
 	State config.Path `yaml:"state"`
 
@@ -52,7 +52,7 @@ func (c *Config) Validate(at config.At) {
 		at.Errorf(key, "%v", err)
 	}
 	if c.State == "state" {
-		c.State = config.Path(at.Resolve("state"))
+		c.State = config.Path(at.State("state"))
 	}
 	if c.entries, err = c.Prices.entries(); err != nil {
 		at.Errorf("prices", "%v", err)

@@ -22,6 +22,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/reveal"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
@@ -396,6 +397,45 @@ type ReviewsConfig struct {
 	MaxBytes   config.Bytes    `yaml:"max_bytes"`
 	Timeout    config.Duration `yaml:"timeout"`
 	MaxBackoff config.Duration `yaml:"max_backoff"`
+	// Excerpts of answers leave the service; by default none do.
+	Excerpts ExcerptsConfig `yaml:"excerpts"`
+}
+
+// ExcerptsConfig is what of an answer a review has.
+type ExcerptsConfig struct {
+	// Characters at most; 0 is none.
+	Characters int `yaml:"characters"`
+	// Redact are regular expressions of what is taken out, beside addresses of e-mail, long numbers and tokens.
+	Redact []string `yaml:"redact,omitempty"`
+}
+
+// maxExcerpt bounds an excerpt, and maxRedactions the time that it takes.
+const (
+	maxExcerpt    = 10_000
+	maxRedactions = 50
+)
+
+// Validate implements config.Validator.
+func (e *ExcerptsConfig) Validate(at config.At) {
+	if e.Characters < 0 || e.Characters > maxExcerpt {
+		at.Errorf("characters", "%d; want 1 to %d, or 0 for none", e.Characters, maxExcerpt)
+	}
+	if len(e.Redact) > maxRedactions {
+		at.Errorf("redact", "%d expressions; want %d or fewer", len(e.Redact), maxRedactions)
+	}
+	for i, s := range e.Redact {
+		if _, err := content.NewExcerpts(0, []string{s}); err != nil {
+			at.Errorf("redact["+strconv.Itoa(i)+"]", "%v", err)
+		}
+	}
+}
+
+// excerpts is nil where there are none.
+func (c *Config) excerpts() (*content.Excerpts, error) {
+	if c.Reviews == nil || c.Reviews.Excerpts.Characters == 0 {
+		return nil, nil
+	}
+	return content.NewExcerpts(c.Reviews.Excerpts.Characters, c.Reviews.Excerpts.Redact)
 }
 
 // SetDefaults implements config.Defaulter.
@@ -617,11 +657,19 @@ func (b *BaselinesConfig) Validate(at config.At) {
 type FieldsConfig struct {
 	Include []string `yaml:"include,omitempty"`
 	Exclude []string `yaml:"exclude,omitempty"`
-	Bins    int      `yaml:"bins"`
-	Top     int      `yaml:"top"`
+	// Reveal names fields whose categories are shown whatever they look like.
+	Reveal []string `yaml:"reveal,omitempty"`
+	Bins   int      `yaml:"bins"`
+	Top    int      `yaml:"top"`
 	// Max bounds the fields of a model, MaxTotal those of all versions of all models.
 	Max      int `yaml:"max"`
 	MaxTotal int `yaml:"max_total"`
+}
+
+// revealed are the fields whose categories are shown whatever they look like: those of the configuration, and those of which the
+// exporter itself makes the categories.
+func (f *FieldsConfig) revealed() reveal.Policy {
+	return append(reveal.Policy{"text.answer", "text.json", "text.script"}, f.Reveal...)
 }
 
 // SetDefaults implements config.Defaulter.
@@ -636,7 +684,7 @@ func (f *FieldsConfig) Validate(at config.At) {
 			at.Errorf(key, "%d; want %d to %d", v.n, v.least, v.most)
 		}
 	}
-	for key, patterns := range sorted(map[string][]string{"include": f.Include, "exclude": f.Exclude}) {
+	for key, patterns := range sorted(map[string][]string{"include": f.Include, "exclude": f.Exclude, "reveal": f.Reveal}) {
 		for _, p := range patterns {
 			if _, err := path.Match(p, ""); err != nil {
 				at.Errorf(key, "%q is not a pattern: %v", p, err)
@@ -669,6 +717,9 @@ func (c *Config) Validate(at config.At) {
 	}
 	if models > c.Limits.Models || versions > c.Limits.Versions {
 		at.Errorf("clients", "together they may have %d models and %d versions, and limits.models is %d and limits.versions %d; want these as high or higher", models, versions, c.Limits.Models, c.Limits.Versions)
+	}
+	if c.Reviews != nil && c.Reviews.Excerpts.Characters > 0 && !c.Texts.Enabled {
+		at.Errorf("reviews.excerpts", "texts are not read; want texts.enabled: true as well")
 	}
 	if c.ForgetAfter < config.Duration(time.Minute) {
 		at.Errorf("forget_after", "%v; want 1m or more", c.ForgetAfter)

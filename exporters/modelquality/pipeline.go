@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/clients"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/content"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/join"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
@@ -44,7 +45,8 @@ type settings struct {
 	convention    *convention.Convention
 	gates         map[string]GateConfig
 	lowConfidence float64
-	clients       *clients.Clients // nil where everybody may name every model
+	clients       *clients.Clients  // nil where everybody may name every model
+	excerpts      *content.Excerpts // nil where reviews have none
 }
 
 func newSettings(cfg *Config, limiter func(name string, most int) *limit.Limiter) (*settings, error) {
@@ -52,7 +54,11 @@ func newSettings(cfg *Config, limiter func(name string, most int) *limit.Limiter
 	if err != nil {
 		return nil, fmt.Errorf("attributes: %w", err)
 	}
-	return &settings{c, cfg.Evaluations, cfg.LowConfidence, clients.New(cfg.AllowedModels, cfg.Clients, cfg.Limits.Models, cfg.Limits.Versions, limiter)}, nil
+	excerpts, err := cfg.excerpts()
+	if err != nil {
+		return nil, fmt.Errorf("reviews.excerpts.redact: %w", err)
+	}
+	return &settings{c, cfg.Evaluations, cfg.LowConfidence, clients.New(cfg.AllowedModels, cfg.Clients, cfg.Limits.Models, cfg.Limits.Versions, limiter), excerpts}, nil
 }
 
 // pipeline is the way from a request to the counters. It implements receiver.Handler.
@@ -211,15 +217,6 @@ func (p *pipeline) take(client string, signal receiver.Signal, read func(*worker
 	return receiver.Answer{Refused: int64(b.Refused), Reason: b.Reason}, nil
 }
 
-// pull takes assessments of MLflow as if they had come as log records.
-func (p *pipeline) pull(evaluations []convention.Evaluation) error {
-	_, err := p.take("MLflow", receiver.Logs, func(w *worker) error {
-		w.batch.Evaluations = append(w.batch.Evaluations, evaluations...)
-		return nil
-	})
-	return err
-}
-
 func (w *worker) reset() {
 	w.batch.Reset()
 	w.served = [len(w.served)]served{}
@@ -359,6 +356,9 @@ func (p *pipeline) review(w *worker, s *settings) {
 			continue
 		}
 		item := p.item(e, j, s.gates[e.Name])
+		if s.excerpts != nil {
+			item.Excerpt = w.excerpt(e, j, s.excerpts)
+		}
 		if !sampled(item.ID, s.gates[e.Name].ReviewRatio) {
 			continue
 		}
@@ -417,7 +417,10 @@ func (p *pipeline) item(e *convention.Evaluation, j judged, g GateConfig) review
 		item.Model, item.Version, item.MLflowRunID = j.series.Model, j.series.Version, j.series.Run(item.MLflowRunID)
 	}
 	if j.id.Trace != (otlp.TraceID{}) {
-		item.TraceID, item.SpanID = hex.EncodeToString(j.id.Trace[:]), hex.EncodeToString(j.id.Span[:])
+		item.TraceID = hex.EncodeToString(j.id.Trace[:])
+	}
+	if j.id.Span != (otlp.SpanID{}) {
+		item.SpanID = hex.EncodeToString(j.id.Span[:])
 	}
 	item.ID = review.NewID(item.TraceID, item.SpanID, item.ResponseID, item.Evaluation)
 	return item
@@ -505,30 +508,6 @@ func count(s *metering.Series, x waiting) {
 	} else {
 		s.ObservePhase(x.phase, x.seconds, x.exemplar)
 	}
-}
-
-// repeated reports whether an evaluation has come before: as an event and as a log record of a span, or in OTLP and in MLflow, which
-// may not say of which span of the trace. The join is locked.
-func (p *pipeline) repeated(e *convention.Evaluation) bool {
-	h := said(p.seed, e)
-	if !e.Pulled && e.Span != (otlp.SpanID{}) && p.join.Repeated(join.ID{Trace: e.Trace, Span: e.Span}, h, e.Logged) {
-		return true
-	}
-	return p.pulls && e.Trace != (otlp.TraceID{}) && p.join.Repeated(join.ID{Trace: e.Trace}, h, e.Pulled)
-}
-
-// said is a hash of what an evaluation says.
-func said(seed maphash.Seed, e *convention.Evaluation) uint64 {
-	type key struct {
-		name, label string
-		score       float64
-		none        bool
-	}
-	k := key{e.Name, e.Label, e.Score, math.IsNaN(e.Score)}
-	if k.none {
-		k.score = 0
-	}
-	return maphash.Comparable(seed, k) | 1
 }
 
 // waits marks an evaluation that is not counted yet, or was before.

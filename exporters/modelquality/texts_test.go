@@ -99,3 +99,32 @@ func TestTextsAreNotReadUnlessTheyAreToBe(t *testing.T) {
 	require.NotContains(t, w.metrics(""), "text.")
 	require.Empty(t, w.metrics("ml_model_field_values_total"))
 }
+
+func TestReviewsHaveExcerptsWhereTheyAreAllowed(t *testing.T) {
+	judged := attributes{"gen_ai.evaluation.name": "groundedness", "gen_ai.evaluation.score.value": 0.2}
+	for what, c := range map[string]struct{ config, want string }{
+		"by default they have none":          {measured, ""},
+		"at most so many characters":         {measured + "reviews: {url: 'http://127.0.0.1:1', file: FILE, excerpts: {characters: 20}}\n", "Write to [redacted] …"},
+		"and without what is to be redacted": {measured + "reviews: {url: 'http://127.0.0.1:1', file: FILE, excerpts: {characters: 200, redact: ['\\bOttawa\\b']}}\n", "Write to [redacted] in [redacted]."},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t, strings.ReplaceAll(c.config, "FILE", t.TempDir()+"/reviews.db"))
+			box := &reviews{}
+			w.pipeline.reviews = box
+			text := attributes{"gen_ai.output.messages": `[{"role":"assistant","parts":[{"type":"text","content":"Write to ada@example.com in Ottawa."}]}]`}
+			w.spans(nil, span{trace: 1, id: 1, took: 1e6, says: chat("m", text), events: []event{{evaluationResult, 1000, judged}}})
+			require.Len(t, box.items, 1)
+			require.Equal(t, c.want, box.items[0].Excerpt)
+			// A judge below the inference, in the same request.
+			w.spans(nil, span{trace: 2, id: 2, took: 1e6, says: chat("m", text)},
+				span{trace: 2, id: 3, parent: 2, took: 1e6, says: attributes{"openinference.span.kind": "EVALUATOR", "evaluation.name": "groundedness", "evaluation.score": 0.1}})
+			require.Len(t, box.items, 2)
+			require.Equal(t, c.want, box.items[1].Excerpt)
+			// The answer is not kept for a judgement that comes later.
+			w.spans(nil, span{trace: 3, id: 4, took: 1e6, says: chat("m", text)})
+			w.records(record{trace: 3, span: 4, event: evaluationResult, says: judged})
+			require.Len(t, box.items, 3)
+			require.Empty(t, box.items[2].Excerpt)
+		})
+	}
+}

@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
+	"github.com/sightglass-ml/sightglass/internal/memory"
 	"github.com/sightglass-ml/sightglass/internal/telemetry"
 )
 
@@ -39,6 +40,9 @@ func Run[C any](spec Spec[C], args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
+	if err := memory.Follow(); err != nil {
+		_, _ = fmt.Fprintf(stderr, "%s: cannot follow the container's memory limit: %v\n", spec.Name, err)
+	}
 	return RunContext(ctx, spec, args, stdout, stderr)
 }
 

@@ -32,6 +32,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	_ "github.com/trinodb/trino-go-client/trino" // As does this one.
 
+	"github.com/sightglass-ml/sightglass/internal/memory"
 	"github.com/sightglass-ml/sightglass/internal/tables/internal/arrowfile"
 )
 
@@ -61,7 +62,8 @@ type Options struct {
 	DSN string
 	// MaxConnections bounds the statements in flight; 4 if 0.
 	MaxConnections int
-	// MemoryLimit in bytes and Threads bound DuckDB; 1 GiB and all cores if
+	// MemoryLimit in bytes and Threads bound DuckDB; 1 GiB, or half of
+	// the container's memory if that is less, and all cores if
 	// 0. What does not fit is spilled to TempDirectory; by default to a folder
 	// of the source's own where the system keeps temporary files.
 	MemoryLimit   int64
@@ -144,7 +146,7 @@ func openPostgreSQL(o Options) (*sql.DB, error) {
 // setDefaults are those of DuckDB.
 func (o *Options) setDefaults() {
 	if o.MemoryLimit == 0 {
-		o.MemoryLimit = 1 << 30
+		o.MemoryLimit = memory.Half(1 << 30)
 	}
 	if o.Threads == 0 {
 		o.Threads = runtime.GOMAXPROCS(0)

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -27,7 +28,7 @@ func write() error {
 	if err != nil {
 		return err
 	}
-	if files["../docs/alerts.md"], err = page(); err != nil {
+	if files["../docs/alerts.md"], err = page("."); err != nil {
 		return err
 	}
 	if files["../docs/adapters.md"], err = coverage("."); err != nil {
@@ -41,8 +42,8 @@ func write() error {
 	return nil
 }
 
-// page renders docs/alerts.md.
-func page() (string, error) {
+// page renders docs/alerts.md, from the rules folder.
+func page(root string) (string, error) {
 	bundle, err := rules.Load(rules.Options{})
 	if err != nil {
 		return "", err
@@ -73,6 +74,28 @@ intervals to the time from a scrape to an alert; the drift of datasets and the b
 What happens to a model suddenly need not wait for an hour to fill with it: its drift and its evaluated answers are judged by
 the last five minutes as well, which must be surer of what they see and, for drift, see more of it. Either window raises the
 same alert, and the description says which it was.
+
+## Who is woken, why, and when it is wrong
+
+A page is for what a person must act on now and can. Who gets an alert follows from the routes of [alertmanager.md](alertmanager.md#routes). A
+silence names the object, so that it hides nothing else; a limit that is wrong for one object is better corrected than silenced:
+[operating.md](operating.md#limits-of-one-object).
+
+`)
+	judged, err := judgement(bundle, filepath.Join(root, "..", "docs", "runbooks"))
+	if err != nil {
+		return "", err
+	}
+	b.WriteString(judged)
+	b.WriteString(`### Severities that changed
+
+| alert | before | now | reason |
+|---|---|---|---|
+| MLGPUSaturated | critical | critical where requests wait for the GPU, else info | Training and decoding use all of a GPU on purpose; nobody can act on it. ` + "`gpu_page_utilization_ratio`" + ` brings the page back. |
+| MLCPUSaturated | warning, every host | warning, hosts that hold GPUs | A busy builder starves no GPU. |
+| SightglassRulesFailing, SightglassRulesMissing | - | critical | Other alerts cannot fire, and nothing else says so. |
+| SightglassRulesSlow, SightglassMetricsAbsent, SightglassOverrideUnmatched, SightglassReviewsOutboxFull | - | warning | Something is unwatched or lost; the morning is early enough. |
+| all others | as they are | as they are | Their runbooks say what a person can do, and when they are wrong. |
 
 ## Default thresholds
 

@@ -2,17 +2,19 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/rules"
 )
 
 func TestTheCommittedPageIsCurrent(t *testing.T) {
-	want, err := page()
+	want, err := page("..")
 	require.NoError(t, err)
 	got, err := os.ReadFile("../../docs/alerts.md")
 	require.NoError(t, err)
@@ -86,5 +88,30 @@ func TestEveryThresholdHasAReason(t *testing.T) {
 	require.NoError(t, err)
 	for _, threshold := range thresholds {
 		require.NotEmpty(t, reasons[rules.ThresholdPrefix+threshold.Signal], "thresholds.yaml does not say why %s has its default", threshold.Signal)
+	}
+}
+
+func TestAnAlertWithoutAReasonOrWithAnotherSeverityThanItsRunbookIsAnError(t *testing.T) {
+	bundle := rules.Bundle{Files: []rules.File{{Groups: []rulefmt.RuleGroup{{Rules: []rulefmt.Rule{{
+		Alert: "MLX", Labels: map[string]string{"severity": "critical"}, Annotations: map[string]string{"description": "{{ $labels.model }}"},
+	}}}}}}}
+	for name, tc := range map[string]struct{ runbook, want string }{
+		"whole":                 {"# MLX\n\n**Severity** critical\n\n## Impact\n\nBad.\nVery.\n\nMore.\n\n## False alarms\n\n- One: [x](MLY.md).\n- Two.\n", ""},
+		"no reason":             {"# MLX\n\n**Severity** critical\n\n## False alarms\n\nNone.\n", "MLX.md needs the sections Impact and False alarms"},
+		"no word on its errors": {"# MLX\n\n**Severity** critical\n\n## Impact\n\nBad.\n", "MLX.md needs the sections Impact and False alarms"},
+		"another severity":      {"# MLX\n\n**Severity** warning\n\n## Impact\n\nBad.\n\n## False alarms\n\nNone.\n", "MLX.md does not say that its severity can be critical"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "MLX.md"), []byte(tc.runbook), 0o600))
+			got, err := judgement(bundle, dir)
+			if tc.want != "" {
+				require.ErrorContains(t, err, tc.want)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, "**[MLX](runbooks/MLX.md)** wakes who is on call (critical).\n\n- Why: Bad. Very.\n- Wrong when: One: [x](runbooks/MLY.md). Two.\n"+
+				"- Silence: `amtool silence add --duration=2h alertname=MLX model=<model>`\n\n", got)
+		})
 	}
 }

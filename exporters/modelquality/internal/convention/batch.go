@@ -96,6 +96,8 @@ type Asked struct {
 	// repeated one. Hash is the same of the same answers.
 	Answer int
 	Hash   uint64
+	// Output is what was answered, where texts are read.
+	Output otlp.Value
 }
 
 // What Has tells apart; tokens follow by direction.

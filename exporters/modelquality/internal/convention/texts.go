@@ -31,6 +31,9 @@ func (r *Reader) measure(o *Observation, in *reading) {
 	if !o.Hosted || o.Embeds || o.Outcome != OK {
 		return
 	}
+	if in.has(roleOutputText) {
+		r.Batch.askedOf(o).Output = in.values[roleOutputText]
+	}
 	begin := len(r.Batch.features) - len(o.Features) // Its own features are the last of the batch.
 	features := r.Batch.features
 	add := func(name string, v otlp.Value) { features = append(features, Feature{name, v}) }

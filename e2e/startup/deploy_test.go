@@ -1,0 +1,65 @@
+package startup
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gopkg.in/yaml.v3"
+)
+
+// TestEveryProgramRunsOnAHostThatAllowsLittle starts the programs as these examples do.
+func TestTheExampleForKubernetesAllowsNoMoreThanTheTestDoes(t *testing.T) {
+	text, err := os.ReadFile("../../examples/kubernetes/dataquality-exporter.yaml")
+	require.NoError(t, err)
+	var object struct {
+		Spec struct {
+			Template struct {
+				Spec struct {
+					SecurityContext struct {
+						RunAsUser    int  `yaml:"runAsUser"`
+						RunAsNonRoot bool `yaml:"runAsNonRoot"`
+					} `yaml:"securityContext"`
+					Containers []struct {
+						SecurityContext struct {
+							ReadOnlyRootFilesystem   bool                `yaml:"readOnlyRootFilesystem"`
+							AllowPrivilegeEscalation *bool               `yaml:"allowPrivilegeEscalation"`
+							Capabilities             map[string][]string `yaml:"capabilities"`
+						} `yaml:"securityContext"`
+					} `yaml:"containers"`
+				} `yaml:"spec"`
+			} `yaml:"template"`
+		} `yaml:"spec"`
+	}
+	require.NoError(t, yaml.Unmarshal(text, &object))
+	pod := object.Spec.Template.Spec
+	require.Equal(t, nobody, pod.SecurityContext.RunAsUser)
+	require.True(t, pod.SecurityContext.RunAsNonRoot)
+	require.Len(t, pod.Containers, 1)
+	container := pod.Containers[0].SecurityContext
+	require.True(t, container.ReadOnlyRootFilesystem)
+	require.False(t, *container.AllowPrivilegeEscalation)
+	require.Equal(t, map[string][]string{"drop": {"ALL"}}, container.Capabilities)
+}
+
+func TestSystemdFindsNoFaultInTheUnit(t *testing.T) {
+	tool, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("no systemd-analyze here")
+	}
+	unit, err := os.ReadFile("../../examples/systemd/sightglass@.service")
+	require.NoError(t, err)
+	require.Contains(t, string(unit), "\nProtectSystem=strict\n")
+	dir := t.TempDir()
+	path := filepath.Join(dir, "sightglass@.service")
+	require.NoError(t, os.WriteFile(path, []byte(strings.ReplaceAll(string(unit), "/usr/local/bin/%i", "/bin/true")), 0o600)) // Verifying wants the file to be there.
+	out, err := exec.CommandContext(t.Context(), tool, "verify", "--man=no", filepath.Join(dir, "sightglass@dataquality-exporter.service")).CombinedOutput()
+	if strings.Contains(string(out), "Failed to initialize manager") {
+		t.Skipf("systemd cannot work here: %s", out)
+	}
+	require.NoError(t, err, string(out))
+	require.Empty(t, strings.TrimSpace(string(out)))
+}

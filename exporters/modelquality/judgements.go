@@ -1,0 +1,57 @@
+package modelquality
+
+import (
+	"hash/maphash"
+	"math"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/content"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/join"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/receiver"
+)
+
+// pull takes assessments of MLflow as if they had come as log records.
+func (p *pipeline) pull(evaluations []convention.Evaluation) error {
+	_, err := p.take("MLflow", receiver.Logs, func(w *worker) error {
+		w.batch.Evaluations = append(w.batch.Evaluations, evaluations...)
+		return nil
+	})
+	return err
+}
+
+// repeated reports whether an evaluation has come before: as an event and as a log record of a span, or in OTLP and in MLflow, which
+// may not say of which span of the trace. The join is locked.
+func (p *pipeline) repeated(e *convention.Evaluation) bool {
+	h := said(p.seed, e)
+	if !e.Pulled && e.Span != (otlp.SpanID{}) && p.join.Repeated(join.ID{Trace: e.Trace, Span: e.Span}, h, e.Logged) {
+		return true
+	}
+	return p.pulls && e.Trace != (otlp.TraceID{}) && p.join.Repeated(join.ID{Trace: e.Trace}, h, e.Pulled)
+}
+
+// said is a hash of what an evaluation says.
+func said(seed maphash.Seed, e *convention.Evaluation) uint64 {
+	type key struct {
+		name, label string
+		score       float64
+		none        bool
+	}
+	k := key{e.Name, e.Label, e.Score, math.IsNaN(e.Score)}
+	if k.none {
+		k.score = 0
+	}
+	return maphash.Comparable(seed, k) | 1
+}
+
+// excerpt is the beginning of the answer that an evaluation judges, if both came in one request: no text is kept.
+func (w *worker) excerpt(e *convention.Evaluation, j judged, of *content.Excerpts) string {
+	for i := range w.batch.Observations {
+		o := &w.batch.Observations[i]
+		if o.Asked == nil || e.Of != i && (o.Trace != j.id.Trace || o.Span != j.id.Span) {
+			continue
+		}
+		return of.Of(o.Asked.Output)
+	}
+	return ""
+}

@@ -1,0 +1,43 @@
+// Package memory fits a program into the memory of its container.
+//
+// Input: the limit of the process's cgroup. Output: the soft limit of Go's garbage collector, and what a database in the same process
+// may take. State: the runtime's limit, set once. It never overrides GOMEMLIMIT, and AUTOMEMLIMIT=off turns it off.
+package memory
+
+import (
+	"math"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+)
+
+// goShare of the cgroup's limit is Go's. It is a ceiling: what DuckDB has taken counts against the same limit, and stacks, threads and
+// libraries need the rest.
+const goShare = 0.8
+
+// Follow sets the garbage collector's limit to a share of the cgroup's, if there is one.
+func Follow() error {
+	_, err := memlimit.Set(memlimit.WithProvider(bounded(memlimit.FromCgroup)), memlimit.WithRatio(goShare))
+	return err
+}
+
+// bounded is a provider that knows of no limit where it cannot read one: a host without cgroups is no error.
+func bounded(provider memlimit.Provider) memlimit.Provider {
+	return func() (uint64, error) {
+		limit, err := provider()
+		if err != nil || limit == 0 || limit > math.MaxInt64 {
+			return math.MaxInt64, nil
+		}
+		return limit, nil
+	}
+}
+
+// Half returns the half of the cgroup's limit, and at most so many bytes.
+func Half(most int64) int64 { return half(memlimit.FromCgroup, most) }
+
+func half(provider memlimit.Provider, most int64) int64 {
+	limit, err := bounded(provider)()
+	if err != nil {
+		return most
+	}
+	return min(most, int64(limit/2)) //nolint:gosec // bounded returns no more than the largest int64.
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/prometheus/model/rulefmt"
+
+	"github.com/sightglass-ml/sightglass/rules"
+)
+
+// woken is who gets an alert by the routes of alertmanager/alertmanager.yaml.
+func woken(rule rulefmt.Rule) string {
+	switch severity := rule.Labels["severity"]; {
+	case rule.Alert == "SightglassWatchdog":
+		return "nobody: a service that waits for it"
+	case strings.HasPrefix(rule.Alert, "Sightglass"):
+		return "those who run Sightglass (" + severity + ")"
+	case rule.Labels["layer"] == "business":
+		return "those who pay (" + severity + ")"
+	case severity == "critical":
+		return "who is on call (critical)"
+	case severity == "warning":
+		return "nobody at night; the team reads it (warning)"
+	default:
+		return "nobody; it is in the digest (info)"
+	}
+}
+
+// judgement renders who is woken by each alert, why, when it is wrong and how it is silenced. Reasons are the runbooks' own.
+func judgement(bundle rules.Bundle, runbooks string) (string, error) {
+	byAlert := map[string][]rulefmt.Rule{}
+	var names []string
+	for _, group := range bundle.Groups() {
+		for _, rule := range group.Rules {
+			if rule.Alert == "" {
+				continue
+			}
+			if byAlert[rule.Alert] == nil {
+				names = append(names, rule.Alert)
+			}
+			byAlert[rule.Alert] = append(byAlert[rule.Alert], rule)
+		}
+	}
+	var b strings.Builder
+	var errs []error
+	for _, name := range names {
+		text, err := os.ReadFile(filepath.Join(runbooks, name+".md"))
+		if err != nil {
+			return "", fmt.Errorf("read the runbook: %w", err)
+		}
+		impact, wrong := section(string(text), "Impact"), section(string(text), "False alarms")
+		if impact == "" || wrong == "" {
+			errs = append(errs, fmt.Errorf("runbook %s.md needs the sections Impact and False alarms", name))
+		}
+		heading, _, _ := strings.Cut(string(text), "\n\n## ")
+		var who []string
+		for _, rule := range byAlert[name] {
+			if severity := rule.Labels["severity"]; !strings.Contains(heading, severity) {
+				errs = append(errs, fmt.Errorf("runbook %s.md does not say that its severity can be %s", name, severity))
+			}
+			if w := woken(rule); !slices.Contains(who, w) {
+				who = append(who, w)
+			}
+		}
+		fmt.Fprintf(&b, "**[%s](runbooks/%s.md)** wakes %s.\n\n- Why: %s\n- Wrong when: %s\n- Silence: `amtool silence add --duration=2h alertname=%s%s`\n\n",
+			name, name, strings.Join(who, ", or "), impact, wrong, name, object(byAlert[name]))
+	}
+	return b.String(), errors.Join(errs...)
+}
+
+var (
+	lineBreak = regexp.MustCompile(`\s*\n\s*`)
+	bullet    = regexp.MustCompile(`(?m)^- `)
+	link      = regexp.MustCompile(`\]\((\w+\.md)`)
+)
+
+// section is the first paragraph of a runbook's section, or all of its list, in one line, with links as seen from docs/.
+func section(text, heading string) string {
+	_, after, ok := strings.Cut(text, "\n## "+heading+"\n\n")
+	if !ok {
+		return ""
+	}
+	after, _, _ = strings.Cut(after, "\n## ")
+	after = strings.TrimSpace(after)
+	if !strings.HasPrefix(after, "- ") {
+		after, _, _ = strings.Cut(after, "\n\n")
+	}
+	after = bullet.ReplaceAllString(after, "")
+	after = strings.ReplaceAll(link.ReplaceAllString(after, "](runbooks/$1"), "](../", "](")
+	return lineBreak.ReplaceAllString(after, " ")
+}
+
+// object is the matchers of a silence for one object: the labels by which the alert's text names it.
+func object(alerts []rulefmt.Rule) string {
+	var out strings.Builder
+	said := ""
+	for _, rule := range alerts {
+		for _, text := range rule.Annotations {
+			said += text
+		}
+	}
+	for _, label := range []string{"dataset", "column", "model", "field", "department", "instance", "gpu", "job", "collector", "action", "rule_group", "signal"} {
+		if regexp.MustCompile(`\$labels\.` + label + `\b`).MatchString(said) {
+			fmt.Fprintf(&out, " %s=<%s>", label, label)
+		}
+	}
+	return out.String()
+}
