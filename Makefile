@@ -14,7 +14,7 @@ help: ## list the targets
 
 # ---- tools: pinned programs, each built from source into bin/tools when the go.mod that pins it changes ----
 
-TOOLS := promtool prometheus alertmanager amtool pint jsonnet jsonnetfmt jsonnet-lint jb golangci-lint helm
+TOOLS := promtool prometheus alertmanager amtool pint jsonnet jsonnetfmt jsonnet-lint jb golangci-lint helm govulncheck
 
 # The oldest Prometheus, Alertmanager and jsonnet that Sightglass works with, those of Debian 12, and a second engine of rules.
 OLDEST := prometheus promtool alertmanager amtool jsonnet
@@ -44,6 +44,7 @@ $(addprefix bin/tools/,alertmanager amtool): tools/alertmanager/go.mod tools/ale
 bin/tools/pint: tools/pint/go.mod tools/pint/go.sum
 bin/tools/golangci-lint: tools/golangci/go.mod tools/golangci/go.sum
 bin/tools/helm: tools/helm/go.mod tools/helm/go.sum
+bin/tools/govulncheck: tools/govulncheck/go.mod tools/govulncheck/go.sum
 
 .PHONY: test-deps
 test-deps: ## install the servers and the browser that tests need
@@ -112,11 +113,12 @@ REPLAYS := ^(TestReplayAgreesWithPrometheus|TestTheSubsetReachesItsBars|TestABro
 test: NEEDED += python3
 test: preflight ## run every test
 	@echo "make test: about 50 minutes the first time on two cores, about 25 minutes from then on"
-	@tools/stage.sh 1/5 "the pinned tools" "6 minutes the first time" $(MAKE) --no-print-directory tools
-	@tools/stage.sh 2/5 "servers and a browser for the tests" "4 minutes the first time" $(MAKE) --no-print-directory test-deps
-	@tools/stage.sh 3/5 "the tests, with the race detector" "30 minutes" $(TEST) -skip '$(REPLAYS)' ./...
-	@tools/stage.sh 4/5 "replays of simulated time" "5 minutes" $(subst -race ,,$(TEST)) -run '$(REPLAYS)' ./replay ./e2e ./rules ./dashboards
-	@tools/stage.sh 5/5 "new inputs for every fuzz test" "2 minutes" $(MAKE) --no-print-directory test-fuzz FUZZTIME=1000x
+	@tools/stage.sh 1/6 "the pinned tools" "6 minutes the first time" $(MAKE) --no-print-directory tools
+	@tools/stage.sh 2/6 "servers and a browser for the tests" "4 minutes the first time" $(MAKE) --no-print-directory test-deps
+	@tools/stage.sh 3/6 "the tests, with the race detector" "30 minutes" $(TEST) -skip '$(REPLAYS)' ./...
+	@tools/stage.sh 4/6 "replays of simulated time" "5 minutes" $(subst -race ,,$(TEST)) -run '$(REPLAYS)' ./replay ./e2e ./rules ./dashboards
+	@tools/stage.sh 5/6 "clients that are soon installed" "3 minutes the first time" $(MAKE) --no-print-directory test-clients CLIENTS="$(SOON)"
+	@tools/stage.sh 6/6 "new inputs for every fuzz test" "2 minutes" $(MAKE) --no-print-directory test-fuzz FUZZTIME=1000x
 
 .PHONY: test-unit
 test-unit: ## run the tests of the Go code alone
@@ -141,8 +143,12 @@ FUZZTIME := 100000x
 test-adapters-real: bin/tools/promtool ## hold the adapters against LiteLLM, BentoML, MLServer, Ray Serve and KServe, started here (ARGS=)
 	@tools/adapters/real.sh $(ARGS)
 
+# Installed and run within four minutes, with nothing in pip's cache; the others take longer than that.
+SOON := otel openllmetry openinference js
+
 .PHONY: test-clients
-test-clients: bin/modelquality-exporter ## hold the model-quality exporter against the clients that people run, installed here (ARGS=)
+test-clients: export CLIENTS := $(CLIENTS)
+test-clients: bin/modelquality-exporter ## hold the model-quality exporter against the clients that people run, installed here (CLIENTS=, ARGS=)
 	@tools/clients/real.sh $(ARGS)
 
 .PHONY: test-fuzz
@@ -160,6 +166,10 @@ lint: bin/tools/golangci-lint bin/tools/jsonnetfmt bin/tools/jsonnet-lint ## che
 	for module in . tools tools/*/ exporters/*/bench/; do [[ ! -e $$module/go.mod ]] || (cd $$module && go mod tidy -diff); done
 	@state() { git status --porcelain; git diff; }; before=$$(state); $(MAKE) generate; \
 	[[ $$before == "$$(state)" ]] || { echo "generated files were out of date: commit what make generate wrote"; exit 1; }
+
+.PHONY: vulnerabilities
+vulnerabilities: bin/tools/govulncheck ## look for known vulnerabilities in what the programs call (asks vuln.go.dev; VULNDB=file:///… for a copy)
+	bin/tools/govulncheck $(if $(VULNDB),-db $(VULNDB)) ./...
 
 # Scenarios whose events are committed; flights.yaml needs a file: see docs/replay.md.
 SCENARIOS := $(filter-out replay/scenarios/flights.yaml replay/scenarios/speed.yaml,$(wildcard replay/scenarios/*.yaml))

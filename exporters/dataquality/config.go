@@ -127,6 +127,8 @@ type ColumnsConfig struct {
 	// Accept names columns that may come, go and change their type: what they
 	// become is expected from then on.
 	Accept []string `yaml:"accept,omitempty"`
+	// Reveal names columns whose categories are shown whatever they look like.
+	Reveal []string `yaml:"reveal,omitempty"`
 	// Bins is the number of intervals of a numeric column.
 	Bins int `yaml:"bins,omitempty"`
 	// Top is the number of categories that have a bin of their own.
@@ -149,7 +151,7 @@ func (c *ColumnsConfig) Validate(at config.At) {
 	if c.Max < 1 || c.Max > 10_000 {
 		at.Errorf("max", "%d; want 1 to 10000", c.Max)
 	}
-	for key, patterns := range map[string][]string{"include": c.Include, "exclude": c.Exclude, "accept": c.Accept} {
+	for key, patterns := range map[string][]string{"include": c.Include, "exclude": c.Exclude, "accept": c.Accept, "reveal": c.Reveal} {
 		for _, p := range patterns {
 			if _, err := path.Match(p, ""); err != nil {
 				at.Errorf(key, "%q is not a pattern: %v", p, err)

@@ -14,6 +14,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/limit"
+	"github.com/sightglass-ml/sightglass/internal/reveal"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
@@ -441,8 +442,9 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 		}
 	}
 	for column, bins := range c.profile.Values {
+		hidden := d.hidden(c, column)
 		for _, bin := range sortedKeys(bins) {
-			gauge(m.values, float64(bins[bin]), column, bin)
+			gauge(m.values, float64(bins[bin]), column, reveal.Name(hidden, bin))
 		}
 		for _, b := range c.baselines {
 			s, ok := b.shares[column]
@@ -451,7 +453,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 			}
 			gauge(m.baselineRows, s.values, column, b.name)
 			for _, bin := range sortedKeys(s.bins) {
-				gauge(m.baselineRatio, s.bins[bin], column, bin, b.name)
+				gauge(m.baselineRatio, s.bins[bin], column, reveal.Name(hidden, bin), b.name)
 			}
 		}
 	}
@@ -487,3 +489,8 @@ func truth(b bool) float64 {
 }
 
 func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
+
+// hidden are the categories of a column that are not shown as they are.
+func (d *dataset) hidden(c *cycle, column string) map[string]string {
+	return reveal.Policy(d.cfg.Columns.Reveal).Hidden(column, c.definition.Fields[column])
+}

@@ -84,6 +84,19 @@ func TestTablesThatPeopleHave(t *testing.T) {
 			w.file("t.parquet", "SELECT 'nan'::DOUBLE AS v FROM range(200)")
 			w.expect(w.scrape(), `ml_dataset_column_nulls{column="v",dataset="t"} 0`, `ml_dataset_column_values{bin="nan",column="v",dataset="t"} 200`)
 		},
+		"what looks like a person is a rank and a hash, and a code is itself": func(t *testing.T) {
+			w := newWorld(t, table("t.parquet", ", timestamp_column: at"))
+			w.file("t.parquet", "SELECT TIMESTAMP '2026-11-24 11:59:00' AS at, CASE i % 4 WHEN 0 THEN 'Alice' WHEN 1 THEN 'bob@example.ca' WHEN 2 THEN '514-555-0199' ELSE 'guest_3' END AS customer, CASE i % 2 WHEN 0 THEN 'CA' ELSE 'US' END AS country FROM range(1200) AS r(i)")
+			m := w.scrape()
+			for _, secret := range []string{"Alice", "bob", "0199"} {
+				require.NotContains(t, m, secret)
+			}
+			w.expect(m, `ml_dataset_column_values{bin="CA",column="country",dataset="t"} 600`, `ml_dataset_column_values{bin="guest_3",column="customer",dataset="t"} 300`)
+			require.Regexp(t, `ml_dataset_column_values\{bin="#1~[0-9a-f]{6}",column="customer",dataset="t"\} 300`, m)
+			w = newWorld(t, table("t.parquet", ", columns: {reveal: [cust*]}"))
+			w.file("t.parquet", "SELECT CASE i % 2 WHEN 0 THEN 'Alice' ELSE 'Bob' END AS customer FROM range(200) AS r(i)")
+			w.expect(w.scrape(), `ml_dataset_column_values{bin="Alice",column="customer",dataset="t"} 100`)
+		},
 		"NaN in an Arrow file is missing": func(t *testing.T) {
 			w := newWorld(t, table("d/*.arrow", ""))
 			w.arrow("nan.arrow", "d/1.arrow")
@@ -238,7 +251,7 @@ func TestTablesThatPeopleHave(t *testing.T) {
 			require.NotContains(t, m, `ml_dataset_column_values{bin="null",column="day"`)
 		},
 		"decimal comma, semicolon, latin-1 and N/A are options": func(t *testing.T) {
-			w := newWorld(t, table("t.csv", `, timestamp_column: at, timestamp_format: '%d/%m/%Y %H:%M', missing_values: ["", "NA", "N/A", "-", "None"], csv: {delimiter: ";", decimal: ",", encoding: latin-1}`))
+			w := newWorld(t, table("t.csv", `, timestamp_column: at, timestamp_format: '%d/%m/%Y %H:%M', missing_values: ["", "NA", "N/A", "-", "None"], csv: {delimiter: ";", decimal: ",", encoding: latin-1}, columns: {reveal: [name]}`))
 			var b strings.Builder
 			b.WriteString("at;name;amount\n")
 			for i := range 30_010 {
@@ -266,7 +279,7 @@ func TestTablesThatPeopleHave(t *testing.T) {
 			require.ErrorContains(t, err, "encoding")
 		},
 		"a missing value of JSON and Parquet is missing too": func(t *testing.T) {
-			w := newWorld(t, table("t.json", ", missing_values: [N/A, '-']"))
+			w := newWorld(t, table("t.json", ", missing_values: [N/A, '-'], columns: {reveal: [city]}"))
 			w.write("t.json", `[{"city":"N/A"},{"city":"-"},{"city":"Laval"}]`)
 			w.expect(w.scrape(), `ml_dataset_column_nulls{column="city",dataset="t"} 2`, `ml_dataset_column_values{bin="Laval",column="city",dataset="t"} 1`)
 		},
@@ -386,7 +399,7 @@ func TestPostgreSQLTablesThatPeopleHave(t *testing.T) {
 			`INSERT INTO o SELECT '2026-11-24 11:00+00', 'new', CASE WHEN i % 2 = 0 THEN 'Web' ELSE 'WEB' END, 'H2X', 'paid', (i % 10)::numeric::money, 'a', '{new}' FROM generate_series(1, 200) AS g(i)`)
 		w := newWorld(t, of("o"))
 		w.expect(w.scrape(), `ml_dataset_column_values{bin="new",column="status",dataset="t"} 200`, `ml_dataset_column_values{bin="web",column="channel",dataset="t"} 200`,
-			`ml_dataset_column_values{bin="H2X",column="zip",dataset="t"} 200`, `ml_dataset_column_values{bin="paid",column="state",dataset="t"} 200`,
+			`ml_dataset_column_values{bin="#1~68de7c",column="zip",dataset="t"} 200`, `ml_dataset_column_values{bin="paid",column="state",dataset="t"} 200`,
 			`ml_dataset_column_values{bin="a",column="flag",dataset="t"} 200`, `ml_dataset_column_values{bin="null",column="price",dataset="t"} 0`, `ml_dataset_column_nulls{column="tags",dataset="t"} 0`)
 
 		exec("ALTER TYPE s ADD VALUE 'lost'", "TRUNCATE o", `INSERT INTO o SELECT '2026-11-24 11:00+00', 'lost', 'fax', 'H3A', 'lost', 1, 'b', '{}' FROM generate_series(1, 200)`)

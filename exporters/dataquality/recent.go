@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sightglass-ml/sightglass/internal/binning"
+	"github.com/sightglass-ml/sightglass/internal/reveal"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
@@ -87,8 +88,9 @@ func (d *dataset) recentMetrics(m descs, c *cycle, gauge func(desc *prometheus.D
 		}
 	}
 	for column, bins := range c.recent.Values {
+		hidden := d.hidden(c, column)
 		for _, bin := range sortedKeys(bins) {
-			gauge(m.recentValues, float64(bins[bin]), column, bin)
+			gauge(m.recentValues, float64(bins[bin]), column, reveal.Name(hidden, bin))
 		}
 		s, ok := c.seasonRecent[column]
 		if !ok {
@@ -96,7 +98,7 @@ func (d *dataset) recentMetrics(m descs, c *cycle, gauge func(desc *prometheus.D
 		}
 		gauge(m.baselineRows, s.values, column, baselineSeasonRecent)
 		for _, bin := range sortedKeys(s.bins) {
-			gauge(m.baselineRatio, s.bins[bin], column, bin, baselineSeasonRecent)
+			gauge(m.baselineRatio, s.bins[bin], column, reveal.Name(hidden, bin), baselineSeasonRecent)
 		}
 	}
 }

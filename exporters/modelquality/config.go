@@ -22,6 +22,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/reveal"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
@@ -656,11 +657,19 @@ func (b *BaselinesConfig) Validate(at config.At) {
 type FieldsConfig struct {
 	Include []string `yaml:"include,omitempty"`
 	Exclude []string `yaml:"exclude,omitempty"`
-	Bins    int      `yaml:"bins"`
-	Top     int      `yaml:"top"`
+	// Reveal names fields whose categories are shown whatever they look like.
+	Reveal []string `yaml:"reveal,omitempty"`
+	Bins   int      `yaml:"bins"`
+	Top    int      `yaml:"top"`
 	// Max bounds the fields of a model, MaxTotal those of all versions of all models.
 	Max      int `yaml:"max"`
 	MaxTotal int `yaml:"max_total"`
+}
+
+// revealed are the fields whose categories are shown whatever they look like: those of the configuration, and those of which the
+// exporter itself makes the categories.
+func (f *FieldsConfig) revealed() reveal.Policy {
+	return append(reveal.Policy{"text.answer", "text.json", "text.script"}, f.Reveal...)
 }
 
 // SetDefaults implements config.Defaulter.
@@ -675,7 +684,7 @@ func (f *FieldsConfig) Validate(at config.At) {
 			at.Errorf(key, "%d; want %d to %d", v.n, v.least, v.most)
 		}
 	}
-	for key, patterns := range sorted(map[string][]string{"include": f.Include, "exclude": f.Exclude}) {
+	for key, patterns := range sorted(map[string][]string{"include": f.Include, "exclude": f.Exclude, "reveal": f.Reveal}) {
 		for _, p := range patterns {
 			if _, err := path.Match(p, ""); err != nil {
 				at.Errorf(key, "%q is not a pattern: %v", p, err)

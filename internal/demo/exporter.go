@@ -61,9 +61,11 @@ func datasetConfig(w *warehouse, t table, pace rules.Options, today time.Time) o
 	if t.freshness > 0 {
 		d["thresholds"] = object{"freshness": duration(pace, t.freshness)}
 	}
+	columns := object{"reveal": []string{"warehouse"}} // Cities, which look like names of people.
 	if len(t.exclude) > 0 {
-		d["columns"] = object{"exclude": t.exclude}
+		columns["exclude"] = t.exclude
 	}
+	d["columns"] = columns
 	if t.upstream != nil {
 		d["upstream"] = []object{{"name": t.upstream.name, "files": w.upstreamFile(t), "timestamp_column": t.upstream.time}}
 	}

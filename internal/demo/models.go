@@ -167,7 +167,8 @@ func (m *models) start(ctx context.Context) (watched, error) {
 otlp: {grpc: "off", http: %q}
 baseline_store: {type: FILESYSTEM, config: {directory: %q}}
 reviews: {url: %q, token: {file: %q}}
-`, address, m.path("baselines"), m.response.server.URL(), m.response.path("token"))
+mlflow: {url: %q}
+`, address, m.path("baselines"), m.response.server.URL(), m.response.path("token"), m.response.address)
 	file := m.path("modelquality.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return watched{}, fmt.Errorf("write the exporter's configuration: %w", err)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,12 +18,14 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/stack"
 )
 
-// response is what answers: the responder, and a stand-in for the system that trains models.
+// response is what answers: the responder, and stand-ins for the system that trains models and for MLflow.
 type response struct {
 	stack     *stack.Stack
 	responder string // path of the program
 	server    stack.Server
 	training  *http.Server
+	address   string    // of the stand-ins for the training system and for MLflow
+	started   time.Time // of the stand-ins
 
 	mu    sync.Mutex
 	calls []training
@@ -48,13 +51,14 @@ func (r *response) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start the training system: %w", err)
 	}
+	r.address, r.started = "http://"+listener.Addr().String(), time.Now()
 	r.training = &http.Server{Handler: r, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = r.training.Serve(listener) }()
 	hash, err := bcrypt.GenerateFromPassword([]byte(userName), bcrypt.MinCost)
 	if err != nil {
 		return fmt.Errorf("start the responder: %w", err)
 	}
-	url := "http://" + listener.Addr().String() + "/runs"
+	url := r.address + "/runs"
 	for name, content := range map[string]string{
 		"token":      token,
 		"users.yaml": fmt.Sprintf("basic_auth_users: {%s: %q}\n", userName, hash),
@@ -99,8 +103,12 @@ func (r *response) close() error {
 	return r.training.Close()
 }
 
-// ServeHTTP is the training system: what is asked for runs, and is done when somebody looks.
+// ServeHTTP is the training system: what is asked for runs, and is done when somebody looks. Below MLflow's path it is the registry.
 func (r *response) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if strings.HasPrefix(req.URL.Path, mlflowPath) {
+		serveRegistry(w, req, r.started.Add(-24*time.Hour))
+		return
+	}
 	if req.Method == http.MethodGet {
 		_, _ = io.WriteString(w, `{"state": "done"}`)
 		return

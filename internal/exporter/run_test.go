@@ -287,6 +287,53 @@ func TestTheLifecycleNeedsAFlagAndNoOtherSite(t *testing.T) {
 	}
 }
 
+// What a client that means harm tries on every program's port, and what it gets.
+func TestAttemptsOnThePortAreRefused(t *testing.T) {
+	spec, _ := toySpec(nil)
+	s := exportertest.Start(t, spec, "--config.file="+write(t, "toy.yml", "message: one\n"))
+	s.AwaitReady()
+	address := strings.TrimPrefix(s.URL, "http://")
+	// raw sends bytes and returns what comes until the server closes.
+	raw := func(t *testing.T, request string) string {
+		t.Helper()
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+		require.NoError(t, err)
+		defer c.Close()
+		require.NoError(t, c.SetDeadline(time.Now().Add(15*time.Second)))
+		_, err = io.WriteString(c, request)
+		require.NoError(t, err)
+		answer, _ := io.ReadAll(c)
+		return string(answer)
+	}
+	const end = "Host: x\r\nConnection: close\r\n\r\n"
+	for name, tc := range map[string]struct{ request, want, not string }{
+		"a path out of the tree":         {"GET /../../../../etc/passwd HTTP/1.1\r\n" + end, "HTTP/1.1 307", "root:"},
+		"the same, escaped":              {"GET /%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\n" + end, "HTTP/1.1 ", "root:"},
+		"a header in the path":           {"GET /metrics%0d%0aX-Evil:%201 HTTP/1.1\r\n" + end, "HTTP/1.1 ", "\nX-Evil"},
+		"a header in a redirect":         {"GET //evil.example/%0d%0aX-Evil:1/.. HTTP/1.1\r\n" + end, "HTTP/1.1 ", "\nX-Evil"},
+		"a script in the path":           {"GET /<script>alert(1)</script> HTTP/1.1\r\n" + end, "HTTP/1.1 ", "<script>alert"},
+		"a header of a megabyte":         {"GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 1<<20) + "\r\n" + end, "HTTP/1.1 431", ""},
+		"a body that is said to be huge": {"POST /-/reload HTTP/1.1\r\nContent-Length: 99999999999\r\n" + end, "HTTP/1.1 ", ""},
+		"two lengths":                    {"POST /-/reload HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n" + end, "HTTP/1.1 400", ""},
+		"no protocol":                    {"\x16\x03\x01\x02\x00\x01\r\n\r\n", "HTTP/1.1 400", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			answer := raw(t, tc.request)
+			require.Contains(t, answer, tc.want)
+			if tc.not != "" {
+				require.NotContains(t, answer, tc.not)
+			}
+		})
+	}
+	t.Run("headers that never end are cut off", func(t *testing.T) {
+		start := time.Now()
+		raw(t, "GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ") // It reads until the server closes.
+		require.Less(t, time.Since(start), 14*time.Second)
+	})
+	status, _ := s.Do(http.MethodGet, "/metrics")
+	require.Equal(t, http.StatusOK, status, "all others are served as before")
+}
+
 func TestHangupReloads(t *testing.T) {
 	spec, _ := toySpec(nil)
 	path := write(t, "toy.yml", "message: one\n")

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -396,4 +397,47 @@ func TestAConfigurationIsChecked(t *testing.T) {
 			require.ErrorContains(t, err, want, text)
 		}
 	}
+}
+
+// Whatever comes from outside is shown as text, in every field that a page has.
+func TestNothingFromOutsideIsMarkup(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		web := newSite(t, s)
+		payload := func(field string) string {
+			return `"'><script>pwn` + field + `</script><img src=x onerror=pwn` + field + `>{{.}}javascript:pwn` + field
+		}
+		evil := item(1)
+		fields := reflect.ValueOf(&evil).Elem()
+		for i := range fields.NumField() {
+			if name := fields.Type().Field(i).Name; name != "ID" && fields.Field(i).Kind() == reflect.String {
+				fields.Field(i).SetString(payload(name))
+			}
+		}
+		evil.Version, evil.TraceID, evil.SpanID = evil.Version[:60], evil.TraceID[:60], evil.SpanID[:60]
+		web.queue(evil)
+		status, body := web.do(http.MethodPost, "/reviews/"+evil.ID, decision("0", "rejected", payload("Reason")))
+		require.Less(t, status, 400, body)
+		text := func(field string) string {
+			quoted, err := json.Marshal(payload(field))
+			require.NoError(t, err)
+			return string(quoted)
+		}
+		require.NoError(t, s.Write(t.Context(), func(tx *store.Tx) error {
+			_, err := tx.Exec(`INSERT INTO alerts (id, fingerprint, alertname, response, severity, model, dataset, labels, annotations, receiver, starts_at, ends_at, first_received_at, last_received_at, deliveries)
+				VALUES ('a1', 'a1', ?, 'retrain', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`, payload("Alertname"), payload("Severity"), payload("Model"), payload("Dataset"),
+				`{`+text("LabelName")+`:`+text("Label")+`,"alertname":`+text("Alertname")+`,"model":`+text("Model")+`}`,
+				`{"summary":`+text("Summary")+`,"description":`+text("Description")+`,"runbook_url":`+text("Runbook")+`,"trace_id":`+text("Trace")+`,"mlflow_run_id":`+text("Run")+`,"action":`+text("Action")+`}`,
+				payload("Receiver"), store.Micros(fired), store.Micros(now), store.Micros(fired), store.Micros(fired))
+			return err
+		}))
+		seen := 0
+		for _, path := range []string{"/reviews", "/reviews?state=all", "/reviews?q=" + url.QueryEscape(payload("Query")), "/reviews/" + evil.ID, "/alerts", "/alerts?q=" + url.QueryEscape(payload("Query")), "/alerts/a1"} {
+			_, body := web.do(http.MethodGet, path, nil)
+			seen += strings.Count(body, "pwn")
+			for _, markup := range []string{"<script>pwn", "<img src=x", `href="javascript:pwn`, `"'>`} {
+				require.NotContains(t, body, markup, path)
+			}
+		}
+		require.Greater(t, seen, 10, "the pages do show them")
+	})
 }

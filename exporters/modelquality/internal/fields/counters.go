@@ -155,7 +155,9 @@ func since(earlier, now baseline.Counts) baseline.Counts {
 
 // field counts the values of one field.
 type field struct {
-	bins   []string // Null is the first
+	bins []string // Null is the first
+	// hidden are the categories that are not shown as they are.
+	hidden map[string]string
 	counts []int64
 
 	edges []float64 // of the intervals, which begin at bin first

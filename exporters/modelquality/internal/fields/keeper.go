@@ -24,6 +24,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/limit"
+	"github.com/sightglass-ml/sightglass/internal/reveal"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
@@ -39,6 +40,8 @@ type Options struct {
 	// Days are learned for the production baseline; 0 is none.
 	Days   int
 	Choice tables.Choice
+	// Reveal are the fields whose categories are shown whatever they look like.
+	Reveal reveal.Policy
 	// Training opens the training data of a version, if there is any; an error says that this is not known yet.
 	Training func(ctx context.Context, model, version string) (Training, bool, error)
 	// Fields bounds the fields that are counted.
@@ -234,7 +237,7 @@ func (k *Keeper) Collect(ch chan<- prometheus.Metric) {
 		for name, bins := range c.snapshot().Fields {
 			label, role := labels(name)
 			for bin, n := range bins {
-				out.Counter(k.descs.values, float64(n), t.model, t.version, label, role, bin)
+				out.Counter(k.descs.values, float64(n), t.model, t.version, label, role, reveal.Name(c.all[name].hidden, bin))
 			}
 		}
 	}

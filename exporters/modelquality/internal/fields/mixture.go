@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/reveal"
 )
 
 // mixture is what a short window of one field is compared with now. It changes every minute, so it is kept as numbers, and only
@@ -34,6 +35,12 @@ func (l *learned) mix(t *Tracker, c *counters, name string, window time.Duration
 		}
 		if !seasonal {
 			m.bins, m.shares, m.values = shares(l.whole.Fields[field])
+		}
+		if hidden := c.all[field].hidden; hidden != nil {
+			m.bins = slices.Clone(m.bins)
+			for i, bin := range m.bins {
+				m.bins[i] = reveal.Name(hidden, bin)
+			}
 		}
 		all = append(all, m)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/reveal"
 )
 
 // production makes the series of the production baselines: of the features, which belong to the model, and of the outputs,
@@ -107,7 +108,7 @@ func (k *Keeper) show(t *Tracker, counts baseline.Counts, name string, out *expo
 		label, role := labels(field)
 		out.Gauge(k.descs.baselineValues, float64(total), t.model, t.version, label, role, name)
 		for _, bin := range c.all[field].bins {
-			out.Gauge(k.descs.ratio, float64(bins[bin])/float64(max(total, 1)), t.model, t.version, label, role, bin, name)
+			out.Gauge(k.descs.ratio, float64(bins[bin])/float64(max(total, 1)), t.model, t.version, label, role, reveal.Name(c.all[field].hidden, bin), name)
 		}
 	}
 }

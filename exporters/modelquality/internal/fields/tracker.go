@@ -58,6 +58,10 @@ func (t *Tracker) Count(o *convention.Observation) (unseen bool) {
 // adopt begins to count by a definition, with what was kept until now.
 func (t *Tracker) adopt(d baseline.Definition, id string, books []*book) *counters {
 	c := newCounters(d)
+	for name, f := range c.all {
+		label, _ := labels(name)
+		f.hidden = t.keeper.Reveal.Hidden(label, d.Fields[name])
+	}
 	c.id = id
 	t.mu.Lock()
 	defer t.mu.Unlock()

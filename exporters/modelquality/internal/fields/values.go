@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/reveal"
 )
 
 // snapshots are snapshots that tell whether they have changed.
@@ -46,7 +47,7 @@ func (k *Keeper) Values(each func(model, version, field, role, bin string, n int
 			field, role := labels(name)
 			f := c.all[name]
 			for i, bin := range f.bins {
-				each(t.model, t.version, field, role, bin, f.counts[i])
+				each(t.model, t.version, field, role, reveal.Name(f.hidden, bin), f.counts[i])
 			}
 		}
 		c.mu.Unlock()

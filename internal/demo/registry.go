@@ -1,0 +1,29 @@
+package demo
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// mlflowPath is where MLflow serves its registry.
+const mlflowPath = "/api/2.0/mlflow/"
+
+// serveRegistry is the stand-in for MLflow's registry: version 7 of both models is registered and names its run, and the run its
+// experiment. Anything else is not there, as MLflow says it.
+func serveRegistry(w http.ResponseWriter, req *http.Request, trained time.Time) {
+	query := req.URL.Query()
+	runs := map[string]string{recommender: recommenderRun, bot: botRun}
+	switch run := runs[query.Get("name")]; {
+	case strings.HasSuffix(req.URL.Path, "model-versions/get") && run != "" && query.Get("version") == modelVersion:
+		_, _ = fmt.Fprintf(w, `{"model_version": {"name": %q, "version": %q, "run_id": %q, "current_stage": "None", "aliases": ["champion"], "creation_timestamp": %d}}`,
+			query.Get("name"), modelVersion, run, trained.UnixMilli())
+	case strings.HasSuffix(req.URL.Path, "runs/get"):
+		_, _ = fmt.Fprintf(w, `{"run": {"info": {"run_id": %q, "experiment_id": "1"}, "data": {}, "inputs": {}}}`, query.Get("run_id"))
+	default:
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, `{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "the stand-in has no such thing"}`)
+	}
+}
