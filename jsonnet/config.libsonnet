@@ -18,6 +18,15 @@
     // A matcher, or several with commas, that restricts every rule to some of the series: 'environment="production"'.
     selector: '',
 
+    // Intervals of groups to change, by name: { 'sightglass.data.drift': '2m' }. Every group states one.
+    groupIntervals: {},
+
+    // Groups of recording rules to leave out, such as the adapters of servers that nobody runs: ['sightglass.adapters.vllm'].
+    disabledGroups: [],
+
+    // Labels for every recorded series: { environment: 'production' }. Thresholds keep none, as they hold for all.
+    recordLabels: {},
+
     // Where the runbooks are, without a slash at the end.
     runbookURL: 'https://github.com/sightglass-ml/sightglass/blob/main/docs/runbooks',
 

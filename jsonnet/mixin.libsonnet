@@ -30,6 +30,8 @@
     ]) &&
     check('.disabledAlerts', config.disabledAlerts, alertNames) &&
     check('.alerts', std.objectFields(config.alerts), alertNames) &&
+    check('.groupIntervals', std.objectFields(config.groupIntervals), [group.name for group in bundle.thresholds + bundle.rules + bundle.alerts]) &&
+    check('.disabledGroups', config.disabledGroups, [group.name for group in bundle.rules]) &&
     all([
       check('.alerts[%s]' % name, std.objectFields(config.alerts[name]), ['severity', 'for', 'keep_firing_for', 'labels', 'annotations'])
       for name in std.objectFields(config.alerts)
@@ -72,14 +74,21 @@
 
   local enabled(rule) = all([!std.member(config.disabledAlerts, key) for key in alertKeys(rule)]),
 
+  local timed(group) = group + (
+    if std.objectHas(config.groupIntervals, group.name) then { interval: config.groupIntervals[group.name] } else {}
+  ),
+
+  local labelled(rule) = rule + (if config.recordLabels == {} then {} else { labels+: config.recordLabels }),
+
   prometheusRules+:: {
     assert valid,
     groups+: [
-      group { rules: std.map(patchThreshold, super.rules) }
+      timed(group) { rules: std.map(patchThreshold, super.rules) }
       for group in bundle.thresholds
     ] + [
-      group { rules: std.map(select, super.rules) }
+      timed(group) { rules: [labelled(select(rule)) for rule in super.rules] }
       for group in bundle.rules
+      if !std.member(config.disabledGroups, group.name)
     ],
   },
 
@@ -88,7 +97,7 @@
     groups+: [
       group
       for group in [
-        group { rules: [patchAlert(select(rule)) for rule in super.rules if enabled(rule)] }
+        timed(group) { rules: [patchAlert(select(rule)) for rule in super.rules if enabled(rule)] }
         for group in bundle.alerts
       ]
       if group.rules != []

@@ -140,6 +140,20 @@ func TestConfig(t *testing.T) {
 			`{ disabledAlerts: ['SightglassExporterDown', 'SightglassCollectorFailing', 'SightglassConfigReloadFailed', 'SightglassLabelLimitReached', 'SightglassReviewsOutboxFull', 'SightglassMetricsAbsent', 'SightglassOverrideUnmatched'] }`,
 			`std.member([g.name for g in mixin.prometheusAlerts.groups], 'sightglass.self.alerts')`, `false`,
 		},
+		"a group has the interval that is asked for": {
+			`{ groupIntervals: { 'sightglass.data.drift': '5m', 'sightglass.gpu.alerts': '15s' } }`,
+			`[g.interval for g in mixin.prometheusRules.groups + mixin.prometheusAlerts.groups if std.member(['sightglass.data.drift', 'sightglass.gpu.alerts', 'sightglass.gpu'], g.name)]`,
+			`["5m", "30s", "15s"]`,
+		},
+		"adapters that nobody needs are left out": {
+			`{ disabledGroups: ['sightglass.adapters.vllm'] }`,
+			`[std.member([g.name for g in mixin.prometheusRules.groups], name) for name in ['sightglass.adapters.vllm', 'sightglass.adapters.tgi']]`, `[false, true]`,
+		},
+		"recorded series get labels, thresholds none": {
+			`{ recordLabels: { environment: 'production' } }`,
+			`[[std.setUnion([], std.set([if std.objectHas(r, 'labels') && std.objectHas(r.labels, 'environment') then r.labels.environment else '' for r in g.rules])) for g in mixin.prometheusRules.groups if g.name == name][0] for name in ['sightglass.thresholds', 'sightglass.gpu']]`,
+			`[[""], ["production"]]`,
+		},
 		"extra labels are on every alert": {
 			`{ extraLabels: { team: 'ml' } }`,
 			`std.set([r.labels.team for g in mixin.prometheusAlerts.groups for r in g.rules])`, `["ml"]`,

@@ -42,6 +42,9 @@ func (o Options) validate() error {
 	return nil
 }
 
+// usualInterval is that of the groups that are not slower on purpose.
+const usualInterval = model.Duration(30 * time.Second)
+
 func (o Options) compress(groups []rulefmt.RuleGroup) error {
 	if !o.compresses() {
 		return nil
@@ -52,6 +55,9 @@ func (o Options) compress(groups []rulefmt.RuleGroup) error {
 		}
 	}
 	for i := range groups {
+		if groups[i].Interval <= usualInterval {
+			groups[i].Interval = 0 // Whoever compresses time also says how often Prometheus evaluates.
+		}
 		short(&groups[i].Interval)
 		short(groups[i].QueryOffset)
 		for j := range groups[i].Rules {

@@ -69,15 +69,15 @@ func outage(hour time.Time) bool {
 // simulate looks once an hour at twelve weeks with the change of clocks of 8 March, and evaluates a group of rules. It
 // returns how many hours each query found each feed, the week of the outage left out. The queries' series have the feed's
 // name in label.
-func simulate(t *testing.T, group, label string, thresholds []string, observe func(name string, value float64) []sample, queries map[string]string) map[string]map[string]float64 {
+func simulate(t *testing.T, groups []string, label string, thresholds []string, observe func(name string, value float64) []sample, queries map[string]string) map[string]map[string]float64 {
 	t.Helper()
 	toronto, err := time.LoadLocation("America/Toronto")
 	require.NoError(t, err)
 	w := newWorld(t)
 	var rules []rulefmt.Rule
 	for _, g := range load(t, Options{}).Groups() {
-		if g.Name == group {
-			rules = g.Rules
+		if slices.Contains(groups, g.Name) {
+			rules = append(rules, g.Rules...)
 		}
 	}
 	require.NotEmpty(t, rules)
@@ -117,7 +117,7 @@ func simulate(t *testing.T, group, label string, thresholds []string, observe fu
 
 // How often is a feed that is well outside of its band, and how often would a feed that lost 62 % at this hour be inside?
 func TestVolumeOverSimulatedMonths(t *testing.T) {
-	found := simulate(t, "sightglass.data.volume", "dataset", []string{"volume_deviation_ratio"}, func(name string, rows float64) []sample {
+	found := simulate(t, []string{"sightglass.data.volume"}, "dataset", []string{"volume_deviation_ratio"}, func(name string, rows float64) []sample {
 		return []sample{{labels.FromStrings(model.MetricNameLabel, "dataset:ml_rows:current", "dataset", name), rows}}
 	}, map[string]string{
 		"hours":  `dataset:ml_rows:lower`,
@@ -131,7 +131,7 @@ func TestVolumeOverSimulatedMonths(t *testing.T) {
 // The same for traffic of a model: what the feeds have in an hour it has in five minutes. No feed that falls silent is
 // inside, but for one that is too slow to tell.
 func TestTrafficOverSimulatedMonths(t *testing.T) {
-	found := simulate(t, "sightglass.inference.season", "model", []string{"traffic_deviation_ratio", "latency_deviation_ratio", "requests_per_second"}, func(name string, requests float64) []sample {
+	found := simulate(t, []string{"sightglass.inference.history", "sightglass.inference.season"}, "model", []string{"traffic_deviation_ratio", "latency_deviation_ratio", "requests_per_second"}, func(name string, requests float64) []sample {
 		return []sample{{labels.FromStrings(model.MetricNameLabel, "model:ml_inference_requests:rate5m", "model", name, "version", "1", "source", "s"), requests / 300}}
 	}, map[string]string{
 		"hours":  `model:ml_season:upper{signal="traffic"}`,

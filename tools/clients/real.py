@@ -263,6 +263,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--exporter", type=pathlib.Path, default=ROOT / "bin" / "modelquality-exporter")
     parser.add_argument("--environments", type=pathlib.Path, default=ROOT / "bin" / "clients")
+    parser.add_argument("--environment", action="append", help="of the clients in this environment; may be given again")
     parser.add_argument("--only", help="of the clients with this text in their name")
     parser.add_argument("--show", action="store_true", help="print what the clients and the exporter say")
     parser.add_argument("--write", action="store_true", help="write the table of docs/instrumentation.md")
@@ -273,9 +274,10 @@ def main():
     head, rest = page.split(BEGIN)
     table, tail = rest.split(END)
     rows = ["| client | package | " + " | ".join(ASPECTS) + " |", "|---|---|" + "---|" * len(ASPECTS)]
-    differs = False
+    differs = left_out = False
     for client in CLIENTS:
-        if o.only and o.only.lower() not in client.name.lower():
+        if o.only and o.only.lower() not in client.name.lower() or o.environment and client.environment not in o.environment:
+            left_out = True
             continue
         began = time.monotonic()
         line = row(client, run(client, o.exporter, o.environments, provider, o.show))
@@ -283,7 +285,7 @@ def main():
         documented = line in table.splitlines()
         differs = differs or not documented
         print(f"{'same' if documented else 'DIFFERS'} ({time.monotonic() - began:.1f} s): {line}", flush=True)
-    if o.write and not o.only:
+    if o.write and not left_out:
         PAGE.write_text(head + BEGIN + "\n".join(rows) + "\n" + END + tail)
         return 0
     if differs:

@@ -256,8 +256,17 @@ var scripts = []struct {
 	name  string
 	table *unicode.RangeTable
 }{
-	{"latin", unicode.Latin}, {"han", unicode.Han}, {"cyrillic", unicode.Cyrillic}, {"arabic", unicode.Arabic}, {"devanagari", unicode.Devanagari},
-	{"kana", unicode.Hiragana}, {"kana", unicode.Katakana}, {"hangul", unicode.Hangul}, {"greek", unicode.Greek}, {"hebrew", unicode.Hebrew}, {"thai", unicode.Thai},
+	{"latin", unicode.Latin},
+	{"han", unicode.Han},
+	{"cyrillic", unicode.Cyrillic},
+	{"arabic", unicode.Arabic},
+	{"devanagari", unicode.Devanagari},
+	{"kana", unicode.Hiragana},
+	{"kana", unicode.Katakana},
+	{"hangul", unicode.Hangul},
+	{"greek", unicode.Greek},
+	{"hebrew", unicode.Hebrew},
+	{"thai", unicode.Thai},
 }
 
 // maxLetters is how many letters decide the script.

@@ -44,7 +44,7 @@ func TestAnswersAreMeasured(t *testing.T) {
 			require.Equal(t, c.want, got)
 		})
 	}
-	require.False(t, r.Answer(otlp.StringValue(`"x"`), false).Characters == 1, "what is no message is not parsed")
+	require.NotEqual(t, 1, r.Answer(otlp.StringValue(`"x"`), false).Characters, "what is no message is not parsed")
 	a, b := r.Answer(otlp.StringValue("Toronto"), true), r.Answer(otlp.StringValue(`[{"content":"Toronto"}]`), true)
 	require.Equal(t, a.Hash, b.Hash, "the same answer, however it is written")
 	require.NotEqual(t, a.Hash, r.Answer(otlp.StringValue("Ottawa"), true).Hash)

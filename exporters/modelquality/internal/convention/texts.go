@@ -15,7 +15,7 @@ const detailsEvent = "gen_ai.client.inference.operation.details"
 // The fields that texts are measured by.
 const (
 	inputTokens      = "text.input_tokens"
-	outputTokens     = "text.output_tokens"
+	outputTokens     = "text.output_tokens" //nolint:gosec // Of a language model.
 	inputCharacters  = "text.input_characters"
 	outputCharacters = "text.output_characters"
 	answerKind       = "text.answer"
