@@ -44,14 +44,21 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (_ Result, err er
 			err = closed
 		}
 	}()
-	e, err := engine.New(engine.Options{Rules: o.Rules})
+	// Rules take a fifth of the time, and the world, which waits for itself at every minute, keeps one core and a half busy: one rule
+	// at a time fills what it leaves for longer.
+	e, err := engine.New(engine.Options{Rules: o.Rules, Concurrency: 1})
 	if err != nil {
 		return Result{}, err
 	}
 	result := Result{Truth: w.Truth()}
+	always := o.Rules.Always() // That says nothing of the world.
 	stats, err := e.Run(ctx, engine.Replay{
 		From: s.From(), To: s.To(), Targets: w.Targets(), Advance: w.Advance, Progress: o.Progress,
-		Alerts: func(t engine.Transition) { result.Transitions = append(result.Transitions, t) },
+		Alerts: func(t engine.Transition) {
+			if !always[t.Labels.Get("alertname")] {
+				result.Transitions = append(result.Transitions, t)
+			}
+		},
 	})
 	result.Failed = stats.Errors
 	return result, err

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +32,7 @@ type replayFlags struct {
 	seeds                int
 	rules, output        string
 	verbose              bool
+	profile              string
 	history              historyFlags
 	// Flags that only scenarios have are set.
 	dataSet, seedsSet bool
@@ -47,6 +49,7 @@ func replayCommand(app *kingpin.Application, stdout io.Writer) commands {
 	c.Flag("set", "Threshold, in place of the bundle's: NAME=NUMBER, such as drift_psi=0.2; repeatable.").PlaceHolder("NAME=NUMBER").StringsVar(&f.set)
 	c.Flag("output", "Form of the result: table, json or markdown.").Default("table").EnumVar(&f.output, "table", "json", "markdown")
 	c.Flag("verbose", "Log what the exporters log.").BoolVar(&f.verbose)
+	c.Flag("cpuprofile", "File for a profile of the processor's time, for go tool pprof.").Hidden().StringVar(&f.profile)
 	f.history.register(c)
 	return commands{c.FullCommand(): func(ctx context.Context) error { return f.run(ctx, stdout, os.Stderr) }}
 }
@@ -79,6 +82,13 @@ func (f *replayFlags) check() error {
 func (f *replayFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err := f.check(); err != nil {
 		return err
+	}
+	if f.profile != "" {
+		stop, err := profile(f.profile)
+		if err != nil {
+			return err
+		}
+		defer stop()
 	}
 	files, err := pairs("data", f.data)
 	if err != nil {
@@ -143,6 +153,21 @@ func (f *replayFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 		return fmt.Errorf("%w:\n%s", errBars, strings.Join(failures, "\n"))
 	}
 	return nil
+}
+
+// profile writes where the processor's time goes into a file, until it is stopped.
+func profile(path string) (stop func(), err error) {
+	file, err := os.Create(path) //nolint:gosec // The user names it.
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = file.Close()
+	}, nil
 }
 
 // write writes a verdict in the form that was asked for.

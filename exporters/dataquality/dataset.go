@@ -55,6 +55,11 @@ type dataset struct {
 	// recentWas is the length of the last recent window, 0 before the first.
 	recentWas time.Duration
 	past      past
+	// good is what was stored as goodJSON; see readGood.
+	good     lastGood
+	goodJSON []byte
+	// sorted are the bins of columns, as they were last; see order.
+	sorted map[binsOf][]string
 }
 
 type upstream struct {
@@ -104,6 +109,9 @@ type cycle struct {
 	recent     tables.Profile
 	// seasonRecent is what recent is compared with, by column.
 	seasonRecent map[string]shares
+	// gap is what usualGap found, once gapKnown.
+	gap              time.Duration
+	hasGap, gapKnown bool
 }
 
 type upstreamRows struct {
@@ -323,7 +331,7 @@ func (d *dataset) learn(ctx context.Context, view *baseline.View, definition bas
 // good one.
 func (d *dataset) identify(ctx context.Context, view *baseline.View, c *cycle, complete bool) error {
 	// The digest is of what was counted; the checks leave out what says nothing yet.
-	sum, err := digest(c.schema, c.profile, d.cfg.TimestampColumn)
+	sum, err := digest(c.schema, c.profile, d.cfg.TimestampColumn, func(column string, bins map[string]int64) []string { return order(d, column, bins) })
 	if err != nil {
 		return err
 	}
@@ -343,7 +351,7 @@ func (d *dataset) identify(ctx context.Context, view *baseline.View, c *cycle, c
 	if view == nil {
 		return nil
 	}
-	if err := view.LastGood(ctx, &c.good); err != nil && !errors.Is(err, baseline.ErrNotFound) {
+	if err := d.readGood(ctx, view, c); err != nil {
 		return err
 	}
 	changed := d.noteNulls(c)
@@ -364,16 +372,17 @@ func (d *dataset) identify(ctx context.Context, view *baseline.View, c *cycle, c
 	if !changed {
 		return nil
 	}
-	return view.SetLastGood(ctx, c.good)
+	return d.writeGood(ctx, view, c)
 }
 
 // metrics are the samples of one profile. With an error only those are there
 // that are true all the same.
 func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []prometheus.Metric {
-	var out exporter.Metrics
+	var out exporter.Batch
 	gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
-		out.Gauge(desc, v, append([]string{d.cfg.Name}, labels...)...)
+		out.Gauge(desc, v, d.cfg.Name, labels...)
 	}
+	// The same samples come in the same order, so that a replay finds their series by their place.
 	for o, v := range d.overrides {
 		gauge(m.threshold, v, o.signal, o.column)
 	}
@@ -413,7 +422,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	}
 	c.passedMetrics(m, gauge)
 	if c.profile.Nulls == nil {
-		return out
+		return out.Metrics()
 	}
 	if err == nil {
 		gauge(m.profileFinish, seconds(d.now()))
@@ -432,8 +441,9 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	if !c.latest.IsZero() {
 		gauge(m.latest, seconds(c.latest))
 	}
-	for column, n := range c.profile.Nulls {
-		gauge(m.nulls, float64(n), column)
+	columns := sortedKeys(c.profile.Nulls)
+	for _, column := range columns {
+		gauge(m.nulls, float64(c.profile.Nulls[column]), column)
 	}
 	d.numberMetrics(m, c, gauge)
 	for column, reason := range c.definition.Left {
@@ -441,9 +451,10 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 			gauge(m.withoutBins, 1, column, reason) // Of columns past the limit, as many as the table has, there are no series.
 		}
 	}
-	for column, bins := range c.profile.Values {
+	for _, column := range sortedKeys(c.profile.Values) {
+		bins := c.profile.Values[column]
 		hidden := d.hidden(c, column)
-		for _, bin := range sortedKeys(bins) {
+		for _, bin := range order(d, column, bins) {
 			gauge(m.values, float64(bins[bin]), column, reveal.Name(hidden, bin))
 		}
 		for _, b := range c.baselines {
@@ -452,14 +463,14 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 				continue
 			}
 			gauge(m.baselineRows, s.values, column, b.name)
-			for _, bin := range sortedKeys(s.bins) {
+			for _, bin := range order(d, column, s.bins) {
 				gauge(m.baselineRatio, s.bins[bin], column, reveal.Name(hidden, bin), b.name)
 			}
 		}
 	}
 	d.recentMetrics(m, c, gauge)
 	d.pastMetrics(m, c, gauge)
-	for column := range c.profile.Nulls {
+	for _, column := range columns {
 		if share, ok := c.usualNulls(column); ok {
 			gauge(m.usualNulls, share, column)
 		}
@@ -475,8 +486,34 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	if c.snapshot.Name != "" {
 		gauge(m.snapshotInfo, 1, c.snapshot.Name, c.snapshot.Digest)
 	}
-	return out
+	return out.Metrics()
 }
+
+// order are the bins of a column, sorted. They are mostly those of the last time.
+func order[V any](d *dataset, column string, bins map[string]V) []string {
+	key := binsOf{column, len(bins)}
+	sorted := d.sorted[key]
+	if len(sorted) == len(bins) && !slices.ContainsFunc(sorted, func(bin string) bool {
+		_, ok := bins[bin]
+		return !ok
+	}) {
+		return sorted
+	}
+	if d.sorted == nil || len(d.sorted) > maxSorted {
+		d.sorted = make(map[binsOf][]string)
+	}
+	d.sorted[key] = sortedKeys(bins)
+	return d.sorted[key]
+}
+
+// binsOf are so many bins of a column: there are few sets of them, such as with and without the bin of unseen values.
+type binsOf struct {
+	column string
+	n      int
+}
+
+// maxSorted bounds the sets of bins that are kept: a dataset has fewer.
+const maxSorted = 10_000
 
 // maxChangeInfos bounds the series that describe single schema changes.
 const maxChangeInfos = 50

@@ -107,7 +107,8 @@ func (d *dataset) numbersCheck(c *cycle, column string, values map[string]int64)
 // numberMetrics are the samples of the moments of each numeric column, and of those
 // of the baseline that its bins were cut from.
 func (d *dataset) numberMetrics(m descs, c *cycle, gauge func(desc *prometheus.Desc, v float64, labels ...string)) {
-	for column, n := range c.profile.Numbers {
+	for _, column := range sortedKeys(c.profile.Numbers) {
+		n := c.profile.Numbers[column]
 		gauge(m.min, n.Min, column)
 		gauge(m.max, n.Max, column)
 		gauge(m.mean, n.Mean, column)
@@ -119,7 +120,8 @@ func (d *dataset) numberMetrics(m descs, c *cycle, gauge func(desc *prometheus.D
 		return
 	}
 	edges := c.definition.Edges
-	for column, layout := range c.definition.Fields {
+	for _, column := range sortedKeys(c.definition.Fields) {
+		layout := c.definition.Fields[column]
 		bins, counted := c.profile.Values[column]
 		of, known := c.definition.Numbers[column]
 		if !counted || !known || of.Values == 0 || layout.Kind != binning.Numeric {

@@ -330,13 +330,17 @@ func (d *dataset) pastMetrics(m descs, c *cycle, gauge func(desc *prometheus.Des
 
 // usualGap is the longest time without a record around this time of the day, in three or more of the days and weeks before.
 func (d *dataset) usualGap(c *cycle) (usual time.Duration, ok bool) {
+	if c.gapKnown {
+		return c.gap, c.hasGap
+	}
 	known := 0
 	d.eachPast(c, func(_, shift string, at time.Time) {
 		if gap, ok := d.past.gap(at); ok && shift == "same" {
 			usual, known = max(usual, gap), known+1
 		}
 	})
-	return usual, known >= 3 && c.days == 0
+	c.gap, c.hasGap, c.gapKnown = usual, known >= 3 && c.days == 0, true
+	return c.gap, c.hasGap
 }
 
 // freshnessLimit is how old the latest record of a good snapshot may be, in seconds: the limit of the configuration, or else that

@@ -82,14 +82,15 @@ func (d *dataset) recentMetrics(m descs, c *cycle, gauge func(desc *prometheus.D
 	}
 	gauge(m.recentRows, float64(c.recent.Rows))
 	gauge(m.recentWindow, c.now.Sub(c.recentFrom).Seconds())
-	for column, n := range c.recent.Nulls {
+	for _, column := range sortedKeys(c.recent.Nulls) {
 		if column != d.cfg.TimestampColumn { // The window has those with a time.
-			gauge(m.recentNulls, float64(n), column)
+			gauge(m.recentNulls, float64(c.recent.Nulls[column]), column)
 		}
 	}
-	for column, bins := range c.recent.Values {
+	for _, column := range sortedKeys(c.recent.Values) {
+		bins := c.recent.Values[column]
 		hidden := d.hidden(c, column)
-		for _, bin := range sortedKeys(bins) {
+		for _, bin := range order(d, column, bins) {
 			gauge(m.recentValues, float64(bins[bin]), column, reveal.Name(hidden, bin))
 		}
 		s, ok := c.seasonRecent[column]
@@ -97,7 +98,7 @@ func (d *dataset) recentMetrics(m descs, c *cycle, gauge func(desc *prometheus.D
 			continue
 		}
 		gauge(m.baselineRows, s.values, column, baselineSeasonRecent)
-		for _, bin := range sortedKeys(s.bins) {
+		for _, bin := range order(d, column, s.bins) {
 			gauge(m.baselineRatio, s.bins[bin], column, reveal.Name(hidden, bin), baselineSeasonRecent)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/sightglass-ml/sightglass/internal/binning"
@@ -33,8 +34,26 @@ type snapshot struct {
 // left out. Two tables with the same digest are, for all that Sightglass watches, the
 // same. 64 bits of SHA-256 are enough to tell apart the snapshots of one dataset, and
 // short enough for a label.
-func digest(schema []tables.Column, p tables.Profile, timestamp string) (string, error) {
-	values := maps.Clone(p.Values)
+func digest(schema []tables.Column, p tables.Profile, timestamp string, order func(column string, bins map[string]int64) []string) (string, error) {
+	values, numbers := counted(schema, p, timestamp)
+	content, err := json.Marshal(schema)
+	if err != nil {
+		return "", fmt.Errorf("digest: %w", err)
+	}
+	content = append(append(make([]byte, 0, 16<<10), `{"Schema":`...), content...)
+	content = append(strconv.AppendInt(append(content, `,"Rows":`...), p.Rows, 10), `,"Nulls":`...)
+	content = appendMap(content, p.Nulls, sortedKeys(p.Nulls), appendInt)
+	content = append(appendMap(append(content, `,"Values":`...), values, sortedKeys(values), func(to []byte, column string, bins map[string]int64) []byte {
+		return appendMap(to, bins, order(column, bins), appendInt)
+	}), `,"Numbers":`...)
+	content = append(appendMap(content, numbers, sortedKeys(numbers), func(to []byte, _, text string) []byte { return appendText(to, text) }), '}')
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:8]), nil
+}
+
+// counted is what a digest is of, beside the schema, the number of rows and the missing values.
+func counted(schema []tables.Column, p tables.Profile, timestamp string) (values map[string]map[string]int64, numbers map[string]string) {
+	values = maps.Clone(p.Values)
 	if timestamp == "" {
 		for _, c := range schema {
 			if c.Class == tables.Timestamp || c.Class == tables.TimestampTZ || c.Class == tables.Date {
@@ -42,23 +61,39 @@ func digest(schema []tables.Column, p tables.Profile, timestamp string) (string,
 			}
 		}
 	}
-	numbers := make(map[string]string, len(p.Numbers))
+	numbers = make(map[string]string, len(p.Numbers))
 	for column, m := range p.Numbers {
 		numbers[column] = fmt.Sprintf("%d %v %v %.9g %.9g", m.Values, m.Min, m.Max, m.Mean, m.Stddev)
 	}
-	// encoding/json sorts the keys of maps.
-	content, err := json.Marshal(struct {
-		Schema  []tables.Column
-		Rows    int64
-		Nulls   map[string]int64
-		Values  map[string]map[string]int64
-		Numbers map[string]string
-	}{schema, p.Rows, p.Nulls, values, numbers})
-	if err != nil {
-		return "", fmt.Errorf("digest: %w", err)
+	return values, numbers
+}
+
+func appendInt(to []byte, _ string, n int64) []byte { return strconv.AppendInt(to, n, 10) }
+
+// appendMap appends a map as encoding/json does; its keys are sorted. Reflection is half of what a digest costs.
+func appendMap[V any](to []byte, of map[string]V, keys []string, value func(to []byte, key string, v V) []byte) []byte {
+	if of == nil {
+		return append(to, "null"...)
 	}
-	sum := sha256.Sum256(content)
-	return hex.EncodeToString(sum[:8]), nil
+	to = append(to, '{')
+	for i, key := range keys {
+		if i > 0 {
+			to = append(to, ',')
+		}
+		to = value(append(appendText(to, key), ':'), key, of[key])
+	}
+	return append(to, '}')
+}
+
+// appendText appends a string as encoding/json does.
+func appendText(to []byte, text string) []byte {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			quoted, _ := json.Marshal(text) // Any string is JSON.
+			return append(to, quoted...)
+		}
+	}
+	return append(append(append(to, '"'), text...), '"')
 }
 
 func interval(w tables.Window) string {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -40,17 +41,29 @@ const (
 // An object is called <stem>.json in a folder and <stem>.<candidate>.json in an
 // object store. Whatever else lies around, temporary files before all, is not
 // an object.
-var (
-	objectName = regexp.MustCompile(`^((?:definition|training|day|hours|frozen|reset|last_good|outline|refined|accepted)-[0-9]{5,9}(?:-[a-z0-9_-]+)?)(?:\.[0-9a-f]{16})?\.json$`)
-	resetStem  = regexp.MustCompile(`^reset-([0-9]{5,9})-(definition|training|production|last_good)$`)
-)
+var resetStem = regexp.MustCompile(`^reset-([0-9]{5,9})-(definition|training|production|last_good)$`)
 
+var kinds = []string{kindDefinition, kindTraining, kindDay, kindHours, kindFrozen, kindReset, kindLastGood, kindOutline, kindRefined, kindAccepted}
+
+// stemOf is of a name such as day-00000-0123456789ab-2026-01-05.0123456789abcdef.json. A listing has a hundred of them at every
+// profile, of which a regular expression would cost more than all else that is done with it.
 func stemOf(name string) (stem string, ok bool) {
-	m := objectName.FindStringSubmatch(name)
-	if m == nil {
+	const digits, letters = "0123456789", "abcdefghijklmnopqrstuvwxyz"
+	of := func(text, alphabet string) bool { return text != "" && strings.Trim(text, alphabet) == "" }
+	stem, ok = strings.CutSuffix(name, ".json")
+	if !ok {
 		return "", false
 	}
-	return m[1], true
+	stem, candidate, several := strings.Cut(stem, ".")
+	if several && (len(candidate) != 16 || !of(candidate, digits+"abcdef")) {
+		return "", false
+	}
+	kind, rest, _ := strings.Cut(stem, "-")
+	number, more, longer := strings.Cut(rest, "-")
+	if !slices.Contains(kinds, kind) || len(number) < 5 || len(number) > 9 || !of(number, digits) || longer && !of(more, letters+digits+"_-") {
+		return "", false
+	}
+	return stem, true
 }
 
 // generations are the numbers of the last resets, by part.
@@ -58,6 +71,9 @@ type generations map[Part]int
 
 // add takes note of a reset.
 func (g generations) add(stem string) {
+	if !strings.HasPrefix(stem, kindReset) {
+		return
+	}
 	m := resetStem.FindStringSubmatch(stem)
 	if m == nil {
 		return

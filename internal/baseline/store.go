@@ -1,6 +1,7 @@
 package baseline
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -228,11 +229,14 @@ func (s *Store) get(ctx context.Context, object string) (data []byte, err error)
 		return nil, fmt.Errorf("read %s: %w", object, err)
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	data, err = io.ReadAll(io.LimitReader(r, maxObjectBytes+1))
-	if err != nil {
+	var b bytes.Buffer
+	if size, err := objstore.TryToGetSize(r); err == nil {
+		b.Grow(int(max(0, min(size, maxObjectBytes))) + bytes.MinRead)
+	}
+	if _, err := b.ReadFrom(io.LimitReader(r, maxObjectBytes+1)); err != nil {
 		return nil, fmt.Errorf("read %s: %w", object, err)
 	}
-	return data, nil
+	return b.Bytes(), nil
 }
 
 // listed is what a listing says about the candidates of one object.

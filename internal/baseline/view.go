@@ -16,6 +16,8 @@ type View struct {
 	subject *Subject
 	gens    generations
 	objects map[string]listed
+	// good is the last good snapshot, once it was read.
+	good json.RawMessage
 }
 
 // View looks at the store. That costs one listing, and what a view returns is
@@ -150,6 +152,9 @@ func (v *View) sum(ctx context.Context, definition string, days []Day) (Counts, 
 		last = learned{}
 	}
 	counts := last.counts
+	if counts.Definition == definition && slices.Equal(last.objects, objects) {
+		return counts, nil
+	}
 	counts.Definition = definition
 	for _, object := range objects {
 		if slices.Contains(last.objects, object) {
@@ -184,12 +189,18 @@ func (v *View) LastGood(ctx context.Context, snapshot any) error {
 	return nil
 }
 
+// LastGoodJSON is what LastGood reads: as long as it is the same, nothing has to be read.
+func (v *View) LastGoodJSON(ctx context.Context) (json.RawMessage, error) { return v.lastGood(ctx) }
+
 // lastGood is the JSON that SetLastGood stored. It is replaced at every profile, mostly by this process: what has the bytes that
 // were read or written last was checked already.
 func (v *View) lastGood(ctx context.Context) (json.RawMessage, error) {
 	b, stem := v.subject, v.gens.lastGood()
 	if !v.has(stem) {
 		return nil, fmt.Errorf("last good snapshot of %s is %w", b.id, ErrNotFound)
+	}
+	if v.good != nil {
+		return v.good, nil
 	}
 	object := v.objects[stem].winner
 	data, err := b.store.get(ctx, object)
@@ -200,14 +211,16 @@ func (v *View) lastGood(ctx context.Context) (json.RawMessage, error) {
 	last := b.lastGood
 	b.mu.Unlock()
 	if last.object == object && bytes.Equal(last.data, data) {
-		return last.payload, nil
+		v.good = last.payload
+		return v.good, nil
 	}
 	var payload json.RawMessage
 	if _, err := b.decode(object, data, kindLastGood, stem, &payload); err != nil {
 		return nil, err
 	}
 	b.keepLastGood(replaced{object, data, payload})
-	return payload, nil
+	v.good = payload
+	return v.good, nil
 }
 
 func (b *Subject) keepLastGood(r replaced) {
@@ -220,12 +233,17 @@ func (b *Subject) keepLastGood(r replaced) {
 // as JSON, in place of what was there. A damaged or foreign object is not
 // replaced; PartLastGood must be reset first.
 func (v *View) SetLastGood(ctx context.Context, snapshot any) error {
-	b, stem := v.subject, v.gens.lastGood()
 	wanted, err := marshal(snapshot)
 	if err != nil {
-		return fmt.Errorf("last good snapshot of %s: %w", b.id, err)
+		return fmt.Errorf("last good snapshot of %s: %w", v.subject.id, err)
 	}
-	wanted = bytes.TrimSpace(wanted)
+	return v.SetLastGoodJSON(ctx, bytes.TrimSpace(wanted))
+}
+
+// SetLastGoodJSON is SetLastGood of what encoding/json makes without a blank and without escapes for HTML. Anything else could not
+// be read back.
+func (v *View) SetLastGoodJSON(ctx context.Context, wanted json.RawMessage) error {
+	b, stem := v.subject, v.gens.lastGood()
 	if v.has(stem) {
 		stored, err := v.lastGood(ctx)
 		if err != nil {
@@ -235,7 +253,7 @@ func (v *View) SetLastGood(ctx context.Context, snapshot any) error {
 			return nil
 		}
 	}
-	data, err := encode(b.newHeader(kindLastGood, stem), json.RawMessage(wanted))
+	data, err := encodeJSON(b.newHeader(kindLastGood, stem), wanted)
 	if err != nil {
 		return fmt.Errorf("last good snapshot of %s: %w", b.id, err)
 	}
@@ -244,6 +262,7 @@ func (v *View) SetLastGood(ctx context.Context, snapshot any) error {
 		return fmt.Errorf("write last good snapshot of %s: %w", b.id, err)
 	}
 	b.keepLastGood(replaced{object, data, wanted})
+	v.good = wanted
 	v.objects[stem] = listed{winner: object}
 	return nil
 }

@@ -2,7 +2,6 @@ package exporter
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,8 +22,9 @@ type Constant struct {
 
 var _ prometheus.Metric = (*Constant)(nil)
 
+// newConstant keeps the labels, which must be its own.
 func newConstant(desc *prometheus.Desc, kind prometheus.ValueType, value float64, labels []string) *Constant {
-	return &Constant{desc: desc, kind: kind, value: value, labels: slices.Clone(labels)}
+	return &Constant{desc: desc, kind: kind, value: value, labels: labels}
 }
 
 // Desc implements prometheus.Metric.

@@ -24,16 +24,52 @@ func (m *Metrics) Counter(desc *prometheus.Desc, value float64, labels ...string
 }
 
 func (m *Metrics) add(desc *prometheus.Desc, kind prometheus.ValueType, value float64, labels []string) {
-	// client_golang refuses a metric with one invalid label, and a whole scrape
-	// would report an error for one odd column name.
-	if slices.ContainsFunc(labels, func(l string) bool { return !utf8.ValidString(l) }) {
-		labels = slices.Clone(labels)
-		for i, l := range labels {
+	labels = slices.Clone(labels)
+	valid(labels)
+	*m = append(*m, newConstant(desc, kind, value, labels))
+}
+
+// valid replaces what is not UTF-8. client_golang refuses a metric with one invalid label, and a whole scrape
+// would report an error for one odd column name.
+func valid(labels []string) {
+	for i, l := range labels {
+		if !utf8.ValidString(l) {
 			labels[i] = strings.ToValidUTF8(l, "\uFFFD")
 		}
 	}
-	*m = append(*m, newConstant(desc, kind, value, labels))
 }
+
+// A Batch collects metrics as Metrics does, for a snapshot of many: it takes memory for a hundred at a time, which is given back
+// when the last of them is gone. Its zero value is empty.
+type Batch struct {
+	metrics   Metrics
+	constants []Constant
+	labels    []string
+}
+
+const batchSize = 128
+
+// Gauge adds a value that can go up and down.
+func (b *Batch) Gauge(desc *prometheus.Desc, value float64, label string, more ...string) {
+	if len(b.constants) == cap(b.constants) {
+		b.constants = make([]Constant, 0, batchSize)
+	}
+	n := 1 + len(more)
+	if cap(b.labels)-len(b.labels) < n {
+		b.labels = make([]string, 0, max(n, 3*batchSize))
+	}
+	begin := len(b.labels)
+	b.labels = append(append(b.labels, label), more...)
+	own := b.labels[begin : begin+n : begin+n]
+	valid(own)
+	b.constants = b.constants[:len(b.constants)+1]
+	c := &b.constants[len(b.constants)-1]
+	c.desc, c.kind, c.value, c.labels = desc, prometheus.GaugeValue, value, own
+	b.metrics = append(b.metrics, c)
+}
+
+// Metrics are those that were added.
+func (b *Batch) Metrics() Metrics { return b.metrics }
 
 // HistogramOpts returns the options of a histogram of a latency or a score: a
 // native histogram of bounded size, with classic buckets beside it for servers

@@ -36,13 +36,13 @@ func (c columns) aggregate(e *parser.AggregateExpr) ([]column, error) {
 	case parser.QUANTILE:
 		var out []column
 		for _, g := range groups {
-			out = append(out, column{g.metric, quantiles(param, g.members)})
+			out = append(out, column{g.metric, c.quantiles(param, g.members)})
 		}
 		return out, nil
 	}
 	var out []column
 	for _, g := range groups {
-		a := newAggregate(e.Op, len(c.view.times))
+		a := newAggregate(c.view.memory, e.Op, len(c.view.times))
 		for _, col := range g.members {
 			a.fold(col.v)
 		}
@@ -126,8 +126,8 @@ func best(greatest bool, groups []group) error {
 }
 
 // quantiles are those of series at each step.
-func quantiles(q float64, members []column) []float64 {
-	out := make([]float64, len(members[0].v))
+func (c columns) quantiles(q float64, members []column) []float64 {
+	out := c.view.memory.column(len(members[0].v))
 	values := make([]float64, 0, len(members))
 	for k := range out {
 		values = values[:0]
@@ -152,13 +152,13 @@ type aggregate struct {
 	overflow bool
 }
 
-func newAggregate(op parser.ItemType, steps int) *aggregate {
-	a := &aggregate{op: op, v: slices.Repeat([]float64{absent}, steps)}
+func newAggregate(memory *arena, op parser.ItemType, steps int) *aggregate {
+	a := &aggregate{op: op, v: memory.fill(absent, steps)}
 	if op == parser.SUM || op == parser.AVG {
-		a.lost = make([]float64, steps)
+		a.lost = memory.fill(0, steps)
 	}
 	if op == parser.AVG {
-		a.n = make([]float64, steps)
+		a.n = memory.fill(0, steps)
 	}
 	return a
 }

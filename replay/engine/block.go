@@ -9,6 +9,7 @@ import (
 type block struct {
 	start, end int64 // Milliseconds; end is after the last step.
 	step       int64 // Between two evaluations.
+	single     bool  // It is one step of rules that go step by step.
 
 	mu          sync.Mutex
 	changes     map[string][]int64
@@ -69,6 +70,13 @@ func (b *block) changed(u unit) {
 	for _, r := range u.rules {
 		delete(b.changes, r.record)
 	}
+}
+
+// forget forgets when the metric of a rule changed, which has recorded more.
+func (b *block) forget(r *rule) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.changes, r.record)
 }
 
 // marks are steps of a block.

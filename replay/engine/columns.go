@@ -111,29 +111,18 @@ func (c columns) selector(e *parser.VectorSelector) ([]column, error) {
 	}
 	var out []column
 	at := c.view
-	if e.OriginalOffset != 0 {
-		at = &view{store: at.store, lookback: at.lookback, times: slices.Clone(at.times)}
+	if ago := e.OriginalOffset.Milliseconds() + at.late[e]; ago != 0 {
+		at = &view{store: at.store, lookback: at.lookback - at.late[e], times: slices.Clone(at.times)}
 		for k := range at.times {
-			at.times[k] -= e.OriginalOffset.Milliseconds()
+			at.times[k] -= ago
 		}
 	}
 	times := at.times
 	for _, s := range at.store.matching(e.LabelMatchers) {
-		v := make([]float64, len(times))
-		some := false
-		it := viewIterator{runs: s.runs, view: at, k: -1}
-		next := 0
-		for it.Next(); it.k < len(times); it.Next() {
-			if it.runs[0].h != nil {
-				return nil, errNotColumns
-			}
-			for ; next < it.k; next++ {
-				v[next] = absent
-			}
-			v[it.k], next, some = it.runs[0].v, it.k+1, true
-		}
-		for ; next < len(times); next++ {
-			v[next] = absent
+		v := c.view.memory.column(len(times))
+		some, histogram := at.instants(s, v)
+		if histogram {
+			return nil, errNotColumns
 		}
 		if some {
 			out = append(out, column{s.labels, v})
@@ -173,7 +162,7 @@ func (c columns) call(e *parser.Call) ([]column, error) {
 		return c.overRange(e)
 	case e.Func.Name == "vector":
 		x, err := number(e.Args[0])
-		return []column{{labels.EmptyLabels(), slices.Repeat([]float64{x}, len(c.view.times))}}, err
+		return []column{{labels.EmptyLabels(), c.view.memory.fill(x, len(c.view.times))}}, err
 	}
 	f := functions[e.Func.Name]
 	if f == nil {
@@ -193,11 +182,7 @@ func (c columns) call(e *parser.Call) ([]column, error) {
 	}
 	out := newCollector(len(in))
 	for _, col := range in {
-		for k, v := range col.v {
-			if !isAbsent(v) {
-				col.v[k] = f(v, args)
-			}
-		}
+		apply(col.v, func(x float64) float64 { return f(x, args) })
 		out.add(col.metric.DropReserved(isName), col.v)
 	}
 	return out.done()

@@ -16,6 +16,8 @@
 //     plain arithmetic on series that match without ambiguity is calculated in columns (see columns), and so are functions of
 //     ranges and subqueries (see ranges) and aggregations (see aggregates); in every block, the result is compared with
 //     Prometheus's engine at one step, and a difference ends the replay with an error.
+//   - Rules that read their own series are evaluated over the block as well, round after round, until the results of a round are
+//     those that it began with; see circle.
 //   - Samples that a source holds between two scrapes are counted, and stored when they change (see Held).
 //   - While the rules of a block are evaluated, the next block is scraped.
 //   - Rules of which nothing is there are not evaluated.
@@ -140,6 +142,9 @@ type Engine struct {
 	// readsAlerts: a rule reads ALERTS, so they are stored.
 	readsAlerts bool
 	queries     atomic.Int64
+	memory      arenas
+	circles     atomic.Int64 // That were evaluated over a block.
+	stepByStep  bool         // All of them go step by step, for tests.
 	failures    failures
 	stats       Stats
 	used        bool

@@ -78,12 +78,18 @@ func (e *Engine) evaluateUnit(ctx context.Context, b *block, u unit) error {
 		}
 		return e.evaluateSteps(ctx, b, r, times)
 	}
+	if !e.stepByStep {
+		if done, err := e.evaluateCircle(ctx, b, u); done || err != nil {
+			return err
+		}
+	}
 	for t := b.start; t < b.end; t += b.step {
 		for _, r := range u.rules {
 			if t%r.interval != 0 {
 				continue
 			}
 			one := newBlock(time.UnixMilli(t), time.UnixMilli(t+1), e.opts.Interval)
+			one.single = true
 			if err := e.evaluateSteps(ctx, one, r, []int64{t}); err != nil {
 				return err
 			}
@@ -108,7 +114,8 @@ func (e *Engine) evaluateSteps(ctx context.Context, b *block, r *rule, times []i
 		if r.pure {
 			result.times = e.changing(b, r, times)
 		}
-		v := &view{store: e.store, times: result.times, lookback: e.opts.Lookback.Milliseconds()}
+		v := &view{store: e.store, times: result.times, lookback: e.opts.Lookback.Milliseconds(), memory: e.memory.get()}
+		defer e.memory.put(v.memory)
 		done, err := e.calculate(ctx, r, &result, v)
 		switch {
 		case err != nil:
@@ -148,7 +155,7 @@ func (e *Engine) calculate(ctx context.Context, r *rule, out *outcome, v *view) 
 		return false, nil //nolint:nilerr // Series that meet are for Prometheus's engine.
 	}
 	out.take(cols)
-	return true, e.check(ctx, r, out)
+	return true, e.check(ctx, r, e.store, out)
 }
 
 // take makes an outcome of columns.
@@ -162,11 +169,11 @@ func (o *outcome) take(cols []column) {
 
 // check compares what was calculated in columns with what Prometheus's engine says at one of the times, the middle one:
 // two programs for one language agree until they do not.
-func (e *Engine) check(ctx context.Context, r *rule, out *outcome) error {
+func (e *Engine) check(ctx context.Context, r *rule, q storage.Queryable, out *outcome) error {
 	k := len(out.times) / 2
 	want := outcome{times: out.times}
 	at := time.UnixMilli(out.times[k]).UTC()
-	if err := e.rangeQuery(ctx, r, e.store, nil, at, at, e.opts.Interval, k, &want); err != nil {
+	if err := e.rangeQuery(ctx, r, q, nil, at, at, e.opts.Interval, k, &want); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -254,6 +261,26 @@ func (r *result) all() iter.Seq[point] {
 	return func(yield func(point) bool) {
 		for k, v := range r.column {
 			if !isAbsent(v) && !yield(point{k: k, v: v}) {
+				return
+			}
+		}
+	}
+}
+
+// stretches are the points, and for how many times in a row the value is the same.
+func (r *result) stretches() iter.Seq2[point, int] {
+	return func(yield func(point, int) bool) {
+		for _, p := range r.points {
+			if !yield(p, 1) {
+				return
+			}
+		}
+		for k := 0; k < len(r.column); {
+			v, first := r.column[k], k
+			for k++; k < len(r.column) && math.Float64bits(r.column[k]) == math.Float64bits(v); {
+				k++
+			}
+			if !isAbsent(v) && !yield(point{k: first, v: v}, k-first) {
 				return
 			}
 		}
@@ -363,13 +390,14 @@ func (e *Engine) record(b *block, r *rule, out *outcome) error {
 		r.touched[s] = true
 		next := 0
 		live := r.live[s]
-		for p := range res.all() {
+		for p, same := range res.stretches() {
 			if live && p.k > next {
 				endAt(s, next)
 			}
 			t := out.times[p.k]
-			s.append(t, p.v, p.h, r.interval, int((until(p.k)-t+r.interval-1)/r.interval))
-			live, next = true, p.k+1
+			next = p.k + same
+			s.append(t, p.v, p.h, r.interval, int((until(next-1)-t+r.interval-1)/r.interval))
+			live = true
 		}
 		if next < len(out.times) {
 			endAt(s, next)
@@ -380,7 +408,7 @@ func (e *Engine) record(b *block, r *rule, out *outcome) error {
 		}
 	}
 	for s := range r.live {
-		if !now[s] && !r.touched[s] || r.stepwise && !now[s] {
+		if !now[s] && !r.touched[s] || b.single && !now[s] {
 			endAt(s, 0)
 			r.touched[s] = true
 			if !stale(s) {

@@ -104,7 +104,7 @@ func (c columns) binary(e *parser.BinaryExpr) ([]column, error) {
 	if e.Op.IsSetOperator() {
 		return set(e, lhs, rhs)
 	}
-	return join(e, lhs, rhs)
+	return c.join(e, lhs, rhs)
 }
 
 // withNumber applies an operator to a vector and a number.
@@ -119,11 +119,7 @@ func (c columns) withNumber(e *parser.BinaryExpr, vector, scalar parser.Expr, f 
 	}
 	out := newCollector(len(in))
 	for _, col := range in {
-		for k, v := range col.v {
-			if !isAbsent(v) {
-				col.v[k] = f(v, b)
-			}
-		}
+		apply(col.v, func(x float64) float64 { return f(x, b) })
 		if !e.Op.IsComparisonOperator() || e.ReturnBool {
 			col.metric = col.metric.DropReserved(isName)
 		}
@@ -203,7 +199,7 @@ func anyOf(keys []string, cols []column) map[string][]bool {
 }
 
 // join is arithmetic and comparisons between two vectors.
-func join(e *parser.BinaryExpr, lhs, rhs []column) ([]column, error) {
+func (c columns) join(e *parser.BinaryExpr, lhs, rhs []column) ([]column, error) {
 	m := e.VectorMatching
 	f := operator(e, left)
 	if f == nil {
@@ -233,22 +229,44 @@ func join(e *parser.BinaryExpr, lhs, rhs []column) ([]column, error) {
 		for n, j := range found {
 			v := col.v
 			if n < len(found)-1 {
-				v = slices.Clone(v) // The last partner may overwrite it.
+				v = c.view.memory.clone(v) // The last partner may overwrite it.
 			}
-			other := one[j].v
-			for k, x := range v {
-				switch y := other[k]; {
-				case isAbsent(x):
-				case isAbsent(y):
-					v[k] = absent
-				default:
-					v[k] = f(x, y)
-				}
-			}
+			combine(v, one[j].v, f)
 			out.add(joined(b, e, col.metric, one[j].metric), v)
 		}
 	}
 	return out.done()
+}
+
+// combine applies an operator to two columns, into the first. Most values are those of the step before.
+func combine(v, other []float64, f func(a, b float64) float64) {
+	lastX, lastY, last := absent, absent, absent
+	for k, x := range v {
+		y := other[k]
+		if math.Float64bits(x) == math.Float64bits(lastX) && math.Float64bits(y) == math.Float64bits(lastY) {
+			v[k] = last
+			continue
+		}
+		lastX, lastY = x, y
+		if last = absent; !isAbsent(x) && !isAbsent(y) {
+			last = f(x, y)
+		}
+		v[k] = last
+	}
+}
+
+// apply applies a function to a column.
+func apply(v []float64, f func(x float64) float64) {
+	lastX, last := absent, absent
+	for k, x := range v {
+		if math.Float64bits(x) != math.Float64bits(lastX) {
+			lastX = x
+			if last = absent; !isAbsent(x) {
+				last = f(x)
+			}
+		}
+		v[k] = last
+	}
 }
 
 // meet tells whether two columns of the same key have a value at the same step.

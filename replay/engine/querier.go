@@ -32,6 +32,19 @@ type querier struct {
 	mint, maxt int64
 	// steps make time a count of steps where they are set; see view.
 	steps *view
+	// late are the names of metrics of which nothing is seen of the last so many milliseconds.
+	late map[string]int64
+}
+
+// lateStore shows the store without the newest samples of some metrics.
+type lateStore struct {
+	store *store
+	late  map[string]int64
+}
+
+// Querier implements storage.Queryable.
+func (l lateStore) Querier(mint, maxt int64) (storage.Querier, error) {
+	return &querier{store: l.store, mint: mint, maxt: maxt, late: l.late}, nil
 }
 
 // Select implements storage.Querier.
@@ -39,6 +52,11 @@ func (q *querier) Select(_ context.Context, _ bool, hints *storage.SelectHints, 
 	mint, maxt := q.mint, q.maxt
 	if hints != nil {
 		mint, maxt = hints.Start, hints.End
+	}
+	for _, m := range matchers {
+		if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual {
+			maxt -= q.late[m.Value]
+		}
 	}
 	set := &seriesSet{i: -1}
 	for _, s := range q.store.matching(matchers) {

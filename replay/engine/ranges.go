@@ -38,7 +38,7 @@ func (c columns) overRange(e *parser.Call) ([]column, error) {
 	}
 	out := newCollector(len(ranges.series))
 	for _, s := range ranges.series {
-		v := make([]float64, len(c.view.times))
+		v := c.view.memory.column(len(c.view.times))
 		first, end := 0, 0
 		var lastFirst, lastEnd int
 		some, overflow := false, false
@@ -164,7 +164,8 @@ func (c columns) samples(e *parser.MatrixSelector) (out ranged, err error) {
 	if !ok || !plain(selector) || e.RangeExpr != nil {
 		return out, errNotColumns
 	}
-	out.length, out.offset = e.Range.Milliseconds(), selector.OriginalOffset.Milliseconds()
+	late := c.view.late[selector]
+	out.length, out.offset = e.Range.Milliseconds()-late, selector.OriginalOffset.Milliseconds()+late
 	steps := c.view.times
 	for _, s := range c.view.store.matching(selector.LabelMatchers) {
 		times, values, histogram := s.samples(steps[0]-out.offset-out.length, steps[len(steps)-1]-out.offset, nil, nil)
@@ -187,7 +188,7 @@ func (c columns) subquery(e *parser.SubqueryExpr) (out ranged, err error) {
 	steps := c.view.times
 	out.length, out.offset = e.Range.Milliseconds(), e.OriginalOffset.Milliseconds()
 	from, to := steps[0]-out.offset-out.length, steps[len(steps)-1]-out.offset
-	inner := &view{store: c.view.store, lookback: c.view.lookback}
+	inner := &view{store: c.view.store, lookback: c.view.lookback, memory: c.view.memory}
 	for t := from/step*step + step; t <= to; t += step {
 		inner.times = append(inner.times, t)
 	}
@@ -200,6 +201,11 @@ func (c columns) subquery(e *parser.SubqueryExpr) (out ranged, err error) {
 	}
 	for _, col := range in {
 		s := rangedSeries{metric: col.metric}
+		if !slices.ContainsFunc(col.v, isAbsent) {
+			s.times, s.values = inner.times, col.v
+			out.series = append(out.series, s)
+			continue
+		}
 		for k, x := range col.v {
 			if !isAbsent(x) {
 				s.times, s.values = append(s.times, inner.times[k]), append(s.values, x)
@@ -256,7 +262,7 @@ func (c columns) rate(e *parser.MatrixSelector, perSecond bool) ([]column, error
 		if len(times) < 2 {
 			continue
 		}
-		v := make([]float64, len(steps))
+		v := c.view.memory.column(len(steps))
 		first, end, some := 0, 0, false
 		for k, step := range steps {
 			until := step - offset

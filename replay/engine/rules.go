@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"math"
 	"path"
 	"slices"
@@ -107,6 +108,24 @@ func (r Rules) Override(thresholds map[string]float64) (Rules, error) {
 		}
 	}
 	return out, nil
+}
+
+// Always are the alerts that fire whatever happens, since their expressions read no metric: a watchdog, which says that alerts
+// arrive.
+func (r Rules) Always() map[string]bool {
+	always := map[string]bool{}
+	for _, g := range r.groups {
+		for _, rule := range g.Rules {
+			expr, err := newParser().ParseExpr(rule.Expr)
+			if rule.Alert == "" || err != nil {
+				continue // Parsed before, by LoadRules.
+			}
+			other, known := always[rule.Alert]
+			always[rule.Alert] = len(selectors(expr)) == 0 && (other || !known)
+		}
+	}
+	maps.DeleteFunc(always, func(_ string, fires bool) bool { return !fires })
+	return always
 }
 
 // Raw lists the metric names and matchers that the rules read and none of them records: what a history must hold.

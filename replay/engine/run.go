@@ -13,7 +13,7 @@ import (
 )
 
 // blockLength is the time that one query covers: each has a cost of its own, and what it calculates with is in memory.
-const blockLength = 12 * time.Hour
+const blockLength = 24 * time.Hour
 
 // Run replays a range of time. It returns what it cost.
 func (e *Engine) Run(ctx context.Context, replay Replay) (Stats, error) {

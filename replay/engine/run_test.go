@@ -150,3 +150,8 @@ func TestTwoResultsOfTheSameLabelsAreReported(t *testing.T) {
 	require.Len(t, stats.Errors, 1)
 	require.ErrorContains(t, stats.Errors[0].Err, "two results have the same labels after the rule's were added: {__name__=\"r\"")
 }
+
+func TestAWatchdogIsAnAlertThatReadsNothing(t *testing.T) {
+	rules := parse(t, `groups: [{name: g, rules: [{alert: Dog, expr: vector(1)}, {alert: Both, expr: vector(1)}, {alert: Both, expr: m > 0}, {alert: Gone, expr: absent(m)}, {record: r, expr: vector(1)}]}]`)
+	require.Equal(t, map[string]bool{"Dog": true}, rules.Always())
+}

@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 )
@@ -19,6 +21,9 @@ type view struct {
 	store    *store
 	times    []int64
 	lookback int64
+	memory   *arena // Of columns; they are garbage without.
+	// late are selectors that see nothing of the last so many milliseconds; see circle.
+	late map[*parser.VectorSelector]int64
 }
 
 const (
@@ -48,8 +53,56 @@ func (s viewSeries) Iterator(reuse chunkenc.Iterator) chunkenc.Iterator {
 	if !ok {
 		it = &viewIterator{}
 	}
-	*it = viewIterator{runs: s.series.runs, view: s.view, k: -1}
+	*it = viewIterator{runs: s.view.seen(s.series), view: s.view, k: -1}
 	return it
+}
+
+// seen are the runs of a series from the one on that the first instant may see.
+func (v *view) seen(s *Series) []run {
+	after, _ := slices.BinarySearchFunc(s.runs, v.times[0], func(r run, t int64) int {
+		if r.start <= t {
+			return -1
+		}
+		return 1
+	})
+	return s.runs[max(0, after-1):]
+}
+
+// instants sets the values of a series at all instants, absent where it has none. It reports whether there are some, and whether
+// there is a histogram among them, which is no value.
+func (v *view) instants(s *Series, into []float64) (some, histogram bool) {
+	runs, k := v.seen(s), 0
+	for i := range runs {
+		r := &runs[i]
+		until := r.end() + v.lookback // It is seen up to here,
+		if i+1 < len(runs) {
+			until = min(until, runs[i+1].start) // or until the next one comes.
+		}
+		for ; k < len(v.times) && v.times[k] < r.start; k++ {
+			into[k] = absent
+		}
+		value := r.v
+		if r.stale() {
+			value = absent
+		}
+		from := k
+		for ; k < len(v.times) && v.times[k] < until; k++ {
+			into[k] = value
+			if t := v.times[k]; int64(r.step) > v.lookback && r.at(r.upTo(t)) <= t-v.lookback {
+				into[k] = absent // Too old, and the run goes on.
+			}
+		}
+		if k > from && !r.stale() {
+			some, histogram = true, histogram || r.h != nil
+		}
+		if k == len(v.times) {
+			return some, histogram
+		}
+	}
+	for ; k < len(v.times); k++ {
+		into[k] = absent
+	}
+	return some, histogram
 }
 
 // viewIterator goes through the instants at which a series has a value.

@@ -95,6 +95,9 @@ const (
 	mostTimes = 100
 )
 
+// watchdog fires as long as alerts are delivered: it is neither right nor wrong.
+const watchdog = "SightglassWatchdog"
+
 // Judge compares the alerts of a replay with what happened, and the result with the bars. An alert that was firing before an
 // incident began does not detect it: nobody is told anything new. One that fires at the end of the warm-up counts as of then.
 func Judge(truth Truth, transitions []engine.Transition, bars Bars) Report {
@@ -106,10 +109,10 @@ func Judge(truth Truth, transitions []engine.Transition, bars Bars) Report {
 	alarms := map[[2]string]*FalseAlarm{}
 	counted := truth.From.Add(truth.Warmup)
 	for _, t := range append(stillFiring(transitions, counted), transitions...) {
-		if t.State != engine.Firing {
+		name := t.Labels.Get(labels.AlertName)
+		if t.State != engine.Firing || name == watchdog {
 			continue
 		}
-		name := t.Labels.Get(labels.AlertName)
 		explained := false
 		for i, in := range truth.Incidents {
 			if t.At.Before(in.Onset) || t.At.After(in.until(truth.To)) {

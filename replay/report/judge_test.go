@@ -60,6 +60,10 @@ func TestJudge(t *testing.T) {
 			alerts: []engine.Transition{fires(day+time.Minute, "MLDatasetDrift", "dataset", "payments")},
 			others: []string{"MLDatasetDrift"}, counts: [3]int{1, 0, 0},
 		},
+		"the watchdog, which always fires, counts neither way": {
+			alerts: []engine.Transition{fires(0, "SightglassWatchdog")},
+			counts: [3]int{0, 0, 0},
+		},
 		"a consequence on another object is a false alarm": {
 			alerts: []engine.Transition{fires(day+time.Minute, "MLDatasetDrift", "dataset", "other")},
 			counts: [3]int{0, 1, 0}, falseAlarms: []FalseAlarm{{"MLDatasetDrift", "dataset=other", 1, []time.Time{at(day + time.Minute)}}},

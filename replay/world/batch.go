@@ -9,6 +9,8 @@ type batch struct {
 	n    int
 	time []int64 // of the events, in microseconds since 1970
 	cols []vector
+	// minute is that of the hour, once the rows were counted.
+	minute []uint8
 }
 
 // vector is a column of a batch.

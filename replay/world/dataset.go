@@ -33,6 +33,7 @@ type profiled struct {
 	changed bool
 	held    *engine.Held
 	sink    *sink
+	places  []place // of metrics in the sink
 	ran     bool
 	err     error
 	success time.Time
@@ -148,7 +149,10 @@ func (d *datasets) write(k *sink, to *engine.Scrape) (err error) {
 		p := &d.current[i]
 		if p.changed || p.sink != k {
 			// Between two profiles the exporter shows the same again.
-			if p.held, err = k.held(p.metrics); err != nil {
+			if p.sink != k {
+				p.places = nil
+			}
+			if p.held, err = k.held(p.metrics, &p.places); err != nil {
 				return err
 			}
 			p.metrics, p.changed, p.sink = nil, false, k

@@ -58,27 +58,29 @@ func near(l binning.Layout) float64 {
 	return l.Edges[len(l.Edges)/2]
 }
 
-// measure adds a row to the sums of its hour and minute.
-func (c *counter) measure(b *batch, i int, h int64, byMinute bool) {
+// measure adds rows to the sums of their hour and minutes.
+func (c *counter) measure(b *batch, h int64, from, to int, byMinute bool) {
+	of := c.sums.at(h)
+	minutes := c.minuteSums.at(h)
 	v := &b.cols[c.col]
-	if v.null[i] {
-		return
+	for i := from; i < to; i++ {
+		if v.null[i] {
+			continue
+		}
+		if of == nil {
+			of = new(sums)
+			c.sums.set(h, of)
+		}
+		of.add(v.num[i], c.near)
+		if !byMinute {
+			continue
+		}
+		if minutes == nil {
+			minutes = new([60]sums)
+			c.minuteSums.set(h, minutes)
+		}
+		minutes[b.minute[i]].add(v.num[i], c.near)
 	}
-	of := c.sums[h]
-	if of == nil {
-		of = new(sums)
-		c.sums[h] = of
-	}
-	of.add(v.num[i], c.near)
-	if !byMinute {
-		return
-	}
-	minutes := c.minuteSums[h]
-	if minutes == nil {
-		minutes = new([60]sums)
-		c.minuteSums[h] = minutes
-	}
-	minutes[(b.time[i]-h*hour)/minute].add(v.num[i], c.near)
 }
 
 // moments are those of a window; without values, those of none.
@@ -86,7 +88,7 @@ func (t *table) moments(c *counter, from, to int64) binning.Moments {
 	var all sums
 	first, last := floor(from, hour), floor(min(to-1, t.through*minute+hour*24), hour)
 	for h := first; h <= last; h++ {
-		of := c.sums[h]
+		of := c.sums.at(h)
 		if of == nil {
 			continue
 		}
@@ -94,7 +96,7 @@ func (t *table) moments(c *counter, from, to int64) binning.Moments {
 			all.plus(of)
 			continue
 		}
-		minutes := c.minuteSums[h]
+		minutes := c.minuteSums.at(h)
 		if minutes == nil || from%minute != 0 && h == first || to%minute != 0 && h == last {
 			t.rowsOf(c, h, from, to, func(b *batch, i int) {
 				if v := &b.cols[c.col]; !v.null[i] {

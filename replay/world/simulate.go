@@ -156,6 +156,8 @@ type draw struct {
 	name string
 	dict *dict
 	rank []float64 // of each category: its weight
+	// whole says that numbers are rounded.
+	whole bool
 
 	// What follows holds for the hour.
 	hour   int64
@@ -165,7 +167,7 @@ type draw struct {
 }
 
 func newDraw(c *scenario.Column, seed uint64, of string) *draw {
-	d := &draw{Column: c, seed: seed, name: of + "/" + c.Name, hour: math.MinInt64, scale: 1}
+	d := &draw{Column: c, seed: seed, name: of + "/" + c.Name, hour: math.MinInt64, scale: 1, whole: strings.EqualFold(c.Type, "bigint")}
 	if k := c.Categories; k != nil {
 		names := k.Values
 		for i := range k.Count {
@@ -256,20 +258,27 @@ func aliasTable(weights []float64) (alias []int32, accept []float64) {
 
 // fill appends a value for each time.
 func (d *draw) fill(r *rand.Rand, m int64, v *vector, times []int64) {
-	for i, at := range times {
-		null := d.Nulls > 0 && r.Float64() < d.Nulls
-		v.null = append(v.null, null)
-		if d.dict != nil {
-			u := r.Float64() * float64(len(d.alias))
+	nulls, null := d.Nulls, v.null
+	if d.dict != nil {
+		alias, accept, text := d.alias, d.accept, v.text
+		for range times {
+			null = append(null, nulls > 0 && r.Float64() < nulls)
+			u := r.Float64() * float64(len(alias))
 			k := int(u)
-			if u-float64(k) >= d.accept[k] {
-				k = int(d.alias[k])
+			if u-float64(k) >= accept[k] {
+				k = int(alias[k])
 			}
-			v.text = append(v.text, int32(k))
-			continue
+			text = append(text, int32(k))
 		}
-		v.num = append(v.num, d.number(r, m, i, at))
+		v.null, v.text = null, text
+		return
 	}
+	num := v.num
+	for i, at := range times {
+		null = append(null, nulls > 0 && r.Float64() < nulls)
+		num = append(num, d.number(r, m, i, at))
+	}
+	v.null, v.num = null, num
 }
 
 func (d *draw) number(r *rand.Rand, m int64, i int, at int64) float64 {
@@ -291,7 +300,7 @@ func (d *draw) number(r *rand.Rand, m int64, i int, at int64) float64 {
 	case d.Sequence:
 		return float64(m*1_000_000 + int64(i))
 	}
-	if d.Type != "" && strings.EqualFold(d.Type, "bigint") {
+	if d.whole {
 		return math.Round(x)
 	}
 	return x

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -35,11 +36,34 @@ func newSink(scrape *engine.Scrape) *sink {
 	}
 }
 
-// held are what a scrape would show of metrics that stay as they are for a while.
-func (k *sink) held(metrics []prometheus.Metric) (*engine.Held, error) {
-	all, err := k.samples(nil, metrics)
-	if err != nil {
-		return nil, err
+// place is where a metric was the last time.
+type place struct {
+	desc   *prometheus.Desc
+	labels []string
+	series *engine.Series
+}
+
+// held are what a scrape would show of metrics that stay as they are for a while. What is shown of a thing comes mostly in the same
+// order: where it does, its place tells the series.
+func (k *sink) held(metrics []prometheus.Metric, places *[]place) (*engine.Held, error) {
+	all := make([]sample, 0, len(metrics))
+	for i, m := range metrics {
+		if i == len(*places) {
+			*places = append(*places, place{})
+		}
+		at := &(*places)[i]
+		c, constant := m.(*exporters.Constant)
+		if constant && at.desc == c.Desc() && slices.Equal(at.labels, c.LabelValues()) {
+			all = append(all, sample{at.series, c.Value()})
+			continue
+		}
+		var err error
+		if all, err = k.samples(all, metrics[i:i+1]); err != nil {
+			return nil, err
+		}
+		if constant {
+			*at = place{c.Desc(), c.LabelValues(), all[len(all)-1].series}
+		}
 	}
 	series, values := make([]*engine.Series, len(all)), make([]float64, len(all))
 	for i, s := range all {

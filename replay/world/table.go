@@ -26,7 +26,7 @@ type table struct {
 	rows    *counter // of all rows
 	nulls   []*counter
 	values  []*counter
-	latest  map[int64]*minutes // by hour
+	latest  hourly[*minutes]
 	batch   *batch
 }
 
@@ -49,19 +49,21 @@ type counter struct {
 	finder *binning.Finder // nil for nulls and rows
 	bins   int
 	ofText []int32 // the bins of the dictionary's texts
+	found  []int32 // the bins of the last rows
 	// from is the first minute whose arrivals are counted.
 	from int64
 	// totals are counts by hour and bin, and minutes by hour, minute and bin.
-	totals  map[int64][]int64
-	minutes map[int64][]int32
-	// sums are those of the values of a numeric column, less near; nil for others.
-	sums       map[int64]*sums
-	minuteSums map[int64]*[60]sums
+	totals  hourly[[]int64]
+	minutes hourly[[]int32]
+	// sums are those of the values of a measured column, a numeric one, less near.
+	measured   bool
+	sums       hourly[*sums]
+	minuteSums hourly[*[60]sums]
 	near       float64
 }
 
 func newCounter(col int, finder *binning.Finder) *counter {
-	c := &counter{col: col, finder: finder, bins: 1, totals: make(map[int64][]int64), minutes: make(map[int64][]int32)}
+	c := &counter{col: col, finder: finder, bins: 1}
 	if finder != nil {
 		c.bins = len(finder.Bins())
 	}
@@ -70,7 +72,7 @@ func newCounter(col int, finder *binning.Finder) *counter {
 
 func newTable(f *feed, timeColumn string, now func() time.Time) *table {
 	t := &table{
-		feed: f, time: timeColumn, now: now, rows: newCounter(-1, nil), latest: make(map[int64]*minutes), batch: newBatch(f.columns(), f.dicts),
+		feed: f, time: timeColumn, now: now, rows: newCounter(-1, nil), batch: newBatch(f.columns(), f.dicts),
 	}
 	for i, c := range f.columns() {
 		t.types = append(t.types, tables.Column{Name: c.name, Type: c.sqlType, Class: classes[c.class]})
@@ -152,7 +154,7 @@ func (t *table) RowsBy(w tables.Window, every time.Duration) (map[time.Time]int6
 	// A span of a map's keys is counted by its number: times hash three times as slowly.
 	sums := make(map[int64]int64)
 	for h := floor(from, hour); h <= floor(min(to-1, t.through*minute+hour*24), hour); h++ {
-		l := t.latest[h]
+		l := t.latest.at(h)
 		if l == nil {
 			continue
 		}
@@ -196,7 +198,7 @@ func (t *table) counter(col int, layout binning.Layout) *counter {
 	c := newCounter(col, binning.NewFinder(layout, t.types[col].Class == tables.Float))
 	c.layout, c.from = layout, t.through
 	if class := t.types[col].Class; class == tables.Integer || class == tables.Decimal || class == tables.Float {
-		c.sums, c.minuteSums, c.near = make(map[int64]*sums), make(map[int64]*[60]sums), near(layout)
+		c.measured, c.near = true, near(layout)
 	}
 	t.values = append(t.values, c)
 	return c
@@ -233,12 +235,8 @@ func (t *table) count(from int64, asked ...*counter) {
 		}
 	}
 	for _, c := range all {
-		for h := range c.minutes {
-			if h < floor(now-keepMinutes, 60) {
-				delete(c.minutes, h)
-				delete(c.minuteSums, h)
-			}
-		}
+		c.minutes.forget(floor(now-keepMinutes, 60))
+		c.minuteSums.forget(floor(now-keepMinutes, 60))
 	}
 }
 
@@ -260,6 +258,10 @@ func (t *table) arrive(m int64, counters []*counter) {
 		for to < b.n && b.time[to] >= h*hour && b.time[to] < (h+1)*hour {
 			to++
 		}
+		b.minute = append(b.minute[:from], make([]uint8, to-from)...)
+		for i := from; i < to; i++ {
+			b.minute[i] = uint8((b.time[i] - h*hour) / minute)
+		}
 		for _, c := range counters {
 			if c == t.rows {
 				t.see(h, from, to)
@@ -272,10 +274,10 @@ func (t *table) arrive(m int64, counters []*counter) {
 
 // see takes note of the latest rows.
 func (t *table) see(h int64, from, to int) {
-	l := t.latest[h]
+	l := t.latest.at(h)
 	if l == nil {
 		l = new(minutes)
-		t.latest[h] = l
+		t.latest.set(h, l)
 	}
 	for _, at := range t.batch.time[from:to] {
 		m := floor(at, minute) - h*60
@@ -287,8 +289,10 @@ func (t *table) see(h int64, from, to int) {
 // last is the latest event of a window.
 func (t *table) last(from, to int64) int64 {
 	var latest int64
-	for h, l := range t.latest {
-		if (h+1)*hour <= from || h*hour >= to {
+	first, end := t.latest.bounds()
+	for h := max(first, floor(from, hour)); h < min(end, floor(to-1, hour)+1); h++ {
+		l := t.latest.at(h)
+		if l == nil {
 			continue
 		}
 		for m, at := range l.latest {
@@ -323,31 +327,33 @@ func (t *table) lastAgain(of, from, to int64) int64 {
 
 // add counts rows of the batch that are of one hour.
 func (c *counter) add(b *batch, h int64, from, to int, byMinute bool) {
-	total := c.totals[h]
+	total := c.totals.at(h)
 	if total == nil {
 		total = make([]int64, c.bins)
-		c.totals[h] = total
+		c.totals.set(h, total)
 	}
 	var minutes []int32
 	if byMinute {
-		if minutes = c.minutes[h]; minutes == nil {
+		if minutes = c.minutes.at(h); minutes == nil {
 			minutes = make([]int32, 60*c.bins)
-			c.minutes[h] = minutes
+			c.minutes.set(h, minutes)
 		}
 	}
 	if c.finder == nil {
 		c.addPlain(b, h, from, to, total, minutes)
 		return
 	}
-	for i := from; i < to; i++ {
-		bin := c.bin(b, i)
+	c.found = c.find(c.found[:0], b, from, to)
+	for _, bin := range c.found {
 		total[bin]++
-		if c.sums != nil {
-			c.measure(b, i, h, byMinute)
+	}
+	if minutes != nil {
+		for i, bin := range c.found {
+			minutes[int(b.minute[from+i])*c.bins+int(bin)]++
 		}
-		if minutes != nil {
-			minutes[int((b.time[i]-h*hour)/minute)*c.bins+bin]++
-		}
+	}
+	if c.measured {
+		c.measure(b, h, from, to, byMinute)
 	}
 }
 
@@ -359,9 +365,28 @@ func (c *counter) addPlain(b *batch, h int64, from, to int, total []int64, minut
 		}
 		total[0]++
 		if minutes != nil {
-			minutes[(b.time[i]-h*hour)/minute]++
+			minutes[b.minute[i]]++
 		}
 	}
+}
+
+// find appends the bins of rows.
+func (c *counter) find(to []int32, b *batch, from, end int) []int32 {
+	v := &b.cols[c.col]
+	if v.dict == nil || len(v.dict.names) > len(c.ofText) {
+		for i := from; i < end; i++ {
+			to = append(to, int32(c.bin(b, i)))
+		}
+		return to
+	}
+	for i, text := range v.text[from:end] {
+		bin := int32(binning.NullBin)
+		if !v.null[from+i] {
+			bin = c.ofText[text]
+		}
+		to = append(to, bin)
+	}
+	return to
 }
 
 // bin is the bin of a row, or -1 where it does not count.
@@ -388,29 +413,24 @@ func (c *counter) bin(b *batch, i int) int {
 
 // sum adds up a window: all counts, and into bins those of each bin.
 func (t *table) sum(c *counter, from, to int64, bins []int64) (all int64) {
-	add := func(bin int, n int64) {
-		all += n
-		if bins != nil {
-			bins[bin] += n
-		}
+	if bins == nil {
+		bins = make([]int64, c.bins)
 	}
 	first, last := floor(from, hour), floor(min(to-1, t.through*minute+hour*24), hour)
 	for h := first; h <= last; h++ {
-		total := c.totals[h]
+		total := c.totals.at(h)
 		if total == nil {
 			continue
 		}
 		if h*hour >= from && (h+1)*hour <= to {
 			for bin, n := range total {
-				if n != 0 {
-					add(bin, n)
-				}
+				bins[bin] += n
 			}
 			continue
 		}
-		minutes := c.minutes[h]
+		minutes := c.minutes.at(h)
 		if minutes == nil || from%minute != 0 && h == first || to%minute != 0 && h == last {
-			t.again(c, h, from, to, add)
+			t.again(c, h, from, to, bins)
 			continue
 		}
 		for m := range int64(60) {
@@ -418,20 +438,21 @@ func (t *table) sum(c *counter, from, to int64, bins []int64) (all int64) {
 				continue
 			}
 			for bin, n := range minutes[m*int64(c.bins) : (m+1)*int64(c.bins)] {
-				if n != 0 {
-					add(bin, int64(n))
-				}
+				bins[bin] += int64(n)
 			}
 		}
+	}
+	for _, n := range bins {
+		all += n
 	}
 	return all
 }
 
 // again counts the rows of an hour that are in a window once more.
-func (t *table) again(c *counter, h, from, to int64, add func(bin int, n int64)) {
+func (t *table) again(c *counter, h, from, to int64, bins []int64) {
 	t.rowsOf(c, h, from, to, func(b *batch, i int) {
 		if bin := c.bin(b, i); bin >= 0 {
-			add(bin, 1)
+			bins[bin]++
 		}
 	})
 }

@@ -1,0 +1,80 @@
+package dataquality
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/baseline"
+)
+
+// readGood reads the last good snapshot. Mostly this process wrote it at the profile before, and knows what it is.
+func (d *dataset) readGood(ctx context.Context, view *baseline.View, c *cycle) error {
+	stored, err := view.LastGoodJSON(ctx)
+	switch {
+	case errors.Is(err, baseline.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case d.goodJSON != nil && bytes.Equal(stored, d.goodJSON):
+		c.good = d.good.clone()
+		return nil
+	}
+	return view.LastGood(ctx, &c.good)
+}
+
+// writeGood stores it.
+func (d *dataset) writeGood(ctx context.Context, view *baseline.View, c *cycle) error {
+	d.goodJSON = nil
+	text, err := c.good.appendJSON(nil)
+	if err != nil {
+		return fmt.Errorf("last good snapshot: %w", err)
+	}
+	if err := view.SetLastGoodJSON(ctx, text); err != nil {
+		return err
+	}
+	d.good, d.goodJSON = c.good.clone(), text
+	return nil
+}
+
+func (g *lastGood) clone() lastGood {
+	of := *g
+	of.Volumes, of.Nulls, of.Arrived, of.Passed = slices.Clone(g.Volumes), maps.Clone(g.Nulls), maps.Clone(g.Arrived), slices.Clone(g.Passed)
+	return of
+}
+
+// appendJSON appends what encoding/json makes of it, without escapes for HTML. The volumes are nearly all of it, and reflection would
+// take ten times as long for them.
+func (g *lastGood) appendJSON(to []byte) ([]byte, error) {
+	rest := *g
+	rest.Volumes = nil
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(rest); err != nil {
+		return to, err
+	}
+	if g.Volumes == nil {
+		return append(to, bytes.TrimSpace(text.Bytes())...), nil
+	}
+	// Quotation marks within strings are escaped, so this is the field itself.
+	before, after, _ := bytes.Cut(bytes.TrimSpace(text.Bytes()), []byte(`"volumes":null`))
+	to = append(append(to, before...), `"volumes":[`...)
+	for i, v := range g.Volumes {
+		if year := v.Time.Year(); year < 0 || year > 9999 {
+			return to, errors.New("the time of a volume is not one of the years 0 to 9999")
+		}
+		if i > 0 {
+			to = append(to, ',')
+		}
+		to = append(v.Time.AppendFormat(append(to, `{"time":"`...), time.RFC3339Nano), `","rows":`...)
+		to = append(strconv.AppendInt(to, v.Rows, 10), '}')
+	}
+	return append(append(to, ']'), after...), nil
+}
