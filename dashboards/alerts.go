@@ -6,9 +6,9 @@ import (
 	"github.com/sightglass-ml/sightglass/dashboards/internal/kit"
 )
 
-// firing selects the firing alerts of a layer.
+// firing selects the firing alerts of a layer, less the watchdog, which fires always.
 func firing(scope kit.Scope, layer string, matchers ...string) string {
-	return scope.Recorded("ALERTS", append([]string{`alertstate="firing"`, `layer=~"` + layer + `"`}, matchers...)...)
+	return scope.Recorded("ALERTS", append([]string{`alertname!="SightglassWatchdog"`, `alertstate="firing"`, `layer=~"` + layer + `"`}, matchers...)...)
 }
 
 // since is when each firing alert of a layer became active, in milliseconds since 1970.
