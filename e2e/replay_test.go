@@ -188,7 +188,7 @@ func prometheusAlerts(ctx context.Context, t *testing.T, dir, blocks string, bun
 			for _, r := range g.Rules() {
 				order++
 				a, ok := r.(*promrules.AlertingRule)
-				if !ok {
+				if !ok || a.Name() == "SightglassWatchdog" { // It fires always, and a replay leaves it out.
 					continue
 				}
 				for _, active := range a.ActiveAlerts() {

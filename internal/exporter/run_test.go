@@ -298,7 +298,7 @@ func TestAttemptsOnThePortAreRefused(t *testing.T) {
 		t.Helper()
 		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
 		require.NoError(t, err)
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		require.NoError(t, c.SetDeadline(time.Now().Add(15*time.Second)))
 		_, err = io.WriteString(c, request)
 		require.NoError(t, err)

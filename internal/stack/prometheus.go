@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/api"
@@ -207,11 +208,14 @@ func (p *Prometheus) Query(ctx context.Context, expr string) (model.Vector, erro
 	}
 }
 
-// Alerts returns the alerts that are pending or firing, with their state.
+// watchdog fires always.
+const watchdog = "SightglassWatchdog"
+
+// Alerts returns the alerts that are pending or firing, with their state, less the watchdog.
 func (p *Prometheus) Alerts(ctx context.Context) ([]v1.Alert, error) {
 	result, err := p.API.Alerts(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list alerts: %w", err)
 	}
-	return result.Alerts, nil
+	return slices.DeleteFunc(result.Alerts, func(a v1.Alert) bool { return a.Labels[model.AlertNameLabel] == watchdog }), nil
 }

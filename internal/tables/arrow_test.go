@@ -174,7 +174,7 @@ func TestErrorsOfArrowFilesSayWhatToDo(t *testing.T) {
 	place(t, "types.parquet", filepath.Join(dir, "parquet.arrow"), -1)
 	place(t, "types.parquet", filepath.Join(dir, "empty.arrow"), 0)
 	for file, want := range map[string]string{
-		arrowFile("union.feather"):          `column "b": Parquet has nothing like its type sparse_union`,
+		arrowFile("union.feather"):          `column "b": its type sparse_union`,
 		arrowFile("version1.feather"):       "it is a Feather file of version 1; write version 2",
 		filepath.Join(dir, "parquet.arrow"): `it begins with "PAR1`,
 		filepath.Join(dir, "empty.arrow"):   "it is empty",

@@ -328,6 +328,9 @@ func compile(in Rules, interval time.Duration) ([]unit, error) {
 			if err != nil {
 				return nil, fmt.Errorf("group %s: %s%s: %w", g.Name, r.Record, r.Alert, err)
 			}
+			if r.Alert != "" && len(selectors(expr)) == 0 {
+				continue // A watchdog fires whatever the data says.
+			}
 			compiled := &rule{
 				index: len(all), name: r.Record + r.Alert, record: r.Record, expr: expr, text: expr.String(),
 				labels: groupLabels(g, r), interval: every.Milliseconds(),

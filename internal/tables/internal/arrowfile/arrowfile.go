@@ -147,11 +147,13 @@ func (b *budget) take(size int) {
 	}
 }
 
+// Allocate implements memory.Allocator.
 func (b *budget) Allocate(size int) []byte {
 	b.take(size)
 	return b.GoAllocator.Allocate(size)
 }
 
+// Reallocate implements memory.Allocator.
 func (b *budget) Reallocate(size int, old []byte) []byte {
 	b.take(max(size-len(old), 0))
 	return b.GoAllocator.Reallocate(size, old)

@@ -93,7 +93,7 @@ func plainType(t arrow.DataType) (arrow.DataType, error) {
 }
 
 func unsupported(t arrow.DataType) error {
-	return fmt.Errorf("Parquet has nothing like its type %s; write the file without it, or as text", t)
+	return fmt.Errorf("its type %s has no counterpart in Parquet; write the file without it, or as text", t)
 }
 
 // plainRows are the rows with the columns of the plain schema.

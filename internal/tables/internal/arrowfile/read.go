@@ -96,6 +96,7 @@ type messages struct {
 // continuation begins a message of a stream.
 const continuation = 0xffffffff
 
+// Message implements ipc.MessageReader.
 func (m *messages) Message() (*ipc.Message, error) {
 	head, err := m.from.Peek(8)
 	if err == nil && binary.LittleEndian.Uint32(head) == continuation {
