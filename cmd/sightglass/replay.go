@@ -157,7 +157,7 @@ func (f *replayFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 
 // profile writes where the processor's time goes into a file, until it is stopped.
 func profile(path string) (stop func(), err error) {
-	file, err := os.Create(path) //nolint:gosec // The user names it.
+	file, err := os.Create(path)
 	if err != nil {
 		return nil, err
 	}

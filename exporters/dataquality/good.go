@@ -32,7 +32,7 @@ func (d *dataset) readGood(ctx context.Context, view *baseline.View, c *cycle) e
 // writeGood stores it.
 func (d *dataset) writeGood(ctx context.Context, view *baseline.View, c *cycle) error {
 	d.goodJSON = nil
-	text, err := c.good.appendJSON(nil)
+	text, err := c.good.asJSON()
 	if err != nil {
 		return fmt.Errorf("last good snapshot: %w", err)
 	}
@@ -49,9 +49,9 @@ func (g *lastGood) clone() lastGood {
 	return of
 }
 
-// appendJSON appends what encoding/json makes of it, without escapes for HTML. The volumes are nearly all of it, and reflection would
+// asJSON is what encoding/json makes of it, without escapes for HTML. The volumes are nearly all of it, and reflection would
 // take ten times as long for them.
-func (g *lastGood) appendJSON(to []byte) ([]byte, error) {
+func (g *lastGood) asJSON() (to []byte, err error) {
 	rest := *g
 	rest.Volumes = nil
 	var text bytes.Buffer
@@ -61,11 +61,11 @@ func (g *lastGood) appendJSON(to []byte) ([]byte, error) {
 		return to, err
 	}
 	if g.Volumes == nil {
-		return append(to, bytes.TrimSpace(text.Bytes())...), nil
+		return bytes.TrimSpace(text.Bytes()), nil
 	}
 	// Quotation marks within strings are escaped, so this is the field itself.
 	before, after, _ := bytes.Cut(bytes.TrimSpace(text.Bytes()), []byte(`"volumes":null`))
-	to = append(append(to, before...), `"volumes":[`...)
+	to = append(slices.Clone(before), `"volumes":[`...)
 	for i, v := range g.Volumes {
 		if year := v.Time.Year(); year < 0 || year > 9999 {
 			return to, errors.New("the time of a volume is not one of the years 0 to 9999")

@@ -31,25 +31,25 @@ func TestTheLastGoodSnapshotIsStoredAsEncodingJSONWritesIt(t *testing.T) {
 			e := json.NewEncoder(&want)
 			e.SetEscapeHTML(false)
 			require.NoError(t, e.Encode(g))
-			got, err := g.appendJSON(nil)
+			got, err := g.asJSON()
 			require.NoError(t, err)
 			assert.Equal(t, string(bytes.TrimSpace(want.Bytes())), string(got))
 		})
 	}
 	far := lastGood{Volumes: []volume{{time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC), 1}}}
-	_, err := far.appendJSON(nil)
+	_, err := far.asJSON()
 	require.Error(t, err, "encoding/json refuses such a time too")
 }
 
 func TestACopyOfTheLastGoodSnapshotStaysAsItIs(t *testing.T) {
 	at := time.Date(2026, 1, 5, 10, 0, 0, 0, time.UTC)
 	of := lastGood{Volumes: []volume{{at, 1}, {at.Add(time.Hour), 2}}, Nulls: map[string]nullShare{"a": {Share: 0.5}}, Arrived: map[string]float64{"full": 1}}
-	before, err := of.appendJSON(nil)
+	before, err := of.asJSON()
 	require.NoError(t, err)
 	other := of.clone()
 	other.accept(snapshot{Name: "later"}, 3, at.Add(volumeKept+30*time.Minute))
 	other.Nulls["a"], other.Arrived["full"] = nullShare{}, 0
-	after, err := of.appendJSON(nil)
+	after, err := of.asJSON()
 	require.NoError(t, err)
 	assert.Equal(t, string(before), string(after))
 }

@@ -340,7 +340,7 @@ func (c *counter) add(b *batch, h int64, from, to int, byMinute bool) {
 		}
 	}
 	if c.finder == nil {
-		c.addPlain(b, h, from, to, total, minutes)
+		c.addPlain(b, from, to, total, minutes)
 		return
 	}
 	c.found = c.find(c.found[:0], b, from, to)
@@ -358,7 +358,7 @@ func (c *counter) add(b *batch, h int64, from, to int, byMinute bool) {
 }
 
 // addPlain counts rows, or those of them that are null: most columns have few.
-func (c *counter) addPlain(b *batch, h int64, from, to int, total []int64, minutes []int32) {
+func (c *counter) addPlain(b *batch, from, to int, total []int64, minutes []int32) {
 	for i := from; i < to; i++ {
 		if c.col >= 0 && !b.cols[c.col].null[i] {
 			continue
