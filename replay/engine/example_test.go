@@ -47,7 +47,6 @@ func Example() {
 		fmt.Println(err)
 	}
 	// Output:
-	// 01 00:00 SightglassWatchdog  firing
 	// 02 10:01 MLDatasetStale payments pending
 	// 02 10:02 MLDatasetStale payments firing
 }
