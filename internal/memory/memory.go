@@ -25,7 +25,7 @@ func bounded(provider memlimit.Provider) memlimit.Provider {
 	return func() (uint64, error) {
 		limit, err := provider()
 		if err != nil || limit == 0 || limit > math.MaxInt64 {
-			return math.MaxInt64, nil
+			return math.MaxInt64, nil //nolint:nilerr // No limit can be read: there is none.
 		}
 		return limit, nil
 	}
@@ -39,5 +39,5 @@ func half(provider memlimit.Provider, most int64) int64 {
 	if err != nil {
 		return most
 	}
-	return min(most, int64(limit/2)) //nolint:gosec // bounded returns no more than the largest int64.
+	return min(most, int64(limit/2))
 }
