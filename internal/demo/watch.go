@@ -148,10 +148,11 @@ func (w *watch) alarm(except func(sighting) bool) *sighting {
 	return nil
 }
 
-// firedSince asks Prometheus for every alert that fired at any time since then, also between two polls.
+// firedSince asks Prometheus for every alert that fired at any time since then, also between two polls, less the watchdog, which
+// fires always.
 func (w *watch) firedSince(ctx context.Context, start time.Time) ([]sighting, error) {
 	vector, err := w.prometheus.Query(ctx, fmt.Sprintf(
-		`last_over_time(ALERTS{alertstate="firing"}[%ds])`,
+		`last_over_time(ALERTS{alertname!="SightglassWatchdog", alertstate="firing"}[%ds])`,
 		1+int(w.now().Sub(start).Seconds())))
 	if err != nil {
 		return nil, err
