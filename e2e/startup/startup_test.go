@@ -207,7 +207,7 @@ func TestNoErrorAtTheStartIsAPanicAndNoReloadKills(t *testing.T) {
 				case "dataquality":
 					require.Contains(t, metrics, `ml_dataset_profile_success{dataset="good"} 1`)
 				case "cost":
-					require.Contains(t, metrics, `sightglass_collector_success{collector="bills"} 1`)
+					s.AwaitMetric(`sightglass_collector_success{collector="bills"} 1`)
 				}
 				if c.program != "modelquality" && c.program != "responder" {
 					// These two have what cannot change without a restart, and say so first.

@@ -31,6 +31,7 @@ type rooms struct {
 	cfg     *Config
 	mu      sync.Mutex
 	sources map[string]*tables.Source // those that were opened
+	closed  bool
 	// The following are nil where the configuration has none.
 	store    *baseline.Store
 	registry *lineage.Registry
@@ -98,6 +99,9 @@ func (r *rooms) source(name string) (*tables.Source, error) {
 	defer r.mu.Unlock()
 	if s, ok := r.sources[name]; ok {
 		return s, nil
+	}
+	if r.closed {
+		return nil, fmt.Errorf("source %q: the exporter stops", name)
 	}
 	c := r.cfg.Sources[name]
 	if c.Type == tables.DuckDB && c.TempDirectory == "" {
@@ -204,6 +208,9 @@ func (r *rooms) close() error {
 	for _, b := range r.buckets {
 		errs = append(errs, b.Close())
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
 	for _, s := range r.sources {
 		errs = append(errs, s.Close())
 	}
