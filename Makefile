@@ -182,6 +182,10 @@ SCENARIOS := $(filter-out replay/scenarios/flights.yaml replay/scenarios/speed.y
 replay: bin/sightglass ## replay months under the rules: time to detect, false alarms, bars (SCENARIOS= for others)
 	bin/sightglass replay $(SCENARIOS)
 
+.PHONY: test-vmalert
+test-vmalert: bin/tools/victoriametrics/vmalert-tool ## record the adapters' series with VictoriaMetrics (it may differ where a series is new)
+	SIGHTGLASS_VMALERT=1 go test -count=1 -v -run '^TestVictoriaMetricsRecordsTheSameCanonicalSeries$$' ./rules
+
 .PHONY: test-replay-month
 test-replay-month: bin/tools/promtool ## compare the alerts of a simulated month with those of a real Prometheus's rules (half an hour)
 	SIGHTGLASS_REPLAY_MONTH=1 go test -count=1 -timeout 3h -v -run '^TestReplayAgreesWithPrometheus$$' ./e2e

