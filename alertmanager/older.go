@@ -21,20 +21,25 @@ var older = []struct {
 
 // Older returns the files by name as Alertmanager 0.25 reads them.
 func Older() (map[string][]byte, error) {
+	out, err := Current()
+	for name, content := range out {
+		for _, change := range older {
+			content = change.pattern.ReplaceAll(content, []byte(change.text))
+		}
+		out[name] = content
+	}
+	return out, err
+}
+
+// Current returns the files by name as they are.
+func Current() (map[string][]byte, error) {
 	out := map[string][]byte{}
 	err := fs.WalkDir(Files, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		content, err := Files.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		for _, change := range older {
-			content = change.pattern.ReplaceAll(content, []byte(change.text))
-		}
-		out[name] = content
-		return nil
+		out[name], err = Files.ReadFile(name)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the Alertmanager configuration: %w", err)

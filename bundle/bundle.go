@@ -99,7 +99,7 @@ func Render(o Options) (Files, error) {
 	case "prometheus-operator":
 		err = errors.Join(out.prometheusOperator(o, list), out.alertmanagerConfig(o))
 	case "victoriametrics":
-		err = errors.Join(out.victoriaMetrics(o, list), out.plainAlertmanager(o))
+		err = errors.Join(out.ruleObjects(o, "operator.victoriametrics.com/v1beta1", "VMRule", list), out.plainAlertmanager(o))
 	case "mimir":
 		err = errors.Join(out.mimir(list), out.plainAlertmanager(o))
 	}
@@ -173,20 +173,15 @@ func (out Files) plainRules(list []ruleFile) {
 }
 
 func (out Files) plainAlertmanager(o Options) error {
+	read := alertmanager.Current
 	if o.Alertmanager == "0.25" {
-		files, err := alertmanager.Older()
-		for name, content := range files {
-			out["alertmanager/"+name] = content
-		}
-		return err
+		read = alertmanager.Older
 	}
-	return fs.WalkDir(alertmanager.Files, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		out["alertmanager/"+name], err = fs.ReadFile(alertmanager.Files, name)
-		return err
-	})
+	files, err := read()
+	for name, content := range files {
+		out["alertmanager/"+name] = content
+	}
+	return err
 }
 
 // mimir writes one rule namespace per file, in the format of mimirtool and cortextool.
@@ -199,10 +194,10 @@ func (out Files) mimir(list []ruleFile) error {
 	return nil
 }
 
-// victoriaMetrics writes one VMRule per rule file.
-func (out Files) victoriaMetrics(o Options, list []ruleFile) error {
+// ruleObjects writes one Kubernetes object per rule file: the operators of Prometheus and VictoriaMetrics read the same groups.
+func (out Files) ruleObjects(o Options, version, kind string, list []ruleFile) error {
 	for _, f := range list {
-		object := o.object("operator.victoriametrics.com/v1beta1", "VMRule", objectName(f.name), o.Labels)
+		object := o.object(version, kind, objectName(f.name), o.Labels)
 		object["spec"] = map[string]any{"groups": f.groups}
 		if err := out.yaml("rules/"+objectName(f.name)+".yaml", object); err != nil {
 			return err

@@ -29,12 +29,8 @@ var monitored = []struct {
 // prometheusOperator writes a PrometheusRule per rule file, what scrapes the exporters in the cluster, and a ScrapeConfig for those
 // outside of it.
 func (out Files) prometheusOperator(o Options, list []ruleFile) error {
-	for _, f := range list {
-		object := o.object("monitoring.coreos.com/v1", "PrometheusRule", objectName(f.name), o.Labels)
-		object["spec"] = map[string]any{"groups": f.groups}
-		if err := out.yaml("rules/"+objectName(f.name)+".yaml", object); err != nil {
-			return err
-		}
+	if err := out.ruleObjects(o, "monitoring.coreos.com/v1", "PrometheusRule", list); err != nil {
+		return err
 	}
 	// honorLabels keeps the labels of an exporter: the namespace and pod of a GPU's holder are not those of the exporter.
 	endpoint := map[string]any{"port": "metrics", "interval": "30s", "honorLabels": true}

@@ -62,6 +62,13 @@ func alertTable(id uint32, scope kit.Scope, layer string, objects ...kit.Column)
 	}, objects...))
 }
 
+// countStat is a number of objects that should be zero, in a colour from one on.
+func countStat(id uint32, title, description, expr, color string) kit.Panel {
+	return kit.Stat(kit.Text{ID: id, Title: title, Description: description, Unit: "short"}).
+		Thresholds(kit.Steps("text", kit.Step(1, color))).
+		WithTarget(kit.Now("count", expr, ""))
+}
+
 // The links from a cell that names an object to what is known of the object.
 func modelLink(uid string) kit.Property {
 	return kit.LinkProperty("Show this model", kit.LinkAcross(uid, "model", "${__data.fields.Model:percentencode}", "detail", "${__data.fields.Model:percentencode}"), false)

@@ -55,11 +55,6 @@ func dataQuality() kit.Dashboard {
 }
 
 func dataGlanceRow() kit.Panels {
-	count := func(id uint32, title, description, expr, color string) kit.Panel {
-		return kit.Stat(kit.Text{ID: id, Title: title, Description: description, Unit: "short"}).
-			Thresholds(kit.Steps("text", kit.Step(1, color))).
-			WithTarget(kit.Now("count", expr, ""))
-	}
 	severity := func(name string) string {
 		return "count(" + kit.MaxBy(byDataset, dataAlerts(`severity="`+name+`"`)) + ") or vector(0)"
 	}
@@ -69,13 +64,13 @@ func dataGlanceRow() kit.Panels {
 			Description: "Datasets that an exporter profiles now, counted once however many replicas profile them.",
 		}).Thresholds(kit.Steps("text")).
 			WithTarget(kit.Now("count", "count("+kit.MaxBy(byDataset, datasets.Raw("ml_dataset_profile_success"))+")", "")),
-		count(12, "Critical", "Datasets with a firing critical alert.", severity("critical"), "red"),
-		count(13, "Warning", "Datasets with a firing warning.", severity("warning"), "orange"),
-		count(14, "Profiles failing", "Datasets whose last profile failed on every replica: what the other panels show about them is old or missing.",
+		countStat(12, "Critical", "Datasets with a firing critical alert.", severity("critical"), "red"),
+		countStat(13, "Warning", "Datasets with a firing warning.", severity("warning"), "orange"),
+		countStat(14, "Profiles failing", "Datasets whose last profile failed on every replica: what the other panels show about them is old or missing.",
 			"count("+kit.MaxBy(byDataset, datasets.Raw("ml_dataset_profile_success"))+" == 0) or vector(0)", "orange"),
-		count(15, "Baselines learning", "Datasets whose production baseline is not frozen yet. Until it is, drift against it raises no alert.",
+		countStat(15, "Baselines learning", "Datasets whose production baseline is not frozen yet. Until it is, drift against it raises no alert.",
 			"count("+kit.MaxBy(byDataset, datasets.Raw("ml_dataset_baseline_frozen"))+" == 0) or vector(0)", "blue"),
-		count(16, "Schemas changed", "Datasets whose columns differ from the schema that is expected of them.",
+		countStat(16, "Schemas changed", "Datasets whose columns differ from the schema that is expected of them.",
 			"count("+kit.MaxBy(byDataset, datasets.Recorded("dataset:ml_schema_changes:count"))+" > 0) or vector(0)", "orange"),
 		dataStateTable(),
 		kit.StateTimeline(kit.Text{

@@ -55,11 +55,6 @@ func beyond(series, comparison, threshold string) string {
 }
 
 func gpuFleetRow() kit.Panels {
-	count := func(id uint32, title, description, expr, color string) kit.Panel {
-		return kit.Stat(kit.Text{ID: id, Title: title, Description: description, Unit: "short"}).
-			Thresholds(kit.Steps("text", kit.Step(1, color))).
-			WithTarget(kit.Now("count", expr, ""))
-	}
 	heat := kit.StateTimeline(kit.Text{
 		ID: 17, Title: "Utilisation of every GPU", Unit: "percentunit",
 		Description: "One band per GPU or MIG instance, the darker the less it is used: the fifty busiest within the time range. High utilisation alone is no fault. A gap is a GPU that was not measured.",
@@ -72,10 +67,10 @@ func gpuFleetRow() kit.Panels {
 			ID: 11, Title: "GPUs", Unit: "short", Description: "GPUs and MIG instances that are measured now, by any exporter.",
 		}).Thresholds(kit.Steps("text")).
 			WithTarget(kit.Now("count", "count("+gpuHosts.Recorded("gpu:gpu_utilization:ratio")+")", "")),
-		count(12, "Lost", "GPUs that should answer and do not.", "sum("+gpuHosts.Recorded("instance:gpu_missing:count")+") or vector(0)", "red"),
-		count(13, "Saturated", "GPUs that are busier than the limit now: good for training, a queue for serving.", beyond("gpu:gpu_utilization:ratio", ">", "gpu_utilization_ratio"), "text"),
-		count(14, "Short of memory", "GPUs with hardly any memory left.", beyond("gpu:gpu_memory_used:ratio", ">", "gpu_memory_used_ratio"), "orange"),
-		count(15, "Idle", "GPUs that nobody used within the last hour.", beyond("gpu:gpu_utilization:max1h", "<", "gpu_idle_ratio"), "orange"),
+		countStat(12, "Lost", "GPUs that should answer and do not.", "sum("+gpuHosts.Recorded("instance:gpu_missing:count")+") or vector(0)", "red"),
+		countStat(13, "Saturated", "GPUs that are busier than the limit now: good for training, a queue for serving.", beyond("gpu:gpu_utilization:ratio", ">", "gpu_utilization_ratio"), "text"),
+		countStat(14, "Short of memory", "GPUs with hardly any memory left.", beyond("gpu:gpu_memory_used:ratio", ">", "gpu_memory_used_ratio"), "orange"),
+		countStat(15, "Idle", "GPUs that nobody used within the last hour.", beyond("gpu:gpu_utilization:max1h", "<", "gpu_idle_ratio"), "orange"),
 		kit.Stat(kit.Text{
 			ID: 16, Title: "Power", Unit: "watt", Description: "What all GPUs draw now.",
 		}).Thresholds(kit.Steps("text")).

@@ -45,26 +45,21 @@ func modelQuality() kit.Dashboard {
 }
 
 func modelGlanceRow() kit.Panels {
-	count := func(id uint32, title, description, expr, color string) kit.Panel {
-		return kit.Stat(kit.Text{ID: id, Title: title, Description: description, Unit: "short"}).
-			Thresholds(kit.Steps("text", kit.Step(1, color))).
-			WithTarget(kit.Now("count", expr+" or vector(0)", ""))
-	}
 	firing := func(matchers ...string) string {
-		return "count(" + kit.MaxBy("cluster, namespace, model", modelAlerts(matchers...)) + ")"
+		return "count(" + kit.MaxBy("cluster, namespace, model", modelAlerts(matchers...)) + ") or vector(0)"
 	}
 	return kit.Panels{
 		kit.Stat(kit.Text{
 			ID: 11, Title: "Models", Unit: "short", Description: "Models that answered within the last five minutes.",
 		}).Thresholds(kit.Steps("text")).
 			WithTarget(kit.Now("count", "count(sum by (cluster, namespace, model) ("+models.Recorded("model:ml_inference_requests:rate5m")+") > 0)", "")),
-		count(12, "Critical", "Models with a firing critical alert.", firing(`severity="critical"`), "red"),
-		count(13, "Warning", "Models with a firing warning.", firing(`severity="warning"`), "orange"),
-		count(14, "To be retrained", "Models with a firing alert that retraining answers.", firing(`response="retrain"`), "orange"),
-		count(15, "Baselines learning", "Versions whose production baseline is not frozen yet. Until it is, drift from it raises no alert.",
-			"count("+kit.MaxBy(byVersion, models.Raw("ml_model_baseline_frozen"))+" == 0)", "blue"),
-		count(16, "Without a run", "Versions that answer and whose training run nobody knows.",
-			"count("+models.Recorded("model:ml_run:linked")+" == 0)", "orange"),
+		countStat(12, "Critical", "Models with a firing critical alert.", firing(`severity="critical"`), "red"),
+		countStat(13, "Warning", "Models with a firing warning.", firing(`severity="warning"`), "orange"),
+		countStat(14, "To be retrained", "Models with a firing alert that retraining answers.", firing(`response="retrain"`), "orange"),
+		countStat(15, "Baselines learning", "Versions whose production baseline is not frozen yet. Until it is, drift from it raises no alert.",
+			"count("+kit.MaxBy(byVersion, models.Raw("ml_model_baseline_frozen"))+" == 0) or vector(0)", "blue"),
+		countStat(16, "Without a run", "Versions that answer and whose training run nobody knows.",
+			"count("+models.Recorded("model:ml_run:linked")+" == 0) or vector(0)", "orange"),
 		modelAlertTable(17),
 	}
 }

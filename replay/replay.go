@@ -51,14 +51,9 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (_ Result, err er
 		return Result{}, err
 	}
 	result := Result{Truth: w.Truth()}
-	always := o.Rules.Always() // That says nothing of the world.
 	stats, err := e.Run(ctx, engine.Replay{
 		From: s.From(), To: s.To(), Targets: w.Targets(), Advance: w.Advance, Progress: o.Progress,
-		Alerts: func(t engine.Transition) {
-			if !always[t.Labels.Get("alertname")] {
-				result.Transitions = append(result.Transitions, t)
-			}
-		},
+		Alerts: func(t engine.Transition) { result.Transitions = append(result.Transitions, t) },
 	})
 	result.Failed = stats.Errors
 	return result, err

@@ -16,28 +16,22 @@ const goShare = 0.8
 
 // Follow sets the garbage collector's limit to a share of the cgroup's, if there is one.
 func Follow() error {
-	_, err := memlimit.Set(memlimit.WithProvider(bounded(memlimit.FromCgroup)), memlimit.WithRatio(goShare))
+	cgroup := func() (uint64, error) { return limit(memlimit.FromCgroup), nil }
+	_, err := memlimit.Set(memlimit.WithProvider(cgroup), memlimit.WithRatio(goShare))
 	return err
 }
 
-// bounded is a provider that knows of no limit where it cannot read one: a host without cgroups is no error.
-func bounded(provider memlimit.Provider) memlimit.Provider {
-	return func() (uint64, error) {
-		limit, err := provider()
-		if err != nil || limit == 0 || limit > math.MaxInt64 {
-			return math.MaxInt64, nil //nolint:nilerr // No limit can be read: there is none.
-		}
-		return limit, nil
+// limit is that of the provider, or the largest there is where none can be read: a host without cgroups is no error.
+func limit(provider memlimit.Provider) uint64 {
+	if limit, err := provider(); err == nil && limit > 0 && limit <= math.MaxInt64 {
+		return limit
 	}
+	return math.MaxInt64
 }
 
 // Half returns the half of the cgroup's limit, and at most so many bytes.
 func Half(most int64) int64 { return half(memlimit.FromCgroup, most) }
 
 func half(provider memlimit.Provider, most int64) int64 {
-	limit, err := bounded(provider)()
-	if err != nil {
-		return most
-	}
-	return min(most, int64(limit/2))
+	return min(most, int64(limit(provider)/2))
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"math"
 	"path"
 	"slices"
@@ -108,24 +107,6 @@ func (r Rules) Override(thresholds map[string]float64) (Rules, error) {
 		}
 	}
 	return out, nil
-}
-
-// Always are the alerts that fire whatever happens, since their expressions read no metric: a watchdog, which says that alerts
-// arrive.
-func (r Rules) Always() map[string]bool {
-	always := map[string]bool{}
-	for _, g := range r.groups {
-		for _, rule := range g.Rules {
-			expr, err := newParser().ParseExpr(rule.Expr)
-			if rule.Alert == "" || err != nil {
-				continue // Parsed before, by LoadRules.
-			}
-			other, known := always[rule.Alert]
-			always[rule.Alert] = len(selectors(expr)) == 0 && (other || !known)
-		}
-	}
-	maps.DeleteFunc(always, func(_ string, fires bool) bool { return !fires })
-	return always
 }
 
 // Raw lists the metric names and matchers that the rules read and none of them records: what a history must hold.
@@ -329,7 +310,7 @@ func compile(in Rules, interval time.Duration) ([]unit, error) {
 				return nil, fmt.Errorf("group %s: %s%s: %w", g.Name, r.Record, r.Alert, err)
 			}
 			if r.Alert != "" && len(selectors(expr)) == 0 {
-				continue // A watchdog fires whatever the data says.
+				continue // A watchdog fires whatever the data says, so it says nothing of the world.
 			}
 			compiled := &rule{
 				index: len(all), name: r.Record + r.Alert, record: r.Record, expr: expr, text: expr.String(),

@@ -112,6 +112,10 @@ func TestAlerts(t *testing.T) {
 		},
 		"a scrape that was not made leaves the last value": {`[{alert: A, expr: absent(m)}, {alert: Down, expr: up == 0}]`, failing(engine.ErrNoScrape), nil},
 		"an alert that always fires is left out":           {`[{alert: A, expr: vector(1)}]`, between(0, 0), nil},
+		"of two rules of one alert, the one that reads nothing is left out": {
+			`[{alert: Dog, expr: vector(1)}, {alert: Both, expr: vector(1)}, {alert: Both, expr: m > 0}, {alert: Gone, expr: absent(m)}, {record: r, expr: vector(1)}]`, between(3, 6),
+			[]string{"3m0s Both firing", "6m0s Both resolved"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.Equal(t, c.want, replayed(t, engine.Options{Rules: parse(t, "groups: [{name: g, rules: "+c.rules+"}]")}, 20*time.Minute, source(c.value)))
@@ -149,9 +153,4 @@ func TestTwoResultsOfTheSameLabelsAreReported(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, stats.Errors, 1)
 	require.ErrorContains(t, stats.Errors[0].Err, "two results have the same labels after the rule's were added: {__name__=\"r\"")
-}
-
-func TestAWatchdogIsAnAlertThatReadsNothing(t *testing.T) {
-	rules := parse(t, `groups: [{name: g, rules: [{alert: Dog, expr: vector(1)}, {alert: Both, expr: vector(1)}, {alert: Both, expr: m > 0}, {alert: Gone, expr: absent(m)}, {record: r, expr: vector(1)}]}]`)
-	require.Equal(t, map[string]bool{"Dog": true}, rules.Always())
 }

@@ -309,7 +309,7 @@ func TestCheck(t *testing.T) {
 		},
 		"two panels never share an id": {
 			func(p parts) { p.stat["id"] = 2 },
-			[]string{"sightglass-layout", "sightglass-lines"},
+			[]string{"sightglass-layout"},
 		},
 		"two panels never overlap": {
 			func(p parts) { p.stat["gridPos"].(object)["x"] = 11 },

@@ -3,6 +3,7 @@ package lint
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,40 +24,34 @@ func text(raw json.RawMessage) string {
 
 // lines holds that the panels of a row fill its lines: panels side by side end together, and nothing is left empty.
 func lines(d Dashboard) []string {
-	var out []string
-	check := func(panels []Panel) {
-		width, height := map[int]int{}, map[int]int{}
-		for _, p := range panels {
-			if p.Type == "row" {
-				continue
-			}
-			y := p.GridPos.Y
-			if h, ok := height[y]; ok && h != p.GridPos.H {
-				out = append(out, fmt.Sprintf("panel %q is %d high beside panels of %d", p.Title, p.GridPos.H, h))
-			}
-			width[y], height[y] = width[y]+p.GridPos.W, p.GridPos.H
-			if width[y] == 24 {
-				continue
-			}
-			if last := panels[len(panels)-1]; last.ID == p.ID || nextY(panels, p) != y {
-				out = append(out, fmt.Sprintf("the line that ends with panel %q is %d of 24 wide", p.Title, width[y]))
-			}
-		}
-	}
-	check(d.Panels)
+	out := unfilled(d.Panels)
 	for _, p := range d.Panels {
-		check(p.Panels)
+		out = append(out, unfilled(p.Panels)...)
 	}
 	return out
 }
 
-// nextY is the line of the panel after p, -1 at the end.
-func nextY(panels []Panel, p Panel) int {
-	i := slices.IndexFunc(panels, func(other Panel) bool { return other.ID == p.ID })
-	if i+1 < len(panels) {
-		return panels[i+1].GridPos.Y
+func unfilled(panels []Panel) []string {
+	var out []string
+	lines := map[int][]Panel{}
+	for _, p := range panels {
+		if p.Type != "row" {
+			lines[p.GridPos.Y] = append(lines[p.GridPos.Y], p)
+		}
 	}
-	return -1
+	for _, y := range slices.Sorted(maps.Keys(lines)) {
+		line, width := lines[y], 0
+		for _, p := range line {
+			width += p.GridPos.W
+			if p.GridPos.H != line[0].GridPos.H {
+				out = append(out, fmt.Sprintf("panel %q is %d high beside panels of %d", p.Title, p.GridPos.H, line[0].GridPos.H))
+			}
+		}
+		if width != 24 {
+			out = append(out, fmt.Sprintf("the line that ends with panel %q is %d of 24 wide", line[len(line)-1].Title, width))
+		}
+	}
+	return out
 }
 
 // load bounds what an open dashboard asks of Prometheus.
