@@ -213,9 +213,7 @@ func (d *dataset) failedCheck(c *cycle) string {
 				continue
 			}
 			x, ok := drift.CompareShares(values, b.shares[column].bins, b.shares[column].values)
-			if ok && x.Exceeds(drift.Limits{
-				PSI: limit(signalDrift, column), Z: d.defaults[signalSignificance], Values: d.defaults[signalMinRows], Noise: d.defaults[signalDriftNoise],
-			}) {
+			if ok && x.Exceeds(d.driftLimits(column, b.shares[column])) {
 				return fmt.Sprintf("column %q: PSI %.3f against the %s baseline", column, x.PSI, b.name)
 			}
 		}
