@@ -5,6 +5,7 @@
 package owner
 
 import (
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -37,13 +38,15 @@ var name = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_]*$`)
 
 // reserved are the labels that rules, alerts and scrapes use themselves.
 var reserved = []string{
-	"action", "actual", "against", "alertname", "alertstate", "ago", "basis", "baseline", "bin", "category", "change", "check",
-	"cloud_service", "cluster", "collector", "column", "container", "currency", "dataset", "dataset_cluster", "dataset_namespace",
-	"department", "device", "digest", "direction", "endpoint", "evaluation", "expected", "field", "gpu", "gpu_instance", "host",
-	"instance", "job", "key", "kind", "layer", "le", "limit", "metric", "mlflow_run_id", "model", "namespace", "node", "outcome",
-	"owner", "pod", "prometheus", "quantile", "reason", "replica", "resource", "response", "result", "role", "segment", "service",
-	"severity", "shift", "signal", "snapshot", "source", "source_kind", "state", "trace_id", "type", "unit", "upstream", "uuid",
-	"verdict", "version", "window",
+	"action", "actual", "against", "ago", "alertname", "alertstate", "baseline", "basis", "bin", "category", "change",
+	"check", "class", "cloud_service", "cluster", "collector", "column", "container", "currency", "dataset",
+	"dataset_cluster", "dataset_namespace", "day", "department", "device", "digest", "direction", "endpoint", "evaluation",
+	"expected", "field", "from", "gpu", "gpu_instance", "group", "holder_namespace", "host", "instance", "job", "key",
+	"kind", "layer", "le", "limit", "method", "metric", "mlflow_run_id", "model", "month", "namespace", "node", "of",
+	"outcome", "owner", "part", "pod", "predicted", "prometheus", "quantile", "reason", "replica", "resource", "response",
+	"result", "role", "rule_group", "segment", "service", "severity", "shift", "signal", "snapshot", "source",
+	"source_kind", "state", "to", "trace_id", "type", "unit", "upstream", "uuid", "verdict", "version", "week", "weight",
+	"window", "year",
 }
 
 // Validate implements config.Validator.
@@ -55,15 +58,23 @@ func (c *Owned) Validate(at config.At) {
 		at.Errorf("labels", "%d labels; want %d or fewer, since each is on every alert about the object", len(c.Labels), maxLabels)
 	}
 	for _, label := range slices.Sorted(maps.Keys(c.Labels)) {
-		switch key := "labels." + label; {
-		case len(label) > maxName || !name.MatchString(label):
-			at.Errorf("labels", "%q is not the name of a label; want a letter, then letters, digits and underscores, %d characters at most", label, maxName)
-		case slices.Contains(reserved, label):
-			at.Errorf(key, "%q is a label that Sightglass or Prometheus sets itself; want another name, such as %q", label, "team_"+label)
-		default:
-			checkValue(at, key, c.Labels[label])
+		if err := CheckLabel(label); err != nil {
+			at.Errorf("labels", "%v", err)
+			continue
 		}
+		checkValue(at, "labels."+label, c.Labels[label])
 	}
+}
+
+// CheckLabel returns an error for what cannot be the name of a free label.
+func CheckLabel(label string) error {
+	switch {
+	case len(label) > maxName || !name.MatchString(label):
+		return fmt.Errorf("%q is not the name of a label; want a letter, then letters, digits and underscores, %d characters at most", label, maxName)
+	case slices.Contains(reserved, label):
+		return fmt.Errorf("%q is a label that Sightglass or Prometheus sets itself; want another name, such as %q", label, "team_"+label)
+	}
+	return nil
 }
 
 func checkValue(at config.At, key, value string) {
