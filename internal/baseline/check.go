@@ -27,7 +27,7 @@ var required = map[string][]string{
 }
 
 // Validate implements config.Validator. A configuration without any key stands
-// for none; whoever needs one says so.
+// for none; whoever needs one says so. A folder is that of the state by default.
 func (c *Config) Validate(at config.At) {
 	if c.Type == "" {
 		if c.Config != nil || c.Prefix != "" {
@@ -40,12 +40,17 @@ func (c *Config) Validate(at config.At) {
 		at.Errorf("type", "%q; want one of %s", c.Type, strings.Join(slices.Sorted(maps.Keys(required)), ", "))
 		return
 	}
+	folder := strings.EqualFold(c.Type, string(objstore.FILESYSTEM))
+	if folder && c.Config["directory"] == nil {
+		// A file that names the type alone means the folder of the state.
+		c.Config = map[string]any{"directory": at.State("config.directory", "baselines")}
+	}
 	for _, key := range keys {
 		if text, _ := c.Config[key].(string); text == "" {
 			at.Errorf("config."+key, "missing; type %s needs config with %s", strings.ToUpper(c.Type), strings.Join(keys, ", "))
 		}
 	}
-	if strings.EqualFold(c.Type, string(objstore.FILESYSTEM)) {
+	if folder {
 		if dir, ok := c.Config["directory"].(string); ok && dir != "" {
 			// Like every path of the file; the map is shared by nobody yet.
 			c.Config["directory"] = at.Resolve(dir)
