@@ -8,7 +8,6 @@ import (
 	"github.com/thanos-io/objstore"
 
 	"github.com/sightglass-ml/sightglass/internal/config"
-	"github.com/sightglass-ml/sightglass/internal/state"
 )
 
 // required are the keys without which a provider of objstore cannot be opened, or
@@ -56,15 +55,6 @@ func (c *Config) Validate(at config.At) {
 			c.Config["directory"] = at.Resolve(dir)
 		}
 	}
-}
-
-// Writable makes the folder of the store and says why nothing can be written to
-// it. An object store is not asked: it may be away for a while.
-func (s *Store) Writable() error {
-	if s.folder == nil {
-		return nil
-	}
-	return state.Writable(s.folder.root)
 }
 
 // Folder is the local folder of the store, or empty.
