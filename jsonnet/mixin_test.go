@@ -245,11 +245,11 @@ func TestWindowsOfWhatIsScrapedChangeAndNoOthers(t *testing.T) {
 				for n, w := range was {
 					if !recorded[w.series] && (w.length == 300 || w.length == 600) {
 						changed++
-						w.length *= 2
-						if w.share != 0 {
+						if w.share == w.length { // And not by a unit, such as nanoseconds.
 							divided++
 							w.share *= 2
 						}
+						w.length *= 2
 					}
 					require.Equal(t, w, is[n], "%s%s", rule.Record, rule.Alert)
 				}
