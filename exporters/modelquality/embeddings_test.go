@@ -170,28 +170,31 @@ func TestTheDriftRuleWorksOnEmbeddings(t *testing.T) {
 	var fired []string
 	_, err = eng.Run(t.Context(), engine.Replay{
 		From: begin, To: begin.Add(38 * time.Hour),
-		Targets: []engine.Target{{Job: "sightglass-modelquality", Instance: "modelquality-exporter:10912", Source: engine.SourceFunc(func(_ context.Context, _ time.Time, to *engine.Scrape) error {
-			families, err := registry.Gather()
-			if err != nil {
-				return err
-			}
-			return to.Families(families)
-		})}},
-		Advance: func(ctx context.Context, at time.Time) error {
-			now = at
-			angle := 0.0
-			if !at.Before(turned) {
-				angle = 0.4
-			}
-			var spans []span
-			for i := range 60 {
-				spans = append(spans, span{trace: byte(i + 1), id: byte(i + 1), took: 1e6, says: attributes{"ml.model.name": "search", "ml.model.version": "1", "ml.embedding": near(r, angle)}})
-			}
-			if _, err := replay.exporter.pipeline.Export(ctx, receiver.Traces, traces(t, nil, spans...)); err != nil {
-				return err
-			}
-			return replay.Tidy(ctx)
-		},
+		Targets: []engine.Target{{
+			Job: "sightglass-modelquality", Instance: "modelquality-exporter:10912",
+			Advance: func(ctx context.Context, at time.Time) error {
+				now = at
+				angle := 0.0
+				if !at.Before(turned) {
+					angle = 0.4
+				}
+				var spans []span
+				for i := range 60 {
+					spans = append(spans, span{trace: byte(i + 1), id: byte(i + 1), took: 1e6, says: attributes{"ml.model.name": "search", "ml.model.version": "1", "ml.embedding": near(r, angle)}})
+				}
+				if _, err := replay.exporter.pipeline.Export(ctx, receiver.Traces, traces(t, nil, spans...)); err != nil {
+					return err
+				}
+				return replay.Tidy(ctx)
+			},
+			Source: engine.SourceFunc(func(_ context.Context, _ time.Time, to *engine.Scrape) error {
+				families, err := registry.Gather()
+				if err != nil {
+					return err
+				}
+				return to.Families(families)
+			}),
+		}},
 		Alerts: func(tr engine.Transition) {
 			if tr.State == engine.Firing && strings.HasPrefix(tr.Labels.Get("alertname"), "MLModel") {
 				fired = append(fired, tr.Labels.Get("alertname")+" "+tr.Labels.Get("model")+" "+tr.Labels.Get("field"))
