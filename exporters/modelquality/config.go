@@ -685,7 +685,7 @@ type FieldsConfig struct {
 // revealed are the fields whose categories are shown whatever they look like: those of the configuration, and those of which the
 // exporter itself makes the categories.
 func (f *FieldsConfig) revealed() reveal.Policy {
-	return append(reveal.Policy{"text.answer", "text.json", "text.script"}, f.Reveal...)
+	return append(reveal.Policy{"text.answer", "text.json", "text.language", "text.script"}, f.Reveal...)
 }
 
 // SetDefaults implements config.Defaulter.
