@@ -443,7 +443,9 @@ func (p *pipeline) count(w *worker, s *settings) {
 	var come []waiting
 	var of []*metering.Series
 	p.join.Lock()
-	for i := range b.Observations {
+	// Mostly nothing waits and nothing is to wait, and the observations are more than a processor has near it.
+	meet := b.Parts > 0 || p.join.Awaited()
+	for i := 0; meet && i < len(b.Observations); i++ {
 		o := &b.Observations[i]
 		id := join.ID{Trace: o.Trace, Span: o.Span}
 		if o.Phase != convention.Whole {
@@ -485,7 +487,7 @@ func (p *pipeline) count(w *worker, s *settings) {
 	for _, g := range w.groups {
 		w.observe(g, s.lowConfidence, now)
 	}
-	for i := range b.Observations {
+	for i := 0; b.Parts > 0 && i < len(b.Observations); i++ {
 		if o := &b.Observations[i]; o.Phase != convention.Whole && w.series[i] != nil {
 			count(w.series[i], waiting{phase: o.Phase, seconds: o.Duration, exemplar: metering.Exemplar{Trace: o.Trace, Run: o.Run, Now: now}})
 		}

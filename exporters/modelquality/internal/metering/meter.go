@@ -247,6 +247,8 @@ type Series struct {
 
 	meter  *Meter
 	fields *fields.Tracker // nil where they are not counted
+	// counting is that of the fields while the series is locked.
+	counting fields.Counting
 	// run is the MLflow run that trained the version, where the registry knew it.
 	run atomic.Pointer[string]
 
@@ -330,10 +332,20 @@ type Options struct {
 }
 
 // Lock begins a series of calls, and Unlock ends it: most of a request's spans are of one version.
-func (s *Series) Lock() { s.mu.Lock() }
+func (s *Series) Lock() {
+	s.mu.Lock()
+	if s.fields != nil {
+		s.counting = s.fields.Begin()
+	}
+}
 
 // Unlock ends what Lock began.
-func (s *Series) Unlock() { s.mu.Unlock() }
+func (s *Series) Unlock() {
+	if s.fields != nil {
+		s.counting.End()
+	}
+	s.mu.Unlock()
+}
 
 func (s *Series) lastSeen() int64 {
 	s.mu.Lock()
@@ -396,7 +408,7 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 	if a := o.Asked; a != nil && a.Answer > 0 && !opt.Part && s.answers.repeated(a.Hash) {
 		o.Features[a.Answer-1].Value = otlp.StringValue(content.Repeated.String())
 	}
-	if s.fields != nil && opt.Skip&convention.HasFields == 0 && s.fields.Count(o) {
+	if s.fields != nil && opt.Skip&convention.HasFields == 0 && s.counting.Count(o) {
 		s.places[UnseenCategory].offer(float64(now), e)
 	}
 	for i := range o.FeatureTimes {
