@@ -18,6 +18,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/alertmanager"
 	"github.com/sightglass-ml/sightglass/dashboards"
+	"github.com/sightglass-ml/sightglass/internal/owner"
 	"github.com/sightglass-ml/sightglass/rules"
 )
 
@@ -29,8 +30,12 @@ type Options struct {
 	Dashboards string
 	// Alertmanager is the oldest one that reads the plain configuration: Alertmanagers has its values. Empty is the first.
 	Alertmanager string
+	// TimeZone and WorkingHours, such as America/Toronto and 08:00-18:00, are those of the interval off-hours. Empty leaves them.
+	TimeZone, WorkingHours string
 	// Adapters are the names of the adapters to include, such as "dcgm" and "vllm". Empty includes all.
 	Adapters []string
+	// ObjectLabels are free labels of datasets and models that their alerts get beside the label owner.
+	ObjectLabels []string
 	// Namespace is that of Kubernetes objects. Empty leaves it to kubectl.
 	Namespace string
 	// Labels are added to Kubernetes objects of the rules: what the ruleSelector of a Prometheus looks for.
@@ -119,11 +124,18 @@ func (o Options) check() error {
 			errs = append(errs, fmt.Errorf("unknown %s %q: it is one of %s", c.what, c.value, strings.Join(c.known, ", ")))
 		}
 	}
+	_, err := o.hours()
+	errs = append(errs, err)
 	known, err := Adapters()
 	errs = append(errs, err)
 	for _, adapter := range o.Adapters {
 		if !slices.Contains(known, adapter) && !slices.Contains(always, adapter) {
 			errs = append(errs, fmt.Errorf("unknown adapter %q: the adapters are %s", adapter, strings.Join(known, ", ")))
+		}
+	}
+	for _, label := range o.ObjectLabels {
+		if err := owner.CheckLabel(label); err != nil {
+			errs = append(errs, fmt.Errorf("label of objects: %w", err))
 		}
 	}
 	if o.Namespace != "" && !dnsLabel.MatchString(o.Namespace) {
@@ -152,7 +164,12 @@ func (o Options) ruleFiles() ([]ruleFile, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the rules: %w", err)
 		}
-		out = append(out, ruleFile{f.Name, text, f.Groups})
+		for _, g := range f.Groups {
+			for i := range g.Rules {
+				g.Rules[i].Expr = rules.Carry(g.Rules[i].Expr, o.ObjectLabels)
+			}
+		}
+		out = append(out, ruleFile{f.Name, []byte(rules.Carry(string(text), o.ObjectLabels)), f.Groups})
 	}
 	return out, nil
 }
@@ -172,12 +189,20 @@ func (out Files) plainRules(list []ruleFile) {
 	out["prometheus-rule-files.yaml"] = []byte(snippet.String())
 }
 
+func (o Options) hours() (alertmanager.Hours, error) {
+	return alertmanager.ParseHours(o.TimeZone, o.WorkingHours)
+}
+
 func (out Files) plainAlertmanager(o Options) error {
+	hours, err := o.hours()
+	if err != nil {
+		return err
+	}
 	read := alertmanager.Current
 	if o.Alertmanager == "0.25" {
 		read = alertmanager.Older
 	}
-	files, err := read()
+	files, err := read(hours)
 	for name, content := range files {
 		out["alertmanager/"+name] = content
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/owner"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
@@ -72,6 +73,8 @@ type DatasetConfig struct {
 
 	Name        string `yaml:"name"`
 	TableConfig `yaml:",inline"`
+	// Owned is the owner, and free labels of the alerts about the dataset.
+	owner.Owned `yaml:",inline"`
 
 	// Window is how far back records count; 0s takes the whole table. Without
 	// a timestamp column it is always the whole table.
@@ -325,6 +328,7 @@ func (d *DatasetConfig) Validate(at config.At) {
 		at.Errorf("name", "missing; want the name of the dataset, the value of its label dataset")
 	}
 	d.TableConfig.Validate(at)
+	d.Owned.Validate(at)
 	d.hasWindow = at.Has("window")
 	for key, v := range map[string]config.Duration{"interval": d.Interval, "timeout": d.Timeout} {
 		if at.Has(key) && v <= 0 {
@@ -358,6 +362,9 @@ func (d *DatasetConfig) Validate(at config.At) {
 // Validate implements config.Validator: the references between sources and
 // datasets, and what the defaults fill in.
 func (c *Config) Validate(at config.At) {
+	if c.Defaults.TimeZone == "" {
+		c.Defaults.TimeZone = at.TimeZone("defaults.time_zone", "")
+	}
 	if c.MaxConcurrentProfiles < 1 {
 		at.Errorf("max_concurrent_profiles", "%d; want 1 or more", c.MaxConcurrentProfiles)
 	}
@@ -365,7 +372,7 @@ func (c *Config) Validate(at config.At) {
 		at.Errorf("defaults", "interval and timeout; want durations above 0")
 	}
 	if c.BaselineStore.Type == "" {
-		c.BaselineStore = baseline.Folder(at.State("baselines"))
+		c.BaselineStore = baseline.Folder(at.State("baseline_store", "baselines"))
 	}
 	if len(c.Datasets) == 0 {
 		at.Errorf("datasets", "none; want one or more")

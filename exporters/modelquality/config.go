@@ -22,6 +22,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/owner"
 	"github.com/sightglass-ml/sightglass/internal/reveal"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
@@ -198,9 +199,11 @@ func newGate(gate float64) GateConfig {
 type ModelConfig struct {
 	Name string `yaml:"name"`
 	// Version is empty for all of them.
-	Version    string           `yaml:"version,omitempty"`
-	Thresholds ThresholdsConfig `yaml:"thresholds"`
-	Training   *TrainingConfig  `yaml:"training,omitempty"`
+	Version string `yaml:"version,omitempty"`
+	// Owned is the owner, and free labels of the alerts about the model.
+	owner.Owned `yaml:",inline"`
+	Thresholds  ThresholdsConfig `yaml:"thresholds"`
+	Training    *TrainingConfig  `yaml:"training,omitempty"`
 	// Datasets are those that the model is trained on or fed by: while one is broken, it is not retrained.
 	Datasets []DatasetLink `yaml:"datasets,omitempty"`
 }
@@ -212,6 +215,12 @@ func (m *ModelConfig) Validate(at config.At) {
 	}
 	if m.Version != "" && at.Has("thresholds") {
 		at.Errorf("thresholds", "they hold for a model, whatever its version; want them without version")
+	}
+	m.Owned.Validate(at)
+	for _, key := range []string{"owner", "labels"} {
+		if m.Version != "" && at.Has(key) {
+			at.Errorf(key, "it belongs to a model, whatever its version; want it without version")
+		}
 	}
 	if m.Version != "" && len(m.Datasets) > 0 {
 		at.Errorf("datasets", "they belong to a model, whatever its version; want them without version")
@@ -256,7 +265,7 @@ type AssessmentsConfig struct {
 	Timeout config.Duration `yaml:"timeout"`
 	// Lookback is how old a trace may be whose assessments are read.
 	Lookback config.Duration `yaml:"lookback"`
-	// File keeps the cursor. Without it assessments of a time without the exporter are not counted.
+	// File keeps the cursor: by default "assessments.json" in $STATE_DIRECTORY. Without it assessments of a time without the exporter are not counted.
 	File config.Path `yaml:"file,omitempty"`
 }
 
@@ -291,6 +300,9 @@ func (a *AssessmentsConfig) Validate(at config.At) {
 		if (e.ID == "") == (e.Name == "") {
 			at.Errorf("experiments["+strconv.Itoa(i)+"]", "id %q and name %q; want one of the two", e.ID, e.Name)
 		}
+	}
+	if a.File == "" && len(a.Experiments) > 0 && at.HasState() {
+		a.File = config.Path(at.State("file", "assessments.json"))
 	}
 	if a.File != "" {
 		at.CheckFolder("file", filepath.Dir(string(a.File)))
@@ -392,7 +404,8 @@ type ReviewsConfig struct {
 	// URL of the responder, or of any server that takes POSTs to /api/v1/reviews below it.
 	URL   string              `yaml:"url"`
 	Token config.SecretSource `yaml:"token,omitempty"`
-	// File keeps what is not delivered yet. Each replica needs its own.
+	// File keeps what is not delivered yet: by default "reviews.db" in $STATE_DIRECTORY, or else beside the configuration. Each replica
+	// needs its own.
 	File       config.Path     `yaml:"file,omitempty"`
 	MaxBytes   config.Bytes    `yaml:"max_bytes"`
 	Timeout    config.Duration `yaml:"timeout"`
@@ -447,7 +460,7 @@ func (r *ReviewsConfig) SetDefaults() {
 func (r *ReviewsConfig) Validate(at config.At) {
 	at.CheckURL("url", r.URL)
 	if r.File == "" {
-		r.File = config.Path(at.Resolve("reviews.db"))
+		r.File = config.Path(at.State("file", "reviews.db"))
 	}
 	if r.MaxBytes < 1<<20 {
 		at.Errorf("max_bytes", "%v; want 1MiB or more", r.MaxBytes)
@@ -640,6 +653,9 @@ func (b *BaselinesConfig) SetDefaults() {
 
 // Validate implements config.Validator.
 func (b *BaselinesConfig) Validate(at config.At) {
+	if b.TimeZone == "" {
+		b.TimeZone = at.TimeZone("time_zone", "")
+	}
 	if b.Days < 0 || b.Days > 366 {
 		at.Errorf("days", "%d; want 1 to 366, or 0 for no production baseline", b.Days)
 	}
@@ -669,7 +685,7 @@ type FieldsConfig struct {
 // revealed are the fields whose categories are shown whatever they look like: those of the configuration, and those of which the
 // exporter itself makes the categories.
 func (f *FieldsConfig) revealed() reveal.Policy {
-	return append(reveal.Policy{"text.answer", "text.json", "text.script"}, f.Reveal...)
+	return append(reveal.Policy{"text.answer", "text.json", "text.language", "text.script"}, f.Reveal...)
 }
 
 // SetDefaults implements config.Defaulter.
@@ -717,6 +733,9 @@ func (c *Config) Validate(at config.At) {
 	}
 	if models > c.Limits.Models || versions > c.Limits.Versions {
 		at.Errorf("clients", "together they may have %d models and %d versions, and limits.models is %d and limits.versions %d; want these as high or higher", models, versions, c.Limits.Models, c.Limits.Versions)
+	}
+	if rest := clients.Divide(c.Clients, c.Limits.Versions, c.Limits.Details)[""]; len(c.Clients) > 0 && rest < 0 {
+		at.Errorf("clients", "together they may have %d details, and limits.details is %d; want this as high or higher", c.Limits.Details-rest, c.Limits.Details)
 	}
 	if c.Reviews != nil && c.Reviews.Excerpts.Characters > 0 && !c.Texts.Enabled {
 		at.Errorf("reviews.excerpts", "texts are not read; want texts.enabled: true as well")

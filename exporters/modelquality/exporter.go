@@ -23,6 +23,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/lineage"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/receiver"
+	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/limit"
@@ -173,6 +174,9 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 		return nil
 	}
 	env.Go(e.keeper.Run)
+	if err := env.Loop(exporter.Loop{Name: baseline.Collector, Interval: baseline.CheckInterval, Collect: e.rooms.store.Check}); err != nil {
+		return err
+	}
 	return env.Loop(exporter.Loop{Name: "fields", Interval: fieldsEvery, Timeout: fieldsTimeout, Collect: e.keeper.Cycle})
 }
 
@@ -262,7 +266,7 @@ func (e *Exporter) Reload(_ context.Context, cfg Config) error {
 		return cfg.Wrap("attributes", err)
 	}
 	s.clients.Readmit(e.meter.Versions())
-	e.pipeline.settings.Store(s)
+	e.pipeline.apply(&cfg, s)
 	e.cfg.Store(&cfg)
 	return nil
 }
@@ -288,7 +292,7 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	if e.assessments != nil {
 		e.assessments.Collect(ch)
 	}
-	for _, m := range e.descs.thresholds(e.cfg.Load()) {
+	for _, m := range e.descs.configured(e.cfg.Load()) {
 		ch <- m
 	}
 }

@@ -32,6 +32,8 @@ type Tracker struct {
 	searched    time.Time
 	learned     []learned // what the short windows are compared with
 	shown       time.Time // when that was
+	// mismatchTold says that the log has said that embeddings have other dimensions than the baseline.
+	mismatchTold bool
 }
 
 // Count counts what one inference says, and reports whether a value was one that the baseline never had.
@@ -53,6 +55,36 @@ func (t *Tracker) Count(o *convention.Observation) (unseen bool) {
 		t.keeper.wake()
 	}
 	return false
+}
+
+// Counting is a series of calls of Count, for which the counters are locked once.
+type Counting struct {
+	tracker  *Tracker
+	counters *counters // nil while there are none
+}
+
+// Begin begins a series of calls.
+func (t *Tracker) Begin() Counting {
+	c := t.counters.Load()
+	if c != nil {
+		c.mu.Lock()
+	}
+	return Counting{t, c}
+}
+
+// Count is Tracker.Count.
+func (c *Counting) Count(o *convention.Observation) (unseen bool) {
+	if c.counters == nil {
+		return c.tracker.Count(o)
+	}
+	return c.counters.add(o.Features, o.Prediction, o.Confidence, o.Dropped)
+}
+
+// End ends what Begin began.
+func (c *Counting) End() {
+	if c.counters != nil {
+		c.counters.mu.Unlock()
+	}
 }
 
 // adopt begins to count by a definition, with what was kept until now.
