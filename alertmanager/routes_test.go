@@ -54,18 +54,56 @@ func TestTheExampleOfOtherReceiversRoutesToTeams(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), testtools.Path(t, "amtool"), "check-config", file).CombinedOutput()
 	require.NoError(t, err, string(out))
 	for labels, receiver := range map[string]string{
-		"severity=critical team=fraud":     "pagerduty-fraud",
-		"severity=critical team=search":    "opsgenie-search",
-		"severity=critical":                "pagerduty-oncall",
-		"severity=critical team=unheard":   "pagerduty-oncall",
-		"severity=warning team=fraud":      "teams",
-		"severity=info layer=business":     "e-mail",
-		"severity=info":                    "e-mail",
-		"alertname=SightglassWatchdog x=y": "heartbeat",
+		"alertname=MLDatasetStale severity=critical layer=data owner=fraud":                      "pagerduty-fraud",
+		"alertname=MLModelHallucinationRateHigh severity=critical layer=model owner=search":      "opsgenie-search",
+		"alertname=MLDatasetStale severity=critical layer=data":                                  "pagerduty-oncall",
+		"alertname=MLDatasetStale severity=critical layer=data owner=unheard":                    "pagerduty-oncall",
+		"alertname=MLDatasetDrift severity=warning layer=data owner=fraud":                       "slack-fraud",
+		"alertname=MLDatasetDrift severity=warning layer=data owner=search":                      "teams",
+		"alertname=MLGPULost severity=critical layer=infrastructure":                             "pagerduty-oncall",
+		"alertname=MLCostMonthEndOverBudget severity=warning layer=business department=research": "e-mail-research",
+		"alertname=MLCostDataStale severity=warning layer=business":                              "e-mail",
+		"alertname=MLGPUIdle severity=info layer=infrastructure":                                 "e-mail",
+		"alertname=SightglassWatchdog severity=info":                                             "heartbeat",
 	} {
 		args := append([]string{"config", "routes", "test", "--config.file=" + file, "--verify.receivers=" + receiver}, strings.Fields(labels)...)
 		out, err := exec.CommandContext(t.Context(), testtools.Path(t, "amtool"), args...).CombinedOutput()
 		require.NoError(t, err, "%s: %s", labels, out)
+	}
+}
+
+// amtool's check does not run templates, and Alertmanager only does when an alert fires.
+func TestTheExampleOfOtherReceiversRendersItsMessages(t *testing.T) {
+	content, err := os.ReadFile("../examples/alertmanager/pagerduty-opsgenie-teams-email.yml")
+	require.NoError(t, err)
+	var file struct{ Receivers []yaml.Node }
+	require.NoError(t, yaml.Unmarshal(content, &file))
+	const separator = "\x1e"
+	var parts []string
+	var collect func(n *yaml.Node)
+	collect = func(n *yaml.Node) {
+		if n.Kind == yaml.ScalarNode && strings.Contains(n.Value, "{{") {
+			parts = append(parts, n.Value)
+		}
+		for _, c := range n.Content {
+			collect(c)
+		}
+	}
+	for i := range file.Receivers {
+		collect(&file.Receivers[i])
+	}
+	require.Greater(t, len(parts), 10)
+	for data, title := range map[string]string{
+		"one":  "MLDatasetDrift: A column no longer looks like its baseline.",
+		"five": "MLDatasetNullRatioHigh: A column has too many missing values.",
+	} {
+		out, err := exec.CommandContext(t.Context(), testtools.Path(t, "amtool"), "template", "render", "--template.glob=templates/*.tmpl",
+			"--template.data=testdata/"+data+".json", "--template.text="+strings.Join(parts, separator)).CombinedOutput()
+		require.NoError(t, err, string(out))
+		rendered := strings.Split(string(out), separator)
+		require.Len(t, rendered, len(parts))
+		require.NotContains(t, string(out), "<no value>")
+		require.Contains(t, rendered, title)
 	}
 }
 

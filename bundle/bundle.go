@@ -18,6 +18,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/alertmanager"
 	"github.com/sightglass-ml/sightglass/dashboards"
+	"github.com/sightglass-ml/sightglass/internal/owner"
 	"github.com/sightglass-ml/sightglass/rules"
 )
 
@@ -31,6 +32,8 @@ type Options struct {
 	Alertmanager string
 	// Adapters are the names of the adapters to include, such as "dcgm" and "vllm". Empty includes all.
 	Adapters []string
+	// ObjectLabels are free labels of datasets and models that their alerts get beside the label owner.
+	ObjectLabels []string
 	// Namespace is that of Kubernetes objects. Empty leaves it to kubectl.
 	Namespace string
 	// Labels are added to Kubernetes objects of the rules: what the ruleSelector of a Prometheus looks for.
@@ -126,6 +129,11 @@ func (o Options) check() error {
 			errs = append(errs, fmt.Errorf("unknown adapter %q: the adapters are %s", adapter, strings.Join(known, ", ")))
 		}
 	}
+	for _, label := range o.ObjectLabels {
+		if err := owner.CheckLabel(label); err != nil {
+			errs = append(errs, fmt.Errorf("label of objects: %w", err))
+		}
+	}
 	if o.Namespace != "" && !dnsLabel.MatchString(o.Namespace) {
 		errs = append(errs, fmt.Errorf("namespace %q is no name of a Kubernetes namespace: lower-case letters, digits and hyphens, at most 63", o.Namespace))
 	}
@@ -152,7 +160,12 @@ func (o Options) ruleFiles() ([]ruleFile, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the rules: %w", err)
 		}
-		out = append(out, ruleFile{f.Name, text, f.Groups})
+		for _, g := range f.Groups {
+			for i := range g.Rules {
+				g.Rules[i].Expr = rules.Carry(g.Rules[i].Expr, o.ObjectLabels)
+			}
+		}
+		out = append(out, ruleFile{f.Name, []byte(rules.Carry(string(text), o.ObjectLabels)), f.Groups})
 	}
 	return out, nil
 }

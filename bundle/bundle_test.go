@@ -71,6 +71,26 @@ func TestEveryFormHoldsTheSameRules(t *testing.T) {
 	}
 }
 
+func TestEveryFormCarriesFreeLabels(t *testing.T) {
+	want := load(t)
+	changed := 0
+	for _, g := range want {
+		for i, r := range g.Rules {
+			g.Rules[i].Expr = rules.Carry(r.Expr, []string{"tier", "product"})
+			if g.Rules[i].Expr != r.Expr {
+				changed++
+			}
+		}
+	}
+	require.Greater(t, changed, 30)
+	for _, form := range []string{"files", "prometheus-operator", "mimir"} {
+		require.ElementsMatch(t, want, groups(t, render(t, bundle.Options{Rules: form, ObjectLabels: []string{"tier", "product"}})), form)
+	}
+	_, err := bundle.Render(bundle.Options{ObjectLabels: []string{"severity", "a b"}})
+	require.EqualError(t, err, "label of objects: \"severity\" is a label that Sightglass or Prometheus sets itself; want another name, such as \"team_severity\"\n"+
+		"label of objects: \"a b\" is not the name of a label; want a letter, then letters, digits and underscores, 40 characters at most")
+}
+
 func TestEveryFormHoldsTheSameDashboards(t *testing.T) {
 	plain := render(t, bundle.Options{})
 	for _, form := range bundle.DashboardForms() {

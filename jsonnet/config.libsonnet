@@ -15,6 +15,10 @@
     // Labels for every alert: { team: 'ml-platform' }.
     extraLabels: {},
 
+    // Free labels of datasets and models that their alerts get beside the label owner: ['tier']. They are labels in the exporters'
+    // configuration.
+    objectLabels: [],
+
     // A matcher, or several with commas, that restricts every rule to some of the series: 'environment="production"'.
     selector: '',
 

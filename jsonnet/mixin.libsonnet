@@ -37,14 +37,20 @@
       for name in std.objectFields(config.alerts)
     ]),
 
+  // The label owner ends every list of labels of an object: rules.Carry.
+  local carry(expr) =
+    if config.objectLabels == [] then expr
+    else std.strReplace(expr, 'owner)', std.join(', ', ['owner'] + config.objectLabels) + ')'),
+
   // Every selector of a series that no rule records holds the token.
   local token = 'sightglass_selector=""',
   local select(rule) = rule {
-    expr:
+    expr: carry(
       if config.selector == '' then
         std.strReplace(std.strReplace(super.expr, '{' + token + '}', ''), ', ' + token, '')
       else
-        std.strReplace(super.expr, token, config.selector),
+        std.strReplace(super.expr, token, config.selector)
+    ),
   },
 
   local patchThreshold(rule) =

@@ -91,7 +91,7 @@ func TestTheDefaultsRenderTheRulesExactly(t *testing.T) {
 func TestJsonnet018RendersTheSameWithEverySettingUsed(t *testing.T) {
 	const snippet = `local mixin = (import 'mixin.libsonnet') + { _config+:: {
 		thresholds: { null_ratio: 0.02 }, disabledAlerts: ['MLGPUIdle'], alerts: { MLDatasetDrift: { severity: 'info', 'for': '15m' } },
-		extraLabels: { team: 'ml' }, selector: 'environment="production"', grafanaURL: 'https://grafana.example.com',
+		extraLabels: { team: 'ml' }, objectLabels: ['tier'], selector: 'environment="production"', grafanaURL: 'https://grafana.example.com',
 		dashboards+: { titlePrefix: 'ML / ', extraTags: ['mine'] },
 	} }; [mixin.prometheusRules, mixin.prometheusAlerts, mixin.grafanaDashboards]`
 	run := func(tool string) string {
@@ -157,6 +157,11 @@ func TestConfig(t *testing.T) {
 		"extra labels are on every alert": {
 			`{ extraLabels: { team: 'ml' } }`,
 			`std.set([r.labels.team for g in mixin.prometheusAlerts.groups for r in g.rules])`, `["ml"]`,
+		},
+		"alerts carry free labels of their object": {
+			`{ objectLabels: ['tier', 'product'] }`,
+			`[std.length(std.findSubstr('owner)', e)) for e in [r.expr for g in mixin.prometheusAlerts.groups + mixin.prometheusRules.groups for r in g.rules] if std.length(std.findSubstr('owner', e)) > 0 && std.length(std.findSubstr('owner, tier, product)', e)) == 0]`,
+			`[]`,
 		},
 		"an alert is patched by name": {
 			`{ alerts: { MLDatasetDrift: { severity: 'info', 'for': '15m', keep_firing_for: '1h', labels: { notify: 'working-hours' }, annotations: { action: 'Ask Ann.' } } } }`,

@@ -40,6 +40,18 @@ const ThresholdPrefix = "ml:threshold:"
 // user's own record.
 const Override = "ml:threshold:override"
 
+// carried ends each list of labels in which the label owner of an object's alerts is passed on.
+const carried = "owner)"
+
+// Carry returns the text of a rule file, or of one expression, in which alerts about datasets and models get further labels of
+// their object beside its owner: free labels of the exporters' configuration, such as "tier".
+func Carry(text string, labels []string) string {
+	if len(labels) == 0 {
+		return text
+	}
+	return strings.ReplaceAll(text, carried, "owner, "+strings.Join(labels, ", ")+")")
+}
+
 // File is one rule file of the bundle.
 type File struct {
 	// Name is the slash-separated path of the file in FS.

@@ -209,8 +209,8 @@ func unparen(aggregation *parser.AggregateExpr) parser.Expr {
 	}
 }
 
-// An aggregation without them would mix the datasets of two clusters. An override is for the objects whose labels it names: its
-// namespace is that of whoever publishes it, and may be missing.
+// An aggregation without them would mix the datasets of two clusters. An override is for the objects whose labels it names, and the
+// owner of a model for all that are called so: their namespace is that of whoever publishes it, and may be missing.
 func TestSignalsKeepClusterAndNamespace(t *testing.T) {
 	for _, group := range load(t, Options{}).Groups() {
 		for _, rule := range group.Rules {
@@ -220,6 +220,10 @@ func TestSignalsKeepClusterAndNamespace(t *testing.T) {
 				aggregation, ok := node.(*parser.AggregateExpr)
 				if selector, is := unparen(aggregation).(*parser.VectorSelector); is && slices.Contains([]string{Override, "ml_model_threshold"}, selector.Name) {
 					require.Contains(t, aggregation.Grouping, "cluster", "%s%s: %s", rule.Record, rule.Alert, strconv.Quote(node.String()))
+					return nil
+				}
+				if ok && rule.Record == "model:ml_owner:info" && slices.Contains(aggregation.Grouping, "model") {
+					require.Contains(t, aggregation.Grouping, "cluster")
 					return nil
 				}
 				if ok && !aggregation.Without {

@@ -19,17 +19,21 @@ func bundleCommand(app *kingpin.Application, stdout io.Writer) commands {
 	c := app.Command("bundle", "Write the rules, the Alertmanager configuration and the dashboards, to load them into a stack that exists.")
 	dir := c.Arg("dir", "Folder that gets the files. A file that is there already is not overwritten.").Required().String()
 	var o bundle.Options
-	var adapters string
+	var adapters, objectLabels string
 	c.Flag("rules", "Form of the rules: "+strings.Join(bundle.RuleForms(), ", ")+".").Default("files").StringVar(&o.Rules)
 	c.Flag("dashboards", "Form of the dashboards: "+strings.Join(bundle.DashboardForms(), ", ")+".").Default("files").StringVar(&o.Dashboards)
 	c.Flag("alertmanager", "Oldest Alertmanager that reads the plain configuration: "+strings.Join(bundle.Alertmanagers(), ", ")+".").Default("0.31").StringVar(&o.Alertmanager)
 	c.Flag("with", "Adapters to include, separated by commas, such as dcgm,vllm. Without it, all.").PlaceHolder("NAMES").StringVar(&adapters)
+	c.Flag("object-labels", "Labels of datasets and models that their alerts get beside the label owner, separated by commas, such as tier,product.").PlaceHolder("NAMES").StringVar(&objectLabels)
 	c.Flag("namespace", "Namespace of Kubernetes objects.").StringVar(&o.Namespace)
 	c.Flag("label", "Label of Kubernetes objects of the rules, as NAME=VALUE, such as release=prometheus. Can be repeated.").StringMapVar(&o.Labels)
 
 	return commands{c.FullCommand(): func(context.Context) error {
 		if adapters != "" {
 			o.Adapters = strings.Split(adapters, ",")
+		}
+		if objectLabels != "" {
+			o.ObjectLabels = strings.Split(objectLabels, ",")
 		}
 		files, err := bundle.Render(o)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/owner"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
@@ -72,6 +73,8 @@ type DatasetConfig struct {
 
 	Name        string `yaml:"name"`
 	TableConfig `yaml:",inline"`
+	// Owned is the owner, and free labels of the alerts about the dataset.
+	owner.Owned `yaml:",inline"`
 
 	// Window is how far back records count; 0s takes the whole table. Without
 	// a timestamp column it is always the whole table.
@@ -328,6 +331,7 @@ func (d *DatasetConfig) Validate(at config.At) {
 		at.Errorf("name", "missing; want the name of the dataset, the value of its label dataset")
 	}
 	d.TableConfig.Validate(at)
+	d.Owned.Validate(at)
 	d.hasWindow = at.Has("window")
 	for key, v := range map[string]config.Duration{"interval": d.Interval, "timeout": d.Timeout} {
 		if at.Has(key) && v <= 0 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/owner"
 )
 
 // Each bad configuration stands beside the message that it must give.
@@ -42,6 +43,7 @@ func TestGoodConfiguration(t *testing.T) {
 	require.Equal(t, "shop.cart", orders.Upstream[0].Table, "the table of the dataset it refers to")
 	require.Equal(t, "warehouse", orders.Comparisons[0].Source, "the source of the dataset")
 	require.Equal(t, baseline.Day("2026-10-01"), orders.Baselines.Production.FirstDay)
+	require.Equal(t, owner.Owned{Owner: "payments", Labels: map[string]string{"tier": "gold"}}, orders.Owned)
 	cart := cfg.Datasets[1]
 	require.Zero(t, cart.Window, "0s is the whole table")
 	features := cfg.Datasets[2]

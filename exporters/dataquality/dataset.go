@@ -391,6 +391,9 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	for o, v := range d.overrides {
 		gauge(m.threshold, v, o.signal, o.column)
 	}
+	if info := m.owner.Metric(d.cfg.Name, d.cfg.Owned); info != nil {
+		out.Add(info)
+	}
 	gauge(m.profileSuccess, truth(err == nil))
 	gauge(m.profileDuration, took.Seconds())
 	if c.schema != nil {

@@ -133,6 +133,8 @@ datasets:
   - name: orders
     source: files
     files: orders.parquet
+    owner: payments
+    labels: {tier: gold}
     timestamp_column: ordered_at
     columns: {bins: 4}
     upstream:
@@ -199,9 +201,9 @@ func TestFailures(t *testing.T) {
 		absent  []string
 	}{
 		"a file that is not there": {
-			config: source("    files: orders.parquet\n"),
+			config: source("    files: orders.parquet\n    owner: payments\n"),
 			err:    "No files found that match the pattern",
-			series: []string{`ml_dataset_profile_success{dataset="orders"} 0`},
+			series: []string{`ml_dataset_profile_success{dataset="orders"} 0`, `ml_dataset_owner_info{dataset="orders",owner="payments"} 1`},
 			absent: []string{"ml_dataset_rows", "ml_dataset_column_values", "ml_dataset_snapshot_info", "ml_dataset_baseline_days", "ml_dataset_baseline_frozen"},
 		},
 		"a file that is no Parquet": {

@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
+	"github.com/sightglass-ml/sightglass/internal/owner"
 )
 
 // Catalogue returns the metrics of the exporter for the reference.
@@ -63,6 +64,7 @@ type descs struct {
 	pastRows, recentPastRows, usualGap, usualNulls        *prometheus.Desc
 	dayElapsed                                            *prometheus.Desc
 	causeInfo, causeRows, causeSince                      *prometheus.Desc
+	owner                                                 owner.Info
 }
 
 func newDescs(c *catalogue.Catalogue) descs {
@@ -121,5 +123,6 @@ func newDescs(c *catalogue.Catalogue) descs {
 		profileDuration:      c.Gauge("profile_duration_seconds", "Time the last profile took."),
 		profileFinish:        c.Gauge("profile_timestamp_seconds", "Time at which the last successful profile ended."),
 		threshold:            c.Gauge("threshold", "A threshold of the configuration that overrides the default of the rules; column is empty for the whole dataset.", "signal", "column"),
+		owner:                owner.Declare(c, "owner_info", "dataset"),
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/owner"
 	"github.com/sightglass-ml/sightglass/internal/reveal"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
@@ -198,9 +199,11 @@ func newGate(gate float64) GateConfig {
 type ModelConfig struct {
 	Name string `yaml:"name"`
 	// Version is empty for all of them.
-	Version    string           `yaml:"version,omitempty"`
-	Thresholds ThresholdsConfig `yaml:"thresholds"`
-	Training   *TrainingConfig  `yaml:"training,omitempty"`
+	Version string `yaml:"version,omitempty"`
+	// Owned is the owner, and free labels of the alerts about the model.
+	owner.Owned `yaml:",inline"`
+	Thresholds  ThresholdsConfig `yaml:"thresholds"`
+	Training    *TrainingConfig  `yaml:"training,omitempty"`
 	// Datasets are those that the model is trained on or fed by: while one is broken, it is not retrained.
 	Datasets []DatasetLink `yaml:"datasets,omitempty"`
 }
@@ -212,6 +215,12 @@ func (m *ModelConfig) Validate(at config.At) {
 	}
 	if m.Version != "" && at.Has("thresholds") {
 		at.Errorf("thresholds", "they hold for a model, whatever its version; want them without version")
+	}
+	m.Owned.Validate(at)
+	for _, key := range []string{"owner", "labels"} {
+		if m.Version != "" && at.Has(key) {
+			at.Errorf(key, "it belongs to a model, whatever its version; want it without version")
+		}
 	}
 	if m.Version != "" && len(m.Datasets) > 0 {
 		at.Errorf("datasets", "they belong to a model, whatever its version; want them without version")

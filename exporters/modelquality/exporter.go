@@ -288,7 +288,7 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	if e.assessments != nil {
 		e.assessments.Collect(ch)
 	}
-	for _, m := range e.descs.thresholds(e.cfg.Load()) {
+	for _, m := range e.descs.configured(e.cfg.Load()) {
 		ch <- m
 	}
 }

@@ -217,6 +217,8 @@ func TestTheMetricsPage(t *testing.T) {
 	w := newWorld(t, `
 models:
   - name: fraud
+    owner: payments
+    labels: {tier: gold}
     thresholds: {failure_ratio: 0.02, fields: {amount: {drift_psi: 0.5}}}
 `)
 	w.spans(attributes{"service.name": "scorer"},

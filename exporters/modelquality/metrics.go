@@ -12,6 +12,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/receiver"
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/owner"
 )
 
 // Catalogue returns the metrics of the exporter for the reference.
@@ -34,6 +35,7 @@ const signalDrift = "drift_psi"
 // descs are the metrics of this package.
 type descs struct {
 	threshold, dataset, items, ignored, bad, dropped *prometheus.Desc
+	owner                                            owner.Info
 }
 
 func newDescs(c *catalogue.Catalogue) descs {
@@ -44,14 +46,18 @@ func newDescs(c *catalogue.Catalogue) descs {
 		ignored:   c.Counter("sightglass_otlp_ignored_items_total", "Spans and log records that say nothing about a model, by reason.", "signal", "reason"),
 		bad:       c.Counter("sightglass_otlp_refused_values_total", "Values of spans and log records that make no sense and are not used.", "value"),
 		dropped:   c.Counter("sightglass_otlp_truncated_spans_total", "Spans of which the SDK dropped attributes."),
+		owner:     owner.Declare(c, "ml_model_owner_info", "model"),
 	}
 }
 
-// thresholds are the overrides of a configuration, and the datasets of its models.
-func (d descs) thresholds(cfg *Config) exporter.Metrics {
+// configured is what a configuration says of its models: overrides, datasets and owners.
+func (d descs) configured(cfg *Config) exporter.Metrics {
 	var m exporter.Metrics
 	for i := range cfg.Models {
 		model := &cfg.Models[i]
+		if info := d.owner.Metric(model.Name, model.Owned); info != nil {
+			m = append(m, info)
+		}
 		for _, of := range model.Datasets {
 			m.Gauge(d.dataset, 1, model.Name, of.Name, of.Cluster, of.Namespace)
 		}

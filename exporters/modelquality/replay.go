@@ -119,7 +119,7 @@ func (r *Replay) Inferences() []prometheus.Metric {
 	go func() {
 		defer close(ch)
 		r.exporter.meter.Collect(ch)
-		for _, m := range r.exporter.descs.thresholds(r.exporter.cfg.Load()) {
+		for _, m := range r.exporter.descs.configured(r.exporter.cfg.Load()) {
 			ch <- m
 		}
 	}()

@@ -68,6 +68,9 @@ func (b *Batch) Gauge(desc *prometheus.Desc, value float64, label string, more .
 	b.metrics = append(b.metrics, c)
 }
 
+// Add adds a metric that was made elsewhere.
+func (b *Batch) Add(m prometheus.Metric) { b.metrics = append(b.metrics, m) }
+
 // Metrics are those that were added.
 func (b *Batch) Metrics() Metrics { return b.metrics }
 
