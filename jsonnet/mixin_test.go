@@ -137,7 +137,7 @@ func TestConfig(t *testing.T) {
 			alert + `[std.length(alert('MLDatasetNullRatioHigh', s)) for s in ['warning', 'critical']]`, `[1, 0]`,
 		},
 		"a group without alerts is left out": {
-			`{ disabledAlerts: ['SightglassExporterDown', 'SightglassCollectorFailing', 'SightglassConfigReloadFailed', 'SightglassLabelLimitReached', 'SightglassReviewsOutboxFull', 'SightglassMetricsAbsent', 'SightglassOverrideUnmatched'] }`,
+			`{ disabledAlerts: ['SightglassExporterDown', 'SightglassCollectorFailing', 'SightglassConfigReloadFailed', 'SightglassLabelLimitReached', 'SightglassReviewsOutboxFull', 'SightglassBaselinesUnwritable', 'SightglassMetricsAbsent', 'SightglassOverrideUnmatched'] }`,
 			`std.member([g.name for g in mixin.prometheusAlerts.groups], 'sightglass.self.alerts')`, `false`,
 		},
 		"a group has the interval that is asked for": {

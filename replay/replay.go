@@ -44,15 +44,14 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (_ Result, err er
 			err = closed
 		}
 	}()
-	// Rules take a fifth of the time, and the world, which waits for itself at every minute, keeps one core and a half busy: one rule
-	// at a time fills what it leaves for longer.
+	// Rules take a fifth of the time, and what is scraped meanwhile keeps other cores busy.
 	e, err := engine.New(engine.Options{Rules: o.Rules, Concurrency: 1})
 	if err != nil {
 		return Result{}, err
 	}
 	result := Result{Truth: w.Truth()}
 	stats, err := e.Run(ctx, engine.Replay{
-		From: s.From(), To: s.To(), Targets: w.Targets(), Advance: w.Advance, Progress: o.Progress,
+		From: s.From(), To: s.To(), Targets: w.Targets(), Progress: o.Progress,
 		Alerts: func(t engine.Transition) { result.Transitions = append(result.Transitions, t) },
 	})
 	result.Failed = stats.Errors

@@ -76,6 +76,25 @@ func TestTwoRespondersDoNotWorkOnOneSQLiteDatabase(t *testing.T) {
 	require.Zero(t, first.Stop())
 }
 
+func TestWhereTheStoreIs(t *testing.T) {
+	for sentence, tc := range map[string]struct{ env, text, want string }{
+		"in the folder that systemd makes":                   {"STATE", "", "STATE/responder.db"},
+		"beside the configuration":                           {"", "", "BESIDE/responder.db"},
+		"where the configuration says, relative to the file": {"STATE", "store: {path: own.db}\n", "BESIDE/own.db"},
+		"in PostgreSQL alone":                                {"STATE", "store: {postgresql: {env: DSN}}\n", ""},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			state, beside := t.TempDir(), t.TempDir()
+			fill := strings.NewReplacer("STATE", state, "BESIDE", beside)
+			t.Setenv("STATE_DIRECTORY", fill.Replace(tc.env))
+			t.Setenv("DSN", "postgres://localhost/x")
+			cfg, err := config.Load[responder.Config](write(t, filepath.Join(beside, "c.yaml"), "webhook: {token: {file: token}}\n"+tc.text))
+			require.NoError(t, err)
+			require.Equal(t, fill.Replace(tc.want), string(cfg.Store.Path))
+		})
+	}
+}
+
 func TestTheFullConfiguration(t *testing.T) {
 	_, err := config.Load[responder.Config]("testdata/full.good.yaml")
 	require.NoError(t, err)

@@ -45,6 +45,23 @@ func TestTheExampleForKubernetesAllowsNoMoreThanTheTestDoes(t *testing.T) {
 	require.Equal(t, map[string][]string{"drop": {"ALL"}}, container.Capabilities)
 }
 
+// The folder of state, the user and what is read-only are the same wherever a program runs.
+func TestWhereProgramsRunTheyHaveTheSameStateFolder(t *testing.T) {
+	for file, says := range map[string][]string{
+		"examples/systemd/sightglass@.service":          {"DynamicUser=yes\n", "StateDirectory=sightglass/%i\n", "ProtectSystem=strict\n", "NoNewPrivileges=yes\n", "CapabilityBoundingSet=\n"},
+		"examples/kubernetes/dataquality-exporter.yaml": {"{name: STATE_DIRECTORY, value: /var/lib/sightglass}", "mountPath: /var/lib/sightglass}"},
+		"charts/sightglass/templates/programs.yaml":     {"{name: STATE_DIRECTORY, value: /var/lib/sightglass}", "mountPath: /var/lib/sightglass}"},
+		"packaging/Containerfile":                       {"ENV STATE_DIRECTORY=/var/lib/sightglass\n", "USER 65534:65534\n"},
+		"packaging/compose.yaml":                        {"- state:/var/lib/sightglass\n", "read_only: true\n"},
+	} {
+		text, err := os.ReadFile(filepath.Join("../..", file))
+		require.NoError(t, err)
+		for _, one := range says {
+			require.Contains(t, string(text), one, file)
+		}
+	}
+}
+
 func TestSystemdFindsNoFaultInTheUnit(t *testing.T) {
 	tool, err := exec.LookPath("systemd-analyze")
 	if err != nil {

@@ -25,7 +25,8 @@ import (
 const nobody = 65534
 
 // hostile is the script that a program is started by: everything that is mounted becomes read-only, but for the folder
-// of state, and the program runs as somebody else. $1 is the folder; the rest is the program.
+// of state, and the program runs as somebody else without capabilities. $1 is the folder; the rest is the program. It is
+// what the systemd unit and the examples for Kubernetes allow, and less: not even the folder for temporary files is writable.
 const hostile = `set -eu
 state=$1
 shift
@@ -35,7 +36,7 @@ cd /
 awk '{print $2}' /proc/self/mounts | while read -r place; do
   case $place in "$state"|/proc*|/sys*|/dev*) ;; *) mount -o remount,bind,ro "$place" 2>/dev/null || true ;; esac
 done
-exec setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs env -i "$@"
+exec setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all env -i STATE_DIRECTORY="$state" "$@"
 `
 
 // requireHostile skips where the test may not make namespaces, other than in CI.
@@ -104,25 +105,77 @@ func (l *logs) String() string {
 	return l.all.String()
 }
 
-// hosted is a configuration with STATE as the one writable folder, and what the log says that it watches.
+// hosted is a configuration with STATE as the one writable folder, which STATE_DIRECTORY names, and what the log says that it watches.
 type hosted struct {
 	binary, config string
 	args           []string
 	watches        string
 	hangs          bool // a source does: then the program need not be ready
+	// wrote are files below STATE that the program makes without a word in its configuration.
+	wrote []string
+	// before is a file beside the configuration that an earlier version has left.
+	before string
 }
 
 func hostedPrograms() map[string]hosted {
 	return map[string]hosted{
-		"dataquality":                            {"dataquality-exporter", "sources: {files: {type: duckdb}}\nbaseline_store: {type: FILESYSTEM, config: {directory: STATE/baselines}}\ndatasets: [{name: good, source: files, files: good.csv}]\n", nil, "datasets=good", false},
-		"modelquality":                           {"modelquality-exporter", "otlp: {grpc: '127.0.0.1:0', http: 'off'}\nbaseline_store: {type: FILESYSTEM, config: {directory: STATE/baselines}}\nreviews: {url: 'http://127.0.0.1:1', file: STATE/reviews.db}\n", nil, "otlp", false},
-		"gpu":                                    {"gpu-exporter", "interval: 1s\ntimeout: 1s\n", []string{"--nvml.library=/nonexistent/libnvidia-ml.so"}, "library=/nonexistent/libnvidia-ml.so", false},
-		"cost":                                   {"cost-exporter", "state: STATE/state\nexchange: {online: false}\nbills: {sources: [{name: cloud, folder: bills}]}\n", nil, "bills=cloud", false},
-		"responder":                              {"responder", "webhook: {token: {file: token}}\nstore: {path: STATE/responder.db}\nactions: []\n", nil, "store=STATE/responder.db", false},
-		"dataquality with a database that hangs": {"dataquality-exporter", "sources: {db: {type: postgres, dsn: {file: dsn}}}\nbaseline_store: {type: FILESYSTEM, config: {directory: STATE/baselines}}\ndatasets: [{name: far, source: db, table: t}]\n", nil, "datasets=far", true},
-		"modelquality with a registry that hangs": {"modelquality-exporter", "otlp: {grpc: '127.0.0.1:0', http: 'off'}\nsources: {db: {type: postgres, dsn: {file: dsn}}}\nmlflow: {url: 'http://HANGS'}\nlabels: [{name: l, source: db, table: t, timestamp_column: at, prediction_column: p, label_column: l, model: m}]\nreviews: {url: 'http://HANGS', file: STATE/reviews.db}\n", nil, "otlp", true},
-		"cost with a Prometheus that hangs":       {"cost-exporter", "state: STATE/state\nexchange: {valet_url: 'http://HANGS', ecb_url: 'http://HANGS'}\nmetering: {prometheus: 'http://HANGS', step: 1s, lag: 0s}\n", nil, "prometheus=http://HANGS", true},
-		"responder with a database that hangs":    {"responder", "webhook: {token: {file: token}}\nstore: {postgresql: {file: dsn}}\nactions: []\n", nil, "", true},
+		"dataquality": {
+			binary:  "dataquality-exporter",
+			config:  "sources: {files: {type: duckdb}}\nbaseline_store: {type: FILESYSTEM, config: {directory: STATE/elsewhere}}\ndatasets: [{name: good, source: files, files: good.csv}]\n",
+			watches: "datasets=good",
+		},
+		"dataquality without a path": {
+			binary:  "dataquality-exporter",
+			config:  "sources: {files: {type: duckdb}}\ndatasets: [{name: good, source: files, files: good.csv}]\n",
+			watches: "datasets=good", wrote: []string{"baselines"},
+		},
+		"modelquality": {
+			binary:  "modelquality-exporter",
+			config:  "otlp: {grpc: '127.0.0.1:0', http: 'off'}\nbaseline_store: {type: FILESYSTEM, config: {directory: STATE/elsewhere}}\nreviews: {url: 'http://127.0.0.1:1', file: STATE/out.db}\n",
+			watches: "otlp",
+		},
+		"modelquality without a path": {
+			binary:  "modelquality-exporter",
+			config:  "otlp: {grpc: '127.0.0.1:0', http: 'off'}\nbaseline_store: {type: FILESYSTEM}\nreviews: {url: 'http://127.0.0.1:1'}\n",
+			watches: "otlp", wrote: []string{"baselines", "reviews.db"},
+		},
+		"gpu": {
+			binary: "gpu-exporter", config: "interval: 1s\ntimeout: 1s\n", args: []string{"--nvml.library=/nonexistent/libnvidia-ml.so"},
+			watches: "library=/nonexistent/libnvidia-ml.so",
+		},
+		"cost": {
+			binary: "cost-exporter", config: "state: STATE/elsewhere\nexchange: {online: false}\nbills: {sources: [{name: cloud, folder: bills}]}\n",
+			watches: "bills=cloud",
+		},
+		"cost without a path": {
+			binary: "cost-exporter", config: "exchange: {online: false}\nbills: {sources: [{name: cloud, folder: bills}]}\n",
+			watches: "bills=cloud", wrote: []string{"state"},
+		},
+		"responder": {
+			binary: "responder", config: "webhook: {token: {file: token}}\nstore: {path: STATE/elsewhere.db}\nactions: []\n",
+			watches: "store=STATE/elsewhere.db",
+		},
+		"responder without a path": {
+			binary: "responder", config: "webhook: {token: {file: token}}\nactions: []\n",
+			watches: "store=STATE/responder.db", wrote: []string{"responder.db"},
+		},
+		"dataquality with a database that hangs": {
+			binary: "dataquality-exporter", config: "sources: {db: {type: postgres, dsn: {file: dsn}}}\ndatasets: [{name: far, source: db, table: t}]\n",
+			watches: "datasets=far", hangs: true,
+		},
+		"modelquality with a registry that hangs": {
+			binary: "modelquality-exporter",
+			config: "otlp: {grpc: '127.0.0.1:0', http: 'off'}\nsources: {db: {type: postgres, dsn: {file: dsn}}}\nmlflow: {url: 'http://HANGS', assessments: {experiments: [{id: '1'}]}}\n" +
+				"labels: [{name: l, source: db, table: t, timestamp_column: at, prediction_column: p, label_column: l, model: m}]\nreviews: {url: 'http://HANGS'}\n",
+			watches: "otlp", hangs: true, wrote: []string{"reviews.db"},
+		},
+		"cost with a Prometheus that hangs": {
+			binary: "cost-exporter", config: "exchange: {valet_url: 'http://HANGS', ecb_url: 'http://HANGS'}\nmetering: {prometheus: 'http://HANGS', step: 1s, lag: 0s}\n",
+			watches: "prometheus=http://HANGS", hangs: true,
+		},
+		"responder with a database that hangs": {
+			binary: "responder", config: "webhook: {token: {file: token}}\nstore: {postgresql: {file: dsn}}\nactions: []\n", hangs: true,
+		},
 	}
 }
 
@@ -149,7 +202,7 @@ func TestEveryProgramRunsOnAHostThatAllowsLittle(t *testing.T) {
 	}
 }
 
-func runHosted(t *testing.T, bin, hangs string, p hosted) {
+func runHosted(t *testing.T, bin, hangs string, p hosted) (log string) {
 	t.Helper()
 	dir := prepare(t)
 	state := filepath.Join(dir, "writable")
@@ -159,6 +212,9 @@ func runHosted(t *testing.T, bin, hangs string, p hosted) {
 	file := filepath.Join(dir, "config.yaml")
 	for name, text := range map[string]string{"config.yaml": fill.Replace(p.config), "token": "secret", "dsn": "postgres://u:p@" + hangs + "/d?sslmode=disable"} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	if p.before != "" {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, p.before), []byte("kept"), 0o600))
 	}
 	require.NoError(t, filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
 		if err != nil || path == state {
@@ -201,7 +257,7 @@ func runHosted(t *testing.T, bin, hangs string, p hosted) {
 		})
 		time.Sleep(2 * time.Second)
 		require.NotContains(t, out.String(), "msg=Serving")
-		requireRestricted(t, cmd.Process.Pid, dir)
+		requireRestricted(t, cmd.Process.Pid, dir, state)
 	} else {
 		await("logs what it serves", func() bool { return strings.Contains(out.String(), "msg=Serving") })
 		require.Regexp(t, `msg=Serving .*addresses=\S*`+address+`.* metrics=/metrics`, out.String())
@@ -210,7 +266,11 @@ func runHosted(t *testing.T, bin, hangs string, p hosted) {
 			status := get(ctx, "http://"+address+"/-/ready")
 			return status == http.StatusOK || p.hangs && status == http.StatusServiceUnavailable
 		})
-		requireRestricted(t, cmd.Process.Pid, dir)
+		requireRestricted(t, cmd.Process.Pid, dir, state)
+		for _, file := range p.wrote {
+			_, err := os.Stat(filepath.Join(state, file))
+			require.NoError(t, err)
+		}
 	}
 	began := time.Now()
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
@@ -226,10 +286,11 @@ func runHosted(t *testing.T, bin, hangs string, p hosted) {
 	requireNoPanic(t, out.String())
 	require.NotContains(t, out.String(), "permission denied")
 	require.NotContains(t, out.String(), "read-only file system")
+	return out.String()
 }
 
 // requireRestricted looks at the process from outside: what it was started under is true of it.
-func requireRestricted(t *testing.T, pid int, dir string) {
+func requireRestricted(t *testing.T, pid int, dir, state string) {
 	t.Helper()
 	proc := fmt.Sprintf("/proc/%d/", pid)
 	status, err := os.ReadFile(proc + "status")
@@ -237,7 +298,11 @@ func requireRestricted(t *testing.T, pid int, dir string) {
 	require.Contains(t, string(status), "Uid:\t65534\t65534\t65534\t65534\n")
 	environment, err := os.ReadFile(proc + "environ")
 	require.NoError(t, err)
-	require.Empty(t, string(environment))
+	require.Equal(t, "STATE_DIRECTORY="+state+"\x00", string(environment))
+	for _, set := range []string{"CapEff", "CapBnd", "CapPrm"} {
+		require.Regexp(t, `(?m)^`+set+`:\t0+$`, string(status))
+	}
+	require.Regexp(t, `(?m)^NoNewPrivs:\t1$`, string(status))
 	cwd, err := os.Readlink(proc + "cwd")
 	require.NoError(t, err)
 	require.Equal(t, "/", cwd)
@@ -259,4 +324,21 @@ func get(ctx context.Context, url string) int {
 	defer answer.Body.Close()
 	_, _ = io.Copy(io.Discard, answer.Body)
 	return answer.StatusCode
+}
+
+// What an earlier version kept beside a configuration that is read-only now cannot go on there: the log says what to do.
+func TestStateBesideAConfigurationThatIsReadOnlyIsTold(t *testing.T) {
+	requireHostile(t)
+	bin := t.TempDir()
+	require.NoError(t, os.Chmod(bin, 0o755))
+	require.NoError(t, os.Chmod(filepath.Dir(bin), 0o755))
+	build := exec.Command("go", "build", "-ldflags=-extldflags=-Wl,-z,lazy", "-o", bin, "./cmd/responder")
+	build.Dir = testtools.Root(t)
+	output, err := build.CombinedOutput()
+	require.NoError(t, err, string(output))
+	log := runHosted(t, bin, "", hosted{
+		binary: "responder", config: "webhook: {token: {file: token}}\nactions: []\n", watches: "store=STATE/responder.db",
+		wrote: []string{"responder.db"}, before: "responder.db",
+	})
+	require.Regexp(t, `level=WARN .*responder.db.* is of an earlier start, this process cannot write it, and what it holds is not used; to go on with it, stop the program, move it to .*writable/responder.db.*, owned by user 65534, and start again`, log)
 }

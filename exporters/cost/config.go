@@ -52,7 +52,7 @@ func (c *Config) Validate(at config.At) {
 		at.Errorf(key, "%v", err)
 	}
 	if c.State == "state" {
-		c.State = config.Path(at.State("state"))
+		c.State = config.Path(at.State("state", "state"))
 	}
 	if c.entries, err = c.Prices.entries(); err != nil {
 		at.Errorf("prices", "%v", err)

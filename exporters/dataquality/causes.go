@@ -260,7 +260,7 @@ func (d *dataset) explainBreach(c *cycle, b breach, sample *tables.Sampled) *exp
 			if i > 0 {
 				fc.text += " and "
 			}
-			if shown[i], hides = d.shown(c, sample.Fields[fields[t.Column]], values[i]); !hides {
+			if shown[i], hides = d.shownName(c, sample.Fields[fields[t.Column]], values[i]); !hides {
 				if among, ok := codesOf(sample, fields[t.Column], values[i]); ok {
 					conditions = append(conditions, among)
 				}
@@ -372,8 +372,8 @@ func codesOf(sample *tables.Sampled, field int, name string) (tables.Among, bool
 	return tables.Among{}, false
 }
 
-// shown is the name of a value that may be published, and whether it hides the value.
-func (d *dataset) shown(c *cycle, f tables.SampledField, name string) (string, bool) {
+// shownName is the name of a value that may be published, and whether it hides the value.
+func (d *dataset) shownName(c *cycle, f tables.SampledField, name string) (string, bool) {
 	if !f.Values || name == binning.Null || name == binning.Other {
 		return name, false
 	}

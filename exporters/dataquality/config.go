@@ -372,7 +372,7 @@ func (c *Config) Validate(at config.At) {
 		at.Errorf("defaults", "interval and timeout; want durations above 0")
 	}
 	if c.BaselineStore.Type == "" {
-		c.BaselineStore = baseline.Folder(at.State("baselines"))
+		c.BaselineStore = baseline.Folder(at.State("baseline_store", "baselines"))
 	}
 	if len(c.Datasets) == 0 {
 		at.Errorf("datasets", "none; want one or more")

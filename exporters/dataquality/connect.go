@@ -9,6 +9,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/internal/connect"
 	"github.com/sightglass-ml/sightglass/internal/tables"
+	"github.com/sightglass-ml/sightglass/internal/tables/tablecheck"
 )
 
 // Connect reports what the exporter would reach with a configuration. It writes no baselines.
@@ -21,7 +22,7 @@ func Connect(ctx context.Context, report *connect.Report, cfg Config) {
 	report.Do(ctx, "baseline_store", "writable", r.store.Probe)
 	reachable := make(map[string]bool)
 	for _, name := range sortedKeys(cfg.Sources) {
-		reachable[name] = report.Source(ctx, name, cfg.Sources[name].Type, r.source)
+		reachable[name] = tablecheck.Source(ctx, report, name, cfg.Sources[name].Type, r.source)
 	}
 	now := time.Now() //nolint:forbidigo // The process's clock comes in here.
 	for _, d := range cfg.Datasets {
@@ -34,7 +35,7 @@ func connectDataset(ctx context.Context, report *connect.Report, r *rooms, d Dat
 	window := d.at(now)
 	served, ok := connectTable(ctx, report, r, part, "rights", &d.TableConfig, key, reachable)
 	if ok && d.Baselines.Training == nil {
-		report.Columns(ctx, part, time.Duration(d.Timeout), served, window, d.Columns.choice())
+		tablecheck.Columns(ctx, report, part, time.Duration(d.Timeout), served, window, d.Columns.choice())
 	}
 	if t := d.Baselines.Training; t != nil {
 		trained, trainedOK := connectTable(ctx, report, r, part, "rights of training", &t.TableConfig, key+"baselines.training.", reachable)
@@ -70,16 +71,16 @@ func connectDataset(ctx context.Context, report *connect.Report, r *rooms, d Dat
 }
 
 // connectTable reads the schema of a table unless its source does not answer, which the report has said.
-func connectTable(ctx context.Context, report *connect.Report, r *rooms, part, what string, t *TableConfig, key string, reachable map[string]bool) (connect.Opened, bool) {
+func connectTable(ctx context.Context, report *connect.Report, r *rooms, part, what string, t *TableConfig, key string, reachable map[string]bool) (tablecheck.Opened, bool) {
 	if !reachable[t.Source] {
 		report.Add(part, what, connect.Failed, "its source "+t.Source+" does not answer")
-		return connect.Opened{}, false
+		return tablecheck.Opened{}, false
 	}
-	return report.Table(ctx, part, what, func() (*tables.Source, tables.Relation, error) { return r.table(t, key) })
+	return tablecheck.Table(ctx, report, part, what, func() (*tables.Source, tables.Relation, error) { return r.table(t, key) })
 }
 
 // connectTraining reports bins as cutTraining cuts them: of the columns that are served, from the training data.
-func connectTraining(ctx context.Context, report *connect.Report, part string, d DatasetConfig, served, trained connect.Opened, window tables.Window) {
+func connectTraining(ctx context.Context, report *connect.Report, part string, d DatasetConfig, served, trained tablecheck.Opened, window tables.Window) {
 	var both, untrained []tables.Column
 	for _, c := range trained.Schema {
 		if has(served.Schema, c.Name) {
@@ -95,7 +96,7 @@ func connectTraining(ctx context.Context, report *connect.Report, part string, d
 	}
 	trained.Schema = both
 	choice := d.Columns.choice()
-	cut, ok := report.Columns(ctx, part, time.Duration(d.Timeout), trained, tables.Window{}, choice)
+	cut, ok := tablecheck.Columns(ctx, report, part, time.Duration(d.Timeout), trained, tables.Window{}, choice)
 	if !ok || len(untrained) == 0 {
 		return
 	}
@@ -106,7 +107,7 @@ func connectTraining(ctx context.Context, report *connect.Report, part string, d
 		}
 	}
 	served.Schema = untrained
-	report.Columns(ctx, part, time.Duration(d.Timeout), served, window, choice)
+	tablecheck.Columns(ctx, report, part, time.Duration(d.Timeout), served, window, choice)
 }
 
 // at is the window of a profile that begins now.

@@ -63,6 +63,8 @@ type dataset struct {
 	asked     []time.Time
 	// sorted are the bins of columns, as they were last; see order.
 	sorted map[binsOf][]string
+	// shown are the names of categories, by column; see hidden.
+	shown map[string]hiddenOf
 }
 
 type upstream struct {
@@ -536,7 +538,23 @@ func truth(b bool) float64 {
 
 func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
 
-// hidden are the categories of a column that are not shown as they are.
+// hiddenOf is what is hidden of categories.
+type hiddenOf struct {
+	categories []string
+	hidden     map[string]string
+}
+
+// hidden are the categories of a column that are not shown as they are: the same as last time while its bins are.
 func (d *dataset) hidden(c *cycle, column string) map[string]string {
-	return reveal.Policy(d.cfg.Columns.Reveal).Hidden(column, c.definition.Fields[column])
+	layout := c.definition.Fields[column]
+	last, ok := d.shown[column]
+	if ok && slices.Equal(last.categories, layout.Top) {
+		return last.hidden
+	}
+	if d.shown == nil {
+		d.shown = make(map[string]hiddenOf)
+	}
+	now := hiddenOf{layout.Top, reveal.Policy(d.cfg.Columns.Reveal).Hidden(column, layout)}
+	d.shown[column] = now
+	return now.hidden
 }

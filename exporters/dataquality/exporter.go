@@ -82,6 +82,9 @@ func Start(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance,
 		rooms: r, descs: newDescs(newCatalogue()), slots: make(chan struct{}, cfg.MaxConcurrentProfiles),
 		env: env, watched: make(map[string]watched),
 	}
+	if err := env.Loop(exporter.Loop{Name: baseline.Collector, Interval: baseline.CheckInterval, Collect: r.store.Check}); err != nil {
+		return nil, errors.Join(err, r.close())
+	}
 	for _, dc := range cfg.Datasets {
 		if err := e.watch(dc); err != nil {
 			return nil, errors.Join(err, r.close())

@@ -48,6 +48,12 @@ func anyValue(v any) object {
 			list = append(list, anyValue(item))
 		}
 		return object{"arrayValue": object{"values": list}}
+	case []any:
+		list := []object{}
+		for _, item := range v {
+			list = append(list, anyValue(item))
+		}
+		return object{"arrayValue": object{"values": list}}
 	case attributes:
 		return object{"kvlistValue": object{"values": keyValues(v)}}
 	}

@@ -265,7 +265,7 @@ type AssessmentsConfig struct {
 	Timeout config.Duration `yaml:"timeout"`
 	// Lookback is how old a trace may be whose assessments are read.
 	Lookback config.Duration `yaml:"lookback"`
-	// File keeps the cursor. Without it assessments of a time without the exporter are not counted.
+	// File keeps the cursor: by default "assessments.json" in $STATE_DIRECTORY. Without it assessments of a time without the exporter are not counted.
 	File config.Path `yaml:"file,omitempty"`
 }
 
@@ -300,6 +300,9 @@ func (a *AssessmentsConfig) Validate(at config.At) {
 		if (e.ID == "") == (e.Name == "") {
 			at.Errorf("experiments["+strconv.Itoa(i)+"]", "id %q and name %q; want one of the two", e.ID, e.Name)
 		}
+	}
+	if a.File == "" && len(a.Experiments) > 0 && at.HasState() {
+		a.File = config.Path(at.State("file", "assessments.json"))
 	}
 	if a.File != "" {
 		at.CheckFolder("file", filepath.Dir(string(a.File)))
@@ -401,7 +404,8 @@ type ReviewsConfig struct {
 	// URL of the responder, or of any server that takes POSTs to /api/v1/reviews below it.
 	URL   string              `yaml:"url"`
 	Token config.SecretSource `yaml:"token,omitempty"`
-	// File keeps what is not delivered yet. Each replica needs its own.
+	// File keeps what is not delivered yet: by default "reviews.db" in $STATE_DIRECTORY, or else beside the configuration. Each replica
+	// needs its own.
 	File       config.Path     `yaml:"file,omitempty"`
 	MaxBytes   config.Bytes    `yaml:"max_bytes"`
 	Timeout    config.Duration `yaml:"timeout"`
@@ -456,7 +460,7 @@ func (r *ReviewsConfig) SetDefaults() {
 func (r *ReviewsConfig) Validate(at config.At) {
 	at.CheckURL("url", r.URL)
 	if r.File == "" {
-		r.File = config.Path(at.Resolve("reviews.db"))
+		r.File = config.Path(at.State("file", "reviews.db"))
 	}
 	if r.MaxBytes < 1<<20 {
 		at.Errorf("max_bytes", "%v; want 1MiB or more", r.MaxBytes)
@@ -678,7 +682,7 @@ type FieldsConfig struct {
 // revealed are the fields whose categories are shown whatever they look like: those of the configuration, and those of which the
 // exporter itself makes the categories.
 func (f *FieldsConfig) revealed() reveal.Policy {
-	return append(reveal.Policy{"text.answer", "text.json", "text.script"}, f.Reveal...)
+	return append(reveal.Policy{"text.answer", "text.json", "text.language", "text.script"}, f.Reveal...)
 }
 
 // SetDefaults implements config.Defaulter.

@@ -1,6 +1,7 @@
 package modelquality
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -53,4 +54,38 @@ func TestEverythingHasADefault(t *testing.T) {
 	require.Empty(t, cfg.BaselineStore.Type)
 	require.Nil(t, cfg.MLflow)
 	require.Nil(t, cfg.Reviews)
+}
+
+func TestWhereStateIsKept(t *testing.T) {
+	const asks = `baseline_store: {type: FILESYSTEM}
+reviews: {url: "http://localhost:1"}
+mlflow: {url: "http://localhost:1", assessments: {experiments: [{id: "1"}]}}
+`
+	const says = `baseline_store: {type: FILESYSTEM, config: {directory: own}}
+reviews: {url: "http://localhost:1", file: own.db}
+mlflow: {url: "http://localhost:1", assessments: {experiments: [{id: "1"}], file: own.json}}
+`
+	for sentence, tc := range map[string]struct{ env, text, baselines, reviews, cursor string }{
+		"in the folder that systemd makes":                   {"STATE", asks, "STATE/baselines", "STATE/reviews.db", "STATE/assessments.json"},
+		"beside the configuration, and no cursor":            {"", asks, "BESIDE/baselines", "BESIDE/reviews.db", ""},
+		"where the configuration says, relative to the file": {"STATE", says, "BESIDE/own", "BESIDE/own.db", "BESIDE/own.json"},
+		"nowhere, where nothing is asked for":                {"STATE", "reviews: {url: 'http://localhost:1'}\n", "", "STATE/reviews.db", ""},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			state, beside := t.TempDir(), t.TempDir()
+			fill := strings.NewReplacer("STATE", state, "BESIDE", beside)
+			t.Setenv("STATE_DIRECTORY", fill.Replace(tc.env))
+			file := filepath.Join(beside, "c.yaml")
+			require.NoError(t, os.WriteFile(file, []byte(tc.text), 0o600))
+			cfg, err := Load(file)
+			require.NoError(t, err)
+			require.Empty(t, cfg.Notes())
+			directory, _ := cfg.BaselineStore.Config["directory"].(string)
+			require.Equal(t, fill.Replace(tc.baselines), directory)
+			require.Equal(t, fill.Replace(tc.reviews), string(cfg.Reviews.File))
+			if cfg.MLflow != nil {
+				require.Equal(t, fill.Replace(tc.cursor), string(cfg.MLflow.Assessments.File))
+			}
+		})
+	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/state"
 	"github.com/sightglass-ml/sightglass/internal/tables"
+	"github.com/sightglass-ml/sightglass/internal/tables/tablecheck"
 )
 
 // Connect reports what the exporter would reach with a configuration. It takes no requests and sends no reviews.
@@ -40,7 +41,7 @@ func Connect(ctx context.Context, report *connect.Report, cfg Config) {
 	}
 	reachable := make(map[string]bool)
 	for _, name := range slices.Sorted(maps.Keys(cfg.Sources)) {
-		reachable[name] = report.Source(ctx, name, cfg.Sources[name].Type, r.source)
+		reachable[name] = tablecheck.Source(ctx, report, name, cfg.Sources[name].Type, r.source)
 	}
 	for i, m := range cfg.Models {
 		if m.Training != nil {
@@ -106,7 +107,7 @@ func connectTraining(ctx context.Context, report *connect.Report, r *rooms, m Mo
 	if missing(report, part, t.Schema, m.Training.PredictionColumn, m.Training.ConfidenceColumn) {
 		return
 	}
-	report.Columns(ctx, part, trainingTimeout, t, tables.Window{}, r.cfg.Baselines.Fields.choice())
+	tablecheck.Columns(ctx, report, part, trainingTimeout, t, tables.Window{}, r.cfg.Baselines.Fields.choice())
 }
 
 func connectLabels(ctx context.Context, report *connect.Report, r *rooms, l *LabelsConfig, key string, reachable map[string]bool) {
@@ -134,10 +135,10 @@ func missing(report *connect.Report, part string, schema []tables.Column, names 
 }
 
 // connectTable reads the schema of a table unless its source does not answer, which the report has said.
-func connectTable(ctx context.Context, report *connect.Report, r *rooms, part, what string, p *tables.Place, timeColumn, key string, reachable map[string]bool) (connect.Opened, bool) {
+func connectTable(ctx context.Context, report *connect.Report, r *rooms, part, what string, p *tables.Place, timeColumn, key string, reachable map[string]bool) (tablecheck.Opened, bool) {
 	if !reachable[p.Source] {
 		report.Add(part, what, connect.Failed, "its source "+p.Source+" does not answer")
-		return connect.Opened{}, false
+		return tablecheck.Opened{}, false
 	}
-	return report.Table(ctx, part, what, func() (*tables.Source, tables.Relation, error) { return r.table(p, timeColumn, key) })
+	return tablecheck.Table(ctx, report, part, what, func() (*tables.Source, tables.Relation, error) { return r.table(p, timeColumn, key) })
 }

@@ -29,8 +29,8 @@ func documented(t *testing.T) (module, app string) {
 		require.True(t, closed)
 		blocks = append(blocks, code)
 	}
-	require.Len(t, blocks, 4, "a module of three blocks, and an application")
-	return strings.Join(blocks[:3], "\n\n"), blocks[3]
+	require.Len(t, blocks, 5, "a module of four blocks, and an application")
+	return strings.Join(blocks[:4], "\n\n"), blocks[4]
 }
 
 // python is a program that imports the documented module and sends to the exporter. Warnings of scikit-learn fail it.
@@ -146,6 +146,39 @@ provider.shutdown()
 			}
 		})
 	}
+}
+
+// The images of scikit-learn's digits are the embeddings: 64 numbers each. Then a scanner shows white as black.
+func TestTheDocumentedEmbeddingIsComparedWithItsBaseline(t *testing.T) {
+	t.Parallel()
+	module, _ := documented(t)
+	w := newWorld(t, "baseline_store: {type: FILESYSTEM, config: {directory: "+t.TempDir()+"}}\nbaselines: {sample: 900}\n")
+	send := func(images string) {
+		output, err := w.python(t.TempDir(), module, "-c", strings.Replace(`
+from instrumented import embed, provider
+from sklearn.datasets import load_digits
+
+class Images:
+    def encode(self, image):
+        return image
+
+for image in IMAGES:
+    assert len(embed(Images(), "digits", "1", image)) == 64
+provider.shutdown()
+`, "IMAGES", images, 1)).CombinedOutput()
+		require.NoError(t, err, string(output))
+	}
+	send("load_digits().data[:900]")
+	require.NoError(t, w.keeper.Cycle(t.Context()))
+	learned := w.bins("digits", "embedding.distance")
+	send("load_digits().data[900:]")
+	same := w.bins("digits", "embedding.distance").since(learned)
+	send("16 - load_digits().data[:400]")
+	turned := w.bins("digits", "embedding.distance").since(learned).since(same)
+	require.Less(t, psi(t, same, learned), 0.2)
+	require.Greater(t, psi(t, turned, learned), 2.0)
+	w.requireMetric(`sightglass_otlp_refused_values_total{value="embedding"} 0`)
+	w.requireMetric(`ml_model_embedding_mismatches_total{field="embedding.distance",model="digits",version="1"} 0`)
 }
 
 func TestTheDocumentedFastAPIApplicationIsCounted(t *testing.T) {

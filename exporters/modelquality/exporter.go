@@ -23,6 +23,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/lineage"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/receiver"
+	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/limit"
@@ -173,6 +174,9 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 		return nil
 	}
 	env.Go(e.keeper.Run)
+	if err := env.Loop(exporter.Loop{Name: baseline.Collector, Interval: baseline.CheckInterval, Collect: e.rooms.store.Check}); err != nil {
+		return err
+	}
 	return env.Loop(exporter.Loop{Name: "fields", Interval: fieldsEvery, Timeout: fieldsTimeout, Collect: e.keeper.Cycle})
 }
 

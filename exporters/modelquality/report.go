@@ -46,6 +46,7 @@ func (r *report) batch(b *convention.Batch, logger *slog.Logger, accepted, ignor
 // expected says what each value should have been.
 var expected = [convention.BadKinds]string{
 	"ok, error, timeout, fallback, rejected or cancelled", "a number from 0 to 1", "a score up to 1 under a gate up to 1, or a scale in the configuration of the evaluation",
+	"an array of 1 to 4096 finite numbers, not all of them 0",
 }
 
 // refuse counts values that make no sense.

@@ -65,6 +65,7 @@ func TestTextsAreMeasuredAsFields(t *testing.T) {
 	require.Equal(t, map[string]string{"text": "8", "repeated": "1", "refused": "3", "empty": "1", "tool_calls": "1"}, w.shares("text.answer"))
 	require.Equal(t, map[string]string{"valid": "1", "invalid": "2", "null": "11"}, w.shares("text.json"))
 	require.Equal(t, map[string]string{"latin": "11", "cyrillic": "1", "null": "2"}, w.shares("text.script"))
+	require.Equal(t, map[string]string{"und": "12", "null": "2"}, w.shares("text.language"), "short texts")
 	require.Len(t, w.shares("text.output_tokens"), 2, "one value, and missing ones")
 	total := 0
 	for _, n := range w.shares("text.input_characters") {
@@ -77,6 +78,23 @@ func TestTextsAreMeasuredAsFields(t *testing.T) {
 	for _, part := range []string{"Toronto", "Ottawa", "Where", "Москва", "Québec"} {
 		require.NotContains(t, w.metrics(""), part, "no text is a label")
 	}
+}
+
+func TestTheLanguageOfAnswersIsAField(t *testing.T) {
+	w := newWorld(t, "baseline_store: {type: FILESYSTEM, config: {directory: "+t.TempDir()+"}}\nbaselines: {sample: 20}\n"+measured)
+	english := "You can return the item within 30 days. The quick brown fox jumps over the lazy dog and runs away from the hunters who follow it through the forest."
+	french := "La distribution des températures dépend fortement de la saison et de l'altitude. Les mesures que nous avons relevées cette année montrent une hausse."
+	german := "Sie können den Artikel innerhalb von 30 Tagen zurückgeben. Öffnen Sie dazu Ihre Bestellungen und wählen Sie die Bestellung aus."
+	for i := range 20 {
+		w.postSpans(nil, call{id: i + 1, says: answer([]string{english, french}[i%2], nil)})
+	}
+	require.NoError(t, w.keeper.Cycle(t.Context()))
+	require.Equal(t, map[string]string{"en": "10", "fr": "10"}, w.shares("text.language"))
+	for i := range 5 {
+		w.postSpans(nil, call{id: i + 100, says: answer(german, nil)})
+	}
+	require.Equal(t, map[string]string{"en": "10", "fr": "10", "unseen": "5"}, w.shares("text.language"), "a language that the baseline never had")
+	require.NotContains(t, w.metrics(""), "temp")
 }
 
 func TestTextsInEventsAreMeasured(t *testing.T) {

@@ -8,7 +8,6 @@ import (
 	"github.com/thanos-io/objstore"
 
 	"github.com/sightglass-ml/sightglass/internal/config"
-	"github.com/sightglass-ml/sightglass/internal/state"
 )
 
 // required are the keys without which a provider of objstore cannot be opened, or
@@ -27,7 +26,7 @@ var required = map[string][]string{
 }
 
 // Validate implements config.Validator. A configuration without any key stands
-// for none; whoever needs one says so.
+// for none; whoever needs one says so. A folder is that of the state by default.
 func (c *Config) Validate(at config.At) {
 	if c.Type == "" {
 		if c.Config != nil || c.Prefix != "" {
@@ -40,26 +39,22 @@ func (c *Config) Validate(at config.At) {
 		at.Errorf("type", "%q; want one of %s", c.Type, strings.Join(slices.Sorted(maps.Keys(required)), ", "))
 		return
 	}
+	folder := strings.EqualFold(c.Type, string(objstore.FILESYSTEM))
+	if folder && c.Config["directory"] == nil {
+		// A file that names the type alone means the folder of the state.
+		c.Config = map[string]any{"directory": at.State("config.directory", "baselines")}
+	}
 	for _, key := range keys {
 		if text, _ := c.Config[key].(string); text == "" {
 			at.Errorf("config."+key, "missing; type %s needs config with %s", strings.ToUpper(c.Type), strings.Join(keys, ", "))
 		}
 	}
-	if strings.EqualFold(c.Type, string(objstore.FILESYSTEM)) {
+	if folder {
 		if dir, ok := c.Config["directory"].(string); ok && dir != "" {
 			// Like every path of the file; the map is shared by nobody yet.
 			c.Config["directory"] = at.Resolve(dir)
 		}
 	}
-}
-
-// Writable makes the folder of the store and says why nothing can be written to
-// it. An object store is not asked: it may be away for a while.
-func (s *Store) Writable() error {
-	if s.folder == nil {
-		return nil
-	}
-	return state.Writable(s.folder.root)
 }
 
 // Folder is the local folder of the store, or empty.

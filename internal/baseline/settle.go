@@ -32,8 +32,9 @@ import (
 // not killed, between the last check of its deadline and its request, for longer
 // than half a settle. A day would still count once, but replicas that started
 // before and after could differ in whose counts of it they use.
-func (b *Subject) put(ctx context.Context, stem string, data []byte) (string, error) {
+func (b *Subject) put(ctx context.Context, stem string, data []byte) (object string, err error) {
 	s := b.store
+	defer func() { s.wrote(err) }()
 	if s.folder != nil {
 		object := b.dir + "/" + stem + ".json"
 		if created, err := s.folder.create(ctx, object, data); !created {
@@ -50,7 +51,7 @@ func (b *Subject) put(ctx context.Context, stem string, data []byte) (string, er
 	if _, ok := objects[stem]; ok {
 		return "", nil
 	}
-	object := b.dir + "/" + stem + "." + randomName() + ".json"
+	object = b.dir + "/" + stem + "." + randomName() + ".json"
 	return object, s.bucket.Upload(ctx, object, bytes.NewReader(data))
 }
 

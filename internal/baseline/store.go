@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -57,6 +58,8 @@ type Store struct {
 	settle time.Duration
 	now    func() time.Time
 	close  func() error
+	// failed is nil after a write that succeeded, and before the first one.
+	failed atomic.Pointer[failure]
 }
 
 // Option changes a Store from its defaults.

@@ -237,7 +237,8 @@ func (b *Subject) decode(object string, data []byte, kind, stem string, value an
 }
 
 // replace writes an object that is written again and again.
-func (b *Subject) replace(ctx context.Context, object string, data []byte) error {
+func (b *Subject) replace(ctx context.Context, object string, data []byte) (err error) {
+	defer func() { b.store.wrote(err) }()
 	if f := b.store.folder; f != nil {
 		return f.replace(ctx, object, data)
 	}

@@ -62,6 +62,8 @@ const (
 	MaxEdges      = 100
 	MaxCategories = 100
 	MaxKnown      = 2000
+	// MaxDimensions are those of the largest embeddings that are in use, such as 4096 of e5-mistral and Qwen3-Embedding-8B.
+	MaxDimensions = 4096
 )
 
 // Layout is how one field's values are counted. The zero value is not valid;
@@ -80,6 +82,9 @@ type Layout struct {
 	// Ranged says that the first and the last interval of a Numeric field lie
 	// beyond the extremes of the baseline, which has no value there.
 	Ranged bool `json:"ranged,omitempty"`
+	// Centroid is the mean direction of the embeddings of the baseline. The values of the field are embeddings then, and Edges are
+	// between intervals of their cosine distance from it.
+	Centroid []float32 `json:"centroid,omitempty"`
 	// Top are the categories that have a bin of their own, most frequent first.
 	Top []string `json:"top,omitempty"`
 	// Rest are the categories of the baseline that share the bin Other.
@@ -287,12 +292,15 @@ func (l Layout) Validate() error {
 		if len(l.Top) > 0 || len(l.Rest) > 0 || l.Open {
 			return fmt.Errorf("a layout of kind %q has no categories", l.Kind)
 		}
+		if err := l.validateCentroid(); err != nil {
+			return err
+		}
 	case Categorical:
 		if len(l.Top) > MaxCategories || len(l.Rest) > MaxKnown {
 			return fmt.Errorf("%d named and %d other categories, at most %d and %d are possible", len(l.Top), len(l.Rest), MaxCategories, MaxKnown)
 		}
-		if len(l.Edges) > 0 || l.Float || l.Ranged {
-			return fmt.Errorf("a layout of kind %q has no edges", l.Kind)
+		if len(l.Edges) > 0 || l.Float || l.Ranged || l.Centroid != nil {
+			return fmt.Errorf("a layout of kind %q has no edges and no centroid", l.Kind)
 		}
 		seen := make(map[string]bool, len(l.Top)+len(l.Rest))
 		for _, c := range slices.Concat(l.Top, l.Rest) {
@@ -303,6 +311,21 @@ func (l Layout) Validate() error {
 		}
 	default:
 		return fmt.Errorf("unknown kind %q, expected %q, %q or %q", l.Kind, Numeric, Categorical, Aged)
+	}
+	return nil
+}
+
+func (l Layout) validateCentroid() error {
+	if len(l.Centroid) == 0 {
+		return nil
+	}
+	if len(l.Centroid) > MaxDimensions || l.Kind != Numeric || !l.Float {
+		return fmt.Errorf("a centroid of %d dimensions in a layout of kind %q, expected up to %d and %q with NaN", len(l.Centroid), l.Kind, MaxDimensions, Numeric)
+	}
+	for i, x := range l.Centroid {
+		if x := float64(x); math.IsNaN(x) || math.Abs(x) > 1 {
+			return fmt.Errorf("number %d of the centroid is %v, expected -1 to 1", i, x)
+		}
 	}
 	return nil
 }

@@ -95,14 +95,17 @@ func TestCategoryBin(t *testing.T) {
 
 func TestValidateRefuses(t *testing.T) {
 	for want, l := range map[string]binning.Layout{
-		`unknown kind "", expected "numeric", "categorical" or "age"`:          {},
-		"edge 1 (1) is not above edge 0 (2)":                                   {Kind: binning.Numeric, Edges: []float64{2, 1}},
-		"edge 0 is NaN, expected a finite number":                              {Kind: binning.Numeric, Edges: []float64{math.NaN()}},
-		"101 edges, at most 100 are possible":                                  {Kind: binning.Numeric, Edges: make([]float64, 101)},
-		`a layout of kind "numeric" has no categories`:                         {Kind: binning.Numeric, Top: []string{"a"}},
-		`a layout of kind "categorical" has no edges`:                          {Kind: binning.Categorical, Float: true},
-		`category "a" is there twice`:                                          {Kind: binning.Categorical, Top: []string{"a"}, Rest: []string{"a"}},
-		"0 named and 2001 other categories, at most 100 and 2000 are possible": {Kind: binning.Categorical, Rest: make([]string, 2001)},
+		`unknown kind "", expected "numeric", "categorical" or "age"`:                                             {},
+		"edge 1 (1) is not above edge 0 (2)":                                                                      {Kind: binning.Numeric, Edges: []float64{2, 1}},
+		"edge 0 is NaN, expected a finite number":                                                                 {Kind: binning.Numeric, Edges: []float64{math.NaN()}},
+		"101 edges, at most 100 are possible":                                                                     {Kind: binning.Numeric, Edges: make([]float64, 101)},
+		`a layout of kind "numeric" has no categories`:                                                            {Kind: binning.Numeric, Top: []string{"a"}},
+		`a centroid of 2 dimensions in a layout of kind "age", expected up to 4096 and "numeric" with NaN`:        {Kind: binning.Aged, Float: true, Centroid: []float32{1, 0}},
+		`a centroid of 4097 dimensions in a layout of kind "numeric", expected up to 4096 and "numeric" with NaN`: {Kind: binning.Numeric, Float: true, Centroid: make([]float32, 4097)},
+		`number 1 of the centroid is 2, expected -1 to 1`:                                                         {Kind: binning.Numeric, Float: true, Centroid: []float32{0, 2}},
+		`a layout of kind "categorical" has no edges and no centroid`:                                             {Kind: binning.Categorical, Float: true},
+		`category "a" is there twice`:                                                                             {Kind: binning.Categorical, Top: []string{"a"}, Rest: []string{"a"}},
+		"0 named and 2001 other categories, at most 100 and 2000 are possible":                                    {Kind: binning.Categorical, Rest: make([]string, 2001)},
 	} {
 		require.EqualError(t, l.Validate(), want)
 	}

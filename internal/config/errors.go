@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -101,16 +100,6 @@ func (a At) Resolve(path string) string {
 		return path
 	}
 	return filepath.Join(a.d.dir, path)
-}
-
-// State is where a program keeps what outlives it, unless the configuration says so: below the folder of STATE_DIRECTORY, which systemd
-// sets, or else beside the file, as configurations of earlier versions have it. Of several folders the first counts.
-func (a At) State(name string) string {
-	dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":")
-	if !filepath.IsAbs(dir) {
-		return a.Resolve(name)
-	}
-	return filepath.Join(dir, name)
 }
 
 func join(path, key string) string {

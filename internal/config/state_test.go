@@ -3,6 +3,8 @@ package config_test
 import (
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -10,9 +12,13 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 )
 
-type stateful struct{ dir string }
+type stateful struct {
+	config.Doc `yaml:"-"`
 
-func (s *stateful) Validate(at config.At) { s.dir = at.State("baselines") }
+	dir string
+}
+
+func (s *stateful) Validate(at config.At) { s.dir = at.State("baseline_store", "baselines") }
 
 func TestStateIsKeptWhereSystemdSaysOrBesideTheConfiguration(t *testing.T) {
 	for name, tc := range map[string]struct{ env, want string }{
@@ -33,6 +39,49 @@ func TestStateIsKeptWhereSystemdSaysOrBesideTheConfiguration(t *testing.T) {
 				want = filepath.Join(dir, want)
 			}
 			require.Equal(t, want, loaded.dir)
+		})
+	}
+}
+
+// Whoever sets STATE_DIRECTORY, or upgrades to a version that reads it, must not lose what is there without a word.
+func TestStateOfAnEarlierStartIsUsedOrTold(t *testing.T) {
+	for sentence, tc := range map[string]struct {
+		before, there, readOnly bool
+		want, note              string
+	}{
+		"nothing is there":                        {want: "STATE/baselines"},
+		"the old folder can be written":           {before: true, want: "BESIDE/baselines", note: `BESIDE/c.yaml:1: baseline_store: "BESIDE/baselines" is used, as it was before STATE_DIRECTORY was set; to have all state in one folder, stop the program, move it to "STATE/baselines" and start again`},
+		"it was moved, or both are there":         {before: true, there: true, want: "STATE/baselines"},
+		"the old folder can no longer be written": {before: true, readOnly: true, want: "STATE/baselines", note: `BESIDE/c.yaml:1: baseline_store: "BESIDE/baselines" is of an earlier start, this process cannot write it, and what it holds is not used; to go on with it, stop the program, move it to "STATE/baselines", owned by user UID, and start again`},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			beside, state := t.TempDir(), t.TempDir()
+			t.Setenv("STATE_DIRECTORY", state)
+			file := filepath.Join(beside, "c.yaml")
+			require.NoError(t, os.WriteFile(file, []byte("{}\n"), 0o600))
+			if tc.before {
+				require.NoError(t, os.Mkdir(filepath.Join(beside, "baselines"), 0o700))
+			}
+			if tc.there {
+				require.NoError(t, os.Mkdir(filepath.Join(state, "baselines"), 0o700))
+			}
+			if tc.readOnly {
+				if os.Geteuid() == 0 {
+					t.Skip("root can write everywhere; e2e/startup has this case as another user")
+				}
+				require.NoError(t, os.Chmod(beside, 0o500))
+				t.Cleanup(func() { _ = os.Chmod(beside, 0o700) })
+			}
+			loaded, err := config.Load[stateful](file)
+			require.NoError(t, err)
+			fill := strings.NewReplacer("STATE/", state+"/", "BESIDE/", beside+"/", "UID", strconv.Itoa(os.Getuid()))
+			require.Equal(t, fill.Replace(tc.want), loaded.dir)
+			var notes []string
+			for _, n := range loaded.Notes() {
+				require.True(t, n.Later, "it stops nothing")
+				notes = append(notes, n.Error.Error())
+			}
+			require.Equal(t, fill.Replace(tc.note), strings.Join(notes, "\n"))
 		})
 	}
 }

@@ -11,6 +11,9 @@ import (
 	"os"
 )
 
+// page is what a full disk has no room for.
+const page = 4096
+
 // Writable makes a folder if it is not there, and says why nothing can be written to it.
 func Writable(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -18,7 +21,8 @@ func Writable(dir string) error {
 	}
 	f, err := os.CreateTemp(dir, ".tmp-probe-*")
 	if err == nil {
-		err = errors.Join(f.Close(), os.Remove(f.Name()))
+		_, err = f.Write(make([]byte, page))
+		err = errors.Join(err, f.Close(), os.Remove(f.Name()))
 	}
 	if err != nil {
 		return fmt.Errorf("write to the folder: %w; want a folder that user %d of this process can write to", err, os.Getuid())

@@ -19,7 +19,7 @@
 //   - Rules that read their own series are evaluated over the block as well, round after round, until the results of a round are
 //     those that it began with; see circle.
 //   - Samples that a source holds between two scrapes are counted, and stored when they change (see Held).
-//   - While the rules of a block are evaluated, the next block is scraped.
+//   - While the rules of a block are evaluated, the next block is scraped: each target by itself, since none knows the others.
 //   - Rules of which nothing is there are not evaluated.
 //
 // Every rule is evaluated at every interval of its group; nothing is skipped that could have another result.
@@ -108,8 +108,6 @@ type Replay struct {
 	// From is the first evaluation, To is after the last.
 	From, To time.Time
 	Targets  []Target
-	// Advance is called before the scrapes of each time, if it is set: a world that several targets show moves on here.
-	Advance func(ctx context.Context, at time.Time) error
 	// Feed stores the samples of [from, to) that were scraped elsewhere, if it is set; it may be there beside targets. Of each
 	// series, samples must come in order of time.
 	Feed func(ctx context.Context, from, to time.Time, store func(labels labels.Labels, at time.Time, v float64)) error

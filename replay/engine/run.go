@@ -70,6 +70,10 @@ func (e *Engine) Run(ctx context.Context, replay Replay) (Stats, error) {
 		pos = end
 	}
 	e.stats.Queries = int(e.queries.Load())
+	for _, s := range scrapes {
+		e.stats.Scrapes += s.scrapes
+		e.stats.Samples += s.stored
+	}
 	for _, rule := range e.rules {
 		if f := e.failures.byID[rule.index]; f != nil {
 			e.stats.Errors = append(e.stats.Errors, *f)
@@ -119,19 +123,15 @@ func (r *runner) publish() error {
 
 // scrape makes the scrapes before end.
 func (r *runner) scrape(ctx context.Context, end time.Time) error {
-	for ; r.scraped.Before(end); r.scraped = r.scraped.Add(r.opts.ScrapeInterval) {
-		if r.replay.Advance != nil {
-			if err := r.replay.Advance(ctx, r.scraped); err != nil {
-				return fmt.Errorf("advance to %s: %w", r.scraped, err)
-			}
-		}
-		for i, s := range r.scrapes {
-			if err := s.scrape(ctx, r.replay.Targets[i].Source, r.scraped.UnixMilli()); err != nil {
-				return fmt.Errorf("scrape %s: %w", r.replay.Targets[i].Instance, err)
-			}
-			r.stats.Scrapes++
-			r.stats.Samples += s.samples()
-		}
+	all, cancelled := errgroup.WithContext(ctx)
+	for i, s := range r.scrapes {
+		all.Go(func() error { return s.through(cancelled, &r.replay.Targets[i], r.scraped, end, r.opts.ScrapeInterval) })
+	}
+	if err := all.Wait(); err != nil {
+		return err
+	}
+	for r.scraped.Before(end) {
+		r.scraped = r.scraped.Add(r.opts.ScrapeInterval)
 	}
 	return nil
 }

@@ -22,9 +22,12 @@ type Target struct {
 	// Labels are the target's other labels, such as cluster and namespace.
 	Labels map[string]string
 	Source Source
+	// Advance is called before each scrape, if it is set: what the target shows moves on here. An error ends the replay.
+	Advance func(ctx context.Context, at time.Time) error
 }
 
-// A Source is what answers the scrapes of a target. It runs on the engine's clock.
+// A Source is what answers the scrapes of a target. It runs on the engine's clock, and sources run at the same time: they may share
+// nothing that changes.
 type Source interface {
 	// Scrape writes what the target exposes at the time. An error is a failed scrape: up becomes 0, and the target's series
 	// end. ErrNoScrape is a scrape that was never made: nothing is stored.
@@ -55,6 +58,8 @@ type Scrape struct {
 	liveHeld, nowHeld []*Held
 	cache             map[string][]cached
 
+	// scrapes and stored are how many scrapes there were and how many samples they had.
+	scrapes, stored int
 	// staged are the series with samples that rules do not see yet, fresh those that the store does not have yet.
 	staged []*Series
 	fresh  map[uint64][]*Series
@@ -175,6 +180,23 @@ func (s *Scrape) Hold() {
 			s.add(series, last.v, last.h)
 		}
 	}
+}
+
+// through makes the scrapes of a target from one time to before another.
+func (s *Scrape) through(ctx context.Context, t *Target, from, to time.Time, interval time.Duration) error {
+	for at := from; at.Before(to); at = at.Add(interval) {
+		if t.Advance != nil {
+			if err := t.Advance(ctx, at); err != nil {
+				return fmt.Errorf("advance %s to %s: %w", t.Instance, at, err)
+			}
+		}
+		if err := s.scrape(ctx, t.Source, at.UnixMilli()); err != nil {
+			return fmt.Errorf("scrape %s: %w", t.Instance, err)
+		}
+		s.scrapes++
+		s.stored += s.samples()
+	}
+	return nil
 }
 
 // scrape asks the source and stores what it answers.

@@ -45,7 +45,7 @@ func TestFilesOfEventsAreData(t *testing.T) {
 	require.NoError(t, err)
 	seen := map[string]float64{}
 	_, err = e.Run(t.Context(), engine.Replay{
-		From: s.From(), To: s.From().Add(26 * time.Hour), Targets: w.Targets(), Advance: w.Advance,
+		From: s.From(), To: s.From().Add(26 * time.Hour), Targets: w.Targets(),
 		Stored: func(ls labels.Labels, _ time.Time, v float64) {
 			seen[ls.Get(prommodel.MetricNameLabel)+" "+ls.Get("outcome")] = v
 		},

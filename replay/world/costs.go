@@ -44,12 +44,13 @@ func (w *World) newCosts() *costs {
 }
 
 // advance spends money up to a time.
-func (c *costs) advance(at time.Time) {
+func (c *costs) advance(_ context.Context, at time.Time) error {
 	for now := minuteOf(at); c.through < now; c.through++ {
 		for _, d := range c.list {
 			d.minute(c.w.seed, c.through)
 		}
 	}
+	return nil
 }
 
 func (d *department) minute(seed uint64, m int64) {

@@ -2,13 +2,16 @@ package world
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 	"gopkg.in/yaml.v3"
 
 	"github.com/sightglass-ml/sightglass/exporters/dataquality"
+	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 	"github.com/sightglass-ml/sightglass/replay/engine"
@@ -21,6 +24,8 @@ const took = 500 * time.Millisecond
 // datasets are the tables of a scenario under the data-quality exporter.
 type datasets struct {
 	w       *World
+	clock   *clock
+	store   *baseline.Store
 	cfg     dataquality.Config
 	source  *tables.Source
 	replay  *dataquality.Replay
@@ -41,7 +46,8 @@ type profiled struct {
 
 func (w *World) openDatasets(ctx context.Context) (*datasets, error) {
 	s := w.scenario
-	d := &datasets{w: w, current: make([]profiled, len(s.Datasets))}
+	clock := w.newClock()
+	d := &datasets{w: w, clock: clock, store: newStore(clock), current: make([]profiled, len(s.Datasets))}
 	virtual := make(map[string]tables.Virtual)
 	var list []map[string]any
 	for i := range s.Datasets {
@@ -50,7 +56,7 @@ func (w *World) openDatasets(ctx context.Context) (*datasets, error) {
 		if err != nil {
 			return nil, fmt.Errorf("dataset %q: %w", ds.Name, err)
 		}
-		virtual[ds.Name] = newTable(f, column, w.exporterNow)
+		virtual[ds.Name] = newTable(f, column, clock.now)
 		entry := map[string]any{"name": ds.Name, "source": "replay", "table": ds.Name, "timestamp_column": column}
 		if ds.Window != nil {
 			entry["window"] = ds.Window.String()
@@ -109,10 +115,25 @@ func (w *World) datasetFeed(ctx context.Context, ds *scenario.Dataset) (*feed, s
 	return newFeed(sim, sim.dicts, w.seed, ds.Name, ds.Load, wrongs), scenario.TimeColumn, nil
 }
 
+// advance implements restarter: the datasets that are due are profiled, as many at a time as there are cores for.
+func (d *datasets) advance(ctx context.Context, at time.Time) error {
+	all, cancelled := errgroup.WithContext(ctx)
+	all.SetLimit(2)
+	for i := range d.current {
+		if d.due(i, at) {
+			all.Go(func() error { return d.profile(cancelled, i, at) })
+		}
+	}
+	return all.Wait()
+}
+
+// close gives back what is held.
+func (d *datasets) close() error { return errors.Join(d.source.Close(), d.store.Close()) }
+
 // restart begins the exporter anew: what it has published is gone, and what it has stored is not.
 func (d *datasets) restart() (err error) {
 	d.replay, err = dataquality.NewReplay(d.cfg, dataquality.ReplayOptions{
-		Sources: map[string]*tables.Source{"replay": d.source}, Store: d.w.store, Now: d.w.exporterNow, Logger: d.w.logger,
+		Sources: map[string]*tables.Source{"replay": d.source}, Store: d.store, Now: d.clock.now, Logger: d.w.logger,
 	})
 	d.current = make([]profiled, len(d.cfg.Datasets))
 	return err

@@ -3,6 +3,7 @@ package world
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality"
+	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 	"github.com/sightglass-ml/sightglass/replay/engine"
@@ -21,6 +23,8 @@ import (
 // models are the models of a scenario under the model-quality exporter.
 type models struct {
 	w      *World
+	clock  *clock
+	store  *baseline.Store
 	cfg    modelquality.Config
 	source *tables.Source // of training data
 	replay *modelquality.Replay
@@ -59,8 +63,9 @@ type release struct {
 
 func (w *World) openModels(ctx context.Context) (*models, error) {
 	s := w.scenario
+	clock := w.newClock()
 	ms := &models{
-		w:      w,
+		w: w, clock: clock, store: newStore(clock),
 		values: knownSeries{name: "ml_model_field_values_total", labels: []string{"model", "version", "field", "role", "bin"}},
 		ratios: knownSeries{name: "ml_model_field_baseline_ratio", labels: []string{"model", "version", "field", "role", "bin", "baseline"}},
 		sizes:  knownSeries{name: "ml_model_field_baseline_values", labels: []string{"model", "version", "field", "role", "baseline"}},
@@ -165,10 +170,13 @@ func (w *World) training(m *model) *table {
 	return newTable(f, scenario.TimeColumn, s.From)
 }
 
+// close gives back what is held.
+func (ms *models) close() error { return errors.Join(ms.source.Close(), ms.store.Close()) }
+
 func (ms *models) restart() (err error) {
 	ms.changes = -1
 	ms.replay, err = modelquality.NewReplay(ms.cfg, modelquality.ReplayOptions{
-		Sources: map[string]*tables.Source{"replay": ms.source}, Store: ms.w.store, Now: ms.w.exporterNow, Logger: ms.w.logger,
+		Sources: map[string]*tables.Source{"replay": ms.source}, Store: ms.store, Now: ms.clock.now, Logger: ms.w.logger,
 	})
 	return err
 }
@@ -413,8 +421,8 @@ func (ms *models) write(k *sink, to *engine.Scrape) (err error) {
 
 // collectors implements restarter.
 func (ms *models) collectors(each func(name string, success bool, last time.Time)) {
-	each("fields", true, ms.w.now)
-	each("tidy", true, ms.w.now)
+	each("fields", true, ms.clock.at)
+	each("tidy", true, ms.clock.at)
 }
 
 // knownSeries finds series that come in the same order at every scrape.

@@ -72,7 +72,7 @@ func (n *node) look(at int64, i int) gpu {
 }
 
 // advance counts up to a time what only grows.
-func (n *node) advance(at time.Time) {
+func (n *node) advance(_ context.Context, at time.Time) error {
 	for now := minuteOf(at); n.through < now; n.through++ {
 		for _, w := range n.wrongs {
 			if w.Kind == scenario.GPUThrottling {
@@ -83,6 +83,7 @@ func (n *node) advance(at time.Time) {
 			}
 		}
 	}
+	return nil
 }
 
 // Scrape implements engine.Source.

@@ -118,10 +118,11 @@ func (v *vector) value(i int, class class) any {
 // TestSumsOfMinutesAreWhatSQLCounts holds the two ways of counting together: for every number that a profile has.
 func TestSumsOfMinutesAreWhatSQLCounts(t *testing.T) {
 	s := load(t, everything)
-	w := &World{scenario: s, seed: 7, now: s.From()}
+	w := &World{scenario: s, seed: 7}
+	now := s.From()
 	f, column, err := w.datasetFeed(t.Context(), &s.Datasets[0])
 	require.NoError(t, err)
-	virtual := newTable(f, column, func() time.Time { return w.now })
+	virtual := newTable(f, column, func() time.Time { return now })
 	source, err := tables.OpenVirtual(map[string]tables.Virtual{"orders": virtual})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, source.Close()) })
@@ -138,26 +139,26 @@ func TestSumsOfMinutesAreWhatSQLCounts(t *testing.T) {
 
 	for day := range 4 {
 		// The tables are asked at many times, as an exporter does, and compared at some.
-		for ; w.now.Before(s.From().Add(time.Duration(day)*24*time.Hour + 17*time.Hour)); w.now = w.now.Add(5 * time.Minute) {
-			_, err := source.Count(t.Context(), relation, schema, tables.Window{From: w.now.Add(-24 * time.Hour), To: w.now.Add(time.Minute)}, fields, w.now)
+		for ; now.Before(s.From().Add(time.Duration(day)*24*time.Hour + 17*time.Hour)); now = now.Add(5 * time.Minute) {
+			_, err := source.Count(t.Context(), relation, schema, tables.Window{From: now.Add(-24 * time.Hour), To: now.Add(time.Minute)}, fields, now)
 			require.NoError(t, err)
 		}
 		rows := stored(t, virtual)
 		actual := rows.Table("rows", column)
 		for name, window := range map[string]tables.Window{
-			"the exporter's window":              {From: w.now.Add(-24 * time.Hour), To: w.now.Add(time.Minute)},
-			"fifteen minutes":                    {From: w.now.Add(-15 * time.Minute), To: w.now},
+			"the exporter's window":              {From: now.Add(-24 * time.Hour), To: now.Add(time.Minute)},
+			"fifteen minutes":                    {From: now.Add(-15 * time.Minute), To: now},
 			"a day of a baseline":                {From: s.From().AddDate(0, 0, day-1), To: s.From().AddDate(0, 0, day)},
-			"from within an hour long ago":       {From: s.From().Add(-20*time.Hour - 17*time.Minute), To: w.now},
-			"from and to within minutes":         {From: w.now.Add(-90*time.Minute - 7*time.Second), To: w.now.Add(-11 * time.Second)},
+			"from within an hour long ago":       {From: s.From().Add(-20*time.Hour - 17*time.Minute), To: now},
+			"from and to within minutes":         {From: now.Add(-90*time.Minute - 7*time.Second), To: now.Add(-11 * time.Second)},
 			"all rows there are":                 {},
-			"what has come before a moment":      {To: w.now.Add(-3 * time.Hour)},
-			"nothing, since it is in the future": {From: w.now.Add(time.Hour), To: w.now.Add(2 * time.Hour)},
+			"what has come before a moment":      {To: now.Add(-3 * time.Hour)},
+			"nothing, since it is in the future": {From: now.Add(time.Hour), To: now.Add(2 * time.Hour)},
 		} {
 			t.Run(fmt.Sprintf("day %d: %s", day, name), func(t *testing.T) {
-				want, err := rows.Count(t.Context(), actual, schema, window, fields, w.now)
+				want, err := rows.Count(t.Context(), actual, schema, window, fields, now)
 				require.NoError(t, err)
-				got, err := source.Count(t.Context(), relation, schema, window, fields, w.now)
+				got, err := source.Count(t.Context(), relation, schema, window, fields, now)
 				require.NoError(t, err)
 				require.Len(t, got.Numbers, len(want.Numbers))
 				for column, m := range want.Numbers {
@@ -172,14 +173,14 @@ func TestSumsOfMinutesAreWhatSQLCounts(t *testing.T) {
 				require.Equal(t, want, got)
 			})
 		}
-		w.now = w.now.Add(5 * time.Minute)
+		now = now.Add(5 * time.Minute)
 	}
 }
 
 // Rows are counted by their times alone, where no values are asked for: these must be the times that rows with values have.
 func TestTimesAreThoseOfTheRows(t *testing.T) {
 	s := load(t, everything)
-	w := &World{scenario: s, seed: 7, now: s.From()}
+	w := &World{scenario: s, seed: 7}
 	f, _, err := w.datasetFeed(t.Context(), &s.Datasets[0])
 	require.NoError(t, err)
 	values, times := newBatch(f.columns(), f.dicts), newBatch(f.columns(), f.dicts)
@@ -198,7 +199,7 @@ func TestTimesAreThoseOfTheRows(t *testing.T) {
 
 func TestTimesOfARecordingAreThoseOfItsRows(t *testing.T) {
 	s := load(t, recorded(t))
-	w := &World{scenario: s, now: s.From(), recordings: make(map[string]*recording)}
+	w := &World{scenario: s, recordings: make(map[string]*recording)}
 	f, _, err := w.datasetFeed(t.Context(), &s.Datasets[0])
 	require.NoError(t, err)
 	values, times := newBatch(f.columns(), f.dicts), newBatch(f.columns(), f.dicts)
@@ -221,10 +222,10 @@ func recorded(t *testing.T) string {
 // TestAnOutlineIsWhatSQLFinds holds the outlines that bins are cut from together: of fewer rows than are sampled, by DuckDB or here.
 func TestAnOutlineIsWhatSQLFinds(t *testing.T) {
 	s := load(t, everything)
-	w := &World{scenario: s, seed: 7, now: s.From().Add(60 * time.Hour)}
+	w, now := &World{scenario: s, seed: 7}, s.From().Add(60*time.Hour)
 	f, column, err := w.datasetFeed(t.Context(), &s.Datasets[0])
 	require.NoError(t, err)
-	virtual := newTable(f, column, func() time.Time { return w.now })
+	virtual := newTable(f, column, func() time.Time { return now })
 	source, err := tables.OpenVirtual(map[string]tables.Virtual{"orders": virtual})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, source.Close()) })
@@ -237,7 +238,7 @@ func TestAnOutlineIsWhatSQLFinds(t *testing.T) {
 		"a day":           {From: s.From().Add(24 * time.Hour), To: s.From().Add(48 * time.Hour)},
 		"all rows":        {},
 		"within a minute": {From: s.From().Add(24*time.Hour + 10*time.Second), To: s.From().Add(24*time.Hour + 50*time.Second)},
-		"no rows":         {From: w.now.Add(time.Hour), To: w.now.Add(2 * time.Hour)},
+		"no rows":         {From: now.Add(time.Hour), To: now.Add(2 * time.Hour)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want, err := rows.Outline(t.Context(), actual, schema, window, choice, nil)

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"sync"
 	"time"
 
 	"github.com/thanos-io/objstore"
@@ -39,8 +38,6 @@ type World struct {
 	seed     uint64
 	files    map[string]string
 	logger   *slog.Logger
-	store    *baseline.Store
-	now      time.Time
 
 	recordings map[string]*recording
 	datasets   *datasets
@@ -52,26 +49,25 @@ type World struct {
 
 // Open builds the world of a scenario at its start.
 func Open(ctx context.Context, s *scenario.Scenario, o Options) (*World, error) {
-	w := &World{scenario: s, seed: s.Seed, files: o.Files, logger: o.Logger, now: s.From(), recordings: make(map[string]*recording)}
+	w := &World{scenario: s, seed: s.Seed, files: o.Files, logger: o.Logger, recordings: make(map[string]*recording)}
 	if o.Seeded {
 		w.seed = o.Seed
 	}
 	if w.logger == nil {
 		w.logger = slog.New(slog.DiscardHandler)
 	}
-	w.store = baseline.New(objstore.NewInMemBucket(), baseline.WithClock(w.exporterNow), baseline.WithSettle(0))
 	var err error
 	if len(s.Datasets) > 0 {
 		if w.datasets, err = w.openDatasets(ctx); err != nil {
 			return nil, err
 		}
-		w.exporters = append(w.exporters, w.newExporter("dataquality-exporter", w.datasets))
+		w.exporters = append(w.exporters, w.newExporter("dataquality-exporter", w.datasets, w.datasets.clock))
 	}
 	if len(s.Models) > 0 {
 		if w.models, err = w.openModels(ctx); err != nil {
 			return nil, err
 		}
-		w.exporters = append(w.exporters, w.newExporter("modelquality-exporter", w.models))
+		w.exporters = append(w.exporters, w.newExporter("modelquality-exporter", w.models, w.models.clock))
 	}
 	for i := range s.Nodes {
 		w.nodes = append(w.nodes, w.newNode(&s.Nodes[i]))
@@ -86,17 +82,29 @@ func Open(ctx context.Context, s *scenario.Scenario, o Options) (*World, error) 
 func (w *World) Close() error {
 	var errs []error
 	if w.datasets != nil {
-		errs = append(errs, w.datasets.source.Close())
+		errs = append(errs, w.datasets.close())
 	}
 	if w.models != nil {
-		errs = append(errs, w.models.source.Close())
+		errs = append(errs, w.models.close())
 	}
-	return errors.Join(append(errs, w.store.Close())...)
+	return errors.Join(errs...)
 }
 
-// exporterNow is the time by the exporters' clocks.
-func (w *World) exporterNow() time.Time {
-	return w.now.Add(time.Duration(w.scenario.Environment.ClockSkew))
+// clock is the time by the clock of an exporter. Each has one of its own, since each is at a time of its own.
+type clock struct {
+	at   time.Time // by the clock that is right
+	skew time.Duration
+}
+
+func (w *World) newClock() *clock {
+	return &clock{at: w.scenario.From(), skew: time.Duration(w.scenario.Environment.ClockSkew)}
+}
+
+func (c *clock) now() time.Time { return c.at.Add(c.skew) }
+
+// newStore keeps the baselines of an exporter in memory.
+func newStore(c *clock) *baseline.Store {
+	return baseline.New(objstore.NewInMemBucket(), baseline.WithClock(c.now), baseline.WithSettle(0))
 }
 
 // recording reads a file once for each set of columns.
@@ -124,71 +132,22 @@ func (w *World) recording(ctx context.Context, name string, d *scenario.Data, co
 func (w *World) Targets() []engine.Target {
 	var targets []engine.Target
 	for _, e := range w.exporters {
-		targets = append(targets, engine.Target{Job: e.job, Instance: "replay:9100", Source: e})
+		targets = append(targets, engine.Target{Job: e.job, Instance: "replay:9100", Source: e, Advance: e.move})
 	}
 	for _, n := range w.nodes {
-		targets = append(targets, engine.Target{Job: "gpu-exporter", Instance: n.Name, Source: n})
+		targets = append(targets, engine.Target{Job: "gpu-exporter", Instance: n.Name, Source: n, Advance: n.advance})
 	}
 	if w.costs != nil {
-		targets = append(targets, engine.Target{Job: "cost-exporter", Instance: "replay:9100", Source: w.costs})
+		targets = append(targets, engine.Target{Job: "cost-exporter", Instance: "replay:9100", Source: w.costs, Advance: w.costs.advance})
 	}
 	return targets
-}
-
-// Advance moves the world on to a time: rows arrive, models answer, and exporters collect what is due.
-func (w *World) Advance(ctx context.Context, at time.Time) error {
-	w.now = at
-	for _, e := range w.exporters {
-		if err := e.advance(at); err != nil {
-			return err
-		}
-	}
-	for _, n := range w.nodes {
-		n.advance(at)
-	}
-	if w.costs != nil {
-		w.costs.advance(at)
-	}
-	var tasks []func() error
-	if w.models != nil {
-		tasks = append(tasks, func() error { return w.models.advance(ctx, at) })
-	}
-	if d := w.datasets; d != nil {
-		for i := range d.current {
-			if d.due(i, at) {
-				tasks = append(tasks, func() error { return d.profile(ctx, i, at) })
-			}
-		}
-	}
-	return both(tasks)
-}
-
-// both runs tasks, two at a time. They do not share what they change.
-func both(tasks []func() error) error {
-	next := make(chan func() error, len(tasks))
-	for _, t := range tasks {
-		next <- t
-	}
-	close(next)
-	var errs [2]error
-	var wait sync.WaitGroup
-	for i := range errs {
-		wait.Go(func() {
-			for t := range next {
-				if err := t(); err != nil {
-					errs[i] = err
-					return
-				}
-			}
-		})
-	}
-	wait.Wait()
-	return errors.Join(errs[:]...)
 }
 
 // restarter begins an exporter anew.
 type restarter interface {
 	restart() error
+	// advance moves on to a time: what the exporter watches happens, and it collects what is due.
+	advance(ctx context.Context, at time.Time) error
 	// write writes what the exporter exposes beside its own state.
 	write(k *sink, to *engine.Scrape) error
 	// collectors calls each with how every collector does.
@@ -199,6 +158,7 @@ type restarter interface {
 type exporter struct {
 	restarter
 	w        *World
+	clock    *clock
 	job      string
 	restarts map[int64]bool
 	down     bool
@@ -207,8 +167,8 @@ type exporter struct {
 
 var _ engine.Source = (*exporter)(nil)
 
-func (w *World) newExporter(job string, of restarter) *exporter {
-	e := &exporter{restarter: of, w: w, job: job, restarts: make(map[int64]bool)}
+func (w *World) newExporter(job string, of restarter, c *clock) *exporter {
+	e := &exporter{restarter: of, w: w, clock: c, job: job, restarts: make(map[int64]bool)}
 	if mean := time.Duration(w.scenario.Environment.Restarts); mean > 0 {
 		r := random(w.seed, job+"/restarts", 0)
 		from, to := float64(minuteOf(w.scenario.From())), float64(minuteOf(w.scenario.To()))
@@ -219,12 +179,16 @@ func (w *World) newExporter(job string, of restarter) *exporter {
 	return e
 }
 
-func (e *exporter) advance(at time.Time) error {
+// move moves on to a time.
+func (e *exporter) move(ctx context.Context, at time.Time) error {
+	e.clock.at = at
 	// It is down for one scrape, and new after it.
 	if e.down = e.restarts[minuteOf(at)]; e.down {
-		return e.restart()
+		if err := e.restart(); err != nil {
+			return err
+		}
 	}
-	return nil
+	return e.advance(ctx, at)
 }
 
 var errRestarting = errors.New("connection refused: the exporter restarts")

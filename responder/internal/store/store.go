@@ -32,18 +32,17 @@ import (
 
 // Config says where the state is.
 type Config struct {
-	// Path of the SQLite database; "responder.db" beside the configuration by default.
+	// Path of the SQLite database; by default "responder.db" in $STATE_DIRECTORY, or else beside the configuration.
 	Path config.Path `yaml:"path"`
 	// PostgreSQL is the connection string of a database that several replicas share. It can hold a password.
 	PostgreSQL config.SecretSource `yaml:"postgresql,omitempty"`
 }
 
-// SetDefaults implements config.Defaulter.
-func (c *Config) SetDefaults() { c.Path = "responder.db" }
-
 // Validate implements config.Validator.
 func (c *Config) Validate(at config.At) {
-	c.Path = config.Path(at.Resolve(string(c.Path)))
+	if !at.Has("path") && !at.Has("postgresql") {
+		c.Path = config.Path(at.State("path", "responder.db"))
+	}
 	if at.Has("path") && at.Has("postgresql") {
 		at.Errorf("postgresql", "stands beside path; want one of them")
 	}

@@ -1,7 +1,7 @@
 // Package content measures the texts that a language model is asked and answers.
 //
 // In flow the value of an attribute: a text, or messages as JSON or as values of OTLP. Out flow numbers and kinds: how long, which
-// script, whether it is a refusal, empty, or valid JSON, and a hash that tells two answers apart. Nothing keeps a text, or a part of one.
+// script and language, whether it is a refusal, empty, or valid JSON, and a hash that tells two answers apart. Nothing keeps a text, or a part of one.
 package content
 
 import (
@@ -47,6 +47,8 @@ type Measures struct {
 	Kind       Kind
 	// Script is that of most letters at the beginning, or empty: no letters.
 	Script string
+	// Language is that of the beginning, by its code, or empty: no letters.
+	Language string
 	// JSON is whether the text is valid JSON.
 	JSON bool
 	// Hash is that of the text.
@@ -87,6 +89,7 @@ func (r *Reader) Answer(v otlp.Value, messages bool) Measures {
 	t.read(v, messages)
 	text := t.text()
 	m := Measures{Characters: t.characters, Script: script(text), Hash: maphash.String(r.seed, text)}
+	m.Language = language(text, m.Script)
 	trimmed := strings.TrimSpace(text)
 	switch {
 	case t.refused || r.refuses(trimmed):

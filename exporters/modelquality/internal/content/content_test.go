@@ -40,7 +40,7 @@ func TestAnswersAreMeasured(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			got := r.Answer(otlp.StringValue(c.text), true)
-			got.Hash = 0
+			got.Hash, got.Language = 0, ""
 			require.Equal(t, c.want, got)
 		})
 	}
@@ -49,6 +49,39 @@ func TestAnswersAreMeasured(t *testing.T) {
 	require.Equal(t, a.Hash, b.Hash, "the same answer, however it is written")
 	require.NotEqual(t, a.Hash, r.Answer(otlp.StringValue("Ottawa"), true).Hash)
 	require.Equal(t, 10, r.Length(otlp.StringValue(`[{"role":"system","content":"Be short."},{"role":"user","content":[{"type":"text","text":"?"}]}]`), true))
+}
+
+func TestTheLanguageOfAnAnswerIsTold(t *testing.T) {
+	r := New(nil)
+	for text, want := range map[string]string{
+		"The quick brown fox jumps over the lazy dog and runs away from the hunters who follow it through the forest.":                              "en",
+		"La distribution des températures dépend fortement de la saison et de l'altitude.":                                                          "fr",
+		"Sie können den Artikel innerhalb von 30 Tagen zurückgeben. Öffnen Sie dazu Ihre Bestellungen und wählen Sie die Bestellung aus.":           "de",
+		"Puede devolver el artículo en un plazo de 30 días. Para empezar, abra la página de sus pedidos y seleccione el pedido que desea devolver.": "es",
+		"Você pode devolver o item em até 30 dias. Para começar, abra a página de seus pedidos e escolha o pedido que deseja devolver.":             "pt",
+		"Możesz zwrócić przedmiot w ciągu 30 dni. Aby rozpocząć, otwórz stronę swoich zamówień i wybierz zamówienie, które chcesz zwrócić.":         "pl",
+		"Ви можете повернути товар протягом 30 днів. Для початку відкрийте сторінку своїх замовлень і виберіть замовлення, яке хочете повернути.":   "uk",
+		"您可以在三十天内退货。请打开您的订单页面，然后选择要退回的订单。":                                                                                                          "zh",
+		"三十日以内に商品を返品できます。まず注文ページを開いて、返品したい注文を選んでください。":                                                                                              "ja",
+		"東京都庁第一本庁舎は新宿区にある。":                                                                                                                         "ja", // more Chinese signs than kana
+		"삼십 일 이내에 상품을 반품할 수 있습니다.":                                                                                                                  "ko",
+		"yes":         Undetermined,
+		"xqz jkw vvv": Undetermined,
+		"- 12 -":      "",
+		"":            "",
+		strings.Repeat("Все люди рождаются свободными и равными в своем достоинстве и правах. Они наделены разумом и совестью и должны поступать в отношении друг друга в духе братства. ", 1000): "ru",
+	} {
+		require.Equal(t, want, r.Answer(otlp.StringValue(text), false).Language, text[:min(len(text), 40)])
+	}
+}
+
+func BenchmarkAnswer(b *testing.B) {
+	r := New(nil)
+	text := otlp.StringValue(strings.Repeat("La distribution des températures dépend fortement de la saison et de l'altitude. ", 20))
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Answer(text, false)
+	}
 }
 
 func FuzzAnswer(f *testing.F) {

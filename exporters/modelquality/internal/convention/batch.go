@@ -195,11 +195,13 @@ type Batch struct {
 	features []Feature
 	times    []FeatureTime
 	asked    []Asked
+	// vectors are the numbers of embeddings.
+	vectors []byte
 }
 
 // Reset empties the batch and keeps its memory. What is in there still refers to the request until it is written over.
 func (b *Batch) Reset() {
-	*b = Batch{Observations: b.Observations[:0], Evaluations: b.Evaluations[:0], Links: b.Links[:0], Steps: b.Steps[:0], features: b.features[:0], times: b.times[:0], asked: b.asked[:0]}
+	*b = Batch{Observations: b.Observations[:0], Evaluations: b.Evaluations[:0], Links: b.Links[:0], Steps: b.Steps[:0], features: b.features[:0], times: b.times[:0], asked: b.asked[:0], vectors: b.vectors[:0]}
 }
 
 // Link is a span that is no inference.
@@ -232,12 +234,13 @@ const (
 	BadOutcome BadKind = iota
 	BadConfidence
 	BadScore
+	BadEmbedding
 	BadKinds // how many there are
 )
 
 // String is the value of the label value.
 func (k BadKind) String() string {
-	return [BadKinds]string{"outcome", "confidence", "evaluation_score"}[k]
+	return [BadKinds]string{"outcome", "confidence", "evaluation_score", "embedding"}[k]
 }
 
 func (b *Batch) bad(k BadKind, v otlp.Value) {

@@ -57,6 +57,7 @@ const (
 	roleInputText
 	roleOutputText
 	roleOutputType
+	roleEmbedding
 	// The last five say what kind of operation a span is.
 	roleOperation
 	roleSpanKind
@@ -102,6 +103,8 @@ type Names struct {
 	InputText  []string `yaml:"input_text"`
 	OutputText []string `yaml:"output_text"`
 	OutputType []string `yaml:"output_type"`
+	// Embedding is an array of numbers.
+	Embedding []string `yaml:"embedding"`
 	// StatusCode is of HTTP.
 	StatusCode  []string `yaml:"status_code"`
 	ResponseID  []string `yaml:"response_id"`
@@ -159,9 +162,11 @@ func (n *Names) SetDefaults() {
 		PromptVersion:    []string{"gen_ai.prompt.version", "traceloop.prompt.version", "langfuse.observation.prompt.version", "llm.prompt_template.version"},
 		DataSource:       []string{"gen_ai.data_source.id"},
 		// GenAI's, OpenInference's, Vercel's, MLflow's, Langfuse's, and those of OpenLLMetry before GenAI's messages.
-		InputText:   []string{"gen_ai.input.messages", "input.value", "ai.prompt.messages", "ai.prompt", "mlflow.spanInputs", "langfuse.observation.input", "gen_ai.prompt.0.content"},
-		OutputText:  []string{"gen_ai.output.messages", "llm.output_messages.0.message.content", "output.value", "ai.response.text", "mlflow.spanOutputs", "langfuse.observation.output", "gen_ai.completion.0.content"},
-		OutputType:  []string{"gen_ai.output.type", "gen_ai.openai.request.response_format", "gen_ai.request.structured_output_schema"},
+		InputText:  []string{"gen_ai.input.messages", "input.value", "ai.prompt.messages", "ai.prompt", "mlflow.spanInputs", "langfuse.observation.input", "gen_ai.prompt.0.content"},
+		OutputText: []string{"gen_ai.output.messages", "llm.output_messages.0.message.content", "output.value", "ai.response.text", "mlflow.spanOutputs", "langfuse.observation.output", "gen_ai.completion.0.content"},
+		OutputType: []string{"gen_ai.output.type", "gen_ai.openai.request.response_format", "gen_ai.request.structured_output_schema"},
+		// Ours, and OpenInference's of the first text of a batch.
+		Embedding:   []string{"ml.embedding", "embedding.embeddings.0.embedding.vector"},
 		StatusCode:  []string{"http.response.status_code", "http.status_code"},
 		ResponseID:  []string{"gen_ai.response.id"},
 		Evaluation:  []string{"gen_ai.evaluation.name", "evaluation.name", "annotation.name"},
@@ -204,6 +209,7 @@ func (n *Names) byRole() map[role][]string {
 		roleFinish: n.FinishReason, roleTool: n.Tool, roleAgent: n.Agent,
 		roleProvider: n.Provider, rolePrompt: n.Prompt, rolePromptVersion: n.PromptVersion, roleDataSource: n.DataSource,
 		roleInputText: n.InputText, roleOutputText: n.OutputText, roleOutputType: n.OutputType,
+		roleEmbedding: n.Embedding,
 	}
 }
 

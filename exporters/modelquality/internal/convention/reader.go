@@ -179,11 +179,17 @@ func (r *Reader) Span(s *otlp.Span) {
 			f := &all[len(all)-1]
 			// The name is the first span's, whose bytes stay near the processor.
 			f.Name, f.Value = k.key[k.prefix:], a.Value
+			if a.Value.Kind == otlp.List {
+				f.Value = b.vector(a.Value)
+			}
 		default:
 			if age, ok := ageOf(a.Value, s.Start); ok && len(b.times)-firstTime < c.maxAttributes {
 				b.times = append(b.times, FeatureTime{a.Key[k.prefix:], age})
 			}
 		}
+	}
+	if in.has(roleEmbedding) {
+		all = append(all, Feature{embedding, b.vector(in.values[roleEmbedding])})
 	}
 	features := all[len(b.features):len(all):len(all)]
 	b.features = all

@@ -20,6 +20,7 @@ const (
 	outputCharacters = "text.output_characters"
 	answerKind       = "text.answer"
 	answerScript     = "text.script"
+	answerLanguage   = "text.language"
 	answerJSON       = "text.json"
 )
 
@@ -59,6 +60,7 @@ func (r *Reader) measure(o *Observation, in *reading) {
 		add(answerKind, otlp.StringValue(m.Kind.String()))
 		if m.Script != "" {
 			add(answerScript, otlp.StringValue(m.Script))
+			add(answerLanguage, otlp.StringValue(m.Language))
 		}
 		if m.Kind == content.Text && asksJSON(in) {
 			add(answerJSON, otlp.StringValue(map[bool]string{true: "valid", false: "invalid"}[m.JSON]))

@@ -162,6 +162,11 @@ type field struct {
 
 	edges []float64 // of the intervals, which begin at bin first
 	first int
+	// centroid is that of the embeddings that are the values, or nil. mismatches are those of other dimensions, the last of so many
+	// as mismatch says.
+	centroid   []float32
+	mismatches int64
+	mismatch   int
 	// top has the bins of the categories that have one of their own, and rest are the others that are known. truths and
 	// small are the bins of truths and small whole numbers, which need not be written out to be found.
 	categorical bool
@@ -182,7 +187,7 @@ func newField(l binning.Layout) *field {
 	bin := func(name string) int { return slices.Index(f.bins, name) }
 	if l.Kind != binning.Categorical {
 		f.edges, f.first = l.Edges, len(f.bins)-len(l.Edges)-1
-		f.nan, f.inf = max(bin(binning.NaN), 0), bin(binning.Inf)
+		f.nan, f.inf, f.centroid = max(bin(binning.NaN), 0), bin(binning.Inf), l.Centroid
 		return f
 	}
 	f.categorical, f.other = true, bin(binning.Other)
@@ -208,6 +213,10 @@ func newField(l binning.Layout) *field {
 
 // count reports whether the value is one that the baseline never had.
 func (f *field) count(v otlp.Value) (unseen bool) {
+	if f.centroid != nil {
+		f.counts[f.embedded(v)]++
+		return false
+	}
 	if !f.categorical {
 		f.counts[f.interval(v)]++
 		return false

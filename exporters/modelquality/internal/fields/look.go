@@ -24,6 +24,7 @@ func (k *Keeper) look(ctx context.Context, m *model, t *Tracker) (err error) {
 	c := t.counters.Load()
 	if c != nil {
 		k.showSeason(t, now)
+		t.tellMismatches(c, k.Logger)
 		if !t.failed && !m.waiting() && !t.outputs.waiting() && now.Sub(t.looked) < k.Slow {
 			return nil
 		}
@@ -154,9 +155,10 @@ func (k *Keeper) define(ctx context.Context, m *model, t *Tracker, subject *base
 	}
 	t.mu.Lock()
 	sampled := t.sample.cut(k.Choice)
+	k.tellUncut(t, sampled)
 	served := slices.DeleteFunc(slices.Clone(t.sample.names), func(field string) bool {
 		_, ok := before.Fields[field]
-		return ok || !missing(field)
+		return ok || !missing(field) || sampled[field].Centroid != nil
 	})
 	t.mu.Unlock()
 	d := baseline.Definition{Edges: baseline.EdgesProduction, Fields: sampled}

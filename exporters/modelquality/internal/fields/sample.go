@@ -36,9 +36,22 @@ const (
 
 func newSample() *sample { return &sample{index: make(map[string]int), texts: make(map[string]string)} }
 
-// add keeps one inference, of at most room values, and returns how many it has.
+// cellBytes are those of a value, by which embeddings count for as many as they take the memory of.
+const cellBytes = 40
+
+// add keeps one inference, of at most room values, and returns how many it has. One whose embedding there is no room for is not
+// kept: without it the embedding would be missing.
 func (s *sample) add(features []convention.Feature, p otlp.Value, conf float64, room int) int {
-	row := make([]cell, 0, len(features)+2)
+	row, cells := make([]cell, 0, len(features)+2), 0
+	for i := range features {
+		if features[i].Value.Kind == otlp.Vector {
+			room -= features[i].Value.Size() / cellBytes
+			cells += features[i].Value.Size() / cellBytes
+		}
+	}
+	if room < 0 {
+		return 0
+	}
 	put := func(name, prefix string, v otlp.Value) {
 		if len(row) < room {
 			if n, ok := s.number(name, prefix); ok {
@@ -55,11 +68,13 @@ func (s *sample) add(features []convention.Feature, p otlp.Value, conf float64, 
 	if !math.IsNaN(conf) {
 		put(confidence, "", otlp.DoubleValue(conf))
 	}
-	if len(row) > 0 {
-		s.rows = append(s.rows, slices.Clip(row))
-		s.cells += len(row)
+	if len(row) == 0 {
+		return 0
 	}
-	return len(row)
+	cells += len(row)
+	s.rows = append(s.rows, slices.Clip(row))
+	s.cells += cells
+	return cells
 }
 
 func (s *sample) number(name, prefix string) (int, bool) {
@@ -78,7 +93,11 @@ func (s *sample) number(name, prefix string) (int, bool) {
 
 // own makes a value that does not keep its request.
 func (s *sample) own(v otlp.Value) otlp.Value {
-	if v.Kind != otlp.String {
+	switch v.Kind {
+	case otlp.String:
+	case otlp.List, otlp.Map, otlp.Bytes:
+		return otlp.Value{Kind: v.Kind} // no field of such has bins, and it may be large
+	default:
 		return v.Clone()
 	}
 	text := v.Text()
@@ -145,6 +164,9 @@ func (s *sample) cut(choice tables.Choice) map[string]binning.Layout {
 const fewValues = 100
 
 func layoutOf(name string, values []otlp.Value, choice tables.Choice) (binning.Layout, bool) {
+	if slices.ContainsFunc(values, func(v otlp.Value) bool { return v.Kind == otlp.Vector }) {
+		return embeddingLayout(values, choice)
+	}
 	number, whole := true, true
 	frequency := make(map[string]int)
 	var numbers []float64
@@ -174,13 +196,8 @@ func layoutOf(name string, values []otlp.Value, choice tables.Choice) (binning.L
 		if whole && unique && !included && identifies(name) {
 			return binning.Layout{}, false
 		}
-		slices.Sort(numbers)
 		numbers = slices.DeleteFunc(numbers, func(f float64) bool { return math.IsNaN(f) || math.IsInf(f, 0) })
-		var quantiles []float64
-		for i := 0; i < choice.Bins && len(numbers) > 0; i++ {
-			quantiles = append(quantiles, numbers[i*len(numbers)/choice.Bins])
-		}
-		return withRange(binning.NewNumeric(quantiles, true), numbers), true
+		return withRange(binning.NewNumeric(quantiles(numbers, choice.Bins), true), numbers), true
 	case unique && !included:
 		return binning.Layout{}, false
 	}

@@ -32,6 +32,8 @@ type Tracker struct {
 	searched    time.Time
 	learned     []learned // what the short windows are compared with
 	shown       time.Time // when that was
+	// mismatchTold says that the log has said that embeddings have other dimensions than the baseline.
+	mismatchTold bool
 }
 
 // Count counts what one inference says, and reports whether a value was one that the baseline never had.

@@ -93,7 +93,7 @@ func (t Training) count(ctx context.Context, d baseline.Definition, now time.Tim
 	}
 	layouts := make(tables.Fields)
 	for name, layout := range d.Fields {
-		if column := t.column(name); column != "" {
+		if column := t.column(name); column != "" && layout.Centroid == nil { // Embeddings are not read from tables.
 			layouts[column] = &layout
 		}
 	}
@@ -103,7 +103,7 @@ func (t Training) count(ctx context.Context, d baseline.Definition, now time.Tim
 	}
 	counts := baseline.Counts{Definition: d.ID, Rows: p.Rows, Fields: make(map[string]map[string]int64)}
 	for name := range d.Fields {
-		if bins, ok := p.Values[t.column(name)]; ok {
+		if bins, ok := p.Values[t.column(name)]; ok && d.Fields[name].Centroid == nil {
 			counts.Fields[name] = bins
 		}
 	}

@@ -25,7 +25,7 @@ var ErrMalformed = errors.New("malformed OTLP")
 // Kind is the type of a Value.
 type Kind uint8
 
-// The kinds of values. Bytes, List and Map have their encoded content as text.
+// The kinds of values. Bytes, List and Map have their encoded content as text. No client sends a Vector: it is made of a List.
 const (
 	Empty Kind = iota
 	String
@@ -35,6 +35,7 @@ const (
 	Bytes
 	List
 	Map
+	Vector
 )
 
 // Value is the value of an attribute.

@@ -1,0 +1,168 @@
+package fields
+
+import (
+	"log/slog"
+	"math"
+	"slices"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
+	"github.com/sightglass-ml/sightglass/internal/binning"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+// fewestEmbeddings is how many a centroid is the mean of, at least. That of fewer would be close to what it is of, and a text
+// can be guessed from its embedding (Morris et al., "Text Embeddings Reveal (Almost) As Much As Text", EMNLP 2023).
+const fewestEmbeddings = 30
+
+// cosine is the cosine distance of an embedding from a centroid: 0 in its direction, 1 at right angles, 2 opposite. It is not ok
+// where they have not the same dimensions. Digits that 32-bit numbers do not have are rounded away: equal embeddings have equal
+// distances.
+func cosine(v otlp.Value, centroid []float32) (distance float64, ok bool) {
+	if v.Dimensions() != len(centroid) || len(centroid) == 0 {
+		return 0, false
+	}
+	var product, length, other float64
+	for i, c := range centroid {
+		x, c := float64(v.At(i)), float64(c)
+		product += x * c
+		length += x * x
+		other += c * c
+	}
+	const digits = 1e6
+	distance = 1 - product/math.Sqrt(length)/math.Sqrt(other)
+	return math.Round(min(max(distance, 0), 2)*digits) / digits, true
+}
+
+// embeddingLayout cuts bins for an embedding. Its dimensions are those of most of the values: others are of another embedding
+// model. There are no bins where the values are too few, or cancel each other out.
+func embeddingLayout(values []otlp.Value, choice tables.Choice) (binning.Layout, bool) {
+	frequency := make(map[int]int)
+	for _, v := range values {
+		frequency[v.Dimensions()]++
+	}
+	delete(frequency, 0)
+	dimensions := 0
+	for n, times := range frequency {
+		if times > frequency[dimensions] || times == frequency[dimensions] && n < dimensions {
+			dimensions = n
+		}
+	}
+	if frequency[dimensions] < fewestEmbeddings {
+		return binning.Layout{}, false
+	}
+	centroid, ok := meanDirection(values, dimensions)
+	if !ok {
+		return binning.Layout{}, false
+	}
+	var distances []float64
+	for _, v := range values {
+		if d, ok := cosine(v, centroid); ok {
+			distances = append(distances, d)
+		}
+	}
+	// What is further away than all that was learned is about something else, and no broken value: it has no bin of its own.
+	l := binning.NewNumeric(quantiles(distances, choice.Bins), true)
+	l.Centroid = centroid
+	return l, true
+}
+
+// meanDirection is the mean of the values of so many dimensions, each at length 1, so that long ones count no more than others;
+// at length 1 itself. It is the centroid of spherical k-means (Dhillon and Modha, Machine Learning 42, 2001).
+func meanDirection(values []otlp.Value, dimensions int) ([]float32, bool) {
+	mean := make([]float64, dimensions)
+	for _, v := range values {
+		if v.Dimensions() != dimensions {
+			continue
+		}
+		squares := 0.0
+		for i := range mean {
+			squares += float64(v.At(i)) * float64(v.At(i))
+		}
+		for i := range mean {
+			mean[i] += float64(v.At(i)) / math.Sqrt(squares) / float64(len(values))
+		}
+	}
+	squares := 0.0
+	for _, x := range mean {
+		squares += x * x
+	}
+	length := math.Sqrt(squares)
+	if length < 1e-6 { // of rounding
+		return nil, false
+	}
+	centroid := make([]float32, dimensions)
+	for i, x := range mean {
+		centroid[i] = float32(x / length)
+	}
+	return centroid, true
+}
+
+// quantiles puts numbers in order and returns so many of them that are evenly spaced, the first among them.
+func quantiles(numbers []float64, n int) (all []float64) {
+	slices.Sort(numbers)
+	for i := 0; i < n && len(numbers) > 0; i++ {
+		all = append(all, numbers[i*len(numbers)/n])
+	}
+	return all
+}
+
+// embedded is the bin of an embedding. One that has no distance is not a number.
+func (f *field) embedded(v otlp.Value) int {
+	distance, ok := cosine(v, f.centroid)
+	if ok {
+		return f.interval(otlp.DoubleValue(distance))
+	}
+	if n := v.Dimensions(); n > 0 {
+		f.mismatches++
+		f.mismatch = n
+	}
+	return f.nan
+}
+
+// mismatches calls each with every field of embeddings: how many had other dimensions than the baseline, the last of so many.
+func (c *counters) mismatches(each func(name string, n int64, last, want int)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, name := range c.sortedNames() {
+		if f := c.all[name]; f.centroid != nil {
+			each(name, f.mismatches, f.mismatch, len(f.centroid))
+		}
+	}
+}
+
+// tellMismatches says once for a version that its embeddings are not those of the baseline.
+func (t *Tracker) tellMismatches(c *counters, logger *slog.Logger) {
+	c.mismatches(func(name string, n int64, last, want int) {
+		if n == 0 || t.mismatchTold {
+			return
+		}
+		t.mismatchTold = true
+		field, _ := labels(name)
+		logger.Warn("Embeddings have other dimensions than the baseline and count as nan; learn those of a new embedding model with 'sightglass baseline accept MODEL FIELD'",
+			"model", t.model, "version", t.version, "field", field, "dimensions", last, "baseline_dimensions", want)
+	})
+}
+
+// tellUncut says which embeddings of a sample have no bins.
+func (k *Keeper) tellUncut(t *Tracker, sampled map[string]binning.Layout) {
+	for _, name := range t.sample.embeddings() {
+		if _, ok := sampled[name]; !ok {
+			field, _ := labels(name)
+			k.Logger.Warn("An embedding has no baseline: a centroid needs more of one number of dimensions, which do not cancel each other out; raise baselines.sample or sample_wait and learn it with 'sightglass baseline reset MODEL --part definition'",
+				"model", t.model, "version", t.version, "field", field, "want", fewestEmbeddings)
+		}
+	}
+}
+
+// embeddings are the fields of which the sample has one.
+func (s *sample) embeddings() []string {
+	names := make(map[string]bool)
+	for _, row := range s.rows {
+		for i := range row {
+			if row[i].value.Dimensions() > 0 {
+				names[s.names[row[i].field]] = true
+			}
+		}
+	}
+	return sortedKeys(names)
+}

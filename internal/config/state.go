@@ -1,0 +1,49 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// State is where a program keeps what outlives it, where the file says nothing under key: in the folder of STATE_DIRECTORY, which systemd
+// sets, or else beside the file. Of several folders the first counts. What an earlier start left beside the file is used there, and a
+// note says so.
+func (a At) State(key, name string) string {
+	beside := a.Resolve(name)
+	dir := stateDirectory()
+	if dir == "" {
+		return beside
+	}
+	path := filepath.Join(dir, name)
+	if path == beside || exists(path) || !exists(beside) {
+		return path
+	}
+	if unix.Access(beside, unix.W_OK) == nil && unix.Access(filepath.Dir(beside), unix.W_OK) == nil {
+		a.Laterf(key, "%q is used, as it was before STATE_DIRECTORY was set; to have all state in one folder, stop the program, move it to %q and start again", beside, path)
+		return beside
+	}
+	a.Laterf(key, "%q is of an earlier start, this process cannot write it, and what it holds is not used; to go on with it, stop the program, move it to %q, owned by user %d, and start again", beside, path, os.Getuid())
+	return path
+}
+
+// HasState says whether there is a folder for state.
+func (a At) HasState() bool { return stateDirectory() != "" }
+
+// stateDirectory is the folder of STATE_DIRECTORY, or empty.
+func stateDirectory() string {
+	dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":")
+	if !filepath.IsAbs(dir) {
+		return ""
+	}
+	return dir
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}

@@ -1,0 +1,84 @@
+// Package tablecheck reports what a program reaches of a database and its tables.
+//
+// Input: how a source or a table is opened. Output: rows of a connect.Report. State: none.
+package tablecheck
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/connect"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+// Source connects to a database and says whether it answers.
+func Source(ctx context.Context, r *connect.Report, name string, typ tables.Type, open func(name string) (*tables.Source, error)) bool {
+	return r.Do(ctx, "source "+name, "reachable", func(ctx context.Context) (string, error) {
+		s, err := open(name)
+		if err != nil {
+			return "", err
+		}
+		return string(typ) + " answers", s.Ping(ctx)
+	})
+}
+
+// Table reads the schema of a table, which takes the right to read it.
+func Table(ctx context.Context, r *connect.Report, part, what string, open func() (*tables.Source, tables.Relation, error)) (Opened, bool) {
+	return connect.Try(ctx, r, part, what, func(ctx context.Context) (o Opened, found string, err error) {
+		if o.Source, o.Relation, err = open(); err != nil {
+			return o, "", err
+		}
+		if o.Schema, err = o.Source.Schema(ctx, o.Relation); err != nil {
+			return o, "", err
+		}
+		if o.Relation.Time != "" && !hasColumn(o.Schema, o.Relation.Time) {
+			return o, "", fmt.Errorf("timestamp column %q: %w", o.Relation.Time, tables.ErrNoColumn)
+		}
+		return o, fmt.Sprintf("may be read, %d columns", len(o.Schema)), nil
+	})
+}
+
+// Opened is a table that was found.
+type Opened struct {
+	Source   *tables.Source
+	Relation tables.Relation
+	Schema   []tables.Column
+}
+
+func hasColumn(schema []tables.Column, name string) bool {
+	for _, c := range schema {
+		if c.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// Columns cuts the bins of a table, as the program would, and adds a row for each column: its type, and its bins or why
+// it has none.
+func Columns(ctx context.Context, r *connect.Report, part string, timeout time.Duration, o Opened, w tables.Window, choice tables.Choice) (tables.Cut, bool) {
+	cut, ok := connect.TryFor(ctx, r, timeout, part, "bins", func(ctx context.Context) (tables.Cut, string, error) {
+		outlines, err := o.Source.Recent(ctx, o.Relation, o.Schema, w, choice, tables.FirstWindows, nil)
+		cut := tables.CutOutlines(o.Schema, o.Relation.Time, choice, outlines...)
+		if err == nil && cut.Rows == 0 {
+			return cut, "no rows yet to cut bins from", nil
+		}
+		return cut, fmt.Sprintf("%d of %d columns get bins, cut from %d rows", len(cut.Layouts), len(o.Schema), cut.Rows), err
+	})
+	if ok && cut.Rows == 0 {
+		clear(cut.Layouts) // Bins of nothing are not what the program will cut.
+	}
+	for _, c := range o.Schema {
+		found := c.Type
+		layout, binned := cut.Layouts[c.Name]
+		switch {
+		case binned:
+			found += fmt.Sprintf(": %s, %d bins", layout.Kind, len(layout.Bins()))
+		case cut.Left[c.Name] != "" && cut.Rows > 0:
+			found += ": no bins, " + cut.Left[c.Name]
+		}
+		r.Add(part, "column "+c.Name, connect.Told, found)
+	}
+	return cut, ok
+}
