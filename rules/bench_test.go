@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,27 +12,48 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/stretchr/testify/require"
 )
 
-// load200k is what two replicas of the data-quality exporter publish about 56
-// tables of 20 columns with 10 bins, a recent window and all baselines, and two of the
-// model-quality exporter about 28 models of 20 features: 200 000 series. One
-// column in fifty has drifted, so that alerts have results too.
-func load200k() []sample {
-	const columns, bins = 20, 10
-	out := modelLoad()
-	for _, instance := range []string{"dq-0:10911", "dq-1:10911"} {
+// fleet is so many objects of which the exporters publish series. GPUs are those of gpu-exporter's own test.
+type fleet struct {
+	replicas                        int // Of the exporters of data and model quality, all of which publish everything.
+	datasets, columns               int
+	models, versions, features, gpu int
+}
+
+// fleet200k is two replicas of 56 tables and 28 models: 200 000 series.
+var fleet200k = fleet{replicas: 2, datasets: 56, columns: 20, models: 28, versions: 1, features: 20}
+
+const bins = 10
+
+var dataBaselines = []string{"training", "production", "season_recent"}
+
+var modelBaselines = []string{"training", "production", "season", "season_5m"}
+
+func (l fleet) samples(t testing.TB) []sample {
+	return slices.Concat(l.dataSamples(), l.modelSamples(), l.gpuSamples(t))
+}
+
+// target is what a scrape adds to a series.
+func target(job, instance string) []string {
+	return []string{"cluster", "east", "namespace", "ml", "job", job, "instance", instance}
+}
+
+func (l fleet) dataSamples() []sample {
+	var out []sample
+	for replica := range l.replicas {
+		of := target("dataquality", fmt.Sprintf("dq-%d:10911", replica))
 		add := func(value float64, name string, pairs ...string) {
-			ls := append([]string{model.MetricNameLabel, name, "cluster", "east", "namespace", "ml", "job", "dataquality", "instance", instance}, pairs...)
-			out = append(out, sample{labels.FromStrings(ls...), value})
+			out = append(out, sample{labels.FromStrings(slices.Concat([]string{model.MetricNameLabel, name}, of, pairs)...), value})
 		}
 		add(1, "up")
 		add(1, "sightglass_config_last_reload_successful")
-		for d := range datasets {
+		for d := range l.datasets {
 			dataset := fmt.Sprintf("warehouse.table_%03d", d)
 			add(10_000, "ml_dataset_rows", "dataset", dataset)
 			add(1000, "ml_dataset_recent_rows", "dataset", dataset)
@@ -56,13 +78,13 @@ func load200k() []sample {
 			for _, change := range []string{"added", "removed", "type_changed"} {
 				add(0, "ml_dataset_schema_changes", "dataset", dataset, "change", change)
 			}
-			for c := range columns {
+			for c := range l.columns {
 				column := fmt.Sprintf("column_%02d", c)
 				add(100, "ml_dataset_column_nulls", "dataset", dataset, "column", column)
 				add(10, "ml_dataset_recent_column_nulls", "dataset", dataset, "column", column)
 				add(0.01, "ml_dataset_column_baseline_null_ratio", "dataset", dataset, "column", column)
 				add(0.07, "ml_dataset_threshold", "dataset", dataset, "signal", "null_ratio", "column", column)
-				drifted := (d*columns+c)%50 == 0
+				drifted := (d*l.columns+c)%50 == 0
 				for b := range bins {
 					bin, count := fmt.Sprintf("(%d,%d]", 100*b, 100*b+100), 1000.0
 					switch {
@@ -90,22 +112,14 @@ func load200k() []sample {
 	return out
 }
 
-const datasets, models = 56, 28
-
-var dataBaselines = []string{"training", "production", "season_recent"}
-
-var modelBaselines = []string{"training", "production", "season", "season_5m"}
-
-func modelLoad() []sample {
-	const features, bins = 20, 10
+func (l fleet) modelSamples() []sample {
 	var out []sample
-	for _, instance := range []string{"mq-0:10912", "mq-1:10912"} {
-		for m := range models {
-			add := func(value float64, name string, pairs ...string) {
-				ls := append([]string{
-					model.MetricNameLabel, name, "cluster", "east", "namespace", "ml", "job", "modelquality", "instance", instance,
-					"model", fmt.Sprintf("model_%02d", m), "version", "3",
-				}, pairs...)
+	for replica := range l.replicas {
+		of := target("modelquality", fmt.Sprintf("mq-%d:10912", replica))
+		for m := range l.models * l.versions {
+			name, version := fmt.Sprintf("model_%02d", m/l.versions), fmt.Sprint(3+m%l.versions)
+			add := func(value float64, metric string, pairs ...string) {
+				ls := slices.Concat([]string{model.MetricNameLabel, metric, "model", name, "version", version}, of, pairs)
 				out = append(out, sample{labels.FromStrings(ls...), value})
 			}
 			histogram := func(name string, pairs ...string) {
@@ -126,7 +140,8 @@ func modelLoad() []sample {
 			histogram("ml_model_evaluation_score", "evaluation", "groundedness")
 			add(1, "ml_model_baseline_frozen")
 			add(1, "ml_model_info", "mlflow_run_id", "r", "training_digest", "d", "training_dataset", "warehouse.table_000")
-			for f := range features {
+			add(1, "ml_model_exemplar_trace_info", "reason", "slow", "trace_id", "4bf92f3577b34da6a3ce929d0e0e4736", "mlflow_run_id", "r")
+			for f := range l.features {
 				field := []string{"field", fmt.Sprintf("feature_%02d", f), "role", "input"}
 				for _, baseline := range modelBaselines {
 					add(100_000, "ml_model_field_baseline_values", append(field, "baseline", baseline)...)
@@ -134,7 +149,7 @@ func modelLoad() []sample {
 				for b := range bins {
 					bin := append(slices.Clip(field), "bin", fmt.Sprintf("(%d,%d]", 100*b, 100*b+100))
 					count := 10.0
-					if (m*features+f)%50 == 0 && b%2 == 0 {
+					if (m*l.features+f)%50 == 0 && b%2 == 0 {
 						count = 90
 					}
 					add(count, "ml_model_field_values_total", bin...)
@@ -143,6 +158,37 @@ func modelLoad() []sample {
 					}
 				}
 			}
+		}
+	}
+	return out
+}
+
+// gpuSamples are the first GPU of gpu-exporter's own test, as often as there are GPUs, eight a host.
+func (l fleet) gpuSamples(t testing.TB) []sample {
+	if l.gpu == 0 {
+		return nil
+	}
+	file, err := os.Open("../exporters/gpu/testdata/metrics.prom")
+	require.NoError(t, err)
+	defer func() { _ = file.Close() }()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(file)
+	require.NoError(t, err)
+	vectors, err := expfmt.ExtractSamples(&expfmt.DecodeOptions{}, slices.Collect(maps.Values(families))...)
+	require.NoError(t, err)
+	var out []sample
+	for gpu := range l.gpu {
+		of := labels.FromStrings(target("gpu", fmt.Sprintf("gpu-%d:10910", gpu/8))...)
+		for _, s := range vectors {
+			if s.Metric["gpu"] != "0" {
+				continue
+			}
+			b := labels.NewBuilder(of)
+			for name, value := range s.Metric {
+				b.Set(string(name), string(value))
+			}
+			b.Set("gpu", fmt.Sprint(gpu%8)).Set("uuid", fmt.Sprintf("GPU-%d", gpu))
+			out = append(out, sample{b.Labels(), float64(s.Value)})
 		}
 	}
 	return out
@@ -185,16 +231,16 @@ func share(group rulefmt.RuleGroup) float64 {
 func BenchmarkBundle(b *testing.B) {
 	w := newWorld(b)
 	now := time.Unix(1_700_000_000, 0)
-	input := load200k()
+	input := fleet200k.samples(b)
 	w.storage.DisableCompactions() // They are not the rules' work.
 	groups := load(b, Options{}).Groups()
 	// Weeks of history, without which there is no band.
 	history := make([]sample, 0, len(input))
-	for d := range datasets {
+	for d := range fleet200k.datasets {
 		history = append(history, sample{labels.FromStrings(model.MetricNameLabel, "dataset:ml_rows:current",
 			"cluster", "east", "namespace", "ml", "dataset", fmt.Sprintf("warehouse.table_%03d", d)), 10_000})
 	}
-	for m := range models {
+	for m := range fleet200k.models {
 		for _, signal := range []string{"traffic", "latency"} {
 			history = append(history, sample{labels.FromStrings(model.MetricNameLabel, "model:ml_season:current",
 				"cluster", "east", "namespace", "ml", "model", fmt.Sprintf("model_%02d", m), "signal", signal), 1})

@@ -167,6 +167,44 @@ func TestTemplatesHoldNoTimes(t *testing.T) {
 	})
 }
 
+// Prometheus expands every annotation of every alert at every evaluation: a query in one costs as much as an alert. A description has
+// one, which selects all of its numbers, and a threshold has one.
+func TestTemplatesAskAtMostTwice(t *testing.T) {
+	asks := regexp.MustCompile(`\|\s*query\b|\bquery\s+["(]|\bquery\s+\$`)
+	eachAlert(t, func(t *testing.T, alert rulefmt.Rule) {
+		var in []string
+		for name, text := range alert.Annotations {
+			for _, action := range regexp.MustCompile(`(?s)\{\{.*?\}\}`).FindAllString(text, -1) {
+				for range asks.FindAllString(action, -1) {
+					in = append(in, name)
+				}
+			}
+		}
+		slices.Sort(in)
+		require.LessOrEqual(t, len(in), 2, "queries in annotations: %v", in)
+	})
+}
+
+// Labels that a join brings for a message leave the alert: with them it would be another one as soon as they change.
+func TestLabelsOfMessagesLeaveTheAlert(t *testing.T) {
+	eachAlert(t, func(t *testing.T, alert rulefmt.Rule) {
+		expr, err := newParser().ParseExpr(alert.Expr)
+		require.NoError(t, err)
+		parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
+			if binary, ok := node.(*parser.BinaryExpr); ok && binary.VectorMatching != nil {
+				for _, name := range binary.VectorMatching.Include {
+					if name == "owner" {
+						continue // Alertmanager routes by it.
+					}
+					value, dropped := alert.Labels[name]
+					require.True(t, dropped && value == "", "%s has to be a label with an empty value", name)
+				}
+			}
+			return nil
+		})
+	})
+}
+
 func TestEveryAlertIsTestedInFours(t *testing.T) {
 	var tests strings.Builder
 	files, err := filepath.Glob("tests/*.yaml")

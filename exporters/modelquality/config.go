@@ -653,6 +653,9 @@ func (b *BaselinesConfig) SetDefaults() {
 
 // Validate implements config.Validator.
 func (b *BaselinesConfig) Validate(at config.At) {
+	if b.TimeZone == "" {
+		b.TimeZone = at.TimeZone("time_zone", "")
+	}
 	if b.Days < 0 || b.Days > 366 {
 		at.Errorf("days", "%d; want 1 to 366, or 0 for no production baseline", b.Days)
 	}
