@@ -20,8 +20,8 @@ var older = []struct {
 }
 
 // Older returns the files by name as Alertmanager 0.25 reads them.
-func Older() (map[string][]byte, error) {
-	out, err := Current()
+func Older(h Hours) (map[string][]byte, error) {
+	out, err := Current(h)
 	for name, content := range out {
 		for _, change := range older {
 			content = change.pattern.ReplaceAll(content, []byte(change.text))
@@ -31,8 +31,8 @@ func Older() (map[string][]byte, error) {
 	return out, err
 }
 
-// Current returns the files by name as they are.
-func Current() (map[string][]byte, error) {
+// Current returns the files by name, as they are but for the hours.
+func Current(h Hours) (map[string][]byte, error) {
 	out := map[string][]byte{}
 	err := fs.WalkDir(Files, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -44,5 +44,5 @@ func Current() (map[string][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the Alertmanager configuration: %w", err)
 	}
-	return out, nil
+	return out, h.apply(out)
 }

@@ -16,7 +16,7 @@ import (
 
 func writeOlder(t *testing.T) string {
 	t.Helper()
-	files, err := Older()
+	files, err := Older(Hours{})
 	require.NoError(t, err)
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "templates"), 0o700))

@@ -1,6 +1,7 @@
 package alertmanager
 
 import (
+	"cmp"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -130,38 +131,67 @@ func TestWithoutContinueOrTheLastRouteAnAlertWouldReachNoPerson(t *testing.T) {
 	}
 }
 
-func TestOffHoursAreNightsAndWeekendsInToronto(t *testing.T) {
-	content, err := Files.ReadFile("alertmanager.yaml")
-	require.NoError(t, err)
-	var cfg struct {
-		TimeIntervals []struct {
-			Name          string                      `yaml:"name"`
-			TimeIntervals []timeinterval.TimeInterval `yaml:"time_intervals"`
-		} `yaml:"time_intervals"`
-	}
-	require.NoError(t, yaml.Unmarshal(content, &cfg))
-	require.Len(t, cfg.TimeIntervals, 1)
-	require.Equal(t, "off-hours", cfg.TimeIntervals[0].Name)
-	toronto, err := time.LoadLocation("America/Toronto")
-	require.NoError(t, err)
-
-	for at, muted := range map[string]bool{
-		"Tue 2026-11-24 07:59": true,
-		"Tue 2026-11-24 08:00": false,
-		"Tue 2026-11-24 17:59": false,
-		"Tue 2026-11-24 18:00": true,
-		"Tue 2026-11-24 23:59": true,
-		"Sat 2026-11-28 12:00": true,
-		"Sun 2026-11-29 12:00": true,
-		"Mon 2026-11-30 00:00": true,
-		"Mon 2026-07-06 08:00": false, // Daylight saving time.
+func TestOffHoursAreNightsAndWeekends(t *testing.T) {
+	for sentence, tc := range map[string]struct {
+		zone, hours string
+		muted       map[string]bool // by the time in the zone
+	}{
+		"in Toronto, as the file has it": {"", "", map[string]bool{
+			"Tue 2026-11-24 07:59": true, "Tue 2026-11-24 08:00": false, "Tue 2026-11-24 17:59": false, "Tue 2026-11-24 18:00": true, "Tue 2026-11-24 23:59": true,
+			"Sat 2026-11-28 12:00": true, "Sun 2026-11-29 12:00": true, "Mon 2026-11-30 00:00": true,
+			"Mon 2026-07-06 08:00": false, // Daylight saving time.
+		}},
+		"in another zone": {"Europe/Berlin", "", map[string]bool{"Tue 2026-11-24 07:59": true, "Tue 2026-11-24 08:00": false, "Tue 2026-11-24 18:00": true}},
+		"at other hours": {"Asia/Kolkata", "09:30-20:00", map[string]bool{
+			"Tue 2026-11-24 09:29": true, "Tue 2026-11-24 09:30": false, "Tue 2026-11-24 19:59": false, "Tue 2026-11-24 20:00": true, "Sat 2026-11-28 12:00": true,
+		}},
 	} {
-		moment, err := time.ParseInLocation("Mon 2006-01-02 15:04", at, toronto)
-		require.NoError(t, err)
-		contains := false
-		for _, interval := range cfg.TimeIntervals[0].TimeIntervals {
-			contains = contains || interval.ContainsTime(moment.UTC())
-		}
-		require.Equal(t, muted, contains, at)
+		t.Run(sentence, func(t *testing.T) {
+			hours, err := ParseHours(tc.zone, tc.hours)
+			require.NoError(t, err)
+			files, err := Current(hours)
+			require.NoError(t, err)
+			var cfg struct {
+				TimeIntervals []struct {
+					Name          string                      `yaml:"name"`
+					TimeIntervals []timeinterval.TimeInterval `yaml:"time_intervals"`
+				} `yaml:"time_intervals"`
+			}
+			require.NoError(t, yaml.Unmarshal(files["alertmanager.yaml"], &cfg))
+			require.Len(t, cfg.TimeIntervals, 1)
+			require.Equal(t, "off-hours", cfg.TimeIntervals[0].Name)
+			zone, err := time.LoadLocation(cmp.Or(tc.zone, "America/Toronto"))
+			require.NoError(t, err)
+			for at, muted := range tc.muted {
+				moment, err := time.ParseInLocation("Mon 2006-01-02 15:04", at, zone)
+				require.NoError(t, err)
+				contains := false
+				for _, interval := range cfg.TimeIntervals[0].TimeIntervals {
+					contains = contains || interval.ContainsTime(moment.UTC())
+				}
+				require.Equal(t, muted, contains, at)
+			}
+			dir := t.TempDir()
+			for name, content := range files {
+				path := filepath.Join(dir, filepath.FromSlash(name))
+				require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+				require.NoError(t, os.WriteFile(path, content, 0o600))
+			}
+			out, err := exec.CommandContext(t.Context(), testtools.Path(t, "amtool"), "check-config", filepath.Join(dir, "alertmanager.yaml")).CombinedOutput()
+			require.NoError(t, err, string(out))
+		})
+	}
+}
+
+func TestHoursThatAreNone(t *testing.T) {
+	for _, tc := range [][3]string{
+		{"Toronto", "", `time zone "Toronto": want a name such as America/Toronto or UTC`},
+		{"Local", "", `time zone "Local": want a name such as America/Toronto or UTC`},
+		{"UTC", "8-18", `working hours "8-18": want two times of one day, the earlier first, such as 08:00-18:00`},
+		{"UTC", "18:00-08:00", `working hours "18:00-08:00": want two times of one day, the earlier first, such as 08:00-18:00`},
+		{"UTC", "08:00", `working hours "08:00": want two times of one day, the earlier first, such as 08:00-18:00`},
+	} {
+		_, err := ParseHours(tc[0], tc[1])
+		require.EqualError(t, err, tc[2])
 	}
 }

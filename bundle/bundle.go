@@ -30,6 +30,8 @@ type Options struct {
 	Dashboards string
 	// Alertmanager is the oldest one that reads the plain configuration: Alertmanagers has its values. Empty is the first.
 	Alertmanager string
+	// TimeZone and WorkingHours, such as America/Toronto and 08:00-18:00, are those of the interval off-hours. Empty leaves them.
+	TimeZone, WorkingHours string
 	// Adapters are the names of the adapters to include, such as "dcgm" and "vllm". Empty includes all.
 	Adapters []string
 	// ObjectLabels are free labels of datasets and models that their alerts get beside the label owner.
@@ -122,6 +124,8 @@ func (o Options) check() error {
 			errs = append(errs, fmt.Errorf("unknown %s %q: it is one of %s", c.what, c.value, strings.Join(c.known, ", ")))
 		}
 	}
+	_, err := o.hours()
+	errs = append(errs, err)
 	known, err := Adapters()
 	errs = append(errs, err)
 	for _, adapter := range o.Adapters {
@@ -185,12 +189,20 @@ func (out Files) plainRules(list []ruleFile) {
 	out["prometheus-rule-files.yaml"] = []byte(snippet.String())
 }
 
+func (o Options) hours() (alertmanager.Hours, error) {
+	return alertmanager.ParseHours(o.TimeZone, o.WorkingHours)
+}
+
 func (out Files) plainAlertmanager(o Options) error {
+	hours, err := o.hours()
+	if err != nil {
+		return err
+	}
 	read := alertmanager.Current
 	if o.Alertmanager == "0.25" {
 		read = alertmanager.Older
 	}
-	files, err := read()
+	files, err := read(hours)
 	for name, content := range files {
 		out["alertmanager/"+name] = content
 	}

@@ -61,12 +61,16 @@ func (out Files) prometheusOperator(o Options, list []ruleFile) error {
 // alertmanagerConfig writes the routes, inhibitions and receivers as an AlertmanagerConfig, and the templates as a ConfigMap for
 // spec.configMaps of the Alertmanager. The kind has no time zone: its times are UTC.
 func (out Files) alertmanagerConfig(o Options) error {
-	text, err := fs.ReadFile(alertmanager.Files, "alertmanager.yaml")
+	hours, err := o.hours()
 	if err != nil {
-		return fmt.Errorf("read the Alertmanager configuration: %w", err)
+		return err
+	}
+	files, err := alertmanager.Current(hours)
+	if err != nil {
+		return err
 	}
 	var config map[string]any
-	if err := yaml.Unmarshal(text, &config); err != nil {
+	if err := yaml.Unmarshal(files["alertmanager.yaml"], &config); err != nil {
 		return fmt.Errorf("read the Alertmanager configuration: %w", err)
 	}
 	spec, err := operatorSpec(config)

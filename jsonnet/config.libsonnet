@@ -31,6 +31,10 @@
     // Labels for every recorded series: { environment: 'production' }. Thresholds keep none, as they hold for all.
     recordLabels: {},
 
+    // Windows of what is read from scrapes, by the one in the rules: { '5m': '10m' }, where targets are scraped every two minutes. A
+    // rate needs four scrapes. Only these windows change: names of series keep theirs, and so do windows over recorded series.
+    windows: {},
+
     // Where the runbooks are, without a slash at the end.
     runbookURL: 'https://github.com/sightglass-ml/sightglass/blob/main/docs/runbooks',
 
@@ -41,6 +45,14 @@
     dashboards: {
       titlePrefix: '',
       extraTags: [],
+      // Where the links of tables lead: addresses of MLflow and of the runbooks (those of runbookURL by default), and the uid of the
+      // Tempo data source.
+      mlflowURL: 'https://mlflow.example.com',
+      runbookURL: '',
+      tempoUID: 'tempo',
+      // Links at the top of every dashboard, after those to the others: [{ title: 'Wiki', url: 'https://wiki.example.com' }].
+      links: [],
+      timezone: 'browser',
       // Merged into every dashboard: { timezone: 'utc', refresh: '1m' }.
       patch: {},
     },

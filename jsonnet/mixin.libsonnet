@@ -28,6 +28,7 @@
       for group in bundle.thresholds
       for rule in group.rules
     ]) &&
+    check('.windows', std.objectFields(config.windows), ['5m', '10m', '15m', '1h', '1d']) &&
     check('.disabledAlerts', config.disabledAlerts, alertNames) &&
     check('.alerts', std.objectFields(config.alerts), alertNames) &&
     check('.groupIntervals', std.objectFields(config.groupIntervals), [group.name for group in bundle.thresholds + bundle.rules + bundle.alerts]) &&
@@ -42,14 +43,40 @@
     if config.objectLabels == [] then expr
     else std.strReplace(expr, 'owner)', std.join(', ', ['owner'] + config.objectLabels) + ')'),
 
+  // Seconds of a duration such as 90s, 10m, 2h or 1d.
+  local units = { s: 1, m: 60, h: 3600, d: 86400 },
+  local seconds(text) =
+    local number = std.substr(text, 0, std.length(text) - 1), unit = std.substr(text, std.length(text) - 1, 1);
+    if std.length(text) > 1 && std.objectHas(units, unit) && std.length([c for c in std.stringChars(number) if c < '0' || c > '9']) == 0 && std.parseInt(number) > 0
+    then std.parseInt(number) * units[unit]
+    else error '_config.windows has %s; want a duration such as 90s, 10m or 2h' % text,
+
   // Every selector of a series that no rule records holds the token.
   local token = 'sightglass_selector=""',
+  // What is read from scrapes has the token before its window. A change of a gauge is divided by its window to be one a second.
+  local widen(expr) = std.foldl(
+    function(text, window)
+      local to = config.windows[window];
+      std.strReplace(
+        std.strReplace(
+          text, '%s}[%s]) / %d' % [token, window, seconds(window)], '%s}[%s]) / %d' % [token, '=' + to, seconds(to)]
+        ),
+        '%s}[%s]' % [token, window],
+        '%s}[%s]' % [token, '=' + to]
+      ),
+    std.objectFields(config.windows),
+    expr
+  ),
+  // The sign keeps a window that was changed from being changed again.
+  local settle(expr) = std.strReplace(expr, token + '}[=', token + '}['),
+
   local select(rule) = rule {
+    local expr = if config.windows == {} then super.expr else settle(widen(super.expr)),
     expr: carry(
       if config.selector == '' then
-        std.strReplace(std.strReplace(super.expr, '{' + token + '}', ''), ', ' + token, '')
+        std.strReplace(std.strReplace(expr, '{' + token + '}', ''), ', ' + token, '')
       else
-        std.strReplace(super.expr, token, config.selector)
+        std.strReplace(expr, token, config.selector)
     ),
   },
 
@@ -77,6 +104,13 @@
       for field in ['for', 'keep_firing_for']
       if std.objectHas(patch, field)
     }, patches, linked),
+
+  // The hidden variables that links of dashboards begin with.
+  local addresses = {
+    mlflow: config.dashboards.mlflowURL,
+    runbooks: if config.dashboards.runbookURL == '' then config.runbookURL else config.dashboards.runbookURL,
+    tempo: config.dashboards.tempoUID,
+  },
 
   local enabled(rule) = all([!std.member(config.disabledAlerts, key) for key in alertKeys(rule)]),
 
@@ -116,6 +150,14 @@
     [file]: dashboards[file] {
       title: config.dashboards.titlePrefix + super.title,
       tags+: config.dashboards.extraTags,
+      timezone: config.dashboards.timezone,
+      links+: [link { type: 'link', targetBlank: true, icon: 'external link', asDropdown: false, includeVars: false, keepTime: false, tags: [], tooltip: '' } for link in config.dashboards.links],
+      templating+: {
+        list: [
+          variable + (if std.objectHas(addresses, variable.name) then { query: addresses[variable.name] } else {})
+          for variable in super.list
+        ],
+      },
     } + config.dashboards.patch
     for file in std.objectFields(dashboards)
   },

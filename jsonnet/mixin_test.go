@@ -91,8 +91,8 @@ func TestTheDefaultsRenderTheRulesExactly(t *testing.T) {
 func TestJsonnet018RendersTheSameWithEverySettingUsed(t *testing.T) {
 	const snippet = `local mixin = (import 'mixin.libsonnet') + { _config+:: {
 		thresholds: { null_ratio: 0.02 }, disabledAlerts: ['MLGPUIdle'], alerts: { MLDatasetDrift: { severity: 'info', 'for': '15m' } },
-		extraLabels: { team: 'ml' }, objectLabels: ['tier'], selector: 'environment="production"', grafanaURL: 'https://grafana.example.com',
-		dashboards+: { titlePrefix: 'ML / ', extraTags: ['mine'] },
+		extraLabels: { team: 'ml' }, objectLabels: ['tier'], windows: { '5m': '10m', '10m': '20m' }, selector: 'environment="production"', grafanaURL: 'https://grafana.example.com',
+		dashboards+: { titlePrefix: 'ML / ', extraTags: ['mine'], mlflowURL: 'https://m', links: [{ title: 'Wiki', url: 'https://w' }] },
 	} }; [mixin.prometheusRules, mixin.prometheusAlerts, mixin.grafanaDashboards]`
 	run := func(tool string) string {
 		cmd := exec.CommandContext(t.Context(), testtools.Path(t, tool), "-e", snippet)
@@ -177,6 +177,16 @@ func TestConfig(t *testing.T) {
 			alert + `[[r.annotations.runbook_url, r.annotations.dashboard] for r in alert('SightglassExporterDown', 'critical')]`,
 			`[["https://wiki.example.com/ml/SightglassExporterDown.md", "https://grafana.example.com/d/sightglass-data-quality"]]`,
 		},
+		"links of dashboards lead to the user's pages": {
+			`{ runbookURL: 'https://wiki.example.com/ml', dashboards+: { mlflowURL: 'https://mlflow.corp', tempoUID: 'traces', timezone: 'America/Toronto', links: [{ title: 'Wiki', url: 'https://wiki.example.com' }] } }`,
+			`local d = mixin.grafanaDashboards['sightglass-model-quality.json']; [{ [v.name]: v.query for v in d.templating.list if std.member(['mlflow', 'runbooks', 'tempo'], v.name) }, d.timezone, [l.url for l in d.links if std.objectHas(l, 'url')], d.links[0].type]`,
+			`[{"mlflow": "https://mlflow.corp", "runbooks": "https://wiki.example.com/ml", "tempo": "traces"}, "America/Toronto", ["https://wiki.example.com"], "dashboards"]`,
+		},
+		"runbooks of dashboards may be elsewhere than those of alerts": {
+			`{ dashboards+: { runbookURL: 'https://wiki.example.com/ml' } }`,
+			`[v.query for v in mixin.grafanaDashboards['sightglass-gpu.json'].templating.list if v.name == 'runbooks']`,
+			`["https://wiki.example.com/ml"]`,
+		},
 		"dashboards are named, tagged and patched": {
 			`{ dashboards+: { titlePrefix: 'ML / ', extraTags: ['mine'], patch: { timezone: 'utc' } } }`,
 			`local d = mixin.grafanaDashboards['sightglass-data-quality.json']; [std.startsWith(d.title, 'ML / '), std.member(d.tags, 'mine'), std.member(d.tags, 'sightglass'), d.timezone]`,
@@ -191,6 +201,67 @@ func TestConfig(t *testing.T) {
 	}
 }
 
+func TestWindowsOfWhatIsScrapedChangeAndNoOthers(t *testing.T) {
+	recorded := map[string]bool{}
+	for _, group := range renderGroups(t, `{}`, "prometheusRules") {
+		for _, rule := range group.Rules {
+			recorded[rule.Record] = true
+		}
+	}
+	// windows are the ranges of an expression by the series that they read, in order, and what each is divided by where that is a number.
+	type window struct {
+		series        string
+		length, share float64
+	}
+	windows := func(text string) (all []window) {
+		expr, err := parser.NewParser(parser.Options{}).ParseExpr(text)
+		require.NoError(t, err)
+		parser.Inspect(expr, func(node parser.Node, path []parser.Node) error {
+			m, ok := node.(*parser.MatrixSelector)
+			if !ok {
+				return nil
+			}
+			w := window{series: m.VectorSelector.(*parser.VectorSelector).Name, length: m.Range.Seconds()}
+			if n := len(path); n > 1 {
+				if division, is := path[n-2].(*parser.BinaryExpr); is && division.Op == parser.DIV {
+					if number, is := division.RHS.(*parser.NumberLiteral); is {
+						w.share = number.Val
+					}
+				}
+			}
+			all = append(all, w)
+			return nil
+		})
+		return all
+	}
+	changed, divided := 0, 0
+	for _, field := range []string{"prometheusRules", "prometheusAlerts"} {
+		before, after := renderGroups(t, `{}`, field), renderGroups(t, `{ windows: { '5m': '10m', '10m': '20m' } }`, field)
+		require.Len(t, after, len(before))
+		for g, group := range before {
+			for r, rule := range group.Rules {
+				was, is := windows(rule.Expr), windows(after[g].Rules[r].Expr)
+				require.Len(t, is, len(was))
+				for n, w := range was {
+					if !recorded[w.series] && (w.length == 300 || w.length == 600) {
+						changed++
+						if w.share == w.length { // And not by a unit, such as nanoseconds.
+							divided++
+							w.share *= 2
+						}
+						w.length *= 2
+					}
+					require.Equal(t, w, is[n], "%s%s", rule.Record, rule.Alert)
+				}
+			}
+		}
+	}
+	require.Greater(t, changed, 400)
+	require.Positive(t, divided, "a change of a gauge, by the second")
+	_, err := render(`{ windows: { '5m': 'ten' } }`, "mixin.prometheusRules")
+	require.ErrorContains(t, err, "_config.windows has ten; want a duration such as 90s, 10m or 2h")
+}
+
 func TestConfigRefusesNamesThatDoNotExist(t *testing.T) {
 	for name, test := range map[string]struct{ config, err string }{
 		"a threshold":              {`{ thresholds: { null_ration: 0.1 } }`, "_config.thresholds has the unknown null_ration; known are"},
@@ -200,6 +271,7 @@ func TestConfigRefusesNamesThatDoNotExist(t *testing.T) {
 		"an alert to patch":        {`{ alerts: { Drift: { severity: 'info' } } }`, "_config.alerts has the unknown Drift; known are"},
 		"a field of an alert":      {`{ alerts: { MLDatasetDrift: { fro: '1m' } } }`, "_config.alerts[MLDatasetDrift] has the unknown fro; known are"},
 		"a key of the config":      {`{ treshold: {} }`, "_config has the unknown treshold; known are"},
+		"a window":                 {`{ windows: { '7m': '10m' } }`, "_config.windows has the unknown 7m; known are"},
 		"a key of dashboards":      {`{ dashboards+: { prefix: 'x' } }`, "_config.dashboards has the unknown prefix; known are"},
 	} {
 		t.Run(name, func(t *testing.T) {

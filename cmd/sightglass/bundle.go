@@ -23,6 +23,8 @@ func bundleCommand(app *kingpin.Application, stdout io.Writer) commands {
 	c.Flag("rules", "Form of the rules: "+strings.Join(bundle.RuleForms(), ", ")+".").Default("files").StringVar(&o.Rules)
 	c.Flag("dashboards", "Form of the dashboards: "+strings.Join(bundle.DashboardForms(), ", ")+".").Default("files").StringVar(&o.Dashboards)
 	c.Flag("alertmanager", "Oldest Alertmanager that reads the plain configuration: "+strings.Join(bundle.Alertmanagers(), ", ")+".").Default("0.31").StringVar(&o.Alertmanager)
+	c.Flag("time-zone", "Time zone of the working hours in the Alertmanager configuration, such as America/Toronto.").Envar("SIGHTGLASS_TIME_ZONE").PlaceHolder("ZONE").StringVar(&o.TimeZone)
+	c.Flag("working-hours", "Working hours, Monday to Friday, outside of which alerts that can wait are muted, such as 08:00-18:00.").Envar("SIGHTGLASS_WORKING_HOURS").PlaceHolder("FROM-TO").StringVar(&o.WorkingHours)
 	c.Flag("with", "Adapters to include, separated by commas, such as dcgm,vllm. Without it, all.").PlaceHolder("NAMES").StringVar(&adapters)
 	c.Flag("object-labels", "Labels of datasets and models that their alerts get beside the label owner, separated by commas, such as tier,product.").PlaceHolder("NAMES").StringVar(&objectLabels)
 	c.Flag("namespace", "Namespace of Kubernetes objects.").StringVar(&o.Namespace)

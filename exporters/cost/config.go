@@ -38,12 +38,15 @@ type Config struct {
 
 // SetDefaults implements config.Defaulter.
 func (c *Config) SetDefaults() {
-	c.TimeZone, c.FiscalYearStart, c.State = fiscal.DefaultZone, 1, "state"
+	c.FiscalYearStart, c.State = 1, "state"
 }
 
 // Validate implements config.Validator.
 func (c *Config) Validate(at config.At) {
 	var err error
+	if c.TimeZone == "" {
+		c.TimeZone = string(at.TimeZone("time_zone", fiscal.DefaultZone))
+	}
 	if c.calendar, err = fiscal.New(c.TimeZone, time.Month(c.FiscalYearStart)); err != nil {
 		key := "time_zone"
 		if c.FiscalYearStart < 1 || c.FiscalYearStart > 12 {

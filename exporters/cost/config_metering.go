@@ -5,9 +5,12 @@ import (
 	"path"
 	"time"
 
+	promconfig "github.com/prometheus/common/config"
+
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/fx"
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/metering"
 	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/httpclient"
 )
 
 // MeteringConfig prices what Prometheus measured.
@@ -15,6 +18,8 @@ type MeteringConfig struct {
 	// Prometheus is the URL of the server, or of one that answers as it does.
 	Prometheus string              `yaml:"prometheus"`
 	Token      config.SecretSource `yaml:"bearer_token,omitempty"`
+	// HTTPClient is credentials, TLS, proxy and headers in Prometheus's form (http_config); secrets by file only.
+	HTTPClient config.Raw `yaml:"http_client,omitempty"`
 	// Step is the interval that usage is priced by; Lag how long after its end it is complete in Prometheus.
 	Step    config.Duration `yaml:"step"`
 	Lag     config.Duration `yaml:"lag"`
@@ -39,6 +44,8 @@ type MeteringConfig struct {
 	Values []ValueConfig `yaml:"values,omitempty"`
 	// MaxSeries bounds the counters of spend.
 	MaxSeries int `yaml:"max_series"`
+
+	client promconfig.HTTPClientConfig
 }
 
 // SetDefaults implements config.Defaulter.
@@ -50,6 +57,13 @@ func (m *MeteringConfig) SetDefaults() {
 // Validate implements config.Validator.
 func (m *MeteringConfig) Validate(at config.At) {
 	at.CheckURL("prometheus", m.Prometheus)
+	var err error
+	if m.client, err = httpclient.Load(m.HTTPClient, at); err != nil {
+		at.Errorf("http_client", "%v", err)
+	}
+	if m.Token != (config.SecretSource{}) && (m.client.Authorization != nil || m.client.BasicAuth != nil || m.client.OAuth2 != nil) {
+		at.Errorf("bearer_token", "http_client has credentials too; want one of them")
+	}
 	for i, h := range m.Holders {
 		if err := h.holder().Validate(); err != nil {
 			at.Errorf(fmt.Sprintf("holders[%d]", i), "%v; want every [ closed by a ]", err)

@@ -118,6 +118,8 @@ var (
 	_ exporter.Instance = (*Exporter)(nil)
 	_ exporter.Stopper  = (*Exporter)(nil)
 	_ exporter.Readier  = (*Exporter)(nil)
+
+	_ exporter.Reloader[Config] = (*Exporter)(nil)
 )
 
 func start(env *exporter.Env, cfg Config, now func() time.Time) (_ exporter.Instance, err error) {
@@ -401,6 +403,15 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	for _, m := range out {
 		ch <- m
 	}
+}
+
+// Reload implements exporter.Reloader. A configuration that says the same reads no bill again. Of another one all sums are made
+// anew: what a bill's line costs whom depends on nearly every key.
+func (e *Exporter) Reload(_ context.Context, cfg Config) error {
+	if config.Same(e.cfg, cfg) {
+		return nil
+	}
+	return exporter.ErrReplace
 }
 
 // Stop implements exporter.Stopper.

@@ -22,7 +22,10 @@ import (
 // source is the Prometheus server that usage is asked of.
 func (cfg MeteringConfig) source() (metering.Prometheus, error) {
 	source := metering.Prometheus{Queries: cfg.Queries, Resources: map[string]string{}, Timeout: time.Duration(cfg.Timeout)}
-	transport := api.DefaultRoundTripper
+	transport, err := promconfig.NewRoundTripperFromConfig(cfg.client, "cost-exporter")
+	if err != nil {
+		return source, fmt.Errorf("http_client: %w", err)
+	}
 	if cfg.Token != (config.SecretSource{}) {
 		transport = bearer{cfg.Token, transport}
 	}

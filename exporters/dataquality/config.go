@@ -362,6 +362,9 @@ func (d *DatasetConfig) Validate(at config.At) {
 // Validate implements config.Validator: the references between sources and
 // datasets, and what the defaults fill in.
 func (c *Config) Validate(at config.At) {
+	if c.Defaults.TimeZone == "" {
+		c.Defaults.TimeZone = at.TimeZone("defaults.time_zone", "")
+	}
 	if c.MaxConcurrentProfiles < 1 {
 		at.Errorf("max_concurrent_profiles", "%d; want 1 or more", c.MaxConcurrentProfiles)
 	}

@@ -128,9 +128,10 @@ type instance struct {
 }
 
 var (
-	_ exporter.Instance = (*instance)(nil)
-	_ exporter.Router   = (*instance)(nil)
-	_ exporter.Stopper  = (*instance)(nil)
+	_ exporter.Instance         = (*instance)(nil)
+	_ exporter.Reloader[Config] = (*instance)(nil)
+	_ exporter.Router           = (*instance)(nil)
+	_ exporter.Stopper          = (*instance)(nil)
 )
 
 func (e *Exporter) start(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance, error) {
@@ -163,6 +164,15 @@ func (e *Exporter) start(_ context.Context, env *exporter.Env, cfg Config) (expo
 		return nil, errors.Join(err, i.Stop(context.Background()))
 	}
 	return i, nil
+}
+
+// Reload implements exporter.Reloader. The GPUs, what was counted of them and how many there were last through every reload. A
+// configuration that says the same does not even connect anew to the kubelet.
+func (i *instance) Reload(_ context.Context, cfg Config) error {
+	if config.Same(i.cfg, cfg) {
+		return nil
+	}
+	return exporter.ErrReplace
 }
 
 // Stop implements exporter.Stopper. The library stays: the next configuration

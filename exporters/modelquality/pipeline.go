@@ -168,8 +168,18 @@ func newPipeline(cfg *Config, limiter func(name string, most int) *limit.Limiter
 		answered: make(map[string]string), seed: maphash.MakeSeed(), pulls: cfg.MLflow != nil && len(cfg.MLflow.Assessments.Experiments) > 0,
 		join: join.New[*metering.Series, waiting](cfg.Join.Inferences, cfg.Join.Waiting),
 	}
-	p.settings.Store(s)
+	p.apply(cfg, s)
 	return p, nil
+}
+
+// apply makes the settings of a configuration those in force.
+func (p *pipeline) apply(cfg *Config, s *settings) {
+	p.settings.Store(s)
+	if len(cfg.Clients) == 0 {
+		p.meter.Divide(metering.Division{})
+		return
+	}
+	p.meter.Divide(metering.Division{Client: s.clients.Client, Details: clients.Divide(cfg.Clients, cfg.Limits.Versions, cfg.Limits.Details)})
 }
 
 // Export implements receiver.Handler.
@@ -433,7 +443,9 @@ func (p *pipeline) count(w *worker, s *settings) {
 	var come []waiting
 	var of []*metering.Series
 	p.join.Lock()
-	for i := range b.Observations {
+	// Mostly nothing waits and nothing is to wait, and the observations are more than a processor has near it.
+	meet := b.Parts > 0 || p.join.Awaited()
+	for i := 0; meet && i < len(b.Observations); i++ {
 		o := &b.Observations[i]
 		id := join.ID{Trace: o.Trace, Span: o.Span}
 		if o.Phase != convention.Whole {
@@ -475,7 +487,7 @@ func (p *pipeline) count(w *worker, s *settings) {
 	for _, g := range w.groups {
 		w.observe(g, s.lowConfidence, now)
 	}
-	for i := range b.Observations {
+	for i := 0; b.Parts > 0 && i < len(b.Observations); i++ {
 		if o := &b.Observations[i]; o.Phase != convention.Whole && w.series[i] != nil {
 			count(w.series[i], waiting{phase: o.Phase, seconds: o.Duration, exemplar: metering.Exemplar{Trace: o.Trace, Run: o.Run, Now: now}})
 		}

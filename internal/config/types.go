@@ -98,6 +98,23 @@ func (b Bytes) String() string {
 // TimeZone is the name of a time zone, such as America/Toronto; UTC if empty.
 type TimeZone string
 
+// timeZoneVariable is the environment variable with the time zone of all that names none.
+const timeZoneVariable = "SIGHTGLASS_TIME_ZONE"
+
+// TimeZone is the zone where the file names none under key: that of the environment variable SIGHTGLASS_TIME_ZONE, or else the given one.
+func (a At) TimeZone(key string, otherwise TimeZone) TimeZone {
+	text := os.Getenv(timeZoneVariable)
+	if text == "" {
+		return otherwise
+	}
+	var zone TimeZone
+	if err := zone.UnmarshalText([]byte(text)); err != nil {
+		a.Errorf(key, "is not set, and the environment variable %s is %v", timeZoneVariable, err)
+		return otherwise
+	}
+	return zone
+}
+
 // Want completes "want …" in messages.
 func (TimeZone) Want() string {
 	return "the name of a time zone, such as America/Toronto or UTC"

@@ -75,6 +75,7 @@ type options struct {
 	metricsPath string
 	maxRequests int
 	lifecycle   bool
+	pprof       bool
 	web         *web.FlagConfig
 	log         *promslog.Config
 }
@@ -101,6 +102,7 @@ func parse[C any](spec Spec[C], args []string, stdout, stderr io.Writer) (o opti
 	app.Flag("web.telemetry-path", "Path under which to expose metrics.").Default("/metrics").StringVar(&o.metricsPath)
 	app.Flag("web.max-requests", "Scrapes served at the same time; more are answered with 503. 0 is no limit.").Default("40").IntVar(&o.maxRequests)
 	app.Flag("web.enable-lifecycle", "Take requests that reload the configuration or let go of what the program holds.").BoolVar(&o.lifecycle)
+	app.Flag("web.enable-pprof", "Serve profiles of the program itself below /debug/pprof/.").BoolVar(&o.pprof)
 	o.web = kingpinflag.AddFlags(app, spec.DefaultAddress)
 	promslogflag.AddFlags(app, o.log)
 	if spec.Flags != nil {

@@ -287,6 +287,27 @@ func TestTheLifecycleNeedsAFlagAndNoOtherSite(t *testing.T) {
 	}
 }
 
+func TestProfilesNeedAFlag(t *testing.T) {
+	get := func(path string, args ...string) (int, string) {
+		spec, _ := toySpec(nil)
+		s := exportertest.Start(t, spec, append([]string{"--config.file=" + write(t, "toy.yml", "message: one\n")}, args...)...)
+		s.AwaitReady()
+		return s.DoOnce(http.MethodGet, path)
+	}
+	_, page := get("/")
+	require.NotContains(t, page, "debug/pprof")
+	status, _ := get("/debug/pprof/goroutine?debug=1")
+	require.Equal(t, 404, status)
+
+	_, page = get("/", "--web.enable-pprof")
+	require.Contains(t, page, "debug/pprof/", "the links of the landing page")
+	status, page = get("/debug/pprof/goroutine?debug=1", "--web.enable-pprof")
+	require.Equal(t, 200, status)
+	require.Contains(t, page, "goroutine profile")
+	status, page = get("/debug/pprof/profile?seconds=1", "--web.enable-pprof")
+	require.Equal(t, 200, status, page)
+}
+
 // What a client that means harm tries on every program's port, and what it gets.
 func TestAttemptsOnThePortAreRefused(t *testing.T) {
 	spec, _ := toySpec(nil)

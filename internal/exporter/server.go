@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/pprof"
+	"strconv"
 	"strings"
 
 	"github.com/klauspost/compress/gzhttp"
@@ -46,7 +48,16 @@ func (s *supervisor[C]) handler(ctx context.Context, o options, gatherers promet
 	})
 	mux.HandleFunc("/-/reload", func(w http.ResponseWriter, r *http.Request) { s.serveReload(ctx, w, r) })
 
-	landing, err := s.landingPage(o.metricsPath)
+	if o.pprof {
+		// Index serves the profiles that have no handler of their own.
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
+
+	landing, err := s.landingPage(o)
 	if err != nil {
 		return nil, fmt.Errorf("make the landing page: %w", err)
 	}
@@ -104,14 +115,14 @@ func (s *supervisor[C]) serveReload(ctx context.Context, w http.ResponseWriter, 
 // answer writes to a client that may be gone, which is no matter of ours.
 func answer(w io.Writer, text string) { _, _ = fmt.Fprintln(w, text) }
 
-func (s *supervisor[C]) landingPage(metricsPath string) (http.Handler, error) {
+func (s *supervisor[C]) landingPage(o options) (http.Handler, error) {
 	return web.NewLandingPage(web.LandingConfig{
 		Name:        s.spec.Name,
 		Description: s.spec.Description,
 		Version:     version.Info(),
-		Profiling:   "false",
+		Profiling:   strconv.FormatBool(o.pprof),
 		Links: append([]web.LandingLinks{
-			{Address: metricsPath, Text: "Metrics"},
+			{Address: o.metricsPath, Text: "Metrics"},
 			{Address: "/-/healthy", Text: "Health"},
 			{Address: "/-/ready", Text: "Readiness"},
 		}, s.spec.Links...),

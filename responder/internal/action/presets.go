@@ -12,6 +12,7 @@ import (
 	promconfig "github.com/prometheus/common/config"
 
 	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/httpclient"
 )
 
 // TargetConfig is where an action goes: exactly one of its kinds.
@@ -62,38 +63,9 @@ func (c *TargetConfig) Validate(at config.At) {
 		at.Errorf(names[0], "%v", err)
 	}
 	var err error
-	if c.client, err = HTTPClient(c.HTTPClient, at); err != nil {
+	if c.client, err = httpclient.Load(c.HTTPClient, at); err != nil {
 		at.Errorf("http_client", "%v", err)
 	}
-}
-
-// HTTPClient reads settings in Prometheus's form. Files are relative to the configuration.
-func HTTPClient(raw config.Raw, at config.At) (promconfig.HTTPClientConfig, error) {
-	if raw.IsZero() {
-		c := promconfig.DefaultHTTPClientConfig
-		c.FollowRedirects = false
-		return c, nil
-	}
-	c, err := promconfig.LoadHTTPConfig(string(raw.YAML()))
-	if err != nil {
-		return promconfig.HTTPClientConfig{}, fmt.Errorf("is not valid: %w", err)
-	}
-	inline := c.BearerToken != "" ||
-		c.BasicAuth != nil && c.BasicAuth.Password != "" ||
-		c.Authorization != nil && c.Authorization.Credentials != "" ||
-		c.OAuth2 != nil && c.OAuth2.ClientSecret != "" ||
-		c.TLSConfig.Key != ""
-	if c.HTTPHeaders != nil {
-		for _, h := range c.HTTPHeaders.Headers {
-			inline = inline || len(h.Secrets) > 0
-		}
-	}
-	if inline {
-		return promconfig.HTTPClientConfig{}, fmt.Errorf("holds a secret; want a file, such as credentials_file or password_file")
-	}
-	c.SetDirectory(at.Resolve("."))
-	c.FollowRedirects = false // A redirect would carry the alert's values to a place that nobody configured.
-	return *c, nil
 }
 
 // target returns the target that is configured.

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/httpclient"
 )
 
 // PrometheusConfig is the server that is asked for the last good snapshot of a dataset.
@@ -28,7 +29,7 @@ func (c *PrometheusConfig) Validate(at config.At) {
 		at.Errorf("", "%v", err)
 	}
 	var err error
-	if c.client, err = HTTPClient(c.HTTPClient, at); err != nil {
+	if c.client, err = httpclient.Load(c.HTTPClient, at); err != nil {
 		at.Errorf("http_client", "%v", err)
 	}
 }

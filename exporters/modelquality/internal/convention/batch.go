@@ -175,6 +175,8 @@ type Evaluation struct {
 type Batch struct {
 	Observations []Observation
 	Evaluations  []Evaluation
+	// Parts are how many observations are child spans.
+	Parts int
 	// Links are spans that are no inference: an inference and the one above it may have them between.
 	Links []Link
 	// Steps are spans of agents that ask no model themselves.

@@ -210,11 +210,16 @@ func (r *Reader) Span(s *otlp.Span) {
 		}
 		index = len(b.Observations)
 		o := b.add()
+		if phase != Whole {
+			b.Parts++
+		}
 		o.Phase, o.Features, o.FeatureTimes = phase, features, b.times[firstTime:len(b.times):len(b.times)]
 		r.observe(o, in, s)
 	}
 	before := len(b.Evaluations)
-	r.events(s, in, index)
+	if len(s.Events) > 0 {
+		r.events(s, in, index)
+	}
 	if c.texts != nil && index >= 0 && phase == Whole {
 		r.measure(&b.Observations[index], in)
 	}
@@ -333,17 +338,19 @@ func (r *Reader) notOfResource(o *Observation, in *reading) {
 
 func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 	o.Trace, o.Span, o.Parent = s.Trace, s.ID, s.Parent
-	o.ResponseID, o.Dropped, o.Weight = in.text(roleResponseID), s.Dropped > 0, weight(s.State)
+	o.ResponseID, o.Dropped = in.text(roleResponseID), s.Dropped > 0
+	if s.State != "" {
+		o.Weight = weight(s.State)
+	}
 	if o.Phase == Whole {
 		r.model(o, in)
 	} else {
 		o.Model, o.Version, o.Run = in.text(roleModel), in.name(roleVersion), in.text(roleRun)
 	}
-	for _, x := range kinds {
-		if in.set&saysKind == 0 {
-			break // as of most models of one's own
+	if in.set&saysKind != 0 { // else it is most likely a model of one's own
+		for _, x := range kinds {
+			o.Embeds = o.Embeds || in.has(x) && isA(in.text(x), []string{"embeddings", "embedding", "rerank", "reranker"})
 		}
-		o.Embeds = o.Embeds || in.has(x) && isA(in.text(x), []string{"embeddings", "embedding", "rerank", "reranker"})
 	}
 	o.Duration = float64(s.End-s.Start) / 1e9
 	o.QueueWait, o.ForwardPass, o.TimeToFirst = in.seconds(roleQueueWait), in.seconds(roleForwardPass), in.seconds(roleFirstToken)
@@ -584,9 +591,6 @@ func (r *Reader) Record(rec *otlp.Record) {
 
 // weight is how many spans one stands for by its tracestate, and 0 where it does not say that it was sampled.
 func weight(state string) float64 {
-	if state == "" {
-		return 0
-	}
 	for member := range strings.SplitSeq(state, ",") {
 		list, ok := strings.CutPrefix(strings.TrimSpace(member), "ot=")
 		if !ok {

@@ -72,6 +72,11 @@ func newCounters(d baseline.Definition) *counters {
 func (c *counters) count(features []convention.Feature, p otlp.Value, conf float64, dropped bool) (unseen bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.add(features, p, conf, dropped)
+}
+
+// add is count while the counters are locked.
+func (c *counters) add(features []convention.Feature, p otlp.Value, conf float64, dropped bool) (unseen bool) {
 	counted := false
 	if len(features) > 0 && len(c.inputs) > 0 {
 		counted = true

@@ -57,6 +57,36 @@ func (t *Tracker) Count(o *convention.Observation) (unseen bool) {
 	return false
 }
 
+// Counting is a series of calls of Count, for which the counters are locked once.
+type Counting struct {
+	tracker  *Tracker
+	counters *counters // nil while there are none
+}
+
+// Begin begins a series of calls.
+func (t *Tracker) Begin() Counting {
+	c := t.counters.Load()
+	if c != nil {
+		c.mu.Lock()
+	}
+	return Counting{t, c}
+}
+
+// Count is Tracker.Count.
+func (c *Counting) Count(o *convention.Observation) (unseen bool) {
+	if c.counters == nil {
+		return c.tracker.Count(o)
+	}
+	return c.counters.add(o.Features, o.Prediction, o.Confidence, o.Dropped)
+}
+
+// End ends what Begin began.
+func (c *Counting) End() {
+	if c.counters != nil {
+		c.counters.mu.Unlock()
+	}
+}
+
 // adopt begins to count by a definition, with what was kept until now.
 func (t *Tracker) adopt(d baseline.Definition, id string, books []*book) *counters {
 	c := newCounters(d)

@@ -149,11 +149,11 @@ func (j *Join[S, W]) Wait(id ID, item W, now int64) bool {
 	return true
 }
 
+// Awaited reports whether anything waits for an inference.
+func (j *Join[S, W]) Awaited() bool { return len(j.waiting) > 0 }
+
 // Take returns what waits for an inference that has come.
 func (j *Join[S, W]) Take(id ID) []W {
-	if len(j.waiting) == 0 {
-		return nil
-	}
 	list, ok := j.waiting[id]
 	if !ok {
 		return nil

@@ -120,7 +120,8 @@ func (j *Join[S, W]) another(id otlp.TraceID) (t *Trace[S], first bool) {
 		return t, false
 	}
 	t = j.traces.add(hash(&ID{Trace: id}))
-	*t = Trace[S]{id: id, embeds: true}
+	// Its only inference is written when it comes; while it is not alone, what is there means nothing.
+	t.id, t.lone, t.awaits, t.series, t.embeds = id, false, false, *new(S), true
 	j.last = t
 	return t, true
 }

@@ -1,0 +1,51 @@
+// Package httpclient reads how a program reaches a service, in the form of Prometheus's http_config.
+//
+// Input: the key http_client of a configuration: credentials, TLS, proxy and headers, such as X-Scope-OrgID for Mimir. Output: the
+// same as Prometheus's library takes it. State: none; files with secrets are read by that library, anew when they change.
+package httpclient
+
+import (
+	"errors"
+	"fmt"
+
+	promconfig "github.com/prometheus/common/config"
+
+	"github.com/sightglass-ml/sightglass/internal/config"
+)
+
+var errSecret = errors.New("holds a secret; want a file, such as credentials_file or password_file")
+
+// Load reads the settings; none is a client without credentials. Files are relative to the configuration. Redirects are never
+// followed: they would carry what is sent to a place that nobody configured. It is an error where a secret is not in a file.
+func Load(raw config.Raw, at config.At) (promconfig.HTTPClientConfig, error) {
+	if raw.IsZero() {
+		c := promconfig.DefaultHTTPClientConfig
+		c.FollowRedirects = false
+		return c, nil
+	}
+	c, err := promconfig.LoadHTTPConfig(string(raw.YAML()))
+	if err != nil {
+		return promconfig.HTTPClientConfig{}, fmt.Errorf("is not valid: %w", err)
+	}
+	if holdsSecret(c) {
+		return promconfig.HTTPClientConfig{}, errSecret
+	}
+	c.SetDirectory(at.Resolve("."))
+	c.FollowRedirects = false
+	return *c, nil
+}
+
+func holdsSecret(c *promconfig.HTTPClientConfig) bool {
+	if c.HTTPHeaders != nil {
+		for _, h := range c.HTTPHeaders.Headers {
+			if len(h.Secrets) > 0 {
+				return true
+			}
+		}
+	}
+	return c.BearerToken != "" ||
+		c.BasicAuth != nil && c.BasicAuth.Password != "" ||
+		c.Authorization != nil && c.Authorization.Credentials != "" ||
+		c.OAuth2 != nil && c.OAuth2.ClientSecret != "" ||
+		c.TLSConfig.Key != ""
+}
