@@ -209,6 +209,10 @@ bench-dataquality: bin/bench/evidently ## profile a table: against queries writt
 bin/bench/evidently: exporters/dataquality/bench/requirements.txt
 	tools/venv.sh $@ $< && touch $@
 
+.PHONY: bench-cause
+bench-cause: ## find causes that were planted in 200 random tables with decoys: precision and recall
+	go test -run '^$$' -bench Cause -benchtime 1x ./exporters/dataquality/internal/cause/
+
 .PHONY: bench-modelquality
 bench-modelquality: ## receive spans: against the Collector's spanmetrics connector, and memory under a million names
 	cd exporters/modelquality/bench && $(BENCH) -benchtime 10x -bench Ingest . && $(BENCH) -benchtime 1x -bench Memory .

@@ -45,6 +45,7 @@ func dataQuality() kit.Dashboard {
 		Rows: []kit.Row{
 			{ID: 10, Title: "Datasets", Panels: dataGlanceRow()},
 			{ID: 20, Title: "Nulls, drift, new categories", Panels: dataColumnRow()},
+			{ID: 25, Title: "Probable causes", Panels: dataCauseRow()},
 			{ID: 30, Title: "Schema", Collapsed: true, Panels: dataSchemaRow()},
 			{ID: 40, Title: "Volume, freshness, loss between stages", Collapsed: true, Panels: dataFlowRow()},
 			{ID: 50, Title: "Baselines; $column of $detail", Collapsed: true, Panels: dataBaselineRow()},
@@ -180,6 +181,28 @@ func dataColumnTable() kit.Panel {
 		kit.Col("Value #production", "Drift from production", three),
 		kit.Col("Value #significance", "Significance", three),
 	})
+}
+
+// dataCauseRow is one table: what explains each change that is beyond its limit now.
+func dataCauseRow() kit.Panels {
+	labels := byColumn + ", signal, cause_column, cause_value"
+	panel := kit.Table(kit.Text{
+		ID: 26, Title: "Probable causes", Unit: "percentunit",
+		Description: "The value of another column, or of two, without whose rows most of a change disappears: the share of the change that it explains, its share of the rows and the time of its first affected row. An empty cause says that no single segment explains the change. The exporter's log and its report page have the SQL that lists the rows.",
+	}).SortBy(kit.LargestFirst("Explained")).
+		WithTarget(kit.Instant("explained", kit.MaxBy(labels, datasets.Recorded("dataset_column:ml_cause:explained")))).
+		WithTarget(kit.Instant("rows", kit.MaxBy(labels, datasets.Raw("ml_dataset_cause_rows_ratio")))).
+		WithTarget(kit.Instant("since", "1000 * min by ("+labels+") ("+datasets.Raw("ml_dataset_cause_first_seen_timestamp_seconds")+")"))
+	return kit.Panels{kit.Columns(panel, []kit.Column{
+		kit.Col("dataset", "Dataset", detailLink("Dataset")),
+		kit.Col("column", "Column", detailLink("Dataset", "Column")),
+		kit.Col("signal", "Signal"),
+		kit.Col("cause_column", "Cause"),
+		kit.Col("cause_value", "Value"),
+		kit.Col("Value #explained", "Explained", append(kit.Gauge(0, 1), kit.Unit("percentunit"))...),
+		kit.Col("Value #rows", "Rows", kit.Unit("percentunit")),
+		kit.Col("Value #since", "First seen", kit.Unit("dateTimeAsIso")),
+	})}
 }
 
 func dataSchemaRow() kit.Panels {

@@ -138,6 +138,8 @@ type BaselineStatus struct {
 	Training   baseline.Counts
 	Production baseline.Production
 	LastGood   string
+
+	good lastGood
 }
 
 // Status reads what is stored for a dataset.
@@ -160,7 +162,7 @@ func (b *Baselines) Status(ctx context.Context, d DatasetConfig) (BaselineStatus
 	if err := view.LastGood(ctx, &good); found(err) != nil {
 		return s, err
 	}
-	s.LastGood = good.Snapshot.Name
+	s.LastGood, s.good = good.Snapshot.Name, good
 	return s, nil
 }
 

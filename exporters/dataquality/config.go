@@ -103,6 +103,9 @@ type DatasetConfig struct {
 	// Segments are parts of the dataset to watch as datasets of their own.
 	Segments []SegmentConfig `yaml:"segments,omitempty"`
 
+	// Causes bounds the search for the rows that explain a change.
+	Causes CausesConfig `yaml:"causes"`
+
 	Columns     ColumnsConfig      `yaml:"columns"`
 	Schema      []ColumnConfig     `yaml:"schema,omitempty"`
 	Upstream    []UpstreamConfig   `yaml:"upstream,omitempty"`

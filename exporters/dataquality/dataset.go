@@ -58,6 +58,9 @@ type dataset struct {
 	// good is what was stored as goodJSON; see readGood.
 	good     lastGood
 	goodJSON []byte
+	// incidents are the signals that are beyond their limits, with their causes, and asked the times of the statements for these.
+	incidents map[incidentKey]*incident
+	asked     []time.Time
 	// sorted are the bins of columns, as they were last; see order.
 	sorted map[binsOf][]string
 	// shown are the names of categories, by column; see hidden.
@@ -204,7 +207,9 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 			c.comparisons = append(c.comparisons, compared{m.against, n[0], n[1]})
 		}
 	}
-	return c, errors.Join(errors.Join(errs...), d.conclude(ctx, c, view, definition, len(errs) == 0))
+	err = errors.Join(errors.Join(errs...), d.conclude(ctx, c, view, definition, len(errs) == 0))
+	d.explainBreaches(ctx, c)
+	return c, err
 }
 
 // noteLatest finds the time of the latest record.
@@ -481,6 +486,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 		}
 	}
 	d.checkMetrics(m, c, gauge)
+	d.causeMetrics(m, gauge)
 	for _, u := range c.upstreams {
 		gauge(m.upstreamRows, float64(u.rows), u.name)
 	}

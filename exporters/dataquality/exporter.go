@@ -155,6 +155,7 @@ func openRooms(cfg Config, logger *slog.Logger, opts ...baseline.Option) (*rooms
 	}
 	for _, signal := range []string{
 		signalNulls, signalDrift, signalUnseen, signalRowDrop, signalMismatch, signalFreshness, signalVolume, signalDuplicates, signalFuture, signalOutOfRange, signalMeanShift, signalSignificance, signalMinRows, signalDriftNoise, signalNullGrowth, signalGapFactor, signalGrace,
+		signalSudden, signalSuddenFactor, signalSuddenMinRows,
 	} {
 		if _, ok := r.defaults[signal]; !ok {
 			return nil, fmt.Errorf("rules/thresholds.yaml has no threshold %q", signal)

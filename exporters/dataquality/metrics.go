@@ -38,6 +38,10 @@ const (
 	signalNullGrowth   = "null_growth_ratio"
 	signalGapFactor    = "freshness_gap_factor"
 	signalGrace        = "freshness_grace_seconds"
+	// These are of the recent window.
+	signalSudden        = "sudden_significance_z"
+	signalSuddenFactor  = "drift_sudden_factor"
+	signalSuddenMinRows = "drift_sudden_min_rows"
 )
 
 // descs are all metrics of the exporter, in the order of docs/metrics.md.
@@ -59,6 +63,7 @@ type descs struct {
 	recentRows, recentWindow, recentNulls, recentValues   *prometheus.Desc
 	pastRows, recentPastRows, usualGap, usualNulls        *prometheus.Desc
 	dayElapsed                                            *prometheus.Desc
+	causeInfo, causeRows, causeSince                      *prometheus.Desc
 	owner                                                 owner.Info
 }
 
@@ -111,6 +116,9 @@ func newDescs(c *catalogue.Catalogue) descs {
 		snapshotInfo:         c.Gauge("snapshot_info", "What was profiled last: the snapshot to replay from, and a digest of its content.", "snapshot", "digest"),
 		lastGoodSnapshotInfo: c.Gauge("last_good_snapshot_info", "The last profiled snapshot that passed every check.", "snapshot", "digest"),
 		passedSnapshotInfo:   c.Gauge("passed_snapshot_info", "A snapshot that passed every check and can be had again: a version of snapshot_query, or a table without a window. The last 100 are remembered.", "snapshot", "digest"),
+		causeInfo:            c.Gauge("cause_info", "Share of the change of a column, or of the number of rows, that disappears when the rows with this value are left out, from 0 to 1. At most three for each signal that is beyond its limit; without cause_column and cause_value, and 0, where no single segment explains the change.", "column", "signal", "cause_column", "cause_value"),
+		causeRows:            c.Gauge("cause_rows_ratio", "Share of the rows that have the value.", "column", "signal", "cause_column", "cause_value"),
+		causeSince:           c.Gauge("cause_first_seen_timestamp_seconds", "Time of the first affected row of the cause; absent where the window has no beginning of it.", "column", "signal", "cause_column", "cause_value"),
 		profileSuccess:       c.Gauge("profile_success", "Whether the last profile succeeded (1) or failed (0)."),
 		profileDuration:      c.Gauge("profile_duration_seconds", "Time the last profile took."),
 		profileFinish:        c.Gauge("profile_timestamp_seconds", "Time at which the last successful profile ended."),

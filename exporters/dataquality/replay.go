@@ -49,6 +49,7 @@ func NewReplay(cfg Config, o ReplayOptions) (*Replay, error) {
 		if len(dc.Segments) > 0 {
 			return nil, fmt.Errorf("dataset %q: a replay has no segments", dc.Name)
 		}
+		dc.Causes.PerHour = 0 // A replay makes its tables row by row and asks what the alerts do, not why.
 		replay.datasets = append(replay.datasets, r.dataset(dc, limit.New("columns", 2*dc.Columns.Max, dropped), o.Now))
 	}
 	return replay, nil

@@ -36,6 +36,19 @@ type Report struct {
 	Checks               []ReportCheck
 	Columns              []ReportColumn
 	Segments             []ReportSegment
+	Causes               []ReportCause
+}
+
+// ReportCause is a signal that is beyond its limit, with what explains it; without a cause no single segment does.
+type ReportCause struct {
+	Column, Signal, Cause string
+	Explained, Rows       float64
+	// Since is when the affected rows began; zero if the window has no beginning of it.
+	Since   time.Time
+	Gradual bool
+	// Statement lists the rows; Compared says what they were compared with.
+	Statement, Compared string
+	Failure             string
 }
 
 // Plain are the columns that have no bins.
@@ -171,6 +184,8 @@ func (b *Baselines) Report(ctx context.Context, cfg DatasetConfig) (Report, erro
 	}
 	c.baselines = stored.baselines()
 	r := d.report(c, layouts, left)
+	c.definition, c.good = stored.Definition, stored.good
+	r.Causes = d.reportCauses(ctx, c)
 	for _, way := range c.segments {
 		for _, part := range sortedKeys(way.parts) {
 			s, err := b.segment(ctx, c, way.parts[part], way.counts[part], layouts)
@@ -181,6 +196,31 @@ func (b *Baselines) Report(ctx context.Context, cfg DatasetConfig) (Report, erro
 		}
 	}
 	return r, nil
+}
+
+// reportCauses are the causes of what is beyond its limits now.
+func (d *dataset) reportCauses(ctx context.Context, c *cycle) []ReportCause {
+	if c.definition.ID == "" || d.cfg.segment != nil || d.cfg.Causes.PerHour == 0 {
+		return nil
+	}
+	breaches := d.breaches(c)
+	found := d.explain(ctx, c, breaches)
+	var causes []ReportCause
+	for _, b := range breaches {
+		e := found[b.incidentKey]
+		line := ReportCause{Column: b.column, Signal: b.signal, Compared: e.compared}
+		if e.err != nil {
+			line.Failure = e.err.Error()
+		}
+		if len(e.causes) == 0 {
+			causes = append(causes, line)
+		}
+		for _, f := range e.causes {
+			line.Cause, line.Explained, line.Rows, line.Since, line.Gradual, line.Statement = f.text, f.explained, f.rows, f.onset.Since, f.onset.Gradual, f.statement
+			causes = append(causes, line)
+		}
+	}
+	return causes
 }
 
 // baselines are those that are stored, to compare with.

@@ -12,8 +12,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/sightglass-ml/sightglass/internal/binning"
-	"github.com/sightglass-ml/sightglass/internal/drift"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
@@ -164,7 +162,7 @@ func (g *lastGood) usual(now time.Time) (rows int64, ok bool) {
 // since a snapshot that was bad for a moment is a bad one to replay from.
 func (d *dataset) failedCheck(c *cycle) string {
 	limit := func(signal, column string) float64 { return d.threshold(signal, column) }
-	p := c.profile
+	p, w := c.profile, d.fullWindow(c)
 	if p.Rows == 0 {
 		return "no rows"
 	}
@@ -196,28 +194,20 @@ func (d *dataset) failedCheck(c *cycle) string {
 		return why
 	}
 	for _, column := range sortedKeys(p.Nulls) {
-		if share := float64(p.Nulls[column]) / float64(p.Rows); share > d.nullLimit(c, column) {
+		if share, beyond := w.nulls(column); beyond {
 			return fmt.Sprintf("column %q: %.4f of the values are null", column, share)
 		}
 	}
 	for _, column := range sortedKeys(p.Values) {
 		values := p.Values[column]
-		if share := float64(values[binning.Unseen]) / float64(p.Rows); share > limit(signalUnseen, column) {
+		if share, beyond := w.unseen(column); beyond {
 			return fmt.Sprintf("column %q: %.4f of the values are unseen", column, share)
 		}
 		if why := d.numbersCheck(c, column, values); why != "" {
 			return why
 		}
-		for _, b := range c.baselines {
-			if b.learning || b.replaced {
-				continue
-			}
-			x, ok := drift.CompareShares(values, b.shares[column].bins, b.shares[column].values)
-			if ok && x.Exceeds(drift.Limits{
-				PSI: limit(signalDrift, column), Z: d.defaults[signalSignificance], Values: d.defaults[signalMinRows], Noise: d.defaults[signalDriftNoise],
-			}) {
-				return fmt.Sprintf("column %q: PSI %.3f against the %s baseline", column, x.PSI, b.name)
-			}
+		if x, b, beyond := w.drift(column); beyond {
+			return fmt.Sprintf("column %q: PSI %.3f against the %s baseline", column, x.PSI, b.name)
 		}
 	}
 	return ""

@@ -266,7 +266,7 @@ func (e *Exporter) Reload(_ context.Context, cfg Config) error {
 		return cfg.Wrap("attributes", err)
 	}
 	s.clients.Readmit(e.meter.Versions())
-	e.pipeline.settings.Store(s)
+	e.pipeline.apply(&cfg, s)
 	e.cfg.Store(&cfg)
 	return nil
 }

@@ -168,8 +168,18 @@ func newPipeline(cfg *Config, limiter func(name string, most int) *limit.Limiter
 		answered: make(map[string]string), seed: maphash.MakeSeed(), pulls: cfg.MLflow != nil && len(cfg.MLflow.Assessments.Experiments) > 0,
 		join: join.New[*metering.Series, waiting](cfg.Join.Inferences, cfg.Join.Waiting),
 	}
-	p.settings.Store(s)
+	p.apply(cfg, s)
 	return p, nil
+}
+
+// apply makes the settings of a configuration those in force.
+func (p *pipeline) apply(cfg *Config, s *settings) {
+	p.settings.Store(s)
+	if len(cfg.Clients) == 0 {
+		p.meter.Divide(metering.Division{})
+		return
+	}
+	p.meter.Divide(metering.Division{Client: s.clients.Client, Details: clients.Divide(cfg.Clients, cfg.Limits.Versions, cfg.Limits.Details)})
 }
 
 // Export implements receiver.Handler.

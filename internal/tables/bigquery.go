@@ -90,6 +90,8 @@ func (d bigQuery) quantilesFrom(expr, source string, probabilities []float64) st
 	return "(SELECT " + d.doubles(picks) + " FROM (SELECT APPROX_QUANTILES(IF(ABS(" + expr + ") <= " + number(largest) + ", " + expr + ", NULL), " + strconv.Itoa(parts) + ") AS q FROM " + source + ") AS x)"
 }
 
+func (bigQuery) random() string { return "RAND()" }
+
 func (bigQuery) matches(expr, pattern string) string {
 	return "REGEXP_CONTAINS(" + expr + ", " + pattern + ")"
 }

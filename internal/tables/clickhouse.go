@@ -27,6 +27,8 @@ func (clickHouse) epoch(expr string, _ Class) string {
 	return "toUnixTimestamp64Micro(toDateTime64(" + expr + ", 6, 'UTC')) / 1e6"
 }
 
+func (clickHouse) random() string { return "rand() / 4294967296" }
+
 func (clickHouse) whole(expr string) string { return "toInt64(" + expr + ")" }
 
 func (clickHouse) moments(expr, condition string) string {

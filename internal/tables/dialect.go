@@ -81,6 +81,8 @@ type dialect interface {
 	matches(expr, pattern string) string
 	// oneIn is true for one in n of the combinations of columns.
 	oneIn(columns []string, n int) string
+	// random is a number from 0 to 1, another one for each row.
+	random() string
 	// class tells what a column is from its database type.
 	class(databaseType string) Class
 }
@@ -286,6 +288,7 @@ func (ansi) text(s string) string            { return "'" + strings.ReplaceAll(s
 func (ansi) varchar(expr string) string      { return "CAST(" + expr + " AS VARCHAR)" }
 func (ansi) countIf(condition string) string { return "count(*) FILTER (WHERE " + condition + ")" }
 func (ansi) array(counts []string) string    { return "ARRAY[" + strings.Join(counts, ", ") + "]" }
+func (ansi) random() string                  { return "random()" }
 func (ansi) whole(expr string) string        { return "CAST(" + expr + " AS BIGINT)" }
 
 func (ansi) moments(expr, condition string) string {

@@ -130,6 +130,14 @@ func TestGoldenSQL(t *testing.T) {
 				_, err := s.DuplicateParts(t.Context(), orders, schema, window, split, []string{"born"}, 10, 10)
 				return err
 			})
+			record("sample of two windows", func() error {
+				var asked []SampleField
+				for _, c := range schema {
+					asked = append(asked, SampleField{c.Name, fields[c.Name]})
+				}
+				_, err := s.Sample(t.Context(), orders, schema, []Window{window, {From: window.From.AddDate(0, 0, -7), To: window.To.AddDate(0, 0, -7)}}, asked, 0.25, 1000, asOf)
+				return err
+			})
 			record("records outside the window", func() error { _, err := s.Outside(t.Context(), orders, schema, window); return err })
 			record("duplicates of many rows", func() error {
 				_, err := s.Duplicates(t.Context(), orders, schema, window, []string{"quantity", "provider"}, 100, 10)

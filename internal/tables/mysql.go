@@ -75,6 +75,8 @@ func (mySQL) array(counts []string) string       { return "JSON_ARRAY(" + string
 func (mySQL) distinct(expr string) string        { return "count(DISTINCT " + expr + ")" }
 func (mySQL) quantiles(string, []float64) string { return "NULL" } // See quantilesFrom.
 
+func (mySQL) random() string { return "rand()" }
+
 func (mySQL) whole(expr string) string { return "CAST(" + expr + " AS SIGNED)" }
 
 // moments has no condition: there is neither NaN nor infinity.

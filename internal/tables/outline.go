@@ -210,7 +210,7 @@ func (s *Source) categories(ctx context.Context, source string, c Column, o Outl
 	text := textOf(s.dialect, s.dialect.identifier(c.Name), c.Class)
 	// Ties in the count are broken by the text, so that all replicas see the
 	// same ones. One more than can be listed tells that there are more.
-	rows, err := s.db.QueryContext(ctx, fmt.Sprintf(
+	rows, err := s.query(ctx, fmt.Sprintf(
 		"SELECT category, count(*) AS n FROM (SELECT %s AS category FROM %s) AS c WHERE category IS NOT NULL GROUP BY category ORDER BY n DESC, category LIMIT %d",
 		text, source, binning.MaxKnown+1))
 	if err != nil {

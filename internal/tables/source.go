@@ -74,6 +74,8 @@ type Options struct {
 	// Init are statements that DuckDB runs on each new connection, such as
 	// LOAD of an extension or CREATE SECRET.
 	Init []string
+	// OnStatement, if set, is told of each statement before it runs.
+	OnStatement func(statement string)
 }
 
 // Source is a database, reached through database/sql.
@@ -81,6 +83,8 @@ type Source struct {
 	db      *sql.DB
 	dialect dialect
 	typ     Type
+	// told is Options.OnStatement, or nil.
+	told    func(statement string)
 	secrets *strings.Replacer
 	// virtual are the tables that are no database's; see OpenVirtual.
 	virtual map[string]Virtual
@@ -93,7 +97,7 @@ type Source struct {
 // Open prepares a source. It does not connect yet, so a database that is down
 // at start is found again when it is back.
 func Open(o Options) (*Source, error) {
-	s := &Source{typ: o.Type, secrets: redactor(o.DSN), dsn: sha256.Sum256([]byte(o.DSN))}
+	s := &Source{typ: o.Type, told: o.OnStatement, secrets: redactor(o.DSN), dsn: sha256.Sum256([]byte(o.DSN))}
 	var err error
 	switch o.Type {
 	case DuckDB:
@@ -224,6 +228,9 @@ func (s *Source) Close() error {
 // files, then at its footer. A file that a job replaces just then, by a rename, is unreadable to that statement and
 // whole to the next one, so DuckDB gets a second try.
 func (s *Source) query(ctx context.Context, statement string) (*sql.Rows, error) {
+	if s.told != nil {
+		s.told(statement)
+	}
 	rows, err := s.db.QueryContext(ctx, statement)
 	if err == nil || s.typ != DuckDB || ctx.Err() != nil {
 		return rows, err

@@ -140,6 +140,7 @@ func TestEngines(t *testing.T) {
 				"one scan counts the window and the last of it":          recentEqualsCount,
 				"one scan counts all parts of a split":                   partsEqualTheirOwnCounts,
 				"rows are counted by minute":                             rowsByEqualsCount,
+				"a sample of all rows has the counts of all rows":        sampleEqualsCount,
 				"bins are cut where the values are":                      cutChoosesBins,
 				"hostile column names are names":                         hostileColumnNames,
 				"texts and numbers are times":                            textsAndNumbersAreTimes,

@@ -74,6 +74,20 @@ SELECT part,
 FROM (SELECT (CASE WHEN toString(`provider`) IN ('visa') THEN 0 WHEN toString(`provider`) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN toString(`quantity`) IN ('1', '1.0') THEN 0 ELSE 1 END AS part, count(*) AS n FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC') AND `born` IS NOT NULL GROUP BY (CASE WHEN toString(`provider`) IN ('visa') THEN 0 WHEN toString(`provider`) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN toString(`quantity`) IN ('1', '1.0') THEN 0 ELSE 1 END, `born` HAVING count(*) > 1) AS k
 GROUP BY part;
 
+-- sample of two windows
+SELECT CASE WHEN `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC') THEN 0 WHEN `at` >= toDateTime64('2026-11-17 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-17 06:00:00.000000', 6, 'UTC') THEN 1 ELSE 0 END,
+  toInt64(floor((toUnixTimestamp64Micro(toDateTime64(`at`, 6, 'UTC')) / 1e6) * 1000)),
+  CASE WHEN `amount` IS NULL THEN 0 WHEN isNaN(toFloat64(`amount`)) THEN 1 WHEN toFloat64(`amount`) = inf OR toFloat64(`amount`) = -inf THEN 2 WHEN toFloat64(`amount`) <= -5e-324 THEN 3 WHEN toFloat64(`amount`) <= 0e+00 THEN 4 WHEN toFloat64(`amount`) <= 1.25e+01 THEN 5 ELSE 6 END,
+  CASE WHEN `quantity` IS NULL THEN 0 WHEN toFloat64(`quantity`) <= 1e+01 THEN 1 WHEN toFloat64(`quantity`) <= 1e+06 THEN 2 ELSE 3 END,
+  `provider`,
+  toString(`gift`),
+  CASE WHEN `at` IS NULL THEN 0 ELSE 1 END,
+  CASE WHEN `born` IS NULL THEN 0 WHEN `born` > `at` - toIntervalSecond(0) THEN 1 WHEN `born` >= `at` - toIntervalSecond(60) THEN 2 WHEN `born` >= `at` - toIntervalSecond(300) THEN 3 WHEN `born` >= `at` - toIntervalSecond(900) THEN 4 WHEN `born` >= `at` - toIntervalSecond(3600) THEN 5 WHEN `born` >= `at` - toIntervalSecond(21600) THEN 6 WHEN `born` >= `at` - toIntervalSecond(86400) THEN 7 WHEN `born` >= `at` - toIntervalSecond(604800) THEN 8 WHEN `born` >= `at` - toIntervalSecond(2592000) THEN 9 WHEN `born` >= `at` - toIntervalSecond(31536000) THEN 10 ELSE 11 END,
+  CASE WHEN `notes` IS NULL THEN 0 ELSE 1 END
+FROM `shop`.`orders` AS t
+WHERE ((`at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC')) OR (`at` >= toDateTime64('2026-11-17 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-17 06:00:00.000000', 6, 'UTC'))) AND rand() / 4294967296 < 2.5e-01
+LIMIT 1000;
+
 -- records outside the window
 SELECT countIf(`at` IS NULL),
   countIf(`at` >= toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC')),

@@ -7,6 +7,7 @@ package clients
 
 import (
 	"iter"
+	"maps"
 	"path"
 	"slices"
 	"sync/atomic"
@@ -22,6 +23,8 @@ type Config struct {
 	// MaxModels and MaxVersions bound its models, and its pairs of model and version.
 	MaxModels   int `yaml:"max_models"`
 	MaxVersions int `yaml:"max_versions"`
+	// MaxDetails bounds its exceptions, feature ages and evaluations; by default its share is as great as that of versions.
+	MaxDetails int `yaml:"max_details,omitempty"`
 }
 
 // SetDefaults implements config.Defaulter.
@@ -33,6 +36,9 @@ func (c *Config) Validate(at config.At) {
 		at.Errorf("models", "missing; want patterns of the models that this client sends, such as [fraud, \"search-*\"]")
 	}
 	CheckPatterns(at, "models", c.Models)
+	if c.MaxDetails < 0 || at.Has("max_details") && c.MaxDetails == 0 {
+		at.Errorf("max_details", "%d; want 1 or more", c.MaxDetails)
+	}
 	if c.MaxModels < 1 || c.MaxVersions < c.MaxModels {
 		at.Errorf("max_versions", "%d for %d models; want one version of each model or more, and one model or more", c.MaxVersions, c.MaxModels)
 	}
@@ -51,6 +57,7 @@ func CheckPatterns(at config.At, key string, patterns []string) {
 type Clients struct {
 	allowed []string
 	clients map[string]*client
+	names   []string // of the clients, sorted
 	// others are all who are not configured, together: they have the places that the clients leave.
 	others  *client
 	limiter func(name string, most int) *limit.Limiter
@@ -70,7 +77,7 @@ func New(allowed []string, by map[string]Config, models, versions int, limiter f
 	if len(allowed) == 0 && len(by) == 0 {
 		return nil
 	}
-	c := &Clients{allowed: allowed, clients: make(map[string]*client), limiter: limiter, refused: limiter("allowed_models", 0)}
+	c := &Clients{allowed: allowed, clients: make(map[string]*client), names: slices.Sorted(maps.Keys(by)), limiter: limiter, refused: limiter("allowed_models", 0)}
 	for name, cfg := range by {
 		c.clients[name] = &client{Config: cfg}
 		c.clients[name].limits.Store(c.limits(cfg))
@@ -105,6 +112,30 @@ func (c *Clients) Name(by, model, version string) (string, string) {
 		return model, limit.Other
 	}
 	return model, version
+}
+
+// Client is the first of the clients, by name, whose model it is; empty if it is none's.
+func (c *Clients) Client(model string) string {
+	for _, name := range c.names {
+		if matches(c.clients[name].Models, model) {
+			return name
+		}
+	}
+	return ""
+}
+
+// Divide divides a number of places among the clients: as many as each asks for, or else its share of the versions. What is left is
+// under the empty name.
+func Divide(by map[string]Config, versions, places int) map[string]int {
+	shares := map[string]int{"": places}
+	for name, cfg := range by {
+		shares[name] = cfg.MaxDetails
+		if cfg.MaxDetails == 0 {
+			shares[name] = places * cfg.MaxVersions / max(versions, 1)
+		}
+		shares[""] -= shares[name]
+	}
+	return shares
 }
 
 // May reports whether a client may count for a model.

@@ -86,3 +86,16 @@ func TestNobodyUsesUpThePlacesOfAnother(t *testing.T) {
 		require.Equal(t, "a-new", model)
 	})
 }
+
+func TestPlacesAreDividedAsAskedOrByVersions(t *testing.T) {
+	by := map[string]Config{"asks": {MaxVersions: 20, MaxDetails: 700}, "does-not": {MaxVersions: 20}}
+	require.Equal(t, map[string]int{"asks": 700, "does-not": 200, "": 1100}, Divide(by, 200, 2000))
+	require.Equal(t, map[string]int{"": 2000}, Divide(nil, 200, 2000))
+	require.Negative(t, Divide(by, 200, 700)[""], "they ask for more than there is")
+}
+
+func TestAModelIsOfTheFirstClientByName(t *testing.T) {
+	limiter, _ := limiters()
+	c := New(nil, map[string]Config{"b": {Models: []string{"fraud*"}}, "a": {Models: []string{"fraud-*"}}}, 10, 10, limiter)
+	require.Equal(t, []string{"a", "b", ""}, []string{c.Client("fraud-eu"), c.Client("fraud"), c.Client("search")})
+}

@@ -25,16 +25,16 @@ const promptSeparator = "\x1f"
 // count counts a request by both.
 func (i *infos) count(s *Series, o *convention.Asked) {
 	if o.Provider != "" {
-		*i.providers.get(s, o.Provider, (*bounds).providerNames)++
+		*i.providers.get(s, o.Provider, (*share).providerNames)++
 	}
 	if o.Prompt != "" || o.PromptVersion != "" {
-		*i.prompts.get(s, o.Prompt+promptSeparator+o.PromptVersion, (*bounds).promptNames)++
+		*i.prompts.get(s, o.Prompt+promptSeparator+o.PromptVersion, (*share).promptNames)++
 	}
 }
 
 func (i *infos) readmit(s *Series, b *bounds) {
-	i.providers.readmit(s, b, (*bounds).providerNames)
-	i.prompts.readmit(s, b, (*bounds).promptNames)
+	i.providers.readmit(s, b, (*share).providerNames)
+	i.prompts.readmit(s, b, (*share).promptNames)
 }
 
 func (i *infos) collect(s *Series, d *descs, out *exporter.Metrics) {
@@ -50,5 +50,5 @@ func (i *infos) collect(s *Series, d *descs, out *exporter.Metrics) {
 	})
 }
 
-func (b *bounds) providerNames() *limit.Limiter { return b.providers }
-func (b *bounds) promptNames() *limit.Limiter   { return b.prompts }
+func (s *share) providerNames() *limit.Limiter { return s.providers }
+func (s *share) promptNames() *limit.Limiter   { return s.prompts }

@@ -53,7 +53,9 @@ type Meter struct {
 	estimated []Estimated
 
 	bounds atomic.Pointer[bounds]
-	steps  steps
+	// division is guarded by mu.
+	division Division
+	steps    steps
 	// mu is taken before the lock of a Series, never after.
 	mu     sync.RWMutex
 	series map[key]*Series
@@ -61,9 +63,34 @@ type Meter struct {
 
 type key struct{ model, version string }
 
+// Division says whose a model is, so that one client cannot take the places of another's exceptions, features and evaluations.
+type Division struct {
+	// Client is whose the model is, and empty for the rest. A nil Client is that there is one division.
+	Client func(model string) string
+	// Details are the places of each client, and under the empty name those of the rest.
+	Details map[string]int
+}
+
 // bounds are the limiters. They are made anew when a version is forgotten, which frees its place.
 type bounds struct {
-	models, versionNames, versions, exceptions, features, evaluations, details, estimated, providers, prompts *limit.Limiter
+	models, versionNames, versions, estimated *limit.Limiter
+	// shares are those of each client, and under the empty name of the rest.
+	shares map[string]*share
+	client func(model string) string
+}
+
+// share are the limiters of one client.
+type share struct {
+	exceptions, features, evaluations, details, providers, prompts *limit.Limiter
+}
+
+func (b *bounds) share(model string) *share {
+	if b.client != nil && model != limit.Other {
+		if s, ok := b.shares[b.client(model)]; ok {
+			return s
+		}
+	}
+	return b.shares[""]
 }
 
 var _ prometheus.Collector = (*Meter)(nil)
@@ -78,10 +105,38 @@ func New(limits Limits, limiter func(name string, most int) *limit.Limiter, keep
 
 func (m *Meter) newBounds() *bounds {
 	l := m.limits
-	return &bounds{
-		m.make("models", l.Models), m.make("versions", l.Versions), m.make("versions", l.Versions), m.make("exception_types", l.ExceptionTypes),
-		m.make("features", l.Features), m.make("evaluations", l.Evaluations), m.make("details", l.Details), m.make("estimated", maxEstimated),
-		m.make("providers", maxProviders), m.make("prompts", maxPrompts),
+	b := &bounds{
+		models: m.make("models", l.Models), versionNames: m.make("versions", l.Versions), versions: m.make("versions", l.Versions),
+		estimated: m.make("estimated", maxEstimated), shares: make(map[string]*share), client: m.division.Client,
+	}
+	details := m.division.Details
+	if m.division.Client == nil {
+		details = map[string]int{"": l.Details}
+	}
+	for client, most := range details {
+		b.shares[client] = &share{
+			m.make("exception_types", l.ExceptionTypes), m.make("features", l.Features), m.make("evaluations", l.Evaluations), m.make("details", most),
+			m.make("providers", maxProviders), m.make("prompts", maxPrompts),
+		}
+	}
+	return b
+}
+
+// Divide gives each client places of its own. What has series already takes its places first.
+func (m *Meter) Divide(d Division) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.division = d
+	m.renew()
+}
+
+// renew makes the limiters anew. The lock is held.
+func (m *Meter) renew() {
+	b := m.newBounds()
+	m.bounds.Store(b)
+	for k, s := range m.series {
+		b.fold(k.model, k.version)
+		s.readmit(b)
 	}
 }
 
@@ -166,12 +221,7 @@ func (m *Meter) Forget(before time.Time) []*Series {
 	if len(gone) == 0 {
 		return nil
 	}
-	b := m.newBounds()
-	m.bounds.Store(b)
-	for k, s := range m.series {
-		b.fold(k.model, k.version)
-		s.readmit(b)
-	}
+	m.renew()
 	return gone
 }
 
@@ -329,7 +379,7 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 			s.infos.count(s, o.Asked)
 		}
 		if o.Exception != "" {
-			*s.exceptions.get(s, o.Exception, (*bounds).exceptionTypes)++
+			*s.exceptions.get(s, o.Exception, (*share).exceptionTypes)++
 		}
 		switch o.Outcome {
 		case convention.Error, convention.Timeout:
@@ -363,7 +413,7 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 	}
 	for i := range o.FeatureTimes {
 		f := &o.FeatureTimes[i]
-		s.ages.get(s, f.Name, (*bounds).featureNames).Observe(d.age, f.Age, e)
+		s.ages.get(s, f.Name, (*share).featureNames).Observe(d.age, f.Age, e)
 	}
 }
 
@@ -382,7 +432,7 @@ func (s *Series) ObservePhase(phase convention.Phase, seconds float64, e Exempla
 func (s *Series) Evaluate(name string, score float64, result Result, e Exemplar) {
 	e.Run = s.Run(e.Run)
 	s.last = e.Now
-	v := s.evaluations.get(s, name, (*bounds).evaluationNames)
+	v := s.evaluations.get(s, name, (*share).evaluationNames)
 	if !math.IsNaN(score) {
 		v.score.Observe(s.meter.descs.score, score, &e)
 	}
@@ -464,23 +514,23 @@ func (s *Series) collect(now int64) exporter.Metrics {
 func (s *Series) readmit(b *bounds) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.exceptions.readmit(s, b, (*bounds).exceptionTypes)
-	s.ages.readmit(s, b, (*bounds).featureNames)
-	s.evaluations.readmit(s, b, (*bounds).evaluationNames)
+	s.exceptions.readmit(s, b, (*share).exceptionTypes)
+	s.ages.readmit(s, b, (*share).featureNames)
+	s.evaluations.readmit(s, b, (*share).evaluationNames)
 	s.infos.readmit(s, b)
 	if s.estimates != nil {
 		s.estimates.readmit(s, b)
 	}
 }
 
-func (b *bounds) exceptionTypes() *limit.Limiter  { return b.exceptions }
-func (b *bounds) featureNames() *limit.Limiter    { return b.features }
-func (b *bounds) evaluationNames() *limit.Limiter { return b.evaluations }
+func (s *share) exceptionTypes() *limit.Limiter  { return s.exceptions }
+func (s *share) featureNames() *limit.Limiter    { return s.features }
+func (s *share) evaluationNames() *limit.Limiter { return s.evaluations }
 
-// detail is something of a version by name, with two bounds: on the names, and on all details of all versions.
+// detail is something of a version by name, with two bounds: on the names, and on all details of all versions of the client.
 type detail[T any] struct{ byName map[string]*T }
 
-func (d *detail[T]) get(s *Series, name string, names func(*bounds) *limit.Limiter) *T {
+func (d *detail[T]) get(s *Series, name string, names func(*share) *limit.Limiter) *T {
 	if v, ok := d.byName[name]; ok {
 		return v
 	}
@@ -496,9 +546,10 @@ func (d *detail[T]) get(s *Series, name string, names func(*bounds) *limit.Limit
 	return v
 }
 
-func (b *bounds) admit(s *Series, name string, names func(*bounds) *limit.Limiter) string {
-	name = names(b).Fold(name)
-	if name == limit.Other || b.details.Fold(s.Model+"\x1f"+s.Version+"\x1f"+name) == limit.Other {
+func (b *bounds) admit(s *Series, name string, names func(*share) *limit.Limiter) string {
+	of := b.share(s.Model)
+	name = names(of).Fold(name)
+	if name == limit.Other || of.details.Fold(s.Model+"\x1f"+s.Version+"\x1f"+name) == limit.Other {
 		return limit.Other
 	}
 	return name
@@ -510,6 +561,6 @@ func (d *detail[T]) each(f func(name string, v *T)) {
 	}
 }
 
-func (d *detail[T]) readmit(s *Series, b *bounds, names func(*bounds) *limit.Limiter) {
+func (d *detail[T]) readmit(s *Series, b *bounds, names func(*share) *limit.Limiter) {
 	d.each(func(name string, _ *T) { b.admit(s, name, names) })
 }

@@ -1,0 +1,215 @@
+package dataquality
+
+import (
+	"database/sql"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+const causesYAML = `
+sources: {files: {type: duckdb, memory_limit: 512MiB}}
+datasets:
+  - name: payments
+    source: files
+    files: payments.parquet
+    timestamp_column: at
+    interval: 5m
+    columns: {bins: 4%s}
+    causes: {%s}
+    baselines: {production: {days: 3, first_day: 2026-11-18}}
+`
+
+// payments are those of eight days until the 24th at noon, 4000 a day, of three providers. Nine of ten are of Canada.
+const payments = `SELECT TIMESTAMP '2026-11-24 11:59:30' - to_seconds((i * 21.6)::BIGINT) AS at, ['visa', 'mc', 'amex'][1 + (i * 7919) %% 3] AS provider,
+	CASE WHEN (i * 104729) %% 10 = 0 THEN 'US' ELSE 'CA' END AS country, ['app', 'web'][1 + (i * 31) %% 2] AS channel, ((i * 7919) %% 100)::DOUBLE AS amount,
+	['food', 'fuel', 'rent'][1 + (i * 13) %% 3] AS category FROM range(%d) AS r(i)`
+
+// withNewpay is a provider that nobody has mapped, from 06:02 on: one payment in five of then, which is one in twenty of the day.
+const withNewpay = `SELECT * EXCLUDE (new) REPLACE (CASE WHEN new THEN 'newpay' ELSE provider END AS provider, CASE WHEN new THEN 'ZX-9' ELSE category END AS category, CASE WHEN new THEN 'web' ELSE channel END AS channel) FROM (
+	SELECT *, t.at >= '2026-11-24 06:02:00' AND (epoch(t.at)::BIGINT // 22) %% 5 = 0 AS new FROM (%s) AS t) AS t`
+
+// statements opens the world's source so that its statements are kept.
+func (w *world) statements() *[]string {
+	w.t.Helper()
+	var all []string
+	s, err := tables.Open(tables.Options{Type: tables.DuckDB, OnStatement: func(statement string) { all = append(all, statement) }})
+	require.NoError(w.t, err)
+	w.rooms.sources["files"] = s
+	return &all
+}
+
+// quietWorld has learned payments.
+func quietWorld(t *testing.T, reveal, causes string) *world {
+	t.Helper()
+	w := newWorld(t, fmt.Sprintf(causesYAML, reveal, causes))
+	w.file("payments.parquet", fmt.Sprintf(payments, 32_000))
+	for range 4 {
+		w.all()
+	}
+	return w
+}
+
+// ofCause are the samples of causes.
+func ofCause(exposition string) []string {
+	return series(exposition, "ml_dataset_cause_info", "ml_dataset_cause_rows_ratio", "ml_dataset_cause_first_seen_timestamp_seconds")
+}
+
+func samples(statements []string) (n int) {
+	for _, s := range statements {
+		if strings.Contains(s, "LIMIT 100000") {
+			n++
+		}
+	}
+	return n
+}
+
+func TestTheCauseIsNamed(t *testing.T) {
+	w := quietWorld(t, "", "")
+	asked := w.statements()
+	all, _ := w.all()
+	require.Empty(t, ofCause(all))
+	quiet := len(*asked)
+
+	w.now = noon.Add(5 * time.Minute)
+	w.file("payments.parquet", fmt.Sprintf(withNewpay, fmt.Sprintf(payments, 32_000)))
+	*asked = nil
+	all, _ = w.all()
+	require.Len(t, *asked, quiet+1, "one statement for the incidents of both columns")
+	require.Equal(t, 1, samples(*asked))
+	found := ofCause(all)
+	var names []string
+	for _, line := range found {
+		names = append(names, strings.Fields(line)[0])
+	}
+	of := func(metric, column, cause, value string) string {
+		return fmt.Sprintf(`%s{cause_column=%q,cause_value=%q,column=%q,dataset="payments",signal="unseen_ratio"}`, metric, cause, value, column)
+	}
+	require.Contains(t, names, of("ml_dataset_cause_info", "category", "provider", "newpay"))
+	require.Contains(t, names, of("ml_dataset_cause_rows_ratio", "category", "provider", "newpay"))
+	require.Contains(t, names, of("ml_dataset_cause_first_seen_timestamp_seconds", "category", "provider", "newpay"))
+	for _, line := range found {
+		require.NotContains(t, line, `cause_column="channel"`, "it goes along with the cause")
+		if strings.HasPrefix(line, of("ml_dataset_cause_first_seen_timestamp_seconds", "category", "provider", "newpay")) {
+			var at float64
+			_, err := fmt.Sscan(strings.Fields(line)[1], &at)
+			require.NoError(t, err)
+			require.WithinDuration(t, time.Date(2026, 11, 24, 6, 2, 0, 0, time.UTC), time.Unix(int64(at), 0), 5*time.Minute)
+		}
+	}
+
+	// The statement lists the rows.
+	statement := regexp.MustCompile(`cause="provider = newpay".* statement="(SELECT .*) LIMIT 100"`).FindStringSubmatch(w.logs.String())
+	require.NotNil(t, statement, w.logs.String())
+	db, err := sql.Open("duckdb", "")
+	require.NoError(t, err)
+	defer db.Close()
+	var rows, newpay int
+	require.NoError(t, db.QueryRowContext(t.Context(), "SELECT count(*), count_if(provider = 'newpay') FROM ("+strings.ReplaceAll(statement[1], `\"`, `"`)+")").Scan(&rows, &newpay))
+	require.Positive(t, rows)
+	require.Equal(t, rows, newpay)
+
+	// So does the page, of which nothing is stored.
+	b := &Baselines{cfg: w.cfg, rooms: w.rooms, now: func() time.Time { return w.now }}
+	r, err := b.Report(t.Context(), w.cfg.Datasets[0])
+	require.NoError(t, err)
+	var page strings.Builder
+	require.NoError(t, r.WriteHTML(&page))
+	require.Contains(t, page.String(), "provider = newpay")
+	require.Contains(t, page.String(), "SELECT * FROM ")
+
+	// The incident goes on: it has its cause, and no statement more.
+	for range 3 {
+		w.now = w.now.Add(5 * time.Minute)
+		*asked = nil
+		all, _ = w.all()
+		require.Zero(t, samples(*asked))
+		require.NotEmpty(t, ofCause(all))
+	}
+	// It is over half an hour after the last breach.
+	w.file("payments.parquet", fmt.Sprintf(payments, 32_000))
+	all, _ = w.all()
+	require.NotEmpty(t, ofCause(all))
+	w.now = w.now.Add(31 * time.Minute)
+	all, _ = w.all()
+	require.Empty(t, ofCause(all))
+}
+
+func TestADatabaseSeesNothingMoreOnQuietDays(t *testing.T) {
+	with, without := quietWorld(t, "", ""), quietWorld(t, "", "per_hour: 0")
+	asked, plain := with.statements(), without.statements()
+	for range 5 {
+		for _, w := range []*world{with, without} {
+			w.now = w.now.Add(5 * time.Minute)
+			w.all()
+		}
+	}
+	require.Equal(t, len(*plain), len(*asked))
+}
+
+func TestChangesWithoutASegmentHaveNoCause(t *testing.T) {
+	w := quietWorld(t, "", "")
+	w.file("payments.parquet", `SELECT * REPLACE (CASE WHEN t.at > '2026-11-23 12:00:00' AND hash(t.at) % 5 = 0 THEN NULL ELSE amount END AS amount) FROM (`+fmt.Sprintf(payments, 32_000)+") AS t")
+	all, _ := w.all()
+	require.Contains(t, ofCause(all), `ml_dataset_cause_info{cause_column="",cause_value="",column="amount",dataset="payments",signal="null_ratio"} 0`)
+	for _, line := range ofCause(all) {
+		require.Contains(t, line, `cause_column=""`)
+	}
+}
+
+func TestTheBudgetOfAnHour(t *testing.T) {
+	w := quietWorld(t, "", "per_hour: 1")
+	asked := w.statements()
+	replace := func(column string) {
+		w.file("payments.parquet", `SELECT * REPLACE (`+column+`) FROM (`+fmt.Sprintf(payments, 32_000)+") AS t")
+	}
+	amount := "CASE WHEN t.at > '2026-11-23 12:00:00' AND country = 'US' THEN NULL ELSE amount END AS amount"
+	replace(amount)
+	w.all()
+	require.Equal(t, 1, samples(*asked))
+	replace(amount + ", CASE WHEN t.at > '2026-11-23 12:00:00' AND country = 'US' THEN NULL ELSE channel END AS channel")
+	w.now = w.now.Add(5 * time.Minute)
+	all, _ := w.all()
+	require.Equal(t, 1, samples(*asked), "the budget is spent")
+	require.Contains(t, all, `ml_dataset_cause_info{cause_column="country",cause_value="US",column="amount"`)
+	require.NotContains(t, all, `ml_dataset_cause_info{cause_column="country",cause_value="US",column="channel"`)
+	w.now = w.now.Add(time.Hour)
+	all, _ = w.all()
+	require.Equal(t, 2, samples(*asked))
+	require.Contains(t, all, `ml_dataset_cause_info{cause_column="country",cause_value="US",column="channel"`)
+}
+
+// A value that is not shown in a bin is shown neither as a cause nor in the statement.
+func TestPrivateValuesOfACause(t *testing.T) {
+	broken := `SELECT * REPLACE (CASE WHEN t.at > '2026-11-23 12:00:00' AND country = 'US' THEN NULL ELSE amount END AS amount) RENAME (country AS surname) FROM (` + fmt.Sprintf(payments, 32_000) + ") AS t"
+	for reveal, shown := range map[string]bool{"": false, ", reveal: [surname]": true} {
+		w := newWorld(t, fmt.Sprintf(causesYAML, reveal, ""))
+		w.file("payments.parquet", broken)
+		for range 4 {
+			w.all()
+		}
+		w.kept = nil // Learned nulls are those of the 18th to the 20th.
+		all, _ := w.all()
+		info := series(all, "ml_dataset_cause_info")
+		require.NotEmpty(t, info)
+		require.Contains(t, info[0], `cause_column="surname"`)
+		require.Equal(t, shown, strings.Contains(info[0], `cause_value="US"`), info[0])
+		require.Equal(t, shown, strings.Contains(w.logs.String(), "IN ('US')"))
+	}
+}
+
+// Rows that do not come are told apart by what the profile has counted.
+func TestTheVolumeHasACauseWithoutAStatement(t *testing.T) {
+	w := quietWorld(t, "", "")
+	asked := w.statements()
+	w.file("payments.parquet", "SELECT * FROM ("+fmt.Sprintf(payments, 32_000)+") AS t WHERE NOT (channel = 'web' AND t.at > '2026-11-23 12:00:00')")
+	all, _ := w.all()
+	require.Contains(t, all, `ml_dataset_cause_info{cause_column="channel",cause_value="web",column="",dataset="payments",signal="volume_deviation_ratio"}`)
+	require.NotContains(t, strings.Join(*asked, "\n"), "CASE WHEN \"channel\" IS NULL")
+}

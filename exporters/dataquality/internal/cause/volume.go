@@ -1,0 +1,49 @@
+package cause
+
+import "math"
+
+// Counted is a column with the rows that each of its values has now and would have if nothing had changed.
+type Counted struct {
+	Name          string
+	Now, Expected []float64
+}
+
+// Volume looks for the value that explains why there are so many rows in place of those expected: the one without which the
+// others are as many as expected. A loss that all values share has none.
+func Volume(columns []Counted, rows, expected float64) []Cause {
+	if expected <= 0 {
+		return nil
+	}
+	change := math.Abs(rows/expected - 1)
+	if change == 0 {
+		return nil
+	}
+	var best Cause
+	var most float64
+	for c, column := range columns {
+		for code, now := range column.Now {
+			e := column.Expected[code]
+			outside := expected - e
+			if max(now, e) < leastRows || outside < outsideRows {
+				continue
+			}
+			explained := 1 - math.Abs((rows-now)/outside-1)/change
+			err := 1 / math.Sqrt(outside) / change
+			if explained < leastExplained || explained-clear*err < noChance {
+				continue
+			}
+			// The deviance of a Poisson count.
+			score := e - now
+			if now > 0 {
+				score += now * math.Log(now/max(e, 0.5))
+			}
+			if score > most {
+				most, best = score, Cause{Terms: []Term{{c, int32(code)}}, Explained: explained, Rows: now / max(rows, 1)}
+			}
+		}
+	}
+	if best.Terms == nil {
+		return nil
+	}
+	return []Cause{best}
+}

@@ -1,0 +1,67 @@
+package metering
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
+	"github.com/sightglass-ml/sightglass/internal/exporter/exportertest"
+	"github.com/sightglass-ml/sightglass/internal/limit"
+)
+
+func TestOneClientCannotUseUpThePlacesOfAnother(t *testing.T) {
+	m := New(Limits{Models: 10, Versions: 10, ExceptionTypes: 5, Features: 5, Evaluations: 5, Details: 12}, exportertest.Env(t).Limit, nil, nil)
+	client := func(model string) string {
+		name, _, _ := strings.Cut(model, "-")
+		if name == "rest" {
+			return ""
+		}
+		return name
+	}
+	failed := func(model, exception string) {
+		s := m.Series(model, "1")
+		s.Lock()
+		defer s.Unlock()
+		s.Observe(&convention.Observation{QueueWait: -1, ForwardPass: -1, TimeToFirst: -1, Confidence: -1, Outcome: convention.Error, Exception: exception}, Options{}, 1)
+	}
+	named := func(model string) (names []string) {
+		s := m.Series(model, "1")
+		s.Lock()
+		defer s.Unlock()
+		s.exceptions.each(func(name string, _ *int64) { names = append(names, name) })
+		return names
+	}
+	flood := func(model string) {
+		for i := range 100 {
+			failed(model, fmt.Sprintf("%s %d", model, i))
+		}
+	}
+
+	t.Run("without a division the first takes all", func(t *testing.T) {
+		flood("greedy-a")
+		failed("modest-a", "Timeout")
+		require.Len(t, named("greedy-a"), 6, "five and other")
+		require.Equal(t, []string{limit.Other}, named("modest-a"))
+	})
+	t.Run("with one each has places of its own, and what has series keeps them", func(t *testing.T) {
+		m.Divide(Division{Client: client, Details: map[string]int{"greedy": 8, "modest": 2, "": 2}})
+		flood("greedy-b")
+		failed("modest-b", "Timeout")
+		failed("modest-b", "Refused")
+		failed("modest-c", "Timeout")
+		failed("rest-a", "Timeout")
+		require.Len(t, named("greedy-a"), 6)
+		require.Equal(t, []string{limit.Other}, named("greedy-b"), "its five names are taken")
+		require.ElementsMatch(t, []string{"Timeout", "Refused"}, named("modest-b"))
+		require.Equal(t, []string{limit.Other}, named("modest-c"), "its two details are")
+		require.Equal(t, []string{"Timeout"}, named("rest-a"))
+	})
+	t.Run("a client that a reload adds has its own", func(t *testing.T) {
+		m.Divide(Division{Client: client, Details: map[string]int{"new": 5, "": 7}})
+		failed("new-a", "Timeout")
+		require.Equal(t, []string{"Timeout"}, named("new-a"))
+	})
+}

@@ -1,0 +1,280 @@
+package tables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sightglass-ml/sightglass/internal/binning"
+)
+
+// SampleField is what to say of a column in each row of a sample: its bin; of a column that is counted by category its value;
+// without a layout whether it is missing.
+type SampleField struct {
+	Column string
+	Layout *binning.Layout
+}
+
+// Sampled are rows drawn by chance. Of a number the bin crosses the wire and not the value.
+type Sampled struct {
+	// Window is the index of each row's window, and Times its time; Times is nil without a time column.
+	Window []int
+	Times  []time.Time
+	// Fields are those asked for that the table has, in their order.
+	Fields []SampledField
+
+	dialect dialect
+	from    string
+	schema  []Column
+	windows []string
+	before  ageReference
+}
+
+// SampledField has the code of each row, which is the index of its name: of a bin, or of a value. Missing is always binning.Null
+// with the code 0. A value is told apart from a bin of the same name by Values.
+type SampledField struct {
+	SampleField
+	Codes  []int32
+	Names  []string
+	Values bool
+}
+
+// Missing and there are the names of a field without a layout.
+var missingOrThere = []string{binning.Null, "value"}
+
+// Sample draws the share of the rows of the windows, in one statement, and of no more than most rows. The windows do not overlap.
+func (s *Source) Sample(ctx context.Context, r Relation, schema []Column, windows []Window, fields []SampleField, share float64, most int, asOf time.Time) (*Sampled, error) {
+	if r.virtual != nil {
+		return nil, ErrNoSample
+	}
+	q, exprs, err := s.sampleQuery(ctx, r, schema, windows, fields, asOf)
+	if errors.Is(err, errEmpty) {
+		return &Sampled{}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sample: %w", err)
+	}
+	var conditions []string
+	if joint := strings.Join(q.windows, " OR "); joint != "" {
+		conditions = append(conditions, "("+joint+")")
+	}
+	if share < 1 {
+		conditions = append(conditions, s.dialect.random()+" < "+number(share))
+	}
+	query := "SELECT " + strings.Join(exprs, ",\n  ") + "\nFROM " + q.from + " AS t"
+	if len(conditions) > 0 {
+		query += "\nWHERE " + strings.Join(conditions, " AND ")
+	}
+	query += fmt.Sprintf("\nLIMIT %d", most)
+	rows, err := s.query(ctx, query)
+	if err != nil {
+		return nil, fmt.Errorf("sample: %w", s.redact(err))
+	}
+	defer rows.Close()
+	codes := make([]map[string]int32, len(q.Fields))
+	for i := range codes {
+		codes[i] = make(map[string]int32)
+	}
+	for rows.Next() {
+		values, err := scan(rows, len(exprs))
+		if err != nil {
+			return nil, fmt.Errorf("sample: %w", s.redact(err))
+		}
+		if err := q.add(values, codes); err != nil {
+			return nil, fmt.Errorf("sample: %w", err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("sample: %w", s.redact(err))
+	}
+	return q, nil
+}
+
+// ErrNoSample says that rows of a virtual table are not sampled.
+var ErrNoSample = errors.New("a virtual table has no rows to sample")
+
+func (s *Source) sampleQuery(ctx context.Context, r Relation, schema []Column, windows []Window, fields []SampleField, asOf time.Time) (*Sampled, []string, error) {
+	d := s.dialect
+	sc, err := s.from(ctx, r, schema)
+	if err != nil {
+		return nil, nil, err
+	}
+	q := &Sampled{dialect: d, from: sc.from, schema: schema}
+	if q.before, err = ageIn(d, r, schema, asOf); err != nil {
+		return nil, nil, err
+	}
+	window, at := "0", "0"
+	if r.Time != "" {
+		column, err := timeColumn(r, schema)
+		if err != nil {
+			return nil, nil, err
+		}
+		at = d.whole("floor((" + d.epoch(d.identifier(column.Name), column.Class) + ") * 1000)")
+		q.Times = []time.Time{}
+		var cases strings.Builder
+		for i, w := range windows {
+			condition, err := s.condition(r, schema, w)
+			if err != nil {
+				return nil, nil, err
+			}
+			if condition = strings.TrimPrefix(condition, " WHERE "); condition == "" {
+				continue
+			}
+			q.windows = append(q.windows, "("+condition+")")
+			fmt.Fprintf(&cases, " WHEN %s THEN %d", condition, i)
+		}
+		if cases.Len() > 0 {
+			window = "CASE" + cases.String() + " ELSE 0 END"
+		}
+	}
+	exprs := []string{window, at}
+	for _, f := range fields {
+		i := slices.IndexFunc(schema, func(c Column) bool { return c.Name == f.Column })
+		if i < 0 {
+			continue
+		}
+		if f.Layout != nil && !fits(f.Layout.Kind, schema[i].Class) {
+			f.Layout = nil
+		}
+		of := SampledField{SampleField: f, Names: missingOrThere}
+		name := d.identifier(f.Column)
+		switch {
+		case f.Layout == nil:
+			exprs = append(exprs, "CASE WHEN "+name+" IS NULL THEN 0 ELSE 1 END")
+		case f.Layout.Kind == binning.Categorical:
+			_, text := categoryOf(d, name, schema[i].Class)
+			of.Names, of.Values = []string{binning.Null}, true
+			exprs = append(exprs, text)
+		default:
+			of.Names = f.Layout.Bins()
+			exprs = append(exprs, binOf(d, name, schema[i].Class, *f.Layout, q.before))
+		}
+		q.Fields = append(q.Fields, of)
+	}
+	return q, exprs, nil
+}
+
+// add adds a row.
+func (q *Sampled) add(values []any, codes []map[string]int32) error {
+	window, err := toInt(values[0])
+	if err != nil {
+		return fmt.Errorf("window: %w", err)
+	}
+	q.Window = append(q.Window, int(window))
+	at, err := toInt(values[1])
+	if err != nil {
+		return fmt.Errorf("time: %w", err)
+	}
+	if q.Times != nil {
+		q.Times = append(q.Times, time.UnixMilli(at).UTC())
+	}
+	for i := range q.Fields {
+		f, v := &q.Fields[i], values[2+i]
+		if !f.Values {
+			code, err := toInt(v)
+			if err != nil || code < 0 || code >= int64(len(f.Names)) {
+				return fmt.Errorf("column %q: bin %v of %d: %w", f.Column, v, len(f.Names), err)
+			}
+			f.Codes = append(f.Codes, int32(code))
+			continue
+		}
+		if v == nil {
+			f.Codes = append(f.Codes, 0)
+			continue
+		}
+		text := strings.ToValidUTF8(toText(v), "\uFFFD")
+		// A value that is called null is another one than a missing value.
+		code, ok := codes[i][text]
+		if !ok {
+			code = int32(len(f.Names))
+			codes[i][text] = code
+			f.Names = append(f.Names, text)
+		}
+		f.Codes = append(f.Codes, code)
+	}
+	return nil
+}
+
+// binOf is the SQL of the index of a value's bin among those of its layout.
+func binOf(d dialect, column string, class Class, layout binning.Layout, before ageReference) string {
+	bins := layout.Bins()
+	var b strings.Builder
+	fmt.Fprintf(&b, "CASE WHEN %s IS NULL THEN 0", column)
+	first := len(bins) - len(layout.Edges) - 1
+	if layout.Kind == binning.Aged {
+		fmt.Fprintf(&b, " WHEN %s > %s THEN %d", column, before(class, 0), slices.Index(bins, binning.Future))
+		for i, e := range layout.Edges {
+			fmt.Fprintf(&b, " WHEN %s >= %s THEN %d", column, before(class, e), first+i)
+		}
+		fmt.Fprintf(&b, " ELSE %d END", len(bins)-1)
+		return b.String()
+	}
+	value := d.double(column)
+	if class == Float {
+		// NaN is above every number for PostgreSQL. Without a bin it is missing, and infinity is far outside.
+		fmt.Fprintf(&b, " WHEN %s THEN %d", d.isNaN(value), max(slices.Index(bins, binning.NaN), 0))
+		if inf := slices.Index(bins, binning.Inf); inf >= 0 {
+			fmt.Fprintf(&b, " WHEN %s = %s OR %s = %s THEN %d", value, d.infinity(+1), value, d.infinity(-1), inf)
+		}
+	}
+	for i, e := range layout.Edges {
+		fmt.Fprintf(&b, " WHEN %s <= %s THEN %d", value, number(e), first+i)
+	}
+	fmt.Fprintf(&b, " ELSE %d END", len(bins)-1)
+	return b.String()
+}
+
+// Choice of rows by the names of one of a sample's fields: the rows that have one of them.
+type Among struct {
+	Field int
+	Codes []int32
+}
+
+// Statement is the SQL that lists rows of the window of the sample of that index, those that fulfil all conditions.
+func (q *Sampled) Statement(window int, atMost int, conditions ...Among) string {
+	var parts []string
+	if window < len(q.windows) {
+		parts = append(parts, strings.TrimSuffix(strings.TrimPrefix(q.windows[window], "("), ")"))
+	}
+	for _, c := range conditions {
+		if condition := q.condition(c); condition != "" {
+			parts = append(parts, condition)
+		}
+	}
+	statement := "SELECT * FROM " + q.from + " AS t"
+	if len(parts) > 0 {
+		statement += " WHERE " + strings.Join(parts, " AND ")
+	}
+	return fmt.Sprintf("%s LIMIT %d", statement, atMost)
+}
+
+// condition is the SQL of the rows that have one of the codes of a field.
+func (q *Sampled) condition(c Among) string {
+	f, d := q.Fields[c.Field], q.dialect
+	name := d.identifier(f.Column)
+	class := q.schema[slices.IndexFunc(q.schema, func(c Column) bool { return c.Name == f.Column })].Class
+	var parts, texts []string
+	for _, code := range c.Codes {
+		switch {
+		case code == 0:
+			parts = append(parts, name+" IS NULL")
+		case f.Layout == nil:
+			parts = append(parts, name+" IS NOT NULL")
+		case f.Values:
+			texts = append(texts, d.text(f.Names[code]))
+		default:
+			parts = append(parts, binOf(d, name, class, *f.Layout, q.before)+fmt.Sprintf(" = %d", code))
+		}
+	}
+	if len(texts) > 0 {
+		_, text := categoryOf(d, name, class)
+		parts = append(parts, text+" IN ("+strings.Join(texts, ", ")+")")
+	}
+	if len(parts) > 1 {
+		return "(" + strings.Join(parts, " OR ") + ")"
+	}
+	return strings.Join(parts, "")
+}
