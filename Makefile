@@ -230,8 +230,11 @@ bench-cost: ## read a bill of 300 MB (BENCH_COST_BYTES): CPU, time and memory ag
 	$(BENCH) -benchtime 1x ./exporters/cost/internal/bill/
 
 .PHONY: bench-rules
-bench-rules: ## evaluate all rules over 200 000 series
-	$(BENCH) ./rules/
+bench-rules: bin/tools/prometheus
+bench-rules: ## evaluate all rules over 200 000 series; 200 alerts firing against none; a fleet under a real Prometheus, for the sizing
+	$(BENCH) -bench Bundle ./rules/
+	$(BENCH) -bench Alerts -benchtime 10x ./rules/
+	$(BENCH) -bench Fleet -benchtime 1x ./rules/
 
 .PHONY: bench-replay
 bench-replay: bin/sightglass ## replay ten datasets of ten columns and five models of ten features: simulated days a minute, memory

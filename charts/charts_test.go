@@ -205,3 +205,20 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 		require.Contains(t, output, message)
 	}
 }
+
+func TestEveryProgramHasItsStateFolderAndTheTimeZone(t *testing.T) {
+	found := 0
+	for _, o := range render(t, "timeZone: America/Toronto\n"+everything) {
+		if o.pod == nil || strings.Contains(o.name, "gpu") {
+			continue // The GPU exporter keeps nothing, and knows no days.
+		}
+		found++
+		env := map[string]string{}
+		for _, e := range o.pod.Spec.Containers[0].Env {
+			env[e.Name] = e.Value
+		}
+		require.Equal(t, "/var/lib/sightglass", env["STATE_DIRECTORY"], o.name)
+		require.Equal(t, "America/Toronto", env["SIGHTGLASS_TIME_ZONE"], o.name)
+	}
+	require.Equal(t, 4, found)
+}

@@ -122,8 +122,9 @@ func TestAMonthByHand(t *testing.T) {
 			}
 			server := exportertest.Start(t, timed, "--config.file="+settings(t, dir, fmt.Sprintf(workedMonth, prom.URL(), weight)))
 			server.AwaitMetric("ml_cost_metered_through_timestamp_seconds " + strconv.FormatFloat(float64(begin.Unix()), 'g', -1, 64))
-			// The month passes, and the exporter catches up.
+			// The month passes, and the exporter catches up: a changed configuration has it begin at once.
 			clock.Store(end.Add(2 * time.Minute).Unix())
+			settings(t, dir, fmt.Sprintf(workedMonth, prom.URL(), weight)+"budgets: [{department: risk, monthly_cad: 9000}]\n")
 			status, body := server.Do(http.MethodPost, "/-/reload")
 			require.Equal(t, http.StatusOK, status, body)
 			require.Eventually(t, func() bool {

@@ -61,9 +61,9 @@ func (w countedWindow) drift(column string) (x drift.Index, from compareWith, be
 			continue
 		}
 		x, ok := drift.CompareShares(w.profile.Values[column], b.shares[column].bins, b.shares[column].values)
-		if ok && x.Exceeds(drift.Limits{
-			PSI: w.factor * d.threshold(signalDrift, column), Z: w.z, Values: d.defaults[signalMinRows], Noise: d.defaults[signalDriftNoise],
-		}) {
+		limits := d.driftLimits(column, b.shares[column])
+		limits.PSI, limits.Z = w.factor*limits.PSI, w.z
+		if ok && x.Exceeds(limits) {
 			return x, b, true
 		}
 	}
@@ -160,7 +160,7 @@ func (d *dataset) breaches(c *cycle) []breach {
 		for _, column := range sortedKeys(w.profile.Values) {
 			limit := d.threshold(signalUnseen, column)
 			if share, beyond := w.unseen(column); beyond && (share > w.chance(limit) || limit == 0) {
-				add(breach{incidentKey{signalUnseen, column}, w, shares{map[string]float64{binning.Unseen: 0}, w.rows()}, 0})
+				add(breach{incidentKey{signalUnseen, column}, w, shares{bins: map[string]float64{binning.Unseen: 0}, values: w.rows()}, 0})
 			}
 			if _, from, beyond := w.drift(column); beyond {
 				add(breach{incidentKey{signalDrift, column}, w, from.shares[column], 0})

@@ -25,6 +25,7 @@ type compareWith struct {
 type shares struct {
 	bins   map[string]float64
 	values float64
+	swing  *float64 // How much its days, or hours, differ; nil where that is not known.
 }
 
 func sharesOf(c baseline.Counts) map[string]shares {
@@ -34,7 +35,7 @@ func sharesOf(c baseline.Counts) map[string]shares {
 		for _, n := range counts {
 			total += n
 		}
-		s := shares{make(map[string]float64, len(counts)), float64(total)}
+		s := shares{bins: make(map[string]float64, len(counts)), values: float64(total)}
 		for bin, n := range counts {
 			s.bins[bin] = float64(n) / float64(max(total, 1))
 		}
@@ -49,10 +50,26 @@ func seasonShares(s *season.Season, d baseline.Definition, p baseline.Production
 	of := sharesOf(p.Counts)
 	for field := range d.Fields {
 		if e, ok := s.Window(field, from, to); ok {
-			of[field] = shares{e.Shares, e.Values}
+			of[field] = shares{bins: e.Shares, values: e.Values, swing: swingOf(s.Swing(field, from, to))}
 		}
 	}
 	return of
+}
+
+// withDays adds how much the days of the production baseline differ.
+func withDays(of map[string]shares, s *season.Season) map[string]shares {
+	for field, all := range of {
+		all.swing = swingOf(s.DaySwing(field))
+		of[field] = all
+	}
+	return of
+}
+
+func swingOf(v float64, known bool) *float64 {
+	if !known {
+		return nil
+	}
+	return &v
 }
 
 // short reports whether the window has a time of the day: it is shorter than a day.

@@ -70,3 +70,12 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+func TestTheTimeZoneOfAllExportersIsTheDefault(t *testing.T) {
+	t.Setenv("SIGHTGLASS_TIME_ZONE", "Asia/Tokyo")
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	require.NoError(t, os.WriteFile(file, []byte("sources: {files: {type: duckdb}}\ndatasets:\n- {name: a, source: files, files: a.csv}\n- {name: b, source: files, files: b.csv, time_zone: UTC}\n"), 0o600))
+	cfg, err := Load(file)
+	require.NoError(t, err)
+	require.Equal(t, []string{"Asia/Tokyo", "UTC"}, []string{cfg.Datasets[0].zone().String(), cfg.Datasets[1].zone().String()})
+}

@@ -314,6 +314,9 @@ func (d *dataset) learn(ctx context.Context, view *baseline.View, definition bas
 		return trainingErr
 	}
 	s, err := d.learner.season(ctx, view, definition, c.production)
+	if s != nil {
+		production.shares = withDays(production.shares, s)
+	}
 	if !c.recentFrom.IsZero() {
 		c.seasonRecent = production.shares
 		if s != nil {
@@ -473,6 +476,9 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 				continue
 			}
 			gauge(m.baselineRows, s.values, column, b.name)
+			if s.swing != nil {
+				gauge(m.baselineSwing, *s.swing, column, b.name)
+			}
 			for _, bin := range order(d, column, s.bins) {
 				gauge(m.baselineRatio, s.bins[bin], column, reveal.Name(hidden, bin), b.name)
 			}

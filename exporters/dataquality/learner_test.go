@@ -259,7 +259,7 @@ datasets:
 	c := w.run(d)
 	require.Len(t, c.baselines, 1)
 	require.Equal(t, map[string]int64{"null": 0, "unseen": 1, "visa": 0}, c.profile.Values["provider"])
-	require.Equal(t, shares{map[string]float64{"null": 0, "unseen": 0, "visa": 1}, 10}, c.baselines[0].shares["provider"])
+	require.Equal(t, shares{bins: map[string]float64{"null": 0, "unseen": 0, "visa": 1}, values: 10}, c.baselines[0].shares["provider"])
 
 	// A feature that was half an hour old in training and is half an hour
 	// old now has not drifted, whatever the years between.

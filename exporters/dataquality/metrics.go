@@ -49,7 +49,7 @@ type descs struct {
 	rows, window, windowEmpty, latest, nulls, future      *prometheus.Desc
 	unreadable                                            *prometheus.Desc
 	schemaChanges, schemaChangeInfo                       *prometheus.Desc
-	values, baselineRatio, baselineRows                   *prometheus.Desc
+	values, baselineRatio, baselineRows, baselineSwing    *prometheus.Desc
 	min, max, mean, stddev, outOfRange, withoutBins       *prometheus.Desc
 	sum, zeros                                            *prometheus.Desc
 	baselineMin, baselineMax, baselineMean, baselineSD    *prometheus.Desc
@@ -81,6 +81,7 @@ func newDescs(c *catalogue.Catalogue) descs {
 		values:               c.Gauge("column_values", "Values of the column in the profiled window that fall into the bin.", "column", "bin"),
 		baselineRatio:        c.Gauge("column_baseline_ratio", "Share of the baseline's values that fall into the bin. The baseline season is the production baseline at the time of the day of a window shorter than a day, season_recent that of the recent window.", "column", "bin", "baseline"),
 		baselineRows:         c.Gauge("column_baseline_rows", "Values, nulls included, of the column in the baseline.", "column", "baseline"),
+		baselineSwing:        c.Gauge("column_baseline_swing", "Mean population stability index by which the days of the production baseline differ from all of it, beyond chance; of the baselines season and season_recent, by which its hours at that time of the day do. Absent where too few days or hours have enough values.", "column", "baseline"),
 		usualNulls:           c.Gauge("column_baseline_null_ratio", "Share of the column's values that were missing in its baseline; of a column without bins, and before a day is learned, in its first days.", "column"),
 		recentRows:           c.Gauge("recent_rows", "Rows in the recent window; absent where an hour has too few rows for one."),
 		recentWindow:         c.Gauge("recent_window_seconds", "Length of the recent window, which is counted in the same scan as the profiled one."),

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,7 +37,16 @@ const windowFull = "full"
 
 // windowRecent is the kind of a recent window: rows of a load that comes every quarter of an hour are there in another share of
 // half an hour than of a quarter.
-func windowRecent(length time.Duration) string { return "recent " + length.String() }
+func windowRecent(length time.Duration) string { return recentPrefix + length.String() }
+
+const recentPrefix = "recent "
+
+// recentOf is the length of a recent window of that kind.
+func recentOf(kind string) (time.Duration, bool) {
+	text, ok := strings.CutPrefix(kind, recentPrefix)
+	length, err := time.ParseDuration(text)
+	return length, ok && err == nil
+}
 
 const (
 	pastWeeks = 4
@@ -301,7 +311,7 @@ func (d *dataset) pastMetrics(m descs, c *cycle, gauge func(desc *prometheus.Des
 		return
 	}
 	full, recent := c.length(), c.now.Sub(c.recentFrom)
-	arrived, known := c.good.Arrived[windowRecent(recent)]
+	arrived, known := c.recentArrived(recent)
 	all, allKnown := c.good.Arrived[windowFull]
 	if !allKnown || c.days > 0 {
 		all = 1

@@ -202,6 +202,47 @@ func TestTheLengthOfARecentWindow(t *testing.T) {
 	}
 }
 
+func TestARecentWindowThatHasUsuallyNotArrivedIsLonger(t *testing.T) {
+	const hour = time.Hour
+	for sentence, c := range map[string]struct {
+		arrived map[string]float64
+		want    time.Duration
+	}{
+		"nothing is known yet": {nil, hour / 4},
+		"half has arrived":     {map[string]float64{windowRecent(hour / 4): 0.5}, hour / 4},
+		"most has not, and nothing is known of the longer": {map[string]float64{windowRecent(hour / 4): 0.4}, hour / 2},
+		"of the longer neither":                            {map[string]float64{windowRecent(hour / 4): 0.1, windowRecent(hour / 2): 0.4}, hour},
+		"the longest, if all lack most of their rows":      {map[string]float64{windowRecent(hour / 4): 0, windowRecent(hour / 2): 0, windowRecent(hour): 0.1}, hour},
+		"the whole window does not matter":                 {map[string]float64{windowFull: 0.1}, hour / 4},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			d := newWorld(t, recentYAML).dataset(0)
+			d.rowsPerSecond, d.good.Arrived = 2000./3600, c.arrived
+			require.Equal(t, c.want, d.recentLength())
+		})
+	}
+}
+
+func TestTheShareOfAShorterWindowStandsIn(t *testing.T) {
+	const hour = time.Hour
+	for sentence, c := range map[string]struct {
+		arrived map[string]float64
+		want    float64
+		known   bool
+	}{
+		"its own":               {map[string]float64{windowRecent(hour / 4): 0.3, windowRecent(hour / 2): 0.6}, 0.6, true},
+		"that of a shorter one": {map[string]float64{windowRecent(hour / 12): 0.1, windowRecent(hour / 4): 0.3}, 0.3, true},
+		"not that of a longer":  {map[string]float64{windowRecent(hour): 0.9, windowFull: 1}, 0, false},
+		"none":                  {nil, 0, false},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			share, known := (&cycle{good: lastGood{Arrived: c.arrived}}).recentArrived(hour / 2)
+			require.Equal(t, c.known, known)
+			require.InDelta(t, c.want, share, 0)
+		})
+	}
+}
+
 // Of a load every quarter of an hour, seen at 1, 6 and 11 minutes past it, a quarter has at least 4 minutes, and half an hour 19.
 func TestWhatHasArrivedIsOfWindowsOfOneLength(t *testing.T) {
 	p := pastOf(noon.AddDate(0, 0, -2), noon, nil)

@@ -24,10 +24,16 @@ var recentLengths = []time.Duration{15 * time.Minute, 30 * time.Minute, time.Hou
 // another length begins to learn anew how late rows come.
 const recentSlack = 0.2
 
+// fewestArrived is the least share of its rows that a recent window must usually have when it ends. Of a table that is loaded every
+// quarter of an hour a quarter of an hour has anything between nothing and all.
+const fewestArrived = 0.5
+
 // recentLength is the shortest window, no shorter than the time between two profiles, that has enough rows at the mean rate of
-// the last profile; 0 where an hour has too few, or where the window itself is not much longer.
+// the last profile and does not lack most of them when it ends; the longest, if all do; 0 where an hour has too few, or where the
+// window itself is not much longer.
 func (d *dataset) recentLength() time.Duration {
 	shortest := time.Duration(d.cfg.Interval).Truncate(time.Minute)
+	longest := time.Duration(0)
 	for _, length := range append([]time.Duration{max(shortest, time.Minute)}, recentLengths...) {
 		enough := float64(recentRows)
 		switch {
@@ -36,11 +42,27 @@ func (d *dataset) recentLength() time.Duration {
 		case length < d.recentWas:
 			enough *= 1 + recentSlack
 		}
-		if length >= shortest && 2*length <= time.Duration(d.cfg.Window) && d.rowsPerSecond*length.Seconds() >= enough {
+		if length < shortest || 2*length > time.Duration(d.cfg.Window) || d.rowsPerSecond*length.Seconds() < enough {
+			continue
+		}
+		if arrived, known := d.good.Arrived[windowRecent(length)]; !known || arrived >= fewestArrived {
 			return length
 		}
+		longest = length
 	}
-	return 0
+	return longest
+}
+
+// recentArrived is which share of the rows of a recent window is there when it ends; false where that is not known. A shorter
+// window has less of its rows: its share stands in until as many windows of this length were seen.
+func (c *cycle) recentArrived(length time.Duration) (share float64, known bool) {
+	var of time.Duration
+	for kind, arrived := range c.good.Arrived {
+		if l, ok := recentOf(kind); ok && l <= length && l > of {
+			of, share = l, arrived
+		}
+	}
+	return share, of > 0
 }
 
 // openRecent begins the recent window of a cycle, where there is one.
@@ -98,6 +120,9 @@ func (d *dataset) recentMetrics(m descs, c *cycle, gauge func(desc *prometheus.D
 			continue
 		}
 		gauge(m.baselineRows, s.values, column, baselineSeasonRecent)
+		if s.swing != nil {
+			gauge(m.baselineSwing, *s.swing, column, baselineSeasonRecent)
+		}
 		for _, bin := range order(d, column, s.bins) {
 			gauge(m.baselineRatio, s.bins[bin], column, reveal.Name(hidden, bin), baselineSeasonRecent)
 		}

@@ -331,9 +331,7 @@ func (d *dataset) reportColumn(c *cycle, column tables.Column, layout binning.La
 	}
 	for _, b := range c.baselines {
 		if x, ok := drift.CompareShares(values, b.shares[column.Name].bins, b.shares[column.Name].values); ok {
-			rc.Drifts = append(rc.Drifts, ReportDrift{b.name, x.PSI, x.Exceeds(drift.Limits{
-				PSI: d.threshold(signalDrift, column.Name), Z: d.defaults[signalSignificance], Values: d.defaults[signalMinRows], Noise: d.defaults[signalDriftNoise],
-			})})
+			rc.Drifts = append(rc.Drifts, ReportDrift{b.name, x.PSI, x.Exceeds(d.driftLimits(column.Name, b.shares[column.Name]))})
 		}
 	}
 	for _, bin := range layout.Bins() {

@@ -39,6 +39,7 @@ datasets:
   - name: orders
     source: files
     files: orders.csv
+    owner: payments
     timestamp_column: at
     segments:
       - {column: country, values: [CA, US, "007"]}
@@ -67,6 +68,7 @@ func TestSegmentsAreDatasetsOfTheirOwn(t *testing.T) {
 		`ml_dataset_column_baseline_rows{baseline="training",column="amount",dataset="orders"} 4`, `ml_dataset_column_baseline_rows{baseline="training",column="amount",dataset="orders/country=CA"} 2`,
 		`ml_dataset_upstream_rows{dataset="orders",upstream="cart"} 1`,
 		`ml_dataset_column_sum_of_values{column="amount",dataset="orders/country=US"} 3`,
+		`ml_dataset_owner_info{dataset="orders",owner="payments"} 1`, `ml_dataset_owner_info{dataset="orders/country=US",owner="payments"} 1`,
 	)
 	require.NotContains(t, all, `ml_dataset_upstream_rows{dataset="orders/`, "its rows are not of the segment alone")
 }

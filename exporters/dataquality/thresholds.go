@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sightglass-ml/sightglass/internal/drift"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
@@ -17,6 +18,20 @@ func (d *dataset) threshold(signal, column string) float64 {
 		return v
 	}
 	return d.defaults[signal]
+}
+
+// driftLimits are what the index of a column against a baseline must exceed, as in the rules: where its own days or hours reach
+// more than the default limit, that is the limit.
+func (d *dataset) driftLimits(column string, s shares) drift.Limits {
+	l := drift.Limits{
+		PSI: d.threshold(signalDrift, column), Z: d.defaults[signalSignificance], Values: d.defaults[signalMinRows], Noise: d.defaults[signalDriftNoise],
+	}
+	_, own := d.overrides[override{signalDrift, column}]
+	_, all := d.overrides[override{signalDrift, ""}]
+	if s.swing != nil && !own && !all {
+		l.PSI = max(l.PSI, *s.swing*l.Z*l.Z)
+	}
+	return l
 }
 
 type override struct{ signal, column string }

@@ -357,6 +357,18 @@ func TestWhatClientsReallySend(t *testing.T) {
 			call{id: 1, name: "ai.streamText", says: attributes{"ai.model.id": "gpt-4o", "ai.usage.promptTokens": 10, "ai.usage.completionTokens": 5}},
 			call{id: 2, parent: 1, name: "ai.streamText.doStream", says: attributes{"ai.model.id": "gpt-4o", "gen_ai.request.model": "gpt-4o", "ai.response.msToFirstChunk": 25.0, "gen_ai.usage.input_tokens": 10}},
 		), want: []string{requests("gpt-4o", "", "ok", 1), `ml_inference_time_to_first_token_seconds_sum{model="gpt-4o",version=""} 0.025`, `ml_inference_tokens_total{direction="input",model="gpt-4o",version=""} 10`}},
+		"Triton": {feed: post(
+			call{id: 1, name: "InferRequest", says: attributes{"triton.model_name": "resnet", "triton.model_version": 3, "triton.request_id": "7"}},
+			call{id: 2, parent: 1, name: "compute", says: nil},
+		), want: []string{requests("resnet", "3", "ok", 1)}},
+		"Ray Serve, a deployment of several models": {feed: post(
+			call{id: 1, name: "proxy_http_request", says: attributes{"deployment": "Ranker", "app": "default", "request_type": "http"}},
+			call{id: 2, parent: 1, name: "replica_handle_request Ranker __call__", says: attributes{"deployment": "Ranker", "app": "default", "replica_id": "rba21irc", "multiplexed_model_id": "ranker-7"}},
+		), want: []string{requests("ranker-7", "", "ok", 1)}},
+		"Ray Serve, where deployments are models": {config: "attributes: {model: [ml.model.name, deployment]}\n", feed: post(
+			call{id: 1, name: "proxy_http_request", says: attributes{"deployment": "Ranker", "app": "default", "request_type": "http"}},
+			call{id: 2, parent: 1, name: "replica_handle_request Ranker __call__", says: attributes{"deployment": "Ranker", "app": "default", "replica_id": "rba21irc", "multiplexed_model_id": ""}},
+		), want: []string{requests("ranker", "", "ok", 1)}},
 		"Langfuse": {feed: post(call{id: 1, says: attributes{
 			"langfuse.observation.type": "generation", "langfuse.observation.model.name": "gpt-4o", "langfuse.observation.completion_start_time": `"` + at.Add(50*time.Millisecond).Format(time.RFC3339Nano) + `"`,
 		}}), want: []string{requests("gpt-4o", "", "ok", 1), `ml_inference_time_to_first_token_seconds_count{model="gpt-4o",version=""} 1`}},

@@ -89,3 +89,10 @@ mlflow: {url: "http://localhost:1", assessments: {experiments: [{id: "1"}], file
 		})
 	}
 }
+
+func TestTheTimeZoneOfAllExportersIsTheDefault(t *testing.T) {
+	t.Setenv("SIGHTGLASS_TIME_ZONE", "Asia/Tokyo")
+	cfg, err := Load("")
+	require.NoError(t, err)
+	require.Equal(t, "Asia/Tokyo", cfg.Baselines.TimeZone.Location().String())
+}

@@ -101,10 +101,10 @@ func (r *Replay) Values(each func(model, version, field, role, bin string, n int
 	r.exporter.keeper.Values(each)
 }
 
-// Mixtures calls ratio with the share of every bin, and values with the number of values of every field, of what the short
-// windows are compared with now. They change every minute, and come in the same order.
-func (r *Replay) Mixtures(ratio func(model, version, field, role, bin, baseline string, share float64), values func(model, version, field, role, baseline string, n float64)) {
-	r.exporter.keeper.Mixtures(ratio, values)
+// Mixtures calls ratio with the share of every bin, values with the number of values of every field, and swing with how much its
+// hours differ, of what the short windows are compared with now.
+func (r *Replay) Mixtures(ratio func(model, version, field, role, bin, baseline string, share float64), values, swing func(model, version, field, role, baseline string, n float64)) {
+	r.exporter.keeper.Mixtures(ratio, values, swing)
 }
 
 // BaselineChanges is how often the series of the other baselines have changed so far.

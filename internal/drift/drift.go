@@ -48,25 +48,43 @@ func CompareShares(observed map[string]int64, baseline map[string]float64, m flo
 		return Index{}, false
 	}
 	x := Index{unit: 1/n + 1/m, sample: min(n, m)}
-	add := func(bin string) {
-		share := baseline[bin]
-		if observed[bin] == 0 && share == 0 {
-			return
-		}
-		x.bins++
-		p, q := math.Max(float64(observed[bin])/n, Floor), math.Max(share, Floor)
-		x.PSI += (p - q) * math.Log(p/q)
-	}
 	for bin := range observed {
-		add(bin)
+		x.add(float64(observed[bin])/n, baseline[bin])
 	}
-	for bin := range baseline {
+	for bin, share := range baseline {
 		if _, both := observed[bin]; !both {
-			add(bin)
+			x.add(0, share)
 		}
 	}
 	x.Noise = float64(x.bins-1) * x.unit
 	return x, true
+}
+
+// CompareBins is Compare of counts in the same order of bins.
+func CompareBins(observed, baseline []int64) (Index, bool) {
+	var n, m int64
+	for i := range observed {
+		n, m = n+observed[i], m+baseline[i]
+	}
+	if n == 0 || m == 0 {
+		return Index{}, false
+	}
+	x := Index{unit: 1/float64(n) + 1/float64(m), sample: float64(min(n, m))}
+	for i := range observed {
+		x.add(float64(observed[i])/float64(n), float64(baseline[i])/float64(m))
+	}
+	x.Noise = float64(x.bins-1) * x.unit
+	return x, true
+}
+
+// add adds a bin, unless it is empty on both sides.
+func (x *Index) add(observed, baseline float64) {
+	if observed == 0 && baseline == 0 {
+		return
+	}
+	x.bins++
+	p, q := math.Max(observed, Floor), math.Max(baseline, Floor)
+	x.PSI += (p - q) * math.Log(p/q)
 }
 
 // Critical is the index that chance alone exceeds with the probability of a

@@ -4,7 +4,7 @@
 // Input: the counts of each learned hour, by the bins of a field, and the counts
 // of the whole baseline. Output: for a window, the share of each bin that the
 // baseline had at that time of the day, weekdays and weekends apart, and the
-// number of values behind it. State: a Season is built once by a Builder and
+// number of values behind it; and how much the baseline's own hours differed. State: a Season is built once by a Builder and
 // never changes. The package reads no clock and no store.
 //
 // The last hour of a night is compared with nights: it differs from a whole
@@ -83,12 +83,14 @@ type field struct {
 	own      [slots]cell
 	pooled   [slots]cell
 	seasonal bool
+	swing    swing
 }
 
 // Builder collects what was learned. It is for one goroutine.
 type Builder struct {
 	zone   *time.Location
 	days   [slots]int
+	hours  []hour
 	fields map[string]*field
 }
 
@@ -111,10 +113,11 @@ func (b *Builder) Field(name string, bins []string, whole map[string]int64) {
 
 // Hour adds the hour of the baseline that begins at start. The counts of a field
 // are in the order of its bins. Fields that were not named, or that have another
-// number of bins, are left out.
+// number of bins, are left out. They must not be changed until there is a Season.
 func (b *Builder) Hour(start time.Time, fields map[string][]int64) {
 	s := slotOf(start.In(b.zone))
 	b.days[s]++
+	b.hours = append(b.hours, hour{start, s, fields})
 	for name, counts := range fields {
 		if f := b.fields[name]; f != nil && len(counts) == len(f.bins) {
 			f.own[s].add(counts)
@@ -124,11 +127,12 @@ func (b *Builder) Hour(start time.Time, fields map[string][]int64) {
 
 // Season returns what was collected. The Builder must not be used any more.
 func (b *Builder) Season() *Season {
-	for _, f := range b.fields {
+	for name, f := range b.fields {
 		for s := range slot(slots) {
 			f.pooled[s] = b.pool(f, s)
 			f.seasonal = f.seasonal || differs(f.bins, f.pooled[s], f.whole)
 		}
+		f.swing = b.swing(name, f)
 		if !f.seasonal {
 			f.pooled = [slots]cell{} // They are never read.
 		}

@@ -33,6 +33,7 @@ type models struct {
 	values    knownSeries
 	ratios    knownSeries // of mixtures, and
 	sizes     knownSeries
+	swings    knownSeries
 	changes   int64 // of the other baselines, that are written already
 	baselines *engine.Held
 	sink      *sink
@@ -69,6 +70,7 @@ func (w *World) openModels(ctx context.Context) (*models, error) {
 		values: knownSeries{name: "ml_model_field_values_total", labels: []string{"model", "version", "field", "role", "bin"}},
 		ratios: knownSeries{name: "ml_model_field_baseline_ratio", labels: []string{"model", "version", "field", "role", "bin", "baseline"}},
 		sizes:  knownSeries{name: "ml_model_field_baseline_values", labels: []string{"model", "version", "field", "role", "baseline"}},
+		swings: knownSeries{name: "ml_model_field_baseline_swing", labels: []string{"model", "version", "field", "role", "baseline"}},
 	}
 	virtual := make(map[string]tables.Virtual)
 	var list []map[string]any
@@ -397,10 +399,13 @@ func (ms *models) write(k *sink, to *engine.Scrape) (err error) {
 	})
 	ms.ratios.begin()
 	ms.sizes.begin()
+	ms.swings.begin()
 	ms.replay.Mixtures(func(model, version, field, role, bin, baseline string, share float64) {
 		to.Float(ms.ratios.series(k, [6]string{model, version, field, role, bin, baseline}), share)
 	}, func(model, version, field, role, baseline string, n float64) {
 		to.Float(ms.sizes.series(k, [6]string{model, version, field, role, baseline}), n)
+	}, func(model, version, field, role, baseline string, swing float64) {
+		to.Float(ms.swings.series(k, [6]string{model, version, field, role, baseline}), swing)
 	})
 	if ms.inferences, err = k.samples(ms.inferences[:0], ms.replay.Inferences()); err != nil {
 		return err

@@ -87,16 +87,15 @@ silence names the object, so that it hides nothing else; a limit that is wrong f
 		return "", err
 	}
 	b.WriteString(judged)
-	b.WriteString(`### Severities that changed
+	table, err := severities(bundle, severitiesFile)
+	if err != nil {
+		return "", err
+	}
+	b.WriteString(`### Severities
 
 | alert | before | now | reason |
 |---|---|---|---|
-| MLGPUSaturated | critical | critical where requests wait for the GPU, else info | Training and decoding use all of a GPU on purpose; nobody can act on it. ` + "`gpu_page_utilization_ratio`" + ` brings the page back. |
-| MLCPUSaturated | warning, every host | warning, hosts that hold GPUs | A busy builder starves no GPU. |
-| SightglassRulesFailing, SightglassRulesMissing | - | critical | Other alerts cannot fire, and nothing else says so. |
-| SightglassRulesSlow, SightglassMetricsAbsent, SightglassOverrideUnmatched, SightglassReviewsOutboxFull, SightglassBaselinesUnwritable | - | warning | Something is unwatched or lost; the morning is early enough. |
-| all others | as they are | as they are | Their runbooks say what a person can do, and when they are wrong. |
-
+` + table + `
 ## Default thresholds
 
 | signal | default | what it is, and why this much |

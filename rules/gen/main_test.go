@@ -115,3 +115,17 @@ func TestAnAlertWithoutAReasonOrWithAnotherSeverityThanItsRunbookIsAnError(t *te
 		})
 	}
 }
+
+func TestEveryAlertHasAReasonForItsSeverity(t *testing.T) {
+	bundle, err := rules.Load(rules.Options{})
+	require.NoError(t, err)
+	_, err = severities(bundle, []byte("MLGPULost: {before: critical, reason: 'Work on it hangs.'}\nMLGone: {before: info, reason: 'Was.'}"))
+	require.ErrorContains(t, err, "severities.yaml has MLGone, which is no alert")
+	require.ErrorContains(t, err, "severities.yaml has no reason for the severity of MLDatasetDrift")
+	require.NotContains(t, err.Error(), "MLGPULost")
+
+	table, err := severities(bundle, severitiesFile)
+	require.NoError(t, err)
+	require.Contains(t, table, "| [MLGPUSaturated](runbooks/MLGPUSaturated.md) | critical | critical, info | ")
+	require.Contains(t, table, "| [SightglassRulesMissing](runbooks/SightglassRulesMissing.md) | - | critical | ")
+}

@@ -135,7 +135,7 @@ func (n *Names) SetDefaults() {
 	*n = Names{
 		Model: []string{
 			"ml.model.name", "gen_ai.request.model", "ai.model.id", "langfuse.observation.model.name",
-			"triton.model_name", "model",
+			"triton.model_name", "multiplexed_model_id", "model",
 		},
 		ResponseModel: []string{"gen_ai.response.model", "ai.response.model", "mlflow.llm.model", "llm.model_name", "embedding.model_name", "reranker.model_name"},
 		Version:       []string{"ml.model.version", "triton.model_version"},

@@ -74,7 +74,7 @@ type Keeper struct {
 var _ prometheus.Collector = (*Keeper)(nil)
 
 type descs struct {
-	values, ratio, baselineValues, firstDay, days, wantedDays, frozen, inherited, mismatches *prometheus.Desc
+	values, ratio, baselineValues, swing, firstDay, days, wantedDays, frozen, inherited, mismatches *prometheus.Desc
 }
 
 // Declare declares the metrics of a Keeper in the reference.
@@ -86,6 +86,7 @@ func newDescs(c *catalogue.Catalogue) descs {
 		values:         c.Counter("ml_model_field_values_total", "Values of the field that fell into the bin.", model("field", "role", "bin")...),
 		ratio:          c.Gauge("ml_model_field_baseline_ratio", "Share of the baseline's values that fall into the bin. The baselines season and season_5m are the production baseline at the time of the day of the last hour and of the last five minutes.", model("field", "role", "bin", "baseline")...),
 		baselineValues: c.Gauge("ml_model_field_baseline_values", "Values, nulls included, of the field in the baseline.", model("field", "role", "baseline")...),
+		swing:          c.Gauge("ml_model_field_baseline_swing", "Mean population stability index by which the days of the production baseline differ from all of it, beyond chance; of the baselines season and season_5m, by which its hours at that time of the day do. Absent where too few days or hours have enough values.", model("field", "role", "baseline")...),
 		mismatches:     c.Counter("ml_model_embedding_mismatches_total", "Embeddings of other dimensions than those of the baseline, which count in the bin nan of the field.", model("field")...),
 		firstDay:       c.Gauge("ml_model_baseline_first_day_timestamp_seconds", "Start of the first day of the production baseline. Inputs (features) belong to the model, outputs to the version.", model("role")...),
 		days:           c.Gauge("ml_model_baseline_days", "Days that the production baseline holds.", model("role")...),

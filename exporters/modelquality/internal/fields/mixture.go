@@ -16,6 +16,8 @@ import (
 type mixture struct {
 	model, version, field, role, baseline string
 	values                                float64
+	swing                                 float64
+	swings                                bool // The swing is known.
 	bins                                  []string
 	shares                                []float64
 }
@@ -32,6 +34,7 @@ func (l *learned) mix(t *Tracker, c *counters, name string, window time.Duration
 		seasonal := false
 		if l.season != nil {
 			m.bins, m.shares, m.values, seasonal = l.season.Mix(field, now.Add(-window), now)
+			m.swing, m.swings = l.season.Swing(field, now.Add(-window), now)
 		}
 		if !seasonal {
 			m.bins, m.shares, m.values = shares(l.whole.Fields[field])
@@ -89,13 +92,17 @@ func (m *mixtures) all() [][]mixture {
 	return all
 }
 
-// Mixtures calls ratio with the share of every bin, and values with the number of values of every field, of what the short
-// windows are compared with now: what Collect exposes of them, for who reads them every few milliseconds.
-func (k *Keeper) Mixtures(ratio func(model, version, field, role, bin, baseline string, share float64), values func(model, version, field, role, baseline string, n float64)) {
+// Mixtures calls ratio with the share of every bin, values with the number of values of every field, and swing with how much its
+// hours differ, of what the short windows are compared with now: what Collect exposes of them, for who reads them every few
+// milliseconds.
+func (k *Keeper) Mixtures(ratio func(model, version, field, role, bin, baseline string, share float64), values, swing func(model, version, field, role, baseline string, n float64)) {
 	for _, of := range k.mixed.all() {
 		for i := range of {
 			m := &of[i]
 			values(m.model, m.version, m.field, m.role, m.baseline, m.values)
+			if m.swings {
+				swing(m.model, m.version, m.field, m.role, m.baseline, m.swing)
+			}
 			for b, bin := range m.bins {
 				ratio(m.model, m.version, m.field, m.role, bin, m.baseline, m.shares[b])
 			}
@@ -109,5 +116,7 @@ func (k *Keeper) collectMixtures(out *exporter.Metrics) {
 		out.Gauge(k.descs.ratio, share, model, version, field, role, bin, baseline)
 	}, func(model, version, field, role, baseline string, n float64) {
 		out.Gauge(k.descs.baselineValues, n, model, version, field, role, baseline)
+	}, func(model, version, field, role, baseline string, swing float64) {
+		out.Gauge(k.descs.swing, swing, model, version, field, role, baseline)
 	})
 }

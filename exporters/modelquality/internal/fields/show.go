@@ -17,6 +17,7 @@ func (k *Keeper) production(m *model, t *Tracker, out *exporter.Metrics) error {
 	show := func(l learned) {
 		t.learned = append(t.learned, l)
 		k.show(t, l.whole, baseline.EdgesProduction, out)
+		k.showSwing(t, l, out)
 	}
 	first := m.books[0]
 	if len(m.layouts()) > 0 {
@@ -109,6 +110,23 @@ func (k *Keeper) show(t *Tracker, counts baseline.Counts, name string, out *expo
 		out.Gauge(k.descs.baselineValues, float64(total), t.model, t.version, label, role, name)
 		for _, bin := range c.all[field].bins {
 			out.Gauge(k.descs.ratio, float64(bins[bin])/float64(max(total, 1)), t.model, t.version, label, role, reveal.Name(c.all[field].hidden, bin), name)
+		}
+	}
+}
+
+// showSwing makes the series of how much the days of a production baseline differ, for the fields that are counted.
+func (k *Keeper) showSwing(t *Tracker, l learned, out *exporter.Metrics) {
+	c := t.counters.Load()
+	if l.season == nil || c == nil {
+		return
+	}
+	for field := range l.whole.Fields {
+		if c.all[field] == nil {
+			continue
+		}
+		if swing, ok := l.season.DaySwing(field); ok {
+			label, role := labels(field)
+			out.Gauge(k.descs.swing, swing, t.model, t.version, label, role, baseline.EdgesProduction)
 		}
 	}
 }

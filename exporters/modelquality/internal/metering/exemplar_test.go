@@ -14,38 +14,53 @@ import (
 
 func trace(n int) otlp.TraceID { return otlp.TraceID{1, byte(n >> 16), byte(n >> 8), byte(n)} }
 
-// However many bad traces there are, the one that is shown changes at most once a minute, so that a day makes at most
-// 1440 series of each reason, and a steady stream far fewer.
-func TestTheShownTraceChangesAtMostOnceAMinute(t *testing.T) {
+// However many bad traces there are, a day makes fewer than 100 series of a version, and none within a minute of another.
+func TestADayHasFewerThanAHundredNewTraces(t *testing.T) {
+	const day = 24 * 3600
 	for name, tc := range map[string]struct {
 		bad     func(second int) float64
-		most    int
-		atLeast int
+		every   int // seconds between two bad traces
+		atLeast int // changes on the second day
 	}{
-		"each worse than the last": {func(s int) float64 { return float64(s) }, 60, 55},
-		"all alike":                {func(int) float64 { return 1 }, 12, 10},
-		"each better":              {func(s int) float64 { return -float64(s) }, 12, 10},
+		"each worse than the last": {func(s int) float64 { return float64(s) }, 1, 11},
+		"all alike":                {func(int) float64 { return 1 }, 1, 11},
+		"each better":              {func(s int) float64 { return -float64(s) }, 1, 11},
+		"one by one, so that each is gone before the next": {func(int) float64 { return 1 }, 1200, 11},
+		"one an hour": {func(int) float64 { return 1 }, 3600, 11},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace()
-			var changes []int64
+			var changes []int
 			last := ""
 			start := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC).UnixNano()
-			for second := range 3600 {
+			for second := range 2 * day {
 				now := start + int64(second)*int64(time.Second)
-				p.offer(tc.bad(second), &Exemplar{Trace: trace(second), Run: "run", Now: now})
+				if second%tc.every == 0 {
+					p.offer(tc.bad(second), &Exemplar{Trace: trace(second), Run: "run", Now: now})
+				}
 				shown, ok := p.current(now)
-				require.True(t, ok)
-				if shown.trace != last {
+				if ok && shown.trace != last {
 					last = shown.trace
-					changes = append(changes, now)
+					changes = append(changes, second)
 				}
 			}
-			require.LessOrEqual(t, len(changes), tc.most)
-			require.GreaterOrEqual(t, len(changes), tc.atLeast)
-			for i := 1; i < len(changes); i++ {
-				require.GreaterOrEqual(t, changes[i]-changes[i-1], int64(time.Minute))
+			later := 0
+			for i, at := range changes {
+				if i > 0 {
+					require.GreaterOrEqual(t, at-changes[i-1], 60)
+				}
+				within := 0
+				for _, other := range changes[i:] {
+					if other < at+day {
+						within++
+					}
+				}
+				require.Less(t, within*int(reasons), 100, "new series within a day, of all reasons")
+				if at >= day {
+					later++
+				}
 			}
+			require.GreaterOrEqual(t, later, tc.atLeast)
 		})
 	}
 }
@@ -70,11 +85,15 @@ func TestTheWorstTraceIsShownUntilItIsOld(t *testing.T) {
 	p.offer(9, &Exemplar{Trace: trace(5), Run: "", Now: minute(4)})
 	shown, _ = p.current(minute(4))
 	require.Equal(t, "01000005", shown.trace[:8], "a worse one does")
-	p.offer(1, &Exemplar{Trace: trace(6), Run: "", Now: minute(9)})
-	shown, _ = p.current(minute(9))
-	require.Equal(t, "01000006", shown.trace[:8], "as does any after five minutes")
-	_, ok = p.current(minute(24) + 1)
-	require.False(t, ok, "and after fifteen it is gone")
+	for n := 5; n < 125; n++ {
+		p.offer(1, &Exemplar{Trace: trace(n + 1), Run: "", Now: minute(n)})
+		shown, _ = p.current(minute(n))
+	}
+	require.NotEqual(t, "01000005", shown.trace[:8], "as does any after two hours")
+	_, ok = p.current(minute(139))
+	require.True(t, ok)
+	_, ok = p.current(minute(139) + 1)
+	require.False(t, ok, "and 15 minutes after the last there is none")
 }
 
 func observation() *convention.Observation {

@@ -383,7 +383,7 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 		}
 		switch o.Outcome {
 		case convention.Error, convention.Timeout:
-			s.places[Failed].offer(float64(now), e)
+			s.places[Failed].offer(1, e)
 		}
 	}
 	s.hosted = o.Hosted
@@ -409,7 +409,7 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 		o.Features[a.Answer-1].Value = otlp.StringValue(content.Repeated.String())
 	}
 	if s.fields != nil && opt.Skip&convention.HasFields == 0 && s.counting.Count(o) {
-		s.places[UnseenCategory].offer(float64(now), e)
+		s.places[UnseenCategory].offer(1, e)
 	}
 	for i := range o.FeatureTimes {
 		f := &o.FeatureTimes[i]

@@ -55,6 +55,6 @@ func newDescs(c *catalogue.Catalogue) descs {
 	d.age = kind("ml_model_feature_age_seconds", "Age of the feature at the start of the inference.", ageBuckets, "feature")
 	d.score = kind("ml_model_evaluation_score", "Scores of evaluated responses.", ratioBuckets, "evaluation")
 	d.evaluations = c.Counter("ml_model_evaluations_total", "Evaluated responses by what the evaluation's gate made of them.", model("evaluation", "result")...)
-	d.trace = c.Gauge("ml_model_exemplar_trace_info", "The worst recent trace of the model for the reason, replaced at most once a minute.", model("reason", "trace_id", "mlflow_run_id")...)
+	d.trace = c.Gauge("ml_model_exemplar_trace_info", "The worst recent trace of the model for the reason: at most 19 new ones a day.", model("reason", "trace_id", "mlflow_run_id")...)
 	return d
 }

@@ -1,0 +1,133 @@
+package rules
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/internal/stack"
+	"github.com/sightglass-ml/sightglass/internal/testtools"
+)
+
+// BenchmarkFleet scrapes a fleet with a real Prometheus that has the bundle loaded, and prints what docs/operating.md's formula is made
+// of: series that are recorded for each that is scraped, and Prometheus's memory and CPU. One round is one scrape and one evaluation.
+func BenchmarkFleet(b *testing.B) {
+	const rounds = 8
+	size := fleet{replicas: 1, datasets: 20, columns: 30, models: 20, versions: 2, features: 30, gpu: 64}
+	tools, err := stack.FindTools(filepath.Dir(testtools.Path(b, "prometheus")))
+	require.NoError(b, err)
+	servers, err := stack.New(stack.Config{Tools: tools})
+	require.NoError(b, err)
+	defer func() { require.NoError(b, servers.Close()) }()
+	paths, err := load(b, Options{}).WriteDir(b.TempDir())
+	require.NoError(b, err)
+
+	config := stack.PrometheusConfig{RuleFiles: paths, ScrapeInterval: interval, EvaluationInterval: interval}
+	var scrapes atomic.Int64
+	byInstance := map[string][]sample{}
+	for _, s := range size.samples(b) {
+		if name := s.labels.Get("instance"); s.labels.Get(model.MetricNameLabel) != "up" {
+			byInstance[name] = append(byInstance[name], s)
+		}
+	}
+	for _, instance := range slices.Sorted(maps.Keys(byInstance)) {
+		server := httptest.NewServer(exposition(byInstance[instance], &scrapes))
+		defer server.Close()
+		config.Targets = append(config.Targets, stack.ScrapeTarget{
+			Job: instance, Addresses: []string{strings.TrimPrefix(server.URL, "http://")}, Labels: map[string]string{"cluster": "east", "namespace": "ml"},
+		})
+	}
+	prometheus, err := servers.StartPrometheus(b.Context(), config)
+	require.NoError(b, err)
+
+	ctx, cancel := context.WithTimeout(b.Context(), time.Duration(rounds+10)*interval)
+	defer cancel()
+	wait := func(n int64) float64 {
+		for scrapes.Load() < n*int64(len(byInstance)) {
+			select {
+			case <-ctx.Done():
+				b.Fatal("Prometheus does not scrape")
+			case <-time.After(time.Second):
+			}
+		}
+		return own(b, prometheus.URL())["process_cpu_seconds_total"]
+	}
+	// The first three rounds have no increases yet.
+	before := wait(3)
+	after := wait(3 + rounds)
+	count := func(expr string) float64 {
+		found, err := prometheus.Query(ctx, expr)
+		require.NoError(b, err)
+		require.Len(b, found, 1, expr)
+		return float64(found[0].Value)
+	}
+	raw, recorded := count(`sum(scrape_samples_scraped)`), count(`count({__name__=~".+:.+"})`)
+	require.Positive(b, recorded)
+	b.ReportMetric(raw, "series/raw")
+	b.ReportMetric(recorded, "series/recorded")
+	b.ReportMetric(recorded/raw, "recorded/raw")
+	b.ReportMetric((after-before)/rounds, "cpu-s/round")
+	b.ReportMetric(own(b, prometheus.URL())["process_resident_memory_bytes"]/(1<<20), "MiB")
+	b.ReportMetric(0, "ns/op")
+}
+
+// exposition serves series as a target does, whose counters grow with each scrape.
+func exposition(samples []sample, scrapes *atomic.Int64) http.HandlerFunc {
+	growing, steady := counters(samples)
+	var served atomic.Int64
+	return func(w http.ResponseWriter, _ *http.Request) {
+		out := bufio.NewWriter(w)
+		defer func() { _ = out.Flush() }()
+		for _, s := range slices.Concat(steady, grown(growing, int(served.Add(1)))) {
+			b := labels.NewBuilder(s.labels).Del("cluster", "namespace", "job", "instance")
+			_, _ = fmt.Fprintf(out, "%s %v\n", exposed(b.Labels()), s.value)
+		}
+		scrapes.Add(1)
+	}
+}
+
+func exposed(ls labels.Labels) string {
+	name := ls.Get(model.MetricNameLabel)
+	return name + labels.NewBuilder(ls).Del(model.MetricNameLabel).Labels().String()
+}
+
+// own are the metrics of a program about itself that have no labels.
+func own(t testing.TB, url string) map[string]float64 {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/metrics", nil)
+	require.NoError(t, err)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer func() { _ = response.Body.Close() }()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(response.Body)
+	require.NoError(t, err)
+	out := map[string]float64{}
+	for name, family := range families {
+		for _, m := range family.GetMetric() {
+			if len(m.GetLabel()) == 0 {
+				out[name] = value(m)
+			}
+		}
+	}
+	return out
+}
+
+func value(m *dto.Metric) float64 {
+	return m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetUntyped().GetValue()
+}
