@@ -150,7 +150,7 @@ func TestADatabaseSeesNothingMoreOnQuietDays(t *testing.T) {
 			w.all()
 		}
 	}
-	require.Equal(t, len(*plain), len(*asked))
+	require.Len(t, *asked, len(*plain))
 }
 
 func TestChangesWithoutASegmentHaveNoCause(t *testing.T) {
