@@ -227,7 +227,7 @@ func binOf(d dialect, column string, class Class, layout binning.Layout, before 
 	return b.String()
 }
 
-// Choice of rows by the names of one of a sample's fields: the rows that have one of them.
+// Among is a choice of rows by the codes of one of a sample's fields: those that have one of them.
 type Among struct {
 	Field int
 	Codes []int32

@@ -59,6 +59,8 @@ type Finding struct {
 	Causes []Cause
 	// Rose are the bins that have a larger share than before, beyond chance.
 	Rose []bool
+	// Compared says that rows of before were the measure, and not the baseline.
+	Compared bool
 }
 
 // Bounds of what is claimed.
@@ -71,9 +73,9 @@ const (
 	leastFurther = 0.1
 	// leastRows is how many rows a value has to have, and outsideRows how many have to be without it.
 	leastRows, outsideRows = 10, 30
-	// certain is how many standard errors a change has to be from none; clear is how many standard errors what is explained has to be
+	// changeErrors is how many standard errors a change has to be from none; explainedErrors is how many standard errors what is explained has to be
 	// from noChance.
-	certain, clear, noChance = 5, 3, 0.2
+	changeErrors, explainedErrors, noChance = 5, 3, 0.2
 	// pairsOf is how many of the values that explain the change alone are looked at together with others: of a pair that explains it, one
 	// does so alone.
 	pairsOf = 12
@@ -139,9 +141,9 @@ func Find(s Sample) Finding {
 	}
 	f := &search{sample: s, left: left}
 	f.compare(all)
-	finding := Finding{Rose: f.rose()}
+	finding := Finding{Rose: f.rose(), Compared: f.compared}
 	change, err := f.change(all)
-	if change < certain*err || sum(all.now) < outsideRows {
+	if change < changeErrors*err || sum(all.now) < outsideRows {
 		return finding
 	}
 	rows, rest := sum(all.now), all
@@ -158,7 +160,7 @@ func Find(s Sample) Finding {
 			break
 		}
 		finding.Causes = append(finding.Causes, Cause{Terms: best.terms, Explained: explained, Rows: sum(best.tally.now) / rows})
-		if remaining = after; remaining < leastFurther*change || remaining < certain*err {
+		if remaining = after; remaining < leastFurther*change || remaining < changeErrors*err {
 			break
 		}
 	}
@@ -329,7 +331,7 @@ func (f *search) judge(all, in tally, least float64, terms ...Term) (set, bool) 
 	change, _ := f.change(all)
 	after, err := f.change(out)
 	s.explained, s.err = 1-math.Abs(after)/change, err/change
-	if s.explained < least || s.explained-clear*s.err < noChance {
+	if s.explained < least || s.explained-explainedErrors*s.err < noChance {
 		return s, false
 	}
 	s.score = f.score(all, in, out)

@@ -159,7 +159,7 @@ func trial(r *rand.Rand, planted string, compared bool) outcome {
 		}
 		bin := draw(r, base)
 		if bins > 2 && row[kin]%3 == 1 && r.Float64() < 0.3 {
-			bin = int32(row[kin]) % int32(bins)
+			bin = row[kin] % int32(bins)
 		}
 		in := row[cause1.Column] == cause1.Code
 		switch planted {

@@ -1,0 +1,92 @@
+package dataquality
+
+import (
+	"errors"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sightglass-ml/sightglass/internal/binning"
+	"github.com/sightglass-ml/sightglass/internal/reveal"
+	"github.com/sightglass-ml/sightglass/internal/tables"
+)
+
+// sayCause logs what was found.
+func (d *dataset) sayCause(key incidentKey, e *explanation) {
+	logger := d.logger.With("signal", key.signal, "column", key.column)
+	switch {
+	case errors.Is(e.err, errBudget):
+		logger.Info("The cause of a change is not looked for yet: the budget of an hour is spent.", "per_hour", d.cfg.Causes.PerHour)
+	case e.err != nil:
+		logger.Warn("The cause of a change could not be looked for. It is not tried again in this incident.", "err", e.err)
+	case len(e.causes) == 0:
+		logger.Info("No single segment explains a change.", "compared_with", e.compared)
+	}
+	for _, f := range e.causes {
+		attributes := []any{"cause", f.text, "explained", round(f.explained), "rows", round(f.rows), "compared_with", e.compared}
+		if !f.onset.Since.IsZero() {
+			attributes = append(attributes, "since", f.onset.Since, "gradual", f.onset.Gradual)
+		}
+		if f.statement != "" {
+			attributes = append(attributes, "statement", f.statement)
+		}
+		logger.Warn("A probable cause of a change was found.", attributes...)
+	}
+}
+
+func round(share float64) float64 { return math.Round(share*1000) / 1000 }
+
+// causeMetrics are the samples of the causes of the incidents that are not over.
+func (d *dataset) causeMetrics(m descs, gauge func(desc *prometheus.Desc, v float64, labels ...string)) {
+	keys := make([]incidentKey, 0, len(d.incidents))
+	for key := range d.incidents {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, func(a, b incidentKey) int {
+		return strings.Compare(a.signal+"\x00"+a.column, b.signal+"\x00"+b.column)
+	})
+	for _, key := range keys {
+		e := d.incidents[key].result
+		if e == nil || e.err != nil {
+			continue
+		}
+		if len(e.causes) == 0 {
+			gauge(m.causeInfo, 0, key.column, key.signal, "", "")
+		}
+		for _, f := range e.causes {
+			gauge(m.causeInfo, f.explained, key.column, key.signal, f.column, f.value)
+			gauge(m.causeRows, f.rows, key.column, key.signal, f.column, f.value)
+			if !f.onset.Since.IsZero() {
+				gauge(m.causeSince, seconds(f.onset.Since), key.column, key.signal, f.column, f.value)
+			}
+		}
+	}
+}
+
+// shownName is the name of a value that may be published, and whether it hides the value.
+func (d *dataset) shownName(c *cycle, f tables.SampledField, name string) (string, bool) {
+	if !f.Values || name == binning.Null || name == binning.Other {
+		return name, false
+	}
+	for _, value := range f.Names[1:] {
+		if binning.CategoryBin(value) == name {
+			return d.shownValue(c, f.Column, value)
+		}
+	}
+	return name, false
+}
+
+// shownValue is shown of a value of a column by category. A value with a bin of its own has the name of its bin.
+func (d *dataset) shownValue(c *cycle, column, value string) (string, bool) {
+	if hidden, ok := d.hidden(c, column)[value]; ok {
+		return hidden, true
+	}
+	alone := binning.Layout{Kind: binning.Categorical, Top: []string{value}}
+	if hidden, ok := reveal.Policy(d.cfg.Columns.Reveal).Hidden(column, alone)[value]; ok {
+		_, hash, _ := strings.Cut(hidden, "~")
+		return "#~" + hash, true // It has no rank among the bins.
+	}
+	return binning.CategoryBin(value), false
+}
