@@ -80,11 +80,11 @@ func (d *dataset) shownName(c *cycle, f tables.SampledField, name string) (strin
 
 // shownValue is shown of a value of a column by category. A value with a bin of its own has the name of its bin.
 func (d *dataset) shownValue(c *cycle, column, value string) (string, bool) {
-	if hidden, ok := d.hidden(c, column)[value]; ok {
+	if hidden, ok := d.hidden(c, column)[binning.CategoryBin(value)]; ok {
 		return hidden, true
 	}
 	alone := binning.Layout{Kind: binning.Categorical, Top: []string{value}}
-	if hidden, ok := reveal.Policy(d.cfg.Columns.Reveal).Hidden(column, alone)[value]; ok {
+	if hidden, ok := reveal.Policy(d.cfg.Columns.Reveal).Hidden(column, alone)[binning.CategoryBin(value)]; ok {
 		_, hash, _ := strings.Cut(hidden, "~")
 		return "#~" + hash, true // It has no rank among the bins.
 	}

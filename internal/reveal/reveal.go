@@ -25,7 +25,8 @@ type Policy []string
 // of all ten-digit numbers six hundred share one, so that it does not lead back to a telephone number.
 const hashDigits = 6
 
-// Hidden are the categories of a field that are not shown as they are, with what is shown in their place; nil is none.
+// Hidden are the bins of the categories of a field that are not shown as they are, with what is shown in their place; nil is none. A long
+// or unprintable category has a bin with another name (binning.CategoryBin).
 func (p Policy) Hidden(field string, l binning.Layout) map[string]string {
 	if l.Kind != binning.Categorical || slices.ContainsFunc(p, func(pattern string) bool { ok, _ := path.Match(pattern, field); return ok }) {
 		return nil
@@ -40,7 +41,7 @@ func (p Policy) Hidden(field string, l binning.Layout) map[string]string {
 			hidden = make(map[string]string)
 		}
 		sum := sha256.Sum256([]byte(field + "\x00" + category))
-		hidden[category] = "#" + strconv.Itoa(i+1) + "~" + hex.EncodeToString(sum[:])[:hashDigits]
+		hidden[binning.CategoryBin(category)] = "#" + strconv.Itoa(i+1) + "~" + hex.EncodeToString(sum[:])[:hashDigits]
 	}
 	return hidden
 }
