@@ -15,7 +15,7 @@ import (
 
 	"github.com/prometheus/alertmanager/pkg/labels"
 	"github.com/stretchr/testify/require"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/sightglass-ml/sightglass/internal/slack"
 	"github.com/sightglass-ml/sightglass/internal/stack"

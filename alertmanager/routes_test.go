@@ -11,7 +11,7 @@ import (
 
 	"github.com/prometheus/alertmanager/timeinterval"
 	"github.com/stretchr/testify/require"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 )

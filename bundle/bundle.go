@@ -14,7 +14,7 @@ import (
 	"strings"
 
 	"github.com/prometheus/prometheus/model/rulefmt"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/sightglass-ml/sightglass/alertmanager"
 	"github.com/sightglass-ml/sightglass/dashboards"

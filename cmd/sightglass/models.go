@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/common/promslog"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality"
 	"github.com/sightglass-ml/sightglass/internal/baseline"

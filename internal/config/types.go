@@ -14,7 +14,7 @@ import (
 	_ "time/tzdata" // A container has no time zones of its own.
 
 	"github.com/prometheus/common/model"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // Duration is a length of time in Prometheus's syntax: 30s, 5m, 1h30m, 30d.

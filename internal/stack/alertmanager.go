@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // AlertmanagerConfig is what a stack changes of a configuration made for production.

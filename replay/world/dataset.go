@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.yaml.in/yaml/v3"
 	"golang.org/x/sync/errgroup"
-	"gopkg.in/yaml.v3"
 
 	"github.com/sightglass-ml/sightglass/exporters/dataquality"
 	"github.com/sightglass-ml/sightglass/internal/baseline"

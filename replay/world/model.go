@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality"
 	"github.com/sightglass-ml/sightglass/internal/baseline"

@@ -18,9 +18,9 @@ import (
 	"time"
 
 	"github.com/prometheus/exporter-toolkit/web"
+	"go.yaml.in/yaml/v3"
 	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/time/rate"
-	"gopkg.in/yaml.v3"
 )
 
 // guard applies an exporter-toolkit web configuration. The toolkit does so itself for HTTP, but not for gRPC, and what it
