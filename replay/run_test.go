@@ -63,7 +63,7 @@ func TestABrokenRuleFailsTheReplay(t *testing.T) {
 			"max by (cluster, namespace) (gpu_expected)\n          - sum by (cluster, namespace)", "gpu_lost",
 		},
 		"an alert that compares the wrong way": {
-			"alerts/data.yaml", "dataset:ml_freshness:age_seconds > dataset:ml_freshness:limit\n          unless", "dataset:ml_freshness:age_seconds < dataset:ml_freshness:limit\n          unless", "false alarms",
+			"alerts/data.yaml", "dataset:ml_freshness:age_seconds > dataset:ml_freshness:limit\n            unless", "dataset:ml_freshness:age_seconds < dataset:ml_freshness:limit\n            unless", "false alarms",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
