@@ -228,8 +228,9 @@ func (d *dataset) explainBreach(c *cycle, b breach, sample *tables.Sampled) *exp
 	}
 	var names [][]string
 	var fields []int
+	candidates := d.candidates(c, b.window)
 	for i, f := range sample.Fields {
-		if i == of || f.Layout == nil || f.Layout.Kind == binning.Aged || !slices.Contains(d.candidates(c, b.window), f.Column) {
+		if i == of || f.Layout == nil || f.Layout.Kind == binning.Aged || !slices.Contains(candidates, f.Column) {
 			continue
 		}
 		column, values := valuesOf(f)
