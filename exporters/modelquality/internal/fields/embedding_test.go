@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,8 +90,8 @@ func TestBinsOfEmbeddings(t *testing.T) {
 		"most values decide":                                  {append(of(40, 3), of(60, 8)...), 8},
 		"those that were refused decide nothing":              {append(of(40, 8), make([]otlp.Value, 60)...), 8},
 		"too few would be near the texts that they stand for": {of(fewestEmbeddings-1, 8), 0},
-		"values that cancel each other out":                   {append(slicesRepeat(vector(1, 0), 50), slicesRepeat(vector(-1, 0), 50)...), 0},
-		"refused ones alone":                                  {slicesRepeat(vector(), 100), 0},
+		"values that cancel each other out":                   {append(slices.Repeat([]otlp.Value{vector(1, 0)}, 50), slices.Repeat([]otlp.Value{vector(-1, 0)}, 50)...), 0},
+		"refused ones alone":                                  {slices.Repeat([]otlp.Value{vector()}, 100), 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if len(test.values) > 0 && test.values[len(test.values)-1].Kind == otlp.Empty {
@@ -112,17 +113,9 @@ func TestBinsOfEmbeddings(t *testing.T) {
 			require.Greater(t, len(l.Edges), 8)
 		})
 	}
-	same, ok := layoutOf("embedding.distance", slicesRepeat(vector(0.1, 0.2, 0.3), 50), choice)
+	same, ok := layoutOf("embedding.distance", slices.Repeat([]otlp.Value{vector(0.1, 0.2, 0.3)}, 50), choice)
 	require.True(t, ok)
 	require.Equal(t, []string{"null", "nan", "inf", "(-Inf,0)", "[0,0]", "(0,+Inf)"}, same.Bins(), "rounding makes no differences between equal embeddings")
-}
-
-func slicesRepeat(v otlp.Value, n int) []otlp.Value {
-	list := make([]otlp.Value, n)
-	for i := range list {
-		list[i] = v
-	}
-	return list
 }
 
 // The centroid is with the bins in the store: the first replica's is everybody's, and the next process's.
