@@ -49,7 +49,7 @@ func (r *rows) cancel() {
 	}
 	ctx, stop := context.WithTimeout(context.WithoutCancel(r.ctx), 5*time.Second)
 	defer stop()
-	_, _ = r.conn.jobs.Cancel(r.job.ProjectId, r.job.JobId).Location(r.job.Location).Context(ctx).Do() // Best effort: otherwise the job runs to its end.
+	_, _ = r.conn.jobs.Cancel(r.job.ProjectId, r.job.JobId).Location(r.job.Location).Context(ctx).Do() // Otherwise the job runs to its end.
 }
 
 // Columns implements driver.Rows.
