@@ -179,7 +179,7 @@ vulnerabilities: bin/tools/govulncheck ## look for known vulnerabilities in what
 SCENARIOS := $(filter-out replay/scenarios/flights.yaml replay/scenarios/speed.yaml,$(wildcard replay/scenarios/*.yaml))
 
 .PHONY: replay
-replay: bin/sightglass ## replay months under the rules: time to detect, false alarms, bars (SCENARIOS= for others)
+replay: bin/sightglass bin/sightglass-data ## replay months under the rules: time to detect, false alarms, bars (SCENARIOS= for others)
 	bin/sightglass replay $(SCENARIOS)
 
 .PHONY: test-vmalert
@@ -194,7 +194,7 @@ SEEDS ?= 20
 FIRST_SEED ?= 1
 
 .PHONY: replay-seeds
-replay-seeds: bin/sightglass ## replay quiet months with many seeds (SEEDS=20 FIRST_SEED=1)
+replay-seeds: bin/sightglass bin/sightglass-data ## replay quiet months with many seeds (SEEDS=20 FIRST_SEED=1)
 	bin/sightglass replay --seed $(FIRST_SEED) --seeds $(SEEDS) replay/scenarios/quiet.yaml
 
 # ---- measurements: each prints what it measures and what that is compared with ----
@@ -237,7 +237,7 @@ bench-rules: ## evaluate all rules over 200 000 series; 200 alerts firing agains
 	$(BENCH) -bench Fleet -benchtime 1x ./rules/
 
 .PHONY: bench-replay
-bench-replay: bin/sightglass ## replay ten datasets of ten columns and five models of ten features: simulated days a minute, memory
+bench-replay: bin/sightglass bin/sightglass-data ## replay ten datasets of ten columns and five models of ten features: simulated days a minute, memory
 	bin/sightglass replay replay/scenarios/speed.yaml > /dev/null
 
 .PHONY: clean
