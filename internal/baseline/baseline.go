@@ -2,8 +2,8 @@
 //
 // Input: the bins of a dataset or model (a Definition) and counts with these bins: one Counts of the training data, and one of each
 // production day. Output: the same objects, and the sum of the production days, which is frozen after enough days. State: a Store,
-// which is a folder or an object store shared by any number of replicas. The package itself keeps only a cache. It never deletes an
-// object.
+// which is a folder or an object store shared by any number of replicas. The package itself keeps only a cache. It never deletes a
+// baseline.
 //
 // All objects except the last good snapshot are written once and never changed:
 //
