@@ -13,8 +13,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/sightglass-ml/sightglass/instrument/telemetry"
 	"github.com/sightglass-ml/sightglass/internal/limit"
-	"github.com/sightglass-ml/sightglass/internal/telemetry"
 )
 
 // Env is what an Instance gets from the runtime. It owns the background work of
