@@ -13,8 +13,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/sightglass-ml/sightglass/instrument/telemetry"
 	"github.com/sightglass-ml/sightglass/internal/limit"
-	"github.com/sightglass-ml/sightglass/internal/telemetry"
 )
 
 // Env is the environment that the runtime gives to an Instance. It owns the background work of that instance and, as a

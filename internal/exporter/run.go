@@ -23,8 +23,8 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
+	"github.com/sightglass-ml/sightglass/instrument/telemetry"
 	"github.com/sightglass-ml/sightglass/internal/memory"
-	"github.com/sightglass-ml/sightglass/internal/telemetry"
 )
 
 // Exit codes of a binary.

@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
-	"github.com/sightglass-ml/sightglass/internal/telemetry"
+	"github.com/sightglass-ml/sightglass/instrument/telemetry"
 )
 
 const (

@@ -27,9 +27,9 @@ import (
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/sightglass-ml/sightglass/instrument/telemetry"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/limit"
-	"github.com/sightglass-ml/sightglass/internal/telemetry"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
