@@ -9,7 +9,7 @@ import (
 )
 
 // Constant is one value of a snapshot. It becomes client_golang's constant metric when it is first written. A snapshot that is replaced
-// before a scrape therefore costs a fifth, and a replay can read values and labels directly.
+// before a scrape therefore costs a fifth of a snapshot of constant metrics, and a replay can read values and labels directly.
 type Constant struct {
 	desc   *prometheus.Desc
 	kind   prometheus.ValueType
