@@ -59,5 +59,5 @@ func TestTheAuditTrailIsProvedAndExportedWhileTheResponderRuns(t *testing.T) {
 	require.Contains(t, stderr, "want one of --config.file and --export")
 	status, _, stderr = call("audit", "verify", "--export", export, "--mark", "x")
 	require.Equal(t, 2, status)
-	require.Contains(t, stderr, `"x" is no mark`)
+	require.Contains(t, stderr, `"x" is not a mark`)
 }

@@ -340,5 +340,5 @@ func TestStateBesideAConfigurationThatIsReadOnlyIsTold(t *testing.T) {
 		binary: "responder", config: "webhook: {token: {file: token}}\nactions: []\n", watches: "store=STATE/responder.db",
 		wrote: []string{"responder.db"}, before: "responder.db",
 	})
-	require.Regexp(t, `level=WARN .*responder.db.* is of an earlier start, this process cannot write it, and what it holds is not used; to go on with it, stop the program, move it to .*writable/responder.db.*, owned by user 65534, and start again`, log)
+	require.Regexp(t, `level=WARN .*responder.db.* from an earlier start cannot be written by this process and is ignored; to use it, stop the program, move it to .*writable/responder.db.*, owned by user 65534, and start again`, log)
 }

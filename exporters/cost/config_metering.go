@@ -109,7 +109,7 @@ func (h HolderConfig) holder() metering.Holder {
 
 func checkGlob(at config.At, key, glob string) {
 	if _, err := path.Match(glob, ""); err != nil {
-		at.Errorf(key, "%q is no glob; want every [ closed by a ]", glob)
+		at.Errorf(key, "%q is not a valid glob; want every [ closed by a ]", glob)
 	}
 }
 

@@ -117,8 +117,8 @@ func TestEmbeddingsThatMakeNoSenseAreRefusedAndSaidOnce(t *testing.T) {
 	}{
 		"a text":                    {"[0.5, 0.25]", "not an array"},
 		"a number":                  {0.5, "not an array"},
-		"texts":                     {[]any{"0.5", "secret"}, "an array with something in it that is no number"},
-		"a text among numbers":      {[]any{0.5, "secret"}, "an array with something in it that is no number"},
+		"texts":                     {[]any{"0.5", "secret"}, "an array with an element that is not a number"},
+		"a text among numbers":      {[]any{0.5, "secret"}, "an array with an element that is not a number"},
 		"nothing":                   {[]any{}, "an array of 0 numbers without one that is not 0"},
 		"zeros without a direction": {[]any{0.0, 0.0}, "an array of 2 numbers without one that is not 0"},
 		"NaN":                       {[]any{0.5, math.NaN()}, "an array of 2 numbers, of which number 1 is NaN"},

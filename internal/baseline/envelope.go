@@ -226,7 +226,7 @@ func strictUnmarshal(data []byte, v any) error {
 		return err
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("something follows the JSON")
+		return errors.New("unexpected data after the JSON")
 	}
 	return nil
 }

@@ -268,7 +268,7 @@ func (l Layout) Validate() error {
 			}
 		}
 		if l.Ranged && (l.Kind != Numeric || len(l.Edges) == 0) {
-			return fmt.Errorf("a layout of kind %q with %d edges knows no extremes", l.Kind, len(l.Edges))
+			return fmt.Errorf("a layout of kind %q with %d edges has no minimum and maximum", l.Kind, len(l.Edges))
 		}
 		if len(l.Top) > 0 || len(l.Rest) > 0 || l.Open {
 			return fmt.Errorf("a layout of kind %q has no categories", l.Kind)

@@ -208,7 +208,7 @@ func TestEveryProblemIsNamedWithFileLineAndKey(t *testing.T) {
 		"a merge of a list":      {"tables:\n- <<: [[1]]\n", `shop.yml:2: tables[0]: << merges a mapping, or a list of mappings`},
 		"an alias inside its own anchor": {
 			"tables: &a\n- name: x\n  nested: &b {name: y, nested: *b}\n",
-			`shop.yml:3: tables[0].nested.nested: the alias *b stands inside its own anchor`,
+			`shop.yml:3: tables[0].nested.nested: the alias *b refers to a value that contains it`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

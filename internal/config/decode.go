@@ -42,7 +42,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string, depth int) {
 	}
 	if n.Kind == yaml.AliasNode {
 		if slices.Contains(d.open, n.Alias) {
-			d.errorf(n.Line, path, "the alias *%s stands inside its own anchor", n.Value)
+			d.errorf(n.Line, path, "the alias *%s refers to a value that contains it", n.Value)
 			return
 		}
 		d.value(n.Alias, v, path, depth+1)

@@ -24,10 +24,10 @@ func (a At) State(key, name string) string {
 		return path
 	}
 	if unix.Access(beside, unix.W_OK) == nil && unix.Access(filepath.Dir(beside), unix.W_OK) == nil {
-		a.Laterf(key, "%q is used, as it was before STATE_DIRECTORY was set; to have all state in one folder, stop the program, move it to %q and start again", beside, path)
+		a.Laterf(key, "%q from an earlier start is used; to keep all state in one folder, stop the program, move it to %q and start again", beside, path)
 		return beside
 	}
-	a.Laterf(key, "%q is of an earlier start, this process cannot write it, and what it holds is not used; to go on with it, stop the program, move it to %q, owned by user %d, and start again", beside, path, os.Getuid())
+	a.Laterf(key, "%q from an earlier start cannot be written by this process and is ignored; to use it, stop the program, move it to %q, owned by user %d, and start again", beside, path, os.Getuid())
 	return path
 }
 

@@ -50,9 +50,9 @@ func TestStateOfAnEarlierStartIsUsedOrTold(t *testing.T) {
 		want, note              string
 	}{
 		"nothing is there":                        {want: "STATE/baselines"},
-		"the old folder can be written":           {before: true, want: "BESIDE/baselines", note: `BESIDE/c.yaml:1: baseline_store: "BESIDE/baselines" is used, as it was before STATE_DIRECTORY was set; to have all state in one folder, stop the program, move it to "STATE/baselines" and start again`},
+		"the old folder can be written":           {before: true, want: "BESIDE/baselines", note: `BESIDE/c.yaml:1: baseline_store: "BESIDE/baselines" from an earlier start is used; to keep all state in one folder, stop the program, move it to "STATE/baselines" and start again`},
 		"it was moved, or both are there":         {before: true, there: true, want: "STATE/baselines"},
-		"the old folder can no longer be written": {before: true, readOnly: true, want: "STATE/baselines", note: `BESIDE/c.yaml:1: baseline_store: "BESIDE/baselines" is of an earlier start, this process cannot write it, and what it holds is not used; to go on with it, stop the program, move it to "STATE/baselines", owned by user UID, and start again`},
+		"the old folder can no longer be written": {before: true, readOnly: true, want: "STATE/baselines", note: `BESIDE/c.yaml:1: baseline_store: "BESIDE/baselines" from an earlier start cannot be written by this process and is ignored; to use it, stop the program, move it to "STATE/baselines", owned by user UID, and start again`},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			beside, state := t.TempDir(), t.TempDir()

@@ -103,7 +103,7 @@ func (e *Env) Close(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		return errors.New("background work did not end in time and was left behind")
+		return errors.New("background work did not stop within the timeout; abandoned")
 	}
 }
 

@@ -70,7 +70,7 @@ func (s *supervisor[C]) within(ctx context.Context, env *Env, start func() error
 	case err := <-started:
 		return errors.Join(err, errStoppedEarly)
 	case <-grace.Done():
-		return fmt.Errorf("%w, and a part of it does not end", errStoppedEarly)
+		return fmt.Errorf("%w, and the start is still running", errStoppedEarly)
 	}
 }
 

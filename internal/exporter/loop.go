@@ -129,8 +129,8 @@ func (r *runner) once(parent context.Context) {
 				err = fmt.Errorf("took longer than %s", r.Timeout)
 			}
 		case <-late.C:
-			r.report(parent, span, start, fmt.Errorf("took longer than %s and does not stop", r.Timeout))
-			r.log.Info("Collector returned at last", "err", <-done)
+			r.report(parent, span, start, fmt.Errorf("exceeded its timeout of %s and is still running", r.Timeout))
+			r.log.Info("Collector returned after its timeout", "err", <-done)
 			return
 		}
 	}

@@ -165,7 +165,7 @@ func TestARunThatIgnoresItsDeadlineIsNeverJoinedByASecond(t *testing.T) {
 		require.NoError(t, env.Ready(), "a stuck source must not keep the process unready")
 		require.NoError(t, testutil.CollectAndCompare(env, strings.NewReader(statusHelp+`sightglass_collector_success{collector="stuck"} 0
 `), "sightglass_collector_success"))
-		require.Contains(t, log.String(), `err="took longer than 1m0s and does not stop"`)
+		require.Contains(t, log.String(), `err="exceeded its timeout of 1m0s and is still running"`)
 		require.EqualValues(t, 1, runs.Load())
 
 		close(release)
@@ -189,7 +189,7 @@ func TestCloseLeavesWorkBehindThatDoesNotEnd(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		start := time.Now()
-		require.EqualError(t, env.Close(ctx), "background work did not end in time and was left behind")
+		require.EqualError(t, env.Close(ctx), "background work did not stop within the timeout; abandoned")
 		require.Equal(t, 10*time.Second, time.Since(start))
 		close(release) // the bubble wants every goroutine to end
 	})

@@ -62,7 +62,7 @@ func RunContext[C any](ctx context.Context, spec Spec[C], args []string, stdout,
 	}
 	logger := promslog.New(o.log)
 	if err := run(ctx, spec, o, logger); err != nil {
-		logger.Error("Stopped by an error", "err", err)
+		logger.Error("Exiting after an error", "err", err)
 		return exitError
 	}
 	return exitOK
@@ -223,7 +223,7 @@ func (s *supervisor[C]) reloadOn(ctx context.Context, hangup chan os.Signal) (st
 		select {
 		case <-done:
 		case <-late.Done():
-			s.logger.Warn("A reload did not end in time and was left behind")
+			s.logger.Warn("Reload did not finish within the stop timeout; abandoned")
 		}
 	}
 }
@@ -251,7 +251,7 @@ func serve(ctx context.Context, handler http.Handler, flags *web.FlagConfig, pat
 	grace, cancel := after(ctx, patience)
 	defer cancel()
 	if err := server.Shutdown(grace); err != nil {
-		logger.Warn("Requests were cut off", "err", err)
+		logger.Warn("Requests in progress were aborted", "err", err)
 		_ = server.Close()
 	}
 	if err := <-failed; err != nil && !errors.Is(err, http.ErrServerClosed) {

@@ -200,7 +200,7 @@ func TestABlockedSourceBlocksNeitherAScrapeNorAStop(t *testing.T) {
 	code := make(chan int)
 	go func() { code <- s.Stop() }()
 	require.Equal(t, 0, <-code)
-	require.Contains(t, s.Logs(), "background work did not end in time and was left behind")
+	require.Contains(t, s.Logs(), "background work did not stop within the timeout; abandoned")
 	require.EqualValues(t, 1, stopped.Load(), "what the instance holds is released all the same")
 	close(release)
 }

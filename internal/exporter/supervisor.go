@@ -62,7 +62,7 @@ func (s *supervisor[C]) start(ctx context.Context) error {
 		if n.Later {
 			level = slog.LevelWarn
 		}
-		s.logger.Log(ctx, level, "A part of the configuration will not work", "err", n.Error)
+		s.logger.Log(ctx, level, "Configuration problem", "err", n.Error)
 	}
 	g, err := s.generate(ctx, cfg)
 	if err != nil {
@@ -135,7 +135,7 @@ func (s *supervisor[C]) replace(ctx context.Context) error {
 	}
 	for _, n := range notesOf(cfg) {
 		if n.Later {
-			s.logger.Warn("A part of the configuration will not work yet", "err", n.Error)
+			s.logger.Warn("Configuration problem, may be temporary", "err", n.Error)
 		}
 	}
 	if err := failing(cfg); err != nil {
@@ -171,7 +171,7 @@ func (s *supervisor[C]) awaitReady(ctx context.Context, g *generation) {
 	for err := g.ready(); err != nil; err = g.ready() {
 		select {
 		case <-ctx.Done():
-			s.logger.Warn("The new instance takes over before it is ready", "err", err)
+			s.logger.Warn("The new instance is not ready; it replaces the old one anyway", "err", err)
 			return
 		case <-tick.C:
 		}
@@ -193,7 +193,7 @@ func (s *supervisor[C]) stop(ctx context.Context, g *generation) {
 		case stopErr := <-done:
 			err = errors.Join(err, stopErr)
 		case <-release.Done():
-			err = errors.Join(err, errors.New("what it holds was not released in time and was left behind"))
+			err = errors.Join(err, errors.New("its resources were not released within the timeout; abandoned"))
 		}
 	}
 	if err != nil {

@@ -19,7 +19,7 @@ func (p *PanicError) Error() string { return fmt.Sprintf("panicked: %v", p.Value
 func Call(log *slog.Logger, part string, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			log.Error("A part of the program panicked", "part", part, "panic", p, "stack", string(debug.Stack()))
+			log.Error("Panic caught", "part", part, "panic", p, "stack", string(debug.Stack()))
 			err = &PanicError{p}
 		}
 	}()

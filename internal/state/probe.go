@@ -33,7 +33,7 @@ func Probe(dir string) (found string, err error) {
 	case err != nil:
 		return "", fmt.Errorf("write to the folder: %w; want a folder that user %d of this process can write to", err, os.Getuid())
 	case place != filepath.Clean(dir):
-		return fmt.Sprintf("%s is not there and can be made by user %d", dir, os.Getuid()), nil
+		return fmt.Sprintf("%s does not exist; it can be created by user %d", dir, os.Getuid()), nil
 	}
 	return fmt.Sprintf("%s can be written to by user %d", dir, os.Getuid()), nil
 }

@@ -186,8 +186,8 @@ func TestErrorsOfArrowFilesSayWhatToDo(t *testing.T) {
 	s, _ := arrowSource(t, tables.Options{})
 	for name, want := range map[string]string{
 		"orders.arrow.gz":            "want one with compressed buffers",
-		"s3://bucket/orders.feather": "Arrow files are read from a disk only; want Parquet",
-		"https://host/*.ipc":         "Arrow files are read from a disk only; want Parquet",
+		"s3://bucket/orders.feather": "Arrow files are read only from a local or mounted folder; want Parquet",
+		"https://host/*.ipc":         "Arrow files are read only from a local or mounted folder; want Parquet",
 		"ORDERS.XLSX":                `does not end in .parquet, .arrow, .feather`,
 	} {
 		_, err := s.Files(name, "")

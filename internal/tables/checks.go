@@ -205,7 +205,7 @@ func (s *Source) comparable(c Column, values ...string) (string, []string, error
 		case c.Class == Integer || c.Class == Decimal || c.Class == Float:
 			f, err := strconv.ParseFloat(v, 64)
 			if err != nil || f-f != 0 {
-				return "", nil, fmt.Errorf("column %q has type %s, and %q is no number", c.Name, c.Type, v)
+				return "", nil, fmt.Errorf("column %q has type %s, and %q is not a number", c.Name, c.Type, v)
 			}
 			if literals[i] = number(f); c.Class != Float {
 				// An exact number is compared exactly.
@@ -214,7 +214,7 @@ func (s *Source) comparable(c Column, values ...string) (string, []string, error
 		case c.Class.isTime():
 			at, err := parseTime(v)
 			if err != nil {
-				return "", nil, fmt.Errorf("column %q has type %s, and %q is no time such as 2026-11-24 or 2026-11-24T06:00:00Z", c.Name, c.Type, v)
+				return "", nil, fmt.Errorf("column %q has type %s, and %q is not a time such as 2026-11-24 or 2026-11-24T06:00:00Z", c.Name, c.Type, v)
 			}
 			literals[i] = d.instant(at, c.Class)
 		case c.Class == Opaque:
@@ -243,7 +243,7 @@ func parseTime(text string) (time.Time, error) {
 			return at, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%q is no time", text)
+	return time.Time{}, fmt.Errorf("%q is not a time", text)
 }
 
 // Duplicates is the number of rows that repeat the key of another row.

@@ -74,7 +74,7 @@ func (s *Source) Files(path, timeColumn string) (Relation, error) {
 // checkRemote rejects Arrow files at a URL, because each read would download the whole file.
 func checkRemote(path, format string) error {
 	if strings.Contains(path, "://") && readers[format] == readArrow {
-		return fmt.Errorf("%q: Arrow files are read from a disk only; want Parquet, of which DuckDB fetches what it needs, or a local or mounted folder", path)
+		return fmt.Errorf("%q: Arrow files are read only from a local or mounted folder; want Parquet, which DuckDB can read over the network", path)
 	}
 	return nil
 }
@@ -178,7 +178,7 @@ func CheckFiles(path string) error {
 	matches, globErr := filepath.Glob(pattern)
 	switch {
 	case globErr != nil:
-		return fmt.Errorf("%q: is no glob (%w); want every [ closed by a ]", path, globErr)
+		return fmt.Errorf("%q: is not a valid glob (%w); want every [ closed by a ]", path, globErr)
 	case strings.Contains(path, "**"):
 		return nil // Only DuckDB expands ** to any depth.
 	case len(matches) > 0:

@@ -120,7 +120,7 @@ func TestEveryAlertHasAReasonForItsSeverity(t *testing.T) {
 	bundle, err := rules.Load(rules.Options{})
 	require.NoError(t, err)
 	_, err = severities(bundle, []byte("MLGPULost: {before: critical, reason: 'Work on it hangs.'}\nMLGone: {before: info, reason: 'Was.'}"))
-	require.ErrorContains(t, err, "severities.yaml has MLGone, which is no alert")
+	require.ErrorContains(t, err, "severities.yaml has MLGone, which is not an alert")
 	require.ErrorContains(t, err, "severities.yaml has no reason for the severity of MLDatasetDrift")
 	require.NotContains(t, err.Error(), "MLGPULost")
 

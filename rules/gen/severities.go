@@ -33,7 +33,7 @@ func severities(bundle rules.Bundle, file []byte) (string, error) {
 	var errs []error
 	for name := range judged {
 		if now[name] == nil {
-			errs = append(errs, fmt.Errorf("severities.yaml has %s, which is no alert", name))
+			errs = append(errs, fmt.Errorf("severities.yaml has %s, which is not an alert", name))
 		}
 	}
 	var b strings.Builder

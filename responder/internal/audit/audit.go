@@ -127,7 +127,7 @@ func (m Mark) String() string { return fmt.Sprintf("%d:%s", m.Seq, m.Hash) }
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (m *Mark) UnmarshalText(text []byte) error {
 	if _, err := fmt.Sscanf(string(text), "%d:%64s", &m.Seq, &m.Hash); err != nil || m.Seq < 1 || len(m.Hash) != 64 || m.String() != string(text) {
-		return fmt.Errorf("%q is no mark; want NUMBER:HASH as audit verify prints it", text)
+		return fmt.Errorf("%q is not a mark; want NUMBER:HASH as audit verify prints it", text)
 	}
 	return nil
 }

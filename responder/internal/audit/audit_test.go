@@ -127,7 +127,7 @@ func TestAMarkProvesThatTheChainWasNotMadeAnew(t *testing.T) {
 	require.NoError(t, again.UnmarshalText([]byte(r.Head.String())))
 	require.Equal(t, r.Head, again)
 	for _, wrong := range []string{"", "7", "7:abc", "0:" + r.Head.Hash, r.Head.String() + "x"} {
-		require.ErrorContains(t, again.UnmarshalText([]byte(wrong)), "is no mark")
+		require.ErrorContains(t, again.UnmarshalText([]byte(wrong)), "is not a mark")
 	}
 }
 

@@ -92,7 +92,7 @@ type Holder struct {
 func (h Holder) Validate() error {
 	for _, glob := range []string{h.Namespace, h.Pod, h.Container, h.SlurmJob, h.Unit, h.Node} {
 		if _, err := path.Match(glob, ""); err != nil {
-			return fmt.Errorf("%q is no glob", glob)
+			return fmt.Errorf("%q is not a valid glob", glob)
 		}
 	}
 	return nil

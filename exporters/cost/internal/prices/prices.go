@@ -62,7 +62,7 @@ func (e Entry) Validate() error {
 	}
 	for _, glob := range []string{e.Resource, e.Node} {
 		if _, err := path.Match(escape(glob), ""); err != nil {
-			return fmt.Errorf("%s of %s: %q is no glob", e.Unit, e.Resource, glob)
+			return fmt.Errorf("%s of %s: %q is not a valid glob", e.Unit, e.Resource, glob)
 		}
 	}
 	return nil

@@ -81,7 +81,7 @@ func TestAPriceListIsRead(t *testing.T) {
 	got, _ = b.Price(prices.OutputToken, "gpt-x", "", now)
 	require.InDelta(t, 2e-05, got, 1e-15, "what stands after the list overlays it")
 	_, ok = b.Price(prices.InputToken, "org/embed[1]", "", now)
-	require.True(t, ok, "a name is no pattern")
+	require.True(t, ok, "a name is not a pattern")
 	_, ok = b.Price(prices.OutputToken, "org/embed[1]", "", now)
 	require.False(t, ok)
 }

@@ -118,7 +118,7 @@ func New(o Options) (*Puller, error) {
 	}
 	var s state
 	if err := json.Unmarshal(data, &s); err != nil || s.Cursor.IsZero() {
-		return nil, fmt.Errorf("cursor of assessments: %s is no cursor; delete it to begin with the assessments of now", o.File)
+		return nil, fmt.Errorf("cursor of assessments: %s is not a cursor; delete it to begin with the assessments of now", o.File)
 	}
 	if s.Taken == nil {
 		s.Taken = make(map[string]time.Time)

@@ -141,7 +141,7 @@ func TestTheCursorOutlivesTheProcess(t *testing.T) {
 	require.Len(t, again.taken, 1, "what was made while nobody looked")
 	require.NoError(t, os.WriteFile(file, []byte("{"), 0o600))
 	_, err := New(w.Options)
-	require.EqualError(t, err, "cursor of assessments: "+file+" is no cursor; delete it to begin with the assessments of now")
+	require.EqualError(t, err, "cursor of assessments: "+file+" is not a cursor; delete it to begin with the assessments of now")
 	entries, err := os.ReadDir(filepath.Dir(file))
 	require.NoError(t, err)
 	require.Len(t, entries, 1, "nothing is left beside it")

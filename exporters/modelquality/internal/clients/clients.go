@@ -48,7 +48,7 @@ func (c *Config) Validate(at config.At) {
 func CheckPatterns(at config.At, key string, patterns []string) {
 	for _, p := range patterns {
 		if _, err := path.Match(p, ""); err != nil || p == "" {
-			at.Errorf(key, "%q is no pattern; want a name, with * for any letters but a slash", p)
+			at.Errorf(key, "%q is not a pattern; want a name, with * for any letters but a slash", p)
 		}
 	}
 }

@@ -26,7 +26,7 @@ func (b *Batch) vector(v otlp.Value) otlp.Value {
 	case v.Kind != otlp.List:
 		return refuse("not an array")
 	case !ok:
-		return refuse("an array with something in it that is no number")
+		return refuse("an array with an element that is not a number")
 	case n > binning.MaxDimensions:
 		return refuse("an array of more than %d numbers", binning.MaxDimensions)
 	}

@@ -230,7 +230,7 @@ func (r *Reader) local(source string) (*File, error) {
 			continue
 		}
 		if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
-			return nil, never("it is no file")
+			return nil, never("it is not a file")
 		}
 		if _, err := extension(file); err != nil {
 			return nil, err

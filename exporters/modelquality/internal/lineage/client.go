@@ -77,7 +77,7 @@ type milli int64
 func (m *milli) UnmarshalJSON(b []byte) error {
 	n, err := strconv.ParseInt(strings.Trim(string(b), `"`), 10, 64)
 	if err != nil {
-		return fmt.Errorf("%s is no time in milliseconds", b)
+		return fmt.Errorf("%s is not a time in milliseconds", b)
 	}
 	*m = milli(n)
 	return nil

@@ -38,7 +38,7 @@ const want = "want bigquery://PROJECT?location=EU&credentials=/path/of/key.json&
 func Parse(dsn string) (Config, error) {
 	u, err := url.Parse(dsn)
 	if err != nil || u.Scheme != "bigquery" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
-		return Config{}, errors.New("no address of BigQuery; " + want)
+		return Config{}, errors.New("not a BigQuery DSN; " + want)
 	}
 	c := Config{Project: u.Host}
 	for key, values := range u.Query() {
@@ -133,7 +133,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 		}
 	}
 	if r.schema == nil {
-		return nil, errors.New("BigQuery told no columns; expected a SELECT")
+		return nil, errors.New("BigQuery returned no columns; expected a SELECT")
 	}
 	return r, nil
 }

@@ -138,10 +138,10 @@ func TestAddresses(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, Config{Project: "my-shop", Location: "EU", Credentials: "/etc/key.json", MaxBytesBilled: 10}, got)
 	for dsn, want := range map[string]string{
-		"":                                     "no address of BigQuery",
-		"postgres://x":                         "no address of BigQuery",
-		"bigquery://":                          "no address of BigQuery",
-		"bigquery://shop/dataset":              "no address of BigQuery",
+		"":                                     "not a BigQuery DSN",
+		"postgres://x":                         "not a BigQuery DSN",
+		"bigquery://":                          "not a BigQuery DSN",
+		"bigquery://shop/dataset":              "not a BigQuery DSN",
 		"bigquery://shop?region=EU":            `unknown setting "region"; want bigquery://PROJECT`,
 		"bigquery://shop?max_bytes_billed=1GB": `max_bytes_billed "1GB": want a number of bytes above 0`,
 	} {

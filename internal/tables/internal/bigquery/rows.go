@@ -25,7 +25,7 @@ type rows struct {
 // next fetches the next page. It reports whether the job is complete.
 func (r *rows) next() (bool, error) {
 	if r.job == nil {
-		return false, errors.New("BigQuery named no job to wait for")
+		return false, errors.New("BigQuery returned no job reference")
 	}
 	call := r.conn.jobs.GetQueryResults(r.job.ProjectId, r.job.JobId).Context(r.ctx).
 		Location(r.job.Location).TimeoutMs(waitMs).FormatOptionsUseInt64Timestamp(true)
