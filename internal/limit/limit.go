@@ -2,7 +2,7 @@
 //
 // Input: label values from outside, such as model names, versions, columns and pods. Output: at most a fixed number of distinct values,
 // all valid. Further values become Other and are counted. A hostile or faulty client can therefore increase neither memory nor the
-// number of series. State: a Limiter keeps the values that it admitted, in the order of their arrival. It never removes one.
+// number of series. State: a Limiter keeps the values that it admitted, the first ones to arrive. It never removes one.
 package limit
 
 import (
