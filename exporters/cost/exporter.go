@@ -408,7 +408,7 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 // Reload implements exporter.Reloader. A configuration that says the same reads no bill again. Of another one all sums are made
 // anew: what a bill's line costs whom depends on nearly every key.
 func (e *Exporter) Reload(_ context.Context, cfg Config) error {
-	if config.Same(e.cfg, cfg) {
+	if config.Equal(e.cfg, cfg) {
 		return nil
 	}
 	return exporter.ErrReplace

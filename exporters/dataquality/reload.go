@@ -46,7 +46,7 @@ const stopTimeout = 1800 * time.Millisecond
 // dataset that has changed keeps its series until its new profile, or until they expire.
 func (e *Exporter) Reload(ctx context.Context, cfg Config) error {
 	old := e.rooms.config()
-	if !config.Same(old.BaselineStore, cfg.BaselineStore) || old.MaxConcurrentProfiles != cfg.MaxConcurrentProfiles {
+	if !config.Equal(old.BaselineStore, cfg.BaselineStore) || old.MaxConcurrentProfiles != cfg.MaxConcurrentProfiles {
 		return exporter.ErrReplace // All datasets share them.
 	}
 	changed, err := e.rooms.changedSources(&cfg)
@@ -62,7 +62,7 @@ func (e *Exporter) Reload(ctx context.Context, cfg Config) error {
 	for _, name := range slices.Sorted(maps.Keys(e.watched)) {
 		w := e.watched[name]
 		dc, stays := now[name]
-		if stays && config.Same(w.dataset.cfg, dc) && !uses(&dc, changed) {
+		if stays && config.Equal(w.dataset.cfg, dc) && !uses(&dc, changed) {
 			delete(now, name)
 			continue
 		}
@@ -122,7 +122,7 @@ func (r *rooms) changedSources(cfg *Config) (map[string]bool, error) {
 	changed := make(map[string]bool)
 	for name, was := range old.Sources {
 		is, ok := cfg.Sources[name]
-		if !ok || !config.Same(was, is) {
+		if !ok || !config.Equal(was, is) {
 			changed[name] = true
 			continue
 		}

@@ -165,7 +165,7 @@ func (e *Exporter) start(_ context.Context, env *exporter.Env, cfg Config) (expo
 // Reload implements exporter.Reloader. The GPUs, what was counted of them and how many there were last through every reload. A
 // configuration that says the same does not even connect anew to the kubelet.
 func (i *instance) Reload(_ context.Context, cfg Config) error {
-	if config.Same(i.cfg, cfg) {
+	if config.Equal(i.cfg, cfg) {
 		return nil
 	}
 	return exporter.ErrReplace

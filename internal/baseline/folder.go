@@ -22,8 +22,8 @@ type folder struct {
 const (
 	// tempPrefix begins the names of files that are being written. They are not objects.
 	tempPrefix = ".tmp-"
-	// tempLife is the age at which the writer of a temporary file is considered dead.
-	tempLife = time.Hour
+	// tempMaxAge is the age at which the writer of a temporary file is considered dead.
+	tempMaxAge = time.Hour
 )
 
 // create writes a file that must not exist. It returns false if it exists.
@@ -81,7 +81,7 @@ func (f folder) sweep(dir string) {
 		if !strings.HasPrefix(e.Name(), tempPrefix) {
 			continue
 		}
-		if info, err := e.Info(); err == nil && f.now().Sub(info.ModTime()) > tempLife {
+		if info, err := e.Info(); err == nil && f.now().Sub(info.ModTime()) > tempMaxAge {
 			_ = os.Remove(filepath.Join(dir, e.Name()))
 		}
 	}

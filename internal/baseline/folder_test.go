@@ -251,7 +251,7 @@ func TestOnlyOldTemporaryFilesAreSwept(t *testing.T) {
 	require.NoError(t, os.WriteFile(temp, []byte("half"), 0o644))
 	require.NoError(t, view(t, b).SetLastGood(t.Context(), 2))
 	require.FileExists(t, temp, "its writer may still be writing")
-	old := time.Now().Add(-tempLife - time.Minute)
+	old := time.Now().Add(-tempMaxAge - time.Minute)
 	require.NoError(t, os.Chtimes(temp, old, old))
 	require.NoError(t, view(t, b).SetLastGood(t.Context(), 3))
 	require.NoFileExists(t, temp)

@@ -27,15 +27,15 @@ type Subject struct {
 	definition record[Definition]
 	training   record[Counts]
 	frozen     record[Production]
-	learned    learned
+	learned    daySum
 	season     seasonOf
 	refined    record[Definition]
 	accepted   acceptedOf
-	lastGood   replaced
+	lastGood   mutableObject
 }
 
-// replaced is an object that is overwritten repeatedly, as it was last read or written.
-type replaced struct {
+// mutableObject is an object that is overwritten repeatedly, as it was last read or written.
+type mutableObject struct {
 	object  string
 	data    []byte
 	payload json.RawMessage
@@ -48,8 +48,8 @@ type record[T any] struct {
 	value  T
 }
 
-// learned is the sum of the production days in objects.
-type learned struct {
+// daySum is the sum of the production days in objects.
+type daySum struct {
 	objects []string
 	counts  Counts
 }

@@ -145,7 +145,7 @@ func (v *View) sum(ctx context.Context, definition string, days []Day) (Counts, 
 	last := b.learned
 	b.mu.Unlock()
 	if slices.ContainsFunc(last.objects, func(o string) bool { return stems[o] == "" }) {
-		last = learned{}
+		last = daySum{}
 	}
 	counts := last.counts
 	if counts.Definition == definition && slices.Equal(last.objects, objects) {
@@ -167,7 +167,7 @@ func (v *View) sum(ctx context.Context, definition string, days []Day) (Counts, 
 		return Counts{}, fmt.Errorf("sum of %d days of %s: %w", len(days), b.id, err)
 	}
 	b.mu.Lock()
-	b.learned = learned{objects, counts}
+	b.learned = daySum{objects, counts}
 	b.mu.Unlock()
 	return counts, nil
 }
@@ -214,12 +214,12 @@ func (v *View) lastGood(ctx context.Context) (json.RawMessage, error) {
 	if _, err := b.decode(object, data, kindLastGood, stem, &payload); err != nil {
 		return nil, err
 	}
-	b.keepLastGood(replaced{object, data, payload})
+	b.keepLastGood(mutableObject{object, data, payload})
 	v.good = payload
 	return v.good, nil
 }
 
-func (b *Subject) keepLastGood(r replaced) {
+func (b *Subject) keepLastGood(r mutableObject) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.lastGood = r
@@ -256,7 +256,7 @@ func (v *View) SetLastGoodJSON(ctx context.Context, wanted json.RawMessage) erro
 	if err := b.replace(ctx, object, data); err != nil {
 		return fmt.Errorf("write last good snapshot of %s: %w", b.id, err)
 	}
-	b.keepLastGood(replaced{object, data, wanted})
+	b.keepLastGood(mutableObject{object, data, wanted})
 	v.good = wanted
 	v.objects[stem] = listed{winner: object}
 	return nil

@@ -9,8 +9,8 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/state"
 )
 
-// failureLife is the time after which a failed write is ignored if no other write followed, because its writer may no longer exist.
-const failureLife = 24 * time.Hour
+// failureMaxAge is the time after which a failed write is ignored if no other write followed, because its writer may no longer exist.
+const failureMaxAge = 24 * time.Hour
 
 // failure is the last attempt to write, if it failed.
 type failure struct {
@@ -43,7 +43,7 @@ func (s *Store) Check(context.Context) error {
 	if err := s.Writable(); err != nil {
 		return err
 	}
-	if f := s.failed.Load(); f != nil && s.now().Sub(f.at) < failureLife {
+	if f := s.failed.Load(); f != nil && s.now().Sub(f.at) < failureMaxAge {
 		return fmt.Errorf("the last attempt to write, at %s, failed: %w", f.at.UTC().Format(time.RFC3339), f.err)
 	}
 	return nil

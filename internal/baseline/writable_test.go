@@ -62,7 +62,7 @@ func TestAStoreThatCannotBeWrittenIsTold(t *testing.T) {
 		require.Error(t, err)
 		require.ErrorContains(t, s.Check(t.Context()), "AccessDenied", "what was called off says nothing")
 
-		now = now.Add(failureLife)
+		now = now.Add(failureMaxAge)
 		require.NoError(t, s.Check(t.Context()), "nobody has tried for a day")
 		bucket.err = errors.New("AccessDenied")
 		_, err = s.Subject("dataset", "orders").CreateDefinition(t.Context(), definition)

@@ -103,7 +103,7 @@ func NewNumeric(quantiles []float64, float bool) Layout {
 		if len(l.Edges) > 0 {
 			last = l.Edges[len(l.Edges)-1]
 		}
-		if under := below(v); ties > 1 && under > last && under < v {
+		if under := nextBelow(v); ties > 1 && under > last && under < v {
 			l.Edges = append(l.Edges, under)
 		}
 		if isMinimum := ties == i; ties > 1 || !isMinimum {
@@ -127,7 +127,7 @@ func NewRanged(quantiles []float64, minimum, maximum float64, bins int, float bo
 	}
 	slices.Sort(finite)
 	l.Ranged = true
-	l.Edges = append(l.Edges, below(min(minimum, finite[0])), max(maximum, finite[len(finite)-1]), finite[(len(finite)-1)*99/100])
+	l.Edges = append(l.Edges, nextBelow(min(minimum, finite[0])), max(maximum, finite[len(finite)-1]), finite[(len(finite)-1)*99/100])
 	heavy := max(2, len(finite)/bins)
 	ties := 0
 	var rest []float64
@@ -137,14 +137,14 @@ func NewRanged(quantiles []float64, minimum, maximum float64, bins int, float bo
 			next++
 		}
 		if next-i >= heavy {
-			l.Edges = append(l.Edges, below(finite[i]), finite[i])
+			l.Edges = append(l.Edges, nextBelow(finite[i]), finite[i])
 			ties++
 		} else {
 			rest = append(rest, finite[i:next]...)
 		}
 		i = next
 	}
-	for parts, i := max(fewestParts, bins-ties), 1; i < parts; i++ {
+	for parts, i := max(minIntervals, bins-ties), 1; i < parts; i++ {
 		// An edge is the last value of its interval.
 		if last := i*len(rest)/parts - 1; last >= 0 {
 			l.Edges = append(l.Edges, rest[last])
@@ -158,8 +158,8 @@ func NewRanged(quantiles []float64, minimum, maximum float64, bins int, float bo
 	return l
 }
 
-// fewestParts is the minimum number of intervals for the values that are not heavy ties.
-const fewestParts = 4
+// minIntervals is the minimum number of intervals for the values that are not heavy ties.
+const minIntervals = 4
 
 // OutOfRange returns the number of values beyond the baseline's minimum and maximum. ok is false if the layout does not have these.
 func (l Layout) OutOfRange(counts map[string]int64) (n int64, ok bool) {
@@ -185,11 +185,11 @@ func Spellings(category string) []string {
 
 var wholeNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,17})$`)
 
-// below returns the largest number less than v. As an inclusive upper edge, it excludes v from the interval.
-func below(v float64) float64 { return max(math.Nextafter(v, math.Inf(-1)), -math.MaxFloat64) }
+// nextBelow returns the largest number less than v. As an inclusive upper edge, it excludes v from the interval.
+func nextBelow(v float64) float64 { return max(math.Nextafter(v, math.Inf(-1)), -math.MaxFloat64) }
 
-// above is the inverse of below. Adding 0 converts negative zero to zero.
-func above(v float64) float64 { return math.Nextafter(v, math.Inf(1)) + 0 }
+// nextAbove returns the smallest number greater than v. Adding 0 converts negative zero to zero.
+func nextAbove(v float64) float64 { return math.Nextafter(v, math.Inf(1)) + 0 }
 
 // NewCategorical returns the layout of a categorical field from the categories of its baseline, the most frequent first. The first top
 // categories get a bin each. open means that categories has only the most frequent ones.
@@ -223,7 +223,7 @@ func (l Layout) Bins() []string {
 			var upper string
 			bound := lower
 			if upper, lower = FormatNumber(e)+"]", "("+FormatNumber(e); exclusive(e) {
-				v := FormatNumber(above(e))
+				v := FormatNumber(nextAbove(e))
 				upper, lower = v+")", "["+v
 			}
 			bins = append(bins, bound+","+upper)
@@ -342,7 +342,7 @@ func printable(s string) bool {
 // exclusive reports whether an edge was made by below: the next number above it has a shorter text. The name of its interval is then
 // "below 5" instead of "up to 4.999999999999999".
 func exclusive(e float64) bool {
-	return len(FormatNumber(above(e))) < len(FormatNumber(e))-2
+	return len(FormatNumber(nextAbove(e))) < len(FormatNumber(e))-2
 }
 
 // FormatNumber writes an edge as it appears in bin names and in SQL: the shortest decimal that parses to the same float64.

@@ -4,8 +4,8 @@ import (
 	"reflect"
 )
 
-// Same reports whether two values of a configuration are equal, whatever their positions in their files.
-func Same(a, b any) bool { return same(reflect.ValueOf(a), reflect.ValueOf(b)) }
+// Equal reports whether two values of a configuration are equal, whatever their positions in their files.
+func Equal(a, b any) bool { return same(reflect.ValueOf(a), reflect.ValueOf(b)) }
 
 func same(a, b reflect.Value) bool {
 	if a.IsValid() != b.IsValid() || a.IsValid() && a.Type() != b.Type() {

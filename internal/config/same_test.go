@@ -43,10 +43,10 @@ func TestSameLooksAtWhatIsSaidAndNotAtWhere(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			other := base()
 			tc.change(&other)
-			require.Equal(t, tc.want, Same(base(), other))
-			require.Equal(t, tc.want, Same([]part{base()}, []part{other}))
+			require.Equal(t, tc.want, Equal(base(), other))
+			require.Equal(t, tc.want, Equal([]part{base()}, []part{other}))
 		})
 	}
-	require.False(t, Same(1, "1"))
-	require.True(t, Same(nil, nil))
+	require.False(t, Equal(1, "1"))
+	require.True(t, Equal(nil, nil))
 }

@@ -64,7 +64,7 @@ func (s *supervisor[C]) within(ctx context.Context, env *Env, start func() error
 	case <-ctx.Done():
 	}
 	env.cancel()
-	grace, cancel := after(ctx, s.spec.StopTimeout)
+	grace, cancel := contextAfter(ctx, s.spec.StopTimeout)
 	defer cancel()
 	select {
 	case err := <-started:
@@ -87,8 +87,8 @@ func notesOf(cfg any) []config.Note {
 	return nil
 }
 
-// failing returns the notes that need action, as an error.
-func failing(cfg any) error {
+// notesToFix returns the notes that need action, as an error.
+func notesToFix(cfg any) error {
 	if d, ok := cfg.(documented); ok {
 		return d.Document().Failing()
 	}

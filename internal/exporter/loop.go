@@ -92,7 +92,7 @@ func (r *runner) run(ctx context.Context) {
 	for {
 		spread := 1 + jitter*(2*rand.Float64()-1) //nolint:gosec // Nothing depends on it being unpredictable.
 		next := time.Now().Add(time.Duration(float64(r.Interval) * spread))
-		r.once(ctx)
+		r.runOnce(ctx)
 		timer := time.NewTimer(time.Until(next))
 		select {
 		case <-ctx.Done():
@@ -106,8 +106,8 @@ func (r *runner) run(ctx context.Context) {
 	}
 }
 
-// once makes one run and returns when it has returned, even after its deadline.
-func (r *runner) once(parent context.Context) {
+// runOnce makes one run and returns when it has returned, even after its deadline.
+func (r *runner) runOnce(parent context.Context) {
 	ctx, cancel := context.WithTimeout(parent, r.Timeout)
 	defer cancel()
 	ctx, span := r.tracer.Start(ctx, "collect", trace.WithAttributes(attribute.String("collector", r.Name)))
@@ -115,7 +115,7 @@ func (r *runner) once(parent context.Context) {
 
 	start := time.Now()
 	done := make(chan error, 1)
-	go func() { done <- r.protected(ctx) }()
+	go func() { done <- r.collectRecovering(ctx) }()
 
 	var err error
 	select {
@@ -137,8 +137,8 @@ func (r *runner) once(parent context.Context) {
 	r.report(parent, span, start, err)
 }
 
-// protected converts a panic to an error, so that one faulty source does not stop the others.
-func (r *runner) protected(ctx context.Context) error {
+// collectRecovering converts a panic to an error, so that one faulty source does not stop the others.
+func (r *runner) collectRecovering(ctx context.Context) error {
 	return protect(r.log, r.env.panics, "collector", func() error { return r.Collect(ctx) })
 }
 

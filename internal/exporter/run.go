@@ -140,7 +140,7 @@ func check[C any](spec Spec[C], o options, stdout, stderr io.Writer) int {
 		}
 	}
 	if err == nil {
-		err = failing(cfg)
+		err = notesToFix(cfg)
 	}
 	if webErr := web.Validate(*o.web.WebConfigFile); webErr != nil {
 		err = errors.Join(err, fmt.Errorf("%s: %w", *o.web.WebConfigFile, webErr))
@@ -177,7 +177,7 @@ func run[C any](ctx context.Context, spec Spec[C], o options, logger *slog.Logge
 		return err
 	}
 	defer func() {
-		flush, cancel := after(ctx, spec.StopTimeout)
+		flush, cancel := contextAfter(ctx, spec.StopTimeout)
 		defer cancel()
 		if err := tel.Shutdown(flush); err != nil {
 			logger.Warn("The last telemetry may be lost", "err", err)
@@ -218,7 +218,7 @@ func (s *supervisor[C]) reloadOn(ctx context.Context, hangup chan os.Signal) (st
 	return func() {
 		signal.Stop(hangup)
 		close(hangup)
-		late, cancel := after(ctx, s.spec.StopTimeout)
+		late, cancel := contextAfter(ctx, s.spec.StopTimeout)
 		defer cancel()
 		select {
 		case <-done:
@@ -248,7 +248,7 @@ func serve(ctx context.Context, handler http.Handler, flags *web.FlagConfig, pat
 	case <-ctx.Done():
 	}
 	logger.Info("Stopping")
-	grace, cancel := after(ctx, patience)
+	grace, cancel := contextAfter(ctx, patience)
 	defer cancel()
 	if err := server.Shutdown(grace); err != nil {
 		logger.Warn("Requests in progress were aborted", "err", err)
@@ -260,7 +260,7 @@ func serve(ctx context.Context, handler http.Handler, flags *web.FlagConfig, pat
 	return nil
 }
 
-// after returns a context with a timeout for the work that remains after ctx has ended.
-func after(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+// contextAfter returns a context with a timeout for the work that remains after ctx has ended.
+func contextAfter(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), timeout)
 }

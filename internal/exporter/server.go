@@ -37,14 +37,14 @@ func (s *supervisor[C]) handler(ctx context.Context, o options, gatherers promet
 		DisableCompression:  true, // the wrapper compresses
 	})))
 	mux.HandleFunc("/-/healthy", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, "Healthy")
+		writeLine(w, "Healthy")
 	})
 	mux.HandleFunc("/-/ready", func(w http.ResponseWriter, _ *http.Request) {
 		if err := s.current.Load().ready(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		answer(w, "Ready")
+		writeLine(w, "Ready")
 	})
 	mux.HandleFunc("/-/reload", func(w http.ResponseWriter, r *http.Request) { s.serveReload(ctx, w, r) })
 
@@ -109,11 +109,11 @@ func (s *supervisor[C]) serveReload(ctx context.Context, w http.ResponseWriter, 
 		http.Error(w, fmt.Sprintf("Reload failed: %v", err), http.StatusInternalServerError)
 		return
 	}
-	answer(w, "Reloaded")
+	writeLine(w, "Reloaded")
 }
 
-// answer writes to a client. An error means that the client is gone, and is ignored.
-func answer(w io.Writer, text string) { _, _ = fmt.Fprintln(w, text) }
+// writeLine writes to a client. An error means that the client is gone, and is ignored.
+func writeLine(w io.Writer, text string) { _, _ = fmt.Fprintln(w, text) }
 
 func (s *supervisor[C]) landingPage(o options) (http.Handler, error) {
 	return web.NewLandingPage(web.LandingConfig{

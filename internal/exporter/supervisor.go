@@ -138,7 +138,7 @@ func (s *supervisor[C]) replace(ctx context.Context) error {
 			s.logger.Warn("Configuration problem, may be temporary", "err", n.Error)
 		}
 	}
-	if err := failing(cfg); err != nil {
+	if err := notesToFix(cfg); err != nil {
 		return err
 	}
 	old := s.current.Load()
@@ -181,11 +181,11 @@ func (s *supervisor[C]) awaitReady(ctx context.Context, g *generation) {
 // stop stops the work of a generation and waits for it for a limited time. A driver that closes its connection only after a query that
 // hangs is abandoned.
 func (s *supervisor[C]) stop(ctx context.Context, g *generation) {
-	work, cancel := after(ctx, s.spec.StopTimeout)
+	work, cancel := contextAfter(ctx, s.spec.StopTimeout)
 	defer cancel()
 	err := g.env.Close(work)
 	if st, ok := g.instance.(Stopper); ok {
-		release, cancel := after(ctx, s.spec.StopTimeout)
+		release, cancel := contextAfter(ctx, s.spec.StopTimeout)
 		defer cancel()
 		done := make(chan error, 1)
 		go func() { done <- s.guard("stop", func() error { return st.Stop(release) }) }()

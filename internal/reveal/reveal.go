@@ -34,7 +34,7 @@ func (p Policy) Hidden(field string, l binning.Layout) map[string]string {
 	personal := aboutPeople(field)
 	var hidden map[string]string
 	for i, category := range l.Top {
-		if isCode(category) && (!personal || isShortNumber(category) || isTruth(category)) {
+		if isCode(category) && (!personal || isShortNumber(category) || isBool(category)) {
 			continue
 		}
 		if hidden == nil {
@@ -69,7 +69,7 @@ var (
 // isCode reports whether a category has the form of a code: short, without spaces, and not like a name, e-mail address, telephone
 // number, postal or IP address, or text.
 func isCode(s string) bool {
-	if s == "" || isTruth(s) || isShortNumber(s) {
+	if s == "" || isBool(s) || isShortNumber(s) {
 		return true
 	}
 	if len(s) > maxCode || !codeShape.MatchString(s) {
@@ -85,7 +85,7 @@ func isCode(s string) bool {
 	return digits < 7 && !properName.MatchString(s) && !postalCode.MatchString(s) && !ipAddress.MatchString(s) && !webAddress.MatchString(s)
 }
 
-func isTruth(s string) bool { return s == "true" || s == "false" }
+func isBool(s string) bool { return s == "true" || s == "false" }
 
 // isShortNumber reports whether a category is a number with too few digits to identify a person.
 func isShortNumber(s string) bool {

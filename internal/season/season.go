@@ -79,7 +79,7 @@ type field struct {
 	own      [slots]cell
 	pooled   [slots]cell
 	seasonal bool
-	swing    swing
+	swing    deviation
 }
 
 // Builder collects the learned hours. It is not safe for concurrent use.

@@ -18,8 +18,8 @@ type hour struct {
 	fields map[string][]int64
 }
 
-// swing is how much the hours of a field at each time of the day, and its days, differ from the baseline beyond chance.
-type swing struct {
+// deviation is how much the hours of a field at each time of the day, and its days, differ from the baseline beyond chance.
+type deviation struct {
 	hours [slots]mean
 	all   mean
 	days  mean
@@ -39,7 +39,7 @@ func (m mean) value() (float64, bool) {
 }
 
 // swing compares each learned hour of a field with the distribution of its slot, and each day with the whole baseline.
-func (b *Builder) swing(name string, f *field) (of swing) {
+func (b *Builder) swing(name string, f *field) (of deviation) {
 	days := make(map[int64]*cell)
 	for _, h := range b.hours {
 		counts := h.fields[name]
@@ -83,7 +83,7 @@ func beyondChance(part []int64, all cell, days int) (float64, bool) {
 }
 
 // at returns the mean of the slot and of the hours before and after it. If these have too few values, it returns the mean of all hours.
-func (s *swing) at(k slot) (float64, bool) {
+func (s *deviation) at(k slot) (float64, bool) {
 	near := s.hours[k]
 	near.add(s.hours[k.neighbour(-1)])
 	near.add(s.hours[k.neighbour(1)])
