@@ -215,7 +215,7 @@ bin/bench/evidently: exporters/dataquality/bench/requirements.txt
 
 .PHONY: bench-cause
 bench-cause: ## find causes that were planted in 200 random tables with decoys: precision and recall
-	go test -run '^$$' -bench Cause -benchtime 1x ./exporters/dataquality/internal/cause/
+	go test -run '^$$' -bench Cause -benchtime 1x ./internal/cause/
 
 .PHONY: bench-modelquality
 bench-modelquality: ## receive spans: against the Collector's spanmetrics connector, and memory under a million names

@@ -80,6 +80,8 @@ type Observation struct {
 	Embeds bool
 	// Asked has further data of a call of a hosted model; nil if there is none.
 	Asked *Asked
+	// Origin identifies the caller and the replica that answered; nil if neither is known.
+	Origin *Origin
 	// Dropped means that the SDK dropped attributes, so that a missing feature may be one of them.
 	Dropped bool
 	// Weight is the number of inferences that a sampled span represents; 0 if the span was not sampled.
@@ -198,13 +200,14 @@ type Batch struct {
 	features []Feature
 	times    []FeatureTime
 	asked    []Asked
+	origins  []Origin
 	// vectors holds the numbers of embeddings.
 	vectors []byte
 }
 
 // Reset empties the batch and keeps its memory. Its contents refer to the request until they are overwritten.
 func (b *Batch) Reset() {
-	*b = Batch{Observations: b.Observations[:0], Evaluations: b.Evaluations[:0], Links: b.Links[:0], Steps: b.Steps[:0], features: b.features[:0], times: b.times[:0], asked: b.asked[:0], vectors: b.vectors[:0]}
+	*b = Batch{Observations: b.Observations[:0], Evaluations: b.Evaluations[:0], Links: b.Links[:0], Steps: b.Steps[:0], features: b.features[:0], times: b.times[:0], asked: b.asked[:0], origins: b.origins[:0], vectors: b.vectors[:0]}
 }
 
 // Link is a span that is not an inference.

@@ -17,6 +17,8 @@ type Reader struct {
 	Batch      *Batch
 
 	resource, item, event reading
+	// origin is the resource's origin; nil until a span needs it.
+	origin *Origin
 	// last caches the keys of the previous span with their meanings, because most spans have the same keys in the same order. The keys are
 	// parts of the request, so each resource clears the cache.
 	last []keyed
@@ -132,12 +134,17 @@ func (r *reading) put(s *slot, v otlp.Value) {
 	r.ranks[s.role], r.units[s.role], r.values[s.role] = s.rank, s.unit, v
 }
 
-// about are the roles that identify the model. All other roles describe the inference.
-const about = 1<<roleModel | 1<<roleVersion | 1<<roleRun
+// about are the roles that identify the model or the origin. All other roles describe the inference.
+const about = aboutModel | origins
+
+const (
+	aboutModel = 1<<roleModel | 1<<roleVersion | 1<<roleRun
+	origins    = 1<<roleRegion | 1<<roleClient | 1<<roleInstance
+)
 
 // Resource implements otlp.Visitor. Resource attributes are the fallback for spans that do not have them.
 func (r *Reader) Resource(attributes []otlp.Attribute) {
-	r.resource.set, r.last = 0, r.last[:0]
+	r.resource.set, r.last, r.origin = 0, r.last[:0], nil
 	for i := range attributes {
 		if s := r.Convention.slots.Find(attributes[i].Key); s != nil && about&(1<<s.role) != 0 {
 			said := *s
@@ -149,7 +156,7 @@ func (r *Reader) Resource(attributes []otlp.Attribute) {
 
 // begin initializes a reading with the resource's values.
 func (r *Reader) begin(in *reading) {
-	in.set = r.resource.set
+	in.set = r.resource.set & aboutModel // The origin is read when a span needs it.
 	for x := roleModel; x <= roleRun; x++ {
 		if in.has(x) {
 			in.ranks[x], in.values[x] = r.resource.ranks[x], r.resource.values[x]
@@ -351,6 +358,9 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 		for _, x := range kinds {
 			o.Embeds = o.Embeds || in.has(x) && isA(in.text(x), []string{"embeddings", "embedding", "rerank", "reranker"})
 		}
+	}
+	if (in.set|r.resource.set)&origins != 0 {
+		o.Origin = r.from(in)
 	}
 	o.Duration = float64(s.End-s.Start) / 1e9
 	o.QueueWait, o.ForwardPass, o.TimeToFirst = in.seconds(roleQueueWait), in.seconds(roleForwardPass), in.seconds(roleFirstToken)

@@ -112,11 +112,15 @@ func (f *field) embedded(v otlp.Value) int {
 	if ok {
 		return f.interval(otlp.DoubleValue(distance))
 	}
-	if n := v.Dimensions(); n > 0 {
+	return f.nan
+}
+
+// mismatched counts an embedding of other dimensions than the baseline's.
+func (f *field) mismatched(v otlp.Value) {
+	if n := v.Dimensions(); n > 0 && n != len(f.centroid) {
 		f.mismatches++
 		f.mismatch = n
 	}
-	return f.nan
 }
 
 // mismatches calls each for every field of embeddings: the number of values with other dimensions, the last such number of dimensions, and
