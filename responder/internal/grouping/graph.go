@@ -202,8 +202,11 @@ func (g *Graph) walk(from Node, edges map[Node][]Edge, end func(Edge) Node) map[
 	return seen
 }
 
-// Between returns the edges that lie on ways from one of the nodes to another, in order.
-func (g *Graph) Between(nodes []Node) []Edge {
+// mostNeighbours is how many neighbours of a kind are still context, and no list.
+const mostNeighbours = 4
+
+// Around returns the edges that lie on ways from one of the nodes to another, and those to their few next neighbours, in order.
+func (g *Graph) Around(nodes []Node) []Edge {
 	down, up := map[Node]bool{}, map[Node]bool{}
 	for _, n := range nodes {
 		down[n], up[n] = true, true
@@ -215,13 +218,38 @@ func (g *Graph) Between(nodes []Node) []Edge {
 		}
 	}
 	var on []Edge
+	add := func(e Edge) {
+		if !slices.Contains(on, e) && len(on) < maxVisited {
+			on = append(on, e)
+		}
+	}
 	for n := range down {
 		for _, e := range g.out[n] {
 			if up[n] && up[e.To] && down[e.To] {
-				on = append(on, e)
+				add(e)
 			}
 		}
 	}
-	slices.SortFunc(on, func(a, b Edge) int { return cmp.Or(a.From.compare(b.From), a.To.compare(b.To)) })
+	slices.SortFunc(on, compareEdges)
+	for _, n := range nodes {
+		addFew(g.in[n], func(e Edge) Kind { return e.From.Kind }, add)
+		addFew(g.out[n], func(e Edge) Kind { return e.To.Kind }, add)
+	}
+	slices.SortFunc(on, compareEdges)
 	return on
+}
+
+func compareEdges(a, b Edge) int { return cmp.Or(a.From.compare(b.From), a.To.compare(b.To)) }
+
+// addFew adds the edges whose other ends are not many of their kind.
+func addFew(edges []Edge, end func(Edge) Kind, add func(Edge)) {
+	of := map[Kind]int{}
+	for _, e := range edges {
+		of[end(e)]++
+	}
+	for _, e := range edges {
+		if of[end(e)] <= mostNeighbours {
+			add(e)
+		}
+	}
 }

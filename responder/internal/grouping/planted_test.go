@@ -19,7 +19,9 @@ type fleet struct {
 
 func newFleet(r *rand.Rand) *fleet {
 	f := &fleet{Graph: &Graph{}}
-	in := func(kind Kind, ns, name string, n int) Node { return Node{kind, "prod", ns, fmt.Sprintf("%s-%d", name, n)} }
+	in := func(kind Kind, ns, name string, n int) Node {
+		return Node{kind, "prod", ns, fmt.Sprintf("%s-%d", name, n)}
+	}
 	for n := range 20 {
 		f.raw = append(f.raw, in(Dataset, "data", "raw", n))
 		f.clean = append(f.clean, in(Dataset, "data", "clean", n))

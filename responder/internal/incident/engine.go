@@ -215,7 +215,7 @@ func analyse(g *grouping.Group, graph *grouping.Graph, changes []grouping.Change
 		}
 	}
 	if !g.Unrelated {
-		a.Edges = graph.Between(nodes)
+		a.Edges = graph.Around(nodes)
 		a.Edges = a.Edges[:min(len(a.Edges), mostKept)]
 	}
 	p.title, p.severity = title(g), severity(g)

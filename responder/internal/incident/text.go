@@ -29,6 +29,14 @@ func Length(d time.Duration) string {
 	}
 }
 
+// Count is a number of alerts.
+func Count(alerts int) string {
+	if alerts == 1 {
+		return "1 alert"
+	}
+	return fmt.Sprintf("%d alerts", alerts)
+}
+
 // plain makes text from outside safe for a terminal: on one line, without what a terminal obeys.
 func plain(s string) string {
 	return strings.Join(strings.Fields(strings.Map(func(r rune) rune {
@@ -83,14 +91,14 @@ func (v *View) WriteText(w io.Writer, width int) error {
 	if v.MergedInto != "" {
 		state = "part of incident " + v.MergedInto
 	}
-	t.line("", "", strings.TrimSpace(fmt.Sprintf("incident %s · %s · %s · %d alerts, %d firing", v.ID, v.Severity, state, v.Alerts, v.Firing)))
+	t.line("", "", strings.TrimSpace(fmt.Sprintf("incident %s · %s · %s · %s, %d firing", v.ID, v.Severity, state, Count(v.Alerts), v.Firing)))
 	t.write("")
 	t.causes(v)
 	t.write("Objects")
 	for _, o := range v.Objects {
 		role := o.Role
 		if o.Alerts > 0 {
-			role += fmt.Sprintf(", %d alerts since %s", o.Alerts, stamp(o.Onset))
+			role += fmt.Sprintf(", %s since %s", Count(o.Alerts), stamp(o.Onset))
 		}
 		t.line("  ", "    ", o.Node.String()+": "+role)
 	}

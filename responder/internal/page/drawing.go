@@ -66,7 +66,7 @@ func draw(v *incident.View) *drawing {
 		row := drawnRow{Y: y, TextY: y + 19, NoteY: y + 35, Full: shown(o.Node.String()), Class: roleClass[o.Role]}
 		row.Label, row.Note = short(row.Full), o.Role
 		if o.Alerts > 0 {
-			row.Note = fmt.Sprintf("%s · %d alerts since %s", o.Role, o.Alerts, o.Onset.UTC().Format("15:04"))
+			row.Note = fmt.Sprintf("%s · %s since %s", o.Role, incident.Count(o.Alerts), o.Onset.UTC().Format("15:04"))
 		}
 		d.Rows = append(d.Rows, row)
 	}

@@ -122,7 +122,7 @@ func TestAnIncidentIsReadAndAcknowledgedByKeyboard(t *testing.T) {
 		require.Contains(t, b.text(), text)
 	}
 	require.Equal(t, 4, eval[int](b, "document.querySelectorAll('svg .object').length"), "payments, version 8, fraud, risk")
-	require.Equal(t, "probable cause · 1 alerts since 10:30", eval[string](b, "document.querySelector('svg .cause .note').textContent"))
+	require.Equal(t, "probable cause · 1 alert since 10:30", eval[string](b, "document.querySelector('svg .cause .note').textContent"))
 	require.Equal(t, []string{"https://traces.example/trace/0af7651916cd43dd8448eb211c80319c", "https://mlflow.example/#/experiments/0/runs/4f1d2c", "https://runbooks.example/MLDatasetDrift.md"},
 		strings.Fields(eval[string](b, "[...document.querySelector('.member').querySelectorAll('.links a[target]')].map(a => a.href).join(' ')")))
 	for range 6 { // skip, name, three sections, back
@@ -160,7 +160,8 @@ func TestAnIncidentFitsScreensAndThemes(t *testing.T) {
 			b.theme(theme, width)
 			for name, path := range map[string]string{"incidents": "/incidents", "incident": "/incidents/" + id, "incidents-none": "/incidents?q=zebra"} {
 				b.open(web.URL + path)
-				require.False(t, eval[bool](b, "document.documentElement.scrollWidth > document.documentElement.clientWidth"), "%s at %d is too wide", name, width)
+				require.False(t, eval[bool](b, "document.documentElement.scrollWidth > document.documentElement.clientWidth"), "%s at %d is too wide: %s", name, width,
+					eval[string](b, "[...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > innerWidth).map(e => e.tagName + '.' + e.className).join()"))
 				require.Empty(t, eval[string](b, `[...document.querySelectorAll('input:not([type=hidden]), select, textarea')].filter(e => !e.labels.length).map(e => e.name).join()`), "a field without a label")
 				require.Empty(t, eval[string](b, `performance.getEntriesByType('resource').map(r => r.name).filter(n => !n.startsWith(location.origin)).join()`), "nothing is loaded from elsewhere")
 				if name == "incident" {
