@@ -34,7 +34,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 	})
 	all := make(commands)
-	for _, add := range []func(*kingpin.Application, io.Writer) commands{auditCommand, baselineCommand, bundleCommand, checkCommand, demoCommand, importCommand, replayCommand, reportCommand} {
+	for _, add := range []func(*kingpin.Application, io.Writer) commands{auditCommand, baselineCommand, bundleCommand, checkCommand, demoCommand, explainCommand, importCommand, replayCommand, reportCommand} {
 		maps.Copy(all, add(app, stdout))
 	}
 	chosen, err := app.Parse(args)

@@ -38,6 +38,12 @@ func (c *PrometheusConfig) Validate(at config.At) {
 
 type promSnapshots struct{ api prometheus.API }
 
+// NewPrometheusConfig is the configuration of a server that no file names.
+func NewPrometheusConfig(url string, client promconfig.HTTPClientConfig) (PrometheusConfig, error) {
+	_, err := base(url)
+	return PrometheusConfig{URL: url, client: client}, err
+}
+
 // API returns a client of the server. It reads no more than maxPrometheusAnswer of an answer.
 func (c PrometheusConfig) API() (prometheus.API, error) {
 	transport, err := promconfig.NewRoundTripperFromConfig(c.client, "prometheus")

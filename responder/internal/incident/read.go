@@ -96,9 +96,7 @@ func scan(row interface{ Scan(dest ...any) error }) (Summary, analysis, error) {
 	default:
 		s.State = Open
 	}
-	if len(a.Causes) > 0 && a.Causes[0].Confidence >= grouping.Claimed {
-		s.Cause, s.Confidence = a.Causes[0].Title, a.Causes[0].Confidence
-	}
+	s.claim(a)
 	return s, a, nil
 }
 

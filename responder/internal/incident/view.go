@@ -59,7 +59,6 @@ type gatherer struct {
 }
 
 func (g *gatherer) members() error {
-	g.counts = map[grouping.Node]*Object{}
 	var noted int64
 	err := each(g.tx, `SELECT a.id, a.labels, a.annotations, a.starts_at, a.ends_at, m.node, COALESCE(v.verdict, ''), COALESCE(v.onset_at, 0)
 		FROM incident_alerts m JOIN alerts a ON a.id = m.alert_id LEFT JOIN verdicts v ON v.alert_id = a.id
@@ -78,28 +77,41 @@ func (g *gatherer) members() error {
 		if onset > 0 && (noted == 0 || onset < noted) {
 			noted = onset
 		}
-		g.count(&m)
 		g.subjects = append(g.subjects, m.ID)
-		if len(g.Members) == mostMembers {
-			g.LeftOut++
-			return nil
-		}
-		m.Name, m.Severity, m.Layer, m.Part = l["alertname"], l["severity"], l["layer"], part(l)
-		m.Summary, m.Description, m.Action, m.Value, m.Threshold = an["summary"], an["description"], an["action"], an["value"], an["threshold"]
-		m.Links = g.links(an, m.StartsAt)
-		g.Members = append(g.Members, m)
+		g.member(&m, l, an)
 		return nil
 	})
+	g.began(store.Time(noted))
+	return err
+}
+
+// member adds an alert of which the rest is in its labels and annotations.
+func (g *gatherer) member(m *Alert, l, an map[string]string) {
+	if g.counts == nil {
+		g.counts = map[grouping.Node]*Object{}
+	}
+	g.count(m)
+	if len(g.Members) == mostMembers {
+		g.LeftOut++
+		return
+	}
+	m.Name, m.Severity, m.Layer, m.Part = l["alertname"], l["severity"], l["layer"], part(l)
+	m.Summary, m.Description, m.Action, m.Value, m.Threshold = an["summary"], an["description"], an["action"], an["value"], an["threshold"]
+	m.Links = g.links(an, m.StartsAt)
+	g.Members = append(g.Members, *m)
+}
+
+// began says when the incident began: what somebody noted, or else the time of the probable cause.
+func (g *gatherer) began(noted time.Time) {
 	switch {
-	case noted > 0:
-		g.Onset, g.OnsetFrom = store.Time(noted), "noted by a person"
+	case !noted.IsZero():
+		g.Onset, g.OnsetFrom = noted, "noted by a person"
 	case g.Cause != "" && !g.Causes[0].At.IsZero():
 		g.Onset, g.OnsetFrom = g.Causes[0].At, "the time of the probable cause"
 	}
 	if g.Onset.After(g.StartedAt) {
 		g.Onset = g.StartedAt
 	}
-	return err
 }
 
 // part is the part of its object that an alert is about.
@@ -206,6 +218,27 @@ func (g *gatherer) actions() error {
 
 // timeline puts together what changed, the alerts, and what people and the responder did.
 func (g *gatherer) timeline() error {
+	g.happened()
+	records, err := audit.Of(g.tx, append(g.subjects, g.ID), mostEvents)
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		if text := tell(&r); text != "" {
+			g.event(r.Time, r.Kind, text, r.Actor)
+		}
+	}
+	g.sortTimeline()
+	return nil
+}
+
+func (g *gatherer) sortTimeline() {
+	slices.SortStableFunc(g.Timeline, func(a, b Event) int { return a.At.Compare(b.At) })
+	g.Timeline = g.Timeline[:min(len(g.Timeline), mostEvents)]
+}
+
+// happened adds the evidence that has a time, and the alerts.
+func (g *gatherer) happened() {
 	for _, c := range g.Causes {
 		for _, e := range c.Evidence {
 			if !e.At.IsZero() && e.Kind != "first" && e.Kind != "upstream" {
@@ -223,18 +256,6 @@ func (g *gatherer) timeline() error {
 			g.event(m.EndsAt, EventResolved, what+" was resolved", "")
 		}
 	}
-	records, err := audit.Of(g.tx, append(g.subjects, g.ID), mostEvents)
-	if err != nil {
-		return err
-	}
-	for _, r := range records {
-		if text := tell(&r); text != "" {
-			g.event(r.Time, r.Kind, text, r.Actor)
-		}
-	}
-	slices.SortStableFunc(g.Timeline, func(a, b Event) int { return a.At.Compare(b.At) })
-	g.Timeline = g.Timeline[:min(len(g.Timeline), mostEvents)]
-	return nil
 }
 
 func (g *gatherer) event(at time.Time, kind, text, actor string) {
