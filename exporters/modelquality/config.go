@@ -55,6 +55,8 @@ type Config struct {
 	// BaselineStore is a folder, or an object store that all replicas share. Without it fields have no bins.
 	BaselineStore baseline.Config `yaml:"baseline_store"`
 	Baselines     BaselinesConfig `yaml:"baselines"`
+	// Causes are looked for in recent inferences.
+	Causes CausesConfig `yaml:"causes"`
 
 	// MLflow is the registry to ask which run trained a version.
 	MLflow *MLflowConfig `yaml:"mlflow,omitempty"`

@@ -105,10 +105,14 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 		}
 	}()
 	if e.rooms.store != nil {
+		causes, err := e.causes(&cfg.Causes)
+		if err != nil {
+			return nil, err
+		}
 		if e.keeper, err = fields.New(fields.Options{
 			Store: e.rooms.store, Sample: cfg.Baselines.Sample, SampleWait: time.Duration(cfg.Baselines.SampleWait), Days: cfg.Baselines.Days,
 			Choice: cfg.Baselines.Fields.choice(), Reveal: cfg.Baselines.Fields.revealed(), Training: e.training, Fields: env.Limit("fields", cfg.Baselines.Fields.MaxTotal),
-			Zone: cfg.Baselines.TimeZone.Location(), Slow: time.Duration(cfg.Baselines.Interval), Now: now, Logger: env.Logger,
+			Zone: cfg.Baselines.TimeZone.Location(), Slow: time.Duration(cfg.Baselines.Interval), Causes: causes, Now: now, Logger: env.Logger,
 		}); err != nil {
 			return nil, cfg.Wrap("baselines", err)
 		}
@@ -176,6 +180,11 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 	env.Go(e.keeper.Run)
 	if err := env.Loop(exporter.Loop{Name: baseline.Collector, Interval: baseline.CheckInterval, Collect: e.rooms.store.Check}); err != nil {
 		return err
+	}
+	if every := e.keeper.Causes.CausesEvery(); every > 0 {
+		if err := env.Loop(exporter.Loop{Name: "causes", Interval: every, Timeout: fieldsTimeout, Collect: e.keeper.Explain}); err != nil {
+			return err
+		}
 	}
 	return env.Loop(exporter.Loop{Name: "fields", Interval: fieldsEvery, Timeout: fieldsTimeout, Collect: e.keeper.Cycle})
 }
@@ -253,6 +262,7 @@ func (e *Exporter) Reload(_ context.Context, cfg Config) error {
 		{"sources", old.Sources, cfg.Sources},
 		{"baseline_store", old.BaselineStore, cfg.BaselineStore},
 		{"baselines", old.Baselines, cfg.Baselines},
+		{"causes", old.Causes, cfg.Causes},
 		{"mlflow", old.MLflow, cfg.MLflow},
 		{"reviews", old.Reviews, cfg.Reviews},
 		{"labels", old.Labels, cfg.Labels},

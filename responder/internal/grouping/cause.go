@@ -39,6 +39,7 @@ type Segment struct {
 	Explained float64
 	Rows      float64 // share of the rows, 0 if unknown
 	FirstSeen time.Time
+	SQL       string // that lists the rows, "" if unknown
 }
 
 // Cause is what an incident may come from. Confidence is from 0 to 1.
@@ -56,6 +57,7 @@ type Evidence struct {
 	Text   string    `json:"text"`
 	At     time.Time `json:"at,omitzero"`
 	Weight float64   `json:"weight"`
+	SQL    string    `json:"sql,omitempty"` // that lists the rows of a dataset
 }
 
 // Claimed is the confidence from which a cause is named as the probable one.
@@ -212,7 +214,7 @@ func (q *inquiry) segment(s Segment) {
 	if s.Node == q.Root {
 		relation = 1
 	}
-	q.add(s.Node, Evidence{Kind: evidenceSegment, At: s.FirstSeen, Weight: segmentWeight * relation * min(max(s.Explained, 0), 1), Text: text + "."}, s.Cause+" in "+s.Node.String())
+	q.add(s.Node, Evidence{Kind: evidenceSegment, At: s.FirstSeen, Weight: segmentWeight * relation * min(max(s.Explained, 0), 1), Text: text + ".", SQL: s.SQL}, s.Cause+" in "+s.Node.String())
 }
 
 func (q *inquiry) change(ch Change) {

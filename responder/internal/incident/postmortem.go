@@ -64,6 +64,9 @@ func (v *View) WritePostmortem(w io.Writer) error {
 		p("- **%s** (%s, confidence %.0f %%)", md(c.Title), likely, 100*c.Confidence)
 		for _, e := range c.Evidence {
 			p("  - %s", md(e.Text))
+			if e.SQL != "" {
+				p("    %s", md(e.SQL))
+			}
 		}
 	}
 	p("\n## What was affected\n")

@@ -143,6 +143,9 @@ func (t *terminal) causes(v *View) {
 		}
 		for _, e := range c.Evidence {
 			t.line("    - ", "      ", e.Text)
+			if e.SQL != "" {
+				t.write("      " + plain(e.SQL))
+			}
 		}
 	}
 	if len(v.Causes) == 0 && !claimed {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -158,17 +159,19 @@ func seconds(s float64) time.Time { return time.UnixMilli(int64(s * 1000)).UTC()
 func (r *reader) segments() {
 	type key [6]string
 	of := func(l labels) key {
-		return key{l("dataset") + l("model"), or(l("column"), l("field")), l("signal"), l("cause_column"), l("cause_value"), l("cluster") + "/" + l("namespace")}
+		return key{l("dataset") + l("model"), or(l("column"), l("field")), l("signal"), or(l("cause_column"), l("cause_field")), l("cause_value"), l("cluster") + "/" + l("namespace")}
 	}
-	by := "(cluster, namespace, dataset, model, column, field, signal, cause_column, cause_value)"
+	by := "(cluster, namespace, dataset, model, column, field, signal, cause_column, cause_field, cause_value)"
 	at := map[key]int{}
 	r.each(`max by `+by+` ({__name__=~"ml_(dataset|model)_cause_info"})`, func(l labels, explained float64) {
 		s := grouping.Segment{Column: or(l("column"), l("field")), Signal: l("signal"), Explained: explained, Node: in(grouping.Dataset, l, l("dataset"))}
 		if l("dataset") == "" {
 			s.Node = in(grouping.Model, l, l("model"))
 		}
-		if l("cause_column") != "" {
-			s.Cause = l("cause_column") + " = " + l("cause_value")
+		where := ""
+		s.Cause, where = cause(or(l("cause_column"), l("cause_field")), l("cause_value"))
+		if l("dataset") != "" && where != "" {
+			s.SQL = "SELECT * FROM " + name(l("dataset")) + " WHERE " + where
 		}
 		at[of(l)] = len(r.Segments)
 		r.Segments = append(r.Segments, s)
@@ -186,4 +189,50 @@ func (r *reader) segments() {
 			r.Segments[i].FirstSeen = seconds(first)
 		}
 	})
+}
+
+// cause says in words and as a condition of SQL what the labels of a cause name: one column and value, or several with commas between.
+// The condition is "" where a value is none of the column's own.
+func cause(columns, values string) (text, where string) {
+	if columns == "" {
+		return "", ""
+	}
+	cs, vs := strings.Split(columns, ", "), strings.Split(values, ", ")
+	if len(cs) != len(vs) { // A value has a comma of its own.
+		cs, vs = []string{columns}, []string{values}
+	}
+	var texts, conditions []string
+	for i, c := range cs {
+		texts = append(texts, c+" = "+vs[i])
+		if condition, ok := condition(c, vs[i]); ok {
+			conditions = append(conditions, condition)
+		}
+	}
+	if len(conditions) == len(cs) {
+		where = strings.Join(conditions, " AND ")
+	}
+	return strings.Join(texts, " and "), where
+}
+
+// reserved are bins that are no value.
+var reserved = []string{"unseen", "other", "nan", "inf", "future"}
+
+func condition(column, value string) (string, bool) {
+	switch {
+	case slices.Contains(reserved, value), strings.HasPrefix(value, "("), strings.HasPrefix(value, "["):
+		return "", false
+	case value == "null":
+		return name(column) + " IS NULL", true
+	}
+	return name(column) + " = '" + strings.ReplaceAll(value, "'", "''") + "'", true
+}
+
+var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
+
+// name quotes what is no plain name, as the standard says.
+func name(s string) string {
+	if plainName.MatchString(s) {
+		return s
+	}
+	return `"` + strings.ReplaceAll(s, `"`, `""`) + `"`
 }

@@ -107,7 +107,7 @@ func TestTheLineageIsReadFromDataToMoney(t *testing.T) {
 	require.Contains(t, r.Graph.Downstream(node(grouping.Dataset, "data", "raw_payments")), node(grouping.Model, "", "limits"), "a link of the configuration")
 
 	require.Equal(t, []grouping.Segment{{Node: node(grouping.Dataset, "data", "payments"), Column: "merchant_category", Signal: "drift_psi",
-		Cause: "payment_provider = newpay", Explained: 0.97, Rows: 0.05, FirstSeen: at.Add(-4 * time.Hour)}}, r.Segments)
+		Cause: "payment_provider = newpay", Explained: 0.97, Rows: 0.05, FirstSeen: at.Add(-4 * time.Hour), SQL: "SELECT * FROM payments WHERE payment_provider = 'newpay'"}}, r.Segments)
 	require.Len(t, r.Changes, 2)
 	require.Equal(t, "Version 8 of fraud began to serve", r.Changes[0].Text)
 	require.Equal(t, at.Add(-2*time.Minute), r.Changes[0].At)
@@ -191,5 +191,21 @@ func TestWhatDiffersFromTheReadingBeforeHasChanged(t *testing.T) {
 			again, _ := tc.now.Since(&read)
 			require.Empty(t, again)
 		})
+	}
+}
+
+func TestTheRowsOfACause(t *testing.T) {
+	t.Parallel()
+	for labels, want := range map[[2]string][2]string{
+		{"provider", "newpay"}:            {"provider = newpay", "provider = 'newpay'"},
+		{"provider, region", "newpay, x"}: {"provider = newpay and region = x", "provider = 'newpay' AND region = 'x'"},
+		{"provider", "O'Hara, Ltd"}:       {"provider = O'Hara, Ltd", "provider = 'O''Hara, Ltd'"},
+		{`a"b; DROP`, "null"}:             {`a"b; DROP = null`, `"a""b; DROP" IS NULL`},
+		{"amount", "(5,12.5]"}:            {"amount = (5,12.5]", ""},
+		{"provider", "other"}:             {"provider = other", ""},
+		{"", ""}:                          {"", ""},
+	} {
+		text, where := cause(labels[0], labels[1])
+		require.Equal(t, want, [2]string{text, where})
 	}
 }

@@ -80,6 +80,8 @@ type Observation struct {
 	Embeds bool
 	// Asked is what else is known of a call of a hosted model; nil if nothing is.
 	Asked *Asked
+	// Origin is where it comes from and who answered it; nil if nothing is known.
+	Origin *Origin
 	// Dropped says that the SDK dropped attributes: a feature that is not there may be one of them.
 	Dropped bool
 	// Weight is how many inferences a sampled one stands for; 0 where it is not sampled.
@@ -197,13 +199,14 @@ type Batch struct {
 	features []Feature
 	times    []FeatureTime
 	asked    []Asked
+	origins  []Origin
 	// vectors are the numbers of embeddings.
 	vectors []byte
 }
 
 // Reset empties the batch and keeps its memory. What is in there still refers to the request until it is written over.
 func (b *Batch) Reset() {
-	*b = Batch{Observations: b.Observations[:0], Evaluations: b.Evaluations[:0], Links: b.Links[:0], Steps: b.Steps[:0], features: b.features[:0], times: b.times[:0], asked: b.asked[:0], vectors: b.vectors[:0]}
+	*b = Batch{Observations: b.Observations[:0], Evaluations: b.Evaluations[:0], Links: b.Links[:0], Steps: b.Steps[:0], features: b.features[:0], times: b.times[:0], asked: b.asked[:0], origins: b.origins[:0], vectors: b.vectors[:0]}
 }
 
 // Link is a span that is no inference.

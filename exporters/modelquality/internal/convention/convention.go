@@ -22,6 +22,10 @@ const (
 	roleModel role = iota
 	roleVersion
 	roleRun
+	// The next three are where an inference comes from and who answers it.
+	roleRegion
+	roleClient
+	roleInstance
 	roleQueueWait
 	roleForwardPass
 	roleFirstToken
@@ -74,16 +78,20 @@ type Names struct {
 	ResponseModel []string `yaml:"response_model"`
 	Version       []string `yaml:"version"`
 	Run           []string `yaml:"run"`
-	QueueWait     []string `yaml:"queue_wait"`
-	ForwardPass   []string `yaml:"forward_pass"`
-	FirstToken    []string `yaml:"time_to_first_token"`
-	Outcome       []string `yaml:"outcome"`
-	Fallback      []string `yaml:"fallback"`
-	ErrorType     []string `yaml:"error_type"`
-	Prediction    []string `yaml:"prediction"`
-	Confidence    []string `yaml:"confidence"`
-	InputTokens   []string `yaml:"input_tokens"`
-	OutputTokens  []string `yaml:"output_tokens"`
+	// Region, Client and Instance are where an inference was asked for, by whom, and which replica answered it.
+	Region       []string `yaml:"region"`
+	Client       []string `yaml:"client"`
+	Instance     []string `yaml:"instance"`
+	QueueWait    []string `yaml:"queue_wait"`
+	ForwardPass  []string `yaml:"forward_pass"`
+	FirstToken   []string `yaml:"time_to_first_token"`
+	Outcome      []string `yaml:"outcome"`
+	Fallback     []string `yaml:"fallback"`
+	ErrorType    []string `yaml:"error_type"`
+	Prediction   []string `yaml:"prediction"`
+	Confidence   []string `yaml:"confidence"`
+	InputTokens  []string `yaml:"input_tokens"`
+	OutputTokens []string `yaml:"output_tokens"`
 	// Cached and cache-write tokens are a part of the input and reasoning tokens one of the output.
 	CachedTokens     []string `yaml:"cached_tokens"`
 	CacheWriteTokens []string `yaml:"cache_write_tokens"`
@@ -140,6 +148,9 @@ func (n *Names) SetDefaults() {
 		ResponseModel: []string{"gen_ai.response.model", "ai.response.model", "mlflow.llm.model", "llm.model_name", "embedding.model_name", "reranker.model_name"},
 		Version:       []string{"ml.model.version", "triton.model_version"},
 		Run:           []string{"mlflow.run_id", "mlflow.runId"},
+		Region:        []string{"ml.region", "cloud.region"},
+		Client:        []string{"ml.client"},
+		Instance:      []string{"ml.instance", "k8s.pod.name", "service.instance.id", "host.name"},
 		QueueWait:     []string{"ml.inference.queue_wait_ms", "queue_wait_ms", "gen_ai.latency.time_in_queue"},
 		ForwardPass:   []string{"ml.inference.forward_pass_ms", "forward_pass_ms", "gen_ai.latency.time_in_model_inference"},
 		FirstToken:    []string{"ml.inference.time_to_first_token_ms", "gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token", "gen_ai.latency.time_to_first_token", "ai.response.msToFirstChunk", "ai.stream.msToFirstChunk"},
@@ -194,7 +205,7 @@ func (n *Names) SetDefaults() {
 // byRole are the lists of names in the order of the roles.
 func (n *Names) byRole() map[role][]string {
 	return map[role][]string{
-		roleModel: n.Model, roleVersion: n.Version, roleRun: n.Run, roleQueueWait: n.QueueWait, roleForwardPass: n.ForwardPass,
+		roleModel: n.Model, roleVersion: n.Version, roleRun: n.Run, roleRegion: n.Region, roleClient: n.Client, roleInstance: n.Instance, roleQueueWait: n.QueueWait, roleForwardPass: n.ForwardPass,
 		roleFirstToken: n.FirstToken, roleOutcome: n.Outcome, roleFallback: n.Fallback, roleErrorType: n.ErrorType,
 		rolePrediction: n.Prediction, roleConfidence: n.Confidence, roleInputTokens: n.InputTokens, roleOutputTokens: n.OutputTokens,
 		roleResponseID: n.ResponseID, roleEvaluation: n.Evaluation, roleScore: n.Score, roleLabel: n.Label, roleExplanation: n.Explanation,

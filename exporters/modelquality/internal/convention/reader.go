@@ -17,6 +17,8 @@ type Reader struct {
 	Batch      *Batch
 
 	resource, item, event reading
+	// origin is that of the resource; nil until a span needs it.
+	origin *Origin
 	// last are the keys of the span before and what they mean: most spans have the same ones in the same order. They are
 	// parts of the request, and so forgotten with each resource.
 	last []keyed
@@ -133,11 +135,16 @@ func (r *reading) put(s *slot, v otlp.Value) {
 }
 
 // about are the roles that name something; all others say something about it.
-const about = 1<<roleModel | 1<<roleVersion | 1<<roleRun
+const about = aboutModel | origins
+
+const (
+	aboutModel = 1<<roleModel | 1<<roleVersion | 1<<roleRun
+	origins    = 1<<roleRegion | 1<<roleClient | 1<<roleInstance
+)
 
 // Resource implements otlp.Visitor. What a resource says holds for spans that say nothing else.
 func (r *Reader) Resource(attributes []otlp.Attribute) {
-	r.resource.set, r.last = 0, r.last[:0]
+	r.resource.set, r.last, r.origin = 0, r.last[:0], nil
 	for i := range attributes {
 		if s := r.Convention.slots.Find(attributes[i].Key); s != nil && about&(1<<s.role) != 0 {
 			said := *s
@@ -149,7 +156,7 @@ func (r *Reader) Resource(attributes []otlp.Attribute) {
 
 // begin makes a reading that begins with what the resource says.
 func (r *Reader) begin(in *reading) {
-	in.set = r.resource.set
+	in.set = r.resource.set & aboutModel // An origin is read where a span needs it.
 	for x := roleModel; x <= roleRun; x++ {
 		if in.has(x) {
 			in.ranks[x], in.values[x] = r.resource.ranks[x], r.resource.values[x]
@@ -351,6 +358,9 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 		for _, x := range kinds {
 			o.Embeds = o.Embeds || in.has(x) && isA(in.text(x), []string{"embeddings", "embedding", "rerank", "reranker"})
 		}
+	}
+	if (in.set|r.resource.set)&origins != 0 {
+		o.Origin = r.from(in)
 	}
 	o.Duration = float64(s.End-s.Start) / 1e9
 	o.QueueWait, o.ForwardPass, o.TimeToFirst = in.seconds(roleQueueWait), in.seconds(roleForwardPass), in.seconds(roleFirstToken)

@@ -84,6 +84,8 @@ func (b *book) read(ctx context.Context, view *baseline.View, days int, zone *ti
 type learned struct {
 	season *season.Season
 	whole  baseline.Counts
+	// frozen says that it is a measure, and no longer learning.
+	frozen bool
 }
 
 // learned returns the production baseline of the fields that only accepts.
@@ -91,5 +93,5 @@ func (b *book) learned(only func(field string) bool) learned {
 	whole := b.production.Counts
 	whole.Fields = maps.Clone(whole.Fields)
 	maps.DeleteFunc(whole.Fields, func(field string, _ map[string]int64) bool { return !only(field) })
-	return learned{b.season, whole}
+	return learned{b.season, whole, b.production.Frozen()}
 }

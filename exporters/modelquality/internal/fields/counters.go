@@ -4,10 +4,12 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/names"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/recent"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
@@ -38,14 +40,19 @@ type counters struct {
 	all                    map[string]*field // by the names of the definition
 	sorted                 []string          // those names, once somebody asked for them
 
-	mu   sync.Mutex // of the counts of the fields as well
-	rows int64
+	mu sync.Mutex // of the counts of the fields and the sample as well
+	// recent is a sample of the last inferences, of the fields of sampled and their origin.
+	recent      *recent.Sample
+	sampled     []sampledField
+	firstOutput int // among them
+	now         func() time.Time
+	rows        int64
 	// last are the inputs of the inference before: most have the same ones in the same order.
 	last []int
 }
 
 func newCounters(d baseline.Definition) *counters {
-	c := &counters{id: d.ID, definition: d, all: make(map[string]*field)}
+	c := &counters{id: d.ID, definition: d, all: make(map[string]*field), recent: recent.Off()}
 	byName := make(map[string]int)
 	for _, name := range sortedKeys(d.Fields) {
 		f := newField(d.Fields[name])
@@ -220,6 +227,7 @@ func newField(l binning.Layout) *field {
 func (f *field) count(v otlp.Value) (unseen bool) {
 	if f.centroid != nil {
 		f.counts[f.embedded(v)]++
+		f.mismatched(v)
 		return false
 	}
 	if !f.categorical {
@@ -229,6 +237,17 @@ func (f *field) count(v otlp.Value) (unseen bool) {
 	bin := f.category(v)
 	f.counts[bin]++
 	return f.hasUnseen && bin == f.strange
+}
+
+// bin is the bin of a value.
+func (f *field) bin(v otlp.Value) int {
+	switch {
+	case f.centroid != nil:
+		return f.embedded(v)
+	case !f.categorical:
+		return f.interval(v)
+	}
+	return f.category(v)
 }
 
 func (f *field) interval(v otlp.Value) int {

@@ -112,11 +112,15 @@ func (f *field) embedded(v otlp.Value) int {
 	if ok {
 		return f.interval(otlp.DoubleValue(distance))
 	}
-	if n := v.Dimensions(); n > 0 {
+	return f.nan
+}
+
+// mismatched counts an embedding of other dimensions than the baseline's.
+func (f *field) mismatched(v otlp.Value) {
+	if n := v.Dimensions(); n > 0 && n != len(f.centroid) {
 		f.mismatches++
 		f.mismatch = n
 	}
-	return f.nan
 }
 
 // mismatches calls each with every field of embeddings: how many had other dimensions than the baseline, the last of so many.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/recent"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
@@ -49,7 +50,9 @@ type Options struct {
 	// Zone is the time zone of the models' days and nights; UTC if nil.
 	Zone *time.Location
 	// Slow is how often the store is looked at for a version that has its bins.
-	Slow   time.Duration
+	Slow time.Duration
+	// Causes says how causes of changes are looked for.
+	Causes Causes
 	Now    func() time.Time
 	Logger *slog.Logger
 }
@@ -58,6 +61,8 @@ type Options struct {
 type Keeper struct {
 	Options
 	descs  descs
+	room   *recent.Room // nil where no causes are looked for
+	told   toldCauses
 	cells  atomic.Int64
 	woken  chan struct{}
 	cycles sync.Mutex
@@ -75,6 +80,7 @@ var _ prometheus.Collector = (*Keeper)(nil)
 
 type descs struct {
 	values, ratio, baselineValues, swing, firstDay, days, wantedDays, frozen, inherited, mismatches *prometheus.Desc
+	cause                                                                                           causeDescs
 }
 
 // Declare declares the metrics of a Keeper in the reference.
@@ -92,6 +98,7 @@ func newDescs(c *catalogue.Catalogue) descs {
 		days:           c.Gauge("ml_model_baseline_days", "Days that the production baseline holds.", model("role")...),
 		wantedDays:     c.Gauge("ml_model_baseline_wanted_days", "Days after which the production baseline is frozen.", model("role")...),
 		frozen:         c.Gauge("ml_model_baseline_frozen", "Whether the production baseline that is published is frozen (1) or still learning (0). While a version learns that of its outputs, that of the version before is published.", model("role")...),
+		cause:          newCauseDescs(c, model),
 		inherited:      c.Gauge("ml_model_baseline_inherited_info", "The version before, whose outputs are the published production baseline while the version learns its own.", model("from_version")...),
 	}
 }
@@ -104,7 +111,11 @@ func New(o Options) (*Keeper, error) {
 	if o.Zone == nil {
 		o.Zone = time.UTC
 	}
-	return &Keeper{Options: o, descs: newDescs(new(catalogue.Catalogue)), woken: make(chan struct{}, 1), models: make(map[string]*model), trackers: make(map[*Tracker]struct{})}, nil
+	k := &Keeper{Options: o, descs: newDescs(new(catalogue.Catalogue)), woken: make(chan struct{}, 1), models: make(map[string]*model), trackers: make(map[*Tracker]struct{})}
+	if o.Causes.Window > 0 {
+		k.room = recent.NewRoom(o.Causes.Memory)
+	}
+	return k, nil
 }
 
 // Track begins to count the fields of a version.
@@ -136,6 +147,7 @@ func (t *Tracker) seasonKey() string { return t.key() + "\x1fseason" }
 func (k *Keeper) hide(t *Tracker) {
 	k.shown.Delete(t.key())
 	k.mixed.set(t.seasonKey(), nil)
+	k.told.set(t.key(), nil)
 }
 
 // wake makes Run begin a cycle now.
@@ -231,6 +243,7 @@ func (k *Keeper) Collect(ch chan<- prometheus.Metric) {
 	k.mu.Unlock()
 	var out exporter.Metrics
 	k.collectMixtures(&out)
+	k.told.collect(&out, k.descs.cause)
 	for _, t := range trackers {
 		c := t.counters.Load()
 		if c == nil {

@@ -38,7 +38,7 @@ func (k *Keeper) production(m *model, t *Tracker, out *exporter.Metrics) error {
 	if p := t.predecessor; p != nil && p.enough && !own.production.Frozen() {
 		same := learned{p.learned.season, only(p.learned.whole, func(field string) bool {
 			return reflect.DeepEqual(own.definition.Fields[field], p.definition.Fields[field])
-		})}
+		}), true}
 		if len(same.whole.Fields) > 0 {
 			show(same)
 			out.Gauge(k.descs.inherited, 1, t.model, t.version, p.version)

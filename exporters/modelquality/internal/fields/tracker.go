@@ -31,6 +31,7 @@ type Tracker struct {
 	predecessor *predecessor
 	searched    time.Time
 	learned     []learned // what the short windows are compared with
+	incidents   map[incidentKey]*incident
 	shown       time.Time // when that was
 	// mismatchTold says that the log has said that embeddings have other dimensions than the baseline.
 	mismatchTold bool
@@ -77,7 +78,11 @@ func (c *Counting) Count(o *convention.Observation) (unseen bool) {
 	if c.counters == nil {
 		return c.tracker.Count(o)
 	}
-	return c.counters.add(o.Features, o.Prediction, o.Confidence, o.Dropped)
+	unseen = c.counters.add(o.Features, o.Prediction, o.Confidence, o.Dropped)
+	if c.counters.recent.Due() {
+		c.counters.keep(o)
+	}
+	return unseen
 }
 
 // End ends what Begin began.
@@ -95,6 +100,10 @@ func (t *Tracker) adopt(d baseline.Definition, id string, books []*book) *counte
 		f.hidden = t.keeper.Reveal.Hidden(label, d.Fields[name])
 	}
 	c.id = id
+	t.stopSampling()
+	if k := t.keeper; k.room != nil {
+		c.sampleRecent(k.room, k.Causes.Window, k.Now)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.sample != nil {
@@ -109,6 +118,7 @@ func (t *Tracker) adopt(d baseline.Definition, id string, books []*book) *counte
 
 // restart begins to keep a sample, at first and after a reset.
 func (t *Tracker) restart(now time.Time) {
+	t.stopSampling()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sample, t.begun, t.asked = newSample(), now, false
@@ -157,10 +167,20 @@ func (t *Tracker) known(m *model, now time.Time) bool {
 
 // close gives back what the tracker keeps.
 func (t *Tracker) close() {
+	t.stopSampling()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.sample != nil {
 		t.keeper.cells.Add(-int64(t.sample.cells))
 		t.sample = newSample()
+	}
+}
+
+// stopSampling gives back what the sample of recent inferences takes.
+func (t *Tracker) stopSampling() {
+	if c := t.counters.Load(); c != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.recent.Close()
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/schollz/progressbar/v3"
 
+	"github.com/sightglass-ml/sightglass/internal/tool"
 	"github.com/sightglass-ml/sightglass/replay"
 	"github.com/sightglass-ml/sightglass/replay/engine"
 	"github.com/sightglass-ml/sightglass/replay/scenario"
@@ -39,7 +40,7 @@ type replayFlags struct {
 }
 
 func replayCommand(app *kingpin.Application, stdout io.Writer) commands {
-	c := app.Command("replay", "Run the rules over simulated or recorded months in minutes, and measure what their alerts are worth: time to detect, false alarms; or over the history of a Prometheus. See docs/replay.md.")
+	c := tool.DataCommand(app, "replay")
 	var f replayFlags
 	c.Arg("scenario", "Scenario files; none with --from-prometheus.").ExistingFilesVar(&f.scenarios)
 	c.Flag("data", "File of events, in place of the scenario's: NAME=FILE, of a dataset or a model; repeatable.").PlaceHolder("NAME=FILE").IsSetByUser(&f.dataSet).StringsVar(&f.data)

@@ -12,10 +12,11 @@ import (
 	"golang.org/x/term"
 
 	"github.com/sightglass-ml/sightglass/internal/demo"
+	"github.com/sightglass-ml/sightglass/internal/tool"
 )
 
 func demoCommand(app *kingpin.Application, stdout io.Writer) commands {
-	c := app.Command("demo", "Watch the real stack detect what breaks in the sample data of a shop.")
+	c := tool.DataCommand(app, "demo")
 	once := c.Flag("once", "End after the last incident, with an error unless every incident was detected and nothing else alerted.").Bool()
 	cfg := demo.Config{Out: stdout}
 	c.Flag("speedup", fmt.Sprintf("Factor by which time is compressed, 1 to %d.", demo.MaxSpeedup)).Default(fmt.Sprint(demo.DefaultSpeedup)).Float64Var(&cfg.Speedup)

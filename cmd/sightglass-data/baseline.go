@@ -17,10 +17,11 @@ import (
 
 	"github.com/sightglass-ml/sightglass/exporters/dataquality"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/tool"
 )
 
 func baselineCommand(app *kingpin.Application, stdout io.Writer) commands {
-	parent := app.Command("baseline", "Build, show, freeze, accept or reset the baselines of the data-quality exporter's datasets or of the model-quality exporter's models.")
+	parent := tool.DataCommand(app, "baseline")
 	file := parent.Flag("config.file", "Path of the data-quality or model-quality exporter's configuration file.").Required().String()
 
 	build := parent.Command("build", "Cut the bins, count the training data and add every complete day, now instead of over time.")

@@ -8,10 +8,11 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/sightglass-ml/sightglass/exporters/dataquality/imports"
+	"github.com/sightglass-ml/sightglass/internal/tool"
 )
 
 func importCommand(app *kingpin.Application, stdout io.Writer) commands {
-	parent := app.Command("import", "Print the tests that a team has for its tables as datasets of the data-quality exporter's configuration.")
+	parent := tool.DataCommand(app, "import")
 	var o imports.Options
 	parent.Flag("source", "Name of the configuration's source that has the tables.").Default("warehouse").StringVar(&o.Source)
 	parent.Flag("schema", "Schema of the tables, put before their names.").StringVar(&o.Schema)

@@ -1,11 +1,9 @@
-// Package telemetry carries what a process says about itself.
+// Package telemetry publishes the telemetry of the process itself.
 //
-// Input: OpenTelemetry instruments and spans, the OpenCensus views and spans of
-// dependencies that still use it, and the Prometheus metrics of the process. Out
-// flow the OpenTelemetry and OpenCensus metrics at /metrics, and everything by
-// OTLP where the standard OTEL_* variables ask for it. The package owns the
-// providers and, from Start on, the process-wide hooks by which libraries find
-// them: a library that nobody configured looks nowhere else.
+// Input: OpenTelemetry instruments and spans, the OpenCensus views and spans of dependencies that still use OpenCensus, and the
+// Prometheus metrics of the process. Output: the OpenTelemetry and OpenCensus metrics at /metrics, and all telemetry by OTLP if the
+// standard OTEL_* variables request it. State: the providers and, after Start, the process-wide hooks through which libraries find the
+// providers.
 package telemetry
 
 import (
@@ -35,15 +33,15 @@ import (
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 )
 
-// Options say whose telemetry it is.
+// Options describe the process.
 type Options struct {
-	Service string // service.name, unless OTEL_SERVICE_NAME says otherwise
+	Service string // service.name, unless OTEL_SERVICE_NAME overrides it
 	Version string
 	Logger  *slog.Logger
-	// Registerer is where the metrics of OpenTelemetry and OpenCensus show up.
+	// Registerer is where the metrics of OpenTelemetry and OpenCensus are registered.
 	Registerer prometheus.Registerer
-	// Self are the Prometheus metrics of the process, which OTLP carries too. It
-	// must not include what Registerer gathers, which would then be sent twice.
+	// Self are the Prometheus metrics of the process, which are also sent by OTLP. It must not include Registerer's metrics, which
+	// would then be sent twice.
 	Self prometheus.Gatherer
 }
 
@@ -55,8 +53,8 @@ type Telemetry struct {
 	shutdown []func(context.Context) error
 }
 
-// Start sets telemetry up and installs it process-wide: as OpenTelemetry's
-// global providers and error handler, and as the tracer behind OpenCensus.
+// Start starts the telemetry and installs it process-wide: as OpenTelemetry's global providers and error handler, and as the tracer of
+// OpenCensus.
 func Start(ctx context.Context, o Options) (*Telemetry, error) {
 	t := &Telemetry{Meters: metricnoop.NewMeterProvider(), Tracers: tracenoop.NewTracerProvider()}
 	if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") {
@@ -66,7 +64,7 @@ func Start(ctx context.Context, o Options) (*Telemetry, error) {
 		resource.WithAttributes(semconv.ServiceName(o.Service), semconv.ServiceVersion(o.Version)),
 		resource.WithTelemetrySDK(),
 		resource.WithHost(),
-		resource.WithFromEnv(), // last, so that the operator's word counts
+		resource.WithFromEnv(), // last, so that the operator's settings take precedence
 	)
 	if err != nil {
 		return nil, fmt.Errorf("describe the process to OpenTelemetry: %w", err)
@@ -88,9 +86,8 @@ func (t *Telemetry) startMetrics(ctx context.Context, o Options, res *resource.R
 	exporter, err := otelprom.New(
 		otelprom.WithRegisterer(o.Registerer),
 		otelprom.WithProducer(census),
-		// The scrape names the process by job and instance and <name>_build_info
-		// its version; target_info and scope labels would say it again on every
-		// series.
+		// The labels job and instance identify the process, and <name>_build_info has its version. target_info and scope labels would
+		// repeat them on every series.
 		otelprom.WithoutTargetInfo(),
 		otelprom.WithoutScopeInfo(),
 	)
@@ -120,11 +117,11 @@ func (t *Telemetry) startMetrics(ctx context.Context, o Options, res *resource.R
 	return nil
 }
 
-// maxSpanAttributes has room for the features of a model, of which a span has one attribute each.
+// maxSpanAttributes is large enough for the features of a model, each of which is one attribute of a span.
 const maxSpanAttributes = 1024
 
-// spanLimits are the SDK's, but for the number of attributes where the environment does not say one: from the 129th on the
-// SDK would drop those that come last, the prediction among them.
+// spanLimits returns the SDK's limits, with more attributes unless the environment sets a limit. The SDK's default keeps 128
+// attributes: it drops the 129th and all later ones, among them the prediction.
 func spanLimits() sdktrace.SpanLimits {
 	limits := sdktrace.NewSpanLimits()
 	if os.Getenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT") == "" && os.Getenv("OTEL_ATTRIBUTE_COUNT_LIMIT") == "" {
@@ -156,11 +153,9 @@ func (t *Telemetry) startTraces(ctx context.Context, res *resource.Resource) err
 
 func (t *Telemetry) onShutdown(f func(context.Context) error) { t.shutdown = append(t.shutdown, f) }
 
-// Shutdown sends what is not sent yet and takes the providers back. It gives up
-// when ctx ends.
+// Shutdown sends pending telemetry and restores the previous providers. It gives up when ctx ends.
 func (t *Telemetry) Shutdown(ctx context.Context) error {
-	// Side by side: an endpoint that does not answer for one signal must not use
-	// up the time of the other.
+	// Concurrently, so that an endpoint that does not answer for one signal does not use up the time of the other.
 	errs := make([]error, len(t.shutdown))
 	var all sync.WaitGroup
 	for i, f := range t.shutdown {
@@ -174,13 +169,12 @@ func (t *Telemetry) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// exports says whether the environment asks for a signal to be sent. The
-// specification's default is to send to localhost, which would fill the log of
-// everyone who has no collector there.
+// exports reports whether the environment requests the export of a signal. The specification's default is to export to localhost.
+// Without a collector there, that would fill the log.
 func exports(signal string) bool {
 	switch os.Getenv("OTEL_" + signal + "_EXPORTER") {
 	case "":
-	case "none", "prometheus": // the latter is /metrics, which is always there
+	case "none", "prometheus": // the latter is /metrics, which is always served
 		return false
 	default:
 		return true
@@ -188,7 +182,7 @@ func exports(signal string) bool {
 	return os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || os.Getenv("OTEL_EXPORTER_OTLP_"+signal+"_ENDPOINT") != ""
 }
 
-// producers joins several sources of metrics into the one that autoexport takes.
+// producers combines several producers of metrics into one for autoexport.
 type producers []sdkmetric.Producer
 
 // Produce implements sdkmetric.Producer.

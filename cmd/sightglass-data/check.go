@@ -16,6 +16,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/connect"
+	"github.com/sightglass-ml/sightglass/internal/tool"
 	"github.com/sightglass-ml/sightglass/responder"
 )
 
@@ -64,7 +65,7 @@ func programs(nvml *string) map[string]program {
 }
 
 func checkCommand(app *kingpin.Application, stdout io.Writer) commands {
-	c := app.Command("check", "Check a configuration file, as the program's own --config.check does.")
+	c := tool.DataCommand(app, "check")
 	var nvml string
 	all := programs(&nvml)
 	names := slices.Sorted(maps.Keys(all))

@@ -13,10 +13,11 @@ import (
 	"github.com/prometheus/common/promslog"
 
 	"github.com/sightglass-ml/sightglass/exporters/dataquality"
+	"github.com/sightglass-ml/sightglass/internal/tool"
 )
 
 func reportCommand(app *kingpin.Application, stdout io.Writer) commands {
-	c := app.Command("report", "Profile a dataset now and write one HTML page: its bins beside the baselines, its keys and checks, and what has no bins and why. Nothing is stored.")
+	c := tool.DataCommand(app, "report")
 	file := c.Flag("config.file", "Path of the data-quality exporter's configuration file.").Required().String()
 	output := c.Flag("output", "Path of the page; the dataset's name and .html by default.").String()
 	name := c.Arg("dataset", "Dataset to report on.").Required().String()
