@@ -18,5 +18,5 @@ func run(args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "%s %s: %v\n", tool.Name, command, tool.Start(args))
 		return 1
 	}
-	return tool.Run(args, stdout, stderr, auditCommand, bundleCommand, tool.HandOver)
+	return tool.Run(args, stdout, stderr, auditCommand, bundleCommand, explainCommand, tool.HandOver)
 }
