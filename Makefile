@@ -199,13 +199,8 @@ FIRST_SEED ?= 1
 QUIET ?= replay/scenarios/quiet-large.yaml
 
 .PHONY: replay-seeds
-<<<<<<< HEAD
-replay-seeds: bin/sightglass ## replay quiet months with many seeds, some six minutes of a core each (SEEDS=20 FIRST_SEED=1 QUIET= for another size)
+replay-seeds: bin/sightglass bin/sightglass-data ## replay quiet months with many seeds, some six minutes of a core each (SEEDS=20 FIRST_SEED=1 QUIET= for another size)
 	bin/sightglass replay --seed $(FIRST_SEED) --seeds $(SEEDS) $(QUIET)
-=======
-replay-seeds: bin/sightglass bin/sightglass-data ## replay quiet months with many seeds (SEEDS=20 FIRST_SEED=1)
-	bin/sightglass replay --seed $(FIRST_SEED) --seeds $(SEEDS) replay/scenarios/quiet.yaml
->>>>>>> main
 
 # ---- measurements: each prints what it measures and what that is compared with ----
 

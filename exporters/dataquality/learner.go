@@ -31,6 +31,8 @@ type learner struct {
 	trainingErr      error
 	now              func() time.Time
 	logger           *slog.Logger
+	// maxNoise is the threshold drift_noise_psi of the rules.
+	maxNoise float64
 	// withoutHours are days whose hours cannot be counted any more.
 	withoutHours map[baseline.Day]bool
 	// progress is told of what takes long; it may be nil.
@@ -266,7 +268,7 @@ func (l *learner) season(ctx context.Context, view *baseline.View, d baseline.De
 			return nil, err
 		}
 	}
-	return view.Season(ctx, p, l.cfg.zone())
+	return view.Season(ctx, p, season.Settings{Zone: l.cfg.zone(), MaxNoise: l.maxNoise})
 }
 
 // addHours counts the hours of up to atMost days that the baseline holds without

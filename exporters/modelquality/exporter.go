@@ -109,10 +109,14 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 		if err != nil {
 			return nil, err
 		}
+		seasons, err := cfg.Baselines.seasons()
+		if err != nil {
+			return nil, err
+		}
 		if e.keeper, err = fields.New(fields.Options{
 			Store: e.rooms.store, Sample: cfg.Baselines.Sample, SampleWait: time.Duration(cfg.Baselines.SampleWait), Days: cfg.Baselines.Days,
 			Choice: cfg.Baselines.Fields.choice(), Reveal: cfg.Baselines.Fields.revealed(), Training: e.training, Fields: env.Limit("fields", cfg.Baselines.Fields.MaxTotal),
-			Zone: cfg.Baselines.TimeZone.Location(), Slow: time.Duration(cfg.Baselines.Interval), Causes: causes, Now: now, Logger: env.Logger,
+			Season: seasons, Slow: time.Duration(cfg.Baselines.Interval), Causes: causes, Now: now, Logger: env.Logger,
 		}); err != nil {
 			return nil, cfg.Wrap("baselines", err)
 		}
