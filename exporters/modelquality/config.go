@@ -43,7 +43,7 @@ type Config struct {
 	// ForgetAfter is the time after which a version without inferences loses its series.
 	ForgetAfter config.Duration `yaml:"forget_after"`
 	Join        JoinConfig      `yaml:"join"`
-	// LowConfidence is the limit below which an inference's trace is preferred as exemplar.
+	// LowConfidence is the limit below which an inference's trace is published as an example.
 	LowConfidence float64 `yaml:"low_confidence"`
 	// Evaluations are the gates by the name of the evaluation.
 	Evaluations map[string]GateConfig `yaml:"evaluations"`
