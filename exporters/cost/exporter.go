@@ -37,13 +37,14 @@ func Load(path string) (Config, error) { return config.Load[Config](path) }
 
 // Spec is the exporter's binary.
 func Spec() exporter.Spec[Config] {
+	books := &handover{}
 	return exporter.Spec[Config]{
 		Name:           "cost_exporter",
 		Description:    "Publishes what inference costs in Canadian dollars: bills, budgets, prices and idle GPUs.",
 		DefaultAddress: ":10913",
 		Load:           Load,
 		Start: func(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance, error) {
-			return start(env, cfg, time.Now)
+			return start(env, cfg, time.Now, books)
 		},
 		Watching: func(cfg Config) []any {
 			names := make([]string, len(cfg.Bills.Sources))
@@ -73,43 +74,12 @@ type Exporter struct {
 	meter    *metering.Meter // nil without metering
 	limits   limits
 	snapshot exporter.Snapshot
+	handover *handover
 
 	mu          sync.Mutex // guards what follows
 	looked      bool       // for bills
 	unconverted map[string]float64
 	counted     map[string]int64
-}
-
-// ledger is a source of bills. It is opened when it is first read, and again after that failed: a folder that is not
-// mounted yet must not keep the exporter from the other sources.
-type ledger struct {
-	name string
-	key  string // in the configuration
-	open func() (*bill.Ledger, error)
-
-	opened *bill.Ledger
-}
-
-func (l *ledger) read(ctx context.Context) (bill.Bill, error) {
-	if err := l.look(); err != nil {
-		return bill.Bill{}, err
-	}
-	return l.opened.Read(ctx)
-}
-
-// look opens the source unless it is open.
-func (l *ledger) look() (err error) {
-	if l.opened == nil {
-		l.opened, err = l.open()
-	}
-	return err
-}
-
-func (l *ledger) close() error {
-	if l.opened == nil {
-		return nil
-	}
-	return l.opened.Close()
 }
 
 type limits struct{ departments, services, series *limit.Limiter }
@@ -122,11 +92,11 @@ var (
 	_ exporter.Reloader[Config] = (*Exporter)(nil)
 )
 
-func start(env *exporter.Env, cfg Config, now func() time.Time) (_ exporter.Instance, err error) {
+func start(env *exporter.Env, cfg Config, now func() time.Time, books *handover) (_ exporter.Instance, err error) {
 	e := &Exporter{
 		cfg: cfg, descs: newDescs(&catalogue.Catalogue{Prefix: "ml_cost_"}), now: now, log: env.Logger,
 		limits:      limits{env.Limit("departments", cfg.Bills.MaxDepartments), env.Limit("services", cfg.Bills.MaxServices), env.Limit("metered_series", 0)},
-		unconverted: map[string]float64{}, counted: map[string]int64{},
+		handover: books, unconverted: map[string]float64{}, counted: map[string]int64{},
 	}
 	defer func() {
 		if err != nil {
@@ -191,56 +161,6 @@ func (e *Exporter) openRates() (*fx.Keeper, error) {
 func (e *Exporter) rate(currency string, at time.Time) (float64, bool) {
 	r, ok := e.rates.Book().At(currency, at)
 	return r.CAD, ok
-}
-
-func (e *Exporter) openBills() error {
-	cfg := e.cfg.Bills
-	if len(cfg.Sources) == 0 {
-		return nil
-	}
-	o := bill.Options{Cost: cfg.Cost, Zone: e.cfg.calendar.Zone(), MemoryLimit: int64(cfg.MemoryLimit), Threads: cfg.Threads, TempDir: e.cfg.temp(), KeepCase: cfg.KeepCase, InvoiceRates: e.cfg.Exchange.InvoiceRates}
-	for _, b := range e.cfg.Budgets {
-		o.Departments = append(o.Departments, b.Department)
-	}
-	for _, r := range cfg.Departments {
-		o.Rules = append(o.Rules, r.rule())
-	}
-	for _, r := range cfg.Observability {
-		o.Observability = append(o.Observability, r.rule())
-	}
-	for _, r := range cfg.Metered {
-		o.Metered = append(o.Metered, r.rule())
-	}
-	for _, r := range cfg.GPUMachines {
-		o.GPUs = append(o.GPUs, bill.GPURule{Rule: r.rule(), GPUs: r.GPUs})
-	}
-	var err error
-	if e.reader, err = bill.NewReader(o); err != nil {
-		return err
-	}
-	for i, s := range cfg.Sources {
-		key := fmt.Sprintf("bills.sources[%d].folder", i)
-		if s.Bucket != nil {
-			key = fmt.Sprintf("bills.sources[%d].bucket", i)
-		}
-		e.ledgers = append(e.ledgers, &ledger{name: s.Name, key: key, open: func() (*bill.Ledger, error) {
-			l, err := openLedger(e.reader, s, e.now, e.log)
-			return l, e.cfg.Wrap(key, err)
-		}})
-	}
-	return nil
-}
-
-func openLedger(reader *bill.Reader, s SourceConfig, now func() time.Time, logger *slog.Logger) (*bill.Ledger, error) {
-	how := bill.LedgerOptions{Deliveries: s.Deliveries, Grouping: s.Delivery, Settle: time.Duration(s.Settle), Now: now, Logger: logger.With("source", s.Name)}
-	if s.Bucket == nil {
-		return bill.Folder(reader, string(s.Folder), how)
-	}
-	bucket, err := s.Bucket.Bucket(logger)
-	if err != nil {
-		return nil, err
-	}
-	return bill.Objects(reader, bucket, how), nil
 }
 
 // readBills looks for new bills and publishes the sums of the month.
@@ -405,12 +325,13 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// Reload implements exporter.Reloader. A configuration that says the same reads no bill again. Of another one all sums are made
-// anew: what a bill's line costs whom depends on nearly every key.
+// Reload implements exporter.Reloader. With a configuration that says the same nothing happens. With another one the sums are made anew,
+// by an instance that takes over what this one has read of bills: see ledger.
 func (e *Exporter) Reload(_ context.Context, cfg Config) error {
 	if config.Same(e.cfg, cfg) {
 		return nil
 	}
+	e.handover.leave(e)
 	return exporter.ErrReplace
 }
 
