@@ -90,7 +90,9 @@ func (l *ledger) close() error {
 }
 
 // samePlace says whether two sources are one folder or bucket.
-func samePlace(a, b SourceConfig) bool { return a.Folder == b.Folder && config.Same(a.Bucket, b.Bucket) }
+func samePlace(a, b SourceConfig) bool {
+	return a.Folder == b.Folder && config.Same(a.Bucket, b.Bucket)
+}
 
 func (e *Exporter) openBills() error {
 	cfg := e.cfg.Bills

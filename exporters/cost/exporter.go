@@ -95,7 +95,7 @@ var (
 func start(env *exporter.Env, cfg Config, now func() time.Time, books *handover) (_ exporter.Instance, err error) {
 	e := &Exporter{
 		cfg: cfg, descs: newDescs(&catalogue.Catalogue{Prefix: "ml_cost_"}), now: now, log: env.Logger,
-		limits:      limits{env.Limit("departments", cfg.Bills.MaxDepartments), env.Limit("services", cfg.Bills.MaxServices), env.Limit("metered_series", 0)},
+		limits:   limits{env.Limit("departments", cfg.Bills.MaxDepartments), env.Limit("services", cfg.Bills.MaxServices), env.Limit("metered_series", 0)},
 		handover: books, unconverted: map[string]float64{}, counted: map[string]int64{},
 	}
 	defer func() {
