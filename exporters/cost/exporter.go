@@ -28,6 +28,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/httpclient"
 	"github.com/sightglass-ml/sightglass/internal/limit"
 	"github.com/sightglass-ml/sightglass/internal/state"
 )
@@ -150,10 +151,18 @@ func (e *Exporter) openRates() (*fx.Keeper, error) {
 		}
 	}
 	delete(wanted, fx.CAD)
+	client, err := httpclient.New(cfg.HTTPClient, cfg.client, "cost-exporter")
+	if err != nil {
+		return nil, err
+	}
+	if client == nil {
+		client = new(http.Client)
+	}
+	client.Timeout = time.Duration(cfg.Timeout)
 	return fx.Open(fx.Options{
 		Currencies: slices.Sorted(maps.Keys(wanted)), Fixed: cfg.Rates, From: e.now().Add(-time.Duration(cfg.History)),
 		File: filepath.Join(string(e.cfg.State), "exchange-rates.json"), ValetURL: cfg.ValetURL, ECBURL: cfg.ECBURL, Online: cfg.Online,
-		Client: &http.Client{Timeout: time.Duration(cfg.Timeout)}, Now: e.now, Logger: e.log,
+		Client: client, Now: e.now, Logger: e.log,
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"text/template"
 	"time"
 
+	promconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/clients"
@@ -22,6 +23,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/httpclient"
 	"github.com/sightglass-ml/sightglass/internal/owner"
 	"github.com/sightglass-ml/sightglass/internal/reveal"
 	"github.com/sightglass-ml/sightglass/internal/tables"
@@ -242,6 +244,8 @@ type MLflowConfig struct {
 	Token    config.SecretSource `yaml:"token,omitempty"`
 	Username string              `yaml:"username,omitempty"`
 	Password config.SecretSource `yaml:"password,omitempty"`
+	// HTTPClient is credentials, TLS, proxy and headers in Prometheus's form (http_config); secrets by file only.
+	HTTPClient config.Raw `yaml:"http_client,omitempty"`
 	// Aliases say which version is meant by a service that names none, in order of preference.
 	Aliases           []string        `yaml:"aliases"`
 	Refresh           config.Duration `yaml:"refresh"`
@@ -255,6 +259,8 @@ type MLflowConfig struct {
 	Datasets DatasetsConfig `yaml:"datasets"`
 	// Assessments says which experiments' traces are read for judgements of responses.
 	Assessments AssessmentsConfig `yaml:"assessments"`
+
+	client promconfig.HTTPClientConfig
 }
 
 // AssessmentsConfig is whose assessments are read; by default nobody's.
@@ -322,6 +328,11 @@ func (m *MLflowConfig) Validate(at config.At) {
 	if at.Has("token") && m.Username != "" {
 		at.Errorf("token", "there is a user name as well; want one of the two")
 	}
+	credentials := "token"
+	if m.Username != "" {
+		credentials = "username"
+	}
+	m.client = httpclient.Check(m.HTTPClient, at, credentials, at.Has("token") || m.Username != "")
 	for key, d := range sorted(map[string]config.Duration{"refresh": m.Refresh, "retry_missing": m.RetryMissing, "timeout": m.Timeout}) {
 		if d <= 0 {
 			at.Errorf(key, "%v; want a duration above 0", d)
@@ -404,6 +415,8 @@ type ReviewsConfig struct {
 	// URL of the responder, or of any server that takes POSTs to /api/v1/reviews below it.
 	URL   string              `yaml:"url"`
 	Token config.SecretSource `yaml:"token,omitempty"`
+	// HTTPClient is credentials, TLS, proxy and headers in Prometheus's form (http_config); secrets by file only.
+	HTTPClient config.Raw `yaml:"http_client,omitempty"`
 	// File keeps what is not delivered yet: by default "reviews.db" in $STATE_DIRECTORY, or else beside the configuration. Each replica
 	// needs its own.
 	File       config.Path     `yaml:"file,omitempty"`
@@ -412,6 +425,8 @@ type ReviewsConfig struct {
 	MaxBackoff config.Duration `yaml:"max_backoff"`
 	// Excerpts of answers leave the service; by default none do.
 	Excerpts ExcerptsConfig `yaml:"excerpts"`
+
+	client promconfig.HTTPClientConfig
 }
 
 // ExcerptsConfig is what of an answer a review has.
@@ -459,6 +474,7 @@ func (r *ReviewsConfig) SetDefaults() {
 // Validate implements config.Validator.
 func (r *ReviewsConfig) Validate(at config.At) {
 	at.CheckURL("url", r.URL)
+	r.client = httpclient.Check(r.HTTPClient, at, "token", at.Has("token"))
 	if r.File == "" {
 		r.File = config.Path(at.State("file", "reviews.db"))
 	}

@@ -3,6 +3,7 @@ package modelquality
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,7 +55,9 @@ type Replay struct{ exporter *Exporter }
 // NewReplay starts the exporter under a configuration, as a new process would. Baselines that the store has go on; counters
 // begin at nothing.
 func NewReplay(cfg Config, o ReplayOptions) (*Replay, error) {
-	e := &Exporter{rooms: &rooms{cfg: &cfg, sources: o.Sources, store: o.Store}}
+	e := &Exporter{rooms: newRooms(&cfg)}
+	e.rooms.store = o.Store
+	maps.Copy(e.rooms.sources, o.Sources)
 	e.cfg.Store(&cfg)
 	dropped := limit.NewDropped()
 	limiter := func(name string, most int) *limit.Limiter { return limit.New(name, most, dropped) }

@@ -8,6 +8,7 @@ package metering
 import (
 	"iter"
 	"math"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -49,8 +50,6 @@ type Meter struct {
 	limits Limits
 	make   func(name string, most int) *limit.Limiter
 	keeper *fields.Keeper
-	// estimated are the models whose performance is estimated.
-	estimated []Estimated
 
 	bounds atomic.Pointer[bounds]
 	// division is guarded by mu.
@@ -59,6 +58,8 @@ type Meter struct {
 	// mu is taken before the lock of a Series, never after.
 	mu     sync.RWMutex
 	series map[key]*Series
+	// estimated are the models whose performance is estimated.
+	estimated []Estimated
 }
 
 type key struct{ model, version string }
@@ -120,6 +121,21 @@ func (m *Meter) newBounds() *bounds {
 		}
 	}
 	return b
+}
+
+// Estimate says anew whose performance is estimated. The predictions of a model for which nothing changes are counted on.
+func (m *Meter) Estimate(all []Estimated) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.estimated = all
+	for _, s := range m.series {
+		e := newEstimates(all, s.Model)
+		s.mu.Lock()
+		if (e == nil) != (s.estimates == nil) || e != nil && !reflect.DeepEqual(*e.of, *s.estimates.of) {
+			s.estimates = e
+		}
+		s.mu.Unlock()
+	}
 }
 
 // Divide gives each client places of its own. What has series already takes its places first.
