@@ -104,6 +104,9 @@ generate: ## write the generated files: dashboards, metric reference
 
 # ---- checks ----
 
+# What a Go service imports is a module of its own, which ./... leaves out.
+INSTRUMENT := github.com/sightglass-ml/sightglass/instrument/...
+
 TEST := go test -race -timeout 40m -ldflags '$(LAZY)'
 
 # The rules take longest, so ./rules begins first: else a core waits for it at the end.
@@ -116,13 +119,13 @@ test: preflight ## run every test
 	@echo "make test: about 50 minutes the first time on two cores, about 25 minutes from then on"
 	@tools/stage.sh 1/5 "the pinned tools" "6 minutes the first time" $(MAKE) --no-print-directory tools
 	@tools/stage.sh 2/5 "servers and a browser for the tests" "4 minutes the first time" $(MAKE) --no-print-directory test-deps
-	@tools/stage.sh 3/5 "the tests, with the race detector" "30 minutes" $(TEST) -skip '$(REPLAYS)' ./rules ./...
+	@tools/stage.sh 3/5 "the tests, with the race detector" "30 minutes" $(TEST) -skip '$(REPLAYS)' ./rules ./... $(INSTRUMENT)
 	@tools/stage.sh 4/5 "replays of simulated time" "5 minutes" $(subst -race ,,$(TEST)) -run '$(REPLAYS)' ./replay ./e2e ./rules ./dashboards
 	@tools/stage.sh 5/5 "new inputs for every fuzz test" "2 minutes" $(MAKE) --no-print-directory test-fuzz FUZZTIME=1000x
 
 .PHONY: test-unit
 test-unit: ## run the tests of the Go code alone
-	$(TEST) ./cmd/... ./exporters/... ./internal/... ./replay/... ./responder/...
+	$(TEST) ./cmd/... ./exporters/... ./internal/... ./replay/... ./responder/... $(INSTRUMENT)
 
 # One room of the repository, checked with the tools that its users have.
 ROOMS := rules alertmanager jsonnet dashboards e2e
@@ -165,21 +168,22 @@ test-fuzz: ## try FUZZTIME (100000x) new inputs on every fuzz test
 .PHONY: lint
 lint: bin/tools/golangci-lint bin/tools/jsonnetfmt bin/tools/jsonnet-lint ## check style, policy, and that generated files and go.mod are current
 	bin/tools/golangci-lint run
+	cd instrument && ../bin/tools/golangci-lint run
 	git ls-files '*.jsonnet' '*.libsonnet' | xargs -r bin/tools/jsonnetfmt --test
 	git ls-files '*.jsonnet' '*.libsonnet' | xargs -r bin/tools/jsonnet-lint
-	for module in . tools tools/*/ exporters/*/bench/; do [[ ! -e $$module/go.mod ]] || (cd $$module && go mod tidy -diff); done
+	for module in . instrument tools tools/*/ exporters/*/bench/; do [[ ! -e $$module/go.mod ]] || (cd $$module && go mod tidy -diff); done
 	@state() { git status --porcelain; git diff; }; before=$$(state); $(MAKE) generate; \
 	[[ $$before == "$$(state)" ]] || { echo "generated files were out of date: commit what make generate wrote"; exit 1; }
 
 .PHONY: vulnerabilities
 vulnerabilities: bin/tools/govulncheck ## look for known vulnerabilities in what the programs call (asks vuln.go.dev; VULNDB=file:///… for a copy)
-	bin/tools/govulncheck $(if $(VULNDB),-db $(VULNDB)) ./...
+	bin/tools/govulncheck $(if $(VULNDB),-db $(VULNDB)) ./... $(INSTRUMENT)
 
 # Scenarios whose events are committed; flights.yaml needs a file: see docs/replay.md.
 SCENARIOS := $(filter-out replay/scenarios/flights.yaml replay/scenarios/speed.yaml,$(wildcard replay/scenarios/*.yaml))
 
 .PHONY: replay
-replay: bin/sightglass ## replay months under the rules: time to detect, false alarms, bars (SCENARIOS= for others)
+replay: bin/sightglass bin/sightglass-data ## replay months under the rules: time to detect, false alarms, bars (SCENARIOS= for others)
 	bin/sightglass replay $(SCENARIOS)
 
 .PHONY: test-vmalert
@@ -194,7 +198,7 @@ SEEDS ?= 20
 FIRST_SEED ?= 1
 
 .PHONY: replay-seeds
-replay-seeds: bin/sightglass ## replay quiet months with many seeds (SEEDS=20 FIRST_SEED=1)
+replay-seeds: bin/sightglass bin/sightglass-data ## replay quiet months with many seeds (SEEDS=20 FIRST_SEED=1)
 	bin/sightglass replay --seed $(FIRST_SEED) --seeds $(SEEDS) replay/scenarios/quiet.yaml
 
 # ---- measurements: each prints what it measures and what that is compared with ----
@@ -211,7 +215,11 @@ bin/bench/evidently: exporters/dataquality/bench/requirements.txt
 
 .PHONY: bench-cause
 bench-cause: ## find causes that were planted in 200 random tables with decoys: precision and recall
-	go test -run '^$$' -bench Cause -benchtime 1x ./exporters/dataquality/internal/cause/
+	go test -run '^$$' -bench Cause -benchtime 1x ./internal/cause/
+
+.PHONY: bench-incidents
+bench-incidents: ## put the alerts of planted incidents together among decoys: precision, recall, right and wrong causes
+	go test -count 1 -v -run TestPlantedIncidentsAreFound ./responder/internal/grouping/
 
 .PHONY: bench-modelquality
 bench-modelquality: ## receive spans: against the Collector's spanmetrics connector, and memory under a million names
@@ -237,7 +245,7 @@ bench-rules: ## evaluate all rules over 200 000 series; 200 alerts firing agains
 	$(BENCH) -bench Fleet -benchtime 1x ./rules/
 
 .PHONY: bench-replay
-bench-replay: bin/sightglass ## replay ten datasets of ten columns and five models of ten features: simulated days a minute, memory
+bench-replay: bin/sightglass bin/sightglass-data ## replay ten datasets of ten columns and five models of ten features: simulated days a minute, memory
 	bin/sightglass replay replay/scenarios/speed.yaml > /dev/null
 
 .PHONY: clean

@@ -8,7 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/sightglass-ml/sightglass/internal/telemetry"
+	"github.com/sightglass-ml/sightglass/instrument/telemetry"
 )
 
 // SetupOptions say whose telemetry it is.

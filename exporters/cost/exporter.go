@@ -1,9 +1,13 @@
-// Package cost turns bills and usage into Canadian dollars.
+// Package cost converts bills and usage into Canadian dollars.
 //
-// Input: bills in the FOCUS format, prices, exchange rates, and usage that the user's own Prometheus measured. Output:
-// what departments have been billed in the fiscal month and where it will end, and counters of what inferences, idle GPUs
-// and observability cost. What has to outlive the process, rates and counters, is in the folder of the state; everything
-// else is a snapshot, owned by the Exporter.
+// Input: bills in the FOCUS format, prices, exchange rates, and usage that the user's own Prometheus measured.
+//
+// Output: the billed cost of departments in the fiscal month and its projection, and counters of the cost of
+// inferences, idle GPUs and observability.
+//
+// State: exchange rates and counters are in the state folder. All other values are a snapshot that the Exporter owns.
+//
+// It never counts a row or an interval twice, and never counts a value that it cannot read as zero.
 package cost
 
 import (
@@ -36,7 +40,7 @@ import (
 // Load reads and checks a configuration file.
 func Load(path string) (Config, error) { return config.Load[Config](path) }
 
-// Spec is the exporter's binary.
+// Spec describes the exporter's binary.
 func Spec() exporter.Spec[Config] {
 	books := &handover{}
 	return exporter.Spec[Config]{
@@ -61,7 +65,7 @@ func Spec() exporter.Spec[Config] {
 	}
 }
 
-// Exporter is the exporter under one configuration.
+// Exporter is the exporter with one configuration.
 type Exporter struct {
 	cfg   Config
 	descs descs
@@ -77,8 +81,8 @@ type Exporter struct {
 	snapshot exporter.Snapshot
 	handover *handover
 
-	mu          sync.Mutex // guards what follows
-	looked      bool       // for bills
+	mu          sync.Mutex // guards the fields below
+	looked      bool       // whether bills were searched
 	unconverted map[string]float64
 	counted     map[string]int64
 }
@@ -172,7 +176,7 @@ func (e *Exporter) rate(currency string, at time.Time) (float64, bool) {
 	return r.CAD, ok
 }
 
-// readBills looks for new bills and publishes the sums of the month.
+// readBills reads new bills and publishes the sums of the month.
 func (e *Exporter) readBills(ctx context.Context) error {
 	var errs []error
 	var bills []bill.Bill
@@ -195,7 +199,7 @@ func (e *Exporter) readBills(ctx context.Context) error {
 			currencies[line.Currency] = true
 		}
 		if b.Files == 0 {
-			continue // Nothing has been billed yet, or nothing can be read: that is not zero.
+			continue // Nothing has been billed yet, or nothing can be read: neither means zero.
 		}
 		bills = append(bills, b)
 		out.Gauge(e.descs.rows, float64(b.Rows), l.name)
@@ -206,8 +210,8 @@ func (e *Exporter) readBills(ctx context.Context) error {
 		}
 	}
 	if e.rates.Want(slices.Sorted(maps.Keys(currencies))...) {
-		// The banks' rates of a currency that the bills have just brought are needed now: a configured one would count until the
-		// next time that the banks are asked.
+		// Bills may have added a currency. Its bank rate is needed now. Otherwise a configured rate would count until
+		// the next query of the banks.
 		if err := e.rates.Refresh(ctx); err != nil {
 			errs = append(errs, err)
 		}
@@ -218,13 +222,13 @@ func (e *Exporter) readBills(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("%d rows in %s have no exchange rate and do not count", s.unconverted[currency], currency))
 		}
 		e.publish(&out, s)
-		// Three looks in a row may fail before absent is better than old.
+		// After three failed readings in a row the series are absent, because absent is better than old.
 		e.snapshot.Set(out, 3*time.Duration(e.cfg.Bills.Interval)+time.Duration(e.cfg.Bills.Timeout))
 	}
 	return errors.Join(errs...)
 }
 
-// publish makes the series of the month.
+// publish writes the series of the month.
 func (e *Exporter) publish(out *exporter.Metrics, s spend) {
 	folded := make(map[allocation]float64)
 	for _, cell := range s.cells() {
@@ -266,14 +270,14 @@ func (e *Exporter) publish(out *exporter.Metrics, s spend) {
 
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	// Rows stay unconverted from look to look; each is counted once.
+	// A row without a rate stays in every reading. Each is counted once.
 	for currency, rows := range s.unconverted {
 		e.unconverted[currency] += float64(max(rows-e.counted[currency], 0))
 	}
 	e.counted = s.unconverted
 }
 
-// budgets are what holds in the month of an instant.
+// budgets are the budgets that are valid in the month of an instant.
 func (e *Exporter) budgets(now time.Time) map[string]float64 {
 	period := e.cfg.calendar.Month(now)
 	begun := make(map[string]Month)
@@ -287,7 +291,8 @@ func (e *Exporter) budgets(now time.Time) map[string]float64 {
 	return budgets
 }
 
-// Ready implements exporter.Readier. The counters are shown at once, and metering waits for the instance before this one.
+// Ready implements exporter.Readier. The counters are published at once. Metering waits until the previous instance has
+// released its lock.
 func (e *Exporter) Ready() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -297,7 +302,8 @@ func (e *Exporter) Ready() error {
 	return nil
 }
 
-// Describe implements prometheus.Collector; what there is depends on the configuration and the bills.
+// Describe implements prometheus.Collector. It sends nothing, because the series depend on the configuration and the
+// bills.
 func (e *Exporter) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
@@ -334,8 +340,8 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// Reload implements exporter.Reloader. With a configuration that says the same nothing happens. With another one the sums are made anew,
-// by an instance that takes over what this one has read of bills: see ledger.
+// Reload implements exporter.Reloader. If the configuration has not changed, no bill is read again. Otherwise all sums
+// are computed again, because nearly every key affects which department pays for a row.
 func (e *Exporter) Reload(_ context.Context, cfg Config) error {
 	if config.Same(e.cfg, cfg) {
 		return nil

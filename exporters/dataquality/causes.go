@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sightglass-ml/sightglass/exporters/dataquality/internal/cause"
+	"github.com/sightglass-ml/sightglass/internal/cause"
 	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/reveal"

@@ -1,9 +1,9 @@
-// Package modelquality turns what services say about their inferences into metrics.
+// Package modelquality is the exporter that turns spans and log records about inferences into metrics.
 //
-// Input: OTLP spans and log records. Output: by model and version, how inferences ended and how long they waited and
-// took, what went in and came out by frozen bins, and what evaluators made of it; the rules draw the conclusions. What
-// has to outlive the process, the baselines and what waits for review, is on disk or in an object store. Everything
-// else is counters, owned by the Exporter, of a size that its configuration bounds.
+// Input: OTLP spans and log records, tables of labels, and MLflow. Output by model and version: outcomes, latency and queue wait, features
+// and predictions by frozen bins, and evaluations. State: counters, which belong to the Exporter and whose number the configuration limits.
+// Baselines and undelivered reviews must outlive the process, so they are on disk or in an object store. The package never decides whether
+// a value is good or bad; the rules do.
 package modelquality
 
 import (
@@ -27,10 +27,10 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/limit"
 )
 
-// Load reads and checks a configuration file. Without one everything has its default.
+// Load reads and validates a configuration file. Without a file, every setting has its default.
 func Load(path string) (Config, error) { return config.Load[Config](path) }
 
-// Spec is the exporter's binary.
+// Spec describes the exporter's binary.
 func Spec() exporter.Spec[Config] {
 	var webConfig *kingpin.FlagClause
 	return exporter.Spec[Config]{
@@ -60,7 +60,7 @@ func Spec() exporter.Spec[Config] {
 	}
 }
 
-// Exporter is the exporter. It takes a new configuration itself, since its counters would not outlive a replacement.
+// Exporter is the exporter. It applies a new configuration itself, because a replacement would lose its counters.
 type Exporter struct {
 	cfg      atomic.Pointer[Config]
 	rooms    *rooms
@@ -79,13 +79,13 @@ var (
 	_ exporter.Reloader[Config] = (*Exporter)(nil)
 )
 
-// Background work by the clock.
+// Intervals and limits of the background work.
 const (
 	tidyEvery   = 5 * time.Second
 	fieldsEvery = 10 * time.Second
-	// lineageEvery is how soon the registry is asked for a version that is new; the registry itself says when again.
+	// lineageEvery is the time until the registry is asked about a new version. The registry schedules later requests itself.
 	lineageEvery = 5 * time.Second
-	// fieldsTimeout lets a first look at training data take its time.
+	// fieldsTimeout is long because the first read of training data can be slow.
 	fieldsTimeout = 10 * time.Minute
 )
 
@@ -102,10 +102,14 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 		}
 	}()
 	if e.rooms.store != nil {
+		causes, err := e.causes(&cfg.Causes)
+		if err != nil {
+			return nil, err
+		}
 		if e.keeper, err = fields.New(fields.Options{
 			Store: e.rooms.store, Sample: cfg.Baselines.Sample, SampleWait: time.Duration(cfg.Baselines.SampleWait), Days: cfg.Baselines.Days,
 			Choice: cfg.Baselines.Fields.choice(), Reveal: cfg.Baselines.Fields.revealed(), Training: e.training, Fields: env.Limit("fields", cfg.Baselines.Fields.MaxTotal),
-			Zone: cfg.Baselines.TimeZone.Location(), Slow: time.Duration(cfg.Baselines.Interval), Now: now, Logger: env.Logger,
+			Zone: cfg.Baselines.TimeZone.Location(), Slow: time.Duration(cfg.Baselines.Interval), Causes: causes, Now: now, Logger: env.Logger,
 		}); err != nil {
 			return nil, cfg.Wrap("baselines", err)
 		}
@@ -136,7 +140,7 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 	return e, nil
 }
 
-// work starts what is done by the clock.
+// work starts the periodic background work.
 func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 	if err := env.Loop(exporter.Loop{Name: "tidy", Interval: tidyEvery, Collect: func(context.Context) error {
 		e.pipeline.expire(time.Duration(cfg.Join.Wait))
@@ -173,10 +177,15 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 	if err := env.Loop(exporter.Loop{Name: baseline.Collector, Interval: baseline.CheckInterval, Collect: e.rooms.store.Check}); err != nil {
 		return err
 	}
+	if every := e.keeper.Causes.CausesEvery(); every > 0 {
+		if err := env.Loop(exporter.Loop{Name: "causes", Interval: every, Timeout: fieldsTimeout, Collect: e.keeper.Explain}); err != nil {
+			return err
+		}
+	}
 	return env.Loop(exporter.Loop{Name: "fields", Interval: fieldsEvery, Timeout: fieldsTimeout, Collect: e.keeper.Cycle})
 }
 
-// training says where the training data of a version is: where the configuration says, or else the registry.
+// training returns the training data of a version: from the configuration, otherwise from the registry.
 func (e *Exporter) training(ctx context.Context, model, version string) (fields.Training, bool, error) {
 	if t, key := e.cfg.Load().training(model, version); t != nil {
 		source, relation, err := e.rooms.table(&t.Place, "", key)
@@ -204,7 +213,7 @@ func (e *Exporter) training(ctx context.Context, model, version string) (fields.
 	return fields.Training{Source: m.files, Relation: relation, Done: file.Done}, err == nil, err
 }
 
-// lineage asks the registry for the versions that are served.
+// lineage asks the registry about the versions that are served.
 func (e *Exporter) lineage(ctx context.Context) error {
 	var versions []lineage.Version
 	var series []*metering.Series
@@ -214,6 +223,9 @@ func (e *Exporter) lineage(ctx context.Context) error {
 		}
 	})
 	m := e.rooms.registry.Load()
+	if m == nil {
+		return nil // A reload has just removed it.
+	}
 	err := m.Cycle(ctx, versions)
 	for i, s := range series {
 		if info, ok := m.Lookup(versions[i]); ok {
@@ -223,13 +235,13 @@ func (e *Exporter) lineage(ctx context.Context) error {
 	return err
 }
 
-// OTLP serves OTLP over HTTP, as the address of the configuration does.
+// OTLP returns the handler of OTLP over HTTP that also serves the configured address.
 func (e *Exporter) OTLP() http.Handler { return e.receiver.Routes() }
 
 // Stop implements exporter.Stopper.
 func (e *Exporter) Stop(context.Context) error { return e.rooms.close() }
 
-// Describe implements prometheus.Collector. What is there depends on what is sent.
+// Describe implements prometheus.Collector. It sends nothing, because the metrics depend on the received spans.
 func (e *Exporter) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.

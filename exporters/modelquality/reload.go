@@ -30,6 +30,7 @@ func (e *Exporter) Reload(ctx context.Context, cfg Config) error {
 		{"join", old.Join, cfg.Join},
 		{"baseline_store", old.BaselineStore, cfg.BaselineStore},
 		{"baselines", old.Baselines, cfg.Baselines},
+		{"causes", old.Causes, cfg.Causes},
 		{"reviews", old.Reviews, cfg.Reviews},
 	} {
 		if !config.Same(part.old, part.new) {

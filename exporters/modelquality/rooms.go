@@ -22,15 +22,14 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// rooms are the places outside the process: what training data and labels are read from, where baselines and reviews
-// are kept, and who knows about runs.
+// rooms are the connections to other systems: sources of training data and labels, the stores of baselines and reviews, and MLflow.
 type rooms struct {
 	cfg     atomic.Pointer[Config]
 	mu      sync.Mutex                // guards what follows
 	sources map[string]*tables.Source // those that were opened
 	labels  map[string]*labelled      // by name
 	closed  bool
-	// The following are nil where the configuration has none.
+	// The following are nil if they are not configured.
 	store    *baseline.Store
 	registry atomic.Pointer[registry]
 	outbox   *outbox.Outbox
@@ -75,7 +74,7 @@ func openRooms(cfg *Config, env *exporter.Env, now func() time.Time) (_ *rooms, 
 // clientName is how clients call themselves in the metrics and pools of Prometheus's library.
 const clientName = "modelquality-exporter"
 
-// source opens a source when it is first needed, and again after that failed.
+// source opens a source on first use, and again after a failure.
 func (r *rooms) source(name string) (*tables.Source, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -97,7 +96,7 @@ func (r *rooms) source(name string) (*tables.Source, error) {
 	return s, nil
 }
 
-// table is a source and the SQL of a table in it. Key says where the configuration has the table.
+// table returns a source and the relation of a table in it. key is the table's position in the configuration.
 func (r *rooms) table(p *tables.Place, timeColumn, key string) (*tables.Source, tables.Relation, error) {
 	source, err := r.source(p.Source)
 	if err != nil {
@@ -107,7 +106,7 @@ func (r *rooms) table(p *tables.Place, timeColumn, key string) (*tables.Source, 
 	return source, relation, r.cfg.Load().Wrap(key+p.Key(), err)
 }
 
-// temp is where temporary files go.
+// temp returns the folder for temporary files.
 func (r *rooms) temp() string {
 	folder := ""
 	switch {

@@ -1,7 +1,8 @@
-// Package httpclient reads how a program reaches a service, in the form of Prometheus's http_config.
+// Package httpclient reads the settings of an HTTP client in the form of Prometheus's http_config.
 //
 // Input: the key http_client of a configuration: credentials, TLS, proxy and headers, such as X-Scope-OrgID for Mimir. Output: the
-// same as Prometheus's library takes it. State: none; files with secrets are read by that library, anew when they change.
+// settings as Prometheus's library expects them. State: none; that library reads files with secrets, and reads them again when they
+// change.
 package httpclient
 
 import (
@@ -16,8 +17,9 @@ import (
 
 var errSecret = errors.New("holds a secret; want a file, such as credentials_file or password_file")
 
-// Load reads the settings; none is a client without credentials. Files are relative to the configuration. Redirects are never
-// followed: they would carry what is sent to a place that nobody configured. It is an error where a secret is not in a file.
+// Load reads the settings. Without settings it returns a client without credentials. Paths are relative to the configuration file.
+// Redirects are never followed, because they would send the request to a host that is not configured. A secret that is not in a file is
+// an error.
 func Load(raw config.Raw, at config.At) (promconfig.HTTPClientConfig, error) {
 	if raw.IsZero() {
 		c := promconfig.DefaultHTTPClientConfig

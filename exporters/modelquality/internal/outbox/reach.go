@@ -35,10 +35,10 @@ func Reach(ctx context.Context, client *http.Client, url string, token config.Se
 		return "", err
 	}
 	defer answer.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, maxAnswer)) // The status says all there is to know.
+	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, maxAnswer)) // The status is sufficient.
 	switch status := answer.StatusCode; {
 	case status/100 == 2, status == http.StatusMethodNotAllowed:
-		return url + " answers", nil // A receiver takes POSTs alone.
+		return url + " answers", nil // A responder accepts only POST.
 	case status == http.StatusNotFound:
 		return "", fmt.Errorf("%s answers %s for %s; want the address of a responder with reviews configured", url, answer.Status, review.Path)
 	default:
