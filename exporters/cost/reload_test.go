@@ -3,10 +3,12 @@ package cost
 import (
 	"bytes"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -80,6 +82,27 @@ func TestAReloadReadsNoBillThatIsKnown(t *testing.T) {
 			require.Equal(t, !c.anew, strings.Contains(page, "\n"+known), page)
 			require.Equal(t, c.anew, strings.Contains(strings.ToLower(page), "\n"+changed), page)
 		})
+	}
+}
+
+func TestTheBanksAreAskedAsTheHTTPClientSays(t *testing.T) {
+	t.Parallel()
+	asked := make(chan http.Header, 8)
+	bank := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.Header
+		http.Error(w, "closed", http.StatusServiceUnavailable)
+	}))
+	t.Cleanup(bank.Close)
+	path := settings(t, t.TempDir(), `
+exchange: {valet_url: "`+bank.URL+`", ecb_url: "`+bank.URL+`", http_client: {http_headers: {X-Tenant: {values: [ml]}}}}
+prices: {requests: [{model: fraud, price: 1, currency: USD}]}
+`)
+	exportertest.Start(t, spec(), "--config.file="+path)
+	select {
+	case h := <-asked:
+		require.Equal(t, "ml", h.Get("X-Tenant"))
+	case <-time.After(20 * time.Second):
+		t.Fatal("no bank was asked")
 	}
 }
 

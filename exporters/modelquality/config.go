@@ -754,7 +754,7 @@ func (c *Config) Validate(at config.At) {
 	if models > c.Limits.Models || versions > c.Limits.Versions {
 		at.Errorf("clients", "together they may have %d models and %d versions, and limits.models is %d and limits.versions %d; want these as high or higher", models, versions, c.Limits.Models, c.Limits.Versions)
 	}
-	if rest := clients.Divide(c.Clients, c.Limits.Versions, c.Limits.Details)[""]; len(c.Clients) > 0 && rest < 0 {
+	if rest := clients.Divide(c.Clients, c.Limits.Versions, c.Limits.Details, clients.Details)[""]; len(c.Clients) > 0 && rest < 0 {
 		at.Errorf("clients", "together they may have %d details, and limits.details is %d; want this as high or higher", c.Limits.Details-rest, c.Limits.Details)
 	}
 	if c.Reviews != nil && c.Reviews.Excerpts.Characters > 0 && !c.Texts.Enabled {

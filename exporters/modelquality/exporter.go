@@ -71,6 +71,7 @@ type Exporter struct {
 	descs    descs
 	env      *exporter.Env
 	limiter  func(name string, most int) *limit.Limiter
+	fields   atomic.Pointer[func(model string) *limit.Limiter] // the limits on counted fields, by model
 }
 
 var (
@@ -92,6 +93,7 @@ const (
 func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Instance, err error) {
 	e := &Exporter{env: env, limiter: env.Limit}
 	e.cfg.Store(&cfg)
+	e.fields.Store(new(fieldLimits(&cfg, env.Limit)))
 	now := time.Now
 	if e.rooms, err = openRooms(&cfg, env, now); err != nil {
 		return nil, err
@@ -108,7 +110,7 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 		}
 		if e.keeper, err = fields.New(fields.Options{
 			Store: e.rooms.store, Sample: cfg.Baselines.Sample, SampleWait: time.Duration(cfg.Baselines.SampleWait), Days: cfg.Baselines.Days,
-			Choice: cfg.Baselines.Fields.choice(), Reveal: cfg.Baselines.Fields.revealed(), Training: e.training, Fields: env.Limit("fields", cfg.Baselines.Fields.MaxTotal),
+			Choice: cfg.Baselines.Fields.choice(), Reveal: cfg.Baselines.Fields.revealed(), Training: e.training, Fields: func(model string) *limit.Limiter { return (*e.fields.Load())(model) },
 			Zone: cfg.Baselines.TimeZone.Location(), Slow: time.Duration(cfg.Baselines.Interval), Causes: causes, Now: now, Logger: env.Logger,
 		}); err != nil {
 			return nil, cfg.Wrap("baselines", err)

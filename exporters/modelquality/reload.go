@@ -48,6 +48,9 @@ func (e *Exporter) Reload(ctx context.Context, cfg Config) error {
 	s.clients.Readmit(e.meter.Versions())
 	e.pipeline.apply(&cfg, s)
 	e.cfg.Store(&cfg)
+	if !config.Same(old.Clients, cfg.Clients) {
+		e.fields.Store(new(fieldLimits(&cfg, e.limiter)))
+	}
 	e.meter.Estimate(cfg.estimated())
 	return e.replace(ctx, &cfg, next)
 }

@@ -63,7 +63,7 @@ func NewReplay(cfg Config, o ReplayOptions) (*Replay, error) {
 	var err error
 	if e.keeper, err = fields.New(fields.Options{
 		Store: o.Store, Sample: cfg.Baselines.Sample, SampleWait: time.Duration(cfg.Baselines.SampleWait), Days: cfg.Baselines.Days,
-		Choice: cfg.Baselines.Fields.choice(), Reveal: cfg.Baselines.Fields.revealed(), Training: e.training, Fields: limiter("fields", cfg.Baselines.Fields.MaxTotal),
+		Choice: cfg.Baselines.Fields.choice(), Reveal: cfg.Baselines.Fields.revealed(), Training: e.training, Fields: fieldLimits(&cfg, limiter),
 		// No other process writes to the store, so it is not polled. This process publishes its own changes at once.
 		Slow: max(time.Duration(cfg.Baselines.Interval), 6*time.Hour), Zone: cfg.Baselines.TimeZone.Location(), Now: o.Now, Logger: o.Logger,
 	}); err != nil {

@@ -70,6 +70,8 @@ type Division struct {
 	Client func(model string) string
 	// Details has the limit of each client, and that of the rest under the empty name.
 	Details map[string]int
+	// Steps is the limit on names of steps in the same way, by the client that sends them.
+	Steps map[string]int
 }
 
 // bounds are the limiters. They are created again when a version is forgotten, so that it no longer counts against the limits.
@@ -100,7 +102,7 @@ var _ prometheus.Collector = (*Meter)(nil)
 func New(limits Limits, limiter func(name string, most int) *limit.Limiter, keeper *fields.Keeper, estimated []Estimated) *Meter {
 	m := &Meter{estimated: estimated, descs: newDescs(new(catalogue.Catalogue)), limits: limits, make: limiter, keeper: keeper, series: make(map[key]*Series)}
 	m.bounds.Store(m.newBounds())
-	m.steps = newSteps(limiter("steps", limits.Steps))
+	m.steps.divide(map[string]int{"": limits.Steps}, limiter)
 	return m
 }
 
@@ -143,6 +145,11 @@ func (m *Meter) Divide(d Division) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.division = d
+	steps := d.Steps
+	if d.Client == nil {
+		steps = map[string]int{"": m.limits.Steps}
+	}
+	m.steps.divide(steps, m.make)
 	m.renew()
 }
 
