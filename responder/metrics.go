@@ -65,7 +65,7 @@ func newLatency() *prometheus.HistogramVec {
 
 // incidentDescs are the metrics of incidents.
 type incidentDescs struct {
-	incidents, opened, alerts, queries *prometheus.Desc
+	incidents, opened, alerts, queries, messages *prometheus.Desc
 }
 
 func newIncidentDescs(c *catalogue.Catalogue) incidentDescs {
@@ -75,10 +75,11 @@ func newIncidentDescs(c *catalogue.Catalogue) incidentDescs {
 		opened:    c.Gauge("incidents_kept", "Incidents that are kept, those that are over too."+stored),
 		alerts:    c.Gauge("incident_alerts", "Alerts that fire and are a part of an incident."+stored),
 		queries:   c.Counter("incident_lineage_queries_total", "Queries of Prometheus for what feeds, serves and pays for what, by result. Of this replica alone.", "result"),
+		messages:  c.Counter("incident_messages_total", "Messages about incidents to Slack, and changes of them, by result. Of this replica alone.", "result"),
 	}
 }
 
-func (d incidentDescs) metrics(s incident.Status, e *incident.Engine) exporter.Metrics {
+func (d incidentDescs) metrics(s incident.Status, e *incident.Engine, a *incident.Announcer) exporter.Metrics {
 	var m exporter.Metrics
 	m.Gauge(d.incidents, float64(s.Open), incident.Open)
 	m.Gauge(d.incidents, float64(s.Acknowledged), incident.Acknowledged)
@@ -87,5 +88,8 @@ func (d incidentDescs) metrics(s incident.Status, e *incident.Engine) exporter.M
 	answered, failed := e.Queries()
 	m.Counter(d.queries, float64(answered), "answered")
 	m.Counter(d.queries, float64(failed), "failed")
+	sent, refused := a.Messages()
+	m.Counter(d.messages, float64(sent), "sent")
+	m.Counter(d.messages, float64(refused), "failed")
 	return m
 }

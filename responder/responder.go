@@ -68,6 +68,7 @@ type Responder struct {
 	reviews *review.API
 	page    *page.Page
 	engine  *incident.Engine
+	slack   *incident.Announcer
 	now     func() time.Time
 
 	cfg       atomic.Pointer[Config]
@@ -139,7 +140,8 @@ func (r *Responder) start(ctx context.Context, env *exporter.Env, cfg Config) er
 	r.webhook = webhook.New(r.store, r.worker, r.logger, r.now, cfg.Webhook)
 	r.reviews = review.NewAPI(r.store, r.logger, r.now)
 	r.names = env.Limit("alertname", maxAlertnames)
-	r.engine = incident.New(r.store, r.logger, r.now, func() {})
+	r.engine = incident.New(r.store, r.now)
+	r.slack = incident.NewAnnouncer(r.store, r.now)
 	if r.page, err = page.New(r.store, r.logger, r.now); err != nil {
 		return err
 	}
@@ -149,6 +151,7 @@ func (r *Responder) start(ctx context.Context, env *exporter.Env, cfg Config) er
 	for _, l := range []exporter.Loop{
 		{Name: "status", Interval: statusInterval, Timeout: 2 * statusInterval, Collect: r.readStatus},
 		{Name: "incidents", Interval: incidentsInterval, Timeout: time.Minute, Collect: r.engine.Update},
+		{Name: "slack", Interval: incident.AnnounceInterval, Timeout: time.Minute, Collect: r.slack.Send},
 		{Name: "lineage", Interval: lineageInterval, Collect: r.readLineage},
 		{Name: "review_forward", Interval: forwardInterval, Timeout: time.Minute, Collect: r.reviews.Forward},
 		{Name: "retention", Interval: keepingInterval, Collect: r.forget},
@@ -176,6 +179,9 @@ func (r *Responder) apply(cfg Config) error {
 	}
 	if err := r.page.Configure(cfg.Page); err != nil {
 		return cfg.Wrap("page.users_file", err)
+	}
+	if err := r.slack.Configure(cfg.Incidents.Slack, cfg.Page.Places()); err != nil {
+		return cfg.Wrap("incidents.slack", err)
 	}
 	if err := r.worker.Configure(cfg.Actions); err != nil {
 		return cfg.Wrap("actions", err)
@@ -249,7 +255,7 @@ func (r *Responder) readStatus(ctx context.Context) error {
 		return err
 	}
 	metrics := append(r.descs.metrics(s), r.people.metrics(reviews, verdicts, r.cfg.Load().Before, r.names)...)
-	r.status.Set(append(metrics, r.incidents.metrics(incidents, r.engine)...), 6*statusInterval)
+	r.status.Set(append(metrics, r.incidents.metrics(incidents, r.engine, r.slack)...), 6*statusInterval)
 	return nil
 }
 

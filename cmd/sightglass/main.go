@@ -1,4 +1,4 @@
-// Command sightglass is the operator's tool. Commands that read data are those of sightglass-data, which it starts.
+// Command sightglass is the operator's tool. It starts sightglass-data for the commands that read data.
 package main
 
 import (

@@ -45,7 +45,7 @@ type Config struct {
 	// ForgetAfter is the time after which a version without inferences loses its series.
 	ForgetAfter config.Duration `yaml:"forget_after"`
 	Join        JoinConfig      `yaml:"join"`
-	// LowConfidence is the limit below which an inference's trace is preferred as exemplar.
+	// LowConfidence is the limit below which an inference's trace is published as an example.
 	LowConfidence float64 `yaml:"low_confidence"`
 	// Evaluations are the gates by the name of the evaluation.
 	Evaluations map[string]GateConfig `yaml:"evaluations"`
@@ -57,7 +57,7 @@ type Config struct {
 	// BaselineStore is a folder, or an object store that all replicas share. Without it, fields have no bins.
 	BaselineStore baseline.Config `yaml:"baseline_store"`
 	Baselines     BaselinesConfig `yaml:"baselines"`
-	// Causes are looked for in recent inferences.
+	// Causes configures the search for probable causes in recent inferences.
 	Causes CausesConfig `yaml:"causes"`
 
 	// MLflow is the registry that links a version to the run that trained it.

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -32,20 +31,18 @@ const (
 
 // Engine makes incidents of alerts.
 type Engine struct {
-	store  *store.Store
-	logger *slog.Logger
-	now    func() time.Time
+	store *store.Store
+	now   func() time.Time
 
 	cfg     atomic.Pointer[Config]
 	reading atomic.Pointer[lineage.Reading]
 	asks    atomic.Bool // Prometheus is configured.
-	changed func()      // called after incidents changed
 	queries [2]atomic.Uint64
 }
 
-// New returns an engine over a store. It calls changed after incidents changed.
-func New(s *store.Store, logger *slog.Logger, now func() time.Time, changed func()) *Engine {
-	e := &Engine{store: s, logger: logger, now: now, changed: changed}
+// New returns an engine over a store.
+func New(s *store.Store, now func() time.Time) *Engine {
+	e := &Engine{store: s, now: now}
 	var c Config
 	c.SetDefaults()
 	e.cfg.Store(&c)
@@ -140,7 +137,6 @@ func (e *Engine) Update(ctx context.Context) error {
 	}); err != nil {
 		return fmt.Errorf("keep incidents: %w", err)
 	}
-	e.changed()
 	return nil
 }
 

@@ -29,6 +29,8 @@ type Config struct {
 	Storm int `yaml:"storm"`
 	// Links are the lineage that no series tells.
 	Links []lineage.Link `yaml:"links,omitempty"`
+	// Slack is where each incident is one message; without it nobody is told by the responder.
+	Slack *SlackConfig `yaml:"slack,omitempty"`
 }
 
 // SetDefaults implements config.Defaulter.

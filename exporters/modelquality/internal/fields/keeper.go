@@ -61,7 +61,7 @@ type Options struct {
 type Keeper struct {
 	Options
 	descs  descs
-	room   *recent.Room // nil where no causes are looked for
+	room   *recent.Room // nil if the search for causes is disabled
 	told   toldCauses
 	cells  atomic.Int64
 	woken  chan struct{}
