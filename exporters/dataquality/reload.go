@@ -3,7 +3,6 @@ package dataquality
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -118,25 +117,13 @@ func uses(d *DatasetConfig, sources map[string]bool) bool {
 
 // changedSources returns the sources whose configuration or resolved connection string changed.
 func (r *rooms) changedSources(cfg *Config) (map[string]bool, error) {
-	old := r.config()
-	changed := make(map[string]bool)
-	for name, was := range old.Sources {
-		is, ok := cfg.Sources[name]
-		if !ok || !config.Same(was, is) {
-			changed[name] = true
-			continue
-		}
+	changed, name, err := tables.Changed(r.config().Sources, cfg.Sources, func(name string) *tables.Source {
 		r.mu.Lock()
-		open := r.sources[name]
-		r.mu.Unlock()
-		if open == nil || is.Type == tables.DuckDB {
-			continue // It is not open, or its type has no connection string.
-		}
-		same, err := is.SameDSN(open)
-		if err != nil {
-			return nil, cfg.Wrap("sources."+name, fmt.Errorf("source %q: %w", name, err))
-		}
-		changed[name] = !same
+		defer r.mu.Unlock()
+		return r.sources[name]
+	})
+	if err != nil {
+		return nil, cfg.Wrap("sources."+name, err)
 	}
 	return changed, nil
 }
@@ -146,9 +133,9 @@ func (r *rooms) replace(cfg *Config, changed map[string]bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cfg.Store(cfg)
-	for name, was := range changed {
+	for name := range changed {
 		s := r.sources[name]
-		if !was || s == nil {
+		if s == nil {
 			continue
 		}
 		delete(r.sources, name)
