@@ -105,8 +105,10 @@ func start(ctx context.Context, env *exporter.Env, cfg Config) (exporter.Instanc
 	if err != nil {
 		return nil, cfg.Wrap("store", err)
 	}
-	r := &Responder{logger: env.Logger, store: s, now: time.Now, descs: newDescs(&catalogue.Catalogue{Prefix: "ml_"}), people: newPeopleDescs(&catalogue.Catalogue{Prefix: "ml_"}),
-		incidents: newIncidentDescs(&catalogue.Catalogue{Prefix: "ml_"}), latency: newLatency()}
+	r := &Responder{
+		logger: env.Logger, store: s, now: time.Now, descs: newDescs(&catalogue.Catalogue{Prefix: "ml_"}), people: newPeopleDescs(&catalogue.Catalogue{Prefix: "ml_"}),
+		incidents: newIncidentDescs(&catalogue.Catalogue{Prefix: "ml_"}), latency: newLatency(),
+	}
 	if err := r.start(ctx, env, cfg); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -207,7 +209,8 @@ func (r *Responder) Reload(_ context.Context, cfg Config) error {
 		key  string
 		same bool
 	}{
-		{"store", cfg.Store == now.Store}, {"workers", cfg.Workers == now.Workers},
+		{"store", cfg.Store == now.Store},
+		{"workers", cfg.Workers == now.Workers},
 		{"incidents.lineage_interval", cfg.Incidents.LineageInterval == now.Incidents.LineageInterval},
 	} {
 		if !fixed.same {

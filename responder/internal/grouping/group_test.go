@@ -17,9 +17,15 @@ func chain() *Graph {
 	g := &Graph{}
 	node := func(kind Kind, name string) Node { return Node{Kind: kind, Name: name} }
 	for _, e := range [][2]Node{
-		{node(Dataset, "raw"), node(Dataset, "payments")}, {node(Dataset, "payments"), node(Model, "fraud")}, {node(Dataset, "payments"), node(Model, "limits")},
-		{node(Dataset, "customers"), node(Model, "fraud")}, {node(Host, "node-7"), node(GPU, "GPU-1")}, {node(GPU, "GPU-1"), node(Server, "pod")},
-		{node(Server, "pod"), node(Model, "fraud")}, {node(Model, "fraud"), node(Department, "risk")}, {node(Model, "limits"), node(Department, "risk")},
+		{node(Dataset, "raw"), node(Dataset, "payments")},
+		{node(Dataset, "payments"), node(Model, "fraud")},
+		{node(Dataset, "payments"), node(Model, "limits")},
+		{node(Dataset, "customers"), node(Model, "fraud")},
+		{node(Host, "node-7"), node(GPU, "GPU-1")},
+		{node(GPU, "GPU-1"), node(Server, "pod")},
+		{node(Server, "pod"), node(Model, "fraud")},
+		{node(Model, "fraud"), node(Department, "risk")},
+		{node(Model, "limits"), node(Department, "risk")},
 		{node(Model, "ranker"), node(Department, "risk")},
 	} {
 		g.Add(Edge{e[0], e[1], "leads to"})
@@ -237,13 +243,22 @@ func TestCauses(t *testing.T) {
 		"a configuration alone is too little":  {"MLDatasetNullRatioHigh dataset=raw +0", []Change{exporter}, nil, ""},
 		"a price, and a cost alert":            {"MLCostMonthEndOverBudget department=risk +0", []Change{price}, nil, "price"},
 		"a price, and a drift first":           {"MLModelDrift model=fraud +0\nMLCostMonthEndOverBudget department=risk +5", []Change{price}, nil, "Trouble with model fraud"},
-		"a segment": {"MLDatasetDrift dataset=payments +0", nil,
-			[]Segment{{Node: Node{Kind: Dataset, Name: "payments"}, Column: "c", Cause: "p = new", Explained: 0.97}}, "p = new in dataset payments"},
-		"a segment of a consequence explains less": {"MLDatasetDrift dataset=payments +0\nMLModelDrift model=fraud +1\nMLModelDrift model=limits +1", nil,
-			[]Segment{{Node: Node{Kind: Model, Name: "fraud"}, Column: "c", Cause: "p = new", Explained: 0.7}}, "Trouble with dataset payments"},
+		"a segment": {
+			"MLDatasetDrift dataset=payments +0", nil,
+			[]Segment{{Node: Node{Kind: Dataset, Name: "payments"}, Column: "c", Cause: "p = new", Explained: 0.97}},
+			"p = new in dataset payments",
+		},
+		"a segment of a consequence explains less": {
+			"MLDatasetDrift dataset=payments +0\nMLModelDrift model=fraud +1\nMLModelDrift model=limits +1", nil,
+			[]Segment{{Node: Node{Kind: Model, Name: "fraud"}, Column: "c", Cause: "p = new", Explained: 0.7}},
+			"Trouble with dataset payments",
+		},
 		"no single segment": {"MLDatasetDrift dataset=payments +0", nil, []Segment{{Node: Node{Kind: Dataset, Name: "payments"}, Column: "c"}}, ""},
-		"a segment of a table that does not alert": {"MLModelDrift model=fraud +0", nil,
-			[]Segment{{Node: Node{Kind: Dataset, Name: "payments"}, Column: "c", Cause: "p = new", Explained: 1}}, ""},
+		"a segment of a table that does not alert": {
+			"MLModelDrift model=fraud +0", nil,
+			[]Segment{{Node: Node{Kind: Dataset, Name: "payments"}, Column: "c", Cause: "p = new", Explained: 1}},
+			"",
+		},
 		"a quiet table above models that begin together": {"MLModelDrift model=fraud +0\nMLModelDrift model=limits +1", nil, nil, "Trouble with dataset payments"},
 	} {
 		t.Run(name, func(t *testing.T) {
