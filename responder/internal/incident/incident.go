@@ -29,6 +29,8 @@ type Config struct {
 	Siblings config.Duration `yaml:"siblings"`
 	// Storm is the number of firing alerts from which unrelated ones are collected in one incident.
 	Storm int `yaml:"storm"`
+	// LineageInterval is the interval of reading the lineage. A change needs a restart.
+	LineageInterval config.Duration `yaml:"lineage_interval"`
 	// Links are relations of the lineage that no series has.
 	Links []lineage.Link `yaml:"links,omitempty"`
 	// Slack posts one message for each incident. Without it the responder sends no messages.
@@ -39,6 +41,7 @@ type Config struct {
 func (c *Config) SetDefaults() {
 	o := grouping.DefaultOptions()
 	c.Window, c.Lead, c.Siblings, c.Storm = config.Duration(o.Window), config.Duration(o.Lead), config.Duration(o.Siblings), o.Storm
+	c.LineageInterval = config.Duration(time.Minute)
 }
 
 // longest is the maximum of the durations, far above useful values.
@@ -53,6 +56,9 @@ func (c *Config) Validate(at config.At) {
 		if d.value < 0 || d.value > longest {
 			at.Errorf(d.key, "%s; want a time up to %s", d.value, longest)
 		}
+	}
+	if c.LineageInterval < config.Duration(time.Second) || c.LineageInterval > config.Duration(time.Hour) {
+		at.Errorf("lineage_interval", "%s; want 1s to 1h", c.LineageInterval)
 	}
 	if c.Storm < 2 {
 		at.Errorf("storm", "%d; want at least 2", c.Storm)
