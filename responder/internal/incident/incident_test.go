@@ -11,7 +11,6 @@ import (
 
 	prometheus "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/common/promslog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/responder/internal/audit"
@@ -39,7 +38,7 @@ func newDesk(t *testing.T, s *store.Store) *desk {
 
 // restart is what a new process of the responder is.
 func (d *desk) restart() {
-	d.engine = New(d.store, promslog.NewNopLogger(), func() time.Time { return d.now }, func() {})
+	d.engine = New(d.store, func() time.Time { return d.now })
 }
 
 // Query implements lineage.Querier.

@@ -14,7 +14,6 @@ import (
 	"github.com/chromedp/chromedp/kb"
 	prometheus "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/common/promslog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/responder/internal/incident"
@@ -65,7 +64,7 @@ func (s *site) raise(id string, starts, ends time.Time, labels, annotations map[
 // group makes incidents of the alerts, and returns the first one's ID.
 func (s *site) group(q series) string {
 	s.t.Helper()
-	e := incident.New(s.store, promslog.NewNopLogger(), func() time.Time { return now }, func() {})
+	e := incident.New(s.store, func() time.Time { return now })
 	require.NoError(s.t, e.Lineage(s.t.Context(), q))
 	require.NoError(s.t, e.Update(s.t.Context()))
 	status, body := s.do(http.MethodGet, incident.APIPath, nil)
@@ -117,8 +116,10 @@ func TestAnIncidentIsReadAndAcknowledgedByKeyboard(t *testing.T) {
 	require.Equal(t, "MLDatasetDrift of dataset payments and 3 more", b.focused())
 	b.keys(kb.Enter)
 	b.await("Probable cause")
-	for _, text := range []string{"payment_provider = newpay in dataset payments", "payment_provider = newpay explains 97 % of the change of merchant_category", "retrain-fraud", "held back: the data are broken",
-		"SELECT * FROM payments WHERE payment_provider = 'newpay'", "8 min"} {
+	for _, text := range []string{
+		"payment_provider = newpay in dataset payments", "payment_provider = newpay explains 97 % of the change of merchant_category", "retrain-fraud", "held back: the data are broken",
+		"SELECT * FROM payments WHERE payment_provider = 'newpay'", "8 min",
+	} {
 		require.Contains(t, b.text(), text)
 	}
 	require.Equal(t, 4, eval[int](b, "document.querySelectorAll('svg .object').length"), "payments, version 8, fraud, risk")
