@@ -213,3 +213,36 @@ func TestTheVolumeHasACauseWithoutAStatement(t *testing.T) {
 	require.Contains(t, all, `ml_dataset_cause_info{cause_column="channel",cause_value="web",column="",dataset="payments",signal="volume_deviation_ratio"}`)
 	require.NotContains(t, strings.Join(*asked, "\n"), "CASE WHEN \"channel\" IS NULL")
 }
+
+// Partitions are the folders of a table, or the values of a column that the configuration names.
+func TestACauseSaysInWhichPartitions(t *testing.T) {
+	for name, test := range map[string]struct {
+		causes, where, want string
+	}{
+		"none is known":    {"", "country = 'US'", ""},
+		"in one load":      {"partition: load", "country = 'US' AND load = 'l2'", "0.5"},
+		"in all loads":     {"partition: load", "country = 'US'", "1"},
+		"no such a column": {"partition: loads", "country = 'US'", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			table := "SELECT *, ['l1', 'l2'][1 + (t.amount::INT // 7) % 2] AS load FROM (" + fmt.Sprintf(payments, 32_000) + ") AS t"
+			w := newWorld(t, fmt.Sprintf(causesYAML, ", exclude: [load]", test.causes))
+			w.file("payments.parquet", table)
+			for range 4 {
+				w.all()
+			}
+			w.now = noon.Add(5 * time.Minute)
+			w.file("payments.parquet", "SELECT * REPLACE (CASE WHEN t.at > '2026-11-24 02:00:00' AND "+test.where+" THEN NULL ELSE amount END AS amount) FROM ("+table+") AS t")
+			all, _ := w.all()
+			require.Contains(t, all, `ml_dataset_cause_info{cause_column="country",cause_value="US",column="amount"`)
+			require.Contains(t, all, `ml_dataset_cause_gradual{cause_column="country",cause_value="US",column="amount",dataset="payments",signal="null_ratio"} 0`)
+			found := series(all, "ml_dataset_cause_partitions_ratio")
+			if test.want == "" {
+				require.Empty(t, found)
+				return
+			}
+			require.Len(t, found, 1)
+			require.Equal(t, test.want, strings.Fields(found[0])[1])
+		})
+	}
+}

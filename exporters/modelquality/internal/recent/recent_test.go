@@ -91,7 +91,7 @@ func TestTextsAreBounded(t *testing.T) {
 
 // However many versions there are, all samples stay within the room, and each has its share of it.
 func TestTheMemoryOfAllSamplesIsBounded(t *testing.T) {
-	const bytes, versions, fields = 8 << 20, 100, 40
+	const bytes, versions, fields = 8 << 20, 60, 40
 	room := recent.NewRoom(bytes)
 	var before, after runtime.MemStats
 	runtime.GC()
