@@ -214,8 +214,8 @@ bin/bench/evidently: exporters/dataquality/bench/requirements.txt
 	tools/venv.sh $@ $< && touch $@
 
 .PHONY: bench-cause
-bench-cause: ## find causes that were planted in 200 random tables with decoys: precision and recall
-	go test -run '^$$' -bench Cause -benchtime 1x ./internal/cause/
+bench-cause: ## find causes that were planted in 200 random tables, and in the traffic of 200 models, with decoys: precision and recall
+	go test -run '^$$' -bench Cause -benchtime 1x ./internal/cause/ ./exporters/modelquality/internal/fields/
 
 .PHONY: bench-modelquality
 bench-modelquality: ## receive spans: against the Collector's spanmetrics connector, and memory under a million names
