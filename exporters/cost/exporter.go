@@ -1,9 +1,13 @@
-// Package cost turns bills and usage into Canadian dollars.
+// Package cost converts bills and usage into Canadian dollars.
 //
-// Input: bills in the FOCUS format, prices, exchange rates, and usage that the user's own Prometheus measured. Output:
-// what departments have been billed in the fiscal month and where it will end, and counters of what inferences, idle GPUs
-// and observability cost. What has to outlive the process, rates and counters, is in the folder of the state; everything
-// else is a snapshot, owned by the Exporter.
+// Input: bills in the FOCUS format, prices, exchange rates, and usage that the user's own Prometheus measured.
+//
+// Output: the billed cost of departments in the fiscal month and its projection, and counters of the cost of
+// inferences, idle GPUs and observability.
+//
+// State: exchange rates and counters are in the state folder. All other values are a snapshot that the Exporter owns.
+//
+// It never counts a row or an interval twice, and never counts a value that it cannot read as zero.
 package cost
 
 import (
@@ -35,7 +39,7 @@ import (
 // Load reads and checks a configuration file.
 func Load(path string) (Config, error) { return config.Load[Config](path) }
 
-// Spec is the exporter's binary.
+// Spec describes the exporter's binary.
 func Spec() exporter.Spec[Config] {
 	return exporter.Spec[Config]{
 		Name:           "cost_exporter",
@@ -59,7 +63,7 @@ func Spec() exporter.Spec[Config] {
 	}
 }
 
-// Exporter is the exporter under one configuration.
+// Exporter is the exporter with one configuration.
 type Exporter struct {
 	cfg   Config
 	descs descs
@@ -74,17 +78,17 @@ type Exporter struct {
 	limits   limits
 	snapshot exporter.Snapshot
 
-	mu          sync.Mutex // guards what follows
-	looked      bool       // for bills
+	mu          sync.Mutex // guards the fields below
+	looked      bool       // whether bills were searched
 	unconverted map[string]float64
 	counted     map[string]int64
 }
 
-// ledger is a source of bills. It is opened when it is first read, and again after that failed: a folder that is not
-// mounted yet must not keep the exporter from the other sources.
+// ledger is a source of bills. It is opened when it is first read, and opened again after a failure. So a folder that
+// is not mounted yet does not stop the other sources.
 type ledger struct {
 	name string
-	key  string // in the configuration
+	key  string // its path in the configuration
 	open func() (*bill.Ledger, error)
 
 	opened *bill.Ledger
@@ -97,7 +101,7 @@ func (l *ledger) read(ctx context.Context) (bill.Bill, error) {
 	return l.opened.Read(ctx)
 }
 
-// look opens the source unless it is open.
+// look opens the source if it is not open.
 func (l *ledger) look() (err error) {
 	if l.opened == nil {
 		l.opened, err = l.open()
@@ -243,7 +247,7 @@ func openLedger(reader *bill.Reader, s SourceConfig, now func() time.Time, logge
 	return bill.Objects(reader, bucket, how), nil
 }
 
-// readBills looks for new bills and publishes the sums of the month.
+// readBills reads new bills and publishes the sums of the month.
 func (e *Exporter) readBills(ctx context.Context) error {
 	var errs []error
 	var bills []bill.Bill
@@ -266,7 +270,7 @@ func (e *Exporter) readBills(ctx context.Context) error {
 			currencies[line.Currency] = true
 		}
 		if b.Files == 0 {
-			continue // Nothing has been billed yet, or nothing can be read: that is not zero.
+			continue // Nothing has been billed yet, or nothing can be read: neither means zero.
 		}
 		bills = append(bills, b)
 		out.Gauge(e.descs.rows, float64(b.Rows), l.name)
@@ -277,8 +281,8 @@ func (e *Exporter) readBills(ctx context.Context) error {
 		}
 	}
 	if e.rates.Want(slices.Sorted(maps.Keys(currencies))...) {
-		// The banks' rates of a currency that the bills have just brought are needed now: a configured one would count until the
-		// next time that the banks are asked.
+		// Bills may have added a currency. Its bank rate is needed now. Otherwise a configured rate would count until
+		// the next query of the banks.
 		if err := e.rates.Refresh(ctx); err != nil {
 			errs = append(errs, err)
 		}
@@ -289,13 +293,13 @@ func (e *Exporter) readBills(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("%d rows in %s have no exchange rate and do not count", s.unconverted[currency], currency))
 		}
 		e.publish(&out, s)
-		// Three looks in a row may fail before absent is better than old.
+		// After three failed readings in a row the series are absent, because absent is better than old.
 		e.snapshot.Set(out, 3*time.Duration(e.cfg.Bills.Interval)+time.Duration(e.cfg.Bills.Timeout))
 	}
 	return errors.Join(errs...)
 }
 
-// publish makes the series of the month.
+// publish writes the series of the month.
 func (e *Exporter) publish(out *exporter.Metrics, s spend) {
 	folded := make(map[allocation]float64)
 	for _, cell := range s.cells() {
@@ -337,14 +341,14 @@ func (e *Exporter) publish(out *exporter.Metrics, s spend) {
 
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	// Rows stay unconverted from look to look; each is counted once.
+	// A row without a rate stays in every reading. Each is counted once.
 	for currency, rows := range s.unconverted {
 		e.unconverted[currency] += float64(max(rows-e.counted[currency], 0))
 	}
 	e.counted = s.unconverted
 }
 
-// budgets are what holds in the month of an instant.
+// budgets are the budgets that are valid in the month of an instant.
 func (e *Exporter) budgets(now time.Time) map[string]float64 {
 	period := e.cfg.calendar.Month(now)
 	begun := make(map[string]Month)
@@ -358,7 +362,8 @@ func (e *Exporter) budgets(now time.Time) map[string]float64 {
 	return budgets
 }
 
-// Ready implements exporter.Readier. The counters are shown at once, and metering waits for the instance before this one.
+// Ready implements exporter.Readier. The counters are published at once. Metering waits until the previous instance has
+// released its lock.
 func (e *Exporter) Ready() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -368,7 +373,8 @@ func (e *Exporter) Ready() error {
 	return nil
 }
 
-// Describe implements prometheus.Collector; what there is depends on the configuration and the bills.
+// Describe implements prometheus.Collector. It sends nothing, because the series depend on the configuration and the
+// bills.
 func (e *Exporter) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
@@ -405,8 +411,8 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// Reload implements exporter.Reloader. A configuration that says the same reads no bill again. Of another one all sums are made
-// anew: what a bill's line costs whom depends on nearly every key.
+// Reload implements exporter.Reloader. If the configuration has not changed, no bill is read again. Otherwise all sums
+// are computed again, because nearly every key affects which department pays for a row.
 func (e *Exporter) Reload(_ context.Context, cfg Config) error {
 	if config.Same(e.cfg, cfg) {
 		return nil

@@ -20,7 +20,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables/tablecheck"
 )
 
-// Connect reports what the exporter would reach with a configuration. It takes no requests and sends no reviews.
+// Connect reports which endpoints of a configuration can be reached. It receives no requests and sends no reviews.
 func Connect(ctx context.Context, report *connect.Report, cfg Config) {
 	r := &rooms{cfg: &cfg, sources: make(map[string]*tables.Source)}
 	defer report.Close(r.close)
@@ -53,7 +53,7 @@ func Connect(ctx context.Context, report *connect.Report, cfg Config) {
 	}
 }
 
-// free listens for a moment.
+// free checks that the exporter could listen on an address.
 func free(ctx context.Context, address string) (string, error) {
 	var c net.ListenConfig
 	l, err := c.Listen(ctx, "tcp", address)
@@ -92,7 +92,7 @@ func connectMLflow(ctx context.Context, report *connect.Report, r *rooms, m MLfl
 	}
 }
 
-// trainingTimeout is how long one look at training data may take.
+// trainingTimeout limits one read of training data.
 const trainingTimeout = 2 * time.Minute
 
 func connectTraining(ctx context.Context, report *connect.Report, r *rooms, m ModelConfig, key string, reachable map[string]bool) {
@@ -122,7 +122,7 @@ func connectLabels(ctx context.Context, report *connect.Report, r *rooms, l *Lab
 	}
 }
 
-// missing reports columns that the configuration names and the table lacks.
+// missing reports columns that the configuration names but the table lacks.
 func missing(report *connect.Report, part string, schema []tables.Column, names ...string) bool {
 	found := false
 	for _, name := range names {
@@ -134,7 +134,7 @@ func missing(report *connect.Report, part string, schema []tables.Column, names 
 	return found
 }
 
-// connectTable reads the schema of a table unless its source does not answer, which the report has said.
+// connectTable reads the schema of a table, unless its source is already reported as unreachable.
 func connectTable(ctx context.Context, report *connect.Report, r *rooms, part, what string, p *tables.Place, timeColumn, key string, reachable map[string]bool) (tablecheck.Opened, bool) {
 	if !reachable[p.Source] {
 		report.Add(part, what, connect.Failed, "its source "+p.Source+" does not answer")

@@ -1,9 +1,9 @@
-// Package modelquality turns what services say about their inferences into metrics.
+// Package modelquality is the exporter that turns spans and log records about inferences into metrics.
 //
-// Input: OTLP spans and log records. Output: by model and version, how inferences ended and how long they waited and
-// took, what went in and came out by frozen bins, and what evaluators made of it; the rules draw the conclusions. What
-// has to outlive the process, the baselines and what waits for review, is on disk or in an object store. Everything
-// else is counters, owned by the Exporter, of a size that its configuration bounds.
+// Input: OTLP spans and log records, tables of labels, and MLflow. Output by model and version: outcomes, latency and queue wait, features
+// and predictions by frozen bins, and evaluations. State: counters, which belong to the Exporter and whose number the configuration limits.
+// Baselines and undelivered reviews must outlive the process, so they are on disk or in an object store. The package never decides whether
+// a value is good or bad; the rules do.
 package modelquality
 
 import (
@@ -29,10 +29,10 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/limit"
 )
 
-// Load reads and checks a configuration file. Without one everything has its default.
+// Load reads and validates a configuration file. Without a file, every setting has its default.
 func Load(path string) (Config, error) { return config.Load[Config](path) }
 
-// Spec is the exporter's binary.
+// Spec describes the exporter's binary.
 func Spec() exporter.Spec[Config] {
 	var webConfig *kingpin.FlagClause
 	return exporter.Spec[Config]{
@@ -62,7 +62,7 @@ func Spec() exporter.Spec[Config] {
 	}
 }
 
-// Exporter is the exporter. It takes a new configuration itself, since its counters would not outlive a replacement.
+// Exporter is the exporter. It applies a new configuration itself, because a replacement would lose its counters.
 type Exporter struct {
 	cfg      atomic.Pointer[Config]
 	rooms    *rooms
@@ -70,7 +70,7 @@ type Exporter struct {
 	keeper   *fields.Keeper // nil without a baseline store
 	pipeline *pipeline
 	receiver *receiver.Receiver
-	// assessments is nil where none are pulled.
+	// assessments is nil if none are configured.
 	assessments *assessments.Puller
 	descs       descs
 	limiter     func(name string, most int) *limit.Limiter
@@ -82,13 +82,13 @@ var (
 	_ exporter.Reloader[Config] = (*Exporter)(nil)
 )
 
-// Background work by the clock.
+// Intervals and limits of the background work.
 const (
 	tidyEvery   = 5 * time.Second
 	fieldsEvery = 10 * time.Second
-	// lineageEvery is how soon the registry is asked for a version that is new; the registry itself says when again.
+	// lineageEvery is the time until the registry is asked about a new version. The registry schedules later requests itself.
 	lineageEvery = 5 * time.Second
-	// fieldsTimeout lets a first look at training data take its time.
+	// fieldsTimeout is long because the first read of training data can be slow.
 	fieldsTimeout = 10 * time.Minute
 )
 
@@ -143,7 +143,7 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 	return e, nil
 }
 
-// work starts what is done by the clock.
+// work starts the periodic background work.
 func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 	if err := env.Loop(exporter.Loop{Name: "tidy", Interval: tidyEvery, Collect: func(context.Context) error {
 		e.pipeline.expire(time.Duration(cfg.Join.Wait))
@@ -189,7 +189,7 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 	return env.Loop(exporter.Loop{Name: "fields", Interval: fieldsEvery, Timeout: fieldsTimeout, Collect: e.keeper.Cycle})
 }
 
-// pullAssessments reads assessments by the clock.
+// pullAssessments starts the periodic pull of assessments.
 func (e *Exporter) pullAssessments(env *exporter.Env, cfg *AssessmentsConfig) (err error) {
 	o := assessments.Options{
 		Server: e.rooms.registry, Lookback: time.Duration(cfg.Lookback), File: string(cfg.File), Take: e.pipeline.pull, Now: e.pipeline.now, Logger: env.Logger,
@@ -203,7 +203,7 @@ func (e *Exporter) pullAssessments(env *exporter.Env, cfg *AssessmentsConfig) (e
 	return env.Loop(exporter.Loop{Name: "assessments", Interval: time.Duration(cfg.Interval), Timeout: time.Duration(cfg.Timeout), Collect: e.assessments.Cycle})
 }
 
-// training says where the training data of a version is: where the configuration says, or else the registry.
+// training returns the training data of a version: from the configuration, otherwise from the registry.
 func (e *Exporter) training(ctx context.Context, model, version string) (fields.Training, bool, error) {
 	if t, key := e.cfg.Load().training(model, version); t != nil {
 		source, relation, err := e.rooms.table(&t.Place, "", key)
@@ -230,7 +230,7 @@ func (e *Exporter) training(ctx context.Context, model, version string) (fields.
 	return fields.Training{Source: e.rooms.files, Relation: relation, Done: file.Done}, err == nil, err
 }
 
-// lineage asks the registry for the versions that are served.
+// lineage asks the registry about the versions that are served.
 func (e *Exporter) lineage(ctx context.Context) error {
 	var versions []lineage.Version
 	var series []*metering.Series
@@ -248,8 +248,8 @@ func (e *Exporter) lineage(ctx context.Context) error {
 	return err
 }
 
-// Reload implements exporter.Reloader: names of attributes, gates, thresholds, training data and forget_after can be
-// changed. The rest is sockets and memory that counters are in.
+// Reload implements exporter.Reloader. It can change attribute names, gates, thresholds, training data and forget_after. All other settings
+// affect sockets or the memory of counters, and need a restart.
 func (e *Exporter) Reload(_ context.Context, cfg Config) error {
 	old := e.cfg.Load()
 	for _, part := range []struct {
@@ -281,13 +281,13 @@ func (e *Exporter) Reload(_ context.Context, cfg Config) error {
 	return nil
 }
 
-// OTLP serves OTLP over HTTP, as the address of the configuration does.
+// OTLP returns the handler of OTLP over HTTP that also serves the configured address.
 func (e *Exporter) OTLP() http.Handler { return e.receiver.Routes() }
 
 // Stop implements exporter.Stopper.
 func (e *Exporter) Stop(context.Context) error { return e.rooms.close() }
 
-// Describe implements prometheus.Collector. What is there depends on what is sent.
+// Describe implements prometheus.Collector. It sends nothing, because the metrics depend on the received spans.
 func (e *Exporter) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.

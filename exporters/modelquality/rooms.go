@@ -25,18 +25,17 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// rooms are the places outside the process: what training data and labels are read from, where baselines and reviews
-// are kept, and who knows about runs.
+// rooms are the connections to other systems: sources of training data and labels, the stores of baselines and reviews, and MLflow.
 type rooms struct {
 	cfg     *Config
 	mu      sync.Mutex
-	sources map[string]*tables.Source // those that were opened
+	sources map[string]*tables.Source // opened sources
 	closed  bool
-	// The following are nil where the configuration has none.
+	// The following are nil if they are not configured.
 	store    *baseline.Store
 	registry *lineage.Registry
-	datasets *datasets.Reader // fetches those of runs,
-	files    *tables.Source   // which reads them
+	datasets *datasets.Reader // fetches the datasets of runs
+	files    *tables.Source   // reads these files
 	buckets  []objstore.Bucket
 	outbox   *outbox.Outbox
 	labels   []*labels.Table
@@ -80,7 +79,7 @@ func openRooms(cfg *Config, env *exporter.Env, now func() time.Time) (_ *rooms, 
 				Segment: l.SegmentColumn, LabelTime: l.LabelTimeColumn, Numeric: l.Numeric,
 				Confidence: l.ConfidenceColumn, Bins: l.bins(),
 			},
-			// Two failed runs in a row are survived by what is still true.
+			// Counts stay valid if two runs in a row fail.
 			Valid:    2*time.Duration(l.Interval) + time.Duration(l.Timeout),
 			Versions: env.Limit("labelled_versions", cfg.Limits.Versions), Segments: env.Limit("segments", l.MaxSegments), Classes: env.Limit("classes", l.MaxClasses),
 			Binned: env.Limit("labelled_bins", maxLabelledBins), Now: now,
@@ -93,7 +92,7 @@ func openRooms(cfg *Config, env *exporter.Env, now func() time.Time) (_ *rooms, 
 	return r, nil
 }
 
-// source opens a source when it is first needed, and again after that failed.
+// source opens a source on first use, and again after a failure.
 func (r *rooms) source(name string) (*tables.Source, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -115,7 +114,7 @@ func (r *rooms) source(name string) (*tables.Source, error) {
 	return s, nil
 }
 
-// table is a source and the SQL of a table in it. Key says where the configuration has the table.
+// table returns a source and the relation of a table in it. key is the table's position in the configuration.
 func (r *rooms) table(p *tables.Place, timeColumn, key string) (*tables.Source, tables.Relation, error) {
 	source, err := r.source(p.Source)
 	if err != nil {
@@ -125,7 +124,7 @@ func (r *rooms) table(p *tables.Place, timeColumn, key string) (*tables.Source, 
 	return source, relation, r.cfg.Wrap(key+p.Key(), err)
 }
 
-// temp is where temporary files go.
+// temp returns the folder for temporary files.
 func (r *rooms) temp() string {
 	folder := ""
 	switch {

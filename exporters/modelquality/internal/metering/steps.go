@@ -9,12 +9,12 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/limit"
 )
 
-// steps counts what agents do besides asking models.
+// steps counts the steps of agents that call no model.
 type steps struct {
 	names *limit.Limiter
 
 	mu     sync.Mutex
-	counts map[step]*[2]int64 // those that succeeded, and those that failed
+	counts map[step]*[2]int64 // succeeded and failed
 }
 
 type step struct {
