@@ -166,7 +166,7 @@ func Run(ctx context.Context, cfg Config) (_ Result, err error) {
 	defer func() { err = errors.Join(err, d.response.close()) }()
 	d.parts = []part{
 		&data{warehouse: warehouse, stack: d.stack, exporter: d.program("dataquality-exporter"), pace: d.pace},
-		&models{stack: d.stack, exporter: d.program("modelquality-exporter"), response: d.response},
+		&models{stack: d.stack, exporter: d.program("modelquality-exporter"), response: d.response, pace: d.pace},
 		&gpus{stack: d.stack, exporter: d.program("gpu-exporter"), library: d.program(nvmlStandIn), pace: d.pace},
 		&costs{stack: d.stack, exporter: d.program("cost-exporter"), prometheus: d.address, pace: d.pace},
 	}
@@ -445,7 +445,7 @@ func (d *demo) inject(ctx context.Context, i incident) error {
 	d.timeline.text("\n")
 	d.timeline.step(now, i.object, bold, "incident", d.timeline.style(bold, i.story))
 	for n, e := range i.alerts {
-		o := Outcome{Incident: i.name, Object: i.object, Alert: e.alert, Labels: e.labels, Main: n == 0, Early: i.early, Silenced: e.silenced, Injected: now}
+		o := Outcome{Incident: i.name, Object: i.object, Alert: e.alert, Labels: e.labels, Main: n == 0, Early: i.early, Silenced: e.silenced, Says: e.says, Injected: now}
 		if o.Main {
 			o.Goal = i.goal
 		}
@@ -455,7 +455,7 @@ func (d *demo) inject(ctx context.Context, i incident) error {
 	if err := i.happen(ctx, now); err != nil {
 		return err
 	}
-	if i.slow || i.early {
+	if i.slow || i.early || i.meanwhile {
 		return nil
 	}
 	return d.waitUntilDetected(ctx, &i)
@@ -538,7 +538,7 @@ func (d *demo) show(e event) {
 	case firing:
 		d.timeline.step(e.at, o.Object, red, string(e.stage), e.String()+": "+o.Measured)
 	case notified:
-		o.Notified = e.notified
+		o.Notified, o.Message = e.notified, e.message.Render(1<<20, false)
 		d.timeline.step(e.at, o.Object, cyan, string(e.stage), fmt.Sprintf("%s: detected in %s, unscaled %s",
 			e, seconds(o.TimeToDetect()), d.result.Unscaled(o.TimeToDetect())))
 		if o.Main {

@@ -29,6 +29,10 @@ func TestTheResultSaysWhatWentWrong(t *testing.T) {
 	late, missed := detected(), detected()
 	late.Goal = 2 * time.Minute
 	missed.Notified = time.Time{}
+	named, unnamed := detected(), detected()
+	named.Says, unnamed.Says = []string{"Probable cause: provider = newpay"}, []string{"Probable cause: provider = newpay"}
+	named.Message = "▌ nulls rose.\n▌ Probable cause:\n provider = newpay, 97 %"
+	unnamed.Message = "▌ nulls rose. No single segment explains this."
 	silenced := missed
 	silenced.Silenced = true
 	for name, tc := range map[string]struct {
@@ -40,6 +44,10 @@ func TestTheResultSaysWhatWentWrong(t *testing.T) {
 		"an incident was not detected": {
 			Result{Outcomes: []Outcome{missed}},
 			"more nulls: MLDatasetNullRatioHigh about customers was not detected",
+		},
+		"the cause was named": {Result{Outcomes: []Outcome{named}}, ""},
+		"another cause was named, or none": {
+			Result{Outcomes: []Outcome{unnamed}}, `more nulls: the message about customers does not say "Probable cause: provider = newpay"`,
 		},
 		"an incident was detected too late": {
 			Result{Outcomes: []Outcome{late}},

@@ -20,6 +20,8 @@ type incident struct {
 	early bool
 	// slow ones take their time to show; the next one does not wait for them.
 	slow bool
+	// meanwhile says that the next one does not wait for it either, since it takes a while to be detected.
+	meanwhile bool
 	// goal, if not 0, is the time of the shop within which people must have been told.
 	goal time.Duration
 }
@@ -31,6 +33,8 @@ type expected struct {
 	labels labels
 	// silenced says that another of the incident's alerts says the same and may come soon enough to silence it.
 	silenced bool
+	// says are what its message has to contain.
+	says []string
 	// measured says in words what the alert's value is; what lasts is in unscaled time.
 	measured func(v float64, r Result) string
 }

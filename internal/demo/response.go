@@ -81,7 +81,13 @@ actions:
         body: {model: "{{ .Model }}", mlflow_run_id: "{{ .MLflowRunID }}"}
         id: id
         status: {url: "%s/{id}", field: state, succeeded: [done], failed: [failed]}
-`, recommender, url, url),
+  - name: retrain-risk
+    response: retrain
+    match: {model: %s}
+    dry_run: false
+    requires: [mlflow_run_id]
+    target: {webhook: {url: %s, body: {model: "{{ .Model }}", mlflow_run_id: "{{ .MLflowRunID }}"}, id: id}}
+`, recommender, url, url, risk, url),
 	} {
 		if err := os.MkdirAll(r.path(""), 0o755); err != nil {
 			return fmt.Errorf("start the responder: %w", err)

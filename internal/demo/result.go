@@ -42,6 +42,9 @@ type Outcome struct {
 	Measured string
 	// Injected is when the incident began. The others are the zero time if it did not come to that.
 	Injected, Pending, Firing, Notified time.Time
+	// Says are what the Message to people has to contain.
+	Says    []string
+	Message string
 	// Goal, if not 0, is the unscaled time to detect that must be kept.
 	Goal time.Duration
 }
@@ -87,6 +90,11 @@ func (r Result) Err() error {
 		case o.Goal > 0 && d > o.Goal:
 			errs = append(errs, fmt.Errorf("%s: %s about %s took %s, which is more than %s; a slow machine needs a lower --speedup",
 				o.Incident, o.Alert, o.Object, d, o.Goal))
+		}
+		for _, want := range o.Says {
+			if o.Detected() && !strings.Contains(strings.Join(strings.Fields(o.Message), " "), want) {
+				errs = append(errs, fmt.Errorf("%s: the message about %s does not say %q", o.Incident, o.Object, want))
+			}
 		}
 	}
 	if len(r.Trainings) != 1 || r.Trainings[0] != recommenderRun {
