@@ -217,6 +217,10 @@ bin/bench/evidently: exporters/dataquality/bench/requirements.txt
 bench-cause: ## find causes that were planted in 200 random tables, and in the traffic of 200 models, with decoys: precision and recall
 	go test -run '^$$' -bench Cause -benchtime 1x ./internal/cause/ ./exporters/modelquality/internal/fields/
 
+.PHONY: bench-incidents
+bench-incidents: ## put the alerts of planted incidents together among decoys: precision, recall, right and wrong causes
+	go test -count 1 -v -run TestPlantedIncidentsAreFound ./responder/internal/grouping/
+
 .PHONY: bench-modelquality
 bench-modelquality: ## receive spans: against the Collector's spanmetrics connector, and memory under a million names
 	cd exporters/modelquality/bench && $(BENCH) -benchtime 10x -bench Ingest . && $(BENCH) -benchtime 1x -bench Memory .

@@ -1,4 +1,4 @@
-// Command sightglass is the operator's tool. Commands that read data are those of sightglass-data, which it starts.
+// Command sightglass is the operator's tool. It starts sightglass-data for the commands that read data.
 package main
 
 import (
@@ -18,5 +18,5 @@ func run(args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "%s %s: %v\n", tool.Name, command, tool.Start(args))
 		return 1
 	}
-	return tool.Run(args, stdout, stderr, auditCommand, bundleCommand, tool.HandOver)
+	return tool.Run(args, stdout, stderr, auditCommand, bundleCommand, explainCommand, tool.HandOver)
 }

@@ -55,7 +55,7 @@ type Config struct {
 	// BaselineStore is a folder, or an object store that all replicas share. Without it, fields have no bins.
 	BaselineStore baseline.Config `yaml:"baseline_store"`
 	Baselines     BaselinesConfig `yaml:"baselines"`
-	// Causes are looked for in recent inferences.
+	// Causes configures the search for probable causes in recent inferences.
 	Causes CausesConfig `yaml:"causes"`
 
 	// MLflow is the registry that links a version to the run that trained it.
