@@ -139,6 +139,7 @@ func modelCauseRow() kit.Panels {
 		kit.Col("model", "Model"),
 		kit.Col("version", "Version"),
 		kit.Col("field", "Field"),
+		kit.Col("role", "Role"),
 		kit.Col("signal", "Signal"),
 		kit.Col("cause_field", "Cause"),
 		kit.Col("cause_value", "Value"),

@@ -28,7 +28,7 @@ func explainCommand(app *kingpin.Application, stdout io.Writer) commands {
 	}}
 }
 
-// terminalWidth is what the shell says, or that of a page.
+// terminalWidth returns $COLUMNS, or 100 if it is not set.
 func terminalWidth() int {
 	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n > 0 {
 		return n

@@ -6,12 +6,15 @@ import (
 	"slices"
 	"time"
 
+	promconfig "github.com/prometheus/common/config"
+
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/bill"
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/fiscal"
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/fx"
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/prices"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/httpclient"
 	"github.com/sightglass-ml/sightglass/internal/state"
 )
 
@@ -301,12 +304,16 @@ type ExchangeConfig struct {
 	Timeout  config.Duration `yaml:"timeout"`
 	ValetURL string          `yaml:"valet_url"`
 	ECBURL   string          `yaml:"ecb_url"`
+	// HTTPClient is TLS, proxy and headers in Prometheus's form (http_config), for both.
+	HTTPClient config.Raw `yaml:"http_client,omitempty"`
 	// History is the retention of rates for bills.
 	History config.Duration `yaml:"history"`
 	// InvoiceRates prefers the rate in the row of a bill to the bank's rate.
 	InvoiceRates bool `yaml:"invoice_rates,omitempty"`
 	// Rates are Canadian dollars for one unit. They are used if no bank's rate is known.
 	Rates map[string]float64 `yaml:"rates,omitempty"`
+
+	client promconfig.HTTPClientConfig
 }
 
 // SetDefaults implements config.Defaulter.
@@ -318,6 +325,7 @@ func (e *ExchangeConfig) SetDefaults() {
 
 // Validate implements config.Validator.
 func (e *ExchangeConfig) Validate(at config.At) {
+	e.client = httpclient.Check(e.HTTPClient, at, "", false)
 	if e.Online {
 		at.CheckURL("valet_url", e.ValetURL)
 		at.CheckURL("ecb_url", e.ECBURL)

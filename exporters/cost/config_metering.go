@@ -57,13 +57,7 @@ func (m *MeteringConfig) SetDefaults() {
 // Validate implements config.Validator.
 func (m *MeteringConfig) Validate(at config.At) {
 	at.CheckURL("prometheus", m.Prometheus)
-	var err error
-	if m.client, err = httpclient.Load(m.HTTPClient, at); err != nil {
-		at.Errorf("http_client", "%v", err)
-	}
-	if m.Token != (config.SecretSource{}) && (m.client.Authorization != nil || m.client.BasicAuth != nil || m.client.OAuth2 != nil) {
-		at.Errorf("bearer_token", "http_client has credentials too; want one of them")
-	}
+	m.client = httpclient.Check(m.HTTPClient, at, "bearer_token", m.Token != (config.SecretSource{}))
 	for i, h := range m.Holders {
 		if err := h.holder().Validate(); err != nil {
 			at.Errorf(fmt.Sprintf("holders[%d]", i), "%v; want every [ closed by a ]", err)

@@ -32,6 +32,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/httpclient"
 	"github.com/sightglass-ml/sightglass/internal/limit"
 	"github.com/sightglass-ml/sightglass/internal/state"
 )
@@ -41,13 +42,14 @@ func Load(path string) (Config, error) { return config.Load[Config](path) }
 
 // Spec describes the exporter's binary.
 func Spec() exporter.Spec[Config] {
+	books := &handover{}
 	return exporter.Spec[Config]{
 		Name:           "cost_exporter",
 		Description:    "Publishes what inference costs in Canadian dollars: bills, budgets, prices and idle GPUs.",
 		DefaultAddress: ":10913",
 		Load:           Load,
 		Start: func(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance, error) {
-			return start(env, cfg, time.Now)
+			return start(env, cfg, time.Now, books)
 		},
 		Watching: func(cfg Config) []any {
 			names := make([]string, len(cfg.Bills.Sources))
@@ -77,43 +79,12 @@ type Exporter struct {
 	meter    *metering.Meter // nil without metering
 	limits   limits
 	snapshot exporter.Snapshot
+	handover *handover
 
 	mu          sync.Mutex // guards the fields below
 	looked      bool       // whether bills were searched
 	unconverted map[string]float64
 	counted     map[string]int64
-}
-
-// ledger is a source of bills. It is opened when it is first read, and opened again after a failure. So a folder that
-// is not mounted yet does not stop the other sources.
-type ledger struct {
-	name string
-	key  string // its path in the configuration
-	open func() (*bill.Ledger, error)
-
-	opened *bill.Ledger
-}
-
-func (l *ledger) read(ctx context.Context) (bill.Bill, error) {
-	if err := l.look(); err != nil {
-		return bill.Bill{}, err
-	}
-	return l.opened.Read(ctx)
-}
-
-// look opens the source if it is not open.
-func (l *ledger) look() (err error) {
-	if l.opened == nil {
-		l.opened, err = l.open()
-	}
-	return err
-}
-
-func (l *ledger) close() error {
-	if l.opened == nil {
-		return nil
-	}
-	return l.opened.Close()
 }
 
 type limits struct{ departments, services, series *limit.Limiter }
@@ -126,11 +97,11 @@ var (
 	_ exporter.Reloader[Config] = (*Exporter)(nil)
 )
 
-func start(env *exporter.Env, cfg Config, now func() time.Time) (_ exporter.Instance, err error) {
+func start(env *exporter.Env, cfg Config, now func() time.Time, books *handover) (_ exporter.Instance, err error) {
 	e := &Exporter{
 		cfg: cfg, descs: newDescs(&catalogue.Catalogue{Prefix: "ml_cost_"}), now: now, log: env.Logger,
-		limits:      limits{env.Limit("departments", cfg.Bills.MaxDepartments), env.Limit("services", cfg.Bills.MaxServices), env.Limit("metered_series", 0)},
-		unconverted: map[string]float64{}, counted: map[string]int64{},
+		limits:   limits{env.Limit("departments", cfg.Bills.MaxDepartments), env.Limit("services", cfg.Bills.MaxServices), env.Limit("metered_series", 0)},
+		handover: books, unconverted: map[string]float64{}, counted: map[string]int64{},
 	}
 	defer func() {
 		if err != nil {
@@ -184,10 +155,18 @@ func (e *Exporter) openRates() (*fx.Keeper, error) {
 		}
 	}
 	delete(wanted, fx.CAD)
+	client, err := httpclient.New(cfg.HTTPClient, cfg.client, "cost-exporter")
+	if err != nil {
+		return nil, err
+	}
+	if client == nil {
+		client = new(http.Client)
+	}
+	client.Timeout = time.Duration(cfg.Timeout)
 	return fx.Open(fx.Options{
 		Currencies: slices.Sorted(maps.Keys(wanted)), Fixed: cfg.Rates, From: e.now().Add(-time.Duration(cfg.History)),
 		File: filepath.Join(string(e.cfg.State), "exchange-rates.json"), ValetURL: cfg.ValetURL, ECBURL: cfg.ECBURL, Online: cfg.Online,
-		Client: &http.Client{Timeout: time.Duration(cfg.Timeout)}, Now: e.now, Logger: e.log,
+		Client: client, Now: e.now, Logger: e.log,
 	})
 }
 
@@ -195,56 +174,6 @@ func (e *Exporter) openRates() (*fx.Keeper, error) {
 func (e *Exporter) rate(currency string, at time.Time) (float64, bool) {
 	r, ok := e.rates.Book().At(currency, at)
 	return r.CAD, ok
-}
-
-func (e *Exporter) openBills() error {
-	cfg := e.cfg.Bills
-	if len(cfg.Sources) == 0 {
-		return nil
-	}
-	o := bill.Options{Cost: cfg.Cost, Zone: e.cfg.calendar.Zone(), MemoryLimit: int64(cfg.MemoryLimit), Threads: cfg.Threads, TempDir: e.cfg.temp(), KeepCase: cfg.KeepCase, InvoiceRates: e.cfg.Exchange.InvoiceRates}
-	for _, b := range e.cfg.Budgets {
-		o.Departments = append(o.Departments, b.Department)
-	}
-	for _, r := range cfg.Departments {
-		o.Rules = append(o.Rules, r.rule())
-	}
-	for _, r := range cfg.Observability {
-		o.Observability = append(o.Observability, r.rule())
-	}
-	for _, r := range cfg.Metered {
-		o.Metered = append(o.Metered, r.rule())
-	}
-	for _, r := range cfg.GPUMachines {
-		o.GPUs = append(o.GPUs, bill.GPURule{Rule: r.rule(), GPUs: r.GPUs})
-	}
-	var err error
-	if e.reader, err = bill.NewReader(o); err != nil {
-		return err
-	}
-	for i, s := range cfg.Sources {
-		key := fmt.Sprintf("bills.sources[%d].folder", i)
-		if s.Bucket != nil {
-			key = fmt.Sprintf("bills.sources[%d].bucket", i)
-		}
-		e.ledgers = append(e.ledgers, &ledger{name: s.Name, key: key, open: func() (*bill.Ledger, error) {
-			l, err := openLedger(e.reader, s, e.now, e.log)
-			return l, e.cfg.Wrap(key, err)
-		}})
-	}
-	return nil
-}
-
-func openLedger(reader *bill.Reader, s SourceConfig, now func() time.Time, logger *slog.Logger) (*bill.Ledger, error) {
-	how := bill.LedgerOptions{Deliveries: s.Deliveries, Grouping: s.Delivery, Settle: time.Duration(s.Settle), Now: now, Logger: logger.With("source", s.Name)}
-	if s.Bucket == nil {
-		return bill.Folder(reader, string(s.Folder), how)
-	}
-	bucket, err := s.Bucket.Bucket(logger)
-	if err != nil {
-		return nil, err
-	}
-	return bill.Objects(reader, bucket, how), nil
 }
 
 // readBills reads new bills and publishes the sums of the month.
@@ -417,6 +346,7 @@ func (e *Exporter) Reload(_ context.Context, cfg Config) error {
 	if config.Same(e.cfg, cfg) {
 		return nil
 	}
+	e.handover.leave(e)
 	return exporter.ErrReplace
 }
 

@@ -219,9 +219,9 @@ func TestACauseSaysInWhichPartitions(t *testing.T) {
 	for name, test := range map[string]struct {
 		causes, where, want string
 	}{
-		"none is known":    {"", "channel = 'web'", ""},
-		"in one load":      {"partition: load", "channel = 'web' AND load = 'l2'", "0.5"},
-		"in all loads":     {"partition: load", "channel = 'web'", "1"},
+		"none is known": {"", "channel = 'web'", ""},
+		"in one load":   {"partition: load", "channel = 'web' AND load = 'l2'", "0.5"},
+		"in all loads":  {"partition: load", "channel = 'web'", "1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			table := "SELECT *, ['l1', 'l2'][1 + (t.amount::INT // 7) % 2] AS load FROM (" + fmt.Sprintf(payments, 32_000) + ") AS t"

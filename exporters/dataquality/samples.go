@@ -11,14 +11,13 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// metrics are the samples of one profile. With an error only those are there
-// that are true all the same.
+// metrics returns the samples of one profile. After an error it returns only samples that are still correct.
 func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []prometheus.Metric {
 	var out exporter.Batch
 	gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
 		out.Gauge(desc, v, d.cfg.Name, labels...)
 	}
-	// The same samples come in the same order, so that a replay finds their series by their place.
+	// The order of samples is the same in each profile: a replay finds their series by position.
 	for o, v := range d.overrides {
 		gauge(m.threshold, v, o.signal, o.column)
 	}
@@ -36,8 +35,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 			gauge(m.schemaChanges, float64(n), kind)
 		}
 		for i, ch := range c.changes {
-			// A table that was replaced by another one changes every
-			// column; the count says how many.
+			// A replaced table changes every column. The metric schemaChanges has the number.
 			if i == maxChangeInfos {
 				break
 			}
@@ -87,7 +85,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	d.numberMetrics(m, c, gauge)
 	for column, reason := range c.definition.Left {
 		if _, counted := c.profile.Nulls[column]; counted {
-			gauge(m.withoutBins, 1, column, reason) // Of columns past the limit, as many as the table has, there are no series.
+			gauge(m.withoutBins, 1, column, reason) // Columns beyond the limit have no series: their number is unbounded.
 		}
 	}
 	for _, column := range sortedKeys(c.profile.Values) {
@@ -132,7 +130,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	return out.Metrics()
 }
 
-// order are the bins of a column, sorted. They are mostly those of the last time.
+// order returns the bins of a column, sorted. It caches the last result, which rarely changes.
 func order[V any](d *dataset, column string, bins map[string]V) []string {
 	key := binsOf{column, len(bins)}
 	sorted := d.sorted[key]
@@ -149,13 +147,14 @@ func order[V any](d *dataset, column string, bins map[string]V) []string {
 	return d.sorted[key]
 }
 
-// binsOf are so many bins of a column: there are few sets of them, such as with and without the bin of unseen values.
+// binsOf is the key of a set of bins: a column has few sets, such as with and without the bin of unseen values, and they
+// differ in size.
 type binsOf struct {
 	column string
 	n      int
 }
 
-// maxSorted bounds the sets of bins that are kept: a dataset has fewer.
+// maxSorted bounds the cached sets of bins. A dataset has fewer.
 const maxSorted = 10_000
 
 // maxChangeInfos bounds the series that describe single schema changes.
@@ -170,13 +169,14 @@ func truth(b bool) float64 {
 
 func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
 
-// hiddenOf is what is hidden of categories.
+// hiddenOf are the hidden names for a list of categories.
 type hiddenOf struct {
 	categories []string
 	hidden     map[string]string
 }
 
-// hidden are the categories of a column that are not shown as they are: the same as last time while its bins are.
+// hidden returns the published names of categories that must not be published in clear text. It computes them again only if
+// the categories changed.
 func (d *dataset) hidden(c *cycle, column string) map[string]string {
 	layout := c.definition.Fields[column]
 	last, ok := d.shown[column]

@@ -13,6 +13,7 @@ import (
 	"text/template"
 	"time"
 
+	promconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/clients"
@@ -22,6 +23,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/httpclient"
 	"github.com/sightglass-ml/sightglass/internal/owner"
 	"github.com/sightglass-ml/sightglass/internal/reveal"
 	"github.com/sightglass-ml/sightglass/internal/tables"
@@ -43,7 +45,7 @@ type Config struct {
 	// ForgetAfter is the time after which a version without inferences loses its series.
 	ForgetAfter config.Duration `yaml:"forget_after"`
 	Join        JoinConfig      `yaml:"join"`
-	// LowConfidence is the limit below which an inference's trace is preferred as exemplar.
+	// LowConfidence is the limit below which an inference's trace is published as an example.
 	LowConfidence float64 `yaml:"low_confidence"`
 	// Evaluations are the gates by the name of the evaluation.
 	Evaluations map[string]GateConfig `yaml:"evaluations"`
@@ -245,6 +247,8 @@ type MLflowConfig struct {
 	Token    config.SecretSource `yaml:"token,omitempty"`
 	Username string              `yaml:"username,omitempty"`
 	Password config.SecretSource `yaml:"password,omitempty"`
+	// HTTPClient has credentials, TLS, proxy and headers in the format of Prometheus's http_config; secrets only from files.
+	HTTPClient config.Raw `yaml:"http_client,omitempty"`
 	// Aliases select the version of a service that reports none, in order of preference.
 	Aliases           []string        `yaml:"aliases"`
 	Refresh           config.Duration `yaml:"refresh"`
@@ -258,6 +262,8 @@ type MLflowConfig struct {
 	Datasets DatasetsConfig `yaml:"datasets"`
 	// Assessments configures which experiments' traces are read for evaluations of responses.
 	Assessments AssessmentsConfig `yaml:"assessments"`
+
+	client promconfig.HTTPClientConfig
 }
 
 // AssessmentsConfig configures the experiments whose assessments are read; by default none.
@@ -326,6 +332,11 @@ func (m *MLflowConfig) Validate(at config.At) {
 	if at.Has("token") && m.Username != "" {
 		at.Errorf("token", "there is a user name as well; want one of the two")
 	}
+	credentials := "token"
+	if m.Username != "" {
+		credentials = "username"
+	}
+	m.client = httpclient.Check(m.HTTPClient, at, credentials, at.Has("token") || m.Username != "")
 	for key, d := range sorted(map[string]config.Duration{"refresh": m.Refresh, "retry_missing": m.RetryMissing, "timeout": m.Timeout}) {
 		if d <= 0 {
 			at.Errorf(key, "%v; want a duration above 0", d)
@@ -408,6 +419,8 @@ type ReviewsConfig struct {
 	// URL is the base URL of the responder, or of any server that accepts POST requests to /api/v1/reviews.
 	URL   string              `yaml:"url"`
 	Token config.SecretSource `yaml:"token,omitempty"`
+	// HTTPClient has credentials, TLS, proxy and headers in the format of Prometheus's http_config; secrets only from files.
+	HTTPClient config.Raw `yaml:"http_client,omitempty"`
 	// File is the outbox of undelivered reviews: by default "reviews.db" in $STATE_DIRECTORY, otherwise next to the configuration. Each
 	// replica needs its own file.
 	File       config.Path     `yaml:"file,omitempty"`
@@ -416,6 +429,8 @@ type ReviewsConfig struct {
 	MaxBackoff config.Duration `yaml:"max_backoff"`
 	// Excerpts configures excerpts of answers in reviews; by default there are none.
 	Excerpts ExcerptsConfig `yaml:"excerpts"`
+
+	client promconfig.HTTPClientConfig
 }
 
 // ExcerptsConfig defines which part of an answer a review contains.
@@ -463,6 +478,7 @@ func (r *ReviewsConfig) SetDefaults() {
 // Validate implements config.Validator.
 func (r *ReviewsConfig) Validate(at config.At) {
 	at.CheckURL("url", r.URL)
+	r.client = httpclient.Check(r.HTTPClient, at, "token", at.Has("token"))
 	if r.File == "" {
 		r.File = config.Path(at.State("file", "reviews.db"))
 	}
@@ -738,7 +754,7 @@ func (c *Config) Validate(at config.At) {
 	if models > c.Limits.Models || versions > c.Limits.Versions {
 		at.Errorf("clients", "together they may have %d models and %d versions, and limits.models is %d and limits.versions %d; want these as high or higher", models, versions, c.Limits.Models, c.Limits.Versions)
 	}
-	if rest := clients.Divide(c.Clients, c.Limits.Versions, c.Limits.Details)[""]; len(c.Clients) > 0 && rest < 0 {
+	if rest := clients.Divide(c.Clients, c.Limits.Versions, c.Limits.Details, clients.Details)[""]; len(c.Clients) > 0 && rest < 0 {
 		at.Errorf("clients", "together they may have %d details, and limits.details is %d; want this as high or higher", c.Limits.Details-rest, c.Limits.Details)
 	}
 	if c.Reviews != nil && c.Reviews.Excerpts.Characters > 0 && !c.Texts.Enabled {

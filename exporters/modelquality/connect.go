@@ -15,6 +15,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/connect"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/httpclient"
 	"github.com/sightglass-ml/sightglass/internal/state"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 	"github.com/sightglass-ml/sightglass/internal/tables/tablecheck"
@@ -22,7 +23,7 @@ import (
 
 // Connect reports which endpoints of a configuration can be reached. It receives no requests and sends no reviews.
 func Connect(ctx context.Context, report *connect.Report, cfg Config) {
-	r := &rooms{cfg: &cfg, sources: make(map[string]*tables.Source)}
+	r := newRooms(&cfg)
 	defer report.Close(r.close)
 	for protocol, configured := range sorted(map[string]string{"grpc": cfg.OTLP.GRPC, "http": cfg.OTLP.HTTP}) {
 		if a := address(configured); a != "" {
@@ -35,7 +36,11 @@ func Connect(ctx context.Context, report *connect.Report, cfg Config) {
 	}
 	if v := cfg.Reviews; v != nil {
 		report.Do(ctx, "reviews", "reachable", func(ctx context.Context) (string, error) {
-			return outbox.Reach(ctx, v.URL, v.Token, time.Duration(v.Timeout))
+			client, err := httpclient.New(v.HTTPClient, v.client, clientName)
+			if err != nil {
+				return "", err
+			}
+			return outbox.Reach(ctx, client, v.URL, v.Token, time.Duration(v.Timeout))
 		})
 		report.Do(ctx, "reviews", "writable", func(context.Context) (string, error) { return state.Probe(filepath.Dir(string(v.File))) })
 	}
@@ -64,12 +69,12 @@ func free(ctx context.Context, address string) (string, error) {
 }
 
 func connectStore(ctx context.Context, report *connect.Report, r *rooms) {
-	if r.cfg.BaselineStore.Type == "" {
+	if r.cfg.Load().BaselineStore.Type == "" {
 		report.Add("baseline_store", "writable", connect.Told, "none is configured: fields have no bins")
 		return
 	}
 	var err error
-	if r.store, err = baseline.Open(r.cfg.BaselineStore, slog.New(slog.DiscardHandler), nil); report.Fail("baseline_store", "open", err) {
+	if r.store, err = baseline.Open(r.cfg.Load().BaselineStore, slog.New(slog.DiscardHandler), nil); report.Fail("baseline_store", "open", err) {
 		return
 	}
 	report.Do(ctx, "baseline_store", "writable", r.store.Probe)
@@ -77,16 +82,18 @@ func connectStore(ctx context.Context, report *connect.Report, r *rooms) {
 
 func connectMLflow(ctx context.Context, report *connect.Report, r *rooms, m MLflowConfig) {
 	env := &exporter.Env{Logger: slog.New(slog.DiscardHandler)}
-	if report.Fail("mlflow", "open", r.openMLflow(&m, 1, env, time.Now)) {
+	registry, err := r.openMLflow(&m, 1, env, time.Now)
+	if report.Fail("mlflow", "open", err) {
 		return
 	}
+	r.registry.Store(registry)
 	report.Do(ctx, "mlflow", "reachable", func(ctx context.Context) (string, error) {
-		return m.URL + " answers, and the registry may be read", r.registry.Ping(ctx)
+		return m.URL + " answers, and the registry may be read", registry.Ping(ctx)
 	})
 	for i, b := range m.Datasets.Buckets {
 		report.Do(ctx, "bucket "+b.URI, "reachable", func(ctx context.Context) (string, error) {
 			n := 0
-			err := r.buckets[i].Iter(ctx, "", func(string) error { n++; return nil })
+			err := registry.buckets[i].Iter(ctx, "", func(string) error { n++; return nil })
 			return fmt.Sprintf("%d objects and folders at the top", n), err
 		})
 	}
@@ -107,7 +114,7 @@ func connectTraining(ctx context.Context, report *connect.Report, r *rooms, m Mo
 	if missing(report, part, t.Schema, m.Training.PredictionColumn, m.Training.ConfidenceColumn) {
 		return
 	}
-	tablecheck.Columns(ctx, report, part, trainingTimeout, t, tables.Window{}, r.cfg.Baselines.Fields.choice())
+	tablecheck.Columns(ctx, report, part, trainingTimeout, t, tables.Window{}, r.cfg.Load().Baselines.Fields.choice())
 }
 
 func connectLabels(ctx context.Context, report *connect.Report, r *rooms, l *LabelsConfig, key string, reachable map[string]bool) {

@@ -10,14 +10,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"reflect"
 	"sync/atomic"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/assessments"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/datasets"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/fields"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/lineage"
@@ -70,10 +68,10 @@ type Exporter struct {
 	keeper   *fields.Keeper // nil without a baseline store
 	pipeline *pipeline
 	receiver *receiver.Receiver
-	// assessments is nil if none are configured.
-	assessments *assessments.Puller
-	descs       descs
-	limiter     func(name string, most int) *limit.Limiter
+	descs    descs
+	env      *exporter.Env
+	limiter  func(name string, most int) *limit.Limiter
+	fields   atomic.Pointer[func(model string) *limit.Limiter] // the limits on counted fields, by model
 }
 
 var (
@@ -93,8 +91,9 @@ const (
 )
 
 func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Instance, err error) {
-	e := &Exporter{limiter: env.Limit}
+	e := &Exporter{env: env, limiter: env.Limit}
 	e.cfg.Store(&cfg)
+	e.fields.Store(new(fieldLimits(&cfg, env.Limit)))
 	now := time.Now
 	if e.rooms, err = openRooms(&cfg, env, now); err != nil {
 		return nil, err
@@ -111,7 +110,7 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 		}
 		if e.keeper, err = fields.New(fields.Options{
 			Store: e.rooms.store, Sample: cfg.Baselines.Sample, SampleWait: time.Duration(cfg.Baselines.SampleWait), Days: cfg.Baselines.Days,
-			Choice: cfg.Baselines.Fields.choice(), Reveal: cfg.Baselines.Fields.revealed(), Training: e.training, Fields: env.Limit("fields", cfg.Baselines.Fields.MaxTotal),
+			Choice: cfg.Baselines.Fields.choice(), Reveal: cfg.Baselines.Fields.revealed(), Training: e.training, Fields: func(model string) *limit.Limiter { return (*e.fields.Load())(model) },
 			Zone: cfg.Baselines.TimeZone.Location(), Slow: time.Duration(cfg.Baselines.Interval), Causes: causes, Now: now, Logger: env.Logger,
 		}); err != nil {
 			return nil, cfg.Wrap("baselines", err)
@@ -157,20 +156,19 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 	if e.rooms.outbox != nil {
 		env.Go(e.rooms.outbox.Run)
 	}
-	if e.rooms.registry != nil {
-		if err := env.Loop(exporter.Loop{Name: "mlflow", Interval: lineageEvery, Timeout: time.Minute, Collect: e.lineage}); err != nil {
+	m, err := e.openRegistry(&cfg)
+	if err != nil {
+		return err
+	}
+	if err := e.watchRegistry(m, cfg.MLflow); err != nil {
+		return err
+	}
+	for i := range cfg.Labels {
+		l, err := e.openLabels(&cfg, i)
+		if err != nil {
 			return err
 		}
-	}
-	if m := cfg.MLflow; m != nil && len(m.Assessments.Experiments) > 0 {
-		if err := e.pullAssessments(env, &m.Assessments); err != nil {
-			return cfg.Wrap("mlflow.assessments", err)
-		}
-	}
-	for i, l := range cfg.Labels {
-		if err := env.Loop(exporter.Loop{
-			Name: "labels/" + l.Name, Interval: time.Duration(l.Interval), Timeout: time.Duration(l.Timeout), Collect: e.rooms.labels[i].Cycle,
-		}); err != nil {
+		if err := e.watchLabels(l); err != nil {
 			return err
 		}
 	}
@@ -189,45 +187,32 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 	return env.Loop(exporter.Loop{Name: "fields", Interval: fieldsEvery, Timeout: fieldsTimeout, Collect: e.keeper.Cycle})
 }
 
-// pullAssessments starts the periodic pull of assessments.
-func (e *Exporter) pullAssessments(env *exporter.Env, cfg *AssessmentsConfig) (err error) {
-	o := assessments.Options{
-		Server: e.rooms.registry, Lookback: time.Duration(cfg.Lookback), File: string(cfg.File), Take: e.pipeline.pull, Now: e.pipeline.now, Logger: env.Logger,
-	}
-	for _, x := range cfg.Experiments {
-		o.Experiments = append(o.Experiments, assessments.Experiment(x))
-	}
-	if e.assessments, err = assessments.New(o); err != nil {
-		return err
-	}
-	return env.Loop(exporter.Loop{Name: "assessments", Interval: time.Duration(cfg.Interval), Timeout: time.Duration(cfg.Timeout), Collect: e.assessments.Cycle})
-}
-
 // training returns the training data of a version: from the configuration, otherwise from the registry.
 func (e *Exporter) training(ctx context.Context, model, version string) (fields.Training, bool, error) {
 	if t, key := e.cfg.Load().training(model, version); t != nil {
 		source, relation, err := e.rooms.table(&t.Place, "", key)
 		return fields.Training{Source: source, Relation: relation, Prediction: t.PredictionColumn, Confidence: t.ConfidenceColumn}, err == nil, err
 	}
-	if e.rooms.datasets == nil {
+	m := e.rooms.registry.Load()
+	if m == nil || m.datasets == nil {
 		return fields.Training{}, false, nil
 	}
-	info, known := e.rooms.registry.Lookup(lineage.Version{Model: model, Version: version})
+	info, known := m.Lookup(lineage.Version{Model: model, Version: version})
 	if !known {
 		return fields.Training{}, false, errors.New("the MLflow registry has not said yet what it was trained on")
 	}
 	if info.SourceType == "" && info.Source == "" {
 		return fields.Training{}, false, nil // The run has no dataset.
 	}
-	file, err := e.rooms.datasets.Open(ctx, datasets.Dataset{RunID: info.RunID, Type: info.SourceType, Source: info.Source})
+	file, err := m.datasets.Open(ctx, datasets.Dataset{RunID: info.RunID, Type: info.SourceType, Source: info.Source})
 	if errors.Is(err, datasets.ErrUnreadable) {
 		return fields.Training{}, false, nil
 	}
 	if err != nil {
 		return fields.Training{}, false, err
 	}
-	relation, err := e.rooms.files.Files(file.Path, "")
-	return fields.Training{Source: e.rooms.files, Relation: relation, Done: file.Done}, err == nil, err
+	relation, err := m.files.Files(file.Path, "")
+	return fields.Training{Source: m.files, Relation: relation, Done: file.Done}, err == nil, err
 }
 
 // lineage asks the registry about the versions that are served.
@@ -239,46 +224,17 @@ func (e *Exporter) lineage(ctx context.Context) error {
 			versions, series = append(versions, lineage.Version{Model: s.Model, Version: s.Version}), append(series, s)
 		}
 	})
-	err := e.rooms.registry.Cycle(ctx, versions)
+	m := e.rooms.registry.Load()
+	if m == nil {
+		return nil // A reload has just removed it.
+	}
+	err := m.Cycle(ctx, versions)
 	for i, s := range series {
-		if info, ok := e.rooms.registry.Lookup(versions[i]); ok {
+		if info, ok := m.Lookup(versions[i]); ok {
 			s.SetRun(info.RunID)
 		}
 	}
 	return err
-}
-
-// Reload implements exporter.Reloader. It can change attribute names, gates, thresholds, training data and forget_after. All other settings
-// affect sockets or the memory of counters, and need a restart.
-func (e *Exporter) Reload(_ context.Context, cfg Config) error {
-	old := e.cfg.Load()
-	for _, part := range []struct {
-		key      string
-		old, new any
-	}{
-		{"otlp", old.OTLP, cfg.OTLP},
-		{"limits", old.Limits, cfg.Limits},
-		{"join", old.Join, cfg.Join},
-		{"sources", old.Sources, cfg.Sources},
-		{"baseline_store", old.BaselineStore, cfg.BaselineStore},
-		{"baselines", old.Baselines, cfg.Baselines},
-		{"causes", old.Causes, cfg.Causes},
-		{"mlflow", old.MLflow, cfg.MLflow},
-		{"reviews", old.Reviews, cfg.Reviews},
-		{"labels", old.Labels, cfg.Labels},
-	} {
-		if !reflect.DeepEqual(part.old, part.new) {
-			return cfg.Wrap(part.key, errors.New("has changed; restart the exporter, or undo the change"))
-		}
-	}
-	s, err := newSettings(&cfg, e.limiter)
-	if err != nil {
-		return cfg.Wrap("attributes", err)
-	}
-	s.clients.Readmit(e.meter.Versions())
-	e.pipeline.apply(&cfg, s)
-	e.cfg.Store(&cfg)
-	return nil
 }
 
 // OTLP returns the handler of OTLP over HTTP that also serves the configured address.
@@ -299,9 +255,6 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 		e.keeper.Collect(ch)
 	}
 	e.rooms.collect(ch)
-	if e.assessments != nil {
-		e.assessments.Collect(ch)
-	}
 	for _, m := range e.descs.configured(e.cfg.Load()) {
 		ch <- m
 	}

@@ -179,7 +179,11 @@ func (p *pipeline) apply(cfg *Config, s *settings) {
 		p.meter.Divide(metering.Division{})
 		return
 	}
-	p.meter.Divide(metering.Division{Client: s.clients.Client, Details: clients.Divide(cfg.Clients, cfg.Limits.Versions, cfg.Limits.Details)})
+	p.meter.Divide(metering.Division{
+		Client:  s.clients.Client,
+		Details: clients.Divide(cfg.Clients, cfg.Limits.Versions, cfg.Limits.Details, clients.Details),
+		Steps:   clients.Divide(cfg.Clients, cfg.Limits.Versions, cfg.Limits.Steps, nil),
+	})
 }
 
 // Export implements receiver.Handler.
@@ -481,7 +485,7 @@ func (p *pipeline) count(w *worker, s *settings) {
 	p.join.Unlock()
 
 	if len(b.Steps) > 0 {
-		p.meter.Steps(b.Steps)
+		p.meter.Steps(w.client, b.Steps)
 	}
 	for _, g := range w.groups {
 		w.observe(g, s.lowConfidence, now)

@@ -3,6 +3,7 @@ package modelquality
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -53,14 +54,16 @@ type Replay struct{ exporter *Exporter }
 
 // NewReplay starts the exporter like a new process. It continues the baselines of the store; counters start at zero.
 func NewReplay(cfg Config, o ReplayOptions) (*Replay, error) {
-	e := &Exporter{rooms: &rooms{cfg: &cfg, sources: o.Sources, store: o.Store}}
+	e := &Exporter{rooms: newRooms(&cfg)}
+	e.rooms.store = o.Store
+	maps.Copy(e.rooms.sources, o.Sources)
 	e.cfg.Store(&cfg)
 	dropped := limit.NewDropped()
 	limiter := func(name string, most int) *limit.Limiter { return limit.New(name, most, dropped) }
 	var err error
 	if e.keeper, err = fields.New(fields.Options{
 		Store: o.Store, Sample: cfg.Baselines.Sample, SampleWait: time.Duration(cfg.Baselines.SampleWait), Days: cfg.Baselines.Days,
-		Choice: cfg.Baselines.Fields.choice(), Reveal: cfg.Baselines.Fields.revealed(), Training: e.training, Fields: limiter("fields", cfg.Baselines.Fields.MaxTotal),
+		Choice: cfg.Baselines.Fields.choice(), Reveal: cfg.Baselines.Fields.revealed(), Training: e.training, Fields: fieldLimits(&cfg, limiter),
 		// No other process writes to the store, so it is not polled. This process publishes its own changes at once.
 		Slow: max(time.Duration(cfg.Baselines.Interval), 6*time.Hour), Zone: cfg.Baselines.TimeZone.Location(), Now: o.Now, Logger: o.Logger,
 	}); err != nil {

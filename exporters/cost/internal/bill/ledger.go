@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/thanos-io/objstore"
@@ -35,7 +37,8 @@ type Ledger struct {
 	LedgerOptions
 	reader *Reader
 	bucket objstore.Bucket
-	dir    string // of a local source
+	dir    string     // of a local source
+	mu     sync.Mutex // held while known, accepted and manifests change, and by another ledger that takes them over
 	known  map[string]known
 	// accepted is the last complete content of each delivery. It stays while the delivery is being rewritten or is
 	// broken.
@@ -84,6 +87,19 @@ func Objects(reader *Reader, bucket objstore.Bucket, o LedgerOptions) *Ledger {
 	}
 }
 
+// TakeOver makes what another ledger of the same source has read known to this one, which has read nothing yet: it reads what is new
+// and what has changed. The other one may be reading meanwhile. Their readers have to be alike, see Reader.TakeOver.
+func (l *Ledger) TakeOver(from *Ledger) {
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.known, l.manifests = maps.Clone(from.known), maps.Clone(from.manifests)
+	if l.Grouping == from.Grouping {
+		l.accepted = maps.Clone(from.accepted)
+	}
+}
+
 // Close closes the bucket.
 func (l *Ledger) Close() error { return l.bucket.Close() }
 
@@ -126,14 +142,23 @@ func (l *Ledger) Read(ctx context.Context) (Bill, error) {
 			l.Logger.Info("A delivery of bills does not count yet", "delivery", d.name, "reason", reason)
 		}
 	}
-	forget(l.known, there)
-	forget(l.accepted, there)
+	l.locked(func() {
+		forget(l.known, there)
+		forget(l.accepted, there)
+	})
 	b := l.combine()
 	if err := errors.Join(errs...); err != nil || b.Files > 0 || waiting {
 		return b, err
 	}
 	return b, fmt.Errorf("no bill in it: there are %d files whose names end in one of %s with no charges in them, and %d others%s",
 		len(l.known), strings.Join(suffixes, ", "), len(others), example(others))
+}
+
+// locked changes what another ledger may take over.
+func (l *Ledger) locked(change func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change()
 }
 
 // tell logs files that may be bills and are not read, if their list has changed.
@@ -184,7 +209,7 @@ func (l *Ledger) accept(ctx context.Context, d delivery) (reason string, err err
 		l.doubt(d)
 	}
 	if reason == "" && len(errs) == 0 {
-		l.accepted[d.name] = a
+		l.locked(func() { l.accepted[d.name] = a })
 	}
 	return reason, errors.Join(errs...)
 }
@@ -263,7 +288,7 @@ func (l *Ledger) learn(ctx context.Context, name string) (known, error) {
 		}
 		l.Logger.Info("Read a bill", "file", name, "rows", k.sheet.Rows, "rejected", k.sheet.Rejected, "unread_tags", k.sheet.UnreadTags, "duration", time.Since(began))
 	}
-	l.known[name] = k
+	l.locked(func() { l.known[name] = k })
 	return k, nil
 }
 

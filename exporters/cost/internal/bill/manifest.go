@@ -28,7 +28,7 @@ func manifestName(name string) bool { return strings.HasSuffix(strings.ToLower(n
 func (l *Ledger) honour(ctx context.Context, deliveries map[string]*delivery, written, manifests map[string]time.Time) error {
 	for name := range l.manifests {
 		if _, ok := manifests[name]; !ok {
-			delete(l.manifests, name)
+			l.locked(func() { delete(l.manifests, name) })
 		}
 	}
 	byBase := make(map[string][]string)
@@ -44,7 +44,7 @@ func (l *Ledger) honour(ctx context.Context, deliveries map[string]*delivery, wr
 				return err
 			}
 			m = manifest{at, files}
-			l.manifests[name] = m
+			l.locked(func() { l.manifests[name] = m })
 		}
 		if len(m.files) == 0 {
 			continue // This kind of manifest lists no files.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -62,6 +63,21 @@ func NewReader(o Options) (*Reader, error) {
 		r.spelling[strings.ToLower(name)] = name
 	}
 	return r, nil
+}
+
+// TakeOver says whether another reader makes the same of a file. Then this one, which has read nothing yet, goes on as that one did, and
+// a ledger may take over what that one has read.
+func (r *Reader) TakeOver(from *Reader) bool {
+	// The memory that reading takes, and where, changes nothing of what is read; two zones of one name are one.
+	content := func(o Options) Options {
+		o.MemoryLimit, o.Threads, o.TempDir, o.Zone = 0, 0, "", nil
+		return o
+	}
+	if r.options.Zone.String() != from.options.Zone.String() || !reflect.DeepEqual(content(r.options), content(from.options)) {
+		return false
+	}
+	r.seed = from.seed
+	return true
 }
 
 // Close closes the database.

@@ -125,18 +125,23 @@ func (c *Clients) Client(model string) string {
 }
 
 // Divide divides a limit among the clients. A client gets the number that it configures, otherwise its share of the versions. The rest is
-// under the empty name.
-func Divide(by map[string]Config, versions, places int) map[string]int {
+// under the empty name. own returns the number that a client configures, or 0; it may be nil.
+func Divide(by map[string]Config, versions, places int, own func(Config) int) map[string]int {
 	shares := map[string]int{"": places}
 	for name, cfg := range by {
-		shares[name] = cfg.MaxDetails
-		if cfg.MaxDetails == 0 {
+		if own != nil {
+			shares[name] = own(cfg)
+		}
+		if shares[name] == 0 {
 			shares[name] = places * cfg.MaxVersions / max(versions, 1)
 		}
 		shares[""] -= shares[name]
 	}
 	return shares
 }
+
+// Details returns the number of exceptions, feature ages and evaluations that a client configures, or 0.
+func Details(c Config) int { return c.MaxDetails }
 
 // May reports whether a client may count for a model.
 func (c *Clients) May(by, model string) bool {

@@ -22,7 +22,7 @@ const (
 	roleModel role = iota
 	roleVersion
 	roleRun
-	// The next three are where an inference comes from and who answers it.
+	// The next three identify the caller of an inference and the replica that answers.
 	roleRegion
 	roleClient
 	roleInstance

@@ -18,7 +18,7 @@ const (
 	ContentFilter
 	FailedFinish
 	OtherFinish
-	Finishes // how many there are
+	Finishes // number of reasons
 )
 
 // String is the value of the label reason.

@@ -45,8 +45,8 @@ type Options struct {
 	Reveal reveal.Policy
 	// Training opens the training data of a version and reports whether there is any. An error means that this is not known yet.
 	Training func(ctx context.Context, model, version string) (Training, bool, error)
-	// Fields limits the fields that are counted.
-	Fields *limit.Limiter
+	// Fields returns the limit on the counted fields of a model.
+	Fields func(model string) *limit.Limiter
 	// Zone is the time zone of the seasons; UTC if nil.
 	Zone *time.Location
 	// Slow is the interval of store reads for a version that has its bins.
@@ -61,7 +61,7 @@ type Options struct {
 type Keeper struct {
 	Options
 	descs  descs
-	room   *recent.Room // nil where no causes are looked for
+	room   *recent.Room // nil if the search for causes is disabled
 	told   toldCauses
 	cells  atomic.Int64
 	woken  chan struct{}

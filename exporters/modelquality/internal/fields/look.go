@@ -129,7 +129,7 @@ func (k *Keeper) searchPredecessor(ctx context.Context, m *model, t *Tracker, no
 func (k *Keeper) bounded(t *Tracker, d baseline.Definition) baseline.Definition {
 	kept := make(map[string]binning.Layout, len(d.Fields))
 	for _, name := range sortedKeys(d.Fields) {
-		if k.Fields.Fold(t.key()+"\x1f"+name) != limit.Other {
+		if k.Fields(t.model).Fold(t.key()+"\x1f"+name) != limit.Other {
 			kept[name] = d.Fields[name]
 		}
 	}

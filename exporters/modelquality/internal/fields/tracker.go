@@ -176,7 +176,7 @@ func (t *Tracker) close() {
 	}
 }
 
-// stopSampling gives back what the sample of recent inferences takes.
+// stopSampling releases the sample of recent inferences.
 func (t *Tracker) stopSampling() {
 	if c := t.counters.Load(); c != nil {
 		c.mu.Lock()

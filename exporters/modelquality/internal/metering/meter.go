@@ -8,6 +8,7 @@ package metering
 import (
 	"iter"
 	"math"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -49,8 +50,6 @@ type Meter struct {
 	limits Limits
 	make   func(name string, most int) *limit.Limiter
 	keeper *fields.Keeper
-	// estimated are the models whose performance is estimated.
-	estimated []Estimated
 
 	bounds atomic.Pointer[bounds]
 	// mu guards division.
@@ -59,6 +58,8 @@ type Meter struct {
 	// Lock order: mu before the lock of a Series.
 	mu     sync.RWMutex
 	series map[key]*Series
+	// estimated are the models whose performance is estimated.
+	estimated []Estimated
 }
 
 type key struct{ model, version string }
@@ -69,6 +70,8 @@ type Division struct {
 	Client func(model string) string
 	// Details has the limit of each client, and that of the rest under the empty name.
 	Details map[string]int
+	// Steps has the limit on names of steps of each client, and that of the rest under the empty name.
+	Steps map[string]int
 }
 
 // bounds are the limiters. They are created again when a version is forgotten, so that it no longer counts against the limits.
@@ -99,7 +102,7 @@ var _ prometheus.Collector = (*Meter)(nil)
 func New(limits Limits, limiter func(name string, most int) *limit.Limiter, keeper *fields.Keeper, estimated []Estimated) *Meter {
 	m := &Meter{estimated: estimated, descs: newDescs(new(catalogue.Catalogue)), limits: limits, make: limiter, keeper: keeper, series: make(map[key]*Series)}
 	m.bounds.Store(m.newBounds())
-	m.steps = newSteps(limiter("steps", limits.Steps))
+	m.steps.divide(map[string]int{"": limits.Steps}, limiter)
 	return m
 }
 
@@ -122,11 +125,31 @@ func (m *Meter) newBounds() *bounds {
 	return b
 }
 
+// Estimate replaces the list of models whose performance is estimated. Counts of models without a change continue.
+func (m *Meter) Estimate(all []Estimated) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.estimated = all
+	for _, s := range m.series {
+		e := newEstimates(all, s.Model)
+		s.mu.Lock()
+		if (e == nil) != (s.estimates == nil) || e != nil && !reflect.DeepEqual(*e.of, *s.estimates.of) {
+			s.estimates = e
+		}
+		s.mu.Unlock()
+	}
+}
+
 // Divide gives each client its own limits. Existing series count against them first.
 func (m *Meter) Divide(d Division) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.division = d
+	steps := d.Steps
+	if d.Client == nil {
+		steps = map[string]int{"": m.limits.Steps}
+	}
+	m.steps.divide(steps, m.make)
 	m.renew()
 }
 

@@ -12,8 +12,11 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/review"
 )
 
-// Reach checks whether a responder answers. It sends a GET, which creates nothing.
-func Reach(ctx context.Context, url string, token config.SecretSource, timeout time.Duration) (found string, err error) {
+// Reach checks whether a responder answers. It sends a GET, which creates nothing. client may be nil.
+func Reach(ctx context.Context, client *http.Client, url string, token config.SecretSource, timeout time.Duration) (found string, err error) {
+	if client == nil {
+		client = newClient()
+	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(url, "/")+review.Path, http.NoBody)
@@ -27,7 +30,7 @@ func Reach(ctx context.Context, url string, token config.SecretSource, timeout t
 		}
 		request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(secret.Reveal()))
 	}
-	answer, err := newClient().Do(request)
+	answer, err := client.Do(request)
 	if err != nil {
 		return "", err
 	}
