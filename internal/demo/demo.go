@@ -162,7 +162,7 @@ func Run(ctx context.Context, cfg Config) (_ Result, err error) {
 	if d.address, err = stack.FreeAddress(ctx); err != nil {
 		return Result{}, err
 	}
-	d.response = &response{stack: d.stack, responder: d.program("responder")}
+	d.response = &response{stack: d.stack, responder: d.program("responder"), prometheus: d.address, pace: d.pace}
 	defer func() { err = errors.Join(err, d.response.close()) }()
 	d.parts = []part{
 		&data{warehouse: warehouse, stack: d.stack, exporter: d.program("dataquality-exporter"), pace: d.pace},
@@ -493,11 +493,17 @@ func (d *demo) waitUntilAnswered(ctx context.Context) error {
 		if len(vector) == 1 {
 			d.result.Reviews = int(vector[0].Value)
 		}
-		return d.result.Reviews > 0 && len(d.result.Trainings) > 0 || time.Since(start) > d.pace.Duration(detectWithin), nil
+		if err := d.readProvider(ctx); err != nil {
+			return false, err
+		}
+		return d.result.Reviews > 0 && len(d.result.Trainings) > 0 && len(d.result.Provider) == 1 || time.Since(start) > d.pace.Duration(detectWithin), nil
 	}); err != nil {
 		return err
 	}
 	d.timeline.note("%d answers of %s wait for a person", d.result.Reviews, bot)
+	for _, i := range d.result.Provider {
+		d.timeline.note("one incident of %d alerts about payments and %s: %s. Probable cause: %s", i.Alerts, risk, i.Title, i.Cause)
+	}
 	return nil
 }
 

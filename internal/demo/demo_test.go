@@ -59,7 +59,7 @@ func TestTheResultSaysWhatWentWrong(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tc.result.Speedup, tc.result.Trainings, tc.result.Reviews = 20, []string{recommenderRun}, 3
+			tc.result.Speedup, tc.result.Trainings, tc.result.Reviews, tc.result.Provider = 20, []string{recommenderRun}, 3, []Incident{{ID: "1"}}
 			if tc.want == "" {
 				require.NoError(t, tc.result.Err())
 				return

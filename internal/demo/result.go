@@ -23,6 +23,8 @@ type Result struct {
 	// Trainings are the runs whose models the responder had retrained. Reviews is the number of answers in the review queue.
 	Trainings []string
 	Reviews   int
+	// Provider are the responder's incidents of the alerts about the unmapped provider, in the table and in the model.
+	Provider []Incident
 	// Unexpected are the alerts that should not have fired.
 	Unexpected []string
 }
@@ -98,6 +100,9 @@ func (r Result) Err() error {
 	}
 	if len(r.Trainings) != 1 || r.Trainings[0] != recommenderRun {
 		errs = append(errs, fmt.Errorf("trainings were started for the runs %q, expected one for %s", r.Trainings, recommenderRun))
+	}
+	if len(r.Provider) != 1 {
+		errs = append(errs, fmt.Errorf("the alerts about payments and %s are in %d incidents of the responder, expected one", risk, len(r.Provider)))
 	}
 	if r.Reviews == 0 {
 		errs = append(errs, errors.New("no answer waits for a person"))
