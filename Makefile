@@ -239,10 +239,10 @@ bench-cost: ## read a bill of 300 MB (BENCH_COST_BYTES): CPU, time and memory ag
 
 .PHONY: bench-rules
 bench-rules: bin/tools/prometheus
-bench-rules: ## evaluate all rules over 200 000 series; 200 alerts firing against none; a fleet under a real Prometheus, for the sizing
+bench-rules: ## rules over 200 000 series: CPU, each group, 200 alerts firing against none; a fleet under a real Prometheus: series, CPU, memory
 	$(BENCH) -bench Bundle ./rules/
-	$(BENCH) -bench Alerts -benchtime 10x ./rules/
-	$(BENCH) -bench Fleet -benchtime 1x ./rules/
+	$(BENCH) -v -bench Alerts -benchtime 5x ./rules/
+	$(BENCH) -v -bench Fleet -benchtime 1x ./rules/
 
 .PHONY: bench-replay
 bench-replay: bin/sightglass bin/sightglass-data ## replay ten datasets of ten columns and five models of ten features: simulated days a minute, memory
