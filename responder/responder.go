@@ -93,9 +93,9 @@ const (
 	statusInterval  = 5 * time.Second
 	keepingInterval = time.Hour
 	forwardInterval = 5 * time.Second
-	// incidentsInterval is how soon an alert is in its incident, lineageInterval how soon a change of what is served is seen.
+	// incidentsInterval is how soon an alert is in its incident.
 	incidentsInterval = 5 * time.Second
-	lineageInterval   = time.Minute
+	lineageTimeout    = time.Minute
 	// maxAlertnames bounds a label; the whole bundle has some fifty.
 	maxAlertnames = 200
 )
@@ -105,8 +105,10 @@ func start(ctx context.Context, env *exporter.Env, cfg Config) (exporter.Instanc
 	if err != nil {
 		return nil, cfg.Wrap("store", err)
 	}
-	r := &Responder{logger: env.Logger, store: s, now: time.Now, descs: newDescs(&catalogue.Catalogue{Prefix: "ml_"}), people: newPeopleDescs(&catalogue.Catalogue{Prefix: "ml_"}),
-		incidents: newIncidentDescs(&catalogue.Catalogue{Prefix: "ml_"}), latency: newLatency()}
+	r := &Responder{
+		logger: env.Logger, store: s, now: time.Now, descs: newDescs(&catalogue.Catalogue{Prefix: "ml_"}), people: newPeopleDescs(&catalogue.Catalogue{Prefix: "ml_"}),
+		incidents: newIncidentDescs(&catalogue.Catalogue{Prefix: "ml_"}), latency: newLatency(),
+	}
 	if err := r.start(ctx, env, cfg); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -152,7 +154,7 @@ func (r *Responder) start(ctx context.Context, env *exporter.Env, cfg Config) er
 		{Name: "status", Interval: statusInterval, Timeout: 2 * statusInterval, Collect: r.readStatus},
 		{Name: "incidents", Interval: incidentsInterval, Timeout: time.Minute, Collect: r.engine.Update},
 		{Name: "slack", Interval: incident.AnnounceInterval, Timeout: time.Minute, Collect: r.slack.Send},
-		{Name: "lineage", Interval: lineageInterval, Collect: r.readLineage},
+		{Name: "lineage", Interval: time.Duration(cfg.Incidents.LineageInterval), Timeout: lineageTimeout, Collect: r.readLineage},
 		{Name: "review_forward", Interval: forwardInterval, Timeout: time.Minute, Collect: r.reviews.Forward},
 		{Name: "retention", Interval: keepingInterval, Collect: r.forget},
 	} {
@@ -202,12 +204,18 @@ func (r *Responder) apply(cfg Config) error {
 
 // Reload implements exporter.Reloader.
 func (r *Responder) Reload(_ context.Context, cfg Config) error {
-	if now := r.cfg.Load(); cfg.Store != now.Store || cfg.Workers != now.Workers {
-		key := "store"
-		if cfg.Store == now.Store {
-			key = "workers"
+	now := r.cfg.Load()
+	for _, fixed := range []struct {
+		key  string
+		same bool
+	}{
+		{"store", cfg.Store == now.Store},
+		{"workers", cfg.Workers == now.Workers},
+		{"incidents.lineage_interval", cfg.Incidents.LineageInterval == now.Incidents.LineageInterval},
+	} {
+		if !fixed.same {
+			return cfg.Wrap(fixed.key, errors.New("store, workers and incidents.lineage_interval are read at the start only; restart the responder to change them"))
 		}
-		return cfg.Wrap(key, errors.New("store and workers are read at the start only; restart the responder to change them"))
 	}
 	return r.apply(cfg)
 }

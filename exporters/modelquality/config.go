@@ -247,7 +247,7 @@ type MLflowConfig struct {
 	Token    config.SecretSource `yaml:"token,omitempty"`
 	Username string              `yaml:"username,omitempty"`
 	Password config.SecretSource `yaml:"password,omitempty"`
-	// HTTPClient is credentials, TLS, proxy and headers in Prometheus's form (http_config); secrets by file only.
+	// HTTPClient has credentials, TLS, proxy and headers in the format of Prometheus's http_config; secrets only from files.
 	HTTPClient config.Raw `yaml:"http_client,omitempty"`
 	// Aliases select the version of a service that reports none, in order of preference.
 	Aliases           []string        `yaml:"aliases"`
@@ -419,7 +419,7 @@ type ReviewsConfig struct {
 	// URL is the base URL of the responder, or of any server that accepts POST requests to /api/v1/reviews.
 	URL   string              `yaml:"url"`
 	Token config.SecretSource `yaml:"token,omitempty"`
-	// HTTPClient is credentials, TLS, proxy and headers in Prometheus's form (http_config); secrets by file only.
+	// HTTPClient has credentials, TLS, proxy and headers in the format of Prometheus's http_config; secrets only from files.
 	HTTPClient config.Raw `yaml:"http_client,omitempty"`
 	// File is the outbox of undelivered reviews: by default "reviews.db" in $STATE_DIRECTORY, otherwise next to the configuration. Each
 	// replica needs its own file.

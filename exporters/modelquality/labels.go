@@ -17,7 +17,7 @@ type labelled struct {
 	stop  stop
 }
 
-// openLabels makes the table of labels with an index. It reads nothing.
+// openLabels creates the table with an index in the configuration's labels. It reads nothing.
 func (e *Exporter) openLabels(cfg *Config, i int) (*labelled, error) {
 	l, limits := cfg.Labels[i], e.env.Limit
 	key := "labels[" + strconv.Itoa(i) + "]."
@@ -28,7 +28,7 @@ func (e *Exporter) openLabels(cfg *Config, i int) (*labelled, error) {
 			Segment: l.SegmentColumn, LabelTime: l.LabelTimeColumn, Numeric: l.Numeric,
 			Confidence: l.ConfidenceColumn, Bins: l.bins(),
 		},
-		// Two failed runs in a row are survived by what is still true.
+		// Counts stay valid if two runs in a row fail.
 		Valid:    2*time.Duration(l.Interval) + time.Duration(l.Timeout),
 		Versions: limits("labelled_versions", cfg.Limits.Versions), Segments: limits("segments", l.MaxSegments), Classes: limits("classes", l.MaxClasses),
 		Binned: limits("labelled_bins", maxLabelledBins), Now: e.pipeline.now,
@@ -39,7 +39,7 @@ func (e *Exporter) openLabels(cfg *Config, i int) (*labelled, error) {
 	return &labelled{cfg: l, table: table}, nil
 }
 
-// watchLabels puts a table in effect.
+// watchLabels starts the loop of a table and publishes its metrics.
 func (e *Exporter) watchLabels(l *labelled) (err error) {
 	e.rooms.mu.Lock()
 	e.rooms.labels[l.cfg.Name] = l

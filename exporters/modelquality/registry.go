@@ -18,11 +18,11 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// registry is an MLflow server with what is read by it. The following are nil where the configuration has none.
+// registry is an MLflow server with the readers of its data. The following are nil if they are not configured.
 type registry struct {
 	*lineage.Registry
-	datasets    *datasets.Reader // fetches those of runs,
-	files       *tables.Source   // which reads them
+	datasets    *datasets.Reader // fetches the datasets of runs
+	files       *tables.Source   // reads these files
 	buckets     []objstore.Bucket
 	assessments *assessments.Puller
 	stops       []stop
@@ -101,7 +101,7 @@ func (m *registry) close() error {
 	return errors.Join(errs...)
 }
 
-// openRegistry is nil where no registry is configured. It starts nothing.
+// openRegistry returns nil if no registry is configured. It starts nothing.
 func (e *Exporter) openRegistry(cfg *Config) (*registry, error) {
 	m := cfg.MLflow
 	if m == nil {
@@ -127,7 +127,7 @@ func (e *Exporter) openRegistry(cfg *Config) (*registry, error) {
 	return out, nil
 }
 
-// watchRegistry puts a registry in effect, which may be nil.
+// watchRegistry makes a registry current and starts its loops. The registry may be nil.
 func (e *Exporter) watchRegistry(m *registry, cfg *MLflowConfig) error {
 	e.rooms.registry.Store(m)
 	if m == nil {

@@ -10,15 +10,15 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// stop ends a loop, and returns false if it has not ended with the context.
+// stop ends a loop. It returns false if the loop has not ended when the context ends.
 type stop = func(context.Context) bool
 
-// stopTimeout is how long a reload waits for what it ends.
+// stopTimeout is the time that a reload waits for loops to end.
 const stopTimeout = 1800 * time.Millisecond
 
-// Reload implements exporter.Reloader. What the clock reads, the registry and tables of labels, is replaced where it has changed, and sources
-// are opened anew; names of attributes, gates, thresholds, training data, clients and forget_after are taken over. The rest is
-// sockets, files and memory that counters are in: a change of that is an error that names it.
+// Reload implements exporter.Reloader. It replaces the registry and the tables of labels if they have changed, and opens changed sources
+// again. It applies attribute names, gates, thresholds, training data, clients and forget_after. All other settings affect sockets, files
+// or the memory of counters: changing them is an error that names the setting.
 func (e *Exporter) Reload(ctx context.Context, cfg Config) error {
 	old := e.cfg.Load()
 	for _, part := range []struct {
@@ -55,16 +55,16 @@ func (e *Exporter) Reload(ctx context.Context, cfg Config) error {
 	return e.replace(ctx, &cfg, next)
 }
 
-// changes are what a configuration reads that the one before it does not, opened and not started yet.
+// changes are the parts of a configuration that differ from the previous one. They are opened but not started.
 type changes struct {
-	sources  map[string]bool // that are not as they were
+	sources  map[string]bool // changed ones
 	labels   []*labelled
-	ended    []string // tables of labels
-	replaced bool     // whether the registry is
+	ended    []string // removed tables of labels
+	replaced bool     // whether the registry changed
 	registry *registry
 }
 
-// prepare does what may fail.
+// prepare does the steps of a reload that may fail.
 func (e *Exporter) prepare(cfg *Config) (_ *changes, err error) {
 	next := &changes{}
 	if next.sources, err = e.rooms.changedSources(cfg); err != nil {
@@ -96,7 +96,7 @@ func (e *Exporter) prepare(cfg *Config) (_ *changes, err error) {
 	return next, err
 }
 
-// replace ends what has changed and starts what is new.
+// replace stops what has changed and starts its replacement.
 func (e *Exporter) replace(ctx context.Context, cfg *Config, next *changes) error {
 	late, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
@@ -131,7 +131,7 @@ func (e *Exporter) replace(ctx context.Context, cfg *Config, next *changes) erro
 	}
 	errs = append(errs, e.watchRegistry(next.registry, cfg.MLflow))
 	if was != nil {
-		go func() { // Training data may be read by it meanwhile.
+		go func() { // A read of training data may still use it.
 			if err := was.close(); err != nil {
 				e.env.Logger.Warn("What was read by the MLflow server of before was not closed cleanly", "err", err)
 			}
@@ -140,7 +140,7 @@ func (e *Exporter) replace(ctx context.Context, cfg *Config, next *changes) erro
 	return errors.Join(errs...)
 }
 
-// changedSources are the sources that are not as they were, or whose connection string is not.
+// changedSources returns the sources whose configuration or connection string has changed.
 func (r *rooms) changedSources(cfg *Config) (map[string]bool, error) {
 	changed, name, err := tables.Changed(r.cfg.Load().Sources, cfg.Sources, func(name string) *tables.Source {
 		r.mu.Lock()
@@ -153,7 +153,7 @@ func (r *rooms) changedSources(cfg *Config) (map[string]bool, error) {
 	return changed, nil
 }
 
-// apply takes the configuration, and closes what has changed of the sources of the old one.
+// apply makes a configuration current and closes the changed sources of the old one.
 func (r *rooms) apply(cfg *Config, changed map[string]bool, logger *slog.Logger) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -164,7 +164,7 @@ func (r *rooms) apply(cfg *Config, changed map[string]bool, logger *slog.Logger)
 			continue
 		}
 		delete(r.sources, name)
-		go func() { // A driver may wait for a query that hangs.
+		go func() { // Close may wait for a query that hangs.
 			if err := s.Close(); err != nil {
 				logger.Warn("A source was not closed cleanly", "source", name, "err", err)
 			}

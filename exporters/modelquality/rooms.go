@@ -25,8 +25,8 @@ import (
 // rooms are the connections to other systems: sources of training data and labels, the stores of baselines and reviews, and MLflow.
 type rooms struct {
 	cfg     atomic.Pointer[Config]
-	mu      sync.Mutex                // guards what follows
-	sources map[string]*tables.Source // those that were opened
+	mu      sync.Mutex                // guards sources, labels and closed
+	sources map[string]*tables.Source // opened sources
 	labels  map[string]*labelled      // by name
 	closed  bool
 	// The following are nil if they are not configured.
@@ -71,7 +71,7 @@ func openRooms(cfg *Config, env *exporter.Env, now func() time.Time) (_ *rooms, 
 	return r, nil
 }
 
-// clientName is how clients call themselves in the metrics and pools of Prometheus's library.
+// clientName is the name of the HTTP clients in the metrics of Prometheus's library.
 const clientName = "modelquality-exporter"
 
 // source opens a source on first use, and again after a failure.

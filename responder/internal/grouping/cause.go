@@ -179,8 +179,10 @@ func (q *inquiry) root() {
 	}
 	title := "Trouble with " + q.Root.String()
 	if q.Inferred {
-		q.add(q.Root, Evidence{Kind: evidenceUpstream, Weight: inferredWeight * float64(reached) / float64(max(others, 1)),
-			Text: fmt.Sprintf("It is upstream of %d of %d objects that alert, which began together. It has no alert itself.", reached, others)}, title)
+		q.add(q.Root, Evidence{
+			Kind: evidenceUpstream, Weight: inferredWeight * float64(reached) / float64(max(others, 1)),
+			Text: fmt.Sprintf("It is upstream of %d of %d objects that alert, which began together. It has no alert itself.", reached, others),
+		}, title)
 		return
 	}
 	onset := q.Onset(q.Root)
@@ -188,8 +190,10 @@ func (q *inquiry) root() {
 		q.add(q.Root, Evidence{Kind: evidenceFirst, At: onset, Weight: firstWeight, Text: "Its alert was the first."}, title)
 	}
 	if reached > 0 {
-		q.add(q.Root, Evidence{Kind: evidenceUpstream, At: onset, Weight: upstreamWeight * float64(reached) / float64(others),
-			Text: fmt.Sprintf("It is upstream of %d of the %d other objects that alert.", reached, others)}, title)
+		q.add(q.Root, Evidence{
+			Kind: evidenceUpstream, At: onset, Weight: upstreamWeight * float64(reached) / float64(others),
+			Text: fmt.Sprintf("It is upstream of %d of the %d other objects that alert.", reached, others),
+		}, title)
 	}
 }
 
@@ -228,8 +232,10 @@ func (q *inquiry) change(ch Change) {
 		return
 	}
 	weight := changeWeight[ch.Kind] * relation * math.Exp(-max(gap, 0).Hours()/changeDecay.Hours())
-	q.add(ch.Node, Evidence{Kind: string(ch.Kind), At: ch.At, Weight: weight,
-		Text: fmt.Sprintf("%s at %s, %s the first alert%s.", ch.Text, ch.At.UTC().Format("2006-01-02 15:04 UTC"), before(gap), how)}, ch.Text)
+	q.add(ch.Node, Evidence{
+		Kind: string(ch.Kind), At: ch.At, Weight: weight,
+		Text: fmt.Sprintf("%s at %s, %s the first alert%s.", ch.Text, ch.At.UTC().Format("2006-01-02 15:04 UTC"), before(gap), how),
+	}, ch.Text)
 }
 
 // relate says how much a change has to do with the group, when what it can have caused began, and in words how.

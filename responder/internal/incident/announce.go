@@ -14,7 +14,7 @@ import (
 
 const (
 	// AnnounceInterval is the pause between two messages: Slack takes one a second in a channel.
-	AnnounceInterval = time.Second
+	AnnounceInterval = 2 * time.Second
 	// settle is the least time between two states of one message, so that a storm is not told alert by alert.
 	settle = 10 * time.Second
 	// announceLease is how long a replica may take for one message.
@@ -31,6 +31,7 @@ type Announcer struct {
 
 	target atomic.Pointer[target]
 	quiet  atomic.Int64 // until then, in microseconds, Slack wants to be left alone
+	failed atomic.Pointer[error]
 	counts [2]atomic.Uint64
 }
 
@@ -71,18 +72,40 @@ type due struct {
 	attempts               int
 }
 
-// Send sends at most one message.
+// Send sends at most one message. Where the last one failed it says so until one succeeds, also while it waits.
 func (a *Announcer) Send(ctx context.Context) error {
 	t := a.target.Load()
 	now := a.now()
-	if t == nil || store.Micros(now) < a.quiet.Load() {
+	if t == nil {
+		a.failed.Store(nil)
 		return nil
 	}
+	if store.Micros(now) < a.quiet.Load() {
+		return a.failure()
+	}
 	d, v, err := a.claim(ctx, t, now)
-	if err != nil || d == nil {
+	if err != nil {
 		return err
 	}
-	m := v.message(t.places)
+	if d == nil {
+		return a.failure()
+	}
+	if err := a.sendOne(ctx, t, d, v.message(t.places), now); err != nil {
+		a.failed.Store(&err)
+		return err
+	}
+	a.failed.Store(nil)
+	return nil
+}
+
+func (a *Announcer) failure() error {
+	if err := a.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (a *Announcer) sendOne(ctx context.Context, t *target, d *due, m slackMessage, now time.Time) error {
 	answer, err := t.send(ctx, d, m)
 	if err == nil {
 		a.counts[0].Add(1)

@@ -94,7 +94,6 @@ type stored struct {
 	id, digest string
 	resolved   int64
 	analysis   analysis
-	alerts     int64
 }
 
 // plan is what the engine would have the store say.
@@ -294,12 +293,12 @@ func (p *planned) seal() error {
 	if err != nil {
 		return err
 	}
-	sum := sha256.New()
-	fmt.Fprintf(sum, "%s\n%s\n%d\n%d\n%s\n", p.title, p.severity, store.Micros(p.started), store.Micros(p.resolved), text)
+	all := fmt.Appendf(nil, "%s\n%s\n%d\n%d\n%s\n", p.title, p.severity, store.Micros(p.started), store.Micros(p.resolved), text)
 	for _, m := range p.Members {
-		fmt.Fprintf(sum, "%s %v %d %d\n", m.Alert.ID, m.Node, m.Depth, store.Micros(m.Alert.EndsAt))
+		all = fmt.Appendf(all, "%s %v %d %d\n", m.Alert.ID, m.Node, m.Depth, store.Micros(m.Alert.EndsAt))
 	}
-	p.digest = hex.EncodeToString(sum.Sum(nil)[:16])
+	sum := sha256.Sum256(all)
+	p.digest = hex.EncodeToString(sum[:16])
 	return nil
 }
 

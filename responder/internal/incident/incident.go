@@ -27,6 +27,8 @@ type Config struct {
 	Siblings config.Duration `yaml:"siblings"`
 	// Storm is how many alerts fire for those without any relation to become one incident.
 	Storm int `yaml:"storm"`
+	// LineageInterval is from one reading of the lineage to the next. It is read at the start only.
+	LineageInterval config.Duration `yaml:"lineage_interval"`
 	// Links are the lineage that no series tells.
 	Links []lineage.Link `yaml:"links,omitempty"`
 	// Slack is where each incident is one message; without it nobody is told by the responder.
@@ -37,6 +39,7 @@ type Config struct {
 func (c *Config) SetDefaults() {
 	o := grouping.DefaultOptions()
 	c.Window, c.Lead, c.Siblings, c.Storm = config.Duration(o.Window), config.Duration(o.Lead), config.Duration(o.Siblings), o.Storm
+	c.LineageInterval = config.Duration(time.Minute)
 }
 
 // longest is far above what joins anything sensible.
@@ -51,6 +54,9 @@ func (c *Config) Validate(at config.At) {
 		if d.value < 0 || d.value > longest {
 			at.Errorf(d.key, "%s; want a time up to %s", d.value, longest)
 		}
+	}
+	if c.LineageInterval < config.Duration(time.Second) || c.LineageInterval > config.Duration(time.Hour) {
+		at.Errorf("lineage_interval", "%s; want 1s to 1h", c.LineageInterval)
 	}
 	if c.Storm < 2 {
 		at.Errorf("storm", "%d; want at least 2", c.Storm)

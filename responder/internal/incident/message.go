@@ -115,7 +115,7 @@ func (v *View) affected() string {
 			continue
 		}
 		if n++; n <= 5 {
-			names = append(names, slackText(o.Node.String(), 60))
+			names = append(names, slackText(o.String(), 60))
 		}
 	}
 	if n > 5 {

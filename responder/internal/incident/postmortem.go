@@ -76,7 +76,7 @@ func (v *View) WritePostmortem(w io.Writer) error {
 		if !o.Onset.IsZero() {
 			since = stamp(o.Onset)
 		}
-		p("| %s | %s | %d | %s |", md(o.Node.String()), o.Role, o.Alerts, since)
+		p("| %s | %s | %d | %s |", md(o.String()), o.Role, o.Alerts, since)
 	}
 	p("\n## Timeline\n")
 	p("| time | what | who |\n|---|---|---|")

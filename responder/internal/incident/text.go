@@ -100,7 +100,7 @@ func (v *View) WriteText(w io.Writer, width int) error {
 		if o.Alerts > 0 {
 			role += fmt.Sprintf(", %s since %s", Count(o.Alerts), stamp(o.Onset))
 		}
-		t.line("  ", "    ", o.Node.String()+": "+role)
+		t.line("  ", "    ", o.String()+": "+role)
 	}
 	for _, e := range v.Edges {
 		t.line("  ", "    ", e.From.String()+" → "+e.To.String()+" ("+e.Why+")")

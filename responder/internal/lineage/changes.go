@@ -100,8 +100,10 @@ func (o Observed) Since(before *Observed) (changes []grouping.Change, next Obser
 	}
 	for what, price := range o.Prices {
 		if was, known := before.Prices[what]; known && math.Abs(price-was) > 1e-9*math.Abs(was) {
-			changes = append(changes, grouping.Change{Kind: grouping.Priced, Node: grouping.Node{Kind: grouping.Exporter, Name: "prices"}, At: o.At,
-				Text: fmt.Sprintf("The price of %s went from C$ %.4g to C$ %.4g", what, was, price), Kinds: []grouping.Kind{grouping.Department, grouping.Model}})
+			changes = append(changes, grouping.Change{
+				Kind: grouping.Priced, Node: grouping.Node{Kind: grouping.Exporter, Name: "prices"}, At: o.At,
+				Text: fmt.Sprintf("The price of %s went from C$ %.4g to C$ %.4g", what, was, price), Kinds: []grouping.Kind{grouping.Department, grouping.Model},
+			})
 		}
 	}
 	slices.SortFunc(changes, func(a, b grouping.Change) int { return strings.Compare(a.Text, b.Text) })
@@ -148,8 +150,10 @@ func (r *reader) changes() {
 			return
 		}
 		name := or(l("job"), l("instance"))
-		r.Changes = append(r.Changes, grouping.Change{Kind: grouping.Configured, At: seconds(at), Kinds: of,
-			Node: grouping.Node{Kind: grouping.Exporter, Cluster: l("cluster"), Name: name}, Text: "The exporter " + name + " loaded its configuration"})
+		r.Changes = append(r.Changes, grouping.Change{
+			Kind: grouping.Configured, At: seconds(at), Kinds: of,
+			Node: grouping.Node{Kind: grouping.Exporter, Cluster: l("cluster"), Name: name}, Text: "The exporter " + name + " loaded its configuration",
+		})
 	})
 }
 
@@ -168,7 +172,7 @@ func (r *reader) segments() {
 		if l("dataset") == "" {
 			s.Node = in(grouping.Model, l, l("model"))
 		}
-		where := ""
+		var where string
 		s.Cause, where = cause(or(l("cause_column"), l("cause_field")), l("cause_value"))
 		if l("dataset") != "" && where != "" {
 			s.SQL = "SELECT * FROM " + name(l("dataset")) + " WHERE " + where

@@ -40,8 +40,10 @@ func (l *Link) Validate(at config.At) {
 		given   bool
 		begin   string
 	}{
-		{"feeds", "dataset", len(l.Feeds) > 0, l.Dataset}, {"upstream_of", "dataset", len(l.UpstreamOf) > 0, l.Dataset},
-		{"serves", "host", len(l.Serves) > 0, l.Host}, {"department", "model", l.Department != "", l.Model},
+		{"feeds", "dataset", len(l.Feeds) > 0, l.Dataset},
+		{"upstream_of", "dataset", len(l.UpstreamOf) > 0, l.Dataset},
+		{"serves", "host", len(l.Serves) > 0, l.Host},
+		{"department", "model", l.Department != "", l.Model},
 	} {
 		if end.given && end.begin == "" {
 			at.Errorf(end.key, "stands without %s, of which it says where it leads", end.of)

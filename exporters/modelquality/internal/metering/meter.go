@@ -70,7 +70,7 @@ type Division struct {
 	Client func(model string) string
 	// Details has the limit of each client, and that of the rest under the empty name.
 	Details map[string]int
-	// Steps is the limit on names of steps in the same way, by the client that sends them.
+	// Steps has the limit on names of steps of each client, and that of the rest under the empty name.
 	Steps map[string]int
 }
 
@@ -125,7 +125,7 @@ func (m *Meter) newBounds() *bounds {
 	return b
 }
 
-// Estimate says anew whose performance is estimated. The predictions of a model for which nothing changes are counted on.
+// Estimate replaces the list of models whose performance is estimated. Counts of models without a change continue.
 func (m *Meter) Estimate(all []Estimated) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

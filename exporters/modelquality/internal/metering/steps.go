@@ -13,7 +13,7 @@ import (
 // steps counts the steps of agents that call no model.
 type steps struct {
 	mu     sync.Mutex
-	names  limit.Shares // of the clients
+	names  limit.Shares // by client
 	most   map[string]int
 	counts map[step]*[2]int64 // succeeded and failed
 }
@@ -23,7 +23,7 @@ type step struct {
 	name string
 }
 
-// divide gives each client its own limit. With the same limits as before, the names that count stay.
+// divide gives each client its own limit. If the limits have not changed, the admitted names stay admitted.
 func (s *steps) divide(most map[string]int, limiter func(name string, most int) *limit.Limiter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

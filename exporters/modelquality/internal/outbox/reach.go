@@ -12,7 +12,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/review"
 )
 
-// Reach says whether a receiver of reviews answers. It sends a GET, which creates nothing. The client may be nil.
+// Reach checks whether a responder answers. It sends a GET, which creates nothing. client may be nil.
 func Reach(ctx context.Context, client *http.Client, url string, token config.SecretSource, timeout time.Duration) (found string, err error) {
 	if client == nil {
 		client = newClient()
