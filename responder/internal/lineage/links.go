@@ -5,16 +5,16 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/grouping"
 )
 
-// Link is a part of the lineage that no series tells.
+// Link is a relation of the lineage that no series has.
 type Link struct {
-	// Dataset, Model or Host is what the link begins at; one of them.
+	// Dataset, Model or Host is the start of the link; exactly one is set.
 	Dataset string `yaml:"dataset,omitempty"`
 	Model   string `yaml:"model,omitempty"`
 	Host    string `yaml:"host,omitempty"`
-	// Cluster and Namespace are of both ends; without them the names alone count.
+	// Cluster and Namespace apply to both ends. Without them only names are compared.
 	Cluster   string `yaml:"cluster,omitempty"`
 	Namespace string `yaml:"namespace,omitempty"`
-	// Feeds are models that the dataset feeds, and UpstreamOf datasets that are made of it.
+	// Feeds are models that the dataset feeds. UpstreamOf are datasets that are made from it.
 	Feeds      []string `yaml:"feeds,omitempty"`
 	UpstreamOf []string `yaml:"upstream_of,omitempty"`
 	// Serves are models that the host serves.
@@ -75,7 +75,7 @@ func (l *Link) add(g *grouping.Graph) {
 	add(node(grouping.Model, l.Model), department, "is paid by")
 }
 
-// Of returns the graph of the links alone.
+// Of returns the graph that has only the links.
 func Of(links []Link) *grouping.Graph {
 	g := &grouping.Graph{}
 	for _, l := range links {
