@@ -32,6 +32,8 @@ type Dashboard struct {
 	Variables   []cog.Builder[dashboard.VariableModel]
 	Annotations []Annotation
 	Rows        []Row
+	// NeededBy says what must run, or must have happened, for a query to find anything. A chart without data says it in place of "No data".
+	NeededBy func(expr string) string
 }
 
 // Row is a titled band of panels. ID and the ids of its panels are chosen by hand and never reused,
@@ -106,13 +108,13 @@ func (d Dashboard) build() (dashboard.Dashboard, error) {
 	if err != nil {
 		return built, err
 	}
-	built.Panels, err = layOut(d.Rows)
+	built.Panels, err = layOut(d.Rows, d.NeededBy)
 	return built, err
 }
 
 // layOut places rows and panels itself: the SDK misplaces panels of uneven height and loses the
 // position of panels in a collapsed row.
-func layOut(rows []Row) ([]dashboard.PanelOrRowPanel, error) {
+func layOut(rows []Row, neededBy func(string) string) ([]dashboard.PanelOrRowPanel, error) {
 	var (
 		out  []dashboard.PanelOrRowPanel
 		errs []error
@@ -131,6 +133,9 @@ func layOut(rows []Row) ([]dashboard.PanelOrRowPanel, error) {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("row %q: %w", row.Title, err))
 			continue
+		}
+		for i := range panels {
+			sayNeeds(&panels[i], neededBy)
 		}
 		header := dashboard.NewRowPanel()
 		header.Id, header.Title, header.Collapsed = row.ID, &row.Title, row.Collapsed
@@ -202,6 +207,17 @@ func colorQueries(panel *dashboard.Panel) {
 			})
 		}
 		next++
+	}
+}
+
+// sayNeeds writes into a chart what its first query needs. In a table, Grafana would print it into every empty cell, and a number has no
+// room for it.
+func sayNeeds(panel *dashboard.Panel, neededBy func(string) string) {
+	if neededBy == nil || panel.Type == "table" || panel.Type == "stat" || panel.FieldConfig == nil || len(panel.Targets) == 0 {
+		return
+	}
+	if query, ok := panel.Targets[0].(prometheus.Dataquery); ok {
+		panel.FieldConfig.Defaults.NoValue = cog.ToPtr("No data. Needs " + neededBy(query.Expr) + ".")
 	}
 }
 

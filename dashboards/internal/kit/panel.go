@@ -64,12 +64,14 @@ func shades(color string) cog.Builder[dashboard.FieldColor] {
 	return dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdShades).FixedColor(color)
 }
 
-// softMax is the top of an axis whose values are all zero: Grafana would draw shares from 0 to 100 %.
+// softMax is the top of an axis whose values are all zero: Grafana would draw it up to 100, and a first small value would be lost on it.
+// It is one of what is counted and of what is smaller than anything worth drawing, and otherwise a hundredth.
 func softMax(unit string) float64 {
-	if unit == "percentunit" {
-		return 0.01
+	switch unit {
+	case "short", "ms", "bytes", "Bps", "hertz", "watt", "celsius":
+		return 1
 	}
-	return 0
+	return 0.01
 }
 
 // Stat is one big number per series, coloured by its thresholds.

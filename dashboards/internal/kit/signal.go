@@ -2,6 +2,7 @@ package kit
 
 import (
 	"cmp"
+	"fmt"
 
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 )
@@ -13,14 +14,15 @@ type Signal struct {
 	By      string // The labels that tell its objects apart.
 	Limit   string // The recorded limit: an object's own, else the default. Empty if there is none.
 	LimitBy string // The labels of the limit, where it is for several objects.
+	Most    int    // How many objects are drawn, by default ten.
 }
 
-// top are the ten objects that were worst at any moment of the time range.
+// top are the objects that were worst at any moment of the time range.
 func (s Signal) top() string {
-	return "topk(10, max_over_time(" + s.Scope.Recorded(s.Series) + "[$__range] @ end()))"
+	return fmt.Sprintf("topk(%d, ", cmp.Or(s.Most, 10)) + "max_over_time(" + s.Scope.Recorded(s.Series) + "[$__range] @ end()))"
 }
 
-// Worst are the series of the ten worst objects.
+// Worst are the series of the worst objects.
 func (s Signal) Worst() string {
 	return s.Scope.Recorded(s.Series) + "\nand on (" + s.By + ")\n" + s.top()
 }

@@ -32,6 +32,7 @@ var (
 		{"sightglass-load", load},
 		{"sightglass-marks", marks},
 		{"sightglass-detail", opensOnWorst},
+		{"sightglass-named", namedSelections},
 		{"sightglass-title", dashboardTitle},
 	}
 	panelRules = []struct {
@@ -49,6 +50,15 @@ var (
 		{"sightglass-money", money},
 		{"sightglass-title", panelTitle},
 		{"sightglass-bounded", bounded},
+		{"sightglass-limit-named", limitNamed},
+		{"sightglass-axis", axis},
+		{"sightglass-needs", needs},
+		{"sightglass-verdicts", verdicts},
+		{"sightglass-legends", legends},
+		{"sightglass-cells", cells},
+		{"sightglass-columns", columns},
+		{"sightglass-firing", firing},
+		{"sightglass-rows", rows},
 	}
 	targetRules = []struct {
 		name  string
@@ -64,6 +74,8 @@ var (
 		{"sightglass-scope", targetScope},
 		{"sightglass-exemplars", exemplars},
 		{"sightglass-limits", limitsAlone},
+		{"sightglass-chance", chance},
+		{"sightglass-named", named},
 	}
 )
 
