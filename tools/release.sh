@@ -17,7 +17,7 @@ umask 022
 
 # archive NAME: the folder NAME of the stage as dist/NAME.tar.gz, whoever makes it and wherever.
 archive() {
-	tar --sort=name --mtime="@$epoch" --owner=0 --group=0 --numeric-owner --mode=u+rwX,go+rX,go-w --format=gnu -C "$stage" -c "$1" | gzip -9n >"dist/$1.tar.gz"
+	tar --sort=name --mtime="@$epoch" --owner=0 --group=0 --numeric-owner --mode=u+rwX,go+rX,go-w --format=gnu -C "$stage" -c "$1" | gzip -6n >"dist/$1.tar.gz"
 }
 
 # programs ARCH FOLDER PROGRAM…: an archive of programs with what belongs to them.
