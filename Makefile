@@ -238,7 +238,11 @@ bin/bench/evidently: exporters/dataquality/bench/requirements.txt
 
 .PHONY: bench-cause
 bench-cause: ## find causes that were planted in 200 random tables with decoys: precision and recall
-	go test -run '^$$' -bench Cause -benchtime 1x ./exporters/dataquality/internal/cause/
+	go test -run '^$$' -bench Cause -benchtime 1x ./internal/cause/
+
+.PHONY: bench-incidents
+bench-incidents: ## put the alerts of planted incidents together among decoys: precision, recall, right and wrong causes
+	go test -count 1 -v -run TestPlantedIncidentsAreFound ./responder/internal/grouping/
 
 .PHONY: bench-modelquality
 bench-modelquality: ## receive spans: against the Collector's spanmetrics connector, and memory under a million names

@@ -13,15 +13,15 @@ const (
 	byModelCost  = "cluster, namespace, model, method"
 )
 
-// What is billed belongs to departments, what is metered to models as well. The cost exporter counts the models of all
-// namespaces, so the latency beside them is chosen by the model alone.
+// Bills belong to departments; metered costs also belong to models. The cost exporter has the models of all namespaces, so latency beside
+// these costs is selected by model only.
 const (
 	payers     kit.Scope = `department=~"$department"`
 	costModels kit.Scope = `model=~"$model"`
 )
 
-// costDashboard is for those who pay and those who run: will the month end within its budgets, what does an inference cost
-// and why, what is paid for nothing, and what these numbers do not know.
+// costDashboard shows whether the month will end within its budgets, what an inference costs and why, cost of unused resources, and what
+// these numbers do not include.
 func costDashboard() kit.Dashboard {
 	return kit.Dashboard{
 		UID:         costUID,
@@ -44,10 +44,10 @@ func costDashboard() kit.Dashboard {
 	}
 }
 
-// dollars is Grafana's custom unit of currency for Canadian dollars, with separators of thousands.
+// dollars is Grafana's custom currency unit for Canadian dollars, with thousands separators.
 const dollars = "currency:C$"
 
-// cad is a panel of Canadian dollars.
+// cad describes a panel in Canadian dollars.
 func cad(id uint32, title, description string) kit.Text {
 	return kit.Text{ID: id, Title: title, Description: description, Unit: dollars}
 }

@@ -9,10 +9,10 @@ import (
 
 const gpuUID = "sightglass-gpu"
 
-// byGPU tells one GPU, or one instance of a GPU that is cut up, from another.
+// byGPU are the labels that identify a GPU, or an instance of a partitioned GPU.
 const byGPU = "cluster, namespace, instance, gpu, uuid, gpu_instance"
 
-// Panels of all selected hosts read gpuHosts, those of the GPU in detail read oneGPU.
+// Panels of all selected hosts use gpuHosts; panels of one GPU use oneGPU.
 const (
 	gpuHosts kit.Scope = `instance=~"$instance"`
 	oneGPU   kit.Scope = `uuid="$detail"`
@@ -20,8 +20,7 @@ const (
 
 const gpuLegend = "{{instance}} GPU {{gpu}} {{gpu_instance}}"
 
-// gpuDashboard answers, from top to bottom: is the fleet well and is it used, does work wait for it, who holds
-// what, what holds it back, and everything about one GPU.
+// gpuDashboard shows from top to bottom: health and use of the fleet, queues, holders, what limits performance, and one GPU in detail.
 func gpuDashboard() kit.Dashboard {
 	return kit.Dashboard{
 		UID:         gpuUID,
@@ -49,7 +48,7 @@ func gpuAlerts(matchers ...string) string {
 	return firing(gpuHosts, "infrastructure", matchers...)
 }
 
-// beyond counts the GPUs whose signal compares so with its threshold.
+// beyond counts the GPUs whose signal is beyond its threshold.
 func beyond(series, comparison, threshold string) string {
 	return "count(" + gpuHosts.Recorded(series) + " " + comparison + " on () group_left () ml:threshold:" + threshold + ") or vector(0)"
 }

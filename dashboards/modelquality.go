@@ -8,17 +8,17 @@ import (
 
 const modelQualityUID = "sightglass-model-quality"
 
-// byField tells one field of a version from another.
+// byField are the labels that identify a field of a version.
 const byField = byVersion + ", field, role"
 
-// oneModel is whose series the panels of the model in detail read, oneField those of its field.
+// oneModel is the scope of panels of one model, oneField of one of its fields.
 const (
 	oneModel kit.Scope = `model="$detail"`
 	oneField kit.Scope = `model="$detail", field="$field"`
 )
 
-// modelQuality answers, from top to bottom: is any model in trouble, which feature drifted, what does one field look
-// like, how sure is the model, are its answers good, and where does it come from.
+// modelQuality shows from top to bottom: which models have a problem, which feature drifted, the distribution of one field, confidence,
+// evaluations, and lineage.
 func modelQuality() kit.Dashboard {
 	return kit.Dashboard{
 		UID:         modelQualityUID,
@@ -64,13 +64,13 @@ func modelGlanceRow() kit.Panels {
 	}
 }
 
-// excessFieldDrift is the number that the drift alerts compare with their limit: of the hour, with "5m" of five minutes, with
-// "1d" of a day.
+// excessFieldDrift is the number that the drift alerts compare with their limit. The window is an hour, five minutes with "5m", or a day
+// with "1d".
 func excessFieldDrift(of kit.Scope, window string, matchers ...string) string {
 	return "clamp_min(\n" + of.Recorded("model_field:ml_drift:psi"+window, matchers...) + "\n- " + of.Recorded("model_field:ml_drift:psi_noise"+window, matchers...) + ", 0)"
 }
 
-// fieldDrift shows the fields that drifted most in a window, and their limits.
+// fieldDrift shows the fields with the largest drift in a window, and their limits.
 func fieldDrift(text kit.Text, window string) kit.Panel {
 	worst := "topk(10,\nmax_over_time(" + models.Recorded("model_field:ml_drift:psi"+window) + "[$__range] @ end())\n" +
 		"- avg_over_time(" + models.Recorded("model_field:ml_drift:psi_noise"+window) + "[$__range] @ end())\n)"

@@ -9,15 +9,15 @@ import (
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
-// Verdict is what the alerts of a run were worth, and which of the scenario's bars they miss.
+// Verdict is the evaluation of a run's alerts, with the bars that it misses.
 type Verdict struct {
 	report.Report
-	// Known are the bars that are missed and said to be.
+	// Known are the missed bars with a known_miss.
 	Known []string `json:"known_misses"`
 }
 
-// Judge judges a run by what its scenario demands. Bars that the run fails for are the report's MissedBars: those that it
-// misses, and those that it reaches though the scenario says that they are missed.
+// Judge evaluates a run against its scenario's bars. MissedBars of the report has the bars for which the run fails: missed bars, and
+// reached bars with a known_miss.
 func Judge(s *scenario.Scenario, run Result) Verdict {
 	v := Verdict{Report: report.Judge(run.Truth, run.Transitions, report.Bars{})}
 	for i := range s.Bars {
@@ -45,7 +45,7 @@ func Judge(s *scenario.Scenario, run Result) Verdict {
 	return v
 }
 
-// only are bars of which one is set.
+// only returns bars of which only one is set.
 func only(b *scenario.Bar) report.Bars {
 	var all report.Bars
 	var of report.ClassBars

@@ -5,6 +5,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/responder/internal/action"
+	"github.com/sightglass-ml/sightglass/responder/internal/incident"
 	"github.com/sightglass-ml/sightglass/responder/internal/page"
 	"github.com/sightglass-ml/sightglass/responder/internal/review"
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
@@ -19,12 +20,15 @@ type Config struct {
 	Store store.Config `yaml:"store"`
 	// Webhook is what is taken from Alertmanager.
 	Webhook webhook.Config `yaml:"webhook"`
-	// Prometheus is asked for the last good snapshot of a dataset where an alert does not name it; optional.
+	// Prometheus is asked for the last good snapshot of a dataset where an alert does not name it, and for what feeds, serves and pays
+	// for what, by which alerts become incidents; optional.
 	Prometheus *action.PrometheusConfig `yaml:"prometheus,omitempty"`
 	// Actions are what alerts may cause; the first that an alert matches counts.
 	Actions []action.Config `yaml:"actions"`
 	// Reviews are answers that a person has to look at; without it there is no queue.
 	Reviews *review.Config `yaml:"reviews,omitempty"`
+	// Incidents are how alerts are put together.
+	Incidents incident.Config `yaml:"incidents"`
 	// Page is where people judge answers and alerts; without it there is none.
 	Page *page.Config `yaml:"page,omitempty"`
 	// Before is how a team fared before; dashboards compare with it.

@@ -8,6 +8,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/connect"
 	"github.com/sightglass-ml/sightglass/responder/internal/action"
+	"github.com/sightglass-ml/sightglass/responder/internal/incident"
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 )
 
@@ -26,6 +27,9 @@ func Connect(ctx context.Context, report *connect.Report, cfg Config) {
 			}
 			return p.URL + " answers", err
 		})
+	}
+	if c := cfg.Incidents.Slack; c != nil {
+		report.Do(ctx, "incidents.slack", "token", func(ctx context.Context) (string, error) { return incident.ReachSlack(ctx, *c) })
 	}
 	for _, a := range cfg.Actions {
 		part := "action " + a.Name

@@ -26,6 +26,8 @@ import (
 	contract "github.com/sightglass-ml/sightglass/internal/review"
 	"github.com/sightglass-ml/sightglass/responder/internal/action"
 	"github.com/sightglass-ml/sightglass/responder/internal/audit"
+	"github.com/sightglass-ml/sightglass/responder/internal/incident"
+	"github.com/sightglass-ml/sightglass/responder/internal/lineage"
 	"github.com/sightglass-ml/sightglass/responder/internal/page"
 	"github.com/sightglass-ml/sightglass/responder/internal/review"
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
@@ -41,7 +43,7 @@ func Spec() exporter.Spec[Config] {
 		DefaultAddress: ":10914",
 		Load:           config.Load[Config],
 		Start:          start,
-		Links:          []web.LandingLinks{{Address: "/reviews", Text: "Reviews"}, {Address: "/alerts", Text: "Alerts to judge"}},
+		Links:          []web.LandingLinks{{Address: "/incidents", Text: "Incidents"}, {Address: "/reviews", Text: "Reviews"}, {Address: "/alerts", Text: "Alerts to judge"}},
 		Watching: func(cfg Config) []any {
 			names := make([]string, len(cfg.Actions))
 			for i, a := range cfg.Actions {
@@ -65,16 +67,20 @@ type Responder struct {
 	webhook *webhook.Handler
 	reviews *review.API
 	page    *page.Page
+	engine  *incident.Engine
+	slack   *incident.Announcer
 	now     func() time.Time
 
 	cfg       atomic.Pointer[Config]
 	snapshots atomic.Pointer[action.Snapshots]
+	lineage   atomic.Pointer[lineage.Querier]
 
-	descs   descs
-	people  peopleDescs
-	names   *limit.Limiter // of alerts
-	status  exporter.Snapshot
-	latency *prometheus.HistogramVec
+	descs     descs
+	incidents incidentDescs
+	people    peopleDescs
+	names     *limit.Limiter // of alerts
+	status    exporter.Snapshot
+	latency   *prometheus.HistogramVec
 }
 
 var (
@@ -87,6 +93,9 @@ const (
 	statusInterval  = 5 * time.Second
 	keepingInterval = time.Hour
 	forwardInterval = 5 * time.Second
+	// incidentsInterval is how soon an alert is in its incident, lineageInterval how soon a change of what is served is seen.
+	incidentsInterval = 5 * time.Second
+	lineageInterval   = time.Minute
 	// maxAlertnames bounds a label; the whole bundle has some fifty.
 	maxAlertnames = 200
 )
@@ -96,7 +105,8 @@ func start(ctx context.Context, env *exporter.Env, cfg Config) (exporter.Instanc
 	if err != nil {
 		return nil, cfg.Wrap("store", err)
 	}
-	r := &Responder{logger: env.Logger, store: s, now: time.Now, descs: newDescs(&catalogue.Catalogue{Prefix: "ml_"}), people: newPeopleDescs(&catalogue.Catalogue{Prefix: "ml_"}), latency: newLatency()}
+	r := &Responder{logger: env.Logger, store: s, now: time.Now, descs: newDescs(&catalogue.Catalogue{Prefix: "ml_"}), people: newPeopleDescs(&catalogue.Catalogue{Prefix: "ml_"}),
+		incidents: newIncidentDescs(&catalogue.Catalogue{Prefix: "ml_"}), latency: newLatency()}
 	if err := r.start(ctx, env, cfg); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -130,6 +140,8 @@ func (r *Responder) start(ctx context.Context, env *exporter.Env, cfg Config) er
 	r.webhook = webhook.New(r.store, r.worker, r.logger, r.now, cfg.Webhook)
 	r.reviews = review.NewAPI(r.store, r.logger, r.now)
 	r.names = env.Limit("alertname", maxAlertnames)
+	r.engine = incident.New(r.store, r.now)
+	r.slack = incident.NewAnnouncer(r.store, r.now)
 	if r.page, err = page.New(r.store, r.logger, r.now); err != nil {
 		return err
 	}
@@ -138,6 +150,9 @@ func (r *Responder) start(ctx context.Context, env *exporter.Env, cfg Config) er
 	}
 	for _, l := range []exporter.Loop{
 		{Name: "status", Interval: statusInterval, Timeout: 2 * statusInterval, Collect: r.readStatus},
+		{Name: "incidents", Interval: incidentsInterval, Timeout: time.Minute, Collect: r.engine.Update},
+		{Name: "slack", Interval: incident.AnnounceInterval, Timeout: time.Minute, Collect: r.slack.Send},
+		{Name: "lineage", Interval: lineageInterval, Collect: r.readLineage},
 		{Name: "review_forward", Interval: forwardInterval, Timeout: time.Minute, Collect: r.reviews.Forward},
 		{Name: "retention", Interval: keepingInterval, Collect: r.forget},
 	} {
@@ -152,19 +167,28 @@ func (r *Responder) start(ctx context.Context, env *exporter.Env, cfg Config) er
 // apply makes everything that can change follow the configuration, or nothing.
 func (r *Responder) apply(cfg Config) error {
 	var snapshots action.Snapshots
+	var querier lineage.Querier
 	if cfg.Prometheus != nil {
 		var err error
 		if snapshots, err = action.PrometheusSnapshots(*cfg.Prometheus); err != nil {
+			return cfg.Wrap("prometheus", err)
+		}
+		if querier, err = cfg.Prometheus.API(); err != nil {
 			return cfg.Wrap("prometheus", err)
 		}
 	}
 	if err := r.page.Configure(cfg.Page); err != nil {
 		return cfg.Wrap("page.users_file", err)
 	}
+	if err := r.slack.Configure(cfg.Incidents.Slack, cfg.Page.Places()); err != nil {
+		return cfg.Wrap("incidents.slack", err)
+	}
 	if err := r.worker.Configure(cfg.Actions); err != nil {
 		return cfg.Wrap("actions", err)
 	}
 	r.snapshots.Store(&snapshots)
+	r.lineage.Store(&querier)
+	r.engine.Configure(cfg.Incidents)
 	r.reviews.Configure(cfg.Reviews)
 	r.webhook.Configure(cfg.Webhook)
 	r.cfg.Store(&cfg)
@@ -214,6 +238,7 @@ func (r *Responder) readStatus(ctx context.Context) error {
 	var s action.Status
 	var reviews review.Status
 	var verdicts verdict.Status
+	var incidents incident.Status
 	if err := r.store.Read(ctx, func(tx *store.Tx) (err error) {
 		if s, err = action.ReadStatus(tx); err != nil {
 			return err
@@ -221,13 +246,22 @@ func (r *Responder) readStatus(ctx context.Context) error {
 		if reviews, err = review.ReadStatus(tx); err != nil {
 			return err
 		}
-		verdicts, err = verdict.ReadStatus(tx)
+		if verdicts, err = verdict.ReadStatus(tx); err != nil {
+			return err
+		}
+		incidents, err = incident.ReadStatus(tx)
 		return err
 	}); err != nil {
 		return err
 	}
-	r.status.Set(append(r.descs.metrics(s), r.people.metrics(reviews, verdicts, r.cfg.Load().Before, r.names)...), 6*statusInterval)
+	metrics := append(r.descs.metrics(s), r.people.metrics(reviews, verdicts, r.cfg.Load().Before, r.names)...)
+	r.status.Set(append(metrics, r.incidents.metrics(incidents, r.engine, r.slack)...), 6*statusInterval)
 	return nil
+}
+
+// readLineage asks Prometheus, where there is one.
+func (r *Responder) readLineage(ctx context.Context) error {
+	return r.engine.Lineage(ctx, *r.lineage.Load())
 }
 
 // forget applies the configured times of keeping.
@@ -245,7 +279,7 @@ func (r *Responder) forget(ctx context.Context) error {
 	}
 	errs = append(errs, webhook.Forget(ctx, r.store, now.Add(-time.Duration(cfg.History))))
 	errs = append(errs, r.store.Write(ctx, func(tx *store.Tx) error {
-		return errors.Join(review.Forget(tx, now.Add(-time.Duration(cfg.History))), verdict.Forget(tx))
+		return errors.Join(review.Forget(tx, now.Add(-time.Duration(cfg.History))), verdict.Forget(tx), incident.Forget(tx, now.Add(-time.Duration(cfg.History)), now))
 	}))
 	return errors.Join(errs...)
 }

@@ -18,7 +18,7 @@ func TestThePagesCommandsAreUnderstood(t *testing.T) {
 	found, err := pages.Find("../..", []string{"sightglass", "chrt"})
 	require.NoError(t, err)
 	app := kingpin.New("test", "")
-	for _, add := range []tool.Add{auditCommand, bundleCommand} {
+	for _, add := range own {
 		add(app, io.Discard)
 	}
 	checked := 0

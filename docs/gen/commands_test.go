@@ -229,7 +229,7 @@ func checkCurl(t *testing.T, args []string) {
 	require.NoError(t, err)
 	require.Contains(t, read(t, "docs/operating.md"), u.Port())
 	if u.Path != "/metrics" {
-		require.Contains(t, read(t, "exporters/gpu/gpu.go"), `"POST `+u.Path+`"`)
+		run(t, "grep", "-rqF", `"POST `+u.Path+`"`, root+"/exporters/gpu")
 	}
 }
 

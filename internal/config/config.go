@@ -23,8 +23,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Limits of a document. They are far above any configuration written by hand. They prevent that a wrong path (a core dump, a table)
-// uses up the process's memory.
+// Limits of a document. They are far above any configuration written by hand. They keep a wrong path (a core dump, a table) from
+// using up the process's memory.
 const (
 	maxSize  = 10 << 20 // bytes
 	maxNodes = 200_000  // after aliases are resolved

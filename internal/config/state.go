@@ -12,7 +12,7 @@ import (
 
 // State returns the path for persistent data if the file has none under key: name in the folder of STATE_DIRECTORY, which systemd sets,
 // or else beside the file. If STATE_DIRECTORY has several folders, the first is used. Data that an earlier start left beside the file
-// is used there, and a note reports it.
+// is used there if this process can write it. A note reports such data.
 func (a At) State(key, name string) string {
 	beside := a.Resolve(name)
 	dir := stateDirectory()

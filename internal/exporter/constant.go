@@ -8,8 +8,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// Constant is one value of a snapshot. It is exposed as client_golang's constant metric, which is made when it is first
-// written: a snapshot that is replaced before a scrape costs a fifth, and a replay reads values and labels as they are.
+// Constant is one value of a snapshot. It becomes client_golang's constant metric when it is first written. A snapshot that is replaced
+// before a scrape therefore costs a fifth of a snapshot of constant metrics, and a replay can read values and labels directly.
 type Constant struct {
 	desc   *prometheus.Desc
 	kind   prometheus.ValueType
@@ -22,7 +22,7 @@ type Constant struct {
 
 var _ prometheus.Metric = (*Constant)(nil)
 
-// newConstant keeps the labels, which must be its own.
+// newConstant keeps labels, which the caller must not change afterwards.
 func newConstant(desc *prometheus.Desc, kind prometheus.ValueType, value float64, labels []string) *Constant {
 	return &Constant{desc: desc, kind: kind, value: value, labels: labels}
 }
@@ -30,13 +30,13 @@ func newConstant(desc *prometheus.Desc, kind prometheus.ValueType, value float64
 // Desc implements prometheus.Metric.
 func (c *Constant) Desc() *prometheus.Desc { return c.desc }
 
-// Value is the metric's value.
+// Value returns the metric's value.
 func (c *Constant) Value() float64 { return c.value }
 
-// LabelValues are the values of the labels, in the order of the description. They must not be changed.
+// LabelValues returns the values of the labels in the order of the descriptor. The caller must not change them.
 func (c *Constant) LabelValues() []string { return c.labels }
 
-// Write implements prometheus.Metric. Labels that do not fit the description are an error of the scrape.
+// Write implements prometheus.Metric. Labels that do not match the descriptor are an error of the scrape.
 func (c *Constant) Write(out *dto.Metric) error {
 	c.once.Do(func() {
 		var err error

@@ -2,7 +2,7 @@
 //
 // Input: label values from outside, such as model names, versions, columns and pods. Output: at most a fixed number of distinct values,
 // all valid. Further values become Other and are counted. A hostile or faulty client can therefore increase neither memory nor the
-// number of series. State: a Limiter keeps the values that it admitted, in the order of their arrival. It never removes one.
+// number of series. State: a Limiter keeps the values that it admitted, the first ones to arrive. It never removes one.
 package limit
 
 import (
@@ -120,4 +120,24 @@ func sanitize(value string) string {
 	valid := strings.ToValidUTF8(value[:min(len(value), MaxRunes*utf8.UTFMax)], "\uFFFD")
 	runes := []rune(valid)
 	return string(runes[:min(len(runes), MaxRunes-digits-1)]) + "~" + hex.EncodeToString(sum[:digits/2])
+}
+
+// Shares are parts of one limit, by who has them. So nobody can use up the part of another.
+type Shares map[string]*Limiter
+
+// NewShares creates a limiter for each part with make, which exporter.Env.Limit is one. Who has no part shares that under the empty name.
+func NewShares(name string, most map[string]int, make func(name string, most int) *Limiter) Shares {
+	s := Shares{}
+	for who, n := range most {
+		s[who] = make(name, n)
+	}
+	return s
+}
+
+// Of returns the limiter of a part.
+func (s Shares) Of(who string) *Limiter {
+	if l, ok := s[who]; ok {
+		return l
+	}
+	return s[""]
 }

@@ -16,7 +16,7 @@ type Check struct {
 	Name string
 	// Column is the column that the condition applies to. SQL conditions name their own columns.
 	Column string
-	// Exactly one of the following is set; AtLeast and AtMost may both be set.
+	// Exactly one condition is set: NotNull, In, AtLeast and AtMost (one or both), Matches, SQL or Partners.
 	NotNull bool
 	In      []string
 	// AtLeast and AtMost are inclusive bounds. Either may be empty.
@@ -48,7 +48,7 @@ func (s *Source) Check(ctx context.Context, r Relation, schema []Column, w Windo
 	return parts[0], nil
 }
 
-// CheckParts is Check for each part of the split.
+// CheckParts is Check for each partition of the split.
 func (s *Source) CheckParts(ctx context.Context, r Relation, schema []Column, w Window, split Split, checks []Check) ([][]Checked, error) {
 	results := make([][]Checked, split.Parts())
 	for i := range results {
@@ -268,7 +268,8 @@ func (s *Source) Duplicates(ctx context.Context, r Relation, schema []Column, w 
 	return parts[0], nil
 }
 
-// DuplicateParts is Duplicates for each part of the split. It counts rows that repeat the key of another row in the same part.
+// DuplicateParts is Duplicates for each partition of the split. It counts rows that repeat the key of another row in the same
+// partition.
 func (s *Source) DuplicateParts(ctx context.Context, r Relation, schema []Column, w Window, split Split, key []string, rows, exact int64) ([]Duplicates, error) {
 	d := s.dialect
 	results := make([]Duplicates, split.Parts())

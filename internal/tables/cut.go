@@ -314,7 +314,7 @@ func toFloats(v any) ([]float64, error) {
 	}
 	values, err := toNumbers(v)
 	if len(values) > 0 && math.IsNaN(values[0]) {
-		return nil, err // There are no values.
+		return nil, err // The quantiles of no values.
 	}
 	return values, err
 }

@@ -113,10 +113,10 @@ func folderFiles(dir string) ([]string, error) {
 		}
 		format, err := formatOf(path)
 		if err != nil {
-			return nil //nolint:nilerr // Another file than data, such as a README.
+			return nil //nolint:nilerr // Not a data file, such as a README.
 		}
 		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
-			return nil //nolint:nilerr // It has gone, or is no file.
+			return nil //nolint:nilerr // It was deleted, or is not a regular file.
 		}
 		if strings.ContainsAny(path, "*?[") {
 			return fmt.Errorf("%q: the name would be taken for a glob; rename the file", path)

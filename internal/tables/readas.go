@@ -95,7 +95,7 @@ func (s *Source) Conform(ctx context.Context, r Relation, schema []Column, expec
 	return conformed, nil
 }
 
-// column returns a column that expression read converts to databaseType.
+// column returns the column that the SQL expression read converts to databaseType.
 func (s *Source) column(r Relation, name, databaseType, read string) Column {
 	c := Column{Name: name, Type: databaseType, Class: s.dialect.class(databaseType), read: read}
 	r.reading.interpret(s.dialect, &c, name == r.Time, r.files != nil)
@@ -194,7 +194,7 @@ func (s *Source) Outside(ctx context.Context, r Relation, schema []Column, w Win
 	return parts[0], err
 }
 
-// OutsideParts is Outside for each part of the split.
+// OutsideParts is Outside for each partition of the split.
 func (s *Source) OutsideParts(ctx context.Context, r Relation, schema []Column, w Window, split Split) ([]Outside, error) {
 	parts := make([]Outside, split.Parts())
 	if r.Time == "" || w.To.IsZero() || r.virtual != nil { // A virtual table has no such records.

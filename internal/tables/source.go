@@ -54,7 +54,7 @@ var types = []Type{DuckDB, PostgreSQL, ClickHouse, Trino, MySQL, BigQuery}
 // Options configure a source.
 type Options struct {
 	Type Type
-	// DSN returns the connection string. It is read once for each pool and never appears in an error. For DuckDB it is the path of a
+	// DSN is the connection string. It never appears in an error. For DuckDB it is the path of a
 	// database file, which is opened read-only, or empty for an in-memory database that reads files.
 	DSN string
 	// MaxConnections limits the number of concurrent statements. 0 means 4.
@@ -304,7 +304,7 @@ type Relation struct {
 	// files is nil if the relation does not consist of files.
 	files   *files
 	reading Reading
-	// part is the SQL condition that selects the relation's rows, or empty for all.
+	// part is the SQL condition that selects the rows of one partition of a Split, or empty for all rows.
 	part string
 }
 

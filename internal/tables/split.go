@@ -12,17 +12,17 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
-// Split divides the rows of a relation into parts by the values of columns, so that one scan counts all parts. Each row is in exactly
-// one part. For each column there is one part for each listed value, and a last part for all other and missing values.
+// Split divides the rows of a relation into partitions by the values of columns, so that one scan counts all partitions. Each row is in
+// exactly one partition. For each column there is one partition for each listed value, and a last one for all other and missing values.
 type Split []SplitColumn
 
-// SplitColumn is a column and the values, as text, that get a part of their own.
+// SplitColumn is a column and the values, as text, that get a partition each.
 type SplitColumn struct {
 	Column string
 	Values []string
 }
 
-// Parts returns the number of parts.
+// Parts returns the number of partitions.
 func (p Split) Parts() int {
 	n := 1
 	for _, c := range p {
@@ -31,7 +31,7 @@ func (p Split) Parts() int {
 	return n
 }
 
-// Values returns the value of each column in a part. other is true for the columns where the part has all other values.
+// Values returns the value of each column in a partition. other is true for the columns where the partition has all other values.
 func (p Split) Values(part int) (values []string, other []bool) {
 	values, other = make([]string, len(p)), make([]bool, len(p))
 	for i, c := range slices.Backward(p) {
@@ -53,7 +53,7 @@ func (c SplitColumn) spellings(d dialect, value string) string {
 	return texts(d, spellingsOf(value, listed))
 }
 
-// expression returns the SQL of the number of a row's part.
+// expression returns the SQL of the number of a row's partition.
 func (p Split) expression(d dialect, schema []Column) (string, error) {
 	expr := ""
 	for _, c := range p {
@@ -76,7 +76,7 @@ func (p Split) expression(d dialect, schema []Column) (string, error) {
 	return expr, nil
 }
 
-// Part returns the relation of one part.
+// Part returns the relation of one partition.
 func (r Relation) Part(s *Source, p Split, part int) Relation {
 	d := s.dialect
 	values, other := p.Values(part)
@@ -97,7 +97,7 @@ func (r Relation) Part(s *Source, p Split, part int) Relation {
 	return r
 }
 
-// within restricts the SQL after FROM to the relation's part.
+// within restricts the SQL after FROM to the relation's partition.
 func (r Relation) within(from string) string {
 	if r.part == "" {
 		return from
@@ -108,7 +108,7 @@ func (r Relation) within(from string) string {
 // Windows are the profiles of a window and of its recent window.
 type Windows struct{ Whole, Recent Profile }
 
-// CountRecent counts the window, and the part of it that begins at recent, in one scan. The relation must have a timestamp column.
+// CountRecent counts the window, and the recent window that begins at recent, in one scan. The relation must have a timestamp column.
 func (s *Source) CountRecent(ctx context.Context, r Relation, schema []Column, w Window, recent time.Time, fields Fields, asOf time.Time) (whole, last Profile, err error) {
 	if r.virtual != nil {
 		if whole, err = virtualProfile(r.virtual, schema, w, fields); err == nil {
@@ -120,8 +120,8 @@ func (s *Source) CountRecent(ctx context.Context, r Relation, schema []Column, w
 	return all.Whole, all.Recent, err
 }
 
-// CountParts counts the window and each part of the split in one scan. If recent is not zero, it also counts the rows of each part from
-// recent on.
+// CountParts counts the window and each partition of the split in one scan. If recent is not zero, it also counts the rows of each
+// partition from recent on.
 func (s *Source) CountParts(ctx context.Context, r Relation, schema []Column, w Window, recent time.Time, split Split, fields Fields, asOf time.Time) (all Windows, parts []Windows, err error) {
 	if r.virtual != nil {
 		return all, nil, errors.New("a virtual table has no parts")

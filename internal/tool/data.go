@@ -16,7 +16,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 )
 
-// DataProgram has the commands that read data.
+// DataProgram is the program with the commands that read data.
 const DataProgram = "sightglass-data"
 
 // dataCommands are the commands of DataProgram with their help.
@@ -45,7 +45,7 @@ func HandOver(app *kingpin.Application, _ io.Writer) Commands {
 	return nil
 }
 
-// ReadsData tells whether args name a command of DataProgram, or ask for its help.
+// ReadsData reports whether args contain a command of DataProgram, or ask for its help.
 func ReadsData(args []string) (command string, ok bool) {
 	words := slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return strings.HasPrefix(arg, "-") })
 	if len(words) > 1 && words[0] == "help" {
@@ -58,7 +58,7 @@ func ReadsData(args []string) (command string, ok bool) {
 	return words[0], ok
 }
 
-// Start replaces this process by DataProgram with the same arguments. It returns only if it can't.
+// Start replaces this process by DataProgram with the same arguments. It returns only on an error.
 func Start(args []string) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -71,14 +71,14 @@ func Start(args []string) error {
 	if err != nil {
 		return err
 	}
-	// #nosec G204 -- The program is the other half of this one, and its arguments are those that the user gave.
+	// #nosec G204 -- DataProgram belongs to this program, and its arguments are those that the user gave.
 	if err := syscall.Exec(program, append([]string{program}, args...), os.Environ()); err != nil {
 		return fmt.Errorf("start %s: %w", program, err)
 	}
 	return nil
 }
 
-// find looks for DataProgram beside this program, where an installation has it, and then in PATH.
+// find looks for DataProgram beside this program, where an installation puts it, and then in PATH.
 func find(dir string) (string, error) {
 	beside := filepath.Join(dir, DataProgram)
 	_, err := os.Stat(beside)

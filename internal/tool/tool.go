@@ -1,6 +1,9 @@
-// Package tool is the command line of the operator's tool. It is one tool to its user and two programs on disk: sightglass, which is small
-// and goes wherever a configuration is rendered, and sightglass-data with the commands that read tables, bills and histories, for which it
-// links DuckDB and the engine of Prometheus. The first hands their words over to the second.
+// Package tool is the command line of the operator's tool.
+//
+// Input: the arguments and the commands of a program. Output: the exit status. State: none. The tool consists of two programs:
+// sightglass, which is small and runs wherever a configuration is rendered, and sightglass-data, with the commands that read tables,
+// bills and histories, which links DuckDB and the Prometheus engine. sightglass passes the commands of sightglass-data on to it, so
+// that a user sees one tool.
 package tool
 
 import (
@@ -16,25 +19,25 @@ import (
 	"github.com/prometheus/common/version"
 )
 
-// Name is the tool's name, whichever of its programs runs.
+// Name is the tool's name in messages, whichever of its programs runs.
 const Name = "sightglass"
 
-// Commands are the functions behind the words of the command line.
+// Commands maps the name of a command to its function.
 type Commands map[string]func(context.Context) error
 
 // Add declares one command with its flags.
 type Add func(app *kingpin.Application, stdout io.Writer) Commands
 
-// Run runs the command that args name, until it ends or the process is told to end. It returns the exit status.
+// Run runs the command that args name, until it returns or the process receives SIGINT or SIGTERM. It returns the exit status.
 func Run(args []string, stdout, stderr io.Writer, add ...Add) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // A second signal ends the process at once.
+	context.AfterFunc(ctx, stop) // A second signal ends the process immediately.
 
 	status := -1
 	app, all := application(stdout, add)
 	app.UsageWriter(stdout).ErrorWriter(stderr)
-	app.Terminate(func(code int) { // kingpin would exit the process here; instead the first word counts.
+	app.Terminate(func(code int) { // kingpin would exit the process here. The first status is kept instead.
 		if status < 0 {
 			status = code
 		}

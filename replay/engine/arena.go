@@ -2,18 +2,18 @@ package engine
 
 import "sync"
 
-// An arena is the memory of the columns of one evaluation. It is used again for the next one: a rule's columns are ten megabytes,
-// which would be cleared and collected each time.
+// An arena is the memory of the columns of one evaluation. It is reused, because a rule's columns are ten megabytes, which would be cleared
+// and collected each time.
 type arena struct {
 	chunks [][]float64
-	chunk  int // The one that is used.
-	used   int // Of that.
+	chunk  int // The current one.
+	used   int // Used values of it.
 }
 
 // chunkValues is the length of a chunk, 1 MiB.
 const chunkValues = 1 << 17
 
-// column returns n values, whatever they are.
+// column returns a column with undefined values.
 func (a *arena) column(n int) []float64 {
 	if a == nil {
 		return make([]float64, n)
@@ -36,7 +36,7 @@ func (a *arena) clone(v []float64) []float64 {
 	return c
 }
 
-// fill returns n times a value.
+// fill returns a column with the same value n times.
 func (a *arena) fill(x float64, n int) []float64 {
 	c := a.column(n)
 	for i := range c {
@@ -45,7 +45,7 @@ func (a *arena) fill(x float64, n int) []float64 {
 	return c
 }
 
-// arenas are those that no evaluation has: as many as were evaluated at the same time.
+// arenas is a pool of unused arenas, as many as were used at the same time.
 type arenas struct {
 	mu   sync.Mutex
 	free []*arena
@@ -62,7 +62,7 @@ func (a *arenas) get() *arena {
 	return &arena{}
 }
 
-// put takes back the memory of an evaluation whose columns nobody has any more.
+// put returns the memory of an evaluation whose columns are no longer used.
 func (a *arenas) put(one *arena) {
 	one.chunk, one.used = 0, 0
 	a.mu.Lock()

@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// A block is a stretch of virtual time that is evaluated in one go.
+// A block is a period of virtual time that is evaluated at once.
 type block struct {
 	start, end int64 // Milliseconds; end is after the last step.
 	step       int64 // Between two evaluations.
-	single     bool  // It is one step of rules that go step by step.
+	single     bool  // One step of rules that are evaluated step by step.
 
 	mu          sync.Mutex
 	changes     map[string][]int64
 	transitions []numbered
 }
 
-// numbered is a transition with its rule's place in file order.
+// numbered is a transition with the position of its rule in the files.
 type numbered struct {
 	rule int
 	Transition
@@ -26,7 +26,7 @@ func newBlock(start, end time.Time, step time.Duration) *block {
 	return &block{start: start.UnixMilli(), end: end.UnixMilli(), step: step.Milliseconds(), changes: map[string][]int64{}}
 }
 
-// steps are the evaluations of a rule in the block.
+// steps returns the evaluation times of a rule in the block.
 func (b *block) steps(r *rule) (times []int64) {
 	for t := (b.start + r.interval - 1) / r.interval * r.interval; t < b.end; t += r.interval {
 		times = append(times, t)
@@ -40,8 +40,8 @@ func (b *block) transition(rule int, t Transition) {
 	b.transitions = append(b.transitions, numbered{rule, t})
 }
 
-// changesOf are the times in the block at which an instant selector of a metric may see something else than just before,
-// sorted. Whoever asks comes after all that write the metric.
+// changesOf returns the sorted times in the block at which an instant selector of a metric may have another result than before. The caller
+// must be evaluated after all rules that record the metric.
 func (b *block) changesOf(f *family, lookback int64) []int64 {
 	b.mu.Lock()
 	times, ok := b.changes[f.name]
@@ -63,7 +63,8 @@ func (b *block) changesOf(f *family, lookback int64) []int64 {
 	return times
 }
 
-// changed forgets when the metrics of a unit changed: in a circle of names, a rule may have asked before all was written.
+// changed discards the cached change times of a unit's metrics. In a cycle of names, a rule may have read them before everything was
+// recorded.
 func (b *block) changed(u unit) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -72,14 +73,14 @@ func (b *block) changed(u unit) {
 	}
 }
 
-// forget forgets when the metric of a rule changed, which has recorded more.
+// forget discards the cached change times of a rule's metric after the rule has recorded more.
 func (b *block) forget(r *rule) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.changes, r.record)
 }
 
-// marks are steps of a block.
+// marks is a set of steps of a block.
 type marks struct {
 	block *block
 	set   []bool
@@ -101,7 +102,7 @@ func (m *marks) mark(t int64) {
 	}
 }
 
-// series marks where runs begin, and where a sample has become too old before the next one came.
+// series marks the starts of runs, and the times at which a sample expired before the next one.
 func (m *marks) series(runs []run, lookback int64) {
 	for i := len(runs) - 1; i >= 0; i-- {
 		r := &runs[i]

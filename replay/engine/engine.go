@@ -1,30 +1,30 @@
 // Package engine runs Prometheus rules in virtual time: months in minutes.
 //
-// Input: rule files, targets that are scraped on the engine's clock, and a range of time. Output: what became of every
-// alert, in order of time. State: the samples that the rules can still reach, in memory; Run starts with none.
+// Input: rule files, targets that are scraped on the engine's clock, and a range of time. Output: the transitions of every alert, in order
+// of time. State: the samples that the rules can still reach, in memory; Run starts without samples.
 //
-// What is Prometheus's own: the parser, the engine that evaluates expressions, and the alerting rule with its `for`,
-// `keep_firing_for`, labels and the alerts' identity. What is not: the storage and the order of evaluation, which are made
-// for a clock that runs ten thousand times as fast.
+// These parts are Prometheus's own: the parser, the engine that evaluates expressions, and the alerting rule with its `for`,
+// `keep_firing_for`, labels and the alerts' identity. The storage and the order of evaluation are our own code, because they must be ten
+// thousand times as fast as real time:
 //
-//   - The storage keeps runs of equal samples. A month of 8 000 series at one sample a minute is 350 million samples, and
-//     Prometheus's TSDB takes minutes to append them, one by one; most of them repeat the one before.
-//   - Rules are evaluated over blocks of hours, each by one range query, after the rules that they read: at every step a rule
-//     sees what the others recorded at that step, while a real Prometheus may see what they recorded one evaluation
-//     before. Rules that may read their own series, by the labels too, go step by step, as in Prometheus.
-//   - An expression without ranges, offsets and time() is evaluated only where an input changed (see view). What of it is
-//     plain arithmetic on series that match without ambiguity is calculated in columns (see columns), and so are functions of
-//     ranges and subqueries (see ranges) and aggregations (see aggregates); in every block, the result is compared with
-//     Prometheus's engine at one step, and a difference ends the replay with an error.
-//   - Rules that read their own series are evaluated over the block as well, round after round, until the results of a round are
-//     those that it began with; see circle.
+//   - The storage keeps runs of equal samples. A month of 8 000 series at one sample a minute is 350 million samples, most of which repeat
+//     the previous one. Prometheus's TSDB takes minutes to append them one by one.
+//   - Rules are evaluated over blocks of hours, each by one range query, after the rules that they read. At every step a rule sees what the
+//     others recorded at that step, while a real Prometheus may see what they recorded one evaluation before. A rule that may read its own
+//     series, considering labels too, sees what it recorded at the previous step, as in Prometheus.
+//   - An expression without ranges, offsets and time() is evaluated only where an input changed (see view). Plain arithmetic on series that
+//     match without ambiguity is calculated in columns (see columns), as are functions of ranges and subqueries (see ranges) and
+//     aggregations (see aggregates). In every block, the result is compared with Prometheus's engine at one step, and a difference ends the
+//     replay with an error.
+//   - Rules that read their own series are also evaluated over the block, round after round, until the results of a round equal those of
+//     the previous round; see circle.
 //   - Samples that a source holds between two scrapes are counted, and stored when they change (see Held).
-//   - While the rules of a block are evaluated, the next block is scraped: each target by itself, since none knows the others.
-//   - Rules of which nothing is there are not evaluated.
+//   - While the rules of a block are evaluated, the next block is scraped, each target separately, because targets are independent.
+//   - Rules without any present input are not evaluated.
 //
-// Every rule is evaluated at every interval of its group; nothing is skipped that could have another result.
+// Every rule is evaluated at every interval of its group, unless the evaluation cannot have another result.
 //
-// The package never reads the real clock, and the result does not depend on how many goroutines work.
+// The package never reads the real clock, and the result does not depend on the number of goroutines.
 package engine
 
 import (
@@ -41,16 +41,16 @@ import (
 
 const defaultInterval = time.Minute
 
-// Options are how rules are evaluated. Rules must be given.
+// Options configure the evaluation. Rules are required.
 type Options struct {
 	Rules Rules
-	// Interval is the time between two evaluations: Prometheus's default of a minute.
+	// Interval is the time between two evaluations; by default a minute, as in Prometheus.
 	Interval time.Duration
 	// ScrapeInterval is the time between two scrapes; Interval by default.
 	ScrapeInterval time.Duration
-	// Lookback is how old a sample an instant still sees: Prometheus's default of 5 minutes.
+	// Lookback is the largest age of a sample that an instant sees; by default 5 minutes, as in Prometheus.
 	Lookback time.Duration
-	// Concurrency is how many rules are evaluated at the same time; 2 by default.
+	// Concurrency is the number of rules that are evaluated at the same time; 2 by default.
 	Concurrency int
 }
 
@@ -80,10 +80,10 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// State is what became of an alert.
+// State is the state of an alert.
 type State string
 
-// The states of an alert. An alert that was pending and never fired is Inactive afterwards, one that fired is Resolved.
+// States of an alert. An alert that was pending and never fired becomes Inactive; one that fired becomes Resolved.
 const (
 	Pending  State = "pending"
 	Firing   State = "firing"
@@ -91,15 +91,15 @@ const (
 	Inactive State = "inactive"
 )
 
-// A Transition is an alert that changes its state.
+// A Transition is a change of an alert's state.
 type Transition struct {
 	At    time.Time
 	State State
-	// Labels are the alert's, alertname among them.
+	// Labels are the alert's labels, including alertname.
 	Labels labels.Labels
-	// Value is the expression's at that time; of an alert that ends, its last.
+	// Value is the value of the expression at that time; for an alert that ends, its last value.
 	Value float64
-	// ActiveAt is when the alert became pending.
+	// ActiveAt is the time at which the alert became pending.
 	ActiveAt time.Time
 }
 
@@ -108,28 +108,28 @@ type Replay struct {
 	// From is the first evaluation, To is after the last.
 	From, To time.Time
 	Targets  []Target
-	// Feed stores the samples of [from, to) that were scraped elsewhere, if it is set; it may be there beside targets. Of each
-	// series, samples must come in order of time.
+	// Feed, if set, stores the samples of [from, to) that were scraped elsewhere. It can be combined with targets. The samples of each
+	// series must be in order of time.
 	Feed func(ctx context.Context, from, to time.Time, store func(labels labels.Labels, at time.Time, v float64)) error
-	// Alerts is told every transition, in order.
+	// Alerts receives every transition, in order.
 	Alerts func(Transition)
-	// Progress is told now and then how far the replay is, if it is set.
+	// Progress, if set, receives from time to time the time that the replay has reached.
 	Progress func(at time.Time)
-	// Stored is told the samples of the metrics that Record names, after each block, staleness markers included.
+	// Stored receives the samples of the metrics in Record after each block, including staleness markers.
 	Stored func(labels labels.Labels, at time.Time, v float64)
 	Record []string
 }
 
-// Stats say what a replay cost.
+// Stats are the resources that a replay used.
 type Stats struct {
 	Scrapes, Samples     int
 	Queries              int
-	MostSeries, MostRuns int // Held at the same time.
+	MostSeries, MostRuns int // In memory at the same time.
 	// Errors are rules that failed, in file order.
 	Errors []RuleError
 }
 
-// Engine evaluates rules in virtual time. It may be used for one Run.
+// Engine evaluates rules in virtual time. It can be used for one Run.
 type Engine struct {
 	opts   Options
 	units  []unit
@@ -137,18 +137,18 @@ type Engine struct {
 	store  *store
 	promql *promql.Engine
 	reach  func(name string) int64
-	// readsAlerts: a rule reads ALERTS, so they are stored.
+	// readsAlerts means that a rule reads ALERTS, so that they must be stored.
 	readsAlerts bool
 	queries     atomic.Int64
 	memory      arenas
-	circles     atomic.Int64 // That were evaluated over a block.
-	stepByStep  bool         // All of them go step by step, for tests.
+	circles     atomic.Int64 // Number of cycles that were evaluated over a block.
+	stepByStep  bool         // Evaluate all cycles step by step, for tests.
 	failures    failures
 	stats       Stats
 	used        bool
 }
 
-// New returns an engine that has evaluated nothing yet.
+// New returns an engine.
 func New(opts Options) (*Engine, error) {
 	if err := opts.complete(); err != nil {
 		return nil, err
@@ -178,7 +178,7 @@ func New(opts Options) (*Engine, error) {
 	return e, nil
 }
 
-// reach tells how many milliseconds back the rules read a metric.
+// reach returns how many milliseconds back the rules read a metric.
 func reach(rules []*rule, lookback time.Duration) func(name string) int64 {
 	named := map[string]int64{}
 	var patterns []selector

@@ -11,7 +11,7 @@ import (
 	promrules "github.com/prometheus/prometheus/rules"
 )
 
-// vectors are an outcome as an alerting rule reads it, by time, with the rule's own labels where they are plain text.
+// vectors returns an outcome by time as the input of an alerting rule, with the rule's own labels if they are plain text.
 func (o *outcome) vectors(r *rule) []promql.Vector {
 	out := make([]promql.Vector, len(o.times))
 	for _, s := range o.series {
@@ -28,13 +28,13 @@ func (o *outcome) vectors(r *rule) []promql.Vector {
 	return out
 }
 
-// idle tells whether an alerting rule has nothing to remember.
+// idle reports whether an alerting rule has no active alerts.
 func (r *rule) idle() bool { return r.alert.ActiveAlertsCount() == 0 }
 
-// judge gives an alerting rule the results of a block at every step.
+// judge evaluates an alerting rule with the results of a block at every step.
 //
-// A step with the same labels as the one before changes nothing but the alerts' values, as long as no pending alert is due and
-// none is kept firing without a result. Of such steps only the last is evaluated: its values are those that the alerts end with.
+// A step with the same labels as the previous one only changes the alerts' values, as long as no pending alert becomes due and no alert is
+// kept firing without a result. Of consecutive such steps only the last one is evaluated: its values are the final ones.
 func (e *Engine) judge(ctx context.Context, b *block, r *rule, out *outcome, steps []int64) error {
 	vectors := out.vectors(r)
 	k, judged, waiting := 0, -1, int64(-1)
@@ -58,7 +58,7 @@ func (e *Engine) judge(ctx context.Context, b *block, r *rule, out *outcome, ste
 		}
 		return nil
 	}
-	last := 0 // The result at the step that waits.
+	last := 0 // The result at the waiting step.
 	for _, t := range steps {
 		for k+1 < len(out.times) && out.times[k+1] <= t {
 			k++
@@ -85,7 +85,7 @@ func (e *Engine) judge(ctx context.Context, b *block, r *rule, out *outcome, ste
 	return nil
 }
 
-// sameSeries tells whether two results have the same series.
+// sameSeries reports whether two results have the same series.
 func sameSeries(a, b promql.Vector) bool {
 	return slices.EqualFunc(a, b, func(a, b promql.Sample) bool { return labels.Equal(a.Metric, b.Metric) })
 }
@@ -106,7 +106,7 @@ func (e *Engine) storeAlerts(r *rule, written promql.Vector, t int64) {
 	r.live = now
 }
 
-// follow tells how the states of a rule's alerts changed since it was last called.
+// follow reports how the states of a rule's alerts changed since the previous call.
 func (r *rule) follow(at time.Time, tell func(Transition)) {
 	active := map[uint64]bool{}
 	for _, a := range r.alert.ActiveAlerts() {
@@ -118,7 +118,7 @@ func (r *rule) follow(at time.Time, tell func(Transition)) {
 		}
 		before, known := r.states[hash]
 		now := Transition{At: at, State: state, Labels: a.Labels, Value: a.Value, ActiveAt: a.ActiveAt.UTC()}
-		// An alert without `for` is never seen pending, and one that starts anew has another ActiveAt.
+		// An alert without `for` is never pending here, and one that starts again has another ActiveAt.
 		if !known || before.State != state || !before.ActiveAt.Equal(now.ActiveAt) {
 			tell(now)
 		}

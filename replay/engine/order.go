@@ -8,19 +8,19 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// A unit is evaluated as a whole: one rule, or several that read each other in a circle, step by step.
+// A unit is evaluated at once: a single rule, or several rules that read each other in a cycle, step by step.
 type unit struct {
 	rules []*rule
-	// after are the indexes of the units that this one reads.
+	// after are the indices of the units that this one reads.
 	after []int
 }
 
-// order returns the rules as units, each after those that it reads. Rules that record the same name follow each other
-// in file order, so that one goroutine at a time makes series of a name.
+// order returns the rules as units, each after the units that it reads. Rules that record the same name are in file order, so that only one
+// goroutine at a time creates series of a name.
 func order(all []*rule) []unit {
 	edges := reads(all)
-	// Where rules read each other's names in a circle, the labels may say that they do not read each other's series. Outside of
-	// circles a rule comes after all that record a name: none of its series then grows while it is read.
+	// In a cycle of names, the labels may show that the rules do not read each other's series. Outside of cycles, a rule comes after all
+	// rules that record a name it reads, so that none of the name's series grows while it is read.
 	for _, members := range components(edges) {
 		for _, i := range members {
 			edges[i] = slices.DeleteFunc(edges[i], func(w int) bool {
@@ -53,7 +53,7 @@ func order(all []*rule) []unit {
 	return units
 }
 
-// reads are the rules that each comes after: those that record what it reads, itself among them, and those before it that record
+// reads returns for each rule the rules that it must follow: those that record its inputs, including itself, and earlier ones that record
 // the same name.
 func reads(all []*rule) [][]int {
 	writers := map[string][]int{}
@@ -86,7 +86,7 @@ func reads(all []*rule) [][]int {
 	return edges
 }
 
-// readsSeriesOf tells whether a selector of the rule may match what another records, by the labels that the other sets.
+// readsSeriesOf reports whether a selector of the rule may match what another records, by the labels that the other sets.
 func (r *rule) readsSeriesOf(w *rule) bool {
 	if w.record == "" {
 		return true
@@ -99,8 +99,7 @@ func (r *rule) readsSeriesOf(w *rule) bool {
 	})
 }
 
-// components are the strongly connected components of a graph by Tarjan's algorithm, each after those that it has edges
-// to.
+// components returns the strongly connected components of a graph by Tarjan's algorithm, each after the components that it has edges to.
 func components(edges [][]int) [][]int {
 	const unseen = 0
 	index, low := make([]int, len(edges)), make([]int, len(edges))

@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 )
 
-// Querier implements storage.Queryable: the samples as they were stored, staleness markers included.
+// Querier implements storage.Queryable. It returns the stored samples, including staleness markers.
 func (st *store) Querier(mint, maxt int64) (storage.Querier, error) {
 	return &querier{store: st, mint: mint, maxt: maxt}, nil
 }
@@ -24,19 +24,19 @@ var (
 	_ storage.Querier   = (*querier)(nil)
 )
 
-// milliseconds since 1970, as Prometheus's samples have them. Named, Seek does not look like io's to go vet.
+// milliseconds is a Unix time, as in Prometheus's samples. With this type name, go vet does not compare Seek with io.Seeker.
 type milliseconds = int64
 
 type querier struct {
 	store      *store
 	mint, maxt int64
-	// steps make time a count of steps where they are set; see view.
+	// steps, if set, replaces time by the number of the step; see view.
 	steps *view
-	// late are the names of metrics of which nothing is seen of the last so many milliseconds.
+	// late has metrics whose newest samples are hidden, with the length of that period in milliseconds.
 	late map[string]int64
 }
 
-// lateStore shows the store without the newest samples of some metrics.
+// lateStore is the store without the newest samples of some metrics.
 type lateStore struct {
 	store *store
 	late  map[string]int64
@@ -183,12 +183,12 @@ func (s storedSeries) Iterator(reuse chunkenc.Iterator) chunkenc.Iterator {
 	return it
 }
 
-// iterator makes samples of runs.
+// iterator returns the samples of runs.
 type iterator struct {
 	runs []run // From the current one on.
 	k    int32 // The current sample in runs[0]; before the first Next, one less than the first.
 	maxt int64
-	on   bool // There is a current sample.
+	on   bool // Whether there is a current sample.
 }
 
 // Next implements chunkenc.Iterator.
@@ -252,7 +252,7 @@ func (it *iterator) AtFloatHistogram(into *histogram.FloatHistogram) (int64, *hi
 	return it.runs[0].at(it.k), copied(it.runs[0].h, into)
 }
 
-// AtHistogram is never asked for: the histograms here have floating-point counts, and Next says so.
+// AtHistogram is never called, because Next reports float histograms.
 func (it *iterator) AtHistogram(*histogram.Histogram) (int64, *histogram.Histogram) {
 	return it.AtT(), nil
 }
@@ -263,7 +263,7 @@ func (*iterator) AtST() int64 { return 0 }
 // Err implements chunkenc.Iterator.
 func (*iterator) Err() error { return nil }
 
-// copied protects the stored histogram: functions calculate in the one they are given.
+// copied protects the stored histogram, because functions modify the histogram that they receive.
 func copied(h, into *histogram.FloatHistogram) *histogram.FloatHistogram {
 	if into == nil {
 		return h.Copy()

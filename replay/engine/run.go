@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// blockLength is the time that one query covers: each has a cost of its own, and what it calculates with is in memory.
+// blockLength is the time range of one query. A query has a fixed cost, and its intermediate results are in memory.
 const blockLength = 24 * time.Hour
 
-// Run replays a range of time. It returns what it cost.
+// Run replays a range of time. It returns the resources that it used.
 func (e *Engine) Run(ctx context.Context, replay Replay) (Stats, error) {
 	if e.used {
 		return Stats{}, errors.New("an engine runs once; make another with New")
@@ -51,7 +51,7 @@ func (e *Engine) Run(ctx context.Context, replay Replay) (Stats, error) {
 		if err := r.feed(ctx, pos, end); err != nil {
 			return e.stats, err
 		}
-		// The rules of a block and the scrapes of the next one have nothing in common.
+		// The rules of a block and the scrapes of the next block are independent.
 		b := newBlock(pos, end, e.opts.Interval)
 		both, cancelled := errgroup.WithContext(ctx)
 		both.Go(func() error { return e.evaluateBlock(cancelled, b) })
@@ -82,7 +82,7 @@ func (e *Engine) Run(ctx context.Context, replay Replay) (Stats, error) {
 	return e.stats, nil
 }
 
-// aligned is the first multiple of the interval at or after t.
+// aligned returns the first multiple of the interval at or after t.
 func aligned(t time.Time, interval time.Duration) time.Time {
 	ms, step := t.UnixMilli(), interval.Milliseconds()
 	return time.UnixMilli((ms + step - 1) / step * step).UTC()
@@ -93,10 +93,10 @@ type runner struct {
 	*Engine
 	replay  Replay
 	scrapes []*Scrape
-	scraped time.Time // The next scrape.
+	scraped time.Time // The time of the next scrape.
 }
 
-// feed stores what was scraped elsewhere.
+// feed stores samples that were scraped elsewhere.
 func (r *runner) feed(ctx context.Context, from, to time.Time) error {
 	if r.replay.Feed == nil {
 		return nil
@@ -111,7 +111,7 @@ func (r *runner) feed(ctx context.Context, from, to time.Time) error {
 	return nil
 }
 
-// publish shows the rules what was scraped.
+// publish makes the scraped samples visible to rules.
 func (r *runner) publish() error {
 	for _, s := range r.scrapes {
 		if err := s.publish(); err != nil {
@@ -121,7 +121,7 @@ func (r *runner) publish() error {
 	return nil
 }
 
-// scrape makes the scrapes before end.
+// scrape does the scrapes before end.
 func (r *runner) scrape(ctx context.Context, end time.Time) error {
 	all, cancelled := errgroup.WithContext(ctx)
 	for i, s := range r.scrapes {
@@ -136,7 +136,7 @@ func (r *runner) scrape(ctx context.Context, end time.Time) error {
 	return nil
 }
 
-// keep tells the samples of one block that the replay was asked to record.
+// keep reports the samples of one block that the replay records.
 func (r *runner) keep(from, to time.Time) {
 	if r.replay.Stored == nil {
 		return
@@ -153,7 +153,7 @@ func (r *runner) keep(from, to time.Time) {
 	}
 }
 
-// tell passes on the transitions of a block, in order of time.
+// tell reports the transitions of a block in order of time.
 func (r *runner) tell(b *block) {
 	slices.SortStableFunc(b.transitions, func(a, b numbered) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.rule, b.rule), labels.Compare(a.Labels, b.Labels))

@@ -16,21 +16,20 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 )
 
-// A Target is scraped as Prometheus scrapes one: its labels join those of every series, and up says how it went.
+// A Target is scraped as by Prometheus: its labels are added to every series, and up tells whether the scrape succeeded.
 type Target struct {
 	Job, Instance string
 	// Labels are the target's other labels, such as cluster and namespace.
 	Labels map[string]string
 	Source Source
-	// Advance is called before each scrape, if it is set: what the target shows moves on here. An error ends the replay.
+	// Advance, if set, is called before each scrape to move the target's state forward. An error ends the replay.
 	Advance func(ctx context.Context, at time.Time) error
 }
 
-// A Source is what answers the scrapes of a target. It runs on the engine's clock, and sources run at the same time: they may share
-// nothing that changes.
+// A Source answers the scrapes of a target. It uses the engine's clock. Sources run concurrently, so they must not share mutable state.
 type Source interface {
-	// Scrape writes what the target exposes at the time. An error is a failed scrape: up becomes 0, and the target's series
-	// end. ErrNoScrape is a scrape that was never made: nothing is stored.
+	// Scrape writes the target's samples at a time. An error is a failed scrape: up becomes 0, and the target's series end. ErrNoScrape is
+	// a scrape that was not made: nothing is stored.
 	Scrape(ctx context.Context, at time.Time, to *Scrape) error
 }
 
@@ -42,25 +41,25 @@ func (f SourceFunc) Scrape(ctx context.Context, at time.Time, to *Scrape) error 
 	return f(ctx, at, to)
 }
 
-// ErrNoScrape says that Prometheus did not scrape: it was down, or the target was not yet known.
+// ErrNoScrape means that Prometheus did not scrape, because it was down or did not know the target yet.
 var ErrNoScrape = errors.New("no scrape was made")
 
-// A Scrape takes the samples of one target. It belongs to the target for the whole run, and so do the series that it
-// hands out: a source may keep them.
+// A Scrape receives the samples of one target. It belongs to the target for the whole run, as do the series that it returns, so a source
+// may keep them.
 type Scrape struct {
 	store  *store
 	target []labels.Label // Sorted.
 	up     *Series
 	at     int64
-	live   []*Series // Those of the last scrape, in the order in which they came.
-	now    []*Series // Those of this scrape.
-	// liveHeld and nowHeld are the same of what is held.
+	live   []*Series // Series of the last scrape, in order.
+	now    []*Series // Series of this scrape.
+	// liveHeld and nowHeld are the same for held samples.
 	liveHeld, nowHeld []*Held
 	cache             map[string][]cached
 
-	// scrapes and stored are how many scrapes there were and how many samples they had.
+	// scrapes is the number of scrapes, stored the number of their samples.
 	scrapes, stored int
-	// staged are the series with samples that rules do not see yet, fresh those that the store does not have yet.
+	// staged are the series with samples that rules do not see yet. fresh are the series that the store does not have yet.
 	staged []*Series
 	fresh  map[uint64][]*Series
 }
@@ -84,8 +83,8 @@ func newScrape(st *store, t Target) (*Scrape, error) {
 	return s, nil
 }
 
-// Series returns the series of a metric's name and labels (pairs of name and value) at this target. Getting one costs a
-// look-up by all its labels, so a source that writes thousands keeps them.
+// Series returns the series with a metric name and labels (pairs of name and value) at this target. It looks up all labels, so a source
+// with thousands of series should keep them.
 func (s *Scrape) Series(name string, pairs ...string) *Series {
 	ls := make([]labels.Label, 0, len(pairs)/2)
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -119,7 +118,7 @@ func (s *Scrape) series(name string, ls []labels.Label) *Series {
 	return series
 }
 
-// publish shows rules what was scraped since the last time. No rule may be evaluated meanwhile.
+// publish makes the samples since the previous call visible to rules. No rule may be evaluated at the same time.
 func (s *Scrape) publish() error {
 	for _, hash := range sortedKeys(s.fresh) {
 		for _, series := range s.fresh[hash] {
@@ -150,7 +149,7 @@ func (s *Scrape) stage(series *Series, at int64, v float64, h *histogram.FloatHi
 	return true
 }
 
-// Float stores the value of a series at this scrape. A second value of the same series is dropped.
+// Float stores the value of a series at this scrape. It drops a second value of the same series.
 func (s *Scrape) Float(series *Series, v float64) { s.add(series, v, nil) }
 
 // Histogram stores a native histogram, which the caller must not change afterwards.
@@ -170,7 +169,7 @@ func (s *Scrape) add(series *Series, v float64, h *histogram.FloatHistogram) {
 	s.now = append(s.now, series)
 }
 
-// Hold stores for every series of the last scrape the value that it had: the target exposes what it exposed.
+// Hold repeats the values of the last scrape for all its series.
 func (s *Scrape) Hold() {
 	for _, h := range s.liveHeld {
 		s.Held(h)
@@ -182,7 +181,7 @@ func (s *Scrape) Hold() {
 	}
 }
 
-// through makes the scrapes of a target from one time to before another.
+// through does the scrapes of a target from one time to before another.
 func (s *Scrape) through(ctx context.Context, t *Target, from, to time.Time, interval time.Duration) error {
 	for at := from; at.Before(to); at = at.Add(interval) {
 		if t.Advance != nil {
@@ -199,12 +198,12 @@ func (s *Scrape) through(ctx context.Context, t *Target, from, to time.Time, int
 	return nil
 }
 
-// scrape asks the source and stores what it answers.
+// scrape calls the source and stores its samples.
 func (s *Scrape) scrape(ctx context.Context, source Source, at int64) error {
 	s.at, s.now, s.nowHeld = at, s.now[:0], s.nowHeld[:0]
 	err := source.Scrape(ctx, time.UnixMilli(at).UTC(), s)
 	if errors.Is(err, ErrNoScrape) {
-		// What was written meanwhile is no scrape either.
+		// Samples that were already written are dropped too.
 		s.takeBack()
 		return nil
 	}
@@ -221,7 +220,7 @@ func (s *Scrape) scrape(ctx context.Context, source Source, at int64) error {
 	return nil
 }
 
-// samples is how many the last scrape had.
+// samples returns the number of samples of the last scrape.
 func (s *Scrape) samples() int {
 	n := len(s.live)
 	for _, h := range s.liveHeld {
@@ -232,14 +231,14 @@ func (s *Scrape) samples() int {
 
 var staleNaN = math.Float64frombits(value.StaleNaN)
 
-// cached is a series by its place in a metric family, so that the next scrape finds it without a look-up.
+// cached is a series at a position of a metric family, so that the next scrape finds it without a look-up.
 type cached struct {
 	labels []*dto.LabelPair
-	series []*Series // The sample, or a histogram's or summary's samples.
+	series []*Series // Of the sample, or of a histogram's or summary's samples.
 }
 
-// Families stores metric families as Prometheus stores a scrape of them in the text format: histograms by their classic
-// buckets. What prometheus.Gatherer gathers can be given as it is.
+// Families stores metric families as Prometheus stores them from the text format: histograms by their classic buckets. It accepts the
+// result of a prometheus.Gatherer.
 func (s *Scrape) Families(families []*dto.MetricFamily) error {
 	for _, f := range families {
 		name := f.GetName()

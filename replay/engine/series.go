@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 )
 
-// A run is samples of one value, equally far apart: what most series are most of the time.
+// A run is a sequence of equal samples at equal distances. Most series consist of long runs.
 type run struct {
 	start int64 // Milliseconds, of the first sample.
 	v     float64
@@ -27,7 +27,7 @@ func (r *run) end() int64       { return r.start + int64(r.step)*int64(r.n-1) }
 func (r *run) stale() bool      { return r.h == nil && value.IsStaleNaN(r.v) }
 func (r *run) at(i int32) int64 { return r.start + int64(r.step)*int64(i) }
 
-// from returns the index of the first sample at or after t; it is n where there is none.
+// from returns the index of the first sample at or after t, or n if there is none.
 func (r *run) from(t int64) int32 {
 	switch {
 	case t <= r.start:
@@ -38,7 +38,7 @@ func (r *run) from(t int64) int32 {
 	return int32((t - r.start + int64(r.step) - 1) / int64(r.step))
 }
 
-// upTo returns the index of the last sample at or before t; it is -1 where there is none.
+// upTo returns the index of the last sample at or before t, or -1 if there is none.
 func (r *run) upTo(t int64) int32 {
 	switch {
 	case t < r.start:
@@ -49,26 +49,26 @@ func (r *run) upTo(t int64) int32 {
 	return int32((t - r.start) / int64(r.step))
 }
 
-// Series is one stored series. One goroutine at a time appends to it, and none reads it meanwhile: the samples of scrapes are
-// staged until no rule is evaluated, and a rule is evaluated after those that it reads.
+// Series is one stored series. Only one goroutine at a time appends to it, and none reads it at the same time: samples of scrapes are
+// staged while rules are evaluated, and a rule is evaluated after the rules that it reads.
 type Series struct {
 	labels labels.Labels
 	runs   []run
-	// next are the samples of scrapes that rules do not see yet; see Scrape.publish. They belong to the scrape, which may read
-	// runs at any time, since what a target exposes is written to runs only when it is published.
+	// next has the samples of scrapes that rules do not see yet; see Scrape.publish. They belong to the scrape, which may read runs at any
+	// time, because a target's samples are written to runs only when they are published.
 	next []run
 
-	// pinned series stay when they are empty: a source keeps them.
+	// pinned series are not removed when they are empty, because a source refers to them.
 	pinned bool
-	// owner is the target whose last scrape had it, and seen the time of that.
+	// owner is the target whose last scrape had the series, seen the time of that scrape.
 	owner *Scrape
 	seen  int64
-	// held is what the last scrape held it in, if it did.
+	// held is the Held of the last scrape that contains the series, if any.
 	held *Held
 }
 
-// append adds n samples of a value, step milliseconds apart, from t on. What is not after the last sample is dropped, as
-// Prometheus drops it.
+// append adds n samples of a value, step milliseconds apart, from t on. Samples that are not newer than the last one are dropped, as in
+// Prometheus.
 func (s *Series) append(t int64, v float64, h *histogram.FloatHistogram, step int64, n int) {
 	if len(s.runs) == 0 {
 		add(&s.runs, nil, t, v, h, step, n)
@@ -90,7 +90,7 @@ func (s *Series) stage(t int64, v float64, h *histogram.FloatHistogram, step int
 	return add(&s.next, nil, t, v, h, step, n)
 }
 
-// publish appends what was staged.
+// publish appends the staged samples.
 func (s *Series) publish() {
 	for i := range s.next {
 		r := &s.next[i]
@@ -126,7 +126,7 @@ func add(runs *[]run, last *run, t int64, v float64, h *histogram.FloatHistogram
 	return true
 }
 
-// unstage drops the staged sample of time t, the newest.
+// unstage drops the staged sample at time t, which must be the newest.
 func (s *Series) unstage(t int64) {
 	if len(s.next) == 0 {
 		return
@@ -149,13 +149,13 @@ func (s *Series) trim(t int64) {
 	for keep < len(s.runs) && s.runs[keep].end() < t {
 		keep++
 	}
-	// Moving what is left costs more than the memory of a few runs.
+	// For a few runs, moving the rest costs more than their memory.
 	if keep == len(s.runs) || keep > 64 && 2*keep > len(s.runs) {
 		s.runs = slices.Delete(s.runs, 0, keep)
 	}
 }
 
-// newest is the newest sample, staged ones included.
+// newest returns the newest sample, including staged ones.
 func (s *Series) newest() (run, bool) {
 	if len(s.next) > 0 {
 		return s.next[len(s.next)-1], true
@@ -163,7 +163,7 @@ func (s *Series) newest() (run, bool) {
 	return s.last()
 }
 
-// last is the newest sample that rules see.
+// last returns the newest sample that rules see.
 func (s *Series) last() (run, bool) {
 	if len(s.runs) == 0 {
 		return run{}, false
@@ -171,15 +171,15 @@ func (s *Series) last() (run, bool) {
 	return s.runs[len(s.runs)-1], true
 }
 
-// A family is the series of one metric name, sorted by their labels: floating-point sums then come out the same
-// whatever the order in which goroutines made the series.
+// A family is the series of one metric name, sorted by labels. Floating-point sums are then independent of the order in which goroutines
+// created the series.
 type family struct {
 	name   string
 	mu     sync.RWMutex
 	series []*Series
 }
 
-// store holds the series in memory. Its mutexes guard the maps and lists of series; who may append is said at Series.
+// store holds the series in memory. Its mutexes guard the maps and lists of series. Series documents who may append.
 type store struct {
 	mu       sync.RWMutex
 	families map[string]*family
@@ -190,7 +190,7 @@ func newStore() *store {
 	return &store{families: map[string]*family{}, byHash: map[uint64][]*Series{}}
 }
 
-// lookUp returns the series of the labels, nil if there is none.
+// lookUp returns the series with these labels, or nil.
 func (st *store) lookUp(ls labels.Labels) *Series {
 	hash := ls.Hash()
 	st.mu.RLock()
@@ -198,7 +198,7 @@ func (st *store) lookUp(ls labels.Labels) *Series {
 	return find(st.byHash[hash], ls)
 }
 
-// get returns the series of the labels, which hold the metric's name, and makes it if need be.
+// get returns the series with these labels, which include the metric's name. It creates the series if necessary.
 func (st *store) get(ls labels.Labels) *Series {
 	if s := st.lookUp(ls); s != nil {
 		return s
@@ -214,7 +214,7 @@ func (st *store) get(ls labels.Labels) *Series {
 	return s
 }
 
-// publish inserts a series that was made while rules were evaluated.
+// publish inserts a series that was created while rules were evaluated.
 func (st *store) publish(s *Series) error {
 	hash := s.labels.Hash()
 	st.mu.Lock()
@@ -249,7 +249,7 @@ func find(series []*Series, ls labels.Labels) *Series {
 	return nil
 }
 
-// family returns the series of a name, nil if there are none.
+// family returns the series of a metric name, or nil.
 func (st *store) family(name string) *family {
 	st.mu.RLock()
 	defer st.mu.RUnlock()
@@ -277,8 +277,7 @@ func (f *family) list() []*Series {
 	return f.series
 }
 
-// trim drops what no rule can reach any more, and series of which nothing is left. keep says by a metric's name how long
-// its samples are needed.
+// trim drops samples that no rule can reach any more, and empty series. keep returns how long the samples of a metric are needed.
 func (st *store) trim(now int64, keep func(name string) int64) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -309,7 +308,7 @@ func (st *store) trim(now int64, keep func(name string) int64) {
 	}
 }
 
-// size counts the series and runs that are held.
+// size returns the numbers of series and runs.
 func (st *store) size() (series, runs int) {
 	st.mu.RLock()
 	defer st.mu.RUnlock()

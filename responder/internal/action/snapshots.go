@@ -3,6 +3,8 @@ package action
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"regexp"
 	"time"
 
@@ -36,17 +38,50 @@ func (c *PrometheusConfig) Validate(at config.At) {
 
 type promSnapshots struct{ api prometheus.API }
 
-// PrometheusSnapshots asks a Prometheus server.
-func PrometheusSnapshots(c PrometheusConfig) (Snapshots, error) {
+// NewPrometheusConfig is the configuration of a server that no file names.
+func NewPrometheusConfig(url string, client promconfig.HTTPClientConfig) (PrometheusConfig, error) {
+	_, err := base(url)
+	return PrometheusConfig{URL: url, client: client}, err
+}
+
+// API returns a client of the server. It reads no more than maxPrometheusAnswer of an answer.
+func (c PrometheusConfig) API() (prometheus.API, error) {
 	transport, err := promconfig.NewRoundTripperFromConfig(c.client, "prometheus")
 	if err != nil {
 		return nil, fmt.Errorf("prometheus: http_client: %w", err)
 	}
-	client, err := api.NewClient(api.Config{Address: c.URL, RoundTripper: transport})
+	client, err := api.NewClient(api.Config{Address: c.URL, RoundTripper: bounded{transport}})
 	if err != nil {
 		return nil, fmt.Errorf("prometheus: %w", err)
 	}
-	return promSnapshots{prometheus.NewAPI(client)}, nil
+	return prometheus.NewAPI(client), nil
+}
+
+// maxPrometheusAnswer is far above what 20 000 series take.
+const maxPrometheusAnswer = 16 << 20
+
+// bounded cuts answers off, which then are no JSON.
+type bounded struct{ http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := b.RoundTripper.RoundTrip(r)
+	if err == nil {
+		res.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(res.Body, maxPrometheusAnswer), res.Body}
+	}
+	return res, err
+}
+
+// PrometheusSnapshots asks a Prometheus server.
+func PrometheusSnapshots(c PrometheusConfig) (Snapshots, error) {
+	client, err := c.API()
+	if err != nil {
+		return nil, err
+	}
+	return promSnapshots{client}, nil
 }
 
 // LastGood implements Snapshots.

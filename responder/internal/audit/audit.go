@@ -11,6 +11,7 @@ package audit
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -20,7 +21,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
@@ -270,10 +273,33 @@ func Export(ctx context.Context, s *store.Store, to io.Writer) (Mark, error) {
 	return last, err
 }
 
+// mostSubjects is how many subjects one statement names.
+const mostSubjects = 500
+
+// Of returns the records about the subjects in order, at most so many, the last ones.
+func Of(tx *store.Tx, subjects []string, most int) (all []Entry, err error) {
+	for part := range slices.Chunk(subjects, mostSubjects) {
+		args := make([]any, len(part))
+		for i, s := range part {
+			args[i] = s
+		}
+		for e, err := range selected(tx, ` WHERE subject IN (?`+strings.Repeat(`, ?`, len(part)-1)+`)`, args...) {
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, e)
+		}
+	}
+	slices.SortFunc(all, func(a, b Entry) int { return cmp.Compare(a.Seq, b.Seq) })
+	return all[max(len(all)-most, 0):], nil
+}
+
 // entries are the records in order.
-func entries(tx *store.Tx) iter.Seq2[Entry, error] {
+func entries(tx *store.Tx) iter.Seq2[Entry, error] { return selected(tx, "") }
+
+func selected(tx *store.Tx, where string, args ...any) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		rows, err := tx.Query(`SELECT seq, time, kind, actor, subject, facts, detail, salt, detail_digest, prev_hash, hash FROM audit ORDER BY seq`)
+		rows, err := tx.Query(`SELECT seq, time, kind, actor, subject, facts, detail, salt, detail_digest, prev_hash, hash FROM audit`+where+` ORDER BY seq`, args...)
 		if err != nil {
 			yield(Entry{}, fmt.Errorf("read the audit trail: %w", err))
 			return

@@ -11,6 +11,8 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/responder/internal/incident"
+	"github.com/sightglass-ml/sightglass/responder/internal/links"
 )
 
 // Config is who may judge, and where the page links to.
@@ -24,6 +26,18 @@ type Config struct {
 	TraceURL string `yaml:"trace_url,omitempty"`
 	// MLflowURL is where a run is shown: an http or https URL with {run_id}.
 	MLflowURL string `yaml:"mlflow_url,omitempty"`
+	// GrafanaURL is where the dashboards are: the address of Grafana, such as https://grafana.example.com.
+	GrafanaURL string `yaml:"grafana_url,omitempty"`
+	// ExternalURL is where people reach the responder, for links to it in messages.
+	ExternalURL string `yaml:"external_url,omitempty"`
+}
+
+// Places are the addresses that incidents link to.
+func (c *Config) Places() incident.Places {
+	if c == nil {
+		return incident.Places{}
+	}
+	return incident.Places{Trace: c.TraceURL, MLflow: c.MLflowURL, Grafana: c.GrafanaURL, Page: strings.TrimSuffix(c.ExternalURL, "/")}
 }
 
 // ProxyConfig is a proxy that has logged people in before they get here.
@@ -42,12 +56,17 @@ func (c *Config) Validate(at config.At) {
 	if c.UsersFile != "" {
 		at.CheckFile("users_file", string(c.UsersFile))
 	}
-	for _, l := range []struct{ key, url, placeholder string }{{"trace_url", c.TraceURL, traceID}, {"mlflow_url", c.MLflowURL, runID}} {
+	for _, l := range []struct{ key, url, placeholder string }{{"trace_url", c.TraceURL, links.TraceID}, {"mlflow_url", c.MLflowURL, links.RunID}} {
 		if l.url == "" {
 			continue
 		}
 		if u, err := url.Parse(l.url); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Contains(u.Host, l.placeholder) || !strings.Contains(l.url, l.placeholder) {
 			at.Errorf(l.key, "%q; want an http or https URL with %s after its host", l.url, l.placeholder)
+		}
+	}
+	for _, l := range []struct{ key, url string }{{"grafana_url", c.GrafanaURL}, {"external_url", c.ExternalURL}} {
+		if u, err := url.Parse(l.url); l.url != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil) {
+			at.Errorf(l.key, "%q; want an http or https URL, such as https://grafana.example.com", l.url)
 		}
 	}
 }
@@ -74,22 +93,6 @@ func prefix(text string) (netip.Prefix, error) {
 		return netip.PrefixFrom(a, a.BitLen()), nil
 	}
 	return netip.ParsePrefix(text)
-}
-
-const (
-	traceID = "{trace_id}"
-	runID   = "{run_id}"
-)
-
-// linkable is what an ID may consist of to become part of a link. Others are shown as text.
-var linkable = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
-
-// link puts an ID that came from outside into an address that the operator wrote.
-func link(template, placeholder, id string) string {
-	if template == "" || !linkable.MatchString(id) {
-		return ""
-	}
-	return strings.ReplaceAll(template, placeholder, id)
 }
 
 // users is the file of UsersFile.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/sightglass-ml/sightglass/responder/internal/grouping"
 )
 
 // segment is a piece of text from outside, or one character of it that must not work as what it is.
@@ -35,6 +37,15 @@ func visible(s string) []segment {
 		out = append(out, segment{Text: s[start:]})
 	}
 	return out
+}
+
+// shown is visible for where there can be no markup, such as a drawing.
+func shown(s string) string {
+	var b strings.Builder
+	for _, part := range visible(strings.NewReplacer("\n", " ", "\t", " ").Replace(s)) {
+		b.WriteString(part.Text)
+	}
+	return b.String()
 }
 
 func hidden(r rune) bool {
@@ -90,6 +101,11 @@ func functions(now func() time.Time) template.FuncMap {
 		},
 		"between": func(from, to time.Time) string { return length(to.Sub(from)) },
 		"segment": url.PathEscape,
+		"shown":   shown,
+		"percent": func(f float64) string { return strconv.Itoa(int(f*100+0.5)) + "\u202f%" },
+		"clock":   func(t time.Time) string { return t.UTC().Format("2 Jan, 15:04:05") },
+		"claimed": func(f float64) bool { return f >= grouping.Claimed },
+		"words":   func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 		// local is what an input of type datetime-local holds.
 		"local": func(t time.Time) string {
 			if t.IsZero() {

@@ -104,6 +104,7 @@ var migrations = []migration{
 		`INSERT INTO audit_head (one, seq, hash, removed_seq, removed_hash) VALUES (1, 0, '', 0, '')`,
 	}},
 	reviewTables,
+	incidentTables,
 }
 
 func (s *Store) migrate(ctx context.Context) error {

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sightglass-ml/sightglass/exporters/dataquality/internal/cause"
+	"github.com/sightglass-ml/sightglass/internal/cause"
 )
 
 // group is so many equal rows.

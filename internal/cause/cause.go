@@ -51,6 +51,8 @@ type Cause struct {
 	Terms []Term
 	// Explained is the share of the change that disappears without these rows, and Rows their share of all.
 	Explained, Rows float64
+	// Lead is by how much more likely it is than what is next, in log likelihood. Who can wait for more rows does so where it is small.
+	Lead float64
 }
 
 // Finding is what was found.
@@ -120,6 +122,8 @@ type set struct {
 	tally tally
 	// explained is of the change that is to be explained, with its standard error; score is the gain in log likelihood.
 	explained, err, score float64
+	// lead is by how much the score is higher than that of the next set of other rows.
+	lead float64
 }
 
 // search is the state of one call of Find.
@@ -159,7 +163,7 @@ func Find(s Sample) Finding {
 		if len(finding.Causes) > 0 && explained < leastFurther {
 			break
 		}
-		finding.Causes = append(finding.Causes, Cause{Terms: best.terms, Explained: explained, Rows: sum(best.tally.now) / rows})
+		finding.Causes = append(finding.Causes, Cause{Terms: best.terms, Explained: explained, Rows: sum(best.tally.now) / rows, Lead: best.lead})
 		if remaining = after; remaining < leastFurther*change || remaining < changeErrors*err {
 			break
 		}
@@ -261,6 +265,13 @@ func (f *search) best(all tally) (set, bool) {
 	}
 	byScore(single)
 	best := single[0]
+	best.lead = best.score
+	for _, s := range single[1:] {
+		if !same(s.tally, best.tally) {
+			best.lead = best.score - s.score
+			break
+		}
+	}
 	var pairs []set
 	for _, a := range single[:min(len(single), pairsOf)] {
 		for c, column := range f.sample.Columns {
@@ -276,12 +287,20 @@ func (f *search) best(all tally) (set, bool) {
 		}
 	}
 	byScore(pairs)
-	if len(pairs) > 0 && pairs[0].score > sooner*best.score+pairPenalty {
-		best = pairs[0]
+	if len(pairs) > 0 {
+		switch least := sooner*best.score + pairPenalty; {
+		case pairs[0].score > least:
+			pairs[0].lead = pairs[0].score - least
+			best = pairs[0]
+		case pairs[0].score > best.score:
+			best.lead = min(best.lead, least-pairs[0].score)
+		}
 	}
 	slices.SortFunc(best.terms, func(a, b Term) int { return cmp.Compare(a.Column, b.Column) })
 	return best, true
 }
+
+func same(a, b tally) bool { return slices.Equal(a.now, b.now) && slices.Equal(a.before, b.before) }
 
 // byScore puts the most likely set first; of those that have the same rows, that of the first column.
 func byScore(sets []set) {

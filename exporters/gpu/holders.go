@@ -57,37 +57,37 @@ func (s *holderSource) of(pid uint32, allocated []holders.Holder) holders.Holder
 }
 
 // holding says who holds the whole GPU.
-func (c *card) holding(l look) []holding {
-	if l.holders == nil {
+func (d *device) holding(run cycle) []holding {
+	if run.holders == nil {
 		return nil
 	}
-	d := holders.Device{UUIDs: []string{c.identity.uuid}, Minor: c.identity.minor}
-	list, _ := ask(c, "processes", c.device.Processes)
-	return c.combine(l, d, list, c.processUtilization())
+	where := holders.Device{UUIDs: []string{d.identity.uuid}, Minor: d.identity.minor}
+	list, _ := ask(d, "processes", d.handle.Processes)
+	return d.combine(run, where, list, d.processUtilization())
 }
 
 // holdingInstance says who holds a GPU instance. The driver does not know what
 // share of an instance a process uses.
-func (c *card) holdingInstance(l look, id int, uuids []string, devices []nvml.MIGDevice) []holding {
-	if l.holders == nil {
+func (d *device) holdingInstance(run cycle, id int, uuids []string, devices []nvml.MIGDevice) []holding {
+	if run.holders == nil {
 		return nil
 	}
-	d := holders.Device{UUIDs: uuids, Minor: c.identity.minor, Instance: strconv.Itoa(id)}
+	where := holders.Device{UUIDs: uuids, Minor: d.identity.minor, Instance: strconv.Itoa(id)}
 	var all []nvml.Process
 	for _, device := range devices {
-		list, _ := ask(c, "processes of an instance", device.Processes)
+		list, _ := ask(d, "processes of an instance", device.Processes)
 		all = append(all, list...)
 	}
-	return c.combine(l, d, all, nil)
+	return d.combine(run, where, all, nil)
 }
 
-// processUtilization is the mean share of each process since the last look, by
+// processUtilization is the mean share of each process since the last collection, by
 // process id, and nil where the driver does not know.
-func (c *card) processUtilization() map[uint32]float64 {
+func (d *device) processUtilization() map[uint32]float64 {
 	const name = "process utilization"
 	idle := false
-	samples, ok := ask(c, name, func() ([]nvml.ProcessSample, error) {
-		s, err := c.device.ProcessUtilization(c.usedProcess)
+	samples, ok := ask(d, name, func() ([]nvml.ProcessSample, error) {
+		s, err := d.handle.ProcessUtilization(d.usedProcess)
 		if errors.Is(err, nvml.ErrNotFound) {
 			idle, err = true, nil
 		}
@@ -101,24 +101,24 @@ func (c *card) processUtilization() map[uint32]float64 {
 		return out
 	}
 	count := map[uint32]float64{}
-	newest := c.usedProcess
+	newest := d.usedProcess
 	for _, s := range samples {
-		if s.Time <= c.usedProcess {
+		if s.Time <= d.usedProcess {
 			continue
 		}
 		newest = max(newest, s.Time)
 		count[s.PID]++
 		out[s.PID] += (float64(s.Percent)/100 - out[s.PID]) / count[s.PID]
 	}
-	c.usedProcess = newest
+	d.usedProcess = newest
 	return out
 }
 
 // combine joins who was given the device with who uses it.
-func (c *card) combine(l look, d holders.Device, processes []nvml.Process, used map[uint32]float64) []holding {
-	s := l.holders
-	allocated := s.allocated(d)
-	jobs, err := holders.Jobs(s.jobs, strconv.Itoa(c.index), d.Instance)
+func (d *device) combine(run cycle, where holders.Device, processes []nvml.Process, used map[uint32]float64) []holding {
+	s := run.holders
+	allocated := s.allocated(where)
+	jobs, err := holders.Jobs(s.jobs, strconv.Itoa(d.index), where.Instance)
 	if err != nil {
 		s.log.Warn("Jobs are not known", "err", err)
 	}

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/sightglass-ml/sightglass/exporters/dataquality/internal/cause"
+	"github.com/sightglass-ml/sightglass/internal/cause"
 )
 
 // trials is how many there are of the benchmark and, of another seed, of the test.
