@@ -9,15 +9,15 @@ import (
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
-// Verdict is the evaluation of a run's alerts, with the bars that it misses.
+// Verdict is the report of a run, with the bars of the scenario that the run misses.
 type Verdict struct {
 	report.Report
-	// Known are the missed bars with a known_miss.
+	// Known are missed bars that the scenario declares as known misses.
 	Known []string `json:"known_misses"`
 }
 
-// Judge evaluates a run against its scenario's bars. MissedBars of the report has the bars for which the run fails: missed bars, and
-// reached bars with a known_miss.
+// Judge compares a run with the bars of its scenario. MissedBars of the report has the bars that make the run fail: missed
+// bars, and reached bars that the scenario declares as missed.
 func Judge(s *scenario.Scenario, run Result) Verdict {
 	v := Verdict{Report: report.Judge(run.Truth, run.Transitions, report.Bars{})}
 	for i := range s.Bars {
@@ -45,7 +45,7 @@ func Judge(s *scenario.Scenario, run Result) Verdict {
 	return v
 }
 
-// only returns bars of which only one is set.
+// only returns bars with just this one set.
 func only(b *scenario.Bar) report.Bars {
 	var all report.Bars
 	var of report.ClassBars

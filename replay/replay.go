@@ -1,7 +1,7 @@
-// Package replay runs a scenario: a simulated world in virtual time with the production rules, and the evaluation of their alerts.
+// Package replay runs a scenario: it simulates a world in virtual time and evaluates the real rules on it.
 //
-// Input: a scenario and rules. Output: the alerts' transitions, the truth for their evaluation, and the rules that failed. State: none
-// outside a run.
+// Input: a scenario and rules. Output: the transitions of the alerts, the true incidents to compare them with, and the rules
+// that failed. State: none outside a run. It never runs in real time: the engine's clock is virtual.
 package replay
 
 import (
@@ -19,16 +19,16 @@ import (
 type Options struct {
 	Rules engine.Rules
 	World world.Options
-	// Progress receives the time that the replay has reached.
+	// Progress, if set, receives the time that the replay has reached.
 	Progress func(at time.Time)
 	Logger   *slog.Logger
 }
 
-// Result is the result of a run.
+// Result is the outcome of a run.
 type Result struct {
 	Truth       report.Truth
 	Transitions []engine.Transition
-	// Failed are rules whose evaluation failed at some time. The results of alerts that need them are not reliable.
+	// Failed are rules whose evaluation failed at least once. Alerts that depend on them are not reliable.
 	Failed []engine.RuleError
 }
 
@@ -44,7 +44,7 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (_ Result, err er
 			err = closed
 		}
 	}()
-	// Rules take a fifth of the time. The scrapes at the same time use the other cores.
+	// Rules take a fifth of the time, and the scrapes of the next block use the other cores meanwhile.
 	e, err := engine.New(engine.Options{Rules: o.Rules, Concurrency: 1})
 	if err != nil {
 		return Result{}, err

@@ -12,7 +12,7 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 )
 
-// Connect reports what the responder would reach with a configuration. It starts no action.
+// Connect reports whether the responder can reach the systems of a configuration. It starts no action.
 func Connect(ctx context.Context, report *connect.Report, cfg Config) {
 	report.Do(ctx, "store", "writable", func(ctx context.Context) (string, error) { return store.Probe(ctx, cfg.Store) })
 	connectSecret(ctx, report, "webhook", cfg.Webhook.Token)
@@ -40,7 +40,7 @@ func Connect(ctx context.Context, report *connect.Report, cfg Config) {
 	}
 }
 
-// connectSecret reads a token, which nobody shows.
+// connectSecret reads a secret without printing it.
 func connectSecret(ctx context.Context, report *connect.Report, part string, token config.SecretSource) {
 	report.Do(ctx, part, "token", func(context.Context) (string, error) {
 		secret, err := token.Read()

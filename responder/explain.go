@@ -19,27 +19,27 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/incident"
 )
 
-// ExplainOptions say where Explain asks.
+// ExplainOptions configure Explain.
 type ExplainOptions struct {
-	// Responder and Prometheus are addresses, either of which may be empty.
+	// Responder and Prometheus are addresses; one of them may be empty.
 	Responder, Prometheus string
-	// ResponderHTTP and PrometheusHTTP are paths of files in the form of Prometheus's http_config, with credentials.
+	// ResponderHTTP and PrometheusHTTP are paths of files with credentials, in the format of Prometheus's http_config.
 	ResponderHTTP, PrometheusHTTP string
-	// Postmortem writes Markdown instead.
+	// Postmortem selects Markdown for a post-mortem instead of text.
 	Postmortem bool
 	Width      int
 	Now        func() time.Time
 }
 
 const (
-	// explainTimeout is of one request.
+	// explainTimeout is the timeout of one request.
 	explainTimeout = 30 * time.Second
-	// maxExplained is far above what an incident of 200 alerts takes.
+	// maxExplained bounds the response. An incident of 200 alerts is far smaller.
 	maxExplained = 8 << 20
 )
 
-// Explain writes the incident of an alert, named by its name, its fingerprint or the incident's ID: as the responder knows it, or else
-// as Prometheus alone tells.
+// Explain writes the incident of an alert, identified by the alert's name, its fingerprint or the incident's ID. The
+// responder answers first; without it, the incident is computed from Prometheus alone.
 func Explain(ctx context.Context, out io.Writer, what string, o ExplainOptions) error {
 	var view *incident.View
 	var errs []error
@@ -71,7 +71,7 @@ func Explain(ctx context.Context, out io.Writer, what string, o ExplainOptions) 
 	return view.WriteText(out, o.Width)
 }
 
-// clientConfig is a file with the settings of a client.
+// clientConfig is the format of the client settings files.
 type clientConfig struct {
 	config.Doc `yaml:"-"`
 	HTTPClient config.Raw `yaml:"http_client"`
@@ -146,7 +146,7 @@ func get(ctx context.Context, client *http.Client, address string) ([]byte, erro
 	case err != nil:
 		return nil, err
 	case res.StatusCode == http.StatusNotFound && res.Header.Get("Content-Security-Policy") != "":
-		return nil, incident.ErrNotFound // The page answers; without a page the answer is another one.
+		return nil, incident.ErrNotFound // The incident API belongs to the page; a responder without a page returns another status.
 	case res.StatusCode == http.StatusUnauthorized:
 		return nil, errors.New("the login is refused; give a file with http_client: {basic_auth: {username: …, password_file: …}}")
 	case res.StatusCode != http.StatusOK:

@@ -22,7 +22,7 @@ type descs struct {
 	actions, pending, retrying, running *prometheus.Desc
 }
 
-// latencyName and latencyHelp are of the one metric that client_golang counts itself.
+// latencyName and latencyHelp describe the only metric that client_golang counts itself.
 const (
 	latencyName = "response_latency_seconds"
 	latencyHelp = "Time from the receipt of the alert until the target took the action. Of this replica alone."
@@ -39,8 +39,8 @@ func newDescs(c *catalogue.Catalogue) descs {
 	return d
 }
 
-// metrics shows all actions and results, those that never happened too: a counter that appears with its first
-// increment hides it.
+// metrics publishes all actions and results, including those with a count of 0: a counter that first appears with its first
+// increment hides that increment.
 func (d descs) metrics(s action.Status) exporter.Metrics {
 	var m exporter.Metrics
 	for _, a := range action.Responses {
@@ -63,7 +63,7 @@ func newLatency() *prometheus.HistogramVec {
 	return h
 }
 
-// incidentDescs are the metrics of incidents.
+// incidentDescs has the metrics of incidents.
 type incidentDescs struct {
 	incidents, opened, alerts, queries, messages *prometheus.Desc
 }

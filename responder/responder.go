@@ -1,9 +1,10 @@
-// Package responder does what alerts ask for and lets people judge what machines cannot.
+// Package responder starts the actions that alerts ask for and provides the pages on which people review answers, alerts and
+// incidents.
 //
-// Input: Alertmanager's webhooks and responses below a gate. Output: calls to what retrains and replays, a queue for
-// human review, metrics of the response itself, and an audit trail. The Responder owns the store; packages below it own
-// its tables. Nothing that a label or an annotation holds is ever a command, an address or a name of an action: the
-// configuration has those.
+// Input: Alertmanager's webhooks, and answers below a gate. Output: calls to systems that retrain and replay, a queue for
+// human review, incidents, metrics of the response itself, and an audit trail. State: the Responder owns the store; packages
+// below it own the tables in it. It never uses a value of a label or an annotation as a command, an address or the name of an
+// action: those come from the configuration.
 package responder
 
 import (
@@ -55,11 +56,11 @@ func Spec() exporter.Spec[Config] {
 			}
 			return []any{"actions", strings.Join(names, ","), "reviews", cfg.Reviews != nil, "page", cfg.Page != nil, "store", kept}
 		},
-		MaxRequestBytes: 4 << 20, // A thousand alerts with long annotations.
+		MaxRequestBytes: 4 << 20, // enough for a thousand alerts with long annotations
 	}
 }
 
-// Responder is a running responder. It takes a new configuration itself, since it owns the store.
+// Responder is a running responder. It applies a new configuration itself, since it owns the store.
 type Responder struct {
 	logger  *slog.Logger
 	store   *store.Store
@@ -93,10 +94,10 @@ const (
 	statusInterval  = 5 * time.Second
 	keepingInterval = time.Hour
 	forwardInterval = 5 * time.Second
-	// incidentsInterval is how soon an alert is in its incident, lineageInterval how soon a change of what is served is seen.
+	// incidentsInterval is the maximum delay until an alert is in its incident.
 	incidentsInterval = 5 * time.Second
-	lineageInterval   = time.Minute
-	// maxAlertnames bounds a label; the whole bundle has some fifty.
+	lineageTimeout    = time.Minute
+	// maxAlertnames bounds the values of a label. The bundle has about fifty alerts.
 	maxAlertnames = 200
 )
 
@@ -105,8 +106,10 @@ func start(ctx context.Context, env *exporter.Env, cfg Config) (exporter.Instanc
 	if err != nil {
 		return nil, cfg.Wrap("store", err)
 	}
-	r := &Responder{logger: env.Logger, store: s, now: time.Now, descs: newDescs(&catalogue.Catalogue{Prefix: "ml_"}), people: newPeopleDescs(&catalogue.Catalogue{Prefix: "ml_"}),
-		incidents: newIncidentDescs(&catalogue.Catalogue{Prefix: "ml_"}), latency: newLatency()}
+	r := &Responder{
+		logger: env.Logger, store: s, now: time.Now, descs: newDescs(&catalogue.Catalogue{Prefix: "ml_"}), people: newPeopleDescs(&catalogue.Catalogue{Prefix: "ml_"}),
+		incidents: newIncidentDescs(&catalogue.Catalogue{Prefix: "ml_"}), latency: newLatency(),
+	}
 	if err := r.start(ctx, env, cfg); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -132,7 +135,7 @@ func (r *Responder) start(ctx context.Context, env *exporter.Env, cfg Config) er
 		return err
 	}
 	if alone {
-		// What this process's predecessor held when it died need not wait for its leases to end.
+		// A crashed predecessor's leases are released at once instead of expiring.
 		if err := r.worker.ReleaseLeases(ctx); err != nil {
 			return cfg.Wrap("store", fmt.Errorf("release leases: %w", err))
 		}
@@ -152,7 +155,7 @@ func (r *Responder) start(ctx context.Context, env *exporter.Env, cfg Config) er
 		{Name: "status", Interval: statusInterval, Timeout: 2 * statusInterval, Collect: r.readStatus},
 		{Name: "incidents", Interval: incidentsInterval, Timeout: time.Minute, Collect: r.engine.Update},
 		{Name: "slack", Interval: incident.AnnounceInterval, Timeout: time.Minute, Collect: r.slack.Send},
-		{Name: "lineage", Interval: lineageInterval, Collect: r.readLineage},
+		{Name: "lineage", Interval: time.Duration(cfg.Incidents.LineageInterval), Timeout: lineageTimeout, Collect: r.readLineage},
 		{Name: "review_forward", Interval: forwardInterval, Timeout: time.Minute, Collect: r.reviews.Forward},
 		{Name: "retention", Interval: keepingInterval, Collect: r.forget},
 	} {
@@ -164,7 +167,7 @@ func (r *Responder) start(ctx context.Context, env *exporter.Env, cfg Config) er
 	return nil
 }
 
-// apply makes everything that can change follow the configuration, or nothing.
+// apply applies the complete changeable configuration, or returns an error without any change.
 func (r *Responder) apply(cfg Config) error {
 	var snapshots action.Snapshots
 	var querier lineage.Querier
@@ -202,12 +205,18 @@ func (r *Responder) apply(cfg Config) error {
 
 // Reload implements exporter.Reloader.
 func (r *Responder) Reload(_ context.Context, cfg Config) error {
-	if now := r.cfg.Load(); cfg.Store != now.Store || cfg.Workers != now.Workers {
-		key := "store"
-		if cfg.Store == now.Store {
-			key = "workers"
+	now := r.cfg.Load()
+	for _, fixed := range []struct {
+		key  string
+		same bool
+	}{
+		{"store", cfg.Store == now.Store},
+		{"workers", cfg.Workers == now.Workers},
+		{"incidents.lineage_interval", cfg.Incidents.LineageInterval == now.Incidents.LineageInterval},
+	} {
+		if !fixed.same {
+			return cfg.Wrap(fixed.key, errors.New("store, workers and incidents.lineage_interval are read at the start only; restart the responder to change them"))
 		}
-		return cfg.Wrap(key, errors.New("store and workers are read at the start only; restart the responder to change them"))
 	}
 	return r.apply(cfg)
 }
@@ -259,12 +268,12 @@ func (r *Responder) readStatus(ctx context.Context) error {
 	return nil
 }
 
-// readLineage asks Prometheus, where there is one.
+// readLineage reads the lineage from Prometheus, if one is configured.
 func (r *Responder) readLineage(ctx context.Context) error {
 	return r.engine.Lineage(ctx, *r.lineage.Load())
 }
 
-// forget applies the configured times of keeping.
+// forget deletes what is older than the configured retention.
 func (r *Responder) forget(ctx context.Context) error {
 	cfg, now := r.cfg.Load(), r.now()
 	var errs []error

@@ -92,8 +92,8 @@ func grouped(e *parser.AggregateExpr, in []column) []group {
 	return out
 }
 
-// best keeps the largest or smallest value of each group at each step. For equal values, the order is not defined by Prometheus, so its own
-// engine evaluates these.
+// best keeps the maximum, or the minimum, of each group at each step. Equal ones are left to Prometheus's engine, since their
+// order is not defined.
 func best(greatest bool, groups []group) error {
 	for _, g := range groups {
 		if len(g.members) == 1 {
@@ -125,7 +125,7 @@ func best(greatest bool, groups []group) error {
 	return nil
 }
 
-// quantiles returns the quantiles of series at each step.
+// quantiles returns the quantile of each group at each step.
 func (c columns) quantiles(q float64, members []column) []float64 {
 	out := c.view.memory.column(len(members[0].v))
 	values := make([]float64, 0, len(members))
@@ -143,11 +143,11 @@ func (c columns) quantiles(q float64, members []column) []float64 {
 	return out
 }
 
-// An aggregate combines the series of a group one after the other.
+// An aggregate accumulates the series of a group one by one.
 type aggregate struct {
 	op parser.ItemType
 	v  []float64
-	// lost has the rounding errors of sums for Kahan's summation, n the number of values.
+	// lost is the compensation of Kahan summation, and n the number of values.
 	lost, n  []float64
 	overflow bool
 }
@@ -163,7 +163,7 @@ func newAggregate(memory *arena, op parser.ItemType, steps int) *aggregate {
 	return a
 }
 
-// finish completes the values. It returns false if a mean overflowed, which Prometheus computes differently.
+// finish computes the final values. It fails if a mean overflowed, which Prometheus computes differently.
 func (a *aggregate) finish() bool {
 	for k, lost := range a.lost {
 		switch {
@@ -216,7 +216,7 @@ func (a *aggregate) fold(v []float64) {
 	}
 }
 
-// kahan adds with the compensation that Prometheus uses, Neumaier's.
+// kahan adds with Neumaier's compensation, as Prometheus does.
 func kahan(x, sum, lost float64) (newSum, newLost float64) {
 	t := sum + x
 	switch {

@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// A block is a period of virtual time that is evaluated at once.
+// A block is a period of virtual time that is evaluated in one pass.
 type block struct {
-	start, end int64 // Milliseconds; end is after the last step.
-	step       int64 // Between two evaluations.
-	single     bool  // One step of rules that are evaluated step by step.
+	start, end int64 // milliseconds; end is exclusive
+	step       int64 // milliseconds between two evaluations
+	single     bool  // a single step of stepwise rules
 
 	mu          sync.Mutex
 	changes     map[string][]int64
 	transitions []numbered
 }
 
-// numbered is a transition with the position of its rule in the files.
+// numbered is a transition with the index of its rule in file order.
 type numbered struct {
 	rule int
 	Transition
@@ -40,8 +40,8 @@ func (b *block) transition(rule int, t Transition) {
 	b.transitions = append(b.transitions, numbered{rule, t})
 }
 
-// changesOf returns the sorted times in the block at which an instant selector of a metric may have another result than before. The caller
-// must be evaluated after all rules that record the metric.
+// changesOf returns the times in the block at which the result of an instant selector of a metric may change, sorted. All
+// rules that write the metric must have been evaluated before.
 func (b *block) changesOf(f *family, lookback int64) []int64 {
 	b.mu.Lock()
 	times, ok := b.changes[f.name]
@@ -63,8 +63,8 @@ func (b *block) changesOf(f *family, lookback int64) []int64 {
 	return times
 }
 
-// changed discards the cached change times of a unit's metrics. In a cycle of names, a rule may have read them before everything was
-// recorded.
+// changed clears the cached change times of a unit's metrics. In a cycle, a rule may have read them before all samples were
+// written.
 func (b *block) changed(u unit) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -73,7 +73,7 @@ func (b *block) changed(u unit) {
 	}
 }
 
-// forget discards the cached change times of a rule's metric after the rule has recorded more.
+// forget clears the cached change times of a rule's metric after the rule has recorded more.
 func (b *block) forget(r *rule) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -102,14 +102,14 @@ func (m *marks) mark(t int64) {
 	}
 }
 
-// series marks the starts of runs, and the times at which a sample expired before the next one.
+// series marks the steps where runs begin, and where a sample exceeds the lookback before the next one.
 func (m *marks) series(runs []run, lookback int64) {
 	for i := len(runs) - 1; i >= 0; i-- {
 		r := &runs[i]
 		if end := r.end() + lookback; end < m.block.start {
 			return
 		}
-		m.mark(r.start) // At the block's start, if it was before.
+		m.mark(r.start) // A run from before the block marks its first step.
 		if int64(r.step) >= lookback {
 			for k := range r.n {
 				m.mark(r.at(k))

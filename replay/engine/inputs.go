@@ -5,15 +5,15 @@ import (
 	"slices"
 )
 
-// Unfed is an alert that cannot fire because metrics that it depends on are absent.
+// Unfed is an alert that cannot fire, because metrics that it depends on do not exist.
 type Unfed struct {
 	Alert string `json:"alert"`
-	// Absent has the absent metrics, sorted, that the alert needs directly or through recording rules.
+	// Absent are the missing metrics, also those behind recording rules, sorted.
 	Absent []string `json:"absent"`
 }
 
-// Unfed returns the alerts that can have no result if only the metrics in exist are present, in addition to recorded ones. They are sorted
-// by name. An alert with several rules is included if none of them can have a result.
+// Unfed returns the alerts that can have no result if, apart from recorded metrics, only the given ones exist. It sorts them
+// by name. An alert with several rules is included only if none of the rules can have a result.
 func (r Rules) Unfed(exist []string) ([]Unfed, error) {
 	units, err := compile(r, defaultInterval)
 	if err != nil {
@@ -33,7 +33,7 @@ func (r Rules) Unfed(exist []string) ([]Unfed, error) {
 			recorded[one.record] = append(recorded[one.record], one)
 		}
 	}
-	// A rule can have a result once one of its inputs can. The loop repeats until nothing changes.
+	// A rule can have a result once its inputs can. Repeat until no rule is added.
 	for grown := true; grown; {
 		grown = false
 		for _, one := range all {
@@ -65,7 +65,7 @@ func (r Rules) Unfed(exist []string) ([]Unfed, error) {
 	return out, nil
 }
 
-// missing collects the absent metrics that a rule needs.
+// missing collects the absent metrics on which a rule depends, also through recording rules.
 func missing(r *rule, recorded map[string][]*rule, present, absent, seen map[string]bool) {
 	for _, sel := range r.reads {
 		if sel.name == "" || present[sel.name] || seen[sel.name] {

@@ -9,9 +9,9 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// labelReplace is label_replace as Prometheus defines it: the regular expression must match the whole value.
+// labelReplace evaluates label_replace as Prometheus defines it: the regular expression must match the whole value.
 func (c columns) labelReplace(e *parser.Call) ([]column, error) {
-	var texts [4]string // The label to set, its value, the label to read, and the regular expression.
+	var texts [4]string // arguments: the label to set, the replacement, the label to read, and the regular expression
 	for i := range texts {
 		literal, ok := e.Args[i+1].(*parser.StringLiteral)
 		if !ok {

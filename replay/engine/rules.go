@@ -25,11 +25,11 @@ type Rules struct {
 	groups []rulefmt.RuleGroup
 }
 
-// notRules are folders beside rules with other YAML files.
+// notRules are folders whose YAML files are not rules.
 var notRules = []string{"tests", "testdata", "gen"}
 
-// LoadRules reads the rule files of a folder and its subfolders, except those of tests. The files of the bundle, rules.FS, are in the order
-// of their dependencies.
+// LoadRules reads the rule files of a folder and its subfolders, except tests. The names of the files in rules.FS sort in the
+// order in which their groups depend on each other.
 func LoadRules(fsys fs.FS) (Rules, error) {
 	var names []string
 	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
@@ -86,7 +86,7 @@ func (r Rules) Thresholds() []string {
 	return names
 }
 
-// Override returns the rules with other default thresholds, by the names in thresholds.yaml, such as drift_psi.
+// Override returns the rules with other default thresholds. The names are those of thresholds.yaml, such as drift_psi.
 func (r Rules) Override(thresholds map[string]float64) (Rules, error) {
 	known := r.Thresholds()
 	for name, v := range thresholds {
@@ -109,7 +109,7 @@ func (r Rules) Override(thresholds map[string]float64) (Rules, error) {
 	return out, nil
 }
 
-// Raw returns the metric names and matchers that the rules read but do not record: a history must contain them.
+// Raw returns the metric names and matchers that the rules read and no rule records. A history has to contain them.
 func (r Rules) Raw() []string {
 	recorded := map[string]bool{"ALERTS": true, "ALERTS_FOR_STATE": true}
 	for _, g := range r.groups {
@@ -122,7 +122,7 @@ func (r Rules) Raw() []string {
 		for _, rule := range g.Rules {
 			expr, err := newParser().ParseExpr(rule.Expr)
 			if err != nil {
-				continue // Parsed before, by LoadRules.
+				continue // LoadRules has parsed it before.
 			}
 			for _, sel := range selectors(expr) {
 				if sel.name != "" && !recorded[sel.name] {
@@ -136,33 +136,33 @@ func (r Rules) Raw() []string {
 
 func newParser() parser.Parser { return parser.NewParser(parser.Options{}) }
 
-// A rule is a recording or alerting rule with the properties of its expression that evaluation needs.
+// A rule is a recording or alerting rule, prepared for evaluation.
 type rule struct {
-	index    int // In file order.
+	index    int // position in file order
 	name     string
 	record   string
 	expr     parser.Expr
 	text     string
 	labels   labels.Labels
 	alert    *promrules.AlertingRule
-	interval int64 // Milliseconds between two evaluations.
+	interval int64 // milliseconds between two evaluations
 
 	reads []selector
-	// pure means that the expression depends only on the samples of the instant: it has no range, no offset and no time.
+	// pure expressions depend only on samples of the instant: no range, no offset, no time().
 	pure bool
-	// columnar means that the expression may be calculated in columns; see there.
+	// columnar expressions may be calculated in columns; see columnar.
 	columnar bool
-	// stepwise means that the rule reads metrics that depend on what it records: each step needs the previous one.
+	// stepwise rules depend on their own results: each step needs the one before.
 	stepwise bool
 
-	// plain means that an alert's labels have no templates. The labels are added to the results, and Prometheus expands nothing at every
-	// step.
+	// plain alerts have no templates in their labels. The labels are added to the results, and Prometheus expands no template
+	// at each step.
 	plain bool
 
-	// live are the series of the last evaluation, touched all series recorded in the last block.
+	// live are the series that the last evaluation recorded, touched those recorded at any step of the last block.
 	live, touched map[*Series]bool
 
-	// states are the last reported states of an alert, by the hash of its labels.
+	// states are the last reported states of alerts, by the hash of their labels.
 	states map[uint64]Transition
 }
 
@@ -173,8 +173,9 @@ func (r *rule) outputs() []string {
 	return []string{"ALERTS", "ALERTS_FOR_STATE"}
 }
 
-// due returns the time at which the next pending alert fires. Until then, another evaluation changes nothing if the expression has the same
-// result, with a series for every alert. Such an evaluation would only cost the templates of all labels.
+// due returns when the next pending alert starts to fire. Until then an evaluation with the same result changes nothing and
+// can be skipped, provided that each alert has a result (an alert that is kept firing has none). Each evaluation expands the
+// templates of all labels.
 func (r *rule) due() int64 {
 	due := int64(math.MaxInt64)
 	for _, s := range r.states {
@@ -185,9 +186,9 @@ func (r *rule) due() int64 {
 	return due
 }
 
-// selector has the metric and matchers of one vector selector, and how far back it reads.
+// selector is a vector selector and how far back it reads.
 type selector struct {
-	name     string // Empty if the name is not matched by equality.
+	name     string // empty without an equality matcher for the name
 	matchers []*labels.Matcher
 	reach    time.Duration
 }
@@ -204,7 +205,7 @@ func (s selector) mayRead(name string) bool {
 	return true
 }
 
-// selectors returns all vector selectors of an expression. Their reach does not include the lookback.
+// selectors returns all vector selectors of an expression. reach excludes the lookback.
 func selectors(expr parser.Expr) []selector {
 	var out []selector
 	parser.Inspect(expr, func(node parser.Node, path []parser.Node) error {
@@ -232,7 +233,7 @@ func selectors(expr parser.Expr) []selector {
 	return out
 }
 
-// isPure reports whether an expression depends only on the samples of the instant.
+// isPure reports whether an expression depends only on samples of the instant.
 func isPure(expr parser.Expr) bool {
 	pure := true
 	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
@@ -256,8 +257,8 @@ func isPure(expr parser.Expr) bool {
 	return pure
 }
 
-// isEmpty reports whether an expression certainly has no result if absent metrics have no samples. It may return false although there is
-// none.
+// isEmpty reports whether an expression certainly has no result if only the present metrics have samples. It may return false
+// for an expression without a result.
 func isEmpty(expr parser.Expr, present func(name string) bool) bool {
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
@@ -297,7 +298,7 @@ func isEmpty(expr parser.Expr, present func(name string) bool) bool {
 	return false
 }
 
-// compile prepares the rules in an order in which each follows the rules that it reads.
+// compile prepares the rules and orders them so that each follows the rules that it reads.
 func compile(in Rules, interval time.Duration) ([]unit, error) {
 	var all []*rule
 	for _, g := range in.groups {
@@ -311,7 +312,7 @@ func compile(in Rules, interval time.Duration) ([]unit, error) {
 				return nil, fmt.Errorf("group %s: %s%s: %w", g.Name, r.Record, r.Alert, err)
 			}
 			if r.Alert != "" && len(selectors(expr)) == 0 {
-				continue // A watchdog always fires, so it tells nothing about the data.
+				continue // Skip watchdogs: they always fire.
 			}
 			compiled := &rule{
 				index: len(all), name: r.Record + r.Alert, record: r.Record, expr: expr, text: expr.String(),
@@ -326,7 +327,8 @@ func compile(in Rules, interval time.Duration) ([]unit, error) {
 				if compiled.plain {
 					templates = labels.EmptyLabels()
 				}
-				// The engine evaluates the expression itself. Prometheus's rule would format it as text at every evaluation.
+				// The engine evaluates the expression itself. Prometheus's rule would format it as text at every evaluation,
+				// so it gets a short one.
 				compiled.alert = promrules.NewAlertingRule(r.Alert, &parser.NumberLiteral{}, time.Duration(r.For), time.Duration(r.KeepFiringFor), templates,
 					labels.EmptyLabels(), labels.EmptyLabels(), "", true, slog.New(slog.DiscardHandler))
 			}

@@ -12,10 +12,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// blockLength is the time range of one query. A query has a fixed cost, and its intermediate results are in memory.
+// blockLength is the period of one range query. A longer one has fewer queries, whose cost is partly fixed, but needs more
+// memory.
 const blockLength = 24 * time.Hour
 
-// Run replays a range of time. It returns the resources that it used.
+// Run replays a range of time and returns its statistics.
 func (e *Engine) Run(ctx context.Context, replay Replay) (Stats, error) {
 	if e.used {
 		return Stats{}, errors.New("an engine runs once; make another with New")
@@ -51,7 +52,7 @@ func (e *Engine) Run(ctx context.Context, replay Replay) (Stats, error) {
 		if err := r.feed(ctx, pos, end); err != nil {
 			return e.stats, err
 		}
-		// The rules of a block and the scrapes of the next block are independent.
+		// The rules of a block and the scrapes of the next one do not share data.
 		b := newBlock(pos, end, e.opts.Interval)
 		both, cancelled := errgroup.WithContext(ctx)
 		both.Go(func() error { return e.evaluateBlock(cancelled, b) })
@@ -93,10 +94,10 @@ type runner struct {
 	*Engine
 	replay  Replay
 	scrapes []*Scrape
-	scraped time.Time // The time of the next scrape.
+	scraped time.Time // time of the next scrape
 }
 
-// feed stores samples that were scraped elsewhere.
+// feed stores the samples that Replay.Feed provides.
 func (r *runner) feed(ctx context.Context, from, to time.Time) error {
 	if r.replay.Feed == nil {
 		return nil
@@ -121,7 +122,7 @@ func (r *runner) publish() error {
 	return nil
 }
 
-// scrape does the scrapes before end.
+// scrape scrapes all targets until end.
 func (r *runner) scrape(ctx context.Context, end time.Time) error {
 	all, cancelled := errgroup.WithContext(ctx)
 	for i, s := range r.scrapes {
@@ -136,7 +137,7 @@ func (r *runner) scrape(ctx context.Context, end time.Time) error {
 	return nil
 }
 
-// keep reports the samples of one block that the replay records.
+// keep passes the samples of the recorded metrics in one block to Replay.Stored.
 func (r *runner) keep(from, to time.Time) {
 	if r.replay.Stored == nil {
 		return
@@ -153,7 +154,7 @@ func (r *runner) keep(from, to time.Time) {
 	}
 }
 
-// tell reports the transitions of a block in order of time.
+// tell passes the transitions of a block to Replay.Alerts, ordered by time.
 func (r *runner) tell(b *block) {
 	slices.SortStableFunc(b.transitions, func(a, b numbered) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.rule, b.rule), labels.Compare(a.Labels, b.Labels))

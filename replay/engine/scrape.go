@@ -16,24 +16,25 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 )
 
-// A Target is scraped as by Prometheus: its labels are added to every series, and up tells whether the scrape succeeded.
+// A Target is scraped as Prometheus scrapes: its labels are added to every series, and the series up reports success.
 type Target struct {
 	Job, Instance string
 	// Labels are the target's other labels, such as cluster and namespace.
 	Labels map[string]string
 	Source Source
-	// Advance, if set, is called before each scrape to move the target's state forward. An error ends the replay.
+	// Advance, if set, is called before each scrape to advance the state of the target. An error ends the replay.
 	Advance func(ctx context.Context, at time.Time) error
 }
 
-// A Source answers the scrapes of a target. It uses the engine's clock. Sources run concurrently, so they must not share mutable state.
+// A Source answers the scrapes of a target. It uses the engine's clock. Sources run concurrently and must not share mutable
+// state.
 type Source interface {
-	// Scrape writes the target's samples at a time. An error is a failed scrape: up becomes 0, and the target's series end. ErrNoScrape is
-	// a scrape that was not made: nothing is stored.
+	// Scrape writes what the target exposes at this time. An error is a failed scrape: up becomes 0, and the target's series
+	// end. With ErrNoScrape there was no scrape, and nothing is stored.
 	Scrape(ctx context.Context, at time.Time, to *Scrape) error
 }
 
-// SourceFunc is a function as a Source.
+// SourceFunc is a function that implements Source.
 type SourceFunc func(ctx context.Context, at time.Time, to *Scrape) error
 
 // Scrape implements Source.
@@ -41,25 +42,24 @@ func (f SourceFunc) Scrape(ctx context.Context, at time.Time, to *Scrape) error 
 	return f(ctx, at, to)
 }
 
-// ErrNoScrape means that Prometheus did not scrape, because it was down or did not know the target yet.
+// ErrNoScrape means that Prometheus did not scrape: it was down, or it did not know the target yet.
 var ErrNoScrape = errors.New("no scrape was made")
 
-// A Scrape receives the samples of one target. It belongs to the target for the whole run, as do the series that it returns, so a source
-// may keep them.
+// A Scrape receives the samples of one target. It exists for the whole run. A source may keep the series that it returns.
 type Scrape struct {
 	store  *store
-	target []labels.Label // Sorted.
+	target []labels.Label // sorted
 	up     *Series
 	at     int64
-	live   []*Series // Series of the last scrape, in order.
-	now    []*Series // Series of this scrape.
-	// liveHeld and nowHeld are the same for held samples.
+	live   []*Series // series of the last scrape, in the order of writing
+	now    []*Series // series of this scrape
+	// liveHeld and nowHeld are the same for Held.
 	liveHeld, nowHeld []*Held
 	cache             map[string][]cached
 
-	// scrapes is the number of scrapes, stored the number of their samples.
+	// scrapes and stored count the scrapes and their samples.
 	scrapes, stored int
-	// staged are the series with samples that rules do not see yet. fresh are the series that the store does not have yet.
+	// staged are the series with staged samples. fresh are the series that the store does not have yet, by hash.
 	staged []*Series
 	fresh  map[uint64][]*Series
 }
@@ -83,8 +83,8 @@ func newScrape(st *store, t Target) (*Scrape, error) {
 	return s, nil
 }
 
-// Series returns the series with a metric name and labels (pairs of name and value) at this target. It looks up all labels, so a source
-// with thousands of series should keep them.
+// Series returns the series of this target with the given metric name and labels (pairs of name and value). It looks up all
+// labels, so a source with thousands of series should keep them.
 func (s *Scrape) Series(name string, pairs ...string) *Series {
 	ls := make([]labels.Label, 0, len(pairs)/2)
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -99,7 +99,7 @@ func (s *Scrape) series(name string, ls []labels.Label) *Series {
 		if l.Value == "" {
 			continue
 		}
-		// As with honor_labels: false, which is the default, the target's label wins.
+		// As with the default honor_labels: false, the target's label takes precedence.
 		for slices.ContainsFunc(s.target, func(t labels.Label) bool { return t.Name == l.Name }) {
 			l.Name = model.ExportedLabelPrefix + l.Name
 		}
@@ -118,7 +118,7 @@ func (s *Scrape) series(name string, ls []labels.Label) *Series {
 	return series
 }
 
-// publish makes the samples since the previous call visible to rules. No rule may be evaluated at the same time.
+// publish makes the samples scraped since the last call visible to rules. No rule may be evaluated at the same time.
 func (s *Scrape) publish() error {
 	for _, hash := range sortedKeys(s.fresh) {
 		for _, series := range s.fresh[hash] {
@@ -149,10 +149,10 @@ func (s *Scrape) stage(series *Series, at int64, v float64, h *histogram.FloatHi
 	return true
 }
 
-// Float stores the value of a series at this scrape. It drops a second value of the same series.
+// Float stores the value of a series at this scrape. A second value for the same series is dropped.
 func (s *Scrape) Float(series *Series, v float64) { s.add(series, v, nil) }
 
-// Histogram stores a native histogram, which the caller must not change afterwards.
+// Histogram stores a native histogram. The caller must not modify it afterwards.
 func (s *Scrape) Histogram(series *Series, h *histogram.FloatHistogram) { s.add(series, 0, h) }
 
 func (s *Scrape) add(series *Series, v float64, h *histogram.FloatHistogram) {
@@ -169,7 +169,7 @@ func (s *Scrape) add(series *Series, v float64, h *histogram.FloatHistogram) {
 	s.now = append(s.now, series)
 }
 
-// Hold repeats the values of the last scrape for all its series.
+// Hold repeats the last scrape: every series gets its previous value.
 func (s *Scrape) Hold() {
 	for _, h := range s.liveHeld {
 		s.Held(h)
@@ -181,7 +181,7 @@ func (s *Scrape) Hold() {
 	}
 }
 
-// through does the scrapes of a target from one time to before another.
+// through scrapes a target at each interval from from until before to.
 func (s *Scrape) through(ctx context.Context, t *Target, from, to time.Time, interval time.Duration) error {
 	for at := from; at.Before(to); at = at.Add(interval) {
 		if t.Advance != nil {
@@ -198,12 +198,12 @@ func (s *Scrape) through(ctx context.Context, t *Target, from, to time.Time, int
 	return nil
 }
 
-// scrape calls the source and stores its samples.
+// scrape scrapes the source once and stores the samples.
 func (s *Scrape) scrape(ctx context.Context, source Source, at int64) error {
 	s.at, s.now, s.nowHeld = at, s.now[:0], s.nowHeld[:0]
 	err := source.Scrape(ctx, time.UnixMilli(at).UTC(), s)
 	if errors.Is(err, ErrNoScrape) {
-		// Samples that were already written are dropped too.
+		// Discard what the source wrote before it returned the error.
 		s.takeBack()
 		return nil
 	}
@@ -231,14 +231,14 @@ func (s *Scrape) samples() int {
 
 var staleNaN = math.Float64frombits(value.StaleNaN)
 
-// cached is a series at a position of a metric family, so that the next scrape finds it without a look-up.
+// cached is a series by its position in a metric family. The next scrape finds it there without a look-up.
 type cached struct {
 	labels []*dto.LabelPair
-	series []*Series // Of the sample, or of a histogram's or summary's samples.
+	series []*Series // series of the sample, or of a histogram's or summary's samples
 }
 
-// Families stores metric families as Prometheus stores them from the text format: histograms by their classic buckets. It accepts the
-// result of a prometheus.Gatherer.
+// Families stores metric families as Prometheus stores a scrape in the text format: histograms as classic buckets. It accepts
+// the result of a prometheus.Gatherer.
 func (s *Scrape) Families(families []*dto.MetricFamily) error {
 	for _, f := range families {
 		name := f.GetName()

@@ -11,18 +11,19 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 )
 
-// A view exposes the store at selected times only, as if they were a second apart: the k-th is at k seconds. An expression that depends
-// only on the instant (see pure) gives the same result for the same inputs at any time. One range query over a view therefore evaluates it
-// exactly at the times when an input changes.
+// A view is the store at selected times, mapped to a grid of one second: the k-th time is at k seconds. A pure expression
+// depends only on samples of the instant, so one range query over the view evaluates it at exactly the times when an input
+// changes.
 //
-// The view finds the sample of an instant by Prometheus's rules: the newest one within the lookback, unless it is a staleness marker. The
-// query's own lookback is viewLookback, which contains no other instant.
+// The view itself selects the sample of an instant by Prometheus's rules: the newest within the lookback, unless it is a
+// staleness marker. The lookback of the query, viewLookback, is shorter than the grid's step, so that a query never sees a
+// neighbouring instant.
 type view struct {
 	store    *store
 	times    []int64
 	lookback int64
-	memory   *arena // Memory of columns; without it, columns are allocated and collected.
-	// late has selectors that do not see the newest samples, with the length of that period in milliseconds; see circle.
+	memory   *arena // memory for columns; without it they are garbage-collected
+	// late maps selectors to the number of milliseconds by which they lag; see circle.
 	late map[*parser.VectorSelector]int64
 }
 
@@ -57,7 +58,7 @@ func (s viewSeries) Iterator(reuse chunkenc.Iterator) chunkenc.Iterator {
 	return it
 }
 
-// seen returns the runs of a series, starting with the one that the first instant may see.
+// seen returns the runs of a series from the first that the first instant can see.
 func (v *view) seen(s *Series) []run {
 	after, _ := slices.BinarySearchFunc(s.runs, v.times[0], func(r run, t int64) int {
 		if r.start <= t {
@@ -68,15 +69,15 @@ func (v *view) seen(s *Series) []run {
 	return s.runs[max(0, after-1):]
 }
 
-// instants writes the values of a series at all instants into a slice, or absent. some means that there is a value. histogram means that
-// one is a histogram, which has no value.
+// instants writes the values of a series at all instants, absent where it has none. It reports whether there is any value,
+// and whether one of them is a histogram, which columns cannot hold.
 func (v *view) instants(s *Series, into []float64) (some, histogram bool) {
 	runs, k := v.seen(s), 0
 	for i := range runs {
 		r := &runs[i]
-		until := r.end() + v.lookback // It is visible up to this time,
+		until := r.end() + v.lookback // A sample is visible until the lookback ends
 		if i+1 < len(runs) {
-			until = min(until, runs[i+1].start) // or until the next run starts.
+			until = min(until, runs[i+1].start) // or the next run begins.
 		}
 		for ; k < len(v.times) && v.times[k] < r.start; k++ {
 			into[k] = absent
@@ -89,7 +90,7 @@ func (v *view) instants(s *Series, into []float64) (some, histogram bool) {
 		for ; k < len(v.times) && v.times[k] < until; k++ {
 			into[k] = value
 			if t := v.times[k]; int64(r.step) > v.lookback && r.at(r.upTo(t)) <= t-v.lookback {
-				into[k] = absent // Too old; the run continues.
+				into[k] = absent // Too old: the gap within the run is longer than the lookback.
 			}
 		}
 		if k > from && !r.stale() {
@@ -108,8 +109,8 @@ func (v *view) instants(s *Series, into []float64) (some, histogram bool) {
 // viewIterator iterates over the instants at which a series has a value.
 type viewIterator struct {
 	view *view
-	runs []run // runs[0] is the newest run that started at or before the current instant, if there is one.
-	k    int   // The current instant.
+	runs []run // runs[0] is the newest run that began at or before the current instant
+	k    int   // index of the current instant
 }
 
 // Next implements chunkenc.Iterator.
@@ -125,7 +126,7 @@ func (it *viewIterator) Seek(t milliseconds) chunkenc.ValueType {
 	return it.from(max(k, it.k+1))
 }
 
-// from finds the first instant with a value, starting with the k-th.
+// from moves to the first instant with a value, beginning at the k-th.
 func (it *viewIterator) from(k int) chunkenc.ValueType {
 	for ; k < len(it.view.times); k++ {
 		t := it.view.times[k]

@@ -11,18 +11,19 @@ type Alert struct {
 	Labels   map[string]string
 	StartsAt time.Time
 	EndsAt   time.Time // zero while it fires
-	// Incident is the one it was put into before, "" for none.
+	// Incident is the incident that it is in already, or "".
 	Incident string
-	// Pinned says that somebody looks after that incident, so that it is not folded into another.
+	// Pinned means that somebody has acknowledged that incident, so that it is not merged into a collection of unrelated
+	// alerts.
 	Pinned bool
 }
 
-// object returns what the alert is about, and the lineage that its own labels tell.
+// object returns the object of the alert, and the lineage in its own labels.
 func (a *Alert) object() (Node, []Edge) {
 	l := a.Labels
 	in := func(kind Kind, name string) Node { return Node{kind, l["cluster"], l["namespace"], name} }
 	gpu := in(GPU, GPUName(l["uuid"], l["instance"], l["gpu"]))
-	gpu.Namespace = "" // That of a pod that holds it, if any.
+	gpu.Namespace = "" // It is the namespace of the pod that holds the GPU, if any.
 	host := Node{Host, l["cluster"], "", HostName(l["instance"])}
 	dataset, model, department := in(Dataset, l["dataset"]), in(Model, l["model"]), in(Department, l["department"])
 	department.Namespace = ""
@@ -56,7 +57,7 @@ func (a *Alert) object() (Node, []Edge) {
 	return in(Other, strings.TrimSpace(l["alertname"]+" "+l["job"])), edges
 }
 
-// GPUName names a GPU by its UUID, or else by its place; "" if neither is known.
+// GPUName returns the name of a GPU: its UUID, otherwise its index and host; "" if both are unknown.
 func GPUName(uuid, instance, gpu string) string {
 	switch {
 	case uuid != "":
@@ -67,24 +68,24 @@ func GPUName(uuid, instance, gpu string) string {
 	return ""
 }
 
-// HostName is an instance without its port.
+// HostName returns an instance without its port.
 func HostName(instance string) string {
 	if host, port, found := strings.Cut(instance, ":"); found && !strings.Contains(port, ":") {
 		return host
 	}
-	return instance // A bare name, or an IPv6 address.
+	return instance // a host name without port, or an IPv6 address
 }
 
-// VersionName names a version of a model.
+// VersionName returns the name of a version of a model.
 func VersionName(model, version string) string { return model + " version " + version }
 
-// class is what kind of trouble an alert reports, as far as the names of our own alerts say.
+// class is the kind of problem that an alert reports, derived from the names of Sightglass's own alerts.
 type class int
 
 const (
 	anything class = iota
-	quality        // what a model was given or learned
-	serving        // how requests are answered
+	quality        // inputs or training data of a model
+	serving        // serving of requests
 )
 
 func (a *Alert) class() class {
@@ -97,8 +98,8 @@ func (a *Alert) class() class {
 	return anything
 }
 
-// follows reports whether trouble of a class can be a consequence of trouble with a kind of object: hardware makes no drift, and data
-// make no queue.
+// follows reports whether a problem of this class can be a consequence of one with this kind of object: hardware does not
+// cause drift, and data does not cause queues.
 func (c class) follows(k Kind) bool {
 	switch c {
 	case quality:

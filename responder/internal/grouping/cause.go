@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// ChangeKind is what changed.
+// ChangeKind is the kind of a change.
 type ChangeKind string
 
-// What can have changed.
+// The kinds of changes.
 const (
 	Deployed   ChangeKind = "deployment"
 	Schema     ChangeKind = "schema"
@@ -20,29 +20,29 @@ const (
 	Priced     ChangeKind = "price"
 )
 
-// Change is something that changed, at a time or at the latest then.
+// Change is a change of a monitored system. At is its time, or the latest possible one.
 type Change struct {
 	Kind ChangeKind `json:"kind"`
 	Node Node       `json:"node"`
 	At   time.Time  `json:"at"`
 	Text string     `json:"text"`
-	// Kinds are the objects that an exporter's configuration, or a price, can have changed the numbers of.
+	// Kinds are the kinds of objects that a changed price or exporter configuration can affect.
 	Kinds []Kind `json:"kinds,omitempty"`
 }
 
-// Segment is a value that explains a change of a dataset, as ml_dataset_cause_info says.
+// Segment is a value that explains a change of a dataset, from ml_dataset_cause_info.
 type Segment struct {
 	Node      Node
 	Column    string
 	Signal    string
-	Cause     string // "payment_provider = newpay"; "" where no single segment explains the change
+	Cause     string // such as "payment_provider = newpay"; "" if no single segment explains the change
 	Explained float64
 	Rows      float64 // share of the rows, 0 if unknown
 	FirstSeen time.Time
-	SQL       string // that lists the rows, "" if unknown
+	SQL       string // query that lists the rows, "" if unknown
 }
 
-// Cause is what an incident may come from. Confidence is from 0 to 1.
+// Cause is a possible cause of an incident, with a confidence from 0 to 1.
 type Cause struct {
 	Node       Node       `json:"node"`
 	Title      string     `json:"title"`
@@ -51,26 +51,26 @@ type Cause struct {
 	Evidence   []Evidence `json:"evidence"`
 }
 
-// Evidence is one reason to take something for the cause. Its weight is the probability that it alone would give.
+// Evidence is one reason for a cause. Its weight is the probability from this reason alone.
 type Evidence struct {
 	Kind   string    `json:"kind"`
 	Text   string    `json:"text"`
 	At     time.Time `json:"at,omitzero"`
 	Weight float64   `json:"weight"`
-	SQL    string    `json:"sql,omitempty"` // that lists the rows of a dataset
+	SQL    string    `json:"sql,omitempty"` // query that lists the rows of a dataset
 }
 
-// Claimed is the confidence from which a cause is named as the probable one.
+// Claimed is the minimum confidence at which a cause is named as the probable one.
 const Claimed = 0.5
 
-// Kinds of evidence that are no changes.
+// Kinds of evidence other than changes.
 const (
 	evidenceFirst    = "first"
 	evidenceUpstream = "upstream"
 	evidenceSegment  = "segment"
 )
 
-// The weights are our judgement, not measured on incidents of others: `make bench-incidents` says what they give on planted ones.
+// The weights are estimates and not fitted to real incidents. `make bench-incidents` measures them on planted ones.
 var changeWeight = map[ChangeKind]float64{Deployed: 0.85, Schema: 0.85, Retrained: 0.6, Configured: 0.4, Priced: 0.8}
 
 const (
@@ -79,18 +79,20 @@ const (
 	segmentWeight  = 0.9
 	inferredWeight = 0.6
 
-	// changeTolerance is by how much a change may seem to come after what it caused: it is seen at the next reading.
+	// changeTolerance is how much later than its consequence a change may seem to be, since it is noticed at the next
+	// reading.
 	changeTolerance = 5 * time.Minute
-	// changeReach is how long before the first alert a change is still told of; changeDecay is when it counts for a third.
+	// changeReach is the maximum time from a change to the first alert. changeDecay is the time after which the weight of a
+	// change falls to about a third.
 	changeReach = 24 * time.Hour
 	changeDecay = 4 * time.Hour
-	// mostConfidence is below 1, since nothing here is ever certain.
+	// mostConfidence is below 1, since no cause is certain.
 	mostConfidence = 0.97
-	// mostCauses and mostEvidence bound what is told.
+	// mostCauses and mostEvidence bound the reported causes and reasons.
 	mostCauses, mostEvidence = 5, 8
 )
 
-// Causes returns what the group probably comes from, the likeliest first.
+// Causes returns the possible causes of the group, the most likely first.
 func Causes(g *Group, lineage *Graph, changes []Change, segments []Segment) []Cause {
 	if g.Unrelated {
 		return nil
@@ -116,8 +118,8 @@ func Causes(g *Group, lineage *Graph, changes []Change, segments []Segment) []Ca
 	return causes[:min(len(causes), mostCauses)]
 }
 
-// confidence takes the kinds of evidence for independent of each other, and counts the strongest of each: three releases of one
-// morning are not three reasons.
+// confidence combines the kinds of evidence as independent, with the strongest of each kind: three releases in one morning
+// count once.
 func confidence(evidence []Evidence) float64 {
 	strongest := map[string]float64{}
 	for _, e := range evidence {
@@ -130,7 +132,7 @@ func confidence(evidence []Evidence) float64 {
 	return min(1-doubt, mostConfidence)
 }
 
-// inquiry collects evidence on one group.
+// inquiry collects the evidence for one group.
 type inquiry struct {
 	*Group
 	lineage *Graph
@@ -148,7 +150,7 @@ func newInquiry(g *Group, lineage *Graph) *inquiry {
 	return q
 }
 
-// add adds evidence that speaks for n. The strongest gives the cause its title and time.
+// add adds evidence for n. The strongest one determines the title and time of the cause.
 func (q *inquiry) add(n Node, e Evidence, title string) {
 	c := q.found[n]
 	if c == nil {
@@ -165,7 +167,7 @@ func (q *inquiry) add(n Node, e Evidence, title string) {
 	c.Evidence = append(c.Evidence, e)
 }
 
-// root says what the lineage and the order of the alerts tell.
+// root adds evidence from the lineage and the order of the alerts.
 func (q *inquiry) root() {
 	others, reached := 0, 0
 	for _, n := range q.nodes {
@@ -179,8 +181,10 @@ func (q *inquiry) root() {
 	}
 	title := "Trouble with " + q.Root.String()
 	if q.Inferred {
-		q.add(q.Root, Evidence{Kind: evidenceUpstream, Weight: inferredWeight * float64(reached) / float64(max(others, 1)),
-			Text: fmt.Sprintf("It is upstream of %d of %d objects that alert, which began together. It has no alert itself.", reached, others)}, title)
+		q.add(q.Root, Evidence{
+			Kind: evidenceUpstream, Weight: inferredWeight * float64(reached) / float64(max(others, 1)),
+			Text: fmt.Sprintf("It is upstream of %d of %d objects that alert, which began together. It has no alert itself.", reached, others),
+		}, title)
 		return
 	}
 	onset := q.Onset(q.Root)
@@ -188,15 +192,17 @@ func (q *inquiry) root() {
 		q.add(q.Root, Evidence{Kind: evidenceFirst, At: onset, Weight: firstWeight, Text: "Its alert was the first."}, title)
 	}
 	if reached > 0 {
-		q.add(q.Root, Evidence{Kind: evidenceUpstream, At: onset, Weight: upstreamWeight * float64(reached) / float64(others),
-			Text: fmt.Sprintf("It is upstream of %d of the %d other objects that alert.", reached, others)}, title)
+		q.add(q.Root, Evidence{
+			Kind: evidenceUpstream, At: onset, Weight: upstreamWeight * float64(reached) / float64(others),
+			Text: fmt.Sprintf("It is upstream of %d of the %d other objects that alert.", reached, others),
+		}, title)
 	}
 }
 
 func (q *inquiry) segment(s Segment) {
 	s.Node = q.lineage.Resolve(s.Node)
 	if q.Onset(s.Node).IsZero() {
-		return // It explains a change that nobody was alerted of.
+		return // It explains a change without an alert.
 	}
 	about := s.Column
 	if about == "" {
@@ -210,7 +216,7 @@ func (q *inquiry) segment(s Segment) {
 	if s.Rows > 0 {
 		text += fmt.Sprintf(", and is %.1f %% of the rows", 100*s.Rows)
 	}
-	relation := 0.7 // A consequence has segments of its own.
+	relation := 0.7 // Consequences have segments, too.
 	if s.Node == q.Root {
 		relation = 1
 	}
@@ -228,11 +234,13 @@ func (q *inquiry) change(ch Change) {
 		return
 	}
 	weight := changeWeight[ch.Kind] * relation * math.Exp(-max(gap, 0).Hours()/changeDecay.Hours())
-	q.add(ch.Node, Evidence{Kind: string(ch.Kind), At: ch.At, Weight: weight,
-		Text: fmt.Sprintf("%s at %s, %s the first alert%s.", ch.Text, ch.At.UTC().Format("2006-01-02 15:04 UTC"), before(gap), how)}, ch.Text)
+	q.add(ch.Node, Evidence{
+		Kind: string(ch.Kind), At: ch.At, Weight: weight,
+		Text: fmt.Sprintf("%s at %s, %s the first alert%s.", ch.Text, ch.At.UTC().Format("2006-01-02 15:04 UTC"), before(gap), how),
+	}, ch.Text)
 }
 
-// relate says how much a change has to do with the group, when what it can have caused began, and in words how.
+// relate returns how closely a change is related to the group, when its possible consequences began, and a description.
 func (q *inquiry) relate(ch *Change) (relation float64, onset time.Time, how string) {
 	if len(ch.Kinds) > 0 {
 		for _, m := range q.Members {
@@ -242,7 +250,7 @@ func (q *inquiry) relate(ch *Change) (relation float64, onset time.Time, how str
 			}
 		}
 		if onset.IsZero() || !onset.Equal(q.Start()) {
-			return 0, onset, "" // Something else was there before.
+			return 0, onset, "" // An earlier alert exists.
 		}
 		return 1, onset, " of what it concerns"
 	}
@@ -253,7 +261,7 @@ func (q *inquiry) relate(ch *Change) (relation float64, onset time.Time, how str
 	case q.reaches(ch.Node, q.Root) && q.rootFollows(ch.Node.Kind):
 		return 0.75, q.Start(), " of something downstream"
 	case usesRoot && (q.Root.Kind == GPU || q.Root.Kind == Server || q.Root.Kind == Host) && ch.Kind == Deployed:
-		// A release can be what saturates the hardware that it runs on.
+		// A release can saturate the hardware that it runs on.
 		return 0.95, q.Start(), " of the hardware that serves it"
 	}
 	for _, m := range q.Members {
@@ -269,7 +277,7 @@ func (q *inquiry) relate(ch *Change) (relation float64, onset time.Time, how str
 	return 0.5, onset, " of an object that began later than others"
 }
 
-// rootFollows reports whether trouble of the root can be a consequence of trouble with a kind of object.
+// rootFollows reports whether the root's trouble can be a consequence of trouble with a kind of object.
 func (q *inquiry) rootFollows(k Kind) bool {
 	return q.Inferred || slices.ContainsFunc(q.Members, func(m Member) bool { return m.Node == q.Root && m.Alert.class().follows(k) })
 }

@@ -1,8 +1,8 @@
-// Package grouping finds which alerts are one incident, and what probably caused it.
+// Package grouping finds which alerts are one incident, and its probable causes.
 //
-// Input: alerts, the lineage of what they are about, and what changed when. Output: groups of alerts, each with the object it began
-// at, its consequences, and probable causes with evidence and a confidence. State: none; the same input gives the same output. The
-// package never asks anybody, reads no clock and starts nothing.
+// Input: alerts, the lineage of their objects, and changes with their times. Output: groups of alerts, each with its root
+// object, the consequences, and probable causes with evidence and a confidence. State: none; the same input gives the same
+// output. It never queries another system, reads no clock and starts nothing.
 package grouping
 
 import (
@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// Kind is what a node of the lineage is. The order is that of the lineage, from data to money.
+// Kind is the kind of a node. Its order is that of the lineage, from data to money.
 type Kind int
 
 // The kinds of nodes.
@@ -51,7 +51,7 @@ func (k *Kind) UnmarshalText(text []byte) error {
 	return fmt.Errorf("%q is no kind of node", text)
 }
 
-// Node is one object. Name is unique in its cluster and namespace, either of which may be unknown.
+// Node is an object. Its name is unique in its cluster and namespace, which may be unknown.
 type Node struct {
 	Kind      Kind   `json:"kind"`
 	Cluster   string `json:"cluster,omitempty"`
@@ -70,20 +70,20 @@ func (n Node) compare(o Node) int {
 	return cmp.Or(cmp.Compare(n.Kind, o.Kind), strings.Compare(n.Cluster, o.Cluster), strings.Compare(n.Namespace, o.Namespace), strings.Compare(n.Name, o.Name))
 }
 
-// matches reports whether the two may be one object: a cluster or namespace that one of them does not name is no difference.
+// matches reports whether the two may be one object: an unknown cluster or namespace matches any.
 func (n Node) matches(o Node) bool {
 	same := func(a, b string) bool { return a == b || a == "" || b == "" }
 	return n.Kind == o.Kind && n.Name == o.Name && same(n.Cluster, o.Cluster) && same(n.Namespace, o.Namespace)
 }
 
-// Edge says that what happens to From can have consequences for To.
+// Edge means that a problem of From can have consequences for To.
 type Edge struct {
 	From Node   `json:"from"`
 	To   Node   `json:"to"`
 	Why  string `json:"why"`
 }
 
-// MaxEdges bounds a graph. A fleet of 200 datasets, 200 models and 500 GPUs has some 3000.
+// MaxEdges bounds a graph. 200 datasets, 200 models and 500 GPUs have about 3000 edges.
 const MaxEdges = 20_000
 
 type objectName struct {
@@ -91,18 +91,18 @@ type objectName struct {
 	name string
 }
 
-// Graph is the lineage. The zero value is empty and of use.
+// Graph is the lineage. The zero value is an empty graph.
 type Graph struct {
 	out, in   map[Node][]Edge
 	byName    map[objectName][]Node
 	edges     int
-	Truncated bool // There were more edges than MaxEdges.
+	Truncated bool // whether edges beyond MaxEdges were dropped
 }
 
-// Edges is how many there are.
+// Edges returns the number of edges.
 func (g *Graph) Edges() int { return g.edges }
 
-// Add adds an edge, once. Ends that name no cluster or namespace are taken for the one object that fits.
+// Add adds an edge, once. An end without a cluster or namespace is resolved to the only matching object.
 func (g *Graph) Add(e Edge) {
 	if e.From.Name == "" || e.To.Name == "" {
 		return
@@ -132,8 +132,8 @@ func (g *Graph) know(n Node) {
 	}
 }
 
-// Resolve returns the node of the graph that n is: an alert carries external labels of Prometheus that its own series lack. Where
-// several fit, or none, n is its own.
+// Resolve returns the node of the graph that matches n: an alert has external labels of Prometheus that series lack. If none
+// or several match, it returns n.
 func (g *Graph) Resolve(n Node) Node {
 	found, several := Node{}, false
 	for _, o := range g.byName[objectName{n.Kind, n.Name}] {
@@ -152,7 +152,7 @@ func (g *Graph) Resolve(n Node) Node {
 	return found
 }
 
-// clone is a graph to which edges can be added without changing g.
+// clone returns a copy to which edges can be added without changing g.
 func (g *Graph) clone() *Graph {
 	c := &Graph{edges: g.edges, Truncated: g.Truncated, out: map[Node][]Edge{}, in: map[Node][]Edge{}, byName: map[objectName][]Node{}}
 	for n, es := range g.out {
@@ -167,18 +167,18 @@ func (g *Graph) clone() *Graph {
 	return c
 }
 
-// Bounds of a walk: the longest way of the lineage has seven edges, and the widest object a few hundred neighbours.
+// Bounds of a walk: the longest path of the lineage has seven edges, and the largest object a few hundred neighbours.
 const (
 	maxHops    = 8
 	maxVisited = 500
 )
 
-// Upstream returns what can have consequences for n, with the number of edges between.
+// Upstream returns the objects whose problems can have consequences for n, with their distance in edges.
 func (g *Graph) Upstream(n Node) map[Node]int {
 	return g.walk(n, g.in, func(e Edge) Node { return e.From })
 }
 
-// Downstream returns what n can have consequences for, with the number of edges between.
+// Downstream returns the objects for which problems of n can have consequences, with their distance in edges.
 func (g *Graph) Downstream(n Node) map[Node]int {
 	return g.walk(n, g.out, func(e Edge) Node { return e.To })
 }
@@ -202,10 +202,10 @@ func (g *Graph) walk(from Node, edges map[Node][]Edge, end func(Edge) Node) map[
 	return seen
 }
 
-// mostNeighbours is how many neighbours of a kind are still context, and no list.
+// mostNeighbours is the maximum number of neighbours of one kind that are shown as context.
 const mostNeighbours = 4
 
-// Around returns the edges that lie on ways from one of the nodes to another, and those to their few next neighbours, in order.
+// Around returns the edges on paths between the nodes, and those to their neighbours of kinds with few neighbours, in order.
 func (g *Graph) Around(nodes []Node) []Edge {
 	down, up := map[Node]bool{}, map[Node]bool{}
 	for _, n := range nodes {
@@ -241,7 +241,7 @@ func (g *Graph) Around(nodes []Node) []Edge {
 
 func compareEdges(a, b Edge) int { return cmp.Or(a.From.compare(b.From), a.To.compare(b.To)) }
 
-// addFew adds the edges whose other ends are not many of their kind.
+// addFew adds the edges to neighbours of kinds that have few of them.
 func addFew(edges []Edge, end func(Edge) Kind, add func(Edge)) {
 	of := map[Kind]int{}
 	for _, e := range edges {

@@ -9,46 +9,49 @@ import (
 	"time"
 )
 
-// Options are the times and counts that decide what belongs together.
+// Options are the times and counts for grouping alerts.
 type Options struct {
-	// Lead is by how much a consequence may be seen before its cause: a table is profiled later than models meet its rows.
+	// Lead is how much earlier than its cause a consequence may be detected: a table is profiled after models receive its
+	// rows.
 	Lead time.Duration
-	// Window is how long after the end of a cause its consequences still begin, and how long an incident that is over takes alerts.
+	// Window is how long after the end of a cause its consequences may begin, and how long a resolved incident accepts
+	// alerts.
 	Window time.Duration
-	// Siblings is how close together alerts begin that have a common cause which has no alert itself.
+	// Siblings is the maximum time between the starts of alerts with a common cause that has no alert itself.
 	Siblings time.Duration
-	// Storm is how many alerts fire for those without any relation to be put together.
+	// Storm is the number of firing alerts from which unrelated ones are collected in one group.
 	Storm int
-	// ByLabels joins alerts of one namespace that begin together, for where no lineage is known.
+	// ByLabels joins alerts of one namespace that begin at about the same time, for use without a lineage.
 	ByLabels bool
 }
 
-// DefaultOptions are what incidents.* of the configuration says by default.
+// DefaultOptions returns the defaults of incidents.* in the configuration.
 func DefaultOptions() Options {
 	return Options{Lead: 30 * time.Minute, Window: time.Hour, Siblings: 15 * time.Minute, Storm: 50}
 }
 
-// Group is the alerts of one incident.
+// Group is the set of alerts of one incident.
 type Group struct {
 	ID     string
-	Merged []string // incidents that are part of this one from now on
-	// Root is the object it began at. Inferred says that it has no alert: it is upstream of all that have.
+	Merged []string // incidents that are merged into this one
+	// Root is the object at which the incident began. Inferred means that it has no alert, but is upstream of all objects
+	// that have.
 	Root     Node
 	Inferred bool
-	// Unrelated says that its alerts have no relation but the time.
+	// Unrelated marks the collection of alerts without a known relation.
 	Unrelated bool
 	Members   []Member
 }
 
-// Member is an alert of a group, in the order of layer and onset.
+// Member is an alert of a group. Members are sorted by depth and start.
 type Member struct {
 	Alert *Alert
 	Node  Node
-	// Depth is how many alerting objects lie between it and the root.
+	// Depth is the number of alerting objects between it and the root.
 	Depth int
 }
 
-// Nodes are the objects of the members, each once, in their order.
+// Nodes returns the objects of the members without duplicates, in order.
 func (g *Group) Nodes() []Node {
 	var nodes []Node
 	for _, m := range g.Members {
@@ -59,7 +62,7 @@ func (g *Group) Nodes() []Node {
 	return nodes
 }
 
-// Onset is when the first alert of the node began to fire.
+// Onset returns when the first alert of the node began to fire.
 func (g *Group) Onset(n Node) (first time.Time) {
 	for _, m := range g.Members {
 		if m.Node == n && (first.IsZero() || m.Alert.StartsAt.Before(first)) {
@@ -69,7 +72,7 @@ func (g *Group) Onset(n Node) (first time.Time) {
 	return first
 }
 
-// Start is when the first of all alerts began to fire.
+// Start returns when the first alert began to fire.
 func (g *Group) Start() (first time.Time) {
 	for _, m := range g.Members {
 		if first.IsZero() || m.Alert.StartsAt.Before(first) {
@@ -79,19 +82,20 @@ func (g *Group) Start() (first time.Time) {
 	return first
 }
 
-// unrelatedPrefix begins the IDs of groups without a relation. Whoever finds one leaves such a group; none leaves another.
+// unrelatedPrefix is the prefix of the IDs of collections. An alert with a relation moves from a collection to its incident;
+// it never moves out of an incident.
 const unrelatedPrefix = "others-"
 
-// trouble is what one object has of one class, without a longer pause.
+// trouble is the set of alerts of one object and class without long interruptions.
 type trouble struct {
 	node       Node
 	class      class
-	start, end time.Time // end is zero while one of them fires
+	start, end time.Time // end is zero while one of the alerts fires
 	alerts     []*Alert
 	upstream   map[Node]int
 	parent     *trouble
 	inferred   *Node
-	set        *trouble // of the union
+	set        *trouble // parent in the union-find structure
 }
 
 func (t *trouble) find() *trouble {
@@ -102,7 +106,7 @@ func (t *trouble) find() *trouble {
 	return t
 }
 
-// join keeps the earlier one as the set's first.
+// join joins two sets; the earlier element represents the result.
 func (t *trouble) join(o *trouble) {
 	a, b := t.find(), o.find()
 	if b.before(a) {
@@ -117,8 +121,8 @@ func (t *trouble) compare(o *trouble) int {
 	return cmp.Or(t.start.Compare(o.start), t.node.compare(o.node), cmp.Compare(t.class, o.class), strings.Compare(t.alerts[0].ID, o.alerts[0].ID))
 }
 
-// Find puts the alerts into groups along the lineage and time. An alert that was in an incident stays in it, and incidents whose
-// alerts turn out to be related become one.
+// Find groups the alerts by lineage and time. An alert that is in an incident stays in it, and incidents with related alerts
+// are merged.
 func Find(alerts []*Alert, lineage *Graph, o Options) ([]*Group, *Graph) {
 	g := lineage.clone()
 	objects := make(map[*Alert]Node, len(alerts))
@@ -155,7 +159,7 @@ func Find(alerts []*Alert, lineage *Graph, o Options) ([]*Group, *Graph) {
 	return collect(troubles, objects, foldable(troubles, alerts, o)), g
 }
 
-// gather makes one trouble of the alerts of an object and class that overlap or nearly do.
+// gather joins the alerts of each object and class that overlap, or follow within the window.
 func gather(alerts []*Alert, objects map[*Alert]Node, o Options) []*trouble {
 	sorted := slices.Clone(alerts)
 	slices.SortFunc(sorted, func(a, b *Alert) int {
@@ -184,10 +188,11 @@ func gather(alerts []*Alert, objects map[*Alert]Node, o Options) []*trouble {
 	return all
 }
 
-// hopPenalty makes a nearer object the likelier cause of two that began at about the same time.
+// hopPenalty is the cost of an edge in the choice of a cause, so that of two objects with similar times the nearer one is
+// chosen.
 const hopPenalty = 5 * time.Minute
 
-// findParent returns the trouble that t is most likely a consequence of.
+// findParent returns the trouble of which t is most likely a consequence.
 func findParent(t *trouble, byNode map[Node][]*trouble, o Options) *trouble {
 	var best *trouble
 	var bestCost time.Duration
@@ -210,7 +215,7 @@ func findParent(t *trouble, byNode map[Node][]*trouble, o Options) *trouble {
 	if best != nil {
 		return best
 	}
-	// Other trouble of the same object at the same time, such as drift and a queue after a release.
+	// Another trouble of the same object at the same time, such as drift and a queue after a release.
 	for _, p := range byNode[t.node] {
 		if p != t && p.before(t) && t.start.Sub(p.start) <= o.Siblings {
 			consider(p, t.start.Sub(p.start))
@@ -219,7 +224,7 @@ func findParent(t *trouble, byNode map[Node][]*trouble, o Options) *trouble {
 	return best
 }
 
-// breakLoops makes the earliest trouble of each circle of parents a root.
+// breakLoops removes the parent of the earliest trouble in each cycle of parents.
 func breakLoops(troubles []*trouble) {
 	for _, t := range troubles {
 		seen := map[*trouble]bool{}
@@ -240,11 +245,11 @@ func breakLoops(troubles []*trouble) {
 	}
 }
 
-// minCoverage is the share of the objects of a kind downstream of one without an alert that must alert for it to be taken for the
-// cause: a table of customers that feeds a hundred models is not why two of them drift.
+// minCoverage is the minimum share of alerting objects, of one kind downstream, for an object without an alert to be inferred
+// as the cause: a customer table that feeds a hundred models does not explain drift of two of them.
 const minCoverage = 0.5
 
-// inferRoots joins troubles that nothing explains, began together and have the same object upstream.
+// inferRoots joins troubles without a parent that began together and have a common upstream object.
 func inferRoots(g *Graph, troubles []*trouble, o Options) {
 	type candidate struct {
 		node Node
@@ -286,7 +291,7 @@ func inferRoots(g *Graph, troubles []*trouble, o Options) {
 	}
 }
 
-// together returns the longest run of troubles on different objects that began within the time.
+// together returns the longest sequence of troubles on different objects that began within the time.
 func together(of []*trouble, within time.Duration) (most []*trouble) {
 	slices.SortFunc(of, (*trouble).compare)
 	for i := range of {
@@ -322,7 +327,7 @@ func covers(g *Graph, n Node, of []*trouble) bool {
 	return false
 }
 
-// joinKnown keeps alerts together that were.
+// joinKnown joins the troubles of alerts that are in one incident already.
 func joinKnown(troubles []*trouble) {
 	first := map[string]*trouble{}
 	for _, t := range troubles {
@@ -343,7 +348,7 @@ func joinKnown(troubles []*trouble) {
 func joinNamespaces(troubles []*trouble, o Options) {
 	type place struct{ cluster, namespace string }
 	last := map[place]*trouble{}
-	for _, t := range troubles { // In the order of their start.
+	for _, t := range troubles { // in the order of their start
 		labels := t.alerts[0].Labels
 		p := place{labels["cluster"], labels["namespace"]}
 		if p.namespace == "" {
@@ -357,10 +362,12 @@ func joinNamespaces(troubles []*trouble, o Options) {
 	}
 }
 
-// mostLone is how many alerts of one object, such as of its columns, are still no incident worth looking at by itself in a storm.
+// mostLone is the maximum number of alerts of one object, for instance of its columns, for it to be folded into the
+// collection during a storm.
 const mostLone = 3
 
-// foldable returns the sets that are put together: single troubles in a storm, and those that were together already.
+// foldable returns the sets for the collection of unrelated alerts: single troubles in a storm, and those that are in the
+// collection already.
 func foldable(troubles []*trouble, alerts []*Alert, o Options) map[*trouble]bool {
 	firing := 0
 	for _, a := range alerts {
@@ -401,7 +408,7 @@ func collect(troubles []*trouble, objects map[*Alert]Node, fold map[*trouble]boo
 			groups[set] = group
 			all = append(all, group)
 		}
-		if group.Root.Kind == 0 && t.parent == nil { // The troubles come in the order of their start.
+		if group.Root.Kind == 0 && t.parent == nil { // Troubles are in the order of their start.
 			group.Root = t.node
 			if t.inferred != nil {
 				group.Root, group.Inferred = *t.inferred, true
@@ -424,7 +431,7 @@ func collect(troubles []*trouble, objects map[*Alert]Node, fold map[*trouble]boo
 	return all
 }
 
-// name gives the group the ID of the incident that its alerts were in first, or a new one.
+// name sets the ID of the group: that of the earliest incident of its alerts, or a new one.
 func (g *Group) name() {
 	byStart := slices.SortedFunc(slices.Values(g.Members), func(a, b Member) int {
 		return cmp.Or(a.Alert.StartsAt.Compare(b.Alert.StartsAt), strings.Compare(a.Alert.ID, b.Alert.ID))

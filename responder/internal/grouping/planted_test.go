@@ -121,7 +121,7 @@ func (d *day) plant(kind int, taken map[Node]bool) bool {
 		text := "column amount of " + root.Name + " changed its type"
 		d.changes, d.cause = append(d.changes, Change{Kind: Schema, Node: root, At: at, Text: text}), append(d.cause, text)
 		d.fire(id, root, at.Add(2*time.Minute), "MLDatasetSchemaChanged", "data")
-		d.consequences(id, root, at.Add(3*time.Minute), columns)
+		d.consequences(root, at.Add(3*time.Minute), columns)
 	case 1: // A segment that nobody mapped; models drift hours later.
 		root, ok := pick(d.clean)
 		if !ok {
@@ -131,7 +131,7 @@ func (d *day) plant(kind int, taken map[Node]bool) bool {
 		d.segment = append(d.segment, Segment{Node: root, Column: "c0", Signal: "drift_psi", Cause: cause, Explained: 0.6 + 0.4*d.r.Float64(), Rows: 0.05, FirstSeen: at})
 		d.cause = append(d.cause, cause+" in "+root.String())
 		d.fire(id, root, at, "MLDatasetDrift", "data", "column", "c0")
-		d.consequences(id, root, at.Add(3*time.Hour), columns)
+		d.consequences(root, at.Add(3*time.Hour), columns)
 	case 2: // A release that saturates its GPU.
 		root, ok := pick(d.gpus)
 		if !ok {
@@ -168,7 +168,7 @@ func (d *day) plant(kind int, taken map[Node]bool) bool {
 	return true
 }
 
-func (d *day) consequences(id int, root Node, from time.Time, columns func(Node, string, string, string, int, time.Time)) {
+func (d *day) consequences(root Node, from time.Time, columns func(Node, string, string, string, int, time.Time)) {
 	nodes := []Node{}
 	for n := range d.Downstream(root) {
 		nodes = append(nodes, n)
@@ -187,7 +187,7 @@ func (d *day) consequences(id int, root Node, from time.Time, columns func(Node,
 // newDay plants incidents and decoys: alerts of objects that are alone, changes of objects that nothing happens to, releases of models
 // that only suffer, and changes long before, all among the incidents in time.
 func newDay(seed uint64, incidents, alerts int) *day {
-	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // A test repeats its numbers.
+	r := rand.New(rand.NewPCG(seed, 0))
 	d := &day{fleet: newFleet(r), r: r, start: time.Date(2026, 11, 24, 6, 0, 0, 0, time.UTC), of: map[*Alert]int{}}
 	taken := map[Node]bool{}
 	for kind := 0; len(d.cause) < incidents && kind < 100*incidents; kind++ {

@@ -13,24 +13,25 @@ import (
 )
 
 const (
-	// AnnounceInterval is the pause between two messages: Slack takes one a second in a channel.
-	AnnounceInterval = time.Second
-	// settle is the least time between two states of one message, so that a storm is not told alert by alert.
+	// AnnounceInterval is the interval between two messages. Slack accepts one message a second in a channel.
+	AnnounceInterval = 2 * time.Second
+	// settle is the minimum time between two updates of a message, so that a storm does not cause an update for each alert.
 	settle = 10 * time.Second
-	// announceLease is how long a replica may take for one message.
+	// announceLease bounds the time that a replica may take for one message.
 	announceLease = time.Minute
-	// leastPause and mostPause are between two attempts that fail; the pause doubles.
+	// leastPause and mostPause bound the wait after a failed attempt. The wait doubles with each attempt.
 	leastPause, mostPause = 5 * time.Second, 10 * time.Minute
 )
 
-// Announcer keeps one message an incident in Slack. What is to be sent is the difference between an incident and its message in the
-// store, so there is no queue that could grow or be lost, and a state that is over before it could be told is never told.
+// Announcer keeps one Slack message for each incident up to date. The work to do is the difference between an incident and
+// its message in the store. So there is no queue that could grow or be lost, and intermediate states are skipped.
 type Announcer struct {
 	store *store.Store
 	now   func() time.Time
 
 	target atomic.Pointer[target]
-	quiet  atomic.Int64 // until then, in microseconds, Slack wants to be left alone
+	quiet  atomic.Int64 // time in microseconds until which Slack asked to wait
+	failed atomic.Pointer[error]
 	counts [2]atomic.Uint64
 }
 
@@ -39,12 +40,12 @@ type target struct {
 	places Places
 }
 
-// NewAnnouncer returns an Announcer over a store. Before Configure it tells nobody.
+// NewAnnouncer returns an Announcer over a store. Before Configure it sends nothing.
 func NewAnnouncer(s *store.Store, now func() time.Time) *Announcer {
 	return &Announcer{store: s, now: now}
 }
 
-// Configure replaces the configuration; nil tells nobody.
+// Configure replaces the configuration; nil disables messages.
 func (a *Announcer) Configure(cfg *SlackConfig, places Places) error {
 	if cfg == nil {
 		a.target.Store(nil)
@@ -58,31 +59,53 @@ func (a *Announcer) Configure(cfg *SlackConfig, places Places) error {
 	return nil
 }
 
-// Messages returns how many messages Slack took, and how many attempts failed.
+// Messages returns the number of accepted messages and of failed attempts.
 func (a *Announcer) Messages() (sent, failed uint64) { return a.counts[0].Load(), a.counts[1].Load() }
 
-// state is what a message shows, compared in the database: everything of the incident, and its actions.
+// state is an SQL expression for the state that a message shows: all columns of the incident, and its actions.
 const state = `i.digest || '/' || CAST(i.acknowledged_at AS TEXT) || '/' || i.merged_into || '/' || COALESCE((SELECT CAST(SUM(x.created_at + x.started_at + x.finished_at) AS TEXT)
 	FROM actions x JOIN incident_alerts m ON m.alert_id = x.alert_id WHERE m.incident_id = i.id), '')`
 
-// due is an incident whose message is not there or shows an old state.
+// due is an incident without a message, or with an outdated one.
 type due struct {
 	id, channel, ts, state string
 	attempts               int
 }
 
-// Send sends at most one message.
+// Send sends at most one message. After a failure it returns the error until a message succeeds, also during the wait.
 func (a *Announcer) Send(ctx context.Context) error {
 	t := a.target.Load()
 	now := a.now()
-	if t == nil || store.Micros(now) < a.quiet.Load() {
+	if t == nil {
+		a.failed.Store(nil)
 		return nil
 	}
+	if store.Micros(now) < a.quiet.Load() {
+		return a.failure()
+	}
 	d, v, err := a.claim(ctx, t, now)
-	if err != nil || d == nil {
+	if err != nil {
 		return err
 	}
-	m := v.message(t.places)
+	if d == nil {
+		return a.failure()
+	}
+	if err := a.sendOne(ctx, t, d, v.message(t.places), now); err != nil {
+		a.failed.Store(&err)
+		return err
+	}
+	a.failed.Store(nil)
+	return nil
+}
+
+func (a *Announcer) failure() error {
+	if err := a.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (a *Announcer) sendOne(ctx context.Context, t *target, d *due, m slackMessage, now time.Time) error {
 	answer, err := t.send(ctx, d, m)
 	if err == nil {
 		a.counts[0].Add(1)
@@ -94,7 +117,7 @@ func (a *Announcer) Send(ctx context.Context) error {
 	var refused *slackError
 	if errors.As(err, &refused) && refused.after > 0 {
 		pause = refused.after
-		a.quiet.Store(store.Micros(now.Add(refused.after))) // It holds for the channel, whatever the message.
+		a.quiet.Store(store.Micros(now.Add(refused.after))) // The limit applies to the channel, so wait with all messages.
 	}
 	if isGone(err) {
 		return errors.Join(err, a.record(ctx, d, `slack_channel = '', slack_ts = '', slack_digest = '', slack_not_before = ?`, store.Micros(now.Add(AnnounceInterval))))
@@ -103,7 +126,7 @@ func (a *Announcer) Send(ctx context.Context) error {
 		a.record(ctx, d, `slack_attempts = slack_attempts + 1, slack_not_before = ?`, store.Micros(now.Add(pause))))
 }
 
-// claim takes the incident that waits longest, for a while, and reads it.
+// claim leases the incident that has waited longest, and reads it.
 func (a *Announcer) claim(ctx context.Context, t *target, now time.Time) (d *due, v *View, err error) {
 	severities := make([]any, len(t.cfg.Severities))
 	for i, s := range t.cfg.Severities {
@@ -112,7 +135,7 @@ func (a *Announcer) claim(ctx context.Context, t *target, now time.Time) (d *due
 	if len(severities) == 0 {
 		return nil, nil, nil
 	}
-	// One that is over and was never told is no news; one that turned out to be a part of another is told so once.
+	// An incident that was resolved before its first message gets none. A merged incident gets one final update.
 	query := ` FROM incidents i WHERE i.slack_not_before <= ? AND i.slack_digest <> ` + state + `
 		AND (i.slack_ts <> '' OR i.resolved_at = 0 AND i.merged_into = '' AND i.severity IN (?` + strings.Repeat(", ?", len(severities)-1) + `))
 		ORDER BY i.slack_not_before, i.started_at, i.id LIMIT 1`
@@ -126,7 +149,7 @@ func (a *Announcer) claim(ctx context.Context, t *target, now time.Time) (d *due
 		}
 		return err
 	}
-	// Most of the time there is nothing: looking writes nothing.
+	// Usually nothing is due: the check only reads.
 	if err := a.store.Read(ctx, next); err != nil || d == nil {
 		return nil, nil, err
 	}
@@ -150,7 +173,7 @@ func (t *target) send(ctx context.Context, d *due, m slackMessage) (slackAnswer,
 	method := "chat.postMessage"
 	m.Channel, m.UnfurlLinks = t.cfg.Channel, new(bool)
 	if d.ts != "" {
-		// An update names the channel by the ID that Slack answered, not by its name.
+		// An update needs the channel ID from Slack's response, not the channel's name.
 		method, m.Channel, m.TS, m.UnfurlLinks = "chat.update", d.channel, d.ts, nil
 	}
 	answer, err := t.call(ctx, method, m)

@@ -18,17 +18,17 @@ import (
 )
 
 const (
-	// changesKept is how long changes are kept: an incident that goes on longer has those that matter in its analysis.
+	// changesKept is the retention of changes. The analysis of a longer incident keeps the changes that matter for it.
 	changesKept = 7 * 24 * time.Hour
-	// maxChanges bounds what one run looks at, the latest first.
+	// maxChanges bounds the changes of one run, the latest first.
 	maxChanges = 500
-	// reported is by how much a series may tell a change earlier than it was noticed.
+	// reported is the maximum time between a change and the reading that noticed it, for both to count as the same change.
 	reported = 2 * time.Hour
-	// observedState is the row with what was last in use.
+	// observedState is the row with the last observed state.
 	observedState = "observed"
 )
 
-// keepChanges stores what changed since the reading before, also before a restart.
+// keepChanges stores the changes since the last reading, also across a restart.
 func (e *Engine) keepChanges(ctx context.Context, r *lineage.Reading) error {
 	err := e.store.Write(ctx, func(tx *store.Tx) error {
 		if err := tx.Lock("incidents"); err != nil {
@@ -47,18 +47,18 @@ func (e *Engine) keepChanges(ctx context.Context, r *lineage.Reading) error {
 			}
 		}
 		if before != nil && before.At.After(r.At) {
-			return nil // Another replica was later.
+			return nil // Another replica has stored a later reading.
 		}
 		changes, next := r.Observed.Since(before)
 		if before != nil {
-			next.At = before.At // Only the content decides whether there is something to write.
+			next.At = before.At // The time alone is not a reason to write.
 		}
 		value, err := json.Marshal(next)
 		if err != nil {
 			return err
 		}
 		changes = slices.DeleteFunc(changes, func(c grouping.Change) bool {
-			// A time that a series tells is better than that of the reading in which it was noticed.
+			// The time from a series is more exact than that of the reading that noticed the change.
 			return slices.ContainsFunc(r.Changes, func(o grouping.Change) bool { return o.Node == c.Node && o.Text == c.Text && c.At.Sub(o.At) < reported })
 		})
 		for _, c := range append(changes, r.Changes...) {
@@ -93,7 +93,7 @@ func keepChange(tx *store.Tx, c grouping.Change) error {
 	return err
 }
 
-// readChanges returns what changed lately: what the lineage told, and what the responder itself has started.
+// readChanges returns recent changes: those from the lineage, and runs that the responder has started.
 func readChanges(tx *store.Tx, now time.Time) ([]grouping.Change, error) {
 	var all []grouping.Change
 	since := store.Micros(now.Add(-changesKept))
@@ -151,7 +151,7 @@ func each(tx *store.Tx, query string, args []any, f func(scan func(...any) error
 	return rows.Err()
 }
 
-// Acknowledge records that somebody looks after the incident. The first who does counts.
+// Acknowledge records who works on the incident. Only the first acknowledgement counts.
 func Acknowledge(tx *store.Tx, id, by string, at time.Time) error {
 	n, err := tx.Exec(`UPDATE incidents SET acknowledged_at = ?, acknowledged_by = ? WHERE id = ? AND acknowledged_at = 0`, store.Micros(at), by, id)
 	if err != nil {
@@ -170,7 +170,7 @@ func Acknowledge(tx *store.Tx, id, by string, at time.Time) error {
 	return nil
 }
 
-// Forget drops incidents that were over before the time, and old changes.
+// Forget deletes incidents resolved before the time, and old changes.
 func Forget(tx *store.Tx, before, now time.Time) error {
 	for _, s := range []struct {
 		statement string

@@ -19,24 +19,24 @@ import (
 )
 
 const (
-	// maxAlerts bounds what one run looks at, the latest first.
+	// maxAlerts bounds the alerts of one run, the latest first.
 	maxAlerts = 2000
-	// silent is how long ago an alert that fires may have been delivered last: Alertmanager repeats it every hour.
+	// silent is the maximum time since the last delivery of a firing alert. Alertmanager repeats it every hour.
 	silent = 24 * time.Hour
-	// staleAfter is how old a lineage may be until the incident says so, and useless when it is used no more.
+	// staleAfter is the age of the lineage from which incidents mention it. From uselessAfter on, the lineage is not used.
 	staleAfter, uselessAfter = 10 * time.Minute, 6 * time.Hour
-	// mostKept bounds segments, edges and objects of the analysis of one incident.
+	// mostKept bounds segments, edges and objects in the analysis of one incident.
 	mostKept = 200
 )
 
-// Engine makes incidents of alerts.
+// Engine groups alerts into incidents.
 type Engine struct {
 	store *store.Store
 	now   func() time.Time
 
 	cfg     atomic.Pointer[Config]
 	reading atomic.Pointer[lineage.Reading]
-	asks    atomic.Bool // Prometheus is configured.
+	asks    atomic.Bool // whether a Prometheus is configured
 	queries [2]atomic.Uint64
 }
 
@@ -52,10 +52,10 @@ func New(s *store.Store, now func() time.Time) *Engine {
 // Configure replaces the configuration.
 func (e *Engine) Configure(cfg Config) { e.cfg.Store(&cfg) }
 
-// Queries returns how many queries of the lineage were answered, and how many were not.
+// Queries returns the numbers of answered and failed lineage queries.
 func (e *Engine) Queries() (answered, failed uint64) { return e.queries[0].Load(), e.queries[1].Load() }
 
-// Lineage reads the lineage and what changed. Without a Prometheus it only forgets what one said.
+// Lineage reads the lineage and changes from Prometheus. Without a Prometheus it only discards the last reading.
 func (e *Engine) Lineage(ctx context.Context, q lineage.Querier) error {
 	e.asks.Store(q != nil)
 	if q == nil {
@@ -66,7 +66,7 @@ func (e *Engine) Lineage(ctx context.Context, q lineage.Querier) error {
 	e.queries[0].Add(uint64(r.Queries - r.Failed))
 	e.queries[1].Add(uint64(r.Failed))
 	if r.Failed == r.Queries {
-		return fmt.Errorf("read the lineage: %w", err) // The reading before stands.
+		return fmt.Errorf("read the lineage: %w", err) // The previous reading stays in use.
 	}
 	e.reading.Store(r)
 	if kept := e.keepChanges(ctx, r); kept != nil {
@@ -78,7 +78,7 @@ func (e *Engine) Lineage(ctx context.Context, q lineage.Querier) error {
 	return nil
 }
 
-// analysis is what was found out about an incident, as it is kept.
+// analysis is the stored result for an incident.
 type analysis struct {
 	Root      grouping.Node
 	Inferred  bool `json:",omitempty"`
@@ -89,18 +89,17 @@ type analysis struct {
 	Notes     []string
 }
 
-// stored is an incident as the store has it.
+// stored is an incident in the store.
 type stored struct {
 	id, digest string
 	resolved   int64
 	analysis   analysis
-	alerts     int64
 }
 
-// plan is what the engine would have the store say.
+// plan is the state that the engine computes for the store.
 type plan struct {
 	groups []*planned
-	merged map[string]string // from an incident to that of which it is a part
+	merged map[string]string // maps an incident to the one that it is merged into
 	before map[string]stored
 }
 
@@ -112,7 +111,7 @@ type planned struct {
 	digest            string
 }
 
-// Update brings the incidents up to date with the alerts.
+// Update updates the incidents from the alerts.
 func (e *Engine) Update(ctx context.Context) error {
 	now := e.now()
 	var p *plan
@@ -129,7 +128,7 @@ func (e *Engine) Update(ctx context.Context) error {
 		if err := tx.Lock("incidents"); err != nil {
 			return err
 		}
-		p, err := e.plan(tx, now) // Another replica may have been here.
+		p, err := e.plan(tx, now) // Another replica may have updated them.
 		if err != nil {
 			return err
 		}
@@ -164,13 +163,13 @@ func (e *Engine) plan(tx *store.Tx, now time.Time) (*plan, error) {
 			}
 		}
 	}
-	for _, g := range groups { // A collection that one alert left for a real incident goes on.
+	for _, g := range groups { // A collection that continues without one of its alerts is not merged.
 		delete(p.merged, g.ID)
 	}
 	return p, nil
 }
 
-// lineage returns what is known of the lineage, and what limits it.
+// lineage returns the known lineage, and notes about its limits.
 func (e *Engine) lineage(now time.Time) (*grouping.Graph, []grouping.Segment, []string) {
 	r := e.reading.Load()
 	switch {
@@ -229,8 +228,8 @@ func analyse(g *grouping.Group, graph *grouping.Graph, changes []grouping.Change
 
 func round(f float64) float64 { return float64(int(f*100+0.5)) / 100 }
 
-// keepSegments is what is known of the segments of the group's objects: what the exporter said last of each, also when it says no more
-// since the drift is over.
+// keepSegments returns the known segments of the group's objects: the present ones, and earlier ones that the exporter no
+// longer publishes because the drift is over.
 func keepSegments(g *grouping.Group, before, now []grouping.Segment) []grouping.Segment {
 	type key struct{ node, column, signal string }
 	of := func(s grouping.Segment) key { return key{s.Node.Kind.String() + s.Node.Name, s.Column, s.Signal} }
@@ -288,18 +287,18 @@ func severity(g *grouping.Group) string {
 	return severities[best]
 }
 
-// seal computes the digest of everything that is stored of it.
+// seal computes the digest of the stored values.
 func (p *planned) seal() error {
 	text, err := json.Marshal(p.analysis)
 	if err != nil {
 		return err
 	}
-	sum := sha256.New()
-	fmt.Fprintf(sum, "%s\n%s\n%d\n%d\n%s\n", p.title, p.severity, store.Micros(p.started), store.Micros(p.resolved), text)
+	all := fmt.Appendf(nil, "%s\n%s\n%d\n%d\n%s\n", p.title, p.severity, store.Micros(p.started), store.Micros(p.resolved), text)
 	for _, m := range p.Members {
-		fmt.Fprintf(sum, "%s %v %d %d\n", m.Alert.ID, m.Node, m.Depth, store.Micros(m.Alert.EndsAt))
+		all = fmt.Appendf(all, "%s %v %d %d\n", m.Alert.ID, m.Node, m.Depth, store.Micros(m.Alert.EndsAt))
 	}
-	p.digest = hex.EncodeToString(sum.Sum(nil)[:16])
+	sum := sha256.Sum256(all)
+	p.digest = hex.EncodeToString(sum[:16])
 	return nil
 }
 
@@ -334,7 +333,7 @@ func (p *plan) save(tx *store.Tx, now time.Time) error {
 			return err
 		}
 	}
-	// A collection whose alerts all found their incidents is over.
+	// A collection without alerts is resolved.
 	_, err := tx.Exec(`UPDATE incidents SET resolved_at = ?, digest = 'empty' WHERE resolved_at = 0
 		AND NOT EXISTS (SELECT 1 FROM incident_alerts WHERE incident_alerts.incident_id = incidents.id)`, store.Micros(now))
 	return err

@@ -14,14 +14,14 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/lineage"
 )
 
-// Prometheus is what Explain asks.
+// Prometheus is the API that Explain uses.
 type Prometheus interface {
 	lineage.Querier
 	Alerts(ctx context.Context) (prometheus.AlertsResult, error)
 }
 
-// Explain makes the incident of an alert of what Prometheus alone knows: alerts that fire, the lineage, and changes whose time a series
-// tells. Nobody has acknowledged it and no action is known. The alert is named by its name or its fingerprint.
+// Explain computes the incident of an alert from Prometheus alone: firing alerts, the lineage, and changes whose time is in a
+// series. It has no acknowledgement and no actions. The alert is identified by its name or its fingerprint.
 func Explain(ctx context.Context, p Prometheus, alert string, cfg Config, now time.Time) (*View, error) {
 	fire, err := p.Alerts(ctx)
 	if err != nil {
@@ -61,7 +61,7 @@ func texts(l model.LabelSet) map[string]string {
 	return m
 }
 
-// fromGroup is the view of a group that is in no store.
+// fromGroup returns the view of a group that is not stored.
 func fromGroup(p *planned, annotations map[string]map[string]string) *View {
 	s := Summary{ID: p.ID, Title: p.title, Severity: p.severity, State: Open, StartedAt: p.started, OpenedAt: p.started, Alerts: len(p.Members), Firing: len(p.Members)}
 	s.claim(p.analysis)
@@ -76,14 +76,14 @@ func fromGroup(p *planned, annotations map[string]map[string]string) *View {
 	return g.View
 }
 
-// claim names the probable cause, if there is one.
+// claim sets the probable cause, if one is confident enough.
 func (s *Summary) claim(a analysis) {
 	if len(a.Causes) > 0 && a.Causes[0].Confidence >= grouping.Claimed {
 		s.Cause, s.Confidence = a.Causes[0].Title, a.Causes[0].Confidence
 	}
 }
 
-// ReadView reads what the API gives of one incident.
+// ReadView decodes the API's response for one incident.
 func ReadView(text []byte) (*View, error) {
 	var v View
 	if err := json.Unmarshal(text, &v); err != nil {

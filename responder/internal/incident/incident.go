@@ -1,8 +1,9 @@
-// Package incident keeps incidents: which alerts are one, what probably caused it, who looks after it, and when it was over.
+// Package incident groups alerts into incidents: which alerts belong together, the probable cause, who works on it, and when
+// it was resolved.
 //
-// Input: the alerts, actions and audit trail of the store, and readings of the lineage. Output: incidents for the page, the API, Slack
-// and the terminal, and records of each in the audit trail. The package owns the tables incidents, incident_alerts, incident_changes
-// and incident_state, and reads those of others. It starts no action, and never changes an alert.
+// Input: the alerts, actions and audit trail in the store, and readings of the lineage. Output: incidents for the page, the
+// API, Slack and the terminal, and audit records of each. State: the tables incidents, incident_alerts, incident_changes and
+// incident_state; it reads tables of other packages. It never starts an action or changes an alert.
 package incident
 
 import (
@@ -14,22 +15,25 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/lineage"
 )
 
-// ErrNotFound says that there is no such incident.
+// ErrNotFound means that the incident does not exist.
 var ErrNotFound = errors.New("there is no such incident")
 
-// Config is how alerts become incidents.
+// Config configures how alerts become incidents.
 type Config struct {
-	// Window is how long after the end of a cause its consequences still begin, and how long an incident that is over takes alerts.
+	// Window is how long after the end of a cause its consequences may begin, and how long a resolved incident accepts
+	// alerts.
 	Window config.Duration `yaml:"window"`
-	// Lead is by how much a consequence may be seen before its cause.
+	// Lead is how much earlier than its cause a consequence may be detected.
 	Lead config.Duration `yaml:"lead"`
-	// Siblings is how close together alerts begin that have a common cause without an alert.
+	// Siblings is the maximum time between the starts of alerts with a common cause that has no alert.
 	Siblings config.Duration `yaml:"siblings"`
-	// Storm is how many alerts fire for those without any relation to become one incident.
+	// Storm is the number of firing alerts from which unrelated ones are collected in one incident.
 	Storm int `yaml:"storm"`
-	// Links are the lineage that no series tells.
+	// LineageInterval is the interval of reading the lineage. A change needs a restart.
+	LineageInterval config.Duration `yaml:"lineage_interval"`
+	// Links are relations of the lineage that no series has.
 	Links []lineage.Link `yaml:"links,omitempty"`
-	// Slack is where each incident is one message; without it nobody is told by the responder.
+	// Slack posts one message for each incident. Without it the responder sends no messages.
 	Slack *SlackConfig `yaml:"slack,omitempty"`
 }
 
@@ -37,9 +41,10 @@ type Config struct {
 func (c *Config) SetDefaults() {
 	o := grouping.DefaultOptions()
 	c.Window, c.Lead, c.Siblings, c.Storm = config.Duration(o.Window), config.Duration(o.Lead), config.Duration(o.Siblings), o.Storm
+	c.LineageInterval = config.Duration(time.Minute)
 }
 
-// longest is far above what joins anything sensible.
+// longest is the maximum of the durations, far above useful values.
 const longest = config.Duration(7 * 24 * time.Hour)
 
 // Validate implements config.Validator.
@@ -52,6 +57,9 @@ func (c *Config) Validate(at config.At) {
 			at.Errorf(d.key, "%s; want a time up to %s", d.value, longest)
 		}
 	}
+	if c.LineageInterval < config.Duration(time.Second) || c.LineageInterval > config.Duration(time.Hour) {
+		at.Errorf("lineage_interval", "%s; want 1s to 1h", c.LineageInterval)
+	}
 	if c.Storm < 2 {
 		at.Errorf("storm", "%d; want at least 2", c.Storm)
 	}
@@ -63,10 +71,10 @@ func (c *Config) options(byLabels bool) grouping.Options {
 	}
 }
 
-// Places are addresses of the operator, for links.
+// Places are configured addresses for links.
 type Places struct {
 	Trace, MLflow, Grafana string
-	// Page is the address of the responder itself.
+	// Page is the address of the responder.
 	Page string
 }
 
@@ -78,7 +86,7 @@ const (
 	Merged       = "merged"
 )
 
-// States are those that a list can be filtered by.
+// States are the states by which a list can be filtered.
 var States = []string{Open, Acknowledged, Resolved}
 
 // Summary is an incident in a list.
@@ -95,29 +103,29 @@ type Summary struct {
 	ResolvedAt     time.Time `json:"resolved_at,omitzero"`
 	Alerts         int       `json:"alerts"`
 	Firing         int       `json:"firing"`
-	// Cause is the title of the probable cause, "" where none is claimed.
+	// Cause is the title of the probable cause, or "".
 	Cause      string  `json:"cause,omitempty"`
 	Confidence float64 `json:"confidence,omitempty"`
 }
 
-// View is an incident as a whole.
+// View is an incident with all its details.
 type View struct {
 	Summary
-	// Onset is when it began as far as is known: what somebody noted, or else when what probably caused it happened.
+	// Onset is the start of the incident: as noted by a person, otherwise the time of the probable cause.
 	Onset     time.Time        `json:"onset,omitzero"`
 	OnsetFrom string           `json:"onset_from,omitempty"`
 	Causes    []grouping.Cause `json:"causes"`
-	// Notes are what limits the analysis: no lineage, or an old one.
+	// Notes describe limits of the analysis, such as a missing or old lineage.
 	Notes    []string        `json:"notes,omitempty"`
 	Objects  []Object        `json:"objects"`
 	Edges    []grouping.Edge `json:"edges"`
 	Members  []Alert         `json:"members"`
-	LeftOut  int             `json:"left_out,omitempty"` // alerts beyond those that are shown
+	LeftOut  int             `json:"left_out,omitempty"` // number of alerts that are left out
 	Actions  []Action        `json:"actions"`
 	Timeline []Event         `json:"timeline"`
 }
 
-// Object is something that alerts, or that is upstream of what does.
+// Object is an object with alerts, or one upstream of such an object.
 type Object struct {
 	grouping.Node
 	Role   string    `json:"role"`
@@ -142,7 +150,7 @@ type Alert struct {
 	Severity    string        `json:"severity,omitempty"`
 	Layer       string        `json:"layer,omitempty"`
 	Object      grouping.Node `json:"object"`
-	Part        string        `json:"part,omitempty"` // column, field or the like
+	Part        string        `json:"part,omitempty"` // column, field or similar
 	StartsAt    time.Time     `json:"starts_at"`
 	EndsAt      time.Time     `json:"ends_at,omitzero"`
 	Summary     string        `json:"summary,omitempty"`
@@ -154,13 +162,13 @@ type Alert struct {
 	Links       []Link        `json:"links,omitempty"`
 }
 
-// Link leads out of the page.
+// Link is a link to another system.
 type Link struct {
 	Text string `json:"text"`
 	URL  string `json:"url"`
 }
 
-// Action is what an alert of the incident asked for.
+// Action is an action that an alert of the incident caused.
 type Action struct {
 	Name     string    `json:"name"`
 	Response string    `json:"response"`
@@ -173,7 +181,7 @@ type Action struct {
 	EndedAt  time.Time `json:"ended_at,omitzero"`
 }
 
-// Event is one line of the timeline.
+// Event is a line of the timeline.
 type Event struct {
 	At    time.Time `json:"at"`
 	Kind  string    `json:"kind"`
@@ -181,19 +189,19 @@ type Event struct {
 	Actor string    `json:"actor,omitempty"`
 }
 
-// Kinds of events; the others are kinds of records of the audit trail.
+// Kinds of events. All others are kinds of audit records.
 const (
 	EventChange   = "change"
 	EventAlert    = "alert"
 	EventResolved = "resolved"
 )
 
-// Times are how long detection, acknowledgement and repair took; a negative one is not known.
+// Times are the durations of detection, acknowledgement and repair. A negative one is unknown.
 type Times struct {
 	Detect, Acknowledge, Resolve time.Duration
 }
 
-// Times of the incident: detection from the onset to the first alert, the others from the first alert.
+// Times of the incident. Detection is from the onset to the first alert, the others are from the first alert.
 func (v *View) Times() Times {
 	t := Times{-1, -1, -1}
 	if !v.Onset.IsZero() {
@@ -208,5 +216,5 @@ func (v *View) Times() Times {
 	return t
 }
 
-// APIPath is where programs read incidents, with the login of the page.
+// APIPath is the path at which programs read incidents. It needs the login of the page.
 const APIPath = "/api/v1/incidents"

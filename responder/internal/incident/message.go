@@ -14,7 +14,7 @@ type slackMessage struct {
 	TS          string            `json:"ts,omitempty"`
 	Text        string            `json:"text"`
 	Attachments []slackAttachment `json:"attachments"`
-	UnfurlLinks *bool             `json:"unfurl_links,omitempty"` // of chat.postMessage alone
+	UnfurlLinks *bool             `json:"unfurl_links,omitempty"` // only for chat.postMessage
 }
 
 type slackAttachment struct {
@@ -26,12 +26,12 @@ type slackAttachment struct {
 	MrkdwnIn  []string `json:"mrkdwn_in"`
 }
 
-// mostSlackText keeps a text within Slack's 3000 characters of a section, also after escaping.
+// mostSlackText keeps a text within Slack's limit of 3000 characters for a section, also after escaping.
 const mostSlackText = 2800
 
 var slackMarks = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
-// slackText makes text from outside safe to show, at most so many characters of it: a column named <!channel> pages nobody.
+// slackText escapes and truncates text from outside: a column named <!channel> must not notify anybody.
 func slackText(s string, most int) string {
 	s = plain(s)
 	if utf8.RuneCountInString(s) > most {
@@ -44,7 +44,7 @@ var slackLinkMarks = strings.NewReplacer("<", "%3C", ">", "%3E", "|", "%7C", `"`
 
 func slackLink(l Link) string { return "<" + slackLinkMarks.Replace(plain(l.URL)) + "|" + l.Text + ">" }
 
-// message tells the incident as it is now.
+// message returns the message for the incident's present state.
 func (v *View) message(places Places) slackMessage {
 	word, color := "INFO", "#439fe0"
 	switch v.Severity {
@@ -97,7 +97,7 @@ func (v *View) message(places Places) slackMessage {
 	footer := strings.Join(links, "   ")
 	text := strings.Join(lines, "\n")
 	for len(lines) > 2 && utf8.RuneCountInString(text)+utf8.RuneCountInString(footer) > mostSlackText {
-		lines = lines[:len(lines)-1] // The most urgent lines come first.
+		lines = lines[:len(lines)-1] // The most important lines come first.
 		text = strings.Join(lines, "\n")
 	}
 	if footer != "" && utf8.RuneCountInString(footer) < mostSlackText/2 {
@@ -106,7 +106,7 @@ func (v *View) message(places Places) slackMessage {
 	return slackMessage{Text: title, Attachments: []slackAttachment{{Color: color, Title: title, TitleLink: link, Text: text, Fallback: title, MrkdwnIn: []string{"text"}}}}
 }
 
-// affected names the objects that alert, the first five.
+// affected lists the first five alerting objects.
 func (v *View) affected() string {
 	var names []string
 	n := 0
@@ -115,7 +115,7 @@ func (v *View) affected() string {
 			continue
 		}
 		if n++; n <= 5 {
-			names = append(names, slackText(o.Node.String(), 60))
+			names = append(names, slackText(o.String(), 60))
 		}
 	}
 	if n > 5 {

@@ -9,15 +9,15 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/grouping"
 )
 
-// marks are what Markdown and HTML read in text. Text from outside must do nothing in a wiki.
+// marks are the characters with a meaning in Markdown or HTML. Text from outside must have no effect in a wiki.
 var marks = strings.NewReplacer(
 	`\`, `\\`, "`", "\\`", `*`, `\*`, `_`, `\_`, `[`, `\[`, `]`, `\]`, `<`, `&lt;`, `>`, `&gt;`, `&`, `&amp;`, `|`, `\|`, `#`, `\#`, `!`, `\!`, `~`, `\~`,
-	"://", ":\u2060//", // No wiki makes a link of it.
+	"://", ":\u2060//", // A wiki does not turn it into a link.
 )
 
 func md(s string) string { return marks.Replace(plain(s)) }
 
-// WritePostmortem writes the incident as Markdown to begin a post-mortem with.
+// WritePostmortem writes the incident as a Markdown draft of a post-mortem.
 func (v *View) WritePostmortem(w io.Writer) error {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -76,7 +76,7 @@ func (v *View) WritePostmortem(w io.Writer) error {
 		if !o.Onset.IsZero() {
 			since = stamp(o.Onset)
 		}
-		p("| %s | %s | %d | %s |", md(o.Node.String()), o.Role, o.Alerts, since)
+		p("| %s | %s | %d | %s |", md(o.String()), o.Role, o.Alerts, since)
 	}
 	p("\n## Timeline\n")
 	p("| time | what | who |\n|---|---|---|")

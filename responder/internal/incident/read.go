@@ -12,7 +12,7 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 )
 
-// activeAlerts are those that fire, ended within the window, or belong to an incident that is not over.
+// activeAlerts returns alerts that fire, ended within the window, or belong to an unresolved incident.
 func activeAlerts(tx *store.Tx, now time.Time, window time.Duration) ([]*grouping.Alert, error) {
 	rows, err := tx.Query(`SELECT a.id, a.labels, a.starts_at, a.ends_at, a.last_received_at, COALESCE(i.id, ''), COALESCE(i.acknowledged_at, 0)
 		FROM alerts a LEFT JOIN incident_alerts m ON m.alert_id = a.id LEFT JOIN incidents i ON i.id = m.incident_id
@@ -37,16 +37,16 @@ func activeAlerts(tx *store.Tx, now time.Time, window time.Duration) ([]*groupin
 		a.StartsAt, a.EndsAt, a.Pinned = store.Time(starts), store.Time(ends), acknowledged > 0
 		if last := store.Time(received); ends == 0 && now.Sub(last) > silent {
 			if a.Incident == "" && now.Sub(last) > silent+window {
-				continue // It ended long before there were incidents.
+				continue // It ended before this version, which introduced incidents.
 			}
-			a.EndsAt = last // Alertmanager knows it no longer.
+			a.EndsAt = last // Alertmanager no longer repeats it.
 		}
 		all = append(all, &a)
 	}
 	return all, rows.Err()
 }
 
-// known are the incidents that the alerts are in.
+// known returns the incidents that the alerts are in.
 func known(tx *store.Tx, alerts []*grouping.Alert) (map[string]stored, error) {
 	found := map[string]stored{}
 	for _, a := range alerts {
@@ -100,15 +100,15 @@ func scan(row interface{ Scan(dest ...any) error }) (Summary, analysis, error) {
 	return s, a, nil
 }
 
-// Filter selects incidents; what is empty selects all that are not part of another.
+// Filter selects incidents; empty fields match all that are not merged into another.
 type Filter struct{ State, Text string }
 
-// Unresolved is the state of a list of all that is not over.
+// Unresolved is the filter value for all unresolved incidents.
 const Unresolved = "unresolved"
 
 var escapeLike = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
-// List returns a page of incidents, the latest first, and how many there are.
+// List returns a page of incidents, the latest first, and the total number.
 func List(tx *store.Tx, f Filter, limit, offset int) (all []Summary, total int, err error) {
 	where, args := ` WHERE i.merged_into = ''`, []any{}
 	switch f.State {
@@ -145,7 +145,8 @@ func List(tx *store.Tx, f Filter, limit, offset int) (all []Summary, total int, 
 	return all, total, rows.Err()
 }
 
-// Of returns the ID of the incident that an alert is in: by its ID, or by its name, the latest that fires first. "" is none.
+// Of returns the ID of the incident of an alert, identified by its ID or by its name. Of a name, it is the latest firing
+// alert. "" means none.
 func Of(tx *store.Tx, alert string) (id string, err error) {
 	err = tx.QueryRow(`SELECT i.id FROM incidents i JOIN incident_alerts m ON m.incident_id = i.id JOIN alerts a ON a.id = m.alert_id
 		WHERE a.id = ? OR a.fingerprint = ? OR a.alertname = ?
@@ -156,14 +157,14 @@ func Of(tx *store.Tx, alert string) (id string, err error) {
 	return id, err
 }
 
-// Status is what metrics show.
+// Status has the values for metrics.
 type Status struct {
 	Open, Acknowledged int64
 	Opened             int64 // in all that are kept
 	Alerts             int64 // of those that are not over
 }
 
-// ReadStatus counts.
+// ReadStatus reads the status.
 func ReadStatus(tx *store.Tx) (s Status, err error) {
 	err = tx.QueryRow(`SELECT COUNT(CASE WHEN resolved_at = 0 AND acknowledged_at = 0 THEN 1 END), COUNT(CASE WHEN resolved_at = 0 AND acknowledged_at > 0 THEN 1 END), COUNT(*)
 		FROM incidents WHERE merged_into = ''`).Scan(&s.Open, &s.Acknowledged, &s.Opened)

@@ -21,15 +21,15 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/httpclient"
 )
 
-// SlackConfig is where incidents are told, one message each, which is updated.
+// SlackConfig is the Slack channel for incidents. Each has one message, which is updated.
 type SlackConfig struct {
-	// Channel is its ID or name. The app of the token has to be a member.
+	// Channel is the ID or name of the channel. The token's app has to be a member.
 	Channel string `yaml:"channel"`
-	// Token is that of a bot with the scope chat:write. It is read at every request.
+	// Token is a bot token with the scope chat:write. It is read at every request.
 	Token config.SecretSource `yaml:"token"`
-	// Severities are of the incidents that are told.
+	// Severities are the severities of incidents that get a message.
 	Severities []string `yaml:"severities,omitempty"`
-	// URL is of Slack's Web API.
+	// URL is the address of Slack's Web API.
 	URL        string     `yaml:"url"`
 	HTTPClient config.Raw `yaml:"http_client,omitempty"`
 
@@ -81,20 +81,20 @@ func newSlackClient(cfg SlackConfig) (*slackClient, error) {
 
 const (
 	slackTimeout = 15 * time.Second
-	// maxSlackAnswer is far above what Slack answers: the message as it was taken.
+	// maxSlackAnswer bounds a response, which repeats the accepted message.
 	maxSlackAnswer = 256 << 10
 )
 
-// slackError is a refusal in Slack's words.
+// slackError is an error code of Slack.
 type slackError struct {
 	code string
-	// after is how long Slack wants to be left alone, 0 if it does not say.
+	// after is the wait that Slack asks for, 0 if none.
 	after time.Duration
 }
 
 func (e *slackError) Error() string { return "Slack answers " + e.code }
 
-// slackAnswer is what of an answer is used.
+// slackAnswer has the used fields of a response.
 type slackAnswer struct {
 	OK      bool   `json:"ok"`
 	Error   string `json:"error"`
@@ -102,7 +102,7 @@ type slackAnswer struct {
 	TS      string `json:"ts"`
 }
 
-// call calls a method.
+// call calls a method of the API.
 func (c *slackClient) call(ctx context.Context, method string, body any) (slackAnswer, error) {
 	var answer slackAnswer
 	token, err := c.cfg.Token.Read()
@@ -146,7 +146,7 @@ func (c *slackClient) call(ctx context.Context, method string, body any) (slackA
 	return answer, nil
 }
 
-// mostPatience bounds what Slack may ask for.
+// mostPatience bounds the wait that Slack may ask for.
 const mostPatience = time.Hour
 
 func retryAfter(h http.Header) time.Duration {
@@ -157,7 +157,7 @@ func retryAfter(h http.Header) time.Duration {
 	return min(time.Duration(n)*time.Second, mostPatience)
 }
 
-// ReachSlack says whether the token is one of Slack's. It posts nothing.
+// ReachSlack checks the token without posting a message.
 func ReachSlack(ctx context.Context, cfg SlackConfig) (string, error) {
 	c, err := newSlackClient(cfg)
 	if err != nil {
@@ -169,7 +169,7 @@ func ReachSlack(ctx context.Context, cfg SlackConfig) (string, error) {
 	return "the token is valid", nil
 }
 
-// gone are errors by which a message can be changed no more: a new one takes its place.
+// gone are the errors after which a message can no longer be updated. A new message replaces it.
 var gone = []string{"message_not_found", "cant_update_message", "edit_window_closed"}
 
 func isGone(err error) bool {

@@ -15,7 +15,7 @@ const clock = "2006-01-02 15:04:05 UTC"
 
 func stamp(t time.Time) string { return t.UTC().Format(clock) }
 
-// Length is a duration in the two largest units.
+// Length formats a duration in its two largest units.
 func Length(d time.Duration) string {
 	switch d = d.Abs().Round(time.Second); {
 	case d < time.Minute:
@@ -29,7 +29,7 @@ func Length(d time.Duration) string {
 	}
 }
 
-// Count is a number of alerts.
+// Count formats a number of alerts.
 func Count(alerts int) string {
 	if alerts == 1 {
 		return "1 alert"
@@ -37,7 +37,7 @@ func Count(alerts int) string {
 	return fmt.Sprintf("%d alerts", alerts)
 }
 
-// plain makes text from outside safe for a terminal: on one line, without what a terminal obeys.
+// plain makes text from outside safe for a terminal: one line, without control characters.
 func plain(s string) string {
 	return strings.Join(strings.Fields(strings.Map(func(r rune) rune {
 		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Zl, unicode.Zp) {
@@ -47,14 +47,14 @@ func plain(s string) string {
 	}, strings.ToValidUTF8(s, "\uFFFD"))), " ")
 }
 
-// terminal writes lines and remembers the first error.
+// terminal writes lines and keeps the first error.
 type terminal struct {
 	w     io.Writer
 	width int
 	err   error
 }
 
-// line writes text, wrapped at the width; further lines begin with the indent.
+// line writes text wrapped at the width. Continuation lines begin with the indent.
 func (t *terminal) line(first, indent, text string) {
 	line := first
 	for i, word := range strings.Fields(plain(text)) {
@@ -77,7 +77,7 @@ func (t *terminal) write(line string) {
 	}
 }
 
-// WriteText writes the incident for a terminal of the width.
+// WriteText writes the incident for a terminal of the given width.
 func (v *View) WriteText(w io.Writer, width int) error {
 	t := &terminal{w: w, width: max(width, 40)}
 	t.line("", "", v.Title)
@@ -100,7 +100,7 @@ func (v *View) WriteText(w io.Writer, width int) error {
 		if o.Alerts > 0 {
 			role += fmt.Sprintf(", %s since %s", Count(o.Alerts), stamp(o.Onset))
 		}
-		t.line("  ", "    ", o.Node.String()+": "+role)
+		t.line("  ", "    ", o.String()+": "+role)
 	}
 	for _, e := range v.Edges {
 		t.line("  ", "    ", e.From.String()+" → "+e.To.String()+" ("+e.Why+")")
@@ -154,7 +154,7 @@ func (t *terminal) causes(v *View) {
 	t.write("")
 }
 
-// todo says what the first alerts ask people to do, each once, and where to look.
+// todo returns the instructions of the first alerts, each once, with their links.
 func (t *terminal) todo(v *View) {
 	said, n := map[string]bool{}, 0
 	for _, m := range v.Members {

@@ -16,14 +16,14 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 )
 
-// Bounds of what is shown of one incident.
+// Bounds of the view of one incident.
 const (
 	mostMembers = 200
 	mostActions = 100
 	mostEvents  = 500
 )
 
-// Get returns an incident. Of one that turned out to be a part of another, MergedInto says of which.
+// Get returns an incident. If it was merged, MergedInto has the other incident's ID.
 func Get(tx *store.Tx, id string, places Places) (*View, error) {
 	s, a, err := scan(tx.QueryRow(`SELECT `+columns+` FROM incidents i WHERE i.id = ?`, id))
 	if errors.Is(err, sql.ErrNoRows) {
@@ -47,7 +47,7 @@ func Get(tx *store.Tx, id string, places Places) (*View, error) {
 	return v, nil
 }
 
-// gatherer makes one view.
+// gatherer builds one view.
 type gatherer struct {
 	*View
 	tx       *store.Tx
@@ -85,7 +85,7 @@ func (g *gatherer) members() error {
 	return err
 }
 
-// member adds an alert of which the rest is in its labels and annotations.
+// member adds an alert; the remaining fields are in its labels and annotations.
 func (g *gatherer) member(m *Alert, l, an map[string]string) {
 	if g.counts == nil {
 		g.counts = map[grouping.Node]*Object{}
@@ -101,7 +101,7 @@ func (g *gatherer) member(m *Alert, l, an map[string]string) {
 	g.Members = append(g.Members, *m)
 }
 
-// began says when the incident began: what somebody noted, or else the time of the probable cause.
+// began returns the start of the incident: as noted by a person, otherwise the time of the probable cause.
 func (g *gatherer) began(noted time.Time) {
 	switch {
 	case !noted.IsZero():
@@ -114,7 +114,7 @@ func (g *gatherer) began(noted time.Time) {
 	}
 }
 
-// part is the part of its object that an alert is about.
+// part returns the column, field or similar that an alert is about.
 func part(l map[string]string) string {
 	for _, name := range []string{"column", "field", "feature", "evaluation", "check", "metric", "outcome", "segment", "resource", "upstream", "xid"} {
 		if l[name] != "" {
@@ -154,7 +154,7 @@ func (g *gatherer) count(m *Alert) {
 	}
 }
 
-// objects are those that alert, and those of the lineage between them, in the order of the lineage and of their onset.
+// objects returns the alerting objects and those between them, in the order of the lineage and of their first alerts.
 func (g *gatherer) objects() {
 	for _, e := range g.Edges {
 		for _, n := range []grouping.Node{e.From, e.To} {
@@ -188,7 +188,7 @@ func (g *gatherer) objects() {
 	g.Objects = g.Objects[:min(len(g.Objects), mostKept)]
 }
 
-// reasons say what a result means.
+// reasons describe results of actions.
 var reasons = map[string]string{
 	"succeeded": "done", "failed": "the target says that it failed", "rejected": "the target refused it", "undelivered": "the target did not take it in time",
 	"timed_out": "the target did not end it in time", "dry_run": "not done: the action is a dry run", "cooldown": "held back: too soon after the last one on the object",
@@ -216,7 +216,7 @@ func (g *gatherer) actions() error {
 	})
 }
 
-// timeline puts together what changed, the alerts, and what people and the responder did.
+// timeline merges changes, alerts, and actions of people and of the responder.
 func (g *gatherer) timeline() error {
 	g.happened()
 	records, err := audit.Of(g.tx, append(g.subjects, g.ID), mostEvents)
@@ -237,7 +237,7 @@ func (g *gatherer) sortTimeline() {
 	g.Timeline = g.Timeline[:min(len(g.Timeline), mostEvents)]
 }
 
-// happened adds the evidence that has a time, and the alerts.
+// happened adds the evidence with a time, and the alerts.
 func (g *gatherer) happened() {
 	for _, c := range g.Causes {
 		for _, e := range c.Evidence {
@@ -262,7 +262,7 @@ func (g *gatherer) event(at time.Time, kind, text, actor string) {
 	g.Timeline = append(g.Timeline, Event{at, kind, text, actor})
 }
 
-// tell says a record of the audit trail in words; "" is of what the timeline has already.
+// tell formats an audit record as text; "" if the timeline has it already.
 func tell(r *audit.Entry) string {
 	f := map[string]string{}
 	if err := json.Unmarshal(r.Facts, &f); err != nil {

@@ -13,10 +13,10 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/grouping"
 )
 
-// Observed is what is in use at one moment. What differs from the moment before has changed between the two.
+// Observed is the set of versions, schema changes and prices at one time. Differences between two times are changes.
 type Observed struct {
 	Serving map[grouping.Node][]string // versions of a model
-	Schema  map[grouping.Node][]string // columns that differ from the expected schema, in words
+	Schema  map[grouping.Node][]string // columns that differ from the expected schema, as text
 	Prices  map[string]float64
 	At      time.Time
 }
@@ -25,7 +25,7 @@ func newObserved() Observed {
 	return Observed{Serving: map[grouping.Node][]string{}, Schema: map[grouping.Node][]string{}, Prices: map[string]float64{}}
 }
 
-// listed is how Observed is kept: JSON has no keys of several parts.
+// listed is the stored form of Observed: JSON has no composite keys.
 type listed struct {
 	Serving, Schema []nodeTexts
 	Prices          map[string]float64
@@ -68,8 +68,8 @@ func (o *Observed) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// Since returns what changed from before to now, and what to compare with next. Nothing is known to have changed where there is no
-// before. What is missing now may be missing for want of data: it is kept, and if it comes back unchanged nothing has changed.
+// Since returns the changes since before, and the state to compare with next. Without a before there are no known changes.
+// Values that are missing now are kept, since their series may be missing: if they return unchanged, nothing has changed.
 func (o Observed) Since(before *Observed) (changes []grouping.Change, next Observed) {
 	next = newObserved()
 	next.At = o.At
@@ -100,8 +100,10 @@ func (o Observed) Since(before *Observed) (changes []grouping.Change, next Obser
 	}
 	for what, price := range o.Prices {
 		if was, known := before.Prices[what]; known && math.Abs(price-was) > 1e-9*math.Abs(was) {
-			changes = append(changes, grouping.Change{Kind: grouping.Priced, Node: grouping.Node{Kind: grouping.Exporter, Name: "prices"}, At: o.At,
-				Text: fmt.Sprintf("The price of %s went from C$ %.4g to C$ %.4g", what, was, price), Kinds: []grouping.Kind{grouping.Department, grouping.Model}})
+			changes = append(changes, grouping.Change{
+				Kind: grouping.Priced, Node: grouping.Node{Kind: grouping.Exporter, Name: "prices"}, At: o.At,
+				Text: fmt.Sprintf("The price of %s went from C$ %.4g to C$ %.4g", what, was, price), Kinds: []grouping.Kind{grouping.Department, grouping.Model},
+			})
 		}
 	}
 	slices.SortFunc(changes, func(a, b grouping.Change) int { return strings.Compare(a.Text, b.Text) })
@@ -112,7 +114,7 @@ func deployed(model grouping.Node, version string, at time.Time) grouping.Change
 	return grouping.Change{Kind: grouping.Deployed, Node: model, At: at, Text: fmt.Sprintf("Version %s of %s began to serve", version, model.Name)}
 }
 
-// concerns are the objects whose numbers come from an exporter.
+// concerns maps an exporter to the kinds of objects whose numbers it publishes.
 var concerns = map[string][]grouping.Kind{
 	"dataquality_exporter_build_info":  {grouping.Dataset},
 	"modelquality_exporter_build_info": {grouping.Model},
@@ -120,7 +122,7 @@ var concerns = map[string][]grouping.Kind{
 	"cost_exporter_build_info":         {grouping.Department},
 }
 
-// changes reads what is compared with the reading before, and changes whose time is a value.
+// changes reads the values to compare with the previous reading, and changes whose time is the value of a series.
 func (r *reader) changes() {
 	r.Observed.At = r.At
 	r.each(`group by (cluster, namespace, dataset, column, change, expected, actual) (ml_dataset_schema_change_info)`, func(l labels, _ float64) {
@@ -148,14 +150,16 @@ func (r *reader) changes() {
 			return
 		}
 		name := or(l("job"), l("instance"))
-		r.Changes = append(r.Changes, grouping.Change{Kind: grouping.Configured, At: seconds(at), Kinds: of,
-			Node: grouping.Node{Kind: grouping.Exporter, Cluster: l("cluster"), Name: name}, Text: "The exporter " + name + " loaded its configuration"})
+		r.Changes = append(r.Changes, grouping.Change{
+			Kind: grouping.Configured, At: seconds(at), Kinds: of,
+			Node: grouping.Node{Kind: grouping.Exporter, Cluster: l("cluster"), Name: name}, Text: "The exporter " + name + " loaded its configuration",
+		})
 	})
 }
 
 func seconds(s float64) time.Time { return time.UnixMilli(int64(s * 1000)).UTC() }
 
-// segments reads what explains changes of datasets and models.
+// segments reads the segments that explain changes of datasets and models.
 func (r *reader) segments() {
 	type key [6]string
 	of := func(l labels) key {
@@ -168,7 +172,7 @@ func (r *reader) segments() {
 		if l("dataset") == "" {
 			s.Node = in(grouping.Model, l, l("model"))
 		}
-		where := ""
+		var where string
 		s.Cause, where = cause(or(l("cause_column"), l("cause_field")), l("cause_value"))
 		if l("dataset") != "" && where != "" {
 			s.SQL = "SELECT * FROM " + name(l("dataset")) + " WHERE " + where
@@ -177,7 +181,7 @@ func (r *reader) segments() {
 		r.Segments = append(r.Segments, s)
 	})
 	if len(r.Segments) == 0 {
-		return // There is nothing to be said more of.
+		return // Nothing more is known about this cause.
 	}
 	r.each(`max by `+by+` ({__name__=~"ml_(dataset|model)_cause_rows_ratio"})`, func(l labels, rows float64) {
 		if i, known := at[of(l)]; known {
@@ -191,14 +195,14 @@ func (r *reader) segments() {
 	})
 }
 
-// cause says in words and as a condition of SQL what the labels of a cause name: one column and value, or several with commas between.
-// The condition is "" where a value is none of the column's own.
+// cause formats the labels of a cause as text and as an SQL condition: one column and value, or several separated by commas.
+// The condition is empty if a value is not a value of the column.
 func cause(columns, values string) (text, where string) {
 	if columns == "" {
 		return "", ""
 	}
 	cs, vs := strings.Split(columns, ", "), strings.Split(values, ", ")
-	if len(cs) != len(vs) { // A value has a comma of its own.
+	if len(cs) != len(vs) { // A value contains a comma.
 		cs, vs = []string{columns}, []string{values}
 	}
 	var texts, conditions []string
@@ -214,7 +218,7 @@ func cause(columns, values string) (text, where string) {
 	return strings.Join(texts, " and "), where
 }
 
-// reserved are bins that are no value.
+// reserved are bins that are not values.
 var reserved = []string{"unseen", "other", "nan", "inf", "future"}
 
 func condition(column, value string) (string, bool) {
@@ -229,7 +233,7 @@ func condition(column, value string) (string, bool) {
 
 var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
 
-// name quotes what is no plain name, as the standard says.
+// name quotes a name that is not a plain identifier, as standard SQL does.
 func name(s string) string {
 	if plainName.MatchString(s) {
 		return s

@@ -1,8 +1,8 @@
-// Package lineage reads from Prometheus what feeds, serves, runs and pays for what, and what changed.
+// Package lineage reads the lineage and recent changes from Prometheus.
 //
-// Input: series that exporters and servers publish, by instant queries with a deadline, and links of the configuration. Output: a
-// graph, segments that explain changes of datasets, and what is served and priced now; two of the last give what changed between
-// them. State: none. The package never writes to Prometheus and asks for no ranges.
+// Input: series of exporters and servers, by instant queries with a deadline, and configured links. Output: a graph, segments
+// that explain changes of datasets, and the versions, schemas and prices in use; two successive readings give the changes
+// between them. State: none. It never writes to Prometheus and makes no range queries.
 package lineage
 
 import (
@@ -17,45 +17,45 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/grouping"
 )
 
-// Querier asks Prometheus.
+// Querier queries Prometheus.
 type Querier interface {
 	Query(ctx context.Context, query string, at time.Time, opts ...prometheus.Option) (model.Value, prometheus.Warnings, prometheus.Infos, error)
 }
 
 const (
-	// queryTimeout is of one query. Prometheus is told as well, so that it does not go on for nobody.
+	// queryTimeout is the timeout of one query. Prometheus gets it, too, so that it does not continue an abandoned query.
 	queryTimeout = 10 * time.Second
-	// maxSeries bounds what one query gives. More is cut off and told.
+	// maxSeries bounds the result of a query. A longer one is truncated and reported.
 	maxSeries = 20_000
-	// reach is how long ago changes that have a time of their own are read.
+	// reach is the maximum age of changes that have a time of their own.
 	reach = 48 * time.Hour
 )
 
-// Reading is what one reading of Prometheus gave.
+// Reading is the result of one reading.
 type Reading struct {
 	Graph    *grouping.Graph
 	Observed Observed
-	Changes  []grouping.Change // those that have a time of their own
+	Changes  []grouping.Change // changes with a time of their own
 	Segments []grouping.Segment
 	At       time.Time
-	// Queries and Failed are how many queries were made and failed. Problems says of each why.
+	// Queries and Failed count the queries and the failed ones. Problems has the errors.
 	Queries, Failed int
 	Truncated       bool
 }
 
-// reader makes the queries of one reading.
+// reader runs the queries of one reading.
 type reader struct {
-	ctx context.Context //nolint:containedctx // A reader does not outlive the call that carries the context.
+	ctx context.Context //nolint:containedctx // A reader exists only during the call that has the context.
 	q   Querier
 	Reading
 	errs []error
 }
 
-// Read reads everything. What one query does not give is left out, and its error is in the returned one: the Reading is of use all
-// the same unless every query failed.
+// Read runs all queries. A failed query leaves out its part, and the returned error has its reason. The Reading is usable
+// unless every query failed.
 func Read(ctx context.Context, q Querier, links []Link, at time.Time) (*Reading, error) {
 	r := &reader{ctx: ctx, q: q, Reading: Reading{Graph: &grouping.Graph{}, At: at, Observed: newObserved()}}
-	// What names cluster and namespace comes first: the rest is taken for it.
+	// Series with cluster and namespace come first, so that ends without them can be resolved.
 	r.serving()
 	r.datasets()
 	r.runs()
@@ -70,7 +70,7 @@ func Read(ctx context.Context, q Querier, links []Link, at time.Time) (*Reading,
 	return &r.Reading, errors.Join(r.errs...)
 }
 
-// each calls f for every series that the query gives.
+// each calls f for every series of a query's result.
 func (r *reader) each(query string, f func(labels func(string) string, value float64)) {
 	r.Queries++
 	ctx, cancel := context.WithTimeout(r.ctx, queryTimeout)
@@ -104,7 +104,7 @@ func or(a, b string) string {
 
 type labels = func(string) string
 
-// in names an object that the series says is in its own cluster and namespace.
+// in returns an object in the cluster and namespace of the series.
 func in(kind grouping.Kind, l labels, name string) grouping.Node {
 	return grouping.Node{Kind: kind, Cluster: l("cluster"), Namespace: l("namespace"), Name: name}
 }
@@ -113,7 +113,7 @@ func (r *reader) add(from, to grouping.Node, why string) {
 	r.Graph.Add(grouping.Edge{From: from, To: to, Why: why})
 }
 
-// serving reads which versions answer requests.
+// serving reads the versions that answer requests.
 func (r *reader) serving() {
 	r.each(`group by (cluster, namespace, model, version) (model:ml_inference_requests:rate5m{version!=""} > 0)`, func(l labels, _ float64) {
 		m := in(grouping.Model, l, l("model"))
@@ -122,7 +122,7 @@ func (r *reader) serving() {
 	})
 }
 
-// datasets reads what datasets are made of, and which models they feed.
+// datasets reads the upstreams of datasets, and the models that they feed.
 func (r *reader) datasets() {
 	r.each(`group by (cluster, namespace, dataset, upstream) (ml_dataset_upstream_rows)`, func(l labels, _ float64) {
 		r.add(in(grouping.Dataset, l, l("upstream")), in(grouping.Dataset, l, l("dataset")), "is upstream of")
@@ -133,7 +133,7 @@ func (r *reader) datasets() {
 	})
 }
 
-// runs reads what versions were trained by and on.
+// runs reads which run and which data trained a version.
 func (r *reader) runs() {
 	snapshots := map[string]grouping.Node{} // by digest
 	r.each(`group by (cluster, namespace, dataset, snapshot, digest) (ml_dataset_passed_snapshot_info{digest!=""}
@@ -146,7 +146,7 @@ func (r *reader) runs() {
 		version := in(grouping.Version, l, grouping.VersionName(l("model"), l("version")))
 		run := in(grouping.Run, l, l("mlflow_run_id"))
 		if !r.isServed(in(grouping.Model, l, l("model")), l("version")) {
-			return // The registry knows many that nobody asks.
+			return // The registry also has many versions without requests.
 		}
 		r.add(run, version, "trained")
 		snapshot, known := snapshots[l("training_digest")]
@@ -168,15 +168,15 @@ func (r *reader) isServed(m grouping.Node, version string) bool {
 	return false
 }
 
-// serverSeries are counters that inference servers publish for each model, with the pod from the target.
+// serverSeries are counters that inference servers publish for each model. The label pod comes from the target.
 const serverSeries = `vllm:e2e_request_latency_seconds_count|vllm:request_success_total|ray_vllm_e2e_request_latency_seconds_count|` +
 	`sglang:num_requests_total|nv_inference_request_success|ts_inference_requests_total|:tensorflow:serving:request_count|` +
 	`trtllm_request_success_total|request_predict_seconds_count|ml_inference_requests_total`
 
-// ourPods publish ml_inference_requests_total for others and serve nothing.
+// ourPods publish ml_inference_requests_total for other systems and do not serve models.
 const ourPods = `modelquality_exporter_build_info`
 
-// hardware reads which hosts have which GPUs, which pods hold them, and which models the pods serve.
+// hardware reads the GPUs of hosts, the pods that hold them, and the models that the pods serve.
 func (r *reader) hardware() {
 	gpu := func(l labels) grouping.Node {
 		return grouping.Node{Kind: grouping.GPU, Cluster: l("cluster"), Name: grouping.GPUName(or(l("uuid"), l("UUID")), l("instance"), l("gpu"))}
@@ -185,8 +185,8 @@ func (r *reader) hardware() {
 		r.add(grouping.Node{Kind: grouping.Host, Cluster: l("cluster"), Name: grouping.HostName(l("instance"))}, gpu(l), "has")
 	})
 	pods := map[grouping.Node]bool{}
-	// With honor_labels the labels of the holder are its own; without, Prometheus renamed them. A pod that Prometheus scrapes for
-	// the series itself holds nothing.
+	// With honor_labels, the holder's labels keep their names; without, Prometheus has renamed them. A pod that is itself the
+	// scrape target is not a holder.
 	r.each(`group by (cluster, instance, gpu, uuid, UUID, namespace, exported_namespace, pod, exported_pod) (
 		(gpu_allocation_info{exported_pod!=""} or DCGM_FI_DEV_GPU_TEMP{exported_pod!=""})
 		or ((gpu_allocation_info{exported_pod="",pod!=""} or DCGM_FI_DEV_GPU_TEMP{exported_pod="",pod!=""}) unless on (cluster, instance, pod) up)
@@ -204,7 +204,7 @@ func (r *reader) hardware() {
 	r.onlyModels(pods, served)
 }
 
-// onlyModels takes the one model of a namespace for what a pod of it serves that holds a GPU and says nothing.
+// onlyModels assigns the only model of a namespace to a pod there that holds a GPU and has no series of a model.
 func (r *reader) onlyModels(pods, served map[grouping.Node]bool) {
 	type place struct{ cluster, namespace string }
 	models := map[place][]grouping.Node{}
@@ -219,7 +219,7 @@ func (r *reader) onlyModels(pods, served map[grouping.Node]bool) {
 	}
 }
 
-// money reads who pays for which model.
+// money reads the departments that pay for models.
 func (r *reader) money() {
 	r.each(`group by (cluster, department, model) (ml_cost_spend_cad_total{model!="",department!=""})`, func(l labels, _ float64) {
 		r.add(grouping.Node{Kind: grouping.Model, Cluster: l("cluster"), Name: l("model")},

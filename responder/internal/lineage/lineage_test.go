@@ -106,8 +106,10 @@ func TestTheLineageIsReadFromDataToMoney(t *testing.T) {
 	require.NotContains(t, r.Graph.Upstream(fraud), node(grouping.Run, "serving", "0a"), "a run of a version that nobody asks")
 	require.Contains(t, r.Graph.Downstream(node(grouping.Dataset, "data", "raw_payments")), node(grouping.Model, "", "limits"), "a link of the configuration")
 
-	require.Equal(t, []grouping.Segment{{Node: node(grouping.Dataset, "data", "payments"), Column: "merchant_category", Signal: "drift_psi",
-		Cause: "payment_provider = newpay", Explained: 0.97, Rows: 0.05, FirstSeen: at.Add(-4 * time.Hour), SQL: "SELECT * FROM payments WHERE payment_provider = 'newpay'"}}, r.Segments)
+	require.Equal(t, []grouping.Segment{{
+		Node: node(grouping.Dataset, "data", "payments"), Column: "merchant_category", Signal: "drift_psi",
+		Cause: "payment_provider = newpay", Explained: 0.97, Rows: 0.05, FirstSeen: at.Add(-4 * time.Hour), SQL: "SELECT * FROM payments WHERE payment_provider = 'newpay'",
+	}}, r.Segments)
 	require.Len(t, r.Changes, 2)
 	require.Equal(t, "Version 8 of fraud began to serve", r.Changes[0].Text)
 	require.Equal(t, at.Add(-2*time.Minute), r.Changes[0].At)

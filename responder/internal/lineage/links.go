@@ -5,16 +5,16 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/grouping"
 )
 
-// Link is a part of the lineage that no series tells.
+// Link is a relation of the lineage that no series has.
 type Link struct {
-	// Dataset, Model or Host is what the link begins at; one of them.
+	// Dataset, Model or Host is the start of the link; exactly one is set.
 	Dataset string `yaml:"dataset,omitempty"`
 	Model   string `yaml:"model,omitempty"`
 	Host    string `yaml:"host,omitempty"`
-	// Cluster and Namespace are of both ends; without them the names alone count.
+	// Cluster and Namespace apply to both ends. Without them only names are compared.
 	Cluster   string `yaml:"cluster,omitempty"`
 	Namespace string `yaml:"namespace,omitempty"`
-	// Feeds are models that the dataset feeds, and UpstreamOf datasets that are made of it.
+	// Feeds are models that the dataset feeds. UpstreamOf are datasets that are made from it.
 	Feeds      []string `yaml:"feeds,omitempty"`
 	UpstreamOf []string `yaml:"upstream_of,omitempty"`
 	// Serves are models that the host serves.
@@ -40,8 +40,10 @@ func (l *Link) Validate(at config.At) {
 		given   bool
 		begin   string
 	}{
-		{"feeds", "dataset", len(l.Feeds) > 0, l.Dataset}, {"upstream_of", "dataset", len(l.UpstreamOf) > 0, l.Dataset},
-		{"serves", "host", len(l.Serves) > 0, l.Host}, {"department", "model", l.Department != "", l.Model},
+		{"feeds", "dataset", len(l.Feeds) > 0, l.Dataset},
+		{"upstream_of", "dataset", len(l.UpstreamOf) > 0, l.Dataset},
+		{"serves", "host", len(l.Serves) > 0, l.Host},
+		{"department", "model", l.Department != "", l.Model},
 	} {
 		if end.given && end.begin == "" {
 			at.Errorf(end.key, "stands without %s, of which it says where it leads", end.of)
@@ -73,7 +75,7 @@ func (l *Link) add(g *grouping.Graph) {
 	add(node(grouping.Model, l.Model), department, "is paid by")
 }
 
-// Of returns the graph of the links alone.
+// Of returns the graph that has only the links.
 func Of(links []Link) *grouping.Graph {
 	g := &grouping.Graph{}
 	for _, l := range links {

@@ -1,7 +1,7 @@
-// Package links makes addresses of what alerts name: traces, runs, dashboards and runbooks.
+// Package links builds addresses for what alerts name: traces, runs, dashboards and runbooks.
 //
-// Input: addresses that the operator wrote, and IDs and paths from outside. Output: addresses that lead where the operator said, or
-// none. State: none. The package never takes a host from an alert, except a runbook's, whose scheme is checked.
+// Input: addresses from the configuration, and IDs and paths from outside. Output: addresses on the configured hosts, or
+// none. State: none. It never takes a host from an alert, except that of a runbook, whose scheme it checks.
 package links
 
 import (
@@ -12,16 +12,16 @@ import (
 	"time"
 )
 
-// Placeholders of the addresses.
+// Placeholders in configured addresses.
 const (
 	TraceID = "{trace_id}"
 	RunID   = "{run_id}"
 )
 
-// linkable is what an ID may consist of to become part of a link. Others are shown as text.
+// linkable matches IDs that may become part of a link. Others are shown as text.
 var linkable = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 
-// Fill puts an ID that came from outside into an address that the operator wrote.
+// Fill inserts an ID from outside into a configured address.
 func Fill(template, placeholder, id string) string {
 	if template == "" || !linkable.MatchString(id) {
 		return ""
@@ -29,7 +29,7 @@ func Fill(template, placeholder, id string) string {
 	return strings.ReplaceAll(template, placeholder, id)
 }
 
-// Runbook is the address if it is one of the web.
+// Runbook returns the address if it is an http or https URL.
 func Runbook(address string) string {
 	if u, err := url.Parse(address); err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" {
 		return u.String()
@@ -37,10 +37,10 @@ func Runbook(address string) string {
 	return ""
 }
 
-// dashboardPath is what the rules write: /d/UID or /d/UID/SLUG, and variables.
+// dashboardPath matches the dashboards in the rules' annotations: /d/UID or /d/UID/SLUG, and variables.
 var dashboardPath = regexp.MustCompile(`^/d/[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)?$`)
 
-// Dashboard is the dashboard of a path, in the Grafana at base, from an hour before the time to an hour after.
+// Dashboard returns the address of a dashboard in the Grafana at base, for the hour before the time to the hour after.
 func Dashboard(base, path string, at time.Time) string {
 	u, err := url.Parse(path)
 	if base == "" || err != nil || u.IsAbs() || u.Host != "" || !dashboardPath.MatchString(u.EscapedPath()) {

@@ -58,12 +58,12 @@ type alertItem struct {
 	LabelNames          []string
 	TraceURL, MLflowURL string
 	RunbookURL          string
-	Typed, Onset        string // as they stand in the form
+	Typed, Onset        string // as entered in the form
 }
 
 func (p *Page) showAlert(r *request) error { return p.alert(r, http.StatusOK, "", nil) }
 
-// alert shows an alert; sent is what somebody sent and would have to type again.
+// alert shows an alert. sent is submitted input to show again, so that the user need not type it again.
 func (p *Page) alert(r *request, status int, problem string, sent *verdict.Verdict) error {
 	var d alertItem
 	if err := p.store.Read(r.Context(), func(tx *store.Tx) (err error) {
@@ -99,7 +99,7 @@ func (p *Page) judge(r *request) error {
 	}
 	if onset := r.PostForm.Get("onset"); onset != "" {
 		var err error
-		// Browsers send seconds only where they are not zero.
+		// Browsers omit the seconds if they are zero.
 		if v.Onset, err = time.Parse(localLayout, onset[:min(len(onset), len(localLayout))]); err != nil || v.Onset.Year() < 2000 {
 			return p.alert(r, http.StatusUnprocessableEntity, "The onset is no time; want one such as 2026-11-24T09:00, in UTC.", &v)
 		}

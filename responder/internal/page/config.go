@@ -15,24 +15,24 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/links"
 )
 
-// Config is who may judge, and where the page links to.
+// Config configures the users of the page and its links.
 type Config struct {
-	// UsersFile has the users and their bcrypt hashes as basic_auth_users, as the file of --web.config.file has them.
-	// It is read again at each request.
+	// UsersFile has users and bcrypt hashes under basic_auth_users, in the format of --web.config.file. It is read at each
+	// request.
 	UsersFile config.Path `yaml:"users_file,omitempty"`
-	// Proxy logs people in instead; what it says is believed.
+	// Proxy is a proxy that authenticates users instead. Its header is trusted.
 	Proxy *ProxyConfig `yaml:"proxy,omitempty"`
-	// TraceURL is where a trace is shown: an http or https URL with {trace_id}.
+	// TraceURL is the link to a trace: an http or https URL with {trace_id}.
 	TraceURL string `yaml:"trace_url,omitempty"`
-	// MLflowURL is where a run is shown: an http or https URL with {run_id}.
+	// MLflowURL is the link to a run: an http or https URL with {run_id}.
 	MLflowURL string `yaml:"mlflow_url,omitempty"`
-	// GrafanaURL is where the dashboards are: the address of Grafana, such as https://grafana.example.com.
+	// GrafanaURL is the address of the Grafana with the dashboards, such as https://grafana.example.com.
 	GrafanaURL string `yaml:"grafana_url,omitempty"`
-	// ExternalURL is where people reach the responder, for links to it in messages.
+	// ExternalURL is the responder's address for people, for links in messages.
 	ExternalURL string `yaml:"external_url,omitempty"`
 }
 
-// Places are the addresses that incidents link to.
+// Places returns the addresses that incidents link to.
 func (c *Config) Places() incident.Places {
 	if c == nil {
 		return incident.Places{}
@@ -40,11 +40,12 @@ func (c *Config) Places() incident.Places {
 	return incident.Places{Trace: c.TraceURL, MLflow: c.MLflowURL, Grafana: c.GrafanaURL, Page: strings.TrimSuffix(c.ExternalURL, "/")}
 }
 
-// ProxyConfig is a proxy that has logged people in before they get here.
+// ProxyConfig is a proxy that authenticates users before the page.
 type ProxyConfig struct {
-	// Header has the user's name, such as X-Forwarded-User.
+	// Header names the header with the user's name, such as X-Forwarded-User.
 	Header string `yaml:"header"`
-	// Addresses that the proxy connects from, as 10.0.0.7 or 10.0.0.0/24. From others the header is ignored.
+	// Addresses are the proxy's source addresses, such as 10.0.0.7 or 10.0.0.0/24. The header is ignored in requests from
+	// others.
 	Addresses []string `yaml:"addresses"`
 }
 
@@ -95,7 +96,7 @@ func prefix(text string) (netip.Prefix, error) {
 	return netip.ParsePrefix(text)
 }
 
-// users is the file of UsersFile.
+// users is the format of UsersFile.
 type users struct {
 	Hashes map[string]string `yaml:"basic_auth_users"`
 }

@@ -13,8 +13,8 @@ import (
 
 func durationOf(nanoseconds int64) time.Duration { return time.Duration(nanoseconds) }
 
-// drawing is the lineage of an incident: an object a row, in the order from data to money, and arcs at their left. It is as narrow as a
-// telephone, so it needs no scrolling to the side.
+// drawing is the lineage of an incident as an image: one object in each row, ordered from data to money, with arcs at the
+// left. It fits the width of a phone without horizontal scrolling.
 type drawing struct {
 	Width, Height int
 	Box           int // width of a row's box
@@ -47,7 +47,7 @@ var roleClass = map[string]string{
 
 func draw(v *incident.View) *drawing {
 	objects := slices.Clone(v.Objects)
-	// Where there are too many, those that explain the incident stay, then the first to alert.
+	// Above the limit, the objects that explain the incident are kept, then the first to alert.
 	rank := func(o incident.Object) int {
 		return slices.Index([]string{incident.RoleCause, incident.RoleFirst, incident.RoleUpstream, incident.RoleConsequence}, o.Role) & 7
 	}
@@ -63,7 +63,7 @@ func draw(v *incident.View) *drawing {
 		}
 		y := 2 + len(d.Rows)*(rowHeight+rowGap)
 		keep[o.Node] = y + rowHeight/2
-		row := drawnRow{Y: y, TextY: y + 19, NoteY: y + 35, Full: shown(o.Node.String()), Class: roleClass[o.Role]}
+		row := drawnRow{Y: y, TextY: y + 19, NoteY: y + 35, Full: shown(o.String()), Class: roleClass[o.Role]}
 		row.Label, row.Note = short(row.Full), o.Role
 		if o.Alerts > 0 {
 			row.Note = fmt.Sprintf("%s · %s since %s", o.Role, incident.Count(o.Alerts), o.Onset.UTC().Format("15:04"))
@@ -79,7 +79,7 @@ func draw(v *incident.View) *drawing {
 		}
 		span := max(from-to, to-from) / (rowHeight + rowGap)
 		x := gutter - min(14+9*span, gutter-4)
-		shift := 6 // An arc leaves below the middle and arrives above it, or the other way round.
+		shift := 6 // An arc to a lower row starts below the middle of a row and ends above that of the other; an arc to a higher row does the opposite.
 		if to < from {
 			shift = -6
 		}

@@ -48,11 +48,11 @@ type incidentItem struct {
 
 type namedTime struct{ Name, Value string }
 
-// get reads the incident of the path. It follows one that turned out to be a part of another.
+// get reads the incident of the path. If the incident was merged into another, it reads that one.
 func (p *Page) get(r *request) (v *incident.View, err error) {
 	err = p.store.Read(r.Context(), func(tx *store.Tx) error {
 		id := r.PathValue("id")
-		for range 5 { // A part of a part of a part is rare, and a circle would be an error of ours.
+		for range 5 { // More than one step of merging is rare. The bound protects against a cycle.
 			if v, err = incident.Get(tx, id, r.cfg.Places()); err != nil || v.MergedInto == "" {
 				return err
 			}
@@ -99,7 +99,7 @@ func (p *Page) postmortem(r *request) error {
 	return v.WritePostmortem(r.ResponseWriter)
 }
 
-// plainName is an ID as a part of a file's name.
+// plainName formats an ID for a file name.
 func plainName(id string) string {
 	out := []rune{}
 	for _, c := range id {
@@ -110,7 +110,7 @@ func plainName(id string) string {
 	return string(out)
 }
 
-// take records that the user looks after the incident of the path.
+// take records that the user acknowledges the incident of the path.
 func (p *Page) take(r *request) error {
 	return p.store.Write(r.Context(), func(tx *store.Tx) error {
 		return incident.Acknowledge(tx, r.PathValue("id"), r.user, p.now())
@@ -130,13 +130,13 @@ func writeJSON(r *request, v any) error {
 	return json.NewEncoder(r.ResponseWriter).Encode(v)
 }
 
-// apiList is what the API gives of several incidents.
+// apiList is the API's response for a list of incidents.
 type apiList struct {
 	Incidents []incident.Summary `json:"incidents"`
 	Total     int                `json:"total"`
 }
 
-// apiIncidents answers with incidents by state, text, or the alert that they have.
+// apiIncidents returns incidents filtered by state, text or alert.
 func (p *Page) apiIncidents(r *request) error {
 	q := r.URL.Query()
 	limit, err := strconv.Atoi(q.Get("limit"))

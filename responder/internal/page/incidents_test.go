@@ -116,8 +116,10 @@ func TestAnIncidentIsReadAndAcknowledgedByKeyboard(t *testing.T) {
 	require.Equal(t, "MLDatasetDrift of dataset payments and 3 more", b.focused())
 	b.keys(kb.Enter)
 	b.await("Probable cause")
-	for _, text := range []string{"payment_provider = newpay in dataset payments", "payment_provider = newpay explains 97 % of the change of merchant_category", "retrain-fraud", "held back: the data are broken",
-		"SELECT * FROM payments WHERE payment_provider = 'newpay'", "8 min"} {
+	for _, text := range []string{
+		"payment_provider = newpay in dataset payments", "payment_provider = newpay explains 97 % of the change of merchant_category", "retrain-fraud", "held back: the data are broken",
+		"SELECT * FROM payments WHERE payment_provider = 'newpay'", "8 min",
+	} {
 		require.Contains(t, b.text(), text)
 	}
 	require.Equal(t, 4, eval[int](b, "document.querySelectorAll('svg .object').length"), "payments, version 8, fraud, risk")

@@ -1,8 +1,8 @@
-// Package page is the web page on which people judge answers and alerts.
+// Package page serves the web page on which people judge answers and alerts and look at incidents.
 //
-// Input: requests of people who are logged in. Output: lists, items and forms, and through the packages review and
-// verdict what was decided and by whom. The page keeps no state of its own. It works without JavaScript, loads nothing
-// from elsewhere, and shows texts from outside such that they can do nothing.
+// Input: requests of users who are logged in. Output: lists, items and forms; decisions and their authors go to the packages
+// review, verdict and incident. State: none of its own. The page works without JavaScript. It never loads anything from other
+// hosts, and never renders text from outside as markup.
 package page
 
 import (
@@ -33,7 +33,7 @@ var files embed.FS
 // Paths that the page serves.
 var Paths = []string{"/reviews", "/reviews/", "/alerts", "/alerts/", "/incidents", "/incidents/", incident.APIPath, incident.APIPath + "/", "/assets/"}
 
-// Page is the handler of Paths. Before Configure it has nothing to show.
+// Page is the handler of Paths. Before Configure it serves nothing.
 type Page struct {
 	store     *store.Store
 	logger    *slog.Logger
@@ -85,7 +85,7 @@ func New(s *store.Store, logger *slog.Logger, now func() time.Time) (*Page, erro
 	return p, nil
 }
 
-// Configure replaces the configuration. With nil the page is not there.
+// Configure replaces the configuration. nil disables the page.
 func (p *Page) Configure(cfg *Config) error {
 	if cfg != nil && cfg.UsersFile != "" {
 		if _, err := readUsers(cfg.UsersFile); err != nil {
@@ -106,14 +106,14 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
-	// Not no-referrer: a form would then be sent with the origin "null", which looks like another site's.
+	// Not no-referrer: with it, browsers send forms with the origin "null", which does not match this site.
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
 	p.handler.ServeHTTP(w, r)
 }
 
-// request is a request of somebody who is logged in.
+// request is a request of a logged-in user.
 type request struct {
 	http.ResponseWriter
 	*http.Request
@@ -124,7 +124,7 @@ type request struct {
 // maxForm bounds the body of a form.
 const maxForm = 64 << 10
 
-// page lets people in who are logged in and whose form is our own.
+// page admits requests of logged-in users, and forms only from this site.
 func (p *Page) page(serve func(*request) error) http.HandlerFunc {
 	csrf := http.NewCrossOriginProtection()
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -158,29 +158,29 @@ func (p *Page) page(serve func(*request) error) http.HandlerFunc {
 	}
 }
 
-// view is what every template gets.
+// view has the values for every template.
 type view struct {
 	Title   string
 	Section string
 	User    string
-	Notice  string // what was done just now
+	Notice  string // result of the last action
 	Error   string
 	Data    any
 }
 
 func (p *Page) render(r *request, status int, name string, v view) error {
 	v.User = r.user
-	var b bytes.Buffer // A template that fails must not leave half a page.
+	var b bytes.Buffer // Render into a buffer, so that a failing template does not send half a page.
 	if err := p.templates[name].Execute(&b, v); err != nil {
 		return err
 	}
 	r.Header().Set("Content-Type", "text/html; charset=utf-8")
 	r.WriteHeader(status)
-	_, _ = b.WriteTo(r.ResponseWriter) // The reader may be gone.
+	_, _ = b.WriteTo(r.ResponseWriter) // The client may have disconnected.
 	return nil
 }
 
-// Header is the response's; the embedded request has one too.
+// Header returns the response's header; the embedded request has a field of the same name.
 func (r *request) Header() http.Header { return r.ResponseWriter.Header() }
 
 func (p *Page) problem(r *request, status int, title, text string) {
@@ -199,7 +199,7 @@ type pager struct {
 	PreviousURL, NextURL string
 }
 
-// maxPage bounds the rows that a database has to skip.
+// maxPage bounds the number of rows that a database has to skip.
 const maxPage = 10_000
 
 func pageNumber(query url.Values) int {
@@ -230,10 +230,10 @@ func newPager(r *request, page, total, shown int) pager {
 	return pg
 }
 
-// choices bounds what a filter offers.
+// choices bounds the values that a filter offers.
 const choices = 500
 
-// text is a value of a query or a form, without what databases do not take.
+// text returns a value of a query or a form without characters that databases reject.
 func text(values url.Values, key string, most int) string {
 	s := strings.TrimSpace(strings.ReplaceAll(strings.ToValidUTF8(values.Get(key), "\uFFFD"), "\x00", "\uFFFD"))
 	if utf8.RuneCountInString(s) > most {
@@ -282,14 +282,14 @@ func (p *Page) listReviews(r *request) error {
 	return p.render(r, http.StatusOK, "reviews", view{Title: "Answers to review", Section: "reviews", Notice: notices[q.Get("done")], Data: d})
 }
 
-// notices are what a redirect can say; its address cannot bring any other text.
+// notices are the messages after a redirect. The URL only selects one of them and cannot inject other text.
 var notices = map[string]string{
 	"acknowledged":  "You look after this incident.",
 	review.Accepted: "Accepted. The answer stands.", review.Rejected: "Rejected.", review.Reopened: "Put back into the queue.",
 	"judged": "The verdict is recorded.",
 }
 
-// Excerpts are shown in two steps; whoever wants more takes the file.
+// An excerpt is shown in two steps. The complete one is a download.
 const (
 	excerptShort = 2_000
 	excerptLong  = 100_000
@@ -301,7 +301,7 @@ type reviewItem struct {
 	TraceURL, MLflowURL string
 	Cut                 bool
 	MoreURL             string
-	Shown               int // characters of the excerpt
+	Shown               int // number of characters of the excerpt
 	Reason              string
 	Waiting             int64
 }
@@ -333,7 +333,7 @@ func (p *Page) review(r *request, status int, notice, problem, reason string) er
 	return p.render(r, status, "review", view{Title: "Review of " + d.Model, Section: "reviews", Notice: notice, Error: problem, Data: d})
 }
 
-// address of an item: IDs come from outside.
+// path of an item; its ID comes from outside
 func address(under, id string) string { return under + "/" + url.PathEscape(id) }
 
 func (p *Page) excerpt(r *request) error {
@@ -350,12 +350,12 @@ func (p *Page) excerpt(r *request) error {
 	return nil
 }
 
-// Write writes the response; the embedded request has a Write too.
+// Write writes the response; the embedded request has a method of the same name.
 func (r *request) Write(b []byte) (int, error) { return r.ResponseWriter.Write(b) }
 
 const maxReason = 2000
 
-// form reads a form; false means that the answer was given.
+// form parses a form. If it returns false, it has sent an error response.
 func (p *Page) form(r *request) (revision int64, ok bool) {
 	if err := r.ParseForm(); err != nil {
 		p.problem(r, http.StatusBadRequest, "The form could not be read", "Nothing was changed. Go back, shorten what you wrote, and send it again.")

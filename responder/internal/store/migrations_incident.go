@@ -1,12 +1,12 @@
 package store
 
-// incidentTables hold which alerts are one incident, and what changed around it.
+// incidentTables are the tables of incidents, their alerts, and changes of the monitored systems.
 var incidentTables = migration{"incidents", []string{
-	// Which alerts fire is asked every few seconds.
+	// Firing alerts are selected every few seconds.
 	`CREATE INDEX alerts_ends ON alerts (ends_at)`,
 
-	// One row an incident. analysis is what the engine found when it was last open; digest tells whether it has changed. merged_into
-	// is the incident of which this one turned out to be a part. slack_* is the message about it, and which state it shows.
+	// One row for each incident. analysis is the engine's last result; digest detects its changes. merged_into is the
+	// incident that this one was merged into. slack_* identify the Slack message and the state that it has.
 	`CREATE TABLE incidents (
 		id TEXT PRIMARY KEY,
 		title TEXT NOT NULL,
