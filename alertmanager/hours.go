@@ -38,7 +38,7 @@ func ParseHours(zone, hours string) (h Hours, err error) {
 	return h, nil
 }
 
-// off-hours in the file: its zone, the end of the night and the start of the evening
+// The interval off-hours in the file: its zone, the end of the night and the start of the evening.
 var (
 	zoneInFile = regexp.MustCompile(`(?m)^(\s+location: )\S+$`)
 	fromInFile = regexp.MustCompile(`(start_time: '00:00', end_time: ')08:00(')`)
