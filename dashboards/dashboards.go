@@ -29,6 +29,7 @@ func Files() (map[string][]byte, error) {
 	files := map[string][]byte{}
 	var models []lint.Dashboard
 	for _, d := range all() {
+		d.NeededBy = neededBy
 		body, err := d.JSON()
 		if err != nil {
 			return nil, err

@@ -302,10 +302,10 @@ func dataBaselineRow() kit.Panels {
 		}, share, baseline("training"), baseline("production")),
 		kit.Timeseries(kit.Text{
 			ID: 52, Title: "Share of each bin of $column over time", Unit: "percentunit",
-			Description: "When the distribution moved: the twelve largest bins of the column within the time range.",
+			Description: "When the distribution moved: the ten largest bins of the column within the time range.",
 		}).Span(10).Height(10).Max(1).Min(0).FillOpacity(60).
 			Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A")).
-			WithTarget(kit.Range("share", "(\n"+share+"\n)\nand on (cluster, namespace, bin)\ntopk(12, "+
+			WithTarget(kit.Range("share", "(\n"+share+"\n)\nand on (cluster, namespace, bin)\ntopk(10, "+
 				"max by (cluster, namespace, bin) (max_over_time("+values+"[$__range] @ end())))", "{{bin}}")),
 		dataLearningTable(),
 		kit.Columns(kit.Table(kit.Text{
@@ -373,29 +373,29 @@ func dataExporterRow() kit.Panels {
 	perInstance := func(metric string) string { return kit.MaxBy("cluster, namespace, job, instance", kit.Raw(metric)) }
 	health := func(id uint32, title, description, metric, good, bad string) kit.Panel {
 		return kit.Stat(kit.Text{ID: id, Title: title, Description: description, Unit: "none"}).
-			Span(6).Height(8).
+			Span(6).Height(9).
 			ColorMode(common.BigValueColorModeBackground).
 			Mappings(kit.Mappings(
 				kit.State{Value: 1, Text: good, Color: "green"}, kit.State{Value: 0, Text: bad, Color: "red"})).
-			WithTarget(kit.Now("state", perInstance(metric), "{{instance}}"))
+			WithTarget(kit.Now("state", "bottomk(10, "+perInstance(metric)+")", "{{instance}}"))
 	}
 	worst := func(id uint32, title, description, by, expr, legend string) kit.Panel {
 		return kit.Timeseries(kit.Text{ID: id, Title: title, Description: description, Unit: "s"}).Span(8).
 			WithTarget(kit.Range("seconds", "topk(10, max by ("+by+") ("+expr+"))", legend))
 	}
 	return kit.Panels{
-		health(71, "Exporters", "Whether Prometheus reached each exporter at its last scrape.", "up", "Up", "Down"),
-		health(72, "Configuration", "Whether each exporter accepted its configuration at the last reload. If not, it goes on with the one before.",
+		health(71, "Exporters", "Whether Prometheus reached each exporter at its last scrape: ten of them, those that it did not reach first.", "up", "Up", "Down"),
+		health(72, "Configuration", "Whether each exporter accepted its configuration at the last reload. If not, it goes on with the one before. Ten of them, those that refused first.",
 			"sightglass_config_last_reload_successful", "OK", "Refused"),
 		kit.Timeseries(kit.Text{
 			ID: 73, Title: "Collectors failing", Unit: "short",
 			Description: "Collectors of each exporter whose last run failed. One failing collector does not stop the others.",
-		}).Span(6).Height(8).Decimals(0).
+		}).Span(6).Height(9).Decimals(0).
 			WithTarget(kit.Range("failing", "sum by (cluster, namespace, job, instance) (1 - "+kit.Raw("sightglass_collector_success")+")", "{{instance}}")),
 		kit.Timeseries(kit.Text{
 			ID: 74, Title: "Label values folded into other", Unit: "cps",
 			Description: "Label values beyond a configured limit, which the exporter counts together as other. Above zero, raise the limit or watch fewer columns.",
-		}).Span(6).Height(8).
+		}).Span(6).Height(9).
 			WithTarget(kit.Range("dropped", "sum by (cluster, namespace, instance, limit) (rate("+kit.Raw("sightglass_label_values_dropped_total")+"[$__rate_interval]))", "{{instance}} {{limit}}")),
 		worst(75, "Time to profile, slowest datasets", "How long the last profile of a dataset took, as its query ran in the source.",
 			byDataset, datasets.Raw("ml_dataset_profile_duration_seconds"), "{{dataset}}"),

@@ -69,7 +69,7 @@ func traceTable(id uint32, reasons string) kit.Panel {
 	}).Span(12).
 		WithTarget(kit.Instant("trace", kit.MaxBy(byVersion+", reason, trace_id, mlflow_run_id", models.Raw("ml_model_exemplar_trace_info", matchers...)))),
 		[]kit.Column{
-			kit.Col("model", "Model"),
+			kit.Col("model", "Model", modelLink(modelQualityUID)),
 			kit.Col("version", "Version"),
 			kit.Col("reason", "Reason"),
 			kit.Col("trace_id", "Trace", traceLink()),

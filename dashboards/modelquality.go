@@ -136,10 +136,10 @@ func modelFieldRow() kit.Panels {
 		}, kit.MaxBy("cluster, namespace, bin", share), baseline("training"), baseline("production")),
 		kit.Timeseries(kit.Text{
 			ID: 32, Title: "Share of each bin of $field over time", Unit: "percentunit",
-			Description: "When the distribution moved: the twelve largest bins within the time range.",
+			Description: "When the distribution moved: the ten largest bins within the time range.",
 		}).Span(10).Height(10).Max(1).Min(0).FillOpacity(60).
 			Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A")).
-			WithTarget(kit.Range("share", share+"\nand\ntopk(12, max_over_time("+share+"[$__range] @ end()))", "{{bin}} {{version}}")),
+			WithTarget(kit.Range("share", share+"\nand\ntopk(10, max_over_time("+share+"[$__range] @ end()))", "{{bin}} {{version}}")),
 		kit.Columns(kit.Table(kit.Text{
 			ID: 33, Title: "Learning the production baselines", Unit: "short",
 			Description: "Day k of 30, or as many as are configured, of the first days in production: of a model for its inputs, of each version for its outputs. Then the baseline is frozen. Until then drift of inputs raises no alert, and outputs are compared with those of the version before.",
@@ -149,7 +149,7 @@ func modelFieldRow() kit.Panels {
 			WithTarget(kit.Instant("progress", days+"\n/ on ("+byRole+")\n"+wanted)).
 			WithTarget(kit.Instant("frozen", kit.MaxBy(byRole, models.Raw("ml_model_baseline_frozen")))),
 			[]kit.Column{
-				kit.Col("model", "Model"),
+				kit.Col("model", "Model", modelLink(modelQualityUID)),
 				kit.Col("version", "Version"),
 				kit.Col("role", "Fields"),
 				kit.Col("Value #day", "Day"),
@@ -280,7 +280,7 @@ func modelLineageRow() kit.Panels {
 			WithTarget(kit.Instant("created", "1000 * "+kit.MaxBy(byVersion, models.Raw("ml_model_version_created_timestamp_seconds")))).
 			WithTarget(kit.Instant("served", "1000 * "+kit.MaxBy(byVersion, models.Raw("ml_model_version_first_served_timestamp_seconds")))),
 			[]kit.Column{
-				kit.Col("model", "Model"),
+				kit.Col("model", "Model", modelLink(modelQualityUID)),
 				kit.Col("version", "Version"),
 				kit.Col("stage", "Stage"),
 				kit.Col("mlflow_run_id", "Run", runLink()),

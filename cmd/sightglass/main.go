@@ -5,11 +5,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/sightglass-ml/sightglass/internal/tool"
 )
 
 type commands = tool.Commands
+
+// own declare the commands of this program, each in its file.
+var own = []tool.Add{auditCommand, bundleCommand, explainCommand}
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
@@ -18,5 +22,5 @@ func run(args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "%s %s: %v\n", tool.Name, command, tool.Start(args))
 		return 1
 	}
-	return tool.Run(args, stdout, stderr, auditCommand, bundleCommand, explainCommand, tool.HandOver)
+	return tool.Run(args, stdout, stderr, append(slices.Clone(own), tool.HandOver)...)
 }

@@ -88,7 +88,7 @@ func connectMLflow(ctx context.Context, report *connect.Report, r *rooms, m MLfl
 	}
 	r.registry.Store(registry)
 	report.Do(ctx, "mlflow", "reachable", func(ctx context.Context) (string, error) {
-		return m.URL + " answers, and the registry may be read", registry.Ping(ctx)
+		return m.URL + " answers, and the registry may be read", registry.server.Ping(ctx)
 	})
 	for i, b := range m.Datasets.Buckets {
 		report.Do(ctx, "bucket "+b.URI, "reachable", func(ctx context.Context) (string, error) {

@@ -95,7 +95,7 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 	e.cfg.Store(&cfg)
 	e.fields.Store(new(fieldLimits(&cfg, env.Limit)))
 	now := time.Now
-	if e.rooms, err = openRooms(&cfg, env, now); err != nil {
+	if e.rooms, err = openRooms(&cfg, env); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -197,7 +197,7 @@ func (e *Exporter) training(ctx context.Context, model, version string) (fields.
 	if m == nil || m.datasets == nil {
 		return fields.Training{}, false, nil
 	}
-	info, known := m.Lookup(lineage.Version{Model: model, Version: version})
+	info, known := m.server.Lookup(lineage.Version{Model: model, Version: version})
 	if !known {
 		return fields.Training{}, false, errors.New("the MLflow registry has not said yet what it was trained on")
 	}
@@ -228,9 +228,9 @@ func (e *Exporter) lineage(ctx context.Context) error {
 	if m == nil {
 		return nil // A reload has just removed it.
 	}
-	err := m.Cycle(ctx, versions)
+	err := m.server.Cycle(ctx, versions)
 	for i, s := range series {
-		if info, ok := m.Lookup(versions[i]); ok {
+		if info, ok := m.server.Lookup(versions[i]); ok {
 			s.SetRun(info.RunID)
 		}
 	}

@@ -20,7 +20,7 @@ import (
 
 // registry is an MLflow server with the readers of its data. The following are nil if they are not configured.
 type registry struct {
-	*lineage.Registry
+	server      *lineage.Registry
 	datasets    *datasets.Reader // fetches the datasets of runs
 	files       *tables.Source   // reads these files
 	buckets     []objstore.Bucket
@@ -45,7 +45,7 @@ func (r *rooms) openMLflow(m *MLflowConfig, versions int, env *exporter.Env, now
 	if err != nil {
 		return nil, err
 	}
-	if out.Registry, err = lineage.New(lineage.Options{
+	if out.server, err = lineage.New(lineage.Options{
 		URL: m.URL, Token: m.Token, Username: m.Username, Password: m.Password, Aliases: m.Aliases, Client: client,
 		Refresh: time.Duration(m.Refresh), RetryMissing: time.Duration(m.RetryMissing), Timeout: time.Duration(m.Timeout),
 		RequestsPerSecond: m.RequestsPerSecond, MaxVersions: max(versions, 1), WriteBack: m.WriteBack, TraceLink: link, Logger: env.Logger, Now: now,
@@ -66,7 +66,7 @@ func (m *registry) openDatasets(d *DatasetsConfig, temp string, env *exporter.En
 		o.Folders = append(o.Folders, string(f))
 	}
 	if d.Artifacts {
-		o.Artifacts = m.Registry
+		o.Artifacts = m.server
 	}
 	for _, b := range d.Buckets {
 		bucket, err := b.Bucket(env.Logger)
@@ -84,7 +84,7 @@ func (m *registry) openDatasets(d *DatasetsConfig, temp string, env *exporter.En
 }
 
 func (m *registry) collect(ch chan<- prometheus.Metric) {
-	m.Registry.Collect(ch)
+	m.server.Collect(ch)
 	if m.assessments != nil {
 		m.assessments.Collect(ch)
 	}
@@ -116,7 +116,7 @@ func (e *Exporter) openRegistry(cfg *Config) (*registry, error) {
 		return out, nil
 	}
 	o := assessments.Options{
-		Server: out.Registry, Lookback: time.Duration(a.Lookback), File: string(a.File), Take: e.pipeline.pull, Now: e.pipeline.now, Logger: e.env.Logger,
+		Server: out.server, Lookback: time.Duration(a.Lookback), File: string(a.File), Take: e.pipeline.pull, Now: e.pipeline.now, Logger: e.env.Logger,
 	}
 	for _, x := range a.Experiments {
 		o.Experiments = append(o.Experiments, assessments.Experiment(x))

@@ -41,7 +41,7 @@ func newRooms(cfg *Config) *rooms {
 	return r
 }
 
-func openRooms(cfg *Config, env *exporter.Env, now func() time.Time) (_ *rooms, err error) {
+func openRooms(cfg *Config, env *exporter.Env) (_ *rooms, err error) {
 	r := newRooms(cfg)
 	defer func() {
 		if err != nil {

@@ -125,11 +125,11 @@ func sanitize(value string) string {
 // Shares are parts of one limit, by who has them. So nobody can use up the part of another.
 type Shares map[string]*Limiter
 
-// NewShares creates a limiter for each part with make, which exporter.Env.Limit is one. Who has no part shares that under the empty name.
-func NewShares(name string, most map[string]int, make func(name string, most int) *Limiter) Shares {
+// NewShares creates a limiter for each part with limiter, such as exporter.Env.Limit. Who has no part shares that under the empty name.
+func NewShares(name string, most map[string]int, limiter func(name string, most int) *Limiter) Shares {
 	s := Shares{}
 	for who, n := range most {
-		s[who] = make(name, n)
+		s[who] = limiter(name, n)
 	}
 	return s
 }

@@ -31,6 +31,8 @@ type Dashboard struct {
 	Variables   []cog.Builder[dashboard.VariableModel]
 	Annotations []Annotation
 	Rows        []Row
+	// NeededBy says what must run, or must have happened, for a query to find anything. A chart without data says it in place of "No data".
+	NeededBy func(expr string) string
 }
 
 // Row is a titled row of panels. Its ID and the IDs of its panels are fixed and never reused, because links to a panel contain them.
@@ -103,13 +105,13 @@ func (d Dashboard) build() (dashboard.Dashboard, error) {
 	if err != nil {
 		return built, err
 	}
-	built.Panels, err = layOut(d.Rows)
+	built.Panels, err = layOut(d.Rows, d.NeededBy)
 	return built, err
 }
 
 // layOut places rows and panels itself, because the SDK misplaces panels of different heights and loses the positions of panels in a
 // collapsed row.
-func layOut(rows []Row) ([]dashboard.PanelOrRowPanel, error) {
+func layOut(rows []Row, neededBy func(string) string) ([]dashboard.PanelOrRowPanel, error) {
 	var (
 		out  []dashboard.PanelOrRowPanel
 		errs []error
@@ -128,6 +130,9 @@ func layOut(rows []Row) ([]dashboard.PanelOrRowPanel, error) {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("row %q: %w", row.Title, err))
 			continue
+		}
+		for i := range panels {
+			sayNeeds(&panels[i], neededBy)
 		}
 		header := dashboard.NewRowPanel()
 		header.Id, header.Title, header.Collapsed = row.ID, &row.Title, row.Collapsed
@@ -199,6 +204,17 @@ func colorQueries(panel *dashboard.Panel) {
 			})
 		}
 		next++
+	}
+}
+
+// sayNeeds writes into a chart what its first query needs. Not into tables, where Grafana prints it into every empty cell, and not into
+// stats, which have no room for it.
+func sayNeeds(panel *dashboard.Panel, neededBy func(string) string) {
+	if neededBy == nil || panel.Type == "table" || panel.Type == "stat" || panel.FieldConfig == nil || len(panel.Targets) == 0 {
+		return
+	}
+	if query, ok := panel.Targets[0].(prometheus.Dataquery); ok {
+		panel.FieldConfig.Defaults.NoValue = cog.ToPtr("No data. Needs " + neededBy(query.Expr) + ".")
 	}
 }
 

@@ -63,12 +63,14 @@ func shades(color string) cog.Builder[dashboard.FieldColor] {
 	return dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdShades).FixedColor(color)
 }
 
-// softMax is the top of an axis if all values are zero. Without it, Grafana shows shares from 0 to 100 %.
+// softMax is the top of an axis if all values are zero. Without it, Grafana shows the axis up to 100, and the first small values look
+// like zero. It is 1 for counts and for units in which less than 1 does not matter, and 0.01 for others.
 func softMax(unit string) float64 {
-	if unit == "percentunit" {
-		return 0.01
+	switch unit {
+	case "short", "ms", "bytes", "Bps", "hertz", "watt", "celsius":
+		return 1
 	}
-	return 0
+	return 0.01
 }
 
 // Stat shows one large number per series, coloured by thresholds.

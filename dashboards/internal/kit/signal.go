@@ -2,6 +2,7 @@ package kit
 
 import (
 	"cmp"
+	"fmt"
 
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 )
@@ -13,14 +14,15 @@ type Signal struct {
 	By      string // The labels that identify its objects.
 	Limit   string // The recorded limit: an object's own, otherwise the default. Empty if there is none.
 	LimitBy string // The labels of the limit, if it applies to several objects.
+	Most    int    // How many objects are shown, ten by default.
 }
 
-// top selects the ten objects with the worst value in the time range.
+// top selects the objects with the worst value in the time range.
 func (s Signal) top() string {
-	return "topk(10, max_over_time(" + s.Scope.Recorded(s.Series) + "[$__range] @ end()))"
+	return fmt.Sprintf("topk(%d, ", cmp.Or(s.Most, 10)) + "max_over_time(" + s.Scope.Recorded(s.Series) + "[$__range] @ end()))"
 }
 
-// Worst selects the series of the ten worst objects.
+// Worst selects the series of the worst objects.
 func (s Signal) Worst() string {
 	return s.Scope.Recorded(s.Series) + "\nand on (" + s.By + ")\n" + s.top()
 }

@@ -91,14 +91,32 @@ type Panel struct {
 		X int `json:"x"`
 		Y int `json:"y"`
 	} `json:"gridPos"`
+	Options struct {
+		SortBy []SortBy `json:"sortBy"`
+		Footer struct {
+			EnablePagination bool `json:"enablePagination"`
+		} `json:"footer"`
+		Legend struct {
+			DisplayMode string   `json:"displayMode"`
+			Placement   string   `json:"placement"`
+			Calcs       []string `json:"calcs"`
+		} `json:"legend"`
+	} `json:"options"`
 	FieldConfig struct {
 		Defaults struct {
-			Unit     string `json:"unit"`
-			NoValue  string `json:"noValue"`
-			Mappings []any  `json:"mappings"`
-			Color    Color  `json:"color"`
-			Custom   struct {
-				Stacking struct {
+			Unit       string   `json:"unit"`
+			NoValue    string   `json:"noValue"`
+			Mappings   []any    `json:"mappings"`
+			Color      Color    `json:"color"`
+			Max        *float64 `json:"max"`
+			Thresholds struct {
+				Steps []struct {
+					Color string `json:"color"`
+				} `json:"steps"`
+			} `json:"thresholds"`
+			Custom struct {
+				AxisSoftMax float64 `json:"axisSoftMax"`
+				Stacking    struct {
 					Mode string `json:"mode"`
 				} `json:"stacking"`
 			} `json:"custom"`
@@ -111,6 +129,12 @@ type Panel struct {
 			Properties []Property `json:"properties"`
 		} `json:"overrides"`
 	} `json:"fieldConfig"`
+}
+
+// SortBy is a column by which a table is sorted.
+type SortBy struct {
+	DisplayName string `json:"displayName"`
+	Desc        bool   `json:"desc"`
 }
 
 // Property is one option of a field.
@@ -143,11 +167,12 @@ func (p Panel) Organized() map[string]bool {
 
 // Target is one query of a panel.
 type Target struct {
-	RefID      string     `json:"refId"`
-	Expr       string     `json:"expr"`
-	Instant    bool       `json:"instant"`
-	Exemplar   bool       `json:"exemplar"`
-	Datasource Datasource `json:"datasource"`
+	RefID        string     `json:"refId"`
+	Expr         string     `json:"expr"`
+	LegendFormat string     `json:"legendFormat"`
+	Instant      bool       `json:"instant"`
+	Exemplar     bool       `json:"exemplar"`
+	Datasource   Datasource `json:"datasource"`
 }
 
 // Parse reads a dashboard. It ignores fields that no rule uses.

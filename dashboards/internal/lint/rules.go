@@ -31,6 +31,7 @@ var (
 		{"sightglass-load", load},
 		{"sightglass-marks", marks},
 		{"sightglass-detail", opensOnWorst},
+		{"sightglass-named", namedSelections},
 		{"sightglass-title", dashboardTitle},
 	}
 	panelRules = []struct {
@@ -48,6 +49,15 @@ var (
 		{"sightglass-money", money},
 		{"sightglass-title", panelTitle},
 		{"sightglass-bounded", bounded},
+		{"sightglass-limit-named", limitNamed},
+		{"sightglass-axis", axis},
+		{"sightglass-needs", needs},
+		{"sightglass-verdicts", verdicts},
+		{"sightglass-legends", legends},
+		{"sightglass-cells", cells},
+		{"sightglass-columns", columns},
+		{"sightglass-firing", firing},
+		{"sightglass-rows", rows},
 	}
 	targetRules = []struct {
 		name  string
@@ -63,6 +73,8 @@ var (
 		{"sightglass-scope", targetScope},
 		{"sightglass-exemplars", exemplars},
 		{"sightglass-limits", limitsAlone},
+		{"sightglass-chance", chance},
+		{"sightglass-named", named},
 	}
 )
 
