@@ -237,8 +237,8 @@ bin/bench/evidently: exporters/dataquality/bench/requirements.txt
 	tools/venv.sh $@ $< && touch $@
 
 .PHONY: bench-cause
-bench-cause: ## find causes that were planted in 200 random tables with decoys: precision and recall
-	go test -run '^$$' -bench Cause -benchtime 1x ./internal/cause/
+bench-cause: ## find causes that were planted in 200 random tables, and in the traffic of 200 models, with decoys: precision and recall
+	go test -run '^$$' -bench Cause -benchtime 1x ./internal/cause/ ./exporters/modelquality/internal/fields/
 
 .PHONY: bench-incidents
 bench-incidents: ## put the alerts of planted incidents together among decoys: precision, recall, right and wrong causes

@@ -114,18 +114,23 @@ func (d *data) incidents() []incident {
 		{
 			object: "payments",
 			name:   "unmapped provider",
-			story:  "a payment provider that nobody mapped: merchant_category has a new value in 4.97 % of the rows",
+			story:  "the payment provider newpay goes live, and nobody mapped its codes: merchant_category has a new value in 4.97 % of the rows",
 			happen: d.damage("payments", func(t *table) {
 				damageFeed(t, func(f *feed) {
 					replaceColumn(f, "merchant_category", func(c column) column {
-						// Multiplication by a prime selects exactly 497 of any 10 000 consecutive rows, evenly spread.
-						c.sql = "CASE WHEN (m * 400 + j) * 7919 % 10000 < 497 THEN 'paywave:5814' ELSE " + c.sql + " END"
+						c.sql = "CASE WHEN " + ofPayments(unmappedNewpay) + " THEN '" + newCategory + "' ELSE " + c.sql + " END"
 						return c
+					})
+					replaceColumn(f, "payment_provider", func(c column) column {
+						return column{c.name, pilot(unmappedNewpay+paidByNewpay, paymentProviders...)}
 					})
 				})
 			}),
 			alerts: []expected{
-				{alert: "MLDatasetBroken", labels: labels{"dataset": "payments", "column": "merchant_category"}, measured: percent("broken")},
+				{
+					alert: "MLDatasetBroken", labels: labels{"dataset": "payments", "column": "merchant_category"}, measured: percent("broken"),
+					says: []string{"Probable cause: payment_provider = newpay", "ask the owner of payment_provider = newpay for a mapping", "not retrained meanwhile: " + risk},
+				},
 				{alert: "MLDatasetDrift", labels: labels{"dataset": "payments", "column": "merchant_category"}, measured: number("PSI %.3f"), silenced: true},
 				{alert: "MLDatasetUnseenCategories", labels: labels{"dataset": "payments", "column": "merchant_category"}, measured: percent("unseen"), silenced: true},
 			},

@@ -15,7 +15,7 @@ const mlflowPath = "/api/2.0/mlflow/"
 // experiment. All other requests get MLflow's error for missing objects.
 func serveRegistry(w http.ResponseWriter, req *http.Request, trained time.Time) {
 	query := req.URL.Query()
-	runs := map[string]string{recommender: recommenderRun, bot: botRun}
+	runs := map[string]string{recommender: recommenderRun, bot: botRun, risk: riskRun}
 	switch run := runs[query.Get("name")]; {
 	case strings.HasSuffix(req.URL.Path, "model-versions/get") && run != "" && query.Get("version") == modelVersion:
 		_, _ = fmt.Fprintf(w, `{"model_version": {"name": %q, "version": %q, "run_id": %q, "current_stage": "None", "aliases": ["champion"], "creation_timestamp": %d}}`,

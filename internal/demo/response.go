@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/sightglass-ml/sightglass/internal/stack"
+	"github.com/sightglass-ml/sightglass/rules"
 )
 
 // response runs the responder, and simulates the training system and MLflow.
@@ -24,8 +25,11 @@ type response struct {
 	responder string // path of the program
 	server    stack.Server
 	training  *http.Server
-	address   string    // of the stand-ins for the training system and for MLflow
-	started   time.Time // of the stand-ins
+	address   string // of the stand-ins for the training system and for MLflow
+	// prometheus is the address of Prometheus, which has the lineage.
+	prometheus string
+	pace       rules.Options
+	started    time.Time // of the stand-ins
 
 	mu    sync.Mutex
 	calls []training
@@ -66,6 +70,8 @@ func (r *response) start(ctx context.Context) error {
 webhook: {token: {file: token}}
 reviews: {token: {file: token}}
 page: {users_file: users.yaml}
+prometheus: {url: "http://%s"}
+incidents: {window: %s, lead: %s, siblings: %s, lineage_interval: %s}
 actions:
   - name: retrain-recommender
     response: retrain
@@ -81,7 +87,14 @@ actions:
         body: {model: "{{ .Model }}", mlflow_run_id: "{{ .MLflowRunID }}"}
         id: id
         status: {url: "%s/{id}", field: state, succeeded: [done], failed: [failed]}
-`, recommender, url, url),
+  - name: retrain-risk
+    response: retrain
+    match: {model: %s}
+    dry_run: false
+    requires: [mlflow_run_id]
+    target: {webhook: {url: %s, body: {model: "{{ .Model }}", mlflow_run_id: "{{ .MLflowRunID }}"}, id: id}}
+`, r.prometheus, duration(r.pace, time.Hour), duration(r.pace, 30*time.Minute), duration(r.pace, 15*time.Minute), duration(r.pace, time.Minute),
+			recommender, url, url, risk, url),
 	} {
 		if err := os.MkdirAll(r.path(""), 0o755); err != nil {
 			return fmt.Errorf("start the responder: %w", err)

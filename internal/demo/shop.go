@@ -86,6 +86,23 @@ func amount(salt string, mean float64) string {
 	return fmt.Sprintf("round(-ln(1 - %s) * %g, 2)", random(salt), mean)
 }
 
+// ofPayments is SQL for whether a payment is one of so many in 10 000. Multiplying by a prime spreads exactly so many over any 10 000 rows in
+// a row.
+func ofPayments(n int) string { return fmt.Sprintf("(m * 400 + j) * 7919 %% 10000 < %d", n) }
+
+// pilot is SQL for the payment provider: one that is tried out has so many payments of 10 000.
+func pilot(n int, others ...string) string {
+	return "CASE WHEN " + ofPayments(n) + " THEN '" + newProvider + "' ELSE " + pick("provider", others...) + " END"
+}
+
+// A payment provider that is tried out with one payment in a hundred, and then gets more, which call merchant categories by codes of its own.
+const (
+	newProvider    = "newpay"
+	newCategory    = "newpay:5814"
+	paidByNewpay   = 100
+	unmappedNewpay = 497
+)
+
 // season returns SQL for records a minute: more on Friday, on Saturday and in the evening, with random variation.
 func season(perMinute float64) string {
 	return fmt.Sprintf("%g * [1.0, 0.95, 0.97, 1.0, 1.15, 1.3, 1.1][1 + (m %% 10080) // 1440]"+
@@ -94,10 +111,16 @@ func season(perMinute float64) string {
 }
 
 var (
+	merchantCategories = []string{"grocery", "fuel", "restaurant", "clothing", "electronics", "travel", "pharmacy", "books"}
+	paymentProviders   = []string{"moneris", "stripe", "adyen", "nuvei"}
+)
+
+var (
 	payments = feed{name: "payments", perMinute: "400", time: "paid_at", columns: []column{
 		{"payment_id", "m * 400 + j"},
 		{"paid_at", "ts"},
-		{"merchant_category", pick("category", "grocery", "fuel", "restaurant", "clothing", "electronics", "travel", "pharmacy", "books")},
+		{"merchant_category", pick("category", merchantCategories...)},
+		{"payment_provider", pilot(paidByNewpay, paymentProviders...)},
 		{"channel", pick("channel", "web", "app", "store")},
 		{"currency", pick("currency", "CAD", "USD", "EUR")},
 		{"amount_cad", amount("amount", 48)},
