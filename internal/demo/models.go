@@ -118,7 +118,7 @@ func only(layouts map[string]binning.Layout, role string) map[string]binning.Lay
 	return kept
 }
 
-// learnedShares are those of the categories of the fields; numbers are cut at their deciles.
+// learnedShares are the shares of the fields' categories; numbers are cut at their deciles.
 var learnedShares = map[string][]float64{
 	"input/device": deviceShares, "output/prediction": {1 - takenShare, takenShare},
 	"input/merchant_category": evenly(merchantCategories), "input/payment_provider": providerShares(pilotShare),

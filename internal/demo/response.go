@@ -26,7 +26,7 @@ type response struct {
 	server    stack.Server
 	training  *http.Server
 	address   string // of the stand-ins for the training system and for MLflow
-	// prometheus is the address of Prometheus, which has the lineage.
+	// prometheus is the address of the Prometheus with the lineage.
 	prometheus string
 	pace       rules.Options
 	started    time.Time // of the stand-ins

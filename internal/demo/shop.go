@@ -86,11 +86,11 @@ func amount(salt string, mean float64) string {
 	return fmt.Sprintf("round(-ln(1 - %s) * %g, 2)", random(salt), mean)
 }
 
-// ofPayments is SQL for whether a payment is one of so many in 10 000. Multiplying by a prime spreads exactly so many over any 10 000 rows in
-// a row.
+// ofPayments returns SQL that selects a number of payments in 10 000. Multiplication by a prime selects exactly that number
+// of any 10 000 consecutive rows, evenly spread.
 func ofPayments(n int) string { return fmt.Sprintf("(m * 400 + j) * 7919 %% 10000 < %d", n) }
 
-// pilot is SQL for the payment provider: one that is tried out has so many payments of 10 000.
+// pilot returns SQL for the payment provider: the one on trial has this number of payments in 10 000.
 func pilot(n int, others ...string) string {
 	return "CASE WHEN " + ofPayments(n) + " THEN '" + newProvider + "' ELSE " + pick("provider", others...) + " END"
 }
