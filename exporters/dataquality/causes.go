@@ -68,7 +68,7 @@ type foundCause struct {
 	explained, rows float64
 	onset           cause.Onset
 	statement       string
-	// affected are the numbers of all partitions, and of those with affected rows.
+	// affected is the number of partitions with affected rows, of all partitions of the window.
 	affected, partitions int
 }
 
