@@ -315,7 +315,7 @@ func TestTheLargestStormOnTheLargestLineageIsQuick(t *testing.T) {
 	for n := range 500 { // Two models each have a quiet table upstream, all at once.
 		alerts = append(alerts, &Alert{ID: fmt.Sprint(n), StartsAt: noon, Labels: map[string]string{"alertname": "MLModelDrift", "model": name(Model, n).Name}})
 	}
-	begun := time.Now() //nolint:forbidigo // It is the time that is measured.
+	begun := time.Now()
 	groups, full := Find(alerts, g, DefaultOptions())
 	for _, group := range groups {
 		Causes(group, full, nil, nil)
