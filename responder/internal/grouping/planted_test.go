@@ -294,3 +294,28 @@ func TestAStormThatArrivesBitByBitBecomesFewIncidents(t *testing.T) {
 		require.LessOrEqual(t, len(open), len(d.cause)+1)
 	}
 }
+
+// TestTheLargestStormOnTheLargestLineageIsQuick keeps what runs every few seconds far from taking them.
+func TestTheLargestStormOnTheLargestLineageIsQuick(t *testing.T) {
+	t.Parallel()
+	g := &Graph{}
+	r := rand.New(rand.NewPCG(1, 2))
+	name := func(kind Kind, n int) Node { return Node{Kind: kind, Name: fmt.Sprint(kind, n)} }
+	for g.Edges() < MaxEdges-2000 {
+		d := r.IntN(2000)
+		g.Add(Edge{name(Dataset, d), name(Dataset, 2000+r.IntN(2000)), "feeds"})
+		g.Add(Edge{name(Dataset, 2000+d), name(Model, r.IntN(2000)), "feeds"})
+	}
+	var alerts []*Alert
+	for n := range 2000 { // Two models each have a quiet table upstream, all at once.
+		alerts = append(alerts, &Alert{ID: fmt.Sprint(n), StartsAt: noon, Labels: map[string]string{"alertname": "MLModelDrift", "model": name(Model, n).Name}})
+	}
+	begun := time.Now() //nolint:forbidigo // It is the time that is measured.
+	groups, full := Find(alerts, g, DefaultOptions())
+	for _, group := range groups {
+		Causes(group, full, nil, nil)
+	}
+	took := time.Since(begun)
+	t.Logf("%d groups in %s", len(groups), took)
+	require.Less(t, took, 20*time.Second)
+}
