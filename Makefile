@@ -243,7 +243,7 @@ bench-cause: ## find causes that were planted in 200 random tables, and in the t
 
 .PHONY: bench-incidents
 bench-incidents: ## put the alerts of planted incidents together among decoys: precision, recall, right and wrong causes
-	go test -count 1 -v -run TestPlantedIncidentsAreFound ./responder/internal/grouping/
+	SIGHTGLASS_INCIDENT_DAYS=100 go test -count 1 -v -run TestPlantedIncidentsAreFound ./responder/internal/grouping/
 
 .PHONY: bench-modelquality
 bench-modelquality: ## receive spans: against the Collector's spanmetrics connector, and memory under a million names
