@@ -28,6 +28,7 @@ type response struct {
 	address   string // of the stand-ins for the training system and for MLflow
 	// prometheus is the address of the Prometheus with the lineage.
 	prometheus string
+	slack      string // the address of its stand-in
 	pace       rules.Options
 	started    time.Time // of the stand-ins
 
@@ -71,7 +72,8 @@ webhook: {token: {file: token}}
 reviews: {token: {file: token}}
 page: {users_file: users.yaml}
 prometheus: {url: "http://%s"}
-incidents: {window: %s, lead: %s, siblings: %s, lineage_interval: %s}
+incidents:
+  {window: %s, lead: %s, siblings: %s, lineage_interval: %s, slack: {channel: "#ml-incidents", token: {file: token}, url: "%s/api"}}
 actions:
   - name: retrain-recommender
     response: retrain
@@ -93,7 +95,7 @@ actions:
     dry_run: false
     requires: [mlflow_run_id]
     target: {webhook: {url: %s, body: {model: "{{ .Model }}", mlflow_run_id: "{{ .MLflowRunID }}"}, id: id}}
-`, r.prometheus, duration(r.pace, time.Hour), duration(r.pace, 30*time.Minute), duration(r.pace, 15*time.Minute), duration(r.pace, time.Minute),
+`, r.prometheus, duration(r.pace, time.Hour), duration(r.pace, 30*time.Minute), duration(r.pace, 15*time.Minute), duration(r.pace, time.Minute), r.slack,
 			recommender, url, url, risk, url),
 	} {
 		if err := os.MkdirAll(r.path(""), 0o755); err != nil {

@@ -63,7 +63,7 @@ func inferRoots(g *Graph, troubles []*trouble, o Options) {
 	}
 	heap.Init(&queue)
 	for queue.Len() > 0 {
-		best := heap.Pop(&queue).(candidate) //nolint:errcheck // The heap contains only candidates.
+		best := heap.Pop(&queue).(candidate)
 		now, ok := in.candidate(best.node, under[best.node])
 		switch {
 		case !ok:
