@@ -22,7 +22,7 @@ type CausesConfig struct {
 	PerHour int `yaml:"per_hour"`
 	// Columns is the maximum number of columns that are searched.
 	Columns int `yaml:"columns"`
-	// Partition is a column that tells loads or partitions apart; by default the first one whose values are names of folders.
+	// Partition is a column that identifies loads or partitions; by default the first one whose values are names of folders.
 	Partition string `yaml:"partition,omitempty"`
 }
 
@@ -68,7 +68,7 @@ type foundCause struct {
 	explained, rows float64
 	onset           cause.Onset
 	statement       string
-	// affected are the partitions of all that have affected rows.
+	// affected is the number of partitions with affected rows, of all partitions of the window.
 	affected, partitions int
 }
 
@@ -172,7 +172,7 @@ func (d *dataset) sample(ctx context.Context, c *cycle, asked []breach) (*tables
 	return d.source.Sample(ctx, d.relation, c.schema, windows, fields, sampledRows/max(rows, 1), 2*sampledRows, c.now)
 }
 
-// partition is the column that tells the partitions apart; empty if there is none.
+// partition returns the column that identifies the partitions; empty if there is none.
 func (d *dataset) partition(c *cycle) string {
 	if d.cfg.Causes.Partition != "" {
 		return d.cfg.Causes.Partition
@@ -351,8 +351,8 @@ func changeOf(b breach, f tables.SampledField) (in cause.Sample, binOf []int32) 
 	return in, binOf
 }
 
-// valuesOf are the codes of a column that may have the cause, the names of its values, and their codes in the sample: of the frequent ones,
-// and of all others as one, which has the code -1.
+// valuesOf returns the codes of a candidate column, the names of its values, and their codes in the sample. All infrequent
+// values share one code, which has the sample's code -1.
 func valuesOf(f tables.SampledField) (of cause.Column, names []string, originals []int32) {
 	counts := make([]int, len(f.Names))
 	for _, code := range f.Codes {

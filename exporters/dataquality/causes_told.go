@@ -72,8 +72,8 @@ func (d *dataset) causeMetrics(m descs, gauge func(desc *prometheus.Desc, v floa
 	}
 }
 
-// shownName is the name of a value that may be published, and whether it hides the value. The code is that of the sample; below 0 it is all
-// that are rare.
+// shownName returns the name under which a value may be published, and whether that name hides the value. code is the code in
+// the sample; below 0 it means all infrequent values.
 func (d *dataset) shownName(c *cycle, f tables.SampledField, code int32, name string) (string, bool) {
 	if !f.Values || code <= 0 {
 		return name, false

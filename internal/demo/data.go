@@ -14,7 +14,7 @@ import (
 	"github.com/sightglass-ml/sightglass/rules"
 )
 
-// data is the part of the tables.
+// data is the part with the tables.
 type data struct {
 	*warehouse
 	stack    *stack.Stack
@@ -77,12 +77,12 @@ func (d *data) conditions() []condition {
 	}
 }
 
-// damage returns how to damage a table.
+// damage returns a function that damages a table.
 func (d *data) damage(name string, change func(*table)) func(context.Context, time.Time) error {
 	return func(ctx context.Context, now time.Time) error { return d.warehouse.damage(ctx, name, change, now) }
 }
 
-// damageFeed changes a feed and leaves the original, from which the history comes, as it is.
+// damageFeed changes a copy of a feed. The original remains, since the history is computed from it.
 func damageFeed(t *table, change func(*feed)) {
 	f := *t.feed
 	f.columns = slices.Clone(f.columns)
@@ -90,7 +90,7 @@ func damageFeed(t *table, change func(*feed)) {
 	t.feed = &f
 }
 
-// replaceColumn changes name and content of a column.
+// replaceColumn replaces the name and content of a column.
 func replaceColumn(f *feed, name string, change func(column) column) {
 	for i, c := range f.columns {
 		if c.name == name {
@@ -99,7 +99,7 @@ func replaceColumn(f *feed, name string, change func(column) column) {
 	}
 }
 
-// incidents implements part. The stale feed has to get old before anybody can tell; the others follow each other
+// incidents implements part. The stale feed needs time until its age exceeds the limit; the others follow one after the other
 // meanwhile.
 func (d *data) incidents() []incident {
 	return []incident{

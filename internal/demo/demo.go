@@ -49,7 +49,7 @@ type Config struct {
 }
 
 const (
-	// With DefaultSpeedup the demonstration takes about two minutes.
+	// DefaultSpeedup shows the whole demonstration in about four minutes.
 	DefaultSpeedup = 20
 	// MaxSpeedup compresses a scrape interval to half a second.
 	MaxSpeedup = 30
@@ -225,6 +225,7 @@ func (d *demo) open(ctx context.Context) error {
 	if d.sink, slackURL, err = d.stack.StartSlack(ctx, 1000); err != nil {
 		return err
 	}
+	d.response.slack = slackURL
 	if err := d.response.start(ctx); err != nil {
 		return err
 	}
@@ -503,6 +504,10 @@ func (d *demo) waitUntilAnswered(ctx context.Context) error {
 	d.timeline.note("%d answers of %s wait for a person", d.result.Reviews, bot)
 	for _, i := range d.result.Provider {
 		d.timeline.note("one incident of %d alerts about payments and %s: %s. Probable cause: %s", i.Alerts, risk, i.Title, i.Cause)
+		if m, told := d.watch.incident(i.Title); told {
+			d.timeline.note("it is one message, changed %d times:", m.Updates)
+			d.timeline.message(m)
+		}
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ type Result struct {
 	// Trainings are the runs whose models the responder had retrained. Reviews is the number of answers in the review queue.
 	Trainings []string
 	Reviews   int
-	// Provider are the responder's incidents of the alerts about the unmapped provider, in the table and in the model.
+	// Provider has the responder's incidents of the alerts about the unmapped provider, in the table and in the model.
 	Provider []Incident
 	// Unexpected are the alerts that should not have fired.
 	Unexpected []string
@@ -44,7 +44,7 @@ type Outcome struct {
 	Measured string
 	// Injected is the start of the incident. The other times are zero if the alert did not reach that stage.
 	Injected, Pending, Firing, Notified time.Time
-	// Says are texts that Message, the message to people, must contain.
+	// Says are texts that Message must contain.
 	Says    []string
 	Message string
 	// Goal, if not 0, is the maximum unscaled time to detect.

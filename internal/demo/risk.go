@@ -12,13 +12,13 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
-// The model that judges payments, by what the table of payments has of them.
+// The model that scores payments, by the columns of the table of payments.
 const (
 	risk    = "payment-risk"
 	riskRun = "7d2e4b6c8a0f41d3b5c7e9f1a3b5c7d9"
 )
 
-// The share of payments of the provider that is tried out, and once it is live.
+// Share of the new provider's payments during its trial, and when it is live.
 const pilotShare, liveShare = 0.01, 0.11
 
 func evenly(values []string) []float64 {
@@ -29,7 +29,7 @@ func evenly(values []string) []float64 {
 	return shares
 }
 
-// providerShares are those of the old providers and, last, of the new one.
+// providerShares are the shares of the old providers and, last, of the new one.
 func providerShares(ofNew float64) []float64 {
 	shares := evenly(paymentProviders)
 	for i := range shares {
@@ -39,7 +39,7 @@ func providerShares(ofNew float64) []float64 {
 }
 
 func learnRisk(ctx context.Context, store *baseline.Store, now time.Time) error {
-	const perDay, days = 8000, 30
+	const perDay = 8000
 	providers := append(append([]string(nil), paymentProviders...), newProvider)
 	layouts := map[string]binning.Layout{
 		"input/merchant_category": binning.NewCategorical(merchantCategories, len(merchantCategories), false),
@@ -47,12 +47,12 @@ func learnRisk(ctx context.Context, store *baseline.Store, now time.Time) error 
 		"output/prediction":       binning.NewCategorical([]string{"refuse", "accept"}, 2, false),
 	}
 	return errors.Join(
-		learn(ctx, store.Subject("model_inputs", risk), only(layouts, "input/"), perDay, days, now),
-		learn(ctx, store.Subject("model", risk+"@"+modelVersion), only(layouts, "output/"), perDay, days, now),
+		learn(ctx, store.Subject("model_inputs", risk), only(layouts, "input/"), perDay, now),
+		learn(ctx, store.Subject("model", risk+"@"+modelVersion), only(layouts, "output/"), perDay, now),
 	)
 }
 
-// judge judges a payment.
+// judge scores a payment.
 func (m *models) judge(span ptrace.Span) {
 	a := span.Attributes()
 	category, of := merchantCategories[m.random.IntN(len(merchantCategories))], pilotShare

@@ -7,23 +7,23 @@ import (
 	"time"
 )
 
-// minCoverage is the share of the objects of a kind downstream of one without an alert that must alert for it to be taken for the
-// cause: a table of customers that feeds a hundred models is not why two of them drift.
+// minCoverage is the minimum share of alerting objects, of one kind downstream, for an object without an alert to be inferred
+// as the cause: a customer table that feeds a hundred models does not explain drift of two of them.
 const minCoverage = 0.5
 
-// candidate is an object that has no alert, and what it may be the cause of.
+// candidate is an object without an alert, and the troubles that it may have caused.
 type candidate struct {
 	node Node
 	of   []*trouble
 	hops int
 }
 
-// compare puts the one that explains most first, of two the nearer.
+// compare orders candidates by the number of explained troubles, then by distance.
 func (c candidate) compare(o candidate) int {
 	return cmp.Or(cmp.Compare(len(o.of), len(c.of)), cmp.Compare(c.hops, o.hops), c.node.compare(o.node))
 }
 
-// candidates is a heap.
+// candidates is a heap of candidates, the best first.
 type candidates []candidate
 
 func (c candidates) Len() int           { return len(c) }
@@ -41,10 +41,10 @@ func (c *candidates) Pop() any {
 	return x
 }
 
-// inferRoots joins troubles that nothing explains, began together and have the same object upstream.
+// inferRoots joins troubles without a parent that began together and have a common upstream object.
 func inferRoots(g *Graph, troubles []*trouble, o Options) {
 	under := map[Node][]*trouble{}
-	for _, t := range troubles { // In the order of their start.
+	for _, t := range troubles { // in the order of their start
 		if t.parent != nil {
 			continue
 		}
@@ -63,11 +63,11 @@ func inferRoots(g *Graph, troubles []*trouble, o Options) {
 	}
 	heap.Init(&queue)
 	for queue.Len() > 0 {
-		best := heap.Pop(&queue).(candidate) //nolint:errcheck // The heap has nothing else.
+		best := heap.Pop(&queue).(candidate)
 		now, ok := in.candidate(best.node, under[best.node])
 		switch {
 		case !ok:
-		case now.compare(best) != 0: // Others explained a part of it meanwhile.
+		case now.compare(best) != 0: // Another candidate has explained some of its troubles.
 			heap.Push(&queue, now)
 		default:
 			for _, t := range best.of {
@@ -79,14 +79,14 @@ func inferRoots(g *Graph, troubles []*trouble, o Options) {
 	}
 }
 
-// inference is one run of inferRoots.
+// inference is the state of one run of inferRoots.
 type inference struct {
 	graph      *Graph
 	within     time.Duration
 	downstream map[Node]map[Kind]int
 }
 
-// candidate returns what of the troubles a node may be the cause of, as far as nothing else is.
+// candidate returns a node with the unexplained troubles that it may have caused.
 func (in *inference) candidate(n Node, of []*trouble) (c candidate, ok bool) {
 	open := slices.DeleteFunc(slices.Clone(of), func(t *trouble) bool { return t.inferred != nil })
 	c = candidate{node: n, of: together(open, in.within)}
@@ -99,7 +99,7 @@ func (in *inference) candidate(n Node, of []*trouble) (c candidate, ok bool) {
 	return c, true
 }
 
-// together returns the longest run of troubles that began within the time and are of several objects.
+// together returns the longest sequence of troubles on several objects that began within the time.
 func together(of []*trouble, within time.Duration) (most []*trouble) {
 	j := 0
 	for i := range of {

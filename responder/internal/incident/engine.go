@@ -97,7 +97,7 @@ type stored struct {
 	analysis   analysis
 }
 
-// inputs are what a plan is made of. The same ones give the same plan.
+// inputs are the inputs of a plan. The same inputs give the same plan.
 type inputs struct {
 	cfg     *Config
 	reading *lineage.Reading
@@ -153,7 +153,7 @@ func (e *Engine) Update(ctx context.Context) error {
 	return nil
 }
 
-// plan returns nil where the same inputs led to nothing new before.
+// plan returns nil if the same inputs have given nothing new before.
 func (e *Engine) plan(tx *store.Tx, now time.Time) (*plan, error) {
 	cfg := e.cfg.Load()
 	alerts, err := activeAlerts(tx, now, time.Duration(cfg.Window))
@@ -171,7 +171,7 @@ func (e *Engine) plan(tx *store.Tx, now time.Time) (*plan, error) {
 	graph, segments, notes := e.lineage(now)
 	p.inputs = inputs{cfg, e.reading.Load(), digestOf(alerts, changes, notes)}
 	if last := e.settled.Load(); last != nil && *last == p.inputs {
-		return nil, nil //nolint:nilnil // There is no plan, and that is no error.
+		return nil, nil //nolint:nilnil // nil means that there is nothing to do.
 	}
 	groups, full := grouping.Find(alerts, graph, cfg.options(graph.Edges() == 0))
 	for _, g := range groups {

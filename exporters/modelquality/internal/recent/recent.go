@@ -312,7 +312,7 @@ func (r Rows) Values(field, least int) (codes []int32, values []Value) {
 				}
 				at, ok := index[v]
 				if !ok {
-					at = int32(len(values)) //nolint:gosec // There are no more values than rows.
+					at = int32(len(values))
 					index[v], values = at, append(values, v)
 				}
 				*place = at + 1
