@@ -42,7 +42,7 @@ func baselineCommand(app *kingpin.Application, stdout io.Writer) commands {
 	acceptName := accept.Arg("name", "Dataset of the column, or model of the feature.").Required().String()
 	acceptColumns := accept.Arg("column", "Columns or features to accept.").Required().Strings()
 
-	// on calls f for each of the named datasets.
+	// on returns a command that calls f for each of the named datasets.
 	on := func(names *[]string, f func(context.Context, *dataquality.Baselines, dataquality.DatasetConfig) error) func(context.Context) error {
 		return func(ctx context.Context) (err error) {
 			cfg, err := dataquality.Load(*file)
@@ -58,13 +58,13 @@ func baselineCommand(app *kingpin.Application, stdout io.Writer) commands {
 			if err != nil {
 				return err
 			}
-			// One dataset that fails keeps none of the others waiting.
+			// A dataset that fails does not stop the others.
 			var failures []error
 			for i := 0; i < len(datasets) && ctx.Err() == nil; i++ {
 				d := datasets[i]
 				err := f(ctx, b, d)
 				if err == nil && (len(*names) == 0 || names == buildNames) {
-					// Its segments have bins and can be found only now.
+					// Its segments have bins now, so they can be listed.
 					var segments []dataquality.DatasetConfig
 					segments, err = b.Segments(ctx, d)
 					datasets = slices.Insert(datasets, i+1, segments...)
@@ -139,7 +139,7 @@ func baselineCommand(app *kingpin.Application, stdout io.Writer) commands {
 	return all
 }
 
-// acceptedAs says what an accepted column is.
+// acceptedAs describes an accepted column.
 func acceptedAs(a baseline.Accepted) string {
 	switch {
 	case a.Removed:
@@ -154,7 +154,7 @@ func acceptedAs(a baseline.Accepted) string {
 	return fmt.Sprintf("is expected as %s, with %d bins and a baseline of %d values", a.Column.Type, len(a.Layout.Bins()), values)
 }
 
-// progress draws a bar for each kind of work, so that a long scan is seen to go on.
+// progress draws a progress bar for each kind of work, because a scan can take long.
 func progress(w io.Writer) func(dataset, doing string, done, total int) {
 	var bar *progressbar.ProgressBar
 	var current string
@@ -164,7 +164,7 @@ func progress(w io.Writer) func(dataset, doing string, done, total int) {
 			bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what),
 				progressbar.OptionShowCount(), progressbar.OptionSetWidth(30), progressbar.OptionOnCompletion(func() { _, _ = fmt.Fprintln(w) }))
 		}
-		_ = bar.Set(done) // A bar that cannot be drawn is no reason to stop.
+		_ = bar.Set(done) // A failure to draw the bar is not an error of the command.
 	}
 }
 

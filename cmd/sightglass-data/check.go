@@ -20,9 +20,9 @@ import (
 	"github.com/sightglass-ml/sightglass/responder"
 )
 
-// program is what check knows of a program.
+// program has the checks of one exporter.
 type program struct {
-	// check reads a configuration file, connect reports what is reached with it.
+	// check validates a configuration file. connect reports what can be reached with it.
 	check   func(path string) error
 	connect func(ctx context.Context, report *connect.Report, path string) error
 }
@@ -38,7 +38,7 @@ func programOf[C interface{ Notes() []config.Note }](load func(path string) (C, 
 			if err != nil {
 				return err
 			}
-			// What is wrong with this machine fails its part alone, so the others are looked at.
+			// A problem of this machine is reported separately, so that the other checks still run.
 			for _, n := range cfg.Notes() {
 				if n.Later {
 					r.Add("configuration", "warning", connect.Told, n.Error.Error())

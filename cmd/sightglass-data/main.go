@@ -10,7 +10,7 @@ import (
 
 type commands = tool.Commands
 
-// all declare the commands, each in its file.
+// all declares the commands, each in its own file.
 var all = []tool.Add{baselineCommand, checkCommand, demoCommand, importCommand, replayCommand, reportCommand}
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }

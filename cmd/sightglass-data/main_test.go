@@ -10,6 +10,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sightglass-ml/sightglass/internal/testtools"
 	"github.com/sightglass-ml/sightglass/internal/tool"
 )
 
@@ -101,4 +102,31 @@ func TestAColumnIsAccepted(t *testing.T) {
 	status, _, stderr = call("baseline", "--config.file="+file, "accept", "orders", "tendr")
 	require.Equal(t, 1, status)
 	require.Contains(t, stderr, `the table has no column "tendr"`)
+}
+
+// TestMain lets the test's own binary be the tool, for what needs a process.
+func TestMain(m *testing.M) {
+	if os.Getenv("BE_SIGHTGLASS") != "" {
+		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+func TestATableIsReportedUnderTheConditionsOfAnImage(t *testing.T) {
+	testtools.RequireHostile(t)
+	self, err := os.Executable()
+	require.NoError(t, err)
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
+	program, state := filepath.Join(dir, "sightglass-data"), filepath.Join(dir, "state")
+	require.NoError(t, os.Link(self, program))
+	require.NoError(t, os.Chmod(program, 0o755))
+	require.NoError(t, os.Mkdir(state, 0o700))
+	require.NoError(t, os.Chown(state, 65534, 65534))
+	file, page := filepath.Join(dir, "dataquality.yaml"), filepath.Join(state, "orders.html")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "orders.csv"), []byte("v\n1\n2\n"), 0o644))
+	require.NoError(t, os.WriteFile(file, []byte("sources: {files: {type: duckdb}}\ndatasets: [{name: orders, source: files, files: orders.csv}]\n"), 0o644))
+	out, err := testtools.Hostile(t.Context(), state, "/usr/bin/env", "BE_SIGHTGLASS=1", program, "report", "--config.file="+file, "--output="+page, "orders").CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.FileExists(t, page)
 }

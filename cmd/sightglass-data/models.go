@@ -36,7 +36,7 @@ func modelsIn(file string) bool {
 	return false
 }
 
-// either runs the command of models where the configuration is that of models, and that of datasets elsewhere.
+// either returns a command that runs models for a configuration of the model-quality exporter, and datasets for any other.
 func either(file *string, datasets, models func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if modelsIn(*file) {
@@ -46,13 +46,13 @@ func either(file *string, datasets, models func(context.Context) error) func(con
 	}
 }
 
-// modelBaselines are the commands on the baselines of models.
+// modelBaselines has the commands for the baselines of models.
 type modelBaselines struct {
 	file   *string
 	stdout io.Writer
 }
 
-// on calls f for each of the named models, or for all.
+// on returns a command that calls f for each of the named models, or for all.
 func (m modelBaselines) on(names *[]string, f func(context.Context, *modelquality.Baselines, string) error) func(context.Context) error {
 	return func(ctx context.Context) (err error) {
 		cfg, err := modelquality.Load(*m.file)
@@ -81,7 +81,7 @@ func (m modelBaselines) on(names *[]string, f func(context.Context, *modelqualit
 	}
 }
 
-// one is on for the named model.
+// one returns a command that calls f for the named model.
 func (m modelBaselines) one(name *string, f func(context.Context, *modelquality.Baselines, string) error) func(context.Context) error {
 	return func(ctx context.Context) error { return m.on(&[]string{*name}, f)(ctx) }
 }
@@ -146,7 +146,7 @@ func (m modelBaselines) summarize(b *modelquality.Baselines, model string, s mod
 	return nil
 }
 
-// named is how a version is shown; one without a name is "-".
+// named returns the displayed name of a version; "-" if it has none.
 func named(version string) string {
 	if version == "" {
 		return "-"

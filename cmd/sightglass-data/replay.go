@@ -35,7 +35,7 @@ type replayFlags struct {
 	verbose              bool
 	profile              string
 	history              historyFlags
-	// Flags that only scenarios have are set.
+	// Whether flags that only scenarios have are set.
 	dataSet, seedsSet bool
 }
 
@@ -55,10 +55,10 @@ func replayCommand(app *kingpin.Application, stdout io.Writer) commands {
 	return commands{c.FullCommand(): func(ctx context.Context) error { return f.run(ctx, stdout, os.Stderr) }}
 }
 
-// errBars says that a replay did not reach what its scenario demands.
+// errBars means that a replay did not reach the bars of its scenario.
 var errBars = errors.New("the bars were not reached")
 
-// check refuses what has no meaning together.
+// check refuses combinations of flags that have no meaning.
 func (f *replayFlags) check() error {
 	if !f.history.chosen() {
 		if len(f.scenarios) == 0 {
@@ -109,7 +109,7 @@ func (f *replayFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if f.verbose {
 		logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	// Every scenario is read before the first one runs, which takes minutes.
+	// All scenarios are read before the first one runs, because a run takes minutes.
 	var scenarios []*scenario.Scenario
 	for _, path := range f.scenarios {
 		s, err := scenario.LoadFile(path)
@@ -156,7 +156,7 @@ func (f *replayFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	return nil
 }
 
-// profile writes where the processor's time goes into a file, until it is stopped.
+// profile writes a CPU profile to a file until stop is called.
 func profile(path string) (stop func(), err error) {
 	file, err := os.Create(path)
 	if err != nil {
@@ -171,7 +171,7 @@ func profile(path string) (stop func(), err error) {
 	}, nil
 }
 
-// write writes a verdict in the form that was asked for.
+// write writes a verdict in the selected format.
 func write(v replay.Verdict, output string, w io.Writer) error {
 	switch output {
 	case "json":
@@ -196,7 +196,7 @@ func write(v replay.Verdict, output string, w io.Writer) error {
 	return err
 }
 
-// writeSeeds writes the runs of several seeds beside each other; as JSON, each whole.
+// writeSeeds writes the runs of several seeds side by side; in JSON, each run completely.
 func writeSeeds(scenario string, runs replay.Seeds, output string, w io.Writer) error {
 	if output == "json" {
 		e := json.NewEncoder(w)
@@ -222,7 +222,7 @@ func writeSeeds(scenario string, runs replay.Seeds, output string, w io.Writer) 
 	return err
 }
 
-// load loads the rules, with the thresholds that are set.
+// load loads the rules with the thresholds of the flags.
 func (f *replayFlags) load() (engine.Rules, error) {
 	var from fs.FS = rules.FS
 	if f.rules != "" {
@@ -257,13 +257,13 @@ func pairs(flag string, given []string) (map[string]string, error) {
 	return out, nil
 }
 
-// measured runs a scenario with a progress bar, and says what it cost.
+// measured runs a scenario with a progress bar, and prints the resources that it used.
 func measured(ctx context.Context, s *scenario.Scenario, o replay.Options, stderr io.Writer) (replay.Result, error) {
 	days := int(time.Duration(s.Length).Hours() / 24)
 	bar := progressbar.NewOptions(max(days, 1), progressbar.OptionSetWriter(stderr), progressbar.OptionSetDescription(fmt.Sprintf("%s, seed %d: days", s.Name, o.World.Seed)),
 		progressbar.OptionShowCount(), progressbar.OptionSetWidth(30), progressbar.OptionThrottle(time.Second))
 	o.Progress = func(at time.Time) {
-		_ = bar.Set(int(at.Sub(s.From()).Hours() / 24)) // A bar that cannot be drawn is no reason to stop.
+		_ = bar.Set(int(at.Sub(s.From()).Hours() / 24)) // A failure to draw the bar is not an error of the command.
 	}
 	defer collectLess()()
 	begin := used()

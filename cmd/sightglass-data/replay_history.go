@@ -23,10 +23,10 @@ type historyFlags struct {
 	url, httpConfig, lasts string
 	until                  string
 	interval               time.Duration
-	set                    [4]bool // Whether each of optional is given.
+	set                    [4]bool // whether each flag of optional is given
 }
 
-// optional are the flags that say more about a history.
+// optional are flags that only apply to a history.
 var optional = [4]string{"--range", "--until", "--interval", "--http.config.file"}
 
 // register adds the flags to a command.
@@ -40,10 +40,10 @@ func (f *historyFlags) register(c *kingpin.CmdClause) {
 		PlaceHolder("FILE").IsSetByUser(&f.set[3]).StringVar(&f.httpConfig)
 }
 
-// chosen tells whether a history is to be replayed.
+// chosen reports whether a history is to be replayed.
 func (f *historyFlags) chosen() bool { return f.url != "" }
 
-// given are the flags that only a history has.
+// given returns the given flags that only apply to a history.
 func (f *historyFlags) given() (names []string) {
 	for i, set := range f.set {
 		if set {
@@ -70,7 +70,7 @@ func (f *historyFlags) run(ctx context.Context, rules engine.Rules, now func() t
 		progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true))
 	result, err := history.Run(ctx, history.Config{
 		URL: f.url, HTTPConfigFile: f.httpConfig, From: from, To: to, Interval: f.interval,
-		Progress: func(at time.Time) { _ = bar.Set64(int64(at.Sub(from).Hours())) }, // A bar that cannot be drawn is no reason to stop.
+		Progress: func(at time.Time) { _ = bar.Set64(int64(at.Sub(from).Hours())) }, // A failure to draw the bar is not an error.
 	}, rules)
 	_ = bar.Finish() // As above.
 	if err != nil {
@@ -104,7 +104,7 @@ func (f *historyFlags) run(ctx context.Context, rules engine.Rules, now func() t
 	return nil
 }
 
-// historyGrids are the alerts that would have fired, and those that could not: their silence says nothing.
+// historyGrids returns the alerts that would have fired, and those that could not fire because their metrics are absent.
 func historyGrids(result history.Result) []report.Grid {
 	fired := report.Grid{Title: "Alerts", Rows: [][]string{{"alert", "times", "firing", "longest", "first", "labels"}}}
 	for _, a := range result.Alerts {
@@ -128,5 +128,5 @@ func historyGrids(result history.Result) []report.Grid {
 	return []report.Grid{fired, unfed}
 }
 
-// fewNames is how many absent metrics of an alert a table names; JSON has them all.
+// fewNames is the number of absent metrics that a table names for an alert; JSON has all of them.
 const fewNames = 3

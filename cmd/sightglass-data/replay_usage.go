@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// usage is what the process has used at one time.
+// usage is the resource usage of the process at one time.
 type usage struct {
 	at        time.Time
 	processor time.Duration
-	// idle and total are the seconds that the cores had no work for, and all of them.
+	// idle and total are the idle and the total CPU-seconds of the cores.
 	idle, total float64
 }
 
@@ -33,8 +33,8 @@ func used() usage {
 	return u
 }
 
-// since says what a replay of some days has cost. On a machine that is busy with other work the wall time says little, so the
-// time that it would take on an idle one follows from the CPU-seconds and the share of the time in which the cores had work.
+// since describes the resources that a replay of some days used. On a busy machine the wall time is not meaningful. The time on an idle
+// machine is therefore computed from the CPU-seconds and the share of the time in which the cores were busy.
 func (u usage) since(days float64) string {
 	now := used()
 	wall, processor := now.at.Sub(u.at), (now.processor - u.processor).Seconds()
@@ -47,11 +47,11 @@ func (u usage) since(days float64) string {
 	return text + "; peak memory " + peakMemory()
 }
 
-// Most of what a replay allocates is garbage at once, so with the memory that a replay may take, collecting it less often saves
-// a fifth of its time. A setting of the environment wins.
+// Most allocations of a replay are short-lived, so less frequent garbage collection saves a fifth of the time. The environment variables
+// GOGC and GOMEMLIMIT take precedence.
 const (
-	collectAt   = 300     // Percent of what is in use.
-	memoryLimit = 3 << 29 // 1.5 GiB, beyond which it is collected as often as needed.
+	collectAt   = 300     // percent of the live heap
+	memoryLimit = 3 << 29 // 1.5 GiB, from which collections are as frequent as necessary
 )
 
 func collectLess() (undo func()) {
@@ -65,7 +65,7 @@ func collectLess() (undo func()) {
 	}
 }
 
-// cpuTime is what this process has used.
+// cpuTime returns the CPU time of this process.
 func cpuTime() time.Duration {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
@@ -74,7 +74,7 @@ func cpuTime() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// peakMemory is the most that this process held at a time, as Linux reports it.
+// peakMemory returns the peak memory of this process, as Linux reports it.
 func peakMemory() string {
 	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {

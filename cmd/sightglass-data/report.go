@@ -42,7 +42,7 @@ func reportCommand(app *kingpin.Application, stdout io.Writer) commands {
 		}
 		path := *output
 		if path == "" {
-			// A segment's name has a slash.
+			// The name of a segment has a slash.
 			path = strings.ReplaceAll(*name, "/", "_") + ".html"
 		}
 		page, err := os.Create(path)

@@ -1,15 +1,19 @@
-// Command sightglass is the operator's tool. Commands that read data are those of sightglass-data, which it starts.
+// Command sightglass is the operator's tool. It starts sightglass-data for the commands that read data.
 package main
 
 import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/sightglass-ml/sightglass/internal/tool"
 )
 
 type commands = tool.Commands
+
+// own declares the commands of this program, each in its own file.
+var own = []tool.Add{auditCommand, bundleCommand, explainCommand}
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
@@ -18,5 +22,5 @@ func run(args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "%s %s: %v\n", tool.Name, command, tool.Start(args))
 		return 1
 	}
-	return tool.Run(args, stdout, stderr, auditCommand, bundleCommand, tool.HandOver)
+	return tool.Run(args, stdout, stderr, append(slices.Clone(own), tool.HandOver)...)
 }

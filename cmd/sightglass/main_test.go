@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sightglass-ml/sightglass/internal/testtools"
 	"github.com/sightglass-ml/sightglass/internal/tool"
 	"github.com/sightglass-ml/sightglass/rules"
 )
@@ -134,4 +135,24 @@ func TestTheBundleIsRenderedForAnOlderAlertmanager(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, string(written), "- name: broken-feature")
 	require.FileExists(t, filepath.Join(dir, "alertmanager", "templates", "slack.tmpl"))
+}
+
+func TestABundleIsWrittenUnderTheConditionsOfItsImage(t *testing.T) {
+	testtools.RequireHostile(t)
+	self, err := os.Executable()
+	require.NoError(t, err)
+	body, err := os.ReadFile(self)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
+	program, state := filepath.Join(dir, "sightglass"), filepath.Join(dir, "state")
+	require.NoError(t, os.WriteFile(program, body, 0o755))
+	require.NoError(t, os.Mkdir(state, 0o700))
+	require.NoError(t, os.Chown(state, 65534, 65534))
+	out, err := testtools.Hostile(t.Context(), state, "/usr/bin/env", "BE_SIGHTGLASS=1", program, "bundle", "--rules=mimir", filepath.Join(state, "bundle")).CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.FileExists(t, filepath.Join(state, "bundle", "mimir", "sightglass-thresholds.yaml"))
+	out, err = testtools.Hostile(t.Context(), state, "/usr/bin/env", "BE_SIGHTGLASS=1", program, "bundle", filepath.Join(dir, "elsewhere")).CombinedOutput()
+	require.Error(t, err)
+	require.Regexp(t, "sightglass bundle: mkdir .*/elsewhere: (read-only file system|permission denied)", string(out))
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// sayCause logs what was found.
+// sayCause logs the result of a search.
 func (d *dataset) sayCause(key incidentKey, e *explanation) {
 	logger := d.logger.With("signal", key.signal, "column", key.column)
 	switch {
@@ -29,6 +29,9 @@ func (d *dataset) sayCause(key incidentKey, e *explanation) {
 		if !f.onset.Since.IsZero() {
 			attributes = append(attributes, "since", f.onset.Since, "gradual", f.onset.Gradual)
 		}
+		if f.partitions > 1 {
+			attributes = append(attributes, "partitions", f.partitions, "affected_partitions", f.affected)
+		}
 		if f.statement != "" {
 			attributes = append(attributes, "statement", f.statement)
 		}
@@ -38,7 +41,7 @@ func (d *dataset) sayCause(key incidentKey, e *explanation) {
 
 func round(share float64) float64 { return math.Round(share*1000) / 1000 }
 
-// causeMetrics are the samples of the causes of the incidents that are not over.
+// causeMetrics publishes the causes of the open incidents.
 func (d *dataset) causeMetrics(m descs, gauge func(desc *prometheus.Desc, v float64, labels ...string)) {
 	keys := make([]incidentKey, 0, len(d.incidents))
 	for key := range d.incidents {
@@ -60,25 +63,26 @@ func (d *dataset) causeMetrics(m descs, gauge func(desc *prometheus.Desc, v floa
 			gauge(m.causeRows, f.rows, key.column, key.signal, f.column, f.value)
 			if !f.onset.Since.IsZero() {
 				gauge(m.causeSince, seconds(f.onset.Since), key.column, key.signal, f.column, f.value)
+				gauge(m.causeGradual, truth(f.onset.Gradual), key.column, key.signal, f.column, f.value)
+			}
+			if f.partitions > 1 {
+				gauge(m.causePartitions, float64(f.affected)/float64(f.partitions), key.column, key.signal, f.column, f.value)
 			}
 		}
 	}
 }
 
-// shownName is the name of a value that may be published, and whether it hides the value.
-func (d *dataset) shownName(c *cycle, f tables.SampledField, name string) (string, bool) {
-	if !f.Values || name == binning.Null || name == binning.Other {
+// shownName returns the name under which a value may be published, and whether that name hides the value. code is the code in
+// the sample; below 0 it means all infrequent values.
+func (d *dataset) shownName(c *cycle, f tables.SampledField, code int32, name string) (string, bool) {
+	if !f.Values || code <= 0 {
 		return name, false
 	}
-	for _, value := range f.Names[1:] {
-		if binning.CategoryBin(value) == name {
-			return d.shownValue(c, f.Column, value)
-		}
-	}
-	return name, false
+	return d.shownValue(c, f.Column, f.Names[code])
 }
 
-// shownValue is shown of a value of a column by category. A value with a bin of its own has the name of its bin.
+// shownValue returns the published name of a category, and whether that name hides the value. A value with its own bin has
+// the name of the bin.
 func (d *dataset) shownValue(c *cycle, column, value string) (string, bool) {
 	if hidden, ok := d.hidden(c, column)[binning.CategoryBin(value)]; ok {
 		return hidden, true
@@ -86,7 +90,7 @@ func (d *dataset) shownValue(c *cycle, column, value string) (string, bool) {
 	alone := binning.Layout{Kind: binning.Categorical, Top: []string{value}}
 	if hidden, ok := reveal.Policy(d.cfg.Columns.Reveal).Hidden(column, alone)[binning.CategoryBin(value)]; ok {
 		_, hash, _ := strings.Cut(hidden, "~")
-		return "#~" + hash, true // It has no rank among the bins.
+		return "#~" + hash, true // Without its own bin it has no rank.
 	}
 	return binning.CategoryBin(value), false
 }

@@ -10,13 +10,13 @@ import (
 	"github.com/sightglass-ml/sightglass/rules"
 )
 
-// CausesConfig bounds the sample of recent inferences in which the causes of changes are looked for.
+// CausesConfig limits the sample of recent inferences that is searched for probable causes.
 type CausesConfig struct {
-	// Window is compared with the one before; 0 is no search.
+	// Window is compared with the window before it; 0 disables the search.
 	Window config.Duration `yaml:"window"`
-	// Memory bounds the samples of all versions together.
+	// Memory limits the samples of all versions together.
 	Memory config.Bytes `yaml:"memory"`
-	// Fields is the number of fields that may have the cause.
+	// Fields is the number of fields that are searched for a cause.
 	Fields int `yaml:"fields"`
 }
 
@@ -38,7 +38,8 @@ func (c *CausesConfig) Validate(at config.At) {
 	}
 }
 
-// causes are the options of the search. Limits are those of the alerts: the defaults of the rules, and what the configuration overrides.
+// causes returns the options of the search. The limits are those of the alerts: the defaults of the rules, and the overrides of the
+// configuration.
 func (e *Exporter) causes(cfg *CausesConfig) (fields.Causes, error) {
 	thresholds, err := rules.Thresholds()
 	if err != nil {
@@ -65,7 +66,7 @@ func (e *Exporter) causes(cfg *CausesConfig) (fields.Causes, error) {
 			}
 			return fields.Limits{
 				Long: drift.Limits{PSI: psi, Z: defaults["drift_significance_z"], Values: defaults["drift_min_rows"], Noise: defaults["drift_noise_psi"]},
-				// Of few values the noise says enough: it is a part of what the index must exceed.
+				// For few values, the error margin of PSI is sufficient: PSI must exceed it in addition to the limit.
 				Short:  drift.Limits{PSI: psi * defaults["drift_sudden_factor"], Z: defaults["sudden_significance_z"], Values: defaults["drift_sudden_min_rows"], Noise: 1},
 				Own:    own,
 				Broken: defaults["broken_ratio"], BrokenBin: defaults["broken_bin_ratio"],
@@ -74,7 +75,7 @@ func (e *Exporter) causes(cfg *CausesConfig) (fields.Causes, error) {
 	}, nil
 }
 
-// drift is the limit of the index that the configuration sets for a field, or its model.
+// drift returns the limit of PSI that the configuration sets for a field, otherwise for its model, otherwise nil.
 func (c *Config) drift(model, field string) *float64 {
 	var limit *float64
 	for i := range c.Models {

@@ -8,6 +8,7 @@ package httpclient
 import (
 	"errors"
 	"fmt"
+	"net/http"
 
 	promconfig "github.com/prometheus/common/config"
 
@@ -35,6 +36,30 @@ func Load(raw config.Raw, at config.At) (promconfig.HTTPClientConfig, error) {
 	c.SetDirectory(at.Resolve("."))
 	c.FollowRedirects = false
 	return *c, nil
+}
+
+// Check is Load for a Validator. Key is one that holds credentials as well, if it does: only one of both may.
+func Check(raw config.Raw, at config.At, key string, given bool) promconfig.HTTPClientConfig {
+	c, err := Load(raw, at)
+	if err != nil {
+		at.Errorf("http_client", "%v", err)
+	}
+	if given && (c.Authorization != nil || c.BasicAuth != nil || c.OAuth2 != nil) {
+		at.Errorf(key, "http_client has credentials too; want one of them")
+	}
+	return c
+}
+
+// New returns the client of checked settings, and nil, for which its user has a default, where there are none.
+func New(raw config.Raw, c promconfig.HTTPClientConfig, name string) (*http.Client, error) {
+	if raw.IsZero() {
+		return nil, nil
+	}
+	client, err := promconfig.NewClientFromConfig(c, name)
+	if err != nil {
+		return nil, fmt.Errorf("http_client: %w", err)
+	}
+	return client, nil
 }
 
 func holdsSecret(c *promconfig.HTTPClientConfig) bool {

@@ -121,3 +121,23 @@ func sanitize(value string) string {
 	runes := []rune(valid)
 	return string(runes[:min(len(runes), MaxRunes-digits-1)]) + "~" + hex.EncodeToString(sum[:digits/2])
 }
+
+// Shares are parts of one limit, by who has them. So nobody can use up the part of another.
+type Shares map[string]*Limiter
+
+// NewShares creates a limiter for each part with limiter, such as exporter.Env.Limit. Who has no part shares that under the empty name.
+func NewShares(name string, most map[string]int, limiter func(name string, most int) *Limiter) Shares {
+	s := Shares{}
+	for who, n := range most {
+		s[who] = limiter(name, n)
+	}
+	return s
+}
+
+// Of returns the limiter of a part.
+func (s Shares) Of(who string) *Limiter {
+	if l, ok := s[who]; ok {
+		return l
+	}
+	return s[""]
+}

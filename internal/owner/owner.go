@@ -41,10 +41,10 @@ var reserved = []string{
 	"action", "actual", "against", "ago", "alertname", "alertstate", "baseline", "basis", "bin", "blinded", "category",
 	"cause_column", "cause_value", "change", "check", "class", "cloud_service", "cluster", "collector", "column",
 	"compared", "container", "currency", "dataset", "dataset_cluster", "dataset_namespace", "day", "department", "device",
-	"digest", "direction", "endpoint", "evaluation", "expected", "field", "from", "gpu", "gpu_instance", "group",
+	"digest", "direction", "endpoint", "evaluation", "expected", "fact", "field", "from", "gpu", "gpu_instance", "group",
 	"holder_namespace", "host", "instance", "job", "key", "kind", "layer", "le", "limit", "method", "metric",
 	"mlflow_experiment_id", "mlflow_run_id", "model", "month", "namespace", "node", "of", "outcome", "owner", "part", "pod",
-	"predicted", "prometheus", "quantile", "reason", "replica", "resource", "response", "result", "role", "rule_group",
+	"predicted", "prometheus", "quantile", "rank", "reason", "replica", "resource", "response", "result", "role", "rule_group",
 	"segment", "service", "severity", "shift", "signal", "snapshot", "source", "source_kind", "state", "to", "trace_id",
 	"type", "unit", "upstream", "uuid", "verdict", "version", "week", "weight", "window", "year",
 }

@@ -60,6 +60,31 @@ func (s *Config) SameDSN(source *Source) (bool, error) {
 	return source.dsn == sha256.Sum256([]byte(strings.TrimSpace(dsn.Reveal()))), nil
 }
 
+// Changed are the sources that are not as they were before, or whose connection string is not. Open returns nil for one that is not open: it
+// is opened when it is needed. An error is about the source that is named.
+func Changed(before, after map[string]Config, open func(name string) *Source) (changed map[string]bool, named string, err error) {
+	changed = make(map[string]bool)
+	for name, was := range before {
+		is, ok := after[name]
+		if !ok || !config.Equal(was, is) {
+			changed[name] = true
+			continue
+		}
+		source := open(name)
+		if source == nil || is.Type == DuckDB {
+			continue // A DuckDB source has no connection string.
+		}
+		same, err := is.SameDSN(source)
+		if err != nil {
+			return nil, name, fmt.Errorf("source %q: %w", name, err)
+		}
+		if !same {
+			changed[name] = true
+		}
+	}
+	return changed, "", nil
+}
+
 // Open opens the database with the connection string that the file or variable contains now.
 func (s *Config) Open() (*Source, error) {
 	o := Options{

@@ -12,10 +12,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// blockLength is the time that one query covers: each has a cost of its own, and what it calculates with is in memory.
+// blockLength is the period of one range query. A longer one has fewer queries, whose cost is partly fixed, but needs more
+// memory.
 const blockLength = 24 * time.Hour
 
-// Run replays a range of time. It returns what it cost.
+// Run replays a range of time and returns its statistics.
 func (e *Engine) Run(ctx context.Context, replay Replay) (Stats, error) {
 	if e.used {
 		return Stats{}, errors.New("an engine runs once; make another with New")
@@ -51,7 +52,7 @@ func (e *Engine) Run(ctx context.Context, replay Replay) (Stats, error) {
 		if err := r.feed(ctx, pos, end); err != nil {
 			return e.stats, err
 		}
-		// The rules of a block and the scrapes of the next one have nothing in common.
+		// The rules of a block and the scrapes of the next one do not share data.
 		b := newBlock(pos, end, e.opts.Interval)
 		both, cancelled := errgroup.WithContext(ctx)
 		both.Go(func() error { return e.evaluateBlock(cancelled, b) })
@@ -82,7 +83,7 @@ func (e *Engine) Run(ctx context.Context, replay Replay) (Stats, error) {
 	return e.stats, nil
 }
 
-// aligned is the first multiple of the interval at or after t.
+// aligned returns the first multiple of the interval at or after t.
 func aligned(t time.Time, interval time.Duration) time.Time {
 	ms, step := t.UnixMilli(), interval.Milliseconds()
 	return time.UnixMilli((ms + step - 1) / step * step).UTC()
@@ -93,10 +94,10 @@ type runner struct {
 	*Engine
 	replay  Replay
 	scrapes []*Scrape
-	scraped time.Time // The next scrape.
+	scraped time.Time // time of the next scrape
 }
 
-// feed stores what was scraped elsewhere.
+// feed stores the samples that Replay.Feed provides.
 func (r *runner) feed(ctx context.Context, from, to time.Time) error {
 	if r.replay.Feed == nil {
 		return nil
@@ -111,7 +112,7 @@ func (r *runner) feed(ctx context.Context, from, to time.Time) error {
 	return nil
 }
 
-// publish shows the rules what was scraped.
+// publish makes the scraped samples visible to rules.
 func (r *runner) publish() error {
 	for _, s := range r.scrapes {
 		if err := s.publish(); err != nil {
@@ -121,7 +122,7 @@ func (r *runner) publish() error {
 	return nil
 }
 
-// scrape makes the scrapes before end.
+// scrape scrapes all targets until end.
 func (r *runner) scrape(ctx context.Context, end time.Time) error {
 	all, cancelled := errgroup.WithContext(ctx)
 	for i, s := range r.scrapes {
@@ -136,7 +137,7 @@ func (r *runner) scrape(ctx context.Context, end time.Time) error {
 	return nil
 }
 
-// keep tells the samples of one block that the replay was asked to record.
+// keep passes the samples of the recorded metrics in one block to Replay.Stored.
 func (r *runner) keep(from, to time.Time) {
 	if r.replay.Stored == nil {
 		return
@@ -153,7 +154,7 @@ func (r *runner) keep(from, to time.Time) {
 	}
 }
 
-// tell passes on the transitions of a block, in order of time.
+// tell passes the transitions of a block to Replay.Alerts, ordered by time.
 func (r *runner) tell(b *block) {
 	slices.SortStableFunc(b.transitions, func(a, b numbered) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.rule, b.rule), labels.Compare(a.Labels, b.Labels))

@@ -14,20 +14,20 @@ import (
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
-// maxValues bounds the values of a file that are kept: about a gigabyte.
+// maxValues limits the values of a file in memory, to about a gigabyte.
 const maxValues = 120_000_000
 
-// recording is a stream of the events of a file. They are in memory by column, in the order of time.
+// recording is a stream of the events of a file. They are in memory by column, sorted by time.
 type recording struct {
 	cols  []column
 	dicts []*dict
 	all   batch
-	// first has the index of the first event of each minute, from the minute of the first event on.
+	// first has the index of the first event of each minute. It starts with the minute of the first event.
 	begin int64
 	first []int32
 }
 
-// readFile reads the events of a file with the columns that are asked for; all if there are none.
+// readFile reads the events of a file with the given columns; without columns, it reads all.
 func readFile(ctx context.Context, d *scenario.Data, columns []string, start time.Time) (_ *recording, err error) {
 	db, err := sql.Open("duckdb", "")
 	if err != nil {
@@ -44,7 +44,7 @@ func readFile(ctx context.Context, d *scenario.Data, columns []string, start tim
 	}
 	from := reader + "('" + strings.ReplaceAll(string(d.File), "'", "''") + "')"
 	r := &recording{}
-	// DESCRIBE names the types as SQL does.
+	// DESCRIBE returns SQL type names.
 	described, err := db.QueryContext(ctx, "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM "+from+")")
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", d.File, err)

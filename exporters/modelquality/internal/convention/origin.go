@@ -1,9 +1,9 @@
 package convention
 
-// Origin is where an inference was asked for, by whom, and which replica answered it. What is not known is empty.
+// Origin has the region and the client of an inference's caller, and the replica that answered. Unknown values are empty.
 type Origin struct{ Region, Client, Instance string }
 
-// from is the origin of a span: what it says itself, else what its resource does.
+// from returns the origin of a span. A value that the span lacks is that of its resource.
 func (r *Reader) from(in *reading) *Origin {
 	if in.set&origins == 0 && r.origin != nil {
 		return r.origin
@@ -16,7 +16,7 @@ func (r *Reader) from(in *reading) *Origin {
 	}
 	b := r.Batch
 	b.origins = append(b.origins, Origin{said(roleRegion), said(roleClient), said(roleInstance)})
-	o := &b.origins[len(b.origins)-1] // It stays where it is when the slice moves.
+	o := &b.origins[len(b.origins)-1] // It stays valid when the slice grows.
 	if in.set&origins == 0 {
 		r.origin = o
 	}

@@ -9,49 +9,50 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/drift"
 )
 
-// Causes says how causes of changes are looked for.
+// Causes configures the search for probable causes.
 type Causes struct {
-	// Window is the longer of the two windows that are looked at; the other one is a twelfth of it. 0 is no search.
+	// Window is the longer of the two windows that are compared with the baseline; the other is a twelfth of it. 0 disables the search.
 	Window time.Duration
-	// Memory bounds the samples of all versions, in bytes.
+	// Memory limits the samples of all versions, in bytes.
 	Memory int64
-	// Fields bounds the fields that may have the cause.
+	// Fields limits the fields that are searched for a cause.
 	Fields int
-	// Limits are those of the alerts, for a field of a model.
+	// Limits returns the limits of the alerts for a field of a model.
 	Limits func(model, field string) Limits
 }
 
-// Limits are what a change has to be beyond, as in the rules: of the longer window, and of the shorter one.
+// Limits are the limits that a change must exceed, as in the rules, for the longer and the shorter window.
 type Limits struct {
 	Long, Short drift.Limits
-	// Own says that the limit of the index is one that the configuration sets for the field or the model.
+	// Own means that the configuration sets the limit of PSI for the field or the model.
 	Own bool
-	// Broken is the share of broken values, and BrokenBin the share of the baseline below which a bin is one of those.
+	// Broken is the limit of the share of broken values. BrokenBin is the share of the baseline below which a bin counts as broken.
 	Broken, BrokenBin float64
 }
 
-// Signals of a field, by the names of their thresholds.
+// Signals of a field, named after their thresholds.
 const (
 	signalDrift  = "drift_psi"
 	signalBroken = "broken_ratio"
 )
 
-// incidentKey tells the incidents of a version apart.
+// incidentKey identifies an incident of a version.
 type incidentKey struct{ field, signal string }
 
-// breach is a field that is beyond its limit.
+// breach is a field that exceeds its limit.
 type breach struct {
 	incidentKey
-	place int   // of the field in the sample
-	since int64 // the window, in nanoseconds since 1970
-	// bins are those by which the change is judged, by the bins of the field; baseline has their shares, of so many values.
+	place int   // index of the field in the sample
+	since int64 // start of the window, in Unix nanoseconds
+	// bins maps the bins of the field to the bins that are compared, of which there are size. baseline has their shares, and values is the
+	// number of values in the baseline.
 	bins     []int32
 	size     int
 	baseline []float64
 	values   float64
 }
 
-// breaches are what the alerts of drift and of broken values fire for: of the shorter window, or else of the longer one.
+// breaches returns the fields for which the alerts of drift and of broken values fire, in the shorter or otherwise in the longer window.
 func (k *Keeper) breaches(t *Tracker, c *counters, now time.Time) []breach {
 	var all []breach
 	for _, short := range []bool{true, false} {
@@ -87,7 +88,7 @@ func (k *Keeper) breaches(t *Tracker, c *counters, now time.Time) []breach {
 	return all
 }
 
-// expected are the shares of the bins of a field in a window, by a production baseline that is frozen.
+// expected returns the shares of a field's bins in a window, from a frozen production baseline.
 func (t *Tracker) expected(f sampledField, from, to time.Time) (byBin []float64, values, swing float64, ok bool) {
 	for _, l := range t.learned {
 		counts, has := l.whole.Fields[f.name]
@@ -114,7 +115,7 @@ func (t *Tracker) expected(f sampledField, from, to time.Time) (byBin []float64,
 	return nil, 0, 0, false
 }
 
-// judge compares the counts of a field with what is expected.
+// judge compares the counts of a field with the expected shares.
 func (k *Keeper) judge(t *Tracker, f sampledField, counts []int64, shares []float64, values, swing float64, short bool) []breach {
 	limits := k.Causes.Limits(t.model, f.label())
 	l := limits.Long
@@ -137,7 +138,7 @@ func (k *Keeper) judge(t *Tracker, f sampledField, counts []int64, shares []floa
 	if !isInput(f.name) || n < l.Values {
 		return found
 	}
-	// Broken values are those that the model has not learned.
+	// Broken values are values that the model has not learned.
 	broken, share, usual := make([]int32, len(counts)), 0.0, 0.0
 	for i, bin := range f.field.bins {
 		if shares[i] < limits.BrokenBin || slices.Contains([]string{binning.Null, binning.Unseen, binning.NaN, binning.Inf}, bin) {

@@ -12,40 +12,41 @@ import (
 )
 
 const (
-	// maxIncidents bounds the incidents of a version that are told at the same time.
+	// maxIncidents limits the concurrent incidents of a version.
 	maxIncidents = 30
-	// maxSearches bounds the searches of an incident. More inferences say more: each is as long after the one before as all of them took.
+	// maxSearches limits the searches of an incident. Later searches have more inferences. The interval doubles with each search.
 	maxSearches = 8
-	// sureLead is how much more likely than the next a cause has to be in the first searches, when few inferences have changed.
-	sureLead, sureSearches = 8, 4
-	// fewestOfValue is how many rows of the sample a value has to have that has no bin of its own.
+	// sureLead is the factor by which a cause must be more likely than the next one. It applies to the first sureSearches searches, when
+	// few inferences have changed.
+	sureLead, sureSearches = 20, 4
+	// fewestOfValue is the smallest number of rows of a value without its own bin.
 	fewestOfValue = 10
-	// fieldVersion is the cause that is a version.
+	// fieldVersion is the name of the cause field if the cause is a version.
 	fieldVersion = "version"
 )
 
-// incident is a breach from its beginning until it has been over for a while, with what was found.
+// incident is a breach from its start until half a window after its end, with the causes found.
 type incident struct {
 	last   time.Time
 	causes []foundCause
-	// searches were made, the next one is not before next.
+	// searches is the number of searches so far; next is the time of the next one.
 	searches int
 	next     time.Time
 }
 
 // foundCause is a probable cause as it is published.
 type foundCause struct {
-	field, value          string // of a pair both, with a comma
+	field, value          string // two fields or values are separated by a comma
 	explained, rows, lead float64
 	onset                 cause.Onset
-	with, of              int // replicas
+	with, of              int // affected replicas, all replicas
 }
 
-// CausesEvery is how often causes are looked for: so that those of a sudden change are there when its alert is.
+// CausesEvery is the interval of searches. It is short, so that the cause of a sudden change is known when its alert fires.
 func (c Causes) CausesEvery() time.Duration { return c.Window / 120 }
 
-// Explain looks for the causes of the changes that have begun, in the samples of recent inferences. It looks
-// again, ever more rarely, since more inferences say more; a cause that was found stays until the change is over.
+// Explain searches the samples of recent inferences for causes of new changes. It repeats the search at increasing intervals, because more
+// inferences give more evidence. A cause stays published until the change is over.
 func (k *Keeper) Explain(context.Context) error {
 	k.cycles.Lock()
 	defer k.cycles.Unlock()
@@ -115,20 +116,20 @@ func (k *Keeper) sayCause(t *Tracker, b breach, causes []foundCause) {
 	}
 }
 
-// looked is the sample of a version as the search sees it.
+// looked is the sample of a version as input of the search.
 type looked struct {
 	rows    recent.Rows
 	in      cause.Sample
 	columns []column
 }
 
-// column is a field that may have the cause.
+// column is a field that may be the cause.
 type column struct {
 	sampledField
 	values []recent.Value
 }
 
-// rowsOf reads the sample of a version for a breach, with the fields that may have its cause.
+// rowsOf reads the sample of a version for a breach, with the fields at places as possible causes.
 func (k *Keeper) rowsOf(c *counters, b breach, places []int, now time.Time) looked {
 	c.mu.Lock()
 	l := looked{rows: c.recent.Rows(now.Add(-2 * k.Causes.Window).UnixNano())}
@@ -145,8 +146,8 @@ func (k *Keeper) rowsOf(c *counters, b breach, places []int, now time.Time) look
 	return l
 }
 
-// candidates are the fields that may have the cause: where an inference comes from, categories, then numbers. Outputs follow from inputs. A
-// number that has changed itself is another symptom of what changed an input, but may well be what changed an output.
+// candidates returns the fields that may be the cause: origin first, then categories, then numbers. Outputs are excluded, because they
+// depend on inputs. A number that has changed itself is another symptom of a changed input, but can be the cause of a changed output.
 func (k *Keeper) candidates(c *counters, b breach, all []breach) []int {
 	var origin, categories, numbers []int
 	for i, f := range c.sampled {
@@ -165,7 +166,7 @@ func (k *Keeper) candidates(c *counters, b breach, all []breach) []int {
 	return found[:min(len(found), k.Causes.Fields)]
 }
 
-// search looks for the causes of one breach.
+// search searches for the causes of one breach.
 func (k *Keeper) search(m *model, t *Tracker, c *counters, b breach, all []breach, now time.Time) []foundCause {
 	l := k.rowsOf(c, b, k.candidates(c, b, all), now)
 	finding := cause.Find(l.in)
@@ -186,7 +187,8 @@ func (k *Keeper) search(m *model, t *Tracker, c *counters, b breach, all []breac
 		}
 		fc.field, fc.value = strings.Join(names, ", "), strings.Join(values, ", ")
 		fc.describe(l, in, finding.Rose, c)
-		if !slices.ContainsFunc(causes, func(o foundCause) bool { return o.field == fc.field && o.value == fc.value }) { // By the hash of a hidden value.
+		// Two hidden values can have the same published name.
+		if !slices.ContainsFunc(causes, func(o foundCause) bool { return o.field == fc.field && o.value == fc.value }) {
 			causes = append(causes, fc)
 		}
 	}
@@ -209,7 +211,7 @@ func rowsIn(in cause.Sample, terms []cause.Term) []bool {
 	return rows
 }
 
-// part are the rows of a sample that are wanted, without their columns.
+// part returns the wanted rows of a sample, without their columns.
 func part(of cause.Sample, wanted []bool) cause.Sample {
 	p := cause.Sample{Size: of.Size, Baseline: of.Baseline, Values: of.Values}
 	for row, w := range wanted {
@@ -220,7 +222,7 @@ func part(of cause.Sample, wanted []bool) cause.Sample {
 	return p
 }
 
-// describe says since when the rows of a cause are affected, and on which replicas.
+// describe sets since when the rows of a cause are affected, and how many replicas.
 func (f *foundCause) describe(l looked, in, rose []bool, c *counters) {
 	times, affected := make([]time.Time, len(in)), make([]bool, len(in))
 	for row := range in {
@@ -236,8 +238,8 @@ func (f *foundCause) describe(l looked, in, rose []bool, c *counters) {
 	f.with, f.of = cause.Spread(replicas, l.in.Now, affected)
 }
 
-// onlyHere reports whether the other versions of the model, in rows with the same values, have not changed: how much of the change they do
-// not have, and the share of this version in all inferences of the window.
+// onlyHere compares this version with the other versions of the model in rows with the same values. apart is the share of the change that
+// the others do not have. share is this version's share of all inferences in the window.
 func (k *Keeper) onlyHere(m *model, t *Tracker, c *counters, b breach, l looked, in []bool, terms []cause.Term, now time.Time) (apart, share float64, ok bool) {
 	since, seen, others := b.since, 0.0, 0.0
 	counts := func(c *counters) float64 {

@@ -11,18 +11,18 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/reveal"
 )
 
-// mixture is what a short window of one field is compared with now. It changes every minute, so it is kept as numbers, and only
-// who collects makes metrics of it.
+// mixture is the baseline of one field for a short window that ends now. It changes every minute, so it is stored as numbers, and Collect
+// converts it to metrics.
 type mixture struct {
 	model, version, field, role, baseline string
 	values                                float64
 	swing                                 float64
-	swings                                bool // The swing is known.
+	swings                                bool // whether swing is known
 	bins                                  []string
 	shares                                []float64
 }
 
-// mix returns what the fields that are counted are compared with in a window that ends now, in the order of their names.
+// mix returns the baselines of the counted fields for a window that ends now, sorted by field.
 func (l *learned) mix(t *Tracker, c *counters, name string, window time.Duration, now time.Time) []mixture {
 	var all []mixture
 	for _, field := range sortedKeys(l.whole.Fields) {
@@ -50,7 +50,7 @@ func (l *learned) mix(t *Tracker, c *counters, name string, window time.Duration
 	return all
 }
 
-// shares are the shares of counts, in the order of the bins' names.
+// shares returns the shares of counts, sorted by bin.
 func shares(counts map[string]int64) (bins []string, shares []float64, values float64) {
 	var total int64
 	for _, n := range counts {
@@ -63,13 +63,13 @@ func shares(counts map[string]int64) (bins []string, shares []float64, values fl
 	return bins, shares, float64(total)
 }
 
-// mixtures are those of all versions.
+// mixtures are the mixtures of all versions.
 type mixtures struct {
 	mu    sync.Mutex
 	byKey map[string][]mixture
 }
 
-// set replaces the mixtures of a version; none takes them away.
+// set replaces the mixtures of a version; none removes them.
 func (m *mixtures) set(key string, of []mixture) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -81,7 +81,7 @@ func (m *mixtures) set(key string, of []mixture) {
 	}
 }
 
-// all returns the mixtures, in an order that does not change while there are the same versions.
+// all returns the mixtures in an order that is stable while the versions are the same.
 func (m *mixtures) all() [][]mixture {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -92,9 +92,9 @@ func (m *mixtures) all() [][]mixture {
 	return all
 }
 
-// Mixtures calls ratio with the share of every bin, values with the number of values of every field, and swing with how much its
-// hours differ, of what the short windows are compared with now: what Collect exposes of them, for who reads them every few
-// milliseconds.
+// Mixtures iterates over the present baselines of the short windows. It calls ratio with the share of every bin, values with the number of
+// values of every field, and swing with the difference between its hours. A replay reads it every few milliseconds; Collect exposes the
+// same values.
 func (k *Keeper) Mixtures(ratio func(model, version, field, role, bin, baseline string, share float64), values, swing func(model, version, field, role, baseline string, n float64)) {
 	for _, of := range k.mixed.all() {
 		for i := range of {
@@ -110,7 +110,7 @@ func (k *Keeper) Mixtures(ratio func(model, version, field, role, bin, baseline 
 	}
 }
 
-// collectMixtures makes their metrics.
+// collectMixtures converts the mixtures to metrics.
 func (k *Keeper) collectMixtures(out *exporter.Metrics) {
 	k.Mixtures(func(model, version, field, role, bin, baseline string, share float64) {
 		out.Gauge(k.descs.ratio, share, model, version, field, role, bin, baseline)

@@ -9,20 +9,20 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
-// The names of what is known of the origin of an inference.
+// Names of the fields of an inference's origin.
 const (
 	fieldRegion   = "region"
 	fieldClient   = "client"
 	fieldInstance = "instance"
 )
 
-// sampledField is a field of a row of the sample: one with bins, or one of the origin, of which each value is kept.
+// sampledField is a field in a row of the sample: a field with bins, or a field of the origin, whose values are stored directly.
 type sampledField struct {
-	name  string // of the definition; of the origin as it is
-	field *field // nil for those of the origin
+	name  string // as in the definition; without prefix for the origin
+	field *field // nil for the origin
 }
 
-// label is the name under which it is published.
+// label returns the published name of the field.
 func (f sampledField) label() string {
 	if f.field == nil {
 		return f.name
@@ -31,7 +31,7 @@ func (f sampledField) label() string {
 	return name
 }
 
-// sampleRecent begins a sample of what is counted.
+// sampleRecent starts a sample of the counted inferences.
 func (c *counters) sampleRecent(room *recent.Room, window time.Duration, now func() time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -47,16 +47,16 @@ func (c *counters) sampleRecent(room *recent.Room, window time.Duration, now fun
 	c.recent.Turn(now().UnixNano(), c.rows)
 }
 
-// keep puts an inference into the sample. The counters are locked.
+// keep adds an inference to the sample. The caller holds the lock.
 func (c *counters) keep(o *convention.Observation) {
 	if o.Dropped || len(o.Features) == 0 && o.Prediction.Kind == otlp.Empty {
-		return // The next one will do.
+		return // The next inference is added instead.
 	}
 	row := c.recent.Keep(c.now().UnixNano())
 	if row == nil {
 		return
 	}
-	clear(row) // Bin 0 is a missing value.
+	clear(row) // Bin 0 is null.
 	for i := range o.Features {
 		if n := c.byName.Find(o.Features[i].Name); n != nil && row[*n] == 0 {
 			row[*n] = c.code(*n, o.Features[i].Value)
@@ -76,7 +76,7 @@ func (c *counters) keep(o *convention.Observation) {
 	}
 }
 
-// code is that of a value of a field: its bin or, of a category without one of its own, the value.
+// code returns the code of a value: its bin, or the value itself for a category without its own bin.
 func (c *counters) code(n int, v otlp.Value) uint16 {
 	f := c.sampled[n].field
 	bin := f.bin(v)
@@ -87,7 +87,7 @@ func (c *counters) code(n int, v otlp.Value) uint16 {
 	return c.recent.Code(n, bin, string(v.Append(space[:0])))
 }
 
-// bins are the names of the bins of a field.
+// bins returns the names of the field's bins.
 func (f sampledField) bins() []string {
 	if f.field == nil {
 		return []string{binning.Null}

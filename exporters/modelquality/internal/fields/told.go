@@ -16,7 +16,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/reveal"
 )
 
-// causeDescs are the metrics of probable causes.
+// causeDescs are the descriptors of the metrics of probable causes.
 type causeDescs struct{ info, rows, since, gradual, instances *prometheus.Desc }
 
 func newCauseDescs(c *catalogue.Catalogue, model func(more ...string) []string) causeDescs {
@@ -30,13 +30,13 @@ func newCauseDescs(c *catalogue.Catalogue, model func(more ...string) []string) 
 	}
 }
 
-// toldCause is a cause with what it explains.
+// toldCause is a cause with its series labels.
 type toldCause struct {
 	model, version, field, role, signal string
 	cause                               foundCause
 }
 
-// tellCauses are the causes of the incidents that are not over.
+// tellCauses returns the causes of all present incidents.
 func (t *Tracker) tellCauses() []toldCause {
 	var told []toldCause
 	for _, key := range slices.SortedFunc(maps.Keys(t.incidents), func(a, b incidentKey) int {
@@ -54,13 +54,13 @@ func (t *Tracker) tellCauses() []toldCause {
 	return told
 }
 
-// toldCauses are those of all versions.
+// toldCauses has the published causes of all versions.
 type toldCauses struct {
 	mu    sync.Mutex
 	byKey map[string][]toldCause
 }
 
-// set replaces the causes of a version; none takes them away.
+// set replaces the causes of a version; none removes them.
 func (c *toldCauses) set(key string, of []toldCause) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -98,7 +98,7 @@ func (c *toldCauses) collect(out *exporter.Metrics, d causeDescs) {
 	}
 }
 
-// nameOf is the name of a field that may have a cause, and of the value, as they may be published.
+// nameOf returns the published names of a cause's field and value.
 func (k *Keeper) nameOf(c column, code int32) (name, value string) {
 	name = c.label()
 	v := c.values[code]
@@ -117,7 +117,7 @@ func (k *Keeper) nameOf(c column, code int32) (name, value string) {
 	return name, bin
 }
 
-// raw is the name of a value as it is.
+// raw returns the name of a value without hiding it.
 func (c column) raw(v recent.Value) string {
 	if v.Text != "" {
 		return binning.CategoryBin(v.Text)

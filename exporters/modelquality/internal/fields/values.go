@@ -13,7 +13,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/reveal"
 )
 
-// snapshots are snapshots that tell whether they have changed.
+// snapshots are Snapshots that count their changes.
 type snapshots struct {
 	exporter.Snapshots
 	changes atomic.Int64
@@ -31,8 +31,8 @@ func (s *snapshots) Delete(key string) {
 	s.changes.Add(1)
 }
 
-// Values calls each with every counter, in an order that does not change while there are the same versions. It is what
-// Collect exposes of them, for who reads them every few milliseconds.
+// Values calls each with every counter, in an order that is stable while the versions are the same. A replay reads it every few
+// milliseconds; Collect exposes the same values.
 func (k *Keeper) Values(each func(model, version, field, role, bin string, n int64)) {
 	k.mu.Lock()
 	trackers := slices.SortedFunc(maps.Keys(k.trackers), func(a, b *Tracker) int { return cmp.Compare(a.key(), b.key()) })
@@ -61,7 +61,7 @@ func (c *counters) sortedNames() []string {
 	return c.sorted
 }
 
-// Changes is how often the series of the baselines have changed so far.
+// Changes returns the number of changes of the published baselines.
 func (k *Keeper) Changes() int64 { return k.shown.changes.Load() }
 
 // Shown returns the series of the baselines as Collect exposes them.

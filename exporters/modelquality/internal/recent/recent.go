@@ -1,8 +1,8 @@
-// Package recent keeps a sample of the last inferences of a version, by the bins of their fields.
+// Package recent keeps a sample of the recent inferences of a version, by the bins of their fields.
 //
-// Input: inferences, of which most cost one comparison; those that are kept, by the bin of each field and, where a value has no bin of its
-// own, by the value. Output: the rows of a sample that is uniform within each twelfth of a window. A Sample belongs to whoever locks it.
-// All samples of a Room together take no more memory than it has.
+// Input: inferences, most of which cost one comparison. A sampled inference has the bin of each field, or the value if it has no bin of its
+// own. Output: the rows of a sample that is uniform within each twelfth of a window. State: a Sample, which has no lock, and the Room that
+// limits the memory of all samples together. The package never allocates beyond that limit.
 package recent
 
 import (
@@ -14,31 +14,31 @@ import (
 	"time"
 )
 
-// Bounds of a sample.
+// Limits of a sample.
 const (
-	// parts is how many parts a window has. The sample has those of the window and of as long before, and the one that is being filled.
+	// parts is the number of parts of a window. A sample has the parts of two windows, and the part that is being filled.
 	parts    = 12
 	maxParts = 2*parts + 1
-	// maxRows and leastRows are the rows of a part. Where there is no room for the latter, none are kept.
+	// maxRows and leastRows limit the rows of a part. If there is not enough memory for leastRows, no rows are stored.
 	maxRows, leastRows = 512, 24
-	// growRows is by how many rows a part grows.
+	// growRows is the number of rows by which a part grows.
 	growRows = 64
-	// MaxText is the longest value that is kept, in bytes; maxTexts and maxOfField bound their number in a part.
+	// MaxText is the length of the longest stored value in bytes. maxTexts and maxOfField limit the number of values in a part.
 	MaxText, maxTexts, maxOfField = 64, 256, 32
-	// textBytes is what a text takes beside its bytes: its header, its place in the index, its bin.
-	textBytes = 96
+	// textBytes is the memory of a text in addition to its bytes: its header, its entry in the index, its bin.
+	textBytes = 128
 )
 
-// Room is the memory that samples share.
+// Room is the memory limit of a set of samples.
 type Room struct {
 	bytes         int64
 	used, samples atomic.Int64
 }
 
-// NewRoom makes a Room of so many bytes.
+// NewRoom returns a Room of this size in bytes.
 func NewRoom(bytes int64) *Room { return &Room{bytes: bytes} }
 
-// Used is how many bytes are taken.
+// Used returns the used bytes.
 func (r *Room) Used() int64 { return r.used.Load() }
 
 func (r *Room) take(n int64) bool {
@@ -49,7 +49,7 @@ func (r *Room) take(n int64) bool {
 	return true
 }
 
-// text is a value that has no bin of its own.
+// text is a value without its own bin.
 type text struct {
 	field uint16
 	value string
@@ -57,42 +57,42 @@ type text struct {
 
 // part is the sample of a twelfth of the window.
 type part struct {
-	start int64 // nanoseconds since 1970
-	seen  int64 // inferences of the version before that
+	start int64 // Unix nanoseconds
+	seen  int64 // inferences of the version before start
 	times []int64
 	codes []uint16
 	texts []text
-	bins  []uint16 // of the texts
+	bins  []uint16 // bins of the texts
 	index map[text]uint16
-	of    map[uint16]int // texts by field
+	of    map[uint16]int // number of texts by field
 	bytes int64
 }
 
-// isText marks the code of a text; all others are bins.
+// isText marks the code of a text; all other codes are bins.
 const isText = 1 << 15
 
-// Sample is the sample of one version. Its methods must not be called at the same time.
+// Sample is the sample of one version. Its methods must not be called concurrently.
 type Sample struct {
 	room   *Room
 	fields int
-	length int64 // of a part
+	length int64 // duration of a part
 	parts  []part
 	most   int
-	skip   int64 // inferences until the next one that is kept; below 0 is that this is the one
+	skip   int64 // inferences to skip before the next one is sampled; negative means now
 	weight float64
 	random *rand.Rand
 }
 
-// Off is a sample that never keeps anything.
+// Off returns a sample that never stores anything.
 func Off() *Sample { return &Sample{skip: math.MaxInt64} }
 
-// New makes a sample of rows of so many fields. It begins with the first Turn.
+// New returns a sample of rows with this number of fields. It starts with the first Turn.
 func New(room *Room, fields int, window time.Duration) *Sample {
 	room.samples.Add(1)
 	return &Sample{room: room, fields: fields, length: int64(window) / parts, skip: math.MaxInt64, random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))} //nolint:gosec // A sample.
 }
 
-// Close gives the memory back. Nothing is kept from then on.
+// Close releases the memory. Nothing is stored afterwards.
 func (s *Sample) Close() {
 	if s.room == nil {
 		return
@@ -104,13 +104,13 @@ func (s *Sample) Close() {
 	*s = *Off()
 }
 
-// Due counts an inference and reports whether it is one to keep.
+// Due counts an inference and reports whether it has to be sampled.
 func (s *Sample) Due() bool {
 	s.skip--
 	return s.skip < 0
 }
 
-// Turn begins a new part if the last one is over. Seen is the number of all inferences so far.
+// Turn starts a new part if the last one has ended. seen is the number of all inferences so far.
 func (s *Sample) Turn(now, seen int64) {
 	if s.room == nil || len(s.parts) > 0 && now < s.parts[len(s.parts)-1].start+s.length {
 		return
@@ -129,7 +129,8 @@ func (s *Sample) Turn(now, seen int64) {
 
 func (s *Sample) rowBytes() int64 { return 8 + 2*int64(s.fields) }
 
-// Keep takes an inference that is due. It returns the row to be filled with the codes of all fields, or nil if there is no room.
+// Keep samples an inference that is due. The caller must fill the returned row with the codes of all fields. It is nil if there is no
+// memory.
 func (s *Sample) Keep(now int64) []uint16 {
 	if len(s.parts) == 0 || s.most < leastRows {
 		s.skip = math.MaxInt64
@@ -147,7 +148,7 @@ func (s *Sample) Keep(now int64) []uint16 {
 			s.wait()
 		}
 	} else {
-		// It takes the place of another one; the next that does is told at once (Li, 1994: algorithm L).
+		// It replaces a random row. The number of inferences until the next replacement is drawn at once (Li, 1994: algorithm L).
 		row = s.random.IntN(len(p.times))
 		p.times[row] = now
 		s.wait()
@@ -178,7 +179,7 @@ func (s *Sample) grow(p *part) bool {
 	return true
 }
 
-// Code is the code of a value that has no bin of its own, or its bin where there is no room for the value.
+// Code returns the code of a value without its own bin, or its bin if there is no memory for the value.
 func (s *Sample) Code(field, bin int, value string) uint16 {
 	p := &s.parts[len(s.parts)-1]
 	if len(value) > MaxText || value == "" {
@@ -200,7 +201,7 @@ func (s *Sample) Code(field, bin int, value string) uint16 {
 	return isText | code
 }
 
-// Count adds the rows since a time to the counts of the bins, by field. Bins past those that a field has counts for are left out.
+// Count adds the rows since a time to the counts of the bins, by field. It skips bins beyond the length of counts.
 func (s *Sample) Count(since int64, counts [][]int64) {
 	for i := range s.parts {
 		p := &s.parts[i]
@@ -223,7 +224,7 @@ func (s *Sample) Count(since int64, counts [][]int64) {
 	}
 }
 
-// Seen is how many inferences there were before about a time.
+// Seen returns the approximate number of inferences before a time.
 func (s *Sample) Seen(at int64) int64 {
 	seen := int64(0)
 	for i := range s.parts {
@@ -236,10 +237,10 @@ func (s *Sample) Seen(at int64) int64 {
 
 // Rows is a copy of the rows of a Sample.
 type Rows struct {
-	// Times are in nanoseconds since 1970.
+	// Times in Unix nanoseconds.
 	Times []int64
 	parts []part
-	rows  []int // of each part
+	rows  []int // by part
 	width int
 }
 
@@ -248,7 +249,7 @@ func (s *Sample) Rows(since int64) Rows {
 	r := Rows{width: s.fields}
 	for i := range s.parts {
 		p := &s.parts[i]
-		c := part{texts: p.texts[:len(p.texts):len(p.texts)], bins: p.bins[:len(p.bins):len(p.bins)]} // What is in there stays as it is.
+		c := part{texts: p.texts[:len(p.texts):len(p.texts)], bins: p.bins[:len(p.bins):len(p.bins)]} // Existing entries never change.
 		n := 0
 		for row, at := range p.times {
 			if at >= since {
@@ -261,7 +262,7 @@ func (s *Sample) Rows(since int64) Rows {
 	return r
 }
 
-// Bins are the bins of a field in each row.
+// Bins returns the bin of a field in each row.
 func (r Rows) Bins(field int) []int32 {
 	bins := make([]int32, 0, len(r.Times))
 	for i := range r.parts {
@@ -277,42 +278,83 @@ func (r Rows) Bins(field int) []int32 {
 	return bins
 }
 
-// Value is what rows have of a field: a bin, or a value that has none of its own.
+// Value is a field's value in a row: a bin, or a text without its own bin.
 type Value struct {
 	Bin  int
 	Text string
 }
 
-// Values are the values of a field in each row, by their place in the list of those that there are. Texts of fewer than least rows are
-// their bin.
+// Values returns the distinct values of a field, and for each row an index into them. A text with fewer than least rows is replaced by its
+// bin.
 func (r Rows) Values(field, least int) (codes []int32, values []Value) {
+	// Grouped by the codes of each part first, so that values are compared once for each part instead of once for each row.
 	rows := make(map[Value]int)
-	each := func(do func(v Value)) {
-		for i := range r.parts {
-			p := &r.parts[i]
-			for row := range r.rows[i] {
-				code := p.codes[row*r.width+field]
-				if code&isText == 0 {
-					do(Value{Bin: int(code)})
-				} else {
-					do(Value{int(p.bins[code&^isText]), p.texts[code&^isText].value})
-				}
-			}
+	for i := range r.parts {
+		for code, n := range r.countCodes(i, field) {
+			rows[r.parts[i].value(code)] += n
 		}
 	}
-	each(func(v Value) { rows[v]++ })
 	index := make(map[Value]int32, len(rows))
 	codes = make([]int32, 0, len(r.Times))
-	each(func(v Value) {
-		if rows[v] < least {
-			v.Text = ""
+	for i := range r.parts {
+		p := &r.parts[i]
+		var bins, texts places
+		for row := range r.rows[i] {
+			code := p.codes[row*r.width+field]
+			place := bins.of(code)
+			if code&isText != 0 {
+				place = texts.of(code &^ isText)
+			}
+			if *place == 0 {
+				v := p.value(code)
+				if rows[v] < least {
+					v.Text = ""
+				}
+				at, ok := index[v]
+				if !ok {
+					at = int32(len(values))
+					index[v], values = at, append(values, v)
+				}
+				*place = at + 1
+			}
+			codes = append(codes, *place-1)
 		}
-		code, ok := index[v]
-		if !ok {
-			code = int32(len(values)) //nolint:gosec // There are no more values than rows.
-			index[v], values = code, append(values, v)
-		}
-		codes = append(codes, code)
-	})
+	}
 	return codes, values
+}
+
+// places are those of values by a code, plus one.
+type places []int32
+
+func (p *places) of(code uint16) *int32 {
+	if int(code) >= len(*p) {
+		*p = append(*p, make([]int32, int(code)+1-len(*p))...)
+	}
+	return &(*p)[code]
+}
+
+func (r Rows) countCodes(part, field int) map[uint16]int {
+	var bins, texts places
+	for row := range r.rows[part] {
+		if code := r.parts[part].codes[row*r.width+field]; code&isText == 0 {
+			*bins.of(code)++
+		} else {
+			*texts.of(code &^ isText)++
+		}
+	}
+	counts := make(map[uint16]int)
+	for code, n := range bins {
+		counts[uint16(code)] = int(n)
+	}
+	for code, n := range texts {
+		counts[uint16(code)|isText] = int(n)
+	}
+	return counts
+}
+
+func (p *part) value(code uint16) Value {
+	if code&isText == 0 {
+		return Value{Bin: int(code)}
+	}
+	return Value{int(p.bins[code&^isText]), p.texts[code&^isText].value}
 }
