@@ -65,6 +65,8 @@ type dataset struct {
 	sorted map[binsOf][]string
 	// shown are the names of categories, by column; see hidden.
 	shown map[string]hiddenOf
+	// batch makes the metrics of each profile.
+	batch exporter.Batch
 }
 
 type upstream struct {
@@ -388,11 +390,10 @@ func (d *dataset) identify(ctx context.Context, view *baseline.View, c *cycle, c
 // metrics are the samples of one profile. With an error only those are there
 // that are true all the same.
 func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []prometheus.Metric {
-	var out exporter.Batch
+	out := &d.batch
 	gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
 		out.Gauge(desc, v, d.cfg.Name, labels...)
 	}
-	// The same samples come in the same order, so that a replay finds their series by their place.
 	for o, v := range d.overrides {
 		gauge(m.threshold, v, o.signal, o.column)
 	}
@@ -402,12 +403,12 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	gauge(m.profileSuccess, truth(err == nil))
 	gauge(m.profileDuration, took.Seconds())
 	if c.schema != nil {
-		counts := map[string]int{added: 0, removed: 0, typeChanged: 0}
+		counts := make(map[string]int)
 		for _, ch := range c.changes {
 			counts[ch.kind]++
 		}
-		for kind, n := range counts {
-			gauge(m.schemaChanges, float64(n), kind)
+		for _, kind := range []string{added, removed, typeChanged} {
+			gauge(m.schemaChanges, float64(counts[kind]), kind)
 		}
 		for i, ch := range c.changes {
 			// A table that was replaced by another one changes every
@@ -435,7 +436,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	}
 	c.passedMetrics(m, gauge)
 	if c.profile.Nulls == nil {
-		return out.Metrics()
+		return out.Take()
 	}
 	if err == nil {
 		gauge(m.profileFinish, seconds(d.now()))
@@ -503,7 +504,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	if c.snapshot.Name != "" {
 		gauge(m.snapshotInfo, 1, c.snapshot.Name, c.snapshot.Digest)
 	}
-	return out.Metrics()
+	return out.Take()
 }
 
 // order are the bins of a column, sorted. They are mostly those of the last time.
