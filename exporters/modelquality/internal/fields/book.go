@@ -84,6 +84,11 @@ func (b *book) read(ctx context.Context, view *baseline.View, days int, zone *ti
 type learned struct {
 	season *season.Season
 	whole  baseline.Counts
+	names  []string // of the fields, sorted
+}
+
+func newLearned(s *season.Season, whole baseline.Counts) learned {
+	return learned{s, whole, sortedKeys(whole.Fields)}
 }
 
 // learned returns the production baseline of the fields that only accepts.
@@ -91,5 +96,5 @@ func (b *book) learned(only func(field string) bool) learned {
 	whole := b.production.Counts
 	whole.Fields = maps.Clone(whole.Fields)
 	maps.DeleteFunc(whole.Fields, func(field string, _ map[string]int64) bool { return !only(field) })
-	return learned{b.season, whole}
+	return newLearned(b.season, whole)
 }

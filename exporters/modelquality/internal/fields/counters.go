@@ -161,8 +161,9 @@ func since(earlier, now baseline.Counts) baseline.Counts {
 // field counts the values of one field.
 type field struct {
 	bins []string // Null is the first
-	// hidden are the categories that are not shown as they are.
+	// hidden are the categories that are not shown as they are, and shown the bins as they are shown, once somebody asked.
 	hidden map[string]string
+	shown  []string
 	counts []int64
 
 	edges []float64 // of the intervals, which begin at bin first
