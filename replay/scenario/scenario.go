@@ -79,6 +79,8 @@ type Data struct {
 	File config.Path `yaml:"file,omitempty"`
 	// Time is the column with the time of the event.
 	Time string `yaml:"time"`
+	// TimeFormat is the form of texts in it, as strptime has it; by default it is guessed.
+	TimeFormat string `yaml:"time_format,omitempty"`
 	// Speedup makes the events come so many times as fast; the first event comes at the start of the replay plus Shift.
 	Speedup float64         `yaml:"speedup"`
 	Shift   config.Duration `yaml:"shift"`
