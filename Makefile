@@ -54,10 +54,11 @@ test-deps: ## install the servers and the browser that tests need
 
 COMMANDS := $(notdir $(patsubst %/main.go,%,$(wildcard cmd/*/main.go)))
 VERSION_PACKAGE := github.com/prometheus/common/version
+# A tag v1.2.3 on the commit is the version; the file VERSION is what the next one will be.
+NUMBER = $(or $(shell git describe --tags --exact-match --match 'v[0-9]*' 2>/dev/null | sed 's/^v//'),$(shell cat VERSION))
 LDFLAGS = -s -w \
-  -X $(VERSION_PACKAGE).Version=$(shell cat VERSION) \
+  -X $(VERSION_PACKAGE).Version=$(NUMBER) \
   -X $(VERSION_PACKAGE).Revision=$(shell git rev-parse HEAD 2>/dev/null) \
-  -X $(VERSION_PACKAGE).Branch=$(shell git rev-parse --abbrev-ref HEAD 2>/dev/null) \
   -X $(VERSION_PACKAGE).BuildDate=$(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y%m%d-%H:%M:%S 2>/dev/null)
 
 .PHONY: build
@@ -102,13 +103,38 @@ demo-tools:
 generate: ## write the generated files: dashboards, metric reference
 	GOFLAGS="$$(go env GOFLAGS) -ldflags=$(LAZY)" go generate ./...
 
+# ---- release: dist/ gets archives, Debian packages, SBOMs and checksums; the same commit and machine give the same bytes ----
+
+RELEASE_TOOLS := nfpm cyclonedx-gomod
+$(RELEASE_TOOLS:%=bin/release-tools/%): tools/build.sh tools/progress.sh
+	@mkdir -p $(@D)
+	@tools/build.sh $(patsubst %/,%,$(dir $(filter %/go.mod,$^))) $@ $(RELEASE_TOOLS)
+bin/release-tools/nfpm: tools/nfpm/go.mod tools/nfpm/go.sum
+bin/release-tools/cyclonedx-gomod: tools/sbom/go.mod tools/sbom/go.sum
+
+# What needs no C compiler is built for the other architecture, too. The rest links DuckDB, which is C++, or NVIDIA's header.
+CROSS_GOARCH = $(if $(filter amd64,$(shell go env GOARCH)),arm64,amd64)
+CROSS_COMMANDS := responder sightglass
+
+.PHONY: release
+release: preflight $(RELEASE_TOOLS:%=bin/release-tools/%) ## make dist/: archives, Debian packages, SBOMs, checksums (version: the commit's tag, else VERSION)
+	@[[ -z "$$(git status --porcelain)" ]] || { echo "make release: the working tree differs from the commit" >&2; exit 1; }
+	@$(MAKE) --no-print-directory build
+	@rm -rf bin/cross && mkdir -p bin/cross/$(CROSS_GOARCH)
+	GOARCH=$(CROSS_GOARCH) CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/cross/$(CROSS_GOARCH)/ $(CROSS_COMMANDS:%=./cmd/%)
+	tools/release.sh $(NUMBER) HEAD
+	tools/release-check.sh $(NUMBER)
+
 # ---- checks ----
+
+# What a Go service imports is a module of its own, which ./... leaves out.
+INSTRUMENT := github.com/sightglass-ml/sightglass/instrument/...
 
 TEST := go test -race -timeout 40m -ldflags '$(LAZY)'
 
 # The rules take longest, so ./rules begins first: else a core waits for it at the end.
 # They calculate for minutes, and for ten times as long with the race detector; replay/engine is tested with it.
-REPLAYS := ^(TestReplayAgreesWithPrometheus|TestTheSubsetReachesItsBars|TestABrokenRuleFailsTheReplay|TestAKnownMissFailsOnceItIsReached|TestThePromiseHoldsWithDefaults|TestVolumeOverSimulatedMonths|TestTrafficOverSimulatedMonths|TestEveryQueryShowsSomething)$$
+REPLAYS := ^(TestReplayAgreesWithPrometheus|TestTheSubsetReachesItsBars|TestABrokenRuleFailsTheReplay|TestAKnownMissFailsOnceItIsReached|TestThePromiseHoldsWithDefaults|TestVolumeOverSimulatedMonths|TestTrafficOverSimulatedMonths|TestEveryQueryShowsSomething|TestAFleetStaysReadable)$$
 
 .PHONY: test
 test: NEEDED += python3
@@ -116,13 +142,13 @@ test: preflight ## run every test
 	@echo "make test: about 50 minutes the first time on two cores, about 25 minutes from then on"
 	@tools/stage.sh 1/5 "the pinned tools" "6 minutes the first time" $(MAKE) --no-print-directory tools
 	@tools/stage.sh 2/5 "servers and a browser for the tests" "4 minutes the first time" $(MAKE) --no-print-directory test-deps
-	@tools/stage.sh 3/5 "the tests, with the race detector" "30 minutes" $(TEST) -skip '$(REPLAYS)' ./rules ./...
+	@tools/stage.sh 3/5 "the tests, with the race detector" "30 minutes" $(TEST) -skip '$(REPLAYS)' ./rules ./... $(INSTRUMENT)
 	@tools/stage.sh 4/5 "replays of simulated time" "5 minutes" $(subst -race ,,$(TEST)) -run '$(REPLAYS)' ./replay ./e2e ./rules ./dashboards
 	@tools/stage.sh 5/5 "new inputs for every fuzz test" "2 minutes" $(MAKE) --no-print-directory test-fuzz FUZZTIME=1000x
 
 .PHONY: test-unit
 test-unit: ## run the tests of the Go code alone
-	$(TEST) ./cmd/... ./exporters/... ./internal/... ./replay/... ./responder/...
+	$(TEST) ./cmd/... ./exporters/... ./internal/... ./replay/... ./responder/... $(INSTRUMENT)
 
 # One room of the repository, checked with the tools that its users have.
 ROOMS := rules alertmanager jsonnet dashboards e2e
@@ -165,21 +191,22 @@ test-fuzz: ## try FUZZTIME (100000x) new inputs on every fuzz test
 .PHONY: lint
 lint: bin/tools/golangci-lint bin/tools/jsonnetfmt bin/tools/jsonnet-lint ## check style, policy, and that generated files and go.mod are current
 	bin/tools/golangci-lint run
+	cd instrument && ../bin/tools/golangci-lint run
 	git ls-files '*.jsonnet' '*.libsonnet' | xargs -r bin/tools/jsonnetfmt --test
 	git ls-files '*.jsonnet' '*.libsonnet' | xargs -r bin/tools/jsonnet-lint
-	for module in . tools tools/*/ exporters/*/bench/; do [[ ! -e $$module/go.mod ]] || (cd $$module && go mod tidy -diff); done
+	for module in . instrument tools tools/*/ exporters/*/bench/; do [[ ! -e $$module/go.mod ]] || (cd $$module && go mod tidy -diff); done
 	@state() { git status --porcelain; git diff; }; before=$$(state); $(MAKE) generate; \
 	[[ $$before == "$$(state)" ]] || { echo "generated files were out of date: commit what make generate wrote"; exit 1; }
 
 .PHONY: vulnerabilities
 vulnerabilities: bin/tools/govulncheck ## look for known vulnerabilities in what the programs call (asks vuln.go.dev; VULNDB=file:///… for a copy)
-	bin/tools/govulncheck $(if $(VULNDB),-db $(VULNDB)) ./...
+	bin/tools/govulncheck $(if $(VULNDB),-db $(VULNDB)) ./... $(INSTRUMENT)
 
 # Scenarios whose events are committed; flights.yaml needs a file: see docs/replay.md.
 SCENARIOS := $(filter-out replay/scenarios/flights.yaml replay/scenarios/speed.yaml,$(wildcard replay/scenarios/*.yaml))
 
 .PHONY: replay
-replay: bin/sightglass ## replay months under the rules: time to detect, false alarms, bars (SCENARIOS= for others)
+replay: bin/sightglass bin/sightglass-data ## replay months under the rules: time to detect, false alarms, bars (SCENARIOS= for others)
 	bin/sightglass replay $(SCENARIOS)
 
 .PHONY: test-vmalert
@@ -196,7 +223,7 @@ SEEDS ?= 20
 FIRST_SEED ?= 1
 
 .PHONY: replay-seeds
-replay-seeds: bin/sightglass ## replay quiet months with many seeds (SEEDS=20 FIRST_SEED=1)
+replay-seeds: bin/sightglass bin/sightglass-data ## replay quiet months with many seeds (SEEDS=20 FIRST_SEED=1)
 	bin/sightglass replay --seed $(FIRST_SEED) --seeds $(SEEDS) replay/scenarios/quiet.yaml
 
 # ---- measurements: each prints what it measures and what that is compared with ----
@@ -213,7 +240,11 @@ bin/bench/evidently: exporters/dataquality/bench/requirements.txt
 
 .PHONY: bench-cause
 bench-cause: ## find causes that were planted in 200 random tables with decoys: precision and recall
-	go test -run '^$$' -bench Cause -benchtime 1x ./exporters/dataquality/internal/cause/
+	go test -run '^$$' -bench Cause -benchtime 1x ./internal/cause/
+
+.PHONY: bench-incidents
+bench-incidents: ## put the alerts of planted incidents together among decoys: precision, recall, right and wrong causes
+	go test -count 1 -v -run TestPlantedIncidentsAreFound ./responder/internal/grouping/
 
 .PHONY: bench-modelquality
 bench-modelquality: ## receive spans: against the Collector's spanmetrics connector, and memory under a million names
@@ -233,13 +264,13 @@ bench-cost: ## read a bill of 300 MB (BENCH_COST_BYTES): CPU, time and memory ag
 
 .PHONY: bench-rules
 bench-rules: bin/tools/prometheus
-bench-rules: ## evaluate all rules over 200 000 series; 200 alerts firing against none; a fleet under a real Prometheus, for the sizing
+bench-rules: ## rules over 200 000 series: CPU, each group, 200 alerts firing against none; a fleet under a real Prometheus: series, CPU, memory
 	$(BENCH) -bench Bundle ./rules/
-	$(BENCH) -bench Alerts -benchtime 10x ./rules/
-	$(BENCH) -bench Fleet -benchtime 1x ./rules/
+	$(BENCH) -v -bench Alerts -benchtime 5x ./rules/
+	$(BENCH) -v -bench Fleet -benchtime 1x ./rules/
 
 .PHONY: bench-replay
-bench-replay: bin/sightglass ## replay ten datasets of ten columns and five models of ten features: simulated days a minute, memory
+bench-replay: bin/sightglass bin/sightglass-data ## replay ten datasets of ten columns and five models of ten features: simulated days a minute, memory
 	bin/sightglass replay replay/scenarios/speed.yaml > /dev/null
 
 .PHONY: clean

@@ -13,15 +13,15 @@ const (
 	byModelCost  = "cluster, namespace, model, method"
 )
 
-// What is billed belongs to departments, what is metered to models as well. The cost exporter counts the models of all
-// namespaces, so the latency beside them is chosen by the model alone.
+// Bills belong to departments; metered costs also belong to models. The cost exporter has the models of all namespaces, so latency beside
+// these costs is selected by model only.
 const (
 	payers     kit.Scope = `department=~"$department"`
 	costModels kit.Scope = `model=~"$model"`
 )
 
-// costDashboard is for those who pay and those who run: will the month end within its budgets, what does an inference cost
-// and why, what is paid for nothing, and what these numbers do not know.
+// costDashboard shows whether the month will end within its budgets, what an inference costs and why, cost of unused resources, and what
+// these numbers do not include.
 func costDashboard() kit.Dashboard {
 	return kit.Dashboard{
 		UID:         costUID,
@@ -44,10 +44,10 @@ func costDashboard() kit.Dashboard {
 	}
 }
 
-// dollars is Grafana's custom unit of currency for Canadian dollars, with separators of thousands.
+// dollars is Grafana's custom currency unit for Canadian dollars, with thousands separators.
 const dollars = "currency:C$"
 
-// cad is a panel of Canadian dollars.
+// cad describes a panel in Canadian dollars.
 func cad(id uint32, title, description string) kit.Text {
 	return kit.Text{ID: id, Title: title, Description: description, Unit: dollars}
 }
@@ -116,11 +116,12 @@ func costBudgetRow() kit.Panels {
 }
 
 func costInferenceRow() kit.Panels {
+	latency := costModels.Recorded("model:ml_inference_duration_seconds:p95_5m")
 	worst := func(series string) string {
-		return "1000 * (" + kit.Signal{Scope: costModels, Series: series, By: byModelCost}.Worst() + ")"
+		return "1000 * (" + kit.Signal{Scope: costModels, Series: series, By: byModelCost, Most: 5}.Worst() + ")"
 	}
 	return kit.Panels{
-		kit.Timeseries(cad(31, "A thousand inferences, marginal", "What a thousand requests cost by themselves, without idle and shared money: their share of busy GPUs, or their price. The ten dearest models within the time range, by the method that divides shared GPUs.")).
+		kit.Timeseries(cad(31, "A thousand inferences, marginal", "What a thousand requests cost by themselves, without idle and shared money: their share of busy GPUs, or their price. The five dearest models within the time range, by the method that divides shared GPUs, and the same for successful requests alone.")).
 			Min(0).
 			Links(kit.Runbook("MLCostPerInferenceTrend")).
 			WithTarget(kit.Range("cost", worst("model:ml_cost_per_inference:cad1h"), "{{model}}, marginal ({{method}})")).
@@ -130,9 +131,9 @@ func costInferenceRow() kit.Panels {
 			WithTarget(kit.Range("loaded", "1000 * ("+kit.Signal{Scope: costModels, Series: "model:ml_cost_per_inference_loaded:cad1h", By: "cluster, namespace, model, weight"}.Worst()+")", "{{model}}, fully loaded by {{weight}}")),
 		kit.Timeseries(kit.Text{
 			ID: 32, Title: "Latency, 95th percentile", Unit: "s",
-			Description: "Latency of the same models in all clusters and namespaces. A cheaper inference that is slower was paid for by somebody else.",
+			Description: "Latency of the ten slowest of these models within the time range, in all clusters and namespaces. A cheaper inference that is slower was paid for by somebody else.",
 		}).Min(0).
-			WithTarget(kit.Range("latency", "topk(10, max by (model) ("+costModels.Recorded("model:ml_inference_duration_seconds:p95_5m")+"))", "{{model}}")),
+			WithTarget(kit.Range("latency", "max by (model) ("+latency+")\nand\ntopk(10, max by (model) (max_over_time("+latency+"[$__range] @ end())))", "{{model}}")),
 		kit.Timeseries(cad(33, "A million tokens", "By direction where tokens have prices; blended where GPUs are shared by both.")).
 			Min(0).
 			Links(kit.Runbook("MLCostTokenRatioTrend")).
@@ -230,7 +231,7 @@ func costUnknownRow() kit.Panels {
 		}),
 		kit.Columns(unpriced, []kit.Column{
 			kit.Col("resource", "Resource"),
-			kit.Col("model", "Model"),
+			kit.Col("model", "Model", modelLink(modelQualityUID)),
 			kit.Col("Value", "Units", kit.Decimals(0)),
 		}),
 		kit.Timeseries(kit.Text{

@@ -1,8 +1,7 @@
 // Package dashboards declares the Grafana dashboards of the bundle, one file per dashboard.
 //
-// Input: none, a declaration is Go code. Output: the files in json/, which users import or
-// provision and which the mixin wraps; `go generate ./dashboards` writes them and a test fails when
-// they differ from the code. The package keeps no state.
+// Input: none; a declaration is Go code. Output: the files in json/, which users import or provision and which the mixin contains. `go
+// generate ./dashboards` writes them, and a test fails if they differ from the code. State: none.
 package dashboards
 
 import (
@@ -12,7 +11,7 @@ import (
 
 //go:generate go run ./gen
 
-// all lists the dashboards in the order of their files' names.
+// all returns the dashboards in the order of their file names.
 func all() []kit.Dashboard {
 	return []kit.Dashboard{
 		costDashboard(),
@@ -25,12 +24,12 @@ func all() []kit.Dashboard {
 	}
 }
 
-// Files renders every generated file by its path within this directory: the dashboards, and the
-// dashboard linter's list of exclusions.
+// Files renders every generated file by its path in this directory: the dashboards, and the dashboard linter's list of exclusions.
 func Files() (map[string][]byte, error) {
 	files := map[string][]byte{}
 	var models []lint.Dashboard
 	for _, d := range all() {
+		d.NeededBy = neededBy
 		body, err := d.JSON()
 		if err != nil {
 			return nil, err

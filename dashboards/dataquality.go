@@ -10,22 +10,22 @@ import (
 
 const dataQualityUID = "sightglass-data-quality"
 
-// The labels that tell one observed object from another, at each level of detail.
+// Labels that identify an object, at each level of detail.
 const (
 	byDataset  = "cluster, namespace, dataset"
 	byColumn   = byDataset + ", column"
 	byBaseline = byColumn + ", baseline"
 )
 
-// Panels of all selected datasets read datasets, those of the one in detail read detail.
+// Panels of all selected datasets use datasets; panels of one dataset use detail.
 const (
 	datasets kit.Scope = `dataset=~"$dataset"`
 	detail   kit.Scope = `dataset="$detail"`
 )
 
-// dataQuality answers, from top to bottom: is any dataset in trouble, which column, what changed, how much
-// data came and when, and what did one column look like before. Panels of all selected datasets show the
-// worst few, so that hundreds of datasets stay readable; panels of one dataset follow $detail and $column.
+// dataQuality shows from top to bottom: which datasets have a problem, in which column, what changed, how much data arrived and when, and
+// the history of one column. Panels of all selected datasets show only the worst ones, so that hundreds of datasets stay readable. Panels of
+// one dataset follow $detail and $column.
 func dataQuality() kit.Dashboard {
 	profiled := kit.Raw("ml_dataset_profile_success")
 	return kit.Dashboard{
@@ -183,7 +183,7 @@ func dataColumnTable() kit.Panel {
 	})
 }
 
-// dataCauseRow is one table: what explains each change that is beyond its limit now.
+// dataCauseRow is one table: the probable causes of each change that is above its limit.
 func dataCauseRow() kit.Panels {
 	labels := byColumn + ", signal, cause_column, cause_value"
 	panel := kit.Table(kit.Text{
@@ -291,7 +291,7 @@ func dataBaselineRow() kit.Panels {
 		return kit.MaxBy("cluster, namespace, bin",
 			detail.Raw("ml_dataset_column_baseline_ratio", `column="$column"`, `baseline="`+name+`"`))
 	}
-	// A share of the rows within each exporter and then folded, as the drift signal takes it.
+	// The share of the rows is computed for each exporter and then combined, as in the drift signal.
 	share := kit.MaxBy("cluster, namespace, bin", values+`
 		/ ignoring (column, bin) group_left ()
 		(`+detail.Raw("ml_dataset_rows")+` > 0)`)
@@ -302,10 +302,10 @@ func dataBaselineRow() kit.Panels {
 		}, share, baseline("training"), baseline("production")),
 		kit.Timeseries(kit.Text{
 			ID: 52, Title: "Share of each bin of $column over time", Unit: "percentunit",
-			Description: "When the distribution moved: the twelve largest bins of the column within the time range.",
+			Description: "When the distribution moved: the ten largest bins of the column within the time range.",
 		}).Span(10).Height(10).Max(1).Min(0).FillOpacity(60).
 			Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A")).
-			WithTarget(kit.Range("share", "(\n"+share+"\n)\nand on (cluster, namespace, bin)\ntopk(12, "+
+			WithTarget(kit.Range("share", "(\n"+share+"\n)\nand on (cluster, namespace, bin)\ntopk(10, "+
 				"max by (cluster, namespace, bin) (max_over_time("+values+"[$__range] @ end())))", "{{bin}}")),
 		dataLearningTable(),
 		kit.Columns(kit.Table(kit.Text{
@@ -373,29 +373,29 @@ func dataExporterRow() kit.Panels {
 	perInstance := func(metric string) string { return kit.MaxBy("cluster, namespace, job, instance", kit.Raw(metric)) }
 	health := func(id uint32, title, description, metric, good, bad string) kit.Panel {
 		return kit.Stat(kit.Text{ID: id, Title: title, Description: description, Unit: "none"}).
-			Span(6).Height(8).
+			Span(6).Height(9).
 			ColorMode(common.BigValueColorModeBackground).
 			Mappings(kit.Mappings(
 				kit.State{Value: 1, Text: good, Color: "green"}, kit.State{Value: 0, Text: bad, Color: "red"})).
-			WithTarget(kit.Now("state", perInstance(metric), "{{instance}}"))
+			WithTarget(kit.Now("state", "bottomk(10, "+perInstance(metric)+")", "{{instance}}"))
 	}
 	worst := func(id uint32, title, description, by, expr, legend string) kit.Panel {
 		return kit.Timeseries(kit.Text{ID: id, Title: title, Description: description, Unit: "s"}).Span(8).
 			WithTarget(kit.Range("seconds", "topk(10, max by ("+by+") ("+expr+"))", legend))
 	}
 	return kit.Panels{
-		health(71, "Exporters", "Whether Prometheus reached each exporter at its last scrape.", "up", "Up", "Down"),
-		health(72, "Configuration", "Whether each exporter accepted its configuration at the last reload. If not, it goes on with the one before.",
+		health(71, "Exporters", "Whether Prometheus reached each exporter at its last scrape: ten of them, those that it did not reach first.", "up", "Up", "Down"),
+		health(72, "Configuration", "Whether each exporter accepted its configuration at the last reload. If not, it goes on with the one before. Ten of them, those that refused first.",
 			"sightglass_config_last_reload_successful", "OK", "Refused"),
 		kit.Timeseries(kit.Text{
 			ID: 73, Title: "Collectors failing", Unit: "short",
 			Description: "Collectors of each exporter whose last run failed. One failing collector does not stop the others.",
-		}).Span(6).Height(8).Decimals(0).
+		}).Span(6).Height(9).Decimals(0).
 			WithTarget(kit.Range("failing", "sum by (cluster, namespace, job, instance) (1 - "+kit.Raw("sightglass_collector_success")+")", "{{instance}}")),
 		kit.Timeseries(kit.Text{
 			ID: 74, Title: "Label values folded into other", Unit: "cps",
 			Description: "Label values beyond a configured limit, which the exporter counts together as other. Above zero, raise the limit or watch fewer columns.",
-		}).Span(6).Height(8).
+		}).Span(6).Height(9).
 			WithTarget(kit.Range("dropped", "sum by (cluster, namespace, instance, limit) (rate("+kit.Raw("sightglass_label_values_dropped_total")+"[$__rate_interval]))", "{{instance}} {{limit}}")),
 		worst(75, "Time to profile, slowest datasets", "How long the last profile of a dataset took, as its query ran in the source.",
 			byDataset, datasets.Raw("ml_dataset_profile_duration_seconds"), "{{dataset}}"),
@@ -406,7 +406,7 @@ func dataExporterRow() kit.Panels {
 	}
 }
 
-// excessDrift is the number that the drift alert compares with its limit. Less than chance explains is no drift.
+// excessDrift is the number that the drift alert compares with its limit: PSI less its error margin, at least 0.
 func excessDrift(of kit.Scope, matchers ...string) string {
 	return "clamp_min(\n" + of.Recorded("dataset_column:ml_drift:psi", matchers...) + "\n- " + of.Recorded("dataset_column:ml_drift:psi_noise", matchers...) + ", 0)"
 }
@@ -416,35 +416,35 @@ func dataAlerts(matchers ...string) string {
 	return firing(datasets, "data", matchers...)
 }
 
-// worstDataAlert is 0 for a quiet dataset and 1, 2, 3 for the worst alert that fires.
+// worstDataAlert is 0 for a dataset without a firing alert, and 1, 2 or 3 for the worst alert.
 func worstDataAlert() string {
 	return severityOf(datasets.Raw("ml_dataset_profile_success"), byDataset, dataAlerts)
 }
 
-// volumeDeviation is how far the rows are from what is expected, as a share of it.
+// volumeDeviation is the deviation of the rows from the expected number, as a share of it.
 func volumeDeviation() string {
 	return kit.MaxBy(byDataset, datasets.Recorded("dataset:ml_rows:current")) + "\n/ on (" + byDataset + ")\n" +
 		kit.MaxBy(byDataset, datasets.Recorded("dataset:ml_rows:expected")) + "\n- 1"
 }
 
-// worstDrift ranks by the worst index less the mean noise, so that small samples, whose index is large by
-// chance, do not crowd out real drift.
+// worstDrift ranks columns by the worst PSI less its mean error margin, so that small samples, whose PSI is large by chance, do not
+// displace real drift.
 func worstDrift() string {
 	return "topk(10,\nmax_over_time(" + datasets.Recorded("dataset_column:ml_drift:psi") + "[$__range] @ end())\n" +
 		"- avg_over_time(" + datasets.Recorded("dataset_column:ml_drift:psi_noise") + "[$__range] @ end())\n)"
 }
 
-// driftLimits are the limits of the columns that worstDrift ranks.
+// driftLimits selects the limits of the columns that worstDrift ranks.
 func driftLimits() string {
 	return datasets.Recorded("dataset_column:ml_drift:limit") + "\nand on (" + byColumn + ")\n" + worstDrift()
 }
 
-// inDetail is a link to this dashboard that keeps its selections and sets the given variables.
+// inDetail is a link to this dashboard that keeps its selections and sets variables.
 func inDetail(set ...string) string {
 	return kit.LinkTo(dataQualityUID, []string{"dataset"}, set...)
 }
 
-// detailLink shows the dataset, and perhaps the column, of a table's row in the panels of one dataset.
+// detailLink links a table's row to the panels of its dataset, and of its column if there is one.
 func detailLink(fields ...string) kit.Property {
 	set := []string{"detail", "${__data.fields." + fields[0] + ":percentencode}"}
 	title := "Show this dataset"
@@ -455,7 +455,7 @@ func detailLink(fields ...string) kit.Property {
 	return kit.LinkProperty(title, inDetail(set...), false)
 }
 
-// seriesLinks shows the dataset and column of a line in the panels of one dataset.
+// seriesLinks links a line to the panels of its dataset and column.
 func seriesLinks() []cog.Builder[dashboard.DashboardLink] {
 	return []cog.Builder[dashboard.DashboardLink]{kit.Link("Show this in detail",
 		inDetail("detail", "${__field.labels.dataset:percentencode}", "column", "${__field.labels.column:percentencode}"))}

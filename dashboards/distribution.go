@@ -7,10 +7,10 @@ import (
 	"github.com/sightglass-ml/sightglass/dashboards/internal/kit"
 )
 
-// distribution draws shares by bin: now, and in the baselines. The queries have the labels cluster, namespace and bin.
+// distribution shows shares by bin: now, and in the baselines. The queries must return the labels cluster, namespace and bin.
 func distribution(text kit.Text, now, training, production string) *barchart.PanelBuilder {
 	return kit.BarChart(text).Span(14).XField("Bin").
-		// The chart's order: numeric bins by their lower edge, other bins by their share, reserved bins last.
+		// Order: numeric bins by their lower edge, other bins by their share, reserved bins last.
 		WithTarget(kit.Instant("now", `sort_desc(
 			label_replace(label_replace(label_replace(
 			`+now+`,

@@ -9,10 +9,10 @@ import (
 
 const gpuUID = "sightglass-gpu"
 
-// byGPU tells one GPU, or one instance of a GPU that is cut up, from another.
+// byGPU are the labels that identify a GPU, or an instance of a partitioned GPU.
 const byGPU = "cluster, namespace, instance, gpu, uuid, gpu_instance"
 
-// Panels of all selected hosts read gpuHosts, those of the GPU in detail read oneGPU.
+// Panels of all selected hosts use gpuHosts; panels of one GPU use oneGPU.
 const (
 	gpuHosts kit.Scope = `instance=~"$instance"`
 	oneGPU   kit.Scope = `uuid="$detail"`
@@ -20,8 +20,7 @@ const (
 
 const gpuLegend = "{{instance}} GPU {{gpu}} {{gpu_instance}}"
 
-// gpuDashboard answers, from top to bottom: is the fleet well and is it used, does work wait for it, who holds
-// what, what holds it back, and everything about one GPU.
+// gpuDashboard shows from top to bottom: health and use of the fleet, queues, holders, what limits performance, and one GPU in detail.
 func gpuDashboard() kit.Dashboard {
 	return kit.Dashboard{
 		UID:         gpuUID,
@@ -49,7 +48,7 @@ func gpuAlerts(matchers ...string) string {
 	return firing(gpuHosts, "infrastructure", matchers...)
 }
 
-// beyond counts the GPUs whose signal compares so with its threshold.
+// beyond counts the GPUs whose signal is beyond its threshold.
 func beyond(series, comparison, threshold string) string {
 	return "count(" + gpuHosts.Recorded(series) + " " + comparison + " on () group_left () ml:threshold:" + threshold + ") or vector(0)"
 }
@@ -91,19 +90,22 @@ func gpuAlertTable() kit.Panel {
 }
 
 func gpuQueueRow() kit.Panels {
+	five := func(by, series string) string {
+		return by + " (" + series + ")\nand\ntopk(5, " + by + " (max_over_time(" + series + "[$__range] @ end())))"
+	}
 	return kit.Panels{
 		kit.Limit(kit.Timeseries(kit.Text{
 			ID: 21, Title: "Queue share beside utilisation", Unit: "percentunit",
-			Description: "What utilisation alone does not show: the share of each model's latency that its requests wait in a queue, beside the mean utilisation of each host's GPUs. Waiting at 75 % utilisation is a batch or memory limit; waiting at 100 % is too few GPUs.",
+			Description: "What utilisation alone does not show: the share of a model's latency that its requests wait in a queue, of the five models that wait most, beside the mean utilisation of the GPUs of the five busiest hosts. Waiting at 75 % utilisation is a batch or memory limit; waiting at 100 % is too few GPUs.",
 		})).Span(16).Height(10).Min(0).Max(1).
 			OverrideByQuery("queue", kit.Properties{{Id: "custom.lineWidth", Value: 2}}).
 			Links(kit.Runbook("MLGPUSaturated")).
-			WithTarget(kit.Range("queue", kit.MaxBy("cluster, namespace, model", kit.Recorded("model:ml_inference_queue_wait:ratio_rate5m")), "queue of {{model}}")).
-			WithTarget(kit.Range("busy", "avg by (cluster, namespace, instance) ("+gpuHosts.Recorded("gpu:gpu_utilization:ratio")+")", "GPUs of {{instance}}")).
+			WithTarget(kit.Range("queue", five("max by (cluster, namespace, model)", kit.Recorded("model:ml_inference_queue_wait:ratio_rate5m")), "queue of {{model}}")).
+			WithTarget(kit.Range("busy", five("avg by (cluster, namespace, instance)", gpuHosts.Recorded("gpu:gpu_utilization:ratio")), "GPUs of {{instance}}")).
 			WithTarget(kit.Range("limit", kit.LimitFor("gpu_utilization_ratio", gpuHosts.Recorded("gpu:gpu_utilization:ratio")), "limit")),
 		kit.Timeseries(kit.Text{
 			ID: 22, Title: "Idle GPUs, cost an hour", Unit: "currency:C$",
-			Description: "Canadian dollars an hour that are paid for GPUs which nobody holds, and for GPUs that are held and not used. Needs the cost exporter.",
+			Description: "Canadian dollars an hour that are paid for GPUs which nobody holds, and for GPUs that are held and not used.",
 		}).Span(8).Height(10).Min(0).Decimals(2).
 			Links(kit.Runbook("MLGPUIdle")).
 			WithTarget(kit.Range("idle", kit.Recorded("cost:ml_cost_gpu_idle:cad_per_hour"), "{{kind}}")),
@@ -132,7 +134,7 @@ func gpuHolderRow() kit.Panels {
 		kit.Col("unit", "Unit"),
 		kit.Col("Value #memory", "Memory", kit.Unit("bytes")),
 		kit.Col("Value #busy", "Busy", append(kit.Gauge(0, 1), kit.Unit("percentunit"))...),
-		kit.Col("uuid", "UUID"),
+		kit.Col("uuid", "UUID", gpuLink()),
 	}, "Value #held")}
 }
 

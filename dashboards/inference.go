@@ -8,14 +8,13 @@ import (
 
 const inferenceUID = "sightglass-inference-latency"
 
-// bySource tells one version of a model from another, and who says so.
+// bySource are the labels that identify a version of a model and the source of its series.
 const bySource = byVersion + ", source"
 
 const inferenceLegend = "{{model}} {{version}}"
 
-// inference answers, from top to bottom: is any model slow or failing, is it the queue or the computation, is that
-// usual for this hour, how does it fail, and what do its tokens do. It reads canonical series, so it holds for spans and
-// for every inference server.
+// inference shows from top to bottom: which models are slow or failing, whether the queue or the computation is slow, the difference from
+// the seasonal median, failures by kind, and tokens. It reads canonical series, so it works for spans and for every inference server.
 func inference() kit.Dashboard {
 	return kit.Dashboard{
 		UID:         inferenceUID,
@@ -72,7 +71,7 @@ func inferenceLatencyRow() kit.Panels {
 	ms := func(series string) string {
 		return "1000 * (" + kit.Signal{Scope: models, Series: series, By: bySource}.Worst() + ")"
 	}
-	// Of several versions and sources the slowest: means of different things do not add up.
+	// The slowest of several versions and sources, because means cannot be added.
 	mean := func(series string) string {
 		return "1000 * max by (cluster, namespace, model) (" + oneModel.Recorded(series) + ")"
 	}

@@ -7,13 +7,13 @@ import (
 	"github.com/sightglass-ml/sightglass/dashboards/internal/kit"
 )
 
-// byVersion tells one version of a model from another.
+// byVersion are the labels that identify a version of a model.
 const byVersion = "cluster, namespace, model, version"
 
-// models is whose series the panels of all selected models read.
+// models is the scope of panels of all selected models.
 const models kit.Scope = `model=~"$model"`
 
-// modelVariables are the selection of models, and the addresses of what a model's links lead to.
+// modelVariables returns the selection of models, and the addresses of linked systems.
 func modelVariables(present string) []cog.Builder[dashboard.VariableModel] {
 	return []cog.Builder[dashboard.VariableModel]{
 		kit.Many("model", "Model", kit.Recorded(present)),
@@ -45,12 +45,12 @@ func modelAlertTable(id uint32) kit.Panel {
 	)
 }
 
-// runLink opens the run whose id stands in the column Run, among the runs of the experiment in the column Experiment.
+// runLink links to the run with the ID in the column Run, in the experiment in the column Experiment.
 func runLink() kit.Property {
 	return kit.LinkProperty("Open in MLflow", "${mlflow:raw}/#/experiments/${__data.fields.Experiment:percentencode}/runs/${__data.fields.Run:percentencode}", true)
 }
 
-// traceLink opens the trace whose id stands in the column Trace.
+// traceLink links to the trace with the ID in the column Trace.
 func traceLink() kit.Property {
 	return kit.LinkProperty("Open the trace", `/explore?schemaVersion=1&orgId=1&panes=%7B%22trace%22%3A%7B%22datasource%22%3A%22${tempo:percentencode}`+
 		`%22%2C%22queries%22%3A%5B%7B%22refId%22%3A%22A%22%2C%22queryType%22%3A%22traceql%22%2C%22query%22%3A%22${__data.fields.Trace:percentencode}`+
@@ -69,7 +69,7 @@ func traceTable(id uint32, reasons string) kit.Panel {
 	}).Span(12).
 		WithTarget(kit.Instant("trace", kit.MaxBy(byVersion+", reason, trace_id, mlflow_run_id", models.Raw("ml_model_exemplar_trace_info", matchers...)))),
 		[]kit.Column{
-			kit.Col("model", "Model"),
+			kit.Col("model", "Model", modelLink(modelQualityUID)),
 			kit.Col("version", "Version"),
 			kit.Col("reason", "Reason"),
 			kit.Col("trace_id", "Trace", traceLink()),

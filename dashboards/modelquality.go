@@ -8,17 +8,17 @@ import (
 
 const modelQualityUID = "sightglass-model-quality"
 
-// byField tells one field of a version from another.
+// byField are the labels that identify a field of a version.
 const byField = byVersion + ", field, role"
 
-// oneModel is whose series the panels of the model in detail read, oneField those of its field.
+// oneModel is the scope of panels of one model, oneField of one of its fields.
 const (
 	oneModel kit.Scope = `model="$detail"`
 	oneField kit.Scope = `model="$detail", field="$field"`
 )
 
-// modelQuality answers, from top to bottom: is any model in trouble, which feature drifted, what does one field look
-// like, how sure is the model, are its answers good, and where does it come from.
+// modelQuality shows from top to bottom: which models have a problem, which feature drifted, the distribution of one field, confidence,
+// evaluations, and lineage.
 func modelQuality() kit.Dashboard {
 	return kit.Dashboard{
 		UID:         modelQualityUID,
@@ -64,13 +64,13 @@ func modelGlanceRow() kit.Panels {
 	}
 }
 
-// excessFieldDrift is the number that the drift alerts compare with their limit: of the hour, with "5m" of five minutes, with
-// "1d" of a day.
+// excessFieldDrift is the number that the drift alerts compare with their limit. The window is an hour, five minutes with "5m", or a day
+// with "1d".
 func excessFieldDrift(of kit.Scope, window string, matchers ...string) string {
 	return "clamp_min(\n" + of.Recorded("model_field:ml_drift:psi"+window, matchers...) + "\n- " + of.Recorded("model_field:ml_drift:psi_noise"+window, matchers...) + ", 0)"
 }
 
-// fieldDrift shows the fields that drifted most in a window, and their limits.
+// fieldDrift shows the fields with the largest drift in a window, and their limits.
 func fieldDrift(text kit.Text, window string) kit.Panel {
 	worst := "topk(10,\nmax_over_time(" + models.Recorded("model_field:ml_drift:psi"+window) + "[$__range] @ end())\n" +
 		"- avg_over_time(" + models.Recorded("model_field:ml_drift:psi_noise"+window) + "[$__range] @ end())\n)"
@@ -136,10 +136,10 @@ func modelFieldRow() kit.Panels {
 		}, kit.MaxBy("cluster, namespace, bin", share), baseline("training"), baseline("production")),
 		kit.Timeseries(kit.Text{
 			ID: 32, Title: "Share of each bin of $field over time", Unit: "percentunit",
-			Description: "When the distribution moved: the twelve largest bins within the time range.",
+			Description: "When the distribution moved: the ten largest bins within the time range.",
 		}).Span(10).Height(10).Max(1).Min(0).FillOpacity(60).
 			Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A")).
-			WithTarget(kit.Range("share", share+"\nand\ntopk(12, max_over_time("+share+"[$__range] @ end()))", "{{bin}} {{version}}")),
+			WithTarget(kit.Range("share", share+"\nand\ntopk(10, max_over_time("+share+"[$__range] @ end()))", "{{bin}} {{version}}")),
 		kit.Columns(kit.Table(kit.Text{
 			ID: 33, Title: "Learning the production baselines", Unit: "short",
 			Description: "Day k of 30, or as many as are configured, of the first days in production: of a model for its inputs, of each version for its outputs. Then the baseline is frozen. Until then drift of inputs raises no alert, and outputs are compared with those of the version before.",
@@ -149,7 +149,7 @@ func modelFieldRow() kit.Panels {
 			WithTarget(kit.Instant("progress", days+"\n/ on ("+byRole+")\n"+wanted)).
 			WithTarget(kit.Instant("frozen", kit.MaxBy(byRole, models.Raw("ml_model_baseline_frozen")))),
 			[]kit.Column{
-				kit.Col("model", "Model"),
+				kit.Col("model", "Model", modelLink(modelQualityUID)),
 				kit.Col("version", "Version"),
 				kit.Col("role", "Fields"),
 				kit.Col("Value #day", "Day"),
@@ -280,7 +280,7 @@ func modelLineageRow() kit.Panels {
 			WithTarget(kit.Instant("created", "1000 * "+kit.MaxBy(byVersion, models.Raw("ml_model_version_created_timestamp_seconds")))).
 			WithTarget(kit.Instant("served", "1000 * "+kit.MaxBy(byVersion, models.Raw("ml_model_version_first_served_timestamp_seconds")))),
 			[]kit.Column{
-				kit.Col("model", "Model"),
+				kit.Col("model", "Model", modelLink(modelQualityUID)),
 				kit.Col("version", "Version"),
 				kit.Col("stage", "Stage"),
 				kit.Col("mlflow_run_id", "Run", runLink()),

@@ -16,7 +16,7 @@ const overviewUID = "sightglass-overview"
 // everything is the scope of the overview, which has no selection of objects.
 const everything kit.Scope = ""
 
-// layers are what alerts are about, and the dashboard of each.
+// layers are the layers of alerts, with the dashboard of each.
 var layers = []struct{ name, title, uid string }{
 	{"data", "Data", dataQualityUID},
 	{"model", "Models", modelQualityUID},
@@ -24,10 +24,10 @@ var layers = []struct{ name, title, uid string }{
 	{"business", "Business", costUID},
 }
 
-// allLayers matches alerts of this bundle and of no other.
+// allLayers matches the alerts of this bundle only.
 const allLayers = "data|model|infrastructure|business"
 
-// overview is the first screen of whoever is on call: what is wrong, since when, how badly, and where to look next.
+// overview is the first dashboard for the engineer on call: what is wrong, since when, how severe, and which dashboard has the details.
 func overview() kit.Dashboard {
 	return kit.Dashboard{
 		UID:         overviewUID,
@@ -95,16 +95,16 @@ func overviewNowRow() kit.Panels {
 	return append(panels, wrongTable())
 }
 
-// objectLabels are the labels that name what an alert is about, in the order in which they are read.
+// objectLabels are the labels that name the object of an alert, in display order.
 var objectLabels = []string{"dataset", "column", "model", "version", "field", "evaluation", "outcome", "instance", "gpu", "department", "kind"}
 
-// object gives the series of an expression one label that names their object.
+// object adds a label with the name of the object to the series of an expression.
 func object(expr string) string {
 	return `label_replace(label_join(` + "\n" + expr + "\n" + `, "object", " ", "` + strings.Join(objectLabels, `", "`) + `"), "object", "$1", "object", " *(.*?) *")`
 }
 
-// overLimit is what an alert compares with its limit, over the limit: from 1 on it fires. Where less is worse, it is the limit over
-// the value.
+// overLimit is the ratio of an alert's value to its limit; the alert fires from 1 on. If low values are bad, it is the ratio of the limit
+// to the value.
 type overLimit struct{ alert, expr string }
 
 // overLimits are the alerts whose limit is a number.
@@ -138,7 +138,7 @@ func overLimits() []overLimit {
 	}
 }
 
-// wrongTable lists what fires in all layers, the worst and oldest first.
+// wrongTable lists the firing alerts of all layers, the worst and oldest first.
 func wrongTable() kit.Panel {
 	const row = "cluster, namespace, alertname, layer, object, link"
 	var ratios []string
@@ -174,7 +174,7 @@ func wrongTable() kit.Panel {
 	}, "Value #run", "Value #trace")
 }
 
-// dashboardOf gives the series of an expression the label link: the dashboard of their object, with its variables set.
+// dashboardOf adds the label link to the series of an expression: the dashboard of their object with its variables set.
 func dashboardOf(expr string) string {
 	out := expr
 	replace := func(label, value, to string) {
@@ -207,7 +207,7 @@ func overviewContextRow() kit.Panels {
 	}
 }
 
-// actionsTable says what the responder did within the time range and what it still has to do.
+// actionsTable shows the responder's actions in the time range, and its pending actions.
 func actionsTable() kit.Panel {
 	const by = "cluster, namespace, action, result"
 	return kit.Columns(kit.Table(kit.Text{
@@ -224,7 +224,7 @@ func actionsTable() kit.Panel {
 		})
 }
 
-// blindSpotTable counts what no alert can tell at the moment, and why.
+// blindSpotTable counts what no alert can detect at present, and why.
 func blindSpotTable() kit.Panel {
 	spot := func(name, expr string) string {
 		return `label_replace(count(` + expr + `) or vector(0), "gap", "` + name + `", "", "")`

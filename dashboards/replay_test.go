@@ -53,6 +53,32 @@ type sample struct {
 // exposes the same, as replicas do. target are the labels that the scrape adds.
 func newReplay(t *testing.T, instances []string, target labels.Labels) *replay {
 	t.Helper()
+	r, scraped := emptyReplay(t)
+	groups := r.ruleGroups(t)
+	for weeks := 4; weeks >= 0; weeks-- {
+		shift := -time.Duration(weeks) * week
+		// The rules look half an hour back, an hour to either side of the same time in other weeks.
+		from, to, step := -2*time.Hour, time.Hour, 20*time.Minute
+		if weeks == 0 {
+			from, to, step = -timeRange, 0, scrapeInterval
+		}
+		for offset := from; offset <= to; offset += step {
+			at := r.now.Add(shift + offset)
+			if weeks > 0 {
+				r.scrape(t, at.Add(-scrapeInterval), scraped, instances, target) // A rate needs two.
+			}
+			r.scrape(t, at, scraped, instances, target)
+			for _, group := range groups {
+				group.Eval(t.Context(), at)
+			}
+		}
+	}
+	return r
+}
+
+// emptyReplay reads the fixtures and has scraped nothing yet.
+func emptyReplay(t *testing.T) (*replay, map[string][]sample) {
+	t.Helper()
 	scraped := map[string][]sample{}
 	paths, err := filepath.Glob("testdata/*.prom")
 	require.NoError(t, err)
@@ -76,27 +102,7 @@ func newReplay(t *testing.T, instances []string, target labels.Labels) *replay {
 		}
 	}
 	require.False(t, r.now.IsZero(), "no fixture tells the time of its last collection")
-
-	groups := r.ruleGroups(t)
-	for weeks := 4; weeks >= 0; weeks-- {
-		shift := -time.Duration(weeks) * week
-		// The rules look half an hour back, an hour to either side of the same time in other weeks.
-		from, to, step := -2*time.Hour, time.Hour, 20*time.Minute
-		if weeks == 0 {
-			from, to, step = -timeRange, 0, scrapeInterval
-		}
-		for offset := from; offset <= to; offset += step {
-			at := r.now.Add(shift + offset)
-			if weeks > 0 {
-				r.scrape(t, at.Add(-scrapeInterval), scraped, instances, target) // A rate needs two.
-			}
-			r.scrape(t, at, scraped, instances, target)
-			for _, group := range groups {
-				group.Eval(t.Context(), at)
-			}
-		}
-	}
-	return r
+	return r, scraped
 }
 
 func readScrape(t *testing.T, path string) []sample {

@@ -6,8 +6,8 @@ import (
 
 const responseUID = "sightglass-response"
 
-// responseDashboard answers, from top to bottom: are incidents found and over sooner than before, which alerts cry
-// wolf, what waits for people, and what machines were asked to do.
+// responseDashboard shows from top to bottom: whether incidents are detected and resolved faster than before, which alerts are false, what
+// waits for review, and the automated actions.
 func responseDashboard() kit.Dashboard {
 	return kit.Dashboard{
 		UID:         responseUID,
@@ -24,7 +24,7 @@ func responseDashboard() kit.Dashboard {
 	}
 }
 
-// measured gives a query the label that is its row.
+// measured adds the label measure, which is the row of the table.
 func measured(name, expr string) string {
 	return `label_replace(` + expr + `, "measure", "` + name + `", "", "")`
 }

@@ -1,8 +1,9 @@
-// Package instrument is what an inference service in Go says about its inferences.
+// Package instrument records the inferences of a Go service as OpenTelemetry spans.
 //
-// Input: the model, the answer and the times that the service knows. Output: OpenTelemetry spans with the attributes of
-// docs/instrumentation.md, which modelquality-exporter reads. The spans belong to whichever TracerProvider the service
-// has; Setup makes one for a service that has none. A Model owns the one thing that is remembered: its training run.
+// Input: the model, and for each inference its answer and timings. Output: spans with the attributes of
+// docs/instrumentation.md, which modelquality-exporter reads. The service's TracerProvider creates the spans; Setup installs
+// one for a service without its own. State: a Model keeps only the ID of its training run. The package never delays or fails
+// an inference.
 package instrument
 
 import (
@@ -16,7 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// The attributes, as the exporter expects them unless its configuration says otherwise.
+// The attributes that the exporter expects by default.
 const (
 	modelKey       = attribute.Key("ml.model.name")
 	versionKey     = attribute.Key("ml.model.version")
@@ -41,29 +42,29 @@ const (
 	evaluationEvent   = "gen_ai.evaluation.result"
 )
 
-// scope names the instrumentation library.
+// scope is the name of the instrumentation scope.
 const scope = "github.com/sightglass-ml/sightglass/instrument"
 
-// ModelOptions say which model a service serves.
+// ModelOptions describe the model that a service serves.
 type ModelOptions struct {
 	Name    string
 	Version string
-	// RunID is the MLflow run that trained the version. Where the service does not know it, FindRun is asked, and
-	// without either the exporter asks MLflow.
+	// RunID is the MLflow run that trained the version. If the service does not know it, FindRun looks it up. Without both,
+	// the exporter asks MLflow.
 	RunID   string
 	FindRun FindRun
-	// Tracers make the spans; by default OpenTelemetry's global ones do.
+	// Tracers creates the spans; the default is OpenTelemetry's global provider.
 	Tracers trace.TracerProvider
 }
 
-// Model is one version of a model that a service serves. It is safe for concurrent use.
+// Model is one served version of a model. It is safe for concurrent use.
 type Model struct {
 	tracer     trace.Tracer
 	attributes []attribute.KeyValue
 	run        run
 }
 
-// NewModel makes a Model.
+// NewModel returns a Model.
 func NewModel(o ModelOptions) (*Model, error) {
 	switch {
 	case o.Name == "":
@@ -92,14 +93,15 @@ func (m *Model) start(ctx context.Context, name string, o []trace.SpanStartOptio
 	return m.tracer.Start(ctx, name, append(o[:len(o):len(o)], trace.WithAttributes(attributes...))...)
 }
 
-// Inference is one question to a model, from its arrival to its answer. It is safe for concurrent use.
+// Inference is one request to a model and its answer. It is safe for concurrent use.
 type Inference struct {
-	// Span is the span itself, for whatever else the service wants to say.
+	// Span is the span of the inference. The service may add attributes and events to it.
 	Span  trace.Span
 	start time.Time
 }
 
-// Start begins an inference; End must be called. The context carries the span, so that calls below it are its children.
+// Start starts an inference; the caller must call End. The returned context carries the span, so that spans of nested calls
+// are its children.
 func (m *Model) Start(ctx context.Context, o ...trace.SpanStartOption) (context.Context, *Inference) {
 	config := trace.NewSpanStartConfig(o...)
 	start := config.Timestamp()
@@ -110,32 +112,32 @@ func (m *Model) Start(ctx context.Context, o ...trace.SpanStartOption) (context.
 	return ctx, &Inference{Span: span, start: start}
 }
 
-// End ends the inference. An inference that did not fail is a success.
+// End ends the inference. Without Fail, Reject or Fallback before it, the outcome is success.
 func (i *Inference) End(o ...trace.SpanEndOption) { i.Span.End(o...) }
 
-// Dequeued says that the wait since the start is over and the computation begins.
+// Dequeued sets the queue wait to the time since the start. Call it when the computation begins.
 func (i *Inference) Dequeued() { i.QueueWait(time.Since(i.start)) }
 
-// QueueWait says how long the inference waited for the computation.
+// QueueWait sets how long the inference waited before the computation.
 func (i *Inference) QueueWait(d time.Duration) { i.Span.SetAttributes(queueKey.Float64(ms(d))) }
 
-// ForwardPass says how long the computation took.
+// ForwardPass sets how long the computation took.
 func (i *Inference) ForwardPass(d time.Duration) { i.Span.SetAttributes(forwardKey.Float64(ms(d))) }
 
-// FirstToken says that the first token of the answer is there.
+// FirstToken sets the time to the first token. Call it when the first token of the answer is available.
 func (i *Inference) FirstToken() {
 	i.Span.SetAttributes(firstTokenKey.Float64(ms(time.Since(i.start))))
 }
 
-// Prediction is the answer: a class as text, truth or whole number, or a number.
+// Prediction sets the prediction: a class as string, bool or integer, or a number.
 func (i *Inference) Prediction(v attribute.Value) {
 	i.Span.SetAttributes(attribute.KeyValue{Key: predictionKey, Value: v})
 }
 
-// Confidence is how sure the model is of its answer, from 0 to 1.
+// Confidence sets the model's confidence in its prediction, from 0 to 1.
 func (i *Inference) Confidence(v float64) { i.Span.SetAttributes(confidenceKey.Float64(v)) }
 
-// Features are what the model saw, under the names of the columns that it was trained on.
+// Features sets the input features, under the column names of the training data.
 func (i *Inference) Features(features ...attribute.KeyValue) {
 	named := make([]attribute.KeyValue, len(features))
 	for n, f := range features {
@@ -144,20 +146,20 @@ func (i *Inference) Features(features ...attribute.KeyValue) {
 	i.Span.SetAttributes(named...)
 }
 
-// FeatureTime is when a feature was computed.
+// FeatureTime sets when a feature was computed.
 func (i *Inference) FeatureTime(feature string, at time.Time) {
 	i.Span.SetAttributes(attribute.String(featureTimePrefix+feature, at.UTC().Format(time.RFC3339Nano)))
 }
 
-// Tokens are those of the question and the answer. Cached tokens are among the first and reasoning tokens among the second.
+// Tokens sets the number of input and output tokens. Input includes cached tokens, and output includes reasoning tokens.
 func (i *Inference) Tokens(input, output int) {
 	i.Span.SetAttributes(inputKey.Int(input), outputKey.Int(output))
 }
 
-// ResponseID is the service's own name of the answer, by which a later evaluation finds it.
+// ResponseID sets the service's ID of the answer. A later evaluation refers to it.
 func (i *Inference) ResponseID(id string) { i.Span.SetAttributes(responseKey.String(id)) }
 
-// Fallback says that something simpler than the model answered, and why where that is known.
+// Fallback records that a simpler fallback answered instead of the model, and the reason if it is known.
 func (i *Inference) Fallback(why error) {
 	i.Span.SetAttributes(fallbackKey.Bool(true))
 	if why != nil {
@@ -165,7 +167,7 @@ func (i *Inference) Fallback(why error) {
 	}
 }
 
-// Fail says that there is no answer. An error that is a timeout makes the outcome one.
+// Fail records that the inference failed. The outcome is timeout if the error is a timeout, and error otherwise.
 func (i *Inference) Fail(err error) {
 	outcome := "error"
 	if timeout := (interface{ Timeout() bool })(nil); errors.As(err, &timeout) && timeout.Timeout() {
@@ -174,7 +176,7 @@ func (i *Inference) Fail(err error) {
 	i.fail(err, outcome)
 }
 
-// Reject says that the service did not try: too many others wait.
+// Reject records that the service rejected the request, for instance because its queue is full.
 func (i *Inference) Reject(err error) { i.fail(err, "rejected") }
 
 func (i *Inference) fail(err error, outcome string) {
@@ -187,12 +189,12 @@ func (i *Inference) fail(err error, outcome string) {
 	i.Span.SetStatus(codes.Error, err.Error())
 }
 
-// Evaluation is what an evaluator made of an answer.
+// Evaluation is an evaluator's score of an answer.
 type Evaluation struct {
-	// Name of what was judged, such as groundedness.
+	// Name is the name of the metric, such as groundedness.
 	Name  string
 	Score float64
-	// Label is the verdict in a word, Explanation in a sentence. Both may be empty.
+	// Label is the verdict in one word, Explanation in a sentence. Both may be empty.
 	Label, Explanation string
 }
 
@@ -207,13 +209,13 @@ func (e Evaluation) attributes() []attribute.KeyValue {
 	return attributes
 }
 
-// Evaluate says what an evaluator made of the answer while the inference lasts.
+// Evaluate adds an evaluation to an inference that has not ended.
 func (i *Inference) Evaluate(e Evaluation) {
 	i.Span.AddEvent(evaluationEvent, trace.WithAttributes(e.attributes()...))
 }
 
-// Evaluate says what an evaluator made of an answer when the inference is over. The context is that of the inference, or
-// one with its remote span.
+// Evaluate records an evaluation after the inference has ended. The context is that of the inference, or one with its remote
+// span.
 func (m *Model) Evaluate(ctx context.Context, e Evaluation) {
 	_, span := m.start(ctx, "evaluation", []trace.SpanStartOption{trace.WithAttributes(e.attributes()...)})
 	span.End()

@@ -12,18 +12,18 @@ import (
 	"time"
 )
 
-// FindRun says which MLflow run trained a version.
+// FindRun returns the ID of the MLflow run that trained a version.
 type FindRun func(context.Context) (string, error)
 
 const (
 	findTimeout = 10 * time.Second
-	// findAgain is the time after which a search that failed is repeated.
+	// findAgain is the wait after a failed look-up.
 	findAgain = time.Minute
-	// maxAnswer bounds what is read of MLflow's answer.
+	// maxAnswer bounds the size of MLflow's response.
 	maxAnswer = 1 << 20
 )
 
-// run is found once, in the background: no inference waits for it, and none fails for want of it.
+// run is looked up once, in the background. No inference waits for it or fails because of it.
 type run struct {
 	find FindRun
 
@@ -33,7 +33,7 @@ type run struct {
 	next    time.Time
 }
 
-// id is the run's ID, or empty as long as it is not known.
+// id returns the run's ID, or an empty string while it is unknown.
 func (r *run) id(ctx context.Context) string {
 	if r.find == nil {
 		return ""
@@ -42,7 +42,7 @@ func (r *run) id(ctx context.Context) string {
 	defer r.mu.Unlock()
 	if r.found == "" && !r.running && !time.Now().Before(r.next) {
 		r.running = true
-		// The search outlives the inference that began it.
+		// The look-up continues after the inference that started it.
 		go r.search(context.WithoutCancel(ctx))
 	}
 	return r.found
@@ -60,8 +60,8 @@ func (r *run) search(ctx context.Context) {
 	}
 }
 
-// RunFromMLflow asks an MLflow server for the run of a registered version. The client adds what authentication the server
-// wants, in its Transport; nil is http.DefaultClient.
+// RunFromMLflow looks up the run of a registered version on an MLflow server. The client's Transport adds authentication if
+// the server needs it; nil is http.DefaultClient.
 func RunFromMLflow(client *http.Client, server, model, version string) FindRun {
 	if client == nil {
 		client = http.DefaultClient

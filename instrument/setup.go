@@ -8,25 +8,25 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/sightglass-ml/sightglass/internal/telemetry"
+	"github.com/sightglass-ml/sightglass/instrument/telemetry"
 )
 
-// SetupOptions say whose telemetry it is.
+// SetupOptions configure the telemetry of a service.
 type SetupOptions struct {
-	// Service is service.name, unless OTEL_SERVICE_NAME says otherwise.
+	// Service is the resource attribute service.name, unless OTEL_SERVICE_NAME overrides it.
 	Service string
 	Version string
-	// Logger tells of telemetry that could not be sent.
+	// Logger logs telemetry that could not be sent.
 	Logger *slog.Logger
-	// Registerer shows the service's OpenTelemetry and OpenCensus metrics to Prometheus; nil is not at all.
+	// Registerer, if set, registers the service's OpenTelemetry and OpenCensus metrics for Prometheus.
 	Registerer prometheus.Registerer
-	// Self are Prometheus metrics that OTLP is to carry too, other than those of Registerer; nil is none.
+	// Self, if set, are Prometheus metrics that OTLP also exports. They must not include those of Registerer.
 	Self prometheus.Gatherer
 }
 
-// Setup gives a service that has no OpenTelemetry of its own OTLP as the standard OTEL_* variables say. What it and its
-// dependencies still report by OpenCensus, metrics and spans, goes the same way. It replaces the process-wide providers
-// until shutdown, which sends what is left.
+// Setup installs OpenTelemetry in a service that does not configure it itself. The standard OTEL_* variables configure OTLP.
+// Metrics and spans that the service and its dependencies report by OpenCensus are exported, too. Setup replaces the
+// process-wide providers until shutdown, which sends pending telemetry.
 func Setup(ctx context.Context, o SetupOptions) (shutdown func(context.Context) error, err error) {
 	if o.Service == "" || o.Logger == nil {
 		return nil, errors.New("instrument: telemetry needs the name of a service and a logger")

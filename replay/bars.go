@@ -9,15 +9,15 @@ import (
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
-// Verdict is what the alerts of a run were worth, and which of the scenario's bars they miss.
+// Verdict is the report of a run, with the bars of the scenario that the run misses.
 type Verdict struct {
 	report.Report
-	// Known are the bars that are missed and said to be.
+	// Known are missed bars that the scenario declares as known misses.
 	Known []string `json:"known_misses"`
 }
 
-// Judge judges a run by what its scenario demands. Bars that the run fails for are the report's MissedBars: those that it
-// misses, and those that it reaches though the scenario says that they are missed.
+// Judge compares a run with the bars of its scenario. MissedBars of the report has the bars that make the run fail: missed
+// bars, and reached bars that the scenario declares as missed.
 func Judge(s *scenario.Scenario, run Result) Verdict {
 	v := Verdict{Report: report.Judge(run.Truth, run.Transitions, report.Bars{})}
 	for i := range s.Bars {
@@ -45,7 +45,7 @@ func Judge(s *scenario.Scenario, run Result) Verdict {
 	return v
 }
 
-// only are bars of which one is set.
+// only returns bars with just this one set.
 func only(b *scenario.Bar) report.Bars {
 	var all report.Bars
 	var of report.ClassBars

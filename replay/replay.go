@@ -1,7 +1,7 @@
-// Package replay runs a scenario: a world in virtual time under the real rules, and what their alerts were worth.
+// Package replay runs a scenario: it simulates a world in virtual time and evaluates the real rules on it.
 //
-// Input: a scenario and rules. Output: the alerts' transitions, the truth they are judged by, and what the run cost. State:
-// none outside a run.
+// Input: a scenario and rules. Output: the transitions of the alerts, the true incidents to compare them with, and the rules
+// that failed. State: none outside a run. It never runs in real time: the engine's clock is virtual.
 package replay
 
 import (
@@ -19,16 +19,16 @@ import (
 type Options struct {
 	Rules engine.Rules
 	World world.Options
-	// Progress is told how far the replay is.
+	// Progress, if set, receives the time that the replay has reached.
 	Progress func(at time.Time)
 	Logger   *slog.Logger
 }
 
-// Result is what came out of a run.
+// Result is the outcome of a run.
 type Result struct {
 	Truth       report.Truth
 	Transitions []engine.Transition
-	// Failed are rules that could not be evaluated at some time: the alerts that need them are not to be trusted.
+	// Failed are rules whose evaluation failed at least once. Alerts that depend on them are not reliable.
 	Failed []engine.RuleError
 }
 
@@ -44,7 +44,7 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (_ Result, err er
 			err = closed
 		}
 	}()
-	// Rules take a fifth of the time, and what is scraped meanwhile keeps other cores busy.
+	// Rules take a fifth of the time, and the scrapes of the next block use the other cores meanwhile.
 	e, err := engine.New(engine.Options{Rules: o.Rules, Concurrency: 1})
 	if err != nil {
 		return Result{}, err

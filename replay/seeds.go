@@ -14,10 +14,10 @@ type Seed struct {
 	Verdict
 }
 
-// Seeds are the runs of one scenario with several seeds: one seed is one month, and says little about the next.
+// Seeds are the runs of one scenario with several seeds. One seed is one simulated month; a single month is a small sample.
 type Seeds []Seed
 
-// Grids are the runs beside each other, and their false alarms by alert.
+// Grids returns a table of the runs and a table of their false alarms by alert.
 func (s Seeds) Grids() []report.Grid {
 	runs := report.Grid{Title: "Seeds", Rows: [][]string{{"seed", "alerts", "false alarms", "a week", "incidents", "missed", "median", "worst", "missed bars"}}}
 	row := func(name string, t report.Totals, bars int) {

@@ -9,13 +9,13 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 )
 
-// AuditMark is a place in the audit trail; see AuditTrail.Verify.
+// AuditMark is a position in the audit trail; see AuditTrail.Verify.
 type AuditMark = audit.Mark
 
-// AuditReport is what an audit trail that holds consists of.
+// AuditReport describes a valid audit trail.
 type AuditReport = audit.Report
 
-// AuditTrail reads the audit trail of a responder, which may be running.
+// AuditTrail reads the audit trail of a responder. The responder may be running.
 type AuditTrail struct{ store *store.Store }
 
 // OpenAuditTrail opens the trail in the store of a responder's configuration file.
@@ -31,13 +31,13 @@ func OpenAuditTrail(ctx context.Context, path string) (*AuditTrail, error) {
 	return &AuditTrail{s}, nil
 }
 
-// Verify proves that no record was changed, removed or put in, and that the marks are on the trail. Its error names the
-// first record that is wrong.
+// Verify checks that no record was changed, removed or inserted, and that the marks are on the trail. Its error names the
+// first invalid record.
 func (t *AuditTrail) Verify(ctx context.Context, marks ...AuditMark) (AuditReport, error) {
 	return audit.Verify(ctx, t.store, marks...)
 }
 
-// Export writes the records as JSON lines and returns the mark of the last.
+// Export writes the records as JSON lines and returns the mark of the last one.
 func (t *AuditTrail) Export(ctx context.Context, to io.Writer) (AuditMark, error) {
 	return audit.Export(ctx, t.store, to)
 }
@@ -45,7 +45,7 @@ func (t *AuditTrail) Export(ctx context.Context, to io.Writer) (AuditMark, error
 // Close ends the connection.
 func (t *AuditTrail) Close() error { return t.store.Close() }
 
-// VerifyAuditExport is Verify for what Export wrote.
+// VerifyAuditExport is Verify for a file that Export wrote.
 func VerifyAuditExport(from io.Reader, marks ...AuditMark) (AuditReport, error) {
 	return audit.VerifyExport(from, marks...)
 }

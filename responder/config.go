@@ -5,6 +5,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/responder/internal/action"
+	"github.com/sightglass-ml/sightglass/responder/internal/incident"
 	"github.com/sightglass-ml/sightglass/responder/internal/page"
 	"github.com/sightglass-ml/sightglass/responder/internal/review"
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
@@ -15,29 +16,33 @@ import (
 type Config struct {
 	config.Doc `yaml:"-"`
 
-	// Store is where the state is kept. It is read at the start only.
+	// Store is the database of the state. A change needs a restart.
 	Store store.Config `yaml:"store"`
-	// Webhook is what is taken from Alertmanager.
+	// Webhook limits what is accepted from Alertmanager.
 	Webhook webhook.Config `yaml:"webhook"`
-	// Prometheus is asked for the last good snapshot of a dataset where an alert does not name it; optional.
+	// Prometheus provides the last good snapshot of a dataset if an alert lacks it, and the lineage by which alerts become
+	// incidents. Optional.
 	Prometheus *action.PrometheusConfig `yaml:"prometheus,omitempty"`
-	// Actions are what alerts may cause; the first that an alert matches counts.
+	// Actions are what alerts may cause; the first action that an alert matches is used.
 	Actions []action.Config `yaml:"actions"`
-	// Reviews are answers that a person has to look at; without it there is no queue.
+	// Reviews configures the queue of answers for review. Without it there is no queue.
 	Reviews *review.Config `yaml:"reviews,omitempty"`
-	// Page is where people judge answers and alerts; without it there is none.
+	// Incidents configures how alerts are grouped.
+	Incidents incident.Config `yaml:"incidents"`
+	// Page configures the web page on which people judge answers and alerts. Without it there is no page.
 	Page *page.Config `yaml:"page,omitempty"`
-	// Before is how a team fared before; dashboards compare with it.
+	// Before has the team's figures from before Sightglass, for comparison on dashboards.
 	Before BeforeConfig `yaml:"before"`
-	// Workers is how many actions are worked on at a time. It is read at the start only.
+	// Workers is the number of actions worked on concurrently. A change needs a restart.
 	Workers int `yaml:"workers"`
-	// History is how long alerts and actions that are over are kept.
+	// History is the retention of alerts and actions that are over.
 	History config.Duration `yaml:"history"`
-	// Audit is how long the audit trail is kept.
+	// Audit is the retention of the audit trail.
 	Audit AuditConfig `yaml:"audit"`
 }
 
-// BeforeConfig is how long incidents took, and how many alerts were false, before. What is not given is not compared.
+// BeforeConfig has the duration of incidents and the number of false alerts from before. Values that are not set are not
+// compared.
 type BeforeConfig struct {
 	TimeToDetect    config.Duration `yaml:"time_to_detect"`
 	TimeToResolve   config.Duration `yaml:"time_to_resolve"`
@@ -51,16 +56,15 @@ func (c *BeforeConfig) Validate(at config.At) {
 	}
 }
 
-// AuditConfig is how long the audit trail is kept. Zero is for ever.
+// AuditConfig is the retention of the audit trail. Zero keeps everything.
 type AuditConfig struct {
-	// RedactAfter drops the details of records: labels, annotations, notes, what a target answered.
+	// RedactAfter deletes the details of records: labels, annotations, notes, and answers of targets.
 	RedactAfter config.Duration `yaml:"redact_after"`
-	// Retention drops whole records.
+	// Retention deletes complete records.
 	Retention config.Duration `yaml:"retention"`
 }
 
-// minHistory keeps an alert known for longer than Alertmanager repeats it: one that was forgotten would be acted on
-// again.
+// minHistory is longer than Alertmanager's repeat interval. An alert deleted earlier would cause its action again.
 const minHistory = config.Duration(30 * 24 * time.Hour)
 
 // SetDefaults implements config.Defaulter.

@@ -8,10 +8,11 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/connect"
 	"github.com/sightglass-ml/sightglass/responder/internal/action"
+	"github.com/sightglass-ml/sightglass/responder/internal/incident"
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 )
 
-// Connect reports what the responder would reach with a configuration. It starts no action.
+// Connect reports whether the responder can reach the systems of a configuration. It starts no action.
 func Connect(ctx context.Context, report *connect.Report, cfg Config) {
 	report.Do(ctx, "store", "writable", func(ctx context.Context) (string, error) { return store.Probe(ctx, cfg.Store) })
 	connectSecret(ctx, report, "webhook", cfg.Webhook.Token)
@@ -27,6 +28,9 @@ func Connect(ctx context.Context, report *connect.Report, cfg Config) {
 			return p.URL + " answers", err
 		})
 	}
+	if c := cfg.Incidents.Slack; c != nil {
+		report.Do(ctx, "incidents.slack", "token", func(ctx context.Context) (string, error) { return incident.ReachSlack(ctx, *c) })
+	}
 	for _, a := range cfg.Actions {
 		part := "action " + a.Name
 		report.Do(ctx, part, "reachable", func(ctx context.Context) (string, error) { return action.Reach(ctx, a.Target) })
@@ -36,7 +40,7 @@ func Connect(ctx context.Context, report *connect.Report, cfg Config) {
 	}
 }
 
-// connectSecret reads a token, which nobody shows.
+// connectSecret reads a secret without printing it.
 func connectSecret(ctx context.Context, report *connect.Report, part string, token config.SecretSource) {
 	report.Do(ctx, part, "token", func(context.Context) (string, error) {
 		secret, err := token.Read()

@@ -6,6 +6,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/responder/internal/action"
+	"github.com/sightglass-ml/sightglass/responder/internal/incident"
 )
 
 // Catalogue returns the metrics of the responder for the reference.
@@ -13,6 +14,7 @@ func Catalogue() *catalogue.Catalogue {
 	c := &catalogue.Catalogue{Prefix: "ml_"}
 	newDescs(c)
 	newPeopleDescs(c)
+	newIncidentDescs(c)
 	return c
 }
 
@@ -20,7 +22,7 @@ type descs struct {
 	actions, pending, retrying, running *prometheus.Desc
 }
 
-// latencyName and latencyHelp are of the one metric that client_golang counts itself.
+// latencyName and latencyHelp describe the only metric that client_golang counts itself.
 const (
 	latencyName = "response_latency_seconds"
 	latencyHelp = "Time from the receipt of the alert until the target took the action. Of this replica alone."
@@ -37,8 +39,8 @@ func newDescs(c *catalogue.Catalogue) descs {
 	return d
 }
 
-// metrics shows all actions and results, those that never happened too: a counter that appears with its first
-// increment hides it.
+// metrics publishes all actions and results, including those with a count of 0: a counter that first appears with its first
+// increment hides that increment.
 func (d descs) metrics(s action.Status) exporter.Metrics {
 	var m exporter.Metrics
 	for _, a := range action.Responses {
@@ -59,4 +61,35 @@ func newLatency() *prometheus.HistogramVec {
 		h.WithLabelValues(a)
 	}
 	return h
+}
+
+// incidentDescs has the metrics of incidents.
+type incidentDescs struct {
+	incidents, opened, alerts, queries, messages *prometheus.Desc
+}
+
+func newIncidentDescs(c *catalogue.Catalogue) incidentDescs {
+	const stored = " All replicas publish the same."
+	return incidentDescs{
+		incidents: c.Gauge("incidents", "Incidents that are not over, by state."+stored, "state"),
+		opened:    c.Gauge("incidents_kept", "Incidents that are kept, those that are over too."+stored),
+		alerts:    c.Gauge("incident_alerts", "Alerts that fire and are a part of an incident."+stored),
+		queries:   c.Counter("incident_lineage_queries_total", "Queries of Prometheus for what feeds, serves and pays for what, by result. Of this replica alone.", "result"),
+		messages:  c.Counter("incident_messages_total", "Messages about incidents to Slack, and changes of them, by result. Of this replica alone.", "result"),
+	}
+}
+
+func (d incidentDescs) metrics(s incident.Status, e *incident.Engine, a *incident.Announcer) exporter.Metrics {
+	var m exporter.Metrics
+	m.Gauge(d.incidents, float64(s.Open), incident.Open)
+	m.Gauge(d.incidents, float64(s.Acknowledged), incident.Acknowledged)
+	m.Gauge(d.opened, float64(s.Opened))
+	m.Gauge(d.alerts, float64(s.Alerts))
+	answered, failed := e.Queries()
+	m.Counter(d.queries, float64(answered), "answered")
+	m.Counter(d.queries, float64(failed), "failed")
+	sent, refused := a.Messages()
+	m.Counter(d.messages, float64(sent), "sent")
+	m.Counter(d.messages, float64(refused), "failed")
+	return m
 }

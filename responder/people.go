@@ -15,7 +15,7 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/verdict"
 )
 
-// peopleDescs are the metrics of what people judge.
+// peopleDescs has the metrics of people's verdicts.
 type peopleDescs struct {
 	items, decisions, waiting, forwards   *prometheus.Desc
 	alerts, detect, resolve               *prometheus.Desc
@@ -33,7 +33,7 @@ func newPeopleDescs(c *catalogue.Catalogue) peopleDescs {
 		decisions: c.Counter("review_decisions_total", "Decisions on items of the review queue."+stored, "decision"),
 		waiting:   c.Gauge("review_forward_pending", "Items that the external review tool has not taken yet."+stored),
 		forwards:  c.Counter("review_forwards_total", "Items that the external review tool took, or refused for good."+stored, "result"),
-		// A verdict can be changed, so these can fall: untyped, and not for rate().
+		// A verdict can change, so these counts can fall: they are untyped, and rate() is wrong for them.
 		alerts:  other("untyped", "alerts_total", "Alerts that are kept, by the verdict on them as it stands now. It can change, so do not take a rate."+stored, "alertname", "verdict"),
 		detect:  other("histogram", "incident_time_to_detect_seconds", "Time from the onset of an incident, as noted, until its first alert fired. Of all incidents that are kept; do not take a rate."+stored),
 		resolve: other("histogram", "incident_time_to_resolve_seconds", "Time from the onset of an incident, as noted, until its last alert was resolved. Of all incidents that are kept; do not take a rate."+stored),
@@ -44,7 +44,7 @@ func newPeopleDescs(c *catalogue.Catalogue) peopleDescs {
 	}
 }
 
-// incidentBuckets reach from what a machine detects to what nobody noticed for weeks.
+// incidentBuckets range from automated detection to incidents that stayed undetected for weeks.
 var incidentBuckets = []float64{60, 120, 300, 600, 900, 1800, 3600, 2 * 3600, 4 * 3600, 8 * 3600, 24 * 3600, 72 * 3600, 7 * 24 * 3600, 21 * 24 * 3600}
 
 func (d peopleDescs) metrics(r review.Status, v verdict.Status, before BeforeConfig, names *limit.Limiter) exporter.Metrics {
@@ -60,7 +60,8 @@ func (d peopleDescs) metrics(r review.Status, v verdict.Status, before BeforeCon
 		m.Counter(d.forwards, float64(r.Forwarded[result]), result)
 	}
 
-	// Every verdict of an alert that is there: a ratio needs the 0 too. Names past the limit add up under one.
+	// Every verdict of a known alert name, since a ratio also needs the count of 0. Alert names beyond the limit are added up
+	// under one name.
 	folded := map[verdict.Key]float64{}
 	for _, k := range slices.SortedFunc(maps.Keys(v.Alerts), func(a, b verdict.Key) int {
 		return cmp.Or(cmp.Compare(a.Alertname, b.Alertname), cmp.Compare(a.Verdict, b.Verdict))

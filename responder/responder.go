@@ -1,9 +1,10 @@
-// Package responder does what alerts ask for and lets people judge what machines cannot.
+// Package responder starts the actions that alerts ask for and provides the pages on which people review answers, alerts and
+// incidents.
 //
-// Input: Alertmanager's webhooks and responses below a gate. Output: calls to what retrains and replays, a queue for
-// human review, metrics of the response itself, and an audit trail. The Responder owns the store; packages below it own
-// its tables. Nothing that a label or an annotation holds is ever a command, an address or a name of an action: the
-// configuration has those.
+// Input: Alertmanager's webhooks, and answers below a gate. Output: calls to systems that retrain and replay, a queue for
+// human review, incidents, metrics of the response itself, and an audit trail. State: the Responder owns the store; packages
+// below it own the tables in it. It never uses a value of a label or an annotation as a command, an address or the name of an
+// action: those come from the configuration.
 package responder
 
 import (
@@ -26,6 +27,8 @@ import (
 	contract "github.com/sightglass-ml/sightglass/internal/review"
 	"github.com/sightglass-ml/sightglass/responder/internal/action"
 	"github.com/sightglass-ml/sightglass/responder/internal/audit"
+	"github.com/sightglass-ml/sightglass/responder/internal/incident"
+	"github.com/sightglass-ml/sightglass/responder/internal/lineage"
 	"github.com/sightglass-ml/sightglass/responder/internal/page"
 	"github.com/sightglass-ml/sightglass/responder/internal/review"
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
@@ -41,7 +44,7 @@ func Spec() exporter.Spec[Config] {
 		DefaultAddress: ":10914",
 		Load:           config.Load[Config],
 		Start:          start,
-		Links:          []web.LandingLinks{{Address: "/reviews", Text: "Reviews"}, {Address: "/alerts", Text: "Alerts to judge"}},
+		Links:          []web.LandingLinks{{Address: "/incidents", Text: "Incidents"}, {Address: "/reviews", Text: "Reviews"}, {Address: "/alerts", Text: "Alerts to judge"}},
 		Watching: func(cfg Config) []any {
 			names := make([]string, len(cfg.Actions))
 			for i, a := range cfg.Actions {
@@ -53,11 +56,11 @@ func Spec() exporter.Spec[Config] {
 			}
 			return []any{"actions", strings.Join(names, ","), "reviews", cfg.Reviews != nil, "page", cfg.Page != nil, "store", kept}
 		},
-		MaxRequestBytes: 4 << 20, // A thousand alerts with long annotations.
+		MaxRequestBytes: 4 << 20, // enough for a thousand alerts with long annotations
 	}
 }
 
-// Responder is a running responder. It takes a new configuration itself, since it owns the store.
+// Responder is a running responder. It applies a new configuration itself, since it owns the store.
 type Responder struct {
 	logger  *slog.Logger
 	store   *store.Store
@@ -65,16 +68,20 @@ type Responder struct {
 	webhook *webhook.Handler
 	reviews *review.API
 	page    *page.Page
+	engine  *incident.Engine
+	slack   *incident.Announcer
 	now     func() time.Time
 
 	cfg       atomic.Pointer[Config]
 	snapshots atomic.Pointer[action.Snapshots]
+	lineage   atomic.Pointer[lineage.Querier]
 
-	descs   descs
-	people  peopleDescs
-	names   *limit.Limiter // of alerts
-	status  exporter.Snapshot
-	latency *prometheus.HistogramVec
+	descs     descs
+	incidents incidentDescs
+	people    peopleDescs
+	names     *limit.Limiter // of alerts
+	status    exporter.Snapshot
+	latency   *prometheus.HistogramVec
 }
 
 var (
@@ -87,7 +94,10 @@ const (
 	statusInterval  = 5 * time.Second
 	keepingInterval = time.Hour
 	forwardInterval = 5 * time.Second
-	// maxAlertnames bounds a label; the whole bundle has some fifty.
+	// incidentsInterval is the maximum delay until an alert is in its incident.
+	incidentsInterval = 5 * time.Second
+	lineageTimeout    = time.Minute
+	// maxAlertnames bounds the values of a label. The bundle has about fifty alerts.
 	maxAlertnames = 200
 )
 
@@ -96,7 +106,10 @@ func start(ctx context.Context, env *exporter.Env, cfg Config) (exporter.Instanc
 	if err != nil {
 		return nil, cfg.Wrap("store", err)
 	}
-	r := &Responder{logger: env.Logger, store: s, now: time.Now, descs: newDescs(&catalogue.Catalogue{Prefix: "ml_"}), people: newPeopleDescs(&catalogue.Catalogue{Prefix: "ml_"}), latency: newLatency()}
+	r := &Responder{
+		logger: env.Logger, store: s, now: time.Now, descs: newDescs(&catalogue.Catalogue{Prefix: "ml_"}), people: newPeopleDescs(&catalogue.Catalogue{Prefix: "ml_"}),
+		incidents: newIncidentDescs(&catalogue.Catalogue{Prefix: "ml_"}), latency: newLatency(),
+	}
 	if err := r.start(ctx, env, cfg); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -122,7 +135,7 @@ func (r *Responder) start(ctx context.Context, env *exporter.Env, cfg Config) er
 		return err
 	}
 	if alone {
-		// What this process's predecessor held when it died need not wait for its leases to end.
+		// A crashed predecessor's leases are released at once instead of expiring.
 		if err := r.worker.ReleaseLeases(ctx); err != nil {
 			return cfg.Wrap("store", fmt.Errorf("release leases: %w", err))
 		}
@@ -130,6 +143,8 @@ func (r *Responder) start(ctx context.Context, env *exporter.Env, cfg Config) er
 	r.webhook = webhook.New(r.store, r.worker, r.logger, r.now, cfg.Webhook)
 	r.reviews = review.NewAPI(r.store, r.logger, r.now)
 	r.names = env.Limit("alertname", maxAlertnames)
+	r.engine = incident.New(r.store, r.now)
+	r.slack = incident.NewAnnouncer(r.store, r.now)
 	if r.page, err = page.New(r.store, r.logger, r.now); err != nil {
 		return err
 	}
@@ -138,6 +153,9 @@ func (r *Responder) start(ctx context.Context, env *exporter.Env, cfg Config) er
 	}
 	for _, l := range []exporter.Loop{
 		{Name: "status", Interval: statusInterval, Timeout: 2 * statusInterval, Collect: r.readStatus},
+		{Name: "incidents", Interval: incidentsInterval, Timeout: time.Minute, Collect: r.engine.Update},
+		{Name: "slack", Interval: incident.AnnounceInterval, Timeout: time.Minute, Collect: r.slack.Send},
+		{Name: "lineage", Interval: time.Duration(cfg.Incidents.LineageInterval), Timeout: lineageTimeout, Collect: r.readLineage},
 		{Name: "review_forward", Interval: forwardInterval, Timeout: time.Minute, Collect: r.reviews.Forward},
 		{Name: "retention", Interval: keepingInterval, Collect: r.forget},
 	} {
@@ -149,22 +167,31 @@ func (r *Responder) start(ctx context.Context, env *exporter.Env, cfg Config) er
 	return nil
 }
 
-// apply makes everything that can change follow the configuration, or nothing.
+// apply applies the complete changeable configuration, or returns an error without any change.
 func (r *Responder) apply(cfg Config) error {
 	var snapshots action.Snapshots
+	var querier lineage.Querier
 	if cfg.Prometheus != nil {
 		var err error
 		if snapshots, err = action.PrometheusSnapshots(*cfg.Prometheus); err != nil {
+			return cfg.Wrap("prometheus", err)
+		}
+		if querier, err = cfg.Prometheus.API(); err != nil {
 			return cfg.Wrap("prometheus", err)
 		}
 	}
 	if err := r.page.Configure(cfg.Page); err != nil {
 		return cfg.Wrap("page.users_file", err)
 	}
+	if err := r.slack.Configure(cfg.Incidents.Slack, cfg.Page.Places()); err != nil {
+		return cfg.Wrap("incidents.slack", err)
+	}
 	if err := r.worker.Configure(cfg.Actions); err != nil {
 		return cfg.Wrap("actions", err)
 	}
 	r.snapshots.Store(&snapshots)
+	r.lineage.Store(&querier)
+	r.engine.Configure(cfg.Incidents)
 	r.reviews.Configure(cfg.Reviews)
 	r.webhook.Configure(cfg.Webhook)
 	r.cfg.Store(&cfg)
@@ -178,12 +205,18 @@ func (r *Responder) apply(cfg Config) error {
 
 // Reload implements exporter.Reloader.
 func (r *Responder) Reload(_ context.Context, cfg Config) error {
-	if now := r.cfg.Load(); cfg.Store != now.Store || cfg.Workers != now.Workers {
-		key := "store"
-		if cfg.Store == now.Store {
-			key = "workers"
+	now := r.cfg.Load()
+	for _, fixed := range []struct {
+		key  string
+		same bool
+	}{
+		{"store", cfg.Store == now.Store},
+		{"workers", cfg.Workers == now.Workers},
+		{"incidents.lineage_interval", cfg.Incidents.LineageInterval == now.Incidents.LineageInterval},
+	} {
+		if !fixed.same {
+			return cfg.Wrap(fixed.key, errors.New("store, workers and incidents.lineage_interval are read at the start only; restart the responder to change them"))
 		}
-		return cfg.Wrap(key, errors.New("store and workers are read at the start only; restart the responder to change them"))
 	}
 	return r.apply(cfg)
 }
@@ -214,6 +247,7 @@ func (r *Responder) readStatus(ctx context.Context) error {
 	var s action.Status
 	var reviews review.Status
 	var verdicts verdict.Status
+	var incidents incident.Status
 	if err := r.store.Read(ctx, func(tx *store.Tx) (err error) {
 		if s, err = action.ReadStatus(tx); err != nil {
 			return err
@@ -221,16 +255,25 @@ func (r *Responder) readStatus(ctx context.Context) error {
 		if reviews, err = review.ReadStatus(tx); err != nil {
 			return err
 		}
-		verdicts, err = verdict.ReadStatus(tx)
+		if verdicts, err = verdict.ReadStatus(tx); err != nil {
+			return err
+		}
+		incidents, err = incident.ReadStatus(tx)
 		return err
 	}); err != nil {
 		return err
 	}
-	r.status.Set(append(r.descs.metrics(s), r.people.metrics(reviews, verdicts, r.cfg.Load().Before, r.names)...), 6*statusInterval)
+	metrics := append(r.descs.metrics(s), r.people.metrics(reviews, verdicts, r.cfg.Load().Before, r.names)...)
+	r.status.Set(append(metrics, r.incidents.metrics(incidents, r.engine, r.slack)...), 6*statusInterval)
 	return nil
 }
 
-// forget applies the configured times of keeping.
+// readLineage reads the lineage from Prometheus, if one is configured.
+func (r *Responder) readLineage(ctx context.Context) error {
+	return r.engine.Lineage(ctx, *r.lineage.Load())
+}
+
+// forget deletes what is older than the configured retention.
 func (r *Responder) forget(ctx context.Context) error {
 	cfg, now := r.cfg.Load(), r.now()
 	var errs []error
@@ -245,7 +288,7 @@ func (r *Responder) forget(ctx context.Context) error {
 	}
 	errs = append(errs, webhook.Forget(ctx, r.store, now.Add(-time.Duration(cfg.History))))
 	errs = append(errs, r.store.Write(ctx, func(tx *store.Tx) error {
-		return errors.Join(review.Forget(tx, now.Add(-time.Duration(cfg.History))), verdict.Forget(tx))
+		return errors.Join(review.Forget(tx, now.Add(-time.Duration(cfg.History))), verdict.Forget(tx), incident.Forget(tx, now.Add(-time.Duration(cfg.History)), now))
 	}))
 	return errors.Join(errs...)
 }

@@ -54,7 +54,7 @@ func TestAResponderIsAnExporterLikeTheOthers(t *testing.T) {
 	write(t, file, small+"workers: 7\n")
 	status, body = s.Do(http.MethodPost, "/-/reload")
 	require.Equal(t, http.StatusInternalServerError, status)
-	require.Contains(t, body, "store and workers are read at the start only")
+	require.Contains(t, body, "store, workers and incidents.lineage_interval are read at the start only")
 	write(t, file, small+"worker: 7\n")
 	status, body = s.Do(http.MethodPost, "/-/reload")
 	require.Equal(t, http.StatusInternalServerError, status)
@@ -104,10 +104,17 @@ func TestTheFullConfiguration(t *testing.T) {
 
 func TestConfigurationsThatAreRefused(t *testing.T) {
 	for name, tc := range map[string]struct{ more, want string }{
-		"a name twice":            {`actions: [{name: a, response: retrain, target: {webhook: {url: "http://a"}}}, {name: a, response: replay, target: {webhook: {url: "http://a"}}}]`, `two actions are called "a"`},
-		"two databases":           {"store: {path: a, postgresql: {env: B}}", "store.postgresql: stands beside path; want one of them"},
-		"too many workers":        {"workers: 1000", "workers: 1000; want 1 to 64"},
-		"a history that is short": {"history: 1d", "history: 1d; want at least 30d, since an alert that was forgotten is acted on again"},
+		"a name twice":              {`actions: [{name: a, response: retrain, target: {webhook: {url: "http://a"}}}, {name: a, response: replay, target: {webhook: {url: "http://a"}}}]`, `two actions are called "a"`},
+		"two databases":             {"store: {path: a, postgresql: {env: B}}", "store.postgresql: stands beside path; want one of them"},
+		"too many workers":          {"workers: 1000", "workers: 1000; want 1 to 64"},
+		"a window that is endless":  {"incidents: {window: 30d}", "incidents.window: 30d; want a time up to 1w"},
+		"a storm of one":            {"incidents: {storm: 1}", "incidents.storm: 1; want at least 2"},
+		"a lineage without a pause": {"incidents: {lineage_interval: 0s}", "incidents.lineage_interval: 0s; want 1s to 1h"},
+		"a link from nowhere":       {"incidents: {links: [{feeds: [a]}]}", "incidents.links[0]: begins at 0 objects; want one of dataset, model and host"},
+		"a link to nowhere":         {"incidents: {links: [{dataset: a}]}", "incidents.links[0]: leads nowhere"},
+		"a link of another kind":    {"incidents: {links: [{model: a, feeds: [b]}]}", "incidents.links[0].feeds: stands without dataset"},
+		"a Grafana that is none":    {"page: {users_file: testdata/users.yaml, grafana_url: 'javascript:x'}", `page.grafana_url: "javascript:x"; want an http or https URL`},
+		"a history that is short":   {"history: 1d", "history: 1d; want at least 30d, since an alert that was forgotten is acted on again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := write(t, filepath.Join(t.TempDir(), "c.yaml"), "webhook: {token: {file: token}}\n"+tc.more)

@@ -25,7 +25,8 @@ import (
 )
 
 // BenchmarkFleet scrapes a fleet with a real Prometheus that has the bundle loaded, and prints what docs/operating.md's formula is made
-// of: series that are recorded for each that is scraped, and Prometheus's memory and CPU. One round is one scrape and one evaluation.
+// of: series that are recorded for each that is scraped, Prometheus's memory and CPU, and the last evaluation of each group that took
+// a hundredth of a second or more. One round is one scrape and one evaluation.
 func BenchmarkFleet(b *testing.B) {
 	const rounds = 8
 	size := fleet{replicas: 1, datasets: 20, columns: 30, models: 20, versions: 2, features: 30, gpu: 64}
@@ -84,6 +85,17 @@ func BenchmarkFleet(b *testing.B) {
 	b.ReportMetric((after-before)/rounds, "cpu-s/round")
 	b.ReportMetric(own(b, prometheus.URL())["process_resident_memory_bytes"]/(1<<20), "MiB")
 	b.ReportMetric(0, "ns/op")
+	groups := map[string]time.Duration{}
+	for _, m := range ownFamilies(b, prometheus.URL())["prometheus_rule_group_last_duration_seconds"].GetMetric() {
+		_, group, _ := strings.Cut(m.GetLabel()[0].GetValue(), ";")
+		groups[group] = time.Duration(value(m) * float64(time.Second))
+	}
+	require.NotEmpty(b, groups)
+	for _, group := range sortedByTime(groups) {
+		if groups[group] >= 10*time.Millisecond {
+			b.Logf("%8.0f ms  %s", float64(groups[group].Microseconds())/1000, group)
+		}
+	}
 }
 
 // exposition serves series as a target does, whose counters grow with each scrape.
@@ -109,6 +121,19 @@ func exposed(ls labels.Labels) string {
 // own are the metrics of a program about itself that have no labels.
 func own(t testing.TB, url string) map[string]float64 {
 	t.Helper()
+	out := map[string]float64{}
+	for name, family := range ownFamilies(t, url) {
+		for _, m := range family.GetMetric() {
+			if len(m.GetLabel()) == 0 {
+				out[name] = value(m)
+			}
+		}
+	}
+	return out
+}
+
+func ownFamilies(t testing.TB, url string) map[string]*dto.MetricFamily {
+	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/metrics", nil)
 	require.NoError(t, err)
 	response, err := http.DefaultClient.Do(request)
@@ -117,15 +142,7 @@ func own(t testing.TB, url string) map[string]float64 {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(response.Body)
 	require.NoError(t, err)
-	out := map[string]float64{}
-	for name, family := range families {
-		for _, m := range family.GetMetric() {
-			if len(m.GetLabel()) == 0 {
-				out[name] = value(m)
-			}
-		}
-	}
-	return out
+	return families
 }
 
 func value(m *dto.Metric) float64 {

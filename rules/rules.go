@@ -1,10 +1,8 @@
-// Package rules holds the rule bundle and loads it.
+// Package rules contains the rule bundle and loads it.
 //
-// Input: the rule files beside this code, embedded: thresholds.yaml, then the
-// tiers adapters/, native/, signals/ and alerts/. Output: the parsed groups, rule files that
-// Prometheus loads, and the default of a threshold for those who need it
-// outside of Prometheus. The YAML files are the only copy of every rule and
-// number; the package keeps no state.
+// Input: the embedded rule files beside this code: thresholds.yaml, then the tiers adapters/, native/, signals/ and alerts/. Output: the
+// parsed groups, rule files that Prometheus loads, and the default of a threshold for code that does not query Prometheus. State: none. The
+// YAML files are the only copy of every rule and number.
 package rules
 
 import (
@@ -36,15 +34,14 @@ var FS embed.FS
 // the signal's default threshold.
 const ThresholdPrefix = "ml:threshold:"
 
-// Override is the series of a threshold for one object, which rules of the
-// user's own record.
+// Override is the series of a threshold for one object. Users record it in their own rules.
 const Override = "ml:threshold:override"
 
-// carried ends each list of labels in which the label owner of an object's alerts is passed on.
+// carried is the end of each list of labels that passes on the label owner of an object's alerts.
 const carried = "owner)"
 
-// Carry returns the text of a rule file, or of one expression, in which alerts about datasets and models get further labels of
-// their object beside its owner: free labels of the exporters' configuration, such as "tier".
+// Carry returns the text of a rule file, or of one expression, in which alerts for datasets and models get further labels in addition to
+// owner: the free labels of the exporters' configuration, such as "tier".
 func Carry(text string, labels []string) string {
 	if len(labels) == 0 {
 		return text
@@ -61,15 +58,13 @@ type File struct {
 
 // Bundle is the whole rule bundle.
 type Bundle struct {
-	// Files are in the order in which one needs the other: thresholds,
-	// adapters, native histograms, signals, alerts.
+	// Files are in the order of their dependencies: thresholds, adapters, native histograms, signals, alerts.
 	Files []File
 }
 
-// Options say how the bundle is loaded. The zero value loads it as it is.
+// Options configure how the bundle is loaded. The zero value loads it unchanged.
 type Options struct {
-	// Speedup compresses time: 60 makes an hour of the rules last a minute.
-	// 0 and 1 leave time as it is.
+	// Speedup compresses time: with 60, an hour of the rules lasts a minute. 0 and 1 do not change time.
 	Speedup float64
 }
 
@@ -108,8 +103,8 @@ func (b Bundle) Groups() []rulefmt.RuleGroup {
 	return groups
 }
 
-// WriteDir writes the bundle as rule files into dir, which it makes if need be,
-// and returns their paths for the rule_files of a Prometheus configuration.
+// WriteDir writes the bundle as rule files into dir, which it creates if necessary. It returns their paths for the rule_files of a
+// Prometheus configuration.
 func (b Bundle) WriteDir(dir string) ([]string, error) {
 	var paths []string
 	for _, f := range b.Files {
@@ -135,8 +130,7 @@ type Threshold struct {
 	Value  float64
 }
 
-// Thresholds returns the default of every signal in the order of
-// thresholds.yaml, each with its default, uncompressed.
+// Thresholds returns the default of every signal in the order of thresholds.yaml, uncompressed.
 func Thresholds() ([]Threshold, error) {
 	groups, err := parse("thresholds.yaml")
 	if err != nil {
@@ -158,12 +152,11 @@ func Thresholds() ([]Threshold, error) {
 	return thresholds, nil
 }
 
-// Default returns the default threshold of a signal, such as "null_ratio", and
-// false for a signal that does not exist.
+// Default returns the default threshold of a signal, such as "null_ratio". It returns false for an unknown signal.
 func Default(signal string) (float64, bool) {
 	thresholds, err := Thresholds()
 	if err != nil {
-		return 0, false // The file is part of the binary, and a test reads it.
+		return 0, false // The file is embedded, and a test reads it.
 	}
 	i := slices.IndexFunc(thresholds, func(t Threshold) bool { return t.Signal == signal })
 	if i < 0 {
@@ -184,10 +177,10 @@ func parse(name string) ([]rulefmt.RuleGroup, error) {
 	return groups.Groups, nil
 }
 
-// newParser parses what a Prometheus without feature flags parses.
+// newParser returns a parser without feature flags.
 func newParser() parser.Parser { return parser.NewParser(parser.Options{}) }
 
-// isThreshold tells a rule that holds a default number from all others.
+// isThreshold reports whether a rule records a default threshold.
 func isThreshold(rule rulefmt.Rule) bool { return strings.HasPrefix(rule.Record, ThresholdPrefix) }
 
 // thresholdNumber returns the number of a threshold's rule, which is vector(number).

@@ -11,14 +11,12 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// Time compression lets a demonstration or a test live through weeks in
-// minutes, with the rules that run in production and not a second copy of them.
-// What lasts scales: ranges, offsets, subqueries, numbers written as durations,
-// `for`, `keep_firing_for`, intervals, and thresholds whose name ends in
-// _seconds. Points in time (@) stay.
+// Time compression lets a demonstration or a test simulate weeks in minutes with the production rules. All durations are scaled: ranges,
+// offsets, subqueries, numbers written as durations, `for`, `keep_firing_for`, intervals, and thresholds whose name ends in _seconds.
+// Points in time (@) are not.
 
-// Duration compresses a duration: to at least a millisecond, the shortest that
-// Prometheus knows, and a negative one alike. 0, which means "none", stays 0.
+// Duration compresses a duration. The result is at least a millisecond, the shortest duration in Prometheus; the same applies to negative
+// ones. 0, which means "none", stays 0.
 func (o Options) Duration(d time.Duration) time.Duration {
 	if !o.compresses() || d == 0 {
 		return d
@@ -42,7 +40,7 @@ func (o Options) validate() error {
 	return nil
 }
 
-// usualInterval is that of the groups that are not slower on purpose.
+// usualInterval is the interval of the groups that do not set a longer one.
 const usualInterval = model.Duration(30 * time.Second)
 
 func (o Options) compress(groups []rulefmt.RuleGroup) error {
@@ -56,7 +54,7 @@ func (o Options) compress(groups []rulefmt.RuleGroup) error {
 	}
 	for i := range groups {
 		if groups[i].Interval <= usualInterval {
-			groups[i].Interval = 0 // Whoever compresses time also says how often Prometheus evaluates.
+			groups[i].Interval = 0 // The user of a compressed bundle also sets Prometheus's evaluation interval.
 		}
 		short(&groups[i].Interval)
 		short(groups[i].QueryOffset)
@@ -78,8 +76,7 @@ func (o Options) compress(groups []rulefmt.RuleGroup) error {
 	return nil
 }
 
-// compressThreshold scales a threshold that is a length of time, which its name
-// alone says: a vector of a number has no unit.
+// compressThreshold scales a threshold that is a duration. Only its name tells that it is one, because a vector has no unit.
 func (o Options) compressThreshold(rule rulefmt.Rule) (string, error) {
 	if !strings.HasSuffix(rule.Record, "_seconds") {
 		return rule.Expr, nil

@@ -1,5 +1,4 @@
-// Command cost-exporter publishes what inference costs in Canadian dollars: bills,
-// budgets and where the month will end, prices, and idle GPUs.
+// Command cost-exporter publishes the cost of inference in Canadian dollars: bills, budgets, projected month ends, prices and idle GPUs.
 package main
 
 import (

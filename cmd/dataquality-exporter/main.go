@@ -1,5 +1,4 @@
-// Command dataquality-exporter publishes what Prometheus needs to know of
-// tables: volume, nulls, freshness, schema and the distribution of each column.
+// Command dataquality-exporter publishes profiles of tables: volume, nulls, freshness, schema and the distribution of each column.
 package main
 
 import (

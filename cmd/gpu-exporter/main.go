@@ -1,5 +1,4 @@
-// Command gpu-exporter publishes what NVIDIA's driver knows of the GPUs of a
-// machine, and who holds them.
+// Command gpu-exporter publishes the state of a machine's NVIDIA GPUs, and their holders.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Command modelquality-exporter receives OpenTelemetry spans and log records and
-// publishes what they say about models: latency, outcomes, distributions, evaluations.
+// Command modelquality-exporter receives OpenTelemetry spans and log records about models. It publishes their latency, outcomes,
+// distributions and evaluations.
 package main
 
 import (

@@ -1,5 +1,4 @@
-// Command responder starts what alerts ask for, keeps the queue of answers that a person has to look at, and records
-// both in an audit trail.
+// Command responder starts the actions that alerts name, keeps the queue of answers for human review, and records both in an audit trail.
 package main
 
 import (

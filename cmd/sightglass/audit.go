@@ -65,7 +65,7 @@ func verifyAudit(ctx context.Context, config, export string, marks []responder.A
 	return trail.Verify(ctx, marks...)
 }
 
-// markValues are the marks of a command line.
+// markValues are the audit marks of a command line.
 type markValues []responder.AuditMark
 
 func markList(f *kingpin.FlagClause) *[]responder.AuditMark {
@@ -86,5 +86,5 @@ func (v *markValues) Set(text string) error {
 
 func (v *markValues) String() string { return fmt.Sprint(*v) }
 
-// IsCumulative makes kingpin take the flag more than once.
+// IsCumulative allows the flag several times.
 func (v *markValues) IsCumulative() bool { return true }

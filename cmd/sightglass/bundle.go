@@ -49,7 +49,7 @@ func bundleCommand(app *kingpin.Application, stdout io.Writer) commands {
 	}}
 }
 
-// writeNew writes files that must not be there yet.
+// writeNew writes files that must not exist yet.
 func writeNew(dir string, files bundle.Files) error {
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		path := filepath.Join(dir, filepath.FromSlash(name))

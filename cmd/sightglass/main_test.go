@@ -3,13 +3,24 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sightglass-ml/sightglass/internal/testtools"
+	"github.com/sightglass-ml/sightglass/internal/tool"
 	"github.com/sightglass-ml/sightglass/rules"
 )
+
+// TestMain lets the test's own binary be the tool, since handing over replaces the process.
+func TestMain(m *testing.M) {
+	if os.Getenv("BE_SIGHTGLASS") != "" {
+		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
 
 // call runs the tool as a shell would.
 func call(args ...string) (status int, stdout, stderr string) {
@@ -19,30 +30,81 @@ func call(args ...string) (status int, stdout, stderr string) {
 }
 
 func TestTheCommandLine(t *testing.T) {
-	dir := t.TempDir()
-	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
-	require.NoError(t, os.WriteFile(good, []byte("sources: {files: {type: duckdb}}\ndatasets: [{name: a, source: files, files: a.csv}]\n"), 0o600))
-	require.NoError(t, os.WriteFile(bad, []byte("sources: {files: {type: duckdb}}\ndatasets:\n  - {name: a, source: fils, files: a.csv}\n"), 0o600))
-
 	for name, tc := range map[string]struct {
 		args           []string
 		status         int
 		stdout, stderr string
 	}{
-		"help is no error":                   {[]string{"--help"}, 0, "usage: sightglass", ""},
-		"the version is told":                {[]string{"--version"}, 0, "sightglass, version", ""},
-		"an unknown word is a usage error":   {[]string{"dema"}, 2, "", `expected command but got "dema"`},
-		"a valid configuration is confirmed": {[]string{"check", "dataquality", good}, 0, "OK: " + good + " is valid", ""},
-		"an invalid one is explained":        {[]string{"check", "dataquality", bad}, 1, "", bad + ":3: datasets[0].source: unknown source \"fils\""},
-		"an unknown exporter is refused":     {[]string{"check", "weather", good}, 2, "", "dataquality"},
-		"a demo says which tool is missing":  {[]string{"demo", "--tools-dir", dir}, 1, "", "build them with `make tools`"},
+		"help lists the commands of both programs": {[]string{"--help"}, 0, "\nreplay\n", ""},
+		"the version is told":                      {[]string{"--version"}, 0, "sightglass, version", ""},
+		"an unknown word is a usage error":         {[]string{"dema"}, 2, "", `expected command but got "dema"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, stdout, stderr := call(tc.args...)
 			require.Equal(t, tc.status, status, stderr)
-			require.Contains(t, stdout+stderr, tc.stdout)
+			require.Contains(t, stdout, tc.stdout)
 			require.Contains(t, stderr, tc.stderr)
 		})
+	}
+}
+
+// A shell script stands for sightglass-data: it says how it was called, and ends with a status of its own.
+const otherHalf = "#!/bin/sh\necho \"$0 got $*\"\nexit 7\n"
+
+func TestCommandsThatReadDataAreThoseOfTheOtherProgram(t *testing.T) {
+	self, err := os.Executable()
+	require.NoError(t, err)
+	body, err := os.ReadFile(self)
+	require.NoError(t, err)
+	dir, path := t.TempDir(), t.TempDir()
+	program := filepath.Join(dir, "sightglass")
+	require.NoError(t, os.WriteFile(program, body, 0o700))
+	link := filepath.Join(t.TempDir(), "sightglass")
+	require.NoError(t, os.Symlink(program, link))
+	start := func(t *testing.T, program string, args ...string) (int, string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), program, args...)
+		cmd.Env = []string{"BE_SIGHTGLASS=1", "PATH=" + path}
+		out, _ := cmd.CombinedOutput()
+		return cmd.ProcessState.ExitCode(), string(out)
+	}
+
+	status, out := start(t, program, "replay", "months.yaml")
+	require.Equal(t, 1, status)
+	require.Equal(t, "sightglass replay: this command is part of sightglass-data, which is neither in "+dir+" nor in PATH: install its package, or build it with `make bin/sightglass-data`\n", out)
+
+	inPath := filepath.Join(path, tool.DataProgram)
+	require.NoError(t, os.WriteFile(inPath, []byte(otherHalf), 0o700))
+	status, out = start(t, program, "replay", "months.yaml")
+	require.Equal(t, 7, status, "its status is the tool's")
+	require.Equal(t, inPath+" got replay months.yaml\n", out)
+
+	beside := filepath.Join(dir, tool.DataProgram)
+	require.NoError(t, os.WriteFile(beside, []byte(otherHalf), 0o700))
+	for name, args := range map[string][]string{
+		"flags are handed over with it":                  {"replay", "--from-prometheus", "http://localhost:9090", "--range=30d"},
+		"its help is handed over, whichever way it goes": {"--help", "replay"},
+		"so is the word help":                            {"help", "baseline", "build"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, called := range []string{program, link} {
+				status, out := start(t, called, args...)
+				require.Equal(t, 7, status)
+				want := beside + " got"
+				for _, arg := range args {
+					want += " " + arg
+				}
+				require.Equal(t, want+"\n", out, "the one beside it comes before the one in PATH")
+			}
+		})
+	}
+}
+
+func TestTheToolNeedsNeitherDuckDBNorAnEngineOfRules(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
+	require.NoError(t, err)
+	for _, heavy := range []string{"duckdb", "prometheus/tsdb\n", "chromedp", "github.com/sightglass-ml/sightglass/exporters/"} {
+		require.NotContains(t, string(out), heavy)
 	}
 }
 
@@ -75,45 +137,22 @@ func TestTheBundleIsRenderedForAnOlderAlertmanager(t *testing.T) {
 	require.FileExists(t, filepath.Join(dir, "alertmanager", "templates", "slack.tmpl"))
 }
 
-func TestBaselinesAreBuiltThoughAnotherDatasetFails(t *testing.T) {
+func TestABundleIsWrittenUnderTheConditionsOfItsImage(t *testing.T) {
+	testtools.RequireHostile(t)
+	self, err := os.Executable()
+	require.NoError(t, err)
+	body, err := os.ReadFile(self)
+	require.NoError(t, err)
 	dir := t.TempDir()
-	file := filepath.Join(dir, "dataquality.yaml")
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "good.csv"), []byte("v\n1\n2\n"), 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "bad.parquet"), []byte("PAR1"), 0o600))
-	require.NoError(t, os.WriteFile(file, []byte(`sources: {files: {type: duckdb}}
-datasets:
-  - {name: bad, source: files, files: bad.parquet}
-  - {name: good, source: files, files: good.csv}
-`), 0o600))
-	status, stdout, stderr := call("baseline", "--config.file="+file, "build")
-	require.Equal(t, 1, status, "one could not be built")
-	require.Contains(t, stdout, "good: 1 columns with bins")
-	require.Contains(t, stderr, `dataset "bad"`)
-}
-
-func TestImportPrintsDatasets(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "schema.yml")
-	require.NoError(t, os.WriteFile(file, []byte("models: [{name: orders, columns: [{name: id, tests: [unique]}]}]"), 0o600))
-	status, stdout, stderr := call("import", "--schema=shop", "dbt", file)
-	require.Zero(t, status, stderr)
-	require.Equal(t, "datasets:\n  - name: orders\n    source: warehouse\n    table: shop.orders\n    keys: [[id]]\n", stdout)
-	status, _, stderr = call("import", "gx", file)
-	require.Equal(t, 1, status)
-	require.Contains(t, stderr, "not JSON")
-}
-
-func TestAColumnIsAccepted(t *testing.T) {
-	dir := t.TempDir()
-	file, table := filepath.Join(dir, "dataquality.yaml"), filepath.Join(dir, "orders.csv")
-	require.NoError(t, os.WriteFile(table, []byte("v\n1\n2\n"), 0o600))
-	require.NoError(t, os.WriteFile(file, []byte("sources: {files: {type: duckdb}}\ndatasets:\n  - {name: orders, source: files, files: orders.csv}\n"), 0o600))
-	status, _, stderr := call("baseline", "--config.file="+file, "build")
-	require.Zero(t, status, stderr)
-	require.NoError(t, os.WriteFile(table, []byte("v,tender\n1,card\n2,cash\n"), 0o600))
-	status, stdout, stderr := call("baseline", "--config.file="+file, "accept", "orders", "tender")
-	require.Zero(t, status, stderr)
-	require.Equal(t, "orders: column tender is expected as VARCHAR, with 4 bins and a baseline of 2 values\n", stdout)
-	status, _, stderr = call("baseline", "--config.file="+file, "accept", "orders", "tendr")
-	require.Equal(t, 1, status)
-	require.Contains(t, stderr, `the table has no column "tendr"`)
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
+	program, state := filepath.Join(dir, "sightglass"), filepath.Join(dir, "state")
+	require.NoError(t, os.WriteFile(program, body, 0o755))
+	require.NoError(t, os.Mkdir(state, 0o700))
+	require.NoError(t, os.Chown(state, 65534, 65534))
+	out, err := testtools.Hostile(t.Context(), state, "/usr/bin/env", "BE_SIGHTGLASS=1", program, "bundle", "--rules=mimir", filepath.Join(state, "bundle")).CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.FileExists(t, filepath.Join(state, "bundle", "mimir", "sightglass-thresholds.yaml"))
+	out, err = testtools.Hostile(t.Context(), state, "/usr/bin/env", "BE_SIGHTGLASS=1", program, "bundle", filepath.Join(dir, "elsewhere")).CombinedOutput()
+	require.Error(t, err)
+	require.Regexp(t, "sightglass bundle: mkdir .*/elsewhere: (read-only file system|permission denied)", string(out))
 }

@@ -1,5 +1,4 @@
-// Command gen writes the generated files of package dashboards into the current directory, or into
-// the one that is given.
+// Command gen writes the generated files of package dashboards into the current directory, or into the directory that its argument names.
 package main
 
 import (

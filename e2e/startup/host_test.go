@@ -24,40 +24,6 @@ import (
 // nobody is a user that owns nothing and has no entry in /etc/passwd.
 const nobody = 65534
 
-// hostile is the script that a program is started by: everything that is mounted becomes read-only, but for the folder
-// of state, and the program runs as somebody else without capabilities. $1 is the folder; the rest is the program. It is
-// what the systemd unit and the examples for Kubernetes allow, and less: not even the folder for temporary files is writable.
-const hostile = `set -eu
-state=$1
-shift
-mount --make-rprivate /
-mount --bind "$state" "$state"
-cd /
-awk '{print $2}' /proc/self/mounts | while read -r place; do
-  case $place in "$state"|/proc*|/sys*|/dev*) ;; *) mount -o remount,bind,ro "$place" 2>/dev/null || true ;; esac
-done
-exec setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all env -i STATE_DIRECTORY="$state" "$@"
-`
-
-// requireHostile skips where the test may not make namespaces, other than in CI.
-func requireHostile(t *testing.T) {
-	t.Helper()
-	missing := func(format string, args ...any) {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf(format, args...)
-		}
-		t.Skipf(format, args...)
-	}
-	if os.Geteuid() != 0 {
-		missing("only root can mount the root read-only")
-	}
-	for _, tool := range []string{"unshare", "setpriv", "mount", "awk"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			missing("install util-linux and mawk: %v", err)
-		}
-	}
-}
-
 // accepting takes connections and never answers.
 func accepting(t *testing.T) string {
 	t.Helper()
@@ -180,7 +146,7 @@ func hostedPrograms() map[string]hosted {
 }
 
 func TestEveryProgramRunsOnAHostThatAllowsLittle(t *testing.T) {
-	requireHostile(t)
+	testtools.RequireHostile(t)
 	bin := t.TempDir()
 	require.NoError(t, os.Chmod(bin, 0o755))
 	require.NoError(t, os.Chmod(filepath.Dir(bin), 0o755))
@@ -230,10 +196,9 @@ func runHosted(t *testing.T, bin, hangs string, p hosted) (log string) {
 	address := testtools.FreeAddress(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	command := append([]string{"-m", "sh", "-c", hostile, "hostile", state, filepath.Join(bin, p.binary), "--config.file=" + file, "--web.listen-address=" + address}, p.args...)
 	var out logs
-	cmd := exec.CommandContext(ctx, "unshare", command...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", &out, &out
+	cmd := testtools.Hostile(ctx, state, filepath.Join(bin, p.binary), append([]string{"--config.file=" + file, "--web.listen-address=" + address}, p.args...)...)
+	cmd.Stdout, cmd.Stderr = &out, &out
 	require.NoError(t, cmd.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
@@ -328,7 +293,7 @@ func get(ctx context.Context, url string) int {
 
 // What an earlier version kept beside a configuration that is read-only now cannot go on there: the log says what to do.
 func TestStateBesideAConfigurationThatIsReadOnlyIsTold(t *testing.T) {
-	requireHostile(t)
+	testtools.RequireHostile(t)
 	bin := t.TempDir()
 	require.NoError(t, os.Chmod(bin, 0o755))
 	require.NoError(t, os.Chmod(filepath.Dir(bin), 0o755))

@@ -6,12 +6,15 @@ import (
 	"slices"
 	"time"
 
+	promconfig "github.com/prometheus/common/config"
+
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/bill"
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/fiscal"
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/fx"
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/prices"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/httpclient"
 	"github.com/sightglass-ml/sightglass/internal/state"
 )
 
@@ -19,11 +22,11 @@ import (
 type Config struct {
 	config.Doc `yaml:"-"`
 
-	// TimeZone is that of the books; FiscalYearStart the month, 1 to 12, in which their year begins.
+	// TimeZone is the time zone of the books. FiscalYearStart is the month, 1 to 12, in which their year begins.
 	TimeZone        string `yaml:"time_zone"`
 	FiscalYearStart int    `yaml:"fiscal_year_start"`
-	// State is the folder that outlives the process: exchange rates and counters. The default is the folder "state" in $STATE_DIRECTORY, or else beside
-	// the configuration file.
+	// State is the folder that survives a restart: exchange rates and counters. The default is the folder "state" in
+	// $STATE_DIRECTORY, or else beside the configuration file.
 	State config.Path `yaml:"state"`
 
 	Bills    BillsConfig     `yaml:"bills"`
@@ -73,29 +76,31 @@ func (c *Config) Validate(at config.At) {
 	}
 }
 
-// BillsConfig says where bills are and how they are divided.
+// BillsConfig configures the sources of bills and how bills are divided among departments.
 type BillsConfig struct {
-	// Interval is the time between two looks for new files.
+	// Interval is the time between two searches for new files.
 	Interval config.Duration `yaml:"interval"`
-	// Timeout is how long reading all that is new may take.
+	// Timeout bounds the reading of all new files.
 	Timeout config.Duration `yaml:"timeout"`
-	// Cost is effective, which spreads purchases over the time they are for, or billed.
+	// Cost is effective, which spreads a purchase over the time that it covers, or billed.
 	Cost bill.Cost `yaml:"cost"`
-	// MemoryLimit and Threads are for reading; TempDirectory receives copies of objects.
+	// MemoryLimit and Threads are for reading. TempDirectory receives copies of objects.
 	MemoryLimit   config.Bytes `yaml:"memory_limit"`
 	Threads       int          `yaml:"threads"`
 	TempDirectory config.Path  `yaml:"temp_directory,omitempty"`
 
 	Sources []SourceConfig `yaml:"sources,omitempty"`
-	// Departments are rules, of which the first that matches a line decides.
+	// Departments are rules. The first one that matches a row decides.
 	Departments []RuleConfig `yaml:"departments,omitempty"`
-	// KeepCase leaves the names of departments as tags and sub-accounts have them, so that Search and SEARCH are two.
+	// KeepCase keeps the case of department names from tags and sub-accounts, so that Search and SEARCH are two
+	// departments.
 	KeepCase bool `yaml:"keep_case,omitempty"`
-	// Observability are rules for what pays for watching the rest, beside FOCUS's subcategory of that name.
+	// Observability are rules for rows that pay for observability, besides FOCUS's subcategory of that name.
 	Observability []ConditionConfig `yaml:"observability,omitempty"`
-	// Metered are rules for lines that pay for what is metered as well, to compare both; without one all lines do.
+	// Metered are rules for rows that pay for metered usage, so that billed and metered cost can be compared. Without
+	// rules all rows do.
 	Metered []ConditionConfig `yaml:"metered,omitempty"`
-	// GPUMachines say how many GPUs the machines have that lines pay for.
+	// GPUMachines are the numbers of GPUs in the machines that rows pay for.
 	GPUMachines []GPUMachineConfig `yaml:"gpu_machines,omitempty"`
 	// MaxDepartments, MaxServices bound the labels.
 	MaxDepartments int `yaml:"max_departments"`
@@ -132,19 +137,19 @@ func (b *BillsConfig) Validate(at config.At) {
 	}
 }
 
-// SourceConfig is where one provider's bills arrive.
+// SourceConfig is the place where one provider delivers bills.
 type SourceConfig struct {
 	Name string `yaml:"name"`
-	// Folder is a local folder, with everything below it.
+	// Folder is a local folder, including subfolders.
 	Folder config.Path `yaml:"folder,omitempty"`
-	// Bucket is an object store, in objstore's terms; its prefix is where the export writes.
+	// Bucket is an object store, configured as in objstore. Its prefix is where the export writes.
 	Bucket *baseline.Config `yaml:"bucket,omitempty"`
-	// Deliveries says what a delivery does to those before it of the same billing period: replace, append, or auto, which tells
-	// by the hours that they are about.
+	// Deliveries is how a delivery changes earlier ones of the same billing period: replace, append, or auto. Auto
+	// decides by the hours that the deliveries cover.
 	Deliveries bill.Deliveries `yaml:"deliveries"`
-	// Delivery says which files are one delivery, folder or file.
+	// Delivery defines which files are one delivery: folder or file.
 	Delivery bill.Grouping `yaml:"delivery"`
-	// Settle is how long a delivery without a manifest has to be unchanged before it counts.
+	// Settle is the time for which a delivery without a manifest must be unchanged before it counts.
 	Settle config.Duration `yaml:"settle"`
 }
 
@@ -180,7 +185,7 @@ func (s *SourceConfig) Validate(at config.At) {
 	}
 }
 
-// ConditionConfig are conditions on a line, all of which must hold.
+// ConditionConfig are conditions on a row. All of them must hold.
 type ConditionConfig struct {
 	Tags       map[string]string `yaml:"tags,omitempty"`
 	SubAccount string            `yaml:"sub_account,omitempty"`
@@ -195,7 +200,7 @@ func (c ConditionConfig) rule() bill.Rule {
 	return bill.Rule{Tags: c.Tags, SubAccount: c.SubAccount, Service: c.Service, Provider: c.Provider, Resource: c.Resource, Description: c.Description}
 }
 
-// GPUMachineConfig says how many GPUs a machine has.
+// GPUMachineConfig is the number of GPUs in a machine.
 type GPUMachineConfig struct {
 	ConditionConfig `yaml:",inline"`
 	GPUs            float64 `yaml:"gpus"`
@@ -214,7 +219,7 @@ func (g *GPUMachineConfig) Validate(at config.At) {
 	}
 }
 
-// RuleConfig gives lines to a department.
+// RuleConfig allocates rows to a department.
 type RuleConfig struct {
 	ConditionConfig `yaml:",inline"`
 	Department      string `yaml:"department,omitempty"`
@@ -244,7 +249,7 @@ func (r RuleConfig) rule() bill.Rule {
 // Month is a calendar month, as in 2026-04.
 type Month struct{ year, month int }
 
-// Want names the form in errors.
+// Want is the expected form, for error messages.
 func (Month) Want() string { return "a month such as 2026-04" }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -267,17 +272,17 @@ func (m Month) String() string {
 	return fmt.Sprintf("%04d-%02d", m.year, m.month)
 }
 
-// after says whether the month is later than that of a period.
+// after reports whether the month is later than that of a period.
 func (m Month) after(p fiscal.Period) bool {
 	return m.year*12+m.month > p.Start.Year()*12+int(p.Start.Month())
 }
 
-// BudgetConfig is what a department may spend in a month.
+// BudgetConfig is the budget of a department for a month.
 type BudgetConfig struct {
 	Department string `yaml:"department"`
-	// Monthly is in Canadian dollars.
+	// Monthly is the budget in Canadian dollars.
 	Monthly float64 `yaml:"monthly_cad"`
-	// From is the first month it holds for; until the next budget of the department.
+	// From is the first month of this budget. It is valid until the department's next budget.
 	From Month `yaml:"from,omitempty"`
 }
 
@@ -291,20 +296,24 @@ func (b *BudgetConfig) Validate(at config.At) {
 	}
 }
 
-// ExchangeConfig says where exchange rates come from.
+// ExchangeConfig configures the sources of exchange rates.
 type ExchangeConfig struct {
-	// Online asks the Bank of Canada, then the European Central Bank.
+	// Online queries the Bank of Canada, then the European Central Bank.
 	Online   bool            `yaml:"online"`
 	Interval config.Duration `yaml:"interval"`
 	Timeout  config.Duration `yaml:"timeout"`
 	ValetURL string          `yaml:"valet_url"`
 	ECBURL   string          `yaml:"ecb_url"`
-	// History is how far back rates are kept for bills.
+	// HTTPClient is TLS, proxy and headers in Prometheus's form (http_config), for both.
+	HTTPClient config.Raw `yaml:"http_client,omitempty"`
+	// History is the retention of rates for bills.
 	History config.Duration `yaml:"history"`
-	// InvoiceRates takes the rate that a line of a bill has itself before the bank's.
+	// InvoiceRates prefers the rate in the row of a bill to the bank's rate.
 	InvoiceRates bool `yaml:"invoice_rates,omitempty"`
-	// Rates are Canadian dollars for one unit, where no bank's rate is known.
+	// Rates are Canadian dollars for one unit. They are used if no bank's rate is known.
 	Rates map[string]float64 `yaml:"rates,omitempty"`
+
+	client promconfig.HTTPClientConfig
 }
 
 // SetDefaults implements config.Defaulter.
@@ -316,6 +325,7 @@ func (e *ExchangeConfig) SetDefaults() {
 
 // Validate implements config.Validator.
 func (e *ExchangeConfig) Validate(at config.At) {
+	e.client = httpclient.Check(e.HTTPClient, at, "", false)
 	if e.Online {
 		at.CheckURL("valet_url", e.ValetURL)
 		at.CheckURL("ecb_url", e.ECBURL)
@@ -331,7 +341,7 @@ func (e *ExchangeConfig) Validate(at config.At) {
 	}
 }
 
-// temp is where copies of objects go.
+// temp is the folder for copies of objects.
 func (c Config) temp() string {
 	if c.Bills.TempDirectory != "" {
 		return string(c.Bills.TempDirectory)

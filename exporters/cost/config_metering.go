@@ -13,36 +13,36 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/httpclient"
 )
 
-// MeteringConfig prices what Prometheus measured.
+// MeteringConfig configures how usage that Prometheus measured is priced.
 type MeteringConfig struct {
-	// Prometheus is the URL of the server, or of one that answers as it does.
+	// Prometheus is the URL of the server, or of one with the same API.
 	Prometheus string              `yaml:"prometheus"`
 	Token      config.SecretSource `yaml:"bearer_token,omitempty"`
-	// HTTPClient is credentials, TLS, proxy and headers in Prometheus's form (http_config); secrets by file only.
+	// HTTPClient has credentials, TLS, proxy and headers as in Prometheus's http_config. Secrets come only from files.
 	HTTPClient config.Raw `yaml:"http_client,omitempty"`
-	// Step is the interval that usage is priced by; Lag how long after its end it is complete in Prometheus.
+	// Step is the interval in which usage is priced. Lag is the time after its end until it is complete in Prometheus.
 	Step    config.Duration `yaml:"step"`
 	Lag     config.Duration `yaml:"lag"`
 	Timeout config.Duration `yaml:"timeout"`
-	// CatchUp is how far back an outage is made good for.
+	// CatchUp is the age up to which missed intervals are priced after an outage.
 	CatchUp config.Duration `yaml:"catch_up"`
-	// Queries replace the built-in ones.
+	// Queries replace the built-in queries.
 	Queries metering.Queries `yaml:"queries,omitempty"`
-	// Holders say whose a GPU's holder is; the first rule that matches decides.
+	// Holders map the holder of a GPU to a department and a model. The first rule that matches decides.
 	Holders []HolderConfig `yaml:"holders,omitempty"`
-	// Models say whose a model's requests and tokens are.
+	// Models map a model to the department that pays for its requests and tokens.
 	Models []ModelConfig `yaml:"models,omitempty"`
-	// Aliases say which model a name stands for, by which its price is found.
+	// Aliases map a name to the model whose price applies.
 	Aliases map[string]string `yaml:"aliases,omitempty"`
-	// Resources are further things with a price, by their own query.
+	// Resources are other resources with a price, each with its own query.
 	Resources []ResourceConfig `yaml:"resources,omitempty"`
-	// Gateway says how a gateway's own spend counts.
+	// Gateway configures how a gateway's own spend counts.
 	Gateway GatewayConfig `yaml:"gateway"`
-	// Loaded says how money that no model explains is divided among models: usage, allocation or none.
+	// Loaded is how cost that belongs to no model is divided among models: usage, allocation or none.
 	Loaded metering.Weight `yaml:"loaded"`
-	// Values say what an inference is worth.
+	// Values are the values of an inference, by model.
 	Values []ValueConfig `yaml:"values,omitempty"`
-	// MaxSeries bounds the counters of spend.
+	// MaxSeries is the maximum number of spend counters.
 	MaxSeries int `yaml:"max_series"`
 
 	client promconfig.HTTPClientConfig
@@ -57,13 +57,7 @@ func (m *MeteringConfig) SetDefaults() {
 // Validate implements config.Validator.
 func (m *MeteringConfig) Validate(at config.At) {
 	at.CheckURL("prometheus", m.Prometheus)
-	var err error
-	if m.client, err = httpclient.Load(m.HTTPClient, at); err != nil {
-		at.Errorf("http_client", "%v", err)
-	}
-	if m.Token != (config.SecretSource{}) && (m.client.Authorization != nil || m.client.BasicAuth != nil || m.client.OAuth2 != nil) {
-		at.Errorf("bearer_token", "http_client has credentials too; want one of them")
-	}
+	m.client = httpclient.Check(m.HTTPClient, at, "bearer_token", m.Token != (config.SecretSource{}))
 	for i, h := range m.Holders {
 		if err := h.holder().Validate(); err != nil {
 			at.Errorf(fmt.Sprintf("holders[%d]", i), "%v; want every [ closed by a ]", err)
@@ -88,7 +82,7 @@ func (m *MeteringConfig) Validate(at config.At) {
 	}
 }
 
-// HolderConfig gives GPUs to a department and a model by who holds them. Globs that are empty match all.
+// HolderConfig maps GPUs to a department and a model by their holder. An empty glob matches everything.
 type HolderConfig struct {
 	Namespace  string `yaml:"namespace,omitempty"`
 	Pod        string `yaml:"pod,omitempty"`
@@ -113,20 +107,21 @@ func checkGlob(at config.At, key, glob string) {
 	}
 }
 
-// ModelConfig gives a model to a department, and says at which of the prices in a list it is bought.
+// ModelConfig maps a model to a department, and sets the tier of the price list that applies.
 type ModelConfig struct {
 	Model      string `yaml:"model"`
 	Department string `yaml:"department,omitempty"`
 	Tier       string `yaml:"tier,omitempty"`
 }
 
-// GatewayConfig says how a gateway's own spend counts: for models without a price here, or where it is preferred for all.
+// GatewayConfig configures how a gateway's own spend counts: for models without a price here, or for all models if it
+// is preferred.
 type GatewayConfig struct {
 	Currency string `yaml:"currency"`
 	Prefer   bool   `yaml:"prefer,omitempty"`
 }
 
-// SetDefaults implements config.Defaulter. Gateways count in the currency of their price lists.
+// SetDefaults implements config.Defaulter. Gateways report spend in the currency of their price lists.
 func (g *GatewayConfig) SetDefaults() { g.Currency = "USD" }
 
 // Validate implements config.Validator.
@@ -136,15 +131,16 @@ func (g *GatewayConfig) Validate(at config.At) {
 	}
 }
 
-// ResourceConfig is something with a price of its own, such as a core-hour.
+// ResourceConfig is a resource with its own price, such as a core-hour.
 type ResourceConfig struct {
 	Name string `yaml:"name"`
-	// Query gives the units that are used at a moment; its labels department and model, where it has them, say by whom.
+	// Query returns the units in use at one moment. Its labels department and model, if it has them, are the user of
+	// the units.
 	Query string `yaml:"query"`
-	// Price is that of one unit for one hour.
+	// Price is the price of one unit for one hour.
 	Price    float64 `yaml:"price_per_hour"`
 	Currency string  `yaml:"currency"`
-	// Counts is observability or infrastructure, for the share of the former in both.
+	// Counts is observability or infrastructure. It is for the share of observability in both.
 	Counts string `yaml:"counts_as"`
 }
 
@@ -164,7 +160,7 @@ func (r *ResourceConfig) Validate(at config.At) {
 	}
 }
 
-// ValueConfig is what one successful inference of a model is worth.
+// ValueConfig is the value of one successful inference of a model.
 type ValueConfig struct {
 	Model string  `yaml:"model"`
 	CAD   float64 `yaml:"cad_per_inference"`

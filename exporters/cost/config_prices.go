@@ -10,11 +10,11 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 )
 
-// PricesConfig are prices of what is not on a bill.
+// PricesConfig are prices of usage that is not on a bill.
 type PricesConfig struct {
 	// Lists are files of prices by token.
 	Lists []ListConfig `yaml:"lists,omitempty"`
-	// The others overlay the lists.
+	// The entries below override the lists.
 	GPUHours []PriceConfig `yaml:"gpu_hours,omitempty"`
 	Requests []PriceConfig `yaml:"requests,omitempty"`
 	Images   []PriceConfig `yaml:"images,omitempty"`
@@ -28,7 +28,7 @@ type ListConfig struct {
 	From     time.Time   `yaml:"valid_from,omitempty"`
 }
 
-// SetDefaults implements config.Defaulter. Price lists of models are in US dollars unless they say otherwise.
+// SetDefaults implements config.Defaulter. Price lists of models are in US dollars by default.
 func (l *ListConfig) SetDefaults() { l.Currency = "USD" }
 
 // PriceConfig is the price of one unit.
@@ -46,7 +46,8 @@ type PriceConfig struct {
 // SetDefaults implements config.Defaulter.
 func (p *PriceConfig) SetDefaults() { p.Currency = fx.CAD }
 
-// TokenConfig are the prices of a million tokens. A part of the input or the output without a price costs what the rest does.
+// TokenConfig are the prices of a million tokens. A kind of input or output token without its own price costs as much
+// as the other tokens of its direction.
 type TokenConfig struct {
 	Model      string   `yaml:"model"`
 	Input      *float64 `yaml:"input_per_million,omitempty"`
@@ -58,7 +59,7 @@ type TokenConfig struct {
 	Reasoning  *float64 `yaml:"reasoning_output_per_million,omitempty"`
 	AudioOut   *float64 `yaml:"audio_output_per_million,omitempty"`
 	ImageOut   *float64 `yaml:"image_output_per_million,omitempty"`
-	// Tier is a class of requests that these prices are for, such as batch.
+	// Tier is the class of requests that these prices are for, such as batch.
 	Tier string `yaml:"tier,omitempty"`
 
 	Currency string    `yaml:"currency"`
@@ -91,7 +92,7 @@ func (t TokenConfig) entries() []prices.Entry {
 	return all
 }
 
-// million is how many tokens have one price.
+// million is the number of tokens that one price is for.
 const million = 1e6
 
 func (p PricesConfig) entries() ([]prices.Entry, error) {

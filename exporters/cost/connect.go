@@ -15,7 +15,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/state"
 )
 
-// Connect reports what the exporter would reach with a configuration. It counts nothing.
+// Connect reports what the exporter can reach with a configuration. It counts nothing.
 func Connect(ctx context.Context, report *connect.Report, cfg Config) {
 	e := &Exporter{cfg: cfg, now: time.Now, log: slog.New(slog.DiscardHandler)}
 	defer report.Close(func() error { return e.Stop(context.Background()) })
@@ -33,14 +33,14 @@ func Connect(ctx context.Context, report *connect.Report, cfg Config) {
 func connectBills(ctx context.Context, report *connect.Report, cfg Config, l *ledger) {
 	part := "bills " + l.name
 	files, ok := connect.Try(ctx, report, part, "reachable", func(ctx context.Context) (int, string, error) {
-		if err := l.look(); err != nil {
+		if _, err := l.look(); err != nil {
 			return 0, "", err
 		}
 		files, deliveries, err := l.opened.Look(ctx)
 		return files, fmt.Sprintf("%d bills in %d deliveries", files, deliveries), err
 	})
 	if !ok || files == 0 {
-		return // A provider that has not billed yet is no mistake, and the row says so.
+		return // A provider that has not billed yet is not an error, and the row has this text.
 	}
 	connect.TryFor(ctx, report, time.Duration(cfg.Bills.Timeout), part, "readable", func(ctx context.Context) (bill.Bill, string, error) {
 		b, err := l.opened.Read(ctx)
@@ -63,7 +63,7 @@ func connectBills(ctx context.Context, report *connect.Report, cfg Config, l *le
 	})
 }
 
-// connectMetering asks all that a step of the metering asks.
+// connectMetering runs all queries of one metering step.
 func connectMetering(ctx context.Context, report *connect.Report, cfg MeteringConfig, now time.Time) {
 	const part = "metering"
 	source, err := cfg.source()
@@ -78,7 +78,7 @@ func connectMetering(ctx context.Context, report *connect.Report, cfg MeteringCo
 	}) {
 		return
 	}
-	// A step has some ten queries, each with its own timeout.
+	// A step has about ten queries, each with its own timeout.
 	connect.TryFor(ctx, report, max(time.Duration(cfg.Timeout), report.Timeout), part, "queries", func(ctx context.Context) (metering.Usage, string, error) {
 		u, err := source.Usage(ctx, now.Add(-time.Duration(cfg.Lag)), time.Duration(cfg.Step))
 		switch {

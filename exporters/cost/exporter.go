@@ -1,9 +1,13 @@
-// Package cost turns bills and usage into Canadian dollars.
+// Package cost converts bills and usage into Canadian dollars.
 //
-// Input: bills in the FOCUS format, prices, exchange rates, and usage that the user's own Prometheus measured. Output:
-// what departments have been billed in the fiscal month and where it will end, and counters of what inferences, idle GPUs
-// and observability cost. What has to outlive the process, rates and counters, is in the folder of the state; everything
-// else is a snapshot, owned by the Exporter.
+// Input: bills in the FOCUS format, prices, exchange rates, and usage that the user's own Prometheus measured.
+//
+// Output: the billed cost of departments in the fiscal month and its projection, and counters of the cost of
+// inferences, idle GPUs and observability.
+//
+// State: exchange rates and counters are in the state folder. All other values are a snapshot that the Exporter owns.
+//
+// It never counts a row or an interval twice, and never counts a value that it cannot read as zero.
 package cost
 
 import (
@@ -28,6 +32,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/httpclient"
 	"github.com/sightglass-ml/sightglass/internal/limit"
 	"github.com/sightglass-ml/sightglass/internal/state"
 )
@@ -35,15 +40,16 @@ import (
 // Load reads and checks a configuration file.
 func Load(path string) (Config, error) { return config.Load[Config](path) }
 
-// Spec is the exporter's binary.
+// Spec describes the exporter's binary.
 func Spec() exporter.Spec[Config] {
+	books := &handover{}
 	return exporter.Spec[Config]{
 		Name:           "cost_exporter",
 		Description:    "Publishes what inference costs in Canadian dollars: bills, budgets, prices and idle GPUs.",
 		DefaultAddress: ":10913",
 		Load:           Load,
 		Start: func(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance, error) {
-			return start(env, cfg, time.Now)
+			return start(env, cfg, time.Now, books)
 		},
 		Watching: func(cfg Config) []any {
 			names := make([]string, len(cfg.Bills.Sources))
@@ -59,7 +65,7 @@ func Spec() exporter.Spec[Config] {
 	}
 }
 
-// Exporter is the exporter under one configuration.
+// Exporter is the exporter with one configuration.
 type Exporter struct {
 	cfg   Config
 	descs descs
@@ -73,43 +79,12 @@ type Exporter struct {
 	meter    *metering.Meter // nil without metering
 	limits   limits
 	snapshot exporter.Snapshot
+	handover *handover
 
-	mu          sync.Mutex // guards what follows
-	looked      bool       // for bills
+	mu          sync.Mutex // guards the fields below
+	looked      bool       // whether bills were searched
 	unconverted map[string]float64
 	counted     map[string]int64
-}
-
-// ledger is a source of bills. It is opened when it is first read, and again after that failed: a folder that is not
-// mounted yet must not keep the exporter from the other sources.
-type ledger struct {
-	name string
-	key  string // in the configuration
-	open func() (*bill.Ledger, error)
-
-	opened *bill.Ledger
-}
-
-func (l *ledger) read(ctx context.Context) (bill.Bill, error) {
-	if err := l.look(); err != nil {
-		return bill.Bill{}, err
-	}
-	return l.opened.Read(ctx)
-}
-
-// look opens the source unless it is open.
-func (l *ledger) look() (err error) {
-	if l.opened == nil {
-		l.opened, err = l.open()
-	}
-	return err
-}
-
-func (l *ledger) close() error {
-	if l.opened == nil {
-		return nil
-	}
-	return l.opened.Close()
 }
 
 type limits struct{ departments, services, series *limit.Limiter }
@@ -122,11 +97,11 @@ var (
 	_ exporter.Reloader[Config] = (*Exporter)(nil)
 )
 
-func start(env *exporter.Env, cfg Config, now func() time.Time) (_ exporter.Instance, err error) {
+func start(env *exporter.Env, cfg Config, now func() time.Time, books *handover) (_ exporter.Instance, err error) {
 	e := &Exporter{
 		cfg: cfg, descs: newDescs(&catalogue.Catalogue{Prefix: "ml_cost_"}), now: now, log: env.Logger,
-		limits:      limits{env.Limit("departments", cfg.Bills.MaxDepartments), env.Limit("services", cfg.Bills.MaxServices), env.Limit("metered_series", 0)},
-		unconverted: map[string]float64{}, counted: map[string]int64{},
+		limits:   limits{env.Limit("departments", cfg.Bills.MaxDepartments), env.Limit("services", cfg.Bills.MaxServices), env.Limit("metered_series", 0)},
+		handover: books, unconverted: map[string]float64{}, counted: map[string]int64{},
 	}
 	defer func() {
 		if err != nil {
@@ -180,10 +155,18 @@ func (e *Exporter) openRates() (*fx.Keeper, error) {
 		}
 	}
 	delete(wanted, fx.CAD)
+	client, err := httpclient.New(cfg.HTTPClient, cfg.client, "cost-exporter")
+	if err != nil {
+		return nil, err
+	}
+	if client == nil {
+		client = new(http.Client)
+	}
+	client.Timeout = time.Duration(cfg.Timeout)
 	return fx.Open(fx.Options{
 		Currencies: slices.Sorted(maps.Keys(wanted)), Fixed: cfg.Rates, From: e.now().Add(-time.Duration(cfg.History)),
 		File: filepath.Join(string(e.cfg.State), "exchange-rates.json"), ValetURL: cfg.ValetURL, ECBURL: cfg.ECBURL, Online: cfg.Online,
-		Client: &http.Client{Timeout: time.Duration(cfg.Timeout)}, Now: e.now, Logger: e.log,
+		Client: client, Now: e.now, Logger: e.log,
 	})
 }
 
@@ -193,57 +176,7 @@ func (e *Exporter) rate(currency string, at time.Time) (float64, bool) {
 	return r.CAD, ok
 }
 
-func (e *Exporter) openBills() error {
-	cfg := e.cfg.Bills
-	if len(cfg.Sources) == 0 {
-		return nil
-	}
-	o := bill.Options{Cost: cfg.Cost, Zone: e.cfg.calendar.Zone(), MemoryLimit: int64(cfg.MemoryLimit), Threads: cfg.Threads, TempDir: e.cfg.temp(), KeepCase: cfg.KeepCase, InvoiceRates: e.cfg.Exchange.InvoiceRates}
-	for _, b := range e.cfg.Budgets {
-		o.Departments = append(o.Departments, b.Department)
-	}
-	for _, r := range cfg.Departments {
-		o.Rules = append(o.Rules, r.rule())
-	}
-	for _, r := range cfg.Observability {
-		o.Observability = append(o.Observability, r.rule())
-	}
-	for _, r := range cfg.Metered {
-		o.Metered = append(o.Metered, r.rule())
-	}
-	for _, r := range cfg.GPUMachines {
-		o.GPUs = append(o.GPUs, bill.GPURule{Rule: r.rule(), GPUs: r.GPUs})
-	}
-	var err error
-	if e.reader, err = bill.NewReader(o); err != nil {
-		return err
-	}
-	for i, s := range cfg.Sources {
-		key := fmt.Sprintf("bills.sources[%d].folder", i)
-		if s.Bucket != nil {
-			key = fmt.Sprintf("bills.sources[%d].bucket", i)
-		}
-		e.ledgers = append(e.ledgers, &ledger{name: s.Name, key: key, open: func() (*bill.Ledger, error) {
-			l, err := openLedger(e.reader, s, e.now, e.log)
-			return l, e.cfg.Wrap(key, err)
-		}})
-	}
-	return nil
-}
-
-func openLedger(reader *bill.Reader, s SourceConfig, now func() time.Time, logger *slog.Logger) (*bill.Ledger, error) {
-	how := bill.LedgerOptions{Deliveries: s.Deliveries, Grouping: s.Delivery, Settle: time.Duration(s.Settle), Now: now, Logger: logger.With("source", s.Name)}
-	if s.Bucket == nil {
-		return bill.Folder(reader, string(s.Folder), how)
-	}
-	bucket, err := s.Bucket.Bucket(logger)
-	if err != nil {
-		return nil, err
-	}
-	return bill.Objects(reader, bucket, how), nil
-}
-
-// readBills looks for new bills and publishes the sums of the month.
+// readBills reads new bills and publishes the sums of the month.
 func (e *Exporter) readBills(ctx context.Context) error {
 	var errs []error
 	var bills []bill.Bill
@@ -266,7 +199,7 @@ func (e *Exporter) readBills(ctx context.Context) error {
 			currencies[line.Currency] = true
 		}
 		if b.Files == 0 {
-			continue // Nothing has been billed yet, or nothing can be read: that is not zero.
+			continue // Nothing has been billed yet, or nothing can be read: neither means zero.
 		}
 		bills = append(bills, b)
 		out.Gauge(e.descs.rows, float64(b.Rows), l.name)
@@ -277,8 +210,8 @@ func (e *Exporter) readBills(ctx context.Context) error {
 		}
 	}
 	if e.rates.Want(slices.Sorted(maps.Keys(currencies))...) {
-		// The banks' rates of a currency that the bills have just brought are needed now: a configured one would count until the
-		// next time that the banks are asked.
+		// Bills may have added a currency. Its bank rate is needed now. Otherwise a configured rate would count until
+		// the next query of the banks.
 		if err := e.rates.Refresh(ctx); err != nil {
 			errs = append(errs, err)
 		}
@@ -289,13 +222,13 @@ func (e *Exporter) readBills(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("%d rows in %s have no exchange rate and do not count", s.unconverted[currency], currency))
 		}
 		e.publish(&out, s)
-		// Three looks in a row may fail before absent is better than old.
+		// After three failed readings in a row the series are absent, because absent is better than old.
 		e.snapshot.Set(out, 3*time.Duration(e.cfg.Bills.Interval)+time.Duration(e.cfg.Bills.Timeout))
 	}
 	return errors.Join(errs...)
 }
 
-// publish makes the series of the month.
+// publish writes the series of the month.
 func (e *Exporter) publish(out *exporter.Metrics, s spend) {
 	folded := make(map[allocation]float64)
 	for _, cell := range s.cells() {
@@ -337,14 +270,14 @@ func (e *Exporter) publish(out *exporter.Metrics, s spend) {
 
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	// Rows stay unconverted from look to look; each is counted once.
+	// A row without a rate stays in every reading. Each is counted once.
 	for currency, rows := range s.unconverted {
 		e.unconverted[currency] += float64(max(rows-e.counted[currency], 0))
 	}
 	e.counted = s.unconverted
 }
 
-// budgets are what holds in the month of an instant.
+// budgets are the budgets that are valid in the month of an instant.
 func (e *Exporter) budgets(now time.Time) map[string]float64 {
 	period := e.cfg.calendar.Month(now)
 	begun := make(map[string]Month)
@@ -358,7 +291,8 @@ func (e *Exporter) budgets(now time.Time) map[string]float64 {
 	return budgets
 }
 
-// Ready implements exporter.Readier. The counters are shown at once, and metering waits for the instance before this one.
+// Ready implements exporter.Readier. The counters are published at once. Metering waits until the previous instance has
+// released its lock.
 func (e *Exporter) Ready() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -368,7 +302,8 @@ func (e *Exporter) Ready() error {
 	return nil
 }
 
-// Describe implements prometheus.Collector; what there is depends on the configuration and the bills.
+// Describe implements prometheus.Collector. It sends nothing, because the series depend on the configuration and the
+// bills.
 func (e *Exporter) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
@@ -405,12 +340,13 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// Reload implements exporter.Reloader. A configuration that says the same reads no bill again. Of another one all sums are made
-// anew: what a bill's line costs whom depends on nearly every key.
+// Reload implements exporter.Reloader. If the configuration has not changed, no bill is read again. Otherwise all sums
+// are computed again, because nearly every key affects which department pays for a row.
 func (e *Exporter) Reload(_ context.Context, cfg Config) error {
 	if config.Same(e.cfg, cfg) {
 		return nil
 	}
+	e.handover.leave(e)
 	return exporter.ErrReplace
 }
 

@@ -19,7 +19,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 )
 
-// source is the Prometheus server that usage is asked of.
+// source is the Prometheus server that the meter queries.
 func (cfg MeteringConfig) source() (metering.Prometheus, error) {
 	source := metering.Prometheus{Queries: cfg.Queries, Resources: map[string]string{}, Timeout: time.Duration(cfg.Timeout)}
 	transport, err := promconfig.NewRoundTripperFromConfig(cfg.client, "cost-exporter")
@@ -91,19 +91,19 @@ func (e *Exporter) openMeter(cfg MeteringConfig) (*metering.Meter, error) {
 		},
 		File: filepath.Join(string(e.cfg.State), "spend.json"), Step: time.Duration(cfg.Step), Lag: time.Duration(cfg.Lag),
 		CatchUp: time.Duration(cfg.CatchUp), MaxSeries: cfg.MaxSeries,
-		// The meter has a limit of its own, which outlives the process; this one lets nothing through and counts.
+		// The meter has its own limit, which is in its state. This limiter accepts nothing and only counts.
 		Folded: func() { e.limits.series.Fold("series") },
 		Now:    e.now, Logger: e.log,
 	})
 }
 
-// wantedRate is the rate of a currency, which the banks are asked for from now on.
+// wantedRate is the rate of a currency. From now on the banks are also queried for it.
 func (e *Exporter) wantedRate(currency string, at time.Time) (float64, bool) {
 	e.rates.Want(currency)
 	return e.rate(currency, at)
 }
 
-// bearer sends a token that is read anew for every request.
+// bearer sends a token that it reads from its source for every request.
 type bearer struct {
 	token config.SecretSource
 	next  http.RoundTripper
@@ -118,7 +118,7 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return promconfig.NewAuthorizationCredentialsRoundTripper("Bearer", promconfig.NewInlineSecret(strings.TrimSpace(token.Reveal())), b.next).RoundTrip(r)
 }
 
-// usedModels are those that have been metered.
+// usedModels are the models that have been metered.
 func (e *Exporter) usedModels() []string {
 	if e.meter == nil {
 		return nil

@@ -118,7 +118,7 @@ func TestAMonthByHand(t *testing.T) {
 			clock.Store(begin.Add(2 * time.Minute).Unix())
 			timed := Spec()
 			timed.Start = func(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance, error) {
-				return start(env, cfg, func() time.Time { return time.Unix(clock.Load(), 0) })
+				return start(env, cfg, func() time.Time { return time.Unix(clock.Load(), 0) }, &handover{})
 			}
 			server := exportertest.Start(t, timed, "--config.file="+settings(t, dir, fmt.Sprintf(workedMonth, prom.URL(), weight)))
 			server.AwaitMetric("ml_cost_metered_through_timestamp_seconds " + strconv.FormatFloat(float64(begin.Unix()), 'g', -1, 64))

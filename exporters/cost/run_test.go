@@ -24,9 +24,9 @@ func now() time.Time { return time.Date(2026, 3, 20, 12, 0, 0, 0, time.UTC) }
 
 // spec is the exporter with that clock.
 func spec() exporter.Spec[Config] {
-	s := Spec()
+	s, books := Spec(), &handover{}
 	s.Start = func(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance, error) {
-		return start(env, cfg, now)
+		return start(env, cfg, now, books)
 	}
 	return s
 }

@@ -13,47 +13,47 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/fx"
 )
 
-// paceDays are the days whose mean is the pace of what is to come: a week has every weekday once.
+// paceDays is the number of days whose mean projects the rest of the month. Seven days have every weekday once.
 const paceDays = 7
 
-// spend is what bills say about one fiscal month, in Canadian dollars.
+// spend is the content of all bills for one fiscal month, in Canadian dollars.
 type spend struct {
 	period fiscal.Period
-	// through is up to when all bills are complete; zero without any.
+	// through is the time up to which all bills are complete. It is zero without bills.
 	through time.Time
 	billed  map[allocation]decimal.Decimal
 	// monthToDate and projected are by department.
 	monthToDate, projected map[string]decimal.Decimal
 	observability, rest    decimal.Decimal
-	// total is the sum of every line of the month, added up apart from the departments.
+	// total is the sum of every row of the month. It is computed independently of the departments.
 	total decimal.Decimal
-	// closed are the months before, by their name and department.
+	// closed are the sums of earlier months, by month and department.
 	closed map[closedMonth]decimal.Decimal
-	// comparable is what this month and the closed ones have for what is metered as well, and gpuHours the hours of GPUs in them.
+	// comparable is the cost of metered usage in this month and the closed ones. gpuHours are their GPU hours.
 	comparable map[closedMonth]decimal.Decimal
 	gpuHours   map[string]float64
-	// unconverted counts rows of the month and of the pace without a rate, by currency.
+	// unconverted counts rows without a rate, by currency, in the month and in the days of the projection.
 	unconverted map[string]int64
 }
 
-// closedMonths is how many months that are over are kept: what comes late comes within a quarter.
+// closedMonths is the number of complete months that are kept. Late charges arrive within a quarter.
 const closedMonths = 3
 
-// monthLayout is how months are written.
+// monthLayout is the format of months.
 const monthLayout = "2006-01"
 
-// closedMonth is what a department had in a month that is over.
+// closedMonth identifies the sum of a department in a complete month.
 type closedMonth struct{ department, month string }
 
 // allocation is a cell of the bill.
 type allocation struct{ department, service, category string }
 
-// add adds to a sum in a map.
+// add adds an amount to a sum in a map.
 func add[K comparable](sums map[K]decimal.Decimal, key K, amount decimal.Decimal) {
 	sums[key] = sums[key].Add(amount)
 }
 
-// summarise makes the sums of the fiscal month of an instant from the bills of all sources.
+// summarise computes the sums of the fiscal month of an instant from the bills of all sources.
 func summarise(bills []bill.Bill, rates fx.Book, calendar fiscal.Calendar, now time.Time) spend {
 	s := spend{
 		period: calendar.Month(now), billed: make(map[allocation]decimal.Decimal), monthToDate: make(map[string]decimal.Decimal),
@@ -66,18 +66,19 @@ func summarise(bills []bill.Bill, rates fx.Book, calendar fiscal.Calendar, now t
 	return s
 }
 
-// add adds one source, whose bill may be complete up to another time than those of others.
+// add adds one source. Its bill may be complete up to another time than the bills of other sources.
 func (s *spend) add(b bill.Bill, rates fx.Book, calendar fiscal.Calendar, now time.Time) {
 	through := b.Through
 	if through.After(now) {
-		through = now // Usage that has not happened yet is a mistake of the bill.
+		through = now // Usage in the future is an error of the bill.
 	}
 	if s.through.IsZero() || through.Before(s.through) {
 		s.through = through
 	}
 	first, next := date(s.period.Start), date(s.period.End)
 	oldestClosed := first.AddDate(0, -closedMonths, 0)
-	// The last whole days of the bill. One that is younger than a week has its pace from the days that it has.
+	// These are the last complete days of the bill. If the bill has less than a week, the projection uses the days that
+	// it has.
 	paceTo := date(through.In(calendar.Zone()))
 	paceFrom, oldest := paceTo.AddDate(0, 0, -paceDays), paceTo
 	pace, month := make(map[string]decimal.Decimal), make(map[string]decimal.Decimal)
@@ -132,7 +133,8 @@ func (s *spend) add(b bill.Bill, rates fx.Book, calendar fiscal.Calendar, now ti
 	}
 }
 
-// inCAD is what a line costs in Canadian dollars: by the rate of the invoice where that has one, else by the bank's of the day.
+// inCAD converts the cost of a row to Canadian dollars, by the rate of the invoice if it has one, else by the bank's
+// rate of the day.
 func inCAD(l bill.Line, rates fx.Book) (decimal.Decimal, bool) {
 	if !l.Rate.IsZero() {
 		return l.Amount.Mul(l.Rate), true
@@ -147,7 +149,7 @@ func date(t time.Time) time.Time {
 	return time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
 }
 
-// midnight is the beginning of a day in the zone of the books.
+// midnight is the start of a day in the time zone of the books.
 func midnight(day time.Time, calendar fiscal.Calendar) time.Time {
 	y, m, d := day.Date()
 	return time.Date(y, m, d, 0, 0, 0, 0, calendar.Zone())
@@ -164,7 +166,7 @@ func union(a, b map[string]decimal.Decimal) map[string]bool {
 	return all
 }
 
-// unreconciled is what the departments' cells do not explain of the bill. Anything but zero is a mistake in here.
+// unreconciled is the bill minus the sum of the departments' cells. Anything other than zero is a bug in this package.
 func (s spend) unreconciled() decimal.Decimal {
 	rest := s.total
 	for _, amount := range s.billed {
@@ -173,7 +175,7 @@ func (s spend) unreconciled() decimal.Decimal {
 	return rest
 }
 
-// cells are the allocations, the largest first, so that a limit on labels folds the small ones.
+// cells are the allocations, largest first, so that a limit on labels folds the small ones.
 func (s spend) cells() []allocation {
 	all := make([]allocation, 0, len(s.billed))
 	for a := range s.billed {

@@ -12,13 +12,13 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 )
 
-// Baselines are the stored baselines of a configuration's datasets, for an
-// operator to build ahead of the exporter, to look at, to freeze and to reset.
+// Baselines manages the stored baselines of a configuration's datasets. An operator builds, inspects, freezes and resets them
+// with it, independently of a running exporter.
 type Baselines struct {
 	cfg   Config
 	rooms *rooms
 	now   func() time.Time
-	// Progress, if set, is told of scans that take long.
+	// Progress, if set, receives the progress of long scans.
 	Progress func(dataset, doing string, done, total int)
 }
 
@@ -34,7 +34,7 @@ func OpenBaselines(cfg Config, logger *slog.Logger, now func() time.Time) (*Base
 // Close closes the sources and the store.
 func (b *Baselines) Close() error { return b.rooms.close() }
 
-// Segments returns the segments of a dataset that there are under its bins.
+// Segments returns the segments of a dataset that exist under its stored bins.
 func (b *Baselines) Segments(ctx context.Context, d DatasetConfig) ([]DatasetConfig, error) {
 	if len(d.Segments) == 0 {
 		return nil, nil
@@ -53,7 +53,7 @@ func (b *Baselines) Segments(ctx context.Context, d DatasetConfig) ([]DatasetCon
 	return segments, err
 }
 
-// Datasets returns the named datasets of the configuration and their segments, or all datasets.
+// Datasets returns the datasets and segments with these names, or all datasets without names.
 func (b *Baselines) Datasets(ctx context.Context, names ...string) ([]DatasetConfig, error) {
 	if len(names) == 0 {
 		return b.cfg.Datasets, nil
@@ -83,9 +83,8 @@ func (b *Baselines) Datasets(ctx context.Context, names ...string) ([]DatasetCon
 	return chosen, nil
 }
 
-// Build does at once what the exporter does over time: it cuts the bins, counts
-// the training data and adds every complete day that the production baseline
-// still wants. What is there already is left as it is.
+// Build does at once what the exporter does over several profiles: it cuts the bins, counts the training data and adds every
+// complete day that the production baseline still needs. It keeps everything that is stored already.
 func (b *Baselines) Build(ctx context.Context, d DatasetConfig) error {
 	l, err := b.rooms.learner(d, b.now)
 	if err != nil {
@@ -131,8 +130,7 @@ func (b *Baselines) Build(ctx context.Context, d DatasetConfig) error {
 	return err
 }
 
-// BaselineStatus is what is stored for a dataset. Without a definition all else
-// is empty.
+// BaselineStatus is the stored state of a dataset. Without a definition, all other fields are empty.
 type BaselineStatus struct {
 	Definition baseline.Definition
 	Training   baseline.Counts
@@ -142,7 +140,7 @@ type BaselineStatus struct {
 	good lastGood
 }
 
-// Status reads what is stored for a dataset.
+// Status reads the stored state of a dataset.
 func (b *Baselines) Status(ctx context.Context, d DatasetConfig) (BaselineStatus, error) {
 	var s BaselineStatus
 	view, err := b.rooms.store.Subject(kind, d.Name).View(ctx)
@@ -166,7 +164,7 @@ func (b *Baselines) Status(ctx context.Context, d DatasetConfig) (BaselineStatus
 	return s, nil
 }
 
-// found takes what is not there for no failure.
+// found returns nil for baseline.ErrNotFound, and any other error unchanged.
 func found(err error) error {
 	if errors.Is(err, baseline.ErrNotFound) {
 		return nil
@@ -174,8 +172,7 @@ func found(err error) error {
 	return err
 }
 
-// Freeze ends the learning of a dataset's production baseline with the days that are
-// there: it refines their bins first.
+// Freeze ends the learning of a dataset's production baseline with the days that are stored. It refines the bins first.
 func (b *Baselines) Freeze(ctx context.Context, d DatasetConfig) (baseline.Production, error) {
 	l, err := b.rooms.learner(d, b.now)
 	if err != nil {
@@ -186,7 +183,7 @@ func (b *Baselines) Freeze(ctx context.Context, d DatasetConfig) (baseline.Produ
 		return p, err
 	}
 	if len(p.Days) == 0 {
-		return l.subject.Freeze(ctx) // It says why not.
+		return l.subject.Freeze(ctx) // Without days, it returns an error with the reason.
 	}
 	definition, err := view.Definition(ctx)
 	if err != nil {
@@ -211,7 +208,7 @@ func (b *Baselines) Freeze(ctx context.Context, d DatasetConfig) (baseline.Produ
 	return p, err
 }
 
-// Accept makes what a column of a dataset is now what it is expected to be.
+// Accept stores the present state of a column (added, removed or with another type) as its expected state.
 func (b *Baselines) Accept(ctx context.Context, d DatasetConfig, column string) (baseline.Accepted, error) {
 	l, err := b.rooms.learner(d, b.now)
 	if err != nil {
@@ -220,8 +217,7 @@ func (b *Baselines) Accept(ctx context.Context, d DatasetConfig, column string) 
 	return l.accept(ctx, column, d.at(b.now()))
 }
 
-// Reset begins anew with parts of a dataset's baselines; the exporter then
-// builds or learns them again. What was there stays in the store.
+// Reset resets parts of a dataset's baselines. The exporter builds or learns them again. The old objects remain in the store.
 func (b *Baselines) Reset(ctx context.Context, d DatasetConfig, parts ...baseline.Part) error {
 	return b.rooms.store.Subject(kind, d.Name).Reset(ctx, parts...)
 }

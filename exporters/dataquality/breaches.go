@@ -10,8 +10,8 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// countedWindow is a window with what its counts are compared with: the limits are those of the alerts. What says whether a
-// snapshot is a good one and what asks for a cause are the same functions.
+// countedWindow is a counted window with the baselines for its comparison. It applies the limits of the alerts. The check of
+// a good snapshot and the search for causes use the same methods.
 type countedWindow struct {
 	dataset   *dataset
 	cycle     *cycle
@@ -19,7 +19,7 @@ type countedWindow struct {
 	recent    bool
 	window    tables.Window
 	baselines []compareWith
-	// z is the significance that the alerts ask for, and factor a multiple of drift_psi.
+	// z is the significance that the alerts require. factor multiplies the limit drift_psi.
 	z, factor float64
 }
 
@@ -27,7 +27,7 @@ func (d *dataset) fullWindow(c *cycle) countedWindow {
 	return countedWindow{dataset: d, cycle: c, profile: c.profile, window: c.window, baselines: c.baselines, z: d.defaults[signalSignificance], factor: 1}
 }
 
-// recentWindow is the recent window; it has no rows where none was counted.
+// recentWindow is the recent window. It has no rows if the cycle has no recent window.
 func (d *dataset) recentWindow(c *cycle) countedWindow {
 	w := countedWindow{
 		dataset: d, cycle: c, profile: c.recent, recent: true, window: tables.Window{From: c.recentFrom, To: c.window.To},
@@ -41,19 +41,19 @@ func (d *dataset) recentWindow(c *cycle) countedWindow {
 
 func (w countedWindow) rows() float64 { return float64(w.profile.Rows) }
 
-// nulls is the share of missing values of a column, and whether it is beyond its limit.
+// nulls returns the share of missing values of a column, and whether it exceeds the limit.
 func (w countedWindow) nulls(column string) (share float64, beyond bool) {
 	share = min(float64(w.profile.Nulls[column])/w.rows(), 1)
 	return share, share > w.dataset.nullLimit(w.cycle, column)
 }
 
-// unseen is the share of values that the baseline never had.
+// unseen returns the share of values in the bin unseen, and whether it exceeds the limit.
 func (w countedWindow) unseen(column string) (share float64, beyond bool) {
 	share = float64(w.profile.Values[column][binning.Unseen]) / w.rows()
 	return share, share > w.dataset.threshold(signalUnseen, column)
 }
 
-// drift is the first baseline from which a column has drifted.
+// drift returns the first baseline from which a column has drifted.
 func (w countedWindow) drift(column string) (x drift.Index, from compareWith, beyond bool) {
 	d := w.dataset
 	for _, b := range w.baselines {
@@ -70,8 +70,9 @@ func (w countedWindow) drift(column string) (x drift.Index, from compareWith, be
 	return x, from, false
 }
 
-// volume is the number of rows that were to be expected: the median of the same time in the weeks before or, of a full window
-// without them, that of the last week's good profiles.
+// volume returns the expected number of rows, and whether the window's number deviates too much from it. Expected is the
+// median of the same time in the weeks before. A full window without these weeks uses the median of the last week's good
+// profiles.
 func (w countedWindow) volume() (expected float64, beyond bool) {
 	expected, ok := w.pastRows()
 	if !ok && !w.recent {
@@ -111,24 +112,26 @@ func (w countedWindow) pastRows() (median float64, ok bool) {
 	return weeks[len(weeks)/2], true
 }
 
-// chance is the highest share that chance makes of another one, as dataset_column:ml_nulls:upper is of the rules.
+// chance is the upper bound of a share that the given share explains by chance. It computes what the rule
+// dataset_column:ml_nulls:upper computes.
 func (w countedWindow) chance(of float64) float64 {
 	return of + w.z*math.Sqrt(of*(1-of)/w.rows()) + w.z*w.z/(3*w.rows())
 }
 
-// breach is a signal that is beyond its limit, and beyond chance.
+// breach is a signal that exceeds its limit by more than chance explains.
 type breach struct {
 	incidentKey
 	window countedWindow
-	// baseline is what the column's bins are compared with; expected is the number of rows.
+	// baseline has the shares for comparison of the column's bins. expected is the expected number of rows.
 	baseline shares
 	expected float64
 }
 
-// incidentKey tells incidents apart. Column is empty for the volume.
+// incidentKey identifies an incident of a dataset. column is empty for the volume.
 type incidentKey struct{ signal, column string }
 
-// breaches are what the alerts of nulls, unseen values, drift and volume fire for: of the full window or else of the recent one.
+// breaches returns the signals for which the alerts of nulls, unseen values, drift and volume fire. The full window comes
+// first; the recent window adds the signals that the full one does not have.
 func (d *dataset) breaches(c *cycle) []breach {
 	var all []breach
 	add := func(b breach) {
@@ -145,7 +148,7 @@ func (d *dataset) breaches(c *cycle) []breach {
 		}
 		for _, column := range sortedKeys(w.profile.Nulls) {
 			if column == d.cfg.TimestampColumn {
-				continue // Rows without a time are in no window.
+				continue // No window contains rows without a time.
 			}
 			limit, of := d.nullLimit(c, column), shares{}
 			usual, known := c.usualNulls(column)
@@ -170,12 +173,12 @@ func (d *dataset) breaches(c *cycle) []breach {
 	return all
 }
 
-// incident is a breach from its beginning until it has been over for a while, with what was found when it began.
+// incident is a breach from its start until incidentOver has passed without it, with the causes that were found at its start.
 type incident struct {
 	last   time.Time
 	result *explanation
 }
 
-// incidentOver is how long a signal has to be within its limit until its next breach is another incident. The alerts keep firing
-// for up to half an hour, too.
+// incidentOver is the time that a signal has to stay within its limit before its next breach counts as a new incident. The
+// alerts also keep firing for up to half an hour.
 const incidentOver = 30 * time.Minute

@@ -9,18 +9,18 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sightglass-ml/sightglass/exporters/dataquality/internal/cause"
 	"github.com/sightglass-ml/sightglass/internal/binning"
+	"github.com/sightglass-ml/sightglass/internal/cause"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/reveal"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// CausesConfig bounds what the search for causes asks of the database.
+// CausesConfig bounds the load that the search for causes puts on the database.
 type CausesConfig struct {
-	// PerHour is the number of statements in an hour; 0 switches the search off.
+	// PerHour is the maximum number of statements an hour; 0 disables the search.
 	PerHour int `yaml:"per_hour"`
-	// Columns is the number of columns that may have the cause.
+	// Columns is the maximum number of columns that are searched.
 	Columns int `yaml:"columns"`
 }
 
@@ -38,36 +38,38 @@ func (c *CausesConfig) Validate(at config.At) {
 }
 
 const (
-	// sampledRows is about how many rows of both windows are looked at: a value that a hundredth of the rows have is there 250 times.
+	// sampledRows is the approximate number of sampled rows of both windows together. A value in 1 % of the rows has about
+	// 250 sampled rows in each window.
 	sampledRows = 50_000
-	// listedRows is how many rows the statement for people lists.
+	// listedRows is the row limit of the statement that lists affected rows.
 	listedRows = 100
-	// valuesOfColumn bounds the values of a column that may be the cause, those with the most rows; fewestOfValue have to have it.
+	// valuesOfColumn bounds the candidate values of a column; the most frequent ones are taken. fewestOfValue is the minimum
+	// number of sampled rows of a candidate value.
 	valuesOfColumn, fewestOfValue = 500, 10
 	// maxListedValues bounds the values in a statement.
 	maxListedValues = 20
 )
 
-// explanation is what was found when an incident began.
+// explanation is the result of the search for the causes of one incident.
 type explanation struct {
 	causes []foundCause
-	// compared says what with: an earlier window, or the baseline.
+	// compared names the comparison: an earlier window, or the baseline.
 	compared string
-	// err says why nothing was looked for, if so.
+	// err is the reason why no search was made.
 	err error
 }
 
-// foundCause is a probable cause in words.
+// foundCause is a probable cause, formatted for logs and metrics.
 type foundCause struct {
-	column, value   string // what is published: of a pair both, with a comma
-	text            string // payment_provider = newpay
+	column, value   string // as published; a pair has both, separated by a comma
+	text            string // such as payment_provider = newpay
 	explained, rows float64
 	onset           cause.Onset
 	statement       string
 }
 
-// explainBreaches keeps the incidents of a dataset, and looks for the causes of those that begin: in one statement for all of a
-// window. A failure leaves them unexplained, and the profile as it is.
+// explainBreaches updates the incidents of a dataset and searches for the causes of new ones. It needs one statement for each
+// window. A failure leaves the incidents without causes and does not fail the profile.
 func (d *dataset) explainBreaches(ctx context.Context, c *cycle) {
 	if d.cfg.segment != nil || d.cfg.Causes.PerHour == 0 || c.definition.ID == "" || c.profile.Nulls == nil {
 		return
@@ -100,7 +102,7 @@ func (d *dataset) explainBreaches(ctx context.Context, c *cycle) {
 	}
 }
 
-// explain looks for the causes of breaches.
+// explain searches for the causes of breaches.
 func (d *dataset) explain(ctx context.Context, c *cycle, begun []breach) map[incidentKey]*explanation {
 	results := make(map[incidentKey]*explanation, len(begun))
 	for _, recent := range []bool{false, true} {
@@ -131,7 +133,8 @@ func (d *dataset) explain(ctx context.Context, c *cycle, begun []breach) map[inc
 
 var errBudget = errors.New("causes.per_hour statements were asked in the last hour")
 
-// sample draws rows of the window and of an earlier one: the same time a week ago or, where the table does not have that, a day ago.
+// sample draws rows of the window and of an earlier one: the same time a week ago or, if the table does not have that, a day
+// ago.
 func (d *dataset) sample(ctx context.Context, c *cycle, asked []breach) (*tables.Sampled, error) {
 	d.asked = slices.DeleteFunc(d.asked, func(at time.Time) bool { return c.now.Sub(at) >= time.Hour })
 	if len(d.asked) >= d.cfg.Causes.PerHour {
@@ -139,7 +142,8 @@ func (d *dataset) sample(ctx context.Context, c *cycle, asked []breach) (*tables
 	}
 	d.asked = append(d.asked, c.now)
 	if deadline, ok := ctx.Deadline(); ok {
-		// What the profile found is published, however long this takes. Deadlines are of the process's clock.
+		// The search leaves a quarter of the time for publishing the profile. Context deadlines use the real clock, not
+		// d.now.
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)*3/4)
 		defer cancel()
@@ -177,13 +181,13 @@ func (d *dataset) sampleField(c *cycle, column string) tables.SampleField {
 	return tables.SampleField{Column: column}
 }
 
-// earlier is the window to compare with, and about how many rows it has.
+// earlier returns the window for comparison and its approximate number of rows.
 func (d *dataset) earlier(w countedWindow) (tables.Window, float64) {
 	weeks := int(math.Ceil(w.window.To.Sub(w.window.From).Hours() / (7 * 24)))
 	for _, days := range []int{7 * weeks, 1} {
 		of := tables.Window{From: w.window.From.AddDate(0, 0, -days), To: w.window.To.AddDate(0, 0, -days)}
 		if of.To.After(w.window.From) {
-			of.To = w.window.From // By the skew of clocks.
+			of.To = w.window.From // The windows overlap by the clock skew.
 		}
 		if rows, ok := d.past.rows(of.From, of.To); ok && rows > 0 {
 			return of, rows
@@ -192,8 +196,8 @@ func (d *dataset) earlier(w countedWindow) (tables.Window, float64) {
 	return tables.Window{From: w.window.From.AddDate(0, 0, -7*weeks), To: w.window.To.AddDate(0, 0, -7*weeks)}, w.rows()
 }
 
-// candidates are the columns that may have the cause: those by category, and numbers by their bins. A number that drifts itself is
-// another symptom: its bins go with those of whatever changed.
+// candidates returns the columns that may contain the cause: categorical columns, and numeric columns by their bins. It
+// leaves out a numeric column that drifts itself: such drift is another symptom, and its bins correlate with any cause.
 func (d *dataset) candidates(c *cycle, w countedWindow) []string {
 	var categories, numbers []string
 	for _, column := range c.schema {
@@ -211,7 +215,7 @@ func (d *dataset) candidates(c *cycle, w countedWindow) []string {
 	return all[:min(len(all), d.cfg.Causes.Columns)]
 }
 
-// explainBreach looks for the cause of one breach in a sample.
+// explainBreach searches for the causes of one breach in a sample.
 func (d *dataset) explainBreach(c *cycle, b breach, sample *tables.Sampled) *explanation {
 	of := slices.IndexFunc(sample.Fields, func(f tables.SampledField) bool { return f.Column == b.column })
 	if of < 0 {
@@ -274,8 +278,8 @@ func (d *dataset) explainBreach(c *cycle, b breach, sample *tables.Sampled) *exp
 	return e
 }
 
-// changeOf are the bins by which the change of a column is judged, and the bin of each of its codes: whether a value is missing or
-// unseen, or all bins of the column.
+// changeOf returns the bins that measure the change of a column, and the bin of each code. For nulls and unseen values there
+// are two bins: affected or not. For drift they are all bins of the column.
 func changeOf(b breach, f tables.SampledField) (in cause.Sample, binOf []int32) {
 	binOf = make([]int32, len(f.Names))
 	finder := func() func(code int) int {
@@ -318,7 +322,7 @@ func changeOf(b breach, f tables.SampledField) (in cause.Sample, binOf []int32) 
 		for code := range binOf {
 			bin := of(code)
 			if bins[bin] == binning.Unseen && !known && other >= 0 {
-				bin = other // It says nothing of the values, see foldUnseen.
+				bin = other // Such a baseline cannot tell unseen values from other; see foldUnseen.
 			}
 			binOf[code] = int32(bin)
 		}
@@ -328,7 +332,7 @@ func changeOf(b breach, f tables.SampledField) (in cause.Sample, binOf []int32) 
 	return in, binOf
 }
 
-// valuesOf are the codes of a column that may have the cause, and the names of its values: the frequent ones, and all others as one.
+// valuesOf returns the codes of a candidate column and the names of its values. All infrequent values share one code.
 func valuesOf(f tables.SampledField) (cause.Column, []string) {
 	counts := make([]int, len(f.Names))
 	for _, code := range f.Codes {
@@ -343,7 +347,7 @@ func valuesOf(f tables.SampledField) (cause.Column, []string) {
 	names := []string{binning.Other}
 	for i, code := range order {
 		if f.Values && (i >= valuesOfColumn || counts[code] < fewestOfValue) {
-			break // The code 0 is all of these.
+			break // They keep code 0, all infrequent values.
 		}
 		name := f.Names[code]
 		if f.Values && code > 0 {
@@ -359,7 +363,7 @@ func valuesOf(f tables.SampledField) (cause.Column, []string) {
 	return cause.Column{Name: f.Column, Codes: codes}, names
 }
 
-// codesOf is the choice of the rows with a value by its name.
+// codesOf returns the condition for the rows that have the value of this name.
 func codesOf(sample *tables.Sampled, field int, name string) (tables.Among, bool) {
 	for code, n := range sample.Fields[field].Names {
 		if f := sample.Fields[field]; n == name && (!f.Values || code == 0) || f.Values && code > 0 && binning.CategoryBin(n) == name {
@@ -377,7 +381,8 @@ func rowsOf(in cause.Sample, terms []cause.Term) []bool {
 	return rows
 }
 
-// risen is the condition of the values of the column that the cause's rows have more of than before; none of a value that is hidden.
+// risen returns a condition for the values of the column that increased among the rows of the cause. It returns none if one
+// of these values is hidden.
 func (d *dataset) risen(c *cycle, sample *tables.Sampled, field int, binOf []int32, rose, inCause []bool) []tables.Among {
 	f := sample.Fields[field]
 	counts := make(map[int32]int)
@@ -403,7 +408,7 @@ func (d *dataset) risen(c *cycle, sample *tables.Sampled, field int, binOf []int
 	return []tables.Among{{Field: field, Codes: codes}}
 }
 
-// onset is when rows of the cause began to be affected.
+// onset estimates when rows of the cause began to be affected.
 func onset(sample *tables.Sampled, in cause.Sample, inCause, rose []bool) cause.Onset {
 	if sample.Times == nil {
 		return cause.Onset{}
@@ -418,7 +423,7 @@ func onset(sample *tables.Sampled, in cause.Sample, inCause, rose []bool) cause.
 	return cause.Since(times, affected)
 }
 
-// explainVolume looks for the cause of more or fewer rows in what the profile has counted: no statement is needed.
+// explainVolume searches for the cause of more or fewer rows in the bin counts of the profile. It needs no statement.
 func (d *dataset) explainVolume(c *cycle, b breach) *explanation {
 	baselines := d.volumeShares(c, b.window)
 	var columns []cause.Counted
@@ -446,7 +451,7 @@ func (d *dataset) explainVolume(c *cycle, b breach) *explanation {
 	return e
 }
 
-// volumeShares are the shares of the bins of each column in what the window's rows are compared with.
+// volumeShares returns, for each column, the baseline's bin shares that the window is compared with.
 func (d *dataset) volumeShares(c *cycle, w countedWindow) map[string]shares {
 	if w.recent {
 		return c.seasonRecent

@@ -13,7 +13,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// sayCause logs what was found.
+// sayCause logs the result of a search.
 func (d *dataset) sayCause(key incidentKey, e *explanation) {
 	logger := d.logger.With("signal", key.signal, "column", key.column)
 	switch {
@@ -38,7 +38,7 @@ func (d *dataset) sayCause(key incidentKey, e *explanation) {
 
 func round(share float64) float64 { return math.Round(share*1000) / 1000 }
 
-// causeMetrics are the samples of the causes of the incidents that are not over.
+// causeMetrics publishes the causes of the open incidents.
 func (d *dataset) causeMetrics(m descs, gauge func(desc *prometheus.Desc, v float64, labels ...string)) {
 	keys := make([]incidentKey, 0, len(d.incidents))
 	for key := range d.incidents {
@@ -65,7 +65,7 @@ func (d *dataset) causeMetrics(m descs, gauge func(desc *prometheus.Desc, v floa
 	}
 }
 
-// shownName is the name of a value that may be published, and whether it hides the value.
+// shownName returns the name under which a value may be published, and whether that name hides the value.
 func (d *dataset) shownName(c *cycle, f tables.SampledField, name string) (string, bool) {
 	if !f.Values || name == binning.Null || name == binning.Other {
 		return name, false
@@ -78,7 +78,8 @@ func (d *dataset) shownName(c *cycle, f tables.SampledField, name string) (strin
 	return name, false
 }
 
-// shownValue is shown of a value of a column by category. A value with a bin of its own has the name of its bin.
+// shownValue returns the published name of a category, and whether that name hides the value. A value with its own bin has
+// the name of the bin.
 func (d *dataset) shownValue(c *cycle, column, value string) (string, bool) {
 	if hidden, ok := d.hidden(c, column)[binning.CategoryBin(value)]; ok {
 		return hidden, true
@@ -86,7 +87,7 @@ func (d *dataset) shownValue(c *cycle, column, value string) (string, bool) {
 	alone := binning.Layout{Kind: binning.Categorical, Top: []string{value}}
 	if hidden, ok := reveal.Policy(d.cfg.Columns.Reveal).Hidden(column, alone)[binning.CategoryBin(value)]; ok {
 		_, hash, _ := strings.Cut(hidden, "~")
-		return "#~" + hash, true // It has no rank among the bins.
+		return "#~" + hash, true // Without its own bin it has no rank.
 	}
 	return binning.CategoryBin(value), false
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// Literal is a value as it is written, whatever it looks like.
+// Literal is a value as written in the file, whatever its YAML type.
 type Literal string
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -24,12 +24,12 @@ func (l *Literal) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// CheckConfig is a condition that every row should fulfil: exactly one of those
-// below, of a column or, for SQL, of the row.
+// CheckConfig is a condition that every row should fulfil. It has exactly one of the conditions below; all but sql need a
+// column.
 type CheckConfig struct {
 	config.Pos `yaml:"-"`
 
-	// Name is the value of the label check; made of column and condition if empty.
+	// Name is the value of the label check. If empty, it is made of the column and the condition.
 	Name    string    `yaml:"name,omitempty"`
 	Column  string    `yaml:"column,omitempty"`
 	NotNull bool      `yaml:"not_null,omitempty"`
@@ -39,24 +39,24 @@ type CheckConfig struct {
 	AtMost  Literal   `yaml:"at_most,omitempty"`
 	Matches string    `yaml:"matches,omitempty"`
 	SQL     string    `yaml:"sql,omitempty"`
-	// Where is SQL that says which rows the condition is for; all rows if empty.
+	// Where is an SQL condition that selects the rows to check; empty selects all rows.
 	Where    string `yaml:"where,omitempty"`
 	Severity string `yaml:"severity,omitempty"`
-	// MaxRatio is the share of the rows that may break the check.
+	// MaxRatio is the tolerated share of rows that break the check.
 	MaxRatio   float64          `yaml:"max_ratio,omitempty"`
 	References *ReferenceConfig `yaml:"references,omitempty"`
 }
 
-// ReferenceConfig is where the values of a column have to be: another dataset of
-// the configuration, or a table named here, in the same source.
+// ReferenceConfig is the table that must contain the values of the column: another dataset of the configuration, or a table
+// of the same source that is named here.
 type ReferenceConfig struct {
 	Dataset     string `yaml:"dataset,omitempty"`
 	TableConfig `yaml:",inline"`
-	// To is the column there; it is the column's own name if empty.
+	// To is the column of the referenced table; by default it has the name of the checked column.
 	To string `yaml:"to,omitempty"`
 }
 
-// Severities of checks, those of the alerts.
+// Severities of checks. The alerts have the same ones.
 const (
 	critical = "critical"
 	warning  = "warning"
@@ -128,7 +128,7 @@ func (r *ReferenceConfig) Validate(at config.At) {
 	}
 }
 
-// Bounds of what the configuration can ask of one dataset.
+// Limits of the configuration of one dataset.
 const (
 	maxAccepted  = 1000
 	maxNameBytes = 128
@@ -163,7 +163,7 @@ func (d *DatasetConfig) validateChecks(at config.At) {
 	}
 }
 
-// resolveReferences gives the references of a dataset's checks their tables.
+// resolveReferences sets the tables of a dataset's references.
 func (c *Config) resolveReferences(at config.At, i int, names map[string]int) {
 	d := &c.Datasets[i]
 	for j := range d.Checks {
@@ -187,7 +187,7 @@ func (c *Config) resolveReferences(at config.At, i int, names map[string]int) {
 	}
 }
 
-// checks are the checks of a dataset in the words of its source.
+// checks returns the checks of a dataset in the form that package tables runs.
 func (r *rooms) checks(cfg DatasetConfig, source *tables.Source) ([]tables.Check, error) {
 	checks := make([]tables.Check, len(cfg.Checks))
 	for i, c := range cfg.Checks {
@@ -208,7 +208,7 @@ func (r *rooms) checks(cfg DatasetConfig, source *tables.Source) ([]tables.Check
 	return checks, nil
 }
 
-// countDuplicates counts the rows that repeat a key.
+// countDuplicates counts the rows with a repeated key.
 func (d *dataset) countDuplicates(ctx context.Context, c *cycle) error {
 	var errs []error
 	for _, key := range d.cfg.Keys {
@@ -226,7 +226,7 @@ func keyName(key []string) string { return strings.Join(key, ", ") }
 
 // runChecks counts the rows that break each check.
 func (d *dataset) runChecks(ctx context.Context, c *cycle) error {
-	if len(c.segments) == 0 { // Else the sum of all parts is there.
+	if len(c.segments) == 0 { // With segments, countOfSegments has set the sum.
 		var err error
 		if c.checked, err = d.source.Check(ctx, d.relation, c.schema, c.window, d.checks); err != nil {
 			return err
@@ -235,7 +235,8 @@ func (d *dataset) runChecks(ctx context.Context, c *cycle) error {
 	return d.noteChecked(c)
 }
 
-// noteChecked says which checks could not be counted, and counts the records without a time, which no window contains.
+// noteChecked returns the errors of checks that could not be counted. It also sets the count of records without a time, which
+// no window contains.
 func (d *dataset) noteChecked(c *cycle) error {
 	var errs []error
 	for i, check := range d.checks {
@@ -249,7 +250,7 @@ func (d *dataset) noteChecked(c *cycle) error {
 	return errors.Join(errs...)
 }
 
-// checkMetrics are the samples of keys and checks. What could not be counted is absent.
+// checkMetrics publishes the counts of keys and checks. A count that failed has no series.
 func (d *dataset) checkMetrics(m descs, c *cycle, gauge func(desc *prometheus.Desc, v float64, labels ...string)) {
 	for i, n := range c.duplicates {
 		if n.Sample > 0 {
@@ -265,7 +266,7 @@ func (d *dataset) checkMetrics(m descs, c *cycle, gauge func(desc *prometheus.De
 	}
 }
 
-// brokenCheck says which key or check makes the profile one that is not to be replayed from.
+// brokenCheck returns the first key or check whose limit the profile exceeds. Such a snapshot is not good.
 func (d *dataset) brokenCheck(c *cycle) string {
 	rows := float64(c.profile.Rows)
 	for i, n := range c.duplicates {

@@ -7,25 +7,23 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/season"
 )
 
-// baselineSeason is the production baseline at the time of the day at which a
-// short window lies.
+// baselineSeason names the production baseline for the time of day of a window shorter than a day.
 const baselineSeason = "season"
 
-// compareWith is a baseline to compare with.
+// compareWith is a baseline for comparison.
 type compareWith struct {
 	name     string
 	learning bool
-	// replaced says that another baseline is compared with instead of this one,
-	// which is published all the same.
+	// replaced reports that another baseline takes the place of this one in comparisons. This one is still published.
 	replaced bool
 	shares   map[string]shares
 }
 
-// shares are the shares of a column's bins, of so many values.
+// shares has the share of each bin of a column, and the number of values they were computed from.
 type shares struct {
 	bins   map[string]float64
 	values float64
-	swing  *float64 // How much its days, or hours, differ; nil where that is not known.
+	swing  *float64 // Variation between the days or hours; nil if unknown.
 }
 
 func sharesOf(c baseline.Counts) map[string]shares {
@@ -44,8 +42,7 @@ func sharesOf(c baseline.Counts) map[string]shares {
 	return of
 }
 
-// seasonShares is what the window is compared with, of each column of the
-// production baseline.
+// seasonShares returns, for each column, the shares of the production baseline for the time of day from from to to.
 func seasonShares(s *season.Season, d baseline.Definition, p baseline.Production, from, to time.Time) map[string]shares {
 	of := sharesOf(p.Counts)
 	for field := range d.Fields {
@@ -56,7 +53,7 @@ func seasonShares(s *season.Season, d baseline.Definition, p baseline.Production
 	return of
 }
 
-// withDays adds how much the days of the production baseline differ.
+// withDays adds the variation between the days of the production baseline.
 func withDays(of map[string]shares, s *season.Season) map[string]shares {
 	for field, all := range of {
 		all.swing = swingOf(s.DaySwing(field))
@@ -72,11 +69,10 @@ func swingOf(v float64, known bool) *float64 {
 	return &v
 }
 
-// short reports whether the window has a time of the day: it is shorter than a day.
+// short reports whether the window is shorter than a day, so that it has a time of day.
 func (d DatasetConfig) short() bool {
 	return d.Window > 0 && time.Duration(d.Window) < 24*time.Hour
 }
 
-// zone is the time zone of the dataset's days and nights. It is checked when the
-// configuration is read.
+// zone is the time zone of the dataset. Validate has checked it.
 func (d DatasetConfig) zone() *time.Location { return d.TimeZone.Location() }

@@ -21,13 +21,12 @@ type Config struct {
 
 	// Sources are the databases, by name.
 	Sources map[string]tables.Config `yaml:"sources"`
-	// BaselineStore is where baselines are kept: a folder, or an object store
-	// that all replicas share. The default is the folder "baselines" in $STATE_DIRECTORY, or else beside
-	// the configuration file.
+	// BaselineStore is where baselines are stored: a folder, or an object store that all replicas share. The default is the
+	// folder "baselines" in $STATE_DIRECTORY or, without it, beside the configuration file.
 	BaselineStore baseline.Config `yaml:"baseline_store"`
-	// MaxConcurrentProfiles bounds the profiles that run at the same time.
+	// MaxConcurrentProfiles bounds the number of concurrent profiles.
 	MaxConcurrentProfiles int `yaml:"max_concurrent_profiles"`
-	// Defaults hold for datasets that do not say otherwise.
+	// Defaults apply to datasets that do not set a value themselves.
 	Defaults Defaults `yaml:"defaults"`
 	// Datasets are the tables to watch.
 	Datasets []DatasetConfig `yaml:"datasets"`
@@ -42,8 +41,7 @@ type Defaults struct {
 	Interval  config.Duration `yaml:"interval"`
 	Timeout   config.Duration `yaml:"timeout"`
 	ClockSkew config.Duration `yaml:"clock_skew"`
-	// TimeZone is the one in which the datasets have days and nights, weekdays
-	// and weekends, such as America/Toronto.
+	// TimeZone is the time zone of the datasets' hours, days and weekends, such as America/Toronto.
 	TimeZone config.TimeZone `yaml:"time_zone"`
 }
 
@@ -55,14 +53,14 @@ func (d *Defaults) SetDefaults() {
 	d.ClockSkew = config.Duration(time.Minute)
 }
 
-// TableConfig is where a table is, and its column of time.
+// TableConfig names a table and its timestamp column.
 type TableConfig struct {
 	tables.Place `yaml:",inline"`
 	// TimestampColumn holds the time of each record.
 	TimestampColumn string `yaml:"timestamp_column,omitempty"`
 }
 
-// relation is the table in the SQL of its source.
+// relation returns the SQL of the table for its source.
 func (t *TableConfig) relation(s *tables.Source) (tables.Relation, error) {
 	return t.Relation(s, t.TimestampColumn)
 }
@@ -73,34 +71,33 @@ type DatasetConfig struct {
 
 	Name        string `yaml:"name"`
 	TableConfig `yaml:",inline"`
-	// Owned is the owner, and free labels of the alerts about the dataset.
+	// Owned is the owner of the dataset, and free labels for its alerts.
 	owner.Owned `yaml:",inline"`
 
-	// Window is how far back records count; 0s takes the whole table. Without
-	// a timestamp column it is always the whole table.
+	// Window is the period of rows that a profile counts; 0s counts the whole table. Without a timestamp column it is always
+	// the whole table.
 	Window config.Duration `yaml:"window,omitempty"`
-	// Interval is the time between profiles, Timeout the longest one may take.
+	// Interval is the time between two profiles. Timeout is the maximum duration of one.
 	Interval config.Duration `yaml:"interval,omitempty"`
 	Timeout  config.Duration `yaml:"timeout,omitempty"`
-	// ClockSkew is how far in the future a record may be and still count.
+	// ClockSkew is how far in the future the time of a record may be for the record to count.
 	ClockSkew config.Duration `yaml:"clock_skew,omitempty"`
-	// TimeZone is the one in which the dataset has days and nights.
+	// TimeZone is the time zone of the dataset's hours, days and weekends.
 	TimeZone config.TimeZone `yaml:"time_zone,omitempty"`
-	// Due is the time of the day, as in 07:00, by which the data of the day before is there.
+	// Due is the time of day, such as 07:00, by which the data of the previous day has to be in the table.
 	Due string `yaml:"due,omitempty"`
-	// SnapshotQuery returns the version of the data, such as a commit of
-	// lakeFS or a snapshot of Iceberg, to name in alerts.
+	// SnapshotQuery returns the version of the data, such as a lakeFS commit or an Iceberg snapshot. Alerts name it.
 	SnapshotQuery string `yaml:"snapshot_query,omitempty"`
 
-	// Keys are columns whose combined values no two rows should share.
+	// Keys are lists of columns. No two rows should have the same values in all columns of a list.
 	Keys [][]string `yaml:"keys,omitempty"`
-	// KeysExactRows is the number of rows up to which duplicates are counted
-	// exactly; of more, those of one key in sixteen are.
+	// KeysExactRows is the number of rows up to which duplicates are counted exactly. Above it, one key in sixteen is
+	// counted.
 	KeysExactRows int64 `yaml:"keys_exact_rows,omitempty"`
 	// Checks are conditions that every row should fulfil.
 	Checks []CheckConfig `yaml:"checks,omitempty"`
 
-	// Segments are parts of the dataset to watch as datasets of their own.
+	// Segments are subsets of the dataset that are watched as datasets of their own.
 	Segments []SegmentConfig `yaml:"segments,omitempty"`
 
 	// Causes bounds the search for the rows that explain a change.
@@ -114,32 +111,31 @@ type DatasetConfig struct {
 	Baselines   BaselinesConfig    `yaml:"baselines"`
 
 	hasWindow bool
-	// segment is the part of the table that the dataset is; nil for all of it.
+	// segment is the subset of the table that this dataset consists of; nil for the whole table.
 	segment *segment
 }
 
 // ColumnConfig is a column of the expected schema.
 type ColumnConfig struct {
 	Name string `yaml:"name"`
-	// Type is the type as the database names it; empty accepts any.
+	// Type is the type name of the database; empty accepts any type.
 	Type string `yaml:"type,omitempty"`
 }
 
-// ColumnsConfig says which columns have their values counted in bins. By
-// default these are all but those that look like identifiers or free text.
+// ColumnsConfig selects the columns whose values are counted in bins. By default these are all columns except those that seem
+// to be identifiers or free text.
 type ColumnsConfig struct {
 	Include []string `yaml:"include,omitempty"`
 	Exclude []string `yaml:"exclude,omitempty"`
-	// Accept names columns that may come, go and change their type: what they
-	// become is expected from then on.
+	// Accept names columns that may be added, be removed or change their type. Their new state becomes the expected one.
 	Accept []string `yaml:"accept,omitempty"`
-	// Reveal names columns whose categories are shown whatever they look like.
+	// Reveal names columns whose categories are always published in clear text.
 	Reveal []string `yaml:"reveal,omitempty"`
 	// Bins is the number of intervals of a numeric column.
 	Bins int `yaml:"bins,omitempty"`
 	// Top is the number of categories that have a bin of their own.
 	Top int `yaml:"top,omitempty"`
-	// Max bounds the columns that have bins, and those that have nulls counted.
+	// Max bounds the number of columns with bins, and of columns with counted nulls.
 	Max int `yaml:"max,omitempty"`
 }
 
@@ -170,8 +166,8 @@ func (c ColumnsConfig) choice() tables.Choice {
 	return tables.Choice{Include: c.Include, Exclude: c.Exclude, Bins: c.Bins, Top: c.Top, MaxColumns: c.Max}
 }
 
-// UpstreamConfig is a stage before the dataset whose rows should all arrive. It
-// is another dataset of the configuration, or a table named here.
+// UpstreamConfig is an upstream: all of its rows should arrive in the dataset. It is another dataset of the configuration, or
+// a table that is named here.
 type UpstreamConfig struct {
 	Dataset     string `yaml:"dataset,omitempty"`
 	Name        string `yaml:"name,omitempty"`
@@ -192,16 +188,15 @@ func (u *UpstreamConfig) Validate(at config.At) {
 	u.TableConfig.Validate(at)
 }
 
-// ComparisonConfig compares the dataset with another store of the same data,
-// such as the online store of a feature store, at the same points in time.
+// ComparisonConfig compares the dataset with another store of the same data, such as the online store of a feature store, at
+// the same points in time.
 type ComparisonConfig struct {
 	// Against names the other store.
 	Against string `yaml:"against"`
 	// Source runs the query; the dataset's own source by default.
 	Source string `yaml:"source,omitempty"`
-	// Query returns one row with the columns compared_rows and
-	// mismatched_rows. In it, :window_start and :window_end stand for the
-	// bounds of the dataset's window.
+	// Query returns one row with the columns compared_rows and mismatched_rows. Its placeholders :window_start and
+	// :window_end are the bounds of the dataset's window.
 	Query string `yaml:"query"`
 }
 
@@ -224,18 +219,17 @@ type ThresholdsConfig struct {
 	VolumeDeviation  *float64         `yaml:"volume_deviation_ratio,omitempty"`
 	DuplicateRatio   *float64         `yaml:"duplicate_ratio,omitempty"`
 	FutureRatio      *float64         `yaml:"future_ratio,omitempty"`
-	// Columns override for one column, or for those that a pattern such as
-	// *_note matches, what holds for the dataset.
+	// Columns overrides the dataset's thresholds for one column, or for all columns that match a pattern such as *_note.
 	Columns map[string]ColumnThresholds `yaml:"columns,omitempty"`
 }
 
-// ColumnThresholds are those that a column can have for itself.
+// ColumnThresholds are the thresholds that can be set for a single column.
 type ColumnThresholds struct {
 	NullRatio   *float64 `yaml:"null_ratio,omitempty"`
 	DriftPSI    *float64 `yaml:"drift_psi,omitempty"`
 	UnseenRatio *float64 `yaml:"unseen_ratio,omitempty"`
-	// OutOfRangeRatio is of values beyond the baseline's extremes, MeanShift in
-	// standard deviations of the baseline.
+	// OutOfRangeRatio is a share of values outside the range of the baseline. MeanShift is in standard deviations of the
+	// baseline.
 	OutOfRangeRatio *float64 `yaml:"out_of_range_ratio,omitempty"`
 	MeanShift       *float64 `yaml:"mean_shift_deviations,omitempty"`
 }
@@ -279,29 +273,28 @@ func ratio(at config.At, key string, v *float64) {
 	}
 }
 
-// BaselinesConfig says what a dataset is compared with.
+// BaselinesConfig selects the baselines of a dataset.
 type BaselinesConfig struct {
-	// Training is the data that the model was trained on.
+	// Training is the data of the training run of the model.
 	Training *TrainingConfig `yaml:"training,omitempty"`
-	// Production is learned from the first days of production.
+	// Production is learned from the first days in production.
 	Production ProductionConfig `yaml:"production"`
 }
 
-// TrainingConfig is where the training data is.
+// TrainingConfig names the table of the training data.
 type TrainingConfig struct {
-	// Its source is the dataset's own by default.
+	// The default source is the source of the dataset.
 	TableConfig `yaml:",inline"`
 }
 
-// ProductionConfig says how the production baseline is learned.
+// ProductionConfig sets how the production baseline is learned.
 type ProductionConfig struct {
-	// Days is the number of days to learn from; 0 switches the baseline off.
+	// Days is the number of days to learn from; 0 disables the baseline.
 	Days int `yaml:"days"`
-	// FirstDay, as in 2026-01-05, starts with days that are in the table
-	// already. By default the first day is the one on which the exporter
-	// first saw the dataset.
+	// FirstDay, such as 2026-01-05, is the first day to learn; the table must have it. The default is the day on which the
+	// exporter first saw the dataset.
 	FirstDay baseline.Day `yaml:"first_day,omitempty"`
-	// Lateness is how long after the end of a day its records are complete.
+	// Lateness is the time after the end of a day until its records are complete.
 	Lateness config.Duration `yaml:"lateness"`
 }
 
@@ -362,8 +355,7 @@ func (d *DatasetConfig) Validate(at config.At) {
 	}
 }
 
-// Validate implements config.Validator: the references between sources and
-// datasets, and what the defaults fill in.
+// Validate implements config.Validator. It checks the references between sources and datasets, and fills in the defaults.
 func (c *Config) Validate(at config.At) {
 	if c.Defaults.TimeZone == "" {
 		c.Defaults.TimeZone = at.TimeZone("defaults.time_zone", "")
@@ -435,7 +427,7 @@ func (c *Config) Validate(at config.At) {
 	}
 }
 
-// fill sets v to the default where the file says nothing.
+// fill sets v to the default if the file sets no value.
 func fill[T comparable](v *T, value T) {
 	if *v == *new(T) {
 		*v = value

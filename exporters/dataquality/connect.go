@@ -12,7 +12,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables/tablecheck"
 )
 
-// Connect reports what the exporter would reach with a configuration. It writes no baselines.
+// Connect reports whether the exporter can reach the sources and tables of a configuration. It writes no baselines.
 func Connect(ctx context.Context, report *connect.Report, cfg Config) {
 	r, err := openRooms(cfg, slog.New(slog.DiscardHandler))
 	if report.Fail("baseline_store", "open", err) {
@@ -24,7 +24,7 @@ func Connect(ctx context.Context, report *connect.Report, cfg Config) {
 	for _, name := range sortedKeys(cfg.Sources) {
 		reachable[name] = tablecheck.Source(ctx, report, name, cfg.Sources[name].Type, r.source)
 	}
-	now := time.Now() //nolint:forbidigo // The process's clock comes in here.
+	now := time.Now() //nolint:forbidigo // The real clock enters here.
 	for _, d := range cfg.Datasets {
 		connectDataset(ctx, report, r, d, reachable, now)
 	}
@@ -70,7 +70,7 @@ func connectDataset(ctx context.Context, report *connect.Report, r *rooms, d Dat
 	}
 }
 
-// connectTable reads the schema of a table unless its source does not answer, which the report has said.
+// connectTable reads the schema of a table. It does not try if the source did not answer before; it reports that instead.
 func connectTable(ctx context.Context, report *connect.Report, r *rooms, part, what string, t *TableConfig, key string, reachable map[string]bool) (tablecheck.Opened, bool) {
 	if !reachable[t.Source] {
 		report.Add(part, what, connect.Failed, "its source "+t.Source+" does not answer")
@@ -79,7 +79,7 @@ func connectTable(ctx context.Context, report *connect.Report, r *rooms, part, w
 	return tablecheck.Table(ctx, report, part, what, func() (*tables.Source, tables.Relation, error) { return r.table(t, key) })
 }
 
-// connectTraining reports bins as cutTraining cuts them: of the columns that are served, from the training data.
+// connectTraining reports the bins that cutTraining would cut: those of the dataset's columns, from the training data.
 func connectTraining(ctx context.Context, report *connect.Report, part string, d DatasetConfig, served, trained tablecheck.Opened, window tables.Window) {
 	var both, untrained []tables.Column
 	for _, c := range trained.Schema {
@@ -103,14 +103,14 @@ func connectTraining(ctx context.Context, report *connect.Report, part string, d
 	choice.MaxColumns -= len(cut.Layouts)
 	for _, c := range timeColumns(served.Schema, served.Relation.Time) {
 		if !has(untrained, c.Name) {
-			untrained = append(untrained, c) // The window needs it.
+			untrained = append(untrained, c) // A window needs the timestamp column.
 		}
 	}
 	served.Schema = untrained
 	tablecheck.Columns(ctx, report, part, time.Duration(d.Timeout), served, window, choice)
 }
 
-// at is the window of a profile that begins now.
+// at returns the window of a profile that starts now.
 func (d *DatasetConfig) at(now time.Time) tables.Window {
 	var w tables.Window
 	if d.TimestampColumn != "" {

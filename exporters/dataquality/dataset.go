@@ -18,7 +18,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// dataset profiles one table. It is used by one goroutine.
+// dataset profiles one table. Only one goroutine uses it at a time.
 type dataset struct {
 	cfg         DatasetConfig
 	source      *tables.Source
@@ -29,41 +29,42 @@ type dataset struct {
 	checks      []tables.Check
 	defaults    map[string]float64
 	overrides   map[override]float64
-	// columns bounds the columns that ever have series.
+	// columns bounds the number of columns that ever have series.
 	columns *limit.Limiter
-	// problems are of what could not be opened beside the table itself.
+	// problems are errors of sources and tables other than the dataset's own table.
 	problems []error
-	// leftOut are the columns past the limit: each is counted and logged once.
+	// leftOut are the columns beyond the limit. Each is counted and logged once.
 	leftOut map[string]bool
-	// unreadable are the files that the last profile left out.
+	// unreadable are the files that the last profile skipped.
 	unreadable []string
 	logger     *slog.Logger
 	now        func() time.Time
-	// saidUnknown says that the log has the columns whose baseline has values that its bins do not know.
+	// saidUnknown reports that sayUnknown has run, which logs only once.
 	saidUnknown bool
 
-	// rooms are where segments are opened, and children those that there are, by name.
+	// rooms opens the sources of segments. children are the datasets of the segments, by name.
 	rooms    *rooms
 	children map[string]*dataset
 
-	// latest outlives an empty window, so that a stale dataset stays stale.
+	// latest is the time of the latest record. It is kept while the window is empty, so that the age of a stale dataset keeps
+	// growing.
 	latest time.Time
-	// empty says that the last window had no rows though the table has.
+	// empty reports that the last window had no rows although the table has rows.
 	empty bool
-	// rowsPerSecond is the mean of the last window, by which the recent one is sized.
+	// rowsPerSecond is the mean rate of the last window. It determines the length of the recent window.
 	rowsPerSecond float64
 	// recentWas is the length of the last recent window, 0 before the first.
 	recentWas time.Duration
 	past      past
-	// good is what was stored as goodJSON; see readGood.
+	// good is goodJSON decoded; see readGood.
 	good     lastGood
 	goodJSON []byte
-	// incidents are the signals that are beyond their limits, with their causes, and asked the times of the statements for these.
+	// incidents are the open incidents with their causes. asked has the times of the search statements, for the hourly limit.
 	incidents map[incidentKey]*incident
 	asked     []time.Time
-	// sorted are the bins of columns, as they were last; see order.
+	// sorted caches the sorted bins of columns; see order.
 	sorted map[binsOf][]string
-	// shown are the names of categories, by column; see hidden.
+	// shown caches the published names of categories by column; see hidden.
 	shown map[string]hiddenOf
 	// batch makes the metrics of each profile.
 	batch exporter.Batch
@@ -81,13 +82,13 @@ type comparison struct {
 	query   string
 }
 
-// cycle is what one profile found.
+// cycle holds the results of one profile.
 type cycle struct {
 	now    time.Time
 	window tables.Window
-	// future is after what the window can have.
+	// future is the end of the period that a record may have. Later records count as records in the future.
 	future time.Time
-	// segments are the ways to divide the dataset, with what was counted of each part.
+	// segments are the splits of the dataset with the counts of each segment.
 	segments    []segmentation
 	schema      []tables.Column
 	changes     []change
@@ -101,22 +102,22 @@ type cycle struct {
 	baselines   []compareWith
 	production  baseline.Production
 	definition  baseline.Definition
-	learned     bool // production was read
+	learned     bool // whether production was read
 	snapshot    snapshot
 	good        lastGood
-	// days are those of a window of whole days, which ended at dayEnd; 0 for one that ends now.
+	// days is the number of whole days in the window, and dayEnd its end. days is 0 if the window ends now.
 	days   int
 	dayEnd time.Time
-	// empty says that the table has records, and none in the window.
+	// empty reports that the table has records, but none in the window.
 	empty bool
-	// counted says that there is more of the past to compare with.
+	// counted reports that this cycle counted rows of the past.
 	counted bool
-	// recent is what the window has from recentFrom on; without counts where no recent window is counted.
+	// recent has the counts of the rows from recentFrom on. It is empty if the cycle has no recent window.
 	recentFrom time.Time
 	recent     tables.Profile
-	// seasonRecent is what recent is compared with, by column.
+	// seasonRecent has the baseline shares that recent is compared with, by column.
 	seasonRecent map[string]shares
-	// gap is what usualGap found, once gapKnown.
+	// gap caches the result of usualGap once gapKnown is set.
 	gap              time.Duration
 	hasGap, gapKnown bool
 }
@@ -131,8 +132,7 @@ type compared struct {
 	compared, mismatched int64
 }
 
-// run makes one profile. It returns what was found even if a part of it failed;
-// the error then joins all failures.
+// run makes one profile. It returns a cycle even if steps failed; the error joins all failures.
 func (d *dataset) run(ctx context.Context) (*cycle, error) {
 	now := d.now()
 	c := &cycle{now: now}
@@ -214,12 +214,12 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 	return c, err
 }
 
-// noteLatest finds the time of the latest record.
+// noteLatest determines the time of the latest record.
 func (d *dataset) noteLatest(ctx context.Context, c *cycle, future time.Time) error {
 	c.latest = c.profile.Latest
 	var errs []error
 	if d.cfg.TimestampColumn != "" && c.latest.IsZero() {
-		// Nothing in the window: how long ago was the last record?
+		// The window has no rows: read the time of the last record before it.
 		var err error
 		if c.latest, err = d.source.Latest(ctx, d.relation, c.window.To); err != nil || c.latest.IsZero() {
 			c.latest = d.latest
@@ -239,7 +239,7 @@ func (d *dataset) noteLatest(ctx context.Context, c *cycle, future time.Time) er
 	return errors.Join(errs...)
 }
 
-// conclude learns from what was counted and names the snapshot; complete says that all of it was.
+// conclude updates the baselines and names the snapshot. complete reports that every step of the profile succeeded.
 func (d *dataset) conclude(ctx context.Context, c *cycle, view *baseline.View, definition baseline.Definition, complete bool) error {
 	var errs []error
 	if definition.ID != "" {
@@ -254,8 +254,7 @@ func (d *dataset) conclude(ctx context.Context, c *cycle, view *baseline.View, d
 	return errors.Join(errs...)
 }
 
-// count profiles the window. If a column vanished between reading the schema
-// and counting, it reads the schema again, once.
+// count counts the window. If the schema changed since it was read, count reads it again and retries once.
 func (d *dataset) count(ctx context.Context, c *cycle, layouts map[string]binning.Layout) (tables.Profile, error) {
 	p, err := d.countWindows(ctx, c, d.fields(c.schema, layouts))
 	if err == nil || ctx.Err() != nil {
@@ -269,8 +268,7 @@ func (d *dataset) count(ctx context.Context, c *cycle, layouts map[string]binnin
 	return d.countWindows(ctx, c, d.fields(schema, layouts))
 }
 
-// fields says what to count: the columns with a layout by its bins, and the
-// nulls of all others up to the limit.
+// fields returns what to count: columns with a layout by its bins, and the nulls of all others up to the limit.
 func (d *dataset) fields(schema []tables.Column, layouts map[string]binning.Layout) tables.Fields {
 	f := make(tables.Fields)
 	for name, l := range layouts {
@@ -290,7 +288,7 @@ func (d *dataset) fields(schema []tables.Column, layouts map[string]binning.Layo
 	return f
 }
 
-// learn adds what is due to the baselines and reads them.
+// learn adds due days to the baselines and reads the baselines.
 func (d *dataset) learn(ctx context.Context, view *baseline.View, definition baseline.Definition, c *cycle) error {
 	training, trainingErr := d.learner.training(ctx, view, definition)
 	if trainingErr == nil && d.cfg.Baselines.Training != nil {
@@ -299,7 +297,7 @@ func (d *dataset) learn(ctx context.Context, view *baseline.View, definition bas
 	var err error
 	c.production, view, err = d.learner.production(ctx, view, definition, c, d.cfg.daysPerCycle())
 	if errors.Is(err, baseline.ErrOtherBins) {
-		// Another replica has refined the bins meanwhile: they are those of the next profile.
+		// Another replica has refined the bins. The next profile uses them.
 		d.logger.Debug("The bins were refined while this profile went on.", "reason", err)
 		return trainingErr
 	}
@@ -329,7 +327,7 @@ func (d *dataset) learn(ctx context.Context, view *baseline.View, definition bas
 		c.baselines = append(c.baselines, production)
 		return errors.Join(trainingErr, err)
 	}
-	// Without a season the short window is compared with the whole.
+	// Without a season the short window is compared with the whole baseline.
 	slot := compareWith{name: baselineSeason, learning: production.learning, shares: production.shares}
 	if s != nil {
 		slot.shares = seasonShares(s, definition, c.production, c.window.From, c.now)
@@ -339,10 +337,9 @@ func (d *dataset) learn(ctx context.Context, view *baseline.View, definition bas
 	return errors.Join(trainingErr, err)
 }
 
-// identify names the snapshot and, if it passes every check, makes it the last
-// good one.
+// identify names the snapshot. If it passes every check, it becomes the last good one.
 func (d *dataset) identify(ctx context.Context, view *baseline.View, c *cycle, complete bool) error {
-	// The digest is of what was counted; the checks leave out what says nothing yet.
+	// The digest covers all counts. The checks ignore unseen values that foldUnseen moves.
 	sum, err := digest(c.schema, c.profile, d.cfg.TimestampColumn, func(column string, bins map[string]int64) []string { return order(d, column, bins) })
 	if err != nil {
 		return err
@@ -387,8 +384,7 @@ func (d *dataset) identify(ctx context.Context, view *baseline.View, c *cycle, c
 	return d.writeGood(ctx, view, c)
 }
 
-// metrics are the samples of one profile. With an error only those are there
-// that are true all the same.
+// metrics returns the samples of one profile. After an error it returns only samples that are still correct.
 func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []prometheus.Metric {
 	out := &d.batch
 	gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
@@ -411,8 +407,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 			gauge(m.schemaChanges, float64(counts[kind]), kind)
 		}
 		for i, ch := range c.changes {
-			// A table that was replaced by another one changes every
-			// column; the count says how many.
+			// A replaced table changes every column. The metric schemaChanges has the number.
 			if i == maxChangeInfos {
 				break
 			}
@@ -462,7 +457,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	d.numberMetrics(m, c, gauge)
 	for column, reason := range c.definition.Left {
 		if _, counted := c.profile.Nulls[column]; counted {
-			gauge(m.withoutBins, 1, column, reason) // Of columns past the limit, as many as the table has, there are no series.
+			gauge(m.withoutBins, 1, column, reason) // Columns beyond the limit have no series: their number is unbounded.
 		}
 	}
 	for _, column := range sortedKeys(c.profile.Values) {
@@ -507,7 +502,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	return out.Take()
 }
 
-// order are the bins of a column, sorted. They are mostly those of the last time.
+// order returns the bins of a column, sorted. It caches the last result, which rarely changes.
 func order[V any](d *dataset, column string, bins map[string]V) []string {
 	key := binsOf{column, len(bins)}
 	sorted := d.sorted[key]
@@ -524,13 +519,14 @@ func order[V any](d *dataset, column string, bins map[string]V) []string {
 	return d.sorted[key]
 }
 
-// binsOf are so many bins of a column: there are few sets of them, such as with and without the bin of unseen values.
+// binsOf is the key of a set of bins: a column has few sets, such as with and without the bin of unseen values, and they
+// differ in size.
 type binsOf struct {
 	column string
 	n      int
 }
 
-// maxSorted bounds the sets of bins that are kept: a dataset has fewer.
+// maxSorted bounds the cached sets of bins. A dataset has fewer.
 const maxSorted = 10_000
 
 // maxChangeInfos bounds the series that describe single schema changes.
@@ -545,13 +541,14 @@ func truth(b bool) float64 {
 
 func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
 
-// hiddenOf is what is hidden of categories.
+// hiddenOf are the hidden names for a list of categories.
 type hiddenOf struct {
 	categories []string
 	hidden     map[string]string
 }
 
-// hidden are the categories of a column that are not shown as they are: the same as last time while its bins are.
+// hidden returns the published names of categories that must not be published in clear text. It computes them again only if
+// the categories changed.
 func (d *dataset) hidden(c *cycle, column string) map[string]string {
 	layout := c.definition.Fields[column]
 	last, ok := d.shown[column]

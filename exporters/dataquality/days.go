@@ -10,7 +10,7 @@ import (
 
 const day = 24 * time.Hour
 
-// dated reports whether records have a day and no time of the day: the column holds dates, or nothing but midnights.
+// dated reports whether the timestamp column has no time of day: it holds dates, or only midnights.
 func (d *dataset) dated(schema []tables.Column) bool {
 	for _, c := range schema {
 		if c.Name == d.relation.Time {
@@ -20,7 +20,7 @@ func (d *dataset) dated(schema []tables.Column) bool {
 	return false
 }
 
-// midnights reports whether all rows of the past, of three days or more, are of a midnight.
+// midnights reports whether all rows of the past lie at midnight, on three days or more.
 func (p *past) midnights() bool {
 	const fewest = 3
 	days := 0
@@ -36,14 +36,14 @@ func (p *past) midnights() bool {
 	return days >= fewest
 }
 
-// wholeDays makes the window of a dated table one of whole days: the last complete ones that the table has. What today has is a
-// part of a day, and the day before may not have come yet; how old the last one is, is the age of its end.
+// wholeDays sets the window of a table with dates to whole days: the last complete ones that the table has. Today is
+// incomplete, and yesterday's data may not have arrived. The age of the dataset is the time since the end of its last day.
 func (d *dataset) wholeDays(ctx context.Context, c *cycle) error {
 	if d.cfg.TimestampColumn == "" || d.cfg.Window <= 0 || !d.dated(c.schema) {
 		return nil
 	}
 	local := c.now.In(d.cfg.zone())
-	// Dates are read as midnights of UTC.
+	// Sources return dates as midnight UTC.
 	today := time.Date(local.Year(), local.Month(), local.Day(), 0, 0, 0, 0, time.UTC)
 	last, err := d.source.Latest(ctx, d.relation, today)
 	if err != nil || last.IsZero() {
@@ -56,7 +56,7 @@ func (d *dataset) wholeDays(ctx context.Context, c *cycle) error {
 	return nil
 }
 
-// length is how long the window is.
+// length returns the length of the window.
 func (c *cycle) length() time.Duration {
 	if c.days > 0 {
 		return time.Duration(c.days) * day
@@ -64,7 +64,7 @@ func (c *cycle) length() time.Duration {
 	return c.now.Sub(c.window.From)
 }
 
-// end is where the window ends, but for the skew of clocks.
+// end returns the end of the window without the clock skew.
 func (c *cycle) end() time.Time {
 	if c.days > 0 {
 		return c.window.To
@@ -72,7 +72,7 @@ func (c *cycle) end() time.Time {
 	return c.now
 }
 
-// noteEmpty logs when a window has no rows though the table has.
+// noteEmpty logs when a window starts to have no rows although the table has rows.
 func (d *dataset) noteEmpty(c *cycle) {
 	c.empty = c.profile.Rows == 0 && !c.latest.IsZero()
 	if c.empty && !d.empty {
@@ -82,7 +82,7 @@ func (d *dataset) noteEmpty(c *cycle) {
 	d.empty = c.empty
 }
 
-// due is the limit of the age of a table whose days are to be there by a time of the next day.
+// due returns the limit of the age that due implies: the data of a day has to be in the table by that time of the next day.
 func (d *DatasetConfig) due(at config.At) (limit time.Duration, ok bool) {
 	if d.Due == "" {
 		return 0, false

@@ -1,11 +1,10 @@
-// Package dataquality turns tables into metrics.
+// Package dataquality profiles tables and publishes metrics about them.
 //
-// Input: a configuration that names sources and datasets. Output: for each
-// dataset and on its own clock, rows, nulls, freshness, the schema and the count
-// of every bin of every column, with the baselines to compare them with; the
-// rules draw the conclusions. What has to outlive the process, the baselines and
-// the last good snapshot, is in the baseline store. Everything else is a
-// snapshot of the last profile, owned by the Exporter.
+// Input: a configuration with sources and datasets, and the tables themselves. Output: for each dataset, at its own interval,
+// the number of rows, nulls, freshness, the schema, the count of every bin of every column, the results of keys and checks,
+// and the baselines for comparison. State: baselines and the last good snapshot are in the baseline store and survive a
+// restart. Everything else is the snapshot of the last profile, which the Exporter holds in memory. It never fires alerts and
+// never writes to a source; the rules compare the counts with the baselines.
 package dataquality
 
 import (
@@ -31,7 +30,7 @@ import (
 // Load reads and checks a configuration file.
 func Load(path string) (Config, error) { return config.Load[Config](path) }
 
-// Spec is the exporter's binary.
+// Spec describes the exporter's binary.
 func Spec() exporter.Spec[Config] {
 	return exporter.Spec[Config]{
 		Name:           "dataquality_exporter",
@@ -49,15 +48,15 @@ func Spec() exporter.Spec[Config] {
 	}
 }
 
-// Exporter is the exporter under one configuration.
+// Exporter is the running exporter.
 type Exporter struct {
 	exporter.Snapshots
 	rooms *rooms
 	descs descs
-	// slots bounds the profiles that run at the same time.
+	// slots bounds the number of concurrent profiles.
 	slots chan struct{}
 	env   *exporter.Env
-	// watched are the datasets by name. Only Start and Reload, which the runtime calls one at a time, use it.
+	// watched are the datasets by name. Only Start and Reload use it, and the runtime never calls these concurrently.
 	watched map[string]watched
 }
 
@@ -68,8 +67,8 @@ var (
 	_ exporter.Reloader[Config] = (*Exporter)(nil)
 )
 
-// Start opens the store and starts a loop for each dataset. What is wrong with one
-// dataset or its source fails that loop alone, and is tried again each time.
+// Start opens the store and starts a loop for each dataset. An error of one dataset or its source fails only that loop, which
+// retries at the next interval.
 func Start(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance, error) {
 	r, err := openRooms(cfg, env.Logger)
 	if err != nil {
@@ -93,7 +92,7 @@ func Start(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance,
 	return e, nil
 }
 
-// profile runs one profile when it is its turn and publishes what was found.
+// profile waits for a slot, runs one profile and publishes its results.
 func (e *Exporter) profile(ctx context.Context, d *dataset, timeout time.Duration) error {
 	select {
 	case e.slots <- struct{}{}:
@@ -114,10 +113,9 @@ func (e *Exporter) profile(ctx context.Context, d *dataset, timeout time.Duratio
 		err = fmt.Errorf("profile took longer than %s: %w", timeout, err)
 	}
 	if errors.Is(parent.Err(), context.Canceled) {
-		return err // A reload ended it: what it published before is truer than half a profile.
+		return err // A reload ended it. The complete results of the last profile are better than incomplete ones.
 	}
-	// Two failed runs in a row are survived by what is still true; after
-	// that, absent beats wrong.
+	// The results stay valid through two failed profiles. After that they expire: no data is better than outdated data.
 	validFor := 2*time.Duration(d.cfg.Interval) + timeout
 	e.Set(d.cfg.Name, d.metrics(e.descs, c, d.now().Sub(start), err), validFor)
 	segments, segmentsErr := d.profileSegments(ctx, c)
@@ -130,7 +128,7 @@ func (e *Exporter) profile(ctx context.Context, d *dataset, timeout time.Duratio
 // Stop closes the sources and the store.
 func (e *Exporter) Stop(context.Context) error { return e.rooms.close() }
 
-// rooms are the places that datasets are read from and baselines kept in.
+// rooms holds the open sources and the baseline store.
 type rooms struct {
 	cfg      atomic.Pointer[Config]
 	store    *baseline.Store
@@ -138,7 +136,7 @@ type rooms struct {
 	defaults map[string]float64
 
 	mu      sync.Mutex
-	sources map[string]*tables.Source // those that were opened
+	sources map[string]*tables.Source // only opened ones
 }
 
 func (r *rooms) config() *Config { return r.cfg.Load() }
@@ -167,7 +165,7 @@ func openRooms(cfg Config, logger *slog.Logger, opts ...baseline.Option) (*rooms
 	return r, nil
 }
 
-// source opens a source when it is first needed, and again after it failed.
+// source returns an open source. It opens the source on first use, and tries again after a failure.
 func (r *rooms) source(name string) (*tables.Source, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -196,7 +194,7 @@ func (r *rooms) close() error {
 	return errors.Join(errs...)
 }
 
-// table is a source and the SQL of a table in it. Key says where the configuration has the table.
+// table returns the source of a table and its SQL. key is the table's position in the configuration, for errors.
 func (r *rooms) table(t *TableConfig, key string) (*tables.Source, tables.Relation, error) {
 	source, err := r.source(t.Source)
 	if err != nil {
@@ -206,7 +204,7 @@ func (r *rooms) table(t *TableConfig, key string) (*tables.Source, tables.Relati
 	return source, relation, r.config().Wrap(key+t.Key(), err)
 }
 
-// key is where the configuration has a dataset.
+// key returns the position of a dataset in the configuration.
 func (r *rooms) key(cfg *DatasetConfig) string {
 	name := cfg.Name
 	if cfg.segment != nil {
@@ -220,7 +218,7 @@ func (r *rooms) key(cfg *DatasetConfig) string {
 	return ""
 }
 
-// kind is the kind of baselines that belong to datasets.
+// kind is the kind of baselines that datasets have in the store.
 const kind = "dataset"
 
 func (r *rooms) learner(cfg DatasetConfig, now func() time.Time) (*learner, error) {
@@ -246,7 +244,7 @@ func (r *rooms) resolveLearner(l *learner) (err error) {
 	}
 	l.relation = l.cfg.segment.of(l.source, l.relation)
 	if t := l.cfg.Baselines.Training; t != nil {
-		// It fails the training baseline, and not the dataset.
+		// An error here fails only the training baseline.
 		if l.trainingSource, l.trainingRelation, l.trainingErr = r.table(&t.TableConfig, key+"baselines.training."); l.trainingErr == nil {
 			l.trainingRelation = l.cfg.segment.of(l.trainingSource, l.trainingRelation)
 		}
@@ -254,7 +252,7 @@ func (r *rooms) resolveLearner(l *learner) (err error) {
 	return nil
 }
 
-// dataset makes the dataset of a configuration; resolve finds its tables.
+// dataset returns the dataset of a configuration. resolve opens its tables later.
 func (r *rooms) dataset(cfg DatasetConfig, columns *limit.Limiter, now func() time.Time) *dataset {
 	return &dataset{
 		cfg: cfg, learner: r.newLearner(cfg, now),
@@ -264,9 +262,8 @@ func (r *rooms) dataset(cfg DatasetConfig, columns *limit.Limiter, now func() ti
 	}
 }
 
-// resolve opens what a dataset is read from. It is called before each profile: a
-// source may be back, and a folder may have new files. What fails beside the table
-// itself is among the problems of the profile.
+// resolve opens the tables of a dataset. It runs before each profile, since a source may have recovered and a folder may have
+// new files. Errors of tables other than the dataset's own become problems of the profile.
 func (r *rooms) resolve(d *dataset) error {
 	if err := r.resolveLearner(d.learner); err != nil {
 		return err

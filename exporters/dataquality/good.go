@@ -14,7 +14,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 )
 
-// readGood reads the last good snapshot. Mostly this process wrote it at the profile before, and knows what it is.
+// readGood reads the last good snapshot. If the stored JSON is what this process wrote last, it does not decode it again.
 func (d *dataset) readGood(ctx context.Context, view *baseline.View, c *cycle) error {
 	stored, err := view.LastGoodJSON(ctx)
 	switch {
@@ -29,7 +29,7 @@ func (d *dataset) readGood(ctx context.Context, view *baseline.View, c *cycle) e
 	return view.LastGood(ctx, &c.good)
 }
 
-// writeGood stores it.
+// writeGood stores the last good snapshot.
 func (d *dataset) writeGood(ctx context.Context, view *baseline.View, c *cycle) error {
 	d.goodJSON = nil
 	text, err := c.good.asJSON()
@@ -49,8 +49,8 @@ func (g *lastGood) clone() lastGood {
 	return of
 }
 
-// asJSON is what encoding/json makes of it, without escapes for HTML. The volumes are nearly all of it, and reflection would
-// take ten times as long for them.
+// asJSON encodes as encoding/json does, without escapes for HTML. It writes the volumes itself: they are most of the text,
+// and reflection takes ten times as long.
 func (g *lastGood) asJSON() (to []byte, err error) {
 	rest := *g
 	rest.Volumes = nil
@@ -63,7 +63,7 @@ func (g *lastGood) asJSON() (to []byte, err error) {
 	if g.Volumes == nil {
 		return bytes.TrimSpace(text.Bytes()), nil
 	}
-	// Quotation marks within strings are escaped, so this is the field itself.
+	// Quotation marks within strings are escaped, so this text occurs only as the field.
 	before, after, _ := bytes.Cut(bytes.TrimSpace(text.Bytes()), []byte(`"volumes":null`))
 	to = append(slices.Clone(before), `"volumes":[`...)
 	for i, v := range g.Volumes {

@@ -15,36 +15,34 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// learner keeps the baselines of one dataset: it cuts the bins, counts the
-// training data and adds each complete day to the production baseline. All of
-// it is in the store; the learner itself can be thrown away at any time.
+// learner maintains the baselines of one dataset: it cuts the bins, counts the training data and adds each complete day to
+// the production baseline. All baselines are in the store; a new learner continues from there.
 type learner struct {
 	cfg      DatasetConfig
 	subject  *baseline.Subject
 	source   *tables.Source
 	relation tables.Relation
-	// whole is where the dataset has its bins of which this one is a segment; nil for others.
+	// whole has the bins of the dataset if this one is a segment of it; nil for others.
 	whole *baseline.Subject
-	// The following are set if there is a training baseline: where its data is, or why that cannot be opened.
+	// The following are set if there is a training baseline. trainingErr is the reason why its table cannot be opened.
 	trainingSource   *tables.Source
 	trainingRelation tables.Relation
 	trainingErr      error
 	now              func() time.Time
 	logger           *slog.Logger
-	// withoutHours are days whose hours cannot be counted any more.
+	// withoutHours are days whose hours can no longer be counted.
 	withoutHours map[baseline.Day]bool
-	// progress is told of what takes long; it may be nil.
+	// progress, if set, receives the progress of long scans.
 	progress func(doing string, done, total int)
 }
 
-// errNothingYet says that there is no data yet to cut bins from.
+// errNothingYet is returned while there is no data to cut bins from.
 var errNothingYet = errors.New("the table has no rows to cut bins from yet")
 
-// daysPerCycle bounds the days that one profile adds, so that a baseline of the
-// past does not keep the present waiting.
+// daysPerCycle bounds the days that one profile adds, so that learning past days does not delay the present profile.
 const daysPerCycle = 3
 
-// daysPerCycle is one for a segment: the whole waits for all of them.
+// daysPerCycle is one for a segment, since the dataset waits for all of its segments.
 func (d *DatasetConfig) daysPerCycle() int {
 	if d.segment != nil {
 		return 1
@@ -52,9 +50,8 @@ func (d *DatasetConfig) daysPerCycle() int {
 	return daysPerCycle
 }
 
-// define returns the definition in force and a view of the store. The first
-// time, it cuts the bins: from the training data, or from the window if there
-// is none.
+// define returns the definition in force and a view of the store. On the first call it cuts the bins: from the training data
+// or, without any, from the window.
 func (l *learner) define(ctx context.Context, schema []tables.Column, w tables.Window) (*baseline.View, baseline.Definition, error) {
 	if l.whole != nil {
 		return l.defineSegment(ctx, w)
@@ -98,14 +95,13 @@ func (l *learner) define(ctx context.Context, schema []tables.Column, w tables.W
 	return view, d, err
 }
 
-// cutTraining cuts the bins from the training data, and those of columns that
-// the training data lacks from the window.
+// cutTraining cuts the bins from the training data. Columns that the training data lacks get bins from the window.
 func (l *learner) cutTraining(ctx context.Context, d baseline.Definition, schema []tables.Column, w tables.Window) (baseline.Definition, error) {
 	r, trainingSchema, err := l.trainingTable(ctx)
 	if err != nil {
 		return d, err
 	}
-	// Only what is served is worth comparing.
+	// Columns that the dataset does not have cannot be compared.
 	trained := slices.DeleteFunc(slices.Clone(trainingSchema), func(c tables.Column) bool { return !has(schema, c.Name) })
 	outline, err := l.trainingSource.Outline(ctx, r, trained, tables.Window{}, l.cfg.Columns.choice(), l.step("cutting bins from the training data"))
 	if err != nil {
@@ -143,12 +139,12 @@ func has(schema []tables.Column, name string) bool {
 	return slices.ContainsFunc(schema, func(c tables.Column) bool { return c.Name == name })
 }
 
-// timeColumns is the column a window needs, as a schema.
+// timeColumns returns the timestamp column, which a window needs, as a schema.
 func timeColumns(schema []tables.Column, name string) []tables.Column {
 	return slices.DeleteFunc(slices.Clone(schema), func(c tables.Column) bool { return c.Name != name })
 }
 
-// training returns the counts of the training data, and makes them the first time.
+// training returns the counts of the training data. On the first call it counts them.
 func (l *learner) training(ctx context.Context, view *baseline.View, d baseline.Definition) (baseline.Counts, error) {
 	if l.cfg.Baselines.Training == nil {
 		return baseline.Counts{}, nil
@@ -164,8 +160,7 @@ func (l *learner) training(ctx context.Context, view *baseline.View, d baseline.
 	}
 	fields := layouts(d)
 	if r.Time == "" {
-		// Ages at the time of counting would say how old the training
-		// data is, not how old its features were.
+		// Without a time of each row, ages would be those of the training data at the time of counting, not of its features.
 		maps.DeleteFunc(fields, func(_ string, l *binning.Layout) bool { return l.Kind == binning.Aged })
 	}
 	p, err := l.trainingSource.Count(ctx, r, schema, tables.Window{}, fields, l.now())
@@ -177,8 +172,7 @@ func (l *learner) training(ctx context.Context, view *baseline.View, d baseline.
 	return l.subject.CreateTraining(ctx, counts)
 }
 
-// trainingTable is the relation of the training data. Its records have their
-// time in the column where the dataset's records have it, unless the
+// trainingTable returns the relation of the training data. Its timestamp column has the name of the dataset's, unless the
 // configuration names another one.
 func (l *learner) trainingTable(ctx context.Context) (tables.Relation, []tables.Column, error) {
 	r := l.trainingRelation
@@ -195,9 +189,8 @@ func (l *learner) trainingTable(ctx context.Context) (tables.Relation, []tables.
 	return r, schema, nil
 }
 
-// production adds the days that are complete and not yet counted, up to atMost, and
-// returns the production baseline as it is then. Once all days are there it refines
-// the bins or, if they are, freezes the baseline.
+// production adds up to atMost complete days that are not counted yet, and returns the production baseline. When all days are
+// there, it refines provisional bins; with refined bins, it freezes the baseline.
 func (l *learner) production(ctx context.Context, view *baseline.View, d baseline.Definition, c *cycle, atMost int) (baseline.Production, *baseline.View, error) {
 	want := l.cfg.Baselines.Production.Days
 	if want == 0 {
@@ -235,7 +228,7 @@ func (l *learner) production(ctx context.Context, view *baseline.View, d baselin
 	if err := l.complete(ctx, view, d, p, atMost); err != nil {
 		return p, view, err
 	}
-	// Refined bins are in force from the next profile on: this one counted by the others.
+	// Refined bins take effect in the next profile: this one has counted by the old bins.
 	after, frozen, err := l.look(ctx)
 	if err == nil && frozen.Frozen() {
 		return frozen, after, nil
@@ -243,7 +236,7 @@ func (l *learner) production(ctx context.Context, view *baseline.View, d baselin
 	return p, view, err
 }
 
-// look returns the production baseline as it is now.
+// look reads the current production baseline.
 func (l *learner) look(ctx context.Context) (*baseline.View, baseline.Production, error) {
 	view, err := l.subject.View(ctx)
 	if err != nil {
@@ -253,9 +246,8 @@ func (l *learner) look(ctx context.Context) (*baseline.View, baseline.Production
 	return view, p, err
 }
 
-// season returns what the production baseline was like at each time of the day,
-// or nil where that is not known: days that were learned before hours were kept
-// are counted again, as long as the table has them.
+// season returns the production baseline by time of day, or nil if that is unknown. Versions before hours were stored learned
+// days without them: season counts those days again while the table still has them.
 func (l *learner) season(ctx context.Context, view *baseline.View, d baseline.Definition, p baseline.Production) (*season.Season, error) {
 	added, err := l.addHours(ctx, view, d, p, l.cfg.daysPerCycle())
 	if err != nil {
@@ -269,9 +261,8 @@ func (l *learner) season(ctx context.Context, view *baseline.View, d baseline.De
 	return view.Season(ctx, p, l.cfg.zone())
 }
 
-// addHours counts the hours of up to atMost days that the baseline holds without
-// them. A day whose rows are not those of the baseline any more, since they were
-// deleted or corrected, stays without hours.
+// addHours counts the hours of up to atMost stored days without hours. A day whose rows were deleted or corrected since it
+// was learned stays without hours.
 func (l *learner) addHours(ctx context.Context, view *baseline.View, d baseline.Definition, p baseline.Production, atMost int) (int, error) {
 	due := slices.DeleteFunc(view.WithoutHours(p), func(day baseline.Day) bool { return l.withoutHours[day] })
 	if len(due) == 0 {
@@ -307,8 +298,7 @@ func (l *learner) addHours(ctx context.Context, view *baseline.View, d baseline.
 	return added, nil
 }
 
-// addToday takes the first profile of a day for the day: without a timestamp
-// column nothing tells which rows are of today.
+// addToday adds the first profile of a day as that day: without a timestamp column the rows of a day cannot be told apart.
 func (l *learner) addToday(ctx context.Context, p baseline.Production, d baseline.Definition, c *cycle) (bool, error) {
 	today := baseline.DayOf(l.now())
 	if c == nil || slices.Contains(p.Days, today) || c.profile.Rows == 0 {
@@ -317,8 +307,7 @@ func (l *learner) addToday(ctx context.Context, p baseline.Production, d baselin
 	return l.subject.AddDay(ctx, today, baseline.Counts{Definition: d.ID, Rows: c.profile.Rows, Fields: c.profile.Values})
 }
 
-// addDays counts up to atMost of the complete days that are not there yet, the
-// earliest first.
+// addDays counts up to atMost complete days that are not stored yet, the earliest first.
 func (l *learner) addDays(ctx context.Context, p baseline.Production, d baseline.Definition, atMost int) (bool, error) {
 	due, err := l.dueDays(p, d)
 	if err != nil {
@@ -339,7 +328,7 @@ func (l *learner) addDays(ctx context.Context, p baseline.Production, d baseline
 	return len(due) > 0, nil
 }
 
-// dueDays are the complete days that the baseline still wants.
+// dueDays returns the complete days that the baseline still needs.
 func (l *learner) dueDays(p baseline.Production, d baseline.Definition) ([]baseline.Day, error) {
 	if d.Refined() {
 		return slices.DeleteFunc(slices.Clone(d.Learned), func(day baseline.Day) bool { return slices.Contains(p.Days, day) }), nil
@@ -369,7 +358,7 @@ func (l *learner) dueDays(p baseline.Production, d baseline.Definition) ([]basel
 	return due, nil
 }
 
-// countDay counts the rows of one day, as a whole and by hour. Dates have no hours.
+// countDay counts the rows of one day, in total and by hour. A column of dates has no hours.
 func (l *learner) countDay(ctx context.Context, day baseline.Day, d baseline.Definition) (baseline.Counts, baseline.Hours, error) {
 	var hours baseline.Hours
 	counts := baseline.Counts{Definition: d.ID}
@@ -394,7 +383,7 @@ func (l *learner) countDay(ctx context.Context, day baseline.Day, d baseline.Def
 	return counts, hours, nil
 }
 
-// hasHours reports whether the relation has a column that tells the hour of a record.
+// hasHours reports whether the timestamp column has a time of day.
 func hasHours(schema []tables.Column, r tables.Relation) bool {
 	return slices.ContainsFunc(schema, func(c tables.Column) bool {
 		return c.Name == r.Time && (c.Class == tables.Timestamp || c.Class == tables.TimestampTZ)

@@ -18,7 +18,7 @@ func newCatalogue() *catalogue.Catalogue {
 	return &catalogue.Catalogue{Prefix: "ml_dataset_", Labels: []string{"dataset"}}
 }
 
-// Thresholds that a dataset can override, by the names of rules/thresholds.yaml.
+// Thresholds that a dataset can override. The names are those of rules/thresholds.yaml.
 const (
 	signalNulls      = "null_ratio"
 	signalDrift      = "drift_psi"
@@ -38,13 +38,13 @@ const (
 	signalNullGrowth   = "null_growth_ratio"
 	signalGapFactor    = "freshness_gap_factor"
 	signalGrace        = "freshness_grace_seconds"
-	// These are of the recent window.
+	// Thresholds of the recent window.
 	signalSudden        = "sudden_significance_z"
 	signalSuddenFactor  = "drift_sudden_factor"
 	signalSuddenMinRows = "drift_sudden_min_rows"
 )
 
-// descs are all metrics of the exporter, in the order of docs/metrics.md.
+// descs has the descriptors of all metrics, in the order of docs/metrics.md.
 type descs struct {
 	rows, window, windowEmpty, latest, nulls, future      *prometheus.Desc
 	unreadable                                            *prometheus.Desc

@@ -10,14 +10,13 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
-// foldUnseen counts values that the bins do not know as other where that says nothing
-// of the values: while the baseline is learning, and where the baseline itself had
-// such values, since its bins were not cut from all of it. Against training data,
-// values that are not in it are unseen from the first day.
+// foldUnseen moves unseen values to the bin other where unseen has no meaning: while the baseline is learning, and where the
+// frozen baseline itself has unseen values, since its bins were cut from some of its days only. Compared with training data,
+// values count as unseen from the first day.
 func (d *dataset) foldUnseen(c *cycle) {
 	d.sayUnknown(c)
 	if d.cfg.Baselines.Production.Days == 0 {
-		return // Nothing is learned: the first bins are all that there is to compare with.
+		return // Without learning, the first bins are the only baseline.
 	}
 	trained := func(column string) bool {
 		_, ok := c.definition.Numbers[column]
@@ -42,20 +41,20 @@ func (d *dataset) foldUnseen(c *cycle) {
 			foldBin(recent)
 		}
 		if s, ok := c.seasonRecent[column]; ok {
-			// The same bins as the whole baseline's, where there is no season.
+			// Without a season this is the same map as the baseline's, and folding it again does nothing.
 			foldBin(s.bins)
 		}
 	}
 }
 
-// foldBin counts what is unseen as other.
+// foldBin moves the count of unseen to other.
 func foldBin[N int64 | float64](bins map[string]N) {
 	bins[binning.Other] += bins[binning.Unseen]
 	delete(bins, binning.Unseen)
 }
 
-// sayUnknown logs once which columns have values in their baseline that its bins do not know: it was learned by a version that
-// cut bins from the first day alone, or the table did not keep what it learned.
+// sayUnknown logs once which columns have unseen values in their own baseline. Either a version before 0.2 cut the bins from
+// the first day alone, or the table no longer had the learned days when the bins were to be refined.
 func (d *dataset) sayUnknown(c *cycle) {
 	if d.saidUnknown || !c.production.Frozen() || c.definition.Edges != baseline.EdgesProduction {
 		return
@@ -73,13 +72,14 @@ func (d *dataset) sayUnknown(c *cycle) {
 	}
 }
 
-// comparable reports whether the range and moments of the baseline are known: provisional bins are of a few days, and so are
-// their extremes.
+// comparable reports whether the baseline's range and moments are final. Provisional bins are from a few days, whose extremes
+// are too narrow.
 func (c *cycle) comparable() bool {
 	return c.definition.Edges == baseline.EdgesTraining || c.production.Frozen()
 }
 
-// numbersCheck says what is wrong with the values of a numeric column, as MLDatasetValuesOutOfRange and MLDatasetMeanShifted do.
+// numbersCheck returns what is wrong with the values of a numeric column, by the conditions of MLDatasetValuesOutOfRange and
+// MLDatasetMeanShifted.
 func (d *dataset) numbersCheck(c *cycle, column string, values map[string]int64) string {
 	of, known := c.definition.Numbers[column]
 	is, counted := c.profile.Numbers[column]
@@ -104,8 +104,7 @@ func (d *dataset) numbersCheck(c *cycle, column string, values map[string]int64)
 	return ""
 }
 
-// numberMetrics are the samples of the moments of each numeric column, and of those
-// of the baseline that its bins were cut from.
+// numberMetrics publishes the moments of each numeric column and those of the baseline from which its bins were cut.
 func (d *dataset) numberMetrics(m descs, c *cycle, gauge func(desc *prometheus.Desc, v float64, labels ...string)) {
 	for _, column := range sortedKeys(c.profile.Numbers) {
 		n := c.profile.Numbers[column]
@@ -125,7 +124,7 @@ func (d *dataset) numberMetrics(m descs, c *cycle, gauge func(desc *prometheus.D
 		bins, counted := c.profile.Values[column]
 		of, known := c.definition.Numbers[column]
 		if !counted || !known || of.Values == 0 || layout.Kind != binning.Numeric {
-			continue // Few whole numbers are compared by category.
+			continue // Columns with few distinct whole numbers are compared by category.
 		}
 		if n, ok := layout.OutOfRange(bins); ok {
 			gauge(m.outOfRange, float64(n), column)

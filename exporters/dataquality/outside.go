@@ -10,13 +10,13 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// lookOutside counts the records that the window leaves out since their time is missing or in the future. The former are the
-// missing values of the timestamp column: within the window it has none.
+// lookOutside counts the records outside the window because their time is missing or in the future. Records without a time
+// are the missing values of the timestamp column, since the window has none.
 func (d *dataset) lookOutside(ctx context.Context, c *cycle, future time.Time) error {
 	if d.cfg.TimestampColumn == "" {
 		return nil
 	}
-	if len(c.segments) == 0 { // Else the sum of all parts is there.
+	if len(c.segments) == 0 { // With segments, countOfSegments has set the sum.
 		var err error
 		if c.outside, err = d.source.Outside(ctx, d.relation, c.schema, tables.Window{From: c.window.From, To: future}); err != nil {
 			return err
@@ -32,7 +32,7 @@ func (d *dataset) lookOutside(ctx context.Context, c *cycle, future time.Time) e
 	return nil
 }
 
-// leaveOut counts and logs a column past the limit, once.
+// leaveOut counts and logs a column beyond the limit, once.
 func (d *dataset) leaveOut(name string) {
 	d.leftOut[name] = true
 	if len(d.leftOut) > maxListed {
@@ -42,10 +42,10 @@ func (d *dataset) leaveOut(name string) {
 		"column", name)
 }
 
-// maxListed bounds the lines about columns that are left out.
+// maxListed bounds the log lines about columns beyond the limit.
 const maxListed = 500
 
-// typed is the schema to expect, without the types that nothing tells yet, and the columns to cut bins of: those that have a
+// typed returns the expected schema, in which untyped columns have no type, and the columns to cut bins of: those with a
 // type, and the timestamp column, which a window needs.
 func typed(schema []tables.Column, untyped []string, timestamp string) (expected, known []tables.Column) {
 	for _, c := range schema {
@@ -61,7 +61,7 @@ func typed(schema []tables.Column, untyped []string, timestamp string) (expected
 	return expected, known
 }
 
-// noteUnreadable logs which files are left out whenever it is others than before.
+// noteUnreadable logs which files are skipped, each time the list changes.
 func (d *dataset) noteUnreadable(names []string) {
 	if slices.Equal(names, d.unreadable) {
 		return
@@ -72,7 +72,7 @@ func (d *dataset) noteUnreadable(names []string) {
 	}
 }
 
-// listed names files for the log.
+// listed formats file names for the log.
 func listed(names []string) string {
 	const most = 5
 	if len(names) > most {

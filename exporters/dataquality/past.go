@@ -13,8 +13,8 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// past is how many rows the table has of each minute of the last weeks. The table is asked for all of them once, and for the
-// last hours each hour.
+// past has the row counts of the table by minute for the last weeks. All of them are counted once; the last hours are counted
+// again each hour.
 type past struct {
 	hours   []pastHour // from base on, an hour since 1970
 	base    int64
@@ -43,13 +43,13 @@ type seen struct {
 // windowFull is the kind of the profiled window.
 const windowFull = "full"
 
-// windowRecent is the kind of a recent window: rows of a load that comes every quarter of an hour are there in another share of
-// half an hour than of a quarter.
+// windowRecent returns the kind of a recent window of this length. Each length is a kind, since late rows are another share
+// of it: a 15-minute window of a table loaded every 15 minutes lacks more than a 30-minute window.
 func windowRecent(length time.Duration) string { return recentPrefix + length.String() }
 
 const recentPrefix = "recent "
 
-// recentOf is the length of a recent window of that kind.
+// recentOf returns the length of a recent window of that kind.
 func recentOf(kind string) (time.Duration, bool) {
 	text, ok := strings.CutPrefix(kind, recentPrefix)
 	length, err := time.ParseDuration(text)
@@ -58,18 +58,19 @@ func recentOf(kind string) (time.Duration, bool) {
 
 const (
 	pastWeeks = 4
-	// longestWindow is the longest window whose past is counted.
+	// longestWindow is the longest window for which the past is counted.
 	longestWindow = 8 * 24 * time.Hour
-	// recount is how much of the past is counted again each hour, and each day, for records that came late.
+	// recountHourly and recountDaily are the periods that are counted again each hour and each day, to include late records.
 	recountHourly, recountDaily = 3 * time.Hour, 3 * 24 * time.Hour
-	// retryAfter a failure: the table may be too large for its timeout.
+	// retryAfter is the wait after a failed count. The table may be too large for its timeout.
 	retryAfter = 6 * time.Hour
-	// fewestSeen is how many windows must have ended an hour ago to say how complete they are when they end.
+	// fewestSeen is the minimum number of windows, ended an hour ago or earlier, to compute how complete windows are at their
+	// end.
 	fewestSeen = 6
 )
 
-// lookBack counts what is new of the past. A failure leaves the past unknown and the profile as it is: the rules then compare
-// with what Prometheus has kept. It reports whether anything was counted.
+// lookBack counts new rows of the past and reports whether it counted any. A failure does not fail the profile: the past
+// stays unknown, and the rules compare with the history in Prometheus.
 func (d *dataset) lookBack(ctx context.Context, c *cycle) bool {
 	p := &d.past
 	window := time.Duration(d.cfg.Window)
@@ -90,7 +91,7 @@ func (d *dataset) lookBack(ctx context.Context, c *cycle) bool {
 	}
 	from = from.Truncate(time.Hour)
 	if deadline, ok := ctx.Deadline(); ok {
-		// A past that takes too long must not cost the present its profile. Deadlines are of the process's clock.
+		// A slow count must leave time for the profile. Context deadlines use the real clock.
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
 		defer cancel()
@@ -110,7 +111,8 @@ func (d *dataset) lookBack(ctx context.Context, c *cycle) bool {
 	return true
 }
 
-// noteArrived takes note of which share of a window's rows is there when it ends. It reports whether there is anything new to store.
+// noteArrived updates the share of a window's rows that are there when the window ends. It reports whether there is anything
+// new to store.
 func (d *dataset) noteArrived(c *cycle) (changed bool) {
 	if c.days > 0 || c.window.From.IsZero() {
 		return false
@@ -128,7 +130,7 @@ func (d *dataset) noteArrived(c *cycle) (changed bool) {
 	return changed
 }
 
-// replace takes the counts of minutes in place of what was known of them.
+// replace replaces the counts of the minutes from from to to.
 func (p *past) replace(from, to time.Time, counts map[time.Time]int64) {
 	first, end := from.Unix()/3600, (to.Unix()+3599)/3600
 	switch {
@@ -228,9 +230,10 @@ func (p *past) rows(from, to time.Time) (float64, bool) {
 // empty tells of a minute since 1970 whether it has no rows.
 func (p *past) empty(minute int64) bool { return p.of(minute) == 0 }
 
-// gap is the longest time without a record that is in part within an hour of the moment; false where that is not known.
+// gap returns the longest time without a record that overlaps the hours before and after the moment, and false if that is
+// unknown.
 func (p *past) gap(around time.Time) (time.Duration, bool) {
-	const reach, farthest = 60, 3 * 24 * 60 // Minutes.
+	const reach, farthest = 60, 3 * 24 * 60 // in minutes
 	at := around.Unix() / 60
 	from, to := at-reach, at+reach
 	if first := p.first.Unix() / 60; p.first.IsZero() || from < first || time.Unix(to*60, 0).After(p.through) {
@@ -254,7 +257,7 @@ func (p *past) gap(around time.Time) (time.Duration, bool) {
 	return time.Duration(longest) * time.Minute, true
 }
 
-// noteSeen takes note of the windows of a profile.
+// noteSeen stores the windows of a profile with their present counts.
 func (d *dataset) noteSeen(c *cycle) {
 	p := &d.past
 	if p.seen == nil {
@@ -270,8 +273,8 @@ func (p *past) see(kind string, w seen) {
 	p.seen[kind] = append(slices.DeleteFunc(p.seen[kind], func(old seen) bool { return w.to.Sub(old.to) > 25*time.Hour }), w)
 }
 
-// arrived is which share of a window's rows is there when the window ends: the rest comes late. Of recent windows it is what
-// nine of ten have, since a load every quarter of an hour leaves some windows empty.
+// arrived returns the share of a window's rows that are there when the window ends; the rest arrives late. It is the median
+// for full windows and the tenth percentile for recent ones, since a load every 15 minutes leaves some recent windows empty.
 func (p *past) arrived(windows []seen, now time.Time, kind string) (float64, bool) {
 	var shares []float64
 	for _, w := range windows {
@@ -292,14 +295,14 @@ func (p *past) arrived(windows []seen, now time.Time, kind string) (float64, boo
 	return shares[len(shares)/10], true
 }
 
-// Shifts of the past, for the change of clocks.
+// shifts are the shifts of past windows that compensate for a clock change.
 var shifts = []struct {
 	name string
 	by   time.Duration
 }{{"same", 0}, {"earlier", -time.Hour}, {"later", time.Hour}}
 
-// shift is by how much the last half day fits its past better when that is moved by an hour: a feed that keeps local time is
-// an hour away from its past for weeks after clocks change, where the dataset's time zone is not its own.
+// shift returns the shift by an hour with which the last twelve hours match the past better, or 0. A feed with local time
+// differs by an hour from its past for weeks after a clock change if the dataset's time zone is another one.
 func (p *past) shift(now time.Time) time.Duration {
 	best, least := time.Duration(0), -1.0
 	for _, s := range shifts {
@@ -307,7 +310,7 @@ func (p *past) shift(now time.Time) time.Duration {
 		for hours := range 12 {
 			to := now.Add(-time.Duration(hours) * time.Hour).Truncate(time.Minute)
 			is, ok := p.rows(to.Add(-time.Hour), to)
-			if !ok { // The last hour is not there yet.
+			if !ok { // The last hour is not counted yet.
 				continue
 			}
 			for week := 1; week <= pastWeeks; week++ {
@@ -324,10 +327,10 @@ func (p *past) shift(now time.Time) time.Duration {
 	return best
 }
 
-// eachPast calls with the end of each window of days and weeks before that the volume is compared with.
+// eachPast calls each with the end of every past window that the volume is compared with.
 func (d *dataset) eachPast(c *cycle, each func(ago, shift string, at time.Time)) {
 	local, by := c.end().In(d.cfg.zone()), shifts
-	if c.days > 0 { // Dates have no clock that changes.
+	if c.days > 0 { // Dates do not depend on clock changes.
 		local, by = c.end(), shifts[:1]
 	}
 	for days := 1; days < 7; days++ {
@@ -340,7 +343,7 @@ func (d *dataset) eachPast(c *cycle, each func(ago, shift string, at time.Time))
 	}
 }
 
-// pastMetrics are the samples of earlier windows.
+// pastMetrics publishes the row counts of past windows.
 func (d *dataset) pastMetrics(m descs, c *cycle, gauge func(desc *prometheus.Desc, v float64, labels ...string)) {
 	p := &d.past
 	if p.first.IsZero() || c.window.From.IsZero() {
@@ -374,7 +377,8 @@ func (d *dataset) pastMetrics(m descs, c *cycle, gauge func(desc *prometheus.Des
 	}
 }
 
-// usualGap is the longest time without a record around this time of the day, in three or more of the days and weeks before.
+// usualGap returns the longest time without a record around this time of day in the days and weeks before. It needs three of
+// them.
 func (d *dataset) usualGap(c *cycle) (usual time.Duration, ok bool) {
 	if c.gapKnown {
 		return c.gap, c.hasGap
@@ -389,15 +393,15 @@ func (d *dataset) usualGap(c *cycle) (usual time.Duration, ok bool) {
 	return c.gap, c.hasGap
 }
 
-// freshnessLimit is how old the latest record of a good snapshot may be, in seconds: the limit of the configuration, or else that
-// of the rules before they have seen how late records come.
+// freshnessLimit is the maximum age in seconds of a good snapshot's latest record. It is the configured limit or, without
+// one, the limit of the rules before they have seven days of ages.
 func (d *dataset) freshnessLimit(c *cycle) float64 {
 	if v, ok := d.overrides[override{signalFreshness, ""}]; ok {
 		return v
 	}
 	limit := d.defaults[signalFreshness]
 	if c.days > 0 {
-		limit = max(limit, (2 * day).Seconds()) // The day before comes in the course of the next.
+		limit = max(limit, (2 * day).Seconds()) // Yesterday's data may arrive during the day.
 	}
 	gap, _ := d.usualGap(c)
 	return max(limit, d.defaults[signalGapFactor]*gap.Seconds()+d.defaults[signalGrace])

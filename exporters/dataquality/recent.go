@@ -11,26 +11,28 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// baselineSeasonRecent is the production baseline at the time of the day of the recent window.
+// baselineSeasonRecent names the production baseline for the time of day of the recent window.
 const baselineSeasonRecent = "season_recent"
 
-// recentRows is how many rows a recent window should have: of 500, chance moves a share of 3 % by 0.8 points.
+// recentRows is the minimum number of rows of a recent window. The standard error of a 3 % share of 500 rows is 0.8
+// percentage points.
 const recentRows = 500
 
-// recentLengths are the lengths of a recent window, beside the time between two profiles. A shorter one tells sooner.
+// recentLengths are the possible lengths of a recent window, besides the interval of profiles. A shorter window detects
+// changes sooner.
 var recentLengths = []time.Duration{15 * time.Minute, 30 * time.Minute, time.Hour}
 
-// recentSlack is how many more rows a shorter window must have, and how many fewer the present one may have: a window of
-// another length begins to learn anew how late rows come.
+// recentSlack is the hysteresis of the length: a shorter window needs 20 % more rows, and the present one may have 20 %
+// fewer. After a change of length, the share of late rows has to be learned again.
 const recentSlack = 0.2
 
-// fewestArrived is the least share of its rows that a recent window must usually have when it ends. Of a table that is loaded every
-// quarter of an hour a quarter of an hour has anything between nothing and all.
+// fewestArrived is the minimum share of rows that are there when a recent window ends. In a 15-minute window of a table
+// loaded every 15 minutes that share varies between 0 and 1.
 const fewestArrived = 0.5
 
-// recentLength is the shortest window, no shorter than the time between two profiles, that has enough rows at the mean rate of
-// the last profile and does not lack most of them when it ends; the longest, if all do; 0 where an hour has too few, or where the
-// window itself is not much longer.
+// recentLength returns the shortest window, at least as long as the interval, that has enough rows at the last profile's mean
+// rate and has most of them when it ends. If none has most of them, it returns the longest. It returns 0 if an hour has too
+// few rows, or if the full window is less than twice as long.
 func (d *dataset) recentLength() time.Duration {
 	shortest := time.Duration(d.cfg.Interval).Truncate(time.Minute)
 	longest := time.Duration(0)
@@ -53,8 +55,8 @@ func (d *dataset) recentLength() time.Duration {
 	return longest
 }
 
-// recentArrived is which share of the rows of a recent window is there when it ends; false where that is not known. A shorter
-// window has less of its rows: its share stands in until as many windows of this length were seen.
+// recentArrived returns the share of a recent window's rows that are there when it ends, and false if unknown. Until enough
+// windows of this length were seen, it returns the share of the next shorter length, which is lower.
 func (c *cycle) recentArrived(length time.Duration) (share float64, known bool) {
 	var of time.Duration
 	for kind, arrived := range c.good.Arrived {
@@ -65,7 +67,7 @@ func (c *cycle) recentArrived(length time.Duration) (share float64, known bool) 
 	return share, of > 0
 }
 
-// openRecent begins the recent window of a cycle, where there is one.
+// openRecent sets the start of the cycle's recent window, if it has one.
 func (d *dataset) openRecent(c *cycle) {
 	length := d.recentLength()
 	if length == 0 || c.days > 0 || !hasHours(c.schema, d.relation) {
@@ -74,7 +76,7 @@ func (d *dataset) openRecent(c *cycle) {
 	c.recentFrom, d.recentWas = c.now.Add(-length), length
 }
 
-// countWindows counts the window and, beside it in the same scan, the recent one and the segments.
+// countWindows counts the full window, the recent one and the segments in the same scans.
 func (d *dataset) countWindows(ctx context.Context, c *cycle, fields tables.Fields) (tables.Profile, error) {
 	if len(c.segments) > 0 {
 		return d.countSegments(ctx, c, fields)
@@ -89,7 +91,7 @@ func (d *dataset) countWindows(ctx context.Context, c *cycle, fields tables.Fiel
 	return whole, err
 }
 
-// noteRate takes note of how many rows a second the dataset gets.
+// noteRate stores the dataset's rows per second.
 func (d *dataset) noteRate(c *cycle) {
 	if c.window.From.IsZero() || c.profile.Nulls == nil || c.days > 0 {
 		return
@@ -97,7 +99,7 @@ func (d *dataset) noteRate(c *cycle) {
 	d.rowsPerSecond = float64(c.profile.Rows) / c.now.Sub(c.window.From).Seconds()
 }
 
-// recentMetrics are the samples of the recent window.
+// recentMetrics publishes the counts of the recent window.
 func (d *dataset) recentMetrics(m descs, c *cycle, gauge func(desc *prometheus.Desc, v float64, labels ...string)) {
 	if c.recent.Nulls == nil {
 		return
@@ -105,7 +107,7 @@ func (d *dataset) recentMetrics(m descs, c *cycle, gauge func(desc *prometheus.D
 	gauge(m.recentRows, float64(c.recent.Rows))
 	gauge(m.recentWindow, c.now.Sub(c.recentFrom).Seconds())
 	for _, column := range sortedKeys(c.recent.Nulls) {
-		if column != d.cfg.TimestampColumn { // The window has those with a time.
+		if column != d.cfg.TimestampColumn { // The window has only rows with a time.
 			gauge(m.recentNulls, float64(c.recent.Nulls[column]), column)
 		}
 	}
@@ -129,8 +131,8 @@ func (d *dataset) recentMetrics(m descs, c *cycle, gauge func(desc *prometheus.D
 	}
 }
 
-// noteNulls keeps the share of missing values that columns had in their first days: the baseline of those that have no bins,
-// and of all others until a day is learned. It reports whether there is anything new to store.
+// noteNulls updates the mean share of missing values in the first days of each column. It is the baseline of columns without
+// bins, and of all columns until a day is learned. It reports whether there is anything new to store.
 func (d *dataset) noteNulls(c *cycle) bool {
 	if float64(c.profile.Rows) < d.defaults[signalMinRows] {
 		return false
@@ -152,17 +154,17 @@ func (d *dataset) noteNulls(c *cycle) bool {
 	return changed
 }
 
-// nullShare is the mean share of missing values in the first days of a column.
+// nullShare is the mean share of missing values of a column in its first days.
 type nullShare struct {
 	Share float64 `json:"share"`
 	Days  int     `json:"days"`
 	Last  string  `json:"last"`
 }
 
-// firstDays is from how many days a share of missing values is learned.
+// firstDays is the number of days from which nullShare is learned.
 const firstDays = 30
 
-// usualNulls is the share of missing values that a column had in its baseline: that of production, if there is one.
+// usualNulls returns the baseline's share of missing values of a column, from the production baseline if there is one.
 func (c *cycle) usualNulls(column string) (share float64, ok bool) {
 	for _, b := range c.baselines {
 		if s, has := b.shares[column]; has && b.name != baselineSeason {
@@ -176,7 +178,7 @@ func (c *cycle) usualNulls(column string) (share float64, ok bool) {
 	return of.Share, ok
 }
 
-// nullLimit is dataset_column:ml_nulls:limit of the rules.
+// nullLimit computes what the rule dataset_column:ml_nulls:limit computes.
 func (d *dataset) nullLimit(c *cycle, column string) float64 {
 	for _, o := range []override{{signalNulls, column}, {signalNulls, ""}} {
 		if v, ok := d.overrides[o]; ok {

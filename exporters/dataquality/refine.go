@@ -10,17 +10,16 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// Bins are cut twice. When a dataset is first seen there is little of it, so its
-// bins are provisional: they serve until all days of the production baseline are
-// learned. Each learned day leaves an outline, and from all of them together the
-// bins are refined. Then the days are counted again.
+// Bins are cut twice. A new dataset has little data, so its first bins are provisional: they serve until all days of the
+// production baseline are learned. Each learned day has an outline; the bins are refined from all outlines together. Then the
+// days are counted again.
 
-// provisional reports whether the bins are still to be refined. Those of a segment are the whole dataset's.
+// provisional reports whether the bins are still to be refined. A segment has the bins of its dataset and never refines them.
 func (l *learner) provisional(d baseline.Definition) bool {
 	return d.Edges == baseline.EdgesProduction && !d.Refined() && l.relation.Time != "" && l.whole == nil
 }
 
-// outline stores the outlines of up to atMost learned days that have none.
+// outline stores outlines for up to atMost learned days that have none.
 func (l *learner) outline(ctx context.Context, view *baseline.View, d baseline.Definition, days []baseline.Day, atMost int) error {
 	due := view.WithoutOutline(d.ID, days)
 	due = due[:min(len(due), atMost)]
@@ -42,9 +41,8 @@ func (l *learner) outline(ctx context.Context, view *baseline.View, d baseline.D
 	return nil
 }
 
-// refine cuts the bins from all learned days. It reports false where the days cannot
-// be counted again, since the table does not have them any more: the bins then stay
-// what they are.
+// refine cuts the bins from the outlines of all learned days. It returns false and keeps the old bins if the table no longer
+// has all of these days, since they could not be counted again.
 func (l *learner) refine(ctx context.Context, view *baseline.View, d baseline.Definition, p baseline.Production) (bool, error) {
 	first, err := view.Day(ctx, d.ID, p.Days[0])
 	if err != nil {
@@ -81,7 +79,7 @@ func (l *learner) refine(ctx context.Context, view *baseline.View, d baseline.De
 	return true, nil
 }
 
-// numbersOf are the moments of each column in all outlines together.
+// numbersOf returns the moments of each column over all outlines.
 func numbersOf(outlines []tables.Outline) map[string]baseline.Moments {
 	numbers := make(map[string]baseline.Moments)
 	for _, o := range outlines {
@@ -94,7 +92,7 @@ func numbersOf(outlines []tables.Outline) map[string]baseline.Moments {
 	return numbers
 }
 
-// sayLeft logs which columns have no bins, by their reasons.
+// sayLeft logs the columns without bins, by reason.
 func (l *learner) sayLeft(left map[string]string) {
 	byReason := make(map[string][]string)
 	for _, column := range sortedKeys(left) {
@@ -106,8 +104,7 @@ func (l *learner) sayLeft(left map[string]string) {
 	}
 }
 
-// daySchema is the schema of the table as a learned day is counted by it, and the
-// day's window.
+// daySchema returns the schema by which a learned day is counted, and the window of the day.
 func (l *learner) daySchema(ctx context.Context, day baseline.Day, d baseline.Definition) ([]tables.Column, tables.Window, error) {
 	start, err := day.Start()
 	if err != nil {
@@ -120,7 +117,7 @@ func (l *learner) daySchema(ctx context.Context, day baseline.Day, d baseline.De
 	return schema, tables.Window{From: start, To: start.AddDate(0, 0, 1)}, err
 }
 
-// refined returns the definition in force, which may be a refined one by now.
+// refined reads the definition in force, which refine may have replaced.
 func (l *learner) refined(ctx context.Context, d baseline.Definition) (baseline.Definition, error) {
 	view, err := l.subject.View(ctx)
 	if err != nil {
@@ -129,8 +126,7 @@ func (l *learner) refined(ctx context.Context, d baseline.Definition) (baseline.
 	return view.Definition(ctx)
 }
 
-// complete makes the production baseline of days that are all learned: it refines
-// provisional bins, or freezes what is there.
+// complete finishes a production baseline that has all its days: it refines provisional bins, or freezes the baseline.
 func (l *learner) complete(ctx context.Context, view *baseline.View, d baseline.Definition, p baseline.Production, atMost int) error {
 	if l.provisional(d) {
 		if err := l.outline(ctx, view, d, p.Days, atMost); err != nil {
@@ -141,7 +137,7 @@ func (l *learner) complete(ctx context.Context, view *baseline.View, d baseline.
 			return err
 		}
 		if len(view.WithoutOutline(d.ID, p.Days)) > 0 {
-			return nil // The next profile goes on.
+			return nil // The next profile adds the missing outlines.
 		}
 		if refined, err := l.refine(ctx, view, d, p); refined || err != nil {
 			return err
@@ -151,7 +147,7 @@ func (l *learner) complete(ctx context.Context, view *baseline.View, d baseline.
 	return err
 }
 
-// acceptChanges accepts the columns that the configuration lets change.
+// acceptChanges accepts changes of the columns in columns.accept.
 func (d *dataset) acceptChanges(ctx context.Context, c *cycle) error {
 	if len(d.cfg.Columns.Accept) == 0 || len(d.cfg.Schema) > 0 {
 		return nil
@@ -179,9 +175,8 @@ func (d *dataset) acceptChanges(ctx context.Context, c *cycle) error {
 // acceptedPerCycle bounds the columns that one profile accepts.
 const acceptedPerCycle = 3
 
-// accept makes what a column is now what it is expected to be, without touching the
-// baselines of the others: a column that was added gets bins and a baseline from the
-// last days, one that was removed is not missed any more.
+// accept stores the present state of a column as its expected state. An added column gets bins and a baseline from the last
+// days; a removed one is no longer expected. The baselines of other columns do not change.
 func (l *learner) accept(ctx context.Context, name string, w tables.Window) (baseline.Accepted, error) {
 	view, err := l.subject.View(ctx)
 	if err != nil {
@@ -258,8 +253,8 @@ func (l *learner) accept(ctx context.Context, name string, w tables.Window) (bas
 	return a, l.subject.Accept(ctx, d.ID, a)
 }
 
-// acceptedDays is the number of days that the baseline of an accepted column is of.
-// It is not of more, since the column may be new.
+// acceptedDays is the number of days in the baseline of an accepted column. There may be no more data, since the column may
+// be new.
 const acceptedDays = 7
 
 func namesOf(schema []tables.Column) []string {

@@ -3,7 +3,6 @@ package dataquality
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -23,12 +22,12 @@ type watched struct {
 func (e *Exporter) watch(cfg DatasetConfig) error {
 	// Half of the series are for columns with bins, half for all others.
 	columns := e.env.Limit("columns", 2*cfg.Columns.Max)
-	d := e.rooms.dataset(cfg, columns, time.Now) //nolint:forbidigo // The process's clock comes in here.
+	d := e.rooms.dataset(cfg, columns, time.Now) //nolint:forbidigo // The real clock enters here.
 	timeout := time.Duration(cfg.Timeout)
 	stop, err := e.env.StartLoop(exporter.Loop{
 		Name:     "dataset/" + cfg.Name,
 		Interval: time.Duration(cfg.Interval),
-		// A profile may have to wait for its turn first.
+		// A profile may first wait for a slot.
 		Timeout: time.Duration(cfg.Interval) + timeout,
 		Collect: func(ctx context.Context) error { return e.profile(ctx, d, timeout) },
 	})
@@ -39,15 +38,15 @@ func (e *Exporter) watch(cfg DatasetConfig) error {
 	return nil
 }
 
-// stopTimeout is how long a reload waits for the profiles that it ends.
+// stopTimeout bounds the wait of a reload for the profiles that it stops.
 const stopTimeout = 1800 * time.Millisecond
 
-// Reload implements exporter.Reloader: datasets that are as they were go on, with what they have learned and published. A
-// dataset that has changed keeps its series until its new profile, or until they expire.
+// Reload implements exporter.Reloader. Unchanged datasets keep running with their state and series. A changed dataset keeps
+// its series until its next profile, or until they expire.
 func (e *Exporter) Reload(ctx context.Context, cfg Config) error {
 	old := e.rooms.config()
 	if !config.Same(old.BaselineStore, cfg.BaselineStore) || old.MaxConcurrentProfiles != cfg.MaxConcurrentProfiles {
-		return exporter.ErrReplace // All datasets share them.
+		return exporter.ErrReplace // All datasets share these settings.
 	}
 	changed, err := e.rooms.changedSources(&cfg)
 	if err != nil {
@@ -83,7 +82,7 @@ func (e *Exporter) Reload(ctx context.Context, cfg Config) error {
 			continue
 		}
 		e.Delete(w.dataset.cfg.Name)
-		if stopped { // Else the profile still uses them, and their series expire.
+		if stopped { // Otherwise the profile still uses the children; their series expire later.
 			for segment := range w.dataset.children {
 				e.Delete(segment)
 			}
@@ -116,43 +115,31 @@ func uses(d *DatasetConfig, sources map[string]bool) bool {
 	return slices.ContainsFunc(named, func(s string) bool { return sources[s] })
 }
 
-// changedSources are the sources that are not as they were, or whose connection string is not.
+// changedSources returns the sources whose configuration or resolved connection string changed.
 func (r *rooms) changedSources(cfg *Config) (map[string]bool, error) {
-	old := r.config()
-	changed := make(map[string]bool)
-	for name, was := range old.Sources {
-		is, ok := cfg.Sources[name]
-		if !ok || !config.Same(was, is) {
-			changed[name] = true
-			continue
-		}
+	changed, name, err := tables.Changed(r.config().Sources, cfg.Sources, func(name string) *tables.Source {
 		r.mu.Lock()
-		open := r.sources[name]
-		r.mu.Unlock()
-		if open == nil || is.Type == tables.DuckDB {
-			continue // It is opened when it is needed, or has no connection string.
-		}
-		same, err := is.SameDSN(open)
-		if err != nil {
-			return nil, cfg.Wrap("sources."+name, fmt.Errorf("source %q: %w", name, err))
-		}
-		changed[name] = !same
+		defer r.mu.Unlock()
+		return r.sources[name]
+	})
+	if err != nil {
+		return nil, cfg.Wrap("sources."+name, err)
 	}
 	return changed, nil
 }
 
-// replace takes the configuration, and closes what has changed of the old one.
+// replace stores the new configuration and closes the changed sources.
 func (r *rooms) replace(cfg *Config, changed map[string]bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cfg.Store(cfg)
-	for name, was := range changed {
+	for name := range changed {
 		s := r.sources[name]
-		if !was || s == nil {
+		if s == nil {
 			continue
 		}
 		delete(r.sources, name)
-		go func() { // A driver may wait for a query that hangs.
+		go func() { // Close may block on a hanging query.
 			if err := s.Close(); err != nil {
 				r.logger.Warn("A source was not closed cleanly", "source", name, "err", err)
 			}

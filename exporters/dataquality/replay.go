@@ -14,24 +14,24 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// ReplayOptions are what a Replay does not make itself.
+// ReplayOptions are the dependencies of a Replay. The caller owns them.
 type ReplayOptions struct {
-	// Sources are the places of the configuration, by name. They are not closed.
+	// Sources are the open sources by name. Replay does not close them.
 	Sources map[string]*tables.Source
-	// Store keeps the baselines. It is not closed.
+	// Store stores the baselines. Replay does not close it.
 	Store  *baseline.Store
 	Now    func() time.Time
 	Logger *slog.Logger
 }
 
-// Replay is the exporter without its loops: whoever owns the clock says when a dataset is profiled.
+// Replay is the exporter without loops: the caller, who owns the clock, starts each profile.
 type Replay struct {
 	rooms    *rooms
 	datasets []*dataset
 	descs    descs
 }
 
-// NewReplay starts the exporter under a configuration, as a new process would. Baselines that the store has go on.
+// NewReplay starts the exporter as a new process would. It continues with the baselines in the store.
 func NewReplay(cfg Config, o ReplayOptions) (*Replay, error) {
 	named := cfg
 	named.Sources = nil
@@ -49,14 +49,14 @@ func NewReplay(cfg Config, o ReplayOptions) (*Replay, error) {
 		if len(dc.Segments) > 0 {
 			return nil, fmt.Errorf("dataset %q: a replay has no segments", dc.Name)
 		}
-		dc.Causes.PerHour = 0 // A replay makes its tables row by row and asks what the alerts do, not why.
+		dc.Causes.PerHour = 0 // A replay evaluates alerts and needs no causes.
 		replay.datasets = append(replay.datasets, r.dataset(dc, limit.New("columns", 2*dc.Columns.Max, dropped), o.Now))
 	}
 	return replay, nil
 }
 
-// Profile profiles the dataset of that index in the configuration, and returns what the exporter publishes of it. The error
-// is that of the profile, and the metrics are there all the same. took is how long the profile is said to have taken.
+// Profile profiles the dataset at this index of the configuration and returns the samples that the exporter would publish,
+// also if the profile fails. took is the duration to publish.
 func (r *Replay) Profile(ctx context.Context, dataset int, took time.Duration) ([]prometheus.Metric, error) {
 	if dataset < 0 || dataset >= len(r.datasets) {
 		return nil, errors.New("no such dataset")

@@ -21,11 +21,11 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// Report is one profile of a dataset beside its baselines, for people to read.
+// Report is one profile of a dataset with its baselines, for people to read.
 type Report struct {
 	Dataset string
 	At      time.Time
-	// Window is empty where the whole table was profiled.
+	// Window is empty if the whole table was profiled.
 	Window               string
 	Rows, Future, Unread int64
 	Latest               time.Time
@@ -39,29 +39,30 @@ type Report struct {
 	Causes               []ReportCause
 }
 
-// ReportCause is a signal that is beyond its limit, with what explains it; without a cause no single segment does.
+// ReportCause is a signal beyond its limit with a probable cause. Cause is empty if no single segment explains the change.
 type ReportCause struct {
 	Column, Signal, Cause string
 	Explained, Rows       float64
-	// Since is when the affected rows began; zero if the window has no beginning of it.
+	// Since is when rows began to be affected; zero if they were affected from the start of the window.
 	Since   time.Time
 	Gradual bool
-	// Statement lists the rows; Compared says what they were compared with.
+	// Statement lists the affected rows. Compared names the comparison.
 	Statement, Compared string
 	Failure             string
 }
 
-// Plain are the columns that have no bins.
+// Plain returns the columns without bins.
 func (r Report) Plain() []ReportColumn {
 	return slices.DeleteFunc(slices.Clone(r.Columns), func(c ReportColumn) bool { return c.Without == "" })
 }
 
-// ReportSegment is what is wrong with a part of the dataset, if anything is.
+// ReportSegment lists what is wrong with a segment, if anything is.
 type ReportSegment struct {
 	Name  string
 	Rows  int64
 	Share float64
-	// Nulls and Drifted are columns with too many nulls, and those that drifted from a baseline; Broken are keys and checks.
+	// Nulls are columns with too many nulls, Drifted those that drifted from a baseline, and Broken the failed keys and
+	// checks.
 	Nulls, Drifted, Broken []string
 	Baselines              []string
 }
@@ -69,7 +70,7 @@ type ReportSegment struct {
 // ReportChange is a column that differs from the expected schema.
 type ReportChange struct{ Column, Kind, Expected, Actual string }
 
-// ReportKey is how unique a key is.
+// ReportKey has the duplicates of a key.
 type ReportKey struct {
 	Name         string
 	Duplicates   int64
@@ -78,7 +79,7 @@ type ReportKey struct {
 	Bad          bool
 }
 
-// ReportCheck is how many rows break a check.
+// ReportCheck has the rows that break a check.
 type ReportCheck struct {
 	Name, Severity string
 	Broken         int64
@@ -87,31 +88,31 @@ type ReportCheck struct {
 	Failure        string
 }
 
-// ReportColumn is one column.
 type ReportColumn struct {
 	Name, Type string
 	Nulls      int64
 	NullShare  float64
 	ManyNulls  bool
-	// Numbers summarize a numeric column that has values, of which a share is 0.
+	// Numbers are the moments of a numeric column with values. ZeroShare is the share of zeros.
 	Numbers   *tables.Moments
 	ZeroShare float64
-	// Without says why the column has no bins.
+	// Without is the reason why the column has no bins.
 	Without string
 	Drifts  []ReportDrift
 	Bins    []ReportBin
-	// Largest is the largest share of a bin, here or in a baseline.
+	// Largest is the largest share of a bin, in the window or in a baseline.
 	Largest float64
 }
 
-// ReportDrift is the distance from a baseline.
+// ReportDrift is the drift from a baseline.
 type ReportDrift struct {
 	Baseline string
 	PSI      float64
 	Drifted  bool
 }
 
-// ReportBin is the share of a bin in the window and in the baselines, in their order; a share below 0 is none.
+// ReportBin has the share of a bin in the window and in each baseline, in the order of the baselines. A share below 0 means
+// no value.
 type ReportBin struct {
 	Name      string
 	Count     int64
@@ -119,7 +120,7 @@ type ReportBin struct {
 	Baselines []float64
 }
 
-// Report profiles a dataset once and compares it with what is stored. It stores nothing.
+// Report profiles a dataset once and compares it with the stored baselines. It stores nothing.
 func (b *Baselines) Report(ctx context.Context, cfg DatasetConfig) (Report, error) {
 	columns := limit.New("columns", 2*cfg.Columns.Max, limit.NewDropped())
 	d := b.rooms.dataset(cfg, columns, b.now)
@@ -155,7 +156,7 @@ func (b *Baselines) Report(ctx context.Context, cfg DatasetConfig) (Report, erro
 	}
 	layouts, left := stored.Definition.Fields, map[string]string{}
 	if len(c.schema) > 0 {
-		// Why a column has no bins is not stored, and found again.
+		// The reasons why columns have no bins are not stored.
 		cut, err := d.source.Cut(ctx, d.relation, c.schema, c.window, cfg.Columns.choice(), nil)
 		if err != nil {
 			return Report{}, err
@@ -198,7 +199,7 @@ func (b *Baselines) Report(ctx context.Context, cfg DatasetConfig) (Report, erro
 	return r, nil
 }
 
-// reportCauses are the causes of what is beyond its limits now.
+// reportCauses searches for the causes of all present breaches.
 func (d *dataset) reportCauses(ctx context.Context, c *cycle) []ReportCause {
 	if c.definition.ID == "" || d.cfg.segment != nil || d.cfg.Causes.PerHour == 0 {
 		return nil
@@ -223,7 +224,7 @@ func (d *dataset) reportCauses(ctx context.Context, c *cycle) []ReportCause {
 	return causes
 }
 
-// baselines are those that are stored, to compare with.
+// baselines returns the stored baselines for comparison.
 func (s BaselineStatus) baselines() []compareWith {
 	var all []compareWith
 	for _, of := range []compareWith{
@@ -237,7 +238,7 @@ func (s BaselineStatus) baselines() []compareWith {
 	return all
 }
 
-// segment reports a segment of what a cycle of the whole counted.
+// segment reports one segment from the counts of its dataset's cycle.
 func (b *Baselines) segment(ctx context.Context, of *cycle, cfg DatasetConfig, counts partCounts, layouts map[string]binning.Layout) (ReportSegment, error) {
 	d := b.rooms.dataset(cfg, limit.New("columns", 2*cfg.Columns.Max, limit.NewDropped()), b.now)
 	d.overrides = cfg.Thresholds.overrides(of.schema)
@@ -353,7 +354,7 @@ func (d *dataset) reportColumn(c *cycle, column tables.Column, layout binning.La
 	return rc
 }
 
-// grouped writes a whole number with thin spaces between its thousands.
+// grouped formats a whole number with narrow no-break spaces between thousands.
 func grouped(n int64) string {
 	digits := strconv.FormatInt(n, 10)
 	var b strings.Builder
@@ -368,7 +369,7 @@ func grouped(n int64) string {
 
 var longNumber = regexp.MustCompile(`-?[0-9]+\.[0-9]{5,}(e[-+][0-9]+)?`)
 
-// shortened is the name of an interval with four digits of its bounds. The names of categories stay.
+// shortened formats the name of an interval with four significant digits. It does not change names of categories.
 func shortened(bin string) string {
 	if bin == "" || !strings.ContainsRune("([", rune(bin[0])) {
 		return bin
@@ -385,7 +386,7 @@ func shortened(bin string) string {
 //go:embed report.html
 var reportPage string
 
-// WriteHTML writes the report as one page that needs nothing else.
+// WriteHTML writes the report as one self-contained page.
 func (r Report) WriteHTML(w io.Writer) error {
 	page, err := template.New("report").Funcs(template.FuncMap{
 		"percent": func(v float64) string {

@@ -11,19 +11,17 @@ import (
 // change is a difference between the expected and the actual schema.
 type change struct {
 	column, kind     string
-	expected, actual string // types; empty where there is no such column
+	expected, actual string // types; empty if the schema lacks the column
 }
 
-// Kinds of schema changes, the values of the label change.
+// Kinds of schema changes: the values of the label change.
 const (
 	added       = "added"
 	removed     = "removed"
 	typeChanged = "type_changed"
 )
 
-// changes compares schemas by column name. The order of columns is of no
-// consequence to a reader of named columns, and types compare without regard to
-// case, as they do in SQL.
+// changes compares schemas by column name. It ignores the order of columns and the case of types, as SQL does.
 func changes(expected []baseline.Column, actual []tables.Column) []change {
 	types := make(map[string]string, len(actual))
 	for _, c := range actual {
@@ -59,8 +57,8 @@ func storedSchema(schema []tables.Column) []baseline.Column {
 	return columns
 }
 
-// typeNumber reports whether a stored type is one of PostgreSQL's numbers, which earlier versions stored in place of the
-// names of enums and other types that are not built in. A restore of the database changes them.
+// typeNumber reports whether a stored type is a PostgreSQL type OID. Earlier versions stored the OID of enums and other types
+// that are not built in, and restoring the database changes it.
 func typeNumber(t string) bool {
 	return t != "" && strings.Trim(t, "0123456789") == ""
 }

@@ -15,29 +15,29 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// SegmentConfig names parts of a dataset by the values of a column, or of two.
+// SegmentConfig divides a dataset into segments by the values of one column or of two.
 type SegmentConfig struct {
 	SegmentColumn `yaml:",inline"`
-	// By crosses the values with those of another column: a segment for each pair.
+	// By is a second column; each pair of values is a segment.
 	By *SegmentColumn `yaml:"by,omitempty"`
 }
 
-// SegmentColumn is a column and those of its values that are told apart: the listed ones, or the most frequent ones of the
-// baseline and, as one more segment, all others.
+// SegmentColumn is a column and its values that are segments: the listed ones, or the most frequent ones of the baseline and
+// one segment for all others.
 type SegmentColumn struct {
 	Column string    `yaml:"column"`
 	Values []Literal `yaml:"values,omitempty"`
-	// Top is how many values are found where none are listed.
+	// Top is the number of most frequent values, if none are listed.
 	Top int `yaml:"top,omitempty"`
 }
 
-// Shorthand implements config.Shorthand: segments: [country].
+// Shorthand implements config.Shorthand, for segments: [country].
 func (s *SegmentColumn) Shorthand() string { return "column" }
 
-// Bounds of segments. Each has the series of a dataset, and data must not add series without end.
+// Limits of segments. Each segment has the series of a dataset, and data must not add series without a bound.
 const (
 	maxSegments = 50
-	// topSegments and topCrossed are how many values are found by default: of one column, and of each of two.
+	// topSegments is the default number of values of one column, topCrossed that of each of two columns.
 	topSegments, topCrossed = 10, 6
 )
 
@@ -80,7 +80,7 @@ func (s *SegmentConfig) columns() []*SegmentColumn {
 	return []*SegmentColumn{&s.SegmentColumn, s.By}
 }
 
-// most is how many segments there can be.
+// most returns the maximum number of segments.
 func (s *SegmentConfig) most() int {
 	n := 1
 	for _, c := range s.columns() {
@@ -93,7 +93,7 @@ func (s *SegmentConfig) most() int {
 	return n
 }
 
-// found says that the values are not listed.
+// found reports that the values come from the baseline because none are listed.
 func (s *SegmentColumn) found() bool { return len(s.Values) == 0 }
 
 func (d *DatasetConfig) validateSegments(at config.At) {
@@ -119,7 +119,7 @@ func (s *SegmentConfig) label() string {
 	return strings.Join(names, ",")
 }
 
-// segment is a part of a dataset.
+// segment identifies a subset of a dataset's rows.
 type segment struct {
 	// whole is the name of the dataset.
 	whole string
@@ -127,12 +127,12 @@ type segment struct {
 	part  int
 }
 
-// name is how the segment is told apart in the label dataset.
+// name returns the value of the label dataset of the segment.
 func (s *segment) name() string {
 	values, other := s.split.Values(s.part)
 	parts := make([]string, len(s.split))
 	for i, c := range s.split {
-		// A value that is called other has quotes.
+		// CategoryBin quotes a value that is named other.
 		parts[i] = c.Column + "=" + binning.CategoryBin(values[i])
 		if other[i] {
 			parts[i] = c.Column + "=" + binning.Other
@@ -141,7 +141,7 @@ func (s *segment) name() string {
 	return s.whole + "/" + strings.Join(parts, ",")
 }
 
-// of is the part of the relation that belongs to the segment.
+// of returns the relation of the segment's rows.
 func (s *segment) of(source *tables.Source, r tables.Relation) tables.Relation {
 	if s == nil {
 		return r
@@ -149,7 +149,7 @@ func (s *segment) of(source *tables.Source, r tables.Relation) tables.Relation {
 	return r.Part(source, s.split, s.part)
 }
 
-// split is how the rows are divided: by the listed values, or by the most frequent ones of the bins in force.
+// split returns the division of the rows: by the listed values, or by the most frequent ones in the present bins.
 func (s *SegmentConfig) split(d baseline.Definition) (tables.Split, error) {
 	var split tables.Split
 	for _, c := range s.columns() {
@@ -176,8 +176,8 @@ func because(reason string) string {
 	return " (" + reason + ")"
 }
 
-// segments are the configurations of a dataset's segments under the bins in force, by the splits that find them. A segment has
-// all settings of the whole but those that compare it with other tables, whose rows are not of the segment alone.
+// segments returns, for each configured split, the configurations of its segments under the given bins. A segment has all
+// settings of the dataset except upstreams and comparisons: other tables are not divided.
 func (d *DatasetConfig) segments(definition baseline.Definition, schema []tables.Column) ([]segmentation, error) {
 	var all []segmentation
 	var errs []error
@@ -197,7 +197,7 @@ func (d *DatasetConfig) segments(definition baseline.Definition, schema []tables
 		for part := range split.Parts() {
 			_, other := split.Values(part)
 			if slices.ContainsFunc(s.columns(), func(c *SegmentColumn) bool { return !c.found() && other[slices.Index(s.columns(), c)] }) {
-				continue // Values that are not listed are not asked for.
+				continue // Only listed values are watched.
 			}
 			cfg := *d
 			cfg.segment = &segment{whole: d.Name, split: split, part: part}
@@ -210,15 +210,15 @@ func (d *DatasetConfig) segments(definition baseline.Definition, schema []tables
 	return all, errors.Join(errs...)
 }
 
-// segmentation is a way to divide a dataset, and the configurations of the parts that are watched.
+// segmentation is a split of a dataset and the configurations of the watched segments.
 type segmentation struct {
 	split tables.Split
 	parts map[int]DatasetConfig
-	// counts are of all parts, by their number.
+	// counts are the counts of all segments of the split, by number.
 	counts []partCounts
 }
 
-// partCounts is what the scans of the whole found of a part.
+// partCounts are the counts of one segment from the scans of its dataset.
 type partCounts struct {
 	tables.Windows
 	outside    tables.Outside
@@ -226,7 +226,7 @@ type partCounts struct {
 	checked    []tables.Checked
 }
 
-// countSegments counts the window, the recent one and all segments: one scan for each of the ways to divide the dataset.
+// countSegments counts the window, the recent window and all segments, in one scan for each split.
 func (d *dataset) countSegments(ctx context.Context, c *cycle, fields tables.Fields) (tables.Profile, error) {
 	var whole tables.Windows
 	for i := range c.segments {
@@ -249,8 +249,8 @@ func (d *dataset) countSegments(ctx context.Context, c *cycle, fields tables.Fie
 	return whole.Whole, nil
 }
 
-// countOfSegments counts, of all segments at once, the records outside the window and what breaks keys and checks. What the
-// whole has of records outside and broken checks is the sum of the parts.
+// countOfSegments counts, for all segments at once, records outside the window, broken checks and duplicates. The dataset's
+// own numbers of records outside the window and of broken checks are the sums over the segments.
 func (d *dataset) countOfSegments(ctx context.Context, c *cycle) error {
 	for i := range c.segments {
 		s := &c.segments[i]
@@ -265,7 +265,7 @@ func (d *dataset) countOfSegments(ctx context.Context, c *cycle) error {
 		for j := range s.counts {
 			s.counts[j].outside, s.counts[j].checked = outside[j], checked[j]
 			if i > 0 {
-				continue // Another way to divide the same rows.
+				continue // Another split of the same rows.
 			}
 			c.outside = c.outside.Plus(outside[j])
 			if c.checked == nil {
@@ -278,7 +278,7 @@ func (d *dataset) countOfSegments(ctx context.Context, c *cycle) error {
 		for _, key := range d.cfg.Keys {
 			duplicates, err := d.source.DuplicateParts(ctx, d.relation, c.schema, c.window, s.split, key, c.profile.Rows, d.cfg.KeysExactRows)
 			for j := range s.counts {
-				var n tables.Duplicates // The whole says why they cannot be counted.
+				var n tables.Duplicates // The dataset's own count reports the error.
 				if err == nil {
 					n = duplicates[j]
 				}
@@ -289,10 +289,10 @@ func (d *dataset) countOfSegments(ctx context.Context, c *cycle) error {
 	return nil
 }
 
-// pastsPerCycle bounds the segments whose rows of the last weeks are first counted in one profile: each takes a scan.
+// pastsPerCycle bounds the segments whose past is first counted in one profile. Each needs a scan.
 const pastsPerCycle = 3
 
-// segmentProfile is a segment and what its part of a cycle found.
+// segmentProfile is the profile of one segment.
 type segmentProfile struct {
 	dataset *dataset
 	cycle   *cycle
@@ -300,7 +300,7 @@ type segmentProfile struct {
 	err     error
 }
 
-// profileSegments makes the profiles of the segments of what a cycle counted. A segment that fails leaves the others alone.
+// profileSegments profiles the segments from the counts of the dataset's cycle. A failing segment does not affect the others.
 func (d *dataset) profileSegments(ctx context.Context, c *cycle) ([]segmentProfile, error) {
 	var profiles []segmentProfile
 	var errs []error
@@ -309,7 +309,7 @@ func (d *dataset) profileSegments(ctx context.Context, c *cycle) ([]segmentProfi
 	for _, s := range c.segments {
 		for _, part := range sortedKeys(s.parts) {
 			if part >= len(s.counts) {
-				continue // They were not counted.
+				continue // not counted
 			}
 			cfg, start := s.parts[part], d.now()
 			child := d.children[cfg.Name]
@@ -339,7 +339,7 @@ func (d *dataset) profileSegments(ctx context.Context, c *cycle) ([]segmentProfi
 	return profiles, errors.Join(errs...)
 }
 
-// runPart makes the profile of a segment of what a cycle of the whole counted.
+// runPart profiles a segment from the counts of its dataset's cycle.
 func (d *dataset) runPart(ctx context.Context, of *cycle, counts partCounts, lookBack bool) (*cycle, error) {
 	c := &cycle{
 		now: of.now, window: of.window, days: of.days, dayEnd: of.dayEnd, schema: of.schema,
@@ -347,7 +347,7 @@ func (d *dataset) runPart(ctx context.Context, of *cycle, counts partCounts, loo
 	}
 	d.overrides = d.cfg.Thresholds.overrides(c.schema)
 	c.counted = lookBack && d.lookBack(ctx, c)
-	// Of a part with few rows a short window says nothing.
+	// A recent window with few rows of the segment would not be significant.
 	if length := of.now.Sub(of.recentFrom); !of.recentFrom.IsZero() && !c.window.From.IsZero() &&
 		float64(c.profile.Rows)*length.Seconds() >= recentRows*of.now.Sub(c.window.From).Seconds() {
 		c.recentFrom, c.recent = of.recentFrom, counts.Recent
@@ -363,13 +363,13 @@ func (d *dataset) runPart(ctx context.Context, of *cycle, counts partCounts, loo
 	if _, counted := c.profile.Nulls[d.cfg.TimestampColumn]; counted {
 		c.profile.Nulls[d.cfg.TimestampColumn] = c.outside.Untimed
 	}
-	// That a check cannot be counted is an error of the whole.
+	// The dataset's own profile reports checks that cannot be counted.
 	complete := err == nil && d.noteChecked(c) == nil
 	return c, errors.Join(err, d.conclude(ctx, c, view, definition, complete))
 }
 
-// defineSegment returns the definition of a segment: its bins are those of the whole, so that one scan counts all parts. Its
-// baselines are its own.
+// defineSegment returns the definition of a segment. It has the bins of its dataset, so that one scan counts all segments,
+// and its own baselines.
 func (l *learner) defineSegment(ctx context.Context, w tables.Window) (*baseline.View, baseline.Definition, error) {
 	view, err := l.subject.View(ctx)
 	if err != nil {
@@ -386,7 +386,7 @@ func (l *learner) defineSegment(ctx context.Context, w tables.Window) (*baseline
 	if err != nil {
 		return view, baseline.Definition{}, err
 	}
-	// Its own numbers are not kept: what is usual of the whole is no measure of a part.
+	// Moments are left out: the dataset's moments do not describe a segment.
 	bins := baseline.Definition{Edges: whole.Edges, Schema: whole.Schema, Fields: whole.Fields, Left: whole.Left}
 	own, err := view.Definition(ctx)
 	switch {
@@ -423,7 +423,8 @@ func (l *learner) defineSegment(ctx context.Context, w tables.Window) (*baseline
 	return l.defined(ctx)
 }
 
-// stillThere are the days that the whole has learned, if the table still has rows of them; a segment then learns the same days.
+// stillThere returns the days that the dataset has learned if the table still has rows of them. A segment then learns the
+// same days.
 func (l *learner) stillThere(ctx context.Context, days []baseline.Day) ([]baseline.Day, error) {
 	if len(days) == 0 {
 		return nil, nil
@@ -443,7 +444,7 @@ func (l *learner) stillThere(ctx context.Context, days []baseline.Day) ([]baseli
 	return days, nil
 }
 
-// defined is what the store has now.
+// defined reads the stored definition.
 func (l *learner) defined(ctx context.Context) (*baseline.View, baseline.Definition, error) {
 	view, err := l.subject.View(ctx)
 	if err != nil {
@@ -453,7 +454,7 @@ func (l *learner) defined(ctx context.Context) (*baseline.View, baseline.Definit
 	return view, d, err
 }
 
-// differing are the columns that two definitions count in other bins.
+// differing returns the columns whose bins differ between two definitions.
 func differing(a, b baseline.Definition) []string {
 	var columns []string
 	for name, l := range a.Fields {
@@ -470,5 +471,6 @@ func differing(a, b baseline.Definition) []string {
 	return columns
 }
 
-// followed bounds the columns that a segment accepts because the whole dataset did; where more of them differ, the bins were reset.
+// followed bounds the columns that a segment accepts because its dataset did. If more columns differ, the dataset's bins were
+// reset.
 const followed = 10

@@ -15,23 +15,19 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// snapshot identifies what a profile looked at.
+// snapshot identifies the content of a dataset at a profile.
 type snapshot struct {
-	// Name is what a person or a job replays from: the version that the
-	// dataset's snapshot query returns, else the window as an ISO 8601
-	// interval, else, for a table without a window, the digest.
+	// Name identifies the data for a person or a job that reads it again: the result of the snapshot query; otherwise the
+	// window as an ISO 8601 interval; otherwise, for a table without a window, the digest.
 	Name string `json:"name"`
-	// Digest tells two contents apart.
+	// Digest differs if the content differs.
 	Digest string `json:"digest"`
 }
 
-// digest hashes the schema, the number of rows and, of every column, the counts and
-// the moments, to nine digits: a sum in another order differs in the sixteenth. It is
-// of the content alone: a table that stays as it is has one digest, whenever it is
-// profiled. Ages of a table without a timestamp column, which grow by themselves, are
-// left out. Two tables with the same digest are, for all that Sightglass watches, the
-// same. 64 bits of SHA-256 are enough to tell apart the snapshots of one dataset, and
-// short enough for a label.
+// digest hashes the schema, the number of rows and, for each column, the counts and the moments to nine digits.
+// Floating-point sums in another order differ only in about the sixteenth digit. An unchanged table has the same digest in
+// each profile: without a timestamp column, the ages of dates and times are left out, since they grow. 64 bits of SHA-256
+// distinguish the snapshots of one dataset and are short enough for a label.
 func digest(schema []tables.Column, p tables.Profile, timestamp string, order func(column string, bins map[string]int64) []string) (string, error) {
 	values, numbers := counted(schema, p, timestamp)
 	content, err := json.Marshal(schema)
@@ -49,7 +45,7 @@ func digest(schema []tables.Column, p tables.Profile, timestamp string, order fu
 	return hex.EncodeToString(sum[:8]), nil
 }
 
-// counted is what a digest is of, beside the schema, the number of rows and the missing values.
+// counted returns the hashed content besides the schema, the number of rows and the missing values.
 func counted(schema []tables.Column, p tables.Profile, timestamp string) (values map[string]map[string]int64, numbers map[string]string) {
 	values = maps.Clone(p.Values)
 	if timestamp == "" {
@@ -68,7 +64,7 @@ func counted(schema []tables.Column, p tables.Profile, timestamp string) (values
 
 func appendInt(to []byte, _ string, n int64) []byte { return strconv.AppendInt(to, n, 10) }
 
-// appendMap appends a map as encoding/json does; its keys are sorted. Reflection is half of what a digest costs.
+// appendMap appends a map as encoding/json does, in the order of keys. Reflection would take half of the digest's time.
 func appendMap[V any](to []byte, of map[string]V, keys []string, value func(to []byte, key string, v V) []byte) []byte {
 	if of == nil {
 		return append(to, "null"...)
@@ -87,7 +83,7 @@ func appendMap[V any](to []byte, of map[string]V, keys []string, value func(to [
 func appendText(to []byte, text string) []byte {
 	for i := range len(text) {
 		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			quoted, _ := json.Marshal(text) // Any string is JSON.
+			quoted, _ := json.Marshal(text) // Marshalling a string cannot fail.
 			return append(to, quoted...)
 		}
 	}
@@ -98,18 +94,17 @@ func interval(w tables.Window) string {
 	return w.From.UTC().Format(time.RFC3339) + "/" + w.To.UTC().Format(time.RFC3339)
 }
 
-// lastGood is the last snapshot whose profile passed every check, and the
-// volumes that such profiles had. It is stored beside the baselines, so that a
-// restart in the middle of an incident does not take the incident for normal.
+// lastGood is the last snapshot whose profile passed every check, with the row counts of such profiles. It is stored beside
+// the baselines, so that a restart during an incident does not make the incident the reference.
 type lastGood struct {
 	Snapshot snapshot  `json:"snapshot"`
 	Time     time.Time `json:"time"`
 	Volumes  []volume  `json:"volumes"`
-	// Nulls are the shares of missing values in the first days, by column, and Arrived the shares of a window's rows that are
-	// there when it ends, by kind of window. Neither needs a good profile.
+	// Nulls are the shares of missing values in the first days, by column. Arrived are the shares of a window's rows that are
+	// there when it ends, by kind of window. Profiles that are not good update both, too.
 	Nulls   map[string]nullShare `json:"nulls,omitempty"`
 	Arrived map[string]float64   `json:"arrived,omitempty"`
-	// Passed are the snapshots that passed and can be had again, the last ones.
+	// Passed are the last snapshots that passed and can be read again.
 	Passed []passed `json:"passed,omitempty"`
 }
 
@@ -125,13 +120,13 @@ type volume struct {
 	Rows int64     `json:"rows"`
 }
 
-// Volumes are kept once an hour for a week.
+// One volume an hour is kept for a week.
 const (
 	volumeEvery = time.Hour
 	volumeKept  = 7 * 24 * time.Hour
 )
 
-// accept makes s the last good snapshot.
+// accept sets s as the last good snapshot.
 func (g *lastGood) accept(s snapshot, rows int64, now time.Time) {
 	g.Snapshot, g.Time = s, now
 	g.Volumes = slices.DeleteFunc(g.Volumes, func(v volume) bool { return now.Sub(v.Time) > volumeKept })
@@ -140,7 +135,7 @@ func (g *lastGood) accept(s snapshot, rows int64, now time.Time) {
 	}
 }
 
-// usual is the median volume of the good profiles of the last week.
+// usual returns the median volume of the last week's good profiles.
 func (g *lastGood) usual(now time.Time) (rows int64, ok bool) {
 	var recent []int64
 	for _, v := range g.Volumes {
@@ -155,11 +150,10 @@ func (g *lastGood) usual(now time.Time) (rows int64, ok bool) {
 	return recent[len(recent)/2], true
 }
 
-// failedCheck says why a profile cannot be the last good one, or returns the
-// empty string. The checks are those of the alerts, by the same thresholds, with
-// two differences: the exporter has no history of weeks, so it compares the
-// volume with the median of the last week's good profiles; and it does not wait,
-// since a snapshot that was bad for a moment is a bad one to replay from.
+// failedCheck returns the first reason why a profile is not good, or an empty string. It applies the conditions and
+// thresholds of the alerts with two differences. The exporter compares the volume with the median of the last week's good
+// profiles, since it has no history of weeks in Prometheus. And it does not wait before it decides: a snapshot that was bad
+// for one profile must not be replayed.
 func (d *dataset) failedCheck(c *cycle) string {
 	limit := func(signal, column string) float64 { return d.threshold(signal, column) }
 	p, w := c.profile, d.fullWindow(c)
@@ -167,7 +161,7 @@ func (d *dataset) failedCheck(c *cycle) string {
 		return "no rows"
 	}
 	for _, ch := range c.changes {
-		// Who reads columns by name does not notice one more.
+		// An added column does not affect consumers that read columns by name.
 		if ch.kind != added {
 			return fmt.Sprintf("schema: column %q %s", ch.column, ch.kind)
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// threshold is the override for the column, for the dataset, or the default.
+// threshold returns the override for the column, the one for the dataset, or the default.
 func (d *dataset) threshold(signal, column string) float64 {
 	if v, ok := d.overrides[override{signal, column}]; ok {
 		return v
@@ -20,8 +20,8 @@ func (d *dataset) threshold(signal, column string) float64 {
 	return d.defaults[signal]
 }
 
-// driftLimits are what the index of a column against a baseline must exceed, as in the rules: where its own days or hours reach
-// more than the default limit, that is the limit.
+// driftLimits returns the limits of a column's drift, as in the rules: the default limit, or the variation between the
+// baseline's days or hours if that is larger and the configuration sets no limit.
 func (d *dataset) driftLimits(column string, s shares) drift.Limits {
 	l := drift.Limits{
 		PSI: d.threshold(signalDrift, column), Z: d.defaults[signalSignificance], Values: d.defaults[signalMinRows], Noise: d.defaults[signalDriftNoise],
@@ -36,8 +36,8 @@ func (d *dataset) driftLimits(column string, s shares) drift.Limits {
 
 type override struct{ signal, column string }
 
-// overrides are the thresholds that the configuration sets, for a table with these columns. The names of columns may be patterns:
-// of those that match a column the first in the alphabet holds, and a column's own name comes before all.
+// overrides returns the configured thresholds for a table with these columns. A column's own name takes precedence over
+// patterns, and among matching patterns the first in alphabetical order applies.
 func (t ThresholdsConfig) overrides(columns []tables.Column) map[override]float64 {
 	o := make(map[override]float64)
 	set := func(signal, column string, v *float64) {

@@ -11,7 +11,7 @@ import (
 type Config struct {
 	config.Doc `yaml:"-"`
 
-	// Interval is the time between two looks at every GPU. What is called a mean
+	// Interval is the time between two collections. What is called a mean
 	// is one over this time.
 	Interval config.Duration `yaml:"interval"`
 	// Timeout is how long one GPU may take before it counts as hung.

@@ -15,7 +15,7 @@ import (
 )
 
 // Connect reports which GPUs the exporter would find, and who says who holds them. Library is the name or path of
-// NVIDIA's library; empty is the usual one.
+// NVIDIA's library; empty means driver.DefaultName.
 func Connect(ctx context.Context, report *connect.Report, cfg Config, library string) {
 	connectDevices(ctx, report, cfg, driver.New(library))
 	connectHolders(ctx, report, cfg.Holders)

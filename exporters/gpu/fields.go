@@ -136,6 +136,6 @@ var temperatureLimits = []struct {
 	{nvml.ThresholdMemoryMax, 0, "memory_max"},
 }
 
-// usualXIDs are in the series from the start, so that the first error of a kind
+// initialXIDs are in the series from the start, so that the first error of a kind
 // is an increase: all that the alerts tell apart, and those that announce them.
-var usualXIDs = []uint64{13, 31, 43, 45, 48, 62, 63, 64, 69, 74, 79, 92, 94, 95, 119, 120, 140}
+var initialXIDs = []uint64{13, 31, 43, 45, 48, 62, 63, 64, 69, 74, 79, 92, 94, 95, 119, 120, 140}

@@ -38,7 +38,7 @@ func newBench(t *testing.T, lib *fakeLibrary, text string) *bench {
 		limiter: func() *limit.Limiter { return limit.New("gpu_holders", cfg.Holders.Max, dropped) },
 	}}
 	t.Cleanup(func() {
-		<-e.life
+		<-e.library
 		require.NoError(t, b.shutdown(context.Background()))
 	})
 	return b
@@ -46,7 +46,7 @@ func newBench(t *testing.T, lib *fakeLibrary, text string) *bench {
 
 // look makes one look and returns the series by name and label values in the
 // order of their names, leaving out what every series of a GPU has.
-func (b *bench) look() map[string]float64 {
+func (b *bench) collectOnce() map[string]float64 {
 	b.t.Helper()
 	require.NoError(b.t, b.collect(context.Background()))
 	return b.series()
@@ -85,19 +85,19 @@ func (b *bench) wait(d time.Duration) { b.clock = b.clock.Add(d) }
 func TestUtilizationIsTheMeanOfSamplesThatAreNew(t *testing.T) {
 	d := &fakeDevice{uuid: "GPU-a", now: &nvml.Utilization{GPU: 7}, samples: []nvml.Sample{{Time: 1, Percent: 50}, {Time: 2, Percent: 100}}}
 	b := newBench(t, &fakeLibrary{devices: []*fakeDevice{d}}, "")
-	require.Equal(t, 0.75, b.look()["gpu_utilization_ratio gpu=0"])
+	require.Equal(t, 0.75, b.collectOnce()["gpu_utilization_ratio gpu=0"])
 	d.samples = append(d.samples, nvml.Sample{Time: 3, Percent: 20})
-	require.Equal(t, 0.2, b.look()["gpu_utilization_ratio gpu=0"], "old samples do not count again")
-	require.Equal(t, 0.07, b.look()["gpu_utilization_ratio gpu=0"], "without new samples the current value has to do")
+	require.Equal(t, 0.2, b.collectOnce()["gpu_utilization_ratio gpu=0"], "old samples do not count again")
+	require.Equal(t, 0.07, b.collectOnce()["gpu_utilization_ratio gpu=0"], "without new samples the current value has to do")
 	d.now = nil
-	require.NotContains(t, b.look(), "gpu_utilization_ratio gpu=0")
+	require.NotContains(t, b.collectOnce(), "gpu_utilization_ratio gpu=0")
 }
 
 func TestUnsupportedCallsAreMadeOnce(t *testing.T) {
 	d := &fakeDevice{uuid: "GPU-a", powerErr: nvml.ErrNotSupported}
 	b := newBench(t, &fakeLibrary{devices: []*fakeDevice{d}}, "")
 	for range 3 {
-		require.NotContains(t, b.look(), "gpu_power_watts gpu=0")
+		require.NotContains(t, b.collectOnce(), "gpu_power_watts gpu=0")
 	}
 	require.Equal(t, 1, d.powerAsks)
 }
@@ -106,9 +106,9 @@ func TestErrorsThatPassAreAskedForAgain(t *testing.T) {
 	for _, err := range []error{nvml.ErrUnknown, nvml.ErrTimeout, errNotNVML} {
 		d := &fakeDevice{uuid: "GPU-a", powerErr: err}
 		b := newBench(t, &fakeLibrary{devices: []*fakeDevice{d}}, "")
-		require.NotContains(t, b.look(), "gpu_power_watts gpu=0")
+		require.NotContains(t, b.collectOnce(), "gpu_power_watts gpu=0")
 		d.powerErr = nil
-		got := b.look()
+		got := b.collectOnce()
 		require.Equal(t, 1.0, got["gpu_power_watts gpu=0"])
 		require.Equal(t, 1.0, got["gpu_up gpu=0"])
 	}
@@ -117,21 +117,21 @@ func TestErrorsThatPassAreAskedForAgain(t *testing.T) {
 func TestLostInTheMiddleOfALookIsDown(t *testing.T) {
 	d := &fakeDevice{uuid: "GPU-a", memory: nvml.Memory{Total: 10, Free: 4}, powerErr: nvml.ErrGPULost}
 	b := newBench(t, &fakeLibrary{devices: []*fakeDevice{d}}, "")
-	got := b.look()
+	got := b.collectOnce()
 	require.Equal(t, 0.0, got["gpu_up gpu=0"])
 	require.NotContains(t, got, "gpu_memory_total_bytes gpu=0", "half a truth is none")
 }
 
 func TestAPanicIsThatGPUsAlone(t *testing.T) {
 	b := newBench(t, &fakeLibrary{devices: []*fakeDevice{{uuid: "GPU-a", panics: true}, {uuid: "GPU-b"}}}, "")
-	got := b.look()
+	got := b.collectOnce()
 	require.Equal(t, 0.0, got["gpu_up gpu=0"])
 	require.Equal(t, 1.0, got["gpu_up gpu=1"])
 }
 
 func TestStaleSeriesExpire(t *testing.T) {
 	b := newBench(t, &fakeLibrary{devices: []*fakeDevice{{uuid: "GPU-a"}}}, "")
-	require.Contains(t, b.look(), "gpu_power_watts gpu=0")
+	require.Contains(t, b.collectOnce(), "gpu_power_watts gpu=0")
 	b.wait(24 * time.Second)
 	require.Contains(t, b.series(), "gpu_power_watts gpu=0")
 	b.wait(2 * time.Second)
@@ -143,12 +143,12 @@ func TestStaleSeriesExpire(t *testing.T) {
 func TestAGPUThatIsGoneAfterReinitialisationIsLostByItsUUID(t *testing.T) {
 	lib := &fakeLibrary{devices: []*fakeDevice{{uuid: "GPU-a"}, {uuid: "GPU-b"}}}
 	b := newBench(t, lib, "")
-	b.look()
-	<-b.life
+	b.collectOnce()
+	<-b.library
 	require.NoError(t, b.shutdown(context.Background()))
-	b.life <- struct{}{}
+	b.library <- struct{}{}
 	lib.devices = lib.devices[1:] // GPU-b is GPU 0 now.
-	got := b.look()
+	got := b.collectOnce()
 	require.Equal(t, 2.0, got["gpu_expected"])
 	require.Equal(t, 1.0, got["gpu_up gpu=0"]+got["gpu_up gpu=1"])
 	require.Len(t, b.lost, 1)
@@ -158,9 +158,9 @@ func TestAGPUThatIsGoneAfterReinitialisationIsLostByItsUUID(t *testing.T) {
 func TestCountersThatWrapGoOn(t *testing.T) {
 	d := &fakeDevice{uuid: "GPU-a", fields: map[uint32]nvml.Field{fieldPCIeTransmit: {Value: 1<<32 - 100, Bits: 32}}}
 	b := newBench(t, &fakeLibrary{devices: []*fakeDevice{d}}, "")
-	require.Equal(t, float64(1<<32-100), b.look()["gpu_pcie_transmit_bytes_total gpu=0"])
+	require.Equal(t, float64(1<<32-100), b.collectOnce()["gpu_pcie_transmit_bytes_total gpu=0"])
 	d.fields[fieldPCIeTransmit] = nvml.Field{Value: 50, Bits: 32}
-	require.Equal(t, float64(1<<32+50), b.look()["gpu_pcie_transmit_bytes_total gpu=0"])
+	require.Equal(t, float64(1<<32+50), b.collectOnce()["gpu_pcie_transmit_bytes_total gpu=0"])
 }
 
 func TestFieldNumbersThatMovedAreGatedByTheDriver(t *testing.T) {
@@ -175,14 +175,14 @@ func TestProcessesThatUsedNothingAreZeroAndUnknownOnesAbsent(t *testing.T) {
 	d := &fakeDevice{uuid: "GPU-a", processes: []nvml.Process{{PID: 5, Memory: 10, MemoryKnown: true}, {PID: 6}}}
 	b := newBench(t, &fakeLibrary{devices: []*fakeDevice{d}}, "")
 	d.usedErr = nvml.ErrNotFound // NVML's way to say that nobody used the GPU
-	got := b.look()
+	got := b.collectOnce()
 	require.Equal(t, 0.0, got["gpu_process_utilization_ratio gpu=0 unit=(unknown)"])
 	require.Equal(t, 10.0, got["gpu_process_memory_bytes gpu=0 unit=(unknown)"])
 	d.usedErr = nil
 	d.used = []nvml.ProcessSample{{PID: 5, Time: 1, Percent: 20}, {PID: 5, Time: 2, Percent: 40}, {PID: 6, Time: 2, Percent: 90}}
-	require.Equal(t, 1.0, b.look()["gpu_process_utilization_ratio gpu=0 unit=(unknown)"], "30 % and 90 % are no more than all of it")
+	require.Equal(t, 1.0, b.collectOnce()["gpu_process_utilization_ratio gpu=0 unit=(unknown)"], "30 % and 90 % are no more than all of it")
 	d.usedErr = nvml.ErrNotSupported
-	require.NotContains(t, b.look(), "gpu_process_utilization_ratio gpu=0 unit=(unknown)")
+	require.NotContains(t, b.collectOnce(), "gpu_process_utilization_ratio gpu=0 unit=(unknown)")
 }
 
 func TestHoldersPastTheLimitAreOne(t *testing.T) {
@@ -195,7 +195,7 @@ func TestHoldersPastTheLimitAreOne(t *testing.T) {
 		d.processes = append(d.processes, nvml.Process{PID: uint32(pid + 1), Memory: 1, MemoryKnown: true})
 	}
 	for range 3 {
-		got := b.look()
+		got := b.collectOnce()
 		require.Equal(t, 1.0, got["gpu_process_memory_bytes gpu=0 unit=job0.service"])
 		require.Equal(t, 1.0, got["gpu_process_memory_bytes gpu=0 unit=job1.service"])
 		require.Equal(t, 3.0, got["gpu_process_memory_bytes gpu=0 unit=(other)"])
@@ -210,12 +210,12 @@ func TestPodsAreNamedByTheKubelet(t *testing.T) {
 		[]byte("0::/kubepods/pod0f3c9a52-7f61-4c0e-9a53-2a4d8f1be0d7/x"), 0o600))
 	trainer := holders.Holder{Namespace: "research", Pod: "trainer-0", Container: "main"}
 	b.holders.kubelet.Store(&[]holders.Allocation{{Device: "GPU-a", Holder: trainer}, {Device: "GPU-b", Holder: trainer}})
-	got := b.look()
+	got := b.collectOnce()
 	require.Equal(t, 7.0, got["gpu_process_memory_bytes container=main gpu=0 namespace=research pod=trainer-0"])
 	require.Equal(t, 1.0, got["gpu_allocation_info container=main gpu=1 namespace=research pod=trainer-0"], "held and not used")
 
 	b.holders.kubelet.Store(&[]holders.Allocation{{Device: "GPU-a::0", Holder: trainer}, {Device: "GPU-a::1", Holder: holders.Holder{Pod: "other"}}})
-	require.Equal(t, 7.0, b.look()["gpu_process_memory_bytes gpu=0 pod=0f3c9a52-7f61-4c0e-9a53-2a4d8f1be0d7"],
+	require.Equal(t, 7.0, b.collectOnce()["gpu_process_memory_bytes gpu=0 pod=0f3c9a52-7f61-4c0e-9a53-2a4d8f1be0d7"],
 		"of two pods that share a GPU neither is guessed")
 }
 
@@ -223,7 +223,7 @@ func TestXIDsAreCountedAndBounded(t *testing.T) {
 	d := &fakeDevice{uuid: "GPU-a"}
 	lib := &fakeLibrary{devices: []*fakeDevice{d}, xids: make(chan nvml.XID, 2)}
 	b := newBench(t, lib, "")
-	require.Equal(t, 0.0, b.look()["gpu_xid_errors_total gpu=0 xid=79"])
+	require.Equal(t, 0.0, b.collectOnce()["gpu_xid_errors_total gpu=0 xid=79"])
 	lib.xids <- nvml.XID{Device: d, Code: 79}
 	lib.xids <- nvml.XID{Device: d, Code: 79}
 	require.Eventually(t, func() bool { return b.series()["gpu_xid_errors_total gpu=0 xid=79"] == 2 }, 5*time.Second, 5*time.Millisecond)
@@ -244,10 +244,10 @@ func TestAllGPUsSuspendedAreNotWokenByInitialisation(t *testing.T) {
 	for name, text := range map[string]string{"vendor": "0x10de\n", "class": "0x030200\n", "power/runtime_status": "suspended\n"} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
-	require.Empty(t, b.look())
+	require.Empty(t, b.collectOnce())
 	require.Zero(t, lib.inits)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "power/runtime_status"), []byte("active\n"), 0o600))
-	require.Equal(t, 1.0, b.look()["gpu_up gpu=0"])
+	require.Equal(t, 1.0, b.collectOnce()["gpu_up gpu=0"])
 }
 
 func TestConfig(t *testing.T) {

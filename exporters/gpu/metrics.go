@@ -66,7 +66,7 @@ func newDescs(c *catalogue.Catalogue) descs {
 		remapPending:       c.Gauge("row_remap_pending", "Whether a row waits for a reset of the GPU to be replaced."),
 		remapFailure:       c.Gauge("row_remap_failure", "Whether a row could not be replaced, which is a reason to return the GPU."),
 		retired:            c.Gauge("retired_pages", "Pages of memory that are not used any more after errors, on GPUs that cannot replace rows.", "cause"),
-		xid:                c.Counter("xid_errors_total", "XID errors that the driver reported since the exporter started. Usual codes are there from the start.", "xid"),
+		xid:                c.Counter("xid_errors_total", "XID errors that the driver reported since the exporter started. Frequent codes are there from the start.", "xid"),
 		xidLast:            c.Gauge("xid_last_timestamp_seconds", "Time of the last XID error; absent before the first.", "xid"),
 		recovery:           c.Gauge("recovery_action", "What the driver asks for: 0 nothing, 1 reset the GPU, 2 reboot, 3 drain peer-to-peer, 4 drain and reset. Higher numbers are newer drivers' own."),
 		pcieReplays:        c.Counter("pcie_replays_total", "Packets that PCIe had to send again."),
@@ -197,7 +197,7 @@ func (d descs) part(p *page, r part) {
 	}
 }
 
-// reading is what one look at a GPU found; a number that is absent is NaN.
+// reading is what one collection of a GPU found; a number that is absent is NaN.
 type reading struct {
 	part
 	utilization, memoryCopy, encoder, decoder float64

@@ -28,7 +28,7 @@ type xidCounts struct {
 
 func newXIDCounts() xidCounts {
 	x := xidCounts{count: map[uint64]float64{}, last: map[uint64]time.Time{}}
-	for _, code := range usualXIDs {
+	for _, code := range initialXIDs {
 		x.count[code] = 0
 	}
 	return x
@@ -44,7 +44,7 @@ func (x *xidCounts) add(code uint64, now time.Time) {
 	x.madeFor = ""
 }
 
-// series are served for lost GPUs too: an XID error is the usual reason. They
+// series are served for lost GPUs too: an XID error is the most frequent reason. They
 // hardly ever change, so they are made once.
 func (x *xidCounts) series(d descs, gpu, uuid string) exporter.Prepared {
 	if x.madeFor == uuid {
@@ -66,16 +66,16 @@ func (x *xidCounts) series(d descs, gpu, uuid string) exporter.Prepared {
 const xidWait = time.Second
 
 // watchXIDs counts XID errors until ctx ends.
-func watchXIDs(ctx context.Context, lib nvml.Library, cardOf func(nvml.Device) *card, now func() time.Time, log *slog.Logger) {
+func watchXIDs(ctx context.Context, lib nvml.Library, deviceOf func(nvml.Device) *device, now func() time.Time, log *slog.Logger) {
 	for ctx.Err() == nil {
 		xid, err := lib.NextXID(xidWait)
 		switch {
 		case err == nil:
-			if c := cardOf(xid.Device); c != nil {
-				c.mu.Lock()
-				c.xids.add(xid.Code, now())
-				c.mu.Unlock()
-				log.Warn("The driver reported an XID error", "gpu", c.index, "xid", xid.Code)
+			if d := deviceOf(xid.Device); d != nil {
+				d.mu.Lock()
+				d.xids.add(xid.Code, now())
+				d.mu.Unlock()
+				log.Warn("The driver reported an XID error", "gpu", d.index, "xid", xid.Code)
 			}
 		case !errors.Is(err, nvml.ErrTimeout):
 			// No GPU is watched yet, or one is lost, which returns at once.

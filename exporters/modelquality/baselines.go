@@ -14,8 +14,8 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 )
 
-// Baselines are the stored baselines of the models of a configuration, for an operator to look at, to freeze, to reset and to
-// accept. The features belong to the model, the outputs to each version.
+// Baselines gives an operator access to the stored baselines of the models of a configuration: to read, freeze, reset and accept them.
+// Feature baselines belong to the model, output baselines to each version.
 type Baselines struct {
 	store *baseline.Store
 	days  int
@@ -36,10 +36,10 @@ func OpenBaselines(cfg Config, logger *slog.Logger, now func() time.Time) (*Base
 // Close closes the store.
 func (b *Baselines) Close() error { return b.store.Close() }
 
-// Days are learned for a production baseline.
+// Days returns the number of days that a production baseline learns.
 func (b *Baselines) Days() int { return b.days }
 
-// Models returns the models that the store has, or those that are named, which it must have.
+// Models returns the models that the store has. With names, it returns these, and an error if the store lacks one.
 func (b *Baselines) Models(ctx context.Context, names ...string) ([]string, error) {
 	known, err := fields.Models(ctx, b.store)
 	if err != nil || len(names) == 0 {
@@ -53,17 +53,17 @@ func (b *Baselines) Models(ctx context.Context, names ...string) ([]string, erro
 	return names, nil
 }
 
-// ModelStatus is what is stored of a model: of its features, and by version of its outputs.
+// ModelStatus is the stored state of a model: its features, and the outputs of each version.
 type ModelStatus struct {
 	Features []FieldStatus
-	// Rows, Days and Frozen are those of the first baseline of the features; added and accepted ones have their own.
+	// Rows, Days and Frozen are those of the model's first baseline. Added and accepted features have their own.
 	Rows     int64
 	Days     int
 	Frozen   bool
 	Versions []VersionStatus
 }
 
-// VersionStatus is what is stored of a version.
+// VersionStatus is the stored state of a version.
 type VersionStatus struct {
 	Version      string
 	Outputs      []FieldStatus
@@ -73,7 +73,7 @@ type VersionStatus struct {
 	TrainingRows int64
 }
 
-// FieldStatus is what is stored of a field.
+// FieldStatus is the stored state of a field.
 type FieldStatus struct {
 	Name       string
 	Bins       []string
@@ -82,7 +82,7 @@ type FieldStatus struct {
 	Frozen     bool
 }
 
-// Status reads what is stored of a model.
+// Status reads the stored state of a model.
 func (b *Baselines) Status(ctx context.Context, model string) (ModelStatus, error) {
 	var s ModelStatus
 	views, definitions, err := fields.Books(ctx, b.store, model)
@@ -168,7 +168,7 @@ func notFound(err error) error {
 	return err
 }
 
-// subjects are those of the features of a model, or those of one version.
+// subjects returns the subjects of a model's features, or the subject of one version's outputs.
 func (b *Baselines) subjects(ctx context.Context, model, version string) ([]*baseline.Subject, error) {
 	if version != "" {
 		return []*baseline.Subject{fields.Outputs(b.store, model, version)}, nil
@@ -184,7 +184,7 @@ func (b *Baselines) subjects(ctx context.Context, model, version string) ([]*bas
 	return all, nil
 }
 
-// Freeze ends the learning of the features of a model, or of the outputs of a version, with the days that are there.
+// Freeze ends learning of a model's features, or of a version's outputs. The days learned so far become the baseline.
 func (b *Baselines) Freeze(ctx context.Context, model, version string) error {
 	subjects, err := b.subjects(ctx, model, version)
 	if err != nil {
@@ -198,14 +198,13 @@ func (b *Baselines) Freeze(ctx context.Context, model, version string) error {
 	return nil
 }
 
-// Reset begins anew with parts of the features' baselines of a model, or of those of a version. What was there stays in the
-// store.
+// Reset starts the named parts of a baseline again: of a model's features, or of a version. The old objects stay in the store.
 func (b *Baselines) Reset(ctx context.Context, model, version string, parts ...baseline.Part) error {
 	if slices.Contains(parts, baseline.PartTraining) {
 		if version == "" {
 			return errors.New("training data belongs to a version; name it with --model-version")
 		}
-		// Its features are counted by the bins of the model, and kept apart from its outputs.
+		// The bins of training features are those of the model. They are stored separately from the version's outputs.
 		if err := fields.TrainingOf(b.store, model, version).Reset(ctx, baseline.PartDefinition); err != nil {
 			return err
 		}
@@ -214,7 +213,7 @@ func (b *Baselines) Reset(ctx context.Context, model, version string, parts ...b
 	if err != nil {
 		return err
 	}
-	// The last first: a model whose first book is gone has none.
+	// The last subject first: a model without its first book counts as a model without any.
 	slices.Reverse(subjects)
 	for _, s := range subjects {
 		if err := s.Reset(ctx, parts...); err != nil {
@@ -224,7 +223,7 @@ func (b *Baselines) Reset(ctx context.Context, model, version string, parts ...b
 	return nil
 }
 
-// Accept takes what a feature looks like from now on for what it should look like; all else stays.
+// Accept makes the present distribution of one feature its new baseline. All other fields keep theirs.
 func (b *Baselines) Accept(ctx context.Context, model, feature string) error {
 	return fields.Accept(ctx, b.store, model, feature)
 }

@@ -13,6 +13,7 @@ import (
 	"text/template"
 	"time"
 
+	promconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/clients"
@@ -22,45 +23,48 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/httpclient"
 	"github.com/sightglass-ml/sightglass/internal/owner"
 	"github.com/sightglass-ml/sightglass/internal/reveal"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// Config is the configuration file of the exporter. Without one, it receives OTLP and counts.
+// Config is the configuration file of the exporter. It is optional: the defaults receive OTLP and count inferences.
 type Config struct {
 	config.Doc `yaml:"-"`
 
 	OTLP OTLPConfig `yaml:"otlp"`
-	// AllowedModels are patterns of the models that are counted by name; all if empty. Clients are who may send for which, by the
-	// name that authentication gives them.
+	// AllowedModels are patterns of the models that are counted by name; empty allows all. Clients defines which models each authenticated
+	// client may send.
 	AllowedModels []string                  `yaml:"allowed_models,omitempty"`
 	Clients       map[string]clients.Config `yaml:"clients,omitempty"`
-	// Attributes are the names under which spans say what they say.
+	// Attributes are the names of the span attributes that the exporter reads.
 	Attributes convention.Names `yaml:"attributes"`
 	Texts      TextsConfig      `yaml:"texts"`
 	Limits     metering.Limits  `yaml:"limits"`
-	// ForgetAfter is how long a version that is not served keeps its series.
+	// ForgetAfter is the time after which a version without inferences loses its series.
 	ForgetAfter config.Duration `yaml:"forget_after"`
 	Join        JoinConfig      `yaml:"join"`
-	// LowConfidence is the confidence below which a trace is one to look at.
+	// LowConfidence is the limit below which an inference's trace is published as an example.
 	LowConfidence float64 `yaml:"low_confidence"`
-	// Evaluations are the gates, by the evaluation's name.
+	// Evaluations are the gates by the name of the evaluation.
 	Evaluations map[string]GateConfig `yaml:"evaluations"`
-	// Models are what is special about some of them.
+	// Models are the settings of single models.
 	Models []ModelConfig `yaml:"models"`
 
-	// Sources are the databases, by name.
+	// Sources are the databases by name.
 	Sources map[string]tables.Config `yaml:"sources"`
-	// BaselineStore is a folder, or an object store that all replicas share. Without it fields have no bins.
+	// BaselineStore is a folder, or an object store that all replicas share. Without it, fields have no bins.
 	BaselineStore baseline.Config `yaml:"baseline_store"`
 	Baselines     BaselinesConfig `yaml:"baselines"`
+	// Causes configures the search for probable causes in recent inferences.
+	Causes CausesConfig `yaml:"causes"`
 
-	// MLflow is the registry to ask which run trained a version.
+	// MLflow is the registry that links a version to the run that trained it.
 	MLflow *MLflowConfig `yaml:"mlflow,omitempty"`
-	// Reviews is where responses below a gate are handed to people.
+	// Reviews is the responder that receives responses below a gate for human review.
 	Reviews *ReviewsConfig `yaml:"reviews,omitempty"`
-	// Labels are tables of predictions of which the truth is known.
+	// Labels are tables of predictions with their true labels.
 	Labels []LabelsConfig `yaml:"labels,omitempty"`
 }
 
@@ -70,26 +74,26 @@ func (c *Config) SetDefaults() {
 	c.LowConfidence = 0.5
 }
 
-// OTLPConfig is what is received, and from where.
+// OTLPConfig configures the receiver.
 type OTLPConfig struct {
-	// GRPC and HTTP are addresses to listen on; one that is "off" is not.
+	// GRPC and HTTP are listen addresses; "off" disables one.
 	GRPC string `yaml:"grpc"`
 	HTTP string `yaml:"http"`
-	// WebConfigFile has TLS and users; by default it is that of --web.config.file.
+	// WebConfigFile configures TLS and users. The default is the file of --web.config.file.
 	WebConfigFile config.Path `yaml:"web_config_file,omitempty"`
-	// MaxRequestBytes bounds a request, compressed and not.
+	// MaxRequestBytes limits the size of a request, both compressed and uncompressed.
 	MaxRequestBytes config.Bytes `yaml:"max_request_bytes"`
-	// MaxJSONMemory bounds what all requests in JSON take together while they are decoded.
+	// MaxJSONMemory limits the memory of all JSON requests that are decoded at the same time.
 	MaxJSONMemory config.Bytes `yaml:"max_json_memory"`
-	// MaxConcurrentRequests are taken at the same time.
+	// MaxConcurrentRequests limits the requests that are processed at the same time.
 	MaxConcurrentRequests int `yaml:"max_concurrent_requests"`
-	// MaxAttributes bounds the features of one span; attributes that mean nothing are skipped.
+	// MaxAttributes limits the features of one span. Attributes without a meaning are skipped and do not count.
 	MaxAttributes int `yaml:"max_attributes"`
 }
 
 // SetDefaults implements config.Defaulter.
 func (o *OTLPConfig) SetDefaults() {
-	// As the Collector's own receiver: whoever can send spans can make up models.
+	// Loopback only, as in the OpenTelemetry Collector's receiver: every client that can send spans can create models.
 	o.GRPC, o.HTTP = "localhost:4317", "localhost:4318"
 	o.MaxRequestBytes, o.MaxConcurrentRequests, o.MaxAttributes = 32<<20, 32, 512
 	o.MaxJSONMemory = 256 << 20
@@ -123,7 +127,7 @@ func (o *OTLPConfig) Validate(at config.At) {
 
 const off = "off"
 
-// address is the one to listen on, or empty.
+// address returns the listen address, or "" if it is off.
 func address(s string) string {
 	if s == off {
 		return ""
@@ -131,10 +135,10 @@ func address(s string) string {
 	return s
 }
 
-// TextsConfig says whether the texts of language models are measured. They are never stored.
+// TextsConfig enables measurements of the texts of language models. The texts themselves are never stored.
 type TextsConfig struct {
 	Enabled bool `yaml:"enabled"`
-	// Refusals are how refusals begin, beside those in English that are known.
+	// Refusals are beginnings of refusals, in addition to the built-in English ones.
 	Refusals []string `yaml:"refusals,omitempty"`
 }
 
@@ -152,7 +156,7 @@ func (t *TextsConfig) Validate(at config.At) {
 
 const maxRefusals = 200
 
-// reader is nil where texts are not measured.
+// reader returns nil if texts are not measured.
 func (t *TextsConfig) reader() *content.Reader {
 	if !t.Enabled {
 		return nil
@@ -160,10 +164,11 @@ func (t *TextsConfig) reader() *content.Reader {
 	return content.New(t.Refusals)
 }
 
-// JoinConfig bounds what waits for, and what remembers, an inference.
+// JoinConfig limits the memory that joins nested spans and evaluations to inferences.
 type JoinConfig struct {
 	Wait config.Duration `yaml:"wait"`
-	// Inferences are remembered, and Waiting children and evaluations wait for one.
+	// Inferences is the number of inferences that are remembered. Waiting is the number of nested spans and evaluations that wait for
+	// theirs.
 	Inferences int `yaml:"inferences"`
 	Waiting    int `yaml:"waiting"`
 }
@@ -185,7 +190,7 @@ func (j *JoinConfig) Validate(at config.At) {
 	}
 }
 
-// groundedness has a gate whatever the configuration says of others.
+// groundedness always has a gate, even if the configuration defines only others.
 const groundedness = "groundedness"
 
 func newGate(gate float64) GateConfig {
@@ -195,16 +200,16 @@ func newGate(gate float64) GateConfig {
 	return g
 }
 
-// ModelConfig is what holds for one model, or one version of it.
+// ModelConfig has the settings of one model, or of one version of it.
 type ModelConfig struct {
 	Name string `yaml:"name"`
-	// Version is empty for all of them.
+	// Version is empty if the settings apply to all versions.
 	Version string `yaml:"version,omitempty"`
-	// Owned is the owner, and free labels of the alerts about the model.
+	// Owned has the owner and the additional labels of the model's alerts.
 	owner.Owned `yaml:",inline"`
 	Thresholds  ThresholdsConfig `yaml:"thresholds"`
 	Training    *TrainingConfig  `yaml:"training,omitempty"`
-	// Datasets are those that the model is trained on or fed by: while one is broken, it is not retrained.
+	// Datasets are the datasets that the model is trained on or served from. While one is broken, the model is not retrained.
 	Datasets []DatasetLink `yaml:"datasets,omitempty"`
 }
 
@@ -227,54 +232,59 @@ func (m *ModelConfig) Validate(at config.At) {
 	}
 }
 
-// TrainingConfig is the data that a model was trained on. Its columns are called as the features are.
+// TrainingConfig is the data that a model was trained on. A column has the name of its feature.
 type TrainingConfig struct {
 	tables.Place `yaml:",inline"`
-	// PredictionColumn and ConfidenceColumn are what the model said of the training data, if that is known.
+	// PredictionColumn and ConfidenceColumn hold the model's outputs for the training data; optional.
 	PredictionColumn string `yaml:"prediction_column,omitempty"`
 	ConfidenceColumn string `yaml:"confidence_column,omitempty"`
 }
 
-// MLflowConfig is how to ask the registry.
+// MLflowConfig configures the connection to the registry.
 type MLflowConfig struct {
 	URL string `yaml:"url"`
 	// Token is a bearer token; Username and Password are for basic authentication.
 	Token    config.SecretSource `yaml:"token,omitempty"`
 	Username string              `yaml:"username,omitempty"`
 	Password config.SecretSource `yaml:"password,omitempty"`
-	// Aliases say which version is meant by a service that names none, in order of preference.
+	// HTTPClient has credentials, TLS, proxy and headers in the format of Prometheus's http_config; secrets only from files.
+	HTTPClient config.Raw `yaml:"http_client,omitempty"`
+	// Aliases select the version of a service that reports none, in order of preference.
 	Aliases           []string        `yaml:"aliases"`
 	Refresh           config.Duration `yaml:"refresh"`
 	RetryMissing      config.Duration `yaml:"retry_missing"`
 	Timeout           config.Duration `yaml:"timeout"`
 	RequestsPerSecond float64         `yaml:"requests_per_second"`
-	// WriteBack is whether the run gets tags: when its version was first served, and TraceLink, a template of a link.
+	// WriteBack sets tags on the run: when its version was first served, and a link made from the template TraceLink.
 	WriteBack bool   `yaml:"write_back"`
 	TraceLink string `yaml:"trace_link,omitempty"`
-	// Datasets says which datasets of runs are read as training data.
+	// Datasets configures which datasets of runs are read as training data.
 	Datasets DatasetsConfig `yaml:"datasets"`
-	// Assessments says which experiments' traces are read for judgements of responses.
+	// Assessments configures which experiments' traces are read for evaluations of responses.
 	Assessments AssessmentsConfig `yaml:"assessments"`
+
+	client promconfig.HTTPClientConfig
 }
 
-// AssessmentsConfig is whose assessments are read; by default nobody's.
+// AssessmentsConfig configures the experiments whose assessments are read; by default none.
 type AssessmentsConfig struct {
 	Experiments []ExperimentConfig `yaml:"experiments,omitempty"`
 	Interval    config.Duration    `yaml:"interval"`
-	// Timeout bounds one look at all experiments.
+	// Timeout limits one pull of all experiments.
 	Timeout config.Duration `yaml:"timeout"`
-	// Lookback is how old a trace may be whose assessments are read.
+	// Lookback is the maximum age of a trace whose assessments are read.
 	Lookback config.Duration `yaml:"lookback"`
-	// File keeps the cursor: by default "assessments.json" in $STATE_DIRECTORY. Without it assessments of a time without the exporter are not counted.
+	// File stores the cursor; by default "assessments.json" in $STATE_DIRECTORY. Without a file, assessments written while the exporter is
+	// down are lost.
 	File config.Path `yaml:"file,omitempty"`
 }
 
-// ExperimentConfig is an experiment of MLflow.
+// ExperimentConfig is one MLflow experiment.
 type ExperimentConfig struct {
-	// ID or Name.
+	// ID and Name: exactly one is set.
 	ID   string `yaml:"id,omitempty"`
 	Name string `yaml:"name,omitempty"`
-	// Model is meant where the spans of a trace do not come here as well.
+	// Model is used if the exporter does not receive the spans of a trace.
 	Model string `yaml:"model,omitempty"`
 }
 
@@ -283,7 +293,7 @@ func (a *AssessmentsConfig) SetDefaults() {
 	a.Interval, a.Timeout, a.Lookback = config.Duration(time.Minute), config.Duration(time.Minute), config.Duration(24*time.Hour)
 }
 
-// maxExperiments bounds the requests of a look.
+// maxExperiments limits the requests of one pull.
 const maxExperiments = 100
 
 // Validate implements config.Validator.
@@ -322,6 +332,11 @@ func (m *MLflowConfig) Validate(at config.At) {
 	if at.Has("token") && m.Username != "" {
 		at.Errorf("token", "there is a user name as well; want one of the two")
 	}
+	credentials := "token"
+	if m.Username != "" {
+		credentials = "username"
+	}
+	m.client = httpclient.Check(m.HTTPClient, at, credentials, at.Has("token") || m.Username != "")
 	for key, d := range sorted(map[string]config.Duration{"refresh": m.Refresh, "retry_missing": m.RetryMissing, "timeout": m.Timeout}) {
 		if d <= 0 {
 			at.Errorf(key, "%v; want a duration above 0", d)
@@ -335,24 +350,24 @@ func (m *MLflowConfig) Validate(at config.At) {
 	}
 }
 
-// DatasetsConfig is what may be read of the datasets that runs name; by default nothing.
+// DatasetsConfig lists what may be read of the datasets that runs refer to; by default nothing.
 type DatasetsConfig struct {
-	// Folders are where local files may be.
+	// Folders are the folders from which local files may be read.
 	Folders []config.Path `yaml:"folders,omitempty"`
-	// Artifacts is whether files that the MLflow server keeps are read.
+	// Artifacts allows files that the MLflow server stores.
 	Artifacts bool `yaml:"artifacts"`
-	// Hosts may be asked over HTTP, without the token of the MLflow server.
+	// Hosts may be requested over HTTP, without the token of the MLflow server.
 	Hosts   []string       `yaml:"hosts,omitempty"`
 	Buckets []BucketConfig `yaml:"buckets,omitempty"`
-	// MaxBytes and Timeout bound a download. It lies in TempDirectory until it was read.
+	// MaxBytes and Timeout limit a download. The file is in TempDirectory until it has been read.
 	MaxBytes      config.Bytes    `yaml:"max_bytes"`
 	Timeout       config.Duration `yaml:"timeout"`
 	TempDirectory config.Path     `yaml:"temp_directory,omitempty"`
 }
 
-// BucketConfig is an object store whose objects may be read.
+// BucketConfig is an object store from which objects may be read.
 type BucketConfig struct {
-	// URI is how the sources of its objects begin, such as s3://training-data.
+	// URI is the prefix of the sources in this bucket, such as s3://training-data.
 	URI             string `yaml:"uri"`
 	baseline.Config `yaml:",inline"`
 }
@@ -362,7 +377,7 @@ func (d *DatasetsConfig) SetDefaults() {
 	d.MaxBytes, d.Timeout = 1<<30, config.Duration(2*time.Minute)
 }
 
-// any reports whether anything may be read.
+// any reports whether reading is allowed from anywhere.
 func (d *DatasetsConfig) any() bool {
 	return len(d.Folders) > 0 || d.Artifacts || len(d.Hosts) > 0 || len(d.Buckets) > 0
 }
@@ -399,30 +414,34 @@ func (b *BucketConfig) Validate(at config.At) {
 	b.Config.Validate(at)
 }
 
-// ReviewsConfig is where responses go that people should look at.
+// ReviewsConfig configures where responses for human review are sent.
 type ReviewsConfig struct {
-	// URL of the responder, or of any server that takes POSTs to /api/v1/reviews below it.
+	// URL is the base URL of the responder, or of any server that accepts POST requests to /api/v1/reviews.
 	URL   string              `yaml:"url"`
 	Token config.SecretSource `yaml:"token,omitempty"`
-	// File keeps what is not delivered yet: by default "reviews.db" in $STATE_DIRECTORY, or else beside the configuration. Each replica
-	// needs its own.
+	// HTTPClient has credentials, TLS, proxy and headers in the format of Prometheus's http_config; secrets only from files.
+	HTTPClient config.Raw `yaml:"http_client,omitempty"`
+	// File is the outbox of undelivered reviews: by default "reviews.db" in $STATE_DIRECTORY, otherwise next to the configuration. Each
+	// replica needs its own file.
 	File       config.Path     `yaml:"file,omitempty"`
 	MaxBytes   config.Bytes    `yaml:"max_bytes"`
 	Timeout    config.Duration `yaml:"timeout"`
 	MaxBackoff config.Duration `yaml:"max_backoff"`
-	// Excerpts of answers leave the service; by default none do.
+	// Excerpts configures excerpts of answers in reviews; by default there are none.
 	Excerpts ExcerptsConfig `yaml:"excerpts"`
+
+	client promconfig.HTTPClientConfig
 }
 
-// ExcerptsConfig is what of an answer a review has.
+// ExcerptsConfig defines which part of an answer a review contains.
 type ExcerptsConfig struct {
-	// Characters at most; 0 is none.
+	// Characters is the maximum length; 0 disables excerpts.
 	Characters int `yaml:"characters"`
-	// Redact are regular expressions of what is taken out, beside addresses of e-mail, long numbers and tokens.
+	// Redact are regular expressions of text to remove, in addition to e-mail addresses, long numbers and tokens.
 	Redact []string `yaml:"redact,omitempty"`
 }
 
-// maxExcerpt bounds an excerpt, and maxRedactions the time that it takes.
+// maxExcerpt limits the length of an excerpt, maxRedactions the time to redact it.
 const (
 	maxExcerpt    = 10_000
 	maxRedactions = 50
@@ -443,7 +462,7 @@ func (e *ExcerptsConfig) Validate(at config.At) {
 	}
 }
 
-// excerpts is nil where there are none.
+// excerpts returns nil if reviews have no excerpts.
 func (c *Config) excerpts() (*content.Excerpts, error) {
 	if c.Reviews == nil || c.Reviews.Excerpts.Characters == 0 {
 		return nil, nil
@@ -459,6 +478,7 @@ func (r *ReviewsConfig) SetDefaults() {
 // Validate implements config.Validator.
 func (r *ReviewsConfig) Validate(at config.At) {
 	at.CheckURL("url", r.URL)
+	r.client = httpclient.Check(r.HTTPClient, at, "token", at.Has("token"))
 	if r.File == "" {
 		r.File = config.Path(at.State("file", "reviews.db"))
 	}
@@ -472,36 +492,36 @@ func (r *ReviewsConfig) Validate(at config.At) {
 	}
 }
 
-// minBackoff is the least time before a review is sent again.
+// minBackoff is the shortest time before a review is sent again.
 const minBackoff = time.Second
 
-// LabelsConfig is a table of predictions of which the truth is known.
+// LabelsConfig is a table of predictions with their true labels.
 type LabelsConfig struct {
 	Name         string `yaml:"name"`
 	tables.Place `yaml:",inline"`
-	// TimeColumn is when a prediction was made, LabelTimeColumn when its truth became known.
+	// TimeColumn is the time of the prediction, LabelTimeColumn the time at which the label became known.
 	TimeColumn       string `yaml:"timestamp_column"`
 	LabelTimeColumn  string `yaml:"label_timestamp_column,omitempty"`
 	PredictionColumn string `yaml:"prediction_column"`
 	LabelColumn      string `yaml:"label_column"`
 	SegmentColumn    string `yaml:"segment_column,omitempty"`
-	// ConfidenceColumn is how sure the model was, from 0 to 1: what the estimated performance is made of.
+	// ConfidenceColumn is the model's confidence, 0 to 1. The estimated performance of a classifier needs it.
 	ConfidenceColumn string `yaml:"confidence_column,omitempty"`
-	// PredictionBins are the upper bounds of bins of predictions that are quantities: what their estimated error is made of.
+	// PredictionBins are the upper bounds of the bins of numeric predictions. The estimated error needs them.
 	PredictionBins []float64 `yaml:"prediction_bins,omitempty"`
-	// SegmentFeature is the feature that spans have the segment in; without it performance is not estimated by segment.
+	// SegmentFeature is the feature of spans that holds the segment. Without it, performance is not estimated by segment.
 	SegmentFeature string `yaml:"segment_feature,omitempty"`
-	// Model and Version are named, or columns name them.
+	// Model and Version are fixed values; ModelColumn and VersionColumn are columns instead.
 	Model         string `yaml:"model,omitempty"`
 	Version       string `yaml:"version,omitempty"`
 	ModelColumn   string `yaml:"model_column,omitempty"`
 	VersionColumn string `yaml:"version_column,omitempty"`
-	// Numeric says that predictions are quantities and not classes.
+	// Numeric means that predictions are quantities instead of classes.
 	Numeric  bool            `yaml:"numeric"`
 	Window   config.Duration `yaml:"window"`
 	Interval config.Duration `yaml:"interval"`
 	Timeout  config.Duration `yaml:"timeout"`
-	// MaxSegments and MaxClasses bound label values.
+	// MaxSegments and MaxClasses limit the label values.
 	MaxSegments int `yaml:"max_segments"`
 	MaxClasses  int `yaml:"max_classes"`
 }
@@ -555,13 +575,13 @@ func (l *LabelsConfig) Validate(at config.At) {
 	}
 }
 
-// maxLabelledBins bounds the combinations of version, segment and class of a table that are counted by bins.
+// maxLabelledBins limits the combinations of version, segment and class of a table that are counted by bins.
 const maxLabelledBins = 200
 
-// maxPredictionBins is how many bounds there may be.
+// maxPredictionBins limits the number of prediction_bins.
 const maxPredictionBins = 30
 
-// bins are the upper bounds that predictions are counted by, and nil where their performance is not estimated.
+// bins returns the upper bounds of the bins by which predictions are counted, or nil if performance is not estimated.
 func (l *LabelsConfig) bins() []float64 {
 	switch {
 	case l.Numeric:
@@ -572,7 +592,7 @@ func (l *LabelsConfig) bins() []float64 {
 	return nil
 }
 
-// estimated are the models whose performance is estimated.
+// estimated returns the models whose performance is estimated.
 func (c *Config) estimated() (all []metering.Estimated) {
 	for i := range c.Labels {
 		l := &c.Labels[i]
@@ -598,16 +618,16 @@ type ThresholdsConfig struct {
 	HallucinationRate *float64 `yaml:"hallucination_ratio,omitempty"`
 	PerformanceDrop   *float64 `yaml:"performance_drop_ratio,omitempty"`
 	ErrorGrowth       *float64 `yaml:"error_growth_ratio,omitempty"`
-	// Fields override for one field what holds for the model.
+	// Fields overrides thresholds of single fields.
 	Fields map[string]FieldThresholds `yaml:"fields,omitempty"`
 }
 
-// FieldThresholds are those that a field can have for itself.
+// FieldThresholds are the thresholds that a single field can override.
 type FieldThresholds struct {
 	DriftPSI *float64 `yaml:"drift_psi,omitempty"`
 }
 
-// byName are the thresholds of a whole model by the names of rules/thresholds.yaml.
+// byName returns the thresholds of a model by their names in rules/thresholds.yaml.
 func (t *ThresholdsConfig) byName() map[string]*float64 {
 	return map[string]*float64{
 		signalDrift: t.DriftPSI, "queue_wait_ratio": t.QueueWaitRatio, "failure_ratio": t.FailureRatio,
@@ -632,16 +652,16 @@ func (t *ThresholdsConfig) Validate(at config.At) {
 	}
 }
 
-// BaselinesConfig says how bins are cut and what is learned.
+// BaselinesConfig configures how bins are cut and how long a baseline learns.
 type BaselinesConfig struct {
-	// Days are learned in production; 0 is none.
+	// Days is the number of days that the production baseline learns; 0 disables it.
 	Days int `yaml:"days"`
-	// Sample is how many inferences bins are cut from; after SampleWait fewer will do.
+	// Sample is the number of inferences from which bins are cut. After SampleWait, fewer are enough.
 	Sample     int             `yaml:"sample"`
 	SampleWait config.Duration `yaml:"sample_wait"`
-	// Interval is the time between looks at the store for a version that has its bins.
+	// Interval is the time between two reads of the store for a version that has its bins.
 	Interval config.Duration `yaml:"interval"`
-	// TimeZone is the one in which the models have days and nights, weekdays and weekends.
+	// TimeZone defines hours of the day, weekdays and weekends of the models.
 	TimeZone config.TimeZone `yaml:"time_zone,omitempty"`
 	Fields   FieldsConfig    `yaml:"fields"`
 }
@@ -669,21 +689,21 @@ func (b *BaselinesConfig) Validate(at config.At) {
 	}
 }
 
-// FieldsConfig says which fields have bins, and how many.
+// FieldsConfig defines which fields have bins, and how many bins.
 type FieldsConfig struct {
 	Include []string `yaml:"include,omitempty"`
 	Exclude []string `yaml:"exclude,omitempty"`
-	// Reveal names fields whose categories are shown whatever they look like.
+	// Reveal names fields whose categories are never hidden.
 	Reveal []string `yaml:"reveal,omitempty"`
 	Bins   int      `yaml:"bins"`
 	Top    int      `yaml:"top"`
-	// Max bounds the fields of a model, MaxTotal those of all versions of all models.
+	// Max limits the fields of a model, MaxTotal those of all versions of all models.
 	Max      int `yaml:"max"`
 	MaxTotal int `yaml:"max_total"`
 }
 
-// revealed are the fields whose categories are shown whatever they look like: those of the configuration, and those of which the
-// exporter itself makes the categories.
+// revealed returns the fields whose categories are never hidden: those of the configuration, and those whose categories the exporter itself
+// defines.
 func (f *FieldsConfig) revealed() reveal.Policy {
 	return append(reveal.Policy{"text.answer", "text.json", "text.language", "text.script"}, f.Reveal...)
 }
@@ -713,7 +733,7 @@ func (f FieldsConfig) choice() tables.Choice {
 	return tables.Choice{Include: f.Include, Exclude: f.Exclude, Bins: f.Bins, Top: f.Top, MaxColumns: f.Max}
 }
 
-// Validate implements config.Validator: what the parts refer to.
+// Validate implements config.Validator. It checks references between sections.
 func (c *Config) Validate(at config.At) {
 	if _, err := convention.New(c.Attributes, c.OTLP.MaxAttributes, c.Texts.reader()); err != nil {
 		at.Errorf("attributes", "%v", err)
@@ -734,7 +754,7 @@ func (c *Config) Validate(at config.At) {
 	if models > c.Limits.Models || versions > c.Limits.Versions {
 		at.Errorf("clients", "together they may have %d models and %d versions, and limits.models is %d and limits.versions %d; want these as high or higher", models, versions, c.Limits.Models, c.Limits.Versions)
 	}
-	if rest := clients.Divide(c.Clients, c.Limits.Versions, c.Limits.Details)[""]; len(c.Clients) > 0 && rest < 0 {
+	if rest := clients.Divide(c.Clients, c.Limits.Versions, c.Limits.Details, clients.Details)[""]; len(c.Clients) > 0 && rest < 0 {
 		at.Errorf("clients", "together they may have %d details, and limits.details is %d; want this as high or higher", c.Limits.Details-rest, c.Limits.Details)
 	}
 	if c.Reviews != nil && c.Reviews.Excerpts.Characters > 0 && !c.Texts.Enabled {
@@ -784,7 +804,7 @@ func (c *Config) Validate(at config.At) {
 	}
 }
 
-// sorted goes through a map in the order of its keys, so that the same file gives the same messages.
+// sorted iterates over a map in the order of its keys, so that the same file always gives the same messages.
 func sorted[V any](m map[string]V) iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
 		for _, key := range slices.Sorted(maps.Keys(m)) {
@@ -795,7 +815,8 @@ func sorted[V any](m map[string]V) iter.Seq2[string, V] {
 	}
 }
 
-// training is the configured training data of a version, its own or that of all versions, and where the file has it.
+// training returns the configured training data of a version and its position in the file. The version's own entry precedes that of all
+// versions.
 func (c *Config) training(model, version string) (chosen *TrainingConfig, key string) {
 	for i, m := range c.Models {
 		if m.Name != model || m.Training == nil || m.Version != "" && m.Version != version {

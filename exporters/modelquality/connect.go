@@ -15,14 +15,15 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/connect"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/httpclient"
 	"github.com/sightglass-ml/sightglass/internal/state"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 	"github.com/sightglass-ml/sightglass/internal/tables/tablecheck"
 )
 
-// Connect reports what the exporter would reach with a configuration. It takes no requests and sends no reviews.
+// Connect reports which endpoints of a configuration can be reached. It receives no requests and sends no reviews.
 func Connect(ctx context.Context, report *connect.Report, cfg Config) {
-	r := &rooms{cfg: &cfg, sources: make(map[string]*tables.Source)}
+	r := newRooms(&cfg)
 	defer report.Close(r.close)
 	for protocol, configured := range sorted(map[string]string{"grpc": cfg.OTLP.GRPC, "http": cfg.OTLP.HTTP}) {
 		if a := address(configured); a != "" {
@@ -35,7 +36,11 @@ func Connect(ctx context.Context, report *connect.Report, cfg Config) {
 	}
 	if v := cfg.Reviews; v != nil {
 		report.Do(ctx, "reviews", "reachable", func(ctx context.Context) (string, error) {
-			return outbox.Reach(ctx, v.URL, v.Token, time.Duration(v.Timeout))
+			client, err := httpclient.New(v.HTTPClient, v.client, clientName)
+			if err != nil {
+				return "", err
+			}
+			return outbox.Reach(ctx, client, v.URL, v.Token, time.Duration(v.Timeout))
 		})
 		report.Do(ctx, "reviews", "writable", func(context.Context) (string, error) { return state.Probe(filepath.Dir(string(v.File))) })
 	}
@@ -53,7 +58,7 @@ func Connect(ctx context.Context, report *connect.Report, cfg Config) {
 	}
 }
 
-// free listens for a moment.
+// free checks that the exporter could listen on an address.
 func free(ctx context.Context, address string) (string, error) {
 	var c net.ListenConfig
 	l, err := c.Listen(ctx, "tcp", address)
@@ -64,12 +69,12 @@ func free(ctx context.Context, address string) (string, error) {
 }
 
 func connectStore(ctx context.Context, report *connect.Report, r *rooms) {
-	if r.cfg.BaselineStore.Type == "" {
+	if r.cfg.Load().BaselineStore.Type == "" {
 		report.Add("baseline_store", "writable", connect.Told, "none is configured: fields have no bins")
 		return
 	}
 	var err error
-	if r.store, err = baseline.Open(r.cfg.BaselineStore, slog.New(slog.DiscardHandler), nil); report.Fail("baseline_store", "open", err) {
+	if r.store, err = baseline.Open(r.cfg.Load().BaselineStore, slog.New(slog.DiscardHandler), nil); report.Fail("baseline_store", "open", err) {
 		return
 	}
 	report.Do(ctx, "baseline_store", "writable", r.store.Probe)
@@ -77,22 +82,24 @@ func connectStore(ctx context.Context, report *connect.Report, r *rooms) {
 
 func connectMLflow(ctx context.Context, report *connect.Report, r *rooms, m MLflowConfig) {
 	env := &exporter.Env{Logger: slog.New(slog.DiscardHandler)}
-	if report.Fail("mlflow", "open", r.openMLflow(&m, 1, env, time.Now)) {
+	registry, err := r.openMLflow(&m, 1, env, time.Now)
+	if report.Fail("mlflow", "open", err) {
 		return
 	}
+	r.registry.Store(registry)
 	report.Do(ctx, "mlflow", "reachable", func(ctx context.Context) (string, error) {
-		return m.URL + " answers, and the registry may be read", r.registry.Ping(ctx)
+		return m.URL + " answers, and the registry may be read", registry.server.Ping(ctx)
 	})
 	for i, b := range m.Datasets.Buckets {
 		report.Do(ctx, "bucket "+b.URI, "reachable", func(ctx context.Context) (string, error) {
 			n := 0
-			err := r.buckets[i].Iter(ctx, "", func(string) error { n++; return nil })
+			err := registry.buckets[i].Iter(ctx, "", func(string) error { n++; return nil })
 			return fmt.Sprintf("%d objects and folders at the top", n), err
 		})
 	}
 }
 
-// trainingTimeout is how long one look at training data may take.
+// trainingTimeout limits one read of training data.
 const trainingTimeout = 2 * time.Minute
 
 func connectTraining(ctx context.Context, report *connect.Report, r *rooms, m ModelConfig, key string, reachable map[string]bool) {
@@ -107,7 +114,7 @@ func connectTraining(ctx context.Context, report *connect.Report, r *rooms, m Mo
 	if missing(report, part, t.Schema, m.Training.PredictionColumn, m.Training.ConfidenceColumn) {
 		return
 	}
-	tablecheck.Columns(ctx, report, part, trainingTimeout, t, tables.Window{}, r.cfg.Baselines.Fields.choice())
+	tablecheck.Columns(ctx, report, part, trainingTimeout, t, tables.Window{}, r.cfg.Load().Baselines.Fields.choice())
 }
 
 func connectLabels(ctx context.Context, report *connect.Report, r *rooms, l *LabelsConfig, key string, reachable map[string]bool) {
@@ -122,7 +129,7 @@ func connectLabels(ctx context.Context, report *connect.Report, r *rooms, l *Lab
 	}
 }
 
-// missing reports columns that the configuration names and the table lacks.
+// missing reports columns that the configuration names but the table lacks.
 func missing(report *connect.Report, part string, schema []tables.Column, names ...string) bool {
 	found := false
 	for _, name := range names {
@@ -134,7 +141,7 @@ func missing(report *connect.Report, part string, schema []tables.Column, names 
 	return found
 }
 
-// connectTable reads the schema of a table unless its source does not answer, which the report has said.
+// connectTable reads the schema of a table, unless its source is already reported as unreachable.
 func connectTable(ctx context.Context, report *connect.Report, r *rooms, part, what string, p *tables.Place, timeColumn, key string, reachable map[string]bool) (tablecheck.Opened, bool) {
 	if !reachable[p.Source] {
 		report.Add(part, what, connect.Failed, "its source "+p.Source+" does not answer")

@@ -1,23 +1,21 @@
-// Package modelquality turns what services say about their inferences into metrics.
+// Package modelquality is the exporter that turns spans and log records about inferences into metrics.
 //
-// Input: OTLP spans and log records. Output: by model and version, how inferences ended and how long they waited and
-// took, what went in and came out by frozen bins, and what evaluators made of it; the rules draw the conclusions. What
-// has to outlive the process, the baselines and what waits for review, is on disk or in an object store. Everything
-// else is counters, owned by the Exporter, of a size that its configuration bounds.
+// Input: OTLP spans and log records, tables of labels, and MLflow. Output by model and version: outcomes, latency and queue wait, features
+// and predictions by frozen bins, and evaluations. State: counters, which belong to the Exporter and whose number the configuration limits.
+// Baselines and undelivered reviews must outlive the process, so they are on disk or in an object store. The package never decides whether
+// a value is good or bad; the rules do.
 package modelquality
 
 import (
 	"context"
 	"errors"
 	"net/http"
-	"reflect"
 	"sync/atomic"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/assessments"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/datasets"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/fields"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/lineage"
@@ -29,10 +27,10 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/limit"
 )
 
-// Load reads and checks a configuration file. Without one everything has its default.
+// Load reads and validates a configuration file. Without a file, every setting has its default.
 func Load(path string) (Config, error) { return config.Load[Config](path) }
 
-// Spec is the exporter's binary.
+// Spec describes the exporter's binary.
 func Spec() exporter.Spec[Config] {
 	var webConfig *kingpin.FlagClause
 	return exporter.Spec[Config]{
@@ -62,7 +60,7 @@ func Spec() exporter.Spec[Config] {
 	}
 }
 
-// Exporter is the exporter. It takes a new configuration itself, since its counters would not outlive a replacement.
+// Exporter is the exporter. It applies a new configuration itself, because a replacement would lose its counters.
 type Exporter struct {
 	cfg      atomic.Pointer[Config]
 	rooms    *rooms
@@ -70,10 +68,10 @@ type Exporter struct {
 	keeper   *fields.Keeper // nil without a baseline store
 	pipeline *pipeline
 	receiver *receiver.Receiver
-	// assessments is nil where none are pulled.
-	assessments *assessments.Puller
-	descs       descs
-	limiter     func(name string, most int) *limit.Limiter
+	descs    descs
+	env      *exporter.Env
+	limiter  func(name string, most int) *limit.Limiter
+	fields   atomic.Pointer[func(model string) *limit.Limiter] // the limits on counted fields, by model
 }
 
 var (
@@ -82,21 +80,22 @@ var (
 	_ exporter.Reloader[Config] = (*Exporter)(nil)
 )
 
-// Background work by the clock.
+// Intervals and limits of the background work.
 const (
 	tidyEvery   = 5 * time.Second
 	fieldsEvery = 10 * time.Second
-	// lineageEvery is how soon the registry is asked for a version that is new; the registry itself says when again.
+	// lineageEvery is the time until the registry is asked about a new version. The registry schedules later requests itself.
 	lineageEvery = 5 * time.Second
-	// fieldsTimeout lets a first look at training data take its time.
+	// fieldsTimeout is long because the first read of training data can be slow.
 	fieldsTimeout = 10 * time.Minute
 )
 
 func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Instance, err error) {
-	e := &Exporter{limiter: env.Limit}
+	e := &Exporter{env: env, limiter: env.Limit}
 	e.cfg.Store(&cfg)
+	e.fields.Store(new(fieldLimits(&cfg, env.Limit)))
 	now := time.Now
-	if e.rooms, err = openRooms(&cfg, env, now); err != nil {
+	if e.rooms, err = openRooms(&cfg, env); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -105,10 +104,14 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 		}
 	}()
 	if e.rooms.store != nil {
+		causes, err := e.causes(&cfg.Causes)
+		if err != nil {
+			return nil, err
+		}
 		if e.keeper, err = fields.New(fields.Options{
 			Store: e.rooms.store, Sample: cfg.Baselines.Sample, SampleWait: time.Duration(cfg.Baselines.SampleWait), Days: cfg.Baselines.Days,
-			Choice: cfg.Baselines.Fields.choice(), Reveal: cfg.Baselines.Fields.revealed(), Training: e.training, Fields: env.Limit("fields", cfg.Baselines.Fields.MaxTotal),
-			Zone: cfg.Baselines.TimeZone.Location(), Slow: time.Duration(cfg.Baselines.Interval), Now: now, Logger: env.Logger,
+			Choice: cfg.Baselines.Fields.choice(), Reveal: cfg.Baselines.Fields.revealed(), Training: e.training, Fields: func(model string) *limit.Limiter { return (*e.fields.Load())(model) },
+			Zone: cfg.Baselines.TimeZone.Location(), Slow: time.Duration(cfg.Baselines.Interval), Causes: causes, Now: now, Logger: env.Logger,
 		}); err != nil {
 			return nil, cfg.Wrap("baselines", err)
 		}
@@ -139,7 +142,7 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 	return e, nil
 }
 
-// work starts what is done by the clock.
+// work starts the periodic background work.
 func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 	if err := env.Loop(exporter.Loop{Name: "tidy", Interval: tidyEvery, Collect: func(context.Context) error {
 		e.pipeline.expire(time.Duration(cfg.Join.Wait))
@@ -153,20 +156,19 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 	if e.rooms.outbox != nil {
 		env.Go(e.rooms.outbox.Run)
 	}
-	if e.rooms.registry != nil {
-		if err := env.Loop(exporter.Loop{Name: "mlflow", Interval: lineageEvery, Timeout: time.Minute, Collect: e.lineage}); err != nil {
+	m, err := e.openRegistry(&cfg)
+	if err != nil {
+		return err
+	}
+	if err := e.watchRegistry(m, cfg.MLflow); err != nil {
+		return err
+	}
+	for i := range cfg.Labels {
+		l, err := e.openLabels(&cfg, i)
+		if err != nil {
 			return err
 		}
-	}
-	if m := cfg.MLflow; m != nil && len(m.Assessments.Experiments) > 0 {
-		if err := e.pullAssessments(env, &m.Assessments); err != nil {
-			return cfg.Wrap("mlflow.assessments", err)
-		}
-	}
-	for i, l := range cfg.Labels {
-		if err := env.Loop(exporter.Loop{
-			Name: "labels/" + l.Name, Interval: time.Duration(l.Interval), Timeout: time.Duration(l.Timeout), Collect: e.rooms.labels[i].Cycle,
-		}); err != nil {
+		if err := e.watchLabels(l); err != nil {
 			return err
 		}
 	}
@@ -177,51 +179,43 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 	if err := env.Loop(exporter.Loop{Name: baseline.Collector, Interval: baseline.CheckInterval, Collect: e.rooms.store.Check}); err != nil {
 		return err
 	}
+	if every := e.keeper.Causes.CausesEvery(); every > 0 {
+		if err := env.Loop(exporter.Loop{Name: "causes", Interval: every, Timeout: fieldsTimeout, Collect: e.keeper.Explain}); err != nil {
+			return err
+		}
+	}
 	return env.Loop(exporter.Loop{Name: "fields", Interval: fieldsEvery, Timeout: fieldsTimeout, Collect: e.keeper.Cycle})
 }
 
-// pullAssessments reads assessments by the clock.
-func (e *Exporter) pullAssessments(env *exporter.Env, cfg *AssessmentsConfig) (err error) {
-	o := assessments.Options{
-		Server: e.rooms.registry, Lookback: time.Duration(cfg.Lookback), File: string(cfg.File), Take: e.pipeline.pull, Now: e.pipeline.now, Logger: env.Logger,
-	}
-	for _, x := range cfg.Experiments {
-		o.Experiments = append(o.Experiments, assessments.Experiment(x))
-	}
-	if e.assessments, err = assessments.New(o); err != nil {
-		return err
-	}
-	return env.Loop(exporter.Loop{Name: "assessments", Interval: time.Duration(cfg.Interval), Timeout: time.Duration(cfg.Timeout), Collect: e.assessments.Cycle})
-}
-
-// training says where the training data of a version is: where the configuration says, or else the registry.
+// training returns the training data of a version: from the configuration, otherwise from the registry.
 func (e *Exporter) training(ctx context.Context, model, version string) (fields.Training, bool, error) {
 	if t, key := e.cfg.Load().training(model, version); t != nil {
 		source, relation, err := e.rooms.table(&t.Place, "", key)
 		return fields.Training{Source: source, Relation: relation, Prediction: t.PredictionColumn, Confidence: t.ConfidenceColumn}, err == nil, err
 	}
-	if e.rooms.datasets == nil {
+	m := e.rooms.registry.Load()
+	if m == nil || m.datasets == nil {
 		return fields.Training{}, false, nil
 	}
-	info, known := e.rooms.registry.Lookup(lineage.Version{Model: model, Version: version})
+	info, known := m.server.Lookup(lineage.Version{Model: model, Version: version})
 	if !known {
 		return fields.Training{}, false, errors.New("the MLflow registry has not said yet what it was trained on")
 	}
 	if info.SourceType == "" && info.Source == "" {
 		return fields.Training{}, false, nil // The run has no dataset.
 	}
-	file, err := e.rooms.datasets.Open(ctx, datasets.Dataset{RunID: info.RunID, Type: info.SourceType, Source: info.Source})
+	file, err := m.datasets.Open(ctx, datasets.Dataset{RunID: info.RunID, Type: info.SourceType, Source: info.Source})
 	if errors.Is(err, datasets.ErrUnreadable) {
 		return fields.Training{}, false, nil
 	}
 	if err != nil {
 		return fields.Training{}, false, err
 	}
-	relation, err := e.rooms.files.Files(file.Path, "")
-	return fields.Training{Source: e.rooms.files, Relation: relation, Done: file.Done}, err == nil, err
+	relation, err := m.files.Files(file.Path, "")
+	return fields.Training{Source: m.files, Relation: relation, Done: file.Done}, err == nil, err
 }
 
-// lineage asks the registry for the versions that are served.
+// lineage asks the registry about the versions that are served.
 func (e *Exporter) lineage(ctx context.Context) error {
 	var versions []lineage.Version
 	var series []*metering.Series
@@ -230,54 +224,26 @@ func (e *Exporter) lineage(ctx context.Context) error {
 			versions, series = append(versions, lineage.Version{Model: s.Model, Version: s.Version}), append(series, s)
 		}
 	})
-	err := e.rooms.registry.Cycle(ctx, versions)
+	m := e.rooms.registry.Load()
+	if m == nil {
+		return nil // A reload has just removed it.
+	}
+	err := m.server.Cycle(ctx, versions)
 	for i, s := range series {
-		if info, ok := e.rooms.registry.Lookup(versions[i]); ok {
+		if info, ok := m.server.Lookup(versions[i]); ok {
 			s.SetRun(info.RunID)
 		}
 	}
 	return err
 }
 
-// Reload implements exporter.Reloader: names of attributes, gates, thresholds, training data and forget_after can be
-// changed. The rest is sockets and memory that counters are in.
-func (e *Exporter) Reload(_ context.Context, cfg Config) error {
-	old := e.cfg.Load()
-	for _, part := range []struct {
-		key      string
-		old, new any
-	}{
-		{"otlp", old.OTLP, cfg.OTLP},
-		{"limits", old.Limits, cfg.Limits},
-		{"join", old.Join, cfg.Join},
-		{"sources", old.Sources, cfg.Sources},
-		{"baseline_store", old.BaselineStore, cfg.BaselineStore},
-		{"baselines", old.Baselines, cfg.Baselines},
-		{"mlflow", old.MLflow, cfg.MLflow},
-		{"reviews", old.Reviews, cfg.Reviews},
-		{"labels", old.Labels, cfg.Labels},
-	} {
-		if !reflect.DeepEqual(part.old, part.new) {
-			return cfg.Wrap(part.key, errors.New("has changed; restart the exporter, or undo the change"))
-		}
-	}
-	s, err := newSettings(&cfg, e.limiter)
-	if err != nil {
-		return cfg.Wrap("attributes", err)
-	}
-	s.clients.Readmit(e.meter.Versions())
-	e.pipeline.apply(&cfg, s)
-	e.cfg.Store(&cfg)
-	return nil
-}
-
-// OTLP serves OTLP over HTTP, as the address of the configuration does.
+// OTLP returns the handler of OTLP over HTTP that also serves the configured address.
 func (e *Exporter) OTLP() http.Handler { return e.receiver.Routes() }
 
 // Stop implements exporter.Stopper.
 func (e *Exporter) Stop(context.Context) error { return e.rooms.close() }
 
-// Describe implements prometheus.Collector. What is there depends on what is sent.
+// Describe implements prometheus.Collector. It sends nothing, because the metrics depend on the received spans.
 func (e *Exporter) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
@@ -289,9 +255,6 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 		e.keeper.Collect(ch)
 	}
 	e.rooms.collect(ch)
-	if e.assessments != nil {
-		e.assessments.Collect(ch)
-	}
 	for _, m := range e.descs.configured(e.cfg.Load()) {
 		ch <- m
 	}

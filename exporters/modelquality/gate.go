@@ -7,19 +7,19 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 )
 
-// GateConfig is what a response has to reach.
+// GateConfig defines which score a response has to reach.
 type GateConfig struct {
 	Gate float64 `yaml:"gate"`
-	// HigherIsBetter is false for scores of something bad.
+	// HigherIsBetter is false if a low score is the better one.
 	HigherIsBetter bool `yaml:"higher_is_better"`
-	// Scale is what the evaluator's scores go from and to, where that is not 0 to 1. The gate is on the scale from 0 to 1.
+	// Scale is the range of the evaluator's scores if it is not 0 to 1. The gate is always on the scale from 0 to 1.
 	Scale *ScaleConfig `yaml:"scale,omitempty"`
-	// FailLabels are the verdicts that are below any gate, PassLabels those that pass where there is no score.
+	// FailLabels are the verdicts that fail whatever the score. PassLabels pass if there is no score.
 	FailLabels []string `yaml:"fail_labels"`
 	PassLabels []string `yaml:"pass_labels"`
-	// Review is whether a response below the gate is handed to people.
+	// Review sends responses below the gate to human review.
 	Review bool `yaml:"review"`
-	// ReviewRatio is the share of them that is; the others count as below the gate all the same.
+	// ReviewRatio is the share of these that is sent. The others are still counted as below the gate.
 	ReviewRatio float64 `yaml:"review_ratio"`
 }
 
@@ -53,7 +53,7 @@ func (g *GateConfig) Validate(at config.At) {
 	}
 }
 
-// verdict is what a label says.
+// verdict is the meaning of an evaluation's label.
 type verdict uint8
 
 const (
@@ -62,8 +62,8 @@ const (
 	failing
 )
 
-// verdict tells what a label says. Upper case, spaces, hyphens and underscores do not matter. "no" and "false" say that
-// what is judged is not there: that fails where it is good, and passes where it is bad.
+// verdict returns the meaning of a label. It ignores case, spaces, hyphens and underscores. "no" and "false" mean that the evaluated
+// property is absent: this fails if the property is good and passes if it is bad.
 func (g *GateConfig) verdict(label string) verdict {
 	if label == "" {
 		return unheard
@@ -89,7 +89,7 @@ func (g *GateConfig) verdict(label string) verdict {
 	return unheard
 }
 
-// plain is a label without what evaluators write differently.
+// plain normalizes a label, because evaluators differ in case and separators.
 func plain(label string) string {
 	return strings.ToLower(strings.NewReplacer(" ", "", "_", "", "-", "").Replace(label))
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/receiver"
 )
 
-// pull takes assessments of MLflow as if they had come as log records.
+// pull counts assessments of MLflow as if they had arrived as log records.
 func (p *pipeline) pull(evaluations []convention.Evaluation) error {
 	_, err := p.take("MLflow", receiver.Logs, func(w *worker) error {
 		w.batch.Evaluations = append(w.batch.Evaluations, evaluations...)
@@ -20,8 +20,8 @@ func (p *pipeline) pull(evaluations []convention.Evaluation) error {
 	return err
 }
 
-// repeated reports whether an evaluation has come before: as an event and as a log record of a span, or in OTLP and in MLflow, which
-// may not say of which span of the trace. The join is locked.
+// repeated reports whether an evaluation has arrived before: as both event and log record of a span, or in both OTLP and MLflow. An
+// evaluation of MLflow may have the trace without a span. The caller holds the join's lock.
 func (p *pipeline) repeated(e *convention.Evaluation) bool {
 	h := said(p.seed, e)
 	if !e.Pulled && e.Span != (otlp.SpanID{}) && p.join.Repeated(join.ID{Trace: e.Trace, Span: e.Span}, h, e.Logged) {
@@ -30,7 +30,7 @@ func (p *pipeline) repeated(e *convention.Evaluation) bool {
 	return p.pulls && e.Trace != (otlp.TraceID{}) && p.join.Repeated(join.ID{Trace: e.Trace}, h, e.Pulled)
 }
 
-// said is a hash of what an evaluation says.
+// said returns a hash of an evaluation's values.
 func said(seed maphash.Seed, e *convention.Evaluation) uint64 {
 	type key struct {
 		name, label string
@@ -44,7 +44,7 @@ func said(seed maphash.Seed, e *convention.Evaluation) uint64 {
 	return maphash.Comparable(seed, k) | 1
 }
 
-// excerpt is the beginning of the answer that an evaluation judges, if both came in one request: no text is kept.
+// excerpt returns the beginning of the evaluated answer if both arrived in one request. No text is kept for later requests.
 func (w *worker) excerpt(e *convention.Evaluation, j judged, of *content.Excerpts) string {
 	for i := range w.batch.Observations {
 		o := &w.batch.Observations[i]

@@ -2,8 +2,8 @@ package modelquality
 
 import "github.com/sightglass-ml/sightglass/internal/config"
 
-// DatasetLink names a dataset of the data-quality exporter that a model is trained on or fed by. Without a cluster and a
-// namespace it is where the model is, so that a dataset of staging never holds back a model of production.
+// DatasetLink names a dataset of the data-quality exporter that a model is trained on or served from. The default of cluster and namespace
+// is the model's, so that a dataset in staging never holds back a model in production.
 type DatasetLink struct {
 	Name      string `yaml:"name"`
 	Cluster   string `yaml:"cluster,omitempty"`

@@ -29,10 +29,10 @@ func Catalogue() *catalogue.Catalogue {
 	return c
 }
 
-// signalDrift is the threshold that a field can have for itself.
+// signalDrift is the threshold that a single field can override.
 const signalDrift = "drift_psi"
 
-// descs are the metrics of this package.
+// descs are the descriptors of this package's metrics.
 type descs struct {
 	threshold, dataset, items, ignored, bad, dropped *prometheus.Desc
 	owner                                            owner.Info
@@ -50,7 +50,7 @@ func newDescs(c *catalogue.Catalogue) descs {
 	}
 }
 
-// configured is what a configuration says of its models: overrides, datasets and owners.
+// configured returns the metrics of a configuration: overrides, datasets and owners of its models.
 func (d descs) configured(cfg *Config) exporter.Metrics {
 	var m exporter.Metrics
 	for i := range cfg.Models {

@@ -10,13 +10,14 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/limit"
 )
 
-// maxAnswered bounds the hosted models whose last version is remembered.
+// maxAnswered limits the hosted models whose last version is remembered.
 const maxAnswered = 1000
 
-// maxNested is how many inferences of one call may lie above another. Parents may also form a ring.
+// maxNested is the largest number of nested inferences of one call. It also ends a loop of parents that form a cycle.
 const maxNested = 32
 
-// release gives a failed call of a hosted model the version that answered last: no answer said it. The join is locked.
+// release sets the version of a failed call of a hosted model to the last version that answered, because a failed call has no response. The
+// caller holds the join's lock.
 func (p *pipeline) release(o *convention.Observation) {
 	switch {
 	case !o.Hosted:
@@ -32,15 +33,15 @@ func (p *pipeline) release(o *convention.Observation) {
 	}
 }
 
-// inherit gives calls the version that a part of them in the same request says: of two libraries that see a call, the outer
-// one may not say the name of the answer.
+// inherit copies the version from an inference to the calls above it in the same request that have none. If two libraries instrument a
+// call, the outer one may not know the response's model name.
 func inherit(b *convention.Batch) {
 	if b.Unversioned == 0 || b.Unversioned == len(b.Observations) {
 		return
 	}
 	type above struct {
 		parent otlp.SpanID
-		call   *convention.Observation // nil where the span is none
+		call   *convention.Observation // nil if the span is not an inference
 	}
 	spans := make(map[join.ID]above, len(b.Observations)+len(b.Links))
 	for i := range b.Links {
@@ -70,12 +71,12 @@ func inherit(b *convention.Batch) {
 	}
 }
 
-// nest finds the inferences of a batch that are parts of others: the same call, seen by two libraries, also with other
-// spans between. A part only adds what the other one lacks. The join is locked.
+// nest finds the inferences of a batch that are nested in others of the same call, which two libraries instrument. Other spans may be
+// between them. A nested one only adds the values that the other lacks. The caller holds the join's lock.
 func (p *pipeline) nest(w *worker) {
 	b := &w.batch
 	var below []join.Counted[*metering.Series]
-	// A span between hands on what was counted below it before it came, to the inference above it or the span that lacks.
+	// A link passes on the inferences that were counted under it before it arrived: to the inference above it, or to the missing span.
 	for i := range b.Links {
 		l := &b.Links[i]
 		below = p.join.Below(below[:0], join.ID{Trace: l.Trace, Span: l.Span})
@@ -119,8 +120,8 @@ func (p *pipeline) nest(w *worker) {
 	}
 }
 
-// sameCall reports whether two inferences, one below the other, are one call: of the same model, and not of versions that
-// both are known and differ.
+// sameCall reports whether two nested inferences are the same call: their model is the same, and their versions are not two different known
+// ones.
 func sameCall(a, b *metering.Series) bool {
 	if a == b {
 		return true

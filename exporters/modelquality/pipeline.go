@@ -32,9 +32,9 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/review"
 )
 
-// Reviews takes the responses that people should look at.
+// Reviews accepts the responses for human review.
 type Reviews interface {
-	// Add returns once all items are sure not to be lost. The same item may be added again.
+	// Add returns once all items are stored safely. The same item may be added again.
 	Add(items ...review.Item) error
 	// Drop counts items that could not be added.
 	Drop(err error, items ...review.Item)
@@ -45,8 +45,8 @@ type settings struct {
 	convention    *convention.Convention
 	gates         map[string]GateConfig
 	lowConfidence float64
-	clients       *clients.Clients  // nil where everybody may name every model
-	excerpts      *content.Excerpts // nil where reviews have none
+	clients       *clients.Clients  // nil if every client may name every model
+	excerpts      *content.Excerpts // nil if reviews have no excerpts
 }
 
 func newSettings(cfg *Config, limiter func(name string, most int) *limit.Limiter) (*settings, error) {
@@ -61,13 +61,13 @@ func newSettings(cfg *Config, limiter func(name string, most int) *limit.Limiter
 	return &settings{c, cfg.Evaluations, cfg.LowConfidence, clients.New(cfg.AllowedModels, cfg.Clients, cfg.Limits.Models, cfg.Limits.Versions, limiter), excerpts}, nil
 }
 
-// pipeline is the way from a request to the counters. It implements receiver.Handler.
+// pipeline processes requests and updates the counters. It implements receiver.Handler.
 type pipeline struct {
 	settings atomic.Pointer[settings]
 	meter    *metering.Meter
 	join     *join.Join[*metering.Series, waiting]
-	reviews  Reviews // nil where nobody reviews
-	pulls    bool    // assessments of MLflow
+	reviews  Reviews // nil without a responder
+	pulls    bool    // whether assessments of MLflow are pulled
 	now      func() time.Time
 	logger   *slog.Logger
 	workers  sync.Pool
@@ -80,42 +80,42 @@ type pipeline struct {
 
 var _ receiver.Handler = (*pipeline)(nil)
 
-// waiting is a child span or an evaluation whose inference has not come yet.
+// waiting is a nested span or an evaluation whose inference has not arrived.
 type waiting struct {
 	client     string
 	phase      convention.Phase
 	seconds    float64
-	evaluation string // or empty
+	evaluation string // empty for a span
 	score      float64
 	result     metering.Result
 	exemplar   metering.Exemplar
 }
 
-// worker is the memory that one request needs.
+// worker has the memory that one request needs.
 type worker struct {
 	// client sent the request.
 	client  string
 	decoder otlp.Decoder
 	reader  convention.Reader
 	batch   convention.Batch
-	// series, traces, part and skip belong to the observations, judged to the evaluations.
+	// series, traces, part and skip are by observation, judged by evaluation.
 	series []*metering.Series
 	traces []*join.Trace[*metering.Series]
 	part   []bool
 	skip   []uint16
 	judged []judged
-	// groups are the inferences of a version each. They are counted one group after the other: its counters are locked once,
-	// and stay near the processor. next belongs to the observations.
+	// groups are the inferences of the request by version. They are counted group by group: each group needs one lock, and its counters
+	// stay in the processor's cache. next is by observation.
 	groups []group
 	next   []int
-	// served are groups that the request has named last.
+	// served caches the most recent groups of the request.
 	served [16]served
 }
 
-// end is the index after the last of a group.
+// end marks the end of a group.
 const end = -1
 
-// group is a chain of observations of one version, by their indices.
+// group is a linked list of the observations of one version, by index.
 type group struct {
 	series      *metering.Series
 	first, last int
@@ -123,17 +123,17 @@ type group struct {
 
 type served struct {
 	model, version string
-	group          int // plus one
+	group          int // index plus one
 }
 
-// zeros returns so many zero values, in the memory of a slice if there is enough.
+// zeros returns n zero values. It reuses the memory of the slice if possible.
 func zeros[T any](of []T, n int) []T {
 	of = slices.Grow(of[:0], n)[:n]
 	clear(of)
 	return of
 }
 
-// add puts an observation into the group of its version, and returns what that is counted under.
+// add adds an observation to the group of its version, and returns the series of the group.
 func (w *worker) add(i int, model, version string, meter *metering.Meter) *metering.Series {
 	at := 0
 	if n, m := len(model), len(version); n > 0 && m > 0 {
@@ -151,9 +151,9 @@ func (w *worker) add(i int, model, version string, meter *metering.Meter) *meter
 	return w.groups[len(w.groups)-1].series
 }
 
-// judged is an evaluation with what it belongs to.
+// judged is an evaluation with its series.
 type judged struct {
-	series *metering.Series // nil if that is not known yet
+	series *metering.Series // nil if not known yet
 	id     join.ID
 	result metering.Result
 }
@@ -172,14 +172,18 @@ func newPipeline(cfg *Config, limiter func(name string, most int) *limit.Limiter
 	return p, nil
 }
 
-// apply makes the settings of a configuration those in force.
+// apply makes a configuration's settings current.
 func (p *pipeline) apply(cfg *Config, s *settings) {
 	p.settings.Store(s)
 	if len(cfg.Clients) == 0 {
 		p.meter.Divide(metering.Division{})
 		return
 	}
-	p.meter.Divide(metering.Division{Client: s.clients.Client, Details: clients.Divide(cfg.Clients, cfg.Limits.Versions, cfg.Limits.Details)})
+	p.meter.Divide(metering.Division{
+		Client:  s.clients.Client,
+		Details: clients.Divide(cfg.Clients, cfg.Limits.Versions, cfg.Limits.Details, clients.Details),
+		Steps:   clients.Divide(cfg.Clients, cfg.Limits.Versions, cfg.Limits.Steps, nil),
+	})
 }
 
 // Export implements receiver.Handler.
@@ -192,7 +196,7 @@ func (p *pipeline) Export(ctx context.Context, signal receiver.Signal, body []by
 	})
 }
 
-// take counts what read reads.
+// take counts the items that read reads.
 func (p *pipeline) take(client string, signal receiver.Signal, read func(*worker) error) (receiver.Answer, error) {
 	w, ok := p.workers.Get().(*worker)
 	if !ok {
@@ -233,7 +237,7 @@ func (w *worker) reset() {
 	w.judged, w.groups = w.judged[:0], w.groups[:0]
 }
 
-// resolve finds what belongs to what. To do it again does no harm.
+// resolve connects observations and evaluations. It can be repeated without harm.
 func (p *pipeline) resolve(w *worker, s *settings) {
 	b := &w.batch
 	w.skip = zeros(w.skip, len(b.Observations))
@@ -284,8 +288,8 @@ func (p *pipeline) resolve(w *worker, s *settings) {
 	}
 }
 
-// find looks for the inference that an evaluation judges. The join is locked. What a client says of an inference of a model
-// that is not its own is no word about that model.
+// find searches for the inference that an evaluation judges. A client's evaluation of a model that it may not name counts for "other". The
+// caller holds the join's lock.
 func (p *pipeline) find(w *worker, s *settings, e *convention.Evaluation, j *judged) {
 	p.seek(e, j)
 	if j.series != nil && !s.clients.May(w.client, j.series.Model) {
@@ -305,7 +309,7 @@ func (p *pipeline) seek(e *convention.Evaluation, j *judged) {
 	} else if i, ok := p.join.FindResponse(e.ResponseID); ok {
 		j.series, j.id = i.Series, i.ID
 	} else if e.Inside || p.join.Linked(j.id) {
-		// The span is no inference, such as the root of a chain.
+		// The span is not an inference, such as the root span of a chain.
 		j.series, _ = p.join.FindTrace(e.Trace)
 	}
 	if j.series == nil && e.Otherwise != "" {
@@ -313,11 +317,11 @@ func (p *pipeline) seek(e *convention.Evaluation, j *judged) {
 	}
 }
 
-// tolerance lets a score that was a 32-bit number on its way, such as 0.9, reach its gate.
+// tolerance lets a score that was stored as a 32-bit number, such as 0.9, reach its gate.
 const tolerance = 1e-6
 
-// judge says what the gate makes of an evaluation, and whether its score is none that the gate can be compared with. A
-// label that fails beats any score.
+// judge compares an evaluation with its gate. bad means that the score has another scale than the gate. A label that fails overrides any
+// score.
 func (s *settings) judge(e *convention.Evaluation) (r metering.Result, bad bool) {
 	g, gated := s.gates[e.Name]
 	if gated && g.Scale != nil && !math.IsNaN(e.Score) {
@@ -345,16 +349,16 @@ func (s *settings) judge(e *convention.Evaluation) (r metering.Result, bad bool)
 	case verdict == passing:
 		return metering.Pass, bad
 	case e.Label != "":
-		return metering.Ungated, bad // nobody said what the label means
+		return metering.Ungated, bad // the meaning of the label is unknown
 	}
 	return metering.Broken, bad
 }
 
-// unknown is the model of an evaluation whose inference is not known.
+// unknown is the model of an evaluation whose inference is unknown.
 const unknown = convention.Unknown
 
-// review hands over what is below its gate. What cannot be kept is dropped and counted: spans are worth more than reviews,
-// and a client that is told to come again would fill its own queue and lose them.
+// review sends evaluations below their gate to the outbox. If it cannot store them, they are dropped and counted. A retry by the client is
+// not requested: it would fill the client's queue, and lost spans are worse than lost reviews.
 func (p *pipeline) review(w *worker, s *settings) {
 	if p.reviews == nil {
 		return
@@ -383,7 +387,7 @@ func (p *pipeline) review(w *worker, s *settings) {
 		p.reviews.Drop(err, items...)
 		return
 	}
-	if errors.Is(err, outbox.ErrFull) { // Some may fit.
+	if errors.Is(err, outbox.ErrFull) { // Single items may still fit.
 		for _, item := range items {
 			if err := p.reviews.Add(item); err != nil {
 				p.reviews.Drop(err, item)
@@ -394,8 +398,7 @@ func (p *pipeline) review(w *worker, s *settings) {
 	}
 }
 
-// sampled chooses a share of the items by their IDs, so that an evaluation that is sent again, or to another replica, is chosen
-// again or left out again.
+// sampled selects a share of the items by their IDs, so that a repeated evaluation, also at another replica, has the same result.
 func sampled(id string, ratio float64) bool {
 	if ratio >= 1 {
 		return true
@@ -404,7 +407,7 @@ func sampled(id string, ratio float64) bool {
 	return float64(binary.BigEndian.Uint64(sum[:8])>>11)/(1<<53) < ratio
 }
 
-// maxWords bounds what an evaluator says in a review item, in bytes.
+// maxWords limits an evaluator's texts in a review item, in bytes.
 const maxWords = 2048
 
 func (p *pipeline) item(e *convention.Evaluation, j judged, g GateConfig) review.Item {
@@ -417,7 +420,7 @@ func (p *pipeline) item(e *convention.Evaluation, j judged, g GateConfig) review
 		item.Time = p.now().UTC()
 	}
 	if math.IsNaN(e.Score) {
-		// A verdict without a score is the worst there is.
+		// A failing verdict without a score counts as the worst score.
 		item.Score = 0
 		if !g.HigherIsBetter {
 			item.Score = 1
@@ -436,14 +439,14 @@ func (p *pipeline) item(e *convention.Evaluation, j judged, g GateConfig) review
 	return item
 }
 
-// count counts the batch, and what has waited for it.
+// count counts the batch, and the items that waited for it.
 func (p *pipeline) count(w *worker, s *settings) {
 	b := &w.batch
 	now := p.now().UnixNano()
 	var come []waiting
 	var of []*metering.Series
 	p.join.Lock()
-	// Mostly nothing waits and nothing is to wait, and the observations are more than a processor has near it.
+	// In most requests no item waits, so the loop over the observations is skipped.
 	meet := b.Parts > 0 || p.join.Awaited()
 	for i := 0; meet && i < len(b.Observations); i++ {
 		o := &b.Observations[i]
@@ -469,7 +472,7 @@ func (p *pipeline) count(w *worker, s *settings) {
 			continue
 		}
 		if j.series == nil {
-			p.find(w, s, e, j) // it may have come since
+			p.find(w, s, e, j) // it may have arrived in the meantime
 		}
 		if j.series == nil && p.join.Wait(j.id, waiting{
 			client: w.client, evaluation: strings.Clone(e.Name), score: e.Score, result: j.result, exemplar: metering.Exemplar{Trace: e.Trace, Run: strings.Clone(e.Run), Now: now},
@@ -482,7 +485,7 @@ func (p *pipeline) count(w *worker, s *settings) {
 	p.join.Unlock()
 
 	if len(b.Steps) > 0 {
-		p.meter.Steps(b.Steps)
+		p.meter.Steps(w.client, b.Steps)
 	}
 	for _, g := range w.groups {
 		w.observe(g, s.lowConfidence, now)
@@ -511,7 +514,7 @@ func (w *worker) observe(g group, lowConfidence float64, now int64) {
 	}
 }
 
-// count counts a child span or an evaluation.
+// count counts a nested span or an evaluation.
 func count(s *metering.Series, x waiting) {
 	s.Lock()
 	defer s.Unlock()
@@ -522,11 +525,11 @@ func count(s *metering.Series, x waiting) {
 	}
 }
 
-// waits marks an evaluation that is not counted yet, or was before.
+// waits marks an evaluation that is not counted yet or was counted before.
 const waits = metering.Ungated + 1
 
-// whole returns the series of the inference that a child span is a part of, or nil: the inference brought the number
-// itself, or has not come yet, and the child waits. The join is locked.
+// whole returns the series of the inference that a nested span belongs to. It is nil if the inference has the value itself, or if it has
+// not arrived, in which case the span waits. The caller holds the join's lock.
 func (p *pipeline) whole(w *worker, s *settings, o *convention.Observation, now int64) *metering.Series {
 	id := join.ID{Trace: o.Trace, Span: o.Parent}
 	if parent, ok := p.join.Find(id); ok {
@@ -542,7 +545,7 @@ func (p *pipeline) whole(w *worker, s *settings, o *convention.Observation, now 
 	return nil
 }
 
-// expire gives up on what has waited too long: evaluations count for the unknown model, children for none.
+// expire ends the wait of old items: evaluations count for the unknown model, nested spans are not counted.
 func (p *pipeline) expire(wait time.Duration) {
 	p.join.Lock()
 	gone := p.join.Expire(p.now().Add(-wait).UnixNano())

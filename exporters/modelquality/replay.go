@@ -3,6 +3,7 @@ package modelquality
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,53 +17,54 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// What the decoder of OTLP makes, for whoever has inferences that never were bytes.
+// Types of the OTLP decoder, for a replay, which creates spans without encoding them.
 type (
-	// Span is a span of the decoder.
+	// Span is a span.
 	Span = otlp.Span
 	// SpanEvent is an event of a span.
 	SpanEvent = otlp.Event
-	// Attribute is an attribute of either.
+	// Attribute is an attribute of a span or event.
 	Attribute = otlp.Attribute
-	// Value is the value of one.
+	// Value is the value of an attribute.
 	Value = otlp.Value
 )
 
-// StatusError is the status of a span that failed.
+// StatusError is the status of a failed span.
 const StatusError = otlp.StatusError
 
-// Values of attributes.
+// Constructors of attribute values.
 var (
 	StringValue = otlp.StringValue
 	DoubleValue = otlp.DoubleValue
 	IntValue    = otlp.IntValue
 )
 
-// ReplayOptions are what a Replay does not make itself.
+// ReplayOptions are the dependencies of a Replay.
 type ReplayOptions struct {
-	// Sources are the places of the configuration, by name. They are not closed.
+	// Sources are the databases of the configuration, by name. Replay does not close them.
 	Sources map[string]*tables.Source
-	// Store keeps the baselines. It is not closed.
+	// Store has the baselines. Replay does not close it.
 	Store  *baseline.Store
 	Now    func() time.Time
 	Logger *slog.Logger
 }
 
-// Replay is the exporter without its receiver and its loops: whoever owns the clock hands over spans and says when it tidies.
+// Replay is the exporter without receiver and background loops. Its caller owns the clock, passes spans, and calls Tidy.
 type Replay struct{ exporter *Exporter }
 
-// NewReplay starts the exporter under a configuration, as a new process would. Baselines that the store has go on; counters
-// begin at nothing.
+// NewReplay starts the exporter like a new process. It continues the baselines of the store; counters start at zero.
 func NewReplay(cfg Config, o ReplayOptions) (*Replay, error) {
-	e := &Exporter{rooms: &rooms{cfg: &cfg, sources: o.Sources, store: o.Store}}
+	e := &Exporter{rooms: newRooms(&cfg)}
+	e.rooms.store = o.Store
+	maps.Copy(e.rooms.sources, o.Sources)
 	e.cfg.Store(&cfg)
 	dropped := limit.NewDropped()
 	limiter := func(name string, most int) *limit.Limiter { return limit.New(name, most, dropped) }
 	var err error
 	if e.keeper, err = fields.New(fields.Options{
 		Store: o.Store, Sample: cfg.Baselines.Sample, SampleWait: time.Duration(cfg.Baselines.SampleWait), Days: cfg.Baselines.Days,
-		Choice: cfg.Baselines.Fields.choice(), Reveal: cfg.Baselines.Fields.revealed(), Training: e.training, Fields: limiter("fields", cfg.Baselines.Fields.MaxTotal),
-		// Nobody else writes to the store, so there is nothing to look for: what this process stores it publishes at once.
+		Choice: cfg.Baselines.Fields.choice(), Reveal: cfg.Baselines.Fields.revealed(), Training: e.training, Fields: fieldLimits(&cfg, limiter),
+		// No other process writes to the store, so it is not polled. This process publishes its own changes at once.
 		Slow: max(time.Duration(cfg.Baselines.Interval), 6*time.Hour), Zone: cfg.Baselines.TimeZone.Location(), Now: o.Now, Logger: o.Logger,
 	}); err != nil {
 		return nil, err
@@ -75,7 +77,7 @@ func NewReplay(cfg Config, o ReplayOptions) (*Replay, error) {
 	return &Replay{e}, nil
 }
 
-// Feed takes spans as one request does. produce calls its argument with each; a span is read at once and can be used again.
+// Feed processes spans like one request. produce must call span with each; a span can be reused after the call.
 func (r *Replay) Feed(produce func(span func(*Span))) error {
 	_, err := r.exporter.pipeline.take("", receiver.Traces, func(w *worker) error {
 		w.reader.Resource(nil)
@@ -85,8 +87,7 @@ func (r *Replay) Feed(produce func(span func(*Span))) error {
 	return err
 }
 
-// Tidy does what the exporter does every few seconds: it gives up on what has waited too long, forgets versions, cuts bins and
-// adds days.
+// Tidy does the periodic work of the exporter: it expires waiting items, forgets versions, cuts bins and adds days.
 func (r *Replay) Tidy(ctx context.Context) error {
 	e := r.exporter
 	cfg := e.cfg.Load()
@@ -110,10 +111,10 @@ func (r *Replay) Values(each func(g Group, counts []int64)) { r.exporter.keeper.
 // Mixtures calls each with what the short windows of every field are compared with now.
 func (r *Replay) Mixtures(each func(*Mixture)) { r.exporter.keeper.Mixtures(each) }
 
-// BaselineChanges is how often the series of the other baselines have changed so far.
+// BaselineChanges returns the number of changes of the other baselines.
 func (r *Replay) BaselineChanges() int64 { return r.exporter.keeper.Changes() }
 
-// Baselines returns the series of the baselines but for the mixtures.
+// Baselines returns the series of the baselines except the mixtures.
 func (r *Replay) Baselines() []prometheus.Metric { return r.exporter.keeper.Shown() }
 
 // Inferences returns all other series of models.

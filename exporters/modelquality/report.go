@@ -8,7 +8,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 )
 
-// report counts what is wrong with what clients send, and says each thing once in the log.
+// report counts invalid data of clients, and logs each kind once.
 type report struct {
 	ignored [2][convention.Reasons]atomic.Int64 // by signal
 	bad     [convention.BadKinds]atomic.Int64
@@ -18,10 +18,10 @@ type report struct {
 	saidDropped, silent atomic.Bool
 }
 
-// quiet is how many items are ignored before the log says that nothing counts.
+// quiet is the number of ignored items after which a log line says that nothing was counted.
 const quiet = 100
 
-// instrumentation is the page that says what counts.
+// instrumentation is the page that documents what is counted.
 const instrumentation = "https://github.com/sightglass-ml/sightglass/blob/main/docs/instrumentation.md"
 
 func (r *report) batch(b *convention.Batch, logger *slog.Logger, accepted, ignored int64) {
@@ -43,13 +43,13 @@ func (r *report) batch(b *convention.Batch, logger *slog.Logger, accepted, ignor
 	}
 }
 
-// expected says what each value should have been.
+// expected describes the valid values.
 var expected = [convention.BadKinds]string{
 	"ok, error, timeout, fallback, rejected or cancelled", "a number from 0 to 1", "a score up to 1 under a gate up to 1, or a scale in the configuration of the evaluation",
 	"an array of 1 to 4096 finite numbers, not all of them 0",
 }
 
-// refuse counts values that make no sense.
+// refuse counts invalid values.
 func (r *report) refuse(k convention.BadKind, n int64, example string, logger *slog.Logger) {
 	r.bad[k].Add(n)
 	if r.saidBad[k].CompareAndSwap(false, true) {

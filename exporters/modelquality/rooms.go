@@ -1,49 +1,48 @@
 package modelquality
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"sync"
-	"text/template"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/thanos-io/objstore"
 
-	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/datasets"
-	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/labels"
-	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/lineage"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/outbox"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
+	"github.com/sightglass-ml/sightglass/internal/httpclient"
 	"github.com/sightglass-ml/sightglass/internal/state"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// rooms are the places outside the process: what training data and labels are read from, where baselines and reviews
-// are kept, and who knows about runs.
+// rooms are the connections to other systems: sources of training data and labels, the stores of baselines and reviews, and MLflow.
 type rooms struct {
-	cfg     *Config
-	mu      sync.Mutex
-	sources map[string]*tables.Source // those that were opened
+	cfg     atomic.Pointer[Config]
+	mu      sync.Mutex                // guards sources, labels and closed
+	sources map[string]*tables.Source // opened sources
+	labels  map[string]*labelled      // by name
 	closed  bool
-	// The following are nil where the configuration has none.
+	// The following are nil if they are not configured.
 	store    *baseline.Store
-	registry *lineage.Registry
-	datasets *datasets.Reader // fetches those of runs,
-	files    *tables.Source   // which reads them
-	buckets  []objstore.Bucket
+	registry atomic.Pointer[registry]
 	outbox   *outbox.Outbox
-	labels   []*labels.Table
 }
 
-func openRooms(cfg *Config, env *exporter.Env, now func() time.Time) (_ *rooms, err error) {
-	r := &rooms{cfg: cfg, sources: make(map[string]*tables.Source)}
+func newRooms(cfg *Config) *rooms {
+	r := &rooms{sources: make(map[string]*tables.Source), labels: make(map[string]*labelled)}
+	r.cfg.Store(cfg)
+	return r
+}
+
+func openRooms(cfg *Config, env *exporter.Env) (_ *rooms, err error) {
+	r := newRooms(cfg)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.close())
@@ -57,43 +56,25 @@ func openRooms(cfg *Config, env *exporter.Env, now func() time.Time) (_ *rooms, 
 			return nil, cfg.Wrap("baseline_store", err)
 		}
 	}
-	if m := cfg.MLflow; m != nil {
-		if err := r.openMLflow(m, cfg.Limits.Versions, env, now); err != nil {
-			return nil, cfg.Wrap("mlflow", fmt.Errorf("mlflow: %w", err))
-		}
-	}
 	if v := cfg.Reviews; v != nil {
+		client, err := httpclient.New(v.HTTPClient, v.client, clientName)
+		if err != nil {
+			return nil, cfg.Wrap("reviews.http_client", err)
+		}
 		if r.outbox, err = outbox.Open(outbox.Options{
-			File: string(v.File), URL: v.URL, Token: v.Token, MaxBytes: int64(v.MaxBytes), Timeout: time.Duration(v.Timeout),
+			File: string(v.File), URL: v.URL, Token: v.Token, MaxBytes: int64(v.MaxBytes), Timeout: time.Duration(v.Timeout), Client: client,
 			MinBackoff: minBackoff, MaxBackoff: time.Duration(v.MaxBackoff), Models: env.Limit("reviewed_models", cfg.Limits.Versions), Logger: env.Logger,
 		}); err != nil {
 			return nil, cfg.Wrap("reviews.file", fmt.Errorf("reviews: %w; want a file in a folder that user %d of this process can write to", err, os.Getuid()))
 		}
 	}
-	for i := range cfg.Labels {
-		l := &cfg.Labels[i]
-		key := "labels[" + strconv.Itoa(i) + "]."
-		table, err := labels.New(labels.Options{
-			Open: func() (*tables.Source, tables.Relation, error) { return r.table(&l.Place, l.TimeColumn, key) }, Model: l.Model, Version: l.Version, Window: time.Duration(l.Window),
-			Columns: tables.Labels{
-				Prediction: l.PredictionColumn, Label: l.LabelColumn, Model: l.ModelColumn, Version: l.VersionColumn,
-				Segment: l.SegmentColumn, LabelTime: l.LabelTimeColumn, Numeric: l.Numeric,
-				Confidence: l.ConfidenceColumn, Bins: l.bins(),
-			},
-			// Two failed runs in a row are survived by what is still true.
-			Valid:    2*time.Duration(l.Interval) + time.Duration(l.Timeout),
-			Versions: env.Limit("labelled_versions", cfg.Limits.Versions), Segments: env.Limit("segments", l.MaxSegments), Classes: env.Limit("classes", l.MaxClasses),
-			Binned: env.Limit("labelled_bins", maxLabelledBins), Now: now,
-		})
-		if err != nil {
-			return nil, cfg.Wrap(key+"name", fmt.Errorf("labels %q: %w", l.Name, err))
-		}
-		r.labels = append(r.labels, table)
-	}
 	return r, nil
 }
 
-// source opens a source when it is first needed, and again after that failed.
+// clientName is the name of the HTTP clients in the metrics of Prometheus's library.
+const clientName = "modelquality-exporter"
+
+// source opens a source on first use, and again after a failure.
 func (r *rooms) source(name string) (*tables.Source, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -103,94 +84,52 @@ func (r *rooms) source(name string) (*tables.Source, error) {
 	if r.closed {
 		return nil, fmt.Errorf("source %q: the exporter stops", name)
 	}
-	c := r.cfg.Sources[name]
+	c := r.cfg.Load().Sources[name]
 	if c.Type == tables.DuckDB && c.TempDirectory == "" {
 		c.TempDirectory = config.Path(tables.Scratch(r.temp()))
 	}
 	s, err := c.Open()
 	if err != nil {
-		return nil, r.cfg.Wrap("sources."+name, fmt.Errorf("source %q: %w", name, err))
+		return nil, r.cfg.Load().Wrap("sources."+name, fmt.Errorf("source %q: %w", name, err))
 	}
 	r.sources[name] = s
 	return s, nil
 }
 
-// table is a source and the SQL of a table in it. Key says where the configuration has the table.
+// table returns a source and the relation of a table in it. key is the table's position in the configuration.
 func (r *rooms) table(p *tables.Place, timeColumn, key string) (*tables.Source, tables.Relation, error) {
 	source, err := r.source(p.Source)
 	if err != nil {
 		return nil, tables.Relation{}, err
 	}
 	relation, err := p.Relation(source, timeColumn)
-	return source, relation, r.cfg.Wrap(key+p.Key(), err)
+	return source, relation, r.cfg.Load().Wrap(key+p.Key(), err)
 }
 
-// temp is where temporary files go.
+// temp returns the folder for temporary files.
 func (r *rooms) temp() string {
 	folder := ""
 	switch {
 	case r.store != nil && r.store.Folder() != "":
 		folder = r.store.Folder()
-	case r.cfg.Reviews != nil:
-		folder = filepath.Dir(string(r.cfg.Reviews.File))
+	case r.cfg.Load().Reviews != nil:
+		folder = filepath.Dir(string(r.cfg.Load().Reviews.File))
 	}
 	return state.Temp(folder)
 }
 
-func (r *rooms) openMLflow(m *MLflowConfig, versions int, env *exporter.Env, now func() time.Time) (err error) {
-	var link *template.Template
-	if m.TraceLink != "" {
-		if link, err = template.New("trace_link").Parse(m.TraceLink); err != nil {
-			return err
-		}
-	}
-	if r.registry, err = lineage.New(lineage.Options{
-		URL: m.URL, Token: m.Token, Username: m.Username, Password: m.Password, Aliases: m.Aliases,
-		Refresh: time.Duration(m.Refresh), RetryMissing: time.Duration(m.RetryMissing), Timeout: time.Duration(m.Timeout),
-		RequestsPerSecond: m.RequestsPerSecond, MaxVersions: max(versions, 1), WriteBack: m.WriteBack, TraceLink: link, Logger: env.Logger, Now: now,
-	}); err != nil {
-		return err
-	}
-	return r.openDatasets(&m.Datasets, env, now)
-}
-
-func (r *rooms) openDatasets(d *DatasetsConfig, env *exporter.Env, now func() time.Time) (err error) {
-	if !d.any() {
-		return nil
-	}
-	o := datasets.Options{
-		Hosts: d.Hosts, MaxBytes: int64(d.MaxBytes), Timeout: time.Duration(d.Timeout), TempDir: cmp.Or(string(d.TempDirectory), r.temp()), Now: now, Logger: env.Logger,
-	}
-	for _, f := range d.Folders {
-		o.Folders = append(o.Folders, string(f))
-	}
-	if d.Artifacts {
-		o.Artifacts = r.registry
-	}
-	for _, b := range d.Buckets {
-		bucket, err := b.Bucket(env.Logger)
-		if err != nil {
-			return fmt.Errorf("datasets: bucket %s: %w", b.URI, err)
-		}
-		r.buckets = append(r.buckets, bucket)
-		o.Buckets = append(o.Buckets, datasets.Bucket{URI: b.URI, BucketReader: bucket})
-	}
-	if r.datasets, err = datasets.New(o); err != nil {
-		return err
-	}
-	r.files, err = tables.Open(tables.Options{Type: tables.DuckDB, TempDirectory: tables.Scratch(r.temp())})
-	return err
-}
-
 func (r *rooms) collect(ch chan<- prometheus.Metric) {
-	if r.registry != nil {
-		r.registry.Collect(ch)
+	if m := r.registry.Load(); m != nil {
+		m.collect(ch)
 	}
 	if r.outbox != nil {
 		r.outbox.Collect(ch)
 	}
-	for _, l := range r.labels {
-		l.Collect(ch)
+	r.mu.Lock()
+	tables := slices.Collect(maps.Values(r.labels))
+	r.mu.Unlock()
+	for _, l := range tables {
+		l.table.Collect(ch)
 	}
 }
 
@@ -202,11 +141,8 @@ func (r *rooms) close() error {
 	if r.outbox != nil {
 		errs = append(errs, r.outbox.Close())
 	}
-	if r.files != nil {
-		errs = append(errs, r.files.Close())
-	}
-	for _, b := range r.buckets {
-		errs = append(errs, b.Close())
+	if m := r.registry.Load(); m != nil {
+		errs = append(errs, m.close())
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

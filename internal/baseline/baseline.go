@@ -1,12 +1,11 @@
-// Package baseline keeps what later data is compared with.
+// Package baseline stores the baselines that new data is compared with.
 //
-// Input: the bins of a dataset or model (a Definition) and counts by those
-// bins: one Counts of the training data, one of each production day. Output:
-// the same things, the production days added up and, after enough of them,
-// frozen. The state belongs to a Store, a folder or an object store that any
-// number of replicas share; this package holds nothing but a cache of it.
+// Input: the bins of a dataset or model (a Definition) and counts with these bins: one Counts of the training data, and one of each
+// production day. Output: the same objects, and the sum of the production days, which is frozen after enough days. State: a Store,
+// which is a folder or an object store shared by any number of replicas. The package itself keeps only a cache. It never deletes a
+// baseline.
 //
-// Everything but the last good snapshot is written once and never changed:
+// All objects except the last good snapshot are written once and never changed:
 //
 //	<kind>/<name>/definition-00000.json
 //	<kind>/<name>/outline-00000-<definition>-2026-01-05.json
@@ -19,24 +18,18 @@
 //	<kind>/<name>/reset-00001-production.json
 //	<kind>/<name>/last_good-00000.json
 //
-// The bins of production are cut twice: provisional ones to begin with, and, once all
-// days are learned, refined ones from the outlines of these days, by which the days
-// are counted again. A refined definition has a checksum of its own.
+// The bins of production are chosen twice. The first bins are provisional. After all days are learned, refined bins are chosen from the
+// outlines of these days, and the days are counted again with them. A refined definition has its own checksum.
 //
-// The number is a generation. A reset does not touch what is there; it adds a
-// reset object, and with it the next generation begins, empty. <definition> is
-// the start of the definition's checksum: counts by other bins have other names
-// and can never be added to each other. A day is an object, so a day that two
-// replicas counted, or one replica twice, is there once.
+// The number is a generation. A reset does not change existing objects. It adds a reset object, which starts the next, empty
+// generation. <definition> is the beginning of the definition's checksum. Counts with other bins have other names and can never be
+// added up. Each day is one object, so a day is stored once, even if two replicas count it, or one replica counts it twice.
 //
-// The first writer of an object wins, and all replicas agree on who that was.
-// In a folder the kernel decides: a file is written under a temporary name,
-// synced, and linked to its own name, which fails if the name is taken. Object
-// stores have no such operation that all of them offer; see Subject.create for
-// what is done there, why it is right, and what it assumes.
+// The first writer of an object wins, and all replicas agree on the winner. In a folder the kernel decides: a file is written with a
+// temporary name, synced, and linked to its final name, which fails if that name exists. Object stores have no such operation that all
+// of them support; Subject.put explains the method used there, why it is correct, and what it assumes.
 //
-// A file that is damaged, foreign or newer than this program is refused with an
-// *ObjectError and left as it is.
+// A file that is damaged, foreign or newer than this program is refused with an *ObjectError and not changed.
 package baseline
 
 import (
@@ -50,7 +43,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
-// Which data the bins of a definition were cut from.
+// The data that the bins of a definition were chosen from.
 const (
 	EdgesTraining   = "training"
 	EdgesProduction = "production"
@@ -62,23 +55,21 @@ type Column struct {
 	Type string `json:"type"`
 }
 
-// Definition is what is counted, and how.
+// Definition defines what is counted, and how.
 type Definition struct {
-	// ID and Created are set by the store. Counts name the ID of the
-	// definition whose bins they were counted by.
+	// ID and Created are set by the store. Counts refer to the ID of the definition that they were counted with.
 	ID      string    `json:"-"`
 	Created time.Time `json:"-"`
 
-	// Edges says which data the bins were cut from: EdgesTraining or
-	// EdgesProduction.
+	// Edges is the data that the bins were chosen from: EdgesTraining or EdgesProduction.
 	Edges string `json:"edges"`
-	// Schema is the schema that is expected from now on.
+	// Schema is the expected schema.
 	Schema []Column `json:"schema"`
 	// Fields are the bins by field.
 	Fields map[string]binning.Layout `json:"fields"`
-	// Left says of fields without bins why they have none.
+	// Left has, for each field without bins, the reason.
 	Left map[string]string `json:"left,omitempty"`
-	// Numbers are the moments of the numeric fields in what the bins were cut from.
+	// Numbers are the moments of the numeric fields in the data that the bins were chosen from.
 	Numbers map[string]Moments `json:"numbers,omitempty"`
 	// Learned are the days of a refined definition; see Subject.Refine.
 	Learned []Day `json:"learned,omitempty"`
@@ -114,17 +105,16 @@ func (d Definition) validate() error {
 	return nil
 }
 
-// Counts are how many rows there were, and how many values of each field fell
-// into each bin.
+// Counts are the number of rows, and the number of values of each field in each bin.
 type Counts struct {
-	// Definition is the ID of the definition that the bins are from.
+	// Definition is the ID of the definition with the bins.
 	Definition string                      `json:"definition"`
 	Rows       int64                       `json:"rows"`
 	Fields     map[string]map[string]int64 `json:"fields"`
 }
 
-// maxCount is the largest count that every reader of the JSON, and Prometheus,
-// can tell from its neighbours: 2^53. It also keeps sums from overflowing.
+// maxCount is 2^53, the largest count that every reader of the JSON, and Prometheus, represents exactly. It also prevents overflow of
+// sums.
 const maxCount = 1 << 53
 
 func (c Counts) validate() error {
@@ -181,17 +171,17 @@ func (d Day) Start() (time.Time, error) {
 	return t, nil
 }
 
-// Production is the baseline that production itself set.
+// Production is the baseline learned from production.
 type Production struct {
-	// FrozenAt is when the baseline was frozen; zero while it is learning.
+	// FrozenAt is the time at which the baseline was frozen; zero while it is learning.
 	FrozenAt time.Time `json:"-"`
-	// Days are the days that Counts holds, in order.
+	// Days are the days that Counts includes, in ascending order.
 	Days []Day `json:"days"`
-	// Counts is shared with later callers. Do not change its maps.
+	// Counts is shared with later callers, which must not change its maps.
 	Counts Counts `json:"counts"`
 }
 
-// Frozen says that the baseline will not change any more.
+// Frozen reports whether the baseline is frozen and will not change.
 func (p Production) Frozen() bool { return !p.FrozenAt.IsZero() }
 
 func (p Production) validate() error {

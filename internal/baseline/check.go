@@ -10,8 +10,8 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 )
 
-// required are the keys without which a provider of objstore cannot be opened, or
-// finds nothing. Keys that the environment can give instead are not among them.
+// required are the keys without which a provider of objstore cannot be opened or finds nothing. Keys that can come from the environment
+// are not included.
 var required = map[string][]string{
 	string(objstore.FILESYSTEM): {"directory"},
 	string(objstore.S3):         {"bucket", "endpoint"},
@@ -25,8 +25,8 @@ var required = map[string][]string{
 	string(objstore.OBS):        {"bucket", "endpoint", "access_key", "secret_key"},
 }
 
-// Validate implements config.Validator. A configuration without any key stands
-// for none; whoever needs one says so. A folder is that of the state by default.
+// Validate implements config.Validator. An empty configuration is valid; a caller that needs one checks for it. The default directory
+// is the folder of the state.
 func (c *Config) Validate(at config.At) {
 	if c.Type == "" {
 		if c.Config != nil || c.Prefix != "" {
@@ -41,7 +41,7 @@ func (c *Config) Validate(at config.At) {
 	}
 	folder := strings.EqualFold(c.Type, string(objstore.FILESYSTEM))
 	if folder && c.Config["directory"] == nil {
-		// A file that names the type alone means the folder of the state.
+		// A file that contains only the type means the folder of the state.
 		c.Config = map[string]any{"directory": at.State("config.directory", "baselines")}
 	}
 	for _, key := range keys {
@@ -51,13 +51,13 @@ func (c *Config) Validate(at config.At) {
 	}
 	if folder {
 		if dir, ok := c.Config["directory"].(string); ok && dir != "" {
-			// Like every path of the file; the map is shared by nobody yet.
+			// As for every path of the file. Nothing else refers to the map yet.
 			c.Config["directory"] = at.Resolve(dir)
 		}
 	}
 }
 
-// Folder is the local folder of the store, or empty.
+// Folder returns the local folder of the store, or an empty string.
 func (s *Store) Folder() string {
 	if s.folder == nil {
 		return ""

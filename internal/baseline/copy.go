@@ -16,10 +16,9 @@ func (v *View) Hours(ctx context.Context, definition string, d Day) (Hours, erro
 	return r.value, err
 }
 
-// CopyProduction stores what another subject has learned of the fields that the
-// definition here has with the same bins: its days, their hours, and that it is
-// frozen. What is here already is left as it is, so a copy that was interrupted
-// goes on when it is made again. It returns how many days the other has.
+// CopyProduction copies the production baseline of another subject: its days, their hours, and whether it is frozen. It copies only the
+// fields that have the same bins in both definitions. It does not overwrite existing objects, so an interrupted copy can be repeated.
+// It returns the number of days of the other subject.
 func (b *Subject) CopyProduction(ctx context.Context, from *View) (int, error) {
 	source, err := from.Definition(ctx)
 	if err != nil {
@@ -56,7 +55,7 @@ func (b *Subject) CopyProduction(ctx context.Context, from *View) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		// It is not waited until it is settled whose day this is: the next view does.
+		// This does not wait until the winner is settled; the next view does.
 		stem := v.gens.day(def.ID, day)
 		data, err := encode(b.newHeader(kindDay, stem), only(counts))
 		if err == nil {
@@ -74,7 +73,7 @@ func (b *Subject) CopyProduction(ctx context.Context, from *View) (int, error) {
 	return len(p.Days), nil
 }
 
-// copyHours copies the hours of a day, where there are any.
+// copyHours copies the hours of a day, if there are any.
 func (v *View) copyHours(ctx context.Context, from *View, source, def Definition, day Day) error {
 	if !from.has(from.gens.hours(source.ID, day)) || v.has(v.gens.hours(def.ID, day)) {
 		return nil

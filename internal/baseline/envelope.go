@@ -15,15 +15,15 @@ import (
 const (
 	format        = "sightglass-baseline"
 	formatVersion = 2
-	// magic is how every object begins, since the encoder writes the format
-	// first. It tells a damaged object from a foreign one.
+	// magic is the beginning of every object, because the encoder writes the format first. It distinguishes a damaged object from a
+	// foreign one.
 	magic = `{"format":"` + format + `",`
-	// maxObjectBytes bounds the memory that a hostile or foreign file can take.
+	// maxObjectBytes limits the memory for reading a hostile or foreign file.
 	maxObjectBytes = 64 << 20
 )
 
-// versionOf is the version of the format of a kind of object, the first that has
-// all that it holds: an earlier program still reads the days of a store.
+// versionOf returns the format version of a kind of object. It is the first version that has all its fields, so that an earlier program
+// can still read the days of a store.
 func versionOf(kind string) int {
 	switch kind {
 	case kindDefinition, kindOutline, kindRefined, kindAccepted:
@@ -32,18 +32,17 @@ func versionOf(kind string) int {
 	return 1
 }
 
-// ErrNotFound says that nothing has been stored yet.
+// ErrNotFound means that nothing has been stored yet.
 var ErrNotFound = errors.New("not in the store")
 
-// Reasons to refuse an object, to be found in an *ObjectError by errors.Is.
+// Reasons to refuse an object. An *ObjectError wraps one of them.
 var (
 	ErrCorrupt = errors.New("damaged")
 	ErrForeign = errors.New("foreign")
 	ErrNewer   = errors.New("newer")
 )
 
-// ObjectError says why an object of the store is refused. The object itself is
-// never changed.
+// ObjectError is the reason why an object of the store was refused. The object itself is never changed.
 type ObjectError struct {
 	// Object is the path of the object in the store.
 	Object string
@@ -65,18 +64,17 @@ func (e *ObjectError) Error() string {
 
 func (e *ObjectError) Unwrap() error { return e.Err }
 
-// header is what an envelope says about its payload.
+// header is the metadata that an envelope has about its payload.
 type header struct {
 	Kind    string
 	Subject string
 	Stem    string
 	Created time.Time
-	// Sum is the checksum of the whole object, its own digits left out.
+	// Sum is the checksum of the complete object with an empty checksum field.
 	Sum string
 }
 
-// envelope is the JSON of an object. The order of its fields is part of the
-// format.
+// envelope is the JSON of an object. The order of its fields is part of the format.
 type envelope struct {
 	Format  string          `json:"format"`
 	Version int             `json:"version"`
@@ -88,7 +86,7 @@ type envelope struct {
 	Payload json.RawMessage `json:"payload"`
 }
 
-// encode writes an object: the same header and payload give the same bytes.
+// encode returns an object. The same header and payload give the same bytes.
 func encode(h header, payload any) ([]byte, error) {
 	raw, err := marshal(payload)
 	if err != nil {
@@ -97,8 +95,8 @@ func encode(h header, payload any) ([]byte, error) {
 	return encodeJSON(h, bytes.TrimSpace(raw))
 }
 
-// encodeJSON writes an object whose payload is JSON as marshal writes it. It goes into the envelope as it is: encoding/json would
-// read all of it once more.
+// encodeJSON returns an object whose payload is JSON as written by marshal. The payload is copied into the envelope, because
+// encoding/json would parse all of it again.
 func encodeJSON(h header, raw []byte) ([]byte, error) {
 	e := envelope{
 		Format: format, Version: versionOf(h.Kind),
@@ -132,11 +130,11 @@ func (e *envelope) seal() ([]byte, error) {
 	return e.sign(data)
 }
 
-// sign puts the checksum into the bytes of an envelope that has none.
+// sign inserts the checksum into the bytes of an envelope without one.
 func (e *envelope) sign(data []byte) ([]byte, error) {
 	sum := sha256.Sum256(data)
 	e.SHA256 = hex.EncodeToString(sum[:])
-	// A quotation mark within a string is escaped, so the first of these is the field itself, before the payload.
+	// A quotation mark within a string is escaped, so the first match is the field itself, before the payload.
 	before, after, ok := bytes.Cut(data, []byte(`"sha256":""`))
 	if !ok {
 		return nil, errors.New("the JSON of an envelope has no place for the checksum")
@@ -144,8 +142,7 @@ func (e *envelope) sign(data []byte) ([]byte, error) {
 	return slices.Concat(before, []byte(`"sha256":"`+e.SHA256+`"`), after), nil
 }
 
-// marshal differs from json.Marshal in that bins like "(5,12.5]" or "<5" stay
-// readable, and in that there is a newline at the end.
+// marshal is json.Marshal without HTML escapes, which keeps bins such as "(5,12.5]" or "<5" readable, and with a newline at the end.
 func marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -154,8 +151,8 @@ func marshal(v any) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// decode reads the object at path, which must be what want says, and fills
-// payload. Created and Sum of the result are the object's.
+// decode reads the object at path and fills payload. The object's header must match want. Created and Sum of the result are the
+// object's.
 func decode(path string, data []byte, want header, payload any) (header, error) {
 	refuse := func(err error, reason string, args ...any) (header, error) {
 		return header{}, &ObjectError{Object: path, Reason: fmt.Sprintf(reason, args...), Err: err}
@@ -169,7 +166,7 @@ func decode(path string, data []byte, want header, payload any) (header, error) 
 		return refuse(ErrForeign, "it begins with %q, expected %q", data[:min(len(data), len(magic))], magic)
 	}
 
-	// A newer version may have other fields, so its number comes first.
+	// A newer version may have other fields, so its number is checked first.
 	var version struct{ Version int }
 	if err := json.Unmarshal(data, &version); err != nil {
 		return refuse(ErrCorrupt, "it is not the JSON that was written (%d bytes: %v)", len(data), err)
@@ -183,8 +180,7 @@ func decode(path string, data []byte, want header, payload any) (header, error) 
 		return refuse(ErrCorrupt, "%v", err)
 	}
 	sum := e.SHA256
-	// Whatever changed, a digit of the payload or a blank, the bytes are no
-	// longer those that the encoder writes.
+	// Any change, even of a digit or a space, makes the bytes differ from those that the encoder writes.
 	switch sealed, err := e.seal(); {
 	case err != nil:
 		return refuse(ErrCorrupt, "%v", err)
@@ -221,8 +217,8 @@ func readPayload(raw json.RawMessage, payload any) error {
 	return nil
 }
 
-// strictUnmarshal refuses unknown fields: a writer that added one without a new
-// format version would otherwise be half understood.
+// strictUnmarshal refuses unknown fields. Otherwise an object of a writer that added a field without a new format version would be read
+// only in part.
 func strictUnmarshal(data []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()

@@ -12,26 +12,24 @@ import (
 	"time"
 )
 
-// folder writes objects as files that are whole or not there at all, whatever
-// happens in between: a kill, a full disk, a power cut. objstore's own folder
-// writes in place.
+// folder writes objects atomically: after a kill, a full disk or a power failure, a file is complete or does not exist. objstore's own
+// folder provider writes in place.
 type folder struct {
 	root string
 	now  func() time.Time
 }
 
 const (
-	// tempPrefix begins the names of files that are being written. They are
-	// not objects.
+	// tempPrefix begins the names of files that are being written. They are not objects.
 	tempPrefix = ".tmp-"
-	// tempLife is when the writer of a temporary file must be dead.
+	// tempLife is the age at which the writer of a temporary file is considered dead.
 	tempLife = time.Hour
 )
 
-// create writes a file that must not exist. It returns false if it does.
+// create writes a file that must not exist. It returns false if it exists.
 func (f folder) create(ctx context.Context, object string, data []byte) (bool, error) {
 	err := f.write(ctx, object, data, func(temp, final string) error {
-		// link fails if the name is taken, rename would replace the file.
+		// link fails if the name exists; rename would replace the file.
 		err := os.Link(temp, final)
 		if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EPERM) {
 			return fmt.Errorf("the baselines must be on a filesystem with hard links: %w", err)
@@ -44,13 +42,12 @@ func (f folder) create(ctx context.Context, object string, data []byte) (bool, e
 	return err == nil, err
 }
 
-// replace writes a file, in place of an older one if there is one.
+// replace writes a file and replaces an existing one.
 func (f folder) replace(ctx context.Context, object string, data []byte) error {
 	return f.write(ctx, object, data, os.Rename)
 }
 
-// write puts data into a temporary file beside the object, on the disk before
-// publish gives it its name.
+// write writes data to a temporary file beside the object and syncs it. publish then gives it its final name.
 func (f folder) write(ctx context.Context, object string, data []byte, publish func(temp, final string) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -63,8 +60,7 @@ func (f folder) write(ctx context.Context, object string, data []byte, publish f
 	f.sweep(dir)
 
 	temp := filepath.Join(dir, tempPrefix+randomName())
-	// After a rename there is nothing to remove any more, and what cannot be
-	// removed is swept later.
+	// After a rename the file no longer exists. A file that cannot be removed is swept later.
 	defer func() { _ = os.Remove(temp) }()
 	if err := writeSynced(temp, data); err != nil {
 		return err
@@ -78,8 +74,7 @@ func (f folder) write(ctx context.Context, object string, data []byte, publish f
 	return syncDir(dir)
 }
 
-// sweep removes what dead writers left behind. It is tidiness, so it ignores
-// errors.
+// sweep removes temporary files of dead writers. It ignores errors, because a later sweep tries again.
 func (f folder) sweep(dir string) {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
@@ -104,8 +99,7 @@ func writeSynced(path string, data []byte) (err error) {
 	return file.Sync()
 }
 
-// makeDir makes a folder and those above it, and syncs the folder that each new
-// one is in: a file is only as durable as the path to it.
+// makeDir creates a folder and its parents, and syncs the parent of each new folder, because a file is durable only if its path is.
 func makeDir(dir string) error {
 	if info, err := os.Stat(dir); err == nil && info.IsDir() {
 		return nil
@@ -129,7 +123,7 @@ func syncDir(dir string) error {
 		return err
 	}
 	defer d.Close()
-	// Some network filesystems cannot sync a folder and say so.
+	// Some network filesystems cannot sync a folder and return an error.
 	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}

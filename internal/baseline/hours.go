@@ -13,18 +13,17 @@ import (
 
 const hoursPerDay = 24
 
-// Hours are the counts of one day by hour. They are an object of their own, so
-// that a baseline that was learned before hours were kept stays as it is, and a
-// program that does not know hours still reads it.
+// Hours are the counts of one day by hour. They are separate objects, so that a baseline learned before hours were stored stays
+// unchanged, and a program that does not know hours can still read it.
 type Hours struct {
-	// Definition is the ID of the definition that the bins are from.
+	// Definition is the ID of the definition with the bins.
 	Definition string `json:"definition"`
 	// Hours are the 24 hours of the UTC day.
 	Hours []Hour `json:"hours"`
 }
 
-// Hour has the counts of each field, in the order of its layout's bins: the
-// names of the bins 24 times a day would be most of the object.
+// Hour has the counts of each field in the order of its layout's bins. The names of the bins are left out, because 24 times a day they
+// would be most of the object.
 type Hour map[string][]int64
 
 func (h Hours) validate() error {
@@ -70,8 +69,8 @@ func (h *Hours) Add(d Definition, hour int, fields map[string]map[string]int64) 
 // Empty reports whether nothing was added.
 func (h Hours) Empty() bool { return h.Hours == nil }
 
-// AddDayByHour is AddDay with the hours of the day. The hours are there before
-// the day is. Of a day that another replica has added, that replica's hours stay.
+// AddDayByHour is AddDay with the hours of the day. It stores the hours before the day. If another replica has already added the day,
+// that replica's hours are kept.
 func (b *Subject) AddDayByHour(ctx context.Context, day Day, c Counts, h Hours) (bool, error) {
 	if h.Empty() {
 		return b.addDay(ctx, day, c, nil)
@@ -79,7 +78,7 @@ func (b *Subject) AddDayByHour(ctx context.Context, day Day, c Counts, h Hours) 
 	return b.addDay(ctx, day, c, &h)
 }
 
-// AddHours stores the hours of a day that is there already.
+// AddHours stores the hours of a day that is already stored.
 func (b *Subject) AddHours(ctx context.Context, day Day, h Hours) error {
 	v, err := b.viewFor(ctx, Counts{Definition: h.Definition})
 	if err != nil {
@@ -88,8 +87,8 @@ func (b *Subject) AddHours(ctx context.Context, day Day, h Hours) error {
 	return v.putHours(ctx, day, h, true)
 }
 
-// putHours stores the hours of a day. Without wait it does not wait until it is
-// settled whose they are: the day that follows does.
+// putHours stores the hours of a day. Without wait, it does not wait until the winner is settled, because storing the day that follows
+// does.
 func (v *View) putHours(ctx context.Context, day Day, h Hours, wait bool) error {
 	stem := v.gens.hours(h.Definition, day)
 	if wait || v.has(stem) {
@@ -109,8 +108,7 @@ func (v *View) putHours(ctx context.Context, day Day, h Hours, wait bool) error 
 	return nil
 }
 
-// WithoutHours returns the days of a production baseline whose hours are not in
-// the store.
+// WithoutHours returns the days of a production baseline whose hours are not in the store.
 func (v *View) WithoutHours(p Production) []Day {
 	return slices.DeleteFunc(slices.Clone(p.Days), func(d Day) bool { return v.has(v.gens.hours(p.Counts.Definition, d)) })
 }
@@ -121,8 +119,7 @@ func (v *View) Day(ctx context.Context, definition string, d Day) (Counts, error
 	return r.value, err
 }
 
-// Season returns what the production baseline was like at each time of the day.
-// It is nil where no hours of its days are in the store.
+// Season returns the season of the production baseline. It is nil if the store has no hours of its days.
 func (v *View) Season(ctx context.Context, p Production, zone *time.Location) (*season.Season, error) {
 	b := v.subject
 	days := slices.DeleteFunc(slices.Clone(p.Days), func(d Day) bool { return !v.has(v.gens.hours(p.Counts.Definition, d)) })

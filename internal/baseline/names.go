@@ -10,21 +10,21 @@ import (
 	"strings"
 )
 
-// Part is what a reset starts anew.
+// Part is a part of a baseline that can be reset.
 type Part string
 
 const (
-	// PartDefinition is the bins, and with them everything counted by them.
+	// PartDefinition is the bins, and all counts made with them.
 	PartDefinition Part = "definition"
 	// PartTraining is the counts of the training data.
 	PartTraining Part = "training"
-	// PartProduction is the days and the frozen sum.
+	// PartProduction is the production days and the frozen sum.
 	PartProduction Part = "production"
 	// PartLastGood is the last good snapshot.
 	PartLastGood Part = "last_good"
 )
 
-// Kinds of objects, as their envelopes name them.
+// Kinds of objects, as in their envelopes.
 const (
 	kindDefinition = "definition"
 	kindTraining   = "training"
@@ -38,15 +38,14 @@ const (
 	kindAccepted   = "accepted"
 )
 
-// An object is called <stem>.json in a folder and <stem>.<candidate>.json in an
-// object store. Whatever else lies around, temporary files before all, is not
-// an object.
+// An object is named <stem>.json in a folder and <stem>.<candidate>.json in an object store. Other files, such as temporary ones, are
+// not objects.
 var resetStem = regexp.MustCompile(`^reset-([0-9]{5,9})-(definition|training|production|last_good)$`)
 
 var kinds = []string{kindDefinition, kindTraining, kindDay, kindHours, kindFrozen, kindReset, kindLastGood, kindOutline, kindRefined, kindAccepted}
 
-// stemOf is of a name such as day-00000-0123456789ab-2026-01-05.0123456789abcdef.json. A listing has a hundred of them at every
-// profile, of which a regular expression would cost more than all else that is done with it.
+// stemOf returns the stem of a name such as day-00000-0123456789ab-2026-01-05.0123456789abcdef.json. A listing has about a hundred
+// names and runs at every profile. A regular expression would take longer than the rest of the processing.
 func stemOf(name string) (stem string, ok bool) {
 	const digits, letters = "0123456789", "abcdefghijklmnopqrstuvwxyz"
 	of := func(text, alphabet string) bool { return text != "" && strings.Trim(text, alphabet) == "" }
@@ -69,7 +68,7 @@ func stemOf(name string) (stem string, ok bool) {
 // generations are the numbers of the last resets, by part.
 type generations map[Part]int
 
-// add takes note of a reset.
+// add records a reset.
 func (g generations) add(stem string) {
 	if !strings.HasPrefix(stem, kindReset) {
 		return
@@ -103,7 +102,7 @@ func (g generations) next() int {
 func (g generations) definition() string { return fmt.Sprintf("definition-%05d", g[PartDefinition]) }
 func (g generations) lastGood() string   { return fmt.Sprintf("last_good-%05d", g[PartLastGood]) }
 
-// The stems of counts carry the first 48 bits of the definition's checksum.
+// The stems of counts contain the first 48 bits of the definition's checksum.
 func (g generations) training(definition string) string {
 	return fmt.Sprintf("training-%05d-%.12s", g[PartTraining], definition)
 }
@@ -112,7 +111,7 @@ func (g generations) frozen(definition string) string {
 	return fmt.Sprintf("frozen-%05d-%.12s", g[PartProduction], definition)
 }
 
-// refined belongs to the production days that it was cut from: with new ones, bins are cut anew.
+// refined belongs to the production days that its bins were chosen from. New production days get new bins.
 func (g generations) refined(definition string) string {
 	return fmt.Sprintf("refined-%05d-%.12s", g[PartProduction], definition)
 }
@@ -121,7 +120,7 @@ func (g generations) outline(definition string, d Day) string {
 	return fmt.Sprintf("outline-%05d-%.12s-%s", g[PartProduction], definition, d)
 }
 
-// accepted is followed by a number.
+// accepted returns a prefix, which is followed by a number.
 func (g generations) accepted(definition string) string {
 	return fmt.Sprintf("accepted-%05d-%.12s-", g[PartDefinition], definition)
 }
@@ -134,15 +133,12 @@ func (g generations) hours(definition string, d Day) string {
 	return fmt.Sprintf("hours-%05d-%.12s-%s", g[PartProduction], definition, d)
 }
 
-// maxSegment keeps a path segment within the 255 bytes that filesystems allow,
-// and a whole key within the 1024 bytes that object stores do.
+// maxSegment keeps a path segment below the 255 bytes of filesystems, and a full key below the 1024 bytes of object stores.
 const maxSegment = 160
 
-// escape turns any text into a path segment, different texts into different
-// segments: lower-case letters, digits, "_" and "-" stand for themselves, and so
-// does a dot that is not the first character. Every other byte is written "=2f".
-// Upper case is escaped since some filesystems do not tell it from lower case.
-// Text that would be too long is cut and ends in "==" and a hash of the whole.
+// escape converts any text to a path segment; different texts get different segments. Lower-case letters, digits, "_", "-", and dots
+// that are not the first character are kept. Every other byte is written like "=2f". Upper case is escaped, because some filesystems
+// ignore case. A text that would be too long is cut and ends in "==" and a hash of the full text.
 func escape(text string) string {
 	var b strings.Builder
 	for i := range len(text) {
@@ -164,8 +160,7 @@ func escape(text string) string {
 	return s[:maxSegment-2-hex.EncodedLen(len(sum))] + "==" + hex.EncodeToString(sum[:])
 }
 
-// unescape undoes escape. It is not ok if escape cut the text or would never
-// have written the segment.
+// unescape is the inverse of escape. ok is false if escape cut the text or cannot have produced the segment.
 func unescape(segment string) (text string, ok bool) {
 	var b strings.Builder
 	for rest := segment; rest != "" && segment != "="; {

@@ -16,13 +16,12 @@ import (
 // Moments summarize the finite values of a numeric field.
 type Moments = binning.Moments
 
-// Refined reports whether the bins were cut from all learned days. Before that
-// they are provisional: cut from what was there when the dataset was first seen.
+// Refined reports whether the bins were chosen from all learned days. Before that, they are provisional: chosen from the data that
+// existed when the dataset was first profiled.
 func (d Definition) Refined() bool { return len(d.Learned) > 0 }
 
-// Refine replaces a provisional definition, once, by one whose bins were cut from
-// d.Learned, all days of the production baseline. The days are then counted anew
-// by these bins. What was there stays in the store.
+// Refine replaces a provisional definition, once, by one whose bins were chosen from d.Learned, all days of the production baseline.
+// The days are then counted again with these bins. Existing objects stay in the store.
 func (b *Subject) Refine(ctx context.Context, d Definition) error {
 	v, err := b.View(ctx)
 	if err != nil {
@@ -42,8 +41,7 @@ func (b *Subject) Refine(ctx context.Context, d Definition) error {
 	return err
 }
 
-// AddOutline stores what a learned day tells about its columns, of which the bins
-// are refined in the end.
+// AddOutline stores the outline of a learned day. The refined bins are chosen from these outlines.
 func (b *Subject) AddOutline(ctx context.Context, definition string, day Day, outline any) error {
 	v, err := b.viewFor(ctx, Counts{Definition: definition})
 	if err != nil {
@@ -68,19 +66,19 @@ func (v *View) Outline(ctx context.Context, definition string, d Day, outline an
 	return err
 }
 
-// Accepted is a column that was meant to be what it is now, though the definition
-// says otherwise. All other columns keep what they learned.
+// Accepted is a column whose change was accepted as intended, in place of what the definition has. All other columns keep their
+// baseline.
 type Accepted struct {
 	Column Column `json:"column"`
-	// Removed says that the column is meant to be gone.
+	// Removed means that the column is intentionally gone.
 	Removed bool `json:"removed,omitempty"`
-	// Layout is how the column is counted; nil where it has no bins, and Left says why.
+	// Layout defines how the column is counted. If it is nil, the column has no bins and Left is the reason.
 	Layout *binning.Layout `json:"layout,omitempty"`
 	Left   string          `json:"left,omitempty"`
-	// Counts are its production baseline, and Moments those of their values.
+	// Counts are the column's production baseline, and Moments the moments of its values.
 	Counts  map[string]int64 `json:"counts,omitempty"`
 	Moments *Moments         `json:"moments,omitempty"`
-	// At is when it was accepted, by the store's clock.
+	// At is the time of the acceptance, by the store's clock.
 	At time.Time `json:"-"`
 }
 
@@ -96,7 +94,7 @@ func (a Accepted) validate() error {
 	return Counts{Fields: map[string]map[string]int64{a.Column.Name: a.Counts}}.validate()
 }
 
-// Accept stores an accepted column. The last one of a column holds.
+// Accept stores an accepted column. The last acceptance of a column is in force.
 func (b *Subject) Accept(ctx context.Context, definition string, a Accepted) error {
 	v, err := b.viewFor(ctx, Counts{Definition: definition})
 	if err != nil {
@@ -117,7 +115,7 @@ func (b *Subject) Accept(ctx context.Context, definition string, a Accepted) err
 	return err
 }
 
-// acceptances are the stems of the accepted columns, in order.
+// acceptances returns the stems of the accepted columns in order.
 func (v *View) acceptances(definition string) []string {
 	prefix := v.gens.accepted(definition)
 	var stems []string
@@ -166,8 +164,7 @@ type acceptedOf struct {
 	columns []Accepted
 }
 
-// with returns the definition with its accepted columns. It keeps its ID: counts of
-// the other columns go on.
+// with returns the definition with its accepted columns. It keeps its ID, so that the counts of the other columns stay valid.
 func (d Definition) with(columns []Accepted) Definition {
 	if len(columns) == 0 {
 		return d
@@ -210,8 +207,7 @@ func (d Definition) with(columns []Accepted) Definition {
 	return d
 }
 
-// with returns the counts with those of accepted columns in place of what was
-// counted of them before.
+// with returns the counts in which accepted columns have the counts that they were accepted with.
 func (c Counts) with(columns []Accepted) Counts {
 	if len(columns) == 0 {
 		return c

@@ -10,28 +10,22 @@ import (
 	"time"
 )
 
-// put makes this process a candidate for the writer of an object, unless there
-// is one. It returns the name of what it wrote, "" if nothing.
+// put proposes data as the content of an object, unless the object already has a candidate. It returns the name of the object that it
+// wrote, or "" if it wrote none.
 //
-// In a folder there is one candidate at most, the one that the kernel let
-// through.
+// In a folder there is at most one candidate: the first one that the kernel creates.
 //
-// In an object store each candidate has a name of its own, and the one whose
-// name sorts first wins. All replicas agree on it if each looks only when no
-// more candidates can appear, and this is when that is. Nobody uploads without
-// having listed before, within the same half of Store.settle, and found no
-// candidate. So when the first candidate appears, whoever may still upload has
-// begun to list before that; half a settle later it is done, or cut off by its
-// deadline. The other half is for a store that finishes an upload after its
-// client gave up. A listing that begins a whole settle after the first candidate
-// appeared has them all, and one that begins a settle after this process first
-// saw a candidate does so more than ever. No two machines' clocks are compared.
+// In an object store each candidate has its own name, and the name that sorts first wins. All replicas agree on the winner if each
+// reads the list only after no more candidates can appear. That time is determined as follows. A process uploads only if it has listed
+// the subject before, within the same half of Store.settle, and found no candidate. Therefore, when the first candidate appears, every
+// process that may still upload has already begun its listing. Half a settle later it has finished, or its deadline has cancelled it.
+// The other half allows for a store that completes an upload after its client gave up. A listing that begins a full settle after the
+// first candidate appeared contains all candidates. A process cannot see a candidate before it appears, so a listing that begins a
+// settle after this process first saw a candidate also contains all. The clocks of two machines are never compared.
 //
-// This assumes that a listing shows every upload that was completed before it,
-// as S3, GCS and Azure promise. It can be broken by a process that is suspended,
-// not killed, between the last check of its deadline and its request, for longer
-// than half a settle. A day would still count once, but replicas that started
-// before and after could differ in whose counts of it they use.
+// This assumes that a listing contains every upload that completed before it, as S3, GCS and Azure promise. It fails if a process is
+// suspended (not killed) for longer than half a settle between the last check of its deadline and its request. A day would still count
+// once, but replicas that started before and after could use different counts of it.
 func (b *Subject) put(ctx context.Context, stem string, data []byte) (object string, err error) {
 	s := b.store
 	defer func() { s.wrote(err) }()
@@ -57,12 +51,12 @@ func (b *Subject) put(ctx context.Context, stem string, data []byte) (object str
 
 func randomName() string {
 	var id [8]byte
-	rand.Read(id[:]) // Never returns an error, says its documentation.
+	rand.Read(id[:]) // Never returns an error, according to its documentation.
 	return hex.EncodeToString(id[:])
 }
 
-// settled lists the subject, and waits until the candidates of all that is
-// listed are complete. Objects that appear meanwhile are left for next time.
+// settled lists the subject and waits until the candidates of all listed objects are complete. Objects that appear during the wait are
+// left out.
 func (b *Subject) settled(ctx context.Context) (map[string]listed, error) {
 	before, wait, err := b.look(ctx)
 	if err != nil || wait <= 0 {
@@ -87,20 +81,19 @@ func (b *Subject) settled(ctx context.Context) (map[string]listed, error) {
 	return objects, nil
 }
 
-// contested says that an object can have several candidates of which one must
-// win. Of a reset only the name counts, and a last good snapshot is replaced.
+// contested reports whether an object can have several candidates of which one must win. A reset has no content that matters, and a
+// last good snapshot is replaced.
 func contested(stem string) bool {
 	return !strings.HasPrefix(stem, kindReset) && !strings.HasPrefix(stem, kindLastGood)
 }
 
-// longAgo is an age at which the candidates of an object are complete for sure.
-// Object stores refuse requests of clients whose clocks differ by more.
+// longAgo is an age at which the candidates of an object are certainly complete. Object stores reject requests of clients whose clocks
+// differ by more.
 const longAgo = 15 * time.Minute
 
-// look lists the subject, and returns how long it takes until the candidates of
-// all that is listed are complete.
+// look lists the subject, and returns the time until the candidates of all listed objects are complete.
 func (b *Subject) look(ctx context.Context) (objects map[string]listed, wait time.Duration, err error) {
-	start := time.Now() //nolint:forbidigo // Only durations are taken, which the injected clock need not have.
+	start := time.Now() //nolint:forbidigo // Only durations are measured, for which the injected clock is not suitable.
 	objects, err = b.store.list(ctx, b.dir)
 	if err != nil || b.store.settle == 0 {
 		return objects, 0, err
@@ -116,7 +109,7 @@ func (b *Subject) look(ctx context.Context) (objects map[string]listed, wait tim
 		if !ok {
 			first = time.Now() //nolint:forbidigo // As above.
 			if b.seen == nil && !l.modified.IsZero() && b.store.now().Sub(l.modified) > longAgo {
-				// It was complete before this process existed.
+				// The object was complete before this process started.
 				first = start.Add(-b.store.settle)
 			}
 		}

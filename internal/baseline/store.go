@@ -24,8 +24,7 @@ import (
 	"github.com/thanos-io/objstore/providers/filesystem"
 )
 
-// Config says where the baselines are, in the form that Thanos, Mimir and
-// others use for object stores:
+// Config is the location of the baselines, in the object store configuration of Thanos and Mimir:
 //
 //	type: S3
 //	config:
@@ -33,52 +32,50 @@ import (
 //	  endpoint: s3.ca-central-1.amazonaws.com
 //	prefix: production
 //
-// All replicas must be given the same place, and no two setups the same one.
+// All replicas must use the same location, and two installations must never share one.
 type Config struct {
 	// Type is FILESYSTEM, S3, GCS, AZURE or another provider of objstore.
 	Type string `yaml:"type"`
 	// Config is the provider's own configuration.
 	Config map[string]any `yaml:"config"`
-	// Prefix is put before every object's name.
+	// Prefix is the first part of every object's name.
 	Prefix string `yaml:"prefix"`
 }
 
-// Folder is the configuration of a local folder.
+// Folder returns the configuration of a local folder.
 func Folder(dir string) Config {
 	return Config{Type: string(objstore.FILESYSTEM), Config: map[string]any{"directory": dir}}
 }
 
-// Store is a place where baselines are kept.
+// Store stores baselines in a folder or an object store.
 type Store struct {
 	bucket objstore.Bucket
-	// folder is set if the bucket is a local folder, and does the writing.
+	// folder writes the objects if the bucket is a local folder; nil otherwise.
 	folder *folder
-	// settle is how long after its first candidate no more candidates of an
-	// object can appear; 0 in a folder.
+	// settle is the time after an object's first candidate after which no more candidates can appear. It is 0 in a folder.
 	settle time.Duration
 	now    func() time.Time
 	close  func() error
-	// failed is nil after a write that succeeded, and before the first one.
+	// failed is the last write's failure. It is nil after a successful write and before the first write.
 	failed atomic.Pointer[failure]
 }
 
-// Option changes a Store from its defaults.
+// Option changes a default of a Store.
 type Option func(*Store)
 
-// WithClock sets the clock that dates what is written.
+// WithClock sets the clock for the timestamps of objects.
 func WithClock(now func() time.Time) Option { return func(s *Store) { s.now = now } }
 
-// WithSettle sets how long object stores take to settle who the first writer
-// was. An attempt to write must finish in half of it.
+// WithSettle sets the time after which the first writer of an object is settled in an object store. An attempt to write must finish
+// within half of it.
 func WithSettle(d time.Duration) Option { return func(s *Store) { s.settle = d } }
 
-// defaultSettle leaves five seconds to upload an object and as much for the
-// store to finish an upload that its client gave up.
+// defaultSettle allows five seconds for the upload of an object, and five seconds for the store to finish an upload whose client gave
+// up.
 const defaultSettle = 10 * time.Second
 
-// Open opens the store that cfg names. It does not read or write yet. Metrics
-// of an object store's operations are registered at reg until Close. Both logger and
-// reg may be nil.
+// Open opens the store of the configuration without reading or writing. Metrics of an object store's operations are registered at reg
+// until Close. Both logger and reg may be nil.
 func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer, opts ...Option) (*Store, error) {
 	if strings.EqualFold(cfg.Type, string(objstore.FILESYSTEM)) {
 		dir, err := cfg.directory()
@@ -101,8 +98,7 @@ func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer, opts ...Op
 	if reg == nil {
 		return New(bucket, opts...), nil
 	}
-	// objstore panics if its metrics are registered already, as they are when
-	// a reload opens the store that is still open.
+	// objstore panics if its metrics are already registered. That would happen when a reload opens a store that is still open.
 	metrics := prometheus.NewRegistry()
 	s := New(objstore.WrapWithMetrics(bucket, metrics, "baseline"), opts...)
 	if err := reg.Register(metrics); err != nil {
@@ -115,7 +111,7 @@ func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer, opts ...Op
 	return s, nil
 }
 
-// Bucket opens the object store itself, for whoever keeps something else in one. The logger may be nil.
+// Bucket opens the object store itself, for callers that store other objects. The logger may be nil.
 func (c Config) Bucket(logger *slog.Logger) (objstore.Bucket, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
@@ -126,7 +122,7 @@ func (c Config) Bucket(logger *slog.Logger) (objstore.Bucket, error) {
 	return client.NewBucketFromConfig(kitLogger{logger}, &client.BucketConfig{Type: objstore.ObjProvider(c.Type), Config: c.Config, Prefix: c.Prefix}, "sightglass", nil)
 }
 
-// New uses a bucket that is already open as a store.
+// New returns a store in a bucket that is already open.
 func New(bucket objstore.Bucket, opts ...Option) *Store {
 	s := &Store{
 		bucket: bucket,
@@ -140,10 +136,10 @@ func New(bucket objstore.Bucket, opts ...Option) *Store {
 	return s
 }
 
-// Close releases what the store holds. What was written stays.
+// Close releases the store's resources. Stored objects are kept.
 func (s *Store) Close() error { return s.close() }
 
-// Name says where the store is, for messages.
+// Name returns the name of the bucket, for messages.
 func (s *Store) Name() string { return s.bucket.Name() }
 
 func (c Config) directory() (string, error) {
@@ -163,21 +159,21 @@ func (c Config) directory() (string, error) {
 	return dir, nil
 }
 
-// ID names what a baseline is of.
+// ID identifies the object that a baseline belongs to.
 type ID struct{ Kind, Name string }
 
-// String is how messages and envelopes name it, as in dataset/orders.
+// String returns the ID as in messages and envelopes, such as dataset/orders.
 func (i ID) String() string {
 	if !utf8.ValidString(i.Name) {
-		// JSON cannot hold the text itself.
+		// JSON cannot contain invalid UTF-8.
 		return i.Kind + "/" + strconv.QuoteToASCII(i.Name)
 	}
 	return i.Kind + "/" + i.Name
 }
 
-// List returns everything that has at least one object in the store, sorted.
+// List returns the sorted IDs of all subjects with at least one object in the store.
 func (s *Store) List(ctx context.Context) ([]ID, error) {
-	found := make(map[string]string) // One object of each folder.
+	found := make(map[string]string) // one object of each folder
 	err := s.bucket.Iter(ctx, "", func(name string) error {
 		if _, ok := stemOf(path.Base(name)); ok {
 			found[path.Dir(name)] = name
@@ -203,8 +199,7 @@ func (s *Store) List(ctx context.Context) ([]ID, error) {
 	return ids, nil
 }
 
-// identify tells what the folder dir is of. The name of a folder that had to be
-// cut is in the objects inside.
+// identify returns the ID of the folder dir. If the folder's name had to be cut, the full name is read from an object in it.
 func (s *Store) identify(ctx context.Context, dir, object string) (ID, bool, error) {
 	first, second, ok := strings.Cut(dir, "/")
 	kind, whole := unescape(first)
@@ -222,7 +217,7 @@ func (s *Store) identify(ctx context.Context, dir, object string) (ID, bool, err
 	return ID{kind, name}, ok && escape(name) == second, nil
 }
 
-// get reads one object whole, with its size bounded.
+// get reads one object of limited size.
 func (s *Store) get(ctx context.Context, object string) (data []byte, err error) {
 	r, err := s.bucket.Get(ctx, object)
 	if err != nil {
@@ -242,20 +237,18 @@ func (s *Store) get(ctx context.Context, object string) (data []byte, err error)
 	return b.Bytes(), nil
 }
 
-// listed is what a listing says about the candidates of one object.
+// listed is the result of a listing for the candidates of one object.
 type listed struct {
 	// winner is the name that sorts first.
 	winner string
-	// modified is the oldest candidate's time, zero if the provider's
-	// listings have none.
+	// modified is the time of the oldest candidate. It is zero if the provider's listings have no times.
 	modified time.Time
 }
 
 // list returns the objects in a folder by their stems.
 func (s *Store) list(ctx context.Context, dir string) (map[string]listed, error) {
 	var opts []objstore.IterOption
-	// A folder needs no times, and objstore's listing of one would fail with
-	// them if another replica's temporary file vanished meanwhile.
+	// A folder needs no times. With them, objstore's listing would fail if another replica's temporary file vanished meanwhile.
 	if s.folder == nil && slices.Contains(s.bucket.SupportedIterOptions(), objstore.UpdatedAt) {
 		opts = append(opts, objstore.WithUpdatedAt())
 	}
@@ -281,7 +274,7 @@ func (s *Store) list(ctx context.Context, dir string) (map[string]listed, error)
 	return objects, nil
 }
 
-// kitLogger passes on what objstore logs.
+// kitLogger forwards objstore's logs.
 type kitLogger struct{ *slog.Logger }
 
 // Log implements the logger of objstore.
@@ -292,7 +285,7 @@ func (l kitLogger) Log(keyvals ...any) error {
 		key, value := fmt.Sprint(keyvals[i]), keyvals[i+1]
 		switch key {
 		case "level":
-			// An unknown level is no reason to lose the message.
+			// An unknown level must not lose the message.
 			_ = level.UnmarshalText([]byte(fmt.Sprint(value)))
 		default:
 			attrs = append(attrs, key, value)

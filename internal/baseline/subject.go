@@ -10,21 +10,20 @@ import (
 	"time"
 )
 
-// ErrOtherBins says that counts were made by other bins than those in force,
-// because a reset came between. They cannot be kept.
+// ErrOtherBins means that counts were made with other bins than those in force, because of a reset in between. They cannot be stored.
 var ErrOtherBins = errors.New("counted by bins that are no longer in force")
 
-// Subject is the baselines of one dataset or model. Its methods may be called
-// at the same time. It caches what cannot change, so keep it.
+// Subject is the baseline of one dataset or model. It is safe for concurrent use. It caches immutable objects, so callers should keep
+// it.
 type Subject struct {
 	store *Store
 	id    ID
 	dir   string
 
 	mu sync.Mutex
-	// seen says when this process first saw an object; see put.
+	// seen is the time at which this process first saw an object; see put.
 	seen map[string]time.Time
-	// The cache holds one of each: the next generation replaces the last.
+	// The cache has one object of each kind. The next generation replaces it.
 	definition record[Definition]
 	training   record[Counts]
 	frozen     record[Production]
@@ -35,7 +34,7 @@ type Subject struct {
 	lastGood   replaced
 }
 
-// replaced is an object that is written again and again, as it was read or written last.
+// replaced is an object that is overwritten repeatedly, as it was last read or written.
 type replaced struct {
 	object  string
 	data    []byte
@@ -55,14 +54,12 @@ type learned struct {
 	counts  Counts
 }
 
-// Subject returns the baselines of one thing. kind is a word such as "dataset";
-// name may be any text.
+// Subject returns the baseline of one object. kind is a word such as "dataset"; name may be any text.
 func (s *Store) Subject(kind, name string) *Subject {
 	return &Subject{store: s, id: ID{kind, name}, dir: escape(kind) + "/" + escape(name)}
 }
 
-// CreateDefinition stores what is counted and how, unless that has been done.
-// It returns the definition in force, which may be another replica's.
+// CreateDefinition stores a definition, unless there is one. It returns the definition in force, which may be another replica's.
 func (b *Subject) CreateDefinition(ctx context.Context, d Definition) (Definition, error) {
 	v, err := b.View(ctx)
 	if err != nil {
@@ -74,8 +71,7 @@ func (b *Subject) CreateDefinition(ctx context.Context, d Definition) (Definitio
 	return v.Definition(ctx)
 }
 
-// CreateTraining stores the counts of the training data, unless that has been
-// done. It returns the counts in force.
+// CreateTraining stores the counts of the training data, unless there are some. It returns the counts in force.
 func (b *Subject) CreateTraining(ctx context.Context, c Counts) (Counts, error) {
 	v, err := b.viewFor(ctx, c)
 	if err != nil {
@@ -87,9 +83,8 @@ func (b *Subject) CreateTraining(ctx context.Context, c Counts) (Counts, error) 
 	return v.Training(ctx)
 }
 
-// AddDay stores the counts of one production day. It returns false, and keeps
-// what there is, if the day is there already or the baseline is frozen: however
-// often and from wherever a day is added, it counts once.
+// AddDay stores the counts of one production day. If the day is already stored or the baseline is frozen, it returns false and changes
+// nothing. A day therefore counts once, however often and by however many replicas it is added.
 func (b *Subject) AddDay(ctx context.Context, day Day, c Counts) (bool, error) {
 	return b.addDay(ctx, day, c, nil)
 }
@@ -113,9 +108,8 @@ func (b *Subject) addDay(ctx context.Context, day Day, c Counts, h *Hours) (bool
 	return create(ctx, v, v.gens.day(c.Definition, day), kindDay, c)
 }
 
-// viewFor returns a view of the definition that c was counted by. The names of
-// counts hold that definition and the view's generation: if a reset comes after
-// the view, c is written where nobody looks any more.
+// viewFor returns a view whose definition is the one that c was counted with. The object names of counts contain that definition and
+// the view's generation. If a reset follows the view, c is stored under a name that is no longer read.
 func (b *Subject) viewFor(ctx context.Context, c Counts) (*View, error) {
 	v, err := b.View(ctx)
 	if err != nil {
@@ -131,8 +125,7 @@ func (b *Subject) viewFor(ctx context.Context, c Counts) (*View, error) {
 	return v, nil
 }
 
-// Freeze ends the learning of the production baseline now, with the days that
-// are there.
+// Freeze freezes the production baseline now, with the days learned so far.
 func (b *Subject) Freeze(ctx context.Context) (Production, error) {
 	v, err := b.View(ctx)
 	if err != nil {
@@ -148,9 +141,8 @@ func (b *Subject) Freeze(ctx context.Context) (Production, error) {
 	return v.freeze(ctx, p)
 }
 
-// Reset begins a new generation of each part. Other replicas notice at their
-// next view. What was there stays in the store, and a damaged object does not
-// stand in the way.
+// Reset starts a new generation of each part. Other replicas see it in their next view. Existing objects stay in the store, and a
+// damaged object does not prevent the reset.
 func (b *Subject) Reset(ctx context.Context, parts ...Part) error {
 	for _, part := range parts {
 		objects, err := b.store.list(ctx, b.dir)
@@ -165,8 +157,7 @@ func (b *Subject) Reset(ctx context.Context, parts ...Part) error {
 		if err != nil {
 			return err
 		}
-		// The name is all that counts of a reset. If another replica has just
-		// made the same one, that is this reset too.
+		// Only the name of a reset matters. If another replica has just written the same reset, that one is this reset too.
 		if _, err := b.put(ctx, stem, data); err != nil {
 			return fmt.Errorf("reset %s of %s: %w", part, b.id, err)
 		}
@@ -174,8 +165,7 @@ func (b *Subject) Reset(ctx context.Context, parts ...Part) error {
 	return nil
 }
 
-// create writes an object that is written once, and takes note of the winner in
-// the view. It returns whether this call won.
+// create writes an object that is written once, and records the winner in the view. It returns whether this call's object won.
 func create[T any](ctx context.Context, v *View, stem, kind string, payload T) (bool, error) {
 	if v.has(stem) {
 		return false, nil
@@ -184,7 +174,7 @@ func create[T any](ctx context.Context, v *View, stem, kind string, payload T) (
 	h := b.newHeader(kind, stem)
 	data, err := encode(h, payload)
 	if err == nil {
-		// What is never overwritten had better be readable.
+		// The object is never overwritten, so check that it can be read.
 		_, err = decode(stem, data, h, new(T))
 	}
 	if err != nil {
@@ -236,7 +226,7 @@ func (b *Subject) decode(object string, data []byte, kind, stem string, value an
 	return h, nil
 }
 
-// replace writes an object that is written again and again.
+// replace writes an object and overwrites the previous one.
 func (b *Subject) replace(ctx context.Context, object string, data []byte) (err error) {
 	defer func() { b.store.wrote(err) }()
 	if f := b.store.folder; f != nil {

@@ -9,20 +9,18 @@ import (
 	"strings"
 )
 
-// View is the state of a subject at one moment. Whatever it returns belongs
-// together: a reset that comes later is in the next view. A View is for one
-// goroutine.
+// View is the state of a subject at one moment. All results of a view are consistent with each other: a later reset appears only in the
+// next view. A View is not safe for concurrent use.
 type View struct {
 	subject *Subject
 	gens    generations
 	objects map[string]listed
-	// good is the last good snapshot, once it was read.
+	// good is the last good snapshot, after it was read.
 	good json.RawMessage
 }
 
-// View looks at the store. That costs one listing, and what a view returns is
-// read from the store only when it is new. In an object store it first waits
-// until it is settled who wrote what is new, ten seconds at most.
+// View lists the subject in the store. That costs one listing; the view's methods read an object only if it is new. In an object store,
+// View first waits until the winner of each new object is settled, ten seconds at most.
 func (b *Subject) View(ctx context.Context) (*View, error) {
 	objects, err := b.settled(ctx)
 	if err != nil {
@@ -44,8 +42,8 @@ func (v *View) has(stem string) bool {
 	return ok
 }
 
-// Definition returns what is counted and how, or ErrNotFound: the refined
-// definition if there is one, with the columns that were accepted since.
+// Definition returns the definition in force, or ErrNotFound. It is the refined definition if there is one, with the columns accepted
+// since.
 func (v *View) Definition(ctx context.Context) (Definition, error) {
 	r, err := fetch(ctx, v, v.gens.definition(), kindDefinition, &v.subject.definition)
 	if err != nil {
@@ -61,8 +59,8 @@ func (v *View) Definition(ctx context.Context) (Definition, error) {
 	return r.value.with(columns), err
 }
 
-// Training returns the counts of the training data, or ErrNotFound. They are
-// shared with later callers: do not change the maps.
+// Training returns the counts of the training data, or ErrNotFound. The caller must not change the maps, which are shared with later
+// callers.
 func (v *View) Training(ctx context.Context) (Counts, error) {
 	def, err := v.Definition(ctx)
 	if err != nil {
@@ -72,9 +70,8 @@ func (v *View) Training(ctx context.Context) (Counts, error) {
 	return r.value, err
 }
 
-// Production returns the production baseline: the frozen one, or the days so
-// far. Once wantDays days are there, it freezes the first wantDays of them; with
-// wantDays 0 it only reads. It returns ErrNotFound if there is no definition.
+// Production returns the production baseline: the frozen one, or the sum of the days learned so far. If there are at least wantDays
+// days, it freezes the first wantDays of them. With wantDays 0 it never freezes. It returns ErrNotFound if there is no definition.
 func (v *View) Production(ctx context.Context, wantDays int) (Production, error) {
 	def, err := v.Definition(ctx)
 	if err != nil {
@@ -93,7 +90,7 @@ func (v *View) Production(ctx context.Context, wantDays int) (Production, error)
 		return Production{}, err
 	}
 	if !full {
-		// Of an accepted column there is what it was accepted with, until all days have it.
+		// Until every day includes an accepted column, its counts are those that it was accepted with.
 		columns, err := v.accepted(ctx, def.ID)
 		p.Counts = p.Counts.with(columns)
 		return p, err
@@ -120,7 +117,7 @@ func (v *View) readFrozen(ctx context.Context, definition string) (Production, e
 	return r.value, err
 }
 
-// days returns the days that were counted, in order.
+// days returns the counted days in ascending order.
 func (v *View) days(definition string) []Day {
 	prefix := v.gens.day(definition, "")
 	var days []Day
@@ -134,8 +131,7 @@ func (v *View) days(definition string) []Day {
 	return days
 }
 
-// sum adds up days. It begins with the last sum, so that a cycle reads only what
-// is new.
+// sum adds up days. It starts from the last sum, so that a cycle reads only new days.
 func (v *View) sum(ctx context.Context, definition string, days []Day) (Counts, error) {
 	b := v.subject
 	stems := make(map[string]string, len(days))
@@ -160,7 +156,7 @@ func (v *View) sum(ctx context.Context, definition string, days []Day) (Counts, 
 		if slices.Contains(last.objects, object) {
 			continue
 		}
-		// Days are not cached one by one, their sum is.
+		// Single days are not cached, only their sum.
 		day, err := fetch(ctx, v, stems[object], kindDay, new(record[Counts]))
 		if err != nil {
 			return Counts{}, err
@@ -176,7 +172,7 @@ func (v *View) sum(ctx context.Context, definition string, days []Day) (Counts, 
 	return counts, nil
 }
 
-// LastGood reads into snapshot what SetLastGood stored, or returns ErrNotFound.
+// LastGood decodes into snapshot what SetLastGood stored, or returns ErrNotFound.
 func (v *View) LastGood(ctx context.Context, snapshot any) error {
 	payload, err := v.lastGood(ctx)
 	if err != nil {
@@ -189,11 +185,11 @@ func (v *View) LastGood(ctx context.Context, snapshot any) error {
 	return nil
 }
 
-// LastGoodJSON is what LastGood reads: as long as it is the same, nothing has to be read.
+// LastGoodJSON returns the JSON that LastGood decodes. Callers can skip decoding while it is unchanged.
 func (v *View) LastGoodJSON(ctx context.Context) (json.RawMessage, error) { return v.lastGood(ctx) }
 
-// lastGood is the JSON that SetLastGood stored. It is replaced at every profile, mostly by this process: what has the bytes that
-// were read or written last was checked already.
+// lastGood returns the JSON that SetLastGood stored. The object is replaced at every profile, mostly by this process. If its bytes are
+// those that were read or written last, they were already validated.
 func (v *View) lastGood(ctx context.Context) (json.RawMessage, error) {
 	b, stem := v.subject, v.gens.lastGood()
 	if !v.has(stem) {
@@ -229,9 +225,8 @@ func (b *Subject) keepLastGood(r replaced) {
 	b.lastGood = r
 }
 
-// SetLastGood stores what the caller wants to know about the last good snapshot,
-// as JSON, in place of what was there. A damaged or foreign object is not
-// replaced; PartLastGood must be reset first.
+// SetLastGood stores information about the last good snapshot as JSON and replaces the previous one. It does not replace a damaged or
+// foreign object; PartLastGood must be reset first.
 func (v *View) SetLastGood(ctx context.Context, snapshot any) error {
 	wanted, err := marshal(snapshot)
 	if err != nil {
@@ -240,8 +235,8 @@ func (v *View) SetLastGood(ctx context.Context, snapshot any) error {
 	return v.SetLastGoodJSON(ctx, bytes.TrimSpace(wanted))
 }
 
-// SetLastGoodJSON is SetLastGood of what encoding/json makes without a blank and without escapes for HTML. Anything else could not
-// be read back.
+// SetLastGoodJSON is SetLastGood for JSON that encoding/json wrote compactly and without HTML escapes. Other JSON could not be read
+// back.
 func (v *View) SetLastGoodJSON(ctx context.Context, wanted json.RawMessage) error {
 	b, stem := v.subject, v.gens.lastGood()
 	if v.has(stem) {
@@ -267,8 +262,7 @@ func (v *View) SetLastGoodJSON(ctx context.Context, wanted json.RawMessage) erro
 	return nil
 }
 
-// fetch returns the object of a view that is called stem, from the cache if it
-// is there.
+// fetch returns the object of a view with the given stem, from the cache if it is there.
 func fetch[T any](ctx context.Context, v *View, stem, kind string, cache *record[T]) (record[T], error) {
 	b := v.subject
 	if !v.has(stem) {

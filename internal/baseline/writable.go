@@ -9,16 +9,16 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/state"
 )
 
-// failureLife is how long a failed write counts without another attempt: who made it may be gone.
+// failureLife is the time after which a failed write is ignored if no other write followed, because its writer may no longer exist.
 const failureLife = 24 * time.Hour
 
-// failure is the last attempt to write, where it failed.
+// failure is the last attempt to write, if it failed.
 type failure struct {
 	err error
 	at  time.Time
 }
 
-// wrote remembers how an attempt to write an object ended. One that was called off says nothing.
+// wrote records the result of an attempt to write. It ignores an attempt that was cancelled.
 func (s *Store) wrote(err error) {
 	switch {
 	case err == nil:
@@ -28,8 +28,8 @@ func (s *Store) wrote(err error) {
 	}
 }
 
-// Writable makes the folder of the store and says why nothing can be written to
-// it. An object store is not asked: it may be away for a while.
+// Writable creates the folder of the store and returns an error if it cannot be written. It does not check an object store, which may
+// be temporarily unavailable.
 func (s *Store) Writable() error {
 	if s.folder == nil {
 		return nil
@@ -37,8 +37,8 @@ func (s *Store) Writable() error {
 	return state.Writable(s.folder.root)
 }
 
-// Check says why the store cannot be written: a folder is tried, and of any store the last attempt to write counts. Baselines are
-// written once a day or less, so an attempt that fails is too late to tell.
+// Check returns an error if the store cannot be written. It tests a folder; for any store it also reports the last failed write.
+// Baselines are written once a day or less, so a failed write alone would be reported too late.
 func (s *Store) Check(context.Context) error {
 	if err := s.Writable(); err != nil {
 		return err
@@ -49,7 +49,8 @@ func (s *Store) Check(context.Context) error {
 	return nil
 }
 
-// Collector is the name under which exporters publish whether the store can be written, and CheckInterval how often they try.
+// Collector is the collector name under which exporters publish whether the store can be written. CheckInterval is the interval of the
+// check.
 const (
 	Collector     = "baseline_store"
 	CheckInterval = time.Minute

@@ -2,5 +2,5 @@ package binning
 
 import "strconv"
 
-// UpTo is the name of a bin of confidence, by its upper bound.
+// UpTo returns the name of a bin of confidence, which is its upper bound.
 func UpTo(bound float64) string { return strconv.FormatFloat(bound, 'g', -1, 64) }

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Finder finds the bin of one value at a time, for programs that have the values themselves. The databases count by the
-// same layouts in SQL; a test of package tables holds the two together. A Finder is for one goroutine.
+// Finder finds the bin of a single value, for programs that have the values in memory. Databases count by the same layouts in SQL. A
+// test in package tables compares the two. A Finder is not safe for concurrent use.
 type Finder struct {
 	bins    []string
 	kind    Kind
@@ -19,15 +19,14 @@ type Finder struct {
 	future  int
 	byName  map[string]int
 	unknown int // bin of a category that is in no list
-	// numbers caches the bins of whole numbers that are counted as categories.
+	// numbers caches the bins of numbers that are counted as categories.
 	numbers map[float64]int
 }
 
-// NullBin is the index of Null among the bins of every Finder.
+// NullBin is the index of Null in the bins of every Finder.
 const NullBin = 0
 
-// NewFinder makes the Finder of a layout. Values of a floating-point column can be NaN and infinite, whatever the column of
-// the baseline could be.
+// NewFinder returns the Finder of a layout. float means that values can be NaN or infinite, even if the baseline's column could not.
 func NewFinder(l Layout, float bool) *Finder {
 	f := &Finder{bins: l.Bins(), kind: l.Kind, edges: l.Edges}
 	f.first = len(f.bins) - len(l.Edges) - 1
@@ -50,7 +49,7 @@ func NewFinder(l Layout, float bool) *Finder {
 	for i, c := range l.Top {
 		f.add(c, len(f.bins)-len(l.Top)+i)
 	}
-	// A category that is listed itself is not another one's spelling.
+	// A category in the layout is never treated as a spelling of another category.
 	for _, c := range l.Rest {
 		f.byName[c] = other
 	}
@@ -63,17 +62,17 @@ func NewFinder(l Layout, float bool) *Finder {
 	return f
 }
 
-// add takes note of a category's bin, by all its spellings.
+// add sets the bin of a category for all its spellings.
 func (f *Finder) add(category string, bin int) {
 	for _, spelling := range Spellings(category) {
 		f.byName[spelling] = bin
 	}
 }
 
-// Bins returns the names of the bins in the order of their indices. They must not be changed.
+// Bins returns the names of the bins in the order of their indices. The caller must not change them.
 func (f *Finder) Bins() []string { return f.bins }
 
-// Number returns the bin of a number. NaN is a missing value of a categorical field.
+// Number returns the bin of a number. In a categorical field, NaN is a missing value.
 func (f *Finder) Number(v float64) int {
 	switch {
 	case f.kind == Categorical && math.IsNaN(v):
@@ -88,11 +87,11 @@ func (f *Finder) Number(v float64) int {
 		}
 		return bin
 	case math.IsNaN(v):
-		return max(f.nan, NullBin) // Without a bin it is a missing number.
+		return max(f.nan, NullBin) // Without a bin for NaN, it counts as missing.
 	case math.IsInf(v, 0) && f.inf >= 0:
 		return f.inf
 	}
-	// The first edge that is not below the value is the upper bound of its interval, which it belongs to.
+	// Edges are inclusive upper bounds: the value belongs to the interval of the first edge that is not below it.
 	low, high := 0, len(f.edges)
 	for low < high {
 		if middle := (low + high) / 2; f.edges[middle] < v {
@@ -112,7 +111,7 @@ func (f *Finder) Category(name string) int {
 	return f.unknown
 }
 
-// Age returns the bin of a point in time that was so long before the moment at which ages are taken.
+// Age returns the bin of a point in time by its age.
 func (f *Finder) Age(age time.Duration) int {
 	if age < 0 {
 		return f.future

@@ -1,10 +1,8 @@
-// Package binning says how the values of one field are counted.
+// Package binning defines how the values of a field are counted.
 //
-// Input: what a baseline knows about a field: quantiles of a number, the
-// categories of a string. Output: a Layout: the frozen, ordered list of bins
-// that every later count of that field uses, so that counts of different hours
-// and of different replicas add up and compare. Layouts are values; the
-// baseline store owns the stored ones.
+// Input: statistics of a baseline's field: quantiles of numbers, or categories of texts. Output: a Layout, the frozen and ordered list
+// of bins that every later count of that field uses. Counts of different hours and replicas can therefore be added and compared. State:
+// none. Layouts are values; the baseline store keeps them. The package never reads data.
 package binning
 
 import (
@@ -19,87 +17,77 @@ import (
 	"unicode/utf8"
 )
 
-// Kind is the way a field's values fall into bins.
+// Kind is the method that assigns a field's values to bins.
 type Kind string
 
 const (
-	// Numeric fields fall into the intervals between Edges.
+	// Numeric fields are counted in the intervals between Edges.
 	Numeric Kind = "numeric"
-	// Categorical fields (strings, booleans, numbers with few values) have a
-	// bin for each category named in Top.
+	// Categorical fields (strings, booleans, numbers with few distinct values) have a bin for each category in Top.
 	Categorical Kind = "categorical"
-	// Aged fields are points in time; they fall into intervals of their age
-	// in seconds at the moment of counting.
+	// Aged fields are points in time. They are counted in intervals of their age in seconds when they are counted.
 	Aged Kind = "age"
 )
 
 // Bins that do not stand for a value or an interval of values.
 const (
-	// Null counts missing values. It exists for every field, which makes a
-	// growing share of nulls a drift.
+	// Null counts missing values. Every field has this bin, so a growing share of nulls is drift.
 	Null = "null"
-	// Unseen counts values that the baseline never had.
+	// Unseen counts values that the baseline does not have.
 	Unseen = "unseen"
-	// Other counts values that the baseline had, but too rarely to be named.
+	// Other counts values that are in the baseline but too rare for a bin of their own.
 	Other = "other"
-	// NaN counts floating-point values that are not a number.
+	// NaN counts floating-point values that are NaN.
 	NaN = "nan"
-	// Inf counts both infinities. They have a bin of their own since they are
-	// the result of a broken computation and not very large measurements.
+	// Inf counts both infinities. They have a bin of their own, because they come from a faulty computation and are not very large
+	// measurements.
 	Inf = "inf"
 	// Future counts points in time after the moment of counting.
 	Future = "future"
 )
 
-// AgeEdges are the upper bounds, in seconds, of the bins of an Aged field. They
-// are the same for every field: quantiles of an age would be cut anew by every
-// change of the window, these can be read by a person.
+// AgeEdges are the upper bounds, in seconds, of the bins of an Aged field. All fields have the same ones, because quantiles of ages
+// would change with every change of the window, and because people can read these.
 var AgeEdges = []float64{60, 300, 900, 3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600, 30 * 24 * 3600, 365 * 24 * 3600}
 
-// Limits of a valid layout. They bound the series one field can make and the
-// length of the query that counts it.
+// Limits of a valid layout. They limit the number of series of a field and the length of the query that counts it.
 const (
 	MaxEdges      = 100
 	MaxCategories = 100
 	MaxKnown      = 2000
-	// MaxDimensions are those of the largest embeddings that are in use, such as 4096 of e5-mistral and Qwen3-Embedding-8B.
+	// MaxDimensions is the size of the largest embeddings in use, such as 4096 of e5-mistral and Qwen3-Embedding-8B.
 	MaxDimensions = 4096
 )
 
-// Layout is how one field's values are counted. The zero value is not valid;
-// use a constructor.
+// Layout defines how the values of a field are counted. The zero value is not valid; use a constructor.
 type Layout struct {
 	Kind Kind `json:"kind"`
-	// Edges are the upper-inclusive bounds between intervals, ascending:
-	// values of the field for Numeric, ages in seconds for Aged. A Numeric
-	// field whose baseline has no edges counts all values in one interval.
+	// Edges are the upper bounds, inclusive and in ascending order, between intervals: values of the field for Numeric, ages in seconds
+	// for Aged. A Numeric field without edges in the baseline counts all values in one interval.
 	Edges []float64 `json:"edges,omitempty"`
-	// Float says that values can be NaN or infinite.
+	// Float means that values can be NaN or infinite.
 	Float bool `json:"float,omitempty"`
-	// NaNMissing says that NaN stands for a missing number, as in files that
-	// pandas wrote: it has no bin of its own and counts as Null.
+	// NaNMissing means that NaN is a missing number, as in files written by pandas. It has no bin of its own and counts as Null.
 	NaNMissing bool `json:"nan_missing,omitempty"`
-	// Ranged says that the first and the last interval of a Numeric field lie
-	// beyond the extremes of the baseline, which has no value there.
+	// Ranged means that the first and the last interval of a Numeric field lie beyond the minimum and the maximum of the baseline. The
+	// baseline has no value there.
 	Ranged bool `json:"ranged,omitempty"`
-	// Centroid is the mean direction of the embeddings of the baseline. The values of the field are embeddings then, and Edges are
-	// between intervals of their cosine distance from it.
+	// Centroid is the mean direction of the baseline's embeddings. If it is set, the values of the field are embeddings, and Edges
+	// divide their cosine distances from it.
 	Centroid []float32 `json:"centroid,omitempty"`
-	// Top are the categories that have a bin of their own, most frequent first.
+	// Top are the categories with a bin of their own, the most frequent first.
 	Top []string `json:"top,omitempty"`
 	// Rest are the categories of the baseline that share the bin Other.
 	Rest []string `json:"rest,omitempty"`
-	// Open says that the baseline had more categories than Rest can list.
-	// Whatever is not in Top is then Other, and nothing can be Unseen.
+	// Open means that the baseline has more categories than Rest can list. Every category outside Top then counts as Other, and none as
+	// Unseen.
 	Open bool `json:"open,omitempty"`
 }
 
-// NewNumeric makes the layout of a numeric field from the quantiles of its
-// baseline, the minimum first (the quantile 0, which makes no edge of its own).
-// Values that are not finite are dropped. A value that is two or more of the
-// quantiles is a heavy tie, such as the zeros of an amount or a constant: it
-// gets an interval to itself, since values that move from the tie to just below
-// it would otherwise stay in one bin and drift unseen.
+// NewNumeric returns the layout of a numeric field from the quantiles of its baseline. The first is the minimum (the quantile 0), which
+// gets no edge of its own. Values that are not finite are ignored. A value that two or more of the quantiles share is a heavy tie, such
+// as zero amounts or a constant. It gets an interval of its own. Otherwise values that change from the tie to just below it would stay
+// in the same bin, and the drift would not be detected.
 func NewNumeric(quantiles []float64, float bool) Layout {
 	finite := slices.DeleteFunc(slices.Clone(quantiles), func(v float64) bool {
 		return math.IsNaN(v) || math.IsInf(v, 0)
@@ -125,14 +113,12 @@ func NewNumeric(quantiles []float64, float bool) Layout {
 	return l
 }
 
-// NewRanged makes the layout of a numeric field from evenly spaced quantiles of
-// its baseline, such as 200, and its extremes. There are three things that equal
-// shares of all values would hide:
-//   - a heavy tie, a value as frequent as a whole bin, gets an interval to itself,
-//     and the other values get quantiles of their own, however few they are: of
-//     amounts that are mostly 0 all others would share one bin;
-//   - the top decile is divided near the 99th percentile;
-//   - what lies beyond the extremes has an interval on either side.
+// NewRanged returns the layout of a numeric field from evenly spaced quantiles of its baseline, such as 200, and its minimum and
+// maximum. It handles three things that bins of equal shares would hide:
+//   - A heavy tie, a value as frequent as a whole bin, gets an interval of its own. The other values get quantiles of their own,
+//     however few they are. Otherwise, if most amounts are 0, all other amounts would share one bin.
+//   - The top decile is divided near the 99th percentile.
+//   - Values below the minimum and above the maximum get an interval each.
 func NewRanged(quantiles []float64, minimum, maximum float64, bins int, float bool) Layout {
 	l := Layout{Kind: Numeric, Float: float}
 	finite := slices.DeleteFunc(slices.Clone(quantiles), func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) })
@@ -159,7 +145,7 @@ func NewRanged(quantiles []float64, minimum, maximum float64, bins int, float bo
 		i = next
 	}
 	for parts, i := max(fewestParts, bins-ties), 1; i < parts; i++ {
-		// An edge is the last value of its part.
+		// An edge is the last value of its interval.
 		if last := i*len(rest)/parts - 1; last >= 0 {
 			l.Edges = append(l.Edges, rest[last])
 		}
@@ -172,11 +158,10 @@ func NewRanged(quantiles []float64, minimum, maximum float64, bins int, float bo
 	return l
 }
 
-// fewestParts is the number of intervals of the values beside heavy ties.
+// fewestParts is the minimum number of intervals for the values that are not heavy ties.
 const fewestParts = 4
 
-// OutOfRange returns how many of the counts are beyond the extremes of the
-// baseline; it is not ok for a layout that does not know them.
+// OutOfRange returns the number of values beyond the baseline's minimum and maximum. ok is false if the layout does not have these.
 func (l Layout) OutOfRange(counts map[string]int64) (n int64, ok bool) {
 	if !l.Ranged {
 		return 0, false
@@ -185,8 +170,8 @@ func (l Layout) OutOfRange(counts map[string]int64) (n int64, ok bool) {
 	return counts[bins[len(bins)-1]] + counts[bins[len(bins)-1-len(l.Edges)]], true
 }
 
-// Spellings are the texts that stand for a category: a whole number is the same
-// with and without ".0", which a column gains that becomes one of floating point.
+// Spellings returns the texts that mean the same category. A whole number means the same with and without ".0", which is appended when
+// a column becomes floating point.
 func Spellings(category string) []string {
 	whole, fraction := strings.CutSuffix(category, ".0")
 	if !wholeNumber.MatchString(whole) {
@@ -200,16 +185,14 @@ func Spellings(category string) []string {
 
 var wholeNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,17})$`)
 
-// below is the largest number under v: the upper-inclusive edge that keeps v
-// itself out of an interval.
+// below returns the largest number less than v. As an inclusive upper edge, it excludes v from the interval.
 func below(v float64) float64 { return max(math.Nextafter(v, math.Inf(-1)), -math.MaxFloat64) }
 
-// above undoes below. Adding 0 turns the negative zero into zero.
+// above is the inverse of below. Adding 0 converts negative zero to zero.
 func above(v float64) float64 { return math.Nextafter(v, math.Inf(1)) + 0 }
 
-// NewCategorical makes the layout of a categorical field from the categories
-// of its baseline, most frequent first, of which the first top get a bin each.
-// open says that categories holds only the most frequent ones.
+// NewCategorical returns the layout of a categorical field from the categories of its baseline, the most frequent first. The first top
+// categories get a bin each. open means that categories has only the most frequent ones.
 func NewCategorical(categories []string, top int, open bool) Layout {
 	top = min(top, len(categories))
 	l := Layout{Kind: Categorical, Top: slices.Clone(categories[:top]), Open: open}
@@ -219,13 +202,12 @@ func NewCategorical(categories []string, top int, open bool) Layout {
 	return l
 }
 
-// NewAged makes the layout of a field that holds points in time.
+// NewAged returns the layout of a field of points in time.
 func NewAged() Layout {
 	return Layout{Kind: Aged, Edges: slices.Clone(AgeEdges)}
 }
 
-// Bins returns the names of all bins in a fixed order: Null first, then the
-// others that stand for no value, then intervals or categories.
+// Bins returns the names of all bins in a fixed order: Null, then the other bins that stand for no value, then intervals or categories.
 func (l Layout) Bins() []string {
 	bins := []string{Null}
 	switch l.Kind {
@@ -270,8 +252,7 @@ func (l Layout) Bins() []string {
 	return bins
 }
 
-// Validate reports why a layout, read from a store or built by hand, cannot be
-// counted with.
+// Validate returns an error if a layout that was read from a store or built by hand cannot be used for counting.
 func (l Layout) Validate() error {
 	switch l.Kind {
 	case Numeric, Aged:
@@ -330,14 +311,12 @@ func (l Layout) validateCentroid() error {
 	return nil
 }
 
-// maxCategoryRunes bounds the label value of a category.
+// maxCategoryRunes limits the length of a category's label value.
 const maxCategoryRunes = 64
 
-// CategoryBin returns the name of the bin of one category: the category itself
-// where that is possible, and a quoted form where it would read as one of the
-// reserved bins, is empty, is not printable text or starts with a quote. A long
-// category is cut and gets a hash of the whole, so that different categories
-// have different names.
+// CategoryBin returns the name of a category's bin. It is the category itself, or its quoted form if the category equals a reserved bin
+// name, is empty, is not printable or begins with a quote. A long category is cut and gets a hash of the full text, so that different
+// categories have different names.
 func CategoryBin(category string) string {
 	name := category
 	switch name {
@@ -360,15 +339,13 @@ func printable(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) })
 }
 
-// exclusive tells an edge made by below: the number above it is shorter to
-// write. The name of its interval then says "below 5" and not "up to
-// 4.999999999999999".
+// exclusive reports whether an edge was made by below: the next number above it has a shorter text. The name of its interval is then
+// "below 5" instead of "up to 4.999999999999999".
 func exclusive(e float64) bool {
 	return len(FormatNumber(above(e))) < len(FormatNumber(e))-2
 }
 
-// FormatNumber writes an edge the way it appears in bin names and in SQL: the
-// shortest decimal that reads back as the same float64.
+// FormatNumber writes an edge as it appears in bin names and in SQL: the shortest decimal that parses to the same float64.
 func FormatNumber(v float64) string {
 	return strconv.FormatFloat(v, 'g', -1, 64)
 }

@@ -4,15 +4,14 @@ import "math"
 
 // Moments summarize the finite values of a numeric field.
 type Moments struct {
-	// Values is how many there are; without any, the others mean nothing.
+	// Values is the number of values. If it is 0, the other fields have no meaning.
 	Values int64   `json:"values"`
 	Min    float64 `json:"min"`
 	Max    float64 `json:"max"`
 	Mean   float64 `json:"mean"`
-	// Stddev is the standard deviation of these values, not an estimate of that
-	// of a larger population.
+	// Stddev is the population standard deviation of these values, not an estimate for a larger population.
 	Stddev float64 `json:"stddev"`
-	// Sum and Zeros, how many of the values are 0, are of what was just counted, and not stored.
+	// Sum and Zeros (the number of values that are 0) are known only for newly counted values. They are not stored.
 	Sum   float64 `json:"-"`
 	Zeros int64   `json:"-"`
 }

@@ -1,9 +1,8 @@
 // Package catalogue describes the metrics that an exporter publishes.
 //
-// Input: the names, help texts and labels at the place where an exporter
-// declares its metrics. Output: descriptors for client_golang and the rows of
-// docs/metrics.md, so that the reference cannot differ from the code. A
-// Catalogue belongs to the exporter that made it.
+// Input: names, help texts and labels, where an exporter declares its metrics. Output: descriptors for client_golang, and the rows of
+// docs/metrics.md, so that the documentation cannot differ from the code. State: a Catalogue, which belongs to the exporter that made
+// it.
 package catalogue
 
 import (
@@ -14,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metric is one row of the reference.
+// Metric is one row of docs/metrics.md.
 type Metric struct {
 	Name   string
 	Type   string
@@ -22,10 +21,9 @@ type Metric struct {
 	Labels []string
 }
 
-// Catalogue collects the metrics of one exporter in the order of their
-// declaration.
+// Catalogue collects the metrics of one exporter in the order of their declaration.
 type Catalogue struct {
-	// Prefix starts every name.
+	// Prefix is the first part of every name.
 	Prefix string
 	// Labels are on every metric.
 	Labels  []string
@@ -53,7 +51,7 @@ func (c *Catalogue) add(kind, name, help string, labels []string) *prometheus.De
 	return prometheus.NewDesc(m.Name, m.Help, m.Labels, nil)
 }
 
-// WriteMarkdown writes the reference of the catalogue.
+// WriteMarkdown writes the catalogue as a Markdown table.
 func (c *Catalogue) WriteMarkdown(w io.Writer) error {
 	if _, err := fmt.Fprint(w, "| metric | type | labels | meaning |\n|---|---|---|---|\n"); err != nil {
 		return err

@@ -10,7 +10,7 @@ import (
 	"strconv"
 )
 
-// CheckFile notes under key a file that this process cannot open for reading.
+// CheckFile adds a note under key if this process cannot open the file for reading.
 func (a At) CheckFile(key, path string) {
 	if problem := fileProblem(path); problem != "" {
 		a.Failf(key, "%q: %s", path, problem)
@@ -25,17 +25,17 @@ func fileProblem(path string) string {
 	case info.IsDir():
 		return "is a folder; want a file"
 	case !info.Mode().IsRegular():
-		return "" // Opening a pipe or a device may wait for ever.
+		return "" // Opening a pipe or a device may block forever.
 	}
 	f, err := os.Open(path)
 	if err != nil {
 		return pathProblem(err, "file")
 	}
-	_ = f.Close() // It was opened to read.
+	_ = f.Close() // It was opened only for reading.
 	return ""
 }
 
-// CheckFolder notes under key a folder that this process cannot list.
+// CheckFolder adds a note under key if this process cannot open the folder for reading.
 func (a At) CheckFolder(key, path string) {
 	info, err := os.Stat(path)
 	switch {
@@ -51,10 +51,10 @@ func (a At) CheckFolder(key, path string) {
 		a.Failf(key, "%q: %s", path, pathProblem(err, "folder"))
 		return
 	}
-	_ = f.Close() // It was opened to read.
+	_ = f.Close() // It was opened only for reading.
 }
 
-// pathProblem says what is wrong and what to do, without the path.
+// pathProblem returns the problem and the remedy, without the path.
 func pathProblem(err error, kind string) string {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -69,7 +69,7 @@ func pathProblem(err error, kind string) string {
 	return fmt.Sprintf("%v; want a %s that can be read", err, kind)
 }
 
-// CheckURL reports under key what is not the address of an HTTP server.
+// CheckURL reports under key a text that is not the URL of an HTTP server.
 func (a At) CheckURL(key, address string) {
 	u, err := url.Parse(address)
 	switch {
@@ -89,7 +89,7 @@ func isHostPort(s string) bool {
 	return err == nil && number == nil && host != ""
 }
 
-// CheckListen reports under key what is no address to listen on.
+// CheckListen reports under key a text that is not an address to listen on.
 func (a At) CheckListen(key, address string) {
 	if _, port, err := net.SplitHostPort(address); err == nil {
 		if _, err := strconv.ParseUint(port, 10, 16); err == nil {

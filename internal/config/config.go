@@ -1,13 +1,11 @@
 // Package config reads strict YAML.
 //
-// Input: a file that a person wrote. Output: either a fully checked Go value
-// or every problem of the file at once, each with file, line and dotted key. A
-// key that means nothing, a unit that is missing and a value of the wrong type
-// are problems: a silently ignored typo in a monitoring config is an alert that
-// never fires. The package owns no state.
+// Input: a configuration file. Output: either a validated Go value, or all problems of the file at once, each with file, line and
+// dotted key. Unknown keys, missing units and values of the wrong type are problems, because an ignored typo in a monitoring
+// configuration can be an alert that never fires. State: none. It never changes a file.
 //
-// A type takes part by two optional methods on its pointer: Defaulter fills in
-// what the file leaves out, Validator checks what the file says.
+// A type can implement two optional methods on its pointer: Defaulter sets the default of each key that is not in the file, and
+// Validator checks the values of the file.
 package config
 
 import (
@@ -25,28 +23,25 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Limits of a document. They are far above any config written by hand and keep
-// a wrong path (a core dump, a table) from taking the process's memory.
+// Limits of a document. They are far above any configuration written by hand. They keep a wrong path (a core dump, a table) from
+// using up the process's memory.
 const (
 	maxSize  = 10 << 20 // bytes
-	maxNodes = 200_000  // after aliases are followed
+	maxNodes = 200_000  // after aliases are resolved
 	maxDepth = 100
 )
 
-// Defaulter is implemented by types that have defaults. SetDefaults runs before
-// the document's keys are applied, and for a struct also where the document does
-// not mention it at all. A part's own defaults win over those of the whole.
+// Defaulter is implemented by types that have defaults. SetDefaults runs before the document's keys are applied. For a struct it runs
+// even if the document does not contain it. The defaults of a nested value override those of the enclosing value.
 type Defaulter interface{ SetDefaults() }
 
-// Validator is implemented by types with rules beyond their Go type. Validate
-// runs after the value and all its parts were decoded without a problem, and
-// reports through at. What makes the file wrong everywhere is an error; what is
-// wrong with this machine, or may be right tomorrow, is a Note.
+// Validator is implemented by types with rules beyond their Go type. Validate runs after the value and all its nested values were
+// decoded without a problem, and reports through at. A problem of the file itself is an error; a problem of this machine, or a
+// temporary one, is a Note.
 type Validator interface{ Validate(at At) }
 
-// Load reads the file and decodes it into a new T. An empty path stands for a
-// file that leaves everything to its default. The error of a file that was read
-// but is not valid is an Errors.
+// Load reads the file and decodes it into a new T. An empty path means all defaults. If the file can be read but is not valid, the
+// error is an Errors.
 func Load[T any](path string) (T, error) {
 	var v T
 	if path == "" {
@@ -64,9 +59,8 @@ func Load[T any](path string) (T, error) {
 	return v, Decode(path, data, &v)
 }
 
-// Decode decodes one document into v, a non-nil pointer. The name stands for
-// the file in messages, and its directory is what relative paths in the document
-// start from. After an error v may be partly filled.
+// Decode decodes one document into v, a non-nil pointer. name is the file's name in messages; relative paths in the document are
+// relative to its directory. After an error, v may be partly filled.
 func Decode(name string, data []byte, v any) error {
 	root, problem := parse(data)
 	if problem != nil {
@@ -89,7 +83,7 @@ func decodeNode(name, dir string, root *yaml.Node, v any) error {
 	return d.errs.sorted()
 }
 
-// syntaxLine finds the position that the YAML library writes into its messages.
+// syntaxLine matches the position in the YAML library's messages.
 var syntaxLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(?s:(.*))$`)
 
 // parse returns the root of the only document in data.
@@ -100,7 +94,7 @@ func parse(data []byte) (root *yaml.Node, problem *Error) {
 	if line := badLine(data); line > 0 {
 		return nil, &Error{Line: line, Problem: "holds bytes that are not text in UTF-8; is this the right file?"}
 	}
-	// The library is known to give up on some malformed input by panicking.
+	// The library panics on some malformed input.
 	defer func() {
 		if r := recover(); r != nil {
 			root, problem = nil, &Error{Line: 1, Problem: fmt.Sprintf("is not valid YAML: %v", r)}
@@ -135,7 +129,7 @@ func syntaxError(err error) *Error {
 	return e
 }
 
-// badLine returns the first line with a byte that no text file has, or 0.
+// badLine returns the first line with a byte that is not valid in a text file, or 0.
 func badLine(data []byte) int {
 	line := 1
 	for i := 0; i < len(data); {

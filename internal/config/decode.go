@@ -11,17 +11,16 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// decoder walks the document and the Go value side by side. The YAML library's
-// own decoder stops at positions it does not report and cannot run defaults and
-// checks at the right moment; here every problem has a line and a key.
+// decoder walks the document and the Go value in parallel. The YAML library's own decoder does not report the position of every error,
+// and cannot run defaults and checks at the right time. Here every problem has a line and a key.
 type decoder struct {
 	file, dir string
-	lines     map[string]int // of every value the document has, by dotted key
+	lines     map[string]int // of every value in the document, by dotted key
 	errs      Errors
 	notes     *[]Note      // problems that do not make the document invalid
 	nodes     int          // visited so far
-	over      bool         // nodes or depth ran out, which is said once
-	open      []*yaml.Node // anchored nodes around the current one
+	over      bool         // the limit of nodes or depth was exceeded; reported once
+	open      []*yaml.Node // anchored nodes that enclose the current one
 }
 
 func (d *decoder) errorf(line int, path, format string, args ...any) {
@@ -36,7 +35,7 @@ var (
 	docType         = reflect.TypeFor[Doc]()
 )
 
-// value decodes n into v, which is addressable, and runs v's hooks.
+// value decodes n into v, which must be addressable, and runs v's hooks.
 func (d *decoder) value(n *yaml.Node, v reflect.Value, path string, depth int) {
 	if d.spent(n, path, depth) {
 		return
@@ -85,7 +84,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string, depth int) {
 	case v.Kind() == reflect.Slice:
 		d.sequence(n, v, path, depth)
 	case v.Kind() == reflect.Interface:
-		// The settings of another library, which checks them itself.
+		// Settings of another library, which validates them itself.
 		if err := n.Decode(v.Addr().Interface()); err != nil {
 			d.errorf(n.Line, path, "%v", err)
 		}
@@ -97,8 +96,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string, depth int) {
 	}
 }
 
-// spent says that the document is larger than any real one. Aliases can make a
-// short file describe billions of values.
+// spent reports whether the document exceeds a limit. Aliases can make a short file describe billions of values.
 func (d *decoder) spent(n *yaml.Node, path string, depth int) bool {
 	d.nodes++
 	if !d.over && (d.nodes > maxNodes || depth > maxDepth) {
@@ -137,8 +135,7 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string, depth in
 			d.errorf(p.line, join(path, keyPath(p.key)), "unknown key; known here: %s", strings.Join(known, ", "))
 		}
 	}
-	// In the order of the struct, so that validation and messages do not depend
-	// on the order in which a person happened to write the keys.
+	// In the order of the struct, so that validation and messages do not depend on the order of the keys in the file.
 	for _, f := range fields {
 		p, ok := pairs.get(f.key)
 		switch {
@@ -151,7 +148,7 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string, depth in
 	}
 }
 
-// absent gives a struct that the document leaves out its defaults and checks.
+// absent applies the defaults and checks of a struct that the document does not contain.
 func (d *decoder) absent(v reflect.Value, path string, line, depth int) {
 	if _, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		return
@@ -201,7 +198,7 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 	tag, ok := n.ShortTag(), false
 	switch v.Kind() {
 	case reflect.String:
-		// 1.10 and 2026-01-01 under a key that is text mean what they look like.
+		// 1.10 and 2026-01-01 under a text key are read as text.
 		if ok = slices.Contains([]string{"!!str", "!!int", "!!float", "!!bool", "!!timestamp"}, tag); ok {
 			v.SetString(n.Value)
 		}
@@ -225,7 +222,7 @@ type pair struct {
 	value *yaml.Node
 }
 
-// pairs are the keys of a mapping, in the order of the document.
+// pairs are the keys of a mapping in the order of the document.
 type pairs struct {
 	list []pair
 	at   map[string]int
@@ -239,8 +236,8 @@ func (p *pairs) get(key string) (pair, bool) {
 	return p.list[i], true
 }
 
-// pairs returns the keys of a mapping with merges (<<) applied: a key of the
-// mapping itself wins over a merged one, an earlier merge over a later one.
+// pairs returns the keys of a mapping with merges (<<) applied. A key of the mapping itself takes precedence over a merged one, and an
+// earlier merge over a later one.
 func (d *decoder) pairs(n *yaml.Node, path string) *pairs {
 	p := &pairs{at: map[string]int{}}
 	d.merge(p, n, path, 0)
@@ -252,7 +249,7 @@ func (d *decoder) merge(p *pairs, n *yaml.Node, path string, depth int) {
 		return
 	}
 	if n.Kind == yaml.AliasNode {
-		n = n.Alias // an alias never names another alias
+		n = n.Alias // an alias never refers to another alias
 	}
 	if n.Kind != yaml.MappingNode {
 		d.errorf(n.Line, path, "<< merges a mapping, or a list of mappings")
@@ -296,8 +293,7 @@ type field struct {
 	value reflect.Value
 }
 
-// fieldsOf returns the keys that a struct knows, inlined structs included, and
-// fills in its Pos and its Doc.
+// fieldsOf returns the keys of a struct, including those of inlined structs, and fills in its Pos and its Doc.
 func (d *decoder) fieldsOf(v reflect.Value, path string, line int) []field {
 	var fields []field
 	for i := range v.NumField() {
@@ -328,7 +324,7 @@ func isNull(n *yaml.Node) bool {
 	return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
 }
 
-// got says what the document has.
+// got describes the value in the document.
 func got(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -340,7 +336,7 @@ func got(n *yaml.Node) string {
 	}
 }
 
-// want says what the Go type stands for, in the words of the file.
+// want describes the value that the Go type expects.
 func want(t reflect.Type) string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()

@@ -7,10 +7,9 @@ import (
 	"strings"
 )
 
-// Doc knows where the values of a document stand in its file, for problems that
-// only show when the configuration is used: a database file that is not there, a
-// port in use. The root of a configuration embeds it (tagged `yaml:"-"`) and gets
-// it filled in. The zero value belongs to a configuration that was made in Go.
+// Doc has the positions of a document's values in its file. It is for problems that appear only when the configuration is used, such as
+// a missing database file or a port in use. The root of a configuration embeds it (tagged `yaml:"-"`), and the decoder fills it in. The
+// zero value belongs to a configuration that was built in Go.
 type Doc struct {
 	file, path string
 	line       int
@@ -18,18 +17,16 @@ type Doc struct {
 	notes      *[]Note
 }
 
-// Document returns the Doc itself, which the runtime finds in any configuration
-// that embeds one.
+// Document returns the Doc itself. The runtime uses it to get the Doc of any configuration that embeds one.
 func (d Doc) Document() Doc { return d }
 
-// At is the position of the value under a dotted key, or of the nearest thing
-// around it that the file has.
+// At returns the position of the value under a dotted key, or of the nearest enclosing value in the file.
 func (d Doc) At(key string) Pos {
 	return Pos{File: d.file, Line: lineOf(d.lines, d.path, key, d.line), Key: join(d.path, key)}
 }
 
-// Wrap gives an error the position of the value under a dotted key. An error that
-// has a position keeps it, and one without a file stays as it is.
+// Wrap adds the position of the value under a dotted key to an error. An error that has a position is returned unchanged, and so is
+// every error of a document without a file.
 func (d Doc) Wrap(key string, err error) error {
 	if err == nil || d.file == "" || Positioned(err) {
 		return err
@@ -37,8 +34,7 @@ func (d Doc) Wrap(key string, err error) error {
 	return &placedError{d.At(key), err}
 }
 
-// placedError is an error with its position. Unlike an Error it keeps the chain
-// below it.
+// placedError is an error with its position. Unlike Error, it keeps the error chain.
 type placedError struct {
 	pos Pos
 	err error
@@ -49,7 +45,7 @@ func (e *placedError) Error() string {
 }
 func (e *placedError) Unwrap() error { return e.err }
 
-// Positioned says whether an error names file and line.
+// Positioned reports whether an error contains file and line.
 func Positioned(err error) bool {
 	var placed *placedError
 	var one *Error
@@ -57,15 +53,15 @@ func Positioned(err error) bool {
 	return errors.As(err, &placed) || errors.As(err, &one) || errors.As(err, &many)
 }
 
-// Note is a problem of a document that is valid all the same.
+// Note is a problem in a document that is otherwise valid.
 type Note struct {
 	*Error
-	// Later says that time may mend it, as it does a data file that is delivered
-	// each day. Else somebody has to do something.
+	// Later means that the problem may disappear without action, for example when a data file is delivered. Otherwise someone has to
+	// act.
 	Later bool
 }
 
-// Notes are the notes of the document, in the order of its lines.
+// Notes returns the notes of the document, sorted by line.
 func (d Doc) Notes() []Note {
 	if d.notes == nil {
 		return nil
@@ -73,7 +69,7 @@ func (d Doc) Notes() []Note {
 	return slices.SortedStableFunc(slices.Values(*d.notes), func(a, b Note) int { return cmp.Compare(a.Line, b.Line) })
 }
 
-// Failing are the notes that somebody has to do something about, or nil.
+// Failing returns the notes that need action, or nil.
 func (d Doc) Failing() error {
 	var errs Errors
 	for _, n := range d.Notes() {
@@ -87,12 +83,11 @@ func (d Doc) Failing() error {
 	return errs
 }
 
-// Failf notes a problem of this machine with the part of the value under key, such
-// as a folder that is not there. It fails --config.check and a reload; at a start
-// the other parts of the configuration do their work.
+// Failf adds a note about a problem of this machine with the value under key, such as a missing folder. It makes --config.check and a
+// reload fail. At a start, the other parts of the configuration still work.
 func (a At) Failf(key, format string, args ...any) { a.note(false, key, format, args...) }
 
-// Laterf notes a problem that time may mend. It is shown and stops nothing.
+// Laterf adds a note about a problem that may disappear without action. It is logged as a warning and prevents nothing.
 func (a At) Laterf(key, format string, args ...any) { a.note(true, key, format, args...) }
 
 func (a At) note(later bool, key, format string, args ...any) {

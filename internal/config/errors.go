@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Error is one problem of a config file.
+// Error is one problem in a configuration file.
 type Error struct {
 	File    string
 	Line    int
@@ -24,10 +24,10 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s:%d: %s: %s", e.File, e.Line, e.Key, e.Problem)
 }
 
-// maxShown bounds the message of a file that is wrong on every line.
+// maxShown limits the number of errors in one message.
 const maxShown = 20
 
-// Errors are all problems of one config file, in the order of its lines.
+// Errors are all problems of one configuration file, sorted by line.
 type Errors []*Error
 
 func (es Errors) Error() string {
@@ -47,35 +47,32 @@ func (es Errors) sorted() Errors {
 	return es
 }
 
-// Pos is where a value stands in its file. A struct that has a field of this
-// type (tagged `yaml:"-"`) gets it filled in, for problems that only show later,
-// such as a column that the table does not have.
+// Pos is the position of a value in its file. The decoder fills in a field of this type (tagged `yaml:"-"`) of any struct. It is for
+// problems that appear only later, such as a column that the table does not have.
 type Pos struct {
 	File string
 	Line int
 	Key  string
 }
 
-// Errorf makes the error for a problem with the value.
+// Errorf returns an error about the value.
 func (p Pos) Errorf(format string, args ...any) *Error {
 	return &Error{File: p.File, Line: p.Line, Key: p.Key, Problem: fmt.Sprintf(format, args...)}
 }
 
-// At is the value that a Validator checks, as a place in its file.
+// At is the position of the value that a Validator checks.
 type At struct {
 	d    *decoder
 	path string
 	line int
 }
 
-// Errorf reports a problem with the part of the value under key, which may be
-// dotted ("columns[0].name"); an empty key means the value itself.
+// Errorf reports a problem with the value under key. The key may be dotted ("columns[0].name"); an empty key means the value itself.
 func (a At) Errorf(key, format string, args ...any) {
 	a.d.errorf(a.Line(key), join(a.path, key), format, args...)
 }
 
-// Line is the line of the part under key, or of the nearest thing around it
-// that the file has.
+// Line returns the line of the value under key, or of the nearest enclosing value in the file.
 func (a At) Line(key string) int { return lineOf(a.d.lines, a.path, key, a.line) }
 
 func lineOf(lines map[string]int, path, key string, otherwise int) int {
@@ -87,14 +84,14 @@ func lineOf(lines map[string]int, path, key string, otherwise int) int {
 	return otherwise
 }
 
-// Has says whether the file itself has the key, as opposed to a default.
+// Has reports whether the file itself contains the key.
 func (a At) Has(key string) bool {
 	_, ok := a.d.lines[join(a.path, key)]
 	return ok
 }
 
-// Resolve makes a path absolute or relative to the working directory, where the
-// file has it relative to itself. A URL, such as that of an object, stays.
+// Resolve makes a path that is relative to the configuration file absolute, or relative to the working directory. It does not change a
+// URL.
 func (a At) Resolve(path string) string {
 	if path == "" || filepath.IsAbs(path) || strings.Contains(path, "://") {
 		return path
@@ -109,12 +106,12 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-// parent cuts the last part off a dotted path.
+// parent removes the last part of a dotted path.
 func parent(path string) string {
 	return path[:max(strings.LastIndexAny(path, ".["), 0)]
 }
 
-// plainKey is a key that needs no quotes in a dotted path.
+// plainKey matches a key that needs no quotes in a dotted path.
 var plainKey = regexp.MustCompile(`^[\pL_][\pL\pN_/-]*$`)
 
 func keyPath(key string) string {
@@ -124,11 +121,10 @@ func keyPath(key string) string {
 	return fmt.Sprintf("[%q]", clip(key))
 }
 
-// userinfo is the part of a URL that may hold a password. A value ends up in a
-// message when it stands under the wrong key, which can happen to a DSN.
+// userinfo matches the part of a URL that may contain a password. A DSN under a wrong key would otherwise appear in a message.
 var userinfo = regexp.MustCompile(`://[^/@\s]*@`)
 
-// quote shows a value of the file in a message.
+// quote formats a value of the file for a message.
 func quote(s string) string {
 	return fmt.Sprintf("%q", clip(userinfo.ReplaceAllString(s, "://<secret>@")))
 }
@@ -143,7 +139,7 @@ func clip(s string) string {
 	return s
 }
 
-// nearest returns the known key that key was probably meant to be, or "".
+// nearest returns the known key with the most similar spelling, or "".
 func nearest(key string, known []string) string {
 	best, bestDistance := "", max(len(key)/3, 1)+1
 	for _, k := range known {
@@ -154,7 +150,7 @@ func nearest(key string, known []string) string {
 	return best
 }
 
-// distance is the number of single-byte edits between a and b (Levenshtein).
+// distance returns the number of single-byte edits between a and b (Levenshtein).
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -4,7 +4,7 @@ import (
 	"reflect"
 )
 
-// Same reports whether two values of a configuration say the same, wherever they stand in their files.
+// Same reports whether two values of a configuration are equal, whatever their positions in their files.
 func Same(a, b any) bool { return same(reflect.ValueOf(a), reflect.ValueOf(b)) }
 
 func same(a, b reflect.Value) bool {

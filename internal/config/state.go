@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// State is where a program keeps what outlives it, where the file says nothing under key: in the folder of STATE_DIRECTORY, which systemd
-// sets, or else beside the file. Of several folders the first counts. What an earlier start left beside the file is used there, and a
-// note says so.
+// State returns the path for persistent data if the file has none under key: name in the folder of STATE_DIRECTORY, which systemd sets,
+// or else beside the file. If STATE_DIRECTORY has several folders, the first is used. Data that an earlier start left beside the file
+// is used there if this process can write it. A note reports such data.
 func (a At) State(key, name string) string {
 	beside := a.Resolve(name)
 	dir := stateDirectory()
@@ -31,10 +31,10 @@ func (a At) State(key, name string) string {
 	return path
 }
 
-// HasState says whether there is a folder for state.
+// HasState reports whether a folder for state is configured.
 func (a At) HasState() bool { return stateDirectory() != "" }
 
-// stateDirectory is the folder of STATE_DIRECTORY, or empty.
+// stateDirectory returns the folder of STATE_DIRECTORY, or an empty string.
 func stateDirectory() string {
 	dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":")
 	if !filepath.IsAbs(dir) {

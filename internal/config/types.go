@@ -11,19 +11,19 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	_ "time/tzdata" // A container has no time zones of its own.
+	_ "time/tzdata" // Containers often have no time zone database.
 
 	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
 )
 
-// Duration is a length of time in Prometheus's syntax: 30s, 5m, 1h30m, 30d.
+// Duration is a duration in Prometheus's syntax: 30s, 5m, 1h30m, 30d.
 type Duration time.Duration
 
-// Shorthand is implemented by structs that may be written as one value: that of the key it returns.
+// Shorthand is implemented by structs that may be written as a single value, which is then the value of the returned key.
 type Shorthand interface{ Shorthand() (key string) }
 
-// Want completes "want …" in messages.
+// Want returns the expected form, for messages.
 func (Duration) Want() string { return "a duration such as 30s, 5m, 1h30m or 30d" }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -41,11 +41,10 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 
 func (d Duration) String() string { return model.Duration(d).String() }
 
-// Bytes is an amount of memory or storage. The unit is required, since 512 can
-// be read as bytes or as megabytes.
+// Bytes is an amount of memory or storage. The unit is required, because 512 could mean bytes or megabytes.
 type Bytes int64
 
-// byteUnits is ordered so that String picks the largest unit that is exact.
+// byteUnits is sorted so that String selects the largest unit that is exact.
 var byteUnits = []struct {
 	name string
 	size int64
@@ -61,7 +60,7 @@ var byteUnits = []struct {
 	{"B", 1},
 }
 
-// Want completes "want …" in messages.
+// Want returns the expected form, for messages.
 func (Bytes) Want() string {
 	return "a whole number with one of the units B, KiB, MiB, GiB, TiB, kB, MB, GB or TB, such as 512MiB"
 }
@@ -98,10 +97,11 @@ func (b Bytes) String() string {
 // TimeZone is the name of a time zone, such as America/Toronto; UTC if empty.
 type TimeZone string
 
-// timeZoneVariable is the environment variable with the time zone of all that names none.
+// timeZoneVariable is the environment variable with the default time zone.
 const timeZoneVariable = "SIGHTGLASS_TIME_ZONE"
 
-// TimeZone is the zone where the file names none under key: that of the environment variable SIGHTGLASS_TIME_ZONE, or else the given one.
+// TimeZone returns the time zone to use if the file has none under key: that of the environment variable SIGHTGLASS_TIME_ZONE, or else
+// otherwise.
 func (a At) TimeZone(key string, otherwise TimeZone) TimeZone {
 	text := os.Getenv(timeZoneVariable)
 	if text == "" {
@@ -115,14 +115,14 @@ func (a At) TimeZone(key string, otherwise TimeZone) TimeZone {
 	return zone
 }
 
-// Want completes "want …" in messages.
+// Want returns the expected form, for messages.
 func (TimeZone) Want() string {
 	return "the name of a time zone, such as America/Toronto or UTC"
 }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (z *TimeZone) UnmarshalText(text []byte) error {
-	// "Local" is the zone of the machine: replicas could differ.
+	// "Local" is the zone of the machine, so replicas could differ.
 	if _, err := time.LoadLocation(string(text)); err != nil || string(text) == "Local" {
 		return fmt.Errorf("%s; want %s", quote(string(text)), z.Want())
 	}
@@ -130,8 +130,7 @@ func (z *TimeZone) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Location returns the time zone. One that was not read from a file and does not
-// exist is UTC.
+// Location returns the time zone. It returns UTC for a zone that does not exist, which is possible only if it was not read from a file.
 func (z TimeZone) Location() *time.Location {
 	if location, err := time.LoadLocation(string(z)); err == nil {
 		return location
@@ -139,8 +138,7 @@ func (z TimeZone) Location() *time.Location {
 	return time.UTC
 }
 
-// Path is the name of a file or folder. The file has it relative to itself; in
-// memory it can be opened.
+// Path is the name of a file or folder. In the configuration file it is relative to that file; Validate resolves it.
 type Path string
 
 // Validate implements Validator.
@@ -153,39 +151,37 @@ func (p *Path) Validate(at At) {
 
 const secretText = "<secret>"
 
-// Secret is text that must never be shown. Nothing that prints, logs or
-// marshals reveals it; only Reveal does.
+// Secret is text that must not be printed, logged or marshalled. Only Reveal returns it.
 type Secret struct{ text string }
 
 // NewSecret wraps text.
 func NewSecret(text string) Secret { return Secret{text} }
 
-// Reveal returns the text, for the one place that sends it.
+// Reveal returns the text.
 func (s Secret) Reveal() string { return s.text }
 
 func (Secret) String() string { return secretText }
 
-// Format implements fmt.Formatter: every verb is covered, %#v and %x too.
+// Format implements fmt.Formatter. It covers every verb, %#v and %x too.
 func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, secretText) }
 
-// MarshalText implements encoding.TextMarshaler, and so covers JSON and YAML.
+// MarshalText implements encoding.TextMarshaler, which JSON and YAML use too.
 func (Secret) MarshalText() ([]byte, error) { return []byte(secretText), nil }
 
 // LogValue implements slog.LogValuer.
 func (Secret) LogValue() slog.Value { return slog.StringValue(secretText) }
 
-// SecretSource says where a secret is: {file: path} or {env: NAME}. Configs are
-// committed and shown, so a secret itself never stands in one.
+// SecretSource is the source of a secret: {file: path} or {env: NAME}. Configuration files are committed and shared, so they never
+// contain a secret itself.
 type SecretSource struct {
 	File Path   `yaml:"file,omitempty"`
 	Env  string `yaml:"env,omitempty"`
 }
 
-// Want completes "want …" in messages.
+// Want returns the expected form, for messages.
 func (SecretSource) Want() string { return "{file: PATH} or {env: NAME}" }
 
-// UnmarshalYAML implements yaml.Unmarshaler. A secret written in place must not
-// be repeated in the message that refuses it.
+// UnmarshalYAML implements yaml.Unmarshaler. Its error must not repeat a secret that is written in the file.
 func (s *SecretSource) UnmarshalYAML(n *yaml.Node) error {
 	*s = SecretSource{}
 	if n.Kind == yaml.MappingNode && len(n.Content) == 2 && n.Content[1].Kind == yaml.ScalarNode && n.Content[1].Value != "" {
@@ -212,11 +208,10 @@ func (s *SecretSource) Validate(at At) {
 	}
 }
 
-// maxSecret is far above any key or token.
+// maxSecret is far longer than any key or token.
 const maxSecret = 1 << 20
 
-// Read returns the secret as it is now, so that a rotated one is picked up by
-// reading at each use. One newline at the end of a file does not belong to it.
+// Read returns the current secret, so that a rotated secret takes effect at the next use. One newline at the end of a file is removed.
 func (s SecretSource) Read() (Secret, error) {
 	var text string
 	switch {
@@ -247,12 +242,11 @@ func (s SecretSource) Read() (Secret, error) {
 	return Secret{text}, nil
 }
 
-// Raw is a part of the document that another library decodes, such as the
-// configuration of an object store. It may hold that library's secrets, so it
-// prints as one.
+// Raw is a section of the document that another library decodes, such as the configuration of an object store. It may contain secrets,
+// so it prints as one.
 type Raw struct{ text []byte }
 
-// Want completes "want …" in messages.
+// Want returns the expected form, for messages.
 func (Raw) Want() string { return "a mapping" }
 
 // UnmarshalYAML implements yaml.Unmarshaler.
@@ -268,7 +262,7 @@ func (r *Raw) UnmarshalYAML(n *yaml.Node) error {
 	return nil
 }
 
-// expand copies n with its aliases followed, so that the copy stands alone.
+// expand copies n with its aliases resolved, so that the copy needs no anchors.
 func expand(n *yaml.Node, budget *int, depth int) (*yaml.Node, error) {
 	if *budget--; *budget < 0 || depth > maxDepth {
 		return nil, errors.New("is too large or too deep once aliases are followed")
@@ -287,10 +281,10 @@ func expand(n *yaml.Node, budget *int, depth int) (*yaml.Node, error) {
 	return &out, nil
 }
 
-// YAML returns the part as a document of its own.
+// YAML returns the section as a separate document.
 func (r Raw) YAML() []byte { return r.text }
 
-// IsZero says that the document did not have the part.
+// IsZero reports whether the document does not contain the section.
 func (r Raw) IsZero() bool { return len(r.text) == 0 }
 
 func (Raw) String() string { return secretText }

@@ -1,8 +1,8 @@
-// Package connect reports what a program reaches with its configuration.
+// Package connect reports which sources, tables and folders of a configuration a program can reach.
 //
-// Input: attempts: to connect to a source, to read a table, to write to a folder. Output: a table with a line for
-// each. Every attempt has a deadline of its own, and one that hangs beyond it is left behind: the report belongs to a
-// command that a person waits for. The package owns nothing but the report.
+// Input: attempts, such as connecting to a source, reading a table or writing to a folder. Output: a table with one row for each
+// attempt. Each attempt has its own deadline. The report does not wait for an attempt that hangs beyond its deadline, because a person
+// waits for the command. State: the report only.
 package connect
 
 import (
@@ -18,40 +18,40 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/guard"
 )
 
-// Result is what became of an attempt.
+// Result is the result of an attempt.
 type Result string
 
-// The results. Told is no attempt: it says what was found on the way.
+// The results. Told marks a row without an attempt, which only gives information.
 const (
 	OK     Result = "ok"
 	Failed Result = "FAILED"
 	Told   Result = "-"
 )
 
-// Row is a line of the report.
+// Row is a row of the report.
 type Row struct {
-	// Part is what the configuration calls it, What is the question, Found the answer or what went wrong.
+	// Part is the configured name of the object, What the check, Found the finding or the error.
 	Part, What string
 	Result     Result
 	Found      string
 }
 
-// Report collects rows. It is used by one goroutine.
+// Report collects rows. It is not safe for concurrent use.
 type Report struct {
-	// Timeout is for one connection.
+	// Timeout limits one connection attempt.
 	Timeout time.Duration
 	Rows    []Row
 }
 
-// grace is for what is past its deadline to say so itself.
+// grace is the time after its deadline in which an attempt can still return its own error.
 const grace = 500 * time.Millisecond
 
-// Try makes an attempt within the report's timeout, adds its row and says whether it succeeded.
+// Try runs an attempt within the report's timeout, adds its row and reports whether it succeeded.
 func Try[T any](ctx context.Context, r *Report, part, what string, f func(context.Context) (v T, found string, err error)) (T, bool) {
 	return TryFor(ctx, r, r.Timeout, part, what, f)
 }
 
-// TryFor is Try with a longer time, for what reads data.
+// TryFor is Try with its own timeout, for attempts that read data.
 func TryFor[T any](ctx context.Context, r *Report, timeout time.Duration, part, what string, f func(context.Context) (v T, found string, err error)) (T, bool) {
 	type answer struct {
 		v     T
@@ -90,7 +90,7 @@ func TryFor[T any](ctx context.Context, r *Report, timeout time.Duration, part, 
 	return a.v, true
 }
 
-// Do is Try for what returns nothing but words.
+// Do is Try for an attempt that returns only text.
 func (r *Report) Do(ctx context.Context, part, what string, f func(context.Context) (found string, err error)) bool {
 	_, ok := Try(ctx, r, part, what, func(ctx context.Context) (struct{}, string, error) {
 		found, err := f(ctx)
@@ -99,12 +99,12 @@ func (r *Report) Do(ctx context.Context, part, what string, f func(context.Conte
 	return ok
 }
 
-// Close calls f, which may hang as what it closes does.
+// Close calls f and waits at most grace for it, because closing a connection that hangs can hang too.
 func (r *Report) Close(f func() error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = f() // What was only looked at has nothing to lose.
+		_ = f() // An error has no consequence: nothing was written.
 	}()
 	select {
 	case <-done:
@@ -112,7 +112,7 @@ func (r *Report) Close(f func() error) {
 	}
 }
 
-// maxFound bounds what a row says, in bytes.
+// maxFound limits the length of Found, in bytes.
 const maxFound = 400
 
 // Add adds a row.
@@ -120,7 +120,7 @@ func (r *Report) Add(part, what string, result Result, found string) {
 	r.Rows = append(r.Rows, Row{part, what, result, line(found)})
 }
 
-// Fail adds the row of an error, if there is one, and says whether there was.
+// Fail adds a row if err is not nil, and reports whether it did.
 func (r *Report) Fail(part, what string, err error) bool {
 	if err != nil {
 		r.Add(part, what, Failed, err.Error())
@@ -128,7 +128,7 @@ func (r *Report) Fail(part, what string, err error) bool {
 	return err != nil
 }
 
-// line makes a text fit for a line of the table.
+// line converts a text to a single line of limited length.
 func line(s string) string {
 	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "\uFFFD")), " ")
 	if len(s) > maxFound {

@@ -1,9 +1,9 @@
-// Package demo shows Sightglass at work: the real Prometheus, Alertmanager and exporters watch the tables, the GPUs, the
-// model and the bills of a small shop, which break on purpose. Each of these is a part, in a file of its name.
+// Package demo runs Sightglass on simulated data: the real Prometheus, Alertmanager and exporters watch the tables, GPUs,
+// models and bills of a small shop, in which incidents are injected. Each of these is a part with a file of its own.
 //
-// Input: the paths of the programs and the factor by which time is compressed. Output: a timeline for people, from
-// the incident to the Slack message, and a Result for machines. The package owns a folder with the shop's data and
-// everything that it starts; both are gone when Run returns, unless the folder was chosen by the caller.
+// Input: the paths of the programs and the factor by which time is compressed. Output: a timeline for people, from the
+// incident to the Slack message, and a Result for programs. State: a folder with the shop's data and all started processes.
+// Run removes both when it returns, except a folder that the caller chose.
 package demo
 
 import (
@@ -27,60 +27,60 @@ import (
 	"github.com/sightglass-ml/sightglass/rules"
 )
 
-// Config is what Run needs.
+// Config configures Run.
 type Config struct {
-	// ToolsDir has prometheus, promtool and alertmanager; BinDir has our own programs, and NVML's stand-in.
+	// ToolsDir has prometheus, promtool and alertmanager. BinDir has the exporters, the responder and the simulated NVML
+	// library.
 	ToolsDir, BinDir string
-	// Dir receives data, configuration and logs, and stays. It must be empty or missing. Without it a temporary
-	// folder is used.
+	// Dir receives data, configuration and logs, and is kept. It must be empty or missing. By default a temporary folder is
+	// used.
 	Dir string
 	// Speedup is the factor by which time is compressed, 1 to MaxSpeedup; DefaultSpeedup if 0.
 	Speedup float64
 	// Stay keeps everything running after the last incident until the context ends.
 	Stay bool
-	// SaveScrapes, if not empty, is a folder that receives what each exporter publishes after the last incident, as
-	// <job>.prom.
+	// SaveScrapes, if set, is a folder for a copy of each exporter's metrics after the last incident, as <job>.prom.
 	SaveScrapes string
 
-	// Out receives the timeline. Width is that of the terminal, 100 if 0, and ANSI says whether it has colours.
+	// Out receives the timeline. Width is the width of the terminal, 100 if 0. ANSI enables colours.
 	Out   io.Writer
 	Width int
 	ANSI  bool
 }
 
 const (
-	// DefaultSpeedup shows everything in about two minutes.
+	// With DefaultSpeedup the demonstration takes about two minutes.
 	DefaultSpeedup = 20
-	// MaxSpeedup makes half a second of a scrape interval.
+	// MaxSpeedup compresses a scrape interval to half a second.
 	MaxSpeedup = 30
 )
 
-// The times of a production setup, which are compressed. Prometheus looks back five minutes and resends an alert
-// every minute by default.
+// The intervals of a production setup, before compression. Prometheus's defaults are a lookback of five minutes and resending
+// alerts each minute.
 const (
 	scrapeInterval = 15 * time.Second
 	lookbackDelta  = 5 * time.Minute
 	resendDelay    = time.Minute
-	// healthyFor is how long nothing may alert before the first incident.
+	// healthyFor is how long no alert may be active before the first incident.
 	healthyFor = 10 * time.Minute
-	// detectWithin is how long an incident may go undetected before the demonstration gives up on it.
+	// detectWithin is the time after which an undetected incident counts as missed.
 	detectWithin = 2 * time.Hour
 )
 
-// Times that are not compressed: how long the machine may take.
+// Timeouts that are not compressed, since they depend on the machine.
 const (
 	pollInterval = 200 * time.Millisecond
 	startWithin  = 2 * time.Minute
 )
 
-// Labels of everything that is scraped, as in a real setup.
+// Labels of all scrape targets, as in a real setup.
 const (
 	cluster   = "demo"
 	namespace = "shop"
 	where     = `cluster="demo",namespace="shop",` // before more labels
 )
 
-// programs are what has to be in BinDir.
+// programs are the files that BinDir must have.
 var programs = []string{"dataquality-exporter", "gpu-exporter", "modelquality-exporter", "cost-exporter", "responder", nvmlStandIn}
 
 func (c *Config) complete() (stack.Tools, error) {
@@ -118,7 +118,7 @@ func (c *Config) complete() (stack.Tools, error) {
 	return tools, nil
 }
 
-// demo is a demonstration under way.
+// demo is a running demonstration.
 type demo struct {
 	cfg      Config
 	pace     rules.Options
@@ -126,7 +126,7 @@ type demo struct {
 	stack    *stack.Stack
 	parts    []part
 	response *response
-	// address is where Prometheus will be; the cost exporter asks it.
+	// address is the future address of Prometheus; the cost exporter queries it.
 	address string
 
 	sink         *slack.Sink
@@ -136,12 +136,12 @@ type demo struct {
 
 	watch  *watch
 	result Result
-	// measured has the words for the value of each of the result's outcomes.
+	// measured describes the value of each of the result's outcomes.
 	measured []func(float64, Result) string
 }
 
-// Run shows every incident and returns how each was detected. Its error is about the demonstration itself; what the
-// alerts got wrong is in Result.Err.
+// Run runs every incident and returns how each was detected. Its error is about the demonstration itself; Result.Err is about
+// the alerts.
 func Run(ctx context.Context, cfg Config) (_ Result, err error) {
 	tools, err := cfg.complete()
 	if err != nil {
@@ -191,7 +191,7 @@ func Run(ctx context.Context, cfg Config) (_ Result, err error) {
 		})
 	}
 	group.Go(func() error {
-		defer stop() // The parts' lives end with the story.
+		defer stop() // The parts stop when the story ends.
 		return d.story(ctx)
 	})
 	err = group.Wait()
@@ -200,7 +200,7 @@ func Run(ctx context.Context, cfg Config) (_ Result, err error) {
 
 func (d *demo) program(name string) string { return filepath.Join(d.cfg.BinDir, name) }
 
-// open makes the data and starts everything.
+// open creates the data and starts all processes.
 func (d *demo) open(ctx context.Context) error {
 	t := d.timeline
 	t.text(fmt.Sprintf("Time is compressed by %g: a minute takes %s. Durations in messages are compressed alike.\n",
@@ -250,7 +250,7 @@ func (d *demo) open(ctx context.Context) error {
 	return nil
 }
 
-// sketch says what the shop has.
+// sketch summarises what the shop consists of.
 func (d *demo) sketch() string {
 	var all []string
 	for _, p := range d.parts {
@@ -300,7 +300,7 @@ func (d *demo) startPrometheus(ctx context.Context) error {
 	return err
 }
 
-// story is what happens once everything runs.
+// story waits for the healthy state, injects the incidents and waits for their detection.
 func (d *demo) story(ctx context.Context) error {
 	if err := d.waitUntilWatched(ctx); err != nil {
 		return err
@@ -343,7 +343,8 @@ func (d *demo) story(ctx context.Context) error {
 	return nil
 }
 
-// incidents returns those of all parts: the early ones, then the slow ones, which show while the others happen.
+// incidents returns the incidents of all parts: early ones first, then slow ones, whose detection continues during the
+// others.
 func (d *demo) incidents() []incident {
 	var all []incident
 	for _, p := range d.parts {
@@ -363,7 +364,7 @@ func (d *demo) incidents() []incident {
 	return all
 }
 
-// every polls until done returns true. The cause of ctx's end is the error.
+// every polls until done returns true or ctx ends, and then returns the cause of ctx's end.
 func (d *demo) every(ctx context.Context, done func(context.Context) (bool, error)) error {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
@@ -411,7 +412,7 @@ func (d *demo) waitUntilWatched(ctx context.Context) error {
 	return err
 }
 
-// stayHealthy looks on for a while in which nothing may alert.
+// stayHealthy watches for healthyFor and fails if an alert becomes active.
 func (d *demo) stayHealthy(ctx context.Context) error {
 	want := d.pace.Duration(healthyFor)
 	d.timeline.note("%s are watched; for %s (%s here) nothing else may alert", d.sketch(), healthyFor, seconds(want))
@@ -434,12 +435,12 @@ func (d *demo) stayHealthy(ctx context.Context) error {
 	return nil
 }
 
-// expects says whether an incident explains an alert.
+// expects reports whether an incident explains an alert.
 func (d *demo) expects(s sighting) bool {
 	return slices.ContainsFunc(d.result.Outcomes, func(o Outcome) bool { return o.is(s) })
 }
 
-// inject lets an incident happen and waits until it is detected, unless it takes its time by nature.
+// inject causes an incident and waits until it is detected, unless the incident is slow.
 func (d *demo) inject(ctx context.Context, i incident) error {
 	now := time.Now()
 	d.timeline.text("\n")
@@ -461,8 +462,8 @@ func (d *demo) inject(ctx context.Context, i incident) error {
 	return d.waitUntilDetected(ctx, &i)
 }
 
-// waitUntilDetected waits for what an incident has to raise, or for all incidents. It gives up without an error: an
-// outcome without a message says it all.
+// waitUntilDetected waits for the alerts of one incident, or of all incidents. A timeout is not an error: the outcome then
+// has no notification time.
 func (d *demo) waitUntilDetected(ctx context.Context, only *incident) error {
 	return d.every(ctx, func(ctx context.Context) (bool, error) {
 		if err := d.poll(ctx); err != nil {
@@ -478,7 +479,7 @@ func (d *demo) waitUntilDetected(ctx context.Context, only *incident) error {
 	})
 }
 
-// waitUntilAnswered waits for what the responder does by itself: a training, and answers that wait for a person.
+// waitUntilAnswered waits for the responder's automated actions: a training run, and answers in the review queue.
 func (d *demo) waitUntilAnswered(ctx context.Context) error {
 	start := time.Now()
 	if err := d.every(ctx, func(ctx context.Context) (bool, error) {
@@ -500,7 +501,7 @@ func (d *demo) waitUntilAnswered(ctx context.Context) error {
 	return nil
 }
 
-// poll looks at the alerts and at what was done about them, and prints what is new.
+// poll reads alerts and the responder's actions, and prints new ones.
 func (d *demo) poll(ctx context.Context) error {
 	events, err := d.watch.poll(ctx)
 	if err != nil {
@@ -547,7 +548,7 @@ func (d *demo) show(e event) {
 	}
 }
 
-// judge looks back on the whole demonstration for alerts that should not have fired.
+// judge finds alerts of the whole demonstration that should not have fired.
 func (d *demo) judge(ctx context.Context) error {
 	fired, err := d.watch.firedSince(ctx, d.result.Start)
 	if err != nil {
@@ -567,7 +568,7 @@ func (d *demo) judge(ctx context.Context) error {
 	return nil
 }
 
-// saveScrapes keeps what Prometheus reads from the exporters.
+// saveScrapes saves the metrics of each exporter.
 func (d *demo) saveScrapes(ctx context.Context) error {
 	for _, w := range d.watched {
 		body, err := get(ctx, w.URL()+"/metrics")

@@ -6,32 +6,32 @@ import (
 	"time"
 )
 
-// incident is something that goes wrong in the shop, and what has to be said about it.
+// incident is a fault that the demonstration injects, with the alerts to expect.
 type incident struct {
-	// name is a short one for tables, story the long one.
+	// name is a short name for tables; story describes the incident in a sentence.
 	name, story string
-	// object is what it happens to.
+	// object is the affected object.
 	object string
-	// happen makes it happen at now.
+	// happen injects the fault at now.
 	happen func(ctx context.Context, now time.Time) error
-	// alerts must fire, the first one being the point of the incident.
+	// alerts are the alerts that must fire. The first is the one that the incident is about.
 	alerts []expected
-	// early ones are there when the watch begins. They do not count as alarms of a healthy shop.
+	// early incidents exist before the watch begins. Their alerts do not count as false alarms.
 	early bool
-	// slow ones take their time to show; the next one does not wait for them.
+	// slow incidents take long to detect. The next incident does not wait for them.
 	slow bool
-	// goal, if not 0, is the time of the shop within which people must have been told.
+	// goal, if not 0, is the maximum time to a notification, in the shop's time.
 	goal time.Duration
 }
 
-// expected is an alert that an incident must raise.
+// expected is an alert that an incident must cause.
 type expected struct {
 	alert string
-	// labels are those that tell it from others of the same name.
+	// labels distinguish it from other alerts of the same name.
 	labels labels
-	// silenced says that another of the incident's alerts says the same and may come soon enough to silence it.
+	// silenced means that another alert of the incident may inhibit this one.
 	silenced bool
-	// measured says in words what the alert's value is; what lasts is in unscaled time.
+	// measured describes the alert's value. Durations are in uncompressed time.
 	measured func(v float64, r Result) string
 }
 

@@ -8,26 +8,25 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/stack"
 )
 
-// part is one of the things that are watched: the shop's tables, its GPUs, its model, its bills. Its methods are called
-// in the order in which they stand here.
+// part is one kind of watched object: the shop's tables, GPUs, models or bills. Its methods are called in this order.
 type part interface {
-	// sketch says in a few words what there is.
+	// sketch describes the part in a few words.
 	sketch() string
-	// prepare writes what is there before anything starts.
+	// prepare writes the data that exists before any process starts.
 	prepare(ctx context.Context, now time.Time) error
-	// history writes what the rules recorded in the past, in the OpenMetrics format without its end.
+	// history writes past results of recording rules in the OpenMetrics format, without the final # EOF.
 	history(ctx context.Context, out io.Writer, now time.Time) error
-	// start starts what exports it.
+	// start starts the exporter of the part.
 	start(ctx context.Context) (watched, error)
-	// conditions tell when all of it is watched.
+	// conditions are the queries that show that every object of the part is watched.
 	conditions() []condition
-	// incidents are what is to go wrong.
+	// incidents returns the incidents to inject.
 	incidents() []incident
-	// run is its life, until ctx ends.
+	// run simulates the part until ctx ends.
 	run(ctx context.Context) error
 }
 
-// watched is a running exporter and how it is scraped: under which job and, if not its address, as which instance.
+// watched is a running exporter with its job and, if it differs from the address, its instance.
 type watched struct {
 	stack.Server
 	job, instance string
@@ -41,7 +40,7 @@ func (w watched) target() stack.ScrapeTarget {
 	return stack.ScrapeTarget{Job: w.job, Addresses: []string{w.Address}, Labels: labels}
 }
 
-// condition is a query whose value tells that something is watched.
+// condition is a query that has the value want once an object is watched.
 type condition struct {
 	what, query string
 	want        int

@@ -10,39 +10,39 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Result is what a demonstration showed.
+// Result is the result of a demonstration.
 type Result struct {
 	// Speedup is the factor by which time was compressed.
 	Speedup float64
 	// Start is when the demonstration began.
 	Start time.Time
-	// Healthy is how long, in real time, no alert was pending or firing before the first incident.
+	// Healthy is the real time without pending or firing alerts before the first incident.
 	Healthy time.Duration
-	// Outcomes has one element for each alert that an incident had to raise.
+	// Outcomes has one element for each alert that an incident had to cause.
 	Outcomes []Outcome
-	// Trainings are the runs whose models the responder had trained anew, Reviews the answers that it keeps for people.
+	// Trainings are the runs whose models the responder had retrained. Reviews is the number of answers in the review queue.
 	Trainings []string
 	Reviews   int
-	// Unexpected are the alerts that fired and should not have.
+	// Unexpected are the alerts that should not have fired.
 	Unexpected []string
 }
 
-// Outcome is how an incident was detected by one alert.
+// Outcome describes how one alert detected an incident.
 type Outcome struct {
-	// Incident is a short name, Object what it happened to; Alert was expected with these Labels.
+	// Incident is the short name and Object the affected object. Alert and Labels identify the expected alert.
 	Incident, Object, Alert string
 	Labels                  map[string]string
-	// Main says that this alert is the point of the incident, and not one that comes with it.
+	// Main marks the alert that the incident is about; others accompany it.
 	Main bool
-	// Early says that it was so before the watch began.
+	// Early marks an incident that began before the watch.
 	Early bool
-	// Silenced says that another alert of the incident may silence this one: that it fires is all there has to be.
+	// Silenced means that another alert of the incident may inhibit this one, so that it only has to fire.
 	Silenced bool
-	// Measured is the signal behind the alert in words.
+	// Measured describes the value behind the alert.
 	Measured string
-	// Injected is when the incident began. The others are the zero time if it did not come to that.
+	// Injected is the start of the incident. The other times are zero if the alert did not reach that stage.
 	Injected, Pending, Firing, Notified time.Time
-	// Goal, if not 0, is the unscaled time to detect that must be kept.
+	// Goal, if not 0, is the maximum unscaled time to detect.
 	Goal time.Duration
 }
 
@@ -58,10 +58,10 @@ func (o Outcome) is(s sighting) bool {
 	return true
 }
 
-// Detected says whether people were told, by this alert or by the one that silenced it.
+// Detected reports whether people were notified, by this alert or by the one that inhibits it.
 func (o Outcome) Detected() bool { return !o.told().IsZero() }
 
-// TimeToDetect is the real time from the incident to the message in Slack, or to the alert if it was silenced.
+// TimeToDetect is the real time from the incident to the Slack message, or to firing if the alert was inhibited.
 func (o Outcome) TimeToDetect() time.Duration { return o.told().Sub(o.Injected) }
 
 func (o Outcome) told() time.Time {
@@ -71,13 +71,12 @@ func (o Outcome) told() time.Time {
 	return o.Notified
 }
 
-// Unscaled is how long a time would have been without compression.
+// Unscaled converts a compressed duration to one without compression.
 func (r Result) Unscaled(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * r.Speedup).Round(time.Second)
 }
 
-// Err says what went wrong in the demonstration: an incident that nobody was told of, or only too late, and alerts
-// that should not have fired. It is nil if all is well.
+// Err returns what went wrong: incidents without a notification or with a late one, and alerts that should not have fired.
 func (r Result) Err() error {
 	var errs []error
 	for _, o := range r.Outcomes {
@@ -101,7 +100,7 @@ func (r Result) Err() error {
 	return errors.Join(errs...)
 }
 
-// Table is the result for people.
+// Table formats the result as a table.
 func (r Result) Table() string {
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
@@ -120,11 +119,11 @@ func (r Result) Table() string {
 			r.since(o.Injected, o.Pending), r.since(o.Injected, o.Firing), r.since(o.Injected, o.Notified), inTime, unscaled,
 		}, "\t"))
 	}
-	_ = t.Flush() // A strings.Builder takes everything.
+	_ = t.Flush() // A strings.Builder never fails.
 	return b.String()
 }
 
-// since shows a step as the time after the incident.
+// since formats a time as the duration since the incident.
 func (r Result) since(injected, t time.Time) string {
 	switch {
 	case t.IsZero():

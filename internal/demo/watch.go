@@ -15,20 +15,20 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/stack"
 )
 
-// sighting is what was seen of one alert.
+// sighting is what the watch has seen of one alert.
 type sighting struct {
 	labels model.LabelSet
 
-	// Points in time; the zero time if it has not come to that.
+	// Times of the alert's stages; zero if it has not reached a stage.
 	pending, firing, notified time.Time
-	// value is that of the alert's expression when it was first seen firing.
+	// value is the value of the alert's expression when it was first seen firing.
 	value   float64
 	message slack.Message
 }
 
 func (s sighting) name() string { return string(s.labels[model.AlertNameLabel]) }
 
-// object is what a message is grouped by: the first of these that the alert has.
+// object returns the label by which messages are grouped: the first of these that the alert has.
 func (s sighting) object() string {
 	for _, name := range []model.LabelName{"dataset", "model", "department", "gpu"} {
 		if v := s.labels[name]; v != "" {
@@ -51,7 +51,7 @@ func (s sighting) String() string {
 	return text
 }
 
-// stage is how far an alert has come.
+// stage is the stage of an alert.
 type stage string
 
 const (
@@ -60,27 +60,27 @@ const (
 	notified stage = "slack"
 )
 
-// event is a step of an alert.
+// event is an alert reaching a stage.
 type event struct {
 	at    time.Time
 	stage stage
 	*sighting
 }
 
-// watch follows alerts from Prometheus to Slack. It is used by one goroutine.
+// watch follows alerts from Prometheus to Slack. Only one goroutine uses it.
 type watch struct {
 	prometheus *stack.Prometheus
 	sink       *slack.Sink
 	now        func() time.Time
 	seen       map[model.Fingerprint]*sighting
-	seq        int // of the last message
+	seq        int // sequence number of the last message
 }
 
 func newWatch(p *stack.Prometheus, sink *slack.Sink) *watch {
 	return &watch{prometheus: p, sink: sink, now: time.Now, seen: make(map[model.Fingerprint]*sighting)}
 }
 
-// poll returns what happened since the last time, in the order in which it happened.
+// poll returns the events since the last call, in order of time.
 func (w *watch) poll(ctx context.Context) ([]event, error) {
 	alerts, err := w.prometheus.Alerts(ctx)
 	if err != nil {
@@ -111,13 +111,13 @@ func (w *watch) alert(a v1.Alert) []event {
 	}
 	if a.State == v1.AlertStateFiring && s.firing.IsZero() {
 		s.firing = w.now()
-		s.value, _ = strconv.ParseFloat(a.Value, 64) // It stands in a table for people only.
+		s.value, _ = strconv.ParseFloat(a.Value, 64) // The value is only printed.
 		events = append(events, event{s.firing, firing, s})
 	}
 	return events
 }
 
-// message finds the alerts that a message is about: one message groups those of one name and object.
+// message finds the alerts of a Slack message: one message groups those with the same name and object.
 func (w *watch) message(m slack.Message) []event {
 	var events []event
 	for _, s := range w.seen {
@@ -137,8 +137,8 @@ func announces(m slack.Message, s *sighting) bool {
 	})
 }
 
-// alarm returns an alert about the shop, or one that fires, or nil; except is what is known to be wrong. What Sightglass
-// says of itself may be pending: a busy machine misses a scrape now and then, and waiting is what pending is for.
+// alarm returns an unexpected alert, or nil. except reports which alerts are expected. Alerts of Sightglass about itself
+// count only once they fire: a busy machine occasionally misses a scrape, which makes them pending.
 func (w *watch) alarm(except func(sighting) bool) *sighting {
 	for _, s := range w.seen {
 		if (!strings.HasPrefix(s.name(), "Sightglass") || !s.firing.IsZero()) && !except(*s) {
@@ -148,8 +148,7 @@ func (w *watch) alarm(except func(sighting) bool) *sighting {
 	return nil
 }
 
-// firedSince asks Prometheus for every alert that fired at any time since then, also between two polls, less the watchdog, which
-// fires always.
+// firedSince returns the alerts that fired at any time since start, also between two polls, except the watchdog.
 func (w *watch) firedSince(ctx context.Context, start time.Time) ([]sighting, error) {
 	vector, err := w.prometheus.Query(ctx, fmt.Sprintf(
 		`last_over_time(ALERTS{alertname!="SightglassWatchdog", alertstate="firing"}[%ds])`,

@@ -48,13 +48,13 @@ func (i *Identity) Labels() []string { return i.labels }
 // Desc implements prometheus.Metric.
 func (c *Constant) Desc() *prometheus.Desc { return c.identity.desc }
 
-// Value is the metric's value.
+// Value returns the metric's value.
 func (c *Constant) Value() float64 { return c.value }
 
 // Identity is what the value is of.
 func (c *Constant) Identity() *Identity { return c.identity }
 
-// Write implements prometheus.Metric. Labels that do not fit the description are an error of the scrape.
+// Write implements prometheus.Metric. Labels that do not match the descriptor are an error of the scrape.
 func (c *Constant) Write(out *dto.Metric) error {
 	i := c.identity
 	i.once.Do(func() {

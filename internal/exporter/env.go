@@ -13,12 +13,12 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/sightglass-ml/sightglass/instrument/telemetry"
 	"github.com/sightglass-ml/sightglass/internal/limit"
-	"github.com/sightglass-ml/sightglass/internal/telemetry"
 )
 
-// Env is what an Instance gets from the runtime. It owns the background work of
-// that one instance and, as a prometheus.Collector, the status of that work.
+// Env is the environment that the runtime gives to an Instance. It owns the background work of that instance and, as a
+// prometheus.Collector, publishes the status of that work.
 type Env struct {
 	Logger  *slog.Logger
 	Meters  metric.MeterProvider
@@ -27,18 +27,18 @@ type Env struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	dropped *prometheus.CounterVec
-	panics  *prometheus.CounterVec // by part; nil in tests of an instance alone
+	panics  *prometheus.CounterVec // by part; nil in tests of a single instance
 	work    sync.WaitGroup
 
 	mu    sync.Mutex
 	loops map[string]*loopStatus
-	// wasReady says that each loop had run once. Those that a reload adds do not take that back.
+	// wasReady means that each loop has run once. Loops that a reload adds do not reset it.
 	wasReady bool
 }
 
 var _ prometheus.Collector = (*Env)(nil)
 
-// loopStatus is how the last run of a loop went. Nothing is known before.
+// loopStatus is the result of the last run of a loop. Before the first run, ran is false.
 type loopStatus struct {
 	ran         bool
 	success     bool
@@ -46,8 +46,7 @@ type loopStatus struct {
 	lastSuccess time.Time
 }
 
-// NewEnv returns the environment of one instance; Close ends it. Dropped is the
-// counter that its limiters share.
+// NewEnv returns the environment of one instance; Close ends it. dropped is the counter that its limiters share.
 func NewEnv(ctx context.Context, logger *slog.Logger, tel *telemetry.Telemetry, dropped *prometheus.CounterVec) *Env {
 	ctx, cancel := context.WithCancel(ctx)
 	return &Env{
@@ -57,20 +56,20 @@ func NewEnv(ctx context.Context, logger *slog.Logger, tel *telemetry.Telemetry, 
 	}
 }
 
-// Context ends when the instance is stopped.
+// Context returns a context that ends when the instance is stopped.
 func (e *Env) Context() context.Context { return e.ctx }
 
-// Limit returns a limiter that lets most distinct values of a label through and
-// counts the rest under name in sightglass_label_values_dropped_total.
+// Limit returns a limiter that admits most distinct values of a label and counts the others under name in
+// sightglass_label_values_dropped_total.
 func (e *Env) Limit(name string, most int) *limit.Limiter {
 	return limit.New(name, most, e.dropped)
 }
 
-// restartPause is how long background work that panicked rests.
+// restartPause is the pause before background work that panicked runs again.
 const restartPause = time.Second
 
-// Go runs f in the background. It must return when its context ends. After a
-// panic it is run again, so that one bad input does not silence it for ever.
+// Go runs f in the background. f must return when its context ends. After a panic it runs again, so that one bad input does not stop it
+// permanently.
 func (e *Env) Go(f func(ctx context.Context)) { e.background(e.ctx, f) }
 
 func (e *Env) background(ctx context.Context, f func(ctx context.Context)) {
@@ -92,7 +91,7 @@ func (e *Env) background(ctx context.Context, f func(ctx context.Context)) {
 	})
 }
 
-// Close ends the context and waits for the background work until ctx ends.
+// Close cancels the context and waits for the background work until ctx ends.
 func (e *Env) Close(ctx context.Context) error {
 	e.cancel()
 	done := make(chan struct{})
@@ -108,7 +107,7 @@ func (e *Env) Close(ctx context.Context) error {
 	}
 }
 
-// Ready says which loop has not run yet.
+// Ready returns an error while a loop has not run yet.
 func (e *Env) Ready() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -1,14 +1,11 @@
-// Package exporter is the runtime that every Sightglass binary stands on.
+// Package exporter is the runtime of every Sightglass exporter.
 //
-// Input: a Spec, which says how one binary loads its config and starts, and the
-// command line. Output: a process that behaves as the Prometheus ecosystem
-// expects: flags, TLS and basic auth, /metrics with exemplars, health, readiness,
-// reload and a graceful stop. The runtime owns the life of an Instance: it
-// replaces it at a reload without a gap between scrapes and ends its work.
+// Input: a Spec, which defines how a binary loads its configuration and starts, and the command line. Output: a process that follows
+// the conventions of Prometheus exporters: flags, TLS and basic auth, /metrics with exemplars, health, readiness, reload and a graceful
+// stop. State: the running Instance. The runtime starts it, replaces it at a reload without a gap between scrapes, and stops it.
 //
-// What an instance publishes goes through a Snapshot, and what it does goes
-// through Env.Loop, so that a source that hangs blocks neither a scrape nor the
-// end of the process.
+// An instance publishes its metrics through a Snapshot and does its work in Env.Loop. A source that hangs therefore never blocks a
+// scrape or the stop of the process.
 package exporter
 
 import (
@@ -24,32 +21,31 @@ import (
 
 // Spec describes one binary. C is the type of its configuration.
 type Spec[C any] struct {
-	Name           string // as in dataquality_exporter; the prefix of <name>_build_info
+	Name           string // such as dataquality_exporter; the prefix of <name>_build_info
 	Description    string // one sentence, for --help and the landing page
-	DefaultAddress string // of --web.listen-address, as in ":10911"
+	DefaultAddress string // of --web.listen-address, such as ":10911"
 
-	// Flags adds flags of the binary's own; optional.
+	// Flags adds the binary's own flags; optional.
 	Flags func(*kingpin.Application)
-	// Load reads and fully checks the config. It is called by --config.check, at
-	// the start and at every reload; config.Load[C] is one.
+	// Load reads and validates the configuration. It is called by --config.check, at the start and at every reload. config.Load[C] is
+	// such a function.
 	Load func(path string) (C, error)
-	// ConfigOptional lets --config.file be left out; Load then gets "".
+	// ConfigOptional means that --config.file can be omitted. Load then gets "".
 	ConfigOptional bool
-	// Start makes an Instance. It returns quickly and leaves anything that can
-	// block to Env.Loop and Env.Go. The context ends when the instance is stopped.
-	// Its errors have the position of the value that caused them; see config.Doc.
+	// Start creates an Instance. It must return quickly; everything that can block belongs in Env.Loop and Env.Go. The context ends
+	// when the instance is stopped. Its errors have the position of the value that caused them; see config.Doc.
 	Start func(ctx context.Context, env *Env, cfg C) (Instance, error)
 
-	// StopTimeout is how long each part of a stop may take, 1.8 seconds by default:
-	// requests under way, a reload, work of the instance, its Stop, the last telemetry.
-	// The default keeps the whole below the 10 seconds that Docker gives.
+	// StopTimeout is the time limit of each step of a stop, 1.8 seconds by default. The steps are: requests in progress, a reload,
+	// background work of the instance, its Stop, the last telemetry. With the default, all steps take less than the 10 seconds that
+	// Docker allows.
 	StopTimeout time.Duration
-	// MaxRequestBytes bounds the body of every request; 1 MiB by default.
+	// MaxRequestBytes limits the body of every request; 1 MiB by default.
 	MaxRequestBytes int64
-	// Watching says in a few words what a configuration makes it watch, for the log
-	// at the start and after a reload; optional. Its values are slog's attributes.
+	// Watching returns slog attributes that summarize what a configuration monitors. They are logged at the start and after a reload;
+	// optional.
 	Watching func(cfg C) []any
-	// Links are shown on the landing page beside the runtime's own; optional.
+	// Links are shown on the landing page in addition to the runtime's own; optional.
 	Links []web.LandingLinks
 }
 
@@ -67,36 +63,34 @@ func (s Spec[C]) complete() (Spec[C], error) {
 	return s, nil
 }
 
-// Instance is one run of a binary's work under one configuration. Its Collect
-// must not block: it hands out snapshots. It may implement Router, Readier,
-// Stopper and Reloader as well.
+// Instance is one run of a binary's work with one configuration. Its Collect must not block, so it returns snapshots. It may also
+// implement Router, Readier, Stopper and Reloader.
 type Instance interface {
 	prometheus.Collector
 }
 
-// Router is an Instance with HTTP routes of its own.
+// Router is an Instance with its own HTTP routes.
 type Router interface {
 	Routes(mux *http.ServeMux)
 }
 
-// Readier is an Instance that decides itself when it is ready. Any other one is
-// ready when each of its loops has run once, successfully or not.
+// Readier is an Instance that determines itself when it is ready. Any other instance is ready when each of its loops has run once,
+// successfully or not.
 type Readier interface {
 	Ready() error
 }
 
-// Stopper is an Instance that holds something to release. Stop is called after
-// its context ended and its work returned or was given up on.
+// Stopper is an Instance with resources to release. Stop is called after the instance's context ended and its work returned or was
+// abandoned.
 type Stopper interface {
 	Stop(ctx context.Context) error
 }
 
-// Reloader is an Instance that takes a new configuration itself, because it owns
-// state that a replacement would lose, such as counters or a listening socket.
-// When it returns an error it goes on with the configuration it had.
+// Reloader is an Instance that applies a new configuration itself, because a replacement would lose state such as counters or a
+// listening socket. If it returns an error, it continues with its previous configuration.
 type Reloader[C any] interface {
 	Reload(ctx context.Context, cfg C) error
 }
 
-// ErrReplace is what Reload returns where a new instance has to take over, as for an Instance that is no Reloader.
+// ErrReplace is returned by Reload if a new instance has to replace this one, as for an Instance that is not a Reloader.
 var ErrReplace = errors.New("the instance has to be replaced")

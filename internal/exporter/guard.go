@@ -13,8 +13,8 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/guard"
 )
 
-// protect calls f and turns a panic into an error, so that no part ends the
-// process. The log gets the stack, and sightglass_panics_total counts it.
+// protect calls f and converts a panic to an error, so that it does not end the process. The stack is logged, and
+// sightglass_panics_total counts the panic.
 func protect(log *slog.Logger, panics *prometheus.CounterVec, part string, f func() error) error {
 	err := guard.Call(log, part, f)
 	if caught := (*guard.PanicError)(nil); panics != nil && errors.As(err, &caught) {
@@ -27,8 +27,8 @@ func (s *supervisor[C]) guard(part string, f func() error) error {
 	return protect(s.logger, s.self.panics, part, f)
 }
 
-// isNil says whether the interface holds nothing, or a pointer that is nil: a
-// constructor that returns its own type gives such a one with its error.
+// isNil reports whether the interface is nil or contains a nil pointer. A constructor that returns a concrete type returns a nil
+// pointer with an error.
 func isNil(i Instance) bool {
 	if i == nil {
 		return true
@@ -46,7 +46,7 @@ func (s *supervisor[C]) load() (cfg C, err error) {
 	return cfg, err
 }
 
-// located gives an error that has no position at least its file.
+// located adds the name of the file to an error without a position.
 func (s *supervisor[C]) located(err error) error {
 	if err == nil || s.path == "" || config.Positioned(err) {
 		return err
@@ -54,8 +54,7 @@ func (s *supervisor[C]) located(err error) error {
 	return fmt.Errorf("%s: %w", s.path, err)
 }
 
-// within starts an instance. The end of the process does not wait for a start
-// that hangs, in a database or a network file system.
+// within starts an instance. If the process is stopped, it does not wait for a start that hangs in a database or a network file system.
 func (s *supervisor[C]) within(ctx context.Context, env *Env, start func() error) error {
 	started := make(chan error, 1)
 	go func() { started <- s.guard("start", start) }()
@@ -77,10 +76,10 @@ func (s *supervisor[C]) within(ctx context.Context, env *Env, start func() error
 
 var errStoppedEarly = errors.New("stopped while it was starting")
 
-// documented is a configuration that knows where its values stand.
+// documented is a configuration that has the positions of its values.
 type documented interface{ Document() config.Doc }
 
-// notesOf are the problems of a configuration that is valid.
+// notesOf returns the notes of a valid configuration.
 func notesOf(cfg any) []config.Note {
 	if d, ok := cfg.(documented); ok {
 		return d.Document().Notes()
@@ -88,7 +87,7 @@ func notesOf(cfg any) []config.Note {
 	return nil
 }
 
-// failing are those of them that somebody has to do something about.
+// failing returns the notes that need action, as an error.
 func failing(cfg any) error {
 	if d, ok := cfg.(documented); ok {
 		return d.Document().Failing()

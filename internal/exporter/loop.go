@@ -12,7 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Loop is a collector on its own clock.
+// Loop is a collector that runs at its own interval.
 type Loop struct {
 	Name     string        // unique in the instance; the label collector
 	Interval time.Duration // from start to start
@@ -21,24 +21,23 @@ type Loop struct {
 }
 
 const (
-	// jitter spreads the runs of many loops and replicas, which would otherwise
-	// reach a shared source in the same instant for ever.
+	// jitter spreads the runs of many loops and replicas, which would otherwise query a shared source at the same time.
 	jitter = 0.05
-	// grace is the time that a run has to return after its context ended, before
-	// it counts as stuck. What it returns says more than that it was late.
+	// grace is the time that a run has to return after its deadline before it counts as stuck. Its own error is more informative than a
+	// timeout.
 	grace = time.Second
 )
 
-// Loop runs l now and then at its interval until the instance stops: one run at
-// a time, each with a deadline. A run that panics fails. A run that ignores its
-// deadline fails as well, and the next one waits until it is gone. How the last
-// run went is published as sightglass_collector_*.
+// Loop runs l immediately and then at its interval until the instance stops. It makes one run at a time, each with a deadline. A run
+// that panics fails. A run that ignores its deadline also fails, and the next one starts only after it has returned. The result of the
+// last run is published as sightglass_collector_*.
 func (e *Env) Loop(l Loop) error {
 	_, err := e.StartLoop(l)
 	return err
 }
 
-// StartLoop is Loop, and returns how to stop that loop alone. Stop returns false if the loop has not ended with ctx: it is left behind.
+// StartLoop is Loop, and returns a function that stops that loop alone. stop returns false if the loop has not returned when ctx ends;
+// the loop is then abandoned.
 func (e *Env) StartLoop(l Loop) (stop func(ctx context.Context) bool, err error) {
 	if l.Name == "" || l.Interval <= 0 || l.Timeout < 0 || l.Collect == nil {
 		return nil, fmt.Errorf("exporter: loop %q needs a name, a positive interval and a collect function", l.Name)
@@ -86,7 +85,7 @@ type runner struct {
 	log     *slog.Logger
 	tracer  trace.Tracer
 	status  *loopStatus
-	lastErr string // what was logged last, so that a lasting failure is logged once
+	lastErr string // the last logged error, so that a lasting failure is logged once
 }
 
 func (r *runner) run(ctx context.Context) {
@@ -107,7 +106,7 @@ func (r *runner) run(ctx context.Context) {
 	}
 }
 
-// once makes one run and returns when it is over, however late that is.
+// once makes one run and returns when it has returned, even after its deadline.
 func (r *runner) once(parent context.Context) {
 	ctx, cancel := context.WithTimeout(parent, r.Timeout)
 	defer cancel()
@@ -138,15 +137,14 @@ func (r *runner) once(parent context.Context) {
 	r.report(parent, span, start, err)
 }
 
-// protected turns a panic into an error: one broken source must not take the
-// others with it.
+// protected converts a panic to an error, so that one faulty source does not stop the others.
 func (r *runner) protected(ctx context.Context) error {
 	return protect(r.log, r.env.panics, "collector", func() error { return r.Collect(ctx) })
 }
 
 func (r *runner) report(parent context.Context, span trace.Span, start time.Time, err error) {
 	if parent.Err() != nil {
-		return // the instance is being stopped; that is no failure of the source
+		return // the instance is being stopped, which is not a failure of the source
 	}
 	now := time.Now()
 	r.env.mu.Lock()

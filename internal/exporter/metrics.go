@@ -9,8 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics collects the metrics of one snapshot. Its zero value is empty. Label
-// values may hold anything that a table's column can be called.
+// Metrics collects the metrics of one snapshot. The zero value is empty. Label values may contain any text, such as the name of any
+// table column.
 type Metrics []prometheus.Metric
 
 // Gauge adds a value that can go up and down.
@@ -27,8 +27,8 @@ func (m *Metrics) add(desc *prometheus.Desc, kind prometheus.ValueType, value fl
 	*m = append(*m, &Constant{newIdentity(desc, kind, slices.Clone(labels)), value})
 }
 
-// valid replaces what is not UTF-8. client_golang refuses a metric with one invalid label, and a whole scrape
-// would report an error for one odd column name.
+// valid replaces invalid UTF-8. client_golang rejects a metric with an invalid label, so a scrape would report an error because of one
+// column name.
 func valid(labels []string) {
 	for i, l := range labels {
 		if !utf8.ValidString(l) {
@@ -75,7 +75,7 @@ func (b *Batch) identity(desc *prometheus.Desc, label string, more []string) *Id
 	return newIdentity(desc, prometheus.GaugeValue, append([]string{label}, more...))
 }
 
-// Add adds a metric that was made elsewhere.
+// Add adds an existing metric.
 func (b *Batch) Add(m prometheus.Metric) { b.metrics = append(b.metrics, m) }
 
 // Take returns the metrics that were added, and begins the next snapshot.
@@ -86,9 +86,8 @@ func (b *Batch) Take() Metrics {
 	return metrics
 }
 
-// HistogramOpts returns the options of a histogram of a latency or a score: a
-// native histogram of bounded size, with classic buckets beside it for servers
-// that do not store native ones.
+// HistogramOpts returns the options of a histogram of a latency or a score. It is a native histogram of limited size, with classic
+// buckets for servers that do not store native histograms.
 func HistogramOpts(name, help string, classicBuckets []float64) prometheus.HistogramOpts {
 	return prometheus.HistogramOpts{
 		Name:                            name,
@@ -107,5 +106,5 @@ func boolean(b bool) float64 {
 	return 0
 }
 
-// seconds is t as Prometheus has times: seconds since 1970.
+// seconds returns t in seconds since 1970.
 func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }

@@ -23,8 +23,8 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
+	"github.com/sightglass-ml/sightglass/instrument/telemetry"
 	"github.com/sightglass-ml/sightglass/internal/memory"
-	"github.com/sightglass-ml/sightglass/internal/telemetry"
 )
 
 // Exit codes of a binary.
@@ -34,8 +34,8 @@ const (
 	exitUsage = 2
 )
 
-// Run is a binary's main: it runs spec until SIGINT or SIGTERM and returns the
-// code to exit with. A second signal ends the process at once.
+// Run is the main function of a binary. It runs spec until SIGINT or SIGTERM and returns the exit code. A second signal ends the
+// process immediately.
 func Run[C any](spec Spec[C], args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -46,7 +46,7 @@ func Run[C any](spec Spec[C], args []string, stdout, stderr io.Writer) int {
 	return RunContext(ctx, spec, args, stdout, stderr)
 }
 
-// RunContext is Run that stops when ctx ends.
+// RunContext is Run, but stops when ctx ends.
 func RunContext[C any](ctx context.Context, spec Spec[C], args []string, stdout, stderr io.Writer) int {
 	spec, err := spec.complete()
 	if err != nil {
@@ -68,7 +68,7 @@ func RunContext[C any](ctx context.Context, spec Spec[C], args []string, stdout,
 	return exitOK
 }
 
-// options are the command line.
+// options are the command-line options.
 type options struct {
 	configFile  string
 	check       bool
@@ -80,11 +80,10 @@ type options struct {
 	log         *promslog.Config
 }
 
-// parse reads the command line. It is done where that already was all there is
-// to do: --help, --version, a mistake.
+// parse reads the command line. done means that the process should exit with code: after --help, --version or a usage error.
 func parse[C any](spec Spec[C], args []string, stdout, stderr io.Writer) (o options, code int, done bool) {
 	app := kingpin.New(spec.Name, spec.Description).UsageWriter(stdout).ErrorWriter(stderr)
-	// kingpin would exit the process here; instead the first word counts.
+	// kingpin would exit the process here. The first status is kept instead.
 	app.Terminate(func(status int) {
 		if !done {
 			code, done = status, true
@@ -125,8 +124,7 @@ func parse[C any](spec Spec[C], args []string, stdout, stderr io.Writer) (o opti
 	return o, exitOK, false
 }
 
-// validMetricsPath keeps away from what http.ServeMux would panic over or read as
-// a pattern, and from the runtime's own paths.
+// validMetricsPath rejects paths that http.ServeMux would panic on or treat as a pattern, and the runtime's own paths.
 func validMetricsPath(p string) bool {
 	return strings.HasPrefix(p, "/") && path.Clean(p) == p && !strings.HasPrefix(p, "/-/") &&
 		!strings.ContainsFunc(p, func(r rune) bool {
@@ -159,14 +157,13 @@ func check[C any](spec Spec[C], o options, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// run is the life of the process after its command line was understood.
+// run runs the process after its command line was parsed.
 func run[C any](ctx context.Context, spec Spec[C], o options, logger *slog.Logger) error {
 	logger.Info("Starting", "exporter", spec.Name, "version", version.Info(), "build_context", version.BuildContext())
 	if err := web.Validate(*o.web.WebConfigFile); err != nil {
 		return fmt.Errorf("%s: %w", *o.web.WebConfigFile, err)
 	}
-	// From the start, or a hangup while the first instance starts would end the
-	// process.
+	// Registered first, because a SIGHUP while the first instance starts would otherwise end the process.
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
@@ -214,7 +211,7 @@ func (s *supervisor[C]) reloadOn(ctx context.Context, hangup chan os.Signal) (st
 		defer close(done)
 		for range hangup {
 			s.mu.Lock()
-			_ = s.reload(ctx) // it is logged and published
+			_ = s.reload(ctx) // the error is logged and published
 			s.mu.Unlock()
 		}
 	}()
@@ -231,12 +228,11 @@ func (s *supervisor[C]) reloadOn(ctx context.Context, hangup chan os.Signal) (st
 	}
 }
 
-// serve answers HTTP until ctx ends, then lets the requests under way finish.
+// serve answers HTTP requests until ctx ends, and then waits at most patience for the requests in progress.
 func serve(ctx context.Context, handler http.Handler, flags *web.FlagConfig, patience time.Duration, logger *slog.Logger) error {
 	server := &http.Server{
 		Handler: handler,
-		// Scrapes and reloads are small and quick; a client that is neither does
-		// not get to hold a connection.
+		// Scrapes and reloads are small and fast. A slow client must not keep a connection.
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,
 		WriteTimeout:      2 * time.Minute,
@@ -264,7 +260,7 @@ func serve(ctx context.Context, handler http.Handler, flags *web.FlagConfig, pat
 	return nil
 }
 
-// after returns a context for what is left to do once ctx has ended.
+// after returns a context with a timeout for the work that remains after ctx has ended.
 func after(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), timeout)
 }

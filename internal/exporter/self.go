@@ -8,7 +8,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/limit"
 )
 
-// selfMetrics are what the process says about itself.
+// selfMetrics are the metrics of the process itself.
 type selfMetrics struct {
 	registry   *prometheus.Registry
 	reloadOK   prometheus.Gauge

@@ -19,22 +19,22 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 )
 
-// handler returns everything the process serves. The context is the process's.
+// handler returns the handler of all routes. The context is the process's.
 func (s *supervisor[C]) handler(ctx context.Context, o options, gatherers prometheus.Gatherer) (http.Handler, error) {
 	mux := http.NewServeMux()
-	// Half of the time of a scrape went into compressing it as small as can be.
+	// Stronger compression took half of the time of a scrape.
 	compressed, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed))
 	if err != nil {
 		return nil, fmt.Errorf("set up compression: %w", err)
 	}
 	mux.Handle(o.metricsPath, compressed(promhttp.HandlerFor(gatherers, promhttp.HandlerOpts{
 		ErrorLog: scrapeLog{s.logger},
-		// A source with an odd metric must not take the others off the page.
+		// A source with an invalid metric must not suppress the metrics of the others.
 		ErrorHandling:       promhttp.ContinueOnError,
 		Registry:            s.self.registry,
 		MaxRequestsInFlight: o.maxRequests,
 		EnableOpenMetrics:   true, // the only text format with exemplars
-		DisableCompression:  true, // it is compressed around this
+		DisableCompression:  true, // the wrapper compresses
 	})))
 	mux.HandleFunc("/-/healthy", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, "Healthy")
@@ -73,9 +73,9 @@ func (s *supervisor[C]) handler(ctx context.Context, o options, gatherers promet
 	return http.MaxBytesHandler(lifecycle(mux, o.lifecycle), s.spec.MaxRequestBytes), nil
 }
 
-// lifecycle refuses requests to /-/ that change something, the instance's own too, unless a flag enables them, as
-// Prometheus does. A browser that another site makes send one is refused in any case. Basic auth or mTLS of
-// --web.config.file covers these paths as all others.
+// lifecycle rejects requests to /-/ that change something, including the instance's own routes, unless a flag enables them, as
+// Prometheus does. It always rejects requests that another site makes a browser send. Basic auth or mTLS of --web.config.file applies
+// to these paths as to all others.
 func lifecycle(next http.Handler, enabled bool) http.Handler {
 	csrf := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -92,7 +92,7 @@ func lifecycle(next http.Handler, enabled bool) http.Handler {
 	})
 }
 
-// serveReload reloads, one at a time.
+// serveReload reloads. It answers 503 while another reload runs.
 func (s *supervisor[C]) serveReload(ctx context.Context, w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost && r.Method != http.MethodPut {
 		w.Header().Set("Allow", "POST, PUT")
@@ -112,7 +112,7 @@ func (s *supervisor[C]) serveReload(ctx context.Context, w http.ResponseWriter, 
 	answer(w, "Reloaded")
 }
 
-// answer writes to a client that may be gone, which is no matter of ours.
+// answer writes to a client. An error means that the client is gone, and is ignored.
 func answer(w io.Writer, text string) { _, _ = fmt.Fprintln(w, text) }
 
 func (s *supervisor[C]) landingPage(o options) (http.Handler, error) {
@@ -129,7 +129,7 @@ func (s *supervisor[C]) landingPage(o options) (http.Handler, error) {
 	})
 }
 
-// scrapeLog writes promhttp's errors, which may hold one line a metric.
+// scrapeLog logs promhttp's errors. One error may have a line for each metric.
 type scrapeLog struct{ logger *slog.Logger }
 
 // Println implements promhttp.Logger.

@@ -7,15 +7,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Snapshot holds what a collector found last, until it is too old to be shown:
-// a missing series is noticed, a stale one looks like the truth. The zero value
-// is empty and ready for use, by any number of goroutines.
+// Snapshot keeps the last result of a collector until it expires. A missing series is noticed; a stale series looks correct. The zero
+// value is empty and ready for use. It is safe for concurrent use.
 type Snapshot struct {
 	set Snapshots
 }
 
-// Set replaces the metrics. They are served for validFor, counted from now; two
-// or three intervals survive a failed run. The caller must not change them.
+// Set replaces the metrics. They are served for validFor from now on. With two or three intervals they remain available after a failed
+// run. The caller must not change them afterwards.
 func (s *Snapshot) Set(metrics []prometheus.Metric, validFor time.Duration) {
 	s.set.Set("", metrics, validFor)
 }
@@ -23,15 +22,14 @@ func (s *Snapshot) Set(metrics []prometheus.Metric, validFor time.Duration) {
 // Clear drops the metrics.
 func (s *Snapshot) Clear() { s.set.Delete("") }
 
-// Describe implements prometheus.Collector. Nothing is declared: what is there
-// depends on the source.
+// Describe implements prometheus.Collector. It declares nothing, because the metrics depend on the source.
 func (s *Snapshot) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (s *Snapshot) Collect(ch chan<- prometheus.Metric) { s.set.Collect(ch) }
 
-// Snapshots are snapshots of many sources of one kind (GPUs, datasets), each
-// replaced and expiring on its own. The zero value is ready for use.
+// Snapshots are snapshots of many sources of one kind (GPUs, datasets). Each is replaced and expires separately. The zero value is
+// ready for use.
 type Snapshots struct {
 	mu    sync.Mutex
 	byKey map[string]snapshot
@@ -73,11 +71,11 @@ func (s *Snapshots) Collect(ch chan<- prometheus.Metric) {
 		if now.Before(one.expires) {
 			live = append(live, one.metrics)
 		} else {
-			delete(s.byKey, key) // and free the memory
+			delete(s.byKey, key) // frees the memory
 		}
 	}
 	s.mu.Unlock()
-	// Sent without the lock: a slow reader must not hold up the sources.
+	// Sent without the lock, so that a slow reader does not block the sources.
 	for _, metrics := range live {
 		for _, m := range metrics {
 			ch <- m

@@ -13,18 +13,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
-	"github.com/sightglass-ml/sightglass/internal/telemetry"
+	"github.com/sightglass-ml/sightglass/instrument/telemetry"
 )
 
 const (
-	// readyWait is how long a reload waits for the new instance to have data, so
-	// that no scrape finds a gap. A source that is down must not hold a reload up
-	// for ever: it may be the reason for it.
+	// readyWait is the time that a reload waits until the new instance has data, so that there is no gap between scrapes. The wait is
+	// limited, because a source may be down, and this may be the reason for the reload.
 	readyWait = time.Minute
 	readyPoll = 100 * time.Millisecond
 )
 
-// supervisor owns the instance that is served and replaces it at a reload.
+// supervisor owns the running instance and replaces it at a reload.
 type supervisor[C any] struct {
 	spec   Spec[C]
 	path   string
@@ -32,7 +31,7 @@ type supervisor[C any] struct {
 	tel    *telemetry.Telemetry
 	self   *selfMetrics
 
-	mu      sync.Mutex // held by whoever changes current
+	mu      sync.Mutex // held while current is changed
 	current atomic.Pointer[generation]
 }
 
@@ -50,7 +49,7 @@ func (g *generation) ready() error {
 	return g.env.Ready()
 }
 
-// start makes the first generation.
+// start starts the first generation.
 func (s *supervisor[C]) start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,7 +74,7 @@ func (s *supervisor[C]) start(ctx context.Context) error {
 	return nil
 }
 
-// describe logs what a configuration makes the process watch.
+// describe logs what a configuration monitors.
 func (s *supervisor[C]) describe(cfg C) {
 	file := s.path
 	if file == "" {
@@ -88,14 +87,14 @@ func (s *supervisor[C]) describe(cfg C) {
 	s.logger.Info("Watching", attributes...)
 }
 
-// generate starts an instance. It lives until it is stopped and not until ctx
-// ends: at the end of the process the requests under way come first.
+// generate starts an instance. The instance runs until it is stopped, not until ctx ends, because requests in progress finish first
+// when the process ends.
 func (s *supervisor[C]) generate(ctx context.Context, cfg C) (*generation, error) {
 	env := NewEnv(context.WithoutCancel(ctx), s.logger, s.tel, s.self.dropped)
 	env.panics = s.self.panics
 	g := &generation{env: env, mux: http.NewServeMux()}
 	err := s.within(ctx, env, func() (err error) {
-		// No typed nil leaves here: whatever comes with an error is dropped.
+		// A typed nil pointer is never stored, and an instance returned with an error is discarded.
 		instance, err := s.spec.Start(env.Context(), env, cfg)
 		switch {
 		case err != nil:
@@ -116,9 +115,8 @@ func (s *supervisor[C]) generate(ctx context.Context, cfg C) (*generation, error
 	return g, nil
 }
 
-// reload applies the config file as it is now. On an error the instance that was
-// there goes on. The context is the process's: a client that goes away does not
-// interrupt a reload half-way. The caller holds s.mu.
+// reload applies the current configuration file. On an error, the previous instance continues. The context is the process's, so a
+// client that disconnects does not interrupt a reload. The caller holds s.mu.
 func (s *supervisor[C]) reload(ctx context.Context) error {
 	err := s.replace(ctx)
 	s.self.reloaded(err == nil)
@@ -164,7 +162,7 @@ func (s *supervisor[C]) replace(ctx context.Context) error {
 	return nil
 }
 
-// awaitReady returns once the generation has something to show, or gives up.
+// awaitReady returns when the generation is ready, or after readyWait.
 func (s *supervisor[C]) awaitReady(ctx context.Context, g *generation) {
 	ctx, cancel := context.WithTimeout(ctx, readyWait)
 	defer cancel()
@@ -180,8 +178,8 @@ func (s *supervisor[C]) awaitReady(ctx context.Context, g *generation) {
 	}
 }
 
-// stop ends the work of a generation and waits for it, but not for ever: a driver
-// that closes its connection only after a query that hangs is left behind.
+// stop stops the work of a generation and waits for it for a limited time. A driver that closes its connection only after a query that
+// hangs is abandoned.
 func (s *supervisor[C]) stop(ctx context.Context, g *generation) {
 	work, cancel := after(ctx, s.spec.StopTimeout)
 	defer cancel()
@@ -203,7 +201,7 @@ func (s *supervisor[C]) stop(ctx context.Context, g *generation) {
 	}
 }
 
-// close ends the last generation. A reload that does not end keeps its instance.
+// close stops the last generation. If a reload is still running, its instance is not stopped.
 func (s *supervisor[C]) close(ctx context.Context) {
 	if !s.mu.TryLock() {
 		return
@@ -212,7 +210,7 @@ func (s *supervisor[C]) close(ctx context.Context) {
 	s.stop(ctx, s.current.Load())
 }
 
-// instance collects what the current instance publishes.
+// instance returns a collector of the current instance's metrics.
 func (s *supervisor[C]) instance() prometheus.Collector {
 	return collectorFunc(func(ch chan<- prometheus.Metric) {
 		if err := s.guard("scrape", func() error {
@@ -224,7 +222,7 @@ func (s *supervisor[C]) instance() prometheus.Collector {
 	})
 }
 
-// prepared gathers what the current instance has prepared.
+// prepared returns the prepared metrics of the current instance.
 func (s *supervisor[C]) prepared() ([]*dto.MetricFamily, error) {
 	var families []*dto.MetricFamily
 	var errs []error
@@ -237,13 +235,12 @@ func (s *supervisor[C]) prepared() ([]*dto.MetricFamily, error) {
 	return families, errors.Join(errs...)
 }
 
-// status collects how the current instance's loops are doing.
+// status returns a collector of the status of the current instance's loops.
 func (s *supervisor[C]) status() prometheus.Collector {
 	return collectorFunc(func(ch chan<- prometheus.Metric) { s.current.Load().env.Collect(ch) })
 }
 
-// collectorFunc declares nothing: what an instance publishes depends on its
-// config and its source.
+// collectorFunc declares nothing, because an instance's metrics depend on its configuration and its source.
 type collectorFunc func(chan<- prometheus.Metric)
 
 // Describe implements prometheus.Collector.

@@ -1,7 +1,7 @@
-// Package guard keeps a panic in the part that it happened in.
+// Package guard converts a panic to an error.
 //
-// Input: a function. Output: its error, or the panic as one. The log gets the stack. It owns nothing. A goroutine
-// is guarded where it begins: a recover further up the call stack does not see it.
+// Input: a function. Output: its error, or the panic as an error. The stack is logged. State: none. It does not catch panics of
+// goroutines that the function starts; each goroutine needs a Call of its own.
 package guard
 
 import (
@@ -15,7 +15,7 @@ type PanicError struct{ Value any }
 
 func (p *PanicError) Error() string { return fmt.Sprintf("panicked: %v", p.Value) }
 
-// Call calls f. Part names what f does, for the log.
+// Call calls f. part names the task of f in the log.
 func Call(log *slog.Logger, part string, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

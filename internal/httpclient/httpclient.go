@@ -1,12 +1,14 @@
-// Package httpclient reads how a program reaches a service, in the form of Prometheus's http_config.
+// Package httpclient reads the settings of an HTTP client in the form of Prometheus's http_config.
 //
 // Input: the key http_client of a configuration: credentials, TLS, proxy and headers, such as X-Scope-OrgID for Mimir. Output: the
-// same as Prometheus's library takes it. State: none; files with secrets are read by that library, anew when they change.
+// settings as Prometheus's library expects them. State: none; that library reads files with secrets, and reads them again when they
+// change.
 package httpclient
 
 import (
 	"errors"
 	"fmt"
+	"net/http"
 
 	promconfig "github.com/prometheus/common/config"
 
@@ -15,8 +17,9 @@ import (
 
 var errSecret = errors.New("holds a secret; want a file, such as credentials_file or password_file")
 
-// Load reads the settings; none is a client without credentials. Files are relative to the configuration. Redirects are never
-// followed: they would carry what is sent to a place that nobody configured. It is an error where a secret is not in a file.
+// Load reads the settings. Without settings it returns a client without credentials. Paths are relative to the configuration file.
+// Redirects are never followed, because they would send the request to a host that is not configured. A secret that is not in a file is
+// an error.
 func Load(raw config.Raw, at config.At) (promconfig.HTTPClientConfig, error) {
 	if raw.IsZero() {
 		c := promconfig.DefaultHTTPClientConfig
@@ -33,6 +36,30 @@ func Load(raw config.Raw, at config.At) (promconfig.HTTPClientConfig, error) {
 	c.SetDirectory(at.Resolve("."))
 	c.FollowRedirects = false
 	return *c, nil
+}
+
+// Check is Load for a Validator. Key is one that holds credentials as well, if it does: only one of both may.
+func Check(raw config.Raw, at config.At, key string, given bool) promconfig.HTTPClientConfig {
+	c, err := Load(raw, at)
+	if err != nil {
+		at.Errorf("http_client", "%v", err)
+	}
+	if given && (c.Authorization != nil || c.BasicAuth != nil || c.OAuth2 != nil) {
+		at.Errorf(key, "http_client has credentials too; want one of them")
+	}
+	return c
+}
+
+// New returns the client of checked settings, and nil, for which its user has a default, where there are none.
+func New(raw config.Raw, c promconfig.HTTPClientConfig, name string) (*http.Client, error) {
+	if raw.IsZero() {
+		return nil, nil
+	}
+	client, err := promconfig.NewClientFromConfig(c, name)
+	if err != nil {
+		return nil, fmt.Errorf("http_client: %w", err)
+	}
+	return client, nil
 }
 
 func holdsSecret(c *promconfig.HTTPClientConfig) bool {

@@ -1,10 +1,8 @@
-// Package limit bounds the values that a label can take.
+// Package limit limits the number of values of a label.
 //
-// Input: label values that come from outside: model names, versions, columns,
-// pods. Output: at most so many distinct ones, all of them safe to expose; the
-// rest is folded into one value, Other, and counted. A hostile or buggy client
-// can therefore neither grow memory nor the number of series. A Limiter owns the
-// set of values it let through; first come, first served.
+// Input: label values from outside, such as model names, versions, columns and pods. Output: at most a fixed number of distinct values,
+// all valid. Further values become Other and are counted. A hostile or faulty client can therefore increase neither memory nor the
+// number of series. State: a Limiter keeps the values that it admitted, the first ones to arrive. It never removes one.
 package limit
 
 import (
@@ -19,14 +17,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Other is what values past the limit are folded into.
+// Other replaces values beyond the limit.
 const Other = "other"
 
-// MaxRunes is the longest value that is exposed. Prometheus servers are often
-// set up to reject whole scrapes over longer ones.
+// MaxRunes is the maximum length of an exposed value. Prometheus servers are often configured to reject a whole scrape with longer
+// values.
 const MaxRunes = 128
 
-// NewDropped returns the counter that Limiters share.
+// NewDropped returns the counter that all Limiters share.
 func NewDropped() *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sightglass_label_values_dropped_total",
@@ -34,10 +32,10 @@ func NewDropped() *prometheus.CounterVec {
 	}, []string{"limit"})
 }
 
-// shards spread the locks, since every span or request passes through here.
+// shards is the number of locks. Several locks reduce contention, because every span and request calls Fold.
 const shards = 16
 
-// Limiter bounds the values of one label. It is safe for concurrent use.
+// Limiter limits the values of one label. It is safe for concurrent use.
 type Limiter struct {
 	most    int64
 	used    atomic.Int64
@@ -52,9 +50,8 @@ type shard struct {
 	_      [24]byte // keeps neighbouring locks off one cache line
 }
 
-// New returns a limiter that lets at most that many distinct values through; below
-// one, everything is folded. The name is its value of the label "limit" of dropped,
-// where it shows at 0 from now on.
+// New returns a limiter that admits at most most distinct values. If most is below one, every value becomes Other. name is the value of
+// the label "limit" of dropped; New exposes that series at 0.
 func New(name string, most int, dropped *prometheus.CounterVec) *Limiter {
 	l := &Limiter{most: int64(most), dropped: dropped.WithLabelValues(name), seed: maphash.MakeSeed()}
 	for i := range l.shards {
@@ -63,10 +60,8 @@ func New(name string, most int, dropped *prometheus.CounterVec) *Limiter {
 	return l
 }
 
-// Fold returns what to expose for value: the value itself in a valid form, or
-// Other once the limit was reached. The empty value, which Prometheus
-// treats as no label, and Other itself pass without taking a place. A value that
-// was seen before costs no allocation.
+// Fold returns the value to expose: value in a valid form, or Other if the limit is reached. The empty value, which Prometheus treats
+// as no label, and Other itself do not count. A known value causes no allocation.
 func (l *Limiter) Fold(value string) string {
 	if value == "" || value == Other {
 		return value
@@ -92,19 +87,19 @@ func (l *Limiter) admit(s *shard, value string) string {
 	if known, ok := s.values[value]; ok {
 		return known
 	}
-	// Reserving before storing keeps the bound exact across shards.
+	// Reserving before storing keeps the limit exact across shards.
 	if l.used.Add(1) > l.most {
 		l.used.Add(-1)
 		l.dropped.Inc()
 		return Other
 	}
-	// A copy, since the value may be a small part of a large request.
+	// The value may be a small part of a large request, which it would keep in memory.
 	value = strings.Clone(value)
 	s.values[value] = value
 	return value
 }
 
-// Valid returns the form in which a value is exposed, which is the value itself if it is short and valid.
+// Valid returns the exposed form of a value, which is the value itself if it is short and valid UTF-8.
 func Valid(value string) string {
 	if clean(value) {
 		return value
@@ -116,13 +111,33 @@ func clean(value string) bool {
 	return utf8.ValidString(value) && (len(value) <= MaxRunes || utf8.RuneCountInString(value) <= MaxRunes)
 }
 
-// sanitize makes value valid and short. The hash of the original keeps values
-// apart that differ only in what was cut off or replaced.
+// sanitize makes value valid and short. It appends a hash of the original, so that values stay distinct if they differ only in the
+// removed or replaced characters.
 func sanitize(value string) string {
 	const digits = 12
 	sum := sha256.Sum256([]byte(value))
-	// Only the part that can be kept is repaired: value may be megabytes.
+	// Only the prefix that is kept is repaired, because value may be megabytes long.
 	valid := strings.ToValidUTF8(value[:min(len(value), MaxRunes*utf8.UTFMax)], "\uFFFD")
 	runes := []rune(valid)
 	return string(runes[:min(len(runes), MaxRunes-digits-1)]) + "~" + hex.EncodeToString(sum[:digits/2])
+}
+
+// Shares are parts of one limit, by who has them. So nobody can use up the part of another.
+type Shares map[string]*Limiter
+
+// NewShares creates a limiter for each part with limiter, such as exporter.Env.Limit. Who has no part shares that under the empty name.
+func NewShares(name string, most map[string]int, limiter func(name string, most int) *Limiter) Shares {
+	s := Shares{}
+	for who, n := range most {
+		s[who] = limiter(name, n)
+	}
+	return s
+}
+
+// Of returns the limiter of a part.
+func (s Shares) Of(who string) *Limiter {
+	if l, ok := s[who]; ok {
+		return l
+	}
+	return s[""]
 }

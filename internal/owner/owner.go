@@ -1,7 +1,7 @@
-// Package owner says whom an object is: the team that Alertmanager routes its alerts to, and free labels.
+// Package owner reads who owns a dataset or a model: the team that Alertmanager routes its alerts to, and free labels.
 //
-// Input: the keys owner and labels of a dataset or a model. Output: problems of the configuration, and an info series for each
-// object, from which the rules take the labels of its alerts. The package keeps no state.
+// Input: the keys owner and labels of an object's configuration. Output: configuration errors, and an info series for each object, from
+// which the rules take the labels of its alerts. State: none.
 package owner
 
 import (
@@ -19,18 +19,18 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 )
 
-// Bounds of what one object may say. Each label is on every alert about the object.
+// Limits for one object. Each label is on every alert about the object.
 const (
 	maxLabels = 8
 	maxName   = 40
 	maxValue  = 128
 )
 
-// Owned is part of the configuration of an object. The zero value says nothing.
+// Owned is the part of an object's configuration that names its owner. The zero value means no owner and no labels.
 type Owned struct {
-	// Owner is the team that answers for the object, the value of the alerts' label owner.
+	// Owner is the team that is responsible for the object. It is the value of the alerts' label owner.
 	Owner string `yaml:"owner,omitempty"`
-	// Labels are others, such as tier: gold. The rules carry those that they are told to.
+	// Labels are additional labels, such as tier: gold. The rules add those that they are configured to add.
 	Labels map[string]string `yaml:"labels,omitempty"`
 }
 
@@ -41,10 +41,10 @@ var reserved = []string{
 	"action", "actual", "against", "ago", "alertname", "alertstate", "baseline", "basis", "bin", "blinded", "category",
 	"cause_column", "cause_value", "change", "check", "class", "cloud_service", "cluster", "collector", "column",
 	"compared", "container", "currency", "dataset", "dataset_cluster", "dataset_namespace", "day", "department", "device",
-	"digest", "direction", "endpoint", "evaluation", "expected", "field", "from", "gpu", "gpu_instance", "group",
+	"digest", "direction", "endpoint", "evaluation", "expected", "fact", "field", "from", "gpu", "gpu_instance", "group",
 	"holder_namespace", "host", "instance", "job", "key", "kind", "layer", "le", "limit", "method", "metric",
 	"mlflow_experiment_id", "mlflow_run_id", "model", "month", "namespace", "node", "of", "outcome", "owner", "part", "pod",
-	"predicted", "prometheus", "quantile", "reason", "replica", "resource", "response", "result", "role", "rule_group",
+	"predicted", "prometheus", "quantile", "rank", "reason", "replica", "resource", "response", "result", "role", "rule_group",
 	"segment", "service", "severity", "shift", "signal", "snapshot", "source", "source_kind", "state", "to", "trace_id",
 	"type", "unit", "upstream", "uuid", "verdict", "version", "week", "weight", "window", "year",
 }
@@ -66,7 +66,7 @@ func (c *Owned) Validate(at config.At) {
 	}
 }
 
-// CheckLabel returns an error for what cannot be the name of a free label.
+// CheckLabel returns an error if the text cannot be the name of a free label.
 func CheckLabel(label string) error {
 	switch {
 	case len(label) > maxName || !name.MatchString(label):
@@ -96,7 +96,7 @@ func checkValue(at config.At, key, value string) {
 // Info is the info series of one kind of object.
 type Info struct{ series, help, object string }
 
-// Declare adds the series to the catalogue. The object is the label that names it.
+// Declare adds the series to the catalogue. object is the label that identifies the object.
 func Declare(c *catalogue.Catalogue, series, object string) Info {
 	i := Info{
 		series: c.Prefix + series, object: object,
@@ -110,7 +110,7 @@ func Declare(c *catalogue.Catalogue, series, object string) Info {
 	return i
 }
 
-// Metric is the series of an object, or nil where nothing is said of it.
+// Metric returns the series of an object, or nil if it has no owner and no labels.
 func (i Info) Metric(object string, c Owned) prometheus.Metric {
 	if c.Owner == "" && len(c.Labels) == 0 {
 		return nil

@@ -1,8 +1,8 @@
-// Package reveal says which values of a table may be shown as labels.
+// Package reveal decides which values of a table may be published as label values.
 //
-// Input: patterns of the fields that may be shown as they are, and the bins of a field. Output: the names under which its categories
-// are published: as they are where they look like codes, and else a rank and a hash, such as #3~5f1c0a. Prometheus, Grafana and
-// Slack keep what they are given, so a name or an address must not get there because it was frequent. State: none.
+// Input: patterns of the fields whose values may be published, and the bins of a field. Output: the published names of its categories:
+// the category itself if it has the form of a code, else a rank and a hash, such as #3~5f1c0a. Prometheus, Grafana and Slack store what
+// they receive, so a frequent name or address must not reach them. State: none.
 package reveal
 
 import (
@@ -18,15 +18,15 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
-// Policy is which fields are shown as they are, by patterns such as city or product_*.
+// Policy lists the fields that are published unchanged, as patterns such as city or product_*.
 type Policy []string
 
-// hashDigits is the length of the hash. It tells whether a value that somebody has is the one in question. It is short on purpose:
-// of all ten-digit numbers six hundred share one, so that it does not lead back to a telephone number.
+// hashDigits is the length of the hash. A person who knows a value can check whether it is the one in question. The hash is short on
+// purpose: about six hundred of all ten-digit numbers share one hash, so it does not identify a telephone number.
 const hashDigits = 6
 
-// Hidden are the bins of the categories of a field that are not shown as they are, with what is shown in their place; nil is none. A long
-// or unprintable category has a bin with another name (binning.CategoryBin).
+// Hidden maps the bins of the categories of a field that are not published unchanged to their published names. It returns nil if there
+// are none. The bin of a long or unprintable category has another name than the category (binning.CategoryBin).
 func (p Policy) Hidden(field string, l binning.Layout) map[string]string {
 	if l.Kind != binning.Categorical || slices.ContainsFunc(p, func(pattern string) bool { ok, _ := path.Match(pattern, field); return ok }) {
 		return nil
@@ -46,7 +46,7 @@ func (p Policy) Hidden(field string, l binning.Layout) map[string]string {
 	return hidden
 }
 
-// Name is what is shown of a bin.
+// Name returns the published name of a bin.
 func Name(hidden map[string]string, bin string) string {
 	if name, ok := hidden[bin]; ok {
 		return name
@@ -54,20 +54,20 @@ func Name(hidden map[string]string, bin string) string {
 	return bin
 }
 
-// maxCode is the longest category that is taken for a code.
+// maxCode is the maximum length of a category that is classified as a code.
 const maxCode = 24
 
 var (
 	codeShape = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:/+-]*$`)
-	// properName is a word, or several joined by hyphens, in upper and lower case as names of people and places are.
+	// properName matches one or several hyphenated words in mixed case, as names of people and places have.
 	properName = regexp.MustCompile(`^[A-Z][a-z]+([-.][A-Z]?[a-z]*)*$`)
 	postalCode = regexp.MustCompile(`^[A-Za-z][0-9][A-Za-z]-?[0-9][A-Za-z][0-9]$`)
 	ipAddress  = regexp.MustCompile(`^[0-9]{1,3}(\.[0-9]{1,3}){3}$|^[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*$`)
 	webAddress = regexp.MustCompile(`://|^www\.`)
 )
 
-// isCode reports whether a category looks like one of a list that somebody has written down: short, without spaces, and like
-// no name, e-mail, telephone number, address or text.
+// isCode reports whether a category has the form of a code: short, without spaces, and not like a name, e-mail address, telephone
+// number, postal or IP address, or text.
 func isCode(s string) bool {
 	if s == "" || isTruth(s) || isShortNumber(s) {
 		return true
@@ -81,19 +81,19 @@ func isCode(s string) bool {
 			digits++
 		}
 	}
-	// Seven digits are a telephone number, a date of birth or the number of a customer.
+	// Seven or more digits can be a telephone number, a date of birth or a customer number.
 	return digits < 7 && !properName.MatchString(s) && !postalCode.MatchString(s) && !ipAddress.MatchString(s) && !webAddress.MatchString(s)
 }
 
 func isTruth(s string) bool { return s == "true" || s == "false" }
 
-// isShortNumber reports whether a category is a number that identifies nobody by itself.
+// isShortNumber reports whether a category is a number with too few digits to identify a person.
 func isShortNumber(s string) bool {
 	v, err := strconv.ParseFloat(s, 64)
 	return err == nil && len(strings.TrimLeft(s, "-")) < 7 && v == v
 }
 
-// personalWords are parts of the names of columns whose values are about people or free text, in English and French.
+// personalWords are words in the names of columns whose values describe people or are free text, in English and French.
 var personalWords = map[string]bool{
 	"name": true, "names": true, "firstname": true, "lastname": true, "fullname": true, "surname": true, "username": true, "login": true,
 	"email": true, "mail": true, "phone": true, "tel": true, "telephone": true, "mobile": true, "fax": true,
@@ -104,7 +104,7 @@ var personalWords = map[string]bool{
 	"nom": true, "prenom": true, "courriel": true, "adresse": true, "rue": true, "naissance": true, "nas": true, "commentaire": true,
 }
 
-// aboutPeople reports whether the name of a field says that its values are about people, or text.
+// aboutPeople reports whether the name of a field suggests that its values describe people or are free text.
 func aboutPeople(field string) bool {
 	var word strings.Builder
 	found := false

@@ -1,10 +1,11 @@
-// Package review is the contract between whoever gates a response (the model-quality exporter) and whoever hands it to
-// a person (the responder, or any webhook). An Item flows from the first to the second as the JSON body of one POST to
-// Path; neither side keeps state here.
+// Package review defines the request that sends a response to human review.
 //
-// The sender repeats a POST until the receiver answers 2xx, so the receiver must take the same ID twice without
-// queuing it twice. 5xx, 429 and no answer at all are repeated, and so are 401, 403 and 404, which a token or an address
-// set right will mend. 409 means that the item is there already; any other status, that it will never be taken.
+// Input: an Item from the program that applies the gate (the model-quality exporter). Output: the JSON body of one POST to Path, which
+// the program that forwards items to a person (the responder, or any webhook) receives. State: none.
+//
+// The sender repeats a POST until the receiver answers 2xx. Therefore the receiver must not queue the same ID twice. The sender also
+// retries after 5xx, 429 and no answer, and after 401, 403 and 404, because a corrected token or URL resolves these. 409 means that the
+// item exists already. After any other status the sender does not retry.
 package review
 
 import (
@@ -16,15 +17,15 @@ import (
 	"time"
 )
 
-// Path of the receiver's endpoint, below its base URL.
+// Path is the path of the receiver's endpoint below its base URL.
 const Path = "/api/v1/reviews"
 
-// IdempotencyHeader carries the item's ID for receivers that look at headers alone.
+// IdempotencyHeader is the header with the item's ID, for receivers that read only headers.
 const IdempotencyHeader = "Idempotency-Key"
 
-// Item is one response that an evaluation put below its gate.
+// Item is one response with an evaluation score below its gate.
 type Item struct {
-	// ID names the item for ever: see NewID.
+	// ID identifies the item permanently; see NewID.
 	ID string `json:"id"`
 	// Time of the evaluation.
 	Time time.Time `json:"time"`
@@ -33,25 +34,24 @@ type Item struct {
 	Version     string `json:"version"`
 	MLflowRunID string `json:"mlflow_run_id,omitempty"`
 
-	// TraceID and SpanID of the span that answered, in lower-case hex.
+	// TraceID and SpanID identify the span of the response, in lower-case hex.
 	TraceID string `json:"trace_id,omitempty"`
 	SpanID  string `json:"span_id,omitempty"`
-	// ResponseID is the service's own name of the answer, gen_ai.response.id.
+	// ResponseID is the service's own ID of the response, gen_ai.response.id.
 	ResponseID string `json:"response_id,omitempty"`
 
-	// Evaluation that failed, its score and the gate that the score is below.
+	// Evaluation is the name of the evaluation, Score its score, and Gate the limit that the score is below.
 	Evaluation string  `json:"evaluation"`
 	Score      float64 `json:"score"`
 	Gate       float64 `json:"gate"`
-	// Label and Explanation are the evaluator's own words, where it gave any.
+	// Label and Explanation are given by the evaluator, if it gave any.
 	Label       string `json:"label,omitempty"`
 	Explanation string `json:"explanation,omitempty"`
-	// Excerpt of the response, only where the operator allows it to leave the service.
+	// Excerpt of the response. It is set only if the operator allows it to leave the service.
 	Excerpt string `json:"excerpt,omitempty"`
 }
 
-// NewID derives an item's ID from what was evaluated, so that a sender that crashed between two POSTs says the same
-// ID again.
+// NewID derives an item's ID from what was evaluated, so that a sender that crashed between two POSTs uses the same ID again.
 func NewID(traceID, spanID, responseID, evaluation string) string {
 	sum := sha256.New()
 	for _, part := range []string{traceID, spanID, responseID, evaluation} {
@@ -60,7 +60,7 @@ func NewID(traceID, spanID, responseID, evaluation string) string {
 	return hex.EncodeToString(sum.Sum(nil)[:16])
 }
 
-// Validate says everything that is wrong with the item.
+// Validate returns all errors of the item.
 func (i Item) Validate() error {
 	var wrong []error
 	for _, field := range []struct{ name, value string }{

@@ -1,14 +1,12 @@
-// Package season knows how the values of a baseline differ by hour of the day
-// and kind of day.
+// Package season computes how the values of a baseline depend on the hour of the day and the kind of day.
 //
-// Input: the counts of each learned hour, by the bins of a field, and the counts
-// of the whole baseline. Output: for a window, the share of each bin that the
-// baseline had at that time of the day, weekdays and weekends apart, and the
-// number of values behind it; and how much the baseline's own hours differed. State: a Season is built once by a Builder and
-// never changes. The package reads no clock and no store.
+// Input: the counts of each learned hour by the bins of a field, and the counts of the whole baseline. Output: for a window, the share
+// of each bin that the baseline had at that time of the day (weekdays and weekends separately), and the number of values that these
+// shares come from; also how much the baseline's own hours differed from each other. State: a Season is built once by a Builder and
+// never changes. The package never reads a clock or a store.
 //
-// The last hour of a night is compared with nights: it differs from a whole
-// month as the night differs from the day, and that is no drift.
+// An hour at night is compared with the same hours of other nights. It differs from a whole month as the night differs from the day,
+// and that is not drift.
 package season
 
 import (
@@ -24,7 +22,7 @@ const (
 	slots       = kinds * hoursPerDay
 )
 
-// slot is an hour of the day and a kind of day.
+// slot is an hour of one kind of day.
 type slot int
 
 func slotOf(t time.Time) slot {
@@ -35,32 +33,30 @@ func slotOf(t time.Time) slot {
 	return s
 }
 
-// neighbour is the slot so many hours later, or earlier, on the same kind of day.
+// neighbour returns the slot that is the given number of hours later, or earlier if negative, on the same kind of day.
 func (s slot) neighbour(hours int) slot {
 	kind, hour := s/hoursPerDay, int(s)%hoursPerDay
 	return kind*hoursPerDay + slot((hour+hours+hoursPerDay)%hoursPerDay)
 }
 
-// otherKind is the same hour on the other kind of day.
+// otherKind returns the same hour on the other kind of day.
 func (s slot) otherKind() slot { return (s + hoursPerDay) % slots }
 
 const (
-	// minValues is how many values for each bin a slot must have to be compared
-	// with. With 100, chance moves its shares by an index of about 0.01, a
-	// thirtieth of the default limit of a drift.
+	// minValues is the minimum number of values for each bin in a slot. With 100, chance changes the slot's shares by an index of about
+	// 0.01, a thirtieth of the default drift limit.
 	minValues = 100
-	// minDays is on how many days a slot must have been counted: one Saturday is
-	// no weekend.
+	// minDays is the minimum number of days of a slot, because one Saturday does not represent all weekends.
 	minDays = 3
-	// maxNeighbours is how many hours on either side a slot can be pooled with.
-	// The next ones are another time of the day.
+	// maxNeighbours is the maximum number of hours before and after a slot that can be pooled with it. Hours further away are a
+	// different time of the day.
 	maxNeighbours = 3
-	// significance is the normal quantile beyond which a slot differs from the
-	// whole: 4 is one field without a season in 700 over 48 slots.
+	// significance is the normal quantile above which a slot differs from the whole baseline. With 4 and 48 slots, one of 700 fields
+	// without a season is classified as seasonal by chance.
 	significance = 4
 )
 
-// cell is a number of values by bin.
+// cell is the number of values by bin.
 type cell struct {
 	bins  []int64
 	total int64
@@ -76,7 +72,7 @@ func (c *cell) add(bins []int64) {
 	}
 }
 
-// field is what is known of one field.
+// field is the data of one field.
 type field struct {
 	bins     []string
 	whole    cell
@@ -86,7 +82,7 @@ type field struct {
 	swing    swing
 }
 
-// Builder collects what was learned. It is for one goroutine.
+// Builder collects the learned hours. It is not safe for concurrent use.
 type Builder struct {
 	zone   *time.Location
 	days   [slots]int
@@ -94,13 +90,12 @@ type Builder struct {
 	fields map[string]*field
 }
 
-// NewBuilder makes a Builder. Hours and weekends are those of the zone.
+// NewBuilder returns a Builder. Hours and weekends are those of the time zone.
 func NewBuilder(zone *time.Location) *Builder {
 	return &Builder{zone: zone, fields: make(map[string]*field)}
 }
 
-// Field names a field, its bins, and the counts of the whole baseline. Bins
-// without a count have none.
+// Field adds a field with its bins and the counts of the whole baseline. A bin that is missing in whole has the count 0.
 func (b *Builder) Field(name string, bins []string, whole map[string]int64) {
 	f := &field{bins: bins}
 	counts := make([]int64, len(bins))
@@ -111,9 +106,8 @@ func (b *Builder) Field(name string, bins []string, whole map[string]int64) {
 	b.fields[name] = f
 }
 
-// Hour adds the hour of the baseline that begins at start. The counts of a field
-// are in the order of its bins. Fields that were not named, or that have another
-// number of bins, are left out. They must not be changed until there is a Season.
+// Hour adds the hour of the baseline that begins at start. The counts of a field are in the order of its bins. Fields that were not
+// added, or that have another number of bins, are ignored. The caller must not change fields until Season has returned.
 func (b *Builder) Hour(start time.Time, fields map[string][]int64) {
 	s := slotOf(start.In(b.zone))
 	b.days[s]++
@@ -125,7 +119,7 @@ func (b *Builder) Hour(start time.Time, fields map[string][]int64) {
 	}
 }
 
-// Season returns what was collected. The Builder must not be used any more.
+// Season returns the season of the added hours. The Builder must not be used afterwards.
 func (b *Builder) Season() *Season {
 	for name, f := range b.fields {
 		for s := range slot(slots) {
@@ -134,15 +128,14 @@ func (b *Builder) Season() *Season {
 		}
 		f.swing = b.swing(name, f)
 		if !f.seasonal {
-			f.pooled = [slots]cell{} // They are never read.
+			f.pooled = [slots]cell{} // Only seasonal fields are read from pooled.
 		}
 	}
 	return &Season{zone: b.zone, days: b.days, fields: b.fields}
 }
 
-// pool returns the slot itself where it has enough values of enough days; else,
-// in this order, it is pooled with more and more hours before and after it, with
-// the same hours of the other kind of day, and at last with everything.
+// pool returns the counts of a slot if it has enough values from enough days. Otherwise it adds, in this order, more and more hours
+// before and after it, and the same hours of the other kind of day. If that is still not enough, it returns the whole baseline.
 func (b *Builder) pool(f *field, s slot) cell {
 	for _, kinds := range [][]slot{{s}, {s, s.otherKind()}} {
 		var sum cell
@@ -168,7 +161,7 @@ func (b *Builder) pool(f *field, s slot) cell {
 	return f.whole
 }
 
-// differs reports whether a slot differs from the whole by more than chance.
+// differs reports whether a slot differs from the whole baseline by more than chance explains.
 func differs(bins []string, c, whole cell) bool {
 	if c.total == 0 || &c.bins[0] == &whole.bins[0] {
 		return false
@@ -185,31 +178,28 @@ func counts(bins []string, c cell) map[string]int64 {
 	return m
 }
 
-// Season is what a baseline was like at each time of the day. Its methods may be
-// called at the same time.
+// Season has the distribution of a baseline at each time of the day. It is safe for concurrent use.
 type Season struct {
 	zone   *time.Location
 	days   [slots]int
 	fields map[string]*field
 }
 
-// Expected is what a window is compared with.
+// Expected is the distribution that a window is compared with.
 type Expected struct {
 	// Shares are the shares of the values by bin.
 	Shares map[string]float64
-	// Values is the number of values that the shares come from. That of a
-	// mixture of slots is the number with which one slot would be as uncertain.
+	// Values is the number of values that the shares come from. For a mixture of slots, it is the number of values with which a single
+	// slot would have the same uncertainty.
 	Values float64
-	// Whole says that the shares are those of the whole baseline.
+	// Whole reports that the shares are those of the whole baseline.
 	Whole bool
 }
 
-// Window returns what the baseline had at the time of the day at which the window
-// lies. A window across slots gets their mixture, weighted by how many values
-// each would have in its part of the window. A field that does not differ between
-// slots by more than chance gets the whole baseline, which has more values, and
-// so does a window of a day or more. It returns false if the baseline has no
-// values of the field.
+// Window returns the baseline's distribution at the window's time of the day. A window across several slots gets their mixture,
+// weighted by the number of values that each slot has in its part of the window. Two kinds of windows get the whole baseline, which has
+// more values: those of a field that does not differ between slots by more than chance, and those of a day or more. Window returns
+// false if the baseline has no values of the field.
 func (s *Season) Window(name string, from, to time.Time) (Expected, bool) {
 	f := s.fields[name]
 	if f == nil || f.whole.total == 0 {
@@ -224,7 +214,8 @@ func (s *Season) Window(name string, from, to time.Time) (Expected, bool) {
 	return e, true
 }
 
-// Mix is Window for who asks every minute: the shares in the order of the bins, which must not be changed.
+// Mix is Window without allocating a map, for callers that run every minute. The shares are in the order of the bins. The caller must
+// not change bins or shares.
 func (s *Season) Mix(name string, from, to time.Time) (bins []string, shares []float64, values float64, ok bool) {
 	f := s.fields[name]
 	if f == nil || f.whole.total == 0 {
@@ -235,20 +226,19 @@ func (s *Season) Mix(name string, from, to time.Time) (bins []string, shares []f
 	return f.bins, shares, values, true
 }
 
-// parts are the slots of a window, or the whole baseline.
+// parts returns the slots of a window, or the whole baseline.
 func (s *Season) parts(f *field, from, to time.Time) (parts []part, whole bool) {
 	if !f.seasonal || to.Sub(from) >= hoursPerDay*time.Hour || !from.Before(to) {
 		return []part{{f.whole, 1}}, true
 	}
 	for at := from; at.Before(to); {
-		// Zones differ from UTC by quarters of an hour; learned hours are of UTC.
+		// Time zones differ from UTC by multiples of a quarter of an hour. Learned hours are hours of UTC.
 		next := at.Truncate(time.Hour).Add(time.Hour)
 		if next.After(to) {
 			next = to
 		}
 		k := slotOf(at.Truncate(time.Hour).In(s.zone))
-		// A slot that never had a value weighs next to nothing, but something:
-		// it may be all there is.
+		// A slot without any value gets a very small weight instead of 0, because it may be the only slot of the window.
 		perHour := max(float64(f.own[k].total)/float64(max(s.days[k], 1)), 1e-6)
 		parts = append(parts, part{f.pooled[k], perHour * next.Sub(at).Hours()})
 		at = next
@@ -279,7 +269,7 @@ func (f *field) mixture(parts []part) (shares []float64, values float64) {
 	return shares, math.Round(1 / uncertainty)
 }
 
-// Seasonal reports whether the field differs between slots by more than chance.
+// Seasonal reports whether the field differs between slots by more than chance explains.
 func (s *Season) Seasonal(name string) bool {
 	f := s.fields[name]
 	return f != nil && f.seasonal

@@ -9,11 +9,11 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/drift"
 )
 
-// maxNoise is the greatest index that chance alone may explain in an hour, as ml:threshold:drift_noise_psi of the rules: the
-// indices of hours with fewer values say more about chance than about the hours.
+// maxNoise is the maximum index that chance alone may explain in an hour, the same as ml:threshold:drift_noise_psi of the rules. With
+// fewer values in an hour, its index depends more on chance than on the hour.
 const maxNoise = 0.07
 
-// hour is an hour that was learned.
+// hour is a learned hour.
 type hour struct {
 	start  time.Time
 	slot   slot
@@ -27,7 +27,7 @@ type swing struct {
 	days  mean
 }
 
-// mean is a mean in the making.
+// mean accumulates a mean.
 type mean struct {
 	sum float64
 	n   int
@@ -35,12 +35,12 @@ type mean struct {
 
 func (m *mean) add(o mean) { m.sum, m.n = m.sum+o.sum, m.n+o.n }
 
-// value is no less than 0: chance explains more than there is as often as less.
+// value returns the mean, at least 0. Chance makes differences negative as often as positive.
 func (m mean) value() (float64, bool) {
 	return math.Max(m.sum/math.Max(float64(m.n), 1), 0), m.n >= minDays
 }
 
-// swing compares each learned hour of a field with what its slot is compared with, and each day with the whole.
+// swing compares each learned hour of a field with the distribution of its slot, and each day with the whole baseline.
 func (b *Builder) swing(name string, f *field) (of swing) {
 	days := make(map[int64]*cell)
 	for _, h := range b.hours {
@@ -70,8 +70,9 @@ func (b *Builder) swing(name string, f *field) (of swing) {
 	return of
 }
 
-// beyondChance is the index of a part of a baseline against all of it, less what chance explains. The part is in what it is
-// compared with, which is a mean of so many days: as in a sample variance, the difference is smaller for it by one in their number.
+// beyondChance returns the index of a part of a baseline against the whole baseline or its slot, less what chance explains. The part is
+// itself included in the counts that it is compared with, which come from the given number of days. This reduces the difference by a
+// factor of (days-1)/days, which the result corrects, as a sample variance does.
 func beyondChance(part []int64, all cell, days int) (float64, bool) {
 	if days < minDays || all.total == 0 {
 		return 0, false
@@ -83,7 +84,7 @@ func beyondChance(part []int64, all cell, days int) (float64, bool) {
 	return (x.PSI - x.Noise) * float64(days) / float64(days-1), true
 }
 
-// at is the mean of the slot and of the hours before and after it; of all hours where these have too few.
+// at returns the mean of the slot and of the hours before and after it. If these have too few values, it returns the mean of all hours.
 func (s *swing) at(k slot) (float64, bool) {
 	near := s.hours[k]
 	near.add(s.hours[k.neighbour(-1)])
@@ -94,8 +95,8 @@ func (s *swing) at(k slot) (float64, bool) {
 	return s.all.value()
 }
 
-// DaySwing is the mean index by which the days of the baseline differed from all of it, beyond chance. It returns false where too few
-// days had enough values.
+// DaySwing returns the mean index, beyond chance, of the baseline's days against the whole baseline. It returns false if too few days
+// had enough values.
 func (s *Season) DaySwing(name string) (float64, bool) {
 	f := s.fields[name]
 	if f == nil {
@@ -104,9 +105,9 @@ func (s *Season) DaySwing(name string) (float64, bool) {
 	return f.swing.days.value()
 }
 
-// Swing is the mean index by which the hours of the baseline at the time of the day at which the window lies differed from what the
-// window is compared with, beyond chance; of a window of a day or more, that of its days. It returns false where too few hours, or
-// days, had enough values.
+// Swing returns the mean index, beyond chance, of the baseline's hours at the window's time of the day against the distribution that
+// the window is compared with. For a window of a day or more it returns DaySwing. It returns false if too few hours, or days, had
+// enough values.
 func (s *Season) Swing(name string, from, to time.Time) (float64, bool) {
 	if to.Sub(from) >= hoursPerDay*time.Hour {
 		return s.DaySwing(name)

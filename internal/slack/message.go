@@ -38,6 +38,9 @@ type Message struct {
 	Received time.Time `json:"-"`
 	// Path is the path of the webhook's URL. With a webhook for each channel it tells them apart.
 	Path string `json:"-"`
+	// TS names a message that was posted through the Web API, and Updates is how often it was changed since.
+	TS      string `json:"ts"`
+	Updates int    `json:"-"`
 
 	Channel     string       `json:"channel"`
 	Username    string       `json:"username"`

@@ -14,7 +14,7 @@ import (
 // maxBody is far above what a message within Slack's limits needs, and small enough for a hostile sender.
 const maxBody = 1 << 20
 
-// Sink is an incoming webhook that keeps the last messages it accepted. It is safe for concurrent use.
+// Sink is an incoming webhook, and the part of the Web API that posts and changes messages. It keeps the last messages it accepted. It is safe for concurrent use.
 type Sink struct {
 	capacity int
 	now      func() time.Time
@@ -22,6 +22,7 @@ type Sink struct {
 	mu        sync.Mutex
 	messages  []Message // The oldest first, at most capacity of them.
 	accepted  int
+	posted    int           // through the Web API
 	rejection error         // The last one.
 	changed   chan struct{} // Closed and replaced at each request.
 }
@@ -36,14 +37,19 @@ func NewSink(capacity int) (*Sink, error) {
 	return &Sink{capacity: capacity, now: time.Now, changed: make(chan struct{})}, nil
 }
 
-// ServeHTTP answers as Slack does: "ok", or an error word with status 400.
+// ServeHTTP answers as Slack does: a webhook "ok", or an error word with status 400; the Web API in JSON (see api.go).
 func (s *Sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		http.Error(w, "method_not_allowed", http.StatusMethodNotAllowed)
 		return
 	}
+	if method, ok := apiMethod(r); ok {
+		s.serveAPI(w, r, method)
+		return
+	}
 	m, err := read(w, r)
+	m.TS = ""
 	s.record(m, err)
 	if slackErr := (*Error)(nil); errors.As(err, &slackErr) {
 		http.Error(w, slackErr.Code, http.StatusBadRequest)
@@ -71,6 +77,9 @@ func (s *Sink) record(m Message, err error) {
 	} else {
 		s.accepted++
 		m.Seq, m.Received = s.accepted, s.now()
+		if m.TS != "" { // Of an update: the message moves to the end.
+			s.messages = slices.DeleteFunc(s.messages, func(o Message) bool { return o.TS == m.TS })
+		}
 		if len(s.messages) == s.capacity {
 			s.messages = slices.Delete(s.messages, 0, 1)
 		}

@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// Probe says whether this process can write to a folder, or make it. Unlike Writable it leaves nothing behind: a folder
-// that one user made is often not another user's to write to.
+// Probe reports whether this process can write to a folder, or create it. Unlike Writable, it does not create the folder: another user
+// often cannot write to a folder that this user created.
 func Probe(dir string) (found string, err error) {
 	place := filepath.Clean(dir)
 	for {

@@ -1,8 +1,7 @@
-// Package state says where a process may write.
+// Package state checks the folders that a process writes to.
 //
-// Input: folders of a configuration. Output: whether this process can write to them, and where large temporary files
-// go. A process that was given one writable folder, in a container with a read-only root, needs no other. The package
-// owns nothing.
+// Input: folders of a configuration. Output: whether this process can write to them, and the folder for large temporary files. State:
+// none. A process in a container with a read-only root needs only one writable folder.
 package state
 
 import (
@@ -11,10 +10,10 @@ import (
 	"os"
 )
 
-// page is what a full disk has no room for.
+// page is a size in bytes that a full disk cannot store.
 const page = 4096
 
-// Writable makes a folder if it is not there, and says why nothing can be written to it.
+// Writable creates a folder if it does not exist, and returns an error if this process cannot write to it.
 func Writable(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the folder: %w; want a folder that user %d of this process can write to", err, os.Getuid())
@@ -30,7 +29,7 @@ func Writable(dir string) error {
 	return nil
 }
 
-// Temp is where temporary files go: where the system keeps such files, or else the folder of the state.
+// Temp returns the folder for temporary files: the system's folder if it is writable, else dir.
 func Temp(dir string) string {
 	system := os.TempDir()
 	f, err := os.CreateTemp(system, ".sightglass-probe-*")

@@ -11,9 +11,8 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables/internal/bigquery"
 )
 
-// bigQuery is the dialect of Google BigQuery. Its types of time do not compare with
-// each other, so all but the timestamp column are read as TIMESTAMP; that one stays
-// as it is, since a table is partitioned by it.
+// bigQuery is the dialect of Google BigQuery. BigQuery does not compare its date and time types with each other, so columns are read as
+// TIMESTAMP. The timestamp column keeps its type, because the table may be partitioned by it.
 type bigQuery struct{}
 
 func openBigQuery(o Options) (*sql.DB, error) {
@@ -24,7 +23,7 @@ func openBigQuery(o Options) (*sql.DB, error) {
 	return sql.OpenDB(connector), nil
 }
 
-// bigQueryEscaper escapes what ends or changes a literal, which has no line breaks.
+// bigQueryEscaper escapes the characters that end or change a literal. A literal cannot contain line breaks.
 var bigQueryEscaper = strings.NewReplacer(`\`, `\\`, `'`, `\'`, "`", "\\`", "\n", `\n`, "\r", `\r`)
 
 func (bigQuery) identifier(name string) string   { return "`" + bigQueryEscaper.Replace(name) + "`" }
@@ -36,7 +35,7 @@ func (bigQuery) countIf(condition string) string { return "COUNTIF(" + condition
 func (bigQuery) distinct(expr string) string     { return "APPROX_COUNT_DISTINCT(" + expr + ")" }
 func (bigQuery) array(counts []string) string    { return "[" + strings.Join(counts, ", ") + "]" }
 
-// doubles are a text: an array in a result has no NULL.
+// doubles returns a text, because an array in a result cannot contain NULL.
 func (d bigQuery) doubles(exprs []string) string { return "TO_JSON_STRING(" + d.array(exprs) + ")" }
 
 func (d bigQuery) infinity(sign int) string {
@@ -46,8 +45,7 @@ func (d bigQuery) infinity(sign int) string {
 	return d.double("'inf'")
 }
 
-// instant of a DATE is the first day that does not begin before it: records are
-// compared with >= and <.
+// instant returns, for the class Date, the first day that does not begin before t, because records are compared with >= and <.
 func (bigQuery) instant(t time.Time, class Class) string {
 	t = t.UTC()
 	switch class {
@@ -67,7 +65,7 @@ func (bigQuery) epoch(expr string, _ Class) string {
 	return "UNIX_MICROS(TIMESTAMP(" + expr + ")) / 1e6"
 }
 
-// moments are a text: an array in a result has no NULL.
+// moments returns a text, because an array in a result cannot contain NULL.
 func (d bigQuery) moments(expr, condition string) string {
 	if condition != "" {
 		expr = "IF(" + condition + ", " + expr + ", NULL)"
@@ -75,12 +73,12 @@ func (d bigQuery) moments(expr, condition string) string {
 	return d.doubles([]string{d.double("count(" + expr + ")"), "min(" + expr + ")", "max(" + expr + ")", "sum(" + expr + ")", "stddev_pop(" + expr + ")", d.double(d.countIf(expr + " = 0"))})
 }
 
-// whole makes an integer of a number without a fraction: BigQuery does not group by others.
+// whole casts to an integer, because BigQuery does not group by floating-point numbers.
 func (bigQuery) whole(expr string) string { return "CAST(" + expr + " AS INT64)" }
 
 func (bigQuery) quantiles(string, []float64) string { return "NULL" } // See quantilesFrom.
 
-// quantilesFrom picks from those that BigQuery offers: so many of equal distance.
+// quantilesFrom selects from APPROX_QUANTILES, which returns only evenly spaced quantiles.
 func (d bigQuery) quantilesFrom(expr, source string, probabilities []float64) string {
 	const parts = 1000
 	picks := make([]string, len(probabilities))

@@ -10,38 +10,36 @@ import (
 	"time"
 )
 
-// Check is a condition that every row should fulfil. A row of which it cannot be
-// told since a value is missing fulfils it, as in SQL's own CHECK; NotNull is
-// for what must be there.
+// Check is a condition that every row should meet. As in SQL's CHECK, a row whose value is missing meets the condition. NotNull checks
+// that a value is present.
 type Check struct {
 	Name string
-	// Column is what the condition is about; SQL conditions name theirs.
+	// Column is the column that the condition applies to. SQL conditions name their own columns.
 	Column string
-	// One of these is the condition.
+	// Exactly one condition is set: NotNull, In, AtLeast and AtMost (one or both), Matches, SQL or Partners.
 	NotNull bool
 	In      []string
-	// AtLeast and AtMost are bounds, both included; either may be empty.
+	// AtLeast and AtMost are inclusive bounds. Either may be empty.
 	AtLeast, AtMost string
-	// Matches is a regular expression that is found anywhere in the value.
+	// Matches is a regular expression that must match anywhere in the value.
 	Matches string
-	// SQL is an expression of the operator's over the columns.
+	// SQL is an operator's expression over the columns.
 	SQL string
-	// Where is an expression of the operator's that says which rows the condition is for; all if empty.
+	// Where is an operator's expression that selects the rows to check. Empty means all.
 	Where string
-	// Partners is the relation whose PartnerColumn has every value of the column.
+	// Partners is the referenced relation. Its PartnerColumn must contain every value of the column.
 	Partners      *Relation
 	PartnerColumn string
 }
 
-// Checked is how many rows break a check, or why that cannot be told.
+// Checked is the number of rows that break a check, or the error that prevented counting.
 type Checked struct {
 	Broken int64
 	Err    error
 }
 
-// Check counts the rows of the window that break each check: all in one scan,
-// but for those that look for partners in another relation. A check that cannot
-// be counted, for it names a column that is not there, leaves the others alone.
+// Check counts the rows of the window that break each check. It needs one scan for all checks, and one for each check that refers to
+// another relation. A check that cannot be counted, for example because its column does not exist, does not affect the others.
 func (s *Source) Check(ctx context.Context, r Relation, schema []Column, w Window, checks []Check) ([]Checked, error) {
 	parts, err := s.CheckParts(ctx, r, schema, w, nil, checks)
 	if err != nil {
@@ -50,7 +48,7 @@ func (s *Source) Check(ctx context.Context, r Relation, schema []Column, w Windo
 	return parts[0], nil
 }
 
-// CheckParts is Check of each part of the split.
+// CheckParts is Check for each partition of the split.
 func (s *Source) CheckParts(ctx context.Context, r Relation, schema []Column, w Window, split Split, checks []Check) ([][]Checked, error) {
 	results := make([][]Checked, split.Parts())
 	for i := range results {
@@ -75,7 +73,7 @@ func (s *Source) CheckParts(ctx context.Context, r Relation, schema []Column, w 
 		return nil, fmt.Errorf("checks: %w", err)
 	}
 	from := sc.from + " AS t" + where
-	// count counts some of the checks in one scan, or none of them.
+	// count counts the given checks in one scan.
 	count := func(counts []string, of []int) error {
 		return s.grouped(ctx, []string{s.dialect.array(counts)}, from, group, func(g int64, row []any) error {
 			values, err := toInts(row[0])
@@ -123,7 +121,7 @@ func (s *Source) CheckParts(ctx context.Context, r Relation, schema []Column, w 
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("checks: %w", err)
 	}
-	// One of them is wrong: which?
+	// At least one check fails the statement. Each runs alone to find which.
 	for i, j := range counted {
 		if err := count(counts[i:i+1], counted[i:i+1]); err != nil {
 			fail(j, err)
@@ -132,11 +130,11 @@ func (s *Source) CheckParts(ctx context.Context, r Relation, schema []Column, w 
 	return results, nil
 }
 
-// broken is the SQL of the condition that a row breaks the check.
+// broken returns the SQL condition of the rows that break the check.
 func (s *Source) broken(ctx context.Context, schema []Column, c Check) (string, error) {
 	d := s.dialect
 	if c.SQL != "" {
-		return "NOT (" + c.SQL + "\n)", nil // A line of its own: the condition may end in a comment.
+		return "NOT (" + c.SQL + "\n)", nil // The line break ends a comment at the end of the condition.
 	}
 	column, err := columnOf(schema, c.Column)
 	if err != nil {
@@ -198,8 +196,7 @@ func columnOf(schema []Column, name string) (Column, error) {
 	return schema[i], nil
 }
 
-// comparable is the SQL of a column and of values of the configuration, so that
-// they compare as values of the column's class.
+// comparable returns the SQL of a column and of configured values so that they compare as values of the column's class.
 func (s *Source) comparable(c Column, values ...string) (string, []string, error) {
 	d := s.dialect
 	expr, literals := d.identifier(c.Name), make([]string, len(values))
@@ -211,7 +208,7 @@ func (s *Source) comparable(c Column, values ...string) (string, []string, error
 				return "", nil, fmt.Errorf("column %q has type %s, and %q is no number", c.Name, c.Type, v)
 			}
 			if literals[i] = number(f); c.Class != Float {
-				// An exact number compares exactly.
+				// An exact number is compared exactly.
 				literals[i] = decimal(v, f)
 			}
 		case c.Class.isTime():
@@ -232,8 +229,7 @@ func (s *Source) comparable(c Column, values ...string) (string, []string, error
 	return expr, literals, nil
 }
 
-// decimal is a number of the configuration as an exact literal where it is
-// written as one.
+// decimal returns a number of the configuration as an exact literal if it is written without an exponent.
 func decimal(text string, value float64) string {
 	if strings.Trim(strings.TrimPrefix(text, "-"), "0123456789.") == "" {
 		return text
@@ -250,23 +246,20 @@ func parseTime(text string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q is no time", text)
 }
 
-// Duplicates is how many rows repeat the key of another one.
+// Duplicates is the number of rows that repeat the key of another row.
 type Duplicates struct {
-	// Rows are those beyond the first of each key. Rows without a part of the
-	// key have none.
+	// Rows is the number of rows beyond the first row of each key. Rows with a NULL in the key are not counted.
 	Rows int64
-	// Sample is the share of the keys that were looked at: 1 where the number
-	// is exact.
+	// Sample is the share of the keys that were counted. It is 1 if Rows is exact.
 	Sample float64
 }
 
-// sampled is the part of all keys that is counted where there are too many to
-// count all: 1 in so many, by a hash, so that all rows of a key are in it.
+// sampled means that one in 16 keys is counted if there are too many to count all. Keys are selected by a hash, so that all rows of a
+// key are included.
 const sampled = 16
 
-// Duplicates counts the rows of the window that repeat a key. With up to exact
-// rows all are counted; of more rows, the keys of a sixteenth are, and the number
-// is sixteen times theirs.
+// Duplicates counts the rows of the window that repeat a key. If rows is at most exact, all are counted. Otherwise a sixteenth of the
+// keys is counted and the result is multiplied by sixteen.
 func (s *Source) Duplicates(ctx context.Context, r Relation, schema []Column, w Window, key []string, rows, exact int64) (Duplicates, error) {
 	parts, err := s.DuplicateParts(ctx, r, schema, w, nil, key, rows, exact)
 	if err != nil {
@@ -275,7 +268,8 @@ func (s *Source) Duplicates(ctx context.Context, r Relation, schema []Column, w 
 	return parts[0], nil
 }
 
-// DuplicateParts is Duplicates of each part of the split: rows that repeat the key of another one of the same part.
+// DuplicateParts is Duplicates for each partition of the split. It counts rows that repeat the key of another row in the same
+// partition.
 func (s *Source) DuplicateParts(ctx context.Context, r Relation, schema []Column, w Window, split Split, key []string, rows, exact int64) ([]Duplicates, error) {
 	d := s.dialect
 	results := make([]Duplicates, split.Parts())
@@ -337,8 +331,8 @@ func (s *Source) DuplicateParts(ctx context.Context, r Relation, schema []Column
 	return results, nil
 }
 
-// Every matches finds a regular expression anywhere in a text; every oneIn takes
-// one in n of the combinations of some columns, always the same ones.
+// Every matches tests for a regular expression anywhere in a text. Every oneIn selects one in n of the combinations of the columns'
+// values, and the same ones in each scan.
 
 func (duckDB) matches(expr, pattern string) string {
 	return "regexp_matches(" + expr + ", " + pattern + ")"
@@ -368,7 +362,7 @@ func (d trino) oneIn(columns []string, n int) string {
 	return fmt.Sprintf("from_big_endian_64(xxhash64(to_utf8(%s))) %% %d = 0", joined(d, columns), n)
 }
 
-// joined is one text of several columns.
+// joined returns the concatenated text of several columns.
 func joined(d dialect, columns []string) string {
 	parts := make([]string, len(columns))
 	for i, c := range columns {

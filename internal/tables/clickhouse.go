@@ -12,8 +12,8 @@ type clickHouse struct{}
 func (clickHouse) identifier(name string) string { return "`" + clickHouseEscaper.Replace(name) + "`" }
 func (clickHouse) text(s string) string          { return "'" + clickHouseEscaper.Replace(s) + "'" }
 
-// clickHouseEscaper escapes what ends or changes a quoted text in ClickHouse,
-// which knows backslash sequences in both literals and identifiers.
+// clickHouseEscaper escapes the characters that end or change a quoted text. ClickHouse interprets backslash sequences in both literals
+// and identifiers.
 var clickHouseEscaper = strings.NewReplacer(`\`, `\\`, `'`, `\'`, "`", "\\`")
 
 func (clickHouse) double(expr string) string       { return "toFloat64(" + expr + ")" }
@@ -50,8 +50,7 @@ func (clickHouse) infinity(sign int) string {
 	return "inf"
 }
 
-// instant ignores the class: ClickHouse compares every type of date and time
-// with a DateTime64.
+// instant ignores the class, because ClickHouse compares every date and time type with a DateTime64.
 func (clickHouse) instant(t time.Time, _ Class) string {
 	return "toDateTime64('" + t.UTC().Format(instantLayout) + "', 6, 'UTC')"
 }
@@ -60,7 +59,7 @@ func (clickHouse) earlier(expr string, _ Class, seconds float64) string {
 	return fmt.Sprintf("%s - toIntervalSecond(%d)", expr, int64(seconds))
 }
 
-// quantiles are of a t-digest, whose memory does not grow with the table.
+// quantiles uses a t-digest, whose memory does not grow with the table.
 func (d clickHouse) quantiles(expr string, probabilities []float64) string {
 	return fmt.Sprintf("quantilesTDigestIf(%s)(%s, isFinite(%s))", numbers(probabilities), expr, expr)
 }
@@ -78,7 +77,7 @@ func (d clickHouse) class(databaseType string) Class {
 		return Boolean
 	case "FLOAT32", "FLOAT64", "BFLOAT16":
 		return Float
-	// ClickHouse's times of day are instants; those without a zone use the server's.
+	// ClickHouse stores a date with time as an instant. Types without a zone use the server's zone.
 	case "DATETIME", "DATETIME64":
 		return TimestampTZ
 	case "DATE", "DATE32":

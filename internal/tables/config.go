@@ -8,15 +8,14 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 )
 
-// Config is how a configuration file says where a database is.
+// Config is the configuration of a database connection.
 type Config struct {
 	Type Type `yaml:"type"`
-	// DSN is the connection string; it can hold a password, so it stands in a
-	// file or an environment variable. DuckDB needs none.
+	// DSN is the connection string. It can contain a password, so it is read from a file or an environment variable. DuckDB needs none.
 	DSN config.SecretSource `yaml:"dsn,omitempty"`
-	// Database is the DuckDB database file to read; without it DuckDB reads files.
+	// Database is the DuckDB database file to read. Without it, DuckDB reads files.
 	Database config.Path `yaml:"database,omitempty"`
-	// MemoryLimit, Threads, TempDirectory, ArrowDiskLimit and Init are for DuckDB.
+	// MemoryLimit, Threads, TempDirectory, ArrowDiskLimit and Init apply to DuckDB only.
 	MemoryLimit    config.Bytes `yaml:"memory_limit,omitempty"`
 	Threads        int          `yaml:"threads,omitempty"`
 	TempDirectory  config.Path  `yaml:"temp_directory,omitempty"`
@@ -52,7 +51,7 @@ func (s *Config) Validate(at config.At) {
 	}
 }
 
-// SameDSN reports whether a source was opened with the connection string that its file or variable has now.
+// SameDSN reports whether the source was opened with the connection string that the file or variable contains now.
 func (s *Config) SameDSN(source *Source) (bool, error) {
 	dsn, err := s.DSN.Read()
 	if err != nil {
@@ -61,7 +60,32 @@ func (s *Config) SameDSN(source *Source) (bool, error) {
 	return source.dsn == sha256.Sum256([]byte(strings.TrimSpace(dsn.Reveal()))), nil
 }
 
-// Open opens the database, with the connection string as its file or variable has it now.
+// Changed are the sources that are not as they were before, or whose connection string is not. Open returns nil for one that is not open: it
+// is opened when it is needed. An error is about the source that is named.
+func Changed(before, after map[string]Config, open func(name string) *Source) (changed map[string]bool, named string, err error) {
+	changed = make(map[string]bool)
+	for name, was := range before {
+		is, ok := after[name]
+		if !ok || !config.Same(was, is) {
+			changed[name] = true
+			continue
+		}
+		source := open(name)
+		if source == nil || is.Type == DuckDB {
+			continue // A DuckDB source has no connection string.
+		}
+		same, err := is.SameDSN(source)
+		if err != nil {
+			return nil, name, fmt.Errorf("source %q: %w", name, err)
+		}
+		if !same {
+			changed[name] = true
+		}
+	}
+	return changed, "", nil
+}
+
+// Open opens the database with the connection string that the file or variable contains now.
 func (s *Config) Open() (*Source, error) {
 	o := Options{
 		Type: s.Type, DSN: string(s.Database), MaxConnections: s.MaxConnections,

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Ping says whether the database answers. It runs a statement: some drivers connect no earlier.
+// Ping reports whether the database answers. It runs a statement, because some drivers connect only then.
 func (s *Source) Ping(ctx context.Context) error {
 	if _, err := s.one(ctx, "SELECT 1", 1); err != nil {
 		return fmt.Errorf("connect: %w", s.redact(err))

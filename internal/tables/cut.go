@@ -12,25 +12,24 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
-// Choice says which columns of a relation get bins, and how many.
+// Choice configures which columns of a relation get bins, and how many.
 type Choice struct {
-	// Include names columns that get bins whatever they look like; Exclude
-	// names columns that do not. Both take the patterns of path.Match.
+	// Include names columns that always get bins; Exclude names columns that never do. Both accept the patterns of path.Match.
 	Include, Exclude []string
 	// Bins is the number of intervals of a numeric column.
 	Bins int
-	// Top is the number of categories with a bin of their own. An integer
-	// column with no more values than that is counted by category.
+	// Top is the number of categories with a bin of their own. An integer column with at most this number of distinct values is counted
+	// by category.
 	Top int
-	// MaxColumns bounds the columns with bins; the first ones get them.
+	// MaxColumns limits the number of columns with bins. The first columns of the schema get them.
 	MaxColumns int
 }
 
-// Cut is the outcome of choosing bins.
+// Cut is the result of choosing bins.
 type Cut struct {
 	Rows    int64
 	Layouts map[string]binning.Layout
-	// Left says of each column without bins why it has none.
+	// Left has, for each column without bins, the reason.
 	Left map[string]string
 }
 
@@ -56,7 +55,7 @@ func MatchesAny(patterns []string, name string) bool {
 	return false
 }
 
-// Cut looks at a window and chooses the bins of each column. For progress see Outline.
+// Cut reads a window and chooses the bins of each column. progress is described at Outline.
 func (s *Source) Cut(ctx context.Context, r Relation, schema []Column, w Window, choice Choice, progress func(done, total int)) (Cut, error) {
 	o, err := s.Outline(ctx, r, schema, w, choice, progress)
 	if err != nil {
@@ -65,9 +64,8 @@ func (s *Source) Cut(ctx context.Context, r Relation, schema []Column, w Window,
 	return CutOutlines(schema, r.Time, choice, o), nil
 }
 
-// CutOutlines chooses the bins of each column from the outlines of one or more
-// windows, the earliest first: intervals for numbers, the most frequent categories
-// for texts and booleans, ages for points in time.
+// CutOutlines chooses the bins of each column from the outlines of one or more windows in ascending order of time: intervals for
+// numbers, the most frequent categories for texts and booleans, ages for points in time.
 func CutOutlines(schema []Column, timeColumn string, choice Choice, windows ...Outline) Cut {
 	c := Cut{Layouts: make(map[string]binning.Layout), Left: make(map[string]string)}
 	for _, o := range windows {
@@ -92,7 +90,7 @@ func CutOutlines(schema []Column, timeColumn string, choice Choice, windows ...O
 	return c
 }
 
-// candidates are the columns that may get bins, and why the others do not.
+// candidates returns the columns that may get bins, and the reasons of the others.
 func (choice Choice) candidates(schema []Column, timeColumn string) (candidates []Column, left map[string]string) {
 	left = make(map[string]string)
 	for _, column := range schema {
@@ -114,7 +112,7 @@ func (choice Choice) candidates(schema []Column, timeColumn string) (candidates 
 	return candidates, left
 }
 
-// cutColumn chooses the bins of one column, or says why it has none.
+// cutColumn chooses the bins of one column, or returns the reason why it has none.
 func cutColumn(c Column, choice Choice, windows []ColumnOutline) (_ binning.Layout, left string) {
 	if c.Class.isTime() {
 		return binning.NewAged(), ""
@@ -150,8 +148,8 @@ func cutColumn(c Column, choice Choice, windows []ColumnOutline) (_ binning.Layo
 	return binning.NewCategorical(names[:min(len(names), binning.MaxKnown)], choice.Top, more), ""
 }
 
-// mergeColumn adds up windows. Categories are left out where a window has none of
-// its own: they are then not all known.
+// mergeColumn merges the outlines of windows. If a window has no list of categories, the result has none, because not all categories
+// are known.
 func mergeColumn(windows []ColumnOutline) ColumnOutline {
 	var sum ColumnOutline
 	listed := true
@@ -183,7 +181,8 @@ func mergeColumn(windows []ColumnOutline) ColumnOutline {
 		sum.Distinct = int64(len(sum.Categories))
 	}
 	if !listed || sum.More {
-		// Values that are different within each window are an identifier's, whether they come back or not.
+		// If values are nearly all distinct within each window, the column is an identifier, whether or not values recur in later
+		// windows.
 		sum.Distinct = 0
 		for _, w := range parts {
 			sum.Distinct += w.Distinct
@@ -192,7 +191,7 @@ func mergeColumn(windows []ColumnOutline) ColumnOutline {
 	return sum
 }
 
-// joinSpellings gives the frequency of 1.0 to 1, if there are both.
+// joinSpellings adds the frequency of 1.0 to that of 1, if both are present.
 func joinSpellings(categories map[string]int64) {
 	for category, n := range categories {
 		for _, other := range binning.Spellings(category) {
@@ -204,7 +203,7 @@ func joinSpellings(categories map[string]int64) {
 	}
 }
 
-// mergeQuantiles returns the quantiles of all windows together, each by its values.
+// mergeQuantiles returns the quantiles of all windows together, weighted by the number of values in each window.
 func mergeQuantiles(windows []ColumnOutline) []float64 {
 	if len(windows) == 1 {
 		return windows[0].Quantiles
@@ -237,17 +236,15 @@ func mergeQuantiles(windows []ColumnOutline) []float64 {
 	return quantiles
 }
 
-// byFrequency are categories, the most frequent first and in the order of their
-// texts where that is the same, so that all replicas see one order.
+// byFrequency sorts categories by descending frequency. Ties are sorted by text, so that all replicas have the same order.
 func byFrequency(categories map[string]int64) []string {
 	return slices.SortedFunc(maps.Keys(categories), func(a, b string) int {
 		return cmp.Or(cmp.Compare(categories[b], categories[a]), strings.Compare(a, b))
 	})
 }
 
-// turnsOver reports whether the values of a column are others in each window: those
-// of a key, a clock, a batch or a partition. No window is ever like the ones before
-// it, so there is nothing to compare with.
+// turnsOver reports whether a column has different values in each window, like a key, a clock, a batch or a partition. Such a column
+// cannot be compared with earlier windows.
 func turnsOver(windows []ColumnOutline) bool {
 	var pairs, apart int
 	var last *ColumnOutline
@@ -267,12 +264,11 @@ func turnsOver(windows []ColumnOutline) bool {
 	return pairs > 0 && apart*10 >= pairs*9
 }
 
-// enoughToTurn is the number of values from which a window tells whether it has
-// values of the window before.
+// enoughToTurn is the minimum number of values in a window for the comparison with the window before.
 const enoughToTurn = 20
 
-// apart reports whether hardly any value of the window is one that the other had,
-// or lies where the values of the other lay.
+// apart reports whether fewer than a tenth of the window's values occur in the other window or, for numbers, whether the ranges of the
+// two windows (without the outer twentieths) do not overlap.
 func (w ColumnOutline) apart(other ColumnOutline) bool {
 	if n := len(w.Quantiles); n > 0 && len(other.Quantiles) > 0 {
 		low, high := other.Quantiles[len(other.Quantiles)/20], other.Quantiles[len(other.Quantiles)-1-len(other.Quantiles)/20]
@@ -290,20 +286,18 @@ func (w ColumnOutline) apart(other ColumnOutline) bool {
 	return again*10 < w.Values
 }
 
-// fewValues is the number of values below which a column is too small to call
-// its values identifiers only since all of them differ.
+// fewValues is the minimum number of values for a column to be classified as an identifier because its values are distinct.
 const fewValues = 100
 
-// unique reports whether nearly all values differ. Databases estimate how many do.
-// DuckDB's estimate of 20000 different ones was between 64 and 161 percent of it, so
-// a name that says the same as the estimate needs less of it, see mostlyUnique: the
-// bins of a key are a drift for ever.
+// unique reports whether nearly all values are distinct. Databases estimate the number of distinct values: DuckDB's estimate of 20000
+// was between 64 and 161 percent of it. If the column's name also suggests an identifier, mostlyUnique requires less. A key that gets
+// bins would show drift all the time.
 func (w ColumnOutline) unique() bool { return w.Values >= fewValues && w.Distinct*4 >= w.Values*3 }
 
 func (w ColumnOutline) mostlyUnique() bool { return w.Values >= fewValues && w.Distinct*2 >= w.Values }
 
-// identifierName tells a surrogate key from a measurement whose values happen
-// to be all different, which only the name can.
+// identifierName reports whether a name is typical of a surrogate key. Only the name separates a key from a measurement whose values
+// happen to be all distinct.
 func identifierName(name string) bool {
 	n := strings.ToLower(name)
 	for _, suffix := range []string{"id", "key", "uuid", "hash", "number", "no", "seq"} {
@@ -320,7 +314,7 @@ func toFloats(v any) ([]float64, error) {
 	}
 	values, err := toNumbers(v)
 	if len(values) > 0 && math.IsNaN(values[0]) {
-		return nil, err // Quantiles of nothing.
+		return nil, err // The quantiles of no values.
 	}
 	return values, err
 }

@@ -10,17 +10,17 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
-// Class is what Sightglass can do with a column, told from its database type.
+// Class is the kind of processing that a column's database type permits.
 type Class int
 
 const (
-	// Opaque columns (lists, blobs, documents) have their nulls counted and nothing else.
+	// Opaque columns (lists, blobs, documents) have only their nulls counted.
 	Opaque Class = iota
 	// Text columns are counted by category.
 	Text
 	// Boolean columns are counted by category.
 	Boolean
-	// Integer columns are counted by category if they have few values, else by interval.
+	// Integer columns are counted by category if they have few distinct values, else by interval.
 	Integer
 	// Decimal columns are exact numbers with a fraction, counted by interval.
 	Decimal
@@ -37,63 +37,59 @@ const (
 // isTime reports whether a column of the class can order a table in time.
 func (c Class) isTime() bool { return c == Timestamp || c == TimestampTZ || c == Date }
 
-// dialect is what differs between the SQL of the databases. Everything it
-// returns is SQL text that is safe to put into a statement.
+// dialect is the SQL that differs between databases. All strings that it returns are safe to put into a statement.
 type dialect interface {
-	// identifier quotes the name of a column, whatever it contains.
+	// identifier quotes a column name, whatever characters it contains.
 	identifier(name string) string
-	// text is a string literal.
+	// text returns a string literal.
 	text(s string) string
-	// instant is a literal that compares with a column of the class.
+	// instant returns a literal that can be compared with a column of the class.
 	instant(t time.Time, class Class) string
-	// earlier is the given number of seconds before a point in time.
+	// earlier returns the point in time expr minus the given seconds.
 	earlier(expr string, class Class, seconds float64) string
-	// epoch is a point in time as seconds since 1970, a double.
+	// epoch returns a point in time as seconds since 1970, as a double.
 	epoch(expr string, class Class) string
 	// double casts a numeric expression to a 64-bit floating-point number.
 	double(expr string) string
 	// varchar casts an expression to a string.
 	varchar(expr string) string
-	// isNaN is true where a floating-point expression is not a number.
+	// isNaN is true where a floating-point expression is NaN.
 	isNaN(expr string) string
-	// infinity is the literal of positive or negative infinity.
+	// infinity returns the literal of positive or negative infinity.
 	infinity(sign int) string
-	// countIf counts the rows that fulfil a condition.
+	// countIf counts the rows that meet a condition.
 	countIf(condition string) string
-	// array makes one value of several counts, so that a wide table does not
-	// meet a database's limit on the number of result columns.
+	// array combines several counts into one value. Without it, a wide table exceeds the database's limit of result columns.
 	array(counts []string) string
-	// distinct counts the different values of an expression, about or exactly.
+	// distinct counts the distinct values of an expression, exactly or approximately.
 	distinct(expr string) string
-	// whole casts a whole number, a double, to a 64-bit integer.
+	// whole casts a double without a fraction to a 64-bit integer.
 	whole(expr string) string
-	// moments is an array of doubles: the number, minimum, maximum, sum,
-	// standard deviation and number of zeros of the doubles that fulfil the
-	// condition, or of all if that is empty.
+	// moments returns an array of doubles: count, minimum, maximum, sum, standard deviation and number of zeros of the doubles that
+	// meet the condition. An empty condition selects all.
 	moments(expr, condition string) string
-	// quantiles is an array of the quantiles of a finite numeric expression.
+	// quantiles returns an array of the quantiles of the finite values of a numeric expression.
 	quantiles(expr string, probabilities []float64) string
-	// timeOfNumber reads a number of microseconds, a double, as a point in time.
+	// timeOfNumber converts microseconds since 1970, a double, to a point in time.
 	timeOfNumber(microseconds string) (string, Class)
-	// timeOfText reads a text of the format, ISO 8601 if empty, as a point in time.
+	// timeOfText parses a text in the strftime format, or in ISO 8601 if the format is empty.
 	timeOfText(expr, format string) (string, Class)
-	// matches finds a regular expression, a literal, in a text.
+	// matches tests whether a text contains a match of a regular expression, given as a literal.
 	matches(expr, pattern string) string
-	// oneIn is true for one in n of the combinations of columns.
+	// oneIn is true for one in n of the combinations of the columns' values.
 	oneIn(columns []string, n int) string
-	// random is a number from 0 to 1, another one for each row.
+	// random returns a random number from 0 to 1, computed anew for each row.
 	random() string
-	// class tells what a column is from its database type.
+	// class derives the class of a column from its database type.
 	class(databaseType string) Class
 }
 
-// ageReference is the SQL of the instant so many seconds before the one at which
-// ages are taken, to compare with a column of the class.
+// ageReference returns the SQL of the instant from which ages are measured, minus the given seconds. The result can be compared with a
+// column of the class.
 type ageReference func(class Class, seconds float64) string
 
-// ageIn is the reference for the records of a relation. An age is taken at the
-// time of the record: it means the same in last year's training data and in the
-// last hour. Where records have no time, it is taken at the time of counting.
+// ageIn returns the ageReference of a relation. Ages are measured from the time of the record, so that an age has the same meaning in
+// last year's training data and in the last hour. Where records have no time, ages are measured from asOf.
 func ageIn(d dialect, r Relation, schema []Column, asOf time.Time) (ageReference, error) {
 	if r.Time == "" {
 		return func(class Class, seconds float64) string {
@@ -106,26 +102,25 @@ func ageIn(d dialect, r Relation, schema []Column, asOf time.Time) (ageReference
 	}, err
 }
 
-// tally is one SQL expression that counts a column and the way back from its
-// value, an array of integers, to a count for each bin.
+// tally is an SQL expression that counts a column, and the function that decodes its value, an array of integers, to a count for each
+// bin.
 type tally struct {
 	expr   string
 	decode func([]int64) (map[string]int64, error)
 }
 
-// tallier is a dialect with a faster way to count than one condition a bin.
+// tallier is a dialect with a faster method to count than one condition for each bin.
 type tallier interface {
 	tally(column string, class Class, layout binning.Layout) (tally, bool)
 }
 
-// quantiler is a dialect whose quantiles need a query of their own, a scalar one.
+// quantiler is a dialect whose quantiles need a scalar query of their own.
 type quantiler interface {
 	quantilesFrom(expr, source string, probabilities []float64) string
 }
 
-// newTally counts the column by the layout. The expression counts values up to
-// each edge, and the differences of those counts are the bins: one comparison
-// a bin, no arithmetic on values, and the same result on every database.
+// newTally returns the tally of a column. The expression counts the values up to each edge; the differences of these counts are the
+// counts of the bins. This needs one comparison for each bin and no arithmetic on values, and gives the same result on every database.
 func newTally(d dialect, column string, class Class, layout binning.Layout, before ageReference) tally {
 	if t, ok := d.(tallier); ok {
 		if fast, ok := t.tally(column, class, layout); ok {
@@ -152,8 +147,7 @@ func newTally(d dialect, column string, class Class, layout binning.Layout, befo
 				d.countIf(value+" = "+d.infinity(-1)))
 		}
 		for _, e := range layout.Edges {
-			// NaN is above every number for PostgreSQL and below none
-			// for others: not counted here in both.
+			// PostgreSQL sorts NaN above every number; other databases make every comparison with NaN false. Neither counts NaN here.
 			counts = append(counts, d.countIf(value+" <= "+number(e)))
 		}
 	}
@@ -178,9 +172,9 @@ func newTally(d dialect, column string, class Class, layout binning.Layout, befo
 	}
 }
 
-// categoryOf is the SQL of a column that is counted by category, and of the text
-// of its categories. Numbers with a fraction may be counted by the categories of
-// a column that had none: a whole one is written as one, and NaN is missing.
+// categoryOf returns the SQL of a column that is counted by category, and the SQL of the text of its categories. Fractional numbers may
+// be counted by the categories of a column that had only whole numbers. Therefore a whole number is written without a fraction, and NaN
+// counts as missing.
 func categoryOf(d dialect, column string, class Class) (value, text string) {
 	switch class {
 	case Text:
@@ -215,8 +209,7 @@ func categoryCounts(d dialect, text string, layout binning.Layout) []string {
 	return counts
 }
 
-// textOf is the text of a value, to be compared exactly. The texts of MySQL
-// compare by a collation of the column's.
+// textOf returns the text of a value for exact comparison. MySQL compares texts by the column's collation, so it needs a cast.
 func textOf(d dialect, column string, class Class) string {
 	if _, collated := d.(mySQL); class == Text && !collated {
 		return column
@@ -232,13 +225,13 @@ func listedCategories(layout binning.Layout) map[string]bool {
 	return listed
 }
 
-// spellingsOf are the texts of a category but for those that are listed themselves.
+// spellingsOf returns the texts that count as a category, except those that are categories of their own.
 func spellingsOf(category string, listed map[string]bool) []string {
 	return slices.DeleteFunc(binning.Spellings(category), func(s string) bool { return s != category && listed[s] })
 }
 
-// decodeCategories reads the count of all values, of each named category and,
-// where some categories share a bin, of the values outside all of them.
+// decodeCategories reads the count of all values, the count of each named category and, if some categories share the bin other, the
+// count of the values outside all categories.
 func decodeCategories(layout binning.Layout, v []int64) map[string]int64 {
 	counts := make(map[string]int64, len(layout.Top)+3)
 	rest := v[0]
@@ -258,9 +251,8 @@ func decodeCategories(layout binning.Layout, v []int64) map[string]int64 {
 	return counts
 }
 
-// decodeIntervals turns the counts of values up to each edge into the counts of
-// intervals. values is the number of values the edges divide, of which under
-// have a bin of their own though they are below every edge.
+// decodeIntervals converts cumulative counts, the number of values up to each edge, to counts of intervals. values is the number of
+// values that the edges divide. under is the number of values below every edge that have a bin of their own; upTo includes them.
 func decodeIntervals(layout binning.Layout, values int64, special map[string]int64, under int64, upTo []int64) map[string]int64 {
 	counts := make(map[string]int64, len(layout.Edges)+4)
 	for bin, n := range special {
@@ -276,11 +268,11 @@ func decodeIntervals(layout binning.Layout, values int64, special map[string]int
 	return counts
 }
 
-// number writes an edge as SQL. Databases read 1e+06 as a floating-point
-// number and 0.1 as a decimal; compared with a double both are the same value.
+// number writes an edge as SQL. Databases read 1e+06 as a floating-point number and 0.1 as a decimal. Compared with a double, both are
+// the same value.
 func number(v float64) string { return strconv.FormatFloat(v, 'e', -1, 64) }
 
-// ansi is the SQL that PostgreSQL, DuckDB and Trino have in common.
+// ansi is the SQL that PostgreSQL, DuckDB and Trino share.
 type ansi struct{}
 
 func (ansi) identifier(name string) string   { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
@@ -295,7 +287,7 @@ func (ansi) moments(expr, condition string) string {
 	return "ARRAY[" + strings.Join(momentAggregates(expr, condition, "CAST(%s AS DOUBLE PRECISION)"), ", ") + "]"
 }
 
-// momentAggregates are the aggregates of moments; cast makes a double of a count.
+// momentAggregates returns the aggregates of moments. cast is the format that casts a count to a double.
 func momentAggregates(expr, condition, cast string) []string {
 	filter := ""
 	if condition != "" {
@@ -322,7 +314,7 @@ func (ansi) earlier(expr string, class Class, seconds float64) string {
 	return fmt.Sprintf("%s - INTERVAL '%d' SECOND", expr, int64(seconds))
 }
 
-// instantLayout has microseconds, the finest grain that all databases share.
+// instantLayout has microseconds, the finest resolution that all databases support.
 const instantLayout = "2006-01-02 15:04:05.000000"
 
 func numbers(values []float64) string {
@@ -333,7 +325,7 @@ func numbers(values []float64) string {
 	return strings.Join(parts, ", ")
 }
 
-// baseType is the name of a database type without its parameters, in upper case.
+// baseType returns the name of a database type in upper case without its parameters.
 func baseType(databaseType string) string {
 	name, _, _ := strings.Cut(strings.ToUpper(databaseType), "(")
 	return strings.TrimSpace(name)

@@ -8,9 +8,8 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
-// duckDB counts with the histogram aggregates of DuckDB, which find a value's
-// bin by binary search or hash: on one core they count about three times as
-// many values a second as a condition for each bin (make bench-dataquality).
+// duckDB counts with the histogram aggregates of DuckDB, which find the bin of a value by binary search or hash. On one core they count
+// about three times as many values a second as one condition for each bin (make bench-dataquality).
 type duckDB struct{ ansi }
 
 func (duckDB) epoch(expr string, _ Class) string { return "epoch(" + expr + ")" }
@@ -27,7 +26,7 @@ func (duckDB) infinity(sign int) string {
 	return "CAST('Infinity' AS DOUBLE)"
 }
 
-// array casts since the counts of some DuckDB aggregates are 128 bits wide.
+// array casts, because some DuckDB aggregates return 128-bit counts.
 func (duckDB) array(counts []string) string {
 	return "CAST([" + strings.Join(counts, ", ") + "] AS BIGINT[])"
 }
@@ -36,9 +35,8 @@ func (duckDB) moments(expr, condition string) string {
 	return "[" + strings.Join(momentAggregates(expr, condition, "CAST(%s AS DOUBLE)"), ", ") + "]"
 }
 
-// quantileSample bounds the memory of the quantiles of one column to 800 KB,
-// whatever the size of the table. Up to this many values they are exact; above,
-// a decile is off by about 0.1 percentage points.
+// quantileSample limits the memory of the quantiles of one column to 800 KB, whatever the size of the table. Up to this many values,
+// quantiles are exact; above, a decile is off by about 0.1 percentage points.
 const quantileSample = 100_000
 
 func (duckDB) quantiles(expr string, probabilities []float64) string {
@@ -83,14 +81,12 @@ func (d duckDB) tally(column string, class Class, layout binning.Layout) (tally,
 	return tally{}, false
 }
 
-// largest is the largest finite double. As the last edge of a histogram it
-// separates finite values from infinity.
+// largest is the largest finite double. As the last edge of a histogram it separates finite values from infinity.
 const largest = 1.7976931348623157e308
 
-// numericTally builds on three properties of DuckDB's histogram(x, edges), each
-// of which a test pins: a bin holds the values up to and including its edge,
-// NaN falls into the first bin, and there is one more bin, for values above all
-// edges, only if there are such values.
+// numericTally relies on three properties of DuckDB's histogram(x, edges), each covered by a test: a bin contains the values up to and
+// including its edge; NaN is counted in the first bin; and a further bin for values above all edges exists only if there are such
+// values.
 func (d duckDB) numericTally(column string, float bool, layout binning.Layout) tally {
 	edges := layout.Edges
 	head := []string{"count(" + column + ")"}
@@ -134,10 +130,8 @@ func (d duckDB) numericTally(column string, float bool, layout binning.Layout) t
 	}}
 }
 
-// categoricalTally builds on histogram_exact(x, values), which counts each of
-// the values, sorted, and after them all others in one more bin named by the
-// empty string, which is there only if it counts something. So the empty string
-// itself must be counted apart.
+// categoricalTally relies on histogram_exact(x, values). It counts each of the sorted values, and then all other values in one more bin
+// named by the empty string. That bin exists only if it is not empty. Therefore the empty string itself is counted separately.
 func (d duckDB) categoricalTally(column string, class Class, layout binning.Layout) tally {
 	column, text := categoryOf(d, column, class)
 	listed := listedCategories(layout)
@@ -156,7 +150,7 @@ func (d duckDB) categoricalTally(column string, class Class, layout binning.Layo
 	for i, c := range known {
 		literals[i] = d.text(c)
 	}
-	// Without a category there would be a list of no type.
+	// An empty list of categories would have no type.
 	histogram := "[]"
 	if len(known) > 0 {
 		histogram = fmt.Sprintf("map_values(histogram_exact(CAST(%s AS VARCHAR), [%s]))", text, strings.Join(literals, ", "))

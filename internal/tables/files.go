@@ -10,24 +10,24 @@ import (
 	"strings"
 )
 
-// readers are DuckDB's functions by the name's extension.
+// readers maps a file name extension to the DuckDB function that reads the file.
 var readers = map[string]string{
 	"parquet": "read_parquet", "pq": "read_parquet", "csv": "read_csv", "tsv": "read_csv",
 	"json": "read_json", "ndjson": "read_json", "jsonl": "read_json",
 	"arrow": readArrow, "arrows": readArrow, "feather": readArrow, "ipc": readArrow,
 }
 
-// readArrow is no function of DuckDB, which reads Arrow files only with an extension: it reads Parquet copies of them.
+// readArrow is not a DuckDB function. DuckDB reads Arrow files only with an extension, so Parquet copies are read instead.
 const readArrow = "arrow"
 
-// endings names the extensions in messages.
+// endings lists the extensions for messages.
 const endings = ".parquet, .arrow, .feather, .ipc, .csv, .tsv, .json, .ndjson or .jsonl (.gz and .zst may follow those of text)"
 
-// maxFolderFiles bounds the statement that names the files of a folder.
+// maxFolderFiles limits the length of the statement that lists the files of a folder.
 const maxFolderFiles = 10_000
 
-// Extension is the part of a file's name that says how to read it, such as .csv or .csv.gz, in lower case. It is an error
-// if the file cannot be read.
+// Extension returns the part of a file name that determines how the file is read, such as .csv or .csv.gz, in lower case. It returns an
+// error if the format is not supported.
 func Extension(name string) (string, error) {
 	plain, compressed := strings.ToLower(name), ""
 	for _, c := range []string{".gz", ".zst"} {
@@ -45,9 +45,9 @@ func Extension(name string) (string, error) {
 	return ext + compressed, nil
 }
 
-// Files is the relation of all files that match a path or glob, or are in a folder; Parquet, Arrow, CSV and JSON, told by
-// the name, the latter two also compressed. Files with different columns are read by the union of their columns, so that a new file with a
-// renamed column is a schema change and not an error. The relation of a folder has the files that are there now.
+// Files returns the relation of all files that match a path or glob, or that are in a folder now. The formats are Parquet, Arrow, CSV
+// and JSON, determined by the file name; CSV and JSON may be compressed. Files with different columns are read with the union of their
+// columns. A new file with a renamed column is therefore a schema change and not an error.
 func (s *Source) Files(path, timeColumn string) (Relation, error) {
 	if s.typ != DuckDB {
 		return Relation{}, fmt.Errorf("files are read by a source of type %q only, this one is %q", DuckDB, s.typ)
@@ -71,7 +71,7 @@ func (s *Source) Files(path, timeColumn string) (Relation, error) {
 	return r.ReadAs(Reading{}, s), nil
 }
 
-// checkRemote refuses Arrow files that are not on a disk: the whole file would have to be fetched each time.
+// checkRemote rejects Arrow files at a URL, because each read would download the whole file.
 func checkRemote(path, format string) error {
 	if strings.Contains(path, "://") && readers[format] == readArrow {
 		return fmt.Errorf("%q: Arrow files are read from a disk only; want Parquet, of which DuckDB fetches what it needs, or a local or mounted folder", path)
@@ -79,7 +79,7 @@ func checkRemote(path, format string) error {
 	return nil
 }
 
-// unnamed adds what to do about a name without a known extension.
+// unnamed adds a remedy to the error about an unknown extension.
 func unnamed(err error) error {
 	return fmt.Errorf("%w; want a folder, or a file or glob with such a name", err)
 }
@@ -93,8 +93,8 @@ func formatOf(name string) (string, error) {
 	return format, nil
 }
 
-// folderFiles are the files below a folder that can be read, sorted. Names that begin with a dot or an underscore belong
-// to the writer of the folder, such as _SUCCESS and _temporary of Spark.
+// folderFiles returns the sorted data files below a folder. It skips names that begin with a dot or an underscore. They belong to the
+// writer of the folder, such as _SUCCESS and _temporary of Spark.
 func folderFiles(dir string) ([]string, error) {
 	var files []string
 	formats := make(map[string]string)                                                                               // reader to the first file that needs it
@@ -113,10 +113,10 @@ func folderFiles(dir string) ([]string, error) {
 		}
 		format, err := formatOf(path)
 		if err != nil {
-			return nil //nolint:nilerr // Another file than data, such as a README.
+			return nil //nolint:nilerr // Not a data file, such as a README.
 		}
 		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
-			return nil //nolint:nilerr // It has gone, or is no file.
+			return nil //nolint:nilerr // It was deleted, or is not a regular file.
 		}
 		if strings.ContainsAny(path, "*?[") {
 			return fmt.Errorf("%q: the name would be taken for a glob; rename the file", path)
@@ -147,11 +147,11 @@ func folderFiles(dir string) ([]string, error) {
 	return files, nil
 }
 
-// ErrLater is the problem of files that are not there yet.
+// ErrLater marks the problem of files that do not exist yet.
 var ErrLater = errors.New("it may be delivered later")
 
-// CheckFiles says what can be known of a path or glob without reading data: an error that is ErrLater may be mended by
-// time, another one will stay.
+// CheckFiles checks a path or glob without reading data. An error that is ErrLater may disappear when files are delivered; other errors
+// are permanent.
 func CheckFiles(path string) error {
 	if strings.Contains(path, "://") {
 		format, err := formatOf(path)
@@ -180,7 +180,7 @@ func CheckFiles(path string) error {
 	case globErr != nil:
 		return fmt.Errorf("%q: is no glob (%w); want every [ closed by a ]", path, globErr)
 	case strings.Contains(path, "**"):
-		return nil // Only the database follows it to any depth.
+		return nil // Only DuckDB expands ** to any depth.
 	case len(matches) > 0:
 		return nil
 	case strings.ContainsAny(path, "*?["):

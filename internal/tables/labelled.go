@@ -12,41 +12,44 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
-// Labels names the columns of predictions of which the truth is known.
+// Labels names the columns of a table with predictions and their labels.
 type Labels struct {
 	Prediction, Label string
-	// Model, Version and Segment tell rows apart, and LabelTime is when the truth became known; each may be empty.
+	// Model, Version and Segment are columns to group by. LabelTime is the column of the time at which the label became known. Each may
+	// be empty.
 	Model, Version, Segment, LabelTime string
-	// Numeric says that predictions are quantities, to be near the label, and not classes, to be the same.
+	// Numeric means that predictions are quantities, which are compared by their distance from the label. Otherwise they are classes,
+	// which are compared for equality.
 	Numeric bool
-	// Confidence is how sure the model was, from 0 to 1. It may be empty.
+	// Confidence is the column of the model's confidence, 0 to 1. It may be empty.
 	Confidence string
-	// Bins are the upper bounds of the bins that rows are counted by, in ascending order: of the confidence, or of a prediction
-	// that is a quantity, whose last bin has no bound. Without them rows are not counted by bins.
+	// Bins are the upper bounds, in ascending order, of the bins that rows are counted by. They are bins of the confidence or, if
+	// Numeric, of the prediction; the last bin of a prediction has no upper bound. Without Bins, rows are not counted by bin.
 	Bins []float64
-	// Middle divides the window: rows from then on are later ones. It has a meaning with Bins only.
+	// Middle divides the window: rows from then on are counted as later. It is used only with Bins.
 	Middle time.Time
 }
 
-// Labelled is what the rows of one group have in common, and their number.
+// Labelled is a group of rows with the same values.
 type Labelled struct {
 	Model, Version, Segment string
-	// Predicted and Actual are classes; a prediction that is missing is of the class null.
+	// Predicted and Actual are classes. A missing prediction has the class null.
 	Predicted, Actual string
-	// Bin is that of the row, by its upper bound; empty where there are no bins, or no confidence from 0 to 1.
+	// Bin is the bin of the rows, named by its upper bound. It is empty without bins, or if the confidence is not between 0 and 1.
 	Bin string
-	// Later says that the rows are of the window's later part.
+	// Later reports whether the rows are in the second part of the window.
 	Later bool
 	Rows  int64
-	// AbsoluteError and SquaredError are sums over the rows, where predictions are quantities.
+	// AbsoluteError and SquaredError are sums over the rows, if predictions are quantities.
 	AbsoluteError, SquaredError float64
-	// DelayRows are those whose label has a time, and Delay the sum of the seconds from the record's time to it.
+	// DelayRows is the number of rows whose label has a time. Delay is the sum of the seconds from the record's time to the label's
+	// time.
 	DelayRows int64
 	Delay     float64
 }
 
-// Labelled counts the labelled rows of the window by model, version and segment and, of classes, by prediction and
-// label; with bins also by them and by the part of the window. More groups than most are an error: what crosses the wire is bounded.
+// Labelled counts the labelled rows of the window by model, version and segment. For classes it also counts by prediction and label;
+// with bins also by bin and by part of the window. More than most groups are an error, which limits the size of the result.
 func (s *Source) Labelled(ctx context.Context, r Relation, w Window, l Labels, most int) ([]Labelled, error) {
 	schema, err := s.Schema(ctx, r)
 	if err != nil {
@@ -154,7 +157,7 @@ func (s *Source) labelledSQL(r Relation, schema []Column, w Window, l Labels, mo
 			}
 			conditions = append(conditions, d.identifier(c.Name)+" IS NOT NULL")
 			if v := d.double(d.identifier(c.Name)); c.Class == Float {
-				// One value that is no number would make the sums none.
+				// One NaN or infinite value would make the sums NaN or infinite.
 				conditions = append(conditions, "NOT ("+d.isNaN(v)+")", v+" <> "+d.infinity(+1), v+" <> "+d.infinity(-1))
 			}
 		}
@@ -162,7 +165,7 @@ func (s *Source) labelledSQL(r Relation, schema []Column, w Window, l Labels, mo
 		absolute, squared = "sum(abs"+difference+")", "sum("+difference+" * "+difference+")"
 		exprs = append(exprs, d.text(""), d.text(""))
 	} else {
-		// Where one is a whole number and the other is not, 1 and 1.0 are the same class.
+		// If one is an integer and the other a fractional type, 1 and 1.0 are the same class.
 		mixed := prediction.Class != label.Class && fits(binning.Numeric, prediction.Class) && fits(binning.Numeric, label.Class)
 		var classes [2]string
 		for i, c := range []Column{prediction, label} {
@@ -216,7 +219,7 @@ func (s *Source) labelledSQL(r Relation, schema []Column, w Window, l Labels, mo
 	return fmt.Sprintf("%s\nLIMIT %d", query, most+1), nil
 }
 
-// binSQL is the bin of a row.
+// binSQL returns the SQL of a row's bin.
 func (s *Source) binSQL(l Labels, column func(string) (Column, error)) (string, error) {
 	d, name, first, last := s.dialect, l.Confidence, " WHEN %s < 0 THEN "+s.dialect.text(""), ""
 	if l.Numeric {
@@ -247,7 +250,7 @@ func toText(v any) string {
 	return fmt.Sprint(v)
 }
 
-// toFloat reads a sum in the type the driver gives it. NULL is 0, the sum of nothing.
+// toFloat reads a sum from any type that a driver returns. NULL is 0, the sum of no rows.
 func toFloat(v any) (float64, error) {
 	switch v := v.(type) {
 	case nil:

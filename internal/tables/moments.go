@@ -9,16 +9,14 @@ import (
 // Moments summarize the finite values of a numeric column.
 type Moments = binning.Moments
 
-// measurable bounds the values that moments are of: the squares of larger ones
-// do not fit into a double, which is an error to DuckDB and PostgreSQL. No
-// database takes NaN or an infinity for a number below it.
+// measurable is the upper limit of the absolute values that moments include. The square of a larger value does not fit into a double,
+// which DuckDB and PostgreSQL report as an error. NaN and infinity fail the comparison in every database.
 const (
 	measurable      = "1e140"
 	measurableFloat = 1e140
 )
 
-// momentsOf is the SQL of the moments of a numeric column, an array of doubles
-// that decodeMoments reads.
+// momentsOf returns the SQL of the moments of a numeric column, an array of doubles for decodeMoments.
 func momentsOf(d dialect, column string, class Class) string {
 	value := d.double(column)
 	filter := ""
@@ -28,7 +26,7 @@ func momentsOf(d dialect, column string, class Class) string {
 	return d.moments(value, filter)
 }
 
-// momentCount is the number of elements of that array: number, minimum, maximum, sum, standard deviation, zeros.
+// momentCount is the number of elements of that array: count, minimum, maximum, sum, standard deviation, zeros.
 const momentCount = 6
 
 func decodeMoments(v any) (Moments, error) {

@@ -9,14 +9,11 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// mySQL is the dialect of MariaDB 10.3 and MySQL 8.0.17 and later. Doubles are
-// of class Decimal: no type of theirs holds NaN or infinity. There is no array
-// type, so counts come as a JSON text, and no boolean type but TINYINT(1), whose
-// values are 0 and 1.
+// mySQL is the dialect of MariaDB 10.3 and MySQL 8.0.17 and later. Doubles have the class Decimal, because no type holds NaN or
+// infinity. There is no array type, so counts are returned as JSON text. There is no boolean type; TINYINT(1) has the values 0 and 1.
 type mySQL struct{}
 
-// openMySQL sets what the dialect relies on for each connection: times are in
-// UTC, and a backslash in a text is escaped.
+// openMySQL sets the session settings that the dialect relies on: times are in UTC, and a backslash in a text is an escape character.
 func openMySQL(o Options) (*sql.DB, error) {
 	cfg, err := mysql.ParseDSN(o.DSN)
 	if err != nil {
@@ -24,7 +21,7 @@ func openMySQL(o Options) (*sql.DB, error) {
 	}
 	cfg.ParseTime, cfg.Loc = true, time.UTC
 	if cfg.Timeout == 0 {
-		cfg.Timeout = 30 * time.Second // The context does not end a connection attempt that hangs.
+		cfg.Timeout = 30 * time.Second // The context does not cancel a connection attempt that hangs.
 	}
 	if cfg.Params == nil {
 		cfg.Params = make(map[string]string)
@@ -61,8 +58,8 @@ func (mySQL) epoch(expr string, _ Class) string {
 
 func (mySQL) double(expr string) string { return "CAST(" + expr + " AS DOUBLE)" }
 
-// varchar is the text's bytes: two texts that the column's collation takes for
-// the same, such as CA, ca and "ca ", are different ones to a model.
+// varchar returns the bytes of the text. Texts that the column's collation treats as equal, such as CA, ca and "ca ", are different
+// inputs to a model.
 func (mySQL) varchar(expr string) string {
 	return "CAST(CONVERT(" + expr + " USING utf8mb4) AS BINARY)"
 }
@@ -79,12 +76,12 @@ func (mySQL) random() string { return "rand()" }
 
 func (mySQL) whole(expr string) string { return "CAST(" + expr + " AS SIGNED)" }
 
-// moments has no condition: there is neither NaN nor infinity.
+// moments ignores the condition, because there is neither NaN nor infinity.
 func (d mySQL) moments(expr, _ string) string {
 	return d.array([]string{d.double("count(" + expr + ")"), "min(" + expr + ")", "max(" + expr + ")", "sum(" + expr + ")", "stddev_pop(" + expr + ")", d.double(d.countIf(expr + " = 0"))})
 }
 
-// quantilesFrom is a subquery: neither database has an aggregate for quantiles.
+// quantilesFrom uses a subquery, because neither database has a quantile aggregate.
 func (mySQL) quantilesFrom(expr, source string, probabilities []float64) string {
 	parts := make([]string, len(probabilities))
 	for i, p := range probabilities {
@@ -94,8 +91,7 @@ func (mySQL) quantilesFrom(expr, source string, probabilities []float64) string 
 		strings.Join(parts, ", "), expr, source)
 }
 
-// dated is a date or time without what stands for a missing one, such as
-// 0000-00-00 and 2026-00-00.
+// dated returns a date or time, or NULL for values that stand for a missing one, such as 0000-00-00 and 2026-00-00.
 func (mySQL) dated(expr string) string {
 	return "CASE WHEN month(" + expr + ") > 0 THEN " + expr + " END"
 }
@@ -112,7 +108,7 @@ func (mySQL) timeOfNumber(microseconds string) (string, Class) {
 	return "TIMESTAMP '1970-01-01 00:00:00' + INTERVAL (" + microseconds + ") MICROSECOND", Timestamp
 }
 
-// timeOfText takes the text apart: only MySQL, and not MariaDB, casts one with an offset.
+// timeOfText parses the text with regular expressions, because MariaDB, unlike MySQL, cannot cast a text with an offset.
 func (d mySQL) timeOfText(expr, format string) (string, Class) {
 	if format != "" {
 		return "STR_TO_DATE(" + expr + ", " + d.text(mysqlFormat(format)) + ")", Timestamp

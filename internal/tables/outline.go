@@ -11,32 +11,31 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
-// Outline is what bins are cut from: what one window, such as a day, tells about
-// each column. Outlines of several windows make one choice of bins together.
+// Outline is the input for choosing bins: statistics of each column in one window, such as a day. Bins can be chosen from the outlines
+// of several windows.
 type Outline struct {
 	Rows    int64                    `json:"rows"`
 	Columns map[string]ColumnOutline `json:"columns"`
 }
 
-// ColumnOutline is what a window tells about one column.
+// ColumnOutline has the statistics of one column in one window.
 type ColumnOutline struct {
-	// Values are those that are not missing, of which so many are different.
+	// Values is the number of values that are not missing; Distinct is the number of distinct ones among them.
 	Values   int64 `json:"values"`
 	Distinct int64 `json:"distinct"`
-	// Moments and evenly spaced Quantiles are of the finite values of a number.
+	// Moments and the evenly spaced Quantiles describe the finite values of a numeric column.
 	Moments   *Moments  `json:"moments,omitempty"`
 	Quantiles []float64 `json:"quantiles,omitempty"`
-	// Categories are the values of a text, a boolean or an integer of few values,
-	// with their frequency: the most frequent ones, if More.
+	// Categories has the frequencies of the values of a text, a boolean, or an integer with few distinct values. If More is true, it
+	// has only the most frequent ones.
 	Categories map[string]int64 `json:"categories,omitempty"`
 	More       bool             `json:"more,omitempty"`
 }
 
-// quantileCount is the number of quantiles of an outline. They divide a tenth of
-// the values into twenty parts.
+// quantileCount is the number of quantiles of an outline. It leaves twenty quantiles in each tenth of the values.
 const quantileCount = 200
 
-// probabilities are the middles of as many equal parts.
+// probabilities returns the midpoints of quantileCount equal intervals of 0 to 1.
 func probabilities() []float64 {
 	p := make([]float64, quantileCount)
 	for i := range p {
@@ -45,9 +44,8 @@ func probabilities() []float64 {
 	return p
 }
 
-// Outline looks at a window. It takes one scan for the statistics of all columns,
-// one for all quantiles and one for each column that is counted by category.
-// progress, if not nil, is told of each scan done out of the total.
+// Outline computes the outline of a window. It takes one scan for the statistics of all columns, one for all quantiles, and one for
+// each column that is counted by category. progress, if not nil, is called after each scan with the number of scans done and the total.
 func (s *Source) Outline(ctx context.Context, r Relation, schema []Column, w Window, choice Choice, progress func(done, total int)) (Outline, error) {
 	if r.virtual != nil {
 		return virtualOutline(r, schema, w, choice)
@@ -102,12 +100,12 @@ func (s *Source) Outline(ctx context.Context, r Relation, schema []Column, w Win
 	return o, nil
 }
 
-// FirstWindows is the number of windows that the first bins of a table are cut from: as many as it takes to tell which columns
-// turn over from day to day.
+// FirstWindows is the number of windows from which the first bins of a table are chosen. It is enough to detect the columns whose
+// values are different each day.
 const FirstWindows = 3
 
-// Recent returns the outlines of a window and of as many days before it as make up the number, the earliest first. Those
-// without rows are left out. Without a time column, or without a beginning of the window, there is one of all rows.
+// Recent returns the outlines of a window and of the days before it, number outlines in all, in ascending order of time. Windows
+// without rows are left out. Without a timestamp column, or if the window has no start, it returns one outline of all rows.
 func (s *Source) Recent(ctx context.Context, r Relation, schema []Column, w Window, choice Choice, number int, progress func(done, total int)) ([]Outline, error) {
 	windows := []Window{w}
 	if r.Time != "" && !w.From.IsZero() {
@@ -208,8 +206,8 @@ func (s *Source) quantiles(ctx context.Context, source string, columns []Column,
 
 func (s *Source) categories(ctx context.Context, source string, c Column, o Outline) error {
 	text := textOf(s.dialect, s.dialect.identifier(c.Name), c.Class)
-	// Ties in the count are broken by the text, so that all replicas see the
-	// same ones. One more than can be listed tells that there are more.
+	// Ties in the count are sorted by text, so that all replicas get the same categories. The query asks for one category more than the
+	// limit, to detect that there are more.
 	rows, err := s.query(ctx, fmt.Sprintf(
 		"SELECT category, count(*) AS n FROM (SELECT %s AS category FROM %s) AS c WHERE category IS NOT NULL GROUP BY category ORDER BY n DESC, category LIMIT %d",
 		text, source, binning.MaxKnown+1))
@@ -230,7 +228,7 @@ func (s *Source) categories(ctx context.Context, source string, c Column, o Outl
 		}
 		raw := toText(values[0])
 		category := strings.ToValidUTF8(raw, "\uFFFD")
-		// No database takes a NUL in a literal, and JSON no broken UTF-8.
+		// No database accepts a NUL in a literal, and JSON cannot hold invalid UTF-8.
 		if len(column.Categories) == binning.MaxKnown || strings.ContainsRune(category, 0) || category != raw {
 			column.More = true
 			continue

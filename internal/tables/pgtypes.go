@@ -7,9 +7,8 @@ import (
 	"strings"
 )
 
-// name sets type and class of the columns whose types the driver knows by their
-// number only: enums, extensions' types such as citext, and a few of PostgreSQL's
-// own. A number changes when a type is made again, as a restore does.
+// name sets the type and class of columns whose types the driver returns only as a number (OID): enums, types of extensions such as
+// citext, and some types of PostgreSQL itself. The OID changes when a type is created again, for example by a restore.
 func (s *Source) name(ctx context.Context, columns []Column) error {
 	unknown := make(map[string][]int)
 	var numbers []string
@@ -42,10 +41,10 @@ func (s *Source) name(ctx context.Context, columns []Column) error {
 			column := s.dialect.identifier(c.Name)
 			switch {
 			case name == "citext":
-				// Its values are the same whatever their case.
+				// citext values that differ only in case are equal.
 				c.Class, c.read = Text, "lower(CAST("+column+" AS TEXT))"
 			case enum || text:
-				// An enum compares with its own values only.
+				// An enum can only be compared with its own values.
 				c.Class, c.read = Text, "CAST("+column+" AS TEXT)"
 			case name == "money":
 				c.Class, c.read = Decimal, "CAST("+column+" AS NUMERIC)"
@@ -55,8 +54,8 @@ func (s *Source) name(ctx context.Context, columns []Column) error {
 	return rows.Err()
 }
 
-// doubleOfNumeric casts a NUMERIC to a double. One that is too large for it
-// counts as infinite and one that is too small as 0; the cast is an error.
+// doubleOfNumeric casts a NUMERIC to a double. A plain cast fails on values that a double cannot hold, so values that are too large
+// become infinite and values that are too small become 0.
 func (d postgreSQL) doubleOfNumeric(expr string) string {
 	return fmt.Sprintf("CASE WHEN %[1]s = 'NaN' THEN 'NaN' WHEN %[1]s > %[2]s THEN 'Infinity' WHEN %[1]s < -%[2]s THEN '-Infinity' WHEN abs(%[1]s) < 1e-307 THEN 0 ELSE %[3]s END",
 		expr, number(largest), d.double(expr))

@@ -8,12 +8,13 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 )
 
-// Place is how a configuration file says where a table is.
+// Place is the configuration of a table's location.
 type Place struct {
 	// Source is the name of a database of the configuration.
 	Source string `yaml:"source,omitempty"`
-	// Table is the name of a table or view, with its schema if it has one; Query a SELECT statement; Files the path or glob
-	// of Parquet, Arrow, CSV or JSON files, or the folder that they are in, for DuckDB. It is one of the three.
+	// Exactly one of the following three is set. Table is the name of a table or view, optionally with its schema. Query is a SELECT
+	// statement. Files is the path or glob of Parquet, Arrow, CSV or JSON files, or the folder that contains them; only DuckDB reads
+	// them.
 	Table string      `yaml:"table,omitempty"`
 	Query string      `yaml:"query,omitempty"`
 	Files config.Path `yaml:"files,omitempty"`
@@ -44,7 +45,7 @@ func (p *Place) Validate(at config.At) {
 	}
 }
 
-// CheckSource reports, under key, a source that is not there or does not read files.
+// CheckSource reports, under key, a source that does not exist or that cannot read files.
 func (p *Place) CheckSource(at config.At, key string, sources map[string]Config) {
 	switch s, ok := sources[p.Source]; {
 	case !ok:
@@ -54,7 +55,7 @@ func (p *Place) CheckSource(at config.At, key string, sources map[string]Config)
 	}
 }
 
-// Relation is the table in the SQL of its source.
+// Relation returns the relation of the table in its source.
 func (p *Place) Relation(s *Source, timeColumn string) (Relation, error) {
 	var r Relation
 	var err error
@@ -69,7 +70,7 @@ func (p *Place) Relation(s *Source, timeColumn string) (Relation, error) {
 	return r.ReadAs(p.Reading, s), err
 }
 
-// Key is the name of the one that is given, for messages.
+// Key returns the name of the setting that is given, for messages.
 func (p *Place) Key() string {
 	switch {
 	case p.Table != "":

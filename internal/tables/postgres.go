@@ -5,8 +5,7 @@ import (
 	"strings"
 )
 
-// postgreSQL is the dialect of PostgreSQL 12 and later, and of databases that
-// speak its protocol and its SQL.
+// postgreSQL is the dialect of PostgreSQL 12 and later, and of databases that use its protocol and SQL.
 type postgreSQL struct{ ansi }
 
 func (postgreSQL) double(expr string) string   { return "CAST(" + expr + " AS DOUBLE PRECISION)" }

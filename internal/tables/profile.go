@@ -14,30 +14,26 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
-// Fields say what to count of each column: the layout of those that have bins,
-// and a nil layout for those of which only the nulls count.
+// Fields selects what is counted of each column: bins for a column with a layout, only nulls for a column with a nil layout.
 type Fields map[string]*binning.Layout
 
-// Profile is what one scan of a window finds.
+// Profile is the result of one scan of a window.
 type Profile struct {
 	Rows int64
-	// Latest is the latest record time in the window; zero without a time
-	// column or without rows.
+	// Latest is the latest record time in the window. It is zero without a timestamp column or without rows.
 	Latest time.Time
 	// Nulls has the number of missing values of each counted column.
 	Nulls map[string]int64
 	// Values has the number of values in each bin of each column with a layout.
 	Values map[string]map[string]int64
-	// Numbers has the moments of each numeric column with a layout that has values.
+	// Numbers has the moments of each numeric column that has a layout and values.
 	Numbers map[string]Moments
-	// Unreadable are the files that were left out.
+	// Unreadable are the files that were skipped.
 	Unreadable []string
 }
 
-// Count scans the window once and counts rows, latest time, nulls and bins.
-// schema is the relation's schema as just read; fields that it lacks are left
-// out of the result. asOf is the moment at which ages are taken where records
-// have no time of their own.
+// Count scans the window once and counts rows, latest time, nulls and bins. schema is the relation's current schema. Fields that are
+// not in the schema are missing in the result. Ages are measured from asOf if the relation has no timestamp column.
 func (s *Source) Count(ctx context.Context, r Relation, schema []Column, w Window, fields Fields, asOf time.Time) (Profile, error) {
 	if r.virtual != nil {
 		return virtualProfile(r.virtual, schema, w, fields)
@@ -56,8 +52,8 @@ func (s *Source) Count(ctx context.Context, r Relation, schema []Column, w Windo
 	return q.decode(values)
 }
 
-// Hourly is Count for each hour of the window, by the hour's start: one scan for
-// all of them. Hours without rows are not there. The relation has a time column.
+// Hourly is Count for each hour of the window in one scan. The keys are the starts of the hours; hours without rows are absent. The
+// relation must have a timestamp column.
 func (s *Source) Hourly(ctx context.Context, r Relation, schema []Column, w Window, fields Fields) (map[time.Time]Profile, error) {
 	if r.virtual != nil {
 		return virtualHours(r.virtual, schema, w, fields)
@@ -104,13 +100,13 @@ func (s *Source) Hourly(ctx context.Context, r Relation, schema []Column, w Wind
 	return profiles, nil
 }
 
-// profileQuery is the SQL of a profile and the way back from one row of its result.
+// profileQuery is the SQL of a profile, and the data to decode a row of its result.
 type profileQuery struct {
 	exprs  []string
 	from   string
-	time   string // the column; empty without one
+	time   string // the timestamp column; empty without one
 	fields Fields
-	// plain are the columns without bins, which share one array; binned are the others.
+	// plain are the columns without bins, which share one array. binned are the other columns.
 	plain, binned []Column
 	tallies       []tally
 	// measured are the numeric ones of the binned columns.
@@ -191,14 +187,14 @@ func (q profileQuery) decode(values []any) (Profile, error) {
 		}
 		p.Nulls[c.Name] = p.Rows - counts[0]
 		if q.fields[c.Name].NaNMissing {
-			// The bins were cut where NaN is missing; so it is here.
+			// The bins were chosen while NaN counted as missing, so it counts as missing here too.
 			p.Nulls[c.Name] += bins[binning.NaN]
 			delete(bins, binning.NaN)
 		}
 		bins[binning.Null] = p.Nulls[c.Name]
 		for _, bin := range q.fields[c.Name].Bins() {
-			// A column that was of floating point at the baseline and is
-			// not any more has no NaN, and that count is 0.
+			// The column had floating-point values when the bins were chosen. If its type is different now, there is no NaN and its
+			// count is 0.
 			bins[bin] += 0
 		}
 		p.Values[c.Name] = bins
@@ -227,9 +223,8 @@ func (q profileQuery) decode(values []any) (Profile, error) {
 	return p, nil
 }
 
-// fits reports whether values of the class can be counted by a layout of the
-// kind. They cannot after a column has changed its type from text to number,
-// say; the schema change is then what is to be seen.
+// fits reports whether values of the class can be counted by a layout of the kind. It is false after a column changed its type, for
+// example from text to number; the schema change is reported instead.
 func fits(kind binning.Kind, class Class) bool {
 	switch kind {
 	case binning.Numeric:
@@ -257,7 +252,7 @@ func (s *Source) one(ctx context.Context, query string, columns int) ([]any, err
 	if err != nil {
 		return nil, s.redact(err)
 	}
-	// Drivers that stream report a failure of the server at the end.
+	// Drivers that stream report a failure of the server after the last row.
 	for rows.Next() {
 	}
 	return values, s.redact(rows.Err())
@@ -268,13 +263,13 @@ func toTime(v any) (time.Time, error) {
 	case nil:
 		return time.Time{}, nil
 	case time.Time:
-		// ClickHouse's maximum of nothing is the epoch.
+		// ClickHouse returns the epoch as the maximum of no rows.
 		if v.Unix() == 0 {
 			return time.Time{}, nil
 		}
 		return v.UTC(), nil
 	case string:
-		// PostgreSQL's times before and after everything say nothing of freshness.
+		// PostgreSQL's infinite times have no freshness.
 		if v == "infinity" || v == "-infinity" {
 			return time.Time{}, nil
 		}
@@ -282,7 +277,7 @@ func toTime(v any) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%T, expected a time", v)
 }
 
-// toInts reads an array of counts in the shape the driver gives it.
+// toInts reads an array of counts from any type that a driver returns.
 func toInts(v any) ([]int64, error) {
 	if parts, ok := arrayText(v); ok {
 		if len(parts) == 0 {
@@ -313,7 +308,7 @@ func toInts(v any) ([]int64, error) {
 	return counts, nil
 }
 
-// listOf are the elements of an array of the driver's own type.
+// listOf returns the elements of an array of any type that a driver returns.
 func listOf(v any) ([]any, error) {
 	list := reflect.ValueOf(v)
 	if list.Kind() != reflect.Slice {
@@ -333,7 +328,7 @@ func listOf(v any) ([]any, error) {
 	return elements, nil
 }
 
-// toNumbers reads an array of numbers in the shape the driver gives it; NULL is NaN.
+// toNumbers reads an array of numbers from any type that a driver returns. NULL becomes NaN.
 func toNumbers(v any) ([]float64, error) {
 	elements, ok := arrayText(v)
 	if !ok {
@@ -360,8 +355,7 @@ func toNumbers(v any) ([]float64, error) {
 	return values, nil
 }
 
-// arrayText takes an array apart that a driver gives as text: {1,2,3} of
-// PostgreSQL, or JSON of a database without arrays.
+// arrayText splits an array that a driver returns as text: {1,2,3} from PostgreSQL, or JSON from a database without arrays.
 func arrayText(v any) (parts []string, ok bool) {
 	text, ok := v.(string)
 	if b, bytes := v.([]byte); bytes {
@@ -378,8 +372,7 @@ func arrayText(v any) (parts []string, ok bool) {
 	return parts, true
 }
 
-// toInt reads a whole number in the type the driver gives it. NULL is 0, the
-// sum of nothing.
+// toInt reads a whole number from any type that a driver returns. NULL is 0, the sum of no rows.
 func toInt(v any) (int64, error) {
 	switch v := v.(type) {
 	case nil:

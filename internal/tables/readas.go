@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// ReadAs sets how the relation's values are to be understood.
+// ReadAs sets how the relation's values are interpreted.
 func (r Relation) ReadAs(how Reading, s *Source) Relation {
 	r.reading = how
 	if r.files != nil {
@@ -18,7 +18,7 @@ func (r Relation) ReadAs(how Reading, s *Source) Relation {
 	return r
 }
 
-// from is the SQL after FROM that reads the columns as their classes say.
+// from returns the SQL after FROM that reads each column as its class.
 func (s *Source) from(ctx context.Context, r Relation, schema []Column) (scope, error) {
 	sc, err := s.open(ctx, r)
 	if err != nil {
@@ -33,7 +33,7 @@ func (s *Source) from(ctx context.Context, r Relation, schema []Column) (scope, 
 		plain = plain && c.read == ""
 	}
 	if len(types) > 0 {
-		// Values such as 007 are read as they stand.
+		// Values such as 007 keep their leading zeros.
 		sc.from = strings.TrimSuffix(sc.from, ")") + ", types = {" + strings.Join(types, ", ") + "})"
 	}
 	if plain {
@@ -52,21 +52,19 @@ func (s *Source) from(ctx context.Context, r Relation, schema []Column) (scope, 
 	return sc, nil
 }
 
-// Guessed reports whether the types of the relation's columns are a guess from
-// the values that text files hold, so that a column without values has none.
+// Guessed reports whether DuckDB guesses the types of the relation's columns from the values of text files. A column without values
+// then has no known type.
 func (r Relation) Guessed() bool { return r.files != nil && r.files.guessed() }
 
-// mayBeUntyped reports whether the column has a type that stands for none if it has no value: text in a text file, and a
-// whole number in Parquet, where pandas and Arrow write a column of None only as a 32-bit one of the type null.
+// mayBeUntyped reports whether the column's type is the one that a column without any value gets: text in a text file, and a 32-bit
+// integer in Parquet, because pandas and Arrow write a column of None only as an INT32 of the type null.
 func (r Relation) mayBeUntyped(c Column) bool {
 	t := baseType(c.Type)
 	return r.Guessed() && (t == "VARCHAR" || t == "JSON") || !r.Guessed() && t == "INTEGER"
 }
 
-// Conform returns the schema with the types that are expected where what files
-// tell differs and the values allow both: a column
-// without values has any type, a column of whole numbers can be of fractions,
-// and everything in a CSV file can be text.
+// Conform returns the schema of files with the expected types where the values permit both types: a column without values can have any
+// type, a column of whole numbers can be fractional, and every column of a CSV file can be text.
 func (s *Source) Conform(ctx context.Context, r Relation, schema []Column, expected map[string]string) ([]Column, error) {
 	if r.files == nil {
 		return schema, nil
@@ -97,14 +95,14 @@ func (s *Source) Conform(ctx context.Context, r Relation, schema []Column, expec
 	return conformed, nil
 }
 
-// column is a column of a type that it is read as by the expression.
+// column returns the column that the SQL expression read converts to databaseType.
 func (s *Source) column(r Relation, name, databaseType, read string) Column {
 	c := Column{Name: name, Type: databaseType, Class: s.dialect.class(databaseType), read: read}
 	r.reading.interpret(s.dialect, &c, name == r.Time, r.files != nil)
 	return c
 }
 
-// widens reports whether every value of one guessed type is one of the other.
+// widens reports whether every value of the guessed type from is also a value of type to.
 func widens(from, to string) bool {
 	switch to {
 	case "DOUBLE":
@@ -115,8 +113,7 @@ func widens(from, to string) bool {
 	return false
 }
 
-// Untyped returns the names of the columns of which nothing tells the type:
-// those of files that have no value.
+// Untyped returns the names of the columns whose type is unknown because the files contain no value of them.
 func (s *Source) Untyped(ctx context.Context, r Relation, schema []Column) ([]string, error) {
 	if r.files == nil {
 		return nil, nil
@@ -138,13 +135,13 @@ func (s *Source) Untyped(ctx context.Context, r Relation, schema []Column) ([]st
 	return names, nil
 }
 
-// empty returns those of the columns, by index, that have no value at all. The
-// first rows tell of most columns, so that not the whole file has to be read.
+// empty returns the indices of the columns that have no value at all. The first rows decide this for most columns, which avoids reading
+// the whole file.
 func (s *Source) empty(ctx context.Context, r Relation, schema []Column, columns []int) ([]int, error) {
 	schema = slices.Clone(schema)
 	for i := range schema {
 		if schema[i].Name == r.Time {
-			schema[i].read = "" // A text that is no time is a value.
+			schema[i].read = "" // A text that is not a valid time still counts as a value.
 		}
 	}
 	for _, limit := range []string{" LIMIT 10000", ""} {
@@ -182,26 +179,25 @@ func (s *Source) empty(ctx context.Context, r Relation, schema []Column, columns
 	return columns, nil
 }
 
-// Outside is what a window leaves out though it may belong to it.
+// Outside counts records that a window leaves out because their time is missing or later.
 type Outside struct {
-	// Untimed are the records without a time, Future those after the window.
+	// Untimed is the number of records without a valid time. Future is the number of records after the end of the window.
 	Untimed, Future int64
-	// Unread are those of the untimed ones that have a value that is no time;
-	// Example is one.
+	// Unread is the number of untimed records whose value is not a valid time. Example is one such value.
 	Unread  int64
 	Example string
 }
 
-// Outside counts the records that have no time or one after the end of the window.
+// Outside counts the records without a valid time, and those after the end of the window.
 func (s *Source) Outside(ctx context.Context, r Relation, schema []Column, w Window) (Outside, error) {
 	parts, err := s.OutsideParts(ctx, r, schema, w, nil)
 	return parts[0], err
 }
 
-// OutsideParts is Outside of each part of the split.
+// OutsideParts is Outside for each partition of the split.
 func (s *Source) OutsideParts(ctx context.Context, r Relation, schema []Column, w Window, split Split) ([]Outside, error) {
 	parts := make([]Outside, split.Parts())
-	if r.Time == "" || w.To.IsZero() || r.virtual != nil { // A virtual table has neither.
+	if r.Time == "" || w.To.IsZero() || r.virtual != nil { // A virtual table has no such records.
 		return parts, nil
 	}
 	sc, err := s.open(ctx, r)
@@ -224,7 +220,7 @@ func (s *Source) OutsideParts(ctx context.Context, r Relation, schema []Column, 
 	at := cmp.Or(column.read, raw)
 	late := at + " >= " + d.instant(w.To, column.Class)
 	if m, ok := d.(mySQL); ok && column.read == "" {
-		at = m.dated(raw) // The column as it is can use an index in all other places.
+		at = m.dated(raw) // Other comparisons use the plain column, so that MySQL can use an index.
 	}
 	exprs := []string{
 		d.countIf(at + " IS NULL"), d.countIf(late), "count(" + raw + ")",
@@ -253,7 +249,7 @@ func (s *Source) OutsideParts(ctx context.Context, r Relation, schema []Column, 
 	return parts, nil
 }
 
-// Plus adds what the windows of other rows leave out.
+// Plus adds the counts of other rows.
 func (o Outside) Plus(p Outside) Outside {
 	return Outside{o.Untimed + p.Untimed, o.Future + p.Future, o.Unread + p.Unread, cmp.Or(o.Example, p.Example)}
 }

@@ -9,21 +9,20 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 )
 
-// Reading says how values are to be understood where the source leaves it open.
+// Reading configures how values are interpreted where the source leaves it open.
 type Reading struct {
-	// MissingValues are texts that stand for a missing value, such as N/A.
+	// MissingValues are texts that mean a missing value, such as N/A.
 	MissingValues []string `yaml:"missing_values,omitempty"`
-	// NaNIsMissing counts NaN as missing; true for files, where pandas and
-	// Arrow write a missing number as NaN, and false for databases.
+	// NaNIsMissing counts NaN as missing. The default is true for files, because pandas and Arrow write a missing number as NaN, and
+	// false for databases.
 	NaNIsMissing *bool `yaml:"nan_is_missing,omitempty"`
-	// TimestampUnit is the unit of a timestamp column that holds numbers since 1970.
+	// TimestampUnit is the unit of a timestamp column that contains numbers since 1970.
 	TimestampUnit Unit `yaml:"timestamp_unit,omitempty"`
-	// TimestampFormat is the format of a timestamp column that holds text, by
-	// the letters of strftime; ISO 8601 if empty.
+	// TimestampFormat is the strftime format of a timestamp column that contains text. Empty means ISO 8601.
 	TimestampFormat string `yaml:"timestamp_format,omitempty"`
-	// OnUnreadable is what to do about a file of a glob that cannot be read.
+	// OnUnreadable is the action for a file of a glob that cannot be read.
 	OnUnreadable OnUnreadable `yaml:"on_unreadable,omitempty"`
-	// CSV is what DuckDB should not have to guess about CSV files.
+	// CSV configures the reading of CSV files. DuckDB detects what is not set.
 	CSV CSV `yaml:"csv,omitempty"`
 }
 
@@ -32,38 +31,37 @@ type Unit string
 
 // Units of timestamp columns that hold numbers.
 const (
-	UnitAuto        Unit = "auto" // By the size of the number, row by row.
+	UnitAuto        Unit = "auto" // Chosen for each row by the size of the number.
 	UnitSecond      Unit = "s"
 	UnitMillisecond Unit = "ms"
 	UnitMicrosecond Unit = "us"
 	UnitNanosecond  Unit = "ns"
 )
 
-// OnUnreadable is what to do about a file that cannot be read.
+// OnUnreadable is the action for a file that cannot be read.
 type OnUnreadable string
 
-// What to do about a file that cannot be read.
+// The actions for a file that cannot be read.
 const (
 	FailUnreadable OnUnreadable = "fail"
 	SkipUnreadable OnUnreadable = "skip"
 )
 
-// CSV are options for reading CSV files. What is empty is found by DuckDB from
-// the first 20480 rows of a file.
+// CSV are options for reading CSV files. DuckDB detects empty ones from the first 20480 rows of a file.
 type CSV struct {
 	Delimiter string `yaml:"delimiter,omitempty"`
 	Decimal   string `yaml:"decimal,omitempty"`
 	Quote     string `yaml:"quote,omitempty"`
 	Encoding  string `yaml:"encoding,omitempty"`
 	Header    *bool  `yaml:"header,omitempty"`
-	// SampleRows is the number of rows that types are found from; -1 takes all.
+	// SampleRows is the number of rows from which DuckDB detects types; -1 means all.
 	SampleRows int `yaml:"sample_rows,omitempty"`
 }
 
-// encodings are those that DuckDB reads without an extension.
+// encodings are the encodings that DuckDB reads without an extension.
 var encodings = []string{"utf-8", "utf-16", "latin-1"}
 
-// validate checks the settings. files says that the table is of files.
+// validate checks the settings. files reports whether the table consists of files.
 func (r *Reading) validate(at config.At, files bool) {
 	if units := []Unit{"", UnitAuto, UnitSecond, UnitMillisecond, UnitMicrosecond, UnitNanosecond}; !slices.Contains(units, r.TimestampUnit) {
 		at.Errorf("timestamp_unit", "unknown unit %q; want auto, s, ms, us or ns", string(r.TimestampUnit))
@@ -107,10 +105,10 @@ func (r *Reading) validate(at config.At, files bool) {
 	}
 }
 
-// maxMissingValues bounds the length of a statement.
+// maxMissingValues limits the length of a statement.
 const maxMissingValues = 100
 
-// csvOptions are the arguments of read_csv.
+// csvOptions returns the arguments of read_csv.
 func (r *Reading) csvOptions(d dialect) []string {
 	var options []string
 	for _, o := range []struct{ key, value string }{
@@ -127,7 +125,7 @@ func (r *Reading) csvOptions(d dialect) []string {
 		options = append(options, fmt.Sprintf("sample_size = %d", r.CSV.SampleRows))
 	}
 	if len(r.MissingValues) > 0 {
-		// The list replaces DuckDB's own, of the empty field.
+		// This list replaces DuckDB's default list, which contains the empty field.
 		missing := slices.Compact(slices.Sorted(slices.Values(append([]string{""}, r.MissingValues...))))
 		options = append(options, "nullstr = ["+texts(d, missing)+"]")
 	}
@@ -142,8 +140,8 @@ func texts(d dialect, values []string) string {
 	return strings.Join(literals, ", ")
 }
 
-// interpret sets the class of a column as it is read, and the SQL that reads it
-// where its name alone does not. files says that it is of a file.
+// interpret sets the class of a column, and the SQL that reads it if the name alone is not enough. files reports whether the column is
+// of a file.
 func (r *Reading) interpret(d dialect, c *Column, isTime, files bool) {
 	expr := cmp.Or(c.read, d.identifier(c.Name))
 	read := expr
@@ -169,8 +167,8 @@ func (r *Reading) interpret(d dialect, c *Column, isTime, files bool) {
 	}
 }
 
-// microseconds is the SQL of the microseconds since 1970 that a number of the
-// unit stands for, or NULL where a timestamp cannot hold it.
+// microseconds returns the SQL of the microseconds since 1970 for a number of the unit. It is NULL where a timestamp cannot hold the
+// value.
 func microseconds(number string, unit Unit) string {
 	var us string
 	switch unit {
@@ -183,9 +181,9 @@ func microseconds(number string, unit Unit) string {
 	case UnitNanosecond:
 		us = number + " / 1e3"
 	default:
-		// 1e11 is the year 5138 in seconds and 1973 in milliseconds, and so on.
+		// 1e11 is the year 5138 in seconds and 1973 in milliseconds; the other limits follow the same rule.
 		us = fmt.Sprintf("CASE WHEN abs(%[1]s) < 1e11 THEN %[1]s * 1e6 WHEN abs(%[1]s) < 1e14 THEN %[1]s * 1e3 WHEN abs(%[1]s) < 1e17 THEN %[1]s ELSE %[1]s / 1e3 END", number)
 	}
-	// The year 9892. Casting more than a timestamp holds is an error.
+	// 2.5e17 is the year 9892. A cast of a value outside the range of a timestamp fails.
 	return fmt.Sprintf("CASE WHEN abs(%[1]s) <= 2.5e17 THEN %[1]s END", us)
 }

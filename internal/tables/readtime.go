@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// formatLetters are the letters of strftime that all databases have a word for:
-// DuckDB's, PostgreSQL's, and those of ClickHouse, Trino and MySQL.
+// formatLetters are the strftime letters that all databases support: DuckDB uses them directly; the values are the equivalents of
+// PostgreSQL, and of ClickHouse, Trino and MySQL.
 var formatLetters = map[byte]struct{ postgres, mysql string }{
 	'Y': {"YYYY", "%Y"}, 'y': {"YY", "%y"}, 'm': {"MM", "%m"}, 'd': {"DD", "%d"}, 'b': {"Mon", "%b"},
 	'H': {"HH24", "%H"}, 'I': {"HH12", "%h"}, 'p': {"AM", "%p"}, 'M': {"MI", "%i"}, 'S': {"SS", "%s"}, 'f': {"US", "%f"},
 }
 
-// checkFormat reports what of a timestamp format cannot be translated.
+// checkFormat reports the part of a timestamp format that cannot be translated.
 func checkFormat(format string) error {
 	for i := 0; i < len(format); i++ {
 		if format[i] != '%' {
@@ -28,8 +28,7 @@ func checkFormat(format string) error {
 	return nil
 }
 
-// translate writes a format with another database's words. Text between the
-// letters is passed to quote.
+// translate writes a format in another database's notation. Text between the letters is passed to quote.
 func translate(format string, word func(letter byte) string, quote func(string) string) string {
 	var b strings.Builder
 	var plain strings.Builder
@@ -56,9 +55,8 @@ func mysqlFormat(format string) string {
 	return translate(format, func(l byte) string { return formatLetters[l].mysql }, func(s string) string { return s })
 }
 
-// Every timeOfNumber reads microseconds since 1970, a double that may be NULL;
-// every timeOfText a text in the format, or in ISO 8601. What is no time is
-// NULL and counted as missing.
+// Every timeOfNumber converts microseconds since 1970, a double that may be NULL. Every timeOfText parses a text in the given format,
+// or in ISO 8601. Values that are not a valid time become NULL and count as missing.
 
 func (d duckDB) timeOfNumber(microseconds string) (string, Class) {
 	return "make_timestamp(CAST(" + microseconds + " AS BIGINT))", Timestamp
@@ -75,7 +73,7 @@ func (d postgreSQL) timeOfNumber(microseconds string) (string, Class) {
 	return "to_timestamp((" + microseconds + ") / 1e6)", TimestampTZ
 }
 
-// timeOfText looks at the form first: a cast of anything else is an error.
+// timeOfText tests the form first, because a cast of any other text fails the statement.
 func (d postgreSQL) timeOfText(expr, format string) (string, Class) {
 	if format == "" {
 		const leap = `(\d\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29`
@@ -118,7 +116,7 @@ func (clickHouse) timeOfNumber(microseconds string) (string, Class) {
 
 func (d clickHouse) timeOfText(expr, format string) (string, Class) {
 	if format == "" {
-		// It takes more for a time than ISO 8601, such as 25 o'clock and the day before the month.
+		// ClickHouse's parser also accepts texts that are not ISO 8601, such as hour 25 or a day before the month.
 		form := d.text(`^\d{4}-\d{2}-\d{2}([T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?( ?(Z|[+-]\d{2}(:?\d{2})?))?)?$`)
 		return "if(match(" + expr + ", " + form + "), parseDateTime64BestEffortOrNull(" + expr + ", 6, 'UTC'), NULL)", TimestampTZ
 	}
@@ -131,7 +129,7 @@ func (trino) timeOfNumber(microseconds string) (string, Class) {
 
 func (d trino) timeOfText(expr, format string) (string, Class) {
 	if format == "" {
-		// A text without a zone is of the session's, a text with one is not.
+		// Trino reads a text without a zone in the time zone of the session, so UTC is appended.
 		return fmt.Sprintf("try(from_iso8601_timestamp_nanos(replace(CAST(%[1]s AS VARCHAR), ' ', 'T') || IF(regexp_like(%[1]s, '(Z|[+-]\\d{2}(:?\\d{2})?)$') AND length(%[1]s) > 10, '', IF(length(%[1]s) > 10, 'Z', 'T00Z'))))", expr), TimestampTZ
 	}
 	return "try(date_parse(" + expr + ", " + d.text(mysqlFormat(format)) + "))", Timestamp

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// RowsBy counts the rows of each interval of the window that has any, by its start. Intervals begin at multiples of every, a
-// number of whole seconds, since 1970. The relation has a time column.
+// RowsBy counts the rows of each interval of the window. The keys are the starts of the intervals; intervals without rows are absent.
+// Intervals begin at multiples of every, which must be whole seconds, since 1970. The relation must have a timestamp column.
 func (s *Source) RowsBy(ctx context.Context, r Relation, schema []Column, w Window, every time.Duration) (map[time.Time]int64, error) {
 	if r.virtual != nil {
 		return r.virtual.RowsBy(w, every)

@@ -11,19 +11,19 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
-// SampleField is what to say of a column in each row of a sample: its bin; of a column that is counted by category its value;
-// without a layout whether it is missing.
+// SampleField selects what a sample contains of a column: its value if it is counted by category, its bin if it has another layout, and
+// without a layout only whether it is missing.
 type SampleField struct {
 	Column string
 	Layout *binning.Layout
 }
 
-// Sampled are rows drawn by chance. Of a number the bin crosses the wire and not the value.
+// Sampled is a random sample of rows. For numbers it contains bins, not values.
 type Sampled struct {
-	// Window is the index of each row's window, and Times its time; Times is nil without a time column.
+	// Window has the index of each row's window, and Times the time of each row. Times is nil without a timestamp column.
 	Window []int
 	Times  []time.Time
-	// Fields are those asked for that the table has, in their order.
+	// Fields are the requested fields that exist in the table, in the order of the request.
 	Fields []SampledField
 
 	dialect dialect
@@ -33,8 +33,8 @@ type Sampled struct {
 	before  ageReference
 }
 
-// SampledField has the code of each row, which is the index of its name: of a bin, or of a value. Missing is always binning.Null
-// with the code 0. A value is told apart from a bin of the same name by Values.
+// SampledField has a code for each row, which is an index in Names: the name of a bin, or a value. Code 0 is always a missing value,
+// named binning.Null. Values reports whether Names are values; a value can have the same name as a bin.
 type SampledField struct {
 	SampleField
 	Codes  []int32
@@ -42,10 +42,11 @@ type SampledField struct {
 	Values bool
 }
 
-// Missing and there are the names of a field without a layout.
+// missingOrThere are the names of a field without a layout.
 var missingOrThere = []string{binning.Null, "value"}
 
-// Sample draws the share of the rows of the windows, in one statement, and of no more than most rows. The windows do not overlap.
+// Sample draws a random share, from 0 to 1, of the rows of the windows in one statement, and returns at most most rows. The windows
+// must not overlap.
 func (s *Source) Sample(ctx context.Context, r Relation, schema []Column, windows []Window, fields []SampleField, share float64, most int, asOf time.Time) (*Sampled, error) {
 	if r.virtual != nil {
 		return nil, ErrNoSample
@@ -93,7 +94,7 @@ func (s *Source) Sample(ctx context.Context, r Relation, schema []Column, window
 	return q, nil
 }
 
-// ErrNoSample says that rows of a virtual table are not sampled.
+// ErrNoSample means that the rows of a virtual table cannot be sampled.
 var ErrNoSample = errors.New("a virtual table has no rows to sample")
 
 func (s *Source) sampleQuery(ctx context.Context, r Relation, schema []Column, windows []Window, fields []SampleField, asOf time.Time) (*Sampled, []string, error) {
@@ -157,7 +158,7 @@ func (s *Source) sampleQuery(ctx context.Context, r Relation, schema []Column, w
 	return q, exprs, nil
 }
 
-// add adds a row.
+// add appends a row.
 func (q *Sampled) add(values []any, codes []map[string]int32) error {
 	window, err := toInt(values[0])
 	if err != nil {
@@ -186,7 +187,7 @@ func (q *Sampled) add(values []any, codes []map[string]int32) error {
 			continue
 		}
 		text := strings.ToValidUTF8(toText(v), "\uFFFD")
-		// A value that is called null is another one than a missing value.
+		// A value with the text of binning.Null is not a missing value, so it gets a code of its own.
 		code, ok := codes[i][text]
 		if !ok {
 			code = int32(len(f.Names))
@@ -198,7 +199,7 @@ func (q *Sampled) add(values []any, codes []map[string]int32) error {
 	return nil
 }
 
-// binOf is the SQL of the index of a value's bin among those of its layout.
+// binOf returns the SQL of the index of a value's bin in the layout.
 func binOf(d dialect, column string, class Class, layout binning.Layout, before ageReference) string {
 	bins := layout.Bins()
 	var b strings.Builder
@@ -214,7 +215,8 @@ func binOf(d dialect, column string, class Class, layout binning.Layout, before 
 	}
 	value := d.double(column)
 	if class == Float {
-		// NaN is above every number for PostgreSQL. Without a bin it is missing, and infinity is far outside.
+		// PostgreSQL sorts NaN above every number. Without a bin for it, NaN counts as missing and infinity falls into the outermost
+		// interval.
 		fmt.Fprintf(&b, " WHEN %s THEN %d", d.isNaN(value), max(slices.Index(bins, binning.NaN), 0))
 		if inf := slices.Index(bins, binning.Inf); inf >= 0 {
 			fmt.Fprintf(&b, " WHEN %s = %s OR %s = %s THEN %d", value, d.infinity(+1), value, d.infinity(-1), inf)
@@ -227,13 +229,13 @@ func binOf(d dialect, column string, class Class, layout binning.Layout, before 
 	return b.String()
 }
 
-// Among is a choice of rows by the codes of one of a sample's fields: those that have one of them.
+// Among selects the rows whose field has one of the codes.
 type Among struct {
 	Field int
 	Codes []int32
 }
 
-// Statement is the SQL that lists rows of the window of the sample of that index, those that fulfil all conditions.
+// Statement returns the SQL that lists rows of the window with that index, at most atMost, that meet all conditions.
 func (q *Sampled) Statement(window int, atMost int, conditions ...Among) string {
 	var parts []string
 	if window < len(q.windows) {
@@ -251,7 +253,7 @@ func (q *Sampled) Statement(window int, atMost int, conditions ...Among) string 
 	return fmt.Sprintf("%s LIMIT %d", statement, atMost)
 }
 
-// condition is the SQL of the rows that have one of the codes of a field.
+// condition returns the SQL that selects the rows with one of the codes of a field.
 func (q *Sampled) condition(c Among) string {
 	f, d := q.Fields[c.Field], q.dialect
 	name := d.identifier(f.Column)

@@ -9,21 +9,20 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables/internal/arrowfile"
 )
 
-// files is the relation of the files that match a path or glob, or are in a folder.
+// files is a relation of the files that match a path or glob, or that are in a folder.
 type files struct {
-	// reader is the function of DuckDB that reads them.
+	// reader is the DuckDB function that reads the files.
 	reader string
-	// path is what the configuration names.
+	// path is the configured path, glob or folder.
 	path string
 	// what is the SQL of the path, or of the list of the folder's files.
 	what string
 }
 
-// guessed says that the types of the columns are DuckDB's guess: text files do
-// not say what they hold.
+// guessed reports whether DuckDB guesses the types of the columns, because text files contain no types.
 func (f *files) guessed() bool { return f.reader != "read_parquet" && f.reader != readArrow }
 
-// folders is the path of one of the files, whose folders may be named by values of columns, as in day=2026-11-24.
+// folders returns the path of one of the files. Its folders may contain values of columns, as in day=2026-11-24.
 func (s *Source) folders(ctx context.Context, r Relation) (string, error) {
 	if r.files == nil {
 		return "", nil
@@ -38,19 +37,18 @@ func (s *Source) folders(ctx context.Context, r Relation) (string, error) {
 	return toText(row[0]), nil
 }
 
-// errEmpty says that a relation has no file with content, and so no columns.
+// errEmpty means that no file of the relation has any content, so that it has no columns.
 var errEmpty = errors.New("no file has any content")
 
-// scope is the SQL after FROM, as the files are at the moment.
+// scope is the SQL after FROM for the files that exist now.
 type scope struct {
 	from string
 	// skipped are the files that cannot be read.
 	skipped []string
 }
 
-// open returns the SQL after FROM. A file without a byte has no column and is
-// left out: DuckDB would make one up. With on_unreadable: skip, what cannot be
-// read is left out too.
+// open returns the SQL after FROM. It leaves out empty files, because DuckDB would invent a column for them. With on_unreadable: skip
+// it also leaves out files that cannot be read.
 func (s *Source) open(ctx context.Context, r Relation) (scope, error) {
 	f := r.files
 	if f == nil {
@@ -68,7 +66,7 @@ func (s *Source) open(ctx context.Context, r Relation) (scope, error) {
 		return scope{}, err
 	}
 	if len(names)+len(empty) == 0 || len(empty) == 0 && !skip {
-		return scope{from: r.from}, nil // DuckDB says that there is none.
+		return scope{from: r.from}, nil // DuckDB reports the missing file.
 	}
 	var sc scope
 	if f.guessed() {
@@ -103,7 +101,7 @@ func noneReadable(path string, skipped []string) error {
 	return fmt.Errorf("none of the %d files that match %q can be read; the first is %q", len(skipped), path, skipped[0])
 }
 
-// openArrow is open of Arrow files: the SQL reads copies of them.
+// openArrow is open for Arrow files: the SQL reads their Parquet copies.
 func (s *Source) openArrow(ctx context.Context, r Relation) (scope, error) {
 	names, empty, err := s.list(ctx, r.files.what)
 	if err != nil {
@@ -132,7 +130,7 @@ func (s *Source) openArrow(ctx context.Context, r Relation) (scope, error) {
 	return sc, nil
 }
 
-// list returns the files that match, those without a byte apart.
+// list returns the files that match, and separately those that are empty.
 func (s *Source) list(ctx context.Context, what string) (names, empty []string, err error) {
 	rows, err := s.query(ctx, "SELECT filename, size FROM read_blob("+what+") ORDER BY filename")
 	if err != nil {
@@ -154,7 +152,7 @@ func (s *Source) list(ctx context.Context, what string) (names, empty []string, 
 	return names, empty, rows.Err()
 }
 
-// readable reports why the columns of files cannot be read.
+// readable returns the error of reading the columns of files.
 func (s *Source) readable(ctx context.Context, from string) error {
 	rows, err := s.query(ctx, "SELECT * FROM "+from+" AS t LIMIT 0")
 	if err != nil {
@@ -164,7 +162,7 @@ func (s *Source) readable(ctx context.Context, from string) error {
 	return rows.Err()
 }
 
-// read is the SQL that reads files.
+// read returns the SQL that reads files.
 func (s *Source) read(r Relation, names ...string) string {
 	what := r.files.what
 	if len(names) > 0 {
@@ -177,8 +175,8 @@ func (s *Source) read(r Relation, names ...string) string {
 	return r.files.reader + "(" + strings.Join(arguments, ", ") + ")"
 }
 
-// explain makes DuckDB's error about a CSV file one that helps: what it says of
-// the place and the value, and the settings that there are here.
+// explain shortens DuckDB's error about a CSV file. It keeps the location and the value, and replaces DuckDB's advice by the settings
+// of this configuration.
 func explain(text string) string {
 	if !strings.Contains(text, "CSV Error") && !strings.Contains(text, "CSV file") {
 		return text

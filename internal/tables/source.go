@@ -1,11 +1,10 @@
-// Package tables counts what is in a table without fetching its rows.
+// Package tables counts the contents of database tables and files without fetching their rows.
 //
-// Input: a source (DuckDB for files, PostgreSQL, ClickHouse, Trino, MySQL, BigQuery), a relation
-// in it and the layouts of its columns. Output: the schema of the relation and
-// a Profile: rows, nulls, freshness and the count of every bin of every column,
-// all from one statement and one scan. The database does the work; what crosses
-// the wire does not grow with the table. A Source owns its connections and
-// nothing else; it keeps no state between calls.
+// Input: a source (DuckDB for files, PostgreSQL, ClickHouse, Trino, MySQL, BigQuery), a relation in it, and the bin layouts of its
+// columns. Output: the schema of the relation, and a Profile: rows, nulls, freshness, and the count of each bin of each column, all
+// from one statement and one scan. State: a Source owns its connections and the Parquet copies of Arrow files. It keeps no counts
+// between calls. The database does the counting, so the size of a result does not grow with the number of rows. The package never
+// writes to a database.
 package tables
 
 import (
@@ -30,7 +29,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
-	_ "github.com/trinodb/trino-go-client/trino" // As does this one.
+	_ "github.com/trinodb/trino-go-client/trino" // The driver registers itself.
 
 	"github.com/sightglass-ml/sightglass/internal/memory"
 	"github.com/sightglass-ml/sightglass/internal/tables/internal/arrowfile"
@@ -49,32 +48,29 @@ const (
 	BigQuery   Type = "bigquery"
 )
 
-// types are all of them.
+// types are all supported databases.
 var types = []Type{DuckDB, PostgreSQL, ClickHouse, Trino, MySQL, BigQuery}
 
-// Options say how to reach a source.
+// Options configure a source.
 type Options struct {
 	Type Type
-	// DSN returns the connection string. It is asked for each new pool and
-	// never appears in an error. For DuckDB it is the path of a database
-	// file, opened read-only, or empty for an in-memory database that reads
-	// files.
+	// DSN is the connection string. It never appears in an error. For DuckDB it is the path of a
+	// database file, which is opened read-only, or empty for an in-memory database that reads files.
 	DSN string
-	// MaxConnections bounds the statements in flight; 4 if 0.
+	// MaxConnections limits the number of concurrent statements. 0 means 4.
 	MaxConnections int
-	// MemoryLimit in bytes and Threads bound DuckDB; 1 GiB, or half of
-	// the container's memory if that is less, and all cores if
-	// 0. What does not fit is spilled to TempDirectory; by default to a folder
-	// of the source's own where the system keeps temporary files.
+	// MemoryLimit in bytes limits DuckDB's memory. 0 means 1 GiB, or half of the container's memory if that is less. Threads limits
+	// DuckDB's threads; 0 means all cores. DuckDB spills data that exceeds the limit to TempDirectory. The default is a folder of the
+	// source's own in the system's folder for temporary files.
 	MemoryLimit   int64
 	Threads       int
 	TempDirectory string
-	// ArrowDiskLimit bounds the copies of Arrow files; 10 GiB if 0. They are where DuckDB spills.
+	// ArrowDiskLimit in bytes limits the size of the Parquet copies of Arrow files. 0 means 10 GiB. The copies are in the folder that
+	// DuckDB spills to, or beside it.
 	ArrowDiskLimit int64
-	// Init are statements that DuckDB runs on each new connection, such as
-	// LOAD of an extension or CREATE SECRET.
+	// Init are statements that DuckDB runs on each new connection, such as LOAD of an extension or CREATE SECRET.
 	Init []string
-	// OnStatement, if set, is told of each statement before it runs.
+	// OnStatement, if not nil, is called with each statement before it runs.
 	OnStatement func(statement string)
 }
 
@@ -86,16 +82,15 @@ type Source struct {
 	// told is Options.OnStatement, or nil.
 	told    func(statement string)
 	secrets *strings.Replacer
-	// virtual are the tables that are no database's; see OpenVirtual.
+	// virtual are the tables that the program computes itself; see OpenVirtual.
 	virtual map[string]Virtual
-	// arrow are the copies that DuckDB reads in place of Arrow files.
+	// arrow are the Parquet copies that DuckDB reads in place of Arrow files.
 	arrow *arrowfile.Copies
 	// dsn is the hash of the connection string.
 	dsn [sha256.Size]byte
 }
 
-// Open prepares a source. It does not connect yet, so a database that is down
-// at start is found again when it is back.
+// Open prepares a source without connecting. A database that is down at start is therefore reached as soon as it is up.
 func Open(o Options) (*Source, error) {
 	s := &Source{typ: o.Type, told: o.OnStatement, secrets: redactor(o.DSN), dsn: sha256.Sum256([]byte(o.DSN))}
 	var err error
@@ -139,15 +134,14 @@ func openPostgreSQL(o Options) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A prepared statement remembers columns that the table has lost since,
-	// and breaks behind a pooler such as PgBouncer.
+	// Prepared statements fail after the table loses a column, and behind a pooler such as PgBouncer.
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
-	// Times with and without a zone are compared in the session's zone.
+	// PostgreSQL compares times with and without a zone in the time zone of the session.
 	cfg.RuntimeParams["timezone"] = "UTC"
 	return stdlib.OpenDB(*cfg), nil
 }
 
-// setDefaults are those of DuckDB.
+// setDefaults sets the defaults of DuckDB's options.
 func (o *Options) setDefaults() {
 	if o.MemoryLimit == 0 {
 		o.MemoryLimit = memory.Half(1 << 30)
@@ -167,7 +161,7 @@ func openDuckDB(o Options) (*sql.DB, error) {
 	settings := url.Values{
 		"memory_limit": {fmt.Sprintf("%dB", o.MemoryLimit)},
 		"threads":      {fmt.Sprint(o.Threads)},
-		// The order of rows means nothing to a count, and keeping it costs memory.
+		// Counts do not depend on the order of rows, and keeping the order costs memory.
 		"preserve_insertion_order": {"false"},
 	}
 	settings.Set("temp_directory", o.TempDirectory)
@@ -189,16 +183,15 @@ func openDuckDB(o Options) (*sql.DB, error) {
 	return sql.OpenDB(connector), nil
 }
 
-// Scratch is a folder below dir that no other source spills to. DuckDB's own choice
-// is the working directory, which a service may not write to. DuckDB makes the
-// folder when it first spills, and removes it.
+// Scratch returns a folder below dir that no other source spills to. DuckDB's default is the working directory, which a service may not
+// have write access to. DuckDB creates the folder at its first spill and removes it.
 func Scratch(dir string) string {
 	return filepath.Join(dir, fmt.Sprintf("%s%d-%d", scratchPrefix, os.Getpid(), scratches.Add(1)))
 }
 
 const scratchPrefix = "sightglass-duckdb-"
 
-// besideScratch is a folder that stays where DuckDB removes the one it spills to.
+// besideScratch returns a folder that outlives the spill folder, which DuckDB removes.
 func besideScratch(temp string) string {
 	if strings.HasPrefix(filepath.Base(temp), scratchPrefix) {
 		return filepath.Dir(temp)
@@ -206,16 +199,16 @@ func besideScratch(temp string) string {
 	return temp
 }
 
-// scratches tells the folders of one process apart.
+// scratches numbers the spill folders of this process.
 var scratches atomic.Int64
 
-// firstWords names a statement without the secrets that may follow.
+// firstWords identifies a statement in an error without the secrets that may follow.
 func firstWords(statement string) string {
 	words := strings.Fields(statement)
 	return strings.Join(words[:min(2, len(words))], " ")
 }
 
-// Close closes the connections and removes the copies.
+// Close closes the connections and removes the Parquet copies of Arrow files.
 func (s *Source) Close() error {
 	err := s.db.Close()
 	if s.arrow != nil {
@@ -224,9 +217,8 @@ func (s *Source) Close() error {
 	return err
 }
 
-// query runs a statement. DuckDB looks at a file more than once on the way to its rows: at its size when it lists the
-// files, then at its footer. A file that a job replaces just then, by a rename, is unreadable to that statement and
-// whole to the next one, so DuckDB gets a second try.
+// query runs a statement. DuckDB reads a file in steps: it lists the files with their sizes, then reads the footers. If a job replaces
+// a file by a rename between two steps, the statement fails and the next one succeeds. Therefore DuckDB gets one retry.
 func (s *Source) query(ctx context.Context, statement string) (*sql.Rows, error) {
 	if s.told != nil {
 		s.told(statement)
@@ -238,7 +230,7 @@ func (s *Source) query(ctx context.Context, statement string) (*sql.Rows, error)
 	return s.db.QueryContext(ctx, statement)
 }
 
-// redactedError hides secrets in the text of an error and keeps its chain.
+// redactedError hides secrets in the text of an error and keeps the error chain.
 type redactedError struct {
 	text string
 	err  error
@@ -247,8 +239,8 @@ type redactedError struct {
 func (e *redactedError) Error() string { return e.text }
 func (e *redactedError) Unwrap() error { return e.err }
 
-// redact removes the connection string and its password from an error of a
-// driver: some print the string they could not parse or connect with.
+// redact removes the connection string and its password from a driver's error. Some drivers print the string that they could not parse
+// or connect with.
 func (s *Source) redact(err error) error {
 	if err == nil {
 		return nil
@@ -288,7 +280,7 @@ func redactor(dsn string) *strings.Replacer {
 			}
 		}
 	} else if userinfo, _, ok := strings.Cut(dsn, "@"); ok && strings.Contains(userinfo, ":") {
-		// A URL with a password that no parser accepts.
+		// A URL with a password that url.Parse rejects.
 		add(userinfo[strings.LastIndex(userinfo, ":")+1:])
 	}
 	if cfg, err := mysql.ParseDSN(dsn); err == nil {
@@ -302,23 +294,21 @@ func redactor(dsn string) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// Relation is what to profile: SQL that stands after FROM, and the column that
-// orders it in time.
+// Relation is the data to profile: SQL that follows FROM, and the timestamp column.
 type Relation struct {
 	from string
-	// Time is the column of the record's time; empty if there is none. The
-	// window then has no effect, and there is no freshness.
+	// Time is the name of the timestamp column. If it is empty, windows have no effect and there is no freshness.
 	Time string
-	// virtual, if not nil, is the table in place of from.
+	// virtual, if not nil, is read in place of from.
 	virtual Virtual
-	// files is nil for what is not of files.
+	// files is nil if the relation does not consist of files.
 	files   *files
 	reading Reading
-	// part is the SQL condition of the rows that belong to it, or empty.
+	// part is the SQL condition that selects the rows of one partition of a Split, or empty for all rows.
 	part string
 }
 
-// Table is the relation of a table or view, with its schema and catalog.
+// Table returns the relation of a table or view. The name may include the schema and catalog.
 func (s *Source) Table(name, timeColumn string) Relation {
 	if v, ok := s.virtual[name]; ok {
 		return Relation{Time: timeColumn, virtual: v}
@@ -330,35 +320,34 @@ func (s *Source) Table(name, timeColumn string) Relation {
 	return Relation{from: strings.Join(parts, "."), Time: timeColumn}
 }
 
-// Query is the relation of a SELECT statement.
+// Query returns the relation of a SELECT statement.
 func (s *Source) Query(query, timeColumn string) Relation {
 	return Relation{from: "(\n" + strings.TrimRight(strings.TrimSpace(query), "; \n") + "\n)", Time: timeColumn}
 }
 
-// Window is a half-open interval of record times. The zero value takes all rows.
+// Window is a half-open interval [From, To) of record times. The zero value selects all rows.
 type Window struct{ From, To time.Time }
 
 // Column is a column of a relation.
 type Column struct {
 	Name string
-	// Type is the database's name of the type, in its own spelling.
+	// Type is the type's name as the database spells it.
 	Type  string
 	Class Class
-	// read is the SQL that reads the column as its class, if not its name does.
+	// read is the SQL expression that converts the column to its class. Empty means the column's name.
 	read string
-	// partition says that the names of folders hold the column's values.
+	// partition reports that the column's values come from folder names, as in day=2026-11-24.
 	partition bool
-	// nanMissing says that NaN is read as a missing value.
+	// nanMissing reports that NaN is read as a missing value.
 	nanMissing bool
-	// text says that a CSV file's values are to be read as they stand.
+	// text reports that the values of a CSV file are read as text, without type detection.
 	text bool
 }
 
-// ErrNoColumn says that a column named by the configuration is not there.
+// ErrNoColumn means that a column named in the configuration does not exist.
 var ErrNoColumn = errors.New("no such column")
 
-// Schema returns the columns of the relation in their order; none where all
-// files are empty.
+// Schema returns the columns of the relation in their order. It returns nil if all files are empty.
 func (s *Source) Schema(ctx context.Context, r Relation) ([]Column, error) {
 	sc, err := s.open(ctx, r)
 	if errors.Is(err, errEmpty) {
@@ -393,7 +382,7 @@ func (s *Source) schema(ctx context.Context, r Relation) ([]Column, error) {
 	query := "SELECT * FROM " + r.from + " AS t LIMIT 0"
 	describe := s.typ == ClickHouse
 	if describe {
-		// Over HTTP ClickHouse sends no columns for a result without rows.
+		// Over HTTP, ClickHouse sends no columns for a result without rows.
 		query = "DESCRIBE TABLE (SELECT * FROM " + r.from + " AS t)"
 	}
 	rows, err := s.query(ctx, query)
@@ -413,7 +402,7 @@ func (s *Source) schema(ctx context.Context, r Relation) ([]Column, error) {
 		for _, t := range types {
 			add(t.Name(), t.DatabaseTypeName())
 			if s.typ == PostgreSQL && t.DatabaseTypeName() == "CHAR" {
-				// A text that it is compared with is cut to its first byte.
+				// In a comparison, PostgreSQL cuts the other text to its first byte.
 				columns[len(columns)-1].read = "CAST(" + s.dialect.identifier(t.Name()) + " AS TEXT)"
 			}
 			if p, _, ok := t.DecimalSize(); s.typ == PostgreSQL && t.DatabaseTypeName() == "NUMERIC" && (!ok || p > 300) {
@@ -432,7 +421,7 @@ func (s *Source) schema(ctx context.Context, r Relation) ([]Column, error) {
 	return columns, rows.Err()
 }
 
-// condition is the WHERE clause of a window, or empty.
+// condition returns the WHERE clause of a window, or an empty string.
 func (s *Source) condition(r Relation, schema []Column, w Window) (string, error) {
 	if r.Time == "" || w == (Window{}) {
 		return "", nil
@@ -469,8 +458,7 @@ func timeColumn(r Relation, schema []Column) (Column, error) {
 	return Column{}, fmt.Errorf("timestamp column %q: %w%s", r.Time, ErrNoColumn, hint(r.Time, names))
 }
 
-// hint names the column that was meant, if one is spelled nearly the same, and
-// the columns that there are.
+// hint names the column that was probably meant, if one has a similar spelling, and lists the existing columns.
 func hint(name string, names []string) string {
 	text := ""
 	for _, n := range names {
@@ -491,14 +479,13 @@ func (s *Source) Rows(ctx context.Context, r Relation, w Window) (int64, error) 
 	return p.Rows, err
 }
 
-// Latest returns the latest record time before the given instant, or the zero
-// time if there is no such record.
+// Latest returns the latest record time before the given instant, or the zero time if there is none.
 func (s *Source) Latest(ctx context.Context, r Relation, before time.Time) (time.Time, error) {
 	p, err := s.windowed(ctx, r, Window{To: before})
 	return p.Latest, err
 }
 
-// windowed counts rows and nothing of any column.
+// windowed counts the rows of a window without counting any column.
 func (s *Source) windowed(ctx context.Context, r Relation, w Window) (Profile, error) {
 	var schema []Column
 	if r.Time != "" {
@@ -510,9 +497,8 @@ func (s *Source) windowed(ctx context.Context, r Relation, w Window) (Profile, e
 	return s.Count(ctx, r, schema, w, Fields{}, w.To)
 }
 
-// Numbers runs a query of the operator's that returns one row, and reads the
-// named columns of it as whole numbers. In the query, :window_start and
-// :window_end stand for the bounds of the window.
+// Numbers runs an operator's query that returns one row, and reads the named columns as whole numbers. :window_start and :window_end in
+// the query are replaced by the bounds of the window.
 func (s *Source) Numbers(ctx context.Context, query string, w Window, columns ...string) ([]int64, error) {
 	query = strings.NewReplacer(
 		":window_start", s.dialect.instant(w.From, TimestampTZ),
@@ -534,7 +520,7 @@ func (s *Source) Numbers(ctx context.Context, query string, w Window, columns ..
 	return numbers, nil
 }
 
-// Text runs a query of the operator's that returns one row with one value.
+// Text runs an operator's query that returns one row with one value.
 func (s *Source) Text(ctx context.Context, query string) (string, error) {
 	row, err := s.oneRow(ctx, query)
 	if err != nil {
@@ -588,7 +574,7 @@ func scan(rows *sql.Rows, n int) ([]any, error) {
 		return nil, err
 	}
 	for i, v := range values {
-		// ClickHouse's driver gives a pointer for what can be NULL.
+		// ClickHouse's driver returns a pointer for nullable values.
 		if p := reflect.ValueOf(v); p.Kind() == reflect.Pointer && p.Type() != reflect.TypeFor[*big.Int]() {
 			values[i] = nil
 			if !p.IsNil() {

@@ -12,17 +12,17 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
-// Split divides the rows of a relation into parts by the values of its columns, so that one scan counts all parts. Every row is
-// in one part: of each column the values and, last, all others and the missing ones.
+// Split divides the rows of a relation into partitions by the values of columns, so that one scan counts all partitions. Each row is in
+// exactly one partition. For each column there is one partition for each listed value, and a last one for all other and missing values.
 type Split []SplitColumn
 
-// SplitColumn is a column and those of its values that are told apart, as text.
+// SplitColumn is a column and the values, as text, that get a partition each.
 type SplitColumn struct {
 	Column string
 	Values []string
 }
 
-// Parts is the number of parts.
+// Parts returns the number of partitions.
 func (p Split) Parts() int {
 	n := 1
 	for _, c := range p {
@@ -31,7 +31,7 @@ func (p Split) Parts() int {
 	return n
 }
 
-// Values are the values of a part by column; other is true of the columns where it has all other values.
+// Values returns the value of each column in a partition. other is true for the columns where the partition has all other values.
 func (p Split) Values(part int) (values []string, other []bool) {
 	values, other = make([]string, len(p)), make([]bool, len(p))
 	for i, c := range slices.Backward(p) {
@@ -44,7 +44,7 @@ func (p Split) Values(part int) (values []string, other []bool) {
 	return values, other
 }
 
-// spellings are the SQL texts of a value of the column.
+// spellings returns the SQL texts that count as a value of the column.
 func (c SplitColumn) spellings(d dialect, value string) string {
 	listed := make(map[string]bool, len(c.Values))
 	for _, v := range c.Values {
@@ -53,7 +53,7 @@ func (c SplitColumn) spellings(d dialect, value string) string {
 	return texts(d, spellingsOf(value, listed))
 }
 
-// expression is the SQL of the number of a row's part.
+// expression returns the SQL of the number of a row's partition.
 func (p Split) expression(d dialect, schema []Column) (string, error) {
 	expr := ""
 	for _, c := range p {
@@ -76,7 +76,7 @@ func (p Split) expression(d dialect, schema []Column) (string, error) {
 	return expr, nil
 }
 
-// Part is a part of the relation.
+// Part returns the relation of one partition.
 func (r Relation) Part(s *Source, p Split, part int) Relation {
 	d := s.dialect
 	values, other := p.Values(part)
@@ -97,7 +97,7 @@ func (r Relation) Part(s *Source, p Split, part int) Relation {
 	return r
 }
 
-// within narrows the SQL after FROM to the part.
+// within restricts the SQL after FROM to the relation's partition.
 func (r Relation) within(from string) string {
 	if r.part == "" {
 		return from
@@ -105,10 +105,10 @@ func (r Relation) within(from string) string {
 	return "(SELECT * FROM " + from + " AS t WHERE " + r.part + ")"
 }
 
-// Windows are the counts of a window and of the recent part of it.
+// Windows are the profiles of a window and of its recent window.
 type Windows struct{ Whole, Recent Profile }
 
-// CountRecent is Count of the window and of the part of it that begins at recent, in one scan. The relation has a time column.
+// CountRecent counts the window, and the recent window that begins at recent, in one scan. The relation must have a timestamp column.
 func (s *Source) CountRecent(ctx context.Context, r Relation, schema []Column, w Window, recent time.Time, fields Fields, asOf time.Time) (whole, last Profile, err error) {
 	if r.virtual != nil {
 		if whole, err = virtualProfile(r.virtual, schema, w, fields); err == nil {
@@ -120,8 +120,8 @@ func (s *Source) CountRecent(ctx context.Context, r Relation, schema []Column, w
 	return all.Whole, all.Recent, err
 }
 
-// CountParts is Count of the window and of each part of the split, in one scan. Where recent is not zero, the part of each window
-// that begins there is counted beside it.
+// CountParts counts the window and each partition of the split in one scan. If recent is not zero, it also counts the rows of each
+// partition from recent on.
 func (s *Source) CountParts(ctx context.Context, r Relation, schema []Column, w Window, recent time.Time, split Split, fields Fields, asOf time.Time) (all Windows, parts []Windows, err error) {
 	if r.virtual != nil {
 		return all, nil, errors.New("a virtual table has no parts")
@@ -181,7 +181,8 @@ func (s *Source) CountParts(ctx context.Context, r Relation, schema []Column, w 
 	return all, parts, nil
 }
 
-// grouped runs a SELECT of aggregates for each group of a whole number that has rows; without a group, of all rows as group 0.
+// grouped runs a SELECT of aggregates for each group that has rows, and calls each with the number of the group. With an empty group,
+// it aggregates all rows as group 0.
 func (s *Source) grouped(ctx context.Context, exprs []string, from, group string, each func(group int64, values []any) error) error {
 	if group == "" {
 		values, err := s.one(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+"\nFROM "+from, len(exprs))
@@ -213,7 +214,7 @@ func (s *Source) grouped(ctx context.Context, exprs []string, from, group string
 
 func (q profileQuery) noWindows() Windows { return Windows{q.none(), q.none()} }
 
-// none is the profile of no rows.
+// none returns the profile of no rows.
 func (q profileQuery) none() Profile {
 	p := Profile{Unreadable: q.skipped, Nulls: make(map[string]int64), Values: make(map[string]map[string]int64), Numbers: make(map[string]Moments)}
 	for _, c := range q.plain {
@@ -230,7 +231,7 @@ func (q profileQuery) none() Profile {
 	return p
 }
 
-// add adds the counts of other rows.
+// add adds the profile of other rows.
 func (p *Profile) add(other Profile) {
 	p.Rows += other.Rows
 	if other.Latest.After(p.Latest) {
@@ -246,7 +247,7 @@ func (p *Profile) add(other Profile) {
 	}
 	for column, m := range other.Numbers {
 		sum := p.Numbers[column].Plus(m)
-		sum.Mean = sum.Sum / float64(sum.Values) // As the database divides it.
+		sum.Mean = sum.Sum / float64(sum.Values) // The database computes the mean in the same way.
 		p.Numbers[column] = sum
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// trino is the dialect of Trino, and through it of whatever Trino federates.
+// trino is the dialect of Trino and of the databases that Trino federates.
 type trino struct{ ansi }
 
 func (trino) double(expr string) string       { return "CAST(" + expr + " AS DOUBLE)" }
@@ -32,7 +32,7 @@ func (trino) infinity(sign int) string {
 	return "infinity()"
 }
 
-// instant has the zone within the literal: in Trino it is part of the type.
+// instant includes the time zone in the literal, because Trino makes it part of the type.
 func (d trino) instant(t time.Time, class Class) string {
 	if class == TimestampTZ {
 		return "TIMESTAMP '" + t.UTC().Format(instantLayout) + " UTC'"
@@ -45,7 +45,7 @@ func (d trino) quantiles(expr string, probabilities []float64) string {
 }
 
 func (trino) class(databaseType string) Class {
-	// The precision stands before the end of the name.
+	// The precision is inside the name, as in TIMESTAMP(3) WITH TIME ZONE.
 	if name := strings.ToUpper(databaseType); strings.HasPrefix(name, "TIMESTAMP") && strings.HasSuffix(name, "WITH TIME ZONE") {
 		return TimestampTZ
 	}

@@ -4,31 +4,30 @@ import (
 	"time"
 )
 
-// Virtual is a table that the program makes itself, row by row, in place of a database: a replay has months of rows, of which
-// it counts each once and adds up the counts. What it counts must be what SQL would count of the same rows; a test of package
-// replay/world holds the two together.
+// Virtual is a table that the program computes row by row, without a database. A replay has months of rows; it counts each row once and
+// adds up the counts. The counts must equal what SQL would count for the same rows. A test in package replay/world compares the two.
 type Virtual interface {
-	// Schema returns the columns that the table has now.
+	// Schema returns the current columns of the table.
 	Schema() []Column
-	// Count counts what Source.Count does. Fields are of columns of the schema, with layouts that fit their class.
+	// Count counts like Source.Count. All fields are columns of the schema, with layouts that fit their class.
 	Count(w Window, fields Fields) (Profile, error)
-	// RowsBy counts what Source.RowsBy does.
+	// RowsBy counts like Source.RowsBy.
 	RowsBy(w Window, every time.Duration) (map[time.Time]int64, error)
-	// Sample returns the values of the columns in the rows of the window, or in every so many of them if there are more than atMost.
+	// Sample returns the values of the columns in the rows of the window. If there are more than atMost rows, it returns every nth row.
 	Sample(w Window, columns []Column, atMost int) ([]VirtualValues, error)
 }
 
 // VirtualValues are the values of one column.
 type VirtualValues struct {
 	Null []bool
-	// Numbers are those of a number or a point in time, whatever they are where the value is missing.
+	// Numbers are the values of a number or a point in time. Where the value is missing, the number is arbitrary.
 	Numbers []float64
-	// Texts are the indices in Names of a text or a boolean; Names is nil for others.
+	// Texts are the values of a text or a boolean, as indices in Names. Names is nil for other columns.
 	Texts []int32
 	Names []string
 }
 
-// OpenVirtual makes a source of virtual tables.
+// OpenVirtual returns a source of virtual tables.
 func OpenVirtual(tables map[string]Virtual) (*Source, error) {
 	s, err := Open(Options{Type: DuckDB})
 	if err != nil {
@@ -53,7 +52,7 @@ func virtualProfile(v Virtual, schema []Column, w Window, fields Fields) (Profil
 	return v.Count(w, fitting)
 }
 
-// virtualHours counts each hour of a virtual table that has rows.
+// virtualHours counts a virtual table for each hour that has rows.
 func virtualHours(v Virtual, schema []Column, w Window, fields Fields) (map[time.Time]Profile, error) {
 	profiles := make(map[time.Time]Profile)
 	for from := w.From.UTC().Truncate(time.Hour); from.Before(w.To); from = from.Add(time.Hour) {

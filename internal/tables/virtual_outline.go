@@ -11,11 +11,11 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
-// sampleRows is the number of rows from which on the outline of a virtual table is of a sample: what a database estimates of
-// a large table is no closer.
+// sampleRows is the number of rows above which the outline of a virtual table is computed from a sample. The estimates of a database
+// for a large table are no more accurate.
 const sampleRows = 200_000
 
-// virtualOutline is the outline of a virtual table: what Outline asks a database for, exactly.
+// virtualOutline computes the outline of a virtual table: exactly what Outline queries from a database.
 func virtualOutline(r Relation, schema []Column, w Window, choice Choice) (Outline, error) {
 	candidates, _ := choice.candidates(schema, r.Time)
 	values, err := r.virtual.Sample(w, candidates, sampleRows)
@@ -95,7 +95,7 @@ func outlineOfNumbers(c Column, v VirtualValues, choice Choice) ColumnOutline {
 	return o
 }
 
-// count lists the most frequent categories, as Source.categories does.
+// count sets the most frequent categories, like Source.categories.
 func (o *ColumnOutline) count(categories map[string]int64) {
 	names := slices.Sorted(maps.Keys(categories))
 	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(categories[b], categories[a]) })
@@ -109,7 +109,7 @@ func (o *ColumnOutline) count(categories map[string]int64) {
 	}
 }
 
-// momentsOfSorted are those of the values below measurable; nil without any.
+// momentsOfSorted returns the moments of the values below measurableFloat, or nil if there are none.
 func momentsOfSorted(values []float64) *Moments {
 	var m Moments
 	sum := 0.0
@@ -137,7 +137,7 @@ func momentsOfSorted(values []float64) *Moments {
 	return &m
 }
 
-// sortFloats sorts as slices.Sort does, NaN first, in a fifth of the time: by sixteen bits at a time, the lowest first.
+// sortFloats sorts like slices.Sort, NaN first, in a fifth of the time. It is a radix sort by sixteen bits, the lowest first.
 func sortFloats(v []float64) {
 	if len(v) < 1<<12 {
 		slices.Sort(v)
@@ -146,7 +146,7 @@ func sortFloats(v []float64) {
 	const sign = 1 << 63
 	keys, other := make([]uint64, len(v)), make([]uint64, len(v))
 	for i, x := range v {
-		switch bits := math.Float64bits(x + 0); { // -0 is 0.
+		switch bits := math.Float64bits(x + 0); { // -0 becomes 0.
 		case math.IsNaN(x):
 			keys[i] = 0
 		case bits&sign != 0:

@@ -14,9 +14,9 @@ import (
 //go:embed clickhouse.py
 var clickhouseServer string
 
-// ClickHouse starts an empty ClickHouse and returns its address for a user with a password. It is ClickHouse's own
-// engine, loaded as a library behind a small HTTP server, so the statements that a driver sends are parsed, checked and
-// run by ClickHouse itself. They run one after the other.
+// ClickHouse starts an empty ClickHouse and returns its DSN for a user with a password. It is ClickHouse's own engine, loaded as a
+// library behind a small HTTP server. ClickHouse itself therefore parses, checks and runs the statements that a driver sends. They run
+// one at a time.
 func ClickHouse(t testing.TB) (dsn string) {
 	t.Helper()
 	portFile := filepath.Join(t.TempDir(), "port")

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// Log keeps what is written to it, and can be read meanwhile. The zero value is ready for use.
+// Log is a concurrent writer whose content can be read at any time. The zero value is ready for use.
 type Log struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -17,7 +17,7 @@ func (l *Log) Write(p []byte) (int, error) {
 	return l.text.Write(p)
 }
 
-// String is what was written so far.
+// String returns the text written so far.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

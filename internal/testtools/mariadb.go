@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// MariaDB starts an empty MariaDB server and returns the address of its database "test" for a user with a password.
-// Only TCP on loopback reaches it.
+// MariaDB starts an empty MariaDB server and returns the DSN of its database "test" for a user with a password. The server listens on
+// loopback only.
 func MariaDB(t testing.TB) (dsn string) {
 	t.Helper()
 	binary := func(names ...string) string {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// MLflow starts an empty MLflow server, which also keeps the artifacts of runs, and returns its URL.
+// MLflow starts an empty MLflow server, which also stores the artifacts of runs, and returns its URL.
 func MLflow(t testing.TB) (url string) {
 	t.Helper()
 	python := Path(t, "python/bin/python")
@@ -40,5 +40,5 @@ func MLflow(t testing.TB) (url string) {
 	return url
 }
 
-// MLflowEnv keeps MLflow, the server and the library, from starting workers that no test needs, and from calling home.
+// MLflowEnv disables workers that tests do not need, and telemetry, in MLflow's server and library.
 var MLflowEnv = []string{"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false", "MLFLOW_DISABLE_TELEMETRY=true", "DO_NOT_TRACK=true", "GIT_PYTHON_REFRESH=quiet"}

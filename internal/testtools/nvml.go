@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// FakeNVML compiles exporters/gpu/testdata/fakenvml.c to the path, which it replaces at once, as an installer does.
+// FakeNVML compiles exporters/gpu/testdata/fakenvml.c to the path. It replaces the file atomically, as an installer does.
 func FakeNVML(t testing.TB, path string, flags ...string) {
 	t.Helper()
 	cc, err := exec.LookPath("cc")
@@ -29,7 +29,7 @@ func FakeNVML(t testing.TB, path string, flags ...string) {
 	}
 }
 
-// nvmlInclude is the folder of NVIDIA's header. It comes in a Go module, which has a folder only once it is downloaded.
+// nvmlInclude returns the folder of NVIDIA's header. It is part of a Go module, so it exists only after the module was downloaded.
 func nvmlInclude(t testing.TB) string {
 	t.Helper()
 	download := exec.Command("go", "mod", "download", "-json", "github.com/NVIDIA/go-nvml")

@@ -13,13 +13,13 @@ import (
 	"testing"
 )
 
-// Postgres starts an empty PostgreSQL server and returns the address of its database for a superuser with a password.
-// Only TCP on loopback reaches it, and it does not survive a crash of the machine: it never waits for the disk.
+// Postgres starts an empty PostgreSQL server and returns the DSN of its database for a superuser with a password. The server listens
+// only on TCP on loopback. It never waits for the disk, so its data does not survive a crash of the machine.
 func Postgres(t testing.TB) (dsn string) {
 	t.Helper()
 	initdb, postgres, isReady := postgresBinary(t, "initdb"), postgresBinary(t, "postgres"), postgresBinary(t, "pg_isready")
 
-	// t.TempDir is closed to the unprivileged user that the server has to run as.
+	// The unprivileged user that the server must run as cannot read t.TempDir.
 	dir, err := os.MkdirTemp("", "sightglass-postgres-")
 	if err != nil {
 		t.Fatalf("start PostgreSQL: %v", err)
@@ -49,7 +49,7 @@ func Postgres(t testing.TB) (dsn string) {
 	return fmt.Sprintf("postgres://sightglass:%s@127.0.0.1:%s/postgres?sslmode=disable", password, port)
 }
 
-// postgresBinary finds a program of the newest PostgreSQL server: Debian keeps them out of PATH, one folder a version.
+// postgresBinary finds a program of the newest PostgreSQL server. Debian installs one folder for each version, outside PATH.
 func postgresBinary(t testing.TB, name string) string {
 	t.Helper()
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
@@ -68,7 +68,7 @@ func postgresVersion(path string) int {
 	return version
 }
 
-// unprivileged returns whom PostgreSQL runs as, and gives the paths to that user. PostgreSQL refuses to run as root.
+// unprivileged returns the user that PostgreSQL runs as, and makes it the owner of the paths. PostgreSQL refuses to run as root.
 func unprivileged(t testing.TB, paths ...string) *syscall.Credential {
 	t.Helper()
 	if os.Geteuid() != 0 {

@@ -13,11 +13,11 @@ import (
 	"time"
 )
 
-// startTimeout allows for a JVM on a busy machine. A server that exits earlier fails its test at once.
+// startTimeout is long enough for a JVM on a busy machine. If a server exits earlier, its test fails immediately.
 const startTimeout = 3 * time.Minute
 
-// startServer runs a command until the test ends and returns once ready succeeds. What the command printed appears in
-// the test's log only if it does not become ready.
+// startServer runs a command until the test ends and returns once ready succeeds. The command's output is printed only if it does not
+// become ready.
 func startServer(t testing.TB, cmd *exec.Cmd, ready func(context.Context) error) {
 	t.Helper()
 	logFile, err := os.Create(filepath.Join(t.TempDir(), "server.log"))
@@ -36,11 +36,11 @@ func startServer(t testing.TB, cmd *exec.Cmd, ready func(context.Context) error)
 	exited := make(chan struct{})
 	go func() {
 		defer close(exited)
-		_ = cmd.Wait() // How it ended does not matter: the test is over, or its log is about to be shown.
+		_ = cmd.Wait() // The result does not matter: the test has ended, or the log is about to be printed.
 	}()
 	guard := startGuard(t, cmd.Process.Pid)
 	t.Cleanup(func() {
-		guard() // It goes first, lest it kill a stranger that got the same process id.
+		guard() // Stop the guard first. Otherwise it could kill an unrelated process that got the same process ID.
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		<-exited
 	})
@@ -67,8 +67,8 @@ func startServer(t testing.TB, cmd *exec.Cmd, ready func(context.Context) error)
 	}
 }
 
-// startGuard watches over a process group for the case that this process dies before its cleanups run, as it does on a
-// test timeout or an interrupt: the guard's standard input then closes and it kills the group.
+// startGuard kills a process group if this process dies before its cleanups run, for example after a test timeout or an interrupt. The
+// guard's standard input then closes, and it kills the group.
 func startGuard(t testing.TB, pid int) (stop func()) {
 	t.Helper()
 	guard := exec.Command("sh", "-c", "cat >/dev/null; kill -9 -"+strconv.Itoa(pid))
@@ -88,13 +88,13 @@ func startGuard(t testing.TB, pid int) (stop func()) {
 	}
 }
 
-// FreeAddress returns an address of the loopback interface that nothing listens on now.
+// FreeAddress returns an unused address of the loopback interface.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))
 }
 
-// freePort returns a port of the loopback interface that nothing listens on now.
+// freePort returns an unused port of the loopback interface.
 func freePort(t testing.TB) int {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -1,11 +1,10 @@
-// Package testtools gives tests the real programs they are checked against.
+// Package testtools starts the real programs that tests use.
 //
-// Input: the names of tools that `make tools` built and of servers that `make test-deps` installed. Output: the
-// path of a tool, or the address of a server started for one test. The package owns every process and folder it makes
-// for a test and removes them when that test ends, or when the test binary dies.
+// Input: the names of tools that `make tools` built and of servers that `make test-deps` installed. Output: the path of a tool, or the
+// address of a server started for one test. State: the processes and folders made for a test. They are removed when the test ends, or
+// when the test binary dies.
 //
-// What is missing skips a test on a developer's machine. Where CI=true it fails the test, because a check that CI
-// skips is a check that nobody runs.
+// If a program is missing, the test is skipped. With CI=true it fails instead, because a check that CI skips never runs.
 package testtools
 
 import (
@@ -52,7 +51,7 @@ func toolsDir(t testing.TB) string {
 	return filepath.Join(Root(t), "bin", "tools")
 }
 
-// missing ends the test for want of a program.
+// missing skips the test because of a missing program, or fails it in CI.
 func missing(t testing.TB, format string, args ...any) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {

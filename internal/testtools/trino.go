@@ -13,10 +13,9 @@ import (
 	"testing"
 )
 
-// Trino starts a Trino server on one node and returns its address with the empty catalog "memory" chosen, whose tables
-// live in the server's memory. The catalog "tpch" has generated tables to read from, and "iceberg" and "delta" keep theirs in
-// files of the test's folder. It takes about ten seconds to
-// start, so tests that need it share one.
+// Trino starts a single-node Trino server and returns a DSN that selects the empty catalog "memory", whose tables are in the server's
+// memory. The catalog "tpch" has generated tables to read, and "iceberg" and "delta" store their tables in files of the test's folder.
+// A start takes about ten seconds, so the tests that need Trino share one server.
 func Trino(t testing.TB) (dsn string) {
 	t.Helper()
 	home := filepath.Join(toolsDir(t), "trino")
@@ -54,7 +53,7 @@ func Trino(t testing.TB) (dsn string) {
 	}
 	writeFiles(t, dir, files)
 	server := exec.Command(string(java), "-cp", filepath.Join(home, "lib", "*"),
-		"-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djdk.attach.allowAttachSelf=true", // A quick start counts, not speed.
+		"-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djdk.attach.allowAttachSelf=true", // For a quick start.
 		"-Dnode.id=test", "-Dnode.environment=test", "-Dnode.data-dir="+filepath.Join(dir, "data"),
 		"-Dconfig="+filepath.Join(dir, "config.properties"), "-Dcatalog.config-dir="+filepath.Join(dir, "catalog"),
 		"-Dplugin.dir="+filepath.Join(home, "plugin"), "io.trino.server.TrinoServer")
@@ -63,7 +62,7 @@ func Trino(t testing.TB) (dsn string) {
 	return strings.Replace(url, "//", "//sightglass@", 1) + "?catalog=memory&schema=default"
 }
 
-// NeedsTrino skips a test where Trino lacks a connector, and fails it in CI.
+// NeedsTrino skips a test if Trino lacks a connector, and fails it in CI.
 func NeedsTrino(t testing.TB, connector string) {
 	t.Helper()
 	if !trinoHas(t, connector) {
@@ -77,8 +76,8 @@ func trinoHas(t testing.TB, connector string) bool {
 	return fileExists(filepath.Join(toolsDir(t), "trino", "plugin", strings.ReplaceAll(connector, "_", "-")))
 }
 
-// trinoReady runs a query that reads a table. The server answers requests, and even says that it has started, before its
-// only node has told it that it can run queries.
+// trinoReady runs a query that reads a table. The server answers requests, and even reports that it has started, before its only node
+// has announced that it can run queries.
 func trinoReady(ctx context.Context, url string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v1/statement", strings.NewReader("SELECT * FROM tpch.tiny.region"))
 	if err != nil {

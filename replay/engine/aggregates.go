@@ -54,7 +54,7 @@ func (c columns) aggregate(e *parser.AggregateExpr) ([]column, error) {
 	return out, nil
 }
 
-// A group is the series that an aggregation takes together, and the labels that they become.
+// A group is the series that an aggregation combines, and the labels of the result.
 type group struct {
 	metric  labels.Labels
 	members []column
@@ -92,8 +92,8 @@ func grouped(e *parser.AggregateExpr, in []column) []group {
 	return out
 }
 
-// best keeps the greatest value of each group at each step, or the least. Which of equal ones stays depends on an order that
-// Prometheus does not promise, so these are for its engine.
+// best keeps the maximum, or the minimum, of each group at each step. Equal ones are left to Prometheus's engine, since their
+// order is not defined.
 func best(greatest bool, groups []group) error {
 	for _, g := range groups {
 		if len(g.members) == 1 {
@@ -125,7 +125,7 @@ func best(greatest bool, groups []group) error {
 	return nil
 }
 
-// quantiles are those of series at each step.
+// quantiles returns the quantile of each group at each step.
 func (c columns) quantiles(q float64, members []column) []float64 {
 	out := c.view.memory.column(len(members[0].v))
 	values := make([]float64, 0, len(members))
@@ -143,11 +143,11 @@ func (c columns) quantiles(q float64, members []column) []float64 {
 	return out
 }
 
-// An aggregate takes up the series of a group, one after the other.
+// An aggregate accumulates the series of a group one by one.
 type aggregate struct {
 	op parser.ItemType
 	v  []float64
-	// lost is what sums lost to rounding, as Kahan's summation keeps it, and n how many values they are of.
+	// lost is the compensation of Kahan summation, and n the number of values.
 	lost, n  []float64
 	overflow bool
 }
@@ -163,7 +163,7 @@ func newAggregate(memory *arena, op parser.ItemType, steps int) *aggregate {
 	return a
 }
 
-// finish completes the values. It fails where a mean overflowed, which Prometheus computes in another way.
+// finish computes the final values. It fails if a mean overflowed, which Prometheus computes differently.
 func (a *aggregate) finish() bool {
 	for k, lost := range a.lost {
 		switch {
@@ -177,7 +177,7 @@ func (a *aggregate) finish() bool {
 	return !a.overflow
 }
 
-// fold takes one more series into an aggregate.
+// fold adds a series to an aggregate.
 func (a *aggregate) fold(v []float64) {
 	into := a.v
 	for k, x := range v {
@@ -216,7 +216,7 @@ func (a *aggregate) fold(v []float64) {
 	}
 }
 
-// kahan adds with the compensation that Prometheus uses, Neumaier's.
+// kahan adds with Neumaier's compensation, as Prometheus does.
 func kahan(x, sum, lost float64) (newSum, newLost float64) {
 	t := sum + x
 	switch {

@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// A block is a stretch of virtual time that is evaluated in one go.
+// A block is a period of virtual time that is evaluated in one pass.
 type block struct {
-	start, end int64 // Milliseconds; end is after the last step.
-	step       int64 // Between two evaluations.
-	single     bool  // It is one step of rules that go step by step.
+	start, end int64 // milliseconds; end is exclusive
+	step       int64 // milliseconds between two evaluations
+	single     bool  // a single step of stepwise rules
 
 	mu          sync.Mutex
 	changes     map[string][]int64
 	transitions []numbered
 }
 
-// numbered is a transition with its rule's place in file order.
+// numbered is a transition with the index of its rule in file order.
 type numbered struct {
 	rule int
 	Transition
@@ -26,7 +26,7 @@ func newBlock(start, end time.Time, step time.Duration) *block {
 	return &block{start: start.UnixMilli(), end: end.UnixMilli(), step: step.Milliseconds(), changes: map[string][]int64{}}
 }
 
-// steps are the evaluations of a rule in the block.
+// steps returns the evaluation times of a rule in the block.
 func (b *block) steps(r *rule) (times []int64) {
 	for t := (b.start + r.interval - 1) / r.interval * r.interval; t < b.end; t += r.interval {
 		times = append(times, t)
@@ -40,8 +40,8 @@ func (b *block) transition(rule int, t Transition) {
 	b.transitions = append(b.transitions, numbered{rule, t})
 }
 
-// changesOf are the times in the block at which an instant selector of a metric may see something else than just before,
-// sorted. Whoever asks comes after all that write the metric.
+// changesOf returns the times in the block at which the result of an instant selector of a metric may change, sorted. All
+// rules that write the metric must have been evaluated before.
 func (b *block) changesOf(f *family, lookback int64) []int64 {
 	b.mu.Lock()
 	times, ok := b.changes[f.name]
@@ -63,7 +63,8 @@ func (b *block) changesOf(f *family, lookback int64) []int64 {
 	return times
 }
 
-// changed forgets when the metrics of a unit changed: in a circle of names, a rule may have asked before all was written.
+// changed clears the cached change times of a unit's metrics. In a cycle, a rule may have read them before all samples were
+// written.
 func (b *block) changed(u unit) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -72,14 +73,14 @@ func (b *block) changed(u unit) {
 	}
 }
 
-// forget forgets when the metric of a rule changed, which has recorded more.
+// forget clears the cached change times of a rule's metric after the rule has recorded more.
 func (b *block) forget(r *rule) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.changes, r.record)
 }
 
-// marks are steps of a block.
+// marks is a set of steps of a block.
 type marks struct {
 	block *block
 	set   []bool
@@ -101,14 +102,14 @@ func (m *marks) mark(t int64) {
 	}
 }
 
-// series marks where runs begin, and where a sample has become too old before the next one came.
+// series marks the steps where runs begin, and where a sample exceeds the lookback before the next one.
 func (m *marks) series(runs []run, lookback int64) {
 	for i := len(runs) - 1; i >= 0; i-- {
 		r := &runs[i]
 		if end := r.end() + lookback; end < m.block.start {
 			return
 		}
-		m.mark(r.start) // At the block's start, if it was before.
+		m.mark(r.start) // A run from before the block marks its first step.
 		if int64(r.step) >= lookback {
 			for k := range r.n {
 				m.mark(r.at(k))

@@ -10,37 +10,37 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// Rules that read each other in a circle need the step before: the one that comes first reads what the last one recorded then.
-// One query a step costs a hundred times what a block in columns does. So a circle is evaluated over the whole block, round after
-// round: what a rule reads of a later one, or of itself, is what that recorded in the round before, one step late. Once a round
-// records what the one before did, every step has been calculated from the results of the steps before it, which is how it is
-// defined: the first step is right since it reads what was there before the block, the second since the first is, and so on. A
-// circle that does not settle, or has what columns cannot calculate, goes step by step.
+// Rules in a dependency cycle need results of the step before: the first rule reads what the last one recorded then. One
+// query for each step costs a hundred times as much as a block in columns. So a cycle is evaluated over the whole block in
+// rounds. In each round, a rule reads its own and later rules' results from the round before, delayed by one step. When a
+// round records the same as the round before, the results are correct: the first step depends only on samples from before the
+// block, the second on the first, and so on. A cycle that does not settle, or contains what columns cannot calculate, is
+// evaluated step by step.
 
-// mostRounds is how many rounds a circle may take to settle.
+// mostRounds is the maximum number of rounds until a cycle settles.
 const mostRounds = 10
 
-// A circle is the rules of a unit that may have a result in a block.
+// A circle is the rules of a cycle that may have a result in a block.
 type circle struct {
 	*Engine
 	block *block
 	rules []*rule
-	// late are the selectors that read one step late, and lateNames the metrics by rule that these read.
+	// late maps selectors that read delayed results to the delay. lateNames has their metrics for each rule.
 	late      map[*parser.VectorSelector]int64
 	lateNames map[*rule]map[string]int64
-	// feedback are the rules that are read late.
+	// feedback are the rules whose results are read delayed.
 	feedback map[*rule]bool
 	lives    map[*rule]map[*Series]bool
 	before   map[*Series]written
 }
 
-// written is how far a series was written before the block.
+// written is the state of a series before the block.
 type written struct {
 	n    int
 	last run
 }
 
-// evaluateCircle evaluates rules that read each other over a block, and reports whether it could.
+// evaluateCircle evaluates the rules of a cycle over a block and reports whether that is possible.
 func (e *Engine) evaluateCircle(ctx context.Context, b *block, u unit) (bool, error) {
 	c := e.circle(b, u)
 	if c == nil {
@@ -56,7 +56,7 @@ func (e *Engine) evaluateCircle(ctx context.Context, b *block, u unit) (bool, er
 			return false, ctx.Err()
 		case err != nil:
 			c.undoAll()
-			return false, nil //nolint:nilerr // What columns cannot calculate goes step by step.
+			return false, nil //nolint:nilerr // Rules that columns cannot calculate are evaluated step by step.
 		case settled:
 			e.circles.Add(1)
 			return true, c.checkAll(ctx)
@@ -66,7 +66,7 @@ func (e *Engine) evaluateCircle(ctx context.Context, b *block, u unit) (bool, er
 	return false, nil
 }
 
-// circle prepares a unit; it is nil for one that must go step by step.
+// circle prepares the evaluation of a unit. It returns nil if the unit must be evaluated step by step.
 func (e *Engine) circle(b *block, u unit) *circle {
 	c := &circle{
 		Engine: e, block: b, rules: e.active(u), late: make(map[*parser.VectorSelector]int64), lateNames: make(map[*rule]map[string]int64),
@@ -86,7 +86,7 @@ func (e *Engine) circle(b *block, u unit) *circle {
 	return c
 }
 
-// active are the rules of a unit that may have a result, or have recorded something that ends, in file order.
+// active returns, in file order, the rules of a unit that may have a result, or whose recorded series have to end.
 func (e *Engine) active(u unit) []*rule {
 	records, chosen := make(map[string]bool), make(map[*rule]bool)
 	present := func(name string) bool { return records[name] || e.present(name) }
@@ -101,8 +101,8 @@ func (e *Engine) active(u unit) []*rule {
 	return slices.DeleteFunc(slices.Clone(u.rules), func(r *rule) bool { return !chosen[r] })
 }
 
-// readLate finds what the i-th rule reads of itself and of later ones. It reports false where that cannot be told from what
-// others write at the same step, or is read in a way in which a step less is not the same.
+// readLate finds the selectors of the i-th rule that read its own results or those of later rules. It returns false if such a
+// selector may also read results of the same step, or if a delay by one step would change its meaning.
 func (c *circle) readLate(i int) bool {
 	r := c.rules[i]
 	later := c.rules[i:]
@@ -140,7 +140,7 @@ func (c *circle) readLate(i int) bool {
 	return fits && !slices.ContainsFunc(slices.Collect(maps.Keys(names)), func(name string) bool { return other[name] || other[""] })
 }
 
-// reads1 tells whether a selector may match what a rule records, by the labels that this sets.
+// reads1 reports whether a selector may match what a rule records, by the labels that the rule sets.
 func reads1(vs *parser.VectorSelector, w *rule) bool {
 	if w.record == "" {
 		return false
@@ -152,7 +152,8 @@ func reads1(vs *parser.VectorSelector, w *rule) bool {
 	})
 }
 
-// ofValues tells whether what is above a selector is of the values that it reads, not of where its range begins and ends.
+// ofValues reports whether the functions around a selector depend only on the values that it reads, not on the bounds of its
+// range.
 func ofValues(path []parser.Node) bool {
 	for i, node := range path {
 		switch node.(type) {
@@ -168,7 +169,8 @@ func ofValues(path []parser.Node) bool {
 	return true
 }
 
-// round evaluates every rule once. It reports whether those that are read late recorded what they had in the round before.
+// round evaluates every rule once. It reports whether all rules that are read delayed recorded the same as in the round
+// before.
 func (c *circle) round(ctx context.Context) (settled bool, err error) {
 	settled = true
 	for _, r := range c.rules {
@@ -181,7 +183,7 @@ func (c *circle) round(ctx context.Context) (settled bool, err error) {
 	return settled, ctx.Err()
 }
 
-// once evaluates a rule. It reports whether it recorded what it had in the round before, if that is read late.
+// once evaluates a rule. It reports whether the rule recorded the same as in the round before, or is not read delayed.
 func (c *circle) once(r *rule) (same bool, err error) {
 	memory := c.memory.get()
 	defer c.memory.put(memory)
@@ -191,7 +193,7 @@ func (c *circle) once(r *rule) (same bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	// Step by step, results may take turns in a series.
+	// At different steps, different results may be recorded as the same series.
 	turns := newCollector(len(cols))
 	for _, col := range cols {
 		turns.add(r.recorded(col.metric), col.v)
@@ -212,7 +214,7 @@ func (c *circle) once(r *rule) (same bool, err error) {
 	return !c.feedback[r] || maps.EqualFunc(had, c.recorded(r), sameRuns), nil
 }
 
-// recorded is what a rule has recorded in the block, from the last run before it on, which may go on.
+// recorded returns what a rule recorded in the block. It includes the last run before the block, which may continue.
 func (c *circle) recorded(r *rule) map[*Series][]run {
 	all := make(map[*Series][]run, len(r.touched))
 	for s := range r.touched {
@@ -227,7 +229,7 @@ func sameRuns(a, b []run) bool {
 	})
 }
 
-// undo drops what a rule has recorded in the block.
+// undo deletes what a rule recorded in the block.
 func (c *circle) undo(r *rule) {
 	for s := range r.touched {
 		was := c.before[s]
@@ -247,7 +249,7 @@ func (c *circle) undoAll() {
 	}
 }
 
-// checkAll compares what was recorded with Prometheus's engine, as check does.
+// checkAll compares the recorded results with Prometheus's engine, as check does.
 func (c *circle) checkAll(ctx context.Context) error {
 	for _, r := range c.rules {
 		out := outcome{times: c.block.steps(r)}

@@ -9,17 +9,17 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// errNotColumns says that an expression, or the series that it meets, are for Prometheus's engine.
+// errNotColumns is returned for expressions and series that only Prometheus's engine evaluates.
 var errNotColumns = errors.New("not calculated in columns")
 
-// The arithmetic of bins is nine tenths of a replay: Prometheus's engine looks for the partner of every sample at every
-// step. Here the labels of series are matched once, and then whole columns are calculated, a hundred times as fast.
+// Arithmetic on bins takes 90 % of the time of a replay: Prometheus's engine matches every sample at every step. This code
+// matches the labels of series once and then calculates complete columns, a hundred times as fast.
 //
-// Only selectors, arithmetic, comparisons, set operators, plain functions, aggregations and a few functions of ranges are calculated
-// so, and only where series match without ambiguity at every step: everything else, errors among it, is Prometheus's. What
-// comes out is compared with Prometheus's own result while a replay runs; see check.
+// It supports only selectors, arithmetic, comparisons, set operators, plain functions, aggregations and some functions of
+// ranges, and only series that match one to one at every step. Prometheus's engine evaluates everything else, including
+// errors. The results are compared with Prometheus's own during a replay; see check.
 
-// A column is the values of one series by step; absent where it has none.
+// A column has the values of one series by step, absent where the series has none.
 type column struct {
 	metric labels.Labels
 	v      []float64
@@ -42,13 +42,13 @@ type columns struct {
 	whole bool
 }
 
-// columnar tells whether an expression has nothing but what columns calculate, whatever the series.
+// columnar reports whether columns support the expression for some series. It does not evaluate it.
 func columnar(expr parser.Expr) bool {
 	_, err := columns{view: &view{store: newStore(), times: []int64{math.MaxInt64 / 2}}, whole: true}.vector(expr)
 	return err == nil
 }
 
-// vector evaluates an expression that is a vector.
+// vector evaluates an expression of type vector.
 func (c columns) vector(expr parser.Expr) ([]column, error) {
 	switch e := expr.(type) {
 	case *parser.ParenExpr:
@@ -84,7 +84,7 @@ func (c columns) unary(e *parser.UnaryExpr) ([]column, error) {
 	return out.done()
 }
 
-// number evaluates an expression that is a number, the same at all steps.
+// number evaluates a constant scalar expression.
 func number(expr parser.Expr) (float64, error) {
 	switch e := expr.(type) {
 	case *parser.ParenExpr:
@@ -138,7 +138,7 @@ func (c columns) selector(e *parser.VectorSelector) ([]column, error) {
 	return out, nil
 }
 
-// functions of one vector and numbers, as Prometheus defines them.
+// functions of one vector and constants, as Prometheus defines them.
 var functions = map[string]func(v float64, args []float64) float64{
 	"abs":       func(v float64, _ []float64) float64 { return math.Abs(v) },
 	"ceil":      func(v float64, _ []float64) float64 { return math.Ceil(v) },
@@ -197,7 +197,7 @@ func (c columns) call(e *parser.Call) ([]column, error) {
 	return out.done()
 }
 
-// A collector gathers the columns of a result. Series that come to have the same labels become one, unless they meet.
+// A collector collects the columns of a result. It merges columns with the same labels unless both have a value at one step.
 type collector struct {
 	at   map[string]int
 	cols []column
@@ -223,7 +223,7 @@ func (o *collector) add(metric labels.Labels, v []float64) {
 
 func (o *collector) done() ([]column, error) { return o.cols, o.err }
 
-// merge fills the absent values of a with b's. It fails where both have one.
+// merge fills absent values of a from b. It returns false if both have a value at one step.
 func merge(a, b []float64) bool {
 	for k, v := range b {
 		if isAbsent(v) {

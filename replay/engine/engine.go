@@ -1,30 +1,31 @@
-// Package engine runs Prometheus rules in virtual time: months in minutes.
+// Package engine evaluates Prometheus rules in virtual time: a replay of months takes minutes.
 //
-// Input: rule files, targets that are scraped on the engine's clock, and a range of time. Output: what became of every
-// alert, in order of time. State: the samples that the rules can still reach, in memory; Run starts with none.
+// Input: rule files, targets that are scraped on the engine's clock, and a range of time. Output: the transitions of every
+// alert, in order of time. State: the samples that rules can still read, in memory; Run starts with none. It never reads the
+// real clock, and its results do not depend on the number of goroutines.
 //
-// What is Prometheus's own: the parser, the engine that evaluates expressions, and the alerting rule with its `for`,
-// `keep_firing_for`, labels and the alerts' identity. What is not: the storage and the order of evaluation, which are made
-// for a clock that runs ten thousand times as fast.
+// Prometheus's own code parses and evaluates expressions and runs alerting rules: `for`, `keep_firing_for`, labels and the
+// identity of alerts. The storage and the order of evaluation are different, for a clock that runs ten thousand times as
+// fast:
 //
-//   - The storage keeps runs of equal samples. A month of 8 000 series at one sample a minute is 350 million samples, and
-//     Prometheus's TSDB takes minutes to append them, one by one; most of them repeat the one before.
-//   - Rules are evaluated over blocks of hours, each by one range query, after the rules that they read: at every step a rule
-//     sees what the others recorded at that step, while a real Prometheus may see what they recorded one evaluation
-//     before. Rules that may read their own series, by the labels too, go step by step, as in Prometheus.
-//   - An expression without ranges, offsets and time() is evaluated only where an input changed (see view). What of it is
-//     plain arithmetic on series that match without ambiguity is calculated in columns (see columns), and so are functions of
-//     ranges and subqueries (see ranges) and aggregations (see aggregates); in every block, the result is compared with
-//     Prometheus's engine at one step, and a difference ends the replay with an error.
-//   - Rules that read their own series are evaluated over the block as well, round after round, until the results of a round are
-//     those that it began with; see circle.
-//   - Samples that a source holds between two scrapes are counted, and stored when they change (see Held).
-//   - While the rules of a block are evaluated, the next block is scraped: each target by itself, since none knows the others.
-//   - Rules of which nothing is there are not evaluated.
+//   - The storage keeps runs of equal samples. A month of 8 000 series at one sample a minute is 350 million samples.
+//     Prometheus's TSDB takes minutes to append them one by one, although most of them repeat the previous one.
+//   - Rules are evaluated over blocks of a day, each rule by one range query after the rules that it reads. At every
+//     step a rule sees what the others recorded at that step; a real Prometheus may see what they recorded one
+//     evaluation before. Rules that may read their own series, also by the labels, are evaluated step by step, as in
+//     Prometheus.
+//   - An expression without ranges, offsets and time() is evaluated only where an input changed (see view).
+//     Arithmetic on series that match one to one is calculated in columns (see columns), and so are functions of
+//     ranges and subqueries (see ranges) and aggregations (see aggregates). In every block, the result is compared
+//     with Prometheus's engine at one step. A difference ends the replay with an error.
+//   - Rules that read their own series are also evaluated over the block, in rounds, until a round repeats the
+//     results of the one before; see circle.
+//   - Samples that a source repeats between two scrapes are counted, and stored when they change (see Held).
+//   - While the rules of a block are evaluated, the targets are scraped for the next block, concurrently, since they
+//     are independent.
+//   - Rules without any input samples are not evaluated.
 //
-// Every rule is evaluated at every interval of its group; nothing is skipped that could have another result.
-//
-// The package never reads the real clock, and the result does not depend on how many goroutines work.
+// Every rule is evaluated at every interval of its group. Only evaluations whose result cannot differ are skipped.
 package engine
 
 import (
@@ -41,16 +42,16 @@ import (
 
 const defaultInterval = time.Minute
 
-// Options are how rules are evaluated. Rules must be given.
+// Options configure the evaluation. Rules are required.
 type Options struct {
 	Rules Rules
-	// Interval is the time between two evaluations: Prometheus's default of a minute.
+	// Interval is the time between two evaluations; one minute by default, as in Prometheus.
 	Interval time.Duration
 	// ScrapeInterval is the time between two scrapes; Interval by default.
 	ScrapeInterval time.Duration
-	// Lookback is how old a sample an instant still sees: Prometheus's default of 5 minutes.
+	// Lookback is the maximum age of a sample that an instant selector returns; 5 minutes by default, as in Prometheus.
 	Lookback time.Duration
-	// Concurrency is how many rules are evaluated at the same time; 2 by default.
+	// Concurrency is the number of rules that are evaluated concurrently; 2 by default.
 	Concurrency int
 }
 
@@ -80,10 +81,10 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// State is what became of an alert.
+// State is the state of an alert after a transition.
 type State string
 
-// The states of an alert. An alert that was pending and never fired is Inactive afterwards, one that fired is Resolved.
+// The states of an alert. A pending alert that ends without firing becomes Inactive, one that fired becomes Resolved.
 const (
 	Pending  State = "pending"
 	Firing   State = "firing"
@@ -91,64 +92,64 @@ const (
 	Inactive State = "inactive"
 )
 
-// A Transition is an alert that changes its state.
+// A Transition is a change of an alert's state.
 type Transition struct {
 	At    time.Time
 	State State
-	// Labels are the alert's, alertname among them.
+	// Labels are the labels of the alert, including alertname.
 	Labels labels.Labels
-	// Value is the expression's at that time; of an alert that ends, its last.
+	// Value is the value of the expression at that time. For an alert that ends, it is the last one.
 	Value float64
 	// ActiveAt is when the alert became pending.
 	ActiveAt time.Time
 }
 
-// A Replay is one run over a range of time.
+// A Replay is a range of time to replay.
 type Replay struct {
-	// From is the first evaluation, To is after the last.
+	// From is the time of the first evaluation; To is exclusive.
 	From, To time.Time
 	Targets  []Target
-	// Feed stores the samples of [from, to) that were scraped elsewhere, if it is set; it may be there beside targets. Of each
-	// series, samples must come in order of time.
+	// Feed, if set, stores samples of [from, to) from elsewhere, also besides targets. The samples of each series must come
+	// in order of time.
 	Feed func(ctx context.Context, from, to time.Time, store func(labels labels.Labels, at time.Time, v float64)) error
-	// Alerts is told every transition, in order.
+	// Alerts receives every transition in order.
 	Alerts func(Transition)
-	// Progress is told now and then how far the replay is, if it is set.
+	// Progress, if set, receives the time that the replay has reached.
 	Progress func(at time.Time)
-	// Stored is told the samples of the metrics that Record names, after each block, staleness markers included.
+	// Stored receives the samples of the metrics in Record after each block, staleness markers included.
 	Stored func(labels labels.Labels, at time.Time, v float64)
 	Record []string
 }
 
-// Stats say what a replay cost.
+// Stats are the statistics of a replay.
 type Stats struct {
 	Scrapes, Samples     int
 	Queries              int
-	MostSeries, MostRuns int // Held at the same time.
-	// Errors are rules that failed, in file order.
+	MostSeries, MostRuns int // maximum stored at the same time
+	// Errors are the rules that failed, in file order.
 	Errors []RuleError
 }
 
-// Engine evaluates rules in virtual time. It may be used for one Run.
+// Engine evaluates rules in virtual time. It can be used for only one Run.
 type Engine struct {
 	opts   Options
 	units  []unit
-	rules  []*rule // In file order.
+	rules  []*rule // in file order
 	store  *store
 	promql *promql.Engine
 	reach  func(name string) int64
-	// readsAlerts: a rule reads ALERTS, so they are stored.
+	// readsAlerts reports that a rule reads ALERTS, so that alerts are stored.
 	readsAlerts bool
 	queries     atomic.Int64
 	memory      arenas
-	circles     atomic.Int64 // That were evaluated over a block.
-	stepByStep  bool         // All of them go step by step, for tests.
+	circles     atomic.Int64 // cycles that were evaluated over a block
+	stepByStep  bool         // evaluate all cycles step by step, for tests
 	failures    failures
 	stats       Stats
 	used        bool
 }
 
-// New returns an engine that has evaluated nothing yet.
+// New returns a new engine.
 func New(opts Options) (*Engine, error) {
 	if err := opts.complete(); err != nil {
 		return nil, err
@@ -178,7 +179,7 @@ func New(opts Options) (*Engine, error) {
 	return e, nil
 }
 
-// reach tells how many milliseconds back the rules read a metric.
+// reach returns, for a metric name, how many milliseconds back the rules read.
 func reach(rules []*rule, lookback time.Duration) func(name string) int64 {
 	named := map[string]int64{}
 	var patterns []selector

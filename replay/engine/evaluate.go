@@ -19,10 +19,10 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// evaluateBlock evaluates all rules over a block, each after those that it reads, independent ones at the same time.
+// evaluateBlock evaluates all rules over a block: each after the rules that it reads, independent rules concurrently.
 func (e *Engine) evaluateBlock(ctx context.Context, b *block) error {
 	if len(e.units) == 0 {
-		return nil // Nobody would say that all is done.
+		return nil // Without units, nothing would close the channel ready.
 	}
 	waiting := make([]atomic.Int32, len(e.units))
 	readers := make([][]int, len(e.units))
@@ -104,7 +104,7 @@ func (e *Engine) evaluateUnit(ctx context.Context, b *block, u unit) error {
 	return nil
 }
 
-// evaluateSteps evaluates a rule at times that are equally far apart, and stores or judges the result.
+// evaluateSteps evaluates a rule at equally spaced times and records or judges the result.
 func (e *Engine) evaluateSteps(ctx context.Context, b *block, r *rule, times []int64) error {
 	result := outcome{times: times}
 	switch {
@@ -148,20 +148,20 @@ func (e *Engine) evaluateSteps(ctx context.Context, b *block, r *rule, times []i
 	return e.judge(ctx, b, r, &result, times)
 }
 
-// calculate calculates a rule in columns, and reports whether it could.
+// calculate evaluates a rule in columns and reports whether that is possible.
 func (e *Engine) calculate(ctx context.Context, r *rule, out *outcome, v *view) (bool, error) {
 	if !r.columnar {
 		return false, nil
 	}
 	cols, err := columns{view: v}.vector(r.expr)
 	if err != nil {
-		return false, nil //nolint:nilerr // Series that meet are for Prometheus's engine.
+		return false, nil //nolint:nilerr // Prometheus's engine evaluates what columns cannot.
 	}
 	out.take(cols)
 	return true, e.check(ctx, r, e.store, out)
 }
 
-// take makes an outcome of columns.
+// take adds columns to the outcome.
 func (o *outcome) take(cols []column) {
 	for _, col := range cols {
 		if col.some() {
@@ -170,8 +170,8 @@ func (o *outcome) take(cols []column) {
 	}
 }
 
-// check compares what was calculated in columns with what Prometheus's engine says at one of the times, the middle one:
-// two programs for one language agree until they do not.
+// check compares the columns with the result of Prometheus's engine at the middle one of the times, because two
+// implementations of a language may differ.
 func (e *Engine) check(ctx context.Context, r *rule, q storage.Queryable, out *outcome) error {
 	k := len(out.times) / 2
 	want := outcome{times: out.times}
@@ -202,12 +202,12 @@ func (e *Engine) check(ctx context.Context, r *rule, q storage.Queryable, out *o
 	return nil
 }
 
-// almostEqual allows for sums in another order, which Prometheus does not promise either.
+// almostEqual allows for sums in another order. Prometheus does not guarantee one either.
 func almostEqual(a, b float64) bool {
 	return a == b || math.IsNaN(a) && math.IsNaN(b) || math.Abs(a-b) <= 1e-9*(math.Abs(a)+math.Abs(b)+1)
 }
 
-// changing are those of the times at which an input of a pure rule may have changed, the first always among them.
+// changing returns the first time, and each time at which an input of a pure rule may have changed.
 func (e *Engine) changing(b *block, r *rule, times []int64) []int64 {
 	picked := make([]bool, len(times))
 	picked[0] = true
@@ -237,26 +237,26 @@ func (e *Engine) changing(b *block, r *rule, times []int64) []int64 {
 	return out
 }
 
-// present tells whether a metric has samples.
+// present reports whether a metric has samples.
 func (e *Engine) present(name string) bool {
 	return slices.ContainsFunc(e.store.family(name).list(), func(s *Series) bool { return len(s.runs) > 0 })
 }
 
-// An outcome is the result of a rule's expression at some times.
+// An outcome is the result of a rule's expression at several times.
 type outcome struct {
 	times  []int64
 	series []result
-	failed []bool // By time; nil if all succeeded.
+	failed []bool // by index of the time; nil if no evaluation failed
 }
 
 // A result is one series of an outcome.
 type result struct {
 	metric labels.Labels
 	points []point
-	column []float64 // By time, instead of points.
+	column []float64 // by index of the time; instead of points
 }
 
-// all are the points in order of time.
+// all iterates over the points in order of time.
 func (r *result) all() iter.Seq[point] {
 	if r.column == nil {
 		return slices.Values(r.points)
@@ -270,7 +270,7 @@ func (r *result) all() iter.Seq[point] {
 	}
 }
 
-// stretches are the points, and for how many times in a row the value is the same.
+// stretches iterates over the points, with the number of consecutive times at which the value is the same.
 func (r *result) stretches() iter.Seq2[point, int] {
 	return func(yield func(point, int) bool) {
 		for _, p := range r.points {
@@ -299,8 +299,8 @@ type point struct {
 
 func (o *outcome) fails(k int) bool { return o.failed != nil && o.failed[k] }
 
-// query fills in an outcome by one range query. Where that fails, which a single step can cause, it goes step by step, as
-// Prometheus does, and what fails leaves a gap.
+// query evaluates a rule by one range query. If that fails, it queries step by step, as Prometheus does, and a failing step
+// leaves a gap.
 func (e *Engine) query(ctx context.Context, r *rule, out *outcome, q storage.Queryable, opts promql.QueryOpts, start time.Time, step time.Duration) error {
 	end := start.Add(time.Duration(len(out.times)-1) * step)
 	err := e.rangeQuery(ctx, r, q, opts, start, end, step, 0, out)
@@ -328,7 +328,7 @@ func (e *Engine) rangeQuery(ctx context.Context, r *rule, q storage.Queryable, o
 	if err != nil {
 		return err
 	}
-	defer query.Close() // It takes back the memory of the result.
+	defer query.Close() // Close releases the memory of the result.
 	res := query.Exec(ctx)
 	if res.Err != nil {
 		return res.Err
@@ -354,7 +354,7 @@ func (e *Engine) rangeQuery(ctx context.Context, r *rule, q storage.Queryable, o
 	return nil
 }
 
-// merge makes one series of those with the same labels, after a result was put together step by step.
+// merge joins series with the same labels, after a result was collected step by step.
 func (o *outcome) merge() {
 	at := map[uint64]int{}
 	var merged []result
@@ -370,8 +370,8 @@ func (o *outcome) merge() {
 	o.series = merged
 }
 
-// record stores what a rule recorded. Every value is held until the next time, and a series that is in the result no more
-// ends with a staleness marker.
+// record stores the results of a recording rule. A value is repeated until the next time. A series that disappears from the
+// result ends with a staleness marker.
 func (e *Engine) record(b *block, r *rule, out *outcome) error {
 	until := func(k int) int64 {
 		if k+1 < len(out.times) {
@@ -423,14 +423,14 @@ func (e *Engine) record(b *block, r *rule, out *outcome) error {
 	return nil
 }
 
-// A recording is what a rule records of one series.
+// A recording is the recorded series of one or more results.
 type recording struct {
 	series *Series
 	result
 }
 
-// recordings are the results by the series that they are recorded as. Results of several series may become one, as where a rule
-// takes one metric or else another: each has its own times. Prometheus fails where two have the same, and so does this.
+// recordings groups the results by recorded series. Several results may have the same recorded labels, for instance if a rule
+// reads one metric or else another. Two of them at the same time are an error, as in Prometheus.
 func (e *Engine) recordings(r *rule, out *outcome) []recording {
 	at := make(map[*Series]int, len(out.series))
 	all := make([]recording, 0, len(out.series))
@@ -460,7 +460,7 @@ func stale(s *Series) bool {
 	return !ok || last.stale()
 }
 
-// recorded are the labels of the series that the rule makes of a result's.
+// recorded returns the labels of the series that the rule records for a result.
 func (r *rule) recorded(metric labels.Labels) labels.Labels {
 	b := labels.NewBuilder(metric)
 	b.Set(model.MetricNameLabel, r.record)
@@ -468,10 +468,11 @@ func (r *rule) recorded(metric labels.Labels) labels.Labels {
 	return b.Labels()
 }
 
-// RuleError is a rule that could not be evaluated.
+// RuleError is a rule whose evaluation failed.
 type RuleError struct {
 	Rule string
-	// At is the first failed evaluation, Err its error, and Times how many failed; one whose inputs stay is not made again.
+	// At is the time of the first failed evaluation and Err its error. Times counts failed evaluations; an evaluation with
+	// unchanged inputs is not repeated.
 	At    time.Time
 	Err   error
 	Times int

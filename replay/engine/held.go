@@ -6,23 +6,23 @@ import (
 	"time"
 )
 
-// Held is samples that a source exposes again and again without a change, such as those of the last profile of a dataset. Another
-// scrape of them is only counted: they are stored when they change, or when rules are to see them. A Held belongs to one target, a
-// series is in one of a scrape's at most, and neither list may be changed.
+// Held is a set of samples that a source exposes repeatedly without a change, such as the last profile of a dataset. Repeated
+// scrapes are only counted. The samples are stored when they change, or before rules are evaluated. A Held belongs to one
+// target, and a series to at most one Held of a scrape. Neither list may be modified.
 type Held struct {
 	series []*Series
 	values []float64
-	// What is not staged yet are n scrapes, step apart.
+	// n unstaged scrapes, step milliseconds apart
 	start, step int64
 	n           int
-	seen        int64 // The last scrape that had it.
-	live        bool  // It is of the scrape before.
+	seen        int64 // last scrape that contained it
+	live        bool  // whether the previous scrape contained it
 }
 
-// farthestStep is the longest time between two scrapes that a run of samples has, in milliseconds.
+// farthestStep is the maximum number of milliseconds between two samples of a run.
 const farthestStep = int64(24 * time.Hour / time.Millisecond)
 
-// NewHeld makes a Held of series, which the target's Scrape handed out, and their values.
+// NewHeld returns a Held of series, which the target's Scrape returned, and their values.
 func NewHeld(series []*Series, values []float64) (*Held, error) {
 	if len(series) != len(values) {
 		return nil, errors.New("as many values as series are wanted")
@@ -30,10 +30,10 @@ func NewHeld(series []*Series, values []float64) (*Held, error) {
 	return &Held{series: series, values: values, seen: math.MinInt64}, nil
 }
 
-// last is the time of the last scrape that is not staged.
+// last returns the time of the last unstaged scrape.
 func (h *Held) last() int64 { return h.start + h.step*int64(h.n-1) }
 
-// Held stores the samples at this scrape.
+// Held adds the samples to this scrape.
 func (s *Scrape) Held(h *Held) {
 	if h.seen == s.at {
 		return
@@ -41,7 +41,7 @@ func (s *Scrape) Held(h *Held) {
 	h.seen = s.at
 	s.nowHeld = append(s.nowHeld, h)
 	if !h.live {
-		// What these series were held at before comes first.
+		// Stage earlier values of these series first.
 		for _, series := range h.series {
 			if before := series.held; before != nil && before != h {
 				s.stageHeld(before)
@@ -60,7 +60,7 @@ func (s *Scrape) Held(h *Held) {
 	}
 }
 
-// stageHeld stages what was counted.
+// stageHeld stages the counted scrapes.
 func (s *Scrape) stageHeld(h *Held) {
 	if h.n == 0 {
 		return
@@ -71,7 +71,7 @@ func (s *Scrape) stageHeld(h *Held) {
 	h.n = 0
 }
 
-// takeBack drops what this scrape wrote: it was none.
+// takeBack discards everything that this scrape wrote.
 func (s *Scrape) takeBack() {
 	for _, series := range s.now {
 		series.unstage(s.at)
@@ -86,7 +86,7 @@ func (s *Scrape) takeBack() {
 	s.now, s.nowHeld = s.now[:0], s.nowHeld[:0]
 }
 
-// follow ends the series that the scrape before had and this one has not.
+// follow ends the series that the previous scrape contained and this one does not.
 func (s *Scrape) follow() {
 	for _, h := range s.nowHeld {
 		if h.live {

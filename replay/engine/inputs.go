@@ -5,15 +5,15 @@ import (
 	"slices"
 )
 
-// Unfed is an alert that cannot fire, since metrics that it depends on do not exist.
+// Unfed is an alert that cannot fire, because metrics that it depends on do not exist.
 type Unfed struct {
 	Alert string `json:"alert"`
-	// Absent are the metrics without which no rule of the alert has a result, by whatever recording rules, sorted.
+	// Absent are the missing metrics, also those behind recording rules, sorted.
 	Absent []string `json:"absent"`
 }
 
-// Unfed returns the alerts that have no result whatever happens when of the metrics that no rule records only these exist,
-// sorted by name. An alert that several rules make is among them if none of these has a result.
+// Unfed returns the alerts that can have no result if, apart from recorded metrics, only the given ones exist. It sorts them
+// by name. An alert with several rules is included only if none of the rules can have a result.
 func (r Rules) Unfed(exist []string) ([]Unfed, error) {
 	units, err := compile(r, defaultInterval)
 	if err != nil {
@@ -33,7 +33,7 @@ func (r Rules) Unfed(exist []string) ([]Unfed, error) {
 			recorded[one.record] = append(recorded[one.record], one)
 		}
 	}
-	// A rule has a result once one of those that it needs has: they are gone through until nothing is new.
+	// A rule can have a result once its inputs can. Repeat until no rule is added.
 	for grown := true; grown; {
 		grown = false
 		for _, one := range all {
@@ -65,7 +65,7 @@ func (r Rules) Unfed(exist []string) ([]Unfed, error) {
 	return out, nil
 }
 
-// missing collects the metrics that are absent behind a rule.
+// missing collects the absent metrics on which a rule depends, also through recording rules.
 func missing(r *rule, recorded map[string][]*rule, present, absent, seen map[string]bool) {
 	for _, sel := range r.reads {
 		if sel.name == "" || present[sel.name] || seen[sel.name] {

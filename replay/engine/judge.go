@@ -11,7 +11,8 @@ import (
 	promrules "github.com/prometheus/prometheus/rules"
 )
 
-// vectors are an outcome as an alerting rule reads it, by time, with the rule's own labels where they are plain text.
+// vectors returns the outcome as an alerting rule reads it: one vector for each time. Plain rules get their own labels added
+// here.
 func (o *outcome) vectors(r *rule) []promql.Vector {
 	out := make([]promql.Vector, len(o.times))
 	for _, s := range o.series {
@@ -28,13 +29,14 @@ func (o *outcome) vectors(r *rule) []promql.Vector {
 	return out
 }
 
-// idle tells whether an alerting rule has nothing to remember.
+// idle reports whether an alerting rule has no active alerts.
 func (r *rule) idle() bool { return r.alert.ActiveAlertsCount() == 0 }
 
-// judge gives an alerting rule the results of a block at every step.
+// judge evaluates an alerting rule on its results at every step of a block.
 //
-// A step with the same labels as the one before changes nothing but the alerts' values, as long as no pending alert is due and
-// none is kept firing without a result. Of such steps only the last is evaluated: its values are those that the alerts end with.
+// A step with the same labels as the one before changes only the values of alerts, unless a pending alert is due or an alert
+// is kept firing without a result. Of consecutive steps of this kind, only the last is evaluated, since alerts keep its
+// values.
 func (e *Engine) judge(ctx context.Context, b *block, r *rule, out *outcome, steps []int64) error {
 	vectors := out.vectors(r)
 	k, judged, waiting := 0, -1, int64(-1)
@@ -58,7 +60,7 @@ func (e *Engine) judge(ctx context.Context, b *block, r *rule, out *outcome, ste
 		}
 		return nil
 	}
-	last := 0 // The result at the step that waits.
+	last := 0 // Index of the result at the waiting step.
 	for _, t := range steps {
 		for k+1 < len(out.times) && out.times[k+1] <= t {
 			k++
@@ -85,7 +87,7 @@ func (e *Engine) judge(ctx context.Context, b *block, r *rule, out *outcome, ste
 	return nil
 }
 
-// sameSeries tells whether two results have the same series.
+// sameSeries reports whether two results have the same series.
 func sameSeries(a, b promql.Vector) bool {
 	return slices.EqualFunc(a, b, func(a, b promql.Sample) bool { return labels.Equal(a.Metric, b.Metric) })
 }
@@ -106,7 +108,7 @@ func (e *Engine) storeAlerts(r *rule, written promql.Vector, t int64) {
 	r.live = now
 }
 
-// follow tells how the states of a rule's alerts changed since it was last called.
+// follow reports the state changes of a rule's alerts since the last call.
 func (r *rule) follow(at time.Time, tell func(Transition)) {
 	active := map[uint64]bool{}
 	for _, a := range r.alert.ActiveAlerts() {
@@ -118,7 +120,7 @@ func (r *rule) follow(at time.Time, tell func(Transition)) {
 		}
 		before, known := r.states[hash]
 		now := Transition{At: at, State: state, Labels: a.Labels, Value: a.Value, ActiveAt: a.ActiveAt.UTC()}
-		// An alert without `for` is never seen pending, and one that starts anew has another ActiveAt.
+		// An alert without `for` skips pending. An alert that starts again has another ActiveAt.
 		if !known || before.State != state || !before.ActiveAt.Equal(now.ActiveAt) {
 			tell(now)
 		}

@@ -9,9 +9,9 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// labelReplace is label_replace, as Prometheus defines it: the regular expression must match the whole value.
+// labelReplace evaluates label_replace as Prometheus defines it: the regular expression must match the whole value.
 func (c columns) labelReplace(e *parser.Call) ([]column, error) {
-	var texts [4]string // The label that is set, what it is set to, the label that is read, and the expression.
+	var texts [4]string // arguments: the label to set, the replacement, the label to read, and the regular expression
 	for i := range texts {
 		literal, ok := e.Args[i+1].(*parser.StringLiteral)
 		if !ok {
@@ -22,7 +22,7 @@ func (c columns) labelReplace(e *parser.Call) ([]column, error) {
 	to, replacement, from := texts[0], texts[1], texts[2]
 	pattern, err := regexp.Compile("^(?s:" + texts[3] + ")$")
 	if err != nil || to == model.MetricNameLabel || !model.UTF8Validation.IsValidLabelName(to) {
-		return nil, errNotColumns // An error is Prometheus's.
+		return nil, errNotColumns // Prometheus's engine reports the error.
 	}
 	in, err := c.vector(e.Args[0])
 	if err != nil {

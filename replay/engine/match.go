@@ -48,8 +48,8 @@ func comparison(op parser.ItemType) func(a, b float64) bool {
 	return nil
 }
 
-// operator returns what a binary operator makes of two values; it is absent where a comparison does not hold. kept is
-// what a comparison that holds returns: the vector's side.
+// operator returns the function of a binary operator on two values. A comparison that does not hold returns absent; one that
+// holds returns kept, the value of the vector's side.
 func operator(e *parser.BinaryExpr, kept func(a, b float64) float64) func(a, b float64) float64 {
 	if f := arithmetic(e.Op); f != nil {
 		return f
@@ -146,7 +146,7 @@ func (c columns) withNumber(e *parser.BinaryExpr, vector, scalar parser.Expr, f 
 	return out.done()
 }
 
-// keys are the parts of series' labels by which an operator matches them.
+// keys returns the labels of each series by which an operator matches it.
 func keys(m *parser.VectorMatching, cols []column) []string {
 	names := slices.Sorted(slices.Values(m.MatchingLabels))
 	if !m.On {
@@ -165,7 +165,7 @@ func keys(m *parser.VectorMatching, cols []column) []string {
 	return out
 }
 
-// set is `and`, `or` and `unless`.
+// set evaluates `and`, `or` and `unless`.
 func set(e *parser.BinaryExpr, lhs, rhs []column) ([]column, error) {
 	lk, rk := keys(e.VectorMatching, lhs), keys(e.VectorMatching, rhs)
 	if e.Op == parser.LOR {
@@ -198,7 +198,7 @@ func set(e *parser.BinaryExpr, lhs, rhs []column) ([]column, error) {
 	return lhs, nil
 }
 
-// anyOf tells for each key at which steps one of its columns has a value.
+// anyOf returns, for each key, at which steps one of its columns has a value.
 func anyOf(keys []string, cols []column) map[string][]bool {
 	out := make(map[string][]bool, len(cols))
 	for i, col := range cols {
@@ -216,7 +216,7 @@ func anyOf(keys []string, cols []column) map[string][]bool {
 	return out
 }
 
-// join is arithmetic and comparisons between two vectors.
+// join evaluates arithmetic and comparisons between two vectors.
 func (c columns) join(e *parser.BinaryExpr, lhs, rhs []column) ([]column, error) {
 	m := e.VectorMatching
 	f := operator(e, left)
@@ -247,7 +247,7 @@ func (c columns) join(e *parser.BinaryExpr, lhs, rhs []column) ([]column, error)
 		for n, j := range found {
 			v := col.v
 			if n < len(found)-1 {
-				v = c.view.memory.clone(v) // The last partner may overwrite it.
+				v = c.view.memory.clone(v) // The last match may overwrite the column.
 			}
 			combine(v, one[j].v, f)
 			out.add(joined(b, e, col.metric, one[j].metric), v)
@@ -256,7 +256,7 @@ func (c columns) join(e *parser.BinaryExpr, lhs, rhs []column) ([]column, error)
 	return out.done()
 }
 
-// combine applies an operator to two columns, into the first. Most values are those of the step before.
+// combine applies an operator to two columns and writes into the first. Most values equal those of the step before.
 func combine(v, other []float64, f func(a, b float64) float64) {
 	lastX, lastY, last := absent, absent, absent
 	for k, x := range v {
@@ -287,7 +287,7 @@ func apply(v []float64, f func(x float64) float64) {
 	}
 }
 
-// meet tells whether two columns of the same key have a value at the same step.
+// meet reports whether two columns with the same key both have a value at some step.
 func meet(keys []string, cols []column) bool {
 	first := make(map[string]int, len(keys))
 	seen := map[string][]float64{}
@@ -307,7 +307,7 @@ func meet(keys []string, cols []column) bool {
 	return false
 }
 
-// joined are the labels of what an operator makes of two series.
+// joined returns the labels of the result of an operator on two series.
 func joined(b *labels.Builder, e *parser.BinaryExpr, many, one labels.Labels) labels.Labels {
 	m := e.VectorMatching
 	b.Reset(many)
@@ -322,10 +322,10 @@ func joined(b *labels.Builder, e *parser.BinaryExpr, many, one labels.Labels) la
 		}
 	}
 	for _, name := range m.Include {
-		b.Set(name, one.Get(name)) // Setting it to nothing removes it.
+		b.Set(name, one.Get(name)) // Setting a label to an empty value removes it.
 	}
 	return b.Labels()
 }
 
-// isName is true of the label that holds a series' name.
+// isName reports whether the label is the metric name.
 func isName(label string) bool { return label == model.MetricNameLabel }

@@ -8,19 +8,19 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// A unit is evaluated as a whole: one rule, or several that read each other in a circle, step by step.
+// A unit is evaluated together: one rule, or several rules in a dependency cycle.
 type unit struct {
 	rules []*rule
 	// after are the indexes of the units that this one reads.
 	after []int
 }
 
-// order returns the rules as units, each after those that it reads. Rules that record the same name follow each other
-// in file order, so that one goroutine at a time makes series of a name.
+// order returns the rules as units, each after the units that it reads. Rules that record the same name are ordered as in the
+// file, so that only one goroutine at a time creates series of a name.
 func order(all []*rule) []unit {
 	edges := reads(all)
-	// Where rules read each other's names in a circle, the labels may say that they do not read each other's series. Outside of
-	// circles a rule comes after all that record a name: none of its series then grows while it is read.
+	// In a cycle by names, labels may show that two rules do not read each other's series; such edges are removed. Outside of
+	// cycles, a rule follows all rules that record a name that it reads, so that no series grows while it is read.
 	for _, members := range components(edges) {
 		for _, i := range members {
 			edges[i] = slices.DeleteFunc(edges[i], func(w int) bool {
@@ -53,8 +53,8 @@ func order(all []*rule) []unit {
 	return units
 }
 
-// reads are the rules that each comes after: those that record what it reads, itself among them, and those before it that record
-// the same name.
+// reads returns, for each rule, the rules that must be evaluated before it: those that record what it reads, possibly itself,
+// and earlier ones that record the same name.
 func reads(all []*rule) [][]int {
 	writers := map[string][]int{}
 	for i, r := range all {
@@ -86,7 +86,8 @@ func reads(all []*rule) [][]int {
 	return edges
 }
 
-// readsSeriesOf tells whether a selector of the rule may match what another records, by the labels that the other sets.
+// readsSeriesOf reports whether a selector of the rule may match what another rule records, by the labels that the other rule
+// sets.
 func (r *rule) readsSeriesOf(w *rule) bool {
 	if w.record == "" {
 		return true
@@ -99,8 +100,8 @@ func (r *rule) readsSeriesOf(w *rule) bool {
 	})
 }
 
-// components are the strongly connected components of a graph by Tarjan's algorithm, each after those that it has edges
-// to.
+// components returns the strongly connected components of a graph by Tarjan's algorithm, each after those to which it has
+// edges.
 func components(edges [][]int) [][]int {
 	const unseen = 0
 	index, low := make([]int, len(edges)), make([]int, len(edges))

@@ -8,10 +8,10 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// Functions of a range are calculated in columns too: rate and increase, and those that are of the values alone, over samples or over a
-// subquery. The arithmetic is Prometheus's, operation by operation.
+// Some functions of a range are also calculated in columns: rate, increase, and those that depend only on the values, over
+// samples or over a subquery. The arithmetic follows Prometheus's operation by operation.
 
-// overRange evaluates a function of a range, if it is one of those.
+// overRange evaluates a function of a range, if it supports it.
 func (c columns) overRange(e *parser.Call) ([]column, error) {
 	last := e.Args[len(e.Args)-1]
 	if selector, ok := last.(*parser.MatrixSelector); ok && (e.Func.Name == "rate" || e.Func.Name == "increase") {
@@ -74,13 +74,13 @@ func (c columns) overRange(e *parser.Call) ([]column, error) {
 	return out.done()
 }
 
-// overTime are the functions of a range's values, at least one. What is absent is for Prometheus's engine.
+// overTime are the functions of one or more values of a range. Prometheus's engine calculates all others.
 var overTime = map[string]func(values []float64) float64{
 	"avg_over_time": func(values []float64) float64 {
 		sum, lost := values[0], 0.0
 		for _, x := range values[1:] {
 			if sum, lost = kahan(x, sum, lost); math.IsInf(sum, 0) {
-				return absent // Prometheus has another way for sums that overflow.
+				return absent // Prometheus treats an overflowing sum differently.
 			}
 		}
 		n := float64(len(values))
@@ -115,7 +115,7 @@ var overTime = map[string]func(values []float64) float64{
 	"last_over_time":  func(values []float64) float64 { return values[len(values)-1] },
 }
 
-// quantile is Prometheus's. It sorts the values.
+// quantile computes a quantile as Prometheus does. It sorts the values.
 func quantile(q float64, values []float64) float64 {
 	switch {
 	case math.IsNaN(q):
@@ -137,7 +137,7 @@ func quantile(q float64, values []float64) float64 {
 	return values[int(lower)]*(1-weight) + values[int(upper)]*weight
 }
 
-// ranged are the values that a function of a range reads.
+// ranged returns the values that a function of a range reads.
 type ranged struct {
 	series         []rangedSeries
 	length, offset int64
@@ -193,7 +193,7 @@ func (c columns) subquery(e *parser.SubqueryExpr) (out ranged, err error) {
 		inner.times = append(inner.times, t)
 	}
 	if from < 0 || len(inner.times) == 0 {
-		return out, errNotColumns // Before 1970, division rounds the other way.
+		return out, errNotColumns // Integer division rounds negative times up.
 	}
 	in, err := columns{view: inner, whole: c.whole}.vector(e.Expr)
 	if err != nil {
@@ -216,12 +216,13 @@ func (c columns) subquery(e *parser.SubqueryExpr) (out ranged, err error) {
 	return out, nil
 }
 
-// plain tells whether a selector is of the instant, perhaps with an offset.
+// plain reports whether a selector reads the instant, possibly with an offset.
 func plain(e *parser.VectorSelector) bool {
 	return e.Timestamp == nil && e.StartOrEnd == 0 && e.OriginalOffsetExpr == nil && !e.Anchored && !e.Smoothed
 }
 
-// samples are the floats of a series in (after, until], without staleness markers. It reports whether there is a histogram.
+// samples returns the floats of a series in (after, until], without staleness markers. It reports whether there is a
+// histogram.
 func (s *Series) samples(after, until int64, times []int64, values []float64) (t []int64, v []float64, histogram bool) {
 	first, _ := slices.BinarySearchFunc(s.runs, after, func(r run, t int64) int {
 		if r.end() <= t {
@@ -242,7 +243,7 @@ func (s *Series) samples(after, until int64, times []int64, values []float64) (t
 	return times, values, histogram
 }
 
-// rate is rate, or increase, of counters: see extrapolatedRate in Prometheus's promql/functions.go.
+// rate computes rate or increase of counters; see extrapolatedRate in Prometheus's promql/functions.go.
 func (c columns) rate(e *parser.MatrixSelector, perSecond bool) ([]column, error) {
 	selector, ok := e.VectorSelector.(*parser.VectorSelector)
 	if !ok || !plain(selector) || e.RangeExpr != nil {
@@ -288,8 +289,8 @@ func (c columns) rate(e *parser.MatrixSelector, perSecond bool) ([]column, error
 	return out.done()
 }
 
-// extrapolated is by how much a counter grew between its first and its last sample in a range, and the factor for what lies
-// beyond these two.
+// extrapolated returns the increase of a counter between its first and its last sample in a range, and the factor that
+// extrapolates it to the whole range.
 func extrapolated(times []int64, values []float64, start, end int64) (result, factor float64) {
 	last := len(values) - 1
 	result = values[last] - values[0]

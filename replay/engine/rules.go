@@ -25,11 +25,11 @@ type Rules struct {
 	groups []rulefmt.RuleGroup
 }
 
-// notRules are folders beside rules that hold YAML files of another kind.
+// notRules are folders whose YAML files are not rules.
 var notRules = []string{"tests", "testdata", "gen"}
 
-// LoadRules reads the rule files of a folder and its subfolders, except those of tests. Of the bundle, rules.FS, the
-// files come in the order in which one needs the other.
+// LoadRules reads the rule files of a folder and its subfolders, except tests. The names of the files in rules.FS sort in the
+// order in which their groups depend on each other.
 func LoadRules(fsys fs.FS) (Rules, error) {
 	var names []string
 	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
@@ -72,7 +72,7 @@ func LoadRules(fsys fs.FS) (Rules, error) {
 	return out, nil
 }
 
-// Thresholds lists the names that Override takes, sorted.
+// Thresholds returns the names that Override accepts, sorted.
 func (r Rules) Thresholds() []string {
 	var names []string
 	for _, g := range r.groups {
@@ -86,7 +86,7 @@ func (r Rules) Thresholds() []string {
 	return names
 }
 
-// Override returns the rules with other defaults of thresholds, by the names of thresholds.yaml, such as drift_psi.
+// Override returns the rules with other default thresholds. The names are those of thresholds.yaml, such as drift_psi.
 func (r Rules) Override(thresholds map[string]float64) (Rules, error) {
 	known := r.Thresholds()
 	for name, v := range thresholds {
@@ -109,7 +109,7 @@ func (r Rules) Override(thresholds map[string]float64) (Rules, error) {
 	return out, nil
 }
 
-// Raw lists the metric names and matchers that the rules read and none of them records: what a history must hold.
+// Raw returns the metric names and matchers that the rules read and no rule records. A history has to contain them.
 func (r Rules) Raw() []string {
 	recorded := map[string]bool{"ALERTS": true, "ALERTS_FOR_STATE": true}
 	for _, g := range r.groups {
@@ -122,7 +122,7 @@ func (r Rules) Raw() []string {
 		for _, rule := range g.Rules {
 			expr, err := newParser().ParseExpr(rule.Expr)
 			if err != nil {
-				continue // Parsed before, by LoadRules.
+				continue // LoadRules has parsed it before.
 			}
 			for _, sel := range selectors(expr) {
 				if sel.name != "" && !recorded[sel.name] {
@@ -136,32 +136,33 @@ func (r Rules) Raw() []string {
 
 func newParser() parser.Parser { return parser.NewParser(parser.Options{}) }
 
-// A rule is a recording or alerting rule with what evaluation needs to know of its expression.
+// A rule is a recording or alerting rule, prepared for evaluation.
 type rule struct {
-	index    int // In file order.
+	index    int // position in file order
 	name     string
 	record   string
 	expr     parser.Expr
 	text     string
 	labels   labels.Labels
 	alert    *promrules.AlertingRule
-	interval int64 // Milliseconds between two evaluations.
+	interval int64 // milliseconds between two evaluations
 
 	reads []selector
-	// pure expressions depend on the instant's samples alone: no range, no offset, no time.
+	// pure expressions depend only on samples of the instant: no range, no offset, no time().
 	pure bool
-	// columnar expressions may be calculated in columns; see there.
+	// columnar expressions may be calculated in columns; see columnar.
 	columnar bool
-	// stepwise rules read what they or their readers record: each step needs the one before.
+	// stepwise rules depend on their own results: each step needs the one before.
 	stepwise bool
 
-	// plain alerts have no templates in their labels: the labels join the results, and Prometheus expands nothing at every step.
+	// plain alerts have no templates in their labels. The labels are added to the results, and Prometheus expands no template
+	// at each step.
 	plain bool
 
-	// live are the series that the last evaluation recorded, touched all that were recorded in the last block.
+	// live are the series that the last evaluation recorded, touched those recorded at any step of the last block.
 	live, touched map[*Series]bool
 
-	// states of an alert that were told last, by the hash of its labels.
+	// states are the last reported states of alerts, by the hash of their labels.
 	states map[uint64]Transition
 }
 
@@ -172,8 +173,9 @@ func (r *rule) outputs() []string {
 	return []string{"ALERTS", "ALERTS_FOR_STATE"}
 }
 
-// due is when the next alert has been pending for long enough. Until then, as long as the expression has the same result, and
-// one for every alert (none is kept firing without), another evaluation changes nothing, and costs the templates of all labels.
+// due returns when the next pending alert starts to fire. Until then an evaluation with the same result changes nothing and
+// can be skipped, provided that each alert has a result (an alert that is kept firing has none). Each evaluation expands the
+// templates of all labels.
 func (r *rule) due() int64 {
 	due := int64(math.MaxInt64)
 	for _, s := range r.states {
@@ -184,9 +186,9 @@ func (r *rule) due() int64 {
 	return due
 }
 
-// selector is what one vector selector reads, and how far back.
+// selector is a vector selector and how far back it reads.
 type selector struct {
-	name     string // Empty where the name is no plain equality.
+	name     string // empty without an equality matcher for the name
 	matchers []*labels.Matcher
 	reach    time.Duration
 }
@@ -203,7 +205,7 @@ func (s selector) mayRead(name string) bool {
 	return true
 }
 
-// selectors returns all vector selectors of an expression. The reach is without the lookback.
+// selectors returns all vector selectors of an expression. reach excludes the lookback.
 func selectors(expr parser.Expr) []selector {
 	var out []selector
 	parser.Inspect(expr, func(node parser.Node, path []parser.Node) error {
@@ -231,7 +233,7 @@ func selectors(expr parser.Expr) []selector {
 	return out
 }
 
-// isPure tells whether an expression is a function of the instant's samples alone.
+// isPure reports whether an expression depends only on samples of the instant.
 func isPure(expr parser.Expr) bool {
 	pure := true
 	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
@@ -255,8 +257,8 @@ func isPure(expr parser.Expr) bool {
 	return pure
 }
 
-// isEmpty tells whether an expression has no result for sure when the metrics that are not present have no samples. It
-// may say no where the answer is yes.
+// isEmpty reports whether an expression certainly has no result if only the present metrics have samples. It may return false
+// for an expression without a result.
 func isEmpty(expr parser.Expr, present func(name string) bool) bool {
 	switch e := expr.(type) {
 	case *parser.VectorSelector:
@@ -296,7 +298,7 @@ func isEmpty(expr parser.Expr, present func(name string) bool) bool {
 	return false
 }
 
-// compile makes the rules ready, in an order in which each comes after those that it reads.
+// compile prepares the rules and orders them so that each follows the rules that it reads.
 func compile(in Rules, interval time.Duration) ([]unit, error) {
 	var all []*rule
 	for _, g := range in.groups {
@@ -310,7 +312,7 @@ func compile(in Rules, interval time.Duration) ([]unit, error) {
 				return nil, fmt.Errorf("group %s: %s%s: %w", g.Name, r.Record, r.Alert, err)
 			}
 			if r.Alert != "" && len(selectors(expr)) == 0 {
-				continue // A watchdog fires whatever the data says, so it says nothing of the world.
+				continue // Skip watchdogs: they always fire.
 			}
 			compiled := &rule{
 				index: len(all), name: r.Record + r.Alert, record: r.Record, expr: expr, text: expr.String(),
@@ -325,7 +327,8 @@ func compile(in Rules, interval time.Duration) ([]unit, error) {
 				if compiled.plain {
 					templates = labels.EmptyLabels()
 				}
-				// The expression is evaluated here; Prometheus's rule writes it as text at every evaluation.
+				// The engine evaluates the expression itself. Prometheus's rule would format it as text at every evaluation,
+				// so it gets a short one.
 				compiled.alert = promrules.NewAlertingRule(r.Alert, &parser.NumberLiteral{}, time.Duration(r.For), time.Duration(r.KeepFiringFor), templates,
 					labels.EmptyLabels(), labels.EmptyLabels(), "", true, slog.New(slog.DiscardHandler))
 			}

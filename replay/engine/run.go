@@ -13,10 +13,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// blockLength is the time that one query covers: each has a cost of its own, and what it calculates with is in memory.
+// blockLength is the period of one range query. A longer one has fewer queries, whose cost is partly fixed, but needs more
+// memory.
 const blockLength = 24 * time.Hour
 
-// Run replays a range of time. It returns what it cost.
+// Run replays a range of time and returns its statistics.
 func (e *Engine) Run(ctx context.Context, replay Replay) (Stats, error) {
 	if e.used {
 		return Stats{}, errors.New("an engine runs once; make another with New")
@@ -79,7 +80,7 @@ func (e *Engine) Run(ctx context.Context, replay Replay) (Stats, error) {
 	return e.stats, nil
 }
 
-// aligned is the first multiple of the interval at or after t.
+// aligned returns the first multiple of the interval at or after t.
 func aligned(t time.Time, interval time.Duration) time.Time {
 	ms, step := t.UnixMilli(), interval.Milliseconds()
 	return time.UnixMilli((ms + step - 1) / step * step).UTC()
@@ -90,10 +91,10 @@ type runner struct {
 	*Engine
 	replay  Replay
 	scrapes []*Scrape
-	scraped time.Time // The next scrape.
+	scraped time.Time // time of the next scrape
 }
 
-// feed stores what was scraped elsewhere.
+// feed stores the samples that Replay.Feed provides.
 func (r *runner) feed(ctx context.Context, from, to time.Time) error {
 	if r.replay.Feed == nil {
 		return nil
@@ -146,7 +147,7 @@ func (r *runner) advance(ctx context.Context, b *block, end time.Time) error {
 	return nil
 }
 
-// keep tells the samples of one block that the replay was asked to record.
+// keep passes the samples of the recorded metrics in one block to Replay.Stored.
 func (r *runner) keep(from, to time.Time) {
 	if r.replay.Stored == nil {
 		return
@@ -163,7 +164,7 @@ func (r *runner) keep(from, to time.Time) {
 	}
 }
 
-// tell passes on the transitions of a block, in order of time.
+// tell passes the transitions of a block to Replay.Alerts, ordered by time.
 func (r *runner) tell(b *block) {
 	slices.SortStableFunc(b.transitions, func(a, b numbered) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.rule, b.rule), labels.Compare(a.Labels, b.Labels))

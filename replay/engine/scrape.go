@@ -16,25 +16,25 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 )
 
-// A Target is scraped as Prometheus scrapes one: its labels join those of every series, and up says how it went.
+// A Target is scraped as Prometheus scrapes: its labels are added to every series, and the series up reports success.
 type Target struct {
 	Job, Instance string
 	// Labels are the target's other labels, such as cluster and namespace.
 	Labels map[string]string
 	Source Source
-	// Advance is called before each scrape, if it is set: what the target shows moves on here. An error ends the replay.
+	// Advance, if set, is called before each scrape to advance the state of the target. An error ends the replay.
 	Advance func(ctx context.Context, at time.Time) error
 }
 
-// A Source is what answers the scrapes of a target. It runs on the engine's clock, and sources run at the same time: they may share
-// nothing that changes.
+// A Source answers the scrapes of a target. It uses the engine's clock. Sources run concurrently and must not share mutable
+// state.
 type Source interface {
-	// Scrape writes what the target exposes at the time. An error is a failed scrape: up becomes 0, and the target's series
-	// end. ErrNoScrape is a scrape that was never made: nothing is stored.
+	// Scrape writes what the target exposes at this time. An error is a failed scrape: up becomes 0, and the target's series
+	// end. With ErrNoScrape there was no scrape, and nothing is stored.
 	Scrape(ctx context.Context, at time.Time, to *Scrape) error
 }
 
-// SourceFunc is a function as a Source.
+// SourceFunc is a function that implements Source.
 type SourceFunc func(ctx context.Context, at time.Time, to *Scrape) error
 
 // Scrape implements Source.
@@ -42,25 +42,24 @@ func (f SourceFunc) Scrape(ctx context.Context, at time.Time, to *Scrape) error 
 	return f(ctx, at, to)
 }
 
-// ErrNoScrape says that Prometheus did not scrape: it was down, or the target was not yet known.
+// ErrNoScrape means that Prometheus did not scrape: it was down, or it did not know the target yet.
 var ErrNoScrape = errors.New("no scrape was made")
 
-// A Scrape takes the samples of one target. It belongs to the target for the whole run, and so do the series that it
-// hands out: a source may keep them.
+// A Scrape receives the samples of one target. It exists for the whole run. A source may keep the series that it returns.
 type Scrape struct {
 	store  *store
-	target []labels.Label // Sorted.
+	target []labels.Label // sorted
 	up     *Series
 	at     int64
-	live   []*Series // Those of the last scrape, in the order in which they came.
-	now    []*Series // Those of this scrape.
-	// liveHeld and nowHeld are the same of what is held.
+	live   []*Series // series of the last scrape, in the order of writing
+	now    []*Series // series of this scrape
+	// liveHeld and nowHeld are the same for Held.
 	liveHeld, nowHeld []*Held
 	cache             map[string][]cached
 
-	// scrapes and stored are how many scrapes there were and how many samples they had.
+	// scrapes and stored count the scrapes and their samples.
 	scrapes, stored int
-	// staged are the series with samples that rules do not see yet, fresh those that the store does not have yet.
+	// staged are the series with staged samples. fresh are the series that the store does not have yet, by hash.
 	staged []*Series
 	fresh  map[uint64][]*Series
 }
@@ -84,8 +83,8 @@ func newScrape(st *store, t Target) (*Scrape, error) {
 	return s, nil
 }
 
-// Series returns the series of a metric's name and labels (pairs of name and value) at this target. Getting one costs a
-// look-up by all its labels, so a source that writes thousands keeps them.
+// Series returns the series of this target with the given metric name and labels (pairs of name and value). It looks up all
+// labels, so a source with thousands of series should keep them.
 func (s *Scrape) Series(name string, pairs ...string) *Series {
 	ls := make([]labels.Label, 0, len(pairs)/2)
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -100,7 +99,7 @@ func (s *Scrape) series(name string, ls []labels.Label) *Series {
 		if l.Value == "" {
 			continue
 		}
-		// As with honor_labels: false, which is the default, the target's label wins.
+		// As with the default honor_labels: false, the target's label takes precedence.
 		for slices.ContainsFunc(s.target, func(t labels.Label) bool { return t.Name == l.Name }) {
 			l.Name = model.ExportedLabelPrefix + l.Name
 		}
@@ -119,7 +118,7 @@ func (s *Scrape) series(name string, ls []labels.Label) *Series {
 	return series
 }
 
-// publish shows rules what was scraped since the last time. No rule may be evaluated meanwhile.
+// publish makes the samples scraped since the last call visible to rules. No rule may be evaluated at the same time.
 func (s *Scrape) publish() error {
 	for _, hash := range sortedKeys(s.fresh) {
 		for _, series := range s.fresh[hash] {
@@ -150,10 +149,10 @@ func (s *Scrape) stage(series *Series, at int64, v float64, h *histogram.FloatHi
 	return true
 }
 
-// Float stores the value of a series at this scrape. A second value of the same series is dropped.
+// Float stores the value of a series at this scrape. A second value for the same series is dropped.
 func (s *Scrape) Float(series *Series, v float64) { s.add(series, v, nil) }
 
-// Histogram stores a native histogram, which the caller must not change afterwards.
+// Histogram stores a native histogram. The caller must not modify it afterwards.
 func (s *Scrape) Histogram(series *Series, h *histogram.FloatHistogram) { s.add(series, 0, h) }
 
 func (s *Scrape) add(series *Series, v float64, h *histogram.FloatHistogram) {
@@ -170,7 +169,7 @@ func (s *Scrape) add(series *Series, v float64, h *histogram.FloatHistogram) {
 	s.now = append(s.now, series)
 }
 
-// Hold stores for every series of the last scrape the value that it had: the target exposes what it exposed.
+// Hold repeats the last scrape: every series gets its previous value.
 func (s *Scrape) Hold() {
 	for _, h := range s.liveHeld {
 		s.Held(h)
@@ -182,7 +181,7 @@ func (s *Scrape) Hold() {
 	}
 }
 
-// through makes the scrapes of a target from one time to before another.
+// through scrapes a target at each interval from from until before to.
 func (s *Scrape) through(ctx context.Context, t *Target, from, to time.Time, interval time.Duration) error {
 	for at := from; at.Before(to); at = at.Add(interval) {
 		if t.Advance != nil {
@@ -199,12 +198,12 @@ func (s *Scrape) through(ctx context.Context, t *Target, from, to time.Time, int
 	return nil
 }
 
-// scrape asks the source and stores what it answers.
+// scrape scrapes the source once and stores the samples.
 func (s *Scrape) scrape(ctx context.Context, source Source, at int64) error {
 	s.at, s.now, s.nowHeld = at, s.now[:0], s.nowHeld[:0]
 	err := source.Scrape(ctx, time.UnixMilli(at).UTC(), s)
 	if errors.Is(err, ErrNoScrape) {
-		// What was written meanwhile is no scrape either.
+		// Discard what the source wrote before it returned the error.
 		s.takeBack()
 		return nil
 	}
@@ -221,7 +220,7 @@ func (s *Scrape) scrape(ctx context.Context, source Source, at int64) error {
 	return nil
 }
 
-// samples is how many the last scrape had.
+// samples returns the number of samples of the last scrape.
 func (s *Scrape) samples() int {
 	n := len(s.live)
 	for _, h := range s.liveHeld {
@@ -232,14 +231,14 @@ func (s *Scrape) samples() int {
 
 var staleNaN = math.Float64frombits(value.StaleNaN)
 
-// cached is a series by its place in a metric family, so that the next scrape finds it without a look-up.
+// cached is a series by its position in a metric family. The next scrape finds it there without a look-up.
 type cached struct {
 	labels []*dto.LabelPair
-	series []*Series // The sample, or a histogram's or summary's samples.
+	series []*Series // series of the sample, or of a histogram's or summary's samples
 }
 
-// Families stores metric families as Prometheus stores a scrape of them in the text format: histograms by their classic
-// buckets. What prometheus.Gatherer gathers can be given as it is.
+// Families stores metric families as Prometheus stores a scrape in the text format: histograms as classic buckets. It accepts
+// the result of a prometheus.Gatherer.
 func (s *Scrape) Families(families []*dto.MetricFamily) error {
 	for _, f := range families {
 		name := f.GetName()

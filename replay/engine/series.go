@@ -14,20 +14,20 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 )
 
-// A run is samples of one value, equally far apart: what most series are most of the time.
+// A run is a sequence of samples with equal values and equal distances. Most series consist mostly of long runs.
 type run struct {
-	start int64 // Milliseconds, of the first sample.
+	start int64 // time of the first sample, in milliseconds
 	v     float64
-	h     *histogram.FloatHistogram // Instead of v.
-	step  int32                     // Milliseconds between two samples; 0 for a single one.
-	n     int32                     // Number of samples, 1 or more.
+	h     *histogram.FloatHistogram // instead of v
+	step  int32                     // milliseconds between two samples; 0 for a single one
+	n     int32                     // number of samples, 1 or more
 }
 
 func (r *run) end() int64       { return r.start + int64(r.step)*int64(r.n-1) }
 func (r *run) stale() bool      { return r.h == nil && value.IsStaleNaN(r.v) }
 func (r *run) at(i int32) int64 { return r.start + int64(r.step)*int64(i) }
 
-// from returns the index of the first sample at or after t; it is n where there is none.
+// from returns the index of the first sample at or after t, or n if there is none.
 func (r *run) from(t int64) int32 {
 	switch {
 	case t <= r.start:
@@ -38,7 +38,7 @@ func (r *run) from(t int64) int32 {
 	return int32((t - r.start + int64(r.step) - 1) / int64(r.step))
 }
 
-// upTo returns the index of the last sample at or before t; it is -1 where there is none.
+// upTo returns the index of the last sample at or before t, or -1 if there is none.
 func (r *run) upTo(t int64) int32 {
 	switch {
 	case t < r.start:
@@ -49,26 +49,26 @@ func (r *run) upTo(t int64) int32 {
 	return int32((t - r.start) / int64(r.step))
 }
 
-// Series is one stored series. One goroutine at a time appends to it, and none reads it meanwhile: the samples of scrapes are
-// staged until no rule is evaluated, and a rule is evaluated after those that it reads.
+// Series is a stored series. Only one goroutine at a time appends to it, and none reads it at the same time: samples of
+// scrapes are staged while rules are evaluated, and a rule is evaluated after the rules that it reads.
 type Series struct {
 	labels labels.Labels
 	runs   []run
-	// next are the samples of scrapes that rules do not see yet; see Scrape.publish. They belong to the scrape, which may read
-	// runs at any time, since what a target exposes is written to runs only when it is published.
+	// next are staged samples that rules do not see yet; see Scrape.publish. Only the scrape uses them. It may read runs at
+	// any time, since scraped samples are added to runs only by publish.
 	next []run
 
-	// pinned series stay when they are empty: a source keeps them.
+	// pinned series are not deleted when they are empty: a source holds them.
 	pinned bool
-	// owner is the target whose last scrape had it, and seen the time of that.
+	// owner is the target whose last scrape contained the series, and seen the time of that scrape.
 	owner *Scrape
 	seen  int64
-	// held is what the last scrape held it in, if it did.
+	// held is the Held that contained the series in the last scrape, if any.
 	held *Held
 }
 
-// append adds n samples of a value, step milliseconds apart, from t on. What is not after the last sample is dropped, as
-// Prometheus drops it.
+// append adds n samples of one value from t on, step milliseconds apart. Like Prometheus, it drops samples that are not newer
+// than the last.
 func (s *Series) append(t int64, v float64, h *histogram.FloatHistogram, step int64, n int) {
 	if len(s.runs) == 0 {
 		add(&s.runs, nil, t, v, h, step, n)
@@ -77,7 +77,7 @@ func (s *Series) append(t int64, v float64, h *histogram.FloatHistogram, step in
 	add(&s.runs, &s.runs[len(s.runs)-1], t, v, h, step, n)
 }
 
-// stage adds n samples that publish appends later.
+// stage stages n samples for publish.
 func (s *Series) stage(t int64, v float64, h *histogram.FloatHistogram, step int64, n int) bool {
 	if len(s.next) > 0 {
 		return add(&s.next, &s.next[len(s.next)-1], t, v, h, step, n)
@@ -90,7 +90,7 @@ func (s *Series) stage(t int64, v float64, h *histogram.FloatHistogram, step int
 	return add(&s.next, nil, t, v, h, step, n)
 }
 
-// publish appends what was staged.
+// publish appends the staged samples.
 func (s *Series) publish() {
 	for i := range s.next {
 		r := &s.next[i]
@@ -99,7 +99,7 @@ func (s *Series) publish() {
 	s.next = s.next[:0]
 }
 
-// add adds n samples to runs, of which last is the newest.
+// add appends n samples to runs. last is the newest run.
 func add(runs *[]run, last *run, t int64, v float64, h *histogram.FloatHistogram, step int64, n int) bool {
 	if last != nil {
 		end := last.end()
@@ -126,7 +126,7 @@ func add(runs *[]run, last *run, t int64, v float64, h *histogram.FloatHistogram
 	return true
 }
 
-// unstage drops the staged sample of time t, the newest.
+// unstage removes the newest staged sample if its time is t.
 func (s *Series) unstage(t int64) {
 	if len(s.next) == 0 {
 		return
@@ -143,19 +143,19 @@ func (s *Series) unstage(t int64) {
 	}
 }
 
-// trim drops the runs that end before t.
+// trim deletes runs that end before t.
 func (s *Series) trim(t int64) {
 	keep := 0
 	for keep < len(s.runs) && s.runs[keep].end() < t {
 		keep++
 	}
-	// Moving what is left costs more than the memory of a few runs.
+	// Moving the remaining runs costs more than the memory of a few old ones.
 	if keep == len(s.runs) || keep > 64 && 2*keep > len(s.runs) {
 		s.runs = slices.Delete(s.runs, 0, keep)
 	}
 }
 
-// newest is the newest sample, staged ones included.
+// newest returns the newest run, staged ones included.
 func (s *Series) newest() (run, bool) {
 	if len(s.next) > 0 {
 		return s.next[len(s.next)-1], true
@@ -163,7 +163,7 @@ func (s *Series) newest() (run, bool) {
 	return s.last()
 }
 
-// last is the newest sample that rules see.
+// last returns the newest run that rules see.
 func (s *Series) last() (run, bool) {
 	if len(s.runs) == 0 {
 		return run{}, false
@@ -171,15 +171,15 @@ func (s *Series) last() (run, bool) {
 	return s.runs[len(s.runs)-1], true
 }
 
-// A family is the series of one metric name, sorted by their labels: floating-point sums then come out the same
-// whatever the order in which goroutines made the series.
+// A family is the series of one metric name, sorted by labels. The order makes floating-point sums independent of the order
+// in which goroutines created the series.
 type family struct {
 	name   string
 	mu     sync.RWMutex
 	series []*Series
 }
 
-// store holds the series in memory. Its mutexes guard the maps and lists of series; who may append is said at Series.
+// store holds all series in memory. Its mutexes guard the maps and lists of series. Series documents who may append to one.
 type store struct {
 	mu       sync.RWMutex
 	families map[string]*family
@@ -190,7 +190,7 @@ func newStore() *store {
 	return &store{families: map[string]*family{}, byHash: map[uint64][]*Series{}}
 }
 
-// lookUp returns the series of the labels, nil if there is none.
+// lookUp returns the series with these labels, or nil.
 func (st *store) lookUp(ls labels.Labels) *Series {
 	hash := ls.Hash()
 	st.mu.RLock()
@@ -198,7 +198,7 @@ func (st *store) lookUp(ls labels.Labels) *Series {
 	return find(st.byHash[hash], ls)
 }
 
-// get returns the series of the labels, which hold the metric's name, and makes it if need be.
+// get returns the series with these labels, which include the metric name. It creates the series if it does not exist.
 func (st *store) get(ls labels.Labels) *Series {
 	if s := st.lookUp(ls); s != nil {
 		return s
@@ -214,7 +214,7 @@ func (st *store) get(ls labels.Labels) *Series {
 	return s
 }
 
-// publish inserts a series that was made while rules were evaluated.
+// publish inserts a series that a scrape created while rules were evaluated.
 func (st *store) publish(s *Series) error {
 	hash := s.labels.Hash()
 	st.mu.Lock()
@@ -249,7 +249,7 @@ func find(series []*Series, ls labels.Labels) *Series {
 	return nil
 }
 
-// family returns the series of a name, nil if there are none.
+// family returns the series of a metric name, or nil.
 func (st *store) family(name string) *family {
 	st.mu.RLock()
 	defer st.mu.RUnlock()
@@ -277,8 +277,8 @@ func (f *family) list() []*Series {
 	return f.series
 }
 
-// trim drops what no rule can reach any more, and series of which nothing is left. keep says by a metric's name how long
-// its samples are needed.
+// trim deletes samples that no rule can read any more, and series that are then empty. keep returns how many milliseconds the
+// samples of a metric are needed.
 func (st *store) trim(now int64, keep func(name string) int64) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -309,7 +309,7 @@ func (st *store) trim(now int64, keep func(name string) int64) {
 	}
 }
 
-// size counts the series and runs that are held.
+// size returns the number of stored series and runs.
 func (st *store) size() (series, runs int) {
 	st.mu.RLock()
 	defer st.mu.RUnlock()

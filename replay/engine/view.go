@@ -11,18 +11,19 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 )
 
-// A view shows the store at chosen times only, as if they were a second apart: the k-th is at k seconds. An expression
-// that reads nothing but the instant (see pure) is the same function of its inputs wherever they lie, so one range query
-// over a view evaluates it exactly at the times when an input changes, however far apart.
+// A view is the store at selected times, mapped to a grid of one second: the k-th time is at k seconds. A pure expression
+// depends only on samples of the instant, so one range query over the view evaluates it at exactly the times when an input
+// changes.
 //
-// An instant's sample is found here, with Prometheus's rules: the newest in the lookback, unless it is a staleness
-// marker. The query's own lookback is viewLookback, within which no other instant lies.
+// The view itself selects the sample of an instant by Prometheus's rules: the newest within the lookback, unless it is a
+// staleness marker. The lookback of the query, viewLookback, is shorter than the grid's step, so that a query never sees a
+// neighbouring instant.
 type view struct {
 	store    *store
 	times    []int64
 	lookback int64
-	memory   *arena // Of columns; they are garbage without.
-	// late are selectors that see nothing of the last so many milliseconds; see circle.
+	memory   *arena // memory for columns; without it they are garbage-collected
+	// late maps selectors to the number of milliseconds by which they lag; see circle.
 	late map[*parser.VectorSelector]int64
 }
 
@@ -57,7 +58,7 @@ func (s viewSeries) Iterator(reuse chunkenc.Iterator) chunkenc.Iterator {
 	return it
 }
 
-// seen are the runs of a series from the one on that the first instant may see.
+// seen returns the runs of a series from the first that the first instant can see.
 func (v *view) seen(s *Series) []run {
 	after, _ := slices.BinarySearchFunc(s.runs, v.times[0], func(r run, t int64) int {
 		if r.start <= t {
@@ -68,15 +69,15 @@ func (v *view) seen(s *Series) []run {
 	return s.runs[max(0, after-1):]
 }
 
-// instants sets the values of a series at all instants, absent where it has none. It reports whether there are some, and whether
-// there is a histogram among them, which is no value.
+// instants writes the values of a series at all instants, absent where it has none. It reports whether there is any value,
+// and whether one of them is a histogram, which columns cannot hold.
 func (v *view) instants(s *Series, into []float64) (some, histogram bool) {
 	runs, k := v.seen(s), 0
 	for i := range runs {
 		r := &runs[i]
-		until := r.end() + v.lookback // It is seen up to here,
+		until := r.end() + v.lookback // A sample is visible until the lookback ends
 		if i+1 < len(runs) {
-			until = min(until, runs[i+1].start) // or until the next one comes.
+			until = min(until, runs[i+1].start) // or the next run begins.
 		}
 		for ; k < len(v.times) && v.times[k] < r.start; k++ {
 			into[k] = absent
@@ -89,7 +90,7 @@ func (v *view) instants(s *Series, into []float64) (some, histogram bool) {
 		for ; k < len(v.times) && v.times[k] < until; k++ {
 			into[k] = value
 			if t := v.times[k]; int64(r.step) > v.lookback && r.at(r.upTo(t)) <= t-v.lookback {
-				into[k] = absent // Too old, and the run goes on.
+				into[k] = absent // Too old: the gap within the run is longer than the lookback.
 			}
 		}
 		if k > from && !r.stale() {
@@ -105,11 +106,11 @@ func (v *view) instants(s *Series, into []float64) (some, histogram bool) {
 	return some, histogram
 }
 
-// viewIterator goes through the instants at which a series has a value.
+// viewIterator iterates over the instants at which a series has a value.
 type viewIterator struct {
 	view *view
-	runs []run // runs[0] is the newest that began at or before the current instant, once there is one.
-	k    int   // The current instant.
+	runs []run // runs[0] is the newest run that began at or before the current instant
+	k    int   // index of the current instant
 }
 
 // Next implements chunkenc.Iterator.
@@ -125,7 +126,7 @@ func (it *viewIterator) Seek(t milliseconds) chunkenc.ValueType {
 	return it.from(max(k, it.k+1))
 }
 
-// from finds the first instant with a value from the k-th on.
+// from moves to the first instant with a value, beginning at the k-th.
 func (it *viewIterator) from(k int) chunkenc.ValueType {
 	for ; k < len(it.view.times); k++ {
 		t := it.view.times[k]
@@ -157,7 +158,7 @@ func (it *viewIterator) AtFloatHistogram(into *histogram.FloatHistogram) (int64,
 	return it.AtT(), copied(it.runs[0].h, into)
 }
 
-// AtHistogram is never asked for, as in iterator.
+// AtHistogram is never called, as in iterator.
 func (it *viewIterator) AtHistogram(*histogram.Histogram) (int64, *histogram.Histogram) {
 	return it.AtT(), nil
 }

@@ -1,10 +1,10 @@
-// Package history runs rules over what a Prometheus has stored: which alerts would have fired.
+// Package history runs rules over the stored samples of a Prometheus, to find out which alerts would have fired.
 //
-// Input: the HTTP API of a Prometheus, or of what speaks its language, and rules. Output: every alert with how often and how
-// long it fired. State: none; samples are read in windows and kept while a rule can reach them.
+// Input: the HTTP API of a Prometheus, or of a compatible server, and rules. Output: every alert with how often and how long it fired.
+// State: none. Samples are read in windows and kept while a rule can reach them. It never writes to the server.
 //
-// The API has no staleness markers, so a series that ends is seen for five minutes more than it was. Recorded series are
-// not read but made anew, from the start of the range on: what compares with earlier weeks learns first.
+// The API has no staleness markers, so a series that ends stays visible for five more minutes. Recorded series are computed again from the
+// start of the range. Rules that compare with earlier weeks therefore have no result at first.
 package history
 
 import (
@@ -25,31 +25,31 @@ import (
 	"github.com/sightglass-ml/sightglass/replay/engine"
 )
 
-// Config says where the samples are.
+// Config configures the server and the range.
 type Config struct {
 	// URL is the server's, with the prefix of its API, such as https://mimir.example.com/prometheus.
 	URL string
-	// HTTPConfigFile is a file in the form of Prometheus's http_config: basic_auth, authorization, tls_config, and http_headers
-	// such as X-Scope-OrgID. Empty for none.
+	// HTTPConfigFile is a file in the format of Prometheus's http_config: basic_auth, authorization, tls_config, and http_headers such as
+	// X-Scope-OrgID. Optional.
 	HTTPConfigFile string
 	From, To       time.Time
 	// Interval is the time between two evaluations; a minute by default.
 	Interval time.Duration
-	// Timeout is how long one request may take; two minutes by default.
+	// Timeout is the time limit of one request; two minutes by default.
 	Timeout time.Duration
-	// Progress is told how far the replay is, if it is set.
+	// Progress, if set, receives the time that the replay has reached.
 	Progress func(at time.Time)
 }
 
 const (
-	// firstWindow is the time that one request reads. One that the server refuses, which has limits on samples, is halved, down to
+	// firstWindow is the time range of one request. If the server refuses it because of a limit on samples, it is halved, down to
 	// leastWindow.
 	firstWindow = 2 * time.Hour
 	leastWindow = 5 * time.Minute
 	attempts    = 4
 )
 
-// Alert is how one alert would have fired about one object.
+// Alert is an alert for one object that would have fired.
 type Alert struct {
 	Name    string        `json:"alert"`
 	Labels  labels.Labels `json:"labels"`
@@ -57,17 +57,17 @@ type Alert struct {
 	Firing  time.Duration `json:"firing_ns"`
 	Longest time.Duration `json:"longest_ns"`
 	First   time.Time     `json:"first"`
-	// Still: it was firing at the end.
+	// Still means that it was firing at the end.
 	Still bool `json:"still_firing"`
 }
 
-// Result is what a history came to.
+// Result is the result of a replayed history.
 type Result struct {
 	Alerts []Alert
 	Stats  engine.Stats
-	// Read are the metrics that were there, Absent those that the rules would read too.
+	// Read are the metrics that were found, Absent the other metrics that the rules read.
 	Read, Absent []string
-	// Unfed are the alerts that had no input, for the want of metrics that are absent.
+	// Unfed are the alerts without input, because metrics are absent.
 	Unfed []engine.Unfed
 }
 
@@ -141,7 +141,7 @@ type reader struct {
 	window  time.Duration
 }
 
-// metrics tells which of the names the server has.
+// metrics returns which of the names the server has.
 func (r *reader) metrics(ctx context.Context, names []string, from, to time.Time) (there, absent []string, err error) {
 	var known model.LabelValues
 	err = r.attempt(ctx, func(ctx context.Context) error {
@@ -168,7 +168,7 @@ func (r *reader) read(ctx context.Context, name string, from, to time.Time, stor
 		if end.After(to) {
 			end = to
 		}
-		// A range ends at its time and begins after its length before.
+		// A range excludes its start and includes its end.
 		selector := fmt.Sprintf("{__name__=%q}[%dms]", name, end.Sub(from).Milliseconds())
 		var matrix model.Matrix
 		err := r.attempt(ctx, func(ctx context.Context) error {
@@ -205,7 +205,7 @@ func (r *reader) read(ctx context.Context, name string, from, to time.Time, stor
 	return nil
 }
 
-// attempt makes a request again when the server or the way to it failed; what the server refuses it refuses again.
+// attempt repeats a request after a failure of the server or the network. It does not repeat a refused request.
 func (r *reader) attempt(ctx context.Context, request func(context.Context) error) error {
 	for n := 1; ; n++ {
 		limited, cancel := context.WithTimeout(ctx, r.timeout)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// missed says which bars a report misses, a sentence each.
+// missed returns the bars that a report misses, one sentence each.
 func (b Bars) missed(r Report) []string {
 	var out []string
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
@@ -49,7 +49,7 @@ func (b Bars) missed(r Report) []string {
 	return out
 }
 
-// atMost checks a time to detect. A class of which nothing was detected has none, and misses the bar as well.
+// atMost checks a time to detect. A class without any detection has no such time and misses the bar.
 func atMost(say func(string, ...any), c Class, what string, got Seconds, limit *time.Duration) {
 	switch {
 	case limit == nil:

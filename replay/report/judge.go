@@ -13,7 +13,7 @@ import (
 	"github.com/sightglass-ml/sightglass/replay/engine"
 )
 
-// Report is what the alerts of a replay were worth.
+// Report is the evaluation of a replay's alerts.
 type Report struct {
 	Scenario    string        `json:"scenario"`
 	From        time.Time     `json:"from"`
@@ -41,10 +41,10 @@ type Totals struct {
 	WorstDetection     Seconds `json:"worst_detection_seconds"`
 }
 
-// Seconds is a duration that JSON has in seconds.
+// Seconds is a duration that JSON writes in seconds.
 type Seconds time.Duration
 
-// Class is all incidents of one kind. Times are of those that were detected.
+// Class summarizes all incidents of one class. Times are over the detected ones.
 type Class struct {
 	Class     string         `json:"class"`
 	Incidents int            `json:"incidents"`
@@ -53,35 +53,35 @@ type Class struct {
 	P95       Seconds        `json:"p95_seconds"`
 	Worst     Seconds        `json:"worst_seconds"`
 	FoundBy   map[string]int `json:"found_by"`
-	// Others is how many other alerts came with one, at the median.
+	// Others is the median number of other alerts that fired during an incident.
 	Others float64 `json:"others"`
-	// MinLead is the least time from the detection to the harm; nil where no incident had one.
+	// MinLead is the shortest time from detection to harm; nil if no incident had harm.
 	MinLead *Seconds `json:"min_lead_seconds,omitempty"`
 }
 
-// Detection is what became of one incident.
+// Detection is the result for one incident.
 type Detection struct {
 	Class    string    `json:"class"`
 	Name     string    `json:"name"`
 	Onset    time.Time `json:"onset"`
 	Detected bool      `json:"detected"`
-	// After is from the onset to the alert, also where that was too late to count.
+	// After is the time from the onset to the alert, even if the alert was too late to count.
 	After  Seconds  `json:"after_seconds"`
 	Alert  string   `json:"alert,omitempty"`
 	Others []string `json:"others,omitempty"`
 	Lead   *Seconds `json:"lead_seconds,omitempty"`
 }
 
-// FalseAlarm is how often one alert fired about one object for nothing.
+// FalseAlarm is the number of false alarms of one alert for one object.
 type FalseAlarm struct {
 	Alert  string `json:"alert"`
 	Object string `json:"object"`
 	Times  int    `json:"times"`
-	// At is when: the first hundred times.
+	// At has the first hundred times.
 	At []time.Time `json:"at"`
 }
 
-// CaseFigure is a figure of the case study and ours.
+// CaseFigure is a figure of the case study beside the replay's.
 type CaseFigure struct {
 	What   string `json:"what"`
 	Before string `json:"before"`
@@ -91,15 +91,15 @@ type CaseFigure struct {
 
 const (
 	defaultAftermath = time.Hour
-	// mostTimes of one false alarm are listed.
+	// mostTimes is the largest number of times listed for one false alarm.
 	mostTimes = 100
 )
 
-// watchdog fires as long as alerts are delivered: it is neither right nor wrong.
+// watchdog always fires, to test delivery. It counts neither as true nor as false.
 const watchdog = "SightglassWatchdog"
 
-// Judge compares the alerts of a replay with what happened, and the result with the bars. An alert that was firing before an
-// incident began does not detect it: nobody is told anything new. One that fires at the end of the warm-up counts as of then.
+// Judge compares the alerts of a replay with the incidents, and the result with the bars. An alert that was firing before an incident began
+// does not detect it, because it sends no new notification. An alert that fires at the end of the warm-up counts as starting then.
 func Judge(truth Truth, transitions []engine.Transition, bars Bars) Report {
 	r := Report{Scenario: truth.Scenario, From: truth.From, To: truth.To, Counted: truth.To.Sub(truth.From) - truth.Warmup}
 	found := make([]Detection, len(truth.Incidents))
@@ -180,7 +180,7 @@ func (d *Detection) detect(in Incident, t engine.Transition, name string) {
 	}
 }
 
-// concerns tells whether an alert is about what the incident happened to.
+// concerns reports whether an alert's labels match an object of the incident.
 func (in Incident) concerns(ls labels.Labels) bool {
 	for name, v := range in.Part {
 		if got := ls.Get(name); got != "" && got != v {
@@ -199,7 +199,7 @@ func has(ls labels.Labels, object map[string]string) bool {
 	return true
 }
 
-// stillFiring are the alerts that began to fire before a time and did not stop, as of that time.
+// stillFiring returns the alerts that started to fire before a time and were still firing then, with that time.
 func stillFiring(transitions []engine.Transition, by time.Time) []engine.Transition {
 	last := map[uint64]engine.Transition{}
 	for _, t := range transitions {
@@ -225,10 +225,10 @@ func excluded(all []Exclusion, t engine.Transition, name string) bool {
 	})
 }
 
-// notObject are labels that say how an alert is handled, or where everything runs.
+// notObject are labels that describe the handling of an alert, or the environment.
 var notObject = []string{labels.AlertName, "severity", "layer", "response", "cluster", "namespace", "source", "source_kind", "job"}
 
-// object names what an alert is about.
+// object returns the name of the object of an alert.
 func object(ls labels.Labels) string {
 	var parts []string
 	ls.Range(func(l labels.Label) {
@@ -293,7 +293,7 @@ func ours(measured bool, figure string) string {
 	return figure
 }
 
-// quantile is the smallest value that at least a share q of the values do not exceed.
+// quantile returns the smallest value that is at least as large as a share q of the values.
 func quantile(values []time.Duration, q float64) Seconds {
 	if len(values) == 0 {
 		return 0

@@ -16,20 +16,20 @@ import (
 // MarshalJSON implements json.Marshaler.
 func (s Seconds) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(s).Seconds()) }
 
-// WriteJSON writes the report for programs.
+// WriteJSON writes the report as JSON.
 func (r Report) WriteJSON(w io.Writer) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	return enc.Encode(r)
 }
 
-// A Grid is a table with its title.
+// A Grid is a table with a title.
 type Grid struct {
 	Title string
-	Rows  [][]string // The first are the headings.
+	Rows  [][]string // The first row has the headings.
 }
 
-// WriteTable writes the grid for people at a terminal. A grid without rows is left out.
+// WriteTable writes the grid as plain text. It skips a grid without rows.
 func (g Grid) WriteTable(w io.Writer) error {
 	if len(g.Rows) <= 1 {
 		return nil
@@ -42,7 +42,7 @@ func (g Grid) WriteTable(w io.Writer) error {
 	return out.Flush()
 }
 
-// WriteMarkdown writes the grid for documentation. A grid without rows is left out.
+// WriteMarkdown writes the grid as Markdown. It skips a grid without rows.
 func (g Grid) WriteMarkdown(w io.Writer) error {
 	if len(g.Rows) <= 1 {
 		return nil
@@ -95,7 +95,7 @@ func (r Report) head() string {
 		percent(t.FalseAlarmShare), t.FalseAlarmsPerWeek, t.Missed, t.Incidents)
 }
 
-// WriteTable writes the report for people at a terminal.
+// WriteTable writes the report as plain text.
 func (r Report) WriteTable(w io.Writer) error {
 	if _, err := fmt.Fprintln(w, r.head()); err != nil {
 		return err
@@ -113,7 +113,7 @@ func (r Report) WriteTable(w io.Writer) error {
 	return nil
 }
 
-// WriteMarkdown writes the report for documentation.
+// WriteMarkdown writes the report as Markdown.
 func (r Report) WriteMarkdown(w io.Writer) error {
 	if _, err := fmt.Fprintln(w, r.head()); err != nil {
 		return err
@@ -131,10 +131,10 @@ func (r Report) WriteMarkdown(w io.Writer) error {
 	return nil
 }
 
-// Short writes a duration to the second, as Prometheus writes durations.
+// Short formats a duration in whole seconds, in the format of Prometheus.
 func (s Seconds) Short() string { return short(s) }
 
-// short writes a duration to the second, as Prometheus writes durations.
+// short formats a duration in whole seconds, in the format of Prometheus.
 func short(s Seconds) string {
 	d := time.Duration(s).Round(time.Second)
 	if d < 0 {

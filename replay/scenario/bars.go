@@ -9,10 +9,10 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 )
 
-// Measure is what a bar is about.
+// Measure is the quantity that a bar limits.
 type Measure string
 
-// The measures.
+// Measures.
 const (
 	MedianDetection    Measure = "median_detection"
 	MedianOfAll        Measure = "median_detection_of_all"
@@ -35,35 +35,35 @@ func (m *Measure) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// IsDuration reports whether the measure is a length of time.
+// IsDuration reports whether the measure is a duration.
 func (m Measure) IsDuration() bool {
 	return m == MedianDetection || m == MedianOfAll || m == WorstDetection || m == MinLead
 }
 
-// Bar is a number that a replay must reach.
+// Bar is a limit that a replay must reach.
 type Bar struct {
 	config.Pos `yaml:"-"`
 
 	Measure Measure `yaml:"measure"`
-	// Class is the class of incidents that it holds for; all of them by default.
+	// Class is the class of incidents that the bar applies to; all classes by default.
 	Class string `yaml:"class,omitempty"`
 	// Limit is a duration or a number.
 	Limit string `yaml:"limit"`
-	// KnownMiss says why the bar is not reached yet, and where that is worked on. Such a bar fails once it is reached, so that the
-	// excuse does not outlive its reason.
+	// KnownMiss is why the bar is not reached yet, and where this is worked on. Once the bar is reached, a KnownMiss is an error, so that
+	// it is removed.
 	KnownMiss string `yaml:"known_miss,omitempty"`
 
 	duration time.Duration
 	number   float64
 }
 
-// Duration and Number are the limit.
+// Duration returns the limit of a measure that is a duration.
 func (b *Bar) Duration() time.Duration { return b.duration }
 
-// Number is the limit of a measure that is no duration.
+// Number returns the limit of a measure that is not a duration.
 func (b *Bar) Number() float64 { return b.number }
 
-// General reports whether the bar holds for every class that has none of the same measure of its own.
+// General reports whether the bar applies to every class without its own bar of the same measure.
 func (b *Bar) General() bool { return b.Class == "" && b.ofClasses() }
 
 func (b *Bar) ofClasses() bool {
@@ -100,10 +100,10 @@ func (b *Bar) of(s *Scenario) error {
 	return fmt.Errorf("%s:%d: class %q; no incident of scenario %s is of this class", b.File, b.Line, b.Class, s.Name)
 }
 
-// Bars is a file of the bars of several scenarios.
+// Bars is a file with the bars of several scenarios.
 type Bars struct {
-	// Every are those of each scenario that names the file; Scenarios are those of one, by its name. A bar of a class is in place
-	// of the one of the same measure that holds for all classes.
+	// Every has the bars of each scenario that uses the file, Scenarios those of single scenarios by name. A bar of a class replaces the
+	// bar of the same measure for all classes.
 	Every     []Bar            `yaml:"every,omitempty"`
 	Scenarios map[string][]Bar `yaml:"scenarios,omitempty"`
 }

@@ -11,7 +11,7 @@ type Column struct {
 	config.Pos `yaml:"-"`
 
 	Name string `yaml:"name"`
-	// Type is the type in DuckDB's spelling; by default that which the distribution makes.
+	// Type is the DuckDB type; by default that of the distribution.
 	Type string `yaml:"type,omitempty"`
 
 	Lognormal   *Lognormal   `yaml:"lognormal,omitempty"`
@@ -19,16 +19,16 @@ type Column struct {
 	Uniform     *Uniform     `yaml:"uniform,omitempty"`
 	Exponential *Exponential `yaml:"exponential,omitempty"`
 	Categories  *Categories  `yaml:"categories,omitempty"`
-	// Age is a point in time before the record's.
+	// Age is a time before the record's.
 	Age *Exponential `yaml:"age_seconds,omitempty"`
-	// Sequence is a key that grows.
+	// Sequence is an increasing key.
 	Sequence bool `yaml:"sequence,omitempty"`
 
-	// Nulls is the share of missing values, Zeros that of zeros.
+	// Nulls is the share of nulls, Zeros the share of zeros.
 	Nulls float64 `yaml:"nulls"`
 	Zeros float64 `yaml:"zeros"`
-	// Daily, Weekly and Wander are how far the distribution moves within a day, at weekends and from day to day, on the scale
-	// of a logarithm: of a number's size, and of the weight of each category, of which each has its hour.
+	// Daily, Weekly and Wander are by how much the distribution changes within a day, on weekends and from day to day. They are on a
+	// logarithmic scale: of the size of a number, or of the weight of each category. Each category has its own peak hour.
 	Daily  float64 `yaml:"daily"`
 	Weekly float64 `yaml:"weekly"`
 	Wander float64 `yaml:"wander"`
@@ -40,13 +40,13 @@ type Lognormal struct {
 	Sigma  float64 `yaml:"sigma"`
 }
 
-// Normal is a number around a mean.
+// Normal is a normally distributed number.
 type Normal struct {
 	Mean   float64 `yaml:"mean"`
 	Stddev float64 `yaml:"stddev"`
 }
 
-// Uniform is any number between two.
+// Uniform is a number in a range.
 type Uniform struct {
 	From float64 `yaml:"from"`
 	To   float64 `yaml:"to"`
@@ -57,12 +57,12 @@ type Exponential struct {
 	Mean float64 `yaml:"mean"`
 }
 
-// Categories are texts, of which some are frequent.
+// Categories are texts with different frequencies.
 type Categories struct {
-	// Values are the texts; Count makes so many instead.
+	// Values are the texts; Count generates this number of texts instead.
 	Values []string `yaml:"values,omitempty"`
 	Count  int      `yaml:"count,omitempty"`
-	// Weights are the shares of the values; Zipf makes the k-th as frequent as 1/k^zipf instead.
+	// Weights are the shares of the values. With Zipf instead, the k-th value has the weight 1/k^zipf.
 	Weights []float64 `yaml:"weights,omitempty"`
 	Zipf    float64   `yaml:"zipf"`
 }
@@ -140,7 +140,7 @@ func (c *Column) Validate(at config.At) {
 // IsText reports whether the values are texts.
 func (c *Column) IsText() bool { return c.Categories != nil }
 
-// SQLType is the type in DuckDB's spelling.
+// SQLType returns the DuckDB type.
 func (c *Column) SQLType() string {
 	switch {
 	case c.Type != "":

@@ -9,51 +9,51 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 )
 
-// Event is something that goes wrong with a dataset, a model, a node or a department.
+// Event is a fault of a dataset, a model, a node or a department.
 type Event struct {
 	config.Pos `yaml:"-"`
 
 	Kind Kind `yaml:"kind"`
 	// Class groups incidents in the report; by default it is the kind.
 	Class string `yaml:"class,omitempty"`
-	// Exactly one of the following is what it happens to.
+	// Exactly one of the following is the affected object.
 	Dataset    string `yaml:"dataset,omitempty"`
 	Model      string `yaml:"model,omitempty"`
 	Node       string `yaml:"node,omitempty"`
 	Department string `yaml:"department,omitempty"`
-	// Column is the column of the dataset, or the feature of the model, that it happens to.
+	// Column is the affected column of the dataset, or feature of the model.
 	Column string `yaml:"column,omitempty"`
 
 	At Moment `yaml:"at"`
-	// For is how long it lasts; to the end of the replay by default.
+	// For is its duration; by default to the end of the replay.
 	For config.Duration `yaml:"for"`
-	// Ramp is how long it takes to its full size.
+	// Ramp is the time until it has its full size.
 	Ramp config.Duration `yaml:"ramp"`
-	// Size is how much, in the kind's own unit; see docs/replay.md.
+	// Size is the size in the unit of the kind; see docs/replay.md.
 	Size float64 `yaml:"size"`
-	// Delay is how long data is late, or how far back a snapshot is.
+	// Delay is how late data is, or how old a snapshot is.
 	Delay config.Duration `yaml:"delay"`
-	// Category is the category that is renamed, added, or all that is left.
+	// Category is the category that is renamed, added, or the only one left.
 	Category string `yaml:"category,omitempty"`
 
-	// Repeat makes so many of it, Every apart.
+	// Repeat is the number of occurrences, Every the time between them.
 	Repeat int             `yaml:"repeat"`
 	Every  config.Duration `yaml:"every"`
 
-	// Detectors and Consequences are alerts, in place of those of the kind.
+	// Detectors and Consequences are alerts that replace those of the kind.
 	Detectors    []string `yaml:"detectors,omitempty"`
 	Consequences []string `yaml:"consequences,omitempty"`
-	// Aftermath is how long after the end alerts still belong to it; by default as long as the longest window.
+	// Aftermath is the time after the end in which alerts still belong to it; by default the length of the longest window.
 	Aftermath *config.Duration `yaml:"aftermath,omitempty"`
-	// Accuracy says when a drift does harm.
+	// Accuracy defines when a drift does harm.
 	Accuracy *Accuracy `yaml:"accuracy,omitempty"`
 
-	// spec is what the kind says.
+	// spec has the properties of the kind.
 	spec *Spec
 }
 
-// Accuracy is how the simulated accuracy of a model falls with a drift: by Loss at its full size, with the square of the share
-// of it that has happened.
+// Accuracy defines how a drift reduces the simulated accuracy of a model: by Loss at its full size, proportional to the square of the
+// drift.
 type Accuracy struct {
 	Base  float64 `yaml:"base"`
 	Loss  float64 `yaml:"loss"`
@@ -70,7 +70,7 @@ func (a *Accuracy) Validate(at config.At) {
 	}
 }
 
-// Harmful is the share of a drift at which the accuracy falls below its limit.
+// Harmful returns the share of a drift at which the accuracy falls below its limit.
 func (a *Accuracy) Harmful() float64 { return sqrt((a.Base - a.Limit) / a.Loss) }
 
 // Kind is a kind of incident.
@@ -88,7 +88,7 @@ func (k *Kind) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// KindNames are all kinds, sorted.
+// KindNames returns all kinds, sorted.
 func KindNames() []string {
 	var names []string
 	for k := range specs {
@@ -98,13 +98,13 @@ func KindNames() []string {
 	return names
 }
 
-// Spec returns what holds for the kind of the incident.
+// Spec returns the properties of the incident's kind.
 func (e *Event) Spec() *Spec { return e.spec }
 
 // SetDefaults implements config.Defaulter.
 func (e *Event) SetDefaults() { e.Size, e.Repeat = -1, 1 }
 
-// check checks an incident with what it names, and fills in the defaults of its kind.
+// check validates an incident's references, and sets the defaults of its kind.
 func (e *Event) check(at config.At, key string, s *Scenario) {
 	spec, ok := specs[e.Kind]
 	if !ok {
@@ -183,8 +183,7 @@ func (e *Event) check(at config.At, key string, s *Scenario) {
 	}
 }
 
-// columnsOf are the columns that an incident can name; nil if they are only in a file. It reports whether what the incident
-// happens to is there.
+// columnsOf returns the columns that an incident can name; nil if they are only in a file. ok means that the affected object exists.
 func (s *Scenario) columnsOf(e *Event) (columns []string, ok bool) {
 	for i := range s.Datasets {
 		if d := &s.Datasets[i]; d.Name == e.Dataset {
@@ -220,7 +219,7 @@ func (s *Scenario) columnsOf(e *Event) (columns []string, ok bool) {
 	return nil, false
 }
 
-// Occurrences are the incident's times: once, or repeated.
+// Occurrences returns the periods of the incident: one, or several if it repeats.
 func (e *Event) Occurrences(s *Scenario) []Span {
 	var spans []Span
 	for i := range e.Repeat {
@@ -236,10 +235,10 @@ func (e *Event) Occurrences(s *Scenario) []Span {
 	return spans
 }
 
-// Span is a time from From to before To.
+// Span is the period from From to before To.
 type Span struct{ From, To time.Time }
 
-// Exclude is a time in which alerts on an object count neither as right nor as wrong.
+// Exclude is a period in which alerts for an object count neither as true nor as false.
 type Exclude struct {
 	Name   string            `yaml:"name"`
 	From   Moment            `yaml:"from"`

@@ -8,10 +8,10 @@ import (
 
 func sqrt(f float64) float64 { return math.Sqrt(f) }
 
-// Target is what an incident happens to.
+// Target is the type of the affected object.
 type Target string
 
-// The targets.
+// Targets.
 const (
 	OnDataset    Target = "dataset"
 	OnModel      Target = "model"
@@ -19,24 +19,24 @@ const (
 	OnDepartment Target = "department"
 )
 
-// Spec is what holds for a kind of incident.
+// Spec has the properties of a kind of incident.
 type Spec struct {
-	// What it is, for docs/replay.md.
+	// About describes the kind, for docs/replay.md.
 	About   string
 	Targets []Target
-	// Column says that it happens to a column, Category that it needs a category.
+	// Column means that it affects a column, Category that it needs a category.
 	Column, Category bool
-	// Size is the default of the size, in a Unit, within Least and Most.
+	// Size is the default size in Unit, Least and Most are its limits.
 	Size, Least, Most float64
 	Unit              string
 	Delay, Ramp       time.Duration
-	// Detectors are the alerts that tell of it, and Consequences those that may come with it: of the same column, dataset or model,
-	// of the models of the node, or of the department's model.
+	// Detectors are the alerts that detect it. Consequences are alerts that may fire with it: for the same column, dataset or model, for
+	// the models of the node, or for the department's model.
 	Detectors    map[Target][]string
 	Consequences []string
 }
 
-// The kinds of incidents.
+// Kinds of incidents.
 const (
 	SilentFeed       Kind = "silent_feed"
 	VolumeDrop       Kind = "volume_drop"
@@ -73,8 +73,7 @@ const (
 	BudgetOverrun Kind = "budget_overrun"
 )
 
-// Alerts that tell of values of a dataset and of a model that are not as they were. One of a later release that names
-// breakage is told beside the drift that it is today.
+// Alerts that detect changed values of a dataset or a model. A drift alert and a breakage alert both count as the detection.
 var (
 	dataValues   = []string{"MLDatasetDrift", "MLDatasetBroken", "MLDatasetUnseenCategories", "MLDatasetNullRatioHigh", "MLDatasetValuesOutOfRange", "MLDatasetMeanShifted"}
 	dataVolume   = []string{"MLDatasetVolumeAnomaly", "MLDatasetStale", "MLDatasetRowDropHigh"}
@@ -218,5 +217,5 @@ var specs = map[Kind]*Spec{
 	},
 }
 
-// SpecOf returns what holds for a kind, or nil.
+// SpecOf returns the properties of a kind, or nil.
 func SpecOf(k Kind) *Spec { return specs[k] }

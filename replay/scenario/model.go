@@ -12,7 +12,7 @@ type Model struct {
 	config.Pos `yaml:"-"`
 
 	Name string `yaml:"name"`
-	// Data plays the rows of a file as inferences: the named columns are features, prediction and confidence.
+	// Data replays the rows of a file as inferences. The named columns are features, prediction and confidence.
 	Data             *Data    `yaml:"data,omitempty"`
 	FeatureColumns   []string `yaml:"feature_columns,omitempty"`
 	PredictionColumn string   `yaml:"prediction_column,omitempty"`
@@ -23,7 +23,7 @@ type Model struct {
 	Version           string    `yaml:"version"`
 	Releases          []Release `yaml:"releases,omitempty"`
 	Features          []Column  `yaml:"features,omitempty"`
-	// Prediction is the output; none where it is left out.
+	// Prediction is the output; optional.
 	Prediction *Column     `yaml:"prediction,omitempty"`
 	Confidence *Confidence `yaml:"confidence,omitempty"`
 	Latency    Latency     `yaml:"latency"`
@@ -31,11 +31,11 @@ type Model struct {
 	Errors    float64 `yaml:"errors"`
 	Timeouts  float64 `yaml:"timeouts"`
 	Fallbacks float64 `yaml:"fallbacks"`
-	// InputTokens and OutputTokens are means; 0 where the model has none.
+	// InputTokens and OutputTokens are means; 0 if the model has no tokens.
 	InputTokens  float64      `yaml:"input_tokens"`
 	OutputTokens float64      `yaml:"output_tokens"`
 	Evaluations  []Evaluation `yaml:"evaluations,omitempty"`
-	// Training gives the model training data of so many rows, drawn from the features before the start.
+	// Training is the number of rows of the model's training data, drawn from the features before the start.
 	Training int `yaml:"training_rows"`
 }
 
@@ -74,7 +74,7 @@ func (m *Model) Validate(at config.At) {
 type Release struct {
 	At      Moment `yaml:"at"`
 	Version string `yaml:"version"`
-	// Rollout is how long it takes until all requests go to the new version.
+	// Rollout is the time until all requests go to the new version.
 	Rollout config.Duration `yaml:"rollout"`
 }
 
@@ -94,10 +94,10 @@ func (r *Release) Validate(at config.At) {
 	}
 }
 
-// Confidence is what the model thinks of its predictions: a share with a mean and a spread.
+// Confidence is the distribution of the model's confidence.
 type Confidence struct {
 	Mean float64 `yaml:"mean"`
-	// Concentration is how alike they are: the sum of the parameters of a beta distribution.
+	// Concentration is the sum of the parameters of a beta distribution; a larger one means less spread.
 	Concentration float64 `yaml:"concentration"`
 }
 
@@ -114,11 +114,11 @@ func (c *Confidence) Validate(at config.At) {
 	}
 }
 
-// Latency is how long an inference takes.
+// Latency is the distribution of an inference's duration.
 type Latency struct {
 	Median config.Duration `yaml:"median"`
 	Sigma  float64         `yaml:"sigma"`
-	// Queue is the mean share of it that is waiting.
+	// Queue is the mean share of queue wait.
 	Queue float64 `yaml:"queue"`
 }
 
@@ -136,10 +136,10 @@ func (l *Latency) Validate(at config.At) {
 	share(at, "queue", l.Queue)
 }
 
-// Evaluation is a score that somebody gives a part of the responses.
+// Evaluation is a score for a share of the responses.
 type Evaluation struct {
 	Name string `yaml:"name"`
-	// Of is the share of responses that are judged.
+	// Of is the share of responses with a score.
 	Of            float64 `yaml:"of"`
 	Mean          float64 `yaml:"mean"`
 	Concentration float64 `yaml:"concentration"`
@@ -161,11 +161,11 @@ func (e *Evaluation) Validate(at config.At) {
 type Node struct {
 	Name string `yaml:"name"`
 	GPUs int    `yaml:"gpus"`
-	// Utilization is the mean at a usual hour, Memory the share that is used.
+	// Utilization is the mean utilization, Memory the share of memory in use.
 	Utilization float64 `yaml:"utilization"`
 	Memory      float64 `yaml:"memory"`
 	Traffic     Traffic `yaml:"traffic"`
-	// Models are served by this node: their requests wait when it is saturated.
+	// Models are the models on this node. Their requests wait when it is saturated.
 	Models []string `yaml:"models,omitempty"`
 }
 
@@ -182,7 +182,7 @@ func (n *Node) Validate(at config.At) {
 	share(at, "memory", n.Memory)
 }
 
-// Costs are what departments spend.
+// Costs is the spending of departments.
 type Costs struct {
 	Departments []Department `yaml:"departments"`
 }
@@ -190,15 +190,15 @@ type Costs struct {
 // Department is a department with a budget.
 type Department struct {
 	Name string `yaml:"name"`
-	// Budget is of a month, in C$; GPUHour the price of an hour of a GPU.
+	// Budget is for a month, in C$. GPUHour is the price of a GPU hour.
 	Budget  float64 `yaml:"budget_cad"`
 	GPUs    int     `yaml:"gpus"`
 	GPUHour float64 `yaml:"gpu_hour_cad"`
-	// Model is what the GPUs serve, and RequestsPerSecond how much is asked of it.
+	// Model is the model on the GPUs, RequestsPerSecond its request rate.
 	Model             string  `yaml:"model"`
 	RequestsPerSecond float64 `yaml:"requests_per_second"`
 	Traffic           Traffic `yaml:"traffic"`
-	// Idle is the share of the GPUs' time that nobody uses.
+	// Idle is the share of unused GPU time.
 	Idle float64 `yaml:"idle"`
 }
 

@@ -1,8 +1,8 @@
-// Package scenario reads what is to be replayed.
+// Package scenario reads the scenarios of replays.
 //
-// Input: a YAML file that names datasets, models, GPUs and costs, simulated or read from files of events, and what goes wrong
-// with them. Output: a checked Scenario; an unknown key, a bad unit or a name that nothing has is an error with file and
-// line. State: none. It never reads a file of events; package replay/world does.
+// Input: a YAML file with datasets, models, GPUs and costs, which are simulated or read from files of events, and with incidents. Output: a
+// validated Scenario. An unknown key, a wrong unit or an unknown name is an error with file and line. State: none. It never reads a file of
+// events; package replay/world does.
 package scenario
 
 import (
@@ -19,13 +19,13 @@ import (
 type Scenario struct {
 	Name        string `yaml:"name"`
 	Description string `yaml:"description,omitempty"`
-	// Start is the first instant, and Length how long the replay lasts.
+	// Start is the first instant, Length the duration of the replay.
 	Start  Moment          `yaml:"start"`
 	Length config.Duration `yaml:"length"`
-	// Warmup is the time at the start in which no alert counts: baselines are learned.
+	// Warmup is the period at the start in which no alert counts, because baselines are learned.
 	Warmup config.Duration `yaml:"warmup"`
 	Seed   uint64          `yaml:"seed"`
-	// Exporters are settings that the exporters are given; everything has the default of the product otherwise.
+	// Exporters overrides settings of the exporters. All other settings have the product's defaults.
 	Exporters   Exporters   `yaml:"exporters"`
 	Environment Environment `yaml:"environment"`
 
@@ -37,19 +37,19 @@ type Scenario struct {
 	Incidents []Event   `yaml:"incidents,omitempty"`
 	Exclude   []Exclude `yaml:"exclude,omitempty"`
 	Bars      []Bar     `yaml:"bars,omitempty"`
-	// BarsFrom is a file of bars of several scenarios; see Bars.
+	// BarsFrom is a file with the bars of several scenarios; see Bars.
 	BarsFrom config.Path `yaml:"bars_from,omitempty"`
 }
 
-// Exporters are what a scenario changes of the exporters' configuration.
+// Exporters are the overridden settings of the exporters.
 type Exporters struct {
 	// Datasets are the defaults of the data-quality exporter: window, interval, timeout, clock_skew.
 	Datasets dataquality.Defaults `yaml:"datasets"`
 }
 
-// Environment is what is wrong with the monitoring itself.
+// Environment has faults of the monitoring itself.
 type Environment struct {
-	// MissingScrapes is the share of scrapes that fail without a trace.
+	// MissingScrapes is the share of scrapes that Prometheus does not make.
 	MissingScrapes float64 `yaml:"missing_scrapes"`
 	// Restarts is the mean time between two restarts of each exporter; 0s for none.
 	Restarts config.Duration `yaml:"restarts"`
@@ -57,7 +57,7 @@ type Environment struct {
 	ClockSkew config.Duration `yaml:"clock_skew"`
 }
 
-// SetDefaults implements config.Defaulter: some scrapes are lost, and exporters restart now and then.
+// SetDefaults implements config.Defaulter. By default some scrapes are missing, and exporters restart sometimes.
 func (e *Environment) SetDefaults() {
 	e.MissingScrapes, e.Restarts = 0.001, config.Duration(14*24*time.Hour)
 }
@@ -73,7 +73,7 @@ func (e *Environment) Validate(at config.At) {
 	}
 }
 
-// Data is a file of events, in place of a simulation.
+// Data is a file of events that replaces a simulation.
 type Data struct {
 	// File is a Parquet or CSV file; --data NAME=FILE replaces it.
 	File config.Path `yaml:"file,omitempty"`
@@ -84,9 +84,9 @@ type Data struct {
 	// Speedup makes the events come so many times as fast; the first event comes at the start of the replay plus Shift.
 	Speedup float64         `yaml:"speedup"`
 	Shift   config.Duration `yaml:"shift"`
-	// Anchor says which time of the file is the start of the replay: by default the start itself.
+	// Anchor is the time in the file that becomes the start of the replay; by default the start itself.
 	Anchor Moment `yaml:"anchor,omitempty"`
-	// Columns are those that are read; by default all.
+	// Columns are the columns to read; by default all.
 	Columns []string `yaml:"columns,omitempty"`
 }
 
@@ -103,23 +103,23 @@ func (d *Data) Validate(at config.At) {
 	}
 }
 
-// Dataset is a table that the data-quality exporter watches.
+// Dataset is a table that the data-quality exporter profiles.
 type Dataset struct {
 	config.Pos `yaml:"-"`
 
 	Name string `yaml:"name"`
-	// Data is a file to play, in place of rows_per_hour and columns.
+	// Data is a file to replay instead of rows_per_hour and columns.
 	Data *Data `yaml:"data,omitempty"`
-	// RowsPerHour is the mean of a usual day.
+	// RowsPerHour is the mean of a normal day.
 	RowsPerHour float64  `yaml:"rows_per_hour"`
 	Traffic     Traffic  `yaml:"traffic"`
 	Load        Load     `yaml:"load"`
 	Columns     []Column `yaml:"columns,omitempty"`
-	// History is how long before the start the table has rows.
+	// History is the period before the start for which the table has rows.
 	History config.Duration `yaml:"history"`
 	// FirstDay gives the exporter a baseline of days before the start; see the exporter's baselines.production.first_day.
 	FirstDay Moment `yaml:"first_day,omitempty"`
-	// Freshness and Window are the exporter's thresholds.freshness and window where the scenario changes them.
+	// Freshness and Window override the exporter's thresholds.freshness and window.
 	Freshness *config.Duration `yaml:"freshness,omitempty"`
 	Window    *config.Duration `yaml:"window,omitempty"`
 }
@@ -166,11 +166,11 @@ func named(at config.At, name, what string) {
 	}
 }
 
-// Load is how rows come into the table.
+// Load defines how rows arrive in the table.
 type Load struct {
 	// Every is the time between two loads; 0s for a stream.
 	Every config.Duration `yaml:"every"`
-	// Lateness is how long a row is under way.
+	// Lateness is the time from a row's event to its arrival.
 	Lateness config.Duration `yaml:"lateness"`
 }
 
@@ -183,19 +183,19 @@ func (l *Load) Validate(at config.At) {
 	}
 }
 
-// Traffic is how many come when.
+// Traffic is the rate of events over time.
 type Traffic struct {
-	// Daily is the swing of a day, 0 to 1: at 0.8 the busiest hour has nine times the quietest one's.
+	// Daily is the amplitude of a day, 0 to 1: at 0.8 the busiest hour has nine times the events of the quietest one.
 	Daily float64 `yaml:"daily"`
 	// Peak is the busiest hour.
 	Peak float64 `yaml:"peak"`
-	// Weekend is the factor of Saturdays and Sundays, and Holiday that of holidays.
+	// Weekend is the factor for Saturdays and Sundays, Holiday that for holidays.
 	Weekend float64 `yaml:"weekend"`
 	Holiday float64 `yaml:"holiday"`
-	// Growth is a share a month of thirty days.
+	// Growth is the growth in a month of thirty days, as a share.
 	Growth float64 `yaml:"growth_per_month"`
-	// HourlyNoise and DailyNoise are the standard deviations of the logarithm of an hour's and a day's factor: a count has more
-	// spread than a Poisson variable, and a skewed one.
+	// HourlyNoise and DailyNoise are the standard deviations of the logarithm of an hour's and a day's factor. Counts thus vary more than a
+	// Poisson variable, and are skewed.
 	HourlyNoise float64 `yaml:"hourly_noise"`
 	DailyNoise  float64 `yaml:"daily_noise"`
 	// Zone is the time zone of days and weeks.
@@ -237,7 +237,7 @@ func (t *Traffic) Validate(at config.At) {
 	}
 }
 
-// Location is the time zone.
+// Location returns the time zone.
 func (t *Traffic) Location() *time.Location { return t.location }
 
 // Moment is a point in time: a date, a date and a time in UTC, or a duration from the start of the replay.
@@ -269,10 +269,10 @@ func (m *Moment) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// IsZero reports whether nothing was said.
+// IsZero reports whether the moment was not set.
 func (m Moment) IsZero() bool { return !m.set }
 
-// From is the time of the moment in a replay that begins at start.
+// From returns the time of the moment in a replay that begins at start.
 func (m Moment) From(start time.Time) time.Time {
 	if !m.time.IsZero() {
 		return m.time
@@ -324,13 +324,13 @@ func (s *Scenario) Validate(at config.At) {
 	}
 }
 
-// From and To are the bounds of the replay.
+// From returns the start of the replay.
 func (s *Scenario) From() time.Time { return s.Start.time }
 
-// To is the end of the replay.
+// To returns the end of the replay.
 func (s *Scenario) To() time.Time { return s.Start.time.Add(time.Duration(s.Length)) }
 
-// LoadFile reads and checks a scenario.
+// LoadFile reads and validates a scenario.
 func LoadFile(path string) (*Scenario, error) {
 	s, err := config.Load[Scenario](path)
 	if err != nil {
@@ -345,7 +345,7 @@ func share(at config.At, key string, v float64) {
 	}
 }
 
-// Parse reads and checks a scenario that is in memory. The name stands for the file in messages.
+// Parse reads and validates a scenario in memory. Messages use name as the file name.
 func Parse(name string, text []byte) (*Scenario, error) {
 	var s Scenario
 	if err := config.Decode(name, text, &s); err != nil {

@@ -4,24 +4,24 @@ import (
 	"time"
 )
 
-// batch holds rows by column. It is used again for the next rows.
+// batch holds rows by column. It is reused for the next rows.
 type batch struct {
 	n    int
-	time []int64 // of the events, in microseconds since 1970
+	time []int64 // times of the events, in Unix microseconds
 	cols []vector
-	// minute is that of the hour, once the rows were counted.
+	// minute is the minute of the hour, set when the rows are counted.
 	minute []uint8
 }
 
 // vector is a column of a batch.
 type vector struct {
 	null []bool
-	num  []float64 // numbers, and points in time in microseconds
+	num  []float64 // numbers, and times in microseconds
 	text []int32   // indices of names
-	dict *dict     // nil where the column is of numbers
+	dict *dict     // nil for a column of numbers
 }
 
-// dict has each text of a column once.
+// dict interns the texts of a column.
 type dict struct {
 	names []string
 	index map[string]int32
@@ -68,7 +68,7 @@ func (b *batch) copyRow(from *batch, i int) {
 	}
 }
 
-// keep drops the rows for which keep is false, in place.
+// keep removes the rows for which keep is false, in place.
 func (b *batch) keep(keep func(i int) bool) {
 	n := 0
 	for i := range b.n {
@@ -99,7 +99,7 @@ func (b *batch) keep(keep func(i int) bool) {
 	}
 }
 
-// class is the kind of values of a column.
+// class is the type of a column's values.
 type class int
 
 const (
@@ -121,7 +121,7 @@ const (
 	hour   = 60 * minute
 )
 
-// minuteOf is the number of the minute that an instant is in.
+// minuteOf returns the number of the minute of an instant.
 func minuteOf(t time.Time) int64 { return floor(t.UnixMicro(), minute) }
 
 func floor(a, b int64) int64 {
@@ -134,18 +134,18 @@ func floor(a, b int64) int64 {
 
 func timeOf(m int64) time.Time { return time.UnixMicro(m * minute).UTC() }
 
-// stream makes events, minute by minute: the same at every call. It is for one goroutine.
+// stream generates events minute by minute. The same minute always gives the same events. Only one goroutine may use it.
 type stream interface {
 	columns() []column
-	// minute appends the events of the minute of that number.
+	// minute appends the events of the minute with this number.
 	minute(m int64, to *batch)
-	// times appends the times of these events only: the batch has no values then.
+	// times appends only the times of these events; the batch then has no values.
 	times(m int64, to *batch)
-	// bounds are the first minute that has events and the one after the last.
+	// bounds returns the first minute with events, and the minute after the last.
 	bounds() (from, to int64)
 }
 
-// newBatch makes an empty batch of a stream's columns.
+// newBatch returns an empty batch with a stream's columns.
 func newBatch(columns []column, dicts []*dict) *batch {
 	b := &batch{cols: make([]vector, len(columns))}
 	for i := range columns {

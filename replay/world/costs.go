@@ -9,8 +9,8 @@ import (
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
-// costs are what departments spend, as the cost exporter shows it. The amounts are made here: the exporter reads bills and a
-// Prometheus, which a replay has none of. A test holds the names to the exporter's catalogue.
+// costs is the spending of departments, published as by the cost exporter. The amounts are simulated here, because the exporter reads bills
+// and a Prometheus, which a replay does not have. A test compares the metric names with the exporter's catalogue.
 type costs struct {
 	w       *World
 	list    []*department
@@ -25,7 +25,7 @@ type department struct {
 
 	spent, idle, requests, value float64
 	today                        float64
-	days                         []float64 // what each whole day cost
+	days                         []float64 // cost of each complete day
 	ended                        []time.Time
 }
 
@@ -43,7 +43,7 @@ func (w *World) newCosts() *costs {
 	return c
 }
 
-// advance spends money up to a time.
+// advance simulates the spending up to a time.
 func (c *costs) advance(_ context.Context, at time.Time) error {
 	for now := minuteOf(at); c.through < now; c.through++ {
 		for _, d := range c.list {
@@ -71,7 +71,7 @@ func (d *department) minute(seed uint64, m int64) {
 	d.idle += cost * idle
 	d.today += cost
 	d.requests += n
-	// An inference is worth twice what it costs when nothing is wrong.
+	// The value of an inference is twice its cost while nothing is wrong.
 	d.value += n * 2 * float64(d.GPUs) * d.GPUHour / 3600 / d.RequestsPerSecond
 	if at := timeOf(m + 1); at.Equal(at.Truncate(24 * time.Hour)) {
 		d.days, d.ended = append(d.days, d.today), append(d.ended, at)
@@ -79,7 +79,7 @@ func (d *department) minute(seed uint64, m int64) {
 	}
 }
 
-// month is what the bill has of the month so far, and what the month will be at the mean of the last seven whole days.
+// month returns the bill of the month to date, and the projected cost of the month at the mean of the last seven complete days.
 func (d *department) month(at time.Time) (toDate, projected float64) {
 	begin, end := monthOf(at)
 	through := begin

@@ -18,10 +18,10 @@ import (
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
-// took is how long a profile or a cycle is said to take.
+// took is the reported duration of a profile or a cycle.
 const took = 500 * time.Millisecond
 
-// datasets are the tables of a scenario under the data-quality exporter.
+// datasets are the tables of a scenario, profiled by the data-quality exporter.
 type datasets struct {
 	w       *World
 	clock   *clock
@@ -69,7 +69,7 @@ func (w *World) openDatasets(ctx context.Context) (*datasets, error) {
 		}
 		list = append(list, entry)
 	}
-	// The configuration is one that a user could write, so that what it leaves out has the product's defaults.
+	// The configuration is YAML as a user writes it, so that omitted settings have the product's defaults.
 	text, err := yaml.Marshal(map[string]any{
 		"sources":  map[string]any{"replay": map[string]any{"type": "duckdb"}},
 		"datasets": list,
@@ -87,7 +87,7 @@ func (w *World) openDatasets(ctx context.Context) (*datasets, error) {
 	return d, d.restart()
 }
 
-// override applies what the scenario says of all datasets.
+// override applies the scenario's settings for all datasets.
 func (w *World) override(cfg *dataquality.Config) {
 	of := w.scenario.Exporters.Datasets
 	for i := range cfg.Datasets {
@@ -99,7 +99,7 @@ func (w *World) override(cfg *dataquality.Config) {
 	}
 }
 
-// datasetFeed makes the feed of a dataset, and names its timestamp column.
+// datasetFeed returns the feed of a dataset, and its timestamp column.
 func (w *World) datasetFeed(ctx context.Context, ds *scenario.Dataset) (*feed, string, error) {
 	s := w.scenario
 	wrongs := occurrences(s, func(e *scenario.Event) bool { return e.Dataset == ds.Name })
@@ -115,7 +115,7 @@ func (w *World) datasetFeed(ctx context.Context, ds *scenario.Dataset) (*feed, s
 	return newFeed(sim, sim.dicts, w.seed, ds.Name, ds.Load, wrongs), scenario.TimeColumn, nil
 }
 
-// advance implements restarter: the datasets that are due are profiled, as many at a time as there are cores for.
+// advance implements restarter. It profiles the datasets that are due, two at a time.
 func (d *datasets) advance(ctx context.Context, at time.Time) error {
 	all, cancelled := errgroup.WithContext(ctx)
 	all.SetLimit(2)
@@ -127,10 +127,10 @@ func (d *datasets) advance(ctx context.Context, at time.Time) error {
 	return all.Wait()
 }
 
-// close gives back what is held.
+// close releases all resources.
 func (d *datasets) close() error { return errors.Join(d.source.Close(), d.store.Close()) }
 
-// restart begins the exporter anew: what it has published is gone, and what it has stored is not.
+// restart restarts the exporter: published metrics are lost, stored baselines are not.
 func (d *datasets) restart() (err error) {
 	d.replay, err = dataquality.NewReplay(d.cfg, dataquality.ReplayOptions{
 		Sources: map[string]*tables.Source{"replay": d.source}, Store: d.store, Now: d.clock.now, Logger: d.w.logger,
@@ -139,8 +139,8 @@ func (d *datasets) restart() (err error) {
 	return err
 }
 
-// due reports whether the dataset of that index is profiled at a time. A new process profiles at once, and datasets do not go
-// in step afterwards.
+// due reports whether the dataset with this index has to be profiled. A new process profiles at once. After that, datasets are profiled in
+// different minutes.
 func (d *datasets) due(i int, at time.Time) bool {
 	if !d.current[i].ran {
 		return true
@@ -169,7 +169,7 @@ func (d *datasets) write(k *sink, to *engine.Scrape) (err error) {
 	for i := range d.current {
 		p := &d.current[i]
 		if p.changed || p.sink != k {
-			// Between two profiles the exporter shows the same again.
+			// Between two profiles the metrics do not change.
 			if p.sink != k {
 				p.places = nil
 			}

@@ -8,14 +8,14 @@ import (
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
-// feed is a stream with what goes wrong laid over it: which events there are, what they say, and when they arrive. What it
-// makes of a minute is the same at every call. It is for one goroutine.
+// feed is a stream with incidents applied to it: they change which events there are, their values, and when they arrive. The same minute
+// always gives the same events. Only one goroutine may use it.
 type feed struct {
 	stream
 	seed     uint64
 	name     string
 	dicts    []*dict
-	lateness int64 // minutes, as all that follow
+	lateness int64 // minutes, as all following fields
 	every    int64
 	wrongs   []*wrong
 	// slowest is the longest time from an event to its arrival.
@@ -33,7 +33,7 @@ type wrong struct {
 	category              int32
 }
 
-// progress is how much of its size an incident has in a minute.
+// progress returns the share of its full size that an incident has in a minute.
 func (w *wrong) progress(m int64) float64 {
 	if m < w.from || m >= w.to {
 		return 0
@@ -44,14 +44,14 @@ func (w *wrong) progress(m int64) float64 {
 	return min(1, float64(m-w.from+1)/float64(w.ramp))
 }
 
-// typical is what the values of a column usually are.
+// typical has typical values of a column.
 type typical struct {
 	median             float64
 	nulls              float64
 	frequent, ordinary int32 // categories
 }
 
-// occurrences are the incidents that concern a feed.
+// occurrences returns the incidents that affect a feed.
 func occurrences(s *scenario.Scenario, concerns func(*scenario.Event) bool) []*wrong {
 	var all []*wrong
 	for i := range s.Incidents {
@@ -69,7 +69,7 @@ func occurrences(s *scenario.Scenario, concerns func(*scenario.Event) bool) []*w
 	return all
 }
 
-// newFeed lays incidents over a stream.
+// newFeed applies incidents to a stream.
 func newFeed(of stream, dicts []*dict, seed uint64, name string, load scenario.Load, wrongs []*wrong) *feed {
 	f := &feed{
 		stream: of, seed: seed, name: name, dicts: dicts, wrongs: wrongs,
@@ -96,7 +96,7 @@ func newFeed(of stream, dicts []*dict, seed uint64, name string, load scenario.L
 	return f
 }
 
-// usual looks at a few thousand values of a column.
+// usual computes the typical values of a column from a few thousand values.
 func (f *feed) usual(col int) typical {
 	from, to := f.bounds()
 	b := newBatch(f.columns(), f.dicts)
@@ -137,7 +137,7 @@ func (f *feed) usual(col int) typical {
 	return t
 }
 
-// events appends the events of a minute as their producer writes them.
+// events appends the events of a minute as their producer sends them.
 func (f *feed) events(m int64, to *batch) {
 	active := false
 	for _, w := range f.wrongs {
@@ -161,7 +161,7 @@ func (f *feed) events(m int64, to *batch) {
 	}
 }
 
-// change makes the incident happen to the events of a minute.
+// change applies the incident to the events of a minute.
 func (w *wrong) change(r *rand.Rand, progress float64, b *batch) {
 	size := w.Size
 	switch w.Kind {
@@ -195,7 +195,7 @@ func (w *wrong) change(r *rand.Rand, progress float64, b *batch) {
 	}
 }
 
-// value changes one value.
+// value applies the incident to one value.
 func (w *wrong) value(r *rand.Rand, progress float64, v *vector, i int) {
 	text := v.dict != nil
 	switch w.Kind {
@@ -234,7 +234,7 @@ func (w *wrong) value(r *rand.Rand, progress float64, v *vector, i int) {
 	}
 }
 
-// arrivals appends the rows that come into the table in a minute.
+// arrivals appends the rows that arrive in the table in a minute.
 func (f *feed) arrivals(m int64, to *batch) {
 	f.due(m, func(e int64) { f.arrive(e, false, 0, to) })
 	for i, w := range f.wrongs {
@@ -248,7 +248,7 @@ func (f *feed) arrivals(m int64, to *batch) {
 	}
 }
 
-// times appends the times of the rows that come into the table in a minute, and perhaps their values.
+// times appends the times of the rows that arrive in a minute. While an incident is active, it also appends their values.
 func (f *feed) times(m int64, to *batch) {
 	if slices.ContainsFunc(f.wrongs, func(w *wrong) bool { return m >= w.from && m < w.to+w.delay+f.slowest }) {
 		f.arrivals(m, to)
@@ -257,7 +257,7 @@ func (f *feed) times(m int64, to *batch) {
 	f.due(m, func(e int64) { f.stream.times(e, to) })
 }
 
-// due calls each with the minutes whose events arrive in a minute, if nothing is wrong.
+// due calls each with the minutes whose events arrive in a minute, without incidents.
 func (f *feed) due(m int64, each func(event int64)) {
 	m -= f.lateness
 	if f.every == 0 {
@@ -272,7 +272,7 @@ func (f *feed) due(m int64, each func(event int64)) {
 	}
 }
 
-// arrive appends the events of a minute: those that are late by the incident of that index, or those that are not late.
+// arrive appends events of a minute: either those that the incident with this index delays, or those without delay.
 func (f *feed) arrive(e int64, late bool, incident int, to *batch) {
 	from := e
 	for _, w := range f.wrongs {

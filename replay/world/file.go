@@ -15,7 +15,7 @@ import (
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
-// maxValues bounds the values of a file that are kept: about a gigabyte.
+// maxValues limits the values of a file in memory, to about a gigabyte.
 const maxValues = 120_000_000
 
 // keptAround is how long before or after the replay an event may be: nothing looks farther, and a file may have times that stand
@@ -27,7 +27,7 @@ type recording struct {
 	cols  []column
 	dicts []*dict
 	all   batch
-	// first has the index of the first event of each minute, from the minute of the first event on.
+	// first has the index of the first event of each minute. It starts with the minute of the first event.
 	begin int64
 	first []int32
 }
@@ -53,7 +53,7 @@ func readFile(ctx context.Context, d *scenario.Data, columns []string, start, en
 	}
 	from += ")"
 	r := &recording{}
-	// DESCRIBE names the types as SQL does.
+	// DESCRIBE returns SQL type names.
 	described, err := db.QueryContext(ctx, "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM "+from+")")
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", d.File, err)

@@ -1,12 +1,12 @@
 package world
 
-// hourly has a value of each hour since 1970. Hours lie side by side, so a look-up costs nothing, as it would not in a map.
+// hourly has a value for each hour since 1970. It is a slice, because a look-up in a map takes longer.
 type hourly[T any] struct {
 	first int64
 	of    []T
 }
 
-// at is the value of an hour, zero where there is none.
+// at returns the value of an hour; zero if there is none.
 func (h *hourly[T]) at(hour int64) (v T) {
 	if i := hour - h.first; i >= 0 && i < int64(len(h.of)) {
 		return h.of[i]
@@ -14,7 +14,7 @@ func (h *hourly[T]) at(hour int64) (v T) {
 	return v
 }
 
-// bounds are the first hour that may have a value and the one after the last.
+// bounds returns the first hour that may have a value, and the hour after the last.
 func (h *hourly[T]) bounds() (from, to int64) { return h.first, h.first + int64(len(h.of)) }
 
 func (h *hourly[T]) set(hour int64, v T) {
@@ -31,7 +31,7 @@ func (h *hourly[T]) set(hour int64, v T) {
 	h.of[hour-h.first] = v
 }
 
-// forget drops the values of the hours before one.
+// forget removes the values of the hours before one.
 func (h *hourly[T]) forget(before int64) {
 	if drop := min(before-h.first, int64(len(h.of))); drop > 0 {
 		clear(h.of[:drop])

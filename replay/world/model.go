@@ -20,7 +20,7 @@ import (
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
-// models are the models of a scenario under the model-quality exporter.
+// models are the models of a scenario, counted by the model-quality exporter.
 type models struct {
 	w      *World
 	clock  *clock
@@ -35,22 +35,22 @@ type models struct {
 	changes   int64 // of the other baselines, that are written already
 	baselines *engine.Held
 	sink      *sink
-	// inferences are the samples of the last scrape, whose memory the next one uses.
+	// inferences has the samples of the last scrape; the next scrape reuses its memory.
 	inferences []sample
 }
 
-// model makes the spans of one model.
+// model generates the spans of one model.
 type model struct {
 	*scenario.Model
 	w     *World
 	feed  *feed
 	batch *batch
-	// prediction and confidence are columns of the feed, or -1.
+	// prediction and confidence are column indices in the feed, or -1.
 	prediction, confidence int
 	keys                   []string // of the features
 	wrongs                 []*wrong
 	releases               []release
-	through                int64 // the first minute whose inferences were not made yet
+	through                int64 // the first minute without generated inferences
 	span                   modelquality.Span
 }
 
@@ -82,7 +82,7 @@ func (w *World) openModels(ctx context.Context) (*models, error) {
 	text, err := yaml.Marshal(map[string]any{
 		"sources": map[string]any{"replay": map[string]any{"type": "duckdb"}},
 		"models":  list,
-		// A configuration with training data must say where baselines are kept. They are kept in memory: see ReplayOptions.
+		// A configuration with training data must have a baseline store. The replay uses the one in ReplayOptions, in memory.
 		"baseline_store": map[string]any{"type": "FILESYSTEM", "config": map[string]any{"directory": "unused"}},
 	})
 	if err != nil {
@@ -148,25 +148,25 @@ func (m *model) name(features []column) {
 	}
 }
 
-// training is a table of features as they were before the start, without what goes wrong later.
+// training returns a table of the features before the start, without incidents.
 func (w *World) training(m *model) *table {
 	s := w.scenario
 	from := minuteOf(s.From().AddDate(0, 0, -30))
-	// So many rows, evenly over the thirty days.
+	// Training rows are evenly distributed over thirty days.
 	perMinute := float64(m.Training) / (30 * 24 * 60)
 	flat := m.Traffic
 	flat.HourlyNoise, flat.DailyNoise, flat.Growth = 0, 0, 0
 	t := newTraffic(flat, w.seed, m.Name+"/training", perMinute, s.From(), nil)
 	sim := newSimulation(w.seed, m.Name+"/training", m.Features, t, from, minuteOf(s.From()))
 	for i, d := range sim.draws {
-		// The categories' own hours are the same as in production.
+		// With the same name, the categories have the same peak hours as in production.
 		d.name = m.Name + "/" + m.Features[i].Name
 	}
 	f := newFeed(sim, sim.dicts, w.seed, m.Name+"/training", scenario.Load{}, nil)
 	return newTable(f, scenario.TimeColumn, s.From)
 }
 
-// close gives back what is held.
+// close releases all resources.
 func (ms *models) close() error { return errors.Join(ms.source.Close(), ms.store.Close()) }
 
 func (ms *models) restart() (err error) {
@@ -177,7 +177,7 @@ func (ms *models) restart() (err error) {
 	return err
 }
 
-// advance makes the inferences up to a time and lets the exporter count them.
+// advance generates the inferences up to a time and passes them to the exporter.
 func (ms *models) advance(ctx context.Context, at time.Time) error {
 	now := minuteOf(at)
 	for _, m := range ms.list {
@@ -190,7 +190,7 @@ func (ms *models) advance(ctx context.Context, at time.Time) error {
 	return ms.replay.Tidy(ctx)
 }
 
-// state is what holds for the inferences of a minute.
+// state has the parameters of the inferences of a minute.
 type state struct {
 	slower, queue              float64
 	errors, timeouts, fallback float64
@@ -219,7 +219,7 @@ func (m *model) state(at int64) state {
 		case scenario.HallucinationSurge:
 			st.invented = w.Size * p
 		case scenario.GPUQueueing:
-			// The computation takes what it took; the rest is waiting.
+			// The computation time stays the same; the additional time is queue wait.
 			st.slower *= (1 - st.queue) / (1 - w.Size*p)
 			st.queue = w.Size * p
 		case scenario.GPUSaturation:
@@ -248,13 +248,13 @@ func (m *model) meanGroundedness() float64 {
 	return 0.95
 }
 
-// between draws a number between 0 and 1 around a mean: a normal variable on the logistic scale.
+// between draws a number between 0 and 1 with a mean: a normal variable on the logistic scale.
 func between(r *rand.Rand, mean, concentration float64) float64 {
 	sd := 1 / math.Sqrt(concentration*mean*(1-mean))
 	return 1 / (1 + math.Exp(-(math.Log(mean/(1-mean)) + sd*r.NormFloat64())))
 }
 
-// version is the one that a request of a minute meets.
+// version returns the version that handles a request in a minute.
 func (m *model) version(at int64, r *rand.Rand) string {
 	for i := len(m.releases) - 1; i > 0; i-- {
 		rel := m.releases[i]
@@ -268,7 +268,7 @@ func (m *model) version(at int64, r *rand.Rand) string {
 	return m.releases[0].version
 }
 
-// spans makes the spans of the inferences of a minute.
+// spans generates the spans of the inferences of a minute.
 func (m *model) spans(at int64, emit func(*modelquality.Span)) {
 	b := m.batch
 	b.reset()
@@ -305,7 +305,7 @@ func (m *model) spans(at int64, emit func(*modelquality.Span)) {
 	}
 }
 
-// end says how the inference ended, and reports whether there is an output.
+// end sets how the inference ended, and reports whether it has an output.
 func (m *model) end(r *rand.Rand, st state, s *modelquality.Span, attribute func(string, modelquality.Value)) bool {
 	switch u := r.Float64(); {
 	case u < st.errors:
@@ -323,7 +323,7 @@ func (m *model) end(r *rand.Rand, st state, s *modelquality.Span, attribute func
 	return true
 }
 
-// output says what the model answered and what evaluators made of it.
+// output adds the model's output and its evaluations.
 func (m *model) output(r *rand.Rand, st state, b *batch, i int, s *modelquality.Span, attribute func(string, modelquality.Value)) {
 	if m.prediction >= 0 {
 		if v, ok := b.attribute(m.prediction, i, m.feed.columns()[m.prediction].class); ok {
@@ -371,7 +371,7 @@ func (m *model) output(r *rand.Rand, st state, b *batch, i int, s *modelquality.
 	}
 }
 
-// attribute is a value as a service sends it; a missing one is not sent.
+// attribute returns a value as a service sends it. A missing value is not sent.
 func (b *batch) attribute(col, i int, class class) (modelquality.Value, bool) {
 	v := &b.cols[col]
 	switch {

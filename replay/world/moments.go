@@ -6,7 +6,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
-// sums are what moments are computed from: the sums of so many values less a number near them, so that squares do not cancel out.
+// sums are the sums from which moments are computed. A number near the values is subtracted first, to avoid cancellation in the squares.
 type sums struct {
 	n, zeros               int64
 	min, max, sum, squares float64
@@ -50,7 +50,7 @@ func (s *sums) moments(near float64) binning.Moments {
 	}
 }
 
-// near is a number near the values of a layout.
+// near returns a number near the values of a layout.
 func near(l binning.Layout) float64 {
 	if len(l.Edges) == 0 {
 		return 0
@@ -83,7 +83,7 @@ func (c *counter) measure(b *batch, h int64, from, to int, byMinute bool) {
 	}
 }
 
-// moments are those of a window; without values, those of none.
+// moments returns the moments of a window.
 func (t *table) moments(c *counter, from, to int64) binning.Moments {
 	var all sums
 	first, last := floor(from, hour), floor(min(to-1, t.through*minute+hour*24), hour)

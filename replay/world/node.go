@@ -10,8 +10,8 @@ import (
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
-// node is a machine with GPUs, as its GPU exporter shows it. Its numbers are drawn here and not read from a driver: the exporter
-// only renames what NVML counts, and its own tests hold that. A test holds the names to the exporter's catalogue.
+// node is a machine with GPUs, published as by its GPU exporter. Its numbers are simulated here instead of read from a driver, because the
+// exporter only renames NVML's counters, which its own tests check. A test compares the metric names with the exporter's catalogue.
 type node struct {
 	*scenario.Node
 	w         *World
@@ -27,7 +27,7 @@ var _ engine.Source = (*node)(nil)
 
 const (
 	gpuMemory = 80 << 30
-	gpuXidOf  = 0 // the GPU that errors and heat happen to
+	gpuXidOf  = 0 // the GPU with errors and heat
 )
 
 func (w *World) newNode(n *scenario.Node) *node {
@@ -38,13 +38,13 @@ func (w *World) newNode(n *scenario.Node) *node {
 	}
 }
 
-// gpu is one GPU in a minute.
+// gpu has the state of one GPU in a minute.
 type gpu struct {
 	utilization, memory, celsius float64
 	lost                         bool
 }
 
-// look is what the GPU of that index does in a minute.
+// look returns the state of the GPU with this index in a minute.
 func (n *node) look(at int64, i int) gpu {
 	r := random(n.w.seed, n.Name+"/gpu/"+strconv.Itoa(i), at)
 	g := gpu{
@@ -71,7 +71,7 @@ func (n *node) look(at int64, i int) gpu {
 	return g
 }
 
-// advance counts up to a time what only grows.
+// advance updates the counters up to a time.
 func (n *node) advance(_ context.Context, at time.Time) error {
 	for now := minuteOf(at); n.through < now; n.through++ {
 		for _, w := range n.wrongs {
@@ -118,7 +118,7 @@ func (n *node) Scrape(_ context.Context, at time.Time, to *engine.Scrape) error 
 		if i != gpuXidOf {
 			continue
 		}
-		// The exporter shows a counter of each kind of error from the start, so that the first one is an increase.
+		// The exporter publishes a counter for each kind of error from the start, so that the first error is an increase.
 		for _, w := range n.wrongs {
 			if w.Kind == scenario.GPUXid {
 				of(n.xids[int(w.Size)], "gpu_xid_errors_total", "xid", strconv.Itoa(int(w.Size)))

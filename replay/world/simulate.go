@@ -11,7 +11,7 @@ import (
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
-// random returns the generator of one thing at one time. Whatever came before, it draws the same.
+// random returns a generator for one name and time. It always draws the same numbers.
 func random(seed uint64, name string, at int64) *rand.Rand {
 	return rand.New(rand.NewPCG(seed^hash(name), uint64(at)*0x9e3779b97f4a7c15)) //nolint:gosec // A simulation must be repeatable.
 }
@@ -22,7 +22,7 @@ func hash(name string) uint64 {
 	return h.Sum64()
 }
 
-// traffic is how many events come when.
+// traffic is the rate of events over time.
 type traffic struct {
 	scenario.Traffic
 	seed     uint64
@@ -31,7 +31,7 @@ type traffic struct {
 	start    time.Time
 	holidays map[string]bool
 
-	hour   int64 // of the cached factor
+	hour   int64 // hour of the cached factor
 	factor float64
 }
 
@@ -43,13 +43,13 @@ func newTraffic(t scenario.Traffic, seed uint64, name string, perMinute float64,
 	return tr
 }
 
-// calendar is what hour of which kind of day it is, by the clocks of the place.
+// calendar returns the local time and hour of a minute.
 func (t *traffic) calendar(m int64) (local time.Time, hours float64) {
 	local = timeOf(m).In(t.Location())
 	return local, float64(local.Hour()) + float64(local.Minute())/60
 }
 
-// rate is the expected number of events in a minute.
+// rate returns the expected number of events in a minute.
 func (t *traffic) rate(m int64) float64 {
 	local, hours := t.calendar(m)
 	if h := floor(m, 60); h != t.hour {
@@ -62,7 +62,7 @@ func (t *traffic) rate(m int64) float64 {
 			t.factor *= t.Holiday
 		}
 		t.factor *= math.Pow(1+t.Growth, timeOf(m).Sub(t.start).Hours()/(30*24))
-		// Logarithms of factors: a busy hour is further above the mean than a quiet one is below.
+		// Factors are lognormal: a busy hour deviates more from the mean than a quiet one.
 		noise := t.DailyNoise*random(t.seed, t.name+"/day", floor(m, 24*60)).NormFloat64() + t.HourlyNoise*random(t.seed, t.name+"/hour", h).NormFloat64()
 		t.factor *= math.Exp(noise)
 	}
@@ -135,7 +135,7 @@ func (s *simulation) minute(m int64, to *batch) {
 
 func (s *simulation) times(m int64, to *batch) { s.draw(m, to) }
 
-// draw draws how many events there are in a minute, and when. What it returns draws their values next.
+// draw draws the number of events of a minute and their times. The returned generator draws their values next.
 func (s *simulation) draw(m int64, to *batch) *rand.Rand {
 	if m < s.from || m >= s.to {
 		return nil
@@ -155,11 +155,11 @@ type draw struct {
 	seed uint64
 	name string
 	dict *dict
-	rank []float64 // of each category: its weight
-	// whole says that numbers are rounded.
+	rank []float64 // weight of each category
+	// whole means that numbers are rounded.
 	whole bool
 
-	// What follows holds for the hour.
+	// The following fields are for the current hour.
 	hour   int64
 	scale  float64
 	alias  []int32
@@ -185,7 +185,7 @@ func newDraw(c *scenario.Column, seed uint64, of string) *draw {
 	return d
 }
 
-// moment sets what the distribution is at a time.
+// moment sets the parameters of the distribution at a time.
 func (d *draw) moment(m int64, hours float64, weekend bool) {
 	h := floor(m, 60)
 	if h == d.hour {
@@ -223,7 +223,7 @@ func (d *draw) noise(day int64, i int) float64 {
 	return random(d.seed, d.name+"/wander", day*100_003+int64(i)).NormFloat64()
 }
 
-// aliasTable prepares a draw of a category in constant time, by Vose's method.
+// aliasTable prepares draws of a category in constant time, by Vose's method.
 func aliasTable(weights []float64) (alias []int32, accept []float64) {
 	n := len(weights)
 	sum := 0.0

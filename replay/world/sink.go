@@ -19,13 +19,12 @@ type sample struct {
 	value  float64
 }
 
-// sink finds the series of metrics at one target. A scrape of months meets the same ones again and again, so each is looked up
-// by its labels once.
+// sink maps the metrics of one target to series. The scrapes of months have the same series, so each is looked up by its labels only once.
 type sink struct {
 	scrape *engine.Scrape
 	names  map[*prometheus.Desc]string
 	series map[string][]*engine.Series
-	// constants are those of constant metrics, by the values of their labels.
+	// constants has the series of constant metrics, by their label values.
 	constants map[*prometheus.Desc]map[string]*engine.Series
 	key       []byte
 }
@@ -37,14 +36,14 @@ func newSink(scrape *engine.Scrape) *sink {
 	}
 }
 
-// place is where a metric was the last time.
+// place is a metric at a position of the previous call.
 type place struct {
 	identity *exporters.Identity
 	series   *engine.Series
 }
 
-// held are what a scrape would show of metrics that stay as they are for a while. What is shown of a thing comes mostly in the same
-// order: where it does, its place tells the series.
+// held returns the samples of metrics that stay unchanged for a while. Metrics mostly come in the same order, so that the position gives
+// the series without a look-up.
 func (k *sink) held(metrics []prometheus.Metric, places *[]place) (*engine.Held, error) {
 	all := make([]sample, 0, len(metrics))
 	for i, m := range metrics {
@@ -72,7 +71,7 @@ func (k *sink) held(metrics []prometheus.Metric, places *[]place) (*engine.Held,
 	return engine.NewHeld(series, values)
 }
 
-// samples appends what a scrape would show of the metrics; of a histogram that is its classic buckets.
+// samples appends the samples of the metrics; for a histogram, those of its classic buckets.
 func (k *sink) samples(to []sample, metrics []prometheus.Metric) ([]sample, error) {
 	for _, m := range metrics {
 		if c, ok := m.(*exporters.Constant); ok {
@@ -189,7 +188,7 @@ func formatLE(v float64) string {
 	return s
 }
 
-// name is the metric's name, which a Desc tells only in its text.
+// name returns the metric's name, which a Desc has only in its text.
 func (k *sink) name(d *prometheus.Desc) string {
 	name, ok := k.names[d]
 	if !ok {
@@ -200,7 +199,7 @@ func (k *sink) name(d *prometheus.Desc) string {
 	return name
 }
 
-// one is the series of a metric that is written by hand.
+// one returns the series with this name and these labels.
 func (k *sink) one(name string, pairs ...string) *engine.Series {
 	key := name + "\xff" + strings.Join(pairs, "\xff")
 	s, ok := k.series[key]

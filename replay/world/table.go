@@ -12,8 +12,8 @@ import (
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
-// table is a table that a feed fills. Each row is counted once, by the minute of its event, in the bins that the exporter asks
-// for; the count of a window is the sum of its hours and minutes. It is for one goroutine at a time.
+// table is a table that a feed fills. Each row is counted once, by the minute of its event, in the bins that the exporter uses. The count
+// of a window is the sum of its hours and minutes. Only one goroutine may use it at a time.
 type table struct {
 	feed  *feed
 	time  string
@@ -32,30 +32,30 @@ type table struct {
 
 var _ tables.Virtual = (*table)(nil)
 
-// minutes are the latest event and the number of rows of each minute of an hour.
+// minutes has the latest event and the number of rows of each minute of an hour.
 type minutes struct {
 	latest [60]int64
 	rows   [60]int32
 }
 
-// keepMinutes is how long the minutes of an hour are kept apart. A window that begins within an older hour counts the rows of
-// that hour again.
+// keepMinutes is the time for which an hour's counts by minute are kept. A window that starts within an older hour counts that hour's rows
+// again.
 const keepMinutes = 27 * 60
 
-// counter counts the rows by one column: by the bins of a layout, or the nulls, or, of no column, all of them.
+// counter counts rows: by the bins of one column, or the nulls of one column, or all rows.
 type counter struct {
 	col    int // or -1
 	layout binning.Layout
 	finder *binning.Finder // nil for nulls and rows
 	bins   int
-	ofText []int32 // the bins of the dictionary's texts
-	found  []int32 // the bins of the last rows
+	ofText []int32 // bins of the dictionary's texts
+	found  []int32 // bins of the last rows
 	// from is the first minute whose arrivals are counted.
 	from int64
-	// totals are counts by hour and bin, and minutes by hour, minute and bin.
+	// totals are counts by hour and bin, minutes by hour, minute and bin.
 	totals  hourly[[]int64]
 	minutes hourly[[]int32]
-	// sums are those of the values of a measured column, a numeric one, less near.
+	// sums are sums of the values of a numeric column, after subtracting near.
 	measured   bool
 	sums       hourly[*sums]
 	minuteSums hourly[*[60]sums]
@@ -151,7 +151,7 @@ func (t *table) RowsBy(w tables.Window, every time.Duration) (map[time.Time]int6
 		return nil, errors.New("a virtual table counts the rows of whole minutes")
 	}
 	t.count(from / minute)
-	// A span of a map's keys is counted by its number: times hash three times as slowly.
+	// Map keys are interval numbers, because hashing times takes three times as long.
 	sums := make(map[int64]int64)
 	for h := floor(from, hour); h <= floor(min(to-1, t.through*minute+hour*24), hour); h++ {
 		l := t.latest.at(h)
@@ -171,7 +171,7 @@ func (t *table) RowsBy(w tables.Window, every time.Duration) (map[time.Time]int6
 	return counts, nil
 }
 
-// window are the bounds of a window in microseconds.
+// window returns the limits of a window in microseconds.
 func (t *table) window(w tables.Window) (from, to int64) {
 	begin, _ := t.feed.bounds()
 	from, to = begin*minute, int64(1)<<62
@@ -188,7 +188,7 @@ func (t *table) column(name string) int {
 	return slices.IndexFunc(t.types, func(c tables.Column) bool { return c.Name == name })
 }
 
-// counter returns the counter of a column by a layout.
+// counter returns the counter of a column for a layout.
 func (t *table) counter(col int, layout binning.Layout) *counter {
 	for _, c := range t.values {
 		if c.col == col && sameLayout(c.layout, layout) {
@@ -208,8 +208,8 @@ func sameLayout(a, b binning.Layout) bool {
 	return a.Kind == b.Kind && a.Float == b.Float && a.NaNMissing == b.NaNMissing && a.Open == b.Open && slices.Equal(a.Edges, b.Edges) && slices.Equal(a.Top, b.Top) && slices.Equal(a.Rest, b.Rest)
 }
 
-// count counts all that has arrived, and for the counters that are asked for what arrived from a minute on: what is older than
-// that cannot arrive later.
+// count counts all new arrivals. For the asked counters it also counts earlier arrivals, from a minute on. Rows with older events cannot
+// arrive later.
 func (t *table) count(from int64, asked ...*counter) {
 	now := minuteOf(t.now())
 	if !t.started {
@@ -252,7 +252,7 @@ func (t *table) arrive(m int64, counters []*counter) {
 		t.feed.arrivals(m, b)
 	}
 	for from := 0; from < b.n; {
-		// Rows that arrive together are mostly of the same hour.
+		// Rows that arrive together mostly have the same hour.
 		h := floor(b.time[from], hour)
 		to := from + 1
 		for to < b.n && b.time[to] >= h*hour && b.time[to] < (h+1)*hour {
@@ -272,7 +272,7 @@ func (t *table) arrive(m int64, counters []*counter) {
 	}
 }
 
-// see takes note of the latest rows.
+// see records the latest rows.
 func (t *table) see(h int64, from, to int) {
 	l := t.latest.at(h)
 	if l == nil {
@@ -286,7 +286,7 @@ func (t *table) see(h int64, from, to int) {
 	}
 }
 
-// last is the latest event of a window.
+// last returns the latest event of a window.
 func (t *table) last(from, to int64) int64 {
 	var latest int64
 	first, end := t.latest.bounds()
@@ -309,7 +309,7 @@ func (t *table) last(from, to int64) int64 {
 	return latest
 }
 
-// lastAgain looks for the latest event of a minute that is only partly in a window.
+// lastAgain searches for the latest event in a minute that is only partly in a window.
 func (t *table) lastAgain(of, from, to int64) int64 {
 	var latest int64
 	b := t.batch
@@ -325,7 +325,7 @@ func (t *table) lastAgain(of, from, to int64) int64 {
 	return latest
 }
 
-// add counts rows of the batch that are of one hour.
+// add counts rows of the batch that have the same hour.
 func (c *counter) add(b *batch, h int64, from, to int, byMinute bool) {
 	total := c.totals.at(h)
 	if total == nil {
@@ -357,7 +357,7 @@ func (c *counter) add(b *batch, h int64, from, to int, byMinute bool) {
 	}
 }
 
-// addPlain counts rows, or those of them that are null: most columns have few.
+// addPlain counts rows, or only those with null. Most columns have few nulls.
 func (c *counter) addPlain(b *batch, from, to int, total []int64, minutes []int32) {
 	for i := from; i < to; i++ {
 		if c.col >= 0 && !b.cols[c.col].null[i] {
@@ -389,7 +389,7 @@ func (c *counter) find(to []int32, b *batch, from, end int) []int32 {
 	return to
 }
 
-// bin is the bin of a row, or -1 where it does not count.
+// bin returns the bin of a row, or -1 if the row does not count.
 func (c *counter) bin(b *batch, i int) int {
 	if c.col < 0 {
 		return 0
@@ -411,7 +411,7 @@ func (c *counter) bin(b *batch, i int) int {
 	return c.finder.Number(v.num[i])
 }
 
-// sum adds up a window: all counts, and into bins those of each bin.
+// sum returns the count of a window, and adds the count of each bin to bins.
 func (t *table) sum(c *counter, from, to int64, bins []int64) (all int64) {
 	if bins == nil {
 		bins = make([]int64, c.bins)
@@ -503,7 +503,7 @@ func (t *table) Sample(w tables.Window, columns []tables.Column, atMost int) ([]
 				continue
 			}
 			n++
-			// Fibonacci hashing: no pattern of the rows has the step of the sample.
+			// Fibonacci hashing, so that a pattern in the rows cannot coincide with the step of the sample.
 			if (n*11400714819323198485)>>32%every == 0 {
 				chosen = append(chosen, i)
 			}

@@ -7,7 +7,7 @@ import (
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
-// Truth is what goes wrong in the world.
+// Truth returns the incidents of the world.
 func (w *World) Truth() report.Truth {
 	s := w.scenario
 	truth := report.Truth{Scenario: s.Name, From: s.From(), To: s.To(), Warmup: time.Duration(s.Warmup)}
@@ -35,7 +35,7 @@ func (w *World) Truth() report.Truth {
 	return truth
 }
 
-// object are the labels of alerts about what an incident happens to.
+// object returns the labels of alerts for the object of an incident.
 func object(e *scenario.Event) map[string]string {
 	switch {
 	case e.Dataset != "":
@@ -48,7 +48,7 @@ func object(e *scenario.Event) map[string]string {
 	return map[string]string{"instance": e.Node}
 }
 
-// also are the models that a node serves or a department pays for.
+// also returns the models that a node serves or a department pays for.
 func (w *World) also(e *scenario.Event) (objects []map[string]string) {
 	for _, n := range w.scenario.Nodes {
 		for _, m := range n.Models {
@@ -67,7 +67,7 @@ func (w *World) also(e *scenario.Event) (objects []map[string]string) {
 	return objects
 }
 
-// part is the column of a dataset or the field of a model.
+// part returns the column of a dataset or the field of a model.
 func part(e *scenario.Event) map[string]string {
 	switch {
 	case e.Column != "" && e.Dataset != "":
@@ -78,7 +78,7 @@ func part(e *scenario.Event) map[string]string {
 	return nil
 }
 
-// aftermath is how long windows still hold what went wrong.
+// aftermath returns how long windows still contain the bad data.
 func (w *World) aftermath(e *scenario.Event) time.Duration {
 	if e.Aftermath != nil {
 		return time.Duration(*e.Aftermath)

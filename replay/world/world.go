@@ -1,9 +1,8 @@
-// Package world makes months of data, inferences and machines, and shows them to the rules as the exporters would.
+// Package world simulates months of data, inferences and machines, and exposes them like the exporters.
 //
-// Input: a scenario. Output: targets for package replay/engine, and the truth about what went wrong, for package
-// replay/report. State: the world at one virtual time, the exporters' counters and baselines. Rows and spans go through the
-// exporters' own code: what is drawn here are values, never shares of bins. Nothing reads the real clock, and the same seed
-// makes the same world.
+// Input: a scenario. Output: targets for package replay/engine, and the truth about the incidents for package replay/report. State: the
+// world at one virtual time, the exporters' counters and baselines. Rows and spans go through the exporters' own code: this package draws
+// values, never shares of bins. It never reads the real clock. The same seed gives the same world.
 package world
 
 import (
@@ -22,12 +21,12 @@ import (
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
-// Options are what a world needs beside its scenario.
+// Options configure a world in addition to its scenario.
 type Options struct {
-	// Seed is in place of the scenario's, if Seeded.
+	// Seed replaces the scenario's seed if Seeded.
 	Seed   uint64
 	Seeded bool
-	// Files are in place of those of the scenario, by the name of the dataset or model.
+	// Files replace the scenario's files, by the name of the dataset or model.
 	Files  map[string]string
 	Logger *slog.Logger
 }
@@ -47,7 +46,7 @@ type World struct {
 	costs      *costs // or nil
 }
 
-// Open builds the world of a scenario at its start.
+// Open returns the world of a scenario at its start.
 func Open(ctx context.Context, s *scenario.Scenario, o Options) (*World, error) {
 	w := &World{scenario: s, seed: s.Seed, files: o.Files, logger: o.Logger, recordings: make(map[string]*recording)}
 	if o.Seeded {
@@ -78,7 +77,7 @@ func Open(ctx context.Context, s *scenario.Scenario, o Options) (*World, error) 
 	return w, nil
 }
 
-// Close gives back what the world holds.
+// Close releases the world's resources.
 func (w *World) Close() error {
 	var errs []error
 	if w.datasets != nil {
@@ -90,9 +89,9 @@ func (w *World) Close() error {
 	return errors.Join(errs...)
 }
 
-// clock is the time by the clock of an exporter. Each has one of its own, since each is at a time of its own.
+// clock is the clock of an exporter. Each exporter has its own, because exporters advance independently.
 type clock struct {
-	at   time.Time // by the clock that is right
+	at   time.Time // the correct time
 	skew time.Duration
 }
 
@@ -102,7 +101,7 @@ func (w *World) newClock() *clock {
 
 func (c *clock) now() time.Time { return c.at.Add(c.skew) }
 
-// newStore keeps the baselines of an exporter in memory.
+// newStore returns a store in memory for the baselines of an exporter.
 func newStore(c *clock) *baseline.Store {
 	return baseline.New(objstore.NewInMemBucket(), baseline.WithClock(c.now), baseline.WithSettle(0))
 }
@@ -128,7 +127,7 @@ func (w *World) recording(ctx context.Context, name string, d *scenario.Data, co
 	return r, nil
 }
 
-// Targets are what the engine scrapes.
+// Targets returns the targets that the engine scrapes.
 func (w *World) Targets() []engine.Target {
 	var targets []engine.Target
 	for _, e := range w.exporters {
@@ -143,18 +142,18 @@ func (w *World) Targets() []engine.Target {
 	return targets
 }
 
-// restarter begins an exporter anew.
+// restarter is an exporter that can be restarted.
 type restarter interface {
 	restart() error
-	// advance moves on to a time: what the exporter watches happens, and it collects what is due.
+	// advance moves to a time: it generates the data up to then and runs the collections that are due.
 	advance(ctx context.Context, at time.Time) error
-	// write writes what the exporter exposes beside its own state.
+	// write writes the exporter's metrics except those of its runtime.
 	write(k *sink, to *engine.Scrape) error
-	// collectors calls each with how every collector does.
+	// collectors calls each with the status of every collector.
 	collectors(each func(name string, success bool, last time.Time))
 }
 
-// exporter is the process of an exporter, as Prometheus sees it.
+// exporter is the process of an exporter, as a Prometheus target.
 type exporter struct {
 	restarter
 	w        *World
@@ -179,10 +178,10 @@ func (w *World) newExporter(job string, of restarter, c *clock) *exporter {
 	return e
 }
 
-// move moves on to a time.
+// move moves to a time.
 func (e *exporter) move(ctx context.Context, at time.Time) error {
 	e.clock.at = at
-	// It is down for one scrape, and new after it.
+	// It is down for one scrape, and restarted after it.
 	if e.down = e.restarts[minuteOf(at)]; e.down {
 		if err := e.restart(); err != nil {
 			return err
@@ -211,7 +210,7 @@ func (e *exporter) Scrape(_ context.Context, at time.Time, to *engine.Scrape) er
 	return nil
 }
 
-// self writes what every exporter says about itself.
+// self writes the metrics of the exporter's runtime.
 func (e *exporter) self(to *engine.Scrape) {
 	to.Float(e.sink.one("sightglass_config_last_reload_successful"), 1)
 	e.collectors(func(name string, success bool, last time.Time) {

@@ -10,13 +10,14 @@ import (
 	"strings"
 )
 
-// What each source fills is read from what the tests of the adapters expect, so a cell of the table is a test that passes.
+// expected matches series that the tests of the adapters expect. The coverage tables are made from them, so that each cell has a passing
+// test.
 var expected = regexp.MustCompile(`series="((?:model|gpu):[^"]+)".*\bsource="([^"]+)".*\bsource_kind="([^"]+)"`)
 
-// outcomeOf finds the outcome of a failure.
+// outcomeOf matches the outcome of a failure.
 var outcomeOf = regexp.MustCompile(`\boutcome="([^"]+)"`)
 
-// column is one column of a table of coverage: its head and the canonical series it stands for, with and without their last part.
+// column is one column of a coverage table: its heading, and its canonical series with or without the last part of the name.
 type column struct{ head, series string }
 
 var modelColumns = []column{
@@ -48,7 +49,7 @@ const (
 	coverageEnd   = "<!-- End of what is generated. -->\n"
 )
 
-// coverage returns docs/adapters.md with its tables of what fills what, as the tests in root expect it.
+// coverage returns docs/adapters.md with its coverage tables, from the tests in root.
 func coverage(root string) (string, error) {
 	page, err := os.ReadFile(filepath.Join(root, "..", "docs", "adapters.md"))
 	if err != nil {
@@ -66,7 +67,7 @@ func coverage(root string) (string, error) {
 	return before + coverageBegin + "\n" + table(filled, "model:", modelColumns) + "\n" + table(filled, "gpu:", gpuColumns) + "\n" + coverageEnd + after, nil
 }
 
-// filledSeries returns what is expected of each source: the outcomes or kinds of each canonical series.
+// filledSeries returns the canonical series that the tests expect from each source, with their outcomes or kinds.
 func filledSeries(root string) (map[string]map[string][]string, error) {
 	paths, err := filepath.Glob(filepath.Join(root, "tests", "adapters", "*_test.yaml"))
 	if err != nil {
@@ -120,7 +121,7 @@ func table(filled map[string]map[string][]string, prefix string, columns []colum
 	return b.String()
 }
 
-// cell says how a source fills a canonical series: by its percentiles, by its mean alone, by which outcomes, or not at all.
+// cell describes how a source fills a canonical series: with percentiles, with the mean only, with which outcomes, or not at all.
 func cell(filled map[string][]string, series string) string {
 	var quantiles []string
 	for _, quantile := range []string{"p50", "p95", "p99"} {

@@ -14,7 +14,7 @@ import (
 	"github.com/sightglass-ml/sightglass/rules"
 )
 
-// woken is who gets an alert by the routes of alertmanager/alertmanager.yaml.
+// woken returns who receives an alert by the routes of alertmanager/alertmanager.yaml.
 func woken(rule rulefmt.Rule) string {
 	switch severity := rule.Labels["severity"]; {
 	case rule.Alert == "SightglassWatchdog":
@@ -32,7 +32,7 @@ func woken(rule rulefmt.Rule) string {
 	}
 }
 
-// judgement renders who is woken by each alert, why, when it is wrong and how it is silenced. Reasons are the runbooks' own.
+// judgement renders who receives each alert, why, when it is wrong and how to silence it. The reasons come from the runbooks.
 func judgement(bundle rules.Bundle, runbooks string) (string, error) {
 	byAlert := map[string][]rulefmt.Rule{}
 	var names []string
@@ -80,7 +80,7 @@ var (
 	link      = regexp.MustCompile(`\]\((\w+\.md)`)
 )
 
-// section is the first paragraph of a runbook's section, or all of its list, in one line, with links as seen from docs/.
+// section returns the first paragraph of a runbook's section, or its whole list, in one line, with links relative to docs/.
 func section(text, heading string) string {
 	_, after, ok := strings.Cut(text, "\n## "+heading+"\n\n")
 	if !ok {
@@ -96,7 +96,7 @@ func section(text, heading string) string {
 	return lineBreak.ReplaceAllString(after, " ")
 }
 
-// object is the matchers of a silence for one object: the labels by which the alert's text names it.
+// object returns the matchers of a silence for one object: the labels by which the alert's text names it.
 func object(alerts []rulefmt.Rule) string {
 	var out strings.Builder
 	said := ""

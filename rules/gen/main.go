@@ -1,5 +1,5 @@
-// Command gen writes what is made of the rule files and of what stands beside them: docs/alerts.md, the series of
-// scrapes in the tests of the adapters, and the tables of docs/adapters.md.
+// Command gen writes the files that are generated from the rules: docs/alerts.md, the series of scrapes in the tests of the adapters, and
+// the tables of docs/adapters.md.
 package main
 
 import (
@@ -22,7 +22,7 @@ func main() {
 	}
 }
 
-// write writes every file that is generated, seen from the rules' folder.
+// write writes all generated files, relative to the rules folder.
 func write() error {
 	files, err := adapterTests(".")
 	if err != nil {
@@ -120,8 +120,7 @@ Each is recorded as ` + "`ml:threshold:<signal>`" + `. Change a default in rules
 	return b.String(), nil
 }
 
-// comments returns the comment above each rule of thresholds.yaml by the name
-// of its record.
+// comments returns the comment above each rule of thresholds.yaml by the name of its record.
 func comments() (map[string]string, error) {
 	text, err := rules.FS.ReadFile("thresholds.yaml")
 	if err != nil {
@@ -147,8 +146,8 @@ func comments() (map[string]string, error) {
 	return out, nil
 }
 
-// response is what an alert asks machines for. A retraining is held back while what a model learns from is broken, so the
-// expression or the label decides on that.
+// response returns the automated action of an alert. A retraining can be held back while the training data is broken, which the expression
+// or the label decides.
 func response(rule rulefmt.Rule) string {
 	if m := heldBack.FindStringSubmatch(rule.Expr + rule.Labels["response"]); m != nil {
 		return m[1] + ", unless held back"

@@ -16,19 +16,18 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// A test of an adapter is fed with what a server was seen to serve. It says which scrape and as what target, and the
-// generator writes the series below that line.
+// scrapeLine matches a line in a test of an adapter that names a recorded scrape and its target labels. The generator writes the series
+// below that line.
 var scrapeLine = regexp.MustCompile(`^( *)# scrape: (\S+\.prom) (\{.*\})$`)
 
-// scrapesPerWindow is how often a target is scraped in the five minutes in which its counters grow by what they show. A
-// quarter of a whole number is exact in binary, so no test fails on the last digit.
+// scrapesPerWindow is the number of scrapes in the five minutes in which a counter grows by its value in the scrape. A quarter of an
+// integer is exact in binary, so that no test fails because of rounding.
 const scrapesPerWindow = 4
 
-// samples is how many samples a series has after its first: 25 minutes.
+// samples is the number of samples of a series after its first: 25 minutes.
 const samples = 5 * scrapesPerWindow
 
-// adapterTests returns the tests of the adapters by their paths, with the series of their scrapes as they are in root,
-// the rules' folder.
+// adapterTests returns the tests of the adapters by path, with the series of their scrapes. root is the rules folder.
 func adapterTests(root string) (map[string]string, error) {
 	paths, err := filepath.Glob(filepath.Join(root, "tests", "adapters", "*_test.yaml"))
 	if err != nil {
@@ -50,7 +49,7 @@ func adapterTests(root string) (map[string]string, error) {
 // fill replaces the series below every line that names a scrape.
 func fill(test, scrapes string) (string, error) {
 	var out strings.Builder
-	below := "" // How a series begins that is to be replaced.
+	below := "" // prefix of the series to replace
 	for line := range strings.Lines(test) {
 		if below != "" && strings.HasPrefix(line, below) {
 			continue
@@ -77,8 +76,8 @@ func fill(test, scrapes string) (string, error) {
 	return out.String(), nil
 }
 
-// writeSeries writes what a target served as input series for promtool: counters, and what is counted of histograms and
-// summaries, grow by their value in five minutes, everything else stands still.
+// writeSeries writes a scrape as input series for promtool. Counters, and the counts of histograms and summaries, grow by their value in
+// five minutes. All other series are constant.
 func writeSeries(out *strings.Builder, indent string, scrape []byte, target labels.Labels) error {
 	p := textparse.NewPromParser(scrape, labels.NewSymbolTable(), false)
 	var kind model.MetricType
@@ -110,7 +109,7 @@ func writeSeries(out *strings.Builder, indent string, scrape []byte, target labe
 
 func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
-// selector writes a series with the labels of its target as one types it, and for YAML between single quotes.
+// selector formats a series with the labels of its target, for YAML in single quotes.
 func selector(own, target labels.Labels) string {
 	b := labels.NewBuilder(own).Del(model.MetricNameLabel)
 	target.Range(func(l labels.Label) { b.Set(l.Name, l.Value) })

@@ -16,7 +16,7 @@ import (
 //go:embed severities.yaml
 var severitiesFile []byte
 
-// severities renders the severity of every alert as it was and as it is, and why.
+// severities renders the previous and the present severity of every alert, and the reason.
 func severities(bundle rules.Bundle, file []byte) (string, error) {
 	var judged map[string]struct{ Before, Reason string }
 	if err := yaml.Unmarshal(file, &judged); err != nil {

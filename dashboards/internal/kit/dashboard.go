@@ -1,8 +1,7 @@
-// Package kit turns the short declarations in package dashboards into classic Grafana dashboards.
+// Package kit converts the declarations in package dashboards to classic Grafana dashboards.
 //
-// Input: a Dashboard: variables, annotations and rows of panels made with the Foundation SDK.
-// Output: the JSON a user imports, laid out, numbered and checked. The package keeps no state:
-// the same declaration gives the same bytes.
+// Input: a Dashboard: variables, annotations and rows of panels made with the Foundation SDK. Output: the JSON that a user imports, with
+// layout and IDs checked. State: none. The same declaration always gives the same bytes.
 package kit
 
 import (
@@ -16,26 +15,27 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
 )
 
-// Tag marks every dashboard of the bundle; the link in the header lists the dashboards that carry it.
+// Tag is on every dashboard of the bundle. The link in the header lists the dashboards with this tag.
 const Tag = "sightglass"
 
 // gridWidth is the number of columns in Grafana's layout grid.
 const gridWidth = 24
 
-// Dashboard declares one dashboard. Panels flow from left to right and wrap at the grid's width.
+// Dashboard declares one dashboard. Panels are placed from left to right and wrap at the grid's width.
 type Dashboard struct {
-	UID         string // Stable for ever: alerts and bookmarks point at it.
+	UID         string // Must never change: alerts and bookmarks link to it.
 	Title       string
 	Description string
-	Tags        []string // Besides Tag.
+	Tags        []string // In addition to Tag.
 	From        string   // Start of the default time range; the end is now.
 	Variables   []cog.Builder[dashboard.VariableModel]
 	Annotations []Annotation
 	Rows        []Row
+	// NeededBy says what must run, or must have happened, for a query to find anything. A chart without data says it in place of "No data".
+	NeededBy func(expr string) string
 }
 
-// Row is a titled band of panels. ID and the ids of its panels are chosen by hand and never reused,
-// because links to a single panel carry them.
+// Row is a titled row of panels. Its ID and the IDs of its panels are fixed and never reused, because links to a panel contain them.
 type Row struct {
 	ID        uint32
 	Title     string
@@ -43,18 +43,17 @@ type Row struct {
 	Panels    Panels
 }
 
-// Annotation marks a moment of every series of a query on every chart. The SDK's own type lacks the fields with which Grafana
-// words the mark.
+// Annotation marks points in time from a query on every chart. The SDK's type lacks the fields for the text of a mark.
 type Annotation struct {
 	Name  string
-	Expr  string // Its values are the moments, in milliseconds since 1970.
-	Title string // Label names in double braces are filled in, as in legends.
+	Expr  string // Its values are the marked times, in Unix milliseconds.
+	Title string // Label names in double braces are replaced, as in legends.
 	Text  string
 	Tags  string // Label names, separated by commas.
 	Color string
 }
 
-// JSON renders the dashboard as the file a user imports.
+// JSON renders the dashboard as the file that a user imports.
 func (d Dashboard) JSON() ([]byte, error) {
 	built, err := d.build()
 	if err != nil {
@@ -106,13 +105,13 @@ func (d Dashboard) build() (dashboard.Dashboard, error) {
 	if err != nil {
 		return built, err
 	}
-	built.Panels, err = layOut(d.Rows)
+	built.Panels, err = layOut(d.Rows, d.NeededBy)
 	return built, err
 }
 
-// layOut places rows and panels itself: the SDK misplaces panels of uneven height and loses the
-// position of panels in a collapsed row.
-func layOut(rows []Row) ([]dashboard.PanelOrRowPanel, error) {
+// layOut places rows and panels itself, because the SDK misplaces panels of different heights and loses the positions of panels in a
+// collapsed row.
+func layOut(rows []Row, neededBy func(string) string) ([]dashboard.PanelOrRowPanel, error) {
 	var (
 		out  []dashboard.PanelOrRowPanel
 		errs []error
@@ -132,12 +131,15 @@ func layOut(rows []Row) ([]dashboard.PanelOrRowPanel, error) {
 			errs = append(errs, fmt.Errorf("row %q: %w", row.Title, err))
 			continue
 		}
+		for i := range panels {
+			sayNeeds(&panels[i], neededBy)
+		}
 		header := dashboard.NewRowPanel()
 		header.Id, header.Title, header.Collapsed = row.ID, &row.Title, row.Collapsed
 		header.GridPos = &dashboard.GridPos{H: 1, W: gridWidth, X: 0, Y: top}
 		out = append(out, dashboard.PanelOrRowPanel{RowPanel: header})
 		if row.Collapsed {
-			// Grafana keeps the panels of a closed row inside it, and the next row right below.
+			// Grafana stores the panels of a collapsed row in the row, and the next row directly below.
 			header.Panels = panels
 			top++
 			continue
@@ -178,7 +180,7 @@ func layOutRow(row Row, top uint32, claim func(uint32, string)) ([]dashboard.Pan
 	return panels, y + tallest, nil
 }
 
-// colorQueries gives each further query of a chart a family of colours of its own, where nothing else colours it.
+// colorQueries gives each further query of a chart its own colour, unless it already has one.
 func colorQueries(panel *dashboard.Panel) {
 	if panel.Type != "timeseries" || panel.FieldConfig == nil {
 		return
@@ -205,7 +207,18 @@ func colorQueries(panel *dashboard.Panel) {
 	}
 }
 
-// uniqueRefIDs rejects a panel whose queries share a reference id: Grafana would show only one of them.
+// sayNeeds writes into a chart what its first query needs. Not into tables, where Grafana prints it into every empty cell, and not into
+// stats, which have no room for it.
+func sayNeeds(panel *dashboard.Panel, neededBy func(string) string) {
+	if neededBy == nil || panel.Type == "table" || panel.Type == "stat" || panel.FieldConfig == nil || len(panel.Targets) == 0 {
+		return
+	}
+	if query, ok := panel.Targets[0].(prometheus.Dataquery); ok {
+		panel.FieldConfig.Defaults.NoValue = cog.ToPtr("No data. Needs " + neededBy(query.Expr) + ".")
+	}
+}
+
+// uniqueRefIDs rejects a panel whose queries share a refId, because Grafana shows only one of them.
 func uniqueRefIDs(panel dashboard.Panel) error {
 	seen := map[string]bool{}
 	for _, target := range panel.Targets {
@@ -218,8 +231,8 @@ func uniqueRefIDs(panel dashboard.Panel) error {
 	return nil
 }
 
-// dropLinkPlacement removes the placement that the SDK gives to every link, data links included. It
-// moves links into a menu that only some versions of Grafana have.
+// dropLinkPlacement removes the placement that the SDK gives to every link, including data links. It moves links into a menu that only some
+// versions of Grafana have.
 func dropLinkPlacement(node any) {
 	switch node := node.(type) {
 	case map[string]any:
@@ -250,8 +263,8 @@ func annotationModels(annotations []Annotation) []any {
 			"titleFormat": a.Title,
 			"textFormat":  a.Text,
 			"tagKeys":     a.Tags,
-			// Grafana marks the value, read as a time. Without it, each step at which the series exists would be marked, and
-			// an alert that fires for hours would cover the chart.
+			// Grafana marks the time in the value. Otherwise it marks each step at which the series exists, and an alert that fires for
+			// hours covers the chart.
 			"useValueForTime": true,
 		})
 	}

@@ -16,14 +16,13 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 )
 
-// Panel is a panel of any kind while it is being built.
+// Panel is a panel that is being built.
 type Panel = cog.Builder[dashboard.Panel]
 
 // Panels are the panels of a row.
 type Panels = []Panel
 
-// Text is what a panel says about itself. All of it is required: a panel without a description or
-// a unit is a riddle at three in the morning.
+// Text has the texts of a panel. All fields are required: without a description or a unit, a panel cannot be understood.
 type Text struct {
 	ID          uint32
 	Title       string
@@ -53,26 +52,28 @@ func Timeseries(t Text) *timeseries.PanelBuilder {
 			Sort(common.SortOrderDescending))
 }
 
-// families are the colours of a chart's queries, in their order: the series of a query are shades of its colour. Red, orange
-// and green are severities, and grey is a baseline, so none of them is data.
+// families are the colours of a chart's queries in order. The series of a query have shades of its colour. Red, orange and green are for
+// severities and grey for baselines, so data has none of these.
 var families = []string{"blue", "purple", "#2CA6A4", "#A0785A"}
 
-// baselineColor is that of every series that data is compared with.
+// baselineColor is the colour of every baseline.
 const baselineColor = "#8E8E8E"
 
 func shades(color string) cog.Builder[dashboard.FieldColor] {
 	return dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdShades).FixedColor(color)
 }
 
-// softMax is the top of an axis whose values are all zero: Grafana would draw shares from 0 to 100 %.
+// softMax is the top of an axis if all values are zero. Without it, Grafana shows the axis up to 100, and the first small values look
+// like zero. It is 1 for counts and for units in which less than 1 does not matter, and 0.01 for others.
 func softMax(unit string) float64 {
-	if unit == "percentunit" {
-		return 0.01
+	switch unit {
+	case "short", "ms", "bytes", "Bps", "hertz", "watt", "celsius":
+		return 1
 	}
-	return 0
+	return 0.01
 }
 
-// Stat is one big number per series, coloured by its thresholds.
+// Stat shows one large number per series, coloured by thresholds.
 func Stat(t Text) *stat.PanelBuilder {
 	return stat.NewPanelBuilder().
 		Id(t.ID).Title(t.Title).Description(t.Description).Unit(t.Unit).
@@ -83,8 +84,8 @@ func Stat(t Text) *stat.PanelBuilder {
 		ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"}))
 }
 
-// Table shows instant queries, one row per combination of labels, as many rows as fit and the rest on further pages. It has no
-// text for "no value": Grafana would print it into every empty cell.
+// Table shows instant queries, one row per combination of labels, with several pages if necessary. It has no text for "no value", because
+// Grafana writes it into every empty cell.
 func Table(t Text) *table.PanelBuilder {
 	return table.NewPanelBuilder().
 		Id(t.ID).Title(t.Title).Description(t.Description).Unit(t.Unit).
@@ -95,7 +96,7 @@ func Table(t Text) *table.PanelBuilder {
 		Filterable(true)
 }
 
-// StateTimeline shows one band per series whose colour is its state.
+// StateTimeline shows one band per series. Its colour is the state.
 func StateTimeline(t Text) *statetimeline.PanelBuilder {
 	return statetimeline.NewPanelBuilder().
 		Id(t.ID).Title(t.Title).Description(t.Description).Unit(t.Unit).
@@ -129,7 +130,7 @@ func BarChart(t Text) *barchart.PanelBuilder {
 		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti))
 }
 
-// Heatmap shows the buckets of a histogram over time, darker where more values fell. Its queries are of Buckets.
+// Heatmap shows the buckets of a histogram over time. Darker means more values. Its queries are of type Buckets.
 func Heatmap(t Text) *heatmap.PanelBuilder {
 	return heatmap.NewPanelBuilder().
 		Id(t.ID).Title(t.Title).Description(t.Description).Unit(t.Unit).
@@ -144,27 +145,26 @@ func Heatmap(t Text) *heatmap.PanelBuilder {
 		Tooltip(heatmap.NewHeatmapTooltipBuilder().Mode(common.TooltipDisplayModeSingle).YHistogram(true))
 }
 
-// Property sets one option of one field, where it differs from the panel's.
+// Property overrides one option of one field.
 type Property = dashboard.DynamicConfigValue
 
-// Properties are the options of one field.
+// Properties are the overridden options of one field.
 type Properties = []Property
 
-// Column says how a table shows one label or value of its queries.
+// Column defines how a table shows one label or value of its queries.
 type Column struct {
-	From       string // A label, or "Value #" and a refId, or "Value" where the table has a single query.
+	From       string // A label, "Value #" and a refId, or "Value" if the table has a single query.
 	title      string
 	properties Properties
 }
 
-// Col names a column.
+// Col returns a Column.
 func Col(from, title string, properties ...Property) Column {
 	return Column{From: from, title: title, properties: properties}
 }
 
-// Columns joins a table's queries on the labels they share, and then names, orders and formats the
-// columns. Cluster and namespace come last and show up where a team has them. Every name in hidden is dropped, and so are the
-// evaluation time and the name of the series.
+// Columns joins a table's queries on their common labels, then names, orders and formats the columns. Cluster and namespace come last and
+// are shown only if they have values. The columns in hidden are removed, as are the evaluation time and the name of the series.
 func Columns(panel *table.PanelBuilder, columns []Column, hidden ...string) *table.PanelBuilder {
 	order, names, excluded := map[string]any{}, map[string]any{}, map[string]any{"Time": true, "__name__": true}
 	for _, name := range hidden {
@@ -188,17 +188,17 @@ func Columns(panel *table.PanelBuilder, columns []Column, hidden ...string) *tab
 		}})
 }
 
-// WorstFirst sorts by the column of severities, the oldest first among equals.
+// WorstFirst sorts by the column of severities, and by the oldest first among equals.
 func WorstFirst(severity, since string) []cog.Builder[common.TableSortByFieldState] {
 	return slices.Concat(LargestFirst(severity), SmallestFirst(since))
 }
 
-// LargestFirst sorts a table by the column of that title.
+// LargestFirst sorts a table by the column with this title, in descending order.
 func LargestFirst(title string) []cog.Builder[common.TableSortByFieldState] {
 	return []cog.Builder[common.TableSortByFieldState]{common.NewTableSortByFieldStateBuilder().DisplayName(title).Desc(true)}
 }
 
-// SmallestFirst sorts a table by the column of that title.
+// SmallestFirst sorts a table by the column with this title, in ascending order.
 func SmallestFirst(title string) []cog.Builder[common.TableSortByFieldState] {
 	return []cog.Builder[common.TableSortByFieldState]{common.NewTableSortByFieldStateBuilder().DisplayName(title).Desc(false)}
 }
@@ -210,7 +210,7 @@ type State struct {
 	Color string
 }
 
-// Mappings names the states a value can be in.
+// Mappings names the states of a value.
 func Mappings(states ...State) []dashboard.ValueMapping {
 	options := map[string]dashboard.ValueMappingResult{}
 	for i, s := range states {
@@ -233,7 +233,7 @@ func Severities() []dashboard.ValueMapping {
 	)
 }
 
-// Steps colours values: base below the first step, each step's colour from its value upwards.
+// Steps colours values: base below the first step, then each step's colour from its value upwards.
 func Steps(base string, steps ...dashboard.Threshold) cog.Builder[dashboard.ThresholdsConfig] {
 	return dashboard.NewThresholdsConfigBuilder().
 		Mode(dashboard.ThresholdsModeAbsolute).
@@ -256,7 +256,7 @@ func Mapped(mappings []dashboard.ValueMapping) Property {
 	return Property{Id: "mappings", Value: mappings}
 }
 
-// Color draws a field in one colour.
+// Color gives a field a fixed colour.
 func Color(name string) Property {
 	return Property{Id: "color", Value: map[string]any{"mode": "fixed", "fixedColor": name}}
 }
@@ -266,7 +266,7 @@ func Colored() Property {
 	return Property{Id: "custom.cellOptions", Value: map[string]any{"type": "color-background", "mode": "basic"}}
 }
 
-// Gauge draws a table cell as a bar between two values, in one colour: what is good or bad is for the limit to say.
+// Gauge shows a table cell as a bar between two values. The bar has one colour, because only the limit tells whether a value is good.
 func Gauge(low, high float64) Properties {
 	return Properties{
 		{Id: "custom.cellOptions", Value: map[string]any{"type": "gauge", "mode": "basic"}},
@@ -276,7 +276,7 @@ func Gauge(low, high float64) Properties {
 	}
 }
 
-// OfLimit shows a value over its own limit, coloured where it comes near the limit and where it is beyond.
+// OfLimit shows a value divided by its limit. Its colour tells whether it is near or beyond the limit.
 func OfLimit() Properties {
 	return Properties{
 		Unit("percentunit"),
@@ -292,8 +292,8 @@ func OfLimit() Properties {
 // Width is the width of a column in pixels.
 func Width(pixels int) Property { return Property{Id: "custom.width", Value: pixels} }
 
-// Limit draws the query "limit" as a dashed red line, once in the legend, and the query "limits", the limits of single objects,
-// as dashed red lines outside of it: what an alert compares the other lines with.
+// Limit shows the query "limit" as a dashed red line with a legend entry. It shows the query "limits", the limits of single objects, as
+// dashed red lines without one. An alert compares the other lines with these limits.
 func Limit(panel *timeseries.PanelBuilder) *timeseries.PanelBuilder {
 	dashed := Properties{
 		Color("red"),
@@ -305,7 +305,7 @@ func Limit(panel *timeseries.PanelBuilder) *timeseries.PanelBuilder {
 		OverrideByQuery("limits", append(slices.Clone(dashed), hidden))
 }
 
-// Baseline draws a field in grey: data is compared with it.
+// Baseline shows a field in the colour of baselines.
 func Baseline() Property { return Color(baselineColor) }
 
 // Link is a link from a value, a cell or a panel.
@@ -315,15 +315,15 @@ func Link(title, url string) *dashboard.DashboardLinkBuilder {
 		Url(url)
 }
 
-// Runbook links a panel to the runbook of the alert that watches the same numbers.
+// Runbook links a panel to the runbook of the alert on the same numbers.
 func Runbook(alert string) []cog.Builder[dashboard.DashboardLink] {
 	return []cog.Builder[dashboard.DashboardLink]{
 		Link("Runbook of "+alert, "${runbooks:raw}/"+alert+".md").TargetBlank(true),
 	}
 }
 
-// LinkTo is the address of a dashboard of the bundle, with the time range, the selections of the header and the
-// variables of keep as they are, and with the variables of set, names and values in turn.
+// LinkTo is the URL of a dashboard of the bundle. It keeps the time range, the selections of the header and the variables in keep, and sets
+// the variables in set, which has names and values in turn.
 func LinkTo(uid string, keep []string, set ...string) string {
 	query := []string{"${__url_time_range}"}
 	for _, name := range append([]string{"datasource", "job", "instance", "cluster", "namespace"}, keep...) {
@@ -335,8 +335,8 @@ func LinkTo(uid string, keep []string, set ...string) string {
 	return "/d/" + uid + "?" + strings.Join(query, "&")
 }
 
-// LinkAcross is the address of a dashboard about another kind of object: with the time range, the data source and the cluster, and
-// with the variables of set. Jobs, instances and namespaces are not the same there.
+// LinkAcross is the URL of a dashboard for another kind of object. It keeps the time range, the data source and the cluster, and sets the
+// variables in set. Jobs, instances and namespaces differ there.
 func LinkAcross(uid string, set ...string) string {
 	query := []string{"${__url_time_range}", "${datasource:queryparam}", "${cluster:queryparam}"}
 	for i := 0; i+1 < len(set); i += 2 {
@@ -345,7 +345,7 @@ func LinkAcross(uid string, set ...string) string {
 	return "/d/" + uid + "?" + strings.Join(query, "&")
 }
 
-// LinkProperty puts a link on the cells of one table column.
+// LinkProperty adds a link to the cells of one table column.
 func LinkProperty(title, url string, newTab bool) Property {
 	return Property{Id: "links", Value: []map[string]any{
 		{"title": title, "url": url, "targetBlank": newTab},

@@ -8,19 +8,19 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
 )
 
-// datasource refers to the variable, never to a data source of one installation.
+// datasource refers to the variable, never to the data source of one installation.
 func datasource() common.DataSourceRef {
 	kind, uid := "prometheus", "${datasource}"
 	return common.DataSourceRef{Type: &kind, Uid: &uid}
 }
 
-// Range is a query over the dashboard's time range. The refId is a short word: overrides name it.
+// Range is a query over the dashboard's time range. Overrides refer to the refId, which is a short word.
 func Range(refID, expr, legend string) *prometheus.DataqueryBuilder {
 	return query(refID, expr).Range().LegendFormat(legend)
 }
 
-// Instant is a query at the end of the time range whose labels become the columns of a table; its
-// value becomes the column "Value #" + refID.
+// Instant is a query at the end of the time range. Its labels become the columns of a table, and its value becomes the column "Value #" +
+// refID.
 func Instant(refID, expr string) *prometheus.DataqueryBuilder {
 	return query(refID, expr).Instant().Format(prometheus.PromQueryFormatTable)
 }
@@ -30,7 +30,7 @@ func Buckets(refID, expr string) *prometheus.DataqueryBuilder {
 	return query(refID, expr).Range().Format(prometheus.PromQueryFormatHeatmap).LegendFormat("{{le}}")
 }
 
-// Now is a query at the end of the time range for panels that show single values.
+// Now is a query at the end of the time range, for panels that show single values.
 func Now(refID, expr, legend string) *prometheus.DataqueryBuilder {
 	return query(refID, expr).Instant().LegendFormat(legend)
 }
@@ -43,7 +43,7 @@ func query(refID, expr string) *prometheus.DataqueryBuilder {
 		Expr(clean(expr))
 }
 
-// clean lets a declaration indent its PromQL with the code around it.
+// clean removes the indentation of PromQL in a declaration.
 func clean(expr string) string {
 	lines := strings.Split(strings.TrimSpace(expr), "\n")
 	for i, line := range lines {
@@ -52,18 +52,18 @@ func clean(expr string) string {
 	return strings.Join(lines, "\n")
 }
 
-// Raw selects a series as an exporter publishes it, narrowed by every variable of the header.
+// Raw selects a series of an exporter, filtered by every variable of the header.
 func Raw(metric string, matchers ...string) string {
 	return Recorded(metric, append([]string{`job=~"$job"`, `instance=~"$instance"`}, matchers...)...)
 }
 
-// Recorded selects a series that rules have aggregated: it has lost job and instance.
+// Recorded selects a recorded series, which has no job and instance.
 func Recorded(metric string, matchers ...string) string {
 	all := slices.DeleteFunc(append([]string{`cluster=~"$cluster"`, `namespace=~"$namespace"`}, matchers...), func(m string) bool { return m == "" })
 	return metric + "{" + strings.Join(all, ", ") + "}"
 }
 
-// Scope is a matcher that says whose series a query reads, such as `dataset=~"$dataset"`. Empty, it is everybody's.
+// Scope is a matcher that selects the objects of a query, such as `dataset=~"$dataset"`. An empty one selects all.
 type Scope string
 
 // Raw is Raw within the scope.
@@ -76,20 +76,20 @@ func (s Scope) Recorded(metric string, matchers ...string) string {
 	return Recorded(metric, append([]string{string(s)}, matchers...)...)
 }
 
-// Highest are the ten recorded series that were highest at any moment of the time range. One set for the whole range keeps the
-// legend short: topk at every step would let any number of series through.
+// Highest selects the ten recorded series with the highest maximum in the time range. One set for the whole range keeps the legend short:
+// topk at every step returns any number of series.
 func (s Scope) Highest(metric string, matchers ...string) string {
 	series := s.Recorded(metric, matchers...)
 	return series + "\nand\ntopk(10, max_over_time(" + series + "[$__range] @ end()))"
 }
 
-// Lowest is Highest for what is worse the lower it is.
+// Lowest is Highest for series whose low values are bad.
 func (s Scope) Lowest(metric string, matchers ...string) string {
 	series := s.Recorded(metric, matchers...)
 	return series + "\nand\nbottomk(10, min_over_time(" + series + "[$__range] @ end()))"
 }
 
-// MaxBy folds replicas together: they publish the same thing, so a sum would count it twice.
+// MaxBy combines replicas. They publish the same values, so a sum would count them twice.
 func MaxBy(labels, series string) string {
 	return "max by (" + labels + ") (" + series + ")"
 }

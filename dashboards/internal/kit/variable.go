@@ -7,11 +7,11 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 )
 
-// RunbookBase is where the bundle's runbooks are published, one file per alert.
+// RunbookBase is the URL of the bundle's runbooks, one file per alert.
 const RunbookBase = "https://github.com/sightglass-ml/sightglass/blob/main/docs/runbooks"
 
-// Header returns the variables every dashboard starts with: the data source, the scrape's job and
-// instance, and where the observed thing runs. present is a series that exists for every instance.
+// Header returns the variables that every dashboard starts with: data source, job, instance, cluster and namespace. present is a series
+// that exists for every instance.
 func Header(present string) []cog.Builder[dashboard.VariableModel] {
 	return []cog.Builder[dashboard.VariableModel]{
 		dashboard.NewDatasourceVariableBuilder("datasource").
@@ -27,12 +27,12 @@ func Header(present string) []cog.Builder[dashboard.VariableModel] {
 	}
 }
 
-// Many is a selection of any number of a label's values, all of them by default.
+// Many is a selection of any number of a label's values; by default all.
 func Many(name, label, selector string) cog.Builder[dashboard.VariableModel] {
 	return many(name, label, selector, ".+")
 }
 
-// Optional is Many for a label that not every team has: "All" also matches series without it.
+// Optional is Many for a label that may be absent: "All" also matches series without it.
 func Optional(name, label, selector string) cog.Builder[dashboard.VariableModel] {
 	return many(name, label, selector, ".*")
 }
@@ -49,13 +49,13 @@ func many(name, label, selector, all string) cog.Builder[dashboard.VariableModel
 		})
 }
 
-// One is a selection of exactly one object: the value of the label of, and what is shown for it in the label text. The objects
-// are the series of expr, which puts the worst first: Grafana takes the first until told otherwise.
+// One is a selection of exactly one object. Its value is the label of; the label text is displayed. The objects are the series of expr,
+// which must return the worst first, because Grafana selects the first by default.
 func One(name, label, text, of, expr string) cog.Builder[dashboard.VariableModel] {
 	query := "query_result(" + clean(expr) + ")"
 	pattern := `/(?:^|[{,])` + of + `="(?<value>[^"]*)"/`
 	if text != of {
-		// Prometheus lists labels in alphabetical order.
+		// Prometheus sorts labels by name.
 		pattern = `/(?:^|[{,])` + text + `="(?<text>[^"]*)".*,` + of + `="(?<value>[^"]*)"/`
 	}
 	return dashboard.NewQueryVariableBuilder(name).
@@ -84,12 +84,12 @@ func choice(name, label, of, selector string) *dashboard.QueryVariableBuilder {
 		Sort(dashboard.VariableSortAlphabeticalAsc)
 }
 
-// runbooks is a hidden variable, so that a team with runbooks of its own changes one value.
+// runbooks is a hidden variable. A team with its own runbooks changes its value.
 func runbooks() cog.Builder[dashboard.VariableModel] {
 	return Hidden("runbooks", "Runbooks", "Where the runbooks are, one file per alert.", RunbookBase)
 }
 
-// Hidden is a value that links need and that a team changes once, in the file.
+// Hidden is a constant that links need. A team changes it in the file.
 func Hidden(name, label, description, value string) cog.Builder[dashboard.VariableModel] {
 	return dashboard.NewConstantVariableBuilder(name).
 		Label(label).

@@ -27,8 +27,7 @@ type Entry struct {
 	Panel     string `yaml:"panel"`
 }
 
-// ParseConfig reads a .lint file; an unknown key is an error, because dashboard-linter would silently
-// ignore it and exclude nothing.
+// ParseConfig reads a .lint file. An unknown key is an error, because dashboard-linter ignores it silently.
 func ParseConfig(body []byte) (Config, error) {
 	var c Config
 	decoder := yaml.NewDecoder(bytes.NewReader(body))
@@ -44,13 +43,13 @@ func ParseConfig(body []byte) (Config, error) {
 	return c, nil
 }
 
-// Excludes tells whether a finding is excused.
+// Excludes reports whether a finding is excluded.
 func (c Config) Excludes(f Finding) bool {
 	entries := c.Exclusions[f.Rule]
 	return entries != nil && slices.Contains(entries.Entries, Entry{Dashboard: f.Dashboard, Panel: f.Panel})
 }
 
-// excuse gives the reason why a rule may be broken: by a query of aggregated series, or by a unit of currency.
+// excuse returns the reason why a rule may be broken: a query of recorded series, or a currency unit. It is empty if there is none.
 func excuse(f Finding) string {
 	switch {
 	case f.Rule == "target-job-rule" && Aggregated(f.Metric):
@@ -63,7 +62,7 @@ func excuse(f Finding) string {
 	return ""
 }
 
-// Exclusions writes the .lint file for a set of dashboards: one entry for every panel with an excuse.
+// Exclusions returns the .lint file for a set of dashboards, with one entry for every panel with an excuse.
 func Exclusions(dashboards []Dashboard) ([]byte, error) {
 	config := Config{Exclusions: map[string]*RuleEntries{}}
 	for _, d := range dashboards {
@@ -92,7 +91,7 @@ func Exclusions(dashboards []Dashboard) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// Unused lists the exclusions that excuse nothing.
+// Unused returns the exclusions without a finding.
 func (c Config) Unused(findings []Finding) []string {
 	var out []string
 	for _, rule := range slices.Sorted(maps.Keys(c.Exclusions)) {

@@ -10,7 +10,7 @@ import (
 type Finding struct {
 	Rule      string
 	Dashboard string
-	Panel     string // Empty for a finding about the whole dashboard.
+	Panel     string // Empty for a finding about the dashboard.
 	Target    int    // Index of the query, or -1.
 	Metric    string // The selected series, for findings about a selector.
 	Message   string
@@ -55,7 +55,7 @@ func Check(d Dashboard) []Finding {
 	return out
 }
 
-// Aggregated tells whether a series has, by its nature, neither job nor instance: rules wrote it.
+// Aggregated reports whether a series is recorded by rules, so that it has neither job nor instance.
 func Aggregated(metric string) bool {
 	return strings.Contains(metric, ":") || metric == "ALERTS" || metric == "ALERTS_FOR_STATE"
 }

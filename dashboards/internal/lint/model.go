@@ -1,9 +1,9 @@
-// Package lint checks dashboards the way dashboard-linter does, and further where this bundle asks more.
+// Package lint checks dashboards like dashboard-linter, with additional rules for this bundle.
 //
-// Input: the JSON of a dashboard and a .lint file. Output: findings. dashboard-linter itself cannot
-// be a dependency: its module carries replace directives. Its 17 rules are restated here under their own
-// names, so that a user who runs it over the committed JSON sees what our tests see. The package keeps
-// no state.
+// Input: the JSON of a dashboard and a .lint file. Output: findings. State: none.
+//
+// dashboard-linter itself cannot be a dependency, because its module has replace directives. Its 17 rules are implemented here under the
+// same names. A user who runs it on the committed JSON gets the same findings as our tests.
 package lint
 
 import (
@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// Dashboard is the part of a classic dashboard that the rules and the query test look at.
+// Dashboard has the parts of a classic dashboard that the rules and the query test use.
 type Dashboard struct {
 	UID         string   `json:"uid"`
 	Title       string   `json:"title"`
@@ -91,14 +91,32 @@ type Panel struct {
 		X int `json:"x"`
 		Y int `json:"y"`
 	} `json:"gridPos"`
+	Options struct {
+		SortBy []SortBy `json:"sortBy"`
+		Footer struct {
+			EnablePagination bool `json:"enablePagination"`
+		} `json:"footer"`
+		Legend struct {
+			DisplayMode string   `json:"displayMode"`
+			Placement   string   `json:"placement"`
+			Calcs       []string `json:"calcs"`
+		} `json:"legend"`
+	} `json:"options"`
 	FieldConfig struct {
 		Defaults struct {
-			Unit     string `json:"unit"`
-			NoValue  string `json:"noValue"`
-			Mappings []any  `json:"mappings"`
-			Color    Color  `json:"color"`
-			Custom   struct {
-				Stacking struct {
+			Unit       string   `json:"unit"`
+			NoValue    string   `json:"noValue"`
+			Mappings   []any    `json:"mappings"`
+			Color      Color    `json:"color"`
+			Max        *float64 `json:"max"`
+			Thresholds struct {
+				Steps []struct {
+					Color string `json:"color"`
+				} `json:"steps"`
+			} `json:"thresholds"`
+			Custom struct {
+				AxisSoftMax float64 `json:"axisSoftMax"`
+				Stacking    struct {
 					Mode string `json:"mode"`
 				} `json:"stacking"`
 			} `json:"custom"`
@@ -113,19 +131,25 @@ type Panel struct {
 	} `json:"fieldConfig"`
 }
 
+// SortBy is a column by which a table is sorted.
+type SortBy struct {
+	DisplayName string `json:"displayName"`
+	Desc        bool   `json:"desc"`
+}
+
 // Property is one option of a field.
 type Property struct {
 	ID    string          `json:"id"`
 	Value json.RawMessage `json:"value"`
 }
 
-// Color is how a field gets its colour.
+// Color is the colour of a field.
 type Color struct {
 	Mode       string `json:"mode"`
 	FixedColor string `json:"fixedColor"`
 }
 
-// Organized are the names of labels and values to which a table gives a title, or which it hides.
+// Organized returns the labels and values that a table renames or hides.
 func (p Panel) Organized() map[string]bool {
 	out := map[string]bool{}
 	for _, t := range p.Transformations {
@@ -143,14 +167,15 @@ func (p Panel) Organized() map[string]bool {
 
 // Target is one query of a panel.
 type Target struct {
-	RefID      string     `json:"refId"`
-	Expr       string     `json:"expr"`
-	Instant    bool       `json:"instant"`
-	Exemplar   bool       `json:"exemplar"`
-	Datasource Datasource `json:"datasource"`
+	RefID        string     `json:"refId"`
+	Expr         string     `json:"expr"`
+	LegendFormat string     `json:"legendFormat"`
+	Instant      bool       `json:"instant"`
+	Exemplar     bool       `json:"exemplar"`
+	Datasource   Datasource `json:"datasource"`
 }
 
-// Parse reads a dashboard. Fields that no rule looks at are ignored.
+// Parse reads a dashboard. It ignores fields that no rule uses.
 func Parse(body []byte) (Dashboard, error) {
 	d := Dashboard{body: body}
 	if err := json.Unmarshal(body, &d); err != nil {
@@ -159,7 +184,7 @@ func Parse(body []byte) (Dashboard, error) {
 	return d, nil
 }
 
-// AllPanels returns every panel and row, those within closed rows included.
+// AllPanels returns every panel and row, including panels in collapsed rows.
 func (d Dashboard) AllPanels() []Panel {
 	var out []Panel
 	for _, panel := range d.Panels {
@@ -168,9 +193,8 @@ func (d Dashboard) AllPanels() []Panel {
 	return out
 }
 
-// Expand replaces Grafana's interval variables by durations that nobody would write by hand, so that
-// an expression parses and a rule can still tell which variable stood there. Variables within quoted
-// matchers need no value to parse.
+// Expand replaces Grafana's interval variables by unusual durations, so that an expression can be parsed and a rule can still recognize the
+// variable. Variables in quoted matchers can be parsed without a value.
 func Expand(expr string) string {
 	return strings.NewReplacer(
 		"$__rate_interval", rateInterval,

@@ -10,7 +10,7 @@ import (
 
 var uidPattern = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
 
-// importable holds what lets one file be imported by hand, provisioned and wrapped by the mixin alike.
+// importable checks that the file can be imported manually, provisioned, and used in the mixin.
 func importable(d Dashboard) []string {
 	var out []string
 	if !uidPattern.MatchString(d.UID) {
@@ -34,7 +34,7 @@ func importable(d Dashboard) []string {
 	return out
 }
 
-// navigation holds the way from one dashboard of the bundle to the next.
+// navigation checks the links between the dashboards of the bundle.
 func navigation(d Dashboard) []string {
 	var out []string
 	if !slices.Contains(d.Tags, "sightglass") {
@@ -48,8 +48,7 @@ func navigation(d Dashboard) []string {
 	return out
 }
 
-// variables keeps selections meaningful: a list drawn from a series that every target has offers jobs
-// that this dashboard can say nothing about.
+// variables checks the series of variables. A series that every target has would offer jobs without data for this dashboard.
 func variables(d Dashboard) []string {
 	var out []string
 	for _, v := range d.Templating.List {
@@ -70,7 +69,7 @@ func variables(d Dashboard) []string {
 	return out
 }
 
-// layout holds that every panel can be seen and linked to.
+// layout checks that every panel is visible and has its own ID.
 func layout(d Dashboard) []string {
 	var out []string
 	seen := map[int]string{}

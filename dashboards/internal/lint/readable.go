@@ -11,9 +11,9 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// The rules of this file hold that a dashboard can be read when something is wrong. Each was broken once.
+// The rules in this file keep dashboards readable during an incident. Each rule was violated once.
 
-// openQueries is how many queries a dashboard may send at each refresh as it opens. Closed rows send none.
+// openQueries is the largest number of queries that a dashboard sends at each refresh in its initial state. Collapsed rows send none.
 const openQueries = 50
 
 func text(raw json.RawMessage) string {
@@ -22,7 +22,7 @@ func text(raw json.RawMessage) string {
 	return s
 }
 
-// lines holds that the panels of a row fill its lines: panels side by side end together, and nothing is left empty.
+// lines checks that the panels of a row fill its lines without gaps.
 func lines(d Dashboard) []string {
 	out := unfilled(d.Panels)
 	for _, p := range d.Panels {
@@ -54,7 +54,7 @@ func unfilled(panels []Panel) []string {
 	return out
 }
 
-// load bounds what an open dashboard asks of Prometheus.
+// load limits the queries of an open dashboard.
 func load(d Dashboard) []string {
 	count := 0
 	for _, p := range d.Panels {
@@ -66,8 +66,8 @@ func load(d Dashboard) []string {
 	return nil
 }
 
-// marks holds that an annotation marks moments. The series of a firing alert exists at every step, and marked by its existence it
-// would paint the whole chart.
+// marks checks that an annotation marks points in time. The series of a firing alert exists at every step, so marking its existence would
+// cover the chart.
 func marks(d Dashboard) []string {
 	var out []string
 	for _, a := range d.Annotations.List {
@@ -78,7 +78,7 @@ func marks(d Dashboard) []string {
 	return out
 }
 
-// opensOnWorst holds that a dashboard opens on the default data source, and where one object is shown, on the worst.
+// opensOnWorst checks that a dashboard opens with the default data source and, if it shows one object, with the worst.
 func opensOnWorst(d Dashboard) []string {
 	var out []string
 	for _, v := range d.Templating.List {
@@ -94,7 +94,7 @@ func opensOnWorst(d Dashboard) []string {
 	return out
 }
 
-// question matches titles that have to be read to their end, where one has to be found at a glance.
+// question matches titles that are questions or sentences, because they cannot be found quickly.
 var question = regexp.MustCompile(`^(How|What|Why|Who|Where|When|Does|Is|Are|More) |\?$|C\$`)
 
 func dashboardTitle(d Dashboard) []string {
@@ -111,7 +111,7 @@ func panelTitle(_ Dashboard, p Panel) []string {
 	return nil
 }
 
-// noValue holds that a table has no text for "no value": Grafana prints it into every empty cell of rows that have values.
+// noValue checks that a table has no text for "no value". Grafana writes it into every empty cell of rows that have values.
 func noValue(_ Dashboard, p Panel) []string {
 	if p.Type == "table" && p.FieldConfig.Defaults.NoValue != "" {
 		return []string{fmt.Sprintf("prints %q into every empty cell", p.FieldConfig.Defaults.NoValue)}
@@ -119,10 +119,10 @@ func noValue(_ Dashboard, p Panel) []string {
 	return nil
 }
 
-// severityColors are kept for severities and for limits.
+// severityColors are reserved for severities and limits.
 var severityColors = regexp.MustCompile(`(?i)red|orange|yellow|green`)
 
-// colors holds that data is never drawn in a colour that means something is wrong or well.
+// colors checks that data never has a colour that means good or bad.
 func colors(_ Dashboard, p Panel) []string {
 	var out []string
 	check := func(of string, c Color) {
@@ -147,7 +147,7 @@ func colors(_ Dashboard, p Panel) []string {
 	return out
 }
 
-// gauges holds that a bar in a cell has a colour: Grafana's default is green below 80, whatever the value means.
+// gauges checks that a bar in a cell has a colour. Grafana's default is green below 80, for any unit.
 func gauges(_ Dashboard, p Panel) []string {
 	var out []string
 	for _, override := range p.FieldConfig.Overrides {
@@ -163,7 +163,7 @@ func gauges(_ Dashboard, p Panel) []string {
 	return out
 }
 
-// stacks holds that only parts of one whole are stacked.
+// stacks checks that only parts of a total are stacked.
 func stacks(_ Dashboard, p Panel) []string {
 	if p.FieldConfig.Defaults.Custom.Stacking.Mode != "normal" {
 		return nil
@@ -178,7 +178,7 @@ func stacks(_ Dashboard, p Panel) []string {
 
 var dollarSeries = regexp.MustCompile(`(_cad|:cad\w*)$`)
 
-// money holds that amounts of money have a currency.
+// money checks that amounts of money have a currency.
 func money(_ Dashboard, p Panel) []string {
 	units := []string{p.FieldConfig.Defaults.Unit}
 	for _, override := range p.FieldConfig.Overrides {
@@ -195,7 +195,7 @@ func money(_ Dashboard, p Panel) []string {
 	for _, t := range p.Targets {
 		selectors(t, func(s *parser.VectorSelector, path []parser.Node) {
 			if slices.ContainsFunc(path, divides) {
-				return // An amount over another is a share.
+				return // A ratio of amounts is a share.
 			}
 			if name := metricName(s); dollarSeries.MatchString(name) && !strings.HasPrefix(name, "ml:threshold:") {
 				out = append(out, name+" is an amount of money in a panel without a currency")
@@ -210,11 +210,10 @@ func divides(node parser.Node) bool {
 	return ok && binary.Op == parser.DIV
 }
 
-// selection matches a selection of any number of objects. Selections of clusters, namespaces, jobs and instances narrow, they do
-// not list.
+// selection matches a selection of any number of objects. Selections of clusters, namespaces, jobs and instances do not count.
 var selection = regexp.MustCompile(`\b(dataset|model|department)=~"\$(dataset|model|department)"`)
 
-// bounded holds that a chart of selected objects draws the worst few and not all. The query "limit" is one line.
+// bounded checks that a chart of selected objects shows only the worst ones. The query "limit" is one line.
 func bounded(_ Dashboard, p Panel) []string {
 	if p.Type != "timeseries" {
 		return nil
@@ -234,7 +233,7 @@ func bounded(_ Dashboard, p Panel) []string {
 	return out
 }
 
-// exemplars holds that exemplars are drawn where they belong: Grafana draws their values, in seconds, on the axis of the query.
+// exemplars checks the unit of exemplars: Grafana draws their values, in seconds, on the axis of the query.
 func exemplars(t Target) []problem {
 	if !t.Exemplar {
 		return nil
@@ -247,7 +246,7 @@ func exemplars(t Target) []problem {
 	return nil
 }
 
-// limitsAlone holds that a limit for everybody is drawn only beside what it limits: alone it looks like a measurement.
+// limitsAlone checks that a limit of all objects is shown only together with its series. Alone it would look like a measurement.
 func limitsAlone(t Target) []problem {
 	expr, err := promQL.ParseExpr(Expand(t.Expr))
 	if err != nil {

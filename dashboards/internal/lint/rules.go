@@ -11,8 +11,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// The three kinds of rule, each in the order of dashboard-linter's list; rules of our own come last and
-// are named after this project.
+// The three kinds of rules, each in the order of dashboard-linter's list. Our own rules come last, with the project's name as prefix.
 var (
 	dashboardRules = []struct {
 		name  string
@@ -32,6 +31,7 @@ var (
 		{"sightglass-load", load},
 		{"sightglass-marks", marks},
 		{"sightglass-detail", opensOnWorst},
+		{"sightglass-named", namedSelections},
 		{"sightglass-title", dashboardTitle},
 	}
 	panelRules = []struct {
@@ -49,6 +49,15 @@ var (
 		{"sightglass-money", money},
 		{"sightglass-title", panelTitle},
 		{"sightglass-bounded", bounded},
+		{"sightglass-limit-named", limitNamed},
+		{"sightglass-axis", axis},
+		{"sightglass-needs", needs},
+		{"sightglass-verdicts", verdicts},
+		{"sightglass-legends", legends},
+		{"sightglass-cells", cells},
+		{"sightglass-columns", columns},
+		{"sightglass-firing", firing},
+		{"sightglass-rows", rows},
 	}
 	targetRules = []struct {
 		name  string
@@ -64,12 +73,14 @@ var (
 		{"sightglass-scope", targetScope},
 		{"sightglass-exemplars", exemplars},
 		{"sightglass-limits", limitsAlone},
+		{"sightglass-chance", chance},
+		{"sightglass-named", named},
 	}
 )
 
 const templated = "${datasource}"
 
-// problem is a finding about one query, with the series it is about where there is one.
+// problem is a finding about one query, with its series if there is one.
 type problem struct{ metric, message string }
 
 var promQL = parser.NewParser(parser.Options{})
@@ -123,14 +134,14 @@ func templateOf(name, label string) func(Dashboard) []string {
 	}
 }
 
-// The two forms of query variable that the bundle uses: any number of a label's values, or one object of an ordered list.
+// The two forms of query variables in the bundle: any number of a label's values, or one object of an ordered list.
 var (
 	labelValues = regexp.MustCompile(`^label_values\((.+), ([a-z_]+)\)$`)
 	queryResult = regexp.MustCompile(`(?s)^query_result\((.+)\)$`)
 	objectLabel = regexp.MustCompile(`([a-z_]+)="\(\?<value>`)
 )
 
-// LabelValues takes the query of a variable apart into its selector and label.
+// LabelValues returns the selector and label in the query of a variable.
 func LabelValues(query string) (selector, label string, ok bool) {
 	match := labelValues.FindStringSubmatch(query)
 	if match == nil {
@@ -139,7 +150,7 @@ func LabelValues(query string) (selector, label string, ok bool) {
 	return match[1], match[2], true
 }
 
-// Objects takes a variable apart that lists the series of an expression: the expression, and the label that is the value.
+// Objects returns the expression and the value label of a variable that lists series.
 func (v Variable) Objects() (expr, label string, ok bool) {
 	query, of := queryResult.FindStringSubmatch(v.Query), objectLabel.FindStringSubmatch(v.Regex)
 	if query == nil || of == nil {
@@ -223,7 +234,7 @@ func panelUnits(_ Dashboard, p Panel) []string {
 	return nil
 }
 
-// units are those of Grafana's and dashboard-linter's common list that suit an ML pipeline.
+// units are the units from Grafana's and dashboard-linter's common list that suit an ML pipeline.
 var units = []string{
 	"none", "string", "short", "sci", "percent", "percentunit",
 	"s", "ms", "d", "dtdurations", "dateTimeAsIso", "dateTimeFromNow",
@@ -231,7 +242,7 @@ var units = []string{
 	"cps", "ops", "reqps", "rps", "currencyUSD", "bool_yes_no", "bool_on_off",
 }
 
-// customCurrency is a unit that Grafana makes of its own name, and that dashboard-linter does not know.
+// customCurrency is the prefix of Grafana's custom currency units, which dashboard-linter does not know.
 const customCurrency = "currency:"
 
 func panelNoTargets(_ Dashboard, p Panel) []string {
@@ -241,7 +252,7 @@ func panelNoTargets(_ Dashboard, p Panel) []string {
 	return []string{"has no query"}
 }
 
-// targetLogQL keeps Loki out: checking its queries would need a parser that the project does not have.
+// targetLogQL rejects Loki queries, because the project has no parser to check them.
 func targetLogQL(t Target) []problem {
 	if t.Datasource.Type == "loki" {
 		return []problem{{message: "a LogQL query cannot be checked here"}}
@@ -300,9 +311,8 @@ func targetCounterAgg(t Target) []problem {
 	return out
 }
 
-// targetScope holds what an exclusion in .lint would otherwise let slip, because exclusions are for whole
-// panels: only aggregated series may lack job and instance, and every variable of the header narrows every
-// query, thresholds for everybody excepted.
+// targetScope checks what an exclusion in .lint would hide, because exclusions apply to whole panels: only recorded series may lack job and
+// instance, and every variable of the header must filter every query except default thresholds.
 func targetScope(t Target) []problem {
 	var out []problem
 	if t.Datasource.UID != templated {
@@ -345,7 +355,7 @@ func selectors(t Target, visit func(*parser.VectorSelector, []parser.Node)) {
 	})
 }
 
-// metricName finds the name wherever the selector carries it.
+// metricName returns the metric name of a selector, which can also be a matcher.
 func metricName(s *parser.VectorSelector) string {
 	for _, m := range s.LabelMatchers {
 		if m.Name == model.MetricNameLabel {

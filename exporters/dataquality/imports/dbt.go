@@ -10,7 +10,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/dataquality"
 )
 
-// properties is what of a dbt properties file tells of tests.
+// properties are the fields of a dbt properties file that define tests.
 type properties struct {
 	Models    []model `yaml:"models"`
 	Seeds     []model `yaml:"seeds"`
@@ -38,7 +38,7 @@ type model struct {
 	} `yaml:"columns"`
 }
 
-// test is a generic test with its arguments, which stand under arguments since dbt 1.10.5 and beside config before.
+// test is a generic test with its arguments. Since dbt 1.10.5 they are under the key arguments, before that beside config.
 type test struct {
 	kind, column string
 	name         string
@@ -46,7 +46,7 @@ type test struct {
 	arguments    map[string]yaml.Node
 }
 
-// DBT reads the tests of a dbt properties file: the four that dbt has, and those of dbt_utils that have a counterpart.
+// DBT imports the tests of a dbt properties file: dbt's four generic tests, and those of dbt_utils that have a counterpart.
 func DBT(file string, data []byte, o Options) ([]Dataset, error) {
 	var p properties
 	if err := yaml.Unmarshal(data, &p); err != nil {
@@ -137,7 +137,7 @@ func readTest(n *yaml.Node, column string) (test, error) {
 			}
 		}
 	} else {
-		// The older form, with config beside the test: {unique: {}, config: …}.
+		// The older form has config beside the test: {unique: {}, config: …}.
 		for kind, b := range fields {
 			if kind == "config" || kind == "name" || kind == "description" {
 				continue
@@ -199,7 +199,7 @@ var (
 	sourceCall = regexp.MustCompile(`^(?:\{\{)?\s*source\(\s*['"]([^'"]+)['"]\s*,\s*['"]([^'"]+)['"]\s*\)\s*(?:\}\})?$`)
 )
 
-// dbt adds a test of dbt's, or a note.
+// dbt adds one dbt test, or a note.
 func (d *Dataset) dbt(t test, o Options) {
 	what := strings.TrimSpace(t.column + " " + t.kind)
 	name := firstOf(t.name, what)

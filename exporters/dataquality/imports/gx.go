@@ -11,7 +11,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/dataquality"
 )
 
-// suite is a suite of Great Expectations, of version 1 or before.
+// suite is a suite of Great Expectations, of version 1 or earlier.
 type suite struct {
 	Name         string        `yaml:"name"`
 	OldName      string        `yaml:"expectation_suite_name"`
@@ -25,13 +25,13 @@ type expectation struct {
 	Kwargs   map[string]yaml.Node `yaml:"kwargs"`
 }
 
-// GX reads a suite of Great Expectations for a table.
+// GX imports a suite of Great Expectations for one table.
 func GX(file string, data []byte, dataset string, o Options) ([]Dataset, error) {
 	if !json.Valid(data) {
 		return nil, fmt.Errorf("%s: not JSON; want a suite as Great Expectations stores it, under gx/expectations", file)
 	}
 	var s suite
-	// JSON is YAML, whose nodes keep numbers as they are written.
+	// JSON is YAML, and YAML nodes keep numbers as written.
 	if err := yaml.Unmarshal(data, &s); err != nil {
 		return nil, fmt.Errorf("%s: not a suite of Great Expectations: %w", file, err)
 	}
@@ -62,7 +62,7 @@ func (e expectation) values(key string) []yaml.Node {
 	return test{arguments: map[string]yaml.Node{key: n}}.values(key)
 }
 
-// mostly is the share of rows that may break the expectation.
+// mostly returns the share of rows that may break the expectation.
 func (e expectation) mostly() float64 {
 	n, ok := e.Kwargs["mostly"]
 	var share float64
@@ -144,7 +144,7 @@ func (d *Dataset) expect(e expectation) {
 	}
 }
 
-// bounds is the condition that a value is between the expectation's bounds.
+// bounds returns the SQL condition for the expectation's bounds.
 func (e expectation) bounds(expr string, strict bool) string {
 	var parts []string
 	for _, b := range []struct{ key, strict, operator string }{{"min_value", "strict_min", ">"}, {"max_value", "strict_max", "<"}} {

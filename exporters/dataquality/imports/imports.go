@@ -1,7 +1,7 @@
-// Package imports turns the tests that a team has for its tables into keys and checks of the data-quality exporter.
+// Package imports converts existing tests of tables into keys and checks of the data-quality exporter.
 //
 // Input: a dbt properties file (schema.yml) or a suite of Great Expectations. Output: datasets of a configuration, and a note
-// for each test that has no counterpart: nothing is left out silently. It owns no state and reads no database.
+// for each test without a counterpart. State: none. It never reads a database and never drops a test without a note.
 package imports
 
 import (
@@ -17,24 +17,24 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/dataquality"
 )
 
-// Dataset is what a configuration says about one imported table.
+// Dataset is the configuration of one imported table.
 type Dataset struct {
 	Name   string                    `yaml:"name"`
 	Source string                    `yaml:"source,omitempty"`
 	Table  string                    `yaml:"table,omitempty"`
 	Keys   [][]string                `yaml:"keys,omitempty,flow"`
 	Checks []dataquality.CheckConfig `yaml:"checks,omitempty"`
-	// Notes say what was not imported, and why.
+	// Notes name the tests that were not imported, with the reasons.
 	Notes []string `yaml:"-"`
 }
 
-// Options say where the imported tables are.
+// Options locate the imported tables.
 type Options struct {
 	// Source is the name of the configuration's source.
 	Source string
-	// Schema is put before the names of tables, if it is not empty.
+	// Schema, if set, is the prefix of table names.
 	Schema string
-	// schemas are those of dbt's sources, where they differ from the source's name.
+	// schemas maps dbt sources to their schemas, where these differ from the source's name.
 	schemas map[string]string
 }
 
@@ -56,7 +56,7 @@ func (d *Dataset) key(columns ...string) {
 	}
 }
 
-// check adds a check under its own name or one that no other has.
+// check adds a check under the given name, with a number appended if the name is taken.
 func (d *Dataset) check(c dataquality.CheckConfig, name string) {
 	c.Name = name
 	for i := 2; slices.ContainsFunc(d.Checks, func(o dataquality.CheckConfig) bool { return o.Name == c.Name }); i++ {
@@ -89,7 +89,7 @@ func Write(w io.Writer, datasets []Dataset) error {
 
 var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
 
-// column is a column's name in SQL.
+// column formats a column name for SQL.
 func column(name string) string {
 	if plainName.MatchString(name) {
 		return name
@@ -97,7 +97,7 @@ func column(name string) string {
 	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
 }
 
-// list are values in SQL: text quoted, all else as it is written.
+// list formats values for SQL: text is quoted, numbers stay as written.
 func list(values []yaml.Node) string {
 	texts := make([]string, len(values))
 	for i := range values {

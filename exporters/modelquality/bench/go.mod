@@ -2,7 +2,10 @@ module github.com/sightglass-ml/sightglass/exporters/modelquality/bench
 
 go 1.26.7
 
-replace github.com/sightglass-ml/sightglass => ../../..
+replace (
+	github.com/sightglass-ml/sightglass => ../../..
+	github.com/sightglass-ml/sightglass/instrument => ../../../instrument
+)
 
 require (
 	github.com/open-telemetry/opentelemetry-collector-contrib/connector/spanmetricsconnector v0.165.0
@@ -160,6 +163,7 @@ require (
 	github.com/rs/xid v1.6.0 // indirect
 	github.com/segmentio/asm v1.2.1 // indirect
 	github.com/shopspring/decimal v1.5.0 // indirect
+	github.com/sightglass-ml/sightglass/instrument v0.0.0 // indirect
 	github.com/sony/gobreaker/v2 v2.4.0 // indirect
 	github.com/spiffe/go-spiffe/v2 v2.8.1 // indirect
 	github.com/tencentyun/cos-go-sdk-v5 v0.7.40 // indirect

@@ -1,8 +1,7 @@
 // Package exportertest runs exporters in tests.
 //
-// Input: a Spec or a collector. Output: a running server on loopback, the text
-// that users would see at /metrics, and what the linters say about it. The tests
-// own the servers, which end with them.
+// Input: a Spec or a collector. Output: a running server on loopback, the text at /metrics, and the findings of the linters. State: the
+// servers, which stop when their test ends.
 package exportertest
 
 import (
@@ -28,9 +27,9 @@ import (
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/sightglass-ml/sightglass/instrument/telemetry"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/limit"
-	"github.com/sightglass-ml/sightglass/internal/telemetry"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -45,8 +44,8 @@ type Server struct {
 	logs *logs
 }
 
-// Start runs spec on a free loopback port with the further args and stops it
-// when the test ends. It may be reloaded unless the args say otherwise. It fails the test if the binary does not come up.
+// Start runs spec on a free loopback port with the additional args and stops it when the test ends. Reloads by HTTP are enabled unless
+// the args disable them. It fails the test if the binary does not start.
 func Start[C any](t testing.TB, spec exporter.Spec[C], args ...string) *Server {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
@@ -85,7 +84,7 @@ func (s *Server) Do(method, path string, headers ...string) (int, string) {
 	return s.do(nil, method, path, headers...)
 }
 
-// DoOnce is Do that follows no redirect.
+// DoOnce is Do without following redirects.
 func (s *Server) DoOnce(method, path string, headers ...string) (int, string) {
 	s.t.Helper()
 	return s.do(func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, method, path, headers...)
@@ -98,7 +97,7 @@ func (s *Server) do(redirect func(*http.Request, []*http.Request) error, method,
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	// A connection of its own: a kept one would look like a leaked goroutine.
+	// A kept-alive connection would be reported as a leaked goroutine.
 	client := &http.Client{CheckRedirect: redirect, Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Do(req)
 	require.NoError(s.t, err)
@@ -116,7 +115,7 @@ func (s *Server) Metrics() string {
 	return body
 }
 
-// AwaitReady returns once the binary says it is ready.
+// AwaitReady returns once the binary reports that it is ready.
 func (s *Server) AwaitReady() {
 	s.t.Helper()
 	s.await("readiness", func() bool {
@@ -125,14 +124,13 @@ func (s *Server) AwaitReady() {
 	})
 }
 
-// AwaitMetric returns once /metrics has the line.
+// AwaitMetric returns once /metrics contains the line.
 func (s *Server) AwaitMetric(line string) {
 	s.t.Helper()
 	s.await(line, func() bool { return strings.Contains("\n"+s.Metrics(), "\n"+line+"\n") })
 }
 
-// AwaitLog returns the rest of the first logged line that contains text, once
-// there is one: what is logged by the exporter's loops may come after it is
+// AwaitLog waits for a logged line that contains text and returns the rest of that line. The exporter's loops may log after it is
 // ready.
 func (s *Server) AwaitLog(text string) (rest string) {
 	s.t.Helper()
@@ -158,7 +156,7 @@ func (s *Server) await(what string, reached func() bool) {
 	}
 }
 
-// logs keeps what a server logs and finds its address there.
+// logs stores the log of a server and extracts its address.
 type logs struct {
 	mu      sync.Mutex
 	text    bytes.Buffer
@@ -198,8 +196,8 @@ func Env(t testing.TB) *exporter.Env {
 	return env
 }
 
-// Gather returns what a scrape of the collectors would show. An inconsistency
-// between metrics, which a scrape would only log, fails the test.
+// Gather returns the text that a scrape of the collectors returns. An inconsistency between metrics, which a scrape only logs, fails
+// the test.
 func Gather(t testing.TB, collectors ...prometheus.Collector) string {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
@@ -228,11 +226,11 @@ func Golden(t testing.TB, file, text string) {
 	require.Equal(t, string(want), text, "run the test with -update if the change is meant")
 }
 
-// unit finds what promlint lets through: units that are not base units.
+// unit matches units that are not base units, which promlint does not detect.
 var unit = regexp.MustCompile(`_(percent|percentage|pct|ms|millis|mb|gb|minutes|hours|days)(_|$)`)
 
-// Lint fails the test if a linter has something to say about text, an exposition.
-// The Go runtime's own metrics and the exceptions are not held to base units.
+// Lint fails the test if a linter reports a problem in text, which is an exposition. The Go runtime's own metrics and the exceptions do
+// not have to use base units.
 func Lint(t testing.TB, text string, exceptions ...string) {
 	t.Helper()
 	problems, err := promlint.New(strings.NewReader(text)).Lint()

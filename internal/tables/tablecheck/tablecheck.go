@@ -1,6 +1,6 @@
-// Package tablecheck reports what a program reaches of a database and its tables.
+// Package tablecheck checks the access to databases and their tables.
 //
-// Input: how a source or a table is opened. Output: rows of a connect.Report. State: none.
+// Input: functions that open a source or a table. Output: rows of a connect.Report. State: none. It never writes to a database.
 package tablecheck
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// Source connects to a database and says whether it answers.
+// Source connects to a database and reports whether it answers.
 func Source(ctx context.Context, r *connect.Report, name string, typ tables.Type, open func(name string) (*tables.Source, error)) bool {
 	return r.Do(ctx, "source "+name, "reachable", func(ctx context.Context) (string, error) {
 		s, err := open(name)
@@ -23,7 +23,7 @@ func Source(ctx context.Context, r *connect.Report, name string, typ tables.Type
 	})
 }
 
-// Table reads the schema of a table, which takes the right to read it.
+// Table reads the schema of a table, which needs the permission to read it.
 func Table(ctx context.Context, r *connect.Report, part, what string, open func() (*tables.Source, tables.Relation, error)) (Opened, bool) {
 	return connect.Try(ctx, r, part, what, func(ctx context.Context) (o Opened, found string, err error) {
 		if o.Source, o.Relation, err = open(); err != nil {
@@ -39,7 +39,7 @@ func Table(ctx context.Context, r *connect.Report, part, what string, open func(
 	})
 }
 
-// Opened is a table that was found.
+// Opened is a table whose schema was read.
 type Opened struct {
 	Source   *tables.Source
 	Relation tables.Relation
@@ -55,8 +55,8 @@ func hasColumn(schema []tables.Column, name string) bool {
 	return false
 }
 
-// Columns cuts the bins of a table, as the program would, and adds a row for each column: its type, and its bins or why
-// it has none.
+// Columns chooses the bins of a table as the exporter would. It adds a row for each column with its type, and its bins or the reason
+// why it has none.
 func Columns(ctx context.Context, r *connect.Report, part string, timeout time.Duration, o Opened, w tables.Window, choice tables.Choice) (tables.Cut, bool) {
 	cut, ok := connect.TryFor(ctx, r, timeout, part, "bins", func(ctx context.Context) (tables.Cut, string, error) {
 		outlines, err := o.Source.Recent(ctx, o.Relation, o.Schema, w, choice, tables.FirstWindows, nil)
@@ -67,7 +67,7 @@ func Columns(ctx context.Context, r *connect.Report, part string, timeout time.D
 		return cut, fmt.Sprintf("%d of %d columns get bins, cut from %d rows", len(cut.Layouts), len(o.Schema), cut.Rows), err
 	})
 	if ok && cut.Rows == 0 {
-		clear(cut.Layouts) // Bins of nothing are not what the program will cut.
+		clear(cut.Layouts) // Without rows, the bins would differ from those that the exporter will choose.
 	}
 	for _, c := range o.Schema {
 		found := c.Type

@@ -1,13 +1,13 @@
-// Package action decides what an alert causes, does it at the target, and follows it to its end.
+// Package action decides on the action for an alert, sends it to its target, and follows it to its end.
 //
-// Input: alerts, inside the transaction that stores them, and the answers of targets. Output: HTTP calls that each
-// carry an idempotency key, and records for the audit trail. The package owns the tables actions, action_totals,
-// cooldowns and budgets.
+// Input: alerts, inside the transaction that stores them, and the responses of targets. Output: HTTP calls, each with an
+// idempotency key, and records for the audit trail. State: the tables actions, action_totals, cooldowns and budgets. It never
+// uses a value of an alert as an address.
 //
-// An action is decided once for one firing of an alert, and its key follows from the two. It is then pending until a
-// worker claims it by a lease, sending until the target took it, running until the target says that it ended, and done.
-// A worker that dies leaves its lease behind; once that is over another worker goes on from the state in the store,
-// with the same key. So a target that honours keys does everything once, and one that does not, at least once.
+// An action is decided once for one firing of an alert, and its key is derived from both. It is pending until a worker claims
+// it by a lease, sending until the target accepts it, running until the target reports its end, and then done. The lease of a
+// crashed worker expires, and another worker continues from the stored state with the same key. So a target that honours keys
+// performs each action exactly once, and others at least once.
 package action
 
 import (
@@ -23,31 +23,31 @@ import (
 
 // States of an action.
 const (
-	statePending    = "pending"    // decided; nobody has called the target
-	stateSending    = "sending"    // the target may or may not have been reached
-	stateRunning    = "running"    // the target took it
+	statePending    = "pending"    // decided; not sent yet
+	stateSending    = "sending"    // the target may have received it
+	stateRunning    = "running"    // the target accepted it
 	stateDone       = "done"       // with a result
-	stateSuppressed = "suppressed" // held back, with the reason as its result; may still be decided anew
+	stateSuppressed = "suppressed" // not sent; the result is the reason; may be decided again
 )
 
 // Results of an action.
 const (
 	Succeed     = "succeeded"   // the target says so
 	Fail        = "failed"      // the target says so
-	Rejected    = "rejected"    // the target will never take it
-	Undelivered = "undelivered" // the target did not take it in time
-	TimedOut    = "timed_out"   // the target took it and did not end in time
+	Rejected    = "rejected"    // the target refuses it permanently
+	Undelivered = "undelivered" // the target did not accept it in time
+	TimedOut    = "timed_out"   // the target accepted it and it did not end in time
 
 	DryRun   = "dry_run"  // would have been sent
-	Cooldown = "cooldown" // too soon after the last one on the object, or while that is under way
-	Budget   = "budget"   // more than the day's
-	Held     = "held"     // the alert fires without its response, too: the data are broken
+	Cooldown = "cooldown" // too soon after the last action on the object, or while that is running
+	Budget   = "budget"   // above the daily budget
+	Held     = "held"     // the alert also fires without its response, because the data are broken
 )
 
-// Results are all results, in the order of the reference.
+// Results lists all results, in the order of the reference.
 var Results = []string{Succeed, Fail, Rejected, Undelivered, TimedOut, DryRun, Cooldown, Budget, Held}
 
-// Alert is what a decision is made on.
+// Alert is an alert to decide on.
 type Alert struct {
 	ID          string
 	Labels      map[string]string
@@ -55,7 +55,7 @@ type Alert struct {
 	StartsAt    time.Time
 }
 
-// params are the values of the alert that a target may be told.
+// params returns the values of the alert for a target.
 func (a Alert) params() Params {
 	return Params{
 		Action: a.Labels["response"], Alertname: a.Labels["alertname"], Severity: a.Labels["severity"], Cluster: a.Labels["cluster"],
@@ -65,12 +65,12 @@ func (a Alert) params() Params {
 	}
 }
 
-// LockDecisions makes decisions, also of other replicas, wait for the end of the transaction. It comes first in it.
+// LockDecisions blocks other decisions, also of other replicas, until the transaction ends. Call it first in a transaction.
 func LockDecisions(tx *store.Tx) error { return tx.Lock("decisions") }
 
-// Decide records what the firing alert causes: the first of the actions that it matches, or nothing. It is called at
-// every delivery. An alert that has caused an action never causes another one; one whose action was held back is
-// decided anew, since a drift that is still there when the cooldown is over still wants its retraining.
+// Decide stores the action of the firing alert: the first configured action that it matches, or none. It is called at every
+// delivery. An alert that has caused an action never causes another one. A held-back action is decided again at each
+// delivery, since a drift that continues after the cooldown still needs retraining.
 func Decide(tx *store.Tx, actions []Config, a Alert, now time.Time) error {
 	if a.Labels["response"] == "" {
 		return hold(tx, a, now)
@@ -96,7 +96,7 @@ func Decide(tx *store.Tx, actions []Config, a Alert, now time.Time) error {
 		return fmt.Errorf("decide on action %q: %w", c.Name, err)
 	}
 	if result != "" && result == before {
-		return nil // The same answer to the same alert is no news.
+		return nil // The decision has not changed.
 	}
 	state = statePending
 	if result != "" {
@@ -141,8 +141,8 @@ func choose(actions []Config, labels map[string]string) *Config {
 	return nil
 }
 
-// weigh returns why the action is held back, "" if it is not, and takes its share of cooldown and budget. A dry run has
-// shares of its own, so that it shows what would be done and costs the real actions nothing.
+// weigh returns why the action is held back, or "". It charges cooldown and budget. Dry runs have separate ones, so that they
+// show what would happen without affecting real actions.
 func weigh(tx *store.Tx, c *Config, a Alert, object string, now time.Time) (result string, until time.Time, err error) {
 	switch broken, err := held(tx, a, now); {
 	case err != nil:
@@ -200,18 +200,18 @@ func count(tx *store.Tx, action, result string) error {
 	return nil
 }
 
-// Waiting returns how many actions no target has taken yet.
+// Waiting returns the number of actions that no target has accepted yet.
 func Waiting(tx *store.Tx) (n int, err error) {
 	err = tx.QueryRow(`SELECT COUNT(*) FROM actions WHERE state IN (?, ?)`, statePending, stateSending).Scan(&n)
 	return n, err
 }
 
-// Status is what metrics show.
+// Status has the values for metrics.
 type Status struct {
 	Totals   map[[2]string]int64 // by action and result
-	Pending  map[string]int64    // by action: no target has taken them
-	Retrying map[string]int64    // by action: of them, those whose last attempt failed
-	Running  map[string]int64    // by action: a target has taken them and they have not ended
+	Pending  map[string]int64    // by action; not accepted by a target yet
+	Retrying map[string]int64    // by action; pending ones whose last attempt failed
+	Running  map[string]int64    // by action; accepted and not ended
 }
 
 // ReadStatus reads the status.
@@ -261,7 +261,7 @@ func each(tx *store.Tx, query string, args []any, f func(scan func(...any) error
 	return rows.Err()
 }
 
-// Forget drops actions that are over and whose alert was last delivered before the time, and old cooldowns and budgets.
+// Forget deletes finished actions whose alert was last delivered before the time, and old cooldowns and budgets.
 func Forget(tx *store.Tx, before time.Time) error {
 	for _, statement := range []string{
 		`DELETE FROM actions WHERE state IN ('` + stateDone + `', '` + stateSuppressed + `')

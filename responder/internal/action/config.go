@@ -12,37 +12,37 @@ import (
 // Responses are the values of the label `response` that an action may answer.
 var Responses = []string{"replay", "retrain", "review"}
 
-// Config is one action that alerts may cause.
+// Config is an action that alerts may cause.
 type Config struct {
-	// Name is unique, and stays: what is under way is found by it.
+	// Name is unique and must not change: running actions are found by it.
 	Name string `yaml:"name"`
 	// Response is the alert's label `response` that asks for the action.
 	Response string `yaml:"response"`
-	// Match are further labels that the alert must have with exactly these values.
+	// Match has further labels that the alert must have with exactly these values.
 	Match map[string]string `yaml:"match,omitempty"`
 
-	// DryRun records what would be done and does nothing. It is the default.
+	// DryRun only records what would be done. It is the default.
 	DryRun bool `yaml:"dry_run"`
-	// Cooldown is the least time between two actions on one object: the alert's model, else its dataset.
+	// Cooldown is the minimum time between two actions on one object: the alert's model, otherwise its dataset.
 	Cooldown config.Duration `yaml:"cooldown"`
-	// ObjectLabels tell objects of the same name apart, such as cluster and namespace.
+	// ObjectLabels distinguish objects of the same name, such as cluster and namespace.
 	ObjectLabels []string `yaml:"object_labels,omitempty"`
-	// Grace is how long an action waits for an alert that takes its response back: 10m of a retraining by default, else 0s.
+	// Grace is how long an action waits for an alert that removes the response: 10m by default for retrain, otherwise 0s.
 	Grace *config.Duration `yaml:"grace,omitempty"`
-	// DailyBudget is the most actions in a day (UTC).
+	// DailyBudget is the maximum number of actions in a day (UTC).
 	DailyBudget int `yaml:"daily_budget"`
-	// MaxInFlight is the most actions that have been sent and have not ended.
+	// MaxInFlight is the maximum number of sent actions that have not ended.
 	MaxInFlight int `yaml:"max_in_flight"`
-	// Requires are values without which the target is not called.
+	// Requires lists values without which the target is not called.
 	Requires []string `yaml:"requires,omitempty"`
 
-	// GiveUpAfter is how long the target may refuse or not answer, RunTimeout how long what it started may take.
+	// GiveUpAfter is how long delivery to the target is tried. RunTimeout is the maximum duration of the started run.
 	GiveUpAfter config.Duration `yaml:"give_up_after"`
 	RunTimeout  config.Duration `yaml:"run_timeout"`
-	// RetryMin and RetryMax bound the pause after a failed attempt, which doubles.
+	// RetryMin and RetryMax bound the wait after a failed attempt. The wait doubles with each attempt.
 	RetryMin config.Duration `yaml:"retry_min"`
 	RetryMax config.Duration `yaml:"retry_max"`
-	// PollInterval is the pause between two looks at a run, RequestTimeout is for one request.
+	// PollInterval is the wait between two status requests for a run. RequestTimeout applies to one request.
 	PollInterval   config.Duration `yaml:"poll_interval"`
 	RequestTimeout config.Duration `yaml:"request_timeout"`
 
@@ -105,7 +105,7 @@ func (c *Config) Validate(at config.At) {
 	}
 }
 
-// retrainGrace is a profile every five minutes, and three for the rules and Alertmanager to tell of it, and two to spare.
+// retrainGrace is five minutes for the interval of profiles, three for the rules and Alertmanager, and two in reserve.
 const retrainGrace = 10 * time.Minute
 
 func (c *Config) grace() time.Duration {
@@ -119,7 +119,7 @@ func (c *Config) grace() time.Duration {
 	}
 }
 
-// CheckNames reports names that two actions have.
+// CheckNames reports duplicate names of actions.
 func CheckNames(actions []Config, at config.At) {
 	seen := map[string]bool{}
 	for _, a := range actions {
@@ -130,7 +130,7 @@ func CheckNames(actions []Config, at config.At) {
 	}
 }
 
-// matches says whether an alert asks for the action.
+// matches reports whether an alert asks for the action.
 func (c *Config) matches(labels map[string]string) bool {
 	if labels["response"] != c.Response {
 		return false
@@ -143,7 +143,7 @@ func (c *Config) matches(labels map[string]string) bool {
 	return true
 }
 
-// object is what the cooldown is for.
+// object returns the object to which the cooldown applies.
 func (c *Config) object(labels map[string]string) string {
 	parts := []string{c.Response}
 	switch {
@@ -152,7 +152,7 @@ func (c *Config) object(labels map[string]string) string {
 	case labels["dataset"] != "":
 		parts = append(parts, "dataset", labels["dataset"])
 	default:
-		// An alert about neither is its own object, or one such alert would hold back all others.
+		// An alert about neither gets an object of its own. Otherwise one such alert would hold back all others.
 		parts = append(parts, "alert", labels["alertname"])
 	}
 	for _, name := range c.ObjectLabels {

@@ -10,14 +10,15 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 )
 
-// The rules take the label `response` from an alert whose cause turns out to be broken data: the same alert then fires without it.
-// A table is profiled minutes after the model has seen its values, so a retraining waits for a while, and is held back if that
-// alert comes meanwhile.
+// If the cause of an alert turns out to be broken data, the rules remove the label `response`: the same alert then fires
+// without it. A table is profiled minutes after the model receives its values. So a retraining waits, and is held back if
+// that alert arrives meanwhile.
 
-// stillFires is how long ago an alert may have been delivered last: Alertmanager repeats it far more often.
+// stillFires is the maximum time since the last delivery of a firing alert. Alertmanager repeats it far more often.
 const stillFires = 24 * time.Hour
 
-// twins calls with the rows that the query finds whose labels, the second column, are those of the alert but for `response`.
+// twins calls found for each row of the query whose labels (the second column) equal those of the alert, apart from
+// `response`.
 func (a Alert) twins(tx *store.Tx, query string, args []any, found func(id string)) error {
 	return each(tx, query, args, func(scan func(...any) error) error {
 		var id, text string
@@ -38,7 +39,7 @@ func (a Alert) twins(tx *store.Tx, query string, args []any, found func(id strin
 	})
 }
 
-// held reports whether the alert fires without its response, too.
+// held reports whether the alert also fires without its response.
 func held(tx *store.Tx, a Alert, now time.Time) (yes bool, err error) {
 	err = a.twins(tx, `SELECT id, labels FROM alerts
 		WHERE alertname = ? AND model = ? AND dataset = ? AND response = '' AND ends_at = 0 AND last_received_at >= ? AND id <> ?`,
@@ -47,8 +48,8 @@ func held(tx *store.Tx, a Alert, now time.Time) (yes bool, err error) {
 	return yes, err
 }
 
-// hold takes back the actions of the alert that no worker has begun, now that it fires without a response, and what they had of
-// cooldown and budget.
+// hold suppresses the pending actions of the alert, which now fires without a response, and refunds their cooldown and
+// budget.
 func hold(tx *store.Tx, a Alert, now time.Time) error {
 	var ids []string
 	if err := a.twins(tx, `SELECT actions.id, alerts.labels FROM actions JOIN alerts ON alerts.id = actions.alert_id

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Params is all that a target may be told of an alert. It is data throughout: no URL, header or name of a target is
-// made of it.
+// Params are all values of an alert that a target may receive. They are only data: no URL, header or name of a target is
+// built from them.
 type Params struct {
 	Key              string    `json:"idempotency_key"`
 	Action           string    `json:"action"`
@@ -30,13 +30,13 @@ type Params struct {
 	StartsAt         time.Time `json:"starts_at"`
 }
 
-// newKey names the action on one firing of an alert for ever.
+// newKey returns the permanent idempotency key of an action on one firing of an alert.
 func newKey(alertID, name string) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s%d:%s", len(alertID), alertID, len(name), name))
 	return hex.EncodeToString(sum[:16])
 }
 
-// required are the names that `requires` may list.
+// required has the names that `requires` may list.
 var required = map[string]func(Params) string{
 	"model":              func(p Params) string { return p.Model },
 	"version":            func(p Params) string { return p.Version },
@@ -46,16 +46,16 @@ var required = map[string]func(Params) string{
 	"trace_id":           func(p Params) string { return p.TraceID },
 }
 
-// missing returns those of the names that p has no value for.
+// missing returns the names for which p has no value.
 func (p Params) missing(names []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return required[name](p) != "" })
 }
 
-// tree is a JSON value whose strings are templates. They are filled in before the value becomes JSON, so whatever a
-// label holds stays inside its string.
+// tree is a JSON value whose strings are templates. They are expanded before the value is encoded, so that the content of a
+// label stays inside its string.
 type tree struct{ root any }
 
-// newTree checks the templates of a value as YAML has it.
+// newTree checks the templates of a decoded YAML value.
 func newTree(value any) (tree, error) {
 	t := tree{value}
 	_, err := t.fill(Params{StartsAt: time.Unix(0, 0)})
@@ -99,7 +99,7 @@ func fill(node any, p Params) (any, error) {
 	}
 }
 
-// errTemplate replaces text/template's message, which says "template: :1:3:" first.
+// errTemplate replaces text/template's message, which begins with "template: :1:3:".
 func errTemplate(text string, err error) error {
 	message := err.Error()
 	if _, after, ok := strings.Cut(message, "template: :"); ok {
@@ -123,10 +123,10 @@ func expand(text string, p Params) (string, error) {
 	return b.String(), nil
 }
 
-// Templates is a mapping from a target's parameter to the template of its value.
+// Templates maps the parameters of a target to templates of their values.
 type Templates map[string]string
 
-// defaultTemplates tells a target everything.
+// defaultTemplates has all values.
 func defaultTemplates() Templates {
 	return Templates{
 		"action": "{{ .Action }}", "alertname": "{{ .Alertname }}", "model": "{{ .Model }}", "version": "{{ .Version }}",
@@ -135,13 +135,13 @@ func defaultTemplates() Templates {
 	}
 }
 
-// check says what is wrong with the templates.
+// check reports invalid templates.
 func (t Templates) check() error {
 	_, err := newTree(t.values())
 	return err
 }
 
-// values are the templates as a tree.
+// values returns the templates as a tree.
 func (t Templates) values() map[string]any {
 	if t == nil {
 		t = defaultTemplates()
@@ -153,7 +153,7 @@ func (t Templates) values() map[string]any {
 	return out
 }
 
-// assignments are the templates as "name=value" texts, sorted.
+// assignments returns the expanded templates as sorted "name=value" strings.
 func (t Templates) assignments() []any {
 	values := t.values()
 	out := make([]any, 0, len(values))
@@ -166,7 +166,7 @@ func (t Templates) assignments() []any {
 
 var errNoValue = errors.New("the answer has no such field")
 
-// lookup follows a dotted path into JSON and returns the text or number there.
+// lookup returns the string or number at a dotted path of a JSON value.
 func lookup(value any, path string) (string, error) {
 	for _, key := range strings.Split(path, ".") {
 		object, ok := value.(map[string]any)

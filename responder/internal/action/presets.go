@@ -15,7 +15,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/httpclient"
 )
 
-// TargetConfig is where an action goes: exactly one of its kinds.
+// TargetConfig is the target of an action: exactly one of its kinds is set.
 type TargetConfig struct {
 	Airflow           *Airflow           `yaml:"airflow,omitempty"`
 	ArgoWorkflows     *ArgoWorkflows     `yaml:"argo_workflows,omitempty"`
@@ -23,13 +23,13 @@ type TargetConfig struct {
 	KubeflowPipelines *KubeflowPipelines `yaml:"kubeflow_pipelines,omitempty"`
 	GitHubActions     *GitHubActions     `yaml:"github_actions,omitempty"`
 	Webhook           *Webhook           `yaml:"webhook,omitempty"`
-	// HTTPClient is credentials, TLS and proxy in Prometheus's form (http_config); secrets by file only.
+	// HTTPClient has credentials, TLS and proxy in the format of Prometheus's http_config. Secrets must be files.
 	HTTPClient config.Raw `yaml:"http_client,omitempty"`
 
 	client promconfig.HTTPClientConfig
 }
 
-// kinds are the targets that are configured.
+// kinds returns the configured targets.
 func (c *TargetConfig) kinds() (names []string, chosen interface{ target() (*target, error) }) {
 	if c.Airflow != nil {
 		names, chosen = append(names, "airflow"), c.Airflow
@@ -82,7 +82,7 @@ func (c *TargetConfig) target(name string) (*target, error) {
 	return t, nil
 }
 
-// base checks the address of a service and the names that go into its paths.
+// base checks the address of a service and the names that become part of its paths.
 func base(address string, names ...string) (string, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "" {
@@ -96,7 +96,7 @@ func base(address string, names ...string) (string, error) {
 	return strings.TrimSuffix(address, "/"), nil
 }
 
-// Airflow triggers a DAG run. The key is its dag_run_id, so Airflow itself refuses a second one.
+// Airflow triggers a DAG run. The key is its dag_run_id, so that Airflow rejects a duplicate.
 type Airflow struct {
 	URL string `yaml:"url"`
 	DAG string `yaml:"dag"`
@@ -122,7 +122,7 @@ func (a *Airflow) target() (*target, error) {
 	runs := fmt.Sprintf("%s/api/v%d/dags/%s/dagRuns", url, a.APIVersion, pathEscape(a.DAG))
 	body := map[string]any{"dag_run_id": runName, "conf": a.Conf.values(), "note": "Started by Sightglass for {{ .Alertname }}."}
 	if a.APIVersion == 2 {
-		body["logical_date"] = nil // Airflow 3 wants it said that the run stands for no interval.
+		body["logical_date"] = nil // Airflow 3 requires it: null means that the run is for no data interval.
 	}
 	return &target{
 		start:  request{runs, tree{body}},
@@ -131,12 +131,12 @@ func (a *Airflow) target() (*target, error) {
 	}, nil
 }
 
-// runName is what a run is called where we may name it; it fits Kubernetes's rules for names.
+// runName is the name of a run where the caller may set it. It is valid in Kubernetes.
 const runName = "sightglass-{{ .Key }}"
 
 func knownName(p Params) string { return "sightglass-" + p.Key }
 
-// keyLabel marks an Argo workflow that was started through Argo Events.
+// keyLabel is the label of an Argo workflow that was started through Argo Events.
 const keyLabel = "sightglass/key"
 
 var (
@@ -144,7 +144,7 @@ var (
 	argoFailed    = []string{"Failed", "Error"}
 )
 
-// ArgoWorkflows submits a workflow from a template. The key is in its name, so the cluster itself refuses a second one.
+// ArgoWorkflows submits a workflow from a template. The key is part of its name, so that the cluster rejects a duplicate.
 type ArgoWorkflows struct {
 	URL              string    `yaml:"url"`
 	Namespace        string    `yaml:"namespace"`
@@ -173,12 +173,12 @@ func (a *ArgoWorkflows) target() (*target, error) {
 	}, nil
 }
 
-// ArgoEvents posts to a webhook event source. What its sensor starts is found by the label sightglass/key, which the
-// sensor copies from the body's idempotency_key.
+// ArgoEvents posts to a webhook event source. The started workflow is found by the label sightglass/key, which the sensor
+// copies from idempotency_key in the body.
 type ArgoEvents struct {
 	URL  string    `yaml:"url"`
 	Body Templates `yaml:"body,omitempty"`
-	// Workflows is the Argo server that is asked for the workflow.
+	// Workflows is the Argo server to query for the workflow.
 	Workflows struct {
 		URL       string `yaml:"url"`
 		Namespace string `yaml:"namespace"`
@@ -207,13 +207,13 @@ func (a *ArgoEvents) target() (*target, error) {
 				return workflows + "?" + url.Values{"listOptions.labelSelector": {keyLabel + "=" + p.Key}}.Encode()
 			},
 			list: "items", id: "metadata.name",
-			match: func(any, Params) bool { return true }, // The server chose by the label.
+			match: func(any, Params) bool { return true }, // The server selected by the label.
 		},
 		status: &poller{url: workflows + "/{id}", fields: []string{"status.phase"}, succeeded: argoSucceeded, failed: argoFailed},
 	}, nil
 }
 
-// KubeflowPipelines creates a run. The key is in its display name, by which a run that is there already is found.
+// KubeflowPipelines creates a run. The key is part of its display name, by which an existing run is found.
 type KubeflowPipelines struct {
 	URL             string    `yaml:"url"`
 	PipelineID      string    `yaml:"pipeline_id"`
@@ -253,7 +253,7 @@ func (k *KubeflowPipelines) target() (*target, error) {
 		id:    "run_id",
 		find: &finder{
 			url: func(p Params, _ time.Time) string {
-				filter, _ := json.Marshal(map[string]any{"predicates": []any{map[string]any{ // Of texts only, it cannot fail.
+				filter, _ := json.Marshal(map[string]any{"predicates": []any{map[string]any{ // It has only strings, so it cannot fail.
 					"operation": "EQUALS", "key": "name", "string_value": knownName(p),
 				}}})
 				return runs + "?" + query.Encode() + "&filter=" + url.QueryEscape(string(filter))
@@ -268,8 +268,8 @@ func (k *KubeflowPipelines) target() (*target, error) {
 	}, nil
 }
 
-// GitHubActions dispatches a workflow. GitHub answers with no id: the run is found by its name, which the workflow
-// makes of the key (run-name: … ${{ inputs.sightglass_key }}).
+// GitHubActions dispatches a workflow. GitHub returns no ID: the run is found by its name, which the workflow makes from the
+// key (run-name: … ${{ inputs.sightglass_key }}).
 type GitHubActions struct {
 	URL        string    `yaml:"url"`
 	Repository string    `yaml:"repository"`
@@ -284,7 +284,7 @@ func (g *GitHubActions) SetDefaults() {
 	g.URL, g.Ref, g.KeyInput = "https://api.github.com", "main", "sightglass_key"
 }
 
-// maxInputs is GitHub's limit of a dispatch.
+// maxInputs is GitHub's limit of inputs for a dispatch.
 const maxInputs = 25
 
 func (g *GitHubActions) target() (*target, error) {
@@ -301,7 +301,7 @@ func (g *GitHubActions) target() (*target, error) {
 	}
 	inputs := g.Inputs.values()
 	if g.Inputs == nil {
-		delete(inputs, "idempotency_key") // It has an input of its own.
+		delete(inputs, "idempotency_key") // The key has an input of its own.
 	}
 	inputs[g.KeyInput] = "{{ .Key }}"
 	if len(inputs) > maxInputs {
@@ -311,10 +311,10 @@ func (g *GitHubActions) target() (*target, error) {
 	workflow := repository + "/workflows/" + pathEscape(g.Workflow)
 	return &target{
 		start: request{workflow + "/dispatches", tree{map[string]any{"ref": g.Ref, "inputs": inputs}}},
-		id:    "workflow_run_id", // Newer servers return it when asked; they are not asked, since older ones refuse the question.
+		id:    "workflow_run_id", // Newer servers return the ID on request. It is not requested, since older ones reject the parameter.
 		find: &finder{
 			url: func(_ Params, created time.Time) string {
-				// A minute before: the clocks of two machines differ.
+				// A minute earlier, for clock differences.
 				since := created.Add(-time.Minute).UTC().Format(time.RFC3339)
 				return workflow + "/runs?" + url.Values{"event": {"workflow_dispatch"}, "created": {">=" + since}, "per_page": {strconv.Itoa(100)}}.Encode()
 			},
@@ -334,14 +334,14 @@ func (g *GitHubActions) target() (*target, error) {
 // Webhook posts JSON to any service.
 type Webhook struct {
 	URL string `yaml:"url"`
-	// Body is the JSON to send, whose texts are templates; all values by default.
+	// Body is the JSON to send. Its strings are templates. The default has all values.
 	Body any `yaml:"body,omitempty"`
-	// ID is the dotted path of the run's id in the answer.
+	// ID is the dotted path of the run's ID in the response.
 	ID     string         `yaml:"id,omitempty"`
 	Status *WebhookStatus `yaml:"status,omitempty"`
 }
 
-// WebhookStatus is how a service tells how far a run is.
+// WebhookStatus is how a service reports the state of a run.
 type WebhookStatus struct {
 	URL       string   `yaml:"url"` // with {id}
 	Field     string   `yaml:"field"`
@@ -380,7 +380,7 @@ func (w *Webhook) target() (*target, error) {
 	return t, nil
 }
 
-// pathEscape is url.PathEscape for names that no caller may leave the path with.
+// pathEscape is url.PathEscape that also escapes names which would leave the path, such as "..".
 func pathEscape(name string) string {
 	if name == "." || name == ".." {
 		return strings.ReplaceAll(name, ".", "%2E")

@@ -13,8 +13,8 @@ import (
 	promconfig "github.com/prometheus/common/config"
 )
 
-// Reach connects to the target of an action, with TLS where it has that, and sends no request: none is sure to start
-// nothing. Behind a proxy it connects to the proxy.
+// Reach connects to the target of an action, with TLS if it uses it, and sends no request, since any request might start
+// something. Behind a proxy it connects to the proxy.
 func Reach(ctx context.Context, cfg TargetConfig) (found string, err error) {
 	t, err := cfg.target("check")
 	if err != nil {

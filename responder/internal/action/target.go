@@ -14,13 +14,13 @@ import (
 	"time"
 )
 
-// KeyHeader carries the idempotency key of every request that starts something.
+// KeyHeader is the header with the idempotency key in every request that starts something.
 const KeyHeader = "Idempotency-Key"
 
-// maxAnswer bounds what is read of a target's answer: a list of a hundred runs of GitHub is about 1 MiB.
+// maxAnswer bounds the response of a target. GitHub's list of a hundred runs is about 1 MiB.
 const maxAnswer = 8 << 20
 
-// Phase is how far a target's run is.
+// Phase is the phase of a target's run.
 type Phase string
 
 // The phases of a run.
@@ -30,18 +30,18 @@ const (
 	Failed    Phase = "failed"
 )
 
-// target calls one HTTP service. A preset says how: see presets.go.
+// target is the client of one HTTP service. Presets configure it: see presets.go.
 type target struct {
 	client *http.Client
 	start  request
-	// exists are statuses of an answer that means "this key has been here before".
+	// exists are response codes that mean "this key exists already".
 	exists []int
-	// id is where the answer has the run's own id; knownID is the id where the key decides it.
+	// id is the path of the run's ID in the response. knownID is the ID if it is derived from the key.
 	id      string
 	knownID func(Params) string
-	// find looks a run up by the key, for targets that return no id or start a run twice for one key.
+	// find finds a run by the key, for targets that return no ID or would start a second run for the same key.
 	find *finder
-	// status asks for the state of a run; without it a started run counts as ended well.
+	// status reads the state of a run. Without it, a started run counts as succeeded.
 	status *poller
 }
 
@@ -52,25 +52,25 @@ type request struct {
 
 type finder struct {
 	url  func(p Params, created time.Time) string
-	list string // where the answer has the list; it may be absent
-	// match says whether an element is the run; id is where the element has its id.
+	list string // path of the list in the response; it may be absent
+	// match reports whether an element is the run
 	match func(element any, p Params) bool
 	id    string
 }
 
 type poller struct {
 	url string // with {id}, which is escaped
-	// fields are tried in order; the first that has a value is the state.
+	// fields are tried in order; the first with a value is the state
 	fields            []string
 	succeeded, failed []string
 }
 
-// permanentError is a refusal that no repetition will change.
+// permanentError is a refusal that a retry cannot change.
 type permanentError struct{ error }
 
 func (e permanentError) Unwrap() error { return e.error }
 
-// laterError says when the target wants to be asked again.
+// laterError has the time after which the target accepts a retry.
 type laterError struct {
 	error
 	after time.Duration
@@ -78,7 +78,7 @@ type laterError struct {
 
 func (e laterError) Unwrap() error { return e.error }
 
-// Start starts the run and returns its id, "" if only find can tell it.
+// Start starts the run and returns its ID, or "" if only find can determine it.
 func (t *target) Start(ctx context.Context, p Params) (string, error) {
 	body, err := t.start.body.fill(p)
 	if err != nil {
@@ -102,7 +102,7 @@ func (t *target) Start(ctx context.Context, p Params) (string, error) {
 	return id, err
 }
 
-// Find returns the id of the run with the key of p; found is false if there is none (yet).
+// Find returns the ID of the run with the key of p. found is false if there is none yet.
 func (t *target) Find(ctx context.Context, p Params, created time.Time) (id string, found bool, err error) {
 	_, answer, err := t.call(ctx, http.MethodGet, t.find.url(p, created), nil, "")
 	if err != nil {
@@ -123,7 +123,7 @@ func (t *target) Find(ctx context.Context, p Params, created time.Time) (id stri
 	return "", false, nil
 }
 
-// Status returns the phase of a run, with the target's own word for it.
+// Status returns the phase of a run, and the target's own name for its state.
 func (t *target) Status(ctx context.Context, id string) (Phase, string, error) {
 	_, answer, err := t.call(ctx, http.MethodGet, strings.ReplaceAll(t.status.url, "{id}", pathEscape(id)), nil, "")
 	if err != nil {
@@ -150,7 +150,7 @@ func (t *target) Status(ctx context.Context, id string) (Phase, string, error) {
 	return Running, word, nil
 }
 
-// call makes one request. An answer other than 2xx is an error, with the status beside it.
+// call makes one request. It returns the status, and an error for any response other than 2xx.
 func (t *target) call(ctx context.Context, method, address string, body []byte, key string) (int, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
 	if err != nil {
@@ -183,7 +183,7 @@ func (t *target) call(ctx context.Context, method, address string, body []byte, 
 	switch res.StatusCode {
 	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusGone, http.StatusRequestEntityTooLarge,
 		http.StatusRequestURITooLong, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
-		// 401, 403 and 404 are not here: a rotated token and a redeployed pipeline come back.
+		// 401, 403 and 404 are not permanent: tokens are rotated, and pipelines are redeployed.
 		err = permanentError{err}
 	default:
 		if seconds, atoiErr := strconv.Atoi(res.Header.Get("Retry-After")); atoiErr == nil && seconds > 0 {
@@ -193,7 +193,7 @@ func (t *target) call(ctx context.Context, method, address string, body []byte, 
 	return res.StatusCode, answer, err
 }
 
-// excerpt is the beginning of an answer, as one line for a message.
+// excerpt returns the beginning of a response as one line, for a message.
 func excerpt(answer []byte) string {
 	const most = 200
 	text := strings.Join(strings.Fields(strings.ToValidUTF8(string(answer[:min(len(answer), 4*most)]), "\uFFFD")), " ")
@@ -216,7 +216,7 @@ func decode(answer []byte) (any, error) {
 	return value, nil
 }
 
-// decodeField returns an id from an answer. It must be fit to be stored and put into a URL.
+// decodeField returns an ID from a response. It must be safe to store and to use in a URL.
 func decodeField(answer []byte, path string) (string, error) {
 	value, err := decode(answer)
 	if err != nil {

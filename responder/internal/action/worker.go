@@ -21,23 +21,23 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 )
 
-// Snapshots tells the last snapshot of a dataset that passed every check, "" if there is none.
+// Snapshots returns the last snapshot of a dataset that passed every check, or "".
 type Snapshots interface {
 	LastGood(ctx context.Context, dataset, cluster, namespace string) (string, error)
 }
 
-// Options are what a Worker needs.
+// Options configure a Worker.
 type Options struct {
 	Store  *store.Store
 	Logger *slog.Logger
 	Now    func() time.Time
-	// Snapshots is asked where an alert names no snapshot; optional.
+	// Snapshots is used if an alert names no snapshot; optional.
 	Snapshots func() Snapshots
-	// Started is told how long after its decision an action was taken by its target.
+	// Started receives the time from the decision until the target accepted the action.
 	Started func(action string, latency time.Duration)
 }
 
-// Worker takes actions to their targets. Several workers, of one process or of several, may share a store.
+// Worker sends actions to their targets and follows them. Several workers, of one or several processes, may share a store.
 type Worker struct {
 	Options
 	set    atomic.Pointer[actionSet]
@@ -46,13 +46,13 @@ type Worker struct {
 	claims atomic.Int64
 }
 
-// actionSet is a configuration with its targets.
+// actionSet is the configured actions with their targets.
 type actionSet struct {
 	configs []Config
 	targets map[string]*target
 }
 
-// NewWorker returns a worker that has nothing to do before Configure.
+// NewWorker returns a worker without actions; see Configure.
 func NewWorker(o Options) (*Worker, error) {
 	host, err := os.Hostname()
 	if err != nil {
@@ -78,10 +78,10 @@ func (w *Worker) Configure(actions []Config) error {
 	return nil
 }
 
-// Actions are the configured ones.
+// Actions returns the configured actions.
 func (w *Worker) Actions() []Config { return w.set.Load().configs }
 
-// Wake makes the worker look for something to do now.
+// Wake makes the worker check for due actions now.
 func (w *Worker) Wake() {
 	select {
 	case w.wake <- struct{}{}:
@@ -89,10 +89,10 @@ func (w *Worker) Wake() {
 	}
 }
 
-// idle is how often a worker looks for what another replica stored or what became due.
+// idle is the interval at which a worker checks for due actions and those of other replicas.
 const idle = time.Second
 
-// Run works with n actions at a time until the context ends.
+// Run processes n actions concurrently until the context ends.
 func (w *Worker) Run(ctx context.Context, n int) {
 	var wg sync.WaitGroup
 	for range n {
@@ -107,7 +107,7 @@ func (w *Worker) Run(ctx context.Context, n int) {
 					w.Logger.Error("An action could not be worked on; it stays where it is", "err", err)
 				}
 				if did && err == nil {
-					w.Wake() // There may be more, for the others too.
+					w.Wake() // More actions may be due, also for the other goroutines.
 					continue
 				}
 				timer := time.NewTimer(idle)
@@ -115,7 +115,7 @@ func (w *Worker) Run(ctx context.Context, n int) {
 				case <-ctx.Done():
 				case <-timer.C:
 				case <-w.wake:
-					if err != nil { // A store that is down is not asked in a tight loop.
+					if err != nil { // Do not poll an unavailable store in a tight loop.
 						<-timer.C
 					}
 				}
@@ -126,14 +126,14 @@ func (w *Worker) Run(ctx context.Context, n int) {
 	wg.Wait()
 }
 
-// Once works on one action that is due, if there is one.
+// Once processes one due action, if there is one.
 func (w *Worker) Once(ctx context.Context) (did bool, err error) {
 	set := w.set.Load()
-	first := int(w.claims.Load()) // So that no action waits for ever behind a busy one.
+	first := int(w.claims.Load()) // Rotate, so that a busy action does not starve the others.
 	for i := range set.configs {
 		c := &set.configs[(first+i)%len(set.configs)]
 		if c.DryRun {
-			continue // What a live configuration left behind waits until the action is live again.
+			continue // Actions stored before dry_run was set wait until it is unset.
 		}
 		j, err := w.take(ctx, c)
 		if err != nil {
@@ -151,7 +151,7 @@ func (w *Worker) Once(ctx context.Context) (did bool, err error) {
 	return false, nil
 }
 
-// job is an action that is claimed.
+// job is a claimed action.
 type job struct {
 	Params
 	config *Config
@@ -159,15 +159,15 @@ type job struct {
 	owner  string
 
 	state    string
-	resent   bool // an earlier attempt may have arrived
+	resent   bool // an earlier attempt may have reached the target
 	targetID string
 	attempts int
 
 	created, firstTry, started time.Time
 }
 
-// take claims an action by a lease. A new one is taken only where max_in_flight leaves room, which the lock makes true
-// for all replicas together.
+// take claims an action by a lease. It starts a new one only if max_in_flight allows it; the lock makes the count valid
+// across all replicas.
 func (w *Worker) take(ctx context.Context, c *Config) (*job, error) {
 	var j *job
 	err := w.Store.Write(ctx, func(tx *store.Tx) error {
@@ -215,7 +215,7 @@ func (w *Worker) take(ctx context.Context, c *Config) (*job, error) {
 		if found.state == statePending {
 			found.state = stateSending
 		}
-		// Long enough for a look-up, a search and a call, each with its timeout, and for the clocks of two replicas.
+		// Long enough for a look-up, a search and a call with their timeouts, and for clock differences between replicas.
 		until := now.Add(3*time.Duration(c.RequestTimeout) + 15*time.Second)
 		found.owner = w.name + "/" + strconv.FormatInt(w.claims.Add(1), 10)
 		if _, err := tx.Exec(`UPDATE actions SET state = ?, lease_owner = ?, lease_until = ?, first_tried_at = ? WHERE id = ?`,
@@ -228,7 +228,7 @@ func (w *Worker) take(ctx context.Context, c *Config) (*job, error) {
 	return j, err
 }
 
-// ReleaseLeases frees what a process that died was working on. Only for a store that no other process works on.
+// ReleaseLeases releases the leases of a crashed process. Use it only if no other process works on the store.
 func (w *Worker) ReleaseLeases(ctx context.Context) error {
 	return w.Store.Write(ctx, func(tx *store.Tx) error {
 		_, err := tx.Exec(`UPDATE actions SET lease_until = 0, lease_owner = '' WHERE lease_until > 0`)
@@ -236,7 +236,7 @@ func (w *Worker) ReleaseLeases(ctx context.Context) error {
 	})
 }
 
-// errLeaseLost says that another worker has taken the action over, and that what this one found out does not count.
+// errLeaseLost means that another worker has taken the action over, so that this worker's result is discarded.
 var errLeaseLost = errors.New("took so long that another worker has taken over")
 
 func (w *Worker) work(ctx context.Context, j *job) error {
@@ -250,11 +250,11 @@ func (w *Worker) request(ctx context.Context, j *job) (context.Context, context.
 	return context.WithTimeout(ctx, time.Duration(j.config.RequestTimeout))
 }
 
-// send gets the target to take the action.
+// send sends the action to its target and stores the result.
 func (w *Worker) send(ctx context.Context, j *job) error {
 	id, err := w.start(ctx, j)
 	if ctx.Err() != nil {
-		return ctx.Err() // The process ends. The call may have arrived; the key tells the target when it is repeated.
+		return ctx.Err() // The process is stopping. The call may have arrived; the target recognises the repetition by its key.
 	}
 	now := w.Now()
 	if err == nil {
@@ -287,7 +287,7 @@ func (w *Worker) send(ctx context.Context, j *job) error {
 	})
 }
 
-// start calls the target, after what has to come before it.
+// start completes the values, looks for an earlier run and calls the target.
 func (w *Worker) start(ctx context.Context, j *job) (string, error) {
 	if err := w.lookUpSnapshot(ctx, j); err != nil {
 		return "", err
@@ -295,7 +295,7 @@ func (w *Worker) start(ctx context.Context, j *job) (string, error) {
 	if missing := j.missing(j.config.Requires); len(missing) > 0 {
 		return "", permanentError{fmt.Errorf("the alert has no %s, which the action requires", strings.Join(missing, ", "))}
 	}
-	// An attempt may have arrived and its answer not. Where the target does not look at keys, we look for the run.
+	// An earlier attempt may have arrived without a response. If the target ignores keys, look for the run first.
 	if j.resent && j.target.find != nil {
 		find, cancel := w.request(ctx, j)
 		defer cancel()
@@ -309,7 +309,7 @@ func (w *Worker) start(ctx context.Context, j *job) (string, error) {
 	return j.target.Start(call, j.Params)
 }
 
-// lookUpSnapshot asks for the snapshot once and stores the answer, so that every attempt says the same.
+// lookUpSnapshot reads the snapshot once and stores it, so that every attempt sends the same one.
 func (w *Worker) lookUpSnapshot(ctx context.Context, j *job) error {
 	if j.LastGoodSnapshot != "" || j.Dataset == "" || w.Snapshots == nil || w.Snapshots() == nil {
 		return nil
@@ -334,7 +334,7 @@ func (w *Worker) lookUpSnapshot(ctx context.Context, j *job) error {
 	})
 }
 
-// took stores that the target took the action.
+// took stores that the target accepted the action.
 func (w *Worker) took(ctx context.Context, j *job, id string, now time.Time) error {
 	if w.Started != nil {
 		w.Started(j.Action, now.Sub(j.created))
@@ -361,7 +361,7 @@ func (w *Worker) took(ctx context.Context, j *job, id string, now time.Time) err
 	})
 }
 
-// follow asks the target how far the run is.
+// follow reads the state of the run from the target.
 func (w *Worker) follow(ctx context.Context, j *job) error {
 	phase, word, err := w.look(ctx, j)
 	if ctx.Err() != nil {
@@ -389,7 +389,7 @@ func (w *Worker) follow(ctx context.Context, j *job) error {
 	})
 }
 
-// look asks for the run's state, and first for its id where the target did not return one.
+// look reads the state of the run. It first looks up the ID if the target did not return one.
 func (w *Worker) look(ctx context.Context, j *job) (Phase, string, error) {
 	if j.targetID == "" {
 		find, cancel := w.request(ctx, j)
@@ -419,17 +419,17 @@ func (w *Worker) look(ctx context.Context, j *job) (Phase, string, error) {
 	return j.target.Status(status, j.targetID)
 }
 
-// pause is how long to wait after the attempts so far: doubling, and spread, so that many actions do not come back to a
-// target in the same instant.
+// pause returns the wait before the next attempt: it doubles with each attempt and is randomised, so that many actions do not
+// reach a target at the same moment.
 func (w *Worker) pause(j *job) time.Duration {
 	pause := time.Duration(j.config.RetryMax)
 	if doublings := j.attempts - 1; doublings < 20 {
 		pause = min(pause, time.Duration(j.config.RetryMin)<<doublings)
 	}
-	return pause/2 + mathrand.N(pause/2+1) //nolint:gosec // Nothing depends on it being unpredictable.
+	return pause/2 + mathrand.N(pause/2+1) //nolint:gosec // The random number has no security purpose.
 }
 
-// finish stores the end of the action.
+// finish stores the result of the action.
 func (w *Worker) finish(ctx context.Context, j *job, result, detail string) error {
 	return w.finishAfter(ctx, j, result, detail, nil)
 }
@@ -442,7 +442,7 @@ func (w *Worker) finishAfter(ctx context.Context, j *job, result, detail string,
 	return w.update(ctx, j, func(tx *store.Tx) error { return j.end(tx, result, detail, now, before) })
 }
 
-// end stores the end of the action in tx; before appends what comes before it in the audit trail.
+// end stores the result of the action in tx. before appends earlier records to the audit trail.
 func (j *job) end(tx *store.Tx, result, detail string, now time.Time, before func(*store.Tx) error) error {
 	problem := ""
 	if result != Succeed {
@@ -469,7 +469,7 @@ func (j *job) end(tx *store.Tx, result, detail string, now time.Time, before fun
 	})
 }
 
-// update runs f if the job still holds its lease.
+// update runs f if the job still has its lease.
 func (w *Worker) update(ctx context.Context, j *job, f func(tx *store.Tx) error) error {
 	return w.Store.Write(ctx, func(tx *store.Tx) error {
 		var owner string
@@ -487,21 +487,21 @@ func (w *Worker) update(ctx context.Context, j *job, f func(tx *store.Tx) error)
 	})
 }
 
-// maxError bounds the text of an error that is stored.
+// maxError bounds the stored text of an error.
 const maxError = 1000
 
-// set stores where the action is now and gives the lease back.
+// set stores the state of the action and releases the lease.
 func (j *job) set(tx *store.Tx, state, targetID string, notBefore time.Time, problem string) error {
 	_, err := tx.Exec(`UPDATE actions SET state = ?, target_id = ?, attempts = ?, last_error = ?, not_before = ?, lease_until = 0, lease_owner = ''
 		WHERE id = ?`, state, targetID, j.attempts, strings.ToValidUTF8(problem[:min(len(problem), maxError)], ""), store.Micros(notBefore), j.Key)
 	return err
 }
 
-// unconfigured is how long an action waits for a configuration that names it. During a rollout of a new configuration a
-// replica with the old one must not end what it does not know.
+// unconfigured is how long an action without a configuration is kept. During a rollout, a replica with the old configuration
+// must not end actions that it does not know.
 const unconfigured = 24 * time.Hour
 
-// GiveUpUnconfigured ends actions that have not moved for a day because the configuration does not name them any more.
+// GiveUpUnconfigured ends actions that have not changed for a day because no configuration names them any more.
 func (w *Worker) GiveUpUnconfigured(ctx context.Context) error {
 	named := map[string]bool{}
 	for _, c := range w.Actions() {

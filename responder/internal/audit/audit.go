@@ -1,16 +1,17 @@
-// Package audit keeps the record of everything the responder received, decided and did, and by whom.
+// Package audit stores what the responder received, decided and did, and on whose behalf.
 //
-// Input: records, each appended in the transaction that changes the state it tells of, so neither is there without
-// the other. Output: a proof that no record was changed, removed or put in since, and the records as JSON lines. The
-// package owns the tables audit and audit_head.
+// Input: records, each appended in the transaction that makes the recorded change, so that neither exists without the other.
+// Output: a check that no record was changed, removed or inserted, and the records as JSON lines. State: the tables audit and
+// audit_head. It never changes the facts of a record.
 //
-// Records form a chain: each carries the hash of the one before. A record has facts, which stay, and a detail, which
-// may name persons or quote content and can be redacted later: the hash covers only the detail's salted digest, so the
-// chain holds with the detail gone, and what is gone cannot be guessed from the digest.
+// Records form a chain: each contains the hash of the one before. A record has facts, which are permanent, and a detail,
+// which may name persons or quote content and can be redacted later. The hash covers only the salted digest of the detail. So
+// the chain remains valid without the detail, and a deleted detail cannot be guessed from its digest.
 package audit
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -20,34 +21,36 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 )
 
-// Kinds of records that this package writes itself. The packages that change state have kinds of their own.
+// Kinds of records that this package writes. Other packages define their own kinds.
 const (
 	KindRedacted = "details_redacted"
 	KindRemoved  = "records_removed"
 )
 
-// Record is what a caller says of one event.
+// Record is an event to append.
 type Record struct {
 	Time time.Time
-	// Kind of event, in snake case: alert_received, action_started, review_decided.
+	// Kind is the kind of event in snake case: alert_received, action_started, review_decided.
 	Kind string
-	// Actor is who did it: a person, alertmanager, or responder.
+	// Actor is a person, alertmanager, or responder.
 	Actor string
-	// Subject is the id of what it was done to.
+	// Subject is the ID of the affected object.
 	Subject string
-	// Facts stay for as long as the record does.
+	// Facts are kept as long as the record.
 	Facts map[string]string
-	// Detail can be redacted; it is stored as JSON. Nil means none.
+	// Detail can be redacted. It is stored as JSON; nil means none.
 	Detail any
 }
 
-// Entry is a record as it stands in the chain.
+// Entry is a record in the chain.
 type Entry struct {
 	Seq     int64           `json:"seq"`
 	Time    time.Time       `json:"time"`
@@ -55,7 +58,7 @@ type Entry struct {
 	Actor   string          `json:"actor"`
 	Subject string          `json:"subject"`
 	Facts   json.RawMessage `json:"facts"`
-	// Detail as it was hashed, byte for byte; empty where there was none or it was redacted.
+	// Detail has the exact bytes that were hashed. It is empty if there was none or it was redacted.
 	Detail       string `json:"detail,omitempty"`
 	Salt         string `json:"salt,omitempty"`
 	DetailDigest string `json:"detail_digest,omitempty"`
@@ -63,11 +66,11 @@ type Entry struct {
 	Hash         string `json:"hash"`
 }
 
-// digest hashes the parts such that no two lists of parts give the same input.
+// digest hashes the parts in an encoding that is unique for each list of parts.
 func digest(parts ...string) string {
 	sum := sha256.New()
 	for _, part := range parts {
-		_, _ = fmt.Fprintf(sum, "%d:%s", len(part), part) // A hash takes everything.
+		_, _ = fmt.Fprintf(sum, "%d:%s", len(part), part) // Writing to a hash cannot fail.
 	}
 	return hex.EncodeToString(sum.Sum(nil))
 }
@@ -77,7 +80,7 @@ func (e *Entry) sum() string {
 		string(e.Facts), e.DetailDigest)
 }
 
-// Append adds a record to the chain. It serialises the transactions that call it until they end, so it comes last.
+// Append adds a record to the chain. Transactions that call it wait for each other until they end, so call it last.
 func Append(tx *store.Tx, r Record) error {
 	if r.Kind == "" || r.Actor == "" || r.Time.IsZero() {
 		return fmt.Errorf("append to the audit trail: %q by %q at %s: want a kind, an actor and a time", r.Kind, r.Actor, r.Time)
@@ -88,7 +91,7 @@ func Append(tx *store.Tx, r Record) error {
 	}
 	e := Entry{Time: r.Time, Kind: r.Kind, Actor: r.Actor, Subject: r.Subject}
 	var err error
-	if e.Facts, err = json.Marshal(facts); err != nil { // With its keys sorted.
+	if e.Facts, err = json.Marshal(facts); err != nil { // with sorted keys
 		return fmt.Errorf("append to the audit trail: %w", err)
 	}
 	if r.Detail != nil {
@@ -115,8 +118,8 @@ func Append(tx *store.Tx, r Record) error {
 	return nil
 }
 
-// Mark is a place in the chain. Kept where nobody who can write the database can write, a Mark proves later that the
-// chain up to it is still the one that was there.
+// Mark is a position in the chain. Stored where nobody who can write the database can write, it proves later that the chain
+// up to it is unchanged.
 type Mark struct {
 	Seq  int64
 	Hash string
@@ -132,15 +135,15 @@ func (m *Mark) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Report is what a chain that holds consists of.
+// Report describes a valid chain.
 type Report struct {
 	Records  int64
-	Redacted int64 // of them, without their details
+	Redacted int64 // redacted by retention
 	Removed  int64 // by retention, before the first
 	Head     Mark
 }
 
-// BrokenError names the first record at which a chain does not hold.
+// BrokenError is the first record at which a chain is invalid.
 type BrokenError struct {
 	Seq     int64
 	Problem string
@@ -148,10 +151,10 @@ type BrokenError struct {
 
 func (e *BrokenError) Error() string { return fmt.Sprintf("audit record %d %s", e.Seq, e.Problem) }
 
-// head is the row of audit_head.
+// head is the only row of audit_head.
 type head struct{ last, removed Mark }
 
-// Verify proves the chain in the store, and that each of the marks is on it.
+// Verify checks the chain in the store, and that each of the marks is on it.
 func Verify(ctx context.Context, s *store.Store, marks ...Mark) (Report, error) {
 	var r Report
 	err := s.Read(ctx, func(tx *store.Tx) error {
@@ -167,8 +170,8 @@ func Verify(ctx context.Context, s *store.Store, marks ...Mark) (Report, error) 
 	return r, err
 }
 
-// VerifyExport proves a chain that Export wrote. It cannot know whether records after the last were cut off; the
-// reported Head, compared with the store's, tells.
+// VerifyExport checks a chain that Export wrote. It cannot detect that records at the end are missing; compare the reported
+// Head with that of the store.
 func VerifyExport(from io.Reader, marks ...Mark) (Report, error) {
 	return verify(lines(from), nil, marks)
 }
@@ -176,7 +179,7 @@ func VerifyExport(from io.Reader, marks ...Mark) (Report, error) {
 func verify(chain iter.Seq2[Entry, error], h *head, marks []Mark) (Report, error) {
 	var r Report
 	var redactedThrough, lastRedacted int64
-	removed := Mark{} // as the newest record of a removal says
+	removed := Mark{} // as in the latest record of a removal
 	first := true
 	wanted := map[int64]string{}
 	for _, m := range marks {
@@ -250,7 +253,7 @@ func verify(chain iter.Seq2[Entry, error], h *head, marks []Mark) (Report, error
 	return r, nil
 }
 
-// Export writes the records as JSON lines, and returns the last one's mark.
+// Export writes the records as JSON lines and returns the mark of the last one.
 func Export(ctx context.Context, s *store.Store, to io.Writer) (Mark, error) {
 	var last Mark
 	err := s.Read(ctx, func(tx *store.Tx) error {
@@ -270,10 +273,33 @@ func Export(ctx context.Context, s *store.Store, to io.Writer) (Mark, error) {
 	return last, err
 }
 
-// entries are the records in order.
-func entries(tx *store.Tx) iter.Seq2[Entry, error] {
+// mostSubjects bounds the subjects in one statement.
+const mostSubjects = 500
+
+// Of returns the last records about the subjects, up to a limit, in order.
+func Of(tx *store.Tx, subjects []string, most int) (all []Entry, err error) {
+	for part := range slices.Chunk(subjects, mostSubjects) {
+		args := make([]any, len(part))
+		for i, s := range part {
+			args[i] = s
+		}
+		for e, err := range selected(tx, ` WHERE subject IN (?`+strings.Repeat(`, ?`, len(part)-1)+`)`, args...) {
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, e)
+		}
+	}
+	slices.SortFunc(all, func(a, b Entry) int { return cmp.Compare(a.Seq, b.Seq) })
+	return all[max(len(all)-most, 0):], nil
+}
+
+// entries iterates over the records in order.
+func entries(tx *store.Tx) iter.Seq2[Entry, error] { return selected(tx, "") }
+
+func selected(tx *store.Tx, where string, args ...any) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		rows, err := tx.Query(`SELECT seq, time, kind, actor, subject, facts, detail, salt, detail_digest, prev_hash, hash FROM audit ORDER BY seq`)
+		rows, err := tx.Query(`SELECT seq, time, kind, actor, subject, facts, detail, salt, detail_digest, prev_hash, hash FROM audit`+where+` ORDER BY seq`, args...)
 		if err != nil {
 			yield(Entry{}, fmt.Errorf("read the audit trail: %w", err))
 			return
@@ -298,7 +324,7 @@ func entries(tx *store.Tx) iter.Seq2[Entry, error] {
 	}
 }
 
-// lines are the records of an export.
+// lines iterates over the records of an export.
 func lines(from io.Reader) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		dec := json.NewDecoder(from)

@@ -11,7 +11,7 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 )
 
-// Redact drops the details of all records before the time, and records that it did. Facts and chain stay.
+// Redact deletes the details of all records before the time, and appends a record of that. Facts and chain remain.
 func Redact(ctx context.Context, s *store.Store, before, now time.Time) (redacted int64, err error) {
 	err = s.Write(ctx, func(tx *store.Tx) error {
 		var through int64
@@ -32,12 +32,12 @@ func Redact(ctx context.Context, s *store.Store, before, now time.Time) (redacte
 	return redacted, nil
 }
 
-// Remove drops all records before the time but the newest, and records that it did, with the hash that the rest
-// continues from.
+// Remove deletes all records before the time except the newest, and appends a record of that with the hash from which the
+// chain continues.
 func Remove(ctx context.Context, s *store.Store, before, now time.Time) (removed int64, err error) {
 	err = s.Write(ctx, func(tx *store.Tx) error {
 		var last Mark
-		// A clock that was set back makes times fall along the chain; what goes is always a beginning of it.
+		// After a clock was set back, times decrease along the chain. Only records at its beginning are deleted.
 		err := tx.QueryRow(`SELECT seq, hash FROM audit WHERE seq < (SELECT COALESCE(MIN(seq), (SELECT seq FROM audit_head WHERE one = 1))
 			FROM audit WHERE time >= ?) ORDER BY seq DESC LIMIT 1`, store.Micros(before)).Scan(&last.Seq, &last.Hash)
 		if errors.Is(err, sql.ErrNoRows) {

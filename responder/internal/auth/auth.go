@@ -1,7 +1,7 @@
 // Package auth checks Bearer tokens.
 //
-// Input: requests and the place of a token. Output: whether they fit. The token is read at each check, so a rotated
-// one holds from the moment it is written. The package keeps no token.
+// Input: requests, and the source of a token. Output: whether they match. State: none. The token is read at each check, so
+// that a rotated token is valid at once. It never stores or logs a token.
 package auth
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 )
 
-// ErrDenied says that a request has no token or a wrong one.
+// ErrDenied means that a request has no token or a wrong one.
 var ErrDenied = errors.New("no valid Bearer token")
 
 // Bearer checks one token. It denies everything before Configure.
@@ -23,10 +23,10 @@ type Bearer struct {
 	source atomic.Pointer[config.SecretSource]
 }
 
-// Configure says where the token is.
+// Configure sets the source of the token.
 func (b *Bearer) Configure(source config.SecretSource) { b.source.Store(&source) }
 
-// Check returns ErrDenied for a request without the token, and another error where the token cannot be read.
+// Check returns ErrDenied for a request without the right token, and another error if the token cannot be read.
 func (b *Bearer) Check(r *http.Request) error {
 	source := b.source.Load()
 	if source == nil {
@@ -34,13 +34,13 @@ func (b *Bearer) Check(r *http.Request) error {
 	}
 	scheme, sent, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || sent == "" {
-		return ErrDenied // Whoever has no token at all makes us read no file.
+		return ErrDenied // A request without a token is denied without reading the file.
 	}
 	want, err := source.Read()
 	if err != nil {
 		return err
 	}
-	// Hashes have one length: how long the comparison takes tells nothing about the token.
+	// Hashes of equal length make the duration of the comparison independent of the token.
 	a, e := sha256.Sum256([]byte(sent)), sha256.Sum256([]byte(want.Reveal()))
 	if subtle.ConstantTimeCompare(a[:], e[:]) != 1 {
 		return ErrDenied

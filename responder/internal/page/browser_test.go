@@ -168,12 +168,12 @@ func TestReviewingByKeyboard(t *testing.T) {
 	b.keys(kb.Tab)
 	require.Equal(t, "Skip to content", b.focused(), "the first stop of the Tab key")
 	var order []string
-	for range 9 {
+	for range 10 {
 		b.keys(kb.Tab)
 		order = append(order, b.focused())
 	}
-	require.Equal(t, []string{"Sightglass", "Answers", "Alerts", "state", "model", "evaluation", "q", "Filter", "support-bot version 3"},
-		[]string{order[0], order[1], order[2], selected(order[3], "state"), selected(order[4], "model"), selected(order[5], "evaluation"), order[6], order[7], order[8]})
+	require.Equal(t, []string{"Sightglass", "Incidents", "Answers", "Alerts", "state", "model", "evaluation", "q", "Filter", "support-bot version 3"},
+		[]string{order[0], order[1], order[2], order[3], selected(order[4], "state"), selected(order[5], "model"), selected(order[6], "evaluation"), order[7], order[8], order[9]})
 
 	b.open(web.URL + "/reviews")
 	b.keys("j")
@@ -230,7 +230,7 @@ func TestReviewingWithoutJavaScript(t *testing.T) {
 		}
 	}
 	b.open(web.URL + "/reviews/" + one.ID)
-	stops(9) // skip, name, two sections, back, answer, trace, run, reason
+	stops(10) // skip, name, three sections, back, answer, trace, run, reason
 	b.keys("Fine.")
 	stops(1)
 	b.keys(kb.Enter)

@@ -11,26 +11,41 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/responder/internal/incident"
+	"github.com/sightglass-ml/sightglass/responder/internal/links"
 )
 
-// Config is who may judge, and where the page links to.
+// Config configures the users of the page and its links.
 type Config struct {
-	// UsersFile has the users and their bcrypt hashes as basic_auth_users, as the file of --web.config.file has them.
-	// It is read again at each request.
+	// UsersFile has users and bcrypt hashes under basic_auth_users, in the format of --web.config.file. It is read at each
+	// request.
 	UsersFile config.Path `yaml:"users_file,omitempty"`
-	// Proxy logs people in instead; what it says is believed.
+	// Proxy is a proxy that authenticates users instead. Its header is trusted.
 	Proxy *ProxyConfig `yaml:"proxy,omitempty"`
-	// TraceURL is where a trace is shown: an http or https URL with {trace_id}.
+	// TraceURL is the link to a trace: an http or https URL with {trace_id}.
 	TraceURL string `yaml:"trace_url,omitempty"`
-	// MLflowURL is where a run is shown: an http or https URL with {run_id}.
+	// MLflowURL is the link to a run: an http or https URL with {run_id}.
 	MLflowURL string `yaml:"mlflow_url,omitempty"`
+	// GrafanaURL is the address of the Grafana with the dashboards, such as https://grafana.example.com.
+	GrafanaURL string `yaml:"grafana_url,omitempty"`
+	// ExternalURL is the responder's address for people, for links in messages.
+	ExternalURL string `yaml:"external_url,omitempty"`
 }
 
-// ProxyConfig is a proxy that has logged people in before they get here.
+// Places returns the addresses that incidents link to.
+func (c *Config) Places() incident.Places {
+	if c == nil {
+		return incident.Places{}
+	}
+	return incident.Places{Trace: c.TraceURL, MLflow: c.MLflowURL, Grafana: c.GrafanaURL, Page: strings.TrimSuffix(c.ExternalURL, "/")}
+}
+
+// ProxyConfig is a proxy that authenticates users before the page.
 type ProxyConfig struct {
-	// Header has the user's name, such as X-Forwarded-User.
+	// Header names the header with the user's name, such as X-Forwarded-User.
 	Header string `yaml:"header"`
-	// Addresses that the proxy connects from, as 10.0.0.7 or 10.0.0.0/24. From others the header is ignored.
+	// Addresses are the proxy's source addresses, such as 10.0.0.7 or 10.0.0.0/24. The header is ignored in requests from
+	// others.
 	Addresses []string `yaml:"addresses"`
 }
 
@@ -42,12 +57,17 @@ func (c *Config) Validate(at config.At) {
 	if c.UsersFile != "" {
 		at.CheckFile("users_file", string(c.UsersFile))
 	}
-	for _, l := range []struct{ key, url, placeholder string }{{"trace_url", c.TraceURL, traceID}, {"mlflow_url", c.MLflowURL, runID}} {
+	for _, l := range []struct{ key, url, placeholder string }{{"trace_url", c.TraceURL, links.TraceID}, {"mlflow_url", c.MLflowURL, links.RunID}} {
 		if l.url == "" {
 			continue
 		}
 		if u, err := url.Parse(l.url); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Contains(u.Host, l.placeholder) || !strings.Contains(l.url, l.placeholder) {
 			at.Errorf(l.key, "%q; want an http or https URL with %s after its host", l.url, l.placeholder)
+		}
+	}
+	for _, l := range []struct{ key, url string }{{"grafana_url", c.GrafanaURL}, {"external_url", c.ExternalURL}} {
+		if u, err := url.Parse(l.url); l.url != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil) {
+			at.Errorf(l.key, "%q; want an http or https URL, such as https://grafana.example.com", l.url)
 		}
 	}
 }
@@ -76,23 +96,7 @@ func prefix(text string) (netip.Prefix, error) {
 	return netip.ParsePrefix(text)
 }
 
-const (
-	traceID = "{trace_id}"
-	runID   = "{run_id}"
-)
-
-// linkable is what an ID may consist of to become part of a link. Others are shown as text.
-var linkable = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
-
-// link puts an ID that came from outside into an address that the operator wrote.
-func link(template, placeholder, id string) string {
-	if template == "" || !linkable.MatchString(id) {
-		return ""
-	}
-	return strings.ReplaceAll(template, placeholder, id)
-}
-
-// users is the file of UsersFile.
+// users is the format of UsersFile.
 type users struct {
 	Hashes map[string]string `yaml:"basic_auth_users"`
 }

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// login finds out who a request is from.
+// login identifies the user of a request.
 type login struct {
 	mu sync.Mutex // one bcrypt at a time: whoever guesses must not take all cores
 	// known are the passwords that were right, by hash over name, hash and password.
@@ -20,10 +20,10 @@ type login struct {
 // knownMost bounds known; there are few reviewers.
 const knownMost = 1000
 
-// unknownUser is compared with where there is no such user, so that the time taken tells nobody's name.
+// unknownUser is the hash compared for unknown users, so that the response time does not reveal which names exist.
 const unknownUser = "$2a$10$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW"
 
-// user returns the name, or errNobody.
+// user returns the user's name, or errNobody.
 func (l *login) user(r *http.Request, cfg *Config) (string, error) {
 	if cfg.Proxy != nil {
 		return proxied(r, cfg.Proxy)
@@ -63,7 +63,7 @@ func proxied(r *http.Request, cfg *ProxyConfig) (string, error) {
 	}
 	for _, text := range cfg.Addresses {
 		if p, err := prefix(text); err == nil && p.Contains(from.Addr().Unmap()) {
-			// Two headers would mean that one of them is not the proxy's.
+			// Of two headers, one may come from the client.
 			if values := r.Header.Values(cfg.Header); len(values) == 1 && strings.TrimSpace(values[0]) != "" && len(values[0]) <= 256 {
 				return strings.ToValidUTF8(strings.TrimSpace(values[0]), "\uFFFD"), nil
 			}

@@ -1,8 +1,8 @@
-// Package page is the web page on which people judge answers and alerts.
+// Package page serves the web page on which people judge answers and alerts and look at incidents.
 //
-// Input: requests of people who are logged in. Output: lists, items and forms, and through the packages review and
-// verdict what was decided and by whom. The page keeps no state of its own. It works without JavaScript, loads nothing
-// from elsewhere, and shows texts from outside such that they can do nothing.
+// Input: requests of users who are logged in. Output: lists, items and forms; decisions and their authors go to the packages
+// review, verdict and incident. State: none of its own. The page works without JavaScript. It never loads anything from other
+// hosts, and never renders text from outside as markup.
 package page
 
 import (
@@ -20,6 +20,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/sightglass-ml/sightglass/responder/internal/incident"
+	"github.com/sightglass-ml/sightglass/responder/internal/links"
 	"github.com/sightglass-ml/sightglass/responder/internal/review"
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 	"github.com/sightglass-ml/sightglass/responder/internal/verdict"
@@ -29,9 +31,9 @@ import (
 var files embed.FS
 
 // Paths that the page serves.
-var Paths = []string{"/reviews", "/reviews/", "/alerts", "/alerts/", "/assets/"}
+var Paths = []string{"/reviews", "/reviews/", "/alerts", "/alerts/", "/incidents", "/incidents/", incident.APIPath, incident.APIPath + "/", "/assets/"}
 
-// Page is the handler of Paths. Before Configure it has nothing to show.
+// Page is the handler of Paths. Before Configure it serves nothing.
 type Page struct {
 	store     *store.Store
 	logger    *slog.Logger
@@ -45,7 +47,7 @@ type Page struct {
 // New returns the page over a store.
 func New(s *store.Store, logger *slog.Logger, now func() time.Time) (*Page, error) {
 	p := &Page{store: s, logger: logger, now: now, templates: map[string]*template.Template{}}
-	for _, name := range []string{"reviews", "review", "alerts", "alert", "problem"} {
+	for _, name := range []string{"reviews", "review", "alerts", "alert", "incidents", "incident", "problem"} {
 		t, err := template.New("layout.html").Funcs(functions(now)).ParseFS(files, "templates/layout.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, err
@@ -61,6 +63,16 @@ func New(s *store.Store, logger *slog.Logger, now func() time.Time) (*Page, erro
 		"GET /alerts":                   p.listAlerts,
 		"GET /alerts/{id}":              p.showAlert,
 		"POST /alerts/{id}":             p.judge,
+
+		"GET /incidents":                    p.listIncidents,
+		"GET /incidents/{id}":               p.showIncident,
+		"GET /incidents/{id}/postmortem.md": p.postmortem,
+		"POST /incidents/{id}":              p.acknowledge,
+
+		"GET " + incident.APIPath:                            p.apiIncidents,
+		"GET " + incident.APIPath + "/{id}":                  p.apiIncident,
+		"GET " + incident.APIPath + "/{id}/postmortem.md":    p.postmortem,
+		"POST " + incident.APIPath + "/{id}/acknowledgement": p.apiAcknowledge,
 	} {
 		mux.HandleFunc(pattern, p.page(serve))
 	}
@@ -73,7 +85,7 @@ func New(s *store.Store, logger *slog.Logger, now func() time.Time) (*Page, erro
 	return p, nil
 }
 
-// Configure replaces the configuration. With nil the page is not there.
+// Configure replaces the configuration. nil disables the page.
 func (p *Page) Configure(cfg *Config) error {
 	if cfg != nil && cfg.UsersFile != "" {
 		if _, err := readUsers(cfg.UsersFile); err != nil {
@@ -94,14 +106,14 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
-	// Not no-referrer: a form would then be sent with the origin "null", which looks like another site's.
+	// Not no-referrer: with it, browsers send forms with the origin "null", which does not match this site.
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
 	p.handler.ServeHTTP(w, r)
 }
 
-// request is a request of somebody who is logged in.
+// request is a request of a logged-in user.
 type request struct {
 	http.ResponseWriter
 	*http.Request
@@ -112,7 +124,7 @@ type request struct {
 // maxForm bounds the body of a form.
 const maxForm = 64 << 10
 
-// page lets people in who are logged in and whose form is our own.
+// page admits requests of logged-in users, and forms only from this site.
 func (p *Page) page(serve func(*request) error) http.HandlerFunc {
 	csrf := http.NewCrossOriginProtection()
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -136,7 +148,7 @@ func (p *Page) page(serve func(*request) error) http.HandlerFunc {
 		}
 		switch {
 		case err == nil:
-		case errors.Is(err, review.ErrNotFound), errors.Is(err, verdict.ErrNotFound):
+		case errors.Is(err, review.ErrNotFound), errors.Is(err, verdict.ErrNotFound), errors.Is(err, incident.ErrNotFound):
 			p.problem(req, http.StatusNotFound, "There is nothing here", "It may have been removed after its time of keeping.")
 		case r.Context().Err() != nil:
 		default:
@@ -146,29 +158,29 @@ func (p *Page) page(serve func(*request) error) http.HandlerFunc {
 	}
 }
 
-// view is what every template gets.
+// view has the values for every template.
 type view struct {
 	Title   string
 	Section string
 	User    string
-	Notice  string // what was done just now
+	Notice  string // result of the last action
 	Error   string
 	Data    any
 }
 
 func (p *Page) render(r *request, status int, name string, v view) error {
 	v.User = r.user
-	var b bytes.Buffer // A template that fails must not leave half a page.
+	var b bytes.Buffer // Render into a buffer, so that a failing template does not send half a page.
 	if err := p.templates[name].Execute(&b, v); err != nil {
 		return err
 	}
 	r.Header().Set("Content-Type", "text/html; charset=utf-8")
 	r.WriteHeader(status)
-	_, _ = b.WriteTo(r.ResponseWriter) // The reader may be gone.
+	_, _ = b.WriteTo(r.ResponseWriter) // The client may have disconnected.
 	return nil
 }
 
-// Header is the response's; the embedded request has one too.
+// Header returns the response's header; the embedded request has a field of the same name.
 func (r *request) Header() http.Header { return r.ResponseWriter.Header() }
 
 func (p *Page) problem(r *request, status int, title, text string) {
@@ -187,7 +199,7 @@ type pager struct {
 	PreviousURL, NextURL string
 }
 
-// maxPage bounds the rows that a database has to skip.
+// maxPage bounds the number of rows that a database has to skip.
 const maxPage = 10_000
 
 func pageNumber(query url.Values) int {
@@ -218,10 +230,10 @@ func newPager(r *request, page, total, shown int) pager {
 	return pg
 }
 
-// choices bounds what a filter offers.
+// choices bounds the values that a filter offers.
 const choices = 500
 
-// text is a value of a query or a form, without what databases do not take.
+// text returns a value of a query or a form without characters that databases reject.
 func text(values url.Values, key string, most int) string {
 	s := strings.TrimSpace(strings.ReplaceAll(strings.ToValidUTF8(values.Get(key), "\uFFFD"), "\x00", "\uFFFD"))
 	if utf8.RuneCountInString(s) > most {
@@ -270,13 +282,14 @@ func (p *Page) listReviews(r *request) error {
 	return p.render(r, http.StatusOK, "reviews", view{Title: "Answers to review", Section: "reviews", Notice: notices[q.Get("done")], Data: d})
 }
 
-// notices are what a redirect can say; its address cannot bring any other text.
+// notices are the messages after a redirect. The URL only selects one of them and cannot inject other text.
 var notices = map[string]string{
+	"acknowledged":  "You look after this incident.",
 	review.Accepted: "Accepted. The answer stands.", review.Rejected: "Rejected.", review.Reopened: "Put back into the queue.",
 	"judged": "The verdict is recorded.",
 }
 
-// Excerpts are shown in two steps; whoever wants more takes the file.
+// An excerpt is shown in two steps. The complete one is a download.
 const (
 	excerptShort = 2_000
 	excerptLong  = 100_000
@@ -288,7 +301,7 @@ type reviewItem struct {
 	TraceURL, MLflowURL string
 	Cut                 bool
 	MoreURL             string
-	Shown               int // characters of the excerpt
+	Shown               int // number of characters of the excerpt
 	Reason              string
 	Waiting             int64
 }
@@ -313,14 +326,14 @@ func (p *Page) review(r *request, status int, notice, problem, reason string) er
 	}); err != nil {
 		return err
 	}
-	d.TraceURL, d.MLflowURL = link(r.cfg.TraceURL, traceID, d.TraceID), link(r.cfg.MLflowURL, runID, d.MLflowRunID)
+	d.TraceURL, d.MLflowURL = links.Fill(r.cfg.TraceURL, links.TraceID, d.TraceID), links.Fill(r.cfg.MLflowURL, links.RunID, d.MLflowRunID)
 	if d.Cut = d.ExcerptLength > most; d.Cut && most < excerptLong {
 		d.MoreURL = address("/reviews", id) + "?long"
 	}
 	return p.render(r, status, "review", view{Title: "Review of " + d.Model, Section: "reviews", Notice: notice, Error: problem, Data: d})
 }
 
-// address of an item: IDs come from outside.
+// path of an item; its ID comes from outside
 func address(under, id string) string { return under + "/" + url.PathEscape(id) }
 
 func (p *Page) excerpt(r *request) error {
@@ -337,12 +350,12 @@ func (p *Page) excerpt(r *request) error {
 	return nil
 }
 
-// Write writes the response; the embedded request has a Write too.
+// Write writes the response; the embedded request has a method of the same name.
 func (r *request) Write(b []byte) (int, error) { return r.ResponseWriter.Write(b) }
 
 const maxReason = 2000
 
-// form reads a form; false means that the answer was given.
+// form parses a form. If it returns false, it has sent an error response.
 func (p *Page) form(r *request) (revision int64, ok bool) {
 	if err := r.ParseForm(); err != nil {
 		p.problem(r, http.StatusBadRequest, "The form could not be read", "Nothing was changed. Go back, shorten what you wrote, and send it again.")
@@ -391,115 +404,5 @@ func (p *Page) decide(r *request) error {
 		to = address("/reviews", next)
 	}
 	http.Redirect(r, r.Request, to+"?done="+d.Decision, http.StatusSeeOther)
-	return nil
-}
-
-type alertList struct {
-	pager
-	Filter   verdict.Filter
-	Verdicts []string
-	Names    []string
-	Alerts   []verdict.Alert
-	Counts   map[string]int64
-	Filtered bool
-}
-
-func (p *Page) listAlerts(r *request) error {
-	q := r.URL.Query()
-	d := alertList{Verdicts: verdict.All, Counts: map[string]int64{}, Filter: verdict.Filter{
-		Verdict: text(q, "verdict", 20), Alertname: text(q, "alertname", 256), Text: text(q, "q", 200),
-	}}
-	if !q.Has("verdict") {
-		d.Filter.Verdict = verdict.Unjudged
-	}
-	n := pageNumber(q)
-	var total int
-	err := p.store.Read(r.Context(), func(tx *store.Tx) (err error) {
-		if d.Alerts, total, err = verdict.List(tx, d.Filter, pageSize, (n-1)*pageSize); err != nil {
-			return err
-		}
-		status, err := verdict.ReadStatus(tx)
-		if err != nil {
-			return err
-		}
-		for k, n := range status.Alerts {
-			d.Counts[k.Verdict] += n
-		}
-		d.Names, err = verdict.Names(tx, choices)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	d.pager = newPager(r, n, total, len(d.Alerts))
-	d.Filtered = d.Filter.Alertname != "" || d.Filter.Text != ""
-	return p.render(r, http.StatusOK, "alerts", view{Title: "Alerts to judge", Section: "alerts", Notice: notices[q.Get("done")], Data: d})
-}
-
-type alertItem struct {
-	verdict.Alert
-	LabelNames          []string
-	TraceURL, MLflowURL string
-	RunbookURL          string
-	Typed, Onset        string // as they stand in the form
-}
-
-func (p *Page) showAlert(r *request) error { return p.alert(r, http.StatusOK, "", nil) }
-
-// alert shows an alert; sent is what somebody sent and would have to type again.
-func (p *Page) alert(r *request, status int, problem string, sent *verdict.Verdict) error {
-	var d alertItem
-	if err := p.store.Read(r.Context(), func(tx *store.Tx) (err error) {
-		d.Alert, err = verdict.Get(tx, r.PathValue("id"))
-		return err
-	}); err != nil {
-		return err
-	}
-	d.Typed = d.Note
-	if !d.OnsetAt.IsZero() {
-		d.Onset = d.OnsetAt.Format(localLayout)
-	}
-	if sent != nil {
-		d.Typed, d.Onset = sent.Note, r.PostForm.Get("onset")
-	}
-	for name := range d.Labels {
-		d.LabelNames = append(d.LabelNames, name)
-	}
-	slices.Sort(d.LabelNames)
-	d.TraceURL, d.MLflowURL = link(r.cfg.TraceURL, traceID, d.Annotations["trace_id"]), link(r.cfg.MLflowURL, runID, d.Annotations["mlflow_run_id"])
-	if u, err := url.Parse(d.Annotations["runbook_url"]); err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" {
-		d.RunbookURL = u.String()
-	}
-	return p.render(r, status, "alert", view{Title: d.Alertname, Section: "alerts", Notice: notices[r.URL.Query().Get("done")], Error: problem, Data: d})
-}
-
-func (p *Page) judge(r *request) error {
-	revision, ok := p.form(r)
-	if !ok {
-		return nil
-	}
-	v := verdict.Verdict{Verdict: r.PostForm.Get("verdict"), Note: text(r.PostForm, "note", maxReason), By: r.user, At: p.now()}
-	if !slices.Contains(verdict.All, v.Verdict) {
-		return p.alert(r, http.StatusUnprocessableEntity, "Choose whether the alert was true or false.", &v)
-	}
-	if onset := r.PostForm.Get("onset"); onset != "" {
-		var err error
-		// Browsers send seconds only where they are not zero.
-		if v.Onset, err = time.Parse(localLayout, onset[:min(len(onset), len(localLayout))]); err != nil || v.Onset.Year() < 2000 {
-			return p.alert(r, http.StatusUnprocessableEntity, "The onset is no time; want one such as 2026-11-24T09:00, in UTC.", &v)
-		}
-	}
-	id := r.PathValue("id")
-	err := p.store.Write(r.Context(), func(tx *store.Tx) error { return verdict.Judge(tx, id, revision, v) })
-	var invalid *verdict.InvalidError
-	switch {
-	case errors.As(err, &invalid):
-		return p.alert(r, http.StatusUnprocessableEntity, invalid.Text, &v)
-	case errors.Is(err, verdict.ErrConflict):
-		return p.alert(r, http.StatusConflict, "Your verdict was not recorded: somebody else judged since you opened this alert. See below what they said.", &v)
-	case err != nil:
-		return err
-	}
-	http.Redirect(r, r.Request, address("/alerts", id)+"?done=judged", http.StatusSeeOther)
 	return nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 	contract "github.com/sightglass-ml/sightglass/internal/review"
 	"github.com/sightglass-ml/sightglass/responder/internal/audit"
+	"github.com/sightglass-ml/sightglass/responder/internal/links"
 	"github.com/sightglass-ml/sightglass/responder/internal/review"
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 	"github.com/sightglass-ml/sightglass/responder/internal/store/storetest"
@@ -364,9 +365,9 @@ func TestLinksAreMadeOfPlainIDsAlone(t *testing.T) {
 		"0af7651916cd43dd8448eb211c80319c": "https://t.example/0af7651916cd43dd8448eb211c80319c",
 		"../admin":                         "", "a b": "", "x?y": "", "javascript:alert(1)": "", "": "", strings.Repeat("a", 129): "",
 	} {
-		require.Equal(t, want, link("https://t.example/{trace_id}", traceID, id))
+		require.Equal(t, want, links.Fill("https://t.example/{trace_id}", links.TraceID, id))
 	}
-	require.Empty(t, link("", traceID, "0af7"))
+	require.Empty(t, links.Fill("", links.TraceID, "0af7"))
 }
 
 func TestHiddenCharactersAreShown(t *testing.T) {

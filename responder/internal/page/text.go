@@ -8,16 +8,18 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/sightglass-ml/sightglass/responder/internal/grouping"
 )
 
-// segment is a piece of text from outside, or one character of it that must not work as what it is.
+// segment is a piece of text from outside, or one character of it that is replaced because it has an effect.
 type segment struct {
 	Text string
 	Mark bool
 }
 
-// visible splits a text such that characters which are invisible, turn the direction of writing, or control a terminal
-// are shown by their number. html/template escapes the rest.
+// visible splits a text so that invisible characters, and those that change the writing direction or control a terminal, are
+// shown by their code points. html/template escapes all others.
 func visible(s string) []segment {
 	var out []segment
 	start := 0
@@ -37,15 +39,24 @@ func visible(s string) []segment {
 	return out
 }
 
+// shown is visible for places without markup, such as the drawing.
+func shown(s string) string {
+	var b strings.Builder
+	for _, part := range visible(strings.NewReplacer("\n", " ", "\t", " ").Replace(s)) {
+		b.WriteString(part.Text)
+	}
+	return b.String()
+}
+
 func hidden(r rune) bool {
 	switch r {
-	case '\n', '\t', '\u200c', '\u200d': // The last two join and part letters and emoji.
+	case '\n', '\t', '\u200c', '\u200d': // The last two join or separate letters and emoji.
 		return false
 	}
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Zl, unicode.Zp)
 }
 
-// number is n with its thousands set apart by a narrow space.
+// number formats n with narrow spaces between thousands.
 func number[N int | int64](n N) string {
 	s := strconv.FormatInt(int64(n), 10)
 	var b strings.Builder
@@ -58,7 +69,7 @@ func number[N int | int64](n N) string {
 	return b.String()
 }
 
-// length is a duration in one or two units, as people say it.
+// length formats a duration in one or two units.
 func length(d time.Duration) string {
 	switch d = d.Abs(); {
 	case d < time.Minute:
@@ -90,7 +101,12 @@ func functions(now func() time.Time) template.FuncMap {
 		},
 		"between": func(from, to time.Time) string { return length(to.Sub(from)) },
 		"segment": url.PathEscape,
-		// local is what an input of type datetime-local holds.
+		"shown":   shown,
+		"percent": func(f float64) string { return strconv.Itoa(int(f*100+0.5)) + "\u202f%" },
+		"clock":   func(t time.Time) string { return t.UTC().Format("2 Jan, 15:04:05") },
+		"claimed": func(f float64) bool { return f >= grouping.Claimed },
+		"words":   func(s string) string { return strings.ReplaceAll(s, "_", " ") },
+		// local formats a time for an input of type datetime-local.
 		"local": func(t time.Time) string {
 			if t.IsZero() {
 				return ""

@@ -19,13 +19,13 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 )
 
-// DecisionsPath is where evaluators read decisions.
+// DecisionsPath is the path from which evaluators read decisions.
 const DecisionsPath = contract.Path + "/decisions.jsonl"
 
 // maxItem bounds the body of a POST, excerpt included.
 const maxItem = 2 << 20
 
-// API takes items and gives decisions to programs. Before Configure it has nothing to offer.
+// API accepts items from programs and returns decisions to them. Before Configure it answers 404.
 type API struct {
 	store  *store.Store
 	logger *slog.Logger
@@ -79,7 +79,7 @@ func (a *API) unavailable(w http.ResponseWriter, text string, err error) {
 	http.Error(w, text, http.StatusServiceUnavailable)
 }
 
-// take answers 201 when the item is on the disk, 200 when it was before. Only 503 asks for a repetition.
+// take answers 201 when the item is stored, and 200 if it was stored before. Senders repeat a request only after 503.
 func (a *API) take(w http.ResponseWriter, r *http.Request, cfg Config) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxItem))
 	var tooLarge *http.MaxBytesError
@@ -116,10 +116,10 @@ func (a *API) take(w http.ResponseWriter, r *http.Request, cfg Config) {
 	}
 }
 
-// plainID is an ID that can be part of an address.
+// plainID matches IDs that can be part of a URL.
 var plainID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]*$`)
 
-// decode reads an item and says everything that is wrong with it.
+// decode decodes an item. Its error lists everything that is wrong.
 func decode(body []byte, key string) (contract.Item, error) {
 	var item contract.Item
 	if err := json.Unmarshal(body, &item); err != nil {
@@ -155,13 +155,13 @@ func decode(body []byte, key string) (contract.Item, error) {
 		if len(*f.value) > f.most {
 			wrong = append(wrong, fmt.Errorf("%s: has %d bytes, expected at most %d", f.name, len(*f.value), f.most))
 		}
-		// PostgreSQL's TEXT has no place for it.
+		// PostgreSQL's TEXT cannot store a NUL character.
 		*f.value = strings.ReplaceAll(*f.value, "\x00", "\uFFFD")
 	}
 	return item, errors.Join(wrong...)
 }
 
-// exported is one line for evaluators: the decision and what it is on.
+// exported is one line for evaluators: a decision and its item.
 type exported struct {
 	Seq      int64         `json:"seq"`
 	Decision string        `json:"decision"`
@@ -171,10 +171,10 @@ type exported struct {
 	Item     contract.Item `json:"item"`
 }
 
-// exportBatch is how many decisions one transaction reads, so that a slow reader holds none open.
+// exportBatch bounds the decisions read in one transaction, so that a slow client does not keep a transaction open.
 const exportBatch = 100
 
-// decisions streams what was decided after the number in since, in the order of the numbers.
+// decisions streams the decisions after the number in since, in the order of their numbers.
 func (a *API) decisions(w http.ResponseWriter, r *http.Request, _ Config) {
 	since, err := strconv.ParseInt(r.URL.Query().Get("since"), 10, 64)
 	if r.URL.Query().Get("since") != "" && (err != nil || since < 0) {
@@ -191,13 +191,13 @@ func (a *API) decisions(w http.ResponseWriter, r *http.Request, _ Config) {
 			a.unavailable(w, "The decisions cannot be read; repeat this request.", err)
 			return
 		case err != nil:
-			// The status is sent: only a connection that breaks tells the reader that there is more.
+			// The status is already sent: only a broken connection tells the client that the response is incomplete.
 			a.logger.Error("An export of decisions broke off", "err", err)
 			panic(http.ErrAbortHandler)
 		case len(batch) == 0:
 			return
 		}
-		// A reader is slow, not gone, as long as it takes a batch within a minute.
+		// A slow client is accepted as long as it reads a batch within a minute.
 		_ = out.SetWriteDeadline(time.Now().Add(time.Minute))
 		for _, d := range batch {
 			if err := enc.Encode(d); err != nil {

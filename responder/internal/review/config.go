@@ -4,19 +4,19 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 )
 
-// Config is what is queued, and from whom.
+// Config configures the queue.
 type Config struct {
-	// Token is what senders of items, and readers of decisions, have to send as "Authorization: Bearer …".
+	// Token is what senders of items and readers of decisions send as "Authorization: Bearer …".
 	Token config.SecretSource `yaml:"token"`
-	// StoreExcerpts keeps the excerpts of answers that items carry. They may hold personal data.
+	// StoreExcerpts stores the excerpts of answers in items. They may contain personal data.
 	StoreExcerpts bool `yaml:"store_excerpts"`
-	// MaxOpen is how many items may wait for a person; more get 503 and are sent again.
+	// MaxOpen is the maximum number of open items. Above it, senders get 503 and retry.
 	MaxOpen int `yaml:"max_open"`
-	// Forward sends each item on to an external tool; optional.
+	// Forward is an external tool that also receives each item; optional.
 	Forward *ForwardConfig `yaml:"forward,omitempty"`
 }
 
-// ForwardConfig is an external tool that takes items as this API does.
+// ForwardConfig is an external tool that accepts items with the same API.
 type ForwardConfig struct {
 	URL   string              `yaml:"url"`
 	Token config.SecretSource `yaml:"token,omitempty"`

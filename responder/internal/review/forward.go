@@ -17,26 +17,25 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 )
 
-// ForwardResults are what becomes of an item that is forwarded.
+// ForwardResults are the possible results of forwarding an item.
 var ForwardResults = []string{"ok", "refused"}
 
 const (
 	forwardTimeout = 10 * time.Second
-	// lease keeps other replicas from an item that this one sends, and is when it is sent again if this one dies.
+	// lease keeps other replicas from sending the same item. It is also the delay until the item is sent again after a crash.
 	lease        = 3 * forwardTimeout
 	forwardRetry = 5 * time.Second
-	// forwardLongest is the longest pause between two attempts.
+	// forwardLongest is the maximum wait between two attempts.
 	forwardLongest = 10 * time.Minute
 )
 
 var forwardClient = &http.Client{
 	Timeout: forwardTimeout,
-	// A redirect could carry the token elsewhere.
+	// No redirects: they could send the token to another host.
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-// Forward sends what is due to the external tool, and returns when nothing is. An item is sent at least once, always
-// with its ID as the idempotency key.
+// Forward sends all due items to the external tool. An item is sent at least once, always with its ID as the idempotency key.
 func (a *API) Forward(ctx context.Context) error {
 	for {
 		cfg := a.cfg.Load()
@@ -52,12 +51,12 @@ func (a *API) Forward(ctx context.Context) error {
 			return err
 		}
 		if sendErr != nil && !refused {
-			return fmt.Errorf("forward item %s: %w", item.ID, sendErr) // The tool is down; the others would fail too.
+			return fmt.Errorf("forward item %s: %w", item.ID, sendErr) // The tool is down, so the other items would fail, too.
 		}
 	}
 }
 
-// claim returns an item that is due, or nil.
+// claim returns a due item, or nil.
 func (a *API) claim(ctx context.Context) (item *contract.Item, attempts int, err error) {
 	err = a.store.Write(ctx, func(tx *store.Tx) error {
 		item = nil
@@ -115,7 +114,7 @@ func send(ctx context.Context, cfg ForwardConfig, item contract.Item) (refused b
 		return false, nil
 	case res.StatusCode/100 == 4 && res.StatusCode != http.StatusTooManyRequests && res.StatusCode != http.StatusUnauthorized && res.StatusCode != http.StatusForbidden:
 		return true, fmt.Errorf("the tool answered %s, which it will do again", res.Status)
-	default: // A token that is wrong today is a matter of the configuration, not of the item.
+	default: // A rejected token is a configuration error, so the item is kept and sent again.
 		return false, fmt.Errorf("the tool answered %s", res.Status)
 	}
 }

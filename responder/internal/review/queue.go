@@ -1,9 +1,9 @@
-// Package review keeps the queue of answers that a person has to look at.
+// Package review stores the queue of answers that a person has to review.
 //
-// Input: items from whoever gates answers, by API, and decisions of people, by the page. Output: the queue for the
-// page, the decisions as JSON lines for evaluators, counts for metrics, and, where configured, each item to an external
-// tool. The package owns the tables review_items, review_decisions and review_totals. Every change is in the audit
-// trail by the transaction that makes it.
+// Input: items from the programs that gate answers, by API, and decisions of people, by the page. Output: the queue for the
+// page, decisions as JSON lines for evaluators, counts for metrics and, if configured, each item for an external tool. State:
+// the tables review_items, review_decisions and review_totals. Each change is in the audit trail, in the same transaction. It
+// never changes the text of an item.
 package review
 
 import (
@@ -22,42 +22,42 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 )
 
-// States of an item. The last two are what a person decided: that the answer is good, or that it is not.
+// States of an item. The last two are decisions of a person: the answer is good, or it is not.
 const (
 	Open     = "open"
 	Accepted = "accepted"
 	Rejected = "rejected"
 )
 
-// Reopened is the decision that puts an item back; its state is Open again.
+// Reopened is the decision that returns an item to the queue; its state is Open again.
 const Reopened = "reopened"
 
-// States and Decisions are all of them.
+// States and Decisions list all of them.
 var (
 	States    = []string{Open, Accepted, Rejected}
 	Decisions = []string{Accepted, Rejected, Reopened}
 )
 
-// What can be wrong with a request.
+// Errors of a request.
 var (
-	// ErrNotFound says that there is no such item.
+	// ErrNotFound means that the item does not exist.
 	ErrNotFound = errors.New("there is no such item")
-	// ErrConflict says that somebody decided since the item was read.
+	// ErrConflict means that another decision was made since the item was read.
 	ErrConflict = errors.New("somebody else decided on this item meanwhile")
-	// errFull says that the queue is full.
+	// errFull means that the queue is full.
 	errFull = errors.New("the queue is full")
-	// errOther says that the ID is taken by another content.
+	// errOther means that an item with this ID and another content exists.
 	errOther = errors.New("the id is taken by an item of other content, which stays")
 )
 
-// Entry is an item in the queue.
+// Entry is a queued item.
 type Entry struct {
 	contract.Item
 	State    string
 	Revision int64
 	Received time.Time
 	Changed  time.Time
-	// ExcerptLength in characters. In a list the Excerpt itself is cut.
+	// ExcerptLength is in characters. In a list the Excerpt itself is truncated.
 	ExcerptLength int
 }
 
@@ -69,7 +69,7 @@ type Decision struct {
 	At       time.Time
 }
 
-// excerptInLists is how many characters of an excerpt a list has.
+// excerptInLists is the number of characters of an excerpt in a list.
 const excerptInLists = 280
 
 const columns = `item, state, revision, received_at, changed_at, LENGTH(excerpt), SUBSTR(excerpt, 1, ?)`
@@ -90,14 +90,14 @@ func scan(row interface{ Scan(dest ...any) error }) (Entry, error) {
 	return e, nil
 }
 
-// admit are the conditions on which an item is taken.
+// admit has the limits for accepting an item.
 type admit struct {
 	maxOpen int
 	excerpt bool
 	forward bool
 }
 
-// add queues the item, and says whether it is new.
+// add queues the item, and reports whether it is new.
 func add(tx *store.Tx, item contract.Item, a admit, now time.Time) (bool, error) {
 	text, err := json.Marshal(item)
 	if err != nil {
@@ -105,7 +105,7 @@ func add(tx *store.Tx, item contract.Item, a admit, now time.Time) (bool, error)
 	}
 	sum := sha256.Sum256(text)
 	digest := hex.EncodeToString(sum[:])
-	// The count below and the insert are one: two replicas must not both take the last place.
+	// Lock, so that two replicas do not both take the last free place between the count and the insert.
 	if err := tx.Lock("reviews"); err != nil {
 		return false, err
 	}
@@ -154,7 +154,7 @@ func add(tx *store.Tx, item contract.Item, a admit, now time.Time) (bool, error)
 	})
 }
 
-// Filter selects items; what is empty selects all.
+// Filter selects items; empty fields match all.
 type Filter struct{ State, Model, Evaluation, Text string }
 
 var escapeLike = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
@@ -172,7 +172,7 @@ func (f Filter) where() (string, []any) {
 	return " WHERE " + strings.Join(conditions, " AND "), args
 }
 
-// List returns a page of items and how many there are. What waits comes oldest first, what is decided newest first.
+// List returns a page of items and the total number. Open items are sorted oldest first, decided ones newest first.
 func List(tx *store.Tx, f Filter, limit, offset int) (entries []Entry, total int, err error) {
 	where, args := f.where()
 	if err := tx.QueryRow(`SELECT COUNT(*) FROM review_items`+where, args...).Scan(&total); err != nil {
@@ -198,7 +198,7 @@ func List(tx *store.Tx, f Filter, limit, offset int) (entries []Entry, total int
 	return entries, total, rows.Err()
 }
 
-// Choices are the values that there are to filter by, at most limit of each.
+// Choices returns the values to filter by, at most limit of each.
 func Choices(tx *store.Tx, limit int) (models, evaluations []string, err error) {
 	for column, to := range map[string]*[]string{"model": &models, "evaluation": &evaluations} {
 		if *to, err = distinct(tx, column, limit); err != nil {
@@ -224,7 +224,7 @@ func distinct(tx *store.Tx, column string, limit int) (values []string, err erro
 	return values, rows.Err()
 }
 
-// Get returns an item, its excerpt cut after so many characters, and what was decided on it, newest first.
+// Get returns an item, its excerpt truncated to the given number of characters, and its decisions, newest first.
 func Get(tx *store.Tx, id string, excerpt int) (Entry, []Decision, error) {
 	e, err := scan(tx.QueryRow(`SELECT `+columns+` FROM review_items WHERE id = ?`, excerpt, id))
 	if errors.Is(err, sql.ErrNoRows) {
@@ -251,7 +251,7 @@ func Get(tx *store.Tx, id string, excerpt int) (Entry, []Decision, error) {
 	return e, decisions, rows.Err()
 }
 
-// Next returns the ID of the item that has waited longest, or "".
+// Next returns the ID of the oldest open item, or "".
 func Next(tx *store.Tx) (id string, err error) {
 	err = tx.QueryRow(`SELECT id FROM review_items WHERE state = ? ORDER BY received_at, id LIMIT 1`, Open).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -260,13 +260,13 @@ func Next(tx *store.Tx) (id string, err error) {
 	return id, err
 }
 
-// Decide records a decision of somebody who saw the item at a revision.
+// Decide stores the decision of a person who read the item at the given revision.
 func Decide(tx *store.Tx, id string, revision int64, d Decision) error {
 	state, from := d.Decision, Open
 	if d.Decision == Reopened {
 		state, from = Open, ""
 	}
-	// Decisions get their numbers in the order of their commits: an export that goes on after a number misses none.
+	// Decisions get their numbers in the order of their commits, so that an export continued after a number misses none.
 	if err := tx.Lock("reviews"); err != nil {
 		return err
 	}
@@ -308,7 +308,7 @@ func count(tx *store.Tx, name string) (total int64, err error) {
 	return total, err
 }
 
-// Status is what metrics show.
+// Status has the values for metrics.
 type Status struct {
 	Items     map[string]int64 // by state
 	Decisions map[string]int64 // by decision, ever made
@@ -317,7 +317,7 @@ type Status struct {
 	Waiting   int64
 }
 
-// ReadStatus counts.
+// ReadStatus reads the status.
 func ReadStatus(tx *store.Tx) (Status, error) {
 	s := Status{map[string]int64{}, map[string]int64{}, map[string]int64{}, 0}
 	for _, q := range []struct {
@@ -357,7 +357,7 @@ func each(tx *store.Tx, query string, add func(name string, n int64)) error {
 	return rows.Err()
 }
 
-// Forget drops items that were decided before the time. What waits stays, however long.
+// Forget deletes items decided before the time. Open items are never deleted.
 func Forget(tx *store.Tx, before time.Time) error {
 	const old = ` (SELECT id FROM review_items WHERE state <> ? AND changed_at < ? AND forward_at = 0)`
 	for _, statement := range []string{`DELETE FROM review_decisions WHERE item_id IN` + old, `DELETE FROM review_items WHERE id IN` + old} {

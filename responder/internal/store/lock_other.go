@@ -4,7 +4,7 @@ package store
 
 import "os"
 
-// lockFile does not keep a second process out here: it has to be the only one by other means.
+// lockFile does not lock on this system: the operator has to ensure that only one process runs.
 func lockFile(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 }

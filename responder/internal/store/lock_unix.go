@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// lockFile holds the file for this process. The kernel lets go of it when the process ends, however it ends.
+// lockFile locks the file for this process. The kernel releases the lock when the process ends for any reason.
 func lockFile(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

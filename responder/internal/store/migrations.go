@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// migration is one step of the schema. Its number is its place in the list, counted from 1.
+// migration is one step of the schema. Its number is its position in the list, counted from 1.
 type migration struct {
 	about string
 	sql   []string
 }
 
-// migrations are applied in order, each once. Append only: what was released is what databases were made by.
+// migrations are applied in order, each once. Only append: existing databases were made by the released ones.
 var migrations = []migration{
 	{"alerts, actions and the audit trail", []string{
-		// One row an alert: the fingerprint is of its labels, starts_at tells one firing from the next.
+		// One row for each alert: fingerprint stands for its labels, starts_at distinguishes its firings.
 		`CREATE TABLE alerts (
 			id TEXT PRIMARY KEY,
 			fingerprint TEXT NOT NULL,
@@ -35,7 +35,7 @@ var migrations = []migration{
 		)`,
 		`CREATE INDEX alerts_first_received ON alerts (first_received_at)`,
 
-		// One row an alert that asked for an action, also where it was held back. id is the idempotency key.
+		// One row for each alert that asked for an action, including held-back ones. id is the idempotency key.
 		`CREATE TABLE actions (
 			id TEXT PRIMARY KEY,
 			alert_id TEXT NOT NULL REFERENCES alerts (id),
@@ -60,7 +60,7 @@ var migrations = []migration{
 		`CREATE INDEX actions_object ON actions (object, state)`,
 		`CREATE INDEX actions_alert ON actions (alert_id)`,
 
-		// Totals are counted in the transaction that causes them, so they survive crashes and retention.
+		// Totals are counted in the transaction that causes them, so that they survive crashes and retention.
 		`CREATE TABLE action_totals (
 			action TEXT NOT NULL,
 			result TEXT NOT NULL,
@@ -78,7 +78,7 @@ var migrations = []migration{
 			PRIMARY KEY (name, day)
 		)`,
 
-		// The chain: hash covers everything but detail, of which it covers the digest.
+		// The chain: hash covers every column except detail, of which it covers the digest.
 		`CREATE TABLE audit (
 			seq BIGINT PRIMARY KEY,
 			time BIGINT NOT NULL,
@@ -93,7 +93,7 @@ var migrations = []migration{
 			hash TEXT NOT NULL
 		)`,
 		`CREATE INDEX audit_subject ON audit (subject)`,
-		// One row: the last record, and the last of those that retention removed.
+		// A single row: the last record, and the last of those that retention removed.
 		`CREATE TABLE audit_head (
 			one BIGINT PRIMARY KEY,
 			seq BIGINT NOT NULL,
@@ -104,6 +104,7 @@ var migrations = []migration{
 		`INSERT INTO audit_head (one, seq, hash, removed_seq, removed_hash) VALUES (1, 0, '', 0, '')`,
 	}},
 	reviewTables,
+	incidentTables,
 }
 
 func (s *Store) migrate(ctx context.Context) error {

@@ -1,9 +1,9 @@
 package store
 
-// reviewTables hold what people judge: queued answers and alerts.
+// reviewTables are the tables of queued answers and of verdicts on alerts.
 var reviewTables = migration{"review queue and verdicts", []string{
-	// One row an answer. search is what the text filter looks through; excerpt stands alone because it can be long.
-	// revision counts decisions, so that of two people who decide at once the second is told.
+	// One row for each answer. search is the text for the filter; excerpt is a column of its own because it can be long.
+	// revision counts decisions, so that the second of two concurrent decisions is rejected.
 	`CREATE TABLE review_items (
 		id TEXT PRIMARY KEY,
 		digest TEXT NOT NULL,
@@ -32,10 +32,10 @@ var reviewTables = migration{"review queue and verdicts", []string{
 		decided_at BIGINT NOT NULL
 	)`,
 	`CREATE INDEX review_decisions_item ON review_decisions (item_id, seq)`,
-	// Totals survive the retention of what they counted; the row "seq" numbers the decisions.
+	// Totals remain when retention deletes the counted rows. The row "seq" numbers the decisions.
 	`CREATE TABLE review_totals (name TEXT PRIMARY KEY, total BIGINT NOT NULL)`,
 
-	// One row an alert that somebody judged.
+	// One row for each judged alert.
 	`CREATE TABLE verdicts (
 		alert_id TEXT PRIMARY KEY,
 		verdict TEXT NOT NULL,

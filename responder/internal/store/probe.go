@@ -12,11 +12,11 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/state"
 )
 
-// errUndo breaks a transaction off that was only an attempt.
+// errUndo rolls back the test transaction.
 var errUndo = errors.New("undo")
 
-// Probe says whether the store can be written to. It changes nothing: a table that it makes is gone with its transaction,
-// and where there is no database yet it looks at the folder.
+// Probe checks that the store can be written, without changing it: it rolls back the table that it creates. If there is no
+// database yet, it checks the folder.
 func Probe(ctx context.Context, cfg Config) (found string, err error) {
 	kind := "postgresql"
 	if cfg.PostgreSQL == (config.SecretSource{}) {

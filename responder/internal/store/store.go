@@ -1,13 +1,13 @@
-// Package store keeps the state of the responder: alerts, actions, reviews and the audit trail.
+// Package store stores the state of the responder: alerts, actions, reviews, incidents and the audit trail.
 //
-// Input: transactions of the packages beside it. Output: the same state after any crash: a transaction that
-// returned is on the disk. SQLite holds it for one responder, PostgreSQL for several replicas. The tables belong to
-// the packages that own the matter (see migrations.go); this one owns the connection, the schema's version and what
-// differs between the two databases.
+// Input: transactions of other packages. Output: the same state after any crash: a committed transaction is on disk. State:
+// an SQLite database for one responder, or PostgreSQL for several replicas. Each table belongs to one package (see
+// migrations.go). This package owns the connection, the schema's version and the differences between the two databases. It
+// never interprets the contents of a table.
 //
-// To add a table, append a migration to the list in migrations.go (never edit one that was released) and put the
-// statements that use it into a package of your own. SQL is written once, for both databases: TEXT and BIGINT only,
-// times as Micros, JSON as TEXT, `?` for parameters, INSERT … ON CONFLICT and RETURNING are fine.
+// To add a table, append a migration to the list in migrations.go (never edit a released one) and put the statements that use
+// it into a package of its own. SQL is written once for both databases: only TEXT and BIGINT, times as Micros, JSON as TEXT,
+// `?` for parameters. INSERT … ON CONFLICT and RETURNING are allowed.
 package store
 
 import (
@@ -25,16 +25,17 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
-	_ "modernc.org/sqlite" // The driver "sqlite".
+	_ "modernc.org/sqlite" // driver "sqlite"
 
 	"github.com/sightglass-ml/sightglass/internal/config"
 )
 
-// Config says where the state is.
+// Config locates the database.
 type Config struct {
-	// Path of the SQLite database; by default "responder.db" in $STATE_DIRECTORY, or else beside the configuration.
+	// Path is the SQLite database. The default is "responder.db" in $STATE_DIRECTORY or, without it, beside the configuration
+	// file.
 	Path config.Path `yaml:"path"`
-	// PostgreSQL is the connection string of a database that several replicas share. It can hold a password.
+	// PostgreSQL is the connection string of a database that several replicas share. It may contain a password.
 	PostgreSQL config.SecretSource `yaml:"postgresql,omitempty"`
 }
 
@@ -48,21 +49,21 @@ func (c *Config) Validate(at config.At) {
 	}
 }
 
-// patience is how long a transaction waits for another one's lock and for a connection.
+// patience is the maximum wait of a transaction for a lock and for a connection.
 const patience = 10 * time.Second
 
-// ErrNewer says that a later version of the program wrote the database.
+// ErrNewer means that a later version of the program has written the database.
 var ErrNewer = errors.New("the database was written by a newer version")
 
 // Store is an open database.
 type Store struct {
 	postgres    bool
 	write, read *sql.DB
-	path        string   // of the SQLite database
+	path        string   // path of the SQLite database, for Own
 	lock        *os.File // of Own
 }
 
-// Open connects, and brings the schema up to date.
+// Open connects and migrates the schema.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s, err := connect(cfg)
 	if err != nil {
@@ -74,7 +75,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// OpenExisting opens a store to look at it. It makes no database where there is none and leaves the schema as it is.
+// OpenExisting opens a store for reading. It does not create a database and does not migrate the schema.
 func OpenExisting(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.PostgreSQL == (config.SecretSource{}) {
 		if _, err := os.Stat(string(cfg.Path)); err != nil {
@@ -105,7 +106,7 @@ func connect(cfg Config) (*Store, error) {
 		}
 		parsed, err := pgx.ParseConfig(dsn.Reveal())
 		if err != nil {
-			// pgx's own message would repeat the password.
+			// pgx's error would contain the password.
 			return nil, errors.New("open the store: the connection string is no PostgreSQL one; want postgres://user:password@host:port/database")
 		}
 		parsed.RuntimeParams["lock_timeout"] = strconv.Itoa(int(patience.Milliseconds()))
@@ -121,7 +122,7 @@ func connect(cfg Config) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
-	// Labels and excerpts are nobody else's business; SQLite gives its journals the mode of the database.
+	// Labels and excerpts are confidential. SQLite gives its journals the mode of the database.
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
@@ -130,7 +131,7 @@ func connect(cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
 	open := func(extra string, connections int) (*sql.DB, error) {
-		// FULL waits for the disk at every commit; WAL alone would lose the last ones with the machine's power.
+		// FULL waits for the disk at each commit; WAL without it loses the last commits in a power failure.
 		db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+fmt.Sprintf(
 			"?_pragma=busy_timeout(%d)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)", patience.Milliseconds())+extra)
 		if err != nil {
@@ -139,7 +140,7 @@ func connect(cfg Config) (*Store, error) {
 		db.SetMaxOpenConns(connections)
 		return db, nil
 	}
-	// One connection writes, so that writers of this process queue in order instead of polling for the lock.
+	// A single connection writes, so that writers of this process queue in order instead of polling for the lock.
 	s := &Store{path: path}
 	if s.write, err = open("&_txlock=immediate", 1); err != nil {
 		return nil, err
@@ -150,8 +151,8 @@ func connect(cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// Own makes this process the only one that works on a SQLite database; others may look. It returns false for
-// PostgreSQL, which replicas share.
+// Own locks a SQLite database for this process; others may still read it. It returns false for PostgreSQL, which replicas
+// share.
 func (s *Store) Own() (bool, error) {
 	if s.postgres {
 		return false, nil
@@ -175,10 +176,10 @@ func (s *Store) Close() error {
 	return err
 }
 
-// PostgreSQL says that replicas may share the state.
+// PostgreSQL reports whether replicas may share the state.
 func (s *Store) PostgreSQL() bool { return s.postgres }
 
-// Ping says whether the database answers.
+// Ping checks that the database answers.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.read.PingContext(ctx); err != nil {
 		return fmt.Errorf("reach the store: %w", err)
@@ -186,11 +187,11 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// attempts of a transaction that the database broke off to free another one.
+// attempts of a transaction that the database aborts to resolve a conflict
 const attempts = 5
 
-// Write runs f in a transaction and commits it, or leaves no trace if f fails. The database may break a transaction
-// off for another's sake; f then runs again, so it must not keep anything of the first run.
+// Write runs f in a transaction and commits it, or rolls back if f fails. The database may abort a transaction because of a
+// conflict. f then runs again, so it must not keep results of the first run.
 func (s *Store) Write(ctx context.Context, f func(tx *Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*patience)
 	defer cancel()
@@ -204,9 +205,9 @@ func (s *Store) Write(ctx context.Context, f func(tx *Tx) error) error {
 	}
 }
 
-// Read runs f in a transaction that sees one moment of the database and changes nothing.
+// Read runs f in a read-only transaction on one snapshot of the database.
 func (s *Store) Read(ctx context.Context, f func(tx *Tx) error) error {
-	var o *sql.TxOptions // In SQLite every transaction is a snapshot.
+	var o *sql.TxOptions // SQLite transactions always read one snapshot.
 	if s.postgres {
 		o = &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead}
 	}
@@ -234,9 +235,9 @@ func rollback(tx *sql.Tx) error {
 	return nil
 }
 
-// Tx is a transaction. It ends with the context of the Write or Read it was made by.
+// Tx is a transaction. It ends with the context of its Write or Read.
 type Tx struct {
-	ctx      context.Context //nolint:containedctx // A Tx does not outlive the call that carries the context.
+	ctx      context.Context //nolint:containedctx // A Tx exists only during the call that has the context.
 	tx       *sql.Tx
 	postgres bool
 }
@@ -260,8 +261,7 @@ func (t *Tx) QueryRow(query string, args ...any) *sql.Row {
 	return t.tx.QueryRowContext(t.ctx, t.numbered(query), args...)
 }
 
-// Lock makes transactions that lock the same name wait for the end of this one. In SQLite every transaction that
-// writes does so anyway.
+// Lock blocks other transactions that lock the same name until this one ends. In SQLite, writing transactions always do that.
 func (t *Tx) Lock(name string) error {
 	if !t.postgres {
 		return nil
@@ -270,7 +270,7 @@ func (t *Tx) Lock(name string) error {
 	return err
 }
 
-// SkipLocked ends a SELECT whose rows this transaction claims, passing over those that another one is claiming.
+// SkipLocked is the end of a SELECT whose rows this transaction claims. It skips rows that other transactions are claiming.
 func (t *Tx) SkipLocked() string {
 	if t.postgres {
 		return " FOR UPDATE SKIP LOCKED"
@@ -278,7 +278,7 @@ func (t *Tx) SkipLocked() string {
 	return ""
 }
 
-// numbered turns `?` into PostgreSQL's $1, $2, … Queries are constants of the program and quote no question marks.
+// numbered converts `?` into PostgreSQL's $1, $2, … All queries are constants, and none has a quoted question mark.
 func (t *Tx) numbered(query string) string {
 	if !t.postgres {
 		return query
@@ -297,7 +297,7 @@ func (t *Tx) numbered(query string) string {
 	return b.String()
 }
 
-// Micros is how a time is stored: microseconds since 1970, 0 for the zero time.
+// Micros converts a time for storage: microseconds since 1970, 0 for the zero time.
 func Micros(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -305,7 +305,7 @@ func Micros(t time.Time) int64 {
 	return t.UnixMicro()
 }
 
-// Time is what Micros stored.
+// Time converts the result of Micros back.
 func Time(micros int64) time.Time {
 	if micros == 0 {
 		return time.Time{}

@@ -1,12 +1,11 @@
-// Package verdict keeps what people say of alerts: whether they were right, and when the incident began.
+// Package verdict stores people's verdicts on alerts: whether an alert was right, and when the incident began.
 //
-// Input: verdicts of the on-call, by the page. Output: alerts with their verdicts, and how soon incidents were found
-// and over. The package owns the table verdicts and reads the table alerts. Every verdict is in the audit trail by the
-// transaction that makes it.
+// Input: verdicts of the on-call person, from the page. Output: alerts with their verdicts, and the times to detect and to
+// resolve incidents. State: the table verdicts; it reads the table alerts. Each verdict is in the audit trail, in the same
+// transaction. It never changes an alert.
 //
-// Alerts that were given the same onset, to the minute, are one incident. It is detected when the first of them fired,
-// by Prometheus's clock (startsAt), whether or not the responder was there to see; it is resolved when the last of them
-// was.
+// Alerts with the same noted onset, to the minute, count as one incident. Its detection is the first alert's start by
+// Prometheus's clock (startsAt), whether or not the responder was running. It is resolved when the last alert is.
 package verdict
 
 import (
@@ -28,18 +27,18 @@ const (
 	False    = "false"
 )
 
-// All are the verdicts in the order of a list.
+// All has the verdicts in the order of a list.
 var All = []string{Unjudged, True, False}
 
-// What can be wrong with a verdict.
+// Errors of a verdict.
 var (
-	// ErrNotFound says that there is no such alert.
+	// ErrNotFound means that the alert does not exist.
 	ErrNotFound = errors.New("there is no such alert")
-	// ErrConflict says that somebody judged since the alert was read.
+	// ErrConflict means that another verdict was given since the alert was read.
 	ErrConflict = errors.New("somebody else judged this alert meanwhile")
 )
 
-// Alert is an alert and what was said of it.
+// Alert is an alert with its verdict.
 type Alert struct {
 	ID                                       string
 	Alertname, Severity, Response            string
@@ -50,7 +49,7 @@ type Alert struct {
 	Revision                                 int64
 }
 
-// Filter selects alerts; what is empty selects all.
+// Filter selects alerts; empty fields match all.
 type Filter struct{ Verdict, Alertname, Text string }
 
 const from = ` FROM alerts a LEFT JOIN verdicts v ON v.alert_id = a.id`
@@ -75,7 +74,7 @@ func scan(row interface{ Scan(dest ...any) error }) (Alert, error) {
 
 var escapeLike = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
-// List returns a page of alerts, newest first, and how many there are.
+// List returns a page of alerts, newest first, and the total number.
 func List(tx *store.Tx, f Filter, limit, offset int) (alerts []Alert, total int, err error) {
 	conditions, args := []string{"1 = 1"}, []any{}
 	if f.Verdict != "" {
@@ -107,7 +106,7 @@ func List(tx *store.Tx, f Filter, limit, offset int) (alerts []Alert, total int,
 	return alerts, total, rows.Err()
 }
 
-// Names are the names of alerts that there are to filter by.
+// Names returns the alert names to filter by.
 func Names(tx *store.Tx, limit int) (names []string, err error) {
 	rows, err := tx.Query(`SELECT DISTINCT alertname FROM alerts ORDER BY 1 LIMIT ?`, limit)
 	if err != nil {
@@ -133,35 +132,35 @@ func Get(tx *store.Tx, id string) (Alert, error) {
 	return a, err
 }
 
-// Verdict is what somebody says of an alert.
+// Verdict is a person's verdict on an alert.
 type Verdict struct {
 	Verdict string
-	// Onset of the incident; zero where nobody knows it. Only a true alert has an incident.
+	// Onset is the start of the incident; zero if unknown. Only a true alert has an incident.
 	Onset time.Time
 	Note  string
 	By    string
 	At    time.Time
 }
 
-// InvalidError says what is wrong with a verdict, for the person who gave it.
+// InvalidError describes an invalid verdict to its author.
 type InvalidError struct{ Text string }
 
 func (e *InvalidError) Error() string { return e.Text }
 
-// Judge records the verdict of somebody who saw the alert at a revision.
+// Judge stores the verdict of a person who read the alert at the given revision.
 func Judge(tx *store.Tx, id string, revision int64, v Verdict) error {
 	a, err := Get(tx, id)
 	if err != nil {
 		return err
 	}
-	v.Onset = v.Onset.Truncate(time.Minute) // Incidents are told apart by it.
+	v.Onset = v.Onset.Truncate(time.Minute) // The onset identifies the incident.
 	switch {
 	case v.Verdict != True && !v.Onset.IsZero():
 		return &InvalidError{"Only a true alert has an incident: leave the onset empty, or mark the alert as true."}
 	case v.Onset.After(a.StartsAt):
 		return &InvalidError{"The onset is after the alert fired at " + a.StartsAt.Format("2006-01-02 15:04") + " UTC. An incident begins before it is detected."}
 	}
-	// An insert that meets a row fails for whoever saw none, an update that meets another revision changes nothing.
+	// Without a seen revision, an existing row makes the insert fail; with an outdated one, the update changes no row.
 	changed, err := tx.Exec(`INSERT INTO verdicts (alert_id, verdict, onset_at, note, revision, judged_by, judged_at) VALUES (?, ?, ?, ?, 1, ?, ?)
 		ON CONFLICT (alert_id) DO UPDATE SET verdict = excluded.verdict, onset_at = excluded.onset_at, note = excluded.note,
 			revision = verdicts.revision + 1, judged_by = excluded.judged_by, judged_at = excluded.judged_at WHERE verdicts.revision = ?`,
@@ -179,17 +178,17 @@ func Judge(tx *store.Tx, id string, revision int64, v Verdict) error {
 	return audit.Append(tx, audit.Record{Time: v.At, Kind: "alert_judged", Actor: v.By, Subject: id, Facts: facts, Detail: map[string]string{"note": v.Note}})
 }
 
-// Key of a count: an alert's name and the verdict on it.
+// Key identifies a count: the name of an alert and a verdict.
 type Key struct{ Alertname, Verdict string }
 
-// Status is what metrics show: of all alerts that are kept, as they stand now.
+// Status has the values for metrics, over all stored alerts.
 type Status struct {
 	Alerts map[Key]int64
-	// ToDetect and ToResolve are of each incident, in seconds; the second only of those that are over.
+	// ToDetect and ToResolve have the seconds for each incident; ToResolve only for resolved ones.
 	ToDetect, ToResolve []float64
 }
 
-// ReadStatus counts.
+// ReadStatus reads the status.
 func ReadStatus(tx *store.Tx) (Status, error) {
 	s := Status{Alerts: map[Key]int64{}}
 	if err := readCounts(tx, s.Alerts); err != nil {
@@ -207,7 +206,7 @@ func ReadStatus(tx *store.Tx) (Status, error) {
 			return s, err
 		}
 		s.ToDetect = append(s.ToDetect, float64(starts-onset)/1e6)
-		if firstEnd > 0 { // One that fires has 0.
+		if firstEnd > 0 { // ends_at is 0 while an alert fires.
 			s.ToResolve = append(s.ToResolve, float64(lastEnd-onset)/1e6)
 		}
 	}
@@ -231,7 +230,7 @@ func readCounts(tx *store.Tx, to map[Key]int64) error {
 	return rows.Err()
 }
 
-// Forget drops verdicts on alerts that are kept no longer.
+// Forget deletes verdicts on deleted alerts.
 func Forget(tx *store.Tx) error {
 	_, err := tx.Exec(`DELETE FROM verdicts WHERE NOT EXISTS (SELECT 1 FROM alerts WHERE alerts.id = verdicts.alert_id)`)
 	return err

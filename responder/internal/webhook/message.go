@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Limits of what Alertmanager may say. They are far above what it says of real alerts.
+// Limits of a message. Real alerts are far below them.
 const (
 	maxAlerts     = 1000
 	maxPairs      = 100
@@ -23,8 +23,8 @@ const (
 	maxProblems   = 20
 )
 
-// Message is version 4 of Alertmanager's webhook, as far as it is used. Later versions of Alertmanager add fields, so
-// unknown ones are no error.
+// Message has the fields in use of version 4 of Alertmanager's webhook. Later versions may add fields, so unknown ones are
+// ignored.
 type Message struct {
 	Version         string  `json:"version"`
 	GroupKey        string  `json:"groupKey"`
@@ -33,7 +33,7 @@ type Message struct {
 	Alerts          []Alert `json:"alerts"`
 }
 
-// Alert is one alert of a message.
+// Alert is an alert of a message.
 type Alert struct {
 	Status      string            `json:"status"`
 	Labels      map[string]string `json:"labels"`
@@ -49,12 +49,12 @@ const (
 	resolved = "resolved"
 )
 
-// ID names one firing of an alert: the fingerprint is of the labels, the start tells it from the one before.
+// ID identifies one firing of an alert: the fingerprint stands for the labels, and the start distinguishes firings.
 func (a *Alert) ID() string {
 	return a.Fingerprint + "-" + strconv.FormatInt(a.StartsAt.UnixNano(), 10)
 }
 
-// Decode reads a message and says everything that is wrong with it.
+// Decode decodes a message. Its error lists everything that is wrong.
 func Decode(body []byte) (*Message, error) {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	var m Message
@@ -69,7 +69,7 @@ func Decode(body []byte) (*Message, error) {
 	return &m, p.err()
 }
 
-// problems are what is wrong with a message; not all of a hostile one's.
+// problems returns what is wrong with a message, up to a limit.
 type problems struct {
 	errs  []error
 	other int
@@ -110,7 +110,7 @@ func (a *Alert) check(at string, p *problems) {
 	if a.Status != firing && a.Status != resolved {
 		p.add("%sstatus: %.20q; want firing or resolved", at, a.Status)
 	}
-	// Alertmanager prints 64 bits in hex.
+	// A fingerprint is 64 bits in hexadecimal.
 	if _, err := strconv.ParseUint(a.Fingerprint, 16, 64); err != nil || len(a.Fingerprint) != 16 {
 		p.add("%sfingerprint: %.40q; want 16 digits in hex", at, a.Fingerprint)
 	}

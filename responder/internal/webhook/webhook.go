@@ -1,12 +1,12 @@
-// Package webhook receives what Alertmanager sends.
+// Package webhook receives alerts from Alertmanager.
 //
-// Input: messages of its webhook, version 4, with a Bearer token. Output: alerts in the store, decisions on actions,
-// and records of both in the audit trail, all in one transaction, before the answer 202. The package owns the table
-// alerts.
+// Input: messages of its webhook, version 4, with a Bearer token. Output: alerts in the store, decisions on actions, and
+// audit records of both. All of these are committed in one transaction before the response 202. State: the table alerts. It
+// never calls a target itself.
 //
-// Alertmanager delivers at least once, and with several of it more often. It repeats what was answered with 5xx and
-// nothing else, so what cannot be taken now is answered with 503, never with 429. What is taken is kept by its
-// fingerprint and start, however often it comes.
+// Alertmanager delivers at least once, and several Alertmanagers deliver more often. It repeats only requests answered with
+// 5xx. So a message that cannot be accepted now gets 503, never 429. An alert is stored once for its fingerprint and start,
+// however often it is delivered.
 package webhook
 
 import (
@@ -32,19 +32,19 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 )
 
-// Path is where Alertmanager posts to.
+// Path is the path to which Alertmanager posts.
 const Path = "/api/v1/alerts"
 
-// Config is how much is taken, and from whom.
+// Config limits the requests and sets the token.
 type Config struct {
-	// Token is what Alertmanager has to send as "Authorization: Bearer …". It is read again when it changes.
+	// Token is what Alertmanager sends as "Authorization: Bearer …". Its file is read again when it changes.
 	Token config.SecretSource `yaml:"token"`
-	// MaxRequestsPerSecond and MaxConcurrentRequests are answered; more get 503 and are repeated by Alertmanager.
+	// Requests beyond MaxRequestsPerSecond and MaxConcurrentRequests get 503; Alertmanager repeats them.
 	MaxRequestsPerSecond  int `yaml:"max_requests_per_second"`
 	MaxConcurrentRequests int `yaml:"max_concurrent_requests"`
-	// MaxPending is the most actions that may wait for their targets before alerts get 503.
+	// MaxPending is the maximum number of actions waiting for their targets. Above it, alerts get 503.
 	MaxPending int `yaml:"max_pending"`
-	// Drop are labels and annotations that are not stored, because they hold what must not be kept.
+	// Drop are labels and annotations that are not stored, because they contain data that must not be kept.
 	Drop []string `yaml:"drop,omitempty"`
 }
 
@@ -86,14 +86,14 @@ type Handler struct {
 	current atomic.Pointer[limits]
 }
 
-// limits are a configuration at work.
+// limits is the configuration in force.
 type limits struct {
 	Config
 	rate  *rate.Limiter
 	slots chan struct{}
 }
 
-// New returns the endpoint; worker has the actions that alerts may cause and is woken by them.
+// New returns the endpoint. worker has the configured actions, and is notified of new ones.
 func New(s *store.Store, worker *action.Worker, logger *slog.Logger, now func() time.Time, cfg Config) *Handler {
 	h := &Handler{store: s, worker: worker, logger: logger, now: now, token: &auth.Bearer{}}
 	h.Configure(cfg)
@@ -165,7 +165,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// unavailable makes Alertmanager repeat the request. It waits on a clock of its own and ignores Retry-After.
+// unavailable answers 503, so that Alertmanager repeats the request. Alertmanager has its own backoff and ignores
+// Retry-After.
 func (h *Handler) unavailable(w http.ResponseWriter, text string, err error) {
 	if err != nil {
 		h.logger.Error("Alerts cannot be taken; Alertmanager repeats them", "err", err)
@@ -177,7 +178,7 @@ func (h *Handler) unavailable(w http.ResponseWriter, text string, err error) {
 
 var errFull = errors.New("too many actions wait")
 
-// take stores the message and what follows from it.
+// take stores the message and the resulting decisions.
 func (h *Handler) take(ctx context.Context, m *Message, cfg Config) error {
 	if m.TruncatedAlerts > 0 {
 		h.logger.Warn("Alertmanager left alerts out of a message; raise max_alerts of its receiver", "left_out", m.TruncatedAlerts, "receiver", m.Receiver)
@@ -188,7 +189,7 @@ func (h *Handler) take(ctx context.Context, m *Message, cfg Config) error {
 			delete(m.Alerts[i].Annotations, name)
 		}
 	}
-	// Every replica takes rows in the same order, so that two of them do not wait for each other.
+	// All replicas lock rows in the same order, which prevents deadlocks.
 	slices.SortStableFunc(m.Alerts, func(a, b Alert) int { return strings.Compare(a.ID(), b.ID()) })
 	actions := h.worker.Actions()
 	return h.store.Write(ctx, func(tx *store.Tx) error {
@@ -217,7 +218,7 @@ func (h *Handler) take(ctx context.Context, m *Message, cfg Config) error {
 				return fmt.Errorf("alert %s: %w", a.ID(), err)
 			}
 			if a.Status == resolved {
-				continue // It is recorded, and nothing else follows from it.
+				continue // Only the audit record is written.
 			}
 			if err := action.Decide(tx, actions, action.Alert{ID: a.ID(), Labels: a.Labels, Annotations: a.Annotations, StartsAt: a.StartsAt}, now); err != nil {
 				return fmt.Errorf("alert %s: %w", a.ID(), err)
@@ -227,7 +228,7 @@ func (h *Handler) take(ctx context.Context, m *Message, cfg Config) error {
 	})
 }
 
-// save stores the alert, and records what is new of it: that it fires, and once that it is over.
+// save stores the alert and records new facts: that it fires, and once that it is resolved.
 func save(tx *store.Tx, a *Alert, receiver string, now time.Time) error {
 	labels, err := json.Marshal(a.Labels)
 	if err != nil {
@@ -245,7 +246,7 @@ func save(tx *store.Tx, a *Alert, receiver string, now time.Time) error {
 		}
 	}
 	var before, deliveries int64
-	// The last end stays: with two Alertmanagers "firing" may arrive after "resolved". A later start is another alert.
+	// The latest end is kept: with two Alertmanagers, "firing" may arrive after "resolved". A later start is another alert.
 	if err := tx.QueryRow(`SELECT COALESCE(MAX(ends_at), 0) FROM alerts WHERE id = ?`, a.ID()).Scan(&before); err != nil {
 		return err
 	}
@@ -276,7 +277,7 @@ func save(tx *store.Tx, a *Alert, receiver string, now time.Time) error {
 	return nil
 }
 
-// Forget drops alerts that were last delivered before the time, with their actions that are over.
+// Forget deletes alerts last delivered before the time, with their finished actions.
 func Forget(ctx context.Context, s *store.Store, before time.Time) error {
 	err := s.Write(ctx, func(tx *store.Tx) error {
 		if err := action.Forget(tx, before); err != nil {

@@ -8,11 +8,11 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// scale is how many digits an amount has after the point. AWS writes eleven; those after the twelfth are rounded, half away
-// from zero, as databases do.
+// scale is the number of digits of an amount after the decimal point. AWS writes eleven. Further digits are rounded,
+// half away from zero, as databases do.
 const scale = 12
 
-// maxExponent bounds numbers such as 1e999999999, which would take all memory to write out.
+// maxExponent bounds numbers such as 1e999999999, which would need all memory when written out.
 const maxExponent = 100
 
 // limit is the first amount that does not fit, as in a DECIMAL(38, 12).
@@ -54,7 +54,8 @@ var powers = func() (all [scale + 1]uint64) {
 	return all
 }()
 
-// parseAmount reads a decimal number. Nearly all have at most 18 digits, twelve of them after the point, and no exponent.
+// parseAmount reads a decimal number. Nearly all numbers have at most 18 digits, at most twelve of them after the
+// point, and no exponent. These need only integer arithmetic.
 func parseAmount(text []byte) (amount, bool) {
 	text = bytes.TrimSpace(text)
 	rest := text
@@ -94,7 +95,7 @@ func parseAmount(text []byte) (amount, bool) {
 	return a, true
 }
 
-// parseLong reads what has more digits, or an exponent.
+// parseLong reads numbers with more digits, or with an exponent.
 func parseLong(text []byte) (amount, bool) {
 	if len(text) > maxExponent {
 		return amount{}, false

@@ -6,36 +6,37 @@ import (
 	"time"
 )
 
-// farBefore and farAfter are how far the charge of a line may be from the billing period that it is on: a correction comes
-// up to a year late, and a charge begins within its period or soon after. What is further off has a wrong year.
+// farBefore and farAfter bound the distance of a charge from its billing period. A correction arrives up to a year
+// late. Other charges begin within their period or soon after. A larger distance means that the year is wrong.
 const (
 	farBefore = 400 * 24 * time.Hour
 	farAfter  = 62 * 24 * time.Hour
 )
 
-// runningLength is the longest charge whose pace tells what is to come.
+// runningLength is the longest charge that counts as running usage.
 const runningLength = 48 * time.Hour
 
-// moment is all that says when a line counts.
+// moment has all fields that decide when a row counts.
 type moment struct {
 	period, start, end int64
 	kind, class        uint32
 }
 
-// booking is when it counts.
+// booking is the day on which rows count, or the problem with their times.
 type booking struct {
 	period         int64
 	day, rateDay   int32
 	running, delta bool
 	problem        *Problem
-	// start is when it begins, rows how many lines have these times, and covered what their billing period has.
+	// start is the beginning of the charge. rows is the number of rows with these times. covered is the coverage of
+	// their billing period.
 	start, rows int64
 	covered     *covered
 }
 
 const day = 24 * time.Hour
 
-// book says when lines count that have their times in common.
+// book returns the booking of rows with the same times.
 func (t *tally) book(m moment) *booking {
 	period, start, end := time.Unix(0, m.period).UTC(), time.Unix(0, m.start).UTC(), time.Unix(0, m.end).UTC()
 	problem := func(c column, at time.Time, want string) *booking {
@@ -53,8 +54,9 @@ func (t *tally) book(m moment) *booking {
 	length := end.Sub(start)
 	booked := dateOf(start.Add(min(length/2, 12*time.Hour)).In(t.reader.options.Zone))
 	if correction || strings.EqualFold(kind, "Purchase") {
-		// Those are on the invoice of their period, which is the month in whose books they are: a purchase half an hour into
-		// November by UTC, while it is October in Toronto, and what is given back in November for October.
+		// Purchases and corrections are on the invoice of their period, so they belong to that month of the books.
+		// Examples: a purchase half an hour into November in UTC, while it is still October in Toronto; a correction in
+		// November for October.
 		first := dateOf(period)
 		last := time.Date(first.Year(), first.Month()+1, 0, 0, 0, 0, 0, time.UTC)
 		booked = time.Unix(min(max(booked.Unix(), first.Unix()), last.Unix()), 0).UTC()
@@ -66,7 +68,7 @@ func (t *tally) book(m moment) *booking {
 	}
 }
 
-// dateOf is the day of a time in its zone, as midnight in UTC.
+// dateOf is the date of a time in its own zone, as midnight in UTC.
 func dateOf(t time.Time) time.Time {
 	y, m, d := t.Date()
 	return time.Date(y, m, d, 0, 0, 0, 0, time.UTC)

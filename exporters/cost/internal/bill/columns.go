@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// column is what the reader looks at in a record.
+// column is a column of a record that the reader uses.
 type column int
 
 const (
@@ -38,22 +38,23 @@ const (
 	columnCount
 )
 
-// names are those of FOCUS; that of the cost depends on the options.
+// names are the names in FOCUS. The name of the cost column depends on the options.
 var names = [columnCount]string{
 	"", "BillingCurrency", "BillingPeriodStart", "ChargePeriodStart", "ChargePeriodEnd", "ChargeCategory", "ChargeClass", "ServiceName",
 	"x_ServiceCode", "ServiceCategory", "ServiceSubcategory", "SubAccountId", "SubAccountName", "BillingAccountId", "BillingAccountType", "ServiceProviderName", "ProviderName",
 	"ResourceId", "Tags", "ChargeDescription", "ConsumedQuantity", "ConsumedUnit", "PricingCurrency", "x_BillingExchangeRate",
 }
 
-// required are the columns without which a file is no bill.
+// required are the columns that every bill has. A file without one of them is not a bill.
 var required = []column{colCost, colCurrency, colPeriod, colStart, colEnd, colChargeCategory}
 
-// plain is a column's name without what tools change: case, blanks, and the underscores of snake_case.
+// plain is a column's name without the differences that tools introduce: case, blanks, and the underscores of
+// snake_case.
 func plain(name string) string {
 	return strings.ToLower(strings.NewReplacer("_", "", " ", "", "\t", "").Replace(strings.TrimSpace(name)))
 }
 
-// layout says where in a record each column is; -1 where it is not.
+// layout is the position of each column in a record, or -1 if it is absent.
 type layout [columnCount]int
 
 func (r *Reader) name(c column) string {
@@ -95,10 +96,11 @@ func (r *Reader) layoutOf(header []string) (layout, error) {
 	return layout{}, fmt.Errorf("has no column %s; %s", strings.Join(missing, ", "), advice(header))
 }
 
-// errOtherDataset says that a file belongs to FOCUS and is not about charges.
+// errOtherDataset means that a file is a FOCUS dataset without charges.
 var errOtherDataset = errors.New("no charges in it")
 
-// otherDataset names the other datasets that FOCUS has from 1.3 on, which providers write beside the charges.
+// otherDataset returns the name of another FOCUS dataset. FOCUS has them from 1.3 on, and providers write them beside
+// the charges.
 func otherDataset(header []string) string {
 	for prefix, dataset := range map[string]string{"contractcommitment": "ContractCommitment", "invoicedetail": "InvoiceDetail"} {
 		if slices.ContainsFunc(header, func(name string) bool { return strings.HasPrefix(plain(name), prefix) }) &&
@@ -109,7 +111,7 @@ func otherDataset(header []string) string {
 	return ""
 }
 
-// formats are what providers write that is not FOCUS, by columns of which nothing else has one.
+// formats are other formats of providers, each recognised by columns that no other format has.
 var formats = []struct {
 	columns      []string
 	name, remedy string
@@ -122,7 +124,7 @@ var formats = []struct {
 	{[]string{"usagestarttime"}, "Google's billing export", "make Google's FOCUS view in BigQuery and export it"},
 }
 
-// advice says what a header is and looks like, and what to do.
+// advice describes which format a header seems to have, and what to do.
 func advice(header []string) string {
 	plainNames := make([]string, len(header))
 	for i, name := range header {

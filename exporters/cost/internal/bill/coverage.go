@@ -2,21 +2,21 @@ package bill
 
 import "time"
 
-// maxCoverage bounds how many hours and accounts of a billing period are told apart.
+// maxCoverage bounds the number of hours and accounts that are counted separately in a billing period.
 const maxCoverage = 1 << 14
 
-// Coverage says which part of a billing period a file is about.
+// Coverage describes which hours and accounts of a billing period a file contains.
 type Coverage struct {
-	// Hours are rows by the hour in which charges begin, in hours since 1970.
+	// Hours has the number of rows by the hour in which charges begin, in hours since 1970.
 	Hours map[int64]int64
-	// Accounts are rows by their sub-account, else by their billing account.
+	// Accounts has the number of rows by sub-account, or else by billing account.
 	Accounts map[string]int64
 	Rows     int64
-	// Charges says that it has others than corrections, credits and adjustments.
+	// Charges reports whether there are rows other than corrections, credits and adjustments.
 	Charges bool
 }
 
-// plus is what two files cover.
+// plus is the coverage of two files together.
 func (c Coverage) plus(o Coverage) Coverage {
 	return Coverage{Hours: sumOf(c.Hours, o.Hours), Accounts: sumOf(c.Accounts, o.Accounts), Rows: c.Rows + o.Rows, Charges: c.Charges || o.Charges}
 }
@@ -31,8 +31,8 @@ func sumOf[K comparable](a, b map[K]int64) map[K]int64 {
 	return all
 }
 
-// shared is which share of the rows another coverage can have as well: as many in the same hours, and as many of the same
-// accounts.
+// shared is the share of the rows that another coverage can contain too: the same number in the same hours, and the
+// same number of the same accounts.
 func (c Coverage) shared(o Coverage) float64 {
 	return min(sharedBy(c.Hours, o.Hours), sharedBy(c.Accounts, o.Accounts))
 }
@@ -46,13 +46,13 @@ func sharedBy[K comparable](a, b map[K]int64) float64 {
 	return float64(both) / float64(max(rows, 1))
 }
 
-// covered counts the rows of a billing period, by hour and by the number of the account.
+// covered counts the rows of a billing period, by hour and by account number.
 type covered struct {
 	hours    map[int64]int64
 	accounts []int64
 }
 
-// coveredOf is what a billing period has.
+// coveredOf returns the counts of a billing period.
 func (t *tally) coveredOf(period int64) *covered {
 	c := t.covered[period]
 	if c == nil {
@@ -62,7 +62,7 @@ func (t *tally) coveredOf(period int64) *covered {
 	return c
 }
 
-// accountNumber is the number of an account; 0 has all that are too many.
+// accountNumber returns the number of an account. Accounts above the limit share the number 0.
 func (t *tally) accountNumber(name string) uint32 {
 	id, known := t.accounts[name]
 	if !known && len(t.accounts) < maxCoverage {
@@ -72,7 +72,7 @@ func (t *tally) accountNumber(name string) uint32 {
 	return id
 }
 
-// cover counts rows whose times are booked.
+// cover counts rows of a booking.
 func (t *tally) cover(b *booking, fields [][]byte, rows int64) {
 	account := t.subAccounts.of(t.field(fields, colSubAccount))
 	if account.text == "" {
@@ -85,7 +85,7 @@ func (t *tally) cover(b *booking, fields [][]byte, rows int64) {
 	b.rows += rows
 }
 
-// forgetMoments leaves the times behind, whose hours are counted.
+// forgetMoments drops the remembered times after it has counted their hours.
 func (t *tally) forgetMoments() {
 	for _, b := range t.moments {
 		if b.problem != nil {
@@ -99,7 +99,7 @@ func (t *tally) forgetMoments() {
 	clear(t.moments)
 }
 
-// coverage is what all rows cover, by billing period.
+// coverage is the coverage of all rows, by billing period.
 func (t *tally) coverage() map[time.Time]Coverage {
 	t.forgetMoments()
 	names := make([]string, len(t.accounts)+1)

@@ -9,29 +9,29 @@ import (
 // maxLine is the longest record of a CSV file, in bytes.
 const maxLine = 1 << 20
 
-// readAhead is how much of a file is read at once.
+// readAhead is the number of bytes that one read requests.
 const readAhead = 256 << 10
 
-// records splits CSV into records. It differs from encoding/csv in three ways: fields stay as they are written, quotes
-// included, so that what they mean is looked up by their bytes and worked out once; a malformed record costs the one line
-// that it begins in; and it takes less than half of the time: see BenchmarkSplit.
+// records splits CSV into records. It differs from encoding/csv in three ways. Fields keep their bytes, including
+// quotes, so that the meaning of a field is computed once and looked up by its bytes. A malformed record costs only the
+// line on which it begins. It needs less than half of the time: see BenchmarkSplit.
 type records struct {
 	in    io.Reader
 	delim byte
 
 	buf        []byte
-	begin, end int // what has been read of the input and is not yet a record
+	begin, end int // bytes that were read and are not in a record yet
 	eof        bool
 
-	// fields are those of the record, valid until the next one. A field that was quoted has its quotes.
+	// fields are the fields of the current record, valid until the next one. A quoted field keeps its quotes.
 	fields [][]byte
-	// line is the line that the record begins in; bad says why it is no record, and raw is that line.
+	// line is the line on which the record begins. bad is the reason why it is not a record, and raw is that line.
 	line, next int64
 	bad        string
 	raw        []byte
 }
 
-// Reasons why a line is no record.
+// Reasons why a line is not a record.
 const (
 	badLong  = "a record of at most 1 MiB"
 	badOpen  = "a quote that is closed"
@@ -42,11 +42,11 @@ func newRecords(in io.Reader, delim byte) *records {
 	return &records{in: in, delim: delim, buf: make([]byte, readAhead), next: 1}
 }
 
-// errLong says that there is no end of a line within maxLine.
+// errLong means that no line ends within maxLine.
 var errLong = errors.New("line too long")
 
-// lineEnd returns where the line that has the offset ends: at its line feed, or at the end of the file. Offsets are from
-// the beginning of the record.
+// lineEnd returns the end of the line at the offset: its line feed, or the end of the file. Offsets are relative to the
+// beginning of the record.
 func (r *records) lineEnd(offset int) (int, error) {
 	for {
 		if n := bytes.IndexByte(r.buf[min(r.begin+offset, r.end):r.end], '\n'); n >= 0 {
@@ -88,7 +88,7 @@ func (r *records) fill() error {
 	return io.ErrNoProgress
 }
 
-// read goes to the next record. It returns io.EOF after the last, and any other error if the file cannot be read.
+// read advances to the next record. It returns io.EOF after the last one, and another error if the file cannot be read.
 func (r *records) read() error {
 	for {
 		r.line, r.bad = r.next, ""
@@ -109,7 +109,7 @@ func (r *records) read() error {
 	}
 }
 
-// split cuts the record that begins in a line into fields.
+// split splits the record that begins on this line into fields.
 func (r *records) split(firstEnd int) error {
 	r.fields = r.fields[:0]
 	record := trimReturn(r.buf[r.begin : r.begin+firstEnd])
@@ -125,7 +125,7 @@ func (r *records) split(firstEnd int) error {
 			at += n + 1
 			continue
 		}
-		// The closing quote, over as many lines as it takes.
+		// Find the closing quote, which may be on a later line.
 		closing := at + 1
 		for {
 			n := bytes.IndexByte(record[closing:], '"')
@@ -138,7 +138,7 @@ func (r *records) split(firstEnd int) error {
 				if err != nil && !errors.Is(err, io.EOF) {
 					return err
 				}
-				// Reading on may have moved the buffer, and the fields with it.
+				// Reading more may have moved the buffer, and with it the fields.
 				old := record
 				record = r.buf[r.begin : r.begin+next]
 				r.rebase(old, record)
@@ -168,7 +168,7 @@ func (r *records) split(firstEnd int) error {
 	return nil
 }
 
-// rebase moves the fields from where the record was to where it is.
+// rebase moves the fields to the new position of the record.
 func (r *records) rebase(old, record []byte) {
 	if len(old) == 0 || &old[0] == &record[0] {
 		return
@@ -180,20 +180,20 @@ func (r *records) rebase(old, record []byte) {
 	}
 }
 
-// consume leaves a record behind, which ends with the line feed at an offset.
+// consume advances past a record that ends with the line feed at an offset.
 func (r *records) consume(end int, lines int64) {
 	r.begin = min(r.begin+end+1, r.end)
 	r.next += lines
 }
 
-// reject leaves one line behind, of which no record can be made.
+// reject advances past one line that is not a record.
 func (r *records) reject(end int, why string) error {
 	r.raw, r.bad = r.buf[r.begin:r.begin+end], why
 	r.consume(end, 1)
 	return nil
 }
 
-// skipLong leaves a line behind that does not fit into memory.
+// skipLong advances past a line that does not fit into memory.
 func (r *records) skipLong() error {
 	r.raw, r.bad = bytes.Clone(r.buf[r.begin:r.begin+maxValue]), badLong
 	for {
@@ -219,10 +219,10 @@ func trimReturn(line []byte) []byte {
 	return line
 }
 
-// unquoter says what fields say.
+// unquoter removes the quotes of fields.
 type unquoter struct{ buf []byte }
 
-// text is what a field says, valid until the next call.
+// text is the value of a field, valid until the next call.
 func (u *unquoter) text(field []byte) []byte {
 	if len(field) < 2 || field[0] != '"' {
 		return field
@@ -232,7 +232,7 @@ func (u *unquoter) text(field []byte) []byte {
 	if n < 0 {
 		return field
 	}
-	// A quote within quotes is doubled. They come close to each other, where one byte after the other is the fastest.
+	// A quote within quotes is doubled. Such quotes are close together, so copying byte by byte is fastest.
 	u.buf = append(u.buf[:0], field[:n]...)
 	for ; n < len(field); n++ {
 		u.buf = append(u.buf, field[n])

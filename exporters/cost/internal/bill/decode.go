@@ -17,17 +17,17 @@ import (
 	"golang.org/x/text/encoding/unicode"
 )
 
-// suffixes are the ends of the names of files that are read.
+// suffixes are the file name endings that are read.
 var suffixes = []string{".csv", ".csv.gz", ".csv.zst", ".csv.zstd", ".csv.zip", ".zip", ".parquet"}
 
-// readable says whether a file is one that is read, by its name.
+// readable reports whether a file is read, by its name.
 func readable(name string) bool {
 	name = strings.ToLower(name)
 	return slices.ContainsFunc(suffixes, func(suffix string) bool { return strings.HasSuffix(name, suffix) })
 }
 
-// hidden says whether a file is none of the provider's: a copy that is being written (.azDownload-…), Spark's _temporary, and what
-// macOS puts beside files.
+// hidden reports whether a file was not written by the provider's export: an unfinished copy (.azDownload-…), Spark's
+// _temporary, and the files that macOS adds.
 func hidden(name string) bool {
 	for part := range strings.SplitSeq(filepath.ToSlash(name), "/") {
 		if strings.HasPrefix(part, ".") && strings.Trim(part, ".") != "" || part == "_temporary" || part == "__MACOSX" {
@@ -40,7 +40,7 @@ func hidden(name string) bool {
 // maxZstdWindow bounds the memory of zstd's decoder.
 const maxZstdWindow = 64 << 20
 
-// texts calls read with each CSV file in a file: one, or those in an archive.
+// texts calls read for each CSV file in a file: one, or those of an archive.
 func texts(path string, read func(name string, in io.Reader) error) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -67,7 +67,7 @@ func texts(path string, read func(name string, in io.Reader) error) error {
 	return read(path, f)
 }
 
-// damaged says what is wrong with a compressed file.
+// damaged explains an error of a compressed file.
 func damaged(err error) error {
 	is := func(targets ...error) bool {
 		return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
@@ -115,7 +115,7 @@ func zipped(f *os.File, path string, read func(string, io.Reader) error) error {
 	return nil
 }
 
-// asUTF8 turns UTF-16, which spreadsheets write, into UTF-8, and leaves the mark of either out.
+// asUTF8 converts UTF-16, which spreadsheets write, to UTF-8, and removes the byte order mark of either.
 func asUTF8(in io.Reader) (io.Reader, error) {
 	buffered := bufio.NewReaderSize(in, 16)
 	mark, err := buffered.Peek(3)
@@ -134,10 +134,10 @@ func asUTF8(in io.Reader) (io.Reader, error) {
 	return buffered, nil
 }
 
-// delimiters are those that are read.
+// delimiters are the delimiters that are accepted.
 const delimiters = ",;\t"
 
-// delimiter is what separates the names of the columns: whichever is there most often outside of quotes.
+// delimiter is the separator of the column names: the accepted delimiter that occurs most often outside of quotes.
 func delimiter(line []byte) byte {
 	var count [256]int
 	within := false

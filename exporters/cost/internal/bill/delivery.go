@@ -13,48 +13,48 @@ import (
 	"github.com/thanos-io/objstore"
 )
 
-// Grouping says which files of a source are one delivery: what the provider wrote at one time. Most exports write a folder,
-// in several parts; some write a file.
+// Grouping defines which files of a source are one delivery, that is, were written by the provider at one time. Most
+// exports write a folder with several files. Some write one file.
 type Grouping string
 
-// Groupings.
+// The groupings.
 const (
 	ByFolder Grouping = "folder"
 	ByFile   Grouping = "file"
 )
 
-// Deliveries says what a delivery does to those before it of the same billing period.
+// Deliveries is how a delivery changes earlier ones of the same billing period.
 type Deliveries string
 
 const (
-	// Replace is for exports that hold the month so far, again and again.
+	// Replace is for exports that contain the month so far each time.
 	Replace Deliveries = "replace"
-	// Append is for exports that hold what is new: an hour, a day, a correction.
+	// Append is for exports that contain only new data: an hour, a day, a correction.
 	Append Deliveries = "append"
-	// Auto tells one from the other by the hours and the accounts of their rows; see replaces.
+	// Auto chooses between them by the hours and the accounts of the rows; see replaces.
 	Auto Deliveries = "auto"
 )
 
-// sameRows is which share of the rows of a delivery a later one has to have, by hour and by account, to replace it. A month so
-// far has all of them; a day that follows has none, or the few that came late, and another account's has none either. From
-// fewRows on it is told.
+// sameRows is the share of an earlier delivery's rows that a later one must have, by hour and by account, to replace
+// it. An export of the month so far has all of them. An export of the next day has none, or a few late ones. An export
+// of another account has none. From the share fewRows on a warning is logged.
 const (
 	sameRows = 0.5
 	fewRows  = 0.1
 )
 
-// farLess is which share of the rows of a delivery a later one has if it is hard to believe that it is all of it.
+// farLess is the share of the rows below which a replacement is probably incomplete.
 const farLess = 0.5
 
-// delivery is what was written at one time.
+// delivery is a set of files that were written at one time.
 type delivery struct {
 	name  string
 	at    time.Time
 	files []string
-	// manifest is the list of files that the provider wrote beside them, if it did; missing are those that are not there.
+	// manifest is the provider's list of files, if there is one. missing are listed files that do not exist.
 	manifest string
 	missing  []string
-	// rewritten says that a file is newer than the manifest, which is of the delivery before then.
+	// rewritten means that a file is newer than the manifest. The manifest then belongs to the delivery before.
 	rewritten bool
 }
 
@@ -65,8 +65,8 @@ type accepted struct {
 	sheets []Sheet
 }
 
-// wait says why a delivery does not count yet. With a manifest it is an error if files are still missing when it has been
-// unchanged for long enough.
+// wait returns why a delivery does not count yet. With a manifest it is an error if files are still missing after the
+// delivery has been unchanged for long enough.
 func (d delivery) wait(now time.Time, settle time.Duration) (reason string, err error) {
 	switch settled := settle <= 0 || now.Sub(d.at) >= settle; {
 	case len(d.missing) > 0 && settled:
@@ -82,7 +82,7 @@ func (d delivery) wait(now time.Time, settle time.Duration) (reason string, err 
 	return "", nil
 }
 
-// list finds the deliveries, and the names of files that are neither bills nor manifests.
+// list returns the deliveries, and the names of files that are neither bills nor manifests.
 func (l *Ledger) list(ctx context.Context) (all []delivery, others []string, err error) {
 	byName := make(map[string]*delivery)
 	written, manifests := make(map[string]time.Time), make(map[string]time.Time)
@@ -142,24 +142,24 @@ func (l *Ledger) list(ctx context.Context) (all []delivery, others []string, err
 	return all, others, nil
 }
 
-// replaces says whether a delivery stands for the same charges of a period as an earlier one, and whether nobody can be sure.
+// replaces reports whether a delivery has the same charges of a period as an earlier one, and whether this is unsure.
 func (l *Ledger) replaces(later, earlier Coverage) (yes, unsure bool) {
 	switch {
 	case l.Deliveries == Replace:
 		return true, false
-	case l.Deliveries == Append, !later.Charges: // Corrections, credits and what is taken back alone are no month so far.
+	case l.Deliveries == Append, !later.Charges: // A delivery that has only corrections and credits is not an export of the month so far.
 		return false, false
 	}
 	share := earlier.shared(later)
 	return share >= sameRows, share >= fewRows && share < sameRows
 }
 
-// combine takes each billing period from the deliveries that count for it.
+// combine takes the rows of each billing period from the deliveries that count for it.
 func (l *Ledger) combine() Bill {
 	deliveries := slices.SortedFunc(maps.Values(l.accepted), func(a, b accepted) int {
 		return cmp.Or(a.at.Compare(b.at), strings.Compare(a.name, b.name))
 	})
-	// counting are the deliveries of a period that count, by their index.
+	// counting are the deliveries that count for a period, by their index.
 	counting := make(map[time.Time]map[int]Coverage)
 	for i, later := range deliveries {
 		for period, c := range later.periods() {
@@ -195,7 +195,7 @@ func (l *Ledger) combine() Bill {
 				}
 			}
 			if !counts {
-				continue // What was wrong with it does not matter now.
+				continue // Its problems do not matter, because it does not count.
 			}
 			b.Rows, b.Rejected, b.UnreadTags = b.Rows+sheet.Rows, b.Rejected+sheet.Rejected, b.UnreadTags+sheet.UnreadTags
 			b.Problems = append(b.Problems, sheet.Problems...)
@@ -207,7 +207,7 @@ func (l *Ledger) combine() Bill {
 	return b
 }
 
-// periods are what all files of a delivery cover.
+// periods is the coverage of all files of a delivery.
 func (a accepted) periods() map[time.Time]Coverage {
 	all := make(map[time.Time]Coverage)
 	for _, s := range a.sheets {
@@ -218,8 +218,8 @@ func (a accepted) periods() map[time.Time]Coverage {
 	return all
 }
 
-// warn tells once of a delivery that has far less than the one that it replaces, or some of what another has to which it is
-// added.
+// warn logs once if a delivery has far fewer rows than the one that it replaces, or if it is added to another and has
+// some of the same rows.
 func (l *Ledger) warn(later, earlier accepted, period time.Time, now, before Coverage, replaces bool) {
 	key := fmt.Sprint(later.name, later.at, earlier.name, earlier.at, period)
 	if l.warned[key] {

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Years that a bill can be of. A year outside is a mistake of its writer, such as 0001-01-01 for nothing.
+// Valid years of a bill. A year outside of them is an error, such as 0001-01-01 for an empty value.
 const (
 	firstYear = 2000
 	lastYear  = 2099
 )
 
-// instant is a time, in Unix nanoseconds. Of a date such as 11/10/2026 only others tell which number is the month: at is the
-// reading with the month first, as Azure writes it, and dayFirst the other one; of one that there is not, such as 31/10, it has
-// none. See monthFirst.
+// instant is a time, in Unix nanoseconds. A date such as 11/10/2026 has two readings. at is the reading with the month
+// first, as Azure writes it. dayFirst is the other one. A reading that is not a date, such as 31/10 with the month
+// first, is not set. See monthFirst.
 type instant struct {
 	at, dayFirst             int64
 	slashed                  bool
@@ -22,7 +22,7 @@ type instant struct {
 
 func (i instant) ok() bool { return i.isMonthFirst || i.isDayFirst }
 
-// in is the reading of an order.
+// in returns the reading in the given order.
 func (i instant) in(monthFirst bool) (at int64, ok bool) {
 	if monthFirst {
 		return i.at, i.isMonthFirst
@@ -30,9 +30,9 @@ func (i instant) in(monthFirst bool) (at int64, ok bool) {
 	return i.dayFirst, i.isDayFirst
 }
 
-// parseInstant reads a time by what is unambiguous of what real files have: FOCUS wants 2026-01-31T00:00:00Z; others come
-// without T, Z or seconds, with fractions of any length, with another zone, as a day, and as Azure's 01/31/2026 00:00. A
-// year has four digits: of 11/1/26 nobody can say which number is the year.
+// parseInstant reads the unambiguous times that occur in real files. FOCUS requires 2026-01-31T00:00:00Z. Files also
+// have times without T, Z or seconds, with fractions of any length, with another zone, as a day, and as Azure's
+// 01/31/2026 00:00. A year must have four digits, because in 11/1/26 it is not clear which number is the year.
 func parseInstant(text []byte) instant {
 	s := cursor{bytes.TrimSpace(text)}
 	slashed := !s.yearFirst()
@@ -52,7 +52,7 @@ func parseInstant(text []byte) instant {
 	}
 	at := func(month, day int) (int64, bool) {
 		t := time.Date(year, time.Month(month), day, hour, minute, second, nanos, time.UTC)
-		return t.Add(-time.Duration(offset) * time.Second).UnixNano(), month <= 12 && t.Day() == day // 31 November is no day.
+		return t.Add(-time.Duration(offset) * time.Second).UnixNano(), month <= 12 && t.Day() == day // 31 November is not a day.
 	}
 	i := instant{slashed: slashed}
 	i.at, i.isMonthFirst = at(month, day)
@@ -62,8 +62,8 @@ func parseInstant(text []byte) instant {
 	return i
 }
 
-// monthFirst says in which order the dates of a record are. A billing period begins on the first of a month, and nearly all
-// charges are within theirs; where neither tells, and the dates have two readings, nobody can.
+// monthFirst reports the order of the dates of a record. A billing period begins on the first of a month, and nearly
+// all charges are within their period. If neither decides and the dates have two readings, sure is false.
 func monthFirst(period, start, end instant) (yes, sure bool) {
 	begins := func(monthFirst bool) (time.Time, bool) {
 		at, ok := period.in(monthFirst)
@@ -93,7 +93,7 @@ func monthFirst(period, start, end instant) (yes, sure bool) {
 		}
 		return true
 	}
-	// Where both are, as on the first of January, both are the same day.
+	// If both readings are possible, as on the first of January, both are the same day.
 	month, day := within(true), within(false)
 	return month, month || day
 }
@@ -101,7 +101,7 @@ func monthFirst(period, start, end instant) (yes, sure bool) {
 // cursor reads a text from its beginning.
 type cursor struct{ rest []byte }
 
-// number reads a number of least to most digits.
+// number reads a number with at least least and at most most digits.
 func (c *cursor) number(least, most int) (n int, ok bool) {
 	i := 0
 	for i < len(c.rest) && i < most && c.rest[i] >= '0' && c.rest[i] <= '9' {
@@ -112,7 +112,7 @@ func (c *cursor) number(least, most int) (n int, ok bool) {
 	return n, i >= least
 }
 
-// skip reads one of some characters.
+// skip reads one character if it is one of chars.
 func (c *cursor) skip(chars string) bool {
 	if len(c.rest) == 0 || bytes.IndexByte([]byte(chars), c.rest[0]) < 0 {
 		return false
@@ -121,12 +121,12 @@ func (c *cursor) skip(chars string) bool {
 	return true
 }
 
-// yearFirst says whether a date begins with its year.
+// yearFirst reports whether a date begins with its year.
 func (c *cursor) yearFirst() bool {
 	return len(c.rest) > 4 && (c.rest[4] == '-' || c.rest[4] == '/' && c.rest[1] != '/')
 }
 
-// date reads the three numbers of a date, of which the first or the last has four digits.
+// date reads the three numbers of a date. The first or the last of them has four digits.
 func (c *cursor) date() (first, second, third int, ok bool) {
 	least, most, separator := [3]int{1, 1, 4}, [3]int{2, 2, 4}, "/"
 	if c.yearFirst() {
@@ -163,11 +163,11 @@ func (c *cursor) clock() (hour, minute, second, nanos, offset int, ok bool) {
 			for range 9 - (before - len(c.rest)) {
 				nanos *= 10
 			}
-			_, _ = c.number(0, 20) // finer than a nanosecond
+			_, _ = c.number(0, 20) // digits finer than a nanosecond
 		}
 	}
 	if c.rest = bytes.TrimSpace(c.rest); len(c.rest) >= 2 && (c.rest[1] == 'M' || c.rest[1] == 'm') {
-		// Twelve hours, as spreadsheets have them: 12:30 AM is half an hour after midnight.
+		// Times with AM or PM, as spreadsheets write them: 12:30 AM is half an hour after midnight.
 		afternoon := c.rest[0] == 'P' || c.rest[0] == 'p'
 		if hour < 1 || hour > 12 || !afternoon && c.rest[0] != 'A' && c.rest[0] != 'a' {
 			return 0, 0, 0, 0, 0, false
@@ -181,7 +181,7 @@ func (c *cursor) clock() (hour, minute, second, nanos, offset int, ok bool) {
 	return hour, minute, second, nanos, offset, ok
 }
 
-// zone reads nothing, Z, UTC, or an offset such as -05:00, in seconds.
+// zone reads an empty zone, Z, UTC, or an offset such as -05:00. The result is in seconds.
 func (c *cursor) zone() (int, bool) {
 	c.rest = bytes.TrimSpace(c.rest)
 	if len(c.rest) == 0 || bytes.EqualFold(c.rest, []byte("Z")) || bytes.EqualFold(c.rest, []byte("UTC")) {

@@ -6,61 +6,65 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/thanos-io/objstore"
 	"github.com/thanos-io/objstore/providers/filesystem"
 )
 
-// maxFiles bounds the files of a source.
+// maxFiles bounds the number of files of a source.
 const maxFiles = 20_000
 
-// LedgerOptions say how a source delivers.
+// LedgerOptions configure how a source delivers.
 type LedgerOptions struct {
 	Deliveries Deliveries
 	Grouping   Grouping
-	// Settle is how long a delivery has to be unchanged before it counts, unless a manifest says that it is complete.
+	// Settle is the time for which a delivery must be unchanged before it counts, unless a manifest lists its files.
 	Settle time.Duration
 	Now    func() time.Time
 	Logger *slog.Logger
 }
 
-// Ledger is the bill of one source. It remembers what files had, so that only new and changed ones are read.
+// Ledger is the bill of one source. It remembers the content of files, so that it reads only new and changed ones.
 type Ledger struct {
 	LedgerOptions
 	reader *Reader
 	bucket objstore.Bucket
-	dir    string // of a local source
+	dir    string     // of a local source
+	mu     sync.Mutex // held while known, accepted and manifests change, and by another ledger that takes them over
 	known  map[string]known
-	// accepted is what counts of each delivery, which stays while the delivery is written anew or is broken.
+	// accepted is the last complete content of each delivery. It stays while the delivery is being rewritten or is
+	// broken.
 	accepted  map[string]accepted
 	manifests map[string]manifest
 	warned    map[string]bool
-	others    string // files that are not read, as they were told last
+	others    string // files that are not read, as last logged
 }
 
-// known is what a file had when it was read.
+// known is the content of a file when it was read.
 type known struct {
 	version
 	sheet Sheet
-	// other says that the file has no charges.
+	// other means that the file has no charges.
 	other bool
 }
 
-// version tells one content of a file from another.
+// version identifies the content of a file.
 type version struct {
 	size     int64
 	modified time.Time
 }
 
-// Folder returns the ledger of a local folder with everything below it.
+// Folder returns the ledger of a local folder, including subfolders.
 func Folder(reader *Reader, dir string, o LedgerOptions) (*Ledger, error) {
-	// The folder is somebody else's: it must not be made by a typing error.
+	// The folder belongs to the provider's export. It must not be created because of a typing error.
 	if info, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("open bills: %w", err)
 	} else if !info.IsDir() {
@@ -75,7 +79,7 @@ func Folder(reader *Reader, dir string, o LedgerOptions) (*Ledger, error) {
 	return l, nil
 }
 
-// Objects returns the ledger of all objects of a bucket, which it closes.
+// Objects returns the ledger of all objects of a bucket. The ledger closes the bucket.
 func Objects(reader *Reader, bucket objstore.Bucket, o LedgerOptions) *Ledger {
 	return &Ledger{
 		LedgerOptions: o, reader: reader, bucket: bucket, known: make(map[string]known), accepted: make(map[string]accepted),
@@ -83,10 +87,23 @@ func Objects(reader *Reader, bucket objstore.Bucket, o LedgerOptions) *Ledger {
 	}
 }
 
-// Close frees the bucket.
+// TakeOver makes what another ledger of the same source has read known to this one, which has read nothing yet: it reads what is new
+// and what has changed. The other one may be reading meanwhile. Their readers have to be alike, see Reader.TakeOver.
+func (l *Ledger) TakeOver(from *Ledger) {
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.known, l.manifests = maps.Clone(from.known), maps.Clone(from.manifests)
+	if l.Grouping == from.Grouping {
+		l.accepted = maps.Clone(from.accepted)
+	}
+}
+
+// Close closes the bucket.
 func (l *Ledger) Close() error { return l.bucket.Close() }
 
-// Bill is all that a source has.
+// Bill is the content of all deliveries of a source.
 type Bill struct {
 	Lines          []Line
 	Rows, Rejected int64
@@ -96,8 +113,8 @@ type Bill struct {
 	Files          int
 }
 
-// Read reads what is new and returns the bill. With an error there is a bill as well, of what could be read: a delivery
-// with a file that cannot be read does not replace the one before it.
+// Read reads new files and returns the bill. With an error it also returns the bill of the files that could be read. A
+// delivery with a file that cannot be read does not replace the one before it.
 func (l *Ledger) Read(ctx context.Context) (Bill, error) {
 	deliveries, others, err := l.list(ctx)
 	if err != nil {
@@ -125,8 +142,10 @@ func (l *Ledger) Read(ctx context.Context) (Bill, error) {
 			l.Logger.Info("A delivery of bills does not count yet", "delivery", d.name, "reason", reason)
 		}
 	}
-	forget(l.known, there)
-	forget(l.accepted, there)
+	l.locked(func() {
+		forget(l.known, there)
+		forget(l.accepted, there)
+	})
 	b := l.combine()
 	if err := errors.Join(errs...); err != nil || b.Files > 0 || waiting {
 		return b, err
@@ -135,7 +154,14 @@ func (l *Ledger) Read(ctx context.Context) (Bill, error) {
 		len(l.known), strings.Join(suffixes, ", "), len(others), example(others))
 }
 
-// tell warns of files that may be bills and are not read, when there are others than before.
+// locked changes what another ledger may take over.
+func (l *Ledger) locked(change func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change()
+}
+
+// tell logs files that may be bills and are not read, if their list has changed.
 func (l *Ledger) tell(others []string) {
 	others = slices.DeleteFunc(slices.Clone(others), func(name string) bool {
 		base := strings.ToLower(path.Base(name))
@@ -155,7 +181,7 @@ func example(names []string) string {
 	return ", such as " + names[0]
 }
 
-// forget drops what is not there any more.
+// forget drops entries that no longer exist.
 func forget[T any](all map[string]T, there map[string]bool) {
 	for name := range all {
 		if !there[name] {
@@ -164,8 +190,8 @@ func forget[T any](all map[string]T, there map[string]bool) {
 	}
 }
 
-// accept reads the files of a delivery and lets it count if all of them can be read. The reason says why it does not count
-// yet.
+// accept reads the files of a delivery. The delivery counts if all of them can be read. The reason is why it does not
+// count yet.
 func (l *Ledger) accept(ctx context.Context, d delivery) (reason string, err error) {
 	a := accepted{name: d.name, at: d.at}
 	var errs []error
@@ -183,16 +209,17 @@ func (l *Ledger) accept(ctx context.Context, d delivery) (reason string, err err
 		l.doubt(d)
 	}
 	if reason == "" && len(errs) == 0 {
-		l.accepted[d.name] = a
+		l.locked(func() { l.accepted[d.name] = a })
 	}
 	return reason, errors.Join(errs...)
 }
 
-// apart is how long lies between the parts of one delivery at most; what is written later is written by another run.
+// apart is the longest time between the files of one delivery. A file written later comes from another run of the
+// export.
 const apart = 3 * time.Hour
 
-// doubt warns of a delivery whose files hold the same and were written hours apart: each of them may be the month so far, which
-// then counts several times.
+// doubt logs a delivery whose files have the same rows and were written hours apart. Each of them may be the month so
+// far, which would count several times.
 func (l *Ledger) doubt(d delivery) {
 	files := slices.DeleteFunc(slices.Clone(d.files), func(name string) bool { return len(l.known[name].sheet.Periods) == 0 })
 	slices.SortStableFunc(files, func(a, b string) int { return l.known[a].modified.Compare(l.known[b].modified) })
@@ -212,10 +239,10 @@ func (l *Ledger) doubt(d delivery) {
 	}
 }
 
-// nearlyAll is the share of the rows of a file that a later one of the same folder does not have by chance.
+// nearlyAll is the share of a file's rows that a later file of the same folder does not have by chance.
 const nearlyAll = 0.9
 
-// errGrowing says that a file is still being written.
+// errGrowing means that a file is still being written.
 var errGrowing = errors.New("the file changed while it was read")
 
 func (l *Ledger) version(ctx context.Context, name string) (version, error) {
@@ -226,7 +253,7 @@ func (l *Ledger) version(ctx context.Context, name string) (version, error) {
 	return version{attrs.Size, attrs.LastModified}, nil
 }
 
-// learn reads a file unless it is known as it is.
+// learn reads a file unless its current content is known.
 func (l *Ledger) learn(ctx context.Context, name string) (known, error) {
 	before, err := l.version(ctx, name)
 	if err != nil {
@@ -261,7 +288,7 @@ func (l *Ledger) learn(ctx context.Context, name string) (known, error) {
 		}
 		l.Logger.Info("Read a bill", "file", name, "rows", k.sheet.Rows, "rejected", k.sheet.Rejected, "unread_tags", k.sheet.UnreadTags, "duration", time.Since(began))
 	}
-	l.known[name] = k
+	l.locked(func() { l.known[name] = k })
 	return k, nil
 }
 
@@ -272,7 +299,7 @@ func (l *Ledger) fetch(ctx context.Context, name string) (_ string, err error) {
 		return "", err
 	}
 	defer in.Close()
-	// The end of the name says what it is.
+	// The suffix decides how the file is read.
 	out, err := os.CreateTemp(l.reader.options.TempDir, "bill-*-"+path.Base(name))
 	if err != nil {
 		return "", err

@@ -2,7 +2,7 @@ package bill
 
 import "context"
 
-// Look lists the source without reading a bill, and says how many files and deliveries there are.
+// Look lists the source without reading a bill, and returns the numbers of files and deliveries.
 func (l *Ledger) Look(ctx context.Context) (files, deliveries int, err error) {
 	all, _, err := l.list(ctx)
 	for _, d := range all {

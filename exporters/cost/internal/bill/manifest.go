@@ -14,7 +14,7 @@ import (
 // maxManifest bounds a manifest, in bytes.
 const maxManifest = 4 << 20
 
-// manifest is what a provider says that a delivery has.
+// manifest is the provider's list of the files of a delivery.
 type manifest struct {
 	at    time.Time
 	files []string
@@ -22,12 +22,13 @@ type manifest struct {
 
 func manifestName(name string) bool { return strings.HasSuffix(strings.ToLower(name), "manifest.json") }
 
-// honour lets the manifests say which files a delivery has: those beside the files, as Azure writes them, and those in
-// another folder, as AWS does. Files that a manifest does not list are left of an earlier delivery to the same place.
+// honour applies the manifests to the deliveries: manifests beside the files, as Azure writes them, and manifests in
+// another folder, as AWS does. Files that a manifest does not list are left from an earlier delivery to the same
+// folder.
 func (l *Ledger) honour(ctx context.Context, deliveries map[string]*delivery, written, manifests map[string]time.Time) error {
 	for name := range l.manifests {
 		if _, ok := manifests[name]; !ok {
-			delete(l.manifests, name)
+			l.locked(func() { delete(l.manifests, name) })
 		}
 	}
 	byBase := make(map[string][]string)
@@ -43,10 +44,10 @@ func (l *Ledger) honour(ctx context.Context, deliveries map[string]*delivery, wr
 				return err
 			}
 			m = manifest{at, files}
-			l.manifests[name] = m
+			l.locked(func() { l.manifests[name] = m })
 		}
 		if len(m.files) == 0 {
-			continue // It is of a kind that lists no files.
+			continue // This kind of manifest lists no files.
 		}
 		listed, missing := map[string][]string{path.Dir(name): nil}, []string(nil)
 		for _, full := range m.files {
@@ -68,7 +69,7 @@ func (l *Ledger) honour(ctx context.Context, deliveries map[string]*delivery, wr
 	return nil
 }
 
-// follow lets a delivery have the files that a manifest lists.
+// follow restricts the delivery to the files that a manifest lists.
 func (d *delivery) follow(name string, at time.Time, listed, missing []string, written map[string]time.Time) {
 	d.manifest, d.missing = name, missing
 	if len(missing) == 0 {
@@ -80,8 +81,9 @@ func (d *delivery) follow(name string, at time.Time, listed, missing []string, w
 	}
 }
 
-// locate returns which of some files with the same base name a manifest means; empty for none. A manifest has full names, with
-// the bucket and the prefix of the export, of which a copy may have kept the last alone.
+// locate returns which of several files with the same base name a manifest means, or an empty text for none. A manifest
+// has full names, with the bucket and the prefix of the export. A copy of the export may have kept only the end of the
+// prefix.
 func locate(full string, files []string, dir string) string {
 	found := ""
 	for _, name := range files {
@@ -96,8 +98,8 @@ func locate(full string, files []string, dir string) string {
 	return found
 }
 
-// readManifest returns the files that a manifest lists. Providers call the list differently, and none of them has another
-// text in it that ends as the name of a bill does.
+// readManifest returns the files that a manifest lists. Providers use different names for the list. No other text in a
+// manifest ends like the name of a bill.
 func (l *Ledger) readManifest(ctx context.Context, name string) ([]string, error) {
 	in, err := l.bucket.Get(ctx, name)
 	if err != nil {
@@ -114,7 +116,7 @@ func (l *Ledger) readManifest(ctx context.Context, name string) ([]string, error
 	return slices.Compact(files), nil
 }
 
-// fileNames are the texts in a JSON value that end as the name of a bill does.
+// fileNames are the texts in a JSON value that end like the name of a bill.
 func fileNames(value any, found []string) []string {
 	switch v := value.(type) {
 	case string:

@@ -5,26 +5,26 @@ import (
 	"hash/maphash"
 )
 
-// Bounds of a memo: how many meanings it remembers, and how long their texts may be. So it has at most 16 MiB, and takes
-// that only where a file has as many different texts of that length.
+// Bounds of a memo: the number of results that it remembers, and the length of their texts. So it uses at most 16 MiB,
+// and only if a file has that many different texts of that length.
 const (
 	memoSlots = 1 << 12
 	memoText  = 4 << 10
 )
 
-// A memo of whose last memoWindow texts three quarters were new gives up remembering for the next eight as many.
+// If more than three quarters of the last memoWindow texts were new, the memo is not used for the next eight windows.
 const memoWindow = 1 << 12
 
-// memo remembers what texts mean, by their bytes as they are in the file. It is direct-mapped: a text replaces the one that
-// was in its place, whose memory it takes over, so that a column of which every value differs costs little more than working
-// each one out.
+// memo remembers the result of a computation on a text, by the text's bytes in the file. It is direct-mapped: a text
+// replaces the earlier one in its slot and reuses its memory. So a column in which every value differs costs little
+// more than computing each one.
 type memo[T any] struct {
 	seed  maphash.Seed
 	slots []memoSlot[T]
 	last  *memoSlot[T]
-	// work fills in what a text means; what was there before may be used again.
+	// work computes the meaning of a text. It may reuse the memory of the earlier meaning.
 	work func(text []byte, meaning *T)
-	// calls and misses are those of this window; bypass counts the calls that do not try to remember.
+	// calls and misses are counts of this window. bypass is the number of calls left that do not use the memo.
 	calls, misses, bypass int
 	scratch               T
 }
@@ -39,7 +39,7 @@ func newMemo[T any](work func([]byte, *T)) *memo[T] {
 	return &memo[T]{seed: maphash.MakeSeed(), slots: make([]memoSlot[T], memoSlots), work: work, last: &memoSlot[T]{}}
 }
 
-// of returns what a text means; it is valid until the next call.
+// of returns the meaning of a text. It is valid until the next call.
 func (m *memo[T]) of(text []byte) *T {
 	if m.bypass > 0 {
 		m.bypass--

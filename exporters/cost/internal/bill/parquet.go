@@ -11,7 +11,7 @@ import (
 	"github.com/duckdb/duckdb-go/v2"
 )
 
-// open opens the database, which costs more than a small CSV file does.
+// open opens the database on first use, because opening it takes longer than reading a small CSV file.
 func (r *Reader) open() error {
 	if r.db != nil {
 		return nil
@@ -19,7 +19,7 @@ func (r *Reader) open() error {
 	settings := url.Values{
 		"memory_limit": {fmt.Sprintf("%dB", max(r.options.MemoryLimit, 128<<20))},
 		"threads":      {fmt.Sprint(max(r.options.Threads, 1))},
-		// The order of rows means nothing to a sum, and keeping it costs memory.
+		// The order of rows does not matter for a sum, and preserving it costs memory.
 		"preserve_insertion_order": {"false"},
 	}
 	if r.options.TempDir != "" {
@@ -36,8 +36,8 @@ func (r *Reader) open() error {
 	return nil
 }
 
-// readParquet lets the database read the columns that matter and add up the rows in which they are the same; what the values
-// mean is decided here, as for CSV.
+// readParquet lets the database read the required columns and add up rows that are equal in them. The values are
+// interpreted here, as for CSV.
 func (r *Reader) readParquet(ctx context.Context, path string) (Sheet, error) {
 	if err := r.open(); err != nil {
 		return Sheet{}, err
@@ -109,7 +109,7 @@ func (r *Reader) describe(ctx context.Context, path string) (header, types []str
 	return header, types, rows.Err()
 }
 
-// hasTotals says whether a file has running totals, to tell which from each other takes more columns.
+// hasTotals reports whether a file has running totals. To tell them apart, more columns are needed.
 func (r *Reader) hasTotals(ctx context.Context, path string, l layout, header []string) (bool, error) {
 	account, unit := l[colBillingAccountType], l[colUnit]
 	if account < 0 || unit < 0 {
@@ -121,8 +121,8 @@ func (r *Reader) hasTotals(ctx context.Context, path string, l layout, header []
 	return rows > 0, err
 }
 
-// parquetQuery selects the first row, the number of rows, the sum, and the texts of the columns, in their order; the layout
-// says which of them are there. A cost that is no number is in the sums of its own, with its text.
+// parquetQuery selects the first row, the number of rows, the sum, and the columns as text, in their order. The layout
+// has the columns that exist. A cost that is not a number is in a group of its own, with its text.
 func (r *Reader) parquetQuery(path string, l layout, header, types []string, totals bool) (string, layout) {
 	var kept layout
 	selected := make([]string, columnCount)
@@ -138,7 +138,7 @@ func (r *Reader) parquetQuery(path string, l layout, header, types []string, tot
 		groups = append(groups, fmt.Sprintf("c%d", c))
 	}
 	by := strings.Join(groups, ", ")
-	// Most costs have at most six digits before the point, and reading those is several times as fast.
+	// Most costs have at most six digits before the point. Reading those is several times as fast.
 	return fmt.Sprintf(`
 SELECT min(n), count(*), sum(cost), CASE WHEN (cost IS NULL) THEN any_value(c0) END, %[1]s
 FROM (
@@ -148,7 +148,7 @@ FROM (
 GROUP BY cost IS NULL, %[1]s`, by, strings.Join(selected, ", "), quote(path)), kept
 }
 
-// textOf is a column as a text: JSON of tags that are a map, a struct, or a list of them.
+// textOf is a column as text. Tags that are a map, a struct, or a list of structs become JSON.
 func textOf(column, typ string) string {
 	name := identifier(column)
 	if strings.HasPrefix(typ, "MAP") || strings.HasPrefix(typ, "STRUCT") || strings.HasSuffix(typ, "[]") {

@@ -9,9 +9,9 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// ownRate is an exchange rate of a line.
+// ownRate is the exchange rate in a row.
 type ownRate struct {
-	text  string // empty where the line has none
+	text  string // empty if the row has none
 	valid bool
 }
 
@@ -24,12 +24,12 @@ func (t *tally) readRate(raw []byte, r *ownRate) {
 	r.valid = r.text == "" || err == nil && rate.IsPositive()
 }
 
-// inverse marks the text of a rate that is from the books' currency to that of the bill.
+// inverse marks the text of a rate from the currency of the books to that of the bill.
 const inverse = "1/"
 
-// rateOf is the number of the rate that a line has itself, and of none where that is not about Canadian dollars. Azure's
-// x_BillingExchangeRate is from the currency of the prices to that of the bill; others write what a unit of the bill's currency
-// is worth, without a currency of prices.
+// rateOf is the number of the exchange rate in a row, or the number of no rate if it is not to or from Canadian
+// dollars. Azure's x_BillingExchangeRate is from the currency of the prices to that of the bill. Other providers write
+// the value of one unit of the bill's currency, without a pricing currency.
 func (t *tally) rateOf(fields [][]byte, currency uint32) (uint32, bool) {
 	r := t.rates.of(t.field(fields, colExchangeRate))
 	if !r.valid || r.text == "" || t.texts[currency] == books {
@@ -44,7 +44,7 @@ func (t *tally) rateOf(fields [][]byte, currency uint32) (uint32, bool) {
 	return noName, true
 }
 
-// rateFrom is what one unit is worth, by the text that rateOf has kept.
+// rateFrom is the value of one unit, from the text that rateOf has kept.
 func rateFrom(text string) decimal.Decimal {
 	number, inverted := strings.CutPrefix(text, inverse)
 	rate, err := decimal.NewFromString(number)
@@ -54,13 +54,14 @@ func rateFrom(text string) decimal.Decimal {
 	return decimal.NewFromInt(1).DivRound(rate, rateDigits)
 }
 
-// rateDigits is how many digits after the point a rate has that was turned around.
+// rateDigits is the number of digits after the point of an inverted rate.
 const rateDigits = 12
 
-// gpuHours are the hours of GPUs that a record pays for: what was consumed where that is time, else the time of the charge.
+// gpuHours are the GPU hours that a record pays for: the consumed quantity if its unit is a time, else the length of
+// the charge.
 func (t *tally) gpuHours(fields [][]byte, m moment) (float64, bool) {
 	if len(t.rules.gpus) == 0 || !strings.EqualFold(t.texts[m.kind], "Usage") {
-		return 0, true // What is bought ahead is used later.
+		return 0, true // A purchase in advance is used later.
 	}
 	for i, need := range t.rules.gpus {
 		if !t.bits.all(need) {

@@ -7,36 +7,38 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
 )
 
-// Options of a Reader.
+// Options configure a Reader.
 type Options struct {
 	Cost  Cost
 	Rules []Rule
-	// Observability are rules for lines that pay for watching the rest, beside those of the subcategory Observability.
+	// Observability are rules for rows that pay for observability, besides those of the subcategory Observability.
 	Observability []Rule
-	// Metered are rules for lines that pay for what is metered as well; without one all do. GPUs are rules for machines with GPUs.
+	// Metered are rules for rows that pay for metered usage. Without rules all rows do. GPUs are rules for machines
+	// with GPUs.
 	Metered []Rule
 	GPUs    []GPURule
-	// InvoiceRates takes the exchange rates that lines have themselves.
+	// InvoiceRates uses the exchange rates in the rows.
 	InvoiceRates bool
-	// Departments are spelled as here; others, whose names come from tags and sub-accounts, in lower case, so that Search and
-	// SEARCH are one department. KeepCase leaves every name as it is.
+	// Departments are names with their spelling. Other names, from tags and sub-accounts, are in lower case, so that
+	// Search and SEARCH are one department. KeepCase keeps every name as it is.
 	Departments []string
 	KeepCase    bool
-	// Zone is that of the books.
+	// Zone is the time zone of the books.
 	Zone *time.Location
-	// MemoryLimit bounds the database that reads Parquet, in bytes; Threads are its threads; TempDir receives what does not
-	// fit.
+	// MemoryLimit bounds the database that reads Parquet, in bytes. Threads is its number of threads. TempDir receives
+	// data that does not fit into memory.
 	MemoryLimit int64
 	Threads     int
 	TempDir     string
 }
 
-// maxProblems is how many lines are named; the others are counted.
+// maxProblems is the number of rows that are reported. All others are only counted.
 const maxProblems = 10
 
 // Reader reads files, one at a time.
@@ -44,8 +46,8 @@ type Reader struct {
 	options  Options
 	rules    *ruleSet
 	spelling map[string]string
-	seed     maphash.Seed // of running totals
-	db       *sql.DB      // of Parquet; nil until the first file of that
+	seed     maphash.Seed // hashes running totals
+	db       *sql.DB      // reads Parquet; nil until the first Parquet file
 }
 
 // NewReader compiles the rules.
@@ -63,7 +65,22 @@ func NewReader(o Options) (*Reader, error) {
 	return r, nil
 }
 
-// Close frees the database.
+// TakeOver says whether another reader makes the same of a file. Then this one, which has read nothing yet, goes on as that one did, and
+// a ledger may take over what that one has read.
+func (r *Reader) TakeOver(from *Reader) bool {
+	// The memory that reading takes, and where, changes nothing of what is read; two zones of one name are one.
+	content := func(o Options) Options {
+		o.MemoryLimit, o.Threads, o.TempDir, o.Zone = 0, 0, "", nil
+		return o
+	}
+	if r.options.Zone.String() != from.options.Zone.String() || !reflect.DeepEqual(content(r.options), content(from.options)) {
+		return false
+	}
+	r.seed = from.seed
+	return true
+}
+
+// Close closes the database.
 func (r *Reader) Close() error {
 	if r.db == nil {
 		return nil
@@ -71,7 +88,7 @@ func (r *Reader) Close() error {
 	return r.db.Close()
 }
 
-// spell is how a department is written.
+// spell returns the spelling of a department.
 func (r *Reader) spell(name string) string {
 	if r.options.KeepCase {
 		return name
@@ -83,7 +100,8 @@ func (r *Reader) spell(name string) string {
 	return lower
 }
 
-// Read reads a file. Lines that cannot be read are in the sheet; the error says that the file as a whole cannot.
+// Read reads a file. Rows that cannot be read are reported in the sheet. The error means that the file cannot be read
+// at all.
 func (r *Reader) Read(ctx context.Context, path string) (Sheet, error) {
 	read := r.readCSV
 	switch lower := strings.ToLower(path); {
@@ -99,7 +117,7 @@ func (r *Reader) Read(ctx context.Context, path string) (Sheet, error) {
 	return sheet, nil
 }
 
-// cancelEvery is how many records are read between two looks whether anybody still waits for them.
+// cancelEvery is the number of records between two checks of the context.
 const cancelEvery = 1 << 14
 
 func (r *Reader) readCSV(ctx context.Context, path string) (Sheet, error) {
@@ -146,7 +164,7 @@ func (r *Reader) readText(ctx context.Context, name string, in io.Reader) (Sheet
 	}
 }
 
-// header reads the names of the columns, and finds out what is between them.
+// header reads the names of the columns and finds their separator.
 func (r *records) header() ([]string, error) {
 	if _, err := r.lineEnd(0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("names of the columns: %w", err)
@@ -169,14 +187,14 @@ func (r *records) header() ([]string, error) {
 	return names, nil
 }
 
-// malformed counts a line of which no record can be made.
+// malformed counts a line that is not a record.
 func (t *tally) malformed(r *records, want string) {
 	t.sheet.Rows++
 	value := strings.ToValidUTF8(string(r.raw[:min(len(r.raw), maxValue)]), "�")
 	t.reject(1, Problem{File: t.file, Line: r.line, Column: "the line", Value: value, Want: want})
 }
 
-// add adds what another file of the same archive has.
+// add adds the content of another file of the same archive.
 func (s *Sheet) add(o Sheet) {
 	if s.Periods == nil {
 		*s = o

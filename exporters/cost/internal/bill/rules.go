@@ -31,8 +31,8 @@ func (b flags) all(o flags) bool {
 	return true
 }
 
-// ruleSet is what rules say, by condition: each has a bit, which the value of a column sets. A rule holds where all of its
-// bits are set, so that what a value means is worked out once, whatever the values of the other columns.
+// ruleSet has the conditions of all rules. Each condition has a bit, which the value of a column sets. A rule matches
+// if all of its bits are set. So the bits of a value are computed once, whatever the values of other columns are.
 type ruleSet struct {
 	conditions int
 	rules      []compiled
@@ -40,14 +40,14 @@ type ruleSet struct {
 	metered    []flags
 	gpus       []flags
 	gpusOf     []float64
-	// invoiceRates says that lines may have their own exchange rate.
+	// invoiceRates means that rows may have their own exchange rate.
 	invoiceRates bool
-	// keys are those of the tags that matter, in lower case.
+	// keys are the tag keys that rules use, in lower case.
 	keys [][]byte
-	// tags are the bits by key and value; present those that a tag with any value sets, -1 for none.
+	// tags are the bits by key and value. present are the bits that a tag sets with any value, -1 for none.
 	tags    []map[string]int
 	present []int
-	// The others by text in lower case.
+	// Bits of the other texts, by the text in lower case.
 	subAccounts, services, providers map[string]int
 	resources, descriptions          []resourceGlob
 	namedSubAccount                  int
@@ -55,7 +55,7 @@ type ruleSet struct {
 
 type compiled struct {
 	need flags
-	// department is the name, unless tag is the index of a key, or subAccount is set.
+	// department is the name, unless tag is the index of a key or subAccount is set.
 	department string
 	tag        int
 	subAccount bool
@@ -122,7 +122,7 @@ func (s *ruleSet) bit() int {
 	return s.conditions - 1
 }
 
-// key is the index of a tag's key.
+// key returns the index of a tag key.
 func (s *ruleSet) key(key string) int {
 	wanted := []byte(strings.ToLower(strings.TrimSpace(key)))
 	if i := slices.IndexFunc(s.keys, func(k []byte) bool { return bytes.Equal(k, wanted) }); i >= 0 {
@@ -166,7 +166,7 @@ func (s *ruleSet) conditionsOf(r Rule) []int {
 	return need
 }
 
-// reads are the columns, beside those that are always read, that the rules look at.
+// reads reports whether the rules use a column that is not always read.
 func (s *ruleSet) reads(c column) bool {
 	switch c { //nolint:exhaustive // The others are read always.
 	case colSubAccountName:
@@ -182,7 +182,7 @@ func (s *ruleSet) reads(c column) bool {
 	case colQuantity, colUnit:
 		return len(s.gpus) > 0
 	case colBillingAccountType:
-		return false // It is looked at where a file has running totals.
+		return false // It is only read if a file has running totals.
 	case colPricingCurrency, colExchangeRate:
 		return s.invoiceRates
 	}
@@ -199,7 +199,7 @@ func setText(b flags, all map[string]int, text string) {
 	}
 }
 
-// setTag does so for the value of a tag, of which nearly every line may have another: nothing is made of it.
+// setTag sets the bit of a tag's value. Nearly every row may have another value, so it allocates nothing.
 func setTag(b flags, all map[string]int, value []byte) {
 	if len(all) == 0 {
 		return
@@ -221,8 +221,8 @@ func setTag(b flags, all map[string]int, value []byte) {
 	}
 }
 
-// tagsOf sets the bits of tags, and returns the values of the keys; it says whether the text could be read. The text is what
-// decode makes of the field.
+// tagsOf sets the bits of tags and returns the values of the keys. It reports whether the text could be read. decode
+// returns the text of the field.
 func (s *ruleSet) tagsOf(field []byte, decode func([]byte) []byte, b flags, values [][]byte) bool {
 	clear(values)
 	found := func(key, value []byte) {
@@ -239,7 +239,7 @@ func (s *ruleSet) tagsOf(field []byte, decode func([]byte) []byte, b flags, valu
 	if !read {
 		clear(values)
 		if read = readTags(decode(field), found); !read {
-			clear(values) // Half of what it says is not what it says.
+			clear(values) // A text that was read only partly is not trusted.
 		}
 	}
 	for i, value := range values {
@@ -254,7 +254,7 @@ func (s *ruleSet) tagsOf(field []byte, decode func([]byte) []byte, b flags, valu
 	return read
 }
 
-// glob is a regular expression of a glob, in which * stands for any text and ? for one character.
+// glob is the regular expression of a glob, in which * matches any text and ? one character.
 func glob(pattern string) *regexp.Regexp {
 	quoted := regexp.QuoteMeta(pattern)
 	quoted = strings.NewReplacer(`\*`, `.*`, `\?`, `.`).Replace(quoted)

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// readTags calls found for each tag of a text, and says whether it could read the text. FOCUS wants a flat JSON object.
-// Providers and the tools between write as well: lists of objects with key and value, an object without its braces (Azure),
-// one with single quotes (Python), and team=search;env=prod.
+// readTags calls found for each tag of a text, and reports whether the text could be read. FOCUS requires a flat JSON
+// object. Providers and tools also write lists of objects with key and value, an object without its braces (Azure), an
+// object with single quotes (Python), and team=search;env=prod.
 func readTags(text []byte, found func(key, value []byte)) bool {
 	text = bytes.TrimSpace(text)
 	if len(text) == 0 {
@@ -26,19 +26,19 @@ func readTags(text []byte, found func(key, value []byte)) bool {
 	return readAssignments(text, found)
 }
 
-// readObject reads a flat object of texts without escapes, in either kind of quotes. Of anything else it says no, before
-// or after it has called found.
+// readObject reads a flat object of texts without escapes, with either kind of quotes. It returns false for any other
+// text. It may have called found before that.
 func readObject(text []byte, found func(key, value []byte)) bool {
 	return readFlat(text, quoted, found)
 }
 
-// readEscaped reads a flat object as CSV has it, a quoted field whose quotes are doubled. Nearly all tags are that, and
-// undoubling the quotes takes as long as reading them.
+// readEscaped reads a flat object in its CSV form, a quoted field with doubled quotes. Nearly all tags have this form,
+// and removing the doubled quotes takes as long as reading them.
 func readEscaped(field []byte, found func(key, value []byte)) bool {
 	return len(field) > 3 && field[0] == '"' && field[1] == '{' && readFlat(field[1:len(field)-1], doubleQuoted, found)
 }
 
-// readFlat reads a flat object whose texts are in quotes of a kind.
+// readFlat reads a flat object whose texts have one kind of quotes.
 func readFlat(text []byte, quoted func([]byte) (inside, after []byte, ok bool), found func(key, value []byte)) bool {
 	rest := skipSpace(text[1:])
 	if len(rest) > 0 && rest[0] == '}' {
@@ -83,7 +83,7 @@ func quoted(text []byte) (inside, after []byte, ok bool) {
 	return text[1 : n+1], text[n+2:], true
 }
 
-// doubleQuoted reads a text between doubled quotes, in which there is none.
+// doubleQuoted reads a text between doubled quotes that contains no quote.
 func doubleQuoted(text []byte) (inside, after []byte, ok bool) {
 	if len(text) < 4 || text[0] != '"' || text[1] != '"' {
 		return nil, nil, false
@@ -110,7 +110,7 @@ func skipSpace(text []byte) []byte {
 	return text
 }
 
-// readAnyObject reads an object with escapes, numbers, and objects within. A null is no tag.
+// readAnyObject reads an object with escapes, numbers, and nested objects. A null is not a tag.
 func readAnyObject(text []byte, found func(key, value []byte)) bool {
 	var all map[string]json.RawMessage
 	if json.Unmarshal(text, &all) != nil {
@@ -124,7 +124,7 @@ func readAnyObject(text []byte, found func(key, value []byte)) bool {
 	return true
 }
 
-// jsonText is a value as a text; false for null.
+// jsonText is a value as text. It returns false for null.
 func jsonText(raw json.RawMessage) ([]byte, bool) {
 	var s string
 	switch {
@@ -136,7 +136,7 @@ func jsonText(raw json.RawMessage) ([]byte, bool) {
 	return raw, true
 }
 
-// readPairs reads [{"key": "team", "value": "search"}], whatever the case of the two names.
+// readPairs reads [{"key": "team", "value": "search"}]. The two names may have any case.
 func readPairs(text []byte, found func(key, value []byte)) bool {
 	var pairs []struct {
 		Key   *string         `json:"key"`
@@ -156,7 +156,7 @@ func readPairs(text []byte, found func(key, value []byte)) bool {
 	return true
 }
 
-// readAssignments reads team=search, and several of them between semicolons, else commas.
+// readAssignments reads team=search, or several assignments separated by semicolons, else by commas.
 func readAssignments(text []byte, found func(key, value []byte)) bool {
 	separator := ","
 	if bytes.IndexByte(text, ';') >= 0 {
@@ -166,7 +166,7 @@ func readAssignments(text []byte, found func(key, value []byte)) bool {
 	if last := len(parts) - 1; last > 0 && strings.TrimSpace(parts[last]) == "" {
 		parts = parts[:last]
 	}
-	// All or none: of a=1,2 nobody can say what 2 is.
+	// Read all or none: in a=1,2 it is not clear what 2 is.
 	for _, part := range parts {
 		if key, _, ok := strings.Cut(part, "="); !ok || strings.TrimSpace(key) == "" || strings.ContainsAny(key, `"'{}:`) {
 			return false

@@ -10,25 +10,25 @@ import (
 	"time"
 )
 
-// Bounds of what one file may make of memory. Real bills have some thousands of lines by day, department and service; more
-// come of a rule that takes the department from a tag that every line has another value of.
+// Bounds of the memory that one file can use. Real bills have some thousands of groups by day, department and service.
+// There are more if a rule takes the department from a tag that differs in every row.
 const (
 	maxNames   = 20_000  // different departments, services and categories
-	maxGroups  = 100_000 // sums
+	maxGroups  = 100_000 // different sums
 	maxMoments = 1 << 14 // different times that are remembered
 	maxValue   = 200     // bytes of a value in a report
 )
 
-// Other is the department and the service of what is beyond those bounds.
+// Other is the department and the service of rows above those bounds.
 const Other = "other"
 
-// tally adds records up. What a text means is worked out once for each different text.
+// tally adds up records. The meaning of each different text is computed once.
 type tally struct {
 	reader *Reader
 	rules  *ruleSet
 	layout layout
 	file   string
-	// decode is what a field says: of CSV what is within the quotes.
+	// decode returns the text of a field. For CSV it removes the quotes.
 	decode func([]byte) []byte
 
 	instants                                                    *memo[instant]
@@ -45,45 +45,45 @@ type tally struct {
 	moments map[moment]*booking
 	groups  map[group]*sum
 	covered map[int64]*covered // by billing period
-	// accounts are numbers of accounts. They are no names, of which there may be so many only.
+	// accounts are the numbers of accounts. They do not count as names, whose number is bounded.
 	accounts map[string]uint32
 	bits     flags
-	none     flags // none set
+	none     flags // no bit set
 	values   [][]byte
 	absent   []byte
 
-	// unallocated and ruled are the numbers of the departments of no rule and of each rule.
+	// unallocated and ruled are the numbers of the departments: of rows without a rule, and of each rule.
 	unallocated uint32
 	ruled       []uint32
 	through     int64
 	sheet       Sheet
 }
 
-// word is a text with the number of its name and what rules make of it.
+// word is a text with the number of its name and the bits that it sets in the rules.
 type word struct {
 	text string
 	id   uint32
-	// number is that of an account.
+	// number is the number of an account.
 	number uint32
 	bits   flags
-	// watches says that it is FOCUS's subcategory of watching the rest.
+	// watches means that the text is FOCUS's subcategory Observability.
 	watches bool
 }
 
-// tagged is what rules make of tags.
+// tagged is the result of the rules for tags.
 type tagged struct {
 	bits   flags
-	ids    []uint32 // of the values of the keys
+	ids    []uint32 // department numbers of the values of the keys
 	unread bool
 }
 
-// group is what lines have in common that are added up. It has no gaps, which makes it quick to look up.
+// group has the fields that are equal in rows that are added up. It has no padding, so that hashing it is fast.
 type group struct {
 	period                                  int64 // Unix nanoseconds
 	day, rateDay                            int32 // days since 1970
 	currency, department, service, category uint32
-	rate                                    uint32 // the invoice's own, by its text
-	kind                                    uint32 // watching, running, metered
+	rate                                    uint32 // number of the invoice's own rate, by its text
+	kind                                    uint32 // bits: watching, running, metered
 	total                                   uint64 // the number of a running total, 0 for none
 }
 
@@ -97,7 +97,7 @@ const (
 type sum struct {
 	amount amount
 	rows   int64
-	// charges says that there are others than corrections and credits.
+	// charges means that there are rows other than corrections and credits.
 	charges  bool
 	gpuHours float64
 }
@@ -182,12 +182,12 @@ func newTally(r *Reader, file string, l layout, decode func([]byte) []byte) *tal
 	return t
 }
 
-// isCurrency says whether a text can be a code of ISO 4217.
+// isCurrency reports whether a text has the form of an ISO 4217 code.
 func isCurrency(code string) bool {
 	return len(code) == 3 && strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }
 
-// value is what a field says; nothing for NULL.
+// value is the text of a field, empty for NULL.
 func (t *tally) value(raw []byte) []byte {
 	v := bytes.TrimSpace(t.decode(raw))
 	if len(v) == 4 && bytes.EqualFold(v, []byte("NULL")) {
@@ -196,7 +196,7 @@ func (t *tally) value(raw []byte) []byte {
 	return v
 }
 
-// name is the number of a text.
+// name returns the number of a text.
 func (t *tally) name(text string) uint32 {
 	if id, ok := t.names[text]; ok {
 		return id
@@ -212,13 +212,14 @@ func (t *tally) name(text string) uint32 {
 	return uint32(len(t.texts) - 1)
 }
 
-// department is the number of a department, as it is spelled in the configuration.
+// department returns the number of a department, with the spelling of the configuration.
 func (t *tally) department(name string) uint32 {
 	name = strings.ToValidUTF8(name, "�")
 	return t.name(t.reader.spell(name))
 }
 
-// tagged is the number of the department of a tag's value. Values are few, also where tags as a whole all differ.
+// tagged returns the number of the department of a tag's value. There are few values, even if the tags of all rows
+// differ.
 func (t *tally) tagged(value []byte) uint32 {
 	id, ok := t.byTag[string(value)]
 	if !ok {
@@ -230,7 +231,7 @@ func (t *tally) tagged(value []byte) uint32 {
 	return id
 }
 
-// field is a column of a record; nothing where the file lacks it.
+// field is a column of a record. It is empty if the file lacks the column.
 func (t *tally) field(fields [][]byte, c column) []byte {
 	if i := t.layout[c]; i >= 0 {
 		return fields[i]
@@ -248,7 +249,7 @@ func (t *tally) line(fields [][]byte, line int64) {
 	t.add(fields, line, cost, ok, 1)
 }
 
-// add adds rows that have all but their cost in common.
+// add adds rows that are equal in all fields except their cost.
 func (t *tally) add(fields [][]byte, line int64, cost amount, readable bool, rows int64) {
 	t.sheet.Rows += rows
 	if !readable {
@@ -340,7 +341,7 @@ func (t *tally) add(fields [][]byte, line int64, cost amount, readable bool, row
 	}
 }
 
-// whose says which department pays for a record, and for what.
+// whose determines which department pays for a record, and for what.
 func (t *tally) whose(fields [][]byte, rows int64, g *group) {
 	t.bits.clear()
 	service := t.services.of(t.field(fields, colService))
@@ -403,7 +404,7 @@ func (t *tally) whose(fields [][]byte, rows int64, g *group) {
 	}
 }
 
-// problem names a value.
+// problem returns the report of a value.
 func (t *tally) problem(fields [][]byte, line int64, c column, want string) Problem {
 	value := t.value(t.field(fields, c))
 	if c == colCurrency {
@@ -412,7 +413,7 @@ func (t *tally) problem(fields [][]byte, line int64, c column, want string) Prob
 	return Problem{File: t.file, Line: line, Column: t.reader.name(c), Value: string(value[:min(len(value), maxValue)]), Want: want}
 }
 
-// reject counts rows, and names the first ones.
+// reject counts rows, and reports the first ones.
 func (t *tally) reject(rows int64, p Problem) {
 	t.sheet.Rejected += rows
 	problems := t.sheet.Problems
@@ -424,10 +425,10 @@ func (t *tally) reject(rows int64, p Problem) {
 	t.sheet.Problems = problems[:min(len(problems), maxProblems)]
 }
 
-// noneName is what has no service or category.
+// noneName is the name of a missing service or category.
 const noneName = "(none)"
 
-// result is what all records have.
+// result is the sheet of all records.
 func (t *tally) result() Sheet {
 	groups := t.sorted()
 	t.sheet.Periods = t.coverage()
@@ -448,7 +449,7 @@ func (t *tally) result() Sheet {
 			Amount: s.amount.decimal(), Rows: s.rows, Total: g.total,
 		})
 		if g.total != 0 {
-			continue // It stands for itself, whatever its file covers.
+			continue // A running total does not depend on the coverage of its file.
 		}
 		c := t.sheet.Periods[period]
 		c.Charges = c.Charges || s.charges
@@ -460,7 +461,7 @@ func (t *tally) result() Sheet {
 	return t.sheet
 }
 
-// sorted are the groups in an order that the names decide and not the order in which they were found.
+// sorted are the groups ordered by name and not by their order in the file.
 func (t *tally) sorted() []group {
 	byName := make([]uint32, len(t.texts))
 	for i := range byName {

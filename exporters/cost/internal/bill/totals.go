@@ -6,26 +6,27 @@ import (
 	"time"
 )
 
-// LiteLLM's export has, for each hour or day, the rows of its table of daily spend that have changed in it: each is the running
-// total of a day, of one API key and model. A later one takes the place of the same one before, whatever else is in its file.
-// FOCUS has no word for that; they are told by the type of their billing account and their unit.
+// LiteLLM's export contains, for each hour or day, the rows of its daily spend table that have changed. Each row is the
+// running total of a day for one API key and model. A later row replaces the same row of an earlier file, whatever else
+// the files contain. FOCUS has no field for this. The rows are recognised by the type of their billing account and by
+// their unit.
 const (
 	totalsAccountType = "API Key"
 	totalsUnit        = "Requests"
 )
 
-// totalsColumns tell one running total from another.
+// totalsColumns identify a running total.
 var totalsColumns = []column{
 	colStart, colBillingAccount, colSubAccount, colResource, colService, colProviderName, colDescription, colTags,
 }
 
-// isTotal says whether a record is a running total.
+// isTotal reports whether a record is a running total.
 func (t *tally) isTotal(fields [][]byte) bool {
 	return t.layout[colBillingAccountType] >= 0 && strings.EqualFold(t.accountTypes.of(t.field(fields, colBillingAccountType)).text, totalsAccountType) &&
 		strings.EqualFold(t.units.of(t.field(fields, colUnit)).text, totalsUnit)
 }
 
-// identity is the number of a running total, which is not 0.
+// identity is the number of a running total. It is never 0.
 func (t *tally) identity(fields [][]byte) uint64 {
 	var h maphash.Hash
 	h.SetSeed(t.reader.seed)
@@ -36,7 +37,7 @@ func (t *tally) identity(fields [][]byte) uint64 {
 	return max(h.Sum64(), 1)
 }
 
-// totalRow is a running total of a billing period; place is the delivery and the file that has it.
+// totalRow is a running total of a billing period. place is the delivery and the file that contains it.
 type (
 	totalRow struct {
 		period time.Time
@@ -45,7 +46,8 @@ type (
 	place struct{ delivery, sheet int }
 )
 
-// newestTotals are the places of the running totals that count: the last of each, of deliveries in the order of their time.
+// newestTotals are the places of the running totals that count: the last one of each, with deliveries in the order of
+// their time.
 func newestTotals(deliveries []accepted) map[totalRow]place {
 	newest := make(map[totalRow]place)
 	for i, d := range deliveries {

@@ -1,7 +1,10 @@
-// Package durable keeps one small value in one file: whole, or as it was before.
+// Package durable stores one small value in one file. A write either completes or leaves the file as it was.
 //
-// Input: values that JSON can hold. Output: a file with a checksum, replaced at once and on disk when Write returns.
-// The caller owns the file, and sees to it that nobody else writes it.
+// Input: values that JSON can hold.
+//
+// Output: a file with a checksum, replaced atomically, and on disk when Write returns.
+//
+// State: none in memory. The caller owns the file and ensures that no other process writes it.
 package durable
 
 import (
@@ -15,10 +18,10 @@ import (
 	"path/filepath"
 )
 
-// maxBytes bounds the memory that a foreign file can take.
+// maxBytes bounds the memory that a foreign file can use.
 const maxBytes = 64 << 20
 
-// ErrDamaged says that a file is not what Write wrote.
+// ErrDamaged means that the content of a file is not what Write wrote.
 var ErrDamaged = errors.New("damaged")
 
 type envelope struct {
@@ -31,7 +34,7 @@ func sum(payload []byte) string {
 	return hex.EncodeToString(digest[:])
 }
 
-// Write replaces the file. After an error it is as it was before.
+// Write replaces the file. After an error the file is unchanged.
 func Write(path string, v any) (err error) {
 	defer func() {
 		if err != nil {
@@ -46,7 +49,7 @@ func Write(path string, v any) (err error) {
 	if err != nil {
 		return err
 	}
-	// Beside it, so that the rename stays within one file system.
+	// The temporary file is in the same folder, so that the rename stays within one file system.
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
 	if err != nil {
 		return err
@@ -69,7 +72,7 @@ func Write(path string, v any) (err error) {
 	return syncDir(filepath.Dir(path))
 }
 
-// syncDir makes a rename survive a loss of power.
+// syncDir makes a rename survive a power failure.
 func syncDir(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {
@@ -78,7 +81,8 @@ func syncDir(path string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// Read reads what Write wrote. The error is fs.ErrNotExist if there is nothing and ErrDamaged if it is something else.
+// Read reads a file that Write wrote. The error is fs.ErrNotExist if there is no file, and ErrDamaged if it has other
+// content.
 func Read(path string, v any) error {
 	f, err := os.Open(path)
 	if err != nil {

@@ -16,16 +16,16 @@ import (
 	"time"
 )
 
-// Where the banks publish.
+// URLs of the banks' services.
 const (
 	DefaultValetURL = "https://www.bankofcanada.ca/valet"
 	DefaultECBURL   = "https://www.ecb.europa.eu/stats/eurofxref"
 )
 
-// maxAnswer bounds an answer. The whole history of the ECB since 1999 has 8 MB.
+// maxAnswer bounds a response. The complete history of the ECB since 1999 has 8 MB.
 const maxAnswer = 32 << 20
 
-// bank asks for the rates of currencies from a day on. What it does not have is left out.
+// bank queries the rates of currencies from a day on. Rates that the bank does not have are left out.
 type bank interface {
 	rates(ctx context.Context, currencies []string, from time.Time) ([]Rate, error)
 }
@@ -36,15 +36,15 @@ type valet struct {
 	base   string
 }
 
-// rates implements bank. The bank has series for some twenty currencies; one that it does not know would fail the whole
-// request, so each currency is asked for alone.
+// rates implements bank. The bank has series for about twenty currencies. A series that it does not have would fail the
+// complete request, so each currency has its own request.
 func (v valet) rates(ctx context.Context, currencies []string, from time.Time) ([]Rate, error) {
 	var all []Rate
 	for _, currency := range currencies {
 		address := fmt.Sprintf("%s/observations/FX%sCAD/json?%s", v.base, currency, url.Values{"start_date": {from.Format(dayFormat)}}.Encode())
 		body, err := get(ctx, v.client, address)
 		if notFound := new(statusError); errors.As(err, &notFound) && notFound.code == http.StatusNotFound {
-			continue // It is for the other bank.
+			continue // The other bank may have it.
 		}
 		if err != nil {
 			return nil, fmt.Errorf("ask the Bank of Canada: %w", err)
@@ -58,8 +58,8 @@ func (v valet) rates(ctx context.Context, currencies []string, from time.Time) (
 	return all, nil
 }
 
-// parseValet reads an answer: each observation is a day d and, under the name of the series, the value v as text, in
-// Canadian dollars for one unit. A day without a value is one on which the bank was closed.
+// parseValet reads a response. Each observation has a day d and, under the name of the series, the value v as text, in
+// Canadian dollars for one unit. On a day without a value the bank was closed.
 func parseValet(body []byte, currency string) ([]Rate, error) {
 	var answer struct {
 		Observations []map[string]json.RawMessage `json:"observations"`
@@ -116,7 +116,7 @@ type ecb struct {
 	now    func() time.Time
 }
 
-// recent is how far the smaller of the bank's two histories goes back.
+// recent is the age of the oldest day in the smaller of the bank's two histories.
 const recent = 85 * 24 * time.Hour
 
 // rates implements bank.
@@ -137,8 +137,8 @@ func (e ecb) rates(ctx context.Context, currencies []string, from time.Time) ([]
 	return rates, nil
 }
 
-// parseECB reads the history and crosses it through the euro: the Canadian dollars of a euro over the other currency's
-// units of a euro.
+// parseECB reads the history and crosses it through the euro: the Canadian dollars of a euro divided by the other
+// currency's units of a euro.
 func parseECB(body []byte, currencies []string, from time.Time) ([]Rate, error) {
 	var file struct {
 		Days []struct {
@@ -160,7 +160,7 @@ func parseECB(body []byte, currencies []string, from time.Time) ([]Rate, error) 
 			if r.Currency != CAD && !slices.Contains(currencies, r.Currency) {
 				continue
 			}
-			// What the file calls a rate is the units of the currency for one euro.
+			// A rate in the file is the units of the currency for one euro.
 			parsed, err := newRate("EUR", day.Day, r.Rate, ECB)
 			if err != nil {
 				return nil, fmt.Errorf("%s of %s: %w", r.Currency, day.Day, err)
@@ -184,7 +184,7 @@ func parseECB(body []byte, currencies []string, from time.Time) ([]Rate, error) 
 	return all, nil
 }
 
-// statusError is an answer other than 200.
+// statusError is a response with a status other than 200.
 type statusError struct {
 	code int
 	text string

@@ -1,11 +1,13 @@
-// Package fx converts money into Canadian dollars at the rate of its day.
+// Package fx converts money into Canadian dollars at the rate of the day.
 //
-// Input: the daily rates that the Bank of Canada and the European Central Bank publish, and rates from the
-// configuration. Output: a Book: what one unit of a currency was worth in Canadian dollars on a day. A Keeper owns the
-// rates, in memory and in one file, so that neither bank has to answer when the exporter starts.
+// Input: the daily rates of the Bank of Canada and the European Central Bank, and rates from the configuration.
 //
-// A rate is what was published last on or before the day, for neither bank publishes on holidays. What has no rate is not
-// converted, and never counts as zero.
+// Output: a Book, which has the value of one unit of a currency in Canadian dollars on a day.
+//
+// State: a Keeper owns the rates, in memory and in one file, so that the exporter can start when neither bank answers.
+//
+// The rate of a day is the last one published on or before that day, because neither bank publishes on holidays. Money
+// without a rate is not converted, and never counts as zero.
 package fx
 
 import (
@@ -17,26 +19,27 @@ import (
 	"time"
 )
 
-// CAD is the currency of every amount that leaves the exporter.
+// CAD is the currency of every amount that the exporter publishes.
 const CAD = "CAD"
 
-// Sources of rates, the better one first.
+// Sources of rates, best first.
 const (
 	BankOfCanada = "bank_of_canada"
 	ECB          = "ecb"
 	Configured   = "config"
 )
 
-// rank orders sources: of two rates of one day the one with the smaller rank counts.
+// rank orders the sources. Of two rates for one day the one with the smaller rank counts.
 var rank = map[string]int{BankOfCanada: 0, ECB: 1, Configured: 2}
 
-// dayFormat is how days are written; a day is the one that its bank was open on.
+// dayFormat is the format of days. A day is the date on which the bank published the rate.
 const dayFormat = time.DateOnly
 
-// maxGap is how old the last rate may be on a day. The longest closure of both banks, around Christmas, is five days.
+// maxGap is the greatest age of a rate that is used for a day. The longest closure of both banks, around Christmas, is
+// five days.
 const maxGap = 10 * 24 * time.Hour
 
-// Rate is what one unit of Currency was worth in Canadian dollars.
+// Rate is the value of one unit of Currency in Canadian dollars.
 type Rate struct {
 	Currency string    `json:"currency"`
 	Day      time.Time `json:"day"` // midnight in UTC of the day
@@ -56,7 +59,8 @@ func (r Rate) valid() error {
 	return nil
 }
 
-// ISO says whether a text can be a code of ISO 4217. Virtual currencies of price lists, such as tokens, cannot.
+// ISO reports whether a text has the form of an ISO 4217 code. Virtual currencies of price lists, such as tokens, do
+// not.
 func ISO(code string) bool {
 	if len(code) != 3 {
 		return false
@@ -69,15 +73,15 @@ func ISO(code string) bool {
 	return true
 }
 
-// Book has rates by currency, each in the order of days. It is not changed after it was made.
+// Book has rates by currency, ordered by day. It is immutable.
 type Book struct {
 	byCurrency map[string][]Rate
-	// fixed are the rates of the configuration, for any day without another.
+	// fixed are the rates of the configuration, for days without another rate.
 	fixed map[string]float64
 }
 
-// NewBook makes a book of rates, of which the better source counts where several have the same day, and of fixed rates for
-// what none of them knows.
+// NewBook returns a book of rates and of fixed rates. If several sources have a rate for one day, the best source
+// counts. Fixed rates are for days without any other.
 func NewBook(rates []Rate, fixed map[string]float64) Book {
 	best := make(map[string]map[time.Time]Rate)
 	for _, r := range rates {
@@ -97,8 +101,8 @@ func NewBook(rates []Rate, fixed map[string]float64) Book {
 	return b
 }
 
-// At returns the rate of a currency at an instant: that of the last day on or before it, by UTC. It is false for what
-// cannot be converted.
+// At returns the rate of a currency at an instant: that of the last day on or before it, in UTC. It returns false if
+// there is no rate.
 func (b Book) At(currency string, t time.Time) (Rate, bool) {
 	day := t.UTC().Truncate(24 * time.Hour)
 	if currency == CAD {
@@ -118,8 +122,8 @@ func (b Book) At(currency string, t time.Time) (Rate, bool) {
 	return Rate{}, false
 }
 
-// Latest returns the newest published rate of each currency, else the fixed one, which has no day, in the order of their
-// codes.
+// Latest returns the newest published rate of each currency, or else the fixed one, which has no day. The order is that
+// of the currency codes.
 func (b Book) Latest() []Rate {
 	var all []Rate
 	for _, rates := range b.byCurrency {
@@ -134,8 +138,8 @@ func (b Book) Latest() []Rate {
 	return all
 }
 
-// Spans returns the book as spans of days, each with the rate that At gives on each of its days, in order. It serves
-// those who convert with SQL.
+// Spans returns the book as spans of days in order. The rate of a span is the one that At returns on each of its days.
+// Spans are for conversion in SQL.
 func (b Book) Spans() []Span {
 	var all []Span
 	for currency, rates := range b.byCurrency {
@@ -148,7 +152,7 @@ func (b Book) Spans() []Span {
 		}
 	}
 	for currency, rate := range b.fixed {
-		// In what the published rates leave open.
+		// Fill the gaps between the published rates.
 		from := time.Time{}
 		for _, s := range spansOf(all, currency) {
 			if from.Before(s.From) {
@@ -162,7 +166,7 @@ func (b Book) Spans() []Span {
 	return all
 }
 
-// endOfTime is after every bill, and within what databases can hold.
+// endOfTime is later than every bill, and within the range of dates that databases accept.
 var endOfTime = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func spansOf(all []Span, currency string) []Span {
@@ -176,15 +180,15 @@ func spansOf(all []Span, currency string) []Span {
 	return out
 }
 
-// Span is a rate for the days from From up to and without To.
+// Span is a rate for the days from From, inclusive, to To, exclusive.
 type Span struct {
 	Currency string
 	From, To time.Time
 	CAD      float64
 }
 
-// Observed is when the rate was observed: the Bank of Canada publishes by 16:30 of its day in Ottawa, the European Central
-// Bank at about 16:00 in Frankfurt.
+// Observed is the time at which the rate was observed. The Bank of Canada publishes by 16:30 of the day in Ottawa, the
+// European Central Bank at about 16:00 in Frankfurt.
 func (r Rate) Observed() time.Time {
 	zone, hour, minute := "America/Toronto", 16, 30
 	if r.Source == ECB {

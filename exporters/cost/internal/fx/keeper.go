@@ -16,26 +16,26 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/durable"
 )
 
-// maxJump is the share by which a rate may differ from the one before it. More needs the other bank to agree: the largest
-// move of a major currency against the Canadian dollar between two days was below a tenth.
+// maxJump is the share by which a rate may differ from the one before it without a confirmation by the other bank. The
+// largest move of a major currency against the Canadian dollar between two days was below a tenth.
 const maxJump = 0.10
 
-// agreement is how near the other bank's rate has to be. The banks look at different times of the day.
+// agreement is the share by which the other bank's rate may differ. The banks observe at different times of the day.
 const agreement = 0.03
 
-// Options of a Keeper.
+// Options configure a Keeper.
 type Options struct {
-	// Currencies are kept; more can be asked for with Want.
+	// Currencies are kept. Want adds more.
 	Currencies []string
-	// Fixed are rates for days on which no bank's rate is known.
+	// Fixed are rates for days without a bank's rate.
 	Fixed map[string]float64
-	// From is the first day that rates are needed of.
+	// From is the first day for which rates are needed.
 	From time.Time
-	// File keeps the rates; none if empty.
+	// File stores the rates. If it is empty, they are only in memory.
 	File string
-	// ValetURL and ECBURL are the banks' services.
+	// ValetURL and ECBURL are the URLs of the banks' services.
 	ValetURL, ECBURL string
-	// Online asks the banks at all.
+	// Online enables queries to the banks.
 	Online bool
 	Client *http.Client
 	Now    func() time.Time
@@ -45,16 +45,17 @@ type Options struct {
 // Keeper keeps rates up to date. It is safe for concurrent use.
 type Keeper struct {
 	Options
-	banks []bank // the better one first
+	banks []bank // best first
 	book  atomic.Pointer[Book]
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	wanted   []string
 	rates    []Rate
 	rejected float64
 }
 
-// Open returns a keeper with the rates of its file. A damaged file is set aside: the banks have what was in it.
+// Open returns a keeper with the rates of its file. A damaged file is renamed, because the banks can supply its content
+// again.
 func Open(o Options) (*Keeper, error) {
 	if o.Client == nil || o.Now == nil || o.Logger == nil {
 		return nil, errors.New("a keeper of rates needs an HTTP client, a clock and a logger")
@@ -85,18 +86,18 @@ func (k *Keeper) publish() {
 	k.book.Store(&book)
 }
 
-// Book returns the rates as they are known now.
+// Book returns the current rates.
 func (k *Keeper) Book() Book { return *k.book.Load() }
 
-// Rejected is how many rates were not believed.
+// Rejected is the number of rates that were rejected as implausible.
 func (k *Keeper) Rejected() float64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.rejected
 }
 
-// Want adds currencies to those that are kept, from the next Refresh on, and says whether any was new. What cannot be a
-// currency is left out.
+// Want adds currencies, which are kept from the next Refresh on. It reports whether any was new. Texts that are not
+// currency codes are ignored.
 func (k *Keeper) Want(currencies ...string) (added bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -109,8 +110,8 @@ func (k *Keeper) Want(currencies ...string) (added bool) {
 	return added
 }
 
-// Refresh asks the banks. The second one is asked where the first has nothing, or something hard to believe. What could
-// be had is kept even when there is an error.
+// Refresh queries the banks. It queries the second bank if the first has no rate or an implausible one. The rates that
+// it received are kept even if it returns an error.
 func (k *Keeper) Refresh(ctx context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -131,7 +132,7 @@ func (k *Keeper) Refresh(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// ask returns the new rates that are believed.
+// ask returns the new plausible rates.
 func (k *Keeper) ask(ctx context.Context) (fresh []Rate, errs []error) {
 	today := k.Now().UTC().Truncate(24 * time.Hour)
 	answers := make([][]Rate, len(k.banks))
@@ -143,7 +144,7 @@ func (k *Keeper) ask(ctx context.Context) (fresh []Rate, errs []error) {
 			if err != nil {
 				errs = append(errs, err)
 			}
-			// A day that has not come is a mistake of somebody's clock.
+			// A rate in the future means that a clock is wrong.
 			answers[n] = slices.DeleteFunc(rates, func(r Rate) bool { return r.Day.After(today.Add(24 * time.Hour)) })
 		}
 		return answers[n]
@@ -162,7 +163,8 @@ func (k *Keeper) ask(ctx context.Context) (fresh []Rate, errs []error) {
 	return fresh, errs
 }
 
-// from is the first day to ask for: all of them once, later the last ones, which a bank may correct.
+// from is the first day to query: the first day of all at the start, later only the last days, which a bank may
+// correct.
 func (k *Keeper) from() time.Time {
 	from := k.From.UTC().Truncate(24 * time.Hour)
 	oldest := k.Now().Add(-maxGap).UTC().Truncate(24 * time.Hour)
@@ -179,7 +181,7 @@ func (k *Keeper) from() time.Time {
 	return oldest
 }
 
-// believe returns those rates of a currency that do not jump, or that another bank confirms.
+// believe returns the plausible rates of a currency: those without a jump, and those that another bank confirms.
 func (k *Keeper) believe(known Book, currency string, rates []Rate, confirmed func(Rate) bool) (believed []Rate, doubted []error) {
 	var own []Rate
 	for _, r := range rates {
@@ -204,7 +206,7 @@ func (k *Keeper) believe(known Book, currency string, rates []Rate, confirmed fu
 	return believed, doubted
 }
 
-// confirmed says whether another bank than n has nearly the same rate on that day.
+// confirmed reports whether a bank other than n has nearly the same rate for that day.
 func (k *Keeper) confirmed(r Rate, n int, answer func(int) []Rate) bool {
 	for other := range k.banks {
 		if other == n {

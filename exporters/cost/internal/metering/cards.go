@@ -11,7 +11,8 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// card is a GPU, wherever it is scraped from: an exporter that was started anew has another address.
+// card identifies a physical GPU, whatever exporter instance it is scraped from. A restarted exporter may have another
+// address.
 type card struct{ cluster, uuid model.LabelValue }
 
 func cardOf(m model.Metric) card {
@@ -21,7 +22,7 @@ func cardOf(m model.Metric) card {
 	return card{m["cluster"], m["uuid"]}
 }
 
-// device is a card, or a MIG instance of one.
+// device is a physical GPU, or a MIG instance of one.
 type device struct {
 	card
 	instance model.LabelValue
@@ -29,12 +30,12 @@ type device struct {
 
 func deviceOf(m model.Metric) device { return device{cardOf(m), m["gpu_instance"]} }
 
-// nodeOf is the machine: its name where the target has it, else the address of the exporter.
+// nodeOf is the host of a GPU: the label node if the target has it, else the address of the exporter.
 func nodeOf(m model.Metric) string { return string(cmp.Or(m["node"], m["instance"])) }
 
 type asker func(query, otherwise string) (model.Vector, error)
 
-// gpus finds the GPUs with their names and holders.
+// gpus queries the GPUs with their names and holders.
 func (p Prometheus) gpus(u *Usage, ask asker) error {
 	busy, err := ask(p.Queries.GPUs, defaults.GPUs)
 	if err != nil || len(busy) == 0 {
@@ -69,7 +70,7 @@ func (p Prometheus) gpus(u *Usage, ask asker) error {
 			g = &GPU{Cluster: string(d.cluster), Name: names[d], UUID: string(s.Metric["uuid"]), Instance: string(d.instance), Holders: holders[d]}
 			devices[d.card][d.instance] = g
 		}
-		// Several series of a device are parts of the step: their mean is the device's.
+		// Several series of one device each cover a fraction of the step. Their mean is the value of the device.
 		g.Node = max(g.Node, nodeOf(s.Metric))
 		g.Busy = (g.Busy*series[d] + min(v, 1)) / (series[d] + 1)
 		series[d]++
@@ -83,11 +84,11 @@ func (p Prometheus) gpus(u *Usage, ask asker) error {
 	return nil
 }
 
-// profiles are the compute slices in the name of a MIG profile: 3 of "NVIDIA A100-SXM4-40GB MIG 3g.20gb".
+// profiles matches the compute slices in the name of a MIG profile: 3 in "NVIDIA A100-SXM4-40GB MIG 3g.20gb".
 var profiles = regexp.MustCompile(`^(.*?) ?\bMIG (?:\d+c\.)?(\d+)g\.`)
 
-// slices7 are the compute slices of most GPUs, and fewSlices those of the others, by their names. From "Supported GPUs" of
-// NVIDIA's MIG user guide.
+// slices7 is the number of compute slices of most GPUs. fewSlices has the others, by name. The numbers are from
+// "Supported GPUs" in NVIDIA's MIG user guide.
 const slices7 = 7
 
 var fewSlices = []struct {
@@ -95,13 +96,13 @@ var fewSlices = []struct {
 	slices float64
 }{{"A30", 4}, {"RTX PRO 6000", 4}, {"RTX PRO 5000", 2}, {"RTX PRO 4500", 2}}
 
-// cut divides a card that MIG cut up by the slices of its instances; those that no instance has are idle. Where an instance's
-// profile is not known, each has the same part.
+// cut divides a GPU with MIG instances by the slices of its instances. Unused slices are idle. If the profile of an
+// instance is not known, all instances have equal shares.
 func cut(whole string, parts map[model.LabelValue]*GPU) []GPU {
 	if g := parts[""]; g != nil && len(parts) == 1 {
 		return []GPU{*g}
 	}
-	delete(parts, "") // The card as a whole is in its parts.
+	delete(parts, "") // The instances together are the GPU.
 	var all []GPU
 	used, known := 0.0, true
 	for _, g := range parts {
@@ -136,7 +137,7 @@ func cut(whole string, parts map[model.LabelValue]*GPU) []GPU {
 	return all
 }
 
-// holders are the owners of what holds each device: an owner of three pods is there three times.
+// holders are the owners of the pods, jobs or units that hold each device. An owner of three pods occurs three times.
 func (p Prometheus) holders(held model.Vector) map[device][]Owner {
 	type holding struct {
 		device
@@ -146,7 +147,7 @@ func (p Prometheus) holders(held model.Vector) map[device][]Owner {
 	seen := make(map[holding]bool)
 	all := make(map[device][]Owner)
 	for _, s := range held {
-		// Where the target has a label of the same name, Prometheus keeps the holder's as exported_.
+		// If the target has a label of the same name, Prometheus renames the holder's label to exported_….
 		label := func(name model.LabelName) string {
 			return string(cmp.Or(s.Metric["exported_"+name], s.Metric[name]))
 		}
@@ -154,7 +155,7 @@ func (p Prometheus) holders(held model.Vector) map[device][]Owner {
 			Namespace: label("namespace"), Pod: label("pod"), Container: label("container"),
 			SlurmJob: string(s.Metric["slurm_job"]), Unit: string(s.Metric["unit"]), Node: nodeOf(s.Metric),
 		}
-		// The containers of a pod are one holder, unless rules tell them apart.
+		// The containers of a pod count as one holder, unless rules distinguish them.
 		key := holding{deviceOf(s.Metric), h.Namespace, h.Pod, h.SlurmJob, h.Unit, p.owner(h)}
 		if !seen[key] {
 			seen[key] = true

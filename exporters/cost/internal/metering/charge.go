@@ -10,21 +10,21 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/prices"
 )
 
-// Resources of the built-in queries, beside the units that have prices.
+// Resources of the built-in queries, besides the units that have prices.
 const (
 	resourceGPU = "gpu"
-	// resourceGateway is what a gateway says that requests cost.
+	// resourceGateway is the cost of requests as reported by a gateway.
 	resourceGateway = "gateway"
-	// resourceSuccesses is counted, to divide by, and has no price.
+	// resourceSuccesses is counted as the divisor of cost and has no price.
 	resourceSuccesses = "successful_request"
 )
 
-// keptMonths is how many months have sums of their own: this one and the last three.
+// keptMonths is the number of months with their own sums: this one and the last three.
 const keptMonths = 4
 
-// Unreconciled is what the parts do not explain of the whole: of what the GPUs cost, models, idle time and everybody else; and
-// of all that was spent, the fully loaded cost. Both are zero but for what adding up floating-point numbers in another order
-// costs.
+// Unreconciled is the difference between a total and the sum of its parts. gpu: the cost of GPUs minus that of models,
+// idle time and all other users. loaded: the total cost minus the fully loaded cost. Both are zero except for the
+// rounding of floating-point sums in another order.
 func (m *Meter) Unreconciled() (gpu, loaded float64) {
 	c, _ := m.snapshot()
 	for key, v := range c.sums {
@@ -42,23 +42,23 @@ func (m *Meter) Unreconciled() (gpu, loaded float64) {
 	return gpu, loaded
 }
 
-// pool is what the GPUs of a cluster cost whose holders no rule names a model of.
+// pool is the cost of a cluster's GPUs for whose holders no rule names a model.
 type pool struct {
-	busy        float64            // GPUs
-	departments map[string]float64 // what the busy time of each holder costs
-	held        map[string]float64 // and the whole time
+	busy        float64            // number of busy GPUs
+	departments map[string]float64 // cost of the busy time of each holder
+	held        map[string]float64 // cost of all time of each holder
 }
 
-// step is what one step costs.
+// step is the cost of one step.
 type step struct {
 	add    func(Key, float64)
 	month  string
-	shares map[Owner]Share // of the models
-	// sharedGPU and shared are what GPUs and other things cost that no model explains.
+	shares map[Owner]Share // cost of the models
+	// sharedGPU and shared are the cost of GPUs and of other resources that belongs to no model.
 	sharedGPU, shared float64
 }
 
-// spend adds what belongs to somebody.
+// spend adds cost of an owner.
 func (s *step) spend(resource string, o Owner, cost float64) {
 	s.add(Key{Counter: Spend, Resource: resource, Department: o.Department, Model: o.Model}, cost)
 	s.add(Key{Counter: Monthly, Department: o.Department, Kind: s.month}, cost)
@@ -76,21 +76,21 @@ func (s *step) spend(resource string, o Owner, cost float64) {
 	}
 }
 
-// hold adds what the GPUs cost that a model has, used or not.
+// hold adds the cost of GPUs that a model holds, used or not.
 func (s *step) hold(o Owner, cost float64) {
 	share := s.shares[o]
 	share.Held += cost
 	s.shares[o] = share
 }
 
-// idle adds what GPUs cost that compute nothing.
+// idle adds cost of idle GPUs.
 func (s *step) idle(kind, department string, cost float64) {
 	s.add(Key{Counter: Idle, Kind: kind, Department: department}, cost)
 	s.add(Key{Counter: Monthly, Department: department, Kind: s.month}, cost)
 	s.sharedGPU += cost
 }
 
-// buy adds something whose price is all that it costs.
+// buy adds cost of usage that is priced by unit.
 func (s *step) buy(resource string, o Owner, cost float64, counter string) {
 	s.spend(resource, o, cost)
 	s.add(Key{Counter: Total}, cost)
@@ -104,7 +104,7 @@ func (m *Meter) adder(sums map[Key]float64) func(Key, float64) {
 			return
 		}
 		if _, ok := sums[key]; !ok && len(sums) >= m.MaxSeries {
-			// Nothing is lost: the sum has it under another name.
+			// The amount is not lost: it counts under Other.
 			m.Folded()
 			if key.Department != "" {
 				key.Department = Other
@@ -121,11 +121,12 @@ func (m *Meter) adder(sums map[Key]float64) func(Key, float64) {
 func (m *Meter) charge(c counts, u Usage, at time.Time) {
 	s := &step{add: m.adder(c.sums), month: m.Month(at.Add(-m.Step / 2)), shares: map[Owner]Share{}}
 	forgetMonths(c.sums, s.month)
-	// A model that a rule says runs on GPUs of one's own costs what they cost, also if a list has a price for its name.
+	// A model for which a rule names GPUs costs its share of them, even if a list has a price for its name.
 	named := map[string]bool{}
 	pools := m.chargeGPUs(s, u, at, named)
 	own := func(model string) bool { return named[model] || m.SelfHosted(model) }
-	// An engine computes on GPUs that are paid for: a list's price of the same name would be the second for it.
+	// An engine runs on GPUs whose cost is already counted. A list price for the same name would count its cost a
+	// second time.
 	computed := map[string]bool{}
 	for place := range u.Engines {
 		computed[place.Model] = computed[place.Model] || pools[place.Cluster] != nil && !m.Prices.Configured(place.Model, at)
@@ -154,13 +155,13 @@ func (m *Meter) charge(c counts, u Usage, at time.Time) {
 		price, ok := m.priceOf(use, at)
 		switch {
 		case here(use.model), billed[use.model]:
-			// GPUs are what it costs, or the gateway has said it.
+			// Its cost is the cost of GPUs, or the spend reported by the gateway.
 		case ok:
 			s.buy(string(use.unit), m.owner(use.model, ""), units*price, Infrastructure)
 		case use.unit == prices.Request && (bought[use.model] || talks[use.model]):
-			// It is bought by the token, and tokens are what is missed.
+			// It is priced by the token, and only its tokens are missing.
 		case !bought[use.model] && hosted[use.model]:
-			// GPUs are what it costs.
+			// Its cost is the cost of GPUs.
 		default:
 			s.add(Key{Counter: Unpriced, Resource: string(use.unit), Model: use.model}, units)
 		}
@@ -181,10 +182,10 @@ func (m *Meter) charge(c counts, u Usage, at time.Time) {
 	m.load(s, c.shares)
 }
 
-// forgetMonths removes the sums of months that are over for long.
+// forgetMonths removes the sums of months that are no longer kept.
 func forgetMonths(sums map[Key]float64, now string) {
 	if _, ok := sums[Key{Counter: GPUHours, Kind: now}]; ok {
-		return // It is not a new month.
+		return // The month has not changed.
 	}
 	months := map[string]bool{now: true}
 	for key := range sums {
@@ -203,12 +204,12 @@ func (m *Meter) priceOf(u use, at time.Time) (float64, bool) {
 	return m.Prices.InTier(u.unit, cmp.Or(u.tier, m.Tier(u.model)), u.model, at)
 }
 
-// owner is whom a model's cost belongs to.
+// owner is the department and model that a model's cost belongs to.
 func (m *Meter) owner(model, department string) Owner {
 	return Owner{cmp.Or(m.Department(model), department, Unallocated), model}
 }
 
-// chargeGPUs adds what GPUs cost, and returns by cluster what is left of them for models that no rule names.
+// chargeGPUs adds the cost of GPUs. It returns the remaining cost by cluster, for models that no rule names.
 func (m *Meter) chargeGPUs(s *step, u Usage, at time.Time, named map[string]bool) map[string]*pool {
 	pools := map[string]*pool{}
 	for _, g := range u.GPUs {
@@ -253,7 +254,7 @@ func (m *Meter) chargeGPUs(s *step, u Usage, at time.Time, named map[string]bool
 	return pools
 }
 
-// chargePools divides pools among the models that were at work there, and returns those models.
+// chargePools divides pools among the models that were busy in their cluster, and returns those models.
 func (m *Meter) chargePools(s *step, u Usage, pools map[string]*pool, elsewhere func(string) bool) map[string]bool {
 	hosted := map[string]bool{}
 	for cluster, p := range pools {
@@ -264,13 +265,13 @@ func (m *Meter) chargePools(s *step, u Usage, pools map[string]*pool, elsewhere 
 				sum += working
 			}
 		}
-		// Requests in a batch overlap: together they can be at work for longer than the GPUs.
+		// Requests in a batch overlap, so that the models together can be busy for longer than the GPUs.
 		total := max(p.busy, sum)
 		for department, cost := range p.departments {
 			rest := cost
 			for model, working := range weights {
 				if working == 0 {
-					continue // and total may be 0 as well
+					continue // total may be 0 as well
 				}
 				part := cost * working / total
 				rest -= part
@@ -303,7 +304,7 @@ func (m *Meter) chargeResources(s *step, u Usage, at time.Time) {
 	}
 }
 
-// gatewayModels are the models for which a gateway's word is taken.
+// gatewayModels are the models for which a gateway's own spend counts.
 func (m *Meter) gatewayModels(u Usage, at time.Time, priced func(model string) bool) map[string]bool {
 	models := map[string]bool{}
 	if len(u.Gateway) == 0 {
@@ -324,7 +325,7 @@ func (m *Meter) chargeGateway(s *step, u Usage, at time.Time, billed map[string]
 	if len(billed) == 0 {
 		return
 	}
-	rate, _ := m.Rate(m.GatewayCurrency, at) // Without one, gatewayModels has none.
+	rate, _ := m.Rate(m.GatewayCurrency, at) // Without a rate, gatewayModels is empty.
 	for owner, perSecond := range u.Gateway {
 		if billed[owner.Model] {
 			s.buy(resourceGateway, m.owner(owner.Model, owner.Department), perSecond*m.Step.Seconds()*rate, Infrastructure)

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// Weight says how money is divided among models that none of them explains: idle time of GPUs, GPU work without a model, and
-// other resources without one.
+// Weight is how cost that belongs to no model is divided among models: idle time of GPUs, GPU work without a model, and
+// other resources without a model.
 type Weight string
 
-// Weights.
+// The weights.
 const (
-	// ByUsage divides what GPUs cost by what models used of them, and other money by what models cost.
+	// ByUsage divides GPU cost by the GPU cost that models used, and other cost by the cost of models.
 	ByUsage Weight = "usage"
-	// ByAllocation divides it by what the GPUs cost that models hold, used or not.
+	// ByAllocation divides it by the cost of the GPUs that models hold, used or not.
 	ByAllocation Weight = "allocation"
 	// NotAtAll leaves it without a model.
 	NotAtAll Weight = "none"
@@ -23,16 +23,17 @@ const (
 
 func (w Weight) valid() bool { return w == ByUsage || w == ByAllocation || w == NotAtAll }
 
-// memory is how long use counts as a weight: what is idle at night is paid for by those who worked in the day.
+// memory is the time after which the weight of a cost has fallen to 1/e. So models that work in the day pay for GPUs
+// that are idle at night.
 const memory = 24 * time.Hour
 
-// negligible is the share of all weights below which a model that does not work any more is forgotten.
+// negligible is the share of all weights below which a model without work is forgotten.
 const negligible = 1e-9
 
-// Share is what a model has cost lately: each step counts by the less the longer it is over.
+// Share is the recent cost of a model. The weight of a step falls with its age.
 type Share struct {
 	Owner
-	// GPU is what it used of GPUs, Held what the GPUs cost that it held, and Other what else it cost.
+	// GPU is the GPU cost that the model used, Held the cost of the GPUs that it held, and Other its other cost.
 	GPU   float64 `json:"gpu"`
 	Held  float64 `json:"held"`
 	Other float64 `json:"other"`
@@ -40,7 +41,7 @@ type Share struct {
 
 func (s Share) sum() float64 { return s.GPU + s.Held + s.Other }
 
-// remember lets what was there fade, and adds a step.
+// remember reduces the existing weights by the length of a step, and adds the step.
 func remember(shares map[Owner]Share, step map[Owner]Share, length time.Duration) {
 	fade := math.Exp(-length.Hours() / memory.Hours())
 	total := 0.0
@@ -59,7 +60,7 @@ func remember(shares map[Owner]Share, step map[Owner]Share, length time.Duration
 	maps.DeleteFunc(shares, func(_ Owner, s Share) bool { return s.sum() <= negligible*total })
 }
 
-// load divides what a step cost that no model explains. Without a model that has ever worked it has none.
+// load divides the cost of a step that belongs to no model. If no model has ever worked, it stays without a model.
 func (m *Meter) load(s *step, shares map[Owner]Share) {
 	for owner, own := range s.shares {
 		s.add(Key{Counter: Loaded, Department: owner.Department, Model: owner.Model}, own.GPU+own.Other)

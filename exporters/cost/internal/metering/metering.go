@@ -1,12 +1,14 @@
-// Package metering prices what Prometheus measured: GPUs, requests, tokens, and what else has a query and a price.
+// Package metering prices the usage that Prometheus measured: GPUs, requests, tokens, and other resources with a query
+// and a price.
 //
-// Input: usage, by queries to the user's own Prometheus, and prices. Output: counters in Canadian dollars that survive a
-// restart, a crash and an outage of Prometheus without losing or repeating an interval.
+// Input: usage, by queries to the user's own Prometheus, and prices.
 //
-// Time is cut into steps of a grid. A step is priced once it is over, from the average use within it, and the end of the
-// last step that was priced is kept in the same file as the counters, replaced at once. So a crash repeats a step or
-// it does not, but the counters never have half of it; and after an outage the steps that were missed are priced from
-// what Prometheus still has. A Meter owns that file, and a lock on it.
+// Output: counters in Canadian dollars. A restart, a crash or an outage of Prometheus loses and repeats no interval.
+//
+// State: a Meter owns one file and a lock on it. Time is divided into steps of a grid. A step is priced after its end,
+// by its mean usage. The end of the last priced step is in the same file as the counters, which is replaced atomically.
+// So after a crash a step is either in the counters or it is priced again. After an outage the missed steps are priced
+// from the samples that Prometheus still has.
 package metering
 
 import (
@@ -39,68 +41,68 @@ const (
 	NoData = "no_data" // Prometheus was down
 )
 
-// Other is what labels past the limit fold into.
+// Other is the label value of everything above a limit.
 const Other = "other"
 
-// Method is how the cost of a GPU is divided: a holder pays for the time in which the GPU was busy, and the rest is idle.
-// Where a rule does not say which model a holder is, the models that were at work in the GPU's cluster pay by the time for
-// which they were, and what they do not explain stays without a model.
+// Method is how the cost of a GPU is divided. A holder pays for the time in which the GPU was busy. The other time is
+// idle. If no rule names the model of a holder, the models that were busy in the GPU's cluster pay by their busy time.
+// The cost that they do not explain stays without a model.
 const Method = "busy_time"
 
-// Usage is what was used in one step, on average.
+// Usage is the mean usage in one step.
 type Usage struct {
-	// Blind says that Prometheus itself has nothing of the step: it was down.
+	// Blind means that Prometheus has no samples of the step, because it was down.
 	Blind bool
 	GPUs  []GPU
-	// Working is for how much of a second each model was at work in each second; more than one where requests overlap.
+	// Working is the busy seconds a second of each model. It is above one if requests overlap.
 	Working map[Place]float64
-	// Engines are the models that engines of one's own compute.
+	// Engines are the models that run in your own engines.
 	Engines map[Place]bool
-	// Requests, Successes and Images are by model, for one second; Tokens by their direction and tier as well.
+	// Requests, Successes and Images are per second, by model. Tokens are per second, also by direction and tier.
 	Requests, Successes, Images map[string]float64
 	Tokens                      map[TokenUse]float64
-	// Values are Canadian dollars a second, by model, where a query knows them.
+	// Values are Canadian dollars a second by model, if a query returns them.
 	Values    map[string]float64
 	Resources []ResourceUse
-	// Gateway is what a gateway says that requests cost, in its currency, for one second.
+	// Gateway is the cost of requests as reported by a gateway, in its currency, per second.
 	Gateway map[Owner]float64
 }
 
-// TokenUse is what tokens have in common. Input and output are the whole of a direction, the others parts of it.
+// TokenUse identifies a counter of tokens. The directions input and output are totals. The others are included in them.
 type TokenUse struct{ Model, Direction, Tier string }
 
-// Place is a model in a cluster; teams with one cluster have no name for it.
+// Place is a model in a cluster. The cluster is empty if there is only one.
 type Place struct{ Cluster, Model string }
 
-// GPU is one card, or a part of one that MIG cut up. Busy is the share of time in which it computed.
+// GPU is a physical GPU or a MIG instance of one. Busy is the share of time in which it was busy.
 type GPU struct {
 	Cluster, Name, Node, UUID string
-	// Instance is the MIG instance, and Share its share of the card; 0 stands for all of it.
+	// Instance is the MIG instance. Share is its share of the GPU, or 0 for all of it.
 	Instance string
 	Share    float64
 	Busy     float64
 	Holders  []Owner
 }
 
-// Owner is whom a cost belongs to; either may be empty.
+// Owner is the department and the model that a cost belongs to. Either may be empty.
 type Owner struct {
 	Department string `json:"department,omitempty"`
 	Model      string `json:"model,omitempty"`
 }
 
-// ResourceUse is the use of a resource of the configuration by one owner: how many units, on average.
+// ResourceUse is the mean number of units of a configured resource that one owner uses.
 type ResourceUse struct {
 	Name  string
 	Owner Owner
 	Units float64
 }
 
-// Source says what was used in a step that ended at an instant.
+// Source returns the usage of a step that ended at an instant.
 type Source interface {
 	Usage(ctx context.Context, end time.Time, step time.Duration) (Usage, error)
 }
 
-// Resource is something with a price of its own.
+// Resource is a resource with its own price.
 type Resource struct {
 	// PerHour is the price of a unit for an hour, in Currency.
 	PerHour       float64
@@ -108,38 +110,39 @@ type Resource struct {
 	Observability bool
 }
 
-// Options of a Meter.
+// Options configure a Meter.
 type Options struct {
 	Source Source
 	Prices prices.Book
 	// Rate converts the prices of resources.
 	Rate      prices.Rate
 	Resources map[string]Resource
-	// Department is whose a model's requests and tokens are, and SelfHosted says that a model runs on GPUs of one's own: it
-	// needs no price of requests or tokens.
+	// Department is the department that pays for a model's requests and tokens. SelfHosted reports whether a model runs
+	// on your own GPUs, so that it needs no price of requests or tokens.
 	Department func(model string) string
 	SelfHosted func(model string) bool
-	// Tier is the tier of a model's requests where the query says none, and Month the name of the month of an instant.
+	// Tier is the tier of a model's requests if the query returns none. Month is the name of the month of an instant.
 	Tier  func(model string) string
 	Month func(at time.Time) string
-	// Weight says how money that no model explains is divided among models.
+	// Weight is how cost that belongs to no model is divided among models.
 	Weight Weight
-	// GatewayCurrency is that of a gateway's spend. It counts for models without a price, or with PreferGateway for all.
+	// GatewayCurrency is the currency of a gateway's own spend. The spend counts for models without a price, or with
+	// PreferGateway for all.
 	GatewayCurrency string
 	PreferGateway   bool
-	// Value is what a successful inference of a model is worth, in Canadian dollars.
+	// Value is the value of a successful inference of a model, in Canadian dollars.
 	Value func(model string) (float64, bool)
 
 	File               string
 	Step, Lag, CatchUp time.Duration
-	// MaxSeries bounds the counters; Folded is called for what becomes a part of Other past it.
+	// MaxSeries bounds the counters. Folded is called for each amount above it that counts under Other.
 	MaxSeries int
 	Folded    func()
 	Now       func() time.Time
 	Logger    *slog.Logger
 }
 
-// Key is a counter with the values of its labels.
+// Key is a counter with its label values.
 type Key struct {
 	Counter    string `json:"counter"`
 	Department string `json:"department,omitempty"`
@@ -159,10 +162,10 @@ const (
 	Units          = "units"
 	Unpriced       = "unpriced"
 	GapSeconds     = "gap_seconds"
-	// Total is everything that is spent, and Loaded the same with each model's part of what no model explains.
+	// Total is all cost. Loaded is the same cost, with each model's share of the cost that belongs to no model.
 	Total  = "total"
 	Loaded = "loaded"
-	// Monthly is what a department has spent in a month, and GPUHours for how many hours GPUs were there in it.
+	// Monthly is the cost of a department in a month. GPUHours are the hours of all GPUs in it.
 	Monthly  = "monthly"
 	GPUHours = "gpu_hours"
 )
@@ -182,7 +185,7 @@ type Sample struct {
 	Sum float64 `json:"value"`
 }
 
-// state is what the file has.
+// state is the content of the file.
 type state struct {
 	// Through is the end of the last step that was priced.
 	Through time.Time     `json:"through"`
@@ -197,13 +200,13 @@ type Meter struct {
 	lock *os.File
 
 	cycle sync.Mutex // held while steps are priced
-	mu    sync.Mutex // guards what follows
-	owned bool       // whether nobody else writes the file
+	mu    sync.Mutex // guards the fields below
+	owned bool       // whether this Meter holds the lock of the file
 	shown counts
 	end   time.Time
 }
 
-// counts is what has been counted so far.
+// counts are all counters.
 type counts struct {
 	sums   map[Key]float64
 	shares map[Owner]Share
@@ -213,8 +216,8 @@ func newCounts() counts { return counts{map[Key]float64{}, map[Owner]Share{}} }
 
 func (c counts) clone() counts { return counts{maps.Clone(c.sums), maps.Clone(c.shares)} }
 
-// Open returns a meter that shows what its file has. The file is locked by the first Cycle, so that the meter before a
-// reload and the one after it can show the same until they change places.
+// Open returns a meter that publishes the content of its file. The first Cycle locks the file. So the meter before a
+// reload and the one after it can publish the same values until the first one is closed.
 func Open(o Options) (*Meter, error) {
 	if o.Source == nil || o.Rate == nil || o.Tier == nil || o.Month == nil || o.Step <= 0 || o.CatchUp < o.Step || o.File == "" || o.MaxSeries < 1 || o.Folded == nil || o.Now == nil || o.Logger == nil {
 		return nil, errors.New("a meter needs a source, rates, tiers, months, a step, a file, a limit, a clock and a logger")
@@ -238,8 +241,8 @@ func (m *Meter) show(s state) {
 	m.shown, m.end = c, s.Through
 }
 
-// own takes the lock, for which it waits, and reads the file as the one before left it. A damaged one is set aside and the
-// counters begin anew: a counter that falls to zero is a reset, which Prometheus understands.
+// own waits for the lock, takes it, and reads the file that the previous owner left. A damaged file is renamed and the
+// counters start at zero, which Prometheus treats as a counter reset.
 func (m *Meter) own(ctx context.Context) error {
 	if m.lock != nil {
 		return nil
@@ -261,7 +264,7 @@ func (m *Meter) own(ctx context.Context) error {
 	case err != nil:
 		return errors.Join(err, lock.Close())
 	}
-	// What a process left that was killed while it wrote.
+	// Remove temporary files of a process that was killed while it wrote.
 	litter, err := filepath.Glob(m.File + ".*.tmp")
 	for _, path := range litter {
 		err = errors.Join(err, os.Remove(path))
@@ -276,7 +279,7 @@ func (m *Meter) own(ctx context.Context) error {
 	return nil
 }
 
-// Close gives the lock back.
+// Close releases the lock.
 func (m *Meter) Close() error {
 	m.cycle.Lock()
 	defer m.cycle.Unlock()
@@ -286,10 +289,10 @@ func (m *Meter) Close() error {
 	return m.lock.Close()
 }
 
-// batch is how many steps are priced between two writes of the file.
+// batch is the number of steps that are priced between two writes of the file.
 const batch = 12
 
-// Cycle prices the steps that are over. An error leaves those that are not priced for the next cycle.
+// Cycle prices the steps that have ended. After an error the next cycle prices the others.
 func (m *Meter) Cycle(ctx context.Context) error {
 	m.cycle.Lock()
 	defer m.cycle.Unlock()
@@ -299,7 +302,7 @@ func (m *Meter) Cycle(ctx context.Context) error {
 	last := m.Now().Add(-m.Lag).Truncate(m.Step)
 	c, end := m.snapshot()
 	if end.IsZero() {
-		return m.commit(c, last) // What was before the first start is nobody's business.
+		return m.commit(c, last) // Usage before the first start is not priced.
 	}
 	if oldest := last.Add(-m.CatchUp); end.Before(oldest) {
 		c.sums[Key{Counter: GapSeconds, Kind: TooOld}] += oldest.Sub(end).Seconds()
@@ -335,13 +338,13 @@ func (m *Meter) Cycle(ctx context.Context) error {
 	return nil
 }
 
-// snapshot is what the file has. Before it is this Meter's, another one may still write it.
+// snapshot is the content of the file. Another Meter may still write it until this one owns it.
 func (m *Meter) snapshot() (counts, time.Time) {
 	m.mu.Lock()
 	owned := m.owned
 	m.mu.Unlock()
 	var s state
-	// What is wrong with the file is the first Cycle's matter.
+	// The first Cycle reports errors of the file.
 	if !owned && durable.Read(m.File, &s) == nil {
 		m.show(s)
 	}
@@ -350,7 +353,7 @@ func (m *Meter) snapshot() (counts, time.Time) {
 	return m.shown.clone(), m.end
 }
 
-// commit writes the counters, and shows them only then: what was once seen must not be taken back by a crash.
+// commit writes the counters and publishes them only after that, so that a crash never lowers a published value.
 func (m *Meter) commit(c counts, end time.Time) error {
 	s := state{Through: end, Step: m.Step}
 	for _, key := range slices.SortedFunc(maps.Keys(c.sums), compareKeys) {
@@ -368,7 +371,7 @@ func (m *Meter) commit(c counts, end time.Time) error {
 	return nil
 }
 
-// Samples returns the counters in order, and the end of the last step in them.
+// Samples returns the counters in order, and the end of their last step.
 func (m *Meter) Samples() ([]Sample, time.Time) {
 	c, end := m.snapshot()
 	var all []Sample
@@ -378,10 +381,10 @@ func (m *Meter) Samples() ([]Sample, time.Time) {
 	return all, end
 }
 
-// lockPoll is the time between two tries to take the lock.
+// lockPoll is the interval of the attempts to take the lock.
 const lockPoll = 100 * time.Millisecond
 
-// lockFile takes a lock that ends with the process, however it ends. It waits for it until ctx ends.
+// lockFile takes a lock that ends with the process, even if the process is killed. It waits until ctx ends.
 func lockFile(ctx context.Context, path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -13,35 +13,37 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Queries are PromQL, in which $step is the length of a step and $resolution a tenth of it. An empty one stands for its default.
+// Queries are PromQL. $step is the length of a step and $resolution a tenth of it. An empty query means its default.
 type Queries struct {
-	// Alive has a result if Prometheus measured anything. A step without one is a gap, and not a step without use.
+	// Alive has a result if Prometheus has samples. A step without a result is a gap, and not a step without usage.
 	Alive string `yaml:"alive,omitempty"`
-	// GPUs gives the share of time in which each GPU was busy, by cluster and uuid, with node or instance; of one that MIG cut up,
-	// by gpu_instance as well.
+	// GPUs returns the share of time in which each GPU was busy, by cluster and uuid, with node or instance. With MIG
+	// it is also by gpu_instance.
 	GPUs string `yaml:"gpus,omitempty"`
-	// GPUNames has the GPU's name in the label name, by cluster and uuid. Of a MIG instance it ends in MIG and its profile.
+	// GPUNames has the GPU's name in the label name, by cluster and uuid. The name of a MIG instance ends in MIG and
+	// its profile.
 	GPUNames string `yaml:"gpu_names,omitempty"`
-	// GPUHolders has a series for each holder of a GPU.
+	// GPUHolders has one series for each holder of a GPU.
 	GPUHolders string `yaml:"gpu_holders,omitempty"`
-	// Working gives for how much of each second a model was at work, by cluster and model.
+	// Working returns the busy seconds a second of a model, by cluster and model.
 	Working string `yaml:"working,omitempty"`
-	// Engines has the models, by cluster and model, that engines compute which run nothing but models of one's own.
+	// Engines returns the models, by cluster and model, of engines that run only your own models.
 	Engines string `yaml:"engines,omitempty"`
-	// Requests and Successes give requests a second by model, Tokens tokens a second by model, direction and tier, and Images
-	// generated images a second by model.
+	// Requests and Successes return requests a second by model. Tokens returns tokens a second by model, direction and
+	// tier. Images returns generated images a second by model.
 	Requests  string `yaml:"requests,omitempty"`
 	Successes string `yaml:"successes,omitempty"`
 	Tokens    string `yaml:"tokens,omitempty"`
 	Images    string `yaml:"images,omitempty"`
-	// GatewaySpend gives what a gateway says that requests cost, in its currency a second, by model and department.
+	// GatewaySpend returns the cost of requests as reported by a gateway, in its currency a second, by model and
+	// department.
 	GatewaySpend string `yaml:"gateway_spend,omitempty"`
-	// Values gives what inferences were worth in Canadian dollars a second, by model. There is no default; for its models
-	// it stands in for a value of each inference.
+	// Values returns the value of inferences in Canadian dollars a second, by model. It has no default. It replaces the
+	// configured value of each inference of its models.
 	Values string `yaml:"values,omitempty"`
 }
 
-// defaults read the canonical series, which any exporter can fill.
+// defaults read the canonical series, which any exporter can supply.
 var defaults = Queries{ //nolint:gosec // Tokens are what models read and write; none of them is a credential.
 	Alive: `count(count_over_time(up[$step]))`,
 	GPUs:  `avg by (cluster, instance, node, uuid, gpu_instance) (avg_over_time(gpu:gpu_utilization:ratio[$step]))`,
@@ -58,9 +60,9 @@ var defaults = Queries{ //nolint:gosec // Tokens are what models read and write;
 	GPUHolders: `max by (cluster, instance, node, uuid, gpu_instance, namespace, exported_namespace, pod, exported_pod, container, exported_container, slurm_job, unit) (` +
 		`last_over_time(gpu_allocation_info[$step])) or ` +
 		`max by (cluster, instance, node, uuid, gpu_instance) (last_over_time(gpu:gpu_holders:count[$step])) unless on (cluster, uuid) last_over_time(gpu_allocation_info[$step])`,
-	// A forward pass is work; where nobody times it, the whole request is taken for it. Sources of one model are told apart at every
-	// moment and averaged after that: a model that changes from one source to another within a step is not counted by both. What
-	// a gateway passes on is work elsewhere.
+	// Busy time is the time of forward passes, or of complete requests if forward passes are not timed. The sources of
+	// one model are selected at every moment and averaged after that. So a model that changes its source within a step
+	// is not counted twice. Requests that a gateway forwards are computed elsewhere.
 	Working: `avg_over_time((sum by (cluster, model) (model:ml_inference_forward_pass_seconds:mean_5m` + servers + ` * ` +
 		`on (cluster, namespace, model, version, source) model:ml_inference_requests:rate5m))[$step:$resolution]) or ` +
 		`avg_over_time((sum by (cluster, model) (model:ml_inference_duration_seconds:mean_5m` + servers + ` * ` +
@@ -71,24 +73,24 @@ var defaults = Queries{ //nolint:gosec // Tokens are what models read and write;
 		`model:ml_inference_failures:ratio_rate5m * on (cluster, namespace, model, version, source) group_left () ` +
 		`model:ml_inference_requests:rate5m) or 0 * sum by (model) (model:ml_inference_requests:rate5m)))[$step:$resolution])`,
 	Tokens: `avg_over_time((sum by (model, direction, tier) (model:ml_inference_tokens:rate5m))[$step:$resolution])`,
-	// LiteLLM's counters. Without a price list of its own it has no spend, and a request without a model's name has the one that
-	// served it.
+	// LiteLLM's counters. Without a price list of its own LiteLLM has no spend. A request without a requested model has
+	// the model that served it.
 	Images: `sum by (model) (label_replace(rate(litellm_images_generated_metric_total{requested_model!~"|None"}[$step]), "model", "$1", "requested_model", "(.+)"))`,
 	GatewaySpend: `sum by (model, department) (label_replace(` +
 		`label_replace(rate(litellm_spend_metric_total{requested_model!~"|None"}[$step]), "model", "$1", "requested_model", "(.+)") or ` +
 		`rate(litellm_spend_metric_total{requested_model=~"|None"}[$step]), "department", "$1", "team_alias", "(.+)"))`,
 }
 
-// servers are the sources of models but for gateways and clients: see "One model, counted once" in docs/adapters.md.
+// servers selects all sources of models except gateways and clients: see "One model, counted once" in docs/adapters.md.
 const servers = `{source!~"envoy-ai-gateway|litellm|otel-client"}`
 
-// Holder is a rule for whose a GPU's holder is. Globs that are empty match all.
+// Holder is a rule that maps the holder of a GPU to an owner. An empty glob matches everything.
 type Holder struct {
 	Namespace, Pod, Container, SlurmJob, Unit, Node string
 	Owner                                           Owner
 }
 
-// Validate says which glob is none.
+// Validate returns an error for an invalid glob.
 func (h Holder) Validate() error {
 	for _, glob := range []string{h.Namespace, h.Pod, h.Container, h.SlurmJob, h.Unit, h.Node} {
 		if _, err := path.Match(glob, ""); err != nil {
@@ -98,12 +100,12 @@ func (h Holder) Validate() error {
 	return nil
 }
 
-// Querier is the part of Prometheus's API that is needed.
+// Querier is the subset of Prometheus's API that is needed.
 type Querier interface {
 	Query(ctx context.Context, query string, ts time.Time, opts ...v1.Option) (model.Value, v1.Warnings, v1.Infos, error)
 }
 
-// Prometheus is a Source that asks a Prometheus server.
+// Prometheus is a Source that queries a Prometheus server.
 type Prometheus struct {
 	API     Querier
 	Queries Queries
@@ -115,12 +117,12 @@ type Prometheus struct {
 
 var _ Source = Prometheus{}
 
-// inStep puts the length of a step into a query.
+// inStep inserts the length of a step into a query.
 func inStep(query string, step time.Duration) string {
 	return strings.NewReplacer("$step", model.Duration(step).String(), "$resolution", model.Duration(step/10).String()).Replace(query)
 }
 
-// Usage implements Source. A query without a result means that nothing was used.
+// Usage implements Source. A query without a result means that there was no usage.
 func (p Prometheus) Usage(ctx context.Context, end time.Time, step time.Duration) (Usage, error) {
 	ask := func(query, otherwise string) (model.Vector, error) {
 		query = inStep(cmp.Or(query, otherwise), step)
@@ -131,7 +133,8 @@ func (p Prometheus) Usage(ctx context.Context, end time.Time, step time.Duration
 			return nil, fmt.Errorf("query %s: %w", query, err)
 		}
 		if len(warnings) > 0 {
-			// A part of a distributed Prometheus did not answer, and this step is asked for once.
+			// One component of a distributed Prometheus did not answer. A step is queried successfully only once, so
+			// the result must be complete.
 			return nil, fmt.Errorf("query %s: the result may be incomplete: %s", query, strings.Join(warnings, "; "))
 		}
 		vector, ok := value.(model.Vector)
@@ -205,7 +208,7 @@ func (p Prometheus) Usage(ctx context.Context, end time.Time, step time.Duration
 	for _, s := range spent {
 		department := strings.ToLower(string(s.Metric["department"]))
 		if department == "none" {
-			department = "" // LiteLLM's word for a key without a team.
+			department = "" // LiteLLM uses this for a key without a team.
 		}
 		if v, ok := amount(s); ok {
 			u.Gateway[Owner{department, string(s.Metric["model"])}] += v
@@ -225,7 +228,7 @@ func (p Prometheus) Usage(ctx context.Context, end time.Time, step time.Duration
 	return u, nil
 }
 
-// amount is false for what is none: a rate below zero or NaN would lower a counter or spoil it for ever.
+// amount returns false for an invalid value: a rate below zero or NaN would lower a counter, or make it NaN forever.
 func amount(s *model.Sample) (float64, bool) {
 	v := float64(s.Value)
 	return v, v >= 0 && !math.IsInf(v, 0)

@@ -4,14 +4,15 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/prices"
 )
 
-// use is something with a price for each use, at so much for one second.
+// use is usage that is priced by unit, per second.
 type use struct {
 	model, tier string
 	unit        prices.Unit
 	perSecond   float64
 }
 
-// directions are the wholes that tokens are counted by, with their parts in the order in which a token belongs to one of them.
+// directions are the totals by which tokens are counted. Their parts are in the order in which a token is assigned to
+// one of them.
 var directions = []struct {
 	direction string
 	unit      prices.Unit
@@ -30,8 +31,8 @@ type part struct {
 	unit      prices.Unit
 }
 
-// uses are what was used that can have a price for each use. Every token is in one of them: a part of the input or the output
-// that has a price of its own is taken out of the whole, and one that has none costs what the whole does.
+// uses returns all usage that can be priced by unit. Every token is in exactly one use. A kind of token with its own
+// price is subtracted from the total of its direction. A kind without a price stays in the total.
 func (u Usage) uses(priced func(prices.Unit, string, string) bool) []use {
 	var all []use
 	for model, rate := range u.Requests {
@@ -58,7 +59,7 @@ func (u Usage) uses(priced func(prices.Unit, string, string) bool) []use {
 	return all
 }
 
-// talks says which models have tokens.
+// talks returns the models that have tokens.
 func (u Usage) talks() map[string]bool {
 	all := map[string]bool{}
 	for key, rate := range u.Tokens {

@@ -8,16 +8,17 @@ import (
 	"time"
 )
 
-// PerUse are the units of what is bought by use.
+// PerUse are the units of usage that is priced by unit.
 var PerUse = []Unit{
 	Request, InputToken, CachedToken, CacheWriteToken, AudioInToken, ImageInToken, OutputToken, ReasoningToken, AudioOutToken, ImageOutToken, Image,
 }
 
-// MaxListBytes bounds a price list. The largest one in use has 2 MB.
+// MaxListBytes bounds a price list. The largest list in use has 2 MB.
 const MaxListBytes = 64 << 20
 
-// keys are those of LiteLLM's model_prices_and_context_window.json, without the tier that may stand behind them. The type
-// ModelInfoBase in its litellm/types/utils.py has them all. The longer ones come first: the others begin as they do.
+// keys are the keys of LiteLLM's model_prices_and_context_window.json, without the tier that may follow. The type
+// ModelInfoBase in its litellm/types/utils.py has all of them. Longer keys come first, because shorter ones are their
+// prefixes.
 var keys = []struct {
 	key  string
 	unit Unit
@@ -32,12 +33,12 @@ var keys = []struct {
 	{"input_cost_per_token", InputToken},
 	{"output_cost_per_token", OutputToken},
 	{"input_cost_per_request", Request},
-	{"input_cost_per_query", Request}, // of models that put documents in order
+	{"input_cost_per_query", Request}, // for models that rank documents
 	{"output_cost_per_image", Image},
 }
 
-// unitOf is what a key of a price list is about. A tier is written as input_cost_per_token_batches, …_priority or
-// …_above_200k_tokens, and is batch, priority or above_200k here.
+// unitOf returns the unit and the tier of a key. The key input_cost_per_token_batches, …_priority or
+// …_above_200k_tokens has the tier batch, priority or above_200k.
 func unitOf(key string) (unit Unit, tier string, ok bool) {
 	for _, k := range keys {
 		rest, found := strings.CutPrefix(key, k.key)
@@ -53,8 +54,8 @@ func unitOf(key string) (unit Unit, tier string, ok bool) {
 	return "", "", false
 }
 
-// ParseList reads a price list: an object from model to object with prices, as LiteLLM's. Keys that are none of those above do
-// not matter here. The list says neither a currency nor a date.
+// ParseList reads a price list: an object from model to an object with prices, as in LiteLLM. All other keys are
+// ignored. The list has neither a currency nor a date.
 func ParseList(data []byte, currency string, from time.Time) ([]Entry, error) {
 	var models map[string]json.RawMessage
 	if err := json.Unmarshal(data, &models); err != nil {
@@ -62,7 +63,7 @@ func ParseList(data []byte, currency string, from time.Time) ([]Entry, error) {
 	}
 	names := make([]string, 0, len(models))
 	for name := range models {
-		// sample_spec describes the others, in words.
+		// sample_spec describes the other entries in words.
 		if name != "sample_spec" {
 			names = append(names, name)
 		}
@@ -106,14 +107,14 @@ func parseModel(name string, values map[string]json.RawMessage) ([]Entry, error)
 			return nil, fmt.Errorf("%s.%s: %w", name, key, err)
 		}
 		if e.Price == 0 && elsewhere {
-			continue // It is sold by the second, the character or the image, and not given away.
+			continue // It is priced by the second, the character or the image, and is not free.
 		}
 		entries = append(entries, e)
 	}
 	return entries, nil
 }
 
-// pricedOtherwise says that a model costs something by a unit that counters of requests and tokens do not tell.
+// pricedOtherwise reports whether a model has a price by a unit that counters of requests and tokens do not measure.
 func pricedOtherwise(values map[string]json.RawMessage) bool {
 	for key, raw := range values {
 		if unit, _, ok := unitOf(key); ok && unit != Image {

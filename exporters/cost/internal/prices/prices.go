@@ -1,8 +1,10 @@
-// Package prices knows what is not on a bill: what an hour of a GPU, a request or a token costs.
+// Package prices has the prices of usage that is not on a bill: the hour of a GPU, a request, a token.
 //
-// Input: entries of the configuration and price lists in the JSON shape that gateways for language models use. Output:
-// prices in Canadian dollars at an instant. What has no price is said to have none, and is never free. A Book is not
-// changed after it was made.
+// Input: entries of the configuration, and price lists in LiteLLM's JSON format.
+//
+// Output: prices in Canadian dollars at an instant. A missing price is reported as missing and never as zero.
+//
+// State: none. A Book is immutable.
 package prices
 
 import (
@@ -15,10 +17,10 @@ import (
 	"time"
 )
 
-// Unit is what a price is for.
+// Unit is the unit that a price is for.
 type Unit string
 
-// The units of prices. Parts of the input and of the output end as their whole does.
+// The units of prices. The name of a kind of input or output token ends like that of its total.
 const (
 	GPUHour         Unit = "gpu_hour"
 	Request         Unit = "request"
@@ -31,28 +33,28 @@ const (
 	ReasoningToken  Unit = "reasoning_output_token"
 	AudioOutToken   Unit = "audio_output_token"
 	ImageOutToken   Unit = "image_output_token"
-	Image           Unit = "image" // that was generated
+	Image           Unit = "image" // a generated image
 )
 
 // Entry is a price.
 type Entry struct {
 	Unit Unit
-	// Resource is a glob of what has the price: the name of a GPU, or of a model.
+	// Resource is a glob of the GPU or model that has the price.
 	Resource string
-	// Node is a glob of the machine; it is for GPUs, and empty for any machine.
+	// Node is a glob of the host. It is for GPUs, and empty for any host.
 	Node string
-	// Tier is a class of requests with a price of its own, such as batch or above_200k. It is empty for all others.
+	// Tier is a class of requests with its own price, such as batch or above_200k. It is empty for all others.
 	Tier string
 	// Price is in Currency, for one unit.
 	Price    float64
 	Currency string
-	// From is when the price begins to hold; the entry that began last counts. Zero holds always.
+	// From is the time from which the price is valid. The entry with the latest one counts. Zero is always valid.
 	From time.Time
-	// Listed says that it comes from a price list, most of whose models nobody here uses.
+	// Listed means that the price comes from a list. Most models of a list are not used here.
 	Listed bool
 }
 
-// Validate says what is wrong with the entry.
+// Validate returns the error of an invalid entry.
 func (e Entry) Validate() error {
 	switch {
 	case e.Resource == "":
@@ -73,9 +75,9 @@ type Rate func(currency string, at time.Time) (cad float64, ok bool)
 
 // Book has all prices.
 type Book struct {
-	// configured are the entries that come from no price list, in their order.
+	// configured are the entries that are not from a price list, in their order.
 	configured []Entry
-	// exact are the entries for a model's name, which price lists have thousands of; patterns are the others.
+	// exact are the entries for one model name, of which price lists have thousands. patterns are the others.
 	exact    map[named][]Entry
 	patterns []Entry
 	aliases  map[string]string
@@ -88,14 +90,14 @@ type named struct {
 	tier, name string
 }
 
-// WithAliases returns the book with other names of models: what a gateway calls a model, and what the model is.
+// WithAliases returns the book with aliases: the name of a model in a gateway, and the model whose price applies.
 func (b Book) WithAliases(aliases map[string]string) Book {
 	b.aliases = aliases
 	return b
 }
 
-// NewBook makes a book. Of the entries for a thing the more exact one counts, then the one that began last, then the one
-// that stands last.
+// NewBook returns a book. If several entries match, the more exact one counts, then the one with the latest From, then
+// the last one in the list.
 func NewBook(entries []Entry, rate Rate) (Book, error) {
 	for _, e := range entries {
 		if err := e.Validate(); err != nil {
@@ -122,7 +124,7 @@ func NewBook(entries []Entry, rate Rate) (Book, error) {
 	return b, nil
 }
 
-// exactness orders globs: a name before a pattern, a pattern with more letters before one with fewer.
+// exactness orders globs: a name before a pattern, and a pattern with more literal characters before one with fewer.
 func (e Entry) exactness() int {
 	score := 0
 	for _, glob := range []string{e.Resource, e.Node} {
@@ -134,7 +136,7 @@ func (e Entry) exactness() int {
 	return score
 }
 
-// escape keeps the slashes of model names from being separators, which * does not match.
+// escape replaces the slashes of model names. In a glob they are separators, which * does not match.
 func escape(s string) string { return strings.ReplaceAll(s, "/", "\x00") }
 
 func matches(glob, s string) bool {
@@ -142,13 +144,14 @@ func matches(glob, s string) bool {
 	return err == nil && ok
 }
 
-// Price is what one unit of a resource costs in Canadian dollars at an instant. It is false where nothing is known: no
-// entry, or no exchange rate.
+// Price is the price of one unit of a resource in Canadian dollars at an instant. It returns false if there is no entry
+// or no exchange rate.
 func (b Book) Price(unit Unit, resource, node string, at time.Time) (float64, bool) {
 	return b.price(unit, "", resource, node, at)
 }
 
-// InTier is what one unit of a model costs in a tier, or where that has no price of its own, what it costs otherwise.
+// InTier is the price of one unit of a model in a tier. If the tier has no price of its own, it is the price without a
+// tier.
 func (b Book) InTier(unit Unit, tier, model string, at time.Time) (float64, bool) {
 	if tier != "" {
 		if price, ok := b.price(unit, tier, model, "", at); ok {
@@ -158,7 +161,7 @@ func (b Book) InTier(unit Unit, tier, model string, at time.Time) (float64, bool
 	return b.price(unit, "", model, "", at)
 }
 
-// Configured says whether a model has a price of the configuration, and not of a list alone.
+// Configured reports whether a model has a price in the configuration, not only in a list.
 func (b Book) Configured(model string, at time.Time) bool {
 	return slices.ContainsFunc(PerUse, func(unit Unit) bool {
 		e, ok := b.find(unit, "", model, "", at)
@@ -175,8 +178,8 @@ func (b Book) price(unit Unit, tier, resource, node string, at time.Time) (float
 	return e.Price * rate, ok
 }
 
-// find is the entry of a resource. A model is looked up by its name, then by what it is an alias of, then without the
-// names of providers before it: azure/eu/gpt-4o, eu/gpt-4o, gpt-4o.
+// find returns the entry of a resource. A model is looked up by its name, then by the model of its alias, then without
+// the provider names in front of it: azure/eu/gpt-4o, eu/gpt-4o, gpt-4o.
 func (b Book) find(unit Unit, tier, resource, node string, at time.Time) (Entry, bool) {
 	names := []string{resource}
 	if unit != GPUHour {
@@ -205,15 +208,15 @@ func (b Book) find(unit Unit, tier, resource, node string, at time.Time) (Entry,
 	return Entry{}, false
 }
 
-// Listed is a price as it is now.
+// Listed is a current price.
 type Listed struct {
 	Resource string
 	Unit     Unit
 	CAD      float64
 }
 
-// List returns the prices that hold at an instant, without those of tiers and those that cannot be converted, in the order of
-// their names. Of price lists it has those of models that are used: the list in use has prices of thousands.
+// List returns the prices that are valid at an instant, ordered by name, without tiers and without prices that cannot
+// be converted. From price lists it has only the models that are used, because the list in use has thousands.
 func (b Book) List(at time.Time, used []string) []Listed {
 	entries := slices.Clone(b.configured)
 	for _, model := range used {

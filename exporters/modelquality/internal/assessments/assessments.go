@@ -1,7 +1,8 @@
-// Package assessments pulls judgements of responses that are in MLflow and not in OTLP.
+// Package assessments pulls evaluations of responses that are in MLflow but not in OTLP.
 //
-// In flow the traces of experiments with their assessments, by MLflow's API, on a clock. Out flow evaluations, each once. A Puller owns the
-// cursor, which says up to when it has read; with a file it outlives the process. Texts of traces are neither asked for nor kept.
+// Input: the traces of experiments with their assessments, through MLflow's API, periodically. Output: evaluations, each once. State: the
+// Puller's cursor, which is the time up to which it has read; with a file it outlives the process. The package never requests or keeps the
+// texts of traces.
 package assessments
 
 import (
@@ -27,18 +28,19 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 )
 
-// Bounds of a cycle.
+// Limits of one cycle.
 const (
 	PageSize  = 100
 	maxTraces = 20_000
-	// overlap is how much later than others an assessment may be written that has an earlier time: clocks differ.
+	// overlap is the time that is read again before the cursor. Clocks differ, so an assessment can appear later than others with a later
+	// time.
 	overlap = 5 * time.Minute
-	// maxTaken bounds the assessments that are remembered within the overlap.
+	// maxTaken limits the assessments that are remembered within the overlap.
 	maxTaken = 200_000
 	maxText  = 512
 )
 
-// Server has traces.
+// Server provides experiments and traces.
 type Server interface {
 	Experiment(ctx context.Context, name string) (string, error)
 	Traces(ctx context.Context, experiment string, since time.Time, most int, page string) (lineage.Page, error)
@@ -46,23 +48,23 @@ type Server interface {
 
 var _ Server = (*lineage.Registry)(nil)
 
-// Experiment is one whose traces are read.
+// Experiment is an MLflow experiment whose traces are read.
 type Experiment struct {
-	// ID, or Name where it is empty.
+	// ID, or Name if ID is empty.
 	ID, Name string
-	// Model is meant where the spans of a trace have not come here; it may be empty.
+	// Model is used if the exporter has not received the spans of a trace; it may be empty.
 	Model string
 }
 
-// Options of a Puller.
+// Options configure a Puller.
 type Options struct {
 	Server      Server
 	Experiments []Experiment
-	// Lookback is how old a trace may be whose assessments are read.
+	// Lookback is the maximum age of a trace whose assessments are read.
 	Lookback time.Duration
-	// File keeps the cursor; it may be empty.
+	// File stores the cursor; it may be empty.
 	File string
-	// Take counts evaluations. After an error they come again.
+	// Take counts evaluations. After an error the same evaluations are passed again.
 	Take   func([]convention.Evaluation) error
 	Now    func() time.Time
 	Logger *slog.Logger
@@ -72,7 +74,7 @@ type Options struct {
 type Puller struct {
 	Options
 	descs     descs
-	ids       map[string]string // of experiments by name
+	ids       map[string]string // experiment IDs by name
 	truncated bool
 
 	mu              sync.Mutex
@@ -80,11 +82,11 @@ type Puller struct {
 	counted, passed int64
 }
 
-// state is what has been read.
+// state is the stored progress.
 type state struct {
 	// Cursor is the time of the last assessment.
 	Cursor time.Time `json:"cursor"`
-	// Taken are those of the overlap, by id, and their times.
+	// Taken has the times of the assessments within the overlap, by ID.
 	Taken map[string]time.Time `json:"taken"`
 }
 
@@ -100,7 +102,7 @@ func newDescs(c *catalogue.Catalogue) descs {
 	}
 }
 
-// New makes a Puller. Without a cursor it begins now.
+// New returns a Puller. Without a stored cursor it starts with the present time.
 func New(o Options) (*Puller, error) {
 	if o.Server == nil || len(o.Experiments) == 0 || o.Lookback <= 0 || o.Take == nil || o.Now == nil || o.Logger == nil {
 		return nil, errors.New("assessments need a server, experiments, a lookback above 0, a taker, a clock and a logger")
@@ -127,7 +129,7 @@ func New(o Options) (*Puller, error) {
 	return p, nil
 }
 
-// Cycle reads what is new. An experiment that fails does not stop another.
+// Cycle reads new assessments. An experiment that fails does not stop the others.
 func (p *Puller) Cycle(ctx context.Context) error {
 	cursor := p.state.Cursor
 	var errs []error
@@ -141,7 +143,7 @@ func (p *Puller) Cycle(ctx context.Context) error {
 		}
 	}
 	p.mu.Lock()
-	// After an error the same is read again, and told apart by what is taken.
+	// After an error the cursor stays, and the next cycle skips what Taken contains.
 	if len(errs) == 0 || len(p.state.Taken) > maxTaken {
 		p.state.Cursor = cursor
 		maps.DeleteFunc(p.state.Taken, func(_ string, at time.Time) bool { return at.Before(cursor.Add(-overlap)) })
@@ -153,7 +155,7 @@ func (p *Puller) Cycle(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// pull reads one experiment, and returns the time of its newest assessment.
+// pull reads one experiment and returns the time of its newest assessment.
 func (p *Puller) pull(ctx context.Context, e Experiment) (newest time.Time, err error) {
 	id, err := p.id(ctx, e)
 	if err != nil {
@@ -199,7 +201,7 @@ func (p *Puller) id(ctx context.Context, e Experiment) (string, error) {
 	return id, err
 }
 
-// take hands over what is new of a page.
+// take passes on the new assessments of a page.
 func (p *Puller) take(traces []lineage.Trace, model string) (newest time.Time, err error) {
 	var evaluations []convention.Evaluation
 	fresh, passed := make(map[string]time.Time), int64(0)
@@ -238,7 +240,7 @@ func (p *Puller) take(traces []lineage.Trace, model string) (newest time.Time, e
 	return newest, nil
 }
 
-// evaluation reads an assessment. Expectations say what an answer should be and judge none.
+// evaluation converts an assessment. Expectations are skipped: they describe the right answer and evaluate none.
 func evaluation(trace string, a *lineage.Assessment, model string) (convention.Evaluation, bool) {
 	e := convention.Evaluation{
 		Of: -1, Inside: true, Logged: true, Pulled: true, Otherwise: model, Name: strings.ToLower(clip(a.Name)), Explanation: a.Rationale,
@@ -247,7 +249,7 @@ func evaluation(trace string, a *lineage.Assessment, model string) (convention.E
 	if a.Name == "" || a.Feedback == nil || a.Valid != nil && !*a.Valid {
 		return e, false
 	}
-	// A trace that came from OpenTelemetry is called by the same id.
+	// A trace that came from OpenTelemetry has the same ID.
 	decode(e.Trace[:], strings.TrimPrefix(trace, "tr-"))
 	decode(e.Span[:], a.SpanID)
 	switch v := a.Feedback.Value.(type) {
@@ -271,7 +273,7 @@ func evaluation(trace string, a *lineage.Assessment, model string) (convention.E
 
 func clip(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxText)], "") }
 
-// decode reads an id, which stays zero if the text is none.
+// decode decodes a hexadecimal ID. It leaves zeros if the text is not one.
 func decode(into []byte, text string) {
 	b, err := hex.DecodeString(text)
 	if err == nil && len(b) == len(into) {
@@ -279,7 +281,7 @@ func decode(into []byte, text string) {
 	}
 }
 
-// save writes the cursor so that a crash leaves the old one or the new one.
+// save writes the cursor atomically: after a crash the file has the old or the new cursor.
 func (p *Puller) save() error {
 	if p.File == "" {
 		return nil

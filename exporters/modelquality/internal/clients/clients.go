@@ -1,8 +1,8 @@
-// Package clients says which client may count for which model.
+// Package clients decides which client may count for which model.
 //
-// Input: the configuration, the client of a request, as authentication names it, and the model that a span names. Output:
-// whether it counts for that model; if not, it counts as "other". State: the names that each client has used, within
-// limits of its own, so that no client can take the places of another, freeze its bins or start its retraining.
+// Input: the configuration, the authenticated client of a request, and the model that a span names. Output: the model and version to count;
+// "other" if the client may not name them. State: the models and versions that each client has used, within its own limits. A client can
+// never use up the limit of another, freeze its bins or start its retraining.
 package clients
 
 import (
@@ -16,14 +16,14 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/limit"
 )
 
-// Config is what one client may do.
+// Config has the permissions and limits of one client.
 type Config struct {
-	// Models are patterns of the names that are this client's alone.
+	// Models are patterns of the models that only this client may send.
 	Models []string `yaml:"models"`
-	// MaxModels and MaxVersions bound its models, and its pairs of model and version.
+	// MaxModels limits its models, MaxVersions its pairs of model and version.
 	MaxModels   int `yaml:"max_models"`
 	MaxVersions int `yaml:"max_versions"`
-	// MaxDetails bounds its exceptions, feature ages and evaluations; by default its share is as great as that of versions.
+	// MaxDetails limits its exceptions, feature ages and evaluations. The default share equals its share of the versions.
 	MaxDetails int `yaml:"max_details,omitempty"`
 }
 
@@ -44,7 +44,7 @@ func (c *Config) Validate(at config.At) {
 	}
 }
 
-// CheckPatterns reports patterns that are none.
+// CheckPatterns reports invalid patterns.
 func CheckPatterns(at config.At, key string, patterns []string) {
 	for _, p := range patterns {
 		if _, err := path.Match(p, ""); err != nil || p == "" {
@@ -53,15 +53,15 @@ func CheckPatterns(at config.At, key string, patterns []string) {
 	}
 }
 
-// Clients are those of a configuration.
+// Clients are the clients of a configuration.
 type Clients struct {
 	allowed []string
 	clients map[string]*client
 	names   []string // of the clients, sorted
-	// others are all who are not configured, together: they have the places that the clients leave.
+	// others are all unconfigured clients together. They share what the configured limits leave.
 	others  *client
 	limiter func(name string, most int) *limit.Limiter
-	refused *limit.Limiter // lets nothing through, and counts
+	refused *limit.Limiter // admits nothing, and counts what it refuses
 }
 
 type client struct {
@@ -71,8 +71,8 @@ type client struct {
 
 type limits struct{ models, versions *limit.Limiter }
 
-// New makes Clients. Without allowed all models that are no client's may be named by all. Limiters come from limiter.
-// Models and versions are all the places that there are.
+// New returns Clients. Without allowed, every client may send all models that belong to no client. models and versions are the total
+// limits. limiter creates the limiters.
 func New(allowed []string, by map[string]Config, models, versions int, limiter func(name string, most int) *limit.Limiter) *Clients {
 	if len(allowed) == 0 && len(by) == 0 {
 		return nil
@@ -92,7 +92,7 @@ func (c *Clients) limits(cfg Config) *limits {
 	return &limits{c.limiter("client_models", cfg.MaxModels), c.limiter("client_versions", cfg.MaxVersions)}
 }
 
-// Name is the model and version that a client's span counts for. Other without a version is what it may not name.
+// Name returns the model and version that a client's span counts for. A refused model becomes Other without a version.
 func (c *Clients) Name(by, model, version string) (string, string) {
 	if c == nil || model == "" || model == limit.Other {
 		return model, version
@@ -114,7 +114,7 @@ func (c *Clients) Name(by, model, version string) (string, string) {
 	return model, version
 }
 
-// Client is the first of the clients, by name, whose model it is; empty if it is none's.
+// Client returns the first client, by name, that owns the model, or "".
 func (c *Clients) Client(model string) string {
 	for _, name := range c.names {
 		if matches(c.clients[name].Models, model) {
@@ -124,19 +124,24 @@ func (c *Clients) Client(model string) string {
 	return ""
 }
 
-// Divide divides a number of places among the clients: as many as each asks for, or else its share of the versions. What is left is
-// under the empty name.
-func Divide(by map[string]Config, versions, places int) map[string]int {
+// Divide divides a limit among the clients. A client gets the number that it configures, otherwise its share of the versions. The rest is
+// under the empty name. own returns the number that a client configures, or 0; it may be nil.
+func Divide(by map[string]Config, versions, places int, own func(Config) int) map[string]int {
 	shares := map[string]int{"": places}
 	for name, cfg := range by {
-		shares[name] = cfg.MaxDetails
-		if cfg.MaxDetails == 0 {
+		if own != nil {
+			shares[name] = own(cfg)
+		}
+		if shares[name] == 0 {
 			shares[name] = places * cfg.MaxVersions / max(versions, 1)
 		}
 		shares[""] -= shares[name]
 	}
 	return shares
 }
+
+// Details returns the number of exceptions, feature ages and evaluations that a client configures, or 0.
+func Details(c Config) int { return c.MaxDetails }
 
 // May reports whether a client may count for a model.
 func (c *Clients) May(by, model string) bool {
@@ -154,7 +159,7 @@ func (c *Clients) May(by, model string) bool {
 	return len(c.allowed) == 0 || matches(c.allowed, model)
 }
 
-// Readmit gives the places of models and versions back that are forgotten.
+// Readmit returns the limits used by models and versions that were forgotten. left are the remaining ones.
 func (c *Clients) Readmit(left iter.Seq2[string, string]) {
 	if c == nil {
 		return

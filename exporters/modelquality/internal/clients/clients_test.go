@@ -89,9 +89,10 @@ func TestNobodyUsesUpThePlacesOfAnother(t *testing.T) {
 
 func TestPlacesAreDividedAsAskedOrByVersions(t *testing.T) {
 	by := map[string]Config{"asks": {MaxVersions: 20, MaxDetails: 700}, "does-not": {MaxVersions: 20}}
-	require.Equal(t, map[string]int{"asks": 700, "does-not": 200, "": 1100}, Divide(by, 200, 2000))
-	require.Equal(t, map[string]int{"": 2000}, Divide(nil, 200, 2000))
-	require.Negative(t, Divide(by, 200, 700)[""], "they ask for more than there is")
+	require.Equal(t, map[string]int{"asks": 700, "does-not": 200, "": 1100}, Divide(by, 200, 2000, Details))
+	require.Equal(t, map[string]int{"": 2000}, Divide(nil, 200, 2000, Details))
+	require.Equal(t, map[string]int{"asks": 200, "does-not": 200, "": 1600}, Divide(by, 200, 2000, nil), "by the versions alone")
+	require.Negative(t, Divide(by, 200, 700, Details)[""], "they ask for more than there is")
 }
 
 func TestAModelIsOfTheFirstClientByName(t *testing.T) {

@@ -1,7 +1,8 @@
-// Package content measures the texts that a language model is asked and answers.
+// Package content measures the prompts and answers of language models.
 //
-// In flow the value of an attribute: a text, or messages as JSON or as values of OTLP. Out flow numbers and kinds: how long, which
-// script and language, whether it is a refusal, empty, or valid JSON, and a hash that tells two answers apart. Nothing keeps a text, or a part of one.
+// Input: the value of an attribute: a text, or messages as JSON or as OTLP values. Output: length, script, language, kind of answer (text,
+// empty, refused, tool calls, repeated), whether it is valid JSON, and a hash that distinguishes answers. State: none. The package never
+// keeps a text or a part of one.
 package content
 
 import (
@@ -16,16 +17,16 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 )
 
-// maxBytes bounds the messages that are parsed; the characters of longer ones are counted as they are. maxDepth bounds how deep.
+// maxBytes limits the messages that are parsed. Longer ones are not parsed; all their characters count. maxDepth limits the nesting.
 const (
 	maxBytes = 1 << 20
 	maxDepth = 16
 )
 
-// Kind is what an answer is.
+// Kind is the kind of an answer.
 type Kind uint8
 
-// The kinds.
+// Kinds of answers.
 const (
 	Text Kind = iota
 	Nothing
@@ -35,39 +36,39 @@ const (
 	kinds
 )
 
-// String is the bin of the field.
+// String returns the bin of the field text.answer.
 func (k Kind) String() string {
 	return [kinds]string{"text", "empty", "refused", "tool_calls", "repeated"}[k]
 }
 
-// Measures of a text.
+// Measures are the measurements of a text.
 type Measures struct {
 	// Characters are Unicode code points.
 	Characters int
 	Kind       Kind
-	// Script is that of most letters at the beginning, or empty: no letters.
+	// Script is the script of most of the first letters; empty without letters.
 	Script string
-	// Language is that of the beginning, by its code, or empty: no letters.
+	// Language is the language code of the beginning; empty without letters.
 	Language string
-	// JSON is whether the text is valid JSON.
+	// JSON means that the text is valid JSON.
 	JSON bool
-	// Hash is that of the text.
+	// Hash is the hash of the text.
 	Hash uint64
 }
 
-// Reader measures texts. It does not change once it is made.
+// Reader measures texts. It is immutable.
 type Reader struct {
 	refusals []string
 	seed     maphash.Seed
 }
 
-// Refusals are how refusals begin, in lower case. They are English.
+// Refusals are the built-in beginnings of refusals, in lower case and in English.
 var Refusals = []string{
 	"i can't", "i cannot", "i can not", "i'm sorry, but i can", "i am sorry, but i can", "sorry, but i can", "sorry, i can't", "i'm unable to", "i am unable to",
 	"i'm not able to", "i am not able to", "i won't be able to", "i must decline", "i apologize, but i can", "as an ai language model, i can", "i'm sorry, i can't",
 }
 
-// New makes a Reader that knows more ways to refuse than Refusals.
+// New returns a Reader that recognizes more in addition to Refusals.
 func New(more []string) *Reader {
 	r := &Reader{seed: maphash.MakeSeed()}
 	for _, s := range append(append([]string(nil), Refusals...), more...) {
@@ -76,14 +77,14 @@ func New(more []string) *Reader {
 	return r
 }
 
-// Length counts the characters of messages.
+// Length returns the number of characters of messages.
 func (r *Reader) Length(v otlp.Value, messages bool) int {
 	t := texts{}
 	t.read(v, messages)
 	return t.characters
 }
 
-// Answer measures what a model answered. messages says that the value may be messages and not the text itself.
+// Answer measures an answer. messages means that the value may be messages instead of the text itself.
 func (r *Reader) Answer(v otlp.Value, messages bool) Measures {
 	t := texts{keep: true}
 	t.read(v, messages)
@@ -103,10 +104,10 @@ func (r *Reader) Answer(v otlp.Value, messages bool) Measures {
 	return m
 }
 
-// plain is a text in lower case with a plain apostrophe.
+// plain converts to lower case and replaces typographic apostrophes.
 func plain(s string) string { return strings.ReplaceAll(strings.ToLower(s), "’", "'") }
 
-// MaxRefusal is how much of an answer is looked at for a refusal, in bytes.
+// MaxRefusal is the number of bytes at the beginning of an answer that are compared with refusals.
 const MaxRefusal = 96
 
 func (r *Reader) refuses(text string) bool {
@@ -119,11 +120,11 @@ func (r *Reader) refuses(text string) bool {
 	return false
 }
 
-// texts are the parts of messages that are texts.
+// texts collects the texts of messages.
 type texts struct {
 	characters     int
 	refused, tools bool
-	keep           bool // what is not only counted
+	keep           bool // false: only count characters
 	first          string
 	rest           strings.Builder
 }
@@ -158,7 +159,7 @@ func (t *texts) read(v otlp.Value, messages bool) {
 	case messages && len(text) <= maxBytes && strings.ContainsAny(strings.TrimLeft(text, " \t\r\n")[:min(1, len(strings.TrimLeft(text, " \t\r\n")))], `[{"`):
 		var parsed any
 		if json.Unmarshal([]byte(text), &parsed) == nil {
-			if s, ok := parsed.(string); ok { // as MLflow writes a text
+			if s, ok := parsed.(string); ok { // MLflow writes a text as JSON
 				t.add(s)
 				return
 			}
@@ -170,7 +171,7 @@ func (t *texts) read(v otlp.Value, messages bool) {
 	t.add(text)
 }
 
-// The keys of messages: those of a text, and those of what is none.
+// isText matches keys of texts, isOther keys whose content is not a text.
 func isText(key string) bool { return key == "content" || key == "text" || key == "output_text" }
 
 func isOther(key string) bool {
@@ -181,7 +182,7 @@ func isOther(key string) bool {
 	return false
 }
 
-// seen notes what a key says of the answer, and reports whether it is a message's at all.
+// seen evaluates a key that describes the answer. It reports whether the key belongs to a message.
 func (t *texts) seen(key, value string) bool {
 	switch {
 	case key == "refusal" && value != "":
@@ -196,7 +197,7 @@ func (t *texts) seen(key, value string) bool {
 	return true
 }
 
-// walk reads parsed JSON, and reports whether there were messages in it.
+// walk reads parsed JSON. It reports whether it found messages.
 func (t *texts) walk(key string, v any, depth int) (found bool) {
 	if depth > maxDepth {
 		return false
@@ -216,7 +217,7 @@ func (t *texts) walk(key string, v any, depth int) (found bool) {
 		if v["type"] == "reasoning" || v["type"] == "thinking" {
 			return true
 		}
-		for _, k := range slices.Sorted(maps.Keys(v)) { // in one order, since the answer is compared with others
+		for _, k := range slices.Sorted(maps.Keys(v)) { // sorted: equal answers must have equal hashes
 			if !isOther(k) {
 				found = t.walk(k, v[k], depth+1) || found
 			}
@@ -225,7 +226,7 @@ func (t *texts) walk(key string, v any, depth int) (found bool) {
 	return found
 }
 
-// value reads the same of a value of OTLP.
+// value is walk for an OTLP value.
 func (t *texts) value(key string, v otlp.Value, depth int) {
 	if depth > maxDepth {
 		return
@@ -254,7 +255,7 @@ func (t *texts) value(key string, v otlp.Value, depth int) {
 	}
 }
 
-// scripts by their bin.
+// scripts are the scripts by their bin.
 var scripts = []struct {
 	name  string
 	table *unicode.RangeTable
@@ -272,10 +273,10 @@ var scripts = []struct {
 	{"thai", unicode.Thai},
 }
 
-// maxLetters is how many letters decide the script.
+// maxLetters is the number of letters that decide the script.
 const maxLetters = 200
 
-// script names that of most of the first letters. Japanese is kana where there is any.
+// script returns the most frequent script of the first letters. Any kana means Japanese, whose bin is kana.
 func script(text string) string {
 	var counts [16]int
 	letters, other, best := 0, 0, 0

@@ -7,23 +7,23 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 )
 
-// Redacted stands where something was taken out of an excerpt.
+// Redacted replaces removed text in an excerpt.
 const Redacted = "[redacted]"
 
-// redactions are what no excerpt has: addresses of e-mail, numbers of cards and accounts, and what looks like a token.
+// redactions are always removed: e-mail addresses, card and account numbers, and strings that look like tokens.
 var redactions = []string{
 	`[\pL\pN._%+-]+@[\pL\pN.-]+\.\pL{2,}`,
 	`\b(?:[A-Z]{2}\d{2}[ ]?)?(?:\d[ -]?){9,18}\d\b`,
 	`\b(?:sk|pk|ghp|gho|xox[abp]|AKIA|eyJ)[A-Za-z0-9_.-]{12,}`,
 }
 
-// Excerpts cuts the beginnings of answers, without what is not to be seen.
+// Excerpts returns the beginnings of answers without private text.
 type Excerpts struct {
 	characters int
 	redact     []*regexp.Regexp
 }
 
-// NewExcerpts makes Excerpts of at most so many characters, without what the expressions match.
+// NewExcerpts returns Excerpts of at most characters, without matches of redactions and more.
 func NewExcerpts(characters int, more []string) (*Excerpts, error) {
 	e := &Excerpts{characters: characters}
 	for _, s := range append(append([]string(nil), redactions...), more...) {
@@ -36,10 +36,10 @@ func NewExcerpts(characters int, more []string) (*Excerpts, error) {
 	return e, nil
 }
 
-// slack is how much more of a text is looked at than is shown, so that what is taken out is not cut in two and seen.
+// slack is the number of additional characters that are redacted before the cut. A match at the cut is thus found completely.
 const slack = 256
 
-// Of returns the beginning of what a value says.
+// Of returns the redacted beginning of a value's text.
 func (e *Excerpts) Of(v otlp.Value) string {
 	t := texts{keep: true}
 	t.read(v, true)
@@ -54,7 +54,7 @@ func (e *Excerpts) Of(v otlp.Value) string {
 	return strings.Clone(text)
 }
 
-// head returns the first characters of a text.
+// head returns the first characters of a text, and whether it was cut.
 func head(text string, characters int) (string, bool) {
 	n := 0
 	for i := range text {

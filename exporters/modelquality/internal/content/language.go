@@ -2,20 +2,20 @@ package content
 
 import "github.com/RadhiFadlillah/whatlanggo"
 
-// Undetermined is the language of a text that is too short or too mixed to tell, by its code in ISO 639-2.
+// Undetermined is the ISO 639-2 code for a text that is too short or too mixed to detect its language.
 const Undetermined = "und"
 
-// maxRunes is how much of a text the language is told by. More would take longer than the millisecond that this does.
+// maxRunes is the length of text used for detection, which takes about a millisecond. A longer text takes more.
 const maxRunes = 1000
 
-// language is the code of a text's language in ISO 639-1, or that of ISO 639-3 where there is none of two letters. Where the library
-// does not call its own answer reliable it is undetermined. It is empty of a text without letters.
+// language returns the ISO 639-1 code of a text's language, or the ISO 639-3 code if there is no code of two letters. It is Undetermined if
+// the library reports its result as unreliable, and empty for a text without letters.
 func language(text, script string) string {
 	switch script {
 	case "":
 		return ""
 	case "kana":
-		return "ja" // The library tells most Chinese signs from most kana, and Japanese has both.
+		return "ja" // The library distinguishes Han from kana, and Japanese has both.
 	}
 	n := 0
 	for at := range text {

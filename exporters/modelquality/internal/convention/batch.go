@@ -7,10 +7,10 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 )
 
-// Phase is which part of an inference a span is.
+// Phase is the role of a span within an inference: its root, its queue wait or its forward pass.
 type Phase uint8
 
-// The phases.
+// Phases.
 const (
 	Whole Phase = iota
 	QueueWait
@@ -20,7 +20,7 @@ const (
 // Outcome is how an inference ended.
 type Outcome uint8
 
-// The outcomes.
+// Outcomes.
 const (
 	OK Outcome = iota
 	Error
@@ -28,7 +28,7 @@ const (
 	Fallback
 	Rejected
 	Cancelled
-	Outcomes // how many there are
+	Outcomes // number of outcomes
 )
 
 // String is the value of the label outcome.
@@ -36,17 +36,17 @@ func (o Outcome) String() string {
 	return [Outcomes]string{"ok", "error", "timeout", "fallback", "rejected", "cancelled"}[o]
 }
 
-// Direction tells tokens apart.
+// Direction is the kind of tokens.
 type Direction uint8
 
-// The directions. Those after Output are parts of the first two.
+// Directions. Those after Output are included in the first two.
 const (
 	Input Direction = iota
 	Output
 	Cached
 	CacheWrite
 	Reasoning
-	Directions // how many there are
+	Directions // number of directions
 )
 
 // String is the value of the label direction.
@@ -54,7 +54,7 @@ func (d Direction) String() string {
 	return [Directions]string{"input", "output", "cached", "cache_write", "reasoning"}[d]
 }
 
-// Observation is what one span says about an inference. A number that it does not say is NaN, a value Empty.
+// Observation is the data of one span about an inference. A missing number is NaN, a missing value Empty.
 type Observation struct {
 	Trace        otlp.TraceID
 	Span, Parent otlp.SpanID
@@ -62,7 +62,7 @@ type Observation struct {
 	Phase          Phase
 	Outcome        Outcome
 	Model, Version string
-	Run            string // of MLflow
+	Run            string // MLflow run
 	ResponseID     string
 
 	Duration                            float64 // seconds, as the next three
@@ -70,37 +70,39 @@ type Observation struct {
 	Exception                           string
 	Prediction                          otlp.Value
 	Confidence                          float64
-	// Tokens are by direction.
+	// Tokens by direction.
 	Tokens [Directions]float64
-	// Hosted says that the model is known by the name that its provider gives it, and no registry's.
+	// Hosted means that the model is hosted: its name is the provider's, and no registry has it.
 	Hosted bool
-	// Finish is why a language model stopped.
+	// Finish is the reason why a language model stopped.
 	Finish Finish
-	// Embeds says that the model answers with no text.
+	// Embeds means that the model returns embeddings instead of text.
 	Embeds bool
-	// Asked is what else is known of a call of a hosted model; nil if nothing is.
+	// Asked has further data of a call of a hosted model; nil if there is none.
 	Asked *Asked
-	// Dropped says that the SDK dropped attributes: a feature that is not there may be one of them.
+	// Origin identifies the caller and the replica that answered; nil if neither is known.
+	Origin *Origin
+	// Dropped means that the SDK dropped attributes, so that a missing feature may be one of them.
 	Dropped bool
-	// Weight is how many inferences a sampled one stands for; 0 where it is not sampled.
+	// Weight is the number of inferences that a sampled span represents; 0 if the span was not sampled.
 	Weight       float64
 	Features     []Feature
 	FeatureTimes []FeatureTime
 }
 
-// Asked is what spans of hosted models say beside what all spans do.
+// Asked has the data that only spans of hosted models have.
 type Asked struct {
-	// Provider serves the model. Prompt and PromptVersion are the template that it was asked with.
+	// Provider serves the model. Prompt and PromptVersion identify the prompt template.
 	Provider, Prompt, PromptVersion string
-	// Answer is one more than the index of the feature that says what kind of answer it is, and 0 where it may not be a
-	// repeated one. Hash is the same of the same answers.
+	// Answer is one more than the index of the feature with the kind of answer. It is 0 if the answer cannot be a repeated one. Hash is
+	// equal for equal answers.
 	Answer int
 	Hash   uint64
-	// Output is what was answered, where texts are read.
+	// Output is the answer, if texts are read.
 	Output otlp.Value
 }
 
-// What Has tells apart; tokens follow by direction.
+// Bits of Has. Tokens follow by direction.
 const (
 	HasQueueWait uint16 = 1 << iota
 	HasForwardPass
@@ -110,13 +112,13 @@ const (
 	hasTokens
 )
 
-// HasFinish is the part of Has for the reason of the end.
+// HasFinish is the bit of the finish reason.
 const HasFinish = hasTokens << Directions
 
-// HasTokens is the part of Has for the tokens of a direction.
+// HasTokens returns the bit of the tokens of a direction.
 func HasTokens(d Direction) uint16 { return hasTokens << d }
 
-// Has are the numbers that the span brought.
+// Has returns the bits of the values that the span has.
 func (o *Observation) Has() uint16 {
 	var has uint16
 	for i, v := range [4]float64{o.QueueWait, o.ForwardPass, o.TimeToFirst, o.Confidence} {
@@ -144,69 +146,71 @@ type Feature struct {
 	Value otlp.Value
 }
 
-// FeatureTime is how old a feature was at the start of the inference.
+// FeatureTime is the age of a feature at the start of the inference.
 type FeatureTime struct {
 	Name string
 	Age  float64 // seconds
 }
 
-// Evaluation is somebody's judgement of a response.
+// Evaluation is an evaluator's result for a response.
 type Evaluation struct {
-	// Of is the index of the observation in the batch that it judges, or -1.
+	// Of is the index in the batch of the evaluated observation, or -1.
 	Of int
-	// Trace and Span are those that the evaluation was found at: the judged span, or one below it.
+	// Trace and Span identify the span that has the evaluation: the evaluated span, or a span nested in it.
 	Trace        otlp.TraceID
 	Span, Parent otlp.SpanID
 
-	// Inside says that it was found at a span that is no inference, Logged that it was a log record, Pulled that it is MLflow's.
+	// Inside means that the span is not an inference. Logged means that the evaluation was a log record. Pulled means that it comes from
+	// MLflow.
 	Inside, Logged, Pulled bool
-	// Otherwise is the model where nothing else says it.
+	// Otherwise is the model to use if nothing else gives it.
 	Otherwise string
 
 	Model, Version, Run, ResponseID string
 
 	Name, Label, Explanation string
 	Error                    string  // why there is no score
-	Score                    float64 // NaN if there is none
-	Time                     int64   // nanoseconds since 1970
+	Score                    float64 // NaN without a score
+	Time                     int64   // Unix time in nanoseconds
 }
 
-// Batch is what one request says.
+// Batch is the data of one request.
 type Batch struct {
 	Observations []Observation
 	Evaluations  []Evaluation
-	// Parts are how many observations are child spans.
+	// Parts is the number of observations that are nested spans.
 	Parts int
-	// Links are spans that are no inference: an inference and the one above it may have them between.
+	// Links are spans that are not inferences but can be between two nested inferences.
 	Links []Link
-	// Steps are spans of agents that ask no model themselves.
+	// Steps are agent spans that call no model themselves.
 	Steps []Step
-	// Ignored are spans and records about other things than inferences, by reason.
+	// Ignored is the number of ignored spans and records, by reason.
 	Ignored [Reasons]int
-	// DroppedAttributes is how many spans lost some of theirs in the SDK.
+	// DroppedAttributes is the number of spans whose SDK dropped attributes.
 	DroppedAttributes int
-	// BadValues are values that make no sense, and BadValue is the first.
+	// BadValues is the number of invalid values, and BadValue the first of them.
 	BadValues [BadKinds]int
 	BadValue  [BadKinds]string
-	// Unversioned is how many calls of hosted models do not say which version answered.
+	// Unversioned is the number of calls of hosted models whose span has no response model.
 	Unversioned int
-	// Refused are items that make no sense, and Reason is what is wrong with the first.
+	// Refused is the number of invalid items, and Reason is the error of the first.
 	Refused int
 	Reason  string
 
 	features []Feature
 	times    []FeatureTime
 	asked    []Asked
-	// vectors are the numbers of embeddings.
+	origins  []Origin
+	// vectors holds the numbers of embeddings.
 	vectors []byte
 }
 
-// Reset empties the batch and keeps its memory. What is in there still refers to the request until it is written over.
+// Reset empties the batch and keeps its memory. Its contents refer to the request until they are overwritten.
 func (b *Batch) Reset() {
-	*b = Batch{Observations: b.Observations[:0], Evaluations: b.Evaluations[:0], Links: b.Links[:0], Steps: b.Steps[:0], features: b.features[:0], times: b.times[:0], asked: b.asked[:0], vectors: b.vectors[:0]}
+	*b = Batch{Observations: b.Observations[:0], Evaluations: b.Evaluations[:0], Links: b.Links[:0], Steps: b.Steps[:0], features: b.features[:0], times: b.times[:0], asked: b.asked[:0], origins: b.origins[:0], vectors: b.vectors[:0]}
 }
 
-// Link is a span that is no inference.
+// Link is a span that is not an inference.
 type Link struct {
 	Trace        otlp.TraceID
 	Span, Parent otlp.SpanID
@@ -215,12 +219,12 @@ type Link struct {
 // Reason is why a span or record is ignored.
 type Reason uint8
 
-// The reasons.
+// Reasons.
 const (
 	NoModel Reason = iota
 	OtherOperation
 	NoEvaluation
-	Reasons // how many there are
+	Reasons // number of reasons
 )
 
 // String is the value of the label reason.
@@ -228,16 +232,16 @@ func (r Reason) String() string {
 	return [Reasons]string{"no_model", "other_operation", "no_evaluation"}[r]
 }
 
-// BadKind is what a value that makes no sense was to be.
+// BadKind is the kind of an invalid value.
 type BadKind uint8
 
-// The kinds.
+// Kinds of invalid values.
 const (
 	BadOutcome BadKind = iota
 	BadConfidence
 	BadScore
 	BadEmbedding
-	BadKinds // how many there are
+	BadKinds // number of kinds
 )
 
 // String is the value of the label value.
@@ -253,19 +257,19 @@ func (b *Batch) bad(k BadKind, v otlp.Value) {
 	b.BadValues[k]++
 }
 
-// Bad counts a value that makes no sense.
+// Bad counts an invalid value.
 func (b *Batch) Bad(k BadKind, v string) { b.bad(k, otlp.StringValue(v)) }
 
-// askedOf returns what else is known of a call.
+// askedOf returns the observation's Asked and creates it if necessary.
 func (b *Batch) askedOf(o *Observation) *Asked {
 	if o.Asked == nil {
 		b.asked = append(b.asked, Asked{})
-		o.Asked = &b.asked[len(b.asked)-1] // It stays where it is when the slice moves.
+		o.Asked = &b.asked[len(b.asked)-1] // It stays valid when the slice grows.
 	}
 	return o.Asked
 }
 
-// add returns a new observation at the end of the batch.
+// add appends an observation and returns it.
 func (b *Batch) add() *Observation {
 	n := len(b.Observations)
 	b.Observations = slices.Grow(b.Observations, 1)[:n+1]

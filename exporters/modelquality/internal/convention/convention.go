@@ -1,8 +1,8 @@
-// Package convention understands what spans and log records say about inferences.
+// Package convention interprets the attributes of spans and log records about inferences.
 //
-// Input: spans and log records under whichever names a service uses: our ml.* attributes, OpenTelemetry's GenAI
-// conventions, OpenInference's, MLflow's. Output: a Batch of observations and evaluations under one set of names.
-// Nothing is judged and nothing kept: strings in a Batch are parts of the request they came in.
+// Input: spans and log records with any supported attribute names: our ml.* attributes, OpenTelemetry's GenAI conventions, OpenInference's,
+// MLflow's. Output: a Batch of observations and evaluations with one set of names. State: none. The package counts nothing and copies
+// nothing: strings in a Batch are parts of the request.
 package convention
 
 import (
@@ -15,13 +15,17 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/names"
 )
 
-// role is what an attribute says.
+// role is the meaning of an attribute.
 type role uint8
 
 const (
 	roleModel role = iota
 	roleVersion
 	roleRun
+	// The next three identify the caller of an inference and the replica that answers.
+	roleRegion
+	roleClient
+	roleInstance
 	roleQueueWait
 	roleForwardPass
 	roleFirstToken
@@ -58,7 +62,7 @@ const (
 	roleOutputText
 	roleOutputType
 	roleEmbedding
-	// The last five say what kind of operation a span is.
+	// The last five give the kind of operation of a span.
 	roleOperation
 	roleSpanKind
 	roleSpanType
@@ -67,45 +71,48 @@ const (
 	roles
 )
 
-// Names says where to look. Lists are in order of preference: what a span says under the first name counts.
+// Names are the attribute names to read. A list is in order of preference: the first name that a span has is used.
 type Names struct {
 	Model []string `yaml:"model"`
-	// ResponseModel is the name that the answer has: the version of a hosted model.
+	// ResponseModel is the model name in the response: the version of a hosted model.
 	ResponseModel []string `yaml:"response_model"`
 	Version       []string `yaml:"version"`
 	Run           []string `yaml:"run"`
-	QueueWait     []string `yaml:"queue_wait"`
-	ForwardPass   []string `yaml:"forward_pass"`
-	FirstToken    []string `yaml:"time_to_first_token"`
-	Outcome       []string `yaml:"outcome"`
-	Fallback      []string `yaml:"fallback"`
-	ErrorType     []string `yaml:"error_type"`
-	Prediction    []string `yaml:"prediction"`
-	Confidence    []string `yaml:"confidence"`
-	InputTokens   []string `yaml:"input_tokens"`
-	OutputTokens  []string `yaml:"output_tokens"`
-	// Cached and cache-write tokens are a part of the input and reasoning tokens one of the output.
+	// Region and Client are the region and the client of the caller, Instance is the replica that answered.
+	Region       []string `yaml:"region"`
+	Client       []string `yaml:"client"`
+	Instance     []string `yaml:"instance"`
+	QueueWait    []string `yaml:"queue_wait"`
+	ForwardPass  []string `yaml:"forward_pass"`
+	FirstToken   []string `yaml:"time_to_first_token"`
+	Outcome      []string `yaml:"outcome"`
+	Fallback     []string `yaml:"fallback"`
+	ErrorType    []string `yaml:"error_type"`
+	Prediction   []string `yaml:"prediction"`
+	Confidence   []string `yaml:"confidence"`
+	InputTokens  []string `yaml:"input_tokens"`
+	OutputTokens []string `yaml:"output_tokens"`
+	// Cached and cache-write tokens are included in the input tokens, reasoning tokens in the output tokens.
 	CachedTokens     []string `yaml:"cached_tokens"`
 	CacheWriteTokens []string `yaml:"cache_write_tokens"`
 	ReasoningTokens  []string `yaml:"reasoning_tokens"`
-	// FinishReason is why a language model stopped. Tool and Agent are the names of steps that ask no model.
+	// FinishReason is why a language model stopped. Tool and Agent are the names of steps that call no model.
 	FinishReason []string `yaml:"finish_reason"`
 	Tool         []string `yaml:"tool"`
 	Agent        []string `yaml:"agent"`
-	// Provider serves a hosted model; Prompt and PromptVersion are the template that it is asked with; DataSource is what a
-	// retrieval searches.
+	// Provider serves a hosted model. Prompt and PromptVersion identify the prompt template. DataSource is what a retrieval searches.
 	Provider      []string `yaml:"provider"`
 	Prompt        []string `yaml:"prompt"`
 	PromptVersion []string `yaml:"prompt_version"`
 	DataSource    []string `yaml:"data_source"`
-	// InputText and OutputText are what a language model was asked and answered, OutputType the format that was asked for. They
-	// are read only where texts are measured.
+	// InputText and OutputText are the prompt and answer of a language model, OutputType the requested format. They are read only if texts
+	// are measured.
 	InputText  []string `yaml:"input_text"`
 	OutputText []string `yaml:"output_text"`
 	OutputType []string `yaml:"output_type"`
 	// Embedding is an array of numbers.
 	Embedding []string `yaml:"embedding"`
-	// StatusCode is of HTTP.
+	// StatusCode is an HTTP status code.
 	StatusCode  []string `yaml:"status_code"`
 	ResponseID  []string `yaml:"response_id"`
 	Evaluation  []string `yaml:"evaluation"`
@@ -113,18 +120,18 @@ type Names struct {
 	Label       []string `yaml:"evaluation_label"`
 	Explanation []string `yaml:"evaluation_explanation"`
 
-	// FeaturePrefix and FeatureTimePrefix stand before the name of a feature.
+	// FeaturePrefix and FeatureTimePrefix precede the name of a feature.
 	FeaturePrefix     string `yaml:"feature_prefix"`
 	FeatureTimePrefix string `yaml:"feature_time_prefix"`
 
-	// QueueSpans and ForwardSpans are the names of child spans that are the wait and the computation of their parent.
+	// QueueSpans and ForwardSpans are names of nested spans that measure the queue wait and the forward pass of their parent.
 	QueueSpans   []string `yaml:"queue_wait_spans"`
 	ForwardSpans []string `yaml:"forward_pass_spans"`
 	// FirstTokenEvents are the names of events at the first token.
 	FirstTokenEvents []string `yaml:"first_token_events"`
 
-	// ModelPrefixes are what routers write before the name of a hosted model. They are dropped, and upper case too, unless
-	// ExactModelNames is set. Names under ml.model.name are never changed.
+	// ModelPrefixes are prefixes that routers add to the name of a hosted model. They are removed, and the name is converted to lower case,
+	// unless ExactModelNames is set. Names in ml.model.name are never changed.
 	ModelPrefixes   []string          `yaml:"model_prefixes"`
 	ExactModelNames bool              `yaml:"exact_model_names"`
 	ModelAliases    map[string]string `yaml:"model_aliases,omitempty"`
@@ -140,6 +147,9 @@ func (n *Names) SetDefaults() {
 		ResponseModel: []string{"gen_ai.response.model", "ai.response.model", "mlflow.llm.model", "llm.model_name", "embedding.model_name", "reranker.model_name"},
 		Version:       []string{"ml.model.version", "triton.model_version"},
 		Run:           []string{"mlflow.run_id", "mlflow.runId"},
+		Region:        []string{"ml.region", "cloud.region"},
+		Client:        []string{"ml.client"},
+		Instance:      []string{"ml.instance", "k8s.pod.name", "service.instance.id", "host.name"},
 		QueueWait:     []string{"ml.inference.queue_wait_ms", "queue_wait_ms", "gen_ai.latency.time_in_queue"},
 		ForwardPass:   []string{"ml.inference.forward_pass_ms", "forward_pass_ms", "gen_ai.latency.time_in_model_inference"},
 		FirstToken:    []string{"ml.inference.time_to_first_token_ms", "gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token", "gen_ai.latency.time_to_first_token", "ai.response.msToFirstChunk", "ai.stream.msToFirstChunk"},
@@ -161,11 +171,11 @@ func (n *Names) SetDefaults() {
 		Prompt:           []string{"gen_ai.prompt.name", "traceloop.prompt.key", "langfuse.observation.prompt.name"},
 		PromptVersion:    []string{"gen_ai.prompt.version", "traceloop.prompt.version", "langfuse.observation.prompt.version", "llm.prompt_template.version"},
 		DataSource:       []string{"gen_ai.data_source.id"},
-		// GenAI's, OpenInference's, Vercel's, MLflow's, Langfuse's, and those of OpenLLMetry before GenAI's messages.
+		// GenAI's, OpenInference's, Vercel's, MLflow's, Langfuse's, and the older names of OpenLLMetry.
 		InputText:  []string{"gen_ai.input.messages", "input.value", "ai.prompt.messages", "ai.prompt", "mlflow.spanInputs", "langfuse.observation.input", "gen_ai.prompt.0.content"},
 		OutputText: []string{"gen_ai.output.messages", "llm.output_messages.0.message.content", "output.value", "ai.response.text", "mlflow.spanOutputs", "langfuse.observation.output", "gen_ai.completion.0.content"},
 		OutputType: []string{"gen_ai.output.type", "gen_ai.openai.request.response_format", "gen_ai.request.structured_output_schema"},
-		// Ours, and OpenInference's of the first text of a batch.
+		// Ours, and OpenInference's for the first text of a batch.
 		Embedding:   []string{"ml.embedding", "embedding.embeddings.0.embedding.vector"},
 		StatusCode:  []string{"http.response.status_code", "http.status_code"},
 		ResponseID:  []string{"gen_ai.response.id"},
@@ -191,14 +201,14 @@ func (n *Names) SetDefaults() {
 	}
 }
 
-// byRole are the lists of names in the order of the roles.
+// byRole returns the lists of names by role.
 func (n *Names) byRole() map[role][]string {
 	return map[role][]string{
-		roleModel: n.Model, roleVersion: n.Version, roleRun: n.Run, roleQueueWait: n.QueueWait, roleForwardPass: n.ForwardPass,
+		roleModel: n.Model, roleVersion: n.Version, roleRun: n.Run, roleRegion: n.Region, roleClient: n.Client, roleInstance: n.Instance, roleQueueWait: n.QueueWait, roleForwardPass: n.ForwardPass,
 		roleFirstToken: n.FirstToken, roleOutcome: n.Outcome, roleFallback: n.Fallback, roleErrorType: n.ErrorType,
 		rolePrediction: n.Prediction, roleConfidence: n.Confidence, roleInputTokens: n.InputTokens, roleOutputTokens: n.OutputTokens,
 		roleResponseID: n.ResponseID, roleEvaluation: n.Evaluation, roleScore: n.Score, roleLabel: n.Label, roleExplanation: n.Explanation,
-		// These are what they are called; another name would be another thing.
+		// These names are fixed by their conventions.
 		roleTokenUsage: {"mlflow.chat.tokenUsage"}, roleExceptionType: {"exception.type"},
 		roleOperation: {"gen_ai.operation.name"}, roleSpanKind: {"openinference.span.kind"}, roleSpanType: {"mlflow.spanType"},
 		roleWorkflow: {"traceloop.span.kind"}, roleObservation: {"langfuse.observation.type"},
@@ -213,8 +223,8 @@ func (n *Names) byRole() map[role][]string {
 	}
 }
 
-// Kinds of operations, in lower case: inferences ask a model also where no model is named, others never ask one. A kind
-// that is neither, such as a new or a custom operation, asks the model that its span names.
+// Kinds of operations, in lower case. A span of one of inferences is an inference even if it names no model; a span of one of others never
+// is. Any other kind, such as a new or custom operation, is an inference if the span names a model.
 var (
 	inferences = []string{
 		"chat", "text_completion", "generate_content", "embeddings", "llm", "chat_model", "embedding", "responses", "chat.completions",
@@ -226,19 +236,19 @@ var (
 	}
 )
 
-// evaluationEvent is the name of GenAI's event, in a span or as a log record.
+// evaluationEvent is the name of GenAI's evaluation event, on a span or as a log record.
 const evaluationEvent = "gen_ai.evaluation.result"
 
-// slot says what one attribute means.
+// slot is the meaning of one attribute name.
 type slot struct {
 	role role
 	rank uint8   // 0 is preferred
 	unit float64 // seconds in one of it
-	// quoted says that a text is in JSON, as MLflow writes all of them.
+	// quoted means that a text is JSON, as in all MLflow attributes.
 	quoted bool
 }
 
-// Convention is the names in force. It does not change once it is made.
+// Convention is the configured set of names. It is immutable.
 type Convention struct {
 	slots         names.Table[slot]
 	feature, time string
@@ -246,12 +256,12 @@ type Convention struct {
 	firstToken    []string
 	maxAttributes int
 	hosted        hosted
-	texts         *content.Reader // nil where texts are not measured
-	// plain is the rank of the names of models that mean one only beside a kind of operation.
+	texts         *content.Reader // nil if texts are not measured
+	// plain is the rank of names, such as model, that name a model only if the span also has a kind of operation.
 	plain uint8
 }
 
-// New makes a Convention. A span with more features than maxAttributes is refused. Without texts, texts are not read.
+// New returns a Convention. It refuses spans with more features than maxAttributes. texts may be nil, which disables texts.
 func New(n Names, maxAttributes int, texts *content.Reader) (*Convention, error) {
 	c := &Convention{
 		feature: n.FeaturePrefix, time: n.FeatureTimePrefix, firstToken: n.FirstTokenEvents, maxAttributes: maxAttributes,
@@ -292,7 +302,7 @@ func New(n Names, maxAttributes int, texts *content.Reader) (*Convention, error)
 	return c, nil
 }
 
-// unitOf tells a unit by the end of a name. Without one it is seconds, as everywhere in OpenTelemetry.
+// unitOf returns the unit that the suffix of a name gives. The default is seconds, as in OpenTelemetry.
 func unitOf(name string) float64 {
 	for suffix, unit := range map[string]float64{"_ms": 1e-3, ".msToFirstChunk": 1e-3, "_us": 1e-6, "_ns": 1e-9} {
 		if strings.HasSuffix(name, suffix) {
@@ -302,7 +312,7 @@ func unitOf(name string) float64 {
 	return 1
 }
 
-// isA reports whether a kind of operation is in a list.
+// isA reports whether a list contains a kind of operation.
 func isA(kind string, list []string) bool {
 	kind = strings.Trim(kind, `"`)
 	return slices.ContainsFunc(list, func(i string) bool { return strings.EqualFold(i, kind) })

@@ -8,11 +8,11 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
-// embedding is the field of the attribute that says an embedding and not which feature it is.
+// embedding is the field for embeddings in an attribute that names no feature.
 const embedding = "embedding.distance"
 
-// vector reads an embedding. One that no distance can be told of is counted as a value that makes no sense, and is a vector
-// without numbers: its content is no part of a message.
+// vector converts an embedding. One without a computable distance is counted as a bad value and becomes a vector without numbers. The
+// message never contains its content.
 func (b *Batch) vector(v otlp.Value) otlp.Value {
 	begin := len(b.vectors)
 	all, n, ok := v.AppendVector(b.vectors, binning.MaxDimensions)

@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// hosted says what the names of hosted models have in common.
+// hosted configures how names of hosted models are normalized.
 type hosted struct {
 	prefixes []string
 	aliases  map[string]string
 	exact    bool
 }
 
-// name is the one name of a model that routers and SDKs write in several ways.
+// name returns the normalized name of a model that routers and SDKs write differently.
 func (h *hosted) name(s string) string {
 	if !h.exact {
 		s = lower(s)
@@ -31,8 +31,8 @@ func (h *hosted) name(s string) string {
 	return s
 }
 
-// Base is the name of a model without what tells its releases apart: gpt-4o of gpt-4o-2024-08-06, gpt-3.5-turbo of
-// gpt-3.5-turbo-0125, claude-3-opus of claude-3-opus@20240229, and what ends in -latest or :latest.
+// Base returns the name of a model without the suffix of its release: gpt-4o for gpt-4o-2024-08-06, gpt-3.5-turbo for gpt-3.5-turbo-0125,
+// claude-3-opus for claude-3-opus@20240229. It also removes -latest and :latest.
 func Base(model string) string {
 	for _, suffix := range []string{"-latest", ":latest"} {
 		model = strings.TrimSuffix(model, suffix)
@@ -45,7 +45,7 @@ func Base(model string) string {
 	return model
 }
 
-// fits reports whether a text has a form, in which d is a digit.
+// fits reports whether a text matches a form, in which d is a digit.
 func fits(text, form string) bool {
 	for i := range len(form) {
 		if c := text[i]; form[i] == 'd' && (c < '0' || c > '9') || form[i] != 'd' && c != form[i] {
@@ -55,11 +55,11 @@ func fits(text, form string) bool {
 	return true
 }
 
-// requested is the model that the parameters of a request in JSON name.
+// requested returns the model that JSON request parameters name.
 func requested(parameters string) string {
 	var p struct {
 		Model any `json:"model"`
-		// LangChain's.
+		// LangChain's name.
 		Name any `json:"model_name"`
 	}
 	if !strings.Contains(parameters, "model") || json.Unmarshal([]byte(parameters), &p) != nil {

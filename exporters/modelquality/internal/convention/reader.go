@@ -11,32 +11,34 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 )
 
-// Reader turns spans and records into a Batch. It implements otlp.Visitor and is for one goroutine.
+// Reader converts spans and records to a Batch. It implements otlp.Visitor. Only one goroutine may use it.
 type Reader struct {
 	Convention *Convention
 	Batch      *Batch
 
 	resource, item, event reading
-	// last are the keys of the span before and what they mean: most spans have the same ones in the same order. They are
-	// parts of the request, and so forgotten with each resource.
+	// origin is the resource's origin; nil until a span needs it.
+	origin *Origin
+	// last caches the keys of the previous span with their meanings, because most spans have the same keys in the same order. The keys are
+	// parts of the request, so each resource clears the cache.
 	last []keyed
 	far  keyed
 	body []otlp.Attribute
 }
 
-// maxPlaces is how many places of a span are remembered: a long chat has thousands of attributes that mean nothing.
+// maxPlaces limits the cached keys of a span: a long chat has thousands of attributes without a meaning.
 const maxPlaces = 1024
 
-// keyed is a key and what it means.
+// keyed is a key with its meaning.
 type keyed struct {
 	key  string
 	slot *slot // or nil
-	// prefix is the length of the prefix that makes it a feature, or the time of one; 0 if it is neither.
+	// prefix is the length of the feature prefix or feature time prefix; 0 if the key has neither.
 	prefix int
 	time   bool
 }
 
-// meaning returns what the key of the attribute in that place of a span means.
+// meaning returns the meaning of the key at a position in a span.
 func (r *Reader) meaning(place int, key string) *keyed {
 	if place < len(r.last) && r.last[place].key == key {
 		return &r.last[place]
@@ -54,7 +56,7 @@ func (r *Reader) meaning(place int, key string) *keyed {
 	case place >= maxPlaces:
 		r.far = k
 		return &r.far
-	case place == len(r.last): // They come one after the other.
+	case place == len(r.last): // Positions are added in order.
 		r.last = append(r.last, k)
 	default:
 		r.last[place] = k
@@ -64,7 +66,7 @@ func (r *Reader) meaning(place int, key string) *keyed {
 
 var _ otlp.Visitor = (*Reader)(nil)
 
-// reading is what a set of attributes says, by role.
+// reading has the values of a set of attributes, by role.
 type reading struct {
 	set    uint64
 	ranks  [roles]uint8
@@ -74,7 +76,7 @@ type reading struct {
 
 func (r *reading) has(x role) bool { return r.set&(1<<x) != 0 }
 
-// judges reports whether there is an evaluation: its name, and what it found.
+// judges reports whether there is an evaluation: a name, and a score or label.
 func (r *reading) judges() bool {
 	return r.has(roleEvaluation) && (r.has(roleScore) || r.has(roleLabel))
 }
@@ -86,7 +88,7 @@ func (r *reading) text(x role) string {
 	return r.values[x].Text()
 }
 
-// number is NaN where nothing, or nothing finite, is said.
+// number returns NaN if there is no finite number.
 func (r *reading) number(x role) float64 {
 	if r.has(x) {
 		if f, ok := r.values[x].Number(); ok && !math.IsInf(f, 0) {
@@ -96,7 +98,7 @@ func (r *reading) number(x role) float64 {
 	return nan
 }
 
-// atLeastZero is number for what cannot be negative: a duration, a number of tokens.
+// atLeastZero is number for values that cannot be negative, such as durations and token counts.
 func (r *reading) atLeastZero(x role) float64 {
 	if f := r.number(x); f >= 0 {
 		return f
@@ -104,7 +106,7 @@ func (r *reading) atLeastZero(x role) float64 {
 	return nan
 }
 
-// instant is a time in seconds since 1970, which a client may have written as JSON.
+// instant returns a Unix time in seconds, which can also be JSON.
 func (r *reading) instant(x role) (float64, bool) {
 	if !r.has(x) {
 		return 0, false
@@ -132,12 +134,17 @@ func (r *reading) put(s *slot, v otlp.Value) {
 	r.ranks[s.role], r.units[s.role], r.values[s.role] = s.rank, s.unit, v
 }
 
-// about are the roles that name something; all others say something about it.
-const about = 1<<roleModel | 1<<roleVersion | 1<<roleRun
+// about are the roles that identify the model or the origin. All other roles describe the inference.
+const about = aboutModel | origins
 
-// Resource implements otlp.Visitor. What a resource says holds for spans that say nothing else.
+const (
+	aboutModel = 1<<roleModel | 1<<roleVersion | 1<<roleRun
+	origins    = 1<<roleRegion | 1<<roleClient | 1<<roleInstance
+)
+
+// Resource implements otlp.Visitor. Resource attributes are the fallback for spans that do not have them.
 func (r *Reader) Resource(attributes []otlp.Attribute) {
-	r.resource.set, r.last = 0, r.last[:0]
+	r.resource.set, r.last, r.origin = 0, r.last[:0], nil
 	for i := range attributes {
 		if s := r.Convention.slots.Find(attributes[i].Key); s != nil && about&(1<<s.role) != 0 {
 			said := *s
@@ -147,9 +154,9 @@ func (r *Reader) Resource(attributes []otlp.Attribute) {
 	}
 }
 
-// begin makes a reading that begins with what the resource says.
+// begin initializes a reading with the resource's values.
 func (r *Reader) begin(in *reading) {
-	in.set = r.resource.set
+	in.set = r.resource.set & aboutModel // The origin is read when a span needs it.
 	for x := roleModel; x <= roleRun; x++ {
 		if in.has(x) {
 			in.ranks[x], in.values[x] = r.resource.ranks[x], r.resource.values[x]
@@ -170,14 +177,14 @@ func (r *Reader) Span(s *otlp.Span) {
 			in.put(k.slot, a.Value)
 		case k.prefix == 0:
 		case !k.time:
-			// In place: a processor waits for what is put together elsewhere and copied at once.
+			// Written in place: a copy of the assembled struct would stall the processor.
 			if len(all)-len(b.features) >= c.maxAttributes {
 				b.refuse("a span has more features than otlp.max_attributes")
 				return
 			}
 			all = slices.Grow(all, 1)[:len(all)+1]
 			f := &all[len(all)-1]
-			// The name is the first span's, whose bytes stay near the processor.
+			// The cached key comes from the first span, so its bytes are still in the processor's cache.
 			f.Name, f.Value = k.key[k.prefix:], a.Value
 			if a.Value.Kind == otlp.List {
 				f.Value = b.vector(a.Value)
@@ -236,17 +243,17 @@ func (r *Reader) Span(s *otlp.Span) {
 	}
 }
 
-// asks reports whether a span is an inference, and else why not: it names a model, or says that it asks one, and does not
-// say that it is something else. Naming it under the first of all names, ours, is saying so.
+// asks reports whether a span is an inference, and otherwise the reason. It is one if it names a model or has the kind of an inference, and
+// does not have another kind. A name in the first attribute, ml.model.name, is always sufficient.
 func (r *Reader) asks(in *reading, features bool) (bool, Reason) {
 	named := in.text(roleModel) != ""
 	switch {
 	case named && in.ranks[roleModel] == 0:
-		// A judge names the model that it judges.
+		// An evaluator's span names the evaluated model.
 		return features || !in.has(roleEvaluation), NoModel
 	case named && in.ranks[roleModel] == math.MaxUint8 && in.set&hostedRoles == 0:
-		// The resource names it for every span of the service, also those of its web server. One that asks has
-		// something to say about it.
+		// The resource names the model for every span of the service, including those of its web server. An inference has further
+		// attributes.
 		return features || in.set&^(about|1<<roleErrorType|1<<roleStatusCode|1<<roleGRPCCode|1<<roleEvaluation|1<<roleScore|1<<roleLabel|1<<roleExplanation) != 0, NoModel
 	}
 	says, asks := false, false
@@ -264,13 +271,13 @@ func (r *Reader) asks(in *reading, features bool) (bool, Reason) {
 		return true, NoModel
 	}
 	if named && in.ranks[roleModel] != math.MaxUint8 || in.has(roleResponseModel) {
-		// A plain attribute model is MLflow's only beside a kind.
+		// The plain attribute model names a model only if the span has a kind (MLflow).
 		return says || in.has(roleResponseModel) || in.ranks[roleModel] < r.Convention.plain, NoModel
 	}
 	return false, NoModel
 }
 
-// kinds are the roles that say what kind of operation a span is.
+// kinds are the roles that give the kind of operation of a span.
 var kinds = [...]role{roleOperation, roleSpanKind, roleSpanType, roleWorkflow, roleObservation}
 
 const saysKind = 1<<roleOperation | 1<<roleSpanKind | 1<<roleSpanType | 1<<roleWorkflow | 1<<roleObservation
@@ -282,13 +289,13 @@ const saysTokens = 1<<roleInputTokens | 1<<roleOutputTokens | 1<<roleCached | 1<
 
 const saysInfo = 1<<roleProvider | 1<<rolePrompt | 1<<rolePromptVersion
 
-// hostedRoles are those that spans of hosted models have, also in a service that has a model of its own.
+// hostedRoles are roles that only spans of hosted models have, even in a service that also serves its own model.
 const hostedRoles = saysKind | 1<<roleResponseModel
 
-// Unknown is the model of an inference that names none.
+// Unknown is the model of an inference whose span names none.
 const Unknown = "unknown"
 
-// model says which model an inference asks.
+// model determines the model that an inference calls.
 func (r *Reader) model(o *Observation, in *reading) {
 	own := in.has(roleModel) && in.text(roleModel) != "" && (in.ranks[roleModel] == 0 || in.ranks[roleModel] == math.MaxUint8 && in.set&hostedRoles == 0)
 	if own {
@@ -326,7 +333,7 @@ func (r *Reader) model(o *Observation, in *reading) {
 	}
 }
 
-// notOfResource drops a version and a run that the resource says of another model.
+// notOfResource removes the version and the run if they come from the resource, which names another model.
 func (r *Reader) notOfResource(o *Observation, in *reading) {
 	if r.resource.has(roleVersion) && in.ranks[roleVersion] == math.MaxUint8 {
 		o.Version = ""
@@ -347,10 +354,13 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 	} else {
 		o.Model, o.Version, o.Run = in.text(roleModel), in.name(roleVersion), in.text(roleRun)
 	}
-	if in.set&saysKind != 0 { // else it is most likely a model of one's own
+	if in.set&saysKind != 0 { // without a kind it is most likely a self-hosted model
 		for _, x := range kinds {
 			o.Embeds = o.Embeds || in.has(x) && isA(in.text(x), []string{"embeddings", "embedding", "rerank", "reranker"})
 		}
+	}
+	if (in.set|r.resource.set)&origins != 0 {
+		o.Origin = r.from(in)
 	}
 	o.Duration = float64(s.End-s.Start) / 1e9
 	o.QueueWait, o.ForwardPass, o.TimeToFirst = in.seconds(roleQueueWait), in.seconds(roleForwardPass), in.seconds(roleFirstToken)
@@ -384,7 +394,7 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 	o.Outcome = r.outcome(in, s, o.Exception)
 }
 
-// name is the text of a name, which may be written as a number.
+// name returns a name, which may be a number.
 func (r *reading) name(x role) string {
 	if !r.has(x) {
 		return ""
@@ -414,7 +424,7 @@ func tokenUsage(text string) (input, output float64) {
 	return input, output
 }
 
-// outcome is what the service says, else what the status of the span does.
+// outcome returns the outcome that the service reports. Without one it derives the outcome from the span's status.
 func (r *Reader) outcome(in *reading, s *otlp.Span, errorType string) Outcome {
 	said := in.text(roleOutcome)
 	if strings.EqualFold(said, "canceled") {
@@ -444,7 +454,7 @@ func (r *Reader) outcome(in *reading, s *otlp.Span, errorType string) Outcome {
 	return gRPC(in.number(roleGRPCCode))
 }
 
-// gRPC tells a failure by the number of a status of gRPC.
+// gRPC derives the outcome of a failure from a gRPC status code.
 func gRPC(code float64) Outcome {
 	switch code {
 	case 1:
@@ -457,7 +467,7 @@ func gRPC(code float64) Outcome {
 	return Error
 }
 
-// failure tells the failures apart by the type of the error, which is a class, a status of gRPC or one of HTTP.
+// failure derives the outcome of a failure from its error type, which is a class name, a gRPC status or an HTTP status.
 func failure(errorType string) Outcome {
 	switch {
 	case errorType == "504" || errorType == "408" || containsFold(errorType, "timeout", "timedout", "timed_out", "deadline"):
@@ -482,7 +492,7 @@ func containsFold(s string, parts ...string) bool {
 	return false
 }
 
-// events reads the events of a span; index is its observation's, or -1.
+// events reads the events of a span. index is its observation's, or -1.
 func (r *Reader) events(s *otlp.Span, in *reading, index int) {
 	for i := range s.Events {
 		e := &s.Events[i]
@@ -524,12 +534,12 @@ func (r *reading) read(c *Convention, attributes []otlp.Attribute) {
 	}
 }
 
-// evaluation adds the one that a span's own attributes describe, as OpenInference does, and reports whether there is one.
+// evaluation adds the evaluation in a span's own attributes, as in OpenInference, and reports whether there is one.
 func (r *Reader) evaluation(in *reading, s *otlp.Span, index int) bool {
 	return in.judges() && r.judge(in, in, s, s.End, index)
 }
 
-// judge adds an evaluation that said was found to say, at a span that says of itself what span was found to.
+// judge adds an evaluation. said has its values; span has the values of the span that carries it.
 func (r *Reader) judge(said, span *reading, s *otlp.Span, at uint64, index int) bool {
 	e, ok := r.evaluationOf(said)
 	if !ok {
@@ -568,7 +578,7 @@ func (r *Reader) Record(rec *otlp.Record) {
 	in.read(r.Convention, rec.Attributes)
 	named := rec.EventName == evaluationEvent
 	for i := range rec.Attributes {
-		// SDKs from before the field of its own wrote the name here.
+		// Older SDKs put the name here, before log records had an event name.
 		named = named || rec.Attributes[i].Key == "event.name" && rec.Attributes[i].Value.Text() == evaluationEvent
 	}
 	if !in.has(roleEvaluation) {
@@ -589,7 +599,8 @@ func (r *Reader) Record(rec *otlp.Record) {
 	b.Evaluations = append(b.Evaluations, e)
 }
 
-// weight is how many spans one stands for by its tracestate, and 0 where it does not say that it was sampled.
+// weight returns the number of spans that a sampled span represents, according to its tracestate. It is 0 if the tracestate has no sampling
+// threshold or probability.
 func weight(state string) float64 {
 	for member := range strings.SplitSeq(state, ",") {
 		list, ok := strings.CutPrefix(strings.TrimSpace(member), "ot=")
@@ -598,7 +609,7 @@ func weight(state string) float64 {
 		}
 		for item := range strings.SplitSeq(list, ";") {
 			if th, ok := strings.CutPrefix(item, "th:"); ok && th != "" && len(th) <= 14 {
-				// The threshold is 56 bits, and zeros at its end are left out.
+				// The threshold has 56 bits, without trailing zeros.
 				t, err := strconv.ParseUint(th, 16, 64)
 				if t <<= 4 * (14 - len(th)); err == nil && t > 0 {
 					return 1 / (1 - float64(t)/(1<<56))
@@ -614,7 +625,7 @@ func weight(state string) float64 {
 	return 0
 }
 
-// instant is the first of two times that is one.
+// instant returns the first valid time, in nanoseconds.
 func instant(at, otherwise uint64) int64 {
 	if at == 0 || at > math.MaxInt64 {
 		at = otherwise
@@ -625,7 +636,7 @@ func instant(at, otherwise uint64) int64 {
 	return int64(at)
 }
 
-// lower is strings.ToLower without its allocation where there is nothing to do: evaluators do not agree on a spelling.
+// lower is strings.ToLower without an allocation if the text is already lower case. Evaluators differ in case.
 func lower(s string) string {
 	for i := range len(s) {
 		if c := s[i]; c >= 'A' && c <= 'Z' || c >= 0x80 {
@@ -635,8 +646,8 @@ func lower(s string) string {
 	return s
 }
 
-// ageOf is how long before start a time was: text by RFC 3339, or a number since 1970 of seconds, milliseconds,
-// microseconds or nanoseconds, told by its size: seconds have ten digits until the year 2286.
+// ageOf returns the time from v to start. v is an RFC 3339 text, or a Unix time in seconds, milliseconds, microseconds or nanoseconds. The
+// size of the number gives the unit: seconds have ten digits until the year 2286.
 func ageOf(v otlp.Value, start uint64) (float64, bool) {
 	var seconds float64
 	if v.Kind == otlp.String {

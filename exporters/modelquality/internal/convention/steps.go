@@ -9,7 +9,7 @@ import (
 // Finish is why a language model stopped.
 type Finish uint8
 
-// The reasons. NoFinish is that the span does not say one.
+// Finish reasons. NoFinish means that the span has none.
 const (
 	NoFinish Finish = iota
 	Stop
@@ -18,7 +18,7 @@ const (
 	ContentFilter
 	FailedFinish
 	OtherFinish
-	Finishes // how many there are
+	Finishes // number of reasons
 )
 
 // String is the value of the label reason.
@@ -26,7 +26,7 @@ func (f Finish) String() string {
 	return [Finishes]string{"", "stop", "length", "tool_calls", "content_filter", "error", "other"}[f]
 }
 
-// finishes are what providers call the reasons, in lower case and with underscores.
+// finishes maps the providers' names of the reasons, in lower case and with underscores.
 var finishes = map[string]Finish{
 	"": NoFinish, "stop": Stop, "end_turn": Stop, "stop_sequence": Stop, "eos": Stop, "complete": Stop, "completed": Stop,
 	"length": Length, "max_tokens": Length, "max_output_tokens": Length, "incomplete": Length,
@@ -37,10 +37,10 @@ var finishes = map[string]Finish{
 	"error":                FailedFinish, "failed": FailedFinish,
 }
 
-// maxFinish is longer than every name of a reason.
+// maxFinish is longer than every known reason.
 const maxFinish = 32
 
-// finish reads a reason, of the first choice where there are several. Clients that have no lists write them as JSON.
+// finish reads the reason of the first choice. Clients that cannot send lists write them as JSON.
 func finish(v otlp.Value) Finish {
 	name := strings.Trim(v.First().Text(), `[]"' `)
 	if first, _, several := strings.Cut(name, ","); several {
@@ -55,10 +55,10 @@ func finish(v otlp.Value) Finish {
 	return OtherFinish
 }
 
-// StepKind is what a step of an agent does.
+// StepKind is the kind of an agent's step.
 type StepKind uint8
 
-// The kinds.
+// Kinds of steps.
 const (
 	NoStep StepKind = iota
 	Tool
@@ -82,7 +82,7 @@ type Step struct {
 // steps are the kinds of operations that are steps, in lower case.
 var steps = [stepKinds][]string{Tool: {"execute_tool", "tool"}, Agent: {"invoke_agent", "agent"}, Retrieval: {"retrieval", "retriever"}}
 
-// step reads the step that a span is, which is no inference.
+// step adds the step of a span that is not an inference.
 func (r *Reader) step(in *reading, s *otlp.Span) {
 	step := Step{Name: in.text(roleTool), Failed: s.Status == otlp.StatusError || in.has(roleErrorType)}
 	for _, x := range kinds {
@@ -93,7 +93,7 @@ func (r *Reader) step(in *reading, s *otlp.Span) {
 		}
 	}
 	if step.Kind == NoStep && step.Name != "" && in.set&saysKind == 0 {
-		step.Kind = Tool // as Vercel's, which has no kind
+		step.Kind = Tool // Vercel's tool spans have no kind
 	}
 	switch step.Kind {
 	case NoStep:
@@ -104,7 +104,7 @@ func (r *Reader) step(in *reading, s *otlp.Span) {
 		step.Name = in.text(roleDataSource)
 	}
 	if step.Name == "" {
-		// The conventions of GenAI put the operation before the name.
+		// GenAI's span names have the operation before the name.
 		step.Name = s.Name
 		for _, prefix := range []string{"execute_tool ", "invoke_agent ", "retrieval "} {
 			step.Name = strings.TrimPrefix(step.Name, prefix)

@@ -12,7 +12,7 @@ import (
 // detailsEvent is GenAI's event with the messages of an inference.
 const detailsEvent = "gen_ai.client.inference.operation.details"
 
-// The fields that texts are measured by.
+// Fields of text measurements.
 const (
 	inputTokens      = "text.input_tokens"
 	outputTokens     = "text.output_tokens" //nolint:gosec // Of a language model.
@@ -24,10 +24,10 @@ const (
 	answerJSON       = "text.json"
 )
 
-// shortAnswer is how many characters an answer has at most that is not called repeated: yes is a common answer.
+// shortAnswer is the length in characters up to which an answer is never called repeated, because answers such as yes are common.
 const shortAnswer = 20
 
-// measure adds what can be said of the texts of an inference of a hosted model that succeeded.
+// measure adds the measurements of the texts of a successful inference of a hosted model.
 func (r *Reader) measure(o *Observation, in *reading) {
 	if !o.Hosted || o.Embeds || o.Outcome != OK {
 		return
@@ -35,7 +35,7 @@ func (r *Reader) measure(o *Observation, in *reading) {
 	if in.has(roleOutputText) {
 		r.Batch.askedOf(o).Output = in.values[roleOutputText]
 	}
-	begin := len(r.Batch.features) - len(o.Features) // Its own features are the last of the batch.
+	begin := len(r.Batch.features) - len(o.Features) // the last features of the batch
 	features := r.Batch.features
 	add := func(name string, v otlp.Value) { features = append(features, Feature{name, v}) }
 	for i, name := range [2]string{inputTokens, outputTokens} {
@@ -69,7 +69,7 @@ func (r *Reader) measure(o *Observation, in *reading) {
 	r.Batch.features, o.Features = features, slices.Clip(features[begin:])
 }
 
-// asksJSON reports whether the answer was asked to be JSON: a type or a schema of it, or the request's parameters say so.
+// asksJSON reports whether the request asked for JSON: by an output type, a schema, or the request parameters.
 func asksJSON(in *reading) bool {
 	t := in.text(roleOutputType)
 	return strings.HasPrefix(t, "json") || strings.HasPrefix(t, "{") || strings.Contains(in.text(roleParameters), `"json_`)

@@ -1,9 +1,9 @@
-// Package datasets fetches the data that runs were trained on.
+// Package datasets fetches the training data of runs.
 //
-// Input: what MLflow says of a run's dataset: the type of its source, and where that is. Output: local files: those of
-// a folder as they are, all others as downloads that are deleted after use. Whoever can write to the registry says where
-// a dataset is, so nothing is read but what the configuration allows, and nobody but the MLflow server sees the server's
-// token. A Reader owns its downloads, and remembers for a while what could not be read.
+// Input: the type and location of a run's dataset, as MLflow records it. Output: local files: files in an allowed folder directly, all
+// others as downloads that are deleted after use. State: the downloads of a Reader, and recent failures. Anyone who can write to the
+// registry chooses the locations. The package therefore never reads a location that the configuration does not allow, and never sends the
+// MLflow server's token to another server.
 package datasets
 
 import (
@@ -23,39 +23,39 @@ import (
 	"github.com/thanos-io/objstore"
 )
 
-// Dataset is what the registry says of the training data of a run.
+// Dataset is the training data of a run, as the registry records it.
 type Dataset struct {
 	RunID string
-	// Type and Source are of the dataset's source, in MLflow's words: local and a path, http and a URL, s3 and a URI.
+	// Type and Source are MLflow's: local and a path, http and a URL, s3 and a URI.
 	Type, Source string
 }
 
-// Artifacts is the MLflow server, which keeps files too.
+// Artifacts is the MLflow server, which also stores files.
 type Artifacts interface {
-	// Locate returns where a file of a run is, which runs:/<run>/<path> names, and any other URI as it is. The error is
-	// fs.ErrNotExist if there is no such run.
+	// Locate resolves runs:/<run>/<path> to the location of a run's file. It returns any other URI unchanged. The error is fs.ErrNotExist
+	// if the run does not exist.
 	Locate(ctx context.Context, uri string) (string, error)
-	// Artifact asks for a file, if the URI is that of one that this server keeps.
+	// Artifact requests a file if the URI is one of this server's files.
 	Artifact(ctx context.Context, uri string) (response *http.Response, ok bool, err error)
 }
 
-// Bucket is an object store whose objects may be read.
+// Bucket is an object store from which objects may be read.
 type Bucket struct {
-	// URI is how the sources of its objects begin, such as s3://training-data.
+	// URI is the prefix of the sources in this bucket, such as s3://training-data.
 	URI string
 	objstore.BucketReader
 }
 
-// Options of a Reader. What is empty is not read.
+// Options configure a Reader. An empty option allows nothing.
 type Options struct {
-	// Folders are where local files may be.
+	// Folders are the folders from which local files may be read.
 	Folders []string
-	// Artifacts is nil where files of the MLflow server are not read.
+	// Artifacts is nil if files of the MLflow server may not be read.
 	Artifacts Artifacts
-	// Hosts may be asked over HTTP: names, with a port if it is not the usual one.
+	// Hosts may be requested over HTTP: names, with a port if it is not the default one.
 	Hosts   []string
 	Buckets []Bucket
-	// MaxBytes and Timeout bound a download, TempDir is where it lies; by default where the system keeps such files.
+	// MaxBytes and Timeout limit a download. TempDir is its folder; by default the system's folder of temporary files.
 	MaxBytes int64
 	Timeout  time.Duration
 	TempDir  string
@@ -63,7 +63,7 @@ type Options struct {
 	Logger   *slog.Logger
 }
 
-// ErrUnreadable says that a dataset cannot be read, and that trying again will not change that. It has been logged.
+// ErrUnreadable means that a dataset cannot be read and that a retry does not help. It has already been logged.
 var ErrUnreadable = errors.New("the dataset cannot be read")
 
 // unreadable is an ErrUnreadable with its reason.
@@ -74,13 +74,13 @@ func (e *unreadable) Unwrap() error { return ErrUnreadable }
 
 func never(format string, args ...any) error { return &unreadable{fmt.Sprintf(format, args...)} }
 
-// How long a dataset that could not be read is left alone: twice as long each time, since a download is no small thing.
-// What is unreadable is looked at again all the same, as somebody may have put the file where it belongs.
+// Time until a failed dataset is tried again. It doubles with each failure, because a download is expensive. An unreadable dataset is also
+// tried again, because someone may have put the file in place.
 const (
 	minPause        = time.Minute
 	maxPause        = 10 * time.Minute
 	unreadablePause = time.Hour
-	// maxFailures bounds what is remembered.
+	// maxFailures limits the remembered failures.
 	maxFailures = 1000
 )
 
@@ -102,11 +102,11 @@ type failure struct {
 // File is a dataset that can be read.
 type File struct {
 	Path string
-	// Done ends the use of the file. The error, if any, is why it came to nothing.
+	// Done ends the use of the file. The error is nil if reading it succeeded.
 	Done func(error)
 }
 
-// New makes a Reader, and removes downloads that a process which was killed has left.
+// New returns a Reader, and removes downloads that a killed process left.
 func New(o Options) (*Reader, error) {
 	if o.MaxBytes <= 0 || o.Timeout <= 0 || o.Now == nil || o.Logger == nil {
 		return nil, errors.New("a reader of datasets needs a size and a timeout above 0, a clock and a logger")
@@ -120,7 +120,7 @@ func New(o Options) (*Reader, error) {
 	return r, nil
 }
 
-// Open makes a dataset a local file.
+// Open returns a dataset as a local file.
 func (r *Reader) Open(ctx context.Context, d Dataset) (*File, error) {
 	r.mu.Lock()
 	f, failed := r.failures[d]
@@ -144,7 +144,7 @@ func (r *Reader) Open(ctx context.Context, d Dataset) (*File, error) {
 	return file, nil
 }
 
-// note remembers a failure, or that there is none any more.
+// note stores or clears a failure.
 func (r *Reader) note(ctx context.Context, d Dataset, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -154,7 +154,7 @@ func (r *Reader) note(ctx context.Context, d Dataset, err error) {
 		delete(r.failures, d)
 		return
 	case errors.Is(ctx.Err(), context.Canceled):
-		return // The exporter stops, which says nothing about the dataset.
+		return // The exporter stops; the dataset did not fail.
 	case !failed && len(r.failures) >= maxFailures:
 		clear(r.failures)
 	}
@@ -170,7 +170,7 @@ func (r *Reader) note(ctx context.Context, d Dataset, err error) {
 	r.failures[d] = now
 }
 
-// shown is a source as it can be logged: passwords and signatures of URLs are left out.
+// shown returns a source for the log, without passwords and signatures of URLs.
 func shown(source string) string {
 	u, err := url.Parse(source)
 	if err != nil || u.Host == "" {
@@ -201,12 +201,12 @@ func (r *Reader) open(ctx context.Context, d Dataset) (*File, error) {
 		}
 	}
 	if strings.HasPrefix(location, "file://") || filepath.IsAbs(location) {
-		return r.local(location) // where a server without an artifact proxy has its runs' files
+		return r.local(location) // a server without an artifact proxy stores its runs' files there
 	}
 	return r.download(ctx, location)
 }
 
-// local is a file below one of the folders. A link that leads out of them does not count.
+// local returns a file in one of the folders. A symbolic link that leads out of them is refused.
 func (r *Reader) local(source string) (*File, error) {
 	path := strings.TrimPrefix(source, "file://")
 	switch {

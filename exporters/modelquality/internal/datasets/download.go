@@ -18,13 +18,13 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// tempPrefix begins the names of downloads. One older than tempLife belongs to nobody any more.
+// tempPrefix is the prefix of downloaded files. A file older than tempLife is no longer in use.
 const (
 	tempPrefix = "sightglass-dataset-"
 	tempLife   = time.Hour
 )
 
-// sweep is tidiness, so it ignores errors.
+// sweep removes old downloads. It ignores errors, because nothing depends on it.
 func (r *Reader) sweep() {
 	old, _ := filepath.Glob(filepath.Join(r.TempDir, tempPrefix+"*"))
 	for _, file := range old {
@@ -34,7 +34,7 @@ func (r *Reader) sweep() {
 	}
 }
 
-// extension is the part of a name that says how to read the file.
+// extension returns the file name extension that gives the format of a file.
 func extension(name string) (string, error) {
 	ext, err := tables.Extension(path.Base(name))
 	if err != nil {
@@ -43,13 +43,13 @@ func extension(name string) (string, error) {
 	return ext, nil
 }
 
-// content is what a server sends.
+// content is the body of a server's answer.
 type content struct {
 	io.ReadCloser
-	size int64 // less than 0 if that is not known
+	size int64 // negative if unknown
 }
 
-// download fetches what is at a URI.
+// download fetches a URI.
 func (r *Reader) download(ctx context.Context, uri string) (*File, error) {
 	name := uri
 	web := strings.HasPrefix(uri, "http://") || strings.HasPrefix(uri, "https://")
@@ -81,7 +81,7 @@ func (r *Reader) download(ctx context.Context, uri string) (*File, error) {
 	return r.save(c, ext)
 }
 
-// save puts a download on disk.
+// save writes a download to disk.
 func (r *Reader) save(body io.Reader, ext string) (_ *File, err error) {
 	file, err := os.CreateTemp(r.TempDir, tempPrefix+"*"+ext)
 	if err != nil {
@@ -107,7 +107,7 @@ func (r *Reader) save(body io.Reader, ext string) (_ *File, err error) {
 	return &File{Path: file.Name(), Done: remove}, nil
 }
 
-// web asks the MLflow server for what is its own, and any other server without a token.
+// web requests the MLflow server for its own files, and any other allowed server without a token.
 func (r *Reader) web(ctx context.Context, u *url.URL) (content, error) {
 	if c, ok, err := r.artifact(ctx, u.String()); ok || err != nil {
 		return c, err
@@ -123,7 +123,7 @@ func (r *Reader) web(ctx context.Context, u *url.URL) (content, error) {
 	return answer(response, err)
 }
 
-// artifact asks the MLflow server, if the URI is one of its own.
+// artifact requests a file of the MLflow server, if the URI is one.
 func (r *Reader) artifact(ctx context.Context, uri string) (content, bool, error) {
 	if r.Artifacts == nil {
 		return content{}, false, nil
@@ -136,10 +136,10 @@ func (r *Reader) artifact(ctx context.Context, uri string) (content, bool, error
 	return c, true, err
 }
 
-// answer tells what will not change, such as that there is no such file, from what people or time will mend.
+// answer distinguishes permanent failures, such as a missing file, from failures that can end.
 func answer(response *http.Response, err error) (content, error) {
 	if err != nil {
-		// Its URL has what must not be logged.
+		// The URL in the error can contain secrets, which must not be logged.
 		if u := (*url.Error)(nil); errors.As(err, &u) {
 			err = u.Err
 		}
@@ -156,7 +156,7 @@ func answer(response *http.Response, err error) (content, error) {
 	return content{}, never("the server answers %s", response.Status)
 }
 
-// allowed checks that a host may be asked.
+// allowed checks that a host may be requested.
 func (r *Reader) allowed(u *url.URL) error {
 	usual := map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	port := cmp.Or(u.Port(), usual)
@@ -169,7 +169,7 @@ func (r *Reader) allowed(u *url.URL) error {
 	return never("its host %s is not one of mlflow.datasets.hosts", u.Host)
 }
 
-// redirect follows to hosts that may be asked, and never out of TLS.
+// redirect follows redirects to allowed hosts only, and never from https to http.
 func (r *Reader) redirect(next *http.Request, via []*http.Request) error {
 	switch {
 	case len(via) == 5:
@@ -177,14 +177,14 @@ func (r *Reader) redirect(next *http.Request, via []*http.Request) error {
 	case via[0].URL.Scheme == "https" && next.URL.Scheme != "https":
 		return never("it redirects from https to %s", next.URL.Scheme)
 	}
-	next.Header.Del("Referer") // It would tell the signature of one URL to the host of another.
+	next.Header.Del("Referer") // It would send the signature in one URL to the host of another.
 	if err := r.allowed(next.URL); err != nil {
 		return never("it redirects, and then %v", err)
 	}
 	return nil
 }
 
-// object asks the MLflow server or the bucket whose URI it is.
+// object requests the MLflow server, or the bucket that matches the URI.
 func (r *Reader) object(ctx context.Context, uri string) (content, error) {
 	if c, ok, err := r.artifact(ctx, uri); ok || err != nil {
 		return c, err

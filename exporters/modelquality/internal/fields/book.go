@@ -11,19 +11,19 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/season"
 )
 
-// book is the bins of some fields, what production taught of them, and what this process counted and has not stored yet.
-// It belongs to the keeper's cycle.
+// book has the bins of some fields, their production baseline, and the counts of this process that are not stored yet. Only the keeper's
+// cycle uses it.
 type book struct {
 	subject    *baseline.Subject
 	definition baseline.Definition
 	production baseline.Production
-	season     *season.Season // nil where no hours were learned
+	season     *season.Season // nil if no hours were learned
 
-	day     baseline.Day // that is being counted
+	day     baseline.Day // the day that is being counted
 	counts  baseline.Counts
 	hours   baseline.Hours
 	pending []pendingDay
-	warned  bool // of days without hours
+	warned  bool // about days without hours
 }
 
 type pendingDay struct {
@@ -32,10 +32,10 @@ type pendingDay struct {
 	hours  baseline.Hours
 }
 
-// maxPending bounds the days that wait for a store that is away.
+// maxPending limits the days that wait while the store is unavailable.
 const maxPending = 3
 
-// add adds what was counted in an hour.
+// add adds the counts of an hour.
 func (b *book) add(hour time.Time, counted baseline.Counts) {
 	counted.Definition = b.definition.ID
 	b.day = baseline.DayOf(hour)
@@ -43,7 +43,7 @@ func (b *book) add(hour time.Time, counted baseline.Counts) {
 	b.hours.Add(b.definition, hour.UTC().Hour(), counted.Fields)
 }
 
-// closeDay puts the counts of a day that has ended where they wait to be stored.
+// closeDay queues the counts of an ended day for the store.
 func (b *book) closeDay(today baseline.Day) {
 	if b.day == "" || b.day == today {
 		return
@@ -56,7 +56,7 @@ func (b *book) closeDay(today baseline.Day) {
 // waiting reports whether days wait to be stored.
 func (b *book) waiting() bool { return b != nil && len(b.pending) > 0 }
 
-// read stores the days that wait, and reads the production baseline of at most so many days.
+// read stores the waiting days and reads the production baseline, of at most days days.
 func (b *book) read(ctx context.Context, view *baseline.View, days int, zone *time.Location, logger *slog.Logger) (err error) {
 	for ; len(b.pending) > 0; b.pending = b.pending[1:] {
 		if _, err := b.subject.AddDayByHour(ctx, b.pending[0].day, b.pending[0].counts, b.pending[0].hours); err != nil {
@@ -80,15 +80,17 @@ func (b *book) read(ctx context.Context, view *baseline.View, days int, zone *ti
 	return nil
 }
 
-// learned is the production baseline of some fields, and its season where there is one.
+// learned is the production baseline of some fields, with its season if there is one.
 type learned struct {
 	season *season.Season
 	whole  baseline.Counts
+	// frozen says that it is a measure, and no longer learning.
+	frozen bool
 	names  []string // of the fields, sorted
 }
 
-func newLearned(s *season.Season, whole baseline.Counts) learned {
-	return learned{s, whole, sortedKeys(whole.Fields)}
+func newLearned(s *season.Season, whole baseline.Counts, frozen bool) learned {
+	return learned{s, whole, frozen, sortedKeys(whole.Fields)}
 }
 
 // learned returns the production baseline of the fields that only accepts.
@@ -96,5 +98,5 @@ func (b *book) learned(only func(field string) bool) learned {
 	whole := b.production.Counts
 	whole.Fields = maps.Clone(whole.Fields)
 	maps.DeleteFunc(whole.Fields, func(field string, _ map[string]int64) bool { return !only(field) })
-	return newLearned(b.season, whole)
+	return newLearned(b.season, whole, b.production.Frozen())
 }

@@ -4,48 +4,54 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/names"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/recent"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
-// Fields of a definition are called by their role, so that a feature may be called as an output is.
+// Names of fields in a definition have their role as prefix, so that a feature may have the name of an output.
 const (
 	input      = "input/"
 	prediction = "output/prediction"
 	confidence = "output/confidence"
 )
 
-// maxFields is how many features of a model can have bins: those that a span has are told by a bit each.
+// maxFields limits the features of a model with bins. The features of a span are a set of bits.
 const maxFields = 256
 
-// maxScanned is how many edges are compared one by one.
+// maxScanned is the number of edges up to which a linear search is used.
 const maxScanned = 16
 
-// counters count by the bins of one definition. Their methods may be called at the same time.
+// counters count values by the bins of one definition. Their methods may be called concurrently.
 type counters struct {
-	id string
-	// definition has the bins.
+	id         string
 	definition baseline.Definition
 	byName     names.Table[int] // of inputs
 	inputs     []*field
 	names      []string // of the inputs
-	// prediction and confidence are nil where they have no bins.
+	// prediction and confidence are nil if they have no bins.
 	prediction, confidence *field
-	all                    map[string]*field // by the names of the definition
-	sorted                 []string          // those names, once somebody asked for them
+	all                    map[string]*field // by the names in the definition
+	sorted                 []string          // the same names; computed on first use
 
-	mu   sync.Mutex // of the counts of the fields as well
-	rows int64
-	// last are the inputs of the inference before: most have the same ones in the same order.
+	mu sync.Mutex // also guards the counts of the fields and the sample
+	// recent is a sample of the last inferences: the fields in sampled, and the origin.
+	recent      *recent.Sample
+	sampled     []sampledField
+	firstOutput int // index in sampled
+	now         func() time.Time
+	rows        int64
+	// last caches the inputs of the previous inference, because most have the same ones in the same order.
 	last []int
 }
 
 func newCounters(d baseline.Definition) *counters {
-	c := &counters{id: d.ID, definition: d, all: make(map[string]*field)}
+	c := &counters{id: d.ID, definition: d, all: make(map[string]*field), recent: recent.Off()}
 	byName := make(map[string]int)
 	for _, name := range sortedKeys(d.Fields) {
 		f := newField(d.Fields[name])
@@ -67,15 +73,15 @@ func newCounters(d baseline.Definition) *counters {
 	return c
 }
 
-// count counts what one inference says, and reports whether a value was one that the baseline never had. A feature that
-// is not there, while others are, is a missing value, unless the SDK dropped attributes of the span.
+// count counts the values of one inference. It reports whether a value was one that the baseline never had. A feature that is absent while
+// others are present counts as null, unless the SDK dropped attributes of the span.
 func (c *counters) count(features []convention.Feature, p otlp.Value, conf float64, dropped bool) (unseen bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.add(features, p, conf, dropped)
 }
 
-// add is count while the counters are locked.
+// add is count with the lock held.
 func (c *counters) add(features []convention.Feature, p otlp.Value, conf float64, dropped bool) (unseen bool) {
 	counted := false
 	if len(features) > 0 && len(c.inputs) > 0 {
@@ -86,7 +92,7 @@ func (c *counters) add(features []convention.Feature, p otlp.Value, conf float64
 			if !ok {
 				continue
 			}
-			// A name that is there twice counts once.
+			// A name that occurs twice counts once.
 			if there[n/64]&(1<<(n%64)) != 0 {
 				continue
 			}
@@ -113,7 +119,7 @@ func (c *counters) add(features []convention.Feature, p otlp.Value, conf float64
 	return unseen
 }
 
-// input returns the number of the input of that name, in that place among the features of an inference.
+// input returns the number of the named input. place is its position among the features of an inference.
 func (c *counters) input(place int, name string) (n int, ok bool) {
 	if place < len(c.last) && c.names[c.last[place]] == name {
 		return c.last[place], true
@@ -131,7 +137,7 @@ func (c *counters) input(place int, name string) (n int, ok bool) {
 	return *found, true
 }
 
-// snapshot is what was counted so far.
+// snapshot returns the counts so far.
 func (c *counters) snapshot() baseline.Counts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -146,7 +152,7 @@ func (c *counters) snapshot() baseline.Counts {
 	return s
 }
 
-// since is what was counted between two snapshots of the same counters.
+// since returns the difference between two snapshots of the same counters.
 func since(earlier, now baseline.Counts) baseline.Counts {
 	d := baseline.Counts{Definition: now.Definition, Rows: now.Rows - earlier.Rows, Fields: make(map[string]map[string]int64, len(now.Fields))}
 	for name, bins := range now.Fields {
@@ -166,24 +172,23 @@ type field struct {
 	shown  []string
 	counts []int64
 
-	edges []float64 // of the intervals, which begin at bin first
+	edges []float64 // of the intervals; the first interval is bin first
 	first int
-	// centroid is that of the embeddings that are the values, or nil. mismatches are those of other dimensions, the last of so many
-	// as mismatch says.
+	// centroid is nil unless the values are embeddings. mismatches counts embeddings with another number of dimensions, and mismatch is the
+	// last such number.
 	centroid   []float32
 	mismatches int64
 	mismatch   int
-	// top has the bins of the categories that have one of their own, and rest are the others that are known. truths and
-	// small are the bins of truths and small whole numbers, which need not be written out to be found.
+	// top has the bins of the categories with their own bin; rest has the other known ones. truths and small are the bins of booleans and
+	// small integers, which are found without formatting the value.
 	categorical bool
 	top         names.Table[int]
 	rest        map[string]struct{}
 	truths      [2]uint16
 	small       [32]uint16
-	// nan, inf and strange are the bins of what is none of these. A layout without such a bin counts it as missing,
-	// since for the model it is.
+	// nan, other, strange and inf are the bins of other values. A layout without the bin counts them as null, which they are for the model.
 	nan, other, strange int
-	inf                 int // or -1: in the outermost intervals
+	inf                 int // or -1: infinities are in the outermost intervals
 	hasUnseen           bool
 }
 
@@ -217,10 +222,11 @@ func newField(l binning.Layout) *field {
 	return f
 }
 
-// count reports whether the value is one that the baseline never had.
+// count reports whether the baseline never had the value.
 func (f *field) count(v otlp.Value) (unseen bool) {
 	if f.centroid != nil {
 		f.counts[f.embedded(v)]++
+		f.mismatched(v)
 		return false
 	}
 	if !f.categorical {
@@ -230,6 +236,17 @@ func (f *field) count(v otlp.Value) (unseen bool) {
 	bin := f.category(v)
 	f.counts[bin]++
 	return f.hasUnseen && bin == f.strange
+}
+
+// bin is the bin of a value.
+func (f *field) bin(v otlp.Value) int {
+	switch {
+	case f.centroid != nil:
+		return f.embedded(v)
+	case !f.categorical:
+		return f.interval(v)
+	}
+	return f.category(v)
 }
 
 func (f *field) interval(v otlp.Value) int {
@@ -242,8 +259,8 @@ func (f *field) interval(v otlp.Value) int {
 	case math.IsInf(n, 0) && f.inf >= 0:
 		return f.inf
 	}
-	// The first edge that is not below the value is the upper bound of its interval, which it belongs to. Of a few edges a
-	// processor guesses each comparison of this loop but the last, and half of those of a binary search.
+	// A value belongs to the interval whose upper bound is the first edge that is not below it. For few edges, a linear search is faster:
+	// the processor predicts all its branches but the last, and only half of those of a binary search.
 	if len(f.edges) > maxScanned {
 		at, _ := slices.BinarySearch(f.edges, n)
 		return f.first + at
@@ -275,7 +292,7 @@ func (f *field) category(v otlp.Value) int {
 	return 0
 }
 
-// written is the bin of a number or a truth.
+// written returns the bin of a number or boolean by its text.
 func (f *field) written(v otlp.Value) int {
 	var space [32]byte
 	return f.called(string(v.Append(space[:0])))

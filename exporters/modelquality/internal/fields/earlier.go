@@ -7,7 +7,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 )
 
-// stored is what the store has of a version.
+// stored is the stored state of a version.
 type stored struct {
 	version    string
 	view       *baseline.View
@@ -22,7 +22,7 @@ func (s *stored) lastDay() baseline.Day {
 	return ""
 }
 
-// versions reads what the store has of the versions of a model. One that cannot be read stands in nobody's way.
+// versions reads the stored versions of a model. It skips a version that cannot be read.
 func (m *model) versions(ctx context.Context) ([]*stored, error) {
 	ids, err := m.keeper.Store.List(ctx)
 	if err != nil {
@@ -53,8 +53,8 @@ func (m *model) versions(ctx context.Context) ([]*stored, error) {
 	return all, nil
 }
 
-// takeOver makes the first book of what an earlier version of the program learned, which kept the features of each version
-// apart: of the version that learned most. It is tried once, and goes on where an earlier try was interrupted.
+// takeOver creates the model's first book from the baselines of an older release of this exporter, which stored features by version. It
+// takes the version that learned most. It runs once, and continues an interrupted attempt.
 func (m *model) takeOver(ctx context.Context) error {
 	if m.searched {
 		return nil
@@ -98,7 +98,8 @@ func (m *model) takeOver(ctx context.Context) error {
 	return nil
 }
 
-// learnedMore reports whether a version has learned more than another: one that is frozen, else more days, else later ones.
+// learnedMore reports whether s learned more than another version: a frozen one first, then the one with more days, then the one with later
+// days.
 func (s *stored) learnedMore(than *stored) bool {
 	if s.production.Frozen() != than.production.Frozen() {
 		return s.production.Frozen()
@@ -112,20 +113,18 @@ func (s *stored) learnedMore(than *stored) bool {
 	return s.definition.Created.After(than.definition.Created)
 }
 
-// enoughDays of a version that was replaced before its baseline was frozen are a measure for the next one's outputs: each
-// day of the week once.
+// enoughDays is the number of days after which the outputs of a replaced version can be a baseline before it is frozen: each weekday once.
 const enoughDays = 7
 
 // predecessor is the version that a version's outputs are compared with until its own baseline is frozen.
 type predecessor struct {
 	stored
 	learned learned
-	// enough says that it has learned enough to be compared with; else only its bins are used.
+	// enough means that it learned enough days. Otherwise only its bins are used.
 	enough bool
 }
 
-// predecessor returns the version before, nil if there is none: of those that have learned enough the one that served last,
-// else the one that was seen last.
+// predecessor returns the previous version, or nil. It prefers versions that learned enough days, and of these the one that served last.
 func (m *model) predecessor(ctx context.Context, of string) (*predecessor, error) {
 	all, err := m.versions(ctx)
 	if err != nil {
@@ -154,7 +153,7 @@ func (m *model) predecessor(ctx context.Context, of string) (*predecessor, error
 	return best, nil
 }
 
-// before reports whether a version comes before another in the choice of a predecessor.
+// before reports whether p is preferred to o as predecessor.
 func (p *predecessor) before(o *predecessor) bool {
 	if p.enough != o.enough {
 		return p.enough

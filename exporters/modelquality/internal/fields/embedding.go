@@ -10,12 +10,12 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// fewestEmbeddings is how many a centroid is the mean of, at least. That of fewer would be close to what it is of, and a text
-// can be guessed from its embedding (Morris et al., "Text Embeddings Reveal (Almost) As Much As Text", EMNLP 2023).
+// fewestEmbeddings is the smallest number of embeddings for a centroid. The centroid of fewer would be close to a single embedding, from
+// which its text can be reconstructed (Morris et al., "Text Embeddings Reveal (Almost) As Much As Text", EMNLP 2023).
 const fewestEmbeddings = 30
 
-// cosine is the cosine distance of an embedding from a centroid: 0 in its direction, 1 at right angles, 2 opposite. It is not ok
-// where they have not the same dimensions. Digits that 32-bit numbers do not have are rounded away: equal embeddings have equal
+// cosine returns the cosine distance of an embedding from a centroid: 0 for the same direction, 1 for a right angle, 2 for the opposite. ok
+// is false if their dimensions differ. The distance is rounded to the precision of 32-bit numbers, so that equal embeddings have equal
 // distances.
 func cosine(v otlp.Value, centroid []float32) (distance float64, ok bool) {
 	if v.Dimensions() != len(centroid) || len(centroid) == 0 {
@@ -33,8 +33,8 @@ func cosine(v otlp.Value, centroid []float32) (distance float64, ok bool) {
 	return math.Round(min(max(distance, 0), 2)*digits) / digits, true
 }
 
-// embeddingLayout cuts bins for an embedding. Its dimensions are those of most of the values: others are of another embedding
-// model. There are no bins where the values are too few, or cancel each other out.
+// embeddingLayout cuts bins for embeddings. It uses the most frequent number of dimensions, because others come from another embedding
+// model. ok is false if there are too few values, or if they cancel each other out.
 func embeddingLayout(values []otlp.Value, choice tables.Choice) (binning.Layout, bool) {
 	frequency := make(map[int]int)
 	for _, v := range values {
@@ -60,14 +60,14 @@ func embeddingLayout(values []otlp.Value, choice tables.Choice) (binning.Layout,
 			distances = append(distances, d)
 		}
 	}
-	// What is further away than all that was learned is about something else, and no broken value: it has no bin of its own.
+	// A distance beyond the learned ones means another topic, not a broken value. It has no bin of its own.
 	l := binning.NewNumeric(quantiles(distances, choice.Bins), true)
 	l.Centroid = centroid
 	return l, true
 }
 
-// meanDirection is the mean of the values of so many dimensions, each at length 1, so that long ones count no more than others;
-// at length 1 itself. It is the centroid of spherical k-means (Dhillon and Modha, Machine Learning 42, 2001).
+// meanDirection returns the normalized mean of the normalized values with this number of dimensions. It is the centroid of spherical
+// k-means (Dhillon and Modha, Machine Learning 42, 2001).
 func meanDirection(values []otlp.Value, dimensions int) ([]float32, bool) {
 	mean := make([]float64, dimensions)
 	for _, v := range values {
@@ -87,7 +87,7 @@ func meanDirection(values []otlp.Value, dimensions int) ([]float32, bool) {
 		squares += x * x
 	}
 	length := math.Sqrt(squares)
-	if length < 1e-6 { // of rounding
+	if length < 1e-6 { // rounding errors only
 		return nil, false
 	}
 	centroid := make([]float32, dimensions)
@@ -97,7 +97,7 @@ func meanDirection(values []otlp.Value, dimensions int) ([]float32, bool) {
 	return centroid, true
 }
 
-// quantiles puts numbers in order and returns so many of them that are evenly spaced, the first among them.
+// quantiles sorts numbers and returns n of them at equal distances, starting with the first.
 func quantiles(numbers []float64, n int) (all []float64) {
 	slices.Sort(numbers)
 	for i := 0; i < n && len(numbers) > 0; i++ {
@@ -106,20 +106,25 @@ func quantiles(numbers []float64, n int) (all []float64) {
 	return all
 }
 
-// embedded is the bin of an embedding. One that has no distance is not a number.
+// embedded returns the bin of an embedding. One without a distance has the bin of NaN.
 func (f *field) embedded(v otlp.Value) int {
 	distance, ok := cosine(v, f.centroid)
 	if ok {
 		return f.interval(otlp.DoubleValue(distance))
 	}
-	if n := v.Dimensions(); n > 0 {
-		f.mismatches++
-		f.mismatch = n
-	}
 	return f.nan
 }
 
-// mismatches calls each with every field of embeddings: how many had other dimensions than the baseline, the last of so many.
+// mismatched counts an embedding of other dimensions than the baseline's.
+func (f *field) mismatched(v otlp.Value) {
+	if n := v.Dimensions(); n > 0 && n != len(f.centroid) {
+		f.mismatches++
+		f.mismatch = n
+	}
+}
+
+// mismatches calls each for every field of embeddings: the number of values with other dimensions, the last such number of dimensions, and
+// that of the baseline.
 func (c *counters) mismatches(each func(name string, n int64, last, want int)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,7 +135,7 @@ func (c *counters) mismatches(each func(name string, n int64, last, want int)) {
 	}
 }
 
-// tellMismatches says once for a version that its embeddings are not those of the baseline.
+// tellMismatches logs once for a version that its embeddings have other dimensions than the baseline.
 func (t *Tracker) tellMismatches(c *counters, logger *slog.Logger) {
 	c.mismatches(func(name string, n int64, last, want int) {
 		if n == 0 || t.mismatchTold {
@@ -143,7 +148,7 @@ func (t *Tracker) tellMismatches(c *counters, logger *slog.Logger) {
 	})
 }
 
-// tellUncut says which embeddings of a sample have no bins.
+// tellUncut logs which embeddings of a sample have no bins.
 func (k *Keeper) tellUncut(t *Tracker, sampled map[string]binning.Layout) {
 	for _, name := range t.sample.embeddings() {
 		if _, ok := sampled[name]; !ok {
@@ -154,7 +159,7 @@ func (k *Keeper) tellUncut(t *Tracker, sampled map[string]binning.Layout) {
 	}
 }
 
-// embeddings are the fields of which the sample has one.
+// embeddings returns the fields with an embedding in the sample.
 func (s *sample) embeddings() []string {
 	names := make(map[string]bool)
 	for _, row := range s.rows {

@@ -1,9 +1,9 @@
 // Package fields counts features, predictions and confidences by frozen bins.
 //
-// Input: observations. Output: for each version of a model, how many values of each field fell into each bin, and the
-// baselines to compare that with: the data it was trained on, and its first days in production. Bins are cut once, from
-// the training data or from the first inferences, and belong to the baseline store, as the baselines do: the first
-// replica's are everybody's. A Keeper owns the counts and what is kept until there are bins.
+// Input: observations. Output for each version of a model: the number of values of each field in each bin, and the baselines to compare
+// them with, which are the training data and the first days in production. State: a Keeper has the counts, and samples until bins exist.
+// Bins and baselines are in the baseline store, which all replicas share. Bins are cut once, by the first replica, from the training data
+// or from the first inferences. They never change until they are reset.
 package fields
 
 import (
@@ -20,6 +20,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/recent"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
@@ -28,36 +29,40 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// maxCells bounds the values that all samples together keep; 40 MB or so.
+// maxCells limits the values in all samples together, to about 40 MB.
 const maxCells = 1 << 20
 
-// Options of a Keeper.
+// Options configure a Keeper.
 type Options struct {
 	Store *baseline.Store
-	// Sample is how many inferences bins are cut from; after SampleWait fewer will do.
+	// Sample is the number of inferences from which bins are cut. After SampleWait, fewer are enough.
 	Sample     int
 	SampleWait time.Duration
-	// Days are learned for the production baseline; 0 is none.
+	// Days is the number of days that the production baseline learns; 0 disables it.
 	Days   int
 	Choice tables.Choice
-	// Reveal are the fields whose categories are shown whatever they look like.
+	// Reveal has the fields whose categories are never hidden.
 	Reveal reveal.Policy
-	// Training opens the training data of a version, if there is any; an error says that this is not known yet.
+	// Training opens the training data of a version and reports whether there is any. An error means that this is not known yet.
 	Training func(ctx context.Context, model, version string) (Training, bool, error)
-	// Fields bounds the fields that are counted.
-	Fields *limit.Limiter
-	// Zone is the time zone of the models' days and nights; UTC if nil.
+	// Fields returns the limit on the counted fields of a model.
+	Fields func(model string) *limit.Limiter
+	// Zone is the time zone of the seasons; UTC if nil.
 	Zone *time.Location
-	// Slow is how often the store is looked at for a version that has its bins.
-	Slow   time.Duration
+	// Slow is the interval of store reads for a version that has its bins.
+	Slow time.Duration
+	// Causes configures the search for probable causes.
+	Causes Causes
 	Now    func() time.Time
 	Logger *slog.Logger
 }
 
-// Keeper keeps the fields of all models.
+// Keeper manages the fields of all models.
 type Keeper struct {
 	Options
 	descs  descs
+	room   *recent.Room // nil if the search for causes is disabled
+	told   toldCauses
 	cells  atomic.Int64
 	woken  chan struct{}
 	cycles sync.Mutex
@@ -75,6 +80,7 @@ var _ prometheus.Collector = (*Keeper)(nil)
 
 type descs struct {
 	values, ratio, baselineValues, swing, firstDay, days, wantedDays, frozen, inherited, mismatches *prometheus.Desc
+	cause                                                                                           causeDescs
 }
 
 // Declare declares the metrics of a Keeper in the reference.
@@ -92,6 +98,7 @@ func newDescs(c *catalogue.Catalogue) descs {
 		days:           c.Gauge("ml_model_baseline_days", "Days that the production baseline holds.", model("role")...),
 		wantedDays:     c.Gauge("ml_model_baseline_wanted_days", "Days after which the production baseline is frozen.", model("role")...),
 		frozen:         c.Gauge("ml_model_baseline_frozen", "Whether the production baseline that is published is frozen (1) or still learning (0). While a version learns that of its outputs, that of the version before is published.", model("role")...),
+		cause:          newCauseDescs(c, model),
 		inherited:      c.Gauge("ml_model_baseline_inherited_info", "The version before, whose outputs are the published production baseline while the version learns its own.", model("from_version")...),
 	}
 }
@@ -104,10 +111,14 @@ func New(o Options) (*Keeper, error) {
 	if o.Zone == nil {
 		o.Zone = time.UTC
 	}
-	return &Keeper{Options: o, descs: newDescs(new(catalogue.Catalogue)), woken: make(chan struct{}, 1), models: make(map[string]*model), trackers: make(map[*Tracker]struct{})}, nil
+	k := &Keeper{Options: o, descs: newDescs(new(catalogue.Catalogue)), woken: make(chan struct{}, 1), models: make(map[string]*model), trackers: make(map[*Tracker]struct{})}
+	if o.Causes.Window > 0 {
+		k.room = recent.NewRoom(o.Causes.Memory)
+	}
+	return k, nil
 }
 
-// Track begins to count the fields of a version.
+// Track starts to count the fields of a version.
 func (k *Keeper) Track(model, version string) *Tracker {
 	t := &Tracker{model: model, version: version, keeper: k}
 	t.restart(k.Now())
@@ -118,7 +129,7 @@ func (k *Keeper) Track(model, version string) *Tracker {
 	return t
 }
 
-// Forget ends what Track began.
+// Forget ends counting that Track started.
 func (k *Keeper) Forget(t *Tracker) {
 	k.mu.Lock()
 	delete(k.trackers, t)
@@ -132,13 +143,14 @@ func (t *Tracker) key() string { return t.model + "\x1f" + t.version }
 
 func (t *Tracker) seasonKey() string { return t.key() + "\x1fseason" }
 
-// hide takes the baselines of a version away.
+// hide removes the published baselines of a version.
 func (k *Keeper) hide(t *Tracker) {
 	k.shown.Delete(t.key())
 	k.mixed.set(t.seasonKey(), nil)
+	k.told.set(t.key(), nil)
 }
 
-// wake makes Run begin a cycle now.
+// wake makes Run start a cycle immediately.
 func (k *Keeper) wake() {
 	select {
 	case k.woken <- struct{}{}:
@@ -146,21 +158,20 @@ func (k *Keeper) wake() {
 	}
 }
 
-// Run makes a cycle whenever a sample is full, until ctx ends. Cycles by the clock are the caller's.
+// Run runs a cycle whenever a sample is full, until ctx ends. The caller runs the periodic cycles.
 func (k *Keeper) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-k.woken:
-			// A failure is told by the next cycle of the clock.
+			// The next periodic cycle reports a failure.
 			_ = k.Cycle(ctx)
 		}
 	}
 }
 
-// Cycle looks after every version: it adopts or cuts bins, counts training data and adds days. One version's failure
-// does not stop another.
+// Cycle processes every version: it adopts or cuts bins, counts training data and adds days. A version that fails does not stop the others.
 func (k *Keeper) Cycle(ctx context.Context) error {
 	k.cycles.Lock()
 	defer k.cycles.Unlock()
@@ -176,7 +187,7 @@ func (k *Keeper) Cycle(ctx context.Context) error {
 		if len(m.trackers) > 0 {
 			continue
 		}
-		// The last day of a model that is served no more.
+		// The last day of a model that is no longer served.
 		if m.waiting() {
 			if err := m.read(ctx, now); err != nil {
 				errs = append(errs, fmt.Errorf("model %q: %w", m.name, err))
@@ -189,8 +200,7 @@ func (k *Keeper) Cycle(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// byModel returns the models in order, each with the versions that are served. It counts what versions that were forgotten
-// have counted last.
+// byModel returns the models in order, each with the versions that are served. It adds the last counts of forgotten versions.
 func (k *Keeper) byModel(now time.Time) []*model {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -209,7 +219,7 @@ func (k *Keeper) byModel(now time.Time) []*model {
 			m.record(t)
 		}
 		if !slices.ContainsFunc(slices.Collect(maps.Keys(k.trackers)), func(o *Tracker) bool { return o.key() == t.key() }) {
-			k.hide(t) // A cycle may have shown it again meanwhile.
+			k.hide(t) // A concurrent cycle may have published it again.
 		}
 	}
 	k.forgotten = nil
@@ -220,7 +230,7 @@ func (k *Keeper) byModel(now time.Time) []*model {
 	return models
 }
 
-// Describe implements prometheus.Collector. What is there depends on what is sent.
+// Describe implements prometheus.Collector. It sends nothing, because the metrics depend on the received spans.
 func (k *Keeper) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
@@ -231,6 +241,7 @@ func (k *Keeper) Collect(ch chan<- prometheus.Metric) {
 	k.mu.Unlock()
 	var out exporter.Metrics
 	k.collectMixtures(&out)
+	k.told.collect(&out, k.descs.cause)
 	for _, t := range trackers {
 		c := t.counters.Load()
 		if c == nil {

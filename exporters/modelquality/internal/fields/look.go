@@ -15,7 +15,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/limit"
 )
 
-// predecessorEvery is how often a predecessor is looked for while a version's own baseline is not frozen.
+// predecessorEvery is the interval of searches for a predecessor while a version's own baseline is not frozen.
 const predecessorEvery = 6 * time.Hour
 
 // look is one cycle of one version.
@@ -44,7 +44,7 @@ func (k *Keeper) look(ctx context.Context, m *model, t *Tracker) (err error) {
 		return err
 	}
 	if len(m.books) == 0 || t.outputs == nil || len(m.wanted()) > 0 {
-		if c != nil { // Somebody has reset it, or accepted a feature.
+		if c != nil { // It was reset, or a feature was accepted.
 			m.record(t)
 			t.restart(now)
 			k.hide(t)
@@ -89,7 +89,7 @@ func (k *Keeper) look(ctx context.Context, m *model, t *Tracker) (err error) {
 	return nil
 }
 
-// readOutputs reads the version's own book; there is none until it has bins.
+// readOutputs reads the version's own book. There is none until it has bins.
 func (k *Keeper) readOutputs(ctx context.Context, t *Tracker, subject *baseline.Subject) (*baseline.View, error) {
 	view, err := subject.View(ctx)
 	if err != nil {
@@ -103,7 +103,7 @@ func (k *Keeper) readOutputs(ctx context.Context, t *Tracker, subject *baseline.
 	if err != nil {
 		return nil, err
 	}
-	// What an earlier version of the program stored has the features too.
+	// Older releases of this exporter stored features here as well.
 	if d = onlyFields(d, isOutput); t.outputs == nil || t.outputs.definition.ID != d.ID {
 		t.outputs = &book{subject: subject, definition: d}
 	}
@@ -113,7 +113,7 @@ func (k *Keeper) readOutputs(ctx context.Context, t *Tracker, subject *baseline.
 	return view, t.outputs.read(ctx, view, k.Days, k.Zone, k.Logger.With("model", t.model, "version", t.version))
 }
 
-// searchPredecessor looks for the version before, unless that was done not long ago or the version has a baseline itself.
+// searchPredecessor searches for the previous version, unless it searched recently or the version has its own frozen baseline.
 func (k *Keeper) searchPredecessor(ctx context.Context, m *model, t *Tracker, now time.Time) (err error) {
 	if t.outputs != nil && (k.Days == 0 || t.outputs.production.Frozen()) || now.Sub(t.searched) < predecessorEvery {
 		return nil
@@ -125,11 +125,11 @@ func (k *Keeper) searchPredecessor(ctx context.Context, m *model, t *Tracker, no
 	return nil
 }
 
-// bounded leaves out the fields past the limit.
+// bounded removes the fields beyond the limit.
 func (k *Keeper) bounded(t *Tracker, d baseline.Definition) baseline.Definition {
 	kept := make(map[string]binning.Layout, len(d.Fields))
 	for _, name := range sortedKeys(d.Fields) {
-		if k.Fields.Fold(t.key()+"\x1f"+name) != limit.Other {
+		if k.Fields(t.model).Fold(t.key()+"\x1f"+name) != limit.Other {
 			kept[name] = d.Fields[name]
 		}
 	}
@@ -137,9 +137,8 @@ func (k *Keeper) bounded(t *Tracker, d baseline.Definition) baseline.Definition 
 	return d
 }
 
-// define cuts the bins that are missing: from the training data, if there is any, for the fields that it has, and from the
-// sample for all others. The outputs of a version have the bins of its predecessor, so that the two can be compared, unless
-// they were reset.
+// define cuts the missing bins: from the training data for the fields that it has, from the sample for all others. The outputs of a version
+// get the bins of its predecessor, so that they can be compared, unless they were reset.
 func (k *Keeper) define(ctx context.Context, m *model, t *Tracker, subject *baseline.Subject, view *baseline.View, data *training) error {
 	accepted := m.wanted()
 	missing := func(field string) bool {
@@ -202,10 +201,10 @@ func (k *Keeper) define(ctx context.Context, m *model, t *Tracker, subject *base
 	return err
 }
 
-// publish stores the counts of the training data if that is due, and shows the baselines.
+// publish stores the counts of the training data if they are missing, and publishes the baselines.
 func (k *Keeper) publish(ctx context.Context, m *model, t *Tracker, view *baseline.View, data *training) error {
 	var out exporter.Metrics
-	// What was read stays while the store cannot be read: baselines do not change.
+	// While the store is unavailable, the published baselines stay: they do not change.
 	if err := k.training(ctx, m, t, view, data, &out); err != nil {
 		return fmt.Errorf("training data: %w", err)
 	}
@@ -220,8 +219,8 @@ func (k *Keeper) publish(ctx context.Context, m *model, t *Tracker, view *baseli
 	return nil
 }
 
-// training shows what the version was trained on: its outputs by its own bins, its features by those of the model, which
-// are counted anew when they change.
+// training publishes the training baseline: outputs by the version's bins, features by the model's bins. Features are counted again when
+// these bins change.
 func (k *Keeper) training(ctx context.Context, m *model, t *Tracker, view *baseline.View, data *training, out *exporter.Metrics) error {
 	own, err := view.Training(ctx)
 	known := err == nil
@@ -248,7 +247,7 @@ func (k *Keeper) training(ctx context.Context, m *model, t *Tracker, view *basel
 		return err
 	}
 	if !known {
-		// An earlier version of the program counted them by the version's bins, which may be the model's.
+		// Older releases of this exporter counted features by the version's bins, which may equal the model's.
 		d, err := view.Definition(ctx)
 		if err != nil {
 			return err
@@ -261,7 +260,7 @@ func (k *Keeper) training(ctx context.Context, m *model, t *Tracker, view *basel
 	return nil
 }
 
-// inputsTraining returns what the features look like in the training data, by the bins of now.
+// inputsTraining returns the counts of the features in the training data by the present bins.
 func (k *Keeper) inputsTraining(ctx context.Context, subject *baseline.Subject, layouts map[string]binning.Layout, data *training) (baseline.Counts, bool, error) {
 	view, err := subject.View(ctx)
 	if err != nil {
@@ -292,7 +291,7 @@ func (k *Keeper) inputsTraining(ctx context.Context, subject *baseline.Subject, 
 	return k.countTraining(ctx, subject, d, data)
 }
 
-// countTraining counts the training data by the bins of a definition, if there is any, and stores that.
+// countTraining counts the training data by the bins of a definition and stores the counts. It reports whether there is training data.
 func (k *Keeper) countTraining(ctx context.Context, subject *baseline.Subject, d baseline.Definition, data *training) (baseline.Counts, bool, error) {
 	trained, ok, err := data.open()
 	if !ok || err != nil {

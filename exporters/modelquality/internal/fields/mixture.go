@@ -44,7 +44,7 @@ func (l *learned) mix(t *Tracker, c *counters, name string, window time.Duration
 	return all
 }
 
-// shares are the shares of counts, in the order of the bins' names.
+// shares returns the shares of counts, sorted by bin.
 func shares(counts map[string]int64) (bins []string, shares []float64, values float64) {
 	var total int64
 	for _, n := range counts {
@@ -57,7 +57,7 @@ func shares(counts map[string]int64) (bins []string, shares []float64, values fl
 	return bins, shares, float64(total)
 }
 
-// mixtures are those of all versions.
+// mixtures are the mixtures of all versions.
 type mixtures struct {
 	mu    sync.Mutex
 	byKey map[string][]Mixture
@@ -96,7 +96,7 @@ func (k *Keeper) Mixtures(each func(*Mixture)) {
 	}
 }
 
-// collectMixtures makes their metrics.
+// collectMixtures converts the mixtures to metrics.
 func (k *Keeper) collectMixtures(out *exporter.Metrics) {
 	k.Mixtures(func(m *Mixture) {
 		out.Gauge(k.descs.baselineValues, m.Values, m.Model, m.Version, m.Field, m.Role, m.Baseline)

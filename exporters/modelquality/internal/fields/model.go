@@ -13,11 +13,11 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
-// model is what the versions of a model share: its features, their bins, and what production taught of them. A release
-// does not change what the world looks like, so a version goes on where the one before it was.
+// model has what the versions of a model share: its features, their bins, and their production baseline. A release does not change the
+// distribution of inputs, so a new version continues with the baseline of the previous one.
 //
-// Its first book is cut when the model is first seen. Features that a later version adds, and those that were accepted
-// as they are now, have later books; of two books that have a feature, the later one counts.
+// The first book is created when the model is first seen. Features that a later version adds, and accepted features, have later books. If
+// two books have a feature, the later one is used.
 type model struct {
 	name   string
 	keeper *Keeper
@@ -25,22 +25,22 @@ type model struct {
 
 	trackers []*Tracker // of the versions that are served
 	books    []*book
-	hour     time.Time // that is being counted
-	looked   time.Time // at the store
-	searched bool      // for what an earlier version of the program stored
+	hour     time.Time // the hour that is being counted
+	looked   time.Time // time of the last read of the store
+	searched bool      // whether takeOver has run
 	accepted Accepted
-	// gaveUp are accepted features that the model is no longer asked with.
+	// gaveUp has accepted features that the model no longer has.
 	gaveUp map[string]int
 }
 
-// maxBooks bounds the books of a model. Each is a listing of the store at every look.
+// maxBooks limits the books of a model. Each book costs a listing of the store at every read.
 const maxBooks = 32
 
 func (k *Keeper) newModel(name string, now time.Time) *model {
 	return &model{name: name, keeper: k, logger: k.Logger.With("model", name), hour: now.Truncate(time.Hour), gaveUp: make(map[string]int)}
 }
 
-// subject is that of a book.
+// subject returns the subject of the n-th book.
 func (m *model) subject(n int) *baseline.Subject {
 	if n < len(m.books) {
 		return m.books[n].subject
@@ -48,7 +48,7 @@ func (m *model) subject(n int) *baseline.Subject {
 	return m.keeper.Store.Subject(InputsKind(n), m.name)
 }
 
-// lastBook returns the number of the book that a feature is counted by, -1 if none has it.
+// lastBook returns the number of the book by which a feature is counted, or -1.
 func lastBook(books []*book, field string) int {
 	for n := len(books) - 1; n >= 0; n-- {
 		if _, ok := books[n].definition.Fields[field]; ok {
@@ -58,7 +58,7 @@ func lastBook(books []*book, field string) int {
 	return -1
 }
 
-// layouts are the bins of all features.
+// layouts returns the bins of all features.
 func (m *model) layouts() map[string]binning.Layout {
 	all := make(map[string]binning.Layout)
 	for _, b := range m.books {
@@ -67,7 +67,7 @@ func (m *model) layouts() map[string]binning.Layout {
 	return all
 }
 
-// id changes with the bins.
+// id returns an identifier that changes with the bins.
 func (m *model) id() string {
 	var id strings.Builder
 	for _, b := range m.books {
@@ -85,7 +85,7 @@ func (m *model) waiting() bool {
 	return false
 }
 
-// idle reports whether nothing is left to be stored.
+// idle reports whether everything is stored.
 func (m *model) idle() bool {
 	for _, b := range m.books {
 		if b.waiting() || b.day != "" {
@@ -95,7 +95,7 @@ func (m *model) idle() bool {
 	return true
 }
 
-// wanted are features that were accepted as they are now and have no bins of now yet.
+// wanted returns accepted features that have no new bins yet.
 func (m *model) wanted() map[string]int {
 	wanted := make(map[string]int)
 	for field, book := range m.accepted.Features {
@@ -107,7 +107,7 @@ func (m *model) wanted() map[string]int {
 	return wanted
 }
 
-// read reads the books, and stores the days that wait.
+// read reads the books and stores the waiting days.
 func (m *model) read(ctx context.Context, now time.Time) error {
 	if len(m.books) > 0 && !m.waiting() && now.Sub(m.looked) < m.keeper.Slow {
 		return nil
@@ -150,7 +150,7 @@ func (m *model) read(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// add makes another book.
+// add creates another book.
 func (m *model) add(ctx context.Context, d baseline.Definition) error {
 	if len(m.books) == maxBooks {
 		return fmt.Errorf("model %q has features that were added or accepted %d times; begin anew with 'sightglass baseline reset'", m.name, maxBooks)
@@ -162,7 +162,7 @@ func (m *model) add(ctx context.Context, d baseline.Definition) error {
 	return m.read(ctx, m.keeper.Now())
 }
 
-// record adds what a version counted since the last time to the books.
+// record adds the counts of a version since the previous call to the books.
 func (m *model) record(t *Tracker) {
 	c := t.counters.Load()
 	if c == nil {
@@ -180,7 +180,7 @@ func (m *model) record(t *Tracker) {
 	t.outputs.add(m.hour, only(d, isOutput))
 }
 
-// closeHour counts the hour that has ended, and the day that has.
+// closeHour adds the counts of an ended hour, and closes an ended day.
 func (m *model) closeHour(now time.Time) {
 	if hour := now.Truncate(time.Hour); !hour.Equal(m.hour) {
 		for _, t := range m.trackers {
@@ -208,7 +208,7 @@ func only(c baseline.Counts, wanted func(field string) bool) baseline.Counts {
 func isInput(field string) bool  { return strings.HasPrefix(field, input) }
 func isOutput(field string) bool { return !isInput(field) }
 
-// onlyFields returns a definition without the fields that are not wanted.
+// onlyFields returns a definition with only the wanted fields.
 func onlyFields(d baseline.Definition, wanted func(field string) bool) baseline.Definition {
 	d.Fields = maps.Clone(d.Fields)
 	maps.DeleteFunc(d.Fields, func(field string, _ binning.Layout) bool { return !wanted(field) })

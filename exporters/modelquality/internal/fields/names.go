@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// Kinds of the subjects that a model has in the baseline store.
+// Kinds of a model's subjects in the baseline store.
 const (
-	// kind are versions: what their outputs look like. Earlier versions of the program kept the features there as well.
+	// kind has the outputs of a version. Older releases of this exporter also stored its features there.
 	kind = "model"
-	// inputsKind are models: what their features look like, whatever the version.
+	// inputsKind has the features of a model, for all versions.
 	inputsKind = "model_inputs"
-	// trainingKind are versions: what the features look like in the data that they were trained on, by the model's bins.
+	// trainingKind has the features in the training data of a version, by the model's bins.
 	trainingKind = "model_training"
 )
 
-// InputsKind is the kind of a model's n-th book of features, from 0.
+// InputsKind returns the kind of a model's n-th book of features, from 0.
 func InputsKind(n int) string {
 	if n == 0 {
 		return inputsKind
@@ -23,8 +23,7 @@ func InputsKind(n int) string {
 	return fmt.Sprintf("%s_%d", inputsKind, n+1)
 }
 
-// Accepted are the features that somebody accepted as they are now, and the last book that does not count for each. It is
-// kept with the first book.
+// Accepted has the accepted features, each with the number of the last book that no longer applies to it. It is stored with the first book.
 type Accepted struct {
 	Features map[string]int `json:"features"`
 }
@@ -36,7 +35,7 @@ func subjectName(model, version string) string {
 	return model + "@" + version
 }
 
-// versionOf returns which version of the model a subject is about.
+// versionOf returns the version of the model that a subject belongs to.
 func versionOf(model, subject string) (version string, ok bool) {
 	if subject == model {
 		return "", true

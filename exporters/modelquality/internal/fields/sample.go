@@ -12,14 +12,14 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// sample keeps the first inferences of a version until there are bins to count them by. Then it counts them: nothing is
-// lost, and what replicas count adds up to what one would have.
+// sample holds the first inferences of a version until bins exist. Then it counts them, so that none is lost and the counts of several
+// replicas have the same sum as those of one.
 type sample struct {
 	names []string
 	index map[string]int
 	rows  [][]cell
 	cells int
-	// texts has each text once.
+	// texts interns the texts.
 	texts map[string]string
 }
 
@@ -28,19 +28,19 @@ type cell struct {
 	value otlp.Value
 }
 
-// Limits of a sample's memory, beside the number of cells.
+// Memory limits of a sample, in addition to the number of cells.
 const (
-	maxText  = 256  // bytes; a longer text is no category
-	maxTexts = 5000 // different ones
+	maxText  = 256  // bytes; a longer text is not a category
+	maxTexts = 5000 // distinct texts
 )
 
 func newSample() *sample { return &sample{index: make(map[string]int), texts: make(map[string]string)} }
 
-// cellBytes are those of a value, by which embeddings count for as many as they take the memory of.
+// cellBytes is the memory of a value. An embedding counts as its size in cells.
 const cellBytes = 40
 
-// add keeps one inference, of at most room values, and returns how many it has. One whose embedding there is no room for is not
-// kept: without it the embedding would be missing.
+// add stores one inference if its values fit into room cells, and returns the cells that it uses. An inference whose embedding does not fit
+// is not stored, because it would count as an inference without an embedding.
 func (s *sample) add(features []convention.Feature, p otlp.Value, conf float64, room int) int {
 	row, cells := make([]cell, 0, len(features)+2), 0
 	for i := range features {
@@ -91,18 +91,18 @@ func (s *sample) number(name, prefix string) (int, bool) {
 	return n, ok
 }
 
-// own makes a value that does not keep its request.
+// own copies a value, so that it does not keep the request in memory.
 func (s *sample) own(v otlp.Value) otlp.Value {
 	switch v.Kind {
 	case otlp.String:
 	case otlp.List, otlp.Map, otlp.Bytes:
-		return otlp.Value{Kind: v.Kind} // no field of such has bins, and it may be large
+		return otlp.Value{Kind: v.Kind} // fields of these kinds have no bins, and the value may be large
 	default:
 		return v.Clone()
 	}
 	text := v.Text()
 	if len(text) > maxText {
-		// Two long texts that begin alike are the same to the sample; a field of such has no bins.
+		// Two long texts with the same beginning are equal here; a field with such texts has no bins.
 		return otlp.StringValue(s.text(text[:maxText+1]))
 	}
 	return otlp.StringValue(s.text(text))
@@ -120,7 +120,7 @@ func (s *sample) text(text string) string {
 	return text
 }
 
-// replay counts what was kept.
+// replay counts the stored inferences.
 func (s *sample) replay(c *counters) {
 	var features []convention.Feature
 	for _, row := range s.rows {
@@ -140,7 +140,7 @@ func (s *sample) replay(c *counters) {
 	}
 }
 
-// cut chooses bins for each field that was seen, by the same rules as package tables does for columns.
+// cut chooses bins for each field in the sample, by the rules that package tables applies to columns.
 func (s *sample) cut(choice tables.Choice) map[string]binning.Layout {
 	values := make([][]otlp.Value, len(s.names))
 	for _, row := range s.rows {
@@ -160,7 +160,7 @@ func (s *sample) cut(choice tables.Choice) map[string]binning.Layout {
 	return layouts
 }
 
-// fewValues is the number of values below which it says nothing that all of them differ.
+// fewValues is the number of values below which all-different values do not indicate an identifier.
 const fewValues = 100
 
 func layoutOf(name string, values []otlp.Value, choice tables.Choice) (binning.Layout, bool) {
@@ -209,21 +209,20 @@ func layoutOf(name string, values []otlp.Value, choice tables.Choice) (binning.L
 			once++
 		}
 	}
-	// The share of values that the sample has once estimates the share that it has not (Good, "The population
-	// frequencies of species", 1953). Where that is not little, a category that is new to the sample is not news.
+	// The share of values that occur once estimates the probability of an unseen value (Good, "The population frequencies of species",
+	// 1953). If it is above 1/500, new categories are normal for this field.
 	open := once*500 > len(values) || len(categories) > binning.MaxKnown
 	return binning.NewCategorical(categories, choice.Top, open), true
 }
 
-// identifies tells a key from a measurement, which only its name can where all values differ.
+// identifies distinguishes keys from measurements by their name. If all values differ, only the name can.
 func identifies(name string) bool {
 	name = strings.ToLower(name)
 	return name == "id" || strings.HasSuffix(name, "_id") || strings.HasSuffix(name, "_key") || strings.HasSuffix(name, "_uuid")
 }
 
-// withRange adds an interval beyond the range of the values, which are in order, on either side. What falls there was not
-// learned. A sample does not have the extremes of all there is: the range is as far beyond its own as those are from the
-// median, where hardly anything lies, whatever the tails.
+// withRange adds an interval on each side, beyond the range of the sorted values. Values there count as out of range. A sample rarely has
+// the extremes of all data, so each limit is as far beyond the sample's extreme as this is from the median.
 func withRange(l binning.Layout, values []float64) binning.Layout {
 	if len(values) == 0 || len(l.Edges) == 0 || len(l.Edges)+2 > binning.MaxEdges {
 		return l

@@ -10,8 +10,8 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/reveal"
 )
 
-// production makes the series of the production baselines: of the features, which belong to the model, and of the outputs,
-// which are the version's own once they are frozen and those of its predecessor until then.
+// production publishes the production baselines: of the model's features, and of the outputs. Outputs have the version's own baseline once
+// it is frozen, until then that of its predecessor.
 func (k *Keeper) production(m *model, t *Tracker, out *exporter.Metrics) error {
 	t.learned = nil
 	show := func(l learned) {
@@ -26,7 +26,7 @@ func (k *Keeper) production(m *model, t *Tracker, out *exporter.Metrics) error {
 		}
 	}
 	for n, b := range m.books {
-		// The state is that of the first book: what a later one has not learned yet is no measure.
+		// The state is that of the first book. Once it is frozen, a later book is published only when it is frozen too.
 		if b.production.Frozen() || !first.production.Frozen() {
 			show(b.learned(func(field string) bool { return isInput(field) && lastBook(m.books, field) == n }))
 		}
@@ -38,7 +38,7 @@ func (k *Keeper) production(m *model, t *Tracker, out *exporter.Metrics) error {
 	if p := t.predecessor; p != nil && p.enough && !own.production.Frozen() {
 		same := newLearned(p.learned.season, only(p.learned.whole, func(field string) bool {
 			return reflect.DeepEqual(own.definition.Fields[field], p.definition.Fields[field])
-		}))
+		}), true)
 		if len(same.whole.Fields) > 0 {
 			show(same)
 			out.Gauge(k.descs.inherited, 1, t.model, t.version, p.version)
@@ -49,7 +49,7 @@ func (k *Keeper) production(m *model, t *Tracker, out *exporter.Metrics) error {
 	return k.state(t, "output", own, own.production.Frozen(), out)
 }
 
-// state makes the series that say how far a production baseline is, and whether what is shown of it is frozen.
+// state publishes the progress of a production baseline, and whether the published one is frozen.
 func (k *Keeper) state(t *Tracker, role string, b *book, frozen bool, out *exporter.Metrics) error {
 	days := b.production.Days
 	out.Gauge(k.descs.wantedDays, float64(k.Days), t.model, t.version, role)
@@ -70,17 +70,17 @@ func (k *Keeper) state(t *Tracker, role string, b *book, frozen bool, out *expor
 	return nil
 }
 
-// Baselines of the short windows: what the production baseline was like at the time of the day of the last hour and of the
-// last five minutes. The hour is not the five minutes: where a night becomes a day, they are of different hours.
+// Baselines of the short windows: the production baseline at the hours of the last hour and of the last five minutes. They differ where the
+// hour contains two slots of the season.
 const (
 	seasonHour    = "season"
 	seasonMinutes = "season_5m"
 )
 
-// seasonEvery is how often what the short windows are compared with is mixed anew.
+// seasonEvery is the interval at which the baselines of the short windows are computed.
 const seasonEvery = time.Minute
 
-// showSeason makes the series of what the short windows are compared with now.
+// showSeason publishes the present baselines of the short windows.
 func (k *Keeper) showSeason(t *Tracker, now time.Time) {
 	c := t.counters.Load()
 	if c == nil || len(t.learned) == 0 || now.Sub(t.shown) < seasonEvery {
@@ -95,7 +95,7 @@ func (k *Keeper) showSeason(t *Tracker, now time.Time) {
 	k.mixed.set(t.seasonKey(), mixed)
 }
 
-// show makes the series of one baseline, for the fields that are counted.
+// show publishes one baseline, for the fields that are counted.
 func (k *Keeper) show(t *Tracker, counts baseline.Counts, name string, out *exporter.Metrics) {
 	c := t.counters.Load()
 	for field, bins := range counts.Fields {
@@ -114,7 +114,7 @@ func (k *Keeper) show(t *Tracker, counts baseline.Counts, name string, out *expo
 	}
 }
 
-// showSwing makes the series of how much the days of a production baseline differ, for the fields that are counted.
+// showSwing publishes by how much the days of a production baseline differ from all of it, for the fields that are counted.
 func (k *Keeper) showSwing(t *Tracker, l learned, out *exporter.Metrics) {
 	c := t.counters.Load()
 	if l.season == nil || c == nil {
@@ -131,7 +131,7 @@ func (k *Keeper) showSwing(t *Tracker, l learned, out *exporter.Metrics) {
 	}
 }
 
-// labels are the values of the labels field and role.
+// labels returns the values of the labels field and role.
 func labels(field string) (name, role string) {
 	role, name, _ = strings.Cut(field, "/")
 	return name, role

@@ -10,7 +10,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 )
 
-// Books returns the books of a model's features in the store, of which a later one counts for a feature that two have.
+// Books returns the stored books of a model's features. If two books have a feature, the later one is used.
 func Books(ctx context.Context, store *baseline.Store, model string) ([]*baseline.View, []baseline.Definition, error) {
 	var views []*baseline.View
 	var definitions []baseline.Definition
@@ -31,8 +31,7 @@ func Books(ctx context.Context, store *baseline.Store, model string) ([]*baselin
 	return views, definitions, nil
 }
 
-// Accept takes what a feature looks like from now on for what it should look like: the exporter learns it anew, and all
-// else stays.
+// Accept makes the present distribution of a feature its new baseline: the exporter learns it again. All other fields keep theirs.
 func Accept(ctx context.Context, store *baseline.Store, model, feature string) error {
 	views, definitions, err := Books(ctx, store, model)
 	if err != nil {
@@ -74,7 +73,7 @@ func Models(ctx context.Context, store *baseline.Store) ([]string, error) {
 		case inputsKind:
 			models[id.Name] = true
 		case kind:
-			// An earlier version of the program stored nothing by model.
+			// Older releases of this exporter stored only by version.
 			model, _, _ := strings.Cut(id.Name, "@")
 			models[model] = true
 		}
@@ -97,12 +96,12 @@ func Versions(ctx context.Context, store *baseline.Store, model string) ([]strin
 	return sortedKeys(versions), nil
 }
 
-// Outputs is the subject of a version's outputs.
+// Outputs returns the subject of a version's outputs.
 func Outputs(store *baseline.Store, model, version string) *baseline.Subject {
 	return store.Subject(kind, subjectName(model, version))
 }
 
-// TrainingOf is the subject of the features in a version's training data.
+// TrainingOf returns the subject of the features in a version's training data.
 func TrainingOf(store *baseline.Store, model, version string) *baseline.Subject {
 	return store.Subject(trainingKind, subjectName(model, version))
 }

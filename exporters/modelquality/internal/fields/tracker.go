@@ -16,27 +16,28 @@ type Tracker struct {
 	counters       atomic.Pointer[counters]
 
 	mu     sync.Mutex
-	sample *sample // nil once there are counters
+	sample *sample // nil once counters is set
 	begun  time.Time
-	asked  bool // for bins, by a full sample
+	asked  bool // whether a full sample has requested bins
 
-	// What follows belongs to the keeper's cycle.
-	looked   time.Time // at the store
+	// Only the keeper's cycle uses the following fields.
+	looked   time.Time // time of the last read of the store
 	failed   bool
-	outputs  *book           // of this version; nil until it has bins
-	books    []*book         // of its features
-	recorded baseline.Counts // what the books have
+	outputs  *book           // the version's; nil until it has bins
+	books    []*book         // the model's
+	recorded baseline.Counts // the counts that the books already have
 	trained  *baseline.Subject
-	// predecessor is nil where there is none; it is looked for again after a while.
+	// predecessor is nil if there is none. It is searched for again after a while.
 	predecessor *predecessor
 	searched    time.Time
-	learned     []learned // what the short windows are compared with
-	shown       time.Time // when that was
-	// mismatchTold says that the log has said that embeddings have other dimensions than the baseline.
+	learned     []learned // baselines of the short windows
+	incidents   map[incidentKey]*incident
+	shown       time.Time // time of their computation
+	// mismatchTold means that mismatching dimensions of embeddings were logged.
 	mismatchTold bool
 }
 
-// Count counts what one inference says, and reports whether a value was one that the baseline never had.
+// Count counts the values of one inference. It reports whether a value was one that the baseline never had.
 func (t *Tracker) Count(o *convention.Observation) (unseen bool) {
 	if c := t.counters.Load(); c != nil {
 		return c.count(o.Features, o.Prediction, o.Confidence, o.Dropped)
@@ -46,7 +47,7 @@ func (t *Tracker) Count(o *convention.Observation) (unseen bool) {
 	if c := t.counters.Load(); c != nil {
 		return c.count(o.Features, o.Prediction, o.Confidence, o.Dropped)
 	}
-	// What comes while the bins are being cut is kept too, but not for ever.
+	// Inferences that arrive while bins are being cut are stored too, up to a limit.
 	if !o.Dropped && len(t.sample.rows) < 4*t.keeper.Sample {
 		t.keeper.cells.Add(int64(t.sample.add(o.Features, o.Prediction, o.Confidence, int(maxCells-t.keeper.cells.Load()))))
 	}
@@ -57,13 +58,13 @@ func (t *Tracker) Count(o *convention.Observation) (unseen bool) {
 	return false
 }
 
-// Counting is a series of calls of Count, for which the counters are locked once.
+// Counting is a series of Count calls that locks the counters once.
 type Counting struct {
 	tracker  *Tracker
-	counters *counters // nil while there are none
+	counters *counters // nil if there are none
 }
 
-// Begin begins a series of calls.
+// Begin starts a series of calls.
 func (t *Tracker) Begin() Counting {
 	c := t.counters.Load()
 	if c != nil {
@@ -77,17 +78,21 @@ func (c *Counting) Count(o *convention.Observation) (unseen bool) {
 	if c.counters == nil {
 		return c.tracker.Count(o)
 	}
-	return c.counters.add(o.Features, o.Prediction, o.Confidence, o.Dropped)
+	unseen = c.counters.add(o.Features, o.Prediction, o.Confidence, o.Dropped)
+	if c.counters.recent.Due() {
+		c.counters.keep(o)
+	}
+	return unseen
 }
 
-// End ends what Begin began.
+// End ends the series.
 func (c *Counting) End() {
 	if c.counters != nil {
 		c.counters.mu.Unlock()
 	}
 }
 
-// adopt begins to count by a definition, with what was kept until now.
+// adopt starts to count by a definition. It first counts the sample.
 func (t *Tracker) adopt(d baseline.Definition, id string, books []*book) *counters {
 	c := newCounters(d)
 	for name, f := range c.all {
@@ -95,6 +100,10 @@ func (t *Tracker) adopt(d baseline.Definition, id string, books []*book) *counte
 		f.hidden = t.keeper.Reveal.Hidden(label, d.Fields[name])
 	}
 	c.id = id
+	t.stopSampling()
+	if k := t.keeper; k.room != nil {
+		c.sampleRecent(k.room, k.Causes.Window, k.Now)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.sample != nil {
@@ -107,8 +116,9 @@ func (t *Tracker) adopt(d baseline.Definition, id string, books []*book) *counte
 	return c
 }
 
-// restart begins to keep a sample, at first and after a reset.
+// restart starts a new sample, at the beginning and after a reset.
 func (t *Tracker) restart(now time.Time) {
+	t.stopSampling()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sample, t.begun, t.asked = newSample(), now, false
@@ -116,7 +126,7 @@ func (t *Tracker) restart(now time.Time) {
 	t.learned, t.shown = nil, time.Time{}
 }
 
-// ready reports whether the sample is large enough, or old enough, to cut bins from.
+// ready reports whether the sample is large enough, or old enough, to cut bins.
 func (t *Tracker) ready(now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -124,14 +134,14 @@ func (t *Tracker) ready(now time.Time) bool {
 	return rows >= t.keeper.Sample || rows > 0 && now.Sub(t.begun) >= t.keeper.SampleWait
 }
 
-// Of a version whose fields all have bins already, so many inferences, or those of so long, show that they do. It is
-// compared with what its predecessor left behind soon after it was deployed.
+// fewInferences or shortWait are enough to find out that all fields of a version already have bins. A new version is thus compared with its
+// predecessor soon after deployment.
 const (
 	fewInferences = 100
 	shortWait     = 30 * time.Second
 )
 
-// known reports whether the sample, of a few inferences or more, has only fields that have bins.
+// known reports whether all fields of the sample already have bins. It is false for a sample that is too small.
 func (t *Tracker) known(m *model, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -155,12 +165,22 @@ func (t *Tracker) known(m *model, now time.Time) bool {
 	return true
 }
 
-// close gives back what the tracker keeps.
+// close releases the sample's cells.
 func (t *Tracker) close() {
+	t.stopSampling()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.sample != nil {
 		t.keeper.cells.Add(-int64(t.sample.cells))
 		t.sample = newSample()
+	}
+}
+
+// stopSampling releases the sample of recent inferences.
+func (t *Tracker) stopSampling() {
+	if c := t.counters.Load(); c != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.recent.Close()
 	}
 }

@@ -12,17 +12,17 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// Training is the data that a version was trained on.
+// Training is the training data of a version.
 type Training struct {
 	Source   *tables.Source
 	Relation tables.Relation
-	// Prediction and Confidence are the columns of those; empty where there are none.
+	// Prediction and Confidence are the columns of the outputs; empty if there are none.
 	Prediction, Confidence string
-	// Done ends the use of the data, if it is not nil. The error, if any, is why it came to nothing.
+	// Done, if not nil, ends the use of the data. The error is nil if reading it succeeded.
 	Done func(error)
 }
 
-// training is the training data for one look at a version. It is opened when it is first needed: it may be a download.
+// training is the training data during one cycle of a version. It is opened on first use, because it can be a download.
 type training struct {
 	ask       func() (Training, bool, error)
 	asked, ok bool
@@ -44,7 +44,7 @@ func (t *training) close(err error) {
 	}
 }
 
-// column is where a field is in the training data.
+// column returns the column of a field in the training data.
 func (t Training) column(field string) string {
 	switch field {
 	case prediction:
@@ -77,7 +77,7 @@ func (t Training) cut(ctx context.Context, served []string, choice tables.Choice
 	}
 	layouts := make(map[string]binning.Layout)
 	for column, layout := range cut.Layouts {
-		// Ages of training data say when it was written, not how old a feature is when it is used.
+		// The age of a time in training data depends on when it was written, not on how old the feature is when it is used.
 		if layout.Kind != binning.Aged {
 			layouts[fields[column]] = layout
 		}
@@ -85,7 +85,7 @@ func (t Training) cut(ctx context.Context, served []string, choice tables.Choice
 	return layouts, nil
 }
 
-// count counts the training data by the bins.
+// count counts the training data by the bins of a definition.
 func (t Training) count(ctx context.Context, d baseline.Definition, now time.Time) (baseline.Counts, error) {
 	schema, err := t.Source.Schema(ctx, t.Relation)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/reveal"
 )
 
-// snapshots are snapshots that tell whether they have changed.
+// snapshots are Snapshots that count their changes.
 type snapshots struct {
 	exporter.Snapshots
 	changes atomic.Int64
@@ -86,7 +86,7 @@ func (c *counters) sortedNames() []string {
 	return c.sorted
 }
 
-// Changes is how often the series of the baselines have changed so far.
+// Changes returns the number of changes of the published baselines.
 func (k *Keeper) Changes() int64 { return k.shown.changes.Load() }
 
 // Shown returns the series of the baselines as Collect exposes them.

@@ -8,8 +8,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// A number is 1.m·2ᵉ. Of the first mantissa that is beyond each of the buckets of a doubling, and how many of these end
-// below each sixteenth of it: no sixteenth has the ends of two.
+// A number is 1.m·2ᵉ, where m is the mantissa. ends has the first mantissa above each bucket of a doubling. below has, for each sixteenth
+// of the mantissas, how many buckets end below it. No sixteenth contains the ends of two buckets.
 var ends, below = mantissas()
 
 const mantissa = 52 // bits
@@ -28,8 +28,8 @@ func mantissas() (ends [perDouble]uint64, below [16]uint8) {
 	return ends, below
 }
 
-// keyOf is the index of the native bucket of a value above zero, as Prometheus defines it: the bucket has the values up to
-// and including 2^(key/8).
+// keyOf returns the index of the native bucket of a positive value, as Prometheus defines it. The upper bound of the bucket, 2^(key/8),
+// belongs to it.
 func keyOf(v float64) int {
 	bits := math.Float64bits(v)
 	exponent := int(bits>>mantissa) - 1023
@@ -41,7 +41,7 @@ func keyOf(v float64) int {
 	return min(exponent*perDouble+end, lastKey)
 }
 
-// buckets are native buckets from a first key on.
+// buckets are consecutive native buckets from the key first.
 type buckets struct {
 	first  int
 	counts []uint64
@@ -56,7 +56,7 @@ func (b *buckets) add(key int) {
 	b.counts[key-b.first]++
 }
 
-// grow makes room for a key, by whole doublings.
+// grow extends the range to include a key, by whole doublings.
 func (b *buckets) grow(key int) {
 	first := key &^ (perDouble - 1)
 	end := first + perDouble
@@ -79,7 +79,7 @@ func (b buckets) used() int {
 	return n
 }
 
-// merged are the buckets of the schema below: those of keys 2k-1 and 2k are k's.
+// merged returns the buckets of the next lower schema, in which bucket k has the counts of 2k-1 and 2k.
 func (b buckets) merged() buckets {
 	half := func(key int) int { return (key + 1) >> 1 }
 	m := buckets{first: half(b.first)}
@@ -92,13 +92,13 @@ func (b buckets) merged() buckets {
 	return m
 }
 
-// maxGap is how many empty buckets are written as such rather than as the end of one span and the start of the next.
+// maxGap is the number of empty buckets up to which they are encoded as zeros. A longer gap starts a new span.
 const maxGap = 2
 
-// encode writes the buckets as spans of neighbours, and each count as the difference to the one before.
+// encode encodes the buckets as spans, and each count as the difference from the previous one.
 func (b buckets) encode() (spans []*dto.BucketSpan, deltas []int64) {
 	var last int64
-	end := 0 // of the last span
+	end := 0 // of the previous span
 	for i := range b.counts {
 		if b.counts[i] == 0 {
 			continue

@@ -1,9 +1,10 @@
 // Package histogram counts values into classic and native buckets.
 //
-// Input: values, each with the trace that it was seen in. Output: the same histogram that client_golang makes of them;
-// a test holds the two together. Of client_golang's, each value takes a hundred nanoseconds, as it may come from any
-// goroutine, and an inference has four: half of the time that a span took. A Histogram here is counted in by whoever
-// holds its owner's lock.
+// Input: values, each with the trace of its span. Output: the same histogram as client_golang's; a test compares the two. State: the
+// counts. A Histogram has no lock; the caller must hold its owner's.
+//
+// client_golang's histogram is not used because it needs a hundred nanoseconds a value, as any goroutine may call it. An inference has four
+// values: this was half of the time that a span took.
 package histogram
 
 import (
@@ -20,8 +21,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// Native buckets are of schema 3: eight for each doubling of a value, so that one is 9 % wide. Those of values that are no
-// duration, ratio or age are all alike: below 2⁻³² they count as zero, from 2³² on as the last.
+// Native buckets have schema 3: eight buckets for each doubling, so that a bucket is 9 % wide. The range is limited, because durations,
+// ratios and ages are all within it: values below 2⁻³² count as zero, values from 2³² in the last bucket.
 const (
 	schema    = 3
 	perDouble = 1 << schema
@@ -30,21 +31,21 @@ const (
 	firstKey  = -lastKey + 1
 )
 
-// maxNative is how many native buckets are shown. Where more have values, two are shown as one of the next schema.
+// maxNative is the number of native buckets that are published. If more have values, neighbours are merged into the next lower schema.
 const maxNative = 160
 
 var zero = math.Ldexp(1, -doublings)
 
-// Kind is what all histograms of a metric have in common.
+// Kind has what all histograms of a metric share.
 type Kind struct {
 	Desc *prometheus.Desc
-	// bounds are the upper ones of the classic buckets, without +Inf.
+	// bounds are the upper bounds of the classic buckets, without +Inf.
 	bounds []float64
-	// from has, for each native bucket, the classic one of its least value: the right one is that or hardly later.
+	// from has the classic bucket of the lowest value of each native bucket. The search for a value's classic bucket starts there.
 	from [lastKey - firstKey + 1]uint8
 }
 
-// NewKind makes a Kind of a metric with those classic buckets, at most 255.
+// NewKind returns the Kind of a metric with these classic buckets, at most 255.
 func NewKind(desc *prometheus.Desc, bounds []float64) *Kind {
 	k := &Kind{Desc: desc, bounds: bounds}
 	for i := range k.from {
@@ -55,23 +56,23 @@ func NewKind(desc *prometheus.Desc, bounds []float64) *Kind {
 	return k
 }
 
-// Exemplar is the trace that a value was seen in, and the run that trained the model.
+// Exemplar is the trace of a value's span, and the run that trained the model.
 type Exemplar struct {
-	Trace [16]byte // zero where there is none
+	Trace [16]byte // zero if there is none
 	// Run may be a part of a request.
 	Run string
-	// Now is the time at which it was seen, in nanoseconds since 1970.
+	// Now is the time of the observation, in Unix nanoseconds.
 	Now int64
 }
 
-// exemplarEvery is how often a bucket gets a new exemplar: a scrape takes the last one only.
+// exemplarEvery is the shortest time between two exemplars of a bucket. A scrape reads only the last one.
 const exemplarEvery = int64(time.Second)
 
-// MaxRun is the longest run id that fits into an exemplar, which OpenMetrics allows 128 characters.
+// MaxRun is the longest run ID that fits into an exemplar: OpenMetrics limits exemplars to 128 characters.
 const MaxRun = 64
 
-// RunLabel is the id of a run where it can be shown. Whoever sends spans can write anything there. It is a copy: the run is
-// a part of the request, whose memory the next one gets.
+// RunLabel returns a run ID if it is a valid label value, otherwise "": clients can send anything. It returns a copy, because the run is a
+// part of the request, whose memory is reused.
 func RunLabel(run string) string {
 	if len(run) > MaxRun || !utf8.ValidString(run) {
 		return ""
@@ -79,13 +80,13 @@ func RunLabel(run string) string {
 	return strings.Clone(run)
 }
 
-// Histogram counts the values of one series. The zero value is ready for use, and has no metric until there is a value,
-// since what was not measured is absent.
+// Histogram counts the values of one series. The zero value is ready for use. It has no metric until there is a value: a quantity that was
+// not measured is absent.
 type Histogram struct {
 	sum     float64
-	classic []uint64 // of the bounds, then +Inf
+	classic []uint64 // by bounds, then +Inf
 	seen    []exemplar
-	// Of native buckets those above and those below zero, by the exponent of the absolute value, and around it.
+	// Native buckets of positive and of negative values, by absolute value, and the count of the zero bucket.
 	positive, negative buckets
 	around             uint64
 	created            int64
@@ -96,7 +97,7 @@ type exemplar struct {
 	value float64
 }
 
-// Observe counts a value, which is a number.
+// Observe counts a value, which must not be NaN.
 func (h *Histogram) Observe(k *Kind, v float64, e *Exemplar) {
 	if h.classic == nil {
 		h.classic, h.seen, h.created = make([]uint64, len(k.bounds)+1), make([]exemplar, len(k.bounds)+1), e.Now
@@ -126,8 +127,8 @@ func (h *Histogram) Observe(k *Kind, v float64, e *Exemplar) {
 	}
 }
 
-// Counts are how many values there are in each classic bucket, without those below it, and at last beyond all. There are
-// none before the first value, and they must not be changed.
+// Counts returns the values in each classic bucket, not cumulated, with the +Inf bucket last. It is nil before the first value. The caller
+// must not change it.
 func (h *Histogram) Counts() []uint64 { return h.classic }
 
 // Metric is the histogram as it is now; nil if nothing was counted. It is a copy, which is encoded when it is written: whoever
@@ -176,7 +177,7 @@ func (m *metric) Write(to *dto.Metric) error {
 		case i < len(bounds):
 			b.UpperBound = proto.Float64(bounds[i])
 		case b.Exemplar == nil:
-			continue // +Inf goes without saying
+			continue // +Inf is implied
 		default:
 			b.UpperBound = proto.Float64(math.Inf(1))
 		}

@@ -1,9 +1,8 @@
-// Package join brings together what belongs to one inference and arrives apart.
+// Package join connects spans and evaluations to their inference if they arrive separately.
 //
-// Input: inferences as they are seen, and child spans and evaluations that may arrive before or after them, also in
-// other requests. Output: pairs: what arrived late finds its inference among the last ones, what arrived early waits
-// for it, for a bounded time and in bounded number. The Join owns both memories, of a size that does not depend on what
-// is sent.
+// Input: inferences as they arrive, and nested spans and evaluations. These may arrive before or after their inference, and in other
+// requests. Output: pairs. A late item finds its inference among the recent ones. An early item waits for its inference, for a limited
+// time. State: the recent inferences and the waiting items. Both have a fixed size that clients cannot increase.
 package join
 
 import (
@@ -14,39 +13,39 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 )
 
-// ID names a span.
+// ID identifies a span.
 type ID struct {
 	Trace otlp.TraceID
 	Span  otlp.SpanID
 }
 
-// Inference is what is remembered of one.
+// Inference is what is remembered of an inference.
 type Inference[S comparable] struct {
 	ID     ID
 	Parent otlp.SpanID
-	// Series is what the inference was counted under.
+	// Series is the series that the inference was counted in.
 	Series S
-	// Has are the numbers that it brought itself.
+	// Has are the bits of the values that it had; see convention.Observation.Has.
 	Has uint16
-	// Embeds says that it answered with no text.
+	// Embeds means that it returned embeddings instead of text.
 	Embeds bool
 
-	response uint64 // hash of the response's id
+	response uint64 // hash of the response ID
 }
 
-// Join remembers the last inferences and what waits for one. S is what inferences are counted under, W what waits.
+// Join remembers recent inferences and waiting items. S is the series that inferences are counted in, W the type of the waiting items.
 type Join[S comparable, W any] struct {
 	seed maphash.Seed
 
 	mu      sync.Mutex
 	recent  memory[Inference[S]]
 	byReply memory[Inference[S]]
-	// links has the spans that are no inference, counted the inferences below spans that have not come, by those. Most of
-	// those come with the next requests, so a part of the room will do.
+	// links has the spans that are not inferences. counted has the inferences under spans that have not arrived, by these spans. Most of
+	// these spans arrive with the next requests, so a smaller memory is enough.
 	links       memory[link]
 	counted     memory[Counted[S]]
 	traces      memory[Trace[S]]
-	last        *Trace[S] // of traces: most spans of a trace come one after the other
+	last        *Trace[S] // the last used of traces: most spans of a trace are consecutive
 	evaluations memory[evaluated]
 	waiting     map[ID][]waiter[W]
 	order       []queued // of waiting, the oldest first
@@ -64,10 +63,10 @@ type queued struct {
 	at int64
 }
 
-// part is the part of the inferences that the smaller memories have room for.
+// part is the factor by which the smaller memories are smaller.
 const part = 4
 
-// New makes a Join that remembers about as many inferences, and at most as many waiters.
+// New returns a Join that remembers about inferences inferences and at most waiters waiting items.
 func New[S comparable, W any](inferences, waiters int) *Join[S, W] {
 	return &Join[S, W]{
 		seed: maphash.MakeSeed(), recent: newMemory[Inference[S]](inferences), byReply: newMemory[Inference[S]](inferences),
@@ -77,13 +76,13 @@ func New[S comparable, W any](inferences, waiters int) *Join[S, W] {
 	}
 }
 
-// Lock begins a series of calls, and Unlock ends it: a request has hundreds of spans.
+// Lock locks the Join for a series of calls, because a request has hundreds of spans.
 func (j *Join[S, W]) Lock() { j.mu.Lock() }
 
-// Unlock ends what Lock began.
+// Unlock ends the series of calls.
 func (j *Join[S, W]) Unlock() { j.mu.Unlock() }
 
-// Add remembers an inference, and returns its trace, or nil where it has none. The lock must be held, as for all that follow.
+// Add remembers an inference and returns its trace, or nil if it has none. The caller must hold the lock, as for all following methods.
 func (j *Join[S, W]) Add(i Inference[S], responseID string) *Trace[S] {
 	if responseID != "" {
 		i.response = maphash.String(j.seed, responseID)
@@ -106,13 +105,13 @@ func (j *Join[S, W]) Add(i Inference[S], responseID string) *Trace[S] {
 }
 
 func hash(id *ID) uint64 {
-	const odd = 0x9e3779b97f4a7c15 // spreads ids that were counted up and not drawn: they differ in the highest byte read here
+	const odd = 0x9e3779b97f4a7c15 // mixes sequential IDs, which differ only in the highest byte read here
 	h := binary.LittleEndian.Uint64(id.Span[:])*odd ^ binary.LittleEndian.Uint64(id.Trace[8:])
 	h ^= h >> 32
 	return h * odd
 }
 
-// Find returns the inference of that name.
+// Find returns the inference with this ID.
 func (j *Join[S, W]) Find(id ID) (Inference[S], bool) {
 	if id.Span == (otlp.SpanID{}) {
 		return Inference[S]{}, false
@@ -121,7 +120,7 @@ func (j *Join[S, W]) Find(id ID) (Inference[S], bool) {
 	return found(j.recent.find(hash(&id), func(i *Inference[S]) bool { return i.ID == id }))
 }
 
-// FindResponse returns the last inference with that response.
+// FindResponse returns the last inference with this response ID.
 func (j *Join[S, W]) FindResponse(responseID string) (Inference[S], bool) {
 	if responseID == "" {
 		return Inference[S]{}, false
@@ -137,9 +136,9 @@ func found[S comparable](i *Inference[S]) (Inference[S], bool) {
 	return *i, true
 }
 
-// Wait keeps an item until its inference is seen. It returns false if there is no more room.
+// Wait stores an item until its inference arrives. It returns false if the limit is reached.
 func (j *Join[S, W]) Wait(id ID, item W, now int64) bool {
-	// What was taken keeps its place in the order until it would have expired.
+	// An item that was taken remains in the order until it would have expired.
 	if j.count >= j.most || len(j.order) >= 2*j.most {
 		return false
 	}
@@ -149,10 +148,10 @@ func (j *Join[S, W]) Wait(id ID, item W, now int64) bool {
 	return true
 }
 
-// Awaited reports whether anything waits for an inference.
+// Awaited reports whether any item waits.
 func (j *Join[S, W]) Awaited() bool { return len(j.waiting) > 0 }
 
-// Take returns what waits for an inference that has come.
+// Take returns and removes the items that wait for an inference.
 func (j *Join[S, W]) Take(id ID) []W {
 	list, ok := j.waiting[id]
 	if !ok {
@@ -167,7 +166,7 @@ func (j *Join[S, W]) Take(id ID) []W {
 	return items
 }
 
-// Expire returns what has waited since before a time in vain.
+// Expire returns and removes the items that have waited since before a time.
 func (j *Join[S, W]) Expire(before int64) []W {
 	var items []W
 	done := 0

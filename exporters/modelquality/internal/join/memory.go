@@ -5,21 +5,20 @@ import (
 	"math/bits"
 )
 
-// memory has the last entries one behind the other, in the order in which they came, and an index of where they are. Most
-// of what is looked for is not there, and every span is looked for: of that, the marks alone are read, a byte an entry,
-// which stay in the cache of a processor.
+// memory has the most recent entries in a ring, and an index by hash. Every span is searched for, and most searches find nothing. Such a
+// search reads only the marks, one byte for each entry, which stay in the processor's cache.
 type memory[E any] struct {
 	ring []E
-	next uint32 // the number of the next one, whose place in the ring is its remainder
-	// Of each set of the index, marks has a part of the hashes, numbers those of the entries, and oldest which of them is
-	// the next to give way.
+	next uint32 // number of the next entry; its position in the ring is the remainder
+	// The index consists of sets. marks has a part of the hash of each entry, numbers the number of the entry, and oldest the entry of the
+	// set that is replaced next.
 	marks   []byte
 	numbers []uint32
 	oldest  []byte
 }
 
-// ways is how many entries share a set of the index, at half of them on average. Span ids are random, so sets fill alike;
-// a client whose are not loses its own joins only.
+// ways is the number of entries in a set of the index; on average half are used. Span IDs are random, so sets fill evenly. A client whose
+// IDs are not random loses only its own joins.
 const ways = 8
 
 func newMemory[E any](entries int) memory[E] {
@@ -32,7 +31,7 @@ func newMemory[E any](entries int) memory[E] {
 	}
 }
 
-// add returns where to write the next entry.
+// add returns a pointer to the next entry, which the caller must set.
 func (m *memory[E]) add(hash uint64) *E {
 	set, mark := m.look(hash)
 	way := set*ways + int(m.oldest[set])
@@ -43,17 +42,17 @@ func (m *memory[E]) add(hash uint64) *E {
 	return e
 }
 
-// find returns the first entry of a hash that is the right one, or nil.
+// find returns the first entry with this hash that right accepts, or nil.
 func (m *memory[E]) find(hash uint64, right func(*E) bool) *E {
 	const each, highest = 0x0101010101010101, 0x8080808080808080
 	set, mark := m.look(hash)
-	// A byte that is the mark becomes zero, and only from a zero can a borrow set its highest bit while it is not set itself;
-	// the byte above may be taken for one as well, and is then found not to be the right one.
+	// Bytes equal to the mark become zero. Subtracting 1 from a zero byte sets its highest bit, which was not set before. The borrow can
+	// also mark the next higher byte; right then rejects that entry.
 	differs := binary.LittleEndian.Uint64(m.marks[set*ways:]) ^ each*uint64(mark)
 	for found := (differs - each) &^ differs & highest; found != 0; found &= found - 1 {
 		n := m.numbers[set*ways+bits.TrailingZeros64(found)/8]
 		if age := m.next - n; age == 0 || int(age) > len(m.ring) {
-			continue // its place has another one by now
+			continue // the entry was overwritten
 		}
 		if e := &m.ring[int(n)&(len(m.ring)-1)]; right(e) {
 			return e
@@ -62,7 +61,7 @@ func (m *memory[E]) find(hash uint64, right func(*E) bool) *E {
 	return nil
 }
 
-// look returns the set of a hash, and the part of the hash that its entries have.
+// look returns the set of a hash, and the part of the hash that the set stores.
 func (m *memory[E]) look(hash uint64) (set int, mark byte) {
 	return int(hash>>24) & (len(m.oldest) - 1), byte(hash >> 56)
 }

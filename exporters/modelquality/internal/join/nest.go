@@ -2,43 +2,43 @@ package join
 
 import "github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 
-// link is a span that is no inference.
+// link is a span that is not an inference.
 type link struct {
 	id     ID
 	parent otlp.SpanID
 }
 
-// Counted is an inference that was counted before the span above it came.
+// Counted is an inference that was counted before its parent span arrived.
 type Counted[S comparable] struct {
 	Series S
-	// Has are the numbers that it brought.
+	// Has are the bits of the values that it had.
 	Has uint16
 
-	above ID // the span that has not come
+	above ID // the span that has not arrived
 }
 
-// Trace is what is known of a trace.
+// Trace is what is remembered of a trace.
 type Trace[S comparable] struct {
 	id otlp.TraceID
-	// only is its inference, as long as no other span has come and nobody has looked for one. Most traces of a service that
-	// starts them itself stay so, and cost no more than this. awaits says that Await is to be called with it after that.
+	// only is the trace's inference, until another span arrives or an inference of the trace is searched for. Most traces of services that
+	// start their own traces stay in this state, which is cheap. awaits means that Await must be called for it when the state ends.
 	only         Inference[S]
 	lone, awaits bool
-	// series stands for the trace. embeds says that its inference answered with no text.
+	// series is the series of the trace. embeds means that its inference returned embeddings instead of text.
 	series S
 	embeds bool
 }
 
-// evaluated counts the evaluations that were found in one kind of request and not in the other.
+// evaluated counts the evaluations that arrived in one kind of request but not in the other.
 type evaluated struct {
 	id   ID
 	seen [2]uint8
 }
 
-// maxDepth is how many spans may lie between an inference and the one above it.
+// maxDepth is the largest number of spans between two nested inferences.
 const maxDepth = 32
 
-// Link remembers the parent of a span that is no inference.
+// Link remembers the parent of a span that is not an inference.
 func (j *Join[S, W]) Link(id ID, parent otlp.SpanID) {
 	j.another(id.Trace)
 	l := j.link(id)
@@ -52,11 +52,11 @@ func (j *Join[S, W]) link(id ID) *link {
 	return j.links.find(hash(&id), func(l *link) bool { return l.id == id })
 }
 
-// Linked reports whether a span that is no inference has come.
+// Linked reports whether a span that is not an inference has arrived.
 func (j *Join[S, W]) Linked(id ID) bool { return j.link(id) != nil }
 
-// Above returns the nearest inference at a span or above it, until the next is added. If there is none, it is nil, and
-// missing is the first span on the way up that has not come; that is zero past the root.
+// Above returns the nearest inference at or above a span; it is valid until the next Add. If there is none, it returns nil and the first
+// ancestor that has not arrived, which is zero above the root.
 func (j *Join[S, W]) Above(trace otlp.TraceID, span otlp.SpanID) (above *Inference[S], missing otlp.SpanID) {
 	j.settle(j.trace(trace))
 	for range maxDepth {
@@ -77,7 +77,7 @@ func (j *Join[S, W]) Above(trace otlp.TraceID, span otlp.SpanID) (above *Inferen
 	return nil, otlp.SpanID{}
 }
 
-// Await remembers that an inference was counted below a span that has not come.
+// Await remembers that an inference was counted under a span that has not arrived.
 func (j *Join[S, W]) Await(above ID, series S, has uint16) {
 	if above.Span == (otlp.SpanID{}) {
 		return
@@ -90,7 +90,7 @@ func (j *Join[S, W]) Await(above ID, series S, has uint16) {
 	*j.counted.add(h) = Counted[S]{Series: series, Has: has, above: above}
 }
 
-// Below appends what was counted below a span before that came.
+// Below appends the inferences that were counted under a span before it arrived.
 func (j *Join[S, W]) Below(list []Counted[S], id ID) []Counted[S] {
 	j.counted.find(hash(&id), func(c *Counted[S]) bool {
 		if c.above == id {
@@ -101,7 +101,7 @@ func (j *Join[S, W]) Below(list []Counted[S], id ID) []Counted[S] {
 	return list
 }
 
-// trace returns what is known of a trace, or nil.
+// trace returns what is remembered of a trace, or nil.
 func (j *Join[S, W]) trace(id otlp.TraceID) *Trace[S] {
 	if t := j.last; t != nil && t.id == id {
 		return t
@@ -113,20 +113,20 @@ func (j *Join[S, W]) trace(id otlp.TraceID) *Trace[S] {
 	return t
 }
 
-// another returns what is known of a trace of which one more span has come, and whether it is the first.
+// another returns the entry of a trace of which another span has arrived, and whether it is the first.
 func (j *Join[S, W]) another(id otlp.TraceID) (t *Trace[S], first bool) {
 	if t = j.trace(id); t != nil {
 		j.settle(t)
 		return t, false
 	}
 	t = j.traces.add(hash(&ID{Trace: id}))
-	// Its only inference is written when it comes; while it is not alone, what is there means nothing.
+	// only is set by the caller. Its content is invalid unless lone is true.
 	t.id, t.lone, t.awaits, t.series, t.embeds = id, false, false, *new(S), true
 	j.last = t
 	return t, true
 }
 
-// settle lets the only inference of a trace be found as all others are.
+// settle stores the only inference of a trace like all other inferences, so that it can be found.
 func (j *Join[S, W]) settle(t *Trace[S]) {
 	if t == nil || !t.lone {
 		return
@@ -138,8 +138,8 @@ func (j *Join[S, W]) settle(t *Trace[S]) {
 	}
 }
 
-// Alone reports whether an inference is the only span of its trace that has come. Nothing can be above or below it then, and
-// what Await would remember the trace does.
+// Alone reports whether an inference is the only span of its trace so far. It has no parent or child then. The trace remembers what Await
+// otherwise would.
 func (t *Trace[S]) Alone(id otlp.TraceID) bool {
 	if t == nil || !t.lone || t.id != id {
 		return false
@@ -148,7 +148,7 @@ func (t *Trace[S]) Alone(id otlp.TraceID) bool {
 	return true
 }
 
-// FindTrace returns what the inference of a trace was counted under.
+// FindTrace returns the series of the inference of a trace.
 func (j *Join[S, W]) FindTrace(trace otlp.TraceID) (S, bool) {
 	if trace == (otlp.TraceID{}) {
 		return *new(S), false
@@ -160,7 +160,7 @@ func (j *Join[S, W]) FindTrace(trace otlp.TraceID) (S, bool) {
 	return t.series, t.series != *new(S)
 }
 
-// Repeated reports whether an evaluation with the hash was found in the other kind of request: SDKs send one both as an
+// Repeated reports whether the other kind of request already had an evaluation with this hash. SDKs send the same evaluation both as an
 // event and as a log record.
 func (j *Join[S, W]) Repeated(id ID, said uint64, logged bool) bool {
 	for i := range 8 {

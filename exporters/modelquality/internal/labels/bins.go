@@ -10,7 +10,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// Right, wrong and missed tell the predictions of a class apart.
+// Results of a prediction for a class.
 const (
 	right = iota
 	wrong
@@ -18,20 +18,20 @@ const (
 	results
 )
 
-// results by the label result, and parts by the label part.
+// Values of the labels result and part.
 var (
 	resultNames = [results]string{"right", "wrong", "missed"}
 	partNames   = [2]string{Earlier, Later}
 )
 
-// cell is a bin in one part of the window.
+// cell is a bin in one half of the window.
 type cell struct {
 	bin  string
 	part int
 }
 
-// byBin has the counts of every bin: of each class, or of the errors. A class has all bins of its segment, those too that it has no
-// rows in, since a rule cannot add what is not there.
+// byBin returns the counts of every bin, for each class or for the errors. A class has all bins of its segment, including empty ones,
+// because a rule cannot add series that are absent.
 func (t *Table) byBin(groups []tables.Labelled) (m exporter.Metrics) {
 	if t.Columns.Numeric {
 		return t.errorsByBin(groups)
@@ -72,7 +72,7 @@ func (t *Table) byBin(groups []tables.Labelled) (m exporter.Metrics) {
 			continue
 		}
 		count(predicted, g, wrong)
-		// Of what is not one class, nobody knows what was missed.
+		// A missed prediction of the class "other" is unknown: it combines several classes.
 		if actual := in(g.Actual); actual.class != limit.Other {
 			count(actual, g, missed)
 		}
@@ -94,7 +94,7 @@ func (t *Table) byBin(groups []tables.Labelled) (m exporter.Metrics) {
 	return m
 }
 
-// className is a class as spans have it: of a database that writes a whole number as 1.0, it is 1.
+// className returns the name that spans use for a class: 1 for a database that writes integers as 1.0.
 func className(name string) string {
 	whole, ok := strings.CutSuffix(name, ".0")
 	if _, err := strconv.ParseInt(whole, 10, 64); ok && err == nil {
@@ -103,7 +103,7 @@ func className(name string) string {
 	return name
 }
 
-// foldedSegment is where what is past the limit counts; a table without segments has none.
+// foldedSegment returns the segment for values beyond the limit; a table without segments has none.
 func foldedSegment(name string) string {
 	if name == "" {
 		return ""

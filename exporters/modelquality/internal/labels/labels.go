@@ -1,9 +1,9 @@
-// Package labels counts predictions against what turned out to be true.
+// Package labels compares predictions with labels that become known later.
 //
-// Input: the rows of a table that has both, once the labels are there. Output: for each version of a model and each
-// segment of the window, counts of every pair of classes, or sums of errors, and how late labels are; the rules make
-// accuracy and the like of them. By bins of the confidence or of the prediction, they are what the performance of predictions
-// without labels is estimated from. A Table owns the last counts; the database does the counting.
+// Input: the rows of a table with predictions and labels. Output for each version of a model and each segment of the window: the counts of
+// every pair of classes, or sums of errors, and the delay of labels. Rules compute accuracy and the other measures from them. Counts by
+// bins of the confidence or prediction are the basis of estimated performance. State: the last counts of a Table. The package never reads
+// single rows; the database counts.
 package labels
 
 import (
@@ -22,38 +22,38 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// OtherWrong is what was predicted where two different classes are both folded into other, which must not look right.
+// OtherWrong is the predicted class if two different classes are both folded into other, because "other" would count as correct.
 const OtherWrong = "other (another)"
 
-// The halves of the window that confidences are counted in: what the earlier one says of the later one can be checked.
+// Halves of the window for the counts by bins. The later half tests estimates made from the earlier half.
 const (
 	Earlier = "earlier"
 	Later   = "later"
 )
 
-// MaxGroups bounds the combinations that a database may answer with, and with bins MaxBinned.
+// MaxGroups limits the combinations in a database's answer, MaxBinned those with bins.
 const (
 	MaxGroups = 20_000
 	MaxBinned = 100_000
 )
 
-// Options of a Table.
+// Options configure a Table.
 type Options struct {
-	// Open returns where the predictions are, for one count; the relation's Time is that of the prediction.
+	// Open returns the source and relation of the predictions for one count. The relation's Time is that of the prediction.
 	Open    func() (*tables.Source, tables.Relation, error)
 	Columns tables.Labels
-	// Model and Version are meant where the columns have none.
+	// Model and Version are used if the columns have no value.
 	Model, Version string
-	// Window is how far back predictions are counted.
+	// Window is the period of the predictions that are counted.
 	Window time.Duration
-	// Valid is how long counts are shown if no others follow.
+	// Valid is the time for which counts are published if no newer ones follow.
 	Valid time.Duration
-	// Versions, Segments and Classes bound label values, and Binned the combinations of them that are counted by bins.
+	// Versions, Segments and Classes limit label values. Binned limits their combinations that are counted by bins.
 	Versions, Segments, Classes, Binned *limit.Limiter
 	Now                                 func() time.Time
 }
 
-// Table is the labelled predictions of one table.
+// Table counts the labelled predictions of one table.
 type Table struct {
 	Options
 	descs descs
@@ -142,7 +142,7 @@ func (t *Table) Cycle(ctx context.Context) error {
 func (t *Table) binned() bool { return len(t.Columns.Bins) > 0 }
 
 func (t *Table) metrics(groups []tables.Labelled) exporter.Metrics {
-	// The commonest come first, and so are the ones that get a place within the limits.
+	// The most frequent first, so that the limits admit these.
 	slices.SortFunc(groups, func(a, b tables.Labelled) int {
 		return cmp.Or(cmp.Compare(b.Rows, a.Rows), cmp.Compare(a.Model+"\x1f"+a.Version+"\x1f"+a.Segment, b.Model+"\x1f"+b.Version+"\x1f"+b.Segment),
 			cmp.Compare(a.Actual, b.Actual), cmp.Compare(a.Predicted, b.Predicted), cmp.Compare(a.Bin, b.Bin))
@@ -150,7 +150,7 @@ func (t *Table) metrics(groups []tables.Labelled) exporter.Metrics {
 	pairs, bySegment, delays := make(map[pair]int64), make(map[segment]sums), make(map[version]delay)
 	for _, g := range groups {
 		if g.Rows == 0 {
-			continue // the counts of a window without rows, where nothing is grouped
+			continue // a window without rows, if nothing is grouped
 		}
 		s := t.segment(g)
 		d := delays[s.version]
@@ -187,7 +187,7 @@ func (t *Table) metrics(groups []tables.Labelled) exporter.Metrics {
 	return m
 }
 
-// segment is where the rows of a group are counted.
+// segment returns the segment in which the rows of a group are counted.
 func (t *Table) segment(g tables.Labelled) segment {
 	v := version{g.Model, g.Version}
 	if t.Columns.Model == "" {
@@ -204,7 +204,7 @@ func (t *Table) segment(g tables.Labelled) segment {
 
 var _ prometheus.Collector = (*Table)(nil)
 
-// Describe implements prometheus.Collector. What is there depends on the table.
+// Describe implements prometheus.Collector. It sends nothing, because the metrics depend on the table.
 func (t *Table) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.

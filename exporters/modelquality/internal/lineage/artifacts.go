@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// artifactsPath is where a server hands out the files that it keeps for its runs.
+// artifactsPath is the path at which a server offers the files that it stores for its runs.
 const artifactsPath = "/api/2.0/mlflow-artifacts/artifacts/"
 
-// Locate returns where a file of a run is, and any other URI as it is. The error is fs.ErrNotExist if there is no such run.
+// Locate returns the location of a run's file, and any other URI unchanged. The error is fs.ErrNotExist if the run does not exist.
 func (r *Registry) Locate(ctx context.Context, uri string) (string, error) {
 	rest, ok := strings.CutPrefix(uri, "runs:/")
 	if !ok {
@@ -30,8 +30,8 @@ func (r *Registry) Locate(ctx context.Context, uri string) (string, error) {
 	return strings.TrimRight(of.Info.ArtifactURI, "/") + "/" + file, nil
 }
 
-// Artifact asks for a file of the server: mlflow-artifacts:/<path>, or its URL. It reports false for any other URI, those
-// of another server's files among them, which must not see this one's token.
+// Artifact requests a file of the server: mlflow-artifacts:/<path>, or its URL. It returns false for any other URI, because another server
+// must not receive this server's token.
 func (r *Registry) Artifact(ctx context.Context, uri string) (*http.Response, bool, error) {
 	server, err := url.Parse(r.URL)
 	if err != nil {
@@ -52,13 +52,13 @@ func (r *Registry) Artifact(ctx context.Context, uri string) (*http.Response, bo
 		return nil, true, fmt.Errorf("MLflow artifact: %w", err)
 	}
 	client := *r.Client
-	// The token is for this server, wherever it may send us.
+	// The token must not be sent to another server by a redirect.
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	response, err := client.Do(request)
 	return response, true, err
 }
 
-// artifact is the path of a file among those of the server.
+// artifact returns the path of a file on the server.
 func artifact(server *url.URL, uri string) (string, bool) {
 	u, err := url.Parse(uri)
 	if err != nil {
@@ -76,6 +76,6 @@ func artifact(server *url.URL, uri string) (string, bool) {
 	default:
 		return "", false
 	}
-	// A path with .. would lead to other calls of the server.
+	// A path with .. could reach other endpoints of the server.
 	return file, here && fs.ValidPath(file) && file != "."
 }

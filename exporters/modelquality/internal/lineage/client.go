@@ -17,10 +17,10 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 )
 
-// maxAnswer bounds what is read of an answer. A run comes with all its metrics, parameters and dataset profiles.
+// maxAnswer limits the size of an answer. The answer for a run has all its metrics, parameters and dataset profiles.
 const maxAnswer = 8 << 20
 
-// errNotFound is that the server knows no such thing, or no such call.
+// errNotFound means that the server does not have the object, or does not support the call.
 var errNotFound = errors.New("not found")
 
 type tag struct {
@@ -34,7 +34,7 @@ type modelVersion struct {
 	Stage   string   `json:"current_stage"`
 	Aliases []string `json:"aliases"`
 	Created milli    `json:"creation_timestamp"`
-	// ModelID is that of the logged model, since MLflow 3. One that was logged outside a run has no RunID.
+	// ModelID is the ID of the logged model, since MLflow 3. A model that was logged outside a run has no RunID.
 	ModelID string `json:"model_id"`
 }
 
@@ -70,7 +70,7 @@ type dataset struct {
 	Source string `json:"source"`
 }
 
-// milli is a time in milliseconds since 1970, which some servers write as text.
+// milli is a Unix time in milliseconds, which some servers write as text.
 type milli int64
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -90,7 +90,7 @@ func (m milli) time() time.Time {
 	return time.UnixMilli(int64(m)).UTC()
 }
 
-// version asks for a version by number.
+// version requests a version by number.
 func (r *Registry) version(ctx context.Context, name, version string) (modelVersion, error) {
 	var answer struct {
 		ModelVersion modelVersion `json:"model_version"`
@@ -99,7 +99,7 @@ func (r *Registry) version(ctx context.Context, name, version string) (modelVers
 	return answer.ModelVersion, err
 }
 
-// named asks for the version that has an alias or, of servers and models without aliases, is in a stage.
+// named requests the version with an alias. Servers and models without aliases return the version in a stage.
 func (r *Registry) named(ctx context.Context, name, alias string) (modelVersion, error) {
 	var byAlias struct {
 		ModelVersion modelVersion `json:"model_version"`
@@ -148,7 +148,7 @@ func (r *Registry) setTag(ctx context.Context, runID string, t tag) error {
 	return r.call(ctx, http.MethodPost, "runs/set-tag", nil, body, nil)
 }
 
-// training is the dataset that a run was trained on: the one whose context says so, else the only one.
+// training returns the training dataset of a run: the one whose context says so, otherwise the only one.
 func (r run) training() dataset {
 	for _, d := range r.Inputs.Datasets {
 		if slices.ContainsFunc(d.Tags, func(t tag) bool {
@@ -171,7 +171,7 @@ func (r *Registry) call(ctx context.Context, verb, method string, query url.Valu
 	return r.request(ctx, "2.0", verb, method, query, body, into)
 }
 
-// request makes a request to a version of the API.
+// request sends a request to a version of the API.
 func (r *Registry) request(ctx context.Context, api, verb, method string, query url.Values, body []byte, into any) error {
 	if err := r.limiter.Wait(ctx); err != nil {
 		return fmt.Errorf("MLflow %s: wait for its turn: %w", method, err)
@@ -215,10 +215,10 @@ func (r *Registry) request(ctx context.Context, api, verb, method string, query 
 		Code    string `json:"error_code"`
 		Message string `json:"message"`
 	}
-	_ = json.Unmarshal(data, &problem) // A proxy's page says nothing more than its status.
+	_ = json.Unmarshal(data, &problem) // The page of a proxy is not JSON; its status is enough.
 	switch {
 	case answer.StatusCode == http.StatusNotFound, problem.Code == "RESOURCE_DOES_NOT_EXIST", problem.Code == "INVALID_PARAMETER_VALUE":
-		// The last is what MLflow says of an alias that a model does not have, and of a stage that it does not know.
+		// MLflow returns the last code for an alias that a model does not have, and for an unknown stage.
 		return fmt.Errorf("MLflow %s: %w", method, errNotFound)
 	case problem.Code != "":
 		return fmt.Errorf("MLflow %s: %s: %s %s", method, answer.Status, problem.Code, clip(problem.Message))

@@ -1,8 +1,8 @@
-// Package lineage asks an MLflow server where the versions of models come from.
+// Package lineage finds out which run trained the versions of models.
 //
-// Input: the names and versions that services say they serve. Output: for each, the run that trained it, its
-// experiment, its alias or stage, and the dataset of the training with its digest. A Registry owns what it was told and
-// for how long that holds; whoever reads it never waits for the server.
+// Input: the names and versions that services report, and the API of an MLflow server. Output for each version: the run that trained it,
+// its experiment, its alias or stage, and its training dataset with the digest. State: the answers of a Registry, with the time until which
+// they are valid. Readers of a Registry never wait for the server.
 package lineage
 
 import (
@@ -29,25 +29,24 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/limit"
 )
 
-// Options of a Registry.
+// Options configure a Registry.
 type Options struct {
 	// URL of the MLflow server.
 	URL string
-	// Token is a bearer token, Username and Password are for basic authentication; all may be absent.
+	// Token is a bearer token. Username and Password are for basic authentication. All are optional.
 	Token    config.SecretSource
 	Username string
 	Password config.SecretSource
-	// Aliases say which version is meant by a service that names none, in order of preference.
+	// Aliases select the version of a service that reports none, in order of preference.
 	Aliases []string
-	// Refresh is how long an answer holds, RetryMissing how long the answer that there is nothing.
+	// Refresh is the time for which an answer is valid, RetryMissing that for the answer "not found".
 	Refresh, RetryMissing time.Duration
-	// Timeout of one request, and how many there are a second at most.
+	// Timeout of one request, and the largest number of requests a second.
 	Timeout           time.Duration
 	RequestsPerSecond float64
-	// MaxVersions bounds what is remembered.
+	// MaxVersions limits the remembered versions.
 	MaxVersions int
-	// WriteBack is whether the run gets tags: when its version was first served and, if there is a template, a link to
-	// the version's traces.
+	// WriteBack sets tags on the run: when its version was first served and, if there is a template, a link to the version's traces.
 	WriteBack bool
 	TraceLink *template.Template
 	Client    *http.Client
@@ -55,38 +54,38 @@ type Options struct {
 	Now       func() time.Time
 }
 
-// The tags that a run gets.
+// Tags that are set on a run.
 const (
 	TraceLinkTag   = "sightglass.traces"
 	FirstServedTag = "sightglass.first_served"
 )
 
-// Version is what a service says that it serves.
+// Version is the model and version that a service reports.
 type Version struct {
 	Model string
-	// Version is a number, an alias, a stage or nothing.
+	// Version is a number, an alias, a stage or empty.
 	Version string
 }
 
-// Info is what the registry says of a version. A version that it does not know has an empty one.
+// Info is what the registry knows of a version. It is empty for an unknown version.
 type Info struct {
 	RunID, ExperimentID string
-	// ModelID is that of MLflow 3's logged model.
+	// ModelID is the ID of MLflow 3's logged model.
 	ModelID string
 	// Registered is the number of the version.
 	Registered string
 	// Stage is the alias or stage.
 	Stage string
-	// Dataset and Digest are of the training.
+	// Dataset and Digest identify the training data.
 	Dataset, Digest string
-	// SourceType and Source say where that is: local and a path, http and a URL, s3 and a URI.
+	// SourceType and Source are its location: local and a path, http and a URL, s3 and a URI.
 	SourceType, Source string
 	Created            time.Time
-	// FirstServed is known where it can be written to the run: it has to outlive this process.
+	// FirstServed is set only with WriteBack, because it has to outlive this process.
 	FirstServed time.Time
 }
 
-// Registry remembers what an MLflow server says.
+// Registry caches the answers of an MLflow server.
 type Registry struct {
 	Options
 	limiter *rate.Limiter
@@ -98,7 +97,7 @@ type Registry struct {
 
 type entry struct {
 	info  Info
-	asked bool // whether there has been an answer
+	asked bool // whether there was an answer
 	due   time.Time
 }
 
@@ -133,7 +132,7 @@ func New(o Options) (*Registry, error) {
 	return &Registry{Options: o, limiter: rate.NewLimiter(rate.Limit(o.RequestsPerSecond), 1), descs: newDescs(new(catalogue.Catalogue)), known: make(map[Version]*entry)}, nil
 }
 
-// Lookup says what is known of a version, and whether the server has answered for it. It never waits.
+// Lookup returns what is known of a version, and whether the server has answered for it. It never blocks.
 func (r *Registry) Lookup(v Version) (Info, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -144,8 +143,8 @@ func (r *Registry) Lookup(v Version) (Info, bool) {
 	return e.info, true
 }
 
-// Cycle asks for those of the versions whose time has come, and forgets all others. What was known stays so while the
-// server does not answer.
+// Cycle requests the versions that are due, and forgets versions that are no longer in the list. While the server is unavailable, the
+// previous answers stay.
 func (r *Registry) Cycle(ctx context.Context, versions []Version) error {
 	var errs []error
 	for _, v := range r.due(versions) {
@@ -154,7 +153,7 @@ func (r *Registry) Cycle(ctx context.Context, versions []Version) error {
 		if err != nil && !missing {
 			errs = append(errs, fmt.Errorf("model %q, version %q: %w", v.Model, v.Version, err))
 			if ctx.Err() != nil || len(errs) == 3 {
-				break // the server has a problem, and asking on would make it no better
+				break // The server fails; further requests would fail too.
 			}
 			continue
 		}
@@ -169,7 +168,7 @@ func (r *Registry) Cycle(ctx context.Context, versions []Version) error {
 	return errors.Join(errs...)
 }
 
-// due are the versions to ask for, the longest overdue first.
+// due returns the versions to request, the longest overdue first.
 func (r *Registry) due(versions []Version) []Version {
 	now := r.Now()
 	r.mu.Lock()
@@ -201,7 +200,7 @@ func (r *Registry) due(versions []Version) []Version {
 	return due
 }
 
-// ask asks the server for one version.
+// ask requests one version.
 func (r *Registry) ask(ctx context.Context, v Version) (Info, error) {
 	found, name, err := r.resolve(ctx, v)
 	if err != nil {
@@ -220,7 +219,7 @@ func (r *Registry) ask(ctx context.Context, v Version) (Info, error) {
 	}
 	run, err := r.run(ctx, found.RunID)
 	if errors.Is(err, errNotFound) {
-		return info, nil // the run was deleted; its ID is still worth knowing
+		return info, nil // the run was deleted; its ID is still useful
 	}
 	if err != nil {
 		return Info{}, err
@@ -236,7 +235,7 @@ func (r *Registry) ask(ctx context.Context, v Version) (Info, error) {
 	return info, nil
 }
 
-// resolve finds the version in the registry, and the alias it was found by.
+// resolve returns the registered version, and the alias by which it was found.
 func (r *Registry) resolve(ctx context.Context, v Version) (found modelVersion, alias string, err error) {
 	if _, err := strconv.ParseUint(v.Version, 10, 64); err == nil {
 		found, err := r.version(ctx, v.Model, v.Version)
@@ -255,7 +254,7 @@ func (r *Registry) resolve(ctx context.Context, v Version) (found modelVersion, 
 	return found, "", err
 }
 
-// stage is the alias by which a version was found, else its first one, else its stage.
+// stage returns the alias by which a version was found, otherwise its first alias, otherwise its stage.
 func (v modelVersion) stage(alias string) string {
 	switch {
 	case alias != "":
@@ -268,7 +267,7 @@ func (v modelVersion) stage(alias string) string {
 	return v.Stage
 }
 
-// location is where a dataset is. MLflow writes it under a key that depends on the type.
+// location returns the location of a dataset. MLflow stores it under a key that depends on the type.
 func (d dataset) location() string {
 	var s struct{ URI, URL, Path string }
 	if json.Unmarshal([]byte(d.Source), &s) != nil {
@@ -282,7 +281,7 @@ func (d dataset) location() string {
 	return ""
 }
 
-// writeBack puts on the run what is not on it yet, and says when its version was first served.
+// writeBack sets the missing tags on the run, and returns when its version was first served.
 func (r *Registry) writeBack(ctx context.Context, v Version, of run) (time.Time, error) {
 	var tags []tag
 	first := r.Now().UTC().Truncate(time.Second)
@@ -312,7 +311,7 @@ func (r *Registry) writeBack(ctx context.Context, v Version, of run) (time.Time,
 	return first, nil
 }
 
-// clip makes what a server says fit for a label.
+// clip shortens a server's text for a label.
 func clip(s string) string {
 	s = strings.ToValidUTF8(s[:min(len(s), 4*limit.MaxRunes)], "\uFFFD")
 	if runes := []rune(s); len(runes) > limit.MaxRunes {
@@ -323,7 +322,7 @@ func clip(s string) string {
 
 var _ prometheus.Collector = (*Registry)(nil)
 
-// Describe implements prometheus.Collector. What is there depends on what is served.
+// Describe implements prometheus.Collector. It sends nothing, because the metrics depend on the versions that are served.
 func (r *Registry) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.

@@ -5,7 +5,7 @@ import (
 	"net/url"
 )
 
-// Ping asks for one registered model, which takes the right to read the registry.
+// Ping requests one registered model, which needs permission to read the registry.
 func (r *Registry) Ping(ctx context.Context) error {
 	return r.get(ctx, "registered-models/search", url.Values{"max_results": {"1"}}, nil)
 }

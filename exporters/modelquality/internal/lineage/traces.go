@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// ErrNoTraces is that the server has no such experiment, or no traces that can be searched.
+// ErrNoTraces means that the server has no such experiment, or does not support the search of traces.
 var ErrNoTraces = errors.New("the server knows no such experiment, or is older than MLflow 3, which can search traces")
 
-// Trace is one of MLflow's traces, with what people and judges found.
+// Trace is one of MLflow's traces with its assessments.
 type Trace struct {
 	ID          string       `json:"trace_id"`
 	Assessments []Assessment `json:"assessments"`
 }
 
-// Assessment is a judgement of a trace, or of one of its spans.
+// Assessment is an evaluation of a trace, or of one of its spans.
 type Assessment struct {
 	ID        string          `json:"assessment_id"`
 	Name      string          `json:"assessment_name"`
@@ -32,7 +32,7 @@ type Assessment struct {
 	Expected  json.RawMessage `json:"expectation"`
 }
 
-// Feedback is what an assessment says: a number, a truth, a text, or why there is none.
+// Feedback is the value of an assessment, which is a number, boolean or text, or an error.
 type Feedback struct {
 	Value any `json:"value"`
 	Error *struct {
@@ -40,13 +40,13 @@ type Feedback struct {
 	} `json:"error"`
 }
 
-// Page is a part of the traces that a search found.
+// Page is one page of the found traces.
 type Page struct {
 	Traces []Trace `json:"traces"`
 	Next   string  `json:"next_page_token"`
 }
 
-// Experiment returns the id of an experiment by its name.
+// Experiment returns the ID of an experiment.
 func (r *Registry) Experiment(ctx context.Context, name string) (string, error) {
 	var answer struct {
 		Experiment struct {
@@ -60,7 +60,7 @@ func (r *Registry) Experiment(ctx context.Context, name string) (string, error) 
 	return answer.Experiment.ID, err
 }
 
-// Traces returns those of an experiment since a time, the newest first, so many at once.
+// Traces returns a page of an experiment's traces since a time, the newest first.
 func (r *Registry) Traces(ctx context.Context, experiment string, since time.Time, most int, page string) (Page, error) {
 	type object = map[string]any
 	query := object{

@@ -1,15 +1,15 @@
 package metering
 
-// rememberedAnswers is how many answers of a version are remembered, by their hashes.
+// rememberedAnswers is the number of answers of a version whose hashes are remembered.
 const rememberedAnswers = 256
 
-// answers are the hashes of the last answers of a version.
+// answers has the hashes of the last answers of a version.
 type answers struct {
 	last []uint64
 	next int
 }
 
-// repeated remembers an answer, and reports whether it was one of the last ones.
+// repeated remembers an answer. It reports whether the answer was already among the last ones.
 func (a *answers) repeated(hash uint64) bool {
 	for _, h := range a.last {
 		if h == hash {

@@ -65,3 +65,27 @@ func TestOneClientCannotUseUpThePlacesOfAnother(t *testing.T) {
 		require.Equal(t, []string{"Timeout"}, named("new-a"))
 	})
 }
+
+func TestOneClientCannotUseUpTheStepsOfAnother(t *testing.T) {
+	m := New(Limits{Models: 10, Versions: 10, Steps: 6}, exportertest.Env(t).Limit, nil, nil)
+	step := func(client, name string) { m.Steps(client, []convention.Step{{Name: name}}) }
+	counted := func() (names []string) {
+		for k := range m.steps.counts {
+			names = append(names, k.name)
+		}
+		return names
+	}
+	division := Division{Client: func(string) string { return "" }, Steps: map[string]int{"modest": 2, "": 4}}
+	m.Divide(division)
+	for i := range 100 {
+		step("greedy", fmt.Sprintf("tool %d", i))
+	}
+	step("modest", "search")
+	require.ElementsMatch(t, []string{"tool 0", "tool 1", "tool 2", "tool 3", limit.Other, "search"}, counted(), "who has no part of its own shares the rest")
+	m.Divide(division)
+	step("modest", "fetch")
+	step("modest", "one too many")
+	step("greedy", "tool 101")
+	require.Len(t, counted(), 7, "the same division gives no places anew")
+	require.Contains(t, counted(), "fetch")
+}

@@ -12,23 +12,23 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/limit"
 )
 
-// maxEstimated bounds the combinations of version, segment and class that are counted by bins.
+// maxEstimated limits the combinations of version, segment and class that are counted by bins.
 const maxEstimated = 1000
 
-// Estimated is a model whose performance is estimated before its labels come: its predictions are counted by the bins that its
-// labelled predictions are counted by.
+// Estimated is a model whose performance is estimated before its labels arrive. Its predictions are counted by the same bins as its
+// labelled predictions.
 type Estimated struct {
-	// Model is empty for all of them.
+	// Model is empty for all models.
 	Model string
-	// Segment is the feature that tells the segments apart; it may be empty.
+	// Segment is the feature that has the segment; it may be empty.
 	Segment string
-	// Numeric says that predictions are quantities and not classes. They are counted by Bins, upper bounds in ascending order, and
-	// classes by their confidence.
+	// Numeric means that predictions are quantities, which are counted by Bins: upper bounds in ascending order. Otherwise predictions are
+	// classes, which are counted by their confidence.
 	Numeric bool
 	Bins    []float64
 }
 
-// estimates are the predictions of a version by bins.
+// estimates has the predictions of a version by bins.
 type estimates struct {
 	of     *Estimated
 	bounds []float64
@@ -42,7 +42,7 @@ type group struct {
 	bins           []int64
 }
 
-// newEstimates returns nil for a model whose performance is not estimated.
+// newEstimates returns nil if the model's performance is not estimated.
 func newEstimates(all []Estimated, model string) *estimates {
 	if i := slices.IndexFunc(all, func(e Estimated) bool { return e.Model == "" || e.Model == model }); i >= 0 && model != limit.Other {
 		e := &estimates{of: &all[i], bounds: ratioBuckets, groups: make(map[string]*group)}
@@ -54,7 +54,7 @@ func newEstimates(all []Estimated, model string) *estimates {
 	return nil
 }
 
-// count counts a prediction. What has no number to be counted by does not count.
+// count counts a prediction, unless it lacks the number for the bin.
 func (e *estimates) count(s *Series, o *convention.Observation) {
 	v := o.Confidence
 	if e.of.Numeric {
@@ -96,7 +96,7 @@ func (e *estimates) group(s *Series, o *convention.Observation) *group {
 	if !s.meter.bounds.Load().groups(s, segment, class) {
 		segment, class = folded(segment), folded(class)
 	}
-	// What was found under another name, or had no place, is here.
+	// Values with a changed name, or beyond the limit, are stored here.
 	key := segment + "\x1f" + class
 	g, ok := e.groups[key]
 	if !ok {
@@ -106,7 +106,7 @@ func (e *estimates) group(s *Series, o *convention.Observation) *group {
 	return g
 }
 
-// folded is where what has no place counts; what there is only one of has one.
+// folded returns the name for values beyond the limit. An empty name stays empty.
 func folded(name string) string {
 	if name == "" {
 		return ""
@@ -114,7 +114,7 @@ func folded(name string) string {
 	return limit.Other
 }
 
-// groups reports whether a segment and a class of a version have a place.
+// groups reports whether the limit admits a segment and class of a version.
 func (b *bounds) groups(s *Series, segment, class string) bool {
 	return b.estimated.Fold(strings.Join([]string{s.Model, s.Version, segment, class}, "\x1f")) != limit.Other
 }

@@ -8,13 +8,13 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/histogram"
 )
 
-// Exemplar is the trace that a value was seen in, and the run that trained the model.
+// Exemplar is the trace of a value's span, and the run that trained the model.
 type Exemplar = histogram.Exemplar
 
-// Reason is why a trace is worth a look.
+// Reason is why a trace is published as an example.
 type Reason uint8
 
-// The reasons.
+// Reasons.
 const (
 	Slow Reason = iota
 	Failed
@@ -29,12 +29,13 @@ func (r Reason) String() string {
 	return [reasons]string{"slow", "error", "low_groundedness", "low_confidence", "unseen_category"}[r]
 }
 
-// A trace stays for a minute at least, so that its series do not come faster than alerts can use them; gives way after two hours
-// even to one that is less bad; and is gone 15 minutes after the last that could have followed.
+// A published trace stays for a minute at least (stays), because alerts cannot use a faster change of series. After two hours (fresh), a
+// less bad trace may replace it. It is removed 15 minutes (gone) after the last trace was offered. An offered trace waits at most 5 minutes
+// (waits).
 //
-// Each trace that is shown is a new series, so there is a budget: changes in store, and one more every two hours. A day has 19 for
-// each of five reasons at most, which is fewer than 100 for a version. A model whose traces become worse and worse, or come one by
-// one, uses the store up first.
+// Each published trace is a new series, so changes are limited: 6 at once (inStore), and one more every two hours (refill). A day has at
+// most 19 changes for each of five reasons, thus fewer than 100 series for a version. A model whose traces become worse and worse, or
+// arrive one by one, uses up the 6 first.
 const (
 	stays   = int64(time.Minute)
 	waits   = 5 * int64(time.Minute)
@@ -44,16 +45,16 @@ const (
 	refill  = 2 * int64(time.Hour)
 )
 
-// place holds the trace that is shown for one reason, and the worst one that could follow.
+// place has the published trace of one reason, and the worst trace that could replace it.
 type place struct {
 	shown, next seen
-	since       int64 // when shown began to be shown
-	offered     int64 // when a trace was offered last
-	changes     int64 // that the budget still has
+	since       int64 // time at which shown was published
+	offered     int64 // time at which a trace was last offered
+	changes     int64 // remaining changes
 	refilled    int64
 }
 
-// seen is a trace and how bad it is.
+// seen is a trace and its badness.
 type seen struct {
 	trace string
 	run   string
@@ -65,7 +66,7 @@ var nothing = seen{bad: math.Inf(-1)}
 
 func newPlace() place { return place{next: nothing, changes: inStore} }
 
-// offer proposes a trace: the larger bad, the worse.
+// offer proposes a trace. A larger bad is worse.
 func (p *place) offer(bad float64, e *Exemplar) {
 	if e.Trace == [16]byte{} {
 		return
@@ -76,7 +77,7 @@ func (p *place) offer(bad float64, e *Exemplar) {
 	}
 }
 
-// current returns what to show now.
+// current returns the trace to publish.
 func (p *place) current(now int64) (seen, bool) {
 	if p.refilled == 0 {
 		p.refilled = now

@@ -8,21 +8,21 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/limit"
 )
 
-// maxPrompts bounds the versions of prompts, and maxProviders the providers, of all models.
+// maxPrompts limits the prompt versions, and maxProviders the providers, of all models.
 const (
 	maxPrompts   = 500
 	maxProviders = 50
 )
 
-// infos are who serves a version of a hosted model, and the prompts that it is asked with.
+// infos counts the requests of a hosted model's version by provider and by prompt.
 type infos struct {
 	providers, prompts detail[int64]
 }
 
-// promptSeparator stands between the name of a prompt and its version.
+// promptSeparator separates the name of a prompt from its version.
 const promptSeparator = "\x1f"
 
-// count counts a request by both.
+// count counts a request by its provider and its prompt.
 func (i *infos) count(s *Series, o *convention.Asked) {
 	if o.Provider != "" {
 		*i.providers.get(s, o.Provider, (*share).providerNames)++

@@ -1,13 +1,14 @@
 // Package metering counts inferences.
 //
-// Input: observations and evaluations of a model's version. Output: counters, histograms with exemplars and the
-// traces that an alert can name. A Meter owns all of it, and the bounds on what a client can make it remember: whatever
-// it sends, there are at most so many models, versions, features, evaluations and types of exceptions.
+// Input: observations and evaluations of a model's version. Output: counters, histograms with exemplars, and the traces that an alert can
+// name. State: all counters of a Meter, and the limits on models, versions, features, evaluations and exception types. Whatever a client
+// sends, the memory is limited.
 package metering
 
 import (
 	"iter"
 	"math"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,16 +26,16 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/limit"
 )
 
-// Limits bound what is remembered.
+// Limits limit the label values.
 type Limits struct {
 	Models         int `yaml:"models"`
 	Versions       int `yaml:"versions"`
 	ExceptionTypes int `yaml:"exception_types"`
 	Features       int `yaml:"features"`
 	Evaluations    int `yaml:"evaluations"`
-	// Steps bounds the tools, agents and retrievers by name.
+	// Steps limits the names of tools, agents and retrievers.
 	Steps int `yaml:"steps"`
-	// Details bounds the exceptions, features and evaluations of all versions together.
+	// Details limits the exceptions, features and evaluations of all versions together.
 	Details int `yaml:"details"`
 }
 
@@ -43,43 +44,45 @@ func (l *Limits) SetDefaults() {
 	*l = Limits{Models: 100, Versions: 200, ExceptionTypes: 100, Features: 200, Evaluations: 50, Steps: 200, Details: 2000}
 }
 
-// Meter counts for all models.
+// Meter has the counters of all models.
 type Meter struct {
 	descs  descs
 	limits Limits
 	make   func(name string, most int) *limit.Limiter
 	keeper *fields.Keeper
-	// estimated are the models whose performance is estimated.
-	estimated []Estimated
 
 	bounds atomic.Pointer[bounds]
-	// division is guarded by mu.
+	// mu guards division.
 	division Division
 	steps    steps
-	// mu is taken before the lock of a Series, never after.
+	// Lock order: mu before the lock of a Series.
 	mu     sync.RWMutex
 	series map[key]*Series
+	// estimated are the models whose performance is estimated.
+	estimated []Estimated
 }
 
 type key struct{ model, version string }
 
-// Division says whose a model is, so that one client cannot take the places of another's exceptions, features and evaluations.
+// Division assigns models to clients, so that no client can use up the limits on exceptions, features and evaluations of another.
 type Division struct {
-	// Client is whose the model is, and empty for the rest. A nil Client is that there is one division.
+	// Client returns the client that owns a model; empty for the rest. A nil Client means no division.
 	Client func(model string) string
-	// Details are the places of each client, and under the empty name those of the rest.
+	// Details has the limit of each client, and that of the rest under the empty name.
 	Details map[string]int
+	// Steps has the limit on names of steps of each client, and that of the rest under the empty name.
+	Steps map[string]int
 }
 
-// bounds are the limiters. They are made anew when a version is forgotten, which frees its place.
+// bounds are the limiters. They are created again when a version is forgotten, so that it no longer counts against the limits.
 type bounds struct {
 	models, versionNames, versions, estimated *limit.Limiter
-	// shares are those of each client, and under the empty name of the rest.
+	// shares has the limiters of each client, and those of the rest under the empty name.
 	shares map[string]*share
 	client func(model string) string
 }
 
-// share are the limiters of one client.
+// share has the limiters of one client.
 type share struct {
 	exceptions, features, evaluations, details, providers, prompts *limit.Limiter
 }
@@ -95,11 +98,11 @@ func (b *bounds) share(model string) *share {
 
 var _ prometheus.Collector = (*Meter)(nil)
 
-// New makes a Meter. Its limiters come from limiter, as exporter.Env.Limit is one. The keeper counts fields; it may be nil.
+// New returns a Meter. limiter creates its limiters; exporter.Env.Limit is such a function. keeper counts fields; it may be nil.
 func New(limits Limits, limiter func(name string, most int) *limit.Limiter, keeper *fields.Keeper, estimated []Estimated) *Meter {
 	m := &Meter{estimated: estimated, descs: newDescs(new(catalogue.Catalogue)), limits: limits, make: limiter, keeper: keeper, series: make(map[key]*Series)}
 	m.bounds.Store(m.newBounds())
-	m.steps = newSteps(limiter("steps", limits.Steps))
+	m.steps.divide(map[string]int{"": limits.Steps}, limiter)
 	return m
 }
 
@@ -122,15 +125,35 @@ func (m *Meter) newBounds() *bounds {
 	return b
 }
 
-// Divide gives each client places of its own. What has series already takes its places first.
+// Estimate replaces the list of models whose performance is estimated. Counts of models without a change continue.
+func (m *Meter) Estimate(all []Estimated) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.estimated = all
+	for _, s := range m.series {
+		e := newEstimates(all, s.Model)
+		s.mu.Lock()
+		if (e == nil) != (s.estimates == nil) || e != nil && !reflect.DeepEqual(*e.of, *s.estimates.of) {
+			s.estimates = e
+		}
+		s.mu.Unlock()
+	}
+}
+
+// Divide gives each client its own limits. Existing series count against them first.
 func (m *Meter) Divide(d Division) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.division = d
+	steps := d.Steps
+	if d.Client == nil {
+		steps = map[string]int{"": m.limits.Steps}
+	}
+	m.steps.divide(steps, m.make)
 	m.renew()
 }
 
-// renew makes the limiters anew. The lock is held.
+// renew creates the limiters again. The caller holds the lock.
 func (m *Meter) renew() {
 	b := m.newBounds()
 	m.bounds.Store(b)
@@ -140,7 +163,7 @@ func (m *Meter) renew() {
 	}
 }
 
-// Series returns the counters of a model's version. Past the limits these are those of "other". No Series may be locked.
+// Series returns the counters of a model's version; beyond the limits, those of "other". The caller must not hold the lock of any Series.
 func (m *Meter) Series(model, version string) *Series {
 	m.mu.RLock()
 	s, ok := m.series[key{model, version}]
@@ -191,7 +214,7 @@ func (m *Meter) All(f func(*Series)) {
 	}
 }
 
-// Versions are the models and versions that have counters.
+// Versions returns the models and versions that have counters.
 func (m *Meter) Versions() iter.Seq2[string, string] {
 	return func(yield func(model, version string) bool) {
 		m.mu.RLock()
@@ -204,7 +227,7 @@ func (m *Meter) Versions() iter.Seq2[string, string] {
 	}
 }
 
-// Forget drops the versions that were not seen since a time, and returns them.
+// Forget removes the versions without an observation since a time, and returns them.
 func (m *Meter) Forget(before time.Time) []*Series {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -225,7 +248,7 @@ func (m *Meter) Forget(before time.Time) []*Series {
 	return gone
 }
 
-// Describe implements prometheus.Collector. What is there depends on what is sent.
+// Describe implements prometheus.Collector. It sends nothing, because the metrics depend on the received spans.
 func (m *Meter) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
@@ -241,24 +264,24 @@ func (m *Meter) Collect(ch chan<- prometheus.Metric) {
 	})
 }
 
-// Series is what is counted of one version of one model. Whoever counts holds its lock.
+// Series has the counters of one version of a model. Callers of its counting methods hold its lock.
 type Series struct {
 	Model, Version string
 
 	meter  *Meter
-	fields *fields.Tracker // nil where they are not counted
-	// counting is that of the fields while the series is locked.
+	fields *fields.Tracker // nil if fields are not counted
+	// counting is used while the series is locked.
 	counting fields.Counting
-	// run is the MLflow run that trained the version, where the registry knew it.
+	// run is the MLflow run that trained the version, if the registry knows it.
 	run atomic.Pointer[string]
 
 	mu sync.Mutex
-	// last is when the version was last seen, in nanoseconds since 1970.
+	// last is the time of the last observation, in Unix nanoseconds.
 	last     int64
 	requests [convention.Outcomes]int64
 	tokens   [convention.Directions]tokens
 	finishes [convention.Finishes]int64
-	// sampled are the inferences that stand for others, represented how many.
+	// sampled counts the sampled inferences, represented the inferences that they stand for.
 	sampled                                      int64
 	represented                                  float64
 	hosted                                       bool
@@ -268,7 +291,7 @@ type Series struct {
 	ages                                         detail[histogram.Histogram]
 	evaluations                                  detail[evaluation]
 	places                                       [reasons]place
-	estimates                                    *estimates // nil where the performance is not estimated
+	estimates                                    *estimates // nil if the performance is not estimated
 	infos                                        infos
 	answers                                      answers
 }
@@ -278,10 +301,10 @@ type tokens struct {
 	known bool
 }
 
-// Result is what a gate makes of an evaluation.
+// Result is the result of comparing an evaluation with its gate.
 type Result uint8
 
-// The results. Ungated is that there was no gate.
+// Results. Ungated means that there is no gate.
 const (
 	Pass Result = iota
 	BelowGate
@@ -300,17 +323,17 @@ func newSeries(m *Meter, k key) *Series {
 	for i := range s.places {
 		s.places[i] = newPlace()
 	}
-	// What is "other" is not one model, so its values have no distribution.
+	// "other" combines several models or versions, so its values have no distribution.
 	if m.keeper != nil && k.model != limit.Other && k.version != limit.Other {
 		s.fields = m.keeper.Track(k.model, k.version)
 	}
 	return s
 }
 
-// SetRun says which run trained the version.
+// SetRun sets the run that trained the version.
 func (s *Series) SetRun(run string) { s.run.Store(&run) }
 
-// Run is the run that a span names, or else the one that the registry knows.
+// Run returns the run that a span names, otherwise the one that the registry knows.
 func (s *Series) Run(named string) string {
 	if named != "" {
 		return named
@@ -323,15 +346,15 @@ func (s *Series) Run(named string) string {
 
 // Options of Observe.
 type Options struct {
-	// LowConfidence is the confidence below which a trace is worth a look.
+	// LowConfidence is the limit below which an inference's trace is offered as an example.
 	LowConfidence float64
-	// Part says that the observation is below another one of the same version, and no request of its own.
+	// Part means that the observation is nested in another one of the same version and is not a request of its own.
 	Part bool
-	// Skip are the numbers that the other one has, as Observation.Has tells them.
+	// Skip are the bits of the values that the other one has; see Observation.Has.
 	Skip uint16
 }
 
-// Lock begins a series of calls, and Unlock ends it: most of a request's spans are of one version.
+// Lock locks the series for a series of calls, because most spans of a request are of one version.
 func (s *Series) Lock() {
 	s.mu.Lock()
 	if s.fields != nil {
@@ -339,7 +362,7 @@ func (s *Series) Lock() {
 	}
 }
 
-// Unlock ends what Lock began.
+// Unlock ends the series of calls.
 func (s *Series) Unlock() {
 	if s.fields != nil {
 		s.counting.End()
@@ -353,7 +376,7 @@ func (s *Series) lastSeen() int64 {
 	return s.last
 }
 
-// Observe counts one inference. The lock must be held, as for all that follow.
+// Observe counts one inference. The caller must hold the lock, as for all following methods.
 func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 	s.last = now
 	e := &Exemplar{Trace: o.Trace, Run: s.Run(o.Run), Now: now}
@@ -417,7 +440,7 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 	}
 }
 
-// ObservePhase counts a child span that is a part of an inference.
+// ObservePhase counts a nested span that measures a phase of an inference.
 func (s *Series) ObservePhase(phase convention.Phase, seconds float64, e Exemplar) {
 	e.Run = s.Run(e.Run)
 	s.last = e.Now
@@ -428,7 +451,7 @@ func (s *Series) ObservePhase(phase convention.Phase, seconds float64, e Exempla
 	}
 }
 
-// Evaluate counts one evaluation. A score that is not there is NaN.
+// Evaluate counts one evaluation. score is NaN if there is none.
 func (s *Series) Evaluate(name string, score float64, result Result, e Exemplar) {
 	e.Run = s.Run(e.Run)
 	s.last = e.Now
@@ -510,7 +533,7 @@ func (s *Series) collect(now int64) exporter.Metrics {
 	return out
 }
 
-// readmit gives what the series has its places in new limiters.
+// readmit counts the series' label values against new limiters.
 func (s *Series) readmit(b *bounds) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -527,7 +550,7 @@ func (s *share) exceptionTypes() *limit.Limiter  { return s.exceptions }
 func (s *share) featureNames() *limit.Limiter    { return s.features }
 func (s *share) evaluationNames() *limit.Limiter { return s.evaluations }
 
-// detail is something of a version by name, with two bounds: on the names, and on all details of all versions of the client.
+// detail has values of a version by name. Two limits apply: on the names, and on all details of all versions of the client.
 type detail[T any] struct{ byName map[string]*T }
 
 func (d *detail[T]) get(s *Series, name string, names func(*share) *limit.Limiter) *T {

@@ -9,14 +9,14 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 )
 
-// Buckets of the classic histograms. The native ones beside them need none.
+// Buckets of the classic histograms. Native histograms are published in addition.
 var (
 	latencyBuckets = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}
 	ratioBuckets   = []float64{0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1}
 	ageBuckets     = []float64{1, 10, 60, 300, 900, 3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600, 30 * 24 * 3600}
 )
 
-// ConfidenceBins are the upper bounds of the bins of confidence.
+// ConfidenceBins returns the upper bounds of the bins of confidence.
 func ConfidenceBins() []float64 { return slices.Clone(ratioBuckets) }
 
 // descs are the metrics of this package, in the order of docs/metrics.md.

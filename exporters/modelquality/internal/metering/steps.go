@@ -1,6 +1,7 @@
 package metering
 
 import (
+	"maps"
 	"strings"
 	"sync"
 
@@ -9,12 +10,12 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/limit"
 )
 
-// steps counts what agents do besides asking models.
+// steps counts the steps of agents that call no model.
 type steps struct {
-	names *limit.Limiter
-
 	mu     sync.Mutex
-	counts map[step]*[2]int64 // those that succeeded, and those that failed
+	names  limit.Shares // by client
+	most   map[string]int
+	counts map[step]*[2]int64 // succeeded and failed
 }
 
 type step struct {
@@ -22,12 +23,20 @@ type step struct {
 	name string
 }
 
-func newSteps(names *limit.Limiter) steps {
-	return steps{names: names, counts: make(map[step]*[2]int64)}
+// divide gives each client its own limit. If the limits have not changed, the admitted names stay admitted.
+func (s *steps) divide(most map[string]int, limiter func(name string, most int) *limit.Limiter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.counts == nil {
+		s.counts = make(map[step]*[2]int64)
+	}
+	if !maps.Equal(s.most, most) {
+		s.names, s.most = limit.NewShares("steps", most, limiter), most
+	}
 }
 
-// Steps counts the steps of a request.
-func (m *Meter) Steps(list []convention.Step) {
+// Steps counts the steps of a client's request.
+func (m *Meter) Steps(client string, list []convention.Step) {
 	s := &m.steps
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -35,7 +44,7 @@ func (m *Meter) Steps(list []convention.Step) {
 		k := step{list[i].Kind, list[i].Name}
 		n, ok := s.counts[k]
 		if !ok {
-			k.name = s.names.Fold(k.name)
+			k.name = s.names.Of(client).Fold(k.name)
 			if n, ok = s.counts[k]; !ok {
 				n = new([2]int64)
 				s.counts[step{k.kind, strings.Clone(k.name)}] = n

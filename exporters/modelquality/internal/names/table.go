@@ -1,12 +1,14 @@
-// Package names finds what the names of attributes mean.
+// Package names finds the meaning of attribute names.
 //
-// Input: names. Output: what was said of them when the Table was made, which does not change after that.
+// Input: the names and their meanings, once. Output: the meaning of a name. State: none beyond the immutable Table.
+//
+// A map is not used because a span needs a dozen look-ups. The names differ in their last letters and their length, so a Table hashes only
+// these.
 package names
 
-// Table finds the meaning of a name. A map would do, but for a dozen look-ups a span: names differ in their last letters
-// and their length, so these are all that is hashed.
+// Table maps names to meanings.
 type Table[V any] struct {
-	// index has where an entry is, plus one, by hash. It is apart from the entries, so that it is small.
+	// index has the position of an entry plus one, by hash. It is separate from the entries to be small.
 	index   []uint16
 	entries []entry[V]
 	shift   int
@@ -17,12 +19,12 @@ type entry[V any] struct {
 	value V
 }
 
-// maxNames is how many an index of 16 bits can tell apart.
+// maxNames is the largest number of entries in a 16-bit index.
 const maxNames = 1<<16 - 1
 
-// New makes a Table of at most 65 535 names.
+// New returns a Table of at most 65 535 names.
 func New[V any](meanings map[string]V) Table[V] {
-	// Never more than a quarter full, so that most names that mean nothing meet an empty place at once.
+	// At most a quarter full, so that most unknown names hit an empty slot at once.
 	t := Table[V]{shift: 64}
 	for size := 1; size < 4*len(meanings)+1; size *= 2 {
 		t.shift--
@@ -42,7 +44,7 @@ func New[V any](meanings map[string]V) Table[V] {
 	return t
 }
 
-// Find returns nil for a name that means nothing.
+// Find returns nil for an unknown name.
 func (t *Table[V]) Find(name string) *V {
 	for i := t.first(name); t.index[i] != 0; i = t.next(i) {
 		if e := &t.entries[t.index[i]-1]; e.name == name {

@@ -1,11 +1,12 @@
-// Package otlp reads OTLP requests where they lie.
+// Package otlp decodes OTLP requests without copying them.
 //
-// Input: the bytes of an ExportTraceServiceRequest or ExportLogsServiceRequest. Output: its spans and log records,
-// one at a time, in memory that is used again for the next one: their strings are parts of the request. So a request
-// of a thousand spans costs no allocation, which is the difference between an exporter beside the traffic of a model
-// server and one that needs machines of its own. A Decoder owns that memory and is for one goroutine.
+// Input: the bytes of an ExportTraceServiceRequest or ExportLogsServiceRequest. Output: its spans and log records, one at a time. Their
+// strings are parts of the request. State: the memory of a Decoder, which is reused for the next item. Only one goroutine may use a
+// Decoder.
 //
-// What pdata accepts is accepted here, and read the same way; a fuzz test holds the two together.
+// The library pdata is not used because it allocates objects for every span. Here a request of a thousand spans costs no allocation, so
+// that the exporter can run beside a model server and needs no machines of its own. The package accepts what pdata accepts, with the same
+// result; a fuzz test compares the two.
 package otlp
 
 import (
@@ -19,13 +20,13 @@ import (
 	"unsafe"
 )
 
-// ErrMalformed says that the bytes are not the message they should be.
+// ErrMalformed means that the bytes are not a valid message.
 var ErrMalformed = errors.New("malformed OTLP")
 
 // Kind is the type of a Value.
 type Kind uint8
 
-// The kinds of values. Bytes, List and Map have their encoded content as text. No client sends a Vector: it is made of a List.
+// Kinds of values. Bytes, List and Map have their encoded content as text. A Vector is converted from a List; no client sends one.
 const (
 	Empty Kind = iota
 	String
@@ -45,16 +46,16 @@ type Value struct {
 	bits uint64
 }
 
-// StringValue makes a value of a text.
+// StringValue returns a String.
 func StringValue(s string) Value { return Value{Kind: String, text: s} }
 
-// DoubleValue makes a value of a number.
+// DoubleValue returns a Double.
 func DoubleValue(f float64) Value { return Value{Kind: Double, bits: math.Float64bits(f)} }
 
-// IntValue makes a value of a whole number.
+// IntValue returns an Int.
 func IntValue(i int64) Value { return Value{Kind: Int, bits: uint64(i)} }
 
-// BoolValue makes a value of a truth.
+// BoolValue returns a Bool.
 func BoolValue(b bool) Value {
 	if b {
 		return Value{Kind: Bool, bits: 1}
@@ -62,7 +63,7 @@ func BoolValue(b bool) Value {
 	return Value{Kind: Bool}
 }
 
-// Text returns the text of a String, and nothing of any other kind.
+// Text returns the text of a String, and "" for any other kind.
 func (v Value) Text() string {
 	if v.Kind != String {
 		return ""
@@ -70,7 +71,7 @@ func (v Value) Text() string {
 	return v.text
 }
 
-// First returns the first value of a List that can be read, and any other value as it is.
+// First returns the first readable value of a List, and any other value unchanged.
 func (v Value) First() Value {
 	if v.Kind != List {
 		return v
@@ -85,7 +86,7 @@ func (v Value) First() Value {
 	return first
 }
 
-// Each calls f with every value of a List, and with every key and value of a Map. What cannot be read ends it.
+// Each calls f with every value of a List, or every key and value of a Map. It stops at the first malformed one.
 func (v Value) Each(f func(key string, of Value)) {
 	if v.Kind != List && v.Kind != Map {
 		return
@@ -108,15 +109,15 @@ func (v Value) Each(f func(key string, of Value)) {
 	})
 }
 
-// Truth returns a Bool.
+// Truth returns the value of a Bool.
 func (v Value) Truth() bool { return v.Kind == Bool && v.bits != 0 }
 
-// Int returns an Int.
+// Int returns the value of an Int.
 func (v Value) Int() int64 { return int64(v.bits) }
 
-// Number returns a number, also one that a client wrote as text.
+// Number returns the value as a number; it also converts texts.
 func (v Value) Number() (float64, bool) {
-	if v.Kind == Double { // as most are, and so without a call
+	if v.Kind == Double { // most numbers: no function call
 		return math.Float64frombits(v.bits), true
 	}
 	return v.converted()
@@ -133,8 +134,8 @@ func (v Value) converted() (float64, bool) {
 	return 0, false
 }
 
-// Append appends the value as a category: the text of a String, otherwise the shortest form of a number or truth, as
-// the databases write it. Other kinds append nothing.
+// Append appends the value as a category: the text of a String, otherwise the shortest form of a number or boolean, as databases write it.
+// It appends nothing for other kinds.
 func (v Value) Append(b []byte) []byte {
 	switch v.Kind {
 	case String:
@@ -153,7 +154,7 @@ func (v Value) Append(b []byte) []byte {
 	return b
 }
 
-// Attributes appends those that a Map has, or a String that is a JSON object of texts, numbers and truths.
+// Attributes appends the attributes of a Map, or of a String with a JSON object of texts, numbers and booleans.
 func (v Value) Attributes(to []Attribute) []Attribute {
 	switch v.Kind {
 	case Map:
@@ -180,10 +181,10 @@ func (v Value) Attributes(to []Attribute) []Attribute {
 	return to
 }
 
-// maxObject bounds the JSON that is read of a log record's body, in bytes.
+// maxObject limits the JSON of a log record's body, in bytes.
 const maxObject = 64 << 10
 
-// Clone returns a value that does not keep the request.
+// Clone returns a copy that does not keep the request in memory.
 func (v Value) Clone() Value {
 	v.text = string([]byte(v.text))
 	return v
@@ -195,16 +196,16 @@ type Attribute struct {
 	Value Value
 }
 
-// TraceID is zero where there is none.
+// TraceID is zero if there is none.
 type TraceID [16]byte
 
-// SpanID is zero where there is none.
+// SpanID is zero if there is none.
 type SpanID [8]byte
 
-// Event is something that happened within a span.
+// Event is an event of a span.
 type Event struct {
 	Name       string
-	Time       uint64 // nanoseconds since 1970
+	Time       uint64 // Unix time in nanoseconds
 	Attributes []Attribute
 }
 
@@ -220,9 +221,9 @@ type Span struct {
 	Trace      TraceID
 	ID, Parent SpanID
 	Name       string
-	Start, End uint64 // nanoseconds since 1970
+	Start, End uint64 // Unix time in nanoseconds
 	Status     int32
-	// State is the tracestate, Dropped how many attributes the SDK dropped.
+	// State is the tracestate. Dropped is the number of attributes that the SDK dropped.
 	State      string
 	Dropped    uint32
 	Attributes []Attribute
@@ -233,30 +234,30 @@ type Span struct {
 type Record struct {
 	Trace          TraceID
 	Span           SpanID
-	Time, Observed uint64 // nanoseconds since 1970
+	Time, Observed uint64 // Unix time in nanoseconds
 	EventName      string
 	Body           Value
 	Attributes     []Attribute
 }
 
-// Visitor takes what a request holds. It must not keep what it is given, which is overwritten by the next.
+// Visitor receives the items of a request. It must not keep them, because the next item overwrites them.
 type Visitor interface {
-	// Resource begins a new resource.
+	// Resource starts a new resource.
 	Resource(attributes []Attribute)
 	Span(s *Span)
 	Record(r *Record)
 }
 
-// Decoder reads requests. The zero value is ready for use.
+// Decoder decodes requests. The zero value is ready for use.
 type Decoder struct {
 	resource []Attribute
 	span     Span
 	record   Record
-	// attributes are those of all events of one span.
+	// attributes are the attributes of all events of one span.
 	attributes []Attribute
 }
 
-// Traces reads an ExportTraceServiceRequest.
+// Traces decodes an ExportTraceServiceRequest.
 func (d *Decoder) Traces(body []byte, v Visitor) error {
 	return d.request(body, v, func(item field) error {
 		if err := d.decodeSpan(item.bytes); err != nil {
@@ -267,7 +268,7 @@ func (d *Decoder) Traces(body []byte, v Visitor) error {
 	})
 }
 
-// Logs reads an ExportLogsServiceRequest.
+// Logs decodes an ExportLogsServiceRequest.
 func (d *Decoder) Logs(body []byte, v Visitor) error {
 	return d.request(body, v, func(item field) error {
 		if err := d.decodeRecord(item.bytes); err != nil {
@@ -278,10 +279,10 @@ func (d *Decoder) Logs(body []byte, v Visitor) error {
 	})
 }
 
-// request walks request → resource → scope → item, which both signals number the same.
+// request decodes request → resource → scope → item, whose field numbers are the same for both signals.
 func (d *Decoder) request(body []byte, v Visitor, item func(field) error) error {
 	return messages(body, 1, func(group field) error {
-		// A resource may stand behind what it is the resource of.
+		// The resource may follow its items.
 		d.resource = d.resource[:0]
 		err := messages(group.bytes, 1, func(resource field) error {
 			return messages(resource.bytes, 1, func(fd field) (err error) {
@@ -297,7 +298,7 @@ func (d *Decoder) request(body []byte, v Visitor, item func(field) error) error 
 	})
 }
 
-// messages calls f with each field of that number, which must be messages.
+// messages calls f with each field of that number. These fields must be messages.
 func messages(b []byte, number uint64, f func(field) error) error {
 	for len(b) > 0 {
 		fd, rest, err := next(b)
@@ -370,8 +371,8 @@ func (d *Decoder) decodeSpan(b []byte) error {
 	}
 }
 
-// usual reads the fields that every span has, written as every SDK writes them, until there is one that is not, and returns
-// the rest. What it does not know is left to decodeSpan; together with Attribute.usual it halves its time.
+// usual decodes the fields that every span has, in the encoding that every SDK uses. It stops at the first other field and returns the
+// rest, which decodeSpan decodes. Together with Attribute.usual it halves the time of a span.
 func (s *Span) usual(b []byte) []byte {
 	const (
 		trace, span, parent, name = 1<<3 | wireBytes, 2<<3 | wireBytes, 4<<3 | wireBytes, 5<<3 | wireBytes
@@ -446,7 +447,7 @@ func (s *Span) usual(b []byte) []byte {
 	return b
 }
 
-// usual reads a KeyValue of less than 128 bytes whose value is a text, a truth or a number. SDKs write the key first, the
+// usual decodes a KeyValue of less than 128 bytes whose value is a text, boolean or number. SDKs write the key first, the OpenTelemetry
 // Collector the value.
 func (a *Attribute) usual(b []byte) bool {
 	const key, value = 1<<3 | wireBytes, 2<<3 | wireBytes
@@ -469,7 +470,7 @@ func (a *Attribute) usual(b []byte) bool {
 	if len(v) < 2 {
 		return false
 	}
-	// Written in place: a processor waits for what is put together elsewhere and copied at once.
+	// Written in place: a copy of the assembled struct would stall the processor.
 	to := &a.Value
 	to.text, to.bits = "", 0
 	switch v[0] {
@@ -553,7 +554,7 @@ func (d *Decoder) decodeRecord(b []byte) error {
 	return nil
 }
 
-// status reads the code of a Status.
+// status decodes the code of a Status.
 func status(b []byte) (int32, error) {
 	var code int32
 	for len(b) > 0 {
@@ -572,7 +573,7 @@ func status(b []byte) (int32, error) {
 	return code, nil
 }
 
-// appendAttribute reads a KeyValue.
+// appendAttribute decodes a KeyValue.
 func appendAttribute(to []Attribute, of field) ([]Attribute, error) {
 	if of.wire != wireBytes {
 		return to, wrongType(of)
@@ -602,7 +603,7 @@ func appendAttribute(to []Attribute, of field) ([]Attribute, error) {
 	return to, nil
 }
 
-// decode reads an AnyValue.
+// decode decodes an AnyValue.
 func (v *Value) decode(b []byte) error {
 	for len(b) > 0 {
 		fd, rest, err := next(b)
@@ -636,7 +637,7 @@ func (v *Value) decode(b []byte) error {
 	return nil
 }
 
-// view is a string over the bytes of the request. Nothing writes to them while the strings live.
+// view returns the bytes of the request as a string. Nothing writes to these bytes while such strings exist.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) } //nolint:gosec // See above.
 
 func wrongType(f field) error {

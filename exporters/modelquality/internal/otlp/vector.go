@@ -6,11 +6,11 @@ import (
 	"unsafe"
 )
 
-// vectorBytes are those of one number of a Vector: embeddings are numbers of 32 bits.
+// vectorBytes is the size of one number of a Vector: a 32-bit float.
 const vectorBytes = 4
 
-// AppendVector appends the numbers of a List as a Vector has them, and returns how many there are. It ends after most of them,
-// and it is not ok for any other value, or a List with something else in it than numbers.
+// AppendVector appends the numbers of a List in the encoding of a Vector, and returns their number. It stops after most numbers. ok is
+// false for any other value, and for a List that contains anything but numbers.
 func (v Value) AppendVector(to []byte, most int) (_ []byte, numbers int, ok bool) {
 	if v.Kind != List {
 		return to, 0, false
@@ -18,14 +18,14 @@ func (v Value) AppendVector(to []byte, most int) (_ []byte, numbers int, ok bool
 	const (
 		item   = 1<<3 | wireBytes
 		double = 4<<3 | wireFixed64
-		size   = 9 // of a double in its message
+		size   = 9 // a double in its message
 	)
 	b := unsafe.Slice(unsafe.StringData(v.text), len(v.text)) //nolint:gosec // It is only read.
 	for len(b) > 0 {
 		if numbers++; numbers > most {
 			return to, numbers, true
 		}
-		if len(b) >= 2+size && b[0] == item && b[1] == size && b[2] == double { // as all SDKs write it
+		if len(b) >= 2+size && b[0] == item && b[1] == size && b[2] == double { // the encoding of all SDKs
 			to = appendNumber(to, math.Float64frombits(binary.LittleEndian.Uint64(b[3:])))
 			b = b[2+size:]
 			continue
@@ -49,10 +49,10 @@ func appendNumber(to []byte, f float64) []byte {
 	return binary.LittleEndian.AppendUint32(to, math.Float32bits(float32(f)))
 }
 
-// VectorOf makes a value of numbers that AppendVector wrote. They must not change while it is used.
+// VectorOf returns a Vector of numbers that AppendVector wrote. The bytes must not change while it is used.
 func VectorOf(b []byte) Value { return Value{Kind: Vector, text: view(b)} }
 
-// Dimensions is how many numbers a Vector has.
+// Dimensions returns the number of dimensions of a Vector.
 func (v Value) Dimensions() int {
 	if v.Kind != Vector {
 		return 0
@@ -60,11 +60,11 @@ func (v Value) Dimensions() int {
 	return len(v.text) / vectorBytes
 }
 
-// At returns the number of a Vector in that place.
+// At returns the i-th number of a Vector.
 func (v Value) At(i int) float32 {
 	b := v.text[vectorBytes*i : vectorBytes*i+vectorBytes]
 	return math.Float32frombits(uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24)
 }
 
-// Size is how many bytes a value has beside itself.
+// Size returns the bytes that a value needs in addition to the struct.
 func (v Value) Size() int { return len(v.text) }

@@ -13,11 +13,11 @@ const (
 	wireFixed32 = 5
 )
 
-// errForeign refuses what no writer of OTLP writes, though pdata reads over some of it: groups, unknown wire types, and
-// tags that are no number of a field.
+// errForeign is the error for encodings that no OTLP client writes: groups, unknown wire types, and tags without a valid field number.
+// pdata ignores some of them.
 var errForeign = fmt.Errorf("%w: a group, or no field at all", ErrMalformed)
 
-// field is one field of a message: bytes of a length-delimited one, bits of any other.
+// field is one field of a message: bytes for a length-delimited field, bits for any other.
 type field struct {
 	number uint64
 	wire   byte
@@ -25,8 +25,8 @@ type field struct {
 	bytes  []byte
 }
 
-// next reads the first field of b and returns what follows. The library protowire reads a tag, then a value, each with
-// checks of its own; for attributes, a dozen a span and three messages deep, that was half of the time.
+// next decodes the first field of b and returns the rest. The library protowire is not used because it decodes tag and value separately,
+// each with its own checks. For attributes, a dozen a span and three messages deep, this was half of the time.
 func next(b []byte) (f field, rest []byte, err error) {
 	tag, n := varint(b)
 	switch {
@@ -69,7 +69,7 @@ func next(b []byte) (f field, rest []byte, err error) {
 	return f, nil, fmt.Errorf("%w: number %d", errForeign, f.number)
 }
 
-// varint returns its length as well, 0 if it is cut off or too long. Bits past the 64th are dropped, as pdata does.
+// varint also returns the length, which is 0 if the number is cut off or too long. It drops bits beyond the 64th, as pdata does.
 func varint(b []byte) (v uint64, length int) {
 	for i := 0; i < len(b) && i < binary.MaxVarintLen64; i++ {
 		v |= uint64(b[i]&0x7f) << (7 * i)
@@ -80,7 +80,7 @@ func varint(b []byte) (v uint64, length int) {
 	return 0, 0
 }
 
-// id reads an identifier, which is whole or not there.
+// id decodes an identifier, which must have its full length or be empty.
 func (f field) id(into []byte) error {
 	switch {
 	case f.wire != wireBytes:

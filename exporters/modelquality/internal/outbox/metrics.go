@@ -11,13 +11,13 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 )
 
-// series is what a counter is of.
+// series has the labels of a counter of sent items.
 type series struct {
 	model, version string
 	outcome        outcome
 }
 
-// lost is what a counter of dropped items is of.
+// lost has the labels of a counter of dropped items.
 type lost struct{ model, version, reason string }
 
 type descs struct{ dropped, sent, items, bytes, maxBytes, oldest *prometheus.Desc }

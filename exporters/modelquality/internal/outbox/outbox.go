@@ -1,8 +1,8 @@
-// Package outbox keeps responses for review until a reviewer's endpoint has them.
+// Package outbox delivers review items to the responder, and keeps them until it has accepted them.
 //
-// Input: review items. Output: POSTs of them, each repeated until the endpoint answers, and the counters of how that
-// goes. The Outbox owns one database file: an item is in it before Add returns and leaves it after the endpoint said
-// that it has the item, so a crash in between repeats a POST and loses none. The receiver tells a repeated one by its ID.
+// Input: review items. Output: POST requests, each repeated until the responder answers, and counters of their results. State: one database
+// file. An item is in the file before Add returns, and is removed after the responder has accepted it. A crash in between repeats a POST
+// and never loses an item. The responder recognizes a repeated item by its ID.
 package outbox
 
 import (
@@ -24,41 +24,41 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/review"
 )
 
-// Options of an Outbox.
+// Options configure an Outbox.
 type Options struct {
-	// File is the database. One process at a time has it open.
+	// File is the database. Only one process can open it at a time.
 	File string
-	// URL of the receiver; review.Path is added to it.
+	// URL is the base URL of the responder; review.Path is added.
 	URL string
-	// Token is the bearer token, read again for each request; its zero value is none.
+	// Token is the bearer token, which is read again for each request. The zero value means none.
 	Token config.SecretSource
-	// MaxBytes bounds the items that wait and those that were rejected.
+	// MaxBytes limits the waiting and the rejected items together.
 	MaxBytes int64
 	// Timeout of one request.
 	Timeout time.Duration
-	// Least and most time before an item is sent again.
+	// Shortest and longest time before an item is sent again.
 	MinBackoff, MaxBackoff time.Duration
-	// Models bounds the label values of the counters.
+	// Models limits the label values of the counters.
 	Models *limit.Limiter
 	Client *http.Client
 	Logger *slog.Logger
 }
 
-// ErrFull says that the items on disk have reached the bound. Drop says that one was not kept.
+// ErrFull means that the items on disk have reached the limit. Drop counts the items that were not stored.
 var ErrFull = errors.New("the outbox of reviews is full")
 
-// remembered is how many delivered items are known by their ID, so that an evaluation that comes again is not sent
-// again. It is some 20 MB on disk.
+// remembered is the number of delivered items whose IDs are kept, so that a repeated evaluation is not sent again. It needs about 20 MB on
+// disk.
 const remembered = 100_000
 
-// groupDelay is how long an item waits for others to share its flush to disk.
+// groupDelay is the time that an item waits for others to share its flush to disk.
 const groupDelay = 2 * time.Millisecond
 
-// The buckets. Sequence numbers order what is in the first and the third.
+// Buckets. Sequence numbers order the items of pending and done.
 var (
 	pendingBucket  = []byte("pending")  // sequence → record
-	idBucket       = []byte("ids")      // ID of what is pending, rejected or delivered → sequence
-	doneBucket     = []byte("done")     // sequence → ID of what was delivered
+	idBucket       = []byte("ids")      // ID of a pending, rejected or delivered item → sequence
+	doneBucket     = []byte("done")     // sequence → ID of a delivered item
 	rejectedBucket = []byte("rejected") // sequence → record
 )
 
@@ -66,7 +66,7 @@ var (
 type record struct {
 	Added time.Time   `json:"added"`
 	Item  review.Item `json:"item"`
-	// Status is that of the answer by which the receiver refused the item.
+	// Status is the HTTP status with which the responder rejected the item.
 	Status int `json:"status,omitempty"`
 }
 
@@ -81,12 +81,12 @@ type Outbox struct {
 	usage  usage
 	counts map[series]float64
 	drops  map[lost]float64
-	// warned is when the log last said that items are dropped.
+	// warned is the time of the last warning about dropped items.
 	warned   time.Time
 	attempts map[uint64]attempt
 }
 
-// usage is what is on disk. It is worked out from there when the file is opened.
+// usage is the content of the file. It is computed when the file is opened.
 type usage struct{ pending, rejected, bytes int64 }
 
 func (u *usage) add(v usage) {
@@ -95,7 +95,7 @@ func (u *usage) add(v usage) {
 	u.bytes += v.bytes
 }
 
-// Open opens or makes the file. Run sends what is in it.
+// Open opens or creates the file. Run sends its items.
 func Open(o Options) (*Outbox, error) {
 	if o.File == "" || o.MaxBytes <= 0 || o.Timeout <= 0 || o.MinBackoff <= 0 || o.MaxBackoff < o.MinBackoff || o.Models == nil || o.Logger == nil {
 		return nil, errors.New("an outbox needs a file, a size, a timeout, times to wait, a limit and a logger")
@@ -147,7 +147,7 @@ func (b *Outbox) load() error {
 	})
 }
 
-// Close closes the file. What is in it is sent by the next Outbox.
+// Close closes the file. The next Outbox sends the remaining items.
 func (b *Outbox) Close() error {
 	if err := b.db.Close(); err != nil {
 		return fmt.Errorf("close outbox: %w", err)
@@ -155,8 +155,8 @@ func (b *Outbox) Close() error {
 	return nil
 }
 
-// Add puts items on disk and returns once they are there, or says why none of them is. Several calls at a time share one
-// flush. An item whose ID is known, because it waits, was rejected or was delivered, is not added again.
+// Add stores items on disk and returns when they are stored. An error means that none is stored. Concurrent calls share one flush. An item
+// whose ID is already pending, rejected or delivered is not added again.
 func (b *Outbox) Add(items ...review.Item) error {
 	if len(items) == 0 {
 		return nil
@@ -178,7 +178,7 @@ func (b *Outbox) Add(items ...review.Item) error {
 		reserved = usage{}
 	}
 	err := b.db.Batch(func(tx *bolt.Tx) error {
-		release() // since a batch may run it again
+		release() // because a batch may run the function again
 		pending, ids := tx.Bucket(pendingBucket), tx.Bucket(idBucket)
 		for i, item := range items {
 			if ids.Get([]byte(item.ID)) != nil {
@@ -207,10 +207,10 @@ func (b *Outbox) Add(items ...review.Item) error {
 	return nil
 }
 
-// warnEvery is how often the log says that items are dropped, at most.
+// warnEvery is the shortest time between two warnings about dropped items.
 const warnEvery = time.Minute
 
-// Drop counts items that Add did not take, and says so in the log.
+// Drop counts and logs items that Add did not store.
 func (b *Outbox) Drop(err error, items ...review.Item) {
 	reason := "disk"
 	if errors.Is(err, ErrFull) {
@@ -231,7 +231,7 @@ func (b *Outbox) Drop(err error, items ...review.Item) {
 	}
 }
 
-// reserve takes room for what is about to be written.
+// reserve reserves space for a write.
 func (b *Outbox) reserve(u usage) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -255,5 +255,5 @@ func (b *Outbox) wake() {
 	}
 }
 
-// key makes the order of bytes that of numbers.
+// key encodes a number so that keys sort by it.
 func key(sequence uint64) []byte { return binary.BigEndian.AppendUint64(nil, sequence) }

@@ -24,11 +24,11 @@ import (
 )
 
 const (
-	// atOnce is how many requests are in flight.
+	// atOnce is the number of concurrent requests.
 	atOnce = 8
-	// maxAttempts bounds the items that are known to have failed; past it the sender pauses as a whole.
+	// maxAttempts limits the failed items whose retries are scheduled separately. Beyond it, the sender pauses completely.
 	maxAttempts = 1024
-	// maxAnswer of a receiver is read, so that the connection can be used again.
+	// maxAnswer is the part of an answer that is read, so that the connection can be reused.
 	maxAnswer = 64 << 10
 )
 
@@ -42,26 +42,26 @@ func checkURL(s string) error {
 
 func newClient() *http.Client {
 	return &http.Client{
-		// A POST that is sent elsewhere by a redirect would take the token with it, or become a GET.
+		// A redirected POST would send the token elsewhere, or become a GET.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-// letter is a record with its place in the queue.
+// letter is a record with its position in the queue.
 type letter struct {
 	sequence uint64
 	value    []byte
 	record   record
-	damage   error // why the value is no record
+	damage   error // why the value could not be decoded
 }
 
-// attempt is how often an item was sent in vain, and when it is sent again.
+// attempt is the number of failed attempts of an item, and the time of the next one.
 type attempt struct {
 	times int
 	next  time.Time
 }
 
-// outcome is what became of one request.
+// outcome is the result of one request.
 type outcome uint8
 
 const (
@@ -74,7 +74,7 @@ func (o outcome) String() string { return [...]string{"delivered", "rejected", "
 
 // Run sends items until the context ends.
 func (b *Outbox) Run(ctx context.Context) {
-	failures := 0 // rounds in a row that came to nothing
+	failures := 0 // consecutive rounds without any success
 	for ctx.Err() == nil {
 		letters, err := b.next()
 		if err == nil && len(letters) == 0 {
@@ -96,7 +96,7 @@ func (b *Outbox) Run(ctx context.Context) {
 	}
 }
 
-// backoff doubles with each failure, and its upper half is chance: many senders must not come back at once.
+// backoff doubles with each failure. Its upper half is random, so that many senders do not retry at the same time.
 func (b *Outbox) backoff(failures int) time.Duration {
 	d := b.MaxBackoff
 	if failures < 30 {
@@ -115,7 +115,7 @@ func (b *Outbox) pause(ctx context.Context, d time.Duration, woken <-chan struct
 	}
 }
 
-// untilRetry is the time to the next repetition of an item.
+// untilRetry returns the time until the next retry.
 func (b *Outbox) untilRetry() time.Duration {
 	d := b.MaxBackoff
 	b.locked(func() {
@@ -126,7 +126,7 @@ func (b *Outbox) untilRetry() time.Duration {
 	return max(d, time.Millisecond)
 }
 
-// next are the oldest items that it is time to send.
+// next returns the oldest items that are due.
 func (b *Outbox) next() ([]letter, error) {
 	var letters []letter
 	now := time.Now()
@@ -151,7 +151,7 @@ func (b *Outbox) next() ([]letter, error) {
 	return letters, nil
 }
 
-// send sends the items and notes what became of them. It fails if the receiver has answered for none of them.
+// send sends the items and records the results. It returns an error if the responder answered for none of them.
 func (b *Outbox) send(ctx context.Context, letters []letter) error {
 	outcomes := make([]outcome, len(letters))
 	errs := make([]error, len(letters))
@@ -160,7 +160,7 @@ func (b *Outbox) send(ctx context.Context, letters []letter) error {
 		all.Go(func() {
 			l := &letters[i]
 			if outcomes[i] = rejected; l.damage == nil {
-				outcomes[i] = failed // and stays so if it panics
+				outcomes[i] = failed // stays if the call panics
 				errs[i] = guard.Call(b.Logger, "review", func() (err error) {
 					outcomes[i], err = b.post(ctx, l)
 					return err
@@ -185,7 +185,7 @@ func (b *Outbox) send(ctx context.Context, letters []letter) error {
 	return nil
 }
 
-// note counts, and says when what failed is sent again.
+// note counts the results and schedules the retries.
 func (b *Outbox) note(letters []letter, outcomes []outcome) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -205,7 +205,7 @@ func (b *Outbox) note(letters []letter, outcomes []outcome) {
 	}
 }
 
-// judge is the contract of package review.
+// judge maps an HTTP status to an outcome, as package review defines.
 func judge(status int) outcome {
 	switch {
 	case status/100 == 2, status == http.StatusConflict:
@@ -213,7 +213,7 @@ func judge(status int) outcome {
 	case status == http.StatusTooManyRequests, status/100 == 5:
 		return failed
 	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusNotFound:
-		return failed // A wrong token or address is mended by people, and not the item's fault.
+		return failed // A wrong token or address has to be corrected by people; the item is not invalid.
 	}
 	return rejected
 }
@@ -243,7 +243,7 @@ func (b *Outbox) post(ctx context.Context, l *letter) (outcome, error) {
 		return failed, err
 	}
 	defer answer.Body.Close()
-	// The status says all there is to know, so a body that breaks off changes nothing.
+	// The status is sufficient, so a truncated body does not matter.
 	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, maxAnswer))
 	l.record.Status = answer.StatusCode
 	if o := judge(answer.StatusCode); o != failed {
@@ -252,7 +252,7 @@ func (b *Outbox) post(ctx context.Context, l *letter) (outcome, error) {
 	return failed, fmt.Errorf("the endpoint answers %s", answer.Status)
 }
 
-// settle takes what was delivered or rejected out of the queue.
+// settle removes delivered and rejected items from the queue.
 func (b *Outbox) settle(letters []letter, outcomes []outcome) error {
 	var change usage
 	err := b.db.Update(func(tx *bolt.Tx) error {
@@ -293,7 +293,7 @@ func (b *Outbox) settle(letters []letter, outcomes []outcome) error {
 	return nil
 }
 
-// forget drops the IDs of what was delivered long ago.
+// forget removes the oldest IDs of delivered items.
 func forget(done, ids *bolt.Bucket, last uint64) error {
 	c := done.Cursor()
 	for k, id := c.First(); k != nil && binary.BigEndian.Uint64(k)+remembered <= last; k, id = c.First() {

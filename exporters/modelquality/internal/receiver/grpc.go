@@ -21,8 +21,8 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// newGRPC makes the server. The services are declared as streams that happen to carry one message each way: the bytes
-// on the wire are the same, but the turn comes before the message is read and not after.
+// newGRPC creates the server. The services are declared as streams with one message in each direction. The bytes on the wire are the same,
+// but a stream handler can wait for its slot before it reads the message.
 func (r *Receiver) newGRPC() *grpc.Server {
 	options := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(raw{}),
@@ -32,7 +32,7 @@ func (r *Receiver) newGRPC() *grpc.Server {
 		grpc.ConnectionTimeout(r.Patience.Arrival),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionIdle: 10 * time.Minute,
-			// Clients that stay connected for ever never meet a new replica.
+			// Without a maximum age, clients would never connect to a new replica.
 			MaxConnectionAge: 10 * time.Minute, MaxConnectionAgeGrace: time.Minute,
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
@@ -58,10 +58,10 @@ func (r *Receiver) newGRPC() *grpc.Server {
 	return s
 }
 
-// frame is a message as it is on the wire.
+// frame is an encoded message.
 type frame struct{ buffer mem.Buffer }
 
-// raw is the codec that leaves messages alone.
+// raw is the codec that does not decode messages.
 type raw struct{}
 
 // Name implements encoding.CodecV2.
@@ -133,8 +133,7 @@ func (r *Receiver) receive(signal Signal, stream grpc.ServerStream) (Answer, *re
 	return r.export(as(ctx, authorization, connection), signal, f.buffer.ReadOnlyData())
 }
 
-// arrival reads the one message of a stream. gRPC has no deadline for it, so a client that begins a request and does not
-// go on would keep its turn.
+// arrival reads the message of a stream with a timeout. gRPC has none, so a client that stops sending would occupy its slot.
 func (r *Receiver) arrival(stream grpc.ServerStream) (*frame, *refusal) {
 	type result struct {
 		frame *frame
@@ -160,13 +159,13 @@ func (r *Receiver) arrival(stream grpc.ServerStream) (*frame, *refusal) {
 		default:
 			return nil, refuse("malformed", codes.InvalidArgument, http.StatusBadRequest, "%s", s.Message())
 		}
-	case <-timer.C: // RecvMsg returns as soon as the stream has ended
+	case <-timer.C: // RecvMsg returns when the stream has ended
 	}
 	return nil, refuse("cut_off", codes.DeadlineExceeded, http.StatusRequestTimeout, "the request did not arrive within %s", r.Patience.Arrival)
 }
 
-// answerProto is the response of a signal's export in protobuf. That of a full success must not have the field
-// partial_success, not even an empty one as pdata writes it.
+// answerProto returns the response of an export in protobuf. The response of a full success must not have the field partial_success, but
+// pdata writes it even if it is empty.
 func answerProto(signal Signal, a Answer) ([]byte, error) {
 	if a.Refused == 0 {
 		return nil, nil

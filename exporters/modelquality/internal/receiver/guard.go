@@ -23,27 +23,26 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// guard applies an exporter-toolkit web configuration. The toolkit does so itself for HTTP, but not for gRPC, and what it
-// turns away is not counted; so both protocols are guarded here. As with the toolkit, the file is read again when it
-// changes, certificates at each handshake, and nobody is let in while either cannot be read. Whether there is TLS and
-// HTTP/2, and the rate limit, are those of the start.
+// guard applies an exporter-toolkit web configuration. The toolkit supports only HTTP and does not count refused requests, so both
+// protocols use guard. As in the toolkit, a changed file is read again, certificates are read at each handshake, and all requests are
+// refused while the file or a certificate cannot be read. TLS on or off, HTTP/2 and the rate limit cannot change without a restart.
 type guard struct {
 	file   string
 	logger *slog.Logger
 	tls    bool
 	http2  bool
-	// limiter is nil where there is no limit.
+	// limiter is nil if there is no limit.
 	limiter *rate.Limiter
-	// checking holds the one that compares a password: bcrypt takes a twentieth of a second on purpose, and whoever
-	// guesses passwords must not have all cores.
+	// checking allows one password comparison at a time. bcrypt takes a twentieth of a second by design, and a client that guesses
+	// passwords must not use all cores.
 	checking chan struct{}
 
 	mu     sync.Mutex
 	info   fs.FileInfo
 	config *web.Config
-	// known is the hash of the last right password of each user.
+	// known has the hash of the last correct password of each user.
 	known map[string][sha256.Size]byte
-	// fileTrouble and tlsTrouble are the failures that were logged last.
+	// fileTrouble and tlsTrouble are the last logged errors.
 	fileTrouble, tlsTrouble string
 }
 
@@ -60,7 +59,7 @@ func newGuard(file string, logger *slog.Logger) (*guard, error) {
 	return g, nil
 }
 
-// read returns the configuration as it is now.
+// read returns the present configuration.
 func (g *guard) read() (*web.Config, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -100,7 +99,7 @@ func (g *guard) load() (*web.Config, error) {
 	c := defaults()
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	decoder.KnownFields(true)
-	if err := decoder.Decode(c); err != nil && !errors.Is(err, io.EOF) { // An empty file is one of defaults.
+	if err := decoder.Decode(c); err != nil && !errors.Is(err, io.EOF) { // An empty file means the defaults.
 		return nil, fmt.Errorf("%s: %w", g.file, err)
 	}
 	c.TLSConfig.SetDirectory(filepath.Dir(g.file))
@@ -108,7 +107,7 @@ func (g *guard) load() (*web.Config, error) {
 	return c, nil
 }
 
-// defaults are those of the toolkit.
+// defaults returns the toolkit's defaults.
 func defaults() *web.Config {
 	return &web.Config{
 		TLSConfig:  web.TLSConfig{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13},
@@ -116,8 +115,7 @@ func defaults() *web.Config {
 	}
 }
 
-// isNew reports whether err is another failure than the last one, so that it is logged once, however many requests meet
-// it.
+// isNew reports whether err differs from the last error, so that an error is logged once for many requests.
 func isNew(last *string, err error) bool {
 	text := ""
 	if err != nil {
@@ -128,7 +126,7 @@ func isNew(last *string, err error) bool {
 	return text != "" && text != was
 }
 
-// tlsConfig returns nil if there is no TLS.
+// tlsConfig returns nil if TLS is off.
 func (g *guard) tlsConfig(protocols ...string) *tls.Config {
 	if !g.tls {
 		return nil
@@ -151,33 +149,33 @@ func (g *guard) tlsConfig(protocols ...string) *tls.Config {
 				return nil, err
 			}
 			t.NextProtos = protocols
-			// A client that comes back on an old session is not asked for its name again, so one that is not allowed any
-			// more would stay allowed for days. The toolkit lets it.
+			// A client that resumes a session does not present its certificate again, so a revoked client could connect for days. The
+			// toolkit allows this.
 			t.SessionTicketsDisabled = t.ClientAuth != tls.NoClientCert
 			return t, nil
 		},
 	}
 }
 
-// headers sets those that the configuration wants in every answer of HTTP.
+// headers sets the configured headers on an HTTP response.
 func (g *guard) headers(h http.Header) {
 	c, err := g.read()
 	if err != nil {
-		return // and no request is taken
+		return // all requests are refused
 	}
 	for name, value := range c.HTTPConfig.Header {
 		h.Set(name, value)
 	}
 }
 
-// nobody is compared with where there is no such user, lest the time of an answer tell which users there are.
+// nobody is the hash to compare with if the user does not exist, so that the response time does not reveal which users exist.
 const nobody = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"
 
-// errBusy is that too many passwords are being compared.
+// errBusy means that no comparison of passwords was free in time.
 var errBusy = errors.New("other passwords are being compared")
 
-// admits reports whether the authorization header is that of a user, where there are users. It waits for its turn to
-// compare a password, which one that was right before does not need.
+// admits reports whether the authorization header belongs to a user; without configured users it is true. It waits until it can compare the
+// password. A password that was correct before is not compared again.
 func (g *guard) admits(ctx context.Context, authorization string, patience time.Duration) (bool, error) {
 	c, err := g.read()
 	if err != nil {

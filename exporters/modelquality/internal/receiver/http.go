@@ -26,7 +26,7 @@ func (r *Receiver) newHTTP() *http.Server {
 	routes, protocols := r.Routes(), []string{"h2", "http/1.1"}
 	var next map[string]func(*http.Server, *tls.Conn, http.Handler)
 	if !r.guard.http2 {
-		// An empty map is how net/http is told to do without HTTP/2.
+		// A non-nil empty map disables HTTP/2 in net/http.
 		protocols, next = protocols[1:], make(map[string]func(*http.Server, *tls.Conn, http.Handler))
 	}
 	return &http.Server{
@@ -52,7 +52,7 @@ func (r *Receiver) serveHTTP() error {
 	return r.http.Serve(r.httpListener)
 }
 
-// Routes are the paths of OTLP over HTTP.
+// Routes returns the handler of OTLP over HTTP.
 func (r *Receiver) Routes() http.Handler {
 	mux := http.NewServeMux()
 	for signal, path := range map[Signal]string{Traces: "/v1/traces", Logs: "/v1/logs", Metrics: "/v1/metrics"} {
@@ -69,7 +69,7 @@ func (r *Receiver) serveRequest(signal Signal, w http.ResponseWriter, req *http.
 	}
 }
 
-// take returns the encoding as well, in which the answer must be.
+// take also returns the encoding, which the answer must have too.
 func (r *Receiver) take(signal Signal, w http.ResponseWriter, req *http.Request) (string, Answer, *refusal) {
 	encoding, _, err := mime.ParseMediaType(req.Header.Get("Content-Type"))
 	switch {
@@ -106,7 +106,7 @@ func (r *Receiver) take(signal Signal, w http.ResponseWriter, req *http.Request)
 	return encoding, answer, no
 }
 
-// buffer and recycle keep memory for bodies, though not what one huge request needed.
+// buffer and recycle reuse the memory of bodies, except that of very large ones.
 func (r *Receiver) buffer() *[]byte {
 	if b, ok := r.bodies.Get().(*[]byte); ok {
 		return b
@@ -121,9 +121,9 @@ func (r *Receiver) recycle(b *[]byte) {
 	}
 }
 
-// read reads the body and undoes its compression.
+// read reads and decompresses the body.
 func (r *Receiver) read(w http.ResponseWriter, req *http.Request, into *[]byte) *refusal {
-	// MaxBytesReader also makes the server close the connection instead of reading on.
+	// MaxBytesReader also closes the connection when the limit is exceeded.
 	var body io.Reader = http.MaxBytesReader(w, req.Body, r.MaxRequestBytes)
 	switch encoding := req.Header.Get("Content-Encoding"); encoding {
 	case "", "identity":

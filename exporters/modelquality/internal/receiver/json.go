@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	// elementBytes is what an element of an array may take while JSON is made protobuf. It is a span that has nothing, in 3 bytes
-	// of JSON; 263 bytes were measured, and slices grow by a quarter.
+	// elementBytes is the memory of an array element while JSON is converted to protobuf. The worst case is an empty span, 3 bytes of JSON,
+	// for which 263 bytes were measured. Slices grow by a quarter.
 	elementBytes = 330
-	// maxJSONDepth bounds how deep values may lie in one another. A span's attribute has 9 levels.
+	// maxJSONDepth limits the nesting of values. A span's attribute has 9 levels.
 	maxJSONDepth = 512
 )
 
-// fromJSON makes protobuf of JSON within the budget of all requests in JSON. What it takes is known before it is taken:
-// the library holds all of a request as objects, of which `{},` is one.
+// fromJSON converts JSON to protobuf. It reserves the memory from the limit of all JSON requests before the conversion: the library holds a
+// request completely as objects, and 3 bytes, `{},`, are one object.
 func (r *Receiver) fromJSON(ctx context.Context, signal Signal, body []byte) ([]byte, *refusal) {
 	elements, err := countElements(body)
 	if err != nil {
@@ -48,7 +48,7 @@ func malformedJSON(err error) *refusal {
 	return refuse("malformed", codes.InvalidArgument, http.StatusBadRequest, "malformed OTLP: %v", err)
 }
 
-// countElements counts the elements of all arrays, or more than there are where the JSON is malformed.
+// countElements counts the elements of all arrays. For malformed JSON the count may be too high.
 func countElements(body []byte) (int64, error) {
 	var elements int64
 	// arrays has for each level whether it is an array.

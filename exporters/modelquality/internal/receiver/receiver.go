@@ -1,8 +1,8 @@
-// Package receiver takes OTLP over gRPC and HTTP.
+// Package receiver receives OTLP over gRPC and HTTP.
 //
-// Input: export requests of traces and logs: protobuf or JSON, compressed or not, from whoever the web configuration
-// lets in. Output: the same requests as protobuf, to a Handler, and to the client the answer that OTLP asks for: what
-// can be repeated is told apart from what cannot. The Receiver owns the sockets and bounds what is taken at a time.
+// Input: export requests of traces and logs in protobuf or JSON, compressed or not, from clients that the web configuration admits. Output:
+// the requests as protobuf to a Handler, and the response that OTLP defines, which tells the client whether to retry. State: the sockets,
+// and a limit on concurrent requests.
 package receiver
 
 import (
@@ -28,51 +28,51 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 )
 
-// Signal is what a request is about.
+// Signal is the type of telemetry in a request.
 type Signal string
 
-// The signals. Metrics are taken and ignored: an SDK that is told one endpoint sends all three there.
+// Signals. Metrics are received and ignored, because an SDK with one endpoint sends all three signals to it.
 const (
 	Traces  Signal = "traces"
 	Logs    Signal = "logs"
 	Metrics Signal = "metrics"
 )
 
-// Handler takes requests.
+// Handler processes requests.
 type Handler interface {
-	// Export takes one request in protobuf. It must not keep the body, nor strings made of it without a copy. An error
-	// that is otlp.ErrMalformed is the client's; after any other one the client is asked to send the request again.
+	// Export processes one request in protobuf. It must not keep the body, or strings of it without a copy. otlp.ErrMalformed means that
+	// the request is invalid. After any other error the client is asked to retry.
 	Export(ctx context.Context, signal Signal, body []byte) (Answer, error)
 }
 
-// Answer says what became of a request's items.
+// Answer is the result of a request.
 type Answer struct {
-	// Refused items make no sense, and sending them again would not change that.
+	// Refused is the number of invalid items. A retry would not help.
 	Refused int64
 	Reason  string
 }
 
-// Options say where and how much to receive.
+// Options configure a Receiver.
 type Options struct {
-	// GRPCAddress and HTTPAddress are listened on; one that is empty is not.
+	// GRPCAddress and HTTPAddress are listen addresses; an empty one is not used.
 	GRPCAddress, HTTPAddress string
-	// WebConfigFile is the file of --web.config.file, which has TLS and users; it may be empty.
+	// WebConfigFile is the file of --web.config.file with TLS and users; it may be empty.
 	WebConfigFile string
-	// MaxRequestBytes bounds a request, compressed and not.
+	// MaxRequestBytes limits the size of a request, both compressed and uncompressed.
 	MaxRequestBytes int64
-	// MaxJSONMemory bounds what all requests in JSON take together while they are decoded, in bytes.
+	// MaxJSONMemory limits the memory of all JSON requests that are decoded at the same time, in bytes.
 	MaxJSONMemory int64
-	// MaxRequests are taken at the same time.
+	// MaxRequests limits the requests that are processed at the same time.
 	MaxRequests int
-	// Patience is how long a request may take to arrive, and how long one waits for its turn.
+	// Patience limits the time until a request has arrived, and the time that it waits for a slot.
 	Patience Patience
 	Logger   *slog.Logger
 }
 
-// Patience are the times that the receiver waits.
+// Patience has the timeouts of the receiver.
 type Patience struct{ Arrival, Turn time.Duration }
 
-// DefaultPatience is ten seconds to arrive and one to wait.
+// DefaultPatience is ten seconds for the arrival and one second for a slot.
 var DefaultPatience = Patience{10 * time.Second, time.Second}
 
 // Receiver is a server for both protocols.
@@ -85,7 +85,7 @@ type Receiver struct {
 	bodies  sync.Pool
 
 	requests *prometheus.Desc
-	metrics  sync.Once // says that they are ignored
+	metrics  sync.Once // logs once that metrics are ignored
 	mu       sync.Mutex
 	counts   map[count]int64
 
@@ -106,7 +106,7 @@ func Declare(c *catalogue.Catalogue) *prometheus.Desc {
 	return c.Counter("sightglass_otlp_requests_total", "OTLP requests by what became of them.", "signal", "protocol", "result")
 }
 
-// BindError says that an address cannot be listened on.
+// BindError means that the exporter cannot listen on an address.
 type BindError struct {
 	Protocol string // grpc or http
 	Err      error
@@ -114,10 +114,10 @@ type BindError struct {
 
 func (e *BindError) Error() string { return "receive OTLP: " + e.Err.Error() }
 
-// Unwrap returns what the system said.
+// Unwrap returns the system's error.
 func (e *BindError) Unwrap() error { return e.Err }
 
-// New checks the options and binds the addresses. Serve must follow, or Close.
+// New checks the options and listens on the addresses. The caller must call Serve or Close.
 func New(o Options, h Handler) (*Receiver, error) {
 	if o.MaxRequestBytes <= 0 || o.MaxJSONMemory <= 0 || o.MaxRequests <= 0 || o.Logger == nil || h == nil {
 		return nil, errors.New("a receiver needs a handler, a logger and limits above 0")
@@ -148,7 +148,7 @@ func New(o Options, h Handler) (*Receiver, error) {
 	return r, nil
 }
 
-// Addresses are those that are listened on, for tests that bound port 0.
+// Addresses returns the listen addresses, for tests with port 0.
 func (r *Receiver) Addresses() (grpcAddress, httpAddress string) {
 	if r.grpcListener != nil {
 		grpcAddress = r.grpcListener.Addr().String()
@@ -159,7 +159,7 @@ func (r *Receiver) Addresses() (grpcAddress, httpAddress string) {
 	return grpcAddress, httpAddress
 }
 
-// Serve takes requests until ctx ends and those under way have been answered.
+// Serve handles requests until ctx ends and all requests in progress are answered.
 func (r *Receiver) Serve(ctx context.Context) {
 	var servers sync.WaitGroup
 	if r.grpcListener != nil {
@@ -179,7 +179,7 @@ func (r *Receiver) Serve(ctx context.Context) {
 		})
 	}
 	<-ctx.Done()
-	const grace = 1500 * time.Millisecond // within the time that the runtime gives
+	const grace = 1500 * time.Millisecond // less than the runtime's limit
 	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	stopped := make(chan struct{})
@@ -199,7 +199,7 @@ func (r *Receiver) Serve(ctx context.Context) {
 	servers.Wait()
 }
 
-// Close gives the addresses back if Serve was never called.
+// Close closes the sockets if Serve was never called.
 func (r *Receiver) Close() error {
 	var errs []error
 	for _, l := range []net.Listener{r.grpcListener, r.httpListener} {
@@ -210,27 +210,27 @@ func (r *Receiver) Close() error {
 	return errors.Join(errs...)
 }
 
-// refusal is why a request was not taken, in the words of both protocols.
+// refusal is why a request was refused, for both protocols.
 type refusal struct {
-	result  string // of the metric
+	result  string // value of the label result
 	code    codes.Code
-	status  int // of HTTP
+	status  int // HTTP status
 	message string
-	retry   time.Duration // after which to send it again; 0 is never
+	retry   time.Duration // retry after this time; 0 means never
 }
 
 func (r *refusal) Error() string { return r.message }
 
 func refuse(result string, code codes.Code, status int, format string, args ...any) *refusal {
-	// Some messages quote what the client sent, which may be anything.
+	// Some messages quote the client's text, which may be invalid UTF-8.
 	message := strings.ToValidUTF8(fmt.Sprintf(format, args...), "\uFFFD")
 	return &refusal{result: result, code: code, status: status, message: message}
 }
 
-// retryAfter is when a request that was not its turn may come again.
+// retryAfter is the time after which a client may retry if no slot was free.
 const retryAfter = time.Second
 
-// acquire waits for a turn.
+// acquire waits for a slot.
 func (r *Receiver) acquire(ctx context.Context) (release func(), no *refusal) {
 	timer := time.NewTimer(r.Patience.Turn)
 	defer timer.Stop()
@@ -251,14 +251,14 @@ func busy(format string, args ...any) *refusal {
 
 type clientKey struct{}
 
-// Client is who sent the request that a handler is given: the user, or else the first name or the common name of its
-// certificate; empty if nobody is asked.
+// Client returns the client of a handler's request: the user, otherwise the first DNS name or the common name of its certificate. It is
+// empty without authentication.
 func Client(ctx context.Context) string {
 	name, _ := ctx.Value(clientKey{}).(string)
 	return name
 }
 
-// as tells the handler who sent a request. Whoever comes here was let in.
+// as adds the client to the context of an admitted request.
 func as(ctx context.Context, authorization string, connection *tls.ConnectionState) context.Context {
 	name := ""
 	if user, _, ok := (&http.Request{Header: http.Header{"Authorization": {authorization}}}).BasicAuth(); ok {
@@ -279,7 +279,7 @@ func unavailable(message string) *refusal {
 	return no
 }
 
-// admit lets a request in. It comes before the turns, which belong to those who may come in.
+// admit authenticates a request. This happens before it waits for a slot, so that only admitted clients use slots.
 func (r *Receiver) admit(ctx context.Context, authorization string) *refusal {
 	if l := r.guard.limiter; l != nil && !l.Allow() {
 		return busy("more requests than the rate limit of the web configuration")
@@ -289,7 +289,7 @@ func (r *Receiver) admit(ctx context.Context, authorization string) *refusal {
 	case errors.Is(err, errBusy):
 		return busy("%v", err)
 	case err != nil:
-		// A client that was told that its password is wrong would throw its spans away.
+		// A client that gets "wrong password" would discard its spans.
 		return unavailable("the web configuration cannot be read now")
 	case !ok:
 		return refuse("unauthenticated", codes.Unauthenticated, http.StatusUnauthorized, "unknown user or wrong password")
@@ -297,11 +297,11 @@ func (r *Receiver) admit(ctx context.Context, authorization string) *refusal {
 	return nil
 }
 
-// export hands a request to the handler.
+// export passes a request to the handler.
 func (r *Receiver) export(ctx context.Context, signal Signal, body []byte) (answer Answer, no *refusal) {
 	defer func() {
 		if p := recover(); p != nil {
-			// One request must not end the process for all others.
+			// A panic of one request must not end the process.
 			r.Logger.Error("A request made the exporter panic", "signal", signal, "panic", p)
 			no = refuse("failed", codes.Internal, http.StatusInternalServerError, "the request could not be processed")
 		}
@@ -323,7 +323,7 @@ func (r *Receiver) export(ctx context.Context, signal Signal, body []byte) (answ
 	return answer, nil
 }
 
-// counted counts a request by what became of it.
+// counted counts a request by its result.
 func (r *Receiver) counted(signal Signal, protocol string, answer Answer, no *refusal) {
 	result := "ok"
 	switch {

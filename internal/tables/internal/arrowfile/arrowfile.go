@@ -1,8 +1,8 @@
 // Package arrowfile copies Arrow files to Parquet, which DuckDB reads without an extension.
 //
-// Input: a file in Arrow's IPC file format (Feather version 2) or its stream format, told apart by the first bytes, with
-// plain, LZ4 or zstd buffers. Output: a Parquet file with the same rows. State: none. It never keeps more than one record
-// batch and one row group in memory, and a file that is not what it says is an error, never a panic.
+// Input: a file in Arrow's IPC file format (Feather version 2) or its stream format, distinguished by the first bytes, with plain, LZ4
+// or zstd buffers. Output: a Parquet file with the same rows. State: Copies keeps the Parquet copies on disk; Copy has none. It never
+// keeps more than one record batch and one row group in memory. An invalid file is an error, never a panic.
 package arrowfile
 
 import (
@@ -24,21 +24,22 @@ import (
 const (
 	// sliceRows is the number of rows that are copied at once.
 	sliceRows = 8192
-	// groupRows and groupBytes end a row group. It is in memory until it is written; DuckDB's own have as many rows.
+	// A row group ends at groupRows rows or groupBytes bytes. It is in memory until it is written. DuckDB's row groups have the same
+	// number of rows.
 	groupRows  = 122_880
 	groupBytes = 32 << 20
 )
 
-// ErrUnreadable says that the file is not Arrow, or not whole, or has what cannot be copied: trying again does not help.
+// ErrUnreadable means that the file is not an Arrow file, is truncated, or has a type that cannot be copied. A retry cannot succeed.
 var ErrUnreadable = errors.New("not a readable Arrow file")
 
 func unreadable(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrUnreadable, fmt.Errorf(format, args...))
 }
 
-// Copy reads an Arrow file and writes a Parquet file. A record batch that takes more than memoryLimit bytes is an error.
+// Copy reads an Arrow file and writes a Parquet file. A record batch of more than memoryLimit bytes is an error.
 func Copy(ctx context.Context, to io.Writer, from io.ReadSeeker, memoryLimit int64) (err error) {
-	// The decoder panics on what a damaged file says of itself, such as an offset outside a buffer.
+	// The decoder panics on invalid metadata, such as an offset outside a buffer.
 	defer func() {
 		if r := recover(); r != nil {
 			err = recovered(r)
@@ -100,14 +101,14 @@ func write(w *pqarrow.FileWriter, schema *arrow.Schema, rows arrow.RecordBatch, 
 	return nil
 }
 
-// batches are the record batches of a file; next returns io.EOF after the last.
+// batches are the record batches of a file. next returns io.EOF after the last one.
 type batches interface {
 	schema() *arrow.Schema
 	next() (arrow.RecordBatch, error)
 	close()
 }
 
-// open tells the format by the first bytes.
+// open determines the format from the first bytes.
 func open(from io.ReadSeeker, mem memory.Allocator) (batches, error) {
 	var head [8]byte
 	n, err := io.ReadFull(from, head[:])
@@ -131,14 +132,14 @@ func open(from io.ReadSeeker, mem memory.Allocator) (batches, error) {
 	}
 }
 
-// budget counts the bytes that a batch takes, and panics beyond the limit. What is freed does not count: it is
-// garbage until the next collection.
+// budget counts the bytes that a batch allocates, and panics above the limit. Freed memory is not subtracted, because it stays
+// allocated until the next garbage collection.
 type budget struct {
 	memory.GoAllocator
 	limit, used int64
 }
 
-// errTooLarge is what a budget panics with.
+// errTooLarge is the panic value of a budget.
 var errTooLarge = errors.New("a record batch is too large")
 
 func (b *budget) take(size int) {
@@ -159,7 +160,7 @@ func (b *budget) Reallocate(size int, old []byte) []byte {
 	return b.GoAllocator.Reallocate(size, old)
 }
 
-// recovered is the error of a panic.
+// recovered converts the value of a panic to an error.
 func recovered(r any) error {
 	err, ok := r.(error)
 	if !ok {

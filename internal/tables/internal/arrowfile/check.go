@@ -9,10 +9,10 @@ import (
 	flatbuffers "github.com/google/flatbuffers/go"
 )
 
-// What a damaged file says of itself is checked before the library believes it, which allocates for as many columns,
-// buffers and bytes as it is told. The slots are those of Schema.fbs, Message.fbs and File.fbs of Arrow.
+// These functions check a file's metadata before the library reads it, because the library allocates memory for as many columns,
+// buffers and bytes as the metadata claims. The slots are those of Arrow's Schema.fbs, Message.fbs and File.fbs.
 const (
-	// maxMetadata bounds the description of a message or of the whole file; a column takes about 200 bytes of it.
+	// maxMetadata limits the bytes of the metadata of a message or of the footer. A column takes about 200 bytes of it.
 	maxMetadata = 4 << 20
 	maxFields   = 100_000
 	maxNesting  = 64
@@ -27,14 +27,14 @@ const (
 
 var errClaims = errors.New("it claims to have more than it holds")
 
-// table is one of a flatbuffer. Reading outside the buffer panics, which Copy turns into an error.
+// table is a flatbuffer table. Reading outside the buffer panics, which Copy turns into an error.
 type table struct{ flatbuffers.Table }
 
 func root(b []byte) table {
 	return table{flatbuffers.Table{Bytes: b, Pos: flatbuffers.GetUOffsetT(b)}}
 }
 
-// child is the table in a slot.
+// child returns the table in a slot.
 func (t table) child(slot flatbuffers.VOffsetT) (table, bool) {
 	o := flatbuffers.UOffsetT(t.Offset(slot))
 	if o == 0 {
@@ -43,7 +43,7 @@ func (t table) child(slot flatbuffers.VOffsetT) (table, bool) {
 	return table{flatbuffers.Table{Bytes: t.Bytes, Pos: t.Indirect(t.Pos + o)}}, true
 }
 
-// vector is the start and length of the vector in a slot, of elements of so many bytes.
+// vector returns the start and length of the vector in a slot. size is the number of bytes of an element.
 func (t table) vector(slot flatbuffers.VOffsetT, size int) (start flatbuffers.UOffsetT, n int, err error) {
 	o := flatbuffers.UOffsetT(t.Offset(slot))
 	if o == 0 {
@@ -122,7 +122,7 @@ func checkFields(t table, slot flatbuffers.VOffsetT, depth int, fields *int) err
 	return nil
 }
 
-// checkFile checks the end of a file, which lists its messages, and their metadata.
+// checkFile checks the footer of a file, which lists the messages, and the metadata of each message.
 func checkFile(from io.ReadSeeker) error {
 	size, err := from.Seek(0, io.SeekEnd)
 	if err != nil {

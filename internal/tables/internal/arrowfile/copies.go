@@ -15,23 +15,23 @@ import (
 	"time"
 )
 
-// Copies are Parquet copies of Arrow files. A copy serves as long as its file keeps its size and its time of modification.
-// One file is copied at a time. Safe for concurrent use.
+// Copies manages Parquet copies of Arrow files. A copy is valid while its file keeps its size and modification time. One file is copied
+// at a time. Safe for concurrent use.
 type Copies struct {
-	// Parent is where the folder of the copies is made, when there is the first.
+	// Parent is the folder in which the folder of the copies is created, with the first copy.
 	Parent string
-	// Memory bounds a record batch, Disk all copies together, in bytes.
+	// Memory limits a record batch, and Disk limits all copies together, in bytes.
 	Memory, Disk int64
 
-	turn sync.Mutex // of copying
-	mu   sync.Mutex // of what follows
+	turn sync.Mutex // held while copying
+	mu   sync.Mutex // protects the fields below
 	dir  string
 	made int
 	by   map[string]*copied // by the name of the file
-	old  []*copied          // of files as they were
+	old  []*copied          // copies of earlier versions of files
 }
 
-// copied is a copy, or why there is none.
+// copied is a copy, or the error that prevented one.
 type copied struct {
 	of   stamp
 	path string
@@ -40,7 +40,7 @@ type copied struct {
 	err  error
 }
 
-// stamp tells versions of a file apart.
+// stamp identifies a version of a file.
 type stamp struct {
 	size     int64
 	modified time.Time
@@ -50,15 +50,16 @@ func stampOf(info fs.FileInfo) stamp { return stamp{info.Size(), info.ModTime()}
 
 const (
 	copiesPrefix = "sightglass-arrow-"
-	// copyLife is how long a copy is kept that no statement asks for: a file that left the glob, or is gone.
+	// copyLife is the time after which an unused copy is removed: its file no longer matches the glob, or was deleted.
 	copyLife = time.Hour
-	// oldCopyLife is how long the copy of a replaced file is kept for the statements that may still read it.
+	// oldCopyLife is the time after which the copy of a replaced file is removed. Until then, statements may still read it.
 	oldCopyLife = 10 * time.Minute
-	// abandonedLife is the age of a folder that a killed process left behind. A folder in use is touched all the time.
+	// abandonedLife is the age from which a folder counts as left behind by a killed process. The modification time of a folder in use
+	// is updated continually.
 	abandonedLife = 24 * time.Hour
 )
 
-// Of returns the path of the copy of a file as it is now.
+// Of returns the path of the copy of the current version of a file.
 func (c *Copies) Of(ctx context.Context, name string) (string, error) {
 	if path, err, ok := c.have(name); ok {
 		return path, err
@@ -66,9 +67,9 @@ func (c *Copies) Of(ctx context.Context, name string) (string, error) {
 	c.turn.Lock()
 	defer c.turn.Unlock()
 	if path, err, ok := c.have(name); ok {
-		return path, err // Another one has made it in the meantime.
+		return path, err // Another goroutine made the copy in the meantime.
 	}
-	// A file that a job writes in place changes under the reader's hands; one that it renames does not.
+	// A file that a job writes in place changes while it is read. A file that a job replaces by a rename does not.
 	const tries = 2
 	for range tries {
 		was, path, err := c.copy(ctx, name)
@@ -90,7 +91,7 @@ func (c *Copies) Of(ctx context.Context, name string) (string, error) {
 	return "", fmt.Errorf("%q: changes while it is read; want the job to write a new file and rename it", name)
 }
 
-// have returns the copy of a file as it is now, if there is one, or why there can be none.
+// have returns the copy of the current version of a file, or the error that prevented one. ok is false if the file must be copied.
 func (c *Copies) have(name string) (path string, err error, ok bool) { //nolint:revive // The error is a result like the path.
 	info, err := os.Stat(name)
 	if err != nil {
@@ -107,14 +108,14 @@ func (c *Copies) have(name string) (path string, err error, ok bool) { //nolint:
 	}
 	now := time.Now()
 	if _, err := os.Stat(have.path); err != nil {
-		return "", nil, false // Somebody has tidied up.
+		return "", nil, false // The copy was deleted from outside.
 	}
 	have.used = now
 	_ = os.Chtimes(c.dir, now, now)
 	return have.path, nil, true
 }
 
-// keep remembers a copy.
+// keep records a copy.
 func (c *Copies) keep(name string, of stamp, path string, err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -132,7 +133,7 @@ func (c *Copies) keep(name string, of stamp, path string, err error) error {
 	return err
 }
 
-// copy makes a copy, and tells of which version.
+// copy makes a copy, and returns the version of the file that was copied.
 func (c *Copies) copy(ctx context.Context, name string) (_ stamp, path string, err error) {
 	from, err := os.Open(name)
 	if err != nil {
@@ -157,7 +158,7 @@ func (c *Copies) copy(ctx context.Context, name string) (_ stamp, path string, e
 		err = closeErr
 	}
 	if limited.failed != nil {
-		err = limited.failed // Whatever the writer of Parquet made of it.
+		err = limited.failed // This error is the cause of the Parquet writer's error.
 	}
 	if err != nil {
 		_ = os.Remove(path)
@@ -166,7 +167,7 @@ func (c *Copies) copy(ctx context.Context, name string) (_ stamp, path string, e
 	return stampOf(info), path, nil
 }
 
-// place is where the copy of a file goes, and how large it may be. The folders that name values of columns are kept.
+// place returns the path of a new copy, and the bytes left for it. It keeps folders that contain a column's value, such as day=1.
 func (c *Copies) place(name string, size int64) (path string, left int64, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -191,8 +192,8 @@ func (c *Copies) place(name string, size int64) (path string, left int64, err er
 	return filepath.Join(dir, "copy.parquet"), left, os.MkdirAll(dir, 0o700)
 }
 
-// tidy removes the copies that nobody needs any more and, if the rest leaves less room than asked for, those that no
-// statement has asked for in a while, the longest unused first. It returns the bytes that remain.
+// tidy removes outdated copies. If the remaining copies leave less than room bytes, it also removes copies that no statement used for
+// oldCopyLife, the longest unused first. It returns the bytes that remain in use.
 func (c *Copies) tidy(room int64) int64 {
 	now := time.Now()
 	var total int64
@@ -237,7 +238,7 @@ func (c *Copies) remove(have *copied) {
 	}
 }
 
-// sweep is tidiness, so it ignores errors.
+// sweep removes abandoned folders. It ignores errors, because a later sweep tries again.
 func (c *Copies) sweep() {
 	abandoned, _ := filepath.Glob(filepath.Join(c.Parent, copiesPrefix+"*"))
 	for _, dir := range abandoned {
@@ -259,11 +260,11 @@ func (c *Copies) Close() error {
 	return os.RemoveAll(dir)
 }
 
-// limitedWriter fails when it is full.
+// limitedWriter fails when its limit is reached.
 type limitedWriter struct {
 	io.Writer
 	left int64
-	// full is the error when it is full; failed is the first error there was.
+	// full is the error at the limit. failed is the first error that occurred.
 	full, failed error
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 )
 
-// plainSchema is the schema with types that Parquet has and the writer knows.
+// plainSchema converts the schema to types that Parquet has and that the writer supports.
 func plainSchema(s *arrow.Schema) (*arrow.Schema, error) {
 	fields := make([]arrow.Field, s.NumFields())
 	for i, f := range s.Fields() {
@@ -26,7 +26,7 @@ func plainSchema(s *arrow.Schema) (*arrow.Schema, error) {
 	return arrow.NewSchema(fields, nil), nil
 }
 
-// plainField may have nulls: what a file says of that is no promise.
+// plainField converts a field. The result is always nullable, because a file can contain nulls in a field that it declares as not null.
 func plainField(f arrow.Field) (arrow.Field, error) {
 	t, err := plainType(f.Type)
 	return arrow.Field{Name: f.Name, Type: t, Nullable: true}, err
@@ -96,7 +96,7 @@ func unsupported(t arrow.DataType) error {
 	return fmt.Errorf("its type %s has no counterpart in Parquet; write the file without it, or as text", t)
 }
 
-// plainRows are the rows with the columns of the plain schema.
+// plainRows converts the rows to the columns of the plain schema.
 func plainRows(rows arrow.RecordBatch, schema *arrow.Schema, mem *budget) (arrow.RecordBatch, error) {
 	columns := make([]arrow.Array, rows.NumCols())
 	defer func() {
@@ -115,7 +115,7 @@ func plainRows(rows arrow.RecordBatch, schema *arrow.Schema, mem *budget) (arrow
 	return array.NewRecordBatch(schema, columns, rows.NumRows()), nil
 }
 
-// plainArray is the array as one of the plain type.
+// plainArray converts the array to the plain type.
 func plainArray(a arrow.Array, to arrow.DataType, mem *budget) (arrow.Array, error) {
 	switch a := a.(type) {
 	case array.ExtensionArray:
@@ -152,7 +152,7 @@ func plainArray(a arrow.Array, to arrow.DataType, mem *budget) (arrow.Array, err
 			if err != nil {
 				return nil, err
 			}
-			children[i] = child.Data() // Released with the arrays of the batch, by the collector.
+			children[i] = child.Data() // The garbage collector frees it with the arrays of the batch.
 		}
 		return array.MakeFromData(array.NewData(to, a.Len(), []*memory.Buffer{validity(a)}, children, a.NullN(), 0)), nil
 	case array.ListLike:
@@ -162,10 +162,10 @@ func plainArray(a arrow.Array, to arrow.DataType, mem *budget) (arrow.Array, err
 	return a, nil
 }
 
-// plainList is a list, of any width of its offsets, or a map. A missing list has no elements, which Parquet insists on.
+// plainList converts a list with any width of offsets, or a map. A missing list gets no elements, as Parquet requires.
 func plainList(a array.ListLike, to arrow.DataType, mem *budget) (arrow.Array, error) {
 	offsets := make([]int32, a.Len()+1)
-	var parts []arrow.Array // Those of the elements that belong together.
+	var parts []arrow.Array // Slices of consecutive elements.
 	defer func() {
 		for _, p := range parts {
 			p.Release()
@@ -190,7 +190,7 @@ func plainList(a array.ListLike, to arrow.DataType, mem *budget) (arrow.Array, e
 			begin = from
 		}
 		end = until
-		mem.take(4 * int(until-from)) // What Parquet keeps of each element beside its value.
+		mem.take(4 * int(until-from)) // The bytes that Parquet needs for each element besides its value.
 		offsets[i+1] += int32(until - from)
 	}
 	add()
@@ -216,7 +216,7 @@ func plainList(a array.ListLike, to arrow.DataType, mem *budget) (arrow.Array, e
 	return array.MakeFromData(array.NewData(to, a.Len(), buffers, []arrow.ArrayData{child.Data()}, a.NullN(), 0)), nil
 }
 
-// built is an array of n values.
+// built returns an array of n values.
 func built(b array.Builder, n int, missing func(i int) bool, appendValue func(i int)) arrow.Array {
 	b.Reserve(n)
 	for i := range n {
@@ -229,7 +229,7 @@ func built(b array.Builder, n int, missing func(i int) bool, appendValue func(i 
 	return b.NewArray()
 }
 
-// validity is the bitmap of an array's values, without an offset; nil if none is missing.
+// validity returns the bitmap of an array's valid values, with offset 0. It is nil if no value is missing.
 func validity(a arrow.Array) *memory.Buffer {
 	if a.NullN() == 0 {
 		return nil
@@ -241,8 +241,8 @@ func validity(a arrow.Array) *memory.Buffer {
 	return memory.NewBufferBytes(bits)
 }
 
-// gather is the array of the values that a dictionary's indices name. The library's own way computes in goroutines, where a
-// panic of a damaged file ends the process.
+// gather returns the array of the values that a dictionary's indices refer to. The library's function runs in goroutines, where a panic
+// on a damaged file ends the process.
 func gather(by *array.Dictionary, mem *budget) (arrow.Array, error) {
 	missing := func(i int) bool { return by.IsNull(i) || by.Dictionary().IsNull(by.GetValueIndex(i)) }
 	n := by.Len()

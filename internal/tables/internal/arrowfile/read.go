@@ -12,7 +12,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 )
 
-// file has its batches listed at the end.
+// file is an Arrow file with a footer that lists its batches.
 type file struct {
 	r    *ipc.FileReader
 	read int
@@ -48,7 +48,7 @@ func (f *file) next() (arrow.RecordBatch, error) {
 	return batch, nil
 }
 
-// stream has its batches one after the other.
+// stream is an Arrow stream, whose batches follow each other.
 type stream struct{ r *ipc.Reader }
 
 func openStream(from *bufio.Reader, mem memory.Allocator) (batches, error) {
@@ -86,8 +86,8 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// messages are those of a stream. The library takes a stream that breaks off between the parts of a message for one that
-// ends, and allocates whatever length a message claims to have.
+// messages reads the messages of a stream. The library takes a stream that is truncated within a message for a complete one, and it
+// allocates whatever length a message claims. Message checks both.
 type messages struct {
 	ipc.MessageReader
 	from *counter

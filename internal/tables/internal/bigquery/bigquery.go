@@ -1,8 +1,8 @@
-// Package bigquery runs statements on Google BigQuery as a driver of database/sql.
+// Package bigquery is a database/sql driver for Google BigQuery.
 //
-// Input: an address and statements. Output: rows, of values in Go's types. It reads only, and has no parameters,
-// transactions or prepared statements, which the package tables does not use. A statement that asks for no rows (LIMIT 0) is a
-// dry run: it tells the columns and costs nothing.
+// Input: a DSN and statements. Output: rows with values in Go types. State: none. It never writes, and it has no parameters,
+// transactions or prepared statements, because package tables does not use them. A statement that asks for no rows (LIMIT 0) becomes a
+// dry run, which returns the columns at no cost.
 package bigquery
 
 import (
@@ -19,22 +19,22 @@ import (
 	"google.golang.org/api/option"
 )
 
-// Config says whose queries are paid and how.
+// Config configures the connection.
 type Config struct {
-	// Project runs and pays the queries. Location is the region of the data; BigQuery finds it if empty.
+	// Project runs and pays for the queries. Location is the region of the data; if it is empty, BigQuery determines it.
 	Project, Location string
-	// Credentials is the path of a service account's key; without it the environment's are taken: a workload's identity, or
-	// GOOGLE_APPLICATION_CREDENTIALS.
+	// Credentials is the path of a service account's key. Without it, the credentials of the environment are used: workload identity,
+	// or GOOGLE_APPLICATION_CREDENTIALS.
 	Credentials string
-	// MaxBytesBilled fails a query that would cost more, before it runs; 0 is no limit but the project's.
+	// MaxBytesBilled makes a query fail, before it runs, if it would be billed for more bytes. 0 means no limit except the project's.
 	MaxBytesBilled int64
-	// Endpoint is another server than Google's, without authentication, such as an emulator.
+	// Endpoint is the URL of another server, such as an emulator. It is used without authentication.
 	Endpoint string
 }
 
 const want = "want bigquery://PROJECT?location=EU&credentials=/path/of/key.json&max_bytes_billed=100000000000, all but the project optional"
 
-// Parse reads an address.
+// Parse parses a DSN.
 func Parse(dsn string) (Config, error) {
 	u, err := url.Parse(dsn)
 	if err != nil || u.Scheme != "bigquery" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
@@ -61,10 +61,10 @@ func Parse(dsn string) (Config, error) {
 	return c, nil
 }
 
-// Connector makes connections. A connection has no state at BigQuery.
+// Connector creates connections. A connection has no state at BigQuery.
 type Connector struct{ cfg Config }
 
-// NewConnector returns a connector for the address.
+// NewConnector returns a connector for the DSN.
 func NewConnector(dsn string) (*Connector, error) {
 	cfg, err := Parse(dsn)
 	return &Connector{cfg}, err
@@ -73,7 +73,7 @@ func NewConnector(dsn string) (*Connector, error) {
 // Driver implements driver.Connector.
 func (c *Connector) Driver() driver.Driver { return nil }
 
-// Connect implements driver.Connector. It reads the credentials, as they are now.
+// Connect implements driver.Connector. It reads the current credentials.
 func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 	options := []option.ClientOption{option.WithUserAgent("sightglass")}
 	switch {
@@ -107,10 +107,10 @@ func (*conn) Begin() (driver.Tx, error) { return nil, errors.ErrUnsupported }
 // Close implements driver.Conn.
 func (*conn) Close() error { return nil }
 
-// waitMs is how long BigQuery holds a request open for a result; it is asked again after that.
+// waitMs is the time in milliseconds that BigQuery waits for a result before it answers. The driver then asks again.
 const waitMs = 10_000
 
-// QueryContext implements driver.QueryerContext. If the context ends, so does the job.
+// QueryContext implements driver.QueryerContext. It cancels the job if the context ends.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	if len(args) > 0 {
 		return nil, errors.ErrUnsupported

@@ -12,7 +12,7 @@ import (
 	bq "google.golang.org/api/bigquery/v2"
 )
 
-// rows are a result, page by page.
+// rows is a result that is fetched page by page.
 type rows struct {
 	ctx    context.Context //nolint:containedctx // driver.Rows has no context of its own.
 	conn   *conn
@@ -22,7 +22,7 @@ type rows struct {
 	token  string
 }
 
-// next fetches the next page; it reports whether the job has ended.
+// next fetches the next page. It reports whether the job is complete.
 func (r *rows) next() (bool, error) {
 	if r.job == nil {
 		return false, errors.New("BigQuery named no job to wait for")
@@ -42,14 +42,14 @@ func (r *rows) next() (bool, error) {
 	return response.JobComplete, nil
 }
 
-// cancel ends a job that nobody waits for any more, lest it costs slots.
+// cancel cancels a job whose result is no longer needed, so that it does not use slots.
 func (r *rows) cancel() {
 	if r.job == nil {
 		return
 	}
 	ctx, stop := context.WithTimeout(context.WithoutCancel(r.ctx), 5*time.Second)
 	defer stop()
-	_, _ = r.conn.jobs.Cancel(r.job.ProjectId, r.job.JobId).Location(r.job.Location).Context(ctx).Do() // It ends by itself at the latest.
+	_, _ = r.conn.jobs.Cancel(r.job.ProjectId, r.job.JobId).Location(r.job.Location).Context(ctx).Do() // Otherwise the job runs to its end.
 }
 
 // Columns implements driver.Rows.
@@ -97,7 +97,7 @@ func (r *rows) Next(dest []driver.Value) error {
 	return nil
 }
 
-// value reads a cell. All come as text, arrays as lists of cells.
+// value decodes a cell. Cells are text; arrays are lists of cells.
 func value(f *bq.TableFieldSchema, v any) (driver.Value, error) {
 	if f.Mode == "REPEATED" {
 		cells, ok := v.([]any)

@@ -1,4 +1,4 @@
-// Package storetest opens stores for tests, one of each database. The tests own them; they end with the test.
+// Package storetest opens stores for tests, one for each kind of database. They are deleted at the end of the test.
 package storetest
 
 import (
@@ -13,13 +13,13 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 )
 
-// SQLite returns an empty store in a folder of the test.
+// SQLite returns an empty store in a temporary folder of the test.
 func SQLite(t testing.TB) *store.Store {
 	t.Helper()
 	return Open(t, store.Config{Path: config.Path(filepath.Join(t.TempDir(), "responder.db"))})
 }
 
-// PostgreSQL returns the configuration of an empty database on a server of the test's own.
+// PostgreSQL returns the configuration of an empty database on a server started for the test.
 func PostgreSQL(t testing.TB) store.Config {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "dsn")
@@ -27,7 +27,7 @@ func PostgreSQL(t testing.TB) store.Config {
 	return store.Config{PostgreSQL: config.SecretSource{File: config.Path(file)}}
 }
 
-// Open opens a store for the length of the test.
+// Open opens a store until the end of the test.
 func Open(t testing.TB, cfg store.Config) *store.Store {
 	t.Helper()
 	s, err := store.Open(t.Context(), cfg)
@@ -36,7 +36,7 @@ func Open(t testing.TB, cfg store.Config) *store.Store {
 	return s
 }
 
-// Each runs the test once with each kind of database.
+// Each runs the test with each kind of database.
 func Each(t *testing.T, test func(t *testing.T, s *store.Store)) {
 	t.Helper()
 	t.Run("SQLite", func(t *testing.T) { test(t, SQLite(t)) })

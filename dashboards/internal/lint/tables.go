@@ -1,0 +1,102 @@
+package lint
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// linked are the labels that name an object with a dashboard of its own.
+var linked = []string{"dataset", "model", "department", "gpu"}
+
+// organize is how a table's columns are named and which it hides.
+func (p Panel) organize() (titles map[string]string, hidden map[string]bool) {
+	for _, t := range p.Transformations {
+		if t.ID == "organize" {
+			return t.Options.RenameByName, t.Options.ExcludeByName
+		}
+	}
+	return nil, nil
+}
+
+// cells holds that a cell which names an object leads to it.
+func cells(_ Dashboard, p Panel) []string {
+	if p.Type != "table" {
+		return nil
+	}
+	var out []string
+	titles, _ := p.organize()
+	for _, label := range linked {
+		title, shown := titles[label]
+		if shown && len(p.property(title, "links")) == 0 {
+			out = append(out, fmt.Sprintf("the cells %q lead nowhere", title))
+		}
+	}
+	return out
+}
+
+// columns holds that a table joins its queries to one row an object, and that no column has the name of a label of Prometheus.
+func columns(_ Dashboard, p Panel) []string {
+	if p.Type != "table" {
+		return nil
+	}
+	var out []string
+	titles, hidden := p.organize()
+	for _, name := range []string{"__name__", "Time"} {
+		if !hidden[name] {
+			out = append(out, "does not hide "+name)
+		}
+	}
+	for _, name := range []string{"cluster", "namespace"} {
+		if title := titles[name]; title == name || (title == "" && !hidden[name]) {
+			out = append(out, "shows the label "+name+" as it is")
+		}
+	}
+	return out
+}
+
+// alertWidth is what the longest names of alerts need.
+const alertWidth = 260
+
+// firing holds that a table of firing alerts has the critical ones on top and the oldest first, says since when, and that the names of
+// alerts are not cut off.
+func firing(_ Dashboard, p Panel) []string {
+	titles, _ := p.organize()
+	alert, severity := titles["alertname"], titles["Value #severity"]
+	if p.Type != "table" || alert == "" || severity == "" {
+		return nil
+	}
+	var out []string
+	since := titles["Value #since"]
+	if since == "" {
+		out = append(out, "does not say since when the alerts fire")
+	}
+	want := []SortBy{{DisplayName: severity, Desc: true}, {DisplayName: since}}
+	if !slices.Equal(p.Options.SortBy, want) {
+		out = append(out, "does not put the critical alerts on top, the oldest first")
+	}
+	var width int
+	if json.Unmarshal(p.property(alert, "custom.width"), &width) != nil || width < alertWidth {
+		out = append(out, fmt.Sprintf("cuts the names of alerts off: the column %q is narrower than %d", alert, alertWidth))
+	}
+	if len(p.property(alert, "links")) == 0 {
+		out = append(out, "alerts lead to no runbook")
+	}
+	return out
+}
+
+// rows holds that a table has pages, so that it is as high as its panel, and that the panel is not higher than twelve rows need.
+func rows(_ Dashboard, p Panel) []string {
+	if p.Type != "table" {
+		return nil
+	}
+	var out []string
+	if !p.Options.Footer.EnablePagination {
+		out = append(out, "has no pages")
+	}
+	// A unit of the grid is 30 pixels with 8 between units; title, header and pager take 110, a small row 36.
+	if visible := (38*p.GridPos.H - 8 - 110) / 36; visible > 12 {
+		out = append(out, fmt.Sprintf("shows %d rows before its pager, at most 12", visible))
+	}
+	return out
+}
