@@ -1,7 +1,6 @@
 package exporter
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,7 +19,9 @@ func TestSnapshotsOfTheSameThingShareIdentities(t *testing.T) {
 		for i, m := range b.Take() {
 			var out dto.Metric
 			require.NoError(t, m.Write(&out))
-			require.Equal(t, fmt.Sprintf(`label:{name:"column" value:%q} label:{name:"dataset" value:"orders"} gauge:{value:%d}`, columns[i], i), fmt.Sprint(&out))
+			require.Len(t, out.Label, 2)
+			require.Equal(t, []string{"column", columns[i], "dataset", "orders"}, []string{out.Label[0].GetName(), out.Label[0].GetValue(), out.Label[1].GetName(), out.Label[1].GetValue()})
+			require.InDelta(t, float64(i), out.Gauge.GetValue(), 0)
 			of[columns[i]] = m.(*Constant).Identity()
 		}
 		return of
