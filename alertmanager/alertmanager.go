@@ -1,10 +1,12 @@
-// Package alertmanager holds the Alertmanager configuration that ships with Sightglass: routes, inhibition
-// and the Slack message. Operators use the files as they are; the demo and the tests read them from here.
+// Package alertmanager embeds the Alertmanager configuration of Sightglass: routes, inhibition and the Slack message.
+//
+// Input: working hours and the oldest version to support. Output: the configuration files. State: none. Operators use the
+// files as they are; the demo and tests read them from here.
 package alertmanager
 
 import "embed"
 
-// Files are alertmanager.yaml and the templates it loads.
+// Files has alertmanager.yaml and its templates.
 //
 //go:embed alertmanager.yaml templates
 var Files embed.FS

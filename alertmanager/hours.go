@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Hours are when people work, Monday to Friday: outside of them the interval off-hours mutes. The zero value leaves the files as they are.
+// Hours are working hours, Monday to Friday. The interval off-hours mutes outside of them. The zero value changes nothing.
 type Hours struct {
 	// Zone is a time zone such as America/Toronto.
 	Zone string
@@ -16,7 +16,7 @@ type Hours struct {
 	From, To string
 }
 
-// ParseHours reads working hours such as 08:00-18:00, and a time zone. Either may be empty.
+// ParseHours parses working hours such as 08:00-18:00, and a time zone. Either may be empty.
 func ParseHours(zone, hours string) (h Hours, err error) {
 	if _, err = time.LoadLocation(zone); err != nil || zone == "Local" {
 		return Hours{}, fmt.Errorf("time zone %q: want a name such as America/Toronto or UTC", zone)
@@ -38,7 +38,7 @@ func ParseHours(zone, hours string) (h Hours, err error) {
 	return h, nil
 }
 
-// off-hours in the file: its zone, the end of the night and the beginning of the evening.
+// The interval off-hours in the file: its zone, the end of the night and the start of the evening.
 var (
 	zoneInFile = regexp.MustCompile(`(?m)^(\s+location: )\S+$`)
 	fromInFile = regexp.MustCompile(`(start_time: '00:00', end_time: ')08:00(')`)

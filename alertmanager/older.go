@@ -6,7 +6,7 @@ import (
 	"regexp"
 )
 
-// older makes of the files what Alertmanager 0.25 of Debian 12 reads: its inhibition rules have no names, and its templates no
+// older converts the files for Alertmanager 0.25 of Debian 12: inhibition rules without names, and templates without
 // humanizeDuration.
 var older = []struct {
 	pattern *regexp.Regexp
@@ -19,7 +19,7 @@ var older = []struct {
 	},
 }
 
-// Older returns the files by name as Alertmanager 0.25 reads them.
+// Older returns the files by name for Alertmanager 0.25.
 func Older(h Hours) (map[string][]byte, error) {
 	out, err := Current(h)
 	for name, content := range out {
@@ -31,7 +31,7 @@ func Older(h Hours) (map[string][]byte, error) {
 	return out, err
 }
 
-// Current returns the files by name, as they are but for the hours.
+// Current returns the files by name with the given hours.
 func Current(h Hours) (map[string][]byte, error) {
 	out := map[string][]byte{}
 	err := fs.WalkDir(Files, ".", func(name string, entry fs.DirEntry, err error) error {

@@ -1,7 +1,7 @@
-// Package bundle renders the rules, dashboards and Alertmanager configuration in the forms in which people deploy them.
+// Package bundle renders the rules, dashboards and Alertmanager configuration in the forms in which they are deployed.
 //
-// Input: the embedded files of the packages rules, dashboards and alertmanager, and the form. Output: files by their path in the
-// folder that gets them. The package keeps no state and changes no rule: every form holds the same groups.
+// Input: the embedded files of the packages rules, dashboards and alertmanager, and options. Output: files by their path in
+// the target folder. State: none. It never changes a rule: every form has the same groups.
 package bundle
 
 import (
@@ -22,27 +22,28 @@ import (
 	"github.com/sightglass-ml/sightglass/rules"
 )
 
-// Options say what is rendered and how. The zero value renders everything as plain files.
+// Options select what is rendered and how. The zero value renders everything as plain files.
 type Options struct {
-	// Rules is the form of the rules: RuleForms has its values. Empty is "files".
+	// Rules is the form of the rules, one of RuleForms. Empty is "files".
 	Rules string
-	// Dashboards is the form of the dashboards: DashboardForms has its values. Empty is "files".
+	// Dashboards is the form of the dashboards, one of DashboardForms. Empty is "files".
 	Dashboards string
-	// Alertmanager is the oldest one that reads the plain configuration: Alertmanagers has its values. Empty is the first.
+	// Alertmanager is the oldest version that has to read the plain configuration, one of Alertmanagers. Empty is the first.
 	Alertmanager string
-	// TimeZone and WorkingHours, such as America/Toronto and 08:00-18:00, are those of the interval off-hours. Empty leaves them.
+	// TimeZone and WorkingHours, such as America/Toronto and 08:00-18:00, set the interval off-hours. Empty keeps the
+	// defaults.
 	TimeZone, WorkingHours string
 	// Adapters are the names of the adapters to include, such as "dcgm" and "vllm". Empty includes all.
 	Adapters []string
-	// ObjectLabels are free labels of datasets and models that their alerts get beside the label owner.
+	// ObjectLabels are free labels of datasets and models that alerts get in addition to owner.
 	ObjectLabels []string
-	// Namespace is that of Kubernetes objects. Empty leaves it to kubectl.
+	// Namespace is the namespace of Kubernetes objects. Empty leaves it to kubectl.
 	Namespace string
-	// Labels are added to Kubernetes objects of the rules: what the ruleSelector of a Prometheus looks for.
+	// Labels are added to the Kubernetes objects of the rules, for the ruleSelector of a Prometheus.
 	Labels map[string]string
 }
 
-// Files are contents by slash-separated path.
+// Files maps slash-separated paths to contents.
 type Files map[string][]byte
 
 // RuleForms are the forms of rules: plain files, objects of the Prometheus Operator, of the VictoriaMetrics operator, and rule
@@ -57,13 +58,14 @@ func DashboardForms() []string {
 	return []string{"files", "provisioning", "sidecar", "grafana-operator"}
 }
 
-// Alertmanagers are the oldest versions that the plain configuration can be rendered for. 0.25 is that of Debian 12.
+// Alertmanagers are the oldest versions that the plain configuration can be rendered for. Debian 12 has 0.25.
 func Alertmanagers() []string { return []string{"0.31", "0.25"} }
 
-// always are adapters that every installation needs: the product's own exporters, and what is left out where.
+// always are adapters that every installation needs: those of Sightglass's own exporters, and coverage, which reports missing
+// sources.
 var always = []string{"gpu", "modelquality", "coverage"}
 
-// Adapters are the names that Options.Adapters knows.
+// Adapters returns the names for Options.Adapters.
 func Adapters() ([]string, error) {
 	names, err := fs.Glob(rules.FS, "adapters/*.yaml")
 	if err != nil {
@@ -80,14 +82,14 @@ func Adapters() ([]string, error) {
 
 func adapterOf(name string) string { return strings.TrimSuffix(path.Base(name), ".yaml") }
 
-// ruleFile is a rule file as it is in the repository, with its comments, and parsed.
+// ruleFile is a rule file as in the repository, with its comments, and parsed.
 type ruleFile struct {
 	name   string
 	text   []byte
 	groups []rulefmt.RuleGroup
 }
 
-// Render renders the bundle. An unknown form or adapter is an error that lists the known ones.
+// Render renders the bundle. For an unknown form or adapter, the error lists the known ones.
 func Render(o Options) (Files, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -155,7 +157,7 @@ func (o Options) ruleFiles() ([]ruleFile, error) {
 	for _, f := range loaded.Files {
 		adapter := adapterOf(f.Name)
 		if o.Rules == "victoriametrics" && strings.HasPrefix(f.Name, "native/") {
-			continue // MetricsQL has no functions of native histograms, and vmalert would not start.
+			continue // MetricsQL lacks the functions for native histograms, and vmalert would not start with them.
 		}
 		if strings.HasPrefix(f.Name, "adapters/") && len(o.Adapters) > 0 && !slices.Contains(o.Adapters, adapter) && !slices.Contains(always, adapter) {
 			continue
@@ -174,7 +176,7 @@ func (o Options) ruleFiles() ([]ruleFile, error) {
 	return out, nil
 }
 
-// plainRules are the rule files, and the lines of prometheus.yml that load them in the order in which one needs the other.
+// plainRules renders the rule files, and the lines of prometheus.yml that load them in the order of their dependencies.
 func (out Files) plainRules(list []ruleFile) {
 	var snippet strings.Builder
 	snippet.WriteString("# Add these lines to prometheus.yml, with the path of this folder.\nrule_files:\n")
@@ -219,7 +221,8 @@ func (out Files) mimir(list []ruleFile) error {
 	return nil
 }
 
-// ruleObjects writes one Kubernetes object per rule file: the operators of Prometheus and VictoriaMetrics read the same groups.
+// ruleObjects renders one Kubernetes object for each rule file. The operators of Prometheus and VictoriaMetrics read the same
+// groups.
 func (out Files) ruleObjects(o Options, version, kind string, list []ruleFile) error {
 	for _, f := range list {
 		object := o.object(version, kind, objectName(f.name), o.Labels)
@@ -231,7 +234,7 @@ func (out Files) ruleObjects(o Options, version, kind string, list []ruleFile) e
 	return nil
 }
 
-// objectName makes "alerts/data.yaml" to "sightglass-alerts-data".
+// objectName converts "alerts/data.yaml" to "sightglass-alerts-data".
 func objectName(file string) string {
 	return "sightglass-" + strings.NewReplacer("/", "-", "_", "-").Replace(strings.TrimSuffix(file, ".yaml"))
 }
@@ -269,7 +272,7 @@ func (out Files) dashboards(o Options) error {
 	for name, content := range files {
 		uid, ok := strings.CutPrefix(name, "json/")
 		if !ok {
-			continue // It is of use in the repository only.
+			continue // It is only used in the repository.
 		}
 		uid = strings.TrimSuffix(uid, ".json")
 		switch o.Dashboards {

@@ -14,7 +14,7 @@ import (
 	"github.com/sightglass-ml/sightglass/alertmanager"
 )
 
-// monitored are the programs that a Prometheus scrapes, by how Kubernetes runs them: one on each node, or behind a Service.
+// monitored are the programs to scrape, by how Kubernetes runs them: one on each node, or behind a Service.
 var monitored = []struct {
 	name   string
 	onNode bool
@@ -26,13 +26,13 @@ var monitored = []struct {
 	{"responder", false},
 }
 
-// prometheusOperator writes a PrometheusRule per rule file, what scrapes the exporters in the cluster, and a ScrapeConfig for those
-// outside of it.
+// prometheusOperator renders a PrometheusRule for each rule file, monitors for the exporters in the cluster, and a
+// ScrapeConfig for those outside.
 func (out Files) prometheusOperator(o Options, list []ruleFile) error {
 	if err := out.ruleObjects(o, "monitoring.coreos.com/v1", "PrometheusRule", list); err != nil {
 		return err
 	}
-	// honorLabels keeps the labels of an exporter: the namespace and pod of a GPU's holder are not those of the exporter.
+	// honorLabels keeps the labels of an exporter: the namespace and pod of a GPU's holder differ from those of the exporter.
 	endpoint := map[string]any{"port": "metrics", "interval": "30s", "honorLabels": true}
 	for _, m := range monitored {
 		selector := map[string]any{"matchLabels": map[string]string{"app.kubernetes.io/name": m.name, "app.kubernetes.io/part-of": "sightglass"}}
@@ -58,7 +58,7 @@ func (out Files) prometheusOperator(o Options, list []ruleFile) error {
 	return out.yaml("scrape/outside.yaml", outside)
 }
 
-// alertmanagerConfig writes the routes, inhibitions and receivers as an AlertmanagerConfig, and the templates as a ConfigMap for
+// alertmanagerConfig renders routes, inhibitions and receivers as an AlertmanagerConfig, and the templates as a ConfigMap for
 // spec.configMaps of the Alertmanager. The kind has no time zone: its times are UTC.
 func (out Files) alertmanagerConfig(o Options) error {
 	hours, err := o.hours()
@@ -99,7 +99,7 @@ func (out Files) alertmanagerConfig(o Options) error {
 	return out.yaml("alertmanager/templates.yaml", templates)
 }
 
-// operatorSpec turns alertmanager.yaml into the spec of an AlertmanagerConfig.
+// operatorSpec converts alertmanager.yaml to the spec of an AlertmanagerConfig.
 func operatorSpec(config map[string]any) (map[string]any, error) {
 	route, err := operatorRoute(config["route"].(map[string]any))
 	if err != nil {
@@ -160,7 +160,7 @@ func operatorRoute(route map[string]any) (map[string]any, error) {
 	return out, nil
 }
 
-// operatorMatchers parses matchers of Alertmanager's own syntax.
+// operatorMatchers parses matchers in Alertmanager's syntax.
 func operatorMatchers(value any) ([]any, error) {
 	var out []any
 	for _, text := range value.([]any) {
@@ -174,8 +174,8 @@ func operatorMatchers(value any) ([]any, error) {
 	return out, nil
 }
 
-// operatorReceiver turns files of secrets into keys of a Secret: /etc/alertmanager/secrets/slack-ml-alerts is the key slack-ml-alerts
-// of the Secret sightglass-alertmanager.
+// operatorReceiver converts secret files to keys of a Secret: /etc/alertmanager/secrets/slack-ml-alerts is the key
+// slack-ml-alerts of the Secret sightglass-alertmanager.
 func operatorReceiver(receiver map[string]any) map[string]any {
 	out := map[string]any{"name": receiver["name"]}
 	for key, value := range receiver {
@@ -213,7 +213,7 @@ func list(value any) []map[string]any {
 	return out
 }
 
-// camelCase renames the keys of a value, within it too.
+// camelCase renames all keys of a value to camel case, recursively.
 func camelCase(value any) any {
 	switch value := value.(type) {
 	case map[string]any:

@@ -188,11 +188,13 @@ func dataCauseRow() kit.Panels {
 	labels := byColumn + ", signal, cause_column, cause_value"
 	panel := kit.Table(kit.Text{
 		ID: 26, Title: "Probable causes", Unit: "percentunit",
-		Description: "The value of another column, or of two, without whose rows most of a change disappears: the share of the change that it explains, its share of the rows and the time of its first affected row. An empty cause says that no single segment explains the change. The exporter's log and its report page have the SQL that lists the rows.",
+		Description: "The value of another column, or of two, without whose rows most of a change disappears: the share of the change that it explains, its share of the rows, the time of its first affected row, whether they came gradually, and the share of the partitions that have them. An empty cause says that no single segment explains the change. The exporter's log and its report page have the SQL that lists the rows.",
 	}).SortBy(kit.LargestFirst("Explained")).
 		WithTarget(kit.Instant("explained", kit.MaxBy(labels, datasets.Recorded("dataset_column:ml_cause:explained")))).
 		WithTarget(kit.Instant("rows", kit.MaxBy(labels, datasets.Raw("ml_dataset_cause_rows_ratio")))).
-		WithTarget(kit.Instant("since", "1000 * min by ("+labels+") ("+datasets.Raw("ml_dataset_cause_first_seen_timestamp_seconds")+")"))
+		WithTarget(kit.Instant("since", "1000 * min by ("+labels+") ("+datasets.Raw("ml_dataset_cause_first_seen_timestamp_seconds")+")")).
+		WithTarget(kit.Instant("gradual", kit.MaxBy(labels, datasets.Raw("ml_dataset_cause_gradual")))).
+		WithTarget(kit.Instant("partitions", kit.MaxBy(labels, datasets.Raw("ml_dataset_cause_partitions_ratio"))))
 	return kit.Panels{kit.Columns(panel, []kit.Column{
 		kit.Col("dataset", "Dataset", detailLink("Dataset")),
 		kit.Col("column", "Column", detailLink("Dataset", "Column")),
@@ -202,6 +204,8 @@ func dataCauseRow() kit.Panels {
 		kit.Col("Value #explained", "Explained", append(kit.Gauge(0, 1), kit.Unit("percentunit"))...),
 		kit.Col("Value #rows", "Rows", kit.Unit("percentunit")),
 		kit.Col("Value #since", "First seen", kit.Unit("dateTimeAsIso")),
+		kit.Col("Value #gradual", "Gradual", kit.Unit("bool_yes_no")),
+		kit.Col("Value #partitions", "Partitions", kit.Unit("percentunit")),
 	})}
 }
 

@@ -35,6 +35,7 @@ func modelQuality() kit.Dashboard {
 		Rows: []kit.Row{
 			{ID: 10, Title: "Models", Panels: modelGlanceRow()},
 			{ID: 20, Title: "Drift from production, skew from training", Panels: modelDriftRow()},
+			{ID: 25, Title: "Probable causes", Panels: modelCauseRow()},
 			{ID: 30, Title: "$field of $detail", Collapsed: true, Panels: modelFieldRow()},
 			{ID: 40, Title: "Confidence and predictions of $detail", Collapsed: true, Panels: modelConfidenceRow()},
 			{ID: 50, Title: "Evaluations", Collapsed: true, Panels: modelEvaluationRow()},
@@ -120,6 +121,34 @@ func modelDriftRow() kit.Panels {
 				kit.Col("Value #unseen", "Unseen", kit.Unit("percentunit")),
 			}),
 	}
+}
+
+// modelCauseRow is one table: what explains each change of a field that is beyond its limit now.
+func modelCauseRow() kit.Panels {
+	labels := byField + ", signal, cause_field, cause_value"
+	panel := kit.Table(kit.Text{
+		ID: 26, Title: "Probable causes", Unit: "percentunit",
+		Description: "The value of another feature, of two, or the region, client, replica or version, without whose inferences most of a change disappears: the share of the change that it explains, its share of the inferences, the time of the first one, whether they came gradually, and the share of the replicas that have them. An empty cause says that no single segment explains the change.",
+	}).SortBy(kit.LargestFirst("Explained")).
+		WithTarget(kit.Instant("explained", kit.MaxBy(labels, models.Recorded("model_field:ml_cause:explained")))).
+		WithTarget(kit.Instant("rows", kit.MaxBy(labels, models.Raw("ml_model_cause_rows_ratio")))).
+		WithTarget(kit.Instant("since", "1000 * min by ("+labels+") ("+models.Raw("ml_model_cause_first_seen_timestamp_seconds")+")")).
+		WithTarget(kit.Instant("gradual", kit.MaxBy(labels, models.Raw("ml_model_cause_gradual")))).
+		WithTarget(kit.Instant("instances", kit.MaxBy(labels, models.Raw("ml_model_cause_instances_ratio"))))
+	return kit.Panels{kit.Columns(panel, []kit.Column{
+		kit.Col("model", "Model"),
+		kit.Col("version", "Version"),
+		kit.Col("field", "Field"),
+		kit.Col("role", "Role"),
+		kit.Col("signal", "Signal"),
+		kit.Col("cause_field", "Cause"),
+		kit.Col("cause_value", "Value"),
+		kit.Col("Value #explained", "Explained", append(kit.Gauge(0, 1), kit.Unit("percentunit"))...),
+		kit.Col("Value #rows", "Inferences", kit.Unit("percentunit")),
+		kit.Col("Value #since", "First seen", kit.Unit("dateTimeAsIso")),
+		kit.Col("Value #gradual", "Gradual", kit.Unit("bool_yes_no")),
+		kit.Col("Value #instances", "Replicas", kit.Unit("percentunit")),
+	})}
 }
 
 func modelFieldRow() kit.Panels {

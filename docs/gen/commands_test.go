@@ -37,6 +37,7 @@ var programs = map[string]func(t *testing.T, args []string){
 	"dashboard-linter": checkFiles,
 	"cd":               func(*testing.T, []string) {}, // Into what git cloned.
 	"cp":               func(*testing.T, []string) {}, // TestTheFirstDashboardTakesFiveCommands runs it.
+	"export":           checkExport,
 	"mkdir":            checkRuns("mkdir"),
 	"grep":             checkGrep,
 	"tail":             checkRuns("tail"),
@@ -283,6 +284,15 @@ func checkPip(t *testing.T, args []string) {
 	}
 	for _, name := range args[1:] {
 		require.Contains(t, known, name, "no test installs it")
+	}
+}
+
+// checkExport holds that some program reads each variable.
+func checkExport(t *testing.T, args []string) {
+	for _, arg := range args {
+		name, _, ok := strings.Cut(arg, "=")
+		require.True(t, ok, arg)
+		run(t, "grep", "-rqF", "--include=*.go", `"`+name+`"`, root+"/cmd", root+"/internal", root+"/responder", root+"/exporters")
 	}
 }
 

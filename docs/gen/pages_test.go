@@ -43,6 +43,19 @@ func TestLinksBetweenPagesLeadSomewhere(t *testing.T) {
 	}
 }
 
+func TestPicturesAreSmall(t *testing.T) {
+	pictures, err := filepath.Glob(filepath.Join(root, "docs/pictures/*"))
+	require.NoError(t, err)
+	require.NotEmpty(t, pictures)
+	var total int64
+	for _, picture := range pictures {
+		info, err := os.Stat(picture)
+		require.NoError(t, err)
+		total += info.Size()
+	}
+	require.Less(t, total, int64(300_000))
+}
+
 func TestTheGuidesExplainEveryKeyOfTheConfiguration(t *testing.T) {
 	target := ".actions[].target."
 	// Below the free ones stand names that the user makes up, or settings of another program's own library.

@@ -22,6 +22,8 @@ type CausesConfig struct {
 	PerHour int `yaml:"per_hour"`
 	// Columns is the maximum number of columns that are searched.
 	Columns int `yaml:"columns"`
+	// Partition is a column that identifies loads or partitions; by default the first one whose values are names of folders.
+	Partition string `yaml:"partition,omitempty"`
 }
 
 // SetDefaults implements config.Defaulter.
@@ -66,6 +68,8 @@ type foundCause struct {
 	explained, rows float64
 	onset           cause.Onset
 	statement       string
+	// affected is the number of partitions with affected rows, of all partitions of the window.
+	affected, partitions int
 }
 
 // explainBreaches updates the incidents of a dataset and searches for the causes of new ones. It needs one statement for each
@@ -161,8 +165,22 @@ func (d *dataset) sample(ctx context.Context, c *cycle, asked []breach) (*tables
 	for _, column := range d.candidates(c, w) {
 		fields = append(fields, d.sampleField(c, column))
 	}
+	if partition := d.partition(c); partition != "" {
+		fields = append(fields, tables.SampleField{Column: partition, Group: true})
+	}
 	fields = unique(fields)
 	return d.source.Sample(ctx, d.relation, c.schema, windows, fields, sampledRows/max(rows, 1), 2*sampledRows, c.now)
+}
+
+// partition returns the column that identifies the partitions; empty if there is none.
+func (d *dataset) partition(c *cycle) string {
+	if d.cfg.Causes.Partition != "" {
+		return d.cfg.Causes.Partition
+	}
+	if i := slices.IndexFunc(c.schema, tables.Column.Partition); i >= 0 {
+		return c.schema[i].Name
+	}
+	return ""
 }
 
 func unique(fields []tables.SampleField) []tables.SampleField {
@@ -231,15 +249,16 @@ func (d *dataset) explainBreach(c *cycle, b breach, sample *tables.Sampled) *exp
 		in.Bins = append(in.Bins, binOf[code])
 	}
 	var names [][]string
+	var originals [][]int32
 	var fields []int
 	candidates := d.candidates(c, b.window)
 	for i, f := range sample.Fields {
 		if i == of || f.Layout == nil || f.Layout.Kind == binning.Aged || !slices.Contains(candidates, f.Column) {
 			continue
 		}
-		column, values := valuesOf(f)
+		column, values, codes := valuesOf(f)
 		in.Columns = append(in.Columns, column)
-		names, fields = append(names, values), append(fields, i)
+		names, originals, fields = append(names, values), append(originals, codes), append(fields, i)
 	}
 	found := cause.Find(in)
 	e := &explanation{compared: "the baseline"}
@@ -261,10 +280,9 @@ func (d *dataset) explainBreach(c *cycle, b breach, sample *tables.Sampled) *exp
 			if i > 0 {
 				fc.text += " and "
 			}
-			if shown[i], hides = d.shownName(c, sample.Fields[fields[t.Column]], values[i]); !hides {
-				if among, ok := codesOf(sample, fields[t.Column], values[i]); ok {
-					conditions = append(conditions, among)
-				}
+			code := originals[t.Column][t.Code]
+			if shown[i], hides = d.shownName(c, sample.Fields[fields[t.Column]], code, values[i]); !hides && code >= 0 {
+				conditions = append(conditions, tables.Among{Field: fields[t.Column], Codes: []int32{code}})
 			}
 			fc.text += columns[i] + " = " + shown[i]
 		}
@@ -273,6 +291,7 @@ func (d *dataset) explainBreach(c *cycle, b breach, sample *tables.Sampled) *exp
 		conditions = append(conditions, d.risen(c, sample, of, binOf, found.Rose, inCause)...)
 		fc.statement = sample.Statement(0, listedRows, conditions...)
 		fc.onset = onset(sample, in, inCause, found.Rose)
+		fc.affected, fc.partitions = d.spread(c, sample, in, inCause, found.Rose)
 		e.causes = append(e.causes, fc)
 	}
 	return e
@@ -332,8 +351,9 @@ func changeOf(b breach, f tables.SampledField) (in cause.Sample, binOf []int32) 
 	return in, binOf
 }
 
-// valuesOf returns the codes of a candidate column and the names of its values. All infrequent values share one code.
-func valuesOf(f tables.SampledField) (cause.Column, []string) {
+// valuesOf returns the codes of a candidate column, the names of its values, and their codes in the sample. All infrequent
+// values share one code, which has the sample's code -1.
+func valuesOf(f tables.SampledField) (of cause.Column, names []string, originals []int32) {
 	counts := make([]int, len(f.Names))
 	for _, code := range f.Codes {
 		counts[code]++
@@ -344,7 +364,7 @@ func valuesOf(f tables.SampledField) (cause.Column, []string) {
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return counts[b] - counts[a] })
 	to := make([]int32, len(counts))
-	names := []string{binning.Other}
+	names, originals = []string{binning.Other}, []int32{-1}
 	for i, code := range order {
 		if f.Values && (i >= valuesOfColumn || counts[code] < fewestOfValue) {
 			break // They keep code 0, all infrequent values.
@@ -354,23 +374,13 @@ func valuesOf(f tables.SampledField) (cause.Column, []string) {
 			name = binning.CategoryBin(name)
 		}
 		to[code] = int32(len(names))
-		names = append(names, name)
+		names, originals = append(names, name), append(originals, int32(code))
 	}
 	codes := make([]int32, len(f.Codes))
 	for row, code := range f.Codes {
 		codes[row] = to[code]
 	}
-	return cause.Column{Name: f.Column, Codes: codes}, names
-}
-
-// codesOf returns the condition for the rows that have the value of this name.
-func codesOf(sample *tables.Sampled, field int, name string) (tables.Among, bool) {
-	for code, n := range sample.Fields[field].Names {
-		if f := sample.Fields[field]; n == name && (!f.Values || code == 0) || f.Values && code > 0 && binning.CategoryBin(n) == name {
-			return tables.Among{Field: field, Codes: []int32{int32(code)}}, true
-		}
-	}
-	return tables.Among{}, false
+	return cause.Column{Name: f.Column, Codes: codes}, names, originals
 }
 
 func rowsOf(in cause.Sample, terms []cause.Term) []bool {
@@ -421,6 +431,22 @@ func onset(sample *tables.Sampled, in cause.Sample, inCause, rose []bool) cause.
 		}
 	}
 	return cause.Since(times, affected)
+}
+
+// spread counts the partitions of the window, and those with affected rows.
+func (d *dataset) spread(c *cycle, sample *tables.Sampled, in cause.Sample, inCause, rose []bool) (affected, partitions int) {
+	of := slices.IndexFunc(sample.Fields, func(f tables.SampledField) bool { return f.Column == d.partition(c) })
+	if of < 0 {
+		return 0, 0
+	}
+	group, is := make([]int32, len(inCause)), make([]bool, len(inCause))
+	for row, code := range sample.Fields[of].Codes {
+		if group[row] = code; code == 0 {
+			group[row] = -1
+		}
+		is[row] = inCause[row] && rose[in.Bins[row]]
+	}
+	return cause.Spread(group, in.Now, is)
 }
 
 // explainVolume searches for the cause of more or fewer rows in the bin counts of the profile. It needs no statement.

@@ -213,3 +213,33 @@ func TestTheVolumeHasACauseWithoutAStatement(t *testing.T) {
 	require.Contains(t, all, `ml_dataset_cause_info{cause_column="channel",cause_value="web",column="",dataset="payments",signal="volume_deviation_ratio"}`)
 	require.NotContains(t, strings.Join(*asked, "\n"), "CASE WHEN \"channel\" IS NULL")
 }
+
+// Partitions are the folders of a table, or the values of a column that the configuration names.
+func TestACauseSaysInWhichPartitions(t *testing.T) {
+	for name, test := range map[string]struct {
+		causes, where, want string
+	}{
+		"none is known": {"", "channel = 'web'", ""},
+		"in one load":   {"partition: load", "channel = 'web' AND load = 'l2'", "0.5"},
+		"in all loads":  {"partition: load", "channel = 'web'", "1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			table := "SELECT *, ['l1', 'l2'][1 + (t.amount::INT // 7) % 2] AS load FROM (" + fmt.Sprintf(payments, 32_000) + ") AS t"
+			w := newWorld(t, fmt.Sprintf(causesYAML, ", exclude: [load]", test.causes))
+			w.file("payments.parquet", table)
+			for range 4 {
+				w.all()
+			}
+			w.now = noon.Add(5 * time.Minute)
+			w.file("payments.parquet", "SELECT * REPLACE (CASE WHEN t.at > '2026-11-24 02:00:00' AND "+test.where+" THEN NULL ELSE amount END AS amount) FROM ("+table+") AS t")
+			all, _ := w.all()
+			require.Contains(t, series(all, "ml_dataset_cause_gradual"), `ml_dataset_cause_gradual{cause_column="channel",cause_value="web",column="amount",dataset="payments",signal="null_ratio"} 0`)
+			found := series(all, "ml_dataset_cause_partitions_ratio")
+			if test.want == "" {
+				require.Empty(t, found)
+				return
+			}
+			require.Contains(t, found, `ml_dataset_cause_partitions_ratio{cause_column="channel",cause_value="web",column="amount",dataset="payments",signal="null_ratio"} `+test.want)
+		})
+	}
+}

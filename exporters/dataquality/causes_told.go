@@ -29,6 +29,9 @@ func (d *dataset) sayCause(key incidentKey, e *explanation) {
 		if !f.onset.Since.IsZero() {
 			attributes = append(attributes, "since", f.onset.Since, "gradual", f.onset.Gradual)
 		}
+		if f.partitions > 1 {
+			attributes = append(attributes, "partitions", f.partitions, "affected_partitions", f.affected)
+		}
 		if f.statement != "" {
 			attributes = append(attributes, "statement", f.statement)
 		}
@@ -60,22 +63,22 @@ func (d *dataset) causeMetrics(m descs, gauge func(desc *prometheus.Desc, v floa
 			gauge(m.causeRows, f.rows, key.column, key.signal, f.column, f.value)
 			if !f.onset.Since.IsZero() {
 				gauge(m.causeSince, seconds(f.onset.Since), key.column, key.signal, f.column, f.value)
+				gauge(m.causeGradual, truth(f.onset.Gradual), key.column, key.signal, f.column, f.value)
+			}
+			if f.partitions > 1 {
+				gauge(m.causePartitions, float64(f.affected)/float64(f.partitions), key.column, key.signal, f.column, f.value)
 			}
 		}
 	}
 }
 
-// shownName returns the name under which a value may be published, and whether that name hides the value.
-func (d *dataset) shownName(c *cycle, f tables.SampledField, name string) (string, bool) {
-	if !f.Values || name == binning.Null || name == binning.Other {
+// shownName returns the name under which a value may be published, and whether that name hides the value. code is the code in
+// the sample; below 0 it means all infrequent values.
+func (d *dataset) shownName(c *cycle, f tables.SampledField, code int32, name string) (string, bool) {
+	if !f.Values || code <= 0 {
 		return name, false
 	}
-	for _, value := range f.Names[1:] {
-		if binning.CategoryBin(value) == name {
-			return d.shownValue(c, f.Column, value)
-		}
-	}
-	return name, false
+	return d.shownValue(c, f.Column, f.Names[code])
 }
 
 // shownValue returns the published name of a category, and whether that name hides the value. A value with its own bin has

@@ -230,6 +230,7 @@ func (r *rooms) newLearner(cfg DatasetConfig, now func() time.Time) *learner {
 	l := &learner{
 		cfg: cfg, subject: r.store.Subject(kind, cfg.Name), now: now,
 		logger: r.logger.With("dataset", cfg.Name), withoutHours: make(map[baseline.Day]bool),
+		maxNoise: r.defaults[signalDriftNoise],
 	}
 	if cfg.segment != nil {
 		l.whole = r.store.Subject(kind, cfg.segment.whole)

@@ -30,6 +30,8 @@ type learner struct {
 	trainingErr      error
 	now              func() time.Time
 	logger           *slog.Logger
+	// maxNoise is the threshold drift_noise_psi of the rules.
+	maxNoise float64
 	// withoutHours are days whose hours can no longer be counted.
 	withoutHours map[baseline.Day]bool
 	// progress, if set, receives the progress of long scans.
@@ -258,7 +260,7 @@ func (l *learner) season(ctx context.Context, view *baseline.View, d baseline.De
 			return nil, err
 		}
 	}
-	return view.Season(ctx, p, l.cfg.zone())
+	return view.Season(ctx, p, season.Settings{Zone: l.cfg.zone(), MaxNoise: l.maxNoise})
 }
 
 // addHours counts the hours of up to atMost stored days without hours. A day whose rows were deleted or corrected since it

@@ -46,25 +46,25 @@ const (
 
 // descs has the descriptors of all metrics, in the order of docs/metrics.md.
 type descs struct {
-	rows, window, windowEmpty, latest, nulls, future      *prometheus.Desc
-	unreadable                                            *prometheus.Desc
-	schemaChanges, schemaChangeInfo                       *prometheus.Desc
-	values, baselineRatio, baselineRows, baselineSwing    *prometheus.Desc
-	min, max, mean, stddev, outOfRange, withoutBins       *prometheus.Desc
-	sum, zeros                                            *prometheus.Desc
-	baselineMin, baselineMax, baselineMean, baselineSD    *prometheus.Desc
-	upstreamRows, mismatchedRows, comparedRows            *prometheus.Desc
-	firstDay, days, wantedDays, frozen                    *prometheus.Desc
-	snapshotInfo, lastGoodSnapshotInfo                    *prometheus.Desc
-	passedSnapshotInfo                                    *prometheus.Desc
-	profileSuccess, profileDuration, profileFinish        *prometheus.Desc
-	threshold                                             *prometheus.Desc
-	duplicates, duplicatesSample, checkFailed, checkLimit *prometheus.Desc
-	recentRows, recentWindow, recentNulls, recentValues   *prometheus.Desc
-	pastRows, recentPastRows, usualGap, usualNulls        *prometheus.Desc
-	dayElapsed                                            *prometheus.Desc
-	causeInfo, causeRows, causeSince                      *prometheus.Desc
-	owner                                                 owner.Info
+	rows, window, windowEmpty, latest, nulls, future                *prometheus.Desc
+	unreadable                                                      *prometheus.Desc
+	schemaChanges, schemaChangeInfo                                 *prometheus.Desc
+	values, baselineRatio, baselineRows, baselineSwing              *prometheus.Desc
+	min, max, mean, stddev, outOfRange, withoutBins                 *prometheus.Desc
+	sum, zeros                                                      *prometheus.Desc
+	baselineMin, baselineMax, baselineMean, baselineSD              *prometheus.Desc
+	upstreamRows, mismatchedRows, comparedRows                      *prometheus.Desc
+	firstDay, days, wantedDays, frozen                              *prometheus.Desc
+	snapshotInfo, lastGoodSnapshotInfo                              *prometheus.Desc
+	passedSnapshotInfo                                              *prometheus.Desc
+	profileSuccess, profileDuration, profileFinish                  *prometheus.Desc
+	threshold                                                       *prometheus.Desc
+	duplicates, duplicatesSample, checkFailed, checkLimit           *prometheus.Desc
+	recentRows, recentWindow, recentNulls, recentValues             *prometheus.Desc
+	pastRows, recentPastRows, usualGap, usualNulls                  *prometheus.Desc
+	dayElapsed                                                      *prometheus.Desc
+	causeInfo, causeRows, causeSince, causeGradual, causePartitions *prometheus.Desc
+	owner                                                           owner.Info
 }
 
 func newDescs(c *catalogue.Catalogue) descs {
@@ -120,6 +120,8 @@ func newDescs(c *catalogue.Catalogue) descs {
 		causeInfo:            c.Gauge("cause_info", "Share of the change of a column, or of the number of rows, that disappears when the rows with this value are left out, from 0 to 1. At most three for each signal that is beyond its limit; without cause_column and cause_value, and 0, where no single segment explains the change.", "column", "signal", "cause_column", "cause_value"),
 		causeRows:            c.Gauge("cause_rows_ratio", "Share of the rows that have the value.", "column", "signal", "cause_column", "cause_value"),
 		causeSince:           c.Gauge("cause_first_seen_timestamp_seconds", "Time of the first affected row of the cause; absent where the window has no beginning of it.", "column", "signal", "cause_column", "cause_value"),
+		causeGradual:         c.Gauge("cause_gradual", "Whether the share of affected rows still grew for long after the first one (1) or came at once (0); absent where the window has no beginning of it.", "column", "signal", "cause_column", "cause_value"),
+		causePartitions:      c.Gauge("cause_partitions_ratio", "Share of the partitions of the window, or of the values of causes.partition, that have affected rows; absent where there are fewer than two.", "column", "signal", "cause_column", "cause_value"),
 		profileSuccess:       c.Gauge("profile_success", "Whether the last profile succeeded (1) or failed (0)."),
 		profileDuration:      c.Gauge("profile_duration_seconds", "Time the last profile took."),
 		profileFinish:        c.Gauge("profile_timestamp_seconds", "Time at which the last successful profile ended."),

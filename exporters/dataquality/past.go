@@ -394,7 +394,7 @@ func (d *dataset) usualGap(c *cycle) (usual time.Duration, ok bool) {
 }
 
 // freshnessLimit is the maximum age in seconds of a good snapshot's latest record. It is the configured limit or, without
-// one, the limit of the rules before they have seven days of ages.
+// one, the limit that the rules use before they know how late records arrive.
 func (d *dataset) freshnessLimit(c *cycle) float64 {
 	if v, ok := d.overrides[override{signalFreshness, ""}]; ok {
 		return v

@@ -88,6 +88,7 @@ type ReportCheck struct {
 	Failure        string
 }
 
+// ReportColumn is the profile of one column.
 type ReportColumn struct {
 	Name, Type string
 	Nulls      int64

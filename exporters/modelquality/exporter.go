@@ -108,10 +108,14 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 		if err != nil {
 			return nil, err
 		}
+		seasons, err := cfg.Baselines.seasons()
+		if err != nil {
+			return nil, err
+		}
 		if e.keeper, err = fields.New(fields.Options{
 			Store: e.rooms.store, Sample: cfg.Baselines.Sample, SampleWait: time.Duration(cfg.Baselines.SampleWait), Days: cfg.Baselines.Days,
 			Choice: cfg.Baselines.Fields.choice(), Reveal: cfg.Baselines.Fields.revealed(), Training: e.training, Fields: func(model string) *limit.Limiter { return (*e.fields.Load())(model) },
-			Zone: cfg.Baselines.TimeZone.Location(), Slow: time.Duration(cfg.Baselines.Interval), Causes: causes, Now: now, Logger: env.Logger,
+			Season: seasons, Slow: time.Duration(cfg.Baselines.Interval), Causes: causes, Now: now, Logger: env.Logger,
 		}); err != nil {
 			return nil, cfg.Wrap("baselines", err)
 		}

@@ -60,12 +60,15 @@ func NewReplay(cfg Config, o ReplayOptions) (*Replay, error) {
 	e.cfg.Store(&cfg)
 	dropped := limit.NewDropped()
 	limiter := func(name string, most int) *limit.Limiter { return limit.New(name, most, dropped) }
-	var err error
+	seasons, err := cfg.Baselines.seasons()
+	if err != nil {
+		return nil, err
+	}
 	if e.keeper, err = fields.New(fields.Options{
 		Store: o.Store, Sample: cfg.Baselines.Sample, SampleWait: time.Duration(cfg.Baselines.SampleWait), Days: cfg.Baselines.Days,
 		Choice: cfg.Baselines.Fields.choice(), Reveal: cfg.Baselines.Fields.revealed(), Training: e.training, Fields: fieldLimits(&cfg, limiter),
 		// No other process writes to the store, so it is not polled. This process publishes its own changes at once.
-		Slow: max(time.Duration(cfg.Baselines.Interval), 6*time.Hour), Zone: cfg.Baselines.TimeZone.Location(), Now: o.Now, Logger: o.Logger,
+		Slow: max(time.Duration(cfg.Baselines.Interval), 6*time.Hour), Season: seasons, Now: o.Now, Logger: o.Logger,
 	}); err != nil {
 		return nil, err
 	}

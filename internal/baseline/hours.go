@@ -120,13 +120,13 @@ func (v *View) Day(ctx context.Context, definition string, d Day) (Counts, error
 }
 
 // Season returns the season of the production baseline. It is nil if the store has no hours of its days.
-func (v *View) Season(ctx context.Context, p Production, zone *time.Location) (*season.Season, error) {
+func (v *View) Season(ctx context.Context, p Production, s season.Settings) (*season.Season, error) {
 	b := v.subject
 	days := slices.DeleteFunc(slices.Clone(p.Days), func(d Day) bool { return !v.has(v.gens.hours(p.Counts.Definition, d)) })
 	if len(days) == 0 {
 		return nil, nil
 	}
-	objects := []string{zone.String(), fmt.Sprint(len(p.Days))}
+	objects := []string{s.Zone.String(), fmt.Sprint(s.MaxNoise), fmt.Sprint(len(p.Days))}
 	for _, d := range days {
 		objects = append(objects, v.objects[v.gens.hours(p.Counts.Definition, d)].winner)
 	}
@@ -140,7 +140,7 @@ func (v *View) Season(ctx context.Context, p Production, zone *time.Location) (*
 	if err != nil {
 		return nil, err
 	}
-	build := season.NewBuilder(zone)
+	build := season.NewBuilder(s)
 	for name, counts := range p.Counts.Fields {
 		if layout, ok := definition.Fields[name]; ok {
 			build.Field(name, layout.Bins(), counts)

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/internal/season"
 )
 
 func hoursOf(d Definition, at map[int]int64) Hours {
@@ -48,17 +50,17 @@ func TestHoursBelongToTheirDay(t *testing.T) {
 		p, err := v.Production(ctx, 0)
 		require.NoError(t, err)
 		require.Equal(t, []Day{day(4)}, v.WithoutHours(p))
-		s, err := v.Season(ctx, p, time.UTC)
+		s, err := v.Season(ctx, p, season.Settings{Zone: time.UTC, MaxNoise: 0.07})
 		require.NoError(t, err)
 		start, err := day(12).Start()
 		require.NoError(t, err)
 		e, ok := s.Window("amount", start.Add(13*time.Hour), start.Add(14*time.Hour))
 		require.True(t, ok)
 		require.InDelta(t, 1, e.Shares["(-Inf,12.5)"], 1e-9)
-		again, err := v.Season(ctx, p, time.UTC)
+		again, err := v.Season(ctx, p, season.Settings{Zone: time.UTC, MaxNoise: 0.07})
 		require.NoError(t, err)
 		require.Same(t, s, again, "built once")
-		elsewhere, err := v.Season(ctx, p, time.FixedZone("east", 3*3600))
+		elsewhere, err := v.Season(ctx, p, season.Settings{Zone: time.FixedZone("east", 3*3600), MaxNoise: 0.07})
 		require.NoError(t, err)
 		require.NotSame(t, s, elsewhere)
 
@@ -75,7 +77,7 @@ func TestHoursBelongToTheirDay(t *testing.T) {
 		require.NoError(t, err)
 		p, err = v.Production(ctx, 0)
 		require.NoError(t, err)
-		s, err = v.Season(ctx, p, time.UTC)
+		s, err = v.Season(ctx, p, season.Settings{Zone: time.UTC, MaxNoise: 0.07})
 		require.NoError(t, err)
 		require.Nil(t, s, "hours go with the days that they are of")
 	})

@@ -13,7 +13,7 @@ import (
 	"github.com/sightglass-ml/sightglass/rules"
 )
 
-// costs is the part of the money: a bill in US dollars, and the shop's own GPUs at a price by the hour.
+// costs simulates a bill in US dollars, and GPUs of the shop with a price per hour.
 type costs struct {
 	stack      *stack.Stack
 	exporter   string // path of the program
@@ -24,7 +24,7 @@ type costs struct {
 
 var _ part = (*costs)(nil)
 
-// What things cost. An hour of a GPU at C$4.11 makes C$3,000 in a month.
+// Prices. An hour of a GPU at C$4.11 is C$3,000 in a month.
 const (
 	gpuHourCAD = 4.11
 	usd        = 1.37 // Canadian dollars
@@ -33,7 +33,7 @@ const (
 	watching   = 0.3  // the same for monitoring
 )
 
-// hoursPerMonth is the mean of a year.
+// hoursPerMonth is the mean over a year.
 const hoursPerMonth = 730
 
 func (c *costs) sketch() string { return "1 bill" }
@@ -48,8 +48,8 @@ func (c *costs) prepare(_ context.Context, now time.Time) error {
 	return c.deliver(now, 0)
 }
 
-// deliver writes the bill of the month so far, and of the week before it, as the provider does every few hours. Forgotten
-// is what research spends an hour more in US dollars since three days.
+// deliver writes the bill of the month so far and of the week before it, as the provider does every few hours. forgotten is
+// the additional cost of research in US dollars an hour for the last three days.
 func (c *costs) deliver(now time.Time, forgotten float64) error {
 	var b strings.Builder
 	b.WriteString("BilledCost,EffectiveCost,BillingCurrency,BillingPeriodStart,ChargePeriodStart,ChargePeriodEnd,ChargeCategory,ServiceName,ServiceCategory,ServiceSubcategory,Tags\n")
@@ -83,16 +83,16 @@ func (c *costs) deliver(now time.Time, forgotten float64) error {
 	return nil
 }
 
-// busyLastWeek is the share of time in which the recommender needed its GPU before its new version.
+// busyLastWeek is the share of time in which the recommender used its GPU before its new version.
 const busyLastWeek = 0.3
 
-// What the recommender cost then: in a second, and for an inference.
+// Cost of the recommender then, in a second and for an inference.
 const (
 	perSecond    = gpuHourCAD / 3600 * busyLastWeek
 	perInference = perSecond / inferencesPerSecond
 )
 
-// history writes what an inference and the model cost a week ago.
+// history writes the cost of the model and of an inference a week ago.
 func (c *costs) history(_ context.Context, out io.Writer, now time.Time) error {
 	week, step := c.pace.Duration(7*24*time.Hour), c.pace.Duration(time.Minute)
 	for metric, value := range map[string]float64{"model:ml_cost_per_inference:cad1d": perInference, "model:ml_cost_spend:mean1d": perSecond} {
@@ -165,7 +165,7 @@ func (c *costs) incidents() []incident {
 			alerts: []expected{{alert: "MLCostPerInferenceTrend", labels: labels{"model": recommender}, measured: percent("more than a week ago")}},
 		},
 	}
-	// In its first days a month is too young to be judged.
+	// In the first days of a month its projection does not alert.
 	if c.opened.Day() > 4 {
 		all = append(all, incident{
 			object: "research",

@@ -162,11 +162,11 @@ func Run(ctx context.Context, cfg Config) (_ Result, err error) {
 	if d.address, err = stack.FreeAddress(ctx); err != nil {
 		return Result{}, err
 	}
-	d.response = &response{stack: d.stack, responder: d.program("responder")}
+	d.response = &response{stack: d.stack, responder: d.program("responder"), prometheus: d.address, pace: d.pace}
 	defer func() { err = errors.Join(err, d.response.close()) }()
 	d.parts = []part{
 		&data{warehouse: warehouse, stack: d.stack, exporter: d.program("dataquality-exporter"), pace: d.pace},
-		&models{stack: d.stack, exporter: d.program("modelquality-exporter"), response: d.response},
+		&models{stack: d.stack, exporter: d.program("modelquality-exporter"), response: d.response, pace: d.pace},
 		&gpus{stack: d.stack, exporter: d.program("gpu-exporter"), library: d.program(nvmlStandIn), pace: d.pace},
 		&costs{stack: d.stack, exporter: d.program("cost-exporter"), prometheus: d.address, pace: d.pace},
 	}
@@ -225,6 +225,7 @@ func (d *demo) open(ctx context.Context) error {
 	if d.sink, slackURL, err = d.stack.StartSlack(ctx, 1000); err != nil {
 		return err
 	}
+	d.response.slack = slackURL
 	if err := d.response.start(ctx); err != nil {
 		return err
 	}
@@ -446,7 +447,7 @@ func (d *demo) inject(ctx context.Context, i incident) error {
 	d.timeline.text("\n")
 	d.timeline.step(now, i.object, bold, "incident", d.timeline.style(bold, i.story))
 	for n, e := range i.alerts {
-		o := Outcome{Incident: i.name, Object: i.object, Alert: e.alert, Labels: e.labels, Main: n == 0, Early: i.early, Silenced: e.silenced, Injected: now}
+		o := Outcome{Incident: i.name, Object: i.object, Alert: e.alert, Labels: e.labels, Main: n == 0, Early: i.early, Silenced: e.silenced, Says: e.says, Injected: now}
 		if o.Main {
 			o.Goal = i.goal
 		}
@@ -456,7 +457,7 @@ func (d *demo) inject(ctx context.Context, i incident) error {
 	if err := i.happen(ctx, now); err != nil {
 		return err
 	}
-	if i.slow || i.early {
+	if i.slow || i.early || i.meanwhile {
 		return nil
 	}
 	return d.waitUntilDetected(ctx, &i)
@@ -493,11 +494,21 @@ func (d *demo) waitUntilAnswered(ctx context.Context) error {
 		if len(vector) == 1 {
 			d.result.Reviews = int(vector[0].Value)
 		}
-		return d.result.Reviews > 0 && len(d.result.Trainings) > 0 || time.Since(start) > d.pace.Duration(detectWithin), nil
+		if err := d.readProvider(ctx); err != nil {
+			return false, err
+		}
+		return d.result.Reviews > 0 && len(d.result.Trainings) > 0 && len(d.result.Provider) == 1 || time.Since(start) > d.pace.Duration(detectWithin), nil
 	}); err != nil {
 		return err
 	}
 	d.timeline.note("%d answers of %s wait for a person", d.result.Reviews, bot)
+	for _, i := range d.result.Provider {
+		d.timeline.note("one incident of %d alerts about payments and %s: %s. Probable cause: %s", i.Alerts, risk, i.Title, i.Cause)
+		if m, told := d.watch.incident(i.Title); told {
+			d.timeline.note("it is one message, changed %d times:", m.Updates)
+			d.timeline.message(m)
+		}
+	}
 	return nil
 }
 
@@ -539,7 +550,7 @@ func (d *demo) show(e event) {
 	case firing:
 		d.timeline.step(e.at, o.Object, red, string(e.stage), e.String()+": "+o.Measured)
 	case notified:
-		o.Notified = e.notified
+		o.Notified, o.Message = e.notified, e.message.Render(1<<20, false)
 		d.timeline.step(e.at, o.Object, cyan, string(e.stage), fmt.Sprintf("%s: detected in %s, unscaled %s",
 			e, seconds(o.TimeToDetect()), d.result.Unscaled(o.TimeToDetect())))
 		if o.Main {

@@ -29,6 +29,10 @@ func TestTheResultSaysWhatWentWrong(t *testing.T) {
 	late, missed := detected(), detected()
 	late.Goal = 2 * time.Minute
 	missed.Notified = time.Time{}
+	named, unnamed := detected(), detected()
+	named.Says, unnamed.Says = []string{"Probable cause: provider = newpay"}, []string{"Probable cause: provider = newpay"}
+	named.Message = "▌ nulls rose.\n▌ Probable cause:\n provider = newpay, 97 %"
+	unnamed.Message = "▌ nulls rose. No single segment explains this."
 	silenced := missed
 	silenced.Silenced = true
 	for name, tc := range map[string]struct {
@@ -41,6 +45,10 @@ func TestTheResultSaysWhatWentWrong(t *testing.T) {
 			Result{Outcomes: []Outcome{missed}},
 			"more nulls: MLDatasetNullRatioHigh about customers was not detected",
 		},
+		"the cause was named": {Result{Outcomes: []Outcome{named}}, ""},
+		"another cause was named, or none": {
+			Result{Outcomes: []Outcome{unnamed}}, `more nulls: the message about customers does not say "Probable cause: provider = newpay"`,
+		},
 		"an incident was detected too late": {
 			Result{Outcomes: []Outcome{late}},
 			"more nulls: MLDatasetNullRatioHigh about customers took 2m10s, which is more than 2m0s; a slow machine needs a lower --speedup",
@@ -51,7 +59,7 @@ func TestTheResultSaysWhatWentWrong(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tc.result.Speedup, tc.result.Trainings, tc.result.Reviews = 20, []string{recommenderRun}, 3
+			tc.result.Speedup, tc.result.Trainings, tc.result.Reviews, tc.result.Provider = 20, []string{recommenderRun}, 3, []Incident{{ID: "1"}}
 			if tc.want == "" {
 				require.NoError(t, tc.result.Err())
 				return

@@ -10,18 +10,18 @@ import (
 	"github.com/sightglass-ml/sightglass/rules"
 )
 
-// What the exporter's configuration says in production. The demo compresses it like the rules.
+// Production settings of the exporter. The demo compresses them like the rules.
 const (
 	profileInterval = time.Minute
 	clockSkew       = time.Minute
 )
 
-// profileTimeout is not compressed: a scan takes as long as it takes.
+// profileTimeout is not compressed, since a scan takes real time.
 const profileTimeout = 20 * time.Second
 
 type object = map[string]any
 
-// exporterConfig is the configuration file of the data-quality exporter for the tables.
+// exporterConfig returns the data-quality exporter's configuration for the tables.
 func exporterConfig(w *warehouse, tables []table, pace rules.Options, today time.Time) ([]byte, error) {
 	var datasets []object
 	for _, t := range tables {
@@ -61,7 +61,7 @@ func datasetConfig(w *warehouse, t table, pace rules.Options, today time.Time) o
 	if t.freshness > 0 {
 		d["thresholds"] = object{"freshness": duration(pace, t.freshness)}
 	}
-	columns := object{"reveal": []string{"warehouse"}} // Cities, which look like names of people.
+	columns := object{"reveal": []string{"warehouse"}} // Cities, since their names look like names of people.
 	if len(t.exclude) > 0 {
 		columns["exclude"] = t.exclude
 	}
@@ -78,7 +78,7 @@ func datasetConfig(w *warehouse, t table, pace rules.Options, today time.Time) o
 	return d
 }
 
-// duration is a compressed duration as a configuration file has it.
+// duration formats a compressed duration for a configuration file.
 func duration(pace rules.Options, d time.Duration) string {
 	return model.Duration(pace.Duration(d)).String()
 }

@@ -14,13 +14,13 @@ import (
 	"github.com/sightglass-ml/sightglass/rules"
 )
 
-// nvmlStandIn is a library that answers as NVIDIA's does, with what a file says; see exporters/gpu/testdata/fakenvml.c.
+// nvmlStandIn is a simulated NVML library. It answers with the contents of a file; see exporters/gpu/testdata/fakenvml.c.
 const nvmlStandIn = "libnvidia-ml-simulated.so"
 
-// gpuNode is the machine with the GPUs.
+// gpuNode is the name of the machine with the GPUs.
 const gpuNode = "gpu-node-1"
 
-// gpus is the part of the GPUs: a machine with four, of which three serve and one is only held.
+// gpus simulates a machine with four GPUs, of which three serve and one is only held.
 type gpus struct {
 	stack             *stack.Stack
 	exporter, library string // paths
@@ -32,7 +32,7 @@ type gpus struct {
 
 var _ part = (*gpus)(nil)
 
-// gpuHolders are the processes on the GPUs, each in a container.
+// gpuHolders are the processes that use the GPUs, each in a container.
 var gpuHolders = []struct {
 	gpu, pid, mib             int
 	busy                      int // per cent
@@ -46,7 +46,7 @@ var gpuHolders = []struct {
 
 func (g *gpus) sketch() string { return fmt.Sprintf("%d GPUs", len(gpuHolders)) }
 
-// prepare writes what the kernel would say about the processes, as a folder like /proc.
+// prepare writes a simulated /proc with the processes.
 func (g *gpus) prepare(context.Context, time.Time) error {
 	for _, dir := range []string{g.path("proc"), g.path("containers")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -77,7 +77,7 @@ func (g *gpus) prepare(context.Context, time.Time) error {
 
 func (g *gpus) path(name string) string { return filepath.Join(g.stack.Dir(), "gpus", name) }
 
-// add adds facts to those that the library answers with, all at once.
+// add adds facts to the library's answers, atomically.
 func (g *gpus) add(facts ...string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -20,6 +20,8 @@ type incident struct {
 	early bool
 	// slow incidents take long to detect. The next incident does not wait for them.
 	slow bool
+	// meanwhile incidents take a while to detect, too. The next incident does not wait for them.
+	meanwhile bool
 	// goal, if not 0, is the maximum time to a notification, in the shop's time.
 	goal time.Duration
 }
@@ -31,6 +33,8 @@ type expected struct {
 	labels labels
 	// silenced means that another alert of the incident may inhibit this one.
 	silenced bool
+	// says are texts that its message must contain.
+	says []string
 	// measured describes the alert's value. Durations are in uncompressed time.
 	measured func(v float64, r Result) string
 }

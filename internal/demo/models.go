@@ -25,27 +25,30 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/stack"
+	"github.com/sightglass-ml/sightglass/rules"
 )
 
-// models is the part of the models: one recommends products, one answers customers.
+// models simulates two models: one recommends products, one answers customers.
 type models struct {
 	stack    *stack.Stack
 	exporter string // path of the program
 	otlp     string // address to which the services send their spans
 	response *response
+	pace     rules.Options
 
 	mu     sync.Mutex
 	random *rand.Rand
-	// What can go wrong.
+	// Injected faults.
 	phones     bool    // more of the recommender's customers come by phone
 	cents      bool    // the recommender gets amounts in cents
 	ungrounded bool    // the bot answers what is not in its sources
 	queue      float64 // share of the bot's latency that is a queue
+	unmapped   bool    // payments come with categories that nobody has mapped
 }
 
 var _ part = (*models)(nil)
 
-// The models, and the runs that trained them.
+// The models and their training runs.
 const (
 	recommender    = "recommender"
 	recommenderRun = "3f0c6a4e5b7d4f1f9a6d2c8e7b1a0d55"
@@ -54,7 +57,7 @@ const (
 	modelVersion   = "7"
 )
 
-// inferencesPerSecond are those of each model, in real time: what the rules count, they count in compressed time.
+// inferencesPerSecond is the rate of each model in real time; the rules use compressed time.
 const inferencesPerSecond = 40
 
 // meanBasket is the mean amount of a basket in dollars; amounts are distributed exponentially.
@@ -62,18 +65,18 @@ const meanBasket = 48
 
 var (
 	devices = []string{"phone", "desktop", "tablet"}
-	// share of each device, and of a recommendation that is taken.
+	// share of each device
 	deviceShares = []float64{0.5, 0.3, 0.2}
 	phoneShares  = []float64{0.9, 0.07, 0.03}
 )
 
 const takenShare = 0.3
 
-func (m *models) sketch() string { return "2 models" }
+func (m *models) sketch() string { return "3 models" }
 
-// prepare writes the baseline that thirty days of production have left behind.
+// prepare writes a baseline of thirty days of production.
 func (m *models) prepare(ctx context.Context, now time.Time) error {
-	m.random = rand.New(rand.NewPCG(1, 2)) //nolint:gosec // The demo is the same each time.
+	m.random = rand.New(rand.NewPCG(1, 2)) //nolint:gosec // A fixed seed makes the demo reproducible.
 	m.queue = 0.2
 	store, err := baseline.Open(baseline.Folder(m.path("baselines")), promslog.NewNopLogger(), nil)
 	if err != nil {
@@ -85,7 +88,7 @@ func (m *models) prepare(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// learn stores bins at the deciles, and thirty days of values that fall into them as they should.
+// learn stores bins at the deciles, and thirty days of values with the matching distribution.
 func (m *models) learn(ctx context.Context, store *baseline.Store, now time.Time) error {
 	const perDay, days = 3000, 30
 	amounts, confidences := []float64{0}, []float64{0.6}
@@ -93,7 +96,7 @@ func (m *models) learn(ctx context.Context, store *baseline.Store, now time.Time
 		amounts = append(amounts, math.Round(-meanBasket*math.Log(1-float64(i)/10)*100)/100)
 		confidences = append(confidences, float64(60+4*i)/100)
 	}
-	// Beyond what anybody bought in these days.
+	// Above all amounts of these days.
 	amounts = append(amounts, 15*meanBasket)
 	layouts := map[string]binning.Layout{
 		"input/basket_cad":  binning.NewNumeric(amounts, true),
@@ -103,6 +106,7 @@ func (m *models) learn(ctx context.Context, store *baseline.Store, now time.Time
 	}
 	// Features belong to the model, outputs to the version.
 	return errors.Join(
+		learnRisk(ctx, store, now),
 		learn(ctx, store.Subject("model_inputs", recommender), only(layouts, "input/"), perDay, days, now),
 		learn(ctx, store.Subject("model", recommender+"@"+modelVersion), only(layouts, "output/"), perDay, days, now),
 	)
@@ -114,7 +118,13 @@ func only(layouts map[string]binning.Layout, role string) map[string]binning.Lay
 	return kept
 }
 
-// learn stores days of the fields.
+// learnedShares are the shares of the fields' categories; numbers are cut at their deciles.
+var learnedShares = map[string][]float64{
+	"input/device": deviceShares, "output/prediction": {1 - takenShare, takenShare},
+	"input/merchant_category": evenly(merchantCategories), "input/payment_provider": providerShares(pilotShare),
+}
+
+// learn stores days of counts for the fields.
 func learn(ctx context.Context, subject *baseline.Subject, layouts map[string]binning.Layout, perDay int64, days int, now time.Time) error {
 	definition, err := subject.CreateDefinition(ctx, baseline.Definition{Edges: baseline.EdgesProduction, Fields: layouts})
 	if err != nil {
@@ -124,15 +134,10 @@ func learn(ctx context.Context, subject *baseline.Subject, layouts map[string]bi
 	for field, layout := range layouts {
 		bins := make(map[string]int64)
 		for i, bin := range layout.Bins()[len(layout.Bins())-values(layout):] {
-			switch field {
-			case "input/device":
-				bins[bin] = int64(float64(perDay) * deviceShares[i])
-			case "output/prediction":
-				bins[bin] = int64(float64(perDay) * []float64{1 - takenShare, takenShare}[i]) //nolint:gosec // A prediction is 0 or 1: two bins.
-			default:
-				if bins[bin] = 0; i < 10 {
-					bins[bin] = perDay / 10
-				}
+			if shares, ok := learnedShares[field]; ok {
+				bins[bin] = int64(math.Round(float64(perDay) * shares[i]))
+			} else if bins[bin] = 0; i < 10 {
+				bins[bin] = perDay / 10
 			}
 		}
 		counts.Fields[field] = bins
@@ -145,7 +150,7 @@ func learn(ctx context.Context, subject *baseline.Subject, layouts map[string]bi
 	return nil
 }
 
-// values is how many bins of a layout are for values, which come last.
+// values returns the number of bins for values, which come last.
 func values(l binning.Layout) int {
 	if l.Kind == binning.Categorical {
 		return len(l.Top)
@@ -168,7 +173,9 @@ otlp: {grpc: "off", http: %q}
 baseline_store: {type: FILESYSTEM, config: {directory: %q}}
 reviews: {url: %q, token: {file: %q}}
 mlflow: {url: %q}
-`, address, m.path("baselines"), m.response.server.URL(), m.response.path("token"), m.response.address)
+causes: {window: %s}
+models: [{name: %s, datasets: [{name: payments}]}]
+`, address, m.path("baselines"), m.response.server.URL(), m.response.path("token"), m.response.address, duration(m.pace, time.Hour), risk)
 	file := m.path("modelquality.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return watched{}, fmt.Errorf("write the exporter's configuration: %w", err)
@@ -179,14 +186,14 @@ mlflow: {url: %q}
 
 func (m *models) conditions() []condition {
 	return []condition{
-		{"every model is asked", `count(count by (model) (model:ml_inference_requests:rate5m > 0))`, 2},
-		{"the fields of a model are compared with its first days", `count(model_field:ml_drift:psi_critical{baseline="production"})`, 4},
+		{"every model is asked", `count(count by (model) (model:ml_inference_requests:rate5m > 0))`, 3},
+		{"the fields of a model are compared with its first days", `count(model_field:ml_drift:psi_critical{baseline="production"})`, 7},
 		{"answers are judged", `count(model:ml_evaluation_score:mean1h)`, 1},
 	}
 }
 
 func (m *models) incidents() []incident {
-	// change makes something go wrong from now on.
+	// change returns a function that injects a fault.
 	change := func(f func()) func(context.Context, time.Time) error {
 		return func(context.Context, time.Time) error {
 			m.mu.Lock()
@@ -196,6 +203,20 @@ func (m *models) incidents() []incident {
 		}
 	}
 	return []incident{
+		{
+			object:    risk,
+			name:      "provider reaches the model",
+			story:     "days later newpay has one payment in nine: the model gets categories that it never learned. A retraining would learn them, and is held back",
+			happen:    change(func() { m.unmapped = true }),
+			meanwhile: true,
+			alerts: []expected{
+				{
+					alert: "MLModelInputBroken", labels: labels{"model": risk, "field": "merchant_category"}, measured: percent("broken"),
+					says: []string{"Probable cause: payment_provider = newpay", "Retraining is held back"},
+				},
+				{alert: "MLModelDrift", labels: labels{"model": risk, "field": "merchant_category"}, measured: number("PSI %.2f"), silenced: true},
+			},
+		},
 		{
 			object: recommender,
 			name:   "other customers",
@@ -235,7 +256,7 @@ func (m *models) incidents() []incident {
 	}
 }
 
-// sendEvery is the time between two requests of spans, in real time.
+// sendEvery is the real time between two requests with spans.
 const sendEvery = 200 * time.Millisecond
 
 func (m *models) run(ctx context.Context) error {
@@ -253,21 +274,24 @@ func (m *models) run(ctx context.Context) error {
 	}
 }
 
-// serve answers the requests of a moment.
+// serve simulates the inferences of one interval.
 func (m *models) serve(now time.Time) ptrace.Traces {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	traces := ptrace.NewTraces()
-	for _, model := range []string{recommender, bot} {
+	for _, model := range []string{recommender, bot, risk} {
 		resource := traces.ResourceSpans().AppendEmpty()
 		resource.Resource().Attributes().PutStr("service.name", model)
 		spans := resource.ScopeSpans().AppendEmpty().Spans()
 		for range int(inferencesPerSecond * sendEvery.Seconds()) {
 			span := spans.AppendEmpty()
 			m.identify(span, model, now)
-			if model == recommender {
+			switch model {
+			case recommender:
 				m.recommend(span)
-			} else {
+			case risk:
+				m.judge(span)
+			default:
 				m.answer(span)
 			}
 		}
@@ -288,7 +312,7 @@ func (m *models) identify(span ptrace.Span, model string, now time.Time) {
 	a := span.Attributes()
 	a.PutStr("ml.model.name", model)
 	a.PutStr("ml.model.version", modelVersion)
-	a.PutStr("mlflow.run_id", map[string]string{recommender: recommenderRun, bot: botRun}[model])
+	a.PutStr("mlflow.run_id", map[string]string{recommender: recommenderRun, bot: botRun, risk: riskRun}[model])
 	queue := 0.1
 	if model == bot {
 		queue = m.queue
@@ -330,7 +354,7 @@ func (m *models) answer(span ptrace.Span) {
 	a.PutStr("gen_ai.operation.name", "chat")
 	a.PutInt("gen_ai.usage.input_tokens", 400+m.random.Int64N(400))
 	a.PutInt("gen_ai.usage.output_tokens", 100+m.random.Int64N(200))
-	// An evaluator looks at one answer in ten.
+	// An evaluator scores one answer in ten.
 	if m.random.Float64() > 0.1 {
 		return
 	}
@@ -345,7 +369,7 @@ func (m *models) answer(span ptrace.Span) {
 	event.Attributes().PutDouble("gen_ai.evaluation.score.value", score)
 }
 
-// send sends spans as an OpenTelemetry Collector does.
+// send sends spans by OTLP, as an OpenTelemetry Collector does.
 func (m *models) send(ctx context.Context, traces ptrace.Traces) error {
 	body, err := ptraceotlp.NewExportRequestFromTraces(traces).MarshalProto()
 	if err != nil {

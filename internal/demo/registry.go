@@ -11,11 +11,11 @@ import (
 // mlflowPath is where MLflow serves its registry.
 const mlflowPath = "/api/2.0/mlflow/"
 
-// serveRegistry is the stand-in for MLflow's registry: version 7 of both models is registered and names its run, and the run its
-// experiment. Anything else is not there, as MLflow says it.
+// serveRegistry simulates MLflow's registry: version 7 of both models is registered with its run, and the run with its
+// experiment. All other requests get MLflow's error for missing objects.
 func serveRegistry(w http.ResponseWriter, req *http.Request, trained time.Time) {
 	query := req.URL.Query()
-	runs := map[string]string{recommender: recommenderRun, bot: botRun}
+	runs := map[string]string{recommender: recommenderRun, bot: botRun, risk: riskRun}
 	switch run := runs[query.Get("name")]; {
 	case strings.HasSuffix(req.URL.Path, "model-versions/get") && run != "" && query.Get("version") == modelVersion:
 		_, _ = fmt.Fprintf(w, `{"model_version": {"name": %q, "version": %q, "run_id": %q, "current_stage": "None", "aliases": ["champion"], "creation_timestamp": %d}}`,

@@ -16,28 +16,33 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/sightglass-ml/sightglass/internal/stack"
+	"github.com/sightglass-ml/sightglass/rules"
 )
 
-// response is what answers: the responder, and stand-ins for the system that trains models and for MLflow.
+// response runs the responder, and simulates the training system and MLflow.
 type response struct {
 	stack     *stack.Stack
 	responder string // path of the program
 	server    stack.Server
 	training  *http.Server
-	address   string    // of the stand-ins for the training system and for MLflow
-	started   time.Time // of the stand-ins
+	address   string // of the stand-ins for the training system and for MLflow
+	// prometheus is the address of the Prometheus with the lineage.
+	prometheus string
+	slack      string // the address of its stand-in
+	pace       rules.Options
+	started    time.Time // of the stand-ins
 
 	mu    sync.Mutex
 	calls []training
 }
 
-// training is a run that the responder asked for.
+// training is a run that the responder started.
 type training struct {
 	at         time.Time
 	Model, Run string
 }
 
-// What everybody shows to the responder, and how to look at its page.
+// Token of the webhooks, and user of the page.
 const (
 	token    = "demo-token"
 	userName = "demo"
@@ -45,7 +50,7 @@ const (
 
 func (r *response) path(name string) string { return filepath.Join(r.stack.Dir(), "response", name) }
 
-// start starts both.
+// start starts the simulated servers and the responder.
 func (r *response) start(ctx context.Context) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -66,6 +71,9 @@ func (r *response) start(ctx context.Context) error {
 webhook: {token: {file: token}}
 reviews: {token: {file: token}}
 page: {users_file: users.yaml}
+prometheus: {url: "http://%s"}
+incidents:
+  {window: %s, lead: %s, siblings: %s, lineage_interval: %s, slack: {channel: "#ml-incidents", token: {file: token}, url: "%s/api"}}
 actions:
   - name: retrain-recommender
     response: retrain
@@ -81,7 +89,14 @@ actions:
         body: {model: "{{ .Model }}", mlflow_run_id: "{{ .MLflowRunID }}"}
         id: id
         status: {url: "%s/{id}", field: state, succeeded: [done], failed: [failed]}
-`, recommender, url, url),
+  - name: retrain-risk
+    response: retrain
+    match: {model: %s}
+    dry_run: false
+    requires: [mlflow_run_id]
+    target: {webhook: {url: %s, body: {model: "{{ .Model }}", mlflow_run_id: "{{ .MLflowRunID }}"}, id: id}}
+`, r.prometheus, duration(r.pace, time.Hour), duration(r.pace, 30*time.Minute), duration(r.pace, 15*time.Minute), duration(r.pace, time.Minute), r.slack,
+			recommender, url, url, risk, url),
 	} {
 		if err := os.MkdirAll(r.path(""), 0o755); err != nil {
 			return fmt.Errorf("start the responder: %w", err)
@@ -103,7 +118,8 @@ func (r *response) close() error {
 	return r.training.Close()
 }
 
-// ServeHTTP is the training system: what is asked for runs, and is done when somebody looks. Below MLflow's path it is the registry.
+// ServeHTTP simulates the training system: it starts requested runs and reports them as finished at the first status request.
+// Below mlflowPath it simulates the registry.
 func (r *response) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if strings.HasPrefix(req.URL.Path, mlflowPath) {
 		serveRegistry(w, req, r.started.Add(-24*time.Hour))
@@ -128,7 +144,7 @@ func (r *response) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	_, _ = fmt.Fprintf(w, `{"id": "training-%d"}`, n)
 }
 
-// since returns the trainings after the first n.
+// since returns the training runs after the first n.
 func (r *response) since(n int) []training {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -23,6 +23,8 @@ type Result struct {
 	// Trainings are the runs whose models the responder had retrained. Reviews is the number of answers in the review queue.
 	Trainings []string
 	Reviews   int
+	// Provider has the responder's incidents of the alerts about the unmapped provider, in the table and in the model.
+	Provider []Incident
 	// Unexpected are the alerts that should not have fired.
 	Unexpected []string
 }
@@ -42,6 +44,9 @@ type Outcome struct {
 	Measured string
 	// Injected is the start of the incident. The other times are zero if the alert did not reach that stage.
 	Injected, Pending, Firing, Notified time.Time
+	// Says are texts that Message must contain.
+	Says    []string
+	Message string
 	// Goal, if not 0, is the maximum unscaled time to detect.
 	Goal time.Duration
 }
@@ -87,9 +92,17 @@ func (r Result) Err() error {
 			errs = append(errs, fmt.Errorf("%s: %s about %s took %s, which is more than %s; a slow machine needs a lower --speedup",
 				o.Incident, o.Alert, o.Object, d, o.Goal))
 		}
+		for _, want := range o.Says {
+			if o.Detected() && !strings.Contains(strings.Join(strings.Fields(o.Message), " "), want) {
+				errs = append(errs, fmt.Errorf("%s: the message about %s does not say %q", o.Incident, o.Object, want))
+			}
+		}
 	}
 	if len(r.Trainings) != 1 || r.Trainings[0] != recommenderRun {
 		errs = append(errs, fmt.Errorf("trainings were started for the runs %q, expected one for %s", r.Trainings, recommenderRun))
+	}
+	if len(r.Provider) != 1 {
+		errs = append(errs, fmt.Errorf("the alerts about payments and %s are in %d incidents of the responder, expected one", risk, len(r.Provider)))
 	}
 	if r.Reviews == 0 {
 		errs = append(errs, errors.New("no answer waits for a person"))

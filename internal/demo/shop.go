@@ -6,38 +6,38 @@ import (
 	"time"
 )
 
-// The sample data is that of a shop. Every feed has a formula for its rows per minute and one for each column;
-// both depend on the minute and the row alone. The same moment always gives the same rows, so the job that
-// rebuilds a table needs no memory, and the weeks behind it can be counted without being kept.
+// The sample data is that of a shop. Every feed has a formula for its rows per minute and one for each column. They depend
+// only on the minute and the row. So the same time always has the same rows: the loading job needs no state, and past weeks
+// can be counted without being stored.
 
-// table is a dataset of the shop and how the exporter is to watch it.
+// table is a dataset of the shop and its exporter settings.
 type table struct {
 	name string
 	// format is parquet, csv or json.
 	format string
-	// window is the exporter's; 0 watches the whole table.
+	// window is the exporter's window; 0 is the whole table.
 	window time.Duration
-	// feed has the rows of a table that grows; query those of one that is replaced as a whole.
+	// feed generates the rows of a growing table, query those of one that is replaced at each load.
 	feed  *feed
 	query string
 	// time is the timestamp column of the query, if it has one.
 	time string
-	// static tables are written once, others rebuilt every minute, unless they stopped.
+	// static tables are written once; others are loaded every minute, unless they are stopped.
 	static, stopped bool
 	// training is the number of rows of the training data; 0 is none.
 	training int
-	// archiveDays is the number of calendar days before today, of the real calendar, that are in the table: a
-	// production baseline is learned by the day. baselineDays is how many it wants.
+	// archiveDays is the number of days of the real calendar, before today, that the table has for its production baseline.
+	// baselineDays is the number of days that the baseline needs.
 	archiveDays, baselineDays int
-	// volumeHistory has weeks of row counts put into Prometheus before it starts.
+	// volumeHistory writes weeks of row counts into Prometheus before it starts.
 	volumeHistory bool
 	// freshness overrides the default threshold.
 	freshness time.Duration
 	// exclude are columns without bins.
 	exclude []string
-	// upstream is the feed of the stage before, for the row drop.
+	// upstream is the feed of the upstream, for the row drop.
 	upstream *feed
-	// against and comparison are the point-in-time check.
+	// against and comparison define the point-in-time comparison.
 	against, comparison string
 }
 
@@ -48,22 +48,22 @@ type feed struct {
 	perMinute string
 	// time is the name of the timestamp column.
 	time string
-	// columns are SQL for each column of record j of minute m; ts is the record's time.
+	// columns has the SQL of each column for record j of minute m; ts is the time of the record.
 	columns []column
-	// keep is the condition under which a record arrives; empty keeps all.
+	// keep is an SQL condition for a record to arrive; empty keeps all.
 	keep string
 }
 
 type column struct{ name, sql string }
 
-// random is SQL for a number from 0 to 1 that depends on the row and the salt.
+// random returns SQL for a number from 0 to 1 that depends only on the row and the salt.
 func random(salt string) string {
 	return "((hash(m, j, '" + salt + "') >> 11)::DOUBLE / 9007199254740992)"
 }
 
-// pick is SQL for one of the values; the first ones are more frequent.
+// pick returns SQL for one of the values; earlier values are more frequent.
 func pick(salt string, values ...string) string {
-	// A geometric series with the ratio 0.7, as popularity often is.
+	// A geometric series with the ratio 0.7, typical of popularity.
 	var b strings.Builder
 	share, sum, total := 1.0, 0.0, 0.0
 	for range values {
@@ -81,13 +81,29 @@ func pick(salt string, values ...string) string {
 	return b.String()
 }
 
-// amount is SQL for a positive number with the given mean, most often below it.
+// amount returns SQL for a positive number with the given mean and a skewed distribution.
 func amount(salt string, mean float64) string {
 	return fmt.Sprintf("round(-ln(1 - %s) * %g, 2)", random(salt), mean)
 }
 
-// season is SQL for a number of records a minute that is busy on Friday and Saturday and in the evening, and never
-// twice the same.
+// ofPayments returns SQL that selects a number of payments in 10 000. Multiplication by a prime selects exactly that number
+// of any 10 000 consecutive rows, evenly spread.
+func ofPayments(n int) string { return fmt.Sprintf("(m * 400 + j) * 7919 %% 10000 < %d", n) }
+
+// pilot returns SQL for the payment provider: the one on trial has this number of payments in 10 000.
+func pilot(n int, others ...string) string {
+	return "CASE WHEN " + ofPayments(n) + " THEN '" + newProvider + "' ELSE " + pick("provider", others...) + " END"
+}
+
+// A payment provider that is tried out with one payment in a hundred, and then gets more, which call merchant categories by codes of its own.
+const (
+	newProvider    = "newpay"
+	newCategory    = "newpay:5814"
+	paidByNewpay   = 100
+	unmappedNewpay = 497
+)
+
+// season returns SQL for records a minute: more on Friday, on Saturday and in the evening, with random variation.
 func season(perMinute float64) string {
 	return fmt.Sprintf("%g * [1.0, 0.95, 0.97, 1.0, 1.15, 1.3, 1.1][1 + (m %% 10080) // 1440]"+
 		" * (1 + 0.5 * sin(2 * pi() * ((m %% 1440) / 1440 - 0.4)))"+
@@ -95,10 +111,16 @@ func season(perMinute float64) string {
 }
 
 var (
+	merchantCategories = []string{"grocery", "fuel", "restaurant", "clothing", "electronics", "travel", "pharmacy", "books"}
+	paymentProviders   = []string{"moneris", "stripe", "adyen", "nuvei"}
+)
+
+var (
 	payments = feed{name: "payments", perMinute: "400", time: "paid_at", columns: []column{
 		{"payment_id", "m * 400 + j"},
 		{"paid_at", "ts"},
-		{"merchant_category", pick("category", "grocery", "fuel", "restaurant", "clothing", "electronics", "travel", "pharmacy", "books")},
+		{"merchant_category", pick("category", merchantCategories...)},
+		{"payment_provider", pilot(paidByNewpay, paymentProviders...)},
 		{"channel", pick("channel", "web", "app", "store")},
 		{"currency", pick("currency", "CAD", "USD", "EUR")},
 		{"amount_cad", amount("amount", 48)},
@@ -129,10 +151,10 @@ var (
 		{"refunded_at", "ts"},
 		{"reason", pick("reason", "size", "damaged", "late", "changed mind", "other")},
 		{"amount_cad", amount("amount", 52)},
-		// Three refunds in a hundred have none: a healthy share of nulls.
+		// 3 % of the refunds are null, within the limit.
 		{"note_length", "CASE WHEN " + random("silent") + " > 0.03 THEN (" + random("note") + " * 200)::INTEGER END"},
 	}}
-	// One request in twenty is turned down: a healthy loss of rows on the way to refunds.
+	// 5 % of the requests are rejected, within the limit of lost rows.
 	refundRequests = feed{name: "refund_requests", perMinute: "1.05 * " + season(5), time: "requested_at", columns: []column{
 		{"refund_id", "m * 1000 + j"},
 		{"requested_at", "ts"},
@@ -148,8 +170,8 @@ var (
 // customerRows is a multiple of 100, so that shares in whole per cent are exact.
 const customerRows = 24_000
 
-// customers is a dimension: all rows are replaced at each load, the newest change first. $nulls is the share in per
-// cent of customers whose household_income is not known, and :now the time of the load.
+// customers is a dimension table: all rows are replaced at each load, the newest change first. $nulls is the percentage of
+// customers without household_income, and :now the time of the load.
 const customers = `
 SELECT
   j AS customer_id,
@@ -163,8 +185,8 @@ FROM range(24000) AS rows (j)`
 // featureRows is the number of customers in a training set.
 const featureRows = 20_000
 
-// trainingFeatures joins the labels of this quarter with a snapshot of the feature store. $snapshot is the quarter of
-// that snapshot. What the quarters have in common is every distribution: only the customers behind the values differ.
+// trainingFeatures joins the labels of this quarter with a snapshot of the feature store. $snapshot is the quarter of that
+// snapshot. All quarters have the same distributions; only the customers behind the values differ.
 const trainingFeatures = `
 SELECT
   j AS customer_id,
@@ -175,8 +197,8 @@ SELECT
   hash(j, 'churn') % 10 = 0 AS churned
 FROM range(20000) AS rows (j)`
 
-// featureStore has what was known of each customer, and from when on. One customer in 250 was corrected late: a
-// healthy share of mismatches.
+// featureStore has the features of each customer with their start of validity. One customer in 250 was corrected late, within
+// the limit of mismatches.
 const featureStore = `
 SELECT j AS customer_id, valid_from,
   (hash(j, 'orders', quarter) % 12)::INTEGER + (quarter = '2026Q3' AND j % 250 = 0)::INTEGER AS orders_90d,
@@ -184,7 +206,7 @@ SELECT j AS customer_id, valid_from,
 FROM range(20000) AS rows (j),
   (VALUES ('2026Q2', :now - INTERVAL 91 DAY), ('2026Q3', :now - INTERVAL 1 DAY)) AS snapshots (quarter, valid_from)`
 
-// pointInTime compares each training row with what the feature store held at the time of its label.
+// pointInTime compares each training row with the feature store at the time of its label.
 const pointInTime = `SELECT count(*) AS compared_rows,
   count(*) FILTER (WHERE t.orders_90d <> f.orders_90d OR t.avg_basket_cad <> f.avg_basket_cad) AS mismatched_rows
 FROM read_parquet(%s) AS t
@@ -197,13 +219,13 @@ const (
 	thisQuarter = "2026Q3"
 )
 
-// healthyNulls is at the threshold exactly, which must not alert.
+// healthyNulls is exactly at the threshold, which must not alert.
 const (
 	healthyNulls = "5"
 	brokenNulls  = "8"
 )
 
-// shop returns the datasets. Each incident has a dataset of its own; inventory and refunds have none and stay healthy.
+// shop returns the datasets. Each incident has a dataset of its own; inventory and refunds stay healthy.
 func shop() []table {
 	const hour, day = time.Hour, 24 * time.Hour
 	return []table{

@@ -9,7 +9,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/slack"
 )
 
-// timeline prints what happens, each line with the seconds since the start.
+// timeline prints events, each line with the seconds since the start.
 type timeline struct {
 	out   io.Writer
 	width int
@@ -17,7 +17,7 @@ type timeline struct {
 	start time.Time
 }
 
-// The colours of a terminal.
+// ANSI colours.
 const (
 	bold   = "1"
 	red    = "31"
@@ -38,10 +38,10 @@ func (t *timeline) line(at time.Time, format string, args ...any) {
 	_, _ = fmt.Fprintf(t.out, "%7s  %s\n", seconds(at.Sub(t.start)), fmt.Sprintf(format, args...))
 }
 
-// note prints a line about now.
+// note prints a line for the present time.
 func (t *timeline) note(format string, args ...any) { t.line(time.Now(), format, args...) }
 
-// step prints one of the steps of an incident.
+// step prints a step of an incident.
 func (t *timeline) step(at time.Time, dataset, color, what, text string) {
 	t.line(at, "%-18s %s %s", dataset, t.style(color, fmt.Sprintf("%-8s", what)), text)
 }
@@ -55,5 +55,5 @@ func (t *timeline) message(m slack.Message) {
 	}
 }
 
-// text prints lines as they are.
+// text prints lines unchanged.
 func (t *timeline) text(s string) { _, _ = fmt.Fprint(t.out, s) }

@@ -16,12 +16,12 @@ import (
 	_ "github.com/duckdb/duckdb-go/v2"
 )
 
-// warehouse is the shop's data as files, and the jobs that load them. A file is written beside its place and renamed
-// into it, so that the exporter never reads half of one. It is safe for concurrent use.
+// warehouse has the shop's data as files, and the jobs that load them. A file is written under another name and then renamed,
+// so that the exporter never reads an incomplete one. It is safe for concurrent use.
 type warehouse struct {
 	db  *sql.DB
 	dir string
-	// minute is how long a minute of the shop lasts.
+	// minute is the real duration of a minute of the shop.
 	minute time.Duration
 
 	mu     sync.Mutex
@@ -29,7 +29,7 @@ type warehouse struct {
 }
 
 func openWarehouse(dir string, minute time.Duration, tables []table) (*warehouse, error) {
-	// One thread: the exporter, Prometheus and Alertmanager need the others.
+	// One thread, since the exporter, Prometheus and Alertmanager need the others.
 	db, err := sql.Open("duckdb", "?threads=1&memory_limit=512MB")
 	if err != nil {
 		return nil, fmt.Errorf("open DuckDB: %w", err)
@@ -46,7 +46,7 @@ func openWarehouse(dir string, minute time.Duration, tables []table) (*warehouse
 
 func (w *warehouse) close() error { return w.db.Close() }
 
-// Paths of what belongs to a table. What is loaded anew is apart from what stays.
+// Paths of a table's files. Files that are loaded again are separate from permanent ones.
 func (w *warehouse) files(t table) string { return filepath.Join(w.dir, t.name, "*."+t.format) }
 
 func (w *warehouse) current(t table) string {
@@ -69,7 +69,7 @@ func (w *warehouse) otherStore(t table) string {
 	return filepath.Join(w.dir, "reference", t.against+".parquet")
 }
 
-// prepare writes everything that is there before the shop opens at now.
+// prepare writes all data from before now.
 func (w *warehouse) prepare(ctx context.Context, now time.Time) error {
 	for _, dir := range []string{"training", "upstream", "reference"} {
 		if err := os.MkdirAll(filepath.Join(w.dir, dir), 0o755); err != nil {
@@ -100,7 +100,7 @@ func (w *warehouse) prepare(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// trainingRows are rows like those of a healthy table, but others: for a feed those of two weeks before.
+// trainingRows returns rows with the distribution of a healthy table, but other ones: those of a feed are two weeks older.
 func (w *warehouse) trainingRows(t table, now time.Time) string {
 	if t.feed == nil {
 		return at(t.query, now)
@@ -112,13 +112,13 @@ func (w *warehouse) trainingRows(t table, now time.Time) string {
 // archiveRows is the number of records a day in an archive.
 const archiveRows = 600
 
-// sparse are the rows of a feed over days of the real calendar, a few for each.
+// sparse returns a few rows of a feed for each day of the real calendar.
 func (w *warehouse) sparse(f feed, from, to time.Time) string {
 	f.perMinute = "1"
 	return w.selectRows(f, from, to, 24*time.Hour/archiveRows)
 }
 
-// run rebuilds the tables every minute of the shop until ctx ends.
+// run loads the tables every minute of the shop until ctx ends.
 func (w *warehouse) run(ctx context.Context) error {
 	tick := time.NewTicker(w.minute)
 	defer tick.Stop()
@@ -170,11 +170,11 @@ func (w *warehouse) damage(ctx context.Context, name string, change func(*table)
 	return fmt.Errorf("no dataset %q", name)
 }
 
-// load writes the table as its job does at now.
+// load writes the table as of now.
 func (w *warehouse) load(ctx context.Context, t table, now time.Time) error {
 	query := at(t.query, now)
 	if t.feed != nil {
-		// The window slides on until the next load, and the exporter may come late.
+		// Some more minutes, since the window moves until the next load and the exporter may profile late.
 		from := now.Add(-w.compressed(t.window) - 10*w.minute)
 		query = w.rows(*t.feed, from, now)
 		if t.upstream != nil {
@@ -216,7 +216,7 @@ WHERE ts >= %s AND ts < %s AND (%s)`,
 		timestamp(from), timestamp(to), keep)
 }
 
-// at puts the time of a load into a query.
+// at inserts the time of a load into a query.
 func at(query string, now time.Time) string { return strings.ReplaceAll(query, ":now", timestamp(now)) }
 
 func timestamp(t time.Time) string {
@@ -227,7 +227,7 @@ func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "
 
 func (w *warehouse) write(ctx context.Context, path, query string) error {
 	format := strings.TrimPrefix(filepath.Ext(path), ".")
-	// The exporter reads *.parquet and the like, so a file in the making must not end so.
+	// The exporter reads files by extension, so an incomplete file has another one.
 	part := path + ".part"
 	statement := fmt.Sprintf("COPY (%s) TO %s (FORMAT %s)", query, quoted(part), format)
 	if _, err := w.db.ExecContext(ctx, statement); err != nil {
@@ -239,14 +239,14 @@ func (w *warehouse) write(ctx context.Context, path, query string) error {
 	return nil
 }
 
-// historyStep is the time between two counts of the history, in the shop's time: the rules look back half an hour.
+// historyStep is the time between two counts of the history, in the shop's time. The rules look back half an hour.
 const historyStep = 10 * time.Minute
 
-// historyWeeks is how far the rules look back, and the hour before that.
+// historyWeeks is how far the rules look back.
 const historyWeeks = 4
 
-// history writes how many rows each table with a volume history had, as the exporter would have counted them and the
-// rules recorded them, in the OpenMetrics format: for every step of the last weeks, the records of its window.
+// history writes the past results of the recording rules for the volume of each table, in the OpenMetrics format: the rows in
+// the window, at every step of the last weeks.
 func (w *warehouse) history(ctx context.Context, out io.Writer, metric, labels string, now time.Time) error {
 	if _, err := fmt.Fprintf(out, "# TYPE %s gauge\n", metric); err != nil {
 		return err
@@ -260,7 +260,7 @@ func (w *warehouse) history(ctx context.Context, out io.Writer, metric, labels s
 			continue
 		}
 		window := w.compressed(t.window)
-		// The number of records before an instant, at both ends of each window.
+		// Records before each end of a window.
 		query := fmt.Sprintf(`
 WITH records AS (SELECT %s AS ts, row_number() OVER (ORDER BY %s) AS n FROM (%s)),
 ends AS (SELECT make_timestamp(%d + i * %d) AS ts FROM range(%d) AS steps (i))
@@ -278,7 +278,7 @@ ORDER BY 1`,
 	return nil
 }
 
-// samples writes a series from a query of milliseconds and values.
+// samples writes a series from a query that returns milliseconds and values.
 func (w *warehouse) samples(ctx context.Context, out io.Writer, series, query string) error {
 	rows, err := w.db.QueryContext(ctx, query)
 	if err != nil {

@@ -119,6 +119,9 @@ func (w *watch) alert(a v1.Alert) []event {
 
 // message finds the alerts of a Slack message: one message groups those with the same name and object.
 func (w *watch) message(m slack.Message) []event {
+	if m.TS != "" {
+		return nil // The responder tells an incident, not one alert.
+	}
 	var events []event
 	for _, s := range w.seen {
 		if !s.notified.IsZero() || s.firing.IsZero() || !announces(m, s) {
@@ -128,6 +131,16 @@ func (w *watch) message(m slack.Message) []event {
 		events = append(events, event{s.notified, notified, s})
 	}
 	return events
+}
+
+// incident returns the message about the incident with the title.
+func (w *watch) incident(title string) (m slack.Message, told bool) {
+	for _, m := range w.sink.Messages() {
+		if m.TS != "" && strings.Contains(slack.Unescape(m.Text), title) {
+			return m, true
+		}
+	}
+	return slack.Message{}, false
 }
 
 func announces(m slack.Message, s *sighting) bool {

@@ -82,17 +82,26 @@ type field struct {
 	swing    swing
 }
 
+// Settings define what the hours of a baseline are and which of them have enough values to be compared.
+type Settings struct {
+	// Zone is the time zone of hours and weekends.
+	Zone *time.Location
+	// MaxNoise is the maximum index that chance alone may explain in an hour: ml:threshold:drift_noise_psi of the rules. With fewer
+	// values in an hour, its index depends more on chance than on the hour.
+	MaxNoise float64
+}
+
 // Builder collects the learned hours. It is not safe for concurrent use.
 type Builder struct {
-	zone   *time.Location
+	Settings
 	days   [slots]int
 	hours  []hour
 	fields map[string]*field
 }
 
-// NewBuilder returns a Builder. Hours and weekends are those of the time zone.
-func NewBuilder(zone *time.Location) *Builder {
-	return &Builder{zone: zone, fields: make(map[string]*field)}
+// NewBuilder returns a Builder.
+func NewBuilder(s Settings) *Builder {
+	return &Builder{Settings: s, fields: make(map[string]*field)}
 }
 
 // Field adds a field with its bins and the counts of the whole baseline. A bin that is missing in whole has the count 0.
@@ -109,7 +118,7 @@ func (b *Builder) Field(name string, bins []string, whole map[string]int64) {
 // Hour adds the hour of the baseline that begins at start. The counts of a field are in the order of its bins. Fields that were not
 // added, or that have another number of bins, are ignored. The caller must not change fields until Season has returned.
 func (b *Builder) Hour(start time.Time, fields map[string][]int64) {
-	s := slotOf(start.In(b.zone))
+	s := slotOf(start.In(b.Zone))
 	b.days[s]++
 	b.hours = append(b.hours, hour{start, s, fields})
 	for name, counts := range fields {
@@ -131,7 +140,7 @@ func (b *Builder) Season() *Season {
 			f.pooled = [slots]cell{} // Only seasonal fields are read from pooled.
 		}
 	}
-	return &Season{zone: b.zone, days: b.days, fields: b.fields}
+	return &Season{zone: b.Zone, days: b.days, fields: b.fields}
 }
 
 // pool returns the counts of a slot if it has enough values from enough days. Otherwise it adds, in this order, more and more hours

@@ -27,7 +27,7 @@ func learn(zone *time.Location, days int, values func(at time.Time) (a, b int64)
 		whole["b"] += b
 		hours = append(hours, hour{at, a, b})
 	}
-	build := NewBuilder(zone)
+	build := NewBuilder(Settings{Zone: zone, MaxNoise: 0.07})
 	build.Field("f", []string{"a", "b"}, whole)
 	for _, h := range hours {
 		build.Hour(h.at, map[string][]int64{"f": {h.a, h.b}, "unnamed": {1}})

@@ -9,10 +9,6 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/drift"
 )
 
-// maxNoise is the maximum index that chance alone may explain in an hour, the same as ml:threshold:drift_noise_psi of the rules. With
-// fewer values in an hour, its index depends more on chance than on the hour.
-const maxNoise = 0.07
-
 // hour is a learned hour.
 type hour struct {
 	start  time.Time
@@ -52,7 +48,7 @@ func (b *Builder) swing(name string, f *field) (of swing) {
 		if f.seasonal {
 			expected = f.pooled[h.slot]
 		}
-		if x, ok := beyondChance(counts, expected, b.days[h.slot]); ok {
+		if x, ok := b.beyondChance(counts, expected, b.days[h.slot]); ok {
 			of.hours[h.slot].add(mean{x, 1})
 			of.all.add(mean{x, 1})
 		}
@@ -63,7 +59,7 @@ func (b *Builder) swing(name string, f *field) (of swing) {
 		days[day].add(counts)
 	}
 	for _, day := range slices.Sorted(maps.Keys(days)) { // A sum in another order differs in its last digit.
-		if x, ok := beyondChance(days[day].bins, f.whole, len(days)); ok {
+		if x, ok := b.beyondChance(days[day].bins, f.whole, len(days)); ok {
 			of.days.add(mean{x, 1})
 		}
 	}
@@ -73,12 +69,12 @@ func (b *Builder) swing(name string, f *field) (of swing) {
 // beyondChance returns the index of a part of a baseline against the whole baseline or its slot, less what chance explains. The part is
 // itself included in the counts that it is compared with, which come from the given number of days. This reduces the difference by a
 // factor of (days-1)/days, which the result corrects, as a sample variance does.
-func beyondChance(part []int64, all cell, days int) (float64, bool) {
+func (b *Builder) beyondChance(part []int64, all cell, days int) (float64, bool) {
 	if days < minDays || all.total == 0 {
 		return 0, false
 	}
 	x, ok := drift.CompareBins(part, all.bins)
-	if !ok || x.Noise > maxNoise {
+	if !ok || x.Noise > b.MaxNoise {
 		return 0, false
 	}
 	return (x.PSI - x.Noise) * float64(days) / float64(days-1), true

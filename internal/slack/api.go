@@ -10,16 +10,17 @@ import (
 	"strings"
 )
 
-// apiMethods of Slack's Web API that the sink knows. Names of fields and errors are those of its documentation.
+// apiMethods are the methods of Slack's Web API that the sink supports. Names of fields and errors are those of its
+// documentation.
 var apiMethods = []string{"auth.test", "chat.postMessage", "chat.update"}
 
-// apiMethod returns the method that a path ends with.
+// apiMethod returns the method at the end of a path.
 func apiMethod(r *http.Request) (string, bool) {
 	method := path.Base(r.URL.Path)
 	return method, slices.Contains(apiMethods, method)
 }
 
-// apiAnswer is what every method answers.
+// apiAnswer is the response of every method.
 type apiAnswer struct {
 	OK      bool   `json:"ok"`
 	Error   string `json:"error,omitempty"`
@@ -27,10 +28,10 @@ type apiAnswer struct {
 	TS      string `json:"ts,omitempty"`
 }
 
-// apiChannel is the ID of every channel here: posts name a channel, answers and updates have its ID.
+// apiChannel is the ID of every channel: posts use the channel's name, responses and updates its ID.
 const apiChannel = "C0SIGHTGLASS"
 
-// serveAPI answers with status 200 and JSON, errors too, as the Web API does.
+// serveAPI answers with status 200 and JSON, for errors too, as the Web API does.
 func (s *Sink) serveAPI(w http.ResponseWriter, r *http.Request, method string) {
 	answer := s.callAPI(w, r, method)
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
@@ -55,7 +56,7 @@ func (s *Sink) callAPI(w http.ResponseWriter, r *http.Request, method string) ap
 	return apiAnswer{OK: true, Channel: apiChannel, TS: m.TS}
 }
 
-// place names a new message, or finds the one that is changed.
+// place assigns the timestamp of a new message, or finds the message to update.
 func (s *Sink) place(m *Message, method string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,10 +1,11 @@
-// Package slack stands in for Slack where there is none: on a developer's machine, in the demo and in
-// tests. Input: the requests Alertmanager sends to an incoming webhook. Output:
-// Slack's answers, the accepted messages, and their text for a terminal. The Sink owns the messages it
-// accepted and keeps the last few of them only.
+// Package slack simulates Slack on a developer's machine, in the demo and in tests.
 //
-// Limits and error words are those of Slack's documentation of incoming webhooks and of message
-// attachments, so that a template which passes here is one that Slack takes.
+// Input: the requests that Alertmanager sends to an incoming webhook, and posts and updates by the Web API. Output: Slack's
+// responses, the accepted messages, and their text for a terminal. State: the Sink keeps the last accepted messages in
+// memory. It never sends anything to Slack.
+//
+// Limits and error codes are those of Slack's documentation of incoming webhooks and of message attachments, so that Slack
+// accepts what passes here.
 package slack
 
 import (
@@ -18,7 +19,7 @@ import (
 	"unicode/utf8"
 )
 
-// Slack's limits, in characters where a text is meant.
+// Slack's limits; those of texts are in characters.
 const (
 	maxMessageText    = 40_000 // "text" of a message.
 	maxAttachments    = 100    // Beyond them Slack answers too_many_attachments.
@@ -31,14 +32,14 @@ const (
 
 // Message is one message posted to an incoming webhook.
 type Message struct {
-	// Seq counts the messages a Sink accepted, from 1; a caller that wants the next message of a kind asks
-	// for one with a greater Seq than the last.
+	// Seq numbers the messages that a Sink accepted, from 1. To wait for the next message of a kind, ask for one with a
+	// greater Seq than the last.
 	Seq int `json:"-"`
 	// Received is when the Sink accepted the message.
 	Received time.Time `json:"-"`
-	// Path is the path of the webhook's URL. With a webhook for each channel it tells them apart.
+	// Path is the path of the webhook's URL. It distinguishes the webhooks of channels.
 	Path string `json:"-"`
-	// TS names a message that was posted through the Web API, and Updates is how often it was changed since.
+	// TS identifies a message posted through the Web API, and Updates counts its updates.
 	TS      string `json:"ts"`
 	Updates int    `json:"-"`
 
@@ -48,7 +49,7 @@ type Message struct {
 	Attachments []Attachment `json:"attachments"`
 }
 
-// Attachment is a block of a message with a coloured bar at its left.
+// Attachment is a block of a message with a coloured bar on the left.
 type Attachment struct {
 	Title     string   `json:"title"`
 	TitleLink string   `json:"title_link"`
@@ -69,7 +70,7 @@ type Field struct {
 	Short bool   `json:"short"`
 }
 
-// Action is a button. Without an app behind the webhook only buttons with a URL do anything.
+// Action is a button. Without an app behind the webhook, only buttons with a URL work.
 type Action struct {
 	Type  string `json:"type"`
 	Text  string `json:"text"`
@@ -78,7 +79,7 @@ type Action struct {
 	Name  string `json:"name"`
 }
 
-// An Error is a refusal in Slack's words: Code is the body of its answer, Detail what it does not tell.
+// An Error is a rejection by Slack: Code is the body of the response, Detail an explanation that Slack does not give.
 type Error struct {
 	Code   string
 	Detail string
@@ -87,7 +88,7 @@ type Error struct {
 // Error implements error.
 func (e *Error) Error() string { return e.Code + ": " + e.Detail }
 
-// Parse reads the body of a webhook request and checks it as Slack would. Every error is an *Error.
+// Parse decodes the body of a webhook request and checks it as Slack does. Every error is an *Error.
 func Parse(body []byte) (Message, error) {
 	var m Message
 	if err := json.Unmarshal(body, &m); err != nil {
@@ -166,7 +167,7 @@ func checkLength(name, s string, limit int) error {
 	return nil
 }
 
-// checkURL accepts an empty URL: Slack does not refuse a button or a title without one.
+// checkURL accepts an empty URL, since Slack does not reject a button or a title without one.
 func checkURL(name, s string) error {
 	if s == "" {
 		return nil
@@ -187,8 +188,8 @@ func checkURL(name, s string) error {
 	return nil
 }
 
-// Buttons returns the buttons Slack shows. It drops, without an error, a link button whose URL is empty or
-// names a bare host such as http://alertmanager:9093.
+// Buttons returns the buttons that Slack shows. Slack silently drops a link button with an empty URL or a bare host such as
+// http://alertmanager:9093.
 func (a Attachment) Buttons() []Action {
 	var shown []Action
 	for _, action := range a.Actions {

@@ -8,13 +8,13 @@ import (
 	"github.com/rivo/uniseg"
 )
 
-// minWidth keeps a tiny or unknown terminal from breaking every word.
+// minWidth is the minimum width, so that a narrow or unknown terminal does not break every word.
 const minWidth = 20
 
-// Render returns the message as text for a terminal of the given width: channel, then each attachment behind a bar
-// with its title, text, fields and buttons. URLs of buttons are never broken, so that they can be copied.
-// With ansi the bar has the attachment's colour and bold is bold. The text has no control characters but
-// those, whatever the message holds.
+// Render returns the message as text for a terminal of the given width: the channel, then each attachment behind a bar with
+// its title, text, fields and buttons. URLs of buttons are never broken, so that they can be copied. With ansi, the bar has
+// the attachment's colour, and bold text is bold. Apart from these escape sequences the text has no control characters,
+// whatever the message contains.
 func (m Message) Render(width int, ansi bool) string {
 	p := printer{width: max(width, minWidth) - 2, ansi: ansi}
 	if m.Channel != "" {
@@ -59,8 +59,8 @@ func (p *printer) attachment(a Attachment) {
 	}
 }
 
-// mrkdwn appends a marked-up text, line by line. Bold is applied after wrapping, word by word, so that the
-// escape sequences do not count as width and no line ends inside of one.
+// mrkdwn appends text with Slack's markup, line by line. Bold is applied after wrapping, word by word, so that escape
+// sequences do not count as width and no line ends inside one.
 func (p *printer) mrkdwn(prefix, s string) {
 	for _, paragraph := range strings.Split(s, "\n") {
 		for _, line := range wrap(plain(boldMark.ReplaceAllStringFunc(clean(paragraph), markBold)), p.width) {
@@ -69,13 +69,13 @@ func (p *printer) mrkdwn(prefix, s string) {
 	}
 }
 
-// Bold words are framed by these two private-use runes, which clean removes from everything else.
+// Bold words are enclosed in these two private-use runes, which clean removes from all other text.
 const (
 	boldOn  = '\uE000'
 	boldOff = '\uE001'
 )
 
-// boldMark finds *bold* that stands on its own, as Slack does: not the stars of 2*3*4.
+// boldMark matches *bold* as a word of its own, as Slack does, and not the asterisks of 2*3*4.
 var boldMark = regexp.MustCompile(`(^|[\s(])\*[^*\s](?:[^*]*[^*\s])?\*`)
 
 func markBold(match string) string {
@@ -115,11 +115,11 @@ func colorCode(color string) string {
 	}
 }
 
-// token is what Slack reads between angle brackets: a link, a date, a mention.
+// token matches what Slack interprets between angle brackets: a link, a date, a mention.
 var token = regexp.MustCompile(`<([^<>|]+)(?:\|([^<>]*))?>`)
 
-// plain reduces Slack's markup to text: the label of a link followed by its address, the fallback of a
-// date, the name of a mention; code marks go, entities are undone.
+// plain converts Slack's markup to text: the label of a link followed by its address, the fallback of a date, the name of a
+// mention. It removes code marks and decodes entities.
 func plain(s string) string {
 	s = token.ReplaceAllStringFunc(s, func(match string) string {
 		part := token.FindStringSubmatch(match)
@@ -147,14 +147,14 @@ func firstOf(a, b string) string {
 	return b
 }
 
-// unescaper undoes the three entities in one pass, so that &amp;lt; becomes &lt; and not <.
+// unescaper decodes the three entities in one pass, so that &amp;lt; becomes &lt; and not <.
 var unescaper = strings.NewReplacer("&amp;", "&", "&lt;", "<", "&gt;", ">")
 
-// Unescape undoes the entities in which Slack wants its three control characters.
+// Unescape decodes the entities that Slack requires for its three control characters.
 func Unescape(s string) string { return unescaper.Replace(s) }
 
-// clean removes what a terminal would obey, control and format characters, and with them broken UTF-8
-// and the private runes that stand for bold here.
+// clean removes characters with an effect on a terminal (control and format characters), invalid UTF-8, and the private runes
+// that mark bold.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co) || r == unicode.ReplacementChar {
@@ -164,8 +164,8 @@ func clean(s string) string {
 	}, s)
 }
 
-// wrap breaks a line at spaces into lines of at most width cells; a longer word stands on a line of its
-// own. Continuation lines keep the indentation of the first.
+// wrap breaks a line at spaces into lines of at most width cells. A longer word is a line of its own. Continuation lines have
+// the indentation of the first.
 func wrap(s string, width int) []string {
 	body := strings.TrimLeft(s, " ")
 	indent := strings.Repeat(" ", min(len(s)-len(body), width/2))
@@ -184,7 +184,7 @@ func wrap(s string, width int) []string {
 	return append(lines, line)
 }
 
-// cells is the width of a string on a terminal: two for a wide character, none for a mark.
+// cells returns the width of a string on a terminal: two for a wide character, none for a combining mark.
 func cells(s string) int {
 	return uniseg.StringWidth(strings.NewReplacer(string(boldOn), "", string(boldOff), "").Replace(s))
 }

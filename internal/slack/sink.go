@@ -11,16 +11,17 @@ import (
 	"time"
 )
 
-// maxBody is far above what a message within Slack's limits needs, and small enough for a hostile sender.
+// maxBody bounds a request. It is far above the size of a message within Slack's limits.
 const maxBody = 1 << 20
 
-// Sink is an incoming webhook, and the part of the Web API that posts and changes messages. It keeps the last messages it accepted. It is safe for concurrent use.
+// Sink is an incoming webhook, and the methods of the Web API that post and update messages. It keeps the last accepted
+// messages. It is safe for concurrent use.
 type Sink struct {
 	capacity int
 	now      func() time.Time
 
 	mu        sync.Mutex
-	messages  []Message // The oldest first, at most capacity of them.
+	messages  []Message // oldest first, at most capacity
 	accepted  int
 	posted    int           // through the Web API
 	rejection error         // The last one.
@@ -37,7 +38,7 @@ func NewSink(capacity int) (*Sink, error) {
 	return &Sink{capacity: capacity, now: time.Now, changed: make(chan struct{})}, nil
 }
 
-// ServeHTTP answers as Slack does: a webhook "ok", or an error word with status 400; the Web API in JSON (see api.go).
+// ServeHTTP answers as Slack does: a webhook gets "ok", or an error code with status 400; the Web API gets JSON (see api.go).
 func (s *Sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
@@ -55,7 +56,7 @@ func (s *Sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, slackErr.Code, http.StatusBadRequest)
 		return
 	}
-	// Alertmanager takes nothing but these two bytes for a success, so no newline may follow.
+	// Alertmanager accepts only these two bytes as success, so no newline may follow.
 	_, _ = io.WriteString(w, "ok")
 }
 
@@ -77,7 +78,7 @@ func (s *Sink) record(m Message, err error) {
 	} else {
 		s.accepted++
 		m.Seq, m.Received = s.accepted, s.now()
-		if m.TS != "" { // Of an update: the message moves to the end.
+		if m.TS != "" { // An updated message moves to the end.
 			s.messages = slices.DeleteFunc(s.messages, func(o Message) bool { return o.TS == m.TS })
 		}
 		if len(s.messages) == s.capacity {
@@ -89,22 +90,22 @@ func (s *Sink) record(m Message, err error) {
 	s.changed = make(chan struct{})
 }
 
-// Messages returns the messages still kept, the oldest first.
+// Messages returns the kept messages, oldest first.
 func (s *Sink) Messages() []Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.messages)
 }
 
-// LastRejection returns why the last refused request was refused, or nil if none was.
+// LastRejection returns the reason of the last rejected request, or nil.
 func (s *Sink) LastRejection() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.rejection
 }
 
-// Wait returns the oldest kept message that matches, waiting for one until ctx ends. Its error names the
-// last rejection: a message that Slack refuses is the usual reason why none arrives.
+// Wait returns the oldest kept message that matches. It waits for one until ctx ends. Its error includes the last rejection,
+// which is the usual reason why no message arrives.
 func (s *Sink) Wait(ctx context.Context, match func(Message) bool) (Message, error) {
 	for {
 		s.mu.Lock()

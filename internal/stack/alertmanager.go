@@ -20,19 +20,19 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// AlertmanagerConfig is what a stack changes of a configuration made for production.
+// AlertmanagerConfig has the changes that a stack makes to a production configuration.
 type AlertmanagerConfig struct {
-	// Files holds alertmanager.yaml and the templates it names.
+	// Files has alertmanager.yaml and its templates.
 	Files fs.FS
-	// SlackURL is where Slack messages go. Each receiver posts to a path below it that is the base name of
-	// its api_url_file, which shows that every receiver has the webhook meant for it.
+	// SlackURL is the target of Slack messages. Each receiver posts to a path below it, the base name of its api_url_file, so
+	// that tests can check that every receiver uses its own webhook.
 	SlackURL string
-	// ResponderURL is where the receiver "responder" posts to, with ResponderToken; without them the receiver and its
-	// routes are left out.
+	// ResponderURL is the target of the receiver "responder", with ResponderToken. Without them the receiver and its routes
+	// are left out.
 	ResponderURL, ResponderToken string
-	// SpeedUp divides every time the configuration waits for; 1 by default.
+	// SpeedUp divides all times of the configuration; 1 by default.
 	SpeedUp float64
-	// ExternalURL stands in links; the server's own address by default.
+	// ExternalURL is used in links; by default it is the server's own address.
 	ExternalURL string
 }
 
@@ -56,7 +56,7 @@ type Alertmanager struct {
 	Server
 }
 
-// StartAlertmanager starts the server and returns when it takes alerts.
+// StartAlertmanager starts the server and returns when it accepts alerts.
 func (s *Stack) StartAlertmanager(ctx context.Context, cfg AlertmanagerConfig) (*Alertmanager, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func (s *Stack) StartAlertmanager(ctx context.Context, cfg AlertmanagerConfig) (
 				"--web.listen-address=" + address,
 				"--web.external-url=" + externalURL,
 				"--web.route-prefix=/",
-				"--cluster.listen-address=", // One server has no peers to talk to.
+				"--cluster.listen-address=", // A single server needs no cluster.
 			},
 			ReadyURL: "http://" + address + "/-/ready",
 		}
@@ -109,8 +109,8 @@ func writeAlertmanager(dir string, cfg AlertmanagerConfig) error {
 	return os.WriteFile(main, content, 0o644)
 }
 
-// rewriteAlertmanager divides the times and points the secrets at files that hold the stand-in's URL.
-// Everything else stays, so that what is tested is what is shipped.
+// rewriteAlertmanager divides the times and replaces the secrets' files with files that have the simulated Slack's URL. All
+// other settings stay, so that tests cover the shipped configuration.
 func rewriteAlertmanager(content []byte, secrets string, cfg AlertmanagerConfig) ([]byte, error) {
 	var doc map[string]any
 	if err := yaml.Unmarshal(content, &doc); err != nil {
@@ -129,7 +129,7 @@ func rewriteAlertmanager(content []byte, secrets string, cfg AlertmanagerConfig)
 			if err != nil {
 				return "", err
 			}
-			// Alertmanager knows nothing shorter than a millisecond and refuses an interval of none.
+			// Alertmanager supports no duration below a millisecond and rejects an interval of zero.
 			d = max(d/model.Duration(time.Millisecond), 1)
 			d = max(model.Duration(float64(d)/cfg.SpeedUp), 1) * model.Duration(time.Millisecond)
 			return d.String(), nil
@@ -155,10 +155,10 @@ func rewriteAlertmanager(content []byte, secrets string, cfg AlertmanagerConfig)
 	return yaml.Marshal(doc)
 }
 
-// responder is the name of the receiver that is a machine, and of its host.
+// responder is the name of the responder's receiver and of its host.
 const responder = "responder"
 
-// leaveOut removes a receiver and the routes that lead to it from the top of the tree.
+// leaveOut removes a receiver and its top-level routes.
 func leaveOut(doc map[string]any, receiver string) {
 	filter := func(in map[string]any, list, key string) {
 		items, _ := in[list].([]any)
@@ -173,7 +173,7 @@ func leaveOut(doc map[string]any, receiver string) {
 	}
 }
 
-// rewrite replaces the string values of all mappings below node.
+// rewrite replaces the string values in all mappings below node.
 func rewrite(node any, replace func(key, value string) (string, error)) error {
 	switch node := node.(type) {
 	case []any:
@@ -201,7 +201,7 @@ func rewrite(node any, replace func(key, value string) (string, error)) error {
 	return nil
 }
 
-// Alert is an alert as posted to Alertmanager.
+// Alert is an alert to post to Alertmanager.
 type Alert struct {
 	Labels      map[string]string `json:"labels"`
 	Annotations map[string]string `json:"annotations,omitempty"`
@@ -209,7 +209,7 @@ type Alert struct {
 	EndsAt      time.Time         `json:"endsAt,omitzero"`
 }
 
-// AlertStatus is an alert as Alertmanager holds it.
+// AlertStatus is an alert in Alertmanager.
 type AlertStatus struct {
 	Alert
 	Fingerprint string `json:"fingerprint"`
@@ -234,13 +234,13 @@ func (a *Alertmanager) Post(ctx context.Context, alerts ...Alert) error {
 	return a.call(ctx, http.MethodPost, "/api/v2/alerts", body, nil)
 }
 
-// Alerts returns the alerts Alertmanager holds that match all the given matchers, such as severity="info",
-// whether they are sent, inhibited, silenced or muted; one on several routes comes once for each.
+// Alerts returns the alerts in Alertmanager that match all given matchers, such as severity="info": sent, inhibited, silenced
+// and muted ones. An alert on several routes is returned once for each.
 func (a *Alertmanager) Alerts(ctx context.Context, matchers ...string) ([]AlertStatus, error) {
 	var groups []struct {
 		Alerts []AlertStatus `json:"alerts"`
 	}
-	// The plain list of alerts does not tell which are muted.
+	// The endpoint without groups does not report muted alerts.
 	query := url.Values{"filter": matchers}.Encode()
 	if err := a.call(ctx, http.MethodGet, "/api/v2/alerts/groups?"+query, nil, &groups); err != nil {
 		return nil, err

@@ -20,11 +20,11 @@ const (
 	logTailBytes       = 2048
 )
 
-// ProcessConfig says what to run and how to tell that it is ready.
+// ProcessConfig describes a process and how to detect that it is ready.
 type ProcessConfig struct {
-	// Name stands in errors.
+	// Name is used in errors.
 	Name string
-	// Path is the binary, Args are its arguments, Env is added to this process's own environment.
+	// Path is the binary and Args its arguments. Env is added to this process's environment.
 	Path string
 	Args []string
 	Env  []string
@@ -32,7 +32,7 @@ type ProcessConfig struct {
 	LogFile string
 	// ReadyURL answers a GET with 200 once the process is ready.
 	ReadyURL string
-	// StopTimeout is how long Stop waits after SIGTERM before it kills; 10 seconds by default.
+	// StopTimeout is the wait after SIGTERM until Stop kills the process; 10 seconds by default.
 	StopTimeout time.Duration
 }
 
@@ -50,16 +50,16 @@ func (c ProcessConfig) validate() error {
 	return nil
 }
 
-// Process is a running child. On Linux the kernel kills it when this process dies, however it dies.
+// Process is a running child process. On Linux the kernel kills it when this process ends.
 type Process struct {
 	cfg  ProcessConfig
 	cmd  *exec.Cmd
-	done chan struct{} // Closed after the child has ended and err is set.
+	done chan struct{} // closed after the child has ended and err is set
 	err  error
 }
 
-// StartProcess starts a child and returns when it is ready. When it ends before that, or ctx does, the
-// error has the tail of its log.
+// StartProcess starts a child and returns when it is ready. If the child or ctx ends before that, the error has the end of
+// its log.
 func StartProcess(ctx context.Context, cfg ProcessConfig) (*Process, error) {
 	p, err := Launch(cfg)
 	if err != nil {
@@ -94,8 +94,8 @@ func Launch(cfg ProcessConfig) (*Process, error) {
 
 	started := make(chan error)
 	go func() {
-		// The kernel takes the end of the starting thread for the end of the parent, so that thread has to
-		// live as long as the child.
+		// The kernel takes the end of the starting thread for the end of the parent, so this thread must exist as long as the
+		// child.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -104,7 +104,7 @@ func Launch(cfg ProcessConfig) (*Process, error) {
 			return
 		}
 		p.err = cmd.Wait()
-		p.signalGroup(syscall.SIGKILL) // What the child started and left behind.
+		p.signalGroup(syscall.SIGKILL) // Kill processes that the child has left behind.
 		close(p.done)
 	}()
 	if err := <-started; err != nil {
@@ -146,13 +146,13 @@ func ready(ctx context.Context, url string) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// PID is the process id of the child.
+// PID returns the process ID of the child.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Done is closed when the child has ended, by itself or by Stop.
+// Done returns a channel that is closed when the child has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// exit is why the child ended; only valid once done is closed.
+// exit returns why the child ended. It is valid only after done is closed.
 func (p *Process) exit() error {
 	if p.err == nil {
 		return errors.New("exit status 0")
@@ -160,7 +160,7 @@ func (p *Process) exit() error {
 	return p.err
 }
 
-// LogTail returns the last lines of the child's output, for error messages.
+// LogTail returns the last lines of the child's output, for errors.
 func (p *Process) LogTail() string {
 	f, err := os.Open(p.cfg.LogFile)
 	if err != nil {
@@ -176,19 +176,19 @@ func (p *Process) LogTail() string {
 	n, _ := f.ReadAt(tail, start)
 	text := string(tail[:n])
 	if _, lines, cut := strings.Cut(text, "\n"); cut && start > 0 {
-		text = lines // The first line is most likely not whole.
+		text = lines // The first line is probably truncated.
 	}
 	return strings.TrimSpace(text)
 }
 
-// Kill ends the child and everything it started at once, as a crash would, and waits until it is gone.
+// Kill kills the child and all its descendants, like a crash, and waits until they have ended.
 func (p *Process) Kill() {
 	p.signalGroup(syscall.SIGKILL)
 	<-p.done
 }
 
-// Stop asks the child to end, kills it and everything it started when it does not, and returns once it is
-// gone. It is an error if the child had to be killed, or had ended with an error before.
+// Stop sends SIGTERM to the child and returns when it has ended. After the timeout it kills the child and its descendants. It
+// returns an error if it had to kill, or if the child had ended with an error before.
 func (p *Process) Stop() error {
 	select {
 	case <-p.done:
@@ -198,7 +198,7 @@ func (p *Process) Stop() error {
 		return nil
 	default:
 	}
-	// Only the child itself is asked: it knows in which order to end what it started.
+	// Only the child gets the signal: it stops its own children in the right order.
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	timeout := time.NewTimer(p.cfg.StopTimeout)
 	defer timeout.Stop()
@@ -211,5 +211,5 @@ func (p *Process) Stop() error {
 	}
 }
 
-// signalGroup ignores errors: the only possible one says that the group is gone.
+// signalGroup ignores errors: the only possible one means that the group has ended.
 func (p *Process) signalGroup(sig syscall.Signal) { _ = syscall.Kill(-p.PID(), sig) }

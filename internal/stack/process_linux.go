@@ -2,8 +2,8 @@ package stack
 
 import "syscall"
 
-// childAttributes puts the child into a group of its own, to be killed as a whole and to be spared the
-// terminal's Ctrl-C, and has the kernel kill it when its parent dies, be it by kill -9.
+// childAttributes starts the child in a process group of its own, so that the group can be killed, and Ctrl-C in the terminal
+// does not reach it. The kernel kills the child when its parent ends, even by kill -9.
 func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -4,8 +4,8 @@ package stack
 
 import "syscall"
 
-// childAttributes puts the child into a group of its own, to be killed as a whole and to be spared the
-// terminal's Ctrl-C. Only Linux can tie the child's life to its parent's.
+// childAttributes starts the child in a process group of its own, so that the group can be killed, and Ctrl-C in the terminal
+// does not reach it. Only Linux can end a child together with its parent.
 func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }

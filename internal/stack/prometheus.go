@@ -17,23 +17,23 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// PrometheusConfig is what of Prometheus's configuration the demo and the tests choose.
+// PrometheusConfig has the settings of Prometheus that the demo and tests choose.
 type PrometheusConfig struct {
-	// Address is host:port to listen on; a free one by default.
+	// Address is the host:port to listen on; by default a free port.
 	Address string
 	Targets []ScrapeTarget
 	// RuleFiles are absolute paths or globs.
 	RuleFiles []string
-	// Alertmanager is host:port; alerts stay inside Prometheus without it.
+	// Alertmanager is a host:port. Without it, alerts are not sent.
 	Alertmanager string
-	// ScrapeInterval and EvaluationInterval must be given.
+	// ScrapeInterval and EvaluationInterval are required.
 	ScrapeInterval     time.Duration
 	EvaluationInterval time.Duration
-	// LookbackDelta is how old a sample a query still finds; Prometheus's default is 5 minutes.
+	// LookbackDelta is the maximum age of a sample in a query; Prometheus's default is 5 minutes.
 	LookbackDelta time.Duration
-	// ResendDelay is the time between two sendings of the same alert; Prometheus's default is 1 minute.
+	// ResendDelay is the minimum time before an alert is sent again; Prometheus's default is 1 minute.
 	ResendDelay time.Duration
-	// Retention is one year by default, so that backfilled history stays.
+	// Retention is one year by default, so that backfilled history is kept.
 	Retention      time.Duration
 	ExternalLabels map[string]string
 }
@@ -55,7 +55,7 @@ func (c *PrometheusConfig) complete() error {
 	return nil
 }
 
-// The part of Prometheus's configuration file that we write.
+// The used fields of Prometheus's configuration file.
 type (
 	prometheusFile struct {
 		Global        globalSection  `yaml:"global"`
@@ -112,9 +112,9 @@ type Prometheus struct {
 
 func (s *Stack) prometheusData() string { return filepath.Join(s.dir, "prometheus-data") }
 
-// BackfillOpenMetrics puts history into Prometheus's storage: samples with timestamps in the OpenMetrics
-// format, ending with # EOF. It must be called before StartPrometheus, and every sample must be older than
-// the first scrape, since a server takes nothing older than its newest block.
+// BackfillOpenMetrics writes history into Prometheus's storage: samples with timestamps in the OpenMetrics format, ending
+// with # EOF. Call it before StartPrometheus. Every sample must be older than the first scrape, because a server rejects
+// samples older than its newest block.
 func (s *Stack) BackfillOpenMetrics(ctx context.Context, r io.Reader) error {
 	s.mu.Lock()
 	started := s.prometheus
@@ -131,7 +131,7 @@ func (s *Stack) BackfillOpenMetrics(ctx context.Context, r io.Reader) error {
 	if err := errors.Join(err, input.Close()); err != nil {
 		return fmt.Errorf("backfill: write the samples: %w", err)
 	}
-	// Blocks of the default two hours would make hundreds of folders of a month, each slow to write and open.
+	// Blocks of the default two hours would make hundreds of folders for a month, each slow to write and open.
 	//nolint:gosec // Running the tools it was given is what this package is for.
 	cmd := exec.CommandContext(ctx, s.tools.Promtool, "tsdb", "create-blocks-from", "--max-block-duration=30d",
 		"openmetrics", "--quiet", input.Name(), s.prometheusData())
@@ -141,8 +141,7 @@ func (s *Stack) BackfillOpenMetrics(ctx context.Context, r io.Reader) error {
 	return nil
 }
 
-// StartPrometheus starts the server, with exemplar storage on, and returns when it answers queries. A
-// stack has one.
+// StartPrometheus starts the server with exemplar storage, and returns when it answers queries. A stack has one Prometheus.
 func (s *Stack) StartPrometheus(ctx context.Context, cfg PrometheusConfig) (*Prometheus, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
@@ -192,7 +191,7 @@ func (s *Stack) StartPrometheus(ctx context.Context, cfg PrometheusConfig) (*Pro
 	return &Prometheus{Server: server, API: v1.NewAPI(client)}, nil
 }
 
-// Query evaluates an expression now; a scalar comes back as a vector of one.
+// Query evaluates an expression now. A scalar is returned as a vector with one sample.
 func (p *Prometheus) Query(ctx context.Context, expr string) (model.Vector, error) {
 	value, _, _, err := p.API.Query(ctx, expr, time.Time{})
 	if err != nil {
@@ -208,10 +207,10 @@ func (p *Prometheus) Query(ctx context.Context, expr string) (model.Vector, erro
 	}
 }
 
-// watchdog fires always.
+// watchdog is the alert that always fires.
 const watchdog = "SightglassWatchdog"
 
-// Alerts returns the alerts that are pending or firing, with their state, less the watchdog.
+// Alerts returns the pending and firing alerts except the watchdog.
 func (p *Prometheus) Alerts(ctx context.Context) ([]v1.Alert, error) {
 	result, err := p.API.Alerts(ctx)
 	if err != nil {

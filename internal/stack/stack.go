@@ -1,10 +1,9 @@
-// Package stack runs the real monitoring stack on loopback, for the demo and for end-to-end tests:
-// Prometheus, Alertmanager, exporters, and a stand-in for Slack.
+// Package stack runs the real monitoring stack on loopback, for the demo and for end-to-end tests: Prometheus, Alertmanager,
+// exporters, and a simulated Slack.
 //
-// Input: typed options, from which it writes the configuration files. Output: the
-// addresses of what runs, and clients to ask Prometheus and Alertmanager. A Stack owns its working
-// directory and every process it started: Close ends them all, and on Linux they also end when this
-// process is killed.
+// Input: typed options, from which it writes the configuration files. Output: the addresses of the servers, and clients for
+// Prometheus and Alertmanager. State: a working directory and all started processes. Close ends the processes; on Linux they
+// also end when this process is killed. It never runs programs other than those in its options.
 package stack
 
 import (
@@ -23,11 +22,10 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/slack"
 )
 
-// portAttempts bounds the retries when another program takes a port between our finding it free and the
-// child's opening it.
+// portAttempts bounds the retries when another program takes a port between finding it free and the child's opening it.
 const portAttempts = 3
 
-// Tools are the paths of the binaries a stack runs. Only those that are started have to be given.
+// Tools are the paths of the binaries. Only those of started servers are needed.
 type Tools struct {
 	Prometheus   string
 	Promtool     string
@@ -49,11 +47,11 @@ func FindTools(dir string) (Tools, error) {
 	return tools, nil
 }
 
-// Config is what a Stack needs.
+// Config configures a Stack.
 type Config struct {
 	Tools Tools
-	// Dir receives configuration, data and logs, and stays after Close. Without it a temporary folder is
-	// used, which Close removes.
+	// Dir receives configuration, data and logs, and is kept after Close. By default a temporary folder is used, which Close
+	// removes.
 	Dir string
 }
 
@@ -64,11 +62,11 @@ type Stack struct {
 	temporary bool
 
 	mu         sync.Mutex
-	closers    []func() error // In the order of starting.
+	closers    []func() error // in the order of starting
 	prometheus bool           // Whether Prometheus was started.
 }
 
-// New returns a stack in which nothing runs yet.
+// New returns a stack without running processes.
 func New(cfg Config) (*Stack, error) {
 	s := &Stack{tools: cfg.Tools, dir: cfg.Dir}
 	if cfg.Dir == "" {
@@ -79,7 +77,7 @@ func New(cfg Config) (*Stack, error) {
 		s.dir, s.temporary = dir, true
 		return s, nil
 	}
-	// Children resolve paths from their own configuration files, so ours have to be absolute.
+	// Children resolve paths relative to their own configuration files, so these must be absolute.
 	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("resolve the working directory: %w", err)
@@ -91,10 +89,10 @@ func New(cfg Config) (*Stack, error) {
 	return s, nil
 }
 
-// Dir is the working directory; logs are in <dir>/<name>.log.
+// Dir returns the working directory; logs are in <dir>/<name>.log.
 func (s *Stack) Dir() string { return s.dir }
 
-// Close ends everything, the last started first, and removes a temporary working directory.
+// Close stops all processes, the last started first, and removes a temporary working directory.
 func (s *Stack) Close() error {
 	s.mu.Lock()
 	closers := s.closers
@@ -123,12 +121,12 @@ type Server struct {
 	Address string
 }
 
-// URL is the root of the server.
+// URL returns the base URL of the server.
 func (s Server) URL() string { return "http://" + s.Address }
 
-// ExporterConfig describes a binary that follows the flags and endpoints of our exporters.
+// ExporterConfig describes a binary with the flags and endpoints of Sightglass's exporters.
 type ExporterConfig struct {
-	// Name is unique within a stack: it names the log file.
+	// Name is unique within a stack and is the name of the log file.
 	Name string
 	Path string
 	Args []string
@@ -146,8 +144,8 @@ func (s *Stack) StartExporter(ctx context.Context, cfg ExporterConfig) (Server, 
 	})
 }
 
-// StartSlack starts a stand-in for Slack that keeps the last capacity messages; the URL is that of its
-// incoming webhooks, every path below it being one.
+// StartSlack starts a simulated Slack that keeps the last capacity messages. The URL is that of its incoming webhooks: each
+// path below it is a webhook.
 func (s *Stack) StartSlack(ctx context.Context, capacity int) (sink *slack.Sink, url string, err error) {
 	if sink, err = slack.NewSink(capacity); err != nil {
 		return nil, "", err
@@ -162,12 +160,12 @@ func (s *Stack) StartSlack(ctx context.Context, capacity int) (sink *slack.Sink,
 	return sink, "http://" + listener.Addr().String(), nil
 }
 
-// serve starts a child on a free port, which configure puts into its arguments.
+// serve starts a child on a free port. configure adds the port to its arguments.
 func (s *Stack) serve(ctx context.Context, configure func(address string) ProcessConfig) (Server, error) {
 	return s.serveAt(ctx, "", configure)
 }
 
-// serveAt is serve at an address, or at a free one where that is empty.
+// serveAt is serve at a given address, or at a free one if it is empty.
 func (s *Stack) serveAt(ctx context.Context, fixed string, configure func(address string) ProcessConfig) (Server, error) {
 	for attempt := 1; ; attempt++ {
 		address := fixed
@@ -198,7 +196,7 @@ func listen(ctx context.Context) (net.Listener, error) {
 	return listener, nil
 }
 
-// FreeAddress finds a loopback address that nobody listens on, for a server that cannot be told to take any.
+// FreeAddress returns a free loopback address, for a server that cannot choose one itself.
 func FreeAddress(ctx context.Context) (string, error) {
 	listener, err := listen(ctx)
 	if err != nil {

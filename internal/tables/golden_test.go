@@ -133,7 +133,7 @@ func TestGoldenSQL(t *testing.T) {
 			record("sample of two windows", func() error {
 				var asked []SampleField
 				for _, c := range schema {
-					asked = append(asked, SampleField{c.Name, fields[c.Name]})
+					asked = append(asked, SampleField{Column: c.Name, Layout: fields[c.Name]})
 				}
 				_, err := s.Sample(t.Context(), orders, schema, []Window{window, {From: window.From.AddDate(0, 0, -7), To: window.To.AddDate(0, 0, -7)}}, asked, 0.25, 1000, asOf)
 				return err

@@ -12,10 +12,11 @@ import (
 )
 
 // SampleField selects what a sample contains of a column: its value if it is counted by category, its bin if it has another layout, and
-// without a layout only whether it is missing.
+// without a layout only whether it is missing, unless Group asks for the value all the same.
 type SampleField struct {
 	Column string
 	Layout *binning.Layout
+	Group  bool
 }
 
 // Sampled is a random sample of rows. For numbers it contains bins, not values.
@@ -143,9 +144,9 @@ func (s *Source) sampleQuery(ctx context.Context, r Relation, schema []Column, w
 		of := SampledField{SampleField: f, Names: missingOrThere}
 		name := d.identifier(f.Column)
 		switch {
-		case f.Layout == nil:
+		case f.Layout == nil && !f.Group:
 			exprs = append(exprs, "CASE WHEN "+name+" IS NULL THEN 0 ELSE 1 END")
-		case f.Layout.Kind == binning.Categorical:
+		case f.Layout == nil || f.Layout.Kind == binning.Categorical:
 			_, text := categoryOf(d, name, schema[i].Class)
 			of.Names, of.Values = []string{binning.Null}, true
 			exprs = append(exprs, text)
@@ -263,7 +264,7 @@ func (q *Sampled) condition(c Among) string {
 		switch {
 		case code == 0:
 			parts = append(parts, name+" IS NULL")
-		case f.Layout == nil:
+		case f.Layout == nil && !f.Group:
 			parts = append(parts, name+" IS NOT NULL")
 		case f.Values:
 			texts = append(texts, d.text(f.Names[code]))

@@ -344,6 +344,9 @@ type Column struct {
 	text bool
 }
 
+// Partition reports whether the names of folders hold the column's values.
+func (c Column) Partition() bool { return c.partition }
+
 // ErrNoColumn means that a column named in the configuration does not exist.
 var ErrNoColumn = errors.New("no such column")
 

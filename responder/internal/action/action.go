@@ -32,8 +32,8 @@ const (
 
 // Results of an action.
 const (
-	Succeed     = "succeeded"   // the target says so
-	Fail        = "failed"      // the target says so
+	Succeed     = "succeeded"   // reported by the target
+	Fail        = "failed"      // reported by the target
 	Rejected    = "rejected"    // the target refuses it permanently
 	Undelivered = "undelivered" // the target did not accept it in time
 	TimedOut    = "timed_out"   // the target accepted it and it did not end in time

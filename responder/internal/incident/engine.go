@@ -37,6 +37,7 @@ type Engine struct {
 	cfg     atomic.Pointer[Config]
 	reading atomic.Pointer[lineage.Reading]
 	asks    atomic.Bool // whether a Prometheus is configured
+	settled atomic.Pointer[inputs]
 	queries [2]atomic.Uint64
 }
 
@@ -96,8 +97,16 @@ type stored struct {
 	analysis   analysis
 }
 
+// inputs are the inputs of a plan. The same inputs give the same plan.
+type inputs struct {
+	cfg     *Config
+	reading *lineage.Reading
+	digest  [sha256.Size]byte
+}
+
 // plan is the state that the engine computes for the store.
 type plan struct {
+	inputs
 	groups []*planned
 	merged map[string]string // maps an incident to the one that it is merged into
 	before map[string]stored
@@ -121,9 +130,14 @@ func (e *Engine) Update(ctx context.Context) error {
 	}); err != nil {
 		return fmt.Errorf("group alerts: %w", err)
 	}
-	if !p.differs() {
+	if p == nil {
 		return nil
 	}
+	if !p.differs() {
+		e.settled.Store(&p.inputs)
+		return nil
+	}
+	e.settled.Store(nil)
 	if err := e.store.Write(ctx, func(tx *store.Tx) error {
 		if err := tx.Lock("incidents"); err != nil {
 			return err
@@ -139,6 +153,7 @@ func (e *Engine) Update(ctx context.Context) error {
 	return nil
 }
 
+// plan returns nil if the same inputs have given nothing new before.
 func (e *Engine) plan(tx *store.Tx, now time.Time) (*plan, error) {
 	cfg := e.cfg.Load()
 	alerts, err := activeAlerts(tx, now, time.Duration(cfg.Window))
@@ -154,6 +169,10 @@ func (e *Engine) plan(tx *store.Tx, now time.Time) (*plan, error) {
 		return nil, err
 	}
 	graph, segments, notes := e.lineage(now)
+	p.inputs = inputs{cfg, e.reading.Load(), digestOf(alerts, changes, notes)}
+	if last := e.settled.Load(); last != nil && *last == p.inputs {
+		return nil, nil //nolint:nilnil // nil means that there is nothing to do.
+	}
 	groups, full := grouping.Find(alerts, graph, cfg.options(graph.Edges() == 0))
 	for _, g := range groups {
 		p.groups = append(p.groups, analyse(g, full, changes, segments, notes, p.before[g.ID]))
@@ -167,6 +186,17 @@ func (e *Engine) plan(tx *store.Tx, now time.Time) (*plan, error) {
 		delete(p.merged, g.ID)
 	}
 	return p, nil
+}
+
+func digestOf(alerts []*grouping.Alert, changes []grouping.Change, notes []string) [sha256.Size]byte {
+	var all []byte
+	for _, a := range alerts {
+		all = fmt.Appendf(all, "%s %d %s %t\n", a.ID, store.Micros(a.EndsAt), a.Incident, a.Pinned)
+	}
+	for _, c := range changes {
+		all = fmt.Appendf(all, "%s %v %d %s\n", c.Kind, c.Node, store.Micros(c.At), c.Text)
+	}
+	return sha256.Sum256(fmt.Appendf(all, "%q", notes))
 }
 
 // lineage returns the known lineage, and notes about its limits.

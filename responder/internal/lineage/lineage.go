@@ -67,7 +67,20 @@ func Read(ctx context.Context, q Querier, links []Link, at time.Time) (*Reading,
 	r.changes()
 	r.segments()
 	r.Truncated = r.Truncated || r.Graph.Truncated
-	return &r.Reading, errors.Join(r.errs...)
+	return &r.Reading, r.err()
+}
+
+// err says the first few errors: where Prometheus is down, all queries fail alike.
+func (r *reader) err() error {
+	if r.Failed == 0 {
+		return nil
+	}
+	const most = 3
+	first := errors.Join(r.errs[:min(len(r.errs), most)]...)
+	if len(r.errs) > most || r.Failed == r.Queries {
+		return fmt.Errorf("%d of %d queries failed, such as: %w", r.Failed, r.Queries, first)
+	}
+	return first
 }
 
 // each calls f for every series of a query's result.

@@ -124,6 +124,14 @@ func TestAQueryThatFailsTakesOnlyItsPart(t *testing.T) {
 	r, err := Read(t.Context(), q, nil, at)
 	require.ErrorContains(t, err, "bad gateway")
 	require.Equal(t, 1, r.Failed)
+	q.fail = " " // All of them.
+	r, err = Read(t.Context(), q, nil, at)
+	require.Equal(t, r.Queries, r.Failed)
+	require.ErrorContains(t, err, "15 of 15 queries failed, such as: ")
+	require.Equal(t, 3, strings.Count(err.Error(), "bad gateway"))
+	q.fail = "ml_cost_spend_cad_total"
+	r, err = Read(t.Context(), q, nil, at)
+	require.ErrorContains(t, err, "bad gateway")
 	require.Contains(t, r.Graph.Upstream(grouping.Node{Kind: grouping.Model, Namespace: "serving", Name: "fraud"}), grouping.Node{Kind: grouping.GPU, Name: "GPU-1"})
 }
 

@@ -12,7 +12,7 @@ import (
 
 // login identifies the user of a request.
 type login struct {
-	mu sync.Mutex // one bcrypt at a time: whoever guesses must not take all cores
+	mu sync.Mutex // one bcrypt at a time, so that guessing passwords cannot use all cores
 	// known are the passwords that were right, by hash over name, hash and password.
 	known map[[sha256.Size]byte]bool
 }

@@ -333,7 +333,7 @@ func (p *Page) review(r *request, status int, notice, problem, reason string) er
 	return p.render(r, status, "review", view{Title: "Review of " + d.Model, Section: "reviews", Notice: notice, Error: problem, Data: d})
 }
 
-// path of an item; its ID comes from outside
+// address returns the path of an item, whose ID comes from outside.
 func address(under, id string) string { return under + "/" + url.PathEscape(id) }
 
 func (p *Page) excerpt(r *request) error {

@@ -187,7 +187,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// attempts of a transaction that the database aborts to resolve a conflict
+// attempts is the maximum number of attempts of a transaction that the database aborts because of a conflict.
 const attempts = 5
 
 // Write runs f in a transaction and commits it, or rolls back if f fails. The database may abort a transaction because of a

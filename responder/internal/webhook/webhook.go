@@ -228,6 +228,9 @@ func (h *Handler) take(ctx context.Context, m *Message, cfg Config) error {
 	})
 }
 
+// causeNamed is the text before a probable cause in a description. The cause may be found only after the first delivery.
+const causeNamed = "Probable cause:"
+
 // save stores the alert and records new facts: that it fires, and once that it is resolved.
 func save(tx *store.Tx, a *Alert, receiver string, now time.Time) error {
 	labels, err := json.Marshal(a.Labels)
@@ -246,8 +249,9 @@ func save(tx *store.Tx, a *Alert, receiver string, now time.Time) error {
 		}
 	}
 	var before, deliveries int64
+	var told string
 	// The latest end is kept: with two Alertmanagers, "firing" may arrive after "resolved". A later start is another alert.
-	if err := tx.QueryRow(`SELECT COALESCE(MAX(ends_at), 0) FROM alerts WHERE id = ?`, a.ID()).Scan(&before); err != nil {
+	if err := tx.QueryRow(`SELECT COALESCE(MAX(ends_at), 0), COALESCE(MAX(annotations), '') FROM alerts WHERE id = ?`, a.ID()).Scan(&before, &told); err != nil {
 		return err
 	}
 	if err := tx.QueryRow(`INSERT INTO alerts (id, fingerprint, alertname, response, severity, model, dataset, labels, annotations, receiver,
@@ -269,6 +273,11 @@ func save(tx *store.Tx, a *Alert, receiver string, now time.Time) error {
 		}); err != nil {
 			return err
 		}
+	}
+	if deliveries > 1 && endsAt == 0 && strings.Contains(string(annotations), causeNamed) && !strings.Contains(told, causeNamed) {
+		return audit.Append(tx, audit.Record{
+			Time: now, Kind: "alert_explained", Actor: "alertmanager", Subject: a.ID(), Facts: facts, Detail: map[string]any{"annotations": a.Annotations},
+		})
 	}
 	if endsAt > 0 && before == 0 {
 		facts["ends_at"] = store.Time(endsAt).Format(time.RFC3339Nano)

@@ -280,3 +280,36 @@ func FuzzDecode(f *testing.F) {
 		}))
 	})
 }
+
+// The audit trail has the probable cause: with the alert, or once it is found.
+func TestTheCauseIsInTheAuditTrail(t *testing.T) {
+	const plain, cause = "a description", "a description Probable cause: payment_provider = newpay, 97% of the change, 5% of the rows."
+	storetest.Each(t, func(t *testing.T, s *store.Store) {
+		e := newEndpoint(t, s)
+		for i, descriptions := range [][]string{
+			{cause, cause},        // It is named when the alert comes,
+			{plain, plain, cause}, // later,
+			{plain + " No single segment explains this.", plain}, // never,
+			{plain}, // or only when the alert is over, whose annotations are stale.
+		} {
+			post := func(status, description string) {
+				body := strings.Replace(message(t, status, 1), `"mlflow_run_id":"run7"`, `"mlflow_run_id":"run7","description":"`+description+`"`, 1)
+				code, text := e.post(strings.ReplaceAll(body, "0000000000000000", fmt.Sprintf("%016x", i)), "s3cret")
+				require.Equal(t, http.StatusAccepted, code, text)
+			}
+			for _, d := range descriptions {
+				post("firing", d)
+			}
+			post("resolved", cause)
+		}
+		of := func(kind, like string) int {
+			return e.count(`SELECT COUNT(*) FROM audit WHERE kind = '` + kind + `' AND detail ` + like + ` '%Probable cause: payment_provider = newpay%'`)
+		}
+		require.Equal(t, 1, of("alert_received", "LIKE"))
+		require.Equal(t, 3, of("alert_received", "NOT LIKE"))
+		require.Equal(t, 1, of("alert_explained", "LIKE"))
+		require.Equal(t, 1, e.count(`SELECT COUNT(*) FROM audit WHERE kind = 'alert_explained'`))
+		_, err := audit.Verify(t.Context(), s)
+		require.NoError(t, err)
+	})
+}

@@ -57,7 +57,7 @@ func (b *book) closeDay(today baseline.Day) {
 func (b *book) waiting() bool { return b != nil && len(b.pending) > 0 }
 
 // read stores the waiting days and reads the production baseline, of at most days days.
-func (b *book) read(ctx context.Context, view *baseline.View, days int, zone *time.Location, logger *slog.Logger) (err error) {
+func (b *book) read(ctx context.Context, view *baseline.View, days int, settings season.Settings, logger *slog.Logger) (err error) {
 	for ; len(b.pending) > 0; b.pending = b.pending[1:] {
 		if _, err := b.subject.AddDayByHour(ctx, b.pending[0].day, b.pending[0].counts, b.pending[0].hours); err != nil {
 			return fmt.Errorf("production baseline: %w", err)
@@ -69,7 +69,7 @@ func (b *book) read(ctx context.Context, view *baseline.View, days int, zone *ti
 	if b.production, err = view.Production(ctx, days); err != nil {
 		return fmt.Errorf("production baseline: %w", err)
 	}
-	if b.season, err = view.Season(ctx, b.production, zone); err != nil {
+	if b.season, err = view.Season(ctx, b.production, settings); err != nil {
 		return fmt.Errorf("hours of the production baseline: %w", err)
 	}
 	if without := len(view.WithoutHours(b.production)); without > 0 && !b.warned {

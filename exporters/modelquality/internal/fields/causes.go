@@ -18,7 +18,7 @@ const (
 	maxSearches = 8
 	// sureLead is the factor by which a cause must be more likely than the next one. It applies to the first sureSearches searches, when
 	// few inferences have changed.
-	sureLead, sureSearches = 8, 4
+	sureLead, sureSearches = 20, 4
 	// fewestOfValue is the smallest number of rows of a value without its own bin.
 	fewestOfValue = 10
 	// fieldVersion is the name of the cause field if the cause is a version.

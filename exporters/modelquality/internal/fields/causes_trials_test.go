@@ -252,7 +252,10 @@ func trialWorld(tb testing.TB, s *shop, clock *time.Time) (*Keeper, []*Tracker) 
 func learnedFrom(c *counters) learned { return learned{whole: c.snapshot(), frozen: true} }
 
 // outcome of one trial.
-type outcome struct{ claimed, right, wrong bool }
+type outcome struct {
+	claimed, right, wrong bool // in the end
+	early                 bool // another cause was named at first
+}
 
 // trial lets a field change and asks for the cause every few minutes.
 func trial(tb testing.TB, r *rand.Rand, kind string) outcome {
@@ -261,13 +264,14 @@ func trial(tb testing.TB, r *rand.Rand, kind string) outcome {
 	clock := time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
 	k, trackers := trialWorld(tb, s, &clock)
 	perMinute := 40 + r.IntN(160)
+	var o outcome
 	field, value := s.want()
 	begins := 65 + r.IntN(30)
 	for minute := range begins + 40 {
 		clock = clock.Add(time.Minute)
-		for _, i := range trackers[1].incidents {
-			if len(i.causes) > 0 && (i.causes[0].field != field || i.causes[0].value != value) {
-				tb.Logf("EARLY %s want %s=%s got %+v minute %d", kind, field, value, i.causes[0], minute-begins)
+		for key, i := range trackers[1].incidents {
+			if key.field == input+driftedField && len(i.causes) > 0 && (i.causes[0].field != field || i.causes[0].value != value) {
+				o.early = true
 			}
 		}
 		for n, t := range trackers {
@@ -281,7 +285,6 @@ func trial(tb testing.TB, r *rand.Rand, kind string) outcome {
 			require.NoError(tb, k.Explain(tb.Context()))
 		}
 	}
-	var o outcome
 	for key, i := range trackers[1].incidents {
 		if key.field != input+driftedField || len(i.causes) == 0 {
 			continue
@@ -294,10 +297,6 @@ func trial(tb testing.TB, r *rand.Rand, kind string) outcome {
 			tb.Logf("%s: want %s = %s, got %+v", kind, field, value, i.causes)
 		}
 	}
-	if !o.claimed {
-		i := trackers[1].incidents[incidentKey{input + driftedField, signalDrift}]
-		tb.Logf("DEBUG %s strength %.2f begins %d rate %d: %+v", kind, s.strength, begins, perMinute, i)
-	}
 	o.right = o.right && !o.wrong || kind == noSegment && !o.claimed
 	for _, t := range trackers {
 		k.Forget(t)
@@ -307,7 +306,7 @@ func trial(tb testing.TB, r *rand.Rand, kind string) outcome {
 }
 
 // sums are outcomes, added up.
-type sums struct{ trials, right, wrong, claimed, planted, found int }
+type sums struct{ trials, right, wrong, claimed, planted, found, early int }
 
 func (s *sums) add(kind string, o outcome) {
 	n := func(b bool) int {
@@ -317,6 +316,7 @@ func (s *sums) add(kind string, o outcome) {
 		return 0
 	}
 	s.trials, s.right, s.wrong, s.claimed = s.trials+1, s.right+n(o.right), s.wrong+n(o.wrong), s.claimed+n(o.claimed)
+	s.early += n(o.early)
 	if kind != noSegment {
 		s.planted, s.found = s.planted+1, s.found+n(o.right)
 	}
@@ -339,17 +339,17 @@ func run(tb testing.TB, seed uint64, n int) (all sums, byKind map[string]*sums) 
 
 func TestPlantedCausesOfModelsAreFound(t *testing.T) {
 	t.Parallel()
-	all, _ := run(t, 20, 36)
-	require.GreaterOrEqual(t, float64(all.right)/float64(all.trials), 0.95, "%+v", all)
-	require.LessOrEqual(t, all.wrong, 1, "%+v", all)
+	all, _ := run(t, 20, 2*len(kinds))
+	require.GreaterOrEqual(t, float64(all.right)/float64(all.trials), 0.94, "%+v", all)
+	require.Zero(t, all.wrong, "%+v", all)
 }
 
 // BenchmarkModelCause prints precision and recall; see make bench-cause.
 func BenchmarkModelCause(b *testing.B) {
 	for b.Loop() {
 		all, byKind := run(b, 2026, trials)
-		fmt.Printf("\nmodels, from a sample of recent inferences: right in %.1f %% of %d trials, wrong claims in %.1f %%; precision %.3f, recall %.3f\n",
-			100*float64(all.right)/float64(all.trials), all.trials, 100*float64(all.wrong)/float64(all.trials),
+		fmt.Printf("\nmodels, from a sample of recent inferences: right in %.1f %% of %d trials, wrong claims in %.1f %% (at first in %.1f %%); precision %.3f, recall %.3f\n",
+			100*float64(all.right)/float64(all.trials), all.trials, 100*float64(all.wrong)/float64(all.trials), 100*float64(all.early)/float64(all.trials),
 			float64(all.found)/float64(max(all.claimed, 1)), float64(all.found)/float64(all.planted))
 		for _, kind := range []string{oneFeature, newValue, twoFeatures, oneOrigin, oneVersion, noSegment} {
 			s := byKind[kind]

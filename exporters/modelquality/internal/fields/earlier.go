@@ -146,7 +146,7 @@ func (m *model) predecessor(ctx context.Context, of string) (*predecessor, error
 		return best, nil
 	}
 	b := &book{production: best.production}
-	if b.season, err = best.view.Season(ctx, best.production, m.keeper.Zone); err != nil {
+	if b.season, err = best.view.Season(ctx, best.production, m.keeper.Season); err != nil {
 		return nil, err
 	}
 	best.learned = b.learned(isOutput)

@@ -26,6 +26,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/limit"
 	"github.com/sightglass-ml/sightglass/internal/reveal"
+	"github.com/sightglass-ml/sightglass/internal/season"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
@@ -47,8 +48,8 @@ type Options struct {
 	Training func(ctx context.Context, model, version string) (Training, bool, error)
 	// Fields returns the limit on the counted fields of a model.
 	Fields func(model string) *limit.Limiter
-	// Zone is the time zone of the seasons; UTC if nil.
-	Zone *time.Location
+	// Season has the time zone of the seasons, UTC if nil, and which hours are compared.
+	Season season.Settings
 	// Slow is the interval of store reads for a version that has its bins.
 	Slow time.Duration
 	// Causes configures the search for probable causes.
@@ -108,8 +109,8 @@ func New(o Options) (*Keeper, error) {
 	if o.Store == nil || o.Sample < 1 || o.Training == nil || o.Fields == nil || o.Now == nil || o.Logger == nil {
 		return nil, errors.New("a keeper of fields needs a store, a sample of 1 or more, a source of training data, a limit, a clock and a logger")
 	}
-	if o.Zone == nil {
-		o.Zone = time.UTC
+	if o.Season.Zone == nil {
+		o.Season.Zone = time.UTC
 	}
 	k := &Keeper{Options: o, descs: newDescs(new(catalogue.Catalogue)), woken: make(chan struct{}, 1), models: make(map[string]*model), trackers: make(map[*Tracker]struct{})}
 	if o.Causes.Window > 0 {

@@ -110,7 +110,7 @@ func (k *Keeper) readOutputs(ctx context.Context, t *Tracker, subject *baseline.
 	if k.Days == 0 {
 		return view, nil
 	}
-	return view, t.outputs.read(ctx, view, k.Days, k.Zone, k.Logger.With("model", t.model, "version", t.version))
+	return view, t.outputs.read(ctx, view, k.Days, k.Season, k.Logger.With("model", t.model, "version", t.version))
 }
 
 // searchPredecessor searches for the previous version, unless it searched recently or the version has its own frozen baseline.

@@ -135,7 +135,7 @@ func (m *model) read(ctx context.Context, now time.Time) error {
 			m.books[n] = &book{subject: subject, definition: d}
 		}
 		if m.keeper.Days > 0 {
-			if err := m.books[n].read(ctx, view, m.keeper.Days, m.keeper.Zone, m.logger); err != nil {
+			if err := m.books[n].read(ctx, view, m.keeper.Days, m.keeper.Season, m.logger); err != nil {
 				return err
 			}
 		}

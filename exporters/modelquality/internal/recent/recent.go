@@ -26,7 +26,7 @@ const (
 	// MaxText is the length of the longest stored value in bytes. maxTexts and maxOfField limit the number of values in a part.
 	MaxText, maxTexts, maxOfField = 64, 256, 32
 	// textBytes is the memory of a text in addition to its bytes: its header, its entry in the index, its bin.
-	textBytes = 96
+	textBytes = 128
 )
 
 // Room is the memory limit of a set of samples.
@@ -287,33 +287,74 @@ type Value struct {
 // Values returns the distinct values of a field, and for each row an index into them. A text with fewer than least rows is replaced by its
 // bin.
 func (r Rows) Values(field, least int) (codes []int32, values []Value) {
+	// By the codes of each part first, so that values are compared once a part and not once a row.
 	rows := make(map[Value]int)
-	each := func(do func(v Value)) {
-		for i := range r.parts {
-			p := &r.parts[i]
-			for row := range r.rows[i] {
-				code := p.codes[row*r.width+field]
-				if code&isText == 0 {
-					do(Value{Bin: int(code)})
-				} else {
-					do(Value{int(p.bins[code&^isText]), p.texts[code&^isText].value})
-				}
-			}
+	for i := range r.parts {
+		for code, n := range r.countCodes(i, field) {
+			rows[r.parts[i].value(code)] += n
 		}
 	}
-	each(func(v Value) { rows[v]++ })
 	index := make(map[Value]int32, len(rows))
 	codes = make([]int32, 0, len(r.Times))
-	each(func(v Value) {
-		if rows[v] < least {
-			v.Text = ""
+	for i := range r.parts {
+		p := &r.parts[i]
+		var bins, texts places
+		for row := range r.rows[i] {
+			code := p.codes[row*r.width+field]
+			place := bins.of(code)
+			if code&isText != 0 {
+				place = texts.of(code &^ isText)
+			}
+			if *place == 0 {
+				v := p.value(code)
+				if rows[v] < least {
+					v.Text = ""
+				}
+				at, ok := index[v]
+				if !ok {
+					at = int32(len(values)) //nolint:gosec // There are no more values than rows.
+					index[v], values = at, append(values, v)
+				}
+				*place = at + 1
+			}
+			codes = append(codes, *place-1)
 		}
-		code, ok := index[v]
-		if !ok {
-			code = int32(len(values)) //nolint:gosec // There are no more values than rows.
-			index[v], values = code, append(values, v)
-		}
-		codes = append(codes, code)
-	})
+	}
 	return codes, values
+}
+
+// places are those of values by a code, plus one.
+type places []int32
+
+func (p *places) of(code uint16) *int32 {
+	if int(code) >= len(*p) {
+		*p = append(*p, make([]int32, int(code)+1-len(*p))...)
+	}
+	return &(*p)[code]
+}
+
+func (r Rows) countCodes(part, field int) map[uint16]int {
+	var bins, texts places
+	for row := range r.rows[part] {
+		if code := r.parts[part].codes[row*r.width+field]; code&isText == 0 {
+			*bins.of(code)++
+		} else {
+			*texts.of(code &^ isText)++
+		}
+	}
+	counts := make(map[uint16]int)
+	for code, n := range bins {
+		counts[uint16(code)] = int(n)
+	}
+	for code, n := range texts {
+		counts[uint16(code)|isText] = int(n)
+	}
+	return counts
+}
+
+func (p *part) value(code uint16) Value {
+	if code&isText == 0 {
+		return Value{Bin: int(code)}
+	}
+	return Value{int(p.bins[code&^isText]), p.texts[code&^isText].value}
 }
