@@ -71,7 +71,7 @@ func TestSwing(t *testing.T) {
 func TestTheSwingOfDaysIsTheSameToTheLastDigit(t *testing.T) {
 	first := 0.0
 	for n := range 20 {
-		b := NewBuilder(time.UTC)
+		b := NewBuilder(Settings{Zone: time.UTC, MaxNoise: 0.07})
 		b.Field("amount", []string{"a", "b"}, map[string]int64{"a": 3_360_000, "b": 3_360_000})
 		for h := range 28 * 24 {
 			at := monday.Add(time.Duration(h) * time.Hour)
