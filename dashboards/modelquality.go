@@ -123,7 +123,7 @@ func modelDriftRow() kit.Panels {
 	}
 }
 
-// modelCauseRow is one table: what explains each change of a field that is beyond its limit now.
+// modelCauseRow is one table: the probable causes of each change of a field that is above its limit.
 func modelCauseRow() kit.Panels {
 	labels := byField + ", signal, cause_field, cause_value"
 	panel := kit.Table(kit.Text{
