@@ -109,8 +109,8 @@ RELEASE_TOOLS := nfpm cyclonedx-gomod
 $(RELEASE_TOOLS:%=bin/release-tools/%): tools/build.sh tools/progress.sh
 	@mkdir -p $(@D)
 	@tools/build.sh $(patsubst %/,%,$(dir $(filter %/go.mod,$^))) $@ $(RELEASE_TOOLS)
-bin/release-tools/nfpm: tools/nfpm/go.mod tools/nfpm/go.sum
-bin/release-tools/cyclonedx-gomod: tools/sbom/go.mod tools/sbom/go.sum
+bin/release-tools/nfpm: tools/release/nfpm/go.mod tools/release/nfpm/go.sum
+bin/release-tools/cyclonedx-gomod: tools/release/sbom/go.mod tools/release/sbom/go.sum
 
 # What needs no C compiler is built for the other architecture, too. The rest links DuckDB, which is C++, or NVIDIA's header.
 CROSS_GOARCH = $(if $(filter amd64,$(shell go env GOARCH)),arm64,amd64)
@@ -122,8 +122,8 @@ release: preflight $(RELEASE_TOOLS:%=bin/release-tools/%) ## make dist/: archive
 	@$(MAKE) --no-print-directory build
 	@rm -rf bin/cross && mkdir -p bin/cross/$(CROSS_GOARCH)
 	GOARCH=$(CROSS_GOARCH) CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/cross/$(CROSS_GOARCH)/ $(CROSS_COMMANDS:%=./cmd/%)
-	tools/release.sh $(NUMBER) HEAD
-	tools/release-check.sh $(NUMBER)
+	tools/release/release.sh $(NUMBER) HEAD
+	tools/release/check.sh $(NUMBER)
 
 # ---- checks ----
 
@@ -213,9 +213,11 @@ replay: bin/sightglass bin/sightglass-data ## replay months under the rules: tim
 test-vmalert: bin/tools/victoriametrics/vmalert-tool ## record the adapters' series with VictoriaMetrics (it may differ where a series is new)
 	SIGHTGLASS_VMALERT=1 go test -count=1 -v -run '^TestVictoriaMetricsRecordsTheSameCanonicalSeries$$' ./rules
 
+REPLAY_EVERY ?= 1m
+
 .PHONY: test-replay-month
-test-replay-month: bin/tools/promtool ## compare the alerts of a simulated month with those of a real Prometheus's rules (half an hour)
-	SIGHTGLASS_REPLAY_MONTH=1 go test -count=1 -timeout 3h -v -run '^TestReplayAgreesWithPrometheus$$' ./e2e
+test-replay-month: bin/tools/promtool ## compare the alerts of a simulated month with those of a real Prometheus's rules (half an hour; REPLAY_EVERY=5m: a fifth)
+	SIGHTGLASS_REPLAY_MONTH=$(REPLAY_EVERY) go test -count=1 -timeout 3h -v -run '^TestReplayAgreesWithPrometheus$$' ./e2e
 
 SEEDS ?= 20
 FIRST_SEED ?= 1

@@ -2,7 +2,8 @@ package dashboards
 
 import "regexp"
 
-// needs are what has to run, or to have happened, for the series of a name to exist. The first that matches a chart's first query counts.
+// needs maps patterns of series names to what must run, or must have happened, for the series to exist. The first pattern that matches a
+// chart's first query is used.
 var needs = []struct {
 	series *regexp.Regexp
 	what   string
@@ -31,7 +32,7 @@ var needs = []struct {
 	{regexp.MustCompile(`ALERTS`), "the bundle's rules in Prometheus"},
 }
 
-// neededBy says what the panel of a query needs.
+// neededBy returns what the panel of a query needs.
 func neededBy(expr string) string {
 	for _, n := range needs {
 		if n.series.MatchString(expr) {

@@ -12,7 +12,7 @@ import (
 
 type commands = tool.Commands
 
-// own declare the commands of this program, each in its file.
+// own declares the commands of this program, each in its own file.
 var own = []tool.Add{auditCommand, bundleCommand, explainCommand}
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }

@@ -40,6 +40,8 @@ func requireByHand(t testing.TB, db *sql.DB, query string, layouts map[string]bi
 		to[i] = &values[i]
 	}
 	require.NoError(t, rows.Scan(to...))
+	require.False(t, rows.Next())
+	require.NoError(t, rows.Err())
 	next := func() any {
 		v := values[0]
 		values = values[1:]
@@ -71,12 +73,12 @@ func requireByHand(t testing.TB, db *sql.DB, query string, layouts map[string]bi
 		nan := integer(t, next())
 		require.Zero(t, nan, "the file has none")
 		m := p.Numbers[name]
-		require.EqualValues(t, p.Rows-counts[binning.Null], m.Values, name)
+		require.Equal(t, p.Rows-counts[binning.Null], m.Values, name)
 		require.Equal(t, next(), m.Min, name)
 		require.Equal(t, next(), m.Max, name)
 		require.InEpsilon(t, next(), m.Sum, 1e-9, name)
 		require.InEpsilon(t, next(), m.Stddev, 1e-9, name)
-		require.EqualValues(t, integer(t, next()), m.Zeros, name)
+		require.Equal(t, integer(t, next()), m.Zeros, name)
 		bins := l.Bins()
 		intervals := bins[len(bins)-len(l.Edges)-1:]
 		for i, n := range next().([]any) {

@@ -49,7 +49,7 @@ type Config struct {
 }
 
 const (
-	// With DefaultSpeedup the demonstration takes about two minutes.
+	// DefaultSpeedup shows the whole demonstration in about four minutes.
 	DefaultSpeedup = 20
 	// MaxSpeedup compresses a scrape interval to half a second.
 	MaxSpeedup = 30

@@ -90,7 +90,7 @@ func (m *models) prepare(ctx context.Context, now time.Time) error {
 
 // learn stores bins at the deciles, and thirty days of values with the matching distribution.
 func (m *models) learn(ctx context.Context, store *baseline.Store, now time.Time) error {
-	const perDay, days = 3000, 30
+	const perDay = 3000
 	amounts, confidences := []float64{0}, []float64{0.6}
 	for i := 1; i < 10; i++ {
 		amounts = append(amounts, math.Round(-meanBasket*math.Log(1-float64(i)/10)*100)/100)
@@ -107,8 +107,8 @@ func (m *models) learn(ctx context.Context, store *baseline.Store, now time.Time
 	// Features belong to the model, outputs to the version.
 	return errors.Join(
 		learnRisk(ctx, store, now),
-		learn(ctx, store.Subject("model_inputs", recommender), only(layouts, "input/"), perDay, days, now),
-		learn(ctx, store.Subject("model", recommender+"@"+modelVersion), only(layouts, "output/"), perDay, days, now),
+		learn(ctx, store.Subject("model_inputs", recommender), only(layouts, "input/"), perDay, now),
+		learn(ctx, store.Subject("model", recommender+"@"+modelVersion), only(layouts, "output/"), perDay, now),
 	)
 }
 
@@ -124,8 +124,11 @@ var learnedShares = map[string][]float64{
 	"input/merchant_category": evenly(merchantCategories), "input/payment_provider": providerShares(pilotShare),
 }
 
+// learnedDays is the number of days of the stored baselines.
+const learnedDays = 30
+
 // learn stores days of counts for the fields.
-func learn(ctx context.Context, subject *baseline.Subject, layouts map[string]binning.Layout, perDay int64, days int, now time.Time) error {
+func learn(ctx context.Context, subject *baseline.Subject, layouts map[string]binning.Layout, perDay int64, now time.Time) error {
 	definition, err := subject.CreateDefinition(ctx, baseline.Definition{Edges: baseline.EdgesProduction, Fields: layouts})
 	if err != nil {
 		return err
@@ -142,7 +145,7 @@ func learn(ctx context.Context, subject *baseline.Subject, layouts map[string]bi
 		}
 		counts.Fields[field] = bins
 	}
-	for day := 1; day <= days; day++ {
+	for day := 1; day <= learnedDays; day++ {
 		if _, err := subject.AddDay(ctx, baseline.DayOf(now.AddDate(0, 0, -day)), counts); err != nil {
 			return err
 		}

@@ -39,7 +39,7 @@ func providerShares(ofNew float64) []float64 {
 }
 
 func learnRisk(ctx context.Context, store *baseline.Store, now time.Time) error {
-	const perDay, days = 8000, 30
+	const perDay = 8000
 	providers := append(append([]string(nil), paymentProviders...), newProvider)
 	layouts := map[string]binning.Layout{
 		"input/merchant_category": binning.NewCategorical(merchantCategories, len(merchantCategories), false),
@@ -47,8 +47,8 @@ func learnRisk(ctx context.Context, store *baseline.Store, now time.Time) error 
 		"output/prediction":       binning.NewCategorical([]string{"refuse", "accept"}, 2, false),
 	}
 	return errors.Join(
-		learn(ctx, store.Subject("model_inputs", risk), only(layouts, "input/"), perDay, days, now),
-		learn(ctx, store.Subject("model", risk+"@"+modelVersion), only(layouts, "output/"), perDay, days, now),
+		learn(ctx, store.Subject("model_inputs", risk), only(layouts, "input/"), perDay, now),
+		learn(ctx, store.Subject("model", risk+"@"+modelVersion), only(layouts, "output/"), perDay, now),
 	)
 }
 

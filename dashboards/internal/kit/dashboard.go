@@ -31,7 +31,8 @@ type Dashboard struct {
 	Variables   []cog.Builder[dashboard.VariableModel]
 	Annotations []Annotation
 	Rows        []Row
-	// NeededBy says what must run, or must have happened, for a query to find anything. A chart without data says it in place of "No data".
+	// NeededBy returns what must run, or must have happened, for a query to have a result. A chart without data shows this text instead of
+	// "No data".
 	NeededBy func(expr string) string
 }
 
@@ -207,8 +208,8 @@ func colorQueries(panel *dashboard.Panel) {
 	}
 }
 
-// sayNeeds writes into a chart what its first query needs. Not into tables, where Grafana prints it into every empty cell, and not into
-// stats, which have no room for it.
+// sayNeeds sets the "no data" text of a chart to what its first query needs. Tables are excluded, because Grafana writes the text into
+// every empty cell, and stats, because they have no space for it.
 func sayNeeds(panel *dashboard.Panel, neededBy func(string) string) {
 	if neededBy == nil || panel.Type == "table" || panel.Type == "stat" || panel.FieldConfig == nil || len(panel.Targets) == 0 {
 		return

@@ -14,7 +14,7 @@ type Signal struct {
 	By      string // The labels that identify its objects.
 	Limit   string // The recorded limit: an object's own, otherwise the default. Empty if there is none.
 	LimitBy string // The labels of the limit, if it applies to several objects.
-	Most    int    // How many objects are shown, ten by default.
+	Most    int    // The number of displayed objects; ten by default.
 }
 
 // top selects the objects with the worst value in the time range.

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// drawings are the kinds of panel that draw data over time or over bins.
+// drawings are the panel types that show data over time or over bins.
 var drawings = []string{"timeseries", "barchart", "heatmap", "state-timeline"}
 
-// axis holds that a chart of zeros is not drawn on an axis from 0 to 100, which Grafana takes where nothing tells it better: a value
-// of one per cent would look like zero beside it.
+// axis checks that the axis of a chart with only zeros does not end at 100, which is Grafana's default: a first value of one per cent would
+// look like zero.
 func axis(_ Dashboard, p Panel) []string {
 	d := p.FieldConfig.Defaults
 	if p.Type != "timeseries" || d.Max != nil {
@@ -27,7 +27,7 @@ func axis(_ Dashboard, p Panel) []string {
 	return nil
 }
 
-// needs holds that a chart without data says what it needs in place of "No data", which looks like a fault of the dashboard.
+// needs checks that a chart without data shows what it needs instead of "No data", which looks like a fault of the dashboard.
 func needs(_ Dashboard, p Panel) []string {
 	if !slices.Contains(drawings, p.Type) {
 		return nil
@@ -38,8 +38,8 @@ func needs(_ Dashboard, p Panel) []string {
 	return nil
 }
 
-// verdicts holds that nothing is called good for being small or large: a colour of a severity begins at a limit, and below it there is
-// none.
+// verdicts checks that small or large values are never coloured as good: a severity colour starts at a limit, and below the limit there is
+// no colour.
 func verdicts(_ Dashboard, p Panel) []string {
 	d := p.FieldConfig.Defaults
 	steps := d.Thresholds.Steps
@@ -55,7 +55,7 @@ func verdicts(_ Dashboard, p Panel) []string {
 	return nil
 }
 
-// named holds that a legend tells objects apart by names that people know: a GPU by host and number, not by its UUID.
+// named checks that a legend identifies objects by names that people know: a GPU by host and number, not by its UUID.
 func named(t Target) []problem {
 	if strings.Contains(t.LegendFormat, "{{uuid}}") {
 		return []problem{{message: "its legend shows a GPU as a UUID"}}
@@ -65,7 +65,7 @@ func named(t Target) []problem {
 
 var uuidText = regexp.MustCompile(`^/.*\(\?<text>`)
 
-// named holds that a selection shows such names, too.
+// named checks that a selection uses such names too.
 func namedSelections(d Dashboard) []string {
 	var out []string
 	for _, v := range d.Templating.List {
@@ -76,7 +76,7 @@ func namedSelections(d Dashboard) []string {
 	return out
 }
 
-// legends bounds what a legend takes of its chart: two numbers a line, and a chart that is high enough for both.
+// legends limits the space of a legend: two numbers a line, in a chart that is high enough.
 func legends(_ Dashboard, p Panel) []string {
 	l := p.Options.Legend
 	if p.Type != "timeseries" || l.DisplayMode != "table" {

@@ -9,12 +9,12 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// A limit is drawn by the query "limit", one dashed line that the legend names, and by the query "limits", the lines of single objects,
-// which the legend leaves out.
+// The query "limit" shows a limit as one dashed line with a legend entry. The query "limits" shows the limits of single objects as lines
+// without legend entries.
 
 var limitSeries = regexp.MustCompile(`:limit(5m|1d)?$|^ml:threshold:`)
 
-// limitNamed holds that the legend of a chart names its limit exactly once, and that a limit looks unlike a measurement.
+// limitNamed checks that the legend of a chart names its limit exactly once, and that a limit does not look like a measurement.
 func limitNamed(_ Dashboard, p Panel) []string {
 	if p.Type != "timeseries" {
 		return nil
@@ -56,7 +56,7 @@ func (p Panel) target(refID string) *Target {
 	return nil
 }
 
-// property is an option of the series of one query, or of one column.
+// property returns an option of the series of one query, or of one column.
 func (p Panel) property(of, id string) json.RawMessage {
 	for _, override := range p.FieldConfig.Overrides {
 		if override.Matcher.Options != of {
@@ -80,7 +80,7 @@ func (p Panel) hidden(refID string) bool {
 	return json.Unmarshal(p.property(refID, "custom.hideFrom"), &from) == nil && from.Legend
 }
 
-// drawn is the limit whose value a query shows: not one that it compares with, or divides by.
+// drawn returns the limit whose value a query shows, in contrast to limits that it compares with or divides by.
 func drawn(t Target) string {
 	expr, err := promQL.ParseExpr(Expand(t.Expr))
 	if err != nil {
@@ -112,7 +112,8 @@ func shownLimit(node parser.Expr) string {
 	return ""
 }
 
-// chance holds that drift less what chance explains is never below zero: a negative drift means nothing. Where it only ranks, it may be.
+// chance checks that drift less its error margin is never shown below zero, because negative drift has no meaning. A query that only ranks
+// may have negative values.
 func chance(t Target) []problem {
 	var out []problem
 	inspect(t, func(node parser.Node, path []parser.Node) {

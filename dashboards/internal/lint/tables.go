@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// linked are the labels that name an object with a dashboard of its own.
+// linked are the labels that name an object with its own dashboard.
 var linked = []string{"dataset", "model", "department", "gpu"}
 
-// organize is how a table's columns are named and which it hides.
+// organize has the new names and the hidden columns of a table.
 func (p Panel) organize() (titles map[string]string, hidden map[string]bool) {
 	for _, t := range p.Transformations {
 		if t.ID == "organize" {
@@ -19,7 +19,7 @@ func (p Panel) organize() (titles map[string]string, hidden map[string]bool) {
 	return nil, nil
 }
 
-// cells holds that a cell which names an object leads to it.
+// cells checks that a cell that names an object has a link to it.
 func cells(_ Dashboard, p Panel) []string {
 	if p.Type != "table" {
 		return nil
@@ -35,7 +35,7 @@ func cells(_ Dashboard, p Panel) []string {
 	return out
 }
 
-// columns holds that a table joins its queries to one row an object, and that no column has the name of a label of Prometheus.
+// columns checks that a table joins its queries to one row for each object, and that no column has the name of a Prometheus label.
 func columns(_ Dashboard, p Panel) []string {
 	if p.Type != "table" {
 		return nil
@@ -55,11 +55,11 @@ func columns(_ Dashboard, p Panel) []string {
 	return out
 }
 
-// alertWidth is what the longest names of alerts need.
+// alertWidth is the width of the longest alert names.
 const alertWidth = 260
 
-// firing holds that a table of firing alerts has the critical ones on top and the oldest first, says since when, and that the names of
-// alerts are not cut off.
+// firing checks that a table of firing alerts sorts critical ones first and then the oldest first, shows the start time, and does not cut
+// off alert names.
 func firing(_ Dashboard, p Panel) []string {
 	titles, _ := p.organize()
 	alert, severity := titles["alertname"], titles["Value #severity"]
@@ -85,7 +85,7 @@ func firing(_ Dashboard, p Panel) []string {
 	return out
 }
 
-// rows holds that a table has pages, so that it is as high as its panel, and that the panel is not higher than twelve rows need.
+// rows checks that a table has pages, so that it is as high as its panel, and that the panel is not higher than twelve rows need.
 func rows(_ Dashboard, p Panel) []string {
 	if p.Type != "table" {
 		return nil

@@ -287,7 +287,7 @@ type Value struct {
 // Values returns the distinct values of a field, and for each row an index into them. A text with fewer than least rows is replaced by its
 // bin.
 func (r Rows) Values(field, least int) (codes []int32, values []Value) {
-	// By the codes of each part first, so that values are compared once a part and not once a row.
+	// Grouped by the codes of each part first, so that values are compared once for each part instead of once for each row.
 	rows := make(map[Value]int)
 	for i := range r.parts {
 		for code, n := range r.countCodes(i, field) {
@@ -312,7 +312,7 @@ func (r Rows) Values(field, least int) (codes []int32, values []Value) {
 				}
 				at, ok := index[v]
 				if !ok {
-					at = int32(len(values)) //nolint:gosec // There are no more values than rows.
+					at = int32(len(values))
 					index[v], values = at, append(values, v)
 				}
 				*place = at + 1

@@ -1,5 +1,5 @@
 // What builds a release, at the versions that were tried.
-module github.com/sightglass-ml/sightglass/tools/nfpm
+module github.com/sightglass-ml/sightglass/tools/release/nfpm
 
 go 1.26.7
 

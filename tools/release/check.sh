@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Holds what tools/release.sh made: the checksums, each Debian package unpacked and its program started, each archive's program started,
+# Holds what tools/release/release.sh made: the checksums, each Debian package unpacked and its program started, each archive's program started,
 # without anything of this machine's environment.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 version=$1
 (cd dist && sha256sum --check --quiet SHA256SUMS)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes dist/: archives, Debian packages, SBOMs and checksums of the programs in bin/, for one version. The same commit gives the same bytes.
-# Usage: tools/release.sh VERSION REVISION; the programs were built before. See `make release`.
+# Usage: tools/release/release.sh VERSION REVISION; the programs were built before. See `make release`.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 version=$1 revision=$2
 epoch=$(git log -1 --format=%ct "$revision")

@@ -1,5 +1,5 @@
 // What builds a release, at the versions that were tried.
-module github.com/sightglass-ml/sightglass/tools/sbom
+module github.com/sightglass-ml/sightglass/tools/release/sbom
 
 go 1.26.7
 
