@@ -136,7 +136,7 @@ func modelCauseRow() kit.Panels {
 		WithTarget(kit.Instant("gradual", kit.MaxBy(labels, models.Raw("ml_model_cause_gradual")))).
 		WithTarget(kit.Instant("instances", kit.MaxBy(labels, models.Raw("ml_model_cause_instances_ratio"))))
 	return kit.Panels{kit.Columns(panel, []kit.Column{
-		kit.Col("model", "Model"),
+		kit.Col("model", "Model", modelLink(modelQualityUID)),
 		kit.Col("version", "Version"),
 		kit.Col("field", "Field"),
 		kit.Col("role", "Role"),

@@ -41,13 +41,16 @@ import (
 // which lets groups see each other's records up to one evaluation late. promtool's `create-blocks-from rules` ignores
 // alerts. It is a day and a half and a small world, since the TSDB's part takes over a minute as it is. `make
 // test-replay-month` has a month, in which the same trouble comes again and again; it leaves out, on both sides, the rule
-// files of whose metrics the world has none, which would make the TSDB's part three times as long.
+// files of whose metrics the world has none, which would make the TSDB's part three times as long. Its value is the time between
+// two evaluations: of five minutes it takes a fifth.
 func TestReplayAgreesWithPrometheus(t *testing.T) {
-	from, to, limit := firstDay, firstDay.Add(troubled), 12*time.Minute
+	from, to, limit, interval := firstDay, firstDay.Add(troubled), 12*time.Minute, time.Minute
 	files, err := rules.Load(rules.Options{})
 	require.NoError(t, err)
-	if os.Getenv("SIGHTGLASS_REPLAY_MONTH") != "" {
+	if every := os.Getenv("SIGHTGLASS_REPLAY_MONTH"); every != "" {
 		to, limit = from.AddDate(0, 0, 30), 3*time.Hour
+		interval, err = time.ParseDuration(every)
+		require.NoError(t, err, "the time between two evaluations, such as 1m")
 		files.Files = slices.DeleteFunc(files.Files, func(f rules.File) bool {
 			return !slices.Contains([]string{"thresholds", "modelquality", "data", "model", "inference", "self"}, strings.TrimSuffix(path.Base(f.Name), ".yaml"))
 		})
@@ -60,7 +63,7 @@ func TestReplayAgreesWithPrometheus(t *testing.T) {
 
 	bundle, err := engine.LoadRules(os.DirFS(filepath.Join(dir, "rules")))
 	require.NoError(t, err)
-	eng, err := engine.New(engine.Options{Rules: bundle})
+	eng, err := engine.New(engine.Options{Rules: bundle, Interval: interval, ScrapeInterval: time.Minute})
 	require.NoError(t, err)
 	var replayed []string
 	samples := map[string]*os.File{}
@@ -108,9 +111,9 @@ func TestReplayAgreesWithPrometheus(t *testing.T) {
 	out, err := exec.CommandContext(ctx, testtools.Path(t, "promtool"), "tsdb", "create-blocks-from", "--max-block-duration=30d", "openmetrics", "--quiet", input, blocks).CombinedOutput()
 	require.NoError(t, err, string(out))
 
-	require.Equal(t, prometheusAlerts(ctx, t, dir, blocks, files, written, ended, from, to), replayed)
+	require.Equal(t, prometheusAlerts(ctx, t, dir, blocks, files, written, ended, from, to, interval), replayed)
 	require.NotEmpty(t, replayed)
-	t.Logf("%s of %d rule files: %d transitions of alerts, the same ones", to.Sub(from), len(files.Files), len(replayed))
+	t.Logf("%s of %d rule files, evaluated every %s: %d transitions of alerts, the same ones", to.Sub(from), len(files.Files), interval, len(replayed))
 	for _, name := range []string{"MLDatasetStale", "MLDatasetNullRatioHigh", "MLDatasetUnseenCategories", "MLDatasetDrift", "MLInferenceFailurePathHigh", "MLModelDrift", "SightglassExporterDown"} {
 		require.True(t, slices.ContainsFunc(replayed, func(line string) bool {
 			return strings.Contains(line, " firing ") && strings.Contains(line, `"`+name+`"`)
@@ -137,7 +140,7 @@ func (m merged) Querier(mint, maxt int64) (storage.Querier, error) {
 }
 
 // prometheusAlerts steps the rule manager's groups over the blocks. Staleness markers are stored when they are due.
-func prometheusAlerts(ctx context.Context, t *testing.T, dir, blocks string, bundle rules.Bundle, files []string, ended map[time.Time][]labels.Labels, from, to time.Time) []string {
+func prometheusAlerts(ctx context.Context, t *testing.T, dir, blocks string, bundle rules.Bundle, files []string, ended map[time.Time][]labels.Labels, from, to time.Time, interval time.Duration) []string {
 	t.Helper()
 	raw, err := tsdb.Open(blocks, nil, nil, tsdb.DefaultOptions(), nil)
 	require.NoError(t, err)
@@ -147,14 +150,14 @@ func prometheusAlerts(ctx context.Context, t *testing.T, dir, blocks string, bun
 	defer func() { require.NoError(t, recorded.Close()) }()
 	query := promql.NewEngine(promql.EngineOpts{
 		MaxSamples: 50_000_000, Timeout: time.Minute, Parser: parser.NewParser(parser.Options{}), EnableAtModifier: true, EnableNegativeOffset: true,
-		NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() },
+		NoStepSubqueryIntervalFn: func(int64) int64 { return interval.Milliseconds() },
 	})
 	all := merged{raw, recorded}
 	manager := promrules.NewManager(&promrules.ManagerOptions{
 		Context: ctx, AppendableV2: recorded, Queryable: all, QueryFunc: promrules.EngineQueryFunc(query, all),
 		NotifyFunc: func(context.Context, string, ...*promrules.Alert) {}, Parser: parser.NewParser(parser.Options{}),
 	})
-	loaded, errs := manager.LoadGroups(time.Minute, labels.EmptyLabels(), "", nil, false, files...)
+	loaded, errs := manager.LoadGroups(interval, labels.EmptyLabels(), "", nil, false, files...)
 	require.NoError(t, errors.Join(errs...))
 	var groups []*promrules.Group
 	for i, file := range bundle.Files {
@@ -182,6 +185,9 @@ func prometheusAlerts(ctx context.Context, t *testing.T, dir, blocks string, bun
 			require.NoError(t, err)
 		}
 		require.NoError(t, appender.Commit())
+		if at.UnixMilli()%interval.Milliseconds() != 0 {
+			continue
+		}
 		now := map[string]state{}
 		for _, g := range groups {
 			g.Eval(ctx, at)

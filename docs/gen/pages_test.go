@@ -68,8 +68,8 @@ func TestTheGuidesExplainEveryKeyOfTheConfiguration(t *testing.T) {
 		"exporters/cost": {[]string{"docs/cost.md"}, []string{
 			".bills.sources[].bucket.config", ".bills.departments[].tags", ".bills.observability[].tags", ".exchange.rates",
 		}},
-		"responder": {[]string{"docs/responder.md", "docs/review.md"}, []string{
-			".prometheus.http_client", ".actions[].match", target + "http_client", target + "airflow.conf", target + "argo_workflows.parameters",
+		"responder": {[]string{"docs/responder.md", "docs/review.md", "docs/incidents.md"}, []string{
+			".prometheus.http_client", ".incidents.slack.http_client", ".actions[].match", target + "http_client", target + "airflow.conf", target + "argo_workflows.parameters",
 			target + "argo_events.body", target + "kubeflow_pipelines.parameters", target + "github_actions.inputs", target + "webhook.body",
 		}},
 	} {

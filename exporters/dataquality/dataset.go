@@ -10,6 +10,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/binning"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/limit"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
@@ -62,6 +63,8 @@ type dataset struct {
 	sorted map[binsOf][]string
 	// shown caches the published names of categories by column; see hidden.
 	shown map[string]hiddenOf
+	// batch makes the metrics of each profile.
+	batch exporter.Batch
 }
 
 type upstream struct {

@@ -23,12 +23,17 @@ func (d *dataset) dated(schema []tables.Column) bool {
 // midnights reports whether all rows of the past lie at midnight, on three days or more.
 func (p *past) midnights() bool {
 	const fewest = 3
-	for h, minutes := range p.hours {
-		if h%24 != 0 || int64(minutes[0]) != p.totals[h] {
+	days := 0
+	for i, of := range p.hours {
+		switch {
+		case of.rows == 0:
+		case (p.base+int64(i))%24 != 0 || int64(of.minutes[0]) != of.rows:
 			return false
+		default:
+			days++
 		}
 	}
-	return len(p.hours) >= fewest
+	return days >= fewest
 }
 
 // wholeDays sets the window of a table with dates to whole days: the last complete ones that the table has. Today is

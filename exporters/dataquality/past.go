@@ -16,17 +16,25 @@ import (
 // past has the row counts of the table by minute for the last weeks. All of them are counted once; the last hours are counted
 // again each hour.
 type past struct {
-	hours   map[int64]*[60]int32 // by hours since 1970
-	totals  map[int64]int64
-	through time.Time // end of the counted period
-	swept   time.Time // when the last days were last counted again
-	retry   time.Time // after a failure, no count before this time
-	first   time.Time // time of the first row
-	// seen has the windows of the last day with their counts at their end, by kind of window.
+	hours   []pastHour // from base on, an hour since 1970
+	base    int64
+	through time.Time // counted up to here
+	swept   time.Time // when the last days were counted again
+	retry   time.Time // not before, after a failure
+	first   time.Time // of the first row
+	// seen are the windows of the last day, as they were when they ended: by kind of window.
 	seen map[string][]seen
 }
 
-// seen is a window and its number of rows when it ended.
+// pastHour is an hour of the past. Its counts are cumulative: a profile asks for a thousand windows.
+type pastHour struct {
+	before int64 // rows of the hours before it
+	rows   int64
+	// minutes are the rows of the hour up to the end of each minute; nil if there are none.
+	minutes *[60]uint32
+}
+
+// seen is a window and how many rows it had when it ended.
 type seen struct {
 	from, to time.Time
 	rows     int64
@@ -124,75 +132,103 @@ func (d *dataset) noteArrived(c *cycle) (changed bool) {
 
 // replace replaces the counts of the minutes from from to to.
 func (p *past) replace(from, to time.Time, counts map[time.Time]int64) {
-	if p.hours == nil {
-		p.hours, p.totals = make(map[int64]*[60]int32), make(map[int64]int64)
+	first, end := from.Unix()/3600, (to.Unix()+3599)/3600
+	switch {
+	case len(p.hours) == 0:
+		p.base, p.hours = first, make([]pastHour, 0, end-first)
+	case first < p.base:
+		p.hours = append(make([]pastHour, p.base-first), p.hours...)
+		p.base = first
 	}
-	for h := from.Unix() / 3600; h*3600 < to.Unix(); h++ {
-		delete(p.hours, h)
-		delete(p.totals, h)
+	for p.base+int64(len(p.hours)) < end {
+		p.hours = append(p.hours, pastHour{})
 	}
+	clear(p.hours[first-p.base : end-p.base])
 	for minute, n := range counts {
-		h := minute.Unix() / 3600
-		of := p.hours[h]
-		if of == nil {
-			of = new([60]int32)
-			p.hours[h] = of
+		i := minute.Unix()/3600 - p.base
+		if n <= 0 || i < first-p.base || i >= end-p.base {
+			continue
 		}
-		of[minute.Minute()] = int32(min(n, 1<<31-1))
-		p.totals[h] += n
+		of := &p.hours[i]
+		if of.minutes == nil {
+			of.minutes = new([60]uint32)
+		}
+		of.minutes[minute.Unix()/60%60] = uint32(min(n, math.MaxUint32/60))
 		if p.first.IsZero() || minute.Before(p.first) {
 			p.first = minute
+		}
+	}
+	p.addUp(int(first-p.base), int(end-p.base))
+}
+
+// addUp makes cumulative counts of those of hours that were replaced.
+func (p *past) addUp(from, to int) {
+	for i := from; i < len(p.hours); i++ {
+		of := &p.hours[i]
+		if of.minutes != nil && i < to {
+			for m := 1; m < len(of.minutes); m++ {
+				of.minutes[m] += of.minutes[m-1]
+			}
+			of.rows = int64(of.minutes[len(of.minutes)-1])
+		}
+		of.before = 0
+		if i > 0 {
+			of.before = p.hours[i-1].before + p.hours[i-1].rows
 		}
 	}
 }
 
 func (p *past) forget(before time.Time) {
-	for h := range p.hours {
-		if (h+1)*3600 <= before.Unix() {
-			delete(p.hours, h)
-			delete(p.totals, h)
-		}
-	}
+	drop := min(max(before.Unix()/3600-p.base, 0), int64(len(p.hours)))
+	p.hours, p.base = slices.Clone(p.hours[drop:]), p.base+drop
 }
 
-// rows returns the number of rows in a past window, and false if the table does not reach back that far.
+// upTo is how many rows there are before a minute since 1970.
+func (p *past) upTo(minute int64) int64 {
+	i, m := minute/60-p.base, minute%60
+	switch {
+	case i < 0 || len(p.hours) == 0:
+		return 0
+	case i >= int64(len(p.hours)):
+		last := &p.hours[len(p.hours)-1]
+		return last.before + last.rows
+	}
+	of := &p.hours[i]
+	if m == 0 || of.minutes == nil {
+		return of.before
+	}
+	return of.before + int64(of.minutes[m-1])
+}
+
+// of is how many rows a minute since 1970 has.
+func (p *past) of(minute int64) int64 { return p.upTo(minute+1) - p.upTo(minute) }
+
+// rows is how many rows a window of the past has; false where the table does not reach back so far.
 func (p *past) rows(from, to time.Time) (float64, bool) {
 	if p.first.IsZero() || from.Before(p.first.Add(-time.Minute)) || to.After(p.through) {
 		return 0, false
 	}
-	// Integer nanoseconds: a profile sums a thousand windows, and time.Time takes ten times as long.
-	const hour, minute = int64(time.Hour), int64(time.Minute)
-	sum, end := 0.0, to.UnixNano()
-	for at := from.UnixNano(); at < end; {
-		h := at / hour
-		next := min((h+1)*hour, end)
-		if next-at == hour {
-			sum += float64(p.totals[h])
-		} else if of := p.hours[h]; of != nil {
-			if at%minute == 0 && next%minute == 0 {
-				whole := int64(0)
-				for _, n := range of[at/minute-h*60 : next/minute-h*60] {
-					whole += int64(n)
-				}
-				sum += float64(whole)
-				at = next
-			}
-			for at < next {
-				until := min((at/minute+1)*minute, next)
-				sum += float64(of[at/minute%60]) * time.Duration(until-at).Minutes()
-				at = until
-			}
-		}
-		at = next
+	const minute = int64(time.Minute)
+	begin, end := from.UnixNano(), to.UnixNano()
+	first, last := (begin+minute-1)/minute, end/minute // Whole minutes of the window.
+	switch {
+	case begin >= end:
+		return 0, true
+	case first > last:
+		return float64(p.of(last)) * time.Duration(end-begin).Minutes(), true
+	}
+	sum := float64(p.upTo(last) - p.upTo(first))
+	if part := first*minute - begin; part > 0 {
+		sum += float64(p.of(first-1)) * time.Duration(part).Minutes()
+	}
+	if part := end - last*minute; part > 0 {
+		sum += float64(p.of(last)) * time.Duration(part).Minutes()
 	}
 	return sum, true
 }
 
-// empty reports whether a minute, counted since 1970, has no rows.
-func (p *past) empty(minute int64) bool {
-	of := p.hours[minute/60]
-	return of == nil || of[minute%60] == 0
-}
+// empty tells of a minute since 1970 whether it has no rows.
+func (p *past) empty(minute int64) bool { return p.of(minute) == 0 }
 
 // gap returns the longest time without a record that overlaps the hours before and after the moment, and false if that is
 // unknown.

@@ -6,18 +6,16 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/reveal"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
 // metrics returns the samples of one profile. After an error it returns only samples that are still correct.
 func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []prometheus.Metric {
-	var out exporter.Batch
+	out := &d.batch
 	gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
 		out.Gauge(desc, v, d.cfg.Name, labels...)
 	}
-	// The order of samples is the same in each profile: a replay finds their series by position.
 	for o, v := range d.overrides {
 		gauge(m.threshold, v, o.signal, o.column)
 	}
@@ -27,12 +25,12 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	gauge(m.profileSuccess, truth(err == nil))
 	gauge(m.profileDuration, took.Seconds())
 	if c.schema != nil {
-		counts := map[string]int{added: 0, removed: 0, typeChanged: 0}
+		counts := make(map[string]int)
 		for _, ch := range c.changes {
 			counts[ch.kind]++
 		}
-		for kind, n := range counts {
-			gauge(m.schemaChanges, float64(n), kind)
+		for _, kind := range []string{added, removed, typeChanged} {
+			gauge(m.schemaChanges, float64(counts[kind]), kind)
 		}
 		for i, ch := range c.changes {
 			// A replaced table changes every column. The metric schemaChanges has the number.
@@ -59,7 +57,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	}
 	c.passedMetrics(m, gauge)
 	if c.profile.Nulls == nil {
-		return out.Metrics()
+		return out.Take()
 	}
 	if err == nil {
 		gauge(m.profileFinish, seconds(d.now()))
@@ -127,7 +125,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	if c.snapshot.Name != "" {
 		gauge(m.snapshotInfo, 1, c.snapshot.Name, c.snapshot.Digest)
 	}
-	return out.Metrics()
+	return out.Take()
 }
 
 // order returns the bins of a column, sorted. It caches the last result, which rarely changes.

@@ -99,17 +99,20 @@ func (r *Replay) Tidy(ctx context.Context) error {
 	return e.keeper.Cycle(ctx)
 }
 
-// Values calls each with every counter of a bin. The strings of a counter are identical in every call, so that a caller can recognize it
-// quickly.
-func (r *Replay) Values(each func(model, version, field, role, bin string, n int64)) {
-	r.exporter.keeper.Values(each)
-}
+// What the short windows of a field are compared with, and the series of a field that differ by their bin.
+type (
+	// Group is the series of one field that differ by their bin alone.
+	Group = fields.Group
+	// Mixture is what a short window of one field is compared with now.
+	Mixture = fields.Mixture
+)
 
-// Mixtures iterates over the present baselines of the short windows. It calls ratio with the share of every bin, values with the number of
-// values of every field, and swing with the difference between its hours.
-func (r *Replay) Mixtures(ratio func(model, version, field, role, bin, baseline string, share float64), values, swing func(model, version, field, role, baseline string, n float64)) {
-	r.exporter.keeper.Mixtures(ratio, values, swing)
-}
+// Values calls each with the counters of every field. The strings and bins are the same at every call, so that a caller can tell
+// quickly which field it is.
+func (r *Replay) Values(each func(g Group, counts []int64)) { r.exporter.keeper.Values(each) }
+
+// Mixtures calls each with what the short windows of every field are compared with now.
+func (r *Replay) Mixtures(each func(*Mixture)) { r.exporter.keeper.Mixtures(each) }
 
 // BaselineChanges returns the number of changes of the other baselines.
 func (r *Replay) BaselineChanges() int64 { return r.exporter.keeper.Changes() }

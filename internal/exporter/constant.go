@@ -2,47 +2,80 @@ package exporter
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+	"google.golang.org/protobuf/proto"
 )
 
-// Constant is one value of a snapshot. It becomes client_golang's constant metric when it is first written. A snapshot that is replaced
-// before a scrape therefore costs a fifth of a snapshot of constant metrics, and a replay can read values and labels directly.
+// Constant is one value of a snapshot. It is exposed as client_golang's constant metric. Snapshots of the same thing share the
+// identity of a value, so that its labels are checked and sorted once, when they are first written, and a replay knows a series
+// by its identity.
 type Constant struct {
-	desc   *prometheus.Desc
-	kind   prometheus.ValueType
-	value  float64
-	labels []string
-
-	once   sync.Once
-	metric prometheus.Metric
+	identity *Identity
+	value    float64
 }
 
 var _ prometheus.Metric = (*Constant)(nil)
 
-// newConstant keeps labels, which the caller must not change afterwards.
-func newConstant(desc *prometheus.Desc, kind prometheus.ValueType, value float64, labels []string) *Constant {
-	return &Constant{desc: desc, kind: kind, value: value, labels: labels}
+// Identity is what tells a value from all others: the metric and the values of its labels.
+type Identity struct {
+	desc   *prometheus.Desc
+	kind   prometheus.ValueType
+	labels []string
+
+	once  sync.Once
+	pairs []*dto.LabelPair
+	err   error
 }
 
+// newIdentity keeps the labels, which must be its own.
+func newIdentity(desc *prometheus.Desc, kind prometheus.ValueType, labels []string) *Identity {
+	valid(labels)
+	return &Identity{desc: desc, kind: kind, labels: labels}
+}
+
+// is reports whether it is the identity of a metric with those values of labels.
+func (i *Identity) is(desc *prometheus.Desc, label string, more []string) bool {
+	return i.desc == desc && len(i.labels) == 1+len(more) && i.labels[0] == label && slices.Equal(i.labels[1:], more)
+}
+
+// Labels are the values of the labels, in the order of the description. They must not be changed.
+func (i *Identity) Labels() []string { return i.labels }
+
 // Desc implements prometheus.Metric.
-func (c *Constant) Desc() *prometheus.Desc { return c.desc }
+func (c *Constant) Desc() *prometheus.Desc { return c.identity.desc }
 
 // Value returns the metric's value.
 func (c *Constant) Value() float64 { return c.value }
 
-// LabelValues returns the values of the labels in the order of the descriptor. The caller must not change them.
-func (c *Constant) LabelValues() []string { return c.labels }
+// Identity is what the value is of.
+func (c *Constant) Identity() *Identity { return c.identity }
 
 // Write implements prometheus.Metric. Labels that do not match the descriptor are an error of the scrape.
 func (c *Constant) Write(out *dto.Metric) error {
-	c.once.Do(func() {
-		var err error
-		if c.metric, err = prometheus.NewConstMetric(c.desc, c.kind, c.value, c.labels...); err != nil {
-			c.metric = prometheus.NewInvalidMetric(c.desc, fmt.Errorf("make metric: %w", err))
+	i := c.identity
+	i.once.Do(func() {
+		metric, err := prometheus.NewConstMetric(i.desc, i.kind, 0, i.labels...)
+		var written dto.Metric
+		if err == nil {
+			err = metric.Write(&written)
 		}
+		if err != nil {
+			i.err = fmt.Errorf("make metric: %w", err)
+		}
+		i.pairs = written.Label
 	})
-	return c.metric.Write(out)
+	if i.err != nil {
+		return i.err
+	}
+	out.Label = i.pairs
+	if i.kind == prometheus.CounterValue {
+		out.Counter = &dto.Counter{Value: proto.Float64(c.value)}
+	} else {
+		out.Gauge = &dto.Gauge{Value: proto.Float64(c.value)}
+	}
+	return nil
 }

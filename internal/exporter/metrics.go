@@ -24,9 +24,7 @@ func (m *Metrics) Counter(desc *prometheus.Desc, value float64, labels ...string
 }
 
 func (m *Metrics) add(desc *prometheus.Desc, kind prometheus.ValueType, value float64, labels []string) {
-	labels = slices.Clone(labels)
-	valid(labels)
-	*m = append(*m, newConstant(desc, kind, value, labels))
+	*m = append(*m, &Constant{newIdentity(desc, kind, slices.Clone(labels)), value})
 }
 
 // valid replaces invalid UTF-8. client_golang rejects a metric with an invalid label, so a scrape would report an error because of one
@@ -39,40 +37,54 @@ func valid(labels []string) {
 	}
 }
 
-// A Batch collects metrics like Metrics, for large snapshots. It allocates memory for 128 metrics at a time. That memory is freed when
-// the last of these metrics is freed. The zero value is empty.
+// A Batch collects metrics as Metrics does, for snapshots of many that follow each other: what has the same metric and labels as
+// in the one before, at about the same place, shares its identity. Its zero value is empty.
 type Batch struct {
 	metrics   Metrics
 	constants []Constant
-	labels    []string
+	// now are the identities of this snapshot, before those of the one before, of which the first at are found or gone.
+	now, before []*Identity
+	at          int
 }
 
-const batchSize = 128
+const (
+	batchSize = 128
+	// lookAhead is how many identities may be gone at a time.
+	lookAhead = 64
+)
 
 // Gauge adds a value that can go up and down.
 func (b *Batch) Gauge(desc *prometheus.Desc, value float64, label string, more ...string) {
 	if len(b.constants) == cap(b.constants) {
-		b.constants = make([]Constant, 0, batchSize)
+		b.constants = make([]Constant, 0, max(batchSize, len(b.before)-len(b.now)))
 	}
-	n := 1 + len(more)
-	if cap(b.labels)-len(b.labels) < n {
-		b.labels = make([]string, 0, max(n, 3*batchSize))
+	identity := b.identity(desc, label, more)
+	b.now = append(b.now, identity)
+	b.constants = append(b.constants, Constant{identity, value})
+	b.metrics = append(b.metrics, &b.constants[len(b.constants)-1])
+}
+
+// identity finds the identity of the snapshot before, or makes one.
+func (b *Batch) identity(desc *prometheus.Desc, label string, more []string) *Identity {
+	for i := b.at; i < min(b.at+lookAhead, len(b.before)); i++ {
+		if b.before[i].is(desc, label, more) {
+			b.at = i + 1
+			return b.before[i]
+		}
 	}
-	begin := len(b.labels)
-	b.labels = append(append(b.labels, label), more...)
-	own := b.labels[begin : begin+n : begin+n]
-	valid(own)
-	b.constants = b.constants[:len(b.constants)+1]
-	c := &b.constants[len(b.constants)-1]
-	c.desc, c.kind, c.value, c.labels = desc, prometheus.GaugeValue, value, own
-	b.metrics = append(b.metrics, c)
+	return newIdentity(desc, prometheus.GaugeValue, append([]string{label}, more...))
 }
 
 // Add adds an existing metric.
 func (b *Batch) Add(m prometheus.Metric) { b.metrics = append(b.metrics, m) }
 
-// Metrics returns the added metrics.
-func (b *Batch) Metrics() Metrics { return b.metrics }
+// Take returns the metrics that were added, and begins the next snapshot.
+func (b *Batch) Take() Metrics {
+	metrics := b.metrics
+	clear(b.before)
+	*b = Batch{now: b.before[:0], before: b.now, metrics: make(Metrics, 0, len(metrics))}
+	return metrics
+}
 
 // HistogramOpts returns the options of a histogram of a latency or a score. It is a native histogram of limited size, with classic
 // buckets for servers that do not store native histograms.

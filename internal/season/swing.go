@@ -1,7 +1,9 @@
 package season
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/sightglass-ml/sightglass/internal/drift"
@@ -56,8 +58,8 @@ func (b *Builder) swing(name string, f *field) (of deviation) {
 		}
 		days[day].add(counts)
 	}
-	for _, day := range days {
-		if x, ok := b.beyondChance(day.bins, f.whole, len(days)); ok {
+	for _, day := range slices.Sorted(maps.Keys(days)) { // A sum in another order differs in its last digit.
+		if x, ok := b.beyondChance(days[day].bins, f.whole, len(days)); ok {
 			of.days.add(mean{x, 1})
 		}
 	}

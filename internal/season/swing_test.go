@@ -67,3 +67,22 @@ func TestSwing(t *testing.T) {
 	_, known := learn(time.UTC, 28, daily(1000)).Swing("another", noonHour, noonHour.Add(time.Hour))
 	require.False(t, known)
 }
+
+func TestTheSwingOfDaysIsTheSameToTheLastDigit(t *testing.T) {
+	first := 0.0
+	for n := range 20 {
+		b := NewBuilder(Settings{Zone: time.UTC, MaxNoise: 0.07})
+		b.Field("amount", []string{"a", "b"}, map[string]int64{"a": 3_360_000, "b": 3_360_000})
+		for h := range 28 * 24 {
+			at := monday.Add(time.Duration(h) * time.Hour)
+			other := int64(3 * at.YearDay() * at.YearDay() % 700)
+			b.Hour(at, map[string][]int64{"amount": {5000 + other, 5000 - other}})
+		}
+		swing, ok := b.Season().DaySwing("amount")
+		require.True(t, ok)
+		if n == 0 {
+			first = swing
+		}
+		require.Equal(t, math.Float64bits(first), math.Float64bits(swing))
+	}
+}

@@ -189,7 +189,7 @@ func (c *circle) once(r *rule) (same bool, err error) {
 	defer c.memory.put(memory)
 	out := outcome{times: c.block.steps(r)}
 	v := &view{store: c.store, times: out.times, lookback: c.opts.Lookback.Milliseconds(), memory: memory, late: c.late}
-	cols, err := columns{v}.vector(r.expr)
+	cols, err := columns{view: v}.vector(r.expr)
 	if err != nil {
 		return false, err
 	}
@@ -255,7 +255,7 @@ func (c *circle) checkAll(ctx context.Context) error {
 		out := outcome{times: c.block.steps(r)}
 		v := &view{store: c.store, times: out.times[len(out.times)/2:][:1], lookback: c.opts.Lookback.Milliseconds(), late: c.late}
 		out.times = v.times
-		cols, err := columns{v}.vector(r.expr)
+		cols, err := columns{view: v}.vector(r.expr)
 		if err != nil {
 			return err
 		}

@@ -25,7 +25,12 @@ type column struct {
 	v      []float64
 }
 
-// Results contain no staleness markers, so the marker's bits can mean absent.
+// some tells whether the series has a value.
+func (c column) some() bool {
+	return slices.ContainsFunc(c.v, func(v float64) bool { return !isAbsent(v) })
+}
+
+// No sample of a result is a staleness marker, so its bits are free to say that there is none.
 var absent, absentBits = staleNaN, math.Float64bits(staleNaN)
 
 func isAbsent(v float64) bool { return math.Float64bits(v) == absentBits }
@@ -33,11 +38,13 @@ func isAbsent(v float64) bool { return math.Float64bits(v) == absentBits }
 // columns evaluates an expression at the instants of a view.
 type columns struct {
 	view *view
+	// whole says that every part is evaluated, whether or not anything depends on it.
+	whole bool
 }
 
 // columnar reports whether columns support the expression for some series. It does not evaluate it.
 func columnar(expr parser.Expr) bool {
-	_, err := columns{&view{store: newStore(), times: []int64{math.MaxInt64 / 2}}}.vector(expr)
+	_, err := columns{view: &view{store: newStore(), times: []int64{math.MaxInt64 / 2}}, whole: true}.vector(expr)
 	return err == nil
 }
 
@@ -158,6 +165,8 @@ func (c columns) call(e *parser.Call) ([]column, error) {
 		return nil, errNotColumns
 	case e.Func.Name == "label_replace":
 		return c.labelReplace(e)
+	case e.Func.Name == "histogram_quantile":
+		return c.histogramQuantile(e)
 	case e.Args[len(e.Args)-1].Type() == parser.ValueTypeMatrix:
 		return c.overRange(e)
 	case e.Func.Name == "vector":

@@ -153,7 +153,7 @@ func (e *Engine) calculate(ctx context.Context, r *rule, out *outcome, v *view) 
 	if !r.columnar {
 		return false, nil
 	}
-	cols, err := columns{v}.vector(r.expr)
+	cols, err := columns{view: v}.vector(r.expr)
 	if err != nil {
 		return false, nil //nolint:nilerr // Prometheus's engine evaluates what columns cannot.
 	}
@@ -164,7 +164,7 @@ func (e *Engine) calculate(ctx context.Context, r *rule, out *outcome, v *view) 
 // take adds columns to the outcome.
 func (o *outcome) take(cols []column) {
 	for _, col := range cols {
-		if slices.ContainsFunc(col.v, func(v float64) bool { return !isAbsent(v) }) {
+		if col.some() {
 			o.series = append(o.series, result{metric: col.metric, column: col.v})
 		}
 	}

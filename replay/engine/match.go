@@ -97,6 +97,9 @@ func (c columns) binary(e *parser.BinaryExpr) ([]column, error) {
 	if err != nil {
 		return nil, err
 	}
+	if e.Op != parser.LOR && !c.whole && cannotFail(e.RHS) && !slices.ContainsFunc(lhs, column.some) {
+		return nil, nil // As of most alerts: nothing is wrong.
+	}
 	rhs, err := c.vector(e.RHS)
 	if err != nil {
 		return nil, err
@@ -105,6 +108,21 @@ func (c columns) binary(e *parser.BinaryExpr) ([]column, error) {
 		return set(e, lhs, rhs)
 	}
 	return c.join(e, lhs, rhs)
+}
+
+// cannotFail tells whether an expression has a result whatever the series: none meet in it.
+func cannotFail(expr parser.Expr) bool {
+	switch e := expr.(type) {
+	case *parser.ParenExpr:
+		return cannotFail(e.Expr)
+	case *parser.VectorSelector:
+		return e.Name != ""
+	case *parser.AggregateExpr:
+		return cannotFail(e.Expr)
+	case *parser.BinaryExpr:
+		return e.Op.IsSetOperator() && cannotFail(e.LHS) && cannotFail(e.RHS)
+	}
+	return false
 }
 
 // withNumber applies an operator to a vector and a number.

@@ -195,7 +195,7 @@ func (c columns) subquery(e *parser.SubqueryExpr) (out ranged, err error) {
 	if from < 0 || len(inner.times) == 0 {
 		return out, errNotColumns // Integer division rounds negative times up.
 	}
-	in, err := columns{inner}.vector(e.Expr)
+	in, err := columns{view: inner, whole: c.whole}.vector(e.Expr)
 	if err != nil {
 		return out, err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
@@ -41,23 +42,19 @@ func (e *Engine) Run(ctx context.Context, replay Replay) (Stats, error) {
 		}
 		return end
 	}
-	if err := r.scrape(ctx, after(from)); err != nil {
+	if err := r.advance(ctx, nil, after(from)); err != nil {
 		return e.stats, err
 	}
 	for pos := from; pos.Before(to); {
 		end := after(pos)
-		if err := r.publish(); err != nil {
+		if err := r.publish(ctx); err != nil {
 			return e.stats, err
 		}
 		if err := r.feed(ctx, pos, end); err != nil {
 			return e.stats, err
 		}
-		// The rules of a block and the scrapes of the next one do not share data.
 		b := newBlock(pos, end, e.opts.Interval)
-		both, cancelled := errgroup.WithContext(ctx)
-		both.Go(func() error { return e.evaluateBlock(cancelled, b) })
-		both.Go(func() error { return r.scrape(cancelled, after(end)) })
-		if err := both.Wait(); err != nil {
+		if err := r.advance(ctx, b, after(end)); err != nil {
 			return e.stats, err
 		}
 		r.keep(pos, end)
@@ -112,21 +109,34 @@ func (r *runner) feed(ctx context.Context, from, to time.Time) error {
 	return nil
 }
 
-// publish makes the scraped samples visible to rules.
-func (r *runner) publish() error {
+// publish shows the rules what was scraped: each target has its own series.
+func (r *runner) publish(ctx context.Context) error {
+	all, _ := errgroup.WithContext(ctx)
 	for _, s := range r.scrapes {
-		if err := s.publish(); err != nil {
-			return err
-		}
+		all.Go(s.publish)
 	}
-	return nil
+	return all.Wait()
 }
 
-// scrape scrapes all targets until end.
-func (r *runner) scrape(ctx context.Context, end time.Time) error {
+// advance evaluates the rules of a block, if there is one, and makes the scrapes before end, which they have nothing in common
+// with. It does as much at the same time as there are cores, and the first target comes first: where it takes the longest, as one
+// that works on several things at once does, the cores have work to the end.
+func (r *runner) advance(ctx context.Context, b *block, end time.Time) error {
 	all, cancelled := errgroup.WithContext(ctx)
-	for i, s := range r.scrapes {
-		all.Go(func() error { return s.through(cancelled, &r.replay.Targets[i], r.scraped, end, r.opts.ScrapeInterval) })
+	all.SetLimit(runtime.GOMAXPROCS(0))
+	scrape := func(i int) {
+		all.Go(func() error {
+			return r.scrapes[i].through(cancelled, &r.replay.Targets[i], r.scraped, end, r.opts.ScrapeInterval)
+		})
+	}
+	if len(r.scrapes) > 0 {
+		scrape(0)
+	}
+	if b != nil {
+		all.Go(func() error { return r.evaluateBlock(cancelled, b) })
+	}
+	for i := 1; i < len(r.scrapes); i++ {
+		scrape(i)
 	}
 	if err := all.Wait(); err != nil {
 		return err

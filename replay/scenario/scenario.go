@@ -79,7 +79,9 @@ type Data struct {
 	File config.Path `yaml:"file,omitempty"`
 	// Time is the column with the time of the event.
 	Time string `yaml:"time"`
-	// Speedup is the factor by which the events are faster. The first event is at the start of the replay plus Shift.
+	// TimeFormat is the form of texts in it, as strptime has it; by default it is guessed.
+	TimeFormat string `yaml:"time_format,omitempty"`
+	// Speedup makes the events come so many times as fast; the first event comes at the start of the replay plus Shift.
 	Speedup float64         `yaml:"speedup"`
 	Shift   config.Duration `yaml:"shift"`
 	// Anchor is the time in the file that becomes the start of the replay; by default the start itself.

@@ -3,6 +3,7 @@ package world
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -17,7 +18,11 @@ import (
 // maxValues limits the values of a file in memory, to about a gigabyte.
 const maxValues = 120_000_000
 
-// recording is a stream of the events of a file. They are in memory by column, sorted by time.
+// keptAround is how long before or after the replay an event may be: nothing looks farther, and a file may have times that stand
+// for none, such as 1900-01-01 and 9999-12-31.
+const keptAround = 400 * 24 * time.Hour
+
+// recording is a stream of the events of a file. They are in memory by column, in the order of time.
 type recording struct {
 	cols  []column
 	dicts []*dict
@@ -27,8 +32,8 @@ type recording struct {
 	first []int32
 }
 
-// readFile reads the events of a file with the given columns; without columns, it reads all.
-func readFile(ctx context.Context, d *scenario.Data, columns []string, start time.Time) (_ *recording, err error) {
+// readFile reads the events of a file with the columns that are asked for; all if there are none.
+func readFile(ctx context.Context, d *scenario.Data, columns []string, start, end time.Time) (_ *recording, err error) {
 	db, err := sql.Open("duckdb", "")
 	if err != nil {
 		return nil, err
@@ -42,7 +47,11 @@ func readFile(ctx context.Context, d *scenario.Data, columns []string, start tim
 	if strings.HasSuffix(strings.TrimSuffix(strings.ToLower(string(d.File)), ".gz"), ".csv") {
 		reader = "read_csv"
 	}
-	from := reader + "('" + strings.ReplaceAll(string(d.File), "'", "''") + "')"
+	from := reader + "(" + text(string(d.File))
+	if reader == "read_csv" && d.TimeFormat != "" {
+		from += ", types = {" + text(d.Time) + ": 'VARCHAR'}" // A guess may take the day for the month.
+	}
+	from += ")"
 	r := &recording{}
 	// DESCRIBE returns SQL type names.
 	described, err := db.QueryContext(ctx, "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM "+from+")")
@@ -69,8 +78,11 @@ func readFile(ctx context.Context, d *scenario.Data, columns []string, start tim
 	if types[d.Time] == "" {
 		return nil, fmt.Errorf("%s has no column %q; it has %q", d.File, d.Time, names)
 	}
-	quote := func(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
-	exprs := []string{"epoch_us(CAST(" + quote(d.Time) + " AS TIMESTAMP))"}
+	at, err := timeExpr(ctx, db, d, from, types[d.Time])
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", d.File, err)
+	}
+	exprs := []string{at}
 	for _, name := range columns {
 		sqlType, ok := types[name]
 		if !ok {
@@ -100,13 +112,13 @@ func readFile(ctx context.Context, d *scenario.Data, columns []string, start tim
 		exprs = append(exprs, expr)
 		r.cols, r.dicts = append(r.cols, c), append(r.dicts, dictionary)
 	}
-	if err := r.read(ctx, db, d, "SELECT "+strings.Join(exprs, ", ")+" FROM "+from+" WHERE "+quote(d.Time)+" IS NOT NULL ORDER BY 1", start); err != nil {
+	if err := r.read(ctx, db, d, "SELECT "+strings.Join(exprs, ", ")+" FROM "+from+" WHERE "+quote(d.Time)+" IS NOT NULL ORDER BY 1", start, end); err != nil {
 		return nil, fmt.Errorf("read %s: %w", d.File, err)
 	}
 	return r, nil
 }
 
-func (r *recording) read(ctx context.Context, db *sql.DB, d *scenario.Data, query string, start time.Time) error {
+func (r *recording) read(ctx context.Context, db *sql.DB, d *scenario.Data, query string, start, end time.Time) error {
 	rows, err := db.QueryContext(ctx, query)
 	if err != nil {
 		return err
@@ -128,11 +140,19 @@ func (r *recording) read(ctx context.Context, db *sql.DB, d *scenario.Data, quer
 		anchor = d.Anchor.From(start)
 	}
 	shift := start.Add(time.Duration(d.Shift)).UnixMicro()
-	for rows.Next() {
+	kept := [2]int64{start.Add(-keptAround).UnixMicro(), end.Add(keptAround).UnixMicro()}
+	var seen [2]int64 // The first and the last event of the file.
+	for n := 0; rows.Next(); n++ {
 		if err := rows.Scan(targets...); err != nil {
 			return err
 		}
 		moved := shift + int64(float64(at-anchor.UnixMicro())/d.Speedup)
+		if seen[1] = at; n == 0 {
+			seen[0] = at
+		}
+		if moved < kept[0] || moved >= kept[1] {
+			continue
+		}
 		r.all.time = append(r.all.time, moved)
 		r.all.n++
 		if r.all.n*(len(r.cols)+1) > maxValues {
@@ -156,8 +176,12 @@ func (r *recording) read(ctx context.Context, db *sql.DB, d *scenario.Data, quer
 	if err := rows.Err(); err != nil {
 		return err
 	}
-	if r.all.n == 0 {
-		return fmt.Errorf("no events")
+	switch day := func(us int64) string { return time.UnixMicro(us).UTC().Format(time.DateTime) }; {
+	case r.all.n == 0 && seen[1] == 0:
+		return errors.New("no events")
+	case r.all.n == 0 || r.all.time[0] >= end.UnixMicro():
+		return fmt.Errorf("no event is in the replay or in the %d days before it, from %s to %s: the events of the file are from %s to %s; want data.anchor, the time of the file at which the replay starts, or another start",
+			keptAround/(24*time.Hour), day(kept[0]), day(end.UnixMicro()), day(seen[0]), day(seen[1]))
 	}
 	if r.all.n > math.MaxInt32 {
 		return fmt.Errorf("%d events; want fewer", r.all.n)
@@ -173,6 +197,40 @@ func (r *recording) read(ctx context.Context, db *sql.DB, d *scenario.Data, quer
 		r.first[m] = int32(i)
 	}
 	return nil
+}
+
+func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+func text(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+// timeExpr is the time of an event in microseconds since 1970, of a column of that type.
+func timeExpr(ctx context.Context, db *sql.DB, d *scenario.Data, from, sqlType string) (string, error) {
+	name, expr := quote(d.Time), ""
+	want := "want a date and a time such as 2026-01-31 12:00:00, seconds or milliseconds since 1970, or data.time_format in the scenario, such as '%d/%m/%Y %H:%M'"
+	switch base, _, _ := strings.Cut(sqlType, "("); {
+	case d.TimeFormat != "" && base == "VARCHAR":
+		expr = "epoch_us(CAST(try_strptime(" + name + ", " + text(d.TimeFormat) + ") AS TIMESTAMP))"
+		want = fmt.Sprintf("want the form of data.time_format, %q", d.TimeFormat)
+	case d.TimeFormat != "":
+		return "", fmt.Errorf("column %q is %s, which has no form; want no data.time_format", d.Time, sqlType)
+	case base == "VARCHAR":
+		expr = "epoch_us(TRY_CAST(" + name + " AS TIMESTAMP))"
+	case slices.Contains([]string{"TIMESTAMP", "DATE", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"}, base):
+		expr = "epoch_us(TRY_CAST(" + name + " AS TIMESTAMP))"
+	case slices.Contains([]string{"INTEGER", "UINTEGER", "BIGINT", "UBIGINT", "HUGEINT", "DOUBLE", "DECIMAL"}, base):
+		// Seconds, milliseconds, microseconds or nanoseconds since 1970: of times after 1973 the size of the number tells which.
+		expr = "TRY_CAST(CASE WHEN abs(" + name + ") < 1e11 THEN round(" + name + " * 1e6) WHEN abs(" + name + ") < 1e14 THEN round(" + name + " * 1e3) WHEN abs(" + name + ") < 1e17 THEN " + name + " ELSE " + name + " / 1e3 END AS BIGINT)"
+	default:
+		return "", fmt.Errorf("column %q is %s; %s", d.Time, sqlType, want)
+	}
+	var odd string
+	switch err := db.QueryRowContext(ctx, "SELECT CAST("+name+" AS VARCHAR) FROM "+from+" WHERE "+name+" IS NOT NULL AND ("+expr+") IS NULL LIMIT 1").Scan(&odd); {
+	case err == nil:
+		return "", fmt.Errorf("column %q has %q, which is no time; %s", d.Time, odd, want)
+	case !errors.Is(err, sql.ErrNoRows):
+		return "", err
+	}
+	return expr, nil
 }
 
 func (r *recording) columns() []column { return r.cols }

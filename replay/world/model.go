@@ -30,11 +30,9 @@ type models struct {
 	replay *modelquality.Replay
 	list   []*model
 
-	values    knownSeries
-	ratios    knownSeries // series of mixtures
-	sizes     knownSeries
-	swings    knownSeries
-	changes   int64 // of the other baselines, at the last write
+	values    knownGroups
+	mixtures  knownGroups
+	changes   int64 // of the other baselines, that are written already
 	baselines *engine.Held
 	sink      *sink
 	// inferences has the samples of the last scrape; the next scrape reuses its memory.
@@ -67,10 +65,6 @@ func (w *World) openModels(ctx context.Context) (*models, error) {
 	clock := w.newClock()
 	ms := &models{
 		w: w, clock: clock, store: newStore(clock),
-		values: knownSeries{name: "ml_model_field_values_total", labels: []string{"model", "version", "field", "role", "bin"}},
-		ratios: knownSeries{name: "ml_model_field_baseline_ratio", labels: []string{"model", "version", "field", "role", "bin", "baseline"}},
-		sizes:  knownSeries{name: "ml_model_field_baseline_values", labels: []string{"model", "version", "field", "role", "baseline"}},
-		swings: knownSeries{name: "ml_model_field_baseline_swing", labels: []string{"model", "version", "field", "role", "baseline"}},
 	}
 	virtual := make(map[string]tables.Virtual)
 	var list []map[string]any
@@ -394,18 +388,22 @@ func (b *batch) attribute(col, i int, class class) (modelquality.Value, bool) {
 // write implements restarter.
 func (ms *models) write(k *sink, to *engine.Scrape) (err error) {
 	ms.values.begin()
-	ms.replay.Values(func(model, version, field, role, bin string, n int64) {
-		to.Float(ms.values.series(k, [6]string{model, version, field, role, bin}), float64(n))
+	ms.replay.Values(func(g modelquality.Group, counts []int64) {
+		of := ms.values.series(k, &g)
+		for i, n := range counts {
+			to.Float(of.bins[i], float64(n))
+		}
 	})
-	ms.ratios.begin()
-	ms.sizes.begin()
-	ms.swings.begin()
-	ms.replay.Mixtures(func(model, version, field, role, bin, baseline string, share float64) {
-		to.Float(ms.ratios.series(k, [6]string{model, version, field, role, bin, baseline}), share)
-	}, func(model, version, field, role, baseline string, n float64) {
-		to.Float(ms.sizes.series(k, [6]string{model, version, field, role, baseline}), n)
-	}, func(model, version, field, role, baseline string, swing float64) {
-		to.Float(ms.swings.series(k, [6]string{model, version, field, role, baseline}), swing)
+	ms.mixtures.begin()
+	ms.replay.Mixtures(func(m *modelquality.Mixture) {
+		of := ms.mixtures.series(k, &m.Group)
+		for i, share := range m.Shares {
+			to.Float(of.bins[i], share)
+		}
+		to.Float(of.values, m.Values)
+		if m.Swings {
+			to.Float(of.swing, m.Swing)
+		}
 	})
 	if ms.inferences, err = k.samples(ms.inferences[:0], ms.replay.Inferences()); err != nil {
 		return err
@@ -430,33 +428,50 @@ func (ms *models) collectors(each func(name string, success bool, last time.Time
 	each("tidy", true, ms.clock.at)
 }
 
-// knownSeries finds series that come in the same order in every scrape.
-type knownSeries struct {
-	name   string
-	labels []string // label names
-	known  []known
-	next   int
+// knownGroups finds the series of groups that come in the same order at every scrape.
+type knownGroups struct {
+	known []known
+	next  int
 }
 
 type known struct {
-	values [6]string // label values
-	series *engine.Series
+	group modelquality.Group
+	bins  []*engine.Series
+	// values and swing are of the whole field, where the group is of a baseline.
+	values, swing *engine.Series
 }
 
-func (k *knownSeries) begin() { k.next = 0 }
+func (k *knownGroups) begin() { k.next = 0 }
 
-func (k *knownSeries) series(sink *sink, values [6]string) *engine.Series {
+func (k *knownGroups) series(sink *sink, g *modelquality.Group) *known {
 	if k.next == len(k.known) {
 		k.known = append(k.known, known{})
 	}
 	one := &k.known[k.next]
 	k.next++
-	if one.series == nil || one.values != values {
-		pairs := make([]string, 0, 2*len(k.labels))
-		for i, name := range k.labels {
-			pairs = append(pairs, name, values[i])
-		}
-		*one = known{values, sink.one(k.name, pairs...)}
+	if one.bins == nil || !sameGroup(&one.group, g) {
+		*one = newKnown(sink, *g)
 	}
-	return one.series
+	return one
+}
+
+func newKnown(sink *sink, g modelquality.Group) known {
+	field := []string{"model", g.Model, "version", g.Version, "field", g.Field, "role", g.Role, "baseline", g.Baseline}
+	name, of := "ml_model_field_values_total", known{group: g, bins: make([]*engine.Series, 0, len(g.Bins))}
+	if g.Baseline != "" {
+		name = "ml_model_field_baseline_ratio"
+		of.values = sink.one("ml_model_field_baseline_values", field...)
+		of.swing = sink.one("ml_model_field_baseline_swing", field...)
+	}
+	for _, bin := range g.Bins {
+		of.bins = append(of.bins, sink.one(name, append(slices.Clip(field), "bin", bin)...))
+	}
+	return of
+}
+
+func sameGroup(a, b *modelquality.Group) bool {
+	if a.Model != b.Model || a.Version != b.Version || a.Field != b.Field || a.Role != b.Role || a.Baseline != b.Baseline || len(a.Bins) != len(b.Bins) {
+		return false
+	}
+	return len(a.Bins) == 0 || &a.Bins[0] == &b.Bins[0] || slices.Equal(a.Bins, b.Bins)
 }

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,9 +38,8 @@ func newSink(scrape *engine.Scrape) *sink {
 
 // place is a metric at a position of the previous call.
 type place struct {
-	desc   *prometheus.Desc
-	labels []string
-	series *engine.Series
+	identity *exporters.Identity
+	series   *engine.Series
 }
 
 // held returns the samples of metrics that stay unchanged for a while. Metrics mostly come in the same order, so that the position gives
@@ -52,7 +52,7 @@ func (k *sink) held(metrics []prometheus.Metric, places *[]place) (*engine.Held,
 		}
 		at := &(*places)[i]
 		c, constant := m.(*exporters.Constant)
-		if constant && at.desc == c.Desc() && slices.Equal(at.labels, c.LabelValues()) {
+		if constant && at.identity == c.Identity() {
 			all = append(all, sample{at.series, c.Value()})
 			continue
 		}
@@ -61,7 +61,7 @@ func (k *sink) held(metrics []prometheus.Metric, places *[]place) (*engine.Held,
 			return nil, err
 		}
 		if constant {
-			*at = place{c.Desc(), c.LabelValues(), all[len(all)-1].series}
+			*at = place{c.Identity(), all[len(all)-1].series}
 		}
 	}
 	series, values := make([]*engine.Series, len(all)), make([]float64, len(all))
@@ -82,6 +82,10 @@ func (k *sink) samples(to []sample, metrics []prometheus.Metric) ([]sample, erro
 			to = append(to, sample{series, c.Value()})
 			continue
 		}
+		if c, ok := m.(classic); ok {
+			to = k.classic(to, c)
+			continue
+		}
 		var d dto.Metric
 		if err := m.Write(&d); err != nil {
 			return to, err
@@ -92,43 +96,63 @@ func (k *sink) samples(to []sample, metrics []prometheus.Metric) ([]sample, erro
 			k.key = append(append(append(append(k.key, 0xff), l.GetName()...), 0xff), l.GetValue()...)
 		}
 		known := k.series[string(k.key)]
-		next := 0
-		add := func(suffix string, v float64, le string) {
-			if next == len(known) {
-				pairs := make([]string, 0, 2*len(d.Label)+2)
-				for _, l := range d.Label {
-					pairs = append(pairs, l.GetName(), l.GetValue())
-				}
-				if le != "" {
-					pairs = append(pairs, "le", le)
-				}
-				known = append(known, k.scrape.Series(name+suffix, pairs...))
-				k.series[string(k.key)] = known
+		if known == nil {
+			pairs := make([]string, 0, 2*len(d.Label))
+			for _, l := range d.Label {
+				pairs = append(pairs, l.GetName(), l.GetValue())
 			}
-			to = append(to, sample{known[next], v})
-			next++
+			known = []*engine.Series{k.scrape.Series(name, pairs...)}
+			k.series[string(k.key)] = known
 		}
 		switch {
 		case d.Counter != nil:
-			add("", d.Counter.GetValue(), "")
+			to = append(to, sample{known[0], d.Counter.GetValue()})
 		case d.Gauge != nil:
-			add("", d.Gauge.GetValue(), "")
-		case d.Histogram != nil:
-			h := d.Histogram
-			for _, b := range h.Bucket {
-				if le := b.GetUpperBound(); le <= maxFinite {
-					add("_bucket", float64(b.GetCumulativeCount()), formatLE(le))
-				}
-			}
-			add("_bucket", float64(h.GetSampleCount()), "+Inf")
-			add("_sum", h.GetSampleSum(), "")
-			add("_count", float64(h.GetSampleCount()), "")
+			to = append(to, sample{known[0], d.Gauge.GetValue()})
+		default:
+			return to, fmt.Errorf("metric %s is neither a counter, a gauge nor a histogram with classic buckets", name)
 		}
 	}
 	return to, nil
 }
 
-// constant returns the series of a constant metric.
+// classic is a histogram that tells its classic buckets.
+type classic interface {
+	prometheus.Metric
+	Labels() []string
+	Classic() (bounds []float64, counts []uint64, sum float64)
+}
+
+// classic appends what a scrape in the text format would show of a histogram.
+func (k *sink) classic(to []sample, m classic) []sample {
+	name := k.name(m.Desc())
+	k.key = append(k.key[:0], name...)
+	for _, v := range m.Labels() {
+		k.key = append(append(k.key, 0xff), v...)
+	}
+	bounds, counts, sum := m.Classic()
+	known := k.series[string(k.key)]
+	if known == nil {
+		pairs := make([]string, 0, 8)
+		for _, l := range prometheus.MakeLabelPairs(m.Desc(), m.Labels()) {
+			pairs = append(pairs, l.GetName(), l.GetValue())
+		}
+		for _, le := range bounds {
+			known = append(known, k.scrape.Series(name+"_bucket", append(slices.Clip(pairs), "le", formatLE(le))...))
+		}
+		known = append(known, k.scrape.Series(name+"_bucket", append(slices.Clip(pairs), "le", "+Inf")...))
+		known = append(known, k.scrape.Series(name+"_sum", pairs...), k.scrape.Series(name+"_count", pairs...))
+		k.series[string(k.key)] = known
+	}
+	var all uint64
+	for i, n := range counts {
+		all += n
+		to = append(to, sample{known[i], float64(all)})
+	}
+	return append(to, sample{known[len(counts)], sum}, sample{known[len(counts)+1], float64(all)})
+}
+
+// constant is the series of a constant metric.
 func (k *sink) constant(c *exporters.Constant) (*engine.Series, error) {
 	known := k.constants[c.Desc()]
 	if known == nil {
@@ -136,7 +160,7 @@ func (k *sink) constant(c *exporters.Constant) (*engine.Series, error) {
 		k.constants[c.Desc()] = known
 	}
 	k.key = k.key[:0]
-	for _, v := range c.LabelValues() {
+	for _, v := range c.Identity().Labels() {
 		k.key = append(append(k.key, v...), 0xff)
 	}
 	s, ok := known[string(k.key)]
@@ -155,9 +179,7 @@ func (k *sink) constant(c *exporters.Constant) (*engine.Series, error) {
 	return s, nil
 }
 
-const maxFinite = 1e300
-
-// formatLE formats a bound as OpenMetrics does: 1.0, not 1.
+// formatLE writes a bound as OpenMetrics does: 1.0, not 1.
 func formatLE(v float64) string {
 	s := strconv.FormatFloat(v, 'g', -1, 64)
 	if !strings.ContainsAny(s, "e.") {

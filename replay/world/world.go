@@ -119,7 +119,7 @@ func (w *World) recording(ctx context.Context, name string, d *scenario.Data, co
 	if r, ok := w.recordings[key]; ok {
 		return r, nil
 	}
-	r, err := readFile(ctx, &data, columns, w.scenario.From())
+	r, err := readFile(ctx, &data, columns, w.scenario.From(), w.scenario.To())
 	if err != nil {
 		return nil, err
 	}

@@ -86,6 +86,11 @@ type learned struct {
 	whole  baseline.Counts
 	// frozen says that it is a measure, and no longer learning.
 	frozen bool
+	names  []string // of the fields, sorted
+}
+
+func newLearned(s *season.Season, whole baseline.Counts, frozen bool) learned {
+	return learned{s, whole, frozen, sortedKeys(whole.Fields)}
 }
 
 // learned returns the production baseline of the fields that only accepts.
@@ -93,5 +98,5 @@ func (b *book) learned(only func(field string) bool) learned {
 	whole := b.production.Counts
 	whole.Fields = maps.Clone(whole.Fields)
 	maps.DeleteFunc(whole.Fields, func(field string, _ map[string]int64) bool { return !only(field) })
-	return learned{b.season, whole, b.production.Frozen()}
+	return newLearned(b.season, whole, b.production.Frozen())
 }

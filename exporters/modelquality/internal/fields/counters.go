@@ -166,9 +166,10 @@ func since(earlier, now baseline.Counts) baseline.Counts {
 
 // field counts the values of one field.
 type field struct {
-	bins []string // null is the first
-	// hidden maps hidden categories to the names that are published.
+	bins []string // Null is the first
+	// hidden are the categories that are not shown as they are, and shown the bins as they are shown, once somebody asked.
 	hidden map[string]string
+	shown  []string
 	counts []int64
 
 	edges []float64 // of the intervals; the first interval is bin first

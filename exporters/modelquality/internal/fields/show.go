@@ -36,9 +36,9 @@ func (k *Keeper) production(m *model, t *Tracker, out *exporter.Metrics) error {
 		return nil
 	}
 	if p := t.predecessor; p != nil && p.enough && !own.production.Frozen() {
-		same := learned{p.learned.season, only(p.learned.whole, func(field string) bool {
+		same := newLearned(p.learned.season, only(p.learned.whole, func(field string) bool {
 			return reflect.DeepEqual(own.definition.Fields[field], p.definition.Fields[field])
-		}), true}
+		}), true)
 		if len(same.whole.Fields) > 0 {
 			show(same)
 			out.Gauge(k.descs.inherited, 1, t.model, t.version, p.version)
@@ -87,7 +87,7 @@ func (k *Keeper) showSeason(t *Tracker, now time.Time) {
 		return
 	}
 	t.shown = now
-	var mixed []mixture
+	var mixed []Mixture
 	for _, l := range t.learned {
 		mixed = append(mixed, l.mix(t, c, seasonHour, time.Hour, now)...)
 		mixed = append(mixed, l.mix(t, c, seasonMinutes, 5*time.Minute, now)...)

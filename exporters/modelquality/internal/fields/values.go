@@ -31,9 +31,16 @@ func (s *snapshots) Delete(key string) {
 	s.changes.Add(1)
 }
 
-// Values calls each with every counter, in an order that is stable while the versions are the same. A replay reads it every few
-// milliseconds; Collect exposes the same values.
-func (k *Keeper) Values(each func(model, version, field, role, bin string, n int64)) {
+// Group is the series of one field that differ by their bin alone. The bins are the same slice while they are the same bins.
+type Group struct {
+	// Baseline is empty of the values themselves.
+	Model, Version, Field, Role, Baseline string
+	Bins                                  []string
+}
+
+// Values calls each with the counters of every field, in an order that does not change while there are the same versions. It is
+// what Collect exposes of them, for who reads them every few milliseconds. The counts must not be kept.
+func (k *Keeper) Values(each func(g Group, counts []int64)) {
 	k.mu.Lock()
 	trackers := slices.SortedFunc(maps.Keys(k.trackers), func(a, b *Tracker) int { return cmp.Compare(a.key(), b.key()) })
 	k.mu.Unlock()
@@ -46,12 +53,30 @@ func (k *Keeper) Values(each func(model, version, field, role, bin string, n int
 		for _, name := range c.sortedNames() {
 			field, role := labels(name)
 			f := c.all[name]
-			for i, bin := range f.bins {
-				each(t.model, t.version, field, role, reveal.Name(f.hidden, bin), f.counts[i])
-			}
+			each(Group{Model: t.model, Version: t.version, Field: field, Role: role, Bins: f.shownBins()}, f.counts)
 		}
 		c.mu.Unlock()
 	}
+}
+
+// shownBins are the names of the bins in series. The counters are locked.
+func (f *field) shownBins() []string {
+	if f.shown == nil {
+		f.shown = revealed(f.hidden, f.bins)
+	}
+	return f.shown
+}
+
+// revealed are bins as they are shown.
+func revealed(hidden map[string]string, bins []string) []string {
+	if hidden == nil {
+		return bins
+	}
+	shown := make([]string, len(bins))
+	for i, bin := range bins {
+		shown[i] = reveal.Name(hidden, bin)
+	}
+	return shown
 }
 
 func (c *counters) sortedNames() []string {

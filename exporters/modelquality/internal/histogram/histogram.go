@@ -131,11 +131,40 @@ func (h *Histogram) Observe(k *Kind, v float64, e *Exemplar) {
 // must not change it.
 func (h *Histogram) Counts() []uint64 { return h.classic }
 
-// Metric returns the present histogram, or nil if nothing was counted.
+// Metric is the histogram as it is now; nil if nothing was counted. It is a copy, which is encoded when it is written: whoever
+// counts does not wait for that.
 func (h *Histogram) Metric(k *Kind, labels ...string) prometheus.Metric {
 	if h.classic == nil {
 		return nil
 	}
+	now := *h
+	now.classic, now.seen = slices.Clone(h.classic), slices.Clone(h.seen)
+	now.positive.counts, now.negative.counts = slices.Clone(h.positive.counts), slices.Clone(h.negative.counts)
+	return &metric{k, labels, now}
+}
+
+// metric is a Histogram at one time.
+type metric struct {
+	kind   *Kind
+	labels []string
+	at     Histogram
+}
+
+// Desc implements prometheus.Metric.
+func (m *metric) Desc() *prometheus.Desc { return m.kind.Desc }
+
+// Labels are the values of the labels, in the order of the description.
+func (m *metric) Labels() []string { return m.labels }
+
+// Classic are the upper bounds of the classic buckets, without +Inf, the counts of values in each bucket and beyond all, and the
+// sum of the values, for who needs no more.
+func (m *metric) Classic() (bounds []float64, counts []uint64, sum float64) {
+	return m.kind.bounds, m.at.classic, m.at.sum
+}
+
+// Write implements prometheus.Metric.
+func (m *metric) Write(to *dto.Metric) error {
+	h, bounds := &m.at, m.kind.bounds
 	out := &dto.Histogram{
 		SampleSum: proto.Float64(h.sum), CreatedTimestamp: timestamppb.New(time.Unix(0, h.created)),
 		ZeroThreshold: proto.Float64(zero), ZeroCount: proto.Uint64(h.around),
@@ -145,8 +174,8 @@ func (h *Histogram) Metric(k *Kind, labels ...string) prometheus.Metric {
 		count += n
 		b := &dto.Bucket{CumulativeCount: proto.Uint64(count), Exemplar: h.seen[i].proto()}
 		switch {
-		case i < len(k.bounds):
-			b.UpperBound = proto.Float64(k.bounds[i])
+		case i < len(bounds):
+			b.UpperBound = proto.Float64(bounds[i])
 		case b.Exemplar == nil:
 			continue // +Inf is implied
 		default:
@@ -162,7 +191,8 @@ func (h *Histogram) Metric(k *Kind, labels ...string) prometheus.Metric {
 	out.Schema = proto.Int32(s)
 	out.PositiveSpan, out.PositiveDelta = positive.encode()
 	out.NegativeSpan, out.NegativeDelta = negative.encode()
-	return metric{k.Desc, prometheus.MakeLabelPairs(k.Desc, labels), out}
+	to.Label, to.Histogram = prometheus.MakeLabelPairs(m.kind.Desc, m.labels), out
+	return nil
 }
 
 func (x *exemplar) proto() *dto.Exemplar {
@@ -175,19 +205,4 @@ func (x *exemplar) proto() *dto.Exemplar {
 	}
 	e.Label = append(e.Label, &dto.LabelPair{Name: proto.String("trace_id"), Value: proto.String(hex.EncodeToString(x.Trace[:]))})
 	return e
-}
-
-type metric struct {
-	desc      *prometheus.Desc
-	labels    []*dto.LabelPair
-	histogram *dto.Histogram
-}
-
-// Desc implements prometheus.Metric.
-func (m metric) Desc() *prometheus.Desc { return m.desc }
-
-// Write implements prometheus.Metric.
-func (m metric) Write(out *dto.Metric) error {
-	out.Label, out.Histogram = m.labels, m.histogram
-	return nil
 }
