@@ -35,7 +35,7 @@ func Connect(ctx context.Context, report *connect.Report, cfg Config) {
 		part := "action " + a.Name
 		report.Do(ctx, part, "reachable", func(ctx context.Context) (string, error) { return action.Reach(ctx, a.Target) })
 		if a.DryRun {
-			report.Add(part, "dry_run", connect.Told, "true: the action is only recorded")
+			report.Add(part, "dry_run", connect.Info, "true: the action is only recorded")
 		}
 	}
 }

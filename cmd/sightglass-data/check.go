@@ -41,7 +41,7 @@ func programOf[C interface{ Notes() []config.Note }](load func(path string) (C, 
 			// A problem of this machine is reported separately, so that the other checks still run.
 			for _, n := range cfg.Notes() {
 				if n.Later {
-					r.Add("configuration", "warning", connect.Told, n.Error.Error())
+					r.Add("configuration", "warning", connect.Info, n.Error.Error())
 				} else {
 					r.Add("configuration", "valid here", connect.Failed, n.Error.Error())
 				}

@@ -83,9 +83,9 @@ func (f *historyFlags) run(ctx context.Context, rules engine.Rules, now func() t
 		enc := json.NewEncoder(stdout)
 		enc.SetIndent("", "  ")
 		return enc.Encode(struct {
-			Alerts  []history.Alert `json:"alerts"`
-			NoInput []engine.Unfed  `json:"no_input"`
-			Absent  []string        `json:"absent_metrics"`
+			Alerts  []history.Alert              `json:"alerts"`
+			NoInput []engine.AlertsWithoutInputs `json:"no_input"`
+			Absent  []string                     `json:"absent_metrics"`
 		}{result.Alerts, result.Unfed, result.Absent})
 	}
 	if _, err := fmt.Fprintf(stdout, "%s to %s, %d metrics: %d alerts would have fired; %d had no input.\n",

@@ -47,15 +47,15 @@ type ledger struct {
 }
 
 func (l *ledger) read(ctx context.Context) (bill.Bill, error) {
-	opened, err := l.look()
+	opened, err := l.ensureOpen()
 	if err != nil {
 		return bill.Bill{}, err
 	}
 	return opened.Read(ctx)
 }
 
-// look opens the source unless it is open.
-func (l *ledger) look() (*bill.Ledger, error) {
+// ensureOpen opens the source unless it is open.
+func (l *ledger) ensureOpen() (*bill.Ledger, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.opened != nil {

@@ -33,10 +33,10 @@ func Connect(ctx context.Context, report *connect.Report, cfg Config) {
 func connectBills(ctx context.Context, report *connect.Report, cfg Config, l *ledger) {
 	part := "bills " + l.name
 	files, ok := connect.Try(ctx, report, part, "reachable", func(ctx context.Context) (int, string, error) {
-		if _, err := l.look(); err != nil {
+		if _, err := l.ensureOpen(); err != nil {
 			return 0, "", err
 		}
-		files, deliveries, err := l.opened.Look(ctx)
+		files, deliveries, err := l.opened.CountDeliveries(ctx)
 		return files, fmt.Sprintf("%d bills in %d deliveries", files, deliveries), err
 	})
 	if !ok || files == 0 {

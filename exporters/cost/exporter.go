@@ -82,7 +82,7 @@ type Exporter struct {
 	handover *handover
 
 	mu          sync.Mutex // guards the fields below
-	looked      bool       // whether bills were searched
+	billsRead   bool       // whether bills were searched
 	unconverted map[string]float64
 	counted     map[string]int64
 }
@@ -184,7 +184,7 @@ func (e *Exporter) readBills(ctx context.Context) error {
 	var out exporter.Metrics
 	defer func() {
 		e.mu.Lock()
-		e.looked = true
+		e.billsRead = true
 		e.mu.Unlock()
 	}()
 	for _, l := range e.ledgers {
@@ -296,7 +296,7 @@ func (e *Exporter) budgets(now time.Time) map[string]float64 {
 func (e *Exporter) Ready() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.ledgers) > 0 && !e.looked {
+	if len(e.ledgers) > 0 && !e.billsRead {
 		return errors.New("bills have not been read yet")
 	}
 	return nil

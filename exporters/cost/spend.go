@@ -13,8 +13,8 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/fx"
 )
 
-// paceDays is the number of days whose mean projects the rest of the month. Seven days have every weekday once.
-const paceDays = 7
+// projectionDays is the number of days whose mean projects the rest of the month. Seven days have every weekday once.
+const projectionDays = 7
 
 // spend is the content of all bills for one fiscal month, in Canadian dollars.
 type spend struct {
@@ -80,7 +80,7 @@ func (s *spend) add(b bill.Bill, rates fx.Book, calendar fiscal.Calendar, now ti
 	// These are the last complete days of the bill. If the bill has less than a week, the projection uses the days that
 	// it has.
 	paceTo := date(through.In(calendar.Zone()))
-	paceFrom, oldest := paceTo.AddDate(0, 0, -paceDays), paceTo
+	paceFrom, oldest := paceTo.AddDate(0, 0, -projectionDays), paceTo
 	pace, month := make(map[string]decimal.Decimal), make(map[string]decimal.Decimal)
 	for _, l := range b.Lines {
 		inMonth := !l.Day.Before(first) && l.Day.Before(next)

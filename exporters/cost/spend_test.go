@@ -177,7 +177,7 @@ func TestTwoYearsOfBills(t *testing.T) {
 		require.True(t, s.unreconciled().IsZero())
 		start, end := s.period.Start, s.period.End
 		delivered := time.Date(start.Year(), start.Month(), 1, 0, 0, 0, 0, time.UTC)
-		week := day.AddDate(0, 0, -paceDays)
+		week := day.AddDate(0, 0, -projectionDays)
 		if first := time.Date(2024, 12, 31, 0, 0, 0, 0, calendar.Zone()); week.Before(first) {
 			week = first // The bill is younger than a week.
 		}

@@ -16,7 +16,7 @@ import (
 // with it, independently of a running exporter.
 type Baselines struct {
 	cfg   Config
-	rooms *rooms
+	rooms *connections
 	now   func() time.Time
 	// Progress, if set, receives the progress of long scans.
 	Progress func(dataset, doing string, done, total int)
@@ -24,7 +24,7 @@ type Baselines struct {
 
 // OpenBaselines opens the sources and the store of the configuration.
 func OpenBaselines(cfg Config, logger *slog.Logger, now func() time.Time) (*Baselines, error) {
-	r, err := openRooms(cfg, logger, baseline.WithClock(now))
+	r, err := openConnections(cfg, logger, baseline.WithClock(now))
 	if err != nil {
 		return nil, err
 	}
@@ -148,24 +148,24 @@ func (b *Baselines) Status(ctx context.Context, d DatasetConfig) (BaselineStatus
 		return s, err
 	}
 	if s.Definition, err = view.Definition(ctx); err != nil {
-		return s, found(err)
+		return s, ignoreNotFound(err)
 	}
-	if s.Training, err = view.Training(ctx); found(err) != nil {
+	if s.Training, err = view.Training(ctx); ignoreNotFound(err) != nil {
 		return s, err
 	}
-	if s.Production, err = view.Production(ctx, 0); found(err) != nil {
+	if s.Production, err = view.Production(ctx, 0); ignoreNotFound(err) != nil {
 		return s, err
 	}
 	var good lastGood
-	if err := view.LastGood(ctx, &good); found(err) != nil {
+	if err := view.LastGood(ctx, &good); ignoreNotFound(err) != nil {
 		return s, err
 	}
 	s.LastGood, s.good = good.Snapshot.Name, good
 	return s, nil
 }
 
-// found returns nil for baseline.ErrNotFound, and any other error unchanged.
-func found(err error) error {
+// ignoreNotFound returns nil for baseline.ErrNotFound, and any other error unchanged.
+func ignoreNotFound(err error) error {
 	if errors.Is(err, baseline.ErrNotFound) {
 		return nil
 	}
@@ -178,7 +178,7 @@ func (b *Baselines) Freeze(ctx context.Context, d DatasetConfig) (baseline.Produ
 	if err != nil {
 		return baseline.Production{}, err
 	}
-	view, p, err := l.look(ctx)
+	view, p, err := l.readProduction(ctx)
 	if err != nil || p.Frozen() {
 		return p, err
 	}
@@ -198,13 +198,13 @@ func (b *Baselines) Freeze(ctx context.Context, d DatasetConfig) (baseline.Produ
 		}
 	}
 	if definition.Refined() {
-		if view, p, err = l.look(ctx); err != nil {
+		if view, p, err = l.readProduction(ctx); err != nil {
 			return p, err
 		}
 		p, _, err = l.production(ctx, view, definition, nil, math.MaxInt)
 		return p, err
 	}
-	_, p, err = l.look(ctx)
+	_, p, err = l.readProduction(ctx)
 	return p, err
 }
 

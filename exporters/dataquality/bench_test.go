@@ -113,7 +113,7 @@ func BenchmarkFlights(b *testing.B) {
 	require.NoError(b, os.WriteFile(config, []byte(strings.Replace(fmt.Sprintf(flightsYAML, path), "type: duckdb", "type: duckdb, threads: 1", 1)), 0o600))
 	cfg, err := Load(config)
 	require.NoError(b, err)
-	r, err := openRooms(cfg, slog.New(slog.DiscardHandler))
+	r, err := openConnections(cfg, slog.New(slog.DiscardHandler))
 	require.NoError(b, err)
 	defer r.close() //nolint:errcheck // It was read only.
 	segmented := cfg.Datasets[0]

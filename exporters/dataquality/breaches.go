@@ -77,7 +77,7 @@ func (w countedWindow) volume() (expected float64, beyond bool) {
 	expected, ok := w.pastRows()
 	if !ok && !w.recent {
 		var usual int64
-		usual, ok = w.cycle.good.usual(w.cycle.now)
+		usual, ok = w.cycle.good.medianVolume(w.cycle.now)
 		expected = float64(usual)
 	}
 	off := math.Abs(w.rows() - expected)
@@ -151,7 +151,7 @@ func (d *dataset) breaches(c *cycle) []breach {
 				continue // No window contains rows without a time.
 			}
 			limit, of := d.nullLimit(c, column), shares{}
-			usual, known := c.usualNulls(column)
+			usual, known := c.baselineNullShare(column)
 			if !known {
 				usual = limit
 			}

@@ -100,7 +100,7 @@ func (d *dataset) explainBreaches(ctx context.Context, c *cycle) {
 	}
 	for key, found := range d.explain(ctx, c, begun) {
 		if was := d.incidents[key].result; was == nil || !errors.Is(found.err, errBudget) {
-			d.sayCause(key, found)
+			d.logCause(key, found)
 		}
 		d.incidents[key].result = found
 	}
@@ -281,7 +281,7 @@ func (d *dataset) explainBreach(c *cycle, b breach, sample *tables.Sampled) *exp
 				fc.text += " and "
 			}
 			code := originals[t.Column][t.Code]
-			if shown[i], hides = d.shownName(c, sample.Fields[fields[t.Column]], code, values[i]); !hides && code >= 0 {
+			if shown[i], hides = d.publishedName(c, sample.Fields[fields[t.Column]], code, values[i]); !hides && code >= 0 {
 				conditions = append(conditions, tables.Among{Field: fields[t.Column], Codes: []int32{code}})
 			}
 			fc.text += columns[i] + " = " + shown[i]
@@ -406,7 +406,7 @@ func (d *dataset) risen(c *cycle, sample *tables.Sampled, field int, binOf []int
 	codes = codes[:min(len(codes), maxListedValues)]
 	for _, code := range codes {
 		if f.Values && code > 0 {
-			if _, hides := d.shownValue(c, f.Column, f.Names[code]); hides {
+			if _, hides := d.publishedValue(c, f.Column, f.Names[code]); hides {
 				return nil
 			}
 		}

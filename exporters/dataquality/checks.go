@@ -188,7 +188,7 @@ func (c *Config) resolveReferences(at config.At, i int, names map[string]int) {
 }
 
 // checks returns the checks of a dataset in the form that package tables runs.
-func (r *rooms) checks(cfg DatasetConfig, source *tables.Source) ([]tables.Check, error) {
+func (r *connections) checks(cfg DatasetConfig, source *tables.Source) ([]tables.Check, error) {
 	checks := make([]tables.Check, len(cfg.Checks))
 	for i, c := range cfg.Checks {
 		checks[i] = tables.Check{
@@ -202,7 +202,7 @@ func (r *rooms) checks(cfg DatasetConfig, source *tables.Source) ([]tables.Check
 			if err != nil {
 				return nil, fmt.Errorf("check %q: %w", c.Name, err)
 			}
-			checks[i].Partners, checks[i].PartnerColumn = &relation, cmp.Or(c.References.To, c.Column)
+			checks[i].References, checks[i].ReferencedColumn = &relation, cmp.Or(c.References.To, c.Column)
 		}
 	}
 	return checks, nil
@@ -244,7 +244,7 @@ func (d *dataset) noteChecked(c *cycle) error {
 		case n.Err != nil:
 			errs = append(errs, fmt.Errorf("check %q: %w", check.Name, n.Err))
 		case check.NotNull && check.Column == d.cfg.TimestampColumn:
-			n.Broken = c.outside.Untimed
+			n.BrokenRows = c.outside.Untimed
 		}
 	}
 	return errors.Join(errs...)
@@ -261,7 +261,7 @@ func (d *dataset) checkMetrics(m descs, c *cycle, gauge func(desc *prometheus.De
 	for i, check := range d.cfg.Checks {
 		gauge(m.checkLimit, check.MaxRatio, check.Name, check.Severity)
 		if c.checked != nil && c.checked[i].Err == nil {
-			gauge(m.checkFailed, float64(c.checked[i].Broken), check.Name)
+			gauge(m.checkFailed, float64(c.checked[i].BrokenRows), check.Name)
 		}
 	}
 }
@@ -275,8 +275,8 @@ func (d *dataset) brokenCheck(c *cycle) string {
 		}
 	}
 	for i, n := range c.checked {
-		if check := d.cfg.Checks[i]; float64(n.Broken)/rows > check.MaxRatio {
-			return fmt.Sprintf("%d rows break the check %q", n.Broken, check.Name)
+		if check := d.cfg.Checks[i]; float64(n.BrokenRows)/rows > check.MaxRatio {
+			return fmt.Sprintf("%d rows break the check %q", n.BrokenRows, check.Name)
 		}
 	}
 	return ""

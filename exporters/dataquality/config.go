@@ -55,7 +55,7 @@ func (d *Defaults) SetDefaults() {
 
 // TableConfig names a table and its timestamp column.
 type TableConfig struct {
-	tables.Place `yaml:",inline"`
+	tables.Location `yaml:",inline"`
 	// TimestampColumn holds the time of each record.
 	TimestampColumn string `yaml:"timestamp_column,omitempty"`
 }
@@ -406,7 +406,7 @@ func (c *Config) Validate(at config.At) {
 		}
 		for j := range d.Comparisons {
 			fill(&d.Comparisons[j].Source, d.Source)
-			(&tables.Place{Source: d.Comparisons[j].Source}).CheckSource(at, field("datasets", i, field("comparisons", j, "source")), c.Sources)
+			(&tables.Location{Source: d.Comparisons[j].Source}).CheckSource(at, field("datasets", i, field("comparisons", j, "source")), c.Sources)
 		}
 		c.resolveReferences(at, i, names)
 		for j := range d.Upstream {

@@ -14,7 +14,7 @@ import (
 
 // Connect reports whether the exporter can reach the sources and tables of a configuration. It writes no baselines.
 func Connect(ctx context.Context, report *connect.Report, cfg Config) {
-	r, err := openRooms(cfg, slog.New(slog.DiscardHandler))
+	r, err := openConnections(cfg, slog.New(slog.DiscardHandler))
 	if report.Fail("baseline_store", "open", err) {
 		return
 	}
@@ -30,7 +30,7 @@ func Connect(ctx context.Context, report *connect.Report, cfg Config) {
 	}
 }
 
-func connectDataset(ctx context.Context, report *connect.Report, r *rooms, d DatasetConfig, reachable map[string]bool, now time.Time) {
+func connectDataset(ctx context.Context, report *connect.Report, r *connections, d DatasetConfig, reachable map[string]bool, now time.Time) {
 	part, key := "dataset "+d.Name, r.key(&d)
 	window := d.at(now)
 	served, ok := connectTable(ctx, report, r, part, "rights", &d.TableConfig, key, reachable)
@@ -71,7 +71,7 @@ func connectDataset(ctx context.Context, report *connect.Report, r *rooms, d Dat
 }
 
 // connectTable reads the schema of a table. It does not try if the source did not answer before; it reports that instead.
-func connectTable(ctx context.Context, report *connect.Report, r *rooms, part, what string, t *TableConfig, key string, reachable map[string]bool) (tablecheck.Opened, bool) {
+func connectTable(ctx context.Context, report *connect.Report, r *connections, part, what string, t *TableConfig, key string, reachable map[string]bool) (tablecheck.Opened, bool) {
 	if !reachable[t.Source] {
 		report.Add(part, what, connect.Failed, "its source "+t.Source+" does not answer")
 		return tablecheck.Opened{}, false
@@ -86,7 +86,7 @@ func connectTraining(ctx context.Context, report *connect.Report, part string, d
 		if has(served.Schema, c.Name) {
 			both = append(both, c)
 		} else {
-			report.Add(part, "column "+c.Name, connect.Told, c.Type+": no bins, only the training data has it")
+			report.Add(part, "column "+c.Name, connect.Info, c.Type+": no bins, only the training data has it")
 		}
 	}
 	for _, c := range served.Schema {

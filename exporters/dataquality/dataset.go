@@ -36,11 +36,11 @@ type dataset struct {
 	unreadable []string
 	logger     *slog.Logger
 	now        func() time.Time
-	// saidUnknown reports that sayUnknown has run, which logs only once.
-	saidUnknown bool
+	// loggedUnknownValues reports that sayUnknown has run, which logs only once.
+	loggedUnknownValues bool
 
 	// rooms opens the sources of segments. children are the datasets of the segments, by name.
-	rooms    *rooms
+	rooms    *connections
 	children map[string]*dataset
 
 	// latest is the time of the latest record. It is kept while the window is empty, so that the age of a stale dataset keeps
@@ -91,7 +91,7 @@ type cycle struct {
 	changes     []change
 	profile     tables.Profile
 	latest      time.Time
-	outside     tables.Outside
+	outside     tables.OutsideWindow
 	duplicates  []tables.Duplicates
 	checked     []tables.Checked
 	upstreams   []upstreamRows
@@ -154,7 +154,7 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 	c.schema = schema
 	d.overrides = d.cfg.Thresholds.overrides(schema)
 	c.future = c.window.To
-	c.counted = d.lookBack(ctx, c)
+	c.counted = d.countPast(ctx, c)
 	failed("whole days", d.wholeDays(ctx, c))
 
 	view, definition, err := d.learner.define(ctx, schema, c.window)
@@ -190,7 +190,7 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 	if failed("segments", d.countOfSegments(ctx, c)) {
 		c.segments = nil
 	}
-	failed("records outside the window", d.lookOutside(ctx, c, c.future))
+	failed("records outside the window", d.countOutsideWindow(ctx, c, c.future))
 	failed("keys", d.countDuplicates(ctx, c))
 	failed("checks", d.runChecks(ctx, c))
 
@@ -279,7 +279,7 @@ func (d *dataset) fields(schema []tables.Column, layouts map[string]binning.Layo
 		if d.columns.Fold(c.Name) != limit.Other || c.Name == limit.Other {
 			f[c.Name] = nil
 		} else {
-			d.leaveOut(c.Name)
+			d.dropColumn(c.Name)
 		}
 	}
 	return f

@@ -31,7 +31,7 @@ type world struct {
 	t     *testing.T
 	dir   string
 	now   time.Time
-	rooms *rooms
+	rooms *connections
 	cfg   Config
 	logs  strings.Builder
 	kept  *dataset // of all
@@ -53,7 +53,7 @@ func (w *world) load(yaml string) {
 	cfg, err := Load(path)
 	require.NoError(w.t, err)
 	w.cfg = cfg
-	w.rooms, err = openRooms(cfg, slog.New(slog.NewTextHandler(&w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	w.rooms, err = openConnections(cfg, slog.New(slog.NewTextHandler(&w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		baseline.WithClock(func() time.Time { return w.now }))
 	require.NoError(w.t, err)
 	rooms := w.rooms

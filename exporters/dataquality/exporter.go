@@ -51,7 +51,7 @@ func Spec() exporter.Spec[Config] {
 // Exporter is the running exporter.
 type Exporter struct {
 	exporter.Snapshots
-	rooms *rooms
+	rooms *connections
 	descs descs
 	// slots bounds the number of concurrent profiles.
 	slots chan struct{}
@@ -70,7 +70,7 @@ var (
 // Start opens the store and starts a loop for each dataset. An error of one dataset or its source fails only that loop, which
 // retries at the next interval.
 func Start(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance, error) {
-	r, err := openRooms(cfg, env.Logger)
+	r, err := openConnections(cfg, env.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -128,8 +128,8 @@ func (e *Exporter) profile(ctx context.Context, d *dataset, timeout time.Duratio
 // Stop closes the sources and the store.
 func (e *Exporter) Stop(context.Context) error { return e.rooms.close() }
 
-// rooms holds the open sources and the baseline store.
-type rooms struct {
+// connections holds the open sources and the baseline store.
+type connections struct {
 	cfg      atomic.Pointer[Config]
 	store    *baseline.Store
 	logger   *slog.Logger
@@ -139,14 +139,14 @@ type rooms struct {
 	sources map[string]*tables.Source // only opened ones
 }
 
-func (r *rooms) config() *Config { return r.cfg.Load() }
+func (r *connections) config() *Config { return r.cfg.Load() }
 
-func openRooms(cfg Config, logger *slog.Logger, opts ...baseline.Option) (*rooms, error) {
+func openConnections(cfg Config, logger *slog.Logger, opts ...baseline.Option) (*connections, error) {
 	thresholds, err := rules.Thresholds()
 	if err != nil {
 		return nil, err
 	}
-	r := &rooms{sources: make(map[string]*tables.Source), logger: logger, defaults: make(map[string]float64, len(thresholds))}
+	r := &connections{sources: make(map[string]*tables.Source), logger: logger, defaults: make(map[string]float64, len(thresholds))}
 	r.cfg.Store(&cfg)
 	for _, t := range thresholds {
 		r.defaults[t.Signal] = t.Value
@@ -166,7 +166,7 @@ func openRooms(cfg Config, logger *slog.Logger, opts ...baseline.Option) (*rooms
 }
 
 // source returns an open source. It opens the source on first use, and tries again after a failure.
-func (r *rooms) source(name string) (*tables.Source, error) {
+func (r *connections) source(name string) (*tables.Source, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s, ok := r.sources[name]; ok {
@@ -184,7 +184,7 @@ func (r *rooms) source(name string) (*tables.Source, error) {
 	return s, nil
 }
 
-func (r *rooms) close() error {
+func (r *connections) close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	errs := []error{r.store.Close()}
@@ -195,7 +195,7 @@ func (r *rooms) close() error {
 }
 
 // table returns the source of a table and its SQL. key is the table's position in the configuration, for errors.
-func (r *rooms) table(t *TableConfig, key string) (*tables.Source, tables.Relation, error) {
+func (r *connections) table(t *TableConfig, key string) (*tables.Source, tables.Relation, error) {
 	source, err := r.source(t.Source)
 	if err != nil {
 		return nil, tables.Relation{}, err
@@ -205,7 +205,7 @@ func (r *rooms) table(t *TableConfig, key string) (*tables.Source, tables.Relati
 }
 
 // key returns the position of a dataset in the configuration.
-func (r *rooms) key(cfg *DatasetConfig) string {
+func (r *connections) key(cfg *DatasetConfig) string {
 	name := cfg.Name
 	if cfg.segment != nil {
 		name = cfg.segment.whole
@@ -221,12 +221,12 @@ func (r *rooms) key(cfg *DatasetConfig) string {
 // kind is the kind of baselines that datasets have in the store.
 const kind = "dataset"
 
-func (r *rooms) learner(cfg DatasetConfig, now func() time.Time) (*learner, error) {
+func (r *connections) learner(cfg DatasetConfig, now func() time.Time) (*learner, error) {
 	l := r.newLearner(cfg, now)
 	return l, r.resolveLearner(l)
 }
 
-func (r *rooms) newLearner(cfg DatasetConfig, now func() time.Time) *learner {
+func (r *connections) newLearner(cfg DatasetConfig, now func() time.Time) *learner {
 	l := &learner{
 		cfg: cfg, subject: r.store.Subject(kind, cfg.Name), now: now,
 		logger: r.logger.With("dataset", cfg.Name), withoutHours: make(map[baseline.Day]bool),
@@ -238,7 +238,7 @@ func (r *rooms) newLearner(cfg DatasetConfig, now func() time.Time) *learner {
 	return l
 }
 
-func (r *rooms) resolveLearner(l *learner) (err error) {
+func (r *connections) resolveLearner(l *learner) (err error) {
 	key := r.key(&l.cfg)
 	if l.source, l.relation, err = r.table(&l.cfg.TableConfig, key); err != nil {
 		return fmt.Errorf("dataset %q: %w", l.cfg.Name, err)
@@ -254,7 +254,7 @@ func (r *rooms) resolveLearner(l *learner) (err error) {
 }
 
 // dataset returns the dataset of a configuration. resolve opens its tables later.
-func (r *rooms) dataset(cfg DatasetConfig, columns *limit.Limiter, now func() time.Time) *dataset {
+func (r *connections) dataset(cfg DatasetConfig, columns *limit.Limiter, now func() time.Time) *dataset {
 	return &dataset{
 		cfg: cfg, learner: r.newLearner(cfg, now),
 		defaults: r.defaults, overrides: cfg.Thresholds.overrides(nil),
@@ -265,7 +265,7 @@ func (r *rooms) dataset(cfg DatasetConfig, columns *limit.Limiter, now func() ti
 
 // resolve opens the tables of a dataset. It runs before each profile, since a source may have recovered and a folder may have
 // new files. Errors of tables other than the dataset's own become problems of the profile.
-func (r *rooms) resolve(d *dataset) error {
+func (r *connections) resolve(d *dataset) error {
 	if err := r.resolveLearner(d.learner); err != nil {
 		return err
 	}

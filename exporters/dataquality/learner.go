@@ -212,7 +212,7 @@ func (l *learner) production(ctx context.Context, view *baseline.View, d baselin
 		return p, view, err
 	}
 	if added {
-		if view, p, err = l.look(ctx); err != nil {
+		if view, p, err = l.readProduction(ctx); err != nil {
 			return p, view, err
 		}
 	}
@@ -231,15 +231,15 @@ func (l *learner) production(ctx context.Context, view *baseline.View, d baselin
 		return p, view, err
 	}
 	// Refined bins take effect in the next profile: this one has counted by the old bins.
-	after, frozen, err := l.look(ctx)
+	after, frozen, err := l.readProduction(ctx)
 	if err == nil && frozen.Frozen() {
 		return frozen, after, nil
 	}
 	return p, view, err
 }
 
-// look reads the current production baseline.
-func (l *learner) look(ctx context.Context) (*baseline.View, baseline.Production, error) {
+// readProduction reads the current production baseline.
+func (l *learner) readProduction(ctx context.Context) (*baseline.View, baseline.Production, error) {
 	view, err := l.subject.View(ctx)
 	if err != nil {
 		return nil, baseline.Production{}, err

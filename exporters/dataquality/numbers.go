@@ -14,7 +14,7 @@ import (
 // frozen baseline itself has unseen values, since its bins were cut from some of its days only. Compared with training data,
 // values count as unseen from the first day.
 func (d *dataset) foldUnseen(c *cycle) {
-	d.sayUnknown(c)
+	d.logUnknownValues(c)
 	if d.cfg.Baselines.Production.Days == 0 {
 		return // Without learning, the first bins are the only baseline.
 	}
@@ -53,13 +53,13 @@ func foldBin[N int64 | float64](bins map[string]N) {
 	delete(bins, binning.Unseen)
 }
 
-// sayUnknown logs once which columns have unseen values in their own baseline. Either a version before 0.2 cut the bins from
+// logUnknownValues logs once which columns have unseen values in their own baseline. Either a version before 0.2 cut the bins from
 // the first day alone, or the table no longer had the learned days when the bins were to be refined.
-func (d *dataset) sayUnknown(c *cycle) {
-	if d.saidUnknown || !c.production.Frozen() || c.definition.Edges != baseline.EdgesProduction {
+func (d *dataset) logUnknownValues(c *cycle) {
+	if d.loggedUnknownValues || !c.production.Frozen() || c.definition.Edges != baseline.EdgesProduction {
 		return
 	}
-	d.saidUnknown = true
+	d.loggedUnknownValues = true
 	var columns []string
 	for _, column := range sortedKeys(c.production.Counts.Fields) {
 		if c.production.Counts.Fields[column][binning.Unseen] > 0 {

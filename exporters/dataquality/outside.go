@@ -10,9 +10,9 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// lookOutside counts the records outside the window because their time is missing or in the future. Records without a time
+// countOutsideWindow counts the records outside the window because their time is missing or in the future. Records without a time
 // are the missing values of the timestamp column, since the window has none.
-func (d *dataset) lookOutside(ctx context.Context, c *cycle, future time.Time) error {
+func (d *dataset) countOutsideWindow(ctx context.Context, c *cycle, future time.Time) error {
 	if d.cfg.TimestampColumn == "" {
 		return nil
 	}
@@ -32,8 +32,8 @@ func (d *dataset) lookOutside(ctx context.Context, c *cycle, future time.Time) e
 	return nil
 }
 
-// leaveOut counts and logs a column beyond the limit, once.
-func (d *dataset) leaveOut(name string) {
+// dropColumn counts and logs a column beyond the limit, once.
+func (d *dataset) dropColumn(name string) {
 	d.leftOut[name] = true
 	if len(d.leftOut) > maxListed {
 		return

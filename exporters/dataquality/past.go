@@ -64,14 +64,14 @@ const (
 	recountHourly, recountDaily = 3 * time.Hour, 3 * 24 * time.Hour
 	// retryAfter is the wait after a failed count. The table may be too large for its timeout.
 	retryAfter = 6 * time.Hour
-	// fewestSeen is the minimum number of windows, ended an hour ago or earlier, to compute how complete windows are at their
+	// minSeenWindows is the minimum number of windows, ended an hour ago or earlier, to compute how complete windows are at their
 	// end.
-	fewestSeen = 6
+	minSeenWindows = 6
 )
 
-// lookBack counts new rows of the past and reports whether it counted any. A failure does not fail the profile: the past
+// countPast counts new rows of the past and reports whether it counted any. A failure does not fail the profile: the past
 // stays unknown, and the rules compare with the history in Prometheus.
-func (d *dataset) lookBack(ctx context.Context, c *cycle) bool {
+func (d *dataset) countPast(ctx context.Context, c *cycle) bool {
 	p := &d.past
 	window := time.Duration(d.cfg.Window)
 	if window <= 0 || window > longestWindow || d.cfg.TimestampColumn == "" || c.now.Before(p.retry) {
@@ -285,7 +285,7 @@ func (p *past) arrived(windows []seen, now time.Time, kind string) (float64, boo
 			shares = append(shares, min(float64(w.rows)/rows, 1))
 		}
 	}
-	if len(shares) < fewestSeen {
+	if len(shares) < minSeenWindows {
 		return 0, false
 	}
 	slices.Sort(shares)
@@ -372,14 +372,14 @@ func (d *dataset) pastMetrics(m descs, c *cycle, gauge func(desc *prometheus.Des
 			}
 		}
 	})
-	if gap, ok := d.usualGap(c); ok {
+	if gap, ok := d.longestPastGap(c); ok {
 		gauge(m.usualGap, gap.Seconds())
 	}
 }
 
-// usualGap returns the longest time without a record around this time of day in the days and weeks before. It needs three of
+// longestPastGap returns the longest time without a record around this time of day in the days and weeks before. It needs three of
 // them.
-func (d *dataset) usualGap(c *cycle) (usual time.Duration, ok bool) {
+func (d *dataset) longestPastGap(c *cycle) (usual time.Duration, ok bool) {
 	if c.gapKnown {
 		return c.gap, c.hasGap
 	}
@@ -403,6 +403,6 @@ func (d *dataset) freshnessLimit(c *cycle) float64 {
 	if c.days > 0 {
 		limit = max(limit, (2 * day).Seconds()) // Yesterday's data may arrive during the day.
 	}
-	gap, _ := d.usualGap(c)
+	gap, _ := d.longestPastGap(c)
 	return max(limit, d.defaults[signalGapFactor]*gap.Seconds()+d.defaults[signalGrace])
 }

@@ -164,8 +164,8 @@ type nullShare struct {
 // firstDays is the number of days from which nullShare is learned.
 const firstDays = 30
 
-// usualNulls returns the baseline's share of missing values of a column, from the production baseline if there is one.
-func (c *cycle) usualNulls(column string) (share float64, ok bool) {
+// baselineNullShare returns the baseline's share of missing values of a column, from the production baseline if there is one.
+func (c *cycle) baselineNullShare(column string) (share float64, ok bool) {
 	for _, b := range c.baselines {
 		if s, has := b.shares[column]; has && b.name != baselineSeason {
 			share, ok = s.bins[binning.Null], true
@@ -185,6 +185,6 @@ func (d *dataset) nullLimit(c *cycle, column string) float64 {
 			return v
 		}
 	}
-	b, _ := c.usualNulls(column)
+	b, _ := c.baselineNullShare(column)
 	return max(d.defaults[signalNulls], b+d.defaults[signalNullGrowth]*b*(1-b))
 }

@@ -116,7 +116,7 @@ func uses(d *DatasetConfig, sources map[string]bool) bool {
 }
 
 // changedSources returns the sources whose configuration or resolved connection string changed.
-func (r *rooms) changedSources(cfg *Config) (map[string]bool, error) {
+func (r *connections) changedSources(cfg *Config) (map[string]bool, error) {
 	changed, name, err := tables.Changed(r.config().Sources, cfg.Sources, func(name string) *tables.Source {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -129,7 +129,7 @@ func (r *rooms) changedSources(cfg *Config) (map[string]bool, error) {
 }
 
 // replace stores the new configuration and closes the changed sources.
-func (r *rooms) replace(cfg *Config, changed map[string]bool) {
+func (r *connections) replace(cfg *Config, changed map[string]bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cfg.Store(cfg)

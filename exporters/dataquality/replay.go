@@ -26,7 +26,7 @@ type ReplayOptions struct {
 
 // Replay is the exporter without loops: the caller, who owns the clock, starts each profile.
 type Replay struct {
-	rooms    *rooms
+	rooms    *connections
 	datasets []*dataset
 	descs    descs
 }
@@ -35,7 +35,7 @@ type Replay struct {
 func NewReplay(cfg Config, o ReplayOptions) (*Replay, error) {
 	named := cfg
 	named.Sources = nil
-	r, err := openRooms(named, o.Logger)
+	r, err := openConnections(named, o.Logger)
 	if err != nil {
 		return nil, err
 	}

@@ -178,7 +178,7 @@ func (b *Baselines) Report(ctx context.Context, cfg DatasetConfig) (Report, erro
 	if err := d.countOfSegments(ctx, c); err != nil {
 		return Report{}, fmt.Errorf("segments: %w", err)
 	}
-	if err := errors.Join(d.lookOutside(ctx, c, c.future), d.countDuplicates(ctx, c)); err != nil {
+	if err := errors.Join(d.countOutsideWindow(ctx, c, c.future), d.countDuplicates(ctx, c)); err != nil {
 		return Report{}, err
 	}
 	if err := d.runChecks(ctx, c); err != nil && c.checked == nil {
@@ -300,8 +300,8 @@ func (d *dataset) report(c *cycle, layouts map[string]binning.Layout, left map[s
 	}
 	for i, k := range c.checked {
 		check := d.cfg.Checks[i]
-		share := float64(k.Broken) / rows
-		line := ReportCheck{Name: check.Name, Severity: check.Severity, Broken: k.Broken, Share: share, Limit: check.MaxRatio, Bad: share > check.MaxRatio}
+		share := float64(k.BrokenRows) / rows
+		line := ReportCheck{Name: check.Name, Severity: check.Severity, Broken: k.BrokenRows, Share: share, Limit: check.MaxRatio, Bad: share > check.MaxRatio}
 		if k.Err != nil {
 			line.Failure, line.Bad = k.Err.Error(), true
 		}

@@ -109,7 +109,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	d.recentMetrics(m, c, gauge)
 	d.pastMetrics(m, c, gauge)
 	for _, column := range columns {
-		if share, ok := c.usualNulls(column); ok {
+		if share, ok := c.baselineNullShare(column); ok {
 			gauge(m.usualNulls, share, column)
 		}
 	}

@@ -221,7 +221,7 @@ type segmentation struct {
 // partCounts are the counts of one segment from the scans of its dataset.
 type partCounts struct {
 	tables.Windows
-	outside    tables.Outside
+	outside    tables.OutsideWindow
 	duplicates []tables.Duplicates
 	checked    []tables.Checked
 }
@@ -272,7 +272,7 @@ func (d *dataset) countOfSegments(ctx context.Context, c *cycle) error {
 				c.checked = make([]tables.Checked, len(d.checks))
 			}
 			for k, n := range checked[j] {
-				c.checked[k] = tables.Checked{Broken: c.checked[k].Broken + n.Broken, Err: n.Err}
+				c.checked[k] = tables.Checked{BrokenRows: c.checked[k].BrokenRows + n.BrokenRows, Err: n.Err}
 			}
 		}
 		for _, key := range d.cfg.Keys {
@@ -346,7 +346,7 @@ func (d *dataset) runPart(ctx context.Context, of *cycle, counts partCounts, loo
 		profile: counts.Whole, outside: counts.outside, duplicates: counts.duplicates, checked: counts.checked,
 	}
 	d.overrides = d.cfg.Thresholds.overrides(c.schema)
-	c.counted = lookBack && d.lookBack(ctx, c)
+	c.counted = lookBack && d.countPast(ctx, c)
 	// A recent window with few rows of the segment would not be significant.
 	if length := of.now.Sub(of.recentFrom); !of.recentFrom.IsZero() && !c.window.From.IsZero() &&
 		float64(c.profile.Rows)*length.Seconds() >= recentRows*of.now.Sub(c.window.From).Seconds() {

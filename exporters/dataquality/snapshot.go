@@ -135,8 +135,8 @@ func (g *lastGood) accept(s snapshot, rows int64, now time.Time) {
 	}
 }
 
-// usual returns the median volume of the last week's good profiles.
-func (g *lastGood) usual(now time.Time) (rows int64, ok bool) {
+// medianVolume returns the median volume of the last week's good profiles.
+func (g *lastGood) medianVolume(now time.Time) (rows int64, ok bool) {
 	var recent []int64
 	for _, v := range g.Volumes {
 		if now.Sub(v.Time) <= volumeKept {
@@ -169,7 +169,7 @@ func (d *dataset) failedCheck(c *cycle) string {
 	if age := c.now.Sub(c.latest).Seconds(); d.cfg.TimestampColumn != "" && age > d.freshnessLimit(c) {
 		return fmt.Sprintf("latest record is %.0f s old", age)
 	}
-	if usual, ok := c.good.usual(c.now); ok {
+	if usual, ok := c.good.medianVolume(c.now); ok {
 		if share := math.Abs(float64(p.Rows-usual)) / float64(max(usual, 1)); share > limit(signalVolume, "") {
 			return fmt.Sprintf("%d rows, usual are %d", p.Rows, usual)
 		}

@@ -77,7 +77,7 @@ func describe(lib nvml.Library, index int) (string, error) {
 
 func connectHolders(ctx context.Context, report *connect.Report, cfg HoldersConfig) {
 	if !cfg.Enabled {
-		report.Add("holders", "enabled", connect.Told, "no: holders.enabled is false")
+		report.Add("holders", "enabled", connect.Info, "no: holders.enabled is false")
 		return
 	}
 	if dir := string(cfg.JobDirectory); dir != "" {
@@ -90,7 +90,7 @@ func connectHolders(ctx context.Context, report *connect.Report, cfg HoldersConf
 		return
 	}
 	if _, err := os.Stat(cfg.KubeletSocket); errors.Is(err, fs.ErrNotExist) && !cfg.socketRequired {
-		report.Add("holders", "kubelet_socket", connect.Told, "there is none: this is no node of Kubernetes")
+		report.Add("holders", "kubelet_socket", connect.Info, "there is none: this is no node of Kubernetes")
 		return
 	}
 	report.Do(ctx, "holders", "kubelet_socket", func(ctx context.Context) (string, error) {

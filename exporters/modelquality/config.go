@@ -234,7 +234,7 @@ func (m *ModelConfig) Validate(at config.At) {
 
 // TrainingConfig is the data that a model was trained on. A column has the name of its feature.
 type TrainingConfig struct {
-	tables.Place `yaml:",inline"`
+	tables.Location `yaml:",inline"`
 	// PredictionColumn and ConfidenceColumn hold the model's outputs for the training data; optional.
 	PredictionColumn string `yaml:"prediction_column,omitempty"`
 	ConfidenceColumn string `yaml:"confidence_column,omitempty"`
@@ -497,8 +497,8 @@ const minBackoff = time.Second
 
 // LabelsConfig is a table of predictions with their true labels.
 type LabelsConfig struct {
-	Name         string `yaml:"name"`
-	tables.Place `yaml:",inline"`
+	Name            string `yaml:"name"`
+	tables.Location `yaml:",inline"`
 	// TimeColumn is the time of the prediction, LabelTimeColumn the time at which the label became known.
 	TimeColumn       string `yaml:"timestamp_column"`
 	LabelTimeColumn  string `yaml:"label_timestamp_column,omitempty"`
@@ -534,7 +534,7 @@ func (l *LabelsConfig) SetDefaults() {
 
 // Validate implements config.Validator.
 func (l *LabelsConfig) Validate(at config.At) {
-	l.Place.Validate(at)
+	l.Location.Validate(at)
 	for _, required := range [][2]string{
 		{"name", l.Name}, {"timestamp_column", l.TimeColumn}, {"prediction_column", l.PredictionColumn}, {"label_column", l.LabelColumn},
 	} {

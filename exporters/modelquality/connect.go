@@ -68,9 +68,9 @@ func free(ctx context.Context, address string) (string, error) {
 	return address, l.Close()
 }
 
-func connectStore(ctx context.Context, report *connect.Report, r *rooms) {
+func connectStore(ctx context.Context, report *connect.Report, r *connections) {
 	if r.cfg.Load().BaselineStore.Type == "" {
-		report.Add("baseline_store", "writable", connect.Told, "none is configured: fields have no bins")
+		report.Add("baseline_store", "writable", connect.Info, "none is configured: fields have no bins")
 		return
 	}
 	var err error
@@ -80,7 +80,7 @@ func connectStore(ctx context.Context, report *connect.Report, r *rooms) {
 	report.Do(ctx, "baseline_store", "writable", r.store.Probe)
 }
 
-func connectMLflow(ctx context.Context, report *connect.Report, r *rooms, m MLflowConfig) {
+func connectMLflow(ctx context.Context, report *connect.Report, r *connections, m MLflowConfig) {
 	env := &exporter.Env{Logger: slog.New(slog.DiscardHandler)}
 	registry, err := r.openMLflow(&m, 1, env, time.Now)
 	if report.Fail("mlflow", "open", err) {
@@ -102,12 +102,12 @@ func connectMLflow(ctx context.Context, report *connect.Report, r *rooms, m MLfl
 // trainingTimeout limits one read of training data.
 const trainingTimeout = 2 * time.Minute
 
-func connectTraining(ctx context.Context, report *connect.Report, r *rooms, m ModelConfig, key string, reachable map[string]bool) {
+func connectTraining(ctx context.Context, report *connect.Report, r *connections, m ModelConfig, key string, reachable map[string]bool) {
 	part := "model " + m.Name
 	if m.Version != "" {
 		part += " " + m.Version
 	}
-	t, ok := connectTable(ctx, report, r, part, "rights of training", &m.Training.Place, "", key, reachable)
+	t, ok := connectTable(ctx, report, r, part, "rights of training", &m.Training.Location, "", key, reachable)
 	if !ok {
 		return
 	}
@@ -117,15 +117,15 @@ func connectTraining(ctx context.Context, report *connect.Report, r *rooms, m Mo
 	tablecheck.Columns(ctx, report, part, trainingTimeout, t, tables.Window{}, r.cfg.Load().Baselines.Fields.choice())
 }
 
-func connectLabels(ctx context.Context, report *connect.Report, r *rooms, l *LabelsConfig, key string, reachable map[string]bool) {
+func connectLabels(ctx context.Context, report *connect.Report, r *connections, l *LabelsConfig, key string, reachable map[string]bool) {
 	part := "labels " + l.Name
-	t, ok := connectTable(ctx, report, r, part, "rights", &l.Place, l.TimeColumn, key, reachable)
+	t, ok := connectTable(ctx, report, r, part, "rights", &l.Location, l.TimeColumn, key, reachable)
 	if !ok {
 		return
 	}
 	missing(report, part, t.Schema, l.PredictionColumn, l.LabelColumn, l.ModelColumn, l.VersionColumn, l.SegmentColumn, l.LabelTimeColumn)
 	for _, c := range t.Schema {
-		report.Add(part, "column "+c.Name, connect.Told, c.Type)
+		report.Add(part, "column "+c.Name, connect.Info, c.Type)
 	}
 }
 
@@ -142,7 +142,7 @@ func missing(report *connect.Report, part string, schema []tables.Column, names 
 }
 
 // connectTable reads the schema of a table, unless its source is already reported as unreachable.
-func connectTable(ctx context.Context, report *connect.Report, r *rooms, part, what string, p *tables.Place, timeColumn, key string, reachable map[string]bool) (tablecheck.Opened, bool) {
+func connectTable(ctx context.Context, report *connect.Report, r *connections, part, what string, p *tables.Location, timeColumn, key string, reachable map[string]bool) (tablecheck.Opened, bool) {
 	if !reachable[p.Source] {
 		report.Add(part, what, connect.Failed, "its source "+p.Source+" does not answer")
 		return tablecheck.Opened{}, false

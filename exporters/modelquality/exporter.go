@@ -63,7 +63,7 @@ func Spec() exporter.Spec[Config] {
 // Exporter is the exporter. It applies a new configuration itself, because a replacement would lose its counters.
 type Exporter struct {
 	cfg      atomic.Pointer[Config]
-	rooms    *rooms
+	rooms    *connections
 	meter    *metering.Meter
 	keeper   *fields.Keeper // nil without a baseline store
 	pipeline *pipeline
@@ -95,7 +95,7 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 	e.cfg.Store(&cfg)
 	e.fields.Store(new(fieldLimits(&cfg, env.Limit)))
 	now := time.Now
-	if e.rooms, err = openRooms(&cfg, env); err != nil {
+	if e.rooms, err = openConnections(&cfg, env); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -194,7 +194,7 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 // training returns the training data of a version: from the configuration, otherwise from the registry.
 func (e *Exporter) training(ctx context.Context, model, version string) (fields.Training, bool, error) {
 	if t, key := e.cfg.Load().training(model, version); t != nil {
-		source, relation, err := e.rooms.table(&t.Place, "", key)
+		source, relation, err := e.rooms.table(&t.Location, "", key)
 		return fields.Training{Source: source, Relation: relation, Prediction: t.PredictionColumn, Confidence: t.ConfidenceColumn}, err == nil, err
 	}
 	m := e.rooms.registry.Load()

@@ -23,15 +23,15 @@ func (p *pipeline) pull(evaluations []convention.Evaluation) error {
 // repeated reports whether an evaluation has arrived before: as both event and log record of a span, or in both OTLP and MLflow. An
 // evaluation of MLflow may have the trace without a span. The caller holds the join's lock.
 func (p *pipeline) repeated(e *convention.Evaluation) bool {
-	h := said(p.seed, e)
+	h := parseVerdict(p.seed, e)
 	if !e.Pulled && e.Span != (otlp.SpanID{}) && p.join.Repeated(join.ID{Trace: e.Trace, Span: e.Span}, h, e.Logged) {
 		return true
 	}
 	return p.pulls && e.Trace != (otlp.TraceID{}) && p.join.Repeated(join.ID{Trace: e.Trace}, h, e.Pulled)
 }
 
-// said returns a hash of an evaluation's values.
-func said(seed maphash.Seed, e *convention.Evaluation) uint64 {
+// parseVerdict returns a hash of an evaluation's values.
+func parseVerdict(seed maphash.Seed, e *convention.Evaluation) uint64 {
 	type key struct {
 		name, label string
 		score       float64

@@ -22,7 +22,7 @@ func (e *Exporter) openLabels(cfg *Config, i int) (*labelled, error) {
 	l, limits := cfg.Labels[i], e.env.Limit
 	key := "labels[" + strconv.Itoa(i) + "]."
 	table, err := labels.New(labels.Options{
-		Open: func() (*tables.Source, tables.Relation, error) { return e.rooms.table(&l.Place, l.TimeColumn, key) }, Model: l.Model, Version: l.Version, Window: time.Duration(l.Window),
+		Open: func() (*tables.Source, tables.Relation, error) { return e.rooms.table(&l.Location, l.TimeColumn, key) }, Model: l.Model, Version: l.Version, Window: time.Duration(l.Window),
 		Columns: tables.Labels{
 			Prediction: l.PredictionColumn, Label: l.LabelColumn, Model: l.ModelColumn, Version: l.VersionColumn,
 			Segment: l.SegmentColumn, LabelTime: l.LabelTimeColumn, Numeric: l.Numeric,

@@ -28,7 +28,7 @@ type registry struct {
 	stops       []stop
 }
 
-func (r *rooms) openMLflow(m *MLflowConfig, versions int, env *exporter.Env, now func() time.Time) (_ *registry, err error) {
+func (r *connections) openMLflow(m *MLflowConfig, versions int, env *exporter.Env, now func() time.Time) (_ *registry, err error) {
 	out := &registry{}
 	defer func() {
 		if err != nil {

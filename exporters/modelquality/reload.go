@@ -141,7 +141,7 @@ func (e *Exporter) replace(ctx context.Context, cfg *Config, next *changes) erro
 }
 
 // changedSources returns the sources whose configuration or connection string has changed.
-func (r *rooms) changedSources(cfg *Config) (map[string]bool, error) {
+func (r *connections) changedSources(cfg *Config) (map[string]bool, error) {
 	changed, name, err := tables.Changed(r.cfg.Load().Sources, cfg.Sources, func(name string) *tables.Source {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -154,7 +154,7 @@ func (r *rooms) changedSources(cfg *Config) (map[string]bool, error) {
 }
 
 // apply makes a configuration current and closes the changed sources of the old one.
-func (r *rooms) apply(cfg *Config, changed map[string]bool, logger *slog.Logger) {
+func (r *connections) apply(cfg *Config, changed map[string]bool, logger *slog.Logger) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cfg.Store(cfg)

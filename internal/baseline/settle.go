@@ -87,9 +87,9 @@ func contested(stem string) bool {
 	return !strings.HasPrefix(stem, kindReset) && !strings.HasPrefix(stem, kindLastGood)
 }
 
-// longAgo is an age at which the candidates of an object are certainly complete. Object stores reject requests of clients whose clocks
+// candidatesCompleteAge is an age at which the candidates of an object are certainly complete. Object stores reject requests of clients whose clocks
 // differ by more.
-const longAgo = 15 * time.Minute
+const candidatesCompleteAge = 15 * time.Minute
 
 // look lists the subject, and returns the time until the candidates of all listed objects are complete.
 func (b *Subject) look(ctx context.Context) (objects map[string]listed, wait time.Duration, err error) {
@@ -108,7 +108,7 @@ func (b *Subject) look(ctx context.Context) (objects map[string]listed, wait tim
 		first, ok := b.seen[stem]
 		if !ok {
 			first = time.Now() //nolint:forbidigo // As above.
-			if b.seen == nil && !l.modified.IsZero() && b.store.now().Sub(l.modified) > longAgo {
+			if b.seen == nil && !l.modified.IsZero() && b.store.now().Sub(l.modified) > candidatesCompleteAge {
 				// The object was complete before this process started.
 				first = start.Add(-b.store.settle)
 			}

@@ -51,7 +51,7 @@ func (b *hostileBucket) travel(ctx context.Context) error {
 func (b *hostileBucket) Upload(ctx context.Context, name string, r io.Reader, _ ...objstore.ObjectUploadOption) error {
 	finish := func() error {
 		err := b.InMemBucket.Upload(context.Background(), name, r)
-		clock := time.Now().Add(b.duration(longAgo) - longAgo/2)
+		clock := time.Now().Add(b.duration(candidatesCompleteAge) - candidatesCompleteAge/2)
 		return errors.Join(err, b.ChangeLastModified(name, clock))
 	}
 	if err := b.travel(ctx); err != nil {
@@ -230,7 +230,7 @@ func TestACycleCostsOneListing(t *testing.T) {
 			return countingBucket{nil, bucket.lists, bucket.gets, bucket.uploads}
 		}
 
-		time.Sleep(longAgo)
+		time.Sleep(candidatesCompleteAge)
 		start := time.Now()
 		require.Equal(t, countingBucket{lists: 1, gets: 12}, cycle())
 		require.Equal(t, countingBucket{lists: 1}, cycle())

@@ -25,7 +25,7 @@ type Result string
 const (
 	OK     Result = "ok"
 	Failed Result = "FAILED"
-	Told   Result = "-"
+	Info   Result = "-"
 )
 
 // Row is a row of the report.

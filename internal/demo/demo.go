@@ -418,7 +418,7 @@ func (d *demo) stayHealthy(ctx context.Context) error {
 	want := d.pace.Duration(healthyFor)
 	d.timeline.note("%s are watched; for %s (%s here) nothing else may alert", d.sketch(), healthyFor, seconds(want))
 	start := time.Now()
-	var alarm *sighting
+	var alarm *observedAlert
 	if err := d.every(ctx, func(ctx context.Context) (bool, error) {
 		if err := d.poll(ctx); err != nil {
 			return false, err
@@ -437,7 +437,7 @@ func (d *demo) stayHealthy(ctx context.Context) error {
 }
 
 // expects reports whether an incident explains an alert.
-func (d *demo) expects(s sighting) bool {
+func (d *demo) expects(s observedAlert) bool {
 	return slices.ContainsFunc(d.result.Outcomes, func(o Outcome) bool { return o.is(s) })
 }
 
@@ -529,7 +529,7 @@ func (d *demo) poll(ctx context.Context) error {
 }
 
 func (d *demo) show(e event) {
-	n := slices.IndexFunc(d.result.Outcomes, func(o Outcome) bool { return o.is(*e.sighting) })
+	n := slices.IndexFunc(d.result.Outcomes, func(o Outcome) bool { return o.is(*e.observedAlert) })
 	if n < 0 && e.stage == pending {
 		d.timeline.step(e.at, e.object(), yellow, string(e.stage), e.String()+", which no incident explains")
 		return

@@ -121,15 +121,15 @@ func TestOnlyAlertsAboutTheShopOrThatFireAreAnAlarm(t *testing.T) {
 	about := func(name string) model.LabelSet {
 		return model.LabelSet{"alertname": model.LabelValue(name), "gpu": "3"}
 	}
-	known := func(s sighting) bool { return s.name() == "MLGPUIdle" }
+	known := func(s observedAlert) bool { return s.name() == "MLGPUIdle" }
 	for name, tc := range map[string]struct {
-		seen sighting
+		seen observedAlert
 		want bool
 	}{
-		"a pending alert about the shop":   {sighting{labels: about("MLDatasetDrift"), pending: after(1)}, true},
-		"what is known to be wrong":        {sighting{labels: about("MLGPUIdle"), pending: after(1), firing: after(2)}, false},
-		"a pending alert about Sightglass": {sighting{labels: about("SightglassExporterDown"), pending: after(1)}, false},
-		"a firing alert about Sightglass":  {sighting{labels: about("SightglassExporterDown"), pending: after(1), firing: after(2)}, true},
+		"a pending alert about the shop":   {observedAlert{labels: about("MLDatasetDrift"), pending: after(1)}, true},
+		"what is known to be wrong":        {observedAlert{labels: about("MLGPUIdle"), pending: after(1), firing: after(2)}, false},
+		"a pending alert about Sightglass": {observedAlert{labels: about("SightglassExporterDown"), pending: after(1)}, false},
+		"a firing alert about Sightglass":  {observedAlert{labels: about("SightglassExporterDown"), pending: after(1), firing: after(2)}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWatch(nil, nil)
@@ -141,10 +141,10 @@ func TestOnlyAlertsAboutTheShopOrThatFireAreAnAlarm(t *testing.T) {
 }
 
 func TestAnOutcomeIsToldByItsLabels(t *testing.T) {
-	drift := sighting{labels: model.LabelSet{"alertname": "MLDatasetNullRatioHigh", "dataset": "customers", "column": "income", "severity": "warning"}}
+	drift := observedAlert{labels: model.LabelSet{"alertname": "MLDatasetNullRatioHigh", "dataset": "customers", "column": "income", "severity": "warning"}}
 	require.True(t, detected().is(drift))
 	for name, value := range map[model.LabelName]model.LabelValue{"alertname": "MLDatasetDrift", "dataset": "orders", "column": "age"} {
-		other := sighting{labels: drift.labels.Clone()}
+		other := observedAlert{labels: drift.labels.Clone()}
 		other.labels[name] = value
 		require.False(t, detected().is(other), name)
 	}

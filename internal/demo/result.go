@@ -51,7 +51,7 @@ type Outcome struct {
 	Goal time.Duration
 }
 
-func (o Outcome) is(s sighting) bool {
+func (o Outcome) is(s observedAlert) bool {
 	if o.Alert != s.name() {
 		return false
 	}

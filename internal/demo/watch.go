@@ -15,8 +15,8 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/stack"
 )
 
-// sighting is what the watch has seen of one alert.
-type sighting struct {
+// observedAlert is what the watch has seen of one alert.
+type observedAlert struct {
 	labels model.LabelSet
 
 	// Times of the alert's stages; zero if it has not reached a stage.
@@ -26,10 +26,10 @@ type sighting struct {
 	message slack.Message
 }
 
-func (s sighting) name() string { return string(s.labels[model.AlertNameLabel]) }
+func (s observedAlert) name() string { return string(s.labels[model.AlertNameLabel]) }
 
 // object returns the label by which messages are grouped: the first of these that the alert has.
-func (s sighting) object() string {
+func (s observedAlert) object() string {
 	for _, name := range []model.LabelName{"dataset", "model", "department", "gpu"} {
 		if v := s.labels[name]; v != "" {
 			return string(v)
@@ -38,7 +38,7 @@ func (s sighting) object() string {
 	return ""
 }
 
-func (s sighting) String() string {
+func (s observedAlert) String() string {
 	text := s.name()
 	for _, part := range []model.LabelName{"column", "field", "feature"} {
 		if v := s.labels[part]; v != "" {
@@ -64,7 +64,7 @@ const (
 type event struct {
 	at    time.Time
 	stage stage
-	*sighting
+	*observedAlert
 }
 
 // watch follows alerts from Prometheus to Slack. Only one goroutine uses it.
@@ -72,12 +72,12 @@ type watch struct {
 	prometheus *stack.Prometheus
 	sink       *slack.Sink
 	now        func() time.Time
-	seen       map[model.Fingerprint]*sighting
+	seen       map[model.Fingerprint]*observedAlert
 	seq        int // sequence number of the last message
 }
 
 func newWatch(p *stack.Prometheus, sink *slack.Sink) *watch {
-	return &watch{prometheus: p, sink: sink, now: time.Now, seen: make(map[model.Fingerprint]*sighting)}
+	return &watch{prometheus: p, sink: sink, now: time.Now, seen: make(map[model.Fingerprint]*observedAlert)}
 }
 
 // poll returns the events since the last call, in order of time.
@@ -105,7 +105,7 @@ func (w *watch) alert(a v1.Alert) []event {
 	s := w.seen[id]
 	var events []event
 	if s == nil {
-		s = &sighting{labels: a.Labels, pending: a.ActiveAt}
+		s = &observedAlert{labels: a.Labels, pending: a.ActiveAt}
 		w.seen[id] = s
 		events = append(events, event{s.pending, pending, s})
 	}
@@ -143,7 +143,7 @@ func (w *watch) incident(title string) (m slack.Message, told bool) {
 	return slack.Message{}, false
 }
 
-func announces(m slack.Message, s *sighting) bool {
+func announces(m slack.Message, s *observedAlert) bool {
 	return slices.ContainsFunc(m.Attachments, func(a slack.Attachment) bool {
 		_, about, found := strings.Cut(a.Title, "] "+s.name())
 		return found && !strings.HasPrefix(a.Title, "[RESOLVED") && strings.Contains(about, s.object())
@@ -152,7 +152,7 @@ func announces(m slack.Message, s *sighting) bool {
 
 // alarm returns an unexpected alert, or nil. except reports which alerts are expected. Alerts of Sightglass about itself
 // count only once they fire: a busy machine occasionally misses a scrape, which makes them pending.
-func (w *watch) alarm(except func(sighting) bool) *sighting {
+func (w *watch) alarm(except func(observedAlert) bool) *observedAlert {
 	for _, s := range w.seen {
 		if (!strings.HasPrefix(s.name(), "Sightglass") || !s.firing.IsZero()) && !except(*s) {
 			return s
@@ -162,16 +162,16 @@ func (w *watch) alarm(except func(sighting) bool) *sighting {
 }
 
 // firedSince returns the alerts that fired at any time since start, also between two polls, except the watchdog.
-func (w *watch) firedSince(ctx context.Context, start time.Time) ([]sighting, error) {
+func (w *watch) firedSince(ctx context.Context, start time.Time) ([]observedAlert, error) {
 	vector, err := w.prometheus.Query(ctx, fmt.Sprintf(
 		`last_over_time(ALERTS{alertname!="SightglassWatchdog", alertstate="firing"}[%ds])`,
 		1+int(w.now().Sub(start).Seconds())))
 	if err != nil {
 		return nil, err
 	}
-	fired := make([]sighting, len(vector))
+	fired := make([]observedAlert, len(vector))
 	for i, sample := range vector {
-		fired[i] = sighting{labels: model.LabelSet(sample.Metric)}
+		fired[i] = observedAlert{labels: model.LabelSet(sample.Metric)}
 	}
 	return fired, nil
 }

@@ -27,15 +27,15 @@ type Check struct {
 	SQL string
 	// Where is an operator's expression that selects the rows to check. Empty means all.
 	Where string
-	// Partners is the referenced relation. Its PartnerColumn must contain every value of the column.
-	Partners      *Relation
-	PartnerColumn string
+	// References is the referenced relation. Its PartnerColumn must contain every value of the column.
+	References       *Relation
+	ReferencedColumn string
 }
 
 // Checked is the number of rows that break a check, or the error that prevented counting.
 type Checked struct {
-	Broken int64
-	Err    error
+	BrokenRows int64
+	Err        error
 }
 
 // Check counts the rows of the window that break each check. It needs one scan for all checks, and one for each check that refers to
@@ -84,7 +84,7 @@ func (s *Source) CheckParts(ctx context.Context, r Relation, schema []Column, w 
 				return fmt.Errorf("%d counts of part %d, expected %d of %d parts", len(values), g, len(of), len(results))
 			}
 			for i, j := range of {
-				results[g][j].Broken = values[i]
+				results[g][j].BrokenRows = values[i]
 			}
 			return nil
 		})
@@ -104,7 +104,7 @@ func (s *Source) CheckParts(ctx context.Context, r Relation, schema []Column, w 
 		switch {
 		case err != nil:
 			fail(i, err)
-		case c.Partners != nil:
+		case c.References != nil:
 			if err := count([]string{s.dialect.countIf(broken)}, []int{i}); err != nil {
 				fail(i, err)
 			}
@@ -165,16 +165,16 @@ func (s *Source) broken(ctx context.Context, schema []Column, c Check) (string, 
 			name = d.varchar(name)
 		}
 		return "NOT " + d.matches(name, d.text(c.Matches)), nil
-	case c.Partners != nil:
-		partners, err := s.Schema(ctx, *c.Partners)
+	case c.References != nil:
+		partners, err := s.Schema(ctx, *c.References)
 		if err != nil {
 			return "", err
 		}
-		partner, err := columnOf(partners, c.PartnerColumn)
+		partner, err := columnOf(partners, c.ReferencedColumn)
 		if err != nil {
 			return "", fmt.Errorf("of the referenced table: %w", err)
 		}
-		sc, err := s.from(ctx, *c.Partners, partners)
+		sc, err := s.from(ctx, *c.References, partners)
 		if errors.Is(err, errEmpty) {
 			return name + " IS NOT NULL", nil
 		}

@@ -118,7 +118,7 @@ func cutColumn(c Column, choice Choice, windows []ColumnOutline) (_ binning.Layo
 		return binning.NewAged(), ""
 	}
 	included := MatchesAny(choice.Include, c.Name)
-	if !included && turnsOver(windows) {
+	if !included && valuesDifferEachWindow(windows) {
 		return binning.Layout{}, leftTurnover
 	}
 	merged := mergeColumn(windows)
@@ -243,14 +243,14 @@ func byFrequency(categories map[string]int64) []string {
 	})
 }
 
-// turnsOver reports whether a column has different values in each window, like a key, a clock, a batch or a partition. Such a column
+// valuesDifferEachWindow reports whether a column has different values in each window, like a key, a clock, a batch or a partition. Such a column
 // cannot be compared with earlier windows.
-func turnsOver(windows []ColumnOutline) bool {
+func valuesDifferEachWindow(windows []ColumnOutline) bool {
 	var pairs, apart int
 	var last *ColumnOutline
 	for i := range windows {
 		w := &windows[i]
-		if w.Values < enoughToTurn {
+		if w.Values < minValuesToCompare {
 			continue
 		}
 		if last != nil {
@@ -264,8 +264,8 @@ func turnsOver(windows []ColumnOutline) bool {
 	return pairs > 0 && apart*10 >= pairs*9
 }
 
-// enoughToTurn is the minimum number of values in a window for the comparison with the window before.
-const enoughToTurn = 20
+// minValuesToCompare is the minimum number of values in a window for the comparison with the window before.
+const minValuesToCompare = 20
 
 // apart reports whether fewer than a tenth of the window's values occur in the other window or, for numbers, whether the ranges of the
 // two windows (without the outer twentieths) do not overlap.

@@ -89,10 +89,10 @@ func TestMySQLTables(t *testing.T) {
 		{Column: "big", AtMost: "10"},
 		{Column: "day", AtLeast: "2026-01-01"},
 		{SQL: "price >= 0 or status = 'PAID'"},
-		{Column: "country", Partners: new(s.Table("orders", "")), PartnerColumn: "country"},
+		{Column: "country", References: new(s.Table("orders", "")), ReferencedColumn: "country"},
 	})
 	require.NoError(t, err)
-	require.Equal(t, []tables.Checked{{Broken: 1}, {Broken: 2}, {Broken: 1}, {}, {}, {}}, checked)
+	require.Equal(t, []tables.Checked{{BrokenRows: 1}, {BrokenRows: 2}, {BrokenRows: 1}, {}, {}, {}}, checked)
 
 	split := tables.Split{{Column: "country", Values: []string{"ca", "CA"}}}
 	rows, err := s.Rows(t.Context(), r.Part(s, split, 0), w)

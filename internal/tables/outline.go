@@ -140,7 +140,7 @@ func (s *Source) statistics(ctx context.Context, source string, columns []Column
 			exprs = append(exprs, momentsOf(s.dialect, s.dialect.identifier(c.Name), c.Class))
 		}
 	}
-	row, err := s.one(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+"\nFROM "+source, len(exprs))
+	row, err := s.queryRow(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+"\nFROM "+source, len(exprs))
 	if err != nil {
 		return Outline{}, err
 	}
@@ -184,7 +184,7 @@ func (s *Source) quantiles(ctx context.Context, source string, columns []Column,
 			exprs[i] = s.dialect.quantiles(value, probabilities())
 		}
 	}
-	row, err := s.one(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+from, len(exprs))
+	row, err := s.queryRow(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+from, len(exprs))
 	if err != nil {
 		return err
 	}

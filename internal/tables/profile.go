@@ -45,7 +45,7 @@ func (s *Source) Count(ctx context.Context, r Relation, schema []Column, w Windo
 	if err != nil {
 		return Profile{}, err
 	}
-	values, err := s.one(ctx, "SELECT "+strings.Join(q.exprs, ",\n  ")+"\nFROM "+q.from, len(q.exprs))
+	values, err := s.queryRow(ctx, "SELECT "+strings.Join(q.exprs, ",\n  ")+"\nFROM "+q.from, len(q.exprs))
 	if err != nil {
 		return Profile{}, fmt.Errorf("profile: %w", err)
 	}
@@ -235,8 +235,8 @@ func fits(kind binning.Kind, class Class) bool {
 	return class != Opaque
 }
 
-// one runs a query that returns one row.
-func (s *Source) one(ctx context.Context, query string, columns int) ([]any, error) {
+// queryRow runs a query that returns one row.
+func (s *Source) queryRow(ctx context.Context, query string, columns int) ([]any, error) {
 	rows, err := s.query(ctx, query)
 	if err != nil {
 		return nil, s.redact(err)

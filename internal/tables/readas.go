@@ -160,7 +160,7 @@ func (s *Source) empty(ctx context.Context, r Relation, schema []Column, columns
 			names[i] = s.dialect.identifier(schema[j].Name)
 			counts[i] = "count(" + names[i] + ")"
 		}
-		row, err := s.one(ctx, "SELECT "+s.dialect.array(counts)+" FROM (SELECT "+strings.Join(names, ", ")+" FROM "+sc.from+" AS t"+limit+") AS u", 1)
+		row, err := s.queryRow(ctx, "SELECT "+s.dialect.array(counts)+" FROM (SELECT "+strings.Join(names, ", ")+" FROM "+sc.from+" AS t"+limit+") AS u", 1)
 		if err != nil {
 			return nil, err
 		}
@@ -179,8 +179,8 @@ func (s *Source) empty(ctx context.Context, r Relation, schema []Column, columns
 	return columns, nil
 }
 
-// Outside counts records that a window leaves out because their time is missing or later.
-type Outside struct {
+// OutsideWindow counts records that a window leaves out because their time is missing or later.
+type OutsideWindow struct {
 	// Untimed is the number of records without a valid time. Future is the number of records after the end of the window.
 	Untimed, Future int64
 	// Unread is the number of untimed records whose value is not a valid time. Example is one such value.
@@ -189,14 +189,14 @@ type Outside struct {
 }
 
 // Outside counts the records without a valid time, and those after the end of the window.
-func (s *Source) Outside(ctx context.Context, r Relation, schema []Column, w Window) (Outside, error) {
+func (s *Source) Outside(ctx context.Context, r Relation, schema []Column, w Window) (OutsideWindow, error) {
 	parts, err := s.OutsideParts(ctx, r, schema, w, nil)
 	return parts[0], err
 }
 
 // OutsideParts is Outside for each partition of the split.
-func (s *Source) OutsideParts(ctx context.Context, r Relation, schema []Column, w Window, split Split) ([]Outside, error) {
-	parts := make([]Outside, split.Parts())
+func (s *Source) OutsideParts(ctx context.Context, r Relation, schema []Column, w Window, split Split) ([]OutsideWindow, error) {
+	parts := make([]OutsideWindow, split.Parts())
 	if r.Time == "" || w.To.IsZero() || r.virtual != nil { // A virtual table has no such records.
 		return parts, nil
 	}
@@ -250,6 +250,6 @@ func (s *Source) OutsideParts(ctx context.Context, r Relation, schema []Column, 
 }
 
 // Plus adds the counts of other rows.
-func (o Outside) Plus(p Outside) Outside {
-	return Outside{o.Untimed + p.Untimed, o.Future + p.Future, o.Unread + p.Unread, cmp.Or(o.Example, p.Example)}
+func (o OutsideWindow) Plus(p OutsideWindow) OutsideWindow {
+	return OutsideWindow{o.Untimed + p.Untimed, o.Future + p.Future, o.Unread + p.Unread, cmp.Or(o.Example, p.Example)}
 }

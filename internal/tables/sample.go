@@ -43,8 +43,8 @@ type SampledField struct {
 	Values bool
 }
 
-// missingOrThere are the names of a field without a layout.
-var missingOrThere = []string{binning.Null, "value"}
+// missingOrPresent are the names of a field without a layout.
+var missingOrPresent = []string{binning.Null, "value"}
 
 // Sample draws a random share, from 0 to 1, of the rows of the windows in one statement, and returns at most most rows. The windows
 // must not overlap.
@@ -141,7 +141,7 @@ func (s *Source) sampleQuery(ctx context.Context, r Relation, schema []Column, w
 		if f.Layout != nil && !fits(f.Layout.Kind, schema[i].Class) {
 			f.Layout = nil
 		}
-		of := SampledField{SampleField: f, Names: missingOrThere}
+		of := SampledField{SampleField: f, Names: missingOrPresent}
 		name := d.identifier(f.Column)
 		switch {
 		case f.Layout == nil && !f.Group:

@@ -30,7 +30,7 @@ func (s *Source) folders(ctx context.Context, r Relation) (string, error) {
 	if !strings.ContainsAny(r.files.path, "*?[") {
 		return r.files.what, nil
 	}
-	row, err := s.one(ctx, "SELECT min(file) FROM glob("+r.files.what+")", 1)
+	row, err := s.queryRow(ctx, "SELECT min(file) FROM glob("+r.files.what+")", 1)
 	if err != nil {
 		return "", err
 	}

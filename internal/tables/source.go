@@ -79,9 +79,9 @@ type Source struct {
 	db      *sql.DB
 	dialect dialect
 	typ     Type
-	// told is Options.OnStatement, or nil.
-	told    func(statement string)
-	secrets *strings.Replacer
+	// onStatement is Options.OnStatement, or nil.
+	onStatement func(statement string)
+	secrets     *strings.Replacer
 	// virtual are the tables that the program computes itself; see OpenVirtual.
 	virtual map[string]Virtual
 	// arrow are the Parquet copies that DuckDB reads in place of Arrow files.
@@ -92,7 +92,7 @@ type Source struct {
 
 // Open prepares a source without connecting. A database that is down at start is therefore reached as soon as it is up.
 func Open(o Options) (*Source, error) {
-	s := &Source{typ: o.Type, told: o.OnStatement, secrets: redactor(o.DSN), dsn: sha256.Sum256([]byte(o.DSN))}
+	s := &Source{typ: o.Type, onStatement: o.OnStatement, secrets: redactor(o.DSN), dsn: sha256.Sum256([]byte(o.DSN))}
 	var err error
 	switch o.Type {
 	case DuckDB:
@@ -220,8 +220,8 @@ func (s *Source) Close() error {
 // query runs a statement. DuckDB reads a file in steps: it lists the files with their sizes, then reads the footers. If a job replaces
 // a file by a rename between two steps, the statement fails and the next one succeeds. Therefore DuckDB gets one retry.
 func (s *Source) query(ctx context.Context, statement string) (*sql.Rows, error) {
-	if s.told != nil {
-		s.told(statement)
+	if s.onStatement != nil {
+		s.onStatement(statement)
 	}
 	rows, err := s.db.QueryContext(ctx, statement)
 	if err == nil || s.typ != DuckDB || ctx.Err() != nil {
@@ -506,7 +506,7 @@ func (s *Source) Numbers(ctx context.Context, query string, w Window, columns ..
 	query = strings.NewReplacer(
 		":window_start", s.dialect.instant(w.From, TimestampTZ),
 		":window_end", s.dialect.instant(w.To, TimestampTZ)).Replace(query)
-	row, err := s.oneRow(ctx, query)
+	row, err := s.queryNamedRow(ctx, query)
 	if err != nil {
 		return nil, err
 	}
@@ -525,7 +525,7 @@ func (s *Source) Numbers(ctx context.Context, query string, w Window, columns ..
 
 // Text runs an operator's query that returns one row with one value.
 func (s *Source) Text(ctx context.Context, query string) (string, error) {
-	row, err := s.oneRow(ctx, query)
+	row, err := s.queryNamedRow(ctx, query)
 	if err != nil {
 		return "", err
 	}
@@ -538,7 +538,7 @@ func (s *Source) Text(ctx context.Context, query string) (string, error) {
 	return "", nil
 }
 
-func (s *Source) oneRow(ctx context.Context, query string) (map[string]any, error) {
+func (s *Source) queryNamedRow(ctx context.Context, query string) (map[string]any, error) {
 	rows, err := s.query(ctx, query)
 	if err != nil {
 		return nil, s.redact(err)

@@ -185,7 +185,7 @@ func (s *Source) CountParts(ctx context.Context, r Relation, schema []Column, w 
 // it aggregates all rows as group 0.
 func (s *Source) grouped(ctx context.Context, exprs []string, from, group string, each func(group int64, values []any) error) error {
 	if group == "" {
-		values, err := s.one(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+"\nFROM "+from, len(exprs))
+		values, err := s.queryRow(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+"\nFROM "+from, len(exprs))
 		if err != nil {
 			return err
 		}

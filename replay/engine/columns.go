@@ -113,7 +113,7 @@ func number(expr parser.Expr) (float64, error) {
 }
 
 func (c columns) selector(e *parser.VectorSelector) ([]column, error) {
-	if !plain(e) {
+	if !isInstantSelector(e) {
 		return nil, errNotColumns
 	}
 	var out []column

@@ -270,8 +270,8 @@ func (r *result) all() iter.Seq[point] {
 	}
 }
 
-// stretches iterates over the points, with the number of consecutive times at which the value is the same.
-func (r *result) stretches() iter.Seq2[point, int] {
+// runs iterates over the points, with the number of consecutive times at which the value is the same.
+func (r *result) runs() iter.Seq2[point, int] {
 	return func(yield func(point, int) bool) {
 		for _, p := range r.points {
 			if !yield(p, 1) {
@@ -393,7 +393,7 @@ func (e *Engine) record(b *block, r *rule, out *outcome) error {
 		r.touched[s] = true
 		next := 0
 		live := r.live[s]
-		for p, same := range res.stretches() {
+		for p, same := range res.runs() {
 			if live && p.k > next {
 				endAt(s, next)
 			}

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Unfed is an alert that cannot fire, because metrics that it depends on do not exist.
-type Unfed struct {
+// AlertsWithoutInputs is an alert that cannot fire, because metrics that it depends on do not exist.
+type AlertsWithoutInputs struct {
 	Alert string `json:"alert"`
 	// Absent are the missing metrics, also those behind recording rules, sorted.
 	Absent []string `json:"absent"`
@@ -14,7 +14,7 @@ type Unfed struct {
 
 // Unfed returns the alerts that can have no result if, apart from recorded metrics, only the given ones exist. It sorts them
 // by name. An alert with several rules is included only if none of the rules can have a result.
-func (r Rules) Unfed(exist []string) ([]Unfed, error) {
+func (r Rules) Unfed(exist []string) ([]AlertsWithoutInputs, error) {
 	units, err := compile(r, defaultInterval)
 	if err != nil {
 		return nil, err
@@ -56,10 +56,10 @@ func (r Rules) Unfed(exist []string) ([]Unfed, error) {
 			missing(one, recorded, present, absent[one.name], make(map[string]bool))
 		}
 	}
-	var out []Unfed
+	var out []AlertsWithoutInputs
 	for _, name := range sortedKeys(absent) {
 		if !fed[name] {
-			out = append(out, Unfed{name, slices.Sorted(maps.Keys(absent[name]))})
+			out = append(out, AlertsWithoutInputs{name, slices.Sorted(maps.Keys(absent[name]))})
 		}
 	}
 	return out, nil

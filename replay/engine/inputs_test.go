@@ -28,19 +28,19 @@ groups:
 	require.NoError(t, err)
 	for name, tc := range map[string]struct {
 		exist []string
-		want  []engine.Unfed
+		want  []engine.AlertsWithoutInputs
 	}{
-		"nothing exists": {nil, []engine.Unfed{
+		"nothing exists": {nil, []engine.AlertsWithoutInputs{
 			{Alert: "Circle", Absent: []string{"rows_total"}},
 			{Alert: "Either", Absent: []string{"other_rows", "rows_total"}},
 			{Alert: "Low", Absent: []string{"rows_total"}},
 			{Alert: "Twice", Absent: []string{"other_rows", "rows_total"}},
 		}},
-		"one of two rules of an alert has input": {[]string{"other_rows"}, []engine.Unfed{
+		"one of two rules of an alert has input": {[]string{"other_rows"}, []engine.AlertsWithoutInputs{
 			{Alert: "Circle", Absent: []string{"rows_total"}}, {Alert: "Low", Absent: []string{"rows_total"}},
 		}},
 		// A rule that only adds to its own record begins with nothing.
-		"a rule that reads its own record": {[]string{"other_rows", "rows_total"}, []engine.Unfed{{Alert: "Circle", Absent: []string{}}}},
+		"a rule that reads its own record": {[]string{"other_rows", "rows_total"}, []engine.AlertsWithoutInputs{{Alert: "Circle", Absent: []string{}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			unfed, err := loaded.Unfed(tc.exist)

@@ -161,7 +161,7 @@ func (c columns) ranges(expr parser.Expr) (ranged, error) {
 
 func (c columns) samples(e *parser.MatrixSelector) (out ranged, err error) {
 	selector, ok := e.VectorSelector.(*parser.VectorSelector)
-	if !ok || !plain(selector) || e.RangeExpr != nil {
+	if !ok || !isInstantSelector(selector) || e.RangeExpr != nil {
 		return out, errNotColumns
 	}
 	late := c.view.late[selector]
@@ -216,8 +216,8 @@ func (c columns) subquery(e *parser.SubqueryExpr) (out ranged, err error) {
 	return out, nil
 }
 
-// plain reports whether a selector reads the instant, possibly with an offset.
-func plain(e *parser.VectorSelector) bool {
+// isInstantSelector reports whether a selector reads the instant, possibly with an offset.
+func isInstantSelector(e *parser.VectorSelector) bool {
 	return e.Timestamp == nil && e.StartOrEnd == 0 && e.OriginalOffsetExpr == nil && !e.Anchored && !e.Smoothed
 }
 
@@ -246,7 +246,7 @@ func (s *Series) samples(after, until int64, times []int64, values []float64) (t
 // rate computes rate or increase of counters; see extrapolatedRate in Prometheus's promql/functions.go.
 func (c columns) rate(e *parser.MatrixSelector, perSecond bool) ([]column, error) {
 	selector, ok := e.VectorSelector.(*parser.VectorSelector)
-	if !ok || !plain(selector) || e.RangeExpr != nil {
+	if !ok || !isInstantSelector(selector) || e.RangeExpr != nil {
 		return nil, errNotColumns
 	}
 	length, offset := e.Range.Milliseconds(), selector.OriginalOffset.Milliseconds()

@@ -68,7 +68,7 @@ type Result struct {
 	// Read are the metrics that were found, Absent the other metrics that the rules read.
 	Read, Absent []string
 	// Unfed are the alerts without input, because metrics are absent.
-	Unfed []engine.Unfed
+	Unfed []engine.AlertsWithoutInputs
 }
 
 // Run replays a history.

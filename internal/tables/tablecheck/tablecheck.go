@@ -78,7 +78,7 @@ func Columns(ctx context.Context, r *connect.Report, part string, timeout time.D
 		case cut.Left[c.Name] != "" && cut.Rows > 0:
 			found += ": no bins, " + cut.Left[c.Name]
 		}
-		r.Add(part, "column "+c.Name, connect.Told, found)
+		r.Add(part, "column "+c.Name, connect.Info, found)
 	}
 	return cut, ok
 }

@@ -73,7 +73,7 @@ func LockDecisions(tx *store.Tx) error { return tx.Lock("decisions") }
 // delivery, since a drift that continues after the cooldown still needs retraining.
 func Decide(tx *store.Tx, actions []Config, a Alert, now time.Time) error {
 	if a.Labels["response"] == "" {
-		return hold(tx, a, now)
+		return suppressPending(tx, a, now)
 	}
 	c := choose(actions, a.Labels)
 	if c == nil {
@@ -144,7 +144,7 @@ func choose(actions []Config, labels map[string]string) *Config {
 // weigh returns why the action is held back, or "". It charges cooldown and budget. Dry runs have separate ones, so that they
 // show what would happen without affecting real actions.
 func weigh(tx *store.Tx, c *Config, a Alert, object string, now time.Time) (result string, until time.Time, err error) {
-	switch broken, err := held(tx, a, now); {
+	switch broken, err := firesWithoutResponse(tx, a, now); {
 	case err != nil:
 		return "", until, err
 	case broken:

@@ -14,8 +14,8 @@ import (
 // without it. A table is profiled minutes after the model receives its values. So a retraining waits, and is held back if
 // that alert arrives meanwhile.
 
-// stillFires is the maximum time since the last delivery of a firing alert. Alertmanager repeats it far more often.
-const stillFires = 24 * time.Hour
+// maxDeliveryAge is the maximum time since the last delivery of a firing alert. Alertmanager repeats it far more often.
+const maxDeliveryAge = 24 * time.Hour
 
 // twins calls found for each row of the query whose labels (the second column) equal those of the alert, apart from
 // `response`.
@@ -39,18 +39,18 @@ func (a Alert) twins(tx *store.Tx, query string, args []any, found func(id strin
 	})
 }
 
-// held reports whether the alert also fires without its response.
-func held(tx *store.Tx, a Alert, now time.Time) (yes bool, err error) {
+// firesWithoutResponse reports whether the alert also fires without its response.
+func firesWithoutResponse(tx *store.Tx, a Alert, now time.Time) (yes bool, err error) {
 	err = a.twins(tx, `SELECT id, labels FROM alerts
 		WHERE alertname = ? AND model = ? AND dataset = ? AND response = '' AND ends_at = 0 AND last_received_at >= ? AND id <> ?`,
-		[]any{a.Labels["alertname"], a.Labels["model"], a.Labels["dataset"], store.Micros(now.Add(-stillFires)), a.ID},
+		[]any{a.Labels["alertname"], a.Labels["model"], a.Labels["dataset"], store.Micros(now.Add(-maxDeliveryAge)), a.ID},
 		func(string) { yes = true })
 	return yes, err
 }
 
-// hold suppresses the pending actions of the alert, which now fires without a response, and refunds their cooldown and
+// suppressPending suppresses the pending actions of the alert, which now fires without a response, and refunds their cooldown and
 // budget.
-func hold(tx *store.Tx, a Alert, now time.Time) error {
+func suppressPending(tx *store.Tx, a Alert, now time.Time) error {
 	var ids []string
 	if err := a.twins(tx, `SELECT actions.id, alerts.labels FROM actions JOIN alerts ON alerts.id = actions.alert_id
 		WHERE alerts.alertname = ? AND alerts.model = ? AND alerts.dataset = ? AND alerts.response <> '' AND actions.state = ?`,

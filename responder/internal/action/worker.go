@@ -497,9 +497,9 @@ func (j *job) set(tx *store.Tx, state, targetID string, notBefore time.Time, pro
 	return err
 }
 
-// unconfigured is how long an action without a configuration is kept. During a rollout, a replica with the old configuration
+// unconfiguredRetention is how long an action without a configuration is kept. During a rollout, a replica with the old configuration
 // must not end actions that it does not know.
-const unconfigured = 24 * time.Hour
+const unconfiguredRetention = 24 * time.Hour
 
 // GiveUpUnconfigured ends actions that have not changed for a day because no configuration names them any more.
 func (w *Worker) GiveUpUnconfigured(ctx context.Context) error {
@@ -511,7 +511,7 @@ func (w *Worker) GiveUpUnconfigured(ctx context.Context) error {
 	return w.Store.Write(ctx, func(tx *store.Tx) error {
 		var left []job
 		if err := each(tx, `SELECT id, name, action, target_id, attempts FROM actions WHERE state IN (?, ?, ?) AND not_before < ? AND lease_until < ?`,
-			[]any{statePending, stateSending, stateRunning, store.Micros(now.Add(-unconfigured)), store.Micros(now)}, func(scan func(...any) error) error {
+			[]any{statePending, stateSending, stateRunning, store.Micros(now.Add(-unconfiguredRetention)), store.Micros(now)}, func(scan func(...any) error) error {
 				j := job{config: &Config{}}
 				err := scan(&j.Key, &j.config.Name, &j.Action, &j.targetID, &j.attempts)
 				if !named[j.config.Name] {

@@ -21,10 +21,10 @@ import (
 const (
 	// maxAlerts bounds the alerts of one run, the latest first.
 	maxAlerts = 2000
-	// silent is the maximum time since the last delivery of a firing alert. Alertmanager repeats it every hour.
-	silent = 24 * time.Hour
+	// maxDeliveryAge is the maximum time since the last delivery of a firing alert. Alertmanager repeats it every hour.
+	maxDeliveryAge = 24 * time.Hour
 	// staleAfter is the age of the lineage from which incidents mention it. From uselessAfter on, the lineage is not used.
-	staleAfter, uselessAfter = 10 * time.Minute, 6 * time.Hour
+	staleAfter, lineageMaxAge = 10 * time.Minute, 6 * time.Hour
 	// mostKept bounds segments, edges and objects in the analysis of one incident.
 	mostKept = 200
 )
@@ -205,7 +205,7 @@ func (e *Engine) lineage(now time.Time) (*grouping.Graph, []grouping.Segment, []
 	switch {
 	case !e.asks.Load():
 		return lineage.Of(e.cfg.Load().Links), nil, []string{"Grouped by labels and configured links: no Prometheus is configured, whose series say what feeds what."}
-	case r == nil || now.Sub(r.At) > uselessAfter:
+	case r == nil || now.Sub(r.At) > lineageMaxAge:
 		return lineage.Of(e.cfg.Load().Links), nil, []string{"Grouped by labels and configured links: Prometheus could not be asked what feeds what."}
 	}
 	var notes []string

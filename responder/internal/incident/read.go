@@ -35,8 +35,8 @@ func activeAlerts(tx *store.Tx, now time.Time, window time.Duration) ([]*groupin
 			return nil, fmt.Errorf("read the labels of alert %s: %w", a.ID, err)
 		}
 		a.StartsAt, a.EndsAt, a.Pinned = store.Time(starts), store.Time(ends), acknowledged > 0
-		if last := store.Time(received); ends == 0 && now.Sub(last) > silent {
-			if a.Incident == "" && now.Sub(last) > silent+window {
+		if last := store.Time(received); ends == 0 && now.Sub(last) > maxDeliveryAge {
+			if a.Incident == "" && now.Sub(last) > maxDeliveryAge+window {
 				continue // It ended before this version, which introduced incidents.
 			}
 			a.EndsAt = last // Alertmanager no longer repeats it.

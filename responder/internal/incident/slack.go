@@ -146,15 +146,15 @@ func (c *slackClient) call(ctx context.Context, method string, body any) (slackA
 	return answer, nil
 }
 
-// mostPatience bounds the wait that Slack may ask for.
-const mostPatience = time.Hour
+// maxRetryAfter bounds the wait that Slack may ask for.
+const maxRetryAfter = time.Hour
 
 func retryAfter(h http.Header) time.Duration {
 	n, err := strconv.Atoi(h.Get("Retry-After"))
 	if err != nil || n < 0 {
 		return 0
 	}
-	return min(time.Duration(n)*time.Second, mostPatience)
+	return min(time.Duration(n)*time.Second, maxRetryAfter)
 }
 
 // ReachSlack checks the token without posting a message.

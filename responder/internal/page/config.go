@@ -121,4 +121,4 @@ func readUsers(path config.Path) (map[string]string, error) {
 	return u.Hashes, nil
 }
 
-var errNobody = errors.New("nobody is logged in")
+var errNotLoggedIn = errors.New("nobody is logged in")

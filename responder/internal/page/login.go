@@ -30,7 +30,7 @@ func (l *login) user(r *http.Request, cfg *Config) (string, error) {
 	}
 	name, password, ok := r.BasicAuth()
 	if !ok {
-		return "", errNobody
+		return "", errNotLoggedIn
 	}
 	hashes, err := readUsers(cfg.UsersFile)
 	if err != nil {
@@ -47,7 +47,7 @@ func (l *login) user(r *http.Request, cfg *Config) (string, error) {
 		return name, nil
 	}
 	if err := bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)); err != nil || !exists {
-		return "", errNobody
+		return "", errNotLoggedIn
 	}
 	if l.known == nil || len(l.known) >= knownMost {
 		l.known = map[[sha256.Size]byte]bool{}
@@ -59,7 +59,7 @@ func (l *login) user(r *http.Request, cfg *Config) (string, error) {
 func proxied(r *http.Request, cfg *ProxyConfig) (string, error) {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		return "", errNobody
+		return "", errNotLoggedIn
 	}
 	for _, text := range cfg.Addresses {
 		if p, err := prefix(text); err == nil && p.Contains(from.Addr().Unmap()) {
@@ -69,5 +69,5 @@ func proxied(r *http.Request, cfg *ProxyConfig) (string, error) {
 			}
 		}
 	}
-	return "", errNobody
+	return "", errNotLoggedIn
 }

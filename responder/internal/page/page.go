@@ -130,7 +130,7 @@ func (p *Page) page(serve func(*request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		cfg := p.cfg.Load()
 		user, err := p.login.user(r, cfg)
-		if errors.Is(err, errNobody) {
+		if errors.Is(err, errNotLoggedIn) {
 			if cfg.Proxy == nil {
 				w.Header().Set("WWW-Authenticate", `Basic realm="Sightglass reviews", charset="UTF-8"`)
 			}

@@ -103,8 +103,8 @@ func (a *API) take(w http.ResponseWriter, r *http.Request, cfg Config) {
 		return err
 	})
 	switch {
-	case errors.Is(err, errOther):
-		http.Error(w, fmt.Sprintf("id: %s: %v", item.ID, errOther), http.StatusUnprocessableEntity)
+	case errors.Is(err, errIDTaken):
+		http.Error(w, fmt.Sprintf("id: %s: %v", item.ID, errIDTaken), http.StatusUnprocessableEntity)
 	case errors.Is(err, errFull):
 		a.unavailable(w, fmt.Sprintf("The queue is full: %d items wait for a person. Repeat this request.", cfg.MaxOpen), nil)
 	case err != nil:

@@ -46,8 +46,8 @@ var (
 	ErrConflict = errors.New("somebody else decided on this item meanwhile")
 	// errFull means that the queue is full.
 	errFull = errors.New("the queue is full")
-	// errOther means that an item with this ID and another content exists.
-	errOther = errors.New("the id is taken by an item of other content, which stays")
+	// errIDTaken means that an item with this ID and another content exists.
+	errIDTaken = errors.New("the id is taken by an item of other content, which stays")
 )
 
 // Entry is a queued item.
@@ -112,7 +112,7 @@ func add(tx *store.Tx, item contract.Item, a admit, now time.Time) (bool, error)
 	var known string
 	switch err := tx.QueryRow(`SELECT digest FROM review_items WHERE id = ?`, item.ID).Scan(&known); {
 	case err == nil && known != digest:
-		return false, errOther
+		return false, errIDTaken
 	case err == nil:
 		return false, nil
 	case !errors.Is(err, sql.ErrNoRows):

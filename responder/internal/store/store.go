@@ -49,8 +49,8 @@ func (c *Config) Validate(at config.At) {
 	}
 }
 
-// patience is the maximum wait of a transaction for a lock and for a connection.
-const patience = 10 * time.Second
+// lockTimeout is the maximum wait of a transaction for a lock and for a connection.
+const lockTimeout = 10 * time.Second
 
 // ErrNewer means that a later version of the program has written the database.
 var ErrNewer = errors.New("the database was written by a newer version")
@@ -109,7 +109,7 @@ func connect(cfg Config) (*Store, error) {
 			// pgx's error would contain the password.
 			return nil, errors.New("open the store: the connection string is no PostgreSQL one; want postgres://user:password@host:port/database")
 		}
-		parsed.RuntimeParams["lock_timeout"] = strconv.Itoa(int(patience.Milliseconds()))
+		parsed.RuntimeParams["lock_timeout"] = strconv.Itoa(int(lockTimeout.Milliseconds()))
 		parsed.RuntimeParams["application_name"] = "sightglass-responder"
 		db := stdlib.OpenDB(*parsed)
 		db.SetMaxOpenConns(16)
@@ -133,7 +133,7 @@ func connect(cfg Config) (*Store, error) {
 	open := func(extra string, connections int) (*sql.DB, error) {
 		// FULL waits for the disk at each commit; WAL without it loses the last commits in a power failure.
 		db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+fmt.Sprintf(
-			"?_pragma=busy_timeout(%d)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)", patience.Milliseconds())+extra)
+			"?_pragma=busy_timeout(%d)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)", lockTimeout.Milliseconds())+extra)
 		if err != nil {
 			return nil, fmt.Errorf("open the store: %w", err)
 		}
@@ -193,7 +193,7 @@ const attempts = 5
 // Write runs f in a transaction and commits it, or rolls back if f fails. The database may abort a transaction because of a
 // conflict. f then runs again, so it must not keep results of the first run.
 func (s *Store) Write(ctx context.Context, f func(tx *Tx) error) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*patience)
+	ctx, cancel := context.WithTimeout(ctx, 3*lockTimeout)
 	defer cancel()
 	for attempt := 1; ; attempt++ {
 		err := s.run(ctx, s.write, nil, f)

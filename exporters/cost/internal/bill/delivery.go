@@ -39,12 +39,12 @@ const (
 // it. An export of the month so far has all of them. An export of the next day has none, or a few late ones. An export
 // of another account has none. From the share fewRows on a warning is logged.
 const (
-	sameRows = 0.5
-	fewRows  = 0.1
+	replaceShare = 0.5
+	warnShare    = 0.1
 )
 
-// farLess is the share of the rows below which a replacement is probably incomplete.
-const farLess = 0.5
+// incompleteShare is the share of the rows below which a replacement is probably incomplete.
+const incompleteShare = 0.5
 
 // delivery is a set of files that were written at one time.
 type delivery struct {
@@ -151,7 +151,7 @@ func (l *Ledger) replaces(later, earlier Coverage) (yes, unsure bool) {
 		return false, false
 	}
 	share := earlier.shared(later)
-	return share >= sameRows, share >= fewRows && share < sameRows
+	return share >= replaceShare, share >= warnShare && share < replaceShare
 }
 
 // combine takes the rows of each billing period from the deliveries that count for it.
@@ -171,7 +171,7 @@ func (l *Ledger) combine() Bill {
 				if replaces {
 					delete(counting[period], j)
 				}
-				if unsure || replaces && (float64(c.Rows) < farLess*float64(before.Rows) || before.shared(c) < sameRows) {
+				if unsure || replaces && (float64(c.Rows) < incompleteShare*float64(before.Rows) || before.shared(c) < replaceShare) {
 					l.warn(later, deliveries[j], period, c, before, replaces)
 				}
 			}

@@ -197,7 +197,7 @@ func (l *Ledger) accept(ctx context.Context, d delivery) (reason string, err err
 	var errs []error
 	for _, name := range d.files {
 		switch k, err := l.learn(ctx, name); {
-		case errors.Is(err, errGrowing):
+		case errors.Is(err, errFileChanged):
 			reason = name + " changed while it was read"
 		case err != nil:
 			errs = append(errs, err)
@@ -214,9 +214,9 @@ func (l *Ledger) accept(ctx context.Context, d delivery) (reason string, err err
 	return reason, errors.Join(errs...)
 }
 
-// apart is the longest time between the files of one delivery. A file written later comes from another run of the
+// maxFileSpread is the longest time between the files of one delivery. A file written later comes from another run of the
 // export.
-const apart = 3 * time.Hour
+const maxFileSpread = 3 * time.Hour
 
 // doubt logs a delivery whose files have the same rows and were written hours apart. Each of them may be the month so
 // far, which would count several times.
@@ -225,12 +225,12 @@ func (l *Ledger) doubt(d delivery) {
 	slices.SortStableFunc(files, func(a, b string) int { return l.known[a].modified.Compare(l.known[b].modified) })
 	for i := range max(len(files)-1, 0) {
 		earlier, later := l.known[files[i]], l.known[files[i+1]]
-		if later.modified.Sub(earlier.modified) < apart {
+		if later.modified.Sub(earlier.modified) < maxFileSpread {
 			continue
 		}
 		for period, c := range earlier.sheet.Periods {
 			key := "parts " + d.name
-			if !l.warned[key] && c.Charges && c.shared(later.sheet.Periods[period]) >= nearlyAll {
+			if !l.warned[key] && c.Charges && c.shared(later.sheet.Periods[period]) >= sameFileShare {
 				l.warned[key] = true
 				l.Logger.Warn("Files of one folder count as parts of one delivery, and two of them that were written hours apart have the same hours and accounts; where each is the month so far, set delivery: file, and where the earlier is left of another run, remove it",
 					"delivery", d.name, "earlier", files[i], "later", files[i+1])
@@ -239,11 +239,11 @@ func (l *Ledger) doubt(d delivery) {
 	}
 }
 
-// nearlyAll is the share of a file's rows that a later file of the same folder does not have by chance.
-const nearlyAll = 0.9
+// sameFileShare is the share of a file's rows that a later file of the same folder does not have by chance.
+const sameFileShare = 0.9
 
-// errGrowing means that a file is still being written.
-var errGrowing = errors.New("the file changed while it was read")
+// errFileChanged means that a file is still being written.
+var errFileChanged = errors.New("the file changed while it was read")
 
 func (l *Ledger) version(ctx context.Context, name string) (version, error) {
 	attrs, err := l.bucket.Attributes(ctx, name)
@@ -273,7 +273,7 @@ func (l *Ledger) learn(ctx context.Context, name string) (known, error) {
 	k := known{version: before}
 	k.sheet, err = l.reader.Read(ctx, local)
 	if after, again := l.version(ctx, name); again != nil || after.size != before.size || !after.modified.Equal(before.modified) {
-		return known{}, errors.Join(errGrowing, again)
+		return known{}, errors.Join(errFileChanged, again)
 	}
 	switch {
 	case errors.Is(err, errOtherDataset):

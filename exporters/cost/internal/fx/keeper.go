@@ -152,7 +152,7 @@ func (k *Keeper) ask(ctx context.Context) (fresh []Rate, errs []error) {
 	known := NewBook(k.rates, nil)
 	for _, currency := range k.wanted {
 		for n := range k.banks {
-			believed, doubted := k.believe(known, currency, answer(n), func(r Rate) bool { return k.confirmed(r, n, answer) })
+			believed, doubted := k.plausible(known, currency, answer(n), func(r Rate) bool { return k.confirmed(r, n, answer) })
 			fresh = append(fresh, believed...)
 			errs = append(errs, doubted...)
 			if len(believed) > 0 {
@@ -181,8 +181,8 @@ func (k *Keeper) from() time.Time {
 	return oldest
 }
 
-// believe returns the plausible rates of a currency: those without a jump, and those that another bank confirms.
-func (k *Keeper) believe(known Book, currency string, rates []Rate, confirmed func(Rate) bool) (believed []Rate, doubted []error) {
+// plausible returns the plausible rates of a currency: those without a jump, and those that another bank confirms.
+func (k *Keeper) plausible(known Book, currency string, rates []Rate, confirmed func(Rate) bool) (believed []Rate, doubted []error) {
 	var own []Rate
 	for _, r := range rates {
 		if r.Currency == currency {

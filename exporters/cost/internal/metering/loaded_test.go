@@ -27,7 +27,7 @@ func TestMoneyThatNoModelExplainsIsDividedByWeight(t *testing.T) {
 			{Name: "H100", UUID: "a", Busy: 0.75, Holders: []Owner{{Department: "platform"}}},
 			{Name: "H100", UUID: "b"},
 		},
-		Working:   map[Place]float64{{"", "fraud"}: 0.5, {"", "rank"}: 0.25},
+		Working:   map[ClusterModel]float64{{"", "fraud"}: 0.5, {"", "rank"}: 0.25},
 		Tokens:    map[TokenUse]float64{{"api", "input", ""}: 3e6 / 3600.},
 		Resources: []ResourceUse{{"core", Owner{}, 12}},
 	}

@@ -55,9 +55,9 @@ type Usage struct {
 	Blind bool
 	GPUs  []GPU
 	// Working is the busy seconds a second of each model. It is above one if requests overlap.
-	Working map[Place]float64
+	Working map[ClusterModel]float64
 	// Engines are the models that run in your own engines.
-	Engines map[Place]bool
+	Engines map[ClusterModel]bool
 	// Requests, Successes and Images are per second, by model. Tokens are per second, also by direction and tier.
 	Requests, Successes, Images map[string]float64
 	Tokens                      map[TokenUse]float64
@@ -71,8 +71,8 @@ type Usage struct {
 // TokenUse identifies a counter of tokens. The directions input and output are totals. The others are included in them.
 type TokenUse struct{ Model, Direction, Tier string }
 
-// Place is a model in a cluster. The cluster is empty if there is only one.
-type Place struct{ Cluster, Model string }
+// ClusterModel is a model in a cluster. The cluster is empty if there is only one.
+type ClusterModel struct{ Cluster, Model string }
 
 // GPU is a physical GPU or a MIG instance of one. Busy is the share of time in which it was busy.
 type GPU struct {

@@ -139,7 +139,7 @@ func TestAnHourOfUsage(t *testing.T) {
 		"models share by the time they work, and what they do not explain is shared": {
 			Usage{
 				GPUs: []GPU{gpu(0.5, shared)},
-				Working: map[Place]float64{
+				Working: map[ClusterModel]float64{
 					{"", "fraud"}: 0.3, {"", "rank"}: 0.1, {"elsewhere", "far"}: 1, {"", "api"}: 5,
 				},
 				Tokens: map[TokenUse]float64{{"api", "input", ""}: 0},
@@ -150,7 +150,7 @@ func TestAnHourOfUsage(t *testing.T) {
 			},
 		},
 		"batched requests that overlap do not cost more than the GPU": {
-			Usage{GPUs: []GPU{gpu(1, shared)}, Working: map[Place]float64{{"", "fraud"}: 6, {"", "rank"}: 2}},
+			Usage{GPUs: []GPU{gpu(1, shared)}, Working: map[ClusterModel]float64{{"", "fraud"}: 6, {"", "rank"}: 2}},
 			map[Key]float64{spend("risk", "gpu", "fraud"): 3, spend("platform", "gpu", "rank"): 1},
 		},
 		"a GPU without a price is counted, and not free": {
@@ -188,7 +188,7 @@ func TestAnHourOfUsage(t *testing.T) {
 		},
 		"a gateway's model without a price is counted, and takes nothing of the GPUs": {
 			Usage{
-				GPUs: []GPU{gpu(0.5, shared)}, Working: map[Place]float64{{"", "fraud"}: 0.5},
+				GPUs: []GPU{gpu(0.5, shared)}, Working: map[ClusterModel]float64{{"", "fraud"}: 0.5},
 				Requests: map[string]float64{"chat-prod": 1}, Tokens: map[TokenUse]float64{{"chat-prod", "input", ""}: 10},
 			},
 			map[Key]float64{
@@ -242,7 +242,7 @@ func TestWhatGPUsCostIsWhatItsPartsCost(t *testing.T) {
 	c := &clock{noon}
 	var exact float64
 	o := options(t, c, sourceFunc(func(time.Time) (Usage, error) {
-		u := Usage{Working: map[Place]float64{}}
+		u := Usage{Working: map[ClusterModel]float64{}}
 		for i := range r.IntN(6) {
 			g := GPU{Cluster: fmt.Sprint(r.IntN(2)), Name: "H100", UUID: fmt.Sprint(i), Busy: r.Float64()*1.2 - 0.1}
 			for range r.IntN(3) {
@@ -252,7 +252,7 @@ func TestWhatGPUsCostIsWhatItsPartsCost(t *testing.T) {
 			exact += 4. / 12
 		}
 		for i := range r.IntN(5) {
-			u.Working[Place{fmt.Sprint(r.IntN(2)), fmt.Sprint("m", i)}] = r.ExpFloat64() * float64(r.IntN(2))
+			u.Working[ClusterModel{fmt.Sprint(r.IntN(2)), fmt.Sprint("m", i)}] = r.ExpFloat64() * float64(r.IntN(2))
 		}
 		return u, nil
 	}))

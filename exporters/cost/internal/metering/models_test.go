@@ -104,7 +104,7 @@ func TestASelfHostedModelThatAListHasCostsOnce(t *testing.T) {
 	gpu := func(cluster string, holder Owner) GPU {
 		return GPU{Cluster: cluster, Name: "H100", UUID: "a", Busy: 1, Holders: []Owner{holder}}
 	}
-	search, engine := Owner{Department: "search"}, map[Place]bool{{"", "deepseek-chat"}: true}
+	search, engine := Owner{Department: "search"}, map[ClusterModel]bool{{"", "deepseek-chat"}: true}
 	bought := map[string]float64{"deepseek-chat input_token": 0.27, "deepseek-chat output_token": 1.1, " gpu": 4}
 	for name, tc := range map[string]struct {
 		usage      Usage
@@ -132,7 +132,7 @@ func TestASelfHostedModelThatAListHasCostsOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tc.usage.Tokens = tokens
-			tc.usage.Working = map[Place]float64{{"", "deepseek-chat"}: 1}
+			tc.usage.Working = map[ClusterModel]float64{{"", "deepseek-chat"}: 1}
 			var more []prices.Entry
 			if tc.configured {
 				more = []prices.Entry{{Unit: prices.InputToken, Resource: "deepseek-chat", Price: 1e-6, Currency: "CAD", From: noon.Add(-time.Hour)}}

@@ -176,19 +176,19 @@ func (p Prometheus) Usage(ctx context.Context, end time.Time, step time.Duration
 	if err != nil {
 		return Usage{}, err
 	}
-	u.Working = make(map[Place]float64)
+	u.Working = make(map[ClusterModel]float64)
 	for _, s := range working {
 		if v, ok := amount(s); ok {
-			u.Working[Place{string(s.Metric["cluster"]), string(s.Metric["model"])}] += v
+			u.Working[ClusterModel{string(s.Metric["cluster"]), string(s.Metric["model"])}] += v
 		}
 	}
 	engines, err := ask(p.Queries.Engines, defaults.Engines)
 	if err != nil {
 		return Usage{}, err
 	}
-	u.Engines = make(map[Place]bool)
+	u.Engines = make(map[ClusterModel]bool)
 	for _, s := range engines {
-		u.Engines[Place{string(s.Metric["cluster"]), string(s.Metric["model"])}] = true
+		u.Engines[ClusterModel{string(s.Metric["cluster"]), string(s.Metric["model"])}] = true
 	}
 	tokens, err := ask(p.Queries.Tokens, defaults.Tokens)
 	if err != nil {

@@ -69,7 +69,7 @@ func TestAGatewayCountsButTakesNothingOfTheGPUs(t *testing.T) {
 	require.Equal(t, map[string]float64{"llama": 2, "gpt-4o": 3}, u.Requests)
 	require.Equal(t, map[string]float64{"llama": 2, "gpt-4o": 1.5}, u.Successes)
 	require.Equal(t, map[TokenUse]float64{{"llama", "input", ""}: 100, {"gpt-4o", "input", ""}: 7}, u.Tokens)
-	require.Equal(t, map[Place]float64{{"", "llama"}: 0.5}, u.Working, "what a gateway passes on is no work of the GPUs here")
+	require.Equal(t, map[ClusterModel]float64{{"", "llama"}: 0.5}, u.Working, "what a gateway passes on is no work of the GPUs here")
 }
 
 func TestACardIsOneWhereverItIsScrapedFrom(t *testing.T) {

@@ -50,13 +50,13 @@ func stampOf(info fs.FileInfo) stamp { return stamp{info.Size(), info.ModTime()}
 
 const (
 	copiesPrefix = "sightglass-arrow-"
-	// copyLife is the time after which an unused copy is removed: its file no longer matches the glob, or was deleted.
-	copyLife = time.Hour
-	// oldCopyLife is the time after which the copy of a replaced file is removed. Until then, statements may still read it.
-	oldCopyLife = 10 * time.Minute
-	// abandonedLife is the age from which a folder counts as left behind by a killed process. The modification time of a folder in use
+	// unusedCopyMaxAge is the time after which an unused copy is removed: its file no longer matches the glob, or was deleted.
+	unusedCopyMaxAge = time.Hour
+	// replacedCopyMaxAge is the time after which the copy of a replaced file is removed. Until then, statements may still read it.
+	replacedCopyMaxAge = 10 * time.Minute
+	// abandonedDirMaxAge is the age from which a folder counts as left behind by a killed process. The modification time of a folder in use
 	// is updated continually.
-	abandonedLife = 24 * time.Hour
+	abandonedDirMaxAge = 24 * time.Hour
 )
 
 // Of returns the path of the copy of the current version of a file.
@@ -172,7 +172,7 @@ func (c *Copies) place(name string, size int64) (path string, left int64, err er
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.dir == "" {
-		c.sweep()
+		c.removeAbandoned()
 		if err := os.MkdirAll(c.Parent, 0o700); err != nil {
 			return "", 0, err
 		}
@@ -198,7 +198,7 @@ func (c *Copies) tidy(room int64) int64 {
 	now := time.Now()
 	var total int64
 	c.old = slices.DeleteFunc(c.old, func(o *copied) bool {
-		if now.Sub(o.used) > oldCopyLife {
+		if now.Sub(o.used) > replacedCopyMaxAge {
 			c.remove(o)
 			return true
 		}
@@ -211,7 +211,7 @@ func (c *Copies) tidy(room int64) int64 {
 	}
 	var rest []named
 	for name, have := range c.by {
-		if now.Sub(have.used) > copyLife {
+		if now.Sub(have.used) > unusedCopyMaxAge {
 			c.remove(have)
 			delete(c.by, name)
 			continue
@@ -221,7 +221,7 @@ func (c *Copies) tidy(room int64) int64 {
 	}
 	slices.SortFunc(rest, func(a, b named) int { return a.used.Compare(b.used) })
 	for _, r := range rest {
-		if total+room <= c.Disk || now.Sub(r.used) <= oldCopyLife {
+		if total+room <= c.Disk || now.Sub(r.used) <= replacedCopyMaxAge {
 			break
 		}
 		c.remove(r.copied)
@@ -238,11 +238,11 @@ func (c *Copies) remove(have *copied) {
 	}
 }
 
-// sweep removes abandoned folders. It ignores errors, because a later sweep tries again.
-func (c *Copies) sweep() {
+// removeAbandoned removes abandoned folders. It ignores errors, because a later sweep tries again.
+func (c *Copies) removeAbandoned() {
 	abandoned, _ := filepath.Glob(filepath.Join(c.Parent, copiesPrefix+"*"))
 	for _, dir := range abandoned {
-		if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) > abandonedLife {
+		if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) > abandonedDirMaxAge {
 			_ = os.RemoveAll(dir)
 		}
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// sayCause logs the result of a search.
-func (d *dataset) sayCause(key incidentKey, e *explanation) {
+// logCause logs the result of a search.
+func (d *dataset) logCause(key incidentKey, e *explanation) {
 	logger := d.logger.With("signal", key.signal, "column", key.column)
 	switch {
 	case errors.Is(e.err, errBudget):
@@ -72,18 +72,18 @@ func (d *dataset) causeMetrics(m descs, gauge func(desc *prometheus.Desc, v floa
 	}
 }
 
-// shownName returns the name under which a value may be published, and whether that name hides the value. code is the code in
+// publishedName returns the name under which a value may be published, and whether that name hides the value. code is the code in
 // the sample; below 0 it means all infrequent values.
-func (d *dataset) shownName(c *cycle, f tables.SampledField, code int32, name string) (string, bool) {
+func (d *dataset) publishedName(c *cycle, f tables.SampledField, code int32, name string) (string, bool) {
 	if !f.Values || code <= 0 {
 		return name, false
 	}
-	return d.shownValue(c, f.Column, f.Names[code])
+	return d.publishedValue(c, f.Column, f.Names[code])
 }
 
-// shownValue returns the published name of a category, and whether that name hides the value. A value with its own bin has
+// publishedValue returns the published name of a category, and whether that name hides the value. A value with its own bin has
 // the name of the bin.
-func (d *dataset) shownValue(c *cycle, column, value string) (string, bool) {
+func (d *dataset) publishedValue(c *cycle, column, value string) (string, bool) {
 	if hidden, ok := d.hidden(c, column)[binning.CategoryBin(value)]; ok {
 		return hidden, true
 	}

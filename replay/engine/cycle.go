@@ -21,7 +21,7 @@ import (
 const mostRounds = 10
 
 // A circle is the rules of a cycle that may have a result in a block.
-type circle struct {
+type cycle struct {
 	*Engine
 	block *block
 	rules []*rule
@@ -67,8 +67,8 @@ func (e *Engine) evaluateCircle(ctx context.Context, b *block, u unit) (bool, er
 }
 
 // circle prepares the evaluation of a unit. It returns nil if the unit must be evaluated step by step.
-func (e *Engine) circle(b *block, u unit) *circle {
-	c := &circle{
+func (e *Engine) circle(b *block, u unit) *cycle {
+	c := &cycle{
 		Engine: e, block: b, rules: e.active(u), late: make(map[*parser.VectorSelector]int64), lateNames: make(map[*rule]map[string]int64),
 		feedback: make(map[*rule]bool), lives: make(map[*rule]map[*Series]bool), before: make(map[*Series]written),
 	}
@@ -103,7 +103,7 @@ func (e *Engine) active(u unit) []*rule {
 
 // readLate finds the selectors of the i-th rule that read its own results or those of later rules. It returns false if such a
 // selector may also read results of the same step, or if a delay by one step would change its meaning.
-func (c *circle) readLate(i int) bool {
+func (c *cycle) readLate(i int) bool {
 	r := c.rules[i]
 	later := c.rules[i:]
 	names := make(map[string]int64)
@@ -116,7 +116,7 @@ func (c *circle) readLate(i int) bool {
 		}
 		isLate, isOther := false, false
 		for _, w := range c.Engine.rules {
-			if !reads1(vs, w) {
+			if !selectorReads(vs, w) {
 				continue
 			}
 			if slices.Contains(later, w) {
@@ -130,7 +130,7 @@ func (c *circle) readLate(i int) bool {
 			return nil
 		}
 		scraped := slices.ContainsFunc(c.store.family(vs.Name).list(), func(s *Series) bool { return s.pinned })
-		if isOther || scraped || vs.Name == "" || !plain(vs) || vs.OriginalOffset != 0 || !ofValues(path) {
+		if isOther || scraped || vs.Name == "" || !isInstantSelector(vs) || vs.OriginalOffset != 0 || !ofValues(path) {
 			fits = false
 		}
 		c.late[vs], names[vs.Name] = r.interval, r.interval
@@ -140,8 +140,8 @@ func (c *circle) readLate(i int) bool {
 	return fits && !slices.ContainsFunc(slices.Collect(maps.Keys(names)), func(name string) bool { return other[name] || other[""] })
 }
 
-// reads1 reports whether a selector may match what a rule records, by the labels that the rule sets.
-func reads1(vs *parser.VectorSelector, w *rule) bool {
+// selectorReads reports whether a selector may match what a rule records, by the labels that the rule sets.
+func selectorReads(vs *parser.VectorSelector, w *rule) bool {
 	if w.record == "" {
 		return false
 	}
@@ -171,7 +171,7 @@ func ofValues(path []parser.Node) bool {
 
 // round evaluates every rule once. It reports whether all rules that are read delayed recorded the same as in the round
 // before.
-func (c *circle) round(ctx context.Context) (settled bool, err error) {
+func (c *cycle) round(ctx context.Context) (settled bool, err error) {
 	settled = true
 	for _, r := range c.rules {
 		same, err := c.once(r)
@@ -184,7 +184,7 @@ func (c *circle) round(ctx context.Context) (settled bool, err error) {
 }
 
 // once evaluates a rule. It reports whether the rule recorded the same as in the round before, or is not read delayed.
-func (c *circle) once(r *rule) (same bool, err error) {
+func (c *cycle) once(r *rule) (same bool, err error) {
 	memory := c.memory.get()
 	defer c.memory.put(memory)
 	out := outcome{times: c.block.steps(r)}
@@ -215,7 +215,7 @@ func (c *circle) once(r *rule) (same bool, err error) {
 }
 
 // recorded returns what a rule recorded in the block. It includes the last run before the block, which may continue.
-func (c *circle) recorded(r *rule) map[*Series][]run {
+func (c *cycle) recorded(r *rule) map[*Series][]run {
 	all := make(map[*Series][]run, len(r.touched))
 	for s := range r.touched {
 		all[s] = slices.Clone(s.runs[max(0, c.before[s].n-1):])
@@ -230,7 +230,7 @@ func sameRuns(a, b []run) bool {
 }
 
 // undo deletes what a rule recorded in the block.
-func (c *circle) undo(r *rule) {
+func (c *cycle) undo(r *rule) {
 	for s := range r.touched {
 		was := c.before[s]
 		s.runs = s.runs[:was.n]
@@ -242,7 +242,7 @@ func (c *circle) undo(r *rule) {
 	r.live = maps.Clone(c.lives[r])
 }
 
-func (c *circle) undoAll() {
+func (c *cycle) undoAll() {
 	for _, r := range c.rules {
 		c.undo(r)
 		c.block.forget(r)
@@ -250,7 +250,7 @@ func (c *circle) undoAll() {
 }
 
 // checkAll compares the recorded results with Prometheus's engine, as check does.
-func (c *circle) checkAll(ctx context.Context) error {
+func (c *cycle) checkAll(ctx context.Context) error {
 	for _, r := range c.rules {
 		out := outcome{times: c.block.steps(r)}
 		v := &view{store: c.store, times: out.times[len(out.times)/2:][:1], lookback: c.opts.Lookback.Milliseconds(), late: c.late}

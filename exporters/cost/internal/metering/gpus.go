@@ -11,32 +11,32 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// card identifies a physical GPU, whatever exporter instance it is scraped from. A restarted exporter may have another
+// physicalGPU identifies a physical GPU, whatever exporter instance it is scraped from. A restarted exporter may have another
 // address.
-type card struct{ cluster, uuid model.LabelValue }
+type physicalGPU struct{ cluster, uuid model.LabelValue }
 
-func cardOf(m model.Metric) card {
+func physicalGPUOf(m model.Metric) physicalGPU {
 	if m["uuid"] == "" {
-		return card{m["cluster"], m["instance"]}
+		return physicalGPU{m["cluster"], m["instance"]}
 	}
-	return card{m["cluster"], m["uuid"]}
+	return physicalGPU{m["cluster"], m["uuid"]}
 }
 
 // device is a physical GPU, or a MIG instance of one.
 type device struct {
-	card
+	physicalGPU
 	instance model.LabelValue
 }
 
-func deviceOf(m model.Metric) device { return device{cardOf(m), m["gpu_instance"]} }
+func deviceOf(m model.Metric) device { return device{physicalGPUOf(m), m["gpu_instance"]} }
 
 // nodeOf is the host of a GPU: the label node if the target has it, else the address of the exporter.
 func nodeOf(m model.Metric) string { return string(cmp.Or(m["node"], m["instance"])) }
 
-type asker func(query, otherwise string) (model.Vector, error)
+type queryFunc func(query, otherwise string) (model.Vector, error)
 
 // gpus queries the GPUs with their names and holders.
-func (p Prometheus) gpus(u *Usage, ask asker) error {
+func (p Prometheus) gpus(u *Usage, ask queryFunc) error {
 	busy, err := ask(p.Queries.GPUs, defaults.GPUs)
 	if err != nil || len(busy) == 0 {
 		return err
@@ -54,7 +54,7 @@ func (p Prometheus) gpus(u *Usage, ask asker) error {
 		names[deviceOf(s.Metric)] = string(s.Metric["name"])
 	}
 	holders := p.holders(held)
-	devices := make(map[card]map[model.LabelValue]*GPU)
+	devices := make(map[physicalGPU]map[model.LabelValue]*GPU)
 	series := make(map[device]float64)
 	for _, s := range busy {
 		d := deviceOf(s.Metric)
@@ -62,13 +62,13 @@ func (p Prometheus) gpus(u *Usage, ask asker) error {
 		if !ok {
 			continue
 		}
-		if devices[d.card] == nil {
-			devices[d.card] = make(map[model.LabelValue]*GPU)
+		if devices[d.physicalGPU] == nil {
+			devices[d.physicalGPU] = make(map[model.LabelValue]*GPU)
 		}
-		g := devices[d.card][d.instance]
+		g := devices[d.physicalGPU][d.instance]
 		if g == nil {
 			g = &GPU{Cluster: string(d.cluster), Name: names[d], UUID: string(s.Metric["uuid"]), Instance: string(d.instance), Holders: holders[d]}
-			devices[d.card][d.instance] = g
+			devices[d.physicalGPU][d.instance] = g
 		}
 		// Several series of one device each cover a fraction of the step. Their mean is the value of the device.
 		g.Node = max(g.Node, nodeOf(s.Metric))
@@ -76,7 +76,7 @@ func (p Prometheus) gpus(u *Usage, ask asker) error {
 		series[d]++
 	}
 	for c, parts := range devices {
-		u.GPUs = append(u.GPUs, cut(names[device{card: c}], parts)...)
+		u.GPUs = append(u.GPUs, splitMIG(names[device{physicalGPU: c}], parts)...)
 	}
 	slices.SortFunc(u.GPUs, func(a, b GPU) int {
 		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.UUID, b.UUID), cmp.Compare(a.Instance, b.Instance))
@@ -96,9 +96,9 @@ var fewSlices = []struct {
 	slices float64
 }{{"A30", 4}, {"RTX PRO 6000", 4}, {"RTX PRO 5000", 2}, {"RTX PRO 4500", 2}}
 
-// cut divides a GPU with MIG instances by the slices of its instances. Unused slices are idle. If the profile of an
+// splitMIG divides a GPU with MIG instances by the slices of its instances. Unused slices are idle. If the profile of an
 // instance is not known, all instances have equal shares.
-func cut(whole string, parts map[model.LabelValue]*GPU) []GPU {
+func splitMIG(whole string, parts map[model.LabelValue]*GPU) []GPU {
 	if g := parts[""]; g != nil && len(parts) == 1 {
 		return []GPU{*g}
 	}

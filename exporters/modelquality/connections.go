@@ -22,8 +22,8 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// rooms are the connections to other systems: sources of training data and labels, the stores of baselines and reviews, and MLflow.
-type rooms struct {
+// connections are the connections to other systems: sources of training data and labels, the stores of baselines and reviews, and MLflow.
+type connections struct {
 	cfg     atomic.Pointer[Config]
 	mu      sync.Mutex                // guards sources, labels and closed
 	sources map[string]*tables.Source // opened sources
@@ -35,13 +35,13 @@ type rooms struct {
 	outbox   *outbox.Outbox
 }
 
-func newRooms(cfg *Config) *rooms {
-	r := &rooms{sources: make(map[string]*tables.Source), labels: make(map[string]*labelled)}
+func newRooms(cfg *Config) *connections {
+	r := &connections{sources: make(map[string]*tables.Source), labels: make(map[string]*labelled)}
 	r.cfg.Store(cfg)
 	return r
 }
 
-func openRooms(cfg *Config, env *exporter.Env) (_ *rooms, err error) {
+func openConnections(cfg *Config, env *exporter.Env) (_ *connections, err error) {
 	r := newRooms(cfg)
 	defer func() {
 		if err != nil {
@@ -75,7 +75,7 @@ func openRooms(cfg *Config, env *exporter.Env) (_ *rooms, err error) {
 const clientName = "modelquality-exporter"
 
 // source opens a source on first use, and again after a failure.
-func (r *rooms) source(name string) (*tables.Source, error) {
+func (r *connections) source(name string) (*tables.Source, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s, ok := r.sources[name]; ok {
@@ -97,7 +97,7 @@ func (r *rooms) source(name string) (*tables.Source, error) {
 }
 
 // table returns a source and the relation of a table in it. key is the table's position in the configuration.
-func (r *rooms) table(p *tables.Place, timeColumn, key string) (*tables.Source, tables.Relation, error) {
+func (r *connections) table(p *tables.Location, timeColumn, key string) (*tables.Source, tables.Relation, error) {
 	source, err := r.source(p.Source)
 	if err != nil {
 		return nil, tables.Relation{}, err
@@ -107,7 +107,7 @@ func (r *rooms) table(p *tables.Place, timeColumn, key string) (*tables.Source, 
 }
 
 // temp returns the folder for temporary files.
-func (r *rooms) temp() string {
+func (r *connections) temp() string {
 	folder := ""
 	switch {
 	case r.store != nil && r.store.Folder() != "":
@@ -118,7 +118,7 @@ func (r *rooms) temp() string {
 	return state.Temp(folder)
 }
 
-func (r *rooms) collect(ch chan<- prometheus.Metric) {
+func (r *connections) collect(ch chan<- prometheus.Metric) {
 	if m := r.registry.Load(); m != nil {
 		m.collect(ch)
 	}
@@ -133,7 +133,7 @@ func (r *rooms) collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-func (r *rooms) close() error {
+func (r *connections) close() error {
 	var errs []error
 	if r.store != nil {
 		errs = append(errs, r.store.Close())

@@ -8,8 +8,8 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 )
 
-// Place is the configuration of a table's location.
-type Place struct {
+// Location is the configuration of a table's location.
+type Location struct {
 	// Source is the name of a database of the configuration.
 	Source string `yaml:"source,omitempty"`
 	// Exactly one of the following three is set. Table is the name of a table or view, optionally with its schema. Query is a SELECT
@@ -23,7 +23,7 @@ type Place struct {
 }
 
 // Validate implements config.Validator.
-func (p *Place) Validate(at config.At) {
+func (p *Location) Validate(at config.At) {
 	n := 0
 	for _, given := range []bool{p.Table != "", p.Query != "", p.Files != ""} {
 		if given {
@@ -46,7 +46,7 @@ func (p *Place) Validate(at config.At) {
 }
 
 // CheckSource reports, under key, a source that does not exist or that cannot read files.
-func (p *Place) CheckSource(at config.At, key string, sources map[string]Config) {
+func (p *Location) CheckSource(at config.At, key string, sources map[string]Config) {
 	switch s, ok := sources[p.Source]; {
 	case !ok:
 		at.Errorf(key, "unknown source %q; want one of %q", p.Source, slices.Sorted(maps.Keys(sources)))
@@ -56,7 +56,7 @@ func (p *Place) CheckSource(at config.At, key string, sources map[string]Config)
 }
 
 // Relation returns the relation of the table in its source.
-func (p *Place) Relation(s *Source, timeColumn string) (Relation, error) {
+func (p *Location) Relation(s *Source, timeColumn string) (Relation, error) {
 	var r Relation
 	var err error
 	switch {
@@ -71,7 +71,7 @@ func (p *Place) Relation(s *Source, timeColumn string) (Relation, error) {
 }
 
 // Key returns the name of the setting that is given, for messages.
-func (p *Place) Key() string {
+func (p *Location) Key() string {
 	switch {
 	case p.Table != "":
 		return "table"
