@@ -65,7 +65,7 @@ const meanBasket = 48
 
 var (
 	devices = []string{"phone", "desktop", "tablet"}
-	// share of each device
+	// deviceShares are the shares of the devices.
 	deviceShares = []float64{0.5, 0.3, 0.2}
 	phoneShares  = []float64{0.9, 0.07, 0.03}
 )

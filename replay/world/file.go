@@ -205,7 +205,8 @@ func text(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'"
 
 // timeExpr is the time of an event in microseconds since 1970, of a column of that type.
 func timeExpr(ctx context.Context, db *sql.DB, d *scenario.Data, from, sqlType string) (string, error) {
-	name, expr := quote(d.Time), ""
+	name := quote(d.Time)
+	var expr string
 	want := "want a date and a time such as 2026-01-31 12:00:00, seconds or milliseconds since 1970, or data.time_format in the scenario, such as '%d/%m/%Y %H:%M'"
 	switch base, _, _ := strings.Cut(sqlType, "("); {
 	case d.TimeFormat != "" && base == "VARCHAR":
