@@ -63,7 +63,7 @@ func TestTheGuidesExplainEveryKeyOfTheConfiguration(t *testing.T) {
 		"exporters/dataquality": {[]string{"docs/data-quality.md"}, []string{".sources", ".datasets[].thresholds.columns", ".baseline_store.config"}},
 		"exporters/modelquality": {
 			[]string{"docs/model-quality.md", "docs/instrumentation.md", "docs/data-quality.md"},
-			[]string{".sources", ".evaluations", ".clients", ".models[].thresholds.fields", ".baseline_store.config", ".mlflow.http_client", ".reviews.http_client"},
+			[]string{".sources", ".evaluations", ".clients", ".models[].thresholds.fields", ".baseline_store.config", ".mlflow.http_client", ".mlflow.http_client.http_headers", ".reviews.http_client"},
 		},
 		"exporters/cost": {[]string{"docs/cost.md"}, []string{
 			".bills.sources[].bucket.config", ".bills.departments[].tags", ".bills.observability[].tags", ".exchange.rates",
