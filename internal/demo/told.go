@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -23,7 +24,7 @@ func (r *response) about(ctx context.Context, alert, object string) ([]Incident,
 	var list struct {
 		Incidents []Incident `json:"incidents"`
 	}
-	if err := r.read(ctx, incidentsPath+"?alert="+alert, &list); err != nil {
+	if err := r.read(ctx, incidentsPath+"?limit=100&q="+url.QueryEscape(object), &list); err != nil {
 		return nil, err
 	}
 	var found []Incident
