@@ -68,11 +68,18 @@ func judgement(bundle rules.Bundle, runbooks string) (string, error) {
 				who = append(who, w)
 			}
 		}
-		fmt.Fprintf(&b, "**[%s](runbooks/%s.md)** wakes %s.\n\n- Why: %s\n- Wrong when: %s\n- Silence: `amtool silence add --duration=2h alertname=%s%s`\n\n",
-			name, name, strings.Join(who, ", or "), impact, wrong, name, object(byAlert[name]))
+		silence := "amtool silence add --comment='<why>' --duration=2h alertname=" + name + object(byAlert[name])
+		if name != watchdog && !strings.Contains(string(text), silence) {
+			errs = append(errs, fmt.Errorf("runbook %s.md has no section Silence with the command %s", name, silence))
+		}
+		fmt.Fprintf(&b, "**[%s](runbooks/%s.md)** wakes %s.\n\n- Why: %s\n- Wrong when: %s\n- Silence: `%s`\n\n",
+			name, name, strings.Join(who, ", or "), impact, wrong, silence)
 	}
 	return b.String(), errors.Join(errs...)
 }
+
+// watchdog fires always; nobody is to silence it.
+const watchdog = "SightglassWatchdog"
 
 var (
 	lineBreak = regexp.MustCompile(`\s*\n\s*`)
