@@ -17,7 +17,7 @@ import (
 
 // Connect reports what the exporter can reach with a configuration. It counts nothing.
 func Connect(ctx context.Context, report *connect.Report, cfg Config) {
-	e := &Exporter{cfg: cfg, now: time.Now, log: slog.New(slog.DiscardHandler)}
+	e := &Exporter{cfg: cfg, now: time.Now, log: slog.New(slog.DiscardHandler), handover: &handover{}}
 	defer report.Close(func() error { return e.Stop(context.Background()) })
 	report.Do(ctx, "state", "writable", func(context.Context) (string, error) { return state.Probe(string(cfg.State)) })
 	if !report.Fail("bills", "open", e.openBills()) {

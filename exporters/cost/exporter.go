@@ -340,8 +340,8 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// Reload implements exporter.Reloader. If the configuration has not changed, no bill is read again. Otherwise all sums
-// are computed again, because nearly every key affects which department pays for a row.
+// Reload implements exporter.Reloader. If the configuration has changed, a new instance replaces this one. It takes over the bills that
+// are read, unless what a row costs whom has changed.
 func (e *Exporter) Reload(_ context.Context, cfg Config) error {
 	if config.Equal(e.cfg, cfg) {
 		return nil

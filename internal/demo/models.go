@@ -215,7 +215,7 @@ func (m *models) incidents() []incident {
 			alerts: []expected{
 				{
 					alert: "MLModelInputBroken", labels: labels{"model": risk, "field": "merchant_category"}, measured: percent("broken"),
-					says: []string{"Probable cause: payment_provider = newpay", "Retraining is held back"},
+					says: []string{"Retraining is held back"},
 				},
 				{alert: "MLModelDrift", labels: labels{"model": risk, "field": "merchant_category"}, measured: number("PSI %.2f"), silenced: true},
 			},

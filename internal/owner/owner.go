@@ -39,7 +39,7 @@ var name = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_]*$`)
 // reserved are the labels that rules, alerts and scrapes use themselves.
 var reserved = []string{
 	"action", "actual", "against", "ago", "alertname", "alertstate", "baseline", "basis", "bin", "blinded", "category",
-	"cause_column", "cause_value", "change", "check", "class", "cloud_service", "cluster", "collector", "column",
+	"cause_column", "cause_field", "cause_value", "change", "check", "class", "cloud_service", "cluster", "collector", "column",
 	"compared", "container", "currency", "dataset", "dataset_cluster", "dataset_namespace", "day", "department", "device",
 	"digest", "direction", "endpoint", "evaluation", "expected", "fact", "field", "from", "gpu", "gpu_instance", "group",
 	"holder_namespace", "host", "instance", "job", "key", "kind", "layer", "le", "limit", "method", "metric",

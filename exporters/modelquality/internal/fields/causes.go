@@ -83,14 +83,15 @@ func (k *Keeper) explain(m *model, t *Tracker, c *counters, now time.Time) {
 		}
 		found := k.search(m, t, c, b, breaches, now)
 		found = slices.DeleteFunc(found, func(f foundCause) bool { return f.lead < sureLead && i.searches < sureSearches })
-		if i.searches == 0 || !slices.EqualFunc(found, i.causes, sameCause) {
+		i.next = now.Add(k.Causes.CausesEvery() << i.searches)
+		i.searches++
+		isNew := len(found) > 0 && !slices.EqualFunc(found, i.causes, sameCause)
+		if isNew || len(found) == 0 && len(i.causes) == 0 && i.searches == sureSearches {
 			k.sayCause(t, b, found)
 		}
 		if len(found) > 0 {
 			i.causes = found
 		}
-		i.next = now.Add(k.Causes.CausesEvery() << i.searches)
-		i.searches++
 	}
 	maps.DeleteFunc(t.incidents, func(_ incidentKey, i *incident) bool { return now.Sub(i.last) > k.Causes.Window/2 })
 	k.told.set(t.key(), t.tellCauses())
@@ -102,7 +103,7 @@ func (k *Keeper) sayCause(t *Tracker, b breach, causes []foundCause) {
 	name, role := labels(b.field)
 	logger := k.Logger.With("model", t.model, "version", t.version, "field", name, "role", role, "signal", b.signal)
 	if len(causes) == 0 {
-		logger.Info("No single segment explains a change of a model's values so far.")
+		logger.Info("No single segment explains a change of a model's values.")
 	}
 	for _, f := range causes {
 		attributes := []any{"cause_field", f.field, "cause_value", f.value, "explained", f.explained, "rows", f.rows}

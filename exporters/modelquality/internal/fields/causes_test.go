@@ -146,6 +146,24 @@ func TestTheCauseOfAModelsChange(t *testing.T) {
 	}
 }
 
+func TestThatNoSegmentExplainsAChangeIsClaimedOnlyAfterSeveralSearches(t *testing.T) {
+	t.Parallel()
+	k, _, serve := sceneOf(t, nil, nil)
+	everything := func(_ string, o *convention.Observation) { set(o, driftedField, otlp.Value{}) }
+	early := false
+	for range 12 {
+		serve(1, everything)
+		found := strings.Join(causesOf(t, k), "\n")
+		require.NotContains(t, found, `signal="broken_ratio",version="2"} 1`)
+		if found == "" {
+			early = true
+			continue
+		}
+		require.True(t, early, "it is not claimed by the first search")
+	}
+	require.Contains(t, strings.Join(causesOf(t, k), "\n"), `cause_field="",cause_value="",field="score",model="fraud",role="input",signal="broken_ratio",version="2"} 0`)
+}
+
 func TestTheSampleGivesItsMemoryBack(t *testing.T) {
 	t.Parallel()
 	k, _, _ := sceneOf(t, nil, nil)

@@ -22,7 +22,7 @@ type causeDescs struct{ info, rows, since, gradual, instances *prometheus.Desc }
 func newCauseDescs(c *catalogue.Catalogue, model func(more ...string) []string) causeDescs {
 	labels := model("field", "role", "signal", "cause_field", "cause_value")
 	return causeDescs{
-		info:      c.Gauge("ml_model_cause_info", "Share of the change of a field that disappears when the inferences with this value are left out, from 0 to 1. At most three for each signal that is beyond its limit; without cause_field and cause_value, and 0, where no single segment explains the change.", labels...),
+		info:      c.Gauge("ml_model_cause_info", "Share of the change of a field that disappears when the inferences with this value are left out, from 0 to 1. At most three for each signal that is beyond its limit; without cause_field and cause_value, and 0, where no single segment explains the change. Absent while too few inferences have changed to tell.", labels...),
 		rows:      c.Gauge("ml_model_cause_rows_ratio", "Share of the inferences that have the value.", labels...),
 		since:     c.Gauge("ml_model_cause_first_seen_timestamp_seconds", "Time of the first affected inference of the sample; absent where the sample has no beginning of it.", labels...),
 		gradual:   c.Gauge("ml_model_cause_gradual", "Whether the share of affected inferences still grew for long after the first one (1) or came at once (0); absent where the sample has no beginning of it.", labels...),
@@ -43,8 +43,8 @@ func (t *Tracker) tellCauses() []toldCause {
 		return cmp.Or(cmp.Compare(a.field, b.field), cmp.Compare(a.signal, b.signal))
 	}) {
 		causes := t.incidents[key].causes
-		if len(causes) == 0 {
-			causes = []foundCause{{}}
+		if len(causes) == 0 && t.incidents[key].searches >= sureSearches {
+			causes = []foundCause{{}} // Before that, more inferences can still show a cause.
 		}
 		field, role := labels(key.field)
 		for _, f := range causes {
