@@ -60,6 +60,8 @@ func TestDemoDetectsEveryIncident(t *testing.T) {
 		{"recommender", "", "MLModelDrift"},       // More customers by phone.
 		{"recommender", "", "MLModelInputBroken"}, // Amounts in cents.
 		{"recommender", "", "MLModelDrift"},
+		{"payment-risk", "", "MLModelInputBroken"}, // The provider that nobody mapped reaches the model.
+		{"payment-risk", "", "MLModelDrift"},
 		{"support-bot", "", "MLModelGroundednessLow"},
 		{"support-bot", "", "MLModelHallucinationRateHigh"},
 		{"support-bot", "", "MLInferenceQueueDominates"},
@@ -72,6 +74,8 @@ func TestDemoDetectsEveryIncident(t *testing.T) {
 	require.ElementsMatch(t, want, detected)
 	require.Len(t, result.Trainings, 1)
 	require.NotZero(t, result.Reviews)
+	require.Len(t, result.Provider, 1, "the table and the model are one incident")
+	require.Equal(t, "payment_provider = newpay in dataset payments", result.Provider[0].Cause)
 	require.Empty(t, result.Unexpected)
 	require.NotZero(t, result.Healthy, "it was quiet before the first incident")
 }

@@ -539,9 +539,11 @@ func (d *demo) show(e event) {
 		return
 	}
 	o := &d.result.Outcomes[n]
-	if e.firing.IsZero() {
+	switch {
+	case !o.Firing.IsZero(): // A later alert with the same name and object, such as one with another severity, changes nothing.
+	case e.firing.IsZero():
 		o.Pending = e.pending
-	} else {
+	default:
 		o.Pending, o.Firing, o.Measured = e.pending, e.firing, d.measured[n](e.value, d.result)
 	}
 	switch e.stage {
