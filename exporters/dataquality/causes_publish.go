@@ -41,6 +41,9 @@ func (d *dataset) logCause(key incidentKey, e *explanation) {
 
 func round(share float64) float64 { return math.Round(share*1000) / 1000 }
 
+// maxPublishedStatement is the maximum length in bytes of a statement in a label. Longer ones are in the log and on the report page.
+const maxPublishedStatement = 1000
+
 // causeMetrics publishes the causes of the open incidents.
 func (d *dataset) causeMetrics(m descs, gauge func(desc *prometheus.Desc, v float64, labels ...string)) {
 	keys := make([]incidentKey, 0, len(d.incidents))
@@ -64,6 +67,9 @@ func (d *dataset) causeMetrics(m descs, gauge func(desc *prometheus.Desc, v floa
 			if !f.onset.Since.IsZero() {
 				gauge(m.causeSince, seconds(f.onset.Since), key.column, key.signal, f.column, f.value)
 				gauge(m.causeGradual, truth(f.onset.Gradual), key.column, key.signal, f.column, f.value)
+			}
+			if f.statement != "" && len(f.statement) <= maxPublishedStatement {
+				gauge(m.causeStatement, 1, key.column, key.signal, f.column, f.value, f.statement)
 			}
 			if f.partitions > 1 {
 				gauge(m.causePartitions, float64(f.affected)/float64(f.partitions), key.column, key.signal, f.column, f.value)

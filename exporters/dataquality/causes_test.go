@@ -58,7 +58,7 @@ func quietWorld(t *testing.T, reveal, causes string) *world {
 
 // ofCause are the samples of causes.
 func ofCause(exposition string) []string {
-	return series(exposition, "ml_dataset_cause_info", "ml_dataset_cause_rows_ratio", "ml_dataset_cause_first_seen_timestamp_seconds")
+	return series(exposition, "ml_dataset_cause_info", "ml_dataset_cause_rows_ratio", "ml_dataset_cause_first_seen_timestamp_seconds", "ml_dataset_cause_statement_info")
 }
 
 func samples(statements []string) (n int) {
@@ -104,7 +104,8 @@ func TestTheCauseIsNamed(t *testing.T) {
 		}
 	}
 
-	// The statement lists the rows.
+	// The statement lists the rows. Prometheus has the same as the log.
+	require.Contains(t, strings.Join(found, "\n"), `ml_dataset_cause_statement_info{cause_column="provider",cause_value="newpay",column="category",dataset="payments",signal="unseen_ratio",statement="SELECT * FROM `)
 	statement := regexp.MustCompile(`cause="provider = newpay".* statement="(SELECT .*) LIMIT 100"`).FindStringSubmatch(w.logs.String())
 	require.NotNil(t, statement, w.logs.String())
 	db, err := sql.Open("duckdb", "")

@@ -64,6 +64,7 @@ type descs struct {
 	pastRows, recentPastRows, usualGap, usualNulls                  *prometheus.Desc
 	dayElapsed                                                      *prometheus.Desc
 	causeInfo, causeRows, causeSince, causeGradual, causePartitions *prometheus.Desc
+	causeStatement                                                  *prometheus.Desc
 	owner                                                           owner.Info
 }
 
@@ -122,6 +123,7 @@ func newDescs(c *catalogue.Catalogue) descs {
 		causeSince:           c.Gauge("cause_first_seen_timestamp_seconds", "Time of the first affected row of the cause; absent where the window has no beginning of it.", "column", "signal", "cause_column", "cause_value"),
 		causeGradual:         c.Gauge("cause_gradual", "Whether the share of affected rows still grew for long after the first one (1) or came at once (0); absent where the window has no beginning of it.", "column", "signal", "cause_column", "cause_value"),
 		causePartitions:      c.Gauge("cause_partitions_ratio", "Share of the partitions of the window, or of the values of causes.partition, that have affected rows; absent where there are fewer than two.", "column", "signal", "cause_column", "cause_value"),
+		causeStatement:       c.Gauge("cause_statement_info", "The SQL statement that lists rows of the cause. Absent for a statement above 1000 bytes, and for a change of volume.", "column", "signal", "cause_column", "cause_value", "statement"),
 		profileSuccess:       c.Gauge("profile_success", "Whether the last profile succeeded (1) or failed (0)."),
 		profileDuration:      c.Gauge("profile_duration_seconds", "Time the last profile took."),
 		profileFinish:        c.Gauge("profile_timestamp_seconds", "Time at which the last successful profile ended."),

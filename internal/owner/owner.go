@@ -45,7 +45,7 @@ var reserved = []string{
 	"holder_namespace", "host", "instance", "job", "key", "kind", "layer", "le", "limit", "method", "metric",
 	"mlflow_experiment_id", "mlflow_run_id", "model", "month", "namespace", "node", "of", "outcome", "owner", "part", "pod",
 	"predicted", "prometheus", "quantile", "rank", "reason", "replica", "resource", "response", "result", "role", "rule_group",
-	"segment", "service", "severity", "shift", "signal", "snapshot", "source", "source_kind", "state", "to", "trace_id",
+	"segment", "service", "severity", "shift", "signal", "snapshot", "source", "source_kind", "state", "statement", "to", "trace_id",
 	"type", "unit", "upstream", "uuid", "verdict", "version", "week", "weight", "window", "year",
 }
 

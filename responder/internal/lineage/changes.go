@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -172,11 +171,7 @@ func (r *reader) segments() {
 		if l("dataset") == "" {
 			s.Node = in(grouping.Model, l, l("model"))
 		}
-		var where string
-		s.Cause, where = cause(or(l("cause_column"), l("cause_field")), l("cause_value"))
-		if l("dataset") != "" && where != "" {
-			s.SQL = "SELECT * FROM " + name(l("dataset")) + " WHERE " + where
-		}
+		s.Cause = cause(or(l("cause_column"), l("cause_field")), l("cause_value"))
 		at[of(l)] = len(r.Segments)
 		r.Segments = append(r.Segments, s)
 	})
@@ -193,50 +188,25 @@ func (r *reader) segments() {
 			r.Segments[i].FirstSeen = seconds(first)
 		}
 	})
+	r.each(`group by (cluster, namespace, dataset, column, signal, cause_column, cause_value, statement) (ml_dataset_cause_statement_info)`, func(l labels, _ float64) {
+		if i, known := at[of(l)]; known {
+			r.Segments[i].SQL = l("statement")
+		}
+	})
 }
 
-// cause formats the labels of a cause as text and as an SQL condition: one column and value, or several separated by commas.
-// The condition is empty if a value is not a value of the column.
-func cause(columns, values string) (text, where string) {
+// cause formats the labels of a cause as text: one column and value, or several separated by commas.
+func cause(columns, values string) string {
 	if columns == "" {
-		return "", ""
+		return ""
 	}
 	cs, vs := strings.Split(columns, ", "), strings.Split(values, ", ")
 	if len(cs) != len(vs) { // A value contains a comma.
 		cs, vs = []string{columns}, []string{values}
 	}
-	var texts, conditions []string
+	var texts []string
 	for i, c := range cs {
 		texts = append(texts, c+" = "+vs[i])
-		if condition, ok := condition(c, vs[i]); ok {
-			conditions = append(conditions, condition)
-		}
 	}
-	if len(conditions) == len(cs) {
-		where = strings.Join(conditions, " AND ")
-	}
-	return strings.Join(texts, " and "), where
-}
-
-// reserved are bins that are not values.
-var reserved = []string{"unseen", "other", "nan", "inf", "future"}
-
-func condition(column, value string) (string, bool) {
-	switch {
-	case slices.Contains(reserved, value), strings.HasPrefix(value, "("), strings.HasPrefix(value, "["):
-		return "", false
-	case value == "null":
-		return name(column) + " IS NULL", true
-	}
-	return name(column) + " = '" + strings.ReplaceAll(value, "'", "''") + "'", true
-}
-
-var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
-
-// name quotes a name that is not a plain identifier, as standard SQL does.
-func name(s string) string {
-	if plainName.MatchString(s) {
-		return s
-	}
-	return `"` + strings.ReplaceAll(s, `"`, `""`) + `"`
+	return strings.Join(texts, " and ")
 }

@@ -95,7 +95,7 @@ func (s *site) provider() string {
 		return err
 	}))
 	cause := func(value string) map[string]string {
-		return map[string]string{"namespace": "data", "dataset": "payments", "column": "merchant_category", "signal": "drift_psi", "cause_column": "payment_provider", "cause_value": "newpay", "value": value}
+		return map[string]string{"namespace": "data", "dataset": "payments", "column": "merchant_category", "signal": "drift_psi", "cause_column": "payment_provider", "cause_value": "newpay", "statement": "SELECT * FROM shop.payments AS t WHERE payment_provider = 'newpay' LIMIT 100", "value": value}
 	}
 	return s.group(series{
 		"ml_model_dataset_info":              {{"namespace": "serving", "model": "fraud", "dataset": "payments", "dataset_namespace": "data"}},
@@ -103,6 +103,7 @@ func (s *site) provider() string {
 		"ml_cost_spend_cad_total":            {{"department": "risk", "model": "fraud"}},
 		"_cause_info":                        {cause("0.97")},
 		"_cause_rows_ratio":                  {cause("0.05")},
+		"_cause_statement_info":              {cause("1")},
 		"_cause_first_seen":                  {cause(fmt.Sprint(fired.Add(-8 * time.Minute).Unix()))},
 	})
 }
@@ -118,7 +119,7 @@ func TestAnIncidentIsReadAndAcknowledgedByKeyboard(t *testing.T) {
 	b.await("Probable cause")
 	for _, text := range []string{
 		"payment_provider = newpay in dataset payments", "payment_provider = newpay explains 97 % of the change of merchant_category", "retrain-fraud", "held back: the data are broken",
-		"SELECT * FROM payments WHERE payment_provider = 'newpay'", "8 min",
+		"SELECT * FROM shop.payments AS t WHERE payment_provider = 'newpay' LIMIT 100", "8 min",
 	} {
 		require.Contains(t, b.text(), text)
 	}
@@ -184,6 +185,7 @@ func TestAHostileIncidentIsHarmless(t *testing.T) {
 	})
 	id := web.group(series{
 		"_cause_info":           {{"dataset": evil, "cluster": evil, "namespace": evil, "column": evil, "signal": evil, "cause_column": evil, "cause_value": evil}},
+		"_cause_statement_info": {{"dataset": evil, "cluster": evil, "namespace": evil, "column": evil, "signal": evil, "cause_column": evil, "cause_value": evil, "statement": evil}},
 		"ml_model_dataset_info": {{"cluster": evil, "namespace": evil, "model": evil, "dataset": evil}},
 	})
 	require.NoError(t, web.store.Write(t.Context(), func(tx *store.Tx) error {
