@@ -91,7 +91,9 @@ func requireExplained(t *testing.T, program string, pages, free []string) {
 		case yaml.MappingNode:
 			for i := 0; i < len(n.Content); i += 2 {
 				key := n.Content[i].Value
-				if !slices.ContainsFunc(free, func(f string) bool { return path == f || strings.HasSuffix(f, "http_client") && strings.HasPrefix(path, f+".") }) {
+				if !slices.ContainsFunc(free, func(f string) bool {
+					return path == f || strings.HasSuffix(f, "http_client") && strings.HasPrefix(path, f+".")
+				}) {
 					require.Regexp(t, `\W`+regexp.QuoteMeta(key)+`\W`, guide, "%s.%s", path, key)
 				}
 				visit(n.Content[i+1], path+"."+key)
