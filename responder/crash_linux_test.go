@@ -302,7 +302,7 @@ func howMany(t *testing.T) int {
 
 func TestKilledAtAnyMomentNothingIsLostAndNothingIsDoneTwice(t *testing.T) {
 	n := howMany(t)
-	times := newCrash(t, `{path: responder.db}`, 1, "honours keys").run(n, time.Minute+time.Duration(n)*60*time.Millisecond)
+	times := newCrash(t, `{path: responder.db}`, 1, "honours keys").run(n, 3*time.Minute+time.Duration(n)*60*time.Millisecond)
 	require.Len(t, times, n, "none is lost")
 	for key, k := range times {
 		require.Equal(t, 1, k, "%s is done once", key)
