@@ -202,6 +202,7 @@ func TestPrivateValuesOfACause(t *testing.T) {
 		require.Contains(t, info[0], `cause_column="surname"`)
 		require.Equal(t, shown, strings.Contains(info[0], `cause_value="US"`), info[0])
 		require.Equal(t, shown, strings.Contains(w.logs.String(), "IN ('US')"))
+		require.Equal(t, shown, strings.Contains(all, "IN ('US')"))
 	}
 }
 
