@@ -133,16 +133,5 @@ func (r *connections) replace(cfg *Config, changed map[string]bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cfg.Store(cfg)
-	for name := range changed {
-		s := r.sources[name]
-		if s == nil {
-			continue
-		}
-		delete(r.sources, name)
-		go func() { // Close may block on a hanging query.
-			if err := s.Close(); err != nil {
-				r.logger.Warn("A source was not closed cleanly", "source", name, "err", err)
-			}
-		}()
-	}
+	tables.CloseChanged(r.sources, changed, r.logger)
 }

@@ -158,16 +158,5 @@ func (r *connections) apply(cfg *Config, changed map[string]bool, logger *slog.L
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cfg.Store(cfg)
-	for name := range changed {
-		s := r.sources[name]
-		if s == nil {
-			continue
-		}
-		delete(r.sources, name)
-		go func() { // Close may wait for a query that hangs.
-			if err := s.Close(); err != nil {
-				logger.Warn("A source was not closed cleanly", "source", name, "err", err)
-			}
-		}()
-	}
+	tables.CloseChanged(r.sources, changed, logger)
 }

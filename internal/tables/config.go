@@ -3,6 +3,7 @@ package tables
 import (
 	"crypto/sha256"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"github.com/sightglass-ml/sightglass/internal/config"
@@ -60,8 +61,8 @@ func (s *Config) SameDSN(source *Source) (bool, error) {
 	return source.dsn == sha256.Sum256([]byte(strings.TrimSpace(dsn.Reveal()))), nil
 }
 
-// Changed are the sources that are not as they were before, or whose connection string is not. Open returns nil for one that is not open: it
-// is opened when it is needed. An error is about the source that is named.
+// Changed returns the names of the sources whose configuration or connection string has changed. Open returns nil for a source that is not
+// open. An error concerns the source in named.
 func Changed(before, after map[string]Config, open func(name string) *Source) (changed map[string]bool, named string, err error) {
 	changed = make(map[string]bool)
 	for name, was := range before {
@@ -83,6 +84,22 @@ func Changed(before, after map[string]Config, open func(name string) *Source) (c
 		}
 	}
 	return changed, "", nil
+}
+
+// CloseChanged removes the changed sources from those that are open, and closes them in the background: Close can wait for a query that hangs.
+func CloseChanged(open map[string]*Source, changed map[string]bool, logger *slog.Logger) {
+	for name := range changed {
+		s := open[name]
+		if s == nil {
+			continue
+		}
+		delete(open, name)
+		go func() {
+			if err := s.Close(); err != nil {
+				logger.Warn("A source was not closed cleanly", "source", name, "err", err)
+			}
+		}()
+	}
 }
 
 // Open opens the database with the connection string that the file or variable contains now.

@@ -217,7 +217,7 @@ type Status struct {
 // ReadStatus reads the status.
 func ReadStatus(tx *store.Tx) (Status, error) {
 	s := Status{map[[2]string]int64{}, map[string]int64{}, map[string]int64{}, map[string]int64{}}
-	err := each(tx, `SELECT action, result, total FROM action_totals`, nil, func(scan func(...any) error) error {
+	err := tx.Each(`SELECT action, result, total FROM action_totals`, nil, func(scan func(...any) error) error {
 		var action, result string
 		var n int64
 		err := scan(&action, &result, &n)
@@ -227,7 +227,7 @@ func ReadStatus(tx *store.Tx) (Status, error) {
 	if err != nil {
 		return s, fmt.Errorf("read the totals: %w", err)
 	}
-	err = each(tx, `SELECT action, state, CASE WHEN last_error = '' THEN 0 ELSE 1 END AS failing, COUNT(*) FROM actions
+	err = tx.Each(`SELECT action, state, CASE WHEN last_error = '' THEN 0 ELSE 1 END AS failing, COUNT(*) FROM actions
 		WHERE state IN (?, ?, ?) GROUP BY action, state, failing`, []any{statePending, stateSending, stateRunning}, func(scan func(...any) error) error {
 		var action, state string
 		var failing, n int64
@@ -244,21 +244,6 @@ func ReadStatus(tx *store.Tx) (Status, error) {
 		return s, fmt.Errorf("read what is pending: %w", err)
 	}
 	return s, nil
-}
-
-// each calls f for every row.
-func each(tx *store.Tx, query string, args []any, f func(scan func(...any) error) error) error {
-	rows, err := tx.Query(query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := f(rows.Scan); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
 }
 
 // Forget deletes finished actions whose alert was last delivered before the time, and old cooldowns and budgets.

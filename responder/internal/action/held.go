@@ -20,7 +20,7 @@ const maxDeliveryAge = 24 * time.Hour
 // twins calls found for each row of the query whose labels (the second column) equal those of the alert, apart from
 // `response`.
 func (a Alert) twins(tx *store.Tx, query string, args []any, found func(id string)) error {
-	return each(tx, query, args, func(scan func(...any) error) error {
+	return tx.Each(query, args, func(scan func(...any) error) error {
 		var id, text string
 		if err := scan(&id, &text); err != nil {
 			return err

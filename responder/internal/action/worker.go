@@ -510,7 +510,7 @@ func (w *Worker) GiveUpUnconfigured(ctx context.Context) error {
 	now := w.Now()
 	return w.Store.Write(ctx, func(tx *store.Tx) error {
 		var left []job
-		if err := each(tx, `SELECT id, name, action, target_id, attempts FROM actions WHERE state IN (?, ?, ?) AND not_before < ? AND lease_until < ?`,
+		if err := tx.Each(`SELECT id, name, action, target_id, attempts FROM actions WHERE state IN (?, ?, ?) AND not_before < ? AND lease_until < ?`,
 			[]any{statePending, stateSending, stateRunning, store.Micros(now.Add(-unconfiguredRetention)), store.Micros(now)}, func(scan func(...any) error) error {
 				j := job{config: &Config{}}
 				err := scan(&j.Key, &j.config.Name, &j.Action, &j.targetID, &j.attempts)

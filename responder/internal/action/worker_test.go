@@ -132,7 +132,7 @@ func (b *bench) verify() (kinds []string) {
 	_, err := audit.Verify(b.t.Context(), b.store)
 	require.NoError(b.t, err)
 	require.NoError(b.t, b.store.Read(b.t.Context(), func(tx *store.Tx) error {
-		return each(tx, `SELECT kind FROM audit ORDER BY seq`, nil, func(scan func(...any) error) error {
+		return tx.Each(`SELECT kind FROM audit ORDER BY seq`, nil, func(scan func(...any) error) error {
 			var kind string
 			err := scan(&kind)
 			kinds = append(kinds, kind)

@@ -97,7 +97,7 @@ func keepChange(tx *store.Tx, c grouping.Change) error {
 func readChanges(tx *store.Tx, now time.Time) ([]grouping.Change, error) {
 	var all []grouping.Change
 	since := store.Micros(now.Add(-changesKept))
-	err := each(tx, `SELECT change FROM incident_changes WHERE at >= ? ORDER BY at DESC, id LIMIT ?`, []any{since, maxChanges}, func(scan func(...any) error) error {
+	err := tx.Each(`SELECT change FROM incident_changes WHERE at >= ? ORDER BY at DESC, id LIMIT ?`, []any{since, maxChanges}, func(scan func(...any) error) error {
 		var text string
 		if err := scan(&text); err != nil {
 			return err
@@ -112,7 +112,7 @@ func readChanges(tx *store.Tx, now time.Time) ([]grouping.Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = each(tx, `SELECT a.labels, x.name, x.started_at, x.finished_at, x.result FROM actions x JOIN alerts a ON a.id = x.alert_id
+	err = tx.Each(`SELECT a.labels, x.name, x.started_at, x.finished_at, x.result FROM actions x JOIN alerts a ON a.id = x.alert_id
 		WHERE x.action = 'retrain' AND x.started_at >= ? ORDER BY x.started_at DESC, x.id LIMIT ?`, []any{since, maxChanges}, func(scan func(...any) error) error {
 		var text, name, result string
 		var started, finished int64
@@ -134,21 +134,6 @@ func readChanges(tx *store.Tx, now time.Time) ([]grouping.Change, error) {
 		return nil
 	})
 	return all, err
-}
-
-// each calls f for every row.
-func each(tx *store.Tx, query string, args []any, f func(scan func(...any) error) error) error {
-	rows, err := tx.Query(query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := f(rows.Scan); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
 }
 
 // Acknowledge records who works on the incident. Only the first acknowledgement counts.

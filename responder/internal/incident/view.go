@@ -60,7 +60,7 @@ type gatherer struct {
 
 func (g *gatherer) members() error {
 	var noted int64
-	err := each(g.tx, `SELECT a.id, a.labels, a.annotations, a.starts_at, a.ends_at, m.node, COALESCE(v.verdict, ''), COALESCE(v.onset_at, 0)
+	err := g.tx.Each(`SELECT a.id, a.labels, a.annotations, a.starts_at, a.ends_at, m.node, COALESCE(v.verdict, ''), COALESCE(v.onset_at, 0)
 		FROM incident_alerts m JOIN alerts a ON a.id = m.alert_id LEFT JOIN verdicts v ON v.alert_id = a.id
 		WHERE m.incident_id = ? ORDER BY m.depth, a.starts_at, a.id LIMIT ?`, []any{g.ID, maxAlerts}, func(scan func(...any) error) error {
 		var m Alert
@@ -198,7 +198,7 @@ var reasons = map[string]string{
 var progress = map[string]string{"pending": "waits", "sending": "is being sent", "running": "is running"}
 
 func (g *gatherer) actions() error {
-	return each(g.tx, `SELECT x.id, x.name, x.action, x.object, x.state, x.result, x.target_id, x.created_at, x.started_at, x.finished_at
+	return g.tx.Each(`SELECT x.id, x.name, x.action, x.object, x.state, x.result, x.target_id, x.created_at, x.started_at, x.finished_at
 		FROM actions x JOIN incident_alerts m ON m.alert_id = x.alert_id WHERE m.incident_id = ? ORDER BY x.created_at, x.id LIMIT ?`, []any{g.ID, mostActions}, func(scan func(...any) error) error {
 		var a Action
 		var id string

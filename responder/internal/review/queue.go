@@ -333,28 +333,19 @@ func ReadStatus(tx *store.Tx) (Status, error) {
 			}
 		}},
 	} {
-		if err := each(tx, q.sql, q.add); err != nil {
+		if err := tx.Each(q.sql, nil, func(scan func(...any) error) error {
+			var name string
+			var n int64
+			err := scan(&name, &n)
+			if err == nil {
+				q.add(name, n)
+			}
+			return err
+		}); err != nil {
 			return s, err
 		}
 	}
 	return s, tx.QueryRow(`SELECT COUNT(*) FROM review_items WHERE forward_at > 0`).Scan(&s.Waiting)
-}
-
-func each(tx *store.Tx, query string, add func(name string, n int64)) error {
-	rows, err := tx.Query(query)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var name string
-		var n int64
-		if err := rows.Scan(&name, &n); err != nil {
-			return err
-		}
-		add(name, n)
-	}
-	return rows.Err()
 }
 
 // Forget deletes items decided before the time. Open items are never deleted.

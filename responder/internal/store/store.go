@@ -256,6 +256,21 @@ func (t *Tx) Query(query string, args ...any) (*sql.Rows, error) {
 	return t.tx.QueryContext(t.ctx, t.numbered(query), args...)
 }
 
+// Each calls f with the Scan of each row of a statement, until f returns an error.
+func (t *Tx) Each(query string, args []any, f func(scan func(...any) error) error) error {
+	rows, err := t.Query(query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := f(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
 // QueryRow returns the first row of a statement; its Scan returns sql.ErrNoRows if there is none.
 func (t *Tx) QueryRow(query string, args ...any) *sql.Row {
 	return t.tx.QueryRowContext(t.ctx, t.numbered(query), args...)
