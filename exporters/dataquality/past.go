@@ -114,7 +114,8 @@ func (d *dataset) countPast(ctx context.Context, c *cycle) bool {
 // begins reports whether the first row of the table is within the window. Such a window has more rows at every profile: the few rows of the
 // first profile would be the volume that all of the next week is compared with, and no later snapshot would be a good one.
 func (d *dataset) begins(c *cycle) bool {
-	return !c.window.From.IsZero() && !d.past.first.IsZero() && d.past.first.After(c.window.From)
+	p := &d.past
+	return !c.window.From.IsZero() && p.hours != nil && (p.first.IsZero() || p.first.After(c.window.From))
 }
 
 // noteArrived updates the share of a window's rows that are there when the window ends. It reports whether there is anything
