@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/sightglass-ml/sightglass/internal/slack"
+	"github.com/sightglass-ml/sightglass/demo/slack"
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 

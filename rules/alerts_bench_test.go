@@ -1,4 +1,4 @@
-package rules
+package rules_test
 
 import (
 	"context"
@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/prometheus/model/rulefmt"
 	promrules "github.com/prometheus/prometheus/rules"
 	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/rules/ruleset"
 )
 
 // BenchmarkAlerts evaluates all groups with 200 alerts firing and with none, as Prometheus does, templates included, and prints what the
@@ -114,7 +116,7 @@ func newAlertWorld(b *testing.B, drifted int) *alertWorld {
 		w.store(at, steady)
 		w.store(at, grown(growing, i))
 	}
-	bundle := load(b, Options{})
+	bundle := load(b)
 	for _, file := range bundle.Files {
 		if !strings.HasPrefix(file.Name, "alerts/") {
 			w.signals = append(w.signals, file.Groups...)
@@ -136,7 +138,7 @@ func newAlertWorld(b *testing.B, drifted int) *alertWorld {
 }
 
 // alertGroups are the groups of the bundle that hold alerts, as Prometheus loads them.
-func (w *alertWorld) alertGroups(b *testing.B, bundle Bundle) (out []*promrules.Group) {
+func (w *alertWorld) alertGroups(b *testing.B, bundle ruleset.Set) (out []*promrules.Group) {
 	b.Helper()
 	paths, err := bundle.WriteDir(b.TempDir())
 	require.NoError(b, err)
@@ -155,8 +157,8 @@ func (w *alertWorld) alertGroups(b *testing.B, bundle Bundle) (out []*promrules.
 }
 
 // withoutAnnotations is the bundle with alerts that tell nothing.
-func withoutAnnotations(bundle Bundle) Bundle {
-	out := Bundle{}
+func withoutAnnotations(bundle ruleset.Set) ruleset.Set {
+	out := ruleset.Set{}
 	for _, file := range bundle.Files {
 		file.Groups = slices.Clone(file.Groups)
 		for i := range file.Groups {

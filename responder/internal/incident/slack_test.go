@@ -13,8 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sightglass-ml/sightglass/demo/slack"
 	"github.com/sightglass-ml/sightglass/internal/config"
-	"github.com/sightglass-ml/sightglass/internal/slack"
 	"github.com/sightglass-ml/sightglass/responder/internal/grouping"
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 	"github.com/sightglass-ml/sightglass/responder/internal/store/storetest"

@@ -15,8 +15,8 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
-	"github.com/sightglass-ml/sightglass/internal/stack"
-	"github.com/sightglass-ml/sightglass/rules"
+	"github.com/sightglass-ml/sightglass/demo/speedup"
+	"github.com/sightglass-ml/sightglass/demo/stack"
 )
 
 // response runs the responder, and simulates the training system and MLflow.
@@ -29,7 +29,7 @@ type response struct {
 	// prometheus is the address of the Prometheus with the lineage.
 	prometheus string
 	slack      string // the address of its stand-in
-	pace       rules.Options
+	pace       speedup.Factor
 	started    time.Time // of the stand-ins
 
 	mu    sync.Mutex

@@ -22,10 +22,10 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 
+	"github.com/sightglass-ml/sightglass/demo/speedup"
+	"github.com/sightglass-ml/sightglass/demo/stack"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/binning"
-	"github.com/sightglass-ml/sightglass/internal/stack"
-	"github.com/sightglass-ml/sightglass/rules"
 )
 
 // models simulates two models: one recommends products, one answers customers.
@@ -34,7 +34,7 @@ type models struct {
 	exporter string // path of the program
 	otlp     string // address to which the services send their spans
 	response *response
-	pace     rules.Options
+	pace     speedup.Factor
 
 	mu     sync.Mutex
 	random *rand.Rand

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sightglass-ml/sightglass/internal/slack"
+	"github.com/sightglass-ml/sightglass/demo/slack"
 )
 
 // timeline prints events, each line with the seconds since the start.

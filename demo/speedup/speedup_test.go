@@ -1,4 +1,4 @@
-package rules
+package speedup
 
 import (
 	"math"
@@ -10,15 +10,24 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/rulefmt"
+	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/sightglass-ml/sightglass/internal/testtools"
+	"github.com/sightglass-ml/sightglass/rules/ruleset"
 )
 
-func find(t *testing.T, bundle Bundle, match func(rulefmt.Rule) bool) rulefmt.Rule {
+func load(t *testing.T, factor Factor) ruleset.Set {
 	t.Helper()
-	for _, group := range bundle.Groups() {
+	set, err := factor.Rules()
+	require.NoError(t, err)
+	return set
+}
+
+func find(t *testing.T, set ruleset.Set, match func(rulefmt.Rule) bool) rulefmt.Rule {
+	t.Helper()
+	for _, group := range set.Groups() {
 		for _, rule := range group.Rules {
 			if match(rule) {
 				return rule
@@ -38,24 +47,24 @@ func alert(name string) func(rulefmt.Rule) bool {
 }
 
 func TestSpeedupScalesWhatLasts(t *testing.T) {
-	bundle := load(t, Options{Speedup: 60})
+	set := load(t, 60)
 
-	history := find(t, bundle, record("dataset:ml_rows:history"))
+	history := find(t, set, record("dataset:ml_rows:history"))
 	require.Contains(t, history.Expr, "last_over_time(dataset:ml_rows:current[30s] offset 2h48m)", "30m and a week, sixty times faster")
 
-	require.Equal(t, "vector(120)", find(t, bundle, record("ml:threshold:freshness_seconds")).Expr)
-	require.Equal(t, "vector(0.05)", find(t, bundle, record("ml:threshold:null_ratio")).Expr)
+	require.Equal(t, "vector(120)", find(t, set, record("ml:threshold:freshness_seconds")).Expr)
+	require.Equal(t, "vector(0.05)", find(t, set, record("ml:threshold:null_ratio")).Expr)
 
-	future := find(t, bundle, alert("MLDatasetFutureRows"))
+	future := find(t, set, alert("MLDatasetFutureRows"))
 	require.Equal(t, model.Duration(time.Second), future.For)
 	require.Equal(t, model.Duration(10*time.Second), future.KeepFiringFor)
 
-	labels := find(t, bundle, alert("SightglassLabelLimitReached"))
+	labels := find(t, set, alert("SightglassLabelLimitReached"))
 	require.Contains(t, labels.Expr, "[1m]")
 }
 
 func TestSpeedupChangesNothingElse(t *testing.T) {
-	plain, fast := load(t, Options{}).Groups(), load(t, Options{Speedup: 3600}).Groups()
+	plain, fast := load(t, 0).Groups(), load(t, 3600).Groups()
 	require.Len(t, fast, len(plain))
 	for i := range plain {
 		require.Equal(t, plain[i].Name, fast[i].Name)
@@ -71,7 +80,7 @@ func TestSpeedupChangesNothingElse(t *testing.T) {
 
 func TestDuration(t *testing.T) {
 	for name, test := range map[string]struct {
-		speedup    float64
+		speedup    Factor
 		have, want time.Duration
 	}{
 		"no speedup leaves a duration as it is":                {0, 90 * time.Second, 90 * time.Second},
@@ -84,7 +93,7 @@ func TestDuration(t *testing.T) {
 		"an offset into the future keeps a millisecond at all": {1e9, -time.Minute, -time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.Equal(t, test.want, Options{Speedup: test.speedup}.Duration(test.have))
+			require.Equal(t, test.want, test.speedup.Duration(test.have))
 		})
 	}
 }
@@ -102,7 +111,7 @@ func TestSpeedupOfExpressions(t *testing.T) {
 		"a calculated duration is refused":            {have: `rate(x[5m * 2])`, err: "cannot be compressed"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := Options{Speedup: 60}.compressExpr(test.have)
+			got, err := Factor(60).compressExpr(test.have)
 			if test.err != "" {
 				require.ErrorContains(t, err, test.err)
 				return
@@ -115,21 +124,21 @@ func TestSpeedupOfExpressions(t *testing.T) {
 
 func TestSpeedupIsValidated(t *testing.T) {
 	for _, speedup := range []float64{-1, 0.5, math.NaN(), math.Inf(1)} {
-		_, err := Load(Options{Speedup: speedup})
+		_, err := Factor(speedup).Rules()
 		require.ErrorContains(t, err, "expected 1 or more", "%v", speedup)
 	}
 }
 
 func TestWriteDirRoundTrips(t *testing.T) {
-	for _, speedup := range []float64{0, 1, 60, 1e6} {
-		bundle := load(t, Options{Speedup: speedup})
+	for _, speedup := range []Factor{0, 1, 60, 1e6} {
+		set := load(t, speedup)
 		dir := t.TempDir()
-		paths, err := bundle.WriteDir(dir)
+		paths, err := set.WriteDir(dir)
 		require.NoError(t, err)
-		require.Len(t, paths, len(bundle.Files))
-		for i, f := range bundle.Files {
+		require.Len(t, paths, len(set.Files))
+		for i, f := range set.Files {
 			require.Equal(t, filepath.Join(dir, filepath.FromSlash(f.Name)), paths[i])
-			written, committed := readGroups(t, paths[i]), readGroups(t, filepath.FromSlash(f.Name))
+			written, committed := readGroups(t, paths[i]), readGroups(t, filepath.Join("..", "..", "rules", filepath.FromSlash(f.Name)))
 			require.Equal(t, f.Groups, written)
 			if speedup <= 1 {
 				require.Equal(t, committed, written)
@@ -140,7 +149,7 @@ func TestWriteDirRoundTrips(t *testing.T) {
 	}
 }
 
-// readGroups reads a rule file with no help from the package.
+// readGroups reads a rule file without the code under test.
 func readGroups(t *testing.T, path string) []rulefmt.RuleGroup {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -149,7 +158,7 @@ func readGroups(t *testing.T, path string) []rulefmt.RuleGroup {
 	require.NoError(t, yaml.Unmarshal(text, &groups))
 	for _, group := range groups.Groups {
 		for _, rule := range group.Rules {
-			_, err := newParser().ParseExpr(rule.Expr)
+			_, err := parser.NewParser(parser.Options{}).ParseExpr(rule.Expr)
 			require.NoError(t, err)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/require"
 
-	"github.com/sightglass-ml/sightglass/internal/slack"
+	"github.com/sightglass-ml/sightglass/demo/slack"
 )
 
 func after(seconds float64) time.Time {

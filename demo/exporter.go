@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/sightglass-ml/sightglass/rules"
+	"github.com/sightglass-ml/sightglass/demo/speedup"
 )
 
 // Production settings of the exporter. The demo compresses them like the rules.
@@ -22,7 +22,7 @@ const profileTimeout = 20 * time.Second
 type object = map[string]any
 
 // exporterConfig returns the data-quality exporter's configuration for the tables.
-func exporterConfig(w *warehouse, tables []table, pace rules.Options, today time.Time) ([]byte, error) {
+func exporterConfig(w *warehouse, tables []table, pace speedup.Factor, today time.Time) ([]byte, error) {
 	var datasets []object
 	for _, t := range tables {
 		datasets = append(datasets, datasetConfig(w, t, pace, today))
@@ -42,7 +42,7 @@ func exporterConfig(w *warehouse, tables []table, pace rules.Options, today time
 	return content, nil
 }
 
-func datasetConfig(w *warehouse, t table, pace rules.Options, today time.Time) object {
+func datasetConfig(w *warehouse, t table, pace speedup.Factor, today time.Time) object {
 	production := object{"days": t.baselineDays}
 	if t.archiveDays > 0 {
 		production["first_day"] = today.UTC().AddDate(0, 0, -t.archiveDays).Format("2006-01-02")
@@ -79,6 +79,6 @@ func datasetConfig(w *warehouse, t table, pace rules.Options, today time.Time) o
 }
 
 // duration formats a compressed duration for a configuration file.
-func duration(pace rules.Options, d time.Duration) string {
+func duration(pace speedup.Factor, d time.Duration) string {
 	return model.Duration(pace.Duration(d)).String()
 }

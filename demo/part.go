@@ -5,7 +5,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/sightglass-ml/sightglass/internal/stack"
+	"github.com/sightglass-ml/sightglass/demo/stack"
 )
 
 // part is one kind of watched object: the shop's tables, GPUs, models or bills. Its methods are called in this order.

@@ -19,7 +19,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sightglass-ml/sightglass/internal/slack"
+	"github.com/sightglass-ml/sightglass/demo/slack"
 )
 
 // portAttempts bounds the retries when another program takes a port between finding it free and the child's opening it.

@@ -10,8 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sightglass-ml/sightglass/internal/stack"
-	"github.com/sightglass-ml/sightglass/rules"
+	"github.com/sightglass-ml/sightglass/demo/speedup"
+	"github.com/sightglass-ml/sightglass/demo/stack"
 )
 
 // nvmlStandIn is a simulated NVML library. It answers with the contents of a file; see exporters/gpu/testdata/fakenvml.c.
@@ -24,7 +24,7 @@ const gpuNode = "gpu-node-1"
 type gpus struct {
 	stack             *stack.Stack
 	exporter, library string // paths
-	pace              rules.Options
+	pace              speedup.Factor
 
 	mu    sync.Mutex
 	facts []string

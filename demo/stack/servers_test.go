@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/require"
 
-	"github.com/sightglass-ml/sightglass/internal/slack"
+	"github.com/sightglass-ml/sightglass/demo/slack"
 )
 
 func TestAnAlertTravelsFromAnExporterToSlack(t *testing.T) {

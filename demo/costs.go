@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sightglass-ml/sightglass/internal/stack"
-	"github.com/sightglass-ml/sightglass/rules"
+	"github.com/sightglass-ml/sightglass/demo/speedup"
+	"github.com/sightglass-ml/sightglass/demo/stack"
 )
 
 // costs simulates a bill in US dollars, and GPUs of the shop with a price per hour.
@@ -18,7 +18,7 @@ type costs struct {
 	stack      *stack.Stack
 	exporter   string // path of the program
 	prometheus string // address at which Prometheus will be
-	pace       rules.Options
+	pace       speedup.Factor
 	opened     time.Time
 }
 

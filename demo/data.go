@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sightglass-ml/sightglass/internal/stack"
-	"github.com/sightglass-ml/sightglass/rules"
+	"github.com/sightglass-ml/sightglass/demo/speedup"
+	"github.com/sightglass-ml/sightglass/demo/stack"
 )
 
 // data is the part with the tables.
@@ -19,7 +19,7 @@ type data struct {
 	*warehouse
 	stack    *stack.Stack
 	exporter string // path of the program
-	pace     rules.Options
+	pace     speedup.Factor
 	opened   time.Time
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/sightglass-ml/sightglass/demo/speedup"
 	"github.com/sightglass-ml/sightglass/internal/drift"
 	"github.com/sightglass-ml/sightglass/rules"
 )
@@ -174,7 +175,7 @@ func TestTheHistoryIsWhatTheWindowsHeld(t *testing.T) {
 
 func TestTheExporterIsPacedLikeTheRules(t *testing.T) {
 	w := newWarehouse(t)
-	content, err := exporterConfig(w, w.tables, rules.Options{Speedup: 20}, testNow)
+	content, err := exporterConfig(w, w.tables, speedup.Factor(20), testNow)
 	require.NoError(t, err)
 	var config struct {
 		Defaults struct{ Interval, Timeout string }

@@ -22,9 +22,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sightglass-ml/sightglass/alertmanager"
-	"github.com/sightglass-ml/sightglass/internal/slack"
-	"github.com/sightglass-ml/sightglass/internal/stack"
-	"github.com/sightglass-ml/sightglass/rules"
+	"github.com/sightglass-ml/sightglass/demo/slack"
+	"github.com/sightglass-ml/sightglass/demo/speedup"
+	"github.com/sightglass-ml/sightglass/demo/stack"
 )
 
 // Config configures Run.
@@ -121,7 +121,7 @@ func (c *Config) complete() (stack.Tools, error) {
 // demo is a running demonstration.
 type demo struct {
 	cfg      Config
-	pace     rules.Options
+	pace     speedup.Factor
 	timeline *timeline
 	stack    *stack.Stack
 	parts    []part
@@ -147,7 +147,7 @@ func Run(ctx context.Context, cfg Config) (_ Result, err error) {
 	if err != nil {
 		return Result{}, err
 	}
-	d := &demo{cfg: cfg, pace: rules.Options{Speedup: cfg.Speedup}}
+	d := &demo{cfg: cfg, pace: speedup.Factor(cfg.Speedup)}
 	d.result = Result{Speedup: cfg.Speedup, Start: time.Now()}
 	d.timeline = &timeline{out: cfg.Out, width: cfg.Width, ansi: cfg.ANSI, start: d.result.Start}
 	if d.stack, err = stack.New(stack.Config{Tools: tools, Dir: cfg.Dir}); err != nil {
@@ -281,7 +281,7 @@ func (d *demo) backfill(ctx context.Context, now time.Time) error {
 }
 
 func (d *demo) startPrometheus(ctx context.Context) error {
-	bundle, err := rules.Load(d.pace)
+	bundle, err := d.pace.Rules()
 	if err != nil {
 		return err
 	}

@@ -11,8 +11,8 @@ import (
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 
-	"github.com/sightglass-ml/sightglass/internal/slack"
-	"github.com/sightglass-ml/sightglass/internal/stack"
+	"github.com/sightglass-ml/sightglass/demo/slack"
+	"github.com/sightglass-ml/sightglass/demo/stack"
 )
 
 // observedAlert is what the watch has seen of one alert.
