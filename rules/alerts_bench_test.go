@@ -171,7 +171,7 @@ func (w *alertWorld) alertGroups(b *testing.B, bundle ruleset.Set) (out []*promr
 }
 
 // withAnnotations is the bundle whose alerts have other annotations.
-func withAnnotations(bundle Bundle, change func(map[string]string) map[string]string) Bundle {
+func withAnnotations(bundle ruleset.Set, change func(map[string]string) map[string]string) ruleset.Set {
 	out := ruleset.Set{}
 	for _, file := range bundle.Files {
 		file.Groups = slices.Clone(file.Groups)
