@@ -82,7 +82,7 @@ func connectStore(ctx context.Context, report *connect.Report, r *connections) {
 
 func connectMLflow(ctx context.Context, report *connect.Report, r *connections, m MLflowConfig) {
 	env := &exporter.Env{Logger: slog.New(slog.DiscardHandler)}
-	registry, err := r.openMLflow(&m, 1, env, time.Now)
+	registry, err := r.openRegistry(&m, 1, env, time.Now)
 	if report.Fail("mlflow", "open", err) {
 		return
 	}

@@ -91,7 +91,7 @@ func (e *Exporter) prepare(cfg *Config) (_ *changes, err error) {
 		}
 	}
 	if next.replaced = !config.Equal(e.cfg.Load().MLflow, cfg.MLflow); next.replaced {
-		next.registry, err = e.openRegistry(cfg)
+		next.registry, err = e.openMLflow(cfg)
 	}
 	return next, err
 }
@@ -129,7 +129,7 @@ func (e *Exporter) replace(ctx context.Context, cfg *Config, next *changes) erro
 			end("mlflow", s)
 		}
 	}
-	errs = append(errs, e.watchRegistry(next.registry, cfg.MLflow))
+	errs = append(errs, e.watchMLflow(next.registry, cfg.MLflow))
 	if was != nil {
 		go func() { // A read of training data may still use it.
 			if err := was.close(); err != nil {
