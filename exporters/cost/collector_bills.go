@@ -54,7 +54,7 @@ func (e *Exporter) openBills() error {
 			return l, e.cfg.Wrap(key, err)
 		}}
 		if before != nil {
-			if same := slices.IndexFunc(before.ledgers, func(old *ledger) bool { return samePlace(old.source, s) }); same >= 0 {
+			if same := slices.IndexFunc(before.ledgers, func(old *ledger) bool { return sameLocation(old.source, s) }); same >= 0 {
 				l.before = before.ledgers[same]
 			}
 		}
@@ -204,7 +204,7 @@ func (l *ledger) close() error {
 	return nil
 }
 
-// samePlace says whether two sources are one folder or bucket.
-func samePlace(a, b SourceConfig) bool {
+// sameLocation says whether two sources are one folder or bucket.
+func sameLocation(a, b SourceConfig) bool {
 	return a.Folder == b.Folder && config.Equal(a.Bucket, b.Bucket)
 }

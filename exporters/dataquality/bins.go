@@ -46,14 +46,14 @@ type hiddenOf struct {
 // the categories changed.
 func (d *dataset) hidden(c *cycle, column string) map[string]string {
 	layout := c.definition.Fields[column]
-	last, ok := d.shown[column]
+	last, ok := d.publishedNames[column]
 	if ok && slices.Equal(last.categories, layout.Top) {
 		return last.hidden
 	}
-	if d.shown == nil {
-		d.shown = make(map[string]hiddenOf)
+	if d.publishedNames == nil {
+		d.publishedNames = make(map[string]hiddenOf)
 	}
 	now := hiddenOf{layout.Top, reveal.Policy(d.cfg.Columns.Reveal).Hidden(column, layout)}
-	d.shown[column] = now
+	d.publishedNames[column] = now
 	return now.hidden
 }

@@ -25,7 +25,7 @@ type watched struct {
 func (e *Exporter) watch(cfg DatasetConfig) error {
 	// Half of the series are for columns with bins, half for all others.
 	columns := e.env.Limit("columns", 2*cfg.Columns.Max)
-	d := e.rooms.dataset(cfg, columns, time.Now) //nolint:forbidigo // The real clock enters here.
+	d := e.connections.dataset(cfg, columns, time.Now) //nolint:forbidigo // The real clock enters here.
 	timeout := time.Duration(cfg.Timeout)
 	stop, err := e.env.StartLoop(exporter.Loop{
 		Name:     "dataset/" + cfg.Name,
@@ -54,7 +54,7 @@ func (e *Exporter) profile(ctx context.Context, d *dataset, timeout time.Duratio
 	defer cancel()
 	start := d.now()
 	c := &cycle{now: start}
-	err := e.rooms.resolve(d)
+	err := e.connections.resolve(d)
 	if err == nil {
 		c, err = d.run(ctx)
 	}
@@ -98,9 +98,9 @@ type dataset struct {
 	// loggedUnknownValues reports that sayUnknown has run, which logs only once.
 	loggedUnknownValues bool
 
-	// rooms opens the sources of segments. children are the datasets of the segments, by name.
-	rooms    *connections
-	children map[string]*dataset
+	// connections opens the sources of segments. children are the datasets of the segments, by name.
+	connections *connections
+	children    map[string]*dataset
 
 	// latest is the time of the latest record. It is kept while the window is empty, so that the age of a stale dataset keeps
 	// growing.
@@ -120,8 +120,8 @@ type dataset struct {
 	asked     []time.Time
 	// sorted caches the sorted bins of columns; see order.
 	sorted map[binsOf][]string
-	// shown caches the published names of categories by column; see hidden.
-	shown map[string]hiddenOf
+	// publishedNames caches the published names of categories by column; see hidden.
+	publishedNames map[string]hiddenOf
 	// batch makes the metrics of each profile.
 	batch exporter.Batch
 }

@@ -147,7 +147,7 @@ func (r *connections) dataset(cfg DatasetConfig, columns *limit.Limiter, now fun
 	return &dataset{
 		cfg: cfg, learner: r.newLearner(cfg, now),
 		defaults: r.defaults, overrides: cfg.Thresholds.overrides(nil),
-		rooms: r, columns: columns, leftOut: make(map[string]bool),
+		connections: r, columns: columns, leftOut: make(map[string]bool),
 		logger: r.logger.With("dataset", cfg.Name), now: now,
 	}
 }

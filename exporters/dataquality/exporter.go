@@ -41,8 +41,8 @@ func Spec() exporter.Spec[Config] {
 // Exporter is the running exporter.
 type Exporter struct {
 	exporter.Snapshots
-	rooms *connections
-	descs descs
+	connections *connections
+	descs       descs
 	// slots bounds the number of concurrent profiles.
 	slots chan struct{}
 	env   *exporter.Env
@@ -68,7 +68,7 @@ func start(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance,
 		return nil, errors.Join(cfg.Wrap("baseline_store", err), r.close())
 	}
 	e := &Exporter{
-		rooms: r, descs: newDescs(newCatalogue()), slots: make(chan struct{}, cfg.MaxConcurrentProfiles),
+		connections: r, descs: newDescs(newCatalogue()), slots: make(chan struct{}, cfg.MaxConcurrentProfiles),
 		env: env, watched: make(map[string]watched),
 	}
 	if err := env.Loop(exporter.Loop{Name: baseline.Collector, Interval: baseline.CheckInterval, Collect: r.store.Check}); err != nil {
@@ -83,4 +83,4 @@ func start(_ context.Context, env *exporter.Env, cfg Config) (exporter.Instance,
 }
 
 // Stop closes the sources and the store.
-func (e *Exporter) Stop(context.Context) error { return e.rooms.close() }
+func (e *Exporter) Stop(context.Context) error { return e.connections.close() }

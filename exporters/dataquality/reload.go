@@ -17,11 +17,11 @@ const stopTimeout = 1800 * time.Millisecond
 // Reload implements exporter.Reloader. Unchanged datasets keep running with their state and series. A changed dataset keeps
 // its series until its next profile, or until they expire.
 func (e *Exporter) Reload(ctx context.Context, cfg Config) error {
-	old := e.rooms.config()
+	old := e.connections.config()
 	if !config.Equal(old.BaselineStore, cfg.BaselineStore) || old.MaxConcurrentProfiles != cfg.MaxConcurrentProfiles {
 		return exporter.ErrReplace // All datasets share these settings.
 	}
-	changed, err := e.rooms.changedSources(&cfg)
+	changed, err := e.connections.changedSources(&cfg)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (e *Exporter) Reload(ctx context.Context, cfg Config) error {
 	for _, w := range left {
 		stopped := w.stop(late)
 		if !stopped {
-			e.rooms.logger.Warn("A profile did not end in time and was left behind", "dataset", w.dataset.cfg.Name)
+			e.connections.logger.Warn("A profile did not end in time and was left behind", "dataset", w.dataset.cfg.Name)
 		}
 		if !slices.Contains(removed, w.dataset.cfg.Name) {
 			continue
@@ -61,7 +61,7 @@ func (e *Exporter) Reload(ctx context.Context, cfg Config) error {
 			}
 		}
 	}
-	e.rooms.replace(&cfg, changed)
+	e.connections.replace(&cfg, changed)
 	var errs []error
 	for _, dc := range cfg.Datasets {
 		if _, start := now[dc.Name]; start {
@@ -69,7 +69,7 @@ func (e *Exporter) Reload(ctx context.Context, cfg Config) error {
 			errs = append(errs, e.watch(dc))
 		}
 	}
-	e.rooms.logger.Info("Datasets that a reload has not touched go on", "unchanged", len(e.watched)-len(added), "started", added, "ended", removed)
+	e.connections.logger.Info("Datasets that a reload has not touched go on", "unchanged", len(e.watched)-len(added), "started", added, "ended", removed)
 	return errors.Join(errs...)
 }
 

@@ -29,7 +29,7 @@ func (e *Exporter) openFields(cfg *Config) (*fields.Keeper, error) {
 		return nil, err
 	}
 	keeper, err := fields.New(fields.Options{
-		Store: e.rooms.store, Sample: cfg.Baselines.Sample, SampleWait: time.Duration(cfg.Baselines.SampleWait), Days: cfg.Baselines.Days,
+		Store: e.connections.store, Sample: cfg.Baselines.Sample, SampleWait: time.Duration(cfg.Baselines.SampleWait), Days: cfg.Baselines.Days,
 		Choice: cfg.Baselines.Fields.choice(), Reveal: cfg.Baselines.Fields.revealed(), Training: e.training, Fields: func(model string) *limit.Limiter { return (*e.fields.Load())(model) },
 		Season: seasons, Slow: time.Duration(cfg.Baselines.Interval), Causes: causes, Now: time.Now, Logger: e.env.Logger,
 	})
@@ -43,7 +43,7 @@ func (e *Exporter) watchFields() error {
 	}
 	e.env.Go(e.keeper.Run)
 	loops := []exporter.Loop{
-		{Name: baseline.Collector, Interval: baseline.CheckInterval, Collect: e.rooms.store.Check},
+		{Name: baseline.Collector, Interval: baseline.CheckInterval, Collect: e.connections.store.Check},
 		{Name: "fields", Interval: fieldsEvery, Timeout: fieldsTimeout, Collect: e.keeper.Cycle},
 	}
 	if every := e.keeper.Causes.CausesEvery(); every > 0 {
@@ -115,10 +115,10 @@ func (c *Config) drift(model, field string) *float64 {
 // training returns the training data of a version: from the configuration, otherwise from the registry.
 func (e *Exporter) training(ctx context.Context, model, version string) (fields.Training, bool, error) {
 	if t, key := e.cfg.Load().training(model, version); t != nil {
-		source, relation, err := e.rooms.table(&t.Location, "", key)
+		source, relation, err := e.connections.table(&t.Location, "", key)
 		return fields.Training{Source: source, Relation: relation, Prediction: t.PredictionColumn, Confidence: t.ConfidenceColumn}, err == nil, err
 	}
-	m := e.rooms.registry.Load()
+	m := e.connections.registry.Load()
 	if m == nil || m.datasets == nil {
 		return fields.Training{}, false, nil
 	}

@@ -110,7 +110,7 @@ func (e *Exporter) openMLflow(cfg *Config) (*registry, error) {
 	if m == nil {
 		return nil, nil
 	}
-	out, err := e.rooms.openRegistry(m, cfg.Limits.Versions, e.env, e.pipeline.now)
+	out, err := e.connections.openRegistry(m, cfg.Limits.Versions, e.env, e.pipeline.now)
 	if err != nil {
 		return nil, cfg.Wrap("mlflow", fmt.Errorf("mlflow: %w", err))
 	}
@@ -132,7 +132,7 @@ func (e *Exporter) openMLflow(cfg *Config) (*registry, error) {
 
 // watchMLflow makes a registry current and starts its loops. The registry may be nil.
 func (e *Exporter) watchMLflow(m *registry, cfg *MLflowConfig) error {
-	e.rooms.registry.Store(m)
+	e.connections.registry.Store(m)
 	if m == nil {
 		return nil
 	}
@@ -161,7 +161,7 @@ func (e *Exporter) lineage(ctx context.Context) error {
 			versions, series = append(versions, lineage.Version{Model: s.Model, Version: s.Version}), append(series, s)
 		}
 	})
-	m := e.rooms.registry.Load()
+	m := e.connections.registry.Load()
 	if m == nil {
 		return nil // A reload has just removed it.
 	}

@@ -86,7 +86,7 @@ type worker struct {
 	// series, traces, part and skip are by observation, judged by evaluation.
 	series []*metering.Series
 	traces []*join.Trace[*metering.Series]
-	part   []bool
+	nested []bool
 	skip   []uint16
 	judged []judged
 	groups groups
@@ -174,7 +174,7 @@ func (p *pipeline) take(client string, signal receiver.Signal, read func(*worker
 
 func (w *worker) reset() {
 	w.batch.Reset()
-	w.groups.reset()
+	w.groups.reset(0)
 	w.judged = w.judged[:0]
 }
 
@@ -182,8 +182,9 @@ func (w *worker) reset() {
 func (p *pipeline) resolve(w *worker, s *settings) {
 	b := &w.batch
 	w.skip = zeros(w.skip, len(b.Observations))
-	w.series, w.part = zeros(w.series, len(b.Observations)), zeros(w.part, len(b.Observations))
+	w.series, w.nested = zeros(w.series, len(b.Observations)), zeros(w.nested, len(b.Observations))
 	w.traces = zeros(w.traces, len(b.Observations))
+	w.groups.reset(len(b.Observations))
 	inherit(b)
 	if s.clients != nil {
 		for i := range b.Observations {
@@ -203,7 +204,7 @@ func (p *pipeline) resolve(w *worker, s *settings) {
 	}
 	for i := range b.Observations {
 		o := &b.Observations[i]
-		if o.Phase != convention.Whole {
+		if o.Phase != convention.InferencePhase {
 			continue
 		}
 		p.release(o)
@@ -223,7 +224,7 @@ func (p *pipeline) resolve(w *worker, s *settings) {
 		if e.Of >= 0 && w.series[e.Of] != nil {
 			j.series = w.series[e.Of]
 		} else {
-			p.find(w, s, e, &j)
+			p.findSeries(w, s, e, &j)
 		}
 		w.judged = append(w.judged, j)
 	}
@@ -240,12 +241,12 @@ func (p *pipeline) count(w *worker, s *settings) {
 	var of []*metering.Series
 	p.join.Lock()
 	// In most requests no item waits, so the loop over the observations is skipped.
-	meet := b.Parts > 0 || p.join.Awaited()
+	meet := b.NestedSpans > 0 || p.join.Awaited()
 	for i := 0; meet && i < len(b.Observations); i++ {
 		o := &b.Observations[i]
 		id := join.ID{Trace: o.Trace, Span: o.Span}
-		if o.Phase != convention.Whole {
-			w.series[i] = p.whole(w, s, o, now)
+		if o.Phase != convention.InferencePhase {
+			w.series[i] = p.enclosing(w, s, o, now)
 			continue
 		}
 		for _, x := range p.join.Take(id) {
@@ -265,7 +266,7 @@ func (p *pipeline) count(w *worker, s *settings) {
 			continue
 		}
 		if j.series == nil {
-			p.find(w, s, e, j) // it may have arrived in the meantime
+			p.findSeries(w, s, e, j) // it may have arrived in the meantime
 		}
 		if j.series == nil && p.join.Wait(j.id, waiting{
 			client: w.client, evaluation: strings.Clone(e.Name), score: e.Score, result: j.result, exemplar: metering.Exemplar{Trace: e.Trace, Run: strings.Clone(e.Run), Now: now},
@@ -280,11 +281,11 @@ func (p *pipeline) count(w *worker, s *settings) {
 	if len(b.Steps) > 0 {
 		p.meter.Steps(w.client, b.Steps)
 	}
-	for _, g := range w.groups.all {
+	for _, g := range w.groups.sort() {
 		w.observe(g, s.lowConfidence, now)
 	}
-	for i := 0; b.Parts > 0 && i < len(b.Observations); i++ {
-		if o := &b.Observations[i]; o.Phase != convention.Whole && w.series[i] != nil {
+	for i := 0; b.NestedSpans > 0 && i < len(b.Observations); i++ {
+		if o := &b.Observations[i]; o.Phase != convention.InferencePhase && w.series[i] != nil {
 			count(w.series[i], waiting{phase: o.Phase, seconds: o.Duration, exemplar: metering.Exemplar{Trace: o.Trace, Run: o.Run, Now: now}})
 		}
 	}
@@ -299,11 +300,11 @@ func (p *pipeline) count(w *worker, s *settings) {
 }
 
 // observe counts the inferences of a version.
-func (w *worker) observe(g *group, lowConfidence float64, now int64) {
+func (w *worker) observe(g group, lowConfidence float64, now int64) {
 	g.series.Lock()
 	defer g.series.Unlock()
 	for _, i := range g.observations {
-		g.series.Observe(&w.batch.Observations[i], metering.Options{LowConfidence: lowConfidence, Part: w.part[i], Skip: w.skip[i]}, now)
+		g.series.Observe(&w.batch.Observations[i], metering.Options{LowConfidence: lowConfidence, Nested: w.nested[i], Skip: w.skip[i]}, now)
 	}
 }
 
@@ -318,9 +319,9 @@ func count(s *metering.Series, x waiting) {
 	}
 }
 
-// whole returns the series of the inference that a nested span belongs to. It is nil if the inference has the value itself, or if it has
+// enclosing returns the series of the inference that a nested span belongs to. It is nil if the inference has the value itself, or if it has
 // not arrived, in which case the span waits. The caller holds the join's lock.
-func (p *pipeline) whole(w *worker, s *settings, o *convention.Observation, now int64) *metering.Series {
+func (p *pipeline) enclosing(w *worker, s *settings, o *convention.Observation, now int64) *metering.Series {
 	id := join.ID{Trace: o.Trace, Span: o.Parent}
 	if parent, ok := p.join.Find(id); ok {
 		if o.Phase == convention.QueueWait && parent.Has&convention.HasQueueWait != 0 || o.Phase == convention.ForwardPass && parent.Has&convention.HasForwardPass != 0 {

@@ -23,7 +23,7 @@ import (
 
 // Connect reports which endpoints of a configuration can be reached. It receives no requests and sends no reviews.
 func Connect(ctx context.Context, report *connect.Report, cfg Config) {
-	r := newRooms(&cfg)
+	r := newConnections(&cfg)
 	defer report.Close(r.close)
 	for protocol, configured := range sorted(map[string]string{"grpc": cfg.OTLP.GRPC, "http": cfg.OTLP.HTTP}) {
 		if a := address(configured); a != "" {

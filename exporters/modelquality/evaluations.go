@@ -52,16 +52,16 @@ type judged struct {
 	result metering.Result
 }
 
-// find searches for the inference that an evaluation judges. A client's evaluation of a model that it may not name counts for "other". The
+// findSeries searches for the inference that an evaluation judges. A client's evaluation of a model that it may not name counts for "other". The
 // caller holds the join's lock.
-func (p *pipeline) find(w *worker, s *settings, e *convention.Evaluation, j *judged) {
-	p.seek(e, j)
+func (p *pipeline) findSeries(w *worker, s *settings, e *convention.Evaluation, j *judged) {
+	p.searchSeries(e, j)
 	if j.series != nil && !s.clients.May(w.client, j.series.Model) {
 		j.series = p.meter.Series(limit.Other, "")
 	}
 }
 
-func (p *pipeline) seek(e *convention.Evaluation, j *judged) {
+func (p *pipeline) searchSeries(e *convention.Evaluation, j *judged) {
 	for _, span := range [2]otlp.SpanID{e.Span, e.Parent} {
 		if i, _ := p.join.Above(e.Trace, span); i != nil {
 			j.series, j.id = i.Series, i.ID

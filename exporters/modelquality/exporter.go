@@ -59,16 +59,16 @@ func Spec() exporter.Spec[Config] {
 
 // Exporter is the exporter. It applies a new configuration itself, because a replacement would lose its counters.
 type Exporter struct {
-	cfg      atomic.Pointer[Config]
-	rooms    *connections
-	meter    *metering.Meter
-	keeper   *fields.Keeper // nil without a baseline store
-	pipeline *pipeline
-	receiver *receiver.Receiver
-	descs    descs
-	env      *exporter.Env
-	limiter  func(name string, most int) *limit.Limiter
-	fields   atomic.Pointer[func(model string) *limit.Limiter] // the limits on counted fields, by model
+	cfg         atomic.Pointer[Config]
+	connections *connections
+	meter       *metering.Meter
+	keeper      *fields.Keeper // nil without a baseline store
+	pipeline    *pipeline
+	receiver    *receiver.Receiver
+	descs       descs
+	env         *exporter.Env
+	limiter     func(name string, most int) *limit.Limiter
+	fields      atomic.Pointer[func(model string) *limit.Limiter] // the limits on counted fields, by model
 }
 
 var (
@@ -92,23 +92,23 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 	e.cfg.Store(&cfg)
 	e.fields.Store(new(fieldLimits(&cfg, env.Limit)))
 	now := time.Now
-	if e.rooms, err = openConnections(&cfg, env); err != nil {
+	if e.connections, err = openConnections(&cfg, env); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, e.rooms.close())
+			err = errors.Join(err, e.connections.close())
 		}
 	}()
-	if e.rooms.store != nil {
+	if e.connections.store != nil {
 		if e.keeper, err = e.openFields(&cfg); err != nil {
 			return nil, err
 		}
 	}
 	e.meter = metering.New(cfg.Limits, env.Limit, e.keeper, cfg.estimated())
 	var reviews Reviews
-	if e.rooms.outbox != nil {
-		reviews = e.rooms.outbox
+	if e.connections.outbox != nil {
+		reviews = e.connections.outbox
 	}
 	if e.pipeline, err = newPipeline(&cfg, env.Limit, e.meter, reviews, env.Logger, now); err != nil {
 		return nil, cfg.Wrap("attributes", err)
@@ -142,8 +142,8 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 	}}); err != nil {
 		return err
 	}
-	if e.rooms.outbox != nil {
-		env.Go(e.rooms.outbox.Run)
+	if e.connections.outbox != nil {
+		env.Go(e.connections.outbox.Run)
 	}
 	m, err := e.openMLflow(&cfg)
 	if err != nil {
@@ -168,7 +168,7 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 func (e *Exporter) OTLP() http.Handler { return e.receiver.Routes() }
 
 // Stop implements exporter.Stopper.
-func (e *Exporter) Stop(context.Context) error { return e.rooms.close() }
+func (e *Exporter) Stop(context.Context) error { return e.connections.close() }
 
 // Describe implements prometheus.Collector. It sends nothing, because the metrics depend on the received spans.
 func (e *Exporter) Describe(chan<- *prometheus.Desc) {}
@@ -181,7 +181,7 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	if e.keeper != nil {
 		e.keeper.Collect(ch)
 	}
-	e.rooms.collect(ch)
+	e.connections.collect(ch)
 	for _, m := range e.descs.configured(e.cfg.Load()) {
 		ch <- m
 	}

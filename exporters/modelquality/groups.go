@@ -2,30 +2,34 @@ package modelquality
 
 import "github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
 
-// group has the observations of one version in a request, by index in the batch.
+// group has the observations of one version in a request.
 type group struct {
 	series       *metering.Series
-	observations []int
+	size         int
+	observations []int // indexes in the batch; set by sort
 }
 
 // groups are the observations of a request by version. They are counted group by group: each group needs one lock, and its counters stay in
 // the processor's cache.
 type groups struct {
-	all []*group
+	all []group
+	of  []int // by observation: the index of its group plus one; 0 for none
 	// recent has the last used groups, by the end of the names. It saves the look-up in the meter.
-	recent [16]struct {
-		model, version string
-		*group
-	}
-	// free are groups of earlier requests. Their memory is used again.
-	free []*group
+	recent [16]recentGroup
+	sorted []int // the observations of all groups, one group after the other
 }
 
-// Groups beyond these sizes are left to the garbage collector, so that one large request does not keep its memory.
-const (
-	maxFreeGroups       = 100
-	maxFreeObservations = 10_000
-)
+type recentGroup struct {
+	model, version string
+	group          int // index plus one
+}
+
+// reset prepares the groups for a request with this number of observations.
+func (g *groups) reset(observations int) {
+	clear(g.all) // A version may be forgotten before the next request.
+	clear(g.recent[:])
+	g.all, g.of = g.all[:0], zeros(g.of, observations)
+}
 
 // add adds an observation to the group of its version and returns the series of the version.
 func (g *groups) add(observation int, model, version string, meter *metering.Meter) *metering.Series {
@@ -34,32 +38,30 @@ func (g *groups) add(observation int, model, version string, meter *metering.Met
 		slot = int(model[n-1]+4*version[m-1]) % len(g.recent)
 	}
 	r := &g.recent[slot]
-	if r.group == nil || r.model != model || r.version != version {
-		r.model, r.version, r.group = model, version, g.open(meter.Series(model, version))
+	if r.group == 0 || r.model != model || r.version != version {
+		g.all = append(g.all, group{series: meter.Series(model, version)})
+		*r = recentGroup{model, version, len(g.all)}
 	}
-	r.observations = append(r.observations, observation)
-	return r.series
+	g.of[observation] = r.group
+	to := &g.all[r.group-1]
+	to.size++
+	return to.series
 }
 
-func (g *groups) open(series *metering.Series) *group {
-	next := new(group)
-	if last := len(g.free) - 1; last >= 0 {
-		next, g.free = g.free[last], g.free[:last]
+// sort returns the groups with their observations.
+func (g *groups) sort() []group {
+	g.sorted = zeros(g.sorted, len(g.of))
+	end := 0
+	for i := range g.all {
+		start := end
+		end += g.all[i].size
+		g.all[i].observations = g.sorted[start:start:end]
 	}
-	next.series, next.observations = series, next.observations[:0]
-	g.all = append(g.all, next)
-	return next
-}
-
-// reset removes the groups of a request. It keeps no series, because a version may be forgotten before the next request.
-func (g *groups) reset() {
-	for _, old := range g.all {
-		old.series = nil
-		if len(g.free) < maxFreeGroups && cap(old.observations) <= maxFreeObservations {
-			g.free = append(g.free, old)
+	for observation, n := range g.of {
+		if n > 0 {
+			of := &g.all[n-1]
+			of.observations = append(of.observations, observation)
 		}
 	}
-	clear(g.all)
-	clear(g.recent[:])
-	g.all = g.all[:0]
+	return g.all
 }

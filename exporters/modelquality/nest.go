@@ -49,7 +49,7 @@ func inherit(b *convention.Batch) {
 		spans[join.ID{Trace: l.Trace, Span: l.Span}] = above{l.Parent, nil}
 	}
 	for i := range b.Observations {
-		if o := &b.Observations[i]; o.Phase == convention.Whole {
+		if o := &b.Observations[i]; o.Phase == convention.InferencePhase {
 			spans[join.ID{Trace: o.Trace, Span: o.Span}] = above{o.Parent, o}
 		}
 	}
@@ -93,15 +93,15 @@ func (p *pipeline) nest(w *worker) {
 		if o.Trace == (otlp.TraceID{}) || w.traces[i].Alone(o.Trace) {
 			continue
 		}
-		if o.Phase != convention.Whole {
+		if o.Phase != convention.InferencePhase {
 			parent, ok := p.join.Find(join.ID{Trace: o.Trace, Span: o.Parent})
-			w.part[i] = ok && parent.Series == w.series[i]
+			w.nested[i] = ok && parent.Series == w.series[i]
 			continue
 		}
 		below = p.join.Below(below[:0], join.ID{Trace: o.Trace, Span: o.Span})
 		for _, c := range below {
 			if sameCall(c.Series, w.series[i]) {
-				w.part[i] = true
+				w.nested[i] = true
 				w.skip[i] |= c.Has
 			}
 		}
@@ -113,7 +113,7 @@ func (p *pipeline) nest(w *worker) {
 			if above == nil || above.ID.Span == o.Span || !sameCall(above.Series, w.series[i]) {
 				break
 			}
-			w.part[i] = true
+			w.nested[i] = true
 			w.skip[i] |= above.Has
 			above, _ = p.join.Above(o.Trace, above.Parent)
 		}

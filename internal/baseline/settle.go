@@ -38,7 +38,7 @@ func (b *Subject) put(ctx context.Context, stem string, data []byte) (object str
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.settle/2)
 	defer cancel()
-	objects, _, err := b.look(ctx)
+	objects, _, err := b.list(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -58,7 +58,7 @@ func randomName() string {
 // settled lists the subject and waits until the candidates of all listed objects are complete. Objects that appear during the wait are
 // left out.
 func (b *Subject) settled(ctx context.Context) (map[string]listed, error) {
-	before, wait, err := b.look(ctx)
+	before, wait, err := b.list(ctx)
 	if err != nil || wait <= 0 {
 		return before, err
 	}
@@ -69,7 +69,7 @@ func (b *Subject) settled(ctx context.Context) (map[string]listed, error) {
 		return nil, fmt.Errorf("wait for other writers of %s: %w", b.id, ctx.Err())
 	case <-timer.C:
 	}
-	objects, _, err := b.look(ctx)
+	objects, _, err := b.list(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -91,8 +91,8 @@ func contested(stem string) bool {
 // differ by more.
 const candidatesCompleteAge = 15 * time.Minute
 
-// look lists the subject, and returns the time until the candidates of all listed objects are complete.
-func (b *Subject) look(ctx context.Context) (objects map[string]listed, wait time.Duration, err error) {
+// list lists the subject, and returns the time until the candidates of all listed objects are complete.
+func (b *Subject) list(ctx context.Context) (objects map[string]listed, wait time.Duration, err error) {
 	start := time.Now() //nolint:forbidigo // Only durations are measured, for which the injected clock is not suitable.
 	objects, err = b.store.list(ctx, b.dir)
 	if err != nil || b.store.settle == 0 {

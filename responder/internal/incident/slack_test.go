@@ -48,7 +48,7 @@ func newChannel(t *testing.T, s *store.Store) *channel {
 	}
 	require.NoError(t, config.Decode("responder.yaml", fmt.Appendf(nil, "slack: {channel: '#ml-incidents', token: {file: %s}, url: %s/api/}\n", token, server.URL), &cfg))
 	c.announcer = NewAnnouncer(s, func() time.Time { return c.now })
-	require.NoError(t, c.announcer.Configure(&cfg.Slack, Places{Page: "https://responder.example", Grafana: "https://grafana.example"}))
+	require.NoError(t, c.announcer.Configure(&cfg.Slack, Links{Page: "https://responder.example", Grafana: "https://grafana.example"}))
 	return c
 }
 
@@ -194,7 +194,7 @@ func TestTextFromOutsidePagesNobodyInSlack(t *testing.T) {
 	v.Causes = append(v.Causes, testCause(evil))
 	v.Members = []Alert{{Action: evil, Links: []Link{{"Runbook", "https://x.example/" + evil}}}}
 	v.Actions = []Action{{Name: evil, Object: evil, Why: evil}}
-	m := v.message(Places{Page: "https://r.example"})
+	m := v.message(Links{Page: "https://r.example"})
 	require.NotContains(t, m.Text, "<!")
 	require.NotContains(t, m.Attachments[0].Text, "<!channel")
 	require.NotContains(t, m.Attachments[0].Text, "<@")

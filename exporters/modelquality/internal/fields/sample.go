@@ -39,21 +39,21 @@ func newSample() *sample { return &sample{index: make(map[string]int), texts: ma
 // cellBytes is the memory of a value. An embedding counts as its size in cells.
 const cellBytes = 40
 
-// add stores one inference if its values fit into room cells, and returns the cells that it uses. An inference whose embedding does not fit
+// add stores one inference if its values fit into free cells, and returns the cells that it uses. An inference whose embedding does not fit
 // is not stored, because it would count as an inference without an embedding.
-func (s *sample) add(features []convention.Feature, p otlp.Value, conf float64, room int) int {
+func (s *sample) add(features []convention.Feature, p otlp.Value, conf float64, free int) int {
 	row, cells := make([]cell, 0, len(features)+2), 0
 	for i := range features {
 		if features[i].Value.Kind == otlp.Vector {
-			room -= features[i].Value.Size() / cellBytes
+			free -= features[i].Value.Size() / cellBytes
 			cells += features[i].Value.Size() / cellBytes
 		}
 	}
-	if room < 0 {
+	if free < 0 {
 		return 0
 	}
 	put := func(name, prefix string, v otlp.Value) {
-		if len(row) < room {
+		if len(row) < free {
 			if n, ok := s.number(name, prefix); ok {
 				row = append(row, cell{n, s.own(v)})
 			}

@@ -63,15 +63,15 @@ type queued struct {
 	at int64
 }
 
-// part is the factor by which the smaller memories are smaller.
-const part = 4
+// smaller is the factor by which the smaller memories are smaller.
+const smaller = 4
 
 // New returns a Join that remembers about inferences inferences and at most waiters waiting items.
 func New[S comparable, W any](inferences, waiters int) *Join[S, W] {
 	return &Join[S, W]{
 		seed: maphash.MakeSeed(), recent: newMemory[Inference[S]](inferences), byReply: newMemory[Inference[S]](inferences),
-		links: newMemory[link](inferences), counted: newMemory[Counted[S]](inferences / part), traces: newMemory[Trace[S]](inferences),
-		evaluations: newMemory[evaluated](inferences / part),
+		links: newMemory[link](inferences), counted: newMemory[Counted[S]](inferences / smaller), traces: newMemory[Trace[S]](inferences),
+		evaluations: newMemory[evaluated](inferences / smaller),
 		waiting:     make(map[ID][]waiter[W]), most: waiters,
 	}
 }

@@ -29,7 +29,7 @@ func TestADayHasFewerThanAHundredNewTraces(t *testing.T) {
 		"one an hour": {func(int) float64 { return 1 }, 3600, 11},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newPlace()
+			p := newTraceSlot()
 			var changes []int
 			last := ""
 			start := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC).UnixNano()
@@ -66,7 +66,7 @@ func TestADayHasFewerThanAHundredNewTraces(t *testing.T) {
 }
 
 func TestTheWorstTraceIsShownUntilItIsOld(t *testing.T) {
-	p := newPlace()
+	p := newTraceSlot()
 	minute := func(n int) int64 { return int64(n+1) * int64(time.Minute) }
 	_, ok := p.current(minute(0))
 	require.False(t, ok)

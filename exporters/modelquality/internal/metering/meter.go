@@ -290,7 +290,7 @@ type Series struct {
 	exceptions                                   detail[int64]
 	ages                                         detail[histogram.Histogram]
 	evaluations                                  detail[evaluation]
-	places                                       [reasons]place
+	places                                       [reasons]traceSlot
 	estimates                                    *estimates // nil if the performance is not estimated
 	infos                                        infos
 	answers                                      answers
@@ -321,7 +321,7 @@ type evaluation struct {
 func newSeries(m *Meter, k key) *Series {
 	s := &Series{Model: k.model, Version: k.version, meter: m, last: time.Now().UnixNano(), estimates: newEstimates(m.estimated, k.model)}
 	for i := range s.places {
-		s.places[i] = newPlace()
+		s.places[i] = newTraceSlot()
 	}
 	// "other" combines several models or versions, so its values have no distribution.
 	if m.keeper != nil && k.model != limit.Other && k.version != limit.Other {
@@ -348,8 +348,8 @@ func (s *Series) Run(named string) string {
 type Options struct {
 	// LowConfidence is the limit below which an inference's trace is offered as an example.
 	LowConfidence float64
-	// Part means that the observation is nested in another one of the same version and is not a request of its own.
-	Part bool
+	// Nested means that the observation is nested in another one of the same version and is not a request of its own.
+	Nested bool
 	// Skip are the bits of the values that the other one has; see Observation.Has.
 	Skip uint16
 }
@@ -390,7 +390,7 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 	if o.TimeToFirst >= 0 && opt.Skip&convention.HasFirstToken == 0 {
 		s.firstToken.Observe(d.firstToken, o.TimeToFirst, e)
 	}
-	if !opt.Part {
+	if !opt.Nested {
 		s.requests[o.Outcome]++
 		if o.Weight > 0 {
 			s.sampled++
@@ -428,7 +428,7 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 	if s.estimates != nil && opt.Skip&(convention.HasConfidence|convention.HasFields) == 0 {
 		s.estimates.count(s, o)
 	}
-	if a := o.Asked; a != nil && a.Answer > 0 && !opt.Part && s.answers.repeated(a.Hash) {
+	if a := o.Asked; a != nil && a.Answer > 0 && !opt.Nested && s.answers.repeated(a.Hash) {
 		o.Features[a.Answer-1].Value = otlp.StringValue(content.Repeated.String())
 	}
 	if s.fields != nil && opt.Skip&convention.HasFields == 0 && s.counting.Count(o) {

@@ -18,18 +18,18 @@ import (
 // predecessorEvery is the interval of searches for a predecessor while a version's own baseline is not frozen.
 const predecessorEvery = 6 * time.Hour
 
-// look is one cycle of one version.
-func (k *Keeper) look(ctx context.Context, m *model, t *Tracker) (err error) {
+// collectVersion is one cycle of one version.
+func (k *Keeper) collectVersion(ctx context.Context, m *model, t *Tracker) (err error) {
 	now := k.Now()
 	c := t.counters.Load()
 	if c != nil {
 		k.showSeason(t, now)
 		t.tellMismatches(c, k.Logger)
-		if !t.failed && !m.waiting() && !t.outputs.waiting() && now.Sub(t.looked) < k.Slow {
+		if !t.failed && !m.waiting() && !t.outputs.waiting() && now.Sub(t.collectedAt) < k.Slow {
 			return nil
 		}
 	}
-	t.looked, t.failed = now, true
+	t.collectedAt, t.failed = now, true
 	data := &training{ask: func() (Training, bool, error) { return k.Training(ctx, t.model, t.version) }}
 	defer func() { data.close(err) }()
 	if err := m.read(ctx, now); err != nil {
@@ -213,8 +213,8 @@ func (k *Keeper) publish(ctx context.Context, m *model, t *Tracker, view *baseli
 			return err
 		}
 	}
-	k.shown.Set(t.key(), out, 365*24*time.Hour)
-	t.shown = time.Time{}
+	k.snapshots.Set(t.key(), out, 365*24*time.Hour)
+	t.seasonAt = time.Time{}
 	k.showSeason(t, k.Now())
 	return nil
 }
