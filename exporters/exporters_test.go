@@ -3,6 +3,7 @@ package exporters_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -37,4 +38,18 @@ func TestTheExportersHaveOneShape(t *testing.T) {
 		})
 	}
 	require.Equal(t, 4, exporters)
+}
+
+// The page names files and what is in them; a rename must not leave it behind.
+func TestThePathsOfTheArchitectureLead(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/architecture.md")
+	require.NoError(t, err)
+	paths := regexp.MustCompile("`([^`]+)` in `([^`]+\\.[a-z]+)`").FindAllStringSubmatch(string(page), -1)
+	require.Greater(t, len(paths), 25)
+	for _, path := range paths {
+		text, err := os.ReadFile(filepath.Join("..", filepath.FromSlash(path[2])))
+		require.NoError(t, err)
+		require.Regexp(t, `\b`+regexp.QuoteMeta(path[1])+`\b`, string(text), path[2])
+	}
 }

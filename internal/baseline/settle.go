@@ -15,7 +15,11 @@ import (
 //
 // In a folder there is at most one candidate: the first one that the kernel creates.
 //
-// In an object store each candidate has its own name, and the name that sorts first wins. All replicas agree on the winner if each
+// In an object store a conditional write ("create unless it exists") would decide at once. The library for object stores has none: in its
+// newest version, github.com/thanos-io/objstore v0.0.0-20250804093838-71d60dfee488, the only option of an upload is the content type. So the
+// wait of Store.settle stays, ten seconds by default, once for each new object.
+//
+// Therefore each candidate has its own name, and the name that sorts first wins. All replicas agree on the winner if each
 // reads the list only after no more candidates can appear. That time is determined as follows. A process uploads only if it has listed
 // the subject before, within the same half of Store.settle, and found no candidate. Therefore, when the first candidate appears, every
 // process that may still upload has already begun its listing. Half a settle later it has finished, or its deadline has cancelled it.

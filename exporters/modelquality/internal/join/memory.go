@@ -6,7 +6,8 @@ import (
 )
 
 // memory has the most recent entries in a ring, and an index by hash. Every span is searched for, and most searches find nothing. Such a
-// search reads only the marks, one byte for each entry, which stay in the processor's cache.
+// search reads only the marks, one byte for each entry, which stay in the processor's cache. A map with a ring of its keys, which is what
+// caches of the least recent use are made of, takes at least ten times as long (BenchmarkFind, 30 November 2026).
 type memory[E any] struct {
 	ring []E
 	next uint32 // number of the next entry; its position in the ring is the remainder
