@@ -17,6 +17,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/content"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/join"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/keep"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/receiver"
@@ -59,7 +60,7 @@ type pipeline struct {
 	items    [2][3]atomic.Int64 // by signal and result
 	report   report
 	seed     maphash.Seed
-	answered map[string]string // the version that answered last, by hosted model; guarded by join
+	answered keep.Map[keep.Name, keep.Text] // the version that answered last, by hosted model; guarded by join
 	descs    descs
 }
 
@@ -74,6 +75,12 @@ type waiting struct {
 	score      float64
 	result     metering.Result
 	exemplar   metering.Exemplar
+}
+
+// Keep implements keep.Keeper.
+func (x waiting) Keep() waiting {
+	x.evaluation, x.exemplar.Run = strings.Clone(x.evaluation), strings.Clone(x.exemplar.Run)
+	return x
 }
 
 // worker has the memory that one request needs.
@@ -106,7 +113,7 @@ func newPipeline(cfg *Config, limiter func(name string, most int) *limit.Limiter
 	}
 	p := &pipeline{
 		meter: meter, reviews: reviews, now: now, logger: logger, descs: newDescs(new(catalogue.Catalogue)),
-		answered: make(map[string]string), seed: maphash.MakeSeed(), pulls: cfg.MLflow != nil && len(cfg.MLflow.Assessments.Experiments) > 0,
+		seed: maphash.MakeSeed(), pulls: cfg.MLflow != nil && len(cfg.MLflow.Assessments.Experiments) > 0,
 		join: join.New[*metering.Series, waiting](cfg.Join.Inferences, cfg.Join.Waiting),
 	}
 	p.apply(cfg, s)
@@ -269,7 +276,7 @@ func (p *pipeline) count(w *worker, s *settings) {
 			p.findSeries(w, s, e, j) // it may have arrived in the meantime
 		}
 		if j.series == nil && p.join.Wait(j.id, waiting{
-			client: w.client, evaluation: strings.Clone(e.Name), score: e.Score, result: j.result, exemplar: metering.Exemplar{Trace: e.Trace, Run: strings.Clone(e.Run), Now: now},
+			client: w.client, evaluation: e.Name, score: e.Score, result: j.result, exemplar: metering.Exemplar{Trace: e.Trace, Run: e.Run, Now: now},
 		}, now) {
 			j.result = waits
 		} else if j.series == nil {
@@ -332,7 +339,7 @@ func (p *pipeline) enclosing(w *worker, s *settings, o *convention.Observation, 
 		}
 		return parent.Series
 	}
-	p.join.Wait(id, waiting{client: w.client, phase: o.Phase, seconds: o.Duration, exemplar: metering.Exemplar{Trace: o.Trace, Run: strings.Clone(o.Run), Now: now}}, now)
+	p.join.Wait(id, waiting{client: w.client, phase: o.Phase, seconds: o.Duration, exemplar: metering.Exemplar{Trace: o.Trace, Run: o.Run, Now: now}}, now)
 	return nil
 }
 

@@ -1,10 +1,9 @@
 package modelquality
 
 import (
-	"strings"
-
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/join"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/keep"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 	"github.com/sightglass-ml/sightglass/internal/limit"
@@ -22,14 +21,13 @@ func (p *pipeline) release(o *convention.Observation) {
 	switch {
 	case !o.Hosted:
 	case o.Version != "":
-		if p.answered[o.Model] == o.Version {
-			return
-		}
-		if _, known := p.answered[o.Model]; known || len(p.answered) < maxAnswered {
-			p.answered[strings.Clone(o.Model)] = strings.Clone(o.Version)
+		last, known := p.answered.Get(keep.Name(o.Model))
+		if last.String() != o.Version && (known || p.answered.Len() < maxAnswered) {
+			p.answered.Put(keep.Name(o.Model), func(keep.Name) keep.Text { return keep.Copy(o.Version) })
 		}
 	case o.Outcome != convention.OK:
-		o.Version = p.answered[o.Model]
+		last, _ := p.answered.Get(keep.Name(o.Model))
+		o.Version = last.String()
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"encoding/hex"
 	"math"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -20,6 +19,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/keep"
 )
 
 // Native buckets have schema 3: eight buckets for each doubling, so that a bucket is 9 % wide. The range is limited, because durations,
@@ -72,13 +73,12 @@ const exemplarEvery = int64(time.Second)
 // MaxRun is the longest run ID that fits into an exemplar: OpenMetrics limits exemplars to 128 characters.
 const MaxRun = 64
 
-// RunLabel returns a run ID if it is a valid label value, otherwise "": clients can send anything. It returns a copy, because the run is a
-// part of the request, whose memory is reused.
-func RunLabel(run string) string {
+// RunLabel returns a run ID if it is a valid label value, otherwise "": clients can send anything.
+func RunLabel(run string) keep.Text {
 	if len(run) > MaxRun || !utf8.ValidString(run) {
-		return ""
+		return keep.Text{}
 	}
-	return strings.Clone(run)
+	return keep.Copy(run)
 }
 
 // Histogram counts the values of one series. The zero value is ready for use. It has no metric until there is a value: a quantity that was
@@ -94,7 +94,9 @@ type Histogram struct {
 }
 
 type exemplar struct {
-	Exemplar
+	trace [16]byte
+	run   keep.Text
+	now   int64
 	value float64
 }
 
@@ -119,12 +121,12 @@ func (h *Histogram) Observe(k *Kind, v float64, e *Exemplar) {
 	}
 	h.classic[bucket]++
 	h.sum += v
-	if x := &h.seen[bucket]; e.Now-x.Now >= exemplarEvery && e.Trace != [16]byte{} {
-		run := x.Run
-		if run != e.Run {
+	if x := &h.seen[bucket]; e.Now-x.now >= exemplarEvery && e.Trace != [16]byte{} {
+		run := x.run
+		if run.String() != e.Run {
 			run = RunLabel(e.Run)
 		}
-		*x = exemplar{Exemplar{e.Trace, run, e.Now}, v}
+		*x = exemplar{e.Trace, run, e.Now, v}
 	}
 }
 
@@ -197,13 +199,13 @@ func (m *metric) Write(to *dto.Metric) error {
 }
 
 func (x *exemplar) proto() *dto.Exemplar {
-	if x.Trace == [16]byte{} {
+	if x.trace == [16]byte{} {
 		return nil
 	}
-	e := &dto.Exemplar{Value: proto.Float64(x.value), Timestamp: timestamppb.New(time.Unix(0, x.Now))}
-	if x.Run != "" {
-		e.Label = append(e.Label, &dto.LabelPair{Name: proto.String("mlflow_run_id"), Value: proto.String(x.Run)})
+	e := &dto.Exemplar{Value: proto.Float64(x.value), Timestamp: timestamppb.New(time.Unix(0, x.now))}
+	if x.run != (keep.Text{}) {
+		e.Label = append(e.Label, &dto.LabelPair{Name: proto.String("mlflow_run_id"), Value: proto.String(x.run.String())})
 	}
-	e.Label = append(e.Label, &dto.LabelPair{Name: proto.String("trace_id"), Value: proto.String(hex.EncodeToString(x.Trace[:]))})
+	e.Label = append(e.Label, &dto.LabelPair{Name: proto.String("trace_id"), Value: proto.String(hex.EncodeToString(x.trace[:]))})
 	return e
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/histogram"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/keep"
 )
 
 // Exemplar is the trace of a value's span, and the run that trained the model.
@@ -57,7 +58,7 @@ type traceSlot struct {
 // candidate is a trace and its badness.
 type candidate struct {
 	trace string
-	run   string
+	run   keep.Text
 	bad   float64
 	at    int64
 }

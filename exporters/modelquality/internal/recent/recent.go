@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/keep"
 )
 
 // Limits of a sample.
@@ -55,6 +57,9 @@ type text struct {
 	value string
 }
 
+// Keep implements keep.Keeper.
+func (t text) Keep() text { return text{t.field, strings.Clone(t.value)} }
+
 // interval is the sample of a twelfth of the window.
 type interval struct {
 	start int64 // Unix nanoseconds
@@ -63,7 +68,7 @@ type interval struct {
 	codes []uint16
 	texts []text
 	bins  []uint16 // bins of the texts
-	index map[text]uint16
+	index keep.Map[text, uint16]
 	of    map[uint16]int // number of texts by field
 	bytes int64
 }
@@ -119,7 +124,7 @@ func (s *Sample) Rotate(now, seen int64) {
 		s.memory.used.Add(-s.intervals[0].bytes)
 		s.intervals = slices.Delete(s.intervals, 0, 1)
 	}
-	s.intervals = append(s.intervals, interval{start: now, seen: seen, index: make(map[text]uint16), of: make(map[uint16]int)})
+	s.intervals = append(s.intervals, interval{start: now, seen: seen, of: make(map[uint16]int)})
 	share := s.memory.bytes / (max(s.memory.samples.Load(), 1) * maxIntervals)
 	s.most = int(min(maxRows, share/(s.rowBytes()+textBytes/2)))
 	if s.skip, s.weight = 0, 1; s.most < leastRows {
@@ -186,7 +191,7 @@ func (s *Sample) Code(field, bin int, value string) uint16 {
 		return uint16(bin)
 	}
 	of := text{uint16(field), value}
-	if code, ok := p.index[of]; ok {
+	if code, ok := p.index.Get(of); ok {
 		return isText | code
 	}
 	bytes := int64(textBytes + len(value))
@@ -194,11 +199,11 @@ func (s *Sample) Code(field, bin int, value string) uint16 {
 		return uint16(bin)
 	}
 	p.bytes += bytes
-	of.value = strings.Clone(value)
-	code := uint16(len(p.texts))
-	p.texts, p.bins, p.index[of] = append(p.texts, of), append(p.bins, uint16(bin)), code
 	p.of[of.field]++
-	return isText | code
+	return isText | p.index.Put(of, func(kept text) uint16 {
+		p.texts, p.bins = append(p.texts, kept), append(p.bins, uint16(bin))
+		return uint16(len(p.texts) - 1)
+	})
 }
 
 // Count adds the rows since a time to the counts of the bins, by field. It skips bins beyond the length of counts.
