@@ -77,7 +77,7 @@ func TestTheWorstTraceIsShownUntilItIsOld(t *testing.T) {
 	p.offer(4, &Exemplar{Trace: trace(3), Run: "", Now: minute(0)})
 	shown, _ := p.current(minute(0))
 	require.Equal(t, "01000002", shown.trace[:8], "the worst one")
-	require.Equal(t, "r2", shown.run)
+	require.Equal(t, "r2", shown.run.String())
 
 	p.offer(1, &Exemplar{Trace: trace(4), Run: "", Now: minute(3)})
 	shown, _ = p.current(minute(3))

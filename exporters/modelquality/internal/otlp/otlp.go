@@ -2,8 +2,7 @@
 //
 // Input: the bytes of an ExportTraceServiceRequest or ExportLogsServiceRequest. Output: its spans and log records, one at a time. Their
 // strings are parts of the request; package keep copies what outlives it. State: the memory of a Decoder, which is reused for the next item.
-// Only one goroutine may use a
-// Decoder.
+// Only one goroutine may use a Decoder.
 //
 // The library pdata is not used because it takes at least five times the processor time and 46 allocations a span; here a request of a
 // thousand spans costs none (BenchmarkTraces, 30 November 2026). Without this the exporter would not be four times as fast as the
