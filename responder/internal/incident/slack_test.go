@@ -210,7 +210,7 @@ func TestALongMessageKeepsTheStatement(t *testing.T) {
 	v.Causes = append(v.Causes, testCause(strings.Repeat("e", 250)))
 	v.Members = []Alert{{Action: action, Links: []Link{{"Runbook", "https://x.example/" + strings.Repeat("r", 500)}}}}
 	v.Actions = []Action{{Name: "first", Why: strings.Repeat("w", 120)}, {Name: "last", Why: strings.Repeat("w", 120)}}
-	text := v.message(Places{Page: "https://r.example"}).Attachments[0].Text
+	text := v.message(Links{Page: "https://r.example"}).Attachments[0].Text
 	require.Contains(t, html.UnescapeString(text), statement)
 	require.Contains(t, text, "*Probable cause* payment_provider = newpay")
 	require.Contains(t, text, "|Runbook>")
@@ -218,7 +218,7 @@ func TestALongMessageKeepsTheStatement(t *testing.T) {
 	require.Less(t, len([]rune(text)), 3000)
 
 	v.Members[0].Action += strings.Repeat("y", 200)
-	require.Contains(t, v.message(Places{}).Attachments[0].Text, "yyy…", "a statement that is too long is cut visibly")
+	require.Contains(t, v.message(Links{}).Attachments[0].Text, "yyy…", "a statement that is too long is cut visibly")
 }
 
 func TestSlackConfigurations(t *testing.T) {
