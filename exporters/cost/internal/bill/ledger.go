@@ -120,7 +120,7 @@ func (l *Ledger) Read(ctx context.Context) (Bill, error) {
 	if err != nil {
 		return Bill{}, fmt.Errorf("list bills: %w", err)
 	}
-	l.tell(others)
+	l.logOthers(others)
 	var errs []error
 	there, waiting := make(map[string]bool), false
 	for _, d := range deliveries {
@@ -161,8 +161,8 @@ func (l *Ledger) locked(change func()) {
 	change()
 }
 
-// tell logs files that may be bills and are not read, if their list has changed.
-func (l *Ledger) tell(others []string) {
+// logOthers logs files that may be bills and are not read, if their list has changed.
+func (l *Ledger) logOthers(others []string) {
 	others = slices.DeleteFunc(slices.Clone(others), func(name string) bool {
 		base := strings.ToLower(path.Base(name))
 		return strings.HasPrefix(base, "_") || slices.Contains([]string{".json", ".sql", ".txt", ".md", ".md5", ".sha256", ".html", ".pdf"}, path.Ext(base))

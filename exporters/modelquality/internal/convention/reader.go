@@ -230,7 +230,7 @@ func (r *Reader) Span(s *otlp.Span) {
 	if c.texts != nil && index >= 0 && phase == InferencePhase {
 		r.measure(&b.Observations[index], in)
 	}
-	if index < 0 && in.set&(saysKind|1<<roleTool) != 0 {
+	if index < 0 && in.set&(kindRoles|1<<roleTool) != 0 {
 		r.step(in, s)
 	}
 	if index < 0 && s.ID != (otlp.SpanID{}) {
@@ -280,17 +280,17 @@ func (r *Reader) asks(in *reading, features bool) (bool, Reason) {
 // kinds are the roles that give the kind of operation of a span.
 var kinds = [...]role{roleOperation, roleSpanKind, roleSpanType, roleWorkflow, roleObservation}
 
-const saysKind = 1<<roleOperation | 1<<roleSpanKind | 1<<roleSpanType | 1<<roleWorkflow | 1<<roleObservation
+const kindRoles = 1<<roleOperation | 1<<roleSpanKind | 1<<roleSpanType | 1<<roleWorkflow | 1<<roleObservation
 
 // tokens are the roles by direction.
 var tokens = [Directions]role{roleInputTokens, roleOutputTokens, roleCached, roleCacheWrite, roleReasoning}
 
-const saysTokens = 1<<roleInputTokens | 1<<roleOutputTokens | 1<<roleCached | 1<<roleCacheWrite | 1<<roleReasoning
+const tokenRoles = 1<<roleInputTokens | 1<<roleOutputTokens | 1<<roleCached | 1<<roleCacheWrite | 1<<roleReasoning
 
-const saysInfo = 1<<roleProvider | 1<<rolePrompt | 1<<rolePromptVersion
+const infoRoles = 1<<roleProvider | 1<<rolePrompt | 1<<rolePromptVersion
 
 // hostedRoles are roles that only spans of hosted models have, even in a service that also serves its own model.
-const hostedRoles = saysKind | 1<<roleResponseModel
+const hostedRoles = kindRoles | 1<<roleResponseModel
 
 // Unknown is the model of an inference whose span names none.
 const Unknown = "unknown"
@@ -354,7 +354,7 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 	} else {
 		o.Model, o.Version, o.Run = in.text(roleModel), in.name(roleVersion), in.text(roleRun)
 	}
-	if in.set&saysKind != 0 { // without a kind it is most likely a self-hosted model
+	if in.set&kindRoles != 0 { // without a kind it is most likely a self-hosted model
 		for _, x := range kinds {
 			o.Embeds = o.Embeds || in.has(x) && isA(in.text(x), []string{"embeddings", "embedding", "rerank", "reranker"})
 		}
@@ -372,12 +372,12 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 		o.Confidence = nan
 	}
 	o.Tokens = [Directions]float64{nan, nan, nan, nan, nan}
-	if in.set&saysTokens != 0 {
+	if in.set&tokenRoles != 0 {
 		for d, x := range tokens {
 			o.Tokens[d] = in.atLeastZero(x)
 		}
 	}
-	if o.Hosted && in.set&saysInfo != 0 {
+	if o.Hosted && in.set&infoRoles != 0 {
 		a := r.Batch.askedOf(o)
 		a.Provider, a.Prompt, a.PromptVersion = lower(in.text(roleProvider)), in.text(rolePrompt), in.name(rolePromptVersion)
 	}
