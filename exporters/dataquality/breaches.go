@@ -76,9 +76,9 @@ func (w countedWindow) drift(column string) (x drift.Index, from compareWith, be
 func (w countedWindow) volume() (expected float64, beyond bool) {
 	expected, ok := w.pastRows()
 	if !ok && !w.recent {
-		var usual int64
-		usual, ok = w.cycle.good.medianVolume(w.cycle.now)
-		expected = float64(usual)
+		var median int64
+		median, ok = w.cycle.good.medianVolume(w.cycle.now)
+		expected = float64(median)
 	}
 	off := math.Abs(w.rows() - expected)
 	return expected, ok && expected > 0 && off/expected > w.dataset.threshold(signalVolume, "") && off > w.z*math.Sqrt(expected)
@@ -151,12 +151,12 @@ func (d *dataset) breaches(c *cycle) []breach {
 				continue // No window contains rows without a time.
 			}
 			limit, of := d.nullLimit(c, column), shares{}
-			usual, known := c.baselineNullShare(column)
+			expected, known := c.baselineNullShare(column)
 			if !known {
-				usual = limit
+				expected = limit
 			}
-			of.bins, of.values = map[string]float64{binning.Null: usual}, w.rows()
-			if share, beyond := w.nulls(column); beyond && (share > w.chance(usual) || limit == 0) {
+			of.bins, of.values = map[string]float64{binning.Null: expected}, w.rows()
+			if share, beyond := w.nulls(column); beyond && (share > w.chance(expected) || limit == 0) {
 				add(breach{incidentKey{signalNulls, column}, w, of, 0})
 			}
 		}

@@ -169,9 +169,9 @@ func (d *dataset) failedCheck(c *cycle) string {
 	if age := c.now.Sub(c.latest).Seconds(); d.cfg.TimestampColumn != "" && age > d.freshnessLimit(c) {
 		return fmt.Sprintf("latest record is %.0f s old", age)
 	}
-	if usual, ok := c.good.medianVolume(c.now); ok {
-		if share := math.Abs(float64(p.Rows-usual)) / float64(max(usual, 1)); share > limit(signalVolume, "") {
-			return fmt.Sprintf("%d rows, usual are %d", p.Rows, usual)
+	if median, ok := c.good.medianVolume(c.now); ok {
+		if share := math.Abs(float64(p.Rows-median)) / float64(max(median, 1)); share > limit(signalVolume, "") {
+			return fmt.Sprintf("%d rows, the median is %d", p.Rows, median)
 		}
 	}
 	for _, u := range c.upstreams {

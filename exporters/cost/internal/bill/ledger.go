@@ -167,11 +167,11 @@ func (l *Ledger) logOthers(others []string) {
 		base := strings.ToLower(path.Base(name))
 		return strings.HasPrefix(base, "_") || slices.Contains([]string{".json", ".sql", ".txt", ".md", ".md5", ".sha256", ".html", ".pdf"}, path.Ext(base))
 	})
-	told := fmt.Sprint(len(others), example(others))
-	if len(others) > 0 && told != l.others {
+	message := fmt.Sprint(len(others), example(others))
+	if len(others) > 0 && message != l.others {
 		l.Logger.Warn("Files are not read because of the end of their names", "files", len(others), "example", others[0], "expected", strings.Join(suffixes, ", "))
 	}
-	l.others = told
+	l.others = message
 }
 
 func example(names []string) string {
@@ -248,7 +248,7 @@ var errFileChanged = errors.New("the file changed while it was read")
 func (l *Ledger) version(ctx context.Context, name string) (version, error) {
 	attrs, err := l.bucket.Attributes(ctx, name)
 	if err != nil {
-		return version{}, fmt.Errorf("look at bill %s: %w", name, err)
+		return version{}, fmt.Errorf("inspect bill %s: %w", name, err)
 	}
 	return version{attrs.Size, attrs.LastModified}, nil
 }
