@@ -1,6 +1,7 @@
 package dataquality
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -146,7 +147,7 @@ func (d *dataset) breaches(c *cycle) []breach {
 		if expected, beyond := w.volume(); beyond {
 			add(breach{incidentKey{signalVolume, ""}, w, shares{}, expected})
 		}
-		for _, column := range sortedKeys(w.profile.Nulls) {
+		for _, column := range slices.Sorted(maps.Keys(w.profile.Nulls)) {
 			if column == d.cfg.TimestampColumn {
 				continue // No window contains rows without a time.
 			}
@@ -160,7 +161,7 @@ func (d *dataset) breaches(c *cycle) []breach {
 				add(breach{incidentKey{signalNulls, column}, w, of, 0})
 			}
 		}
-		for _, column := range sortedKeys(w.profile.Values) {
+		for _, column := range slices.Sorted(maps.Keys(w.profile.Values)) {
 			limit := d.threshold(signalUnseen, column)
 			if share, beyond := w.unseen(column); beyond && (share > w.chance(limit) || limit == 0) {
 				add(breach{incidentKey{signalUnseen, column}, w, shares{bins: map[string]float64{binning.Unseen: 0}, values: w.rows()}, 0})

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
@@ -95,10 +97,10 @@ func numbersOf(outlines []tables.Outline) map[string]baseline.Moments {
 // logLeftOut logs the columns without bins, by reason.
 func (l *learner) logLeftOut(left map[string]string) {
 	byReason := make(map[string][]string)
-	for _, column := range sortedKeys(left) {
+	for _, column := range slices.Sorted(maps.Keys(left)) {
 		byReason[left[column]] = append(byReason[left[column]], column)
 	}
-	for _, reason := range sortedKeys(byReason) {
+	for _, reason := range slices.Sorted(maps.Keys(byReason)) {
 		l.logger.Info("Columns without bins: only their missing values are counted. Name those that have a distribution all the same in columns.include.",
 			"columns", listed(byReason[reason]), "reason", reason)
 	}

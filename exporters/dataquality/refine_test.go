@@ -1,6 +1,7 @@
 package dataquality
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -210,7 +211,7 @@ func TestColumnsWithoutADistribution(t *testing.T) {
 		"event_ref": turnover, "stamped": turnover, "load": turnover, "dt": turnover, "ds": turnover, "position": turnover,
 		"ref": "looks like an identifier: nearly every value is different",
 	}, d.Left)
-	require.ElementsMatch(t, []string{"weekly", "amount_cents", "shop", "hour_of_day"}, sortedKeys(d.Fields))
+	require.ElementsMatch(t, []string{"weekly", "amount_cents", "shop", "hour_of_day"}, slices.Sorted(maps.Keys(d.Fields)))
 	require.Contains(t, w.logs.String(), turnover)
 
 	t.Run("the configuration can include one all the same", func(t *testing.T) {

@@ -128,7 +128,7 @@ func (k *Keeper) searchPredecessor(ctx context.Context, m *model, t *Tracker, no
 // bounded removes the fields beyond the limit.
 func (k *Keeper) bounded(t *Tracker, d baseline.Definition) baseline.Definition {
 	kept := make(map[string]binning.Layout, len(d.Fields))
-	for _, name := range sortedKeys(d.Fields) {
+	for _, name := range slices.Sorted(maps.Keys(d.Fields)) {
 		if k.Fields(t.model).Fold(t.key()+"\x1f"+name) != limit.Other {
 			kept[name] = d.Fields[name]
 		}

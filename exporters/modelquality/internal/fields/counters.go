@@ -1,6 +1,7 @@
 package fields
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -53,7 +54,7 @@ type counters struct {
 func newCounters(d baseline.Definition) *counters {
 	c := &counters{id: d.ID, definition: d, all: make(map[string]*field), recent: recent.Off()}
 	byName := make(map[string]int)
-	for _, name := range sortedKeys(d.Fields) {
+	for _, name := range slices.Sorted(maps.Keys(d.Fields)) {
 		f := newField(d.Fields[name])
 		c.all[name] = f
 		switch name {

@@ -2,6 +2,7 @@ package fields
 
 import (
 	"log/slog"
+	"maps"
 	"math"
 	"slices"
 
@@ -169,5 +170,5 @@ func (s *sample) embeddings() []string {
 			}
 		}
 	}
-	return sortedKeys(names)
+	return slices.Sorted(maps.Keys(names))
 }
