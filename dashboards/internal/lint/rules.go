@@ -58,6 +58,8 @@ var (
 		{"sightglass-columns", columns},
 		{"sightglass-firing", firing},
 		{"sightglass-rows", rows},
+		{"sightglass-bands", bands},
+		{"sightglass-options", emptyOptions},
 	}
 	targetRules = []struct {
 		name  string
