@@ -166,6 +166,14 @@ func Col(from, title string, properties ...Property) Column {
 	return Column{From: from, title: title, properties: properties}
 }
 
+// HiddenColumn keeps a column for links and does not show it: by the option of Grafana before 12.2, and by that of later versions.
+func HiddenColumn() Properties {
+	return Properties{
+		{Id: "custom.hidden", Value: true},
+		{Id: "custom.hideFrom", Value: map[string]any{"viz": true, "legend": true, "tooltip": true}},
+	}
+}
+
 // Columns joins a table's queries on their common labels, then names, orders and formats the columns. Cluster and namespace come last and
 // are shown only if they have values. The columns in hidden are removed, as are the evaluation time and the name of the series.
 func Columns(panel *table.PanelBuilder, columns []Column, hidden ...string) *table.PanelBuilder {

@@ -206,6 +206,16 @@ func TestFaultsThatWereSeenAreRefused(t *testing.T) {
 			func(p parts) { p.table(nil, nil); delete(p.stat["options"].(object), "footer") },
 			[]string{"sightglass-rows"},
 		},
+		"a column that only old versions of Grafana hide is refused": {
+			func(p parts) { p.table(object{"run": "Run"}, object{"Run": object{"custom.hidden": true}}) },
+			[]string{"sightglass-hidden"},
+		},
+		"a column that every version hides is fine": {
+			func(p parts) {
+				p.table(object{"run": "Run"}, object{"Run": object{"custom.hidden": true, "custom.hideFrom": object{"viz": true}}})
+			},
+			nil,
+		},
 		"an option that is an empty text is refused": {
 			func(p parts) { p.stat["options"] = object{"orientation": "", "tooltip": object{"mode": ""}} },
 			[]string{"sightglass-options", "sightglass-options"},

@@ -56,6 +56,7 @@ var (
 		{"sightglass-legends", legends},
 		{"sightglass-cells", cells},
 		{"sightglass-columns", columns},
+		{"sightglass-hidden", hidden},
 		{"sightglass-firing", firing},
 		{"sightglass-rows", rows},
 		{"sightglass-bands", bands},

@@ -55,6 +55,22 @@ func columns(_ Dashboard, p Panel) []string {
 	return out
 }
 
+// hidden checks that a hidden column is hidden in every version of Grafana, which read different options.
+func hidden(_ Dashboard, p Panel) []string {
+	if p.Type != "table" {
+		return nil
+	}
+	var out []string
+	for _, override := range p.FieldConfig.Overrides {
+		old := slices.ContainsFunc(override.Properties, func(q Property) bool { return q.ID == "custom.hidden" })
+		later := slices.ContainsFunc(override.Properties, func(q Property) bool { return q.ID == "custom.hideFrom" })
+		if old != later {
+			out = append(out, fmt.Sprintf("the column %v is hidden before Grafana 12.2 or after it, but not both", override.Matcher.Options))
+		}
+	}
+	return out
+}
+
 // alertWidth is the width of the longest alert names.
 const alertWidth = 260
 
