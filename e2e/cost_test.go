@@ -17,9 +17,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/alertmanager"
-	"github.com/sightglass-ml/sightglass/internal/slack"
-	"github.com/sightglass-ml/sightglass/internal/stack"
+	"github.com/sightglass-ml/sightglass/demo/slack"
+	"github.com/sightglass-ml/sightglass/demo/stack"
 	"github.com/sightglass-ml/sightglass/rules"
+	"github.com/sightglass-ml/sightglass/rules/ruleset"
 )
 
 const costConfig = `
@@ -76,7 +77,7 @@ func monthly(now time.Time, perDay map[string]float64) string {
 }
 
 // withThreshold sets a default, as the mixin's configuration does.
-func withThreshold(t *testing.T, bundle rules.Bundle, signal, value string) {
+func withThreshold(t *testing.T, bundle ruleset.Set, signal, value string) {
 	t.Helper()
 	for _, group := range bundle.Groups() {
 		for i := range group.Rules {
@@ -123,13 +124,13 @@ func TestCostEndToEnd(t *testing.T) {
 
 	sink, slackURL, err := s.StartSlack(ctx, 1000)
 	require.NoError(t, err)
-	am, err := s.StartAlertmanager(ctx, stack.AlertmanagerConfig{Files: alertmanager.Files, SlackURL: slackURL, SpeedUp: pace.Speedup})
+	am, err := s.StartAlertmanager(ctx, stack.AlertmanagerConfig{Files: alertmanager.Files, SlackURL: slackURL, SpeedUp: float64(pace)})
 	require.NoError(t, err)
 	exporter, err := s.StartExporter(ctx, stack.ExporterConfig{
 		Name: "cost-exporter", Path: buildCommand(t, "cost-exporter"), Args: []string{"--config.file=" + config},
 	})
 	require.NoError(t, err)
-	bundle, err := rules.Load(pace)
+	bundle, err := pace.Rules()
 	require.NoError(t, err)
 	// The test runs on any day of a month.
 	withThreshold(t, bundle, "budget_progress_ratio", "0")

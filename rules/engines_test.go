@@ -1,4 +1,4 @@
-package rules
+package rules_test
 
 import (
 	"os"
@@ -20,7 +20,7 @@ import (
 
 func TestTheOldestPrometheusLoadsEveryRule(t *testing.T) {
 	args := []string{"check", "rules"}
-	for _, f := range load(t, Options{}).Files {
+	for _, f := range load(t).Files {
 		args = append(args, filepath.FromSlash(f.Name))
 	}
 	out, err := exec.CommandContext(t.Context(), testtools.Path(t, "oldest/promtool"), args...).CombinedOutput()

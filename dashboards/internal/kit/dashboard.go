@@ -133,7 +133,7 @@ func layOut(rows []Row, neededBy func(string) string) ([]dashboard.PanelOrRowPan
 			continue
 		}
 		for i := range panels {
-			sayNeeds(&panels[i], neededBy)
+			describeNeeds(&panels[i], neededBy)
 		}
 		header := dashboard.NewRowPanel()
 		header.Id, header.Title, header.Collapsed = row.ID, &row.Title, row.Collapsed
@@ -208,9 +208,9 @@ func colorQueries(panel *dashboard.Panel) {
 	}
 }
 
-// sayNeeds sets the "no data" text of a chart to what its first query needs. Tables are excluded, because Grafana writes the text into
+// describeNeeds sets the "no data" text of a chart to what its first query needs. Tables are excluded, because Grafana writes the text into
 // every empty cell, and stats, because they have no space for it.
-func sayNeeds(panel *dashboard.Panel, neededBy func(string) string) {
+func describeNeeds(panel *dashboard.Panel, neededBy func(string) string) {
 	if neededBy == nil || panel.Type == "table" || panel.Type == "stat" || panel.FieldConfig == nil || len(panel.Targets) == 0 {
 		return
 	}
