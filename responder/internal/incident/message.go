@@ -85,7 +85,7 @@ var slackLinkMarks = strings.NewReplacer("<", "%3C", ">", "%3E", "|", "%7C", `"`
 func slackLink(l Link) string { return "<" + slackLinkMarks.Replace(plain(l.URL)) + "|" + l.Text + ">" }
 
 // message returns the message for the incident's present state.
-func (v *View) message(places Places) slackMessage {
+func (v *View) message(places Links) slackMessage {
 	word, color := "INFO", "#439fe0"
 	switch v.Severity {
 	case "critical":

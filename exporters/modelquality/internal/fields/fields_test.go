@@ -5,10 +5,12 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -178,7 +180,7 @@ func TestReplicasAddUp(t *testing.T) {
 			feed(1200, len(spans))
 
 			want := counts(one)
-			require.Equal(t, []string{"input/amount", "input/country", "input/gift", "input/items", "output/confidence", "output/prediction"}, sortedKeys(want))
+			require.Equal(t, []string{"input/amount", "input/country", "input/gift", "input/items", "output/confidence", "output/prediction"}, slices.Sorted(maps.Keys(want)))
 			require.Equal(t, want, sum(three...))
 			for _, bins := range want {
 				var total int64
