@@ -70,7 +70,7 @@ func (d Dashboard) JSON() ([]byte, error) {
 	if err := decoder.Decode(&model); err != nil {
 		return nil, fmt.Errorf("dashboard %s: %w", d.UID, err)
 	}
-	dropLinkPlacement(model)
+	suitEveryGrafana(model)
 	model["annotations"] = map[string]any{"list": annotationModels(d.Annotations)}
 
 	var out bytes.Buffer
@@ -230,24 +230,6 @@ func uniqueRefIDs(panel dashboard.Panel) error {
 		seen[*query.RefId] = true
 	}
 	return nil
-}
-
-// dropLinkPlacement removes the placement that the SDK gives to every link, including data links. It moves links into a menu that only some
-// versions of Grafana have.
-func dropLinkPlacement(node any) {
-	switch node := node.(type) {
-	case map[string]any:
-		if node["placement"] == string(dashboard.DashboardLinkPlacementInControlsMenu) {
-			delete(node, "placement")
-		}
-		for _, child := range node {
-			dropLinkPlacement(child)
-		}
-	case []any:
-		for _, child := range node {
-			dropLinkPlacement(child)
-		}
-	}
 }
 
 func annotationModels(annotations []Annotation) []any {
