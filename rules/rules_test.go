@@ -190,6 +190,21 @@ func TestTemplatesAskAtMostTwice(t *testing.T) {
 	})
 }
 
+// A series by bin is as many series as there are bins: a message selects those that are recorded for it, or names the bin.
+func TestMessagesComputeNothingOverBins(t *testing.T) {
+	binned := regexp.MustCompile(`ml_dataset_(recent_)?column_values|ml_dataset_column_baseline_ratio|ml_model_field_(values_total|baseline_ratio)|:ml_(recent_)?values:|:ml_baseline:|_bin\b`)
+	require.Regexp(t, binned, `max by (bin) (model_field:ml_values:ratio1h and on (bin) model_field:ml_baseline:broken_bin)`)
+	eachAlert(t, func(t *testing.T, alert rulefmt.Rule) {
+		for name, text := range alert.Annotations {
+			for _, action := range regexp.MustCompile(`(?s)\{\{.*?\}\}`).FindAllString(text, -1) {
+				if !regexp.MustCompile(`\bbin=`).MatchString(action) {
+					require.NotRegexp(t, binned, action, name)
+				}
+			}
+		}
+	})
+}
+
 // Labels that a join brings for a message leave the alert: with them it would be another one as soon as they change.
 func TestLabelsOfMessagesLeaveTheAlert(t *testing.T) {
 	eachAlert(t, func(t *testing.T, alert rulefmt.Rule) {

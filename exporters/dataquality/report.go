@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"maps"
 	"math"
 	"regexp"
 	"slices"
@@ -124,8 +125,8 @@ type ReportBin struct {
 // Report profiles a dataset once and compares it with the stored baselines. It stores nothing.
 func (b *Baselines) Report(ctx context.Context, cfg DatasetConfig) (Report, error) {
 	columns := limit.New("columns", 2*cfg.Columns.Max, limit.NewDropped())
-	d := b.rooms.dataset(cfg, columns, b.now)
-	if err := b.rooms.resolve(d); err != nil {
+	d := b.connections.dataset(cfg, columns, b.now)
+	if err := b.connections.resolve(d); err != nil {
 		return Report{}, err
 	}
 	stored, err := b.Status(ctx, cfg)
@@ -189,7 +190,7 @@ func (b *Baselines) Report(ctx context.Context, cfg DatasetConfig) (Report, erro
 	c.definition, c.good = stored.Definition, stored.good
 	r.Causes = d.reportCauses(ctx, c)
 	for _, way := range c.segments {
-		for _, part := range sortedKeys(way.parts) {
+		for _, part := range slices.Sorted(maps.Keys(way.parts)) {
 			s, err := b.segment(ctx, c, way.parts[part], way.counts[part], layouts)
 			if err != nil {
 				return Report{}, fmt.Errorf("segment %q: %w", way.parts[part].Name, err)
@@ -241,7 +242,7 @@ func (s BaselineStatus) baselines() []compareWith {
 
 // segment reports one segment from the counts of its dataset's cycle.
 func (b *Baselines) segment(ctx context.Context, of *cycle, cfg DatasetConfig, counts partCounts, layouts map[string]binning.Layout) (ReportSegment, error) {
-	d := b.rooms.dataset(cfg, limit.New("columns", 2*cfg.Columns.Max, limit.NewDropped()), b.now)
+	d := b.connections.dataset(cfg, limit.New("columns", 2*cfg.Columns.Max, limit.NewDropped()), b.now)
 	d.overrides = cfg.Thresholds.overrides(of.schema)
 	stored, err := b.Status(ctx, cfg)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -307,7 +308,7 @@ func (d *dataset) profileSegments(ctx context.Context, c *cycle) ([]segmentProfi
 	children := make(map[string]*dataset)
 	begun := 0
 	for _, s := range c.segments {
-		for _, part := range sortedKeys(s.parts) {
+		for _, part := range slices.Sorted(maps.Keys(s.parts)) {
 			if part >= len(s.counts) {
 				continue // not counted
 			}
@@ -315,11 +316,11 @@ func (d *dataset) profileSegments(ctx context.Context, c *cycle) ([]segmentProfi
 			child := d.children[cfg.Name]
 			var err error
 			if child == nil {
-				child = d.rooms.dataset(cfg, d.columns, d.now)
+				child = d.connections.dataset(cfg, d.columns, d.now)
 			}
 			children[cfg.Name] = child
 			sc := &cycle{now: c.now}
-			if err = d.rooms.resolve(child); err == nil {
+			if err = d.connections.resolve(child); err == nil {
 				lookBack := child.past.hours != nil || begun < pastsPerCycle
 				if child.past.hours == nil {
 					begun++

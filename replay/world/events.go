@@ -11,6 +11,7 @@ import (
 
 	_ "github.com/duckdb/duckdb-go/v2" // The driver registers itself.
 
+	"github.com/sightglass-ml/sightglass/internal/sqltext"
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
@@ -59,7 +60,7 @@ func openFile(ctx context.Context, d *scenario.Data) (_ *events, err error) {
 	if csv {
 		reader = "read_csv"
 	}
-	f.from = reader + "(" + text(string(d.File)) + ")"
+	f.from = reader + "(" + sqltext.Literal(string(d.File)) + ")"
 	if err := f.describe(ctx); err != nil {
 		return nil, err
 	}
@@ -68,7 +69,7 @@ func openFile(ctx context.Context, d *scenario.Data) (_ *events, err error) {
 	}
 	if csv && (d.TimeFormat != "" || isTime(f.types[d.Time])) {
 		// A guess may take the day for the month, so texts are read as the scenario says, or as ISO 8601.
-		f.from = reader + "(" + text(string(d.File)) + ", types = {" + text(d.Time) + ": 'VARCHAR'})"
+		f.from = reader + "(" + sqltext.Literal(string(d.File)) + ", types = {" + sqltext.Literal(d.Time) + ": 'VARCHAR'})"
 		f.types[d.Time] = "VARCHAR"
 	}
 	return f, nil
@@ -107,10 +108,6 @@ func readError(d *scenario.Data, err error) error {
 	return d.At("file").Errorf("%s cannot be read: %s; want a Parquet file, or CSV in a file that ends in .csv or .csv.gz", d.File, strings.Join(lines, "; "))
 }
 
-func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
-
-func text(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
-
 func isTime(sqlType string) bool {
 	return slices.Contains([]string{"TIMESTAMP", "DATE", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"}, sqlType)
 }
@@ -118,12 +115,12 @@ func isTime(sqlType string) bool {
 // timeExpr is the time of an event in microseconds since 1970. Every value must be a time.
 func (f *events) timeExpr(ctx context.Context) (string, error) {
 	d, sqlType := f.data, f.types[f.data.Time]
-	name := quote(d.Time)
+	name := sqltext.Identifier(d.Time)
 	var expr string
 	want := "want a date and a time such as 2026-01-31 12:00:00, seconds or milliseconds since 1970, or data.time_format in the scenario, such as '%d/%m/%Y %H:%M'"
 	switch base, _, _ := strings.Cut(sqlType, "("); {
 	case d.TimeFormat != "" && base == "VARCHAR":
-		expr = "epoch_us(CAST(try_strptime(" + name + ", " + text(d.TimeFormat) + ") AS TIMESTAMP))"
+		expr = "epoch_us(CAST(try_strptime(" + name + ", " + sqltext.Literal(d.TimeFormat) + ") AS TIMESTAMP))"
 		want = fmt.Sprintf("want the form of data.time_format, %q", d.TimeFormat)
 	case d.TimeFormat != "":
 		return "", d.At("time_format").Errorf("column %q is %s, which has no form; want no data.time_format", d.Time, sqlType)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sightglass-ml/sightglass/internal/config"
+	"github.com/sightglass-ml/sightglass/internal/sqltext"
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
@@ -63,7 +64,7 @@ func readFile(ctx context.Context, d *scenario.Data, columns []asked, start, end
 		exprs = append(exprs, expr)
 		r.cols, r.dicts = append(r.cols, col), append(r.dicts, dictionary)
 	}
-	query := "SELECT " + strings.Join(exprs, ", ") + " FROM " + f.from + " WHERE " + quote(d.Time) + " IS NOT NULL ORDER BY 1"
+	query := "SELECT " + strings.Join(exprs, ", ") + " FROM " + f.from + " WHERE " + sqltext.Identifier(d.Time) + " IS NOT NULL ORDER BY 1"
 	if err := r.read(ctx, f.db, d, query, start, end); err != nil {
 		return nil, err
 	}
@@ -78,7 +79,7 @@ type asked struct {
 
 // columnOf returns the column of a DuckDB type, its dictionary if it has one, and the expression that reads it.
 func columnOf(name, sqlType string) (column, *dict, string) {
-	c, expr := column{name: name, sqlType: sqlType}, quote(name)
+	c, expr := column{name: name, sqlType: sqlType}, sqltext.Identifier(name)
 	base, _, _ := strings.Cut(sqlType, "(")
 	switch base {
 	case "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER":

@@ -26,8 +26,8 @@ type Reader struct {
 	body []otlp.Attribute
 }
 
-// maxPlaces limits the cached keys of a span: a long chat has thousands of attributes without a meaning.
-const maxPlaces = 1024
+// maxPositions limits the cached keys of a span: a long chat has thousands of attributes without a meaning.
+const maxPositions = 1024
 
 // keyed is a key with its meaning.
 type keyed struct {
@@ -39,12 +39,12 @@ type keyed struct {
 }
 
 // meaning returns the meaning of the key at a position in a span.
-func (r *Reader) meaning(place int, key string) *keyed {
-	if place < len(r.last) && r.last[place].key == key {
-		return &r.last[place]
+func (r *Reader) meaning(position int, key string) *keyed {
+	if position < len(r.last) && r.last[position].key == key {
+		return &r.last[position]
 	}
 	c := r.Convention
-	k := keyed{key: key, slot: c.slots.Find(key)}
+	k := keyed{key: key, slot: c.slots[key]}
 	switch {
 	case k.slot != nil:
 	case strings.HasPrefix(key, c.feature):
@@ -53,15 +53,15 @@ func (r *Reader) meaning(place int, key string) *keyed {
 		k.prefix, k.time = len(c.time), true
 	}
 	switch {
-	case place >= maxPlaces:
+	case position >= maxPositions:
 		r.far = k
 		return &r.far
-	case place == len(r.last): // Positions are added in order.
+	case position == len(r.last): // Positions are added in order.
 		r.last = append(r.last, k)
 	default:
-		r.last[place] = k
+		r.last[position] = k
 	}
-	return &r.last[place]
+	return &r.last[position]
 }
 
 var _ otlp.Visitor = (*Reader)(nil)
@@ -146,10 +146,10 @@ const (
 func (r *Reader) Resource(attributes []otlp.Attribute) {
 	r.resource.set, r.last, r.origin = 0, r.last[:0], nil
 	for i := range attributes {
-		if s := r.Convention.slots.Find(attributes[i].Key); s != nil && about&(1<<s.role) != 0 {
-			said := *s
-			said.rank = math.MaxUint8
-			r.resource.put(&said, attributes[i].Value)
+		if s := r.Convention.slots[attributes[i].Key]; s != nil && about&(1<<s.role) != 0 {
+			text := *s
+			text.rank = math.MaxUint8
+			r.resource.put(&text, attributes[i].Value)
 		}
 	}
 }
@@ -177,7 +177,7 @@ func (r *Reader) Span(s *otlp.Span) {
 			in.put(k.slot, a.Value)
 		case k.prefix == 0:
 		case !k.time:
-			// Written in place: a copy of the assembled struct would stall the processor.
+			// Written in position: a copy of the assembled struct would stall the processor.
 			if len(all)-len(b.features) >= c.maxAttributes {
 				b.refuse("a span has more features than otlp.max_attributes")
 				return
@@ -201,24 +201,21 @@ func (r *Reader) Span(s *otlp.Span) {
 	features := all[len(b.features):len(all):len(all)]
 	b.features = all
 
-	phase := Whole
-	if p := c.phases.Find(s.Name); p != nil {
-		phase = *p
-	}
+	phase := c.phases[s.Name]
 	if s.Dropped > 0 {
 		b.DroppedAttributes++
 	}
 	index := -1
 	asks, why := r.asks(in, len(features) > 0)
-	if phase != Whole || asks {
+	if phase != InferencePhase || asks {
 		if s.End < s.Start || s.Start == 0 || s.End > math.MaxInt64 {
 			b.refuse("a span ends before it starts, or has no times")
 			return
 		}
 		index = len(b.Observations)
 		o := b.add()
-		if phase != Whole {
-			b.Parts++
+		if phase != InferencePhase {
+			b.NestedSpans++
 		}
 		o.Phase, o.Features, o.FeatureTimes = phase, features, b.times[firstTime:len(b.times):len(b.times)]
 		r.observe(o, in, s)
@@ -227,10 +224,10 @@ func (r *Reader) Span(s *otlp.Span) {
 	if len(s.Events) > 0 {
 		r.events(s, in, index)
 	}
-	if c.texts != nil && index >= 0 && phase == Whole {
+	if c.texts != nil && index >= 0 && phase == InferencePhase {
 		r.measure(&b.Observations[index], in)
 	}
-	if index < 0 && in.set&(saysKind|1<<roleTool) != 0 {
+	if index < 0 && in.set&(kindRoles|1<<roleTool) != 0 {
 		r.step(in, s)
 	}
 	if index < 0 && s.ID != (otlp.SpanID{}) {
@@ -280,17 +277,17 @@ func (r *Reader) asks(in *reading, features bool) (bool, Reason) {
 // kinds are the roles that give the kind of operation of a span.
 var kinds = [...]role{roleOperation, roleSpanKind, roleSpanType, roleWorkflow, roleObservation}
 
-const saysKind = 1<<roleOperation | 1<<roleSpanKind | 1<<roleSpanType | 1<<roleWorkflow | 1<<roleObservation
+const kindRoles = 1<<roleOperation | 1<<roleSpanKind | 1<<roleSpanType | 1<<roleWorkflow | 1<<roleObservation
 
 // tokens are the roles by direction.
 var tokens = [Directions]role{roleInputTokens, roleOutputTokens, roleCached, roleCacheWrite, roleReasoning}
 
-const saysTokens = 1<<roleInputTokens | 1<<roleOutputTokens | 1<<roleCached | 1<<roleCacheWrite | 1<<roleReasoning
+const tokenRoles = 1<<roleInputTokens | 1<<roleOutputTokens | 1<<roleCached | 1<<roleCacheWrite | 1<<roleReasoning
 
-const saysInfo = 1<<roleProvider | 1<<rolePrompt | 1<<rolePromptVersion
+const infoRoles = 1<<roleProvider | 1<<rolePrompt | 1<<rolePromptVersion
 
 // hostedRoles are roles that only spans of hosted models have, even in a service that also serves its own model.
-const hostedRoles = saysKind | 1<<roleResponseModel
+const hostedRoles = kindRoles | 1<<roleResponseModel
 
 // Unknown is the model of an inference whose span names none.
 const Unknown = "unknown"
@@ -349,12 +346,12 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 	if s.State != "" {
 		o.Weight = weight(s.State)
 	}
-	if o.Phase == Whole {
+	if o.Phase == InferencePhase {
 		r.model(o, in)
 	} else {
 		o.Model, o.Version, o.Run = in.text(roleModel), in.name(roleVersion), in.text(roleRun)
 	}
-	if in.set&saysKind != 0 { // without a kind it is most likely a self-hosted model
+	if in.set&kindRoles != 0 { // without a kind it is most likely a self-hosted model
 		for _, x := range kinds {
 			o.Embeds = o.Embeds || in.has(x) && isA(in.text(x), []string{"embeddings", "embedding", "rerank", "reranker"})
 		}
@@ -372,12 +369,12 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 		o.Confidence = nan
 	}
 	o.Tokens = [Directions]float64{nan, nan, nan, nan, nan}
-	if in.set&saysTokens != 0 {
+	if in.set&tokenRoles != 0 {
 		for d, x := range tokens {
 			o.Tokens[d] = in.atLeastZero(x)
 		}
 	}
-	if o.Hosted && in.set&saysInfo != 0 {
+	if o.Hosted && in.set&infoRoles != 0 {
 		a := r.Batch.askedOf(o)
 		a.Provider, a.Prompt, a.PromptVersion = lower(in.text(roleProvider)), in.text(rolePrompt), in.name(rolePromptVersion)
 	}
@@ -426,12 +423,12 @@ func tokenUsage(text string) (input, output float64) {
 
 // outcome returns the outcome that the service reports. Without one it derives the outcome from the span's status.
 func (r *Reader) outcome(in *reading, s *otlp.Span, errorType string) Outcome {
-	said := in.text(roleOutcome)
-	if strings.EqualFold(said, "canceled") {
+	text := in.text(roleOutcome)
+	if strings.EqualFold(text, "canceled") {
 		return Cancelled
 	}
-	for o := OK; o < Outcomes && said != ""; o++ {
-		if strings.EqualFold(said, o.String()) {
+	for o := OK; o < Outcomes && text != ""; o++ {
+		if strings.EqualFold(text, o.String()) {
 			return o
 		}
 	}
@@ -528,7 +525,7 @@ func (r *Reader) events(s *otlp.Span, in *reading, index int) {
 
 func (r *reading) read(c *Convention, attributes []otlp.Attribute) {
 	for i := range attributes {
-		if s := c.slots.Find(attributes[i].Key); s != nil {
+		if s := c.slots[attributes[i].Key]; s != nil {
 			r.put(s, attributes[i].Value)
 		}
 	}
@@ -539,9 +536,9 @@ func (r *Reader) evaluation(in *reading, s *otlp.Span, index int) bool {
 	return in.judges() && r.judge(in, in, s, s.End, index)
 }
 
-// judge adds an evaluation. said has its values; span has the values of the span that carries it.
-func (r *Reader) judge(said, span *reading, s *otlp.Span, at uint64, index int) bool {
-	e, ok := r.evaluationOf(said)
+// judge adds an evaluation. values has its name, score and label; span has the values of the span that carries it.
+func (r *Reader) judge(values, span *reading, s *otlp.Span, at uint64, index int) bool {
+	e, ok := r.evaluationOf(values)
 	if !ok {
 		return false
 	}

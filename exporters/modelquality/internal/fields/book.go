@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
@@ -83,14 +84,14 @@ func (b *book) read(ctx context.Context, view *baseline.View, days int, settings
 // learned is the production baseline of some fields, with its season if there is one.
 type learned struct {
 	season *season.Season
-	whole  baseline.Counts
+	counts baseline.Counts
 	// frozen says that it is a measure, and no longer learning.
 	frozen bool
 	names  []string // of the fields, sorted
 }
 
 func newLearned(s *season.Season, whole baseline.Counts, frozen bool) learned {
-	return learned{s, whole, frozen, sortedKeys(whole.Fields)}
+	return learned{s, whole, frozen, slices.Sorted(maps.Keys(whole.Fields))}
 }
 
 // learned returns the production baseline of the fields that only accepts.

@@ -36,7 +36,7 @@ func (l *learned) mix(t *Tracker, c *counters, name string, window time.Duration
 			m.Swing, m.Swings = l.season.Swing(field, now.Add(-window), now)
 		}
 		if !seasonal {
-			m.Bins, m.Shares, m.Values = shares(l.whole.Fields[field])
+			m.Bins, m.Shares, m.Values = shares(l.counts.Fields[field])
 		}
 		m.Bins = revealed(c.all[field].hidden, m.Bins)
 		all = append(all, m)
@@ -50,7 +50,7 @@ func shares(counts map[string]int64) (bins []string, shares []float64, values fl
 	for _, n := range counts {
 		total += n
 	}
-	bins = sortedKeys(counts)
+	bins = slices.Sorted(maps.Keys(counts))
 	for _, bin := range bins {
 		shares = append(shares, float64(counts[bin])/float64(max(total, 1)))
 	}

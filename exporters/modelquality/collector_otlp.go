@@ -2,14 +2,9 @@ package modelquality
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -22,23 +17,14 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/content"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/join"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/keep"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
-	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/outbox"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/receiver"
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/limit"
-	"github.com/sightglass-ml/sightglass/internal/review"
 )
-
-// Reviews accepts the responses for human review.
-type Reviews interface {
-	// Add returns once all items are stored safely. The same item may be added again.
-	Add(items ...review.Item) error
-	// Drop counts items that could not be added.
-	Drop(err error, items ...review.Item)
-}
 
 // settings are the part of the configuration that a reload can change.
 type settings struct {
@@ -74,7 +60,7 @@ type pipeline struct {
 	items    [2][3]atomic.Int64 // by signal and result
 	report   report
 	seed     maphash.Seed
-	answered map[string]string // the version that answered last, by hosted model; guarded by join
+	answered keep.Map[keep.Name, keep.Text] // the version that answered last, by hosted model; guarded by join
 	descs    descs
 }
 
@@ -91,6 +77,12 @@ type waiting struct {
 	exemplar   metering.Exemplar
 }
 
+// Keep implements keep.Keeper.
+func (x waiting) Keep() waiting {
+	x.evaluation, x.exemplar.Run = strings.Clone(x.evaluation), strings.Clone(x.exemplar.Run)
+	return x
+}
+
 // worker has the memory that one request needs.
 type worker struct {
 	// client sent the request.
@@ -101,29 +93,10 @@ type worker struct {
 	// series, traces, part and skip are by observation, judged by evaluation.
 	series []*metering.Series
 	traces []*join.Trace[*metering.Series]
-	part   []bool
+	nested []bool
 	skip   []uint16
 	judged []judged
-	// groups are the inferences of the request by version. They are counted group by group: each group needs one lock, and its counters
-	// stay in the processor's cache. next is by observation.
-	groups []group
-	next   []int
-	// served caches the most recent groups of the request.
-	served [16]served
-}
-
-// end marks the end of a group.
-const end = -1
-
-// group is a linked list of the observations of one version, by index.
-type group struct {
-	series      *metering.Series
-	first, last int
-}
-
-type served struct {
-	model, version string
-	group          int // index plus one
+	groups groups
 }
 
 // zeros returns n zero values. It reuses the memory of the slice if possible.
@@ -133,31 +106,6 @@ func zeros[T any](of []T, n int) []T {
 	return of
 }
 
-// add adds an observation to the group of its version, and returns the series of the group.
-func (w *worker) add(i int, model, version string, meter *metering.Meter) *metering.Series {
-	at := 0
-	if n, m := len(model), len(version); n > 0 && m > 0 {
-		at = int(model[n-1]+4*version[m-1]) % len(w.served)
-	}
-	w.next[i] = end
-	s := &w.served[at]
-	if s.group != 0 && s.model == model && s.version == version {
-		g := &w.groups[s.group-1]
-		w.next[g.last], g.last = i, i
-		return g.series
-	}
-	w.groups = append(w.groups, group{meter.Series(model, version), i, i})
-	*s = served{model, version, len(w.groups)}
-	return w.groups[len(w.groups)-1].series
-}
-
-// judged is an evaluation with its series.
-type judged struct {
-	series *metering.Series // nil if not known yet
-	id     join.ID
-	result metering.Result
-}
-
 func newPipeline(cfg *Config, limiter func(name string, most int) *limit.Limiter, meter *metering.Meter, reviews Reviews, logger *slog.Logger, now func() time.Time) (*pipeline, error) {
 	s, err := newSettings(cfg, limiter)
 	if err != nil {
@@ -165,7 +113,7 @@ func newPipeline(cfg *Config, limiter func(name string, most int) *limit.Limiter
 	}
 	p := &pipeline{
 		meter: meter, reviews: reviews, now: now, logger: logger, descs: newDescs(new(catalogue.Catalogue)),
-		answered: make(map[string]string), seed: maphash.MakeSeed(), pulls: cfg.MLflow != nil && len(cfg.MLflow.Assessments.Experiments) > 0,
+		seed: maphash.MakeSeed(), pulls: cfg.MLflow != nil && len(cfg.MLflow.Assessments.Experiments) > 0,
 		join: join.New[*metering.Series, waiting](cfg.Join.Inferences, cfg.Join.Waiting),
 	}
 	p.apply(cfg, s)
@@ -233,16 +181,17 @@ func (p *pipeline) take(client string, signal receiver.Signal, read func(*worker
 
 func (w *worker) reset() {
 	w.batch.Reset()
-	w.served = [len(w.served)]served{}
-	w.judged, w.groups = w.judged[:0], w.groups[:0]
+	w.groups.reset(0)
+	w.judged = w.judged[:0]
 }
 
 // resolve connects observations and evaluations. It can be repeated without harm.
 func (p *pipeline) resolve(w *worker, s *settings) {
 	b := &w.batch
 	w.skip = zeros(w.skip, len(b.Observations))
-	w.series, w.part, w.next = zeros(w.series, len(b.Observations)), zeros(w.part, len(b.Observations)), zeros(w.next, len(b.Observations))
+	w.series, w.nested = zeros(w.series, len(b.Observations)), zeros(w.nested, len(b.Observations))
 	w.traces = zeros(w.traces, len(b.Observations))
+	w.groups.reset(len(b.Observations))
 	inherit(b)
 	if s.clients != nil {
 		for i := range b.Observations {
@@ -262,11 +211,11 @@ func (p *pipeline) resolve(w *worker, s *settings) {
 	}
 	for i := range b.Observations {
 		o := &b.Observations[i]
-		if o.Phase != convention.Whole {
+		if o.Phase != convention.InferencePhase {
 			continue
 		}
 		p.release(o)
-		w.series[i] = w.add(i, o.Model, o.Version, p.meter)
+		w.series[i] = w.groups.add(i, o.Model, o.Version, p.meter)
 		w.traces[i] = p.join.Add(join.Inference[*metering.Series]{
 			ID: join.ID{Trace: o.Trace, Span: o.Span}, Parent: o.Parent, Series: w.series[i], Has: o.Has(), Embeds: o.Embeds,
 		}, o.ResponseID)
@@ -282,162 +231,14 @@ func (p *pipeline) resolve(w *worker, s *settings) {
 		if e.Of >= 0 && w.series[e.Of] != nil {
 			j.series = w.series[e.Of]
 		} else {
-			p.find(w, s, e, &j)
+			p.findSeries(w, s, e, &j)
 		}
 		w.judged = append(w.judged, j)
 	}
 }
 
-// find searches for the inference that an evaluation judges. A client's evaluation of a model that it may not name counts for "other". The
-// caller holds the join's lock.
-func (p *pipeline) find(w *worker, s *settings, e *convention.Evaluation, j *judged) {
-	p.seek(e, j)
-	if j.series != nil && !s.clients.May(w.client, j.series.Model) {
-		j.series = p.meter.Series(limit.Other, "")
-	}
-}
-
-func (p *pipeline) seek(e *convention.Evaluation, j *judged) {
-	for _, span := range [2]otlp.SpanID{e.Span, e.Parent} {
-		if i, _ := p.join.Above(e.Trace, span); i != nil {
-			j.series, j.id = i.Series, i.ID
-			return
-		}
-	}
-	if e.Model != "" {
-		j.series = p.meter.Series(e.Model, e.Version)
-	} else if i, ok := p.join.FindResponse(e.ResponseID); ok {
-		j.series, j.id = i.Series, i.ID
-	} else if e.Inside || p.join.Linked(j.id) {
-		// The span is not an inference, such as the root span of a chain.
-		j.series, _ = p.join.FindTrace(e.Trace)
-	}
-	if j.series == nil && e.Otherwise != "" {
-		j.series = p.meter.Series(e.Otherwise, "")
-	}
-}
-
-// tolerance lets a score that was stored as a 32-bit number, such as 0.9, reach its gate.
-const tolerance = 1e-6
-
-// judge compares an evaluation with its gate. bad means that the score has another scale than the gate. A label that fails overrides any
-// score.
-func (s *settings) judge(e *convention.Evaluation) (r metering.Result, bad bool) {
-	g, gated := s.gates[e.Name]
-	if gated && g.Scale != nil && !math.IsNaN(e.Score) {
-		e.Score = (e.Score - g.Scale.Min) / (g.Scale.Max - g.Scale.Min)
-	}
-	bad = gated && e.Score > 1+tolerance && g.Gate <= 1
-	if bad {
-		e.Score = math.NaN()
-	}
-	scored := !math.IsNaN(e.Score)
-	verdict := g.verdict(e.Label)
-	switch {
-	case !scored && !bad && e.Label == "" && e.Error != "":
-		return metering.Broken, bad
-	case !gated:
-		return metering.Ungated, bad
-	case verdict == failing:
-		return metering.BelowGate, bad
-	case scored && g.HigherIsBetter && e.Score < g.Gate-tolerance, scored && !g.HigherIsBetter && e.Score > g.Gate+tolerance:
-		return metering.BelowGate, bad
-	case scored:
-		return metering.Pass, bad
-	case bad:
-		return metering.Broken, bad
-	case verdict == passing:
-		return metering.Pass, bad
-	case e.Label != "":
-		return metering.Ungated, bad // the meaning of the label is unknown
-	}
-	return metering.Broken, bad
-}
-
 // unknown is the model of an evaluation whose inference is unknown.
 const unknown = convention.Unknown
-
-// review sends evaluations below their gate to the outbox. If it cannot store them, they are dropped and counted. A retry by the client is
-// not requested: it would fill the client's queue, and lost spans are worse than lost reviews.
-func (p *pipeline) review(w *worker, s *settings) {
-	if p.reviews == nil {
-		return
-	}
-	var items []review.Item
-	for i := range w.batch.Evaluations {
-		e, j := &w.batch.Evaluations[i], w.judged[i]
-		if j.result != metering.BelowGate || !s.gates[e.Name].Review {
-			continue
-		}
-		item := p.item(e, j, s.gates[e.Name])
-		if s.excerpts != nil {
-			item.Excerpt = w.excerpt(e, j, s.excerpts)
-		}
-		if !sampled(item.ID, s.gates[e.Name].ReviewRatio) {
-			continue
-		}
-		if err := item.Validate(); err != nil {
-			p.logger.Debug("A response cannot be reviewed", "evaluation", item.Evaluation, "err", err)
-			continue
-		}
-		items = append(items, item)
-	}
-	err := p.reviews.Add(items...)
-	if len(items) == 1 && err != nil {
-		p.reviews.Drop(err, items...)
-		return
-	}
-	if errors.Is(err, outbox.ErrFull) { // Single items may still fit.
-		for _, item := range items {
-			if err := p.reviews.Add(item); err != nil {
-				p.reviews.Drop(err, item)
-			}
-		}
-	} else if err != nil {
-		p.reviews.Drop(err, items...)
-	}
-}
-
-// sampled selects a share of the items by their IDs, so that a repeated evaluation, also at another replica, has the same result.
-func sampled(id string, ratio float64) bool {
-	if ratio >= 1 {
-		return true
-	}
-	sum := sha256.Sum256([]byte(id))
-	return float64(binary.BigEndian.Uint64(sum[:8])>>11)/(1<<53) < ratio
-}
-
-// maxWords limits an evaluator's texts in a review item, in bytes.
-const maxWords = 2048
-
-func (p *pipeline) item(e *convention.Evaluation, j judged, g GateConfig) review.Item {
-	words := func(s string) string { return strings.Clone(strings.ToValidUTF8(s[:min(len(s), maxWords)], "\uFFFD")) }
-	item := review.Item{
-		Time: time.Unix(0, e.Time).UTC(), Model: unknown, MLflowRunID: words(e.Run),
-		ResponseID: words(e.ResponseID), Evaluation: words(e.Name), Score: e.Score, Gate: g.Gate, Label: words(e.Label), Explanation: words(e.Explanation),
-	}
-	if e.Time == 0 {
-		item.Time = p.now().UTC()
-	}
-	if math.IsNaN(e.Score) {
-		// A failing verdict without a score counts as the worst score.
-		item.Score = 0
-		if !g.HigherIsBetter {
-			item.Score = 1
-		}
-	}
-	if j.series != nil {
-		item.Model, item.Version, item.MLflowRunID = j.series.Model, j.series.Version, j.series.Run(item.MLflowRunID)
-	}
-	if j.id.Trace != (otlp.TraceID{}) {
-		item.TraceID = hex.EncodeToString(j.id.Trace[:])
-	}
-	if j.id.Span != (otlp.SpanID{}) {
-		item.SpanID = hex.EncodeToString(j.id.Span[:])
-	}
-	item.ID = review.NewID(item.TraceID, item.SpanID, item.ResponseID, item.Evaluation)
-	return item
-}
 
 // count counts the batch, and the items that waited for it.
 func (p *pipeline) count(w *worker, s *settings) {
@@ -447,12 +248,12 @@ func (p *pipeline) count(w *worker, s *settings) {
 	var of []*metering.Series
 	p.join.Lock()
 	// In most requests no item waits, so the loop over the observations is skipped.
-	meet := b.Parts > 0 || p.join.Awaited()
+	meet := b.NestedSpans > 0 || p.join.Awaited()
 	for i := 0; meet && i < len(b.Observations); i++ {
 		o := &b.Observations[i]
 		id := join.ID{Trace: o.Trace, Span: o.Span}
-		if o.Phase != convention.Whole {
-			w.series[i] = p.whole(w, s, o, now)
+		if o.Phase != convention.InferencePhase {
+			w.series[i] = p.enclosing(w, s, o, now)
 			continue
 		}
 		for _, x := range p.join.Take(id) {
@@ -472,10 +273,10 @@ func (p *pipeline) count(w *worker, s *settings) {
 			continue
 		}
 		if j.series == nil {
-			p.find(w, s, e, j) // it may have arrived in the meantime
+			p.findSeries(w, s, e, j) // it may have arrived in the meantime
 		}
 		if j.series == nil && p.join.Wait(j.id, waiting{
-			client: w.client, evaluation: strings.Clone(e.Name), score: e.Score, result: j.result, exemplar: metering.Exemplar{Trace: e.Trace, Run: strings.Clone(e.Run), Now: now},
+			client: w.client, evaluation: e.Name, score: e.Score, result: j.result, exemplar: metering.Exemplar{Trace: e.Trace, Run: e.Run, Now: now},
 		}, now) {
 			j.result = waits
 		} else if j.series == nil {
@@ -487,11 +288,11 @@ func (p *pipeline) count(w *worker, s *settings) {
 	if len(b.Steps) > 0 {
 		p.meter.Steps(w.client, b.Steps)
 	}
-	for _, g := range w.groups {
+	for _, g := range w.groups.sort() {
 		w.observe(g, s.lowConfidence, now)
 	}
-	for i := 0; b.Parts > 0 && i < len(b.Observations); i++ {
-		if o := &b.Observations[i]; o.Phase != convention.Whole && w.series[i] != nil {
+	for i := 0; b.NestedSpans > 0 && i < len(b.Observations); i++ {
+		if o := &b.Observations[i]; o.Phase != convention.InferencePhase && w.series[i] != nil {
 			count(w.series[i], waiting{phase: o.Phase, seconds: o.Duration, exemplar: metering.Exemplar{Trace: o.Trace, Run: o.Run, Now: now}})
 		}
 	}
@@ -509,8 +310,8 @@ func (p *pipeline) count(w *worker, s *settings) {
 func (w *worker) observe(g group, lowConfidence float64, now int64) {
 	g.series.Lock()
 	defer g.series.Unlock()
-	for i := g.first; i != end; i = w.next[i] {
-		g.series.Observe(&w.batch.Observations[i], metering.Options{LowConfidence: lowConfidence, Part: w.part[i], Skip: w.skip[i]}, now)
+	for _, i := range g.observations {
+		g.series.Observe(&w.batch.Observations[i], metering.Options{LowConfidence: lowConfidence, Nested: w.nested[i], Skip: w.skip[i]}, now)
 	}
 }
 
@@ -525,12 +326,9 @@ func count(s *metering.Series, x waiting) {
 	}
 }
 
-// waits marks an evaluation that is not counted yet or was counted before.
-const waits = metering.Ungated + 1
-
-// whole returns the series of the inference that a nested span belongs to. It is nil if the inference has the value itself, or if it has
+// enclosing returns the series of the inference that a nested span belongs to. It is nil if the inference has the value itself, or if it has
 // not arrived, in which case the span waits. The caller holds the join's lock.
-func (p *pipeline) whole(w *worker, s *settings, o *convention.Observation, now int64) *metering.Series {
+func (p *pipeline) enclosing(w *worker, s *settings, o *convention.Observation, now int64) *metering.Series {
 	id := join.ID{Trace: o.Trace, Span: o.Parent}
 	if parent, ok := p.join.Find(id); ok {
 		if o.Phase == convention.QueueWait && parent.Has&convention.HasQueueWait != 0 || o.Phase == convention.ForwardPass && parent.Has&convention.HasForwardPass != 0 {
@@ -541,7 +339,7 @@ func (p *pipeline) whole(w *worker, s *settings, o *convention.Observation, now 
 		}
 		return parent.Series
 	}
-	p.join.Wait(id, waiting{client: w.client, phase: o.Phase, seconds: o.Duration, exemplar: metering.Exemplar{Trace: o.Trace, Run: strings.Clone(o.Run), Now: now}}, now)
+	p.join.Wait(id, waiting{client: w.client, phase: o.Phase, seconds: o.Duration, exemplar: metering.Exemplar{Trace: o.Trace, Run: o.Run, Now: now}}, now)
 	return nil
 }
 

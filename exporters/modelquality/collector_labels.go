@@ -22,7 +22,9 @@ func (e *Exporter) openLabels(cfg *Config, i int) (*labelled, error) {
 	l, limits := cfg.Labels[i], e.env.Limit
 	key := "labels[" + strconv.Itoa(i) + "]."
 	table, err := labels.New(labels.Options{
-		Open: func() (*tables.Source, tables.Relation, error) { return e.rooms.table(&l.Location, l.TimeColumn, key) }, Model: l.Model, Version: l.Version, Window: time.Duration(l.Window),
+		Open: func() (*tables.Source, tables.Relation, error) {
+			return e.connections.table(&l.Location, l.TimeColumn, key)
+		}, Model: l.Model, Version: l.Version, Window: time.Duration(l.Window),
 		Columns: tables.Labels{
 			Prediction: l.PredictionColumn, Label: l.LabelColumn, Model: l.ModelColumn, Version: l.VersionColumn,
 			Segment: l.SegmentColumn, LabelTime: l.LabelTimeColumn, Numeric: l.Numeric,
@@ -41,9 +43,9 @@ func (e *Exporter) openLabels(cfg *Config, i int) (*labelled, error) {
 
 // watchLabels starts the loop of a table and publishes its metrics.
 func (e *Exporter) watchLabels(l *labelled) (err error) {
-	e.rooms.mu.Lock()
-	e.rooms.labels[l.cfg.Name] = l
-	e.rooms.mu.Unlock()
+	e.connections.mu.Lock()
+	e.connections.labels[l.cfg.Name] = l
+	e.connections.mu.Unlock()
 	l.stop, err = e.env.StartLoop(exporter.Loop{
 		Name: "labels/" + l.cfg.Name, Interval: time.Duration(l.cfg.Interval), Timeout: time.Duration(l.cfg.Timeout), Collect: l.table.Cycle,
 	})

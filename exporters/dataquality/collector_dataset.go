@@ -15,6 +15,65 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
+// watched is a dataset with its loop.
+type watched struct {
+	dataset *dataset
+	stop    func(context.Context) bool
+}
+
+// watch starts the loop of a dataset.
+func (e *Exporter) watch(cfg DatasetConfig) error {
+	// Half of the series are for columns with bins, half for all others.
+	columns := e.env.Limit("columns", 2*cfg.Columns.Max)
+	d := e.connections.dataset(cfg, columns, time.Now) //nolint:forbidigo // The real clock enters here.
+	timeout := time.Duration(cfg.Timeout)
+	stop, err := e.env.StartLoop(exporter.Loop{
+		Name:     "dataset/" + cfg.Name,
+		Interval: time.Duration(cfg.Interval),
+		// A profile may first wait for a slot.
+		Timeout: time.Duration(cfg.Interval) + timeout,
+		Collect: func(ctx context.Context) error { return e.profile(ctx, d, timeout) },
+	})
+	if err != nil {
+		return err
+	}
+	e.watched[cfg.Name] = watched{d, stop}
+	return nil
+}
+
+// profile waits for a slot, runs one profile and publishes its results.
+func (e *Exporter) profile(ctx context.Context, d *dataset, timeout time.Duration) error {
+	select {
+	case e.slots <- struct{}{}:
+		defer func() { <-e.slots }()
+	case <-ctx.Done():
+		return fmt.Errorf("waited too long for other profiles: %w", ctx.Err())
+	}
+	parent := ctx
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	start := d.now()
+	c := &cycle{now: start}
+	err := e.connections.resolve(d)
+	if err == nil {
+		c, err = d.run(ctx)
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("profile took longer than %s: %w", timeout, err)
+	}
+	if errors.Is(parent.Err(), context.Canceled) {
+		return err // A reload ended it. The complete results of the last profile are better than incomplete ones.
+	}
+	// The results stay valid through two failed profiles. After that they expire: no data is better than outdated data.
+	validFor := 2*time.Duration(d.cfg.Interval) + timeout
+	e.Set(d.cfg.Name, d.metrics(e.descs, c, d.now().Sub(start), err), validFor)
+	segments, segmentsErr := d.profileSegments(ctx, c)
+	for _, s := range segments {
+		e.Set(s.dataset.cfg.Name, s.dataset.metrics(e.descs, s.cycle, s.took, s.err), validFor)
+	}
+	return errors.Join(err, segmentsErr)
+}
+
 // dataset profiles one table. Only one goroutine uses it at a time.
 type dataset struct {
 	cfg         DatasetConfig
@@ -39,9 +98,9 @@ type dataset struct {
 	// loggedUnknownValues reports that sayUnknown has run, which logs only once.
 	loggedUnknownValues bool
 
-	// rooms opens the sources of segments. children are the datasets of the segments, by name.
-	rooms    *connections
-	children map[string]*dataset
+	// connections opens the sources of segments. children are the datasets of the segments, by name.
+	connections *connections
+	children    map[string]*dataset
 
 	// latest is the time of the latest record. It is kept while the window is empty, so that the age of a stale dataset keeps
 	// growing.
@@ -61,8 +120,8 @@ type dataset struct {
 	asked     []time.Time
 	// sorted caches the sorted bins of columns; see order.
 	sorted map[binsOf][]string
-	// shown caches the published names of categories by column; see hidden.
-	shown map[string]hiddenOf
+	// publishedNames caches the published names of categories by column; see hidden.
+	publishedNames map[string]hiddenOf
 	// batch makes the metrics of each profile.
 	batch exporter.Batch
 }

@@ -30,15 +30,15 @@ func newCauseDescs(c *catalogue.Catalogue, model func(more ...string) []string) 
 	}
 }
 
-// toldCause is a cause with its series labels.
-type toldCause struct {
+// publishedCause is a cause with its series labels.
+type publishedCause struct {
 	model, version, field, role, signal string
 	cause                               foundCause
 }
 
-// tellCauses returns the causes of all present incidents.
-func (t *Tracker) tellCauses() []toldCause {
-	var told []toldCause
+// publishedCauses returns the causes of all present incidents.
+func (t *Tracker) publishedCauses() []publishedCause {
+	var published []publishedCause
 	for _, key := range slices.SortedFunc(maps.Keys(t.incidents), func(a, b incidentKey) int {
 		return cmp.Or(cmp.Compare(a.field, b.field), cmp.Compare(a.signal, b.signal))
 	}) {
@@ -48,31 +48,31 @@ func (t *Tracker) tellCauses() []toldCause {
 		}
 		field, role := labels(key.field)
 		for _, f := range causes {
-			told = append(told, toldCause{t.model, t.version, field, role, key.signal, f})
+			published = append(published, publishedCause{t.model, t.version, field, role, key.signal, f})
 		}
 	}
-	return told
+	return published
 }
 
-// toldCauses has the published causes of all versions.
-type toldCauses struct {
+// publishedCauses has the published causes of all versions.
+type publishedCauses struct {
 	mu    sync.Mutex
-	byKey map[string][]toldCause
+	byKey map[string][]publishedCause
 }
 
 // set replaces the causes of a version; none removes them.
-func (c *toldCauses) set(key string, of []toldCause) {
+func (c *publishedCauses) set(key string, of []publishedCause) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.byKey == nil {
-		c.byKey = make(map[string][]toldCause)
+		c.byKey = make(map[string][]publishedCause)
 	}
 	if c.byKey[key] = of; len(of) == 0 {
 		delete(c.byKey, key)
 	}
 }
 
-func (c *toldCauses) collect(out *exporter.Metrics, d causeDescs) {
+func (c *publishedCauses) collect(out *exporter.Metrics, d causeDescs) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, of := range c.byKey {

@@ -2,6 +2,7 @@ package modelquality
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"text/template"
@@ -13,8 +14,10 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/assessments"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/datasets"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/lineage"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/httpclient"
+	"github.com/sightglass-ml/sightglass/internal/limit"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
@@ -28,7 +31,7 @@ type registry struct {
 	stops       []stop
 }
 
-func (r *connections) openMLflow(m *MLflowConfig, versions int, env *exporter.Env, now func() time.Time) (_ *registry, err error) {
+func (r *connections) openRegistry(m *MLflowConfig, versions int, env *exporter.Env, now func() time.Time) (_ *registry, err error) {
 	out := &registry{}
 	defer func() {
 		if err != nil {
@@ -101,13 +104,13 @@ func (m *registry) close() error {
 	return errors.Join(errs...)
 }
 
-// openRegistry returns nil if no registry is configured. It starts nothing.
-func (e *Exporter) openRegistry(cfg *Config) (*registry, error) {
+// openMLflow returns nil if no registry is configured. It starts nothing.
+func (e *Exporter) openMLflow(cfg *Config) (*registry, error) {
 	m := cfg.MLflow
 	if m == nil {
 		return nil, nil
 	}
-	out, err := e.rooms.openMLflow(m, cfg.Limits.Versions, e.env, e.pipeline.now)
+	out, err := e.connections.openRegistry(m, cfg.Limits.Versions, e.env, e.pipeline.now)
 	if err != nil {
 		return nil, cfg.Wrap("mlflow", fmt.Errorf("mlflow: %w", err))
 	}
@@ -127,9 +130,9 @@ func (e *Exporter) openRegistry(cfg *Config) (*registry, error) {
 	return out, nil
 }
 
-// watchRegistry makes a registry current and starts its loops. The registry may be nil.
-func (e *Exporter) watchRegistry(m *registry, cfg *MLflowConfig) error {
-	e.rooms.registry.Store(m)
+// watchMLflow makes a registry current and starts its loops. The registry may be nil.
+func (e *Exporter) watchMLflow(m *registry, cfg *MLflowConfig) error {
+	e.connections.registry.Store(m)
 	if m == nil {
 		return nil
 	}
@@ -147,4 +150,26 @@ func (e *Exporter) watchRegistry(m *registry, cfg *MLflowConfig) error {
 		m.stops = append(m.stops, stop)
 	}
 	return nil
+}
+
+// lineage asks the registry about the versions that are served.
+func (e *Exporter) lineage(ctx context.Context) error {
+	var versions []lineage.Version
+	var series []*metering.Series
+	e.meter.All(func(s *metering.Series) {
+		if s.Model != limit.Other && s.Version != limit.Other && s.Model != unknown {
+			versions, series = append(versions, lineage.Version{Model: s.Model, Version: s.Version}), append(series, s)
+		}
+	})
+	m := e.connections.registry.Load()
+	if m == nil {
+		return nil // A reload has just removed it.
+	}
+	err := m.server.Cycle(ctx, versions)
+	for i, s := range series {
+		if info, ok := m.server.Lookup(versions[i]); ok {
+			s.SetRun(info.RunID)
+		}
+	}
+	return err
 }

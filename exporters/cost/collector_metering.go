@@ -16,36 +16,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/metering"
 	"github.com/sightglass-ml/sightglass/internal/config"
-	"github.com/sightglass-ml/sightglass/internal/exporter"
 )
-
-// source is the Prometheus server that the meter queries.
-func (cfg MeteringConfig) source() (metering.Prometheus, error) {
-	source := metering.Prometheus{Queries: cfg.Queries, Resources: map[string]string{}, Timeout: time.Duration(cfg.Timeout)}
-	transport, err := promconfig.NewRoundTripperFromConfig(cfg.client, "cost-exporter")
-	if err != nil {
-		return source, fmt.Errorf("http_client: %w", err)
-	}
-	if cfg.Token != (config.SecretSource{}) {
-		transport = bearer{cfg.Token, transport}
-	}
-	prom, err := api.NewClient(api.Config{Address: cfg.Prometheus, RoundTripper: transport})
-	if err != nil {
-		return source, fmt.Errorf("prometheus: %w", err)
-	}
-	source.API = v1.NewAPI(prom)
-	for _, h := range cfg.Holders {
-		holder := h.holder()
-		if err := holder.Validate(); err != nil {
-			return source, fmt.Errorf("holders: %w", err)
-		}
-		source.Holders = append(source.Holders, holder)
-	}
-	for _, r := range cfg.Resources {
-		source.Resources[r.Name] = r.Query
-	}
-	return source, nil
-}
 
 func (e *Exporter) openMeter(cfg MeteringConfig) (*metering.Meter, error) {
 	source, err := cfg.source()
@@ -97,10 +68,32 @@ func (e *Exporter) openMeter(cfg MeteringConfig) (*metering.Meter, error) {
 	})
 }
 
-// wantedRate is the rate of a currency. From now on the banks are also queried for it.
-func (e *Exporter) wantedRate(currency string, at time.Time) (float64, bool) {
-	e.rates.Want(currency)
-	return e.rate(currency, at)
+// source is the Prometheus server that the meter queries.
+func (cfg MeteringConfig) source() (metering.Prometheus, error) {
+	source := metering.Prometheus{Queries: cfg.Queries, Resources: map[string]string{}, Timeout: time.Duration(cfg.Timeout)}
+	transport, err := promconfig.NewRoundTripperFromConfig(cfg.client, "cost-exporter")
+	if err != nil {
+		return source, fmt.Errorf("http_client: %w", err)
+	}
+	if cfg.Token != (config.SecretSource{}) {
+		transport = bearer{cfg.Token, transport}
+	}
+	prom, err := api.NewClient(api.Config{Address: cfg.Prometheus, RoundTripper: transport})
+	if err != nil {
+		return source, fmt.Errorf("prometheus: %w", err)
+	}
+	source.API = v1.NewAPI(prom)
+	for _, h := range cfg.Holders {
+		holder := h.holder()
+		if err := holder.Validate(); err != nil {
+			return source, fmt.Errorf("holders: %w", err)
+		}
+		source.Holders = append(source.Holders, holder)
+	}
+	for _, r := range cfg.Resources {
+		source.Resources[r.Name] = r.Query
+	}
+	return source, nil
 }
 
 // bearer sends a token that it reads from its source for every request.
@@ -131,44 +124,4 @@ func (e *Exporter) usedModels() []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(used))
-}
-
-func (e *Exporter) collectMeter(out *exporter.Metrics) {
-	samples, end := e.meter.Samples()
-	if !end.IsZero() {
-		out.Gauge(e.descs.meteredThrough, float64(end.Unix()))
-	}
-	gpu, loaded := e.meter.Unreconciled()
-	out.Gauge(e.descs.unreconciled, gpu, "gpu")
-	out.Gauge(e.descs.unreconciled, loaded, "loaded")
-	for _, s := range samples {
-		switch s.Counter {
-		case metering.Spend:
-			out.Counter(e.descs.spend, s.Sum, s.Department, s.Resource, s.Model, "metered", metering.Method)
-		case metering.GPUTotal:
-			out.Counter(e.descs.gpu, s.Sum)
-		case metering.Total:
-			out.Counter(e.descs.total, s.Sum)
-		case metering.Loaded:
-			out.Counter(e.descs.loaded, s.Sum, s.Department, s.Model, string(e.cfg.Metering.Loaded))
-		case metering.Monthly:
-			out.Gauge(e.descs.meteredMonth, s.Sum, s.Department, s.Kind)
-		case metering.GPUHours:
-			out.Gauge(e.descs.meteredGPUHours, s.Sum, s.Kind)
-		case metering.Idle:
-			out.Counter(e.descs.idle, s.Sum, s.Kind, s.Department)
-		case metering.Observability:
-			out.Counter(e.descs.observability, s.Sum)
-		case metering.Infrastructure:
-			out.Counter(e.descs.infrastructure, s.Sum)
-		case metering.Value:
-			out.Counter(e.descs.value, s.Sum, s.Model)
-		case metering.Unpriced:
-			out.Counter(e.descs.unpriced, s.Sum, s.Resource, s.Model)
-		case metering.Units:
-			out.Counter(e.descs.units, s.Sum, s.Model, s.Resource)
-		case metering.GapSeconds:
-			out.Counter(e.descs.gap, s.Sum, s.Kind)
-		}
-	}
 }
