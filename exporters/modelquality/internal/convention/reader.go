@@ -44,7 +44,7 @@ func (r *Reader) meaning(position int, key string) *keyed {
 		return &r.last[position]
 	}
 	c := r.Convention
-	k := keyed{key: key, slot: c.slots.Find(key)}
+	k := keyed{key: key, slot: c.slots[key]}
 	switch {
 	case k.slot != nil:
 	case strings.HasPrefix(key, c.feature):
@@ -146,7 +146,7 @@ const (
 func (r *Reader) Resource(attributes []otlp.Attribute) {
 	r.resource.set, r.last, r.origin = 0, r.last[:0], nil
 	for i := range attributes {
-		if s := r.Convention.slots.Find(attributes[i].Key); s != nil && about&(1<<s.role) != 0 {
+		if s := r.Convention.slots[attributes[i].Key]; s != nil && about&(1<<s.role) != 0 {
 			text := *s
 			text.rank = math.MaxUint8
 			r.resource.put(&text, attributes[i].Value)
@@ -201,10 +201,7 @@ func (r *Reader) Span(s *otlp.Span) {
 	features := all[len(b.features):len(all):len(all)]
 	b.features = all
 
-	phase := InferencePhase
-	if p := c.phases.Find(s.Name); p != nil {
-		phase = *p
-	}
+	phase := c.phases[s.Name]
 	if s.Dropped > 0 {
 		b.DroppedAttributes++
 	}
@@ -528,7 +525,7 @@ func (r *Reader) events(s *otlp.Span, in *reading, index int) {
 
 func (r *reading) read(c *Convention, attributes []otlp.Attribute) {
 	for i := range attributes {
-		if s := c.slots.Find(attributes[i].Key); s != nil {
+		if s := c.slots[attributes[i].Key]; s != nil {
 			r.put(s, attributes[i].Value)
 		}
 	}
