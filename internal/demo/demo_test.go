@@ -2,6 +2,7 @@ package demo
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/internal/slack"
+	"github.com/sightglass-ml/sightglass/internal/stack"
 )
 
 func after(seconds float64) time.Time {
@@ -214,6 +216,37 @@ func TestOnlyAlertsAboutTheShopOrThatFireAreAnAlarm(t *testing.T) {
 			require.Nil(t, w.alarm(known))
 			w.seen[1] = &tc.seen
 			require.Equal(t, tc.want, w.alarm(known) != nil)
+		})
+	}
+}
+
+// answers is a Prometheus that gives one answer.
+type answers struct {
+	v1.API
+	vector model.Vector
+}
+
+func (a answers) Query(context.Context, string, time.Time, ...v1.Option) (model.Value, v1.Warnings, v1.Infos, error) {
+	return a.vector, nil, nil, nil
+}
+
+func TestABusyMachineExplainsAScrapeThatRanOutOfTimeAndNothingElse(t *testing.T) {
+	down := model.LabelSet{"alertname": "SightglassExporterDown", "job": "cost", "instance": "127.0.0.1:1"}
+	for name, tc := range map[string]struct {
+		labels model.LabelSet
+		failed model.Vector // scrapes that failed before their time was over
+		want   bool
+	}{
+		"every scrape that failed ran out of time": {down, nil, true},
+		"one was refused":                          {down, model.Vector{{Value: 1}}, false},
+		"the exporter is not there any more":       {model.LabelSet{"alertname": "SightglassExporterDown", "job": "cost"}, nil, false},
+		"another alert":                            {model.LabelSet{"alertname": "SightglassConfigReloadFailed", "instance": "127.0.0.1:1"}, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWatch(&stack.Prometheus{API: answers{vector: tc.failed}}, nil)
+			busy, err := w.tooBusy(t.Context(), observedAlert{labels: tc.labels}, testNow, time.Second)
+			require.NoError(t, err)
+			require.Equal(t, tc.want, busy)
 		})
 	}
 }
