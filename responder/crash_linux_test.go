@@ -29,7 +29,7 @@ import (
 const (
 	childVariable  = "SIGHTGLASS_TEST_CHILD"
 	actionsEnv     = "SIGHTGLASS_CRASH_ACTIONS" // how many; make bench-responder sets it
-	defaultActions = 500
+	defaultActions = 250
 )
 
 func TestMain(m *testing.M) {
