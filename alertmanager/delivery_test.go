@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/sightglass-ml/sightglass/internal/slack"
-	"github.com/sightglass-ml/sightglass/internal/stack"
+	"github.com/sightglass-ml/sightglass/demo/slack"
+	"github.com/sightglass-ml/sightglass/demo/stack"
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"html"
 	"maps"
 	"os"
 	"os/exec"
@@ -16,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/sightglass-ml/sightglass/internal/slack"
+	"github.com/sightglass-ml/sightglass/demo/slack"
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 
@@ -201,8 +202,9 @@ func TestAMessageFitsSlackWhateverTheAlertsHold(t *testing.T) {
 		"all resolved":        {200, 200},
 	} {
 		for text, fill := range map[string]string{
-			"escaped":  "&&&&", // The most that is escaped, and so grows.
-			"replaced": strings.Repeat("&<>", 1000),
+			"escaped":   "&&&&",                  // The most that is escaped, and so grows.
+			"an action": strings.Repeat("&", 30), // The most that is escaped in an action.
+			"replaced":  strings.Repeat("&<>", 1000),
 		} {
 			t.Run(size+", "+text, func(t *testing.T) {
 				a := render(t, oversized(counts[0], counts[1], fill)).Attachments[0] // Its limits are checked.
@@ -210,6 +212,17 @@ func TestAMessageFitsSlackWhateverTheAlertsHold(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A statement of the maximum published length can be copied from the message of one alert. The message of several has none.
+func TestTheStatementOfAnActionIsWholeOrAbsent(t *testing.T) {
+	n := fixture(t, "statement")
+	_, statement, found := strings.Cut(n.Alerts[0].Annotations["action"], "List the rows with: ")
+	require.True(t, found)
+	require.Len(t, statement, 1000+len(";"))
+	require.Contains(t, html.UnescapeString(render(t, n).Attachments[0].Text), statement)
+	several := render(t, fixture(t, "statements")).Attachments[0].Text
+	require.NotContains(t, several, "SELECT")
 }
 
 func TestHostileNamesPingNobodyAndBreakNoLink(t *testing.T) {

@@ -20,6 +20,7 @@ import (
 	"github.com/sightglass-ml/sightglass/dashboards"
 	"github.com/sightglass-ml/sightglass/internal/owner"
 	"github.com/sightglass-ml/sightglass/rules"
+	"github.com/sightglass-ml/sightglass/rules/ruleset"
 )
 
 // Options select what is rendered and how. The zero value renders everything as plain files.
@@ -149,7 +150,7 @@ func (o Options) check() error {
 var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
 func (o Options) ruleFiles() ([]ruleFile, error) {
-	loaded, err := rules.Load(rules.Options{})
+	loaded, err := ruleset.Load()
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/sightglass-ml/sightglass/bundle"
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 	"github.com/sightglass-ml/sightglass/rules"
+	"github.com/sightglass-ml/sightglass/rules/ruleset"
 )
 
 // mebibyte is the largest object that Kubernetes stores.
@@ -34,7 +35,7 @@ func render(t *testing.T, o bundle.Options) bundle.Files {
 
 func load(t *testing.T) []rulefmt.RuleGroup {
 	t.Helper()
-	b, err := rules.Load(rules.Options{})
+	b, err := ruleset.Load()
 	require.NoError(t, err)
 	return b.Groups()
 }

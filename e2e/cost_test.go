@@ -18,9 +18,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/alertmanager"
-	"github.com/sightglass-ml/sightglass/internal/slack"
-	"github.com/sightglass-ml/sightglass/internal/stack"
+	"github.com/sightglass-ml/sightglass/demo/slack"
+	"github.com/sightglass-ml/sightglass/demo/speedup"
+	"github.com/sightglass-ml/sightglass/demo/stack"
 	"github.com/sightglass-ml/sightglass/rules"
+	"github.com/sightglass-ml/sightglass/rules/ruleset"
 )
 
 const costConfig = `
@@ -77,7 +79,7 @@ func monthly(now time.Time, perDay map[string]float64) string {
 }
 
 // withThreshold sets a default, as the mixin's configuration does.
-func withThreshold(t *testing.T, bundle rules.Bundle, signal, value string) {
+func withThreshold(t *testing.T, bundle ruleset.Set, signal, value string) {
 	t.Helper()
 	for _, group := range bundle.Groups() {
 		for i := range group.Rules {
@@ -91,20 +93,20 @@ func withThreshold(t *testing.T, bundle rules.Bundle, signal, value string) {
 }
 
 // ofCost leaves out the rules that alerts on money do not need, so that all of them are evaluated in time.
-func ofCost(bundle rules.Bundle) rules.Bundle {
-	bundle.Files = slices.DeleteFunc(slices.Clone(bundle.Files), func(f rules.File) bool {
+func ofCost(all ruleset.Set) ruleset.Set {
+	all.Files = slices.DeleteFunc(slices.Clone(all.Files), func(f ruleset.File) bool {
 		return !slices.Contains([]string{
 			"thresholds.yaml", "signals/cost.yaml", "signals/evidence.yaml", "signals/owner.yaml", "signals/gpu.yaml", "signals/self.yaml", "adapters/gpu.yaml",
 			"alerts/business.yaml", "alerts/infrastructure.yaml", "alerts/self.yaml",
 		}, f.Name)
 	})
-	return bundle
+	return all
 }
 
 // From a bill and the user's own Prometheus to the channel of those who pay.
 func TestCostEndToEnd(t *testing.T) {
 	ctx := testContext(t)
-	pace := rules.Options{Speedup: 60} // Idle GPUs alert after an hour.
+	pace := speedup.Factor(60) // Idle GPUs alert after an hour.
 	tools, err := stack.FindTools(toolsDir(t))
 	require.NoError(t, err)
 	dir := t.TempDir()
@@ -136,13 +138,13 @@ func TestCostEndToEnd(t *testing.T) {
 
 	sink, slackURL, err := s.StartSlack(ctx, 1000)
 	require.NoError(t, err)
-	am, err := s.StartAlertmanager(ctx, stack.AlertmanagerConfig{Files: alertmanager.Files, SlackURL: slackURL, SpeedUp: pace.Speedup})
+	am, err := s.StartAlertmanager(ctx, stack.AlertmanagerConfig{Files: alertmanager.Files, SlackURL: slackURL, SpeedUp: float64(pace)})
 	require.NoError(t, err)
 	exporter, err := s.StartExporter(ctx, stack.ExporterConfig{
 		Name: "cost-exporter", Path: buildCommand(t, "cost-exporter"), Args: []string{"--config.file=" + config},
 	})
 	require.NoError(t, err)
-	all, err := rules.Load(pace)
+	all, err := pace.Rules()
 	require.NoError(t, err)
 	bundle := ofCost(all)
 	// The test runs on any day of a month.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/sightglass-ml/sightglass/internal/demo"
+	"github.com/sightglass-ml/sightglass/demo"
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 

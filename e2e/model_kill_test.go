@@ -26,9 +26,9 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 
+	"github.com/sightglass-ml/sightglass/demo/stack"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/review"
-	"github.com/sightglass-ml/sightglass/internal/stack"
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 

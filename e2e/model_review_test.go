@@ -17,9 +17,9 @@ import (
 	"github.com/prometheus/common/promslog"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sightglass-ml/sightglass/demo/stack"
 	"github.com/sightglass-ml/sightglass/instrument"
 	"github.com/sightglass-ml/sightglass/internal/review"
-	"github.com/sightglass-ml/sightglass/internal/stack"
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 

@@ -24,11 +24,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/alertmanager"
+	"github.com/sightglass-ml/sightglass/demo/slack"
+	"github.com/sightglass-ml/sightglass/demo/speedup"
+	"github.com/sightglass-ml/sightglass/demo/stack"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
-	"github.com/sightglass-ml/sightglass/internal/slack"
-	"github.com/sightglass-ml/sightglass/internal/stack"
 	"github.com/sightglass-ml/sightglass/internal/testtools"
-	"github.com/sightglass-ml/sightglass/rules"
 )
 
 var (
@@ -39,7 +39,7 @@ var (
 )
 
 // modelPace makes an hour of the rules a minute long.
-var modelPace = rules.Options{Speedup: 60}
+var modelPace = speedup.Factor(60)
 
 func start(ctx context.Context, t *testing.T, cfg stack.ProcessConfig) *stack.Process {
 	t.Helper()
@@ -216,9 +216,9 @@ mlflow:
 
 	sink, slackURL, err := s.StartSlack(ctx, 1000)
 	require.NoError(t, err)
-	am, err := s.StartAlertmanager(ctx, stack.AlertmanagerConfig{Files: alertmanager.Files, SlackURL: slackURL, SpeedUp: modelPace.Speedup})
+	am, err := s.StartAlertmanager(ctx, stack.AlertmanagerConfig{Files: alertmanager.Files, SlackURL: slackURL, SpeedUp: float64(modelPace)})
 	require.NoError(t, err)
-	bundle, err := rules.Load(modelPace)
+	bundle, err := modelPace.Rules()
 	require.NoError(t, err)
 	files, err := bundle.WriteDir(filepath.Join(dir, "rules"))
 	require.NoError(t, err)

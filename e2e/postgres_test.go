@@ -19,14 +19,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/alertmanager"
-	"github.com/sightglass-ml/sightglass/internal/slack"
-	"github.com/sightglass-ml/sightglass/internal/stack"
+	"github.com/sightglass-ml/sightglass/demo/slack"
+	"github.com/sightglass-ml/sightglass/demo/speedup"
+	"github.com/sightglass-ml/sightglass/demo/stack"
 	"github.com/sightglass-ml/sightglass/internal/testtools"
-	"github.com/sightglass-ml/sightglass/rules"
 )
 
 // pace makes a minute of the rules two seconds long.
-var pace = rules.Options{Speedup: 30}
+var pace = speedup.Factor(30)
 
 // password must not appear anywhere but in the file that the configuration names.
 const password = "s3cr3t-Pa55-of-the-warehouse"
@@ -100,14 +100,14 @@ func TestPostgresEndToEnd(t *testing.T) {
 
 	sink, slackURL, err := s.StartSlack(ctx, 1000)
 	require.NoError(t, err)
-	am, err := s.StartAlertmanager(ctx, stack.AlertmanagerConfig{Files: alertmanager.Files, SlackURL: slackURL, SpeedUp: pace.Speedup})
+	am, err := s.StartAlertmanager(ctx, stack.AlertmanagerConfig{Files: alertmanager.Files, SlackURL: slackURL, SpeedUp: float64(pace)})
 	require.NoError(t, err)
 	exporter, err := s.StartExporter(ctx, stack.ExporterConfig{
 		Name: "exporter", Path: buildCommand(t, "dataquality-exporter"),
 		Args: []string{"--config.file=" + config, "--log.level=debug"},
 	})
 	require.NoError(t, err)
-	bundle, err := rules.Load(pace)
+	bundle, err := pace.Rules()
 	require.NoError(t, err)
 	files, err := bundle.WriteDir(filepath.Join(dir, "rules"))
 	require.NoError(t, err)

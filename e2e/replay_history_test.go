@@ -15,7 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/sightglass-ml/sightglass/internal/stack"
+	"github.com/sightglass-ml/sightglass/demo/stack"
 	"github.com/sightglass-ml/sightglass/replay/engine"
 	"github.com/sightglass-ml/sightglass/replay/history"
 	"github.com/sightglass-ml/sightglass/rules"

@@ -29,7 +29,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 	"github.com/sightglass-ml/sightglass/replay/engine"
-	"github.com/sightglass-ml/sightglass/rules"
+	"github.com/sightglass-ml/sightglass/rules/ruleset"
 )
 
 // The replay against Prometheus: 36 simulated hours go through the replay's engine, and the same samples through promtool's
@@ -45,13 +45,13 @@ import (
 // two evaluations: of five minutes it takes a fifth.
 func TestReplayAgreesWithPrometheus(t *testing.T) {
 	from, to, limit, interval := firstDay, firstDay.Add(troubled), 12*time.Minute, time.Minute
-	files, err := rules.Load(rules.Options{})
+	files, err := ruleset.Load()
 	require.NoError(t, err)
 	if every := os.Getenv("SIGHTGLASS_REPLAY_MONTH"); every != "" {
 		to, limit = from.AddDate(0, 0, 30), 3*time.Hour
 		interval, err = time.ParseDuration(every)
 		require.NoError(t, err, "the time between two evaluations, such as 1m")
-		files.Files = slices.DeleteFunc(files.Files, func(f rules.File) bool {
+		files.Files = slices.DeleteFunc(files.Files, func(f ruleset.File) bool {
 			return !slices.Contains([]string{"thresholds", "modelquality", "data", "model", "inference", "self"}, strings.TrimSuffix(path.Base(f.Name), ".yaml"))
 		})
 	}
@@ -140,7 +140,7 @@ func (m merged) Querier(mint, maxt int64) (storage.Querier, error) {
 }
 
 // prometheusAlerts steps the rule manager's groups over the blocks. Staleness markers are stored when they are due.
-func prometheusAlerts(ctx context.Context, t *testing.T, dir, blocks string, bundle rules.Bundle, files []string, ended map[time.Time][]labels.Labels, from, to time.Time, interval time.Duration) []string {
+func prometheusAlerts(ctx context.Context, t *testing.T, dir, blocks string, bundle ruleset.Set, files []string, ended map[time.Time][]labels.Labels, from, to time.Time, interval time.Duration) []string {
 	t.Helper()
 	raw, err := tsdb.Open(blocks, nil, nil, tsdb.DefaultOptions(), nil)
 	require.NoError(t, err)

@@ -21,8 +21,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/alertmanager"
-	"github.com/sightglass-ml/sightglass/internal/slack"
-	"github.com/sightglass-ml/sightglass/internal/stack"
+	"github.com/sightglass-ml/sightglass/demo/slack"
+	"github.com/sightglass-ml/sightglass/demo/stack"
 	"github.com/sightglass-ml/sightglass/responder"
 )
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/dashboards"
 	"github.com/sightglass-ml/sightglass/rules"
+	"github.com/sightglass-ml/sightglass/rules/ruleset"
 )
 
 //go:generate go run ./gen
@@ -54,7 +55,7 @@ type rule struct {
 // Files returns the generated files by their slash-separated paths.
 func Files() (map[string][]byte, error) {
 	files := map[string][]byte{}
-	loaded, err := rules.Load(rules.Options{})
+	loaded, err := ruleset.Load()
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +89,7 @@ func Files() (map[string][]byte, error) {
 	return files, nil
 }
 
-func copyRules(loaded rules.Bundle) (bundle, error) {
+func copyRules(loaded ruleset.Set) (bundle, error) {
 	recorded := map[string]bool{}
 	for _, g := range loaded.Groups() {
 		for _, r := range g.Rules {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 	"github.com/sightglass-ml/sightglass/rules"
+	"github.com/sightglass-ml/sightglass/rules/ruleset"
 )
 
 func TestTheCommittedCopiesAreCurrent(t *testing.T) {
@@ -73,7 +74,7 @@ func duration(t *testing.T, text string) model.Duration {
 }
 
 func TestTheDefaultsRenderTheRulesExactly(t *testing.T) {
-	bundle, err := rules.Load(rules.Options{})
+	bundle, err := ruleset.Load()
 	require.NoError(t, err)
 	var recorded, alerting []rulefmt.RuleGroup
 	for _, f := range bundle.Files {

@@ -1,4 +1,4 @@
-package rules
+package rules_test
 
 import (
 	"maps"
@@ -17,7 +17,7 @@ import (
 // eachAdapted runs a check on every rule that reads what is not Sightglass's own.
 func eachAdapted(t *testing.T, check func(t *testing.T, rule rulefmt.Rule)) {
 	t.Helper()
-	for _, f := range load(t, Options{}).Files {
+	for _, f := range load(t).Files {
 		for _, group := range f.Groups {
 			for _, rule := range group.Rules {
 				if strings.HasPrefix(f.Name, "adapters/") && rule.Labels["source"] != "" && rule.Labels["source"] != "sightglass" {

@@ -1,4 +1,4 @@
-package rules
+package rules_test
 
 import (
 	"cmp"
@@ -233,7 +233,7 @@ func BenchmarkBundle(b *testing.B) {
 	now := time.Unix(1_700_000_000, 0)
 	input := fleet200k.samples(b)
 	w.storage.DisableCompactions() // They are not the rules' work.
-	groups := load(b, Options{}).Groups()
+	groups := load(b).Groups()
 	// Weeks of history, without which there is no band.
 	history := make([]sample, 0, len(input))
 	for d := range fleet200k.datasets {

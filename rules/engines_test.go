@@ -1,4 +1,4 @@
-package rules
+package rules_test
 
 import (
 	"os"
@@ -21,7 +21,7 @@ import (
 func TestTheOldestPrometheusLoadsEveryRule(t *testing.T) {
 	t.Parallel()
 	args := []string{"check", "rules"}
-	for _, f := range load(t, Options{}).Files {
+	for _, f := range load(t).Files {
 		args = append(args, filepath.FromSlash(f.Name))
 	}
 	out, err := exec.CommandContext(t.Context(), testtools.Path(t, "oldest/promtool"), args...).CombinedOutput()

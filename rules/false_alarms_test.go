@@ -1,4 +1,4 @@
-package rules
+package rules_test
 
 import (
 	"fmt"
@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/rules"
 )
 
 // How often a window of five minutes alerts though nothing happened. Looks are
@@ -23,7 +25,7 @@ const stretch = 10.0 / 9
 
 func threshold(t testing.TB, signal string) float64 {
 	t.Helper()
-	value, ok := Default(signal)
+	value, ok := rules.Default(signal)
 	require.True(t, ok, signal)
 	return value
 }
@@ -292,7 +294,7 @@ func TestTheSimulatedLooksAreJudgedAsByTheRules(t *testing.T) {
 		}
 		w.store(at, counters)
 	}
-	for _, group := range load(t, Options{}).Groups() {
+	for _, group := range load(t).Groups() {
 		for _, rule := range group.Rules {
 			if slices.Contains([]string{"sightglass.thresholds", "sightglass.thresholds.model", "sightglass.model.baseline", "sightglass.model.drift", "sightglass.evaluation"}, group.Name) {
 				w.evaluate(now, rule)

@@ -1,4 +1,4 @@
-package rules
+package rules_test
 
 import (
 	"bufio"
@@ -20,7 +20,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
 
-	"github.com/sightglass-ml/sightglass/internal/stack"
+	"github.com/sightglass-ml/sightglass/demo/stack"
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 
@@ -35,7 +35,7 @@ func BenchmarkFleet(b *testing.B) {
 	servers, err := stack.New(stack.Config{Tools: tools})
 	require.NoError(b, err)
 	defer func() { require.NoError(b, servers.Close()) }()
-	paths, err := load(b, Options{}).WriteDir(b.TempDir())
+	paths, err := load(b).WriteDir(b.TempDir())
 	require.NoError(b, err)
 
 	config := stack.PrometheusConfig{RuleFiles: paths, ScrapeInterval: interval, EvaluationInterval: interval}

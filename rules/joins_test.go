@@ -1,4 +1,4 @@
-package rules
+package rules_test
 
 import (
 	"bytes"
@@ -75,7 +75,7 @@ func conclusions(t *testing.T, samples []sample) map[string]float64 {
 		w.store(at, steady)
 		w.store(at, grown(growing, i))
 	}
-	groups := load(t, Options{}).Groups()
+	groups := load(t).Groups()
 	out := map[string]float64{}
 	// Twice: some rules read what a later one recorded.
 	for round := range 2 {

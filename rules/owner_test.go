@@ -1,4 +1,4 @@
-package rules
+package rules_test
 
 import (
 	"fmt"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/internal/owner"
 	"github.com/sightglass-ml/sightglass/internal/testtools"
+	"github.com/sightglass-ml/sightglass/rules"
 )
 
 // base are the metrics without which the expression has no result: those whose labels its results have.
@@ -80,17 +81,17 @@ func TestAlertsCarryFurtherLabels(t *testing.T) {
 	tests, err := os.ReadFile("tests/owner_test.yaml")
 	require.NoError(t, err)
 	dir := t.TempDir()
-	for _, f := range load(t, Options{}).Files {
-		text, err := FS.ReadFile(f.Name)
+	for _, f := range load(t).Files {
+		text, err := rules.FS.ReadFile(f.Name)
 		require.NoError(t, err)
 		for _, line := range strings.Split(string(text), "\n") {
-			if strings.Contains(line, carried) {
+			if strings.Contains(line, "owner)") {
 				require.Regexp(t, `(by|group_left) \(([a-z]+, )*owner\)`, line, f.Name)
 			}
 		}
 		path := filepath.Join(dir, filepath.FromSlash(f.Name))
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
-		require.NoError(t, os.WriteFile(path, []byte(Carry(string(text), []string{"tier", "product"})), 0o600))
+		require.NoError(t, os.WriteFile(path, []byte(rules.Carry(string(text), []string{"tier", "product"})), 0o600))
 	}
 	carriedToo := strings.ReplaceAll(string(tests), "count by (alertname, owner)", "count by (alertname, owner, tier)")
 	carriedToo = strings.ReplaceAll(carriedToo, `",owner="payments"}', value: 1}`, `",owner="payments",tier="gold"}', value: 1}`)
@@ -104,7 +105,7 @@ func TestAlertsCarryFurtherLabels(t *testing.T) {
 
 // A free label that rules group by, join on or match would be lost, or change what they count.
 func TestFreeLabelsAreNoLabelsOfTheRules(t *testing.T) {
-	for _, group := range load(t, Options{}).Groups() {
+	for _, group := range load(t).Groups() {
 		for _, rule := range group.Rules {
 			expr, err := newParser().ParseExpr(rule.Expr)
 			require.NoError(t, err)

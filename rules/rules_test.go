@@ -1,4 +1,4 @@
-package rules
+package rules_test
 
 import (
 	"io/fs"
@@ -18,19 +18,24 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/internal/testtools"
+	"github.com/sightglass-ml/sightglass/rules"
+	"github.com/sightglass-ml/sightglass/rules/ruleset"
 )
 
-func load(t testing.TB, opts Options) Bundle {
+func load(t testing.TB) ruleset.Set {
 	t.Helper()
-	bundle, err := Load(opts)
+	set, err := ruleset.Load()
 	require.NoError(t, err)
-	return bundle
+	return set
 }
+
+// newParser returns a parser without feature flags.
+func newParser() parser.Parser { return parser.NewParser(parser.Options{}) }
 
 // eachAlert runs a check on every alerting rule of the bundle.
 func eachAlert(t *testing.T, check func(t *testing.T, alert rulefmt.Rule)) {
 	t.Helper()
-	for _, group := range load(t, Options{}).Groups() {
+	for _, group := range load(t).Groups() {
 		for _, rule := range group.Rules {
 			if rule.Alert != "" {
 				t.Run(rule.Alert+"/"+rule.Labels["severity"], func(t *testing.T) { check(t, rule) })
@@ -42,7 +47,7 @@ func eachAlert(t *testing.T, check func(t *testing.T, alert rulefmt.Rule)) {
 func TestToolsAcceptTheRules(t *testing.T) {
 	t.Parallel()
 	var files []string
-	for _, f := range load(t, Options{}).Files {
+	for _, f := range load(t).Files {
 		files = append(files, filepath.FromSlash(f.Name))
 	}
 	tests, err := filepath.Glob("tests/*.yaml")
@@ -76,38 +81,38 @@ func TestToolsAcceptTheRules(t *testing.T) {
 }
 
 func TestThresholds(t *testing.T) {
-	thresholds, err := Thresholds()
+	thresholds, err := rules.Thresholds()
 	require.NoError(t, err)
 	require.NotEmpty(t, thresholds)
 
 	records := map[string]int{}
-	for _, group := range load(t, Options{}).Groups() {
+	for _, group := range load(t).Groups() {
 		for _, rule := range group.Rules {
-			if strings.HasPrefix(rule.Record, ThresholdPrefix) {
+			if strings.HasPrefix(rule.Record, rules.ThresholdPrefix) {
 				require.Regexp(t, `^sightglass\.thresholds\b`, group.Name, "%s belongs in thresholds.yaml", rule.Record)
 				records[rule.Record]++
 			}
 		}
 	}
 	for _, threshold := range thresholds {
-		require.Equal(t, 1, records[ThresholdPrefix+threshold.Signal], "records of %s", threshold.Signal)
-		value, ok := Default(threshold.Signal)
+		require.Equal(t, 1, records[rules.ThresholdPrefix+threshold.Signal], "records of %s", threshold.Signal)
+		value, ok := rules.Default(threshold.Signal)
 		require.True(t, ok)
 		require.Equal(t, threshold.Value, value)
 	}
 	require.Len(t, records, len(thresholds))
 
-	value, ok := Default("null_ratio")
+	value, ok := rules.Default("null_ratio")
 	require.True(t, ok)
 	require.Equal(t, 0.05, value)
-	_, ok = Default("no_such_signal")
+	_, ok = rules.Default("no_such_signal")
 	require.False(t, ok)
 }
 
 // What the rules of a mixin linter ask of groups and alerts, and our own conventions on top.
 func TestConventions(t *testing.T) {
 	names := map[string]bool{}
-	for _, group := range load(t, Options{}).Groups() {
+	for _, group := range load(t).Groups() {
 		require.LessOrEqual(t, len(group.Rules), 20, "rules of group %s", group.Name)
 		require.LessOrEqual(t, len(group.Name), 40, "length of the name of group %s", group.Name)
 		require.Regexp(t, `^sightglass\.[a-z.]+$`, group.Name)
@@ -161,7 +166,7 @@ func TestAlertsHoldNoNumbers(t *testing.T) {
 	})
 }
 
-// Time compression rewrites parsed expressions. A query in a template is text to it, so it must not hold a time.
+// Prometheus runs a query in a template at each evaluation of each alert. A range or an offset belongs in a signal, which is recorded once.
 func TestTemplatesHoldNoTimes(t *testing.T) {
 	times := regexp.MustCompile(`\[\d|\boffset\b|\b\d+(ms|[smhdwy])\b`)
 	eachAlert(t, func(t *testing.T, alert rulefmt.Rule) {
@@ -188,6 +193,21 @@ func TestTemplatesAskAtMostTwice(t *testing.T) {
 		}
 		slices.Sort(in)
 		require.LessOrEqual(t, len(in), 2, "queries in annotations: %v", in)
+	})
+}
+
+// A series by bin is as many series as there are bins: a message selects those that are recorded for it, or names the bin.
+func TestMessagesComputeNothingOverBins(t *testing.T) {
+	binned := regexp.MustCompile(`ml_dataset_(recent_)?column_values|ml_dataset_column_baseline_ratio|ml_model_field_(values_total|baseline_ratio)|:ml_(recent_)?values:|:ml_baseline:|_bin\b`)
+	require.Regexp(t, binned, `max by (bin) (model_field:ml_values:ratio1h and on (bin) model_field:ml_baseline:broken_bin)`)
+	eachAlert(t, func(t *testing.T, alert rulefmt.Rule) {
+		for name, text := range alert.Annotations {
+			for _, action := range regexp.MustCompile(`(?s)\{\{.*?\}\}`).FindAllString(text, -1) {
+				if !regexp.MustCompile(`\bbin=`).MatchString(action) {
+					require.NotRegexp(t, binned, action, name)
+				}
+			}
+		}
 	})
 }
 
@@ -227,7 +247,7 @@ func TestEveryAlertIsTestedInFours(t *testing.T) {
 
 func TestEveryRuleFileIsLoaded(t *testing.T) {
 	loaded := map[string]bool{}
-	for _, f := range load(t, Options{}).Files {
+	for _, f := range load(t).Files {
 		loaded[f.Name] = true
 	}
 	require.NoError(t, fs.WalkDir(os.DirFS("."), ".", func(name string, _ fs.DirEntry, err error) error {
@@ -256,13 +276,13 @@ func unparen(aggregation *parser.AggregateExpr) parser.Expr {
 // An aggregation without them would mix the datasets of two clusters. An override is for the objects whose labels it names, and the
 // owner of a model for all that are called so: their namespace is that of whoever publishes it, and may be missing.
 func TestSignalsKeepClusterAndNamespace(t *testing.T) {
-	for _, group := range load(t, Options{}).Groups() {
+	for _, group := range load(t).Groups() {
 		for _, rule := range group.Rules {
 			expr, err := newParser().ParseExpr(rule.Expr)
 			require.NoError(t, err)
 			parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
 				aggregation, ok := node.(*parser.AggregateExpr)
-				if selector, is := unparen(aggregation).(*parser.VectorSelector); is && slices.Contains([]string{Override, "ml_model_threshold"}, selector.Name) {
+				if selector, is := unparen(aggregation).(*parser.VectorSelector); is && slices.Contains([]string{rules.Override, "ml_model_threshold"}, selector.Name) {
 					require.Contains(t, aggregation.Grouping, "cluster", "%s%s: %s", rule.Record, rule.Alert, strconv.Quote(node.String()))
 					return nil
 				}
@@ -282,7 +302,7 @@ func TestSignalsKeepClusterAndNamespace(t *testing.T) {
 // A query that nobody ran is a wrong turn during an incident.
 func TestRunbooksAskForSeriesThatExist(t *testing.T) {
 	recorded := map[string]bool{}
-	for _, group := range load(t, Options{}).Groups() {
+	for _, group := range load(t).Groups() {
 		for _, rule := range group.Rules {
 			recorded[rule.Record] = true
 		}

@@ -1,4 +1,4 @@
-package rules
+package rules_test
 
 import (
 	"maps"
@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/rules"
 )
 
 // feed makes the rows of one hour, which starts at a local time.
@@ -74,13 +76,13 @@ func simulate(t *testing.T, groups []string, label string, thresholds []string, 
 	toronto, err := time.LoadLocation("America/Toronto")
 	require.NoError(t, err)
 	w := newWorld(t)
-	var rules []rulefmt.Rule
-	for _, g := range load(t, Options{}).Groups() {
+	var evaluated []rulefmt.Rule
+	for _, g := range load(t).Groups() {
 		if slices.Contains(groups, g.Name) {
-			rules = append(rules, g.Rules...)
+			evaluated = append(evaluated, g.Rules...)
 		}
 	}
-	require.NotEmpty(t, rules)
+	require.NotEmpty(t, evaluated)
 	random := rand.New(rand.NewPCG(1, 2))
 	found := map[string]map[string]float64{}
 	for query := range queries {
@@ -90,16 +92,16 @@ func simulate(t *testing.T, groups []string, label string, thresholds []string, 
 	for now := start; now.YearDay() < 97; now = now.Add(time.Hour) {
 		var samples []sample
 		for _, signal := range thresholds {
-			value, ok := Default(signal)
+			value, ok := rules.Default(signal)
 			require.True(t, ok)
-			samples = append(samples, sample{labels.FromStrings(model.MetricNameLabel, ThresholdPrefix+signal), value})
+			samples = append(samples, sample{labels.FromStrings(model.MetricNameLabel, rules.ThresholdPrefix+signal), value})
 		}
 		for _, name := range slices.Sorted(maps.Keys(simulated)) {
 			samples = append(samples, observe(name, simulated[name](now, random))...)
 		}
 		w.store(now, samples)
 		season := now.Sub(start) >= 3*7*24*time.Hour // Less is none.
-		for _, rule := range rules {
+		for _, rule := range evaluated {
 			if season || strings.HasSuffix(rule.Record, ":seen") || strings.HasSuffix(rule.Record, ":current") || strings.HasSuffix(rule.Record, ":highest") || strings.HasSuffix(rule.Record, ":lowest") {
 				w.evaluate(now, rule)
 			}

@@ -11,7 +11,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"golang.org/x/term"
 
-	"github.com/sightglass-ml/sightglass/internal/demo"
+	"github.com/sightglass-ml/sightglass/demo"
 	"github.com/sightglass-ml/sightglass/internal/tool"
 )
 

@@ -13,12 +13,7 @@ package cost
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"maps"
-	"net/http"
-	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,7 +27,6 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
-	"github.com/sightglass-ml/sightglass/internal/httpclient"
 	"github.com/sightglass-ml/sightglass/internal/limit"
 	"github.com/sightglass-ml/sightglass/internal/state"
 )
@@ -141,154 +135,6 @@ func start(env *exporter.Env, cfg Config, now func() time.Time, books *handover)
 		}
 	}
 	return e, nil
-}
-
-func (e *Exporter) openRates() (*fx.Keeper, error) {
-	cfg := e.cfg.Exchange
-	wanted := map[string]bool{}
-	for _, entry := range e.cfg.entries {
-		wanted[entry.Currency] = true
-	}
-	if e.cfg.Metering != nil {
-		for _, r := range e.cfg.Metering.Resources {
-			wanted[r.Currency] = true
-		}
-	}
-	delete(wanted, fx.CAD)
-	client, err := httpclient.New(cfg.HTTPClient, cfg.client, "cost-exporter")
-	if err != nil {
-		return nil, err
-	}
-	if client == nil {
-		client = new(http.Client)
-	}
-	client.Timeout = time.Duration(cfg.Timeout)
-	return fx.Open(fx.Options{
-		Currencies: slices.Sorted(maps.Keys(wanted)), Fixed: cfg.Rates, From: e.now().Add(-time.Duration(cfg.History)),
-		File: filepath.Join(string(e.cfg.State), "exchange-rates.json"), ValetURL: cfg.ValetURL, ECBURL: cfg.ECBURL, Online: cfg.Online,
-		Client: client, Now: e.now, Logger: e.log,
-	})
-}
-
-// rate implements prices.Rate.
-func (e *Exporter) rate(currency string, at time.Time) (float64, bool) {
-	r, ok := e.rates.Book().At(currency, at)
-	return r.CAD, ok
-}
-
-// readBills reads new bills and publishes the sums of the month.
-func (e *Exporter) readBills(ctx context.Context) error {
-	var errs []error
-	var bills []bill.Bill
-	currencies := map[string]bool{}
-	var out exporter.Metrics
-	defer func() {
-		e.mu.Lock()
-		e.billsRead = true
-		e.mu.Unlock()
-	}()
-	for _, l := range e.ledgers {
-		b, err := l.read(ctx)
-		if err != nil {
-			errs = append(errs, e.cfg.Wrap(l.key, fmt.Errorf("source %q: %w", l.name, err)))
-		}
-		if b.Rejected > 0 {
-			errs = append(errs, fmt.Errorf("source %q: %d of %d rows cannot be read and do not count; the first is: %w", l.name, b.Rejected, b.Rows, b.Problems[0]))
-		}
-		for _, line := range b.Lines {
-			currencies[line.Currency] = true
-		}
-		if b.Files == 0 {
-			continue // Nothing has been billed yet, or nothing can be read: neither means zero.
-		}
-		bills = append(bills, b)
-		out.Gauge(e.descs.rows, float64(b.Rows), l.name)
-		out.Gauge(e.descs.rejected, float64(b.Rejected), l.name)
-		out.Gauge(e.descs.unreadTags, float64(b.UnreadTags), l.name)
-		if !b.Through.IsZero() {
-			out.Gauge(e.descs.through, float64(b.Through.Unix()), l.name)
-		}
-	}
-	if e.rates.Want(slices.Sorted(maps.Keys(currencies))...) {
-		// Bills may have added a currency. Its bank rate is needed now. Otherwise a configured rate would count until
-		// the next query of the banks.
-		if err := e.rates.Refresh(ctx); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	if len(bills) > 0 {
-		s := summarise(bills, e.rates.Book(), e.cfg.calendar, e.now())
-		for _, currency := range slices.Sorted(maps.Keys(s.unconverted)) {
-			errs = append(errs, fmt.Errorf("%d rows in %s have no exchange rate and do not count", s.unconverted[currency], currency))
-		}
-		e.publish(&out, s)
-		// After three failed readings in a row the series are absent, because absent is better than old.
-		e.snapshot.Set(out, 3*time.Duration(e.cfg.Bills.Interval)+time.Duration(e.cfg.Bills.Timeout))
-	}
-	return errors.Join(errs...)
-}
-
-// publish writes the series of the month.
-func (e *Exporter) publish(out *exporter.Metrics, s spend) {
-	folded := make(map[allocation]float64)
-	for _, cell := range s.cells() {
-		folded[allocation{e.limits.departments.Fold(cell.department), e.limits.services.Fold(cell.service), cell.category}] += s.billed[cell].InexactFloat64()
-	}
-	for cell, amount := range folded {
-		out.Gauge(e.descs.billed, amount, cell.department, cell.service, cell.category)
-	}
-	month, projected := map[string]float64{}, map[string]float64{}
-	for department := range s.monthToDate {
-		name := e.limits.departments.Fold(department)
-		month[name] += s.monthToDate[department].InexactFloat64()
-		projected[name] += s.projected[department].InexactFloat64()
-	}
-	for department := range month {
-		out.Gauge(e.descs.monthToDate, month[department], department)
-		out.Gauge(e.descs.projected, projected[department], department)
-	}
-	closed := map[closedMonth]float64{}
-	for c, amount := range s.closed {
-		closed[closedMonth{e.limits.departments.Fold(c.department), c.month}] += amount.InexactFloat64()
-	}
-	for c, amount := range closed {
-		out.Gauge(e.descs.closedMonth, amount, c.department, c.month)
-	}
-	billed := map[closedMonth]float64{}
-	for c, amount := range s.comparable {
-		billed[closedMonth{e.limits.departments.Fold(c.department), c.month}] += amount.InexactFloat64()
-	}
-	for c, amount := range billed {
-		out.Gauge(e.descs.billedMonth, amount, c.department, c.month)
-	}
-	for month, hours := range s.gpuHours {
-		out.Gauge(e.descs.billedGPUHours, hours, month)
-	}
-	out.Gauge(e.descs.billedObservability, s.observability.InexactFloat64())
-	out.Gauge(e.descs.billedInfrastructure, s.rest.InexactFloat64())
-	out.Gauge(e.descs.unreconciled, s.unreconciled().InexactFloat64(), "bill")
-
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	// A row without a rate stays in every reading. Each is counted once.
-	for currency, rows := range s.unconverted {
-		e.unconverted[currency] += float64(max(rows-e.counted[currency], 0))
-	}
-	e.counted = s.unconverted
-}
-
-// budgets are the budgets that are valid in the month of an instant.
-func (e *Exporter) budgets(now time.Time) map[string]float64 {
-	period := e.cfg.calendar.Month(now)
-	begun := make(map[string]Month)
-	budgets := make(map[string]float64)
-	for _, b := range e.cfg.Budgets {
-		if last, ok := begun[b.Department]; b.From.after(period) || ok && last.String() > b.From.String() {
-			continue
-		}
-		begun[b.Department], budgets[b.Department] = b.From, b.Monthly
-	}
-	return budgets
 }
 
 // Ready implements exporter.Readier. The counters are published at once. Metering waits until the previous instance has

@@ -1,9 +1,13 @@
 package cost
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sightglass-ml/sightglass/exporters/cost/internal/metering"
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
+	"github.com/sightglass-ml/sightglass/internal/exporter"
 )
 
 // Catalogue declares every metric of the exporter.
@@ -65,5 +69,108 @@ func newDescs(c *catalogue.Catalogue) descs {
 		unpriced:             c.Counter("unpriced_units_total", "Units that were used and have no price.", "resource", "model"),
 		gap:                  c.Counter("metering_gap_seconds_total", "Time that was not priced, since Prometheus was down (no_data) or could not be reached for too long (too_old).", "reason"),
 		meteredThrough:       c.Gauge("metered_through_timestamp_seconds", "End of the last interval whose use is priced."),
+	}
+}
+
+// publish writes the series of the month.
+func (e *Exporter) publish(out *exporter.Metrics, s spend) {
+	folded := make(map[allocation]float64)
+	for _, cell := range s.cells() {
+		folded[allocation{e.limits.departments.Fold(cell.department), e.limits.services.Fold(cell.service), cell.category}] += s.billed[cell].InexactFloat64()
+	}
+	for cell, amount := range folded {
+		out.Gauge(e.descs.billed, amount, cell.department, cell.service, cell.category)
+	}
+	month, projected := map[string]float64{}, map[string]float64{}
+	for department := range s.monthToDate {
+		name := e.limits.departments.Fold(department)
+		month[name] += s.monthToDate[department].InexactFloat64()
+		projected[name] += s.projected[department].InexactFloat64()
+	}
+	for department := range month {
+		out.Gauge(e.descs.monthToDate, month[department], department)
+		out.Gauge(e.descs.projected, projected[department], department)
+	}
+	closed := map[closedMonth]float64{}
+	for c, amount := range s.closed {
+		closed[closedMonth{e.limits.departments.Fold(c.department), c.month}] += amount.InexactFloat64()
+	}
+	for c, amount := range closed {
+		out.Gauge(e.descs.closedMonth, amount, c.department, c.month)
+	}
+	billed := map[closedMonth]float64{}
+	for c, amount := range s.comparable {
+		billed[closedMonth{e.limits.departments.Fold(c.department), c.month}] += amount.InexactFloat64()
+	}
+	for c, amount := range billed {
+		out.Gauge(e.descs.billedMonth, amount, c.department, c.month)
+	}
+	for month, hours := range s.gpuHours {
+		out.Gauge(e.descs.billedGPUHours, hours, month)
+	}
+	out.Gauge(e.descs.billedObservability, s.observability.InexactFloat64())
+	out.Gauge(e.descs.billedInfrastructure, s.rest.InexactFloat64())
+	out.Gauge(e.descs.unreconciled, s.unreconciled().InexactFloat64(), "bill")
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	// A row without a rate stays in every reading. Each is counted once.
+	for currency, rows := range s.unconverted {
+		e.unconverted[currency] += float64(max(rows-e.counted[currency], 0))
+	}
+	e.counted = s.unconverted
+}
+
+// budgets are the budgets that are valid in the month of an instant.
+func (e *Exporter) budgets(now time.Time) map[string]float64 {
+	period := e.cfg.calendar.Month(now)
+	begun := make(map[string]Month)
+	budgets := make(map[string]float64)
+	for _, b := range e.cfg.Budgets {
+		if last, ok := begun[b.Department]; b.From.after(period) || ok && last.String() > b.From.String() {
+			continue
+		}
+		begun[b.Department], budgets[b.Department] = b.From, b.Monthly
+	}
+	return budgets
+}
+
+func (e *Exporter) collectMeter(out *exporter.Metrics) {
+	samples, end := e.meter.Samples()
+	if !end.IsZero() {
+		out.Gauge(e.descs.meteredThrough, float64(end.Unix()))
+	}
+	gpu, loaded := e.meter.Unreconciled()
+	out.Gauge(e.descs.unreconciled, gpu, "gpu")
+	out.Gauge(e.descs.unreconciled, loaded, "loaded")
+	for _, s := range samples {
+		switch s.Counter {
+		case metering.Spend:
+			out.Counter(e.descs.spend, s.Sum, s.Department, s.Resource, s.Model, "metered", metering.Method)
+		case metering.GPUTotal:
+			out.Counter(e.descs.gpu, s.Sum)
+		case metering.Total:
+			out.Counter(e.descs.total, s.Sum)
+		case metering.Loaded:
+			out.Counter(e.descs.loaded, s.Sum, s.Department, s.Model, string(e.cfg.Metering.Loaded))
+		case metering.Monthly:
+			out.Gauge(e.descs.meteredMonth, s.Sum, s.Department, s.Kind)
+		case metering.GPUHours:
+			out.Gauge(e.descs.meteredGPUHours, s.Sum, s.Kind)
+		case metering.Idle:
+			out.Counter(e.descs.idle, s.Sum, s.Kind, s.Department)
+		case metering.Observability:
+			out.Counter(e.descs.observability, s.Sum)
+		case metering.Infrastructure:
+			out.Counter(e.descs.infrastructure, s.Sum)
+		case metering.Value:
+			out.Counter(e.descs.value, s.Sum, s.Model)
+		case metering.Unpriced:
+			out.Counter(e.descs.unpriced, s.Sum, s.Resource, s.Model)
+		case metering.Units:
+			out.Counter(e.descs.units, s.Sum, s.Model, s.Resource)
+		case metering.GapSeconds:
+			out.Counter(e.descs.gap, s.Sum, s.Kind)
+		}
 	}
 }

@@ -16,9 +16,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sightglass-ml/sightglass/demo/stack"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/exporter/exportertest"
-	"github.com/sightglass-ml/sightglass/internal/stack"
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 

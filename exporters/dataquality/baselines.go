@@ -15,9 +15,9 @@ import (
 // Baselines manages the stored baselines of a configuration's datasets. An operator builds, inspects, freezes and resets them
 // with it, independently of a running exporter.
 type Baselines struct {
-	cfg   Config
-	rooms *connections
-	now   func() time.Time
+	cfg         Config
+	connections *connections
+	now         func() time.Time
 	// Progress, if set, receives the progress of long scans.
 	Progress func(dataset, doing string, done, total int)
 }
@@ -28,11 +28,11 @@ func OpenBaselines(cfg Config, logger *slog.Logger, now func() time.Time) (*Base
 	if err != nil {
 		return nil, err
 	}
-	return &Baselines{cfg: cfg, rooms: r, now: now}, nil
+	return &Baselines{cfg: cfg, connections: r, now: now}, nil
 }
 
 // Close closes the sources and the store.
-func (b *Baselines) Close() error { return b.rooms.close() }
+func (b *Baselines) Close() error { return b.connections.close() }
 
 // Segments returns the segments of a dataset that exist under its stored bins.
 func (b *Baselines) Segments(ctx context.Context, d DatasetConfig) ([]DatasetConfig, error) {
@@ -86,7 +86,7 @@ func (b *Baselines) Datasets(ctx context.Context, names ...string) ([]DatasetCon
 // Build does at once what the exporter does over several profiles: it cuts the bins, counts the training data and adds every
 // complete day that the production baseline still needs. It keeps everything that is stored already.
 func (b *Baselines) Build(ctx context.Context, d DatasetConfig) error {
-	l, err := b.rooms.learner(d, b.now)
+	l, err := b.connections.learner(d, b.now)
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ type BaselineStatus struct {
 // Status reads the stored state of a dataset.
 func (b *Baselines) Status(ctx context.Context, d DatasetConfig) (BaselineStatus, error) {
 	var s BaselineStatus
-	view, err := b.rooms.store.Subject(kind, d.Name).View(ctx)
+	view, err := b.connections.store.Subject(kind, d.Name).View(ctx)
 	if err != nil {
 		return s, err
 	}
@@ -174,7 +174,7 @@ func ignoreNotFound(err error) error {
 
 // Freeze ends the learning of a dataset's production baseline with the days that are stored. It refines the bins first.
 func (b *Baselines) Freeze(ctx context.Context, d DatasetConfig) (baseline.Production, error) {
-	l, err := b.rooms.learner(d, b.now)
+	l, err := b.connections.learner(d, b.now)
 	if err != nil {
 		return baseline.Production{}, err
 	}
@@ -210,7 +210,7 @@ func (b *Baselines) Freeze(ctx context.Context, d DatasetConfig) (baseline.Produ
 
 // Accept stores the present state of a column (added, removed or with another type) as its expected state.
 func (b *Baselines) Accept(ctx context.Context, d DatasetConfig, column string) (baseline.Accepted, error) {
-	l, err := b.rooms.learner(d, b.now)
+	l, err := b.connections.learner(d, b.now)
 	if err != nil {
 		return baseline.Accepted{}, err
 	}
@@ -219,5 +219,5 @@ func (b *Baselines) Accept(ctx context.Context, d DatasetConfig, column string) 
 
 // Reset resets parts of a dataset's baselines. The exporter builds or learns them again. The old objects remain in the store.
 func (b *Baselines) Reset(ctx context.Context, d DatasetConfig, parts ...baseline.Part) error {
-	return b.rooms.store.Subject(kind, d.Name).Reset(ctx, parts...)
+	return b.connections.store.Subject(kind, d.Name).Reset(ctx, parts...)
 }

@@ -9,34 +9,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
-	"github.com/sightglass-ml/sightglass/internal/tables"
 )
-
-// watched is a dataset with its loop.
-type watched struct {
-	dataset *dataset
-	stop    func(context.Context) bool
-}
-
-// watch starts the loop of a dataset.
-func (e *Exporter) watch(cfg DatasetConfig) error {
-	// Half of the series are for columns with bins, half for all others.
-	columns := e.env.Limit("columns", 2*cfg.Columns.Max)
-	d := e.rooms.dataset(cfg, columns, time.Now) //nolint:forbidigo // The real clock enters here.
-	timeout := time.Duration(cfg.Timeout)
-	stop, err := e.env.StartLoop(exporter.Loop{
-		Name:     "dataset/" + cfg.Name,
-		Interval: time.Duration(cfg.Interval),
-		// A profile may first wait for a slot.
-		Timeout: time.Duration(cfg.Interval) + timeout,
-		Collect: func(ctx context.Context) error { return e.profile(ctx, d, timeout) },
-	})
-	if err != nil {
-		return err
-	}
-	e.watched[cfg.Name] = watched{d, stop}
-	return nil
-}
 
 // stopTimeout bounds the wait of a reload for the profiles that it stops.
 const stopTimeout = 1800 * time.Millisecond
@@ -44,11 +17,11 @@ const stopTimeout = 1800 * time.Millisecond
 // Reload implements exporter.Reloader. Unchanged datasets keep running with their state and series. A changed dataset keeps
 // its series until its next profile, or until they expire.
 func (e *Exporter) Reload(ctx context.Context, cfg Config) error {
-	old := e.rooms.config()
+	old := e.connections.config()
 	if !config.Equal(old.BaselineStore, cfg.BaselineStore) || old.MaxConcurrentProfiles != cfg.MaxConcurrentProfiles {
 		return exporter.ErrReplace // All datasets share these settings.
 	}
-	changed, err := e.rooms.changedSources(&cfg)
+	changed, err := e.connections.changedSources(&cfg)
 	if err != nil {
 		return err
 	}
@@ -76,7 +49,7 @@ func (e *Exporter) Reload(ctx context.Context, cfg Config) error {
 	for _, w := range left {
 		stopped := w.stop(late)
 		if !stopped {
-			e.rooms.logger.Warn("A profile did not end in time and was left behind", "dataset", w.dataset.cfg.Name)
+			e.connections.logger.Warn("A profile did not end in time and was left behind", "dataset", w.dataset.cfg.Name)
 		}
 		if !slices.Contains(removed, w.dataset.cfg.Name) {
 			continue
@@ -88,7 +61,7 @@ func (e *Exporter) Reload(ctx context.Context, cfg Config) error {
 			}
 		}
 	}
-	e.rooms.replace(&cfg, changed)
+	e.connections.replace(&cfg, changed)
 	var errs []error
 	for _, dc := range cfg.Datasets {
 		if _, start := now[dc.Name]; start {
@@ -96,7 +69,7 @@ func (e *Exporter) Reload(ctx context.Context, cfg Config) error {
 			errs = append(errs, e.watch(dc))
 		}
 	}
-	e.rooms.logger.Info("Datasets that a reload has not touched go on", "unchanged", len(e.watched)-len(added), "started", added, "ended", removed)
+	e.connections.logger.Info("Datasets that a reload has not touched go on", "unchanged", len(e.watched)-len(added), "started", added, "ended", removed)
 	return errors.Join(errs...)
 }
 
@@ -113,25 +86,4 @@ func uses(d *DatasetConfig, sources map[string]bool) bool {
 		named = append(named, c.Source)
 	}
 	return slices.ContainsFunc(named, func(s string) bool { return sources[s] })
-}
-
-// changedSources returns the sources whose configuration or resolved connection string changed.
-func (r *connections) changedSources(cfg *Config) (map[string]bool, error) {
-	changed, name, err := tables.Changed(r.config().Sources, cfg.Sources, func(name string) *tables.Source {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.sources[name]
-	})
-	if err != nil {
-		return nil, cfg.Wrap("sources."+name, err)
-	}
-	return changed, nil
-}
-
-// replace stores the new configuration and closes the changed sources.
-func (r *connections) replace(cfg *Config, changed map[string]bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.cfg.Store(cfg)
-	tables.CloseChanged(r.sources, changed, r.logger)
 }

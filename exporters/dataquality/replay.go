@@ -26,9 +26,9 @@ type ReplayOptions struct {
 
 // Replay is the exporter without loops: the caller, who owns the clock, starts each profile.
 type Replay struct {
-	rooms    *connections
-	datasets []*dataset
-	descs    descs
+	connections *connections
+	datasets    []*dataset
+	descs       descs
 }
 
 // NewReplay starts the exporter as a new process would. It continues with the baselines in the store.
@@ -43,7 +43,7 @@ func NewReplay(cfg Config, o ReplayOptions) (*Replay, error) {
 		return nil, err
 	}
 	r.store, r.sources = o.Store, o.Sources
-	replay := &Replay{rooms: r, descs: newDescs(newCatalogue())}
+	replay := &Replay{connections: r, descs: newDescs(newCatalogue())}
 	dropped := limit.NewDropped()
 	for _, dc := range cfg.Datasets {
 		if len(dc.Segments) > 0 {
@@ -62,7 +62,7 @@ func (r *Replay) Profile(ctx context.Context, dataset int, took time.Duration) (
 		return nil, errors.New("no such dataset")
 	}
 	d := r.datasets[dataset]
-	if err := r.rooms.resolve(d); err != nil {
+	if err := r.connections.resolve(d); err != nil {
 		return d.metrics(r.descs, &cycle{now: d.now()}, took, err), err
 	}
 	c, err := d.run(ctx)

@@ -124,8 +124,8 @@ type ReportBin struct {
 // Report profiles a dataset once and compares it with the stored baselines. It stores nothing.
 func (b *Baselines) Report(ctx context.Context, cfg DatasetConfig) (Report, error) {
 	columns := limit.New("columns", 2*cfg.Columns.Max, limit.NewDropped())
-	d := b.rooms.dataset(cfg, columns, b.now)
-	if err := b.rooms.resolve(d); err != nil {
+	d := b.connections.dataset(cfg, columns, b.now)
+	if err := b.connections.resolve(d); err != nil {
 		return Report{}, err
 	}
 	stored, err := b.Status(ctx, cfg)
@@ -241,7 +241,7 @@ func (s BaselineStatus) baselines() []compareWith {
 
 // segment reports one segment from the counts of its dataset's cycle.
 func (b *Baselines) segment(ctx context.Context, of *cycle, cfg DatasetConfig, counts partCounts, layouts map[string]binning.Layout) (ReportSegment, error) {
-	d := b.rooms.dataset(cfg, limit.New("columns", 2*cfg.Columns.Max, limit.NewDropped()), b.now)
+	d := b.connections.dataset(cfg, limit.New("columns", 2*cfg.Columns.Max, limit.NewDropped()), b.now)
 	d.overrides = cfg.Thresholds.overrides(of.schema)
 	stored, err := b.Status(ctx, cfg)
 	if err != nil {

@@ -315,11 +315,11 @@ func (d *dataset) profileSegments(ctx context.Context, c *cycle) ([]segmentProfi
 			child := d.children[cfg.Name]
 			var err error
 			if child == nil {
-				child = d.rooms.dataset(cfg, d.columns, d.now)
+				child = d.connections.dataset(cfg, d.columns, d.now)
 			}
 			children[cfg.Name] = child
 			sc := &cycle{now: c.now}
-			if err = d.rooms.resolve(child); err == nil {
+			if err = d.connections.resolve(child); err == nil {
 				lookBack := child.past.hours != nil || begun < pastsPerCycle
 				if child.past.hours == nil {
 					begun++

@@ -81,9 +81,9 @@ mlflow: {url: %q, requests_per_second: 1000, assessments: {interval: 1h, experim
 		m.assess(m.trace(experiment.ID, fmt.Sprintf("tr-%032x", 1000+n)), "Safety", float64(n%4)/4)
 	}
 	m.assess(m.trace(experiment.ID, fmt.Sprintf("tr-%032x", 2000)), "safety", "no")
-	require.NoError(t, w.rooms.registry.Load().assessments.Cycle(t.Context()))
+	require.NoError(t, w.connections.registry.Load().assessments.Cycle(t.Context()))
 	spans(2, 0.75)
-	require.NoError(t, w.rooms.registry.Load().assessments.Cycle(t.Context()))
+	require.NoError(t, w.connections.registry.Load().assessments.Cycle(t.Context()))
 	const line = `ml_model_evaluations_total{evaluation="safety",model=%q,result=%q,version=""} %d`
 	w.requireMetric(fmt.Sprintf(line, "chatbot", "pass", 60+1))
 	w.requireMetric(fmt.Sprintf(line, "chatbot", "below_gate", 60+1))

@@ -12,19 +12,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/fields"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
-	"github.com/sightglass-ml/sightglass/internal/season"
-	"github.com/sightglass-ml/sightglass/rules"
 )
-
-// seasons are the settings of the baselines' seasons: the time zone of the configuration, and the hours that the rules would judge.
-func (b *BaselinesConfig) seasons() (season.Settings, error) {
-	const signal = "drift_noise_psi"
-	noise, ok := rules.Default(signal)
-	if !ok {
-		return season.Settings{}, fmt.Errorf("rules/thresholds.yaml has no threshold %q", signal)
-	}
-	return season.Settings{Zone: b.TimeZone.Location(), MaxNoise: noise}, nil
-}
 
 // Baselines gives an operator access to the stored baselines of the models of a configuration: to read, freeze, reset and accept them.
 // Feature baselines belong to the model, output baselines to each version.

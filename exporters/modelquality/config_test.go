@@ -1,14 +1,19 @@
 package modelquality
 
 import (
+	"context"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/promslog"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/receiver"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/exporter/exportertest"
 )
@@ -54,6 +59,32 @@ func TestEverythingHasADefault(t *testing.T) {
 	require.Empty(t, cfg.BaselineStore.Type)
 	require.Nil(t, cfg.MLflow)
 	require.Nil(t, cfg.Reviews)
+}
+
+type unasked struct{}
+
+func (unasked) Export(context.Context, receiver.Signal, []byte) (receiver.Answer, error) {
+	panic("nobody sends anything")
+}
+
+// Whoever reaches these ports can create models, so other machines reach them only where they are configured.
+func TestOTLPListensOnLoopbackUnlessConfigured(t *testing.T) {
+	cfg, err := Load("")
+	require.NoError(t, err)
+	free := func(address string) string {
+		host, _, err := net.SplitHostPort(address)
+		require.NoError(t, err)
+		return net.JoinHostPort(host, "0")
+	}
+	r, err := receiver.New(receiver.Options{
+		GRPCAddress: free(cfg.OTLP.GRPC), HTTPAddress: free(cfg.OTLP.HTTP), MaxRequestBytes: 1, MaxJSONMemory: 1, MaxRequests: 1, Logger: promslog.NewNopLogger(),
+	}, unasked{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, r.Close()) }()
+	grpc, http := r.Addresses()
+	for _, address := range []string{grpc, http} {
+		require.True(t, netip.MustParseAddrPort(address).Addr().IsLoopback(), address)
+	}
 }
 
 func TestWhereStateIsKept(t *testing.T) {

@@ -23,7 +23,7 @@ import (
 
 // Connect reports which endpoints of a configuration can be reached. It receives no requests and sends no reviews.
 func Connect(ctx context.Context, report *connect.Report, cfg Config) {
-	r := newRooms(&cfg)
+	r := newConnections(&cfg)
 	defer report.Close(r.close)
 	for protocol, configured := range sorted(map[string]string{"grpc": cfg.OTLP.GRPC, "http": cfg.OTLP.HTTP}) {
 		if a := address(configured); a != "" {
@@ -82,7 +82,7 @@ func connectStore(ctx context.Context, report *connect.Report, r *connections) {
 
 func connectMLflow(ctx context.Context, report *connect.Report, r *connections, m MLflowConfig) {
 	env := &exporter.Env{Logger: slog.New(slog.DiscardHandler)}
-	registry, err := r.openMLflow(&m, 1, env, time.Now)
+	registry, err := r.openRegistry(&m, 1, env, time.Now)
 	if report.Fail("mlflow", "open", err) {
 		return
 	}

@@ -35,14 +35,14 @@ type connections struct {
 	outbox   *outbox.Outbox
 }
 
-func newRooms(cfg *Config) *connections {
+func newConnections(cfg *Config) *connections {
 	r := &connections{sources: make(map[string]*tables.Source), labels: make(map[string]*labelled)}
 	r.cfg.Store(cfg)
 	return r
 }
 
 func openConnections(cfg *Config, env *exporter.Env) (_ *connections, err error) {
-	r := newRooms(cfg)
+	r := newConnections(cfg)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.close())

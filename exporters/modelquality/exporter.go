@@ -16,12 +16,9 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/datasets"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/fields"
-	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/lineage"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/receiver"
-	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 	"github.com/sightglass-ml/sightglass/internal/limit"
@@ -62,16 +59,16 @@ func Spec() exporter.Spec[Config] {
 
 // Exporter is the exporter. It applies a new configuration itself, because a replacement would lose its counters.
 type Exporter struct {
-	cfg      atomic.Pointer[Config]
-	rooms    *connections
-	meter    *metering.Meter
-	keeper   *fields.Keeper // nil without a baseline store
-	pipeline *pipeline
-	receiver *receiver.Receiver
-	descs    descs
-	env      *exporter.Env
-	limiter  func(name string, most int) *limit.Limiter
-	fields   atomic.Pointer[func(model string) *limit.Limiter] // the limits on counted fields, by model
+	cfg         atomic.Pointer[Config]
+	connections *connections
+	meter       *metering.Meter
+	keeper      *fields.Keeper // nil without a baseline store
+	pipeline    *pipeline
+	receiver    *receiver.Receiver
+	descs       descs
+	env         *exporter.Env
+	limiter     func(name string, most int) *limit.Limiter
+	fields      atomic.Pointer[func(model string) *limit.Limiter] // the limits on counted fields, by model
 }
 
 var (
@@ -95,35 +92,23 @@ func start(env *exporter.Env, cfg Config, webConfigFile string) (_ exporter.Inst
 	e.cfg.Store(&cfg)
 	e.fields.Store(new(fieldLimits(&cfg, env.Limit)))
 	now := time.Now
-	if e.rooms, err = openConnections(&cfg, env); err != nil {
+	if e.connections, err = openConnections(&cfg, env); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, e.rooms.close())
+			err = errors.Join(err, e.connections.close())
 		}
 	}()
-	if e.rooms.store != nil {
-		causes, err := e.causes(&cfg.Causes)
-		if err != nil {
+	if e.connections.store != nil {
+		if e.keeper, err = e.openFields(&cfg); err != nil {
 			return nil, err
-		}
-		seasons, err := cfg.Baselines.seasons()
-		if err != nil {
-			return nil, err
-		}
-		if e.keeper, err = fields.New(fields.Options{
-			Store: e.rooms.store, Sample: cfg.Baselines.Sample, SampleWait: time.Duration(cfg.Baselines.SampleWait), Days: cfg.Baselines.Days,
-			Choice: cfg.Baselines.Fields.choice(), Reveal: cfg.Baselines.Fields.revealed(), Training: e.training, Fields: func(model string) *limit.Limiter { return (*e.fields.Load())(model) },
-			Season: seasons, Slow: time.Duration(cfg.Baselines.Interval), Causes: causes, Now: now, Logger: env.Logger,
-		}); err != nil {
-			return nil, cfg.Wrap("baselines", err)
 		}
 	}
 	e.meter = metering.New(cfg.Limits, env.Limit, e.keeper, cfg.estimated())
 	var reviews Reviews
-	if e.rooms.outbox != nil {
-		reviews = e.rooms.outbox
+	if e.connections.outbox != nil {
+		reviews = e.connections.outbox
 	}
 	if e.pipeline, err = newPipeline(&cfg, env.Limit, e.meter, reviews, env.Logger, now); err != nil {
 		return nil, cfg.Wrap("attributes", err)
@@ -157,14 +142,14 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 	}}); err != nil {
 		return err
 	}
-	if e.rooms.outbox != nil {
-		env.Go(e.rooms.outbox.Run)
+	if e.connections.outbox != nil {
+		env.Go(e.connections.outbox.Run)
 	}
-	m, err := e.openRegistry(&cfg)
+	m, err := e.openMLflow(&cfg)
 	if err != nil {
 		return err
 	}
-	if err := e.watchRegistry(m, cfg.MLflow); err != nil {
+	if err := e.watchMLflow(m, cfg.MLflow); err != nil {
 		return err
 	}
 	for i := range cfg.Labels {
@@ -176,76 +161,14 @@ func (e *Exporter) work(env *exporter.Env, cfg Config) error {
 			return err
 		}
 	}
-	if e.keeper == nil {
-		return nil
-	}
-	env.Go(e.keeper.Run)
-	if err := env.Loop(exporter.Loop{Name: baseline.Collector, Interval: baseline.CheckInterval, Collect: e.rooms.store.Check}); err != nil {
-		return err
-	}
-	if every := e.keeper.Causes.CausesEvery(); every > 0 {
-		if err := env.Loop(exporter.Loop{Name: "causes", Interval: every, Timeout: fieldsTimeout, Collect: e.keeper.Explain}); err != nil {
-			return err
-		}
-	}
-	return env.Loop(exporter.Loop{Name: "fields", Interval: fieldsEvery, Timeout: fieldsTimeout, Collect: e.keeper.Cycle})
-}
-
-// training returns the training data of a version: from the configuration, otherwise from the registry.
-func (e *Exporter) training(ctx context.Context, model, version string) (fields.Training, bool, error) {
-	if t, key := e.cfg.Load().training(model, version); t != nil {
-		source, relation, err := e.rooms.table(&t.Location, "", key)
-		return fields.Training{Source: source, Relation: relation, Prediction: t.PredictionColumn, Confidence: t.ConfidenceColumn}, err == nil, err
-	}
-	m := e.rooms.registry.Load()
-	if m == nil || m.datasets == nil {
-		return fields.Training{}, false, nil
-	}
-	info, known := m.server.Lookup(lineage.Version{Model: model, Version: version})
-	if !known {
-		return fields.Training{}, false, errors.New("the MLflow registry has not said yet what it was trained on")
-	}
-	if info.SourceType == "" && info.Source == "" {
-		return fields.Training{}, false, nil // The run has no dataset.
-	}
-	file, err := m.datasets.Open(ctx, datasets.Dataset{RunID: info.RunID, Type: info.SourceType, Source: info.Source})
-	if errors.Is(err, datasets.ErrUnreadable) {
-		return fields.Training{}, false, nil
-	}
-	if err != nil {
-		return fields.Training{}, false, err
-	}
-	relation, err := m.files.Files(file.Path, "")
-	return fields.Training{Source: m.files, Relation: relation, Done: file.Done}, err == nil, err
-}
-
-// lineage asks the registry about the versions that are served.
-func (e *Exporter) lineage(ctx context.Context) error {
-	var versions []lineage.Version
-	var series []*metering.Series
-	e.meter.All(func(s *metering.Series) {
-		if s.Model != limit.Other && s.Version != limit.Other && s.Model != unknown {
-			versions, series = append(versions, lineage.Version{Model: s.Model, Version: s.Version}), append(series, s)
-		}
-	})
-	m := e.rooms.registry.Load()
-	if m == nil {
-		return nil // A reload has just removed it.
-	}
-	err := m.server.Cycle(ctx, versions)
-	for i, s := range series {
-		if info, ok := m.server.Lookup(versions[i]); ok {
-			s.SetRun(info.RunID)
-		}
-	}
-	return err
+	return e.watchFields()
 }
 
 // OTLP returns the handler of OTLP over HTTP that also serves the configured address.
 func (e *Exporter) OTLP() http.Handler { return e.receiver.Routes() }
 
 // Stop implements exporter.Stopper.
-func (e *Exporter) Stop(context.Context) error { return e.rooms.close() }
+func (e *Exporter) Stop(context.Context) error { return e.connections.close() }
 
 // Describe implements prometheus.Collector. It sends nothing, because the metrics depend on the received spans.
 func (e *Exporter) Describe(chan<- *prometheus.Desc) {}
@@ -258,7 +181,7 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	if e.keeper != nil {
 		e.keeper.Collect(ch)
 	}
-	e.rooms.collect(ch)
+	e.connections.collect(ch)
 	for _, m := range e.descs.configured(e.cfg.Load()) {
 		ch <- m
 	}

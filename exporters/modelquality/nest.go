@@ -1,10 +1,9 @@
 package modelquality
 
 import (
-	"strings"
-
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/join"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/keep"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/metering"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 	"github.com/sightglass-ml/sightglass/internal/limit"
@@ -22,14 +21,13 @@ func (p *pipeline) release(o *convention.Observation) {
 	switch {
 	case !o.Hosted:
 	case o.Version != "":
-		if p.answered[o.Model] == o.Version {
-			return
-		}
-		if _, known := p.answered[o.Model]; known || len(p.answered) < maxAnswered {
-			p.answered[strings.Clone(o.Model)] = strings.Clone(o.Version)
+		last, known := p.answered.Get(keep.Name(o.Model))
+		if last.String() != o.Version && (known || p.answered.Len() < maxAnswered) {
+			p.answered.Put(keep.Name(o.Model), func(keep.Name) keep.Text { return keep.Copy(o.Version) })
 		}
 	case o.Outcome != convention.OK:
-		o.Version = p.answered[o.Model]
+		last, _ := p.answered.Get(keep.Name(o.Model))
+		o.Version = last.String()
 	}
 }
 
@@ -49,7 +47,7 @@ func inherit(b *convention.Batch) {
 		spans[join.ID{Trace: l.Trace, Span: l.Span}] = above{l.Parent, nil}
 	}
 	for i := range b.Observations {
-		if o := &b.Observations[i]; o.Phase == convention.Whole {
+		if o := &b.Observations[i]; o.Phase == convention.InferencePhase {
 			spans[join.ID{Trace: o.Trace, Span: o.Span}] = above{o.Parent, o}
 		}
 	}
@@ -93,15 +91,15 @@ func (p *pipeline) nest(w *worker) {
 		if o.Trace == (otlp.TraceID{}) || w.traces[i].Alone(o.Trace) {
 			continue
 		}
-		if o.Phase != convention.Whole {
+		if o.Phase != convention.InferencePhase {
 			parent, ok := p.join.Find(join.ID{Trace: o.Trace, Span: o.Parent})
-			w.part[i] = ok && parent.Series == w.series[i]
+			w.nested[i] = ok && parent.Series == w.series[i]
 			continue
 		}
 		below = p.join.Below(below[:0], join.ID{Trace: o.Trace, Span: o.Span})
 		for _, c := range below {
 			if sameCall(c.Series, w.series[i]) {
-				w.part[i] = true
+				w.nested[i] = true
 				w.skip[i] |= c.Has
 			}
 		}
@@ -113,7 +111,7 @@ func (p *pipeline) nest(w *worker) {
 			if above == nil || above.ID.Span == o.Span || !sameCall(above.Series, w.series[i]) {
 				break
 			}
-			w.part[i] = true
+			w.nested[i] = true
 			w.skip[i] |= above.Has
 			above, _ = p.join.Above(o.Trace, above.Parent)
 		}

@@ -67,14 +67,14 @@ type changes struct {
 // prepare does the steps of a reload that may fail.
 func (e *Exporter) prepare(cfg *Config) (_ *changes, err error) {
 	next := &changes{}
-	if next.sources, err = e.rooms.changedSources(cfg); err != nil {
+	if next.sources, err = e.connections.changedSources(cfg); err != nil {
 		return nil, err
 	}
-	e.rooms.mu.Lock()
-	defer e.rooms.mu.Unlock()
+	e.connections.mu.Lock()
+	defer e.connections.mu.Unlock()
 	kept := make(map[string]bool)
 	for i, l := range cfg.Labels {
-		was := e.rooms.labels[l.Name]
+		was := e.connections.labels[l.Name]
 		if was != nil && config.Equal(was.cfg, l) && !next.sources[l.Source] {
 			kept[l.Name] = true
 			continue
@@ -85,13 +85,13 @@ func (e *Exporter) prepare(cfg *Config) (_ *changes, err error) {
 		}
 		next.labels = append(next.labels, opened)
 	}
-	for name := range e.rooms.labels {
+	for name := range e.connections.labels {
 		if !kept[name] {
 			next.ended = append(next.ended, name)
 		}
 	}
 	if next.replaced = !config.Equal(e.cfg.Load().MLflow, cfg.MLflow); next.replaced {
-		next.registry, err = e.openRegistry(cfg)
+		next.registry, err = e.openMLflow(cfg)
 	}
 	return next, err
 }
@@ -105,17 +105,17 @@ func (e *Exporter) replace(ctx context.Context, cfg *Config, next *changes) erro
 			e.env.Logger.Warn("A reload left work behind that did not end in time", "collector", what)
 		}
 	}
-	e.rooms.mu.Lock()
+	e.connections.mu.Lock()
 	var left []*labelled
 	for _, name := range next.ended {
-		left = append(left, e.rooms.labels[name])
-		delete(e.rooms.labels, name)
+		left = append(left, e.connections.labels[name])
+		delete(e.connections.labels, name)
 	}
-	e.rooms.mu.Unlock()
+	e.connections.mu.Unlock()
 	for _, l := range left {
 		end("labels/"+l.cfg.Name, l.stop)
 	}
-	e.rooms.apply(cfg, next.sources, e.env.Logger)
+	e.connections.apply(cfg, next.sources, e.env.Logger)
 	var errs []error
 	for _, l := range next.labels {
 		errs = append(errs, e.watchLabels(l))
@@ -123,13 +123,13 @@ func (e *Exporter) replace(ctx context.Context, cfg *Config, next *changes) erro
 	if !next.replaced {
 		return errors.Join(errs...)
 	}
-	was := e.rooms.registry.Load()
+	was := e.connections.registry.Load()
 	if was != nil {
 		for _, s := range was.stops {
 			end("mlflow", s)
 		}
 	}
-	errs = append(errs, e.watchRegistry(next.registry, cfg.MLflow))
+	errs = append(errs, e.watchMLflow(next.registry, cfg.MLflow))
 	if was != nil {
 		go func() { // A read of training data may still use it.
 			if err := was.close(); err != nil {

@@ -65,27 +65,27 @@ func TestAReloadReplacesTablesOfLabelsThatHaveChanged(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, files+"labels:\n"+labelsA)
 	p.await(rowsOfA, true)
-	a := p.rooms.labels["a"]
+	a := p.connections.labels["a"]
 	reload := func(text string) { require.NoError(t, p.Reload(t.Context(), p.config(t, text))) }
 
 	reload("# A comment moves the lines.\n" + files + "labels:\n" + labelsB + labelsA)
 	p.await(rowsOfB, true)
 	p.await(rowsOfA, true)
-	require.Same(t, a, p.rooms.labels["a"], "one that is as it was goes on")
+	require.Same(t, a, p.connections.labels["a"], "one that is as it was goes on")
 
 	reload(files + "labels:\n" + strings.Replace(labelsA, "a.csv", "b.csv", 1) + labelsB)
 	p.await(strings.Replace(rowsOfA, " 3", " 5", 1), true)
 
-	source := p.rooms.sources["files"]
+	source := p.connections.sources["files"]
 	reload("sources: {files: {type: duckdb, threads: 1}}\nlabels:\n" + labelsA)
 	p.await(rowsOfA, true)
 	p.await(rowsOfB, false)
-	require.NotSame(t, source, p.rooms.sources["files"], "a source that has changed is opened anew")
+	require.NotSame(t, source, p.connections.sources["files"], "a source that has changed is opened anew")
 
 	// A change that is refused takes nothing over.
 	err := p.Reload(t.Context(), p.config(t, files+"labels:\n"+labelsB+"limits: {models: 7}\n"))
 	require.ErrorContains(t, err, "modelquality.yaml:5: limits: has changed; restart the exporter, or undo the change")
-	require.Contains(t, p.rooms.labels, "a")
+	require.Contains(t, p.connections.labels, "a")
 
 	reload("")
 	p.await("ml_model_labelled_rows{", false)
@@ -153,9 +153,9 @@ func TestAReloadReplacesTheRegistry(t *testing.T) {
 	require.NoError(t, p.lineage(t.Context()))
 	p.requireMetric(`ml_model_info{mlflow_experiment_id="7",mlflow_model_id="",mlflow_run_id="run-1",model="m",stage="",training_dataset="",training_digest="",version="1"} 1`)
 
-	was := p.rooms.registry.Load()
+	was := p.connections.registry.Load()
 	require.NoError(t, p.Reload(t.Context(), p.config(t, "low_confidence: 0.4\nmlflow: {url: "+one.URL+"}\n")))
-	require.Same(t, was, p.rooms.registry.Load(), "another setting leaves what the registry has said")
+	require.Same(t, was, p.connections.registry.Load(), "another setting leaves what the registry has said")
 
 	require.NoError(t, os.WriteFile(filepath.Join(p.dir, "token"), []byte("secret-2"), 0o600))
 	require.NoError(t, p.Reload(t.Context(), p.config(t, `mlflow:

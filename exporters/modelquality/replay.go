@@ -54,9 +54,9 @@ type Replay struct{ exporter *Exporter }
 
 // NewReplay starts the exporter like a new process. It continues the baselines of the store; counters start at zero.
 func NewReplay(cfg Config, o ReplayOptions) (*Replay, error) {
-	e := &Exporter{rooms: newRooms(&cfg)}
-	e.rooms.store = o.Store
-	maps.Copy(e.rooms.sources, o.Sources)
+	e := &Exporter{connections: newConnections(&cfg)}
+	e.connections.store = o.Store
+	maps.Copy(e.connections.sources, o.Sources)
 	e.cfg.Store(&cfg)
 	dropped := limit.NewDropped()
 	limiter := func(name string, most int) *limit.Limiter { return limit.New(name, most, dropped) }

@@ -14,8 +14,8 @@ type report struct {
 	bad     [convention.BadKinds]atomic.Int64
 	dropped atomic.Int64
 
-	saidBad             [convention.BadKinds]atomic.Bool
-	saidDropped, silent atomic.Bool
+	loggedBad                    [convention.BadKinds]atomic.Bool
+	loggedDropped, loggedNothing atomic.Bool
 }
 
 // quiet is the number of ignored items after which a log line says that nothing was counted.
@@ -32,11 +32,11 @@ func (r *report) batch(b *convention.Batch, logger *slog.Logger, accepted, ignor
 	}
 	if b.DroppedAttributes > 0 {
 		r.dropped.Add(int64(b.DroppedAttributes))
-		if r.saidDropped.CompareAndSwap(false, true) {
+		if r.loggedDropped.CompareAndSwap(false, true) {
 			logger.Warn("Spans have lost attributes in the SDK, which keeps 128 unless it is told otherwise; raise OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT in the service", "help", instrumentation)
 		}
 	}
-	if accepted == 0 && ignored >= quiet && r.silent.CompareAndSwap(false, true) {
+	if accepted == 0 && ignored >= quiet && r.loggedNothing.CompareAndSwap(false, true) {
 		logger.Info("No span or log record counts yet: none is an inference or an evaluation", "items", ignored,
 			"no_model", r.total(convention.NoModel), "other_operation", r.total(convention.OtherOperation), "no_evaluation", r.total(convention.NoEvaluation),
 			"help", instrumentation)
@@ -52,7 +52,7 @@ var expected = [convention.BadKinds]string{
 // refuse counts invalid values.
 func (r *report) refuse(k convention.BadKind, n int64, example string, logger *slog.Logger) {
 	r.bad[k].Add(n)
-	if r.saidBad[k].CompareAndSwap(false, true) {
+	if r.loggedBad[k].CompareAndSwap(false, true) {
 		logger.Warn("A value that a service sends is not used", "value", k.String(), "is", example, "want", expected[k], "help", instrumentation)
 	}
 }

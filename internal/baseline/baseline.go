@@ -26,8 +26,8 @@
 // added up. Each day is one object, so a day is stored once, even if two replicas count it, or one replica counts it twice.
 //
 // The first writer of an object wins, and all replicas agree on the winner. In a folder the kernel decides: a file is written with a
-// temporary name, synced, and linked to its final name, which fails if that name exists. Object stores have no such operation that all
-// of them support; Subject.put explains the method used there, why it is correct, and what it assumes.
+// temporary name, synced, and linked to its final name, which fails if that name exists. The library for object stores has no
+// such operation; Subject.put explains the method used there, why it is correct, and what it assumes.
 //
 // A file that is damaged, foreign or newer than this program is refused with an *ObjectError and not changed.
 package baseline

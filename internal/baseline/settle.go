@@ -15,7 +15,11 @@ import (
 //
 // In a folder there is at most one candidate: the first one that the kernel creates.
 //
-// In an object store each candidate has its own name, and the name that sorts first wins. All replicas agree on the winner if each
+// In an object store a conditional write ("create unless it exists") would decide at once. The library for object stores has none: in its
+// newest version, github.com/thanos-io/objstore v0.0.0-20250804093838-71d60dfee488, the only option of an upload is the content type. So the
+// wait of Store.settle stays, ten seconds by default, once for each new object.
+//
+// Therefore each candidate has its own name, and the name that sorts first wins. All replicas agree on the winner if each
 // reads the list only after no more candidates can appear. That time is determined as follows. A process uploads only if it has listed
 // the subject before, within the same half of Store.settle, and found no candidate. Therefore, when the first candidate appears, every
 // process that may still upload has already begun its listing. Half a settle later it has finished, or its deadline has cancelled it.
@@ -38,7 +42,7 @@ func (b *Subject) put(ctx context.Context, stem string, data []byte) (object str
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.settle/2)
 	defer cancel()
-	objects, _, err := b.look(ctx)
+	objects, _, err := b.list(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -58,7 +62,7 @@ func randomName() string {
 // settled lists the subject and waits until the candidates of all listed objects are complete. Objects that appear during the wait are
 // left out.
 func (b *Subject) settled(ctx context.Context) (map[string]listed, error) {
-	before, wait, err := b.look(ctx)
+	before, wait, err := b.list(ctx)
 	if err != nil || wait <= 0 {
 		return before, err
 	}
@@ -69,7 +73,7 @@ func (b *Subject) settled(ctx context.Context) (map[string]listed, error) {
 		return nil, fmt.Errorf("wait for other writers of %s: %w", b.id, ctx.Err())
 	case <-timer.C:
 	}
-	objects, _, err := b.look(ctx)
+	objects, _, err := b.list(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -91,8 +95,8 @@ func contested(stem string) bool {
 // differ by more.
 const candidatesCompleteAge = 15 * time.Minute
 
-// look lists the subject, and returns the time until the candidates of all listed objects are complete.
-func (b *Subject) look(ctx context.Context) (objects map[string]listed, wait time.Duration, err error) {
+// list lists the subject, and returns the time until the candidates of all listed objects are complete.
+func (b *Subject) list(ctx context.Context) (objects map[string]listed, wait time.Duration, err error) {
 	start := time.Now() //nolint:forbidigo // Only durations are measured, for which the injected clock is not suitable.
 	objects, err = b.store.list(ctx, b.dir)
 	if err != nil || b.store.settle == 0 {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/internal/drift"
 	"github.com/sightglass-ml/sightglass/rules"
+	"github.com/sightglass-ml/sightglass/rules/ruleset"
 )
 
 func TestCompare(t *testing.T) {
@@ -150,7 +151,7 @@ func TestNoFalseAlarmsOnManyCategories(t *testing.T) {
 // The rules and this package are one formula: evaluated by Prometheus's engine
 // on the same counts, the recorded series have the same values.
 func TestEqualsTheRules(t *testing.T) {
-	bundle, err := rules.Load(rules.Options{})
+	bundle, err := ruleset.Load()
 	require.NoError(t, err)
 	r := rand.New(rand.NewPCG(7, 11))
 	z, ok := rules.Default("drift_significance_z")
@@ -175,7 +176,7 @@ func TestEqualsTheRules(t *testing.T) {
 }
 
 // evaluate runs the recording rules of the drift group, in order, on one column.
-func evaluate(t *testing.T, bundle rules.Bundle, observed, base map[string]int64) map[string]float64 {
+func evaluate(t *testing.T, bundle ruleset.Set, observed, base map[string]int64) map[string]float64 {
 	t.Helper()
 	storage := teststorage.New(t)
 	defer func() { require.NoError(t, storage.Close()) }()

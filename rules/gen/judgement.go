@@ -11,7 +11,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/rulefmt"
 
-	"github.com/sightglass-ml/sightglass/rules"
+	"github.com/sightglass-ml/sightglass/rules/ruleset"
 )
 
 // woken returns who receives an alert by the routes of alertmanager/alertmanager.yaml.
@@ -33,7 +33,7 @@ func woken(rule rulefmt.Rule) string {
 }
 
 // judgement renders who receives each alert, why, when it is wrong and how to silence it. The reasons come from the runbooks.
-func judgement(bundle rules.Bundle, runbooks string) (string, error) {
+func judgement(bundle ruleset.Set, runbooks string) (string, error) {
 	byAlert := map[string][]rulefmt.Rule{}
 	var names []string
 	for _, group := range bundle.Groups() {

@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/sightglass-ml/sightglass/rules"
+	"github.com/sightglass-ml/sightglass/rules/ruleset"
 )
 
 func main() {
@@ -44,7 +45,7 @@ func write() error {
 
 // page renders docs/alerts.md, from the rules folder.
 func page(root string) (string, error) {
-	bundle, err := rules.Load(rules.Options{})
+	bundle, err := ruleset.Load()
 	if err != nil {
 		return "", err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/rules"
+	"github.com/sightglass-ml/sightglass/rules/ruleset"
 )
 
 func TestTheCommittedPageIsCurrent(t *testing.T) {
@@ -92,7 +93,7 @@ func TestEveryThresholdHasAReason(t *testing.T) {
 }
 
 func TestAnAlertWithoutAReasonOrWithAnotherSeverityThanItsRunbookIsAnError(t *testing.T) {
-	bundle := rules.Bundle{Files: []rules.File{{Groups: []rulefmt.RuleGroup{{Rules: []rulefmt.Rule{{
+	bundle := ruleset.Set{Files: []ruleset.File{{Groups: []rulefmt.RuleGroup{{Rules: []rulefmt.Rule{{
 		Alert: "MLX", Labels: map[string]string{"severity": "critical"}, Annotations: map[string]string{"description": "{{ $labels.model }}"},
 	}}}}}}}
 	for name, tc := range map[string]struct{ runbook, want string }{
@@ -118,7 +119,7 @@ func TestAnAlertWithoutAReasonOrWithAnotherSeverityThanItsRunbookIsAnError(t *te
 }
 
 func TestEveryAlertHasAReasonForItsSeverity(t *testing.T) {
-	bundle, err := rules.Load(rules.Options{})
+	bundle, err := ruleset.Load()
 	require.NoError(t, err)
 	_, err = severities(bundle, []byte("MLGPULost: {before: critical, reason: 'Work on it hangs.'}\nMLGone: {before: info, reason: 'Was.'}"))
 	require.ErrorContains(t, err, "severities.yaml has MLGone, which is not an alert")

@@ -10,14 +10,14 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/sightglass-ml/sightglass/rules"
+	"github.com/sightglass-ml/sightglass/rules/ruleset"
 )
 
 //go:embed severities.yaml
 var severitiesFile []byte
 
 // severities renders the previous and the present severity of every alert, and the reason.
-func severities(bundle rules.Bundle, file []byte) (string, error) {
+func severities(bundle ruleset.Set, file []byte) (string, error) {
 	var judged map[string]struct{ Before, Reason string }
 	if err := yaml.Unmarshal(file, &judged); err != nil {
 		return "", fmt.Errorf("read severities.yaml: %w", err)

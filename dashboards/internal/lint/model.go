@@ -2,8 +2,9 @@
 //
 // Input: the JSON of a dashboard and a .lint file. Output: findings. State: none.
 //
-// dashboard-linter itself cannot be a dependency, because its module has replace directives. Its 17 rules are implemented here under the
-// same names. A user who runs it on the committed JSON gets the same findings as our tests.
+// dashboard-linter itself cannot be a dependency, because its module has replace directives: `go install` refuses them, and a go.mod that
+// requires the module ignores them. Its 17 rules are implemented here under the same names. A user who runs it on the committed JSON gets the
+// same findings as our tests.
 package lint
 
 import (

@@ -363,7 +363,7 @@ func (w *Worker) took(ctx context.Context, j *job, id string, now time.Time) err
 
 // follow reads the state of the run from the target.
 func (w *Worker) follow(ctx context.Context, j *job) error {
-	phase, word, err := w.look(ctx, j)
+	phase, word, err := w.check(ctx, j)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -389,8 +389,8 @@ func (w *Worker) follow(ctx context.Context, j *job) error {
 	})
 }
 
-// look reads the state of the run. It first looks up the ID if the target did not return one.
-func (w *Worker) look(ctx context.Context, j *job) (Phase, string, error) {
+// check reads the state of the run. It first looks up the ID if the target did not return one.
+func (w *Worker) check(ctx context.Context, j *job) (Phase, string, error) {
 	if j.targetID == "" {
 		find, cancel := w.request(ctx, j)
 		defer cancel()

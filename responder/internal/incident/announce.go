@@ -37,7 +37,7 @@ type Announcer struct {
 
 type target struct {
 	*slackClient
-	places Places
+	places Links
 }
 
 // NewAnnouncer returns an Announcer over a store. Before Configure it sends nothing.
@@ -46,7 +46,7 @@ func NewAnnouncer(s *store.Store, now func() time.Time) *Announcer {
 }
 
 // Configure replaces the configuration; nil disables messages.
-func (a *Announcer) Configure(cfg *SlackConfig, places Places) error {
+func (a *Announcer) Configure(cfg *SlackConfig, places Links) error {
 	if cfg == nil {
 		a.target.Store(nil)
 		return nil

@@ -71,8 +71,8 @@ func (c *Config) options(byLabels bool) grouping.Options {
 	}
 }
 
-// Places are configured addresses for links.
-type Places struct {
+// Links are configured addresses for links.
+type Links struct {
 	Trace, MLflow, Grafana string
 	// Page is the address of the responder.
 	Page string

@@ -133,7 +133,7 @@ func (d *desk) only() *View {
 func (d *desk) view(id string) (v *View) {
 	d.t.Helper()
 	require.NoError(d.t, d.store.Read(d.t.Context(), func(tx *store.Tx) (err error) {
-		v, err = Get(tx, id, Places{Grafana: "https://grafana.example"})
+		v, err = Get(tx, id, Links{Grafana: "https://grafana.example"})
 		return err
 	}))
 	return v

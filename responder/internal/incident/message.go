@@ -2,6 +2,7 @@ package incident
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -26,18 +27,57 @@ type slackAttachment struct {
 	MrkdwnIn  []string `json:"mrkdwn_in"`
 }
 
-// mostSlackText keeps a text within Slack's limit of 3000 characters for a section, also after escaping.
+// mostSlackText keeps a text within Slack's limit of 3000 characters for a section.
 const mostSlackText = 2800
+
+// mostSlackAction is the room for an alert's action, which may end with an SQL statement of up to 1000 bytes.
+const mostSlackAction = 1300
 
 var slackMarks = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
-// slackText escapes and truncates text from outside: a column named <!channel> must not notify anybody.
+// slackText escapes text from outside, since a column named <!channel> must not notify anybody. The result has at most most
+// characters.
 func slackText(s string, most int) string {
 	s = plain(s)
-	if utf8.RuneCountInString(s) > most {
-		s = string([]rune(s)[:most-1]) + "…"
+	if escaped := slackMarks.Replace(s); utf8.RuneCountInString(escaped) <= most {
+		return escaped
 	}
-	return slackMarks.Replace(s)
+	var b strings.Builder
+	n := 1 // of the ellipsis
+	for _, r := range s {
+		escaped := slackMarks.Replace(string(r))
+		if n += utf8.RuneCountInString(escaped); n > most {
+			break
+		}
+		b.WriteString(escaped)
+	}
+	return b.String() + "…"
+}
+
+// slackLine is a line of a message. If a message is too long, the last line with the highest rank is left out first. Rank 0 always
+// stays.
+type slackLine struct {
+	rank int
+	text string
+}
+
+// fitSlack joins the lines that fit.
+func fitSlack(lines []slackLine, most int) string {
+	for {
+		var texts []string
+		leave := 0
+		for i, l := range lines {
+			texts = append(texts, l.text)
+			if l.rank >= lines[leave].rank {
+				leave = i
+			}
+		}
+		text := strings.Join(texts, "\n")
+		if utf8.RuneCountInString(text) <= most || lines[leave].rank == 0 {
+			return text
+		}
+		lines = slices.Delete(lines, leave, leave+1)
+	}
 }
 
 var slackLinkMarks = strings.NewReplacer("<", "%3C", ">", "%3E", "|", "%7C", `"`, "%22", " ", "%20", "`", "%60", `\`, "%5C")
@@ -45,7 +85,7 @@ var slackLinkMarks = strings.NewReplacer("<", "%3C", ">", "%3E", "|", "%7C", `"`
 func slackLink(l Link) string { return "<" + slackLinkMarks.Replace(plain(l.URL)) + "|" + l.Text + ">" }
 
 // message returns the message for the incident's present state.
-func (v *View) message(places Places) slackMessage {
+func (v *View) message(places Links) slackMessage {
 	word, color := "INFO", "#439fe0"
 	switch v.Severity {
 	case "critical":
@@ -60,28 +100,30 @@ func (v *View) message(places Places) slackMessage {
 		word, color = "PART OF ANOTHER INCIDENT", "#9ba6a1"
 	}
 	title := "[" + word + "] " + slackText(v.Title, 200)
-	var lines []string
-	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	var lines []slackLine
+	add := func(rank int, format string, args ...any) {
+		lines = append(lines, slackLine{rank, fmt.Sprintf(format, args...)})
+	}
 	if v.Cause != "" {
-		add("*Probable cause* %s (%.0f %%)", slackText(v.Cause, 200), 100*v.Confidence)
+		add(0, "*Probable cause* %s (%.0f %%)", slackText(v.Cause, 200), 100*v.Confidence)
 		for _, e := range v.Causes[0].Evidence[:min(len(v.Causes[0].Evidence), 3)] {
-			add("• %s", slackText(e.Text, 250))
+			add(2, "• %s", slackText(e.Text, 250))
 		}
 	} else {
-		add("*No probable cause is known.*")
+		add(0, "*No probable cause is known.*")
 	}
-	add("*Alerts* %d, %d firing   *Since* <!date^%d^{date_short_pretty} {time}|%s>", v.Alerts, v.Firing, v.StartedAt.Unix(), v.StartedAt.UTC().Format("2006-01-02 15:04 UTC"))
+	add(0, "*Alerts* %d, %d firing   *Since* <!date^%d^{date_short_pretty} {time}|%s>", v.Alerts, v.Firing, v.StartedAt.Unix(), v.StartedAt.UTC().Format("2006-01-02 15:04 UTC"))
 	if affected := v.affected(); affected != "" {
-		add("*Affected* %s", affected)
+		add(3, "*Affected* %s", affected)
 	}
 	for _, a := range v.Actions[max(len(v.Actions)-3, 0):] {
-		add("*Action* %s on %s: %s", slackText(a.Name, 80), slackText(a.Object, 80), slackText(a.Why, 120))
+		add(3, "*Action* %s on %s: %s", slackText(a.Name, 80), slackText(a.Object, 80), slackText(a.Why, 120))
 	}
 	if v.State == Open && len(v.Members) > 0 && v.Members[0].Action != "" {
-		add("*First action* %s", slackText(v.Members[0].Action, 400))
+		add(1, "*First action* %s", slackText(v.Members[0].Action, mostSlackAction))
 	}
 	if v.AcknowledgedBy != "" {
-		add("*Looked after by* %s", slackText(v.AcknowledgedBy, 80))
+		add(3, "*Looked after by* %s", slackText(v.AcknowledgedBy, 80))
 	}
 	var links []string
 	link := ""
@@ -95,11 +137,7 @@ func (v *View) message(places Places) slackMessage {
 		}
 	}
 	footer := strings.Join(links, "   ")
-	text := strings.Join(lines, "\n")
-	for len(lines) > 2 && utf8.RuneCountInString(text)+utf8.RuneCountInString(footer) > mostSlackText {
-		lines = lines[:len(lines)-1] // The most important lines come first.
-		text = strings.Join(lines, "\n")
-	}
+	text := fitSlack(lines, mostSlackText-utf8.RuneCountInString(footer))
 	if footer != "" && utf8.RuneCountInString(footer) < mostSlackText/2 {
 		text += "\n" + footer
 	}

@@ -2,6 +2,7 @@ package incident
 
 import (
 	"fmt"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,8 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sightglass-ml/sightglass/demo/slack"
 	"github.com/sightglass-ml/sightglass/internal/config"
-	"github.com/sightglass-ml/sightglass/internal/slack"
 	"github.com/sightglass-ml/sightglass/responder/internal/grouping"
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 	"github.com/sightglass-ml/sightglass/responder/internal/store/storetest"
@@ -48,7 +49,7 @@ func newChannel(t *testing.T, s *store.Store) *channel {
 	}
 	require.NoError(t, config.Decode("responder.yaml", fmt.Appendf(nil, "slack: {channel: '#ml-incidents', token: {file: %s}, url: %s/api/}\n", token, server.URL), &cfg))
 	c.announcer = NewAnnouncer(s, func() time.Time { return c.now })
-	require.NoError(t, c.announcer.Configure(&cfg.Slack, Places{Page: "https://responder.example", Grafana: "https://grafana.example"}))
+	require.NoError(t, c.announcer.Configure(&cfg.Slack, Links{Page: "https://responder.example", Grafana: "https://grafana.example"}))
 	return c
 }
 
@@ -194,11 +195,30 @@ func TestTextFromOutsidePagesNobodyInSlack(t *testing.T) {
 	v.Causes = append(v.Causes, testCause(evil))
 	v.Members = []Alert{{Action: evil, Links: []Link{{"Runbook", "https://x.example/" + evil}}}}
 	v.Actions = []Action{{Name: evil, Object: evil, Why: evil}}
-	m := v.message(Places{Page: "https://r.example"})
+	m := v.message(Links{Page: "https://r.example"})
 	require.NotContains(t, m.Text, "<!")
 	require.NotContains(t, m.Attachments[0].Text, "<!channel")
 	require.NotContains(t, m.Attachments[0].Text, "<@")
 	require.Less(t, len([]rune(m.Attachments[0].Text)), 3000)
+}
+
+// The statement that lists the rows is in the action. A message that is too long leaves out other lines.
+func TestALongMessageKeepsTheStatement(t *testing.T) {
+	statement := "SELECT * FROM payments AS t WHERE amount <= 5 AND provider IN ('" + strings.Repeat("x", 925) + "') LIMIT 100;"
+	action := strings.Repeat("a", 250) + " List the rows with: " + statement
+	v := &View{Summary: Summary{ID: "abc", State: Open, Cause: "payment_provider = newpay"}}
+	v.Causes = append(v.Causes, testCause(strings.Repeat("e", 250)))
+	v.Members = []Alert{{Action: action, Links: []Link{{"Runbook", "https://x.example/" + strings.Repeat("r", 500)}}}}
+	v.Actions = []Action{{Name: "first", Why: strings.Repeat("w", 120)}, {Name: "last", Why: strings.Repeat("w", 120)}}
+	text := v.message(Links{Page: "https://r.example"}).Attachments[0].Text
+	require.Contains(t, html.UnescapeString(text), statement)
+	require.Contains(t, text, "*Probable cause* payment_provider = newpay")
+	require.Contains(t, text, "|Runbook>")
+	require.NotContains(t, text, "*Action* last")
+	require.Less(t, len([]rune(text)), 3000)
+
+	v.Members[0].Action += strings.Repeat("y", 200)
+	require.Contains(t, v.message(Links{}).Attachments[0].Text, "yyy…", "a statement that is too long is cut visibly")
 }
 
 func TestSlackConfigurations(t *testing.T) {

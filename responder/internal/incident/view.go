@@ -24,7 +24,7 @@ const (
 )
 
 // Get returns an incident. If it was merged, MergedInto has the other incident's ID.
-func Get(tx *store.Tx, id string, places Places) (*View, error) {
+func Get(tx *store.Tx, id string, places Links) (*View, error) {
 	s, a, err := scan(tx.QueryRow(`SELECT `+columns+` FROM incidents i WHERE i.id = ?`, id))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotFound
@@ -52,7 +52,7 @@ type gatherer struct {
 	*View
 	tx       *store.Tx
 	analysis analysis
-	places   Places
+	places   Links
 	subjects []string // of the audit trail
 	counts   map[grouping.Node]*Object
 	order    []grouping.Node

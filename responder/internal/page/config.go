@@ -33,11 +33,11 @@ type Config struct {
 }
 
 // Places returns the addresses that incidents link to.
-func (c *Config) Places() incident.Places {
+func (c *Config) Places() incident.Links {
 	if c == nil {
-		return incident.Places{}
+		return incident.Links{}
 	}
-	return incident.Places{Trace: c.TraceURL, MLflow: c.MLflowURL, Grafana: c.GrafanaURL, Page: strings.TrimSuffix(c.ExternalURL, "/")}
+	return incident.Links{Trace: c.TraceURL, MLflow: c.MLflowURL, Grafana: c.GrafanaURL, Page: strings.TrimSuffix(c.ExternalURL, "/")}
 }
 
 // ProxyConfig is a proxy that authenticates users before the page.

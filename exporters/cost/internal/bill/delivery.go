@@ -187,7 +187,7 @@ func (l *Ledger) combine() Bill {
 			for _, line := range sheet.Lines {
 				_, ok := counting[line.Period][i]
 				if line.Total != 0 {
-					ok = newest[totalRow{line.Period, line.Total}] == place{i, j}
+					ok = newest[totalRow{line.Period, line.Total}] == position{i, j}
 				}
 				if ok {
 					counts = true

@@ -43,18 +43,18 @@ type (
 		period time.Time
 		row    uint64
 	}
-	place struct{ delivery, sheet int }
+	position struct{ delivery, sheet int }
 )
 
 // newestTotals are the places of the running totals that count: the last one of each, with deliveries in the order of
 // their time.
-func newestTotals(deliveries []accepted) map[totalRow]place {
-	newest := make(map[totalRow]place)
+func newestTotals(deliveries []accepted) map[totalRow]position {
+	newest := make(map[totalRow]position)
 	for i, d := range deliveries {
 		for j, sheet := range d.sheets {
 			for _, line := range sheet.Lines {
 				if line.Total != 0 {
-					newest[totalRow{line.Period, line.Total}] = place{i, j}
+					newest[totalRow{line.Period, line.Total}] = position{i, j}
 				}
 			}
 		}

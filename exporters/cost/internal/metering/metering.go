@@ -199,11 +199,11 @@ type Meter struct {
 	Options
 	lock *os.File
 
-	cycle sync.Mutex // held while steps are priced
-	mu    sync.Mutex // guards the fields below
-	owned bool       // whether this Meter holds the lock of the file
-	shown counts
-	end   time.Time
+	cycle     sync.Mutex // held while steps are priced
+	mu        sync.Mutex // guards the fields below
+	owned     bool       // whether this Meter holds the lock of the file
+	published counts
+	end       time.Time
 }
 
 // counts are all counters.
@@ -225,7 +225,7 @@ func Open(o Options) (*Meter, error) {
 	if !o.Weight.valid() {
 		return nil, fmt.Errorf("weight %q: expected %s, %s or %s", o.Weight, ByUsage, ByAllocation, NotAtAll)
 	}
-	return &Meter{Options: o, shown: newCounts()}, nil
+	return &Meter{Options: o, published: newCounts()}, nil
 }
 
 func (m *Meter) show(s state) {
@@ -238,7 +238,7 @@ func (m *Meter) show(s state) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.shown, m.end = c, s.Through
+	m.published, m.end = c, s.Through
 }
 
 // own waits for the lock, takes it, and reads the file that the previous owner left. A damaged file is renamed and the
@@ -350,7 +350,7 @@ func (m *Meter) snapshot() (counts, time.Time) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.shown.clone(), m.end
+	return m.published.clone(), m.end
 }
 
 // commit writes the counters and publishes them only after that, so that a crash never lowers a published value.
@@ -367,7 +367,7 @@ func (m *Meter) commit(c counts, end time.Time) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.shown, m.end = c.clone(), end
+	m.published, m.end = c.clone(), end
 	return nil
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/prometheus/prometheus/util/teststorage"
 	"github.com/stretchr/testify/require"
 
-	"github.com/sightglass-ml/sightglass/rules"
+	"github.com/sightglass-ml/sightglass/rules/ruleset"
 )
 
 // seenByAll are the same 2 requests a second of one model, of which a quarter fails, with 100 tokens each, as they are seen by a
@@ -44,7 +44,7 @@ const seenByAll = `load 30s
 // where a series ends. Most rules are those of servers that are not there: what reads no stored series is evaluated once.
 func record(t *testing.T, engine *promql.Engine, storage *teststorage.TestStorage, until time.Time) {
 	t.Helper()
-	bundle, err := rules.Load(rules.Options{})
+	bundle, err := ruleset.Load()
 	require.NoError(t, err)
 	type key struct {
 		group string

@@ -12,7 +12,7 @@ type Phase uint8
 
 // Phases.
 const (
-	Whole Phase = iota
+	InferencePhase Phase = iota
 	QueueWait
 	ForwardPass
 )
@@ -178,8 +178,8 @@ type Evaluation struct {
 type Batch struct {
 	Observations []Observation
 	Evaluations  []Evaluation
-	// Parts is the number of observations that are nested spans.
-	Parts int
+	// NestedSpans is the number of observations that are nested spans.
+	NestedSpans int
 	// Links are spans that are not inferences but can be between two nested inferences.
 	Links []Link
 	// Steps are agent spans that call no model themselves.

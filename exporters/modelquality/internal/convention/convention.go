@@ -288,7 +288,7 @@ func New(n Names, maxAttributes int, texts *content.Reader) (*Convention, error)
 		phases[name] = QueueWait
 	}
 	for _, name := range n.ForwardSpans {
-		if phases[name] != Whole {
+		if phases[name] != InferencePhase {
 			return nil, fmt.Errorf("spans named %q cannot be both queue_wait_spans and forward_pass_spans", name)
 		}
 		phases[name] = ForwardPass

@@ -8,14 +8,14 @@ func (r *Reader) from(in *reading) *Origin {
 	if in.set&origins == 0 && r.origin != nil {
 		return r.origin
 	}
-	said := func(x role) string {
+	text := func(x role) string {
 		if in.has(x) {
 			return in.name(x)
 		}
 		return r.resource.name(x)
 	}
 	b := r.Batch
-	b.origins = append(b.origins, Origin{said(roleRegion), said(roleClient), said(roleInstance)})
+	b.origins = append(b.origins, Origin{text(roleRegion), text(roleClient), text(roleInstance)})
 	o := &b.origins[len(b.origins)-1] // It stays valid when the slice grows.
 	if in.set&origins == 0 {
 		r.origin = o

@@ -26,8 +26,8 @@ type Reader struct {
 	body []otlp.Attribute
 }
 
-// maxPlaces limits the cached keys of a span: a long chat has thousands of attributes without a meaning.
-const maxPlaces = 1024
+// maxPositions limits the cached keys of a span: a long chat has thousands of attributes without a meaning.
+const maxPositions = 1024
 
 // keyed is a key with its meaning.
 type keyed struct {
@@ -39,9 +39,9 @@ type keyed struct {
 }
 
 // meaning returns the meaning of the key at a position in a span.
-func (r *Reader) meaning(place int, key string) *keyed {
-	if place < len(r.last) && r.last[place].key == key {
-		return &r.last[place]
+func (r *Reader) meaning(position int, key string) *keyed {
+	if position < len(r.last) && r.last[position].key == key {
+		return &r.last[position]
 	}
 	c := r.Convention
 	k := keyed{key: key, slot: c.slots.Find(key)}
@@ -53,15 +53,15 @@ func (r *Reader) meaning(place int, key string) *keyed {
 		k.prefix, k.time = len(c.time), true
 	}
 	switch {
-	case place >= maxPlaces:
+	case position >= maxPositions:
 		r.far = k
 		return &r.far
-	case place == len(r.last): // Positions are added in order.
+	case position == len(r.last): // Positions are added in order.
 		r.last = append(r.last, k)
 	default:
-		r.last[place] = k
+		r.last[position] = k
 	}
-	return &r.last[place]
+	return &r.last[position]
 }
 
 var _ otlp.Visitor = (*Reader)(nil)
@@ -147,9 +147,9 @@ func (r *Reader) Resource(attributes []otlp.Attribute) {
 	r.resource.set, r.last, r.origin = 0, r.last[:0], nil
 	for i := range attributes {
 		if s := r.Convention.slots.Find(attributes[i].Key); s != nil && about&(1<<s.role) != 0 {
-			said := *s
-			said.rank = math.MaxUint8
-			r.resource.put(&said, attributes[i].Value)
+			text := *s
+			text.rank = math.MaxUint8
+			r.resource.put(&text, attributes[i].Value)
 		}
 	}
 }
@@ -177,7 +177,7 @@ func (r *Reader) Span(s *otlp.Span) {
 			in.put(k.slot, a.Value)
 		case k.prefix == 0:
 		case !k.time:
-			// Written in place: a copy of the assembled struct would stall the processor.
+			// Written in position: a copy of the assembled struct would stall the processor.
 			if len(all)-len(b.features) >= c.maxAttributes {
 				b.refuse("a span has more features than otlp.max_attributes")
 				return
@@ -201,7 +201,7 @@ func (r *Reader) Span(s *otlp.Span) {
 	features := all[len(b.features):len(all):len(all)]
 	b.features = all
 
-	phase := Whole
+	phase := InferencePhase
 	if p := c.phases.Find(s.Name); p != nil {
 		phase = *p
 	}
@@ -210,15 +210,15 @@ func (r *Reader) Span(s *otlp.Span) {
 	}
 	index := -1
 	asks, why := r.asks(in, len(features) > 0)
-	if phase != Whole || asks {
+	if phase != InferencePhase || asks {
 		if s.End < s.Start || s.Start == 0 || s.End > math.MaxInt64 {
 			b.refuse("a span ends before it starts, or has no times")
 			return
 		}
 		index = len(b.Observations)
 		o := b.add()
-		if phase != Whole {
-			b.Parts++
+		if phase != InferencePhase {
+			b.NestedSpans++
 		}
 		o.Phase, o.Features, o.FeatureTimes = phase, features, b.times[firstTime:len(b.times):len(b.times)]
 		r.observe(o, in, s)
@@ -227,7 +227,7 @@ func (r *Reader) Span(s *otlp.Span) {
 	if len(s.Events) > 0 {
 		r.events(s, in, index)
 	}
-	if c.texts != nil && index >= 0 && phase == Whole {
+	if c.texts != nil && index >= 0 && phase == InferencePhase {
 		r.measure(&b.Observations[index], in)
 	}
 	if index < 0 && in.set&(saysKind|1<<roleTool) != 0 {
@@ -349,7 +349,7 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 	if s.State != "" {
 		o.Weight = weight(s.State)
 	}
-	if o.Phase == Whole {
+	if o.Phase == InferencePhase {
 		r.model(o, in)
 	} else {
 		o.Model, o.Version, o.Run = in.text(roleModel), in.name(roleVersion), in.text(roleRun)
@@ -426,12 +426,12 @@ func tokenUsage(text string) (input, output float64) {
 
 // outcome returns the outcome that the service reports. Without one it derives the outcome from the span's status.
 func (r *Reader) outcome(in *reading, s *otlp.Span, errorType string) Outcome {
-	said := in.text(roleOutcome)
-	if strings.EqualFold(said, "canceled") {
+	text := in.text(roleOutcome)
+	if strings.EqualFold(text, "canceled") {
 		return Cancelled
 	}
-	for o := OK; o < Outcomes && said != ""; o++ {
-		if strings.EqualFold(said, o.String()) {
+	for o := OK; o < Outcomes && text != ""; o++ {
+		if strings.EqualFold(text, o.String()) {
 			return o
 		}
 	}
@@ -539,9 +539,9 @@ func (r *Reader) evaluation(in *reading, s *otlp.Span, index int) bool {
 	return in.judges() && r.judge(in, in, s, s.End, index)
 }
 
-// judge adds an evaluation. said has its values; span has the values of the span that carries it.
-func (r *Reader) judge(said, span *reading, s *otlp.Span, at uint64, index int) bool {
-	e, ok := r.evaluationOf(said)
+// judge adds an evaluation. values has its name, score and label; span has the values of the span that carries it.
+func (r *Reader) judge(values, span *reading, s *otlp.Span, at uint64, index int) bool {
+	e, ok := r.evaluationOf(values)
 	if !ok {
 		return false
 	}

@@ -131,7 +131,7 @@ func (r *Reader) Open(ctx context.Context, d Dataset) (*File, error) {
 	file, err := r.open(ctx, d)
 	if err != nil {
 		if !errors.Is(err, ErrUnreadable) {
-			err = fmt.Errorf("run %s: dataset %s: %w", d.RunID, shown(d.Source), err)
+			err = fmt.Errorf("run %s: dataset %s: %w", d.RunID, withoutSecrets(d.Source), err)
 		}
 		r.note(ctx, d, err)
 		return nil, err
@@ -163,15 +163,15 @@ func (r *Reader) note(ctx context.Context, d Dataset, err error) {
 		now.pause = unreadablePause
 		if !failed || before.err.Error() != err.Error() {
 			r.Logger.Warn("The dataset that a run was trained on cannot be read; its models have no training baseline from it",
-				"run", d.RunID, "source_type", d.Type, "source", shown(d.Source), "reason", err)
+				"run", d.RunID, "source_type", d.Type, "source", withoutSecrets(d.Source), "reason", err)
 		}
 	}
 	now.until = r.Now().Add(now.pause)
 	r.failures[d] = now
 }
 
-// shown returns a source for the log, without passwords and signatures of URLs.
-func shown(source string) string {
+// withoutSecrets returns a source for the log, without passwords and signatures of URLs.
+func withoutSecrets(source string) string {
 	u, err := url.Parse(source)
 	if err != nil || u.Host == "" {
 		return source

@@ -83,7 +83,7 @@ func (b *book) read(ctx context.Context, view *baseline.View, days int, settings
 // learned is the production baseline of some fields, with its season if there is one.
 type learned struct {
 	season *season.Season
-	whole  baseline.Counts
+	counts baseline.Counts
 	// frozen says that it is a measure, and no longer learning.
 	frozen bool
 	names  []string // of the fields, sorted

@@ -42,8 +42,8 @@ type incidentKey struct{ field, signal string }
 // breach is a field that exceeds its limit.
 type breach struct {
 	incidentKey
-	place int   // index of the field in the sample
-	since int64 // start of the window, in Unix nanoseconds
+	column int   // index of the field in the sample
+	since  int64 // start of the window, in Unix nanoseconds
 	// bins maps the bins of the field to the bins that are compared, of which there are size. baseline has their shares, and values is the
 	// number of values in the baseline.
 	bins     []int32
@@ -79,7 +79,7 @@ func (k *Keeper) breaches(t *Tracker, c *counters, now time.Time) []breach {
 				continue
 			}
 			for _, b := range k.judge(t, f, counts[i], shares, values, swing, short) {
-				if b.place, b.since = i, since; !slices.ContainsFunc(all, func(o breach) bool { return o.incidentKey == b.incidentKey }) {
+				if b.column, b.since = i, since; !slices.ContainsFunc(all, func(o breach) bool { return o.incidentKey == b.incidentKey }) {
 					all = append(all, b)
 				}
 			}
@@ -91,7 +91,7 @@ func (k *Keeper) breaches(t *Tracker, c *counters, now time.Time) []breach {
 // expected returns the shares of a field's bins in a window, from a frozen production baseline.
 func (t *Tracker) expected(f sampledField, from, to time.Time) (byBin []float64, values, swing float64, ok bool) {
 	for _, l := range t.learned {
-		counts, has := l.whole.Fields[f.name]
+		counts, has := l.counts.Fields[f.name]
 		if !has || !l.frozen {
 			continue
 		}
@@ -122,8 +122,8 @@ func (k *Keeper) judge(t *Tracker, f sampledField, counts []int64, shares []floa
 	if short {
 		l = limits.Short
 	}
-	if usual := swing * l.Z * l.Z; !limits.Own {
-		l.PSI = max(l.PSI, usual)
+	if expected := swing * l.Z * l.Z; !limits.Own {
+		l.PSI = max(l.PSI, expected)
 	}
 	observed, baseline, all := make(map[string]int64), make(map[string]float64), make([]int32, len(counts))
 	var n float64
@@ -139,16 +139,16 @@ func (k *Keeper) judge(t *Tracker, f sampledField, counts []int64, shares []floa
 		return found
 	}
 	// Broken values are values that the model has not learned.
-	broken, share, usual := make([]int32, len(counts)), 0.0, 0.0
+	broken, share, expected := make([]int32, len(counts)), 0.0, 0.0
 	for i, bin := range f.field.bins {
 		if shares[i] < limits.BrokenBin || slices.Contains([]string{binning.Null, binning.Unseen, binning.NaN, binning.Inf}, bin) {
 			broken[i] = 1
-			share, usual = share+float64(counts[i])/n, usual+shares[i]
+			share, expected = share+float64(counts[i])/n, expected+shares[i]
 		}
 	}
-	chance := l.Z*math.Sqrt((usual+1/n)/n+(usual+1/values)/values) + l.Z*l.Z/(3*n)
-	if excess := share - usual; excess > limits.Broken && excess > chance {
-		found = append(found, breach{incidentKey: incidentKey{f.name, signalBroken}, bins: broken, size: 2, baseline: []float64{1 - usual, usual}, values: values})
+	chance := l.Z*math.Sqrt((expected+1/n)/n+(expected+1/values)/values) + l.Z*l.Z/(3*n)
+	if excess := share - expected; excess > limits.Broken && excess > chance {
+		found = append(found, breach{incidentKey: incidentKey{f.name, signalBroken}, bins: broken, size: 2, baseline: []float64{1 - expected, expected}, values: values})
 	}
 	return found
 }

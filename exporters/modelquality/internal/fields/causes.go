@@ -55,7 +55,7 @@ func (k *Keeper) Explain(context.Context) error {
 		for _, t := range m.trackers {
 			if c := t.counters.Load(); c != nil {
 				c.mu.Lock()
-				c.recent.Turn(now.UnixNano(), c.rows)
+				c.recent.Rotate(now.UnixNano(), c.rows)
 				c.mu.Unlock()
 				k.explain(m, t, c, now)
 			}
@@ -87,19 +87,19 @@ func (k *Keeper) explain(m *model, t *Tracker, c *counters, now time.Time) {
 		i.searches++
 		isNew := len(found) > 0 && !slices.EqualFunc(found, i.causes, sameCause)
 		if isNew || len(found) == 0 && len(i.causes) == 0 && i.searches == sureSearches {
-			k.sayCause(t, b, found)
+			k.logCause(t, b, found)
 		}
 		if len(found) > 0 {
 			i.causes = found
 		}
 	}
 	maps.DeleteFunc(t.incidents, func(_ incidentKey, i *incident) bool { return now.Sub(i.last) > k.Causes.Window/2 })
-	k.told.set(t.key(), t.tellCauses())
+	k.published.set(t.key(), t.publishedCauses())
 }
 
 func sameCause(a, b foundCause) bool { return a.field == b.field && a.value == b.value }
 
-func (k *Keeper) sayCause(t *Tracker, b breach, causes []foundCause) {
+func (k *Keeper) logCause(t *Tracker, b breach, causes []foundCause) {
 	name, role := labels(b.field)
 	logger := k.Logger.With("model", t.model, "version", t.version, "field", name, "role", role, "signal", b.signal)
 	if len(causes) == 0 {
@@ -117,8 +117,8 @@ func (k *Keeper) sayCause(t *Tracker, b breach, causes []foundCause) {
 	}
 }
 
-// looked is the sample of a version as input of the search.
-type looked struct {
+// searchInput is the sample of a version as input of the search.
+type searchInput struct {
 	rows    recent.Rows
 	in      cause.Sample
 	columns []column
@@ -130,16 +130,16 @@ type column struct {
 	values []recent.Value
 }
 
-// rowsOf reads the sample of a version for a breach, with the fields at places as possible causes.
-func (k *Keeper) rowsOf(c *counters, b breach, places []int, now time.Time) looked {
+// rowsOf reads the sample of a version for a breach, with the fields at candidates as possible causes.
+func (k *Keeper) rowsOf(c *counters, b breach, candidates []int, now time.Time) searchInput {
 	c.mu.Lock()
-	l := looked{rows: c.recent.Rows(now.Add(-2 * k.Causes.Window).UnixNano())}
+	l := searchInput{rows: c.recent.Rows(now.Add(-2 * k.Causes.Window).UnixNano())}
 	c.mu.Unlock()
 	l.in = cause.Sample{Size: b.size, Baseline: b.baseline, Values: b.values}
-	for row, bin := range l.rows.Bins(b.place) {
+	for row, bin := range l.rows.Bins(b.column) {
 		l.in.Bins, l.in.Now = append(l.in.Bins, b.bins[bin]), append(l.in.Now, l.rows.Times[row] >= b.since)
 	}
-	for _, i := range places {
+	for _, i := range candidates {
 		codes, values := l.rows.Values(i, fewestOfValue)
 		l.in.Columns = append(l.in.Columns, cause.Column{Name: c.sampled[i].name, Codes: codes})
 		l.columns = append(l.columns, column{c.sampled[i], values})
@@ -153,12 +153,12 @@ func (k *Keeper) candidates(c *counters, b breach, all []breach) []int {
 	var origin, categories, numbers []int
 	for i, f := range c.sampled {
 		switch {
-		case i == b.place || f.field != nil && !isInput(f.name):
+		case i == b.column || f.field != nil && !isInput(f.name):
 		case f.field == nil:
 			origin = append(origin, i)
 		case f.field.categorical:
 			categories = append(categories, i)
-		case isInput(b.field) && slices.ContainsFunc(all, func(o breach) bool { return o.place == i }):
+		case isInput(b.field) && slices.ContainsFunc(all, func(o breach) bool { return o.column == i }):
 		default:
 			numbers = append(numbers, i)
 		}
@@ -212,8 +212,8 @@ func rowsIn(in cause.Sample, terms []cause.Term) []bool {
 	return rows
 }
 
-// part returns the wanted rows of a sample, without their columns.
-func part(of cause.Sample, wanted []bool) cause.Sample {
+// onlyRows returns the wanted rows of a sample, without their columns.
+func onlyRows(of cause.Sample, wanted []bool) cause.Sample {
 	p := cause.Sample{Size: of.Size, Baseline: of.Baseline, Values: of.Values}
 	for row, w := range wanted {
 		if w {
@@ -224,7 +224,7 @@ func part(of cause.Sample, wanted []bool) cause.Sample {
 }
 
 // describe sets since when the rows of a cause are affected, and how many replicas.
-func (f *foundCause) describe(l looked, in, rose []bool, c *counters) {
+func (f *foundCause) describe(l searchInput, in, rose []bool, c *counters) {
 	times, affected := make([]time.Time, len(in)), make([]bool, len(in))
 	for row := range in {
 		times[row], affected[row] = time.Unix(0, l.rows.Times[row]), in[row] && rose[l.in.Bins[row]]
@@ -241,7 +241,7 @@ func (f *foundCause) describe(l looked, in, rose []bool, c *counters) {
 
 // onlyHere compares this version with the other versions of the model in rows with the same values. apart is the share of the change that
 // the others do not have. share is this version's share of all inferences in the window.
-func (k *Keeper) onlyHere(m *model, t *Tracker, c *counters, b breach, l looked, in []bool, terms []cause.Term, now time.Time) (apart, share float64, ok bool) {
+func (k *Keeper) onlyHere(m *model, t *Tracker, c *counters, b breach, l searchInput, in []bool, terms []cause.Term, now time.Time) (apart, share float64, ok bool) {
 	since, seen, others := b.since, 0.0, 0.0
 	counts := func(c *counters) float64 {
 		c.mu.Lock()
@@ -258,23 +258,23 @@ func (k *Keeper) onlyHere(m *model, t *Tracker, c *counters, b breach, l looked,
 			seen = counts(oc)
 			continue
 		}
-		place := slices.IndexFunc(oc.sampled, func(f sampledField) bool { return f.name == b.field })
-		if place < 0 || oc.sampled[place].field == nil || !slices.Equal(oc.sampled[place].field.bins, c.sampled[b.place].field.bins) {
+		at := slices.IndexFunc(oc.sampled, func(f sampledField) bool { return f.name == b.field })
+		if at < 0 || oc.sampled[at].field == nil || !slices.Equal(oc.sampled[at].field.bins, c.sampled[b.column].field.bins) {
 			continue
 		}
 		others += counts(oc)
 		ob := b
-		ob.place = place
-		var places []int
+		ob.column = at
+		var candidates []int
 		for _, term := range terms {
 			if i := slices.IndexFunc(oc.sampled, func(f sampledField) bool { return f.name == l.columns[term.Column].name }); i >= 0 {
-				places = append(places, i)
+				candidates = append(candidates, i)
 			}
 		}
-		if len(places) < len(terms) {
+		if len(candidates) < len(terms) {
 			continue
 		}
-		ol := k.rowsOf(oc, ob, places, now)
+		ol := k.rowsOf(oc, ob, candidates, now)
 		for row, bin := range ol.in.Bins {
 			same := true
 			for n, term := range terms {
@@ -290,6 +290,6 @@ func (k *Keeper) onlyHere(m *model, t *Tracker, c *counters, b breach, l looked,
 			}
 		}
 	}
-	apart, ok = cause.Apart(part(l.in, in), theirNow, theirBefore)
+	apart, ok = cause.Apart(onlyRows(l.in, in), theirNow, theirBefore)
 	return apart, seen / max(seen+others, 1), ok
 }

@@ -167,9 +167,9 @@ func TestThatNoSegmentExplainsAChangeIsClaimedOnlyAfterSeveralSearches(t *testin
 func TestTheSampleGivesItsMemoryBack(t *testing.T) {
 	t.Parallel()
 	k, _, _ := sceneOf(t, nil, nil)
-	require.Positive(t, k.room.Used())
+	require.Positive(t, k.memory.Used())
 	for _, tracker := range k.models["fraud"].trackers {
 		tracker.restart(k.Now())
 	}
-	require.Zero(t, k.room.Used())
+	require.Zero(t, k.memory.Used())
 }

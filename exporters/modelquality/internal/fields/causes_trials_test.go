@@ -249,7 +249,7 @@ func trialWorld(tb testing.TB, s *shop, clock *time.Time) (*Keeper, []*Tracker) 
 	return k, m.trackers
 }
 
-func learnedFrom(c *counters) learned { return learned{whole: c.snapshot(), frozen: true} }
+func learnedFrom(c *counters) learned { return learned{counts: c.snapshot(), frozen: true} }
 
 // outcome of one trial.
 type outcome struct {
@@ -301,7 +301,7 @@ func trial(tb testing.TB, r *rand.Rand, kind string) outcome {
 	for _, t := range trackers {
 		k.Forget(t)
 	}
-	require.Zero(tb, k.room.Used(), "what is forgotten gives its memory back")
+	require.Zero(tb, k.memory.Used(), "what is forgotten gives its memory back")
 	return o
 }
 

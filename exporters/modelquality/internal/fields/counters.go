@@ -119,20 +119,20 @@ func (c *counters) add(features []convention.Feature, p otlp.Value, conf float64
 	return unseen
 }
 
-// input returns the number of the named input. place is its position among the features of an inference.
-func (c *counters) input(place int, name string) (n int, ok bool) {
-	if place < len(c.last) && c.names[c.last[place]] == name {
-		return c.last[place], true
+// input returns the number of the named input. position is its position among the features of an inference.
+func (c *counters) input(position int, name string) (n int, ok bool) {
+	if position < len(c.last) && c.names[c.last[position]] == name {
+		return c.last[position], true
 	}
 	found := c.byName.Find(name)
 	if found == nil {
 		return 0, false
 	}
-	if place >= len(c.last) && place < maxFields {
-		c.last = append(c.last, make([]int, place+1-len(c.last))...)
+	if position >= len(c.last) && position < maxFields {
+		c.last = append(c.last, make([]int, position+1-len(c.last))...)
 	}
-	if place < len(c.last) {
-		c.last[place] = *found
+	if position < len(c.last) {
+		c.last[position] = *found
 	}
 	return *found, true
 }
@@ -167,10 +167,10 @@ func since(earlier, now baseline.Counts) baseline.Counts {
 // field counts the values of one field.
 type field struct {
 	bins []string // Null is the first
-	// hidden are the categories that are not shown as they are, and shown the bins as they are shown, once somebody asked.
-	hidden map[string]string
-	shown  []string
-	counts []int64
+	// hidden are the categories that are not published as they are, and published caches the published names of the bins.
+	hidden    map[string]string
+	published []string
+	counts    []int64
 
 	edges []float64 // of the intervals; the first interval is bin first
 	first int
@@ -179,17 +179,17 @@ type field struct {
 	centroid   []float32
 	mismatches int64
 	mismatch   int
-	// top has the bins of the categories with their own bin; rest has the other known ones. truths and small are the bins of booleans and
+	// top has the bins of the categories with their own bin; rest has the other known ones. truths and smallIntegers are the bins of booleans and
 	// small integers, which are found without formatting the value.
-	categorical bool
-	top         names.Table[int]
-	rest        map[string]struct{}
-	truths      [2]uint16
-	small       [32]uint16
-	// nan, other, strange and inf are the bins of other values. A layout without the bin counts them as null, which they are for the model.
-	nan, other, strange int
-	inf                 int // or -1: infinities are in the outermost intervals
-	hasUnseen           bool
+	categorical   bool
+	top           names.Table[int]
+	rest          map[string]struct{}
+	truths        [2]uint16
+	smallIntegers [32]uint16
+	// nan, other, unseen and inf are the bins of other values. A layout without the bin counts them as null, which they are for the model.
+	nan, other, unseen int
+	inf                int // or -1: infinities are in the outermost intervals
+	hasUnseen          bool
 }
 
 func newField(l binning.Layout) *field {
@@ -211,12 +211,12 @@ func newField(l binning.Layout) *field {
 	for _, c := range l.Rest {
 		f.rest[c] = struct{}{}
 	}
-	f.strange, f.hasUnseen = bin(binning.Other), !l.Open
+	f.unseen, f.hasUnseen = bin(binning.Other), !l.Open
 	if f.hasUnseen {
-		f.strange = bin(binning.Unseen)
+		f.unseen = bin(binning.Unseen)
 	}
-	for i := range f.small {
-		f.small[i] = uint16(f.written(otlp.IntValue(int64(i))))
+	for i := range f.smallIntegers {
+		f.smallIntegers[i] = uint16(f.written(otlp.IntValue(int64(i))))
 	}
 	f.truths = [2]uint16{uint16(f.written(otlp.BoolValue(false))), uint16(f.written(otlp.BoolValue(true)))}
 	return f
@@ -235,7 +235,7 @@ func (f *field) count(v otlp.Value) (unseen bool) {
 	}
 	bin := f.category(v)
 	f.counts[bin]++
-	return f.hasUnseen && bin == f.strange
+	return f.hasUnseen && bin == f.unseen
 }
 
 // bin is the bin of a value.
@@ -277,8 +277,8 @@ func (f *field) category(v otlp.Value) int {
 	case otlp.String:
 		return f.called(v.Text())
 	case otlp.Int:
-		if i >= 0 && i < int64(len(f.small)) {
-			return int(f.small[i])
+		if i >= 0 && i < int64(len(f.smallIntegers)) {
+			return int(f.smallIntegers[i])
 		}
 		return f.written(v)
 	case otlp.Bool:
@@ -305,5 +305,5 @@ func (f *field) called(category string) int {
 	if _, known := f.rest[category]; known {
 		return f.other
 	}
-	return f.strange
+	return f.unseen
 }

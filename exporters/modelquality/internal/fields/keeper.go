@@ -61,19 +61,19 @@ type Options struct {
 // Keeper manages the fields of all models.
 type Keeper struct {
 	Options
-	descs  descs
-	room   *recent.Room // nil if the search for causes is disabled
-	told   toldCauses
-	cells  atomic.Int64
-	woken  chan struct{}
-	cycles sync.Mutex
+	descs     descs
+	memory    *recent.Memory // nil if the search for causes is disabled
+	published publishedCauses
+	cells     atomic.Int64
+	woken     chan struct{}
+	cycles    sync.Mutex
 
 	models map[string]*model // guarded by cycles
 
 	mu        sync.Mutex
 	trackers  map[*Tracker]struct{}
 	forgotten []*Tracker // since the last cycle
-	shown     snapshots
+	snapshots snapshots
 	mixed     mixtures
 }
 
@@ -114,7 +114,7 @@ func New(o Options) (*Keeper, error) {
 	}
 	k := &Keeper{Options: o, descs: newDescs(new(catalogue.Catalogue)), woken: make(chan struct{}, 1), models: make(map[string]*model), trackers: make(map[*Tracker]struct{})}
 	if o.Causes.Window > 0 {
-		k.room = recent.NewRoom(o.Causes.Memory)
+		k.memory = recent.NewMemory(o.Causes.Memory)
 	}
 	return k, nil
 }
@@ -146,9 +146,9 @@ func (t *Tracker) seasonKey() string { return t.key() + "\x1fseason" }
 
 // hide removes the published baselines of a version.
 func (k *Keeper) hide(t *Tracker) {
-	k.shown.Delete(t.key())
+	k.snapshots.Delete(t.key())
 	k.mixed.set(t.seasonKey(), nil)
-	k.told.set(t.key(), nil)
+	k.published.set(t.key(), nil)
 }
 
 // wake makes Run start a cycle immediately.
@@ -181,7 +181,7 @@ func (k *Keeper) Cycle(ctx context.Context) error {
 	for _, m := range k.byModel(now) {
 		m.closeHour(now)
 		for _, t := range m.trackers {
-			if err := k.look(ctx, m, t); err != nil {
+			if err := k.collectVersion(ctx, m, t); err != nil {
 				errs = append(errs, fmt.Errorf("model %q version %q: %w", t.model, t.version, err))
 			}
 		}
@@ -236,13 +236,13 @@ func (k *Keeper) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (k *Keeper) Collect(ch chan<- prometheus.Metric) {
-	k.shown.Collect(ch)
+	k.snapshots.Collect(ch)
 	k.mu.Lock()
 	trackers := slices.Collect(maps.Keys(k.trackers))
 	k.mu.Unlock()
 	var out exporter.Metrics
 	k.collectMixtures(&out)
-	k.told.collect(&out, k.descs.cause)
+	k.published.collect(&out, k.descs.cause)
 	for _, t := range trackers {
 		c := t.counters.Load()
 		if c == nil {

@@ -36,7 +36,7 @@ func (l *learned) mix(t *Tracker, c *counters, name string, window time.Duration
 			m.Swing, m.Swings = l.season.Swing(field, now.Add(-window), now)
 		}
 		if !seasonal {
-			m.Bins, m.Shares, m.Values = shares(l.whole.Fields[field])
+			m.Bins, m.Shares, m.Values = shares(l.counts.Fields[field])
 		}
 		m.Bins = revealed(c.all[field].hidden, m.Bins)
 		all = append(all, m)

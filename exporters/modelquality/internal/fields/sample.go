@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/keep"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/tables"
@@ -16,11 +17,11 @@ import (
 // replicas have the same sum as those of one.
 type sample struct {
 	names []string
-	index map[string]int
+	index keep.Map[keep.Name, int]
 	rows  [][]cell
 	cells int
 	// texts interns the texts.
-	texts map[string]string
+	texts keep.Map[keep.Name, string]
 }
 
 type cell struct {
@@ -34,26 +35,26 @@ const (
 	maxTexts = 5000 // distinct texts
 )
 
-func newSample() *sample { return &sample{index: make(map[string]int), texts: make(map[string]string)} }
+func newSample() *sample { return &sample{} }
 
 // cellBytes is the memory of a value. An embedding counts as its size in cells.
 const cellBytes = 40
 
-// add stores one inference if its values fit into room cells, and returns the cells that it uses. An inference whose embedding does not fit
+// add stores one inference if its values fit into free cells, and returns the cells that it uses. An inference whose embedding does not fit
 // is not stored, because it would count as an inference without an embedding.
-func (s *sample) add(features []convention.Feature, p otlp.Value, conf float64, room int) int {
+func (s *sample) add(features []convention.Feature, p otlp.Value, conf float64, free int) int {
 	row, cells := make([]cell, 0, len(features)+2), 0
 	for i := range features {
 		if features[i].Value.Kind == otlp.Vector {
-			room -= features[i].Value.Size() / cellBytes
+			free -= features[i].Value.Size() / cellBytes
 			cells += features[i].Value.Size() / cellBytes
 		}
 	}
-	if room < 0 {
+	if free < 0 {
 		return 0
 	}
 	put := func(name, prefix string, v otlp.Value) {
-		if len(row) < room {
+		if len(row) < free {
 			if n, ok := s.number(name, prefix); ok {
 				row = append(row, cell{n, s.own(v)})
 			}
@@ -82,11 +83,12 @@ func (s *sample) number(name, prefix string) (int, bool) {
 		return 0, false
 	}
 	name = strings.ToValidUTF8(prefix+name, "\uFFFD")
-	n, ok := s.index[name]
+	n, ok := s.index.Get(keep.Name(name))
 	if !ok && len(s.names) < maxFields {
-		n, ok = len(s.names), true
-		s.names = append(s.names, name)
-		s.index[name] = n
+		return s.index.Put(keep.Name(name), func(kept keep.Name) int {
+			s.names = append(s.names, string(kept))
+			return len(s.names) - 1
+		}), true
 	}
 	return n, ok
 }
@@ -109,15 +111,14 @@ func (s *sample) own(v otlp.Value) otlp.Value {
 }
 
 func (s *sample) text(text string) string {
-	known, ok := s.texts[text]
-	if ok {
+	known, ok := s.texts.Get(keep.Name(text))
+	switch {
+	case ok:
 		return known
+	case s.texts.Len() < maxTexts:
+		return s.texts.Put(keep.Name(text), func(kept keep.Name) string { return string(kept) })
 	}
-	text = strings.Clone(text)
-	if len(s.texts) < maxTexts {
-		s.texts[text] = text
-	}
-	return text
+	return keep.Copy(text).String()
 }
 
 // replay counts the stored inferences.

@@ -31,8 +31,8 @@ func (f sampledField) label() string {
 	return name
 }
 
-// sampleRecent starts a sample of the counted inferences.
-func (c *counters) sampleRecent(room *recent.Room, window time.Duration, now func() time.Time) {
+// openSample starts a sample of the counted inferences.
+func (c *counters) openSample(memory *recent.Memory, window time.Duration, now func() time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, f := range c.inputs {
@@ -43,8 +43,8 @@ func (c *counters) sampleRecent(room *recent.Room, window time.Duration, now fun
 	for _, name := range [3]string{fieldRegion, fieldClient, fieldInstance} {
 		c.sampled = append(c.sampled, sampledField{name: name})
 	}
-	c.recent, c.now = recent.New(room, len(c.sampled), window), now
-	c.recent.Turn(now().UnixNano(), c.rows)
+	c.recent, c.now = recent.New(memory, len(c.sampled), window), now
+	c.recent.Rotate(now().UnixNano(), c.rows)
 }
 
 // keep adds an inference to the sample. The caller holds the lock.
@@ -80,7 +80,7 @@ func (c *counters) keep(o *convention.Observation) {
 func (c *counters) code(n int, v otlp.Value) uint16 {
 	f := c.sampled[n].field
 	bin := f.bin(v)
-	if !f.categorical || bin == 0 || bin != f.other && bin != f.strange {
+	if !f.categorical || bin == 0 || bin != f.other && bin != f.unseen {
 		return uint16(bin)
 	}
 	var space [recent.MaxText]byte

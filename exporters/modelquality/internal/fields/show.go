@@ -16,7 +16,7 @@ func (k *Keeper) production(m *model, t *Tracker, out *exporter.Metrics) error {
 	t.learned = nil
 	show := func(l learned) {
 		t.learned = append(t.learned, l)
-		k.show(t, l.whole, baseline.EdgesProduction, out)
+		k.show(t, l.counts, baseline.EdgesProduction, out)
 		k.showSwing(t, l, out)
 	}
 	first := m.books[0]
@@ -36,10 +36,10 @@ func (k *Keeper) production(m *model, t *Tracker, out *exporter.Metrics) error {
 		return nil
 	}
 	if p := t.predecessor; p != nil && p.enough && !own.production.Frozen() {
-		same := newLearned(p.learned.season, only(p.learned.whole, func(field string) bool {
+		same := newLearned(p.learned.season, only(p.learned.counts, func(field string) bool {
 			return reflect.DeepEqual(own.definition.Fields[field], p.definition.Fields[field])
 		}), true)
-		if len(same.whole.Fields) > 0 {
+		if len(same.counts.Fields) > 0 {
 			show(same)
 			out.Gauge(k.descs.inherited, 1, t.model, t.version, p.version)
 			return k.state(t, "output", own, true, out)
@@ -83,10 +83,10 @@ const seasonEvery = time.Minute
 // showSeason publishes the present baselines of the short windows.
 func (k *Keeper) showSeason(t *Tracker, now time.Time) {
 	c := t.counters.Load()
-	if c == nil || len(t.learned) == 0 || now.Sub(t.shown) < seasonEvery {
+	if c == nil || len(t.learned) == 0 || now.Sub(t.seasonAt) < seasonEvery {
 		return
 	}
-	t.shown = now
+	t.seasonAt = now
 	var mixed []Mixture
 	for _, l := range t.learned {
 		mixed = append(mixed, l.mix(t, c, seasonHour, time.Hour, now)...)
@@ -120,7 +120,7 @@ func (k *Keeper) showSwing(t *Tracker, l learned, out *exporter.Metrics) {
 	if l.season == nil || c == nil {
 		return
 	}
-	for field := range l.whole.Fields {
+	for field := range l.counts.Fields {
 		if c.all[field] == nil {
 			continue
 		}

@@ -21,18 +21,18 @@ type Tracker struct {
 	asked  bool // whether a full sample has requested bins
 
 	// Only the keeper's cycle uses the following fields.
-	looked   time.Time // time of the last read of the store
-	failed   bool
-	outputs  *book           // the version's; nil until it has bins
-	books    []*book         // the model's
-	recorded baseline.Counts // the counts that the books already have
-	trained  *baseline.Subject
+	collectedAt time.Time // time of the last read of the store
+	failed      bool
+	outputs     *book           // the version's; nil until it has bins
+	books       []*book         // the model's
+	recorded    baseline.Counts // the counts that the books already have
+	trained     *baseline.Subject
 	// predecessor is nil if there is none. It is searched for again after a while.
 	predecessor *predecessor
 	searched    time.Time
 	learned     []learned // baselines of the short windows
 	incidents   map[incidentKey]*incident
-	shown       time.Time // time of their computation
+	seasonAt    time.Time // time of their computation
 	// mismatchTold means that mismatching dimensions of embeddings were logged.
 	mismatchTold bool
 }
@@ -101,8 +101,8 @@ func (t *Tracker) adopt(d baseline.Definition, id string, books []*book) *counte
 	}
 	c.id = id
 	t.stopSampling()
-	if k := t.keeper; k.room != nil {
-		c.sampleRecent(k.room, k.Causes.Window, k.Now)
+	if k := t.keeper; k.memory != nil {
+		c.openSample(k.memory, k.Causes.Window, k.Now)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -123,7 +123,7 @@ func (t *Tracker) restart(now time.Time) {
 	defer t.mu.Unlock()
 	t.sample, t.begun, t.asked = newSample(), now, false
 	t.counters.Store(nil)
-	t.learned, t.shown = nil, time.Time{}
+	t.learned, t.seasonAt = nil, time.Time{}
 }
 
 // ready reports whether the sample is large enough, or old enough, to cut bins.

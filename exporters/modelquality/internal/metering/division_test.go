@@ -70,7 +70,7 @@ func TestOneClientCannotUseUpTheStepsOfAnother(t *testing.T) {
 	m := New(Limits{Models: 10, Versions: 10, Steps: 6}, exportertest.Env(t).Limit, nil, nil)
 	step := func(client, name string) { m.Steps(client, []convention.Step{{Name: name}}) }
 	counted := func() (names []string) {
-		for k := range m.steps.counts {
+		for k := range m.steps.counts.All() {
 			names = append(names, k.name)
 		}
 		return names

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/histogram"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/keep"
 )
 
 // Exemplar is the trace of a value's span, and the run that trained the model.
@@ -45,40 +46,40 @@ const (
 	refill  = 2 * int64(time.Hour)
 )
 
-// place has the published trace of one reason, and the worst trace that could replace it.
-type place struct {
-	shown, next seen
-	since       int64 // time at which shown was published
-	offered     int64 // time at which a trace was last offered
-	changes     int64 // remaining changes
-	refilled    int64
+// traceSlot has the published trace of one reason, and the worst trace that could replace it.
+type traceSlot struct {
+	published, next candidate
+	publishedAt     int64 // time at which it was published
+	offered         int64 // time at which a trace was last offered
+	changes         int64 // remaining changes
+	refilled        int64
 }
 
-// seen is a trace and its badness.
-type seen struct {
+// candidate is a trace and its badness.
+type candidate struct {
 	trace string
-	run   string
+	run   keep.Text
 	bad   float64
 	at    int64
 }
 
-var nothing = seen{bad: math.Inf(-1)}
+var nothing = candidate{bad: math.Inf(-1)}
 
-func newPlace() place { return place{next: nothing, changes: inStore} }
+func newTraceSlot() traceSlot { return traceSlot{next: nothing, changes: inStore} }
 
 // offer proposes a trace. A larger bad is worse.
-func (p *place) offer(bad float64, e *Exemplar) {
+func (p *traceSlot) offer(bad float64, e *Exemplar) {
 	if e.Trace == [16]byte{} {
 		return
 	}
 	p.offered = e.Now
 	if bad > p.next.bad {
-		p.next = seen{hex.EncodeToString(e.Trace[:]), histogram.RunLabel(e.Run), bad, e.Now}
+		p.next = candidate{hex.EncodeToString(e.Trace[:]), histogram.RunLabel(e.Run), bad, e.Now}
 	}
 }
 
 // current returns the trace to publish.
-func (p *place) current(now int64) (seen, bool) {
+func (p *traceSlot) current(now int64) (candidate, bool) {
 	if p.refilled == 0 {
 		p.refilled = now
 	}
@@ -86,18 +87,18 @@ func (p *place) current(now int64) (seen, bool) {
 		p.changes = min(inStore, p.changes+n)
 		p.refilled += n * refill
 	}
-	if p.shown.trace != "" && now-p.offered > gone {
-		p.shown = seen{}
+	if p.published.trace != "" && now-p.offered > gone {
+		p.published = candidate{}
 	}
 	if p.next.trace != "" {
-		free := p.shown.trace == "" || now-p.since >= fresh || p.next.bad > p.shown.bad
-		if free && now-p.since >= stays && p.changes > 0 {
-			p.shown, p.since = p.next, now
+		free := p.published.trace == "" || now-p.publishedAt >= fresh || p.next.bad > p.published.bad
+		if free && now-p.publishedAt >= stays && p.changes > 0 {
+			p.published, p.publishedAt = p.next, now
 			p.next = nothing
 			p.changes--
 		} else if now-p.next.at >= waits {
 			p.next = nothing
 		}
 	}
-	return p.shown, p.shown.trace != ""
+	return p.published, p.published.trace != ""
 }

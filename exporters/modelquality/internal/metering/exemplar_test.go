@@ -29,7 +29,7 @@ func TestADayHasFewerThanAHundredNewTraces(t *testing.T) {
 		"one an hour": {func(int) float64 { return 1 }, 3600, 11},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newPlace()
+			p := newTraceSlot()
 			var changes []int
 			last := ""
 			start := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC).UnixNano()
@@ -66,7 +66,7 @@ func TestADayHasFewerThanAHundredNewTraces(t *testing.T) {
 }
 
 func TestTheWorstTraceIsShownUntilItIsOld(t *testing.T) {
-	p := newPlace()
+	p := newTraceSlot()
 	minute := func(n int) int64 { return int64(n+1) * int64(time.Minute) }
 	_, ok := p.current(minute(0))
 	require.False(t, ok)
@@ -77,7 +77,7 @@ func TestTheWorstTraceIsShownUntilItIsOld(t *testing.T) {
 	p.offer(4, &Exemplar{Trace: trace(3), Run: "", Now: minute(0)})
 	shown, _ := p.current(minute(0))
 	require.Equal(t, "01000002", shown.trace[:8], "the worst one")
-	require.Equal(t, "r2", shown.run)
+	require.Equal(t, "r2", shown.run.String())
 
 	p.offer(1, &Exemplar{Trace: trace(4), Run: "", Now: minute(3)})
 	shown, _ = p.current(minute(3))

@@ -20,6 +20,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/fields"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/histogram"
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/keep"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 	"github.com/sightglass-ml/sightglass/internal/catalogue"
 	"github.com/sightglass-ml/sightglass/internal/exporter"
@@ -57,12 +58,15 @@ type Meter struct {
 	steps    steps
 	// Lock order: mu before the lock of a Series.
 	mu     sync.RWMutex
-	series map[key]*Series
+	series keep.Map[key, *Series]
 	// estimated are the models whose performance is estimated.
 	estimated []Estimated
 }
 
 type key struct{ model, version string }
+
+// Keep implements keep.Keeper.
+func (k key) Keep() key { return key{strings.Clone(k.model), strings.Clone(k.version)} }
 
 // Division assigns models to clients, so that no client can use up the limits on exceptions, features and evaluations of another.
 type Division struct {
@@ -100,7 +104,7 @@ var _ prometheus.Collector = (*Meter)(nil)
 
 // New returns a Meter. limiter creates its limiters; exporter.Env.Limit is such a function. keeper counts fields; it may be nil.
 func New(limits Limits, limiter func(name string, most int) *limit.Limiter, keeper *fields.Keeper, estimated []Estimated) *Meter {
-	m := &Meter{estimated: estimated, descs: newDescs(new(catalogue.Catalogue)), limits: limits, make: limiter, keeper: keeper, series: make(map[key]*Series)}
+	m := &Meter{estimated: estimated, descs: newDescs(new(catalogue.Catalogue)), limits: limits, make: limiter, keeper: keeper}
 	m.bounds.Store(m.newBounds())
 	m.steps.divide(map[string]int{"": limits.Steps}, limiter)
 	return m
@@ -130,7 +134,7 @@ func (m *Meter) Estimate(all []Estimated) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.estimated = all
-	for _, s := range m.series {
+	for _, s := range m.series.All() {
 		e := newEstimates(all, s.Model)
 		s.mu.Lock()
 		if (e == nil) != (s.estimates == nil) || e != nil && !reflect.DeepEqual(*e.of, *s.estimates.of) {
@@ -157,7 +161,7 @@ func (m *Meter) Divide(d Division) {
 func (m *Meter) renew() {
 	b := m.newBounds()
 	m.bounds.Store(b)
-	for k, s := range m.series {
+	for k, s := range m.series.All() {
 		b.fold(k.model, k.version)
 		s.readmit(b)
 	}
@@ -166,27 +170,24 @@ func (m *Meter) renew() {
 // Series returns the counters of a model's version; beyond the limits, those of "other". The caller must not hold the lock of any Series.
 func (m *Meter) Series(model, version string) *Series {
 	m.mu.RLock()
-	s, ok := m.series[key{model, version}]
+	s, ok := m.series.Get(key{model, version})
 	m.mu.RUnlock()
 	if ok {
 		return s
 	}
 	k := m.bounds.Load().fold(model, version)
 	m.mu.RLock()
-	s, ok = m.series[k]
+	s, ok = m.series.Get(k)
 	m.mu.RUnlock()
 	if ok {
 		return s
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if s, ok := m.series[k]; ok {
+	if s, ok := m.series.Get(k); ok {
 		return s
 	}
-	k = key{strings.Clone(k.model), strings.Clone(k.version)}
-	s = newSeries(m, k)
-	m.series[k] = s
-	return s
+	return m.series.Put(k, func(k key) *Series { return newSeries(m, k) })
 }
 
 func (b *bounds) fold(model, version string) key {
@@ -204,8 +205,8 @@ func (b *bounds) fold(model, version string) key {
 // All calls f with the counters of every version.
 func (m *Meter) All(f func(*Series)) {
 	m.mu.RLock()
-	list := make([]*Series, 0, len(m.series))
-	for _, s := range m.series {
+	list := make([]*Series, 0, m.series.Len())
+	for _, s := range m.series.All() {
 		list = append(list, s)
 	}
 	m.mu.RUnlock()
@@ -219,7 +220,7 @@ func (m *Meter) Versions() iter.Seq2[string, string] {
 	return func(yield func(model, version string) bool) {
 		m.mu.RLock()
 		defer m.mu.RUnlock()
-		for k := range m.series {
+		for k := range m.series.All() {
 			if !yield(k.model, k.version) {
 				return
 			}
@@ -232,9 +233,9 @@ func (m *Meter) Forget(before time.Time) []*Series {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var gone []*Series
-	for k, s := range m.series {
+	for k, s := range m.series.All() {
 		if s.lastSeen() < before.UnixNano() {
-			delete(m.series, k)
+			m.series.Delete(k)
 			gone = append(gone, s)
 			if s.fields != nil {
 				m.keeper.Forget(s.fields)
@@ -290,7 +291,7 @@ type Series struct {
 	exceptions                                   detail[int64]
 	ages                                         detail[histogram.Histogram]
 	evaluations                                  detail[evaluation]
-	places                                       [reasons]place
+	places                                       [reasons]traceSlot
 	estimates                                    *estimates // nil if the performance is not estimated
 	infos                                        infos
 	answers                                      answers
@@ -321,7 +322,7 @@ type evaluation struct {
 func newSeries(m *Meter, k key) *Series {
 	s := &Series{Model: k.model, Version: k.version, meter: m, last: time.Now().UnixNano(), estimates: newEstimates(m.estimated, k.model)}
 	for i := range s.places {
-		s.places[i] = newPlace()
+		s.places[i] = newTraceSlot()
 	}
 	// "other" combines several models or versions, so its values have no distribution.
 	if m.keeper != nil && k.model != limit.Other && k.version != limit.Other {
@@ -348,8 +349,8 @@ func (s *Series) Run(named string) string {
 type Options struct {
 	// LowConfidence is the limit below which an inference's trace is offered as an example.
 	LowConfidence float64
-	// Part means that the observation is nested in another one of the same version and is not a request of its own.
-	Part bool
+	// Nested means that the observation is nested in another one of the same version and is not a request of its own.
+	Nested bool
 	// Skip are the bits of the values that the other one has; see Observation.Has.
 	Skip uint16
 }
@@ -390,7 +391,7 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 	if o.TimeToFirst >= 0 && opt.Skip&convention.HasFirstToken == 0 {
 		s.firstToken.Observe(d.firstToken, o.TimeToFirst, e)
 	}
-	if !opt.Part {
+	if !opt.Nested {
 		s.requests[o.Outcome]++
 		if o.Weight > 0 {
 			s.sampled++
@@ -428,7 +429,7 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 	if s.estimates != nil && opt.Skip&(convention.HasConfidence|convention.HasFields) == 0 {
 		s.estimates.count(s, o)
 	}
-	if a := o.Asked; a != nil && a.Answer > 0 && !opt.Part && s.answers.repeated(a.Hash) {
+	if a := o.Asked; a != nil && a.Answer > 0 && !opt.Nested && s.answers.repeated(a.Hash) {
 		o.Features[a.Answer-1].Value = otlp.StringValue(content.Repeated.String())
 	}
 	if s.fields != nil && opt.Skip&convention.HasFields == 0 && s.counting.Count(o) {
@@ -527,7 +528,7 @@ func (s *Series) collect(now int64) exporter.Metrics {
 	})
 	for r := Slow; r < reasons; r++ {
 		if t, ok := s.places[r].current(now); ok {
-			out.Gauge(d.trace, 1, s.Model, s.Version, r.String(), t.trace, t.run)
+			out.Gauge(d.trace, 1, s.Model, s.Version, r.String(), t.trace, t.run.String())
 		}
 	}
 	return out
@@ -551,22 +552,17 @@ func (s *share) featureNames() *limit.Limiter    { return s.features }
 func (s *share) evaluationNames() *limit.Limiter { return s.evaluations }
 
 // detail has values of a version by name. Two limits apply: on the names, and on all details of all versions of the client.
-type detail[T any] struct{ byName map[string]*T }
+type detail[T any] struct{ byName keep.Map[keep.Name, *T] }
 
 func (d *detail[T]) get(s *Series, name string, names func(*share) *limit.Limiter) *T {
-	if v, ok := d.byName[name]; ok {
+	if v, ok := d.byName.Get(keep.Name(name)); ok {
 		return v
 	}
 	name = s.meter.bounds.Load().admit(s, name, names)
-	if v, ok := d.byName[name]; ok {
+	if v, ok := d.byName.Get(keep.Name(name)); ok {
 		return v
 	}
-	if d.byName == nil {
-		d.byName = make(map[string]*T)
-	}
-	v := new(T)
-	d.byName[strings.Clone(name)] = v
-	return v
+	return d.byName.Put(keep.Name(name), func(keep.Name) *T { return new(T) })
 }
 
 func (b *bounds) admit(s *Series, name string, names func(*share) *limit.Limiter) string {
@@ -579,8 +575,8 @@ func (b *bounds) admit(s *Series, name string, names func(*share) *limit.Limiter
 }
 
 func (d *detail[T]) each(f func(name string, v *T)) {
-	for name, v := range d.byName {
-		f(name, v)
+	for name, v := range d.byName.All() {
+		f(string(name), v)
 	}
 }
 

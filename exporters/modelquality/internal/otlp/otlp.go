@@ -1,12 +1,13 @@
 // Package otlp decodes OTLP requests without copying them.
 //
 // Input: the bytes of an ExportTraceServiceRequest or ExportLogsServiceRequest. Output: its spans and log records, one at a time. Their
-// strings are parts of the request. State: the memory of a Decoder, which is reused for the next item. Only one goroutine may use a
-// Decoder.
+// strings are parts of the request; package keep copies what outlives it. State: the memory of a Decoder, which is reused for the next item.
+// Only one goroutine may use a Decoder.
 //
-// The library pdata is not used because it allocates objects for every span. Here a request of a thousand spans costs no allocation, so
-// that the exporter can run beside a model server and needs no machines of its own. The package accepts what pdata accepts, with the same
-// result; a fuzz test compares the two.
+// The library pdata is not used because it takes at least five times the processor time and 46 allocations a span; here a request of a
+// thousand spans costs none (BenchmarkTraces, 30 November 2026). Without this the exporter would not be four times as fast as the
+// spanmetrics connector (make bench-modelquality). The package accepts what pdata accepts, with the same result; a fuzz test compares the
+// two.
 package otlp
 
 import (
@@ -324,7 +325,7 @@ func (d *Decoder) decodeSpan(b []byte) error {
 	*s = Span{Attributes: s.Attributes[:0], Events: s.Events[:0]}
 	d.attributes = d.attributes[:0]
 	for {
-		if b = s.usual(b); len(b) == 0 {
+		if b = s.decodeCommon(b); len(b) == 0 {
 			return nil
 		}
 		fd, rest, err := next(b)
@@ -371,9 +372,9 @@ func (d *Decoder) decodeSpan(b []byte) error {
 	}
 }
 
-// usual decodes the fields that every span has, in the encoding that every SDK uses. It stops at the first other field and returns the
-// rest, which decodeSpan decodes. Together with Attribute.usual it halves the time of a span.
-func (s *Span) usual(b []byte) []byte {
+// decodeCommon decodes the fields that every span has, in the encoding that every SDK uses. It stops at the first other field and returns the
+// rest, which decodeSpan decodes. Together with Attribute.decodeCommon it halves the time of a span.
+func (s *Span) decodeCommon(b []byte) []byte {
 	const (
 		trace, span, parent, name = 1<<3 | wireBytes, 2<<3 | wireBytes, 4<<3 | wireBytes, 5<<3 | wireBytes
 		kind, start, end          = 6<<3 | wireVarint, 7<<3 | wireFixed64, 8<<3 | wireFixed64
@@ -387,7 +388,7 @@ func (s *Span) usual(b []byte) []byte {
 			if n == cap(s.Attributes) {
 				s.Attributes = slices.Grow(s.Attributes, 1)
 			}
-			if length >= 0x80 || len(b) < 2+length || !s.Attributes[:n+1][n].usual(b[2:2+length]) {
+			if length >= 0x80 || len(b) < 2+length || !s.Attributes[:n+1][n].decodeCommon(b[2:2+length]) {
 				return b
 			}
 			s.Attributes = s.Attributes[:n+1]
@@ -447,9 +448,9 @@ func (s *Span) usual(b []byte) []byte {
 	return b
 }
 
-// usual decodes a KeyValue of less than 128 bytes whose value is a text, boolean or number. SDKs write the key first, the OpenTelemetry
+// decodeCommon decodes a KeyValue of less than 128 bytes whose value is a text, boolean or number. SDKs write the key first, the OpenTelemetry
 // Collector the value.
-func (a *Attribute) usual(b []byte) bool {
+func (a *Attribute) decodeCommon(b []byte) bool {
 	const key, value = 1<<3 | wireBytes, 2<<3 | wireBytes
 	if len(b) < 4 {
 		return false

@@ -318,3 +318,27 @@ func requireSame[T any](t *testing.T, want, got []T) {
 		require.Equal(t, want, got, strings.Repeat("-", 20))
 	}
 }
+
+// BenchmarkTraces reads a request of a thousand spans, and the same request with pdata.
+func BenchmarkTraces(b *testing.B) {
+	traces := ptrace.NewTraces()
+	spans := traces.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans()
+	one := sampleTraces().ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0)
+	for range 1000 {
+		one.CopyTo(spans.AppendEmpty())
+	}
+	body := bytesOf(b, ptraceotlp.NewExportRequestFromTraces(traces).MarshalProto)
+	b.Run("package", func(b *testing.B) {
+		var d Decoder
+		b.ReportAllocs()
+		for b.Loop() {
+			require.NoError(b, d.Traces(body, nothing{}))
+		}
+	})
+	b.Run("pdata", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			require.NoError(b, ptraceotlp.NewExportRequest().UnmarshalProto(body))
+		}
+	})
+}

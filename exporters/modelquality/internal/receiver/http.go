@@ -37,7 +37,7 @@ func (r *Receiver) newHTTP() *http.Server {
 		TLSConfig:         r.guard.tlsConfig(protocols...),
 		TLSNextProto:      next,
 		ReadHeaderTimeout: r.Patience.Arrival,
-		ReadTimeout:       r.Patience.Arrival + r.Patience.Turn,
+		ReadTimeout:       r.Patience.Arrival + r.Patience.Queue,
 		WriteTimeout:      time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,

@@ -31,9 +31,9 @@ func (r *Receiver) fromJSON(ctx context.Context, signal Signal, body []byte) ([]
 		return nil, refuse("too_large", codes.ResourceExhausted, http.StatusRequestEntityTooLarge,
 			"the request has %d spans, attributes and the like in JSON, which take %d bytes of memory, and otlp.max_json_memory is %d; send smaller batches, or protobuf, which has no such limit", elements, cost, r.MaxJSONMemory)
 	}
-	turn, cancel := context.WithTimeout(ctx, r.Patience.Turn)
+	queued, cancel := context.WithTimeout(ctx, r.Patience.Queue)
 	defer cancel()
-	if err := r.json.Acquire(turn, cost); err != nil {
+	if err := r.json.Acquire(queued, cost); err != nil {
 		return nil, busy("other requests in JSON use the memory that otlp.max_json_memory gives them")
 	}
 	defer r.json.Release(cost)

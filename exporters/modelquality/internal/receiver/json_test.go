@@ -89,7 +89,7 @@ func TestRequestsInJSONShareTheirMemory(t *testing.T) {
 	const budget = 16 << 20
 	s := serve(t, handler(decode), func(o *Options) {
 		o.MaxRequestBytes, o.MaxJSONMemory, o.MaxRequests = 4<<20, budget, 16
-		o.Patience = Patience{10 * time.Second, 20 * time.Millisecond}
+		o.Patience = Timeouts{10 * time.Second, 20 * time.Millisecond}
 	})
 	body := bomb(bombs["spans"], 120<<10) // 13 MB of memory
 	require.NoError(t, s.json.Acquire(t.Context(), budget/2))

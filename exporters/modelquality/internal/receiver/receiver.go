@@ -65,15 +65,15 @@ type Options struct {
 	// MaxRequests limits the requests that are processed at the same time.
 	MaxRequests int
 	// Patience limits the time until a request has arrived, and the time that it waits for a slot.
-	Patience Patience
+	Patience Timeouts
 	Logger   *slog.Logger
 }
 
-// Patience has the timeouts of the receiver.
-type Patience struct{ Arrival, Turn time.Duration }
+// Timeouts has the timeouts of the receiver.
+type Timeouts struct{ Arrival, Queue time.Duration }
 
 // DefaultPatience is ten seconds for the arrival and one second for a slot.
-var DefaultPatience = Patience{10 * time.Second, time.Second}
+var DefaultPatience = Timeouts{10 * time.Second, time.Second}
 
 // Receiver is a server for both protocols.
 type Receiver struct {
@@ -122,7 +122,7 @@ func New(o Options, h Handler) (*Receiver, error) {
 	if o.MaxRequestBytes <= 0 || o.MaxJSONMemory <= 0 || o.MaxRequests <= 0 || o.Logger == nil || h == nil {
 		return nil, errors.New("a receiver needs a handler, a logger and limits above 0")
 	}
-	if o.Patience == (Patience{}) {
+	if o.Patience == (Timeouts{}) {
 		o.Patience = DefaultPatience
 	}
 	g, err := newGuard(o.WebConfigFile, o.Logger)
@@ -232,7 +232,7 @@ const retryAfter = time.Second
 
 // acquire waits for a slot.
 func (r *Receiver) acquire(ctx context.Context) (release func(), no *refusal) {
-	timer := time.NewTimer(r.Patience.Turn)
+	timer := time.NewTimer(r.Patience.Queue)
 	defer timer.Stop()
 	select {
 	case r.slots <- struct{}{}:
@@ -284,7 +284,7 @@ func (r *Receiver) admit(ctx context.Context, authorization string) *refusal {
 	if l := r.guard.limiter; l != nil && !l.Allow() {
 		return busy("more requests than the rate limit of the web configuration")
 	}
-	ok, err := r.guard.admits(ctx, authorization, r.Patience.Turn)
+	ok, err := r.guard.admits(ctx, authorization, r.Patience.Queue)
 	switch {
 	case errors.Is(err, errBusy):
 		return busy("%v", err)

@@ -302,7 +302,7 @@ func TestARequestBeyondThoseAtATimeMayComeAgain(t *testing.T) {
 		started <- struct{}{}
 		<-release
 		return Answer{}, nil
-	}, func(o *Options) { o.MaxRequests, o.Patience = 1, Patience{10 * time.Second, 10 * time.Millisecond} })
+	}, func(o *Options) { o.MaxRequests, o.Patience = 1, Timeouts{10 * time.Second, 10 * time.Millisecond} })
 	first := make(chan int)
 	go func() {
 		res, _ := s.post(http.MethodPost, "/v1/traces", typeProto, http.NoBody)
@@ -322,7 +322,7 @@ func TestARequestBeyondThoseAtATimeMayComeAgain(t *testing.T) {
 }
 
 func TestAClientThatBeginsARequestAndDoesNotGoOnLosesItsTurn(t *testing.T) {
-	s := serve(t, decode, func(o *Options) { o.MaxRequests, o.Patience = 1, Patience{50 * time.Millisecond, 20 * time.Second} })
+	s := serve(t, decode, func(o *Options) { o.MaxRequests, o.Patience = 1, Timeouts{50 * time.Millisecond, 20 * time.Second} })
 	t.Run("http", func(t *testing.T) {
 		conn, err := net.Dial("tcp", s.http)
 		require.NoError(t, err)

@@ -456,7 +456,7 @@ func TestTLSIsTurnedOnOrOffByARestartOnly(t *testing.T) {
 
 func TestWhoGuessesPasswordsHoldsUpNobodyWhoIsKnown(t *testing.T) {
 	s := secure(t, newAuthority(t), users(t))
-	s.Patience.Turn = 10 * time.Millisecond
+	s.Patience.Queue = 10 * time.Millisecond
 	known := []string{"authorization", "basic " + strings.TrimPrefix(basic("scorer:right"), "Basic ")} // in lower case
 	require.NoError(t, s.call(nil, known...))
 	s.guard.checking <- struct{}{} // as if a guess were being compared

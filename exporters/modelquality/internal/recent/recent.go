@@ -12,36 +12,38 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/keep"
 )
 
 // Limits of a sample.
 const (
-	// parts is the number of parts of a window. A sample has the parts of two windows, and the part that is being filled.
-	parts    = 12
-	maxParts = 2*parts + 1
-	// maxRows and leastRows limit the rows of a part. If there is not enough memory for leastRows, no rows are stored.
+	// intervalsPerWindow is the number of intervals of a window. A sample has the intervals of two windows, and the interval that is being filled.
+	intervalsPerWindow = 12
+	maxIntervals       = 2*intervalsPerWindow + 1
+	// maxRows and leastRows limit the rows of an interval. If there is not enough memory for leastRows, no rows are stored.
 	maxRows, leastRows = 512, 24
-	// growRows is the number of rows by which a part grows.
+	// growRows is the number of rows by which an interval grows.
 	growRows = 64
-	// MaxText is the length of the longest stored value in bytes. maxTexts and maxOfField limit the number of values in a part.
+	// MaxText is the length of the longest stored value in bytes. maxTexts and maxOfField limit the number of values in an interval.
 	MaxText, maxTexts, maxOfField = 64, 256, 32
 	// textBytes is the memory of a text in addition to its bytes: its header, its entry in the index, its bin.
 	textBytes = 128
 )
 
-// Room is the memory limit of a set of samples.
-type Room struct {
+// Memory is the memory limit of a set of samples.
+type Memory struct {
 	bytes         int64
 	used, samples atomic.Int64
 }
 
-// NewRoom returns a Room of this size in bytes.
-func NewRoom(bytes int64) *Room { return &Room{bytes: bytes} }
+// NewMemory returns a Room of this size in bytes.
+func NewMemory(bytes int64) *Memory { return &Memory{bytes: bytes} }
 
 // Used returns the used bytes.
-func (r *Room) Used() int64 { return r.used.Load() }
+func (r *Memory) Used() int64 { return r.used.Load() }
 
-func (r *Room) take(n int64) bool {
+func (r *Memory) reserve(n int64) bool {
 	if r.used.Add(n) > r.bytes {
 		r.used.Add(-n)
 		return false
@@ -55,15 +57,18 @@ type text struct {
 	value string
 }
 
-// part is the sample of a twelfth of the window.
-type part struct {
+// Keep implements keep.Keeper.
+func (t text) Keep() text { return text{t.field, strings.Clone(t.value)} }
+
+// interval is the sample of a twelfth of the window.
+type interval struct {
 	start int64 // Unix nanoseconds
 	seen  int64 // inferences of the version before start
 	times []int64
 	codes []uint16
 	texts []text
 	bins  []uint16 // bins of the texts
-	index map[text]uint16
+	index keep.Map[text, uint16]
 	of    map[uint16]int // number of texts by field
 	bytes int64
 }
@@ -73,34 +78,34 @@ const isText = 1 << 15
 
 // Sample is the sample of one version. Its methods must not be called concurrently.
 type Sample struct {
-	room   *Room
-	fields int
-	length int64 // duration of a part
-	parts  []part
-	most   int
-	skip   int64 // inferences to skip before the next one is sampled; negative means now
-	weight float64
-	random *rand.Rand
+	memory    *Memory
+	fields    int
+	length    int64 // duration of an interval
+	intervals []interval
+	most      int
+	skip      int64 // inferences to skip before the next one is sampled; negative means now
+	weight    float64
+	random    *rand.Rand
 }
 
 // Off returns a sample that never stores anything.
 func Off() *Sample { return &Sample{skip: math.MaxInt64} }
 
-// New returns a sample of rows with this number of fields. It starts with the first Turn.
-func New(room *Room, fields int, window time.Duration) *Sample {
-	room.samples.Add(1)
-	return &Sample{room: room, fields: fields, length: int64(window) / parts, skip: math.MaxInt64, random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))} //nolint:gosec // A sample.
+// New returns a sample of rows with this number of fields. It starts with the first Rotate.
+func New(memory *Memory, fields int, window time.Duration) *Sample {
+	memory.samples.Add(1)
+	return &Sample{memory: memory, fields: fields, length: int64(window) / intervalsPerWindow, skip: math.MaxInt64, random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))} //nolint:gosec // A sample.
 }
 
 // Close releases the memory. Nothing is stored afterwards.
 func (s *Sample) Close() {
-	if s.room == nil {
+	if s.memory == nil {
 		return
 	}
-	for i := range s.parts {
-		s.room.used.Add(-s.parts[i].bytes)
+	for i := range s.intervals {
+		s.memory.used.Add(-s.intervals[i].bytes)
 	}
-	s.room.samples.Add(-1)
+	s.memory.samples.Add(-1)
 	*s = *Off()
 }
 
@@ -110,17 +115,17 @@ func (s *Sample) Due() bool {
 	return s.skip < 0
 }
 
-// Turn starts a new part if the last one has ended. seen is the number of all inferences so far.
-func (s *Sample) Turn(now, seen int64) {
-	if s.room == nil || len(s.parts) > 0 && now < s.parts[len(s.parts)-1].start+s.length {
+// Rotate starts a new interval if the last one has ended. seen is the number of all inferences so far.
+func (s *Sample) Rotate(now, seen int64) {
+	if s.memory == nil || len(s.intervals) > 0 && now < s.intervals[len(s.intervals)-1].start+s.length {
 		return
 	}
-	if len(s.parts) == maxParts {
-		s.room.used.Add(-s.parts[0].bytes)
-		s.parts = slices.Delete(s.parts, 0, 1)
+	if len(s.intervals) == maxIntervals {
+		s.memory.used.Add(-s.intervals[0].bytes)
+		s.intervals = slices.Delete(s.intervals, 0, 1)
 	}
-	s.parts = append(s.parts, part{start: now, seen: seen, index: make(map[text]uint16), of: make(map[uint16]int)})
-	share := s.room.bytes / (max(s.room.samples.Load(), 1) * maxParts)
+	s.intervals = append(s.intervals, interval{start: now, seen: seen, of: make(map[uint16]int)})
+	share := s.memory.bytes / (max(s.memory.samples.Load(), 1) * maxIntervals)
 	s.most = int(min(maxRows, share/(s.rowBytes()+textBytes/2)))
 	if s.skip, s.weight = 0, 1; s.most < leastRows {
 		s.skip = math.MaxInt64
@@ -132,15 +137,15 @@ func (s *Sample) rowBytes() int64 { return 8 + 2*int64(s.fields) }
 // Keep samples an inference that is due. The caller must fill the returned row with the codes of all fields. It is nil if there is no
 // memory.
 func (s *Sample) Keep(now int64) []uint16 {
-	if len(s.parts) == 0 || s.most < leastRows {
+	if len(s.intervals) == 0 || s.most < leastRows {
 		s.skip = math.MaxInt64
 		return nil
 	}
-	p := &s.parts[len(s.parts)-1]
+	p := &s.intervals[len(s.intervals)-1]
 	row := len(p.times)
 	if row < s.most {
 		if !s.grow(p) {
-			s.skip = math.MaxInt64 // Until the next part.
+			s.skip = math.MaxInt64 // Until the next interval.
 			return nil
 		}
 		p.times, p.codes = append(p.times, now), p.codes[:len(p.codes)+s.fields]
@@ -162,13 +167,13 @@ func (s *Sample) wait() {
 	s.skip = int64(min(math.Log(1-s.random.Float64())/math.Log1p(-s.weight), 1<<40))
 }
 
-func (s *Sample) grow(p *part) bool {
+func (s *Sample) grow(p *interval) bool {
 	if len(p.times) < cap(p.times) {
 		return true
 	}
 	n := min(growRows, s.most-len(p.times))
 	bytes := int64(n) * s.rowBytes()
-	if !s.room.take(bytes) {
+	if !s.memory.reserve(bytes) {
 		return false
 	}
 	p.bytes += bytes
@@ -181,31 +186,31 @@ func (s *Sample) grow(p *part) bool {
 
 // Code returns the code of a value without its own bin, or its bin if there is no memory for the value.
 func (s *Sample) Code(field, bin int, value string) uint16 {
-	p := &s.parts[len(s.parts)-1]
+	p := &s.intervals[len(s.intervals)-1]
 	if len(value) > MaxText || value == "" {
 		return uint16(bin)
 	}
 	of := text{uint16(field), value}
-	if code, ok := p.index[of]; ok {
+	if code, ok := p.index.Get(of); ok {
 		return isText | code
 	}
 	bytes := int64(textBytes + len(value))
-	if len(p.texts) == maxTexts || p.of[of.field] == maxOfField || !s.room.take(bytes) {
+	if len(p.texts) == maxTexts || p.of[of.field] == maxOfField || !s.memory.reserve(bytes) {
 		return uint16(bin)
 	}
 	p.bytes += bytes
-	of.value = strings.Clone(value)
-	code := uint16(len(p.texts))
-	p.texts, p.bins, p.index[of] = append(p.texts, of), append(p.bins, uint16(bin)), code
 	p.of[of.field]++
-	return isText | code
+	return isText | p.index.Put(of, func(kept text) uint16 {
+		p.texts, p.bins = append(p.texts, kept), append(p.bins, uint16(bin))
+		return uint16(len(p.texts) - 1)
+	})
 }
 
 // Count adds the rows since a time to the counts of the bins, by field. It skips bins beyond the length of counts.
 func (s *Sample) Count(since int64, counts [][]int64) {
-	for i := range s.parts {
-		p := &s.parts[i]
-		if i+1 < len(s.parts) && s.parts[i+1].start <= since {
+	for i := range s.intervals {
+		p := &s.intervals[i]
+		if i+1 < len(s.intervals) && s.intervals[i+1].start <= since {
 			continue
 		}
 		for row, at := range p.times {
@@ -227,9 +232,9 @@ func (s *Sample) Count(since int64, counts [][]int64) {
 // Seen returns the approximate number of inferences before a time.
 func (s *Sample) Seen(at int64) int64 {
 	seen := int64(0)
-	for i := range s.parts {
-		if s.parts[i].start <= at || i == 0 {
-			seen = s.parts[i].seen
+	for i := range s.intervals {
+		if s.intervals[i].start <= at || i == 0 {
+			seen = s.intervals[i].seen
 		}
 	}
 	return seen
@@ -238,18 +243,18 @@ func (s *Sample) Seen(at int64) int64 {
 // Rows is a copy of the rows of a Sample.
 type Rows struct {
 	// Times in Unix nanoseconds.
-	Times []int64
-	parts []part
-	rows  []int // by part
-	width int
+	Times     []int64
+	intervals []interval
+	rows      []int // by interval
+	width     int
 }
 
 // Rows copies the rows since a time.
 func (s *Sample) Rows(since int64) Rows {
 	r := Rows{width: s.fields}
-	for i := range s.parts {
-		p := &s.parts[i]
-		c := part{texts: p.texts[:len(p.texts):len(p.texts)], bins: p.bins[:len(p.bins):len(p.bins)]} // Existing entries never change.
+	for i := range s.intervals {
+		p := &s.intervals[i]
+		c := interval{texts: p.texts[:len(p.texts):len(p.texts)], bins: p.bins[:len(p.bins):len(p.bins)]} // Existing entries never change.
 		n := 0
 		for row, at := range p.times {
 			if at >= since {
@@ -257,7 +262,7 @@ func (s *Sample) Rows(since int64) Rows {
 				c.codes = append(c.codes, p.codes[row*s.fields:(row+1)*s.fields]...)
 			}
 		}
-		r.parts, r.rows = append(r.parts, c), append(r.rows, n)
+		r.intervals, r.rows = append(r.intervals, c), append(r.rows, n)
 	}
 	return r
 }
@@ -265,8 +270,8 @@ func (s *Sample) Rows(since int64) Rows {
 // Bins returns the bin of a field in each row.
 func (r Rows) Bins(field int) []int32 {
 	bins := make([]int32, 0, len(r.Times))
-	for i := range r.parts {
-		p := &r.parts[i]
+	for i := range r.intervals {
+		p := &r.intervals[i]
 		for row := range r.rows[i] {
 			code := p.codes[row*r.width+field]
 			if code&isText != 0 {
@@ -287,25 +292,25 @@ type Value struct {
 // Values returns the distinct values of a field, and for each row an index into them. A text with fewer than least rows is replaced by its
 // bin.
 func (r Rows) Values(field, least int) (codes []int32, values []Value) {
-	// Grouped by the codes of each part first, so that values are compared once for each part instead of once for each row.
+	// Grouped by the codes of each interval first, so that values are compared once for each interval instead of once for each row.
 	rows := make(map[Value]int)
-	for i := range r.parts {
+	for i := range r.intervals {
 		for code, n := range r.countCodes(i, field) {
-			rows[r.parts[i].value(code)] += n
+			rows[r.intervals[i].value(code)] += n
 		}
 	}
 	index := make(map[Value]int32, len(rows))
 	codes = make([]int32, 0, len(r.Times))
-	for i := range r.parts {
-		p := &r.parts[i]
-		var bins, texts places
+	for i := range r.intervals {
+		p := &r.intervals[i]
+		var bins, texts codeIndex
 		for row := range r.rows[i] {
 			code := p.codes[row*r.width+field]
-			place := bins.of(code)
+			known := bins.of(code)
 			if code&isText != 0 {
-				place = texts.of(code &^ isText)
+				known = texts.of(code &^ isText)
 			}
-			if *place == 0 {
+			if *known == 0 {
 				v := p.value(code)
 				if rows[v] < least {
 					v.Text = ""
@@ -315,28 +320,28 @@ func (r Rows) Values(field, least int) (codes []int32, values []Value) {
 					at = int32(len(values))
 					index[v], values = at, append(values, v)
 				}
-				*place = at + 1
+				*known = at + 1
 			}
-			codes = append(codes, *place-1)
+			codes = append(codes, *known-1)
 		}
 	}
 	return codes, values
 }
 
-// places are those of values by a code, plus one.
-type places []int32
+// codeIndex are those of values by a code, plus one.
+type codeIndex []int32
 
-func (p *places) of(code uint16) *int32 {
+func (p *codeIndex) of(code uint16) *int32 {
 	if int(code) >= len(*p) {
 		*p = append(*p, make([]int32, int(code)+1-len(*p))...)
 	}
 	return &(*p)[code]
 }
 
-func (r Rows) countCodes(part, field int) map[uint16]int {
-	var bins, texts places
-	for row := range r.rows[part] {
-		if code := r.parts[part].codes[row*r.width+field]; code&isText == 0 {
+func (r Rows) countCodes(interval, field int) map[uint16]int {
+	var bins, texts codeIndex
+	for row := range r.rows[interval] {
+		if code := r.intervals[interval].codes[row*r.width+field]; code&isText == 0 {
 			*bins.of(code)++
 		} else {
 			*texts.of(code &^ isText)++
@@ -352,7 +357,7 @@ func (r Rows) countCodes(part, field int) map[uint16]int {
 	return counts
 }
 
-func (p *part) value(code uint16) Value {
+func (p *interval) value(code uint16) Value {
 	if code&isText == 0 {
 		return Value{Bin: int(code)}
 	}

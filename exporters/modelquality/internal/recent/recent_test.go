@@ -33,8 +33,8 @@ func TestAPartIsAUniformSample(t *testing.T) {
 	const rounds, n = 40, 20_000
 	counts := make([]int64, 100)
 	for range rounds {
-		s := recent.New(recent.NewRoom(8<<20), 2, 12*time.Minute)
-		s.Turn(0, 0)
+		s := recent.New(recent.NewMemory(8<<20), 2, 12*time.Minute)
+		s.Rotate(0, 0)
 		kept := feed(s, 0, n, one)
 		require.Less(t, kept, 3500, "most inferences cost one comparison")
 		s.Count(0, [][]int64{counts, make([]int64, 8)})
@@ -53,11 +53,11 @@ func TestAPartIsAUniformSample(t *testing.T) {
 
 func TestPartsFollowEachOtherAndGo(t *testing.T) {
 	t.Parallel()
-	room := recent.NewRoom(1 << 20)
+	room := recent.NewMemory(1 << 20)
 	s := recent.New(room, 2, 12*time.Minute)
 	minute := int64(time.Minute)
 	for m := range int64(60) {
-		s.Turn(m*minute, m*100)
+		s.Rotate(m*minute, m*100)
 		feed(s, m*minute, 100, func(i int) string { return fmt.Sprint("v", i%3) })
 	}
 	rows := s.Rows(0)
@@ -77,8 +77,8 @@ func TestPartsFollowEachOtherAndGo(t *testing.T) {
 
 func TestTextsAreBounded(t *testing.T) {
 	t.Parallel()
-	s := recent.New(recent.NewRoom(1<<20), 2, time.Hour)
-	s.Turn(0, 0)
+	s := recent.New(recent.NewMemory(1<<20), 2, time.Hour)
+	s.Rotate(0, 0)
 	feed(s, 0, 500, func(i int) string {
 		if i == 0 {
 			return string(make([]byte, recent.MaxText+1))
@@ -92,7 +92,7 @@ func TestTextsAreBounded(t *testing.T) {
 // However many versions there are, all samples stay within the room, and each has its share of it.
 func TestTheMemoryOfAllSamplesIsBounded(t *testing.T) {
 	const bytes, versions, fields = 8 << 20, 60, 40
-	room := recent.NewRoom(bytes)
+	room := recent.NewMemory(bytes)
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -103,7 +103,7 @@ func TestTheMemoryOfAllSamplesIsBounded(t *testing.T) {
 	for part := range int64(40) {
 		for _, s := range samples {
 			at := part * int64(5*time.Minute)
-			s.Turn(at, 0)
+			s.Rotate(at, 0)
 			feed(s, at, 1500, func(i int) string { return fmt.Sprint("a value that takes some bytes ", i%40) })
 		}
 		require.LessOrEqual(t, room.Used(), int64(bytes))
@@ -120,8 +120,8 @@ func TestTheMemoryOfAllSamplesIsBounded(t *testing.T) {
 }
 
 func BenchmarkDue(b *testing.B) {
-	s := recent.New(recent.NewRoom(8<<20), 20, time.Hour)
-	s.Turn(0, 0)
+	s := recent.New(recent.NewMemory(8<<20), 20, time.Hour)
+	s.Rotate(0, 0)
 	for b.Loop() {
 		if s.Due() {
 			s.Keep(0)

@@ -23,12 +23,12 @@ type Copies struct {
 	// Memory limits a record batch, and Disk limits all copies together, in bytes.
 	Memory, Disk int64
 
-	turn sync.Mutex // held while copying
-	mu   sync.Mutex // protects the fields below
-	dir  string
-	made int
-	by   map[string]*copied // by the name of the file
-	old  []*copied          // copies of earlier versions of files
+	copying sync.Mutex // held while copying
+	mu      sync.Mutex // protects the fields below
+	dir     string
+	made    int
+	by      map[string]*copied // by the name of the file
+	old     []*copied          // copies of earlier versions of files
 }
 
 // copied is a copy, or the error that prevented one.
@@ -64,8 +64,8 @@ func (c *Copies) Of(ctx context.Context, name string) (string, error) {
 	if path, err, ok := c.have(name); ok {
 		return path, err
 	}
-	c.turn.Lock()
-	defer c.turn.Unlock()
+	c.copying.Lock()
+	defer c.copying.Unlock()
 	if path, err, ok := c.have(name); ok {
 		return path, err // Another goroutine made the copy in the meantime.
 	}
@@ -144,7 +144,7 @@ func (c *Copies) copy(ctx context.Context, name string) (_ stamp, path string, e
 	if err != nil {
 		return stamp{}, "", err
 	}
-	path, left, err := c.place(name, info.Size())
+	path, left, err := c.reserve(name, info.Size())
 	if err != nil {
 		return stampOf(info), "", err
 	}
@@ -167,8 +167,8 @@ func (c *Copies) copy(ctx context.Context, name string) (_ stamp, path string, e
 	return stampOf(info), path, nil
 }
 
-// place returns the path of a new copy, and the bytes left for it. It keeps folders that contain a column's value, such as day=1.
-func (c *Copies) place(name string, size int64) (path string, left int64, err error) {
+// reserve returns the path of a new copy, and the bytes left for it. It keeps folders that contain a column's value, such as day=1.
+func (c *Copies) reserve(name string, size int64) (path string, left int64, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.dir == "" {
