@@ -14,7 +14,7 @@ help: ## list the targets
 
 # ---- tools: pinned programs, each built from source into bin/tools when the go.mod that pins it changes ----
 
-TOOLS := promtool prometheus alertmanager amtool pint jsonnet jsonnetfmt jsonnet-lint jb golangci-lint helm govulncheck
+TOOLS := promtool prometheus alertmanager amtool pint jsonnet jsonnetfmt jsonnet-lint jb golangci-lint helm govulncheck actionlint
 
 # The oldest Prometheus, Alertmanager and jsonnet that Sightglass works with, those of Debian 12, and a second engine of rules.
 OLDEST := prometheus promtool alertmanager amtool jsonnet
@@ -45,6 +45,7 @@ bin/tools/pint: tools/pint/go.mod tools/pint/go.sum
 bin/tools/golangci-lint: tools/golangci/go.mod tools/golangci/go.sum
 bin/tools/helm: tools/helm/go.mod tools/helm/go.sum
 bin/tools/govulncheck: tools/govulncheck/go.mod tools/govulncheck/go.sum
+bin/tools/actionlint: tools/actionlint/go.mod tools/actionlint/go.sum
 
 .PHONY: test-deps
 test-deps: ## install the servers and the browser that tests need
@@ -181,6 +182,16 @@ test-clients: export CLIENTS := $(CLIENTS)
 test-clients: bin/modelquality-exporter ## hold the model-quality exporter against the clients that people run, installed here (CLIENTS=, ARGS=)
 	@tools/clients/real.sh $(ARGS)
 
+bin/grafana: tools/grafana/package-lock.json
+	mkdir -p $@ && cp tools/grafana/package.json tools/grafana/package-lock.json $@/
+	cd $@ && npm ci --silent --no-audit --no-fund --ignore-scripts
+	touch $@
+
+.PHONY: test-grafana-types
+test-grafana-types: NEEDED += python3 npm
+test-grafana-types: preflight bin/grafana ## hold the dashboards against the types that Grafana 10 to 13 publish (a minute)
+	python3 tools/grafana/check.py bin/grafana dashboards/json
+
 .PHONY: test-fuzz
 test-fuzz: ## try FUZZTIME (100000x) new inputs on every fuzz test
 	@grep -rEo --include='*_test.go' '^func Fuzz\w+' . | sed 's/:func / /' | while read -r file name; do \
@@ -188,10 +199,17 @@ test-fuzz: ## try FUZZTIME (100000x) new inputs on every fuzz test
 		go test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) "$${file%/*}"; \
 	done
 
+bin/tools/shellcheck: tools/shellcheck/requirements.txt
+	tools/venv.sh $@ $< && touch $@
+
+SCRIPTS = $(shell git ls-files '*.sh' .ci/run)
+
 .PHONY: lint
-lint: bin/tools/golangci-lint bin/tools/jsonnetfmt bin/tools/jsonnet-lint ## check style, policy, and that generated files and go.mod are current
+lint: bin/tools/golangci-lint bin/tools/jsonnetfmt bin/tools/jsonnet-lint bin/tools/actionlint bin/tools/shellcheck ## check style, policy, and that generated files and go.mod are current
 	bin/tools/golangci-lint run
 	cd instrument && ../bin/tools/golangci-lint run
+	bin/tools/shellcheck/bin/shellcheck $(SCRIPTS)
+	bin/tools/actionlint -shellcheck bin/tools/shellcheck/bin/shellcheck
 	git ls-files '*.jsonnet' '*.libsonnet' | xargs -r bin/tools/jsonnetfmt --test
 	git ls-files '*.jsonnet' '*.libsonnet' | xargs -r bin/tools/jsonnet-lint
 	for module in . instrument tools tools/*/ exporters/*/bench/; do [[ ! -e $$module/go.mod ]] || (cd $$module && go mod tidy -diff); done

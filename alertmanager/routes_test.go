@@ -95,7 +95,7 @@ func TestTheExampleOfOtherReceiversRendersItsMessages(t *testing.T) {
 	}
 	require.Greater(t, len(parts), 10)
 	for data, title := range map[string]string{
-		"one":  "MLDatasetDrift: A column no longer looks like its baseline.",
+		"one":  "MLDatasetDrift: A column drifted from its baseline.",
 		"five": "MLDatasetNullRatioHigh: A column has too many missing values.",
 	} {
 		out, err := exec.CommandContext(t.Context(), testtools.Path(t, "amtool"), "template", "render", "--template.glob=templates/*.tmpl",

@@ -110,13 +110,20 @@ func costBudgetRow() kit.Panels {
 			WithTarget(kit.Range("limit", kit.LimitFor("budget_ratio", payers.Recorded("department:ml_cost_month_end:ratio")), "limit")),
 		kit.Timeseries(cad(23, "Month to date by service", "The ten largest services of the selected departments. Credits and corrections make one fall.")).
 			Span(24).Decimals(0).
-			WithTarget(kit.Range("service", "topk(10, sum by (cluster, namespace, cloud_service) ("+
-				kit.MaxBy(byDepartment+", cloud_service, category", payers.Raw("ml_cost_billed_cad"))+"))", "{{cloud_service}}")),
+			WithTarget(kit.Range("service", kit.Top(10, func(r kit.Read) string {
+				return "sum by (cluster, namespace, cloud_service) (" +
+					kit.MaxBy(byDepartment+", cloud_service, category", r.Value(payers.Raw("ml_cost_billed_cad"))) + ")"
+			}), "{{cloud_service}}")),
 	}
 }
 
 func costInferenceRow() kit.Panels {
-	latency := costModels.Recorded("model:ml_inference_duration_seconds:p95_5m")
+	latency := func(r kit.Read) string {
+		return "max by (model) (" + r.Value(costModels.Recorded("model:ml_inference_duration_seconds:p95_5m")) + ")"
+	}
+	growth := func(of string) string {
+		return kit.Signal{Scope: costModels, Series: "model:ml_cost_per_" + of + ":growth1w", By: byModelCost, Most: 5}.Worst()
+	}
 	worst := func(series string) string {
 		return "1000 * (" + kit.Signal{Scope: costModels, Series: series, By: byModelCost, Most: 5}.Worst() + ")"
 	}
@@ -133,7 +140,7 @@ func costInferenceRow() kit.Panels {
 			ID: 32, Title: "Latency, 95th percentile", Unit: "s",
 			Description: "Latency of the ten slowest of these models within the time range, in all clusters and namespaces. A cheaper inference that is slower was paid for by somebody else.",
 		}).Min(0).
-			WithTarget(kit.Range("latency", "max by (model) ("+latency+")\nand\ntopk(10, max by (model) (max_over_time("+latency+"[$__range] @ end())))", "{{model}}")),
+			WithTarget(kit.Range("latency", kit.Top(10, latency), "{{model}}")),
 		kit.Timeseries(cad(33, "A million tokens", "By direction where tokens have prices; blended where GPUs are shared by both.")).
 			Min(0).
 			Links(kit.Runbook("MLCostTokenRatioTrend")).
@@ -144,11 +151,11 @@ func costInferenceRow() kit.Panels {
 			WithTarget(kit.Range("tokens", costModels.Lowest("model:ml_tokens_per_cad:1h"), "{{model}}")),
 		kit.Limit(kit.Timeseries(kit.Text{
 			ID: 35, Title: "Growth in a week", Unit: "percentunit",
-			Description: "How much more an inference and a token cost than on the same day a week before. Dashed: the limit.",
+			Description: "How much more an inference and a token cost than on the same day a week before: the five models that grew most. Dashed: the limit.",
 		})).Decimals(0).
 			Links(kit.Runbook("MLCostPerInferenceTrend")).
-			WithTarget(kit.Range("inference", costModels.Highest("model:ml_cost_per_inference:growth1w"), "inference of {{model}}")).
-			WithTarget(kit.Range("token", costModels.Highest("model:ml_cost_per_token:growth1w"), "token of {{model}}")).
+			WithTarget(kit.Range("inference", growth("inference"), "inference of {{model}}")).
+			WithTarget(kit.Range("token", growth("token"), "token of {{model}}")).
 			WithTarget(kit.Range("limit", kit.LimitFor("cost_growth_ratio", costModels.Recorded("model:ml_cost_per_inference:growth1w")), "limit")),
 		kit.Limit(kit.Timeseries(kit.Text{
 			ID: 36, Title: "Return on investment, 30 days", Unit: "percentunit",
@@ -161,14 +168,22 @@ func costInferenceRow() kit.Panels {
 }
 
 func costGPURow() kit.Panels {
-	spend := "3600 * " + `sum by (model) (` + kit.Recorded("department_model:ml_cost_spend:rate15m", `resource="gpu"`) + ")"
+	spend := func(r kit.Read) string {
+		return "3600 * sum by (model) (" + r.Value(kit.Recorded("department_model:ml_cost_spend:rate15m", `resource="gpu"`)) + ")"
+	}
+	idle := func(r kit.Read) string {
+		return "sum by (kind) (" + r.Value(kit.Recorded("cost:ml_cost_gpu_idle:cad_per_hour")) + ")"
+	}
+	// All models but the seven that are drawn.
+	others := "clamp_min(\n3600 * sum(" + kit.Recorded("department_model:ml_cost_spend:rate15m", `resource="gpu"`) + ")\n- sum(\n" + kit.Top(7, spend) + "\n), 0)"
 	return kit.Panels{
-		kit.Timeseries(cad(41, "Use of GPUs, cost an hour", "What all GPUs cost, by what they do: work of a model, work that no model explains (no name), and nothing. Together it is the whole price.")).
+		kit.Timeseries(cad(41, "Use of GPUs, cost an hour", "What all GPUs cost, by what they do: work of the seven dearest models and of all others, work that no model explains (no name), and nothing. Together it is the whole price.")).
 			Min(0).FillOpacity(40).Decimals(2).
 			Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A")).
 			Links(kit.Runbook("MLCostUnreconciled")).
-			WithTarget(kit.Range("work", spend, "work {{model}}")).
-			WithTarget(kit.Range("idle", kit.Recorded("cost:ml_cost_gpu_idle:cad_per_hour"), "idle, {{kind}}")),
+			WithTarget(kit.Range("work", kit.Top(7, spend), "work {{model}}")).
+			WithTarget(kit.Range("others", others, "work of the others")).
+			WithTarget(kit.Range("idle", kit.Top(2, idle), "idle, {{kind}}")),
 		kit.Limit(kit.Timeseries(cad(42, "Idle GPUs, cost a month", "What GPUs that do nothing cost in a month at the rate of the last day, by who holds them. Dashed: the limit."))).
 			Min(0).Decimals(0).
 			Links(kit.Runbook("MLCostIdleGPUWaste")).
@@ -184,13 +199,23 @@ func costObservabilityRow() kit.Panels {
 			Description: "By the bill of the month and by what is metered within a day. Dashed: the target and twice of it.",
 		})).Min(0).Decimals(1).Span(24).
 			Links(kit.Runbook("MLObservabilityCostShareHigh")).
-			WithTarget(kit.Range("share", kit.Recorded("cost:ml_observability:ratio"), "{{basis}}")).
+			WithTarget(kit.Range("share", kit.Scope("").Highest("cost:ml_observability:ratio"), "{{basis}}")).
 			WithTarget(kit.Range("limit", kit.LimitFor("observability_share_ratio", kit.Recorded("cost:ml_observability:ratio")), "limit")).
 			WithTarget(kit.Range("limits", kit.LimitFor("observability_share_high_ratio", kit.Recorded("cost:ml_observability:ratio")), "limit of critical")),
 	}
 }
 
 func costUnknownRow() kit.Panels {
+	bySource := func(metric string) func(kit.Read) string {
+		return func(r kit.Read) string { return kit.MaxBy("cluster, namespace, source", r.Value(kit.Raw(metric))) }
+	}
+	unconverted := func(r kit.Read) string {
+		return kit.MaxBy("cluster, namespace, currency", r.Increase("$__rate_interval", kit.Raw("ml_cost_unconverted_rows_total")))
+	}
+	gaps := func(r kit.Read) string {
+		return kit.MaxBy("cluster, namespace, reason", r.Increase("$__rate_interval", kit.Raw("ml_cost_metering_gap_seconds_total")))
+	}
+	const difference = "cost:ml_unreconciled:cad"
 	age := kit.Table(kit.Text{
 		ID: 61, Title: "Age of bills, rates and prices", Unit: "s", Description: "Since the end of what a bill covers, since a rate was observed, since usage was priced; and the limit of each.",
 	}).Span(12).SortBy(kit.LargestFirst("Age")).
@@ -236,20 +261,20 @@ func costUnknownRow() kit.Panels {
 		}),
 		kit.Timeseries(kit.Text{
 			ID: 63, Title: "Rows of bills left out", Unit: "short",
-			Description: "Rows that cannot be read and rows whose tags cannot be read, by source, and rows without an exchange rate, by currency.",
+			Description: "Rows that cannot be read and rows whose tags cannot be read, by source, and rows without an exchange rate, by currency: the most of each.",
 		}).Span(8).Min(0).Decimals(0).
 			Links(kit.Runbook("MLCostTagsUnread")).
-			WithTarget(kit.Range("tags", kit.MaxBy("cluster, namespace, source", kit.Raw("ml_cost_bill_unread_tags_rows")), "{{source}}, unreadable tags")).
-			WithTarget(kit.Range("rejected", kit.MaxBy("cluster, namespace, source", kit.Raw("ml_cost_bill_rejected_rows")), "{{source}}, unreadable")).
-			WithTarget(kit.Range("unconverted", kit.MaxBy("cluster, namespace, currency", "increase("+kit.Raw("ml_cost_unconverted_rows_total")+"[$__rate_interval])"), "{{currency}}, no rate")),
+			WithTarget(kit.Range("tags", kit.Top(4, bySource("ml_cost_bill_unread_tags_rows")), "{{source}}, unreadable tags")).
+			WithTarget(kit.Range("rejected", kit.Top(4, bySource("ml_cost_bill_rejected_rows")), "{{source}}, unreadable")).
+			WithTarget(kit.Range("unconverted", kit.Top(2, unconverted), "{{currency}}, no rate")),
 		kit.Timeseries(kit.Text{
 			ID: 64, Title: "Time not metered", Unit: "s", Description: "Time whose usage nobody can know any more, by reason.",
 		}).Span(8).Min(0).
-			WithTarget(kit.Range("gap", kit.MaxBy("cluster, namespace, reason", "increase("+kit.Raw("ml_cost_metering_gap_seconds_total")+"[$__rate_interval])"), "{{reason}}")),
-		kit.Limit(kit.Timeseries(cad(65, "Unreconciled", "The difference between a whole and its parts. Anything but zero is a fault. Dashed: the limit."))).
+			WithTarget(kit.Range("gap", kit.Top(10, gaps), "{{reason}}")),
+		kit.Limit(kit.Timeseries(cad(65, "Unreconciled", "The difference between a whole and its parts: the ten largest within the time range. Anything but zero is a fault. Dashed: the limit."))).
 			Span(8).Min(0).Decimals(2).
 			Links(kit.Runbook("MLCostUnreconciled")).
-			WithTarget(kit.Range("difference", kit.Recorded("cost:ml_unreconciled:cad"), "{{check}}")).
+			WithTarget(kit.Range("difference", kit.Recorded(difference)+"\nand\ntopk(10, abs(max_over_time("+kit.Recorded(difference)+"[$__range] @ end())) + abs(min_over_time("+kit.Recorded(difference)+"[$__range] @ end())))", "{{check}}")).
 			WithTarget(kit.Range("limit", kit.LimitFor("unreconciled_cad", kit.Recorded("cost:ml_unreconciled:cad")), "limit")),
 	}
 }

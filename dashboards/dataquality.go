@@ -234,6 +234,12 @@ func dataSchemaRow() kit.Panels {
 }
 
 func dataFlowRow() kit.Panels {
+	// A dataset of one name can be in several namespaces.
+	band := func(of string) string {
+		return kit.Of(detail.Recorded("dataset:ml_rows:"+of), byDataset, kit.TopOf(2, func(r kit.Read) string {
+			return r.Value(detail.Recorded("dataset:ml_rows:current"))
+		}))
+	}
 	return kit.Panels{
 		kit.Timeseries(kit.Text{
 			ID: 41, Title: "Rows of $detail against the expected band", Unit: "short",
@@ -242,10 +248,10 @@ func dataFlowRow() kit.Panels {
 			OverrideByName("upper", kit.Properties{kit.Baseline(), {Id: "custom.fillBelowTo", Value: "lower"}, {Id: "custom.fillOpacity", Value: 12}}).
 			OverrideByName("lower", kit.Properties{kit.Baseline()}).
 			OverrideByName("expected", kit.Properties{kit.Baseline()}).
-			WithTarget(kit.Range("rows", detail.Recorded("dataset:ml_rows:current"), "rows")).
-			WithTarget(kit.Range("expected", detail.Recorded("dataset:ml_rows:expected"), "expected")).
-			WithTarget(kit.Range("lower", detail.Recorded("dataset:ml_rows:lower"), "lower")).
-			WithTarget(kit.Range("upper", detail.Recorded("dataset:ml_rows:upper"), "upper")),
+			WithTarget(kit.Range("rows", band("current"), "rows")).
+			WithTarget(kit.Range("expected", band("expected"), "expected")).
+			WithTarget(kit.Range("lower", band("lower"), "lower")).
+			WithTarget(kit.Range("upper", band("upper"), "upper")),
 		dataVolumeTable(),
 		kit.WorstOf(kit.Text{
 			ID: 43, Title: "Age of the newest record", Unit: "s",
@@ -309,8 +315,9 @@ func dataBaselineRow() kit.Panels {
 			Description: "When the distribution moved: the ten largest bins of the column within the time range.",
 		}).Span(10).Height(10).Max(1).Min(0).FillOpacity(60).
 			Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A")).
-			WithTarget(kit.Range("share", "(\n"+share+"\n)\nand on (cluster, namespace, bin)\ntopk(10, "+
-				"max by (cluster, namespace, bin) (max_over_time("+values+"[$__range] @ end())))", "{{bin}}")),
+			WithTarget(kit.Range("share", kit.Of("(\n"+share+"\n)", "cluster, namespace, bin", kit.TopOf(10, func(r kit.Read) string {
+				return kit.MaxBy("cluster, namespace, bin", r.Value(values))
+			})), "{{bin}}")),
 		dataLearningTable(),
 		kit.Columns(kit.Table(kit.Text{
 			ID: 54, Title: "Values behind the baselines of $detail", Unit: "short",
@@ -383,9 +390,18 @@ func dataExporterRow() kit.Panels {
 				kit.State{Value: 1, Text: good, Color: "green"}, kit.State{Value: 0, Text: bad, Color: "red"})).
 			WithTarget(kit.Now("state", "bottomk(10, "+perInstance(metric)+")", "{{instance}}"))
 	}
-	worst := func(id uint32, title, description, by, expr, legend string) kit.Panel {
+	slowest := func(id uint32, title, description, by, series, legend string) kit.Panel {
 		return kit.Timeseries(kit.Text{ID: id, Title: title, Description: description, Unit: "s"}).Span(8).
-			WithTarget(kit.Range("seconds", "topk(10, max by ("+by+") ("+expr+"))", legend))
+			WithTarget(kit.Range("seconds", kit.Top(10, func(r kit.Read) string { return kit.MaxBy(by, r.Value(series)) }), legend))
+	}
+	collectors := func(r kit.Read) string {
+		return kit.MaxBy("cluster, namespace, collector", r.Value(kit.Raw("sightglass_collector_last_success_timestamp_seconds")))
+	}
+	const byTarget = "cluster, namespace, job, instance"
+	failing := kit.Of("sum by ("+byTarget+") (1 - "+kit.Raw("sightglass_collector_success")+")", byTarget,
+		"topk(10, sum by ("+byTarget+") (1 - min_over_time("+kit.Raw("sightglass_collector_success")+"[$__range] @ end())))")
+	dropped := func(r kit.Read) string {
+		return "sum by (cluster, namespace, instance, limit) (" + r.Rate(kit.Raw("sightglass_label_values_dropped_total")) + ")"
 	}
 	return kit.Panels{
 		health(71, "Exporters", "Whether Prometheus reached each exporter at its last scrape: ten of them, those that it did not reach first.", "up", "Up", "Down"),
@@ -395,17 +411,20 @@ func dataExporterRow() kit.Panels {
 			ID: 73, Title: "Collectors failing", Unit: "short",
 			Description: "Collectors of each exporter whose last run failed. One failing collector does not stop the others.",
 		}).Span(6).Height(9).Decimals(0).
-			WithTarget(kit.Range("failing", "sum by (cluster, namespace, job, instance) (1 - "+kit.Raw("sightglass_collector_success")+")", "{{instance}}")),
+			WithTarget(kit.Range("failing", failing, "{{instance}}")),
 		kit.Timeseries(kit.Text{
 			ID: 74, Title: "Label values folded into other", Unit: "cps",
 			Description: "Label values beyond a configured limit, which the exporter counts together as other. Above zero, raise the limit or watch fewer columns.",
 		}).Span(6).Height(9).
-			WithTarget(kit.Range("dropped", "sum by (cluster, namespace, instance, limit) (rate("+kit.Raw("sightglass_label_values_dropped_total")+"[$__rate_interval]))", "{{instance}} {{limit}}")),
-		worst(75, "Time to profile, slowest datasets", "How long the last profile of a dataset took, as its query ran in the source.",
+			WithTarget(kit.Range("dropped", kit.Top(10, dropped), "{{instance}} {{limit}}")),
+		slowest(75, "Time to profile, slowest datasets", "How long the last profile of a dataset took, as its query ran in the source.",
 			byDataset, datasets.Raw("ml_dataset_profile_duration_seconds"), "{{dataset}}"),
-		worst(76, "Age of the last success, oldest collectors", "Time since each collector last succeeded, on the replica that did so last.",
-			"cluster, namespace, collector", "time() - max by (cluster, namespace, collector) ("+kit.Raw("sightglass_collector_last_success_timestamp_seconds")+")", "{{collector}}"),
-		worst(77, "Time to collect, slowest collectors", "How long the last run of a collector took.",
+		kit.Timeseries(kit.Text{
+			ID: 76, Title: "Age of the last success, oldest collectors", Unit: "s",
+			Description: "Time since each collector last succeeded, on the replica that did so last.",
+		}).Span(8).
+			WithTarget(kit.Range("seconds", "time() - (\n"+kit.Oldest(10, collectors)+"\n)", "{{collector}}")),
+		slowest(77, "Time to collect, slowest collectors", "How long the last run of a collector took.",
 			"cluster, namespace, instance, collector", kit.Raw("sightglass_collector_duration_seconds"), "{{instance}} {{collector}}"),
 	}
 }

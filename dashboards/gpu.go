@@ -59,8 +59,9 @@ func gpuFleetRow() kit.Panels {
 		Description: "One band per GPU or MIG instance, the darker the less it is used: the fifty busiest within the time range. High utilisation alone is no fault. A gap is a GPU that was not measured.",
 	}).Height(12).Min(0).Max(1).Decimals(0).
 		ColorScheme(dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdContinuousBlues)).
-		WithTarget(kit.Range("busy", gpuHosts.Recorded("gpu:gpu_utilization:ratio")+"\nand\ntopk(50, max_over_time("+
-			gpuHosts.Recorded("gpu:gpu_utilization:ratio")+"[$__range] @ end()))", gpuLegend))
+		WithTarget(kit.Range("busy", kit.Top(50, func(r kit.Read) string {
+			return r.Value(gpuHosts.Recorded("gpu:gpu_utilization:ratio"))
+		}), gpuLegend))
 	return kit.Panels{
 		kit.Stat(kit.Text{
 			ID: 11, Title: "GPUs", Unit: "short", Description: "GPUs and MIG instances that are measured now, by any exporter.",
@@ -91,7 +92,7 @@ func gpuAlertTable() kit.Panel {
 
 func gpuQueueRow() kit.Panels {
 	five := func(by, series string) string {
-		return by + " (" + series + ")\nand\ntopk(5, " + by + " (max_over_time(" + series + "[$__range] @ end())))"
+		return kit.Top(5, func(r kit.Read) string { return by + " (" + r.Value(series) + ")" })
 	}
 	return kit.Panels{
 		kit.Limit(kit.Timeseries(kit.Text{
@@ -108,7 +109,7 @@ func gpuQueueRow() kit.Panels {
 			Description: "Canadian dollars an hour that are paid for GPUs which nobody holds, and for GPUs that are held and not used.",
 		}).Span(8).Height(10).Min(0).Decimals(2).
 			Links(kit.Runbook("MLGPUIdle")).
-			WithTarget(kit.Range("idle", kit.Recorded("cost:ml_cost_gpu_idle:cad_per_hour"), "{{kind}}")),
+			WithTarget(kit.Range("idle", kit.Scope("").Highest("cost:ml_cost_gpu_idle:cad_per_hour"), "{{kind}}")),
 	}
 }
 
@@ -177,42 +178,56 @@ func gpuDetailRow() kit.Panels {
 	by := func(labels, metric string) string {
 		return kit.MaxBy("cluster, namespace, instance, "+labels, oneGPU.Raw(metric))
 	}
-	rate := func(labels, metric string) string {
-		return kit.MaxBy("cluster, namespace, instance, "+labels, "rate("+oneGPU.Raw(metric)+"[$__rate_interval])")
+	most := func(k int, labels, metric string) string {
+		return kit.Top(k, func(r kit.Read) string {
+			return kit.MaxBy("cluster, namespace, instance, "+labels, r.Value(oneGPU.Raw(metric)))
+		})
+	}
+	rate := func(k int, labels, metric string) string {
+		return kit.Top(k, func(r kit.Read) string {
+			return kit.MaxBy("cluster, namespace, instance, "+labels, r.Rate(oneGPU.Raw(metric)))
+		})
+	}
+	// Of the MIG instances of a GPU, those that are busiest, or that hold most memory.
+	instances := func(k int, metric, chosen string) string {
+		const by = "cluster, namespace, instance, gpu_instance"
+		return kit.Of(kit.MaxBy(by, oneGPU.Raw(metric)), by, kit.TopOf(k, func(r kit.Read) string {
+			return kit.MaxBy(by, r.Value(oneGPU.Raw(chosen)))
+		}))
 	}
 	return kit.Panels{
-		kit.Timeseries(graph(51, "Activity", "percentunit", "Utilisation is the share of time in which any kernel ran. What lies below it, on Hopper and later, says how much of the GPU that kernel used.")).
+		kit.Timeseries(graph(51, "Activity", "percentunit", "Utilisation is the share of time in which any kernel ran. What lies below it, on Hopper and later, says how much of the GPU that kernel used. Of a divided GPU, its two busiest MIG instances.")).
 			Span(12).Min(0).Max(1).
-			WithTarget(kit.Range("busy", by("gpu_instance", "gpu_utilization_ratio"), "utilisation {{gpu_instance}}")).
-			WithTarget(kit.Range("sm", by("gpu_instance", "gpu_sm_active_ratio"), "multiprocessors {{gpu_instance}}")).
-			WithTarget(kit.Range("occupancy", by("gpu_instance", "gpu_sm_occupancy_ratio"), "occupancy {{gpu_instance}}")).
-			WithTarget(kit.Range("tensor", by("gpu_instance", "gpu_tensor_active_ratio"), "tensor cores {{gpu_instance}}")),
-		kit.Timeseries(graph(52, "Memory", "bytes", "Used by processes, kept by the driver, and free: together the whole memory.")).
+			WithTarget(kit.Range("busy", instances(2, "gpu_utilization_ratio", "gpu_utilization_ratio"), "utilisation {{gpu_instance}}")).
+			WithTarget(kit.Range("sm", instances(2, "gpu_sm_active_ratio", "gpu_utilization_ratio"), "multiprocessors {{gpu_instance}}")).
+			WithTarget(kit.Range("occupancy", instances(2, "gpu_sm_occupancy_ratio", "gpu_utilization_ratio"), "occupancy {{gpu_instance}}")).
+			WithTarget(kit.Range("tensor", instances(2, "gpu_tensor_active_ratio", "gpu_utilization_ratio"), "tensor cores {{gpu_instance}}")),
+		kit.Timeseries(graph(52, "Memory", "bytes", "Used by processes, kept by the driver, and free: together the whole memory. Of a divided GPU, the three MIG instances that use most.")).
 			Span(12).Min(0).FillOpacity(40).
 			Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A")).
-			WithTarget(kit.Range("used", by("gpu_instance", "gpu_memory_used_bytes"), "used {{gpu_instance}}")).
-			WithTarget(kit.Range("reserved", by("gpu_instance", "gpu_memory_reserved_bytes"), "reserved {{gpu_instance}}")).
-			WithTarget(kit.Range("free", by("gpu_instance", "gpu_memory_free_bytes"), "free {{gpu_instance}}")),
+			WithTarget(kit.Range("used", instances(3, "gpu_memory_used_bytes", "gpu_memory_used_bytes"), "used {{gpu_instance}}")).
+			WithTarget(kit.Range("reserved", instances(3, "gpu_memory_reserved_bytes", "gpu_memory_used_bytes"), "reserved {{gpu_instance}}")).
+			WithTarget(kit.Range("free", instances(3, "gpu_memory_free_bytes", "gpu_memory_used_bytes"), "free {{gpu_instance}}")),
 		kit.Limit(kit.Timeseries(graph(53, "Power", "watt", "Power drawn. Dashed: the limit at which the GPU is slowed."))).
 			Span(8).Min(0).
-			WithTarget(kit.Range("power", by("uuid", "gpu_power_watts"), "power")).
+			WithTarget(kit.Range("power", most(10, "uuid", "gpu_power_watts"), "power")).
 			WithTarget(kit.Range("limit", by("uuid", "gpu_power_limit_watts"), "limit")),
 		kit.Limit(kit.Timeseries(graph(54, "Temperatures", "celsius", "Temperature of the GPU and its memory. Dashed: where it is slowed or shut down."))).
 			Span(8).
-			WithTarget(kit.Range("temperature", by("sensor", "gpu_temperature_celsius"), "{{sensor}}")).
+			WithTarget(kit.Range("temperature", most(10, "sensor", "gpu_temperature_celsius"), "{{sensor}}")).
 			WithTarget(kit.Range("limit", by("limit", "gpu_temperature_limit_celsius"), "{{limit}}")),
 		kit.Timeseries(graph(55, "Clocks", "hertz", "Clock frequencies. Clocks below their highest under load say that something holds them down.")).
 			Span(8).Min(0).
-			WithTarget(kit.Range("clock", by("clock", "gpu_clock_hertz"), "{{clock}}")),
-		kit.Timeseries(graph(56, "PCIe and NVLink", "Bps", "Data that the GPU sends and receives.")).
+			WithTarget(kit.Range("clock", most(10, "clock", "gpu_clock_hertz"), "{{clock}}")),
+		kit.Timeseries(graph(56, "PCIe and NVLink", "Bps", "Data that the GPU sends and receives, over NVLink its four busiest links.")).
 			Span(12).Min(0).
-			WithTarget(kit.Range("pciesent", rate("uuid", "gpu_pcie_transmit_bytes_total"), "PCIe sent")).
-			WithTarget(kit.Range("pciereceived", rate("uuid", "gpu_pcie_receive_bytes_total"), "PCIe received")).
-			WithTarget(kit.Range("linksent", rate("link", "gpu_nvlink_transmit_bytes_total"), "NVLink {{link}} sent")).
-			WithTarget(kit.Range("linkreceived", rate("link", "gpu_nvlink_receive_bytes_total"), "NVLink {{link}} received")),
+			WithTarget(kit.Range("pciesent", rate(1, "uuid", "gpu_pcie_transmit_bytes_total"), "PCIe sent")).
+			WithTarget(kit.Range("pciereceived", rate(1, "uuid", "gpu_pcie_receive_bytes_total"), "PCIe received")).
+			WithTarget(kit.Range("linksent", rate(4, "link", "gpu_nvlink_transmit_bytes_total"), "NVLink {{link}} sent")).
+			WithTarget(kit.Range("linkreceived", rate(4, "link", "gpu_nvlink_receive_bytes_total"), "NVLink {{link}} received")),
 		kit.Timeseries(graph(57, "Throttled now, by reason", "short", "Reasons that hold the clocks down at the moment of the look.")).
 			Span(12).Min(0).Max(1).Decimals(0).
-			WithTarget(kit.Range("reason", by("reason", "gpu_throttle_active")+" > 0", "{{reason}}")),
+			WithTarget(kit.Range("reason", "(\n"+most(10, "reason", "gpu_throttle_active")+"\n) > 0", "{{reason}}")),
 	}
 }
 

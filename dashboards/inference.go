@@ -71,16 +71,20 @@ func inferenceLatencyRow() kit.Panels {
 	ms := func(series string) string {
 		return "1000 * (" + kit.Signal{Scope: models, Series: series, By: bySource}.Worst() + ")"
 	}
-	// The slowest of several versions and sources, because means cannot be added.
+	// The slowest of several versions and sources, because means cannot be added. A model of one name can be in several namespaces.
 	mean := func(series string) string {
-		return "1000 * max by (cluster, namespace, model) (" + oneModel.Recorded(series) + ")"
+		return "1000 * (" + kit.Top(5, func(r kit.Read) string {
+			return kit.MaxBy("cluster, namespace, model", r.Value(oneModel.Recorded(series)))
+		}) + ")"
 	}
 	line := func(id uint32, title, series, description string) kit.Panel {
 		return kit.Timeseries(kit.Text{ID: id, Title: title, Unit: "ms", Description: description}).Min(0).
 			WithTarget(kit.Range("latency", ms(series), inferenceLegend+" {{source}}"))
 	}
 	quantile := func(metric string) string {
-		return "histogram_quantile(0.95, sum by (le, " + byVersion + ") (rate(" + oneModel.Raw(metric+"_bucket") + "[$__rate_interval])))"
+		return kit.Top(3, func(r kit.Read) string {
+			return "histogram_quantile(0.95, sum by (le, " + byVersion + ") (" + r.Rate(oneModel.Raw(metric+"_bucket")) + "))"
+		})
 	}
 	return kit.Panels{
 		kit.Timeseries(kit.Text{
@@ -118,11 +122,16 @@ func inferenceSeasonRow() kit.Panels {
 		bound := func(name string) string {
 			return factor + oneModel.Recorded("model:ml_season:"+name, `signal="`+signal+`"`)
 		}
+		drawn := func(name string) string {
+			return kit.Of(bound(name), "cluster, namespace, model", kit.TopOf(5, func(r kit.Read) string {
+				return r.Value(oneModel.Recorded("model:ml_season:current", `signal="`+signal+`"`))
+			}))
+		}
 		panel := kit.Limit(kit.Timeseries(text)).Min(0).
 			OverrideByQuery("expected", kit.Properties{kit.Baseline()}).
 			Links(kit.Runbook(links)).
-			WithTarget(kit.Range("now", bound("current"), "{{model}}")).
-			WithTarget(kit.Range("expected", bound("expected"), "seasonal median")).
+			WithTarget(kit.Range("now", drawn("current"), "{{model}}")).
+			WithTarget(kit.Range("expected", drawn("expected"), "seasonal median")).
 			WithTarget(kit.Range("limit", bound("upper"), "upper limit"))
 		if signal == "traffic" {
 			panel = panel.WithTarget(kit.Range("limits", bound("lower"), "lower limit"))
@@ -162,9 +171,11 @@ func inferenceFailureRow() kit.Panels {
 			Links(kit.Runbook("MLInferenceFailurePathHigh")),
 		kit.Timeseries(kit.Text{
 			ID: 42, Title: "Exceptions, by type", Unit: "cps",
-			Description: "Exceptions and errors of inferences by type, by spans: the ten most frequent at each moment.",
+			Description: "Exceptions and errors of inferences by type, by spans: the ten most frequent within the time range.",
 		}).Min(0).
-			WithTarget(kit.Range("exceptions", "topk(10, sum by (cluster, namespace, model, type) (rate("+models.Raw("ml_inference_exceptions_total")+"[$__rate_interval])))", "{{type}} of {{model}}")),
+			WithTarget(kit.Range("exceptions", kit.Top(10, func(r kit.Read) string {
+				return "sum by (cluster, namespace, model, type) (" + r.Rate(models.Raw("ml_inference_exceptions_total")) + ")"
+			}), "{{type}} of {{model}}")),
 		traceTable(43, "slow|error"),
 		kit.Timeseries(kit.Text{
 			ID: 44, Title: "Requests, by source", Unit: "reqps",

@@ -168,7 +168,7 @@ func modelFieldRow() kit.Panels {
 			Description: "When the distribution moved: the ten largest bins within the time range.",
 		}).Span(10).Height(10).Max(1).Min(0).FillOpacity(60).
 			Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A")).
-			WithTarget(kit.Range("share", share+"\nand\ntopk(10, max_over_time("+share+"[$__range] @ end()))", "{{bin}} {{version}}")),
+			WithTarget(kit.Range("share", kit.Top(10, func(r kit.Read) string { return r.Value(share) }), "{{bin}} {{version}}")),
 		kit.Columns(kit.Table(kit.Text{
 			ID: 33, Title: "Learning the production baselines", Unit: "short",
 			Description: "Day k of 30, or as many as are configured, of the first days in production: of a model for its inputs, of each version for its outputs. Then the baseline is frozen. Until then drift of inputs raises no alert, and outputs are compared with those of the version before.",
@@ -202,8 +202,10 @@ func modelFieldRow() kit.Panels {
 }
 
 func modelConfidenceRow() kit.Panels {
-	prediction := func(of string) string {
-		return oneModel.Recorded("model_field:ml_values:ratio1h", `field="prediction"`) + of
+	mean := func(scope kit.Scope, by, histogram string) func(kit.Read) string {
+		return func(r kit.Read) string {
+			return "sum by (" + by + ") (" + r.Rate(scope.Raw(histogram+"_sum")) + ")\n/ sum by (" + by + ") (" + r.Rate(scope.Raw(histogram+"_count")) + ")"
+		}
 	}
 	return kit.Panels{
 		kit.Heatmap(kit.Text{
@@ -213,34 +215,44 @@ func modelConfidenceRow() kit.Panels {
 			WithTarget(kit.Buckets("confidence", "sum by (le) (increase("+oneModel.Raw("ml_model_confidence_bucket")+"[$__rate_interval]))")),
 		kit.Timeseries(kit.Text{
 			ID: 42, Title: "Predictions", Unit: "percentunit",
-			Description: "Share of each class, or interval of numbers, among the predictions of the last hour.",
+			Description: "Share of each class, or interval of numbers, among the predictions of the last hour: the ten largest within the time range.",
 		}).Max(1).Min(0).FillOpacity(60).
 			Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A")).
 			Links(kit.Runbook("MLModelPredictionDrift")).
-			WithTarget(kit.Range("share", prediction(""), "{{bin}} {{version}}")),
+			WithTarget(kit.Range("share", oneModel.Highest("model_field:ml_values:ratio1h", `field="prediction"`), "{{bin}} {{version}}")),
 		kit.Timeseries(kit.Text{
 			ID: 43, Title: "Mean confidence", Unit: "percentunit",
-			Description: "Mean confidence of the predictions of every version.",
+			Description: "Mean confidence of the predictions by version: the ten lowest within the time range.",
 		}).Min(0).Max(1).
-			WithTarget(kit.Range("confidence", "bottomk(10, sum by ("+byVersion+") (rate("+models.Raw("ml_model_confidence_sum")+"[$__rate_interval]))\n/ sum by ("+byVersion+") (rate("+models.Raw("ml_model_confidence_count")+"[$__rate_interval])))", inferenceLegend)),
+			WithTarget(kit.Range("confidence", kit.Bottom(10, mean(models, byVersion, "ml_model_confidence")), inferenceLegend)),
 		kit.Timeseries(kit.Text{
 			ID: 44, Title: "Age of features, mean", Unit: "s",
 			Description: "How old features are when the model uses them. Training that used fresher ones is a skew of its own.",
 		}).Min(0).
-			WithTarget(kit.Range("age", "sum by ("+byVersion+", feature) (rate("+oneModel.Raw("ml_model_feature_age_seconds_sum")+"[$__rate_interval]))\n/ sum by ("+byVersion+", feature) (rate("+oneModel.Raw("ml_model_feature_age_seconds_count")+"[$__rate_interval]))", "{{feature}} {{version}}")),
+			WithTarget(kit.Range("age", kit.Top(10, mean(oneModel, byVersion+", feature", "ml_model_feature_age_seconds")), "{{feature}} {{version}}")),
 	}
 }
 
 func modelEvaluationRow() kit.Panels {
 	score := kit.Signal{Scope: models, Series: "model:ml_evaluation_score:mean1h", By: byVersion + ", evaluation"}
+	const grounded = `evaluation="groundedness"`
+	groundedness := func(window string) string {
+		return kit.Of(models.Recorded("model:ml_evaluation_score:mean"+window, grounded), byVersion,
+			"bottomk(5, min_over_time("+models.Recorded("model:ml_evaluation_score:mean1h", grounded)+"[$__range] @ end()))")
+	}
+	rates := func(by, counter string) string {
+		return kit.Top(10, func(r kit.Read) string {
+			return "sum by (cluster, namespace, model, " + by + ") (" + r.Rate(models.Raw(counter)) + ")"
+		})
+	}
 	return kit.Panels{
 		kit.Limit(kit.Timeseries(kit.Text{
 			ID: 51, Title: "Groundedness", Unit: "percentunit",
-			Description: "Mean groundedness of the answers of the last hour, and of the last five minutes where there are enough. Dashed: each model's limit. The alert fires when the hour is below it, or five minutes by more than chance explains.",
+			Description: "Mean groundedness of the answers of the last hour, and of the last five minutes where there are enough: the five worst versions. Dashed: each model's limit. The alert fires when the hour is below it, or five minutes by more than chance explains.",
 		})).Span(8).Min(0).Max(1).
 			Links(kit.Runbook("MLModelGroundednessLow")).
-			WithTarget(kit.Range("score", models.Lowest("model:ml_evaluation_score:mean1h", `evaluation="groundedness"`), inferenceLegend)).
-			WithTarget(kit.Range("minutes", models.Lowest("model:ml_evaluation_score:mean5m", `evaluation="groundedness"`), "five minutes of "+inferenceLegend)).
+			WithTarget(kit.Range("score", groundedness("1h"), inferenceLegend)).
+			WithTarget(kit.Range("minutes", groundedness("5m"), "five minutes of "+inferenceLegend)).
 			WithTarget(kit.Range("limit", "max("+models.Recorded("model:ml_groundedness:limit")+")", "limit")).
 			WithTarget(kit.Range("limits", models.Highest("model:ml_groundedness:limit"), "limit of {{model}}")),
 		kit.WorstOf(kit.Text{
@@ -260,16 +272,19 @@ func modelEvaluationRow() kit.Panels {
 			ID: 54, Title: "Evaluated answers by result", Unit: "cps",
 			Description: "Evaluated answers a second by what the gate of the evaluation made of them. What is below the gate goes to human review.",
 		}).Min(0).
-			WithTarget(kit.Range("results", "topk(10, sum by (cluster, namespace, model, evaluation, result) (rate("+models.Raw("ml_model_evaluations_total")+"[$__rate_interval])))", "{{evaluation}} of {{model}}: {{result}}")),
+			WithTarget(kit.Range("results", rates("evaluation, result", "ml_model_evaluations_total"), "{{evaluation}} of {{model}}: {{result}}")),
 		kit.Timeseries(kit.Text{
 			ID: 55, Title: "Sent to review", Unit: "cps",
 			Description: "Answers a second that were handed to human review, by result.",
 		}).Min(0).
-			WithTarget(kit.Range("sent", "topk(10, sum by (cluster, namespace, model, result) (rate("+models.Raw("ml_model_reviews_sent_total")+"[$__rate_interval])))", "{{model}}: {{result}}")),
+			WithTarget(kit.Range("sent", rates("result", "ml_model_reviews_sent_total"), "{{model}}: {{result}}")),
 	}
 }
 
 func modelPerformanceRow() kit.Panels {
+	class := func(of string) string {
+		return kit.Bottom(5, func(r kit.Read) string { return r.Value(oneModel.Recorded("model_class:ml_performance:" + of)) })
+	}
 	now := func(id uint32, title, unit, metrics, description string, worst func(string, ...string) string) kit.Panel {
 		return kit.Timeseries(kit.Text{ID: id, Title: title, Unit: unit, Description: description}).Span(8).
 			Links(kit.Runbook("MLModelPerformanceDrop")).
@@ -280,20 +295,24 @@ func modelPerformanceRow() kit.Panels {
 			ID: 61, Title: "Outcomes", Unit: "reqps",
 			Description: "Requests a second by how they ended, by spans.",
 		}).Span(8).Min(0).
-			WithTarget(kit.Range("outcome", "sum by (cluster, namespace, outcome) (rate("+models.Raw("ml_inference_requests_total")+"[$__rate_interval]))", "{{outcome}}")),
+			WithTarget(kit.Range("outcome", kit.Top(10, func(r kit.Read) string {
+				return "sum by (cluster, namespace, outcome) (" + r.Rate(models.Raw("ml_inference_requests_total")) + ")"
+			}), "{{outcome}}")),
 		now(62, "Accuracy and F1", "percentunit", "accuracy|f1", "On the rows whose labels have arrived: the share that was right, and the mean F1 of the classes: the ten worst.", models.Lowest),
 		now(63, "Errors", "none", "mae|rmse", "On the rows whose labels have arrived: the mean absolute error and the root of the mean square: the ten worst.", models.Highest),
 		kit.Timeseries(kit.Text{
 			ID: 64, Title: "Precision and recall, by class", Unit: "percentunit",
-			Description: "Of what was predicted a class, the share that is; of what is a class, the share that was predicted to be.",
+			Description: "Of what was predicted a class, the share that is; of what is a class, the share that was predicted to be: the five worst classes of each.",
 		}).Span(12).Min(0).Max(1).
-			WithTarget(kit.Range("precision", oneModel.Recorded("model_class:ml_performance:precision"), "precision of {{class}} {{version}} {{segment}}")).
-			WithTarget(kit.Range("recall", oneModel.Recorded("model_class:ml_performance:recall"), "recall of {{class}} {{version}} {{segment}}")),
+			WithTarget(kit.Range("precision", class("precision"), "precision of {{class}} {{version}} {{segment}}")).
+			WithTarget(kit.Range("recall", class("recall"), "recall of {{class}} {{version}} {{segment}}")),
 		kit.Timeseries(kit.Text{
 			ID: 65, Title: "Delay of labels", Unit: "s",
 			Description: "How long after the prediction its label arrives: performance is that late.",
 		}).Span(12).Min(0).
-			WithTarget(kit.Range("delay", "topk(10, "+kit.MaxBy(byVersion, models.Raw("ml_model_label_delay_seconds"))+")", inferenceLegend)),
+			WithTarget(kit.Range("delay", kit.Top(10, func(r kit.Read) string {
+				return kit.MaxBy(byVersion, r.Value(models.Raw("ml_model_label_delay_seconds")))
+			}), inferenceLegend)),
 	}
 }
 

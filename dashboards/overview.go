@@ -169,8 +169,8 @@ func wrongTable() kit.Panel {
 		kit.Col("Value #over", "Of limit", append(kit.OfLimit(), kit.Width(90))...),
 		kit.Col("mlflow_run_id", "Run", runLink(), kit.Width(110)),
 		kit.Col("trace_id", "Trace", traceLink(), kit.Width(110)),
-		kit.Col("mlflow_experiment_id", "Experiment", kit.Property{Id: "custom.hidden", Value: true}),
-		kit.Col("link", "Dashboard", kit.Property{Id: "custom.hidden", Value: true}),
+		kit.Col("mlflow_experiment_id", "Experiment", kit.HiddenColumn()...),
+		kit.Col("link", "Dashboard", kit.HiddenColumn()...),
 	}, "Value #run", "Value #trace")
 }
 

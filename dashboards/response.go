@@ -87,18 +87,26 @@ func beforeAfterRow() kit.Panels {
 	}
 }
 
+// most draws the ten largest of what replicas publish.
+func most(by string, read func(kit.Read, string) string, metric string) string {
+	return kit.Top(10, func(r kit.Read) string { return kit.MaxBy("cluster, namespace, "+by, read(r, kit.Raw(metric))) })
+}
+
+// hourly is how much a counter grows in an hour.
+func hourly(r kit.Read, series string) string { return r.Increase("1h", series) }
+
 func reviewRow() kit.Panels {
 	return kit.Panels{
 		kit.Timeseries(kit.Text{
 			ID: 21, Title: "Review queue", Unit: "short",
 			Description: "Answers below their gate, by what became of them. When the open ones grow, more come than people can look at.",
 		}).Span(12).Min(0).Decimals(0).
-			WithTarget(kit.Range("items", kit.MaxBy("cluster, namespace, state", kit.Raw("ml_review_queue_items")), "{{state}}")),
+			WithTarget(kit.Range("items", most("state", kit.Read.Value, "ml_review_queue_items"), "{{state}}")),
 		kit.Timeseries(kit.Text{
 			ID: 22, Title: "Decisions an hour", Unit: "short",
 			Description: "What people decided. Many accepted answers mean that the gate is too strict.",
 		}).Span(12).Min(0).
-			WithTarget(kit.Range("decisions", kit.MaxBy("cluster, namespace, decision", "increase("+kit.Raw("ml_review_decisions_total")+"[1h])"), "{{decision}}")),
+			WithTarget(kit.Range("decisions", most("decision", hourly, "ml_review_decisions_total"), "{{decision}}")),
 	}
 }
 
@@ -108,12 +116,12 @@ func actionRow() kit.Panels {
 			ID: 31, Title: "Actions an hour", Unit: "short",
 			Description: "Retraining and replays that alerts asked for, by how they ended or why they were held back.",
 		}).Span(16).Min(0).
-			WithTarget(kit.Range("actions", kit.MaxBy("cluster, namespace, action, result", "increase("+kit.Raw("ml_response_actions_total")+"[1h])"), "{{action}}: {{result}}")),
+			WithTarget(kit.Range("actions", most("action, result", hourly, "ml_response_actions_total"), "{{action}}: {{result}}")),
 		kit.Timeseries(kit.Text{
 			ID: 32, Title: "Pending actions", Unit: "short",
 			Description: "Actions that no target has taken yet.",
 		}).Span(8).Min(0).Decimals(0).
 			Links(kit.Runbook("SightglassActionFailing")).
-			WithTarget(kit.Range("pending", kit.MaxBy("cluster, namespace, action", kit.Raw("ml_response_pending")), "{{action}}")),
+			WithTarget(kit.Range("pending", most("action", kit.Read.Value, "ml_response_pending"), "{{action}}")),
 	}
 }

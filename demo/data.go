@@ -129,7 +129,7 @@ func (d *data) incidents() []incident {
 			alerts: []expected{
 				{
 					alert: "MLDatasetBroken", labels: labels{"dataset": "payments", "column": "merchant_category"}, measured: percent("broken"),
-					says: []string{"Probable cause: payment_provider = newpay", "ask the owner of payment_provider = newpay for a mapping", "List the rows with: SELECT * FROM", "not retrained meanwhile: " + risk},
+					says: []string{"Probable cause: payment_provider = newpay", "Ask the owner of payment_provider = newpay for a mapping", "List the rows with: SELECT * FROM", "Retraining is held back for these models: " + risk},
 				},
 				{alert: "MLDatasetDrift", labels: labels{"dataset": "payments", "column": "merchant_category"}, measured: number("PSI %.3f"), silenced: true},
 				{alert: "MLDatasetUnseenCategories", labels: labels{"dataset": "payments", "column": "merchant_category"}, measured: percent("unseen"), silenced: true},

@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/sightglass-ml/sightglass/demo/speedup"
+	"github.com/sightglass-ml/sightglass/internal/sqltext"
 )
 
 // Production settings of the exporter. The demo compresses them like the rules.
@@ -72,7 +73,7 @@ func datasetConfig(w *warehouse, t table, pace speedup.Factor, today time.Time) 
 	if t.against != "" {
 		d["comparisons"] = []object{{
 			"against": t.against,
-			"query":   fmt.Sprintf(t.comparison, quoted(w.current(t)), quoted(w.otherStore(t))),
+			"query":   fmt.Sprintf(t.comparison, sqltext.Literal(w.current(t)), sqltext.Literal(w.otherStore(t))),
 		}}
 	}
 	return d

@@ -64,10 +64,10 @@ func (o Outcome) is(s observedAlert) bool {
 }
 
 // Detected reports whether people were notified, by this alert or by the one that inhibits it.
-func (o Outcome) Detected() bool { return !o.told().IsZero() }
+func (o Outcome) Detected() bool { return !o.notifiedAt().IsZero() }
 
 // TimeToDetect is the real time from the incident to the Slack message, or to firing if the alert was inhibited.
-func (o Outcome) TimeToDetect() time.Duration { return o.told().Sub(o.Injected) }
+func (o Outcome) TimeToDetect() time.Duration { return o.notifiedAt().Sub(o.Injected) }
 
 // unsaid returns what the message should say and does not.
 func (o Outcome) unsaid() (texts []string) {
@@ -79,7 +79,7 @@ func (o Outcome) unsaid() (texts []string) {
 	return texts
 }
 
-func (o Outcome) told() time.Time {
+func (o Outcome) notifiedAt() time.Time {
 	if o.Notified.IsZero() && o.Silenced {
 		return o.Firing
 	}

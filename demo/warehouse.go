@@ -14,6 +14,8 @@ import (
 
 	// The driver registers itself with database/sql.
 	_ "github.com/duckdb/duckdb-go/v2"
+
+	"github.com/sightglass-ml/sightglass/internal/sqltext"
 )
 
 // warehouse has the shop's data as files, and the jobs that load them. A file is written under another name and then renamed,
@@ -223,13 +225,11 @@ func timestamp(t time.Time) string {
 	return "TIMESTAMP '" + t.UTC().Format("2006-01-02 15:04:05.000000") + "'"
 }
 
-func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
-
 func (w *warehouse) write(ctx context.Context, path, query string) error {
 	format := strings.TrimPrefix(filepath.Ext(path), ".")
 	// The exporter reads files by extension, so an incomplete file has another one.
 	part := path + ".part"
-	statement := fmt.Sprintf("COPY (%s) TO %s (FORMAT %s)", query, quoted(part), format)
+	statement := fmt.Sprintf("COPY (%s) TO %s (FORMAT %s)", query, sqltext.Literal(part), format)
 	if _, err := w.db.ExecContext(ctx, statement); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/demo/speedup"
 	"github.com/sightglass-ml/sightglass/internal/drift"
+	"github.com/sightglass-ml/sightglass/internal/sqltext"
 	"github.com/sightglass-ml/sightglass/rules"
 )
 
@@ -42,7 +43,7 @@ func damage(t *testing.T, w *warehouse, dataset string) {
 func queryNumber(t *testing.T, w *warehouse, query string) float64 {
 	t.Helper()
 	for _, table := range w.tables {
-		query = strings.ReplaceAll(query, "{"+table.name+"}", quoted(w.current(table)))
+		query = strings.ReplaceAll(query, "{"+table.name+"}", sqltext.Literal(w.current(table)))
 	}
 	var n float64
 	require.NoError(t, w.db.QueryRowContext(t.Context(), query).Scan(&n), query)
@@ -94,7 +95,7 @@ func TestTheUnmappedProviderGivesThePSIOfTheStory(t *testing.T) {
 		return v
 	}
 	distribution := func(path string) map[string]int64 {
-		return counts(t, w, fmt.Sprintf("SELECT merchant_category, count(*) FROM %s GROUP BY 1", quoted(path)))
+		return counts(t, w, fmt.Sprintf("SELECT merchant_category, count(*) FROM %s GROUP BY 1", sqltext.Literal(path)))
 	}
 	payments := w.tables[0]
 	training := distribution(w.trainingFile(payments))
@@ -128,7 +129,7 @@ func TestOnlyTheWrongSnapshotDisagreesWithTheFeatureStore(t *testing.T) {
 		}
 	}
 	mismatch := fmt.Sprintf("SELECT mismatched_rows / compared_rows FROM (%s)",
-		fmt.Sprintf(table.comparison, quoted(w.current(table)), quoted(w.otherStore(table))))
+		fmt.Sprintf(table.comparison, sqltext.Literal(w.current(table)), sqltext.Literal(w.otherStore(table))))
 	require.Equal(t, 0.004, queryNumber(t, w, mismatch), "late corrections")
 	damage(t, w, table.name)
 	require.Greater(t, queryNumber(t, w, mismatch), 0.9)

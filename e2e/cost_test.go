@@ -184,7 +184,7 @@ func TestCostEndToEnd(t *testing.T) {
 	}
 
 	m := told("MLCostMonthEndOverBudget", "fraud")
-	require.Contains(t, m.Attachments[0].Text, "fraud will have spent C$ ")
+	require.Contains(t, m.Attachments[0].Text, "fraud is projected to spend C$ ")
 	require.Contains(t, m.Attachments[0].Text, "*Threshold* C$ 40000")
 
 	// One GPU idles, at C$ 4.11 an hour: C$ 3000 a month of 730 hours. Three quarters of the other one do, which are its holder's.

@@ -87,8 +87,8 @@ func (u *unreliable) byTrace() map[string]float64 {
 	return scores
 }
 
-// life is one process, from its start to its kill, with what clients know of it.
-type life struct {
+// instance is one process, from its start to its kill, with what clients know of it.
+type instance struct {
 	number    int
 	otlp, web string
 	// begun inferences were sent, taken ones were answered with 200.
@@ -101,7 +101,7 @@ var scores = []float64{0.89, 0.90, 1, 0.5}
 // fleet are services that send each request again until it is taken, as OTLP asks them to.
 type fleet struct {
 	t       *testing.T
-	life    atomic.Pointer[life]
+	life    atomic.Pointer[instance]
 	stopped atomic.Bool
 	all     sync.WaitGroup
 
@@ -234,7 +234,7 @@ func scrape(ctx context.Context, web string) (page, error) {
 
 // watch scrapes a life until it ends: it never publishes a number that its clients could not have caused. The bins of a
 // version are those of all lives before.
-func watch(ctx context.Context, t *testing.T, l *life, bins map[string][]string) {
+func watch(ctx context.Context, t *testing.T, l *instance, bins map[string][]string) {
 	for ctx.Err() == nil {
 		least := float64(l.taken.Load())
 		p, err := scrape(ctx, l.web)
@@ -319,9 +319,9 @@ func TestTheModelExporterIsKilledAtAnyMoment(t *testing.T) {
 	config := filepath.Join(dir, "modelquality.yaml")
 
 	// Each life has addresses of its own, so that what is sent to one cannot reach the next.
-	launch := func(number int) (*life, *stack.Process) {
+	launch := func(number int) (*instance, *stack.Process) {
 		t.Helper()
-		l := &life{number: number, otlp: testtools.FreeAddress(t), web: testtools.FreeAddress(t)}
+		l := &instance{number: number, otlp: testtools.FreeAddress(t), web: testtools.FreeAddress(t)}
 		require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `
 otlp: {grpc: "off", http: %q}
 baseline_store: {type: FILESYSTEM, config: {directory: %q}}

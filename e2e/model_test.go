@@ -264,7 +264,7 @@ mlflow:
 	m, err := sink.Wait(ctx, func(m slack.Message) bool { return strings.Contains(m.Attachments[0].Title, "] MLModelDrift: wine") })
 	require.NoError(t, err)
 	text := m.Render(200, false)
-	require.Contains(t, text, "alcohol of wine version 1 is unlike its production baseline")
+	require.Contains(t, text, "alcohol of wine version 1 drifted from its production baseline")
 	require.Contains(t, text, "/#/experiments/"+said.Experiment+"/runs/"+said.Run)
 	require.Subset(t, []string{"alcohol", "prediction", "confidence"}, drifted(ctx, t, prometheus), "only what was shifted, and what the model makes of it")
 	var sent []string

@@ -149,7 +149,7 @@ func TestPostgresEndToEnd(t *testing.T) {
 	m := told("MLDatasetNullRatioHigh", "claims")
 	require.Equal(t, "#ml-alerts", m.Channel)
 	require.Contains(t, m.Attachments[0].Title, "amount")
-	require.Contains(t, m.Attachments[0].Text, "12% of amount in claims is null, its limit is 5%")
+	require.Contains(t, m.Attachments[0].Text, "12% of amount in claims is null; the limit is 5%")
 
 	// A table is dropped; the others of the same server are still watched.
 	execute(`DROP TABLE policies`)

@@ -52,4 +52,9 @@ func TestThePathsOfTheArchitectureLead(t *testing.T) {
 		require.NoError(t, err)
 		require.Regexp(t, `\b`+regexp.QuoteMeta(path[1])+`\b`, string(text), path[2])
 	}
+	shared, err := os.ReadDir("../internal")
+	require.NoError(t, err)
+	for _, entry := range shared {
+		require.Contains(t, string(page), "\n  "+entry.Name()+"/ ", "the list of folders lacks internal/%s", entry.Name())
+	}
 }

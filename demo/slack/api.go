@@ -47,7 +47,7 @@ func (s *Sink) callAPI(w http.ResponseWriter, r *http.Request, method string) ap
 	}
 	m, err := read(w, r)
 	if err == nil {
-		err = s.place(&m, method)
+		err = s.locate(&m, method)
 	}
 	s.record(m, err)
 	if refused := (*Error)(nil); errors.As(err, &refused) {
@@ -56,8 +56,8 @@ func (s *Sink) callAPI(w http.ResponseWriter, r *http.Request, method string) ap
 	return apiAnswer{OK: true, Channel: apiChannel, TS: m.TS}
 }
 
-// place assigns the timestamp of a new message, or finds the message to update.
-func (s *Sink) place(m *Message, method string) error {
+// locate assigns the timestamp of a new message, or finds the message to update.
+func (s *Sink) locate(m *Message, method string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

@@ -82,7 +82,7 @@ const dataQualityAbout = "Published by `dataquality-exporter`; see [data-quality
 const dataQualityNotes = `| label | values |
 |---|---|
 | ` + "`bin`" + ` | an interval such as ` + "`(5,12.5]`" + `, a category by its value, or one of the reserved ` + "`null`, `unseen`, `other`, `nan`, `inf` and `future`" + `; all bins of the column's frozen layout are there, those with a count of 0 too |
-| ` + "`baseline`" + ` | ` + "`training` or `production`" + ` |
+| ` + "`baseline`" + ` | ` + "`training`, `production`" + `, and of this ` + "`season`" + ` for a window shorter than a day and ` + "`season_recent`" + ` for the recent one |
 | ` + "`change`" + ` | ` + "`added`, `removed` or `type_changed`" + `; ` + "`ml_dataset_schema_changes`" + ` always has all three, ` + "`ml_dataset_schema_change_info`" + ` the first 50 changes |
 | ` + "`signal`" + ` | the name of a threshold in rules/thresholds.yaml |
 
@@ -110,11 +110,11 @@ const modelQualityAbout = "Published by `modelquality-exporter`; see [model-qual
 const modelQualityNotes = `| label | values |
 |---|---|
 | ` + "`model`, `version`" + ` | as spans name them; ` + "`other`" + ` past the limits, and ` + "`unknown`" + ` for evaluations of inferences that were never seen |
-| ` + "`outcome`" + ` | ` + "`ok`, `error`, `timeout`, `fallback` or `rejected`" + ` |
+| ` + "`outcome`" + ` | ` + "`ok`, `error`, `timeout`, `fallback`, `rejected` or `cancelled`" + `; a caller that hung up is ` + "`cancelled`" + `, which is no failure |
 | ` + "`direction`" + ` | ` + "`input` or `output`" + ` |
 | ` + "`role`" + ` | ` + "`input`" + ` for features, ` + "`output`" + ` for the fields ` + "`prediction` and `confidence`" + ` |
 | ` + "`bin`" + ` | as for data quality; all bins of the field's frozen layout are there, those with a count of 0 too |
-| ` + "`baseline`" + ` | ` + "`training` or `production`" + ` |
+| ` + "`baseline`" + ` | ` + "`training`, `production`" + `, and of this ` + "`season`" + ` for an hour and ` + "`season_5m`" + ` for five minutes |
 | ` + "`evaluation`" + ` | as evaluators name it, in lower case |
 | ` + "`reason`" + ` | ` + "`slow`, `error`, `low_groundedness`, `low_confidence` or `unseen_category`" + ` |
 | ` + "`signal`" + ` | the name of a threshold in rules/thresholds.yaml; for ` + "`sightglass_otlp_*`, `traces` or `logs`" + ` |

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +20,27 @@ func TestTheCommittedPageIsWhatTheCodeGenerates(t *testing.T) {
 	got, err := os.ReadFile("../metrics.md")
 	require.NoError(t, err)
 	require.Equal(t, string(want), string(got), "run make generate")
+}
+
+// What a scrape adds replaces a label of ours of the same name, or renames it to exported_<name>. The holder of a GPU is known by the names
+// that Kubernetes has, and the rules read both forms (rules.TestHonorLabelsChangesNoCanonicalSeries).
+func TestNoLabelIsOneThatAScrapeAdds(t *testing.T) {
+	holder := map[string]bool{"gpu_allocation_info": true, "gpu_process_memory_bytes": true, "gpu_process_utilization_ratio": true}
+	checked := 0
+	for _, s := range sections() {
+		for _, m := range s.metrics.Metrics {
+			if strings.HasPrefix(m.Name, "DCGM_") {
+				continue // The names of dcgm-exporter.
+			}
+			for _, taken := range []string{"cluster", "namespace", "pod", "container", "endpoint", "service", "instance", "job"} {
+				if !holder[m.Name] || taken != "namespace" && taken != "pod" && taken != "container" {
+					require.NotContains(t, m.Labels, taken, m.Name)
+				}
+			}
+			checked++
+		}
+	}
+	require.Greater(t, checked, 100)
 }
 
 func TestTheMetricsOfTheRuntimeAreThoseOfARunningExporter(t *testing.T) {

@@ -1,9 +1,11 @@
 package startup
 
 import (
+	"debug/elf"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -79,4 +81,42 @@ func TestSystemdFindsNoFaultInTheUnit(t *testing.T) {
 	}
 	require.NoError(t, err, string(out))
 	require.Empty(t, strings.TrimSpace(string(out)))
+}
+
+// requireLibrariesOfTheImage checks that the image for C++ programs, which has no package manager, has every library that a program loads.
+func requireLibrariesOfTheImage(t *testing.T, bin string) {
+	t.Helper()
+	inImage := regexp.MustCompile(`^(lib(c|m|dl|rt|pthread|resolv)\.so\.\d|libstdc\+\+\.so\.6|libgcc_s\.so\.1|ld-linux-.*\.so\.\d)$`)
+	programs, err := os.ReadDir(bin)
+	require.NoError(t, err)
+	require.NotEmpty(t, programs)
+	for _, program := range programs {
+		file, err := elf.Open(filepath.Join(bin, program.Name()))
+		require.NoError(t, err)
+		libraries, err := file.ImportedLibraries()
+		require.NoError(t, err)
+		require.NoError(t, file.Close())
+		for _, library := range libraries {
+			require.Regexp(t, inImage, library, program.Name())
+		}
+	}
+}
+
+func TestTheContainerFileBuildsWithTheGoAndTheLibrariesOfTheRest(t *testing.T) {
+	read := func(name string) string {
+		text, err := os.ReadFile(filepath.Join("../..", name))
+		require.NoError(t, err)
+		return string(text)
+	}
+	container := read("packaging/Containerfile")
+	version := regexp.MustCompile(`(?m)^go (\S+)$`).FindStringSubmatch(read("go.mod"))
+	require.Len(t, version, 2)
+	require.Contains(t, container, "golang:"+version[1]+"-bookworm AS build", "the version of Go is that of go.mod")
+	require.Contains(t, container, "cc-debian12:nonroot", "bookworm is Debian 12: the programs run on the glibc that they were linked with")
+
+	steps := regexp.MustCompile(`(?m)^RUN .*$`).FindAllString(container, -1)
+	require.Len(t, steps, 1)
+	step := regexp.MustCompile(`make "(bin/\$PROGRAM)"`).FindStringSubmatch(steps[0])
+	require.Len(t, step, 2)
+	require.Contains(t, read("Makefile"), "$(COMMANDS:%=bin/%): bin/%:", "the build step is a target")
 }

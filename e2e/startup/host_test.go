@@ -158,6 +158,7 @@ func TestEveryProgramRunsOnAHostThatAllowsLittle(t *testing.T) {
 	build.Dir = testtools.Root(t)
 	output, err := build.CombinedOutput()
 	require.NoError(t, err, string(output))
+	requireLibrariesOfTheImage(t, bin)
 	hangs := accepting(t)
 
 	for name, p := range hostedPrograms() {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,7 +48,7 @@ func (b *Baselines) Segments(ctx context.Context, d DatasetConfig) ([]DatasetCon
 	ways, err := d.segments(status.Definition, nil)
 	var segments []DatasetConfig
 	for _, s := range ways {
-		for _, part := range sortedKeys(s.parts) {
+		for _, part := range slices.Sorted(maps.Keys(s.parts)) {
 			segments = append(segments, s.parts[part])
 		}
 	}
@@ -76,7 +78,7 @@ func (b *Baselines) Datasets(ctx context.Context, names ...string) ([]DatasetCon
 			d, ok = byName[name]
 		}
 		if !ok {
-			return nil, fmt.Errorf("unknown dataset %q; want one of %q", name, sortedKeys(byName))
+			return nil, fmt.Errorf("unknown dataset %q; want one of %q", name, slices.Sorted(maps.Keys(byName)))
 		}
 		chosen[i] = d
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -222,7 +223,7 @@ func benchProfile(b testing.TB, path string, rows, threads int, recent bool) (pr
 // same bins of the same file.
 func handWritten(path string, layouts map[string]binning.Layout) string {
 	aggregates := []string{"count(*)", "max(event_time)"}
-	for _, name := range sortedKeys(layouts) {
+	for _, name := range slices.Sorted(maps.Keys(layouts)) {
 		l := layouts[name]
 		aggregates = append(aggregates, "count("+name+")")
 		switch {

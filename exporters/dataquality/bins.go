@@ -1,6 +1,7 @@
 package dataquality
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/sightglass-ml/sightglass/internal/reveal"
@@ -19,7 +20,7 @@ func order[V any](d *dataset, column string, bins map[string]V) []string {
 	if d.sorted == nil || len(d.sorted) > maxSorted {
 		d.sorted = make(map[binsOf][]string)
 	}
-	d.sorted[key] = sortedKeys(bins)
+	d.sorted[key] = slices.Sorted(maps.Keys(bins))
 	return d.sorted[key]
 }
 

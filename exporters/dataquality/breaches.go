@@ -1,6 +1,7 @@
 package dataquality
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -76,9 +77,9 @@ func (w countedWindow) drift(column string) (x drift.Index, from compareWith, be
 func (w countedWindow) volume() (expected float64, beyond bool) {
 	expected, ok := w.pastRows()
 	if !ok && !w.recent {
-		var usual int64
-		usual, ok = w.cycle.good.medianVolume(w.cycle.now)
-		expected = float64(usual)
+		var median int64
+		median, ok = w.cycle.good.medianVolume(w.cycle.now)
+		expected = float64(median)
 	}
 	off := math.Abs(w.rows() - expected)
 	return expected, ok && expected > 0 && off/expected > w.dataset.threshold(signalVolume, "") && off > w.z*math.Sqrt(expected)
@@ -146,21 +147,21 @@ func (d *dataset) breaches(c *cycle) []breach {
 		if expected, beyond := w.volume(); beyond {
 			add(breach{incidentKey{signalVolume, ""}, w, shares{}, expected})
 		}
-		for _, column := range sortedKeys(w.profile.Nulls) {
+		for _, column := range slices.Sorted(maps.Keys(w.profile.Nulls)) {
 			if column == d.cfg.TimestampColumn {
 				continue // No window contains rows without a time.
 			}
 			limit, of := d.nullLimit(c, column), shares{}
-			usual, known := c.baselineNullShare(column)
+			expected, known := c.baselineNullShare(column)
 			if !known {
-				usual = limit
+				expected = limit
 			}
-			of.bins, of.values = map[string]float64{binning.Null: usual}, w.rows()
-			if share, beyond := w.nulls(column); beyond && (share > w.chance(usual) || limit == 0) {
+			of.bins, of.values = map[string]float64{binning.Null: expected}, w.rows()
+			if share, beyond := w.nulls(column); beyond && (share > w.chance(expected) || limit == 0) {
 				add(breach{incidentKey{signalNulls, column}, w, of, 0})
 			}
 		}
-		for _, column := range sortedKeys(w.profile.Values) {
+		for _, column := range slices.Sorted(maps.Keys(w.profile.Values)) {
 			limit := d.threshold(signalUnseen, column)
 			if share, beyond := w.unseen(column); beyond && (share > w.chance(limit) || limit == 0) {
 				add(breach{incidentKey{signalUnseen, column}, w, shares{bins: map[string]float64{binning.Unseen: 0}, values: w.rows()}, 0})

@@ -2,6 +2,8 @@ package dataquality
 
 import (
 	"database/sql"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -49,7 +51,7 @@ func requireByHand(t testing.TB, db *sql.DB, query string, layouts map[string]bi
 	}
 	require.EqualValues(t, next(), p.Rows)
 	require.Equal(t, next().(time.Time).UTC(), p.Latest)
-	for _, name := range sortedKeys(layouts) {
+	for _, name := range slices.Sorted(maps.Keys(layouts)) {
 		l := layouts[name]
 		counts := map[string]int64{binning.Null: p.Rows - integer(t, next())}
 		if l.Kind == binning.Categorical {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -401,7 +402,7 @@ func (d *dataset) risen(c *cycle, sample *tables.Sampled, field int, binOf []int
 			counts[code]++
 		}
 	}
-	codes := sortedKeys(counts)
+	codes := slices.Sorted(maps.Keys(counts))
 	slices.SortStableFunc(codes, func(a, b int32) int { return counts[b] - counts[a] })
 	codes = codes[:min(len(codes), maxListedValues)]
 	for _, code := range codes {
@@ -460,7 +461,7 @@ func (d *dataset) explainVolume(c *cycle, b breach) *explanation {
 			continue
 		}
 		counted := cause.Counted{Name: column}
-		sorted := sortedKeys(bins)
+		sorted := slices.Sorted(maps.Keys(bins))
 		for _, bin := range sorted {
 			counted.Now = append(counted.Now, float64(bins[bin]))
 			counted.Expected = append(counted.Expected, of.bins[bin]*b.expected)

@@ -41,7 +41,7 @@ func (w *world) statements() *[]string {
 	var all []string
 	s, err := tables.Open(tables.Options{Type: tables.DuckDB, OnStatement: func(statement string) { all = append(all, statement) }})
 	require.NoError(w.t, err)
-	w.rooms.sources["files"] = s
+	w.connections.sources["files"] = s
 	return &all
 }
 
@@ -117,7 +117,7 @@ func TestTheCauseIsNamed(t *testing.T) {
 	require.Equal(t, rows, newpay)
 
 	// So does the page, of which nothing is stored.
-	b := &Baselines{cfg: w.cfg, connections: w.rooms, now: func() time.Time { return w.now }}
+	b := &Baselines{cfg: w.cfg, connections: w.connections, now: func() time.Time { return w.now }}
 	r, err := b.Report(t.Context(), w.cfg.Datasets[0])
 	require.NoError(t, err)
 	var page strings.Builder

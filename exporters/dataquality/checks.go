@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -175,7 +177,7 @@ func (c *Config) resolveReferences(at config.At, i int, names map[string]int) {
 		if r.Dataset != "" {
 			k, ok := names[r.Dataset]
 			if !ok {
-				at.Errorf(key+".dataset", "unknown dataset %q; want one of %q", r.Dataset, sortedKeys(names))
+				at.Errorf(key+".dataset", "unknown dataset %q; want one of %q", r.Dataset, slices.Sorted(maps.Keys(names)))
 				continue
 			}
 			r.TableConfig = c.Datasets[k].TableConfig

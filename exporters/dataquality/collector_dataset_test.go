@@ -28,13 +28,13 @@ var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
 // world is a configuration, its baseline store and a clock.
 type world struct {
-	t     *testing.T
-	dir   string
-	now   time.Time
-	rooms *connections
-	cfg   Config
-	logs  strings.Builder
-	kept  *dataset // of all
+	t           *testing.T
+	dir         string
+	now         time.Time
+	connections *connections
+	cfg         Config
+	logs        strings.Builder
+	kept        *dataset // of all
 }
 
 // newWorld loads a configuration that reads files from the returned folder.
@@ -53,18 +53,18 @@ func (w *world) load(yaml string) {
 	cfg, err := Load(path)
 	require.NoError(w.t, err)
 	w.cfg = cfg
-	w.rooms, err = openConnections(cfg, slog.New(slog.NewTextHandler(&w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	w.connections, err = openConnections(cfg, slog.New(slog.NewTextHandler(&w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		baseline.WithClock(func() time.Time { return w.now }))
 	require.NoError(w.t, err)
-	rooms := w.rooms
+	rooms := w.connections
 	w.t.Cleanup(func() { require.NoError(w.t, rooms.close()) })
 }
 
 func (w *world) dataset(i int) *dataset {
 	w.t.Helper()
 	columns := limit.New("columns", 2*w.cfg.Datasets[i].Columns.Max, limit.NewDropped())
-	d := w.rooms.dataset(w.cfg.Datasets[i], columns, func() time.Time { return w.now })
-	require.NoError(w.t, w.rooms.resolve(d))
+	d := w.connections.dataset(w.cfg.Datasets[i], columns, func() time.Time { return w.now })
+	require.NoError(w.t, w.connections.resolve(d))
 	return d
 }
 

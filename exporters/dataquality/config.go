@@ -1,6 +1,7 @@
 package dataquality
 
 import (
+	"maps"
 	"path"
 	"reflect"
 	"slices"
@@ -250,7 +251,7 @@ func (t *ColumnThresholds) Validate(at config.At) {
 // Validate implements config.Validator.
 func (t *ThresholdsConfig) Validate(at config.At) {
 	t.ColumnThresholds.Validate(at)
-	for _, pattern := range sortedKeys(t.Columns) {
+	for _, pattern := range slices.Sorted(maps.Keys(t.Columns)) {
 		if _, err := path.Match(pattern, ""); err != nil {
 			at.Errorf("columns", "%q is not a pattern: %v", pattern, err)
 		}
@@ -390,7 +391,7 @@ func (c *Config) Validate(at config.At) {
 	for i := range c.Datasets {
 		d := &c.Datasets[i]
 		for _, s := range d.Segments {
-			for _, name := range sortedKeys(names) {
+			for _, name := range slices.Sorted(maps.Keys(names)) {
 				if prefix := d.Name + "/" + s.Column + "="; strings.HasPrefix(name, prefix) {
 					at.Errorf(field("datasets", i, "segments"), "their names begin with %q, as the name of datasets[%d] does; want another name", prefix, names[name])
 				}
@@ -418,7 +419,7 @@ func (c *Config) Validate(at config.At) {
 			}
 			k, ok := names[u.Dataset]
 			if !ok || k == i {
-				others := slices.DeleteFunc(sortedKeys(names), func(n string) bool { return n == d.Name })
+				others := slices.DeleteFunc(slices.Sorted(maps.Keys(names)), func(n string) bool { return n == d.Name })
 				at.Errorf(field("datasets", i, field("upstream", j, "dataset")), "unknown dataset %q; want another one of %q", u.Dataset, others)
 				continue
 			}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,7 +23,7 @@ func Connect(ctx context.Context, report *connect.Report, cfg Config) {
 	defer report.Close(r.close)
 	report.Do(ctx, "baseline_store", "writable", r.store.Probe)
 	reachable := make(map[string]bool)
-	for _, name := range sortedKeys(cfg.Sources) {
+	for _, name := range slices.Sorted(maps.Keys(cfg.Sources)) {
 		reachable[name] = tablecheck.Source(ctx, report, name, cfg.Sources[name].Type, r.source)
 	}
 	now := time.Now() //nolint:forbidigo // The real clock enters here.

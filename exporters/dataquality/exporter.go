@@ -10,6 +10,8 @@ package dataquality
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
@@ -33,7 +35,7 @@ func Spec() exporter.Spec[Config] {
 			for i, d := range cfg.Datasets {
 				names[i] = d.Name
 			}
-			return []any{"datasets", strings.Join(names, ","), "sources", strings.Join(sortedKeys(cfg.Sources), ",")}
+			return []any{"datasets", strings.Join(names, ","), "sources", strings.Join(slices.Sorted(maps.Keys(cfg.Sources)), ",")}
 		},
 	}
 }

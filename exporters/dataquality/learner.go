@@ -86,7 +86,7 @@ func (l *learner) define(ctx context.Context, schema []tables.Column, w tables.W
 		}
 		cut := tables.CutOutlines(schema, l.relation.Time, choice, outlines...)
 		d.Fields, d.Left = cut.Layouts, cut.Left
-		l.sayLeft(cut.Left)
+		l.logLeftOut(cut.Left)
 	} else if d, err = l.cutTraining(ctx, d, schema, w); err != nil {
 		return view, baseline.Definition{}, err
 	}

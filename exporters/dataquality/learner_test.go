@@ -303,7 +303,7 @@ datasets:
 		"drifted":                     {orders: "SELECT * REPLACE (CASE WHEN amount < 5 THEN amount ELSE amount - amount + 9 END AS amount) FROM (" + good + ")", reason: `column "amount": PSI`},
 		"has another unit":            {orders: "SELECT * REPLACE (amount * 100 AS amount) FROM (" + good + ")", reason: `column "amount": 0.9000 of the values are out of the range 0 to 9`},
 		"has one column more":         {orders: "SELECT *, 1 AS more FROM (" + good + ")"},
-		"has much less volume":        {orders: good + " WHERE i % 2 = 0 AND i % 4 < 3", cart: "SELECT 1 AS x FROM range(300)", reason: "500 rows, usual are 1000"},
+		"has much less volume":        {orders: good + " WHERE i % 2 = 0 AND i % 4 < 3", cart: "SELECT 1 AS x FROM range(300)", reason: "500 rows, the median is 1000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := &world{t: t, dir: t.TempDir(), now: noon}

@@ -1,6 +1,8 @@
 package dataquality
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -202,7 +204,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	if !c.latest.IsZero() {
 		gauge(m.latest, seconds(c.latest))
 	}
-	columns := sortedKeys(c.profile.Nulls)
+	columns := slices.Sorted(maps.Keys(c.profile.Nulls))
 	for _, column := range columns {
 		gauge(m.nulls, float64(c.profile.Nulls[column]), column)
 	}
@@ -212,7 +214,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 			gauge(m.withoutBins, 1, column, reason) // Columns beyond the limit have no series: their number is unbounded.
 		}
 	}
-	for _, column := range sortedKeys(c.profile.Values) {
+	for _, column := range slices.Sorted(maps.Keys(c.profile.Values)) {
 		bins := c.profile.Values[column]
 		hidden := d.hidden(c, column)
 		for _, bin := range order(d, column, bins) {

@@ -2,7 +2,9 @@ package dataquality
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -61,7 +63,7 @@ func (d *dataset) logUnknownValues(c *cycle) {
 	}
 	d.loggedUnknownValues = true
 	var columns []string
-	for _, column := range sortedKeys(c.production.Counts.Fields) {
+	for _, column := range slices.Sorted(maps.Keys(c.production.Counts.Fields)) {
 		if c.production.Counts.Fields[column][binning.Unseen] > 0 {
 			columns = append(columns, column)
 		}
@@ -106,7 +108,7 @@ func (d *dataset) numbersCheck(c *cycle, column string, values map[string]int64)
 
 // numberMetrics publishes the moments of each numeric column and those of the baseline from which its bins were cut.
 func (d *dataset) numberMetrics(m descs, c *cycle, gauge func(desc *prometheus.Desc, v float64, labels ...string)) {
-	for _, column := range sortedKeys(c.profile.Numbers) {
+	for _, column := range slices.Sorted(maps.Keys(c.profile.Numbers)) {
 		n := c.profile.Numbers[column]
 		gauge(m.min, n.Min, column)
 		gauge(m.max, n.Max, column)
@@ -119,7 +121,7 @@ func (d *dataset) numberMetrics(m descs, c *cycle, gauge func(desc *prometheus.D
 		return
 	}
 	edges := c.definition.Edges
-	for _, column := range sortedKeys(c.definition.Fields) {
+	for _, column := range slices.Sorted(maps.Keys(c.definition.Fields)) {
 		layout := c.definition.Fields[column]
 		bins, counted := c.profile.Values[column]
 		of, known := c.definition.Numbers[column]

@@ -379,17 +379,17 @@ func (d *dataset) pastMetrics(m descs, c *cycle, gauge func(desc *prometheus.Des
 
 // longestPastGap returns the longest time without a record around this time of day in the days and weeks before. It needs three of
 // them.
-func (d *dataset) longestPastGap(c *cycle) (usual time.Duration, ok bool) {
+func (d *dataset) longestPastGap(c *cycle) (longest time.Duration, ok bool) {
 	if c.gapKnown {
 		return c.gap, c.hasGap
 	}
 	known := 0
 	d.eachPast(c, func(_, shift string, at time.Time) {
 		if gap, ok := d.past.gap(at); ok && shift == "same" {
-			usual, known = max(usual, gap), known+1
+			longest, known = max(longest, gap), known+1
 		}
 	})
-	c.gap, c.hasGap, c.gapKnown = usual, known >= 3 && c.days == 0, true
+	c.gap, c.hasGap, c.gapKnown = longest, known >= 3 && c.days == 0, true
 	return c.gap, c.hasGap
 }
 

@@ -297,8 +297,8 @@ func TestTablesThatPeopleHave(t *testing.T) {
 			}
 			w.file("t.parquet", "SELECT "+strings.Join(columns, ", "))
 			dropped := limit.NewDropped()
-			d := w.rooms.dataset(w.cfg.Datasets[0], limit.New("columns", 2*w.cfg.Datasets[0].Columns.Max, dropped), func() time.Time { return w.now })
-			require.NoError(t, w.rooms.resolve(d))
+			d := w.connections.dataset(w.cfg.Datasets[0], limit.New("columns", 2*w.cfg.Datasets[0].Columns.Max, dropped), func() time.Time { return w.now })
+			require.NoError(t, w.connections.resolve(d))
 			for range 3 {
 				_, err := d.run(t.Context())
 				require.NoError(t, err)
@@ -311,8 +311,8 @@ func TestTablesThatPeopleHave(t *testing.T) {
 			w := newWorld(t, table("t.parquet", ", columns: {max: 2}"))
 			w.file("t.parquet", "SELECT 1 AS a, 2 AS b, 3 AS c, 4 AS d, 5 AS e, 6 AS f")
 			dropped := limit.NewDropped()
-			d := w.rooms.dataset(w.cfg.Datasets[0], limit.New("columns", 4, dropped), func() time.Time { return w.now })
-			require.NoError(t, w.rooms.resolve(d))
+			d := w.connections.dataset(w.cfg.Datasets[0], limit.New("columns", 4, dropped), func() time.Time { return w.now })
+			require.NoError(t, w.connections.resolve(d))
 			for range 5 {
 				_, err := d.run(t.Context())
 				require.NoError(t, err)

@@ -2,6 +2,8 @@ package dataquality
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -106,12 +108,12 @@ func (d *dataset) recentMetrics(m descs, c *cycle, gauge func(desc *prometheus.D
 	}
 	gauge(m.recentRows, float64(c.recent.Rows))
 	gauge(m.recentWindow, c.now.Sub(c.recentFrom).Seconds())
-	for _, column := range sortedKeys(c.recent.Nulls) {
+	for _, column := range slices.Sorted(maps.Keys(c.recent.Nulls)) {
 		if column != d.cfg.TimestampColumn { // The window has only rows with a time.
 			gauge(m.recentNulls, float64(c.recent.Nulls[column]), column)
 		}
 	}
-	for _, column := range sortedKeys(c.recent.Values) {
+	for _, column := range slices.Sorted(maps.Keys(c.recent.Values)) {
 		bins := c.recent.Values[column]
 		hidden := d.hidden(c, column)
 		for _, bin := range order(d, column, bins) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
@@ -75,7 +77,7 @@ func (l *learner) refine(ctx context.Context, view *baseline.View, d baseline.De
 		return false, err
 	}
 	l.logger.Info("Cut the bins from all learned days; the days are now counted by them.", "days", len(p.Days), "rows", cut.Rows, "columns", len(cut.Layouts))
-	l.sayLeft(cut.Left)
+	l.logLeftOut(cut.Left)
 	return true, nil
 }
 
@@ -92,13 +94,13 @@ func numbersOf(outlines []tables.Outline) map[string]baseline.Moments {
 	return numbers
 }
 
-// sayLeft logs the columns without bins, by reason.
-func (l *learner) sayLeft(left map[string]string) {
+// logLeftOut logs the columns without bins, by reason.
+func (l *learner) logLeftOut(left map[string]string) {
 	byReason := make(map[string][]string)
-	for _, column := range sortedKeys(left) {
+	for _, column := range slices.Sorted(maps.Keys(left)) {
 		byReason[left[column]] = append(byReason[left[column]], column)
 	}
-	for _, reason := range sortedKeys(byReason) {
+	for _, reason := range slices.Sorted(maps.Keys(byReason)) {
 		l.logger.Info("Columns without bins: only their missing values are counted. Name those that have a distribution all the same in columns.include.",
 			"columns", listed(byReason[reason]), "reason", reason)
 	}

@@ -1,6 +1,7 @@
 package dataquality
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -40,7 +41,7 @@ var sunday = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 func (w *world) build() baseline.Definition {
 	w.t.Helper()
-	b := &Baselines{cfg: w.cfg, connections: w.rooms, now: func() time.Time { return w.now }}
+	b := &Baselines{cfg: w.cfg, connections: w.connections, now: func() time.Time { return w.now }}
 	require.NoError(w.t, b.Build(w.t.Context(), w.cfg.Datasets[0]))
 	s, err := b.Status(w.t.Context(), w.cfg.Datasets[0])
 	require.NoError(w.t, err)
@@ -98,7 +99,7 @@ func TestBinsAreCutFromAllLearnedDays(t *testing.T) {
 		w.file("orders.parquet", month)
 		w.now = time.Date(2026, 10, 30, 12, 0, 0, 0, time.UTC)
 		require.False(t, w.build().Refined())
-		b := &Baselines{cfg: w.cfg, connections: w.rooms, now: func() time.Time { return w.now }}
+		b := &Baselines{cfg: w.cfg, connections: w.connections, now: func() time.Time { return w.now }}
 		p, err := b.Freeze(t.Context(), w.cfg.Datasets[0])
 		require.NoError(t, err)
 		require.True(t, p.Frozen())
@@ -210,7 +211,7 @@ func TestColumnsWithoutADistribution(t *testing.T) {
 		"event_ref": turnover, "stamped": turnover, "load": turnover, "dt": turnover, "ds": turnover, "position": turnover,
 		"ref": "looks like an identifier: nearly every value is different",
 	}, d.Left)
-	require.ElementsMatch(t, []string{"weekly", "amount_cents", "shop", "hour_of_day"}, sortedKeys(d.Fields))
+	require.ElementsMatch(t, []string{"weekly", "amount_cents", "shop", "hour_of_day"}, slices.Sorted(maps.Keys(d.Fields)))
 	require.Contains(t, w.logs.String(), turnover)
 
 	t.Run("the configuration can include one all the same", func(t *testing.T) {
@@ -228,7 +229,7 @@ func TestAcceptedColumns(t *testing.T) {
 	w.file("orders.parquet", month)
 	w.now = noon
 	before := w.build()
-	b := &Baselines{cfg: w.cfg, connections: w.rooms, now: func() time.Time { return w.now }}
+	b := &Baselines{cfg: w.cfg, connections: w.connections, now: func() time.Time { return w.now }}
 	w.file("orders.parquet", `SELECT * EXCLUDE (refund, items), ['card', 'cash'][1 + (amount > 5)::INT] AS tender, items::VARCHAR AS items FROM (`+month+`)`)
 	c := w.run(w.dataset(0))
 	require.Equal(t, []change{{"tender", added, "", "VARCHAR"}, {"refund", removed, "DOUBLE", ""}, {"items", typeChanged, "BIGINT", "VARCHAR"}}, c.changes)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"maps"
 	"math"
 	"regexp"
 	"slices"
@@ -189,7 +190,7 @@ func (b *Baselines) Report(ctx context.Context, cfg DatasetConfig) (Report, erro
 	c.definition, c.good = stored.Definition, stored.good
 	r.Causes = d.reportCauses(ctx, c)
 	for _, way := range c.segments {
-		for _, part := range sortedKeys(way.parts) {
+		for _, part := range slices.Sorted(maps.Keys(way.parts)) {
 			s, err := b.segment(ctx, c, way.parts[part], way.counts[part], layouts)
 			if err != nil {
 				return Report{}, fmt.Errorf("segment %q: %w", way.parts[part].Name, err)

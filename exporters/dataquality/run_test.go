@@ -99,7 +99,7 @@ datasets:
 	config := filepath.Join(w.dir, "dataquality.yaml")
 
 	look := func() baseline.Production {
-		view, err := w.rooms.store.Subject(kind, "orders").View(t.Context())
+		view, err := w.connections.store.Subject(kind, "orders").View(t.Context())
 		require.NoError(t, err)
 		_, err = view.Training(t.Context())
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -307,7 +308,7 @@ func (d *dataset) profileSegments(ctx context.Context, c *cycle) ([]segmentProfi
 	children := make(map[string]*dataset)
 	begun := 0
 	for _, s := range c.segments {
-		for _, part := range sortedKeys(s.parts) {
+		for _, part := range slices.Sorted(maps.Keys(s.parts)) {
 			if part >= len(s.counts) {
 				continue // not counted
 			}

@@ -18,7 +18,7 @@ func (w *world) all() (exposition string, segments []string) {
 	if w.kept == nil {
 		w.kept = w.dataset(0)
 	}
-	require.NoError(w.t, w.rooms.resolve(w.kept))
+	require.NoError(w.t, w.connections.resolve(w.kept))
 	c, err := w.kept.run(w.t.Context())
 	require.NoError(w.t, err)
 	m := newDescs(newCatalogue())

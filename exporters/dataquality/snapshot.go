@@ -1,7 +1,6 @@
 package dataquality
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -36,11 +35,11 @@ func digest(schema []tables.Column, p tables.Profile, timestamp string, order fu
 	}
 	content = append(append(make([]byte, 0, 16<<10), `{"Schema":`...), content...)
 	content = append(strconv.AppendInt(append(content, `,"Rows":`...), p.Rows, 10), `,"Nulls":`...)
-	content = appendMap(content, p.Nulls, sortedKeys(p.Nulls), appendInt)
-	content = append(appendMap(append(content, `,"Values":`...), values, sortedKeys(values), func(to []byte, column string, bins map[string]int64) []byte {
+	content = appendMap(content, p.Nulls, slices.Sorted(maps.Keys(p.Nulls)), appendInt)
+	content = append(appendMap(append(content, `,"Values":`...), values, slices.Sorted(maps.Keys(values)), func(to []byte, column string, bins map[string]int64) []byte {
 		return appendMap(to, bins, order(column, bins), appendInt)
 	}), `,"Numbers":`...)
-	content = append(appendMap(content, numbers, sortedKeys(numbers), func(to []byte, _, text string) []byte { return appendText(to, text) }), '}')
+	content = append(appendMap(content, numbers, slices.Sorted(maps.Keys(numbers)), func(to []byte, _, text string) []byte { return appendText(to, text) }), '}')
 	sum := sha256.Sum256(content)
 	return hex.EncodeToString(sum[:8]), nil
 }
@@ -169,9 +168,9 @@ func (d *dataset) failedCheck(c *cycle) string {
 	if age := c.now.Sub(c.latest).Seconds(); d.cfg.TimestampColumn != "" && age > d.freshnessLimit(c) {
 		return fmt.Sprintf("latest record is %.0f s old", age)
 	}
-	if usual, ok := c.good.medianVolume(c.now); ok {
-		if share := math.Abs(float64(p.Rows-usual)) / float64(max(usual, 1)); share > limit(signalVolume, "") {
-			return fmt.Sprintf("%d rows, usual are %d", p.Rows, usual)
+	if median, ok := c.good.medianVolume(c.now); ok {
+		if share := math.Abs(float64(p.Rows-median)) / float64(max(median, 1)); share > limit(signalVolume, "") {
+			return fmt.Sprintf("%d rows, the median is %d", p.Rows, median)
 		}
 	}
 	for _, u := range c.upstreams {
@@ -187,12 +186,12 @@ func (d *dataset) failedCheck(c *cycle) string {
 	if why := d.brokenCheck(c); why != "" {
 		return why
 	}
-	for _, column := range sortedKeys(p.Nulls) {
+	for _, column := range slices.Sorted(maps.Keys(p.Nulls)) {
 		if share, beyond := w.nulls(column); beyond {
 			return fmt.Sprintf("column %q: %.4f of the values are null", column, share)
 		}
 	}
-	for _, column := range sortedKeys(p.Values) {
+	for _, column := range slices.Sorted(maps.Keys(p.Values)) {
 		values := p.Values[column]
 		if share, beyond := w.unseen(column); beyond {
 			return fmt.Sprintf("column %q: %.4f of the values are unseen", column, share)
@@ -206,5 +205,3 @@ func (d *dataset) failedCheck(c *cycle) string {
 	}
 	return ""
 }
-
-func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -1,6 +1,7 @@
 package dataquality
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -53,7 +54,7 @@ func (t ThresholdsConfig) overrides(columns []tables.Column) map[override]float6
 		set(signalMeanShift, column, c.MeanShift)
 	}
 	perColumn("", t.ColumnThresholds)
-	for _, pattern := range slices.Backward(sortedKeys(t.Columns)) {
+	for _, pattern := range slices.Backward(slices.Sorted(maps.Keys(t.Columns))) {
 		for _, c := range columns {
 			if tables.MatchesAny([]string{pattern}, c.Name) {
 				perColumn(c.Name, t.Columns[pattern])

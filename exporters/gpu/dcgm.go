@@ -26,7 +26,7 @@ type dcgmField struct {
 	kind prometheus.ValueType
 	// of returns the field of a GPU; ofPart what a MIG instance has too.
 	of     func(r reading, xid float64) float64
-	ofPart func(p part) float64
+	ofPart func(p sharedReading) float64
 }
 
 // DCGMCatalogue returns the series of --dcgm-names for the reference.
@@ -50,19 +50,19 @@ func newDCGMDescs(c *catalogue.Catalogue) dcgmDescs {
 	counter := func(name, help string, of func(r reading, xid float64) float64) {
 		d.fields = append(d.fields, dcgmField{desc: c.Counter(name, help), kind: prometheus.CounterValue, of: of})
 	}
-	shared := func(name, help string, of func(p part) float64) {
+	shared := func(name, help string, of func(p sharedReading) float64) {
 		d.fields = append(d.fields, dcgmField{desc: c.Gauge(name, help), kind: prometheus.GaugeValue, ofPart: of})
 	}
-	memory := func(name, help string, of func(total, used, free, reserved uint64) uint64, known func(p part) bool) {
-		shared(name, help, func(p part) float64 {
+	memory := func(name, help string, of func(total, used, free, reserved uint64) uint64, known func(p sharedReading) bool) {
+		shared(name, help, func(p sharedReading) float64 {
 			if !known(p) {
 				return absent
 			}
 			return float64(of(p.memory.Total, p.memory.Used, p.memory.Free, p.memory.Reserved) / mebibyte)
 		})
 	}
-	hasMemory := func(p part) bool { return p.memory != nil }
-	hasReserved := func(p part) bool { return p.memory != nil && p.memory.ReservedKnown }
+	hasMemory := func(p sharedReading) bool { return p.memory != nil }
+	hasReserved := func(p sharedReading) bool { return p.memory != nil && p.memory.ReservedKnown }
 	// scaled undoes a unit; what DCGM has in whole numbers stays whole.
 	whole := func(v, unit float64) float64 { return math.Round(v * unit) }
 
@@ -118,11 +118,11 @@ func newDCGMDescs(c *catalogue.Catalogue) dcgmDescs {
 		}
 		return 0
 	})
-	shared("PROF_GR_ENGINE_ACTIVE", "Ratio of time the graphics engine is active.", func(p part) float64 { return p.gpm.GraphicsActive })
-	shared("PROF_SM_ACTIVE", "Ratio of cycles an SM has at least 1 warp assigned.", func(p part) float64 { return p.gpm.SMActive })
-	shared("PROF_SM_OCCUPANCY", "Ratio of number of warps resident on an SM.", func(p part) float64 { return p.gpm.SMOccupancy })
-	shared("PROF_PIPE_TENSOR_ACTIVE", "Ratio of cycles any tensor pipe is active.", func(p part) float64 { return p.gpm.TensorActive })
-	shared("PROF_DRAM_ACTIVE", "Ratio of cycles the device memory interface is active.", func(p part) float64 { return p.gpm.DRAMActive })
+	shared("PROF_GR_ENGINE_ACTIVE", "Ratio of time the graphics engine is active.", func(p sharedReading) float64 { return p.gpm.GraphicsActive })
+	shared("PROF_SM_ACTIVE", "Ratio of cycles an SM has at least 1 warp assigned.", func(p sharedReading) float64 { return p.gpm.SMActive })
+	shared("PROF_SM_OCCUPANCY", "Ratio of number of warps resident on an SM.", func(p sharedReading) float64 { return p.gpm.SMOccupancy })
+	shared("PROF_PIPE_TENSOR_ACTIVE", "Ratio of cycles any tensor pipe is active.", func(p sharedReading) float64 { return p.gpm.TensorActive })
+	shared("PROF_DRAM_ACTIVE", "Ratio of cycles the device memory interface is active.", func(p sharedReading) float64 { return p.gpm.DRAMActive })
 	gauge("PROF_PCIE_TX_BYTES", "Rate of data sent over PCIe (in bytes per second).", func(r reading, _ float64) float64 { return r.pcieTransmitRate })
 	gauge("PROF_PCIE_RX_BYTES", "Rate of data received over PCIe (in bytes per second).", func(r reading, _ float64) float64 { return r.pcieReceiveRate })
 	return d
@@ -159,14 +159,14 @@ func (d dcgmDescs) metrics(host string, id identity, r reading, xid float64) exp
 	}
 	add("", "", r.holders, func(f dcgmField) float64 {
 		if f.ofPart != nil {
-			return f.ofPart(r.part)
+			return f.ofPart(r.sharedReading)
 		}
 		return f.of(r, xid)
 	})
 	for _, instance := range r.instances {
 		add(strconv.Itoa(instance.id), profileOf(instance.name), instance.holders, func(f dcgmField) float64 {
 			if f.ofPart != nil {
-				return f.ofPart(instance.part)
+				return f.ofPart(instance.sharedReading)
 			}
 			return absent
 		})

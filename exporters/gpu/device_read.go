@@ -169,15 +169,15 @@ func (d *device) fields(run cycle, r *reading) {
 	if d.fatal != nil || d.never["fields"] {
 		wanted = nil
 	}
-	type place struct{ id, scope uint32 }
-	got := map[place]nvml.Field{}
+	type fieldKey struct{ id, scope uint32 }
+	got := map[fieldKey]nvml.Field{}
 	for _, f := range wanted {
 		if d.answered(key(f.ID, f.Scope), f.Err) {
-			got[place{f.ID, f.Scope}] = f
+			got[fieldKey{f.ID, f.Scope}] = f
 		}
 	}
 	value := func(id uint32) float64 {
-		if f, ok := got[place{id, 0}]; ok {
+		if f, ok := got[fieldKey{id, 0}]; ok {
 			return f.Value
 		}
 		return absent
@@ -190,14 +190,14 @@ func (d *device) fields(run cycle, r *reading) {
 	for _, f := range throttle {
 		r.throttleSeconds = append(r.throttleSeconds, named{f.name, value(f.id) / 1e9})
 	}
-	d.pcie(run, r, got[place{fieldPCIeTransmit, 0}], got[place{fieldPCIeReceive, 0}])
+	d.pcie(run, r, got[fieldKey{fieldPCIeTransmit, 0}], got[fieldKey{fieldPCIeReceive, 0}])
 	for _, link := range links {
 		scope := uint32(link)
 		either := func(kib, bytes uint32) float64 {
-			if f, ok := got[place{kib, scope}]; ok {
+			if f, ok := got[fieldKey{kib, scope}]; ok {
 				return f.Value * 1024
 			}
-			if f, ok := got[place{bytes, scope}]; ok {
+			if f, ok := got[fieldKey{bytes, scope}]; ok {
 				return f.Value
 			}
 			return absent
@@ -208,7 +208,7 @@ func (d *device) fields(run cycle, r *reading) {
 			receive:  either(fieldLinkDataReceive, fieldLinkReceivedBytes),
 		}
 		for _, f := range linkErrorFields {
-			if e, ok := got[place{f.id, scope}]; ok {
+			if e, ok := got[fieldKey{f.id, scope}]; ok {
 				lr.errors = append(lr.errors, named{f.name, e.Value})
 			}
 		}

@@ -120,7 +120,7 @@ func (p *page) flag(d *prometheus.Desc, b bool) {
 func (d descs) metrics(id identity, r reading) exporter.Metrics {
 	p := page{labels: []string{strconv.Itoa(id.index), id.uuid, ""}}
 	p.gauge(d.utilization, r.utilization)
-	d.part(&p, r.part)
+	d.shared(&p, r.sharedReading)
 	p.gauge(d.power, r.power)
 	p.gauge(d.powerLimit, r.powerLimit)
 	p.counter(d.energy, r.energy)
@@ -169,13 +169,13 @@ func (d descs) metrics(id identity, r reading) exporter.Metrics {
 	for _, instance := range r.instances {
 		p.labels[2] = strconv.Itoa(instance.id)
 		p.gauge(d.info, 1, id.info(instance.name)...)
-		d.part(&p, instance.part)
+		d.shared(&p, instance.sharedReading)
 	}
 	return p.Metrics
 }
 
-// part are the series that a GPU and a MIG instance have alike.
-func (d descs) part(p *page, r part) {
+// shared are the series that a GPU and a MIG instance have alike.
+func (d descs) shared(p *page, r sharedReading) {
 	if m := r.memory; m != nil {
 		p.gauge(d.memoryTotal, float64(m.Total))
 		p.gauge(d.memoryUsed, float64(m.Used))
@@ -199,7 +199,7 @@ func (d descs) part(p *page, r part) {
 
 // reading is what one collection of a GPU found; a number that is absent is NaN.
 type reading struct {
-	part
+	sharedReading
 	utilization, memoryCopy, encoder, decoder float64
 	power, powerLimit, energy                 float64
 	temperatures, temperatureLimits           []named
@@ -215,8 +215,8 @@ type reading struct {
 	instances                                 []instanceReading
 }
 
-// part is what a GPU and a MIG instance have alike.
-type part struct {
+// sharedReading is what a GPU and a MIG instance have alike.
+type sharedReading struct {
 	memory  *nvml.Memory
 	gpm     nvml.GPMRatios
 	holders []holding
@@ -239,7 +239,7 @@ type linkReading struct {
 }
 
 type instanceReading struct {
-	part
+	sharedReading
 	id   int
 	name string
 }

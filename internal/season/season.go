@@ -214,7 +214,7 @@ func (s *Season) Window(name string, from, to time.Time) (Expected, bool) {
 	if f == nil || f.whole.total == 0 {
 		return Expected{}, false
 	}
-	parts, whole := s.parts(f, from, to)
+	parts, whole := s.cells(f, from, to)
 	shares, values := f.mixture(parts)
 	e := Expected{Shares: make(map[string]float64, len(f.bins)), Values: values, Whole: whole}
 	for i, bin := range f.bins {
@@ -230,15 +230,15 @@ func (s *Season) Mix(name string, from, to time.Time) (bins []string, shares []f
 	if f == nil || f.whole.total == 0 {
 		return nil, nil, 0, false
 	}
-	parts, _ := s.parts(f, from, to)
+	parts, _ := s.cells(f, from, to)
 	shares, values = f.mixture(parts)
 	return f.bins, shares, values, true
 }
 
-// parts returns the slots of a window, or the whole baseline.
-func (s *Season) parts(f *field, from, to time.Time) (parts []part, whole bool) {
+// cells returns the slots of a window, or the whole baseline.
+func (s *Season) cells(f *field, from, to time.Time) (parts []weightedCell, whole bool) {
 	if !f.seasonal || to.Sub(from) >= hoursPerDay*time.Hour || !from.Before(to) {
-		return []part{{f.whole, 1}}, true
+		return []weightedCell{{f.whole, 1}}, true
 	}
 	for at := from; at.Before(to); {
 		// Time zones differ from UTC by multiples of a quarter of an hour. Learned hours are hours of UTC.
@@ -249,19 +249,19 @@ func (s *Season) parts(f *field, from, to time.Time) (parts []part, whole bool) 
 		k := slotOf(at.Truncate(time.Hour).In(s.zone))
 		// A slot without any value gets a very small weight instead of 0, because it may be the only slot of the window.
 		perHour := max(float64(f.own[k].total)/float64(max(s.days[k], 1)), 1e-6)
-		parts = append(parts, part{f.pooled[k], perHour * next.Sub(at).Hours()})
+		parts = append(parts, weightedCell{f.pooled[k], perHour * next.Sub(at).Hours()})
 		at = next
 	}
 	return parts, false
 }
 
-// part is a cell and its weight in a mixture.
-type part struct {
+// weightedCell is a cell and its weight in a mixture.
+type weightedCell struct {
 	cell
 	weight float64
 }
 
-func (f *field) mixture(parts []part) (shares []float64, values float64) {
+func (f *field) mixture(parts []weightedCell) (shares []float64, values float64) {
 	weights := 0.0
 	for _, p := range parts {
 		weights += p.weight

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sightglass-ml/sightglass/internal/binning"
+	"github.com/sightglass-ml/sightglass/internal/sqltext"
 )
 
 // Class is the kind of processing that a column's database type permits.
@@ -275,8 +276,8 @@ func number(v float64) string { return strconv.FormatFloat(v, 'e', -1, 64) }
 // ansi is the SQL that PostgreSQL, DuckDB and Trino share.
 type ansi struct{}
 
-func (ansi) identifier(name string) string   { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
-func (ansi) text(s string) string            { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+func (ansi) identifier(name string) string   { return sqltext.Identifier(name) }
+func (ansi) text(s string) string            { return sqltext.Literal(s) }
 func (ansi) varchar(expr string) string      { return "CAST(" + expr + " AS VARCHAR)" }
 func (ansi) countIf(condition string) string { return "count(*) FILTER (WHERE " + condition + ")" }
 func (ansi) array(counts []string) string    { return "ARRAY[" + strings.Join(counts, ", ") + "]" }

@@ -57,7 +57,7 @@ func (r Rules) Unfed(exist []string) ([]AlertsWithoutInputs, error) {
 		}
 	}
 	var out []AlertsWithoutInputs
-	for _, name := range sortedKeys(absent) {
+	for _, name := range slices.Sorted(maps.Keys(absent)) {
 		if !fed[name] {
 			out = append(out, AlertsWithoutInputs{name, slices.Sorted(maps.Keys(absent[name]))})
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"math"
 	"path"
 	"slices"
@@ -131,7 +132,7 @@ func (r Rules) Raw() []string {
 			}
 		}
 	}
-	return sortedKeys(names)
+	return slices.Sorted(maps.Keys(names))
 }
 
 func newParser() parser.Parser { return parser.NewParser(parser.Options{}) }

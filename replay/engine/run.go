@@ -58,7 +58,7 @@ func (e *Engine) Run(ctx context.Context, replay Replay) (Stats, error) {
 			return e.stats, err
 		}
 		r.keep(pos, end)
-		r.tell(b)
+		r.passAlerts(b)
 		series, runs := e.store.size()
 		e.stats.MostSeries, e.stats.MostRuns = max(e.stats.MostSeries, series), max(e.stats.MostRuns, runs)
 		e.store.trim(end.UnixMilli(), e.reach)
@@ -164,8 +164,8 @@ func (r *runner) keep(from, to time.Time) {
 	}
 }
 
-// tell passes the transitions of a block to Replay.Alerts, ordered by time.
-func (r *runner) tell(b *block) {
+// passAlerts passes the transitions of a block to Replay.Alerts, ordered by time.
+func (r *runner) passAlerts(b *block) {
 	slices.SortStableFunc(b.transitions, func(a, b numbered) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.rule, b.rule), labels.Compare(a.Labels, b.Labels))
 	})

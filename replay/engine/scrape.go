@@ -74,7 +74,7 @@ func newScrape(st *store, t Target) (*Scrape, error) {
 	}
 	all["job"], all["instance"] = t.Job, t.Instance
 	s := &Scrape{store: st, cache: map[string][]cached{}, fresh: map[uint64][]*Series{}}
-	for _, name := range sortedKeys(all) {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if all[name] != "" {
 			s.target = append(s.target, labels.Label{Name: name, Value: all[name]})
 		}
@@ -120,7 +120,7 @@ func (s *Scrape) series(name string, ls []labels.Label) *Series {
 
 // publish makes the samples scraped since the last call visible to rules. No rule may be evaluated at the same time.
 func (s *Scrape) publish() error {
-	for _, hash := range sortedKeys(s.fresh) {
+	for _, hash := range slices.Sorted(maps.Keys(s.fresh)) {
 		for _, series := range s.fresh[hash] {
 			if err := s.store.publish(series); err != nil {
 				return err

@@ -38,7 +38,7 @@ type profiled struct {
 	changed bool
 	held    *engine.Held
 	sink    *sink
-	places  []place // of metrics in the sink
+	places  []metricPosition // of metrics in the sink
 	ran     bool
 	err     error
 	success time.Time

@@ -88,7 +88,7 @@ func newFeed(of stream, dicts []*dict, seed uint64, name string, load scenario.L
 		if w.col < 0 {
 			continue
 		}
-		w.typical = f.usual(w.col)
+		w.typical = f.typicalAt(w.col)
 		if d := dicts[w.col]; d != nil && w.Category != "" {
 			w.category = d.id(w.Category)
 		}
@@ -96,8 +96,8 @@ func newFeed(of stream, dicts []*dict, seed uint64, name string, load scenario.L
 	return f
 }
 
-// usual computes the typical values of a column from a few thousand values.
-func (f *feed) usual(col int) typical {
+// typicalAt computes the typical values of a column from a few thousand values.
+func (f *feed) typicalAt(col int) typical {
 	from, to := f.bounds()
 	b := newBatch(f.columns(), f.dicts)
 	step := max(1, (to-from)/400)

@@ -12,6 +12,7 @@ import (
 
 	_ "github.com/duckdb/duckdb-go/v2" // The driver registers itself.
 
+	"github.com/sightglass-ml/sightglass/internal/sqltext"
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
@@ -47,9 +48,9 @@ func readFile(ctx context.Context, d *scenario.Data, columns []string, start, en
 	if strings.HasSuffix(strings.TrimSuffix(strings.ToLower(string(d.File)), ".gz"), ".csv") {
 		reader = "read_csv"
 	}
-	from := reader + "(" + text(string(d.File))
+	from := reader + "(" + sqltext.Literal(string(d.File))
 	if reader == "read_csv" && d.TimeFormat != "" {
-		from += ", types = {" + text(d.Time) + ": 'VARCHAR'}" // A guess may take the day for the month.
+		from += ", types = {" + sqltext.Literal(d.Time) + ": 'VARCHAR'}" // A guess may take the day for the month.
 	}
 	from += ")"
 	r := &recording{}
@@ -90,7 +91,7 @@ func readFile(ctx context.Context, d *scenario.Data, columns []string, start, en
 		}
 		c := column{name: name, sqlType: sqlType}
 		base, _, _ := strings.Cut(sqlType, "(")
-		expr := quote(name)
+		expr := sqltext.Identifier(name)
 		var dictionary *dict
 		switch base {
 		case "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER":
@@ -112,7 +113,7 @@ func readFile(ctx context.Context, d *scenario.Data, columns []string, start, en
 		exprs = append(exprs, expr)
 		r.cols, r.dicts = append(r.cols, c), append(r.dicts, dictionary)
 	}
-	if err := r.read(ctx, db, d, "SELECT "+strings.Join(exprs, ", ")+" FROM "+from+" WHERE "+quote(d.Time)+" IS NOT NULL ORDER BY 1", start, end); err != nil {
+	if err := r.read(ctx, db, d, "SELECT "+strings.Join(exprs, ", ")+" FROM "+from+" WHERE "+sqltext.Identifier(d.Time)+" IS NOT NULL ORDER BY 1", start, end); err != nil {
 		return nil, fmt.Errorf("read %s: %w", d.File, err)
 	}
 	return r, nil
@@ -199,18 +200,14 @@ func (r *recording) read(ctx context.Context, db *sql.DB, d *scenario.Data, quer
 	return nil
 }
 
-func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
-
-func text(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
-
 // timeExpr is the time of an event in microseconds since 1970, of a column of that type.
 func timeExpr(ctx context.Context, db *sql.DB, d *scenario.Data, from, sqlType string) (string, error) {
-	name := quote(d.Time)
+	name := sqltext.Identifier(d.Time)
 	var expr string
 	want := "want a date and a time such as 2026-01-31 12:00:00, seconds or milliseconds since 1970, or data.time_format in the scenario, such as '%d/%m/%Y %H:%M'"
 	switch base, _, _ := strings.Cut(sqlType, "("); {
 	case d.TimeFormat != "" && base == "VARCHAR":
-		expr = "epoch_us(CAST(try_strptime(" + name + ", " + text(d.TimeFormat) + ") AS TIMESTAMP))"
+		expr = "epoch_us(CAST(try_strptime(" + name + ", " + sqltext.Literal(d.TimeFormat) + ") AS TIMESTAMP))"
 		want = fmt.Sprintf("want the form of data.time_format, %q", d.TimeFormat)
 	case d.TimeFormat != "":
 		return "", fmt.Errorf("column %q is %s, which has no form; want no data.time_format", d.Time, sqlType)

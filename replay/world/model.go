@@ -413,7 +413,7 @@ func (ms *models) write(k *sink, to *engine.Scrape) (err error) {
 	}
 	// The baselines change a few times an hour.
 	if changes := ms.replay.BaselineChanges(); changes != ms.changes || ms.sink != k {
-		if ms.baselines, err = k.held(ms.replay.Baselines(), new([]place)); err != nil {
+		if ms.baselines, err = k.held(ms.replay.Baselines(), new([]metricPosition)); err != nil {
 			return err
 		}
 		ms.changes, ms.sink = changes, k

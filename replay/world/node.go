@@ -44,8 +44,8 @@ type gpu struct {
 	lost                         bool
 }
 
-// look returns the state of the GPU with this index in a minute.
-func (n *node) look(at int64, i int) gpu {
+// gpuAt returns the state of the GPU with this index in a minute.
+func (n *node) gpuAt(at int64, i int) gpu {
 	r := random(n.w.seed, n.Name+"/gpu/"+strconv.Itoa(i), at)
 	g := gpu{
 		utilization: math.Min(0.93, n.Utilization*n.traffic.rate(at)*math.Exp(0.1*r.NormFloat64())),
@@ -100,7 +100,7 @@ func (n *node) Scrape(_ context.Context, at time.Time, to *engine.Scrape) error 
 		of := func(v float64, name string, labels ...string) {
 			put(v, name, append([]string{"gpu", index, "uuid", uuid}, labels...)...)
 		}
-		g := n.look(m, i)
+		g := n.gpuAt(m, i)
 		if g.lost {
 			of(0, "gpu_up")
 			continue

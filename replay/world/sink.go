@@ -36,19 +36,19 @@ func newSink(scrape *engine.Scrape) *sink {
 	}
 }
 
-// place is a metric at a position of the previous call.
-type place struct {
+// metricPosition is a metric at a position of the previous call.
+type metricPosition struct {
 	identity *exporters.Identity
 	series   *engine.Series
 }
 
 // held returns the samples of metrics that stay unchanged for a while. Metrics mostly come in the same order, so that the position gives
 // the series without a look-up.
-func (k *sink) held(metrics []prometheus.Metric, places *[]place) (*engine.Held, error) {
+func (k *sink) held(metrics []prometheus.Metric, places *[]metricPosition) (*engine.Held, error) {
 	all := make([]sample, 0, len(metrics))
 	for i, m := range metrics {
 		if i == len(*places) {
-			*places = append(*places, place{})
+			*places = append(*places, metricPosition{})
 		}
 		at := &(*places)[i]
 		c, constant := m.(*exporters.Constant)
@@ -61,7 +61,7 @@ func (k *sink) held(metrics []prometheus.Metric, places *[]place) (*engine.Held,
 			return nil, err
 		}
 		if constant {
-			*at = place{c.Identity(), all[len(all)-1].series}
+			*at = metricPosition{c.Identity(), all[len(all)-1].series}
 		}
 	}
 	series, values := make([]*engine.Series, len(all)), make([]float64, len(all))

@@ -15,7 +15,7 @@ func (w *World) Truth() report.Truth {
 		e := &s.Incidents[i]
 		for _, span := range e.Occurrences(s) {
 			incident := report.Incident{
-				Class: e.Class, Name: string(e.Kind), Object: object(e), Also: w.also(e), Part: part(e), Onset: span.From,
+				Class: e.Class, Name: string(e.Kind), Object: object(e), Also: w.also(e), Part: subjectLabels(e), Onset: span.From,
 				Detectors: e.Detectors, Consequences: e.Consequences, Aftermath: w.aftermath(e),
 			}
 			if span.To.Before(s.To()) {
@@ -67,8 +67,8 @@ func (w *World) also(e *scenario.Event) (objects []map[string]string) {
 	return objects
 }
 
-// part returns the column of a dataset or the field of a model.
-func part(e *scenario.Event) map[string]string {
+// subjectLabels returns the column of a dataset or the field of a model.
+func subjectLabels(e *scenario.Event) map[string]string {
 	switch {
 	case e.Column != "" && e.Dataset != "":
 		return map[string]string{"column": e.Column}

@@ -70,7 +70,7 @@ func (d Dashboard) JSON() ([]byte, error) {
 	if err := decoder.Decode(&model); err != nil {
 		return nil, fmt.Errorf("dashboard %s: %w", d.UID, err)
 	}
-	dropLinkPlacement(model)
+	suitEveryGrafana(model)
 	model["annotations"] = map[string]any{"list": annotationModels(d.Annotations)}
 
 	var out bytes.Buffer
@@ -133,7 +133,7 @@ func layOut(rows []Row, neededBy func(string) string) ([]dashboard.PanelOrRowPan
 			continue
 		}
 		for i := range panels {
-			sayNeeds(&panels[i], neededBy)
+			describeNeeds(&panels[i], neededBy)
 		}
 		header := dashboard.NewRowPanel()
 		header.Id, header.Title, header.Collapsed = row.ID, &row.Title, row.Collapsed
@@ -208,9 +208,9 @@ func colorQueries(panel *dashboard.Panel) {
 	}
 }
 
-// sayNeeds sets the "no data" text of a chart to what its first query needs. Tables are excluded, because Grafana writes the text into
+// describeNeeds sets the "no data" text of a chart to what its first query needs. Tables are excluded, because Grafana writes the text into
 // every empty cell, and stats, because they have no space for it.
-func sayNeeds(panel *dashboard.Panel, neededBy func(string) string) {
+func describeNeeds(panel *dashboard.Panel, neededBy func(string) string) {
 	if neededBy == nil || panel.Type == "table" || panel.Type == "stat" || panel.FieldConfig == nil || len(panel.Targets) == 0 {
 		return
 	}
@@ -230,24 +230,6 @@ func uniqueRefIDs(panel dashboard.Panel) error {
 		seen[*query.RefId] = true
 	}
 	return nil
-}
-
-// dropLinkPlacement removes the placement that the SDK gives to every link, including data links. It moves links into a menu that only some
-// versions of Grafana have.
-func dropLinkPlacement(node any) {
-	switch node := node.(type) {
-	case map[string]any:
-		if node["placement"] == string(dashboard.DashboardLinkPlacementInControlsMenu) {
-			delete(node, "placement")
-		}
-		for _, child := range node {
-			dropLinkPlacement(child)
-		}
-	case []any:
-		for _, child := range node {
-			dropLinkPlacement(child)
-		}
-	}
 }
 
 func annotationModels(annotations []Annotation) []any {

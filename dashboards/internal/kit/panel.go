@@ -104,12 +104,14 @@ func StateTimeline(t Text) *statetimeline.PanelBuilder {
 		Span(24).Height(9).
 		ShowValue(common.VisibilityModeNever).
 		MergeValues(true).
+		PerPage(12).
 		FillOpacity(80).
 		LineWidth(0).
 		Legend(common.NewVizLegendOptionsBuilder().
 			ShowLegend(true).
 			DisplayMode(common.LegendDisplayModeList).
-			Placement(common.LegendPlacementBottom))
+			Placement(common.LegendPlacementBottom)).
+		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeSingle).Sort(common.SortOrderNone))
 }
 
 // BarChart shows one group of bars per row of a table.
@@ -127,7 +129,7 @@ func BarChart(t Text) *barchart.PanelBuilder {
 			ShowLegend(true).
 			DisplayMode(common.LegendDisplayModeList).
 			Placement(common.LegendPlacementBottom)).
-		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti))
+		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderNone))
 }
 
 // Heatmap shows the buckets of a histogram over time. Darker means more values. Its queries are of type Buckets.
@@ -140,6 +142,7 @@ func Heatmap(t Text) *heatmap.PanelBuilder {
 		Color(heatmap.NewHeatmapColorOptionsBuilder().
 			Mode(heatmap.HeatmapColorModeScheme).
 			Scheme("Blues").
+			Fill("blue"). // The schema requires it. The scheme is used instead.
 			Steps(32)).
 		YAxis(heatmap.NewYAxisConfigBuilder().Unit(t.Unit).AxisPlacement(common.AxisPlacementLeft)).
 		Tooltip(heatmap.NewHeatmapTooltipBuilder().Mode(common.TooltipDisplayModeSingle).YHistogram(true))
@@ -161,6 +164,14 @@ type Column struct {
 // Col returns a Column.
 func Col(from, title string, properties ...Property) Column {
 	return Column{From: from, title: title, properties: properties}
+}
+
+// HiddenColumn keeps a column for links and does not show it: by the option of Grafana before 12.2, and by that of later versions.
+func HiddenColumn() Properties {
+	return Properties{
+		{Id: "custom.hidden", Value: true},
+		{Id: "custom.hideFrom", Value: map[string]any{"viz": true, "legend": true, "tooltip": true}},
+	}
 }
 
 // Columns joins a table's queries on their common labels, then names, orders and formats the columns. Cluster and namespace come last and

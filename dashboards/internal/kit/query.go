@@ -76,17 +76,14 @@ func (s Scope) Recorded(metric string, matchers ...string) string {
 	return Recorded(metric, append([]string{string(s)}, matchers...)...)
 }
 
-// Highest selects the ten recorded series with the highest maximum in the time range. One set for the whole range keeps the legend short:
-// topk at every step returns any number of series.
+// Highest selects the ten recorded series with the highest maximum in the time range.
 func (s Scope) Highest(metric string, matchers ...string) string {
-	series := s.Recorded(metric, matchers...)
-	return series + "\nand\ntopk(10, max_over_time(" + series + "[$__range] @ end()))"
+	return Top(10, func(r Read) string { return r.Value(s.Recorded(metric, matchers...)) })
 }
 
 // Lowest is Highest for series whose low values are bad.
 func (s Scope) Lowest(metric string, matchers ...string) string {
-	series := s.Recorded(metric, matchers...)
-	return series + "\nand\nbottomk(10, min_over_time(" + series + "[$__range] @ end()))"
+	return Bottom(10, func(r Read) string { return r.Value(s.Recorded(metric, matchers...)) })
 }
 
 // MaxBy combines replicas. They publish the same values, so a sum would count them twice.

@@ -29,7 +29,7 @@ func (p parts) table(titles, properties object, sortBy ...any) {
 	all := object{"cluster": "Cluster", "namespace": "Namespace"}
 	maps.Copy(all, titles)
 	p.stat["type"] = "table"
-	p.stat["options"] = object{"footer": object{"enablePagination": true}, "sortBy": sortBy}
+	p.stat["options"] = object{"footer": object{"enablePagination": true}, "enablePagination": true, "sortBy": sortBy}
 	p.stat["transformations"] = []any{object{"id": "organize", "options": object{
 		"renameByName": all, "excludeByName": object{"__name__": true, "Time": true},
 	}}}
@@ -196,7 +196,29 @@ func TestFaultsThatWereSeenAreRefused(t *testing.T) {
 		},
 		"a table without pages is refused": {
 			func(p parts) { p.table(nil, nil); delete(p.stat, "options") },
+			[]string{"sightglass-rows", "sightglass-rows"},
+		},
+		"a table whose pages only old versions of Grafana find is refused": {
+			func(p parts) { p.table(nil, nil); delete(p.stat["options"].(object), "enablePagination") },
 			[]string{"sightglass-rows"},
+		},
+		"a table whose pages only new versions of Grafana find is refused": {
+			func(p parts) { p.table(nil, nil); delete(p.stat["options"].(object), "footer") },
+			[]string{"sightglass-rows"},
+		},
+		"a column that only old versions of Grafana hide is refused": {
+			func(p parts) { p.table(object{"run": "Run"}, object{"Run": object{"custom.hidden": true}}) },
+			[]string{"sightglass-hidden"},
+		},
+		"a column that every version hides is fine": {
+			func(p parts) {
+				p.table(object{"run": "Run"}, object{"Run": object{"custom.hidden": true, "custom.hideFrom": object{"viz": true}}})
+			},
+			nil,
+		},
+		"an option that is an empty text is refused": {
+			func(p parts) { p.stat["options"] = object{"orientation": "", "tooltip": object{"mode": ""}} },
+			[]string{"sightglass-options", "sightglass-options"},
 		},
 		"a table of more than twelve rows before its pager is refused": {
 			func(p parts) {

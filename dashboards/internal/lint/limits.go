@@ -86,27 +86,27 @@ func drawn(t Target) string {
 	if err != nil {
 		return ""
 	}
-	return shownLimit(expr)
+	return formatLimit(expr)
 }
 
-func shownLimit(node parser.Expr) string {
+func formatLimit(node parser.Expr) string {
 	switch node := node.(type) {
 	case *parser.VectorSelector:
 		if name := metricName(node); limitSeries.MatchString(name) {
 			return name
 		}
 	case *parser.ParenExpr:
-		return shownLimit(node.Expr)
+		return formatLimit(node.Expr)
 	case *parser.AggregateExpr:
-		return shownLimit(node.Expr)
+		return formatLimit(node.Expr)
 	case *parser.BinaryExpr:
 		if node.Op == parser.LOR {
-			if name := shownLimit(node.RHS); name != "" {
+			if name := formatLimit(node.RHS); name != "" {
 				return name
 			}
 		}
 		if node.Op != parser.DIV {
-			return shownLimit(node.LHS)
+			return formatLimit(node.LHS)
 		}
 	}
 	return ""

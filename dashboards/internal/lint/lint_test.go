@@ -148,7 +148,7 @@ func TestCheck(t *testing.T) {
 			[]string{"target-promql-rule"},
 		},
 		"a rate over a fixed range is refused": {
-			func(p parts) { p.seriesTarget["expr"] = "rate(widgets_total{" + scope + "}[5m])" },
+			func(p parts) { p.seriesTarget["expr"] = "sum(rate(widgets_total{" + scope + "}[5m]))" },
 			[]string{"target-rate-interval-rule"},
 		},
 		"a counter outside a rate is refused": {
@@ -156,7 +156,7 @@ func TestCheck(t *testing.T) {
 			[]string{"target-counter-agg-rule"},
 		},
 		"an increase over the whole time range is fine": {
-			func(p parts) { p.seriesTarget["expr"] = "increase(widgets_total{" + scope + "}[$__range])" },
+			func(p parts) { p.seriesTarget["expr"] = "sum(increase(widgets_total{" + scope + "}[$__range]))" },
 			nil,
 		},
 		"a query that no variable narrows is refused": {
@@ -237,7 +237,7 @@ func TestCheck(t *testing.T) {
 		"a stack of several models is refused": {
 			func(p parts) {
 				p.defaults()["custom"] = object{"stacking": object{"mode": "normal"}, "axisSoftMax": 1}
-				p.seriesTarget["expr"] = "topk(10, model:widgets:mean{" + scope + `, model=~"$model"})`
+				p.seriesTarget["expr"] = "sum(model:widgets:mean{" + scope + `, model=~"$model"})`
 			},
 			[]string{"sightglass-stacks"},
 		},
@@ -252,21 +252,16 @@ func TestCheck(t *testing.T) {
 			},
 			[]string{"panel-units-rule"},
 		},
-		"a chart of every selected object is refused": {
-			func(p parts) { p.seriesTarget["expr"] = "widgets_size{" + scope + `, model=~"$model"}` },
-			[]string{"sightglass-bounded"},
-		},
-		"a chart of the ten largest objects is bounded": {
-			func(p parts) { p.seriesTarget["expr"] = "topk(10, widgets_size{" + scope + `, model=~"$model"})` },
-			nil,
-		},
-		"a chart of the sum of the selected objects is one line": {
-			func(p parts) { p.seriesTarget["expr"] = "sum(widgets_size{" + scope + `, model=~"$model"})` },
+		"exemplars of chosen series are in the unit of their chart": {
+			func(p parts) {
+				p.seriesTarget["expr"] = "widgets_seconds{" + scope + "}\nand\ntopk(3, max_over_time(widgets_seconds{" + scope + "}[$__range] @ end()))"
+				p.seriesTarget["exemplar"] = true
+			},
 			nil,
 		},
 		"exemplars in another unit than their chart are refused": {
 			func(p parts) {
-				p.seriesTarget["expr"] = "1000 * widgets_seconds{" + scope + "}"
+				p.seriesTarget["expr"] = "1000 * sum(widgets_seconds{" + scope + "})"
 				p.seriesTarget["exemplar"] = true
 			},
 			[]string{"sightglass-exemplars"},
@@ -285,7 +280,7 @@ func TestCheck(t *testing.T) {
 				for i := range openQueries {
 					many = append(many, object{"refId": fmt.Sprint(i), "expr": "widgets_up{" + scope + "}", "datasource": p.datasourceRef()})
 				}
-				p.series["targets"] = many
+				p.stat["targets"] = many
 			},
 			[]string{"sightglass-load"},
 		},
@@ -333,7 +328,7 @@ func TestCheck(t *testing.T) {
 }
 
 func TestFindingsSayWhere(t *testing.T) {
-	findings := Check(changed(t, func(p parts) { p.seriesTarget["expr"] = "rate(widgets_total{" + scope + "}[5m])" }))
+	findings := Check(changed(t, func(p parts) { p.seriesTarget["expr"] = "sum(rate(widgets_total{" + scope + "}[5m]))" }))
 	require.Len(t, findings, 1)
 	require.Equal(t, `target-rate-interval-rule: dashboard "Good", panel "Widgets made", query 0: rate must range over $__rate_interval`,
 		findings[0].String())

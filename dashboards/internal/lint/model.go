@@ -93,8 +93,11 @@ type Panel struct {
 		Y int `json:"y"`
 	} `json:"gridPos"`
 	Options struct {
-		SortBy []SortBy `json:"sortBy"`
-		Footer struct {
+		SortBy  []SortBy `json:"sortBy"`
+		PerPage int      `json:"perPage"`
+		// Grafana 12.2 and later read it here, earlier ones in the footer.
+		EnablePagination bool `json:"enablePagination"`
+		Footer           struct {
 			EnablePagination bool `json:"enablePagination"`
 		} `json:"footer"`
 		Legend struct {
@@ -130,6 +133,24 @@ type Panel struct {
 			Properties []Property `json:"properties"`
 		} `json:"overrides"`
 	} `json:"fieldConfig"`
+
+	options json.RawMessage
+}
+
+// UnmarshalJSON reads a panel and keeps its options as they are.
+func (p *Panel) UnmarshalJSON(body []byte) error {
+	type plain Panel
+	var raw struct {
+		Options json.RawMessage `json:"options"`
+	}
+	if err := json.Unmarshal(body, (*plain)(p)); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, &raw); err != nil {
+		return err
+	}
+	p.options = raw.Options
+	return nil
 }
 
 // SortBy is a column by which a table is sorted.

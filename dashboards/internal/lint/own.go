@@ -3,6 +3,7 @@ package lint
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -31,6 +32,31 @@ func importable(d Dashboard) []string {
 	if strings.Contains(string(d.body), `"placement": "inControlsMenu"`) {
 		out = append(out, "places something in a menu that not every Grafana has")
 	}
+	return out
+}
+
+// emptyOptions checks that no option of a panel is an empty text: Grafana's lists of values have none, and it takes its default only for an
+// option that is missing.
+func emptyOptions(_ Dashboard, p Panel) []string {
+	var options map[string]any
+	if json.Unmarshal(p.options, &options) != nil {
+		return nil
+	}
+	var out []string
+	var visit func(path string, options map[string]any)
+	visit = func(path string, options map[string]any) {
+		for _, name := range slices.Sorted(maps.Keys(options)) {
+			switch value := options[name].(type) {
+			case string:
+				if value == "" {
+					out = append(out, "its option "+path+name+" is an empty text")
+				}
+			case map[string]any:
+				visit(path+name+".", value)
+			}
+		}
+	}
+	visit("", options)
 	return out
 }
 

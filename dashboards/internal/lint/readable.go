@@ -210,36 +210,13 @@ func divides(node parser.Node) bool {
 	return ok && binary.Op == parser.DIV
 }
 
-// selection matches a selection of any number of objects. Selections of clusters, namespaces, jobs and instances do not count.
-var selection = regexp.MustCompile(`\b(dataset|model|department)=~"\$(dataset|model|department)"`)
-
-// bounded checks that a chart of selected objects shows only the worst ones. The query "limit" is one line.
-func bounded(_ Dashboard, p Panel) []string {
-	if p.Type != "timeseries" {
-		return nil
-	}
-	var out []string
-	for _, t := range p.Targets {
-		expr, err := promQL.ParseExpr(Expand(t.Expr))
-		match := selection.FindStringSubmatch(t.Expr)
-		if err != nil || match == nil || t.RefID == "limit" || strings.Contains(t.Expr, "topk(") || strings.Contains(t.Expr, "bottomk(") {
-			continue
-		}
-		if total, ok := expr.(*parser.AggregateExpr); ok && !slices.Contains(total.Grouping, match[1]) {
-			continue
-		}
-		out = append(out, fmt.Sprintf("query %s draws every %s that is selected", t.RefID, match[1]))
-	}
-	return out
-}
-
 // exemplars checks the unit of exemplars: Grafana draws their values, in seconds, on the axis of the query.
 func exemplars(t Target) []problem {
 	if !t.Exemplar {
 		return nil
 	}
 	if expr, err := promQL.ParseExpr(Expand(t.Expr)); err == nil {
-		if _, scaled := expr.(*parser.BinaryExpr); scaled {
+		if b, ok := expr.(*parser.BinaryExpr); ok && !b.Op.IsSetOperator() {
 			return []problem{{message: "its exemplars are in another unit than its result"}}
 		}
 	}

@@ -56,8 +56,11 @@ var (
 		{"sightglass-legends", legends},
 		{"sightglass-cells", cells},
 		{"sightglass-columns", columns},
+		{"sightglass-hidden", hidden},
 		{"sightglass-firing", firing},
 		{"sightglass-rows", rows},
+		{"sightglass-bands", bands},
+		{"sightglass-options", emptyOptions},
 	}
 	targetRules = []struct {
 		name  string

@@ -55,6 +55,22 @@ func columns(_ Dashboard, p Panel) []string {
 	return out
 }
 
+// hidden checks that a hidden column is hidden in every version of Grafana, which read different options.
+func hidden(_ Dashboard, p Panel) []string {
+	if p.Type != "table" {
+		return nil
+	}
+	var out []string
+	for _, override := range p.FieldConfig.Overrides {
+		old := slices.ContainsFunc(override.Properties, func(q Property) bool { return q.ID == "custom.hidden" })
+		later := slices.ContainsFunc(override.Properties, func(q Property) bool { return q.ID == "custom.hideFrom" })
+		if old != later {
+			out = append(out, fmt.Sprintf("the column %v is hidden before Grafana 12.2 or after it, but not both", override.Matcher.Options))
+		}
+	}
+	return out
+}
+
 // alertWidth is the width of the longest alert names.
 const alertWidth = 260
 
@@ -85,6 +101,14 @@ func firing(_ Dashboard, p Panel) []string {
 	return out
 }
 
+// bands checks that a state timeline has pages of at most twelve bands, since the names of narrower ones cannot be read.
+func bands(_ Dashboard, p Panel) []string {
+	if n := p.Options.PerPage; p.Type == "state-timeline" && (n < 1 || n > 12) {
+		return []string{fmt.Sprintf("shows %d bands before its pager, at most 12", n)}
+	}
+	return nil
+}
+
 // rows checks that a table has pages, so that it is as high as its panel, and that the panel is not higher than twelve rows need.
 func rows(_ Dashboard, p Panel) []string {
 	if p.Type != "table" {
@@ -92,7 +116,10 @@ func rows(_ Dashboard, p Panel) []string {
 	}
 	var out []string
 	if !p.Options.Footer.EnablePagination {
-		out = append(out, "has no pages")
+		out = append(out, "has no pages before Grafana 12.2, which look in the footer")
+	}
+	if !p.Options.EnablePagination {
+		out = append(out, "has no pages from Grafana 12.2 on, which do not look in the footer")
 	}
 	// A unit of the grid is 30 pixels with 8 between units; title, header and pager take 110, a small row 36.
 	if visible := (38*p.GridPos.H - 8 - 110) / 36; visible > 12 {

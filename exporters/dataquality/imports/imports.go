@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/sightglass-ml/sightglass/exporters/dataquality"
+	"github.com/sightglass-ml/sightglass/internal/sqltext"
 )
 
 // Dataset is the configuration of one imported table.
@@ -94,7 +95,7 @@ func column(name string) string {
 	if plainName.MatchString(name) {
 		return name
 	}
-	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+	return sqltext.Identifier(name)
 }
 
 // list formats values for SQL: text is quoted, numbers stay as written.
@@ -113,7 +114,7 @@ func value(n *yaml.Node) string {
 	case "!!bool":
 		return strings.ToLower(n.Value)
 	}
-	return "'" + strings.ReplaceAll(n.Value, "'", "''") + "'"
+	return sqltext.Literal(n.Value)
 }
 
 func literals(values []yaml.Node) []dataquality.Literal {

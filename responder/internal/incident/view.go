@@ -95,7 +95,7 @@ func (g *gatherer) member(m *Alert, l, an map[string]string) {
 		g.LeftOut++
 		return
 	}
-	m.Name, m.Severity, m.Layer, m.Part = l["alertname"], l["severity"], l["layer"], part(l)
+	m.Name, m.Severity, m.Layer, m.Part = l["alertname"], l["severity"], l["layer"], subject(l)
 	m.Summary, m.Description, m.Action, m.Value, m.Threshold = an["summary"], an["description"], an["action"], an["value"], an["threshold"]
 	m.Links = g.links(an, m.StartsAt)
 	g.Members = append(g.Members, *m)
@@ -114,8 +114,8 @@ func (g *gatherer) began(noted time.Time) {
 	}
 }
 
-// part returns the column, field or similar that an alert is about.
-func part(l map[string]string) string {
+// subject returns the column, field or similar that an alert is about.
+func subject(l map[string]string) string {
 	for _, name := range []string{"column", "field", "feature", "evaluation", "check", "metric", "outcome", "segment", "resource", "upstream", "xid"} {
 		if l[name] != "" {
 			return name + " " + l[name]
@@ -224,7 +224,7 @@ func (g *gatherer) timeline() error {
 		return err
 	}
 	for _, r := range records {
-		if text := tell(&r); text != "" {
+		if text := describe(&r); text != "" {
 			g.event(r.Time, r.Kind, text, r.Actor)
 		}
 	}
@@ -262,8 +262,8 @@ func (g *gatherer) event(at time.Time, kind, text, actor string) {
 	g.Timeline = append(g.Timeline, Event{at, kind, text, actor})
 }
 
-// tell formats an audit record as text; "" if the timeline has it already.
-func tell(r *audit.Entry) string {
+// describe formats an audit record as text; "" if the timeline has it already.
+func describe(r *audit.Entry) string {
 	f := map[string]string{}
 	if err := json.Unmarshal(r.Facts, &f); err != nil {
 		return r.Kind

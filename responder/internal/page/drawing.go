@@ -63,7 +63,7 @@ func draw(v *incident.View) *drawing {
 		}
 		y := 2 + len(d.Rows)*(rowHeight+rowGap)
 		keep[o.Node] = y + rowHeight/2
-		row := drawnRow{Y: y, TextY: y + 19, NoteY: y + 35, Full: shown(o.String()), Class: roleClass[o.Role]}
+		row := drawnRow{Y: y, TextY: y + 19, NoteY: y + 35, Full: printable(o.String()), Class: roleClass[o.Role]}
 		row.Label, row.Note = short(row.Full), o.Role
 		if o.Alerts > 0 {
 			row.Note = fmt.Sprintf("%s · %s since %s", o.Role, incident.Count(o.Alerts), o.Onset.UTC().Format("15:04"))

@@ -79,7 +79,7 @@ func (s *site) group(q series) string {
 func (s *site) provider() string {
 	s.t.Helper()
 	explain := map[string]string{
-		"summary": "A column no longer looks like its baseline.", "description": "merchant_category in payments drifted from its production baseline: PSI 0.41, its limit is 0.3.",
+		"summary": "A column drifted from its baseline.", "description": "merchant_category in payments drifted from its production baseline: PSI 0.41; the limit is 0.3.",
 		"action": "Map payment_provider = newpay; the rows: SELECT * FROM payments WHERE payment_provider = 'newpay'.", "value": "0.41", "threshold": "0.3",
 		"dashboard": "/d/sightglass-data-quality?var-dataset=payments", "runbook_url": "https://runbooks.example/MLDatasetDrift.md", "trace_id": "0af7651916cd43dd8448eb211c80319c", "mlflow_run_id": "4f1d2c",
 	}

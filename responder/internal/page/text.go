@@ -39,8 +39,8 @@ func visible(s string) []segment {
 	return out
 }
 
-// shown is visible for places without markup, such as the drawing.
-func shown(s string) string {
+// printable is visible for places without markup, such as the drawing.
+func printable(s string) string {
 	var b strings.Builder
 	for _, part := range visible(strings.NewReplacer("\n", " ", "\t", " ").Replace(s)) {
 		b.WriteString(part.Text)
@@ -101,7 +101,7 @@ func functions(now func() time.Time) template.FuncMap {
 		},
 		"between": func(from, to time.Time) string { return length(to.Sub(from)) },
 		"segment": url.PathEscape,
-		"shown":   shown,
+		"shown":   printable,
 		"percent": func(f float64) string { return strconv.Itoa(int(f*100+0.5)) + "\u202f%" },
 		"clock":   func(t time.Time) string { return t.UTC().Format("2 Jan, 15:04:05") },
 		"claimed": func(f float64) bool { return f >= grouping.Claimed },

@@ -120,7 +120,7 @@ func (l *Ledger) Read(ctx context.Context) (Bill, error) {
 	if err != nil {
 		return Bill{}, fmt.Errorf("list bills: %w", err)
 	}
-	l.tell(others)
+	l.logOthers(others)
 	var errs []error
 	there, waiting := make(map[string]bool), false
 	for _, d := range deliveries {
@@ -161,17 +161,17 @@ func (l *Ledger) locked(change func()) {
 	change()
 }
 
-// tell logs files that may be bills and are not read, if their list has changed.
-func (l *Ledger) tell(others []string) {
+// logOthers logs files that may be bills and are not read, if their list has changed.
+func (l *Ledger) logOthers(others []string) {
 	others = slices.DeleteFunc(slices.Clone(others), func(name string) bool {
 		base := strings.ToLower(path.Base(name))
 		return strings.HasPrefix(base, "_") || slices.Contains([]string{".json", ".sql", ".txt", ".md", ".md5", ".sha256", ".html", ".pdf"}, path.Ext(base))
 	})
-	told := fmt.Sprint(len(others), example(others))
-	if len(others) > 0 && told != l.others {
+	message := fmt.Sprint(len(others), example(others))
+	if len(others) > 0 && message != l.others {
 		l.Logger.Warn("Files are not read because of the end of their names", "files", len(others), "example", others[0], "expected", strings.Join(suffixes, ", "))
 	}
-	l.others = told
+	l.others = message
 }
 
 func example(names []string) string {
@@ -248,7 +248,7 @@ var errFileChanged = errors.New("the file changed while it was read")
 func (l *Ledger) version(ctx context.Context, name string) (version, error) {
 	attrs, err := l.bucket.Attributes(ctx, name)
 	if err != nil {
-		return version{}, fmt.Errorf("look at bill %s: %w", name, err)
+		return version{}, fmt.Errorf("inspect bill %s: %w", name, err)
 	}
 	return version{attrs.Size, attrs.LastModified}, nil
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/duckdb/duckdb-go/v2"
+
+	"github.com/sightglass-ml/sightglass/internal/sqltext"
 )
 
 // open opens the database on first use, because opening it takes longer than reading a small CSV file.
@@ -94,7 +96,7 @@ func (r *Reader) readParquet(ctx context.Context, path string) (Sheet, error) {
 
 // describe returns the columns of a file and their types.
 func (r *Reader) describe(ctx context.Context, path string) (header, types []string, err error) {
-	rows, err := r.db.QueryContext(ctx, "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM read_parquet("+quote(path)+"))")
+	rows, err := r.db.QueryContext(ctx, "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM read_parquet("+sqltext.Literal(path)+"))")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -117,7 +119,7 @@ func (r *Reader) hasTotals(ctx context.Context, path string, l layout, header []
 	}
 	var rows int64
 	err := r.db.QueryRowContext(ctx, fmt.Sprintf("SELECT count(*) FROM read_parquet(%s) WHERE lower(CAST(%s AS VARCHAR)) = lower(%s) AND lower(CAST(%s AS VARCHAR)) = lower(%s)",
-		quote(path), identifier(header[account]), quote(totalsAccountType), identifier(header[unit]), quote(totalsUnit))).Scan(&rows)
+		sqltext.Literal(path), sqltext.Identifier(header[account]), sqltext.Literal(totalsAccountType), sqltext.Identifier(header[unit]), sqltext.Literal(totalsUnit))).Scan(&rows)
 	return rows > 0, err
 }
 
@@ -145,18 +147,14 @@ FROM (
   SELECT *, coalesce(CAST(TRY_CAST(c0 AS DECIMAL(18, 12)) AS DECIMAL(38, 12)), TRY_CAST(c0 AS DECIMAL(38, 12))) AS cost
   FROM (SELECT file_row_number + 1 AS n, %[2]s FROM read_parquet(%[3]s, file_row_number = true))
 )
-GROUP BY cost IS NULL, %[1]s`, by, strings.Join(selected, ", "), quote(path)), kept
+GROUP BY cost IS NULL, %[1]s`, by, strings.Join(selected, ", "), sqltext.Literal(path)), kept
 }
 
 // textOf is a column as text. Tags that are a map, a struct, or a list of structs become JSON.
 func textOf(column, typ string) string {
-	name := identifier(column)
+	name := sqltext.Identifier(column)
 	if strings.HasPrefix(typ, "MAP") || strings.HasPrefix(typ, "STRUCT") || strings.HasSuffix(typ, "[]") {
 		name = "to_json(" + name + ")"
 	}
 	return "trim(CAST(" + name + " AS VARCHAR))"
 }
-
-func identifier(column string) string { return `"` + strings.ReplaceAll(column, `"`, `""`) + `"` }
-
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

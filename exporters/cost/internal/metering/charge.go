@@ -128,8 +128,8 @@ func (m *Meter) charge(c counts, u Usage, at time.Time) {
 	// An engine runs on GPUs whose cost is already counted. A list price for the same name would count its cost a
 	// second time.
 	computed := map[string]bool{}
-	for place := range u.Engines {
-		computed[place.Model] = computed[place.Model] || pools[place.Cluster] != nil && !m.Prices.Configured(place.Model, at)
+	for engine := range u.Engines {
+		computed[engine.Model] = computed[engine.Model] || pools[engine.Cluster] != nil && !m.Prices.Configured(engine.Model, at)
 	}
 	here := func(model string) bool { return own(model) || computed[model] }
 	uses := u.uses(func(unit prices.Unit, tier, model string) bool {
@@ -259,9 +259,9 @@ func (m *Meter) chargePools(s *step, u Usage, pools map[string]*pool, elsewhere 
 	hosted := map[string]bool{}
 	for cluster, p := range pools {
 		weights, sum := map[string]float64{}, 0.0
-		for place, working := range u.Working {
-			if place.Cluster == cluster && !elsewhere(place.Model) {
-				weights[place.Model] = working
+		for engine, working := range u.Working {
+			if engine.Cluster == cluster && !elsewhere(engine.Model) {
+				weights[engine.Model] = working
 				sum += working
 			}
 		}

@@ -228,7 +228,7 @@ func Open(o Options) (*Meter, error) {
 	return &Meter{Options: o, published: newCounts()}, nil
 }
 
-func (m *Meter) show(s state) {
+func (m *Meter) publish(s state) {
 	c := newCounts()
 	for _, sample := range s.Samples {
 		c.sums[sample.Key] = sample.Sum
@@ -272,7 +272,7 @@ func (m *Meter) own(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, lock.Close())
 	}
-	m.show(s)
+	m.publish(s)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.lock, m.owned = lock, true
@@ -346,7 +346,7 @@ func (m *Meter) snapshot() (counts, time.Time) {
 	var s state
 	// The first Cycle reports errors of the file.
 	if !owned && durable.Read(m.File, &s) == nil {
-		m.show(s)
+		m.publish(s)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

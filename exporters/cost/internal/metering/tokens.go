@@ -16,17 +16,17 @@ type use struct {
 var directions = []struct {
 	direction string
 	unit      prices.Unit
-	parts     []part
+	parts     []tokenKind
 }{
-	{"input", prices.InputToken, []part{
+	{"input", prices.InputToken, []tokenKind{
 		{"cached", prices.CachedToken}, {"cache_write", prices.CacheWriteToken}, {"audio_input", prices.AudioInToken}, {"image_input", prices.ImageInToken},
 	}},
-	{"output", prices.OutputToken, []part{
+	{"output", prices.OutputToken, []tokenKind{
 		{"reasoning", prices.ReasoningToken}, {"audio_output", prices.AudioOutToken}, {"image_output", prices.ImageOutToken},
 	}},
 }
 
-type part struct {
+type tokenKind struct {
 	direction string
 	unit      prices.Unit
 }

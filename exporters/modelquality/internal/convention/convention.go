@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/content"
-	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/names"
 )
 
 // role is the meaning of an attribute.
@@ -250,9 +249,9 @@ type slot struct {
 
 // Convention is the configured set of names. It is immutable.
 type Convention struct {
-	slots         names.Table[slot]
+	slots         map[string]*slot // by name
 	feature, time string
-	phases        names.Table[Phase]
+	phases        map[string]Phase // by name of a span
 	firstToken    []string
 	maxAttributes int
 	hosted        hosted
@@ -267,33 +266,32 @@ func New(n Names, maxAttributes int, texts *content.Reader) (*Convention, error)
 		feature: n.FeaturePrefix, time: n.FeatureTimePrefix, firstToken: n.FirstTokenEvents, maxAttributes: maxAttributes,
 		hosted: hosted{n.ModelPrefixes, n.ModelAliases, n.ExactModelNames}, texts: texts,
 	}
-	slots := make(map[string]slot)
+	c.slots = make(map[string]*slot)
 	for r, preferred := range n.byRole() {
 		if texts == nil && (r == roleInputText || r == roleOutputText || r == roleOutputType) {
 			continue
 		}
 		for i, name := range preferred {
-			if _, twice := slots[name]; twice || name == "" {
+			if _, twice := c.slots[name]; twice || name == "" {
 				return nil, fmt.Errorf("attribute %q is named twice or empty; want each once", name)
 			}
-			slots[name] = slot{role: r, rank: uint8(min(i, 255)), unit: unitOf(name), quoted: name == "model" || strings.HasPrefix(name, "mlflow.") && r != roleInputText && r != roleOutputText}
+			c.slots[name] = &slot{role: r, rank: uint8(min(i, 255)), unit: unitOf(name), quoted: name == "model" || strings.HasPrefix(name, "mlflow.") && r != roleInputText && r != roleOutputText}
 		}
 	}
-	c.slots, c.plain = names.New(slots), math.MaxUint8
+	c.plain = math.MaxUint8
 	if i := slices.Index(n.Model, "model"); i >= 0 {
 		c.plain = uint8(min(i, 255))
 	}
-	phases := make(map[string]Phase)
+	c.phases = make(map[string]Phase)
 	for _, name := range n.QueueSpans {
-		phases[name] = QueueWait
+		c.phases[name] = QueueWait
 	}
 	for _, name := range n.ForwardSpans {
-		if phases[name] != InferencePhase {
+		if c.phases[name] != InferencePhase {
 			return nil, fmt.Errorf("spans named %q cannot be both queue_wait_spans and forward_pass_spans", name)
 		}
-		phases[name] = ForwardPass
+		c.phases[name] = ForwardPass
 	}
-	c.phases = names.New(phases)
 	for _, prefix := range []string{n.FeaturePrefix, n.FeatureTimePrefix} {
 		if prefix == "" {
 			return nil, fmt.Errorf("feature_prefix and feature_time_prefix cannot be empty: every attribute would be a feature")

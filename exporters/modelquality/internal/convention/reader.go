@@ -44,7 +44,7 @@ func (r *Reader) meaning(position int, key string) *keyed {
 		return &r.last[position]
 	}
 	c := r.Convention
-	k := keyed{key: key, slot: c.slots.Find(key)}
+	k := keyed{key: key, slot: c.slots[key]}
 	switch {
 	case k.slot != nil:
 	case strings.HasPrefix(key, c.feature):
@@ -146,7 +146,7 @@ const (
 func (r *Reader) Resource(attributes []otlp.Attribute) {
 	r.resource.set, r.last, r.origin = 0, r.last[:0], nil
 	for i := range attributes {
-		if s := r.Convention.slots.Find(attributes[i].Key); s != nil && about&(1<<s.role) != 0 {
+		if s := r.Convention.slots[attributes[i].Key]; s != nil && about&(1<<s.role) != 0 {
 			text := *s
 			text.rank = math.MaxUint8
 			r.resource.put(&text, attributes[i].Value)
@@ -201,10 +201,7 @@ func (r *Reader) Span(s *otlp.Span) {
 	features := all[len(b.features):len(all):len(all)]
 	b.features = all
 
-	phase := InferencePhase
-	if p := c.phases.Find(s.Name); p != nil {
-		phase = *p
-	}
+	phase := c.phases[s.Name]
 	if s.Dropped > 0 {
 		b.DroppedAttributes++
 	}
@@ -230,7 +227,7 @@ func (r *Reader) Span(s *otlp.Span) {
 	if c.texts != nil && index >= 0 && phase == InferencePhase {
 		r.measure(&b.Observations[index], in)
 	}
-	if index < 0 && in.set&(saysKind|1<<roleTool) != 0 {
+	if index < 0 && in.set&(kindRoles|1<<roleTool) != 0 {
 		r.step(in, s)
 	}
 	if index < 0 && s.ID != (otlp.SpanID{}) {
@@ -280,17 +277,17 @@ func (r *Reader) asks(in *reading, features bool) (bool, Reason) {
 // kinds are the roles that give the kind of operation of a span.
 var kinds = [...]role{roleOperation, roleSpanKind, roleSpanType, roleWorkflow, roleObservation}
 
-const saysKind = 1<<roleOperation | 1<<roleSpanKind | 1<<roleSpanType | 1<<roleWorkflow | 1<<roleObservation
+const kindRoles = 1<<roleOperation | 1<<roleSpanKind | 1<<roleSpanType | 1<<roleWorkflow | 1<<roleObservation
 
 // tokens are the roles by direction.
 var tokens = [Directions]role{roleInputTokens, roleOutputTokens, roleCached, roleCacheWrite, roleReasoning}
 
-const saysTokens = 1<<roleInputTokens | 1<<roleOutputTokens | 1<<roleCached | 1<<roleCacheWrite | 1<<roleReasoning
+const tokenRoles = 1<<roleInputTokens | 1<<roleOutputTokens | 1<<roleCached | 1<<roleCacheWrite | 1<<roleReasoning
 
-const saysInfo = 1<<roleProvider | 1<<rolePrompt | 1<<rolePromptVersion
+const infoRoles = 1<<roleProvider | 1<<rolePrompt | 1<<rolePromptVersion
 
 // hostedRoles are roles that only spans of hosted models have, even in a service that also serves its own model.
-const hostedRoles = saysKind | 1<<roleResponseModel
+const hostedRoles = kindRoles | 1<<roleResponseModel
 
 // Unknown is the model of an inference whose span names none.
 const Unknown = "unknown"
@@ -354,7 +351,7 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 	} else {
 		o.Model, o.Version, o.Run = in.text(roleModel), in.name(roleVersion), in.text(roleRun)
 	}
-	if in.set&saysKind != 0 { // without a kind it is most likely a self-hosted model
+	if in.set&kindRoles != 0 { // without a kind it is most likely a self-hosted model
 		for _, x := range kinds {
 			o.Embeds = o.Embeds || in.has(x) && isA(in.text(x), []string{"embeddings", "embedding", "rerank", "reranker"})
 		}
@@ -372,12 +369,12 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 		o.Confidence = nan
 	}
 	o.Tokens = [Directions]float64{nan, nan, nan, nan, nan}
-	if in.set&saysTokens != 0 {
+	if in.set&tokenRoles != 0 {
 		for d, x := range tokens {
 			o.Tokens[d] = in.atLeastZero(x)
 		}
 	}
-	if o.Hosted && in.set&saysInfo != 0 {
+	if o.Hosted && in.set&infoRoles != 0 {
 		a := r.Batch.askedOf(o)
 		a.Provider, a.Prompt, a.PromptVersion = lower(in.text(roleProvider)), in.text(rolePrompt), in.name(rolePromptVersion)
 	}
@@ -528,7 +525,7 @@ func (r *Reader) events(s *otlp.Span, in *reading, index int) {
 
 func (r *reading) read(c *Convention, attributes []otlp.Attribute) {
 	for i := range attributes {
-		if s := c.slots.Find(attributes[i].Key); s != nil {
+		if s := c.slots[attributes[i].Key]; s != nil {
 			r.put(s, attributes[i].Value)
 		}
 	}

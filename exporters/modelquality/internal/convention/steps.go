@@ -92,7 +92,7 @@ func (r *Reader) step(in *reading, s *otlp.Span) {
 			}
 		}
 	}
-	if step.Kind == NoStep && step.Name != "" && in.set&saysKind == 0 {
+	if step.Kind == NoStep && step.Name != "" && in.set&kindRoles == 0 {
 		step.Kind = Tool // Vercel's tool spans have no kind
 	}
 	switch step.Kind {

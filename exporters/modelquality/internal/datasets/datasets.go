@@ -183,7 +183,7 @@ func withoutSecrets(source string) string {
 func (r *Reader) open(ctx context.Context, d Dataset) (*File, error) {
 	switch {
 	case d.Type == "code":
-		return nil, never("MLflow was told of no file, only of the code that made the data; mlflow.data.from_pandas and the like take a source")
+		return nil, never("MLflow has no file, only the code that made the data; mlflow.data.from_pandas and the like take a source")
 	case d.Type == "local":
 		return r.local(d.Source)
 	case !strings.Contains(d.Source, ":/"):

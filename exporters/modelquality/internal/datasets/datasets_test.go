@@ -99,7 +99,7 @@ func TestFilesAreReadOnlyWhereThatIsAllowed(t *testing.T) {
 		"a path from nowhere":          {"local", "orders.csv", "the path of a local file must be absolute"},
 		"a local path of another type": {"spark", filepath.Join(root, "orders.csv"), `a source of type "spark" names no file`},
 		"data of Hugging Face":         {"hugging_face", "some/data", `a source of type "hugging_face" names no file`},
-		"code alone":                   {"code", "", "MLflow was told of no file, only of the code that made the data; mlflow.data.from_pandas and the like take a source"},
+		"code alone":                   {"code", "", "MLflow has no file, only the code that made the data; mlflow.data.from_pandas and the like take a source"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, func(o *Options) { o.Folders = []string{root} })

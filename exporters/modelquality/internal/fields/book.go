@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
@@ -90,7 +91,7 @@ type learned struct {
 }
 
 func newLearned(s *season.Season, whole baseline.Counts, frozen bool) learned {
-	return learned{s, whole, frozen, sortedKeys(whole.Fields)}
+	return learned{s, whole, frozen, slices.Sorted(maps.Keys(whole.Fields))}
 }
 
 // learned returns the production baseline of the fields that only accepts.

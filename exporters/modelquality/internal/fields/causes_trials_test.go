@@ -226,9 +226,9 @@ func trialWorld(tb testing.TB, s *shop, clock *time.Time) (*Keeper, []*Tracker) 
 	limits := Limits{
 		Long: drift.Limits{PSI: 0.3, Z: 3.09, Values: 100, Noise: 0.07}, Short: drift.Limits{PSI: 0.6, Z: 3.77, Values: 300, Noise: 1}, Broken: 0.04, BrokenBin: 0.001,
 	}
-	places := limit.New("fields", 100, limit.NewDropped())
+	limiter := limit.New("fields", 100, limit.NewDropped())
 	k, err := New(Options{
-		Store: new(baseline.Store), Sample: 1, Training: func(context.Context, string, string) (Training, bool, error) { return Training{}, false, nil }, Fields: func(string) *limit.Limiter { return places },
+		Store: new(baseline.Store), Sample: 1, Training: func(context.Context, string, string) (Training, bool, error) { return Training{}, false, nil }, Fields: func(string) *limit.Limiter { return limiter },
 		Causes: Causes{Window: time.Hour, Memory: 32 << 20, Fields: 50, Limits: func(string, string) Limits { return limits }},
 		Now:    func() time.Time { return *clock }, Logger: promslog.NewNopLogger(),
 	})

@@ -23,8 +23,8 @@ func (k *Keeper) collectVersion(ctx context.Context, m *model, t *Tracker) (err 
 	now := k.Now()
 	c := t.counters.Load()
 	if c != nil {
-		k.showSeason(t, now)
-		t.tellMismatches(c, k.Logger)
+		k.publishSeason(t, now)
+		t.logMismatches(c, k.Logger)
 		if !t.failed && !m.waiting() && !t.outputs.waiting() && now.Sub(t.collectedAt) < k.Slow {
 			return nil
 		}
@@ -128,7 +128,7 @@ func (k *Keeper) searchPredecessor(ctx context.Context, m *model, t *Tracker, no
 // bounded removes the fields beyond the limit.
 func (k *Keeper) bounded(t *Tracker, d baseline.Definition) baseline.Definition {
 	kept := make(map[string]binning.Layout, len(d.Fields))
-	for _, name := range sortedKeys(d.Fields) {
+	for _, name := range slices.Sorted(maps.Keys(d.Fields)) {
 		if k.Fields(t.model).Fold(t.key()+"\x1f"+name) != limit.Other {
 			kept[name] = d.Fields[name]
 		}
@@ -154,7 +154,7 @@ func (k *Keeper) define(ctx context.Context, m *model, t *Tracker, subject *base
 	}
 	t.mu.Lock()
 	sampled := t.sample.cut(k.Choice)
-	k.tellUncut(t, sampled)
+	k.logWithoutBins(t, sampled)
 	served := slices.DeleteFunc(slices.Clone(t.sample.names), func(field string) bool {
 		_, ok := before.Fields[field]
 		return ok || !missing(field) || sampled[field].Centroid != nil
@@ -215,7 +215,7 @@ func (k *Keeper) publish(ctx context.Context, m *model, t *Tracker, view *baseli
 	}
 	k.snapshots.Set(t.key(), out, 365*24*time.Hour)
 	t.seasonAt = time.Time{}
-	k.showSeason(t, k.Now())
+	k.publishSeason(t, k.Now())
 	return nil
 }
 
@@ -233,7 +233,7 @@ func (k *Keeper) training(ctx context.Context, m *model, t *Tracker, view *basel
 		}
 	}
 	if known {
-		k.show(t, only(own, isOutput), baseline.EdgesTraining, out)
+		k.publishCounts(t, only(own, isOutput), baseline.EdgesTraining, out)
 	}
 	layouts := m.layouts()
 	if len(layouts) == 0 {
@@ -256,7 +256,7 @@ func (k *Keeper) training(ctx context.Context, m *model, t *Tracker, view *basel
 			return isInput(field) && reflect.DeepEqual(d.Fields[field], layouts[field])
 		})
 	}
-	k.show(t, counts, baseline.EdgesTraining, out)
+	k.publishCounts(t, counts, baseline.EdgesTraining, out)
 	return nil
 }
 

@@ -1,13 +1,13 @@
 package fields
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
-	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/names"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/recent"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
@@ -31,7 +31,7 @@ const maxScanned = 16
 type counters struct {
 	id         string
 	definition baseline.Definition
-	byName     names.Table[int] // of inputs
+	byName     map[string]int // of inputs
 	inputs     []*field
 	names      []string // of the inputs
 	// prediction and confidence are nil if they have no bins.
@@ -53,7 +53,7 @@ type counters struct {
 func newCounters(d baseline.Definition) *counters {
 	c := &counters{id: d.ID, definition: d, all: make(map[string]*field), recent: recent.Off()}
 	byName := make(map[string]int)
-	for _, name := range sortedKeys(d.Fields) {
+	for _, name := range slices.Sorted(maps.Keys(d.Fields)) {
 		f := newField(d.Fields[name])
 		c.all[name] = f
 		switch name {
@@ -69,7 +69,7 @@ func newCounters(d baseline.Definition) *counters {
 			}
 		}
 	}
-	c.byName = names.New(byName)
+	c.byName = byName
 	return c
 }
 
@@ -124,17 +124,16 @@ func (c *counters) input(position int, name string) (n int, ok bool) {
 	if position < len(c.last) && c.names[c.last[position]] == name {
 		return c.last[position], true
 	}
-	found := c.byName.Find(name)
-	if found == nil {
+	if n, ok = c.byName[name]; !ok {
 		return 0, false
 	}
 	if position >= len(c.last) && position < maxFields {
 		c.last = append(c.last, make([]int, position+1-len(c.last))...)
 	}
 	if position < len(c.last) {
-		c.last[position] = *found
+		c.last[position] = n
 	}
-	return *found, true
+	return n, true
 }
 
 // snapshot returns the counts so far.
@@ -182,7 +181,7 @@ type field struct {
 	// top has the bins of the categories with their own bin; rest has the other known ones. truths and smallIntegers are the bins of booleans and
 	// small integers, which are found without formatting the value.
 	categorical   bool
-	top           names.Table[int]
+	top           map[string]int
 	rest          map[string]struct{}
 	truths        [2]uint16
 	smallIntegers [32]uint16
@@ -202,11 +201,10 @@ func newField(l binning.Layout) *field {
 		return f
 	}
 	f.categorical, f.other = true, bin(binning.Other)
-	top := make(map[string]int, len(l.Top))
+	f.top = make(map[string]int, len(l.Top))
 	for i, c := range l.Top {
-		top[c] = len(f.bins) - len(l.Top) + i
+		f.top[c] = len(f.bins) - len(l.Top) + i
 	}
-	f.top = names.New(top)
 	f.rest = make(map[string]struct{}, len(l.Rest))
 	for _, c := range l.Rest {
 		f.rest[c] = struct{}{}
@@ -299,8 +297,8 @@ func (f *field) written(v otlp.Value) int {
 }
 
 func (f *field) called(category string) int {
-	if bin := f.top.Find(category); bin != nil {
-		return *bin
+	if bin, ok := f.top[category]; ok {
+		return bin
 	}
 	if _, known := f.rest[category]; known {
 		return f.other

@@ -2,6 +2,7 @@ package fields
 
 import (
 	"log/slog"
+	"maps"
 	"math"
 	"slices"
 
@@ -135,8 +136,8 @@ func (c *counters) mismatches(each func(name string, n int64, last, want int)) {
 	}
 }
 
-// tellMismatches logs once for a version that its embeddings have other dimensions than the baseline.
-func (t *Tracker) tellMismatches(c *counters, logger *slog.Logger) {
+// logMismatches logs once for a version that its embeddings have other dimensions than the baseline.
+func (t *Tracker) logMismatches(c *counters, logger *slog.Logger) {
 	c.mismatches(func(name string, n int64, last, want int) {
 		if n == 0 || t.mismatchTold {
 			return
@@ -148,8 +149,8 @@ func (t *Tracker) tellMismatches(c *counters, logger *slog.Logger) {
 	})
 }
 
-// tellUncut logs which embeddings of a sample have no bins.
-func (k *Keeper) tellUncut(t *Tracker, sampled map[string]binning.Layout) {
+// logWithoutBins logs which embeddings of a sample have no bins.
+func (k *Keeper) logWithoutBins(t *Tracker, sampled map[string]binning.Layout) {
 	for _, name := range t.sample.embeddings() {
 		if _, ok := sampled[name]; !ok {
 			field, _ := labels(name)
@@ -169,5 +170,5 @@ func (s *sample) embeddings() []string {
 			}
 		}
 	}
-	return sortedKeys(names)
+	return slices.Sorted(maps.Keys(names))
 }

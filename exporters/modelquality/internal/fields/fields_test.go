@@ -5,10 +5,12 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -49,7 +51,7 @@ func (w *world) replica() *Keeper {
 	store, err := baseline.Open(baseline.Folder(w.dir), nil, nil, baseline.WithClock(func() time.Time { return w.clock }))
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() { require.NoError(w.t, store.Close()) })
-	places := limit.New("fields", 100, limit.NewDropped())
+	limiter := limit.New("fields", 100, limit.NewDropped())
 	k, err := New(Options{
 		Store: store, Sample: w.sample, SampleWait: time.Minute, Days: w.days, Choice: tables.Choice{Bins: 10, Top: 20, MaxColumns: 100},
 		Training: func(context.Context, string, string) (Training, bool, error) {
@@ -58,7 +60,7 @@ func (w *world) replica() *Keeper {
 			}
 			return *w.training, true, nil
 		},
-		Fields: func(string) *limit.Limiter { return places }, Now: func() time.Time { return w.clock }, Logger: promslog.NewNopLogger(),
+		Fields: func(string) *limit.Limiter { return limiter }, Now: func() time.Time { return w.clock }, Logger: promslog.NewNopLogger(),
 	})
 	require.NoError(w.t, err)
 	return k
@@ -178,7 +180,7 @@ func TestReplicasAddUp(t *testing.T) {
 			feed(1200, len(spans))
 
 			want := counts(one)
-			require.Equal(t, []string{"input/amount", "input/country", "input/gift", "input/items", "output/confidence", "output/prediction"}, sortedKeys(want))
+			require.Equal(t, []string{"input/amount", "input/country", "input/gift", "input/items", "output/confidence", "output/prediction"}, slices.Sorted(maps.Keys(want)))
 			require.Equal(t, want, sum(three...))
 			for _, bins := range want {
 				var total int64

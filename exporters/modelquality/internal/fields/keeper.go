@@ -225,7 +225,7 @@ func (k *Keeper) byModel(now time.Time) []*model {
 	}
 	k.forgotten = nil
 	models := make([]*model, 0, len(k.models))
-	for _, name := range sortedKeys(k.models) {
+	for _, name := range slices.Sorted(maps.Keys(k.models)) {
 		models = append(models, k.models[name])
 	}
 	return models
@@ -263,5 +263,3 @@ func (k *Keeper) Collect(ch chan<- prometheus.Metric) {
 		ch <- m
 	}
 }
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

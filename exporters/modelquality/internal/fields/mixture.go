@@ -50,7 +50,7 @@ func shares(counts map[string]int64) (bins []string, shares []float64, values fl
 	for _, n := range counts {
 		total += n
 	}
-	bins = sortedKeys(counts)
+	bins = slices.Sorted(maps.Keys(counts))
 	for _, bin := range bins {
 		shares = append(shares, float64(counts[bin])/float64(max(total, 1)))
 	}

@@ -2,6 +2,7 @@ package fields
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -202,7 +203,7 @@ func layoutOf(name string, values []otlp.Value, choice tables.Choice) (binning.L
 	case unique && !included:
 		return binning.Layout{}, false
 	}
-	categories := sortedKeys(frequency)
+	categories := slices.Sorted(maps.Keys(frequency))
 	slices.SortStableFunc(categories, func(a, b string) int { return cmp.Compare(frequency[b], frequency[a]) })
 	once := 0
 	for _, n := range frequency {

@@ -58,8 +58,8 @@ func (c *counters) keep(o *convention.Observation) {
 	}
 	clear(row) // Bin 0 is null.
 	for i := range o.Features {
-		if n := c.byName.Find(o.Features[i].Name); n != nil && row[*n] == 0 {
-			row[*n] = c.code(*n, o.Features[i].Value)
+		if n, ok := c.byName[o.Features[i].Name]; ok && row[n] == 0 {
+			row[n] = c.code(n, o.Features[i].Value)
 		}
 	}
 	out := row[c.firstOutput:]

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
@@ -47,7 +48,7 @@ func Accept(ctx context.Context, store *baseline.Store, model, feature string) e
 		}
 	}
 	if last < 0 {
-		return fmt.Errorf("model %q has no baseline of the feature %q; want one of %s", model, feature, strings.Join(sortedKeys(names), ", "))
+		return fmt.Errorf("model %q has no baseline of the feature %q; want one of %s", model, feature, strings.Join(slices.Sorted(maps.Keys(names)), ", "))
 	}
 	var accepted Accepted
 	if err := views[0].LastGood(ctx, &accepted); err != nil && !errors.Is(err, baseline.ErrNotFound) {
@@ -78,7 +79,7 @@ func Models(ctx context.Context, store *baseline.Store) ([]string, error) {
 			models[model] = true
 		}
 	}
-	return sortedKeys(models), nil
+	return slices.Sorted(maps.Keys(models)), nil
 }
 
 // Versions returns the versions of a model that the store has.
@@ -93,7 +94,7 @@ func Versions(ctx context.Context, store *baseline.Store, model string) ([]strin
 			versions[version] = true
 		}
 	}
-	return sortedKeys(versions), nil
+	return slices.Sorted(maps.Keys(versions)), nil
 }
 
 // Outputs returns the subject of a version's outputs.

@@ -81,7 +81,7 @@ func revealed(hidden map[string]string, bins []string) []string {
 
 func (c *counters) sortedNames() []string {
 	if c.sorted == nil {
-		c.sorted = sortedKeys(c.all)
+		c.sorted = slices.Sorted(maps.Keys(c.all))
 	}
 	return c.sorted
 }

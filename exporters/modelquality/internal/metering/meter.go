@@ -291,7 +291,7 @@ type Series struct {
 	exceptions                                   detail[int64]
 	ages                                         detail[histogram.Histogram]
 	evaluations                                  detail[evaluation]
-	places                                       [reasons]traceSlot
+	traces                                       [reasons]traceSlot
 	estimates                                    *estimates // nil if the performance is not estimated
 	infos                                        infos
 	answers                                      answers
@@ -321,8 +321,8 @@ type evaluation struct {
 
 func newSeries(m *Meter, k key) *Series {
 	s := &Series{Model: k.model, Version: k.version, meter: m, last: time.Now().UnixNano(), estimates: newEstimates(m.estimated, k.model)}
-	for i := range s.places {
-		s.places[i] = newTraceSlot()
+	for i := range s.traces {
+		s.traces[i] = newTraceSlot()
 	}
 	// "other" combines several models or versions, so its values have no distribution.
 	if m.keeper != nil && k.model != limit.Other && k.version != limit.Other {
@@ -398,7 +398,7 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 			s.represented += o.Weight
 		}
 		s.duration.Observe(d.duration, o.Duration, e)
-		s.places[Slow].offer(o.Duration, e)
+		s.traces[Slow].offer(o.Duration, e)
 		if o.Asked != nil {
 			s.infos.count(s, o.Asked)
 		}
@@ -407,7 +407,7 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 		}
 		switch o.Outcome {
 		case convention.Error, convention.Timeout:
-			s.places[Failed].offer(1, e)
+			s.traces[Failed].offer(1, e)
 		}
 	}
 	s.hosted = o.Hosted
@@ -423,7 +423,7 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 	if !math.IsNaN(o.Confidence) && opt.Skip&convention.HasConfidence == 0 {
 		s.confidence.Observe(d.confidence, o.Confidence, e)
 		if o.Confidence < opt.LowConfidence {
-			s.places[LowConfidence].offer(-o.Confidence, e)
+			s.traces[LowConfidence].offer(-o.Confidence, e)
 		}
 	}
 	if s.estimates != nil && opt.Skip&(convention.HasConfidence|convention.HasFields) == 0 {
@@ -433,7 +433,7 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 		o.Features[a.Answer-1].Value = otlp.StringValue(content.Repeated.String())
 	}
 	if s.fields != nil && opt.Skip&convention.HasFields == 0 && s.counting.Count(o) {
-		s.places[UnseenCategory].offer(1, e)
+		s.traces[UnseenCategory].offer(1, e)
 	}
 	for i := range o.FeatureTimes {
 		f := &o.FeatureTimes[i]
@@ -466,7 +466,7 @@ func (s *Series) Evaluate(name string, score float64, result Result, e Exemplar)
 	v.results[result]++
 	v.gated = true
 	if result == BelowGate && name == "groundedness" {
-		s.places[LowGroundedness].offer(-score, &e)
+		s.traces[LowGroundedness].offer(-score, &e)
 	}
 }
 
@@ -527,7 +527,7 @@ func (s *Series) collect(now int64) exporter.Metrics {
 		}
 	})
 	for r := Slow; r < reasons; r++ {
-		if t, ok := s.places[r].current(now); ok {
+		if t, ok := s.traces[r].current(now); ok {
 			out.Gauge(d.trace, 1, s.Model, s.Version, r.String(), t.trace, t.run.String())
 		}
 	}

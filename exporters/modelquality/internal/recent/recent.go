@@ -18,7 +18,7 @@ import (
 
 // Limits of a sample.
 const (
-	// intervalsPerWindow is the number of intervals of a window. A sample has the intervals of two windows, and the interval that is being filled.
+	// intervalsPerWindow is the number of intervals of a window. A sample has the intervals of two windows, and the one that is being filled.
 	intervalsPerWindow = 12
 	maxIntervals       = 2*intervalsPerWindow + 1
 	// maxRows and leastRows limit the rows of an interval. If there is not enough memory for leastRows, no rows are stored.
@@ -37,15 +37,15 @@ type Memory struct {
 	used, samples atomic.Int64
 }
 
-// NewMemory returns a Room of this size in bytes.
+// NewMemory returns a Memory of this many bytes.
 func NewMemory(bytes int64) *Memory { return &Memory{bytes: bytes} }
 
 // Used returns the used bytes.
-func (r *Memory) Used() int64 { return r.used.Load() }
+func (m *Memory) Used() int64 { return m.used.Load() }
 
-func (r *Memory) reserve(n int64) bool {
-	if r.used.Add(n) > r.bytes {
-		r.used.Add(-n)
+func (m *Memory) reserve(n int64) bool {
+	if m.used.Add(n) > m.bytes {
+		m.used.Add(-n)
 		return false
 	}
 	return true

@@ -16,8 +16,8 @@ func (k *Keeper) production(m *model, t *Tracker, out *exporter.Metrics) error {
 	t.learned = nil
 	show := func(l learned) {
 		t.learned = append(t.learned, l)
-		k.show(t, l.counts, baseline.EdgesProduction, out)
-		k.showSwing(t, l, out)
+		k.publishCounts(t, l.counts, baseline.EdgesProduction, out)
+		k.publishSwing(t, l, out)
 	}
 	first := m.books[0]
 	if len(m.layouts()) > 0 {
@@ -80,8 +80,8 @@ const (
 // seasonEvery is the interval at which the baselines of the short windows are computed.
 const seasonEvery = time.Minute
 
-// showSeason publishes the present baselines of the short windows.
-func (k *Keeper) showSeason(t *Tracker, now time.Time) {
+// publishSeason publishes the present baselines of the short windows.
+func (k *Keeper) publishSeason(t *Tracker, now time.Time) {
 	c := t.counters.Load()
 	if c == nil || len(t.learned) == 0 || now.Sub(t.seasonAt) < seasonEvery {
 		return
@@ -95,8 +95,8 @@ func (k *Keeper) showSeason(t *Tracker, now time.Time) {
 	k.mixed.set(t.seasonKey(), mixed)
 }
 
-// show publishes one baseline, for the fields that are counted.
-func (k *Keeper) show(t *Tracker, counts baseline.Counts, name string, out *exporter.Metrics) {
+// publishCounts publishes one baseline, for the fields that are counted.
+func (k *Keeper) publishCounts(t *Tracker, counts baseline.Counts, name string, out *exporter.Metrics) {
 	c := t.counters.Load()
 	for field, bins := range counts.Fields {
 		if c == nil || c.all[field] == nil {
@@ -114,8 +114,8 @@ func (k *Keeper) show(t *Tracker, counts baseline.Counts, name string, out *expo
 	}
 }
 
-// showSwing publishes by how much the days of a production baseline differ from all of it, for the fields that are counted.
-func (k *Keeper) showSwing(t *Tracker, l learned, out *exporter.Metrics) {
+// publishSwing publishes by how much the days of a production baseline differ from all of it, for the fields that are counted.
+func (k *Keeper) publishSwing(t *Tracker, l learned, out *exporter.Metrics) {
 	c := t.counters.Load()
 	if l.season == nil || c == nil {
 		return
