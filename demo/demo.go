@@ -63,8 +63,9 @@ const (
 	resendDelay    = time.Minute
 	// healthyFor is how long no alert may be active before the first incident.
 	healthyFor = 10 * time.Minute
-	// detectWithin is the time after which an undetected incident counts as missed.
-	detectWithin = 2 * time.Hour
+	// detectWithin is the time after which an undetected incident counts as missed. On a busy machine an alert that waits for 15 minutes begins to
+	// wait anew when a scrape runs out of time.
+	detectWithin = 4 * time.Hour
 )
 
 // Timeouts that are not compressed, since they depend on the machine.

@@ -277,7 +277,7 @@ func (e engine) relation(t *testing.T, s *tables.Source, rs []record) tables.Rel
 		}
 		return strings.Join(all, separator)
 	}
-	with, from := "", ""
+	var with, from string
 	switch e.name {
 	case "clickhouse":
 		from = "values('" + columns("%s Nullable(String)", ", ") + "', " + e.rows(rs) + ") AS v"
