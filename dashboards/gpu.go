@@ -202,13 +202,13 @@ func gpuDetailRow() kit.Panels {
 			WithTarget(kit.Range("sm", instances(2, "gpu_sm_active_ratio", "gpu_utilization_ratio"), "multiprocessors {{gpu_instance}}")).
 			WithTarget(kit.Range("occupancy", instances(2, "gpu_sm_occupancy_ratio", "gpu_utilization_ratio"), "occupancy {{gpu_instance}}")).
 			WithTarget(kit.Range("tensor", instances(2, "gpu_tensor_active_ratio", "gpu_utilization_ratio"), "tensor cores {{gpu_instance}}")),
-		kit.Timeseries(graph(52, "Memory", "bytes", "Used by processes, kept by the driver, and free: together the whole memory. Of a divided GPU, the three MIG instances that use most.")).
+		kit.Timeseries(graph(52, "GPU memory", "bytes", "Used by processes, kept by the driver, and free: together the whole memory. Of a divided GPU, the three MIG instances that use most.")).
 			Span(12).Min(0).FillOpacity(40).
 			Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A")).
 			WithTarget(kit.Range("used", instances(3, "gpu_memory_used_bytes", "gpu_memory_used_bytes"), "used {{gpu_instance}}")).
 			WithTarget(kit.Range("reserved", instances(3, "gpu_memory_reserved_bytes", "gpu_memory_used_bytes"), "reserved {{gpu_instance}}")).
 			WithTarget(kit.Range("free", instances(3, "gpu_memory_free_bytes", "gpu_memory_used_bytes"), "free {{gpu_instance}}")),
-		kit.Limit(kit.Timeseries(graph(53, "Power", "watt", "Power drawn. Dashed: the limit at which the GPU is slowed."))).
+		kit.Limit(kit.Timeseries(graph(53, "Power and limit", "watt", "Power drawn. Dashed: the limit at which the GPU is slowed."))).
 			Span(8).Min(0).
 			WithTarget(kit.Range("power", most(10, "uuid", "gpu_power_watts"), "power")).
 			WithTarget(kit.Range("limit", by("uuid", "gpu_power_limit_watts"), "limit")),
@@ -236,14 +236,14 @@ func gpuHostRow() kit.Panels {
 	memory := kit.Signal{Scope: gpuHosts, Series: "instance:memory_used:ratio", By: "cluster, namespace, instance"}
 	return kit.Panels{
 		kit.Limit(kit.Timeseries(kit.Text{
-			ID: 61, Title: "CPU", Unit: "percentunit",
+			ID: 61, Title: "Host CPU", Unit: "percentunit",
 			Description: "Share of all cores' time in which the host works, by node_exporter: the ten busiest within the time range. Dashed: the limit.",
 		})).Span(12).Min(0).Max(1).
 			Links(kit.Runbook("MLCPUSaturated")).
 			WithTarget(kit.Range("busy", busy.Worst(), "{{instance}}")).
 			WithTarget(kit.Range("limit", kit.LimitFor("cpu_busy_ratio", gpuHosts.Recorded("instance:cpu_busy:ratio")), "limit")),
 		kit.Timeseries(kit.Text{
-			ID: 62, Title: "Memory", Unit: "percentunit",
+			ID: 62, Title: "Host memory", Unit: "percentunit",
 			Description: "Share of the host's memory that is not available, by node_exporter: the ten fullest within the time range.",
 		}).Span(12).Min(0).Max(1).
 			WithTarget(kit.Range("used", memory.Worst(), "{{instance}}")),
