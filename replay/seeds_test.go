@@ -14,9 +14,10 @@ func TestSeedsStandBesideEachOther(t *testing.T) {
 	one := func(seed uint64, alarms []report.FalseAlarm, t report.Totals, bars ...string) replay.Seed {
 		return replay.Seed{Seed: seed, Verdict: replay.Verdict{Report: report.Report{Totals: t, FalseAlarms: alarms, MissedBars: bars}}}
 	}
+	seconds := func(d time.Duration) *report.Seconds { return (*report.Seconds)(&d) }
 	grids := replay.Seeds{
 		one(1, []report.FalseAlarm{{Alert: "A", Object: "x", Times: 2}, {Alert: "A", Object: "y", Times: 1}},
-			report.Totals{Alerts: 4, False: 3, FalseAlarmsPerWeek: 1.5, Incidents: 2, MedianDetection: report.Seconds(4 * time.Minute), WorstDetection: report.Seconds(time.Hour)}, "a bar"),
+			report.Totals{Alerts: 4, False: 3, FalseAlarmsPerWeek: 1.5, Incidents: 2, MedianDetection: seconds(4 * time.Minute), WorstDetection: seconds(time.Hour)}, "a bar"),
 		one(2, []report.FalseAlarm{{Alert: "A", Object: "x", Times: 1}, {Alert: "B", Object: "x", Times: 9}},
 			report.Totals{Alerts: 10, False: 10, FalseAlarmsPerWeek: 5, Incidents: 2, Missed: 2}),
 	}.Grids()
@@ -29,4 +30,5 @@ func TestSeedsStandBesideEachOther(t *testing.T) {
 	require.Equal(t, [][]string{
 		{"alert", "times", "seeds with one"}, {"B", "9", "1 of 2"}, {"A", "4", "2 of 2"},
 	}, grids[1].Rows)
+	require.Equal(t, [][]string{{"seed", "bar"}, {"1", "a bar"}}, grids[2].Rows)
 }
