@@ -104,6 +104,11 @@ demo-tools:
 generate: ## write the generated files: dashboards, metric reference
 	GOFLAGS="$$(go env GOFLAGS) -ldflags=$(LAZY)" go generate ./...
 
+.PHONY: pictures
+pictures: ## draw the pictures of the responder's page in docs/pictures anew
+	SIGHTGLASS_SCREENSHOTS=$(CURDIR)/docs/pictures go test -count 1 -run '^TestThePicturesOfTheDocs$$' ./responder/internal/page
+	chmod 644 docs/pictures/*
+
 # ---- release: dist/ gets archives, Debian packages, SBOMs and checksums; the same commit and machine give the same bytes ----
 
 RELEASE_TOOLS := nfpm cyclonedx-gomod

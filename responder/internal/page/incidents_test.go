@@ -4,13 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	prometheus "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
@@ -83,12 +87,17 @@ func (s *site) provider() string {
 		"action": "Map payment_provider = newpay; the rows: SELECT * FROM payments WHERE payment_provider = 'newpay'.", "value": "0.41", "threshold": "0.3",
 		"dashboard": "/d/sightglass-data-quality?var-dataset=payments", "runbook_url": "https://runbooks.example/MLDatasetDrift.md", "trace_id": "0af7651916cd43dd8448eb211c80319c", "mlflow_run_id": "4f1d2c",
 	}
+	says := func(summary string) map[string]string {
+		out := maps.Clone(explain)
+		out["summary"] = summary
+		return out
+	}
 	s.raise("a", fired, time.Time{}, map[string]string{"alertname": "MLDatasetDrift", "layer": "data", "severity": "warning", "namespace": "data", "dataset": "payments", "column": "merchant_category"}, explain)
 	for n, field := range []string{"merchant_category", "amount"} {
 		s.raise(fmt.Sprint("b", n), fired.Add(time.Duration(20+n)*time.Minute), time.Time{},
-			map[string]string{"alertname": "MLModelDrift", "layer": "model", "severity": "critical", "namespace": "serving", "model": "fraud", "version": "8", "field": field}, explain)
+			map[string]string{"alertname": "MLModelDrift", "layer": "model", "severity": "critical", "namespace": "serving", "model": "fraud", "version": "8", "field": field}, says("A feature of a model drifted from its first days in production."))
 	}
-	s.raise("c", fired.Add(50*time.Minute), fired.Add(70*time.Minute), map[string]string{"alertname": "MLCostPerInferenceTrend", "layer": "business", "severity": "warning", "department": "risk"}, explain)
+	s.raise("c", fired.Add(50*time.Minute), fired.Add(70*time.Minute), map[string]string{"alertname": "MLCostPerInferenceTrend", "layer": "business", "severity": "warning", "department": "risk"}, says("An inference costs much more than a week ago."))
 	require.NoError(s.t, s.store.Write(s.t.Context(), func(tx *store.Tx) error {
 		_, err := tx.Exec(`INSERT INTO actions (id, alert_id, name, action, object, params, state, result, target_id, attempts, last_error, not_before, lease_owner, lease_until, created_at, first_tried_at, started_at, finished_at)
 			VALUES ('k', 'b0', 'retrain-fraud', 'retrain', 'model/fraud', '{}', 'suppressed', 'held', '', 0, '', 0, '', 0, ?, 0, 0, 0)`, store.Micros(fired.Add(21*time.Minute)))
@@ -172,6 +181,28 @@ func TestAnIncidentFitsScreensAndThemes(t *testing.T) {
 				b.look(fmt.Sprintf("%s-%s-%d", name, theme, width))
 			}
 		}
+	}
+}
+
+// TestThePicturesOfTheDocs draws them where `make pictures` asks for it: what fits on a screen of that height.
+func TestThePicturesOfTheDocs(t *testing.T) {
+	dir := os.Getenv(screenshots)
+	if dir == "" {
+		t.Skip(screenshots + " is not set")
+	}
+	web := newSite(t, storetest.SQLite(t))
+	id := web.provider()
+	b := newBrowser(t, web)
+	for _, picture := range []struct {
+		name, path string
+		height     int64
+	}{{"incident", "/incidents/" + id, 1085}, {"responder-alerts", "/alerts", 700}} {
+		b.theme("light", 900)
+		b.run(chromedp.EmulateViewport(900, picture.height))
+		b.open(web.URL + picture.path)
+		seen, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, picture.name+".png"), seen, 0o600))
 	}
 }
 
