@@ -83,7 +83,7 @@ func TestTheCommandLineOfReplay(t *testing.T) {
 // trips writes a file of the form that docs/replay.md shows: 500 rides an hour for 33 days.
 func trips(t *testing.T, path string) {
 	t.Helper()
-	r := rand.New(rand.NewPCG(1, 2)) // The same file at each run.
+	r := rand.New(rand.NewPCG(1, 2)) // The file is the same at each run.
 	var b bytes.Buffer
 	b.WriteString("picked_up_at,fare,distance_km,city,score\n")
 	for at := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC); at.Before(time.Date(2026, 2, 7, 0, 0, 0, 0, time.UTC)); at = at.Add(time.Duration(r.ExpFloat64() * 7.2 * float64(time.Second))) {
