@@ -137,8 +137,8 @@ func costInferenceRow() kit.Panels {
 			Min(0).
 			WithTarget(kit.Range("loaded", "1000 * ("+kit.Signal{Scope: costModels, Series: "model:ml_cost_per_inference_loaded:cad1h", By: "cluster, namespace, model, weight"}.Worst()+")", "{{model}}, fully loaded by {{weight}}")),
 		kit.Timeseries(kit.Text{
-			ID: 32, Title: "Latency, 95th percentile", Unit: "s",
-			Description: "Latency of the ten slowest of these models within the time range, in all clusters and namespaces. A cheaper inference that is slower was paid for by somebody else.",
+			ID: 32, Title: "Latency, p95", Unit: "s",
+			Description: "95th percentile of the latency of the ten slowest of these models within the time range, in all clusters and namespaces. A cheaper inference that is slower was paid for by somebody else.",
 		}).Min(0).
 			WithTarget(kit.Range("latency", kit.Top(10, latency), "{{model}}")),
 		kit.Timeseries(cad(33, "A million tokens", "By direction where tokens have prices; blended where GPUs are shared by both.")).
@@ -184,7 +184,7 @@ func costGPURow() kit.Panels {
 			WithTarget(kit.Range("work", kit.Top(7, spend), "work {{model}}")).
 			WithTarget(kit.Range("others", others, "work of the others")).
 			WithTarget(kit.Range("idle", kit.Top(2, idle), "idle, {{kind}}")),
-		kit.Limit(kit.Timeseries(cad(42, "Idle GPUs, cost a month", "What GPUs that do nothing cost in a month at the rate of the last day, by who holds them. Dashed: the limit."))).
+		kit.Limit(kit.Timeseries(cad(42, "Idle GPUs by department, cost a month", "What GPUs that do nothing cost in a month at the rate of the last day, by who holds them. Dashed: the limit."))).
 			Min(0).Decimals(0).
 			Links(kit.Runbook("MLCostIdleGPUWaste")).
 			WithTarget(kit.Range("idle", payers.Highest("department:ml_cost_gpu_idle:cad_per_month"), "{{department}} {{kind}}")).

@@ -178,8 +178,8 @@ func gpuDetailRow() kit.Panels {
 	by := func(labels, metric string) string {
 		return kit.MaxBy("cluster, namespace, instance, "+labels, oneGPU.Raw(metric))
 	}
-	most := func(k int, labels, metric string) string {
-		return kit.Top(k, func(r kit.Read) string {
+	most := func(labels, metric string) string {
+		return kit.Top(10, func(r kit.Read) string {
 			return kit.MaxBy("cluster, namespace, instance, "+labels, r.Value(oneGPU.Raw(metric)))
 		})
 	}
@@ -202,23 +202,23 @@ func gpuDetailRow() kit.Panels {
 			WithTarget(kit.Range("sm", instances(2, "gpu_sm_active_ratio", "gpu_utilization_ratio"), "multiprocessors {{gpu_instance}}")).
 			WithTarget(kit.Range("occupancy", instances(2, "gpu_sm_occupancy_ratio", "gpu_utilization_ratio"), "occupancy {{gpu_instance}}")).
 			WithTarget(kit.Range("tensor", instances(2, "gpu_tensor_active_ratio", "gpu_utilization_ratio"), "tensor cores {{gpu_instance}}")),
-		kit.Timeseries(graph(52, "Memory", "bytes", "Used by processes, kept by the driver, and free: together the whole memory. Of a divided GPU, the three MIG instances that use most.")).
+		kit.Timeseries(graph(52, "GPU memory", "bytes", "Used by processes, kept by the driver, and free: together the whole memory. Of a divided GPU, the three MIG instances that use most.")).
 			Span(12).Min(0).FillOpacity(40).
 			Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A")).
 			WithTarget(kit.Range("used", instances(3, "gpu_memory_used_bytes", "gpu_memory_used_bytes"), "used {{gpu_instance}}")).
 			WithTarget(kit.Range("reserved", instances(3, "gpu_memory_reserved_bytes", "gpu_memory_used_bytes"), "reserved {{gpu_instance}}")).
 			WithTarget(kit.Range("free", instances(3, "gpu_memory_free_bytes", "gpu_memory_used_bytes"), "free {{gpu_instance}}")),
-		kit.Limit(kit.Timeseries(graph(53, "Power", "watt", "Power drawn. Dashed: the limit at which the GPU is slowed."))).
+		kit.Limit(kit.Timeseries(graph(53, "Power and limit", "watt", "Power drawn. Dashed: the limit at which the GPU is slowed."))).
 			Span(8).Min(0).
-			WithTarget(kit.Range("power", most(10, "uuid", "gpu_power_watts"), "power")).
+			WithTarget(kit.Range("power", most("uuid", "gpu_power_watts"), "power")).
 			WithTarget(kit.Range("limit", by("uuid", "gpu_power_limit_watts"), "limit")),
 		kit.Limit(kit.Timeseries(graph(54, "Temperatures", "celsius", "Temperature of the GPU and its memory. Dashed: where it is slowed or shut down."))).
 			Span(8).
-			WithTarget(kit.Range("temperature", most(10, "sensor", "gpu_temperature_celsius"), "{{sensor}}")).
+			WithTarget(kit.Range("temperature", most("sensor", "gpu_temperature_celsius"), "{{sensor}}")).
 			WithTarget(kit.Range("limit", by("limit", "gpu_temperature_limit_celsius"), "{{limit}}")),
 		kit.Timeseries(graph(55, "Clocks", "hertz", "Clock frequencies. Clocks below their highest under load say that something holds them down.")).
 			Span(8).Min(0).
-			WithTarget(kit.Range("clock", most(10, "clock", "gpu_clock_hertz"), "{{clock}}")),
+			WithTarget(kit.Range("clock", most("clock", "gpu_clock_hertz"), "{{clock}}")),
 		kit.Timeseries(graph(56, "PCIe and NVLink", "Bps", "Data that the GPU sends and receives, over NVLink its four busiest links.")).
 			Span(12).Min(0).
 			WithTarget(kit.Range("pciesent", rate(1, "uuid", "gpu_pcie_transmit_bytes_total"), "PCIe sent")).
@@ -227,7 +227,7 @@ func gpuDetailRow() kit.Panels {
 			WithTarget(kit.Range("linkreceived", rate(4, "link", "gpu_nvlink_receive_bytes_total"), "NVLink {{link}} received")),
 		kit.Timeseries(graph(57, "Throttled now, by reason", "short", "Reasons that hold the clocks down at the moment of the look.")).
 			Span(12).Min(0).Max(1).Decimals(0).
-			WithTarget(kit.Range("reason", "(\n"+most(10, "reason", "gpu_throttle_active")+"\n) > 0", "{{reason}}")),
+			WithTarget(kit.Range("reason", "(\n"+most("reason", "gpu_throttle_active")+"\n) > 0", "{{reason}}")),
 	}
 }
 
@@ -236,14 +236,14 @@ func gpuHostRow() kit.Panels {
 	memory := kit.Signal{Scope: gpuHosts, Series: "instance:memory_used:ratio", By: "cluster, namespace, instance"}
 	return kit.Panels{
 		kit.Limit(kit.Timeseries(kit.Text{
-			ID: 61, Title: "CPU", Unit: "percentunit",
+			ID: 61, Title: "Host CPU", Unit: "percentunit",
 			Description: "Share of all cores' time in which the host works, by node_exporter: the ten busiest within the time range. Dashed: the limit.",
 		})).Span(12).Min(0).Max(1).
 			Links(kit.Runbook("MLCPUSaturated")).
 			WithTarget(kit.Range("busy", busy.Worst(), "{{instance}}")).
 			WithTarget(kit.Range("limit", kit.LimitFor("cpu_busy_ratio", gpuHosts.Recorded("instance:cpu_busy:ratio")), "limit")),
 		kit.Timeseries(kit.Text{
-			ID: 62, Title: "Memory", Unit: "percentunit",
+			ID: 62, Title: "Host memory", Unit: "percentunit",
 			Description: "Share of the host's memory that is not available, by node_exporter: the ten fullest within the time range.",
 		}).Span(12).Min(0).Max(1).
 			WithTarget(kit.Range("used", memory.Worst(), "{{instance}}")),

@@ -165,7 +165,7 @@ func wrongTable() kit.Panel {
 		kit.Col("Value #since", "Since", kit.Unit("dateTimeFromNow"), kit.Width(130)),
 		kit.Col("layer", "Layer", kit.Width(120)),
 		kit.Col("alertname", "Alert", kit.Width(280), kit.LinkProperty("Runbook", "${runbooks:raw}/${__data.fields.Alert}.md", true)),
-		kit.Col("object", "Object", kit.LinkProperty("Show it", "/d/${__data.fields.Dashboard:raw}&"+strings.TrimPrefix(kit.LinkAcross(""), "/d/?"), false)),
+		kit.Col("object", "Object", linkOfRow()),
 		kit.Col("Value #over", "Of limit", append(kit.OfLimit(), kit.Width(90))...),
 		kit.Col("mlflow_run_id", "Run", runLink(), kit.Width(110)),
 		kit.Col("trace_id", "Trace", traceLink(), kit.Width(110)),
@@ -224,25 +224,36 @@ func actionsTable() kit.Panel {
 		})
 }
 
-// blindSpotTable counts what no alert can detect at present, and why.
+// blindSpotTable counts what no alert can detect at present, and why. Each leads to the dashboard of its objects.
 func blindSpotTable() kit.Panel {
-	spot := func(name, expr string) string {
-		return `label_replace(count(` + expr + `) or vector(0), "gap", "` + name + `", "", "")`
+	spot := func(name, uid, expr string) string {
+		return `label_replace(label_replace(count(` + expr + `) or vector(0), "gap", "` + name + `", "", ""), "link", "` + uid + `?", "", "")`
 	}
 	spots := []string{
-		spot("Exporters down", kit.Raw("up")+" == 0"),
-		spot("Datasets whose profile fails", kit.MaxBy(byDataset, kit.Raw("ml_dataset_profile_success"))+" == 0"),
-		spot("Datasets with a learning baseline", kit.MaxBy(byDataset, kit.Raw("ml_dataset_baseline_frozen"))+" == 0"),
-		spot("Models with a learning baseline", kit.MaxBy(byVersion+", role", kit.Raw("ml_model_baseline_frozen"))+" == 0"),
-		spot("Datasets whose volume cannot alert yet", kit.Recorded("dataset:ml_seasonality:info", `state="learning"`)),
-		spot("Models whose traffic cannot alert yet", kit.Recorded("model:ml_seasonality:info", `state="learning"`)),
-		spot("Models without a training run", kit.Recorded("model:ml_run:linked")+" == 0"),
-		spot("Bills, rates and prices older than their limit", kit.Recorded("cost:ml_data:age_seconds")+" > "+kit.Recorded("cost:ml_data:limit")),
+		spot("Exporters down", dataQualityUID, kit.Raw("up")+" == 0"),
+		spot("Alerts of models whose server lacks the metrics", inferenceUID, kit.Recorded("model:ml_alert_data:missing")),
+		spot("Alerts of GPUs whose exporter lacks the metrics", gpuUID, kit.Recorded("instance:ml_alert_data:missing")),
+		spot("Datasets whose profile fails", dataQualityUID, kit.MaxBy(byDataset, kit.Raw("ml_dataset_profile_success"))+" == 0"),
+		spot("Datasets with a learning baseline", dataQualityUID, kit.MaxBy(byDataset, kit.Raw("ml_dataset_baseline_frozen"))+" == 0"),
+		spot("Models with a learning baseline", modelQualityUID, kit.MaxBy(byVersion+", role", kit.Raw("ml_model_baseline_frozen"))+" == 0"),
+		spot("Datasets whose volume cannot alert yet", dataQualityUID, kit.Recorded("dataset:ml_seasonality:info", `state="learning"`)),
+		spot("Models whose traffic cannot alert yet", inferenceUID, kit.Recorded("model:ml_seasonality:info", `state="learning"`)),
+		spot("Models without a training run", modelQualityUID, kit.Recorded("model:ml_run:linked")+" == 0"),
+		spot("Bills, rates and prices older than their limit", costUID, kit.Recorded("cost:ml_data:age_seconds")+" > "+kit.Recorded("cost:ml_data:limit")),
 	}
 	return kit.Columns(kit.Table(kit.Text{
 		ID: 33, Title: "Blind spots", Unit: "short",
-		Description: "What is watched in part or not at all: as long as a number is not zero, some alerts cannot fire or judge by old data.",
+		Description: "What is watched in part or not at all: as long as a number is not zero, some alerts cannot fire or judge by old data. Click one for the dashboard of its objects.",
 	}).Span(12).Height(8).SortBy(kit.LargestFirst("Count")).
 		WithTarget(kit.Instant("count", strings.Join(spots, "\nor\n"))),
-		[]kit.Column{kit.Col("gap", "What"), kit.Col("Value", "Count", kit.Decimals(0))})
+		[]kit.Column{
+			kit.Col("gap", "What", linkOfRow()),
+			kit.Col("Value", "Count", kit.Decimals(0)),
+			kit.Col("link", "Dashboard", kit.HiddenColumn()...),
+		})
+}
+
+// linkOfRow leads to the dashboard in the row's label link.
+func linkOfRow() kit.Property {
+	return kit.LinkProperty("Show it", "/d/${__data.fields.Dashboard:raw}&"+strings.TrimPrefix(kit.LinkAcross(""), "/d/?"), false)
 }

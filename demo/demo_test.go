@@ -2,8 +2,11 @@ package demo
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/demo/slack"
+	"github.com/sightglass-ml/sightglass/demo/stack"
 )
 
 func after(seconds float64) time.Time {
@@ -53,13 +57,20 @@ func TestTheResultSaysWhatWentWrong(t *testing.T) {
 			Result{Outcomes: []Outcome{late}},
 			"more nulls: MLDatasetNullRatioHigh about customers took 2m10s, which is more than 2m0s; a slow machine needs a lower --speedup",
 		},
+		"another cause was named for the incident": {
+			Result{Outcomes: []Outcome{detected()}, Provider: []Incident{{ID: "1", Cause: "channel = web in dataset payments"}}},
+			`the incident about payments and payment-risk names the cause "channel = web in dataset payments", expected "payment_provider = newpay in dataset payments"`,
+		},
 		"an alert was not expected": {
 			Result{Outcomes: []Outcome{detected()}, Unexpected: []string{"refunds MLDatasetDrift"}},
 			"unexpected alert: refunds MLDatasetDrift",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tc.result.Speedup, tc.result.Trainings, tc.result.Reviews, tc.result.Provider = 20, []string{recommenderRun}, 3, []Incident{{ID: "1"}}
+			tc.result.Speedup, tc.result.Trainings, tc.result.Reviews = 20, []string{recommenderRun}, 3
+			if tc.result.Provider == nil {
+				tc.result.Provider = []Incident{{ID: "1", Cause: providerCause}}
+			}
 			if tc.want == "" {
 				require.NoError(t, tc.result.Err())
 				return
@@ -96,25 +107,94 @@ func TestTheWatchFollowsAnAlertFromPendingToSlack(t *testing.T) {
 		}
 		return found
 	}
-	message := slack.Message{Received: after(4), Attachments: []slack.Attachment{{Title: "[WARNING] MLDatasetDrift: payments · category (demo)"}}}
+	message := slack.Message{Seq: 1, Received: after(4), Attachments: []slack.Attachment{{Title: "[WARNING] MLDatasetDrift: payments · category (demo)"}}}
 
 	require.Equal(t, []stage{pending}, stages(w.alert(alert)))
 	require.Empty(t, w.alert(alert), "it is told once")
-	require.Empty(t, w.message(message), "what does not fire cannot have been announced")
+	require.Empty(t, w.message(message), "what does not fire cannot have been announced, as far as is known")
 	alert.State, alert.Value = v1.AlertStateFiring, "3.1e-01"
 	require.Equal(t, []stage{firing}, stages(w.alert(alert)))
 
-	other, resolved := message, message
+	other, resolved, earlier := message, message, message
+	earlier.Received = after(0.5)
 	other.Attachments = []slack.Attachment{{Title: "[WARNING] MLDatasetDrift: refunds · category (demo)"}}
 	resolved.Attachments = []slack.Attachment{{Title: "[RESOLVED after 1m] MLDatasetDrift: payments · category (demo)"}}
 	require.Empty(t, w.message(other))
 	require.Empty(t, w.message(resolved))
+	require.Empty(t, w.message(earlier), "of another alert with the same name and object")
 	events := w.message(message)
 	require.Equal(t, []stage{notified}, stages(events))
 	require.Equal(t, "MLDatasetDrift category (warning)", events[0].String())
 	require.Equal(t, 0.31, events[0].value)
 	require.Equal(t, []time.Time{after(1), after(3), after(4)}, []time.Time{events[0].pending, events[0].firing, events[0].notified})
 	require.Empty(t, w.message(message))
+	again := message
+	again.Seq, again.Received = 2, after(9)
+	events = w.message(again)
+	require.Equal(t, []stage{repeated}, stages(events))
+	require.Equal(t, after(4), events[0].notified, "people know since the first message")
+	require.Equal(t, again, events[0].message)
+}
+
+func TestOfAnAlertTheFirstMessageCountsAndTheLastIsRead(t *testing.T) {
+	alert := &observedAlert{
+		labels:  model.LabelSet{"alertname": "MLDatasetNullRatioHigh", "dataset": "customers", "column": "income"},
+		pending: after(42), firing: after(45), notified: after(46), message: slack.Message{Text: "first"},
+	}
+	said := func(text string) *observedAlert {
+		changed := *alert
+		changed.message = slack.Message{Text: text}
+		return &changed
+	}
+	outcome := detected()
+	outcome.Firing, outcome.Notified = time.Time{}, time.Time{}
+	d := demo{
+		timeline: &timeline{out: io.Discard}, result: Result{Speedup: 20, Outcomes: []Outcome{outcome}},
+		measured: []func(float64, Result) string{number("%.0f")},
+	}
+	later := said("of another severity")
+	later.notified = after(90)
+	for _, e := range []event{{after(45), firing, alert}, {after(46), notified, alert}, {after(60), repeated, said("second")}, {after(90), notified, later}} {
+		d.show(e)
+	}
+	got := d.result.Outcomes[0]
+	require.Equal(t, after(46), got.Notified)
+	require.Contains(t, got.Message, "of another severity")
+}
+
+// What the demonstration shows; a run of it detects all of it.
+func TestTheIncidentsOfTheShop(t *testing.T) {
+	always := []string{
+		"GPU 3 MLGPUIdle", "research MLCostIdleGPUWaste", "recommender MLCostPerInferenceTrend",
+		"clickstream MLDatasetStale",
+		"payments MLDatasetBroken merchant_category", "payments MLDatasetDrift merchant_category", "payments MLDatasetUnseenCategories merchant_category",
+		"customers MLDatasetNullRatioHigh household_income",
+		"orders_daily_fact MLDatasetVolumeAnomaly",
+		"shipments MLDatasetSchemaChanged",
+		"training_features MLDatasetFeatureMismatch",
+		"payment-risk MLModelInputBroken merchant_category", "payment-risk MLModelDrift merchant_category",
+		"recommender MLModelDrift device",
+		"recommender MLModelInputBroken basket_cad", "recommender MLModelDrift basket_cad",
+		"support-bot MLModelGroundednessLow", "support-bot MLModelHallucinationRateHigh",
+		"support-bot MLInferenceQueueDominates",
+		"GPU 1 MLGPULost", "GPU 1 MLGPUXidError",
+	}
+	for day, want := range map[int][]string{
+		4: always, // In its first days a month is too young to be judged.
+		5: append([]string{"research MLCostMonthEndOverBudget"}, always...),
+	} {
+		warehouse, err := openWarehouse(t.TempDir(), time.Second, shop())
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, warehouse.close()) })
+		d := demo{parts: []part{&data{warehouse: warehouse}, &models{}, &gpus{}, &costs{opened: time.Date(2026, 11, day, 12, 0, 0, 0, time.UTC)}}}
+		var got []string
+		for _, i := range d.incidents() {
+			for _, e := range i.alerts {
+				got = append(got, strings.TrimSpace(i.object+" "+e.alert+" "+e.labels["column"]+e.labels["field"]))
+			}
+		}
+		require.ElementsMatch(t, want, got)
+	}
 }
 
 func TestOnlyAlertsAboutTheShopOrThatFireAreAnAlarm(t *testing.T) {
@@ -136,6 +216,37 @@ func TestOnlyAlertsAboutTheShopOrThatFireAreAnAlarm(t *testing.T) {
 			require.Nil(t, w.alarm(known))
 			w.seen[1] = &tc.seen
 			require.Equal(t, tc.want, w.alarm(known) != nil)
+		})
+	}
+}
+
+// answers is a Prometheus that gives one answer.
+type answers struct {
+	v1.API
+	vector model.Vector
+}
+
+func (a answers) Query(context.Context, string, time.Time, ...v1.Option) (model.Value, v1.Warnings, v1.Infos, error) {
+	return a.vector, nil, nil, nil
+}
+
+func TestABusyMachineExplainsAScrapeThatRanOutOfTimeAndNothingElse(t *testing.T) {
+	down := model.LabelSet{"alertname": "SightglassExporterDown", "job": "cost", "instance": "127.0.0.1:1"}
+	for name, tc := range map[string]struct {
+		labels model.LabelSet
+		failed model.Vector // scrapes that failed before their time was over
+		want   bool
+	}{
+		"every scrape that failed ran out of time": {down, nil, true},
+		"one was refused":                          {down, model.Vector{{Value: 1}}, false},
+		"the exporter is not there any more":       {model.LabelSet{"alertname": "SightglassExporterDown", "job": "cost"}, nil, false},
+		"another alert":                            {model.LabelSet{"alertname": "SightglassConfigReloadFailed", "instance": "127.0.0.1:1"}, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWatch(&stack.Prometheus{API: answers{vector: tc.failed}}, nil)
+			busy, err := w.tooBusy(t.Context(), observedAlert{labels: tc.labels}, testNow, time.Second)
+			require.NoError(t, err)
+			require.Equal(t, tc.want, busy)
 		})
 	}
 }

@@ -18,7 +18,7 @@ const (
 )
 
 // profileTimeout is not compressed, since a scan takes real time.
-const profileTimeout = 20 * time.Second
+const profileTimeout = 2 * time.Minute
 
 type object = map[string]any
 

@@ -44,7 +44,7 @@ type Outcome struct {
 	Measured string
 	// Injected is the start of the incident. The other times are zero if the alert did not reach that stage.
 	Injected, Pending, Firing, Notified time.Time
-	// Says are texts that Message must contain.
+	// Says are texts that Message, the last one about the alert, must contain.
 	Says    []string
 	Message string
 	// Goal, if not 0, is the maximum unscaled time to detect.
@@ -69,6 +69,16 @@ func (o Outcome) Detected() bool { return !o.notifiedAt().IsZero() }
 // TimeToDetect is the real time from the incident to the Slack message, or to firing if the alert was inhibited.
 func (o Outcome) TimeToDetect() time.Duration { return o.notifiedAt().Sub(o.Injected) }
 
+// unsaid returns what the message should say and does not.
+func (o Outcome) unsaid() (texts []string) {
+	for _, want := range o.Says {
+		if o.Detected() && !strings.Contains(strings.Join(strings.Fields(o.Message), " "), want) {
+			texts = append(texts, want)
+		}
+	}
+	return texts
+}
+
 func (o Outcome) notifiedAt() time.Time {
 	if o.Notified.IsZero() && o.Silenced {
 		return o.Firing
@@ -92,10 +102,8 @@ func (r Result) Err() error {
 			errs = append(errs, fmt.Errorf("%s: %s about %s took %s, which is more than %s; a slow machine needs a lower --speedup",
 				o.Incident, o.Alert, o.Object, d, o.Goal))
 		}
-		for _, want := range o.Says {
-			if o.Detected() && !strings.Contains(strings.Join(strings.Fields(o.Message), " "), want) {
-				errs = append(errs, fmt.Errorf("%s: the message about %s does not say %q", o.Incident, o.Object, want))
-			}
+		for _, want := range o.unsaid() {
+			errs = append(errs, fmt.Errorf("%s: the message about %s does not say %q", o.Incident, o.Object, want))
 		}
 	}
 	if len(r.Trainings) != 1 || r.Trainings[0] != recommenderRun {
@@ -103,6 +111,8 @@ func (r Result) Err() error {
 	}
 	if len(r.Provider) != 1 {
 		errs = append(errs, fmt.Errorf("the alerts about payments and %s are in %d incidents of the responder, expected one", risk, len(r.Provider)))
+	} else if cause := r.Provider[0].Cause; cause != providerCause {
+		errs = append(errs, fmt.Errorf("the incident about payments and %s names the cause %q, expected %q", risk, cause, providerCause))
 	}
 	if r.Reviews == 0 {
 		errs = append(errs, errors.New("no answer waits for a person"))

@@ -16,6 +16,9 @@ type Incident struct {
 	Alerts           int
 }
 
+// providerCause is the cause that the incident of the unmapped provider has to name.
+const providerCause = "payment_provider = " + newProvider + " in dataset payments"
+
 // incidentsPath is the path of the responder's incidents.
 const incidentsPath = "/api/v1/incidents"
 

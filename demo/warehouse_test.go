@@ -187,7 +187,7 @@ func TestTheExporterIsPacedLikeTheRules(t *testing.T) {
 	}
 	require.NoError(t, yaml.Unmarshal(content, &config))
 	require.Equal(t, "3s", config.Defaults.Interval)
-	require.Equal(t, "20s", config.Defaults.Timeout, "a scan takes as long as it takes")
+	require.Equal(t, "2m0s", config.Defaults.Timeout, "a scan takes as long as it takes")
 	windows := make(map[string]string)
 	for _, d := range config.Datasets {
 		windows[d.Name] = d.Window

@@ -22,7 +22,8 @@ type observedAlert struct {
 	// Times of the alert's stages; zero if it has not reached a stage.
 	pending, firing, notified time.Time
 	// value is the value of the alert's expression when it was first seen firing.
-	value   float64
+	value float64
+	// message is the last that announces it.
 	message slack.Message
 }
 
@@ -58,6 +59,8 @@ const (
 	pending  stage = "pending"
 	firing   stage = "firing"
 	notified stage = "slack"
+	// repeated is another message about an alert of which people know.
+	repeated stage = "repeated"
 )
 
 // event is an alert reaching a stage.
@@ -73,7 +76,6 @@ type watch struct {
 	sink       *slack.Sink
 	now        func() time.Time
 	seen       map[model.Fingerprint]*observedAlert
-	seq        int // sequence number of the last message
 }
 
 func newWatch(p *stack.Prometheus, sink *slack.Sink) *watch {
@@ -90,11 +92,9 @@ func (w *watch) poll(ctx context.Context) ([]event, error) {
 	for _, a := range alerts {
 		events = append(events, w.alert(a)...)
 	}
+	// All of them, since on a busy machine a message can arrive before its alert is seen firing.
 	for _, m := range w.sink.Messages() {
-		if m.Seq > w.seq {
-			w.seq = m.Seq
-			events = append(events, w.message(m)...)
-		}
+		events = append(events, w.message(m)...)
 	}
 	slices.SortStableFunc(events, func(a, b event) int { return a.at.Compare(b.at) })
 	return events, nil
@@ -124,11 +124,16 @@ func (w *watch) message(m slack.Message) []event {
 	}
 	var events []event
 	for _, s := range w.seen {
-		if !s.notified.IsZero() || s.firing.IsZero() || !announces(m, s) {
+		if m.Seq <= s.message.Seq || s.firing.IsZero() || m.Received.Before(s.pending) || !announces(m, s) {
 			continue
 		}
-		s.notified, s.message = m.Received, m
-		events = append(events, event{s.notified, notified, s})
+		s.message = m
+		if s.notified.IsZero() {
+			s.notified = m.Received
+			events = append(events, event{s.notified, notified, s})
+		} else {
+			events = append(events, event{m.Received, repeated, s})
+		}
 	}
 	return events
 }
@@ -174,4 +179,17 @@ func (w *watch) firedSince(ctx context.Context, start time.Time) ([]observedAler
 		fired[i] = observedAlert{labels: model.LabelSet(sample.Metric)}
 	}
 	return fired, nil
+}
+
+// tooBusy reports whether the alert is about an exporter that runs, and of which every scrape that failed ran out of time. Scrapes have
+// less time the more time is compressed, and an exporter that ends is an error of its own.
+func (w *watch) tooBusy(ctx context.Context, s observedAlert, start time.Time, timeout time.Duration) (bool, error) {
+	instance, ok := s.labels[model.InstanceLabel]
+	if s.name() != "SightglassExporterDown" || !ok {
+		return false, nil
+	}
+	otherwise, err := w.prometheus.Query(ctx, fmt.Sprintf(
+		`count_over_time((up{instance=%[1]q} == 0 and scrape_duration_seconds{instance=%[1]q} < %[2]g)[%[3]ds:%[4]dms])`,
+		instance, 0.95*timeout.Seconds(), 1+int(w.now().Sub(start).Seconds()), timeout.Milliseconds()))
+	return err == nil && len(otherwise) == 0, err
 }

@@ -189,10 +189,10 @@ func TestTheRunIsFoundOnceAndNoInferenceWaitsForIt(t *testing.T) {
 		return attributesOf(ended[len(ended)-1].Attributes())["mlflow.run_id"]
 	}
 	require.Nil(t, run())
-	require.Eventually(t, func() bool { return len(asked()) == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(asked()) == 1 }, 30*time.Second, time.Millisecond)
 	require.Nil(t, run(), "the server has not answered")
 	release()
-	require.Eventually(t, func() bool { return run() == "0ff1ce" }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return run() == "0ff1ce" }, 30*time.Second, time.Millisecond)
 	require.Equal(t, []string{"/api/2.0/mlflow/model-versions/get?name=credit+risk&version=3"}, asked())
 }
 
@@ -206,7 +206,7 @@ func TestARunThatIsNotFoundIsLeftOut(t *testing.T) {
 		_, i := m.Start(t.Context())
 		i.End()
 	}
-	require.Eventually(t, func() bool { return len(asked()) == 2 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(asked()) == 2 }, 30*time.Second, time.Millisecond)
 	require.NotContains(t, attributesOf(spans.Ended()[99].Attributes()), "mlflow.run_id")
 	require.Len(t, asked(), 2, "a failure is not repeated at once")
 }

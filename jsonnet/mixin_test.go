@@ -161,7 +161,7 @@ func TestConfig(t *testing.T) {
 		},
 		"alerts carry free labels of their object": {
 			`{ objectLabels: ['tier', 'product'] }`,
-			`[std.length(std.findSubstr('owner)', e)) for e in [r.expr for g in mixin.prometheusAlerts.groups + mixin.prometheusRules.groups for r in g.rules] if std.length(std.findSubstr('owner', e)) > 0 && std.length(std.findSubstr('owner, tier, product)', e)) == 0]`,
+			`local has(e, part) = std.strReplace(e, part, '') != e; [e for g in mixin.prometheusAlerts.groups + mixin.prometheusRules.groups for e in [r.expr for r in g.rules] if has(e, 'owner') && !has(e, 'owner, tier, product)')]`,
 			`[]`,
 		},
 		"an alert is patched by name": {

@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sightglass-ml/sightglass/replay/report"
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
-// Verdict is the report of a run, with the bars of the scenario that the run misses.
+// Verdict is the report of a run beside the bars of the scenario.
 type Verdict struct {
 	report.Report
 	// Known are missed bars that the scenario declares as known misses.
@@ -19,16 +20,17 @@ type Verdict struct {
 // Judge compares a run with the bars of its scenario. MissedBars of the report has the bars that make the run fail: missed
 // bars, and reached bars that the scenario declares as missed.
 func Judge(s *scenario.Scenario, run Result) Verdict {
-	v := Verdict{Report: report.Judge(run.Truth, run.Transitions, report.Bars{})}
+	v := Verdict{Report: report.Judge(run.Truth, run.Transitions), Known: []string{}}
+	v.Warnings = append(v.Warnings, run.Warnings...)
 	for i := range s.Bars {
 		b := &s.Bars[i]
-		truth := run.Truth
-		if b.General() {
-			truth.Incidents = slices.DeleteFunc(slices.Clone(truth.Incidents), func(in report.Incident) bool {
-				return slices.ContainsFunc(s.Bars, func(own scenario.Bar) bool { return own.Measure == b.Measure && own.Class == in.Class })
-			})
+		var missed []string
+		for _, of := range v.readings(s, b) {
+			if of.missed != "" {
+				missed = append(missed, of.missed)
+			}
+			v.Bars = append(v.Bars, of.bar(b))
 		}
-		missed := report.Judge(truth, run.Transitions, only(b)).MissedBars
 		switch {
 		case b.KnownMiss == "":
 			v.MissedBars = append(v.MissedBars, missed...)
@@ -45,31 +47,110 @@ func Judge(s *scenario.Scenario, run Result) Verdict {
 	return v
 }
 
-// only returns bars with just this one set.
-func only(b *scenario.Bar) report.Bars {
-	var all report.Bars
-	var of report.ClassBars
-	d, n, count := b.Duration(), b.Number(), int(b.Number())
+// reading is what a bar measures of one class of incidents, or of all.
+type reading struct {
+	class  string
+	value  *float64 // nil if there is nothing to measure
+	missed string   // why the bar is missed; empty if it is reached
+}
+
+func (r reading) bar(b *scenario.Bar) report.Bar {
+	out := report.Bar{Measure: string(b.Measure), Class: r.class, Limit: b.Number(), Value: r.value, Reached: r.missed == "", KnownMiss: b.KnownMiss}
+	if b.Measure.IsDuration() {
+		out.Limit, out.Unit = b.Duration().Seconds(), "seconds"
+	}
+	return out
+}
+
+// readings returns what a bar measures. A bar without a class is of every class that has no bar of the same measure.
+func (v *Verdict) readings(s *scenario.Scenario, b *scenario.Bar) []reading {
+	var of []report.Class
+	for _, c := range v.Classes {
+		own := slices.ContainsFunc(s.Bars, func(o scenario.Bar) bool { return o.Measure == b.Measure && o.Class == c.Class })
+		if b.Class == c.Class || b.Class == "" && !own {
+			of = append(of, c)
+		}
+	}
+	t, number := v.Totals, b.Number()
 	switch b.Measure {
 	case scenario.MedianDetection:
-		all.MedianDetection, of.MedianDetection = &d, &d
-	case scenario.MedianOfAll:
-		all.MedianOfAll = &d
+		return each(of, func(c report.Class) reading { return atMost(c, "median time to detect", c.Median, b) })
 	case scenario.WorstDetection:
-		all.WorstDetection, of.WorstDetection = &d, &d
+		return each(of, func(c report.Class) reading { return atMost(c, "worst time to detect", c.Worst, b) })
 	case scenario.MinLead:
-		all.MinLead, of.MinLead = &d, &d
+		return each(slices.DeleteFunc(of, func(c report.Class) bool { return c.Harmful == 0 }), func(c report.Class) reading { return lead(c, b) })
 	case scenario.Missed:
-		all.Missed, of.Missed = &count, &count
+		return []reading{missedOf(of, b)}
+	case scenario.MedianOfAll:
+		return []reading{atMost(report.Class{Incidents: t.Incidents, Missed: t.Missed}, "median time to detect of all incidents", t.MedianDetection, b)}
 	case scenario.FalseAlarms:
-		all.FalseAlarms = &count
+		return []reading{below(float64(t.False), number, fmt.Sprintf("%d false alarms, at most %.0f may be", t.False, number))}
 	case scenario.FalseAlarmsPerWeek:
-		all.FalseAlarmsPerWeek = &n
+		return []reading{below(t.FalseAlarmsPerWeek, number, fmt.Sprintf("%.3g false alarms a week, at most %.3g may be", t.FalseAlarmsPerWeek, number))}
 	case scenario.FalseAlarmShare:
-		all.FalseAlarmShare = &n
+		return []reading{below(t.FalseAlarmShare, number, fmt.Sprintf("%.3g %% of the alerts are false, at most %.3g %% may be", 100*t.FalseAlarmShare, 100*number))}
 	}
-	if b.Class != "" {
-		return report.Bars{Classes: map[string]report.ClassBars{b.Class: of}}
+	return nil
+}
+
+func each(classes []report.Class, read func(report.Class) reading) (all []reading) {
+	for _, c := range classes {
+		all = append(all, read(c))
 	}
 	return all
+}
+
+func below(value, limit float64, missed string) reading {
+	r := reading{value: &value}
+	if value > limit {
+		r.missed = missed
+	}
+	return r
+}
+
+// atMost reads a time to detect. A class without any detection has no such time and misses the bar.
+func atMost(c report.Class, what string, got *report.Seconds, b *scenario.Bar) reading {
+	r, limit, of := reading{class: c.Class, value: inSeconds(got)}, report.Seconds(b.Duration()).Short(), ""
+	if c.Class != "" {
+		of = c.Class + ": "
+	}
+	switch {
+	case got == nil && c.Incidents > 0:
+		r.missed = fmt.Sprintf("%snone of %d incidents detected, so there is no %s, at most %s is wanted", of, c.Incidents, what, limit)
+	case got != nil && time.Duration(*got) > b.Duration():
+		r.missed = fmt.Sprintf("%s%s is %s, at most %s is wanted", of, what, got.Short(), limit)
+	}
+	return r
+}
+
+func lead(c report.Class, b *scenario.Bar) reading {
+	r, limit := reading{class: c.Class, value: inSeconds(c.MinLead)}, report.Seconds(b.Duration()).Short()
+	switch {
+	case c.HarmfulMissed > 0:
+		r.missed = fmt.Sprintf("%s: %d of %d incidents with harm not detected, at least %s before it are wanted", c.Class, c.HarmfulMissed, c.Harmful, limit)
+	case c.MinLead != nil && time.Duration(*c.MinLead) < b.Duration():
+		r.missed = fmt.Sprintf("%s: found %s before the harm, at least %s are wanted", c.Class, c.MinLead.Short(), limit)
+	}
+	return r
+}
+
+func missedOf(classes []report.Class, b *scenario.Bar) reading {
+	missed, incidents, of := 0, 0, ""
+	for _, c := range classes {
+		missed, incidents = missed+c.Missed, incidents+c.Incidents
+	}
+	if b.Class != "" {
+		of = b.Class + ": "
+	}
+	r := below(float64(missed), b.Number(), fmt.Sprintf("%s%d of %d incidents missed, at most %.0f may be", of, missed, incidents, b.Number()))
+	r.class = b.Class
+	return r
+}
+
+func inSeconds(s *report.Seconds) *float64 {
+	if s == nil {
+		return nil
+	}
+	v := time.Duration(*s).Seconds()
+	return &v
 }

@@ -30,6 +30,8 @@ type Result struct {
 	Transitions []engine.Transition
 	// Failed are rules whose evaluation failed at least once. Alerts that depend on them are not reliable.
 	Failed []engine.RuleError
+	// Warnings are reasons why the result says less than it seems to, such as a baseline that was not complete at an incident.
+	Warnings []string
 }
 
 // Run replays a scenario.
@@ -49,11 +51,11 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (_ Result, err er
 	if err != nil {
 		return Result{}, err
 	}
-	result := Result{Truth: w.Truth()}
+	var result Result
 	stats, err := e.Run(ctx, engine.Replay{
 		From: s.From(), To: s.To(), Targets: w.Targets(), Progress: o.Progress,
 		Alerts: func(t engine.Transition) { result.Transitions = append(result.Transitions, t) },
 	})
-	result.Failed = stats.Errors
+	result.Truth, result.Warnings, result.Failed = w.Truth(), w.Warnings(), stats.Errors
 	return result, err
 }

@@ -22,7 +22,7 @@ func (s Seeds) Grids() []report.Grid {
 	runs := report.Grid{Title: "Seeds", Rows: [][]string{{"seed", "alerts", "false alarms", "a week", "incidents", "missed", "median", "worst", "missed bars"}}}
 	row := func(name string, t report.Totals, bars int) {
 		median, worst := "-", "-"
-		if t.Incidents > t.Missed {
+		if t.MedianDetection != nil && t.WorstDetection != nil {
 			median, worst = t.MedianDetection.Short(), t.WorstDetection.Short()
 		}
 		runs.Rows = append(runs.Rows, []string{
@@ -39,17 +39,43 @@ func (s Seeds) Grids() []report.Grid {
 		all.Alerts, all.False = all.Alerts+t.Alerts, all.False+t.False
 		all.FalseAlarmsPerWeek += t.FalseAlarmsPerWeek / float64(len(s))
 		all.Incidents, all.Missed = all.Incidents+t.Incidents, all.Missed+t.Missed
-		all.WorstDetection = max(all.WorstDetection, t.WorstDetection)
-		if t.Incidents > t.Missed {
-			medians = append(medians, t.MedianDetection)
+		if w := t.WorstDetection; w != nil && (all.WorstDetection == nil || *w > *all.WorstDetection) {
+			all.WorstDetection = w
+		}
+		if t.MedianDetection != nil {
+			medians = append(medians, *t.MedianDetection)
 		}
 		bars += len(run.MissedBars)
 	}
 	if slices.Sort(medians); len(medians) > 0 {
-		all.MedianDetection = medians[(len(medians)-1)/2]
+		all.MedianDetection = &medians[(len(medians)-1)/2]
 	}
 	row("all", all, bars)
-	return []report.Grid{runs, s.falseAlarms()}
+	return []report.Grid{runs, s.falseAlarms(), s.missedBars()}
+}
+
+// Warnings returns the warnings of all runs, each once.
+func (s Seeds) Warnings() []string {
+	var all []string
+	for _, run := range s {
+		for _, w := range run.Warnings {
+			if !slices.Contains(all, w) {
+				all = append(all, w)
+			}
+		}
+	}
+	return all
+}
+
+// missedBars lists the missed bars of each run.
+func (s Seeds) missedBars() report.Grid {
+	g := report.Grid{Title: "Missed bars", Rows: [][]string{{"seed", "bar"}}}
+	for _, run := range s {
+		for _, bar := range run.MissedBars {
+			g.Rows = append(g.Rows, []string{fmt.Sprint(run.Seed), bar})
+		}
+	}
+	return g
 }
 
 // falseAlarms counts the false alarms of all runs by alert.

@@ -29,7 +29,7 @@ import (
 const (
 	childVariable  = "SIGHTGLASS_TEST_CHILD"
 	actionsEnv     = "SIGHTGLASS_CRASH_ACTIONS" // how many; make bench-responder sets it
-	defaultActions = 500
+	defaultActions = 250
 )
 
 func TestMain(m *testing.M) {
@@ -302,7 +302,7 @@ func howMany(t *testing.T) int {
 
 func TestKilledAtAnyMomentNothingIsLostAndNothingIsDoneTwice(t *testing.T) {
 	n := howMany(t)
-	times := newCrash(t, `{path: responder.db}`, 1, "honours keys").run(n, 3*time.Minute+time.Duration(n)*60*time.Millisecond)
+	times := newCrash(t, `{path: responder.db}`, 1, "honours keys").run(n, 6*time.Minute+time.Duration(n)*60*time.Millisecond)
 	require.Len(t, times, n, "none is lost")
 	for key, k := range times {
 		require.Equal(t, 1, k, "%s is done once", key)
@@ -310,7 +310,7 @@ func TestKilledAtAnyMomentNothingIsLostAndNothingIsDoneTwice(t *testing.T) {
 }
 
 func TestATargetThatIgnoresKeysIsCalledAtLeastOnce(t *testing.T) {
-	times := newCrash(t, `{path: responder.db}`, 1, "ignores keys").run(300, 2*time.Minute)
+	times := newCrash(t, `{path: responder.db}`, 1, "ignores keys").run(300, 6*time.Minute)
 	require.Len(t, times, 300, "none is lost")
 	for key, k := range times {
 		// A call is repeated only where a kill came between it and its record, and there are far fewer kills than that.

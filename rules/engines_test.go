@@ -19,6 +19,7 @@ import (
 // with VictoriaMetrics behind it.
 
 func TestTheOldestPrometheusLoadsEveryRule(t *testing.T) {
+	t.Parallel()
 	args := []string{"check", "rules"}
 	for _, f := range load(t).Files {
 		args = append(args, filepath.FromSlash(f.Name))
@@ -28,6 +29,7 @@ func TestTheOldestPrometheusLoadsEveryRule(t *testing.T) {
 }
 
 func TestTheOldestPrometheusRecordsTheSameCanonicalSeries(t *testing.T) {
+	t.Parallel()
 	tests := engineTests(t, "promql_expr_test", "adapters/*_test.yaml")
 	out, err := exec.CommandContext(t.Context(), testtools.Path(t, "oldest/promtool"), append([]string{"test", "rules"}, tests...)...).CombinedOutput()
 	require.NoError(t, err, string(out))
@@ -36,6 +38,7 @@ func TestTheOldestPrometheusRecordsTheSameCanonicalSeries(t *testing.T) {
 
 // Alerts, with all of their text, and the native histograms' series.
 func TestTheOldestPrometheusRaisesTheSameAlerts(t *testing.T) {
+	t.Parallel()
 	tests := engineTests(t, "promql_expr_test", "broken_test.yaml", "self_test.yaml", "self_rules_test.yaml", "saturation_test.yaml", "response_test.yaml")
 	out, err := exec.CommandContext(t.Context(), testtools.Path(t, "oldest/promtool"), append([]string{"test", "rules"}, tests...)...).CombinedOutput()
 	require.NoError(t, err, string(out))

@@ -45,6 +45,7 @@ func eachAlert(t *testing.T, check func(t *testing.T, alert rulefmt.Rule)) {
 }
 
 func TestToolsAcceptTheRules(t *testing.T) {
+	t.Parallel()
 	var files []string
 	for _, f := range load(t).Files {
 		files = append(files, filepath.FromSlash(f.Name))
@@ -56,20 +57,25 @@ func TestToolsAcceptTheRules(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, adapters)
 
-	run := func(tool string, args ...string) string {
+	run := func(t *testing.T, tool string, args ...string) string {
 		t.Helper()
 		output, err := exec.CommandContext(t.Context(), testtools.Path(t, tool), args...).CombinedOutput()
 		require.NoError(t, err, "%s", output)
 		return string(output)
 	}
 	t.Run("promtool finds no fault", func(t *testing.T) {
-		run("promtool", append([]string{"check", "rules", "--lint=all", "--lint-fatal"}, files...)...)
+		t.Parallel()
+		run(t, "promtool", append([]string{"check", "rules", "--lint=all", "--lint-fatal"}, files...)...)
 	})
-	t.Run("promtool tests pass", func(t *testing.T) {
-		run("promtool", append([]string{"test", "rules"}, append(tests, adapters...)...)...)
-	})
+	for _, file := range slices.Concat(tests, adapters) {
+		t.Run("promtool tests "+filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			run(t, "promtool", "test", "rules", file)
+		})
+	}
 	t.Run("pint finds no fault", func(t *testing.T) {
-		output := run("pint", append([]string{"--no-color", "--offline", "--log-level=error", "--config=.pint.hcl", "lint", "--min-severity=info"}, files...)...)
+		t.Parallel()
+		output := run(t, "pint", append([]string{"--no-color", "--offline", "--log-level=error", "--config=.pint.hcl", "lint", "--min-severity=info"}, files...)...)
 		require.Empty(t, output, "pint exits 0 whatever it finds")
 	})
 }

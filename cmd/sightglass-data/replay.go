@@ -8,14 +8,17 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"runtime/pprof"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
 
 	"github.com/sightglass-ml/sightglass/internal/tool"
 	"github.com/sightglass-ml/sightglass/replay"
@@ -118,6 +121,9 @@ func (f *replayFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 		}
 		scenarios = append(scenarios, s)
 	}
+	if err := checkScenarios(scenarios, files, loaded); err != nil {
+		return err
+	}
 	var failures []string
 	for _, s := range scenarios {
 		var runs replay.Seeds
@@ -131,12 +137,12 @@ func (f *replayFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 				Rules: loaded, Logger: logger, World: world.Options{Seed: seed, Seeded: true, Files: files},
 			}, stderr)
 			if err != nil {
-				return fmt.Errorf("scenario %s, seed %d: %w", s.Name, seed, err)
+				return fmt.Errorf("scenario %s, seed %d:\n%w", s.Name, seed, err)
 			}
 			v := replay.Judge(s, run)
 			runs = append(runs, replay.Seed{Seed: seed, Verdict: v})
 			if f.seeds == 1 {
-				if err := write(v, f.output, stdout); err != nil {
+				if err := write(runs[0], f.output, stdout); err != nil {
 					return err
 				}
 			}
@@ -171,8 +177,45 @@ func profile(path string) (stop func(), err error) {
 	}, nil
 }
 
-// write writes a verdict in the selected format.
-func write(v replay.Verdict, output string, w io.Writer) error {
+// checkScenarios checks what the scenarios and the flags name before the first scenario runs.
+func checkScenarios(scenarios []*scenario.Scenario, files map[string]string, loaded engine.Rules) error {
+	var recorded, simulated []string
+	for _, s := range scenarios {
+		if err := s.CheckAlerts(loaded.Alerts()); err != nil {
+			return fmt.Errorf("the scenario is not valid:\n%w", err)
+		}
+		for i := range s.Datasets {
+			if d := &s.Datasets[i]; d.Data != nil {
+				recorded = append(recorded, d.Name)
+			} else {
+				simulated = append(simulated, d.Name)
+			}
+		}
+		for i := range s.Models {
+			if m := &s.Models[i]; m.Data != nil {
+				recorded = append(recorded, m.Name)
+			} else {
+				simulated = append(simulated, m.Name)
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		switch {
+		case slices.Contains(recorded, name):
+			if _, err := os.Stat(files[name]); err != nil {
+				return fmt.Errorf("--data %s=%s: %w; want a Parquet or CSV file, relative to the working directory", name, files[name], err)
+			}
+		case slices.Contains(simulated, name):
+			return fmt.Errorf("--data %s=%s: %q is simulated; want a dataset or model with data: {time: COLUMN} in the scenario", name, files[name], name)
+		default:
+			return fmt.Errorf("--data %s=%s: no dataset or model with data has this name; want one of %q", name, files[name], recorded)
+		}
+	}
+	return nil
+}
+
+// write writes a run in the selected format.
+func write(v replay.Seed, output string, w io.Writer) error {
 	switch output {
 	case "json":
 		e := json.NewEncoder(w)
@@ -218,6 +261,11 @@ func writeSeeds(scenario string, runs replay.Seeds, output string, w io.Writer) 
 			return err
 		}
 	}
+	for _, warning := range runs.Warnings() {
+		if _, err := fmt.Fprintf(w, "\nWARNING: %s.\n", warning); err != nil {
+			return err
+		}
+	}
 	_, err := fmt.Fprintln(w)
 	return err
 }
@@ -252,6 +300,9 @@ func pairs(flag string, given []string) (map[string]string, error) {
 		if !ok || name == "" || value == "" {
 			return nil, fmt.Errorf("--%s %q: want a name and a value with = between them", flag, p)
 		}
+		if before, ok := out[name]; ok {
+			return nil, fmt.Errorf("--%s %s is given twice, as %s and %s: want it once", flag, name, before, value)
+		}
 		out[name] = value
 	}
 	return out, nil
@@ -259,24 +310,30 @@ func pairs(flag string, given []string) (map[string]string, error) {
 
 // measured runs a scenario with a progress bar, and prints the resources that it used.
 func measured(ctx context.Context, s *scenario.Scenario, o replay.Options, stderr io.Writer) (replay.Result, error) {
-	days := int(time.Duration(s.Length).Hours() / 24)
-	bar := progressbar.NewOptions(max(days, 1), progressbar.OptionSetWriter(stderr), progressbar.OptionSetDescription(fmt.Sprintf("%s, seed %d: days", s.Name, o.World.Seed)),
-		progressbar.OptionShowCount(), progressbar.OptionSetWidth(30), progressbar.OptionThrottle(time.Second))
+	bar := newBar(stderr, int64(time.Duration(s.Length).Hours()/24), fmt.Sprintf("%s, seed %d: days", s.Name, o.World.Seed), progressbar.OptionShowCount(), progressbar.OptionSetWidth(30))
 	o.Progress = func(at time.Time) {
-		_ = bar.Set(int(at.Sub(s.From()).Hours() / 24)) // A failure to draw the bar is not an error of the command.
+		_ = bar.Set64(int64(at.Sub(s.From()).Hours() / 24)) // A failure to draw the bar is not an error of the command.
 	}
 	defer collectLess()()
 	begin := used()
 	result, err := replay.Run(ctx, s, o)
-	_ = bar.Finish()
+	_ = bar.Clear() // As above.
 	if err != nil {
 		return result, err
 	}
 	for _, f := range result.Failed {
-		if _, err := fmt.Fprintf(stderr, "\nRule %s failed %d times, first at %s, and the alerts that need it are not to be trusted: %v", f.Rule, f.Times, f.At.Format(time.DateTime), f.Err); err != nil {
+		if _, err := fmt.Fprintf(stderr, "Rule %s failed %d times, first at %s, and the alerts that need it are not to be trusted: %v\n", f.Rule, f.Times, f.At.Format(time.DateTime), f.Err); err != nil {
 			return result, err
 		}
 	}
-	_, err = fmt.Fprintf(stderr, "\n%s, seed %d: %s\n", s.Name, o.World.Seed, begin.since(time.Duration(s.Length).Hours()/24))
+	_, err = fmt.Fprintf(stderr, "%s, seed %d: %s\n", s.Name, o.World.Seed, begin.since(time.Duration(s.Length).Hours()/24))
 	return result, err
+}
+
+// newBar returns a progress bar; an invisible one where stderr is no terminal, such as a file or the log of a job.
+func newBar(stderr io.Writer, steps int64, description string, options ...progressbar.Option) *progressbar.ProgressBar {
+	file, ok := stderr.(*os.File)
+	return progressbar.NewOptions64(max(steps, 1), append(options,
+		progressbar.OptionSetWriter(stderr), progressbar.OptionSetDescription(description), progressbar.OptionThrottle(time.Second),
+		progressbar.OptionSetVisibility(ok && term.IsTerminal(int(file.Fd()))))...)
 }

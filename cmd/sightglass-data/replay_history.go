@@ -34,7 +34,7 @@ func (f *historyFlags) register(c *kingpin.CmdClause) {
 	c.Flag("from-prometheus", "Instead of scenarios, run the rules over the history of the Prometheus, Mimir or Thanos with this URL, and list which alerts would have fired.").
 		PlaceHolder("URL").StringVar(&f.url)
 	c.Flag("range", "With --from-prometheus: how much history.").Default("30d").IsSetByUser(&f.set[0]).StringVar(&f.lasts)
-	c.Flag("until", "With --from-prometheus: end of the history, such as 2026-03-31T00:00:00Z; now by default.").PlaceHolder("TIME").IsSetByUser(&f.set[1]).StringVar(&f.until)
+	c.Flag("until", "With --from-prometheus: end of the history, such as 2026-03-31 or 2026-03-31T12:00:00Z; now by default.").PlaceHolder("TIME").IsSetByUser(&f.set[1]).StringVar(&f.until)
 	c.Flag("interval", "With --from-prometheus: time between two evaluations.").Default("1m").IsSetByUser(&f.set[2]).DurationVar(&f.interval)
 	c.Flag("http.config.file", "With --from-prometheus: file in the form of Prometheus's http_config, for credentials, TLS and headers such as X-Scope-OrgID.").
 		PlaceHolder("FILE").IsSetByUser(&f.set[3]).StringVar(&f.httpConfig)
@@ -62,17 +62,18 @@ func (f *historyFlags) run(ctx context.Context, rules engine.Rules, now func() t
 	to := now()
 	if f.until != "" {
 		if to, err = time.Parse(time.RFC3339, f.until); err != nil {
-			return fmt.Errorf("--until is %q, expected a time such as 2026-03-31T00:00:00Z", f.until)
+			if to, err = time.Parse(time.DateOnly, f.until); err != nil {
+				return fmt.Errorf("--until is %q, expected a date such as 2026-03-31, or a time such as 2026-03-31T12:00:00Z", f.until)
+			}
 		}
 	}
 	from := to.Add(-time.Duration(lasts))
-	bar := progressbar.NewOptions64(max(int64(to.Sub(from).Hours()), 1), progressbar.OptionSetWriter(stderr), progressbar.OptionSetDescription("replaying"),
-		progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true))
+	bar := newBar(stderr, int64(to.Sub(from).Hours()), "replaying", progressbar.OptionSetPredictTime(true))
 	result, err := history.Run(ctx, history.Config{
 		URL: f.url, HTTPConfigFile: f.httpConfig, From: from, To: to, Interval: f.interval,
 		Progress: func(at time.Time) { _ = bar.Set64(int64(at.Sub(from).Hours())) }, // A failure to draw the bar is not an error.
 	}, rules)
-	_ = bar.Finish() // As above.
+	_ = bar.Clear() // As above.
 	if err != nil {
 		return err
 	}

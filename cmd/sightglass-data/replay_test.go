@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,6 +19,9 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/require"
+
+	"github.com/sightglass-ml/sightglass/replay/report"
+	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
 const quietScenario = `
@@ -29,6 +35,12 @@ bars: [{measure: false_alarms, limit: 0}]
 func TestTheCommandLineOfReplay(t *testing.T) {
 	dir := t.TempDir()
 	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
+	events, stale := filepath.Join(dir, "events.yaml"), filepath.Join(dir, "stale.yaml")
+	secret := filepath.Join(dir, "http.yaml")
+	require.NoError(t, os.WriteFile(secret, []byte("basic_auth: {username: reader, pasword_file: x}\n"), 0o600))
+	require.NoError(t, os.WriteFile(events, []byte("name: taxi\nstart: 2026-01-05\nlength: 2h\ndatasets: [{name: trips, data: {file: trips.csv, time: at}}]\n"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "trips.csv"), []byte("at,fair\n2026-02-05 00:00:10,1\n"), 0o600))
+	require.NoError(t, os.WriteFile(stale, []byte(quietScenario+"exclude: [{name: storm, from: 1h, to: 2h, alerts: [MLDatasetStail]}]\n"), 0o600))
 	require.NoError(t, os.WriteFile(good, []byte(quietScenario), 0o600))
 	require.NoError(t, os.WriteFile(bad, []byte(strings.Replace(quietScenario, "length", "lengh", 1)), 0o600))
 	for name, tc := range map[string]struct {
@@ -43,11 +55,18 @@ func TestTheCommandLineOfReplay(t *testing.T) {
 		"an unknown threshold is refused":            {[]string{good, "--set", "drift=0.2"}, 1, "", `threshold "drift" does not exist, expected one of `},
 		"a threshold that is no number is refused":   {[]string{good, "--set", "drift_psi=high"}, 1, "", "--set drift_psi=high: want a number"},
 		"so is one without a value":                  {[]string{good, "--set", "drift_psi"}, 1, "", `--set "drift_psi": want a name and a value`},
+		"a threshold is given once":                  {[]string{good, "--set", "drift_psi=0.2", "--set", "drift_psi=0.3"}, 1, "", "--set drift_psi is given twice, as 0.2 and 0.3: want it once"},
+		"a file of no dataset is refused":            {[]string{events, "--data", "trip=" + good}, 1, "", "--data trip=" + good + `: no dataset or model with data has this name; want one of ["trips"]`},
+		"nor is one of a dataset that is simulated":  {[]string{good, "--data", "payments=" + good}, 1, "", `"payments" is simulated; want a dataset or model with data: {time: COLUMN} in the scenario`},
+		"a file that is not there is refused":        {[]string{events, "--data", "trips=" + dir + "/nope.csv"}, 1, "", "nope.csv: no such file or directory; want a Parquet or CSV file, relative to the working directory"},
+		"an alert of no rule is refused":             {[]string{stale}, 1, "", `stale.yaml:7: exclude[0].alerts[0]: the rules have no alert "MLDatasetStail"; want one of`},
+		"a fault of a file has its line, and no bar": {[]string{events}, 1, "", "replay: scenario taxi, seed 1:\n" + events + ":4: datasets[0].data.file: no event of "},
+		"an unknown key of credentials":              {[]string{"--from-prometheus", "http://localhost", "--http.config.file", secret}, 1, "", `http.yaml: yaml: unmarshal errors:   line 1: unknown key "pasword_file"; the keys are those of Prometheus's http_config`},
 		"scenarios and a history do not go together": {[]string{good, "--from-prometheus", "http://localhost"}, 1, "", "takes no scenario files"},
 		"nor do a seed and a history":                {[]string{"--from-prometheus", "http://localhost", "--seed", "2"}, 1, "", "--seed is of scenarios"},
 		"nor do a scenario and a range":              {[]string{good, "--range", "7d"}, 1, "", "--range: of --from-prometheus only"},
 		"a range must be a duration":                 {[]string{"--from-prometheus", "http://localhost", "--range", "month"}, 1, "", `--range is "month", expected a duration such as 30d`},
-		"an end must be a time":                      {[]string{"--from-prometheus", "http://localhost", "--until", "May"}, 1, "", `--until is "May", expected a time such as`},
+		"an end must be a time":                      {[]string{"--from-prometheus", "http://localhost", "--until", "May"}, 1, "", `--until is "May", expected a date such as 2026-03-31, or a time such as`},
 		"a history must have a URL":                  {[]string{"--from-prometheus", "localhost"}, 1, "", "expected a URL such as http://localhost:9090"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -59,6 +78,88 @@ func TestTheCommandLineOfReplay(t *testing.T) {
 			}
 		})
 	}
+}
+
+// trips writes a file of the form that docs/replay.md shows: 500 rides an hour for 33 days.
+func trips(t *testing.T, path string) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(1, 2)) // The file is the same at each run.
+	var b bytes.Buffer
+	b.WriteString("picked_up_at,fare,distance_km,city,score\n")
+	for at := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC); at.Before(time.Date(2026, 2, 7, 0, 0, 0, 0, time.UTC)); at = at.Add(time.Duration(r.ExpFloat64() * 7.2 * float64(time.Second))) {
+		distance := math.Exp(1.5 + 0.6*r.NormFloat64())
+		fmt.Fprintf(&b, "%s,%.2f,%.2f,%s,%.3f\n", at.Format(time.DateTime), 4+2*distance+r.NormFloat64(), distance, []string{"YOW", "YYZ", "YUL"}[r.IntN(3)], 1-0.1*r.Float64())
+	}
+	require.NoError(t, os.WriteFile(path, b.Bytes(), 0o600))
+}
+
+// The scenarios of the page are what somebody copies.
+func TestTheScenariosOfThePageAreGood(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/replay.md")
+	require.NoError(t, err)
+	dir := t.TempDir()
+	var names []string
+	for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+		name := regexp.MustCompile(`(?m)^name: (\w+)$`).FindStringSubmatch(block[1])
+		if name == nil {
+			continue // Part of a scenario, or of another file.
+		}
+		path := filepath.Join(dir, name[1]+".yaml")
+		require.NoError(t, os.WriteFile(path, []byte(block[1]), 0o600))
+		_, err := scenario.LoadFile(path)
+		require.NoError(t, err)
+		names = append(names, name[1])
+	}
+	require.Equal(t, []string{"shop", "taxi"}, names)
+
+	trips(t, filepath.Join(dir, "trips.csv"))
+	status, stdout, stderr := call("replay", filepath.Join(dir, "taxi.yaml"))
+	require.Zero(t, status, stdout+stderr)
+	require.Contains(t, stdout, "0 of 2 incidents missed")
+	require.NotContains(t, stdout, "WARNING")
+
+	// A baseline that begins a week before the incident is not complete, and the result says so.
+	text, err := os.ReadFile(filepath.Join(dir, "taxi.yaml"))
+	require.NoError(t, err)
+	short := strings.Replace(string(text), "first_day: 2026-01-05", "first_day: 2026-01-29", 1)
+	short = strings.Replace(short, "- {kind: error_storm, model: eta, at: 1d10h, for: 2h}", "- {kind: unit_change, model: eta, column: distance_km, at: 10h, for: 1h}", 1)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "short.yaml"), []byte(strings.Replace(short, "length: 2d", "length: 17h", 1)), 0o600))
+	status, stdout, _ = call("replay", "--output", "json", filepath.Join(dir, "short.yaml"))
+	require.Equal(t, 1, status)
+	var result struct {
+		Seed      *uint64  `json:"seed"`
+		Warnings  []string `json:"warnings"`
+		Incidents []struct {
+			Baseline report.Learned `json:"baseline"`
+		} `json:"incidents"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(stdout), &result))
+	require.EqualValues(t, 1, *result.Seed)
+	require.Equal(t, []string{
+		`dataset "trips" had 7 of the 30 days of its baseline when unit_change began at 2026-02-05 10:00:00: alerts of changed values could not fire yet. Give it time to learn before: first_day, 30 days or more before the start with rows from then on, or a warmup of 32d`,
+		`model "eta" had 0 of the 30 days of its baseline when unit_change began at 2026-02-05 10:00:00: alerts of changed values could not fire yet. Give it time to learn before: a warmup of 32d`,
+	}, result.Warnings)
+	require.Equal(t, report.Learned{Days: 7, Wanted: 30}, result.Incidents[0].Baseline)
+}
+
+func TestAFileHasNoProgressBar(t *testing.T) {
+	t.Parallel()
+	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, file.Close()) })
+	var buffer bytes.Buffer
+	for _, to := range []io.Writer{file, &buffer} {
+		bar := newBar(to, 3, "days")
+		for i := range 3 {
+			require.NoError(t, bar.Set(i+1))
+		}
+		require.NoError(t, bar.Clear())
+	}
+	info, err := file.Stat()
+	require.NoError(t, err)
+	require.Zero(t, info.Size())
+	require.Empty(t, buffer.String())
 }
 
 // A server of the two calls of Prometheus's API that a replay makes: six hours of a table that lost 8 % of its values for two.

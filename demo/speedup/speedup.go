@@ -97,6 +97,7 @@ func (f Factor) compress(groups []rulefmt.RuleGroup) error {
 	}
 	return nil
 }
+
 func (f Factor) compressExpr(text string) (string, error) {
 	expr, err := parser.NewParser(parser.Options{}).ParseExpr(text)
 	if err != nil {

@@ -427,7 +427,10 @@ func (d *dataset) identify(ctx context.Context, view *baseline.View, c *cycle, c
 		case why != "":
 			d.logger.Debug("The snapshot is not a good one.", "snapshot", c.snapshot.Name, "reason", why)
 		case c.good.Snapshot != c.snapshot:
-			c.good.accept(c.snapshot, c.profile.Rows, c.now)
+			c.good.accept(c.snapshot, c.now)
+			if !d.begins(c) {
+				c.good.noteVolume(c.profile.Rows, c.now)
+			}
 			if d.lasting() {
 				c.good.pass(c.snapshot, c.now)
 			}

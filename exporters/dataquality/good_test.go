@@ -49,7 +49,8 @@ func TestACopyOfTheLastGoodSnapshotStaysAsItIs(t *testing.T) {
 	before, err := of.asJSON()
 	require.NoError(t, err)
 	other := of.clone()
-	other.accept(snapshot{Name: "later"}, 3, at.Add(volumeKept+30*time.Minute))
+	other.accept(snapshot{Name: "later"}, at.Add(volumeKept+30*time.Minute))
+	other.noteVolume(3, at.Add(volumeKept+30*time.Minute))
 	other.Nulls["a"], other.Arrived["full"] = nullShare{}, 0
 	after, err := of.asJSON()
 	require.NoError(t, err)

@@ -291,7 +291,9 @@ datasets:
       production: {days: 0}
 `
 	const good = "SELECT TIMESTAMP '2026-11-24 11:55:00' - to_seconds(i) AS at, ['CA', 'US'][1 + i % 2] AS country, CASE WHEN i % 40 > 0 THEN i % 10 END::DOUBLE AS amount FROM range(1000) AS t(i)"
-	for name, tc := range map[string]struct{ orders, cart, comparison, reason string }{
+	// A row before the window, so that the table does not begin in it.
+	const old = " UNION ALL SELECT TIMESTAMP '2026-11-23 06:00:00', 'CA', 1"
+	for name, tc := range map[string]struct{ first, orders, cart, comparison, reason string }{
 		"passes":                      {},
 		"loses rows on the way":       {cart: "SELECT 1 AS x FROM range(1200)", reason: `1000 of the 1200 rows of upstream "cart" are here`},
 		"disagrees with the features": {comparison: "SELECT 100 AS compared_rows, 2 AS mismatched_rows", reason: `2 of 100 rows differ from "feature_store"`},
@@ -303,7 +305,7 @@ datasets:
 		"drifted":                     {orders: "SELECT * REPLACE (CASE WHEN amount < 5 THEN amount ELSE amount - amount + 9 END AS amount) FROM (" + good + ")", reason: `column "amount": PSI`},
 		"has another unit":            {orders: "SELECT * REPLACE (amount * 100 AS amount) FROM (" + good + ")", reason: `column "amount": 0.9000 of the values are out of the range 0 to 9`},
 		"has one column more":         {orders: "SELECT *, 1 AS more FROM (" + good + ")"},
-		"has much less volume":        {orders: good + " WHERE i % 2 = 0 AND i % 4 < 3", cart: "SELECT 1 AS x FROM range(300)", reason: "500 rows, the median is 1000"},
+		"has much less volume":        {first: good + old, orders: good + " WHERE i % 2 = 0 AND i % 4 < 3", cart: "SELECT 1 AS x FROM range(300)", reason: "500 rows, the median is 1000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := &world{t: t, dir: t.TempDir(), now: noon}
@@ -315,7 +317,7 @@ datasets:
 				w.file(file, query)
 			}
 			w.file("training.parquet", good)
-			write("orders.parquet", "", good)
+			write("orders.parquet", tc.first, good)
 			write("cart.parquet", "", "SELECT 1 AS x FROM range(1000)")
 			write("comparison.parquet", "", "SELECT 100 AS compared_rows, 1 AS mismatched_rows")
 			d := w.dataset(0)
@@ -343,6 +345,47 @@ datasets:
 	}
 }
 
+func TestATableThatBeginsIsNoMeasureOfItsVolume(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, `
+sources: {files: {type: duckdb}}
+datasets:
+  - {name: orders, source: files, files: orders.parquet, timestamp_column: at, baselines: {production: {days: 0}}}
+`)
+	// The first row is of an hour before noon.
+	rows := func(every string) {
+		w.file("orders.parquet", fmt.Sprintf("SELECT \"at\" FROM generate_series(TIMESTAMP '2026-11-24 11:00:00', TIMESTAMP '%s', INTERVAL '%s') AS t(\"at\")", w.now.Format(time.DateTime), every))
+	}
+	d := w.dataset(0)
+	for _, step := range []struct {
+		name   string
+		after  time.Duration
+		every  string
+		reason string
+	}{
+		{"an empty table", -61 * time.Minute, "1 minute", "no rows"},
+		{"the first rows, before the past is counted again", -55 * time.Minute, "1 minute", ""},
+		{"the first hour", 0, "1 minute", ""},
+		{"six hours later there are many more", 6 * time.Hour, "1 minute", ""},
+		{"the first window that is full", 26 * time.Hour, "1 minute", ""},
+		{"from then on the volume is compared", 27 * time.Hour, "2 minutes", "rows, the median is 14"},
+	} {
+		w.now = noon.Add(step.after)
+		rows(step.every)
+		if step.every != "1 minute" {
+			d = w.dataset(0) // After a restart, the volumes are those that were stored.
+		}
+		c := w.run(d)
+		if step.reason == "" {
+			require.Empty(t, d.failedCheck(c), step.name)
+			require.Equal(t, c.snapshot, c.good.Snapshot, step.name)
+			continue
+		}
+		require.Contains(t, d.failedCheck(c), step.reason, step.name)
+		require.NotEqual(t, c.snapshot, c.good.Snapshot, step.name)
+	}
+}
+
 func TestSnapshotNames(t *testing.T) {
 	w := newWorld(t, `
 sources: {files: {type: duckdb}}
@@ -361,7 +404,7 @@ datasets:
 func TestUsualVolume(t *testing.T) {
 	var g lastGood
 	for i := range 20 * 24 * 6 {
-		g.accept(snapshot{Name: fmt.Sprint(i)}, int64(100+i%7), noon.Add(time.Duration(i)*10*time.Minute))
+		g.noteVolume(int64(100+i%7), noon.Add(time.Duration(i)*10*time.Minute))
 	}
 	require.LessOrEqual(t, len(g.Volumes), 7*24+1)
 	usual, ok := g.medianVolume(noon.Add(20 * 24 * time.Hour))

@@ -111,6 +111,13 @@ func (d *dataset) countPast(ctx context.Context, c *cycle) bool {
 	return true
 }
 
+// begins reports whether the first row of the table is within the window. Such a window has more rows at every profile: the few rows of the
+// first profile would be the volume that all of the next week is compared with, and no later snapshot would be a good one.
+func (d *dataset) begins(c *cycle) bool {
+	p := &d.past
+	return !c.window.From.IsZero() && p.hours != nil && (p.first.IsZero() || p.first.After(c.window.From))
+}
+
 // noteArrived updates the share of a window's rows that are there when the window ends. It reports whether there is anything
 // new to store.
 func (d *dataset) noteArrived(c *cycle) (changed bool) {

@@ -72,7 +72,7 @@ func startExporter(t *testing.T, config string) (scrape func() string) {
 // However often the exporter is killed while it writes baselines, what is in
 // the store can be read, and each day is in it once with the right counts.
 func TestKilledWhileLearning(t *testing.T) {
-	kills := 200
+	kills := 100
 	if testing.Short() {
 		kills = 20
 	}

@@ -126,8 +126,10 @@ const (
 )
 
 // accept sets s as the last good snapshot.
-func (g *lastGood) accept(s snapshot, rows int64, now time.Time) {
-	g.Snapshot, g.Time = s, now
+func (g *lastGood) accept(s snapshot, now time.Time) { g.Snapshot, g.Time = s, now }
+
+// noteVolume notes the rows of a good profile.
+func (g *lastGood) noteVolume(rows int64, now time.Time) {
 	g.Volumes = slices.DeleteFunc(g.Volumes, func(v volume) bool { return now.Sub(v.Time) > volumeKept })
 	if n := len(g.Volumes); n == 0 || now.Sub(g.Volumes[n-1].Time) >= volumeEvery {
 		g.Volumes = append(g.Volumes, volume{now, rows})

@@ -14,7 +14,7 @@ import (
 )
 
 // startTimeout is long enough for a JVM on a busy machine. If a server exits earlier, its test fails immediately.
-const startTimeout = 3 * time.Minute
+const startTimeout = 5 * time.Minute
 
 // startServer runs a command until the test ends and returns once ready succeeds. The command's output is printed only if it does not
 // become ready.

@@ -29,17 +29,17 @@ func walk(_ context.Context, at time.Time, to *Scrape) error {
 	return nil
 }
 
-// recorded runs rules over a day and a half, and lists every sample that they record.
+// recorded runs rules over a day and three hours, which are two blocks, and lists every sample that they record.
 func recorded(t *testing.T, rules string, stepByStep bool) (samples []string, circles int64) {
 	t.Helper()
 	loaded, err := LoadRules(fstest.MapFS{"r.yaml": {Data: []byte("groups: [{name: g, rules: " + rules + "}]")}})
 	require.NoError(t, err)
-	e, err := New(Options{Rules: loaded})
+	e, err := New(Options{Rules: loaded, Interval: 2 * time.Minute})
 	require.NoError(t, err)
 	e.stepByStep = stepByStep
 	from := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 	stats, err := e.Run(t.Context(), Replay{
-		From: from, To: from.Add(36 * time.Hour), Targets: []Target{{Job: "j", Instance: "i", Source: SourceFunc(walk)}}, Record: []string{"a", "b", "c"},
+		From: from, To: from.Add(27 * time.Hour), Targets: []Target{{Job: "j", Instance: "i", Source: SourceFunc(walk)}}, Record: []string{"a", "b", "c"},
 		Stored: func(ls labels.Labels, at time.Time, v float64) {
 			samples = append(samples, fmt.Sprint(ls, at.Unix(), math.Float64bits(v)))
 		},

@@ -73,6 +73,20 @@ func LoadRules(fsys fs.FS) (Rules, error) {
 	return out, nil
 }
 
+// Alerts returns the names of the alerts, sorted.
+func (r Rules) Alerts() []string {
+	var names []string
+	for _, g := range r.groups {
+		for _, rule := range g.Rules {
+			if rule.Alert != "" && !slices.Contains(names, rule.Alert) {
+				names = append(names, rule.Alert)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // Thresholds returns the names that Override accepts, sorted.
 func (r Rules) Thresholds() []string {
 	var names []string

@@ -13,7 +13,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/api"
@@ -110,6 +112,9 @@ func Run(ctx context.Context, cfg Config, rules engine.Rules) (Result, error) {
 	return out, err
 }
 
+// unknownField matches the message of the YAML library, which names a type of Go.
+var unknownField = regexp.MustCompile(`field (\S+) not found in type \S+`)
+
 func newClient(cfg Config) (v1.API, error) {
 	u, err := url.Parse(cfg.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -119,7 +124,8 @@ func newClient(cfg Config) (v1.API, error) {
 	if cfg.HTTPConfigFile != "" {
 		loaded, _, err := promconfig.LoadHTTPConfigFile(cfg.HTTPConfigFile)
 		if err != nil {
-			return nil, fmt.Errorf("read the HTTP configuration %s: %w", cfg.HTTPConfigFile, err)
+			text := unknownField.ReplaceAllString(err.Error(), `unknown key "$1"; the keys are those of Prometheus's http_config, such as basic_auth: {username, password_file}`)
+			return nil, fmt.Errorf("read the HTTP configuration %s: %s", cfg.HTTPConfigFile, strings.ReplaceAll(text, "\n", " "))
 		}
 		http = *loaded
 	}

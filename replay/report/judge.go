@@ -22,7 +22,9 @@ type Report struct {
 	FalseAlarms []FalseAlarm  `json:"false_alarms"`
 	Totals      Totals        `json:"totals"`
 	Incidents   []Detection   `json:"incidents"`
+	Bars        []Bar         `json:"bars"`
 	MissedBars  []string      `json:"missed_bars"`
+	Warnings    []string      `json:"warnings"`
 	CaseStudy   []CaseFigure  `json:"case_study"`
 	Counted     time.Duration `json:"-"`
 }
@@ -37,24 +39,33 @@ type Totals struct {
 	FalseAlarmShare    float64 `json:"false_alarm_share"`
 	Incidents          int     `json:"incidents"`
 	Missed             int     `json:"missed"`
-	MedianDetection    Seconds `json:"median_detection_seconds"`
-	WorstDetection     Seconds `json:"worst_detection_seconds"`
+	// MedianDetection and WorstDetection are nil if nothing was detected.
+	MedianDetection *Seconds `json:"median_detection_seconds"`
+	WorstDetection  *Seconds `json:"worst_detection_seconds"`
 }
 
 // Seconds is a duration that JSON writes in seconds.
 type Seconds time.Duration
 
-// Class summarizes all incidents of one class. Times are over the detected ones.
+func seconds(d time.Duration) *Seconds {
+	s := Seconds(d)
+	return &s
+}
+
+// Class summarizes all incidents of one class. Times are over the detected ones, and nil if there is none.
 type Class struct {
 	Class     string         `json:"class"`
 	Incidents int            `json:"incidents"`
 	Missed    int            `json:"missed"`
-	Median    Seconds        `json:"median_seconds"`
-	P95       Seconds        `json:"p95_seconds"`
-	Worst     Seconds        `json:"worst_seconds"`
+	Median    *Seconds       `json:"median_seconds"`
+	P95       *Seconds       `json:"p95_seconds"`
+	Worst     *Seconds       `json:"worst_seconds"`
 	FoundBy   map[string]int `json:"found_by"`
-	// Others is the median number of other alerts that fired during an incident.
+	// Others is the median number of alerts, beside the one that detected it, that fired because of an incident.
 	Others float64 `json:"others"`
+	// Harmful is the number of incidents with a harm, and HarmfulMissed that of those that were not detected.
+	Harmful       int `json:"-"`
+	HarmfulMissed int `json:"-"`
 	// MinLead is the shortest time from detection to harm; nil if no incident had harm.
 	MinLead *Seconds `json:"min_lead_seconds,omitempty"`
 }
@@ -66,10 +77,27 @@ type Detection struct {
 	Onset    time.Time `json:"onset"`
 	Detected bool      `json:"detected"`
 	// After is the time from the onset to the alert, even if the alert was too late to count.
-	After  Seconds  `json:"after_seconds"`
-	Alert  string   `json:"alert,omitempty"`
-	Others []string `json:"others,omitempty"`
+	After *Seconds `json:"after_seconds"`
+	Alert string   `json:"alert,omitempty"`
+	// Others are the names of the other alerts that fired because of it.
+	Others []string `json:"others"`
 	Lead   *Seconds `json:"lead_seconds,omitempty"`
+	// Baseline is the state of the baseline at the onset; nil where none is needed.
+	Baseline *Learned `json:"baseline,omitempty"`
+	harmful  bool
+}
+
+// Bar is a bar of the scenario beside what was measured, for one class or for all. Limit and Value are in Unit.
+type Bar struct {
+	Measure string  `json:"measure"`
+	Class   string  `json:"class,omitempty"`
+	Limit   float64 `json:"limit"`
+	// Value is nil if there was nothing to measure.
+	Value   *float64 `json:"value"`
+	Unit    string   `json:"unit,omitempty"` // seconds, or empty for a number
+	Reached bool     `json:"reached"`
+	// KnownMiss is why a miss is known.
+	KnownMiss string `json:"known_miss,omitempty"`
 }
 
 // FalseAlarm is the number of false alarms of one alert for one object.
@@ -98,13 +126,16 @@ const (
 // watchdog always fires, to test delivery. It counts neither as true nor as false.
 const watchdog = "SightglassWatchdog"
 
-// Judge compares the alerts of a replay with the incidents, and the result with the bars. An alert that was firing before an incident began
+// Judge compares the alerts of a replay with the incidents. An alert that was firing before an incident began
 // does not detect it, because it sends no new notification. An alert that fires at the end of the warm-up counts as starting then.
-func Judge(truth Truth, transitions []engine.Transition, bars Bars) Report {
-	r := Report{Scenario: truth.Scenario, From: truth.From, To: truth.To, Counted: truth.To.Sub(truth.From) - truth.Warmup}
+func Judge(truth Truth, transitions []engine.Transition) Report {
+	r := Report{
+		Scenario: truth.Scenario, From: truth.From, To: truth.To, Counted: truth.To.Sub(truth.From) - truth.Warmup,
+		Classes: []Class{}, FalseAlarms: []FalseAlarm{}, Bars: []Bar{}, MissedBars: []string{}, Warnings: []string{},
+	}
 	found := make([]Detection, len(truth.Incidents))
 	for i, in := range truth.Incidents {
-		found[i] = Detection{Class: in.Class, Name: in.Name, Onset: in.Onset}
+		found[i] = Detection{Class: in.Class, Name: in.Name, Onset: in.Onset, Others: []string{}, Baseline: in.Learned, harmful: !in.Harm.IsZero()}
 	}
 	alarms := map[[2]string]*FalseAlarm{}
 	counted := truth.From.Add(truth.Warmup)
@@ -125,11 +156,11 @@ func Judge(truth Truth, transitions []engine.Transition, bars Bars) Report {
 				if d.Alert == "" {
 					d.detect(in, t, name)
 				} else {
-					d.Others = append(d.Others, name)
+					d.also(name)
 				}
 			case slices.Contains(in.Consequences, name) && about || slices.Contains(in.Consequences, "*"):
 				explained = true
-				d.Others = append(d.Others, name)
+				d.also(name)
 			}
 		}
 		switch {
@@ -159,7 +190,6 @@ func Judge(truth Truth, transitions []engine.Transition, bars Bars) Report {
 	})
 	r.Incidents = found
 	r.summarize()
-	r.MissedBars = bars.missed(r)
 	return r
 }
 
@@ -170,13 +200,19 @@ func (in Incident) until(end time.Time) time.Time {
 	return in.End.Add(cmp.Or(in.Aftermath, defaultAftermath))
 }
 
+// also notes another alert once.
+func (d *Detection) also(name string) {
+	if name != d.Alert && !slices.Contains(d.Others, name) {
+		d.Others = append(d.Others, name)
+	}
+}
+
 func (d *Detection) detect(in Incident, t engine.Transition, name string) {
 	after := t.At.Sub(in.Onset)
-	d.Alert, d.After = name, Seconds(after)
+	d.Alert, d.After = name, seconds(after)
 	d.Detected = in.Latest == 0 || after <= in.Latest
 	if !in.Harm.IsZero() {
-		lead := Seconds(in.Harm.Sub(t.At))
-		d.Lead = &lead
+		d.Lead = seconds(in.Harm.Sub(t.At))
 	}
 }
 
@@ -254,7 +290,7 @@ func (r *Report) summarize() {
 		byClass[d.Class] = append(byClass[d.Class], d)
 		t.Incidents++
 		if d.Detected {
-			all = append(all, time.Duration(d.After))
+			all = append(all, time.Duration(*d.After))
 		} else {
 			t.Missed++
 		}
@@ -265,18 +301,26 @@ func (r *Report) summarize() {
 		var times, others []time.Duration
 		for _, d := range byClass[name] {
 			c.Incidents++
+			if d.harmful {
+				c.Harmful++
+			}
 			if !d.Detected {
 				c.Missed++
+				if d.harmful {
+					c.HarmfulMissed++
+				}
 				continue
 			}
-			times, others = append(times, time.Duration(d.After)), append(others, time.Duration(len(d.Others)))
+			times, others = append(times, time.Duration(*d.After)), append(others, time.Duration(len(d.Others)))
 			c.FoundBy[d.Alert]++
 			if d.Lead != nil && (c.MinLead == nil || *d.Lead < *c.MinLead) {
 				c.MinLead = d.Lead
 			}
 		}
 		c.Median, c.P95, c.Worst = quantile(times, 0.5), quantile(times, 0.95), quantile(times, 1)
-		c.Others = float64(quantile(others, 0.5))
+		if n := quantile(others, 0.5); n != nil {
+			c.Others = float64(*n)
+		}
 		r.Classes = append(r.Classes, c)
 	}
 	r.CaseStudy = []CaseFigure{
@@ -293,11 +337,11 @@ func ours(measured bool, figure string) string {
 	return figure
 }
 
-// quantile returns the smallest value that is at least as large as a share q of the values.
-func quantile(values []time.Duration, q float64) Seconds {
+// quantile returns the smallest value that is at least as large as a share q of the values; nil of no values.
+func quantile(values []time.Duration, q float64) *Seconds {
 	if len(values) == 0 {
-		return 0
+		return nil
 	}
 	sorted := slices.Sorted(slices.Values(values))
-	return Seconds(sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)])
+	return seconds(sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)])
 }

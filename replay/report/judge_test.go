@@ -54,7 +54,7 @@ func TestJudge(t *testing.T) {
 	}{
 		"the first detector on the object detects": {
 			alerts:   []engine.Transition{fires(day+4*time.Minute, "MLDatasetNullRatioHigh", nulls...), fires(day+9*time.Minute, "MLDatasetNullRatioHigh", nulls...)},
-			detected: true, after: 4 * time.Minute, others: []string{"MLDatasetNullRatioHigh"}, counts: [3]int{2, 0, 0},
+			detected: true, after: 4 * time.Minute, counts: [3]int{2, 0, 0},
 		},
 		"a consequence neither detects nor is false": {
 			alerts: []engine.Transition{fires(day+time.Minute, "MLDatasetDrift", "dataset", "payments")},
@@ -128,62 +128,42 @@ func TestJudge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tr := truth(c.change)
 			tr.Excluded = c.excluded
-			r := Judge(tr, c.alerts, Bars{})
+			r := Judge(tr, c.alerts)
 			require.Equal(t, c.detected, r.Incidents[0].Detected)
-			require.Equal(t, c.after, time.Duration(r.Incidents[0].After))
-			require.Equal(t, c.others, r.Incidents[0].Others)
+			if c.after == 0 {
+				require.Nil(t, r.Incidents[0].After, "no alert, no time")
+			} else {
+				require.Equal(t, c.after, time.Duration(*r.Incidents[0].After))
+			}
+			require.Equal(t, append([]string{}, c.others...), r.Incidents[0].Others)
 			require.Equal(t, [3]int{r.Totals.True, r.Totals.False, r.Totals.Excluded}, c.counts)
-			require.Equal(t, c.falseAlarms, r.FalseAlarms)
-			require.Empty(t, r.MissedBars)
-		})
-	}
-}
-
-func TestBars(t *testing.T) {
-	detected := []engine.Transition{fires(24*time.Hour+6*time.Minute, "MLDatasetNullRatioHigh", "dataset", "payments")}
-	falseAlarm := append(detected[:1:1], fires(5*24*time.Hour, "MLDatasetDrift", "dataset", "orders"))
-	harm := func(in *Incident) { in.Harm = at(34 * time.Hour) }
-	for name, c := range map[string]struct {
-		bars   Bars
-		change func(*Incident)
-		alerts []engine.Transition
-		want   []string
-	}{
-		"at the bar":           {bars: Bars{MedianDetection: ptr(6 * time.Minute), WorstDetection: ptr(6 * time.Minute), Missed: ptr(0), FalseAlarms: ptr(0)}, alerts: detected},
-		"median of all at":     {bars: Bars{MedianOfAll: ptr(6 * time.Minute)}, alerts: detected},
-		"median of all beyond": {bars: Bars{MedianOfAll: ptr(5 * time.Minute)}, alerts: detected, want: []string{"median time to detect of all incidents is 6m, at most 5m is wanted"}},
-		"median beyond":        {bars: Bars{MedianDetection: ptr(5 * time.Minute)}, alerts: detected, want: []string{"nulls: median time to detect is 6m, at most 5m is wanted"}},
-		"worst beyond":         {bars: Bars{WorstDetection: ptr(5 * time.Minute)}, alerts: detected, want: []string{"nulls: worst time to detect is 6m, at most 5m is wanted"}},
-		"a class's own bar":    {bars: Bars{MedianDetection: ptr(time.Minute), Classes: map[string]ClassBars{"nulls": {MedianDetection: ptr(time.Hour)}}}, alerts: detected},
-		"missed":               {bars: Bars{Missed: ptr(0)}, want: []string{"1 of 1 incidents missed, at most 0 may be"}},
-		"nothing detected":     {bars: Bars{WorstDetection: ptr(time.Hour)}, want: []string{"nulls: none of 1 incidents detected, so there is no worst time to detect, at most 1h is wanted"}},
-		"false alarms":         {bars: Bars{FalseAlarms: ptr(0)}, alerts: falseAlarm, want: []string{"1 false alarms, at most 0 may be"}},
-		"a share":              {bars: Bars{FalseAlarmShare: ptr(0.06)}, alerts: falseAlarm, want: []string{"50 % of the alerts are false, at most 6 % may be"}},
-		"a week":               {bars: Bars{FalseAlarmsPerWeek: ptr(0.5)}, alerts: falseAlarm, want: []string{"0.501 false alarms a week, at most 0.5 may be"}},
-		"lead":                 {bars: Bars{MinLead: ptr(10 * time.Hour)}, change: harm, alerts: detected, want: []string{"nulls: found 9h54m before the harm, at least 10h are wanted"}},
-		"a bar of no class":    {bars: Bars{Classes: map[string]ClassBars{"null": {}}}, want: []string{"null: the scenario has a bar for this class and no incident of it"}},
-		"no bars, no demand":   {},
-	} {
-		t.Run(name, func(t *testing.T) {
-			require.Equal(t, c.want, Judge(truth(c.change), c.alerts, c.bars).MissedBars)
+			require.Equal(t, append([]FalseAlarm{}, c.falseAlarms...), r.FalseAlarms)
 		})
 	}
 }
 
 func TestRender(t *testing.T) {
+	t.Parallel()
 	r := Judge(truth(nil), []engine.Transition{
 		fires(24*time.Hour+6*time.Minute, "MLDatasetNullRatioHigh", "dataset", "payments"),
+		fires(24*time.Hour+7*time.Minute, "MLDatasetDrift", "dataset", "payments"),
 		fires(5*24*time.Hour, "MLDatasetDrift", "dataset", "orders"),
-	}, Bars{FalseAlarms: ptr(0)})
-	var md, table, js bytes.Buffer
+	})
+	r.Bars = []Bar{
+		{Measure: "worst_detection", Class: "nulls", Limit: 660, Value: ptr(360.0), Unit: "seconds", Reached: true},
+		{Measure: "false_alarms", Value: ptr(1.0)},
+		{Measure: "min_lead", Class: "drift", Limit: 3600, Unit: "seconds", KnownMiss: "later"},
+	}
+	r.MissedBars, r.Warnings = []string{"1 false alarms, at most 0 may be"}, []string{"the file ends early"}
+	var md, table bytes.Buffer
 	require.NoError(t, r.WriteMarkdown(&md))
-	require.Equal(t, `test, 2026-03-01 to 2026-03-15: 2 alerts, 1 of them false (50 %, 0.501 a week); 0 of 1 incidents missed.
+	require.Equal(t, `test, 2026-03-01 to 2026-03-15: 3 alerts, 1 of them false (33.3 %, 0.501 a week); 0 of 1 incidents missed.
 
 **Time to detect**
 
 | incident | times | missed | median | p95 | worst | found by | others | lead |
 |---|---|---|---|---|---|---|---|---|
-| nulls | 1 | 0 | 6m | 6m | 6m | MLDatasetNullRatioHigh | 0 | - |
+| nulls | 1 | 0 | 6m | 6m | 6m | MLDatasetNullRatioHigh | 1 | - |
 
 **False alarms**
 
@@ -191,21 +171,68 @@ func TestRender(t *testing.T) {
 |---|---|---|---|
 | MLDatasetDrift | dataset=orders | 1 | 2026-03-06 00:00:00 |
 
+**Bars**
+
+| measure | incident | limit | measured | result |
+|---|---|---|---|---|
+| worst_detection | nulls | 11m | 6m | reached |
+| false_alarms | all | 0 | 1 | MISSED |
+| min_lead | drift | 1h | - | known miss |
+
 **Beside the case study**
 
 |  | before | case study | here |
 |---|---|---|---|
 | time to detect, median | 4.2h | 11m | 6m |
 | time to detect, worst |  |  | 6m |
-| false alarms, share of alerts | 31 % | under 6 % | 50 % |
+| false alarms, share of alerts | 31 % | under 6 % | 33.3 % |
 
 Missed bar: 1 false alarms, at most 0 may be.
+
+Warning: the file ends early.
 `, md.String())
 	require.NoError(t, r.WriteTable(&table))
-	require.Contains(t, table.String(), "nulls     1      0       6m      6m   6m     MLDatasetNullRatioHigh  0       -")
+	require.Contains(t, table.String(), "nulls     1      0       6m      6m   6m     MLDatasetNullRatioHigh  1       -")
 	require.Contains(t, table.String(), "MISSED BAR: 1 false alarms")
-	require.NoError(t, r.WriteJSON(&js))
-	var back map[string]any
-	require.NoError(t, json.Unmarshal(js.Bytes(), &back))
-	require.InDelta(t, 360, back["totals"].(map[string]any)["median_detection_seconds"], 0)
+	require.Contains(t, table.String(), "WARNING: the file ends early.")
+}
+
+func TestTheReportInJSON(t *testing.T) {
+	t.Parallel()
+	learned := func(in *Incident) { in.Learned = &Learned{Days: 3, Wanted: 30} }
+	for name, c := range map[string]struct {
+		alerts []engine.Transition
+		want   string
+	}{
+		"a detection": {
+			[]engine.Transition{fires(24*time.Hour+6*time.Minute, "MLDatasetNullRatioHigh", "dataset", "payments")},
+			`{"class": "nulls", "name": "nulls in amount", "onset": "2026-03-02T00:00:00Z", "detected": true, "after_seconds": 360, "alert": "MLDatasetNullRatioHigh", "others": [], "baseline": {"days": 3, "wanted_days": 30, "complete": false}}`,
+		},
+		"no detection has no time": {
+			nil,
+			`{"class": "nulls", "name": "nulls in amount", "onset": "2026-03-02T00:00:00Z", "detected": false, "after_seconds": null, "others": [], "baseline": {"days": 3, "wanted_days": 30, "complete": false}}`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			text, err := json.Marshal(Judge(truth(learned), c.alerts))
+			require.NoError(t, err)
+			var back struct {
+				Incidents []json.RawMessage `json:"incidents"`
+				Totals    map[string]any    `json:"totals"`
+				Classes   []map[string]any  `json:"classes"`
+			}
+			require.NoError(t, json.Unmarshal(text, &back))
+			require.JSONEq(t, c.want, string(back.Incidents[0]))
+			var median any
+			if len(c.alerts) > 0 {
+				median = 360.0
+			}
+			require.Equal(t, median, back.Totals["median_detection_seconds"])
+			require.Equal(t, median, back.Classes[0]["p95_seconds"])
+			for _, list := range []string{`"false_alarms":[]`, `"bars":[]`, `"missed_bars":[]`, `"warnings":[]`} {
+				require.Contains(t, string(text), list, "a list of nothing is a list")
+			}
+		})
+	}
 }

@@ -16,13 +16,6 @@ import (
 // MarshalJSON implements json.Marshaler.
 func (s Seconds) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(s).Seconds()) }
 
-// WriteJSON writes the report as JSON.
-func (r Report) WriteJSON(w io.Writer) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(r)
-}
-
 // A Grid is a table with a title.
 type Grid struct {
 	Title string
@@ -73,7 +66,7 @@ func (r Report) grids() []Grid {
 			copy(row[3:], []string{short(c.Median), short(c.P95), short(c.Worst), strings.Join(by, ", "), fmt.Sprint(c.Others)})
 		}
 		if c.MinLead != nil {
-			row[8] = short(*c.MinLead)
+			row[8] = short(c.MinLead)
 		}
 		classes.Rows = append(classes.Rows, row)
 	}
@@ -85,7 +78,36 @@ func (r Report) grids() []Grid {
 	for _, f := range r.CaseStudy {
 		study.Rows = append(study.Rows, []string{f.What, f.Before, f.Case, f.Ours})
 	}
-	return []Grid{classes, alarms, study}
+	return []Grid{classes, alarms, r.barGrid(), study}
+}
+
+func (r Report) barGrid() Grid {
+	g := Grid{"Bars", [][]string{{"measure", "incident", "limit", "measured", "result"}}}
+	for _, b := range r.Bars {
+		measured, result, class := "-", "reached", b.Class
+		if b.Value != nil {
+			measured = b.figure(*b.Value)
+		}
+		switch {
+		case !b.Reached && b.KnownMiss != "":
+			result = "known miss"
+		case !b.Reached:
+			result = "MISSED"
+		}
+		if class == "" {
+			class = "all"
+		}
+		g.Rows = append(g.Rows, []string{b.Measure, class, b.figure(b.Limit), measured, result})
+	}
+	return g
+}
+
+// figure formats a value or a limit.
+func (b Bar) figure(v float64) string {
+	if b.Unit == "" {
+		return fmt.Sprintf("%.3g", v)
+	}
+	return Seconds(v * float64(time.Second)).Short()
 }
 
 func (r Report) head() string {
@@ -105,8 +127,17 @@ func (r Report) WriteTable(w io.Writer) error {
 			return err
 		}
 	}
-	for _, bar := range r.MissedBars {
-		if _, err := fmt.Fprintf(w, "\nMISSED BAR: %s\n", bar); err != nil {
+	return r.writeLines(w, "\nMISSED BAR: %s\n", "\nWARNING: %s.\n")
+}
+
+func (r Report) writeLines(w io.Writer, bar, warning string) error {
+	for _, b := range r.MissedBars {
+		if _, err := fmt.Fprintf(w, bar, b); err != nil {
+			return err
+		}
+	}
+	for _, text := range r.Warnings {
+		if _, err := fmt.Fprintf(w, warning, text); err != nil {
 			return err
 		}
 	}
@@ -123,19 +154,19 @@ func (r Report) WriteMarkdown(w io.Writer) error {
 			return err
 		}
 	}
-	for _, bar := range r.MissedBars {
-		if _, err := fmt.Fprintf(w, "\nMissed bar: %s.\n", bar); err != nil {
-			return err
-		}
+	return r.writeLines(w, "\nMissed bar: %s.\n", "\nWarning: %s.\n")
+}
+
+// short formats a duration; "-" if there is none.
+func short(s *Seconds) string {
+	if s == nil {
+		return "-"
 	}
-	return nil
+	return s.Short()
 }
 
 // Short formats a duration in whole seconds, in the format of Prometheus.
-func (s Seconds) Short() string { return short(s) }
-
-// short formats a duration in whole seconds, in the format of Prometheus.
-func short(s Seconds) string {
+func (s Seconds) Short() string {
 	d := time.Duration(s).Round(time.Second)
 	if d < 0 {
 		return "-" + model.Duration(-d).String()

@@ -39,6 +39,8 @@ type Incident struct {
 	Aftermath time.Duration
 	// Latest is the time within which it must be detected; later counts as missed. 0 allows any time before End plus Aftermath.
 	Latest time.Duration
+	// Learned is the state of the baseline at the onset; nil where none is needed.
+	Learned *Learned
 	// Harm is the time at which a drift reduced the simulated accuracy below its limit; zero for other incidents.
 	Harm time.Time
 }
@@ -52,25 +54,10 @@ type Exclusion struct {
 	From, To time.Time
 }
 
-// Bars are the requirements of a scenario. A nil bar requires nothing.
-type Bars struct {
-	// MedianDetection and WorstDetection apply to every class, and Classes to single ones in addition.
-	MedianDetection, WorstDetection *time.Duration
-	Classes                         map[string]ClassBars
-	// MedianOfAll is the median time to detect over the incidents of all classes.
-	MedianOfAll *time.Duration
-	// Missed is the largest number of missed incidents.
-	Missed *int
-	// FalseAlarmsPerWeek is over all alerts and objects. FalseAlarmShare is the share of all alerts that fired.
-	FalseAlarmsPerWeek, FalseAlarmShare *float64
-	// FalseAlarms is the largest number of false alarms in the whole replay.
-	FalseAlarms *int
-	// MinLead is the shortest time between the first drift alert and the harm.
-	MinLead *time.Duration
-}
-
-// ClassBars are bars of one class of incidents.
-type ClassBars struct {
-	MedianDetection, WorstDetection, MinLead *time.Duration
-	Missed                                   *int
+// Learned is the state of a baseline at the onset of an incident that is found by a comparison with it.
+type Learned struct {
+	Days   int `json:"days"`
+	Wanted int `json:"wanted_days"`
+	// Complete means that the rules compare with it: all of its days are learned, or it is of training data.
+	Complete bool `json:"complete"`
 }

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -76,28 +77,62 @@ func (b *Bar) Validate(at config.At) {
 		at.Errorf("measure", "missing; want one of %q", measures)
 		return
 	}
-	var err error
-	if b.Measure.IsDuration() {
-		var d config.Duration
-		err = d.UnmarshalText([]byte(b.Limit))
-		b.duration = time.Duration(d)
-	} else {
-		b.number, err = strconv.ParseFloat(b.Limit, 64)
-	}
-	if err != nil {
-		at.Errorf("limit", "%q; want a duration for a detection or a lead, and a number for all else", b.Limit)
+	switch {
+	case !at.Has("limit"):
+		at.Errorf("limit", "missing; want %s", b.Measure.wants())
+	case !b.readLimit():
+		at.Errorf("limit", "%q; want %s", b.Limit, b.Measure.wants())
 	}
 	if b.Class != "" && !b.ofClasses() {
 		at.Errorf("class", "%q; this measure is not of a class of incidents", b.Class)
 	}
 }
 
-// of checks that the scenario has the bar's class.
-func (b *Bar) of(s *Scenario) error {
-	if b.Class == "" || slices.ContainsFunc(s.Incidents, func(e Event) bool { return e.Class == b.Class }) {
-		return nil
+// wants describes the limit of the measure.
+func (m Measure) wants() string {
+	switch {
+	case m.IsDuration():
+		return "a duration such as 11m, since " + string(m) + " is a time"
+	case m == FalseAlarmShare:
+		return "a share from 0 to 1"
+	case m == FalseAlarmsPerWeek:
+		return "a number from 0"
 	}
-	return fmt.Errorf("%s:%d: class %q; no incident of scenario %s is of this class", b.File, b.Line, b.Class, s.Name)
+	return "a whole number from 0"
+}
+
+// readLimit reads the limit as the measure has it, and reports whether it can be one.
+func (b *Bar) readLimit() bool {
+	if b.Measure.IsDuration() {
+		var d config.Duration
+		err := d.UnmarshalText([]byte(b.Limit))
+		b.duration = time.Duration(d)
+		return err == nil && d >= 0
+	}
+	n, err := strconv.ParseFloat(b.Limit, 64)
+	b.number = n
+	whole := b.Measure == Missed || b.Measure == FalseAlarms
+	return err == nil && n >= 0 && n <= math.MaxInt32 && (!whole || n == math.Trunc(n)) && (b.Measure != FalseAlarmShare || n <= 1)
+}
+
+// of checks that the scenario has the bar's class, and what it measures. It returns the key with a problem, or an empty one.
+func (b *Bar) of(s *Scenario) (key, problem string) {
+	var classes []string
+	harmful := false
+	for i := range s.Incidents {
+		e := &s.Incidents[i]
+		if !slices.Contains(classes, e.Class) {
+			classes = append(classes, e.Class)
+		}
+		harmful = harmful || e.Accuracy != nil && (b.Class == "" || b.Class == e.Class)
+	}
+	switch {
+	case b.Class != "" && !slices.Contains(classes, b.Class):
+		return "class", fmt.Sprintf("%q; no incident is of this class: want one of %q", b.Class, classes)
+	case b.Measure == MinLead && !harmful:
+		return "measure", "min_lead of incidents without harm; want accuracy in one of them"
+	}
+	return "", ""
 }
 
 // Bars is a file with the bars of several scenarios.
@@ -122,8 +157,8 @@ func (s *Scenario) readBars() error {
 		return fmt.Errorf("%s: scenarios has no %q; want the bars of this scenario, or [] for those of every one", s.BarsFrom, s.Name)
 	}
 	for _, b := range of {
-		if err := b.of(s); err != nil {
-			return err
+		if key, problem := b.of(s); key != "" {
+			return config.Pos{File: b.File, Line: b.Line, Key: b.Key + "." + key}.Errorf("%s (scenario %s)", problem, s.Name)
 		}
 	}
 	s.Bars = slices.Concat(s.Bars, of, bars.Every)

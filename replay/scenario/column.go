@@ -1,6 +1,8 @@
 package scenario
 
 import (
+	"math"
+	"slices"
 	"strings"
 
 	"github.com/sightglass-ml/sightglass/internal/config"
@@ -81,9 +83,14 @@ func (c *Categories) Validate(at config.At) {
 	if len(c.Weights) > 0 && len(c.Weights) != len(c.Values) {
 		at.Errorf("weights", "%d weights of %d values; want one for each", len(c.Weights), len(c.Values))
 	}
-	for _, w := range c.Weights {
-		if !(w > 0) {
-			at.Errorf("weights", "%v; want numbers above 0", w)
+	for i, w := range c.Weights {
+		if !(w > 0) || math.IsInf(w, 1) {
+			at.Errorf(item("weights", i), "%v; want a number above 0", w)
+		}
+	}
+	for i, v := range c.Values {
+		if slices.Contains(c.Values[:i], v) {
+			at.Errorf(item("values", i), "%q is there twice; want different values", v)
 		}
 	}
 	if !(c.Zipf >= 0 && c.Zipf <= 5) {
@@ -153,4 +160,17 @@ func (c *Column) SQLType() string {
 		return "BIGINT"
 	}
 	return "DOUBLE"
+}
+
+// class returns what values the column has.
+func (c *Column) class() Values {
+	switch {
+	case c.Age != nil:
+		return Timestamps
+	case c.SQLType() == "BOOLEAN":
+		return Booleans
+	case c.IsText():
+		return Texts
+	}
+	return Numbers
 }

@@ -29,7 +29,7 @@ type Event struct {
 	For config.Duration `yaml:"for"`
 	// Ramp is the time until it has its full size.
 	Ramp config.Duration `yaml:"ramp"`
-	// Size is the size in the unit of the kind; see docs/replay.md.
+	// Size is the size in the unit of the kind, by default that of the kind; see docs/replay.md.
 	Size float64 `yaml:"size"`
 	// Delay is how late data is, or how old a snapshot is.
 	Delay config.Duration `yaml:"delay"`
@@ -50,6 +50,8 @@ type Event struct {
 
 	// spec has the properties of the kind.
 	spec *Spec
+	// ownDetectors and ownConsequences mean that these are of the scenario, not of the kind.
+	ownDetectors, ownConsequences bool
 }
 
 // Accuracy defines how a drift reduces the simulated accuracy of a model: by Loss at its full size, proportional to the square of the
@@ -102,122 +104,7 @@ func KindNames() []string {
 func (e *Event) Spec() *Spec { return e.spec }
 
 // SetDefaults implements config.Defaulter.
-func (e *Event) SetDefaults() { e.Size, e.Repeat = -1, 1 }
-
-// check validates an incident's references, and sets the defaults of its kind.
-func (e *Event) check(at config.At, key string, s *Scenario) {
-	spec, ok := specs[e.Kind]
-	if !ok {
-		at.Errorf(key+".kind", "missing; want %s", e.Kind.Want())
-		return
-	}
-	e.spec = spec
-	if e.Class == "" {
-		e.Class = string(e.Kind)
-	}
-	if e.At.IsZero() {
-		at.Errorf(key+".at", "missing; want %s", e.At.Want())
-	} else if t := e.At.From(s.From()); t.Before(s.From()) || !t.Before(s.To()) {
-		at.Errorf(key+".at", "%s is outside the replay, which is from %s to %s", t.Format(time.RFC3339), s.From().Format(time.DateOnly), s.To().Format(time.DateOnly))
-	}
-	targets := map[Target]string{OnDataset: e.Dataset, OnModel: e.Model, OnNode: e.Node, OnDepartment: e.Department}
-	var named []string
-	found := false
-	for _, target := range []Target{OnDataset, OnModel, OnNode, OnDepartment} {
-		if targets[target] == "" {
-			continue
-		}
-		named = append(named, string(target))
-		found = found || slices.Contains(spec.Targets, target)
-	}
-	if len(named) != 1 || !found {
-		at.Errorf(key, "%s of %q; want exactly one of %q for it", e.Kind, named, spec.Targets)
-		return
-	}
-	columns, ok := s.columnsOf(e)
-	switch {
-	case !ok:
-		at.Errorf(key+"."+named[0], "the scenario has no %s %q", named[0], targets[Target(named[0])])
-	case spec.Column && e.Column == "":
-		at.Errorf(key+".column", "missing; want the column that it happens to")
-	case !spec.Column && e.Column != "":
-		at.Errorf(key+".column", "%s is of the whole %s; want no column", e.Kind, named[0])
-	case columns != nil && e.Column != "" && !slices.Contains(columns, e.Column):
-		at.Errorf(key+".column", "%q; want one of %q", e.Column, columns)
-	}
-	if e.Size == -1 {
-		e.Size = spec.Size
-	}
-	if e.Size < spec.Least || e.Size > spec.Most {
-		at.Errorf(key+".size", "%v; want %v to %v: %s", e.Size, spec.Least, spec.Most, spec.Unit)
-	}
-	for k, d := range map[string]*config.Duration{"delay": &e.Delay, "ramp": &e.Ramp, "for": &e.For} {
-		if *d < 0 || *d%config.Duration(time.Minute) != 0 {
-			at.Errorf(key+"."+k, "%v; want whole minutes", *d)
-		}
-	}
-	if e.Delay == 0 {
-		e.Delay = config.Duration(spec.Delay)
-	}
-	if e.Ramp == 0 {
-		e.Ramp = config.Duration(spec.Ramp)
-	}
-	if spec.Category && e.Category == "" {
-		e.Category = "new category"
-	}
-	if e.Repeat < 1 || e.Repeat > 1 && e.Every < config.Duration(time.Hour) {
-		at.Errorf(key+".repeat", "%d times every %v; want 1 or more, an hour or more apart", e.Repeat, e.Every)
-	}
-	if e.Accuracy != nil && e.Ramp == 0 {
-		at.Errorf(key+".accuracy", "of an incident without a ramp; want it with one that grows")
-	}
-	if len(e.Detectors) == 0 {
-		for _, t := range spec.Targets {
-			if targets[t] != "" {
-				e.Detectors = spec.Detectors[t]
-			}
-		}
-	}
-	if len(e.Consequences) == 0 {
-		e.Consequences = spec.Consequences
-	}
-}
-
-// columnsOf returns the columns that an incident can name; nil if they are only in a file. ok means that the affected object exists.
-func (s *Scenario) columnsOf(e *Event) (columns []string, ok bool) {
-	for i := range s.Datasets {
-		if d := &s.Datasets[i]; d.Name == e.Dataset {
-			for _, c := range d.Columns {
-				columns = append(columns, c.Name)
-			}
-			return columns, true
-		}
-	}
-	for i := range s.Models {
-		if m := &s.Models[i]; m.Name == e.Model {
-			for _, c := range m.Features {
-				columns = append(columns, c.Name)
-			}
-			if m.Data != nil {
-				columns = m.FeatureColumns
-			}
-			return columns, true
-		}
-	}
-	for _, n := range s.Nodes {
-		if n.Name == e.Node {
-			return nil, true
-		}
-	}
-	if s.Costs != nil && e.Department != "" {
-		for _, d := range s.Costs.Departments {
-			if d.Name == e.Department {
-				return nil, true
-			}
-		}
-	}
-	return nil, false
-}
+func (e *Event) SetDefaults() { e.Repeat = 1 }
 
 // Occurrences returns the periods of the incident: one, or several if it repeats.
 func (e *Event) Occurrences(s *Scenario) []Span {
@@ -237,20 +124,3 @@ func (e *Event) Occurrences(s *Scenario) []Span {
 
 // Span is the period from From to before To.
 type Span struct{ From, To time.Time }
-
-// Exclude is a period in which alerts for an object count neither as true nor as false.
-type Exclude struct {
-	Name   string            `yaml:"name"`
-	From   Moment            `yaml:"from"`
-	To     Moment            `yaml:"to"`
-	Object map[string]string `yaml:"object,omitempty"`
-	Alerts []string          `yaml:"alerts,omitempty"`
-}
-
-// Validate implements config.Validator.
-func (e *Exclude) Validate(at config.At) {
-	named(at, e.Name, "reason")
-	if e.From.IsZero() || e.To.IsZero() {
-		at.Errorf("from", "want from and to")
-	}
-}

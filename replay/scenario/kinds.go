@@ -26,10 +26,17 @@ type Spec struct {
 	Targets []Target
 	// Column means that it affects a column, Category that it needs a category.
 	Column, Category bool
-	// Size is the default size in Unit, Least and Most are its limits.
-	Size, Least, Most float64
-	Unit              string
-	Delay, Ramp       time.Duration
+	// Values are those that it changes; any if there are none.
+	Values []Values
+	// Size is the default size in Unit, Least and Most are its limits. Neutral is the size that changes nothing. Without Most, the kind has
+	// no size.
+	Size, Least, Most, Neutral float64
+	Unit                       string
+	// Delay and Ramp are defaults; a kind without Delay has no delay. Sudden means that it has no ramp.
+	Delay, Ramp time.Duration
+	Sudden      bool
+	// Learned means that its detectors need a baseline that is complete.
+	Learned bool
 	// Detectors are the alerts that detect it. Consequences are alerts that may fire with it: for the same column, dataset or model, for
 	// the models of the node, or for the department's model.
 	Detectors    map[Target][]string
@@ -81,17 +88,24 @@ var (
 	modelEffects = []string{"MLModelPredictionDrift", "MLModelConfidenceShift", "MLModelEstimatedPerformanceDrop"}
 )
 
+// sized reports whether the kind has a size.
+func (s *Spec) sized() bool { return s.Most > 0 }
+
 func on(t Target, alerts ...string) map[Target][]string { return map[Target][]string{t: alerts} }
 
 func values() map[Target][]string {
 	return map[Target][]string{OnDataset: dataValues, OnModel: modelValues}
 }
 
-var both = []Target{OnDataset, OnModel}
+var (
+	both = []Target{OnDataset, OnModel}
+	// moved are values whose distribution can move.
+	moved = []Values{Numbers, Texts, Booleans}
+)
 
 var specs = map[Kind]*Spec{
 	SilentFeed: {
-		About: "no row arrives any more", Targets: []Target{OnDataset},
+		About: "no row arrives any more", Sudden: true, Targets: []Target{OnDataset},
 		Detectors: on(OnDataset, "MLDatasetStale", "MLDatasetVolumeAnomaly"), Consequences: slices.Concat(dataVolume, dataValues),
 	},
 	VolumeDrop: {
@@ -107,53 +121,53 @@ var specs = map[Kind]*Spec{
 		Detectors: values(), Consequences: slices.Concat(dataValues, modelValues),
 	},
 	UnmappedCategory: {
-		About: "a category that the baseline never had", Targets: both, Column: true, Category: true, Size: 0.05, Most: 1, Unit: "share of the values",
+		About: "a category that the baseline never had", Learned: true, Values: []Values{Texts}, Targets: both, Column: true, Category: true, Size: 0.05, Most: 1, Unit: "share of the values",
 		Detectors: values(), Consequences: slices.Concat(dataValues, modelValues),
 	},
 	RenamedCategory: {
-		About: "a category gets another name", Targets: both, Column: true, Category: true, Size: 1, Most: 1, Unit: "share of the values of the most frequent category",
+		About: "a category gets another name", Learned: true, Values: []Values{Texts}, Targets: both, Column: true, Category: true, Size: 1, Most: 1, Unit: "share of the values of the most frequent category",
 		Detectors: values(), Consequences: slices.Concat(dataValues, modelValues),
 	},
 	SlowDrift: {
-		About: "the distribution moves bit by bit", Targets: both, Column: true, Size: 1, Least: 0, Most: 100, Ramp: 30 * 24 * time.Hour,
+		About: "the distribution moves bit by bit", Learned: true, Values: moved, Targets: both, Column: true, Size: 1, Least: 0, Most: 100, Ramp: 30 * 24 * time.Hour,
 		Unit:      "growth of a number at the end (1 doubles it); share of the values of a text that moves to its rarest category",
 		Detectors: values(), Consequences: slices.Concat(dataValues, modelValues),
 	},
 	SuddenDrift: {
-		About: "the distribution moves at once", Targets: both, Column: true, Size: 1, Least: 0, Most: 100, Unit: "as of slow_drift",
+		About: "the distribution moves at once", Learned: true, Values: moved, Targets: both, Column: true, Size: 1, Least: 0, Most: 100, Unit: "as of slow_drift",
 		Detectors: values(), Consequences: slices.Concat(dataValues, modelValues),
 	},
 	UnitChange: {
-		About: "numbers come in another unit", Targets: both, Column: true, Size: 100, Least: 1e-9, Most: 1e9, Unit: "factor of the number",
+		About: "numbers come in another unit", Sudden: true, Learned: true, Values: []Values{Numbers}, Neutral: 1, Targets: both, Column: true, Size: 100, Least: 1e-9, Most: 1e9, Unit: "factor of the number",
 		Detectors: values(), Consequences: slices.Concat(dataValues, modelValues),
 	},
 	WrongSnapshot: {
-		About: "the job loads an old snapshot again: rows have the times and values of delay before", Targets: []Target{OnDataset}, Delay: 7 * 24 * time.Hour, Unit: "no size",
+		About: "the job loads an old snapshot again: rows have the times and values of delay before", Sudden: true, Targets: []Target{OnDataset}, Delay: 7 * 24 * time.Hour,
 		Detectors: on(OnDataset, "MLDatasetStale", "MLDatasetVolumeAnomaly"), Consequences: slices.Concat(dataVolume, dataValues),
 	},
 	FrozenColumn: {
-		About: "every value is the same", Targets: both, Column: true, Size: 1, Most: 1, Unit: "share of the values",
+		About: "every value is the same", Learned: true, Targets: both, Column: true, Size: 1, Most: 1, Unit: "share of the values",
 		Detectors: values(), Consequences: slices.Concat(dataValues, modelValues),
 	},
 	LateData: {
-		About: "rows arrive delay later", Targets: []Target{OnDataset}, Size: 1, Most: 1, Delay: 6 * time.Hour, Unit: "share of the rows",
+		About: "rows arrive delay later", Sudden: true, Targets: []Target{OnDataset}, Size: 1, Most: 1, Delay: 6 * time.Hour, Unit: "share of the rows",
 		Detectors: on(OnDataset, dataVolume...), Consequences: slices.Concat(dataVolume, dataValues),
 	},
 	SkewedSubset: {
-		About: "only the rows with the most frequent value, or with numbers below the first ones' median, arrive", Targets: []Target{OnDataset}, Column: true, Size: 1, Most: 1, Unit: "share of the other rows that is missing",
+		About: "only the rows with the most frequent value, or with numbers below the first ones' median, arrive", Learned: true, Targets: []Target{OnDataset}, Column: true, Size: 1, Most: 1, Unit: "share of the other rows that is missing",
 		Detectors: on(OnDataset, slices.Concat(dataValues, dataVolume)...), Consequences: slices.Concat(dataVolume, dataValues),
 	},
 	SchemaChange: {
-		About: "the column is gone", Targets: []Target{OnDataset}, Column: true, Unit: "no size",
+		About: "the column is gone", Sudden: true, Targets: []Target{OnDataset}, Column: true,
 		Detectors: on(OnDataset, "MLDatasetSchemaChanged"), Consequences: slices.Concat(dataValues, []string{"MLDatasetProfileFailing"}),
 	},
 
 	ServingSkew: {
-		About: "the service computes a feature otherwise than the training did", Targets: []Target{OnModel}, Column: true, Size: 1, Most: 100, Unit: "as of sudden_drift",
+		About: "the service computes a feature otherwise than the training did", Learned: true, Values: moved, Targets: []Target{OnModel}, Column: true, Size: 1, Most: 100, Unit: "as of sudden_drift",
 		Detectors: on(OnModel, "MLModelTrainingServingSkew", "MLModelDrift", "MLModelInputBroken"), Consequences: modelValues,
 	},
 	ConfidenceCollapse: {
-		About: "the model is less sure", Targets: []Target{OnModel}, Size: 0.55, Least: 0.01, Most: 0.99, Unit: "mean confidence",
+		About: "the model is less sure", Learned: true, Targets: []Target{OnModel}, Size: 0.55, Least: 0.01, Most: 0.99, Unit: "mean confidence",
 		Detectors: on(OnModel, "MLModelConfidenceShift", "MLModelEstimatedPerformanceDrop"), Consequences: modelEffects,
 	},
 	GroundednessDecay: {
@@ -173,7 +187,7 @@ var specs = map[Kind]*Spec{
 		Detectors: on(OnModel, "MLInferenceFailurePathHigh"), Consequences: []string{"MLInferenceLatencyAnomaly"},
 	},
 	LatencyRegression: {
-		About: "inferences take longer", Targets: []Target{OnModel}, Size: 2.5, Least: 1, Most: 1000, Unit: "factor of the duration",
+		About: "inferences take longer", Neutral: 1, Targets: []Target{OnModel}, Size: 2.5, Least: 1, Most: 1000, Unit: "factor of the duration",
 		Detectors: on(OnModel, "MLInferenceLatencyAnomaly"), Consequences: []string{"MLInferenceQueueDominates"},
 	},
 	TrafficCliff: {
@@ -186,7 +200,7 @@ var specs = map[Kind]*Spec{
 		Detectors: on(OnNode, "MLInferenceQueueDominates", "MLGPUMemoryPressure"), Consequences: []string{"MLInferenceLatencyAnomaly", "MLInferenceQueueDominates", "MLGPUMemoryPressure"},
 	},
 	GPUSaturation: {
-		About: "every GPU of the node is busy", Targets: []Target{OnNode}, Size: 0.995, Least: 0.5, Most: 1, Unit: "utilization",
+		About: "every GPU of the node is busy", Sudden: true, Targets: []Target{OnNode}, Size: 0.995, Least: 0.5, Most: 1, Unit: "utilization",
 		Detectors: on(OnNode, "MLGPUSaturated"), Consequences: []string{"MLInferenceLatencyAnomaly", "MLInferenceQueueDominates"},
 	},
 	GPUThrottling: {
@@ -194,15 +208,15 @@ var specs = map[Kind]*Spec{
 		Detectors: on(OnNode, "MLGPUThermalThrottling"), Consequences: []string{"MLInferenceLatencyAnomaly"},
 	},
 	GPUXid: {
-		About: "a GPU reports an error", Targets: []Target{OnNode}, Size: 79, Least: 1, Most: 1000, Unit: "number of the XID",
+		About: "a GPU reports an error", Sudden: true, Targets: []Target{OnNode}, Size: 79, Least: 1, Most: 1000, Unit: "number of the XID",
 		Detectors: on(OnNode, "MLGPUXidError"), Consequences: []string{"MLGPULost"},
 	},
 	GPULost: {
-		About: "a GPU does not answer any more", Targets: []Target{OnNode}, Size: 1, Least: 1, Most: 64, Unit: "number of GPUs",
+		About: "a GPU does not answer any more", Sudden: true, Targets: []Target{OnNode}, Size: 1, Least: 1, Most: 64, Unit: "number of GPUs",
 		Detectors: on(OnNode, "MLGPULost"), Consequences: []string{"MLGPUIdle", "SightglassCollectorFailing"},
 	},
 	GPUIdle: {
-		About: "GPUs are held and do nothing", Targets: []Target{OnNode}, Size: 0, Most: 0.05, Unit: "utilization",
+		About: "GPUs are held and do nothing", Sudden: true, Neutral: -1, Targets: []Target{OnNode}, Size: 0, Most: 0.05, Unit: "utilization",
 		Detectors: on(OnNode, "MLGPUIdle"), Consequences: []string{"MLCostIdleGPUWaste"},
 	},
 

@@ -1,6 +1,8 @@
 package scenario
 
 import (
+	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -50,14 +52,22 @@ func (m *Model) Validate(at config.At) {
 	if m.Data == nil && (len(m.FeatureColumns) > 0 || m.PredictionColumn != "" || m.ConfidenceColumn != "") {
 		at.Errorf("data", "missing; want a file that has the columns")
 	}
-	if m.Data != nil && (len(m.Features) > 0 || m.Prediction != nil || m.Training > 0) {
-		at.Errorf("features", "beside data; want feature_columns, prediction_column and confidence_column")
+	if m.Data != nil {
+		m.checkData(at)
 	}
 	if !(m.RequestsPerSecond > 0 && m.RequestsPerSecond <= 1000) {
 		at.Errorf("requests_per_second", "%v; want a number above 0, at most 1000", m.RequestsPerSecond)
 	}
-	for key, v := range map[string]float64{"errors": m.Errors, "timeouts": m.Timeouts, "fallbacks": m.Fallbacks} {
-		share(at, key, v)
+	share(at, "errors", m.Errors)
+	share(at, "timeouts", m.Timeouts)
+	share(at, "fallbacks", m.Fallbacks)
+	if all := m.Errors + m.Timeouts + m.Fallbacks; all > 1 {
+		at.Errorf("errors", "errors, timeouts and fallbacks are %v together; want 1 or less", all)
+	}
+	for i := range m.Evaluations {
+		if slices.ContainsFunc(m.Evaluations[:i], func(e Evaluation) bool { return e.Name == m.Evaluations[i].Name }) {
+			at.Errorf(item("evaluations", i)+".name", "%q is there twice; want different names", m.Evaluations[i].Name)
+		}
 	}
 	if m.Training < 0 || m.Training > 1_000_000 {
 		at.Errorf("training_rows", "%d; want 0 to 1000000", m.Training)
@@ -66,6 +76,36 @@ func (m *Model) Validate(at config.At) {
 	for i := range m.Features {
 		if m.Features[i].Age != nil {
 			at.Errorf("features["+strconv.Itoa(i)+"].age_seconds", "of a feature; want a number or categories")
+		}
+	}
+}
+
+// checkData checks a model whose inferences are the rows of a file.
+func (m *Model) checkData(at config.At) {
+	beside(at, "features", "name columns of the file in feature_columns")
+	beside(at, "prediction", "name a column of the file in prediction_column")
+	beside(at, "requests_per_second", "the requests are the rows of the file")
+	beside(at, "traffic", "the requests are the rows of the file")
+	beside(at, "training_rows", "such a model learns its baseline from its first 30 days of requests; use a warmup of 32d")
+	if m.Confidence != nil && m.ConfidenceColumn != "" {
+		at.Errorf("confidence_column", "beside confidence; want one of the two: a column of the file, or simulated numbers")
+	}
+	if len(m.Data.Columns) > 0 {
+		at.Errorf("data.columns", "of a dataset; want feature_columns, prediction_column and confidence_column of the model")
+	}
+	if len(m.FeatureColumns) == 0 && m.PredictionColumn == "" && m.ConfidenceColumn == "" {
+		at.Errorf("feature_columns", "missing; want the columns of the file that are features, or prediction_column or confidence_column")
+	}
+	if m.ConfidenceColumn != "" && m.ConfidenceColumn == m.PredictionColumn {
+		at.Errorf("confidence_column", "%q is prediction_column too; want another column", m.ConfidenceColumn)
+	}
+	for i, c := range m.FeatureColumns {
+		key := item("feature_columns", i)
+		switch {
+		case c == m.Data.Time:
+			at.Errorf(key, "%q is the column with the time; want a number or a text", c)
+		case slices.Contains(m.FeatureColumns[:i], c):
+			at.Errorf(key, "%q is there twice; want each column once", c)
 		}
 	}
 }
@@ -202,6 +242,13 @@ type Department struct {
 	Idle float64 `yaml:"idle"`
 }
 
+// Validate implements config.Validator.
+func (c *Costs) Validate(at config.At) {
+	if len(c.Departments) == 0 {
+		at.Errorf("departments", "none; want one or more, or no costs")
+	}
+}
+
 // SetDefaults implements config.Defaulter.
 func (d *Department) SetDefaults() {
 	d.Budget, d.GPUs, d.GPUHour, d.RequestsPerSecond, d.Idle = 20_000, 8, 3, 5, 0.2
@@ -211,8 +258,13 @@ func (d *Department) SetDefaults() {
 func (d *Department) Validate(at config.At) {
 	named(at, d.Name, "department")
 	share(at, "idle", d.Idle)
-	if !(d.Budget > 0) || d.GPUs < 1 || !(d.GPUHour > 0) || !(d.RequestsPerSecond > 0) {
-		at.Errorf("", "want budget_cad, gpus, gpu_hour_cad and requests_per_second above 0")
+	for _, k := range []struct {
+		key string
+		v   float64
+	}{{"budget_cad", d.Budget}, {"gpus", float64(d.GPUs)}, {"gpu_hour_cad", d.GPUHour}, {"requests_per_second", d.RequestsPerSecond}} {
+		if !(k.v > 0) || math.IsInf(k.v, 1) {
+			at.Errorf(k.key, "%v; want a number above 0", k.v)
+		}
 	}
 	if d.Model == "" {
 		at.Errorf("model", "missing; want the name of the model that the GPUs serve")

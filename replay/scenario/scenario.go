@@ -6,8 +6,6 @@
 package scenario
 
 import (
-	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -29,7 +27,7 @@ type Scenario struct {
 	Exporters   Exporters   `yaml:"exporters"`
 	Environment Environment `yaml:"environment"`
 
-	Holidays  []Moment  `yaml:"holidays,omitempty"`
+	Holidays  []Date    `yaml:"holidays,omitempty"`
 	Datasets  []Dataset `yaml:"datasets,omitempty"`
 	Models    []Model   `yaml:"models,omitempty"`
 	Nodes     []Node    `yaml:"nodes,omitempty"`
@@ -64,42 +62,14 @@ func (e *Environment) SetDefaults() {
 
 // Validate implements config.Validator.
 func (e *Environment) Validate(at config.At) {
-	share(at, "missing_scrapes", e.MissingScrapes)
+	if !(e.MissingScrapes >= 0 && e.MissingScrapes < 1) {
+		at.Errorf("missing_scrapes", "%v; want a share from 0, below 1", e.MissingScrapes)
+	}
 	if e.Restarts != 0 && e.Restarts < config.Duration(time.Hour) {
 		at.Errorf("restarts", "%v; want 1h or more, or 0s for none", e.Restarts)
 	}
 	if e.ClockSkew < config.Duration(-time.Hour) || e.ClockSkew > config.Duration(time.Hour) {
 		at.Errorf("clock_skew", "%v; want at most 1h", e.ClockSkew)
-	}
-}
-
-// Data is a file of events that replaces a simulation.
-type Data struct {
-	// File is a Parquet or CSV file; --data NAME=FILE replaces it.
-	File config.Path `yaml:"file,omitempty"`
-	// Time is the column with the time of the event.
-	Time string `yaml:"time"`
-	// TimeFormat is the form of texts in it, as strptime has it; by default it is guessed.
-	TimeFormat string `yaml:"time_format,omitempty"`
-	// Speedup makes the events come so many times as fast; the first event comes at the start of the replay plus Shift.
-	Speedup float64         `yaml:"speedup"`
-	Shift   config.Duration `yaml:"shift"`
-	// Anchor is the time in the file that becomes the start of the replay; by default the start itself.
-	Anchor Moment `yaml:"anchor,omitempty"`
-	// Columns are the columns to read; by default all.
-	Columns []string `yaml:"columns,omitempty"`
-}
-
-// SetDefaults implements config.Defaulter.
-func (d *Data) SetDefaults() { d.Speedup = 1 }
-
-// Validate implements config.Validator.
-func (d *Data) Validate(at config.At) {
-	if d.Time == "" {
-		at.Errorf("time", "missing; want the column with the time of the event")
-	}
-	if !(d.Speedup > 0 && d.Speedup <= 10_000) {
-		at.Errorf("speedup", "%v; want a number above 0, at most 10000", d.Speedup)
 	}
 }
 
@@ -118,7 +88,7 @@ type Dataset struct {
 	// History is the period before the start for which the table has rows.
 	History config.Duration `yaml:"history"`
 	// FirstDay gives the exporter a baseline of days before the start; see the exporter's baselines.production.first_day.
-	FirstDay Moment `yaml:"first_day,omitempty"`
+	FirstDay Date `yaml:"first_day,omitempty"`
 	// Freshness and Window override the exporter's thresholds.freshness and window.
 	Freshness *config.Duration `yaml:"freshness,omitempty"`
 	Window    *config.Duration `yaml:"window,omitempty"`
@@ -135,8 +105,10 @@ func (d *Dataset) Validate(at config.At) {
 	if d.Data == nil && len(d.Columns) == 0 {
 		at.Errorf("columns", "none; want one or more, or data")
 	}
-	if d.Data != nil && len(d.Columns) > 0 {
-		at.Errorf("columns", "beside data; want one of the two: the file has its columns")
+	if d.Data != nil {
+		for _, key := range []string{"columns", "rows_per_hour", "traffic", "history"} {
+			beside(at, key, "the rows are those of the file")
+		}
 	}
 	if !(d.RowsPerHour > 0 && d.RowsPerHour <= 1e6) {
 		at.Errorf("rows_per_hour", "%v; want a number above 0, at most 1000000", d.RowsPerHour)
@@ -144,7 +116,20 @@ func (d *Dataset) Validate(at config.At) {
 	if d.History < 0 || d.History > config.Duration(400*24*time.Hour) {
 		at.Errorf("history", "%v; want a duration up to 400d", d.History)
 	}
+	if w := d.Window; w != nil && (*w <= 0 || *w%config.Duration(time.Minute) != 0) {
+		at.Errorf("window", "%v; want whole minutes above 0", *w)
+	}
+	if f := d.Freshness; f != nil && *f <= 0 {
+		at.Errorf("freshness", "%v; want a duration above 0", *f)
+	}
 	unique(at, d.Columns)
+}
+
+// beside reports a key that has no effect beside data.
+func beside(at config.At, key, because string) {
+	if at.Has(key) {
+		at.Errorf(key, "beside data; want one of the two: %s", because)
+	}
 }
 
 func unique(at config.At, columns []Column) {
@@ -176,9 +161,12 @@ type Load struct {
 
 // Validate implements config.Validator.
 func (l *Load) Validate(at config.At) {
-	for key, d := range map[string]config.Duration{"every": l.Every, "lateness": l.Lateness} {
-		if d < 0 || d > config.Duration(48*time.Hour) || d%config.Duration(time.Minute) != 0 {
-			at.Errorf(key, "%v; want whole minutes, at most 2d", d)
+	for _, k := range []struct {
+		key string
+		d   config.Duration
+	}{{"every", l.Every}, {"lateness", l.Lateness}} {
+		if k.d < 0 || k.d > config.Duration(48*time.Hour) || k.d%config.Duration(time.Minute) != 0 {
+			at.Errorf(k.key, "%v; want whole minutes, at most 2d", k.d)
 		}
 	}
 }
@@ -240,89 +228,8 @@ func (t *Traffic) Validate(at config.At) {
 // Location returns the time zone.
 func (t *Traffic) Location() *time.Location { return t.location }
 
-// Moment is a point in time: a date, a date and a time in UTC, or a duration from the start of the replay.
-type Moment struct {
-	time   time.Time
-	offset time.Duration
-	set    bool
-}
-
-// Want completes "want …" in messages.
-func (Moment) Want() string {
-	return "a duration from the start such as 40d10h, a date such as 2026-03-01, or a time such as 2026-03-01T10:30:00Z"
-}
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (m *Moment) UnmarshalText(text []byte) error {
-	s := string(text)
-	for _, layout := range []string{time.RFC3339, time.DateOnly, "2006-01-02T15:04"} {
-		if t, err := time.Parse(layout, s); err == nil {
-			*m = Moment{time: t.UTC(), set: true}
-			return nil
-		}
-	}
-	var d config.Duration
-	if err := d.UnmarshalText(text); err != nil {
-		return fmt.Errorf("%q; want %s", s, m.Want())
-	}
-	*m = Moment{offset: time.Duration(d), set: true}
-	return nil
-}
-
-// IsZero reports whether the moment was not set.
-func (m Moment) IsZero() bool { return !m.set }
-
-// From returns the time of the moment in a replay that begins at start.
-func (m Moment) From(start time.Time) time.Time {
-	if !m.time.IsZero() {
-		return m.time
-	}
-	return start.Add(m.offset)
-}
-
 // SetDefaults implements config.Defaulter.
 func (s *Scenario) SetDefaults() { s.Seed = 1 }
-
-// Validate implements config.Validator.
-func (s *Scenario) Validate(at config.At) {
-	named(at, s.Name, "scenario")
-	if s.Start.time.IsZero() {
-		at.Errorf("start", "missing; want a date such as 2026-01-05")
-	}
-	if s.Length < config.Duration(time.Hour) || s.Length > config.Duration(3*366*24*time.Hour) {
-		at.Errorf("length", "%v; want 1h to 1098d", s.Length)
-	}
-	if s.Warmup < 0 || s.Warmup > s.Length {
-		at.Errorf("warmup", "%v; want a duration up to the length", s.Warmup)
-	}
-	if len(s.Datasets)+len(s.Models)+len(s.Nodes) == 0 && s.Costs == nil {
-		at.Errorf("datasets", "neither datasets nor models, nodes or costs; want something to watch")
-	}
-	names := map[string][]string{}
-	add := func(list, name string, i int) {
-		if slices.Contains(names[list], name) {
-			at.Errorf(list+"["+strconv.Itoa(i)+"].name", "%q is there twice; want different names", name)
-		}
-		names[list] = append(names[list], name)
-	}
-	for i := range s.Datasets {
-		add("datasets", s.Datasets[i].Name, i)
-	}
-	for i := range s.Models {
-		add("models", s.Models[i].Name, i)
-	}
-	for i := range s.Nodes {
-		add("nodes", s.Nodes[i].Name, i)
-	}
-	for i := range s.Incidents {
-		s.Incidents[i].check(at, "incidents["+strconv.Itoa(i)+"]", s)
-	}
-	for i := range s.Bars {
-		if b := &s.Bars[i]; b.of(s) != nil {
-			at.Errorf("bars["+strconv.Itoa(i)+"].class", "%q; no incident is of this class", b.Class)
-		}
-	}
-}
 
 // From returns the start of the replay.
 func (s *Scenario) From() time.Time { return s.Start.time }

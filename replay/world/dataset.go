@@ -54,7 +54,7 @@ func (w *World) openDatasets(ctx context.Context) (*datasets, error) {
 		ds := &s.Datasets[i]
 		f, column, err := w.datasetFeed(ctx, ds)
 		if err != nil {
-			return nil, fmt.Errorf("dataset %q: %w", ds.Name, err)
+			return nil, placed("dataset", ds.Name, err)
 		}
 		virtual[ds.Name] = newTable(f, column, clock.now)
 		entry := map[string]any{"name": ds.Name, "source": "replay", "table": ds.Name, "timestamp_column": column}
@@ -65,7 +65,7 @@ func (w *World) openDatasets(ctx context.Context) (*datasets, error) {
 			entry["thresholds"] = map[string]any{"freshness": ds.Freshness.String()}
 		}
 		if !ds.FirstDay.IsZero() {
-			entry["baselines"] = map[string]any{"production": map[string]any{"first_day": ds.FirstDay.From(s.From()).Format(time.DateOnly)}}
+			entry["baselines"] = map[string]any{"production": map[string]any{"first_day": ds.FirstDay.String()}}
 		}
 		list = append(list, entry)
 	}
@@ -99,16 +99,37 @@ func (w *World) override(cfg *dataquality.Config) {
 	}
 }
 
+// placed adds the name of an object to an error, unless it has its place in the scenario.
+func placed(what, name string, err error) error {
+	if config.Positioned(err) {
+		return err
+	}
+	return fmt.Errorf("%s %q: %w", what, name, err)
+}
+
+// below is the position of a value of an object.
+func below(of config.Pos, key string) config.Pos {
+	return config.Pos{File: of.File, Line: of.Line, Key: of.Key + "." + key}
+}
+
 // datasetFeed returns the feed of a dataset, and its timestamp column.
 func (w *World) datasetFeed(ctx context.Context, ds *scenario.Dataset) (*feed, string, error) {
 	s := w.scenario
 	wrongs := occurrences(s, func(e *scenario.Event) bool { return e.Dataset == ds.Name })
 	if ds.Data != nil {
-		r, err := w.recording(ctx, ds.Name, ds.Data, ds.Data.Columns)
+		var columns []asked
+		for i, name := range ds.Data.Columns {
+			columns = append(columns, asked{name: name, pos: ds.Data.At(fmt.Sprintf("columns[%d]", i))})
+		}
+		r, err := w.recording(ctx, ds.Name, ds.Data, columns)
 		if err != nil {
 			return nil, "", err
 		}
-		return newFeed(r, r.dicts, w.seed, ds.Name, ds.Load, wrongs), ds.Data.Time, nil
+		if first := ds.FirstDay.Start(); !ds.FirstDay.IsZero() && !r.firstTime().Before(first.AddDate(0, 0, 1)) {
+			return nil, "", below(ds.Pos, "first_day").Errorf("%s is before the first row of the file, of %s: days without rows would be learned; want that day or a later one", ds.FirstDay, r.firstTime().Format(time.DateTime))
+		}
+		f := newFeed(r, r.dicts, w.seed, ds.Name, ds.Load, wrongs)
+		return f, ds.Data.Time, f.check()
 	}
 	t := newTraffic(ds.Traffic, w.seed, ds.Name, ds.RowsPerHour/60, s.From(), s.Holidays)
 	sim := newSimulation(w.seed, ds.Name, ds.Columns, t, minuteOf(s.From().Add(-time.Duration(ds.History))), minuteOf(s.To()))

@@ -96,6 +96,35 @@ func newFeed(of stream, dicts []*dict, seed uint64, name string, load scenario.L
 	return f
 }
 
+// check checks the incidents of a recording, whose columns and values the scenario does not have.
+func (f *feed) check() error {
+	first, _ := f.bounds()
+	for _, w := range f.wrongs {
+		if w.Kind == scenario.WrongSnapshot && w.from-w.delay < first {
+			return below(w.Pos, "delay").Errorf("%v; the snapshot would have no rows, which begin at %s: want a shorter delay", w.Delay, timeOf(first).Format(time.DateTime))
+		}
+		if w.Column == "" {
+			continue
+		}
+		column := below(w.Pos, "column")
+		if w.col < 0 {
+			var names []string
+			for _, c := range f.columns() {
+				names = append(names, c.name)
+			}
+			return column.Errorf("%q; the file has %q", w.Column, names)
+		}
+		if problem := w.Problem(valuesOf[f.columns()[w.col].class], w.typical.nulls); problem != "" {
+			return column.Errorf("%q %s", w.Column, problem)
+		}
+	}
+	return nil
+}
+
+var valuesOf = map[class]scenario.Values{
+	classNumber: scenario.Numbers, classInteger: scenario.Numbers, classText: scenario.Texts, classBool: scenario.Booleans, classTime: scenario.Timestamps,
+}
+
 // typicalAt computes the typical values of a column from a few thousand values.
 func (f *feed) typicalAt(col int) typical {
 	from, to := f.bounds()

@@ -3,15 +3,13 @@ package world
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"math"
-	"slices"
+	"sort"
 	"strings"
 	"time"
 
-	_ "github.com/duckdb/duckdb-go/v2" // The driver registers itself.
-
+	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/internal/sqltext"
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
@@ -33,96 +31,78 @@ type recording struct {
 	first []int32
 }
 
-// readFile reads the events of a file with the columns that are asked for; all if there are none.
-func readFile(ctx context.Context, d *scenario.Data, columns []string, start, end time.Time) (_ *recording, err error) {
-	db, err := sql.Open("duckdb", "")
+// readFile reads the events of a file with the columns that are asked for; all if there are none. asked are their positions in the
+// scenario, for errors.
+func readFile(ctx context.Context, d *scenario.Data, columns []asked, start, end time.Time) (_ *recording, err error) {
+	if err := checkFile(d); err != nil {
+		return nil, err
+	}
+	f, err := openFile(ctx, d)
 	if err != nil {
 		return nil, err
 	}
-	defer db.Close()
-	db.SetMaxOpenConns(1)
-	if _, err := db.ExecContext(ctx, "SET TimeZone = 'UTC'; SET memory_limit = '600MB'; SET threads = 2"); err != nil {
-		return nil, err
-	}
-	reader := "read_parquet"
-	if strings.HasSuffix(strings.TrimSuffix(strings.ToLower(string(d.File)), ".gz"), ".csv") {
-		reader = "read_csv"
-	}
-	from := reader + "(" + sqltext.Literal(string(d.File))
-	if reader == "read_csv" && d.TimeFormat != "" {
-		from += ", types = {" + sqltext.Literal(d.Time) + ": 'VARCHAR'}" // A guess may take the day for the month.
-	}
-	from += ")"
-	r := &recording{}
-	// DESCRIBE returns SQL type names.
-	described, err := db.QueryContext(ctx, "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM "+from+")")
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", d.File, err)
-	}
-	defer described.Close()
-	types := map[string]string{}
-	var names []string
-	for described.Next() {
-		var name, sqlType string
-		if err := described.Scan(&name, &sqlType); err != nil {
-			return nil, err
-		}
-		types[name] = sqlType
-		names = append(names, name)
-	}
-	if err := described.Err(); err != nil {
-		return nil, err
-	}
+	defer f.db.Close()
 	if len(columns) == 0 {
-		columns = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == d.Time })
+		for _, n := range f.names {
+			if n != d.Time {
+				columns = append(columns, asked{name: n, pos: d.At("columns")})
+			}
+		}
 	}
-	if types[d.Time] == "" {
-		return nil, fmt.Errorf("%s has no column %q; it has %q", d.File, d.Time, names)
-	}
-	at, err := timeExpr(ctx, db, d, from, types[d.Time])
+	at, err := f.timeExpr(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", d.File, err)
+		return nil, err
 	}
+	r := &recording{}
 	exprs := []string{at}
-	for _, name := range columns {
-		sqlType, ok := types[name]
+	for _, c := range columns {
+		sqlType, ok := f.types[c.name]
 		if !ok {
-			return nil, fmt.Errorf("%s has no column %q; it has %q", d.File, name, names)
+			return nil, c.pos.Errorf("%s has no column %q; it has %q", d.File, c.name, f.names)
 		}
-		c := column{name: name, sqlType: sqlType}
-		base, _, _ := strings.Cut(sqlType, "(")
-		expr := sqltext.Identifier(name)
-		var dictionary *dict
-		switch base {
-		case "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER":
-			c.class, c.sqlType = classInteger, "BIGINT"
-			expr = "CAST(" + expr + " AS DOUBLE)"
-		case "FLOAT", "DOUBLE", "DECIMAL", "HUGEINT", "UBIGINT":
-			c.class, c.sqlType = classNumber, "DOUBLE"
-			expr = "CAST(" + expr + " AS DOUBLE)"
-		case "TIMESTAMP", "DATE", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS":
-			c.class, c.sqlType = classTime, "TIMESTAMP"
-			expr = "CAST(epoch_us(CAST(" + expr + " AS TIMESTAMP)) AS DOUBLE)"
-		case "BOOLEAN":
-			c.class, dictionary = classBool, newDict()
-			expr = "CAST(" + expr + " AS VARCHAR)"
-		default:
-			c.class, c.sqlType, dictionary = classText, "VARCHAR", newDict()
-			expr = "CAST(" + expr + " AS VARCHAR)"
-		}
+		col, dictionary, expr := columnOf(c.name, sqlType)
 		exprs = append(exprs, expr)
-		r.cols, r.dicts = append(r.cols, c), append(r.dicts, dictionary)
+		r.cols, r.dicts = append(r.cols, col), append(r.dicts, dictionary)
 	}
-	if err := r.read(ctx, db, d, "SELECT "+strings.Join(exprs, ", ")+" FROM "+from+" WHERE "+sqltext.Identifier(d.Time)+" IS NOT NULL ORDER BY 1", start, end); err != nil {
-		return nil, fmt.Errorf("read %s: %w", d.File, err)
+	query := "SELECT " + strings.Join(exprs, ", ") + " FROM " + f.from + " WHERE " + sqltext.Identifier(d.Time) + " IS NOT NULL ORDER BY 1"
+	if err := r.read(ctx, f.db, d, query, start, end); err != nil {
+		return nil, err
 	}
 	return r, nil
+}
+
+// asked is a column that the scenario asks for, with its position there.
+type asked struct {
+	name string
+	pos  config.Pos
+}
+
+// columnOf returns the column of a DuckDB type, its dictionary if it has one, and the expression that reads it.
+func columnOf(name, sqlType string) (column, *dict, string) {
+	c, expr := column{name: name, sqlType: sqlType}, sqltext.Identifier(name)
+	base, _, _ := strings.Cut(sqlType, "(")
+	switch base {
+	case "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER":
+		c.class, c.sqlType = classInteger, "BIGINT"
+		return c, nil, "CAST(" + expr + " AS DOUBLE)"
+	case "FLOAT", "DOUBLE", "DECIMAL", "HUGEINT", "UBIGINT":
+		c.class, c.sqlType = classNumber, "DOUBLE"
+		return c, nil, "CAST(" + expr + " AS DOUBLE)"
+	case "TIMESTAMP", "DATE", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS":
+		c.class, c.sqlType = classTime, "TIMESTAMP"
+		return c, nil, "CAST(epoch_us(CAST(" + expr + " AS TIMESTAMP)) AS DOUBLE)"
+	case "BOOLEAN":
+		c.class = classBool
+	default:
+		c.class, c.sqlType = classText, "VARCHAR"
+	}
+	return c, newDict(), "CAST(" + expr + " AS VARCHAR)"
 }
 
 func (r *recording) read(ctx context.Context, db *sql.DB, d *scenario.Data, query string, start, end time.Time) error {
 	rows, err := db.QueryContext(ctx, query)
 	if err != nil {
-		return err
+		return readError(d, err)
 	}
 	defer rows.Close()
 	r.all = *newBatch(r.cols, r.dicts)
@@ -145,7 +125,7 @@ func (r *recording) read(ctx context.Context, db *sql.DB, d *scenario.Data, quer
 	var seen [2]int64 // The first and the last event of the file.
 	for n := 0; rows.Next(); n++ {
 		if err := rows.Scan(targets...); err != nil {
-			return err
+			return readError(d, err)
 		}
 		moved := shift + int64(float64(at-anchor.UnixMicro())/d.Speedup)
 		if seen[1] = at; n == 0 {
@@ -157,7 +137,7 @@ func (r *recording) read(ctx context.Context, db *sql.DB, d *scenario.Data, quer
 		r.all.time = append(r.all.time, moved)
 		r.all.n++
 		if r.all.n*(len(r.cols)+1) > maxValues {
-			return fmt.Errorf("more than %d values; want fewer rows, or columns that name those that matter", maxValues)
+			return d.At("file").Errorf("%s has more than %d values; want fewer rows, or columns that name those that matter", d.File, maxValues)
 		}
 		for i := range r.cols {
 			v := &r.all.cols[i]
@@ -175,17 +155,10 @@ func (r *recording) read(ctx context.Context, db *sql.DB, d *scenario.Data, quer
 		}
 	}
 	if err := rows.Err(); err != nil {
+		return readError(d, err)
+	}
+	if err := r.within(d, start, end, seen); err != nil {
 		return err
-	}
-	switch day := func(us int64) string { return time.UnixMicro(us).UTC().Format(time.DateTime) }; {
-	case r.all.n == 0 && seen[1] == 0:
-		return errors.New("no events")
-	case r.all.n == 0 || r.all.time[0] >= end.UnixMicro():
-		return fmt.Errorf("no event is in the replay or in the %d days before it, from %s to %s: the events of the file are from %s to %s; want data.anchor, the time of the file at which the replay starts, or another start",
-			keptAround/(24*time.Hour), day(kept[0]), day(end.UnixMicro()), day(seen[0]), day(seen[1]))
-	}
-	if r.all.n > math.MaxInt32 {
-		return fmt.Errorf("%d events; want fewer", r.all.n)
 	}
 	r.begin = floor(r.all.time[0], minute)
 	last := floor(r.all.time[r.all.n-1], minute)
@@ -200,36 +173,30 @@ func (r *recording) read(ctx context.Context, db *sql.DB, d *scenario.Data, quer
 	return nil
 }
 
-// timeExpr is the time of an event in microseconds since 1970, of a column of that type.
-func timeExpr(ctx context.Context, db *sql.DB, d *scenario.Data, from, sqlType string) (string, error) {
-	name := sqltext.Identifier(d.Time)
-	var expr string
-	want := "want a date and a time such as 2026-01-31 12:00:00, seconds or milliseconds since 1970, or data.time_format in the scenario, such as '%d/%m/%Y %H:%M'"
-	switch base, _, _ := strings.Cut(sqlType, "("); {
-	case d.TimeFormat != "" && base == "VARCHAR":
-		expr = "epoch_us(CAST(try_strptime(" + name + ", " + sqltext.Literal(d.TimeFormat) + ") AS TIMESTAMP))"
-		want = fmt.Sprintf("want the form of data.time_format, %q", d.TimeFormat)
-	case d.TimeFormat != "":
-		return "", fmt.Errorf("column %q is %s, which has no form; want no data.time_format", d.Time, sqlType)
-	case base == "VARCHAR":
-		expr = "epoch_us(TRY_CAST(" + name + " AS TIMESTAMP))"
-	case slices.Contains([]string{"TIMESTAMP", "DATE", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"}, base):
-		expr = "epoch_us(TRY_CAST(" + name + " AS TIMESTAMP))"
-	case slices.Contains([]string{"INTEGER", "UINTEGER", "BIGINT", "UBIGINT", "HUGEINT", "DOUBLE", "DECIMAL"}, base):
-		// Seconds, milliseconds, microseconds or nanoseconds since 1970: of times after 1973 the size of the number tells which.
-		expr = "TRY_CAST(CASE WHEN abs(" + name + ") < 1e11 THEN round(" + name + " * 1e6) WHEN abs(" + name + ") < 1e14 THEN round(" + name + " * 1e3) WHEN abs(" + name + ") < 1e17 THEN " + name + " ELSE " + name + " / 1e3 END AS BIGINT)"
-	default:
-		return "", fmt.Errorf("column %q is %s; %s", d.Time, sqlType, want)
+// within checks that the replay has events. seen are the first and the last event of the file.
+func (r *recording) within(d *scenario.Data, start, end time.Time, seen [2]int64) error {
+	day := func(us int64) string { return time.UnixMicro(us).UTC().Format(time.DateTime) }
+	if r.all.n > math.MaxInt32 {
+		return d.At("file").Errorf("%s has %d events; want fewer", d.File, r.all.n)
 	}
-	var odd string
-	switch err := db.QueryRowContext(ctx, "SELECT CAST("+name+" AS VARCHAR) FROM "+from+" WHERE "+name+" IS NOT NULL AND ("+expr+") IS NULL LIMIT 1").Scan(&odd); {
-	case err == nil:
-		return "", fmt.Errorf("column %q has %q, which is no time; %s", d.Time, odd, want)
-	case !errors.Is(err, sql.ErrNoRows):
-		return "", err
+	if r.all.n == 0 && seen == [2]int64{} {
+		return d.At("file").Errorf("%s has no rows with a time in column %q; want the events of the replay", d.File, d.Time)
 	}
-	return expr, nil
+	first := sort.Search(r.all.n, func(i int) bool { return r.all.time[i] >= start.UnixMicro() })
+	if first < r.all.n && r.all.time[first] < end.UnixMicro() {
+		return nil
+	}
+	moved := ""
+	if n := r.all.n; n > 0 && r.all.time[n-1] != seen[1] {
+		moved = fmt.Sprintf(", in the replay from %s to %s", day(r.all.time[0]), day(r.all.time[n-1]))
+	}
+	return d.At("file").Errorf("no event of %s is in the replay, from %s to %s: those of the file are from %s to %s%s; want data.anchor, the time of the file at which the replay starts, or another start",
+		d.File, day(start.UnixMicro()), day(end.UnixMicro()), day(seen[0]), day(seen[1]), moved)
 }
+
+// firstTime and lastTime return the times of the first and of the last event.
+func (r *recording) firstTime() time.Time { return time.UnixMicro(r.all.time[0]).UTC() }
+func (r *recording) lastTime() time.Time  { return time.UnixMicro(r.all.time[r.all.n-1]).UTC() }
 
 func (r *recording) columns() []column { return r.cols }
 

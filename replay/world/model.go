@@ -71,7 +71,7 @@ func (w *World) openModels(ctx context.Context) (*models, error) {
 	for i := range s.Models {
 		m, err := w.openModel(ctx, &s.Models[i])
 		if err != nil {
-			return nil, fmt.Errorf("model %q: %w", s.Models[i].Name, err)
+			return nil, placed("model", s.Models[i].Name, err)
 		}
 		ms.list = append(ms.list, m)
 		if m.Training > 0 {
@@ -107,20 +107,9 @@ func (w *World) openModel(ctx context.Context, sm *scenario.Model) (*model, erro
 	})
 	of := occurrences(s, func(e *scenario.Event) bool { return e.Model == sm.Name })
 	if sm.Data != nil {
-		columns := slices.Clone(sm.FeatureColumns)
-		features := len(columns)
-		for _, name := range []string{sm.PredictionColumn, sm.ConfidenceColumn} {
-			if name != "" && !slices.Contains(columns, name) {
-				columns = append(columns, name)
-			}
-		}
-		r, err := w.recording(ctx, sm.Name, sm.Data, columns)
-		if err != nil {
+		if err := w.openRecorded(ctx, m, of); err != nil {
 			return nil, err
 		}
-		m.prediction, m.confidence = slices.Index(columns, sm.PredictionColumn), slices.Index(columns, sm.ConfidenceColumn)
-		m.feed = newFeed(r, r.dicts, w.seed, sm.Name, scenario.Load{}, of)
-		m.name(r.cols[:features])
 	} else {
 		columns := slices.Clone(sm.Features)
 		if sm.Prediction != nil {
@@ -140,6 +129,46 @@ func (w *World) openModel(ctx context.Context, sm *scenario.Model) (*model, erro
 	}
 	slices.SortFunc(m.releases, func(a, b release) int { return int(max(-1, min(1, a.from-b.from))) })
 	return m, nil
+}
+
+// openRecorded sets the feed of a model whose inferences are the rows of a file.
+func (w *World) openRecorded(ctx context.Context, m *model, wrongs []*wrong) error {
+	var columns []asked
+	add := func(name, key string) (index int) {
+		if name == "" {
+			return -1
+		}
+		if i := slices.IndexFunc(columns, func(a asked) bool { return a.name == name }); i >= 0 {
+			return i
+		}
+		columns = append(columns, asked{name: name, pos: below(m.Pos, key)})
+		return len(columns) - 1
+	}
+	for i, name := range m.FeatureColumns {
+		add(name, fmt.Sprintf("feature_columns[%d]", i))
+	}
+	m.prediction, m.confidence = add(m.PredictionColumn, "prediction_column"), add(m.ConfidenceColumn, "confidence_column")
+	r, err := w.recording(ctx, m.Name, m.Data, columns)
+	if err != nil {
+		return err
+	}
+	for i, c := range r.cols {
+		if c.class == classTime {
+			return columns[i].pos.Errorf("%q has timestamps; want numbers or texts", c.name)
+		}
+	}
+	if i := m.confidence; i >= 0 {
+		pos, of := below(m.Pos, "confidence_column"), r.all.cols[i]
+		if of.dict != nil {
+			return pos.Errorf("%q has %s; want numbers from 0 to 1", m.ConfidenceColumn, valuesOf[r.cols[i].class])
+		}
+		if k := slices.IndexFunc(of.num, func(v float64) bool { return !(v >= 0 && v <= 1) }); k >= 0 {
+			return pos.Errorf("%q has %v; want numbers from 0 to 1", m.ConfidenceColumn, of.num[k])
+		}
+	}
+	m.feed = newFeed(r, r.dicts, w.seed, m.Name, scenario.Load{}, wrongs)
+	m.name(r.cols[:len(m.FeatureColumns)])
+	return m.feed.check()
 }
 
 func (m *model) name(features []column) {

@@ -35,10 +35,10 @@ type traffic struct {
 	factor float64
 }
 
-func newTraffic(t scenario.Traffic, seed uint64, name string, perMinute float64, start time.Time, holidays []scenario.Moment) *traffic {
+func newTraffic(t scenario.Traffic, seed uint64, name string, perMinute float64, start time.Time, holidays []scenario.Date) *traffic {
 	tr := &traffic{Traffic: t, seed: seed, name: name, mean: perMinute, start: start, holidays: map[string]bool{}, hour: math.MinInt64}
 	for _, h := range holidays {
-		tr.holidays[h.From(start).Format(time.DateOnly)] = true
+		tr.holidays[h.String()] = true
 	}
 	return tr
 }

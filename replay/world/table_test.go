@@ -226,19 +226,33 @@ func TestTimesOfEveryForm(t *testing.T) {
 		"a day that may be a month":        {times: "05.01.2026 00:00:10", data: "time: at, time_format: '%d.%m.%Y %H:%M:%S'"},
 		"times that stand for none":        {times: "9999-12-31 00:00:00,0\n2026-01-05 00:00:10,1\n,2\n0001-01-01 00:00:00", data: "time: at"},
 		"another year":                     {times: "2001-06-01 00:00:10", data: "time: at, anchor: 2001-06-01"},
+		"events long before the start alone": {
+			times: "2025-12-01 00:00:10", data: "time: at",
+			err: "no event of",
+		},
+		"events after the end alone": {
+			times: "2026-02-01 00:00:10", data: "time: at, shift: 1d",
+			err: "those of the file are from 2026-02-01 00:00:10 to 2026-02-01 00:00:10, in the replay from 2026-02-02 00:00:10 to 2026-02-02 00:00:10; want data.anchor",
+		},
 		"another year without an anchor": {
 			times: "2001-06-01 00:00:10", data: "time: at",
-			err: "no event is in the replay or in the 400 days before it, from 2024-12-01 00:00:00 to 2026-01-06 00:00:00: the events of the file are from 2001-06-01 00:00:10 to 2001-06-01 00:00:10; want data.anchor, the time of the file at which the replay starts, or another start",
+			err: "events.csv is in the replay, from 2026-01-05 00:00:00 to 2026-01-06 00:00:00: those of the file are from 2001-06-01 00:00:10 to 2001-06-01 00:00:10; want data.anchor, the time of the file at which the replay starts, or another start",
 		},
 		"no time": {
 			times: "2026-01-05 00:00:10,1\nn/a", data: "time: at",
-			err: `column "at" has "n/a", which is no time; want a date and a time such as 2026-01-31 12:00:00, seconds or milliseconds since 1970, or data.time_format in the scenario, such as '%d/%m/%Y %H:%M'`,
+			err: `events.csv has "n/a" in row 2, which is no time; want a date and a time such as 2026-01-31 12:00:00, seconds or milliseconds since 1970, or data.time_format in the scenario, such as '%d/%m/%Y %H:%M'`,
 		},
 		"no time of the form": {
 			times: "31/12/2025 10:00", data: "time: at, time_format: '%m/%d/%Y %H:%M'",
-			err: `column "at" has "31/12/2025 10:00", which is no time; want the form of data.time_format, "%m/%d/%Y %H:%M"`,
+			err: `events.csv has "31/12/2025 10:00" in row 1, which is no time; want the form of data.time_format, "%m/%d/%Y %H:%M"`,
 		},
-		"a column that is no time": {times: "true", data: "time: at", err: `column "at" is BOOLEAN; want a date and a time`},
+		"a day that may be a month and has no form": {
+			times: "05/01/2026 12:00:10 AM", data: "time: at",
+			err: `has "05/01/2026 12:00:10 AM" in row 1, which is no time; want a date and a time such as 2026-01-31 12:00:00, seconds or milliseconds since 1970, or data.time_format in the scenario`,
+		},
+		"a date that may be another":       {times: "01/05/2026", data: "time: at", err: `has "01/05/2026" in row 1, which is no time; want`},
+		"a date that begins with its year": {times: "2026-01-05 00:00:10,1\n2026-01-06", data: "time: at"},
+		"a column that is no time":         {times: "true", data: "time: at", err: `column "at" is BOOLEAN; want a date and a time`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,13 +1,14 @@
 package world
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sightglass-ml/sightglass/replay/report"
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
-// Truth returns the incidents of the world.
+// Truth returns the incidents of the world, after a run with the state of the baselines that they met.
 func (w *World) Truth() report.Truth {
 	s := w.scenario
 	truth := report.Truth{Scenario: s.Name, From: s.From(), To: s.To(), Warmup: time.Duration(s.Warmup)}
@@ -20,6 +21,9 @@ func (w *World) Truth() report.Truth {
 			}
 			if span.To.Before(s.To()) {
 				incident.End = span.To
+			}
+			if i := slices.IndexFunc(w.onsets, func(o *onset) bool { return o.Event == e && o.at.Equal(span.From) }); i >= 0 {
+				incident.Learned = w.onsets[i].learned
 			}
 			if a := e.Accuracy; a != nil {
 				incident.Harm = span.From.Add(time.Duration(a.Harmful() * float64(e.Ramp)))

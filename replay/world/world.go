@@ -18,6 +18,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/replay/engine"
+	"github.com/sightglass-ml/sightglass/replay/report"
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
@@ -39,6 +40,8 @@ type World struct {
 	logger   *slog.Logger
 
 	recordings map[string]*recording
+	warnings   []string
+	onsets     []*onset
 	datasets   *datasets
 	models     *models
 	exporters  []*exporter
@@ -55,6 +58,7 @@ func Open(ctx context.Context, s *scenario.Scenario, o Options) (*World, error) 
 	if w.logger == nil {
 		w.logger = slog.New(slog.DiscardHandler)
 	}
+	w.onsets = onsets(s)
 	var err error
 	if len(s.Datasets) > 0 {
 		if w.datasets, err = w.openDatasets(ctx); err != nil {
@@ -107,37 +111,48 @@ func newStore(c *clock) *baseline.Store {
 }
 
 // recording reads a file once for each set of columns.
-func (w *World) recording(ctx context.Context, name string, d *scenario.Data, columns []string) (*recording, error) {
+func (w *World) recording(ctx context.Context, name string, d *scenario.Data, columns []asked) (*recording, error) {
 	data := *d
 	if f, ok := w.files[name]; ok {
 		data.File = config.Path(f)
 	}
 	if data.File == "" {
-		return nil, fmt.Errorf("no file of events; want data.file in the scenario, or --data %s=FILE", name)
+		return nil, d.At("file").Errorf("missing; want a Parquet or CSV file, or --data %s=FILE", name)
 	}
-	key := fmt.Sprintf("%s|%v|%+v", data.File, columns, data)
-	if r, ok := w.recordings[key]; ok {
-		return r, nil
+	key := fmt.Sprintf("%s %q %q %v %v %v", data.File, data.Time, data.TimeFormat, data.Speedup, data.Shift, data.Anchor)
+	for _, c := range columns {
+		key += fmt.Sprintf(" %q", c.name)
 	}
-	r, err := readFile(ctx, &data, columns, w.scenario.From(), w.scenario.To())
-	if err != nil {
-		return nil, err
+	r, ok := w.recordings[key]
+	if !ok {
+		var err error
+		if r, err = readFile(ctx, &data, columns, w.scenario.From(), w.scenario.To()); err != nil {
+			return nil, err
+		}
+		w.recordings[key] = r
 	}
-	w.recordings[key] = r
+	if last := r.lastTime(); w.scenario.To().Sub(last) > 24*time.Hour {
+		w.warn("%s: the last event of %s is of %s, %s before the end of the replay: what follows looks like a feed that stopped",
+			name, data.File, last.Format(time.DateTime), config.Duration(w.scenario.To().Sub(last).Truncate(time.Hour)))
+	}
 	return r, nil
+}
+
+func (w *World) warn(format string, args ...any) {
+	w.warnings = append(w.warnings, fmt.Sprintf(format, args...))
 }
 
 // Targets returns the targets that the engine scrapes.
 func (w *World) Targets() []engine.Target {
 	var targets []engine.Target
 	for _, e := range w.exporters {
-		targets = append(targets, engine.Target{Job: e.job, Instance: "replay:9100", Source: e, Advance: e.move})
+		targets = append(targets, engine.Target{Job: e.job, Instance: scenario.ExporterInstance, Source: e, Advance: e.move})
 	}
 	for _, n := range w.nodes {
 		targets = append(targets, engine.Target{Job: "gpu-exporter", Instance: n.Name, Source: n, Advance: n.advance})
 	}
 	if w.costs != nil {
-		targets = append(targets, engine.Target{Job: "cost-exporter", Instance: "replay:9100", Source: w.costs, Advance: w.costs.advance})
+		targets = append(targets, engine.Target{Job: "cost-exporter", Instance: scenario.ExporterInstance, Source: w.costs, Advance: w.costs.advance})
 	}
 	return targets
 }
@@ -149,6 +164,8 @@ type restarter interface {
 	advance(ctx context.Context, at time.Time) error
 	// write writes the exporter's metrics except those of its runtime.
 	write(k *sink, to *engine.Scrape) error
+	// learned returns the state of the baseline that an incident is compared with; ok means that it is about this exporter.
+	learned(ctx context.Context, e *scenario.Event) (of report.Learned, ok bool, err error)
 	// collectors calls each with the status of every collector.
 	collectors(each func(name string, success bool, last time.Time))
 }
@@ -160,6 +177,7 @@ type exporter struct {
 	clock    *clock
 	job      string
 	restarts map[int64]bool
+	noted    map[*onset]bool
 	down     bool
 	sink     *sink
 }
@@ -167,7 +185,7 @@ type exporter struct {
 var _ engine.Source = (*exporter)(nil)
 
 func (w *World) newExporter(job string, of restarter, c *clock) *exporter {
-	e := &exporter{restarter: of, w: w, clock: c, job: job, restarts: make(map[int64]bool)}
+	e := &exporter{restarter: of, w: w, clock: c, job: job, restarts: make(map[int64]bool), noted: make(map[*onset]bool)}
 	if mean := time.Duration(w.scenario.Environment.Restarts); mean > 0 {
 		r := random(w.seed, job+"/restarts", 0)
 		from, to := float64(minuteOf(w.scenario.From())), float64(minuteOf(w.scenario.To()))
@@ -187,7 +205,10 @@ func (e *exporter) move(ctx context.Context, at time.Time) error {
 			return err
 		}
 	}
-	return e.advance(ctx, at)
+	if err := e.advance(ctx, at); err != nil {
+		return err
+	}
+	return e.noteOnsets(ctx, at)
 }
 
 var errRestarting = errors.New("connection refused: the exporter restarts")

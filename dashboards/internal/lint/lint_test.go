@@ -292,6 +292,10 @@ func TestCheck(t *testing.T) {
 			func(p parts) { p.dashboard["title"] = "Sightglass / Widgets" },
 			[]string{"sightglass-title"},
 		},
+		"two panels with one title are refused": {
+			func(p parts) { p.stat["title"] = p.series["title"] },
+			[]string{"sightglass-title"},
+		},
 		"a dashboard exported for sharing is refused": {
 			func(p parts) { p.dashboard["__inputs"], p.dashboard["id"] = []any{}, 7 },
 			[]string{"sightglass-import", "sightglass-import"},

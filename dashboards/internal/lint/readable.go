@@ -101,7 +101,18 @@ func dashboardTitle(d Dashboard) []string {
 	if strings.HasPrefix(d.Title, "Sightglass") {
 		return []string{"repeats the name of its folder"}
 	}
-	return nil
+	var out []string
+	seen := map[string]bool{}
+	for _, p := range d.AllPanels() {
+		if p.Type == "row" {
+			continue
+		}
+		if seen[p.Title] {
+			out = append(out, fmt.Sprintf("has two panels with the title %q", p.Title))
+		}
+		seen[p.Title] = true
+	}
+	return out
 }
 
 func panelTitle(_ Dashboard, p Panel) []string {

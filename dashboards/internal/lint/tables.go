@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// linked are the labels that name an object with its own dashboard.
-var linked = []string{"dataset", "model", "department", "gpu"}
+// linked are the labels that name an object with its own dashboard, or what is not watched.
+var linked = []string{"dataset", "model", "department", "gpu", "gap"}
 
 // organize has the new names and the hidden columns of a table.
 func (p Panel) organize() (titles map[string]string, hidden map[string]bool) {
