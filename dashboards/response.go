@@ -119,7 +119,7 @@ func actionRow() kit.Panels {
 			WithTarget(kit.Range("actions", most("action, result", hourly, "ml_response_actions_total"), "{{action}}: {{result}}")),
 		kit.Timeseries(kit.Text{
 			ID: 32, Title: "Pending actions", Unit: "short",
-			Description: "Actions that no target has taken yet.",
+			Description: "Actions that no target has accepted yet.",
 		}).Span(8).Min(0).Decimals(0).
 			Links(kit.Runbook("SightglassActionFailing")).
 			WithTarget(kit.Range("pending", most("action", kit.Read.Value, "ml_response_pending"), "{{action}}")),

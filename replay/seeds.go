@@ -54,6 +54,19 @@ func (s Seeds) Grids() []report.Grid {
 	return []report.Grid{runs, s.falseAlarms(), s.missedBars()}
 }
 
+// Warnings returns the warnings of all runs, each once.
+func (s Seeds) Warnings() []string {
+	var all []string
+	for _, run := range s {
+		for _, w := range run.Warnings {
+			if !slices.Contains(all, w) {
+				all = append(all, w)
+			}
+		}
+	}
+	return all
+}
+
 // missedBars lists the missed bars of each run.
 func (s Seeds) missedBars() report.Grid {
 	g := report.Grid{Title: "Missed bars", Rows: [][]string{{"seed", "bar"}}}

@@ -25,15 +25,15 @@ type descs struct {
 // latencyName and latencyHelp describe the only metric that client_golang counts itself.
 const (
 	latencyName = "response_latency_seconds"
-	latencyHelp = "Time from the receipt of the alert until the target took the action. Of this replica alone."
+	latencyHelp = "Time from the receipt of the alert until the target accepted the action. Only of this replica."
 )
 
 func newDescs(c *catalogue.Catalogue) descs {
 	d := descs{
-		actions:  c.Counter("response_actions_total", "Actions by how they ended, or why they were held back. All replicas publish the same total.", "action", "result"),
-		pending:  c.Gauge("response_pending", "Actions that no target has taken yet.", "action"),
-		retrying: c.Gauge("response_retrying", "Actions, of the pending ones, whose last attempt failed.", "action"),
-		running:  c.Gauge("response_running", "Actions that a target has taken and that have not ended.", "action"),
+		actions:  c.Counter("response_actions_total", "Actions by result, or by the reason why they were held back. All replicas publish the same total.", "action", "result"),
+		pending:  c.Gauge("response_pending", "Actions that no target has accepted yet.", "action"),
+		retrying: c.Gauge("response_retrying", "Pending actions whose last attempt failed.", "action"),
+		running:  c.Gauge("response_running", "Actions that a target has accepted and that have not ended.", "action"),
 	}
 	c.Metrics = append(c.Metrics, catalogue.Metric{Name: c.Prefix + latencyName, Type: "histogram", Help: latencyHelp, Labels: []string{"action"}})
 	return d
@@ -71,11 +71,11 @@ type incidentDescs struct {
 func newIncidentDescs(c *catalogue.Catalogue) incidentDescs {
 	const stored = " All replicas publish the same."
 	return incidentDescs{
-		incidents: c.Gauge("incidents", "Incidents that are not over, by state."+stored, "state"),
-		opened:    c.Gauge("incidents_kept", "Incidents that are kept, those that are over too."+stored),
-		alerts:    c.Gauge("incident_alerts", "Alerts that fire and are a part of an incident."+stored),
-		queries:   c.Counter("incident_lineage_queries_total", "Queries of Prometheus for what feeds, serves and pays for what, by result. Of this replica alone.", "result"),
-		messages:  c.Counter("incident_messages_total", "Messages about incidents to Slack, and changes of them, by result. Of this replica alone.", "result"),
+		incidents: c.Gauge("incidents", "Unresolved incidents by state."+stored, "state"),
+		opened:    c.Gauge("incidents_kept", "Stored incidents, including resolved ones."+stored),
+		alerts:    c.Gauge("incident_alerts", "Firing alerts that are part of an incident."+stored),
+		queries:   c.Counter("incident_lineage_queries_total", "Queries of Prometheus for the lineage of datasets, models and departments, by result. Only of this replica.", "result"),
+		messages:  c.Counter("incident_messages_total", "Messages about incidents to Slack, including updates, by result. Only of this replica.", "result"),
 	}
 }
 

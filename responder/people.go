@@ -31,16 +31,16 @@ func newPeopleDescs(c *catalogue.Catalogue) peopleDescs {
 	return peopleDescs{
 		items:     c.Gauge("review_queue_items", "Items of the review queue by state."+stored, "state"),
 		decisions: c.Counter("review_decisions_total", "Decisions on items of the review queue."+stored, "decision"),
-		waiting:   c.Gauge("review_forward_pending", "Items that the external review tool has not taken yet."+stored),
-		forwards:  c.Counter("review_forwards_total", "Items that the external review tool took, or refused for good."+stored, "result"),
+		waiting:   c.Gauge("review_forward_pending", "Items that the external review tool has not accepted yet."+stored),
+		forwards:  c.Counter("review_forwards_total", "Items that the external review tool accepted or rejected."+stored, "result"),
 		// A verdict can change, so these counts can fall: they are untyped, and rate() is wrong for them.
-		alerts:  other("untyped", "alerts_total", "Alerts that are kept, by the verdict on them as it stands now. It can change, so do not take a rate."+stored, "alertname", "verdict"),
-		detect:  other("histogram", "incident_time_to_detect_seconds", "Time from the onset of an incident, as noted, until its first alert fired. Of all incidents that are kept; do not take a rate."+stored),
-		resolve: other("histogram", "incident_time_to_resolve_seconds", "Time from the onset of an incident, as noted, until its last alert was resolved. Of all incidents that are kept; do not take a rate."+stored),
+		alerts:  other("untyped", "alerts_total", "Stored alerts by their present verdict. The verdict can change, so do not use rate()."+stored, "alertname", "verdict"),
+		detect:  other("histogram", "incident_time_to_detect_seconds", "Time from the onset of an incident, as noted, until its first alert fired. Of all stored incidents, so do not use rate()."+stored),
+		resolve: other("histogram", "incident_time_to_resolve_seconds", "Time from the onset of an incident, as noted, until its last alert was resolved. Of all stored incidents, so do not use rate()."+stored),
 
-		beforeDetect:  c.Gauge("incident_time_to_detect_before_seconds", "How long incidents took to be detected before, as configured."),
-		beforeResolve: c.Gauge("incident_time_to_resolve_before_seconds", "How long incidents took to be over before, as configured."),
-		beforeFA:      c.Gauge("alerts_false_before_ratio", "Share of alerts that were false before, as configured."),
+		beforeDetect:  c.Gauge("incident_time_to_detect_before_seconds", "Configured time to detect an incident before Sightglass."),
+		beforeResolve: c.Gauge("incident_time_to_resolve_before_seconds", "Configured time to resolve an incident before Sightglass."),
+		beforeFA:      c.Gauge("alerts_false_before_ratio", "Configured share of false alerts before Sightglass."),
 	}
 }
 

@@ -261,6 +261,11 @@ func writeSeeds(scenario string, runs replay.Seeds, output string, w io.Writer) 
 			return err
 		}
 	}
+	for _, warning := range runs.Warnings() {
+		if _, err := fmt.Fprintf(w, "\nWARNING: %s.\n", warning); err != nil {
+			return err
+		}
+	}
 	_, err := fmt.Fprintln(w)
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -140,6 +141,25 @@ func TestTheScenariosOfThePageAreGood(t *testing.T) {
 		`model "eta" had 0 of the 30 days of its baseline when unit_change began at 2026-02-05 10:00:00: alerts of changed values could not fire yet. Give it time to learn before: a warmup of 32d`,
 	}, result.Warnings)
 	require.Equal(t, report.Learned{Days: 7, Wanted: 30}, result.Incidents[0].Baseline)
+}
+
+func TestAFileHasNoProgressBar(t *testing.T) {
+	t.Parallel()
+	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, file.Close()) })
+	var buffer bytes.Buffer
+	for _, to := range []io.Writer{file, &buffer} {
+		bar := newBar(to, 3, "days")
+		for i := range 3 {
+			require.NoError(t, bar.Set(i+1))
+		}
+		require.NoError(t, bar.Clear())
+	}
+	info, err := file.Stat()
+	require.NoError(t, err)
+	require.Zero(t, info.Size())
+	require.Empty(t, buffer.String())
 }
 
 // A server of the two calls of Prometheus's API that a replay makes: six hours of a table that lost 8 % of its values for two.

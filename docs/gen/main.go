@@ -166,6 +166,6 @@ func self() *catalogue.Catalogue {
 	c.Gauge("collector_success", "Whether the last run of the collector succeeded.", "collector")
 	c.Gauge("collector_duration_seconds", "Duration of the last run of the collector.", "collector")
 	c.Gauge("collector_last_success_timestamp_seconds", "Time of the end of the last successful run of the collector.", "collector")
-	c.Counter("label_values_dropped_total", `Times a label value was folded into "other" because the limit of distinct values was reached.`, "limit")
+	c.Counter("label_values_dropped_total", `Times a label value was counted as "other" because the limit of distinct values was reached.`, "limit")
 	return c
 }

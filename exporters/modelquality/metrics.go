@@ -40,11 +40,11 @@ type descs struct {
 
 func newDescs(c *catalogue.Catalogue) descs {
 	return descs{
-		threshold: c.Gauge("ml_model_threshold", "A threshold of the configuration that overrides the default of the rules; field is empty for the whole model.", "model", "signal", "field"),
-		dataset:   c.Gauge("ml_model_dataset_info", "A dataset of the configuration that the model is trained on or fed by; its cluster and namespace are empty where they are those of this exporter.", "model", "dataset", "dataset_cluster", "dataset_namespace"),
-		items:     c.Counter("sightglass_otlp_items_total", "Spans and log records by what became of them.", "signal", "result"),
-		ignored:   c.Counter("sightglass_otlp_ignored_items_total", "Spans and log records that say nothing about a model, by reason.", "signal", "reason"),
-		bad:       c.Counter("sightglass_otlp_refused_values_total", "Values of spans and log records that make no sense and are not used.", "value"),
+		threshold: c.Gauge("ml_model_threshold", "A configured threshold that overrides the default of the rules. field is empty for the whole model.", "model", "signal", "field"),
+		dataset:   c.Gauge("ml_model_dataset_info", "A configured dataset that the model is trained on or served from. Its cluster and namespace are empty if they are those of this exporter.", "model", "dataset", "dataset_cluster", "dataset_namespace"),
+		items:     c.Counter("sightglass_otlp_items_total", "Spans and log records by result.", "signal", "result"),
+		ignored:   c.Counter("sightglass_otlp_ignored_items_total", "Spans and log records without information about a model, by reason.", "signal", "reason"),
+		bad:       c.Counter("sightglass_otlp_refused_values_total", "Invalid values of spans and log records, which are not used.", "value"),
 		dropped:   c.Counter("sightglass_otlp_truncated_spans_total", "Spans of which the SDK dropped attributes."),
 		owner:     owner.Declare(c, "ml_model_owner_info", "model"),
 	}

@@ -28,7 +28,7 @@ const MaxRunes = 128
 func NewDropped() *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sightglass_label_values_dropped_total",
-		Help: "Times a label value was folded into \"other\" because the limit of distinct values was reached.",
+		Help: "Times a label value was counted as \"other\" because the limit of distinct values was reached.",
 	}, []string{"limit"})
 }
 

@@ -240,6 +240,7 @@ func (e *Event) checkTimes(at config.At, key string, s *Scenario) {
 	if e.For == 0 {
 		end, lasts = s.To(), config.Duration(s.To().Sub(last))
 	}
+	rows := s.firstRow(e.Dataset)
 	switch {
 	case e.At.IsZero():
 		at.Errorf(key+".at", "missing; want %s", e.At.Want())
@@ -249,6 +250,8 @@ func (e *Event) checkTimes(at config.At, key string, s *Scenario) {
 		at.Errorf(key+".at", "%s; want a whole minute", onset.Format(time.RFC3339))
 	case onset.Before(counted):
 		at.Errorf(key+".at", "%s is within the warm-up, in which no alert counts, until %s; want a later time, or a shorter warmup", onset.Format(time.RFC3339), counted.Format(time.RFC3339))
+	case e.Kind == WrongSnapshot && !rows.IsZero() && onset.Add(-time.Duration(e.Delay)).Before(rows):
+		at.Errorf(key+".delay", "%v; the snapshot of %s would have no rows: want a delay of %v or less, or a longer history", e.Delay, onset.Add(-time.Duration(e.Delay)).Format(time.RFC3339), config.Duration(onset.Sub(rows)))
 	case at.Has(key+".for") && e.For == 0:
 		at.Errorf(key+".for", "0s; want a minute or more, or leave it out: the incident then lasts to the end")
 	case e.Repeat < 1:
@@ -264,4 +267,14 @@ func (e *Event) checkTimes(at config.At, key string, s *Scenario) {
 	case e.Ramp > lasts:
 		at.Errorf(key+".ramp", "%v; the incident lasts %v and would not reach its size; want a ramp up to that", e.Ramp, lasts)
 	}
+}
+
+// firstRow returns the time of the first row of a simulated dataset; zero of any other.
+func (s *Scenario) firstRow(dataset string) (first time.Time) {
+	for i := range s.Datasets {
+		if d := &s.Datasets[i]; d.Name == dataset && d.Data == nil {
+			first = s.From().Add(-time.Duration(d.History))
+		}
+	}
+	return first
 }

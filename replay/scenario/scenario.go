@@ -62,7 +62,9 @@ func (e *Environment) SetDefaults() {
 
 // Validate implements config.Validator.
 func (e *Environment) Validate(at config.At) {
-	share(at, "missing_scrapes", e.MissingScrapes)
+	if !(e.MissingScrapes >= 0 && e.MissingScrapes < 1) {
+		at.Errorf("missing_scrapes", "%v; want a share from 0, below 1", e.MissingScrapes)
+	}
 	if e.Restarts != 0 && e.Restarts < config.Duration(time.Hour) {
 		at.Errorf("restarts", "%v; want 1h or more, or 0s for none", e.Restarts)
 	}
@@ -113,6 +115,12 @@ func (d *Dataset) Validate(at config.At) {
 	}
 	if d.History < 0 || d.History > config.Duration(400*24*time.Hour) {
 		at.Errorf("history", "%v; want a duration up to 400d", d.History)
+	}
+	if w := d.Window; w != nil && (*w <= 0 || *w%config.Duration(time.Minute) != 0) {
+		at.Errorf("window", "%v; want whole minutes above 0", *w)
+	}
+	if f := d.Freshness; f != nil && *f <= 0 {
+		at.Errorf("freshness", "%v; want a duration above 0", *f)
 	}
 	unique(at, d.Columns)
 }

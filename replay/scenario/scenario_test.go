@@ -76,7 +76,11 @@ func TestAMistakeIsToldWithItsFileAndLine(t *testing.T) {
 		"a size that changes nothing":        {"null_surge, ", "unit_change, size: 1, ", "small.yaml:9: incidents[0].size: 1 changes nothing"},
 		"a size of a kind without":           {"null_surge, ", "schema_change, size: 1, ", "small.yaml:9: incidents[0].size: 1; schema_change has no size: remove it"},
 		"a ramp of a kind without":           {"null_surge, ", "unit_change, ramp: 1d, ", "small.yaml:9: incidents[0].ramp: 1d; unit_change has no ramp: remove it"},
+		"a snapshot of no rows":              {"null_surge, dataset: orders, column: amount", "wrong_snapshot, dataset: orders, delay: 40d", "small.yaml:9: incidents[0].delay: 40d; the snapshot of 2025-11-27T00:00:00Z would have no rows: want a delay of 36d or less, or a longer history"},
 		"a category of a number":             {"null_surge, ", "renamed_category, ", `small.yaml:9: incidents[0].column: "amount" has numbers; want a column of texts for renamed_category`},
+		"a window of seconds":                {"- name: orders", "- name: orders\n  window: 90s", "small.yaml:6: datasets[0].window: 1m30s; want whole minutes above 0"},
+		"a freshness of nothing":             {"- name: orders", "- name: orders\n  freshness: 0s", "small.yaml:6: datasets[0].freshness: 0s; want a duration above 0"},
+		"scrapes that are all missing":       {"length: 4d", "length: 4d\nenvironment: {missing_scrapes: 1}", "small.yaml:4: environment.missing_scrapes: 1; want a share from 0, below 1"},
 		"a holiday without traffic":          {"length: 4d", "length: 4d\nholidays: [2027-01-01]", "small.yaml:4: holidays[0]: 2027-01-01 has no traffic; want a date from 2025-12-01 to 2026-01-09"},
 		"a holiday that is a duration":       {"length: 4d", "length: 4d\nholidays: [3d]", `small.yaml:4: holidays[0]: "3d"; want a date such as 2026-03-01`},
 		"a first day that is a duration":     {"- name: orders", "- name: orders\n  first_day: 30d", `small.yaml:6: datasets[0].first_day: "30d"; want a date such as 2026-03-01`},
@@ -177,6 +181,18 @@ func TestTheRulesHaveTheAlertsThatAScenarioNames(t *testing.T) {
 				require.ErrorContains(t, err, m.want)
 			}
 		})
+	}
+}
+
+func TestThePageHasEveryKindOfIncident(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/replay.md")
+	require.NoError(t, err)
+	for _, kind := range KindNames() {
+		require.Regexp(t, "(?m)^\\|.*`"+kind+"`.* \\| .* \\| .* \\|", string(page), kind)
+	}
+	for _, m := range measures {
+		require.Contains(t, string(page), "`"+string(m)+"`")
 	}
 }
 

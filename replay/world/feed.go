@@ -98,7 +98,11 @@ func newFeed(of stream, dicts []*dict, seed uint64, name string, load scenario.L
 
 // check checks the incidents of a recording, whose columns and values the scenario does not have.
 func (f *feed) check() error {
+	first, _ := f.bounds()
 	for _, w := range f.wrongs {
+		if w.Kind == scenario.WrongSnapshot && w.from-w.delay < first {
+			return below(w.Pos, "delay").Errorf("%v; the snapshot would have no rows, which begin at %s: want a shorter delay", w.Delay, timeOf(first).Format(time.DateTime))
+		}
 		if w.Column == "" {
 			continue
 		}

@@ -97,7 +97,7 @@ func Declare(c *catalogue.Catalogue) { newDescs(c) }
 
 func newDescs(c *catalogue.Catalogue) descs {
 	return descs{
-		assessments: c.Counter("sightglass_mlflow_assessments_total", "Assessments read from MLflow's traces: taken, or passed over as expectations, replaced ones and those without a value.", "result"),
+		assessments: c.Counter("sightglass_mlflow_assessments_total", "Assessments read from MLflow's traces: used, or skipped because they are expectations, replaced or without a value.", "result"),
 		cursor:      c.Gauge("sightglass_mlflow_assessments_cursor_timestamp_seconds", "Time of the newest assessment that was read from MLflow's traces."),
 	}
 }

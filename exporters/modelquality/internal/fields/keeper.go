@@ -90,17 +90,17 @@ func Declare(c *catalogue.Catalogue) { newDescs(c) }
 func newDescs(c *catalogue.Catalogue) descs {
 	model := func(more ...string) []string { return append([]string{"model", "version"}, more...) }
 	return descs{
-		values:         c.Counter("ml_model_field_values_total", "Values of the field that fell into the bin.", model("field", "role", "bin")...),
-		ratio:          c.Gauge("ml_model_field_baseline_ratio", "Share of the baseline's values that fall into the bin. The baselines season and season_5m are the production baseline at the time of the day of the last hour and of the last five minutes.", model("field", "role", "bin", "baseline")...),
-		baselineValues: c.Gauge("ml_model_field_baseline_values", "Values, nulls included, of the field in the baseline.", model("field", "role", "baseline")...),
-		swing:          c.Gauge("ml_model_field_baseline_swing", "Mean population stability index by which the days of the production baseline differ from all of it, beyond chance; of the baselines season and season_5m, by which its hours at that time of the day do. Absent where too few days or hours have enough values.", model("field", "role", "baseline")...),
-		mismatches:     c.Counter("ml_model_embedding_mismatches_total", "Embeddings of other dimensions than those of the baseline, which count in the bin nan of the field.", model("field")...),
+		values:         c.Counter("ml_model_field_values_total", "Values of the field that are in the bin.", model("field", "role", "bin")...),
+		ratio:          c.Gauge("ml_model_field_baseline_ratio", "Share of the baseline's values that are in the bin. The baselines season and season_5m are the production baseline at the time of day of the last hour and of the last five minutes.", model("field", "role", "bin", "baseline")...),
+		baselineValues: c.Gauge("ml_model_field_baseline_values", "Values of the field in the baseline, including nulls.", model("field", "role", "baseline")...),
+		swing:          c.Gauge("ml_model_field_baseline_swing", "Mean population stability index between each day of the production baseline and the whole baseline, less the part explained by chance. For the baselines season and season_5m, the same for the hours at that time of day. Absent if too few days or hours have enough values.", model("field", "role", "baseline")...),
+		mismatches:     c.Counter("ml_model_embedding_mismatches_total", "Embeddings whose dimensions differ from those of the baseline. They count in the bin nan of the field.", model("field")...),
 		firstDay:       c.Gauge("ml_model_baseline_first_day_timestamp_seconds", "Start of the first day of the production baseline. Inputs (features) belong to the model, outputs to the version.", model("role")...),
-		days:           c.Gauge("ml_model_baseline_days", "Days that the production baseline holds.", model("role")...),
+		days:           c.Gauge("ml_model_baseline_days", "Days in the production baseline.", model("role")...),
 		wantedDays:     c.Gauge("ml_model_baseline_wanted_days", "Days after which the production baseline is frozen.", model("role")...),
-		frozen:         c.Gauge("ml_model_baseline_frozen", "Whether the production baseline that is published is frozen (1) or still learning (0). While a version learns that of its outputs, that of the version before is published.", model("role")...),
+		frozen:         c.Gauge("ml_model_baseline_frozen", "Whether the published production baseline is frozen (1) or still learning (0). While a version learns the baseline of its outputs, the baseline of the previous version is published.", model("role")...),
 		cause:          newCauseDescs(c, model),
-		inherited:      c.Gauge("ml_model_baseline_inherited_info", "The version before, whose outputs are the published production baseline while the version learns its own.", model("from_version")...),
+		inherited:      c.Gauge("ml_model_baseline_inherited_info", "The previous version, whose outputs are the published production baseline while the version learns its own.", model("from_version")...),
 	}
 }
 

@@ -22,11 +22,11 @@ type causeDescs struct{ info, rows, since, gradual, instances *prometheus.Desc }
 func newCauseDescs(c *catalogue.Catalogue, model func(more ...string) []string) causeDescs {
 	labels := model("field", "role", "signal", "cause_field", "cause_value")
 	return causeDescs{
-		info:      c.Gauge("ml_model_cause_info", "Share of the change of a field that disappears when the inferences with this value are left out, from 0 to 1. At most three for each signal that is beyond its limit; without cause_field and cause_value, and 0, where no single segment explains the change. Absent while too few inferences have changed to tell.", labels...),
+		info:      c.Gauge("ml_model_cause_info", "Share of the change of a field that disappears when the inferences with this value are left out, from 0 to 1. At most three series for each signal that exceeds its limit. 0 without cause_field and cause_value means that no single segment explains the change. Absent while too few inferences have changed to tell.", labels...),
 		rows:      c.Gauge("ml_model_cause_rows_ratio", "Share of the inferences that have the value.", labels...),
-		since:     c.Gauge("ml_model_cause_first_seen_timestamp_seconds", "Time of the first affected inference of the sample; absent where the sample has no beginning of it.", labels...),
-		gradual:   c.Gauge("ml_model_cause_gradual", "Whether the share of affected inferences still grew for long after the first one (1) or came at once (0); absent where the sample has no beginning of it.", labels...),
-		instances: c.Gauge("ml_model_cause_instances_ratio", "Share of the replicas that have affected inferences; absent where spans name fewer than two.", labels...),
+		since:     c.Gauge("ml_model_cause_first_seen_timestamp_seconds", "Time of the first affected inference in the sample. Absent if inferences were affected before the sample.", labels...),
+		gradual:   c.Gauge("ml_model_cause_gradual", "Whether the share of affected inferences kept growing long after the first one (1) or rose at once (0). Absent if inferences were affected before the sample.", labels...),
+		instances: c.Gauge("ml_model_cause_instances_ratio", "Share of the replicas that have affected inferences. Absent if spans name fewer than two.", labels...),
 	}
 }
 

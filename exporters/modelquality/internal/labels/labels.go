@@ -71,13 +71,13 @@ func Declare(c *catalogue.Catalogue) { newDescs(c) }
 func newDescs(c *catalogue.Catalogue) descs {
 	of := func(more ...string) []string { return append([]string{"model", "version"}, more...) }
 	return descs{
-		pairs:    c.Gauge("ml_model_labelled_predictions", "Labelled predictions of the window by the class that was predicted and the actual one.", of("predicted", "actual", "segment")...),
+		pairs:    c.Gauge("ml_model_labelled_predictions", "Labelled predictions of the window by predicted and actual class.", of("predicted", "actual", "segment")...),
 		rows:     c.Gauge("ml_model_labelled_rows", "Labelled predictions of the window.", of("segment")...),
 		absolute: c.Gauge("ml_model_absolute_error_sum", "Sum of the absolute differences of predictions and labels in the window.", of("segment")...),
 		squared:  c.Gauge("ml_model_squared_error_sum", "Sum of the squared differences of predictions and labels in the window.", of("segment")...),
 		calibration: c.Gauge("ml_model_labelled_confidence_rows",
-			"Labelled predictions of either part of the window by the bin of their confidence, of which bin is the upper bound. For a class: right were predicted to be of it and are, wrong were and are not, missed are of it and were not.", of("segment", "class", "bin", "result", "part")...),
-		binRows:     c.Gauge("ml_model_labelled_bin_rows", "Labelled predictions of either part of the window by the bin of the prediction, of which bin is the upper bound.", of("segment", "bin", "part")...),
+			"Labelled predictions of either part of the window by bin of their confidence. The label bin is the upper bound. For a class: right are true positives, wrong are false positives, missed are false negatives.", of("segment", "class", "bin", "result", "part")...),
+		binRows:     c.Gauge("ml_model_labelled_bin_rows", "Labelled predictions of either part of the window by bin of the prediction. The label bin is the upper bound.", of("segment", "bin", "part")...),
 		binAbsolute: c.Gauge("ml_model_labelled_bin_absolute_error_sum", "Sum of the absolute differences of the predictions and labels of ml_model_labelled_bin_rows.", of("segment", "bin", "part")...),
 		binSquared:  c.Gauge("ml_model_labelled_bin_squared_error_sum", "Sum of the squared differences of the predictions and labels of ml_model_labelled_bin_rows.", of("segment", "bin", "part")...),
 		delay:       c.Gauge("ml_model_label_delay_seconds", "Mean time from a prediction of the window to its label.", of()...),

@@ -55,7 +55,7 @@ func table(t *testing.T, change func(*labels.Options)) *labels.Table {
 func requireMetrics(t *testing.T, l *labels.Table, want string, names ...string) {
 	t.Helper()
 	for _, h := range []string{
-		"# HELP ml_model_labelled_predictions Labelled predictions of the window by the class that was predicted and the actual one.\n# TYPE ml_model_labelled_predictions gauge",
+		"# HELP ml_model_labelled_predictions Labelled predictions of the window by predicted and actual class.\n# TYPE ml_model_labelled_predictions gauge",
 		"# HELP ml_model_labelled_rows Labelled predictions of the window.\n# TYPE ml_model_labelled_rows gauge",
 		"# HELP ml_model_absolute_error_sum Sum of the absolute differences of predictions and labels in the window.\n# TYPE ml_model_absolute_error_sum gauge",
 		"# HELP ml_model_squared_error_sum Sum of the squared differences of predictions and labels in the window.\n# TYPE ml_model_squared_error_sum gauge",

@@ -108,10 +108,10 @@ func Declare(c *catalogue.Catalogue) { newDescs(c) }
 
 func newDescs(c *catalogue.Catalogue) descs {
 	return descs{
-		info: c.Gauge("ml_model_info", "The run that trained a version or the model that was logged for it, and its training data, as the MLflow registry knows them; without either, the registry does not know the version.",
+		info: c.Gauge("ml_model_info", "The run that trained a version or the model that was logged for it, and its training data, according to the MLflow registry. Without either, the registry does not have the version.",
 			"model", "version", "mlflow_run_id", "mlflow_experiment_id", "mlflow_model_id", "training_dataset", "training_digest", "stage"),
 		created: c.Gauge("ml_model_version_created_timestamp_seconds", "Time at which the version was registered.", "model", "version"),
-		served:  c.Gauge("ml_model_version_first_served_timestamp_seconds", "Time at which the version was first seen to be served, as it was written to its run.", "model", "version"),
+		served:  c.Gauge("ml_model_version_first_served_timestamp_seconds", "Time of the first inference of the version, as recorded in its run.", "model", "version"),
 	}
 }
 

@@ -226,14 +226,14 @@ func TestMetrics(t *testing.T) {
 	versions := []lineage.Version{{Model: "fraud", Version: "3"}, {Model: "spam", Version: "1"}}
 	require.NoError(t, r.Cycle(t.Context(), versions))
 	require.NoError(t, testutil.CollectAndCompare(r, strings.NewReader(`
-		# HELP ml_model_info The run that trained a version or the model that was logged for it, and its training data, as the MLflow registry knows them; without either, the registry does not know the version.
+		# HELP ml_model_info The run that trained a version or the model that was logged for it, and its training data, according to the MLflow registry. Without either, the registry does not have the version.
 		# TYPE ml_model_info gauge
 		ml_model_info{mlflow_experiment_id="7",mlflow_model_id="",mlflow_run_id="r3",model="fraud",stage="canary",training_dataset="orders",training_digest="aaa",version="3"} 1
 		ml_model_info{mlflow_experiment_id="",mlflow_model_id="",mlflow_run_id="",model="spam",stage="",training_dataset="",training_digest="",version="1"} 1
 		# HELP ml_model_version_created_timestamp_seconds Time at which the version was registered.
 		# TYPE ml_model_version_created_timestamp_seconds gauge
 		ml_model_version_created_timestamp_seconds{model="fraud",version="3"} 1.700000000123e+09
-		# HELP ml_model_version_first_served_timestamp_seconds Time at which the version was first seen to be served, as it was written to its run.
+		# HELP ml_model_version_first_served_timestamp_seconds Time of the first inference of the version, as recorded in its run.
 		# TYPE ml_model_version_first_served_timestamp_seconds gauge
 		ml_model_version_first_served_timestamp_seconds{model="fraud",version="3"} 1e+09
 	`)))

@@ -30,12 +30,12 @@ func newDescs(c *catalogue.Catalogue) descs {
 		c = new(catalogue.Catalogue)
 	}
 	return descs{
-		sent:     c.Counter("ml_model_reviews_sent_total", "Requests that hand a response to reviewers, by result: delivered, failed and to be repeated, or rejected for good.", "model", "version", "result"),
-		dropped:  c.Counter("ml_model_reviews_dropped_total", "Responses below their gate that could not be kept for review, by reason: the outbox is full, or its disk cannot be written.", "model", "version", "reason"),
-		items:    c.Gauge("ml_model_reviews_outbox_items", "Responses on disk by state: pending ones are to be sent, rejected ones the reviewers' endpoint has refused.", "state"),
+		sent:     c.Counter("ml_model_reviews_sent_total", "Requests that send a response to review, by result: delivered, failed and retried, or rejected.", "model", "version", "result"),
+		dropped:  c.Counter("ml_model_reviews_dropped_total", "Responses below their gate that could not be stored for review, by reason: the outbox is full, or its disk cannot be written.", "model", "version", "reason"),
+		items:    c.Gauge("ml_model_reviews_outbox_items", "Responses on disk by state: pending ones will be sent, rejected ones were refused by the reviewers' endpoint.", "state"),
 		bytes:    c.Gauge("ml_model_reviews_outbox_bytes", "Size of the responses on disk."),
-		maxBytes: c.Gauge("ml_model_reviews_outbox_max_bytes", "Size of the responses on disk at which no more are taken."),
-		oldest:   c.Gauge("ml_model_reviews_outbox_oldest_timestamp_seconds", "Time at which the response was added that waits longest."),
+		maxBytes: c.Gauge("ml_model_reviews_outbox_max_bytes", "Maximum size of the responses on disk. Further responses are dropped."),
+		oldest:   c.Gauge("ml_model_reviews_outbox_oldest_timestamp_seconds", "Time at which the oldest pending response was added."),
 	}
 }
 

@@ -108,7 +108,7 @@ func (r *reviewers) have() int {
 	return len(r.items)
 }
 
-const itemsHelp = `# HELP ml_model_reviews_outbox_items Responses on disk by state: pending ones are to be sent, rejected ones the reviewers' endpoint has refused.
+const itemsHelp = `# HELP ml_model_reviews_outbox_items Responses on disk by state: pending ones will be sent, rejected ones were refused by the reviewers' endpoint.
 # TYPE ml_model_reviews_outbox_items gauge
 `
 
@@ -206,7 +206,7 @@ func TestAFullOutboxTakesNothingUntilItIsEmptier(t *testing.T) {
 	require.ErrorIs(t, b.Add(item(1000), item(1001)), outbox.ErrFull)
 	b.Drop(err, item(1000), item(1001))
 	b.Drop(errors.New("no space left on device"), item(1000))
-	require.NoError(t, testutil.CollectAndCompare(b, strings.NewReader(`# HELP ml_model_reviews_dropped_total Responses below their gate that could not be kept for review, by reason: the outbox is full, or its disk cannot be written.
+	require.NoError(t, testutil.CollectAndCompare(b, strings.NewReader(`# HELP ml_model_reviews_dropped_total Responses below their gate that could not be stored for review, by reason: the outbox is full, or its disk cannot be written.
 # TYPE ml_model_reviews_dropped_total counter
 ml_model_reviews_dropped_total{model="support-bot",reason="disk",version="3"} 1
 ml_model_reviews_dropped_total{model="support-bot",reason="full",version="3"} 2

@@ -103,7 +103,7 @@ type count struct {
 
 // Declare declares the metrics of a Receiver in the reference.
 func Declare(c *catalogue.Catalogue) *prometheus.Desc {
-	return c.Counter("sightglass_otlp_requests_total", "OTLP requests by what became of them.", "signal", "protocol", "result")
+	return c.Counter("sightglass_otlp_requests_total", "OTLP requests by result.", "signal", "protocol", "result")
 }
 
 // BindError means that the exporter cannot listen on an address.
