@@ -173,7 +173,7 @@ func (c *costs) incidents() []incident {
 			story:  "a cluster for training has been left running for three days; today's bill shows it",
 			happen: func(_ context.Context, now time.Time) error { return c.deliver(now, 40) },
 			slow:   true,
-			alerts: []expected{{alert: "MLCostMonthEndOverBudget", labels: labels{"department": "research"}, measured: percent("of the budget by the end of the month")}},
+			alerts: []expected{{alert: "MLCostMonthEndOverBudget", labels: labels{"department": "research"}, measured: number("C$ %.0f by the end of the month")}},
 		})
 	}
 	return all
