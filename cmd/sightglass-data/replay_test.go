@@ -137,8 +137,8 @@ func TestTheScenariosOfThePageAreGood(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(stdout), &result))
 	require.EqualValues(t, 1, *result.Seed)
 	require.Equal(t, []string{
-		`dataset "trips" had 7 of the 30 days of its baseline when unit_change began at 2026-02-05 10:00:00: alerts of changed values could not fire yet. Give it time to learn before: first_day, 30 days or more before the start with rows from then on, or a warmup of 32d`,
-		`model "eta" had 0 of the 30 days of its baseline when unit_change began at 2026-02-05 10:00:00: alerts of changed values could not fire yet. Give it time to learn before: a warmup of 32d`,
+		`dataset "trips" had 7 of the 30 days of its baseline when unit_change began at 2026-02-05 10:00:00: alerts on changed values could not fire yet. Let the baseline complete before the incident: first_day, 30 days or more before the start with rows from then on, or a warmup of 32d`,
+		`model "eta" had 0 of the 30 days of its baseline when unit_change began at 2026-02-05 10:00:00: alerts on changed values could not fire yet. Let the baseline complete before the incident: a warmup of 32d`,
 	}, result.Warnings)
 	require.Equal(t, report.Learned{Days: 7, Wanted: 30}, result.Incidents[0].Baseline)
 }

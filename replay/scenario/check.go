@@ -17,7 +17,7 @@ func (s *Scenario) Validate(at config.At) {
 		return // Nothing can be compared with a start or a length that is wrong.
 	}
 	if len(s.Datasets)+len(s.Models)+len(s.Nodes) == 0 && s.Costs == nil {
-		at.Errorf("datasets", "neither datasets nor models, nodes or costs; want something to watch")
+		at.Errorf("datasets", "no datasets, models, nodes or costs; want one or more of these")
 	}
 	s.checkNames(at)
 	s.checkDates(at)
@@ -88,7 +88,7 @@ func (s *Scenario) checkNames(at config.At) {
 	for of, names := range s.names() {
 		for i, name := range names {
 			if slices.Contains(names[:i], name) {
-				at.Errorf(item(lists[of], i)+".name", "%q is there twice; want different names", name)
+				at.Errorf(item(lists[of], i)+".name", "%q appears twice; want different names", name)
 			}
 		}
 	}
@@ -125,7 +125,7 @@ func (s *Scenario) checkNode(at config.At, key string, n *Node) {
 		k := item(key+".models", i)
 		s.known(at, k, OnModel, name)
 		if slices.Contains(n.Models[:i], name) {
-			at.Errorf(k, "%q is there twice; want each model once", name)
+			at.Errorf(k, "%q appears twice; want each model once", name)
 		}
 	}
 }
@@ -150,7 +150,7 @@ func (s *Scenario) checkReleases(at config.At, key string, m *Model) {
 			at.Errorf(item(key+".releases", i)+".at", "%s", s.outside(t))
 		}
 		if r.Version == m.Version || slices.ContainsFunc(m.Releases[:i], func(o Release) bool { return o.Version == r.Version }) {
-			at.Errorf(item(key+".releases", i)+".version", "%q is there already; want a new version", r.Version)
+			at.Errorf(item(key+".releases", i)+".version", "%q is already used; want a new version", r.Version)
 		}
 	}
 }
@@ -180,7 +180,7 @@ func (s *Scenario) checkExclude(at config.At, key string, x *Exclude) {
 		value, k := x.Object[label], key+".object."+label
 		switch of, ok := objectLabels[label]; {
 		case !ok:
-			at.Errorf(k, "no label of an object; want some of %q", slices.Sorted(maps.Keys(objectLabels)))
+			at.Errorf(k, "not a label of an object; want some of %q", slices.Sorted(maps.Keys(objectLabels)))
 		case label == "instance" && value == ExporterInstance, of == "":
 		default:
 			s.known(at, k, of, value)

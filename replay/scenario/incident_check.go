@@ -57,10 +57,10 @@ func (e *Event) checkObject(at config.At, key string) (target Target) {
 		switch {
 		case e.object(t) == "":
 		case !slices.Contains(e.spec.Targets, t):
-			at.Errorf(key+"."+string(t), "%s does not happen to a %s; want a %s", e.Kind, t, want)
+			at.Errorf(key+"."+string(t), "%s does not apply to a %s; want a %s", e.Kind, t, want)
 			ok = false
 		case found != "":
-			at.Errorf(key+"."+string(t), "beside %s; want one object, and another incident for the other", found)
+			at.Errorf(key+"."+string(t), "not together with %s; want one object, and a second incident for the other", found)
 			ok = false
 		default:
 			found = t
@@ -70,7 +70,7 @@ func (e *Event) checkObject(at config.At, key string) (target Target) {
 	case !ok:
 		return ""
 	case found == "":
-		at.Errorf(key+"."+names[0], "missing; want the %s that %s happens to", want, e.Kind)
+		at.Errorf(key+"."+names[0], "missing; want the %s that %s applies to", want, e.Kind)
 	}
 	return found
 }
@@ -120,10 +120,10 @@ func (e *Event) checkColumn(at config.At, key string, s *Scenario, target Target
 	key += ".column"
 	switch {
 	case !e.spec.Column && e.Column != "":
-		at.Errorf(key, "%q; %s is of the whole %s: remove it", e.Column, e.Kind, target)
+		at.Errorf(key, "%q; %s affects the whole %s: remove it", e.Column, e.Kind, target)
 		return
 	case e.spec.Column && e.Column == "":
-		at.Errorf(key, "missing; want the column or feature that it happens to")
+		at.Errorf(key, "missing; want the affected column or feature")
 		return
 	case e.Column == "":
 		return

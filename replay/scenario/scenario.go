@@ -128,7 +128,7 @@ func (d *Dataset) Validate(at config.At) {
 // beside reports a key that has no effect beside data.
 func beside(at config.At, key, because string) {
 	if at.Has(key) {
-		at.Errorf(key, "beside data; want one of the two: %s", because)
+		at.Errorf(key, "not together with data: %s", because)
 	}
 }
 
@@ -136,7 +136,7 @@ func unique(at config.At, columns []Column) {
 	seen := make(map[string]bool)
 	for i, c := range columns {
 		if seen[c.Name] || c.Name == TimeColumn {
-			at.Errorf("columns["+strconv.Itoa(i)+"].name", "%q is there already; want different names", c.Name)
+			at.Errorf("columns["+strconv.Itoa(i)+"].name", "%q is already used; want different names", c.Name)
 		}
 		seen[c.Name] = true
 	}

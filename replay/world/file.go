@@ -137,7 +137,7 @@ func (r *recording) read(ctx context.Context, db *sql.DB, d *scenario.Data, quer
 		r.all.time = append(r.all.time, moved)
 		r.all.n++
 		if r.all.n*(len(r.cols)+1) > maxValues {
-			return d.At("file").Errorf("%s has more than %d values; want fewer rows, or columns that name those that matter", d.File, maxValues)
+			return d.At("file").Errorf("%s has more than %d values; want fewer rows, or data.columns with the necessary ones", d.File, maxValues)
 		}
 		for i := range r.cols {
 			v := &r.all.cols[i]

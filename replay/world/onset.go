@@ -106,7 +106,7 @@ func (ms *models) learned(_ context.Context, e *scenario.Event) (of report.Learn
 	return of, true, nil
 }
 
-// Warnings returns what makes the result say less than it seems to.
+// Warnings returns reasons why the result is limited, such as an incomplete baseline.
 func (w *World) Warnings() []string {
 	all := slices.Clone(w.warnings)
 	for _, o := range w.onsets {
@@ -120,7 +120,7 @@ func (w *World) Warnings() []string {
 				remedy += ", or training_rows"
 			}
 		}
-		all = append(all, fmt.Sprintf("%s had %d of the %d days of its baseline when %s began at %s: alerts of changed values could not fire yet. Give it time to learn before: %s",
+		all = append(all, fmt.Sprintf("%s had %d of the %d days of its baseline when %s began at %s: alerts on changed values could not fire yet. Let the baseline complete before the incident: %s",
 			of, o.learned.Days, o.learned.Wanted, o.Kind, o.at.UTC().Format(time.DateTime), remedy))
 	}
 	return all

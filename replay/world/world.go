@@ -132,7 +132,7 @@ func (w *World) recording(ctx context.Context, name string, d *scenario.Data, co
 		w.recordings[key] = r
 	}
 	if last := r.lastTime(); w.scenario.To().Sub(last) > 24*time.Hour {
-		w.warn("%s: the last event of %s is of %s, %s before the end of the replay: what follows looks like a feed that stopped",
+		w.warn("%s: the last event of %s is at %s, %s before the end of the replay: from then on the feed appears to have stopped",
 			name, data.File, last.Format(time.DateTime), config.Duration(w.scenario.To().Sub(last).Truncate(time.Hour)))
 	}
 	return r, nil
