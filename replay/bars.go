@@ -66,8 +66,8 @@ func (r reading) bar(b *scenario.Bar) report.Bar {
 func (v *Verdict) readings(s *scenario.Scenario, b *scenario.Bar) []reading {
 	var of []report.Class
 	for _, c := range v.Classes {
-		own := slices.ContainsFunc(s.Bars, func(o scenario.Bar) bool { return o.Measure == b.Measure && o.Class == c.Class })
-		if b.Class == c.Class || b.Class == "" && !own {
+		hasOwn := slices.ContainsFunc(s.Bars, func(o scenario.Bar) bool { return o.Measure == b.Measure && o.Class == c.Class })
+		if b.Class == c.Class || b.Class == "" && !hasOwn {
 			of = append(of, c)
 		}
 	}

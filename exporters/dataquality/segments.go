@@ -321,11 +321,11 @@ func (d *dataset) profileSegments(ctx context.Context, c *cycle) ([]segmentProfi
 			children[cfg.Name] = child
 			sc := &cycle{now: c.now}
 			if err = d.connections.resolve(child); err == nil {
-				lookBack := child.past.hours != nil || begun < pastsPerCycle
+				readPast := child.past.hours != nil || begun < pastsPerCycle
 				if child.past.hours == nil {
 					begun++
 				}
-				sc, err = child.runPart(ctx, c, s.counts[part], lookBack)
+				sc, err = child.runPart(ctx, c, s.counts[part], readPast)
 			}
 			if err != nil {
 				err = fmt.Errorf("segment %q: %w", cfg.Name, err)
@@ -341,13 +341,13 @@ func (d *dataset) profileSegments(ctx context.Context, c *cycle) ([]segmentProfi
 }
 
 // runPart profiles a segment from the counts of its dataset's cycle.
-func (d *dataset) runPart(ctx context.Context, of *cycle, counts partCounts, lookBack bool) (*cycle, error) {
+func (d *dataset) runPart(ctx context.Context, of *cycle, counts partCounts, readPast bool) (*cycle, error) {
 	c := &cycle{
 		now: of.now, window: of.window, days: of.days, dayEnd: of.dayEnd, schema: of.schema,
 		profile: counts.Whole, outside: counts.outside, duplicates: counts.duplicates, checked: counts.checked,
 	}
 	d.overrides = d.cfg.Thresholds.overrides(c.schema)
-	c.counted = lookBack && d.countPast(ctx, c)
+	c.counted = readPast && d.countPast(ctx, c)
 	// A recent window with few rows of the segment would not be significant.
 	if length := of.now.Sub(of.recentFrom); !of.recentFrom.IsZero() && !c.window.From.IsZero() &&
 		float64(c.profile.Rows)*length.Seconds() >= recentRows*of.now.Sub(c.window.From).Seconds() {

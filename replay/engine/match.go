@@ -175,9 +175,9 @@ func set(e *parser.BinaryExpr, lhs, rhs []column) ([]column, error) {
 			out.add(col.metric, col.v)
 		}
 		for i, col := range rhs {
-			if there := has[rk[i]]; there != nil {
+			if present := has[rk[i]]; present != nil {
 				for k := range col.v {
-					if there[k] {
+					if present[k] {
 						col.v[k] = absent
 					}
 				}

@@ -324,13 +324,13 @@ func (r *Report) summarize() {
 		r.Classes = append(r.Classes, c)
 	}
 	r.CaseStudy = []CaseFigure{
-		{"time to detect, median", "4.2h", "11m", ours(len(all) > 0, short(t.MedianDetection))},
-		{"time to detect, worst", "", "", ours(len(all) > 0, short(t.WorstDetection))},
-		{"false alarms, share of alerts", "31 %", "under 6 %", ours(t.Alerts > 0, percent(t.FalseAlarmShare))},
+		{"time to detect, median", "4.2h", "11m", measuredFigure(len(all) > 0, short(t.MedianDetection))},
+		{"time to detect, worst", "", "", measuredFigure(len(all) > 0, short(t.WorstDetection))},
+		{"false alarms, share of alerts", "31 %", "under 6 %", measuredFigure(t.Alerts > 0, percent(t.FalseAlarmShare))},
 	}
 }
 
-func ours(measured bool, figure string) string {
+func measuredFigure(measured bool, figure string) string {
 	if !measured {
 		return "not measured"
 	}

@@ -45,20 +45,20 @@ func item(list string, i int) string { return list + "[" + strconv.Itoa(i) + "]"
 
 func (s *Scenario) checkLength(at config.At) (ok bool) {
 	ok = true
-	wrong := func(key, format string, args ...any) {
+	invalid := func(key, format string, args ...any) {
 		at.Errorf(key, format, args...)
 		ok = false
 	}
 	switch {
 	case s.Start.IsZero():
-		wrong("start", "missing; want a date such as 2026-01-05")
+		invalid("start", "missing; want a date such as 2026-01-05")
 	case s.Start.relative():
-		wrong("start", "%v is a duration; want a date such as 2026-01-05", config.Duration(s.Start.offset))
+		invalid("start", "%v is a duration; want a date such as 2026-01-05", config.Duration(s.Start.offset))
 	}
 	if s.Length < config.Duration(time.Hour) || s.Length > config.Duration(3*366*24*time.Hour) {
-		wrong("length", "%v; want 1h to 1098d", s.Length)
+		invalid("length", "%v; want 1h to 1098d", s.Length)
 	} else if s.Warmup < 0 || s.Warmup >= s.Length {
-		wrong("warmup", "%v; want a duration below the length, %v, since no alert counts in it", s.Warmup, s.Length)
+		invalid("warmup", "%v; want a duration below the length, %v, since no alert counts in it", s.Warmup, s.Length)
 	}
 	return ok
 }

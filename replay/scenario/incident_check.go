@@ -92,14 +92,14 @@ func (e *Event) checkSize(at config.At, key string) {
 		at.Errorf(key+".size", "%v changes nothing; want another %s", e.Size, spec.Unit)
 	}
 	for _, k := range []struct {
-		key   string
-		d     *config.Duration
-		of    bool
-		usual time.Duration
+		key      string
+		d        *config.Duration
+		of       bool
+		fallback time.Duration
 	}{{"delay", &e.Delay, spec.Delay > 0, spec.Delay}, {"ramp", &e.Ramp, !spec.Sudden, spec.Ramp}} {
 		switch {
 		case !at.Has(key + "." + k.key):
-			*k.d = config.Duration(k.usual)
+			*k.d = config.Duration(k.fallback)
 		case !k.of:
 			at.Errorf(key+"."+k.key, "%v; %s has no %s: remove it", *k.d, e.Kind, k.key)
 		}

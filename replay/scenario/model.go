@@ -82,11 +82,11 @@ func (m *Model) Validate(at config.At) {
 
 // checkData checks a model whose inferences are the rows of a file.
 func (m *Model) checkData(at config.At) {
-	beside(at, "features", "name columns of the file in feature_columns")
-	beside(at, "prediction", "name a column of the file in prediction_column")
-	beside(at, "requests_per_second", "the requests are the rows of the file")
-	beside(at, "traffic", "the requests are the rows of the file")
-	beside(at, "training_rows", "such a model learns its baseline from its first 30 days of requests; use a warmup of 32d")
+	withData(at, "features", "name columns of the file in feature_columns")
+	withData(at, "prediction", "name a column of the file in prediction_column")
+	withData(at, "requests_per_second", "the requests are the rows of the file")
+	withData(at, "traffic", "the requests are the rows of the file")
+	withData(at, "training_rows", "such a model learns its baseline from its first 30 days of requests; use a warmup of 32d")
 	if m.Confidence != nil && m.ConfidenceColumn != "" {
 		at.Errorf("confidence_column", "not together with confidence; want either a column of the file or simulated numbers")
 	}

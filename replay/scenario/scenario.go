@@ -107,7 +107,7 @@ func (d *Dataset) Validate(at config.At) {
 	}
 	if d.Data != nil {
 		for _, key := range []string{"columns", "rows_per_hour", "traffic", "history"} {
-			beside(at, key, "the rows are those of the file")
+			withData(at, key, "the rows are those of the file")
 		}
 	}
 	if !(d.RowsPerHour > 0 && d.RowsPerHour <= 1e6) {
@@ -125,8 +125,8 @@ func (d *Dataset) Validate(at config.At) {
 	unique(at, d.Columns)
 }
 
-// beside reports a key that has no effect beside data.
-func beside(at config.At, key, because string) {
+// withData reports a key that has no effect beside data.
+func withData(at config.At, key, because string) {
 	if at.Has(key) {
 		at.Errorf(key, "not together with data: %s", because)
 	}

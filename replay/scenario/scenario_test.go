@@ -11,7 +11,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 )
 
-const small = `name: small
+const minimal = `name: small
 start: 2026-01-05
 length: 4d
 datasets:
@@ -36,7 +36,7 @@ func TestTheCommittedScenariosAreValid(t *testing.T) {
 
 func TestAMistakeIsToldWithItsFileAndLine(t *testing.T) {
 	t.Parallel()
-	_, err := Parse("small.yaml", []byte(small))
+	_, err := Parse("small.yaml", []byte(minimal))
 	require.NoError(t, err)
 	for name, m := range map[string]struct{ old, new, want string }{
 		"an unknown key":                     {"length: 4d", "length: 4d\nlengh: 4d", "small.yaml:4: lengh"},
@@ -93,8 +93,8 @@ func TestAMistakeIsToldWithItsFileAndLine(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			require.Contains(t, small, m.old)
-			_, err := Parse("small.yaml", []byte(strings.Replace(small, m.old, m.new, 1)))
+			require.Contains(t, minimal, m.old)
+			_, err := Parse("small.yaml", []byte(strings.Replace(minimal, m.old, m.new, 1)))
 			require.ErrorContains(t, err, m.want)
 			require.Len(t, strings.Split(err.Error(), "\n"), 1, "one mistake, one message")
 		})
@@ -173,7 +173,7 @@ func TestTheRulesHaveTheAlertsThatAScenarioNames(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, err := Parse("small.yaml", []byte(strings.Replace(small, m.old, m.new, 1)))
+			s, err := Parse("small.yaml", []byte(strings.Replace(minimal, m.old, m.new, 1)))
 			require.NoError(t, err)
 			if err = s.CheckAlerts(known); m.want == "" {
 				require.NoError(t, err)
@@ -199,7 +199,7 @@ func TestThePageHasEveryKindOfIncident(t *testing.T) {
 func TestBarsComeFromTheirFileToo(t *testing.T) {
 	load := func(t *testing.T, bars string) (*Scenario, error) {
 		dir := t.TempDir()
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "small.yaml"), []byte("bars_from: bars.yaml\n"+small), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "small.yaml"), []byte("bars_from: bars.yaml\n"+minimal), 0o600))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "bars.yaml"), []byte(bars), 0o600))
 		return LoadFile(filepath.Join(dir, "small.yaml"))
 	}

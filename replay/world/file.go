@@ -33,7 +33,7 @@ type recording struct {
 
 // readFile reads the events of a file with the columns that are asked for; all if there are none. asked are their positions in the
 // scenario, for errors.
-func readFile(ctx context.Context, d *scenario.Data, columns []asked, start, end time.Time) (_ *recording, err error) {
+func readFile(ctx context.Context, d *scenario.Data, columns []requestedColumn, start, end time.Time) (_ *recording, err error) {
 	if err := checkFile(d); err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func readFile(ctx context.Context, d *scenario.Data, columns []asked, start, end
 	if len(columns) == 0 {
 		for _, n := range f.names {
 			if n != d.Time {
-				columns = append(columns, asked{name: n, pos: d.At("columns")})
+				columns = append(columns, requestedColumn{name: n, pos: d.At("columns")})
 			}
 		}
 	}
@@ -71,8 +71,8 @@ func readFile(ctx context.Context, d *scenario.Data, columns []asked, start, end
 	return r, nil
 }
 
-// asked is a column that the scenario asks for, with its position there.
-type asked struct {
+// requestedColumn is a column that the scenario names, with its position there.
+type requestedColumn struct {
 	name string
 	pos  config.Pos
 }

@@ -111,7 +111,7 @@ func newStore(c *clock) *baseline.Store {
 }
 
 // recording reads a file once for each set of columns.
-func (w *World) recording(ctx context.Context, name string, d *scenario.Data, columns []asked) (*recording, error) {
+func (w *World) recording(ctx context.Context, name string, d *scenario.Data, columns []requestedColumn) (*recording, error) {
 	data := *d
 	if f, ok := w.files[name]; ok {
 		data.File = config.Path(f)

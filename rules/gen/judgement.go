@@ -54,8 +54,8 @@ func judgement(bundle ruleset.Set, runbooks string) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("read the runbook: %w", err)
 		}
-		impact, wrong := section(string(text), "Impact"), section(string(text), "False alarms")
-		if impact == "" || wrong == "" {
+		impact, falseAlarms := section(string(text), "Impact"), section(string(text), "False alarms")
+		if impact == "" || falseAlarms == "" {
 			errs = append(errs, fmt.Errorf("runbook %s.md needs the sections Impact and False alarms", name))
 		}
 		heading, _, _ := strings.Cut(string(text), "\n\n## ")
@@ -73,7 +73,7 @@ func judgement(bundle ruleset.Set, runbooks string) (string, error) {
 			errs = append(errs, fmt.Errorf("runbook %s.md has no section Silence with the command %s", name, silence))
 		}
 		fmt.Fprintf(&b, "**[%s](runbooks/%s.md)** wakes %s.\n\n- Why: %s\n- Wrong when: %s\n- Silence: `%s`\n\n",
-			name, name, strings.Join(who, ", or "), impact, wrong, silence)
+			name, name, strings.Join(who, ", or "), impact, falseAlarms, silence)
 	}
 	return b.String(), errors.Join(errs...)
 }
@@ -106,14 +106,14 @@ func section(text, heading string) string {
 // object returns the matchers of a silence for one object: the labels by which the alert's text names it.
 func object(alerts []rulefmt.Rule) string {
 	var out strings.Builder
-	said := ""
+	texts := ""
 	for _, rule := range alerts {
 		for _, text := range rule.Annotations {
-			said += text
+			texts += text
 		}
 	}
 	for _, label := range []string{"dataset", "column", "model", "field", "department", "instance", "gpu", "job", "collector", "action", "rule_group", "signal"} {
-		if regexp.MustCompile(`\$labels\.` + label + `\b`).MatchString(said) {
+		if regexp.MustCompile(`\$labels\.` + label + `\b`).MatchString(texts) {
 			fmt.Fprintf(&out, " %s=<%s>", label, label)
 		}
 	}
