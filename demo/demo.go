@@ -1,5 +1,5 @@
 // Package demo runs Sightglass on simulated data: the real Prometheus, Alertmanager and exporters watch the tables, GPUs,
-// models and bills of a small shop, in which incidents are injected. Each of these is a part with a file of its own.
+// models and bills of a shop, in which incidents are injected. Each of these is a part with its own file.
 //
 // Input: the paths of the programs and the factor by which time is compressed. Output: a timeline for people, from the
 // incident to the Slack message, and a Result for programs. State: a folder with the shop's data and all started processes.

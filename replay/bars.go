@@ -10,7 +10,7 @@ import (
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
-// Verdict is the report of a run beside the bars of the scenario.
+// Verdict is the report of a run with the bars of the scenario.
 type Verdict struct {
 	report.Report
 	// Known are missed bars that the scenario declares as known misses.

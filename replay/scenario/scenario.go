@@ -125,7 +125,7 @@ func (d *Dataset) Validate(at config.At) {
 	unique(at, d.Columns)
 }
 
-// withData reports a key that has no effect beside data.
+// withData reports a key that has no effect together with data.
 func withData(at config.At, key, because string) {
 	if at.Has(key) {
 		at.Errorf(key, "not together with data: %s", because)

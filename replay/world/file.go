@@ -17,8 +17,8 @@ import (
 // maxValues limits the values of a file in memory, to about a gigabyte.
 const maxValues = 120_000_000
 
-// keptAround is how long before or after the replay an event may be: nothing looks farther, and a file may have times that stand
-// for none, such as 1900-01-01 and 9999-12-31.
+// keptAround is how long before or after the replay an event may be. Nothing reads events from further away, and a file may have
+// placeholder times such as 1900-01-01 and 9999-12-31.
 const keptAround = 400 * 24 * time.Hour
 
 // recording is a stream of the events of a file. They are in memory by column, in the order of time.
@@ -31,8 +31,8 @@ type recording struct {
 	first []int32
 }
 
-// readFile reads the events of a file with the columns that are asked for; all if there are none. asked are their positions in the
-// scenario, for errors.
+// readFile reads the events of a file with the requested columns, all if none are requested. The positions of the columns in the
+// scenario are for errors.
 func readFile(ctx context.Context, d *scenario.Data, columns []requestedColumn, start, end time.Time) (_ *recording, err error) {
 	if err := checkFile(d); err != nil {
 		return nil, err

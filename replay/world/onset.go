@@ -16,7 +16,7 @@ import (
 )
 
 // onset is the beginning of an incident that is found by a comparison with a baseline. An incident that comes before the baseline is
-// complete is missed, and the reason must be told: most files of events are shorter than the 30 days that a baseline takes.
+// complete is missed, and the result must give the reason: most files of events are shorter than the 30 days that a baseline takes.
 type onset struct {
 	*scenario.Event
 	at      time.Time

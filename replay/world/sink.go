@@ -116,7 +116,7 @@ func (k *sink) samples(to []sample, metrics []prometheus.Metric) ([]sample, erro
 	return to, nil
 }
 
-// classic is a histogram that tells its classic buckets.
+// classic is a histogram with classic buckets.
 type classic interface {
 	prometheus.Metric
 	Labels() []string
