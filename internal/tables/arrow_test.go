@@ -198,14 +198,14 @@ func TestErrorsOfArrowFilesSayWhatToDo(t *testing.T) {
 
 // A stream that breaks off anywhere is unreadable, or has the batches before the break: a stream may end without a mark.
 func TestAnArrowStreamThatBreaksOffIsUnreadable(t *testing.T) {
-	whole, err := os.ReadFile(arrowFile("types.arrows"))
+	content, err := os.ReadFile(arrowFile("types.arrows"))
 	require.NoError(t, err)
 	s, _ := arrowSource(t, tables.Options{})
 	dir := t.TempDir()
 	read := map[int64]int{}
-	for size := 1; size < len(whole); size += 61 {
+	for size := 1; size < len(content); size += 61 {
 		file := filepath.Join(dir, fmt.Sprint(size)+".arrows")
-		require.NoError(t, os.WriteFile(file, whole[:size], 0o600))
+		require.NoError(t, os.WriteFile(file, content[:size], 0o600))
 		_, p, err := profile(t, s, file, tables.Reading{})
 		if err == nil {
 			read[p.Rows]++
@@ -224,10 +224,10 @@ func TestADamagedArrowFileIsNoPanic(t *testing.T) {
 	state := uint32(1)
 	random := func(n int) int { state = state*1664525 + 1013904223; return int(state>>8) % n }
 	for _, name := range []string{"types.lz4.feather", "types.uncompressed.feather", "types.arrows", "views.arrow"} {
-		whole, err := os.ReadFile(arrowFile(name))
+		content, err := os.ReadFile(arrowFile(name))
 		require.NoError(t, err)
 		for i := range damages {
-			damaged := append([]byte(nil), whole...)
+			damaged := append([]byte(nil), content...)
 			for range 1 + i%4 {
 				damaged[8+random(len(damaged)-8)] = byte(random(256))
 			}
