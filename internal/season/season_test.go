@@ -74,8 +74,8 @@ func TestWindow(t *testing.T) {
 				return 50, 50
 			},
 		},
-		"a window of a day is the full baseline":                {days: 28, values: daily(1000), from: at(0, 9, 0), to: at(1, 9, 0), share: 0.5, of: 672_000, full: true},
-		"no window is the full baseline":                        {days: 28, values: daily(1000), from: at(0, 9, 0), to: at(0, 9, 0), share: 0.5, of: 672_000, full: true},
+		"a window of a day is the full baseline":                 {days: 28, values: daily(1000), from: at(0, 9, 0), to: at(1, 9, 0), share: 0.5, of: 672_000, full: true},
+		"no window is the full baseline":                         {days: 28, values: daily(1000), from: at(0, 9, 0), to: at(0, 9, 0), share: 0.5, of: 672_000, full: true},
 		"slots that differ by chance alone are the full one":     {days: 28, values: wobble, from: at(0, 9, 0), to: at(0, 10, 0), share: 0.5, of: 672_000, full: true},
 		"a weekend has its own hours":                            {days: 28, values: weekends, from: at(5, 9, 0), to: at(5, 10, 0), share: 0.1, of: 8000},
 		"a weekday does not have those of the weekend":           {days: 28, values: weekends, from: at(4, 9, 0), to: at(4, 10, 0), share: 0.9, of: 20_000},
