@@ -239,7 +239,7 @@ test-vmalert: bin/tools/victoriametrics/vmalert-tool ## record the adapters' ser
 REPLAY_EVERY ?= 1m
 
 .PHONY: test-replay-month
-test-replay-month: bin/tools/promtool ## compare the alerts of a simulated month with those of a real Prometheus's rules (half an hour; REPLAY_EVERY=4m: a quarter; with 5m, which is the look-back, they differ)
+test-replay-month: bin/tools/promtool ## compare the alerts of a simulated month with those of a real Prometheus's rules (half an hour; REPLAY_EVERY=4m: a quarter)
 	SIGHTGLASS_REPLAY_MONTH=$(REPLAY_EVERY) go test -count=1 -timeout 3h -v -run '^TestReplayAgreesWithPrometheus$$' ./e2e
 
 SEEDS ?= 20

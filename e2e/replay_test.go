@@ -42,7 +42,7 @@ import (
 // alerts. It is a day and a half and a small world, since the TSDB's part takes over a minute as it is. `make
 // test-replay-month` has a month, in which the same trouble comes again and again; it leaves out, on both sides, the rule
 // files of whose metrics the world has none, which would make the TSDB's part three times as long. Its value is the time between
-// two evaluations: of five minutes it takes a fifth.
+// two evaluations: of four minutes it takes a quarter.
 func TestReplayAgreesWithPrometheus(t *testing.T) {
 	from, to, limit, interval := firstDay, firstDay.Add(troubled), 12*time.Minute, time.Minute
 	files, err := ruleset.Load()

@@ -116,7 +116,7 @@ func (d *dataset) explain(ctx context.Context, c *cycle, begun []breach) map[inc
 			switch {
 			case b.window.recent != recent:
 			case b.signal == signalVolume:
-				results[b.incidentKey] = d.explainVolume(c, b)
+				results[b.incidentKey] = d.explainVolume(ctx, c, b)
 			default:
 				asked = append(asked, b)
 			}
@@ -450,8 +450,8 @@ func (d *dataset) spread(c *cycle, sample *tables.Sampled, in cause.Sample, inCa
 	return cause.Spread(group, in.Now, is)
 }
 
-// explainVolume searches for the cause of more or fewer rows in the bin counts of the profile. It needs no statement.
-func (d *dataset) explainVolume(c *cycle, b breach) *explanation {
+// explainVolume searches for the cause of more or fewer rows in the bin counts of the profile. It reads no rows.
+func (d *dataset) explainVolume(ctx context.Context, c *cycle, b breach) *explanation {
 	baselines := d.volumeShares(c, b.window)
 	var columns []cause.Counted
 	var names [][]string
@@ -473,9 +473,37 @@ func (d *dataset) explainVolume(c *cycle, b breach) *explanation {
 		t := f.Terms[0]
 		column, bin := columns[t.Column].Name, names[t.Column][t.Code]
 		value := reveal.Name(d.hidden(c, column), bin)
-		e.causes = append(e.causes, foundCause{column: column, value: value, text: column + " = " + value, explained: min(f.Explained, 1), rows: f.Rows})
+		e.causes = append(e.causes, foundCause{
+			column: column, value: value, text: column + " = " + value, explained: min(f.Explained, 1), rows: f.Rows,
+			statement: d.listVolume(ctx, c, b, column, bin),
+		})
 	}
 	return e
+}
+
+// listVolume returns the SQL that lists rows of a bin: those of the window if it has too many rows, those of an earlier window if
+// it has too few. It returns none if the SQL would reveal a private value.
+func (d *dataset) listVolume(ctx context.Context, c *cycle, b breach, column, bin string) string {
+	layout := c.definition.Fields[column]
+	values, _ := layout.CategoriesOf(bin)
+	for _, value := range values {
+		if _, hides := d.publishedValue(c, column, value); hides {
+			return ""
+		}
+	}
+	window := b.window.window
+	if b.window.rows() < b.expected {
+		if window.From.IsZero() {
+			return ""
+		}
+		window, _ = d.earlier(b.window)
+	}
+	statement, err := d.source.Listing(ctx, d.relation, c.schema, window, tables.SampleField{Column: column, Layout: &layout}, bin, listedRows, c.now)
+	if err != nil {
+		d.logger.Info("There is no statement that lists the rows of a cause.", "signal", b.signal, "cause", column, "err", err)
+		return ""
+	}
+	return statement
 }
 
 // volumeShares returns, for each column, the baseline's bin shares that the window is compared with.

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -206,14 +207,50 @@ func TestPrivateValuesOfACause(t *testing.T) {
 	}
 }
 
-// Rows that do not come are told apart by what the profile has counted.
-func TestTheVolumeHasACauseWithoutAStatement(t *testing.T) {
-	w := quietWorld(t, "", "")
-	asked := w.statements()
-	w.file("payments.parquet", "SELECT * FROM ("+fmt.Sprintf(payments, 32_000)+") AS t WHERE NOT (channel = 'web' AND t.at > '2026-11-23 12:00:00')")
-	all, _ := w.all()
-	require.Contains(t, all, `ml_dataset_cause_info{cause_column="channel",cause_value="web",column="",dataset="payments",signal="volume_deviation_ratio"}`)
-	require.NotContains(t, strings.Join(*asked, "\n"), "CASE WHEN \"channel\" IS NULL")
+// The profile's counts tell which rows are missing or too many, so no rows are read. Missing rows can't be listed: the statement
+// lists the segment's rows at an earlier time. It names no private value.
+func TestAChangeOfVolumeNeedsNoRowsForItsCauseAndItsStatement(t *testing.T) {
+	const lost, doubled = "SELECT * FROM (%s) AS t WHERE NOT (channel = '%s' AND t.at > '2026-11-23 12:00:00')",
+		"SELECT t.* FROM (%s) AS t, range(2) AS again(n) WHERE n = 0 OR (channel = '%s' AND t.at > '2026-11-23 12:00:00')"
+	for name, test := range map[string]struct {
+		table, channel, published, where string
+		rows                             int64
+	}{
+		"a loss":          {lost, "web", "web", `"channel" IN ('web')`, 2000},
+		"a doubled load":  {doubled, "web", "web", `"channel" IN ('web')`, 4000},
+		"a private value": {lost, "Anna Smith", "#", "", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, fmt.Sprintf(causesYAML, "", ""))
+			table := strings.ReplaceAll(fmt.Sprintf(payments, 32_000), "'web'", "'"+test.channel+"'")
+			w.file("payments.parquet", table)
+			for range 4 {
+				w.all()
+			}
+			asked := w.statements()
+			w.file("payments.parquet", fmt.Sprintf(test.table, table, test.channel))
+			all, _ := w.all()
+			require.Regexp(t, `ml_dataset_cause_info{cause_column="channel",cause_value="`+test.published+`.*",column="",dataset="payments",signal="volume_deviation_ratio"}`, all)
+			for _, s := range *asked {
+				require.False(t, strings.HasSuffix(s, " LIMIT 100"), "the exporter only names the statement: %s", s)
+			}
+			published := slices.DeleteFunc(series(all, "ml_dataset_cause_statement_info"), func(s string) bool { return !strings.Contains(s, `column="",`) })
+			if test.where == "" {
+				require.Empty(t, published)
+				return
+			}
+			require.Len(t, published, 1)
+			statement := regexp.MustCompile(`statement="(SELECT .*) LIMIT 100"`).FindStringSubmatch(published[0])
+			require.NotNil(t, statement, published[0])
+			require.Contains(t, statement[1], strings.ReplaceAll(test.where, `"`, `\"`))
+			db, err := sql.Open("duckdb", "")
+			require.NoError(t, err)
+			defer db.Close()
+			var rows int64
+			require.NoError(t, db.QueryRowContext(t.Context(), "SELECT count(*) FROM ("+strings.ReplaceAll(statement[1], `\"`, `"`)+")").Scan(&rows))
+			require.InDelta(t, test.rows, rows, 10, statement[1])
+		})
+	}
 }
 
 // Partitions are the folders of a table, or the values of a column that the configuration names.

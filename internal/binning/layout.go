@@ -314,6 +314,25 @@ func (l Layout) validateCentroid() error {
 // maxCategoryRunes limits the length of a category's label value.
 const maxCategoryRunes = 64
 
+// CategoriesOf returns the categories that a bin of a categorical field counts. With except, the bin counts all others instead. Null
+// has none.
+func (l Layout) CategoriesOf(bin string) (categories []string, except bool) {
+	switch {
+	case bin == Null:
+		return nil, false
+	case bin == Other && l.Open:
+		return l.Top, true
+	case bin == Other:
+		return l.Rest, false
+	case bin == Unseen:
+		return slices.Concat(l.Top, l.Rest), true
+	}
+	if i := slices.IndexFunc(l.Top, func(category string) bool { return CategoryBin(category) == bin }); i >= 0 {
+		return l.Top[i : i+1], false
+	}
+	return nil, false
+}
+
 // CategoryBin returns the name of a category's bin. It is the category itself, or its quoted form if the category equals a reserved bin
 // name, is empty, is not printable or begins with a quote. A long category is cut and gets a hash of the full text, so that different
 // categories have different names.

@@ -230,10 +230,42 @@ func binOf(d dialect, column string, class Class, layout binning.Layout, before 
 	return b.String()
 }
 
-// Among selects the rows whose field has one of the codes.
+// Listing returns the SQL that lists rows of the window, at most atMost, whose field is in that bin of its layout. It reads no rows
+// of the table. It returns an empty text if nothing tells the rows of the bin.
+func (s *Source) Listing(ctx context.Context, r Relation, schema []Column, w Window, field SampleField, bin string, atMost int, asOf time.Time) (string, error) {
+	if r.virtual != nil {
+		return "", ErrNoSample
+	}
+	q, _, err := s.sampleQuery(ctx, r, schema, []Window{w}, []SampleField{field}, asOf)
+	if errors.Is(err, errEmpty) || err == nil && (len(q.Fields) == 0 || q.Fields[0].Layout == nil) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("list rows: %w", err)
+	}
+	f, of := &q.Fields[0], Among{}
+	if f.Values {
+		var categories []string
+		categories, of.Except = f.Layout.CategoriesOf(bin)
+		f.Names = append(f.Names[:1:1], categories...)
+		for i := range categories {
+			of.Codes = append(of.Codes, int32(i+1))
+		}
+	}
+	if code := slices.Index(f.Names, bin); len(of.Codes) == 0 && code >= 0 {
+		of.Codes = []int32{int32(code)}
+	}
+	if len(of.Codes) == 0 {
+		return "", nil
+	}
+	return q.Statement(0, atMost, of), nil
+}
+
+// Among selects the rows whose field has one of the codes or, with Except, those of all other values that are not missing.
 type Among struct {
-	Field int
-	Codes []int32
+	Field  int
+	Codes  []int32
+	Except bool
 }
 
 // Statement returns the SQL that lists rows of the window with that index, at most atMost, that meet all conditions.
@@ -274,7 +306,11 @@ func (q *Sampled) condition(c Among) string {
 	}
 	if len(texts) > 0 {
 		_, text := categoryOf(d, name, class)
-		parts = append(parts, text+" IN ("+strings.Join(texts, ", ")+")")
+		in := " IN ("
+		if c.Except {
+			in = " NOT IN ("
+		}
+		parts = append(parts, text+in+strings.Join(texts, ", ")+")")
 	}
 	if len(parts) > 1 {
 		return "(" + strings.Join(parts, " OR ") + ")"

@@ -72,6 +72,9 @@ func (o *Options) complete() error {
 			return fmt.Errorf("%s is %s, expected 1ms to 24h", name, d)
 		}
 	}
+	if o.Interval >= o.Lookback {
+		return fmt.Errorf("interval is %s, expected less than %s: between evaluations further apart, Prometheus forgets what its rules have recorded", o.Interval, o.Lookback)
+	}
 	if o.Concurrency < 1 {
 		return fmt.Errorf("concurrency is %d, expected 1 or more", o.Concurrency)
 	}

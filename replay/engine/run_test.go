@@ -136,6 +136,15 @@ func TestThresholds(t *testing.T) {
 	require.ErrorContains(t, err, "rule file bad.yaml: ")
 }
 
+// A sample as old as the look-back is not visible, so a rule that is evaluated as seldom does not see what it recorded last.
+func TestTheIntervalIsShorterThanTheLookback(t *testing.T) {
+	rules := parse(t, `groups: [{name: g, rules: [{record: r, expr: m}]}]`)
+	_, err := engine.New(engine.Options{Rules: rules, Interval: 5 * time.Minute})
+	require.ErrorContains(t, err, "interval is 5m0s, expected less than 5m0s")
+	_, err = engine.New(engine.Options{Rules: rules, Interval: 4 * time.Minute})
+	require.NoError(t, err)
+}
+
 func TestARuleThatFailsIsReported(t *testing.T) {
 	eng, err := engine.New(engine.Options{Rules: parse(t, `groups: [{name: g, rules: [{record: r, expr: 'm / on () label_replace(m, "x", "y", "", "") + on () {__name__=~"m|up"}'}]}]`)})
 	require.NoError(t, err)
