@@ -26,17 +26,17 @@ var _ part = (*costs)(nil)
 
 // Prices. An hour of a GPU at C$4.11 is C$3,000 in a month.
 const (
-	gpuHourCAD = 4.11
-	usd        = 1.37 // Canadian dollars
-	shopUSD    = 9.0  // an hour
-	researcher = 3.0  // the same for research
-	watching   = 0.3  // the same for monitoring
+	gpuHourCAD    = 4.11
+	cadPerUSD     = 1.37 // Canadian dollars for a US dollar
+	shopUSD       = 9.0  // an hour
+	researchUSD   = 3.0  // the same for research
+	monitoringUSD = 0.3  // the same for monitoring
 )
 
 // hoursPerMonth is the mean over a year.
 const hoursPerMonth = 730
 
-func (c *costs) sketch() string { return "1 bill" }
+func (c *costs) summary() string { return "1 bill" }
 
 func (c *costs) path(name string) string { return filepath.Join(c.stack.Dir(), "costs", name) }
 
@@ -56,7 +56,7 @@ func (c *costs) deliver(now time.Time, forgotten float64) error {
 	now = now.UTC()
 	month := time.Date(now.Year(), now.Month(), 1, 0, 0, 0, 0, time.UTC)
 	for hour := month.AddDate(0, 0, -9); hour.Before(now.Truncate(time.Hour)); hour = hour.Add(time.Hour) {
-		research := researcher
+		research := researchUSD
 		if hour.After(now.AddDate(0, 0, -3)) {
 			research += forgotten
 		}
@@ -66,7 +66,7 @@ func (c *costs) deliver(now time.Time, forgotten float64) error {
 		}{
 			{"shop", "Compute Engine", "Compute", "Virtual Machines", shopUSD},
 			{"research", "Compute Engine", "Compute", "Virtual Machines", research},
-			{"shop", "Cloud Monitoring", "Management and Governance", "Observability", watching},
+			{"shop", "Cloud Monitoring", "Management and Governance", "Observability", monitoringUSD},
 		} {
 			fmt.Fprintf(&b, "%[1]g,%[1]g,USD,%[2]s,%[3]s,%[4]s,Usage,%[5]s,%[6]s,%[7]s,\"{\"\"department\"\": \"\"%[8]s\"\"}\"\n",
 				line.usd, time.Date(hour.Year(), hour.Month(), 1, 0, 0, 0, 0, time.UTC).Format(time.RFC3339),
@@ -129,7 +129,7 @@ metering:
     - {pod: support-bot-*, department: shop, model: %s}
     - {pod: recommender-*, department: shop, model: %s}
     - {pod: "*", department: research}
-`, c.path("state"), c.path("bills"), 1.15*(shopUSD+watching)*usd*hoursPerMonth, 1.25*researcher*usd*hoursPerMonth, usd, gpuHourCAD,
+`, c.path("state"), c.path("bills"), 1.15*(shopUSD+monitoringUSD)*cadPerUSD*hoursPerMonth, 1.25*researchUSD*cadPerUSD*hoursPerMonth, cadPerUSD, gpuHourCAD,
 		c.prometheus, duration(c.pace, 5*time.Minute), duration(c.pace, 2*time.Minute), bot, recommender)
 	file := c.path("cost.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
@@ -142,38 +142,38 @@ metering:
 func (c *costs) conditions() []condition {
 	return []condition{
 		{"the bill has two departments", `count(ml_cost_month_end_projected_cad)`, 2},
-		{"an inference has a price, as it had a week ago", `count(model:ml_cost_per_inference:growth1w)`, 1},
+		{"an inference has a cost now and a week ago", `count(model:ml_cost_per_inference:growth1w)`, 1},
 	}
 }
 
 func (c *costs) incidents() []incident {
 	all := []incident{
 		{
-			object: "research",
-			name:   "money for nothing",
-			story:  "the GPU that nobody uses costs C$3,000 a month",
-			happen: func(context.Context, time.Time) error { return nil },
-			early:  true,
-			alerts: []expected{{alert: "MLCostIdleGPUWaste", labels: labels{"department": "research"}, measured: number("C$ %.0f a month")}},
+			object:      "research",
+			name:        "cost of the idle GPU",
+			description: "the idle GPU costs C$3,000 a month",
+			apply:       func(context.Context, time.Time) error { return nil },
+			early:       true,
+			alerts:      []expected{{alert: "MLCostIdleGPUWaste", labels: labels{"department": "research"}, measured: number("C$ %.0f a month")}},
 		},
 		{
-			object: recommender,
-			name:   "dearer inference",
-			story:  "since its new version each inference needs three times the time of the GPU",
-			happen: func(context.Context, time.Time) error { return nil },
-			early:  true,
-			alerts: []expected{{alert: "MLCostPerInferenceTrend", labels: labels{"model": recommender}, measured: percent("more than a week ago")}},
+			object:      recommender,
+			name:        "cost per inference",
+			description: "with its new version each inference takes three times as much GPU time",
+			apply:       func(context.Context, time.Time) error { return nil },
+			early:       true,
+			alerts:      []expected{{alert: "MLCostPerInferenceTrend", labels: labels{"model": recommender}, measured: percent("more than a week ago")}},
 		},
 	}
 	// In the first days of a month its projection does not alert.
 	if c.opened.Day() > 4 {
 		all = append(all, incident{
-			object: "research",
-			name:   "forgotten cluster",
-			story:  "a cluster for training has been left running for three days; today's bill shows it",
-			happen: func(_ context.Context, now time.Time) error { return c.deliver(now, 40) },
-			slow:   true,
-			alerts: []expected{{alert: "MLCostMonthEndOverBudget", labels: labels{"department": "research"}, measured: number("C$ %.0f by the end of the month")}},
+			object:      "research",
+			name:        "forgotten cluster",
+			description: "a training cluster has run unused for three days; it appears in today's bill",
+			apply:       func(_ context.Context, now time.Time) error { return c.deliver(now, 40) },
+			slow:        true,
+			alerts:      []expected{{alert: "MLCostMonthEndOverBudget", labels: labels{"department": "research"}, measured: number("C$ %.0f by the end of the month")}},
 		})
 	}
 	return all

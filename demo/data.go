@@ -25,7 +25,7 @@ type data struct {
 
 var _ part = (*data)(nil)
 
-func (d *data) sketch() string { return fmt.Sprintf("%d tables", len(d.tables)) }
+func (d *data) summary() string { return fmt.Sprintf("%d tables", len(d.tables)) }
 
 func (d *data) prepare(ctx context.Context, now time.Time) error {
 	d.opened = now
@@ -70,10 +70,10 @@ func (d *data) conditions() []condition {
 	}
 	return []condition{
 		{"every dataset is profiled", `count(ml_dataset_profile_success == 1)`, all},
-		{"every volume has a season to compare with", `count(dataset:ml_rows:lower and dataset:ml_rows:upper)`, seasonal},
-		{"every training baseline is counted", `count(count by (dataset) (dataset_column:ml_drift:psi_critical{baseline="training"}))`, trained},
+		{"every volume has a seasonal band", `count(dataset:ml_rows:lower and dataset:ml_rows:upper)`, seasonal},
+		{"every training baseline is read", `count(count by (dataset) (dataset_column:ml_drift:psi_critical{baseline="training"}))`, trained},
 		{"the production baseline is learned", `count(ml_dataset_baseline_frozen == 1)`, frozen},
-		{"the feature store is compared with", `count(dataset:ml_mismatch:ratio)`, compared},
+		{"the comparison with the feature store has a result", `count(dataset:ml_mismatch:ratio)`, compared},
 	}
 }
 
@@ -99,23 +99,23 @@ func replaceColumn(f *feed, name string, change func(column) column) {
 	}
 }
 
-// incidents implements part. The stale feed needs time until its age exceeds the limit; the others follow one after the other
-// meanwhile.
+// incidents implements part. The stale feed needs time until its age exceeds the limit; the others run one after the other
+// while it does.
 func (d *data) incidents() []incident {
 	return []incident{
 		{
-			object: "clickstream",
-			name:   "stale feed",
-			story:  "the feed stops; its newest record may be 15 minutes old",
-			happen: d.damage("clickstream", func(t *table) { t.stopped = true }),
-			slow:   true,
-			alerts: []expected{{alert: "MLDatasetStale", labels: labels{"dataset": "clickstream"}, measured: age}},
+			object:      "clickstream",
+			name:        "stale feed",
+			description: "the feed stops; the limit for the age of its newest record is 15 minutes",
+			apply:       d.damage("clickstream", func(t *table) { t.stopped = true }),
+			slow:        true,
+			alerts:      []expected{{alert: "MLDatasetStale", labels: labels{"dataset": "clickstream"}, measured: age}},
 		},
 		{
-			object: "payments",
-			name:   "unmapped provider",
-			story:  "the payment provider newpay goes live, and nobody mapped its codes: merchant_category has a new value in 4.97 % of the rows",
-			happen: d.damage("payments", func(t *table) {
+			object:      "payments",
+			name:        "unmapped provider",
+			description: "the payment provider newpay goes live with unmapped codes: merchant_category has a new value in 4.97 % of the rows",
+			apply: d.damage("payments", func(t *table) {
 				damageFeed(t, func(f *feed) {
 					replaceColumn(f, "merchant_category", func(c column) column {
 						c.sql = "CASE WHEN " + ofPayments(unmappedNewpay) + " THEN '" + newCategory + "' ELSE " + c.sql + " END"
@@ -129,34 +129,34 @@ func (d *data) incidents() []incident {
 			alerts: []expected{
 				{
 					alert: "MLDatasetBroken", labels: labels{"dataset": "payments", "column": "merchant_category"}, measured: percent("broken"),
-					says: []string{"Probable cause: payment_provider = newpay", "Ask the owner of payment_provider = newpay for a mapping", "List the rows with: SELECT * FROM", "Retraining is held back for these models: " + risk},
+					contains: []string{"Probable cause: payment_provider = newpay", "Ask the owner of payment_provider = newpay for a mapping", "List the rows with: SELECT * FROM", "Retraining is held back for these models: " + risk},
 				},
-				{alert: "MLDatasetDrift", labels: labels{"dataset": "payments", "column": "merchant_category"}, measured: number("PSI %.3f"), silenced: true},
-				{alert: "MLDatasetUnseenCategories", labels: labels{"dataset": "payments", "column": "merchant_category"}, measured: percent("unseen"), silenced: true},
+				{alert: "MLDatasetDrift", labels: labels{"dataset": "payments", "column": "merchant_category"}, measured: number("PSI %.3f"), mayBeInhibited: true},
+				{alert: "MLDatasetUnseenCategories", labels: labels{"dataset": "payments", "column": "merchant_category"}, measured: percent("unseen"), mayBeInhibited: true},
 			},
 		},
 		{
-			object: "customers",
-			name:   "more nulls",
-			story:  "nulls in household_income rise from " + healthyNulls + " % to " + brokenNulls + " %",
-			happen: d.damage("customers", func(t *table) { t.query = strings.ReplaceAll(customers, "$nulls", brokenNulls) }),
-			alerts: []expected{{alert: "MLDatasetNullRatioHigh", labels: labels{"dataset": "customers", "column": "household_income"}, measured: percent("null")}},
+			object:      "customers",
+			name:        "more nulls",
+			description: "nulls in household_income rise from " + healthyNulls + " % to " + brokenNulls + " %",
+			apply:       d.damage("customers", func(t *table) { t.query = strings.ReplaceAll(customers, "$nulls", brokenNulls) }),
+			alerts:      []expected{{alert: "MLDatasetNullRatioHigh", labels: labels{"dataset": "customers", "column": "household_income"}, measured: percent("null")}},
 		},
 		{
-			object: "orders_daily_fact",
-			name:   "62 % of rows lost",
-			story:  "the daily load loses 62 % of its rows",
-			happen: d.damage("orders_daily_fact", func(t *table) {
+			object:      "orders_daily_fact",
+			name:        "62 % of rows lost",
+			description: "the daily load loses 62 % of its rows",
+			apply: d.damage("orders_daily_fact", func(t *table) {
 				damageFeed(t, func(f *feed) { f.keep = "hash(m, j, 'lost') % 100 >= 62" })
 			}),
 			alerts: []expected{{alert: "MLDatasetVolumeAnomaly", labels: labels{"dataset": "orders_daily_fact"}, measured: number("%.0f rows")}},
 			goal:   5 * time.Minute,
 		},
 		{
-			object: "shipments",
-			name:   "renamed column",
-			story:  "the column carrier is called carrier_name after a release upstream",
-			happen: d.damage("shipments", func(t *table) {
+			object:      "shipments",
+			name:        "renamed column",
+			description: "an upstream release renames the column carrier to carrier_name",
+			apply: d.damage("shipments", func(t *table) {
 				damageFeed(t, func(f *feed) {
 					replaceColumn(f, "carrier", func(c column) column { return column{"carrier_name", c.sql} })
 				})
@@ -164,11 +164,11 @@ func (d *data) incidents() []incident {
 			alerts: []expected{{alert: "MLDatasetSchemaChanged", labels: labels{"dataset": "shipments"}, measured: number("%.0f schema changes")}},
 		},
 		{
-			object: "training_features",
-			name:   "wrong snapshot",
-			story:  "the training set is built from last quarter's snapshot of the features",
-			happen: d.damage("training_features", func(t *table) { t.query = strings.ReplaceAll(trainingFeatures, "$snapshot", lastQuarter) }),
-			alerts: []expected{{alert: "MLDatasetFeatureMismatch", labels: labels{"dataset": "training_features"}, measured: percent("mismatched")}},
+			object:      "training_features",
+			name:        "wrong snapshot",
+			description: "the training set is built from last quarter's snapshot of the features",
+			apply:       d.damage("training_features", func(t *table) { t.query = strings.ReplaceAll(trainingFeatures, "$snapshot", lastQuarter) }),
+			alerts:      []expected{{alert: "MLDatasetFeatureMismatch", labels: labels{"dataset": "training_features"}, measured: percent("mismatched")}},
 		},
 	}
 }

@@ -1,5 +1,5 @@
 // Package demo runs Sightglass on simulated data: the real Prometheus, Alertmanager and exporters watch the tables, GPUs,
-// models and bills of a small shop, in which incidents are injected. Each of these is a part with a file of its own.
+// models and bills of a shop, in which incidents are injected. Each of these is a part with its own file.
 //
 // Input: the paths of the programs and the factor by which time is compressed. Output: a timeline for people, from the
 // incident to the Slack message, and a Result for programs. State: a folder with the shop's data and all started processes.
@@ -63,8 +63,8 @@ const (
 	resendDelay    = time.Minute
 	// healthyFor is how long no alert may be active before the first incident.
 	healthyFor = 10 * time.Minute
-	// detectWithin is the time after which an undetected incident counts as missed. On a busy machine an alert that waits for 15 minutes begins to
-	// wait anew when a scrape runs out of time.
+	// detectWithin is the time after which an undetected incident counts as missed. On a busy machine an alert that waits for 15 minutes starts its wait
+	// again when a scrape times out.
 	detectWithin = 4 * time.Hour
 )
 
@@ -95,7 +95,7 @@ func (c *Config) complete() (stack.Tools, error) {
 		c.Out = io.Discard
 	}
 	if !(c.Speedup >= 1 && c.Speedup <= MaxSpeedup) {
-		return stack.Tools{}, fmt.Errorf("a speed-up of %v; want 1 to %d", c.Speedup, MaxSpeedup)
+		return stack.Tools{}, fmt.Errorf("speed-up %v: expected 1 to %d", c.Speedup, MaxSpeedup)
 	}
 	tools, err := stack.FindTools(c.ToolsDir)
 	if err != nil {
@@ -114,7 +114,7 @@ func (c *Config) complete() (stack.Tools, error) {
 		return stack.Tools{}, fmt.Errorf("use the folder: %w", err)
 	}
 	if len(entries) > 0 {
-		return stack.Tools{}, fmt.Errorf("the folder %s is not empty, and what is in it would be watched as well", c.Dir)
+		return stack.Tools{}, fmt.Errorf("the folder %s is not empty; choose an empty folder or one that does not exist", c.Dir)
 	}
 	return tools, nil
 }
@@ -192,8 +192,8 @@ func Run(ctx context.Context, cfg Config) (_ Result, err error) {
 		})
 	}
 	group.Go(func() error {
-		defer stop() // The parts stop when the story ends.
-		return d.story(ctx)
+		defer stop() // The parts stop after the last incident.
+		return d.runIncidents(ctx)
 	})
 	err = group.Wait()
 	return d.result, err
@@ -204,21 +204,21 @@ func (d *demo) program(name string) string { return filepath.Join(d.cfg.BinDir, 
 // open creates the data and starts all processes.
 func (d *demo) open(ctx context.Context) error {
 	t := d.timeline
-	t.text(fmt.Sprintf("Time is compressed by %g: a minute takes %s. Durations in messages are compressed alike.\n",
+	t.text(fmt.Sprintf("Time is compressed by %g: a minute takes %s. Durations in messages are compressed too.\n",
 		d.cfg.Speedup, d.pace.Duration(time.Minute)))
-	t.note("making the data of a shop in %s: %s", d.stack.Dir(), d.sketch())
+	t.note("writing the data of a shop to %s: %s", d.stack.Dir(), d.summary())
 	now := time.Now()
 	for _, p := range d.parts {
 		if err := p.prepare(ctx, now); err != nil {
 			return err
 		}
 	}
-	t.note("writing its past, for what is usual at this time of the week")
+	t.note("writing four weeks of history, for the seasonal medians")
 	if err := d.backfill(ctx, now); err != nil {
 		return err
 	}
 
-	t.note("starting Slack's stand-in, the responder, Alertmanager, the exporters and Prometheus")
+	t.note("starting the simulated Slack, the responder, Alertmanager, the exporters and Prometheus")
 	ctx, cancel := context.WithTimeoutCause(ctx, startWithin, fmt.Errorf("not started within %s", startWithin))
 	defer cancel()
 	var slackURL string
@@ -252,11 +252,11 @@ func (d *demo) open(ctx context.Context) error {
 	return nil
 }
 
-// sketch summarises what the shop consists of.
-func (d *demo) sketch() string {
+// summary names the parts of the shop.
+func (d *demo) summary() string {
 	var all []string
 	for _, p := range d.parts {
-		all = append(all, p.sketch())
+		all = append(all, p.summary())
 	}
 	return strings.Join(all, ", ")
 }
@@ -302,8 +302,8 @@ func (d *demo) startPrometheus(ctx context.Context) error {
 	return err
 }
 
-// story waits for the healthy state, injects the incidents and waits for their detection.
-func (d *demo) story(ctx context.Context) error {
+// runIncidents waits for the healthy state, injects the incidents and waits for their detection.
+func (d *demo) runIncidents(ctx context.Context) error {
 	if err := d.waitUntilWatched(ctx); err != nil {
 		return err
 	}
@@ -338,7 +338,7 @@ func (d *demo) story(ctx context.Context) error {
 	}
 	d.timeline.text("\n" + d.result.Table() + "\n")
 	if d.cfg.Stay {
-		d.timeline.text(fmt.Sprintf("It goes on until you press Ctrl-C.\n  Prometheus    %s/alerts\n  Alertmanager  %s\n  reviews       %s (%s, password %s)\n  files         %s\n",
+		d.timeline.text(fmt.Sprintf("The demo runs until you press Ctrl-C.\n  Prometheus    %s/alerts\n  Alertmanager  %s\n  reviews       %s (%s, password %s)\n  files         %s\n",
 			d.prometheus.URL(), d.alertmanager.URL(), d.response.server.URL(), userName, userName, d.stack.Dir()))
 		<-ctx.Done()
 	}
@@ -385,7 +385,7 @@ func (d *demo) every(ctx context.Context, done func(context.Context) (bool, erro
 	}
 }
 
-// waitUntilWatched waits until every signal that the incidents need is there.
+// waitUntilWatched waits until every signal that the incidents need exists.
 func (d *demo) waitUntilWatched(ctx context.Context) error {
 	var conditions []condition
 	for _, p := range d.parts {
@@ -408,8 +408,8 @@ func (d *demo) waitUntilWatched(ctx context.Context) error {
 		return len(missing) == 0, nil
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("after %s it is not so that %s; the logs are in %s (choose a folder that stays with --dir)",
-			startWithin, strings.Join(missing, ", nor that "), d.stack.Dir())
+		return fmt.Errorf("after %s these conditions are not met: %s; the logs are in %s (--dir sets a folder that is kept)",
+			startWithin, strings.Join(missing, ", "), d.stack.Dir())
 	}
 	return err
 }
@@ -417,20 +417,20 @@ func (d *demo) waitUntilWatched(ctx context.Context) error {
 // stayHealthy watches for healthyFor and fails if an alert becomes active.
 func (d *demo) stayHealthy(ctx context.Context) error {
 	want := d.pace.Duration(healthyFor)
-	d.timeline.note("%s are watched; for %s (%s here) nothing else may alert", d.sketch(), healthyFor, seconds(want))
+	d.timeline.note("%s are monitored; no other alert may fire for %s (%s here)", d.summary(), healthyFor, seconds(want))
 	start := time.Now()
-	var alarm *observedAlert
+	var unexpected *observedAlert
 	if err := d.every(ctx, func(ctx context.Context) (bool, error) {
 		if err := d.poll(ctx); err != nil {
 			return false, err
 		}
-		alarm = d.watch.alarm(func(s observedAlert) bool { return d.explains(ctx, s) })
-		return alarm != nil || time.Since(start) >= want, nil
+		unexpected = d.watch.unexpected(func(s observedAlert) bool { return d.explains(ctx, s) })
+		return unexpected != nil || time.Since(start) >= want, nil
 	}); err != nil {
 		return err
 	}
-	if alarm != nil {
-		return fmt.Errorf("%s alerts about %q though it is healthy", alarm, alarm.object())
+	if unexpected != nil {
+		return fmt.Errorf("%s alerts on %q before any incident", unexpected, unexpected.object())
 	}
 	d.result.Healthy = time.Since(start)
 	d.timeline.note("%s", d.timeline.style(green, fmt.Sprintf("healthy for %s: 0 false alarms", healthyFor)))
@@ -455,19 +455,19 @@ func (d *demo) explains(ctx context.Context, s observedAlert) bool {
 func (d *demo) inject(ctx context.Context, i incident) error {
 	now := time.Now()
 	d.timeline.text("\n")
-	d.timeline.step(now, i.object, bold, "incident", d.timeline.style(bold, i.story))
+	d.timeline.step(now, i.object, bold, "incident", d.timeline.style(bold, i.description))
 	for n, e := range i.alerts {
-		o := Outcome{Incident: i.name, Object: i.object, Alert: e.alert, Labels: e.labels, Main: n == 0, Early: i.early, Silenced: e.silenced, Says: e.says, Injected: now}
+		o := Outcome{Incident: i.name, Object: i.object, Alert: e.alert, Labels: e.labels, Main: n == 0, Early: i.early, MayBeInhibited: e.mayBeInhibited, Contains: e.contains, Injected: now}
 		if o.Main {
 			o.Goal = i.goal
 		}
 		d.result.Outcomes = append(d.result.Outcomes, o)
 		d.measured = append(d.measured, e.measured)
 	}
-	if err := i.happen(ctx, now); err != nil {
+	if err := i.apply(ctx, now); err != nil {
 		return err
 	}
-	if i.slow || i.early || i.meanwhile {
+	if i.slow || i.early || i.concurrent {
 		return nil
 	}
 	return d.waitUntilDetected(ctx, &i)
@@ -491,7 +491,7 @@ func (d *demo) waitUntilDetected(ctx context.Context, only *incident) error {
 }
 
 // waitUntilAnswered waits for the responder's automated actions, a training run and answers in the review queue, and for messages that
-// say all that they should.
+// contain all expected texts.
 func (d *demo) waitUntilAnswered(ctx context.Context) error {
 	start := time.Now()
 	if err := d.every(ctx, func(ctx context.Context) (bool, error) {
@@ -508,16 +508,16 @@ func (d *demo) waitUntilAnswered(ctx context.Context) error {
 		if err := d.readProvider(ctx); err != nil {
 			return false, err
 		}
-		said := !slices.ContainsFunc(d.result.Outcomes, func(o Outcome) bool { return len(o.unsaid()) > 0 })
-		return said && d.result.Reviews > 0 && len(d.result.Trainings) > 0 && len(d.result.Provider) == 1 || time.Since(start) > d.pace.Duration(detectWithin), nil
+		complete := !slices.ContainsFunc(d.result.Outcomes, func(o Outcome) bool { return len(o.missingTexts()) > 0 })
+		return complete && d.result.Reviews > 0 && len(d.result.Trainings) > 0 && len(d.result.Provider) == 1 || time.Since(start) > d.pace.Duration(detectWithin), nil
 	}); err != nil {
 		return err
 	}
-	d.timeline.note("%d answers of %s wait for a person", d.result.Reviews, bot)
+	d.timeline.note("%d answers of %s are in the review queue", d.result.Reviews, bot)
 	for _, i := range d.result.Provider {
 		d.timeline.note("one incident of %d alerts about payments and %s: %s. Probable cause: %s", i.Alerts, risk, i.Title, i.Cause)
-		if m, told := d.watch.incident(i.Title); told {
-			d.timeline.note("it is one message, changed %d times:", m.Updates)
+		if m, found := d.watch.incident(i.Title); found {
+			d.timeline.note("Slack has one message for it, updated %d times:", m.Updates)
 			d.timeline.message(m)
 		}
 	}
@@ -535,7 +535,7 @@ func (d *demo) poll(ctx context.Context) error {
 	}
 	for _, t := range d.response.since(len(d.result.Trainings)) {
 		d.result.Trainings = append(d.result.Trainings, t.Run)
-		d.timeline.step(t.at, t.Model, green, "retrain", "the responder has started a training like run "+t.Run)
+		d.timeline.step(t.at, t.Model, green, "retrain", "the responder started a training with the parameters of run "+t.Run)
 	}
 	return nil
 }
@@ -550,7 +550,7 @@ func (d *demo) show(e event) {
 		return
 	}
 	if n < 0 {
-		d.timeline.step(e.at, e.object(), red, string(e.stage), d.timeline.style(red, e.String()+" was not expected"))
+		d.timeline.step(e.at, e.object(), red, string(e.stage), d.timeline.style(red, e.String()+" is unexpected"))
 		return
 	}
 	o := &d.result.Outcomes[n]
@@ -570,7 +570,7 @@ func (d *demo) show(e event) {
 		o.Message = e.message.Render(1<<20, false)
 	case notified:
 		o.Message = e.message.Render(1<<20, false)
-		if !o.Notified.IsZero() { // Of an alert of the same name and object.
+		if !o.Notified.IsZero() { // An alert with the same name and object was notified before.
 			return
 		}
 		o.Notified = e.notified
@@ -592,7 +592,7 @@ func (d *demo) judge(ctx context.Context) error {
 		switch {
 		case d.expects(s):
 		case d.explains(ctx, s):
-			d.timeline.note("%s of %s: the machine was too busy to answer within %s; a lower --speedup gives it longer", s.name(), s.labels["instance"], d.pace.Duration(scrapeInterval))
+			d.timeline.note("%s of %s: the machine was too busy to answer within %s; run with a lower --speedup", s.name(), s.labels["instance"], d.pace.Duration(scrapeInterval))
 		default:
 			d.result.Unexpected = append(d.result.Unexpected, strings.TrimSpace(s.object()+" "+s.String()))
 		}

@@ -29,33 +29,33 @@ func detected() Outcome {
 	}
 }
 
-func TestTheResultSaysWhatWentWrong(t *testing.T) {
+func TestTheResultNamesTheErrors(t *testing.T) {
 	late, missed := detected(), detected()
 	late.Goal = 2 * time.Minute
 	missed.Notified = time.Time{}
 	named, unnamed := detected(), detected()
-	named.Says, unnamed.Says = []string{"Probable cause: provider = newpay"}, []string{"Probable cause: provider = newpay"}
+	named.Contains, unnamed.Contains = []string{"Probable cause: provider = newpay"}, []string{"Probable cause: provider = newpay"}
 	named.Message = "▌ nulls rose.\n▌ Probable cause:\n provider = newpay, 97 %"
 	unnamed.Message = "▌ nulls rose. No single segment explains this."
-	silenced := missed
-	silenced.Silenced = true
+	inhibited := missed
+	inhibited.MayBeInhibited = true
 	for name, tc := range map[string]struct {
 		result Result
 		want   string
 	}{
 		"nothing": {Result{Outcomes: []Outcome{detected()}}, ""},
-		"an alert fired that another one silences": {Result{Outcomes: []Outcome{silenced}}, ""},
+		"an alert fired that another one inhibits": {Result{Outcomes: []Outcome{inhibited}}, ""},
 		"an incident was not detected": {
 			Result{Outcomes: []Outcome{missed}},
 			"more nulls: MLDatasetNullRatioHigh about customers was not detected",
 		},
 		"the cause was named": {Result{Outcomes: []Outcome{named}}, ""},
 		"another cause was named, or none": {
-			Result{Outcomes: []Outcome{unnamed}}, `more nulls: the message about customers does not say "Probable cause: provider = newpay"`,
+			Result{Outcomes: []Outcome{unnamed}}, `more nulls: the message about customers does not contain "Probable cause: provider = newpay"`,
 		},
 		"an incident was detected too late": {
 			Result{Outcomes: []Outcome{late}},
-			"more nulls: MLDatasetNullRatioHigh about customers took 2m10s, which is more than 2m0s; a slow machine needs a lower --speedup",
+			"more nulls: MLDatasetNullRatioHigh about customers took 2m10s, more than the goal of 2m0s; on a slow machine use a lower --speedup",
 		},
 		"another cause was named for the incident": {
 			Result{Outcomes: []Outcome{detected()}, Provider: []Incident{{ID: "1", Cause: "channel = web in dataset payments"}}},
@@ -110,8 +110,8 @@ func TestTheWatchFollowsAnAlertFromPendingToSlack(t *testing.T) {
 	message := slack.Message{Seq: 1, Received: after(4), Attachments: []slack.Attachment{{Title: "[WARNING] MLDatasetDrift: payments · category (demo)"}}}
 
 	require.Equal(t, []stage{pending}, stages(w.alert(alert)))
-	require.Empty(t, w.alert(alert), "it is told once")
-	require.Empty(t, w.message(message), "what does not fire cannot have been announced, as far as is known")
+	require.Empty(t, w.alert(alert), "it is reported once")
+	require.Empty(t, w.message(message), "an alert that does not fire is not in a message")
 	alert.State, alert.Value = v1.AlertStateFiring, "3.1e-01"
 	require.Equal(t, []stage{firing}, stages(w.alert(alert)))
 
@@ -132,7 +132,7 @@ func TestTheWatchFollowsAnAlertFromPendingToSlack(t *testing.T) {
 	again.Seq, again.Received = 2, after(9)
 	events = w.message(again)
 	require.Equal(t, []stage{repeated}, stages(events))
-	require.Equal(t, after(4), events[0].notified, "people know since the first message")
+	require.Equal(t, after(4), events[0].notified, "the first message counts")
 	require.Equal(t, again, events[0].message)
 }
 
@@ -141,7 +141,7 @@ func TestOfAnAlertTheFirstMessageCountsAndTheLastIsRead(t *testing.T) {
 		labels:  model.LabelSet{"alertname": "MLDatasetNullRatioHigh", "dataset": "customers", "column": "income"},
 		pending: after(42), firing: after(45), notified: after(46), message: slack.Message{Text: "first"},
 	}
-	said := func(text string) *observedAlert {
+	withMessage := func(text string) *observedAlert {
 		changed := *alert
 		changed.message = slack.Message{Text: text}
 		return &changed
@@ -152,9 +152,9 @@ func TestOfAnAlertTheFirstMessageCountsAndTheLastIsRead(t *testing.T) {
 		timeline: &timeline{out: io.Discard}, result: Result{Speedup: 20, Outcomes: []Outcome{outcome}},
 		measured: []func(float64, Result) string{number("%.0f")},
 	}
-	later := said("of another severity")
+	later := withMessage("of another severity")
 	later.notified = after(90)
-	for _, e := range []event{{after(45), firing, alert}, {after(46), notified, alert}, {after(60), repeated, said("second")}, {after(90), notified, later}} {
+	for _, e := range []event{{after(45), firing, alert}, {after(46), notified, alert}, {after(60), repeated, withMessage("second")}, {after(90), notified, later}} {
 		d.show(e)
 	}
 	got := d.result.Outcomes[0]
@@ -162,7 +162,7 @@ func TestOfAnAlertTheFirstMessageCountsAndTheLastIsRead(t *testing.T) {
 	require.Contains(t, got.Message, "of another severity")
 }
 
-// What the demonstration shows; a run of it detects all of it.
+// The expected alerts of the demonstration. A run detects all of them.
 func TestTheIncidentsOfTheShop(t *testing.T) {
 	always := []string{
 		"GPU 3 MLGPUIdle", "research MLCostIdleGPUWaste", "recommender MLCostPerInferenceTrend",
@@ -180,7 +180,7 @@ func TestTheIncidentsOfTheShop(t *testing.T) {
 		"GPU 1 MLGPULost", "GPU 1 MLGPUXidError",
 	}
 	for day, want := range map[int][]string{
-		4: always, // In its first days a month is too young to be judged.
+		4: always, // In the first days of a month the projection does not alert.
 		5: append([]string{"research MLCostMonthEndOverBudget"}, always...),
 	} {
 		warehouse, err := openWarehouse(t.TempDir(), time.Second, shop())
@@ -197,7 +197,7 @@ func TestTheIncidentsOfTheShop(t *testing.T) {
 	}
 }
 
-func TestOnlyAlertsAboutTheShopOrThatFireAreAnAlarm(t *testing.T) {
+func TestAlertsOnTheShopAndFiringAlertsAreUnexpected(t *testing.T) {
 	about := func(name string) model.LabelSet {
 		return model.LabelSet{"alertname": model.LabelValue(name), "gpu": "3"}
 	}
@@ -207,15 +207,15 @@ func TestOnlyAlertsAboutTheShopOrThatFireAreAnAlarm(t *testing.T) {
 		want bool
 	}{
 		"a pending alert about the shop":   {observedAlert{labels: about("MLDatasetDrift"), pending: after(1)}, true},
-		"what is known to be wrong":        {observedAlert{labels: about("MLGPUIdle"), pending: after(1), firing: after(2)}, false},
+		"an expected alert":                {observedAlert{labels: about("MLGPUIdle"), pending: after(1), firing: after(2)}, false},
 		"a pending alert about Sightglass": {observedAlert{labels: about("SightglassExporterDown"), pending: after(1)}, false},
 		"a firing alert about Sightglass":  {observedAlert{labels: about("SightglassExporterDown"), pending: after(1), firing: after(2)}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWatch(nil, nil)
-			require.Nil(t, w.alarm(known))
+			require.Nil(t, w.unexpected(known))
 			w.seen[1] = &tc.seen
-			require.Equal(t, tc.want, w.alarm(known) != nil)
+			require.Equal(t, tc.want, w.unexpected(known) != nil)
 		})
 	}
 }
@@ -230,17 +230,17 @@ func (a answers) Query(context.Context, string, time.Time, ...v1.Option) (model.
 	return a.vector, nil, nil, nil
 }
 
-func TestABusyMachineExplainsAScrapeThatRanOutOfTimeAndNothingElse(t *testing.T) {
+func TestABusyMachineExplainsOnlyScrapesThatTimedOut(t *testing.T) {
 	down := model.LabelSet{"alertname": "SightglassExporterDown", "job": "cost", "instance": "127.0.0.1:1"}
 	for name, tc := range map[string]struct {
 		labels model.LabelSet
-		failed model.Vector // scrapes that failed before their time was over
+		failed model.Vector // scrapes that failed before their timeout
 		want   bool
 	}{
-		"every scrape that failed ran out of time": {down, nil, true},
-		"one was refused":                          {down, model.Vector{{Value: 1}}, false},
-		"the exporter is not there any more":       {model.LabelSet{"alertname": "SightglassExporterDown", "job": "cost"}, nil, false},
-		"another alert":                            {model.LabelSet{"alertname": "SightglassConfigReloadFailed", "instance": "127.0.0.1:1"}, nil, false},
+		"every failed scrape timed out": {down, nil, true},
+		"one was refused":               {down, model.Vector{{Value: 1}}, false},
+		"the alert has no instance":     {model.LabelSet{"alertname": "SightglassExporterDown", "job": "cost"}, nil, false},
+		"another alert":                 {model.LabelSet{"alertname": "SightglassConfigReloadFailed", "instance": "127.0.0.1:1"}, nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWatch(&stack.Prometheus{API: answers{vector: tc.failed}}, nil)
@@ -251,7 +251,7 @@ func TestABusyMachineExplainsAScrapeThatRanOutOfTimeAndNothingElse(t *testing.T)
 	}
 }
 
-func TestAnOutcomeIsToldByItsLabels(t *testing.T) {
+func TestAnOutcomeMatchesAnAlertByItsLabels(t *testing.T) {
 	drift := observedAlert{labels: model.LabelSet{"alertname": "MLDatasetNullRatioHigh", "dataset": "customers", "column": "income", "severity": "warning"}}
 	require.True(t, detected().is(drift))
 	for name, value := range map[model.LabelName]model.LabelValue{"alertname": "MLDatasetDrift", "dataset": "orders", "column": "age"} {
@@ -273,19 +273,19 @@ func TestAMessageHasAMargin(t *testing.T) {
 `, out.String())
 }
 
-func TestWhatCannotWorkIsRefusedBeforeAnythingStarts(t *testing.T) {
+func TestABadConfigurationIsRejectedBeforeAnythingStarts(t *testing.T) {
 	tools := t.TempDir()
 	for _, name := range append([]string{"prometheus", "promtool", "alertmanager"}, programs...) {
 		require.NoError(t, os.WriteFile(filepath.Join(tools, name), nil, 0o755))
 	}
 	good := Config{ToolsDir: tools, BinDir: tools}
 	for want, change := range map[string]func(*Config){
-		"a speed-up of 31; want 1 to 30":  func(c *Config) { c.Speedup = 31 },
-		"a speed-up of 0.5; want 1 to 30": func(c *Config) { c.Speedup = 0.5 },
-		"build them with `make tools`":    func(c *Config) { c.ToolsDir = t.TempDir() },
-		"build them with `make build`":    func(c *Config) { c.BinDir = t.TempDir() },
-		"is not empty, and what is in it": func(c *Config) { c.Dir = tools },
-		"use the folder: open " + tools:   func(c *Config) { c.Dir = filepath.Join(tools, "promtool") },
+		"speed-up 31: expected 1 to 30":        func(c *Config) { c.Speedup = 31 },
+		"speed-up 0.5: expected 1 to 30":       func(c *Config) { c.Speedup = 0.5 },
+		"build them with `make tools`":         func(c *Config) { c.ToolsDir = t.TempDir() },
+		"build them with `make build`":         func(c *Config) { c.BinDir = t.TempDir() },
+		"is not empty; choose an empty folder": func(c *Config) { c.Dir = tools },
+		"use the folder: open " + tools:        func(c *Config) { c.Dir = filepath.Join(tools, "promtool") },
 	} {
 		cfg := good
 		change(&cfg)

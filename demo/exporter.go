@@ -62,7 +62,7 @@ func datasetConfig(w *warehouse, t table, pace speedup.Factor, today time.Time) 
 	if t.freshness > 0 {
 		d["thresholds"] = object{"freshness": duration(pace, t.freshness)}
 	}
-	columns := object{"reveal": []string{"warehouse"}} // Cities, since their names look like names of people.
+	columns := object{"reveal": []string{"warehouse"}} // City names resemble names of people.
 	if len(t.exclude) > 0 {
 		columns["exclude"] = t.exclude
 	}

@@ -44,7 +44,7 @@ var gpuHolders = []struct {
 	{3, 2004, 12000, 0, "research", "notebook-of-a-summer-project", "jupyter"},
 }
 
-func (g *gpus) sketch() string { return fmt.Sprintf("%d GPUs", len(gpuHolders)) }
+func (g *gpus) summary() string { return fmt.Sprintf("%d GPUs", len(gpuHolders)) }
 
 // prepare writes a simulated /proc with the processes.
 func (g *gpus) prepare(context.Context, time.Time) error {
@@ -117,18 +117,18 @@ func (g *gpus) incidents() []incident {
 	on := func(gpu string) labels { return labels{"instance": gpuNode, "gpu": gpu} }
 	return []incident{
 		{
-			object: "GPU 3",
-			name:   "idle GPU",
-			story:  "GPU 3 is held by a notebook that computes nothing",
-			happen: func(context.Context, time.Time) error { return nil },
-			early:  true,
-			alerts: []expected{{alert: "MLGPUIdle", labels: on("3"), measured: percent("busy")}},
+			object:      "GPU 3",
+			name:        "idle GPU",
+			description: "GPU 3 is allocated to a notebook and idle",
+			apply:       func(context.Context, time.Time) error { return nil },
+			early:       true,
+			alerts:      []expected{{alert: "MLGPUIdle", labels: on("3"), measured: percent("busy")}},
 		},
 		{
-			object: "GPU 1",
-			name:   "lost GPU",
-			story:  "GPU 1 falls off its bus, with XID error 79",
-			happen: func(context.Context, time.Time) error { return g.add("xid 1 79", "lost 1") },
+			object:      "GPU 1",
+			name:        "lost GPU",
+			description: "GPU 1 falls off its bus, with XID error 79",
+			apply:       func(context.Context, time.Time) error { return g.add("xid 1 79", "lost 1") },
 			alerts: []expected{
 				{alert: "MLGPULost", labels: labels{"instance": gpuNode}, measured: number("%.0f GPU missing")},
 				{alert: "MLGPUXidError", labels: on("1"), measured: func(float64, Result) string { return "XID 79" }},

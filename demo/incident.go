@@ -8,20 +8,20 @@ import (
 
 // incident is a fault that the demonstration injects, with the alerts to expect.
 type incident struct {
-	// name is a short name for tables; story describes the incident in a sentence.
-	name, story string
+	// name is a short name for tables; description is a sentence.
+	name, description string
 	// object is the affected object.
 	object string
-	// happen injects the fault at now.
-	happen func(ctx context.Context, now time.Time) error
+	// apply injects the fault at now.
+	apply func(ctx context.Context, now time.Time) error
 	// alerts are the alerts that must fire. The first is the one that the incident is about.
 	alerts []expected
-	// early incidents exist before the watch begins. Their alerts do not count as false alarms.
+	// early incidents start before monitoring. Their alerts do not count as false alarms.
 	early bool
 	// slow incidents take long to detect. The next incident does not wait for them.
 	slow bool
-	// meanwhile incidents take a while to detect, too. The next incident does not wait for them.
-	meanwhile bool
+	// concurrent incidents are injected after the slow ones. The next incident does not wait for them either.
+	concurrent bool
 	// goal, if not 0, is the maximum time to a notification, in the shop's time.
 	goal time.Duration
 }
@@ -31,10 +31,10 @@ type expected struct {
 	alert string
 	// labels distinguish it from other alerts of the same name.
 	labels labels
-	// silenced means that another alert of the incident may inhibit this one.
-	silenced bool
-	// says are texts that its message must contain.
-	says []string
+	// mayBeInhibited means that another alert of the incident may inhibit this one.
+	mayBeInhibited bool
+	// contains has texts that its message must contain.
+	contains []string
 	// measured describes the alert's value. Durations are in uncompressed time.
 	measured func(v float64, r Result) string
 }

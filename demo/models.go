@@ -39,11 +39,11 @@ type models struct {
 	mu     sync.Mutex
 	random *rand.Rand
 	// Injected faults.
-	phones     bool    // more of the recommender's customers come by phone
+	phones     bool    // more of the recommender's customers use a phone
 	cents      bool    // the recommender gets amounts in cents
-	ungrounded bool    // the bot answers what is not in its sources
-	queue      float64 // share of the bot's latency that is a queue
-	unmapped   bool    // payments come with categories that nobody has mapped
+	ungrounded bool    // the bot's answers are not in its sources
+	queue      float64 // share of the bot's latency that is queue wait
+	unmapped   bool    // payments have unmapped categories
 }
 
 var _ part = (*models)(nil)
@@ -72,7 +72,7 @@ var (
 
 const takenShare = 0.3
 
-func (m *models) sketch() string { return "3 models" }
+func (m *models) summary() string { return "3 models" }
 
 // prepare writes a baseline of thirty days of production.
 func (m *models) prepare(ctx context.Context, now time.Time) error {
@@ -189,9 +189,9 @@ models: [{name: %s, datasets: [{name: payments}]}]
 
 func (m *models) conditions() []condition {
 	return []condition{
-		{"every model is asked", `count(count by (model) (model:ml_inference_requests:rate5m > 0))`, 3},
-		{"the fields of a model are compared with its first days", `count(model_field:ml_drift:psi_critical{baseline="production"})`, 7},
-		{"answers are judged", `count(model:ml_evaluation_score:mean1h)`, 1},
+		{"every model has requests", `count(count by (model) (model:ml_inference_requests:rate5m > 0))`, 3},
+		{"the fields of the models have production baselines", `count(model_field:ml_drift:psi_critical{baseline="production"})`, 7},
+		{"answers are evaluated", `count(model:ml_evaluation_score:mean1h)`, 1},
 	}
 }
 
@@ -207,54 +207,54 @@ func (m *models) incidents() []incident {
 	}
 	return []incident{
 		{
-			object:    risk,
-			name:      "provider reaches the model",
-			story:     "days later newpay has one payment in nine: the model gets categories that it never learned. A retraining would learn them, and is held back",
-			happen:    change(func() { m.unmapped = true }),
-			meanwhile: true,
+			object:      risk,
+			name:        "provider reaches the model",
+			description: "newpay grows to one payment in nine: the model receives categories that it has not learned. Retraining is held back",
+			apply:       change(func() { m.unmapped = true }),
+			concurrent:  true,
 			alerts: []expected{
 				{
 					alert: "MLModelInputBroken", labels: labels{"model": risk, "field": "merchant_category"}, measured: percent("broken"),
-					says: []string{"Retraining is held back"},
+					contains: []string{"Retraining is held back"},
 				},
-				{alert: "MLModelDrift", labels: labels{"model": risk, "field": "merchant_category"}, measured: number("PSI %.2f"), silenced: true},
+				{alert: "MLModelDrift", labels: labels{"model": risk, "field": "merchant_category"}, measured: number("PSI %.2f"), mayBeInhibited: true},
 			},
 		},
 		{
-			object: recommender,
-			name:   "other customers",
-			story:  "the app is advertised: customers come by phone, as some always did. This deserves a retraining",
-			happen: change(func() { m.phones = true }),
-			alerts: []expected{{alert: "MLModelDrift", labels: labels{"model": recommender, "field": "device"}, measured: number("PSI %.2f")}},
+			object:      recommender,
+			name:        "more phone customers",
+			description: "90 % of the customers use a phone, up from 50 %. The values are in the learned range, so retraining is right",
+			apply:       change(func() { m.phones = true }),
+			alerts:      []expected{{alert: "MLModelDrift", labels: labels{"model": recommender, "field": "device"}, measured: number("PSI %.2f")}},
 		},
 		{
-			object: recommender,
-			name:   "amounts in cents",
-			story:  "a release sends the feature basket_cad in cents instead of dollars. A retraining would learn that, and is held back",
-			happen: change(func() { m.cents = true }),
+			object:      recommender,
+			name:        "amounts in cents",
+			description: "a release sends the feature basket_cad in cents instead of dollars. Retraining is held back",
+			apply:       change(func() { m.cents = true }),
 			alerts: []expected{
 				{alert: "MLModelInputBroken", labels: labels{"model": recommender, "field": "basket_cad"}, measured: percent("broken")},
-				{alert: "MLModelDrift", labels: labels{"model": recommender, "field": "basket_cad"}, measured: number("PSI %.2f"), silenced: true},
+				{alert: "MLModelDrift", labels: labels{"model": recommender, "field": "basket_cad"}, measured: number("PSI %.2f"), mayBeInhibited: true},
 			},
 			goal: 5 * time.Minute,
 		},
 		{
-			object: bot,
-			name:   "invented answers",
-			story:  "its search index is gone: answers are no longer grounded in documents",
-			happen: change(func() { m.ungrounded = true }),
-			goal:   5 * time.Minute,
+			object:      bot,
+			name:        "hallucinations",
+			description: "its search index is deleted: answers are no longer grounded in documents",
+			apply:       change(func() { m.ungrounded = true }),
+			goal:        5 * time.Minute,
 			alerts: []expected{
-				{alert: "MLModelGroundednessLow", labels: labels{"model": bot}, measured: number("groundedness %.2f"), silenced: true},
-				{alert: "MLModelHallucinationRateHigh", labels: labels{"model": bot}, measured: percent("invented")},
+				{alert: "MLModelGroundednessLow", labels: labels{"model": bot}, measured: number("groundedness %.2f"), mayBeInhibited: true},
+				{alert: "MLModelHallucinationRateHigh", labels: labels{"model": bot}, measured: percent("hallucinated")},
 			},
 		},
 		{
-			object: bot,
-			name:   "hidden queue",
-			story:  "requests queue for GPU memory: 60 % of the latency is waiting, and the GPUs are 75 % busy, as before",
-			happen: change(func() { m.queue = 0.6 }),
-			alerts: []expected{{alert: "MLInferenceQueueDominates", labels: labels{"model": bot}, measured: percent("of the latency is queue")}},
+			object:      bot,
+			name:        "hidden queue",
+			description: "requests queue for GPU memory: 60 % of the latency is queue wait, and the GPUs are still 75 % busy",
+			apply:       change(func() { m.queue = 0.6 }),
+			alerts:      []expected{{alert: "MLInferenceQueueDominates", labels: labels{"model": bot}, measured: percent("of the latency is queue")}},
 		},
 	}
 }

@@ -24,6 +24,6 @@ func serveRegistry(w http.ResponseWriter, req *http.Request, trained time.Time) 
 		_, _ = fmt.Fprintf(w, `{"run": {"info": {"run_id": %q, "experiment_id": "1"}, "data": {}, "inputs": {}}}`, query.Get("run_id"))
 	default:
 		w.WriteHeader(http.StatusNotFound)
-		_, _ = io.WriteString(w, `{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "the stand-in has no such thing"}`)
+		_, _ = io.WriteString(w, `{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "the simulated registry has no such object"}`)
 	}
 }

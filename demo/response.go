@@ -25,12 +25,12 @@ type response struct {
 	responder string // path of the program
 	server    stack.Server
 	training  *http.Server
-	address   string // of the stand-ins for the training system and for MLflow
+	address   string // of the simulated training system and MLflow
 	// prometheus is the address of the Prometheus with the lineage.
 	prometheus string
-	slack      string // the address of its stand-in
+	slack      string // the address of the simulated Slack
 	pace       speedup.Factor
-	started    time.Time // of the stand-ins
+	started    time.Time // of the simulated servers
 
 	mu    sync.Mutex
 	calls []training
@@ -81,7 +81,7 @@ actions:
     dry_run: false
     poll_interval: 1s
     grace: 0s # the demo ends before the ten minutes of the default
-    cooldown: 1s # nothing but the break itself holds a second retraining back
+    cooldown: 1s # only the broken values hold a second retraining back
     requires: [mlflow_run_id]
     target:
       webhook:

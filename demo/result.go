@@ -36,17 +36,17 @@ type Outcome struct {
 	Labels                  map[string]string
 	// Main marks the alert that the incident is about; others accompany it.
 	Main bool
-	// Early marks an incident that began before the watch.
+	// Early marks an incident that began before monitoring.
 	Early bool
-	// Silenced means that another alert of the incident may inhibit this one, so that it only has to fire.
-	Silenced bool
+	// MayBeInhibited means that another alert of the incident may inhibit this one, so that it only has to fire.
+	MayBeInhibited bool
 	// Measured describes the value behind the alert.
 	Measured string
 	// Injected is the start of the incident. The other times are zero if the alert did not reach that stage.
 	Injected, Pending, Firing, Notified time.Time
-	// Says are texts that Message, the last one about the alert, must contain.
-	Says    []string
-	Message string
+	// Contains has texts that Message, the last one about the alert, must contain.
+	Contains []string
+	Message  string
 	// Goal, if not 0, is the maximum unscaled time to detect.
 	Goal time.Duration
 }
@@ -69,9 +69,9 @@ func (o Outcome) Detected() bool { return !o.notifiedAt().IsZero() }
 // TimeToDetect is the real time from the incident to the Slack message, or to firing if the alert was inhibited.
 func (o Outcome) TimeToDetect() time.Duration { return o.notifiedAt().Sub(o.Injected) }
 
-// unsaid returns what the message should say and does not.
-func (o Outcome) unsaid() (texts []string) {
-	for _, want := range o.Says {
+// missingTexts returns the expected texts that the message does not contain.
+func (o Outcome) missingTexts() (texts []string) {
+	for _, want := range o.Contains {
 		if o.Detected() && !strings.Contains(strings.Join(strings.Fields(o.Message), " "), want) {
 			texts = append(texts, want)
 		}
@@ -80,7 +80,7 @@ func (o Outcome) unsaid() (texts []string) {
 }
 
 func (o Outcome) notifiedAt() time.Time {
-	if o.Notified.IsZero() && o.Silenced {
+	if o.Notified.IsZero() && o.MayBeInhibited {
 		return o.Firing
 	}
 	return o.Notified
@@ -99,11 +99,11 @@ func (r Result) Err() error {
 		case !o.Detected():
 			errs = append(errs, fmt.Errorf("%s: %s about %s was not detected", o.Incident, o.Alert, o.Object))
 		case o.Goal > 0 && d > o.Goal:
-			errs = append(errs, fmt.Errorf("%s: %s about %s took %s, which is more than %s; a slow machine needs a lower --speedup",
+			errs = append(errs, fmt.Errorf("%s: %s about %s took %s, more than the goal of %s; on a slow machine use a lower --speedup",
 				o.Incident, o.Alert, o.Object, d, o.Goal))
 		}
-		for _, want := range o.unsaid() {
-			errs = append(errs, fmt.Errorf("%s: the message about %s does not say %q", o.Incident, o.Object, want))
+		for _, want := range o.missingTexts() {
+			errs = append(errs, fmt.Errorf("%s: the message about %s does not contain %q", o.Incident, o.Object, want))
 		}
 	}
 	if len(r.Trainings) != 1 || r.Trainings[0] != recommenderRun {
@@ -115,7 +115,7 @@ func (r Result) Err() error {
 		errs = append(errs, fmt.Errorf("the incident about payments and %s names the cause %q, expected %q", risk, cause, providerCause))
 	}
 	if r.Reviews == 0 {
-		errs = append(errs, errors.New("no answer waits for a person"))
+		errs = append(errs, errors.New("no answer is in the review queue"))
 	}
 	for _, u := range r.Unexpected {
 		errs = append(errs, fmt.Errorf("unexpected alert: %s", u))

@@ -95,7 +95,7 @@ func pilot(n int, others ...string) string {
 	return "CASE WHEN " + ofPayments(n) + " THEN '" + newProvider + "' ELSE " + pick("provider", others...) + " END"
 }
 
-// A payment provider that is tried out with one payment in a hundred, and then gets more, which call merchant categories by codes of its own.
+// A payment provider on trial with one payment in a hundred. Later it has more payments, whose merchant categories are its own codes.
 const (
 	newProvider    = "newpay"
 	newCategory    = "newpay:5814"

@@ -32,7 +32,7 @@ func damage(t *testing.T, w *warehouse, dataset string) {
 	t.Helper()
 	for _, i := range (&data{warehouse: w}).incidents() {
 		if i.object == dataset {
-			require.NoError(t, i.happen(t.Context(), testNow))
+			require.NoError(t, i.apply(t.Context(), testNow))
 			return
 		}
 	}

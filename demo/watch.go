@@ -15,7 +15,7 @@ import (
 	"github.com/sightglass-ml/sightglass/demo/stack"
 )
 
-// observedAlert is what the watch has seen of one alert.
+// observedAlert is the observed state of one alert.
 type observedAlert struct {
 	labels model.LabelSet
 
@@ -59,7 +59,7 @@ const (
 	pending  stage = "pending"
 	firing   stage = "firing"
 	notified stage = "slack"
-	// repeated is another message about an alert of which people know.
+	// repeated is a further message about an alert.
 	repeated stage = "repeated"
 )
 
@@ -120,7 +120,7 @@ func (w *watch) alert(a v1.Alert) []event {
 // message finds the alerts of a Slack message: one message groups those with the same name and object.
 func (w *watch) message(m slack.Message) []event {
 	if m.TS != "" {
-		return nil // The responder tells an incident, not one alert.
+		return nil // The responder posts messages about incidents, not about single alerts.
 	}
 	var events []event
 	for _, s := range w.seen {
@@ -139,7 +139,7 @@ func (w *watch) message(m slack.Message) []event {
 }
 
 // incident returns the message about the incident with the title.
-func (w *watch) incident(title string) (m slack.Message, told bool) {
+func (w *watch) incident(title string) (m slack.Message, found bool) {
 	for _, m := range w.sink.Messages() {
 		if m.TS != "" && strings.Contains(slack.Unescape(m.Text), title) {
 			return m, true
@@ -155,9 +155,9 @@ func announces(m slack.Message, s *observedAlert) bool {
 	})
 }
 
-// alarm returns an unexpected alert, or nil. except reports which alerts are expected. Alerts of Sightglass about itself
+// unexpected returns an unexpected alert, or nil. except reports which alerts are expected. Alerts of Sightglass about itself
 // count only once they fire: a busy machine occasionally misses a scrape, which makes them pending.
-func (w *watch) alarm(except func(observedAlert) bool) *observedAlert {
+func (w *watch) unexpected(except func(observedAlert) bool) *observedAlert {
 	for _, s := range w.seen {
 		if (!strings.HasPrefix(s.name(), "Sightglass") || !s.firing.IsZero()) && !except(*s) {
 			return s
@@ -181,8 +181,8 @@ func (w *watch) firedSince(ctx context.Context, start time.Time) ([]observedAler
 	return fired, nil
 }
 
-// tooBusy reports whether the alert is about an exporter that runs, and of which every scrape that failed ran out of time. Scrapes have
-// less time the more time is compressed, and an exporter that ends is an error of its own.
+// tooBusy reports whether the alert is about a running exporter whose failed scrapes all timed out. With more compression scrapes have
+// less time. An exporter that ends is a separate error.
 func (w *watch) tooBusy(ctx context.Context, s observedAlert, start time.Time, timeout time.Duration) (bool, error) {
 	instance, ok := s.labels[model.InstanceLabel]
 	if s.name() != "SightglassExporterDown" || !ok {

@@ -10,7 +10,7 @@ import (
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
-// Verdict is the report of a run beside the bars of the scenario.
+// Verdict is the report of a run with the bars of the scenario.
 type Verdict struct {
 	report.Report
 	// Known are missed bars that the scenario declares as known misses.
@@ -66,8 +66,8 @@ func (r reading) bar(b *scenario.Bar) report.Bar {
 func (v *Verdict) readings(s *scenario.Scenario, b *scenario.Bar) []reading {
 	var of []report.Class
 	for _, c := range v.Classes {
-		own := slices.ContainsFunc(s.Bars, func(o scenario.Bar) bool { return o.Measure == b.Measure && o.Class == c.Class })
-		if b.Class == c.Class || b.Class == "" && !own {
+		hasOwn := slices.ContainsFunc(s.Bars, func(o scenario.Bar) bool { return o.Measure == b.Measure && o.Class == c.Class })
+		if b.Class == c.Class || b.Class == "" && !hasOwn {
 			of = append(of, c)
 		}
 	}
@@ -84,11 +84,11 @@ func (v *Verdict) readings(s *scenario.Scenario, b *scenario.Bar) []reading {
 	case scenario.MedianOfAll:
 		return []reading{atMost(report.Class{Incidents: t.Incidents, Missed: t.Missed}, "median time to detect of all incidents", t.MedianDetection, b)}
 	case scenario.FalseAlarms:
-		return []reading{below(float64(t.False), number, fmt.Sprintf("%d false alarms, at most %.0f may be", t.False, number))}
+		return []reading{below(float64(t.False), number, fmt.Sprintf("%d false alarms, limit %.0f", t.False, number))}
 	case scenario.FalseAlarmsPerWeek:
-		return []reading{below(t.FalseAlarmsPerWeek, number, fmt.Sprintf("%.3g false alarms a week, at most %.3g may be", t.FalseAlarmsPerWeek, number))}
+		return []reading{below(t.FalseAlarmsPerWeek, number, fmt.Sprintf("%.3g false alarms a week, limit %.3g", t.FalseAlarmsPerWeek, number))}
 	case scenario.FalseAlarmShare:
-		return []reading{below(t.FalseAlarmShare, number, fmt.Sprintf("%.3g %% of the alerts are false, at most %.3g %% may be", 100*t.FalseAlarmShare, 100*number))}
+		return []reading{below(t.FalseAlarmShare, number, fmt.Sprintf("%.3g %% of the alerts are false, limit %.3g %%", 100*t.FalseAlarmShare, 100*number))}
 	}
 	return nil
 }
@@ -116,9 +116,9 @@ func atMost(c report.Class, what string, got *report.Seconds, b *scenario.Bar) r
 	}
 	switch {
 	case got == nil && c.Incidents > 0:
-		r.missed = fmt.Sprintf("%snone of %d incidents detected, so there is no %s, at most %s is wanted", of, c.Incidents, what, limit)
+		r.missed = fmt.Sprintf("%snone of %d incidents detected, so there is no %s; limit %s", of, c.Incidents, what, limit)
 	case got != nil && time.Duration(*got) > b.Duration():
-		r.missed = fmt.Sprintf("%s%s is %s, at most %s is wanted", of, what, got.Short(), limit)
+		r.missed = fmt.Sprintf("%s%s is %s, limit %s", of, what, got.Short(), limit)
 	}
 	return r
 }
@@ -127,9 +127,9 @@ func lead(c report.Class, b *scenario.Bar) reading {
 	r, limit := reading{class: c.Class, value: inSeconds(c.MinLead)}, report.Seconds(b.Duration()).Short()
 	switch {
 	case c.HarmfulMissed > 0:
-		r.missed = fmt.Sprintf("%s: %d of %d incidents with harm not detected, at least %s before it are wanted", c.Class, c.HarmfulMissed, c.Harmful, limit)
+		r.missed = fmt.Sprintf("%s: %d of %d incidents with harm not detected, minimum lead %s", c.Class, c.HarmfulMissed, c.Harmful, limit)
 	case c.MinLead != nil && time.Duration(*c.MinLead) < b.Duration():
-		r.missed = fmt.Sprintf("%s: found %s before the harm, at least %s are wanted", c.Class, c.MinLead.Short(), limit)
+		r.missed = fmt.Sprintf("%s: detected %s before the harm, minimum lead %s", c.Class, c.MinLead.Short(), limit)
 	}
 	return r
 }
@@ -142,7 +142,7 @@ func missedOf(classes []report.Class, b *scenario.Bar) reading {
 	if b.Class != "" {
 		of = b.Class + ": "
 	}
-	r := below(float64(missed), b.Number(), fmt.Sprintf("%s%d of %d incidents missed, at most %.0f may be", of, missed, incidents, b.Number()))
+	r := below(float64(missed), b.Number(), fmt.Sprintf("%s%d of %d incidents missed, limit %.0f", of, missed, incidents, b.Number()))
 	r.class = b.Class
 	return r
 }

@@ -36,22 +36,22 @@ func TestBars(t *testing.T) {
 		want   string // empty if the bar is reached
 	}{
 		"at the bar":                   {"{measure: median_detection, limit: 6m}", detected, seconds(360), ""},
-		"median beyond":                {"{measure: median_detection, limit: 5m}", detected, seconds(360), "sudden_drift: median time to detect is 6m, at most 5m is wanted"},
-		"worst beyond":                 {"{measure: worst_detection, limit: 5m}", detected, seconds(360), "sudden_drift: worst time to detect is 6m, at most 5m is wanted"},
+		"median beyond":                {"{measure: median_detection, limit: 5m}", detected, seconds(360), "sudden_drift: median time to detect is 6m, limit 5m"},
+		"worst beyond":                 {"{measure: worst_detection, limit: 5m}", detected, seconds(360), "sudden_drift: worst time to detect is 6m, limit 5m"},
 		"a class's own bar":            {"{measure: worst_detection, class: sudden_drift, limit: 1h}", detected, seconds(360), ""},
 		"median of all at":             {"{measure: median_detection_of_all, limit: 6m}", detected, seconds(360), ""},
-		"median of all beyond":         {"{measure: median_detection_of_all, limit: 5m}", detected, seconds(360), "median time to detect of all incidents is 6m, at most 5m is wanted"},
+		"median of all beyond":         {"{measure: median_detection_of_all, limit: 5m}", detected, seconds(360), "median time to detect of all incidents is 6m, limit 5m"},
 		"median of nothing":            {"{measure: median_detection_of_all, limit: 5m}", nil, nil, "none of 1 incidents detected, so there is no median time to detect of all incidents, at most 5m is wanted"},
-		"missed":                       {"{measure: missed, limit: 0}", nil, seconds(1), "1 of 1 incidents missed, at most 0 may be"},
-		"missed of a class":            {"{measure: missed, class: sudden_drift, limit: 0}", nil, seconds(1), "sudden_drift: 1 of 1 incidents missed, at most 0 may be"},
-		"nothing detected":             {"{measure: worst_detection, limit: 1h}", nil, nil, "sudden_drift: none of 1 incidents detected, so there is no worst time to detect, at most 1h is wanted"},
-		"false alarms":                 {"{measure: false_alarms, limit: 0}", falseAlarm, seconds(1), "1 false alarms, at most 0 may be"},
+		"missed":                       {"{measure: missed, limit: 0}", nil, seconds(1), "1 of 1 incidents missed, limit 0"},
+		"missed of a class":            {"{measure: missed, class: sudden_drift, limit: 0}", nil, seconds(1), "sudden_drift: 1 of 1 incidents missed, limit 0"},
+		"nothing detected":             {"{measure: worst_detection, limit: 1h}", nil, nil, "sudden_drift: none of 1 incidents detected, so there is no worst time to detect; limit 1h"},
+		"false alarms":                 {"{measure: false_alarms, limit: 0}", falseAlarm, seconds(1), "1 false alarms, limit 0"},
 		"no false alarms":              {"{measure: false_alarms, limit: 0}", detected, seconds(0), ""},
-		"a share":                      {"{measure: false_alarm_share, limit: 0.06}", falseAlarm, seconds(0.5), "50 % of the alerts are false, at most 6 % may be"},
-		"a week":                       {"{measure: false_alarms_per_week, limit: 0.5}", falseAlarm, seconds(1 / (14*24.0 - 1) * 7 * 24), "0.501 false alarms a week, at most 0.5 may be"},
-		"lead":                         {"{measure: min_lead, limit: 10h}", detected, seconds(9.9 * 3600), "sudden_drift: found 9h54m before the harm, at least 10h are wanted"},
+		"a share":                      {"{measure: false_alarm_share, limit: 0.06}", falseAlarm, seconds(0.5), "50 % of the alerts are false, limit 6 %"},
+		"a week":                       {"{measure: false_alarms_per_week, limit: 0.5}", falseAlarm, seconds(1 / (14*24.0 - 1) * 7 * 24), "0.501 false alarms a week, limit 0.5"},
+		"lead":                         {"{measure: min_lead, limit: 10h}", detected, seconds(9.9 * 3600), "sudden_drift: detected 9h54m before the harm, minimum lead 10h"},
 		"lead enough":                  {"{measure: min_lead, limit: 9h}", detected, seconds(9.9 * 3600), ""},
-		"lead of a harm without alert": {"{measure: min_lead, limit: 9h}", nil, nil, "sudden_drift: 1 of 1 incidents with harm not detected, at least 9h before it are wanted"},
+		"lead of a harm without alert": {"{measure: min_lead, limit: 9h}", nil, nil, "sudden_drift: 1 of 1 incidents with harm not detected, minimum lead 9h"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -30,7 +30,7 @@ type Result struct {
 	Transitions []engine.Transition
 	// Failed are rules whose evaluation failed at least once. Alerts that depend on them are not reliable.
 	Failed []engine.RuleError
-	// Warnings are reasons why the result says less than it seems to, such as a baseline that was not complete at an incident.
+	// Warnings are reasons why the result is limited, such as a baseline that was not complete at an incident.
 	Warnings []string
 }
 
@@ -46,7 +46,7 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (_ Result, err er
 			err = closed
 		}
 	}()
-	// Rules take a fifth of the time, and the scrapes of the next block use the other cores meanwhile.
+	// Rules take a fifth of the time. Meanwhile the scrapes of the next block use the other cores.
 	e, err := engine.New(engine.Options{Rules: o.Rules, Concurrency: 1})
 	if err != nil {
 		return Result{}, err

@@ -113,12 +113,12 @@ bars:
 		at := start.AddDate(0, 0, day)
 		return report.Incident{Class: class, Onset: at, End: at.Add(time.Hour), Detectors: []string{class}}
 	}
-	told := func(class string, day int, after time.Duration) engine.Transition {
+	firingAt := func(class string, day int, after time.Duration) engine.Transition {
 		return engine.Transition{At: start.AddDate(0, 0, day).Add(after), State: engine.Firing, Labels: labels.FromStrings("alertname", class)}
 	}
 	run := replay.Result{
 		Truth:       report.Truth{From: start, To: s.To(), Incidents: []report.Incident{incident("error_storm", 1), incident("traffic_cliff", 2)}},
-		Transitions: []engine.Transition{told("error_storm", 1, 5*time.Minute), told("traffic_cliff", 2, 50*time.Minute)},
+		Transitions: []engine.Transition{firingAt("error_storm", 1, 5*time.Minute), firingAt("traffic_cliff", 2, 50*time.Minute)},
 	}
 	require.Empty(t, replay.Judge(s, run).MissedBars)
 	run.Transitions[0].At = run.Transitions[0].At.Add(10 * time.Minute)

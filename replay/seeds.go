@@ -101,7 +101,7 @@ func (s Seeds) falseAlarms() report.Grid {
 		}
 	}
 	slices.SortFunc(counts, func(a, b *count) int { return cmp.Or(b.times-a.times, cmp.Compare(a.alert, b.alert)) })
-	g := report.Grid{Title: "False alarms", Rows: [][]string{{"alert", "times", "seeds with one"}}}
+	g := report.Grid{Title: "False alarms", Rows: [][]string{{"alert", "times", "seeds with it"}}}
 	for _, c := range counts {
 		g.Rows = append(g.Rows, []string{c.alert, fmt.Sprint(c.times), fmt.Sprintf("%d of %d", c.seeds, len(s))})
 	}

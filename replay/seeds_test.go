@@ -31,7 +31,7 @@ func TestSeedsStandBesideEachOther(t *testing.T) {
 		{"all", "14", "13", "3.25", "4", "2", "4m", "1h", "1"},
 	}, grids[0].Rows)
 	require.Equal(t, [][]string{
-		{"alert", "times", "seeds with one"}, {"B", "9", "1 of 2"}, {"A", "4", "2 of 2"},
+		{"alert", "times", "seeds with it"}, {"B", "9", "1 of 2"}, {"A", "4", "2 of 2"},
 	}, grids[1].Rows)
 	require.Equal(t, [][]string{{"seed", "bar"}, {"1", "a bar"}}, grids[2].Rows)
 }

@@ -81,10 +81,10 @@ func TestExplainAsksTheResponderFirst(t *testing.T) {
 	p := prometheusWith(t)
 	now := func() time.Time { return time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC) }
 	for name, tc := range map[string]struct {
-		what string
-		o    ExplainOptions
-		says string
-		err  string
+		what     string
+		o        ExplainOptions
+		contains string
+		err      string
 	}{
 		"by the name of an alert":      {"MLModelDrift", ExplainOptions{Responder: s.URL, ResponderHTTP: login}, "incident abc", ""},
 		"by the ID of the incident":    {"abc", ExplainOptions{Responder: s.URL, ResponderHTTP: login}, "incident abc", ""},
@@ -105,7 +105,7 @@ func TestExplainAsksTheResponderFirst(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			require.Contains(t, out.String(), tc.says)
+			require.Contains(t, out.String(), tc.contains)
 		})
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/sightglass-ml/sightglass/responder"
 )
 
-const small = `webhook: {token: {file: token}}
+const minimal = `webhook: {token: {file: token}}
 actions: [{name: retrain, response: retrain, target: {webhook: {url: "http://127.0.0.1:1"}}}]
 `
 
@@ -27,7 +27,7 @@ func write(t *testing.T, path, text string) string {
 
 func TestAResponderIsAnExporterLikeTheOthers(t *testing.T) {
 	dir := t.TempDir()
-	file := write(t, filepath.Join(dir, "responder.yaml"), small)
+	file := write(t, filepath.Join(dir, "responder.yaml"), minimal)
 	write(t, filepath.Join(dir, "token"), "s3cret")
 	s := exportertest.Start(t, responder.Spec(), "--config.file="+file)
 	s.AwaitReady()
@@ -48,14 +48,14 @@ func TestAResponderIsAnExporterLikeTheOthers(t *testing.T) {
 	status, body := s.Do(http.MethodPost, "/api/v1/alerts")
 	require.Equal(t, http.StatusUnauthorized, status, body)
 
-	write(t, file, strings.Replace(small, "name: retrain", "name: renamed", 1))
+	write(t, file, strings.Replace(minimal, "name: retrain", "name: renamed", 1))
 	status, body = s.Do(http.MethodPost, "/-/reload")
 	require.Equal(t, http.StatusOK, status, body)
-	write(t, file, small+"workers: 7\n")
+	write(t, file, minimal+"workers: 7\n")
 	status, body = s.Do(http.MethodPost, "/-/reload")
 	require.Equal(t, http.StatusInternalServerError, status)
 	require.Contains(t, body, "store, workers and incidents.lineage_interval are read at the start only")
-	write(t, file, small+"worker: 7\n")
+	write(t, file, minimal+"worker: 7\n")
 	status, body = s.Do(http.MethodPost, "/-/reload")
 	require.Equal(t, http.StatusInternalServerError, status)
 	require.Contains(t, body, file+":3: worker")
@@ -66,7 +66,7 @@ func TestAResponderIsAnExporterLikeTheOthers(t *testing.T) {
 
 func TestTwoRespondersDoNotWorkOnOneSQLiteDatabase(t *testing.T) {
 	dir := t.TempDir()
-	file := write(t, filepath.Join(dir, "responder.yaml"), small)
+	file := write(t, filepath.Join(dir, "responder.yaml"), minimal)
 	first := exportertest.Start(t, responder.Spec(), "--config.file="+file)
 	env := exportertest.Env(t)
 	cfg, err := config.Load[responder.Config](file)

@@ -15,13 +15,13 @@ import (
 	"github.com/sightglass-ml/sightglass/rules"
 )
 
-// How often a window of five minutes alerts though nothing happened. Looks are
-// drawn at random and judged by the arithmetic of the rules in Go, tens of
-// thousands in a second; a test holds it to the rules themselves.
+// How often a window of five minutes alerts without a change. Windows are drawn at
+// random and evaluated with the formulas of the rules in Go, tens of thousands in a
+// second. A test compares these formulas with the rules.
 
-// stretch is what increase() makes of five minutes that are scraped every 30 s:
-// ten samples are four and a half minutes, which it takes for five.
-const stretch = 10.0 / 9
+// extrapolation is the factor of increase() over five minutes with a scrape every 30 s:
+// ten samples cover four and a half minutes, and it extrapolates them to five.
+const extrapolation = 10.0 / 9
 
 func threshold(t testing.TB, signal string) float64 {
 	t.Helper()
@@ -30,24 +30,24 @@ func threshold(t testing.TB, signal string) float64 {
 	return value
 }
 
-// look is a field in five minutes, against a baseline of baselineValues.
-type look struct {
+// window has the values of a field in five minutes, and a baseline of baselineValues.
+type window struct {
 	counts   []int
 	baseline []float64
 }
 
 const baselineValues = 100_000
 
-// index returns what the rules record of a look: the index, what chance explains of it, and where chance ends.
-func (l look) index(z float64) (psi, noise, critical float64) {
-	n := stretch * float64(sum(l.counts))
+// index returns the index of a window, its noise and its critical value, as the rules record them.
+func (l window) index(z float64) (psi, noise, critical float64) {
+	n := extrapolation * float64(sum(l.counts))
 	bins := 0.0
 	for i, q := range l.baseline {
 		if l.counts[i] == 0 && q == 0 {
 			continue
 		}
 		bins++
-		p, q := max(float64(l.counts[i])*stretch/n, 1e-4), max(q, 1e-4)
+		p, q := max(float64(l.counts[i])*extrapolation/n, 1e-4), max(q, 1e-4)
 		psi += (p - q) * math.Log(p/q)
 	}
 	k := bins - 1
@@ -66,9 +66,9 @@ func newJudge(t testing.TB) judge {
 	}
 }
 
-func (j judge) sudden(l look) bool {
+func (j judge) sudden(l window) bool {
 	psi, noise, critical := l.index(j.z)
-	return stretch*float64(sum(l.counts)) >= j.rows && psi > critical && psi-noise > j.limit
+	return extrapolation*float64(sum(l.counts)) >= j.rows && psi > critical && psi-noise > j.limit
 }
 
 // critic is model:ml_groundedness:sudden.
@@ -83,9 +83,9 @@ func newCritic(t testing.TB) critic {
 }
 
 func (c critic) sudden(scores []float64) bool {
-	n, total := stretch*float64(len(scores)), 0.0
+	n, total := extrapolation*float64(len(scores)), 0.0
 	for _, s := range scores {
-		total += stretch * s
+		total += extrapolation * s
 	}
 	return n >= c.answers && total/n+c.z*math.Sqrt(c.limit*(1-c.limit)/n) < c.limit
 }
@@ -142,19 +142,19 @@ func deciles(shift float64) []float64 {
 	return shares
 }
 
-// alarms is the share of looks at the distribution now that alert.
-func (j judge) alarms(r *rand.Rand, now, baseline []float64, n, looks int) float64 {
+// alarms returns the share of windows with the distribution now that alert.
+func (j judge) alarms(r *rand.Rand, now, baseline []float64, n, windows int) float64 {
 	alarms := 0
-	for range looks {
-		if j.sudden(look{draw(r, now, int(float64(n)/stretch)), baseline}) {
+	for range windows {
+		if j.sudden(window{draw(r, now, int(float64(n)/extrapolation)), baseline}) {
 			alarms++
 		}
 	}
-	return float64(alarms) / float64(looks)
+	return float64(alarms) / float64(windows)
 }
 
 func TestFiveMinutesRaiseNoFalseAlarmOfDrift(t *testing.T) {
-	const looks = 10_000 // 8640 make a month.
+	const windows = 10_000 // 8640 make a month.
 	j := newJudge(t)
 	for name, shares := range map[string][]float64{
 		"two bins":                      even(2),
@@ -166,8 +166,8 @@ func TestFiveMinutesRaiseNoFalseAlarmOfDrift(t *testing.T) {
 	} {
 		for _, n := range []int{int(j.rows), 1000} {
 			r := rand.New(rand.NewPCG(uint64(len(shares)), uint64(n)))
-			share := j.alarms(r, shares, shares, n, looks)
-			t.Logf("%s, %d values: %.4f %% of looks alert", name, n, 100*share)
+			share := j.alarms(r, shares, shares, n, windows)
+			t.Logf("%s, %d values: %.4f %% of windows alert", name, n, 100*share)
 			require.LessOrEqual(t, share, 0.001, "%s, %d values", name, n)
 		}
 	}
@@ -175,30 +175,30 @@ func TestFiveMinutesRaiseNoFalseAlarmOfDrift(t *testing.T) {
 
 // What the numbers in thresholds.yaml are for.
 func TestWhyFiveMinutesHaveLimitsOfTheirOwn(t *testing.T) {
-	const looks = 10_000
+	const windows = 10_000
 	r := rand.New(rand.NewPCG(3, 4))
 	j := newJudge(t)
 	hour := judge{z: threshold(t, "drift_significance_z"), limit: threshold(t, "drift_psi"), rows: threshold(t, "drift_min_rows")}
 
-	few := hour.alarms(r, zipf(20), zipf(20), int(hour.rows), looks)
-	t.Logf("of 100 values in twenty categories, %.1f %% of looks would alert at the hour's limits", 100*few)
+	few := hour.alarms(r, zipf(20), zipf(20), int(hour.rows), windows)
+	t.Logf("of 100 values in twenty categories, %.1f %% of windows would alert at the hour's limits", 100*few)
 	require.Greater(t, few, 0.1)
 
 	// A month of days that swing as far as the hour's limit lets pass.
 	const perDay = 288
-	swing := func(look int) []float64 { return deciles(0.52 * math.Sin(2*math.Pi*float64(look)/perDay)) }
-	usual := make([]float64, 10)
+	swing := func(window int) []float64 { return deciles(0.52 * math.Sin(2*math.Pi*float64(window)/perDay)) }
+	mean := make([]float64, 10)
 	for i := range perDay {
 		for bin, share := range swing(i) {
-			usual[bin] += share / perDay
+			mean[bin] += share / perDay
 		}
 	}
-	edge, _, _ := look{scaled(swing(perDay/4), 1e6), usual}.index(0)
+	edge, _, _ := window{scaled(swing(perDay/4), 1e6), mean}.index(0)
 	require.Greater(t, edge, 0.25)
 	require.Less(t, edge, hour.limit)
 	once, twice := 0, 0
 	for i := range 30 * perDay {
-		l := look{draw(r, swing(i), int(j.rows/stretch)), usual}
+		l := window{draw(r, swing(i), int(j.rows/extrapolation)), mean}
 		if j.sudden(l) {
 			twice++
 		}
@@ -206,7 +206,7 @@ func TestWhyFiveMinutesHaveLimitsOfTheirOwn(t *testing.T) {
 			once++
 		}
 	}
-	t.Logf("of a month that swings up to an index of %.2f, %.1f %% of looks would alert at the hour's limit, and %.3f %% do",
+	t.Logf("of a month that swings up to an index of %.2f, %.1f %% of windows would alert at the hour's limit, and %.3f %% do",
 		edge, 100*float64(once)/(30*perDay), 100*float64(twice)/(30*perDay))
 	require.Greater(t, once, 30*perDay/20)
 	require.LessOrEqual(t, twice, 30*perDay/1000)
@@ -222,14 +222,14 @@ func scaled(shares []float64, n float64) []int {
 
 // Scores that are 0 or 1 have the largest spread of all that have their mean.
 func TestFiveMinutesRaiseNoFalseAlarmOfAnswers(t *testing.T) {
-	const looks = 10_000
+	const windows = 10_000
 	r := rand.New(rand.NewPCG(5, 6))
 	c := newCritic(t)
 	for _, n := range []int{int(c.answers), 60, 300} {
 		for _, mean := range []float64{c.limit, c.limit + 0.05} {
 			alarms := 0
-			for range looks {
-				scores := make([]float64, int(float64(n)/stretch))
+			for range windows {
+				scores := make([]float64, int(float64(n)/extrapolation))
 				for i := range scores {
 					if r.Float64() < mean {
 						scores[i] = 1
@@ -239,22 +239,22 @@ func TestFiveMinutesRaiseNoFalseAlarmOfAnswers(t *testing.T) {
 					alarms++
 				}
 			}
-			share := float64(alarms) / looks
-			t.Logf("%d answers, mean %.2f, limit %.2f: %.2f %% of looks alert", n, mean, c.limit, 100*share)
+			share := float64(alarms) / windows
+			t.Logf("%d answers, mean %.2f, limit %.2f: %.2f %% of windows alert", n, mean, c.limit, 100*share)
 			require.LessOrEqual(t, share, 0.01)
 		}
 	}
 }
 
-// The rules decide as the arithmetic above, whether there is a shift or none.
-func TestTheSimulatedLooksAreJudgedAsByTheRules(t *testing.T) {
+// The rules decide as the formulas above, with and without a shift.
+func TestTheSimulatedWindowsAreEvaluatedAsByTheRules(t *testing.T) {
 	w := newWorld(t)
 	r := rand.New(rand.NewPCG(7, 8))
 	now := time.Unix(1_800_000_000, 0)
 	j := newJudge(t)
 	c := newCritic(t)
 	const before = 1000 // Counters that are not new.
-	looks, answers := map[string]look{}, map[string][]float64{}
+	windows, answers := map[string]window{}, map[string][]float64{}
 	var start, growth []sample
 	count := func(grows float64, pairs ...string) {
 		ls := labels.FromStrings(pairs...)
@@ -266,8 +266,8 @@ func TestTheSimulatedLooksAreJudgedAsByTheRules(t *testing.T) {
 		baseline := [][]float64{even(2), even(10), zipf(20)}[i%3]
 		shares := slices.Clone(baseline)
 		shares[0] += 0.3 * float64(i%5) // A shift of 0 to more than half of the values.
-		l := look{draw(r, shares, 200+r.IntN(400)), baseline}
-		looks[name] = l
+		l := window{draw(r, shares, 200+r.IntN(400)), baseline}
+		windows[name] = l
 		field := []string{"model", name, "version", "1", "field", "f", "role", "input"}
 		for b, q := range baseline {
 			bin := append(slices.Clip(field), "bin", fmt.Sprint(b))
@@ -310,7 +310,7 @@ func TestTheSimulatedLooksAreJudgedAsByTheRules(t *testing.T) {
 	}
 	psi, critical := values("model_field:ml_drift:psi5m"), values("model_field:ml_drift:psi_critical5m")
 	sudden, fallen := values("model_field:ml_drift:sudden"), values("model:ml_groundedness:sudden")
-	for name, l := range looks {
+	for name, l := range windows {
 		wantPSI, _, wantCritical := l.index(j.z)
 		if _, enough := psi[name]; enough {
 			require.InDelta(t, wantPSI, psi[name], 1e-9)
@@ -323,6 +323,6 @@ func TestTheSimulatedLooksAreJudgedAsByTheRules(t *testing.T) {
 	}
 	for _, found := range []map[string]float64{sudden, fallen} {
 		require.NotEmpty(t, found)
-		require.Less(t, len(found), len(looks))
+		require.Less(t, len(found), len(windows))
 	}
 }

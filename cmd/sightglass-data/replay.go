@@ -68,16 +68,16 @@ func (f *replayFlags) check() error {
 			return errors.New("nothing to replay: want scenario files, or --from-prometheus URL")
 		}
 		if names := f.history.given(); len(names) > 0 {
-			return fmt.Errorf("%s: of --from-prometheus only, which is not given", strings.Join(names, ", "))
+			return fmt.Errorf("%s: only with --from-prometheus, which is missing", strings.Join(names, ", "))
 		}
 		return nil
 	}
 	if len(f.scenarios) > 0 {
-		return errors.New("--from-prometheus replays a history, and takes no scenario files: run them by themselves")
+		return errors.New("--from-prometheus replays a history and takes no scenario files: run them separately")
 	}
 	for name, set := range map[string]bool{"--data": f.dataSet, "--seed": f.seeded, "--seeds": f.seedsSet} {
 		if set {
-			return fmt.Errorf("%s is of scenarios, and --from-prometheus replays a history: leave it out", name)
+			return fmt.Errorf("%s applies to scenarios, not to --from-prometheus: leave it out", name)
 		}
 	}
 	return nil
@@ -322,7 +322,7 @@ func measured(ctx context.Context, s *scenario.Scenario, o replay.Options, stder
 		return result, err
 	}
 	for _, f := range result.Failed {
-		if _, err := fmt.Fprintf(stderr, "Rule %s failed %d times, first at %s, and the alerts that need it are not to be trusted: %v\n", f.Rule, f.Times, f.At.Format(time.DateTime), f.Err); err != nil {
+		if _, err := fmt.Fprintf(stderr, "Rule %s failed %d times, first at %s. Alerts that depend on it are not reliable: %v\n", f.Rule, f.Times, f.At.Format(time.DateTime), f.Err); err != nil {
 			return result, err
 		}
 	}

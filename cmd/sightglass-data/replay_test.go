@@ -63,8 +63,8 @@ func TestTheCommandLineOfReplay(t *testing.T) {
 		"a fault of a file has its line, and no bar": {[]string{events}, 1, "", "replay: scenario taxi, seed 1:\n" + events + ":4: datasets[0].data.file: no event of "},
 		"an unknown key of credentials":              {[]string{"--from-prometheus", "http://localhost", "--http.config.file", secret}, 1, "", `http.yaml: yaml: unmarshal errors:   line 1: unknown key "pasword_file"; the keys are those of Prometheus's http_config`},
 		"scenarios and a history do not go together": {[]string{good, "--from-prometheus", "http://localhost"}, 1, "", "takes no scenario files"},
-		"nor do a seed and a history":                {[]string{"--from-prometheus", "http://localhost", "--seed", "2"}, 1, "", "--seed is of scenarios"},
-		"nor do a scenario and a range":              {[]string{good, "--range", "7d"}, 1, "", "--range: of --from-prometheus only"},
+		"nor do a seed and a history":                {[]string{"--from-prometheus", "http://localhost", "--seed", "2"}, 1, "", "--seed applies to scenarios"},
+		"nor do a scenario and a range":              {[]string{good, "--range", "7d"}, 1, "", "--range: only with --from-prometheus"},
 		"a range must be a duration":                 {[]string{"--from-prometheus", "http://localhost", "--range", "month"}, 1, "", `--range is "month", expected a duration such as 30d`},
 		"an end must be a time":                      {[]string{"--from-prometheus", "http://localhost", "--until", "May"}, 1, "", `--until is "May", expected a date such as 2026-03-31, or a time such as`},
 		"a history must have a URL":                  {[]string{"--from-prometheus", "localhost"}, 1, "", "expected a URL such as http://localhost:9090"},
@@ -137,8 +137,8 @@ func TestTheScenariosOfThePageAreGood(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(stdout), &result))
 	require.EqualValues(t, 1, *result.Seed)
 	require.Equal(t, []string{
-		`dataset "trips" had 7 of the 30 days of its baseline when unit_change began at 2026-02-05 10:00:00: alerts of changed values could not fire yet. Give it time to learn before: first_day, 30 days or more before the start with rows from then on, or a warmup of 32d`,
-		`model "eta" had 0 of the 30 days of its baseline when unit_change began at 2026-02-05 10:00:00: alerts of changed values could not fire yet. Give it time to learn before: a warmup of 32d`,
+		`dataset "trips" had 7 of the 30 days of its baseline when unit_change began at 2026-02-05 10:00:00: alerts on changed values could not fire yet. Let the baseline complete before the incident: first_day, 30 days or more before the start with rows from then on, or a warmup of 32d`,
+		`model "eta" had 0 of the 30 days of its baseline when unit_change began at 2026-02-05 10:00:00: alerts on changed values could not fire yet. Let the baseline complete before the incident: a warmup of 32d`,
 	}, result.Warnings)
 	require.Equal(t, report.Learned{Days: 7, Wanted: 30}, result.Incidents[0].Baseline)
 }

@@ -191,13 +191,13 @@ func checkURL(name, s string) error {
 // Buttons returns the buttons that Slack shows. Slack silently drops a link button with an empty URL or a bare host such as
 // http://alertmanager:9093.
 func (a Attachment) Buttons() []Action {
-	var shown []Action
+	var visible []Action
 	for _, action := range a.Actions {
 		if action.Name != "" || publicHost(action.URL) {
-			shown = append(shown, action)
+			visible = append(visible, action)
 		}
 	}
-	return shown
+	return visible
 }
 
 func publicHost(rawURL string) bool {

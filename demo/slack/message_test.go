@@ -57,11 +57,11 @@ func TestButtonsAreThoseSlackShows(t *testing.T) {
 		{Type: "button", Text: "IPv6", URL: "http://[::1]:9093"},
 		{Type: "button", Text: "answered by an app", Name: "ack"},
 	}}
-	var shown []string
+	var visible []string
 	for _, b := range a.Buttons() {
-		shown = append(shown, b.Text)
+		visible = append(visible, b.Text)
 	}
-	require.Equal(t, []string{"full host", "IPv4", "IPv6", "answered by an app"}, shown)
+	require.Equal(t, []string{"full host", "IPv4", "IPv6", "answered by an app"}, visible)
 }
 
 func FuzzParseAndRender(f *testing.F) {

@@ -105,7 +105,7 @@ func (s *Sink) LastRejection() error {
 }
 
 // Wait returns the oldest kept message that matches. It waits for one until ctx ends. Its error includes the last rejection,
-// which is the usual reason why no message arrives.
+// which is the most frequent reason why no message arrives.
 func (s *Sink) Wait(ctx context.Context, match func(Message) bool) (Message, error) {
 	for {
 		s.mu.Lock()

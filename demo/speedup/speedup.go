@@ -81,7 +81,7 @@ func (f Factor) compress(groups []rulefmt.RuleGroup) error {
 			rule := &groups[i].Rules[j]
 			short(&rule.For)
 			short(&rule.KeepFiringFor)
-			// Only the name of a threshold tells that it is a duration, because a vector has no unit.
+			// Only the name of a threshold shows that it is a duration, because a vector has no unit.
 			signal, isThreshold := strings.CutPrefix(rule.Record, rules.ThresholdPrefix)
 			if k := slices.IndexFunc(thresholds, func(t rules.Threshold) bool { return t.Signal == signal }); isThreshold && k >= 0 {
 				if strings.HasSuffix(signal, "_seconds") {

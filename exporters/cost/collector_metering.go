@@ -23,9 +23,9 @@ func (e *Exporter) openMeter(cfg MeteringConfig) (*metering.Meter, error) {
 	if err != nil {
 		return nil, err
 	}
-	own := map[string]bool{}
+	selfHosted := map[string]bool{}
 	for _, h := range cfg.Holders {
-		own[h.Model] = h.Model != ""
+		selfHosted[h.Model] = h.Model != ""
 	}
 	resources := map[string]metering.Resource{}
 	for _, r := range cfg.Resources {
@@ -41,7 +41,7 @@ func (e *Exporter) openMeter(cfg MeteringConfig) (*metering.Meter, error) {
 			}
 			return ""
 		},
-		SelfHosted: func(model string) bool { return own[model] },
+		SelfHosted: func(model string) bool { return selfHosted[model] },
 		Tier: func(model string) string {
 			for _, m := range cfg.Models {
 				if ok, err := path.Match(m.Model, model); err == nil && ok {

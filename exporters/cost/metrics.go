@@ -124,13 +124,13 @@ func (e *Exporter) publish(out *exporter.Metrics, s spend) {
 // budgets are the budgets that are valid in the month of an instant.
 func (e *Exporter) budgets(now time.Time) map[string]float64 {
 	period := e.cfg.calendar.Month(now)
-	begun := make(map[string]Month)
+	started := make(map[string]Month)
 	budgets := make(map[string]float64)
 	for _, b := range e.cfg.Budgets {
-		if last, ok := begun[b.Department]; b.From.after(period) || ok && last.String() > b.From.String() {
+		if last, ok := started[b.Department]; b.From.after(period) || ok && last.String() > b.From.String() {
 			continue
 		}
-		begun[b.Department], budgets[b.Department] = b.From, b.Monthly
+		started[b.Department], budgets[b.Department] = b.From, b.Monthly
 	}
 	return budgets
 }

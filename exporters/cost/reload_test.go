@@ -39,18 +39,18 @@ func TestAReloadReadsNoBillThatIsKnown(t *testing.T) {
 		anew   bool
 		metric string
 	}{
-		"a changed price":                  {strings.Replace(usual, "price: 0.0002", "price: 0.0003", 1), false, `ml_cost_price_cad{resource="fraud",unit="request"} 0.0003`},
-		"a changed budget":                 {strings.Replace(usual, "monthly_cad: 700", "monthly_cad: 800", 1), false, `ml_cost_budget_cad{department="search"} 800`},
-		"another interval and less memory": {strings.Replace(usual, "interval: 1s", "interval: 2s\n  memory_limit: 128MiB", 1), false, ""},
+		"a changed price":                  {strings.Replace(baseConfig, "price: 0.0002", "price: 0.0003", 1), false, `ml_cost_price_cad{resource="fraud",unit="request"} 0.0003`},
+		"a changed budget":                 {strings.Replace(baseConfig, "monthly_cad: 700", "monthly_cad: 800", 1), false, `ml_cost_budget_cad{department="search"} 800`},
+		"another interval and less memory": {strings.Replace(baseConfig, "interval: 1s", "interval: 2s\n  memory_limit: 128MiB", 1), false, ""},
 		"a new source": {
-			strings.Replace(usual, "sources: [", "sources: [{name: more, folder: more, settle: 0s}, ", 1), false, `ml_cost_bill_rows{source="more"} 1`,
+			strings.Replace(baseConfig, "sources: [", "sources: [{name: more, folder: more, settle: 0s}, ", 1), false, `ml_cost_bill_rows{source="more"} 1`,
 		},
-		"a source with another name": {strings.Replace(usual, "name: focus", "name: renamed", 1), false, `ml_cost_bill_rows{source="renamed"} `},
+		"a source with another name": {strings.Replace(baseConfig, "name: focus", "name: renamed", 1), false, `ml_cost_bill_rows{source="renamed"} `},
 		"a changed rule of departments": {
-			strings.Replace(usual, "{department: shop,", "{department: store,", 1), true, `ml_cost_month_to_date_cad{department="store"} `,
+			strings.Replace(baseConfig, "{department: shop,", "{department: store,", 1), true, `ml_cost_month_to_date_cad{department="store"} `,
 		},
 		"a budget whose department the bills spell otherwise": {
-			strings.Replace(usual, "budgets:", "budgets:\n  - {department: Zearch, monthly_cad: 10}", 1), true, `ml_cost_budget_cad{department="Zearch"} 10`,
+			strings.Replace(baseConfig, "budgets:", "budgets:\n  - {department: Zearch, monthly_cad: 10}", 1), true, `ml_cost_budget_cad{department="Zearch"} 10`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -61,7 +61,7 @@ func TestAReloadReadsNoBillThatIsKnown(t *testing.T) {
 			}
 			march := filepath.Join(dir, "bills", "march.csv")
 			writeBill(t, march, until(20))
-			path := settings(t, dir, usual)
+			path := settings(t, dir, baseConfig)
 			server := exportertest.Start(t, spec(), "--config.file="+path)
 			const known, changed = `ml_cost_month_to_date_cad{department="search"} `, `ml_cost_month_to_date_cad{department="zearch"} `
 			server.AwaitMetric(known + "431")

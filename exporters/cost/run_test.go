@@ -54,7 +54,7 @@ func settings(t *testing.T, dir, text string) string {
 	return path
 }
 
-const usual = `
+const baseConfig = `
 bills:
   interval: 1s
   sources: [{name: focus, folder: bills, settle: 0s}]
@@ -75,7 +75,7 @@ func TestMetricsPage(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "bills"), 0o755))
 	writeBill(t, filepath.Join(dir, "bills", "march.csv"), until(20))
-	server := exportertest.Start(t, spec(), "--config.file="+settings(t, dir, usual))
+	server := exportertest.Start(t, spec(), "--config.file="+settings(t, dir, baseConfig))
 	server.AwaitReady()
 
 	own := regexp.MustCompile(`(?m)^(# (HELP|TYPE) )?ml_cost_\w+[{ ].*\n`)
@@ -95,7 +95,7 @@ func TestANewDeliveryAndANewConfigurationAreShown(t *testing.T) {
 	bills := filepath.Join(dir, "bills")
 	require.NoError(t, os.Mkdir(bills, 0o755))
 	writeBill(t, filepath.Join(bills, "march.csv"), until(10))
-	path := settings(t, dir, usual)
+	path := settings(t, dir, baseConfig)
 	server := exportertest.Start(t, spec(), "--config.file="+path)
 	// Nine days of 24 hours, less the hour that clocks skip, and the five hours of the first that UTC has in February;
 	// the bill ends by UTC as well.
@@ -107,13 +107,13 @@ func TestANewDeliveryAndANewConfigurationAreShown(t *testing.T) {
 	writeBill(t, filepath.Join(bills, "march.csv"), until(20))
 	server.AwaitMetric(`ml_cost_month_to_date_cad{department="search"} 431`)
 
-	settings(t, dir, usual+"nonsense: true\n")
+	settings(t, dir, baseConfig+"nonsense: true\n")
 	status, body := server.Do(http.MethodPost, "/-/reload")
 	require.NotEqual(t, http.StatusOK, status)
 	require.Contains(t, body, "nonsense")
 	server.AwaitMetric(`ml_cost_budget_cad{department="search"} 700`)
 
-	settings(t, dir, usual+"fiscal_year_start: 4\ntime_zone: UTC\n")
+	settings(t, dir, baseConfig+"fiscal_year_start: 4\ntime_zone: UTC\n")
 	status, body = server.Do(http.MethodPost, "/-/reload")
 	require.Equal(t, http.StatusOK, status, body)
 	server.AwaitMetric(fmt.Sprintf("ml_cost_fiscal_period_start_timestamp_seconds %s", "1.7723232e+09"))

@@ -211,20 +211,20 @@ func TestTwoYearsOfBills(t *testing.T) {
 		t.Run(name, func(t *testing.T) { require.Equal(t, tc.want, check(tc.day).monthToDate["search"].String()) })
 	}
 
-	// Where each month ends, said ten, fifteen and twenty days into it.
+	// The projected end of each month after ten, fifteen and twenty days, compared with the actual one.
 	var report strings.Builder
 	for _, after := range []int{10, 15, 20} {
 		var sum, worst float64
 		for month := range 24 {
 			begin := local(2025, time.January+time.Month(month), 1)
 			s := check(begin.AddDate(0, 0, after))
-			said, is := 0.0, 0.0
+			projected, actual := 0.0, 0.0
 			for _, department := range departments {
-				said += s.projected[department].InexactFloat64()
+				projected += s.projected[department].InexactFloat64()
 				final, _ := sumCAD(charges, department, s.period.Start, s.period.End, s.period.End, all).Float64()
-				is += final
+				actual += final
 			}
-			off := math.Abs(said/is - 1)
+			off := math.Abs(projected/actual - 1)
 			sum, worst = sum+off, math.Max(worst, off)
 		}
 		fmt.Fprintf(&report, "after %d days: mean %.2f %%, largest %.2f %%\n", after, 100*sum/24, 100*worst)

@@ -67,10 +67,10 @@ func (b *Baselines) Datasets(ctx context.Context, names ...string) ([]DatasetCon
 	chosen := make([]DatasetConfig, len(names))
 	for i, name := range names {
 		d, ok := byName[name]
-		if whole, segment := byName[name[:max(0, strings.LastIndex(name, "/"))]]; !ok && segment {
-			segments, err := b.Segments(ctx, whole)
+		if dataset, segment := byName[name[:max(0, strings.LastIndex(name, "/"))]]; !ok && segment {
+			segments, err := b.Segments(ctx, dataset)
 			if err != nil {
-				return nil, fmt.Errorf("dataset %q: %w", whole.Name, err)
+				return nil, fmt.Errorf("dataset %q: %w", dataset.Name, err)
 			}
 			for _, s := range segments {
 				byName[s.Name] = s

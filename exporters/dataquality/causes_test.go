@@ -190,7 +190,7 @@ func TestTheBudgetOfAnHour(t *testing.T) {
 // A value that is not shown in a bin is shown neither as a cause nor in the statement.
 func TestPrivateValuesOfACause(t *testing.T) {
 	broken := `SELECT * REPLACE (CASE WHEN t.at > '2026-11-23 12:00:00' AND country = 'US' THEN NULL ELSE amount END AS amount) RENAME (country AS surname) FROM (` + fmt.Sprintf(payments, 32_000) + ") AS t"
-	for reveal, shown := range map[string]bool{"": false, ", reveal: [surname]": true} {
+	for reveal, revealed := range map[string]bool{"": false, ", reveal: [surname]": true} {
 		w := newWorld(t, fmt.Sprintf(causesYAML, reveal, ""))
 		w.file("payments.parquet", broken)
 		for range 4 {
@@ -201,9 +201,9 @@ func TestPrivateValuesOfACause(t *testing.T) {
 		info := series(all, "ml_dataset_cause_info")
 		require.NotEmpty(t, info)
 		require.Contains(t, info[0], `cause_column="surname"`)
-		require.Equal(t, shown, strings.Contains(info[0], `cause_value="US"`), info[0])
-		require.Equal(t, shown, strings.Contains(w.logs.String(), "IN ('US')"))
-		require.Equal(t, shown, strings.Contains(all, "IN ('US')"))
+		require.Equal(t, revealed, strings.Contains(info[0], `cause_value="US"`), info[0])
+		require.Equal(t, revealed, strings.Contains(w.logs.String(), "IN ('US')"))
+		require.Equal(t, revealed, strings.Contains(all, "IN ('US')"))
 	}
 }
 

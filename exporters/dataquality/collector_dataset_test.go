@@ -56,8 +56,8 @@ func (w *world) load(yaml string) {
 	w.connections, err = openConnections(cfg, slog.New(slog.NewTextHandler(&w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		baseline.WithClock(func() time.Time { return w.now }))
 	require.NoError(w.t, err)
-	rooms := w.connections
-	w.t.Cleanup(func() { require.NoError(w.t, rooms.close()) })
+	connections := w.connections
+	w.t.Cleanup(func() { require.NoError(w.t, connections.close()) })
 }
 
 func (w *world) dataset(i int) *dataset {
@@ -388,8 +388,8 @@ datasets:
 		d := w.dataset(0)
 		c, err := d.run(t.Context())
 		require.ErrorContains(t, err, "connection refused")
-		for _, shown := range []string{err.Error(), w.logs.String(), metrics(t, d, c, err), fmt.Sprintf("%+v", w.cfg)} {
-			require.NotContains(t, shown, "correct-horse")
+		for _, output := range []string{err.Error(), w.logs.String(), metrics(t, d, c, err), fmt.Sprintf("%+v", w.cfg)} {
+			require.NotContains(t, output, "correct-horse")
 		}
 	})
 	t.Run("a wrong password is not shown", func(t *testing.T) {

@@ -97,7 +97,7 @@ func (r *connections) table(t *TableConfig, key string) (*tables.Source, tables.
 func (r *connections) key(cfg *DatasetConfig) string {
 	name := cfg.Name
 	if cfg.segment != nil {
-		name = cfg.segment.whole
+		name = cfg.segment.dataset
 	}
 	for i, d := range r.config().Datasets {
 		if d.Name == name {
@@ -122,7 +122,7 @@ func (r *connections) newLearner(cfg DatasetConfig, now func() time.Time) *learn
 		maxNoise: r.defaults[signalDriftNoise],
 	}
 	if cfg.segment != nil {
-		l.whole = r.store.Subject(kind, cfg.segment.whole)
+		l.parent = r.store.Subject(kind, cfg.segment.dataset)
 	}
 	return l
 }

@@ -22,8 +22,8 @@ type learner struct {
 	subject  *baseline.Subject
 	source   *tables.Source
 	relation tables.Relation
-	// whole has the bins of the dataset if this one is a segment of it; nil for others.
-	whole *baseline.Subject
+	// parent has the bins of the dataset if this one is a segment of it; nil for others.
+	parent *baseline.Subject
 	// The following are set if there is a training baseline. trainingErr is the reason why its table cannot be opened.
 	trainingSource   *tables.Source
 	trainingRelation tables.Relation
@@ -55,7 +55,7 @@ func (d *DatasetConfig) daysPerCycle() int {
 // define returns the definition in force and a view of the store. On the first call it cuts the bins: from the training data
 // or, without any, from the window.
 func (l *learner) define(ctx context.Context, schema []tables.Column, w tables.Window) (*baseline.View, baseline.Definition, error) {
-	if l.whole != nil {
+	if l.parent != nil {
 		return l.defineSegment(ctx, w)
 	}
 	view, err := l.subject.View(ctx)

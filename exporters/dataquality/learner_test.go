@@ -407,9 +407,9 @@ func TestUsualVolume(t *testing.T) {
 		g.noteVolume(int64(100+i%7), noon.Add(time.Duration(i)*10*time.Minute))
 	}
 	require.LessOrEqual(t, len(g.Volumes), 7*24+1)
-	usual, ok := g.medianVolume(noon.Add(20 * 24 * time.Hour))
+	median, ok := g.medianVolume(noon.Add(20 * 24 * time.Hour))
 	require.True(t, ok)
-	require.EqualValues(t, 103, usual)
+	require.EqualValues(t, 103, median)
 	_, ok = g.medianVolume(noon.Add(60 * 24 * time.Hour))
 	require.False(t, ok, "what is older than a week is forgotten")
 }

@@ -67,7 +67,7 @@ type descs struct {
 	threshold                                                       *prometheus.Desc
 	duplicates, duplicatesSample, checkFailed, checkLimit           *prometheus.Desc
 	recentRows, recentWindow, recentNulls, recentValues             *prometheus.Desc
-	pastRows, recentPastRows, usualGap, usualNulls                  *prometheus.Desc
+	pastRows, recentPastRows, usualGap, baselineNulls               *prometheus.Desc
 	dayElapsed                                                      *prometheus.Desc
 	causeInfo, causeRows, causeSince, causeGradual, causePartitions *prometheus.Desc
 	causeStatement                                                  *prometheus.Desc
@@ -89,7 +89,7 @@ func newDescs(c *catalogue.Catalogue) descs {
 		baselineRatio:        c.Gauge("column_baseline_ratio", "Share of the baseline's values that are in the bin. For a window shorter than a day, the baseline season is the production baseline at the window's time of day. season_recent is the same for the recent window.", "column", "bin", "baseline"),
 		baselineRows:         c.Gauge("column_baseline_rows", "Values of the column in the baseline, including nulls.", "column", "baseline"),
 		baselineSwing:        c.Gauge("column_baseline_swing", "Mean population stability index between each day of the production baseline and the whole baseline, less the part explained by chance. For the baselines season and season_recent, the same for the hours at that time of day. Absent if too few days or hours have enough values.", "column", "baseline"),
-		usualNulls:           c.Gauge("column_baseline_null_ratio", "Share of the column's values that are missing in its baseline. For a column without bins, and before the first day is learned, the share in its first days.", "column"),
+		baselineNulls:        c.Gauge("column_baseline_null_ratio", "Share of the column's values that are missing in its baseline. For a column without bins, and before the first day is learned, the share in its first days.", "column"),
 		recentRows:           c.Gauge("recent_rows", "Rows in the recent window. Absent if the table has too few rows an hour for a recent window."),
 		recentWindow:         c.Gauge("recent_window_seconds", "Length of the recent window. It is counted in the same scan as the profiled window."),
 		recentNulls:          c.Gauge("recent_column_nulls", "Missing values of the column in the recent window.", "column"),
@@ -238,7 +238,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	d.pastMetrics(m, c, gauge)
 	for _, column := range columns {
 		if share, ok := c.baselineNullShare(column); ok {
-			gauge(m.usualNulls, share, column)
+			gauge(m.baselineNulls, share, column)
 		}
 	}
 	d.checkMetrics(m, c, gauge)

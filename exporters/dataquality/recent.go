@@ -86,11 +86,11 @@ func (d *dataset) countWindows(ctx context.Context, c *cycle, fields tables.Fiel
 	if c.recentFrom.IsZero() {
 		return d.source.Count(ctx, d.relation, c.schema, c.window, fields, c.now)
 	}
-	whole, recent, err := d.source.CountRecent(ctx, d.relation, c.schema, c.window, c.recentFrom, fields, c.now)
+	full, recent, err := d.source.CountRecent(ctx, d.relation, c.schema, c.window, c.recentFrom, fields, c.now)
 	if err == nil {
 		c.recent = recent
 	}
-	return whole, err
+	return full, err
 }
 
 // noteRate stores the dataset's rows per second.

@@ -18,7 +18,7 @@ import (
 
 // provisional reports whether the bins are still to be refined. A segment has the bins of its dataset and never refines them.
 func (l *learner) provisional(d baseline.Definition) bool {
-	return d.Edges == baseline.EdgesProduction && !d.Refined() && l.relation.Time != "" && l.whole == nil
+	return d.Edges == baseline.EdgesProduction && !d.Refined() && l.relation.Time != "" && l.parent == nil
 }
 
 // outline stores outlines for up to atMost learned days that have none.
@@ -225,17 +225,17 @@ func (l *learner) accept(ctx context.Context, name string, w tables.Window) (bas
 	cut := tables.CutOutlines(column, l.relation.Time, l.cfg.Columns.choice(), outlines...)
 	layout, binned := cut.Layouts[name]
 	left := cut.Left[name]
-	if l.whole != nil {
-		wholeView, err := l.whole.View(ctx)
+	if l.parent != nil {
+		parentView, err := l.parent.View(ctx)
 		if err != nil {
 			return a, err
 		}
-		whole, err := wholeView.Definition(ctx)
+		parent, err := parentView.Definition(ctx)
 		if err != nil {
 			return a, err
 		}
-		layout, binned = whole.Fields[name]
-		left = whole.Left[name]
+		layout, binned = parent.Fields[name]
+		left = parent.Left[name]
 	}
 	if !binned {
 		a.Left = left

@@ -249,15 +249,15 @@ func (b *Baselines) segment(ctx context.Context, of *cycle, cfg DatasetConfig, c
 		return ReportSegment{}, err
 	}
 	c := &cycle{
-		now: of.now, window: of.window, schema: of.schema, profile: counts.Whole,
+		now: of.now, window: of.window, schema: of.schema, profile: counts.Full,
 		outside: counts.outside, duplicates: counts.duplicates, checked: counts.checked, baselines: stored.baselines(),
 	}
-	whole := d.report(c, layouts, nil)
+	result := d.report(c, layouts, nil)
 	s := ReportSegment{
-		Name: strings.TrimPrefix(cfg.Name, cfg.segment.whole+"/"), Rows: whole.Rows,
-		Share: float64(whole.Rows) / math.Max(float64(of.profile.Rows), 1), Baselines: whole.Baselines,
+		Name: strings.TrimPrefix(cfg.Name, cfg.segment.dataset+"/"), Rows: result.Rows,
+		Share: float64(result.Rows) / math.Max(float64(of.profile.Rows), 1), Baselines: result.Baselines,
 	}
-	for _, column := range whole.Columns {
+	for _, column := range result.Columns {
 		if column.ManyNulls {
 			s.Nulls = append(s.Nulls, fmt.Sprintf("%s %.1f %%", column.Name, 100*column.NullShare))
 		}
@@ -267,12 +267,12 @@ func (b *Baselines) segment(ctx context.Context, of *cycle, cfg DatasetConfig, c
 			}
 		}
 	}
-	for _, k := range whole.Keys {
+	for _, k := range result.Keys {
 		if k.Bad {
 			s.Broken = append(s.Broken, fmt.Sprintf("unique %s: %d rows", k.Name, k.Duplicates))
 		}
 	}
-	for _, k := range whole.Checks {
+	for _, k := range result.Checks {
 		if k.Bad && k.Failure == "" {
 			s.Broken = append(s.Broken, fmt.Sprintf("%s: %d rows", k.Name, k.Broken))
 		}

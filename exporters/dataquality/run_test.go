@@ -98,7 +98,7 @@ datasets:
 	require.NoError(t, err)
 	config := filepath.Join(w.dir, "dataquality.yaml")
 
-	look := func() baseline.Production {
+	readStore := func() baseline.Production {
 		view, err := w.connections.store.Subject(kind, "orders").View(t.Context())
 		require.NoError(t, err)
 		_, err = view.Training(t.Context())
@@ -123,14 +123,14 @@ datasets:
 	var startup time.Duration
 	live(func() {
 		begun := time.Now()
-		require.Eventually(t, func() bool { return len(look().Days) > 0 }, 60*time.Second, 2*time.Millisecond)
+		require.Eventually(t, func() bool { return len(readStore().Days) > 0 }, 60*time.Second, 2*time.Millisecond)
 		startup = time.Since(begun)
 	})
 	learning := 0
 	for i := range kills {
 		// From before its first write to well after some.
 		live(func() { time.Sleep(startup*3/4 + time.Duration((i*37)%110)*time.Millisecond) })
-		p := look()
+		p := readStore()
 		require.True(t, slices.IsSorted(p.Days))
 		require.Len(t, slices.Compact(slices.Clone(p.Days)), len(p.Days))
 		if len(p.Days) > 0 && !p.Frozen() {
@@ -142,7 +142,7 @@ datasets:
 	// Left alone, the exporter completes what the killed ones began.
 	startExporter(t, config)
 	var p baseline.Production
-	require.Eventually(t, func() bool { p = look(); return p.Frozen() }, 60*time.Second, 100*time.Millisecond)
+	require.Eventually(t, func() bool { p = readStore(); return p.Frozen() }, 60*time.Second, 100*time.Millisecond)
 	require.Len(t, p.Days, days)
 	require.EqualValues(t, days*(days+1)/2, p.Counts.Rows)
 	var sum int64

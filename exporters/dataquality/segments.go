@@ -122,10 +122,10 @@ func (s *SegmentConfig) label() string {
 
 // segment identifies a subset of a dataset's rows.
 type segment struct {
-	// whole is the name of the dataset.
-	whole string
-	split tables.Split
-	part  int
+	// dataset is the name of the dataset.
+	dataset string
+	split   tables.Split
+	part    int
 }
 
 // name returns the value of the label dataset of the segment.
@@ -139,7 +139,7 @@ func (s *segment) name() string {
 			parts[i] = c.Column + "=" + binning.Other
 		}
 	}
-	return s.whole + "/" + strings.Join(parts, ",")
+	return s.dataset + "/" + strings.Join(parts, ",")
 }
 
 // of returns the relation of the segment's rows.
@@ -201,7 +201,7 @@ func (d *DatasetConfig) segments(definition baseline.Definition, schema []tables
 				continue // Only listed values are watched.
 			}
 			cfg := *d
-			cfg.segment = &segment{whole: d.Name, split: split, part: part}
+			cfg.segment = &segment{dataset: d.Name, split: split, part: part}
 			cfg.Name = cfg.segment.name()
 			cfg.Segments, cfg.Upstream, cfg.Comparisons = nil, nil, nil
 			of.parts[part] = cfg
@@ -229,7 +229,7 @@ type partCounts struct {
 
 // countSegments counts the window, the recent window and all segments, in one scan for each split.
 func (d *dataset) countSegments(ctx context.Context, c *cycle, fields tables.Fields) (tables.Profile, error) {
-	var whole tables.Windows
+	var windows tables.Windows
 	for i := range c.segments {
 		s := &c.segments[i]
 		all, parts, err := d.source.CountParts(ctx, d.relation, c.schema, c.window, c.recentFrom, s.split, fields, c.now)
@@ -241,13 +241,13 @@ func (d *dataset) countSegments(ctx context.Context, c *cycle, fields tables.Fie
 			s.counts[j].Windows = p
 		}
 		if i == 0 {
-			whole = all
+			windows = all
 		}
 	}
 	if !c.recentFrom.IsZero() {
-		c.recent = whole.Recent
+		c.recent = windows.Recent
 	}
-	return whole.Whole, nil
+	return windows.Full, nil
 }
 
 // countOfSegments counts, for all segments at once, records outside the window, broken checks and duplicates. The dataset's
@@ -321,11 +321,11 @@ func (d *dataset) profileSegments(ctx context.Context, c *cycle) ([]segmentProfi
 			children[cfg.Name] = child
 			sc := &cycle{now: c.now}
 			if err = d.connections.resolve(child); err == nil {
-				lookBack := child.past.hours != nil || begun < pastsPerCycle
+				readPast := child.past.hours != nil || begun < pastsPerCycle
 				if child.past.hours == nil {
 					begun++
 				}
-				sc, err = child.runPart(ctx, c, s.counts[part], lookBack)
+				sc, err = child.runPart(ctx, c, s.counts[part], readPast)
 			}
 			if err != nil {
 				err = fmt.Errorf("segment %q: %w", cfg.Name, err)
@@ -341,13 +341,13 @@ func (d *dataset) profileSegments(ctx context.Context, c *cycle) ([]segmentProfi
 }
 
 // runPart profiles a segment from the counts of its dataset's cycle.
-func (d *dataset) runPart(ctx context.Context, of *cycle, counts partCounts, lookBack bool) (*cycle, error) {
+func (d *dataset) runPart(ctx context.Context, of *cycle, counts partCounts, readPast bool) (*cycle, error) {
 	c := &cycle{
 		now: of.now, window: of.window, days: of.days, dayEnd: of.dayEnd, schema: of.schema,
-		profile: counts.Whole, outside: counts.outside, duplicates: counts.duplicates, checked: counts.checked,
+		profile: counts.Full, outside: counts.outside, duplicates: counts.duplicates, checked: counts.checked,
 	}
 	d.overrides = d.cfg.Thresholds.overrides(c.schema)
-	c.counted = lookBack && d.countPast(ctx, c)
+	c.counted = readPast && d.countPast(ctx, c)
 	// A recent window with few rows of the segment would not be significant.
 	if length := of.now.Sub(of.recentFrom); !of.recentFrom.IsZero() && !c.window.From.IsZero() &&
 		float64(c.profile.Rows)*length.Seconds() >= recentRows*of.now.Sub(c.window.From).Seconds() {
@@ -376,11 +376,11 @@ func (l *learner) defineSegment(ctx context.Context, w tables.Window) (*baseline
 	if err != nil {
 		return nil, baseline.Definition{}, err
 	}
-	wholeView, err := l.whole.View(ctx)
+	parentView, err := l.parent.View(ctx)
 	if err != nil {
 		return view, baseline.Definition{}, err
 	}
-	whole, err := wholeView.Definition(ctx)
+	parent, err := parentView.Definition(ctx)
 	if errors.Is(err, baseline.ErrNotFound) {
 		return view, baseline.Definition{}, errNothingYet
 	}
@@ -388,34 +388,34 @@ func (l *learner) defineSegment(ctx context.Context, w tables.Window) (*baseline
 		return view, baseline.Definition{}, err
 	}
 	// Moments are left out: the dataset's moments do not describe a segment.
-	bins := baseline.Definition{Edges: whole.Edges, Schema: whole.Schema, Fields: whole.Fields, Left: whole.Left}
+	bins := baseline.Definition{Edges: parent.Edges, Schema: parent.Schema, Fields: parent.Fields, Left: parent.Left}
 	own, err := view.Definition(ctx)
 	switch {
 	case errors.Is(err, baseline.ErrNotFound):
 	case err != nil:
 		return view, baseline.Definition{}, err
-	case len(differing(own, whole)) == 0:
+	case len(differing(own, parent)) == 0:
 		return view, own, nil
-	case whole.Refined() && !own.Refined() && own.Created.Before(whole.Created):
-		bins.Learned = whole.Learned
+	case parent.Refined() && !own.Refined() && own.Created.Before(parent.Created):
+		bins.Learned = parent.Learned
 		if err := l.subject.Refine(ctx, bins); err != nil {
 			return view, own, err
 		}
 		return l.defined(ctx)
-	case len(differing(own, whole)) <= min(followed, len(own.Fields)/2):
-		for _, column := range differing(own, whole) {
+	case len(differing(own, parent)) <= min(followed, len(own.Fields)/2):
+		for _, column := range differing(own, parent) {
 			if _, err := l.accept(ctx, column, w); err != nil {
-				return view, own, fmt.Errorf("accept column %q as the whole dataset did: %w", column, err)
+				return view, own, fmt.Errorf("accept column %q as in the dataset: %w", column, err)
 			}
 		}
 		return l.defined(ctx)
 	default:
-		l.logger.Info("The bins of the whole dataset were cut anew, so the baselines of its segment begin anew.")
+		l.logger.Info("The bins of the dataset were cut again, so the baselines of its segment start again.")
 		if err := l.subject.Reset(ctx, baseline.PartDefinition); err != nil {
 			return view, own, err
 		}
 	}
-	if bins.Learned, err = l.stillThere(ctx, whole.Learned); err != nil {
+	if bins.Learned, err = l.stillThere(ctx, parent.Learned); err != nil {
 		return view, baseline.Definition{}, err
 	}
 	if _, err := l.subject.CreateDefinition(ctx, bins); err != nil {

@@ -63,20 +63,20 @@ func newDCGMDescs(c *catalogue.Catalogue) dcgmDescs {
 	}
 	hasMemory := func(p sharedReading) bool { return p.memory != nil }
 	hasReserved := func(p sharedReading) bool { return p.memory != nil && p.memory.ReservedKnown }
-	// scaled undoes a unit; what DCGM has in whole numbers stays whole.
-	whole := func(v, unit float64) float64 { return math.Round(v * unit) }
+	// rounded converts a value to another unit and rounds it: DCGM has whole numbers.
+	rounded := func(v, unit float64) float64 { return math.Round(v * unit) }
 
-	gauge("DEV_SM_CLOCK", "SM clock frequency (in MHz).", func(r reading, _ float64) float64 { return whole(find(r.clocks, "sm"), 1e-6) })
-	gauge("DEV_MEM_CLOCK", "Memory clock frequency (in MHz).", func(r reading, _ float64) float64 { return whole(find(r.clocks, "memory"), 1e-6) })
+	gauge("DEV_SM_CLOCK", "SM clock frequency (in MHz).", func(r reading, _ float64) float64 { return rounded(find(r.clocks, "sm"), 1e-6) })
+	gauge("DEV_MEM_CLOCK", "Memory clock frequency (in MHz).", func(r reading, _ float64) float64 { return rounded(find(r.clocks, "memory"), 1e-6) })
 	gauge("DEV_MEMORY_TEMP", "Memory temperature (in C).", func(r reading, _ float64) float64 { return find(r.temperatures, "memory") })
 	gauge("DEV_GPU_TEMP", "GPU temperature (in C).", func(r reading, _ float64) float64 { return find(r.temperatures, "gpu") })
 	gauge("DEV_POWER_USAGE", "Power draw (in W).", func(r reading, _ float64) float64 { return r.power })
-	counter("DEV_TOTAL_ENERGY_CONSUMPTION", "Energy since the driver was loaded (in mJ).", func(r reading, _ float64) float64 { return whole(r.energy, 1e3) })
+	counter("DEV_TOTAL_ENERGY_CONSUMPTION", "Energy since the driver was loaded (in mJ).", func(r reading, _ float64) float64 { return rounded(r.energy, 1e3) })
 	counter("DEV_PCIE_REPLAY_COUNTER", "PCIe retries.", func(r reading, _ float64) float64 { return r.pcieReplays })
-	gauge("DEV_GPU_UTIL", "GPU utilization (in %).", func(r reading, _ float64) float64 { return whole(r.utilization, 100) })
-	gauge("DEV_MEM_COPY_UTIL", "Memory utilization (in %).", func(r reading, _ float64) float64 { return whole(r.memoryCopy, 100) })
-	gauge("DEV_ENC_UTIL", "Encoder utilization (in %).", func(r reading, _ float64) float64 { return whole(r.encoder, 100) })
-	gauge("DEV_DEC_UTIL", "Decoder utilization (in %).", func(r reading, _ float64) float64 { return whole(r.decoder, 100) })
+	gauge("DEV_GPU_UTIL", "GPU utilization (in %).", func(r reading, _ float64) float64 { return rounded(r.utilization, 100) })
+	gauge("DEV_MEM_COPY_UTIL", "Memory utilization (in %).", func(r reading, _ float64) float64 { return rounded(r.memoryCopy, 100) })
+	gauge("DEV_ENC_UTIL", "Encoder utilization (in %).", func(r reading, _ float64) float64 { return rounded(r.encoder, 100) })
+	gauge("DEV_DEC_UTIL", "Decoder utilization (in %).", func(r reading, _ float64) float64 { return rounded(r.decoder, 100) })
 	gauge("DEV_XID_ERRORS", "Code of the last XID error.", func(_ reading, xid float64) float64 { return xid })
 	memory("DEV_FB_TOTAL", "Framebuffer memory (in MiB).", func(t, _, _, _ uint64) uint64 { return t }, hasMemory)
 	memory("DEV_FB_FREE", "Framebuffer memory free (in MiB).", func(_, _, f, _ uint64) uint64 { return f }, hasMemory)

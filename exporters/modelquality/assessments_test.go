@@ -69,7 +69,7 @@ mlflow: {url: %q, requests_per_second: 1000, assessments: {interval: 1h, experim
 
 	// A trace of which a span comes by OTLP, and its judgement too: once, whichever comes first.
 	spans := func(n byte, score float64) {
-		w.spans(nil, span{trace: n, id: n, took: time.Millisecond, says: chat("gpt-4o", nil), events: []event{{evaluationResult, time.Microsecond, attributes{"gen_ai.evaluation.name": "safety", "gen_ai.evaluation.score.value": score}}}})
+		w.spans(nil, span{trace: n, id: n, took: time.Millisecond, attrs: chat("gpt-4o", nil), events: []event{{evaluationResult, time.Microsecond, attributes{"gen_ai.evaluation.name": "safety", "gen_ai.evaluation.score.value": score}}}})
 	}
 	spans(1, 0.75)
 	known := func(n byte) string { return fmt.Sprintf("tr-aa%030x", n) }

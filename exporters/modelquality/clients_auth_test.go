@@ -43,7 +43,7 @@ clients:
 		require.Equal(t, http.StatusOK, response.StatusCode)
 	}
 	named := func(id byte, model string, events ...event) []byte {
-		return traces(t, nil, span{trace: id, id: 1, took: time.Second, says: attributes{"ml.model.name": model, "ml.model.version": "3"}, events: events})
+		return traces(t, nil, span{trace: id, id: 1, took: time.Second, attrs: attributes{"ml.model.name": model, "ml.model.version": "3"}, events: events})
 	}
 	for i := range byte(5) {
 		post("mallory", named(10+i, "made-up-"+string('a'+rune(i))))
@@ -53,7 +53,7 @@ clients:
 	post("fraud-team", named(2, "search"))
 	// Evaluations of an inference of somebody else, which would start a retraining.
 	bad := event{evaluationResult, 0, attributes{"gen_ai.evaluation.name": "groundedness", "gen_ai.evaluation.score.value": 0.1}}
-	post("mallory", traces(t, nil, span{trace: 1, id: 2, parent: 1, took: time.Second, says: attributes{}, events: []event{bad}}))
+	post("mallory", traces(t, nil, span{trace: 1, id: 2, parent: 1, took: time.Second, attrs: attributes{}, events: []event{bad}}))
 	post("fraud-team", named(3, "fraud", bad))
 
 	w.requireMetric(`ml_inference_requests_total{model="fraud",outcome="ok",version="3"} 2`)

@@ -88,18 +88,18 @@ func TestOTLPListensOnLoopbackUnlessConfigured(t *testing.T) {
 }
 
 func TestWhereStateIsKept(t *testing.T) {
-	const asks = `baseline_store: {type: FILESYSTEM}
+	const defaults = `baseline_store: {type: FILESYSTEM}
 reviews: {url: "http://localhost:1"}
 mlflow: {url: "http://localhost:1", assessments: {experiments: [{id: "1"}]}}
 `
-	const says = `baseline_store: {type: FILESYSTEM, config: {directory: own}}
+	const configured = `baseline_store: {type: FILESYSTEM, config: {directory: own}}
 reviews: {url: "http://localhost:1", file: own.db}
 mlflow: {url: "http://localhost:1", assessments: {experiments: [{id: "1"}], file: own.json}}
 `
 	for sentence, tc := range map[string]struct{ env, text, baselines, reviews, cursor string }{
-		"in the folder that systemd makes":                   {"STATE", asks, "STATE/baselines", "STATE/reviews.db", "STATE/assessments.json"},
-		"beside the configuration, and no cursor":            {"", asks, "BESIDE/baselines", "BESIDE/reviews.db", ""},
-		"where the configuration says, relative to the file": {"STATE", says, "BESIDE/own", "BESIDE/own.db", "BESIDE/own.json"},
+		"in the folder that systemd makes":                   {"STATE", defaults, "STATE/baselines", "STATE/reviews.db", "STATE/assessments.json"},
+		"beside the configuration, and no cursor":            {"", defaults, "BESIDE/baselines", "BESIDE/reviews.db", ""},
+		"where the configuration says, relative to the file": {"STATE", configured, "BESIDE/own", "BESIDE/own.db", "BESIDE/own.json"},
 		"nowhere, where nothing is asked for":                {"STATE", "reviews: {url: 'http://localhost:1'}\n", "", "STATE/reviews.db", ""},
 	} {
 		t.Run(sentence, func(t *testing.T) {

@@ -93,7 +93,7 @@ mlflow:
 	versions := []string{"1", "2", "3", "4", "5", "6", "7", "8"}
 	for _, version := range versions {
 		for n := range 10 {
-			w.spans(nil, span{trace: byte(n + 1), id: 1, took: time.Second, says: attributes{
+			w.spans(nil, span{trace: byte(n + 1), id: 1, took: time.Second, attrs: attributes{
 				"ml.model.name": "orders", "ml.model.version": version, "ml.feature.amount": float64(n) + 0.5, "ml.feature.country": "CA",
 			}})
 		}

@@ -127,7 +127,7 @@ func answers(t *testing.T, version string, from, to byte, score float64) []byte 
 	t.Helper()
 	var spans []span
 	for id := from; id < to; id++ {
-		spans = append(spans, span{trace: id, id: 1, took: time.Second, says: attributes{
+		spans = append(spans, span{trace: id, id: 1, took: time.Second, attrs: attributes{
 			"ml.model.name": "assistant", "ml.model.version": version, "ml.feature.amount": float64(id) + 0.5,
 		}, events: []event{{evaluationResult, 0, attributes{"gen_ai.evaluation.name": "groundedness", "gen_ai.evaluation.score.value": score}}}})
 	}

@@ -67,7 +67,7 @@ func near(r *rand.Rand, angle float64) []any {
 }
 
 func TestEmbeddingsAreCountedByTheirDistance(t *testing.T) {
-	for name, says := range map[string]func(embedding any) attributes{
+	for name, withEmbedding := range map[string]func(embedding any) attributes{
 		"of a model of one's own":           func(e any) attributes { return fraud(attributes{"ml.embedding": e}) },
 		"beside its features":               func(e any) attributes { return fraud(attributes{"ml.embedding": e, "ml.feature.amount": 3.5}) },
 		"of the prompt of a language model": func(e any) attributes { return chat("fraud", attributes{"ml.embedding": e}) },
@@ -80,7 +80,7 @@ func TestEmbeddingsAreCountedByTheirDistance(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 1))
 			send := func(n int, angle float64) {
 				for i := range n {
-					w.postSpans(nil, call{id: i + 1, says: says(near(r, angle))})
+					w.postSpans(nil, call{id: i + 1, attrs: withEmbedding(near(r, angle))})
 				}
 			}
 			send(200, 0)
@@ -97,7 +97,7 @@ func TestAFeatureThatIsAListOfNumbersIsAnEmbedding(t *testing.T) {
 	w := newWorld(t, "baseline_store: {type: FILESYSTEM, config: {directory: "+t.TempDir()+"}}\nbaselines: {sample: 100}\n")
 	r := rand.New(rand.NewPCG(1, 1))
 	for i := range 100 {
-		w.postSpans(nil, call{id: i + 1, says: fraud(attributes{"ml.feature.picture": near(r, 0), "ml.feature.title": near(r, 1), "ml.feature.tags": []string{"a", "b"}})})
+		w.postSpans(nil, call{id: i + 1, attrs: fraud(attributes{"ml.feature.picture": near(r, 0), "ml.feature.title": near(r, 1), "ml.feature.tags": []string{"a", "b"}})})
 	}
 	require.NoError(t, w.keeper.Cycle(t.Context()))
 	require.Greater(t, len(w.bins("fraud", "picture")), 8)
@@ -131,11 +131,11 @@ func TestEmbeddingsThatMakeNoSenseAreRefusedAndSaidOnce(t *testing.T) {
 			w.pipeline.logger = slog.New(slog.NewTextHandler(log, nil))
 			r := rand.New(rand.NewPCG(1, 1))
 			for i := range 100 {
-				w.spans(nil, span{trace: byte(i + 1), id: 1, took: 1e6, says: fraud(attributes{"ml.embedding": near(r, 0)})})
+				w.spans(nil, span{trace: byte(i + 1), id: 1, took: 1e6, attrs: fraud(attributes{"ml.embedding": near(r, 0)})})
 			}
 			require.NoError(t, w.keeper.Cycle(t.Context()))
 			for i := range 5 {
-				w.spans(nil, span{trace: byte(i + 101), id: 1, took: 1e6, says: fraud(attributes{"ml.embedding": test.embedding})})
+				w.spans(nil, span{trace: byte(i + 101), id: 1, took: 1e6, attrs: fraud(attributes{"ml.embedding": test.embedding})})
 			}
 			w.requireMetric(`sightglass_otlp_refused_values_total{value="embedding"} 5`)
 			w.requireMetric(requests("fraud", "3", "ok", 105)) // The call itself counts.
@@ -180,7 +180,7 @@ func TestTheDriftRuleWorksOnEmbeddings(t *testing.T) {
 				}
 				var spans []span
 				for i := range 60 {
-					spans = append(spans, span{trace: byte(i + 1), id: byte(i + 1), took: 1e6, says: attributes{"ml.model.name": "search", "ml.model.version": "1", "ml.embedding": near(r, angle)}})
+					spans = append(spans, span{trace: byte(i + 1), id: byte(i + 1), took: 1e6, attrs: attributes{"ml.model.name": "search", "ml.model.version": "1", "ml.embedding": near(r, angle)}})
 				}
 				if _, err := replay.exporter.pipeline.Export(ctx, receiver.Traces, traces(t, nil, spans...)); err != nil {
 					return err

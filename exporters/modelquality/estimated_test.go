@@ -15,7 +15,7 @@ labels:
   - {name: chargebacks, source: files, files: x.csv, timestamp_column: at, prediction_column: p, label_column: l, model: fraud, confidence_column: c, segment_column: s, segment_feature: country}
   - {name: prices, source: files, files: x.csv, timestamp_column: at, prediction_column: p, label_column: l, model: price, numeric: true, prediction_bins: [10, 100]}
 `)
-	says := func(model string, prediction any, more attributes) attributes {
+	predicted := func(model string, prediction any, more attributes) attributes {
 		all := attributes{"ml.model.name": model, "ml.model.version": "3", "ml.prediction": prediction}
 		for k, v := range more {
 			all[k] = v
@@ -23,16 +23,16 @@ labels:
 		return all
 	}
 	for i, s := range []attributes{
-		says("fraud", "fraud", attributes{"ml.confidence": 0.93, "ml.feature.country": "CA"}),
-		says("fraud", "fraud", attributes{"ml.confidence": 0.95, "ml.feature.country": "CA"}),
-		says("fraud", "fair", attributes{"ml.confidence": 0.96, "ml.feature.country": "CA"}),
-		says("fraud", 1, attributes{"ml.confidence": 0.0, "ml.feature.country": "US"}),
-		says("fraud", 1.0, attributes{"ml.confidence": 0.1}),
-		says("fraud", "fraud", nil),
-		says("price", 10.0, nil), says("price", 11, nil), says("price", 1e9, nil), says("price", "dear", nil),
-		says("churn", "stays", attributes{"ml.confidence": 0.9}),
+		predicted("fraud", "fraud", attributes{"ml.confidence": 0.93, "ml.feature.country": "CA"}),
+		predicted("fraud", "fraud", attributes{"ml.confidence": 0.95, "ml.feature.country": "CA"}),
+		predicted("fraud", "fair", attributes{"ml.confidence": 0.96, "ml.feature.country": "CA"}),
+		predicted("fraud", 1, attributes{"ml.confidence": 0.0, "ml.feature.country": "US"}),
+		predicted("fraud", 1.0, attributes{"ml.confidence": 0.1}),
+		predicted("fraud", "fraud", nil),
+		predicted("price", 10.0, nil), predicted("price", 11, nil), predicted("price", 1e9, nil), predicted("price", "dear", nil),
+		predicted("churn", "stays", attributes{"ml.confidence": 0.9}),
 	} {
-		w.spans(nil, span{trace: byte(i + 1), id: byte(i + 1), took: time.Millisecond, says: s})
+		w.spans(nil, span{trace: byte(i + 1), id: byte(i + 1), took: time.Millisecond, attrs: s})
 	}
 	counted := func(prefix string) string {
 		var lines []string
@@ -62,7 +62,7 @@ labels:
 `)
 	var spans []span
 	for i := range 3000 {
-		spans = append(spans, span{trace: byte(i/200 + 1), id: byte(i%200 + 1), took: time.Millisecond, says: attributes{
+		spans = append(spans, span{trace: byte(i/200 + 1), id: byte(i%200 + 1), took: time.Millisecond, attrs: attributes{
 			"ml.model.name": "fraud", "ml.confidence": 0.93, "ml.prediction": strings.Repeat("x", 400) + time.Duration(i).String(),
 		}})
 	}

@@ -39,14 +39,14 @@ type span struct {
 	start             time.Duration // after at
 	took              time.Duration
 	failed            bool
-	says              attributes
+	attrs             attributes
 	events            []event
 }
 
 type event struct {
 	name  string
 	after time.Duration
-	says  attributes
+	attrs attributes
 }
 
 func traces(t testing.TB, resource attributes, spans ...span) []byte {
@@ -71,12 +71,12 @@ func traces(t testing.TB, resource attributes, spans ...span) []byte {
 		if s.failed {
 			to.Status().SetCode(ptrace.StatusCodeError)
 		}
-		require.NoError(t, to.Attributes().FromRaw(s.says))
+		require.NoError(t, to.Attributes().FromRaw(s.attrs))
 		for _, e := range s.events {
 			ev := to.Events().AppendEmpty()
 			ev.SetName(e.name)
 			ev.SetTimestamp(timestamp(at.Add(s.start + e.after)))
-			require.NoError(t, ev.Attributes().FromRaw(e.says))
+			require.NoError(t, ev.Attributes().FromRaw(e.attrs))
 		}
 	}
 	body, err := ptraceotlp.NewExportRequestFromTraces(out).MarshalProto()
@@ -88,7 +88,7 @@ func traces(t testing.TB, resource attributes, spans ...span) []byte {
 type record struct {
 	trace, span byte
 	event       string
-	says        attributes
+	attrs       attributes
 }
 
 func logs(t testing.TB, records ...record) []byte {
@@ -103,7 +103,7 @@ func logs(t testing.TB, records ...record) []byte {
 		}
 		to.SetTimestamp(timestamp(at))
 		to.SetEventName(r.event)
-		require.NoError(t, to.Attributes().FromRaw(r.says))
+		require.NoError(t, to.Attributes().FromRaw(r.attrs))
 	}
 	body, err := plogotlp.NewExportRequestFromLogs(out).MarshalProto()
 	require.NoError(t, err)
@@ -180,8 +180,8 @@ type reviews struct {
 	mu    sync.Mutex
 	items []review.Item
 	err   error
-	// room is how many items it takes; 0 is any number.
-	room, dropped int
+	// capacity is how many items it takes; 0 is any number.
+	capacity, dropped int
 }
 
 func (r *reviews) Drop(_ error, items ...review.Item) {
@@ -196,7 +196,7 @@ func (r *reviews) Add(items ...review.Item) error {
 	if r.err != nil {
 		return r.err
 	}
-	if r.room > 0 && len(r.items)+len(items) > r.room {
+	if r.capacity > 0 && len(r.items)+len(items) > r.capacity {
 		return outbox.ErrFull
 	}
 	r.items = append(r.items, items...)
@@ -205,9 +205,9 @@ func (r *reviews) Add(items ...review.Item) error {
 
 const evaluationResult = "gen_ai.evaluation.result"
 
-func fraud(says attributes) attributes {
+func fraud(attrs attributes) attributes {
 	all := attributes{"ml.model.name": "fraud", "ml.model.version": "3"}
-	for k, v := range says {
+	for k, v := range attrs {
 		all[k] = v
 	}
 	return all
@@ -222,12 +222,12 @@ models:
     thresholds: {failure_ratio: 0.02, fields: {amount: {drift_psi: 0.5}}}
 `)
 	w.spans(attributes{"service.name": "scorer"},
-		span{trace: 1, id: 1, took: 80 * time.Millisecond, says: fraud(attributes{
+		span{trace: 1, id: 1, took: 80 * time.Millisecond, attrs: fraud(attributes{
 			"mlflow.run_id": "5c1b", "queue_wait_ms": 20, "forward_pass_ms": 55.5, "ml.prediction": "fraud", "ml.prediction.confidence": 0.93,
 			"ml.feature.amount": 12.5, "ml.feature.country": "CA", "ml.feature_time.amount": at.Add(-time.Hour).Format(time.RFC3339),
 		}), events: []event{{evaluationResult, time.Millisecond, attributes{"gen_ai.evaluation.name": "Groundedness", "gen_ai.evaluation.score.value": 0.9}}}},
-		span{trace: 2, id: 2, took: 2 * time.Second, failed: true, says: fraud(attributes{"error.type": "DEADLINE_EXCEEDED", "ml.confidence": 0.2})},
-		span{trace: 3, id: 3, took: time.Second, says: attributes{
+		span{trace: 2, id: 2, took: 2 * time.Second, failed: true, attrs: fraud(attributes{"error.type": "DEADLINE_EXCEEDED", "ml.confidence": 0.2})},
+		span{trace: 3, id: 3, took: time.Second, attrs: attributes{
 			"gen_ai.operation.name": "chat", "gen_ai.request.model": "llm", "gen_ai.usage.input_tokens": 100, "gen_ai.usage.prompt_tokens": 1,
 			"gen_ai.usage.output_tokens": 7, "gen_ai.usage.cache_read.input_tokens": 90, "gen_ai.usage.reasoning.output_tokens": 5,
 		}, events: []event{{"first_token", 250 * time.Millisecond, nil}}},
@@ -244,7 +244,7 @@ func TestAnEmptyConfigurationReceives(t *testing.T) {
 	address := s.AwaitLog(`msg="Receiving OTLP" tls=false protocol=http address=`)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Post("http://"+address+"/v1/traces", "application/x-protobuf", bytes.NewReader(
-		traces(t, nil, span{trace: 1, id: 1, took: time.Second, says: fraud(nil)})))
+		traces(t, nil, span{trace: 1, id: 1, took: time.Second, attrs: fraud(nil)})))
 	require.NoError(t, err)
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
@@ -267,7 +267,7 @@ func (w *world) sums() string {
 }
 
 func TestChildSpansAreTheQueueAndTheForwardPassOfTheirParent(t *testing.T) {
-	parent := span{trace: 1, id: 1, took: 100 * time.Millisecond, says: fraud(nil)}
+	parent := span{trace: 1, id: 1, took: 100 * time.Millisecond, attrs: fraud(nil)}
 	queue := span{trace: 1, id: 2, parent: 1, name: "queue_wait", took: 30 * time.Millisecond}
 	forward := span{trace: 1, id: 3, parent: 1, name: "forward_pass", took: 60 * time.Millisecond}
 	const want = `ml_inference_forward_pass_seconds_sum{model="fraud",version="3"} 0.06
@@ -297,7 +297,7 @@ ml_inference_queue_wait_seconds_count{model="fraud",version="3"} 1
 			for _, spans := range own {
 				for i := range spans {
 					if spans[i].id == 1 {
-						spans[i].says = fraud(attributes{"queue_wait_ms": 5})
+						spans[i].attrs = fraud(attributes{"queue_wait_ms": 5})
 					}
 				}
 				w.spans(nil, spans...)
@@ -318,9 +318,9 @@ ml_inference_queue_wait_seconds_count{model="fraud",version="3"} 1
 func TestAnInferenceBelowAnotherOfTheSameModelIsAPartOfIt(t *testing.T) {
 	w := newWorld(t, "")
 	w.spans(nil,
-		span{trace: 1, id: 2, parent: 1, took: time.Second, says: attributes{"gen_ai.request.model": "llm", "gen_ai.usage.output_tokens": 5}},
-		span{trace: 1, id: 1, took: time.Second, says: attributes{"llm.model_name": "llm", "openinference.span.kind": "LLM"}},
-		span{trace: 1, id: 3, parent: 1, took: time.Second, says: fraud(nil)},
+		span{trace: 1, id: 2, parent: 1, took: time.Second, attrs: attributes{"gen_ai.request.model": "llm", "gen_ai.usage.output_tokens": 5}},
+		span{trace: 1, id: 1, took: time.Second, attrs: attributes{"llm.model_name": "llm", "openinference.span.kind": "LLM"}},
+		span{trace: 1, id: 3, parent: 1, took: time.Second, attrs: fraud(nil)},
 	)
 	w.requireMetric(`ml_inference_requests_total{model="llm",outcome="ok",version=""} 1`)
 	w.requireMetric(`ml_inference_requests_total{model="fraud",outcome="ok",version="3"} 1`)
@@ -328,7 +328,7 @@ func TestAnInferenceBelowAnotherOfTheSameModelIsAPartOfIt(t *testing.T) {
 }
 
 func TestAnEvaluationFindsItsInference(t *testing.T) {
-	answer := span{trace: 1, id: 1, took: time.Second, says: fraud(attributes{"gen_ai.response.id": "r1"})}
+	answer := span{trace: 1, id: 1, took: time.Second, attrs: fraud(attributes{"gen_ai.response.id": "r1"})}
 	score := attributes{"gen_ai.evaluation.name": "groundedness", "gen_ai.evaluation.score.value": 0.5}
 	with := func(more attributes) attributes {
 		all := attributes{}
@@ -351,26 +351,26 @@ func TestAnEvaluationFindsItsInference(t *testing.T) {
 		}, "fraud", review.Item{}},
 		"a log record after the span": {func(w *world) {
 			w.spans(nil, answer)
-			w.records(record{trace: 1, span: 1, event: evaluationResult, says: score})
+			w.records(record{trace: 1, span: 1, event: evaluationResult, attrs: score})
 		}, "fraud", review.Item{}},
 		"a log record before the span": {func(w *world) {
-			w.records(record{trace: 1, span: 1, says: with(attributes{"event.name": evaluationResult})})
+			w.records(record{trace: 1, span: 1, attrs: with(attributes{"event.name": evaluationResult})})
 			w.spans(nil, answer)
 		}, "fraud", review.Item{}},
 		"a log record with the response's id": {func(w *world) {
 			w.spans(nil, answer)
-			w.records(record{event: evaluationResult, says: with(attributes{"gen_ai.response.id": "r1"})})
+			w.records(record{event: evaluationResult, attrs: with(attributes{"gen_ai.response.id": "r1"})})
 		}, "fraud", review.Item{}},
 		"a log record that names the model": {func(w *world) {
-			w.records(record{trace: 9, span: 9, event: evaluationResult, says: fraud(score)})
+			w.records(record{trace: 9, span: 9, event: evaluationResult, attrs: fraud(score)})
 		}, "fraud", review.Item{}},
 		"a child span of an evaluator": {func(w *world) {
-			w.spans(nil, answer, span{trace: 1, id: 2, parent: 1, says: attributes{
+			w.spans(nil, answer, span{trace: 1, id: 2, parent: 1, attrs: attributes{
 				"openinference.span.kind": "EVALUATOR", "annotation.name": "groundedness", "annotation.score": 0.5,
 			}})
 		}, "fraud", review.Item{}},
 		"none at all": {func(w *world) {
-			w.records(record{trace: 9, span: 9, event: evaluationResult, says: score})
+			w.records(record{trace: 9, span: 9, event: evaluationResult, attrs: score})
 			time.Sleep(2 * time.Millisecond)
 			w.pipeline.expire(time.Millisecond)
 		}, "unknown", review.Item{}},
@@ -397,14 +397,14 @@ evaluations:
 `)
 	box := &reviews{}
 	w.pipeline.reviews = box
-	w.spans(nil, span{trace: 1, id: 1, took: time.Second, says: fraud(attributes{"mlflow.run_id": "5c1b"})})
+	w.spans(nil, span{trace: 1, id: 1, took: time.Second, attrs: fraud(attributes{"mlflow.run_id": "5c1b"})})
 	judge := func(name string, more attributes) {
 		t.Helper()
-		says := attributes{"gen_ai.evaluation.name": name}
+		attrs := attributes{"gen_ai.evaluation.name": name}
 		for k, v := range more {
-			says[k] = v
+			attrs[k] = v
 		}
-		w.records(record{trace: 1, span: 1, event: evaluationResult, says: says})
+		w.records(record{trace: 1, span: 1, event: evaluationResult, attrs: attrs})
 	}
 	score := func(v float64) attributes { return attributes{"gen_ai.evaluation.score.value": v} }
 	judge("groundedness", score(0.9))
@@ -445,7 +445,7 @@ func TestWhatCannotBeKeptForReviewIsDroppedAndTheSpansAreCounted(t *testing.T) {
 	request := func(from, to byte) []byte {
 		var spans []span
 		for id := from; id < to; id++ {
-			spans = append(spans, span{trace: id, id: 1, took: time.Second, says: fraud(nil), events: []event{
+			spans = append(spans, span{trace: id, id: 1, took: time.Second, attrs: fraud(nil), events: []event{
 				{evaluationResult, 0, attributes{"gen_ai.evaluation.name": "groundedness", "gen_ai.evaluation.score.value": 0.5}},
 			}})
 		}
@@ -458,7 +458,7 @@ func TestWhatCannotBeKeptForReviewIsDroppedAndTheSpansAreCounted(t *testing.T) {
 	w.requireMetric(`ml_model_evaluations_total{evaluation="groundedness",model="fraud",result="below_gate",version="3"} 3`)
 	require.Equal(t, 3, box.dropped)
 
-	box.err, box.room = nil, 2
+	box.err, box.capacity = nil, 2
 	w.send(receiver.Traces, request(4, 9))
 	require.Len(t, box.items, 2, "those that fit are kept")
 	require.Equal(t, 3+3, box.dropped)
@@ -472,7 +472,7 @@ func TestAShareOfWhatIsBelowItsGateIsReviewed(t *testing.T) {
 		w.pipeline.reviews = box
 		for pass := range 2 { // Sent again, it is chosen again.
 			for id := range 200 {
-				w.spans(nil, span{trace: byte(id), id: 1, took: time.Second, says: fraud(nil), events: []event{
+				w.spans(nil, span{trace: byte(id), id: 1, took: time.Second, attrs: fraud(nil), events: []event{
 					{evaluationResult, 0, attributes{"gen_ai.evaluation.name": "groundedness", "gen_ai.evaluation.score.value": 0.5}},
 				}})
 			}
@@ -494,7 +494,7 @@ func TestAShareOfWhatIsBelowItsGateIsReviewed(t *testing.T) {
 func TestAReloadKeepsTheCounters(t *testing.T) {
 	w := newWorld(t, "")
 	feed := func() {
-		w.spans(nil, span{trace: 1, id: 1, took: time.Second, says: attributes{"ml.model.name": "a", "our.model": "b"}})
+		w.spans(nil, span{trace: 1, id: 1, took: time.Second, attrs: attributes{"ml.model.name": "a", "our.model": "b"}})
 	}
 	feed()
 	cfg := *w.cfg.Load()
@@ -516,9 +516,9 @@ func TestMemoryDoesNotGrowWithWhatIsSent(t *testing.T) {
 	for n := range 300 {
 		name := strings.Repeat("long ", n) + string(rune('a'+n))
 		w.spans(nil,
-			span{trace: 1, id: 1, says: attributes{"ml.model.name": name}},
-			span{trace: 1, id: 2, says: attributes{"ml.model.name": "m", "ml.model.version": name}},
-			span{trace: 1, id: 3, says: attributes{"ml.model.name": "m", "error.type": name, "ml.feature_time." + name: at.Unix()}, events: []event{
+			span{trace: 1, id: 1, attrs: attributes{"ml.model.name": name}},
+			span{trace: 1, id: 2, attrs: attributes{"ml.model.name": "m", "ml.model.version": name}},
+			span{trace: 1, id: 3, attrs: attributes{"ml.model.name": "m", "error.type": name, "ml.feature_time." + name: at.Unix()}, events: []event{
 				{evaluationResult, 0, attributes{"gen_ai.evaluation.name": name, "gen_ai.evaluation.score.value": 1.0}},
 			}},
 		)
@@ -543,7 +543,7 @@ func TestMemoryDoesNotGrowWithWhatIsSent(t *testing.T) {
 func TestAVersionThatIsNotServedIsForgottenAndFreesItsPlace(t *testing.T) {
 	w := newWorld(t, "limits: {models: 1}\n")
 	feed := func(model string) {
-		w.spans(nil, span{trace: 1, id: 1, took: time.Second, says: attributes{"ml.model.name": model, "error.type": "E"}})
+		w.spans(nil, span{trace: 1, id: 1, took: time.Second, attrs: attributes{"ml.model.name": model, "error.type": "E"}})
 	}
 	feed("old")
 	feed("new")
@@ -559,8 +559,8 @@ ml_inference_exceptions_total{model="new",type="E",version=""} 1
 func TestItemsThatMakeNoSenseAreRefusedAlone(t *testing.T) {
 	w := newWorld(t, "")
 	answer := w.spans(nil,
-		span{trace: 1, id: 1, took: -time.Second, says: fraud(nil)},
-		span{trace: 1, id: 2, took: time.Second, says: fraud(nil), events: []event{{evaluationResult, 0, attributes{"gen_ai.evaluation.score.value": 1.0}}}},
+		span{trace: 1, id: 1, took: -time.Second, attrs: fraud(nil)},
+		span{trace: 1, id: 2, took: time.Second, attrs: fraud(nil), events: []event{{evaluationResult, 0, attributes{"gen_ai.evaluation.score.value": 1.0}}}},
 	)
 	require.Equal(t, receiver.Answer{Refused: 2, Reason: "a span ends before it starts, or has no times"}, answer)
 	w.requireMetric(`ml_inference_requests_total{model="fraud",outcome="ok",version="3"} 1`)

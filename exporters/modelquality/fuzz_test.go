@@ -21,7 +21,7 @@ import (
 // Whatever is posted, the answer is one that OTLP knows, every request is counted, and the metrics page stays valid.
 func FuzzEndpoint(f *testing.F) {
 	w := newWorld(f, "limits: {models: 5, versions: 5, exception_types: 5, features: 5, evaluations: 5, details: 20}\n")
-	body := traces(f, attributes{"ml.model.name": "m"}, span{trace: 1, id: 1, took: time.Second, says: fraud(attributes{
+	body := traces(f, attributes{"ml.model.name": "m"}, span{trace: 1, id: 1, took: time.Second, attrs: fraud(attributes{
 		"ml.prediction": true, "ml.feature.a": 1, "ml.feature_time.a": 1.7e9, "mlflow.chat.tokenUsage": `{"input_tokens": 1}`,
 	}), events: []event{{evaluationResult, 0, attributes{"gen_ai.evaluation.name": "groundedness"}}, {"exception", 0, attributes{"exception.type": "E"}}}})
 	request := ptraceotlp.NewExportRequest()
@@ -37,7 +37,7 @@ func FuzzEndpoint(f *testing.F) {
 	f.Add(true, proto, "", body)
 	f.Add(true, jsonType, "", text)
 	f.Add(true, proto, "gzip", zipped.Bytes())
-	f.Add(false, proto, "", logs(f, record{trace: 1, span: 1, event: evaluationResult, says: attributes{"gen_ai.evaluation.name": "x", "gen_ai.evaluation.score.label": "fail"}}))
+	f.Add(false, proto, "", logs(f, record{trace: 1, span: 1, event: evaluationResult, attrs: attributes{"gen_ai.evaluation.name": "x", "gen_ai.evaluation.score.label": "fail"}}))
 	f.Add(false, jsonType+"; charset=utf-8", "", []byte(`{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"eventName":"gen_ai.evaluation.result","traceId":"x"}]}]}]}`))
 	f.Add(true, "text/plain", "br", []byte("hello"))
 	routes := w.receiver.Routes()

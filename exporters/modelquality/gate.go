@@ -57,7 +57,7 @@ func (g *GateConfig) Validate(at config.At) {
 type verdict uint8
 
 const (
-	unheard verdict = iota
+	unlabelled verdict = iota
 	passing
 	failing
 )
@@ -66,7 +66,7 @@ const (
 // property is absent: this fails if the property is good and passes if it is bad.
 func (g *GateConfig) verdict(label string) verdict {
 	if label == "" {
-		return unheard
+		return unlabelled
 	}
 	label = plain(label)
 	is := func(l string) bool { return plain(l) == label }
@@ -86,7 +86,7 @@ func (g *GateConfig) verdict(label string) verdict {
 		}
 		return failing
 	}
-	return unheard
+	return unlabelled
 }
 
 // plain normalizes a label, because evaluators differ in case and separators.

@@ -20,13 +20,13 @@ func TestNothingOfARequestIsKept(t *testing.T) {
 	for i := range 5 {
 		body := traces(t, nil, span{
 			trace: byte(i + 1), id: byte(i + 1), start: time.Duration(i) * time.Second, took: time.Second, failed: true,
-			says: attributes{
+			attrs: attributes{
 				"ml.model.name": "fraud", "ml.model.version": "3", "mlflow.run_id": "run-of-the-model", "queue_wait_ms": 20.0, "forward_pass_ms": 50.0,
 				"error.type": "Broken", "ml.prediction": "yes", "ml.prediction.confidence": 0.4, "ml.feature.country": "CA",
 				"ml.feature_time.country": at.Format(time.RFC3339), "gen_ai.usage.input_tokens": 5,
 			},
-			events: []event{{name: "gen_ai.evaluation.result", says: attributes{"gen_ai.evaluation.name": "groundedness", "gen_ai.evaluation.score.value": 0.5}}},
-		}, span{trace: byte(i + 1), id: 100, parent: byte(i + 1), name: "queue_wait", took: time.Millisecond, says: attributes{"mlflow.run_id": "run-of-the-model"}})
+			events: []event{{name: "gen_ai.evaluation.result", attrs: attributes{"gen_ai.evaluation.name": "groundedness", "gen_ai.evaluation.score.value": 0.5}}},
+		}, span{trace: byte(i + 1), id: 100, parent: byte(i + 1), name: "queue_wait", took: time.Millisecond, attrs: attributes{"mlflow.run_id": "run-of-the-model"}})
 		_, err := w.pipeline.Export(context.Background(), receiver.Traces, body)
 		require.NoError(t, err)
 		copy(body, bytes.Repeat([]byte{0xff}, len(body)))

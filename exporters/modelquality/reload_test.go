@@ -17,15 +17,15 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/exporter/exportertest"
 )
 
-// place is a folder with tables of labels and a configuration.
-type place struct {
+// labelFolder is a folder with tables of labels and a configuration.
+type labelFolder struct {
 	*world
 	dir string
 }
 
-func newPlace(t *testing.T, text string) *place {
+func newLabelFolder(t *testing.T, text string) *labelFolder {
 	t.Helper()
-	p := &place{dir: t.TempDir()}
+	p := &labelFolder{dir: t.TempDir()}
 	for name, rows := range map[string]int{"a.csv": 3, "b.csv": 5} {
 		var out strings.Builder
 		_, _ = fmt.Fprintln(&out, "at,p,l,c")
@@ -41,16 +41,16 @@ func newPlace(t *testing.T, text string) *place {
 	return p
 }
 
-func (p *place) config(t *testing.T, text string) Config {
+func (p *labelFolder) config(t *testing.T, text string) Config {
 	t.Helper()
 	var cfg Config
 	require.NoError(t, config.Decode(filepath.Join(p.dir, "modelquality.yaml"), []byte("otlp: {grpc: '127.0.0.1:0', http: '127.0.0.1:0'}\n"+text), &cfg))
 	return cfg
 }
 
-func (p *place) await(line string, there bool) {
+func (p *labelFolder) await(line string, present bool) {
 	p.t.Helper()
-	require.Eventually(p.t, func() bool { return strings.Contains(exportertest.Gather(p.t, p.Exporter), line) == there }, 20*time.Second, 20*time.Millisecond, line)
+	require.Eventually(p.t, func() bool { return strings.Contains(exportertest.Gather(p.t, p.Exporter), line) == present }, 20*time.Second, 20*time.Millisecond, line)
 }
 
 const (
@@ -63,7 +63,7 @@ const (
 
 func TestAReloadReplacesTablesOfLabelsThatHaveChanged(t *testing.T) {
 	t.Parallel()
-	p := newPlace(t, files+"labels:\n"+labelsA)
+	p := newLabelFolder(t, files+"labels:\n"+labelsA)
 	p.await(rowsOfA, true)
 	a := p.connections.labels["a"]
 	reload := func(text string) { require.NoError(t, p.Reload(t.Context(), p.config(t, text))) }
@@ -94,9 +94,9 @@ func TestAReloadReplacesTablesOfLabelsThatHaveChanged(t *testing.T) {
 
 func TestAReloadSaysAnewWhosePerformanceIsEstimated(t *testing.T) {
 	t.Parallel()
-	p := newPlace(t, files+"labels:\n"+labelsA)
+	p := newLabelFolder(t, files+"labels:\n"+labelsA)
 	feed := func(trace byte) {
-		p.spans(nil, span{trace: trace, id: 1, took: time.Millisecond, says: attributes{"ml.model.name": "ma", "ml.model.version": "1", "ml.prediction": "x", "ml.confidence": 0.93}})
+		p.spans(nil, span{trace: trace, id: 1, took: time.Millisecond, attrs: attributes{"ml.model.name": "ma", "ml.model.version": "1", "ml.prediction": "x", "ml.confidence": 0.93}})
 	}
 	counted := func() string { return p.metrics(`ml_model_confidence_predictions_total{bin="0.95"`) }
 	feed(1)
@@ -139,7 +139,7 @@ func newFakeRegistry(t *testing.T, run string) *fakeRegistry {
 	return f
 }
 
-func (f *fakeRegistry) asked() []http.Header {
+func (f *fakeRegistry) receivedHeaders() []http.Header {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.headers
@@ -148,8 +148,8 @@ func (f *fakeRegistry) asked() []http.Header {
 func TestAReloadReplacesTheRegistry(t *testing.T) {
 	t.Parallel()
 	one, two := newFakeRegistry(t, "run-1"), newFakeRegistry(t, "run-2")
-	p := newPlace(t, "mlflow: {url: "+one.URL+"}\n")
-	p.spans(nil, span{trace: 1, id: 1, took: time.Millisecond, says: attributes{"ml.model.name": "m", "ml.model.version": "1"}})
+	p := newLabelFolder(t, "mlflow: {url: "+one.URL+"}\n")
+	p.spans(nil, span{trace: 1, id: 1, took: time.Millisecond, attrs: attributes{"ml.model.name": "m", "ml.model.version": "1"}})
 	require.NoError(t, p.lineage(t.Context()))
 	p.requireMetric(`ml_model_info{mlflow_experiment_id="7",mlflow_model_id="",mlflow_run_id="run-1",model="m",stage="",training_dataset="",training_digest="",version="1"} 1`)
 
@@ -164,7 +164,7 @@ func TestAReloadReplacesTheRegistry(t *testing.T) {
 `)))
 	p.await(`mlflow_run_id="run-2",model="m"`, true)
 	p.await(`mlflow_run_id="run-1",model="m"`, false)
-	for _, h := range two.asked() {
+	for _, h := range two.receivedHeaders() {
 		require.Equal(t, []string{"Bearer secret-2", "ml"}, []string{h.Get("Authorization"), h.Get("X-Tenant")})
 	}
 
@@ -181,10 +181,10 @@ func TestReviewsAreSentAsTheHTTPClientSays(t *testing.T) {
 		w.WriteHeader(http.StatusAccepted)
 	}))
 	t.Cleanup(responder.Close)
-	p := newPlace(t, `
+	p := newLabelFolder(t, `
 reviews: {url: "`+responder.URL+`", http_client: {http_headers: {X-Tenant: {values: [ml]}}}}
 `)
-	p.spans(nil, span{trace: 1, id: 1, took: time.Millisecond, says: attributes{"ml.model.name": "m"}, events: []event{
+	p.spans(nil, span{trace: 1, id: 1, took: time.Millisecond, attrs: attributes{"ml.model.name": "m"}, events: []event{
 		{evaluationResult, time.Microsecond, attributes{"gen_ai.evaluation.name": "groundedness", "gen_ai.evaluation.score.value": 0.1}},
 	}})
 	select {

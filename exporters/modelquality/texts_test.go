@@ -39,28 +39,28 @@ func TestTextsAreMeasuredAsFields(t *testing.T) {
 	long := "Toronto is the capital of Ontario."
 	structured := attributes{"role": "assistant", "content": "Montréal lies in Québec, on an island."}
 	calls := []call{
-		{id: 1, says: answer(long, nil)},
-		{id: 2, says: answer(long, nil)},
-		{id: 3, says: answer("yes", nil)},
-		{id: 4, says: answer("yes", nil)},
-		{id: 5, says: answer("I'm sorry, but I can't help.", nil)},
-		{id: 6, says: answer("Je ne peux pas vous aider.", nil)},
-		{id: 7, says: answer("Hm.", attributes{"gen_ai.response.finish_reasons": []string{"content_filter"}})},
-		{id: 8, says: answer("", nil)},
-		{id: 9, says: answer(`{"city": "Ottawa"}`, attributes{"gen_ai.output.type": "json"})},
-		{id: 10, says: answer(`{"city": "Ott`, attributes{"gen_ai.output.type": "json"})},
-		{id: 11, says: chat("m", attributes{"llm.invocation_parameters": `{"response_format": {"type": "json_schema"}}`, "input.value": "Where?", "output.value": "in Ottawa"})},
-		{id: 12, says: attributes{"mlflow.spanType": `"CHAT_MODEL"`, "mlflow.llm.model": `"m"`, "mlflow.spanInputs": `{"messages": [{"role": "user", "content": "Where?"}]}`, "mlflow.spanOutputs": `{"choices": [{"message": {"role": "assistant", "content": null, "tool_calls": [{"type": "function"}]}}]}`}},
-		{id: 13, says: chat("m", attributes{"ai.prompt.messages": `[{"role":"user","content":[{"type":"text","text":"Where?"}]}]`, "ai.response.text": "Москва"})},
-		{id: 14, says: chat("m", attributes{"gen_ai.input.messages": attributes{"role": "user", "content": "Where?"}, "gen_ai.output.messages": structured, "gen_ai.usage.output_tokens": 9})},
+		{id: 1, attrs: answer(long, nil)},
+		{id: 2, attrs: answer(long, nil)},
+		{id: 3, attrs: answer("yes", nil)},
+		{id: 4, attrs: answer("yes", nil)},
+		{id: 5, attrs: answer("I'm sorry, but I can't help.", nil)},
+		{id: 6, attrs: answer("Je ne peux pas vous aider.", nil)},
+		{id: 7, attrs: answer("Hm.", attributes{"gen_ai.response.finish_reasons": []string{"content_filter"}})},
+		{id: 8, attrs: answer("", nil)},
+		{id: 9, attrs: answer(`{"city": "Ottawa"}`, attributes{"gen_ai.output.type": "json"})},
+		{id: 10, attrs: answer(`{"city": "Ott`, attributes{"gen_ai.output.type": "json"})},
+		{id: 11, attrs: chat("m", attributes{"llm.invocation_parameters": `{"response_format": {"type": "json_schema"}}`, "input.value": "Where?", "output.value": "in Ottawa"})},
+		{id: 12, attrs: attributes{"mlflow.spanType": `"CHAT_MODEL"`, "mlflow.llm.model": `"m"`, "mlflow.spanInputs": `{"messages": [{"role": "user", "content": "Where?"}]}`, "mlflow.spanOutputs": `{"choices": [{"message": {"role": "assistant", "content": null, "tool_calls": [{"type": "function"}]}}]}`}},
+		{id: 13, attrs: chat("m", attributes{"ai.prompt.messages": `[{"role":"user","content":[{"type":"text","text":"Where?"}]}]`, "ai.response.text": "Москва"})},
+		{id: 14, attrs: chat("m", attributes{"gen_ai.input.messages": attributes{"role": "user", "content": "Where?"}, "gen_ai.output.messages": structured, "gen_ai.usage.output_tokens": 9})},
 	}
 	for _, c := range calls {
 		w.postSpans(nil, c)
 	}
 	// What failed has no answer, and what is no language model has no texts.
 	failed := answer(long, nil)
-	w.postSpans(nil, call{id: 15, says: failed, failed: true}, call{id: 16, says: fraud(attributes{"gen_ai.output.messages": "x"})},
-		call{id: 17, says: attributes{"gen_ai.operation.name": "embeddings", "gen_ai.request.model": "m", "input.value": "x"}})
+	w.postSpans(nil, call{id: 15, attrs: failed, failed: true}, call{id: 16, attrs: fraud(attributes{"gen_ai.output.messages": "x"})},
+		call{id: 17, attrs: attributes{"gen_ai.operation.name": "embeddings", "gen_ai.request.model": "m", "input.value": "x"}})
 	require.NoError(t, w.keeper.Cycle(t.Context()))
 	require.Equal(t, map[string]string{"text": "8", "repeated": "1", "refused": "3", "empty": "1", "tool_calls": "1"}, w.shares("text.answer"))
 	require.Equal(t, map[string]string{"valid": "1", "invalid": "2", "null": "11"}, w.shares("text.json"))
@@ -86,12 +86,12 @@ func TestTheLanguageOfAnswersIsAField(t *testing.T) {
 	french := "La distribution des températures dépend fortement de la saison et de l'altitude. Les mesures que nous avons relevées cette année montrent une hausse."
 	german := "Sie können den Artikel innerhalb von 30 Tagen zurückgeben. Öffnen Sie dazu Ihre Bestellungen und wählen Sie die Bestellung aus."
 	for i := range 20 {
-		w.postSpans(nil, call{id: i + 1, says: answer([]string{english, french}[i%2], nil)})
+		w.postSpans(nil, call{id: i + 1, attrs: answer([]string{english, french}[i%2], nil)})
 	}
 	require.NoError(t, w.keeper.Cycle(t.Context()))
 	require.Equal(t, map[string]string{"en": "10", "fr": "10"}, w.shares("text.language"))
 	for i := range 5 {
-		w.postSpans(nil, call{id: i + 100, says: answer(german, nil)})
+		w.postSpans(nil, call{id: i + 100, attrs: answer(german, nil)})
 	}
 	require.Equal(t, map[string]string{"en": "10", "fr": "10", "unseen": "5"}, w.shares("text.language"), "a language that the baseline never had")
 	require.NotContains(t, w.metrics(""), "temp")
@@ -100,7 +100,7 @@ func TestTheLanguageOfAnswersIsAField(t *testing.T) {
 func TestTextsInEventsAreMeasured(t *testing.T) {
 	w := newWorld(t, "baseline_store: {type: FILESYSTEM, config: {directory: "+t.TempDir()+"}}\nbaselines: {sample: 10}\n"+measured)
 	for i := range 12 {
-		w.spans(nil, span{trace: byte(i + 1), id: byte(i + 1), took: 1e6, says: chat("m", nil), events: []event{{"gen_ai.client.inference.operation.details", 1000, attributes{
+		w.spans(nil, span{trace: byte(i + 1), id: byte(i + 1), took: 1e6, attrs: chat("m", nil), events: []event{{"gen_ai.client.inference.operation.details", 1000, attributes{
 			"gen_ai.output.messages": fmt.Sprintf(`[{"role":"assistant","parts":[{"type":"text","content":"This is answer number %d."}]}]`, i),
 		}}}})
 	}
@@ -111,7 +111,7 @@ func TestTextsInEventsAreMeasured(t *testing.T) {
 func TestTextsAreNotReadUnlessTheyAreToBe(t *testing.T) {
 	w := newWorld(t, "baseline_store: {type: FILESYSTEM, config: {directory: "+t.TempDir()+"}}\nbaselines: {sample: 10}\n")
 	for i := range 12 {
-		w.postSpans(nil, call{id: i + 1, says: answer("Toronto", attributes{"gen_ai.usage.output_tokens": 9})})
+		w.postSpans(nil, call{id: i + 1, attrs: answer("Toronto", attributes{"gen_ai.usage.output_tokens": 9})})
 	}
 	require.NoError(t, w.keeper.Cycle(t.Context()))
 	require.NotContains(t, w.metrics(""), "text.")
@@ -130,17 +130,17 @@ func TestReviewsHaveExcerptsWhereTheyAreAllowed(t *testing.T) {
 			box := &reviews{}
 			w.pipeline.reviews = box
 			text := attributes{"gen_ai.output.messages": `[{"role":"assistant","parts":[{"type":"text","content":"Write to ada@example.com in Ottawa."}]}]`}
-			w.spans(nil, span{trace: 1, id: 1, took: 1e6, says: chat("m", text), events: []event{{evaluationResult, 1000, judged}}})
+			w.spans(nil, span{trace: 1, id: 1, took: 1e6, attrs: chat("m", text), events: []event{{evaluationResult, 1000, judged}}})
 			require.Len(t, box.items, 1)
 			require.Equal(t, c.want, box.items[0].Excerpt)
 			// A judge below the inference, in the same request.
-			w.spans(nil, span{trace: 2, id: 2, took: 1e6, says: chat("m", text)},
-				span{trace: 2, id: 3, parent: 2, took: 1e6, says: attributes{"openinference.span.kind": "EVALUATOR", "evaluation.name": "groundedness", "evaluation.score": 0.1}})
+			w.spans(nil, span{trace: 2, id: 2, took: 1e6, attrs: chat("m", text)},
+				span{trace: 2, id: 3, parent: 2, took: 1e6, attrs: attributes{"openinference.span.kind": "EVALUATOR", "evaluation.name": "groundedness", "evaluation.score": 0.1}})
 			require.Len(t, box.items, 2)
 			require.Equal(t, c.want, box.items[1].Excerpt)
 			// The answer is not kept for a judgement that comes later.
-			w.spans(nil, span{trace: 3, id: 4, took: 1e6, says: chat("m", text)})
-			w.records(record{trace: 3, span: 4, event: evaluationResult, says: judged})
+			w.spans(nil, span{trace: 3, id: 4, took: 1e6, attrs: chat("m", text)})
+			w.records(record{trace: 3, span: 4, event: evaluationResult, attrs: judged})
 			require.Len(t, box.items, 3)
 			require.Empty(t, box.items[2].Excerpt)
 		})

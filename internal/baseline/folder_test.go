@@ -36,10 +36,10 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	checked := make(map[string]bool)
 	temps := 0
 	for range kills / replicas {
-		var said [replicas][]string
+		var written [replicas][]string
 		var writers sync.WaitGroup
 		for r := range replicas {
-			writers.Go(func() { said[r] = killWriter(t, dir) })
+			writers.Go(func() { written[r] = killWriter(t, dir) })
 		}
 		over := make(chan struct{})
 		go func() {
@@ -54,7 +54,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 				checkState(t, reader)
 			}
 		}
-		for _, lines := range said {
+		for _, lines := range written {
 			for _, line := range lines {
 				acknowledged[line] = true
 			}
@@ -67,7 +67,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 
 // killWriter starts a process that writes, kills it a little later, and returns
 // the objects of which it said that they are written.
-func killWriter(t *testing.T, dir string) (said []string) {
+func killWriter(t *testing.T, dir string) (written []string) {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestWriteUntilKilled$", "-store", dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -80,15 +80,15 @@ func killWriter(t *testing.T, dir string) (said []string) {
 	}
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
-		if len(said) == 0 {
+		if len(written) == 0 {
 			time.AfterFunc(time.Duration(rand.Int64N(int64(50*time.Millisecond))), func() { _ = cmd.Process.Kill() })
 		}
-		said = append(said, lines.Text())
+		written = append(written, lines.Text())
 	}
 	if err := cmd.Wait(); err == nil || err.Error() != "signal: killed" {
-		t.Errorf("the writer was not killed but ended with %v; it said %q", err, said)
+		t.Errorf("the writer was not killed but ended with %v; it said %q", err, written)
 	}
-	return said
+	return written
 }
 
 // TestWriteUntilKilled is the process that is killed.
@@ -148,7 +148,7 @@ func checkState(t *testing.T, b *Subject) {
 // generations, and returns the number of files that are no objects.
 func checkFiles(t *testing.T, dir string, acknowledged, checked map[string]bool) (temps int) {
 	t.Helper()
-	there := make(map[string]bool)
+	present := make(map[string]bool)
 	require.NoError(t, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
@@ -159,7 +159,7 @@ func checkFiles(t *testing.T, dir string, acknowledged, checked map[string]bool)
 			temps++
 			return nil
 		}
-		there[stem] = true
+		present[stem] = true
 		if checked[stem] {
 			return nil
 		}
@@ -181,7 +181,7 @@ func checkFiles(t *testing.T, dir string, acknowledged, checked map[string]bool)
 		return nil
 	}))
 	for stem := range acknowledged {
-		require.True(t, there[stem], "%s was acknowledged and is lost", stem)
+		require.True(t, present[stem], "%s was acknowledged and is lost", stem)
 	}
 	return temps
 }

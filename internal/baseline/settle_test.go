@@ -97,7 +97,7 @@ func race(t *testing.T, seed uint64, late time.Duration) (definitions, rows map[
 			late:        late,
 		}
 		var mu sync.Mutex
-		look := func(ctx context.Context, b *Subject) error {
+		readStore := func(ctx context.Context, b *Subject) error {
 			v, err := b.View(ctx)
 			if err != nil {
 				return err
@@ -142,7 +142,7 @@ func race(t *testing.T, seed uint64, late time.Duration) (definitions, rows map[
 				switch r % 4 {
 				case 0: // Reads, and must not mind if nothing is there yet.
 					for range 10 {
-						_ = look(ctx, b)
+						_ = readStore(ctx, b)
 					}
 				case 1: // Dies.
 					ctx, cancel := context.WithTimeout(ctx, bucket.duration(4*defaultSettle))
@@ -150,13 +150,13 @@ func race(t *testing.T, seed uint64, late time.Duration) (definitions, rows map[
 					_ = write(ctx, b, r)
 				default: // Writes until it is done, then reads.
 					untilDone(func() error { return write(ctx, b, r) })
-					untilDone(func() error { return look(ctx, b) })
+					untilDone(func() error { return readStore(ctx, b) })
 				}
 			})
 		}
 		replicas.Wait()
 		time.Sleep(time.Hour)
-		untilDone(func() error { return look(t.Context(), New(bucket).Subject("dataset", "orders")) })
+		untilDone(func() error { return readStore(t.Context(), New(bucket).Subject("dataset", "orders")) })
 	})
 	return definitions, rows
 }

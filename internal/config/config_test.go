@@ -240,7 +240,7 @@ func TestAFileThatIsWrongOnEveryLineHasAShortMessage(t *testing.T) {
 	}
 	var s shop
 	err := Decode("shop.yml", []byte(in.String()), &s)
-	require.Len(t, strings.Split(err.Error(), "\n"), maxShown+1)
+	require.Len(t, strings.Split(err.Error(), "\n"), maxListed+1)
 	require.ErrorContains(t, err, "… and 80 more problems")
 }
 

@@ -24,8 +24,8 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s:%d: %s: %s", e.File, e.Line, e.Key, e.Problem)
 }
 
-// maxShown limits the number of errors in one message.
-const maxShown = 20
+// maxListed limits the number of errors in one message.
+const maxListed = 20
 
 // Errors are all problems of one configuration file, sorted by line.
 type Errors []*Error
@@ -33,8 +33,8 @@ type Errors []*Error
 func (es Errors) Error() string {
 	lines := make([]string, 0, len(es))
 	for i, e := range es {
-		if i == maxShown {
-			lines = append(lines, fmt.Sprintf("… and %d more problems", len(es)-maxShown))
+		if i == maxListed {
+			lines = append(lines, fmt.Sprintf("… and %d more problems", len(es)-maxListed))
 			break
 		}
 		lines = append(lines, e.Error())

@@ -14,20 +14,20 @@ import (
 // or else beside the file. If STATE_DIRECTORY has several folders, the first is used. Data that an earlier start left beside the file
 // is used there if this process can write it. A note reports such data.
 func (a At) State(key, name string) string {
-	beside := a.Resolve(name)
+	legacy := a.Resolve(name)
 	dir := stateDirectory()
 	if dir == "" {
-		return beside
+		return legacy
 	}
 	path := filepath.Join(dir, name)
-	if path == beside || exists(path) || !exists(beside) {
+	if path == legacy || exists(path) || !exists(legacy) {
 		return path
 	}
-	if unix.Access(beside, unix.W_OK) == nil && unix.Access(filepath.Dir(beside), unix.W_OK) == nil {
-		a.Laterf(key, "%q from an earlier start is used; to keep all state in one folder, stop the program, move it to %q and start again", beside, path)
-		return beside
+	if unix.Access(legacy, unix.W_OK) == nil && unix.Access(filepath.Dir(legacy), unix.W_OK) == nil {
+		a.Laterf(key, "%q from an earlier start is used; to keep all state in one folder, stop the program, move it to %q and start again", legacy, path)
+		return legacy
 	}
-	a.Laterf(key, "%q from an earlier start cannot be written by this process and is ignored; to use it, stop the program, move it to %q, owned by user %d, and start again", beside, path, os.Getuid())
+	a.Laterf(key, "%q from an earlier start cannot be written by this process and is ignored; to use it, stop the program, move it to %q, owned by user %d, and start again", legacy, path, os.Getuid())
 	return path
 }
 

@@ -62,27 +62,27 @@ func NewID(traceID, spanID, responseID, evaluation string) string {
 
 // Validate returns all errors of the item.
 func (i Item) Validate() error {
-	var wrong []error
+	var errs []error
 	for _, field := range []struct{ name, value string }{
 		{"id", i.ID}, {"model", i.Model}, {"evaluation", i.Evaluation},
 	} {
 		if field.value == "" {
-			wrong = append(wrong, fmt.Errorf("%s: is missing", field.name))
+			errs = append(errs, fmt.Errorf("%s: is missing", field.name))
 		}
 	}
 	if i.Time.IsZero() {
-		wrong = append(wrong, errors.New("time: is missing, expected an RFC 3339 time"))
+		errs = append(errs, errors.New("time: is missing, expected an RFC 3339 time"))
 	}
 	for _, field := range []struct {
 		name  string
 		value float64
 	}{{"score", i.Score}, {"gate", i.Gate}} {
 		if math.IsNaN(field.value) || math.IsInf(field.value, 0) {
-			wrong = append(wrong, fmt.Errorf("%s: is %v, expected a finite number", field.name, field.value))
+			errs = append(errs, fmt.Errorf("%s: is %v, expected a finite number", field.name, field.value))
 		}
 	}
 	if i.TraceID == "" && i.ResponseID == "" {
-		wrong = append(wrong, errors.New("trace_id and response_id: both missing, expected at least one to find the response by"))
+		errs = append(errs, errors.New("trace_id and response_id: both missing, expected at least one to find the response by"))
 	}
-	return errors.Join(wrong...)
+	return errors.Join(errs...)
 }

@@ -1,11 +1,11 @@
 // Package season computes how the values of a baseline depend on the hour of the day and the kind of day.
 //
-// Input: the counts of each learned hour by the bins of a field, and the counts of the whole baseline. Output: for a window, the share
+// Input: the counts of each learned hour by the bins of a field, and the counts of the full baseline. Output: for a window, the share
 // of each bin that the baseline had at that time of the day (weekdays and weekends separately), and the number of values that these
 // shares come from; also how much the baseline's own hours differed from each other. State: a Season is built once by a Builder and
 // never changes. The package never reads a clock or a store.
 //
-// An hour at night is compared with the same hours of other nights. It differs from a whole month as the night differs from the day,
+// An hour at night is compared with the same hours of other nights. It differs from a full month as the night differs from the day,
 // and that is not drift.
 package season
 
@@ -51,7 +51,7 @@ const (
 	// maxNeighbours is the maximum number of hours before and after a slot that can be pooled with it. Hours further away are a
 	// different time of the day.
 	maxNeighbours = 3
-	// significance is the normal quantile above which a slot differs from the whole baseline. With 4 and 48 slots, one of 700 fields
+	// significance is the normal quantile above which a slot differs from the full baseline. With 4 and 48 slots, one of 700 fields
 	// without a season is classified as seasonal by chance.
 	significance = 4
 )
@@ -75,7 +75,7 @@ func (c *cell) add(bins []int64) {
 // field is the data of one field.
 type field struct {
 	bins     []string
-	whole    cell
+	full     cell
 	own      [slots]cell
 	pooled   [slots]cell
 	seasonal bool
@@ -104,14 +104,14 @@ func NewBuilder(s Settings) *Builder {
 	return &Builder{Settings: s, fields: make(map[string]*field)}
 }
 
-// Field adds a field with its bins and the counts of the whole baseline. A bin that is missing in whole has the count 0.
-func (b *Builder) Field(name string, bins []string, whole map[string]int64) {
+// Field adds a field with its bins and the counts of the full baseline. A bin that is missing in full has the count 0.
+func (b *Builder) Field(name string, bins []string, full map[string]int64) {
 	f := &field{bins: bins}
 	counts := make([]int64, len(bins))
 	for i, bin := range bins {
-		counts[i] = whole[bin]
+		counts[i] = full[bin]
 	}
-	f.whole.add(counts)
+	f.full.add(counts)
 	b.fields[name] = f
 }
 
@@ -133,7 +133,7 @@ func (b *Builder) Season() *Season {
 	for name, f := range b.fields {
 		for s := range slot(slots) {
 			f.pooled[s] = b.pool(f, s)
-			f.seasonal = f.seasonal || differs(f.bins, f.pooled[s], f.whole)
+			f.seasonal = f.seasonal || differs(f.bins, f.pooled[s], f.full)
 		}
 		f.swing = b.swing(name, f)
 		if !f.seasonal {
@@ -144,7 +144,7 @@ func (b *Builder) Season() *Season {
 }
 
 // pool returns the counts of a slot if it has enough values from enough days. Otherwise it adds, in this order, more and more hours
-// before and after it, and the same hours of the other kind of day. If that is still not enough, it returns the whole baseline.
+// before and after it, and the same hours of the other kind of day. If that is still not enough, it returns the full baseline.
 func (b *Builder) pool(f *field, s slot) cell {
 	for _, kinds := range [][]slot{{s}, {s, s.otherKind()}} {
 		var sum cell
@@ -167,15 +167,15 @@ func (b *Builder) pool(f *field, s slot) cell {
 			}
 		}
 	}
-	return f.whole
+	return f.full
 }
 
-// differs reports whether a slot differs from the whole baseline by more than chance explains.
-func differs(bins []string, c, whole cell) bool {
-	if c.total == 0 || &c.bins[0] == &whole.bins[0] {
+// differs reports whether a slot differs from the full baseline by more than chance explains.
+func differs(bins []string, c, full cell) bool {
+	if c.total == 0 || &c.bins[0] == &full.bins[0] {
 		return false
 	}
-	x, ok := drift.Compare(counts(bins, c), counts(bins, whole))
+	x, ok := drift.Compare(counts(bins, c), counts(bins, full))
 	return ok && x.PSI > x.Critical(significance)
 }
 
@@ -201,22 +201,22 @@ type Expected struct {
 	// Values is the number of values that the shares come from. For a mixture of slots, it is the number of values with which a single
 	// slot would have the same uncertainty.
 	Values float64
-	// Whole reports that the shares are those of the whole baseline.
-	Whole bool
+	// Full reports that the shares are those of the full baseline.
+	Full bool
 }
 
 // Window returns the baseline's distribution at the window's time of the day. A window across several slots gets their mixture,
-// weighted by the number of values that each slot has in its part of the window. Two kinds of windows get the whole baseline, which has
+// weighted by the number of values that each slot has in its part of the window. Two kinds of windows get the full baseline, which has
 // more values: those of a field that does not differ between slots by more than chance, and those of a day or more. Window returns
 // false if the baseline has no values of the field.
 func (s *Season) Window(name string, from, to time.Time) (Expected, bool) {
 	f := s.fields[name]
-	if f == nil || f.whole.total == 0 {
+	if f == nil || f.full.total == 0 {
 		return Expected{}, false
 	}
-	parts, whole := s.cells(f, from, to)
+	parts, full := s.cells(f, from, to)
 	shares, values := f.mixture(parts)
-	e := Expected{Shares: make(map[string]float64, len(f.bins)), Values: values, Whole: whole}
+	e := Expected{Shares: make(map[string]float64, len(f.bins)), Values: values, Full: full}
 	for i, bin := range f.bins {
 		e.Shares[bin] = shares[i]
 	}
@@ -227,7 +227,7 @@ func (s *Season) Window(name string, from, to time.Time) (Expected, bool) {
 // not change bins or shares.
 func (s *Season) Mix(name string, from, to time.Time) (bins []string, shares []float64, values float64, ok bool) {
 	f := s.fields[name]
-	if f == nil || f.whole.total == 0 {
+	if f == nil || f.full.total == 0 {
 		return nil, nil, 0, false
 	}
 	parts, _ := s.cells(f, from, to)
@@ -235,10 +235,10 @@ func (s *Season) Mix(name string, from, to time.Time) (bins []string, shares []f
 	return f.bins, shares, values, true
 }
 
-// cells returns the slots of a window, or the whole baseline.
-func (s *Season) cells(f *field, from, to time.Time) (parts []weightedCell, whole bool) {
+// cells returns the slots of a window, or the full baseline.
+func (s *Season) cells(f *field, from, to time.Time) (parts []weightedCell, full bool) {
 	if !f.seasonal || to.Sub(from) >= hoursPerDay*time.Hour || !from.Before(to) {
-		return []weightedCell{{f.whole, 1}}, true
+		return []weightedCell{{f.full, 1}}, true
 	}
 	for at := from; at.Before(to); {
 		// Time zones differ from UTC by multiples of a quarter of an hour. Learned hours are hours of UTC.

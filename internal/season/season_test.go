@@ -14,7 +14,7 @@ var monday = time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
 // learn makes a season of days from monday, with the counts that values returns
 // for each hour, in the bins a and b.
 func learn(zone *time.Location, days int, values func(at time.Time) (a, b int64)) *Season {
-	whole := map[string]int64{}
+	full := map[string]int64{}
 	type hour struct {
 		at   time.Time
 		a, b int64
@@ -23,12 +23,12 @@ func learn(zone *time.Location, days int, values func(at time.Time) (a, b int64)
 	for i := range days * hoursPerDay {
 		at := monday.Add(time.Duration(i) * time.Hour)
 		a, b := values(at)
-		whole["a"] += a
-		whole["b"] += b
+		full["a"] += a
+		full["b"] += b
 		hours = append(hours, hour{at, a, b})
 	}
 	build := NewBuilder(Settings{Zone: zone, MaxNoise: 0.07})
-	build.Field("f", []string{"a", "b"}, whole)
+	build.Field("f", []string{"a", "b"}, full)
 	for _, h := range hours {
 		build.Hour(h.at, map[string][]int64{"f": {h.a, h.b}, "unnamed": {1}})
 	}
@@ -60,7 +60,7 @@ func TestWindow(t *testing.T) {
 		from, to time.Time
 		share    float64 // of a
 		of       float64 // values
-		whole    bool
+		full     bool
 	}{
 		"an hour by day": {days: 28, values: daily(1000), from: at(0, 9, 0), to: at(0, 10, 0), share: 0.9, of: 20_000},
 		"an hour by night, up to the last moment of it":          {days: 28, values: daily(1000), from: at(0, 7, 0), to: at(0, 8, 0), share: 0.1, of: 20_000},
@@ -74,14 +74,14 @@ func TestWindow(t *testing.T) {
 				return 50, 50
 			},
 		},
-		"a window of a day is the whole baseline":                {days: 28, values: daily(1000), from: at(0, 9, 0), to: at(1, 9, 0), share: 0.5, of: 672_000, whole: true},
-		"no window is the whole baseline":                        {days: 28, values: daily(1000), from: at(0, 9, 0), to: at(0, 9, 0), share: 0.5, of: 672_000, whole: true},
-		"slots that differ by chance alone are the whole":        {days: 28, values: wobble, from: at(0, 9, 0), to: at(0, 10, 0), share: 0.5, of: 672_000, whole: true},
+		"a window of a day is the full baseline":                 {days: 28, values: daily(1000), from: at(0, 9, 0), to: at(1, 9, 0), share: 0.5, of: 672_000, full: true},
+		"no window is the full baseline":                         {days: 28, values: daily(1000), from: at(0, 9, 0), to: at(0, 9, 0), share: 0.5, of: 672_000, full: true},
+		"slots that differ by chance alone are the full one":     {days: 28, values: wobble, from: at(0, 9, 0), to: at(0, 10, 0), share: 0.5, of: 672_000, full: true},
 		"a weekend has its own hours":                            {days: 28, values: weekends, from: at(5, 9, 0), to: at(5, 10, 0), share: 0.1, of: 8000},
 		"a weekday does not have those of the weekend":           {days: 28, values: weekends, from: at(4, 9, 0), to: at(4, 10, 0), share: 0.9, of: 20_000},
 		"one weekend is none: its hours are those of all days":   {days: 7, values: weekends, from: at(5, 9, 0), to: at(5, 10, 0), share: (5*0.9 + 2*0.1) / 7, of: 7000},
 		"a slot with few values is pooled with its neighbours":   {days: 28, values: daily(8), from: at(0, 3, 0), to: at(0, 4, 0), share: 0, of: 20 * 7 * 3},
-		"two days are too few for any season":                    {days: 2, values: daily(1000), from: at(0, 9, 0), to: at(0, 10, 0), share: 0.5, of: 48_000, whole: true},
+		"two days are too few for any season":                    {days: 2, values: daily(1000), from: at(0, 9, 0), to: at(0, 10, 0), share: 0.5, of: 48_000, full: true},
 		"hours are those of the time zone":                       {zone: toronto, days: 28, values: func(at time.Time) (a, b int64) { return weekends(at.In(toronto)) }, from: at(7, 4, 0), to: at(7, 5, 0), share: 0.1, of: 8000},
 		"a zone half an hour off has the hours that UTC counted": {zone: kolkata, days: 28, values: daily(1000), from: at(0, 9, 0), to: at(0, 10, 0), share: 0.9, of: 20_000},
 	} {
@@ -92,7 +92,7 @@ func TestWindow(t *testing.T) {
 			s := learn(tc.zone, tc.days, tc.values)
 			e, ok := s.Window("f", tc.from, tc.to)
 			require.True(t, ok)
-			require.Equal(t, tc.whole, e.Whole)
+			require.Equal(t, tc.full, e.Full)
 			require.InDelta(t, 1, e.Shares["a"]+e.Shares["b"], 1e-12)
 			require.InDelta(t, tc.share, e.Shares["a"], 1e-5)
 			require.InEpsilon(t, tc.of, e.Values, 0.05)
@@ -122,7 +122,7 @@ func TestWhatIsNotKnown(t *testing.T) {
 	require.True(t, s.Seasonal("f"))
 	require.False(t, s.Seasonal("another"))
 
-	// A slot that never had a value is compared with the whole.
+	// A slot that never had a value is compared with the full baseline.
 	silent := learn(time.UTC, 28, func(at time.Time) (a, b int64) {
 		if at.Hour() < 4 {
 			return 0, 0

@@ -36,7 +36,7 @@ func (m mean) value() (float64, bool) {
 	return math.Max(m.sum/math.Max(float64(m.n), 1), 0), m.n >= minDays
 }
 
-// swing compares each learned hour of a field with the distribution of its slot, and each day with the whole baseline.
+// swing compares each learned hour of a field with the distribution of its slot, and each day with the full baseline.
 func (b *Builder) swing(name string, f *field) (of deviation) {
 	days := make(map[int64]*cell)
 	for _, h := range b.hours {
@@ -44,7 +44,7 @@ func (b *Builder) swing(name string, f *field) (of deviation) {
 		if len(counts) != len(f.bins) {
 			continue
 		}
-		expected := f.whole
+		expected := f.full
 		if f.seasonal {
 			expected = f.pooled[h.slot]
 		}
@@ -59,14 +59,14 @@ func (b *Builder) swing(name string, f *field) (of deviation) {
 		days[day].add(counts)
 	}
 	for _, day := range slices.Sorted(maps.Keys(days)) { // A sum in another order differs in its last digit.
-		if x, ok := b.beyondChance(days[day].bins, f.whole, len(days)); ok {
+		if x, ok := b.beyondChance(days[day].bins, f.full, len(days)); ok {
 			of.days.add(mean{x, 1})
 		}
 	}
 	return of
 }
 
-// beyondChance returns the index of a part of a baseline against the whole baseline or its slot, less what chance explains. The part is
+// beyondChance returns the index of a part of a baseline against the full baseline or its slot, less what chance explains. The part is
 // itself included in the counts that it is compared with, which come from the given number of days. This reduces the difference by a
 // factor of (days-1)/days, which the result corrects, as a sample variance does.
 func (b *Builder) beyondChance(part []int64, all cell, days int) (float64, bool) {
@@ -91,7 +91,7 @@ func (s *deviation) at(k slot) (float64, bool) {
 	return s.all.value()
 }
 
-// DaySwing returns the mean index, beyond chance, of the baseline's days against the whole baseline. It returns false if too few days
+// DaySwing returns the mean index, beyond chance, of the baseline's days against the full baseline. It returns false if too few days
 // had enough values.
 func (s *Season) DaySwing(name string) (float64, bool) {
 	f := s.fields[name]

@@ -25,8 +25,8 @@ import (
 // The files of testdata/arrow are of pyarrow and pandas; make.py there writes them.
 func arrowFile(name string) string { return filepath.Join("testdata", "arrow", name) }
 
-// place copies a file of testdata, or a part of it.
-func place(t *testing.T, from, to string, size int) {
+// copyTestdata copies a file of testdata, or a part of it.
+func copyTestdata(t *testing.T, from, to string, size int) {
 	t.Helper()
 	content, err := os.ReadFile(arrowFile(from))
 	require.NoError(t, err)
@@ -148,12 +148,12 @@ func TestNaNOfAnArrowFileIsMissingUnlessTheDatasetSaysOtherwise(t *testing.T) {
 
 func TestArrowFilesThatCannotBeReadAreSkippedAndCounted(t *testing.T) {
 	dir := t.TempDir()
-	place(t, "types.lz4.feather", filepath.Join(dir, "1.feather"), -1)
-	place(t, "types.lz4.feather", filepath.Join(dir, "2.feather"), 4000)
-	place(t, "types.arrows", filepath.Join(dir, "3.feather"), -1)
-	place(t, "types.arrows", filepath.Join(dir, "4.feather"), 9000)
-	place(t, "types.parquet", filepath.Join(dir, "5.feather"), -1)
-	place(t, "types.parquet", filepath.Join(dir, "6.feather"), 0)
+	copyTestdata(t, "types.lz4.feather", filepath.Join(dir, "1.feather"), -1)
+	copyTestdata(t, "types.lz4.feather", filepath.Join(dir, "2.feather"), 4000)
+	copyTestdata(t, "types.arrows", filepath.Join(dir, "3.feather"), -1)
+	copyTestdata(t, "types.arrows", filepath.Join(dir, "4.feather"), 9000)
+	copyTestdata(t, "types.parquet", filepath.Join(dir, "5.feather"), -1)
+	copyTestdata(t, "types.parquet", filepath.Join(dir, "6.feather"), 0)
 	s, _ := arrowSource(t, tables.Options{})
 	_, p, err := profile(t, s, filepath.Join(dir, "*.feather"), tables.Reading{OnUnreadable: tables.SkipUnreadable})
 	require.NoError(t, err)
@@ -171,8 +171,8 @@ func TestArrowFilesThatCannotBeReadAreSkippedAndCounted(t *testing.T) {
 
 func TestErrorsOfArrowFilesSayWhatToDo(t *testing.T) {
 	dir := t.TempDir()
-	place(t, "types.parquet", filepath.Join(dir, "parquet.arrow"), -1)
-	place(t, "types.parquet", filepath.Join(dir, "empty.arrow"), 0)
+	copyTestdata(t, "types.parquet", filepath.Join(dir, "parquet.arrow"), -1)
+	copyTestdata(t, "types.parquet", filepath.Join(dir, "empty.arrow"), 0)
 	for file, want := range map[string]string{
 		arrowFile("union.feather"):          `column "b": its type sparse_union`,
 		arrowFile("version1.feather"):       "it is a Feather file of version 1; write version 2",
@@ -198,14 +198,14 @@ func TestErrorsOfArrowFilesSayWhatToDo(t *testing.T) {
 
 // A stream that breaks off anywhere is unreadable, or has the batches before the break: a stream may end without a mark.
 func TestAnArrowStreamThatBreaksOffIsUnreadable(t *testing.T) {
-	whole, err := os.ReadFile(arrowFile("types.arrows"))
+	content, err := os.ReadFile(arrowFile("types.arrows"))
 	require.NoError(t, err)
 	s, _ := arrowSource(t, tables.Options{})
 	dir := t.TempDir()
 	read := map[int64]int{}
-	for size := 1; size < len(whole); size += 61 {
+	for size := 1; size < len(content); size += 61 {
 		file := filepath.Join(dir, fmt.Sprint(size)+".arrows")
-		require.NoError(t, os.WriteFile(file, whole[:size], 0o600))
+		require.NoError(t, os.WriteFile(file, content[:size], 0o600))
 		_, p, err := profile(t, s, file, tables.Reading{})
 		if err == nil {
 			read[p.Rows]++
@@ -224,10 +224,10 @@ func TestADamagedArrowFileIsNoPanic(t *testing.T) {
 	state := uint32(1)
 	random := func(n int) int { state = state*1664525 + 1013904223; return int(state>>8) % n }
 	for _, name := range []string{"types.lz4.feather", "types.uncompressed.feather", "types.arrows", "views.arrow"} {
-		whole, err := os.ReadFile(arrowFile(name))
+		content, err := os.ReadFile(arrowFile(name))
 		require.NoError(t, err)
 		for i := range damages {
-			damaged := append([]byte(nil), whole...)
+			damaged := append([]byte(nil), content...)
 			for range 1 + i%4 {
 				damaged[8+random(len(damaged)-8)] = byte(random(256))
 			}
@@ -245,7 +245,7 @@ func TestADamagedArrowFileIsNoPanic(t *testing.T) {
 func TestAnArrowFileThatIsReplacedIsReadAnew(t *testing.T) {
 	s, copies := arrowSource(t, tables.Options{})
 	file := filepath.Join(t.TempDir(), "part=2026-11-24", "orders.feather")
-	place(t, "types.lz4.feather", file, -1)
+	copyTestdata(t, "types.lz4.feather", file, -1)
 	for range 3 {
 		schema, p, err := profile(t, s, file, tables.Reading{})
 		require.NoError(t, err)
@@ -256,7 +256,7 @@ func TestAnArrowFileThatIsReplacedIsReadAnew(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, made, 1, "a file that stays is copied once")
 	next := filepath.Join(filepath.Dir(file), "next")
-	place(t, "nan.feather", next, -1)
+	copyTestdata(t, "nan.feather", next, -1)
 	require.NoError(t, os.Rename(next, file))
 	_, p, err := profile(t, s, file, tables.Reading{})
 	require.NoError(t, err)
@@ -277,8 +277,8 @@ func TestNoFileIsAnErrorAlsoWhereUnreadableOnesAreSkipped(t *testing.T) {
 func TestFoldersOfArrowFilesHavePartitions(t *testing.T) {
 	s, copies := arrowSource(t, tables.Options{})
 	dir := t.TempDir()
-	place(t, "nan.feather", filepath.Join(dir, "region=QC", "1.feather"), -1)
-	place(t, "nan.arrow", filepath.Join(dir, "region=ON", "2.arrow"), -1)
+	copyTestdata(t, "nan.feather", filepath.Join(dir, "region=QC", "1.feather"), -1)
+	copyTestdata(t, "nan.arrow", filepath.Join(dir, "region=ON", "2.arrow"), -1)
 	for files, rows := range map[string]int64{dir: 400, filepath.Join(dir, "**", "*.arrow"): 200} {
 		schema, p, err := profile(t, s, files, tables.Reading{})
 		require.NoError(t, err)

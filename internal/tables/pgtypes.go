@@ -30,14 +30,14 @@ func (s *Source) name(ctx context.Context, columns []Column) error {
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var number, shown, name string
+		var number, formatted, name string
 		var enum, text bool
-		if err := rows.Scan(&number, &shown, &name, &enum, &text); err != nil {
+		if err := rows.Scan(&number, &formatted, &name, &enum, &text); err != nil {
 			return fmt.Errorf("names of types: %w", err)
 		}
 		for _, i := range unknown[number] {
 			c := &columns[i]
-			c.Type = shown
+			c.Type = formatted
 			column := s.dialect.identifier(c.Name)
 			switch {
 			case name == "citext":

@@ -106,18 +106,18 @@ func (r Relation) within(from string) string {
 }
 
 // Windows are the profiles of a window and of its recent window.
-type Windows struct{ Whole, Recent Profile }
+type Windows struct{ Full, Recent Profile }
 
 // CountRecent counts the window, and the recent window that begins at recent, in one scan. The relation must have a timestamp column.
-func (s *Source) CountRecent(ctx context.Context, r Relation, schema []Column, w Window, recent time.Time, fields Fields, asOf time.Time) (whole, last Profile, err error) {
+func (s *Source) CountRecent(ctx context.Context, r Relation, schema []Column, w Window, recent time.Time, fields Fields, asOf time.Time) (full, last Profile, err error) {
 	if r.virtual != nil {
-		if whole, err = virtualProfile(r.virtual, schema, w, fields); err == nil {
+		if full, err = virtualProfile(r.virtual, schema, w, fields); err == nil {
 			last, err = virtualProfile(r.virtual, schema, Window{From: recent, To: w.To}, fields)
 		}
-		return whole, last, err
+		return full, last, err
 	}
 	all, _, err := s.CountParts(ctx, r, schema, w, recent, nil, fields, asOf)
-	return all.Whole, all.Recent, err
+	return all.Full, all.Recent, err
 }
 
 // CountParts counts the window and each partition of the split in one scan. If recent is not zero, it also counts the rows of each
@@ -167,12 +167,12 @@ func (s *Source) CountParts(ctx context.Context, r Relation, schema []Column, w 
 			return err
 		}
 		part := &parts[int(g)/windows]
-		part.Whole.add(p)
+		part.Full.add(p)
 		if windows == 2 && g%2 == 1 {
 			part.Recent = p
 			all.Recent.add(p)
 		}
-		all.Whole.add(p)
+		all.Full.add(p)
 		return nil
 	})
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// One scan finds of each part of a split what a scan of the part's rows alone does, and of the whole what one of all rows does.
+// One scan of all parts has the same results as a scan of each part alone and a scan of all rows.
 func partsEqualTheirOwnCounts(t *testing.T, e engine, s *tables.Source) {
 	r := e.relation(t, s, e.records(300))
 	schema, err := s.Schema(t.Context(), r)
@@ -32,7 +32,7 @@ func partsEqualTheirOwnCounts(t *testing.T, e engine, s *tables.Source) {
 		require.NoError(t, err, name)
 		want, err := s.Count(t.Context(), r, schema, window, asked, asOf)
 		require.NoError(t, err, name)
-		sameProfile(t, want, all.Whole, "%s", name)
+		sameProfile(t, want, all.Full, "%s", name)
 		outside, err := s.OutsideParts(t.Context(), r, schema, window, split)
 		require.NoError(t, err, name)
 		checked, err := s.CheckParts(t.Context(), r, schema, window, split, checks)
@@ -47,7 +47,7 @@ func partsEqualTheirOwnCounts(t *testing.T, e engine, s *tables.Source) {
 			}
 			want, err := s.Count(t.Context(), part, schema, window, asked, asOf)
 			require.NoError(t, err, name)
-			sameProfile(t, want, got.Whole, "%s: part %d", name, i)
+			sameProfile(t, want, got.Full, "%s: part %d", name, i)
 			want, err = s.Count(t.Context(), part, schema, tables.Window{From: recent, To: window.To}, asked, asOf)
 			require.NoError(t, err, name)
 			sameProfile(t, want, got.Recent, "%s: recent of part %d", name, i)
@@ -57,12 +57,12 @@ func partsEqualTheirOwnCounts(t *testing.T, e engine, s *tables.Source) {
 			wantChecked, err := s.Check(t.Context(), part, schema, window, checks)
 			require.NoError(t, err, name)
 			require.Equal(t, wantChecked, checked[i], "%s: part %d", name, i)
-			wantDuplicates, err := s.Duplicates(t.Context(), part, schema, window, []string{"provider", "flag"}, got.Whole.Rows, 1000)
+			wantDuplicates, err := s.Duplicates(t.Context(), part, schema, window, []string{"provider", "flag"}, got.Full.Rows, 1000)
 			require.NoError(t, err, name)
 			require.Equal(t, wantDuplicates, duplicates[i], "%s: part %d", name, i)
-			rows += got.Whole.Rows
+			rows += got.Full.Rows
 		}
-		require.Equal(t, all.Whole.Rows, rows, "%s: each row is in one part", name)
+		require.Equal(t, all.Full.Rows, rows, "%s: each row is in one part", name)
 	}
 }
 

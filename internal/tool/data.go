@@ -80,11 +80,11 @@ func Start(args []string) error {
 
 // find looks for DataProgram beside this program, where an installation puts it, and then in PATH.
 func find(dir string) (string, error) {
-	beside := filepath.Join(dir, DataProgram)
-	_, err := os.Stat(beside)
+	sibling := filepath.Join(dir, DataProgram)
+	_, err := os.Stat(sibling)
 	switch {
 	case err == nil:
-		return beside, nil
+		return sibling, nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return "", err
 	}

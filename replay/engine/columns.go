@@ -25,7 +25,7 @@ type column struct {
 	v      []float64
 }
 
-// some tells whether the series has a value.
+// some reports whether the series has a value.
 func (c column) some() bool {
 	return slices.ContainsFunc(c.v, func(v float64) bool { return !isAbsent(v) })
 }

@@ -29,9 +29,9 @@ type cycle struct {
 	late      map[*parser.VectorSelector]int64
 	lateNames map[*rule]map[string]int64
 	// feedback are the rules whose results are read delayed.
-	feedback map[*rule]bool
-	lives    map[*rule]map[*Series]bool
-	before   map[*Series]written
+	feedback   map[*rule]bool
+	liveSeries map[*rule]map[*Series]bool
+	before     map[*Series]written
 }
 
 // written is the state of a series before the block.
@@ -70,13 +70,13 @@ func (e *Engine) evaluateCircle(ctx context.Context, b *block, u unit) (bool, er
 func (e *Engine) circle(b *block, u unit) *cycle {
 	c := &cycle{
 		Engine: e, block: b, rules: e.active(u), late: make(map[*parser.VectorSelector]int64), lateNames: make(map[*rule]map[string]int64),
-		feedback: make(map[*rule]bool), lives: make(map[*rule]map[*Series]bool), before: make(map[*Series]written),
+		feedback: make(map[*rule]bool), liveSeries: make(map[*rule]map[*Series]bool), before: make(map[*Series]written),
 	}
 	for i, r := range c.rules {
 		if r.alert != nil || !r.columnar || r.interval != b.step || e.opts.Lookback.Milliseconds() <= r.interval || !c.readLate(i) {
 			return nil
 		}
-		c.lives[r] = maps.Clone(r.live)
+		c.liveSeries[r] = maps.Clone(r.live)
 		for _, s := range e.store.family(r.record).list() {
 			w := written{n: len(s.runs)}
 			w.last, _ = s.last()
@@ -194,11 +194,11 @@ func (c *cycle) once(r *rule) (same bool, err error) {
 		return false, err
 	}
 	// At different steps, different results may be recorded as the same series.
-	turns := newCollector(len(cols))
+	merged := newCollector(len(cols))
 	for _, col := range cols {
-		turns.add(r.recorded(col.metric), col.v)
+		merged.add(r.recorded(col.metric), col.v)
 	}
-	if cols, err = turns.done(); err != nil {
+	if cols, err = merged.done(); err != nil {
 		return false, err
 	}
 	out.take(cols)
@@ -239,7 +239,7 @@ func (c *cycle) undo(r *rule) {
 		}
 	}
 	clear(r.touched)
-	r.live = maps.Clone(c.lives[r])
+	r.live = maps.Clone(c.liveSeries[r])
 }
 
 func (c *cycle) undoAll() {

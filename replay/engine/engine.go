@@ -112,7 +112,7 @@ type Replay struct {
 	// From is the time of the first evaluation; To is exclusive.
 	From, To time.Time
 	Targets  []Target
-	// Feed, if set, stores samples of [from, to) from elsewhere, also besides targets. The samples of each series must come
+	// Feed, if set, stores samples of [from, to) from another source, also in addition to targets. The samples of each series must come
 	// in order of time.
 	Feed func(ctx context.Context, from, to time.Time, store func(labels labels.Labels, at time.Time, v float64)) error
 	// Alerts receives every transition in order.

@@ -110,7 +110,7 @@ func (c columns) binary(e *parser.BinaryExpr) ([]column, error) {
 	return c.join(e, lhs, rhs)
 }
 
-// cannotFail tells whether an expression has a result whatever the series: none meet in it.
+// cannotFail reports whether an expression has a result for all series, because it matches none with each other.
 func cannotFail(expr parser.Expr) bool {
 	switch e := expr.(type) {
 	case *parser.ParenExpr:
@@ -175,9 +175,9 @@ func set(e *parser.BinaryExpr, lhs, rhs []column) ([]column, error) {
 			out.add(col.metric, col.v)
 		}
 		for i, col := range rhs {
-			if there := has[rk[i]]; there != nil {
+			if present := has[rk[i]]; present != nil {
 				for k := range col.v {
-					if there[k] {
+					if present[k] {
 						col.v[k] = absent
 					}
 				}

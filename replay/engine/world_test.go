@@ -21,10 +21,10 @@ const bins = 12
 // healthy are the targets of a world in which nothing is wrong: tables that are profiled every five minutes, and models
 // whose counters move at every scrape, with days and nights.
 func healthy(z size, seed uint64) []engine.Target {
-	place := map[string]string{"cluster": "prod-east", "namespace": "fraud"}
+	labels := map[string]string{"cluster": "prod-east", "namespace": "fraud"}
 	return []engine.Target{
-		{Job: "dataquality", Instance: "dq:10911", Labels: place, Source: &tables{size: z, rng: rand.New(rand.NewPCG(seed, 1))}},
-		{Job: "modelquality", Instance: "mq:10912", Labels: place, Source: &servers{size: z, rng: rand.New(rand.NewPCG(seed, 2))}},
+		{Job: "dataquality", Instance: "dq:10911", Labels: labels, Source: &tables{size: z, rng: rand.New(rand.NewPCG(seed, 1))}},
+		{Job: "modelquality", Instance: "mq:10912", Labels: labels, Source: &servers{size: z, rng: rand.New(rand.NewPCG(seed, 2))}},
 	}
 }
 

@@ -148,7 +148,7 @@ type reader struct {
 }
 
 // metrics returns which of the names the server has.
-func (r *reader) metrics(ctx context.Context, names []string, from, to time.Time) (there, absent []string, err error) {
+func (r *reader) metrics(ctx context.Context, names []string, from, to time.Time) (found, absent []string, err error) {
 	var known model.LabelValues
 	err = r.attempt(ctx, func(ctx context.Context) error {
 		known, _, _, err = r.api.LabelValues(ctx, model.MetricNameLabel, nil, from, to)
@@ -159,12 +159,12 @@ func (r *reader) metrics(ctx context.Context, names []string, from, to time.Time
 	}
 	for _, name := range names {
 		if slices.Contains(known, model.LabelValue(name)) {
-			there = append(there, name)
+			found = append(found, name)
 		} else {
 			absent = append(absent, name)
 		}
 	}
-	return there, absent, nil
+	return found, absent, nil
 }
 
 // read reads the samples of a metric in [from, to).

@@ -61,7 +61,7 @@ type Class struct {
 	P95       *Seconds       `json:"p95_seconds"`
 	Worst     *Seconds       `json:"worst_seconds"`
 	FoundBy   map[string]int `json:"found_by"`
-	// Others is the median number of alerts, beside the one that detected it, that fired because of an incident.
+	// Others is the median number of further alerts that fired because of an incident.
 	Others float64 `json:"others"`
 	// Harmful is the number of incidents with a harm, and HarmfulMissed that of those that were not detected.
 	Harmful       int `json:"-"`
@@ -87,7 +87,7 @@ type Detection struct {
 	harmful  bool
 }
 
-// Bar is a bar of the scenario beside what was measured, for one class or for all. Limit and Value are in Unit.
+// Bar is a bar of the scenario with the measured value, for one class or for all. Limit and Value are in Unit.
 type Bar struct {
 	Measure string  `json:"measure"`
 	Class   string  `json:"class,omitempty"`
@@ -109,7 +109,7 @@ type FalseAlarm struct {
 	At []time.Time `json:"at"`
 }
 
-// CaseFigure is a figure of the case study beside the replay's.
+// CaseFigure is a figure of the case study with that of the replay.
 type CaseFigure struct {
 	What   string `json:"what"`
 	Before string `json:"before"`
@@ -324,13 +324,13 @@ func (r *Report) summarize() {
 		r.Classes = append(r.Classes, c)
 	}
 	r.CaseStudy = []CaseFigure{
-		{"time to detect, median", "4.2h", "11m", ours(len(all) > 0, short(t.MedianDetection))},
-		{"time to detect, worst", "", "", ours(len(all) > 0, short(t.WorstDetection))},
-		{"false alarms, share of alerts", "31 %", "under 6 %", ours(t.Alerts > 0, percent(t.FalseAlarmShare))},
+		{"time to detect, median", "4.2h", "11m", measuredFigure(len(all) > 0, short(t.MedianDetection))},
+		{"time to detect, worst", "", "", measuredFigure(len(all) > 0, short(t.WorstDetection))},
+		{"false alarms, share of alerts", "31 %", "under 6 %", measuredFigure(t.Alerts > 0, percent(t.FalseAlarmShare))},
 	}
 }
 
-func ours(measured bool, figure string) string {
+func measuredFigure(measured bool, figure string) string {
 	if !measured {
 		return "not measured"
 	}

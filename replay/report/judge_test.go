@@ -154,7 +154,7 @@ func TestRender(t *testing.T) {
 		{Measure: "false_alarms", Value: ptr(1.0)},
 		{Measure: "min_lead", Class: "drift", Limit: 3600, Unit: "seconds", KnownMiss: "later"},
 	}
-	r.MissedBars, r.Warnings = []string{"1 false alarms, at most 0 may be"}, []string{"the file ends early"}
+	r.MissedBars, r.Warnings = []string{"1 false alarms, limit 0"}, []string{"the file ends early"}
 	var md, table bytes.Buffer
 	require.NoError(t, r.WriteMarkdown(&md))
 	require.Equal(t, `test, 2026-03-01 to 2026-03-15: 3 alerts, 1 of them false (33.3 %, 0.501 a week); 0 of 1 incidents missed.
@@ -179,7 +179,7 @@ func TestRender(t *testing.T) {
 | false_alarms | all | 0 | 1 | MISSED |
 | min_lead | drift | 1h | - | known miss |
 
-**Beside the case study**
+**Comparison with the case study**
 
 |  | before | case study | here |
 |---|---|---|---|
@@ -187,7 +187,7 @@ func TestRender(t *testing.T) {
 | time to detect, worst |  |  | 6m |
 | false alarms, share of alerts | 31 % | under 6 % | 33.3 % |
 
-Missed bar: 1 false alarms, at most 0 may be.
+Missed bar: 1 false alarms, limit 0.
 
 Warning: the file ends early.
 `, md.String())

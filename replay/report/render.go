@@ -74,7 +74,7 @@ func (r Report) grids() []Grid {
 	for _, a := range r.FalseAlarms {
 		alarms.Rows = append(alarms.Rows, []string{a.Alert, a.Object, fmt.Sprint(a.Times), a.At[0].UTC().Format(time.DateTime)})
 	}
-	study := Grid{"Beside the case study", [][]string{{"", "before", "case study", "here"}}}
+	study := Grid{"Comparison with the case study", [][]string{{"", "before", "case study", "here"}}}
 	for _, f := range r.CaseStudy {
 		study.Rows = append(study.Rows, []string{f.What, f.Before, f.Case, f.Ours})
 	}

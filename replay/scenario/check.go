@@ -17,7 +17,7 @@ func (s *Scenario) Validate(at config.At) {
 		return // Nothing can be compared with a start or a length that is wrong.
 	}
 	if len(s.Datasets)+len(s.Models)+len(s.Nodes) == 0 && s.Costs == nil {
-		at.Errorf("datasets", "neither datasets nor models, nodes or costs; want something to watch")
+		at.Errorf("datasets", "no datasets, models, nodes or costs; want one or more of these")
 	}
 	s.checkNames(at)
 	s.checkDates(at)
@@ -45,20 +45,20 @@ func item(list string, i int) string { return list + "[" + strconv.Itoa(i) + "]"
 
 func (s *Scenario) checkLength(at config.At) (ok bool) {
 	ok = true
-	wrong := func(key, format string, args ...any) {
+	invalid := func(key, format string, args ...any) {
 		at.Errorf(key, format, args...)
 		ok = false
 	}
 	switch {
 	case s.Start.IsZero():
-		wrong("start", "missing; want a date such as 2026-01-05")
+		invalid("start", "missing; want a date such as 2026-01-05")
 	case s.Start.relative():
-		wrong("start", "%v is a duration; want a date such as 2026-01-05", config.Duration(s.Start.offset))
+		invalid("start", "%v is a duration; want a date such as 2026-01-05", config.Duration(s.Start.offset))
 	}
 	if s.Length < config.Duration(time.Hour) || s.Length > config.Duration(3*366*24*time.Hour) {
-		wrong("length", "%v; want 1h to 1098d", s.Length)
+		invalid("length", "%v; want 1h to 1098d", s.Length)
 	} else if s.Warmup < 0 || s.Warmup >= s.Length {
-		wrong("warmup", "%v; want a duration below the length, %v, since no alert counts in it", s.Warmup, s.Length)
+		invalid("warmup", "%v; want a duration below the length, %v, since no alert counts in it", s.Warmup, s.Length)
 	}
 	return ok
 }
@@ -88,7 +88,7 @@ func (s *Scenario) checkNames(at config.At) {
 	for of, names := range s.names() {
 		for i, name := range names {
 			if slices.Contains(names[:i], name) {
-				at.Errorf(item(lists[of], i)+".name", "%q is there twice; want different names", name)
+				at.Errorf(item(lists[of], i)+".name", "%q appears twice; want different names", name)
 			}
 		}
 	}
@@ -125,7 +125,7 @@ func (s *Scenario) checkNode(at config.At, key string, n *Node) {
 		k := item(key+".models", i)
 		s.known(at, k, OnModel, name)
 		if slices.Contains(n.Models[:i], name) {
-			at.Errorf(k, "%q is there twice; want each model once", name)
+			at.Errorf(k, "%q appears twice; want each model once", name)
 		}
 	}
 }
@@ -150,7 +150,7 @@ func (s *Scenario) checkReleases(at config.At, key string, m *Model) {
 			at.Errorf(item(key+".releases", i)+".at", "%s", s.outside(t))
 		}
 		if r.Version == m.Version || slices.ContainsFunc(m.Releases[:i], func(o Release) bool { return o.Version == r.Version }) {
-			at.Errorf(item(key+".releases", i)+".version", "%q is there already; want a new version", r.Version)
+			at.Errorf(item(key+".releases", i)+".version", "%q is already used; want a new version", r.Version)
 		}
 	}
 }
@@ -180,7 +180,7 @@ func (s *Scenario) checkExclude(at config.At, key string, x *Exclude) {
 		value, k := x.Object[label], key+".object."+label
 		switch of, ok := objectLabels[label]; {
 		case !ok:
-			at.Errorf(k, "no label of an object; want some of %q", slices.Sorted(maps.Keys(objectLabels)))
+			at.Errorf(k, "not a label of an object; want some of %q", slices.Sorted(maps.Keys(objectLabels)))
 		case label == "instance" && value == ExporterInstance, of == "":
 		default:
 			s.known(at, k, of, value)

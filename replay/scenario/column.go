@@ -90,7 +90,7 @@ func (c *Categories) Validate(at config.At) {
 	}
 	for i, v := range c.Values {
 		if slices.Contains(c.Values[:i], v) {
-			at.Errorf(item("values", i), "%q is there twice; want different values", v)
+			at.Errorf(item("values", i), "%q appears twice; want different values", v)
 		}
 	}
 	if !(c.Zipf >= 0 && c.Zipf <= 5) {

@@ -43,7 +43,7 @@ func (d *Data) Validate(at config.At) {
 		case c == d.Time:
 			at.Errorf(key, "%q is the column with the time, which every table has; want the other columns", c)
 		case slices.Contains(d.Columns[:i], c):
-			at.Errorf(key, "%q is there twice; want each column once", c)
+			at.Errorf(key, "%q appears twice; want each column once", c)
 		}
 	}
 	if !(d.Speedup > 0 && d.Speedup <= 10_000) {

@@ -57,10 +57,10 @@ func (e *Event) checkObject(at config.At, key string) (target Target) {
 		switch {
 		case e.object(t) == "":
 		case !slices.Contains(e.spec.Targets, t):
-			at.Errorf(key+"."+string(t), "%s does not happen to a %s; want a %s", e.Kind, t, want)
+			at.Errorf(key+"."+string(t), "%s does not apply to a %s; want a %s", e.Kind, t, want)
 			ok = false
 		case found != "":
-			at.Errorf(key+"."+string(t), "beside %s; want one object, and another incident for the other", found)
+			at.Errorf(key+"."+string(t), "not together with %s; want one object, and a second incident for the other", found)
 			ok = false
 		default:
 			found = t
@@ -70,7 +70,7 @@ func (e *Event) checkObject(at config.At, key string) (target Target) {
 	case !ok:
 		return ""
 	case found == "":
-		at.Errorf(key+"."+names[0], "missing; want the %s that %s happens to", want, e.Kind)
+		at.Errorf(key+"."+names[0], "missing; want the %s that %s applies to", want, e.Kind)
 	}
 	return found
 }
@@ -92,14 +92,14 @@ func (e *Event) checkSize(at config.At, key string) {
 		at.Errorf(key+".size", "%v changes nothing; want another %s", e.Size, spec.Unit)
 	}
 	for _, k := range []struct {
-		key   string
-		d     *config.Duration
-		of    bool
-		usual time.Duration
+		key      string
+		d        *config.Duration
+		of       bool
+		fallback time.Duration
 	}{{"delay", &e.Delay, spec.Delay > 0, spec.Delay}, {"ramp", &e.Ramp, !spec.Sudden, spec.Ramp}} {
 		switch {
 		case !at.Has(key + "." + k.key):
-			*k.d = config.Duration(k.usual)
+			*k.d = config.Duration(k.fallback)
 		case !k.of:
 			at.Errorf(key+"."+k.key, "%v; %s has no %s: remove it", *k.d, e.Kind, k.key)
 		}
@@ -120,10 +120,10 @@ func (e *Event) checkColumn(at config.At, key string, s *Scenario, target Target
 	key += ".column"
 	switch {
 	case !e.spec.Column && e.Column != "":
-		at.Errorf(key, "%q; %s is of the whole %s: remove it", e.Column, e.Kind, target)
+		at.Errorf(key, "%q; %s affects the whole %s: remove it", e.Column, e.Kind, target)
 		return
 	case e.spec.Column && e.Column == "":
-		at.Errorf(key, "missing; want the column or feature that it happens to")
+		at.Errorf(key, "missing; want the affected column or feature")
 		return
 	case e.Column == "":
 		return

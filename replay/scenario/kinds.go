@@ -99,50 +99,50 @@ func values() map[Target][]string {
 
 var (
 	both = []Target{OnDataset, OnModel}
-	// moved are values whose distribution can move.
-	moved = []Values{Numbers, Texts, Booleans}
+	// driftable are values whose distribution can change.
+	driftable = []Values{Numbers, Texts, Booleans}
 )
 
 var specs = map[Kind]*Spec{
 	SilentFeed: {
-		About: "no row arrives any more", Sudden: true, Targets: []Target{OnDataset},
+		About: "no more rows arrive", Sudden: true, Targets: []Target{OnDataset},
 		Detectors: on(OnDataset, "MLDatasetStale", "MLDatasetVolumeAnomaly"), Consequences: slices.Concat(dataVolume, dataValues),
 	},
 	VolumeDrop: {
-		About: "a share of the rows is missing", Targets: []Target{OnDataset}, Size: 0.62, Most: 1, Unit: "share of the rows that is missing",
+		About: "a share of the rows is missing", Targets: []Target{OnDataset}, Size: 0.62, Most: 1, Unit: "share of missing rows",
 		Detectors: on(OnDataset, dataVolume...), Consequences: dataVolume,
 	},
 	DuplicatedLoad: {
-		About: "rows are loaded twice", Targets: []Target{OnDataset}, Size: 1, Most: 1, Unit: "share of the rows that is there twice",
+		About: "rows are loaded twice", Targets: []Target{OnDataset}, Size: 1, Most: 1, Unit: "share of duplicated rows",
 		Detectors: on(OnDataset, "MLDatasetVolumeAnomaly", "MLDatasetDuplicateKeys"), Consequences: dataVolume,
 	},
 	NullSurge: {
-		About: "values are missing", Targets: both, Column: true, Size: 0.08, Most: 1, Unit: "share of the values that is null, where it was less",
+		About: "values are missing", Targets: both, Column: true, Size: 0.08, Most: 1, Unit: "share of nulls, above the normal share",
 		Detectors: values(), Consequences: slices.Concat(dataValues, modelValues),
 	},
 	UnmappedCategory: {
-		About: "a category that the baseline never had", Learned: true, Values: []Values{Texts}, Targets: both, Column: true, Category: true, Size: 0.05, Most: 1, Unit: "share of the values",
+		About: "values have a category that is not in the baseline", Learned: true, Values: []Values{Texts}, Targets: both, Column: true, Category: true, Size: 0.05, Most: 1, Unit: "share of the values",
 		Detectors: values(), Consequences: slices.Concat(dataValues, modelValues),
 	},
 	RenamedCategory: {
-		About: "a category gets another name", Learned: true, Values: []Values{Texts}, Targets: both, Column: true, Category: true, Size: 1, Most: 1, Unit: "share of the values of the most frequent category",
+		About: "a category is renamed", Learned: true, Values: []Values{Texts}, Targets: both, Column: true, Category: true, Size: 1, Most: 1, Unit: "share of the values of the most frequent category",
 		Detectors: values(), Consequences: slices.Concat(dataValues, modelValues),
 	},
 	SlowDrift: {
-		About: "the distribution moves bit by bit", Learned: true, Values: moved, Targets: both, Column: true, Size: 1, Least: 0, Most: 100, Ramp: 30 * 24 * time.Hour,
+		About: "the distribution changes slowly", Learned: true, Values: driftable, Targets: both, Column: true, Size: 1, Least: 0, Most: 100, Ramp: 30 * 24 * time.Hour,
 		Unit:      "growth of a number at the end (1 doubles it); share of the values of a text that moves to its rarest category",
 		Detectors: values(), Consequences: slices.Concat(dataValues, modelValues),
 	},
 	SuddenDrift: {
-		About: "the distribution moves at once", Learned: true, Values: moved, Targets: both, Column: true, Size: 1, Least: 0, Most: 100, Unit: "as of slow_drift",
+		About: "the distribution changes at once", Learned: true, Values: driftable, Targets: both, Column: true, Size: 1, Least: 0, Most: 100, Unit: "as of slow_drift",
 		Detectors: values(), Consequences: slices.Concat(dataValues, modelValues),
 	},
 	UnitChange: {
-		About: "numbers come in another unit", Sudden: true, Learned: true, Values: []Values{Numbers}, Neutral: 1, Targets: both, Column: true, Size: 100, Least: 1e-9, Most: 1e9, Unit: "factor of the number",
+		About: "the unit of a number changes", Sudden: true, Learned: true, Values: []Values{Numbers}, Neutral: 1, Targets: both, Column: true, Size: 100, Least: 1e-9, Most: 1e9, Unit: "factor of the number",
 		Detectors: values(), Consequences: slices.Concat(dataValues, modelValues),
 	},
 	WrongSnapshot: {
-		About: "the job loads an old snapshot again: rows have the times and values of delay before", Sudden: true, Targets: []Target{OnDataset}, Delay: 7 * 24 * time.Hour,
+		About: "the job loads an old snapshot: rows have the times and values from delay before", Sudden: true, Targets: []Target{OnDataset}, Delay: 7 * 24 * time.Hour,
 		Detectors: on(OnDataset, "MLDatasetStale", "MLDatasetVolumeAnomaly"), Consequences: slices.Concat(dataVolume, dataValues),
 	},
 	FrozenColumn: {
@@ -154,32 +154,32 @@ var specs = map[Kind]*Spec{
 		Detectors: on(OnDataset, dataVolume...), Consequences: slices.Concat(dataVolume, dataValues),
 	},
 	SkewedSubset: {
-		About: "only the rows with the most frequent value, or with numbers below the first ones' median, arrive", Learned: true, Targets: []Target{OnDataset}, Column: true, Size: 1, Most: 1, Unit: "share of the other rows that is missing",
+		About: "only rows with the most frequent value, or with numbers below the median, arrive", Learned: true, Targets: []Target{OnDataset}, Column: true, Size: 1, Most: 1, Unit: "share of the other rows that are missing",
 		Detectors: on(OnDataset, slices.Concat(dataValues, dataVolume)...), Consequences: slices.Concat(dataVolume, dataValues),
 	},
 	SchemaChange: {
-		About: "the column is gone", Sudden: true, Targets: []Target{OnDataset}, Column: true,
+		About: "the column is removed", Sudden: true, Targets: []Target{OnDataset}, Column: true,
 		Detectors: on(OnDataset, "MLDatasetSchemaChanged"), Consequences: slices.Concat(dataValues, []string{"MLDatasetProfileFailing"}),
 	},
 
 	ServingSkew: {
-		About: "the service computes a feature otherwise than the training did", Learned: true, Values: moved, Targets: []Target{OnModel}, Column: true, Size: 1, Most: 100, Unit: "as of sudden_drift",
+		About: "the service computes a feature differently from training", Learned: true, Values: driftable, Targets: []Target{OnModel}, Column: true, Size: 1, Most: 100, Unit: "as of sudden_drift",
 		Detectors: on(OnModel, "MLModelTrainingServingSkew", "MLModelDrift", "MLModelInputBroken"), Consequences: modelValues,
 	},
 	ConfidenceCollapse: {
-		About: "the model is less sure", Learned: true, Targets: []Target{OnModel}, Size: 0.55, Least: 0.01, Most: 0.99, Unit: "mean confidence",
+		About: "the confidence falls", Learned: true, Targets: []Target{OnModel}, Size: 0.55, Least: 0.01, Most: 0.99, Unit: "mean confidence",
 		Detectors: on(OnModel, "MLModelConfidenceShift", "MLModelEstimatedPerformanceDrop"), Consequences: modelEffects,
 	},
 	GroundednessDecay: {
-		About: "answers are in their sources less and less", Targets: []Target{OnModel}, Size: 0.8, Least: 0.01, Most: 0.99, Ramp: 7 * 24 * time.Hour, Unit: "mean score of groundedness at the end",
+		About: "answers are less and less grounded in their sources", Targets: []Target{OnModel}, Size: 0.8, Least: 0.01, Most: 0.99, Ramp: 7 * 24 * time.Hour, Unit: "mean score of groundedness at the end",
 		Detectors: on(OnModel, "MLModelGroundednessLow", "MLModelHallucinationRateHigh"), Consequences: []string{"MLModelHallucinationRateHigh"},
 	},
 	HallucinationSurge: {
-		About: "answers are invented", Targets: []Target{OnModel}, Size: 0.4, Most: 1, Unit: "share of the answers",
+		About: "answers are hallucinated", Targets: []Target{OnModel}, Size: 0.4, Most: 1, Unit: "share of the answers",
 		Detectors: on(OnModel, "MLModelHallucinationRateHigh", "MLModelGroundednessLow"), Consequences: []string{"MLModelGroundednessLow"},
 	},
 	FallbackStorm: {
-		About: "requests end in the fallback", Targets: []Target{OnModel}, Size: 0.3, Most: 1, Unit: "share of the requests",
+		About: "requests use the fallback", Targets: []Target{OnModel}, Size: 0.3, Most: 1, Unit: "share of the requests",
 		Detectors: on(OnModel, "MLInferenceFailurePathHigh"), Consequences: []string{"MLInferenceLatencyAnomaly"},
 	},
 	ErrorStorm: {
@@ -191,12 +191,12 @@ var specs = map[Kind]*Spec{
 		Detectors: on(OnModel, "MLInferenceLatencyAnomaly"), Consequences: []string{"MLInferenceQueueDominates"},
 	},
 	TrafficCliff: {
-		About: "callers are gone", Targets: []Target{OnModel}, Size: 1, Most: 1, Unit: "share of the requests that is missing",
+		About: "clients stop sending requests", Targets: []Target{OnModel}, Size: 1, Most: 1, Unit: "share of missing requests",
 		Detectors: on(OnModel, "MLInferenceTrafficAnomaly"), Consequences: []string{"MLInferenceLatencyAnomaly"},
 	},
 
 	GPUQueueing: {
-		About: "memory is full at 75 % utilization, and requests of the node's models wait", Targets: []Target{OnNode}, Size: 0.8, Most: 1, Unit: "share of the latency that is waiting",
+		About: "memory is full at 75 % utilization, and requests of the node's models wait", Targets: []Target{OnNode}, Size: 0.8, Most: 1, Unit: "share of the latency that is queue wait",
 		Detectors: on(OnNode, "MLInferenceQueueDominates", "MLGPUMemoryPressure"), Consequences: []string{"MLInferenceLatencyAnomaly", "MLInferenceQueueDominates", "MLGPUMemoryPressure"},
 	},
 	GPUSaturation: {
@@ -204,7 +204,7 @@ var specs = map[Kind]*Spec{
 		Detectors: on(OnNode, "MLGPUSaturated"), Consequences: []string{"MLInferenceLatencyAnomaly", "MLInferenceQueueDominates"},
 	},
 	GPUThrottling: {
-		About: "heat holds the clocks of a GPU down", Targets: []Target{OnNode}, Size: 0.5, Most: 1, Unit: "share of the time",
+		About: "heat reduces the clocks of a GPU", Targets: []Target{OnNode}, Size: 0.5, Most: 1, Unit: "share of the time",
 		Detectors: on(OnNode, "MLGPUThermalThrottling"), Consequences: []string{"MLInferenceLatencyAnomaly"},
 	},
 	GPUXid: {
@@ -212,11 +212,11 @@ var specs = map[Kind]*Spec{
 		Detectors: on(OnNode, "MLGPUXidError"), Consequences: []string{"MLGPULost"},
 	},
 	GPULost: {
-		About: "a GPU does not answer any more", Sudden: true, Targets: []Target{OnNode}, Size: 1, Least: 1, Most: 64, Unit: "number of GPUs",
+		About: "a GPU stops answering", Sudden: true, Targets: []Target{OnNode}, Size: 1, Least: 1, Most: 64, Unit: "number of GPUs",
 		Detectors: on(OnNode, "MLGPULost"), Consequences: []string{"MLGPUIdle", "SightglassCollectorFailing"},
 	},
 	GPUIdle: {
-		About: "GPUs are held and do nothing", Sudden: true, Neutral: -1, Targets: []Target{OnNode}, Size: 0, Most: 0.05, Unit: "utilization",
+		About: "GPUs are allocated and idle", Sudden: true, Neutral: -1, Targets: []Target{OnNode}, Size: 0, Most: 0.05, Unit: "utilization",
 		Detectors: on(OnNode, "MLGPUIdle"), Consequences: []string{"MLCostIdleGPUWaste"},
 	},
 

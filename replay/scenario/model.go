@@ -66,7 +66,7 @@ func (m *Model) Validate(at config.At) {
 	}
 	for i := range m.Evaluations {
 		if slices.ContainsFunc(m.Evaluations[:i], func(e Evaluation) bool { return e.Name == m.Evaluations[i].Name }) {
-			at.Errorf(item("evaluations", i)+".name", "%q is there twice; want different names", m.Evaluations[i].Name)
+			at.Errorf(item("evaluations", i)+".name", "%q appears twice; want different names", m.Evaluations[i].Name)
 		}
 	}
 	if m.Training < 0 || m.Training > 1_000_000 {
@@ -82,13 +82,13 @@ func (m *Model) Validate(at config.At) {
 
 // checkData checks a model whose inferences are the rows of a file.
 func (m *Model) checkData(at config.At) {
-	beside(at, "features", "name columns of the file in feature_columns")
-	beside(at, "prediction", "name a column of the file in prediction_column")
-	beside(at, "requests_per_second", "the requests are the rows of the file")
-	beside(at, "traffic", "the requests are the rows of the file")
-	beside(at, "training_rows", "such a model learns its baseline from its first 30 days of requests; use a warmup of 32d")
+	withData(at, "features", "name columns of the file in feature_columns")
+	withData(at, "prediction", "name a column of the file in prediction_column")
+	withData(at, "requests_per_second", "the requests are the rows of the file")
+	withData(at, "traffic", "the requests are the rows of the file")
+	withData(at, "training_rows", "such a model learns its baseline from its first 30 days of requests; use a warmup of 32d")
 	if m.Confidence != nil && m.ConfidenceColumn != "" {
-		at.Errorf("confidence_column", "beside confidence; want one of the two: a column of the file, or simulated numbers")
+		at.Errorf("confidence_column", "not together with confidence; want either a column of the file or simulated numbers")
 	}
 	if len(m.Data.Columns) > 0 {
 		at.Errorf("data.columns", "of a dataset; want feature_columns, prediction_column and confidence_column of the model")
@@ -105,7 +105,7 @@ func (m *Model) checkData(at config.At) {
 		case c == m.Data.Time:
 			at.Errorf(key, "%q is the column with the time; want a number or a text", c)
 		case slices.Contains(m.FeatureColumns[:i], c):
-			at.Errorf(key, "%q is there twice; want each column once", c)
+			at.Errorf(key, "%q appears twice; want each column once", c)
 		}
 	}
 }

@@ -107,7 +107,7 @@ func (d *Dataset) Validate(at config.At) {
 	}
 	if d.Data != nil {
 		for _, key := range []string{"columns", "rows_per_hour", "traffic", "history"} {
-			beside(at, key, "the rows are those of the file")
+			withData(at, key, "the rows are those of the file")
 		}
 	}
 	if !(d.RowsPerHour > 0 && d.RowsPerHour <= 1e6) {
@@ -125,10 +125,10 @@ func (d *Dataset) Validate(at config.At) {
 	unique(at, d.Columns)
 }
 
-// beside reports a key that has no effect beside data.
-func beside(at config.At, key, because string) {
+// withData reports a key that has no effect together with data.
+func withData(at config.At, key, because string) {
 	if at.Has(key) {
-		at.Errorf(key, "beside data; want one of the two: %s", because)
+		at.Errorf(key, "not together with data: %s", because)
 	}
 }
 
@@ -136,7 +136,7 @@ func unique(at config.At, columns []Column) {
 	seen := make(map[string]bool)
 	for i, c := range columns {
 		if seen[c.Name] || c.Name == TimeColumn {
-			at.Errorf("columns["+strconv.Itoa(i)+"].name", "%q is there already; want different names", c.Name)
+			at.Errorf("columns["+strconv.Itoa(i)+"].name", "%q is already used; want different names", c.Name)
 		}
 		seen[c.Name] = true
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 )
 
-const small = `name: small
+const minimal = `name: small
 start: 2026-01-05
 length: 4d
 datasets:
@@ -36,7 +36,7 @@ func TestTheCommittedScenariosAreValid(t *testing.T) {
 
 func TestAMistakeIsToldWithItsFileAndLine(t *testing.T) {
 	t.Parallel()
-	_, err := Parse("small.yaml", []byte(small))
+	_, err := Parse("small.yaml", []byte(minimal))
 	require.NoError(t, err)
 	for name, m := range map[string]struct{ old, new, want string }{
 		"an unknown key":                     {"length: 4d", "length: 4d\nlengh: 4d", "small.yaml:4: lengh"},
@@ -67,8 +67,8 @@ func TestAMistakeIsToldWithItsFileAndLine(t *testing.T) {
 		"repeats beyond the end":             {"at: 1d}", "at: 1d, for: 1h, repeat: 9, every: 1d}", "small.yaml:9: incidents[0].repeat: 9; the last one at 2026-01-14T00:00:00Z is outside the replay"},
 		"repeats that overlap":               {"at: 1d}", "at: 1d, for: 3h, repeat: 2, every: 2h}", "small.yaml:9: incidents[0].repeat: 2 times for 3h every 2h; want them an hour or more apart, each over before the next"},
 		"a time within a minute":             {"at: 1d}", "at: 2026-01-06T00:00:30Z}", "small.yaml:9: incidents[0].at: 2026-01-06T00:00:30Z; want a whole minute"},
-		"no object":                          {"dataset: orders, column", "column", "small.yaml:9: incidents[0].dataset: missing; want the dataset or model that null_surge happens to"},
-		"an object of another type":          {"dataset: orders, column", "node: orders, column", "small.yaml:9: incidents[0].node: null_surge does not happen to a node; want a dataset or model"},
+		"no object":                          {"dataset: orders, column", "column", "small.yaml:9: incidents[0].dataset: missing; want the dataset or model that null_surge applies to"},
+		"an object of another type":          {"dataset: orders, column", "node: orders, column", "small.yaml:9: incidents[0].node: null_surge does not apply to a node; want a dataset or model"},
 		"a column without nulls to add":      {"sigma: 1}", "sigma: 1}, nulls: 0.1", `small.yaml:9: incidents[0].column: "amount" has 0.1 nulls already; want a size above it, not 0.08`},
 		"a ramp longer than the incident":    {"at: 1d}", "at: 1d, ramp: 4d}", "small.yaml:9: incidents[0].ramp: 4d; the incident lasts 3d and would not reach its size"},
 		"a delay of a kind without":          {"at: 1d}", "at: 1d, delay: 1h}", "small.yaml:9: incidents[0].delay: 1h; null_surge has no delay: remove it"},
@@ -87,14 +87,14 @@ func TestAMistakeIsToldWithItsFileAndLine(t *testing.T) {
 		"a first day after the start":        {"- name: orders", "- name: orders\n  first_day: 2026-01-05", "small.yaml:6: datasets[0].first_day: 2026-01-05 is not before the start, 2026-01-05"},
 		"a first day without rows":           {"- name: orders", "- name: orders\n  first_day: 2025-06-06", "small.yaml:6: datasets[0].first_day: 2025-06-06 is before the first row, of 2025-12-01 00:00:00"},
 		"an exclusion of nothing there":      {"bars:", "exclude: [{name: storm, from: 1d, to: 2d, object: {dataset: order}}]\nbars:", `small.yaml:10: exclude[0].object.dataset: the scenario has no dataset "order"`},
-		"an exclusion by no label":           {"bars:", "exclude: [{name: storm, from: 1d, to: 2d, object: {node: gpu-a}}]\nbars:", "small.yaml:10: exclude[0].object.node: no label of an object"},
+		"an exclusion by no label":           {"bars:", "exclude: [{name: storm, from: 1d, to: 2d, object: {node: gpu-a}}]\nbars:", "small.yaml:10: exclude[0].object.node: not a label of an object"},
 		"an exclusion that ends first":       {"bars:", "exclude: [{name: storm, from: 2d, to: 1d}]\nbars:", "small.yaml:10: exclude[0].to: 2026-01-06T00:00:00Z is not after from"},
 		"an exclusion beyond the end":        {"bars:", "exclude: [{name: storm, from: 2d, to: 9d}]\nbars:", "small.yaml:10: exclude[0].to: 2026-01-14T00:00:00Z is outside the replay"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			require.Contains(t, small, m.old)
-			_, err := Parse("small.yaml", []byte(strings.Replace(small, m.old, m.new, 1)))
+			require.Contains(t, minimal, m.old)
+			_, err := Parse("small.yaml", []byte(strings.Replace(minimal, m.old, m.new, 1)))
 			require.ErrorContains(t, err, m.want)
 			require.Len(t, strings.Split(err.Error(), "\n"), 1, "one mistake, one message")
 		})
@@ -132,22 +132,22 @@ func TestAReferenceToNothingIsAnError(t *testing.T) {
 		"a feature that is not read":                  {incident, "kind: null_surge, model: eta, column: score", `several.yaml:16: incidents[0].column: "score"; want one of ["fare" "city"]`},
 		"a department":                                {incident, "kind: cost_creep, ramp: 1d, department: risks", `several.yaml:16: incidents[0].department: the scenario has no department "risks"; want one of ["risk"]`},
 		"more GPUs than the node has":                 {incident, "kind: gpu_lost, node: gpu-a, size: 5", `several.yaml:16: incidents[0].size: 5; node "gpu-a" has 2 GPUs: want 1 to 2`},
-		"a node, where none is named":                 {incident, "kind: gpu_lost", "several.yaml:16: incidents[0].node: missing; want the node that gpu_lost happens to"},
+		"a node, where none is named":                 {incident, "kind: gpu_lost", "several.yaml:16: incidents[0].node: missing; want the node that gpu_lost applies to"},
 		"confidence that is not simulated":            {incident, "kind: confidence_collapse, model: fraud", `several.yaml:16: incidents[0].model: "fraud" has no simulated confidence`},
 		"scores that are not there":                   {incident, "kind: hallucination_surge, model: fraud", `several.yaml:16: incidents[0].model: "fraud" is not scored for groundedness`},
 		"a unit of a text":                            {incident, "kind: unit_change, model: fraud, column: country", `several.yaml:16: incidents[0].column: "country" has texts; want a column of numbers for unit_change`},
 		"a new category that is old":                  {incident, "kind: unmapped_category, model: fraud, column: country, category: us", `several.yaml:16: incidents[0].category: "us" is one of the column's`},
-		"a column that is read twice":                 {"columns: [fare, city]}}", "columns: [fare, fare]}}", `several.yaml:5: datasets[0].data.columns[1]: "fare" is there twice`},
+		"a column that is read twice":                 {"columns: [fare, city]}}", "columns: [fare, fare]}}", `several.yaml:5: datasets[0].data.columns[1]: "fare" appears twice`},
 		"the time as a column":                        {"columns: [fare, city]}}", "columns: [fare, at]}}", `several.yaml:5: datasets[0].data.columns[1]: "at" is the column with the time`},
 		"an anchor that is a duration":                {"time: at, columns", "time: at, anchor: 3d, columns", `several.yaml:5: datasets[0].data.anchor: 3d is a duration; want a time of the file`},
-		"rows beside a file":                          {"{name: trips,", "{name: trips, rows_per_hour: 5,", `several.yaml:5: datasets[0].rows_per_hour: beside data; want one of the two`},
-		"requests beside a file":                      {"{name: eta,", "{name: eta, requests_per_second: 5,", `several.yaml:7: models[0].requests_per_second: beside data`},
-		"training data beside a file":                 {"{name: eta,", "{name: eta, training_rows: 5000,", `several.yaml:7: models[0].training_rows: beside data; want one of the two: such a model learns its baseline from its first 30 days of requests; use a warmup of 32d`},
+		"rows beside a file":                          {"{name: trips,", "{name: trips, rows_per_hour: 5,", `several.yaml:5: datasets[0].rows_per_hour: not together with data`},
+		"requests beside a file":                      {"{name: eta,", "{name: eta, requests_per_second: 5,", `several.yaml:7: models[0].requests_per_second: not together with data`},
+		"training data beside a file":                 {"{name: eta,", "{name: eta, training_rows: 5000,", `several.yaml:7: models[0].training_rows: not together with data: such a model learns its baseline from its first 30 days of requests; use a warmup of 32d`},
 		"columns of a dataset for a model":            {"time: at}, feature", "time: at, columns: [fare]}, feature", `several.yaml:7: models[0].data.columns: of a dataset; want feature_columns`},
 		"no column of a file":                         {", feature_columns: [fare, city]", "", `several.yaml:7: models[0].feature_columns: missing`},
 		"a release after the end":                     {"- name: fraud", "- name: fraud\n  releases: [{at: 9d, version: '2'}]", `several.yaml:9: models[1].releases[0].at: 2026-01-14T00:00:00Z is outside the replay`},
-		"a release of the version that is there":      {"- name: fraud", "- name: fraud\n  releases: [{at: 1d, version: '1'}]", `several.yaml:9: models[1].releases[0].version: "1" is there already`},
-		"two departments of a name":                   {"model: fraud-serving}", "model: fraud-serving}, {name: risk, model: x}", `several.yaml:14: costs.departments[1].name: "risk" is there twice`},
+		"a release of the version that is there":      {"- name: fraud", "- name: fraud\n  releases: [{at: 1d, version: '1'}]", `several.yaml:9: models[1].releases[0].version: "1" is already used`},
+		"two departments of a name":                   {"model: fraud-serving}", "model: fraud-serving}, {name: risk, model: x}", `several.yaml:14: costs.departments[1].name: "risk" appears twice`},
 		"costs of nobody":                             {"[{name: risk, model: fraud-serving}]", "[]", `several.yaml:14: costs.departments: none; want one or more`},
 		"requests that end in more ways than one can": {"- name: fraud", "- name: fraud\n  errors: 0.6\n  timeouts: 0.6", `several.yaml:9: models[1].errors: errors, timeouts and fallbacks are 1.202 together; want 1 or less`},
 	} {
@@ -173,7 +173,7 @@ func TestTheRulesHaveTheAlertsThatAScenarioNames(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, err := Parse("small.yaml", []byte(strings.Replace(small, m.old, m.new, 1)))
+			s, err := Parse("small.yaml", []byte(strings.Replace(minimal, m.old, m.new, 1)))
 			require.NoError(t, err)
 			if err = s.CheckAlerts(known); m.want == "" {
 				require.NoError(t, err)
@@ -199,7 +199,7 @@ func TestThePageHasEveryKindOfIncident(t *testing.T) {
 func TestBarsComeFromTheirFileToo(t *testing.T) {
 	load := func(t *testing.T, bars string) (*Scenario, error) {
 		dir := t.TempDir()
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "small.yaml"), []byte("bars_from: bars.yaml\n"+small), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "small.yaml"), []byte("bars_from: bars.yaml\n"+minimal), 0o600))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "bars.yaml"), []byte(bars), 0o600))
 		return LoadFile(filepath.Join(dir, "small.yaml"))
 	}

@@ -21,7 +21,7 @@ type costs struct {
 type department struct {
 	*scenario.Department
 	traffic *traffic
-	wrongs  []*wrong
+	faults  []*fault
 
 	spent, idle, requests, value float64
 	today                        float64
@@ -37,7 +37,7 @@ func (w *World) newCosts() *costs {
 		d := &w.scenario.Costs.Departments[i]
 		c.list = append(c.list, &department{
 			Department: d, traffic: newTraffic(d.Traffic, w.seed, d.Name, 60*d.RequestsPerSecond, w.scenario.From(), w.scenario.Holidays),
-			wrongs: occurrences(w.scenario, func(e *scenario.Event) bool { return e.Department == d.Name }),
+			faults: occurrences(w.scenario, func(e *scenario.Event) bool { return e.Department == d.Name }),
 		})
 	}
 	return c
@@ -55,7 +55,7 @@ func (c *costs) advance(_ context.Context, at time.Time) error {
 
 func (d *department) minute(seed uint64, m int64) {
 	gpus, dearer := float64(d.GPUs), 1.0
-	for _, w := range d.wrongs {
+	for _, w := range d.faults {
 		switch p := w.progress(m); w.Kind {
 		case scenario.BudgetOverrun:
 			gpus *= 1 + w.Size*p

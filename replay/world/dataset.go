@@ -34,14 +34,14 @@ type datasets struct {
 
 // profiled is what the exporter publishes of a dataset.
 type profiled struct {
-	metrics []prometheus.Metric
-	changed bool
-	held    *engine.Held
-	sink    *sink
-	places  []metricPosition // of metrics in the sink
-	ran     bool
-	err     error
-	success time.Time
+	metrics   []prometheus.Metric
+	changed   bool
+	held      *engine.Held
+	sink      *sink
+	positions []metricPosition // of metrics in the sink
+	ran       bool
+	err       error
+	success   time.Time
 }
 
 func (w *World) openDatasets(ctx context.Context) (*datasets, error) {
@@ -54,7 +54,7 @@ func (w *World) openDatasets(ctx context.Context) (*datasets, error) {
 		ds := &s.Datasets[i]
 		f, column, err := w.datasetFeed(ctx, ds)
 		if err != nil {
-			return nil, placed("dataset", ds.Name, err)
+			return nil, withObject("dataset", ds.Name, err)
 		}
 		virtual[ds.Name] = newTable(f, column, clock.now)
 		entry := map[string]any{"name": ds.Name, "source": "replay", "table": ds.Name, "timestamp_column": column}
@@ -99,8 +99,8 @@ func (w *World) override(cfg *dataquality.Config) {
 	}
 }
 
-// placed adds the name of an object to an error, unless it has its place in the scenario.
-func placed(what, name string, err error) error {
+// withObject adds the name of an object to an error that has no position in the scenario.
+func withObject(what, name string, err error) error {
 	if config.Positioned(err) {
 		return err
 	}
@@ -115,11 +115,11 @@ func below(of config.Pos, key string) config.Pos {
 // datasetFeed returns the feed of a dataset, and its timestamp column.
 func (w *World) datasetFeed(ctx context.Context, ds *scenario.Dataset) (*feed, string, error) {
 	s := w.scenario
-	wrongs := occurrences(s, func(e *scenario.Event) bool { return e.Dataset == ds.Name })
+	faults := occurrences(s, func(e *scenario.Event) bool { return e.Dataset == ds.Name })
 	if ds.Data != nil {
-		var columns []asked
+		var columns []requestedColumn
 		for i, name := range ds.Data.Columns {
-			columns = append(columns, asked{name: name, pos: ds.Data.At(fmt.Sprintf("columns[%d]", i))})
+			columns = append(columns, requestedColumn{name: name, pos: ds.Data.At(fmt.Sprintf("columns[%d]", i))})
 		}
 		r, err := w.recording(ctx, ds.Name, ds.Data, columns)
 		if err != nil {
@@ -128,12 +128,12 @@ func (w *World) datasetFeed(ctx context.Context, ds *scenario.Dataset) (*feed, s
 		if first := ds.FirstDay.Start(); !ds.FirstDay.IsZero() && !r.firstTime().Before(first.AddDate(0, 0, 1)) {
 			return nil, "", below(ds.Pos, "first_day").Errorf("%s is before the first row of the file, of %s: days without rows would be learned; want that day or a later one", ds.FirstDay, r.firstTime().Format(time.DateTime))
 		}
-		f := newFeed(r, r.dicts, w.seed, ds.Name, ds.Load, wrongs)
+		f := newFeed(r, r.dicts, w.seed, ds.Name, ds.Load, faults)
 		return f, ds.Data.Time, f.check()
 	}
 	t := newTraffic(ds.Traffic, w.seed, ds.Name, ds.RowsPerHour/60, s.From(), s.Holidays)
 	sim := newSimulation(w.seed, ds.Name, ds.Columns, t, minuteOf(s.From().Add(-time.Duration(ds.History))), minuteOf(s.To()))
-	return newFeed(sim, sim.dicts, w.seed, ds.Name, ds.Load, wrongs), scenario.TimeColumn, nil
+	return newFeed(sim, sim.dicts, w.seed, ds.Name, ds.Load, faults), scenario.TimeColumn, nil
 }
 
 // advance implements restarter. It profiles the datasets that are due, two at a time.
@@ -192,9 +192,9 @@ func (d *datasets) write(k *sink, to *engine.Scrape) (err error) {
 		if p.changed || p.sink != k {
 			// Between two profiles the metrics do not change.
 			if p.sink != k {
-				p.places = nil
+				p.positions = nil
 			}
-			if p.held, err = k.held(p.metrics, &p.places); err != nil {
+			if p.held, err = k.held(p.metrics, &p.positions); err != nil {
 				return err
 			}
 			p.metrics, p.changed, p.sink = nil, false, k

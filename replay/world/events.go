@@ -123,7 +123,7 @@ func (f *events) timeExpr(ctx context.Context) (string, error) {
 		expr = "epoch_us(CAST(try_strptime(" + name + ", " + sqltext.Literal(d.TimeFormat) + ") AS TIMESTAMP))"
 		want = fmt.Sprintf("want the form of data.time_format, %q", d.TimeFormat)
 	case d.TimeFormat != "":
-		return "", d.At("time_format").Errorf("column %q is %s, which has no form; want no data.time_format", d.Time, sqlType)
+		return "", d.At("time_format").Errorf("column %q is %s, which needs no format; remove data.time_format", d.Time, sqlType)
 	case base == "VARCHAR":
 		expr = "epoch_us(TRY_CAST(" + name + " AS TIMESTAMPTZ))" // As a TIMESTAMP it would lose its offset.
 	case isTime(base):
@@ -135,11 +135,11 @@ func (f *events) timeExpr(ctx context.Context) (string, error) {
 		return "", d.At("time").Errorf("column %q is %s; %s", d.Time, sqlType, want)
 	}
 	var row int64
-	var odd string
-	err := f.db.QueryRowContext(ctx, "SELECT row, CAST("+name+" AS VARCHAR) FROM (SELECT row_number() OVER () AS row, * FROM "+f.from+") WHERE "+name+" IS NOT NULL AND ("+expr+") IS NULL LIMIT 1").Scan(&row, &odd)
+	var invalid string
+	err := f.db.QueryRowContext(ctx, "SELECT row, CAST("+name+" AS VARCHAR) FROM (SELECT row_number() OVER () AS row, * FROM "+f.from+") WHERE "+name+" IS NOT NULL AND ("+expr+") IS NULL LIMIT 1").Scan(&row, &invalid)
 	switch {
 	case err == nil:
-		return "", d.At("time").Errorf("column %q of %s has %q in row %d, which is no time; %s", d.Time, d.File, odd, row, want)
+		return "", d.At("time").Errorf("column %q of %s has %q in row %d, which is not a time; %s", d.Time, d.File, invalid, row, want)
 	case !errors.Is(err, sql.ErrNoRows):
 		return "", readError(d, err)
 	}

@@ -42,8 +42,8 @@ incidents:
 		"a file of another kind":       {csv: good, old: "file: trips.csv\n", new: "file: taxi.yaml\n", want: `taxi.yaml:7: datasets[0].data.file: DIR/taxi.yaml cannot be read: `},
 		"a time that is not there":     {csv: good, old: "    time: at\n", new: "    time: pickup\n", want: `taxi.yaml:8: datasets[0].data.time: DIR/trips.csv has no column "pickup"; it has ["at" "fare" "city" "score" "paid"]`},
 		"one with a form":              {csv: good, old: "    time: at\n", new: "    time: pickup\n    time_format: '%d'\n", want: `taxi.yaml:8: datasets[0].data.time: DIR/trips.csv has no column "pickup"`},
-		"a form of a number":           {csv: good, old: "    time: at\n", new: "    time: score\n    time_format: '%d'\n", want: `taxi.yaml:8: datasets[0].data.time: column "score" of DIR/trips.csv has "0.9" in row 1, which is no time; want the form of data.time_format, "%d"`},
-		"a time that is none":          {csv: good + "soon,1,a,1,2026-01-05\n", want: `taxi.yaml:8: datasets[0].data.time: column "at" of DIR/trips.csv has "soon" in row 3, which is no time; want`},
+		"a form of a number":           {csv: good, old: "    time: at\n", new: "    time: score\n    time_format: '%d'\n", want: `taxi.yaml:8: datasets[0].data.time: column "score" of DIR/trips.csv has "0.9" in row 1, which is not a time; want the form of data.time_format, "%d"`},
+		"a time that is none":          {csv: good + "soon,1,a,1,2026-01-05\n", want: `taxi.yaml:8: datasets[0].data.time: column "at" of DIR/trips.csv has "soon" in row 3, which is not a time; want`},
 		"a column that is not there":   {csv: good, old: "    time: at\n", new: "    time: at\n    columns: [fare, fair]\n", want: `taxi.yaml:9: datasets[0].data.columns[1]: DIR/trips.csv has no column "fair"; it has`},
 		"a feature that is not there":  {csv: good, old: "[fare, city]", new: "[fair, city]", want: `taxi.yaml:10: models[0].feature_columns[0]: DIR/trips.csv has no column "fair"; it has`},
 		"a feature that is a time":     {csv: good, old: "[fare, city]", new: "[fare, paid]", want: `taxi.yaml:10: models[0].feature_columns[1]: "paid" has timestamps; want numbers or texts`},
@@ -89,7 +89,7 @@ func TestAFileThatEndsBeforeTheReplayIsToldOf(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, []byte("at,amount\n2026-01-05 00:00:10,1\n2026-01-06 12:00:00,2\n"), 0o600))
 	for length, want := range map[string]string{
 		"60h": "",
-		"4d":  "orders: the last event of " + file + " is of 2026-01-06 12:00:00, 2d12h before the end of the replay: what follows looks like a feed that stopped",
+		"4d":  "orders: the last event of " + file + " is at 2026-01-06 12:00:00, 2d12h before the end of the replay: from then on the feed appears to have stopped",
 	} {
 		s := load(t, "name: recorded\nstart: 2026-01-05\nlength: "+length+"\ndatasets:\n- {name: orders, data: {file: "+file+", time: at}}\n")
 		w, err := Open(t.Context(), s, Options{})

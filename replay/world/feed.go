@@ -17,15 +17,15 @@ type feed struct {
 	dicts    []*dict
 	lateness int64 // minutes, as all following fields
 	every    int64
-	wrongs   []*wrong
+	faults   []*fault
 	// slowest is the longest time from an event to its arrival.
 	slowest int64
 
 	scratch *batch
 }
 
-// wrong is one occurrence of an incident.
-type wrong struct {
+// fault is one occurrence of an incident.
+type fault struct {
 	*scenario.Event
 	from, to, ramp, delay int64
 	col                   int // or -1
@@ -34,7 +34,7 @@ type wrong struct {
 }
 
 // progress returns the share of its full size that an incident has in a minute.
-func (w *wrong) progress(m int64) float64 {
+func (w *fault) progress(m int64) float64 {
 	if m < w.from || m >= w.to {
 		return 0
 	}
@@ -52,15 +52,15 @@ type typical struct {
 }
 
 // occurrences returns the incidents that affect a feed.
-func occurrences(s *scenario.Scenario, concerns func(*scenario.Event) bool) []*wrong {
-	var all []*wrong
+func occurrences(s *scenario.Scenario, concerns func(*scenario.Event) bool) []*fault {
+	var all []*fault
 	for i := range s.Incidents {
 		e := &s.Incidents[i]
 		if !concerns(e) {
 			continue
 		}
 		for _, span := range e.Occurrences(s) {
-			all = append(all, &wrong{
+			all = append(all, &fault{
 				Event: e, from: minuteOf(span.From), to: minuteOf(span.To), col: -1,
 				ramp: int64(time.Duration(e.Ramp) / time.Minute), delay: int64(time.Duration(e.Delay) / time.Minute),
 			})
@@ -70,14 +70,14 @@ func occurrences(s *scenario.Scenario, concerns func(*scenario.Event) bool) []*w
 }
 
 // newFeed applies incidents to a stream.
-func newFeed(of stream, dicts []*dict, seed uint64, name string, load scenario.Load, wrongs []*wrong) *feed {
+func newFeed(of stream, dicts []*dict, seed uint64, name string, load scenario.Load, faults []*fault) *feed {
 	f := &feed{
-		stream: of, seed: seed, name: name, dicts: dicts, wrongs: wrongs,
+		stream: of, seed: seed, name: name, dicts: dicts, faults: faults,
 		lateness: int64(time.Duration(load.Lateness) / time.Minute), every: int64(time.Duration(load.Every) / time.Minute),
 		scratch: newBatch(of.columns(), dicts),
 	}
 	f.slowest = f.lateness + f.every
-	for _, w := range wrongs {
+	for _, w := range faults {
 		if w.Kind == scenario.LateData || w.Kind == scenario.WrongSnapshot {
 			f.slowest = max(f.slowest, f.lateness+f.every+w.delay)
 		}
@@ -99,7 +99,7 @@ func newFeed(of stream, dicts []*dict, seed uint64, name string, load scenario.L
 // check checks the incidents of a recording, whose columns and values the scenario does not have.
 func (f *feed) check() error {
 	first, _ := f.bounds()
-	for _, w := range f.wrongs {
+	for _, w := range f.faults {
 		if w.Kind == scenario.WrongSnapshot && w.from-w.delay < first {
 			return below(w.Pos, "delay").Errorf("%v; the snapshot would have no rows, which begin at %s: want a shorter delay", w.Delay, timeOf(first).Format(time.DateTime))
 		}
@@ -169,7 +169,7 @@ func (f *feed) typicalAt(col int) typical {
 // events appends the events of a minute as their producer sends them.
 func (f *feed) events(m int64, to *batch) {
 	active := false
-	for _, w := range f.wrongs {
+	for _, w := range f.faults {
 		active = active || m >= w.from && m < w.to
 	}
 	if !active {
@@ -180,7 +180,7 @@ func (f *feed) events(m int64, to *batch) {
 	b.reset()
 	f.minute(m, b)
 	r := random(f.seed, f.name+"/incidents", m)
-	for _, w := range f.wrongs {
+	for _, w := range f.faults {
 		if p := w.progress(m); p > 0 {
 			w.change(r, p, b)
 		}
@@ -191,7 +191,7 @@ func (f *feed) events(m int64, to *batch) {
 }
 
 // change applies the incident to the events of a minute.
-func (w *wrong) change(r *rand.Rand, progress float64, b *batch) {
+func (w *fault) change(r *rand.Rand, progress float64, b *batch) {
 	size := w.Size
 	switch w.Kind {
 	case scenario.SilentFeed:
@@ -225,7 +225,7 @@ func (w *wrong) change(r *rand.Rand, progress float64, b *batch) {
 }
 
 // value applies the incident to one value.
-func (w *wrong) value(r *rand.Rand, progress float64, v *vector, i int) {
+func (w *fault) value(r *rand.Rand, progress float64, v *vector, i int) {
 	text := v.dict != nil
 	switch w.Kind {
 	case scenario.NullSurge:
@@ -266,7 +266,7 @@ func (w *wrong) value(r *rand.Rand, progress float64, v *vector, i int) {
 // arrivals appends the rows that arrive in the table in a minute.
 func (f *feed) arrivals(m int64, to *batch) {
 	f.due(m, func(e int64) { f.arrive(e, false, 0, to) })
-	for i, w := range f.wrongs {
+	for i, w := range f.faults {
 		if w.Kind == scenario.LateData {
 			f.due(m-w.delay, func(e int64) {
 				if e >= w.from && e < w.to {
@@ -279,7 +279,7 @@ func (f *feed) arrivals(m int64, to *batch) {
 
 // times appends the times of the rows that arrive in a minute. While an incident is active, it also appends their values.
 func (f *feed) times(m int64, to *batch) {
-	if slices.ContainsFunc(f.wrongs, func(w *wrong) bool { return m >= w.from && m < w.to+w.delay+f.slowest }) {
+	if slices.ContainsFunc(f.faults, func(w *fault) bool { return m >= w.from && m < w.to+w.delay+f.slowest }) {
 		f.arrivals(m, to)
 		return
 	}
@@ -304,14 +304,14 @@ func (f *feed) due(m int64, each func(event int64)) {
 // arrive appends events of a minute: either those that the incident with this index delays, or those without delay.
 func (f *feed) arrive(e int64, late bool, incident int, to *batch) {
 	from := e
-	for _, w := range f.wrongs {
+	for _, w := range f.faults {
 		if w.Kind == scenario.WrongSnapshot && e >= w.from && e < w.to {
 			from = e - w.delay
 		}
 	}
 	before := to.n
 	f.events(from, to)
-	for i, w := range f.wrongs {
+	for i, w := range f.faults {
 		if w.Kind != scenario.LateData || e < w.from || e >= w.to {
 			continue
 		}

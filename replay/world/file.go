@@ -17,8 +17,8 @@ import (
 // maxValues limits the values of a file in memory, to about a gigabyte.
 const maxValues = 120_000_000
 
-// keptAround is how long before or after the replay an event may be: nothing looks farther, and a file may have times that stand
-// for none, such as 1900-01-01 and 9999-12-31.
+// keptAround is how long before or after the replay an event may be. Nothing reads events from further away, and a file may have
+// placeholder times such as 1900-01-01 and 9999-12-31.
 const keptAround = 400 * 24 * time.Hour
 
 // recording is a stream of the events of a file. They are in memory by column, in the order of time.
@@ -31,9 +31,9 @@ type recording struct {
 	first []int32
 }
 
-// readFile reads the events of a file with the columns that are asked for; all if there are none. asked are their positions in the
-// scenario, for errors.
-func readFile(ctx context.Context, d *scenario.Data, columns []asked, start, end time.Time) (_ *recording, err error) {
+// readFile reads the events of a file with the requested columns, all if none are requested. The positions of the columns in the
+// scenario are for errors.
+func readFile(ctx context.Context, d *scenario.Data, columns []requestedColumn, start, end time.Time) (_ *recording, err error) {
 	if err := checkFile(d); err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func readFile(ctx context.Context, d *scenario.Data, columns []asked, start, end
 	if len(columns) == 0 {
 		for _, n := range f.names {
 			if n != d.Time {
-				columns = append(columns, asked{name: n, pos: d.At("columns")})
+				columns = append(columns, requestedColumn{name: n, pos: d.At("columns")})
 			}
 		}
 	}
@@ -71,8 +71,8 @@ func readFile(ctx context.Context, d *scenario.Data, columns []asked, start, end
 	return r, nil
 }
 
-// asked is a column that the scenario asks for, with its position there.
-type asked struct {
+// requestedColumn is a column that the scenario names, with its position there.
+type requestedColumn struct {
 	name string
 	pos  config.Pos
 }
@@ -137,7 +137,7 @@ func (r *recording) read(ctx context.Context, db *sql.DB, d *scenario.Data, quer
 		r.all.time = append(r.all.time, moved)
 		r.all.n++
 		if r.all.n*(len(r.cols)+1) > maxValues {
-			return d.At("file").Errorf("%s has more than %d values; want fewer rows, or columns that name those that matter", d.File, maxValues)
+			return d.At("file").Errorf("%s has more than %d values; want fewer rows, or data.columns with the necessary ones", d.File, maxValues)
 		}
 		for i := range r.cols {
 			v := &r.all.cols[i]

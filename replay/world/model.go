@@ -48,7 +48,7 @@ type model struct {
 	// prediction and confidence are column indices in the feed, or -1.
 	prediction, confidence int
 	keys                   []string // of the features
-	wrongs                 []*wrong
+	faults                 []*fault
 	releases               []release
 	through                int64 // the first minute without generated inferences
 	span                   modelquality.Span
@@ -71,7 +71,7 @@ func (w *World) openModels(ctx context.Context) (*models, error) {
 	for i := range s.Models {
 		m, err := w.openModel(ctx, &s.Models[i])
 		if err != nil {
-			return nil, placed("model", s.Models[i].Name, err)
+			return nil, withObject("model", s.Models[i].Name, err)
 		}
 		ms.list = append(ms.list, m)
 		if m.Training > 0 {
@@ -100,7 +100,7 @@ func (w *World) openModels(ctx context.Context) (*models, error) {
 func (w *World) openModel(ctx context.Context, sm *scenario.Model) (*model, error) {
 	s := w.scenario
 	m := &model{Model: sm, w: w, prediction: -1, confidence: -1, through: minuteOf(s.From())}
-	m.wrongs = occurrences(s, func(e *scenario.Event) bool {
+	m.faults = occurrences(s, func(e *scenario.Event) bool {
 		return e.Model == sm.Name || e.Node != "" && slices.ContainsFunc(s.Nodes, func(n scenario.Node) bool {
 			return n.Name == e.Node && slices.Contains(n.Models, sm.Name)
 		})
@@ -132,16 +132,16 @@ func (w *World) openModel(ctx context.Context, sm *scenario.Model) (*model, erro
 }
 
 // openRecorded sets the feed of a model whose inferences are the rows of a file.
-func (w *World) openRecorded(ctx context.Context, m *model, wrongs []*wrong) error {
-	var columns []asked
+func (w *World) openRecorded(ctx context.Context, m *model, faults []*fault) error {
+	var columns []requestedColumn
 	add := func(name, key string) (index int) {
 		if name == "" {
 			return -1
 		}
-		if i := slices.IndexFunc(columns, func(a asked) bool { return a.name == name }); i >= 0 {
+		if i := slices.IndexFunc(columns, func(a requestedColumn) bool { return a.name == name }); i >= 0 {
 			return i
 		}
-		columns = append(columns, asked{name: name, pos: below(m.Pos, key)})
+		columns = append(columns, requestedColumn{name: name, pos: below(m.Pos, key)})
 		return len(columns) - 1
 	}
 	for i, name := range m.FeatureColumns {
@@ -166,7 +166,7 @@ func (w *World) openRecorded(ctx context.Context, m *model, wrongs []*wrong) err
 			return pos.Errorf("%q has %v; want numbers from 0 to 1", m.ConfidenceColumn, of.num[k])
 		}
 	}
-	m.feed = newFeed(r, r.dicts, w.seed, m.Name, scenario.Load{}, wrongs)
+	m.feed = newFeed(r, r.dicts, w.seed, m.Name, scenario.Load{}, faults)
 	m.name(r.cols[:len(m.FeatureColumns)])
 	return m.feed.check()
 }
@@ -229,7 +229,7 @@ type state struct {
 
 func (m *model) state(at int64) state {
 	st := state{slower: 1, queue: m.Latency.Queue, errors: m.Errors, timeouts: m.Timeouts, fallback: m.Fallbacks}
-	for _, w := range m.wrongs {
+	for _, w := range m.faults {
 		p := w.progress(at)
 		if p == 0 {
 			continue

@@ -16,7 +16,7 @@ type node struct {
 	*scenario.Node
 	w         *World
 	traffic   *traffic
-	wrongs    []*wrong
+	faults    []*fault
 	throttled []float64 // seconds, by GPU
 	xids      map[int]float64
 	through   int64
@@ -33,7 +33,7 @@ const (
 func (w *World) newNode(n *scenario.Node) *node {
 	return &node{
 		Node: n, w: w, traffic: newTraffic(n.Traffic, w.seed, n.Name, 1, w.scenario.From(), w.scenario.Holidays),
-		wrongs:    occurrences(w.scenario, func(e *scenario.Event) bool { return e.Node == n.Name }),
+		faults:    occurrences(w.scenario, func(e *scenario.Event) bool { return e.Node == n.Name }),
 		throttled: make([]float64, n.GPUs), xids: make(map[int]float64), through: minuteOf(w.scenario.From()),
 	}
 }
@@ -51,7 +51,7 @@ func (n *node) gpuAt(at int64, i int) gpu {
 		utilization: math.Min(0.93, n.Utilization*n.traffic.rate(at)*math.Exp(0.1*r.NormFloat64())),
 		memory:      math.Min(0.93, n.Memory+0.02*r.Float64()),
 	}
-	for _, w := range n.wrongs {
+	for _, w := range n.faults {
 		p := w.progress(at)
 		if p == 0 {
 			continue
@@ -74,7 +74,7 @@ func (n *node) gpuAt(at int64, i int) gpu {
 // advance updates the counters up to a time.
 func (n *node) advance(_ context.Context, at time.Time) error {
 	for now := minuteOf(at); n.through < now; n.through++ {
-		for _, w := range n.wrongs {
+		for _, w := range n.faults {
 			if w.Kind == scenario.GPUThrottling {
 				n.throttled[gpuXidOf] += 60 * w.Size * w.progress(n.through)
 			}
@@ -119,7 +119,7 @@ func (n *node) Scrape(_ context.Context, at time.Time, to *engine.Scrape) error 
 			continue
 		}
 		// The exporter publishes a counter for each kind of error from the start, so that the first error is an increase.
-		for _, w := range n.wrongs {
+		for _, w := range n.faults {
 			if w.Kind == scenario.GPUXid {
 				of(n.xids[int(w.Size)], "gpu_xid_errors_total", "xid", strconv.Itoa(int(w.Size)))
 			}

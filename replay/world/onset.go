@@ -16,7 +16,7 @@ import (
 )
 
 // onset is the beginning of an incident that is found by a comparison with a baseline. An incident that comes before the baseline is
-// complete is missed, and the reason must be told: most files of events are shorter than the 30 days that a baseline takes.
+// complete is missed, and the result must give the reason: most files of events are shorter than the 30 days that a baseline takes.
 type onset struct {
 	*scenario.Event
 	at      time.Time
@@ -106,7 +106,7 @@ func (ms *models) learned(_ context.Context, e *scenario.Event) (of report.Learn
 	return of, true, nil
 }
 
-// Warnings returns what makes the result say less than it seems to.
+// Warnings returns reasons why the result is limited, such as an incomplete baseline.
 func (w *World) Warnings() []string {
 	all := slices.Clone(w.warnings)
 	for _, o := range w.onsets {
@@ -120,7 +120,7 @@ func (w *World) Warnings() []string {
 				remedy += ", or training_rows"
 			}
 		}
-		all = append(all, fmt.Sprintf("%s had %d of the %d days of its baseline when %s began at %s: alerts of changed values could not fire yet. Give it time to learn before: %s",
+		all = append(all, fmt.Sprintf("%s had %d of the %d days of its baseline when %s began at %s: alerts on changed values could not fire yet. Let the baseline complete before the incident: %s",
 			of, o.learned.Days, o.learned.Wanted, o.Kind, o.at.UTC().Format(time.DateTime), remedy))
 	}
 	return all

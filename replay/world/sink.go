@@ -44,13 +44,13 @@ type metricPosition struct {
 
 // held returns the samples of metrics that stay unchanged for a while. Metrics mostly come in the same order, so that the position gives
 // the series without a look-up.
-func (k *sink) held(metrics []prometheus.Metric, places *[]metricPosition) (*engine.Held, error) {
+func (k *sink) held(metrics []prometheus.Metric, positions *[]metricPosition) (*engine.Held, error) {
 	all := make([]sample, 0, len(metrics))
 	for i, m := range metrics {
-		if i == len(*places) {
-			*places = append(*places, metricPosition{})
+		if i == len(*positions) {
+			*positions = append(*positions, metricPosition{})
 		}
-		at := &(*places)[i]
+		at := &(*positions)[i]
 		c, constant := m.(*exporters.Constant)
 		if constant && at.identity == c.Identity() {
 			all = append(all, sample{at.series, c.Value()})
@@ -116,7 +116,7 @@ func (k *sink) samples(to []sample, metrics []prometheus.Metric) ([]sample, erro
 	return to, nil
 }
 
-// classic is a histogram that tells its classic buckets.
+// classic is a histogram with classic buckets.
 type classic interface {
 	prometheus.Metric
 	Labels() []string

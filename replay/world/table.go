@@ -90,7 +90,7 @@ func (t *table) Schema() []tables.Column {
 	all := []tables.Column{{Name: t.time, Type: "TIMESTAMP", Class: tables.Timestamp}}
 	m := minuteOf(t.now())
 	for _, c := range t.types {
-		gone := slices.ContainsFunc(t.feed.wrongs, func(w *wrong) bool {
+		gone := slices.ContainsFunc(t.feed.faults, func(w *fault) bool {
 			return w.Kind == scenario.SchemaChange && w.Column == c.Name && w.progress(m) > 0
 		})
 		if !gone {
@@ -103,7 +103,7 @@ func (t *table) Schema() []tables.Column {
 // Count implements tables.Virtual.
 func (t *table) Count(w tables.Window, fields tables.Fields) (tables.Profile, error) {
 	p := tables.Profile{Nulls: make(map[string]int64), Values: make(map[string]map[string]int64), Numbers: make(map[string]tables.Moments)}
-	var asked []*counter
+	var requested []*counter
 	var nulls []*counter
 	for name, layout := range fields {
 		col := t.column(name)
@@ -115,11 +115,11 @@ func (t *table) Count(w tables.Window, fields tables.Fields) (tables.Profile, er
 		}
 		nulls = append(nulls, t.nulls[col])
 		if layout != nil {
-			asked = append(asked, t.counter(col, *layout))
+			requested = append(requested, t.counter(col, *layout))
 		}
 	}
 	from, to := t.window(w)
-	t.count(floor(from, minute), slices.Concat(nulls, asked)...)
+	t.count(floor(from, minute), slices.Concat(nulls, requested)...)
 	var latest int64
 	p.Rows, latest = t.sum(t.rows, from, to, nil), t.last(from, to)
 	if latest > 0 {
@@ -128,7 +128,7 @@ func (t *table) Count(w tables.Window, fields tables.Fields) (tables.Profile, er
 	for _, c := range nulls {
 		p.Nulls[t.types[c.col].Name] = t.sum(c, from, to, nil)
 	}
-	for _, c := range asked {
+	for _, c := range requested {
 		counts := make([]int64, c.bins)
 		t.sum(c, from, to, counts)
 		bins := make(map[string]int64, c.bins)
@@ -208,9 +208,9 @@ func sameLayout(a, b binning.Layout) bool {
 	return a.Kind == b.Kind && a.Float == b.Float && a.NaNMissing == b.NaNMissing && a.Open == b.Open && slices.Equal(a.Edges, b.Edges) && slices.Equal(a.Top, b.Top) && slices.Equal(a.Rest, b.Rest)
 }
 
-// count counts all new arrivals. For the asked counters it also counts earlier arrivals, from a minute on. Rows with older events cannot
+// count counts all new arrivals. For the requested counters it also counts earlier arrivals, from a minute on. Rows with older events cannot
 // arrive later.
-func (t *table) count(from int64, asked ...*counter) {
+func (t *table) count(from int64, requested ...*counter) {
 	now := minuteOf(t.now())
 	if !t.started {
 		t.started, t.through = true, now
@@ -223,7 +223,7 @@ func (t *table) count(from int64, asked ...*counter) {
 		t.arrive(t.through, all)
 	}
 	behind := make(map[int64][]*counter)
-	for _, c := range append(asked, t.rows) {
+	for _, c := range append(requested, t.rows) {
 		if c.from > from {
 			behind[c.from] = append(behind[c.from], c)
 			c.from = from
@@ -477,17 +477,17 @@ func (t *table) Sample(w tables.Window, columns []tables.Column, atMost int) ([]
 	t.count(floor(from, minute))
 	all := t.sum(t.rows, from, to, nil)
 	every := uint64(all/int64(atMost) + 1)
-	room := int(all) / int(every)
+	capacity := int(all) / int(every)
 	out, of := make([]tables.VirtualValues, len(columns)), make([]int, len(columns))
 	for i, c := range columns {
 		if of[i] = t.column(c.Name); of[i] < 0 {
 			return nil, fmt.Errorf("a virtual table has no column %q", c.Name)
 		}
-		out[i].Null = make([]bool, 0, room)
+		out[i].Null = make([]bool, 0, capacity)
 		if d := t.batch.cols[of[i]].dict; d != nil {
-			out[i].Texts = make([]int32, 0, room)
+			out[i].Texts = make([]int32, 0, capacity)
 		} else {
-			out[i].Numbers = make([]float64, 0, room)
+			out[i].Numbers = make([]float64, 0, capacity)
 		}
 	}
 	b := t.batch
@@ -521,13 +521,13 @@ func (t *table) Sample(w tables.Window, columns []tables.Column, atMost int) ([]
 }
 
 // sample appends the values of the chosen rows.
-func (v *vector) sample(chosen []int, whole bool, to *tables.VirtualValues) {
+func (v *vector) sample(chosen []int, truncate bool, to *tables.VirtualValues) {
 	for _, i := range chosen {
 		to.Null = append(to.Null, v.null[i])
 		switch {
 		case v.dict != nil:
 			to.Texts = append(to.Texts, v.text[i])
-		case whole:
+		case truncate:
 			to.Numbers = append(to.Numbers, math.Trunc(v.num[i])) // As it is stored.
 		default:
 			to.Numbers = append(to.Numbers, v.num[i])

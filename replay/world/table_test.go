@@ -240,17 +240,17 @@ func TestTimesOfEveryForm(t *testing.T) {
 		},
 		"no time": {
 			times: "2026-01-05 00:00:10,1\nn/a", data: "time: at",
-			err: `events.csv has "n/a" in row 2, which is no time; want a date and a time such as 2026-01-31 12:00:00, seconds or milliseconds since 1970, or data.time_format in the scenario, such as '%d/%m/%Y %H:%M'`,
+			err: `events.csv has "n/a" in row 2, which is not a time; want a date and a time such as 2026-01-31 12:00:00, seconds or milliseconds since 1970, or data.time_format in the scenario, such as '%d/%m/%Y %H:%M'`,
 		},
 		"no time of the form": {
 			times: "31/12/2025 10:00", data: "time: at, time_format: '%m/%d/%Y %H:%M'",
-			err: `events.csv has "31/12/2025 10:00" in row 1, which is no time; want the form of data.time_format, "%m/%d/%Y %H:%M"`,
+			err: `events.csv has "31/12/2025 10:00" in row 1, which is not a time; want the form of data.time_format, "%m/%d/%Y %H:%M"`,
 		},
 		"a day that may be a month and has no form": {
 			times: "05/01/2026 12:00:10 AM", data: "time: at",
-			err: `has "05/01/2026 12:00:10 AM" in row 1, which is no time; want a date and a time such as 2026-01-31 12:00:00, seconds or milliseconds since 1970, or data.time_format in the scenario`,
+			err: `has "05/01/2026 12:00:10 AM" in row 1, which is not a time; want a date and a time such as 2026-01-31 12:00:00, seconds or milliseconds since 1970, or data.time_format in the scenario`,
 		},
-		"a date that may be another":       {times: "01/05/2026", data: "time: at", err: `has "01/05/2026" in row 1, which is no time; want`},
+		"a date that may be another":       {times: "01/05/2026", data: "time: at", err: `has "01/05/2026" in row 1, which is not a time; want`},
 		"a date that begins with its year": {times: "2026-01-05 00:00:10,1\n2026-01-06", data: "time: at"},
 		"a column that is no time":         {times: "true", data: "time: at", err: `column "at" is BOOLEAN; want a date and a time`},
 	} {

@@ -111,7 +111,7 @@ func newStore(c *clock) *baseline.Store {
 }
 
 // recording reads a file once for each set of columns.
-func (w *World) recording(ctx context.Context, name string, d *scenario.Data, columns []asked) (*recording, error) {
+func (w *World) recording(ctx context.Context, name string, d *scenario.Data, columns []requestedColumn) (*recording, error) {
 	data := *d
 	if f, ok := w.files[name]; ok {
 		data.File = config.Path(f)
@@ -132,7 +132,7 @@ func (w *World) recording(ctx context.Context, name string, d *scenario.Data, co
 		w.recordings[key] = r
 	}
 	if last := r.lastTime(); w.scenario.To().Sub(last) > 24*time.Hour {
-		w.warn("%s: the last event of %s is of %s, %s before the end of the replay: what follows looks like a feed that stopped",
+		w.warn("%s: the last event of %s is at %s, %s before the end of the replay: from then on the feed appears to have stopped",
 			name, data.File, last.Format(time.DateTime), config.Duration(w.scenario.To().Sub(last).Truncate(time.Hour)))
 	}
 	return r, nil

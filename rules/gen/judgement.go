@@ -14,25 +14,25 @@ import (
 	"github.com/sightglass-ml/sightglass/rules/ruleset"
 )
 
-// woken returns who receives an alert by the routes of alertmanager/alertmanager.yaml.
-func woken(rule rulefmt.Rule) string {
+// recipient returns who receives an alert by the routes of alertmanager/alertmanager.yaml.
+func recipient(rule rulefmt.Rule) string {
 	switch severity := rule.Labels["severity"]; {
 	case rule.Alert == "SightglassWatchdog":
-		return "nobody: a service that waits for it"
+		return "an external service that alerts when it stops"
 	case strings.HasPrefix(rule.Alert, "Sightglass"):
-		return "those who run Sightglass (" + severity + ")"
+		return "the operators of Sightglass (" + severity + ")"
 	case rule.Labels["layer"] == "business":
-		return "those who pay (" + severity + ")"
+		return "the owners of the budgets (" + severity + ")"
 	case severity == "critical":
-		return "who is on call (critical)"
+		return "the person on call (critical)"
 	case severity == "warning":
-		return "nobody at night; the team reads it (warning)"
+		return "the team, without a page (warning)"
 	default:
-		return "nobody; it is in the digest (info)"
+		return "the digest (info)"
 	}
 }
 
-// judgement renders who receives each alert, why, when it is wrong and how to silence it. The reasons come from the runbooks.
+// judgement renders who receives each alert, why, its false alarms and how to silence it. The reasons come from the runbooks.
 func judgement(bundle ruleset.Set, runbooks string) (string, error) {
 	byAlert := map[string][]rulefmt.Rule{}
 	var names []string
@@ -54,8 +54,8 @@ func judgement(bundle ruleset.Set, runbooks string) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("read the runbook: %w", err)
 		}
-		impact, wrong := section(string(text), "Impact"), section(string(text), "False alarms")
-		if impact == "" || wrong == "" {
+		impact, falseAlarms := section(string(text), "Impact"), section(string(text), "False alarms")
+		if impact == "" || falseAlarms == "" {
 			errs = append(errs, fmt.Errorf("runbook %s.md needs the sections Impact and False alarms", name))
 		}
 		heading, _, _ := strings.Cut(string(text), "\n\n## ")
@@ -64,7 +64,7 @@ func judgement(bundle ruleset.Set, runbooks string) (string, error) {
 			if severity := rule.Labels["severity"]; !strings.Contains(heading, severity) {
 				errs = append(errs, fmt.Errorf("runbook %s.md does not say that its severity can be %s", name, severity))
 			}
-			if w := woken(rule); !slices.Contains(who, w) {
+			if w := recipient(rule); !slices.Contains(who, w) {
 				who = append(who, w)
 			}
 		}
@@ -72,13 +72,13 @@ func judgement(bundle ruleset.Set, runbooks string) (string, error) {
 		if name != watchdog && !strings.Contains(string(text), silence) {
 			errs = append(errs, fmt.Errorf("runbook %s.md has no section Silence with the command %s", name, silence))
 		}
-		fmt.Fprintf(&b, "**[%s](runbooks/%s.md)** wakes %s.\n\n- Why: %s\n- Wrong when: %s\n- Silence: `%s`\n\n",
-			name, name, strings.Join(who, ", or "), impact, wrong, silence)
+		fmt.Fprintf(&b, "**[%s](runbooks/%s.md)** goes to %s.\n\n- Why: %s\n- False alarms: %s\n- Silence: `%s`\n\n",
+			name, name, strings.Join(who, ", or "), impact, falseAlarms, silence)
 	}
 	return b.String(), errors.Join(errs...)
 }
 
-// watchdog fires always; nobody is to silence it.
+// watchdog always fires and must not be silenced.
 const watchdog = "SightglassWatchdog"
 
 var (
@@ -106,14 +106,14 @@ func section(text, heading string) string {
 // object returns the matchers of a silence for one object: the labels by which the alert's text names it.
 func object(alerts []rulefmt.Rule) string {
 	var out strings.Builder
-	said := ""
+	texts := ""
 	for _, rule := range alerts {
 		for _, text := range rule.Annotations {
-			said += text
+			texts += text
 		}
 	}
 	for _, label := range []string{"dataset", "column", "model", "field", "department", "instance", "gpu", "job", "collector", "action", "rule_group", "signal"} {
-		if regexp.MustCompile(`\$labels\.` + label + `\b`).MatchString(said) {
+		if regexp.MustCompile(`\$labels\.` + label + `\b`).MatchString(texts) {
 			fmt.Fprintf(&out, " %s=<%s>", label, label)
 		}
 	}

@@ -76,7 +76,7 @@ What happens to a model suddenly need not wait for an hour to fill with it: its 
 the last five minutes as well, which must be surer of what they see and, for drift, see more of it. Either window raises the
 same alert, and the description says which it was.
 
-## Who is woken, why, and when it is wrong
+## Recipients, reasons and false alarms
 
 A page is for what a person must act on now and can. Who gets an alert follows from the routes of [alertmanager.md](alertmanager.md#routes). A
 silence names the object, so that it hides nothing else; a limit that is wrong for one object is better corrected than silenced:

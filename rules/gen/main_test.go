@@ -97,11 +97,11 @@ func TestAnAlertWithoutAReasonOrWithAnotherSeverityThanItsRunbookIsAnError(t *te
 		Alert: "MLX", Labels: map[string]string{"severity": "critical"}, Annotations: map[string]string{"description": "{{ $labels.model }}"},
 	}}}}}}}
 	for name, tc := range map[string]struct{ runbook, want string }{
-		"whole":                 {"# MLX\n\n**Severity** critical\n\n## Impact\n\nBad.\nVery.\n\nMore.\n\n## False alarms\n\n- One: [x](MLY.md).\n- Two.\n\n## Silence\n\n    amtool silence add --comment='<why>' --duration=2h alertname=MLX model=<model>\n", ""},
-		"no way to silence it":  {"# MLX\n\n**Severity** critical\n\n## Impact\n\nBad.\n\n## False alarms\n\nNone.\n", "MLX.md has no section Silence with the command amtool silence add --comment='<why>' --duration=2h alertname=MLX model=<model>"},
-		"no reason":             {"# MLX\n\n**Severity** critical\n\n## False alarms\n\nNone.\n", "MLX.md needs the sections Impact and False alarms"},
-		"no word on its errors": {"# MLX\n\n**Severity** critical\n\n## Impact\n\nBad.\n", "MLX.md needs the sections Impact and False alarms"},
-		"another severity":      {"# MLX\n\n**Severity** warning\n\n## Impact\n\nBad.\n\n## False alarms\n\nNone.\n", "MLX.md does not say that its severity can be critical"},
+		"whole":                {"# MLX\n\n**Severity** critical\n\n## Impact\n\nBad.\nVery.\n\nMore.\n\n## False alarms\n\n- One: [x](MLY.md).\n- Two.\n\n## Silence\n\n    amtool silence add --comment='<why>' --duration=2h alertname=MLX model=<model>\n", ""},
+		"no way to silence it": {"# MLX\n\n**Severity** critical\n\n## Impact\n\nBad.\n\n## False alarms\n\nNone.\n", "MLX.md has no section Silence with the command amtool silence add --comment='<why>' --duration=2h alertname=MLX model=<model>"},
+		"no reason":            {"# MLX\n\n**Severity** critical\n\n## False alarms\n\nNone.\n", "MLX.md needs the sections Impact and False alarms"},
+		"no false alarms":      {"# MLX\n\n**Severity** critical\n\n## Impact\n\nBad.\n", "MLX.md needs the sections Impact and False alarms"},
+		"another severity":     {"# MLX\n\n**Severity** warning\n\n## Impact\n\nBad.\n\n## False alarms\n\nNone.\n", "MLX.md does not say that its severity can be critical"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -112,7 +112,7 @@ func TestAnAlertWithoutAReasonOrWithAnotherSeverityThanItsRunbookIsAnError(t *te
 				return
 			}
 			require.NoError(t, err)
-			require.Equal(t, "**[MLX](runbooks/MLX.md)** wakes who is on call (critical).\n\n- Why: Bad. Very.\n- Wrong when: One: [x](runbooks/MLY.md). Two.\n"+
+			require.Equal(t, "**[MLX](runbooks/MLX.md)** goes to the person on call (critical).\n\n- Why: Bad. Very.\n- False alarms: One: [x](runbooks/MLY.md). Two.\n"+
 				"- Silence: `amtool silence add --comment='<why>' --duration=2h alertname=MLX model=<model>`\n\n", got)
 		})
 	}

@@ -264,11 +264,11 @@ func joinKnown(troubles []*trouble) {
 
 // joinNamespaces joins troubles of one cluster and namespace that begin together.
 func joinNamespaces(troubles []*trouble, o Options) {
-	type place struct{ cluster, namespace string }
-	last := map[place]*trouble{}
+	type location struct{ cluster, namespace string }
+	last := map[location]*trouble{}
 	for _, t := range troubles { // in the order of their start
 		labels := t.alerts[0].Labels
-		p := place{labels["cluster"], labels["namespace"]}
+		p := location{labels["cluster"], labels["namespace"]}
 		if p.namespace == "" {
 			continue
 		}

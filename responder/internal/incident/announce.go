@@ -37,7 +37,7 @@ type Announcer struct {
 
 type target struct {
 	*slackClient
-	places Links
+	linkConfig Links
 }
 
 // NewAnnouncer returns an Announcer over a store. Before Configure it sends nothing.
@@ -46,7 +46,7 @@ func NewAnnouncer(s *store.Store, now func() time.Time) *Announcer {
 }
 
 // Configure replaces the configuration; nil disables messages.
-func (a *Announcer) Configure(cfg *SlackConfig, places Links) error {
+func (a *Announcer) Configure(cfg *SlackConfig, linkConfig Links) error {
 	if cfg == nil {
 		a.target.Store(nil)
 		return nil
@@ -55,7 +55,7 @@ func (a *Announcer) Configure(cfg *SlackConfig, places Links) error {
 	if err != nil {
 		return err
 	}
-	a.target.Store(&target{client, places})
+	a.target.Store(&target{client, linkConfig})
 	return nil
 }
 
@@ -90,7 +90,7 @@ func (a *Announcer) Send(ctx context.Context) error {
 	if d == nil {
 		return a.failure()
 	}
-	if err := a.sendOne(ctx, t, d, v.message(t.places), now); err != nil {
+	if err := a.sendOne(ctx, t, d, v.message(t.linkConfig), now); err != nil {
 		a.failed.Store(&err)
 		return err
 	}
@@ -163,7 +163,7 @@ func (a *Announcer) claim(ctx context.Context, t *target, now time.Time) (d *due
 		if _, err := tx.Exec(`UPDATE incidents SET slack_not_before = ? WHERE id = ?`, store.Micros(now.Add(announceLease)), d.id); err != nil {
 			return err
 		}
-		v, err = Get(tx, d.id, t.places)
+		v, err = Get(tx, d.id, t.linkConfig)
 		return err
 	})
 	return d, v, err

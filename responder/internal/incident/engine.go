@@ -263,17 +263,17 @@ func round(f float64) float64 { return float64(int(f*100+0.5)) / 100 }
 func keepSegments(g *grouping.Group, before, now []grouping.Segment) []grouping.Segment {
 	type key struct{ node, column, signal string }
 	of := func(s grouping.Segment) key { return key{s.Node.Kind.String() + s.Node.Name, s.Column, s.Signal} }
-	said := map[key]bool{}
+	current := map[key]bool{}
 	var all []grouping.Segment
 	for _, s := range now {
 		s.Explained, s.Rows = round(s.Explained), float64(int(s.Rows*1000+0.5))/1000
 		if slices.ContainsFunc(g.Members, func(m grouping.Member) bool { return m.Node.Kind == s.Node.Kind && m.Node.Name == s.Node.Name }) {
-			said[of(s)] = true
+			current[of(s)] = true
 			all = append(all, s)
 		}
 	}
 	for _, s := range before {
-		if !said[of(s)] {
+		if !current[of(s)] {
 			all = append(all, s)
 		}
 	}

@@ -85,7 +85,7 @@ var slackLinkMarks = strings.NewReplacer("<", "%3C", ">", "%3E", "|", "%7C", `"`
 func slackLink(l Link) string { return "<" + slackLinkMarks.Replace(plain(l.URL)) + "|" + l.Text + ">" }
 
 // message returns the message for the incident's present state.
-func (v *View) message(places Links) slackMessage {
+func (v *View) message(linkConfig Links) slackMessage {
 	word, color := "INFO", "#439fe0"
 	switch v.Severity {
 	case "critical":
@@ -127,8 +127,8 @@ func (v *View) message(places Links) slackMessage {
 	}
 	var links []string
 	link := ""
-	if places.Page != "" {
-		link = places.Page + "/incidents/" + v.ID
+	if linkConfig.Page != "" {
+		link = linkConfig.Page + "/incidents/" + v.ID
 		links = append(links, slackLink(Link{"Incident", link}))
 	}
 	if len(v.Members) > 0 {

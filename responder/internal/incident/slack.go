@@ -130,14 +130,14 @@ func (c *slackClient) call(ctx context.Context, method string, body any) (slackA
 	if res.StatusCode == http.StatusTooManyRequests {
 		return answer, &slackError{"ratelimited", max(after, time.Second)}
 	}
-	said, err := io.ReadAll(io.LimitReader(res.Body, maxSlackAnswer))
+	content, err := io.ReadAll(io.LimitReader(res.Body, maxSlackAnswer))
 	switch {
 	case err != nil:
 		return answer, fmt.Errorf("call Slack: %w", err)
 	case res.StatusCode != http.StatusOK:
 		return answer, &slackError{res.Status, after}
 	}
-	if err := json.Unmarshal(said, &answer); err != nil {
+	if err := json.Unmarshal(content, &answer); err != nil {
 		return answer, fmt.Errorf("the answer to %s is not Slack's: %w", method, err)
 	}
 	if !answer.OK {

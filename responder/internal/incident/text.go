@@ -156,16 +156,16 @@ func (t *terminal) causes(v *View) {
 
 // todo returns the instructions of the first alerts, each once, with their links.
 func (t *terminal) todo(v *View) {
-	said, n := map[string]bool{}, 0
+	printed, n := map[string]bool{}, 0
 	for _, m := range v.Members {
-		if m.Action == "" || said[m.Action] || n == 3 {
+		if m.Action == "" || printed[m.Action] || n == 3 {
 			continue
 		}
 		if n == 0 {
 			t.write("")
 			t.write("What to do")
 		}
-		said[m.Action] = true
+		printed[m.Action] = true
 		n++
 		t.line("  - ", "    ", m.Action)
 		for _, l := range m.Links {

@@ -24,7 +24,7 @@ const (
 )
 
 // Get returns an incident. If it was merged, MergedInto has the other incident's ID.
-func Get(tx *store.Tx, id string, places Links) (*View, error) {
+func Get(tx *store.Tx, id string, linkConfig Links) (*View, error) {
 	s, a, err := scan(tx.QueryRow(`SELECT `+columns+` FROM incidents i WHERE i.id = ?`, id))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotFound
@@ -33,7 +33,7 @@ func Get(tx *store.Tx, id string, places Links) (*View, error) {
 		return nil, err
 	}
 	v := &View{Summary: s, Causes: a.Causes, Notes: a.Notes, Edges: a.Edges}
-	g := gatherer{tx: tx, View: v, analysis: a, places: places}
+	g := gatherer{tx: tx, View: v, analysis: a, linkConfig: linkConfig}
 	if err := g.members(); err != nil {
 		return nil, err
 	}
@@ -50,12 +50,12 @@ func Get(tx *store.Tx, id string, places Links) (*View, error) {
 // gatherer builds one view.
 type gatherer struct {
 	*View
-	tx       *store.Tx
-	analysis analysis
-	places   Links
-	subjects []string // of the audit trail
-	counts   map[grouping.Node]*Object
-	order    []grouping.Node
+	tx         *store.Tx
+	analysis   analysis
+	linkConfig Links
+	subjects   []string // of the audit trail
+	counts     map[grouping.Node]*Object
+	order      []grouping.Node
 }
 
 func (g *gatherer) members() error {
@@ -126,9 +126,9 @@ func subject(l map[string]string) string {
 
 func (g *gatherer) links(an map[string]string, at time.Time) (all []Link) {
 	for _, l := range []Link{
-		{"Trace", links.Fill(g.places.Trace, links.TraceID, an["trace_id"])},
-		{"MLflow run", links.Fill(g.places.MLflow, links.RunID, an["mlflow_run_id"])},
-		{"Dashboard", links.Dashboard(g.places.Grafana, an["dashboard"], at)},
+		{"Trace", links.Fill(g.linkConfig.Trace, links.TraceID, an["trace_id"])},
+		{"MLflow run", links.Fill(g.linkConfig.MLflow, links.RunID, an["mlflow_run_id"])},
+		{"Dashboard", links.Dashboard(g.linkConfig.Grafana, an["dashboard"], at)},
 		{"Runbook", links.Runbook(an["runbook_url"])},
 	} {
 		if l.URL != "" {

@@ -219,14 +219,14 @@ func (r *reader) hardware() {
 
 // onlyModels assigns the only model of a namespace to a pod there that holds a GPU and has no series of a model.
 func (r *reader) onlyModels(pods, served map[grouping.Node]bool) {
-	type place struct{ cluster, namespace string }
-	models := map[place][]grouping.Node{}
+	type location struct{ cluster, namespace string }
+	models := map[location][]grouping.Node{}
 	for m := range r.Observed.Serving {
-		p := place{m.Cluster, m.Namespace}
+		p := location{m.Cluster, m.Namespace}
 		models[p] = append(models[p], m)
 	}
 	for pod := range pods {
-		if ms := models[place{pod.Cluster, pod.Namespace}]; len(ms) == 1 && !served[pod] && pod.Namespace != "" {
+		if ms := models[location{pod.Cluster, pod.Namespace}]; len(ms) == 1 && !served[pod] && pod.Namespace != "" {
 			r.add(pod, ms[0], "is in the namespace of")
 		}
 	}

@@ -24,7 +24,7 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/store/storetest"
 )
 
-// screenshots is a folder to keep what the tests saw.
+// screenshots names the variable with the folder for pictures of the pages.
 const screenshots = "SIGHTGLASS_SCREENSHOTS"
 
 // browser is a tab of a headless Chromium in which anna is logged in.
@@ -137,8 +137,8 @@ func (b *browser) accessKey(letter string) {
 	}
 }
 
-// look keeps a picture of the whole page where somebody asked for it.
-func (b *browser) look(name string) {
+// screenshot saves a picture of the full page if SIGHTGLASS_SCREENSHOTS is set.
+func (b *browser) screenshot(name string) {
 	b.t.Helper()
 	dir := os.Getenv(screenshots)
 	if dir == "" {
@@ -159,7 +159,7 @@ func TestReviewingByKeyboard(t *testing.T) {
 	web := newSite(t, storetest.SQLite(t))
 	b := newBrowser(t, web)
 	b.open(web.URL + "/reviews")
-	b.look("reviews-empty")
+	b.screenshot("reviews-empty")
 	first, second := item(1), item(2)
 	second.Model = "triage"
 	web.queue(first, second)
@@ -250,19 +250,19 @@ func TestJudgingAnAlert(t *testing.T) {
 	web.fire("a-1", "MLModelDrift", fired, fired.Add(50*time.Minute))
 	web.fire("a-2", "MLDatasetDrift", fired.Add(time.Minute), time.Time{})
 	b.open(web.URL + "/alerts")
-	b.look("alerts")
+	b.screenshot("alerts")
 	b.keys("j")
 	b.keys("j")
 	b.keys(kb.Enter)
 	b.await("Your verdict")
-	b.look("alert-unjudged")
+	b.screenshot("alert-unjudged")
 	b.run(chromedp.SetValue("#onset", "2026-11-24T10:19"), chromedp.SendKeys("#reason", "The feed sent cents for dollars."))
 	b.accessKey("a")
 	b.await("The verdict is recorded.")
 	require.Contains(t, b.text(), "11 min before the alert")
-	b.look("alert-judged")
+	b.screenshot("alert-judged")
 	b.theme("dark", 390)
-	b.look("alert-dark-narrow")
+	b.screenshot("alert-dark-narrow")
 	require.Contains(t, web.trail("alert_judged")[0], "2026-11-24T10:19:00Z")
 	require.Empty(t, b.complaints())
 }
@@ -288,13 +288,13 @@ func TestAHostileExcerptIsHarmless(t *testing.T) {
 		require.Zero(t, eval[int](b, "document.querySelectorAll('main script, main style, main img, main [onerror], main [onmouseover], main [onclick], main [style], main a[href^=javascript]').length"))
 		require.False(t, eval[bool](b, `/[\u202a-\u202e\u2066-\u2069\u200b\u0000\u001b]/.test(document.documentElement.textContent)`), "nothing hidden is left")
 	}
-	b.look("hostile")
+	b.screenshot("hostile")
 	require.Empty(t, eval[string](b, "[...document.querySelectorAll('.links a')].filter(a => a.href.includes('onclick')).join()"))
 
 	b.open(web.URL + "/reviews/" + long.ID)
 	require.Equal(t, excerptShort, eval[int](b, "document.querySelector('.quote').textContent.length"))
 	require.False(t, eval[bool](b, "document.documentElement.scrollWidth > document.documentElement.clientWidth"), "a long line does not widen the page")
-	b.look("long-line")
+	b.screenshot("long-line")
 	b.run(chromedp.Click(".cut a"))
 	b.await("The first 100")
 	require.Equal(t, excerptLong, eval[int](b, "document.querySelector('.quote').textContent.length"))
@@ -322,7 +322,7 @@ func TestThePageFitsScreensAndThemes(t *testing.T) {
 				b.open(web.URL + path)
 				require.False(t, eval[bool](b, "document.documentElement.scrollWidth > document.documentElement.clientWidth"), "%s is too wide", page)
 				require.Empty(t, eval[string](b, `[...document.querySelectorAll('input:not([type=hidden]), select, textarea')].filter(e => !e.labels.length).map(e => e.name).join()`), "a field without a label")
-				b.look(strings.Join([]string{page, theme, name}, "-"))
+				b.screenshot(strings.Join([]string{page, theme, name}, "-"))
 			}
 		}
 	}

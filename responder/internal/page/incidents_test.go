@@ -87,7 +87,7 @@ func (s *site) provider() string {
 		"action": "Map payment_provider = newpay; the rows: SELECT * FROM payments WHERE payment_provider = 'newpay'.", "value": "0.41", "threshold": "0.3",
 		"dashboard": "/d/sightglass-data-quality?var-dataset=payments", "runbook_url": "https://runbooks.example/MLDatasetDrift.md", "trace_id": "0af7651916cd43dd8448eb211c80319c", "mlflow_run_id": "4f1d2c",
 	}
-	says := func(summary string) map[string]string {
+	withSummary := func(summary string) map[string]string {
 		out := maps.Clone(explain)
 		out["summary"] = summary
 		return out
@@ -95,9 +95,9 @@ func (s *site) provider() string {
 	s.raise("a", fired, time.Time{}, map[string]string{"alertname": "MLDatasetDrift", "layer": "data", "severity": "warning", "namespace": "data", "dataset": "payments", "column": "merchant_category"}, explain)
 	for n, field := range []string{"merchant_category", "amount"} {
 		s.raise(fmt.Sprint("b", n), fired.Add(time.Duration(20+n)*time.Minute), time.Time{},
-			map[string]string{"alertname": "MLModelDrift", "layer": "model", "severity": "critical", "namespace": "serving", "model": "fraud", "version": "8", "field": field}, says("A feature of a model drifted from its first days in production."))
+			map[string]string{"alertname": "MLModelDrift", "layer": "model", "severity": "critical", "namespace": "serving", "model": "fraud", "version": "8", "field": field}, withSummary("A feature of a model drifted from its first days in production."))
 	}
-	s.raise("c", fired.Add(50*time.Minute), fired.Add(70*time.Minute), map[string]string{"alertname": "MLCostPerInferenceTrend", "layer": "business", "severity": "warning", "department": "risk"}, says("An inference costs much more than a week ago."))
+	s.raise("c", fired.Add(50*time.Minute), fired.Add(70*time.Minute), map[string]string{"alertname": "MLCostPerInferenceTrend", "layer": "business", "severity": "warning", "department": "risk"}, withSummary("An inference costs much more than a week ago."))
 	require.NoError(s.t, s.store.Write(s.t.Context(), func(tx *store.Tx) error {
 		_, err := tx.Exec(`INSERT INTO actions (id, alert_id, name, action, object, params, state, result, target_id, attempts, last_error, not_before, lease_owner, lease_until, created_at, first_tried_at, started_at, finished_at)
 			VALUES ('k', 'b0', 'retrain-fraud', 'retrain', 'model/fraud', '{}', 'suppressed', 'held', '', 0, '', 0, '', 0, ?, 0, 0, 0)`, store.Micros(fired.Add(21*time.Minute)))
@@ -178,7 +178,7 @@ func TestAnIncidentFitsScreensAndThemes(t *testing.T) {
 				if name == "incident" {
 					require.GreaterOrEqual(t, eval[float64](b, "document.querySelector('svg .note').getBoundingClientRect().height"), 10.0, "the graph's text can be read at %d", width)
 				}
-				b.look(fmt.Sprintf("%s-%s-%d", name, theme, width))
+				b.screenshot(fmt.Sprintf("%s-%s-%d", name, theme, width))
 			}
 		}
 	}
@@ -250,7 +250,7 @@ func TestTheAPIOfIncidents(t *testing.T) {
 		method, path string
 		edit         func(r *http.Request)
 		status       int
-		says         string
+		contains     string
 	}{
 		"all":                         {"GET", incident.APIPath, nil, 200, `"total":1`},
 		"by an alert's name":          {"GET", incident.APIPath + "?alert=MLModelDrift", nil, 200, id},
@@ -271,7 +271,7 @@ func TestTheAPIOfIncidents(t *testing.T) {
 			}
 		})
 		require.Equal(t, tc.status, status, name)
-		require.Contains(t, body, tc.says, name)
+		require.Contains(t, body, tc.contains, name)
 	}
 	require.Empty(t, web.trail("incident_acknowledged"))
 	status, _ := web.do(http.MethodPost, path+"/acknowledgement", url.Values{}, as("ben", "secret"))

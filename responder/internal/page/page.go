@@ -210,11 +210,11 @@ func pageNumber(query url.Values) int {
 	return min(max(n, 1), maxPage)
 }
 
-func newPager(r *request, page, total, shown int) pager {
+func newPager(r *request, page, total, onPage int) pager {
 	pg := pager{Total: total, Page: page, Pages: max(1, (total+pageSize-1)/pageSize)}
-	if shown > 0 {
+	if onPage > 0 {
 		pg.First = (page-1)*pageSize + 1
-		pg.Last = pg.First + shown - 1
+		pg.Last = pg.First + onPage - 1
 	}
 	at := func(n int) string {
 		q := r.URL.Query()

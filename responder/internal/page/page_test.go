@@ -198,11 +198,11 @@ func TestWhatAReviewerCannotDo(t *testing.T) {
 	web.queue(i)
 	path := "/reviews/" + i.ID
 	for name, tc := range map[string]struct {
-		path   string
-		form   url.Values
-		edit   func(r *http.Request)
-		status int
-		says   string
+		path     string
+		form     url.Values
+		edit     func(r *http.Request)
+		status   int
+		contains string
 	}{
 		"decide without a name":             {path, decision("0", "accepted", ""), func(r *http.Request) { r.Header.Del("Authorization") }, 401, "Please log in."},
 		"decide with a wrong password":      {path, decision("0", "accepted", ""), as("anna", "wrong"), 401, "Please log in."},
@@ -227,7 +227,7 @@ func TestWhatAReviewerCannotDo(t *testing.T) {
 			}
 			status, body := web.do(http.MethodPost, tc.path, tc.form, edit)
 			require.Equal(t, tc.status, status)
-			require.Contains(t, body, tc.says)
+			require.Contains(t, body, tc.contains)
 		})
 	}
 	require.Empty(t, web.trail("review_decided"), "none of it changed anything")
@@ -272,9 +272,9 @@ func TestListsAreFilteredAndPaged(t *testing.T) {
 		for n := range 30 {
 			web.queue(item(n))
 		}
-		odd := item(99)
-		odd.Model, odd.Evaluation, odd.Excerpt = "Übersetzer", "toxicity", "100%_sure"
-		web.queue(odd)
+		last := item(99)
+		last.Model, last.Evaluation, last.Excerpt = "Übersetzer", "toxicity", "100%_sure"
+		web.queue(last)
 		for name, tc := range map[string]struct {
 			query       string
 			has, hasNot []string

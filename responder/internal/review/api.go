@@ -125,15 +125,15 @@ func decode(body []byte, key string) (contract.Item, error) {
 	if err := json.Unmarshal(body, &item); err != nil {
 		return item, fmt.Errorf("the body is no review item: %w", err)
 	}
-	var wrong []error
+	var errs []error
 	if err := item.Validate(); err != nil {
-		wrong = append(wrong, err)
+		errs = append(errs, err)
 	}
 	if item.ID != "" && !plainID.MatchString(item.ID) {
-		wrong = append(wrong, fmt.Errorf("id: is %.100q, expected letters, digits and . _ : -, beginning with one of the first two", item.ID))
+		errs = append(errs, fmt.Errorf("id: is %.100q, expected letters, digits and . _ : -, beginning with one of the first two", item.ID))
 	}
 	if key != "" && key != item.ID {
-		wrong = append(wrong, fmt.Errorf("%s: is %.100q, expected the item's id %.100q", contract.IdempotencyHeader, key, item.ID))
+		errs = append(errs, fmt.Errorf("%s: is %.100q, expected the item's id %.100q", contract.IdempotencyHeader, key, item.ID))
 	}
 	for _, f := range []struct {
 		name  string
@@ -153,12 +153,12 @@ func decode(body []byte, key string) (contract.Item, error) {
 		{"excerpt", &item.Excerpt, maxItem},
 	} {
 		if len(*f.value) > f.most {
-			wrong = append(wrong, fmt.Errorf("%s: has %d bytes, expected at most %d", f.name, len(*f.value), f.most))
+			errs = append(errs, fmt.Errorf("%s: has %d bytes, expected at most %d", f.name, len(*f.value), f.most))
 		}
 		// PostgreSQL's TEXT cannot store a NUL character.
 		*f.value = strings.ReplaceAll(*f.value, "\x00", "\uFFFD")
 	}
-	return item, errors.Join(wrong...)
+	return item, errors.Join(errs...)
 }
 
 // exported is one line for evaluators: a decision and its item.

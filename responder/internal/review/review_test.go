@@ -146,7 +146,7 @@ func TestWhatIsNotTaken(t *testing.T) {
 		method, path, body string
 		headers            []string
 		code               int
-		says               string
+		contains           string
 	}{
 		"no token":          {http.MethodPost, contract.Path, string(good), []string{"Authorization", ""}, 401, "Bearer token"},
 		"another token":     {http.MethodPost, contract.Path, string(good), []string{"Authorization", "Bearer x"}, 401, "Bearer token"},
@@ -163,7 +163,7 @@ func TestWhatIsNotTaken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			code, text := q.do(tc.method, tc.path, tc.body, tc.headers...)
 			require.Equal(t, tc.code, code, text)
-			require.Contains(t, text, tc.says)
+			require.Contains(t, text, tc.contains)
 		})
 	}
 	require.Empty(t, q.status().Items)

@@ -215,14 +215,14 @@ func (s *Store) Read(ctx context.Context, f func(tx *Tx) error) error {
 }
 
 func (s *Store) run(ctx context.Context, db *sql.DB, o *sql.TxOptions, f func(tx *Tx) error) error {
-	begun, err := db.BeginTx(ctx, o)
+	sqlTx, err := db.BeginTx(ctx, o)
 	if err != nil {
 		return fmt.Errorf("begin a transaction: %w", err)
 	}
-	if err := f(&Tx{ctx: ctx, tx: begun, postgres: s.postgres}); err != nil {
-		return errors.Join(err, rollback(begun))
+	if err := f(&Tx{ctx: ctx, tx: sqlTx, postgres: s.postgres}); err != nil {
+		return errors.Join(err, rollback(sqlTx))
 	}
-	if err := begun.Commit(); err != nil {
+	if err := sqlTx.Commit(); err != nil {
 		return fmt.Errorf("commit a transaction: %w", err)
 	}
 	return nil

@@ -249,9 +249,9 @@ func save(tx *store.Tx, a *Alert, receiver string, now time.Time) error {
 		}
 	}
 	var before, deliveries int64
-	var told string
+	var previous string
 	// The latest end is kept: with two Alertmanagers, "firing" may arrive after "resolved". A later start is another alert.
-	if err := tx.QueryRow(`SELECT COALESCE(MAX(ends_at), 0), COALESCE(MAX(annotations), '') FROM alerts WHERE id = ?`, a.ID()).Scan(&before, &told); err != nil {
+	if err := tx.QueryRow(`SELECT COALESCE(MAX(ends_at), 0), COALESCE(MAX(annotations), '') FROM alerts WHERE id = ?`, a.ID()).Scan(&before, &previous); err != nil {
 		return err
 	}
 	if err := tx.QueryRow(`INSERT INTO alerts (id, fingerprint, alertname, response, severity, model, dataset, labels, annotations, receiver,
@@ -274,7 +274,7 @@ func save(tx *store.Tx, a *Alert, receiver string, now time.Time) error {
 			return err
 		}
 	}
-	if deliveries > 1 && endsAt == 0 && strings.Contains(string(annotations), causeNamed) && !strings.Contains(told, causeNamed) {
+	if deliveries > 1 && endsAt == 0 && strings.Contains(string(annotations), causeNamed) && !strings.Contains(previous, causeNamed) {
 		return audit.Append(tx, audit.Record{
 			Time: now, Kind: "alert_explained", Actor: "alertmanager", Subject: a.ID(), Facts: facts, Detail: map[string]any{"annotations": a.Annotations},
 		})

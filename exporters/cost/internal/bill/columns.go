@@ -130,14 +130,14 @@ func advice(header []string) string {
 	for i, name := range header {
 		plainNames[i] = plain(name)
 	}
-	shown := strings.Join(header[:min(len(header), 8)], ", ")
+	names := strings.Join(header[:min(len(header), 8)], ", ")
 	if len(header) > 8 {
-		shown += fmt.Sprintf(", and %d more", len(header)-8)
+		names += fmt.Sprintf(", and %d more", len(header)-8)
 	}
 	for _, f := range formats {
 		if slices.ContainsFunc(f.columns, func(c string) bool { return slices.Contains(plainNames, c) }) {
-			return fmt.Sprintf("the file has %.300q: it looks like %s, and not like FOCUS: %s", shown, f.name, f.remedy)
+			return fmt.Sprintf("the file has %.300q: it looks like %s, and not like FOCUS: %s", names, f.name, f.remedy)
 		}
 	}
-	return fmt.Sprintf("expected those of FOCUS 1.0 or later, and the file has %.300q", shown)
+	return fmt.Sprintf("expected those of FOCUS 1.0 or later, and the file has %.300q", names)
 }

@@ -70,7 +70,7 @@ func TestAFileOfAnotherFormatIsToldFromFOCUS(t *testing.T) {
 	t.Parallel()
 	const aws, azure = "make a data export of the table FOCUS in AWS Billing, Data Exports", `make an export of the type "Cost and usage details (FOCUS)" in Azure Cost Management`
 	const oci, google = `take the FOCUS reports from the same bucket, in its folder "FOCUS Reports"`, "make Google's FOCUS view in BigQuery and export it"
-	for name, tc := range map[string]struct{ header, looks, remedy string }{
+	for name, tc := range map[string]struct{ header, format, remedy string }{
 		"AWS CUR":                            {"identity/LineItemId,identity/TimeInterval,bill/InvoiceId,lineItem/UnblendedCost", "AWS's Cost and Usage Report", aws},
 		"AWS CUR 2.0":                        {"bill_bill_type,identity_line_item_id,line_item_unblended_cost", "AWS's Cost and Usage Report 2.0", aws},
 		"AWS CUR without the unblended cost": {"identity/LineItemId,lineItem/BlendedCost", "AWS's Cost and Usage Report", aws},
@@ -86,7 +86,7 @@ func TestAFileOfAnotherFormatIsToldFromFOCUS(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "bill.csv")
 			require.NoError(t, os.WriteFile(path, []byte(tc.header+"\n"), 0o600))
 			_, err := newReader(t, nil).Read(context.Background(), path)
-			require.ErrorContains(t, err, fmt.Sprintf("the file has %q: it looks like %s, and not like FOCUS: %s", strings.ReplaceAll(tc.header, ",", ", "), tc.looks, tc.remedy))
+			require.ErrorContains(t, err, fmt.Sprintf("the file has %q: it looks like %s, and not like FOCUS: %s", strings.ReplaceAll(tc.header, ",", ", "), tc.format, tc.remedy))
 		})
 	}
 	path := filepath.Join(t.TempDir(), "bill.csv")

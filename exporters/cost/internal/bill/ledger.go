@@ -122,11 +122,11 @@ func (l *Ledger) Read(ctx context.Context) (Bill, error) {
 	}
 	l.logOthers(others)
 	var errs []error
-	there, waiting := make(map[string]bool), false
+	present, waiting := make(map[string]bool), false
 	for _, d := range deliveries {
-		there[d.name] = true
+		present[d.name] = true
 		for _, name := range d.files {
-			there[name] = true
+			present[name] = true
 		}
 		reason, err := d.wait(l.Now(), l.Settle)
 		if err != nil {
@@ -143,8 +143,8 @@ func (l *Ledger) Read(ctx context.Context) (Bill, error) {
 		}
 	}
 	l.locked(func() {
-		forget(l.known, there)
-		forget(l.accepted, there)
+		forget(l.known, present)
+		forget(l.accepted, present)
 	})
 	b := l.combine()
 	if err := errors.Join(errs...); err != nil || b.Files > 0 || waiting {
@@ -182,9 +182,9 @@ func example(names []string) string {
 }
 
 // forget drops entries that no longer exist.
-func forget[T any](all map[string]T, there map[string]bool) {
+func forget[T any](all map[string]T, present map[string]bool) {
 	for name := range all {
-		if !there[name] {
+		if !present[name] {
 			delete(all, name)
 		}
 	}

@@ -92,8 +92,8 @@ func locate(full string, files []string, dir string) string {
 			found = name
 		}
 	}
-	if beside := path.Join(dir, path.Base(full)); found == "" && slices.Contains(files, beside) {
-		return beside
+	if sibling := path.Join(dir, path.Base(full)); found == "" && slices.Contains(files, sibling) {
+		return sibling
 	}
 	return found
 }

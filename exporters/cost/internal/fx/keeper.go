@@ -136,10 +136,10 @@ func (k *Keeper) Refresh(ctx context.Context) error {
 func (k *Keeper) ask(ctx context.Context) (fresh []Rate, errs []error) {
 	today := k.Now().UTC().Truncate(24 * time.Hour)
 	answers := make([][]Rate, len(k.banks))
-	asked := make([]bool, len(k.banks))
+	queried := make([]bool, len(k.banks))
 	answer := func(n int) []Rate {
-		if !asked[n] {
-			asked[n] = true
+		if !queried[n] {
+			queried[n] = true
 			rates, err := k.banks[n].rates(ctx, k.wanted, k.from())
 			if err != nil {
 				errs = append(errs, err)

@@ -98,7 +98,7 @@ var fewSlices = []struct {
 
 // splitMIG divides a GPU with MIG instances by the slices of its instances. Unused slices are idle. If the profile of an
 // instance is not known, all instances have equal shares.
-func splitMIG(whole string, parts map[model.LabelValue]*GPU) []GPU {
+func splitMIG(name string, parts map[model.LabelValue]*GPU) []GPU {
 	if g := parts[""]; g != nil && len(parts) == 1 {
 		return []GPU{*g}
 	}
@@ -109,30 +109,30 @@ func splitMIG(whole string, parts map[model.LabelValue]*GPU) []GPU {
 		match := profiles.FindStringSubmatch(g.Name)
 		if match == nil {
 			known = false
-			whole = cmp.Or(whole, g.Name)
+			name = cmp.Or(name, g.Name)
 			all = append(all, *g)
 			continue
 		}
 		g.Share, _ = strconv.ParseFloat(match[2], 64)
 		used += g.Share
-		whole = cmp.Or(whole, match[1])
+		name = cmp.Or(name, match[1])
 		all = append(all, *g)
 	}
 	total := float64(slices7)
 	for _, few := range fewSlices {
-		if strings.Contains(whole, few.name) {
+		if strings.Contains(name, few.name) {
 			total = few.slices
 		}
 	}
 	total = max(total, used)
 	for i := range all {
-		all[i].Name = whole
+		all[i].Name = name
 		if all[i].Share /= total; !known {
 			all[i].Share = 1 / float64(len(all))
 		}
 	}
 	if rest := 1 - used/total; known && rest > 1e-9 {
-		all = append(all, GPU{Cluster: all[0].Cluster, Name: whole, Node: all[0].Node, UUID: all[0].UUID, Instance: "none", Share: rest})
+		all = append(all, GPU{Cluster: all[0].Cluster, Name: name, Node: all[0].Node, UUID: all[0].UUID, Instance: "none", Share: rest})
 	}
 	return all
 }

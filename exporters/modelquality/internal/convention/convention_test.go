@@ -29,8 +29,8 @@ func read(t *testing.T, resource []otlp.Attribute, s otlp.Span) *Batch {
 	return r.Batch
 }
 
-// says lists attributes given as name, value and so on.
-func says(pairs ...any) []otlp.Attribute {
+// attrs lists attributes given as name, value and so on.
+func attrs(pairs ...any) []otlp.Attribute {
 	var list []otlp.Attribute
 	for i := 0; i < len(pairs); i += 2 {
 		a := otlp.Attribute{Key: pairs[i].(string)}
@@ -50,30 +50,30 @@ func says(pairs ...any) []otlp.Attribute {
 }
 
 func TestWhichSpansAreInferences(t *testing.T) {
-	ours := says("ml.model.name", "fraud")
+	ours := attrs("ml.model.name", "fraud")
 	for name, tc := range map[string]struct {
 		resource, span []otlp.Attribute
 		want           string // the model, or empty
 	}{
 		"ours":                                  {nil, ours, "fraud"},
-		"ours, of whatever kind":                {nil, says("ml.model.name", "fraud", "openinference.span.kind", "TOOL"), "fraud"},
-		"a judge that names the judged":         {nil, says("ml.model.name", "fraud", "evaluation.name", "x", "evaluation.score", 1.0), ""},
-		"one that judges itself":                {nil, says("ml.model.name", "fraud", "evaluation.name", "x", "ml.feature.a", 1), "fraud"},
-		"a web server of a model's service":     {ours, says("http.route", "/"), ""},
-		"a failed request of a model's service": {ours, says("error.type", "500"), ""},
-		"an inference of a model's service":     {ours, says("ml.prediction", 1), "fraud"},
-		"a feature in a model's service":        {ours, says("ml.feature.a", 1), "fraud"},
-		"the span beats the resource":           {ours, says("gen_ai.request.model", "llm"), "llm"},
-		"a chat":                                {nil, says("gen_ai.operation.name", "chat", "gen_ai.request.model", "llm", "gen_ai.response.model", "llm-1"), "llm"},
-		"a chat before there were operations":   {nil, says("gen_ai.request.model", "llm"), "llm"},
-		"a tool":                                {nil, says("gen_ai.operation.name", "execute_tool", "gen_ai.request.model", "llm"), ""},
-		"an agent":                              {nil, says("gen_ai.operation.name", "invoke_agent", "gen_ai.request.model", "llm"), ""},
-		"an LLM of OpenInference":               {nil, says("openinference.span.kind", "LLM", "llm.model_name", "llm"), "llm"},
-		"a chain of OpenInference":              {nil, says("openinference.span.kind", "CHAIN", "llm.model_name", "llm"), ""},
-		"a chat model of MLflow, quoted":        {nil, says("mlflow.spanType", `"CHAT_MODEL"`, "mlflow.llm.model", `"llm"`), "llm"},
-		"a retriever of MLflow":                 {nil, says("mlflow.spanType", `"RETRIEVER"`, "mlflow.llm.model", `"llm"`), ""},
-		"a model without a name":                {nil, says("ml.model.name", ""), ""},
-		"a model whose name is a number":        {nil, says("ml.model.name", 3), ""},
+		"ours, of whatever kind":                {nil, attrs("ml.model.name", "fraud", "openinference.span.kind", "TOOL"), "fraud"},
+		"a judge that names the judged":         {nil, attrs("ml.model.name", "fraud", "evaluation.name", "x", "evaluation.score", 1.0), ""},
+		"one that judges itself":                {nil, attrs("ml.model.name", "fraud", "evaluation.name", "x", "ml.feature.a", 1), "fraud"},
+		"a web server of a model's service":     {ours, attrs("http.route", "/"), ""},
+		"a failed request of a model's service": {ours, attrs("error.type", "500"), ""},
+		"an inference of a model's service":     {ours, attrs("ml.prediction", 1), "fraud"},
+		"a feature in a model's service":        {ours, attrs("ml.feature.a", 1), "fraud"},
+		"the span beats the resource":           {ours, attrs("gen_ai.request.model", "llm"), "llm"},
+		"a chat":                                {nil, attrs("gen_ai.operation.name", "chat", "gen_ai.request.model", "llm", "gen_ai.response.model", "llm-1"), "llm"},
+		"a chat before there were operations":   {nil, attrs("gen_ai.request.model", "llm"), "llm"},
+		"a tool":                                {nil, attrs("gen_ai.operation.name", "execute_tool", "gen_ai.request.model", "llm"), ""},
+		"an agent":                              {nil, attrs("gen_ai.operation.name", "invoke_agent", "gen_ai.request.model", "llm"), ""},
+		"an LLM of OpenInference":               {nil, attrs("openinference.span.kind", "LLM", "llm.model_name", "llm"), "llm"},
+		"a chain of OpenInference":              {nil, attrs("openinference.span.kind", "CHAIN", "llm.model_name", "llm"), ""},
+		"a chat model of MLflow, quoted":        {nil, attrs("mlflow.spanType", `"CHAT_MODEL"`, "mlflow.llm.model", `"llm"`), "llm"},
+		"a retriever of MLflow":                 {nil, attrs("mlflow.spanType", `"RETRIEVER"`, "mlflow.llm.model", `"llm"`), ""},
+		"a model without a name":                {nil, attrs("ml.model.name", ""), ""},
+		"a model whose name is a number":        {nil, attrs("ml.model.name", 3), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := read(t, tc.resource, otlp.Span{Attributes: tc.span})
@@ -90,30 +90,30 @@ func TestWhichSpansAreInferences(t *testing.T) {
 func TestOutcomes(t *testing.T) {
 	for name, tc := range map[string]struct {
 		status int32
-		says   []otlp.Attribute
+		attrs  []otlp.Attribute
 		event  string
 		want   Outcome
 	}{
 		"nothing said":                     {want: OK},
 		"an error":                         {status: otlp.StatusError, want: Error},
-		"a type without a status":          {says: says("error.type", "ValueError"), want: Error},
-		"a timeout":                        {says: says("error.type", "TimeoutError"), want: Timeout},
-		"a deadline of gRPC":               {says: says("error.type", "DEADLINE_EXCEEDED"), want: Timeout},
-		"a timeout of HTTP":                {says: says("error.type", "504"), want: Timeout},
-		"too many requests":                {says: says("error.type", "429"), want: Rejected},
+		"a type without a status":          {attrs: attrs("error.type", "ValueError"), want: Error},
+		"a timeout":                        {attrs: attrs("error.type", "TimeoutError"), want: Timeout},
+		"a deadline of gRPC":               {attrs: attrs("error.type", "DEADLINE_EXCEEDED"), want: Timeout},
+		"a timeout of HTTP":                {attrs: attrs("error.type", "504"), want: Timeout},
+		"too many requests":                {attrs: attrs("error.type", "429"), want: Rejected},
 		"a full queue":                     {status: otlp.StatusError, event: "queue.QueueFull", want: Rejected},
 		"an exception that timed out":      {status: otlp.StatusError, event: "asyncio.exceptions.TimeoutError", want: Timeout},
 		"an exception that was survived":   {event: "ValueError", want: OK},
-		"a fallback":                       {says: says("ml.fallback", true), status: otlp.StatusError, want: Fallback},
-		"no fallback":                      {says: says("ml.fallback", false), want: OK},
-		"what the service says":            {says: says("ml.outcome", "REJECTED", "error.type", "Timeout"), want: Rejected},
-		"what nobody knows":                {says: says("ml.outcome", "splendid", "error.type", "Timeout"), want: Timeout},
-		"an error that the service denies": {says: says("ml.outcome", "ok"), status: otlp.StatusError, event: "TimeoutError", want: OK},
+		"a fallback":                       {attrs: attrs("ml.fallback", true), status: otlp.StatusError, want: Fallback},
+		"no fallback":                      {attrs: attrs("ml.fallback", false), want: OK},
+		"what the service says":            {attrs: attrs("ml.outcome", "REJECTED", "error.type", "Timeout"), want: Rejected},
+		"what nobody knows":                {attrs: attrs("ml.outcome", "splendid", "error.type", "Timeout"), want: Timeout},
+		"an error that the service denies": {attrs: attrs("ml.outcome", "ok"), status: otlp.StatusError, event: "TimeoutError", want: OK},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := otlp.Span{Status: tc.status, Attributes: append(says("ml.model.name", "m"), tc.says...)}
+			s := otlp.Span{Status: tc.status, Attributes: append(attrs("ml.model.name", "m"), tc.attrs...)}
 			if tc.event != "" {
-				s.Events = []otlp.Event{{Name: "exception", Attributes: says("exception.type", tc.event)}}
+				s.Events = []otlp.Event{{Name: "exception", Attributes: attrs("exception.type", tc.event)}}
 			}
 			o := read(t, nil, s).Observations[0]
 			require.Equal(t, tc.want, o.Outcome, "%s", o.Outcome)
@@ -126,7 +126,7 @@ func TestOutcomes(t *testing.T) {
 
 func TestNumbersUnderAllTheirNames(t *testing.T) {
 	b := read(t, nil, otlp.Span{
-		Attributes: says("ml.model.name", "m", "ml.model.version", 7, "queue_wait_ms", 12, "ml.inference.forward_pass_ms", 30.5, "ml.confidence", 0.4, "ml.prediction.confidence", "0.9",
+		Attributes: attrs("ml.model.name", "m", "ml.model.version", 7, "queue_wait_ms", 12, "ml.inference.forward_pass_ms", 30.5, "ml.confidence", 0.4, "ml.prediction.confidence", "0.9",
 			"gen_ai.usage.prompt_tokens", 3, "gen_ai.usage.input_tokens", 5, "llm.token_count.completion", 8, "gen_ai.usage.cache_read.input_tokens", 4),
 		Events: []otlp.Event{{Name: "first_token", Time: 1_795_000_000*second + second/4}, {Name: "first_token", Time: 1_795_000_000*second + second/2}},
 	})
@@ -140,12 +140,12 @@ func TestNumbersUnderAllTheirNames(t *testing.T) {
 	require.Equal(t, 8.0, o.Tokens[Output])
 	require.Equal(t, 1.0, o.Duration)
 
-	o = read(t, nil, otlp.Span{Attributes: says("mlflow.spanType", `"LLM"`, "mlflow.llm.model", `"m"`, "mlflow.chat.tokenUsage", `{"input_tokens": 10, "output_tokens": 2, "total_tokens": 12}`)}).Observations[0]
+	o = read(t, nil, otlp.Span{Attributes: attrs("mlflow.spanType", `"LLM"`, "mlflow.llm.model", `"m"`, "mlflow.chat.tokenUsage", `{"input_tokens": 10, "output_tokens": 2, "total_tokens": 12}`)}).Observations[0]
 	require.Equal(t, []float64{10, 2}, []float64{o.Tokens[Input], o.Tokens[Output]})
 	for name, v := range map[string]float64{"queue": o.QueueWait, "forward": o.ForwardPass, "first": o.TimeToFirst, "confidence": o.Confidence} {
 		require.True(t, math.IsNaN(v), "%s was not said", name)
 	}
-	o = read(t, nil, otlp.Span{Attributes: says("ml.model.name", "m", "queue_wait_ms", -1, "ml.confidence", "high", "forward_pass_ms", math.Inf(1), "gen_ai.usage.input_tokens", -5)}).Observations[0]
+	o = read(t, nil, otlp.Span{Attributes: attrs("ml.model.name", "m", "queue_wait_ms", -1, "ml.confidence", "high", "forward_pass_ms", math.Inf(1), "gen_ai.usage.input_tokens", -5)}).Observations[0]
 	for name, v := range map[string]float64{"queue": o.QueueWait, "forward": o.ForwardPass, "confidence": o.Confidence, "tokens": o.Tokens[Input]} {
 		require.True(t, math.IsNaN(v), "%s makes no sense", name)
 	}
@@ -159,25 +159,25 @@ func TestAgesOfFeatures(t *testing.T) {
 		"milliseconds": int(before.UnixMilli()), "microseconds": int(before.UnixMicro()), "nanoseconds": int(before.UnixNano()),
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := read(t, nil, otlp.Span{Attributes: says("ml.model.name", "m", "ml.feature_time.amount", v)}).Observations[0]
+			o := read(t, nil, otlp.Span{Attributes: attrs("ml.model.name", "m", "ml.feature_time.amount", v)}).Observations[0]
 			require.Len(t, o.FeatureTimes, 1)
 			require.Equal(t, "amount", o.FeatureTimes[0].Name)
 			require.InDelta(t, 90, o.FeatureTimes[0].Age, 1e-3)
 		})
 	}
 	for _, v := range []any{"yesterday", -5, true, math.NaN()} {
-		require.Empty(t, read(t, nil, otlp.Span{Attributes: says("ml.model.name", "m", "ml.feature_time.amount", v)}).Observations[0].FeatureTimes)
+		require.Empty(t, read(t, nil, otlp.Span{Attributes: attrs("ml.model.name", "m", "ml.feature_time.amount", v)}).Observations[0].FeatureTimes)
 	}
 }
 
 func TestASpanWithTooManyFeaturesIsRefused(t *testing.T) {
-	s := otlp.Span{Attributes: says("ml.model.name", "m")}
+	s := otlp.Span{Attributes: attrs("ml.model.name", "m")}
 	for i := range 21 {
-		s.Attributes = append(s.Attributes, says(fmt.Sprint("x", i), 1)...)
+		s.Attributes = append(s.Attributes, attrs(fmt.Sprint("x", i), 1)...)
 	}
 	require.Len(t, read(t, nil, s).Observations, 1, "attributes that mean nothing are skipped")
 	for i := range 21 {
-		s.Attributes = append(s.Attributes, says(fmt.Sprint("ml.feature.x", i), 1)...)
+		s.Attributes = append(s.Attributes, attrs(fmt.Sprint("ml.feature.x", i), 1)...)
 	}
 	b := read(t, nil, s)
 	require.Equal(t, 1, b.Refused)

@@ -253,23 +253,23 @@ func (r *Reader) asks(in *reading, features bool) (bool, Reason) {
 		// attributes.
 		return features || in.set&^(about|1<<roleErrorType|1<<roleStatusCode|1<<roleGRPCCode|1<<roleEvaluation|1<<roleScore|1<<roleLabel|1<<roleExplanation) != 0, NoModel
 	}
-	says, asks := false, false
+	hasKind, isInference := false, false
 	for _, x := range kinds {
 		if !in.has(x) {
 			continue
 		}
-		says = true
+		hasKind = true
 		if isA(in.text(x), others) {
 			return false, OtherOperation
 		}
-		asks = asks || isA(in.text(x), inferences)
+		isInference = isInference || isA(in.text(x), inferences)
 	}
-	if asks {
+	if isInference {
 		return true, NoModel
 	}
 	if named && in.ranks[roleModel] != math.MaxUint8 || in.has(roleResponseModel) {
 		// The plain attribute model names a model only if the span has a kind (MLflow).
-		return says || in.has(roleResponseModel) || in.ranks[roleModel] < r.Convention.plain, NoModel
+		return hasKind || in.has(roleResponseModel) || in.ranks[roleModel] < r.Convention.plain, NoModel
 	}
 	return false, NoModel
 }

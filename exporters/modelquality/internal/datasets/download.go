@@ -158,11 +158,11 @@ func answer(response *http.Response, err error) (content, error) {
 
 // allowed checks that a host may be requested.
 func (r *Reader) allowed(u *url.URL) error {
-	usual := map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	port := cmp.Or(u.Port(), usual)
+	defaultPort := map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	port := cmp.Or(u.Port(), defaultPort)
 	host := strings.TrimSuffix(strings.ToLower(u.Host), ":"+port)
 	for _, h := range r.Hosts {
-		if usual != "" && (h == host+":"+port || h == host && port == usual) {
+		if defaultPort != "" && (h == host+":"+port || h == host && port == defaultPort) {
 			return nil
 		}
 	}

@@ -90,14 +90,14 @@ type learned struct {
 	names  []string // of the fields, sorted
 }
 
-func newLearned(s *season.Season, whole baseline.Counts, frozen bool) learned {
-	return learned{s, whole, frozen, slices.Sorted(maps.Keys(whole.Fields))}
+func newLearned(s *season.Season, counts baseline.Counts, frozen bool) learned {
+	return learned{s, counts, frozen, slices.Sorted(maps.Keys(counts.Fields))}
 }
 
 // learned returns the production baseline of the fields that only accepts.
 func (b *book) learned(only func(field string) bool) learned {
-	whole := b.production.Counts
-	whole.Fields = maps.Clone(whole.Fields)
-	maps.DeleteFunc(whole.Fields, func(field string, _ map[string]int64) bool { return !only(field) })
-	return newLearned(b.season, whole, b.production.Frozen())
+	counts := b.production.Counts
+	counts.Fields = maps.Clone(counts.Fields)
+	maps.DeleteFunc(counts.Fields, func(field string, _ map[string]int64) bool { return !only(field) })
+	return newLearned(b.season, counts, b.production.Frozen())
 }

@@ -55,8 +55,8 @@ func (k *Keeper) collectVersion(ctx context.Context, m *model, t *Tracker) (err 
 				return err
 			}
 		}
-		asked := len(m.books) > 0 && len(m.wanted()) == 0 && t.known(m, now)
-		if !asked && !t.ready(now) {
+		requested := len(m.books) > 0 && len(m.wanted()) == 0 && t.known(m, now)
+		if !requested && !t.ready(now) {
 			t.failed = false
 			return nil
 		}

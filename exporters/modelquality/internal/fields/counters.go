@@ -86,21 +86,21 @@ func (c *counters) add(features []convention.Feature, p otlp.Value, conf float64
 	counted := false
 	if len(features) > 0 && len(c.inputs) > 0 {
 		counted = true
-		var there [maxFields / 64]uint64
+		var present [maxFields / 64]uint64
 		for i := range features {
 			n, ok := c.input(i, features[i].Name)
 			if !ok {
 				continue
 			}
 			// A name that occurs twice counts once.
-			if there[n/64]&(1<<(n%64)) != 0 {
+			if present[n/64]&(1<<(n%64)) != 0 {
 				continue
 			}
-			there[n/64] |= 1 << (n % 64)
+			present[n/64] |= 1 << (n % 64)
 			unseen = c.inputs[n].count(features[i].Value) || unseen
 		}
 		for n, f := range c.inputs {
-			if !dropped && there[n/64]&(1<<(n%64)) == 0 {
+			if !dropped && present[n/64]&(1<<(n%64)) == 0 {
 				f.counts[0]++
 			}
 		}

@@ -139,10 +139,10 @@ func (c *counters) mismatches(each func(name string, n int64, last, want int)) {
 // logMismatches logs once for a version that its embeddings have other dimensions than the baseline.
 func (t *Tracker) logMismatches(c *counters, logger *slog.Logger) {
 	c.mismatches(func(name string, n int64, last, want int) {
-		if n == 0 || t.mismatchTold {
+		if n == 0 || t.mismatchLogged {
 			return
 		}
-		t.mismatchTold = true
+		t.mismatchLogged = true
 		field, _ := labels(name)
 		logger.Warn("Embeddings have other dimensions than the baseline and count as nan; learn those of a new embedding model with 'sightglass baseline accept MODEL FIELD'",
 			"model", t.model, "version", t.version, "field", field, "dimensions", last, "baseline_dimensions", want)

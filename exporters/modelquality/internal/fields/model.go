@@ -26,7 +26,7 @@ type model struct {
 	trackers []*Tracker // of the versions that are served
 	books    []*book
 	hour     time.Time // the hour that is being counted
-	looked   time.Time // time of the last read of the store
+	readAt   time.Time // time of the last read of the store
 	searched bool      // whether takeOver has run
 	accepted Accepted
 	// gaveUp has accepted features that the model no longer has.
@@ -109,7 +109,7 @@ func (m *model) wanted() map[string]int {
 
 // read reads the books and stores the waiting days.
 func (m *model) read(ctx context.Context, now time.Time) error {
-	if len(m.books) > 0 && !m.waiting() && now.Sub(m.looked) < m.keeper.Slow {
+	if len(m.books) > 0 && !m.waiting() && now.Sub(m.readAt) < m.keeper.Slow {
 		return nil
 	}
 	if err := m.takeOver(ctx); err != nil {
@@ -146,7 +146,7 @@ func (m *model) read(ctx context.Context, now time.Time) error {
 			}
 		}
 	}
-	m.looked = now
+	m.readAt = now
 	return nil
 }
 
@@ -158,7 +158,7 @@ func (m *model) add(ctx context.Context, d baseline.Definition) error {
 	if _, err := m.subject(len(m.books)).CreateDefinition(ctx, d); err != nil {
 		return err
 	}
-	m.looked = time.Time{}
+	m.readAt = time.Time{}
 	return m.read(ctx, m.keeper.Now())
 }
 

@@ -169,7 +169,7 @@ func layoutOf(name string, values []otlp.Value, choice tables.Choice) (binning.L
 	if slices.ContainsFunc(values, func(v otlp.Value) bool { return v.Kind == otlp.Vector }) {
 		return embeddingLayout(values, choice)
 	}
-	number, whole := true, true
+	numeric, integer := true, true
 	frequency := make(map[string]int)
 	var numbers []float64
 	for _, v := range values {
@@ -179,9 +179,9 @@ func layoutOf(name string, values []otlp.Value, choice tables.Choice) (binning.L
 		case otlp.Double:
 			f, _ := v.Number()
 			numbers = append(numbers, f)
-			whole = false
+			integer = false
 		case otlp.String, otlp.Bool:
-			number, whole = false, false
+			numeric, integer = false, false
 		default:
 			return binning.Layout{}, false
 		}
@@ -194,8 +194,8 @@ func layoutOf(name string, values []otlp.Value, choice tables.Choice) (binning.L
 	included := tables.MatchesAny(choice.Include, name)
 	unique := len(values) >= fewValues && len(frequency)*4 >= len(values)*3
 	switch {
-	case number && (!whole || len(frequency) > choice.Top):
-		if whole && unique && !included && identifies(name) {
+	case numeric && (!integer || len(frequency) > choice.Top):
+		if integer && unique && !included && identifies(name) {
 			return binning.Layout{}, false
 		}
 		numbers = slices.DeleteFunc(numbers, func(f float64) bool { return math.IsNaN(f) || math.IsInf(f, 0) })

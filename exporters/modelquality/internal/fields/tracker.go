@@ -33,8 +33,8 @@ type Tracker struct {
 	learned     []learned // baselines of the short windows
 	incidents   map[incidentKey]*incident
 	seasonAt    time.Time // time of their computation
-	// mismatchTold means that mismatching dimensions of embeddings were logged.
-	mismatchTold bool
+	// mismatchLogged means that mismatching dimensions of embeddings were logged.
+	mismatchLogged bool
 }
 
 // Count counts the values of one inference. It reports whether a value was one that the baseline never had.

@@ -64,18 +64,18 @@ func artifact(server *url.URL, uri string) (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	here := u.Scheme == server.Scheme && u.Host == server.Host
+	sameServer := u.Scheme == server.Scheme && u.Host == server.Host
 	file := strings.TrimPrefix(u.Path, "/")
 	switch u.Scheme {
 	case "mlflow-artifacts":
-		here = u.Host == "" || u.Host == server.Host
+		sameServer = u.Host == "" || u.Host == server.Host
 	case "http", "https":
 		var ok bool
 		file, ok = strings.CutPrefix(u.Path, strings.TrimRight(server.Path, "/")+artifactsPath)
-		here = here && ok
+		sameServer = sameServer && ok
 	default:
 		return "", false
 	}
 	// A path with .. could reach other endpoints of the server.
-	return file, here && fs.ValidPath(file) && file != "."
+	return file, sameServer && fs.ValidPath(file) && file != "."
 }

@@ -38,9 +38,9 @@ func TestADayHasFewerThanAHundredNewTraces(t *testing.T) {
 				if second%tc.every == 0 {
 					p.offer(tc.bad(second), &Exemplar{Trace: trace(second), Run: "run", Now: now})
 				}
-				shown, ok := p.current(now)
-				if ok && shown.trace != last {
-					last = shown.trace
+				exemplar, ok := p.current(now)
+				if ok && exemplar.trace != last {
+					last = exemplar.trace
 					changes = append(changes, second)
 				}
 			}
@@ -75,21 +75,21 @@ func TestTheWorstTraceIsShownUntilItIsOld(t *testing.T) {
 	p.offer(3, &Exemplar{Trace: trace(1), Run: "", Now: minute(0)})
 	p.offer(5, &Exemplar{Trace: trace(2), Run: "r2", Now: minute(0)})
 	p.offer(4, &Exemplar{Trace: trace(3), Run: "", Now: minute(0)})
-	shown, _ := p.current(minute(0))
-	require.Equal(t, "01000002", shown.trace[:8], "the worst one")
-	require.Equal(t, "r2", shown.run.String())
+	exemplar, _ := p.current(minute(0))
+	require.Equal(t, "01000002", exemplar.trace[:8], "the worst one")
+	require.Equal(t, "r2", exemplar.run.String())
 
 	p.offer(1, &Exemplar{Trace: trace(4), Run: "", Now: minute(3)})
-	shown, _ = p.current(minute(3))
-	require.Equal(t, "01000002", shown.trace[:8], "a less bad one does not replace it")
+	exemplar, _ = p.current(minute(3))
+	require.Equal(t, "01000002", exemplar.trace[:8], "a less bad one does not replace it")
 	p.offer(9, &Exemplar{Trace: trace(5), Run: "", Now: minute(4)})
-	shown, _ = p.current(minute(4))
-	require.Equal(t, "01000005", shown.trace[:8], "a worse one does")
+	exemplar, _ = p.current(minute(4))
+	require.Equal(t, "01000005", exemplar.trace[:8], "a worse one does")
 	for n := 5; n < 125; n++ {
 		p.offer(1, &Exemplar{Trace: trace(n + 1), Run: "", Now: minute(n)})
-		shown, _ = p.current(minute(n))
+		exemplar, _ = p.current(minute(n))
 	}
-	require.NotEqual(t, "01000005", shown.trace[:8], "as does any after two hours")
+	require.NotEqual(t, "01000005", exemplar.trace[:8], "as does any after two hours")
 	_, ok = p.current(minute(139))
 	require.True(t, ok)
 	_, ok = p.current(minute(139) + 1)

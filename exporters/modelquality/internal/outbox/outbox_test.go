@@ -304,13 +304,13 @@ func child(t *testing.T, file, url string, from int, env ...string) (*exec.Cmd, 
 func killed(t *testing.T, file, url string, from, after int, added map[int]bool) {
 	t.Helper()
 	cmd, lines := child(t, file, url, from)
-	for said := 0; lines.Scan(); {
+	for reported := 0; lines.Scan(); {
 		var n int
 		if _, err := fmt.Sscanf(lines.Text(), "added %d", &n); err != nil {
 			continue
 		}
 		added[n] = true
-		if said++; said == after {
+		if reported++; reported == after {
 			require.NoError(t, cmd.Process.Kill())
 		}
 	}
@@ -327,13 +327,13 @@ func TestKilledFiftyTimesWhileTheReviewersAreDown(t *testing.T) {
 		return http.StatusServiceUnavailable
 	})
 	added := make(map[int]bool)
-	for life := range 50 {
+	for start := range 50 {
 		// Odd lives are killed while there is nobody to answer at all.
 		url := r.URL
-		if life%2 == 1 {
+		if start%2 == 1 {
 			url = "http://127.0.0.1:1"
 		}
-		killed(t, file, url, life*10_000, 1+life%17, added)
+		killed(t, file, url, start*10_000, 1+start%17, added)
 	}
 	require.GreaterOrEqual(t, len(added), 50)
 
@@ -354,8 +354,8 @@ func TestKilledWhileItemsAreDelivered(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "reviews.db")
 	r := serve(t, accept)
 	added := make(map[int]bool)
-	for life := range 10 {
-		killed(t, file, r.URL, life*10_000, 40, added)
+	for start := range 10 {
+		killed(t, file, r.URL, start*10_000, 40, added)
 	}
 	b := open(t, options(file, r.URL))
 	t.Cleanup(func() { require.NoError(t, b.Close()) })

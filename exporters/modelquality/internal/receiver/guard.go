@@ -168,8 +168,8 @@ func (g *guard) headers(h http.Header) {
 	}
 }
 
-// nobody is the hash to compare with if the user does not exist, so that the response time does not reveal which users exist.
-const nobody = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"
+// unknownUserHash is the hash to compare with if the user does not exist, so that the response time does not reveal which users exist.
+const unknownUserHash = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"
 
 // errBusy means that no comparison of passwords was free in time.
 var errBusy = errors.New("other passwords are being compared")
@@ -190,7 +190,7 @@ func (g *guard) admits(ctx context.Context, authorization string, patience time.
 	}
 	hash, exists := c.Users[user]
 	if !exists {
-		hash = nobody
+		hash = unknownUserHash
 	}
 	sum := sha256.Sum256([]byte(string(hash) + "\x00" + password))
 	g.mu.Lock()

@@ -39,17 +39,17 @@ func TestAJSONBombIsRefusedBeforeItIsDecoded(t *testing.T) {
 			s := serve(t, handler(decode), func(o *Options) { o.MaxRequestBytes, o.MaxJSONMemory = limit, 64<<20 })
 			body := bomb(parts, limit-1024)
 			before := allocated()
-			answer, said := s.post(http.MethodPost, "/v1/traces", typeJSON, strings.NewReader(body))
+			answer, message := s.post(http.MethodPost, "/v1/traces", typeJSON, strings.NewReader(body))
 			require.Equal(t, http.StatusRequestEntityTooLarge, answer.StatusCode)
-			require.Contains(t, string(said), "send smaller batches, or protobuf")
+			require.Contains(t, string(message), "send smaller batches, or protobuf")
 			require.Less(t, allocated()-before, int64(8*limit), "the body and no object of it")
 		})
 	}
 	t.Run("values deep in one another", func(t *testing.T) {
 		s := serve(t, handler(decode), func(o *Options) { o.MaxRequestBytes = limit })
-		answer, said := s.post(http.MethodPost, "/v1/traces", typeJSON, strings.NewReader(strings.Repeat(`{"a":[`, 100_000)))
+		answer, message := s.post(http.MethodPost, "/v1/traces", typeJSON, strings.NewReader(strings.Repeat(`{"a":[`, 100_000)))
 		require.Equal(t, http.StatusBadRequest, answer.StatusCode)
-		require.Contains(t, string(said), "more than 512 levels")
+		require.Contains(t, string(message), "more than 512 levels")
 	})
 }
 
@@ -93,9 +93,9 @@ func TestRequestsInJSONShareTheirMemory(t *testing.T) {
 	})
 	body := bomb(bombs["spans"], 120<<10) // 13 MB of memory
 	require.NoError(t, s.json.Acquire(t.Context(), budget/2))
-	answer, said := s.post(http.MethodPost, "/v1/traces", typeJSON, strings.NewReader(body))
+	answer, message := s.post(http.MethodPost, "/v1/traces", typeJSON, strings.NewReader(body))
 	require.Equal(t, http.StatusTooManyRequests, answer.StatusCode, "another one has the memory")
-	require.Contains(t, string(said), "otlp.max_json_memory")
+	require.Contains(t, string(message), "otlp.max_json_memory")
 	require.Equal(t, "1", answer.Header.Get("Retry-After"))
 	s.json.Release(budget / 2)
 	var peak int64

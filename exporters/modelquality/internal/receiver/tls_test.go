@@ -324,13 +324,13 @@ func TestRenewedCertificatesAreTakenWithoutARestart(t *testing.T) {
 	s.requireNoConnection(old.trust(), "certificate signed by unknown authority")
 
 	// While there is no certificate there is no connection, which is said once.
-	const said = "There can be no TLS, and no OTLP is taken until there can"
+	const message = "There can be no TLS, and no OTLP is taken until there can"
 	require.NoError(t, os.Remove(filepath.Join(s.dir, "server.key")))
 	s.requireNoConnection(next.trust(), "internal error")
-	require.Equal(t, 1, strings.Count(s.logs.String(), said))
+	require.Equal(t, 1, strings.Count(s.logs.String(), message))
 	s.renew(next)
 	s.requireTaken(next.trust())
-	require.Equal(t, 1, strings.Count(s.logs.String(), said))
+	require.Equal(t, 1, strings.Count(s.logs.String(), message))
 }
 
 func TestTheLeastVersionOfTLS(t *testing.T) {
@@ -384,7 +384,7 @@ func TestTheRateLimitOfTheWebConfiguration(t *testing.T) {
 }
 
 func TestAWebConfigurationThatIsBrokenWhileTheServerRuns(t *testing.T) {
-	const said = "The web configuration cannot be read, and no OTLP is taken until it can"
+	const message = "The web configuration cannot be read, and no OTLP is taken until it can"
 	a := newAuthority(t)
 	good := users(t)
 	for name, broken := range map[string]string{
@@ -421,7 +421,7 @@ func TestAWebConfigurationThatIsBrokenWhileTheServerRuns(t *testing.T) {
 				require.Equal(t, codes.Unavailable, status.Code(err))
 				require.Equal(t, 5*time.Second, retryDelay(err))
 			}
-			require.Equal(t, 1, strings.Count(s.logs.String(), said))
+			require.Equal(t, 1, strings.Count(s.logs.String(), message))
 			s.write("web.yml", []byte(good))
 			taken()
 		})
@@ -429,7 +429,7 @@ func TestAWebConfigurationThatIsBrokenWhileTheServerRuns(t *testing.T) {
 }
 
 func TestTLSIsTurnedOnOrOffByARestartOnly(t *testing.T) {
-	const said = "TLS was turned on or off in the web configuration, which needs a restart"
+	const message = "TLS was turned on or off in the web configuration, which needs a restart"
 	a := newAuthority(t)
 	t.Run("on", func(t *testing.T) {
 		s := secure(t, a, "")
@@ -440,7 +440,7 @@ func TestTLSIsTurnedOnOrOffByARestartOnly(t *testing.T) {
 			require.Equal(t, http.StatusOK, response.StatusCode)
 			require.NoError(t, s.call(nil))
 		}
-		require.Equal(t, 1, strings.Count(s.logs.String(), said))
+		require.Equal(t, 1, strings.Count(s.logs.String(), message))
 	})
 	t.Run("off", func(t *testing.T) {
 		s := secure(t, a, withTLS)
@@ -448,7 +448,7 @@ func TestTLSIsTurnedOnOrOffByARestartOnly(t *testing.T) {
 		// It is never plain text that clients with TLS would get, nor is plain text taken.
 		s.requireNoConnection(a.trust(), "internal error")
 		require.Equal(t, codes.Unavailable, status.Code(s.call(nil)))
-		require.Equal(t, 1, strings.Count(s.logs.String(), said))
+		require.Equal(t, 1, strings.Count(s.logs.String(), message))
 		s.write("web.yml", []byte(withTLS))
 		s.requireTaken(a.trust())
 	})

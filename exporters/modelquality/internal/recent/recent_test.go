@@ -53,8 +53,8 @@ func TestAPartIsAUniformSample(t *testing.T) {
 
 func TestPartsFollowEachOtherAndGo(t *testing.T) {
 	t.Parallel()
-	room := recent.NewMemory(1 << 20)
-	s := recent.New(room, 2, 12*time.Minute)
+	memory := recent.NewMemory(1 << 20)
+	s := recent.New(memory, 2, 12*time.Minute)
 	minute := int64(time.Minute)
 	for m := range int64(60) {
 		s.Rotate(m*minute, m*100)
@@ -71,7 +71,7 @@ func TestPartsFollowEachOtherAndGo(t *testing.T) {
 	_, values = s.Rows(58*minute).Values(1, 1000)
 	require.Equal(t, []recent.Value{{Bin: 7}}, values, "rare values are their bin")
 	s.Close()
-	require.Zero(t, room.Used())
+	require.Zero(t, memory.Used())
 	require.False(t, s.Due())
 }
 
@@ -92,13 +92,13 @@ func TestTextsAreBounded(t *testing.T) {
 // However many versions there are, all samples stay within the room, and each has its share of it.
 func TestTheMemoryOfAllSamplesIsBounded(t *testing.T) {
 	const bytes, versions, fields = 8 << 20, 60, 40
-	room := recent.NewMemory(bytes)
+	memory := recent.NewMemory(bytes)
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	samples := make([]*recent.Sample, versions)
 	for i := range samples {
-		samples[i] = recent.New(room, fields, time.Hour)
+		samples[i] = recent.New(memory, fields, time.Hour)
 	}
 	for part := range int64(40) {
 		for _, s := range samples {
@@ -106,12 +106,12 @@ func TestTheMemoryOfAllSamplesIsBounded(t *testing.T) {
 			s.Rotate(at, 0)
 			feed(s, at, 1500, func(i int) string { return fmt.Sprint("a value that takes some bytes ", i%40) })
 		}
-		require.LessOrEqual(t, room.Used(), int64(bytes))
+		require.LessOrEqual(t, memory.Used(), int64(bytes))
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	grown := int64(after.HeapAlloc) - int64(before.HeapAlloc)
-	t.Logf("%d versions of %d fields: %d KiB of a room of %d KiB, %d rows each; the heap grew by %d KiB", versions, fields, room.Used()>>10, bytes>>10, len(samples[versions-1].Rows(0).Times), grown>>10)
+	t.Logf("%d versions of %d fields: %d KiB of a room of %d KiB, %d rows each; the heap grew by %d KiB", versions, fields, memory.Used()>>10, bytes>>10, len(samples[versions-1].Rows(0).Times), grown>>10)
 	require.LessOrEqual(t, grown, int64(bytes)*5/4, "what is counted is what is taken")
 	for _, s := range samples {
 		require.NotEmpty(t, s.Rows(0).Times)

@@ -192,9 +192,9 @@ func (c *Copies) reserve(name string, size int64) (path string, left int64, err 
 	return filepath.Join(dir, "copy.parquet"), left, os.MkdirAll(dir, 0o700)
 }
 
-// tidy removes outdated copies. If the remaining copies leave less than room bytes, it also removes copies that no statement used for
+// tidy removes outdated copies. If the remaining copies leave less than need bytes, it also removes copies that no statement used for
 // oldCopyLife, the longest unused first. It returns the bytes that remain in use.
-func (c *Copies) tidy(room int64) int64 {
+func (c *Copies) tidy(need int64) int64 {
 	now := time.Now()
 	var total int64
 	c.old = slices.DeleteFunc(c.old, func(o *copied) bool {
@@ -221,7 +221,7 @@ func (c *Copies) tidy(room int64) int64 {
 	}
 	slices.SortFunc(rest, func(a, b named) int { return a.used.Compare(b.used) })
 	for _, r := range rest {
-		if total+room <= c.Disk || now.Sub(r.used) <= replacedCopyMaxAge {
+		if total+need <= c.Disk || now.Sub(r.used) <= replacedCopyMaxAge {
 			break
 		}
 		c.remove(r.copied)

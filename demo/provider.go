@@ -16,7 +16,7 @@ type Incident struct {
 	Alerts           int
 }
 
-// providerCause is the cause that the incident of the unmapped provider has to name.
+// providerCause is the expected cause in the incident of the unmapped provider.
 const providerCause = "payment_provider = " + newProvider + " in dataset payments"
 
 // incidentsPath is the path of the responder's incidents.
@@ -72,7 +72,7 @@ func (r *response) read(ctx context.Context, path string, into any) error {
 	return nil
 }
 
-// readProvider reads the incidents of the unmapped provider: that of the table, and that of the model which learns from it.
+// readProvider reads the incidents of the unmapped provider: those of the table, and those of the model that learns from it.
 func (d *demo) readProvider(ctx context.Context) error {
 	table, err := d.response.about(ctx, "MLDatasetBroken", "payments")
 	if err != nil {
@@ -89,7 +89,7 @@ func (d *demo) readProvider(ctx context.Context) error {
 		}
 	}
 	if len(table) == 0 || len(model) == 0 {
-		d.result.Provider = nil // The responder has not put them in order yet.
+		d.result.Provider = nil // The responder has not grouped the alerts yet.
 	}
 	return nil
 }
