@@ -14,8 +14,9 @@ type group struct {
 type groups struct {
 	all []group
 	of  []int // by observation: the index of its group plus one; 0 for none
-	// recent has the last used groups, by the end of the names. It saves the look-up in the meter.
-	recent [16]recentGroup
+	// recent has the last used groups, by the end of the names. It saves the look-up in the meter. There are enough places for names that
+	// end with different digits.
+	recent [64]recentGroup
 	sorted []int // the observations of all groups, one group after the other
 }
 
@@ -35,7 +36,7 @@ func (g *groups) reset(observations int) {
 func (g *groups) add(observation int, model, version string, meter *metering.Meter) *metering.Series {
 	slot := 0
 	if n, m := len(model), len(version); n > 0 && m > 0 {
-		slot = int(model[n-1]+4*version[m-1]) % len(g.recent)
+		slot = int(model[n-1]+8*version[m-1]) % len(g.recent)
 	}
 	r := &g.recent[slot]
 	if r.group == 0 || r.model != model || r.version != version {
