@@ -23,7 +23,10 @@ type Reader struct {
 	// parts of the request, so each resource clears the cache.
 	last []keyed
 	far  keyed
-	body []otlp.Attribute
+	// name and phase are those of the previous span. Each resource clears them too.
+	name  string
+	phase Phase
+	body  []otlp.Attribute
 }
 
 // maxPositions limits the cached keys of a span: a long chat has thousands of attributes without a meaning.
@@ -38,11 +41,8 @@ type keyed struct {
 	time   bool
 }
 
-// meaning returns the meaning of the key at a position in a span.
+// meaning returns the meaning of a key that the previous span did not have at this position.
 func (r *Reader) meaning(position int, key string) *keyed {
-	if position < len(r.last) && r.last[position].key == key {
-		return &r.last[position]
-	}
 	c := r.Convention
 	k := keyed{key: key, slot: c.slots[key]}
 	switch {
@@ -145,6 +145,7 @@ const (
 // Resource implements otlp.Visitor. Resource attributes are the fallback for spans that do not have them.
 func (r *Reader) Resource(attributes []otlp.Attribute) {
 	r.resource.set, r.last, r.origin = 0, r.last[:0], nil
+	r.name, r.phase = "", r.Convention.phases[""]
 	for i := range attributes {
 		if s := r.Convention.slots[attributes[i].Key]; s != nil && about&(1<<s.role) != 0 {
 			text := *s
@@ -172,7 +173,13 @@ func (r *Reader) Span(s *otlp.Span) {
 	all, firstTime := b.features, len(b.times)
 	for i := range s.Attributes {
 		a := &s.Attributes[i]
-		switch k := r.meaning(i, a.Key); {
+		var k *keyed
+		if i < len(r.last) && r.last[i].key == a.Key {
+			k = &r.last[i]
+		} else {
+			k = r.meaning(i, a.Key)
+		}
+		switch {
 		case k.slot != nil:
 			in.put(k.slot, a.Value)
 		case k.prefix == 0:
@@ -201,7 +208,10 @@ func (r *Reader) Span(s *otlp.Span) {
 	features := all[len(b.features):len(all):len(all)]
 	b.features = all
 
-	phase := c.phases[s.Name]
+	if s.Name != r.name {
+		r.name, r.phase = s.Name, c.phases[s.Name]
+	}
+	phase := r.phase
 	if s.Dropped > 0 {
 		b.DroppedAttributes++
 	}
@@ -423,16 +433,16 @@ func tokenUsage(text string) (input, output float64) {
 
 // outcome returns the outcome that the service reports. Without one it derives the outcome from the span's status.
 func (r *Reader) outcome(in *reading, s *otlp.Span, errorType string) Outcome {
-	text := in.text(roleOutcome)
-	if strings.EqualFold(text, "canceled") {
-		return Cancelled
-	}
-	for o := OK; o < Outcomes && text != ""; o++ {
-		if strings.EqualFold(text, o.String()) {
-			return o
-		}
-	}
 	if in.has(roleOutcome) {
+		text := in.text(roleOutcome)
+		if strings.EqualFold(text, "canceled") {
+			return Cancelled
+		}
+		for o := OK; o < Outcomes; o++ {
+			if strings.EqualFold(text, o.String()) {
+				return o
+			}
+		}
 		r.Batch.bad(BadOutcome, in.values[roleOutcome])
 	}
 	status := in.number(roleStatusCode)
