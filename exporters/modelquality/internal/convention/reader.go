@@ -26,7 +26,24 @@ type Reader struct {
 	// name and phase are those of the previous span. Each resource clears them too.
 	name  string
 	phase Phase
+	texts texts
 	body  []otlp.Attribute
+}
+
+// texts has texts of the previous spans of a resource, by their first and last byte and their length. Most spans have the same few models, versions and
+// categories, and the bytes of the first of equal texts are still in the processor's cache when the request is counted.
+type texts [256]string
+
+// first returns the first of equal texts.
+func (t *texts) first(text string) string {
+	if text == "" {
+		return text
+	}
+	known := &t[text[0]+31*text[len(text)-1]+5*byte(len(text))]
+	if *known != text {
+		*known = text
+	}
+	return *known
 }
 
 // maxPositions limits the cached keys of a span: a long chat has thousands of attributes without a meaning.
@@ -146,6 +163,7 @@ const (
 func (r *Reader) Resource(attributes []otlp.Attribute) {
 	r.resource.set, r.last, r.origin = 0, r.last[:0], nil
 	r.name, r.phase = "", r.Convention.phases[""]
+	clear(r.texts[:])
 	for i := range attributes {
 		if s := r.Convention.slots[attributes[i].Key]; s != nil && about&(1<<s.role) != 0 {
 			text := *s
@@ -193,8 +211,11 @@ func (r *Reader) Span(s *otlp.Span) {
 			f := &all[len(all)-1]
 			// The cached key comes from the first span, so its bytes are still in the processor's cache.
 			f.Name, f.Value = k.key[k.prefix:], a.Value
-			if a.Value.Kind == otlp.List {
+			switch a.Value.Kind {
+			case otlp.List:
 				f.Value = b.vector(a.Value)
+			case otlp.String:
+				f.Value = otlp.StringValue(r.texts.first(a.Value.Text()))
 			}
 		default:
 			if age, ok := ageOf(a.Value, s.Start); ok && len(b.times)-firstTime < c.maxAttributes {
@@ -306,7 +327,7 @@ const Unknown = "unknown"
 func (r *Reader) model(o *Observation, in *reading) {
 	own := in.has(roleModel) && in.text(roleModel) != "" && (in.ranks[roleModel] == 0 || in.ranks[roleModel] == math.MaxUint8 && in.set&hostedRoles == 0)
 	if own {
-		o.Model, o.Version, o.Run = in.text(roleModel), in.name(roleVersion), in.text(roleRun)
+		o.Model, o.Version, o.Run = r.texts.first(in.text(roleModel)), r.texts.first(in.name(roleVersion)), in.text(roleRun)
 		if r.resource.has(roleModel) && r.resource.text(roleModel) != o.Model {
 			r.notOfResource(o, in)
 		}
@@ -392,7 +413,9 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 		o.Finish = finish(in.values[roleFinish])
 	}
 	if in.has(rolePrediction) {
-		o.Prediction = in.values[rolePrediction]
+		if o.Prediction = in.values[rolePrediction]; o.Prediction.Kind == otlp.String {
+			o.Prediction = otlp.StringValue(r.texts.first(o.Prediction.Text()))
+		}
 	}
 	if usage := in.text(roleTokenUsage); usage != "" && math.IsNaN(o.Tokens[Input]) && math.IsNaN(o.Tokens[Output]) {
 		o.Tokens[Input], o.Tokens[Output] = tokenUsage(usage)
