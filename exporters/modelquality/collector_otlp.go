@@ -217,7 +217,7 @@ func (p *pipeline) resolve(w *worker, s *settings) {
 		p.release(o)
 		w.series[i] = w.groups.add(i, o.Model, o.Version, p.meter)
 		w.traces[i] = p.join.Add(join.Inference[*metering.Series]{
-			ID: join.ID{Trace: o.Trace, Span: o.Span}, Parent: o.Parent, Series: w.series[i], Has: o.Has(), Embeds: o.Embeds,
+			ID: join.ID{Trace: o.Trace, Span: o.Span}, Parent: o.Parent, Series: w.series[i], Has: o.Has, Embeds: o.Embeds,
 		}, o.ResponseID)
 	}
 	p.nest(w)

@@ -105,7 +105,7 @@ func (p *pipeline) nest(w *worker) {
 		}
 		above, missing := p.join.Above(o.Trace, o.Parent)
 		if above == nil {
-			p.join.Await(join.ID{Trace: o.Trace, Span: missing}, w.series[i], o.Has())
+			p.join.Await(join.ID{Trace: o.Trace, Span: missing}, w.series[i], o.Has)
 		}
 		for range maxNested {
 			if above == nil || above.ID.Span == o.Span || !sameCall(above.Series, w.series[i]) {

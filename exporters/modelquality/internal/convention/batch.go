@@ -56,34 +56,37 @@ func (d Direction) String() string {
 
 // Observation is the data of one span about an inference. A missing number is NaN, a missing value Empty.
 type Observation struct {
+	// The values that connect spans come first, because they are read once more before the others.
 	Trace        otlp.TraceID
 	Span, Parent otlp.SpanID
 
-	Phase          Phase
-	Outcome        Outcome
+	Phase   Phase
+	Outcome Outcome
+	// Hosted means that the model is hosted: its name is the provider's, and no registry has it.
+	Hosted bool
+	// Embeds means that the model returns embeddings instead of text.
+	Embeds bool
+	// Finish is the reason why a language model stopped.
+	Finish Finish
+	// Dropped means that the SDK dropped attributes, so that a missing feature may be one of them.
+	Dropped bool
+	// Has are the bits of the values that the span has.
+	Has            uint16
 	Model, Version string
-	Run            string // MLflow run
 	ResponseID     string
+	Run            string // MLflow run
 
 	Duration                            float64 // seconds, as the next three
 	QueueWait, ForwardPass, TimeToFirst float64
 	Exception                           string
 	Prediction                          otlp.Value
 	Confidence                          float64
-	// Tokens by direction.
-	Tokens [Directions]float64
-	// Hosted means that the model is hosted: its name is the provider's, and no registry has it.
-	Hosted bool
-	// Finish is the reason why a language model stopped.
-	Finish Finish
-	// Embeds means that the model returns embeddings instead of text.
-	Embeds bool
+	// Tokens by direction; nil if there are none.
+	Tokens *[Directions]float64
 	// Asked has further data of a call of a hosted model; nil if there is none.
 	Asked *Asked
 	// Origin identifies the caller and the replica that answered; nil if neither is known.
 	Origin *Origin
-	// Dropped means that the SDK dropped attributes, so that a missing feature may be one of them.
-	Dropped bool
 	// Weight is the number of inferences that a sampled span represents; 0 if the span was not sampled.
 	Weight       float64
 	Features     []Feature
@@ -102,7 +105,7 @@ type Asked struct {
 	Output otlp.Value
 }
 
-// Bits of Has. Tokens follow by direction.
+// Bits of Observation.Has. Tokens follow by direction.
 const (
 	HasQueueWait uint16 = 1 << iota
 	HasForwardPass
@@ -118,8 +121,8 @@ const HasFinish = hasTokens << Directions
 // HasTokens returns the bit of the tokens of a direction.
 func HasTokens(d Direction) uint16 { return hasTokens << d }
 
-// Has returns the bits of the values that the span has.
-func (o *Observation) Has() uint16 {
+// has returns the bits of the values that the span has.
+func (o *Observation) has() uint16 {
 	var has uint16
 	for i, v := range [4]float64{o.QueueWait, o.ForwardPass, o.TimeToFirst, o.Confidence} {
 		if !math.IsNaN(v) {
@@ -132,9 +135,11 @@ func (o *Observation) Has() uint16 {
 	if o.Finish != NoFinish {
 		has |= HasFinish
 	}
-	for d, n := range o.Tokens {
-		if n >= 0 {
-			has |= HasTokens(Direction(d))
+	if o.Tokens != nil {
+		for d, n := range o.Tokens {
+			if n >= 0 {
+				has |= HasTokens(Direction(d))
+			}
 		}
 	}
 	return has
@@ -200,6 +205,7 @@ type Batch struct {
 	features []Feature
 	times    []FeatureTime
 	asked    []Asked
+	tokens   [][Directions]float64
 	origins  []Origin
 	// vectors holds the numbers of embeddings.
 	vectors []byte
@@ -207,7 +213,7 @@ type Batch struct {
 
 // Reset empties the batch and keeps its memory. Its contents refer to the request until they are overwritten.
 func (b *Batch) Reset() {
-	*b = Batch{Observations: b.Observations[:0], Evaluations: b.Evaluations[:0], Links: b.Links[:0], Steps: b.Steps[:0], features: b.features[:0], times: b.times[:0], asked: b.asked[:0], origins: b.origins[:0], vectors: b.vectors[:0]}
+	*b = Batch{Observations: b.Observations[:0], Evaluations: b.Evaluations[:0], Links: b.Links[:0], Steps: b.Steps[:0], features: b.features[:0], times: b.times[:0], asked: b.asked[:0], tokens: b.tokens[:0], origins: b.origins[:0], vectors: b.vectors[:0]}
 }
 
 // Link is a span that is not an inference.
@@ -267,6 +273,15 @@ func (b *Batch) askedOf(o *Observation) *Asked {
 		o.Asked = &b.asked[len(b.asked)-1] // It stays valid when the slice grows.
 	}
 	return o.Asked
+}
+
+// tokensOf returns the observation's tokens and creates them if necessary.
+func (b *Batch) tokensOf(o *Observation) *[Directions]float64 {
+	if o.Tokens == nil {
+		b.tokens = append(b.tokens, [Directions]float64{nan, nan, nan, nan, nan})
+		o.Tokens = &b.tokens[len(b.tokens)-1] // It stays valid when the slice grows.
+	}
+	return o.Tokens
 }
 
 // add appends an observation and returns it.

@@ -258,6 +258,9 @@ func (r *Reader) Span(s *otlp.Span) {
 	if c.texts != nil && index >= 0 && phase == InferencePhase {
 		r.measure(&b.Observations[index], in)
 	}
+	if index >= 0 {
+		b.Observations[index].Has = b.Observations[index].has()
+	}
 	if index < 0 && in.set&(kindRoles|1<<roleTool) != 0 {
 		r.step(in, s)
 	}
@@ -399,10 +402,10 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 		r.Batch.bad(BadConfidence, in.values[roleConfidence])
 		o.Confidence = nan
 	}
-	o.Tokens = [Directions]float64{nan, nan, nan, nan, nan}
 	if in.set&tokenRoles != 0 {
+		list := r.Batch.tokensOf(o)
 		for d, x := range tokens {
-			o.Tokens[d] = in.atLeastZero(x)
+			list[d] = in.atLeastZero(x)
 		}
 	}
 	if o.Hosted && in.set&infoRoles != 0 {
@@ -417,8 +420,10 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 			o.Prediction = otlp.StringValue(r.texts.first(o.Prediction.Text()))
 		}
 	}
-	if usage := in.text(roleTokenUsage); usage != "" && math.IsNaN(o.Tokens[Input]) && math.IsNaN(o.Tokens[Output]) {
-		o.Tokens[Input], o.Tokens[Output] = tokenUsage(usage)
+	if usage := in.text(roleTokenUsage); usage != "" {
+		if list := r.Batch.tokensOf(o); math.IsNaN(list[Input]) && math.IsNaN(list[Output]) {
+			list[Input], list[Output] = tokenUsage(usage)
+		}
 	}
 	o.Exception = in.name(roleErrorType)
 	o.Outcome = r.outcome(in, s, o.Exception)

@@ -39,8 +39,8 @@ func (r *Reader) measure(o *Observation, in *reading) {
 	features := r.Batch.features
 	add := func(name string, v otlp.Value) { features = append(features, Feature{name, v}) }
 	for i, name := range [2]string{inputTokens, outputTokens} {
-		if n := o.Tokens[i]; !math.IsNaN(n) {
-			add(name, otlp.DoubleValue(n))
+		if o.Tokens != nil && !math.IsNaN(o.Tokens[i]) {
+			add(name, otlp.DoubleValue(o.Tokens[i]))
 		}
 	}
 	texts := r.Convention.texts

@@ -98,7 +98,7 @@ func TestTheWorstTraceIsShownUntilItIsOld(t *testing.T) {
 
 func observation() *convention.Observation {
 	nan := math.NaN()
-	return &convention.Observation{Trace: trace(1), QueueWait: nan, ForwardPass: nan, TimeToFirst: nan, Confidence: nan, Tokens: [convention.Directions]float64{nan, nan, nan, nan, nan}}
+	return &convention.Observation{Trace: trace(1), QueueWait: nan, ForwardPass: nan, TimeToFirst: nan, Confidence: nan}
 }
 
 func TestCountingAllocatesNothingForWhatIsKnown(t *testing.T) {

@@ -414,10 +414,12 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 	if o.Finish != convention.NoFinish && opt.Skip&convention.HasFinish == 0 {
 		s.finishes[o.Finish]++
 	}
-	for i, n := range o.Tokens {
-		if n >= 0 && n < 1<<53 && opt.Skip&convention.HasTokens(convention.Direction(i)) == 0 {
-			s.tokens[i].count += int64(n)
-			s.tokens[i].known = true
+	if o.Tokens != nil {
+		for i, n := range o.Tokens {
+			if n >= 0 && n < 1<<53 && opt.Skip&convention.HasTokens(convention.Direction(i)) == 0 {
+				s.tokens[i].count += int64(n)
+				s.tokens[i].known = true
+			}
 		}
 	}
 	if !math.IsNaN(o.Confidence) && opt.Skip&convention.HasConfidence == 0 {
