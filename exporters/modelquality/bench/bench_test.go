@@ -5,13 +5,16 @@ package bench
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,11 +36,24 @@ import (
 
 const (
 	spans    = 512 // of a request, as many as SDKs send by default
-	requests = 100 // different ones, so that identifiers are not always the same
+	requests = 100 // of a round
 )
+
+// round is the requests of a round. No two rounds share an ID, because spans do not come again.
+func round(n int) (bodies [][]byte) {
+	for i := range requests {
+		bodies = append(bodies, payload(n*requests+i))
+	}
+	return bodies
+}
 
 // payload is a request of inferences with the attributes that a service would send.
 func payload(n int) []byte {
+	ids := rand.New(rand.NewPCG(1, uint64(n)))
+	random := func() (id [8]byte) {
+		binary.LittleEndian.PutUint64(id[:], ids.Uint64())
+		return id
+	}
 	t := ptrace.NewTraces()
 	rs := t.ResourceSpans().AppendEmpty()
 	rs.Resource().Attributes().PutStr("service.name", "scorer")
@@ -49,9 +65,10 @@ func payload(n int) []byte {
 		s := list.AppendEmpty()
 		s.SetName("predict")
 		s.SetKind(ptrace.SpanKindServer)
-		s.SetTraceID([16]byte{1, byte(id), byte(id >> 8), byte(id >> 16), byte(id * 7), byte(id * 31), 9: byte(id), 10: byte(id >> 8), 15: 1})
-		s.SetSpanID([8]byte{byte(id * 13), byte(id), byte(id >> 8), byte(id >> 16), 7: 1})
-		s.SetParentSpanID([8]byte{byte(id * 17), byte(id), byte(id >> 8), byte(id >> 16), 7: 2}) // of the web server
+		first, second := random(), random()
+		s.SetTraceID([16]byte(slices.Concat(first[:], second[:])))
+		s.SetSpanID(random())
+		s.SetParentSpanID(random()) // of the web server
 		start := time.Unix(1_795_000_000, int64(id)*1000)
 		s.SetStartTimestamp(pcommon.NewTimestampFromTime(start))
 		s.SetEndTimestamp(pcommon.NewTimestampFromTime(start.Add(time.Duration(20+id%80) * time.Millisecond)))
@@ -157,10 +174,7 @@ func processorTime(b *testing.B) time.Duration {
 // BenchmarkIngest sends the same requests to both in turn, on one core, from the bytes of a request to counters.
 func BenchmarkIngest(b *testing.B) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	var bodies [][]byte
-	for n := range requests {
-		bodies = append(bodies, payload(n))
-	}
+	bodies := round(0)
 	ours, exporter := sightglass(b, "")
 	theirs := spanmetrics(b)
 	send(b, ours, bodies)
@@ -170,7 +184,8 @@ func BenchmarkIngest(b *testing.B) {
 	}
 	var ourTime, theirTime time.Duration
 	var ourMallocs, theirMallocs uint64
-	for b.Loop() {
+	for n := 1; b.Loop(); n++ {
+		bodies := round(n)
 		t, m := send(b, ours, bodies)
 		ourTime, ourMallocs = ourTime+t, ourMallocs+m
 		t, m = send(b, theirs, bodies)
