@@ -41,7 +41,7 @@ func TestBars(t *testing.T) {
 		"a class's own bar":            {"{measure: worst_detection, class: sudden_drift, limit: 1h}", detected, seconds(360), ""},
 		"median of all at":             {"{measure: median_detection_of_all, limit: 6m}", detected, seconds(360), ""},
 		"median of all beyond":         {"{measure: median_detection_of_all, limit: 5m}", detected, seconds(360), "median time to detect of all incidents is 6m, limit 5m"},
-		"median of nothing":            {"{measure: median_detection_of_all, limit: 5m}", nil, nil, "none of 1 incidents detected, so there is no median time to detect of all incidents, at most 5m is wanted"},
+		"median of nothing":            {"{measure: median_detection_of_all, limit: 5m}", nil, nil, "none of 1 incidents detected, so there is no median time to detect of all incidents; limit 5m"},
 		"missed":                       {"{measure: missed, limit: 0}", nil, seconds(1), "1 of 1 incidents missed, limit 0"},
 		"missed of a class":            {"{measure: missed, class: sudden_drift, limit: 0}", nil, seconds(1), "sudden_drift: 1 of 1 incidents missed, limit 0"},
 		"nothing detected":             {"{measure: worst_detection, limit: 1h}", nil, nil, "sudden_drift: none of 1 incidents detected, so there is no worst time to detect; limit 1h"},

@@ -122,7 +122,7 @@ bars:
 	}
 	require.Empty(t, replay.Judge(s, run).MissedBars)
 	run.Transitions[0].At = run.Transitions[0].At.Add(10 * time.Minute)
-	require.Equal(t, []string{"error_storm: worst time to detect is 15m, at most 11m is wanted"}, replay.Judge(s, run).MissedBars)
+	require.Equal(t, []string{"error_storm: worst time to detect is 15m, limit 11m"}, replay.Judge(s, run).MissedBars)
 	run.Transitions = run.Transitions[:1]
 	require.Len(t, replay.Judge(s, run).MissedBars, 3, "nothing is missed by a bar of the time to detect alone")
 }

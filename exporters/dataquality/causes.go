@@ -58,6 +58,8 @@ type explanation struct {
 	causes []foundCause
 	// compared names the comparison: an earlier window, or the baseline.
 	compared string
+	// statement lists affected rows if no single segment explains the change of a column.
+	statement string
 	// err is the reason why no search was made.
 	err error
 }
@@ -294,6 +296,11 @@ func (d *dataset) explainBreach(c *cycle, b breach, sample *tables.Sampled) *exp
 		fc.onset = onset(sample, in, inCause, found.Rose)
 		fc.affected, fc.partitions = d.spread(c, sample, in, inCause, found.Rose)
 		e.causes = append(e.causes, fc)
+	}
+	if len(e.causes) == 0 {
+		if affected := d.risen(c, sample, of, binOf, found.Rose, rowsOf(in, nil)); affected != nil {
+			e.statement = sample.Statement(0, listedRows, affected...)
+		}
 	}
 	return e
 }

@@ -22,7 +22,11 @@ func (d *dataset) logCause(key incidentKey, e *explanation) {
 	case e.err != nil:
 		logger.Warn("The cause of a change could not be looked for. It is not tried again in this incident.", "err", e.err)
 	case len(e.causes) == 0:
-		logger.Info("No single segment explains a change.", "compared_with", e.compared)
+		attributes := []any{"compared_with", e.compared}
+		if e.statement != "" {
+			attributes = append(attributes, "statement", e.statement)
+		}
+		logger.Info("No single segment explains a change.", attributes...)
 	}
 	for _, f := range e.causes {
 		attributes := []any{"cause", f.text, "explained", round(f.explained), "rows", round(f.rows), "compared_with", e.compared}
@@ -58,8 +62,14 @@ func (d *dataset) causeMetrics(m descs, gauge func(desc *prometheus.Desc, v floa
 		if e == nil || e.err != nil {
 			continue
 		}
+		publishStatement := func(column, value, statement string) {
+			if statement != "" && len(statement) <= maxPublishedStatement {
+				gauge(m.causeStatement, 1, key.column, key.signal, column, value, statement)
+			}
+		}
 		if len(e.causes) == 0 {
 			gauge(m.causeInfo, 0, key.column, key.signal, "", "")
+			publishStatement("", "", e.statement)
 		}
 		for _, f := range e.causes {
 			gauge(m.causeInfo, f.explained, key.column, key.signal, f.column, f.value)
@@ -68,9 +78,7 @@ func (d *dataset) causeMetrics(m descs, gauge func(desc *prometheus.Desc, v floa
 				gauge(m.causeSince, seconds(f.onset.Since), key.column, key.signal, f.column, f.value)
 				gauge(m.causeGradual, truth(f.onset.Gradual), key.column, key.signal, f.column, f.value)
 			}
-			if f.statement != "" && len(f.statement) <= maxPublishedStatement {
-				gauge(m.causeStatement, 1, key.column, key.signal, f.column, f.value, f.statement)
-			}
+			publishStatement(f.column, f.value, f.statement)
 			if f.partitions > 1 {
 				gauge(m.causePartitions, float64(f.affected)/float64(f.partitions), key.column, key.signal, f.column, f.value)
 			}

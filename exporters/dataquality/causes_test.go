@@ -163,6 +163,8 @@ func TestChangesWithoutASegmentHaveNoCause(t *testing.T) {
 	for _, line := range ofCause(all) {
 		require.Contains(t, line, `cause_column=""`)
 	}
+	require.Regexp(t, `ml_dataset_cause_statement_info{cause_column="",cause_value="",column="amount",dataset="payments",signal="null_ratio",statement="SELECT \* FROM .* AND .*amount.* IS NULL LIMIT 100"} 1`, all,
+		"the affected rows can be listed all the same")
 }
 
 func TestTheBudgetOfAnHour(t *testing.T) {

@@ -211,7 +211,7 @@ func (d *dataset) reportCauses(ctx context.Context, c *cycle) []ReportCause {
 	var causes []ReportCause
 	for _, b := range breaches {
 		e := found[b.incidentKey]
-		line := ReportCause{Column: b.column, Signal: b.signal, Compared: e.compared}
+		line := ReportCause{Column: b.column, Signal: b.signal, Compared: e.compared, Statement: e.statement}
 		if e.err != nil {
 			line.Failure = e.err.Error()
 		}

@@ -128,8 +128,8 @@ datasets:
 	})
 	learning := 0
 	for i := range kills {
-		// From before its first write to well after some.
-		live(func() { time.Sleep(startup*3/4 + time.Duration((i*37)%110)*time.Millisecond) })
+		// From before its first write to well after some, also on a slow machine.
+		live(func() { time.Sleep(startup * time.Duration(75+(i*37)%110) / 100) })
 		p := readStore()
 		require.True(t, slices.IsSorted(p.Days))
 		require.Len(t, slices.Compact(slices.Clone(p.Days)), len(p.Days))

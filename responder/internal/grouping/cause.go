@@ -209,7 +209,7 @@ func (q *inquiry) segment(s Segment) {
 		about = "the number of rows"
 	}
 	if s.Cause == "" {
-		q.add(s.Node, Evidence{Kind: evidenceSegment, Text: fmt.Sprintf("No single segment explains the change of %s (%s).", about, s.Signal)}, "Trouble with "+s.Node.String())
+		q.add(s.Node, Evidence{Kind: evidenceSegment, Text: fmt.Sprintf("No single segment explains the change of %s (%s).", about, s.Signal), SQL: s.SQL}, "Trouble with "+s.Node.String())
 		return
 	}
 	text := fmt.Sprintf("%s explains %.0f %% of the change of %s (%s)", s.Cause, 100*s.Explained, about, s.Signal)
