@@ -129,7 +129,7 @@ func newDescs(c *catalogue.Catalogue) descs {
 		causeSince:           c.Gauge("cause_first_seen_timestamp_seconds", "Time of the first affected row. Absent if rows were affected before the window.", "column", "signal", "cause_column", "cause_value"),
 		causeGradual:         c.Gauge("cause_gradual", "Whether the share of affected rows kept growing long after the first one (1) or rose at once (0). Absent if rows were affected before the window.", "column", "signal", "cause_column", "cause_value"),
 		causePartitions:      c.Gauge("cause_partitions_ratio", "Share of the partitions of the window, or of the values of causes.partition, that have affected rows. Absent if there are fewer than two.", "column", "signal", "cause_column", "cause_value"),
-		causeStatement:       c.Gauge("cause_statement_info", "The SQL statement that lists rows of the cause, or without one the affected rows of the column; for a loss of rows, those of an earlier time. Absent above 1000 bytes.", "column", "signal", "cause_column", "cause_value", "statement"),
+		causeStatement:       c.Gauge("cause_statement_info", "The SQL statement that lists rows of the cause. Without a cause it lists the affected rows of the column. For a loss of rows it lists rows of an earlier time. Absent above 1000 bytes.", "column", "signal", "cause_column", "cause_value", "statement"),
 		profileSuccess:       c.Gauge("profile_success", "Whether the last profile succeeded (1) or failed (0)."),
 		profileDuration:      c.Gauge("profile_duration_seconds", "Duration of the last profile."),
 		profileFinish:        c.Gauge("profile_timestamp_seconds", "Time at which the last successful profile ended."),

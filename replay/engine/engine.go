@@ -73,7 +73,7 @@ func (o *Options) complete() error {
 		}
 	}
 	if o.Interval >= o.Lookback {
-		return fmt.Errorf("interval is %s, expected less than %s: between evaluations further apart, Prometheus forgets what its rules have recorded", o.Interval, o.Lookback)
+		return fmt.Errorf("interval is %s, expected less than %s, the look-back: a recorded series would be stale before its next sample", o.Interval, o.Lookback)
 	}
 	if o.Concurrency < 1 {
 		return fmt.Errorf("concurrency is %d, expected 1 or more", o.Concurrency)

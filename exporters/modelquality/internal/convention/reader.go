@@ -24,18 +24,18 @@ type Reader struct {
 	last []keyed
 	far  keyed
 	// name and phase are those of the previous span. Each resource clears them too.
-	name  string
-	phase Phase
-	texts texts
-	body  []otlp.Attribute
+	name     string
+	phase    Phase
+	interned interned
+	body     []otlp.Attribute
 }
 
-// texts has texts of the previous spans of a resource, by their first and last byte and their length. Most spans have the same few models, versions and
-// categories, and the bytes of the first of equal texts are still in the processor's cache when the request is counted.
-type texts [256]string
+// interned has texts of the previous spans of a resource, by their first and last byte and their length. Most spans have the same few
+// models, versions and categories. The bytes of the first of equal texts are still in the processor's cache when the request is counted.
+type interned [256]string
 
-// first returns the first of equal texts.
-func (t *texts) first(text string) string {
+// text returns the first of equal texts.
+func (t *interned) text(text string) string {
 	if text == "" {
 		return text
 	}
@@ -163,7 +163,7 @@ const (
 func (r *Reader) Resource(attributes []otlp.Attribute) {
 	r.resource.set, r.last, r.origin = 0, r.last[:0], nil
 	r.name, r.phase = "", r.Convention.phases[""]
-	clear(r.texts[:])
+	clear(r.interned[:])
 	for i := range attributes {
 		if s := r.Convention.slots[attributes[i].Key]; s != nil && about&(1<<s.role) != 0 {
 			text := *s
@@ -215,7 +215,7 @@ func (r *Reader) Span(s *otlp.Span) {
 			case otlp.List:
 				f.Value = b.vector(a.Value)
 			case otlp.String:
-				f.Value = otlp.StringValue(r.texts.first(a.Value.Text()))
+				f.Value = otlp.StringValue(r.interned.text(a.Value.Text()))
 			}
 		default:
 			if age, ok := ageOf(a.Value, s.Start); ok && len(b.times)-firstTime < c.maxAttributes {
@@ -330,7 +330,7 @@ const Unknown = "unknown"
 func (r *Reader) model(o *Observation, in *reading) {
 	own := in.has(roleModel) && in.text(roleModel) != "" && (in.ranks[roleModel] == 0 || in.ranks[roleModel] == math.MaxUint8 && in.set&hostedRoles == 0)
 	if own {
-		o.Model, o.Version, o.Run = r.texts.first(in.text(roleModel)), r.texts.first(in.name(roleVersion)), in.text(roleRun)
+		o.Model, o.Version, o.Run = r.interned.text(in.text(roleModel)), r.interned.text(in.name(roleVersion)), in.text(roleRun)
 		if r.resource.has(roleModel) && r.resource.text(roleModel) != o.Model {
 			r.notOfResource(o, in)
 		}
@@ -417,7 +417,7 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 	}
 	if in.has(rolePrediction) {
 		if o.Prediction = in.values[rolePrediction]; o.Prediction.Kind == otlp.String {
-			o.Prediction = otlp.StringValue(r.texts.first(o.Prediction.Text()))
+			o.Prediction = otlp.StringValue(r.interned.text(o.Prediction.Text()))
 		}
 	}
 	if usage := in.text(roleTokenUsage); usage != "" {
