@@ -22,6 +22,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/replay/report"
 	"github.com/sightglass-ml/sightglass/replay/scenario"
+	"github.com/sightglass-ml/sightglass/rules"
 )
 
 const quietScenario = `
@@ -247,6 +248,7 @@ func TestReplayOfAHistoryListsTheAlertsThatWouldHaveFired(t *testing.T) {
 			status, stdout, stderr := replay(tc.args...)
 			require.Equal(t, tc.status, status, stderr)
 			require.Contains(t, stdout+stderr, tc.want)
+			require.NotContains(t, stdout, rules.Override, "it is optional")
 		})
 	}
 }

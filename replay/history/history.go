@@ -25,6 +25,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/sightglass-ml/sightglass/replay/engine"
+	"github.com/sightglass-ml/sightglass/rules"
 )
 
 // Config configures the server and the range.
@@ -67,7 +68,7 @@ type Alert struct {
 type Result struct {
 	Alerts []Alert
 	Stats  engine.Stats
-	// Read are the metrics that were found, Absent the other metrics that the rules read.
+	// Read are the metrics that were found, Absent the other metrics that the rules need.
 	Read, Absent []string
 	// Unfed are the alerts without input, because metrics are absent.
 	Unfed []engine.AlertsWithoutInputs
@@ -160,7 +161,7 @@ func (r *reader) metrics(ctx context.Context, names []string, from, to time.Time
 	for _, name := range names {
 		if slices.Contains(known, model.LabelValue(name)) {
 			found = append(found, name)
-		} else {
+		} else if name != rules.Override { // Most installations override no threshold.
 			absent = append(absent, name)
 		}
 	}
