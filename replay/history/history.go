@@ -74,27 +74,30 @@ type Result struct {
 	Unfed []engine.AlertsWithoutInputs
 }
 
+// optional is read by the rules, but most installations override no threshold and do not have it.
+const optional = rules.Override
+
 // Run replays a history.
-func Run(ctx context.Context, cfg Config, rules engine.Rules) (Result, error) {
+func Run(ctx context.Context, cfg Config, bundle engine.Rules) (Result, error) {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 2*time.Minute)
 	client, err := newClient(cfg)
 	if err != nil {
 		return Result{}, err
 	}
-	eng, err := engine.New(engine.Options{Rules: rules, Interval: cfg.Interval})
+	eng, err := engine.New(engine.Options{Rules: bundle, Interval: cfg.Interval})
 	if err != nil {
 		return Result{}, err
 	}
 	r := reader{api: client, timeout: cfg.Timeout, window: firstWindow}
 	var out Result
-	if out.Read, out.Absent, err = r.metrics(ctx, rules.Raw(), cfg.From, cfg.To); err != nil {
+	if out.Read, out.Absent, err = r.metrics(ctx, bundle.Raw(), cfg.From, cfg.To); err != nil {
 		return Result{}, err
 	}
 	if len(out.Read) == 0 {
 		return Result{}, fmt.Errorf("%s has none of the %d metrics that the rules read between %s and %s: is it the right server, tenant and range?",
 			cfg.URL, len(out.Absent), cfg.From.UTC().Format(time.DateTime), cfg.To.UTC().Format(time.DateTime))
 	}
-	if out.Unfed, err = rules.Unfed(out.Read); err != nil {
+	if out.Unfed, err = bundle.Unfed(append(out.Read, optional)); err != nil {
 		return Result{}, err
 	}
 	s := summary{alerts: map[string]*Alert{}, since: map[string]time.Time{}}
@@ -161,7 +164,7 @@ func (r *reader) metrics(ctx context.Context, names []string, from, to time.Time
 	for _, name := range names {
 		if slices.Contains(known, model.LabelValue(name)) {
 			found = append(found, name)
-		} else if name != rules.Override { // Most installations override no threshold.
+		} else if name != optional {
 			absent = append(absent, name)
 		}
 	}
