@@ -183,7 +183,7 @@ func TestOffHoursAreNightsAndWeekends(t *testing.T) {
 	}
 }
 
-func TestHoursThatAreNone(t *testing.T) {
+func TestInvalidWorkingHoursAreRefused(t *testing.T) {
 	for _, tc := range [][3]string{
 		{"Toronto", "", `time zone "Toronto": want a name such as America/Toronto or UTC`},
 		{"Local", "", `time zone "Local": want a name such as America/Toronto or UTC`},

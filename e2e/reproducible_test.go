@@ -14,7 +14,7 @@ import (
 )
 
 // The program with C in it, whose compiler writes paths into what it makes unless it is told not to.
-func TestACommitGivesTheSameProgramInEveryFolder(t *testing.T) {
+func TestBuildIsReproducibleInEveryFolder(t *testing.T) {
 	t.Parallel()
 	var programs [][sha256.Size]byte
 	for _, folder := range []string{"a", "a folder of another name"} {

@@ -52,7 +52,7 @@ func TestMissingProgramsAreNamedBeforeAnythingIsBuilt(t *testing.T) {
 	require.Empty(t, out)
 }
 
-func TestTheDemoTakesARecentPrometheusFromThePathAndBuildsOneElse(t *testing.T) {
+func TestDemoUsesARecentPrometheusFromThePathOrBuildsOne(t *testing.T) {
 	for name, tc := range map[string]struct {
 		version, says string
 		used          bool

@@ -10,7 +10,7 @@ import (
 )
 
 // A service that imports this package compiles what is listed here, and no more than that.
-func TestAServiceTakesOverNothingOfThePrograms(t *testing.T) {
+func TestServiceLinksOnlyTheListedDependencies(t *testing.T) {
 	t.Parallel()
 	list := func(args ...string) []string {
 		cmd := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...)

@@ -53,7 +53,7 @@ func TestEveryAdapterIsTestedWithAScrape(t *testing.T) {
 }
 
 // A shape that nobody says the origin of is a guess, and so is a capture that nobody made.
-func TestEveryScrapeSaysWhereItIsFrom(t *testing.T) {
+func TestEveryScrapeFileNamesItsOrigin(t *testing.T) {
 	scrapes, err := filepath.Glob("testdata/scrapes/*.prom")
 	require.NoError(t, err)
 	require.NotEmpty(t, scrapes)
@@ -68,7 +68,7 @@ func TestEveryScrapeSaysWhereItIsFrom(t *testing.T) {
 }
 
 // AMD's exporter has names that begin as ours do. One that is the same would mix two exporters' GPUs.
-func TestNoNameOfAnotherExporterIsOurs(t *testing.T) {
+func TestAMDExporterSharesNoMetricName(t *testing.T) {
 	ours, err := os.ReadFile("../docs/metrics.md")
 	require.NoError(t, err)
 	require.Contains(t, string(ours), "| `gpu_utilization_ratio` |")
@@ -90,7 +90,7 @@ func TestNoNameOfAnotherExporterIsOurs(t *testing.T) {
 // Two sources of one model would count it twice. The order is that of docs/adapters.md. What a better source does not
 // publish is left to the next: tokens, the first token, the time between tokens, memory. All else is of the source that
 // counts the requests, since it is divided by them.
-func TestAModelIsCountedByTheFirstOfItsSources(t *testing.T) {
+func TestModelIsCountedByItsFirstSource(t *testing.T) {
 	const requests = "model:ml_inference_requests:rate5m"
 	wrappers := []string{"triton", "kserve", "seldon-1", "seldon-2", "ray", "bentoml", "otel-server"}
 	gateways := []string{"dynamo", "inference-extension", "envoy-ai-gateway", "litellm", "otel-client"}
@@ -140,7 +140,7 @@ func TestAModelIsCountedByTheFirstOfItsSources(t *testing.T) {
 }
 
 // Whatever a server calls its numbers: a quantile is one of a histogram, and a mean says whether there is one beside it.
-func TestNoAdapterInventsAQuantile(t *testing.T) {
+func TestQuantilesNeedAHistogram(t *testing.T) {
 	quantile := regexp.MustCompile(`:p\d+_5m$`)
 	hasQuantile := map[string]bool{}
 	eachAdapted(t, func(t *testing.T, rule rulefmt.Rule) {

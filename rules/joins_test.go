@@ -124,7 +124,7 @@ func everything(t *testing.T, cluster, namespace string, factor float64) []sampl
 }
 
 // One ruler over two clusters that have the same names of everything: hosts, GPUs, models, datasets and exporters.
-func TestASecondClusterChangesNothingInTheFirst(t *testing.T) {
+func TestSecondClusterDoesNotChangeTheFirst(t *testing.T) {
 	east := everything(t, "east", "", 1)
 	alone := conclusions(t, east)
 	both := conclusions(t, slices.Concat(east, everything(t, "west", "", 3)))
@@ -149,13 +149,13 @@ func TestASecondClusterChangesNothingInTheFirst(t *testing.T) {
 
 // Two teams of one cluster with the same names of everything. They share what is known by cluster, such as which source counts a
 // model, so what is recorded may differ; no rule fails.
-func TestASecondNamespaceBreaksNoJoin(t *testing.T) {
+func TestSecondNamespaceBreaksNoJoin(t *testing.T) {
 	both := conclusions(t, slices.Concat(everything(t, "", "a-", 1), everything(t, "", "b-", 3)))
 	require.Greater(t, len(both), 1000)
 }
 
 // Exporters of datasets and of cost come in pairs that publish the same.
-func TestASecondReplicaChangesNothing(t *testing.T) {
+func TestSecondReplicaChangesNothing(t *testing.T) {
 	exporters := func(instances ...string) (out []sample) {
 		for _, instance := range instances {
 			for _, job := range []string{"dataquality", "cost"} {

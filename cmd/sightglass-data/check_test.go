@@ -38,7 +38,7 @@ func silent(t *testing.T) (address string) {
 	return l.Addr().String()
 }
 
-func TestCheckConnectSaysWhatIsReachedAndWhatIsNot(t *testing.T) {
+func TestCheckConnectReportsEachConnection(t *testing.T) {
 	posts := new(atomic.Int32)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {

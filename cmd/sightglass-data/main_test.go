@@ -21,7 +21,7 @@ func call(args ...string) (status int, stdout, stderr string) {
 	return status, out.String(), err.String()
 }
 
-func TestSightglassKnowsEveryCommandThatItHandsOver(t *testing.T) {
+func TestSightglassKnowsEveryCommandOfSightglassData(t *testing.T) {
 	app := kingpin.New("test", "")
 	var declared []string
 	for _, add := range all {
@@ -61,7 +61,7 @@ func TestTheCommandLine(t *testing.T) {
 	}
 }
 
-func TestBaselinesAreBuiltThoughAnotherDatasetFails(t *testing.T) {
+func TestBaselinesAreBuiltWhenAnotherDatasetFails(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "dataquality.yaml")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "good.csv"), []byte("v\n1\n2\n"), 0o600))
@@ -88,7 +88,7 @@ func TestImportPrintsDatasets(t *testing.T) {
 	require.Contains(t, stderr, "not JSON")
 }
 
-func TestAColumnIsAccepted(t *testing.T) {
+func TestColumnIsAccepted(t *testing.T) {
 	dir := t.TempDir()
 	file, table := filepath.Join(dir, "dataquality.yaml"), filepath.Join(dir, "orders.csv")
 	require.NoError(t, os.WriteFile(table, []byte("v\n1\n2\n"), 0o600))
@@ -112,7 +112,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestATableIsReportedUnderTheConditionsOfAnImage(t *testing.T) {
+func TestReportRunsInARestrictedContainer(t *testing.T) {
 	testtools.RequireHostile(t)
 	self, err := os.Executable()
 	require.NoError(t, err)

@@ -143,7 +143,7 @@ func TestTheScenariosOfThePageAreGood(t *testing.T) {
 	require.Equal(t, report.Learned{Days: 7, Wanted: 30}, result.Incidents[0].Baseline)
 }
 
-func TestAFileHasNoProgressBar(t *testing.T) {
+func TestOutputToAFileHasNoProgressBar(t *testing.T) {
 	t.Parallel()
 	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	require.NoError(t, err)

@@ -25,7 +25,7 @@ func read(t *testing.T, name string) string {
 	return string(text)
 }
 
-func TestLinksBetweenPagesLeadSomewhere(t *testing.T) {
+func TestLinksBetweenPagesWork(t *testing.T) {
 	pages := []string{"README.md", "CHANGELOG.md"}
 	require.NoError(t, filepath.WalkDir(filepath.Join(root, "docs"), func(path string, _ fs.DirEntry, err error) error {
 		if filepath.Ext(path) == ".md" {

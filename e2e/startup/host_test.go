@@ -293,7 +293,7 @@ func get(ctx context.Context, url string) int {
 }
 
 // What an earlier version kept beside a configuration that is read-only now cannot go on there: the log says what to do.
-func TestStateBesideAConfigurationThatIsReadOnlyIsTold(t *testing.T) {
+func TestStateBesideAReadOnlyConfigurationIsReported(t *testing.T) {
 	testtools.RequireHostile(t)
 	bin := t.TempDir()
 	require.NoError(t, os.Chmod(bin, 0o755))

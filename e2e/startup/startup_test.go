@@ -131,7 +131,7 @@ var badStarts = map[string]badStart{
 	"a configuration that is a folder":              {program: "gpu", config: "", want: "read config: read", says: "is a directory"},
 }
 
-func TestNoErrorAtTheStartIsAPanicAndNoReloadKills(t *testing.T) {
+func TestStartErrorsDoNotPanicAndBadReloadsDoNotStop(t *testing.T) {
 	used, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, used.Close()) }) // after the parallel tests
@@ -244,7 +244,7 @@ func requireNoPanic(t *testing.T, logs string) {
 	require.NotContains(t, logs, "goroutine ")
 }
 
-func TestAnAddressInUseIsAnErrorThatNamesTheFlag(t *testing.T) {
+func TestAddressInUseErrorNamesTheFlag(t *testing.T) {
 	used, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, used.Close()) }) // after the parallel tests
@@ -263,7 +263,7 @@ func TestAnAddressInUseIsAnErrorThatNamesTheFlag(t *testing.T) {
 	}
 }
 
-func TestAFolderIsADataset(t *testing.T) {
+func TestFolderIsADataset(t *testing.T) {
 	dir := prepare(t)
 	file := filepath.Join(dir, "dataquality.yaml")
 	require.NoError(t, os.WriteFile(file, []byte("sources: {files: {type: duckdb}}\ndefaults: {interval: 100ms}\ndatasets: [{name: orders, source: files, files: orders}]\n"), 0o600))

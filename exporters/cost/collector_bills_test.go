@@ -38,7 +38,7 @@ func day(month time.Month, day int, dollars int64) charge {
 
 // Of US$700, 200 are charged at 1.39, 300 at 1.40, 100 at 1.41 and 100 at 1.42: 278 + 420 + 141 + 142 = C$981. At the rate of the
 // configuration, 1.38, they are C$966. Bills are read once an hour, so that what the first look has is what stands for an hour.
-func TestTheBanksRateOfABillsCurrencyCountsAtOnce(t *testing.T) {
+func TestBankRateIsUsedInTheFirstCollection(t *testing.T) {
 	t.Parallel()
 	valet := bank(t)
 	broken := httptest.NewServer(http.NotFoundHandler())
@@ -86,7 +86,7 @@ bills:
 exchange: {online: false, rates: {USD: 1}}
 `
 
-func TestAFolderWithoutOneReadableBillFailsTheCollector(t *testing.T) {
+func TestFolderWithoutAReadableBillFailsTheCollector(t *testing.T) {
 	t.Parallel()
 	const failed, works = `sightglass_collector_success{collector="bills"} 0`, `sightglass_collector_success{collector="bills"} 1`
 	for name, tc := range map[string]struct{ file, text string }{
@@ -119,7 +119,7 @@ func TestAFolderWithoutOneReadableBillFailsTheCollector(t *testing.T) {
 }
 
 // February is over, at US$100. A refund of US$40 for it comes with March's invoice, and then February itself is restated.
-func TestARefundIsInItsInvoiceAndARestatedMonthIsShown(t *testing.T) {
+func TestRefundIsInTheMonthOfItsInvoiceAndRestatedMonthsAreShown(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	bills := filepath.Join(dir, "bills")

@@ -62,7 +62,7 @@ func TestGoodConfiguration(t *testing.T) {
 	require.True(t, cfg.Exchange.InvoiceRates)
 }
 
-func TestWhatIsNotSaidHasADefault(t *testing.T) {
+func TestOmittedSettingsHaveDefaults(t *testing.T) {
 	t.Parallel()
 	var cfg Config
 	require.NoError(t, config.Decode("cost.yaml", []byte("bills: {sources: [{name: aws, folder: bills}]}"), &cfg))

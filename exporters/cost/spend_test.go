@@ -233,7 +233,7 @@ func TestTwoYearsOfBills(t *testing.T) {
 	t.Logf("error of the projected month end over 24 months:\n%s", report.String())
 }
 
-func TestClosedMonthsStayAndChangeWithWhatComesLate(t *testing.T) {
+func TestLateChargesChangeClosedMonths(t *testing.T) {
 	t.Parallel()
 	calendar, err := fiscal.New(fiscal.DefaultZone, time.January)
 	require.NoError(t, err)

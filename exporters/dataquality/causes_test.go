@@ -71,7 +71,7 @@ func samples(statements []string) (n int) {
 	return n
 }
 
-func TestTheCauseIsNamed(t *testing.T) {
+func TestCauseIsPublished(t *testing.T) {
 	w := quietWorld(t, "", "")
 	asked := w.statements()
 	all, _ := w.all()
@@ -143,7 +143,7 @@ func TestTheCauseIsNamed(t *testing.T) {
 	require.Empty(t, ofCause(all))
 }
 
-func TestADatabaseSeesNothingMoreOnQuietDays(t *testing.T) {
+func TestCauseSearchQueriesNothingWithoutAChange(t *testing.T) {
 	with, without := quietWorld(t, "", ""), quietWorld(t, "", "per_hour: 0")
 	asked, plain := with.statements(), without.statements()
 	for range 5 {
@@ -167,7 +167,7 @@ func TestChangesWithoutASegmentHaveNoCause(t *testing.T) {
 		"the affected rows can be listed all the same")
 }
 
-func TestTheBudgetOfAnHour(t *testing.T) {
+func TestHourlyBudgetOfCauseSearches(t *testing.T) {
 	w := quietWorld(t, "", "per_hour: 1")
 	asked := w.statements()
 	replace := func(column string) {
@@ -211,7 +211,7 @@ func TestPrivateValuesOfACause(t *testing.T) {
 
 // The profile's counts tell which rows are missing or too many, so no rows are read. Missing rows can't be listed: the statement
 // lists the segment's rows at an earlier time. It names no private value.
-func TestAChangeOfVolumeNeedsNoRowsForItsCauseAndItsStatement(t *testing.T) {
+func TestCauseOfAVolumeChangeNeedsNoRows(t *testing.T) {
 	const lost, doubled = "SELECT * FROM (%s) AS t WHERE NOT (channel = '%s' AND t.at > '2026-11-23 12:00:00')",
 		"SELECT t.* FROM (%s) AS t, range(2) AS again(n) WHERE n = 0 OR (channel = '%s' AND t.at > '2026-11-23 12:00:00')"
 	for name, test := range map[string]struct {
@@ -256,7 +256,7 @@ func TestAChangeOfVolumeNeedsNoRowsForItsCauseAndItsStatement(t *testing.T) {
 }
 
 // Partitions are the folders of a table, or the values of a column that the configuration names.
-func TestACauseSaysInWhichPartitions(t *testing.T) {
+func TestCauseNamesItsPartitions(t *testing.T) {
 	for name, test := range map[string]struct {
 		causes, where, want string
 	}{

@@ -119,7 +119,7 @@ func TestManyKeysAreCountedFromASample(t *testing.T) {
 	}
 }
 
-func TestASnapshotThatBreaksACheckIsNoGoodOne(t *testing.T) {
+func TestSnapshotThatFailsACheckIsNotGood(t *testing.T) {
 	for settings, why := range map[string]string{
 		`keys: [[v]]`:                                        `rows repeat the key`,
 		`checks: [{column: v, at_least: 5}]`:                 `rows break the check`,

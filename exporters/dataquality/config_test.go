@@ -71,7 +71,7 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
-func TestTheTimeZoneOfAllExportersIsTheDefault(t *testing.T) {
+func TestSharedTimeZoneIsTheDefault(t *testing.T) {
 	t.Setenv("SIGHTGLASS_TIME_ZONE", "Asia/Tokyo")
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	require.NoError(t, os.WriteFile(file, []byte("sources: {files: {type: duckdb}}\ndatasets:\n- {name: a, source: files, files: a.csv}\n- {name: b, source: files, files: b.csv, time_zone: UTC}\n"), 0o600))

@@ -27,7 +27,7 @@ with mlflow.start_run() as run:
 print(mlflow.get_run(run.info.run_id).inputs.dataset_inputs[0].dataset.digest)
 `
 
-func TestMLflowsOwnDigestNamesTheSnapshotThatPassed(t *testing.T) {
+func TestMLflowDigestOfAPassedSnapshotIsPublished(t *testing.T) {
 	python := testtools.Path(t, "python/bin/python")
 	w := newWorld(t, `
 sources: {files: {type: duckdb}}

@@ -54,7 +54,7 @@ func (w *world) expect(exposition string, lines ...string) {
 }
 
 // Tables that people have, each with what is right for it.
-func TestTablesThatPeopleHave(t *testing.T) {
+func TestRealTables(t *testing.T) {
 	const schemaUnchanged = `ml_dataset_schema_changes{change="type_changed",dataset="t"} 0`
 	for name, test := range map[string]func(*testing.T){
 		"records without a time are its nulls, and those of the future are counted": func(t *testing.T) {
@@ -327,7 +327,7 @@ func TestTablesThatPeopleHave(t *testing.T) {
 }
 
 // 2026-11-24T11:02:03.5 in every form that a file may hold it.
-func TestTimesThatFilesHold(t *testing.T) {
+func TestFormatsOfTimestamps(t *testing.T) {
 	want := time.Date(2026, 11, 24, 11, 2, 3, 0, time.UTC)
 	for name, test := range map[string]struct{ json, settings string }{
 		"ISO text with microseconds":    {`"2026-11-24T11:02:03.000000"`, ""},
@@ -376,7 +376,7 @@ func TestTimesThatFilesHold(t *testing.T) {
 }
 
 // A real PostgreSQL with the types that people make and that nobody thinks of.
-func TestPostgreSQLTablesThatPeopleHave(t *testing.T) {
+func TestRealPostgreSQLTables(t *testing.T) {
 	dsn := testtools.Postgres(t)
 	t.Setenv("DSN", dsn)
 	db, err := sql.Open("pgx", dsn)

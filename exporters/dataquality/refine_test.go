@@ -131,7 +131,7 @@ func TestBinsAreCutFromAllLearnedDays(t *testing.T) {
 
 // What a later window has is compared with bins that were cut before: of each change,
 // the index by which it is seen, or what shows that nothing changed.
-func TestWhatBinsShow(t *testing.T) {
+func TestPSIOfPlantedChanges(t *testing.T) {
 	w := newWorld(t, refinedYAML)
 	w.file("orders.parquet", month)
 	w.now = noon

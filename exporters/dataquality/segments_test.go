@@ -142,7 +142,7 @@ func TestFoundSegmentsAreBoundedAndCrossed(t *testing.T) {
 	require.Contains(t, names, "orders/code=0")
 }
 
-func TestSegmentsThatCannotBeFoundLeaveTheWholeAlone(t *testing.T) {
+func TestDatasetIsProfiledWhenItsSegmentsCannotBeFound(t *testing.T) {
 	for column, want := range map[string]string{
 		"amount":  `segments: column "amount" has no bins by category whose values could be segments; list its values`,
 		"nowhere": `segments: column "nowhere" has no bins by category`,
@@ -161,7 +161,7 @@ func TestSegmentsThatCannotBeFoundLeaveTheWholeAlone(t *testing.T) {
 }
 
 // A column that the whole accepts is accepted of its segments, and a reset of its bins begins theirs anew.
-func TestSegmentsFollowTheWhole(t *testing.T) {
+func TestAcceptAndResetOfADatasetApplyToItsSegments(t *testing.T) {
 	w := newWorld(t, fmt.Sprintf(foundSegmentsYAML, "[{column: device}]"))
 	w.file("orders.parquet", fmt.Sprintf(twoWeeks, "'new'"))
 	for range 5 {

@@ -151,7 +151,7 @@ func evaluated(model, result string, n int) string {
 	return fmt.Sprintf(`ml_model_evaluations_total{evaluation="groundedness",model=%q,result=%q,version=""} %d`, model, result, n)
 }
 
-func TestWhatClientsReallySend(t *testing.T) {
+func TestRecordedRequestsOfClientsAreCounted(t *testing.T) {
 	tokens := func(n int) attributes { return attributes{"gen_ai.usage.input_tokens": n} }
 	verdict := func(more attributes) attributes {
 		all := attributes{"gen_ai.evaluation.name": "groundedness"}
@@ -459,7 +459,7 @@ func TestWhatClientsReallySend(t *testing.T) {
 	}
 }
 
-func TestAnUnknownLabelJudgesNothing(t *testing.T) {
+func TestEvaluationWithAnUnknownLabelIsNotCounted(t *testing.T) {
 	w := newWorld(t, "")
 	w.postSpans(nil, call{id: 1, attrs: chat("m", nil), event: attributes{"gen_ai.evaluation.name": "groundedness", "gen_ai.evaluation.score.label": "splendid"}})
 	require.Empty(t, w.metrics("ml_model_evaluations_total"))
@@ -481,7 +481,7 @@ func TestManyAndLongAttributes(t *testing.T) {
 	w.requireMetric(`sightglass_otlp_items_total{result="refused",signal="traces"} 0`)
 }
 
-func TestAttributesThatTheSDKDroppedAreNoNulls(t *testing.T) {
+func TestAttributesDroppedByTheSDKAreNotNulls(t *testing.T) {
 	w := newWorld(t, "baseline_store: {type: FILESYSTEM, config: {directory: "+t.TempDir()+"}}\nbaselines: {sample: 10}\n")
 	for i := range 12 {
 		w.postSpans(nil, call{id: i + 1, attrs: fraud(attributes{"ml.feature.a": i % 3, "ml.feature.b": i % 2})})
@@ -502,7 +502,7 @@ func TestMetricsAreAcceptedAndIgnored(t *testing.T) {
 	w.requireMetric(`sightglass_otlp_requests_total{protocol="http",result="ok",signal="metrics"} 1`)
 }
 
-func TestThatNothingCountsIsSaidOnce(t *testing.T) {
+func TestRequestsWithoutInferencesAreLoggedOnce(t *testing.T) {
 	other := func(from, n int, attrs attributes) (calls []call) {
 		for i := range n {
 			calls = append(calls, call{id: from + i, attrs: attrs})

@@ -121,7 +121,7 @@ mlflow: {url: "http://localhost:1", assessments: {experiments: [{id: "1"}], file
 	}
 }
 
-func TestTheTimeZoneOfAllExportersIsTheDefault(t *testing.T) {
+func TestSharedTimeZoneIsTheDefault(t *testing.T) {
 	t.Setenv("SIGHTGLASS_TIME_ZONE", "Asia/Tokyo")
 	cfg, err := Load("")
 	require.NoError(t, err)

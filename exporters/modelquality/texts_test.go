@@ -108,7 +108,7 @@ func TestTextsInEventsAreMeasured(t *testing.T) {
 	require.Equal(t, map[string]string{"text": "12"}, w.shares("text.answer"))
 }
 
-func TestTextsAreNotReadUnlessTheyAreToBe(t *testing.T) {
+func TestTextsAreReadOnlyWhenConfigured(t *testing.T) {
 	w := newWorld(t, "baseline_store: {type: FILESYSTEM, config: {directory: "+t.TempDir()+"}}\nbaselines: {sample: 10}\n")
 	for i := range 12 {
 		w.postSpans(nil, call{id: i + 1, attrs: answer("Toronto", attributes{"gen_ai.usage.output_tokens": 9})})
@@ -118,7 +118,7 @@ func TestTextsAreNotReadUnlessTheyAreToBe(t *testing.T) {
 	require.Empty(t, w.metrics("ml_model_field_values_total"))
 }
 
-func TestReviewsHaveExcerptsWhereTheyAreAllowed(t *testing.T) {
+func TestReviewsHaveExcerptsWhenConfigured(t *testing.T) {
 	judged := attributes{"gen_ai.evaluation.name": "groundedness", "gen_ai.evaluation.score.value": 0.2}
 	for what, c := range map[string]struct{ config, want string }{
 		"by default they have none":          {measured, ""},

@@ -257,7 +257,7 @@ func TestOnlyOldTemporaryFilesAreSwept(t *testing.T) {
 	require.NoFileExists(t, temp)
 }
 
-func TestAFolderThatCannotBeWritten(t *testing.T) {
+func TestUnwritableFolder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(dir, nil, 0o644))
 	b := openFolder(t, filepath.Join(dir, "below")).Subject("dataset", "orders")

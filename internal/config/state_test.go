@@ -20,7 +20,7 @@ type stateful struct {
 
 func (s *stateful) Validate(at config.At) { s.dir = at.State("baseline_store", "baselines") }
 
-func TestStateIsKeptWhereSystemdSaysOrBesideTheConfiguration(t *testing.T) {
+func TestStateFolderIsThatOfSystemdOrBesideTheConfiguration(t *testing.T) {
 	for name, tc := range map[string]struct{ env, want string }{
 		"systemd makes a folder":      {"/var/lib/sightglass/x", "/var/lib/sightglass/x/baselines"},
 		"the first of several counts": {"/var/lib/a:/var/lib/b", "/var/lib/a/baselines"},
@@ -44,7 +44,7 @@ func TestStateIsKeptWhereSystemdSaysOrBesideTheConfiguration(t *testing.T) {
 }
 
 // Whoever sets STATE_DIRECTORY, or upgrades to a version that reads it, must not lose what is there without a word.
-func TestStateOfAnEarlierStartIsUsedOrTold(t *testing.T) {
+func TestStateOfAnEarlierStartIsUsedOrReported(t *testing.T) {
 	for sentence, tc := range map[string]struct {
 		before, there, readOnly bool
 		want, note              string

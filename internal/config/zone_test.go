@@ -18,7 +18,7 @@ func (z *zoned) Validate(at config.At) {
 	}
 }
 
-func TestOneVariableIsTheTimeZoneOfAllThatNameNone(t *testing.T) {
+func TestTimeZoneOfTheEnvironmentIsTheFallback(t *testing.T) {
 	for sentence, tc := range map[string]struct{ env, text, want, problem string }{
 		"the file wins":                       {"Asia/Tokyo", "time_zone: Europe/Berlin", "Europe/Berlin", ""},
 		"the variable, where the file is mum": {"Asia/Tokyo", "{}", "Asia/Tokyo", ""},

@@ -248,7 +248,7 @@ func TestAReloadThatFailsKeepsTheLastGoodConfiguration(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 }
 
-func TestTheLifecycleNeedsAFlagAndNoOtherSite(t *testing.T) {
+func TestLifecycleAPINeedsItsFlagAndTheSameSite(t *testing.T) {
 	const off = "The lifecycle API is not enabled; start the program with --web.enable-lifecycle, or send it SIGHUP to reload.\n"
 	const elsewhere = "This request comes from another site.\n"
 	for name, tc := range map[string]struct {
@@ -309,7 +309,7 @@ func TestProfilesNeedAFlag(t *testing.T) {
 }
 
 // What a client that means harm tries on every program's port, and what it gets.
-func TestAttemptsOnThePortAreRefused(t *testing.T) {
+func TestAttacksOnThePortAreRefused(t *testing.T) {
 	spec, _ := toySpec(nil)
 	s := exportertest.Start(t, spec, "--config.file="+write(t, "toy.yml", "message: one\n"))
 	s.AwaitReady()
@@ -571,7 +571,7 @@ func (*broken) Collect(ch chan<- prometheus.Metric) {
 	panic("a bug")
 }
 
-func TestABrokenInstanceDoesNotSilenceTheProcess(t *testing.T) {
+func TestBrokenInstanceKeepsTheMetricsPage(t *testing.T) {
 	spec, _ := toySpec(nil)
 	spec.Start = func(context.Context, *exporter.Env, toyConfig) (exporter.Instance, error) { return &broken{}, nil }
 	s := exportertest.Start(t, spec, "--config.file="+write(t, "toy.yml", "message: hello\n"))

@@ -29,7 +29,7 @@ func TestADatabaseTakesNoMoreThanHalfOfTheContainer(t *testing.T) {
 	}
 }
 
-func TestAHostWithoutALimitIsNoError(t *testing.T) {
+func TestHostWithoutAMemoryLimit(t *testing.T) {
 	t.Setenv("GOMEMLIMIT", "100GiB") // Of the tests' own process.
 	require.NoError(t, Follow())
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
-func TestWhatLooksLikeACodeIsShown(t *testing.T) {
+func TestOnlyCodesAreShown(t *testing.T) {
 	for name, tc := range map[string]struct {
 		field string
 		shown []string
@@ -52,7 +52,7 @@ func TestPatternsRevealAField(t *testing.T) {
 	require.Equal(t, map[string]string{"Laval": "#1~9a588d", "Alice": "#2~2ae752"}, Policy(nil).Hidden("a", l), "replicas and versions agree")
 }
 
-func TestBinsThatAreNoCategoriesAreShown(t *testing.T) {
+func TestBinsOtherThanCategoriesAreShown(t *testing.T) {
 	l := binning.NewNumeric([]float64{0, 1, 2}, true)
 	require.Nil(t, Policy(nil).Hidden("name", l))
 	hidden := Policy(nil).Hidden("name", binning.Layout{Kind: binning.Categorical, Top: []string{"Alice"}})

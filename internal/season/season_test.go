@@ -113,7 +113,7 @@ func weekends(at time.Time) (a, b int64) {
 	return 900, 100
 }
 
-func TestWhatIsNotKnown(t *testing.T) {
+func TestUnknownFieldsHaveNoSeason(t *testing.T) {
 	s := learn(time.UTC, 28, daily(1000))
 	_, ok := s.Window("another", monday, monday.Add(time.Hour))
 	require.False(t, ok)

@@ -68,7 +68,7 @@ func TestSwing(t *testing.T) {
 	require.False(t, known)
 }
 
-func TestTheSwingOfDaysIsTheSameToTheLastDigit(t *testing.T) {
+func TestSwingOfDaysIsDeterministic(t *testing.T) {
 	first := 0.0
 	for n := range 20 {
 		b := NewBuilder(Settings{Zone: time.UTC, MaxNoise: 0.07})

@@ -145,7 +145,7 @@ func TestTheIntervalIsShorterThanTheLookback(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestARuleThatFailsIsReported(t *testing.T) {
+func TestFailedRuleIsReported(t *testing.T) {
 	eng, err := engine.New(engine.Options{Rules: parse(t, `groups: [{name: g, rules: [{record: r, expr: 'm / on () label_replace(m, "x", "y", "", "") + on () {__name__=~"m|up"}'}]}]`)})
 	require.NoError(t, err)
 	stats, err := eng.Run(t.Context(), engine.Replay{From: monday, To: monday.Add(10 * time.Minute), Targets: []engine.Target{source(func(int) (float64, error) { return 1, nil })}})

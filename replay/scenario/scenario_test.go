@@ -34,7 +34,7 @@ func TestTheCommittedScenariosAreValid(t *testing.T) {
 	}
 }
 
-func TestAMistakeIsToldWithItsFileAndLine(t *testing.T) {
+func TestScenarioErrorNamesFileAndLine(t *testing.T) {
 	t.Parallel()
 	_, err := Parse("small.yaml", []byte(minimal))
 	require.NoError(t, err)
@@ -120,7 +120,7 @@ incidents:
 - {kind: error_storm, model: fraud, at: 1d, for: 1h}
 `
 
-func TestAReferenceToNothingIsAnError(t *testing.T) {
+func TestDanglingReferenceIsAnError(t *testing.T) {
 	t.Parallel()
 	_, err := Parse("several.yaml", []byte(several))
 	require.NoError(t, err)
@@ -184,7 +184,7 @@ func TestTheRulesHaveTheAlertsThatAScenarioNames(t *testing.T) {
 	}
 }
 
-func TestThePageHasEveryKindOfIncident(t *testing.T) {
+func TestReplayPageListsEveryKindOfIncident(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/replay.md")
 	require.NoError(t, err)
@@ -224,7 +224,7 @@ func TestBarsComeFromTheirFileToo(t *testing.T) {
 	}
 }
 
-func TestEveryScenarioOfTheBarsIsThere(t *testing.T) {
+func TestEveryScenarioOfTheBarsExists(t *testing.T) {
 	bars, err := config.Load[Bars]("../bars.yaml")
 	require.NoError(t, err)
 	files, err := filepath.Glob("../scenarios/*.yaml")

@@ -12,7 +12,7 @@ import (
 )
 
 // A file is read long after its scenario: its mistakes have the scenario's file and line all the same.
-func TestAMistakeOfAFileIsToldWithItsLineInTheScenario(t *testing.T) {
+func TestEventFileErrorNamesTheScenarioLine(t *testing.T) {
 	t.Parallel()
 	const good = "at,fare,city,score,paid\n2026-01-05 00:00:10,12.5,YOW,0.9,2026-01-05 00:00:10\n2026-01-05 10:00:20,8.5,,0.8,2026-01-05 00:00:10\n"
 	const text = `name: taxi
@@ -83,7 +83,7 @@ func loadFile(t *testing.T, path, text string) *scenario.Scenario {
 	return s
 }
 
-func TestAFileThatEndsBeforeTheReplayIsToldOf(t *testing.T) {
+func TestEventFileThatEndsEarlyIsReported(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "events.csv")
 	require.NoError(t, os.WriteFile(file, []byte("at,amount\n2026-01-05 00:00:10,1\n2026-01-06 12:00:00,2\n"), 0o600))

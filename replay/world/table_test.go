@@ -115,8 +115,8 @@ func (v *vector) value(i int, class class) any {
 	return v.num[i]
 }
 
-// TestSumsOfMinutesAreWhatSQLCounts holds the two ways of counting together: for every number that a profile has.
-func TestSumsOfMinutesAreWhatSQLCounts(t *testing.T) {
+// TestSumsOfMinutesEqualSQL holds the two ways of counting together: for every number that a profile has.
+func TestSumsOfMinutesEqualSQL(t *testing.T) {
 	s := load(t, everything)
 	w := &World{scenario: s, seed: 7}
 	now := s.From()
@@ -178,7 +178,7 @@ func TestSumsOfMinutesAreWhatSQLCounts(t *testing.T) {
 }
 
 // Rows are counted by their times alone, where no values are asked for: these must be the times that rows with values have.
-func TestTimesAreThoseOfTheRows(t *testing.T) {
+func TestGeneratedTimesEqualTheRows(t *testing.T) {
 	s := load(t, everything)
 	w := &World{scenario: s, seed: 7}
 	f, _, err := w.datasetFeed(t.Context(), &s.Datasets[0])
@@ -197,7 +197,7 @@ func TestTimesAreThoseOfTheRows(t *testing.T) {
 	require.Positive(t, rows)
 }
 
-func TestTimesOfARecordingAreThoseOfItsRows(t *testing.T) {
+func TestRecordedTimesEqualTheRows(t *testing.T) {
 	s := load(t, recorded(t))
 	w := &World{scenario: s, recordings: make(map[string]*recording)}
 	f, _, err := w.datasetFeed(t.Context(), &s.Datasets[0])
@@ -281,8 +281,8 @@ func recorded(t *testing.T) string {
 	return "name: recorded\nstart: 2026-01-05\nlength: 1d\ndatasets:\n- {name: orders, data: {file: " + file + ", time: at}}\n"
 }
 
-// TestAnOutlineIsWhatSQLFinds holds the outlines that bins are cut from together: of fewer rows than are sampled, by DuckDB or here.
-func TestAnOutlineIsWhatSQLFinds(t *testing.T) {
+// TestOutlineEqualsSQL holds the outlines that bins are cut from together: of fewer rows than are sampled, by DuckDB or here.
+func TestOutlineEqualsSQL(t *testing.T) {
 	s := load(t, everything)
 	w, now := &World{scenario: s, seed: 7}, s.From().Add(60*time.Hour)
 	f, column, err := w.datasetFeed(t.Context(), &s.Datasets[0])

@@ -51,7 +51,7 @@ func TestTheCommonExpectationsOfASuiteAreImported(t *testing.T) {
 	golden(t, "suite.imported.yaml", datasets)
 }
 
-func TestNothingIsLeftOutSilently(t *testing.T) {
+func TestImportReportsEverythingThatItLeavesOut(t *testing.T) {
 	datasets, err := GX("suite.json", read(t, "suite.json"), "shop_orders", Options{})
 	require.NoError(t, err)
 	d := datasets[0]
@@ -59,7 +59,7 @@ func TestNothingIsLeftOutSilently(t *testing.T) {
 	require.Equal(t, strings.Count(string(read(t, "suite.json")), `"kwargs"`), len(d.Keys)+len(d.Checks)+len(d.Notes))
 }
 
-func TestWhatIsNoSuiteAndNoPropertiesFileIsExplained(t *testing.T) {
+func TestInvalidImportFilesAreExplained(t *testing.T) {
 	for name, tc := range map[string]struct {
 		dbt, gx string
 		want    string

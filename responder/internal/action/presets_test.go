@@ -220,7 +220,7 @@ func TestKubeflowFindsARunByItsName(t *testing.T) {
 	require.Equal(t, "y", id)
 }
 
-func TestAnswersThatAreNoSuccess(t *testing.T) {
+func TestFailedAnswersOfTargets(t *testing.T) {
 	for name, tc := range map[string]struct {
 		status    int
 		answer    string

@@ -276,7 +276,7 @@ func TestPlantedIncidentsAreFound(t *testing.T) {
 	require.Less(t, float64(wrong)/float64(planted), 0.02)
 }
 
-func TestAStormThatArrivesBitByBitBecomesFewIncidents(t *testing.T) {
+func TestStormInSeveralDeliveriesBecomesFewIncidents(t *testing.T) {
 	t.Parallel()
 	for seed := range 3 {
 		d := newDay(uint64(1000+seed), 5, 300)
@@ -300,8 +300,8 @@ func TestAStormThatArrivesBitByBitBecomesFewIncidents(t *testing.T) {
 	}
 }
 
-// TestTheLargestStormOnTheLargestLineageIsQuick keeps what runs every few seconds far from taking them.
-func TestTheLargestStormOnTheLargestLineageIsQuick(t *testing.T) {
+// TestGroupingTheLargestStormIsFast keeps what runs every few seconds far from taking them.
+func TestGroupingTheLargestStormIsFast(t *testing.T) {
 	t.Parallel()
 	g := &Graph{}
 	r := rand.New(rand.NewPCG(1, 2))

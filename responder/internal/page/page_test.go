@@ -153,7 +153,7 @@ func (s *site) trail(kind string) (lines []string) {
 	return lines
 }
 
-func TestOfTwoReviewersTheSecondIsToldWhatTheFirstDecided(t *testing.T) {
+func TestSecondReviewerSeesTheFirstDecision(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		web := newSite(t, s)
 		first, second := item(1), item(2)
@@ -192,7 +192,7 @@ func TestOfTwoReviewersTheSecondIsToldWhatTheFirstDecided(t *testing.T) {
 	})
 }
 
-func TestWhatAReviewerCannotDo(t *testing.T) {
+func TestRequestsOfReviewersThatAreRefused(t *testing.T) {
 	web := newSite(t, storetest.SQLite(t))
 	i := item(1)
 	web.queue(i)
@@ -233,7 +233,7 @@ func TestWhatAReviewerCannotDo(t *testing.T) {
 	require.Empty(t, web.trail("review_decided"), "none of it changed anything")
 }
 
-func TestAProxyIsBelievedByItsAddressAlone(t *testing.T) {
+func TestProxyHeadersAreTrustedOnlyFromConfiguredAddresses(t *testing.T) {
 	web := newSite(t, storetest.SQLite(t))
 	named := func(names ...string) func(*http.Request) {
 		return func(r *http.Request) {
@@ -360,7 +360,7 @@ func TestVerdictsGiveTimesOfIncidents(t *testing.T) {
 	})
 }
 
-func TestLinksAreMadeOfPlainIDsAlone(t *testing.T) {
+func TestTraceLinksNeedPlainIDs(t *testing.T) {
 	for id, want := range map[string]string{
 		"0af7651916cd43dd8448eb211c80319c": "https://t.example/0af7651916cd43dd8448eb211c80319c",
 		"../admin":                         "", "a b": "", "x?y": "", "javascript:alert(1)": "", "": "", strings.Repeat("a", 129): "",
@@ -370,14 +370,14 @@ func TestLinksAreMadeOfPlainIDsAlone(t *testing.T) {
 	require.Empty(t, links.Fill("", links.TraceID, "0af7"))
 }
 
-func TestHiddenCharactersAreShown(t *testing.T) {
+func TestInvisibleCharactersAreShownAsCodePoints(t *testing.T) {
 	require.Equal(t, []segment{{"pay ", false}, {"U+202E", true}, {"evil\n\tمرحبا", false}, {"U+0000", true}, {"U+E0041", true}},
 		visible("pay \u202eevil\n\tمرحبا\x00\U000E0041"))
 	require.Equal(t, []segment{{"👩\u200d🔬", false}}, visible("👩\u200d🔬"))
 	require.Empty(t, visible(""))
 }
 
-func TestAConfigurationIsChecked(t *testing.T) {
+func TestPageConfigurationIsChecked(t *testing.T) {
 	dir := t.TempDir()
 	for text, want := range map[string]string{
 		`trace_url: "https://t.example/{trace_id}"`:                             "want either users_file or proxy",
@@ -401,7 +401,7 @@ func TestAConfigurationIsChecked(t *testing.T) {
 }
 
 // Whatever comes from outside is shown as text, in every field that a page has.
-func TestNothingFromOutsideIsMarkup(t *testing.T) {
+func TestTextFromOutsideIsEscapedInHTML(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		web := newSite(t, s)
 		payload := func(field string) string {

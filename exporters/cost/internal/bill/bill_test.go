@@ -81,7 +81,7 @@ func day(s string) time.Time {
 	return d
 }
 
-func TestWhatRealFilesDoIsUnderstood(t *testing.T) {
+func TestVariantsOfRealBillsAreRead(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		values map[string]string
@@ -138,7 +138,7 @@ func TestWhatRealFilesDoIsUnderstood(t *testing.T) {
 	}
 }
 
-func TestMoneyThatCannotBeReadIsNamed(t *testing.T) {
+func TestInvalidAmountsAreReported(t *testing.T) {
 	t.Parallel()
 	path := write(t, "bill.csv",
 		line(nil),
@@ -176,7 +176,7 @@ func TestMoneyThatCannotBeReadIsNamed(t *testing.T) {
 	require.Equal(t, s, again)
 }
 
-func TestAFileThatIsNoBillIsRefused(t *testing.T) {
+func TestInvalidBillIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for name, tc := range map[string]struct{ content, want string }{
@@ -195,7 +195,7 @@ func TestAFileThatIsNoBillIsRefused(t *testing.T) {
 	}
 }
 
-func TestOneCostIsSummedAndNeverTheOther(t *testing.T) {
+func TestOnlyTheConfiguredCostIsSummed(t *testing.T) {
 	t.Parallel()
 	path := write(t, "bill.csv",
 		line(map[string]string{"ChargeCategory": "Purchase", "BilledCost": "8760", "EffectiveCost": "0"}),
@@ -249,7 +249,7 @@ func TestTheFirstRuleThatMatchesDecides(t *testing.T) {
 	}
 }
 
-func TestObservabilityIsToldBySubcategoryOrRule(t *testing.T) {
+func TestObservabilityIsRecognizedBySubcategoryOrRule(t *testing.T) {
 	t.Parallel()
 	header := strings.Replace(columns, "SubAccountId", "ServiceSubcategory", 1)
 	path := filepath.Join(t.TempDir(), "bill.csv")

@@ -14,7 +14,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/bill"
 )
 
-func TestATimeOfWhichNobodyCanSayWhatItIsIsNamed(t *testing.T) {
+func TestAmbiguousAndInvalidTimesAreReported(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		column, value, want string
@@ -59,7 +59,7 @@ func TestParquetOfImpossibleTimes(t *testing.T) {
 	}
 }
 
-func TestTimesThatProvidersWrite(t *testing.T) {
+func TestTimeFormatsOfProviders(t *testing.T) {
 	t.Parallel()
 	for _, start := range []string{
 		"2026-03-10T12:00:00Z", "2026-03-10T12:00:00.0000000Z", "2026-03-10T12:00:00.1234567Z", "2026-03-10 12:00:00", "2026-03-10T12:00", "2026-03-10 12:00:00.123456 UTC",
@@ -74,7 +74,7 @@ func TestTimesThatProvidersWrite(t *testing.T) {
 
 // Azure writes 11/10/2026 00:00, and spreadsheets elsewhere 10/11/2026 00:00. The billing period, which begins on the first of a
 // month, tells which of them a file has.
-func TestTheBillingPeriodTellsWhichNumberIsTheMonth(t *testing.T) {
+func TestBillingPeriodDecidesDayOrMonthFirst(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ period, start, end, want string }{
 		"as Azure writes it":                           {"11/01/2026 00:00", "11/10/2026 00:00", "11/11/2026 00:00", "2026-11-10"},
@@ -100,7 +100,7 @@ func TestTheBillingPeriodTellsWhichNumberIsTheMonth(t *testing.T) {
 	}
 }
 
-func TestTagsInEveryFormThatIsWritten(t *testing.T) {
+func TestTagFormatsOfProviders(t *testing.T) {
 	t.Parallel()
 	for tags, want := range map[string]string{
 		`{"team": "search"}`:                       "search",

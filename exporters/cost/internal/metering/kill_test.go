@@ -121,7 +121,7 @@ func stub(t *testing.T) *httptest.Server {
 	return server
 }
 
-func TestKillingItAtRandomCountsNothingTwiceAndLosesNothing(t *testing.T) {
+func TestRandomKillsLoseAndDuplicateNothing(t *testing.T) {
 	kills := 200
 	if testing.Short() {
 		kills = 20

@@ -235,7 +235,7 @@ func TestAnHourOfUsage(t *testing.T) {
 }
 
 // Whatever is measured, everything that the GPUs cost is somewhere, once, and no counter falls.
-func TestWhatGPUsCostIsWhatItsPartsCost(t *testing.T) {
+func TestDividedGPUCostsSumToTheWholeCost(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))
@@ -276,7 +276,7 @@ func TestWhatGPUsCostIsWhatItsPartsCost(t *testing.T) {
 	require.Positive(t, folded)
 }
 
-func TestAnOutageOfPrometheusIsMadeGoodFor(t *testing.T) {
+func TestOutageOfPrometheusIsBackfilled(t *testing.T) {
 	c := &clock{noon}
 	down := false
 	o := options(t, c, sourceFunc(func(end time.Time) (Usage, error) {
@@ -311,7 +311,7 @@ func TestAnOutageOfPrometheusIsMadeGoodFor(t *testing.T) {
 	require.InDelta(t, (3 * time.Hour).Seconds(), sums(m)[Key{Counter: GapSeconds, Kind: TooOld}], 1e-9)
 }
 
-func TestNothingIsShownThatIsNotOnDisk(t *testing.T) {
+func TestOnlyStoredCountersArePublished(t *testing.T) {
 	c := &clock{noon}
 	o := options(t, c, always(Usage{GPUs: []GPU{{Name: "H100"}}}))
 	m := open(t, o)
@@ -332,7 +332,7 @@ func TestNothingIsShownThatIsNotOnDisk(t *testing.T) {
 	require.InDelta(t, 2*want[Key{Counter: GPUTotal}], sums(m)[Key{Counter: GPUTotal}], 1e-9)
 }
 
-func TestADamagedFileIsKeptAndCountingBeginsAnew(t *testing.T) {
+func TestDamagedStateIsKeptAndCountingRestarts(t *testing.T) {
 	c := &clock{noon}
 	o := options(t, c, always(Usage{GPUs: []GPU{{Name: "H100"}}}))
 	m := open(t, o)
@@ -374,7 +374,7 @@ func TestOneMeterWritesAFileAtATime(t *testing.T) {
 	require.InDelta(t, 8, math.Round(sums(second)[Key{Counter: GPUTotal}]), 1e-9)
 }
 
-func TestTheBuiltInQueriesAreQueries(t *testing.T) {
+func TestBuiltInQueriesParse(t *testing.T) {
 	queries := reflect.ValueOf(defaults)
 	for i := range queries.NumField() {
 		text := inStep(queries.Field(i).String(), 5*time.Minute)

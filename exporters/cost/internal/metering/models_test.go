@@ -53,7 +53,7 @@ func unpriced(all map[Key]float64) map[string]float64 {
 
 // LiteLLM passes chat-prod on to gpt-4o, and is at work on it for nine tenths of the time; llama's server is for eight tenths, on a
 // GPU for C$4. As a model of that GPU, chat-prod took 9/17 of it: C$2.118.
-func TestAGatewaysAliasIsNoModelOfTheGPUs(t *testing.T) {
+func TestGatewayAliasTakesNoGPUCost(t *testing.T) {
 	usage := used(t, nil,
 		`gpu:gpu_utilization:ratio{uuid="GPU-1",instance="n:1"} 1x10`,
 		`gpu_info{uuid="GPU-1",instance="n:1",name="H100"} 1x10`,
@@ -99,7 +99,7 @@ func TestAGatewaysAliasIsNoModelOfTheGPUs(t *testing.T) {
 }
 
 // deepseek-chat runs on a GPU for C$4 an hour, and a list has a price for its name: of a million tokens in and as many out, C$1.37.
-func TestASelfHostedModelThatAListHasCostsOnce(t *testing.T) {
+func TestSelfHostedModelOnAPriceListIsCountedOnce(t *testing.T) {
 	tokens := map[TokenUse]float64{{"deepseek-chat", "input", ""}: 1e6 / 3600., {"deepseek-chat", "output", ""}: 1e6 / 3600.}
 	gpu := func(cluster string, holder Owner) GPU {
 		return GPU{Cluster: cluster, Name: "H100", UUID: "a", Busy: 1, Holders: []Owner{holder}}
@@ -148,7 +148,7 @@ func TestASelfHostedModelThatAListHasCostsOnce(t *testing.T) {
 }
 
 // A list of 4 878 models had 9 744 series, whatever of it was used.
-func TestOfALongListThePricesInUseAreShown(t *testing.T) {
+func TestOnlyPricesInUseAreShown(t *testing.T) {
 	t.Parallel()
 	var text strings.Builder
 	for n := range 4878 {

@@ -47,7 +47,7 @@ func listed(t *testing.T, u Usage) map[Key]float64 {
 	return sums(m)
 }
 
-func TestTokensCostWhatTheListSays(t *testing.T) {
+func TestTokenCostsFollowThePriceList(t *testing.T) {
 	t.Parallel()
 	// tokens are millions in an hour.
 	tokens := func(model string, millions map[string]float64) map[TokenUse]float64 {
@@ -186,7 +186,7 @@ func TestTokensCostWhatTheListSays(t *testing.T) {
 }
 
 // The gateway's own spend is in US dollars, at 1.4; LiteLLM's key without a team has the team None.
-func TestAGatewaysOwnSpendCountsWhereItIsAllThereIs(t *testing.T) {
+func TestGatewaySpendIsUsedWithoutTokenCounts(t *testing.T) {
 	t.Parallel()
 	u := used(t, nil,
 		`litellm_spend_metric_total{requested_model="chat-prod",model="gpt-4o",team_alias="Search"} 0+6x10`,

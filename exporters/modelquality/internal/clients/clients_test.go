@@ -17,7 +17,7 @@ func limiters() (func(string, int) *limit.Limiter, *prometheus.CounterVec) {
 	return func(name string, most int) *limit.Limiter { return limit.New(name, most, dropped) }, dropped
 }
 
-func TestWhoMayNameWhichModel(t *testing.T) {
+func TestModelsThatAClientMaySend(t *testing.T) {
 	fraud := map[string]Config{"fraud-team": {Models: []string{"fraud*"}, MaxModels: 2, MaxVersions: 3}}
 	for name, tc := range map[string]struct {
 		allowed       []string
@@ -53,7 +53,7 @@ func TestWhoMayNameWhichModel(t *testing.T) {
 	}
 }
 
-func TestNobodyUsesUpThePlacesOfAnother(t *testing.T) {
+func TestModelAndVersionLimitsAreKeptForEachClient(t *testing.T) {
 	limiter, _ := limiters()
 	c := New(nil, map[string]Config{"a": {Models: []string{"a*"}, MaxModels: 2, MaxVersions: 3}, "b": {Models: []string{"b*"}, MaxModels: 2, MaxVersions: 3}}, 6, 8, limiter)
 	used := func(client, prefix string) (models, versions int) {
@@ -87,7 +87,7 @@ func TestNobodyUsesUpThePlacesOfAnother(t *testing.T) {
 	})
 }
 
-func TestPlacesAreDividedAsAskedOrByVersions(t *testing.T) {
+func TestLimitsAreDividedByRequestOrByVersions(t *testing.T) {
 	by := map[string]Config{"asks": {MaxVersions: 20, MaxDetails: 700}, "does-not": {MaxVersions: 20}}
 	require.Equal(t, map[string]int{"asks": 700, "does-not": 200, "": 1100}, Divide(by, 200, 2000, Details))
 	require.Equal(t, map[string]int{"": 2000}, Divide(nil, 200, 2000, Details))
@@ -95,7 +95,7 @@ func TestPlacesAreDividedAsAskedOrByVersions(t *testing.T) {
 	require.Negative(t, Divide(by, 200, 700, Details)[""], "they ask for more than there is")
 }
 
-func TestAModelIsOfTheFirstClientByName(t *testing.T) {
+func TestModelBelongsToTheFirstMatchingClient(t *testing.T) {
 	limiter, _ := limiters()
 	c := New(nil, map[string]Config{"b": {Models: []string{"fraud*"}}, "a": {Models: []string{"fraud-*"}}}, 10, 10, limiter)
 	require.Equal(t, []string{"a", "b", ""}, []string{c.Client("fraud-eu"), c.Client("fraud"), c.Client("search")})

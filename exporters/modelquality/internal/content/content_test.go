@@ -51,7 +51,7 @@ func TestAnswersAreMeasured(t *testing.T) {
 	require.Equal(t, 10, r.Length(otlp.StringValue(`[{"role":"system","content":"Be short."},{"role":"user","content":[{"type":"text","text":"?"}]}]`), true))
 }
 
-func TestTheLanguageOfAnAnswerIsTold(t *testing.T) {
+func TestLanguageOfAnAnswerIsDetected(t *testing.T) {
 	r := New(nil)
 	for text, want := range map[string]string{
 		"The quick brown fox jumps over the lazy dog and runs away from the hunters who follow it through the forest.":                              "en",

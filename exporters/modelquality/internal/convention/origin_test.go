@@ -8,7 +8,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 )
 
-func TestWhereAnInferenceComesFrom(t *testing.T) {
+func TestOriginOfAnInference(t *testing.T) {
 	ours := attrs("ml.model.name", "fraud")
 	pod := attrs("cloud.region", "ca-1", "k8s.pod.name", "scorer-0", "service.instance.id", "9f3c", "host.name", "node-7")
 	for name, tc := range map[string]struct {
@@ -30,7 +30,7 @@ func TestWhereAnInferenceComesFrom(t *testing.T) {
 }
 
 // A pod's name does not make a span of its web server an inference.
-func TestAnOriginIsNoInference(t *testing.T) {
+func TestOriginAttributesAloneAreNoInference(t *testing.T) {
 	b := read(t, attrs("ml.model.name", "fraud", "k8s.pod.name", "scorer-0"), otlp.Span{Attributes: attrs("http.route", "/", "ml.region", "ca-1")})
 	require.Empty(t, b.Observations)
 }

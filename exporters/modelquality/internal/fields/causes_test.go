@@ -146,7 +146,7 @@ func TestTheCauseOfAModelsChange(t *testing.T) {
 	}
 }
 
-func TestThatNoSegmentExplainsAChangeIsClaimedOnlyAfterSeveralSearches(t *testing.T) {
+func TestNoCauseIsReportedOnlyAfterSeveralSearches(t *testing.T) {
 	t.Parallel()
 	k, _, serve := sceneOf(t, nil, nil)
 	everything := func(_ string, o *convention.Observation) { set(o, driftedField, otlp.Value{}) }
@@ -164,7 +164,7 @@ func TestThatNoSegmentExplainsAChangeIsClaimedOnlyAfterSeveralSearches(t *testin
 	require.Contains(t, strings.Join(causesOf(t, k), "\n"), `cause_field="",cause_value="",field="score",model="fraud",role="input",signal="broken_ratio",version="2"} 0`)
 }
 
-func TestTheSampleGivesItsMemoryBack(t *testing.T) {
+func TestRestartFreesTheMemoryOfTheSample(t *testing.T) {
 	t.Parallel()
 	k, _, _ := sceneOf(t, nil, nil)
 	require.Positive(t, k.memory.Used())

@@ -212,7 +212,7 @@ func TestReplicasAddUp(t *testing.T) {
 	}
 }
 
-func TestAValueFallsIntoTheBinThatADatabaseWouldCountItIn(t *testing.T) {
+func TestBinsOfValuesAreThoseOfTheDatabase(t *testing.T) {
 	for name, how := range map[string]tables.Reading{
 		"NaN is a missing number, as in all files":    {},
 		"NaN is a value where the training data says": {NaNIsMissing: new(false)},
@@ -261,7 +261,7 @@ func valuesFallAsInADatabase(t *testing.T, how tables.Reading) {
 	}
 }
 
-func TestWhatTheBaselineNeverHadIsUnseen(t *testing.T) {
+func TestValuesOutsideTheBaselineAreUnseen(t *testing.T) {
 	w := newWorld(t)
 	w.training = w.trainingData(trainingRows)
 	k := w.replica()
@@ -415,7 +415,7 @@ func TestTheShortWindowsAreComparedWithTheirTimeOfTheDay(t *testing.T) {
 	})
 }
 
-func TestAResetBeginsAnew(t *testing.T) {
+func TestResetStartsANewBaseline(t *testing.T) {
 	w := newWorld(t)
 	k := w.replica()
 	tracker := k.Track("fraud", "")
@@ -437,7 +437,7 @@ func TestAResetBeginsAnew(t *testing.T) {
 	}
 }
 
-func TestASmallSampleWillDoAfterAWhile(t *testing.T) {
+func TestSmallSampleIsUsedAfterAWhile(t *testing.T) {
 	w := newWorld(t)
 	k := w.replica()
 	tracker := k.Track("fraud", "3")
@@ -449,7 +449,7 @@ func TestASmallSampleWillDoAfterAWhile(t *testing.T) {
 	require.NotNil(t, counts(tracker))
 }
 
-func TestTrainingDataThatCannotBeReadIsWaitedFor(t *testing.T) {
+func TestUnreadableTrainingDataIsRetried(t *testing.T) {
 	w := newWorld(t)
 	w.training = w.trainingData(trainingRows)
 	var ends []error

@@ -51,7 +51,7 @@ func requireSame(t testing.TB, growth float64, values []float64) {
 // nine and nineteen per cent.
 const fine, coarse = 1.1, 1.2
 
-func TestTheSameAsTheLibrary(t *testing.T) {
+func TestEqualsTheLibraryHistogram(t *testing.T) {
 	for name, values := range map[string][]float64{
 		"one":                         {0.02},
 		"nothing but zero":            {0, 0, 1e-12, -1e-12},
@@ -84,7 +84,7 @@ func TestTheSameAsTheLibrary(t *testing.T) {
 	}
 }
 
-func TestTooManyBucketsAreShownByTwos(t *testing.T) {
+func TestTooManyBucketsAreMergedInPairs(t *testing.T) {
 	var values []float64
 	for v := 1e-4; v < 1e4; v *= 1.09 {
 		values = append(values, v, v)
@@ -94,7 +94,7 @@ func TestTooManyBucketsAreShownByTwos(t *testing.T) {
 }
 
 // A score can be any number. What is out of all reason is counted at the end, and memory does not grow with it.
-func TestValuesOutOfAllReason(t *testing.T) {
+func TestExtremeValuesDoNotGrowMemory(t *testing.T) {
 	var h Histogram
 	for exponent := -1070; exponent < 1024; exponent++ {
 		h.Observe(kind, math.Ldexp(1.5, exponent), &Exemplar{})
@@ -116,7 +116,7 @@ func TestValuesOutOfAllReason(t *testing.T) {
 	require.Equal(t, got.GetSampleCount(), buckets, "Prometheus refuses a histogram whose buckets do not add up")
 }
 
-func TestABucketGetsAnExemplarOnceASecond(t *testing.T) {
+func TestBucketGetsOneExemplarASecond(t *testing.T) {
 	var h Histogram
 	exemplars := func() (found []*dto.Exemplar) {
 		for _, b := range written(t, h.Metric(kind, "fraud")).Bucket {
@@ -144,7 +144,7 @@ func TestABucketGetsAnExemplarOnceASecond(t *testing.T) {
 	}
 }
 
-func TestNothingIsNoMetric(t *testing.T) {
+func TestEmptyHistogramHasNoMetric(t *testing.T) {
 	require.Nil(t, new(Histogram).Metric(kind, "fraud"))
 }
 

@@ -128,7 +128,7 @@ func TestResolution(t *testing.T) {
 	}
 }
 
-func TestAnswersHoldForATime(t *testing.T) {
+func TestAnswersAreCachedForATime(t *testing.T) {
 	s, c := serve(t, map[string]string{getThree: versionThree, getRun: runThree}), &clock{now: time.Unix(1e9, 0)}
 	r := registry(t, options(s, c))
 	known, missing := lineage.Version{Model: "fraud", Version: "3"}, lineage.Version{Model: "fraud", Version: "4"}
@@ -194,7 +194,7 @@ func TestALoggedModelOfMLflow3IsKnownWithoutARun(t *testing.T) {
 	}
 }
 
-func TestWhatIsRememberedIsBounded(t *testing.T) {
+func TestCacheIsBounded(t *testing.T) {
 	s := serve(t, nil)
 	r := registry(t, options(s, &clock{}))
 	var versions []lineage.Version
@@ -205,7 +205,7 @@ func TestWhatIsRememberedIsBounded(t *testing.T) {
 	require.Equal(t, 3, testutil.CollectAndCount(r, "ml_model_info"))
 }
 
-func TestAnswersThatCannotBeUsed(t *testing.T) {
+func TestInvalidAnswersAreRefused(t *testing.T) {
 	for name, tc := range map[string]struct{ answer, want string }{
 		"a page of a proxy": {"<html>", "the answer is not what MLflow sends"},
 		"an endless answer": {strings.Repeat(" ", 9<<20), "the answer is larger than 8388608 bytes"},

@@ -200,7 +200,7 @@ func TestRecordsAreReadAsPdataReadsThem(t *testing.T) {
 	require.Equal(t, expectedRecords(logs), got.records)
 }
 
-func TestAResourceCountsWhereverItStands(t *testing.T) {
+func TestResourceMayFollowItsScopes(t *testing.T) {
 	body := bytesOf(t, ptraceotlp.NewExportRequestFromTraces(sampleTraces()).MarshalProto)
 	// Move the resource, the first field of the group, behind the scopes.
 	group, _, err := next(body)
@@ -241,7 +241,7 @@ func TestUnknownFieldsAreSkipped(t *testing.T) {
 	require.Len(t, got.spans, 2)
 }
 
-func TestAValueIsWrittenAsADatabaseWritesItsCategory(t *testing.T) {
+func TestValuesAreFormattedAsDatabasesFormatThem(t *testing.T) {
 	for want, v := range map[string]Value{
 		"CA": StringValue("CA"), "-3": IntValue(-3), "3": DoubleValue(3), "0.5": DoubleValue(0.5), "true": BoolValue(true), "": {Kind: List, text: "x"},
 	} {

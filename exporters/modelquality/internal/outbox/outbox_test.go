@@ -150,7 +150,7 @@ func TestDelivery(t *testing.T) {
 	}
 }
 
-func TestAnItemThatAlwaysFailsDoesNotHoldUpOthers(t *testing.T) {
+func TestFailingItemDoesNotBlockOthers(t *testing.T) {
 	r := serve(t, func(i review.Item, _ int) int {
 		if i.ID == item(0).ID {
 			return http.StatusInternalServerError
@@ -185,7 +185,7 @@ func TestTheTokenIsReadAgain(t *testing.T) {
 	require.Equal(t, map[string]bool{"Bearer one": true, "Bearer two": true}, r.tokens)
 }
 
-func TestAFullOutboxTakesNothingUntilItIsEmptier(t *testing.T) {
+func TestFullOutboxRefusesItemsUntilSomeAreDelivered(t *testing.T) {
 	var up atomic.Bool
 	r := serve(t, func(review.Item, int) int {
 		if up.Load() {

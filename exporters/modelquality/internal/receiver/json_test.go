@@ -32,7 +32,7 @@ func bomb(parts [3]string, size int) string {
 	return parts[0] + strings.Repeat(parts[1]+",", size/(len(parts[1])+1)) + parts[1] + parts[2]
 }
 
-func TestAJSONBombIsRefusedBeforeItIsDecoded(t *testing.T) {
+func TestJSONBombIsRefusedBeforeDecoding(t *testing.T) {
 	const limit = 16 << 20
 	for name, parts := range bombs {
 		t.Run(name, func(t *testing.T) {
@@ -60,7 +60,7 @@ func allocated() int64 {
 }
 
 // What is allowed holds the budget that is stated: twice max_json_memory, since the garbage collector lets the heap double.
-func TestTheMemoryOfJSONHoldsItsBudget(t *testing.T) {
+func TestJSONMemoryStaysWithinItsBudget(t *testing.T) {
 	const budget = 32 << 20
 	for name, parts := range bombs {
 		if name == "arrays of one each" && testing.Short() {
