@@ -153,7 +153,7 @@ func (j judge) alarms(r *rand.Rand, now, baseline []float64, n, windows int) flo
 	return float64(alarms) / float64(windows)
 }
 
-func TestFiveMinuteDriftRaisesNoFalseAlarm(t *testing.T) {
+func TestDriftInFiveMinutesRaisesNoFalseAlarm(t *testing.T) {
 	const windows = 10_000 // 8640 make a month.
 	j := newJudge(t)
 	for name, shares := range map[string][]float64{
@@ -221,7 +221,7 @@ func scaled(shares []float64, n float64) []int {
 }
 
 // Scores that are 0 or 1 have the largest spread of all that have their mean.
-func TestFiveMinuteEvaluationsRaiseNoFalseAlarm(t *testing.T) {
+func TestEvaluationsInFiveMinutesRaiseNoFalseAlarm(t *testing.T) {
 	const windows = 10_000
 	r := rand.New(rand.NewPCG(5, 6))
 	c := newCritic(t)

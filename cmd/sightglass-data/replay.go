@@ -67,7 +67,7 @@ func (f *replayFlags) check() error {
 		if len(f.scenarios) == 0 {
 			return errors.New("nothing to replay: want scenario files, or --from-prometheus URL")
 		}
-		if names := f.history.given(); len(names) > 0 {
+		if names := f.history.setFlags(); len(names) > 0 {
 			return fmt.Errorf("%s: only with --from-prometheus, which is missing", strings.Join(names, ", "))
 		}
 		return nil

@@ -13,7 +13,7 @@ import (
 func TestCommandsOfTheDocsAreAccepted(t *testing.T) {
 	t.Parallel()
 	app := kingpin.New("test", "")
-	for _, add := range own {
+	for _, add := range ownCommands {
 		add(app, io.Discard)
 	}
 	pages.RequireUnderstood(t, "../..", app, func(args []string) bool {

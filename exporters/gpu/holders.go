@@ -39,10 +39,10 @@ func (s *holderSource) allocated(d holders.Device) []holders.Holder {
 	return out
 }
 
-// of returns who the process belongs to. The name of its pod is known from its
+// holderOf returns the holder of the process. The name of its pod is known from its
 // container's log, or else from the kubelet where one pod alone has the device;
 // failing both, the pod's UID stands for it.
-func (s *holderSource) of(pid uint32, allocated []holders.Holder) holders.Holder {
+func (s *holderSource) holderOf(pid uint32, allocated []holders.Holder) holders.Holder {
 	g := holders.ProcessGroup(s.procfs, pid)
 	if h, ok := s.names.Find(g.ContainerID); ok {
 		return h
@@ -137,7 +137,7 @@ func (d *device) combine(run cycle, where holders.Device, processes []nvml.Proce
 		add(h)
 	}
 	for _, p := range processes {
-		h := add(s.of(p.PID, allocated))
+		h := add(s.holderOf(p.PID, allocated))
 		if p.MemoryKnown {
 			h.memory = plus(h.memory, float64(p.Memory))
 		}

@@ -372,12 +372,12 @@ func (f *search) score(all, in, out tally) float64 {
 		whole = (whole*1000 + 0.5) / (1000 + 0.5*float64(len(in.now)))
 		expected := whole
 		if f.compared {
-			own := (in.before[x] + prior*whole) / (m + prior)
-			expected = (1-grown)*own + grown*whole
+			inside := (in.before[x] + prior*whole) / (m + prior)
+			expected = (1-grown)*inside + grown*whole
 			// Rows that are missing are replaced by others.
 			if lost := was*rows - n; lost > 0 && in.before[x] > 0 {
-				rest := (out.before[x] + prior*whole) / (restBefore + prior)
-				score += lost * own * math.Log(own/rest)
+				outside := (out.before[x] + prior*whole) / (restBefore + prior)
+				score += lost * inside * math.Log(inside/outside)
 			}
 		}
 		if in.now[x] > 0 {

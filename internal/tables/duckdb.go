@@ -34,11 +34,11 @@ func (duckDB) array(counts []string) string {
 // moments leaves values out before it aggregates: for each aggregate with a filter DuckDB copies the columns of all others, which
 // made a profile of twelve columns take half as much time again (make bench-dataquality).
 func (d duckDB) moments(expr, condition string) string {
-	kept := expr
+	matching := expr
 	if condition != "" {
-		kept = "CASE WHEN " + condition + " THEN " + expr + " END"
+		matching = "CASE WHEN " + condition + " THEN " + expr + " END"
 	}
-	return fmt.Sprintf("CAST([count(%[1]s), min(%[1]s), max(%[1]s), sum(%[1]s), stddev_pop(%[1]s), %[2]s] AS DOUBLE[])", kept, d.countIf(expr+" = 0"))
+	return fmt.Sprintf("CAST([count(%[1]s), min(%[1]s), max(%[1]s), sum(%[1]s), stddev_pop(%[1]s), %[2]s] AS DOUBLE[])", matching, d.countIf(expr+" = 0"))
 }
 
 // quantileSample limits the memory of the quantiles of one column to 800 KB, whatever the size of the table. Up to this many values,

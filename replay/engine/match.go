@@ -188,9 +188,9 @@ func set(e *parser.BinaryExpr, lhs, rhs []column) ([]column, error) {
 	}
 	has := anyOf(rk, rhs)
 	for i, col := range lhs {
-		there := has[lk[i]]
+		present := has[lk[i]]
 		for k := range col.v {
-			if (there != nil && there[k]) != (e.Op == parser.LAND) {
+			if (present != nil && present[k]) != (e.Op == parser.LAND) {
 				col.v[k] = absent
 			}
 		}
@@ -202,14 +202,14 @@ func set(e *parser.BinaryExpr, lhs, rhs []column) ([]column, error) {
 func anyOf(keys []string, cols []column) map[string][]bool {
 	out := make(map[string][]bool, len(cols))
 	for i, col := range cols {
-		there := out[keys[i]]
-		if there == nil {
-			there = make([]bool, len(col.v))
-			out[keys[i]] = there
+		present := out[keys[i]]
+		if present == nil {
+			present = make([]bool, len(col.v))
+			out[keys[i]] = present
 		}
 		for k, v := range col.v {
 			if !isAbsent(v) {
-				there[k] = true
+				present[k] = true
 			}
 		}
 	}

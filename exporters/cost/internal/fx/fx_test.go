@@ -250,9 +250,9 @@ func TestOnlyRecentDaysAreFetchedAgain(t *testing.T) {
 	b := &twoBanks{valet: map[string]float64{"2026-02-20": 1.35, "2026-03-09": 1.36}}
 	k := newKeeper(t, b, "", nil)
 	require.NoError(t, k.Refresh(context.Background()))
-	require.Equal(t, day("2026-02-28"), k.from())
+	require.Equal(t, day("2026-02-28"), k.firstDay())
 	require.Equal(t, []string{"valet"}, b.asked, "the second bank is asked only in need")
 	k.Want("SEK", "tokens", "CAD")
 	require.Equal(t, []string{"USD", "SEK"}, k.wanted)
-	require.Equal(t, day("2026-02-19"), k.from(), "a new currency needs all days")
+	require.Equal(t, day("2026-02-19"), k.firstDay(), "a new currency needs all days")
 }

@@ -124,27 +124,27 @@ func (m *Meter) charge(c counts, u Usage, at time.Time) {
 	// A model for which a rule names GPUs costs its share of them, even if a list has a price for its name.
 	named := map[string]bool{}
 	pools := m.chargeGPUs(s, u, at, named)
-	own := func(model string) bool { return named[model] || m.SelfHosted(model) }
+	selfHosted := func(model string) bool { return named[model] || m.SelfHosted(model) }
 	// An engine runs on GPUs whose cost is already counted. A list price for the same name would count its cost a
 	// second time.
 	computed := map[string]bool{}
 	for engine := range u.Engines {
 		computed[engine.Model] = computed[engine.Model] || pools[engine.Cluster] != nil && !m.Prices.Configured(engine.Model, at)
 	}
-	here := func(model string) bool { return own(model) || computed[model] }
+	onOwnGPUs := func(model string) bool { return selfHosted(model) || computed[model] }
 	uses := u.uses(func(unit prices.Unit, tier, model string) bool {
 		_, ok := m.Prices.InTier(unit, cmp.Or(tier, m.Tier(model)), model, at)
 		return ok
 	})
 	bought := map[string]bool{}
 	for _, use := range uses {
-		if _, ok := m.priceOf(use, at); ok && !here(use.model) {
+		if _, ok := m.priceOf(use, at); ok && !onOwnGPUs(use.model) {
 			bought[use.model] = true
 		}
 	}
-	billed := m.gatewayModels(u, at, func(model string) bool { return here(model) || bought[model] && !m.PreferGateway })
-	elsewhere := func(model string) bool { return own(model) || bought[model] || billed[model] }
-	hosted := m.chargePools(s, u, pools, elsewhere)
+	billed := m.gatewayModels(u, at, func(model string) bool { return onOwnGPUs(model) || bought[model] && !m.PreferGateway })
+	chargedElsewhere := func(model string) bool { return selfHosted(model) || bought[model] || billed[model] }
+	hosted := m.chargePools(s, u, pools, chargedElsewhere)
 	m.chargeResources(s, u, at)
 	m.chargeGateway(s, u, at, billed)
 
@@ -154,7 +154,7 @@ func (m *Meter) charge(c counts, u Usage, at time.Time) {
 		s.add(Key{Counter: Units, Resource: string(use.unit), Model: use.model}, units)
 		price, ok := m.priceOf(use, at)
 		switch {
-		case here(use.model), billed[use.model]:
+		case onOwnGPUs(use.model), billed[use.model]:
 			// Its cost is the cost of GPUs, or the spend reported by the gateway.
 		case ok:
 			s.buy(string(use.unit), m.owner(use.model, ""), units*price, Infrastructure)

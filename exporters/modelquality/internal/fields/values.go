@@ -89,8 +89,8 @@ func (c *counters) sortedNames() []string {
 // Changes returns the number of changes of the published baselines.
 func (k *Keeper) Changes() int64 { return k.snapshots.changes.Load() }
 
-// Shown returns the series of the baselines as Collect exposes them.
-func (k *Keeper) Shown() []prometheus.Metric {
+// BaselineMetrics returns the series of the baselines as Collect exposes them.
+func (k *Keeper) BaselineMetrics() []prometheus.Metric {
 	ch := make(chan prometheus.Metric, 64)
 	go func() {
 		defer close(ch)
