@@ -330,7 +330,7 @@ func measured(ctx context.Context, s *scenario.Scenario, o replay.Options, stder
 	return result, err
 }
 
-// newBar returns a progress bar; an invisible one where stderr is no terminal, such as a file or the log of a job.
+// newBar returns a progress bar. It is invisible if stderr is not a terminal, such as a file or the log of a job.
 func newBar(stderr io.Writer, steps int64, description string, options ...progressbar.Option) *progressbar.ProgressBar {
 	file, ok := stderr.(*os.File)
 	return progressbar.NewOptions64(max(steps, 1), append(options,

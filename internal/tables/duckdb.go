@@ -101,7 +101,7 @@ func (d duckDB) booleanTally(column string, layout binning.Layout) tally {
 	}}
 }
 
-// byCategories are the counts of the layout's bins among n values, of which each listed category has so many.
+// byCategories returns the counts of the layout's bins among n values. byCategory has the number of values of each listed category.
 func byCategories(layout binning.Layout, n int64, byCategory map[string]int64) map[string]int64 {
 	counts := []int64{n}
 	outside := n

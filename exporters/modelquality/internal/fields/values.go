@@ -38,8 +38,8 @@ type Group struct {
 	Bins                                  []string
 }
 
-// Values calls each with the counters of every field, in an order that does not change while there are the same versions. It is
-// what Collect exposes of them, for who reads them every few milliseconds. The counts must not be kept.
+// Values calls each with the counters of every field, as Collect exposes them. The order does not change while the versions are the same.
+// It is for callers that read them every few milliseconds. The counts must not be kept.
 func (k *Keeper) Values(each func(g Group, counts []int64)) {
 	k.mu.Lock()
 	trackers := slices.SortedFunc(maps.Keys(k.trackers), func(a, b *Tracker) int { return cmp.Compare(a.key(), b.key()) })

@@ -1,8 +1,8 @@
 // Package metering counts inferences.
 //
 // Input: observations and evaluations of a model's version. Output: counters, histograms with exemplars, and the traces that an alert can
-// name. State: all counters of a Meter, and the limits on models, versions, features, evaluations and exception types. Whatever a client
-// sends, the memory is limited.
+// name. State: all counters of a Meter, and the limits on models, versions, features, evaluations and exception types. The memory is limited
+// for every input.
 package metering
 
 import (
