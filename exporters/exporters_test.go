@@ -40,7 +40,7 @@ func TestExportersHaveTheSameFiles(t *testing.T) {
 	require.Equal(t, 4, exporters)
 }
 
-// The page names files and what is in them; a rename must not leave it behind.
+// The page names files and identifiers in them. It must follow their renames.
 func TestPathsOfTheArchitecturePageExist(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../docs/architecture.md")

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// prometheusWith is a Prometheus with two alerts that fire and what joins them.
+// prometheusWith is a Prometheus with two firing alerts and the lineage that connects them.
 func prometheusWith(t *testing.T) *httptest.Server {
 	t.Helper()
 	alert := func(at string, labels map[string]string) map[string]any {

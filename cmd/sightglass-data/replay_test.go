@@ -93,7 +93,7 @@ func trips(t *testing.T, path string) {
 	require.NoError(t, os.WriteFile(path, b.Bytes(), 0o600))
 }
 
-// The scenarios of the page are what somebody copies.
+// Readers copy the scenarios of the page.
 func TestTheScenariosOfThePageAreGood(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/replay.md")

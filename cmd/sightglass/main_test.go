@@ -48,7 +48,7 @@ func TestTheCommandLine(t *testing.T) {
 	}
 }
 
-// A shell script stands for sightglass-data: it says how it was called, and ends with a status of its own.
+// A shell script replaces sightglass-data. It prints its arguments and exits with a distinct status.
 const otherHalf = "#!/bin/sh\necho \"$0 got $*\"\nexit 7\n"
 
 func TestDataCommandsAreThoseOfSightglassData(t *testing.T) {

@@ -37,7 +37,7 @@ func day(month time.Month, day int, dollars int64) charge {
 }
 
 // Of US$700, 200 are charged at 1.39, 300 at 1.40, 100 at 1.41 and 100 at 1.42: 278 + 420 + 141 + 142 = C$981. At the rate of the
-// configuration, 1.38, they are C$966. Bills are read once an hour, so that what the first look has is what stands for an hour.
+// configuration, 1.38, they are C$966. Bills are read once an hour, so the first collection decides the costs of the first hour.
 func TestBankRateIsUsedInTheFirstCollection(t *testing.T) {
 	t.Parallel()
 	valet := bank(t)

@@ -16,7 +16,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/exporter/exportertest"
 )
 
-// Each bad configuration stands beside the message that it must give.
+// Each bad configuration has the error message that it must cause.
 func TestBadConfigurations(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.bad.yaml")
@@ -74,7 +74,7 @@ func TestOmittedSettingsHaveDefaults(t *testing.T) {
 	require.Nil(t, cfg.Metering)
 }
 
-// Whatever stands in a file, loading it ends with a configuration or an error.
+// Loading any file ends with a configuration or an error.
 func FuzzConfig(f *testing.F) {
 	for _, pattern := range []string{"testdata/*.bad.yaml", "testdata/*.good.yaml"} {
 		files, err := filepath.Glob(pattern)

@@ -31,7 +31,7 @@ func TestUnchangedReloadReplacesNothing(t *testing.T) {
 	require.ErrorIs(t, running.Reload(t.Context(), load(text+"fiscal_year_start: 4\n")), exporter.ErrReplace)
 }
 
-// A bill that was read anew would show the department that its rows have meanwhile: the file was changed behind the exporter's back.
+// The file changes without a sign that the exporter checks. If a reload read the bill again, the new department would appear.
 func TestReloadReadsNoKnownBill(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -32,7 +32,7 @@ const payments = `SELECT TIMESTAMP '2026-11-24 11:59:30' - to_seconds((i * 21.6)
 	CASE WHEN (i * 104729) %% 10 = 0 THEN 'US' ELSE 'CA' END AS country, ['app', 'web'][1 + (i * 31) %% 2] AS channel, ((i * 7919) %% 100)::DOUBLE AS amount,
 	['food', 'fuel', 'rent'][1 + (i * 13) %% 3] AS category FROM range(%d) AS r(i)`
 
-// withNewpay is a provider that nobody has mapped, from 06:02 on: one payment in five of then, which is one in twenty of the day.
+// withNewpay adds an unmapped provider from 06:02 on: one in five payments since then, one in twenty of the day.
 const withNewpay = `SELECT * EXCLUDE (new) REPLACE (CASE WHEN new THEN 'newpay' ELSE provider END AS provider, CASE WHEN new THEN 'ZX-9' ELSE category END AS category, CASE WHEN new THEN 'web' ELSE channel END AS channel) FROM (
 	SELECT *, t.at >= '2026-11-24 06:02:00' AND (epoch(t.at)::BIGINT // 22) %% 5 = 0 AS new FROM (%s) AS t) AS t`
 
@@ -117,7 +117,7 @@ func TestCauseIsPublished(t *testing.T) {
 	require.Positive(t, rows)
 	require.Equal(t, rows, newpay)
 
-	// So does the page, of which nothing is stored.
+	// The report does the same, and stores nothing.
 	b := &Baselines{cfg: w.cfg, connections: w.connections, now: func() time.Time { return w.now }}
 	r, err := b.Report(t.Context(), w.cfg.Datasets[0])
 	require.NoError(t, err)

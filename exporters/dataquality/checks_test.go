@@ -10,7 +10,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 
-// checksYAML is keys and checks on a table of orders, whatever source it is in.
+// checksYAML configures keys and checks of a table of orders, for a source of any type.
 const checksYAML = `
     keys: [[order_id], [order_id, line]]
     checks:

@@ -206,7 +206,7 @@ func TestSeason(t *testing.T) {
 }
 
 // A baseline of a version that knew no hours gets them from the table, as long as
-// the table has the rows that were learned, and is what it was in all else.
+// the table has the rows that were learned. Everything else in it stays the same.
 func TestHoursAreAddedToABaselineOfAnEarlierVersion(t *testing.T) {
 	w := newWorld(t, seasonYAML)
 	w.file("orders.parquet", nights)

@@ -67,7 +67,7 @@ datasets:
 	require.Contains(t, strings.Join(both, "\n"), `snapshot="`+second+`"`)
 }
 
-// A digest is of the content: whoever profiles it, and whenever.
+// A digest depends only on the content, not on the exporter or the time of the profile.
 func TestDigestsOfSnapshots(t *testing.T) {
 	const yaml = `
 sources: {files: {type: duckdb}}

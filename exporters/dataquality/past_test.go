@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pastOf is a past of one row a minute, without those minutes that skip names.
+// pastOf has one row a minute, except in the minutes for which skip returns true.
 func pastOf(from, to time.Time, skip func(time.Time) bool) *past {
 	counts := make(map[time.Time]int64)
 	for at := from; at.Before(to); at = at.Add(time.Minute) {
@@ -263,7 +263,7 @@ func TestArrivedShareIsLearnedForEachWindowLength(t *testing.T) {
 	require.InDelta(t, 19.0/30, half, 1e-9)
 }
 
-// The first profiles say what a column is like that has no baseline yet.
+// Before a column has a baseline, its usual null ratio comes from the first profiles.
 func TestMostlyEmptyColumnHasAHigherNullLimit(t *testing.T) {
 	w := newWorld(t, strings.Replace(recentYAML, "days: 3, first_day: 2026-11-01", "days: 0", 1))
 	w.file("orders.parquet", `SELECT TIMESTAMP '2026-11-24 12:00:00' - to_minutes(i + 1) AS at, CASE WHEN i % 10 = 0 THEN 'x' END AS note FROM range(1000) AS t(i)`)

@@ -37,7 +37,7 @@ func (w *world) arrow(from, to string) {
 	w.write(to, string(content))
 }
 
-// scrape is what one run of the first dataset publishes.
+// scrape returns the metrics of one run of the first dataset.
 func (w *world) scrape() string {
 	w.t.Helper()
 	d := w.dataset(0)
@@ -53,7 +53,7 @@ func (w *world) expect(exposition string, lines ...string) {
 	}
 }
 
-// Tables that people have, each with what is right for it.
+// Properties of real tables, each with its expected metrics.
 func TestRealTables(t *testing.T) {
 	const schemaUnchanged = `ml_dataset_schema_changes{change="type_changed",dataset="t"} 0`
 	for name, test := range map[string]func(*testing.T){
@@ -375,7 +375,7 @@ func TestFormatsOfTimestamps(t *testing.T) {
 	})
 }
 
-// A real PostgreSQL with the types that people make and that nobody thinks of.
+// A real PostgreSQL with user-defined and rare types.
 func TestRealPostgreSQLTables(t *testing.T) {
 	dsn := testtools.Postgres(t)
 	t.Setenv("DSN", dsn)

@@ -12,7 +12,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 )
 
-// all is what one profile of the first dataset publishes, of the whole and of its segments, and the names of these.
+// all returns the metrics of one profile of the first dataset and its segments, and the names of the segments.
 func (w *world) all() (exposition string, segments []string) {
 	w.t.Helper()
 	if w.kept == nil {
@@ -160,7 +160,7 @@ func TestDatasetIsProfiledWhenItsSegmentsCannotBeFound(t *testing.T) {
 	}
 }
 
-// A column that the whole accepts is accepted of its segments, and a reset of its bins begins theirs anew.
+// A column that is accepted for the dataset is accepted for its segments, and a reset of its bins resets theirs.
 func TestAcceptAndResetOfADatasetApplyToItsSegments(t *testing.T) {
 	w := newWorld(t, fmt.Sprintf(foundSegmentsYAML, "[{column: device}]"))
 	w.file("orders.parquet", fmt.Sprintf(twoWeeks, "'new'"))

@@ -104,7 +104,7 @@ func (f *fake) start(config string, flags ...string) *process {
 	return p
 }
 
-// raw returns a scrape as it is.
+// raw returns the text of a scrape.
 func (p *process) raw() ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()

@@ -119,7 +119,7 @@ func TestGPULostDuringACollectionIsDown(t *testing.T) {
 	b := newBench(t, &fakeLibrary{devices: []*fakeDevice{d}}, "")
 	got := b.collectOnce()
 	require.Equal(t, 0.0, got["gpu_up gpu=0"])
-	require.NotContains(t, got, "gpu_memory_total_bytes gpu=0", "half a truth is none")
+	require.NotContains(t, got, "gpu_memory_total_bytes gpu=0", "partial values are not published")
 }
 
 func TestPanicOfOneGPULeavesTheOthersServed(t *testing.T) {

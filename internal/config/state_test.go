@@ -43,7 +43,7 @@ func TestStateFolderIsThatOfSystemdOrBesideTheConfiguration(t *testing.T) {
 	}
 }
 
-// Whoever sets STATE_DIRECTORY, or upgrades to a version that reads it, must not lose what is there without a word.
+// Setting STATE_DIRECTORY, or upgrading to a version that reads it, must not lose existing state silently.
 func TestStateOfAnEarlierStartIsUsedOrReported(t *testing.T) {
 	for sentence, tc := range map[string]struct {
 		before, there, readOnly bool

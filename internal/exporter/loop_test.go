@@ -20,7 +20,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 
-// newTestEnv returns an environment and what it logs. Inside a synctest bubble
+// newTestEnv returns an environment and its log. Inside a synctest bubble
 // all of its time is the bubble's.
 func newTestEnv(t *testing.T) (*Env, *testtools.Log) {
 	log := &testtools.Log{}
@@ -30,7 +30,7 @@ func newTestEnv(t *testing.T) (*Env, *testtools.Log) {
 	return NewEnv(context.Background(), promslog.New(config), tel, limit.NewDropped()), log
 }
 
-// status asserts what the loops of env publish, and that linters like it.
+// status checks the published status of the loops of env, and lints it.
 func status(t *testing.T, env *Env, want string) {
 	t.Helper()
 	require.NoError(t, testutil.CollectAndCompare(env, strings.NewReader(want),

@@ -308,7 +308,7 @@ func TestProfilesNeedAFlag(t *testing.T) {
 	require.Equal(t, 200, status, page)
 }
 
-// What a client that means harm tries on every program's port, and what it gets.
+// Attacks by a malicious client on the port of a program, and the answers.
 func TestAttacksOnThePortAreRefused(t *testing.T) {
 	spec, _ := toySpec(nil)
 	s := exportertest.Start(t, spec, "--config.file="+write(t, "toy.yml", "message: one\n"))

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Samples that are held are stored as if each scrape had written them, whatever happens to the scrapes.
+// Held samples are stored as if each scrape had written them, even if scrapes fail.
 func TestHeldSamplesEqualThoseOfEachScrape(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 2))

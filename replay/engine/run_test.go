@@ -136,7 +136,7 @@ func TestThresholds(t *testing.T) {
 	require.ErrorContains(t, err, "rule file bad.yaml: ")
 }
 
-// A sample as old as the look-back is not visible, so a rule that is evaluated as seldom does not see what it recorded last.
+// A sample as old as the look-back is not visible. A rule with an interval of that length does not see its last result.
 func TestTheIntervalIsShorterThanTheLookback(t *testing.T) {
 	rules := parse(t, `groups: [{name: g, rules: [{record: r, expr: m}]}]`)
 	_, err := engine.New(engine.Options{Rules: rules, Interval: 5 * time.Minute})

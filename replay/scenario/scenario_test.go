@@ -101,7 +101,7 @@ func TestScenarioErrorNamesFileAndLine(t *testing.T) {
 	}
 }
 
-// several has a model, a node, a department and a file, whose mistakes are told as those of the small one are.
+// several has a model, a node, a department and a file. Errors in it are reported like those in small.
 const several = `name: several
 start: 2026-01-05
 length: 4d

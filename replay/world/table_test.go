@@ -17,7 +17,7 @@ import (
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
-// everything has a column of each kind, data that is late, doubled, null and of unknown categories.
+// everything has a column of each kind, and rows that are late or doubled, or have nulls or unknown categories.
 const everything = `
 name: everything
 start: 2026-03-02

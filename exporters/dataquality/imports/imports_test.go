@@ -22,7 +22,7 @@ func read(t *testing.T, name string) []byte {
 	return data
 }
 
-// What is imported is reviewed in the golden file, and is a valid configuration.
+// The golden file has the imported datasets for review. They are a valid configuration.
 func golden(t *testing.T, name string, datasets []Dataset) {
 	t.Helper()
 	var b bytes.Buffer
@@ -84,7 +84,7 @@ func TestInvalidImportFilesAreExplained(t *testing.T) {
 	}
 }
 
-// Whatever is in a file, reading it ends.
+// Reading any file ends with datasets or an error.
 func FuzzImports(f *testing.F) {
 	for _, name := range []string{"testdata/schema.yml", "testdata/suite.json"} {
 		data, err := os.ReadFile(name)

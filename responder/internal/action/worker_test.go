@@ -90,7 +90,7 @@ func (b *bench) fire(n int, labels ...string) {
 	}))
 }
 
-// work lets the worker do all that is due.
+// work runs the worker until nothing is due.
 func (b *bench) work() {
 	b.t.Helper()
 	for {
@@ -142,7 +142,7 @@ func (b *bench) verify() (kinds []string) {
 	return kinds
 }
 
-// receiver counts the calls of each key and answers with what its tests say.
+// receiver counts the calls of each key and returns the answers that a test sets.
 type receiver struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -173,7 +173,7 @@ func newReceiver(t *testing.T) *receiver {
 	return r
 }
 
-// calls is how many there were; the caller holds the lock or knows that nobody calls.
+// calls returns the number of calls. The caller holds the lock, or no call is in progress.
 func (r *receiver) calls() (n int) {
 	for _, k := range r.keys {
 		n += k
@@ -485,7 +485,7 @@ func TestExpiredLeaseOfADeadWorkerIsTakenOver(t *testing.T) {
 	})
 }
 
-// What a worker found out after it lost its lease is the past of what another one knows.
+// After a worker has lost its lease, its results are older than those of the new owner.
 func TestWorkerWithAnExpiredLeaseWritesNothing(t *testing.T) {
 	r := newReceiver(t)
 	b := newBench(t, storetest.SQLite(t), r.config(""))
@@ -512,7 +512,7 @@ func TestWorkerWithAnExpiredLeaseWritesNothing(t *testing.T) {
 	require.Equal(t, "second", id)
 }
 
-// GitHub, Kubeflow and Argo Events start a run for every call. What an earlier call started is looked for first.
+// GitHub, Kubeflow and Argo Events start a run for every call. A retry therefore first searches for the run of an earlier call.
 func TestTargetWithoutKeysIsSearchedBeforeARetry(t *testing.T) {
 	var posts, runs atomic.Int64
 	github := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -107,7 +107,7 @@ func TestTamperingIsDetected(t *testing.T) {
 	}
 }
 
-// Whoever can write the database can compute a whole new chain. A mark kept elsewhere tells.
+// A user with write access to the database can compute a complete new chain. A mark stored elsewhere reveals it.
 func TestKnownHeadDetectsARewrittenChain(t *testing.T) {
 	s, forged := storetest.SQLite(t), storetest.SQLite(t)
 	fill(t, s, 10)

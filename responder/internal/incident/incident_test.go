@@ -36,7 +36,7 @@ func newDesk(t *testing.T, s *store.Store) *desk {
 	return d
 }
 
-// restart is what a new process of the responder is.
+// restart replaces the responder by a new process.
 func (d *desk) restart() {
 	d.engine = New(d.store, func() time.Time { return d.now })
 }
@@ -94,7 +94,7 @@ func (d *desk) resolve(ids ...string) {
 	}
 }
 
-// repeat is what Alertmanager does every hour.
+// repeat sends the alerts again, as Alertmanager does every hour.
 func (d *desk) repeat() {
 	d.t.Helper()
 	d.exec(`UPDATE alerts SET last_received_at = ? WHERE ends_at = 0`, store.Micros(d.now))

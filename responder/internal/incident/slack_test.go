@@ -20,7 +20,7 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/store/storetest"
 )
 
-// channel is a desk whose incidents are told in a Slack that checks what it gets as Slack does.
+// channel is a desk that sends its incidents to a fake Slack, which checks messages like Slack.
 type channel struct {
 	*desk
 	announcer *Announcer
@@ -113,7 +113,7 @@ func TestIncidentIsOneSlackMessageThatIsUpdated(t *testing.T) {
 	})
 }
 
-// restarted is what a new process of the responder has.
+// restarted returns the channel after a restart of the responder.
 func (a *Announcer) restarted() *Announcer {
 	b := NewAnnouncer(a.store, a.now)
 	b.target.Store(a.target.Load())

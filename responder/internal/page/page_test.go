@@ -400,7 +400,7 @@ func TestPageConfigurationIsChecked(t *testing.T) {
 	}
 }
 
-// Whatever comes from outside is shown as text, in every field that a page has.
+// Every field of a page shows text from outside as text.
 func TestTextFromOutsideIsEscapedInHTML(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		web := newSite(t, s)

@@ -74,7 +74,7 @@ func (e *endpoint) count(query string) (n int) {
 	return n
 }
 
-// message is what Alertmanager sends of n alerts, made with its own types.
+// message returns Alertmanager's message of n alerts, made with its own types.
 func message(t *testing.T, status string, n int) string {
 	t.Helper()
 	m := struct {

@@ -38,7 +38,7 @@ func newReader(t *testing.T, change func(*bill.Options)) *bill.Reader {
 
 const columns = "BilledCost,EffectiveCost,BillingCurrency,BillingPeriodStart,ChargePeriodStart,ChargePeriodEnd,ChargeCategory,ServiceName,ServiceCategory,SubAccountId,SubAccountName,ResourceId,Tags"
 
-// line is a line of a bill; what is not in values is as in a plain hour of usage.
+// line returns a line of a bill. Columns that are not in values have those of an ordinary hour of usage.
 func line(values map[string]string) string {
 	defaults := map[string]string{
 		"BilledCost": "1", "EffectiveCost": "1", "BillingCurrency": "USD", "BillingPeriodStart": "2026-03-01T00:00:00Z",

@@ -16,7 +16,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/bill"
 )
 
-// source is a folder with a ledger, whose clock stands at the end of 20 March.
+// source is a folder with a ledger. Its clock is at the end of 20 March.
 type source struct {
 	t      *testing.T
 	dir    string

@@ -29,7 +29,7 @@ func of(account, amount, start string) string {
 // clockAt is an hour and a minute of 20 March.
 func clockAt(hour, minute int) time.Time { return time.Date(2026, 3, 20, hour, minute, 0, 0, time.UTC) }
 
-// note writes a file that is no bill, as if at a time.
+// note writes a file that is not a bill, with a modification time.
 func (s *source) note(name, text string, at time.Time) {
 	s.t.Helper()
 	path := filepath.Join(s.dir, name)
@@ -160,7 +160,7 @@ func TestAzureWritesAFolderForEachRun(t *testing.T) {
 	})
 }
 
-// OCI: a folder a day, with a file for six hours, and now and then what came late.
+// OCI: a folder a day, with a file for each six hours and sometimes late rows.
 func TestOCIWritesWhatIsNew(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, nil)

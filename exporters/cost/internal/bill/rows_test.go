@@ -40,7 +40,7 @@ func TestAmbiguousAndInvalidTimesAreReported(t *testing.T) {
 	}
 }
 
-// What is rejected in CSV is rejected in Parquet, where times may have a type of their own.
+// Parquet files, in which times can have their own type, are rejected for the same reasons as CSV files.
 func TestParquetOfImpossibleTimes(t *testing.T) {
 	t.Parallel()
 	path := write(t, "bill.csv", line(nil), line(map[string]string{"ChargePeriodStart": "0001-01-01"}), line(map[string]string{"ChargePeriodEnd": "2026-03-10"}))

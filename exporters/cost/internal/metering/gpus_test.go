@@ -83,7 +83,7 @@ func TestMIGCostIsDividedByInstances(t *testing.T) {
 	}
 }
 
-// A card for C$4 an hour: a pays for the seventh that its 1g is, b for the idle four sevenths that it holds.
+// A GPU for C$4 an hour: a pays one seventh for its 1g instance, b the four idle sevenths that it holds.
 func TestMIGInstanceCostsItsShareOfTheGPU(t *testing.T) {
 	t.Parallel()
 	got := marginal(hour(t, Usage{GPUs: []GPU{

@@ -86,7 +86,7 @@ func hour(t *testing.T, u Usage) map[Key]float64 {
 	return sums(m)
 }
 
-// requireReconciled holds that the parts explain the whole.
+// requireReconciled requires that the divided costs add up to the whole cost.
 func requireReconciled(t *testing.T, m *Meter, within float64) {
 	t.Helper()
 	gpu, loaded := m.Unreconciled()
@@ -94,7 +94,7 @@ func requireReconciled(t *testing.T, m *Meter, within float64) {
 	require.InDelta(t, 0, loaded, within, "of all that was spent")
 }
 
-// marginal are the counters but for those of what is shared and of months.
+// marginal returns the counters without those of shared costs and of months.
 func marginal(all map[Key]float64) map[Key]float64 {
 	maps.DeleteFunc(all, func(key Key, _ float64) bool {
 		return key.Counter == Loaded || key.Counter == Total || key.Counter == Monthly || key.Counter == GPUHours
@@ -234,7 +234,7 @@ func TestAnHourOfUsage(t *testing.T) {
 	}
 }
 
-// Whatever is measured, everything that the GPUs cost is somewhere, once, and no counter falls.
+// For every measurement, the whole cost of the GPUs is counted exactly once, and no counter decreases.
 func TestDividedGPUCostsSumToTheWholeCost(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

@@ -30,7 +30,7 @@ func priced(t *testing.T, aliases map[string]string, u Usage, more ...prices.Ent
 	return sums(m)
 }
 
-// spentBy is what models have cost by themselves, by model and resource.
+// spentBy returns the marginal cost by model and resource.
 func spentBy(all map[Key]float64) map[string]float64 {
 	found := map[string]float64{}
 	for key, sum := range all {
@@ -147,7 +147,7 @@ func TestSelfHostedModelOnAPriceListIsCountedOnce(t *testing.T) {
 	require.Equal(t, engine, u.Engines)
 }
 
-// A list of 4 878 models had 9 744 series, whatever of it was used.
+// Before, a list of 4 878 models had 9 744 series, even if none of its prices was used.
 func TestOnlyPricesInUseAreShown(t *testing.T) {
 	t.Parallel()
 	var text strings.Builder

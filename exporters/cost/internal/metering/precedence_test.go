@@ -41,7 +41,7 @@ const seenByAll = `load 30s
 `
 
 // record evaluates the rules of all adapters every 30 seconds, as Prometheus does, and stores what they record, and a marker
-// where a series ends. Most rules are those of servers that are not there: what reads no stored series is evaluated once.
+// where a series ends. Most rules are for servers without series here: a rule that reads no stored series is evaluated once.
 func record(t *testing.T, engine *promql.Engine, storage *teststorage.TestStorage, until time.Time) {
 	t.Helper()
 	bundle, err := ruleset.Load()

@@ -45,7 +45,7 @@ func toModel(vector promql.Vector) model.Vector {
 	return out
 }
 
-// used is what the built-in queries find in ten minutes of series.
+// used returns the results of the built-in queries over ten minutes of series.
 func used(t *testing.T, holders []Holder, series ...string) Usage {
 	t.Helper()
 	p := Prometheus{API: engine{t, strings.Join(append(series, "up 1x10"), "\n")}, Holders: holders, Timeout: time.Minute}

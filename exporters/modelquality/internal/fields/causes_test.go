@@ -14,7 +14,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/reveal"
 )
 
-// sceneOf serves two versions for an hour and a half, of which something changes in the last half hour.
+// sceneOf serves two versions for an hour and a half, with a change in the last half hour.
 func sceneOf(t *testing.T, policy reveal.Policy, change func(version string, o *convention.Observation)) (*Keeper, *time.Time, func(minutes int, change func(string, *convention.Observation))) {
 	t.Helper()
 	clock := time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)

@@ -149,7 +149,7 @@ func TestReplicasAndRestartsShareOneCentroid(t *testing.T) {
 	require.Contains(t, exportertest.Gather(t, restarted), `ml_model_field_baseline_values{baseline="training",field="amount"`)
 }
 
-// An embedding that turns away drifts as any field does, and what is accepted has a centroid of its own.
+// An embedding whose direction changes drifts like any field. After it is accepted it has a new centroid.
 func TestEmbeddingsDriftAndAreAccepted(t *testing.T) {
 	w := newWorld(t)
 	k := w.replica()
@@ -248,7 +248,7 @@ func TestSamplesKeepABoundedNumberOfEmbeddings(t *testing.T) {
 		k.Forget(tracker)
 	}
 	require.Zero(t, k.cells.Load())
-	// Lists that are no embeddings, and bytes, are not kept at all.
+	// Lists that are not embeddings, and bytes, are not kept.
 	s := newSample()
 	s.add([]convention.Feature{{Name: "x", Value: otlp.Value{Kind: otlp.Bytes}}}, otlp.Value{}, math.NaN(), 10)
 	require.Zero(t, s.rows[0][0].value.Size())

@@ -93,7 +93,7 @@ func inferences(seed uint64, n int, shift float64) []*convention.Observation {
 	return list
 }
 
-// counts are what a tracker counted.
+// counts returns the counts of a tracker.
 func counts(t *Tracker) map[string]map[string]int64 {
 	c := t.counters.Load()
 	if c == nil {
@@ -102,7 +102,7 @@ func counts(t *Tracker) map[string]map[string]int64 {
 	return c.snapshot().Fields
 }
 
-// sum adds what replicas counted.
+// sum adds the counts of replicas.
 func sum(trackers ...*Tracker) map[string]map[string]int64 {
 	total := make(map[string]map[string]int64)
 	for _, t := range trackers {
@@ -138,7 +138,7 @@ func (w *world) trainingData(query string) *Training {
 const trainingRows = `SELECT (-ln(1 - random()) * 50)::DOUBLE AS amount, ['CA', 'US', 'FR', 'DE'][1 + (i % 4)] AS country,
 	(i % 5)::INT AS items, i % 3 = 0 AS gift, CASE WHEN i % 4 = 0 THEN 'fraud' ELSE 'fine' END AS label, i AS row_id FROM range(5000) AS t(i)`
 
-// What three replicas behind a load balancer count adds up to exactly what one counts, and so does the drift, whichever
+// The counts of three replicas behind a load balancer add up to exactly those of one replica, with the same drift, whichever
 // of them cut the bins and whenever the others learned of it.
 func TestReplicasAddUp(t *testing.T) {
 	for name, training := range map[string]string{"bins from the first inferences": "", "bins from training data": trainingRows} {

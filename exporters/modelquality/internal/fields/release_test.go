@@ -189,7 +189,7 @@ func TestAcceptedFeatureIsLearnedAgainAndOthersAreKept(t *testing.T) {
 	})
 }
 
-// earlier stores what the version of the program before models had baselines of their own would have stored of a version.
+// earlier stores the baseline of a version as the program did before models had their own baselines.
 func (w *world) earlier(k *Keeper, version string, days int, hours bool) *baseline.Subject {
 	w.t.Helper()
 	s := newSample()

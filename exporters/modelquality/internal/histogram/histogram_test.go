@@ -17,7 +17,7 @@ var (
 	kind   = NewKind(prometheus.NewDesc("seconds", "Help.", []string{"model"}, nil), bounds)
 )
 
-// library is what client_golang makes of values, by buckets of that growth.
+// library returns client_golang's histogram of the values, with buckets of this growth.
 func library(t testing.TB, growth float64, values []float64) *dto.Histogram {
 	t.Helper()
 	h := prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -93,7 +93,7 @@ func TestTooManyBucketsAreMergedInPairs(t *testing.T) {
 	requireSame(t, coarse, values)
 }
 
-// A score can be any number. What is out of all reason is counted at the end, and memory does not grow with it.
+// A score can be any number. Extreme values are counted in the outermost buckets, so memory does not grow.
 func TestExtremeValuesDoNotGrowMemory(t *testing.T) {
 	var h Histogram
 	for exponent := -1070; exponent < 1024; exponent++ {

@@ -19,7 +19,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 )
 
-// server answers as MLflow 3 does. That MLflow does so is what the end-to-end test shows.
+// server answers like MLflow 3. The end-to-end test verifies this with a real MLflow.
 type server struct {
 	*httptest.Server
 	calls   []string

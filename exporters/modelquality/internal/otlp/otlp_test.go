@@ -15,7 +15,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 )
 
-// collected keeps copies of what a Decoder hands out.
+// collected keeps copies of the results of a Decoder.
 type collected struct {
 	resources [][]Attribute
 	spans     []Span
@@ -264,7 +264,7 @@ func (nothing) Resource([]Attribute) {}
 func (nothing) Span(*Span)           {}
 func (nothing) Record(*Record)       {}
 
-// Whatever pdata can read, but for what nobody writes, is read here, and the same way; nothing makes the decoder panic.
+// The decoder reads everything that pdata reads, with the same result, except forms that no client writes. It never panics.
 func FuzzTraces(f *testing.F) {
 	f.Add(bytesOf(f, ptraceotlp.NewExportRequestFromTraces(sampleTraces()).MarshalProto))
 	f.Add([]byte{0x0a, 9, 0x12, 7, 0x12, 5, 0x0a, 3, 1, 2, 3})

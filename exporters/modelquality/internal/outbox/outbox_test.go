@@ -66,7 +66,7 @@ func run(t *testing.T, b *outbox.Outbox) (stop func()) {
 	return stop
 }
 
-// reviewers is an endpoint that keeps what it was given, by ID.
+// reviewers is an endpoint that keeps the received items by ID.
 type reviewers struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -328,7 +328,7 @@ func TestKilledFiftyTimesWhileTheReviewersAreDown(t *testing.T) {
 	})
 	added := make(map[int]bool)
 	for start := range 50 {
-		// Odd lives are killed while there is nobody to answer at all.
+		// Odd runs are killed while the endpoint is down.
 		url := r.URL
 		if start%2 == 1 {
 			url = "http://127.0.0.1:1"

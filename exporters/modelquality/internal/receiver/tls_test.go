@@ -299,7 +299,7 @@ func TestClientCertificates(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := secure(t, a, tc.config)
 			c := a.trust()
-			// Whatever authorities the server names, the client shows what it has.
+			// The client sends its certificate even if the server names other authorities.
 			c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 				if len(tc.certs) == 0 {
 					return new(tls.Certificate), nil
@@ -323,7 +323,7 @@ func TestRenewedCertificatesAreTakenWithoutARestart(t *testing.T) {
 	s.requireTaken(next.trust())
 	s.requireNoConnection(old.trust(), "certificate signed by unknown authority")
 
-	// While there is no certificate there is no connection, which is said once.
+	// Without a certificate there is no connection, and the error is logged once.
 	const message = "There can be no TLS, and no OTLP is taken until there can"
 	require.NoError(t, os.Remove(filepath.Join(s.dir, "server.key")))
 	s.requireNoConnection(next.trust(), "internal error")
