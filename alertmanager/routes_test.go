@@ -108,7 +108,7 @@ func TestTheExampleOfOtherReceiversRendersItsMessages(t *testing.T) {
 	}
 }
 
-// What the comment at the responder's route says, by the configuration with either safeguard taken away.
+// The comment at the responder's route names two safeguards. The test removes each of them from the configuration.
 func TestWithoutContinueOrTheLastRouteAnAlertWouldReachNoPerson(t *testing.T) {
 	content, err := Files.ReadFile("alertmanager.yaml")
 	require.NoError(t, err)

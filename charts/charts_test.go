@@ -147,7 +147,7 @@ func TestPodsAskForNoMoreThanTheyNeed(t *testing.T) {
 	require.Equal(t, 5, pods)
 }
 
-// What the bundle's monitors look for has to be what the chart makes.
+// The selectors of the bundle's monitors must match the objects of the chart.
 func TestMonitorsOfTheBundleSelectEveryProgram(t *testing.T) {
 	objects := render(t, everything)
 	files, err := bundle.Render(bundle.Options{Rules: "prometheus-operator"})

@@ -31,7 +31,7 @@ func runScript(t *testing.T, path string, args ...string) (output string, err er
 	return string(out), err
 }
 
-// program writes a program that answers to whatever it is asked.
+// program writes a program with the same output for all arguments.
 func program(t *testing.T, dir, name, answer string) {
 	t.Helper()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/bash\necho '"+answer+"'\n"), 0o755))

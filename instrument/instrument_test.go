@@ -151,7 +151,7 @@ func TestInvalidOptionsAreRefused(t *testing.T) {
 	require.EqualError(t, err, "instrument: telemetry needs the name of a service and a logger")
 }
 
-// registry is an MLflow server that holds its answer back until it is released.
+// registry is an MLflow server that delays its answer until release is called.
 func registry(t *testing.T, answer string) (find instrument.FindRun, release func(), asked func() []string) {
 	t.Helper()
 	var mu sync.Mutex

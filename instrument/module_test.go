@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A service that imports this package compiles what is listed here, and no more than that.
+// A service that imports this package compiles only the modules in this list.
 func TestServiceLinksOnlyTheListedDependencies(t *testing.T) {
 	t.Parallel()
 	list := func(args ...string) []string {

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// eachAdapted runs a check on every rule that reads what is not Sightglass's own.
+// eachAdapted runs a check on every rule that reads series of other exporters.
 func eachAdapted(t *testing.T, check func(t *testing.T, rule rulefmt.Rule)) {
 	t.Helper()
 	for _, f := range load(t).Files {
@@ -52,7 +52,7 @@ func TestEveryAdapterIsTestedWithAScrape(t *testing.T) {
 	}
 }
 
-// A shape that nobody says the origin of is a guess, and so is a capture that nobody made.
+// Without its origin, a scrape file could be a guess instead of a capture or a copy from source code.
 func TestEveryScrapeFileNamesItsOrigin(t *testing.T) {
 	scrapes, err := filepath.Glob("testdata/scrapes/*.prom")
 	require.NoError(t, err)
@@ -94,7 +94,7 @@ func TestModelIsCountedByItsFirstSource(t *testing.T) {
 	const requests = "model:ml_inference_requests:rate5m"
 	wrappers := []string{"triton", "kserve", "seldon-1", "seldon-2", "ray", "bentoml", "otel-server"}
 	gateways := []string{"dynamo", "inference-extension", "envoy-ai-gateway", "litellm", "otel-client"}
-	// Which record tells that a better source has a signal, and what tells that spans have it.
+	// The record that shows that a better source has a signal, and the one that shows that spans have it.
 	alone := map[string][2]string{
 		"model:ml_inference_tokens:rate5m":                      {"model:ml_inference_tokens:rate5m", "ml_inference_tokens_total"},
 		"model:ml_inference_time_to_first_token_seconds:p95_5m": {"model:ml_inference_time_to_first_token_seconds:p95_5m", `model:ml_inference_time_to_first_token_seconds:p95_5m{source="sightglass"}`},
@@ -139,7 +139,7 @@ func TestModelIsCountedByItsFirstSource(t *testing.T) {
 	})
 }
 
-// Whatever a server calls its numbers: a quantile is one of a histogram, and a mean says whether there is one beside it.
+// For every server, quantiles come only from histograms, and the label of a mean says whether the server has quantiles too.
 func TestQuantilesNeedAHistogram(t *testing.T) {
 	quantile := regexp.MustCompile(`:p\d+_5m$`)
 	hasQuantile := map[string]bool{}

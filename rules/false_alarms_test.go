@@ -173,7 +173,7 @@ func TestDriftInFiveMinutesRaisesNoFalseAlarm(t *testing.T) {
 	}
 }
 
-// What the numbers in thresholds.yaml are for.
+// The test shows why thresholds.yaml has separate limits for five minutes.
 func TestLongWindowLimitsWouldRaiseFalseAlarmsInFiveMinutes(t *testing.T) {
 	const windows = 10_000
 	r := rand.New(rand.NewPCG(3, 4))

@@ -76,15 +76,15 @@ func prepare(t *testing.T) (dir string) {
 	return dir
 }
 
-// badStart is a configuration that cannot work, or a part of which cannot.
+// badStart is a configuration that fails completely or in part.
 type badStart struct {
 	program string
 	config  string
 	// want is how the error begins after the name of the file: its line and key.
 	want string
-	// says is a part of the rest: what was found, or what to do.
+	// says is part of the remaining message: the finding or the remedy.
 	says string
-	// runs is whether the other parts do their work: the process starts all the same.
+	// runs means that the process starts nevertheless, because the other parts work.
 	runs bool
 	// later is whether time may mend it: then --config.check and a reload only warn.
 	later bool

@@ -33,7 +33,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The developer's own settings must not decide what is tested.
+	// The developer's environment must not influence the tests.
 	for _, kv := range os.Environ() {
 		if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "OTEL_") {
 			_ = os.Unsetenv(name)
