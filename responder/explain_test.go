@@ -88,7 +88,7 @@ func TestExplainAsksTheResponderFirst(t *testing.T) {
 	}{
 		"by the name of an alert":      {"MLModelDrift", ExplainOptions{Responder: s.URL, ResponderHTTP: login}, "incident abc", ""},
 		"by the ID of the incident":    {"abc", ExplainOptions{Responder: s.URL, ResponderHTTP: login}, "incident abc", ""},
-		"what it does not know":        {"Other", ExplainOptions{Responder: s.URL, ResponderHTTP: login}, "", "there is no such incident, and no alert of one"},
+		"unknown fields":               {"Other", ExplainOptions{Responder: s.URL, ResponderHTTP: login}, "", "there is no such incident, and no alert of one"},
 		"what Prometheus knows":        {"MLDatasetStale", ExplainOptions{Responder: s.URL, ResponderHTTP: login, Prometheus: p.URL}, "MLDatasetStale of dataset weather", ""},
 		"without the login":            {"abc", ExplainOptions{Responder: s.URL}, "", "the login is refused; give a file"},
 		"without an address":           {"abc", ExplainOptions{}, "", "want --responder.url, --prometheus.url or both"},

@@ -113,7 +113,7 @@ func TestInvalidConfigurationsAreRefused(t *testing.T) {
 		"a link from nowhere":       {"incidents: {links: [{feeds: [a]}]}", "incidents.links[0]: begins at 0 objects; want one of dataset, model and host"},
 		"a link to nowhere":         {"incidents: {links: [{dataset: a}]}", "incidents.links[0]: leads nowhere"},
 		"a link of another kind":    {"incidents: {links: [{model: a, feeds: [b]}]}", "incidents.links[0].feeds: stands without dataset"},
-		"a Grafana that is none":    {"page: {users_file: testdata/users.yaml, grafana_url: 'javascript:x'}", `page.grafana_url: "javascript:x"; want an http or https URL`},
+		"an invalid Grafana URL":    {"page: {users_file: testdata/users.yaml, grafana_url: 'javascript:x'}", `page.grafana_url: "javascript:x"; want an http or https URL`},
 		"a history that is short":   {"history: 1d", "history: 1d; want at least 30d, since an alert that was forgotten is acted on again"},
 	} {
 		t.Run(name, func(t *testing.T) {

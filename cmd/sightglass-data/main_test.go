@@ -45,12 +45,12 @@ func TestTheCommandLine(t *testing.T) {
 		stdout, stderr string
 	}{
 		"help is no error":                   {[]string{"--help"}, 0, "usage: sightglass", ""},
-		"the version is told":                {[]string{"--version"}, 0, "sightglass, version", ""},
+		"the version is printed":             {[]string{"--version"}, 0, "sightglass, version", ""},
 		"an unknown word is a usage error":   {[]string{"dema"}, 2, "", `expected command but got "dema"`},
 		"a valid configuration is confirmed": {[]string{"check", "dataquality", good}, 0, "OK: " + good + " is valid", ""},
 		"an invalid one is explained":        {[]string{"check", "dataquality", bad}, 1, "", bad + ":3: datasets[0].source: unknown source \"fils\""},
 		"an unknown exporter is refused":     {[]string{"check", "weather", good}, 2, "", "dataquality"},
-		"a demo says which tool is missing":  {[]string{"demo", "--tools-dir", dir}, 1, "", "build them with `make tools`"},
+		"a demo names the missing tool":      {[]string{"demo", "--tools-dir", dir}, 1, "", "build them with `make tools`"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, stdout, stderr := call(tc.args...)

@@ -36,7 +36,7 @@ func TestTheCommandLine(t *testing.T) {
 		stdout, stderr string
 	}{
 		"help lists the commands of both programs": {[]string{"--help"}, 0, "\nreplay\n", ""},
-		"the version is told":                      {[]string{"--version"}, 0, "sightglass, version", ""},
+		"the version is printed":                   {[]string{"--version"}, 0, "sightglass, version", ""},
 		"an unknown word is a usage error":         {[]string{"dema"}, 2, "", `expected command but got "dema"`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -90,12 +90,12 @@ func TestFolderWithoutAReadableBillFailsTheCollector(t *testing.T) {
 	t.Parallel()
 	const failed, works = `sightglass_collector_success{collector="bills"} 0`, `sightglass_collector_success{collector="bills"} 1`
 	for name, tc := range map[string]struct{ file, text string }{
-		"an empty folder":                     {},
-		"files of which none is a bill":       {"bill.xlsx", "PK"},
-		"a report of another format":          {"cur.csv", "identity/LineItemId,lineItem/UnblendedCost\n1,2\n"},
-		"another dataset of FOCUS":            {"contracts.csv", "ContractCommitmentId,ContractId\n1,2\n"},
-		"a compressed file that is cut off":   {"bill.csv.gz", "\x1f\x8b\x08\x00"},
-		"a bill of which no line can be read": {"bill.csv", "BilledCost,EffectiveCost,BillingCurrency,BillingPeriodStart,ChargePeriodStart,ChargePeriodEnd,ChargeCategory\n1,1,USD,2026-03-01,11/1/26,11/2/26,Usage\n"},
+		"an empty folder":                   {},
+		"files without a bill":              {"bill.xlsx", "PK"},
+		"a report of another format":        {"cur.csv", "identity/LineItemId,lineItem/UnblendedCost\n1,2\n"},
+		"another dataset of FOCUS":          {"contracts.csv", "ContractCommitmentId,ContractId\n1,2\n"},
+		"a compressed file that is cut off": {"bill.csv.gz", "\x1f\x8b\x08\x00"},
+		"a bill without a readable line":    {"bill.csv", "BilledCost,EffectiveCost,BillingCurrency,BillingPeriodStart,ChargePeriodStart,ChargePeriodEnd,ChargeCategory\n1,1,USD,2026-03-01,11/1/26,11/2/26,Usage\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

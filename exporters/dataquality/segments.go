@@ -415,7 +415,7 @@ func (l *learner) defineSegment(ctx context.Context, w tables.Window) (*baseline
 			return view, current, err
 		}
 	}
-	if bins.Learned, err = l.stillThere(ctx, parent.Learned); err != nil {
+	if bins.Learned, err = l.daysStillInTable(ctx, parent.Learned); err != nil {
 		return view, baseline.Definition{}, err
 	}
 	if _, err := l.subject.CreateDefinition(ctx, bins); err != nil {
@@ -424,9 +424,9 @@ func (l *learner) defineSegment(ctx context.Context, w tables.Window) (*baseline
 	return l.defined(ctx)
 }
 
-// stillThere returns the days that the dataset has learned if the table still has rows of them. A segment then learns the
+// daysStillInTable returns the days that the dataset has learned if the table still has rows of them. A segment then learns the
 // same days.
-func (l *learner) stillThere(ctx context.Context, days []baseline.Day) ([]baseline.Day, error) {
+func (l *learner) daysStillInTable(ctx context.Context, days []baseline.Day) ([]baseline.Day, error) {
 	if len(days) == 0 {
 		return nil, nil
 	}

@@ -17,7 +17,7 @@ func Apart(s Sample, now, before []float64) (share float64, ok bool) {
 		return 0, false
 	}
 	share = 1 - math.Abs(other)/change
-	return share, share >= leastUncompared && share-explainedErrors*math.Hypot(err, otherErr)/change >= noChance
+	return share, share >= leastUncompared && share-explainedErrors*math.Hypot(err, otherErr)/change >= chanceShare
 }
 
 // Spread counts the groups of the current rows, such as replicas or partitions (of), and the affected groups (with). A group is affected

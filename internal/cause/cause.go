@@ -77,14 +77,14 @@ const (
 	// leastRows is the minimum number of rows with the value, outsideRows that of rows without it.
 	leastRows, outsideRows = 10, 30
 	// changeErrors is the minimum size of a change in standard errors. explainedErrors is the minimum number of standard errors by which
-	// the explained share exceeds noChance.
-	changeErrors, explainedErrors, noChance = 5, 3, 0.2
-	// pairsOf is the number of single values that are combined with others. It is enough to combine values that explain the change alone,
+	// the explained share exceeds chanceShare.
+	changeErrors, explainedErrors, chanceShare = 5, 3, 0.2
+	// maxPaired is the number of single values that are combined with others. It is enough to combine values that explain the change alone,
 	// because in a pair that explains it, one of the values does.
-	pairsOf = 12
-	// sooner and pairPenalty define by how much the log likelihood of a pair must exceed that of the best single value: by a factor, and by
+	maxPaired = 12
+	// pairFactor and pairPenalty define by how much the log likelihood of a pair must exceed that of the best single value: by a factor, and by
 	// a constant because there are many pairs.
-	sooner, pairPenalty = 1.1, 10
+	pairFactor, pairPenalty = 1.1, 10
 	// prior is the weight, in rows, of the shares of all rows in the expected shares of a value. Without it, a rare bin that is missing by
 	// chance in the few earlier rows of a value would make its current rows infinitely unlikely.
 	prior = 1000
@@ -275,7 +275,7 @@ func (f *search) best(all tally) (set, bool) {
 		}
 	}
 	var pairs []set
-	for _, a := range single[:min(len(single), pairsOf)] {
+	for _, a := range single[:min(len(single), maxPaired)] {
 		for c, column := range f.sample.Columns {
 			if c == a.terms[0].Column {
 				continue
@@ -290,7 +290,7 @@ func (f *search) best(all tally) (set, bool) {
 	}
 	byScore(pairs)
 	if len(pairs) > 0 {
-		switch least := sooner*best.score + pairPenalty; {
+		switch least := pairFactor*best.score + pairPenalty; {
 		case pairs[0].score > least:
 			pairs[0].lead = pairs[0].score - least
 			best = pairs[0]
@@ -352,7 +352,7 @@ func (f *search) judge(all, in tally, least float64, terms ...Term) (set, bool) 
 	change, _ := f.change(all)
 	after, err := f.change(out)
 	s.explained, s.err = 1-math.Abs(after)/change, err/change
-	if s.explained < least || s.explained-explainedErrors*s.err < noChance {
+	if s.explained < least || s.explained-explainedErrors*s.err < chanceShare {
 		return s, false
 	}
 	s.score = f.score(all, in, out)

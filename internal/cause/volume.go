@@ -29,7 +29,7 @@ func Volume(columns []Counted, rows, expected float64) []Cause {
 			}
 			explained := 1 - math.Abs((rows-now)/outside-1)/change
 			err := 1 / math.Sqrt(outside) / change
-			if explained < leastExplained || explained-explainedErrors*err < noChance {
+			if explained < leastExplained || explained-explainedErrors*err < chanceShare {
 				continue
 			}
 			// The deviance of a Poisson count.

@@ -25,7 +25,7 @@ func TestStateFolderIsThatOfSystemdOrBesideTheConfiguration(t *testing.T) {
 		"systemd makes a folder":      {"/var/lib/sightglass/x", "/var/lib/sightglass/x/baselines"},
 		"the first of several counts": {"/var/lib/a:/var/lib/b", "/var/lib/a/baselines"},
 		"no folder":                   {"", "baselines"},
-		"a folder that is no path":    {"state", "baselines"},
+		"a relative folder":           {"state", "baselines"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("STATE_DIRECTORY", tc.env)

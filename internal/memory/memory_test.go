@@ -20,7 +20,7 @@ func TestADatabaseTakesNoMoreThanHalfOfTheContainer(t *testing.T) {
 		"a container of just twice as much": {2 * gibibyte, nil, gibibyte},
 		"a large container":                 {64 * gibibyte, nil, gibibyte},
 		"no limit":                          {0, memlimit.ErrNoLimit, gibibyte},
-		"a limit that is none":              {math.MaxUint64, nil, gibibyte},
+		"an invalid limit":                  {math.MaxUint64, nil, gibibyte},
 		"no cgroups":                        {0, errors.New("no cgroup"), gibibyte},
 	} {
 		t.Run(name, func(t *testing.T) {

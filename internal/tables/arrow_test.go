@@ -130,10 +130,10 @@ func TestNaNOfAnArrowFileIsMissingByDefault(t *testing.T) {
 		reading    tables.Reading
 		lost, half int64
 	}{
-		"NaN is missing":               {"nan.arrow", tables.Reading{}, 200, 100},
-		"NaN is a value":               {"nan.arrow", tables.Reading{NaNIsMissing: &off}, 0, 0},
-		"what pandas wrote is missing": {"nan.feather", tables.Reading{}, 200, 100},
-		"and null, whatever NaN is":    {"nan.feather", tables.Reading{NaNIsMissing: &off}, 200, 100},
+		"NaN is missing":                   {"nan.arrow", tables.Reading{}, 200, 100},
+		"NaN is a value":                   {"nan.arrow", tables.Reading{NaNIsMissing: &off}, 0, 0},
+		"NaN written by pandas is missing": {"nan.feather", tables.Reading{}, 200, 100},
+		"and null, with or without NaN":    {"nan.feather", tables.Reading{NaNIsMissing: &off}, 200, 100},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := arrowSource(t, tables.Options{})

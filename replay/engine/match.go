@@ -237,7 +237,7 @@ func (c columns) join(e *parser.BinaryExpr, lhs, rhs []column) ([]column, error)
 	for i, key := range oneKeys {
 		partners[key] = append(partners[key], i)
 	}
-	if meet(oneKeys, one) || m.Card == parser.CardOneToOne && meet(manyKeys, many) {
+	if overlap(oneKeys, one) || m.Card == parser.CardOneToOne && overlap(manyKeys, many) {
 		return nil, errNotColumns
 	}
 	out := newCollector(len(many))
@@ -287,8 +287,8 @@ func apply(v []float64, f func(x float64) float64) {
 	}
 }
 
-// meet reports whether two columns with the same key both have a value at some step.
-func meet(keys []string, cols []column) bool {
+// overlap reports whether two columns with the same key both have a value at some step.
+func overlap(keys []string, cols []column) bool {
 	first := make(map[string]int, len(keys))
 	seen := map[string][]float64{}
 	for i, key := range keys {

@@ -89,7 +89,7 @@ func TestAlerts(t *testing.T) {
 		},
 		"one evaluation is enough without for": {`[{alert: A, expr: m > 0}]`, between(3, 4), []string{"3m0s A firing", "4m0s A resolved"}},
 		"shorter than for":                     {`[{alert: A, expr: m > 0, for: 2m}]`, between(3, 4), []string{"3m0s A pending", "4m0s A inactive"}},
-		"an alert sees what was recorded at the same time, in whatever order": {
+		"an alert reads series recorded at the same time, in any order": {
 			`[{alert: A, expr: "b > 0"}, {record: b, expr: "a"}, {record: a, expr: "m"}]`, between(3, 4), []string{"3m0s A firing", "4m0s A resolved"},
 		},
 		"a rule that reads its own record sees the one before": {
@@ -99,7 +99,7 @@ func TestAlerts(t *testing.T) {
 			`[{record: a, expr: m}, {record: b, expr: 'a{of!="b"}'}, {record: a, labels: {of: b}, expr: 'b * 2 > 0'}, {alert: A, expr: 'a{of="b"} > 1'}]`, between(3, 6),
 			[]string{"3m0s A firing", "6m0s A resolved"},
 		},
-		"a circle: each sees what those after it recorded at the evaluation before": {
+		"a cycle: each rule reads the later rules' results of the previous evaluation": {
 			`[{record: a, expr: "m + (b or m * 0)"}, {record: b, expr: a}, {alert: A, expr: b >= 3}]`, between(3, 6), []string{"5m0s A firing"},
 		},
 		"a rule that records one metric, or else another under the same name": {

@@ -224,7 +224,7 @@ func TestTimesOfEveryForm(t *testing.T) {
 		"a form that is given":             {times: "05/01/2026 00.00.10", data: "time: at, time_format: '%d/%m/%Y %H.%M.%S'"},
 		"one with an offset that is given": {times: "05/01/2026 02:00:10 +0200", data: "time: at, time_format: '%d/%m/%Y %H:%M:%S %z'"},
 		"a day that may be a month":        {times: "05.01.2026 00:00:10", data: "time: at, time_format: '%d.%m.%Y %H:%M:%S'"},
-		"times that stand for none":        {times: "9999-12-31 00:00:00,0\n2026-01-05 00:00:10,1\n,2\n0001-01-01 00:00:00", data: "time: at"},
+		"times that mean a missing value":  {times: "9999-12-31 00:00:00,0\n2026-01-05 00:00:10,1\n,2\n0001-01-01 00:00:00", data: "time: at"},
 		"another year":                     {times: "2001-06-01 00:00:10", data: "time: at, anchor: 2001-06-01"},
 		"events long before the start alone": {
 			times: "2025-12-01 00:00:10", data: "time: at",
@@ -252,7 +252,7 @@ func TestTimesOfEveryForm(t *testing.T) {
 		},
 		"a date that may be another":       {times: "01/05/2026", data: "time: at", err: `has "01/05/2026" in row 1, which is not a time; want`},
 		"a date that begins with its year": {times: "2026-01-05 00:00:10,1\n2026-01-06", data: "time: at"},
-		"a column that is no time":         {times: "true", data: "time: at", err: `column "at" is BOOLEAN; want a date and a time`},
+		"a column without times":           {times: "true", data: "time: at", err: `column "at" is BOOLEAN; want a date and a time`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -345,7 +345,7 @@ func TestRetrainingWaitsForAnAlertThatCancelsIt(t *testing.T) {
 			b.fire(1, "response", "", "field", "country")
 			b.clock.advance(10 * time.Minute)
 		}, 1, "succeeded=1"},
-		"once the break is over it is decided anew": {"", func(b *bench) {
+		"after the breakage it is decided again": {"", func(b *bench) {
 			b.fire(1, broken...)
 			b.clock.advance(time.Hour)
 			b.resolve(1)

@@ -229,7 +229,7 @@ func TestCauses(t *testing.T) {
 		segments []Segment
 		want     string // "" where nothing may be claimed
 	}{
-		"nothing but one alert claims nothing": {alerts: "MLModelDrift model=fraud +0"},
+		"one alert alone has no cause":         {alerts: "MLModelDrift model=fraud +0"},
 		"a release minutes before":             {"MLInferenceLatencyAnomaly model=fraud +0", []Change{change(Deployed, Model, "fraud", -4)}, nil, "deployment of fraud"},
 		"a release that is seen a little late": {"MLInferenceLatencyAnomaly model=fraud +0", []Change{change(Deployed, Model, "fraud", 5)}, nil, "deployment of fraud"},
 		"a release after the alert":            {"MLInferenceLatencyAnomaly model=fraud +0", []Change{change(Deployed, Model, "fraud", 6)}, nil, ""},

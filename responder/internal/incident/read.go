@@ -96,7 +96,7 @@ func scan(row interface{ Scan(dest ...any) error }) (Summary, analysis, error) {
 	default:
 		s.State = Open
 	}
-	s.claim(a)
+	s.setCause(a)
 	return s, a, nil
 }
 

@@ -182,7 +182,7 @@ func TestDifferencesBetweenTwoReadingsAreChanges(t *testing.T) {
 		"a column":                                 {new(observe("", "x", 0)), observe("", "y", 0), []string{"y"}},
 		"a column that is as it should be again":   {new(observe("", "x", 0)), observe("", "", 0), nil},
 		"a price":                                  {new(observe("", "", 4)), observe("", "", 5), []string{"The price of H200 for one gpu_hour went from C$ 4 to C$ 5"}},
-		"a price that nobody asked for till now":   {new(observe("", "", 0)), observe("", "", 5), nil},
+		"a price of an unused model":               {new(observe("", "", 0)), observe("", "", 5), nil},
 		"a reading in which the series are absent": {new(observe("8", "x", 4)), observe("", "", 0), nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -206,19 +206,19 @@ func TestRequestsOfReviewersThatAreRefused(t *testing.T) {
 	}{
 		"decide without a name":             {path, decision("0", "accepted", ""), func(r *http.Request) { r.Header.Del("Authorization") }, 401, "Please log in."},
 		"decide with a wrong password":      {path, decision("0", "accepted", ""), as("anna", "wrong"), 401, "Please log in."},
-		"decide as nobody we know":          {path, decision("0", "accepted", ""), as("eve", "secret"), 401, "Please log in."},
+		"decide as an unknown user":         {path, decision("0", "accepted", ""), as("eve", "secret"), 401, "Please log in."},
 		"be made to decide by another site": {path, decision("0", "accepted", ""), func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }, 403, "another site"},
 		"be made to by an older browser": {path, decision("0", "accepted", ""), func(r *http.Request) {
 			r.Header.Del("Sec-Fetch-Site")
 			r.Header.Set("Origin", "https://evil.example")
 		}, 403, "another site"},
-		"reject without a reason":          {path, decision("0", "rejected", " "), nil, 422, "Say in a few words why"},
-		"decide something else":            {path, decision("0", "deleted", "x"), nil, 400, "choose a decision"},
-		"leave the revision out":           {path, decision("", "accepted", ""), nil, 400, "incomplete"},
-		"put back what waits":              {path, decision("0", "reopened", "x"), nil, 409, "not recorded"},
-		"decide on what is not there":      {"/reviews/none", decision("0", "accepted", ""), nil, 404, "nothing here"},
-		"send more than a form":            {path, decision("0", "accepted", strings.Repeat("x", 1<<17)), nil, 400, "could not be read"},
-		"judge an alert that is not there": {"/alerts/none", url.Values{"revision": {"0"}, "verdict": {"true"}}, nil, 404, "nothing here"},
+		"reject without a reason":  {path, decision("0", "rejected", " "), nil, 422, "Say in a few words why"},
+		"decide something else":    {path, decision("0", "deleted", "x"), nil, 400, "choose a decision"},
+		"leave the revision out":   {path, decision("", "accepted", ""), nil, 400, "incomplete"},
+		"put back what waits":      {path, decision("0", "reopened", "x"), nil, 409, "not recorded"},
+		"decide on a missing item": {"/reviews/none", decision("0", "accepted", ""), nil, 404, "nothing here"},
+		"send more than a form":    {path, decision("0", "accepted", strings.Repeat("x", 1<<17)), nil, 400, "could not be read"},
+		"judge a missing alert":    {"/alerts/none", url.Values{"revision": {"0"}, "verdict": {"true"}}, nil, 404, "nothing here"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			edit := tc.edit
@@ -279,17 +279,17 @@ func TestListsAreFilteredAndPaged(t *testing.T) {
 			query       string
 			has, hasNot []string
 		}{
-			"the first page":       {"", []string{"1–25 of 31", "Page 1 of 2", `rel="next"`}, []string{`rel="prev"`}},
-			"the last page":        {"?page=2", []string{"26–31 of 31", `rel="prev"`}, []string{`rel="next"`}},
-			"beyond the last page": {"?page=77", []string{"Nothing waits"}, nil},
-			"a page that is none":  {"?page=x", []string{"1–25 of 31"}, nil},
-			"a model":              {"?model=%C3%9Cbersetzer", []string{"1–1 of 1", "toxicity"}, []string{"Answer 1:"}},
-			"an evaluation":        {"?evaluation=toxicity&state=", []string{"1–1 of 1"}, nil},
-			"a text in any case":   {"?q=ANSWER+17:", []string{"1–1 of 1", "Answer 17:"}, nil},
-			"a percent sign":       {"?q=100%25_", []string{"1–1 of 1"}, nil},
-			"a wildcard is none":   {"?q=A%25r", []string{"Nothing matches"}, nil},
-			"what is decided":      {"?state=rejected", []string{"Nothing here yet"}, nil},
-			"a hostile filter":     {"?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E%00", []string{"Nothing matches"}, []string{"<script>alert"}},
+			"the first page":        {"", []string{"1–25 of 31", "Page 1 of 2", `rel="next"`}, []string{`rel="prev"`}},
+			"the last page":         {"?page=2", []string{"26–31 of 31", `rel="prev"`}, []string{`rel="next"`}},
+			"beyond the last page":  {"?page=77", []string{"Nothing waits"}, nil},
+			"an invalid page":       {"?page=x", []string{"1–25 of 31"}, nil},
+			"a model":               {"?model=%C3%9Cbersetzer", []string{"1–1 of 1", "toxicity"}, []string{"Answer 1:"}},
+			"an evaluation":         {"?evaluation=toxicity&state=", []string{"1–1 of 1"}, nil},
+			"a text in any case":    {"?q=ANSWER+17:", []string{"1–1 of 1", "Answer 17:"}, nil},
+			"a percent sign":        {"?q=100%25_", []string{"1–1 of 1"}, nil},
+			"a wildcard is refused": {"?q=A%25r", []string{"Nothing matches"}, nil},
+			"what is decided":       {"?state=rejected", []string{"Nothing here yet"}, nil},
+			"a hostile filter":      {"?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E%00", []string{"Nothing matches"}, []string{"<script>alert"}},
 		} {
 			t.Run(name, func(t *testing.T) {
 				status, body := web.do(http.MethodGet, "/reviews"+tc.query, nil)

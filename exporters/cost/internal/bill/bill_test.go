@@ -227,18 +227,18 @@ func TestTheFirstRuleThatMatchesDecides(t *testing.T) {
 		values map[string]string
 		want   string
 	}{
-		"a glob of the resource":          {map[string]string{"ResourceId": "arn:aws:eks:ca-central-1:7:cluster/prod-1"}, "platform"},
-		"a glob matches the whole":        {map[string]string{"ResourceId": "arn:aws:eks:ca-central-1:7:cluster/prod-12"}, "shop"},
-		"the value of a tag":              {map[string]string{"Tags": `{"cost-center/1": "CC 7"}`}, "cc 7"},
-		"a key with a blank before it":    {map[string]string{"Tags": `{" Cost-Center/1": "CC 8"}`}, "cc 8"},
-		"an empty tag is none":            {map[string]string{"Tags": `{"cost-center/1": " "}`}, "shop"},
-		"all tags must be there":          {map[string]string{"Tags": `{"team": "search"}`}, "shop"},
-		"in any case":                     {map[string]string{"Tags": `{"Team": "Search", "env": "PROD"}`}, "search"},
-		"the name of the sub-account":     {map[string]string{"SubAccountName": "books", "ServiceName": "Object Storage"}, "finance"},
-		"the service":                     {map[string]string{"ServiceName": "Object Storage"}, "storage"},
-		"the sub-account as it is called": {nil, "shop"},
-		"without a name by its id":        {map[string]string{"SubAccountName": ""}, "42"},
-		"nothing":                         {map[string]string{"SubAccountName": "", "SubAccountId": "NULL"}, bill.Unallocated},
+		"a glob of the resource":       {map[string]string{"ResourceId": "arn:aws:eks:ca-central-1:7:cluster/prod-1"}, "platform"},
+		"a glob matches the whole":     {map[string]string{"ResourceId": "arn:aws:eks:ca-central-1:7:cluster/prod-12"}, "shop"},
+		"the value of a tag":           {map[string]string{"Tags": `{"cost-center/1": "CC 7"}`}, "cc 7"},
+		"a key with a blank before it": {map[string]string{"Tags": `{" Cost-Center/1": "CC 8"}`}, "cc 8"},
+		"an empty tag is ignored":      {map[string]string{"Tags": `{"cost-center/1": " "}`}, "shop"},
+		"all tags must be there":       {map[string]string{"Tags": `{"team": "search"}`}, "shop"},
+		"in any case":                  {map[string]string{"Tags": `{"Team": "Search", "env": "PROD"}`}, "search"},
+		"the name of the sub-account":  {map[string]string{"SubAccountName": "books", "ServiceName": "Object Storage"}, "finance"},
+		"the service":                  {map[string]string{"ServiceName": "Object Storage"}, "storage"},
+		"the sub-account name":         {nil, "shop"},
+		"without a name by its id":     {map[string]string{"SubAccountName": ""}, "42"},
+		"nothing":                      {map[string]string{"SubAccountName": "", "SubAccountId": "NULL"}, bill.Unallocated},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

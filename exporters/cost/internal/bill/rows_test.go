@@ -21,7 +21,7 @@ func TestAmbiguousAndInvalidTimesAreReported(t *testing.T) {
 	}{
 		"a year of two digits":                              {"ChargePeriodStart", "11/1/26", `ChargePeriodStart: is "11/1/26", expected a time such as 2026-01-31T00:00:00Z`},
 		"a day that does not exist":                         {"ChargePeriodStart", "2026-11-31", `ChargePeriodStart: is "2026-11-31", expected a time such as`},
-		"a year that stands for none":                       {"ChargePeriodStart", "0001-01-01", `ChargePeriodStart: is "0001-01-01", expected a time such as`},
+		"a year that means a missing value":                 {"ChargePeriodStart", "0001-01-01", `ChargePeriodStart: is "0001-01-01", expected a time such as`},
 		"an end before the start":                           {"ChargePeriodEnd", "2026-03-10T11:00:00Z", `ChargePeriodEnd: is "2026-03-10T11:00:00Z", expected a time that is not before ChargePeriodStart 2026-03-10T12:00:00Z`},
 		"a charge a year too late":                          {"BillingPeriodStart", "2025-03-01T00:00:00Z", `ChargePeriodStart: is "2026-03-10T12:00:00Z", expected a time from 400 days before to 62 days after the billing period of 2025-03`},
 		"a day and a month, of an order that nothing tells": {"ChargePeriodStart", "11/10/2026 00:00", `ChargePeriodStart: is "11/10/2026 00:00", expected a date of which its billing period tells which number is the month`},

@@ -308,7 +308,7 @@ func (t *tally) add(fields [][]byte, line int64, cost amount, readable bool, row
 		g.kind |= running
 		t.through = max(t.through, m.end)
 	}
-	t.whose(fields, rows, &g)
+	t.attribute(fields, rows, &g)
 	hours, ok := t.gpuHours(fields, m)
 	if !ok {
 		t.reject(rows, t.problem(fields, line, colQuantity, "a decimal number"))
@@ -341,8 +341,8 @@ func (t *tally) add(fields [][]byte, line int64, cost amount, readable bool, row
 	}
 }
 
-// whose determines which department pays for a record, and for what.
-func (t *tally) whose(fields [][]byte, rows int64, g *group) {
+// attribute determines which department pays for a record, and for what.
+func (t *tally) attribute(fields [][]byte, rows int64, g *group) {
 	t.bits.clear()
 	service := t.services.get(t.field(fields, colService))
 	if service.text == "" {

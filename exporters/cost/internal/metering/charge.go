@@ -90,8 +90,8 @@ func (s *step) idle(kind, department string, cost float64) {
 	s.sharedGPU += cost
 }
 
-// buy adds cost of usage that is priced by unit.
-func (s *step) buy(resource string, o Owner, cost float64, counter string) {
+// addPriced adds the cost of usage that is priced by unit.
+func (s *step) addPriced(resource string, o Owner, cost float64, counter string) {
 	s.spend(resource, o, cost)
 	s.add(Key{Counter: Total}, cost)
 	s.add(Key{Counter: counter}, cost)
@@ -148,7 +148,7 @@ func (m *Meter) charge(c counts, u Usage, at time.Time) {
 	m.chargeResources(s, u, at)
 	m.chargeGateway(s, u, at, billed)
 
-	seconds, talks := m.Step.Seconds(), u.talks()
+	seconds, withTokens := m.Step.Seconds(), u.modelsWithTokens()
 	for _, use := range uses {
 		units := use.perSecond * seconds
 		s.add(Key{Counter: Units, Resource: string(use.unit), Model: use.model}, units)
@@ -157,8 +157,8 @@ func (m *Meter) charge(c counts, u Usage, at time.Time) {
 		case onOwnGPUs(use.model), billed[use.model]:
 			// Its cost is the cost of GPUs, or the spend reported by the gateway.
 		case ok:
-			s.buy(string(use.unit), m.owner(use.model, ""), units*price, Infrastructure)
-		case use.unit == prices.Request && (bought[use.model] || talks[use.model]):
+			s.addPriced(string(use.unit), m.owner(use.model, ""), units*price, Infrastructure)
+		case use.unit == prices.Request && (bought[use.model] || withTokens[use.model]):
 			// It is priced by the token, and only its tokens are missing.
 		case !bought[use.model] && hosted[use.model]:
 			// Its cost is the cost of GPUs.
@@ -300,7 +300,7 @@ func (m *Meter) chargeResources(s *step, u Usage, at time.Time) {
 		if resource.Observability {
 			counter = Observability
 		}
-		s.buy(r.Name, Owner{cmp.Or(r.Owner.Department, Unallocated), r.Owner.Model}, units*resource.PerHour*rate, counter)
+		s.addPriced(r.Name, Owner{cmp.Or(r.Owner.Department, Unallocated), r.Owner.Model}, units*resource.PerHour*rate, counter)
 	}
 }
 
@@ -328,7 +328,7 @@ func (m *Meter) chargeGateway(s *step, u Usage, at time.Time, billed map[string]
 	rate, _ := m.Rate(m.GatewayCurrency, at) // Without a rate, gatewayModels is empty.
 	for owner, perSecond := range u.Gateway {
 		if billed[owner.Model] {
-			s.buy(resourceGateway, m.owner(owner.Model, owner.Department), perSecond*m.Step.Seconds()*rate, Infrastructure)
+			s.addPriced(resourceGateway, m.owner(owner.Model, owner.Department), perSecond*m.Step.Seconds()*rate, Infrastructure)
 		}
 	}
 }

@@ -171,7 +171,7 @@ func TestAnHourOfUsage(t *testing.T) {
 				{Counter: Unpriced, Resource: "output_token", Model: "api"}: 36000, {Counter: Units, Resource: "output_token", Model: "api"}: 36000,
 			},
 		},
-		"a model that nobody has a price for is counted, and not free": {
+		"a model without a price is counted and not free": {
 			Usage{Requests: map[string]float64{"new": 1}},
 			map[Key]float64{{Counter: Unpriced, Resource: "request", Model: "new"}: 3600, {Counter: Units, Resource: "request", Model: "new"}: 3600},
 		},
@@ -208,7 +208,7 @@ func TestAnHourOfUsage(t *testing.T) {
 				{Counter: Units, Resource: "successful_request", Model: "rank"}: 3600,
 			},
 		},
-		"a query of values stands in for that of each inference": {
+		"a query of values replaces the query by inference": {
 			Usage{Successes: map[string]float64{"fraud": 2}, Values: map[string]float64{"fraud": 0.25, "rank": 1}},
 			map[Key]float64{
 				{Counter: Value, Model: "fraud"}: 900, {Counter: Value, Model: "rank"}: 3600,

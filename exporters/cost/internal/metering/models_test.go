@@ -111,13 +111,13 @@ func TestSelfHostedModelOnAPriceListIsCountedOnce(t *testing.T) {
 		configured bool
 		want       map[string]float64
 	}{
-		"a rule says that it holds the GPU, which is what it costs": {
+		"a rule allocates a GPU to it, which is its cost": {
 			Usage{GPUs: []GPU{gpu("", Owner{"search", "deepseek-chat"})}}, true, map[string]float64{"deepseek-chat gpu": 4},
 		},
 		"an engine computes it, and the GPU is what it costs": {
 			Usage{GPUs: []GPU{gpu("", search)}, Engines: engine}, false, map[string]float64{"deepseek-chat gpu": 4},
 		},
-		"what a gateway says of it does not count, either": {
+		"the gateway's counts of it are ignored too": {
 			Usage{GPUs: []GPU{gpu("", search)}, Engines: engine, Gateway: map[Owner]float64{{"", "deepseek-chat"}: 1}}, false, map[string]float64{"deepseek-chat gpu": 4},
 		},
 		"a price of the configuration is what was meant": {
@@ -126,7 +126,7 @@ func TestSelfHostedModelOnAPriceListIsCountedOnce(t *testing.T) {
 		"where only a gateway sees it, it is bought": {
 			Usage{GPUs: []GPU{gpu("", search)}}, false, bought,
 		},
-		"in a cluster whose GPUs nobody sees, the list is all there is": {
+		"in a cluster without visible GPUs, the price list applies": {
 			Usage{GPUs: []GPU{gpu("other", search)}, Engines: engine}, false, bought,
 		},
 	} {

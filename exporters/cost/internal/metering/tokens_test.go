@@ -90,7 +90,7 @@ func TestTokenCostsFollowThePriceList(t *testing.T) {
 			map[string]float64{"cached_input_token": 0.3},
 			nil,
 		},
-		"batches, where the query says so": {
+		"batches, if the query returns them": {
 			Usage{Tokens: tier("batch", tokens("gpt-4o", map[string]float64{"input": 1, "cached": 0.4, "output": 1}))},
 			map[string]float64{"input_token": 0.75, "cached_input_token": 0.5, "output_token": 5},
 			nil, // no batch price of cached ones
@@ -135,7 +135,7 @@ func TestTokenCostsFollowThePriceList(t *testing.T) {
 			map[string]float64{"image": 4},
 			nil,
 		},
-		"a part without a price costs what the rest does": {
+		"a token kind without a price costs as much as the others": {
 			Usage{Tokens: tokens("plain", map[string]float64{"input": 1, "cached": 0.6, "output": 1, "reasoning": 0.5})},
 			map[string]float64{"input_token": 1, "output_token": 2},
 			nil,

@@ -25,18 +25,18 @@ func TestModelsThatAClientMaySend(t *testing.T) {
 		client, model string
 		want          bool
 	}{
-		"without a list everybody names all":            {nil, nil, "", "anything", true},
-		"a model on the list":                           {[]string{"search-*"}, nil, "", "search-eu", true},
-		"a model that is not on the list":               {[]string{"search-*"}, nil, "", "made-up", false},
-		"a client names its own model":                  {nil, fraud, "fraud-team", "fraud-eu", true},
-		"a client does not name another one":            {nil, fraud, "fraud-team", "search", false},
-		"a list does not widen what a client may":       {[]string{"search"}, fraud, "fraud-team", "search", false},
-		"nobody else names the model of a client":       {nil, fraud, "search-team", "fraud", false},
-		"nor does who is nobody":                        {nil, fraud, "", "fraud", false},
-		"nor does a list allow it":                      {[]string{"*"}, fraud, "", "fraud", false},
-		"others name what is nobody's":                  {nil, fraud, "search-team", "search", true},
-		"a pattern has a whole name":                    {[]string{"search"}, nil, "", "search-2", false},
-		"what counts as other is everybody's and nones": {[]string{"search"}, fraud, "", limit.Other, true},
+		"without a list everybody names all":              {nil, nil, "", "anything", true},
+		"a model on the list":                             {[]string{"search-*"}, nil, "", "search-eu", true},
+		"a model that is not on the list":                 {[]string{"search-*"}, nil, "", "made-up", false},
+		"a client names its own model":                    {nil, fraud, "fraud-team", "fraud-eu", true},
+		"a client does not name another one":              {nil, fraud, "fraud-team", "search", false},
+		"a list does not widen what a client may":         {[]string{"search"}, fraud, "fraud-team", "search", false},
+		"other clients cannot send the model of a client": {nil, fraud, "search-team", "fraud", false},
+		"nor a request without a client":                  {nil, fraud, "", "fraud", false},
+		"nor does a list allow it":                        {[]string{"*"}, fraud, "", "fraud", false},
+		"others name what is nobody's":                    {nil, fraud, "search-team", "search", true},
+		"a pattern has a whole name":                      {[]string{"search"}, nil, "", "search-2", false},
+		"other belongs to no client":                      {[]string{"search"}, fraud, "", limit.Other, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			limiter, dropped := limiters()

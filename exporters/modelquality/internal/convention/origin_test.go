@@ -15,7 +15,7 @@ func TestOriginOfAnInference(t *testing.T) {
 		resource, span []otlp.Attribute
 		want           *Origin
 	}{
-		"nobody says it":                   {nil, ours, nil},
+		"no attribute":                     {nil, ours, nil},
 		"the resource":                     {pod, ours, &Origin{Region: "ca-1", Instance: "scorer-0"}},
 		"the span, and the rest from it":   {pod, append(ours, attrs("ml.client", "partner", "ml.region", "eu-1")...), &Origin{"eu-1", "partner", "scorer-0"}},
 		"a number":                         {nil, append(ours, attrs("ml.instance", 3)...), &Origin{Instance: "3"}},

@@ -237,8 +237,8 @@ func (r *Reader) Span(s *otlp.Span) {
 		b.DroppedAttributes++
 	}
 	index := -1
-	asks, why := r.asks(in, len(features) > 0)
-	if phase != InferencePhase || asks {
+	inference, why := r.isInference(in, len(features) > 0)
+	if phase != InferencePhase || inference {
 		if s.End < s.Start || s.Start == 0 || s.End > math.MaxInt64 {
 			b.refuse("a span ends before it starts, or has no times")
 			return
@@ -274,9 +274,9 @@ func (r *Reader) Span(s *otlp.Span) {
 	}
 }
 
-// asks reports whether a span is an inference, and otherwise the reason. It is one if it names a model or has the kind of an inference, and
+// isInference reports whether a span is an inference, and otherwise the reason. It is one if it names a model or has the kind of an inference, and
 // does not have another kind. A name in the first attribute, ml.model.name, is always sufficient.
-func (r *Reader) asks(in *reading, features bool) (bool, Reason) {
+func (r *Reader) isInference(in *reading, features bool) (bool, Reason) {
 	named := in.text(roleModel) != ""
 	switch {
 	case named && in.ranks[roleModel] == 0:

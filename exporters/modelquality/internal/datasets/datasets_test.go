@@ -93,7 +93,7 @@ func TestFilesAreReadOnlyWhereThatIsAllowed(t *testing.T) {
 		"a way out":                    {"local", root + "/../" + filepath.Base(elsewhere) + "/secrets.csv", outside},
 		"the folder itself":            {"local", root, outside},
 		"a file whose name is a glob":  {"local", filepath.Join(root, "a*.csv"), "its name would be taken for a pattern"},
-		"a file that is not there":     {"local", filepath.Join(root, "none.csv"), "there is no such file here"},
+		"a missing file":               {"local", filepath.Join(root, "none.csv"), "there is no such file here"},
 		"a folder called like a file":  {"local", filepath.Join(root, "folder.csv"), "it is not a file"},
 		"a file of another kind":       {"local", filepath.Join(root, "orders.txt"), `"orders.txt" does not end in .parquet, .arrow, .feather, .ipc, .csv, .tsv, .json, .ndjson or .jsonl (.gz and .zst may follow those of text)`},
 		"a path from nowhere":          {"local", "orders.csv", "the path of a local file must be absolute"},

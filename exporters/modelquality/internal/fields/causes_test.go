@@ -92,7 +92,7 @@ func TestTheCauseOfAModelsChange(t *testing.T) {
 				breaks(o)
 			}
 		}, want: `cause_field="provider",cause_value="#~`},
-		"unless somebody says that it may be": {policy: reveal.Policy{"prov*"}, change: func(_ string, o *convention.Observation) {
+		"unless the configuration allows it": {policy: reveal.Policy{"prov*"}, change: func(_ string, o *convention.Observation) {
 			if get(o, "provider") == "p-2" {
 				set(o, "provider", otlp.StringValue("Jane Doe"))
 				breaks(o)

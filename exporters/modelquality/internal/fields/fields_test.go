@@ -329,7 +329,7 @@ ml_model_field_baseline_values{baseline="production",field="country",model="frau
 		require.Contains(t, []string{"ml_model_baseline_days", "ml_model_baseline_wanted_days"}, p.Metric, p.Text)
 	}
 
-	t.Run("and found again after a restart", func(t *testing.T) {
+	t.Run("and published again after a restart", func(t *testing.T) {
 		again := w.replica()
 		restarted := again.Track("fraud", "3")
 		w.cycle(again)

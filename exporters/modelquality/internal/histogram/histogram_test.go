@@ -54,7 +54,7 @@ const fine, coarse = 1.1, 1.2
 func TestEqualsTheLibraryHistogram(t *testing.T) {
 	for name, values := range map[string][]float64{
 		"one":                         {0.02},
-		"nothing but zero":            {0, 0, 1e-12, -1e-12},
+		"only zeros":                  {0, 0, 1e-12, -1e-12},
 		"bounds of classic buckets":   bounds,
 		"bounds of native buckets":    {1, 2, 4, 0.5, 0.25, math.Exp2(1. / 8), math.Exp2(3. / 8), math.Exp2(-7. / 8)},
 		"just beyond and just before": {math.Nextafter(1, 2), math.Nextafter(1, 0), math.Nextafter(math.Exp2(5./8), 2), math.Nextafter(math.Exp2(5./8), 0), math.Nextafter(0.01, 1)},

@@ -170,7 +170,7 @@ func TestALoggedModelOfMLflow3IsKnownWithoutARun(t *testing.T) {
 			map[string]string{getThree: version(`,"model_id":"m-1"`), getModel: `{"model":{"info":{"model_id":"m-1","experiment_id":"7"}}}`},
 			lineage.Info{ModelID: "m-1", ExperimentID: "7", Registered: "3"},
 		},
-		"that says which run it comes from": {
+		"with its run": {
 			map[string]string{getThree: version(`,"model_id":"m-1"`), getModel: `{"model":{"info":{"experiment_id":"7","source_run_id":"r3"}}}`, getRun: runThree},
 			lineage.Info{ModelID: "m-1", RunID: "r3", ExperimentID: "7", Registered: "3", Dataset: "orders", Digest: "aaa", SourceType: "local", Source: "/data/orders.csv"},
 		},

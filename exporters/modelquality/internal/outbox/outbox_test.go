@@ -127,7 +127,7 @@ func TestDelivery(t *testing.T) {
 		rejected int
 	}{
 		"what is accepted is sent once":                     {accept, 1, 0},
-		"a conflict says that the receiver has the item":    {func(review.Item, int) int { return http.StatusConflict }, 1, 0},
+		"409 means that the receiver has the item":          {func(review.Item, int) int { return http.StatusConflict }, 1, 0},
 		"what the receiver cannot take now is repeated":     {func(_ review.Item, n int) int { return []int{503, 429, 500, 202}[n-1] }, 4, 0},
 		"a wrong token or address will be mended":           {func(_ review.Item, n int) int { return []int{401, 403, 404, 202}[n-1] }, 4, 0},
 		"what the receiver will never take is kept":         {func(review.Item, int) int { return http.StatusBadRequest }, 1, 1},

@@ -294,7 +294,7 @@ func TestClientCertificates(t *testing.T) {
 		"with an allowed name":       {config + ", client_allowed_sans: [scorer]}\n", []tls.Certificate{a.pair("scorer")}, ""},
 		"with another name":          {config + ", client_allowed_sans: [scorer]}\n", []tls.Certificate{a.pair("stranger")}, bad},
 		"asked for but not verified": {"tls_server_config: {cert_file: server.crt, key_file: server.key, client_auth_type: RequireAnyClientCert}\n", []tls.Certificate{stranger}, ""},
-		"asked for but not there":    {"tls_server_config: {cert_file: server.crt, key_file: server.key, client_auth_type: RequireAnyClientCert}\n", nil, required},
+		"required but missing":       {"tls_server_config: {cert_file: server.crt, key_file: server.key, client_auth_type: RequireAnyClientCert}\n", nil, required},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := secure(t, a, tc.config)
