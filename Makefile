@@ -272,7 +272,7 @@ bench-incidents: ## put the alerts of planted incidents together among decoys: p
 
 .PHONY: bench-modelquality
 bench-modelquality: ## receive spans: against the Collector's spanmetrics connector, and memory under a million names
-	cd exporters/modelquality/bench && $(BENCH) -benchtime 10x -bench Ingest . && $(BENCH) -benchtime 1x -bench Memory .
+	cd exporters/modelquality/bench && $(BENCH) -benchtime 200x -bench Ingest . && $(BENCH) -benchtime 1x -bench Memory .
 
 .PHONY: bench-gpu
 bench-gpu: ## scrape eight simulated GPUs 100 000 times: time, memory, growth, leaks; on an otherwise idle machine
