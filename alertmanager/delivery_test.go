@@ -193,7 +193,7 @@ func TestInhibition(t *testing.T) {
 	}
 }
 
-func TestInventedAnswersSilenceUngroundedOnes(t *testing.T) {
+func TestHallucinationInhibitsGroundedness(t *testing.T) {
 	s := start(t, Files)
 	s.post(t, newAlert("alertname=MLModelHallucinationRateHigh severity=critical layer=model model=bot version=3"))
 	s.message(t, `^\[CRITICAL\] MLModelHallucinationRateHigh`)
@@ -207,7 +207,7 @@ func inhibited(a stack.AlertStatus) bool {
 	return a.Status.State == "suppressed" && len(a.Status.InhibitedBy) > 0
 }
 
-func TestOnlyAWarningThatMayWaitIsMuted(t *testing.T) {
+func TestOnlyWarningsThatCanWaitAreMuted(t *testing.T) {
 	s := start(t, alwaysOffHours(t))
 	s.post(t, newAlert("alertname=MayWait severity=warning notify=working-hours"), newAlert("alertname=MayNot severity=warning"),
 		newAlert("alertname=Critical severity=critical notify=working-hours"))
@@ -308,7 +308,7 @@ func TestASilenceOfAListCoversTheListOnly(t *testing.T) {
 	require.False(t, matches(elsewhere))
 }
 
-func TestBrokenValuesSilenceWhatElseTheyAreCountedAs(t *testing.T) {
+func TestBrokenValuesInhibitDriftOfTheSameField(t *testing.T) {
 	s := start(t, Files)
 	s.post(t, newAlert("alertname=MLModelInputBroken severity=warning layer=model model=fraud version=3 field=amount"),
 		newAlert("alertname=MLDatasetBroken severity=warning layer=data dataset=payments column=amount"))

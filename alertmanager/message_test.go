@@ -215,7 +215,7 @@ func TestAMessageFitsSlackWhateverTheAlertsHold(t *testing.T) {
 }
 
 // A statement of the maximum published length can be copied from the message of one alert. The message of several has none.
-func TestTheStatementOfAnActionIsWholeOrAbsent(t *testing.T) {
+func TestLongSQLIsShownCompleteOrNotAtAll(t *testing.T) {
 	n := fixture(t, "statement")
 	_, statement, found := strings.Cut(n.Alerts[0].Annotations["action"], "List the rows with: ")
 	require.True(t, found)
@@ -225,7 +225,7 @@ func TestTheStatementOfAnActionIsWholeOrAbsent(t *testing.T) {
 	require.NotContains(t, several, "SELECT")
 }
 
-func TestHostileNamesPingNobodyAndBreakNoLink(t *testing.T) {
+func TestHostileNamesMentionNobodyAndBreakNoLink(t *testing.T) {
 	m := render(t, fixture(t, "hostile"))
 	a := m.Attachments[0]
 	require.NotContains(t, a.Title+a.Fallback+a.Text, "<!channel")

@@ -26,7 +26,7 @@ func writeOlder(t *testing.T) string {
 	return dir
 }
 
-func TestTheAlertmanagerOfDebian12RefusesTheFilesAsTheyAreAndTakesTheVariant(t *testing.T) {
+func TestAlertmanagerOfDebian12AcceptsOnlyItsVariant(t *testing.T) {
 	amtool := testtools.Path(t, "oldest/amtool")
 	out, err := exec.CommandContext(t.Context(), amtool, "check-config", "alertmanager.yaml").CombinedOutput()
 	require.Error(t, err, "then no variant is needed any more: %s", out)

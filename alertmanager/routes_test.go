@@ -108,7 +108,7 @@ func TestTheExampleOfOtherReceiversRendersItsMessages(t *testing.T) {
 	}
 }
 
-// What the comment at the responder's route says, by the configuration with either safeguard taken away.
+// The comment at the responder's route names two safeguards. The test removes each of them from the configuration.
 func TestWithoutContinueOrTheLastRouteAnAlertWouldReachNoPerson(t *testing.T) {
 	content, err := Files.ReadFile("alertmanager.yaml")
 	require.NoError(t, err)
@@ -183,7 +183,7 @@ func TestOffHoursAreNightsAndWeekends(t *testing.T) {
 	}
 }
 
-func TestHoursThatAreNone(t *testing.T) {
+func TestInvalidWorkingHoursAreRefused(t *testing.T) {
 	for _, tc := range [][3]string{
 		{"Toronto", "", `time zone "Toronto": want a name such as America/Toronto or UTC`},
 		{"Local", "", `time zone "Local": want a name such as America/Toronto or UTC`},

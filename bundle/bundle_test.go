@@ -116,7 +116,7 @@ func TestEveryFormHoldsTheSameDashboards(t *testing.T) {
 	}
 }
 
-func TestOnlyTheAdaptersThatAreAskedForAreIncluded(t *testing.T) {
+func TestOnlyRequestedAdaptersAreIncluded(t *testing.T) {
 	files := render(t, bundle.Options{Adapters: []string{"dcgm", "vllm", "node"}})
 	var adapters []string
 	for name := range files {
@@ -128,7 +128,7 @@ func TestOnlyTheAdaptersThatAreAskedForAreIncluded(t *testing.T) {
 	require.Contains(t, files, "rules/alerts/data.yaml")
 }
 
-func TestWhatIsUnknownIsRefusedWithWhatIsKnown(t *testing.T) {
+func TestUnknownOptionsAreRefusedWithTheKnownOnes(t *testing.T) {
 	for sentence, c := range map[string]struct {
 		options bundle.Options
 		message string

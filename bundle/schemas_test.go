@@ -54,7 +54,7 @@ func strictly(t *testing.T, name string, content []byte, into any) {
 	require.NoError(t, decoder.Decode(into), name)
 }
 
-func TestEveryFormOfDashboardsHasOnlyWhatItsReaderKnows(t *testing.T) {
+func TestDashboardFormsHaveOnlyFieldsOfTheirReader(t *testing.T) {
 	t.Parallel()
 	read := map[string]func(name string, content []byte){
 		"grafana-operator": func(name string, content []byte) {
@@ -95,7 +95,7 @@ func TestEveryFormOfDashboardsHasOnlyWhatItsReaderKnows(t *testing.T) {
 	}
 }
 
-func TestAMimirFileIsOneNamespaceOfRules(t *testing.T) {
+func TestMimirFileIsOneNamespaceOfRules(t *testing.T) {
 	t.Parallel()
 	namespaces := map[string]bool{}
 	for name, content := range render(t, bundle.Options{Rules: "mimir"}) {

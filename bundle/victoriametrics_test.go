@@ -36,7 +36,7 @@ type vmRule struct {
 
 const vmRuleLimit = 512 << 10
 
-func TestAVMRuleHasOnlyWhatItsOperatorKnows(t *testing.T) {
+func TestVMRulesHaveOnlyFieldsOfTheOperator(t *testing.T) {
 	t.Parallel()
 	objects := 0
 	for name, body := range render(t, bundle.Options{Rules: "victoriametrics", Namespace: "monitoring"}) {

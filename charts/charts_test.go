@@ -147,8 +147,8 @@ func TestPodsAskForNoMoreThanTheyNeed(t *testing.T) {
 	require.Equal(t, 5, pods)
 }
 
-// What the bundle's monitors look for has to be what the chart makes.
-func TestTheMonitorsOfTheBundleFindEveryProgram(t *testing.T) {
+// The selectors of the bundle's monitors must match the objects of the chart.
+func TestMonitorsOfTheBundleSelectEveryProgram(t *testing.T) {
 	objects := render(t, everything)
 	files, err := bundle.Render(bundle.Options{Rules: "prometheus-operator"})
 	require.NoError(t, err)
@@ -195,7 +195,7 @@ func contains(labels, wanted map[string]string) bool {
 	return true
 }
 
-func TestValuesThatCannotWorkAreRefused(t *testing.T) {
+func TestInvalidValuesAreRefused(t *testing.T) {
 	for values, message := range map[string]string{
 		"cost: {enabled: true}": "cost.enabled needs cost.config: the configuration file of cost-exporter",
 		"responder: {enabled: true, replicas: 2, config: {store: {}}}": "responder.replicas is 2, and one volume is written by one pod",

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestEveryNeedIsThatOfAChart(t *testing.T) {
+func TestEveryNeedTextIsUsedByAChart(t *testing.T) {
 	shown := map[string]bool{}
 	for _, d := range committed(t) {
 		for _, p := range d.AllPanels() {

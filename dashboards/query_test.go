@@ -45,7 +45,7 @@ func selections(t *testing.T, r *replay, d lint.Dashboard) []selection {
 			values := []string{v.Query}
 			if v.Type == "query" {
 				found := options(t, r, v, chosen)
-				// Nobody has to have clusters, and a dataset whose profiles fail has no columns to show.
+				// Clusters are optional, and a dataset whose profiles fail has no columns to show.
 				if values = []string{v.AllValue}; v.AllValue == "" {
 					values = found
 				} else if v.AllValue == ".+" {
@@ -66,7 +66,7 @@ func selections(t *testing.T, r *replay, d lint.Dashboard) []selection {
 	return out
 }
 
-// options lists what a variable offers, in its order.
+// options lists the options of a variable in order.
 func options(t *testing.T, r *replay, v lint.Variable, chosen selection) []string {
 	t.Helper()
 	if selector, label, ok := lint.LabelValues(v.Query); ok {
@@ -199,7 +199,7 @@ func namesInstance(found []labels.Labels) bool {
 	return false
 }
 
-// requireTitles holds that every label of a table's rows is a column with a title, or hidden.
+// requireTitles requires that every label of a table's rows is hidden or a column with a title.
 func requireTitles(t *testing.T, panel lint.Panel, target lint.Target, found []labels.Labels) {
 	t.Helper()
 	named := panel.Organized()

@@ -19,7 +19,7 @@ const (
 	fleetAlerts      = 44
 )
 
-// chartLines is how many lines of a chart can be told apart.
+// chartLines is the number of lines of a chart that a reader can distinguish.
 const chartLines = 10
 
 // newFleet is a Prometheus that has scraped a fleet: the fixtures with more hosts, and with copies of their objects.

@@ -136,7 +136,7 @@ func TestTheWatchFollowsAnAlertFromPendingToSlack(t *testing.T) {
 	require.Equal(t, again, events[0].message)
 }
 
-func TestOfAnAlertTheFirstMessageCountsAndTheLastIsRead(t *testing.T) {
+func TestFirstMessageOfAnAlertCountsAndTheLastIsShown(t *testing.T) {
 	alert := &observedAlert{
 		labels:  model.LabelSet{"alertname": "MLDatasetNullRatioHigh", "dataset": "customers", "column": "income"},
 		pending: after(42), firing: after(45), notified: after(46), message: slack.Message{Text: "first"},
@@ -261,7 +261,7 @@ func TestAnOutcomeMatchesAnAlertByItsLabels(t *testing.T) {
 	}
 }
 
-func TestAMessageHasAMargin(t *testing.T) {
+func TestMessagesAreIndented(t *testing.T) {
 	var out bytes.Buffer
 	tl := timeline{out: &out, width: 60, start: testNow}
 	tl.step(after(1.25), "payments", red, "firing", "MLDatasetDrift")
@@ -273,7 +273,7 @@ func TestAMessageHasAMargin(t *testing.T) {
 `, out.String())
 }
 
-func TestABadConfigurationIsRejectedBeforeAnythingStarts(t *testing.T) {
+func TestInvalidConfigurationIsRefusedBeforeTheStart(t *testing.T) {
 	tools := t.TempDir()
 	for _, name := range append([]string{"prometheus", "promtool", "alertmanager"}, programs...) {
 		require.NoError(t, os.WriteFile(filepath.Join(tools, name), nil, 0o755))

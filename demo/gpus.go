@@ -20,7 +20,7 @@ const nvmlStandIn = "libnvidia-ml-simulated.so"
 // gpuNode is the name of the machine with the GPUs.
 const gpuNode = "gpu-node-1"
 
-// gpus simulates a machine with four GPUs, of which three serve and one is only held.
+// gpus simulates a machine with four GPUs: three serve models and one is allocated but idle.
 type gpus struct {
 	stack             *stack.Stack
 	exporter, library string // paths

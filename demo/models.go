@@ -107,12 +107,12 @@ func (m *models) learn(ctx context.Context, store *baseline.Store, now time.Time
 	// Features belong to the model, outputs to the version.
 	return errors.Join(
 		learnRisk(ctx, store, now),
-		learn(ctx, store.Subject("model_inputs", recommender), only(layouts, "input/"), perDay, now),
-		learn(ctx, store.Subject("model", recommender+"@"+modelVersion), only(layouts, "output/"), perDay, now),
+		learn(ctx, store.Subject("model_inputs", recommender), withRole(layouts, "input/"), perDay, now),
+		learn(ctx, store.Subject("model", recommender+"@"+modelVersion), withRole(layouts, "output/"), perDay, now),
 	)
 }
 
-func only(layouts map[string]binning.Layout, role string) map[string]binning.Layout {
+func withRole(layouts map[string]binning.Layout, role string) map[string]binning.Layout {
 	kept := maps.Clone(layouts)
 	maps.DeleteFunc(kept, func(field string, _ binning.Layout) bool { return !strings.HasPrefix(field, role) })
 	return kept

@@ -47,8 +47,8 @@ func learnRisk(ctx context.Context, store *baseline.Store, now time.Time) error 
 		"output/prediction":       binning.NewCategorical([]string{"refuse", "accept"}, 2, false),
 	}
 	return errors.Join(
-		learn(ctx, store.Subject("model_inputs", risk), only(layouts, "input/"), perDay, now),
-		learn(ctx, store.Subject("model", risk+"@"+modelVersion), only(layouts, "output/"), perDay, now),
+		learn(ctx, store.Subject("model_inputs", risk), withRole(layouts, "input/"), perDay, now),
+		learn(ctx, store.Subject("model", risk+"@"+modelVersion), withRole(layouts, "output/"), perDay, now),
 	)
 }
 

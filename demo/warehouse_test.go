@@ -87,7 +87,7 @@ func TestNullsAreExactlyAtTheThresholdBeforeTheIncident(t *testing.T) {
 	require.Equal(t, 0.08, queryNumber(t, w, nulls))
 }
 
-func TestTheUnmappedProviderGivesThePSIOfTheStory(t *testing.T) {
+func TestUnmappedProviderGivesTheDocumentedPSI(t *testing.T) {
 	w := newWarehouse(t)
 	threshold := func(signal string) float64 {
 		v, ok := rules.Default(signal)
@@ -145,7 +145,7 @@ func TestAStoppedFeedIsNotLoadedAgain(t *testing.T) {
 	require.Greater(t, queryNumber(t, w, `SELECT epoch(max(paid_at)) FROM {payments}`), before)
 }
 
-func TestTheHistoryIsWhatTheWindowsHeld(t *testing.T) {
+func TestBackfilledHistoryEqualsTheWindows(t *testing.T) {
 	w := newWarehouse(t)
 	var out bytes.Buffer
 	require.NoError(t, w.history(t.Context(), &out, "rows", `namespace="shop",`, testNow))
@@ -174,7 +174,7 @@ func TestTheHistoryIsWhatTheWindowsHeld(t *testing.T) {
 	}, series)
 }
 
-func TestTheExporterIsPacedLikeTheRules(t *testing.T) {
+func TestExporterHasTheSpeedOfTheRules(t *testing.T) {
 	w := newWarehouse(t)
 	content, err := exporterConfig(w, w.tables, speedup.Factor(20), testNow)
 	require.NoError(t, err)

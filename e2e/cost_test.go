@@ -48,7 +48,7 @@ metering:
   models: [{model: fraud, department: fraud}]
 `
 
-// gpus is what a host with two GPUs exposes: one that nobody holds, and one on which the model fraud works a quarter of the time.
+// gpus has the series of a host with two GPUs: one without a holder, and one that the model fraud uses a quarter of the time.
 func gpus(began time.Time) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		seconds := time.Since(began).Seconds()

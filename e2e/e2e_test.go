@@ -36,7 +36,7 @@ func buildCommands(t *testing.T, dir string, names ...string) {
 	require.NoError(t, err, string(output))
 }
 
-// toolsDir is the folder of the tools, all of which have to be there.
+// toolsDir returns the folder of the tools. All of them must exist.
 func toolsDir(t *testing.T) string {
 	t.Helper()
 	var path string

@@ -21,7 +21,7 @@ import (
 	"github.com/sightglass-ml/sightglass/responder"
 )
 
-// A table drifts, then the model that it feeds: what the exporters publish of both, and two alerts with the bundle's names.
+// A table drifts, and then the model that it feeds. The test has the series of the exporters and two alerts with the bundle's names.
 const (
 	fedSeries = `ml_model_dataset_info{model="fraud",dataset="payments",dataset_cluster="",dataset_namespace=""} 1
 ml_dataset_cause_info{dataset="payments",column="merchant_category",signal="drift_psi",cause_column="payment_provider",cause_value="newpay"} 0.97

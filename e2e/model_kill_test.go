@@ -32,12 +32,12 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 
-// unreliable reviewers refuse a third of what they are sent, and hang up on some of what they have taken.
+// unreliable reviewers refuse a third of the requests, and close the connection of some accepted ones.
 type unreliable struct {
 	*httptest.Server
 	mu    sync.Mutex
 	taken map[string]review.Item
-	again int // how often they were sent what they had
+	again int // how often they received an item again
 }
 
 func newUnreliable(t *testing.T) *unreliable {
@@ -76,7 +76,7 @@ func newUnreliable(t *testing.T) *unreliable {
 	return u
 }
 
-// byTrace are the scores of what was taken.
+// byTrace returns the scores of the accepted items by trace.
 func (u *unreliable) byTrace() map[string]float64 {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -106,7 +106,7 @@ type fleet struct {
 	all     sync.WaitGroup
 
 	mu   sync.Mutex
-	want map[string]float64 // what is below the gate
+	want map[string]float64 // the scores below the gate
 }
 
 func (f *fleet) start(ctx context.Context, services int) {
@@ -176,7 +176,7 @@ func (f *fleet) deliver(ctx context.Context, client *http.Client, body []byte) {
 		request.Header.Set("Content-Type", "application/x-protobuf")
 		response, err := client.Do(request)
 		if err == nil {
-			_ = response.Body.Close() // The status says all.
+			_ = response.Body.Close() // The status is sufficient.
 			switch response.StatusCode {
 			case http.StatusOK:
 				l.taken.Add(int64(len(scores)))
@@ -263,7 +263,7 @@ func watch(ctx context.Context, t *testing.T, l *instance, bins map[string][]str
 
 func equal(a, b []string) bool { return strings.Join(a, "\n") == strings.Join(b, "\n") }
 
-// readable checks what a kill left in the store: everything can be read, and nothing that was there has changed.
+// readable checks the store after a kill: all objects can be read, and no earlier object has changed.
 func readable(t *testing.T, dir string, before map[string]string) {
 	t.Helper()
 	now := make(map[string]string)
@@ -318,7 +318,7 @@ func TestTheModelExporterIsKilledAtAnyMoment(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "training.csv"), []byte(training), 0o600))
 	config := filepath.Join(dir, "modelquality.yaml")
 
-	// Each life has addresses of its own, so that what is sent to one cannot reach the next.
+	// Each process has its own addresses, so that requests to one cannot reach the next.
 	launch := func(number int) (*instance, *stack.Process) {
 		t.Helper()
 		l := &instance{number: number, otlp: testtools.FreeAddress(t), web: testtools.FreeAddress(t)}

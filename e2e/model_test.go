@@ -259,7 +259,7 @@ mlflow:
 	eventually(ctx, t, "drift is judged by the hour against production", has(`count(model_field:ml_drift:psi{field="alcohol",baseline="production"}) == 1`))
 	require.False(t, has(`ALERTS{alertname=~"MLModel.*",alertstate="firing"}`)(), "nothing is wrong yet")
 
-	// All of it lies within what was learned: beyond the extremes it would be broken, which silences drift.
+	// All values are in the learned range. Values beyond it would count as broken, which inhibits drift.
 	c.set(func(row map[string]float64) { row["alcohol"] = 14 + (row["alcohol"]-13)/10 })
 	m, err := sink.Wait(ctx, func(m slack.Message) bool { return strings.Contains(m.Attachments[0].Title, "] MLModelDrift: wine") })
 	require.NoError(t, err)
@@ -280,7 +280,7 @@ mlflow:
 	requireTags(ctx, t, server, said.Run)
 }
 
-// addFirstDay stores what was counted so far as if it was counted yesterday: the first day of production is over.
+// addFirstDay stores the counts so far as those of yesterday, so that the first day of production is complete.
 func addFirstDay(ctx context.Context, t *testing.T, prometheus *stack.Prometheus, folder string) {
 	t.Helper()
 	store, err := baseline.Open(baseline.Folder(folder), promslog.NewNopLogger(), nil)
@@ -292,7 +292,7 @@ func addFirstDay(ctx context.Context, t *testing.T, prometheus *stack.Prometheus
 	addDay(ctx, t, store.Subject("model", "wine@1"), counted, "output")
 }
 
-// addDay stores what was counted of the fields of a role as yesterday.
+// addDay stores the counts of the fields of a role as those of yesterday.
 func addDay(ctx context.Context, t *testing.T, subject *baseline.Subject, counted model.Vector, role string) {
 	t.Helper()
 	view, err := subject.View(ctx)
@@ -332,7 +332,7 @@ func drifted(ctx context.Context, t *testing.T, prometheus *stack.Prometheus) []
 	return fields
 }
 
-// requireTags looks at the run for what the exporter has written on it.
+// requireTags checks the tags that the exporter set on the run.
 func requireTags(ctx context.Context, t *testing.T, server, run string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, server+"/api/2.0/mlflow/runs/get?run_id="+run, http.NoBody)

@@ -13,8 +13,8 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 
-// The program with C in it, whose compiler writes paths into what it makes unless it is told not to.
-func TestACommitGivesTheSameProgramInEveryFolder(t *testing.T) {
+// The test builds the program with C code, because the C compiler writes paths into its output by default.
+func TestBuildIsReproducibleInEveryFolder(t *testing.T) {
 	t.Parallel()
 	var programs [][sha256.Size]byte
 	for _, folder := range []string{"a", "a folder of another name"} {

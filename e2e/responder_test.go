@@ -125,7 +125,7 @@ func newStack(t *testing.T) *stack.Stack {
 	return s
 }
 
-func TestDriftRetrainsOnceHoweverOftenItIsTold(t *testing.T) {
+func TestRepeatedDriftAlertRetrainsOnce(t *testing.T) {
 	ctx := testContext(t)
 	drift := atomic.Pointer[string]{}
 	set := func(value string) { drift.Store(&value) }
@@ -258,7 +258,7 @@ func newGate(t *testing.T, to string) *gate {
 
 // What docs/responder.md says of an outage. Alertmanager repeats one notification for at least ten seconds whatever its
 // intervals are, so the hour is compressed to four times that and not further.
-func TestAnHourWithoutSlackOrWithoutTheResponder(t *testing.T) {
+func TestOutageOfSlackOrOfTheResponder(t *testing.T) {
 	const (
 		speedUp = 90
 		hour    = time.Hour / speedUp

@@ -32,7 +32,7 @@ func runScript(t *testing.T, path string, args ...string) (output string, err er
 	return string(out), err
 }
 
-// program writes a program that answers to whatever it is asked.
+// program writes a program with the same output for all arguments.
 func program(t *testing.T, dir, name, answer string) {
 	t.Helper()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/bash\necho '"+answer+"'\n"), 0o755))
@@ -53,7 +53,7 @@ func TestMissingProgramsAreNamedBeforeAnythingIsBuilt(t *testing.T) {
 	require.Empty(t, out)
 }
 
-func TestTheDemoTakesARecentPrometheusFromThePathAndBuildsOneElse(t *testing.T) {
+func TestDemoUsesARecentPrometheusFromThePathOrBuildsOne(t *testing.T) {
 	for name, tc := range map[string]struct {
 		version, says string
 		used          bool

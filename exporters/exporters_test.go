@@ -10,7 +10,7 @@ import (
 )
 
 // A reader who knows one exporter knows where to look in the others.
-func TestTheExportersHaveOneShape(t *testing.T) {
+func TestExportersHaveTheSameFiles(t *testing.T) {
 	t.Parallel()
 	entries, err := os.ReadDir(".")
 	require.NoError(t, err)
@@ -40,8 +40,8 @@ func TestTheExportersHaveOneShape(t *testing.T) {
 	require.Equal(t, 4, exporters)
 }
 
-// The page names files and what is in them; a rename must not leave it behind.
-func TestThePathsOfTheArchitectureLead(t *testing.T) {
+// The page names files and identifiers in them. It must follow their renames.
+func TestPathsOfTheArchitecturePageExist(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../docs/architecture.md")
 	require.NoError(t, err)

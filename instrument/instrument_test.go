@@ -49,7 +49,7 @@ func attributesOf(kvs []attribute.KeyValue) map[string]any {
 	return m
 }
 
-func TestASpanSaysWhatTheServiceKnows(t *testing.T) {
+func TestSpanHasTheAttributesOfTheInference(t *testing.T) {
 	m, spans := record(t, instrument.ModelOptions{Name: "fraud", Version: "7", RunID: "0ff1ce"})
 	start := time.Now().Add(-time.Second)
 	ctx, i := m.Start(t.Context(), trace.WithTimestamp(start), trace.WithSpanKind(trace.SpanKindServer))
@@ -142,7 +142,7 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
+func TestInvalidOptionsAreRefused(t *testing.T) {
 	_, err := instrument.NewModel(instrument.ModelOptions{})
 	require.EqualError(t, err, "instrument: a model needs a name")
 	_, err = instrument.NewModel(instrument.ModelOptions{Name: "m", RunID: "r", FindRun: func(context.Context) (string, error) { return "", nil }})
@@ -151,7 +151,7 @@ func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 	require.EqualError(t, err, "instrument: telemetry needs the name of a service and a logger")
 }
 
-// registry is an MLflow server that holds its answer back until it is released.
+// registry is an MLflow server that delays its answer until release is called.
 func registry(t *testing.T, answer string) (find instrument.FindRun, release func(), asked func() []string) {
 	t.Helper()
 	var mu sync.Mutex
@@ -176,7 +176,7 @@ func registry(t *testing.T, answer string) (find instrument.FindRun, release fun
 	}
 }
 
-func TestTheRunIsFoundOnceAndNoInferenceWaitsForIt(t *testing.T) {
+func TestRunIsLookedUpOnceWithoutDelayingInferences(t *testing.T) {
 	find, release, asked := registry(t, `{"model_version": {"name": "credit risk", "version": "3", "run_id": "0ff1ce"}}`)
 	m, spans := record(t, instrument.ModelOptions{Name: "credit risk", Version: "3", FindRun: find})
 	run := func() any {
@@ -196,7 +196,7 @@ func TestTheRunIsFoundOnceAndNoInferenceWaitsForIt(t *testing.T) {
 	require.Equal(t, []string{"/api/2.0/mlflow/model-versions/get?name=credit+risk&version=3"}, asked())
 }
 
-func TestARunThatIsNotFoundIsLeftOut(t *testing.T) {
+func TestMissingRunIsLeftOut(t *testing.T) {
 	find, release, asked := registry(t, "")
 	release()
 	_, err := find(t.Context())
@@ -232,7 +232,7 @@ func TestAttributesAreThoseOfTheDocumentation(t *testing.T) {
 	require.Greater(t, names, 15)
 }
 
-func TestOpenCensusGoesTheSameWay(t *testing.T) {
+func TestOpenCensusIsExportedOverOTLP(t *testing.T) {
 	var mu sync.Mutex
 	var metrics, spans []string
 	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

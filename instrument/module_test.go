@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A service that imports this package compiles what is listed here, and no more than that.
-func TestAServiceTakesOverNothingOfThePrograms(t *testing.T) {
+// A service that imports this package compiles only the modules in this list.
+func TestServiceLinksOnlyTheListedDependencies(t *testing.T) {
 	t.Parallel()
 	list := func(args ...string) []string {
 		cmd := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...)

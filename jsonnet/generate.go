@@ -1,4 +1,4 @@
-// Package jsonnet makes the files that the mixin beside it is built from.
+// Package jsonnet generates the files from which the mixin in this folder is built.
 //
 // Input: the rule bundle and the dashboards. Output: copies of them under
 // generated/: jsonnet-bundler vendors a repository's subdirectory and nothing

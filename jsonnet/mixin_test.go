@@ -202,7 +202,7 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-func TestWindowsOfWhatIsScrapedChangeAndNoOthers(t *testing.T) {
+func TestOnlyWindowsOfScrapedSeriesChange(t *testing.T) {
 	recorded := map[string]bool{}
 	for _, group := range renderGroups(t, `{}`, "prometheusRules") {
 		for _, rule := range group.Rules {
@@ -287,7 +287,7 @@ func TestConfigRefusesNamesThatDoNotExist(t *testing.T) {
 	}
 }
 
-func TestTheSelectorRestrictsWhatIsNotRecorded(t *testing.T) {
+func TestSelectorRestrictsScrapedSeries(t *testing.T) {
 	const matcher = `environment=~"prod|staging"`
 	raw := 0
 	recorded := map[string]bool{rules.Override: true} // By rules of the user's own, whose labels are the object's.

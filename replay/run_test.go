@@ -94,7 +94,7 @@ func TestAKnownMissFailsOnceItIsReached(t *testing.T) {
 	require.Contains(t, v.MissedBars[0], "remove its known_miss \"an excuse that is out of date\"")
 }
 
-func TestABarOfAClassIsInPlaceOfTheOneOfAllClasses(t *testing.T) {
+func TestClassBarReplacesTheGeneralBar(t *testing.T) {
 	s, err := scenario.Parse("two.yaml", []byte(`name: two
 start: 2026-01-05
 length: 4d

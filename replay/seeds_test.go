@@ -10,7 +10,7 @@ import (
 	"github.com/sightglass-ml/sightglass/replay/report"
 )
 
-func TestSeedsStandBesideEachOther(t *testing.T) {
+func TestSeedsAreReportedSideBySide(t *testing.T) {
 	one := func(seed uint64, alarms []report.FalseAlarm, t report.Totals, bars ...string) replay.Seed {
 		return replay.Seed{Seed: seed, Verdict: replay.Verdict{Report: report.Report{Totals: t, FalseAlarms: alarms, MissedBars: bars}}}
 	}

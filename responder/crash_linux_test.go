@@ -309,7 +309,7 @@ func TestKilledAtAnyMomentNothingIsLostAndNothingIsDoneTwice(t *testing.T) {
 	}
 }
 
-func TestATargetThatIgnoresKeysIsCalledAtLeastOnce(t *testing.T) {
+func TestTargetWithoutIdempotencyKeysIsCalledAtLeastOnce(t *testing.T) {
 	times := newCrash(t, `{path: responder.db}`, 1, "ignores keys").run(300, 6*time.Minute)
 	require.Len(t, times, 300, "none is lost")
 	for key, k := range times {
@@ -318,7 +318,7 @@ func TestATargetThatIgnoresKeysIsCalledAtLeastOnce(t *testing.T) {
 	}
 }
 
-func TestTwoReplicasThatAreKilledShareTheWorkThroughPostgreSQL(t *testing.T) {
+func TestTwoKilledReplicasShareTheWorkThroughPostgreSQL(t *testing.T) {
 	dsn := filepath.Join(t.TempDir(), "dsn")
 	require.NoError(t, os.WriteFile(dsn, []byte(testtools.Postgres(t)), 0o600))
 	c := newCrash(t, fmt.Sprintf(`{postgresql: {file: %q}}`, dsn), 2, "honours keys")

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// prometheusWith is a Prometheus with two alerts that fire and what joins them.
+// prometheusWith is a Prometheus with two firing alerts and the lineage that connects them.
 func prometheusWith(t *testing.T) *httptest.Server {
 	t.Helper()
 	alert := func(at string, labels map[string]string) map[string]any {
@@ -88,7 +88,7 @@ func TestExplainAsksTheResponderFirst(t *testing.T) {
 	}{
 		"by the name of an alert":      {"MLModelDrift", ExplainOptions{Responder: s.URL, ResponderHTTP: login}, "incident abc", ""},
 		"by the ID of the incident":    {"abc", ExplainOptions{Responder: s.URL, ResponderHTTP: login}, "incident abc", ""},
-		"what it does not know":        {"Other", ExplainOptions{Responder: s.URL, ResponderHTTP: login}, "", "there is no such incident, and no alert of one"},
+		"unknown fields":               {"Other", ExplainOptions{Responder: s.URL, ResponderHTTP: login}, "", "there is no such incident, and no alert of one"},
 		"what Prometheus knows":        {"MLDatasetStale", ExplainOptions{Responder: s.URL, ResponderHTTP: login, Prometheus: p.URL}, "MLDatasetStale of dataset weather", ""},
 		"without the login":            {"abc", ExplainOptions{Responder: s.URL}, "", "the login is refused; give a file"},
 		"without an address":           {"abc", ExplainOptions{}, "", "want --responder.url, --prometheus.url or both"},

@@ -30,7 +30,7 @@ func request(t *testing.T, method, url, body string, edit func(r *http.Request))
 
 func bearer(r *http.Request) { r.Header.Set("Authorization", "Bearer s3cret") }
 
-func TestWhatPeopleJudgeIsOnTheMetricsPage(t *testing.T) {
+func TestVerdictsAndReviewsAreCountedAsMetrics(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))

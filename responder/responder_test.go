@@ -25,7 +25,7 @@ func write(t *testing.T, path, text string) string {
 	return path
 }
 
-func TestAResponderIsAnExporterLikeTheOthers(t *testing.T) {
+func TestResponderRunsOnTheExporterRuntime(t *testing.T) {
 	dir := t.TempDir()
 	file := write(t, filepath.Join(dir, "responder.yaml"), minimal)
 	write(t, filepath.Join(dir, "token"), "s3cret")
@@ -76,7 +76,7 @@ func TestTwoRespondersDoNotWorkOnOneSQLiteDatabase(t *testing.T) {
 	require.Zero(t, first.Stop())
 }
 
-func TestWhereTheStoreIs(t *testing.T) {
+func TestStorePath(t *testing.T) {
 	for sentence, tc := range map[string]struct{ env, text, want string }{
 		"in the folder that systemd makes":                   {"STATE", "", "STATE/responder.db"},
 		"beside the configuration":                           {"", "", "BESIDE/responder.db"},
@@ -102,7 +102,7 @@ func TestTheFullConfiguration(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestConfigurationsThatAreRefused(t *testing.T) {
+func TestInvalidConfigurationsAreRefused(t *testing.T) {
 	for name, tc := range map[string]struct{ more, want string }{
 		"a name twice":              {`actions: [{name: a, response: retrain, target: {webhook: {url: "http://a"}}}, {name: a, response: replay, target: {webhook: {url: "http://a"}}}]`, `two actions are called "a"`},
 		"two databases":             {"store: {path: a, postgresql: {env: B}}", "store.postgresql: stands beside path; want one of them"},
@@ -113,7 +113,7 @@ func TestConfigurationsThatAreRefused(t *testing.T) {
 		"a link from nowhere":       {"incidents: {links: [{feeds: [a]}]}", "incidents.links[0]: begins at 0 objects; want one of dataset, model and host"},
 		"a link to nowhere":         {"incidents: {links: [{dataset: a}]}", "incidents.links[0]: leads nowhere"},
 		"a link of another kind":    {"incidents: {links: [{model: a, feeds: [b]}]}", "incidents.links[0].feeds: stands without dataset"},
-		"a Grafana that is none":    {"page: {users_file: testdata/users.yaml, grafana_url: 'javascript:x'}", `page.grafana_url: "javascript:x"; want an http or https URL`},
+		"an invalid Grafana URL":    {"page: {users_file: testdata/users.yaml, grafana_url: 'javascript:x'}", `page.grafana_url: "javascript:x"; want an http or https URL`},
 		"a history that is short":   {"history: 1d", "history: 1d; want at least 30d, since an alert that was forgotten is acted on again"},
 	} {
 		t.Run(name, func(t *testing.T) {

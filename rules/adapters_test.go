@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// eachAdapted runs a check on every rule that reads what is not Sightglass's own.
+// eachAdapted runs a check on every rule that reads series of other exporters.
 func eachAdapted(t *testing.T, check func(t *testing.T, rule rulefmt.Rule)) {
 	t.Helper()
 	for _, f := range load(t).Files {
@@ -52,8 +52,8 @@ func TestEveryAdapterIsTestedWithAScrape(t *testing.T) {
 	}
 }
 
-// A shape that nobody says the origin of is a guess, and so is a capture that nobody made.
-func TestEveryScrapeSaysWhereItIsFrom(t *testing.T) {
+// Without its origin, a scrape file could be a guess instead of a capture or a copy from source code.
+func TestEveryScrapeFileNamesItsOrigin(t *testing.T) {
 	scrapes, err := filepath.Glob("testdata/scrapes/*.prom")
 	require.NoError(t, err)
 	require.NotEmpty(t, scrapes)
@@ -68,7 +68,7 @@ func TestEveryScrapeSaysWhereItIsFrom(t *testing.T) {
 }
 
 // AMD's exporter has names that begin as ours do. One that is the same would mix two exporters' GPUs.
-func TestNoNameOfAnotherExporterIsOurs(t *testing.T) {
+func TestAMDExporterSharesNoMetricName(t *testing.T) {
 	ours, err := os.ReadFile("../docs/metrics.md")
 	require.NoError(t, err)
 	require.Contains(t, string(ours), "| `gpu_utilization_ratio` |")
@@ -90,11 +90,11 @@ func TestNoNameOfAnotherExporterIsOurs(t *testing.T) {
 // Two sources of one model would count it twice. The order is that of docs/adapters.md. What a better source does not
 // publish is left to the next: tokens, the first token, the time between tokens, memory. All else is of the source that
 // counts the requests, since it is divided by them.
-func TestAModelIsCountedByTheFirstOfItsSources(t *testing.T) {
+func TestModelIsCountedByItsFirstSource(t *testing.T) {
 	const requests = "model:ml_inference_requests:rate5m"
 	wrappers := []string{"triton", "kserve", "seldon-1", "seldon-2", "ray", "bentoml", "otel-server"}
 	gateways := []string{"dynamo", "inference-extension", "envoy-ai-gateway", "litellm", "otel-client"}
-	// Which record tells that a better source has a signal, and what tells that spans have it.
+	// The record that shows that a better source has a signal, and the one that shows that spans have it.
 	alone := map[string][2]string{
 		"model:ml_inference_tokens:rate5m":                      {"model:ml_inference_tokens:rate5m", "ml_inference_tokens_total"},
 		"model:ml_inference_time_to_first_token_seconds:p95_5m": {"model:ml_inference_time_to_first_token_seconds:p95_5m", `model:ml_inference_time_to_first_token_seconds:p95_5m{source="sightglass"}`},
@@ -139,8 +139,8 @@ func TestAModelIsCountedByTheFirstOfItsSources(t *testing.T) {
 	})
 }
 
-// Whatever a server calls its numbers: a quantile is one of a histogram, and a mean says whether there is one beside it.
-func TestNoAdapterInventsAQuantile(t *testing.T) {
+// For every server, quantiles come only from histograms, and the label of a mean says whether the server has quantiles too.
+func TestQuantilesNeedAHistogram(t *testing.T) {
 	quantile := regexp.MustCompile(`:p\d+_5m$`)
 	hasQuantile := map[string]bool{}
 	eachAdapted(t, func(t *testing.T, rule rulefmt.Rule) {

@@ -76,7 +76,7 @@ func (t groupTimes) total() (sum time.Duration) {
 	return sum
 }
 
-// data is what the groups of the data layer have used.
+// data has the processor time of the groups of the data layer.
 func (t groupTimes) data() (sum time.Duration) {
 	for name, used := range t {
 		if strings.HasPrefix(name, "sightglass.data.") {
@@ -86,7 +86,7 @@ func (t groupTimes) data() (sum time.Duration) {
 	return sum
 }
 
-// cost is what the groups of signals and the groups of alerts have used.
+// cost has the processor time of the groups of signals and of alerts.
 type cost struct{ signals, alerts groupTimes }
 
 // least keeps the evaluation of each group that used least: the others met more of what else the machine does.
@@ -109,7 +109,7 @@ type alertWorld struct {
 	alerts, bare, empty []*promrules.Group
 }
 
-// newAlertWorld records the signals of 200 000 series, of which so many columns have drifted.
+// newAlertWorld records the signals of 200 000 series with this number of drifted columns.
 func newAlertWorld(b *testing.B, drifted int) *alertWorld {
 	b.Helper()
 	w := &alertWorld{world: newWorld(b), now: time.Unix(1_700_000_000, 0)}
@@ -127,7 +127,7 @@ func newAlertWorld(b *testing.B, drifted int) *alertWorld {
 			w.signals = append(w.signals, file.Groups...)
 		}
 	}
-	// Twice: some rules read what a later one recorded.
+	// Twice, because some rules read series that a later rule records.
 	w.evaluateSignals()
 	w.now = w.now.Add(time.Second)
 	w.evaluateSignals()
@@ -224,7 +224,7 @@ func firing(groups []*promrules.Group) (n int) {
 	return n
 }
 
-// withDrift makes the first columns unlike their baselines, of which each has two, and everything else as it should be.
+// withDrift makes the first columns differ from both of their baselines. All other series are normal.
 func withDrift(samples []sample, drifted int, now time.Time) []sample {
 	number := func(s, format string) int {
 		var n int

@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fleet is so many objects of which the exporters publish series. GPUs are those of gpu-exporter's own test.
+// fleet is the number of objects of each kind for which the exporters publish series. The GPUs are those of gpu-exporter's tests.
 type fleet struct {
 	replicas                        int // Of the exporters of data and model quality, all of which publish everything.
 	datasets, columns               int
@@ -39,7 +39,7 @@ func (l fleet) samples(t testing.TB) []sample {
 	return slices.Concat(l.dataSamples(), l.modelSamples(), l.gpuSamples(t))
 }
 
-// target is what a scrape adds to a series.
+// target has the labels that a scrape adds to a series.
 func target(job, instance string) []string {
 	return []string{"cluster", "east", "namespace", "ml", "job", job, "instance", instance}
 }
@@ -194,7 +194,7 @@ func (l fleet) gpuSamples(t testing.TB) []sample {
 	return out
 }
 
-// counters tells the samples that grow, by as much as their value every interval, from those that stay.
+// counters separates the samples that grow by their value every interval from constant ones.
 func counters(samples []sample) (counters, gauges []sample) {
 	grows := regexp.MustCompile(`_(total|bucket|sum|count)$`)
 	for _, s := range samples {
@@ -307,8 +307,7 @@ func sortedByTime(times map[string]time.Duration) []string {
 	return names
 }
 
-// cpuTime is what this process has used of all cores. On a busy machine it says
-// what the wall clock cannot: the work there is.
+// cpuTime returns the processor time of this process on all cores. On a busy machine it measures the work better than wall time.
 func cpuTime() time.Duration {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {

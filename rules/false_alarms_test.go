@@ -153,7 +153,7 @@ func (j judge) alarms(r *rand.Rand, now, baseline []float64, n, windows int) flo
 	return float64(alarms) / float64(windows)
 }
 
-func TestFiveMinutesRaiseNoFalseAlarmOfDrift(t *testing.T) {
+func TestDriftInFiveMinutesRaisesNoFalseAlarm(t *testing.T) {
 	const windows = 10_000 // 8640 make a month.
 	j := newJudge(t)
 	for name, shares := range map[string][]float64{
@@ -173,8 +173,8 @@ func TestFiveMinutesRaiseNoFalseAlarmOfDrift(t *testing.T) {
 	}
 }
 
-// What the numbers in thresholds.yaml are for.
-func TestWhyFiveMinutesHaveLimitsOfTheirOwn(t *testing.T) {
+// The test shows why thresholds.yaml has separate limits for five minutes.
+func TestLongWindowLimitsWouldRaiseFalseAlarmsInFiveMinutes(t *testing.T) {
 	const windows = 10_000
 	r := rand.New(rand.NewPCG(3, 4))
 	j := newJudge(t)
@@ -221,7 +221,7 @@ func scaled(shares []float64, n float64) []int {
 }
 
 // Scores that are 0 or 1 have the largest spread of all that have their mean.
-func TestFiveMinutesRaiseNoFalseAlarmOfAnswers(t *testing.T) {
+func TestEvaluationsInFiveMinutesRaiseNoFalseAlarm(t *testing.T) {
 	const windows = 10_000
 	r := rand.New(rand.NewPCG(5, 6))
 	c := newCritic(t)

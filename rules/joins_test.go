@@ -77,7 +77,7 @@ func conclusions(t *testing.T, samples []sample) map[string]float64 {
 	}
 	groups := load(t).Groups()
 	out := map[string]float64{}
-	// Twice: some rules read what a later one recorded.
+	// Twice, because some rules read series that a later rule records.
 	for round := range 2 {
 		at := now.Add(time.Duration(round) * time.Second)
 		for _, group := range groups {
@@ -124,7 +124,7 @@ func everything(t *testing.T, cluster, namespace string, factor float64) []sampl
 }
 
 // One ruler over two clusters that have the same names of everything: hosts, GPUs, models, datasets and exporters.
-func TestASecondClusterChangesNothingInTheFirst(t *testing.T) {
+func TestSecondClusterDoesNotChangeTheFirst(t *testing.T) {
 	east := everything(t, "east", "", 1)
 	alone := conclusions(t, east)
 	both := conclusions(t, slices.Concat(east, everything(t, "west", "", 3)))
@@ -147,15 +147,15 @@ func TestASecondClusterChangesNothingInTheFirst(t *testing.T) {
 	require.Greater(t, seen, 1000)
 }
 
-// Two teams of one cluster with the same names of everything. They share what is known by cluster, such as which source counts a
-// model, so what is recorded may differ; no rule fails.
-func TestASecondNamespaceBreaksNoJoin(t *testing.T) {
+// Two teams in one cluster use the same names everywhere. They share facts that are known by cluster, such as which source counts a
+// model, so recorded series may differ, but no rule fails.
+func TestSecondNamespaceBreaksNoJoin(t *testing.T) {
 	both := conclusions(t, slices.Concat(everything(t, "", "a-", 1), everything(t, "", "b-", 3)))
 	require.Greater(t, len(both), 1000)
 }
 
 // Exporters of datasets and of cost come in pairs that publish the same.
-func TestASecondReplicaChangesNothing(t *testing.T) {
+func TestSecondReplicaChangesNothing(t *testing.T) {
 	exporters := func(instances ...string) (out []sample) {
 		for _, instance := range instances {
 			for _, job := range []string{"dataquality", "cost"} {
@@ -165,7 +165,7 @@ func TestASecondReplicaChangesNothing(t *testing.T) {
 		}
 		return out
 	}
-	// What is about one exporter says which.
+	// Alerts about one exporter name it.
 	ofNone := func(all map[string]float64) map[string]float64 {
 		maps.DeleteFunc(all, func(series string, _ float64) bool { return strings.Contains(series, `instance="`) })
 		return all

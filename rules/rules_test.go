@@ -109,7 +109,7 @@ func TestThresholds(t *testing.T) {
 	require.False(t, ok)
 }
 
-// What the rules of a mixin linter ask of groups and alerts, and our own conventions on top.
+// The rules of a mixin linter for groups and alerts, and additional conventions of this repository.
 func TestConventions(t *testing.T) {
 	names := map[string]bool{}
 	for _, group := range load(t).Groups() {
@@ -299,7 +299,7 @@ func TestSignalsKeepClusterAndNamespace(t *testing.T) {
 	}
 }
 
-// A query that nobody ran is a wrong turn during an incident.
+// A query in a runbook that was never run can mislead during an incident.
 func TestRunbooksAskForSeriesThatExist(t *testing.T) {
 	recorded := map[string]bool{}
 	for _, group := range load(t).Groups() {

@@ -47,14 +47,14 @@ func poisson(mean float64, random *rand.Rand) float64 {
 	return n
 }
 
-// feeds are what a simulation watches, by name.
+// feeds are the simulated feeds by name.
 type feeds map[string]feed
 
 var simulated = feeds{
 	"steady": constant(1000),
 	"few":    constant(4),
 	"office": office,
-	// What a bad week leaves behind must not show in the weeks after it.
+	// A bad week must not cause alerts in the following weeks.
 	"office with an outage": func(hour time.Time, random *rand.Rand) float64 {
 		rows := office(hour, random)
 		if outage(hour) {
@@ -100,7 +100,7 @@ func simulate(t *testing.T, groups []string, label string, thresholds []string, 
 			samples = append(samples, observe(name, simulated[name](now, random))...)
 		}
 		w.store(now, samples)
-		season := now.Sub(start) >= 3*7*24*time.Hour // Less is none.
+		season := now.Sub(start) >= 3*7*24*time.Hour // Less than three weeks are no season.
 		for _, rule := range evaluated {
 			if season || strings.HasSuffix(rule.Record, ":seen") || strings.HasSuffix(rule.Record, ":current") || strings.HasSuffix(rule.Record, ":highest") || strings.HasSuffix(rule.Record, ":lowest") {
 				w.evaluate(now, rule)

@@ -38,7 +38,7 @@ func silent(t *testing.T) (address string) {
 	return l.Addr().String()
 }
 
-func TestCheckConnectSaysWhatIsReachedAndWhatIsNot(t *testing.T) {
+func TestCheckConnectReportsEachConnection(t *testing.T) {
 	posts := new(atomic.Int32)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -99,7 +99,7 @@ func TestCheckConnectSaysWhatIsReachedAndWhatIsNot(t *testing.T) {
 				"configuration warning - CONFIG:4: datasets[1].files:",
 			},
 		},
-		"dataquality: a timestamp column that is not there": {
+		"dataquality: a missing timestamp column": {
 			program: "dataquality", fails: 1,
 			config: "sources: {files: {type: duckdb}}\ndatasets: [{name: orders, source: files, files: orders.csv, timestamp_column: when}]\n",
 			rows:   []string{`dataset orders rights FAILED timestamp column "when": no such column`},
@@ -130,7 +130,7 @@ func TestCheckConnectSaysWhatIsReachedAndWhatIsNot(t *testing.T) {
 				"metering queries ok they work",
 			},
 		},
-		"cost: a bill without its columns, a folder that is not there and a query that is none": {
+		"cost: a bill without its columns, a missing folder and an invalid query": {
 			program: "cost", fails: 4,
 			config: "exchange: {online: false}\nbills:\n  sources:\n  - {name: cloud, folder: badbills, settle: 0s}\n  - {name: gone, folder: nowhere}\nmetering: {prometheus: 'URL', queries: {requests: 'broken('}}\n",
 			rows: []string{
@@ -147,7 +147,7 @@ func TestCheckConnectSaysWhatIsReachedAndWhatIsNot(t *testing.T) {
 			program: "gpu", fails: 1, config: "holders: {job_directory: empty}\n",
 			rows: []string{"nvml found FAILED initialise NVML:", "holders job_directory ok", "holders kubelet_socket - there is none"},
 		},
-		"responder: a store, and a target that is not fired": {
+		"responder: a store, and a target that is not called": {
 			program: "responder",
 			config:  "webhook: {token: {env: TOKEN}}\nprometheus: {url: 'URL'}\nactions:\n- {name: retrain, response: retrain, target: {webhook: {url: 'URL/fire', body: {}}}}\n",
 			rows: []string{

@@ -78,8 +78,8 @@ const gxSuite = `{
 }
 `
 
-// What a team has goes through the command and the exporter to the numbers that are scraped: of planted rows, the right ones.
-func TestWhatIsImportedIsCounted(t *testing.T) {
+// Imported tests and expectations run through the command and the exporter. The metrics have the numbers of planted rows.
+func TestImportedDatasetsAreProfiled(t *testing.T) {
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
 	db, err := sql.Open("duckdb", path("shop.duckdb"))

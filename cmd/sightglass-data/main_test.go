@@ -21,7 +21,7 @@ func call(args ...string) (status int, stdout, stderr string) {
 	return status, out.String(), err.String()
 }
 
-func TestSightglassKnowsEveryCommandThatItHandsOver(t *testing.T) {
+func TestSightglassKnowsEveryCommandOfSightglassData(t *testing.T) {
 	app := kingpin.New("test", "")
 	var declared []string
 	for _, add := range all {
@@ -45,12 +45,12 @@ func TestTheCommandLine(t *testing.T) {
 		stdout, stderr string
 	}{
 		"help is no error":                   {[]string{"--help"}, 0, "usage: sightglass", ""},
-		"the version is told":                {[]string{"--version"}, 0, "sightglass, version", ""},
+		"the version is printed":             {[]string{"--version"}, 0, "sightglass, version", ""},
 		"an unknown word is a usage error":   {[]string{"dema"}, 2, "", `expected command but got "dema"`},
 		"a valid configuration is confirmed": {[]string{"check", "dataquality", good}, 0, "OK: " + good + " is valid", ""},
 		"an invalid one is explained":        {[]string{"check", "dataquality", bad}, 1, "", bad + ":3: datasets[0].source: unknown source \"fils\""},
 		"an unknown exporter is refused":     {[]string{"check", "weather", good}, 2, "", "dataquality"},
-		"a demo says which tool is missing":  {[]string{"demo", "--tools-dir", dir}, 1, "", "build them with `make tools`"},
+		"a demo names the missing tool":      {[]string{"demo", "--tools-dir", dir}, 1, "", "build them with `make tools`"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, stdout, stderr := call(tc.args...)
@@ -61,7 +61,7 @@ func TestTheCommandLine(t *testing.T) {
 	}
 }
 
-func TestBaselinesAreBuiltThoughAnotherDatasetFails(t *testing.T) {
+func TestBaselinesAreBuiltWhenAnotherDatasetFails(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "dataquality.yaml")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "good.csv"), []byte("v\n1\n2\n"), 0o600))
@@ -88,7 +88,7 @@ func TestImportPrintsDatasets(t *testing.T) {
 	require.Contains(t, stderr, "not JSON")
 }
 
-func TestAColumnIsAccepted(t *testing.T) {
+func TestColumnIsAccepted(t *testing.T) {
 	dir := t.TempDir()
 	file, table := filepath.Join(dir, "dataquality.yaml"), filepath.Join(dir, "orders.csv")
 	require.NoError(t, os.WriteFile(table, []byte("v\n1\n2\n"), 0o600))
@@ -112,7 +112,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestATableIsReportedUnderTheConditionsOfAnImage(t *testing.T) {
+func TestReportRunsInARestrictedContainer(t *testing.T) {
 	testtools.RequireHostile(t)
 	self, err := os.Executable()
 	require.NoError(t, err)

@@ -10,7 +10,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tool"
 )
 
-func TestThePagesCommandsAreUnderstood(t *testing.T) {
+func TestCommandsOfTheDocsAreAccepted(t *testing.T) {
 	t.Parallel()
 	app := kingpin.New("test", "")
 	for _, add := range all {

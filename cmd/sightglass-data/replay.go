@@ -67,7 +67,7 @@ func (f *replayFlags) check() error {
 		if len(f.scenarios) == 0 {
 			return errors.New("nothing to replay: want scenario files, or --from-prometheus URL")
 		}
-		if names := f.history.given(); len(names) > 0 {
+		if names := f.history.setFlags(); len(names) > 0 {
 			return fmt.Errorf("%s: only with --from-prometheus, which is missing", strings.Join(names, ", "))
 		}
 		return nil
@@ -330,7 +330,7 @@ func measured(ctx context.Context, s *scenario.Scenario, o replay.Options, stder
 	return result, err
 }
 
-// newBar returns a progress bar; an invisible one where stderr is no terminal, such as a file or the log of a job.
+// newBar returns a progress bar. It is invisible if stderr is not a terminal, such as a file or the log of a job.
 func newBar(stderr io.Writer, steps int64, description string, options ...progressbar.Option) *progressbar.ProgressBar {
 	file, ok := stderr.(*os.File)
 	return progressbar.NewOptions64(max(steps, 1), append(options,

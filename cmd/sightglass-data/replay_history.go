@@ -43,8 +43,8 @@ func (f *historyFlags) register(c *kingpin.CmdClause) {
 // chosen reports whether a history is to be replayed.
 func (f *historyFlags) chosen() bool { return f.url != "" }
 
-// given returns the given flags that only apply to a history.
-func (f *historyFlags) given() (names []string) {
+// setFlags returns the given flags that apply only to a history.
+func (f *historyFlags) setFlags() (names []string) {
 	for i, set := range f.set {
 		if set {
 			names = append(names, optional[i])

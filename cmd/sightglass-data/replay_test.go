@@ -49,26 +49,26 @@ func TestTheCommandLineOfReplay(t *testing.T) {
 		status         int
 		stdout, stderr string
 	}{
-		"a scenario runs, and its cost is told":      {[]string{good}, 0, "", "peak memory"},
-		"a scenario runs with another threshold":     {[]string{good, "--set", "drift_psi=0.2", "--output", "json"}, 0, `"incidents"`, ""},
-		"nothing to replay is an error":              {nil, 1, "", "nothing to replay: want scenario files, or --from-prometheus URL"},
-		"an unknown key is an error with its line":   {[]string{bad}, 1, "", "lengh"},
-		"an unknown threshold is refused":            {[]string{good, "--set", "drift=0.2"}, 1, "", `threshold "drift" does not exist, expected one of `},
-		"a threshold that is no number is refused":   {[]string{good, "--set", "drift_psi=high"}, 1, "", "--set drift_psi=high: want a number"},
-		"so is one without a value":                  {[]string{good, "--set", "drift_psi"}, 1, "", `--set "drift_psi": want a name and a value`},
-		"a threshold is given once":                  {[]string{good, "--set", "drift_psi=0.2", "--set", "drift_psi=0.3"}, 1, "", "--set drift_psi is given twice, as 0.2 and 0.3: want it once"},
-		"a file of no dataset is refused":            {[]string{events, "--data", "trip=" + good}, 1, "", "--data trip=" + good + `: no dataset or model with data has this name; want one of ["trips"]`},
-		"nor is one of a dataset that is simulated":  {[]string{good, "--data", "payments=" + good}, 1, "", `"payments" is simulated; want a dataset or model with data: {time: COLUMN} in the scenario`},
-		"a file that is not there is refused":        {[]string{events, "--data", "trips=" + dir + "/nope.csv"}, 1, "", "nope.csv: no such file or directory; want a Parquet or CSV file, relative to the working directory"},
-		"an alert of no rule is refused":             {[]string{stale}, 1, "", `stale.yaml:7: exclude[0].alerts[0]: the rules have no alert "MLDatasetStail"; want one of`},
-		"a fault of a file has its line, and no bar": {[]string{events}, 1, "", "replay: scenario taxi, seed 1:\n" + events + ":4: datasets[0].data.file: no event of "},
-		"an unknown key of credentials":              {[]string{"--from-prometheus", "http://localhost", "--http.config.file", secret}, 1, "", `http.yaml: yaml: unmarshal errors:   line 1: unknown key "pasword_file"; the keys are those of Prometheus's http_config`},
-		"scenarios and a history do not go together": {[]string{good, "--from-prometheus", "http://localhost"}, 1, "", "takes no scenario files"},
-		"nor do a seed and a history":                {[]string{"--from-prometheus", "http://localhost", "--seed", "2"}, 1, "", "--seed applies to scenarios"},
-		"nor do a scenario and a range":              {[]string{good, "--range", "7d"}, 1, "", "--range: only with --from-prometheus"},
-		"a range must be a duration":                 {[]string{"--from-prometheus", "http://localhost", "--range", "month"}, 1, "", `--range is "month", expected a duration such as 30d`},
-		"an end must be a time":                      {[]string{"--from-prometheus", "http://localhost", "--until", "May"}, 1, "", `--until is "May", expected a date such as 2026-03-31, or a time such as`},
-		"a history must have a URL":                  {[]string{"--from-prometheus", "localhost"}, 1, "", "expected a URL such as http://localhost:9090"},
+		"a scenario runs, and its resources are printed": {[]string{good}, 0, "", "peak memory"},
+		"a scenario runs with another threshold":         {[]string{good, "--set", "drift_psi=0.2", "--output", "json"}, 0, `"incidents"`, ""},
+		"nothing to replay is an error":                  {nil, 1, "", "nothing to replay: want scenario files, or --from-prometheus URL"},
+		"an unknown key is an error with its line":       {[]string{bad}, 1, "", "lengh"},
+		"an unknown threshold is refused":                {[]string{good, "--set", "drift=0.2"}, 1, "", `threshold "drift" does not exist, expected one of `},
+		"a threshold that is not a number is refused":    {[]string{good, "--set", "drift_psi=high"}, 1, "", "--set drift_psi=high: want a number"},
+		"so is one without a value":                      {[]string{good, "--set", "drift_psi"}, 1, "", `--set "drift_psi": want a name and a value`},
+		"a threshold is given once":                      {[]string{good, "--set", "drift_psi=0.2", "--set", "drift_psi=0.3"}, 1, "", "--set drift_psi is given twice, as 0.2 and 0.3: want it once"},
+		"a file of no dataset is refused":                {[]string{events, "--data", "trip=" + good}, 1, "", "--data trip=" + good + `: no dataset or model with data has this name; want one of ["trips"]`},
+		"nor is one of a dataset that is simulated":      {[]string{good, "--data", "payments=" + good}, 1, "", `"payments" is simulated; want a dataset or model with data: {time: COLUMN} in the scenario`},
+		"a missing file is refused":                      {[]string{events, "--data", "trips=" + dir + "/nope.csv"}, 1, "", "nope.csv: no such file or directory; want a Parquet or CSV file, relative to the working directory"},
+		"an alert of no rule is refused":                 {[]string{stale}, 1, "", `stale.yaml:7: exclude[0].alerts[0]: the rules have no alert "MLDatasetStail"; want one of`},
+		"a fault of a file has its line, and no bar":     {[]string{events}, 1, "", "replay: scenario taxi, seed 1:\n" + events + ":4: datasets[0].data.file: no event of "},
+		"an unknown key of credentials":                  {[]string{"--from-prometheus", "http://localhost", "--http.config.file", secret}, 1, "", `http.yaml: yaml: unmarshal errors:   line 1: unknown key "pasword_file"; the keys are those of Prometheus's http_config`},
+		"scenarios and a history do not go together":     {[]string{good, "--from-prometheus", "http://localhost"}, 1, "", "takes no scenario files"},
+		"nor do a seed and a history":                    {[]string{"--from-prometheus", "http://localhost", "--seed", "2"}, 1, "", "--seed applies to scenarios"},
+		"nor do a scenario and a range":                  {[]string{good, "--range", "7d"}, 1, "", "--range: only with --from-prometheus"},
+		"a range must be a duration":                     {[]string{"--from-prometheus", "http://localhost", "--range", "month"}, 1, "", `--range is "month", expected a duration such as 30d`},
+		"an end must be a time":                          {[]string{"--from-prometheus", "http://localhost", "--until", "May"}, 1, "", `--until is "May", expected a date such as 2026-03-31, or a time such as`},
+		"a history must have a URL":                      {[]string{"--from-prometheus", "localhost"}, 1, "", "expected a URL such as http://localhost:9090"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, stdout, stderr := call(append([]string{"replay"}, tc.args...)...)
@@ -94,7 +94,7 @@ func trips(t *testing.T, path string) {
 	require.NoError(t, os.WriteFile(path, b.Bytes(), 0o600))
 }
 
-// The scenarios of the page are what somebody copies.
+// Readers copy the scenarios of the page.
 func TestTheScenariosOfThePageAreGood(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/replay.md")
@@ -144,7 +144,7 @@ func TestTheScenariosOfThePageAreGood(t *testing.T) {
 	require.Equal(t, report.Learned{Days: 7, Wanted: 30}, result.Incidents[0].Baseline)
 }
 
-func TestAFileHasNoProgressBar(t *testing.T) {
+func TestOutputToAFileHasNoProgressBar(t *testing.T) {
 	t.Parallel()
 	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	require.NoError(t, err)

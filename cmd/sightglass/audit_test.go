@@ -17,7 +17,7 @@ import (
 const firingAlert = `{"version":"4","receiver":"responder","alerts":[{"status":"firing","labels":{"alertname":"MLModelDrift","response":"retrain","model":"fraud"},
 	"startsAt":"2026-11-24T09:00:00Z","fingerprint":"0123456789abcdef"}]}`
 
-func TestTheAuditTrailIsProvedAndExportedWhileTheResponderRuns(t *testing.T) {
+func TestAuditTrailIsVerifiedAndExportedWhileTheResponderRuns(t *testing.T) {
 	dir := t.TempDir()
 	config, export := filepath.Join(dir, "responder.yaml"), filepath.Join(dir, "audit.jsonl")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "token"), []byte("s3cret"), 0o600))

@@ -12,8 +12,8 @@ import (
 
 type commands = tool.Commands
 
-// own declares the commands of this program, each in its own file.
-var own = []tool.Add{auditCommand, bundleCommand, explainCommand}
+// ownCommands declares the commands of this program, each in its own file.
+var ownCommands = []tool.Add{auditCommand, bundleCommand, explainCommand}
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
@@ -22,5 +22,5 @@ func run(args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "%s %s: %v\n", tool.Name, command, tool.Start(args))
 		return 1
 	}
-	return tool.Run(args, stdout, stderr, append(slices.Clone(own), tool.HandOver)...)
+	return tool.Run(args, stdout, stderr, append(slices.Clone(ownCommands), tool.HandOver)...)
 }

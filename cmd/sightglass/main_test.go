@@ -36,7 +36,7 @@ func TestTheCommandLine(t *testing.T) {
 		stdout, stderr string
 	}{
 		"help lists the commands of both programs": {[]string{"--help"}, 0, "\nreplay\n", ""},
-		"the version is told":                      {[]string{"--version"}, 0, "sightglass, version", ""},
+		"the version is printed":                   {[]string{"--version"}, 0, "sightglass, version", ""},
 		"an unknown word is a usage error":         {[]string{"dema"}, 2, "", `expected command but got "dema"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -48,10 +48,10 @@ func TestTheCommandLine(t *testing.T) {
 	}
 }
 
-// A shell script stands for sightglass-data: it says how it was called, and ends with a status of its own.
+// A shell script replaces sightglass-data. It prints its arguments and exits with a distinct status.
 const otherHalf = "#!/bin/sh\necho \"$0 got $*\"\nexit 7\n"
 
-func TestCommandsThatReadDataAreThoseOfTheOtherProgram(t *testing.T) {
+func TestDataCommandsAreThoseOfSightglassData(t *testing.T) {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	body, err := os.ReadFile(self)
@@ -100,7 +100,7 @@ func TestCommandsThatReadDataAreThoseOfTheOtherProgram(t *testing.T) {
 	}
 }
 
-func TestTheToolNeedsNeitherDuckDBNorAnEngineOfRules(t *testing.T) {
+func TestSightglassLinksNeitherDuckDBNorPrometheus(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
 	require.NoError(t, err)
 	for _, heavy := range []string{"duckdb", "prometheus/tsdb\n", "chromedp", "github.com/sightglass-ml/sightglass/exporters/"} {
@@ -137,7 +137,7 @@ func TestTheBundleIsRenderedForAnOlderAlertmanager(t *testing.T) {
 	require.FileExists(t, filepath.Join(dir, "alertmanager", "templates", "slack.tmpl"))
 }
 
-func TestABundleIsWrittenUnderTheConditionsOfItsImage(t *testing.T) {
+func TestBundleIsWrittenInARestrictedContainer(t *testing.T) {
 	testtools.RequireHostile(t)
 	self, err := os.Executable()
 	require.NoError(t, err)

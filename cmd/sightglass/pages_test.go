@@ -10,10 +10,10 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tool"
 )
 
-func TestThePagesCommandsAreUnderstood(t *testing.T) {
+func TestCommandsOfTheDocsAreAccepted(t *testing.T) {
 	t.Parallel()
 	app := kingpin.New("test", "")
-	for _, add := range own {
+	for _, add := range ownCommands {
 		add(app, io.Discard)
 	}
 	pages.RequireUnderstood(t, "../..", app, func(args []string) bool {

@@ -50,7 +50,7 @@ func TestRenderCountsCellsNotBytes(t *testing.T) {
 	require.Equal(t, "漢字漢字 漢字漢字\ne\u0301e\u0301e\u0301e\u0301\n", m.Render(20, false))
 }
 
-func TestRenderDisarmsTheTerminal(t *testing.T) {
+func TestRenderRemovesControlCharacters(t *testing.T) {
 	m := Message{Channel: "#a\x1b]0;x\a", Text: "a\x1b[31mb\u202ec\ue000d\xff"}
 	require.Equal(t, "#a]0;x\na[31mbcd\n", m.Render(80, false))
 }

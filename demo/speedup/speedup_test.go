@@ -46,7 +46,7 @@ func alert(name string) func(rulefmt.Rule) bool {
 	return func(r rulefmt.Rule) bool { return r.Alert == name }
 }
 
-func TestSpeedupScalesWhatLasts(t *testing.T) {
+func TestSpeedupScalesDurations(t *testing.T) {
 	set := load(t, 60)
 
 	history := find(t, set, record("dataset:ml_rows:history"))

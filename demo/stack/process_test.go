@@ -29,7 +29,7 @@ func childConfig(t *testing.T, mode string) ProcessConfig {
 	}
 }
 
-func TestAProcessNeedsAllThatItIsManagedBy(t *testing.T) {
+func TestProcessConfigIsChecked(t *testing.T) {
 	full := ProcessConfig{Name: "x", Path: "x", LogFile: "x", ReadyURL: "x"}
 	for want, breakIt := range map[string]func(*ProcessConfig){
 		"a process needs a name":                                   func(c *ProcessConfig) { c.Name = "" },
@@ -45,7 +45,7 @@ func TestAProcessNeedsAllThatItIsManagedBy(t *testing.T) {
 	}
 }
 
-func TestStopEndsAProcessThatObeys(t *testing.T) {
+func TestStopEndsACooperativeProcess(t *testing.T) {
 	p, err := StartProcess(testContext(t), childConfig(t, "well-behaved"))
 	require.NoError(t, err)
 	require.NoError(t, p.Stop())
@@ -82,7 +82,7 @@ func TestAProcessThatIsNeverReadyEndsWithTheContext(t *testing.T) {
 	require.EqualError(t, err, "silent is not ready: waited long enough; its log ends with:\nthinking")
 }
 
-func TestAProcessThatDoesNotObeyIsKilledWithAllItStarted(t *testing.T) {
+func TestStubbornProcessIsKilledWithItsChildren(t *testing.T) {
 	cfg := childConfig(t, "stubborn")
 	cfg.StopTimeout = 10 * time.Millisecond
 	p, err := StartProcess(testContext(t), cfg)
@@ -97,7 +97,7 @@ func TestAProcessThatDoesNotObeyIsKilledWithAllItStarted(t *testing.T) {
 	eventually(testContext(t), t, func() bool { return gone(grandchild) })
 }
 
-func TestStopTellsOfAnEarlierEnd(t *testing.T) {
+func TestStopReportsThatTheProcessHadEnded(t *testing.T) {
 	p, err := StartProcess(testContext(t), childConfig(t, "well-behaved"))
 	require.NoError(t, err)
 	p.Kill()
@@ -157,7 +157,7 @@ func TestAStackClosesInReverseOrderAndRemovesItsFolder(t *testing.T) {
 	require.NoError(t, s.Close(), "a second Close finds nothing to do")
 }
 
-func TestAServerWhosePortWasTakenGetsAnother(t *testing.T) {
+func TestServerWithATakenPortGetsAnother(t *testing.T) {
 	s, err := New(Config{Dir: t.TempDir()})
 	require.NoError(t, err)
 	cfg := exporterConfig("unlucky")

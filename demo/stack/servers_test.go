@@ -15,7 +15,7 @@ import (
 	"github.com/sightglass-ml/sightglass/demo/slack"
 )
 
-func TestAnAlertTravelsFromAnExporterToSlack(t *testing.T) {
+func TestAlertReachesSlackFromAnExporter(t *testing.T) {
 	s, ctx := newStack(t), testContext(t)
 	exporter, err := s.StartExporter(ctx, exporterConfig("well-behaved"))
 	require.NoError(t, err)
@@ -95,7 +95,7 @@ func TestAlertsPostedByHandReachSlackAndResolve(t *testing.T) {
 	require.ErrorContains(t, alertmanager.Post(ctx, Alert{}), "422 Unprocessable Entity")
 }
 
-func TestBackfilledHistoryIsThereFromTheStart(t *testing.T) {
+func TestBackfilledHistoryIsQueryableFromTheStart(t *testing.T) {
 	s, ctx := newStack(t), testContext(t)
 	start := time.Now().Add(-35 * 24 * time.Hour).Truncate(time.Hour)
 	var history strings.Builder
@@ -119,13 +119,13 @@ func TestBackfilledHistoryIsThereFromTheStart(t *testing.T) {
 	require.EqualError(t, err, "prometheus: was started already")
 }
 
-func TestBackfillNamesWhatPromtoolRefuses(t *testing.T) {
+func TestBackfillReportsErrorsOfPromtool(t *testing.T) {
 	s := newStack(t)
 	err := s.BackfillOpenMetrics(testContext(t), strings.NewReader("rows 1\n"))
 	require.ErrorContains(t, err, "backfill: promtool: exit status 1: ")
 }
 
-func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
+func TestInvalidOptionsAreRefused(t *testing.T) {
 	s, err := New(Config{Dir: t.TempDir()})
 	require.NoError(t, err)
 	_, err = s.StartPrometheus(t.Context(), PrometheusConfig{})
@@ -145,7 +145,7 @@ func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 	require.ErrorContains(t, err, "find the tools: stat ")
 }
 
-func TestRewritingDividesTimesAndLeavesTheRest(t *testing.T) {
+func TestRewriteAlertmanagerScalesOnlyDurations(t *testing.T) {
 	secrets := t.TempDir()
 	content, err := rewriteAlertmanager([]byte(`
 route: {receiver: a, group_wait: 30s, routes: [{group_interval: 1ms, repeat_interval: 3d}]}

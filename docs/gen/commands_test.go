@@ -21,7 +21,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/testtools/pages"
 )
 
-// programs are the programs of which the pages show commands, and what holds each command: that it runs, or that what it names exists.
+// programs maps the programs in commands of the pages to a check of each command: that it runs, or that the named objects exist.
 var programs = map[string]func(t *testing.T, args []string){
 	"make":             checkMake,
 	"go":               checkGo,
@@ -196,7 +196,7 @@ func checkAmtool(t *testing.T, args []string) {
 
 func checkHelm(t *testing.T, args []string) {
 	require.Equal(t, "install", args[0])
-	// What a cluster would be given.
+	// The objects that the command would send to a cluster.
 	run(t, testtools.Path(t, "helm"), append([]string{"template", "--kube-version=1.31.0", args[1], filepath.Join(root, args[2])}, args[3:]...)...)
 }
 
@@ -222,7 +222,7 @@ func checkPodman(t *testing.T, args []string) {
 	require.DirExists(t, filepath.Join(root, "cmd", program))
 }
 
-// checkCurl holds that the address is one that a program of ours listens on, and that it has the path.
+// checkCurl requires that a program of the repository listens on the address and serves the path.
 func checkCurl(t *testing.T, args []string) {
 	address := args[len(args)-1]
 	address = strings.NewReplacer("<exporter>", "localhost:10910", "<instance>", "localhost:10910").Replace(address)
@@ -287,7 +287,7 @@ func checkPip(t *testing.T, args []string) {
 	}
 }
 
-// checkExport holds that some program reads each variable.
+// checkExport requires that a program reads each variable.
 func checkExport(t *testing.T, args []string) {
 	for _, arg := range args {
 		name, _, ok := strings.Cut(arg, "=")
@@ -298,7 +298,7 @@ func checkExport(t *testing.T, args []string) {
 
 var declared = regexp.MustCompile(`\.Flag\("([\w.-]+)"`)
 
-// checkExporter holds that a program has its flags, and that a file of the repository that it names exists.
+// checkExporter requires that a program has the flags and that the named files of the repository exist.
 func checkExporter(folder string) func(*testing.T, []string) {
 	return func(t *testing.T, args []string) {
 		flags := map[string]bool{"log.level": true, "log.format": true, "web.listen-address": true, "web.config.file": true, "version": true, "help": true}

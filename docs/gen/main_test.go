@@ -43,7 +43,7 @@ func TestNoLabelIsOneThatAScrapeAdds(t *testing.T) {
 	require.Greater(t, checked, 100)
 }
 
-func TestTheMetricsOfTheRuntimeAreThoseOfARunningExporter(t *testing.T) {
+func TestRuntimeMetricsMatchARunningExporter(t *testing.T) {
 	server := exportertest.Start(t, exporter.Spec[struct{}]{
 		Name: "reference_exporter", Description: "Publishes nothing of its own.", DefaultAddress: ":0", ConfigOptional: true,
 		Load: func(string) (struct{}, error) { return struct{}{}, nil },

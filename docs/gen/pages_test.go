@@ -25,7 +25,7 @@ func read(t *testing.T, name string) string {
 	return string(text)
 }
 
-func TestLinksBetweenPagesLeadSomewhere(t *testing.T) {
+func TestLinksBetweenPagesWork(t *testing.T) {
 	pages := []string{"README.md", "CHANGELOG.md"}
 	require.NoError(t, filepath.WalkDir(filepath.Join(root, "docs"), func(path string, _ fs.DirEntry, err error) error {
 		if filepath.Ext(path) == ".md" {
@@ -58,7 +58,7 @@ func TestPicturesAreSmall(t *testing.T) {
 
 func TestTheGuidesExplainEveryKeyOfTheConfiguration(t *testing.T) {
 	target := ".actions[].target."
-	// Below the free ones stand names that the user makes up, or settings of another program's own library.
+	// Keys below the free ones are names that the user chooses, or settings of another program's library.
 	for program, c := range map[string]struct{ guides, free []string }{
 		"exporters/dataquality": {[]string{"docs/data-quality.md"}, []string{".sources", ".datasets[].thresholds.columns", ".baseline_store.config"}},
 		"exporters/modelquality": {

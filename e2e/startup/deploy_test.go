@@ -47,7 +47,7 @@ func TestTheExampleForKubernetesAllowsNoMoreThanTheTestDoes(t *testing.T) {
 	require.Equal(t, map[string][]string{"drop": {"ALL"}}, container.Capabilities)
 }
 
-// The folder of state, the user and what is read-only are the same wherever a program runs.
+// The state folder, the user and the read-only paths of a program are the same in every deployment.
 func TestWhereProgramsRunTheyHaveTheSameStateFolder(t *testing.T) {
 	for file, says := range map[string][]string{
 		"examples/systemd/sightglass@.service":          {"DynamicUser=yes\n", "StateDirectory=sightglass/%i\n", "ProtectSystem=strict\n", "NoNewPrivileges=yes\n", "CapabilityBoundingSet=\n"},

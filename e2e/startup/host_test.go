@@ -53,7 +53,7 @@ func accepting(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// logs is what a process has written.
+// logs has the output of a process.
 type logs struct {
 	mu  sync.Mutex
 	all bytes.Buffer
@@ -71,7 +71,8 @@ func (l *logs) String() string {
 	return l.all.String()
 }
 
-// hosted is a configuration with STATE as the one writable folder, which STATE_DIRECTORY names, and what the log says that it watches.
+// hosted is a configuration whose only writable folder is STATE, named by STATE_DIRECTORY, with the objects that the log must list as
+// watched.
 type hosted struct {
 	binary, config string
 	args           []string
@@ -79,7 +80,7 @@ type hosted struct {
 	hangs          bool // a source does: then the program need not be ready
 	// wrote are files below STATE that the program makes without a word in its configuration.
 	wrote []string
-	// before is a file beside the configuration that an earlier version has left.
+	// before is a file of an earlier version beside the configuration.
 	before string
 }
 
@@ -255,7 +256,7 @@ func runHosted(t *testing.T, bin, hangs string, p hosted) (log string) {
 	return out.String()
 }
 
-// requireRestricted looks at the process from outside: what it was started under is true of it.
+// requireRestricted checks from outside that the process has the restrictions with which it was started.
 func requireRestricted(t *testing.T, pid int, dir, state string) {
 	t.Helper()
 	proc := fmt.Sprintf("/proc/%d/", pid)
@@ -292,8 +293,8 @@ func get(ctx context.Context, url string) int {
 	return answer.StatusCode
 }
 
-// What an earlier version kept beside a configuration that is read-only now cannot go on there: the log says what to do.
-func TestStateBesideAConfigurationThatIsReadOnlyIsTold(t *testing.T) {
+// An earlier version kept state beside a configuration that is read-only now. The log must say what to do.
+func TestStateBesideAReadOnlyConfigurationIsReported(t *testing.T) {
 	testtools.RequireHostile(t)
 	bin := t.TempDir()
 	require.NoError(t, os.Chmod(bin, 0o755))

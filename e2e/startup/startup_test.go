@@ -76,15 +76,15 @@ func prepare(t *testing.T) (dir string) {
 	return dir
 }
 
-// badStart is a configuration that cannot work, or a part of which cannot.
+// badStart is a configuration that fails completely or in part.
 type badStart struct {
 	program string
 	config  string
 	// want is how the error begins after the name of the file: its line and key.
 	want string
-	// says is a part of the rest: what was found, or what to do.
+	// says is part of the remaining message: the finding or the remedy.
 	says string
-	// runs is whether the other parts do their work: the process starts all the same.
+	// runs means that the process starts nevertheless, because the other parts work.
 	runs bool
 	// later is whether time may mend it: then --config.check and a reload only warn.
 	later bool
@@ -131,7 +131,7 @@ var badStarts = map[string]badStart{
 	"a configuration that is a folder":              {program: "gpu", config: "", want: "read config: read", says: "is a directory"},
 }
 
-func TestNoErrorAtTheStartIsAPanicAndNoReloadKills(t *testing.T) {
+func TestStartErrorsDoNotPanicAndBadReloadsDoNotStop(t *testing.T) {
 	used, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, used.Close()) }) // after the parallel tests
@@ -244,7 +244,7 @@ func requireNoPanic(t *testing.T, logs string) {
 	require.NotContains(t, logs, "goroutine ")
 }
 
-func TestAnAddressInUseIsAnErrorThatNamesTheFlag(t *testing.T) {
+func TestAddressInUseErrorNamesTheFlag(t *testing.T) {
 	used, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, used.Close()) }) // after the parallel tests
@@ -263,7 +263,7 @@ func TestAnAddressInUseIsAnErrorThatNamesTheFlag(t *testing.T) {
 	}
 }
 
-func TestAFolderIsADataset(t *testing.T) {
+func TestFolderIsADataset(t *testing.T) {
 	dir := prepare(t)
 	file := filepath.Join(dir, "dataquality.yaml")
 	require.NoError(t, os.WriteFile(file, []byte("sources: {files: {type: duckdb}}\ndefaults: {interval: 100ms}\ndatasets: [{name: orders, source: files, files: orders}]\n"), 0o600))

@@ -37,8 +37,8 @@ func day(month time.Month, day int, dollars int64) charge {
 }
 
 // Of US$700, 200 are charged at 1.39, 300 at 1.40, 100 at 1.41 and 100 at 1.42: 278 + 420 + 141 + 142 = C$981. At the rate of the
-// configuration, 1.38, they are C$966. Bills are read once an hour, so that what the first look has is what stands for an hour.
-func TestTheBanksRateOfABillsCurrencyCountsAtOnce(t *testing.T) {
+// configuration, 1.38, they are C$966. Bills are read once an hour, so the first collection decides the costs of the first hour.
+func TestBankRateIsUsedInTheFirstCollection(t *testing.T) {
 	t.Parallel()
 	valet := bank(t)
 	broken := httptest.NewServer(http.NotFoundHandler())
@@ -86,16 +86,16 @@ bills:
 exchange: {online: false, rates: {USD: 1}}
 `
 
-func TestAFolderWithoutOneReadableBillFailsTheCollector(t *testing.T) {
+func TestFolderWithoutAReadableBillFailsTheCollector(t *testing.T) {
 	t.Parallel()
 	const failed, works = `sightglass_collector_success{collector="bills"} 0`, `sightglass_collector_success{collector="bills"} 1`
 	for name, tc := range map[string]struct{ file, text string }{
-		"an empty folder":                     {},
-		"files of which none is a bill":       {"bill.xlsx", "PK"},
-		"a report of another format":          {"cur.csv", "identity/LineItemId,lineItem/UnblendedCost\n1,2\n"},
-		"another dataset of FOCUS":            {"contracts.csv", "ContractCommitmentId,ContractId\n1,2\n"},
-		"a compressed file that is cut off":   {"bill.csv.gz", "\x1f\x8b\x08\x00"},
-		"a bill of which no line can be read": {"bill.csv", "BilledCost,EffectiveCost,BillingCurrency,BillingPeriodStart,ChargePeriodStart,ChargePeriodEnd,ChargeCategory\n1,1,USD,2026-03-01,11/1/26,11/2/26,Usage\n"},
+		"an empty folder":                   {},
+		"files without a bill":              {"bill.xlsx", "PK"},
+		"a report of another format":        {"cur.csv", "identity/LineItemId,lineItem/UnblendedCost\n1,2\n"},
+		"another dataset of FOCUS":          {"contracts.csv", "ContractCommitmentId,ContractId\n1,2\n"},
+		"a compressed file that is cut off": {"bill.csv.gz", "\x1f\x8b\x08\x00"},
+		"a bill without a readable line":    {"bill.csv", "BilledCost,EffectiveCost,BillingCurrency,BillingPeriodStart,ChargePeriodStart,ChargePeriodEnd,ChargeCategory\n1,1,USD,2026-03-01,11/1/26,11/2/26,Usage\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -119,7 +119,7 @@ func TestAFolderWithoutOneReadableBillFailsTheCollector(t *testing.T) {
 }
 
 // February is over, at US$100. A refund of US$40 for it comes with March's invoice, and then February itself is restated.
-func TestARefundIsInItsInvoiceAndARestatedMonthIsShown(t *testing.T) {
+func TestRefundIsInTheMonthOfItsInvoiceAndRestatedMonthsAreShown(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	bills := filepath.Join(dir, "bills")

@@ -17,7 +17,7 @@ import (
 )
 
 // Mimir wants the tenant in a header, and companies have certificates of their own.
-func TestPrometheusIsReachedAsHTTPClientSays(t *testing.T) {
+func TestPrometheusIsQueriedWithTheHTTPClientSettings(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Scope-OrgID") != "ml" || r.Header.Get("Authorization") != "Bearer s3cret" {

@@ -16,7 +16,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/exporter/exportertest"
 )
 
-// Each bad configuration stands beside the message that it must give.
+// Each bad configuration has the error message that it must cause.
 func TestBadConfigurations(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.bad.yaml")
@@ -62,7 +62,7 @@ func TestGoodConfiguration(t *testing.T) {
 	require.True(t, cfg.Exchange.InvoiceRates)
 }
 
-func TestWhatIsNotSaidHasADefault(t *testing.T) {
+func TestOmittedSettingsHaveDefaults(t *testing.T) {
 	t.Parallel()
 	var cfg Config
 	require.NoError(t, config.Decode("cost.yaml", []byte("bills: {sources: [{name: aws, folder: bills}]}"), &cfg))
@@ -74,7 +74,7 @@ func TestWhatIsNotSaidHasADefault(t *testing.T) {
 	require.Nil(t, cfg.Metering)
 }
 
-// Whatever stands in a file, loading it ends with a configuration or an error.
+// Loading any file ends with a configuration or an error.
 func FuzzConfig(f *testing.F) {
 	for _, pattern := range []string{"testdata/*.bad.yaml", "testdata/*.good.yaml"} {
 		files, err := filepath.Glob(pattern)

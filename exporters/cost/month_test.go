@@ -66,7 +66,7 @@ var workedUsage = []struct {
 	{`serving_cores`, 10, 10},
 }
 
-// What two GPUs, two models on them and one that is bought in US dollars cost in a month, by the real Prometheus, to the cent.
+// The cost of two GPUs, two models on them and a model bought in US dollars in a month, by the real Prometheus, to the cent.
 func TestAMonthByHand(t *testing.T) {
 	t.Parallel()
 	begin, end := time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)

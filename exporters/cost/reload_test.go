@@ -17,7 +17,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/exporter/exportertest"
 )
 
-func TestAReloadThatChangesNothingReplacesNothing(t *testing.T) {
+func TestUnchangedReloadReplacesNothing(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	load := func(text string) Config {
 		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
@@ -31,8 +31,8 @@ func TestAReloadThatChangesNothingReplacesNothing(t *testing.T) {
 	require.ErrorIs(t, running.Reload(t.Context(), load(text+"fiscal_year_start: 4\n")), exporter.ErrReplace)
 }
 
-// A bill that was read anew would show the department that its rows have meanwhile: the file was changed behind the exporter's back.
-func TestAReloadReadsNoBillThatIsKnown(t *testing.T) {
+// The file changes without a sign that the exporter checks. If a reload read the bill again, the new department would appear.
+func TestReloadReadsNoKnownBill(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		text   string
@@ -85,7 +85,7 @@ func TestAReloadReadsNoBillThatIsKnown(t *testing.T) {
 	}
 }
 
-func TestTheBanksAreAskedAsTheHTTPClientSays(t *testing.T) {
+func TestBanksAreQueriedWithTheHTTPClientSettings(t *testing.T) {
 	t.Parallel()
 	asked := make(chan http.Header, 8)
 	bank := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -106,7 +106,7 @@ prices: {requests: [{model: fraud, price: 1, currency: USD}]}
 	}
 }
 
-func TestTheTimeZoneOfAllExportersIsThatOfTheBooks(t *testing.T) {
+func TestSharedTimeZoneIsThatOfTheBooks(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	require.NoError(t, os.WriteFile(file, []byte("metering: {prometheus: http://localhost:9090}\n"), 0o600))
 	for env, want := range map[string]string{"Asia/Tokyo": "Asia/Tokyo", "": "America/Toronto"} {

@@ -89,7 +89,7 @@ func TestMetricsPage(t *testing.T) {
 	require.Empty(t, string(out))
 }
 
-func TestANewDeliveryAndANewConfigurationAreShown(t *testing.T) {
+func TestNewDeliveryAndNewConfigurationAreShown(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	bills := filepath.Join(dir, "bills")

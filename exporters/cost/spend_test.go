@@ -34,7 +34,7 @@ type charge struct {
 //   - search has a machine for C$1 an hour, in the books' currency, and each month a credit of C$20 on the 15th;
 //   - shop pays US dollars by the UTC day, less on weekends and more from month to month, and gets a correction of -US$5
 //     for the 10th of each month with the bill of the month after;
-//   - nobody has said whose a commitment of €8 760 a year is, which is used up at €24 a day.
+//   - A commitment of €8 760 a year, used at €24 a day, has no department.
 func twoYears() []charge {
 	var all []charge
 	begin, end := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -233,7 +233,7 @@ func TestTwoYearsOfBills(t *testing.T) {
 	t.Logf("error of the projected month end over 24 months:\n%s", report.String())
 }
 
-func TestClosedMonthsStayAndChangeWithWhatComesLate(t *testing.T) {
+func TestLateChargesChangeClosedMonths(t *testing.T) {
 	t.Parallel()
 	calendar, err := fiscal.New(fiscal.DefaultZone, time.January)
 	require.NoError(t, err)

@@ -163,7 +163,7 @@ func BenchmarkFlights(b *testing.B) {
 	b.ReportMetric(ours.Seconds()/theirs.Seconds(), "ratio")
 }
 
-// cpuTime is the processor time that the process has used. Unlike the time of the clock it does not count what else the machine does.
+// cpuTime returns the processor time of the process. Unlike wall time, it excludes other processes.
 func cpuTime(b *testing.B) time.Duration {
 	b.Helper()
 	var u syscall.Rusage

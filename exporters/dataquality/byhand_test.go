@@ -27,7 +27,7 @@ func TestTheQueryByHandAnswersTheSameAsAProfile(t *testing.T) {
 	}
 }
 
-// requireByHand runs the query written by hand and requires its answers to be those of the profile: rows, latest time, nulls,
+// requireByHand runs the query written by hand and requires the results of the profile: rows, latest time, nulls,
 // every bin, and minimum, maximum, sum, standard deviation and zeros.
 func requireByHand(t testing.TB, db *sql.DB, query string, layouts map[string]binning.Layout, p tables.Profile) {
 	t.Helper()
@@ -94,7 +94,7 @@ func requireByHand(t testing.TB, db *sql.DB, query string, layouts map[string]bi
 	require.Empty(t, values)
 }
 
-// integer is a count in whatever type DuckDB gives it.
+// integer converts a count of any type that DuckDB returns.
 func integer(t testing.TB, v any) int64 {
 	t.Helper()
 	switch v := v.(type) {

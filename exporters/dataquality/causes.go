@@ -291,14 +291,14 @@ func (d *dataset) explainBreach(c *cycle, b breach, sample *tables.Sampled) *exp
 		}
 		fc.value = strings.Join(shown, ", ")
 		inCause := rowsOf(in, f.Terms)
-		conditions = append(conditions, d.risen(c, sample, of, binOf, found.Rose, inCause)...)
+		conditions = append(conditions, d.risenValues(c, sample, of, binOf, found.Rose, inCause)...)
 		fc.statement = sample.Statement(0, listedRows, conditions...)
 		fc.onset = onset(sample, in, inCause, found.Rose)
 		fc.affected, fc.partitions = d.spread(c, sample, in, inCause, found.Rose)
 		e.causes = append(e.causes, fc)
 	}
 	if len(e.causes) == 0 {
-		if affected := d.risen(c, sample, of, binOf, found.Rose, rowsOf(in, nil)); affected != nil {
+		if affected := d.risenValues(c, sample, of, binOf, found.Rose, rowsOf(in, nil)); affected != nil {
 			e.statement = sample.Statement(0, listedRows, affected...)
 		}
 	}
@@ -399,9 +399,9 @@ func rowsOf(in cause.Sample, terms []cause.Term) []bool {
 	return rows
 }
 
-// risen returns a condition for the values of the column that increased among the rows of the cause. It returns none if one
+// risenValues returns a condition for the values of the column that increased among the rows of the cause. It returns none if one
 // of these values is hidden.
-func (d *dataset) risen(c *cycle, sample *tables.Sampled, field int, binOf []int32, rose, inCause []bool) []tables.Among {
+func (d *dataset) risenValues(c *cycle, sample *tables.Sampled, field int, binOf []int32, rose, inCause []bool) []tables.Among {
 	f := sample.Fields[field]
 	counts := make(map[int32]int)
 	for row, code := range f.Codes {

@@ -101,8 +101,8 @@ func (d *dataset) publishedValue(c *cycle, column, value string) (string, bool) 
 	if hidden, ok := d.hidden(c, column)[binning.CategoryBin(value)]; ok {
 		return hidden, true
 	}
-	alone := binning.Layout{Kind: binning.Categorical, Top: []string{value}}
-	if hidden, ok := reveal.Policy(d.cfg.Columns.Reveal).Hidden(column, alone)[binning.CategoryBin(value)]; ok {
+	layout := binning.Layout{Kind: binning.Categorical, Top: []string{value}}
+	if hidden, ok := reveal.Policy(d.cfg.Columns.Reveal).Hidden(column, layout)[binning.CategoryBin(value)]; ok {
 		_, hash, _ := strings.Cut(hidden, "~")
 		return "#~" + hash, true // Without its own bin it has no rank.
 	}

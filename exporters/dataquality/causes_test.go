@@ -32,7 +32,7 @@ const payments = `SELECT TIMESTAMP '2026-11-24 11:59:30' - to_seconds((i * 21.6)
 	CASE WHEN (i * 104729) %% 10 = 0 THEN 'US' ELSE 'CA' END AS country, ['app', 'web'][1 + (i * 31) %% 2] AS channel, ((i * 7919) %% 100)::DOUBLE AS amount,
 	['food', 'fuel', 'rent'][1 + (i * 13) %% 3] AS category FROM range(%d) AS r(i)`
 
-// withNewpay is a provider that nobody has mapped, from 06:02 on: one payment in five of then, which is one in twenty of the day.
+// withNewpay adds an unmapped provider from 06:02 on: one in five payments since then, one in twenty of the day.
 const withNewpay = `SELECT * EXCLUDE (new) REPLACE (CASE WHEN new THEN 'newpay' ELSE provider END AS provider, CASE WHEN new THEN 'ZX-9' ELSE category END AS category, CASE WHEN new THEN 'web' ELSE channel END AS channel) FROM (
 	SELECT *, t.at >= '2026-11-24 06:02:00' AND (epoch(t.at)::BIGINT // 22) %% 5 = 0 AS new FROM (%s) AS t) AS t`
 
@@ -71,7 +71,7 @@ func samples(statements []string) (n int) {
 	return n
 }
 
-func TestTheCauseIsNamed(t *testing.T) {
+func TestCauseIsPublished(t *testing.T) {
 	w := quietWorld(t, "", "")
 	asked := w.statements()
 	all, _ := w.all()
@@ -117,7 +117,7 @@ func TestTheCauseIsNamed(t *testing.T) {
 	require.Positive(t, rows)
 	require.Equal(t, rows, newpay)
 
-	// So does the page, of which nothing is stored.
+	// The report does the same, and stores nothing.
 	b := &Baselines{cfg: w.cfg, connections: w.connections, now: func() time.Time { return w.now }}
 	r, err := b.Report(t.Context(), w.cfg.Datasets[0])
 	require.NoError(t, err)
@@ -143,7 +143,7 @@ func TestTheCauseIsNamed(t *testing.T) {
 	require.Empty(t, ofCause(all))
 }
 
-func TestADatabaseSeesNothingMoreOnQuietDays(t *testing.T) {
+func TestCauseSearchQueriesNothingWithoutAChange(t *testing.T) {
 	with, without := quietWorld(t, "", ""), quietWorld(t, "", "per_hour: 0")
 	asked, plain := with.statements(), without.statements()
 	for range 5 {
@@ -167,7 +167,7 @@ func TestChangesWithoutASegmentHaveNoCause(t *testing.T) {
 		"the affected rows can be listed all the same")
 }
 
-func TestTheBudgetOfAnHour(t *testing.T) {
+func TestHourlyBudgetOfCauseSearches(t *testing.T) {
 	w := quietWorld(t, "", "per_hour: 1")
 	asked := w.statements()
 	replace := func(column string) {
@@ -211,7 +211,7 @@ func TestPrivateValuesOfACause(t *testing.T) {
 
 // The profile's counts tell which rows are missing or too many, so no rows are read. Missing rows can't be listed: the statement
 // lists the segment's rows at an earlier time. It names no private value.
-func TestAChangeOfVolumeNeedsNoRowsForItsCauseAndItsStatement(t *testing.T) {
+func TestCauseOfAVolumeChangeNeedsNoRows(t *testing.T) {
 	const lost, doubled = "SELECT * FROM (%s) AS t WHERE NOT (channel = '%s' AND t.at > '2026-11-23 12:00:00')",
 		"SELECT t.* FROM (%s) AS t, range(2) AS again(n) WHERE n = 0 OR (channel = '%s' AND t.at > '2026-11-23 12:00:00')"
 	for name, test := range map[string]struct {
@@ -256,7 +256,7 @@ func TestAChangeOfVolumeNeedsNoRowsForItsCauseAndItsStatement(t *testing.T) {
 }
 
 // Partitions are the folders of a table, or the values of a column that the configuration names.
-func TestACauseSaysInWhichPartitions(t *testing.T) {
+func TestCauseNamesItsPartitions(t *testing.T) {
 	for name, test := range map[string]struct {
 		causes, where, want string
 	}{

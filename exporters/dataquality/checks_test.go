@@ -10,7 +10,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 
-// checksYAML is keys and checks on a table of orders, whatever source it is in.
+// checksYAML configures keys and checks of a table of orders, for a source of any type.
 const checksYAML = `
     keys: [[order_id], [order_id, line]]
     checks:
@@ -119,7 +119,7 @@ func TestManyKeysAreCountedFromASample(t *testing.T) {
 	}
 }
 
-func TestASnapshotThatBreaksACheckIsNoGoodOne(t *testing.T) {
+func TestSnapshotThatFailsACheckIsNotGood(t *testing.T) {
 	for settings, why := range map[string]string{
 		`keys: [[v]]`:                                        `rows repeat the key`,
 		`checks: [{column: v, at_least: 5}]`:                 `rows break the check`,

@@ -200,13 +200,13 @@ func TestFailures(t *testing.T) {
 		series  []string
 		absent  []string
 	}{
-		"a file that is not there": {
+		"a missing file": {
 			config: source("    files: orders.parquet\n    owner: payments\n"),
 			err:    "No files found that match the pattern",
 			series: []string{`ml_dataset_profile_success{dataset="orders"} 0`, `ml_dataset_owner_info{dataset="orders",owner="payments"} 1`},
 			absent: []string{"ml_dataset_rows", "ml_dataset_column_values", "ml_dataset_snapshot_info", "ml_dataset_baseline_days", "ml_dataset_baseline_frozen"},
 		},
-		"a file that is no Parquet": {
+		"a file that is not Parquet": {
 			config: source("    files: orders.parquet\n"),
 			prepare: func(w *world) {
 				require.NoError(w.t, os.WriteFile(filepath.Join(w.dir, "orders.parquet"), []byte("PAR1 not really PAR1"), 0o600))
@@ -222,7 +222,7 @@ func TestFailures(t *testing.T) {
 			series:  []string{`ml_dataset_profile_success{dataset="orders"} 0`},
 			absent:  []string{"ml_dataset_rows"},
 		},
-		"a timestamp column that is not there": {
+		"a missing timestamp column": {
 			config: source("    query: SELECT 1 AS x\n    timestamp_column: ordered_at\n"),
 			err:    `timestamp column "ordered_at": no such column`,
 			series: []string{`ml_dataset_profile_success{dataset="orders"} 0`},
@@ -277,7 +277,7 @@ func TestFailures(t *testing.T) {
 			series: []string{`ml_dataset_profile_success{dataset="orders"} 0`, `ml_dataset_rows{dataset="orders"} 1`},
 			absent: []string{"ml_dataset_column_values", "ml_dataset_column_baseline_ratio"},
 		},
-		"a damaged baseline is refused by name and left as it is": {
+		"a damaged baseline is refused by name and not changed": {
 			config: source("    query: SELECT 'CA' AS country\n"),
 			prepare: func(w *world) {
 				_, err := w.dataset(0).run(w.t.Context())
@@ -434,7 +434,7 @@ func TestSchemaChanges(t *testing.T) {
 			[]tables.Column{column("land", "TEXT")},
 			[]change{{"land", added, "", "TEXT"}, {"country", removed, "TEXT", ""}},
 		},
-		"a changed type is told with both types": {
+		"a changed type is reported with both types": {
 			[]baseline.Column{{Name: "amount", Type: "DOUBLE"}},
 			[]tables.Column{column("amount", "VARCHAR")},
 			[]change{{"amount", typeChanged, "DOUBLE", "VARCHAR"}},

@@ -14,7 +14,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/owner"
 )
 
-// Each bad configuration stands beside the message that it must give.
+// Each bad configuration has the error message that it must cause.
 func TestBadConfigurations(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.bad.yaml")
 	require.NoError(t, err)
@@ -52,7 +52,7 @@ func TestGoodConfiguration(t *testing.T) {
 	require.Contains(t, string(features.Files), filepath.Base(dir), "relative to the file")
 }
 
-// Whatever stands in a file, loading it ends with a configuration or an error.
+// Loading any file ends with a configuration or an error.
 func FuzzLoad(f *testing.F) {
 	for _, pattern := range []string{"testdata/*.bad.yaml", "testdata/*.good.yaml"} {
 		files, err := filepath.Glob(pattern)
@@ -71,7 +71,7 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
-func TestTheTimeZoneOfAllExportersIsTheDefault(t *testing.T) {
+func TestSharedTimeZoneIsTheDefault(t *testing.T) {
 	t.Setenv("SIGHTGLASS_TIME_ZONE", "Asia/Tokyo")
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	require.NoError(t, os.WriteFile(file, []byte("sources: {files: {type: duckdb}}\ndatasets:\n- {name: a, source: files, files: a.csv}\n- {name: b, source: files, files: b.csv, time_zone: UTC}\n"), 0o600))

@@ -132,11 +132,11 @@ func (r *connections) resolveLearner(l *learner) (err error) {
 	if l.source, l.relation, err = r.table(&l.cfg.TableConfig, key); err != nil {
 		return fmt.Errorf("dataset %q: %w", l.cfg.Name, err)
 	}
-	l.relation = l.cfg.segment.of(l.source, l.relation)
+	l.relation = l.cfg.segment.relation(l.source, l.relation)
 	if t := l.cfg.Baselines.Training; t != nil {
 		// An error here fails only the training baseline.
 		if l.trainingSource, l.trainingRelation, l.trainingErr = r.table(&t.TableConfig, key+"baselines.training."); l.trainingErr == nil {
-			l.trainingRelation = l.cfg.segment.of(l.trainingSource, l.trainingRelation)
+			l.trainingRelation = l.cfg.segment.relation(l.trainingSource, l.trainingRelation)
 		}
 	}
 	return nil

@@ -43,7 +43,7 @@ func TestTheLastGoodSnapshotIsStoredAsEncodingJSONWritesIt(t *testing.T) {
 	require.Error(t, err, "encoding/json refuses such a time too")
 }
 
-func TestACopyOfTheLastGoodSnapshotStaysAsItIs(t *testing.T) {
+func TestChangingACloneOfTheLastGoodSnapshotKeepsTheOriginal(t *testing.T) {
 	at := time.Date(2026, 1, 5, 10, 0, 0, 0, time.UTC)
 	of := lastGood{Volumes: []volume{{at, 1}, {at.Add(time.Hour), 2}}, Nulls: map[string]nullShare{"a": {Share: 0.5}}, Arrived: map[string]float64{"full": 1}}
 	before, err := of.asJSON()
@@ -58,7 +58,7 @@ func TestACopyOfTheLastGoodSnapshotStaysAsItIs(t *testing.T) {
 }
 
 // Digests are stored and compared across versions.
-func TestADigestIsOfTheJSONOfWhatWasCounted(t *testing.T) {
+func TestSnapshotDigestIsOfTheJSONOfTheCounts(t *testing.T) {
 	schema := []tables.Column{{Name: "amount", Type: "DOUBLE", Class: tables.Float}, {Name: `"<at>"`, Type: "TIMESTAMP", Class: tables.Timestamp}}
 	for name, p := range map[string]tables.Profile{
 		"nothing":             {},

@@ -206,8 +206,8 @@ func TestSeason(t *testing.T) {
 }
 
 // A baseline of a version that knew no hours gets them from the table, as long as
-// the table has the rows that were learned, and is what it was in all else.
-func TestHoursOfAnEarlierVersion(t *testing.T) {
+// the table has the rows that were learned. Everything else in it stays the same.
+func TestHoursAreAddedToABaselineOfAnEarlierVersion(t *testing.T) {
 	w := newWorld(t, seasonYAML)
 	w.file("orders.parquet", nights)
 	d := w.dataset(0)
@@ -345,7 +345,7 @@ datasets:
 	}
 }
 
-func TestATableThatBeginsIsNoMeasureOfItsVolume(t *testing.T) {
+func TestFirstRowsOfATableAreNotItsUsualVolume(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, `
 sources: {files: {type: duckdb}}

@@ -27,7 +27,7 @@ with mlflow.start_run() as run:
 print(mlflow.get_run(run.info.run_id).inputs.dataset_inputs[0].dataset.digest)
 `
 
-func TestMLflowsOwnDigestNamesTheSnapshotThatPassed(t *testing.T) {
+func TestMLflowDigestOfAPassedSnapshotIsPublished(t *testing.T) {
 	python := testtools.Path(t, "python/bin/python")
 	w := newWorld(t, `
 sources: {files: {type: duckdb}}
@@ -67,7 +67,7 @@ datasets:
 	require.Contains(t, strings.Join(both, "\n"), `snapshot="`+second+`"`)
 }
 
-// A digest is of the content: whoever profiles it, and whenever.
+// A digest depends only on the content, not on the exporter or the time of the profile.
 func TestDigestsOfSnapshots(t *testing.T) {
 	const yaml = `
 sources: {files: {type: duckdb}}

@@ -207,10 +207,10 @@ func (p *past) upTo(minute int64) int64 {
 	return of.before + int64(of.minutes[m-1])
 }
 
-// of is how many rows a minute since 1970 has.
-func (p *past) of(minute int64) int64 { return p.upTo(minute+1) - p.upTo(minute) }
+// rowsInMinute returns the number of rows of a minute since 1970.
+func (p *past) rowsInMinute(minute int64) int64 { return p.upTo(minute+1) - p.upTo(minute) }
 
-// rows is how many rows a window of the past has; false where the table does not reach back so far.
+// rows returns the number of rows of a past window; false if the table does not reach back that far.
 func (p *past) rows(from, to time.Time) (float64, bool) {
 	if p.first.IsZero() || from.Before(p.first.Add(-time.Minute)) || to.After(p.through) {
 		return 0, false
@@ -222,20 +222,20 @@ func (p *past) rows(from, to time.Time) (float64, bool) {
 	case begin >= end:
 		return 0, true
 	case first > last:
-		return float64(p.of(last)) * time.Duration(end-begin).Minutes(), true
+		return float64(p.rowsInMinute(last)) * time.Duration(end-begin).Minutes(), true
 	}
 	sum := float64(p.upTo(last) - p.upTo(first))
 	if part := first*minute - begin; part > 0 {
-		sum += float64(p.of(first-1)) * time.Duration(part).Minutes()
+		sum += float64(p.rowsInMinute(first-1)) * time.Duration(part).Minutes()
 	}
 	if part := end - last*minute; part > 0 {
-		sum += float64(p.of(last)) * time.Duration(part).Minutes()
+		sum += float64(p.rowsInMinute(last)) * time.Duration(part).Minutes()
 	}
 	return sum, true
 }
 
 // empty tells of a minute since 1970 whether it has no rows.
-func (p *past) empty(minute int64) bool { return p.of(minute) == 0 }
+func (p *past) empty(minute int64) bool { return p.rowsInMinute(minute) == 0 }
 
 // gap returns the longest time without a record that overlaps the hours before and after the moment, and false if that is
 // unknown.

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pastOf is a past of one row a minute, without those minutes that skip names.
+// pastOf has one row a minute, except in the minutes for which skip returns true.
 func pastOf(from, to time.Time, skip func(time.Time) bool) *past {
 	counts := make(map[time.Time]int64)
 	for at := from; at.Before(to); at = at.Add(time.Minute) {
@@ -25,7 +25,7 @@ func pastOf(from, to time.Time, skip func(time.Time) bool) *past {
 	return p
 }
 
-func TestRowsOfThePast(t *testing.T) {
+func TestRowsOfPastWindows(t *testing.T) {
 	from, to := noon.AddDate(0, 0, -3), noon
 	p := pastOf(from, to, nil)
 	for name, c := range map[string]struct {
@@ -61,7 +61,7 @@ func TestRowsOfThePast(t *testing.T) {
 	require.Equal(t, 30*time.Minute, gap)
 }
 
-func TestGapsOfThePast(t *testing.T) {
+func TestGapsInPastRows(t *testing.T) {
 	at := func(clock string) time.Time {
 		v, err := time.Parse(time.DateTime, "2026-11-22 "+clock)
 		require.NoError(t, err)
@@ -83,7 +83,7 @@ func TestGapsOfThePast(t *testing.T) {
 	require.False(t, known, "the hour after is not there yet")
 }
 
-func TestLateRowsAreNoLoss(t *testing.T) {
+func TestLateRowsDoNotCountAsLoss(t *testing.T) {
 	p := pastOf(noon.AddDate(0, 0, -2), noon, nil)
 	windows := func(shares ...float64) []seen {
 		var all []seen
@@ -115,7 +115,7 @@ func TestLateRowsAreNoLoss(t *testing.T) {
 	require.False(t, known, "a window that ended just now says nothing of late rows")
 }
 
-func TestClocksThatChangedMoveThePast(t *testing.T) {
+func TestClockChangeShiftsThePastRows(t *testing.T) {
 	// Ten times as many rows at noon, an hour later in the last day.
 	rows := func(shift int) func(time.Time) bool {
 		return func(m time.Time) bool { return (m.Hour()-shift)%4 != 0 }
@@ -144,7 +144,7 @@ datasets:
 `
 
 // A table of 20 rows a minute with half of one column missing, and nothing configured.
-func TestARecentWindowAndThePast(t *testing.T) {
+func TestRecentWindowIsComparedWithPastWindows(t *testing.T) {
 	w := newWorld(t, recentYAML)
 	w.file("orders.parquet", `SELECT TIMESTAMP '2026-11-24 12:00:00' - to_seconds(3 * i + 1) AS at, i % 7 AS kind, CASE WHEN i % 2 = 0 THEN i % 5 END AS half
 		FROM range(20 * 60 * 24 * 25) AS t(i)`)
@@ -202,7 +202,7 @@ func TestTheLengthOfARecentWindow(t *testing.T) {
 	}
 }
 
-func TestARecentWindowThatHasUsuallyNotArrivedIsLonger(t *testing.T) {
+func TestRecentWindowGrowsWhenRowsUsuallyArriveLate(t *testing.T) {
 	const hour = time.Hour
 	for sentence, c := range map[string]struct {
 		arrived map[string]float64
@@ -223,7 +223,7 @@ func TestARecentWindowThatHasUsuallyNotArrivedIsLonger(t *testing.T) {
 	}
 }
 
-func TestTheShareOfAShorterWindowStandsIn(t *testing.T) {
+func TestArrivedShareOfAShorterWindowIsTheFallback(t *testing.T) {
 	const hour = time.Hour
 	for sentence, c := range map[string]struct {
 		arrived map[string]float64
@@ -244,7 +244,7 @@ func TestTheShareOfAShorterWindowStandsIn(t *testing.T) {
 }
 
 // Of a load every quarter of an hour, seen at 1, 6 and 11 minutes past it, a quarter has at least 4 minutes, and half an hour 19.
-func TestWhatHasArrivedIsOfWindowsOfOneLength(t *testing.T) {
+func TestArrivedShareIsLearnedForEachWindowLength(t *testing.T) {
 	p := pastOf(noon.AddDate(0, 0, -2), noon, nil)
 	p.seen = map[string][]seen{}
 	for at := noon.Add(-12 * time.Hour); at.Before(noon.Add(-time.Hour)); at = at.Add(5 * time.Minute) {
@@ -263,8 +263,8 @@ func TestWhatHasArrivedIsOfWindowsOfOneLength(t *testing.T) {
 	require.InDelta(t, 19.0/30, half, 1e-9)
 }
 
-// The first profiles say what a column is like that has no baseline yet.
-func TestAMostlyEmptyColumnIsAsItWas(t *testing.T) {
+// Before a column has a baseline, its usual null ratio comes from the first profiles.
+func TestMostlyEmptyColumnHasAHigherNullLimit(t *testing.T) {
 	w := newWorld(t, strings.Replace(recentYAML, "days: 3, first_day: 2026-11-01", "days: 0", 1))
 	w.file("orders.parquet", `SELECT TIMESTAMP '2026-11-24 12:00:00' - to_minutes(i + 1) AS at, CASE WHEN i % 10 = 0 THEN 'x' END AS note FROM range(1000) AS t(i)`)
 	d := w.dataset(0)
@@ -307,7 +307,7 @@ datasets:
 `
 
 // Days of 100 rows, today's load of 30 rows beside them or not.
-func TestWholeDaysAreCompared(t *testing.T) {
+func TestCompleteDaysAreCompared(t *testing.T) {
 	rows := func(column string, upTo string) string {
 		return `SELECT ` + column + ` AS day, i % 3 AS kind FROM range(DATE '2026-10-20', DATE '` + upTo + `', INTERVAL 1 DAY) AS d(d), range(100) AS r(i)`
 	}
@@ -342,7 +342,7 @@ func TestWholeDaysAreCompared(t *testing.T) {
 	}
 }
 
-func TestFoldersOfDaysAreWholeDays(t *testing.T) {
+func TestFoldersOfDaysAreCompleteDays(t *testing.T) {
 	w := newWorld(t, fmt.Sprintf(datedYAML, "sales/*/*.parquet"))
 	for _, day := range []string{"2026-11-20", "2026-11-21", "2026-11-22", "2026-11-23", "2026-11-24"} {
 		require.NoError(t, os.MkdirAll(filepath.Join(w.dir, "sales", "day="+day), 0o750))
@@ -355,7 +355,7 @@ func TestFoldersOfDaysAreWholeDays(t *testing.T) {
 	require.Equal(t, 1, c.days)
 }
 
-func TestRowsThatNoWindowHasAreSeen(t *testing.T) {
+func TestRowsOutsideEveryWindowAreReported(t *testing.T) {
 	w := newWorld(t, recentYAML)
 	w.file("orders.parquet", "SELECT TIMESTAMP '2026-11-20 08:11:12' + to_seconds(i) AS at, 1 AS x FROM range(10) AS t(i)")
 	d := w.dataset(0)

@@ -37,7 +37,7 @@ func (w *world) arrow(from, to string) {
 	w.write(to, string(content))
 }
 
-// scrape is what one run of the first dataset publishes.
+// scrape returns the metrics of one run of the first dataset.
 func (w *world) scrape() string {
 	w.t.Helper()
 	d := w.dataset(0)
@@ -53,8 +53,8 @@ func (w *world) expect(exposition string, lines ...string) {
 	}
 }
 
-// Tables that people have, each with what is right for it.
-func TestTablesThatPeopleHave(t *testing.T) {
+// Properties of real tables, each with its expected metrics.
+func TestRealTables(t *testing.T) {
 	const schemaUnchanged = `ml_dataset_schema_changes{change="type_changed",dataset="t"} 0`
 	for name, test := range map[string]func(*testing.T){
 		"records without a time are its nulls, and those of the future are counted": func(t *testing.T) {
@@ -84,7 +84,7 @@ func TestTablesThatPeopleHave(t *testing.T) {
 			w.file("t.parquet", "SELECT 'nan'::DOUBLE AS v FROM range(200)")
 			w.expect(w.scrape(), `ml_dataset_column_nulls{column="v",dataset="t"} 0`, `ml_dataset_column_values{bin="nan",column="v",dataset="t"} 200`)
 		},
-		"what looks like a person is a rank and a hash, and a code is itself": func(t *testing.T) {
+		"values that look like names become a rank and a hash; codes stay": func(t *testing.T) {
 			w := newWorld(t, table("t.parquet", ", timestamp_column: at"))
 			w.file("t.parquet", "SELECT TIMESTAMP '2026-11-24 11:59:00' AS at, CASE i % 4 WHEN 0 THEN 'Alice' WHEN 1 THEN 'bob@example.ca' WHEN 2 THEN '514-555-0199' ELSE 'guest_3' END AS customer, CASE i % 2 WHEN 0 THEN 'CA' ELSE 'US' END AS country FROM range(1200) AS r(i)")
 			m := w.scrape()
@@ -283,7 +283,7 @@ func TestTablesThatPeopleHave(t *testing.T) {
 			w.write("t.json", `[{"city":"N/A"},{"city":"-"},{"city":"Laval"}]`)
 			w.expect(w.scrape(), `ml_dataset_column_nulls{column="city",dataset="t"} 2`, `ml_dataset_column_values{bin="Laval",column="city",dataset="t"} 1`)
 		},
-		"a misspelt timestamp column is told from the one that was meant": func(t *testing.T) {
+		"a misspelt timestamp column is reported with the similar column": func(t *testing.T) {
 			w := newWorld(t, table("t.csv", ", timestamp_column: At"))
 			w.write("t.csv", "at,qty\n2026-11-24 11:00:00,1\n")
 			_, err := w.dataset(0).run(t.Context())
@@ -327,7 +327,7 @@ func TestTablesThatPeopleHave(t *testing.T) {
 }
 
 // 2026-11-24T11:02:03.5 in every form that a file may hold it.
-func TestTimesThatFilesHold(t *testing.T) {
+func TestFormatsOfTimestamps(t *testing.T) {
 	want := time.Date(2026, 11, 24, 11, 2, 3, 0, time.UTC)
 	for name, test := range map[string]struct{ json, settings string }{
 		"ISO text with microseconds":    {`"2026-11-24T11:02:03.000000"`, ""},
@@ -375,8 +375,8 @@ func TestTimesThatFilesHold(t *testing.T) {
 	})
 }
 
-// A real PostgreSQL with the types that people make and that nobody thinks of.
-func TestPostgreSQLTablesThatPeopleHave(t *testing.T) {
+// A real PostgreSQL with user-defined and rare types.
+func TestRealPostgreSQLTables(t *testing.T) {
 	dsn := testtools.Postgres(t)
 	t.Setenv("DSN", dsn)
 	db, err := sql.Open("pgx", dsn)

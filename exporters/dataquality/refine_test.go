@@ -129,9 +129,9 @@ func TestBinsAreCutFromAllLearnedDays(t *testing.T) {
 	})
 }
 
-// What a later window has is compared with bins that were cut before: of each change,
-// the index by which it is seen, or what shows that nothing changed.
-func TestWhatBinsShow(t *testing.T) {
+// A later window is compared with bins that were cut before. Each case has the PSI of a planted change, or shows that nothing
+// changed.
+func TestPSIOfPlantedChanges(t *testing.T) {
 	w := newWorld(t, refinedYAML)
 	w.file("orders.parquet", month)
 	w.now = noon
@@ -150,7 +150,7 @@ func TestWhatBinsShow(t *testing.T) {
 		w.file("orders.parquet", `SELECT * REPLACE (`+replace+`) FROM (`+month+`) WHERE "at" >= TIMESTAMP '2026-11-23 12:00:00' AND "at" < TIMESTAMP '2026-11-24 12:00:00'`)
 		return w.run(w.dataset(0))
 	}
-	t.Run("nothing changed: no index, nothing out of range", func(t *testing.T) {
+	t.Run("without a change, PSI is 0 and no value is out of range", func(t *testing.T) {
 		c := last(t, "amount AS amount")
 		require.Less(t, psi(t, c, "refund"), 0.01)
 		require.Less(t, psi(t, c, "amount"), 0.01)

@@ -22,7 +22,7 @@ datasets:
     baselines: {training: {files: training.parquet}, production: {days: 0}}
 `
 
-func TestIntervalsAreShortOnThePage(t *testing.T) {
+func TestIntervalsInReportsAreShortened(t *testing.T) {
 	for bin, want := range map[string]string{
 		"(0.09931110250791897,0.19498320143259407]": "(0.09931,0.195]", "(-Inf,4.3944210853852354e-05]": "(-Inf,4.394e-05]",
 		"(0,12.5]": "(0,12.5]", "(-123456.7890123,+Inf)": "(-1.235e+05,+Inf)", "v1.234567890": "v1.234567890", "": "",
@@ -31,7 +31,7 @@ func TestIntervalsAreShortOnThePage(t *testing.T) {
 	}
 }
 
-func TestAReportSaysWhatAProfileFound(t *testing.T) {
+func TestReportOfAProfile(t *testing.T) {
 	w := newWorld(t, reportYAML)
 	w.file("training.parquet", "SELECT i AS id, (i % 4)::DOUBLE AS amount, '<b>CA</b>' AS country, 'x' AS note, TIMESTAMP '2025-11-24 11:00:00' AS at FROM range(200) AS r(i)")
 	w.file("orders.parquet", `SELECT i % 199 AS id, (i % 8)::DOUBLE AS amount, '<b>CA</b>' AS country, 'x' AS note,

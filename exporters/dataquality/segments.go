@@ -142,8 +142,8 @@ func (s *segment) name() string {
 	return s.dataset + "/" + strings.Join(parts, ",")
 }
 
-// of returns the relation of the segment's rows.
-func (s *segment) of(source *tables.Source, r tables.Relation) tables.Relation {
+// relation returns the relation of the segment's rows.
+func (s *segment) relation(source *tables.Source, r tables.Relation) tables.Relation {
 	if s == nil {
 		return r
 	}
@@ -389,33 +389,33 @@ func (l *learner) defineSegment(ctx context.Context, w tables.Window) (*baseline
 	}
 	// Moments are left out: the dataset's moments do not describe a segment.
 	bins := baseline.Definition{Edges: parent.Edges, Schema: parent.Schema, Fields: parent.Fields, Left: parent.Left}
-	own, err := view.Definition(ctx)
+	current, err := view.Definition(ctx)
 	switch {
 	case errors.Is(err, baseline.ErrNotFound):
 	case err != nil:
 		return view, baseline.Definition{}, err
-	case len(differing(own, parent)) == 0:
-		return view, own, nil
-	case parent.Refined() && !own.Refined() && own.Created.Before(parent.Created):
+	case len(differing(current, parent)) == 0:
+		return view, current, nil
+	case parent.Refined() && !current.Refined() && current.Created.Before(parent.Created):
 		bins.Learned = parent.Learned
 		if err := l.subject.Refine(ctx, bins); err != nil {
-			return view, own, err
+			return view, current, err
 		}
 		return l.defined(ctx)
-	case len(differing(own, parent)) <= min(followed, len(own.Fields)/2):
-		for _, column := range differing(own, parent) {
+	case len(differing(current, parent)) <= min(followed, len(current.Fields)/2):
+		for _, column := range differing(current, parent) {
 			if _, err := l.accept(ctx, column, w); err != nil {
-				return view, own, fmt.Errorf("accept column %q as in the dataset: %w", column, err)
+				return view, current, fmt.Errorf("accept column %q as in the dataset: %w", column, err)
 			}
 		}
 		return l.defined(ctx)
 	default:
 		l.logger.Info("The bins of the dataset were cut again, so the baselines of its segment start again.")
 		if err := l.subject.Reset(ctx, baseline.PartDefinition); err != nil {
-			return view, own, err
+			return view, current, err
 		}
 	}
-	if bins.Learned, err = l.stillThere(ctx, parent.Learned); err != nil {
+	if bins.Learned, err = l.daysStillInTable(ctx, parent.Learned); err != nil {
 		return view, baseline.Definition{}, err
 	}
 	if _, err := l.subject.CreateDefinition(ctx, bins); err != nil {
@@ -424,9 +424,9 @@ func (l *learner) defineSegment(ctx context.Context, w tables.Window) (*baseline
 	return l.defined(ctx)
 }
 
-// stillThere returns the days that the dataset has learned if the table still has rows of them. A segment then learns the
+// daysStillInTable returns the days that the dataset has learned if the table still has rows of them. A segment then learns the
 // same days.
-func (l *learner) stillThere(ctx context.Context, days []baseline.Day) ([]baseline.Day, error) {
+func (l *learner) daysStillInTable(ctx context.Context, days []baseline.Day) ([]baseline.Day, error) {
 	if len(days) == 0 {
 		return nil, nil
 	}

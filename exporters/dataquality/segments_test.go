@@ -12,7 +12,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 )
 
-// all is what one profile of the first dataset publishes, of the whole and of its segments, and the names of these.
+// all returns the metrics of one profile of the first dataset and its segments, and the names of the segments.
 func (w *world) all() (exposition string, segments []string) {
 	w.t.Helper()
 	if w.kept == nil {
@@ -142,7 +142,7 @@ func TestFoundSegmentsAreBoundedAndCrossed(t *testing.T) {
 	require.Contains(t, names, "orders/code=0")
 }
 
-func TestSegmentsThatCannotBeFoundLeaveTheWholeAlone(t *testing.T) {
+func TestDatasetIsProfiledWhenItsSegmentsCannotBeFound(t *testing.T) {
 	for column, want := range map[string]string{
 		"amount":  `segments: column "amount" has no bins by category whose values could be segments; list its values`,
 		"nowhere": `segments: column "nowhere" has no bins by category`,
@@ -160,8 +160,8 @@ func TestSegmentsThatCannotBeFoundLeaveTheWholeAlone(t *testing.T) {
 	}
 }
 
-// A column that the whole accepts is accepted of its segments, and a reset of its bins begins theirs anew.
-func TestSegmentsFollowTheWhole(t *testing.T) {
+// A column that is accepted for the dataset is accepted for its segments, and a reset of its bins resets theirs.
+func TestAcceptAndResetOfADatasetApplyToItsSegments(t *testing.T) {
 	w := newWorld(t, fmt.Sprintf(foundSegmentsYAML, "[{column: device}]"))
 	w.file("orders.parquet", fmt.Sprintf(twoWeeks, "'new'"))
 	for range 5 {

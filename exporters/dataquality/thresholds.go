@@ -27,9 +27,9 @@ func (d *dataset) driftLimits(column string, s shares) drift.Limits {
 	l := drift.Limits{
 		PSI: d.threshold(signalDrift, column), Z: d.defaults[signalSignificance], Values: d.defaults[signalMinRows], Noise: d.defaults[signalDriftNoise],
 	}
-	_, own := d.overrides[override{signalDrift, column}]
-	_, all := d.overrides[override{signalDrift, ""}]
-	if s.swing != nil && !own && !all {
+	_, columnSet := d.overrides[override{signalDrift, column}]
+	_, tableSet := d.overrides[override{signalDrift, ""}]
+	if s.swing != nil && !columnSet && !tableSet {
 		l.PSI = max(l.PSI, *s.swing*l.Z*l.Z)
 	}
 	return l

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What users of a GPU exporter complain of most is its memory: 400 to 500 MiB.
+// The most frequent complaint about GPU exporters is their memory: 400 to 500 MiB.
 const (
 	maxScrape   = 5 * time.Millisecond // p99
 	maxResident = 40 << 20

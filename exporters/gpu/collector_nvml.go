@@ -30,7 +30,7 @@ func (i *instance) collect(ctx context.Context) error {
 	return i.mismatch(i.collectDevices(ctx))
 }
 
-// ensure initialises the library unless it is.
+// ensure initialises the library if necessary.
 func (i *instance) ensure(ctx context.Context) error {
 	if i.ready || allSleep(i.SysFS) {
 		return nil
@@ -49,8 +49,7 @@ func (i *instance) ensure(ctx context.Context) error {
 	i.log.Info("NVML is initialised", "gpus", n, "driver", version, "cuda", cuda)
 	i.mu.Lock()
 	i.driver, i.cuda, i.seen = version, cuda, max(i.seen, n)
-	// Numbers of GPUs shift when one is gone: those that are not found again are
-	// lost by their UUID.
+	// The indices of GPUs shift if one disappears, so lost GPUs are identified by UUID.
 	for _, d := range i.devices {
 		if s := d.snapshot(); s.known {
 			i.lost[s.identity.uuid] = s.identity
@@ -70,14 +69,13 @@ func resized(devices []*device, n int) []*device {
 	return devices[:n]
 }
 
-// startWatching starts to count XID errors. The context must not be that of one
-// look.
+// startWatching starts to count XID errors. The context must last longer than one collection.
 func (i *instance) startWatching(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = guard.Call(i.log, "xid", func() error { // It is logged; a later initialisation watches again.
+		_ = guard.Call(i.log, "xid", func() error { // A panic is logged. The next initialisation starts the watcher again.
 			watchXIDs(ctx, i.lib, i.deviceOf, i.now, i.log)
 			return nil
 		})
@@ -118,8 +116,7 @@ func (e *Exporter) released() time.Time {
 	return e.releasedUntil
 }
 
-// collectDevices reads the GPUs at the same time. What is wrong with one of them is
-// told by gpu_up; it is no failure of the collector.
+// collectDevices reads the GPUs concurrently. A failure of one GPU is published by gpu_up and does not fail the collector.
 func (i *instance) collectDevices(ctx context.Context) error {
 	devices := i.all()
 	errs := make([]error, len(devices))
@@ -161,7 +158,7 @@ func (i *instance) newCycle(ctx context.Context) cycle {
 	return run
 }
 
-// logChanges logs what changed and forgets the loss of GPUs that were found again.
+// logChanges logs changes, and removes GPUs that were found again from the lost ones.
 func (i *instance) logChanges(devices []*device, errs []error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -183,7 +180,7 @@ func (i *instance) logChanges(devices []*device, errs []error) {
 	}
 }
 
-// mismatch replaces the process where the driver was replaced under it.
+// mismatch replaces the process if the driver was replaced while it was running.
 func (i *instance) mismatch(err error) error {
 	if !errors.Is(err, nvml.ErrVersionMismatch) {
 		return err

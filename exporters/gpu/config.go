@@ -11,19 +11,16 @@ import (
 type Config struct {
 	config.Doc `yaml:"-"`
 
-	// Interval is the time between two collections. What is called a mean
-	// is one over this time.
+	// Interval is the time between two collections. Published means are over this time.
 	Interval config.Duration `yaml:"interval"`
-	// Timeout is how long one GPU may take before it counts as hung.
+	// Timeout is the time after which a GPU that does not answer counts as hung.
 	Timeout config.Duration `yaml:"timeout"`
-	// Expected is the number of GPUs that this machine should have. Without it,
-	// the most that were seen since the start stand for it, so a GPU that was
-	// gone before is not missed.
+	// Expected is the number of GPUs that this machine should have. The default is the largest number since the start, with which a GPU
+	// that was missing at the start goes unnoticed.
 	Expected int `yaml:"expected,omitempty"`
-	// GPM switches profiling on Hopper and later off. It does not disturb other
-	// profilers, but some sites allow none.
+	// GPM enables profiling on Hopper and later. It does not disturb other profilers, but some sites do not allow profiling.
 	GPM bool `yaml:"gpm"`
-	// Holders says how to find out who uses the GPUs.
+	// Holders configures how the holders of the GPUs are found.
 	Holders HoldersConfig `yaml:"holders"`
 }
 
@@ -36,7 +33,7 @@ func (c *Config) SetDefaults() {
 
 // Validate implements config.Validator.
 func (c *Config) Validate(at config.At) {
-	// GPM's samples and the driver's sample buffer bound it on either side.
+	// GPM's samples require the minimum, and the driver's sample buffer the maximum.
 	if i := time.Duration(c.Interval); i < time.Second || i > time.Minute {
 		at.Errorf("interval", "%s; want 1s to 1m", c.Interval)
 	}
@@ -48,22 +45,19 @@ func (c *Config) Validate(at config.At) {
 	}
 }
 
-// HoldersConfig says how to find out who uses the GPUs.
+// HoldersConfig configures how the holders of the GPUs are found.
 type HoldersConfig struct {
-	// Enabled switches all of it.
+	// Enabled switches the search for holders.
 	Enabled bool `yaml:"enabled"`
-	// KubeletSocket is the kubelet's pod-resources socket. The default path may
-	// be missing; a path that the file names may not.
+	// KubeletSocket is the kubelet's pod-resources socket. The default path may be missing; a configured path must exist.
 	KubeletSocket string `yaml:"kubelet_socket,omitempty"`
-	// Resources are names of extended resources beside nvidia.com/gpu and
-	// nvidia.com/mig-* whose devices are GPUs.
+	// Resources are further extended resources whose devices are GPUs, in addition to nvidia.com/gpu and nvidia.com/mig-*.
 	Resources []string `yaml:"resources,omitempty"`
-	// ContainerLogs is the folder in which the kubelet links containers' logs by
-	// the names of their pods.
+	// ContainerLogs is the folder in which the kubelet links the logs of containers. The links contain the names of the pods.
 	ContainerLogs string `yaml:"container_logs,omitempty"`
-	// JobDirectory is where Slurm's prolog writes which jobs have which GPU.
+	// JobDirectory is the folder in which Slurm's prolog writes the jobs of each GPU.
 	JobDirectory config.Path `yaml:"job_directory,omitempty"`
-	// Max bounds the holders of one GPU that have series of their own.
+	// Max limits the number of holders of one GPU with their own series.
 	Max int `yaml:"max"`
 
 	socketRequired bool

@@ -14,8 +14,8 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/connect"
 )
 
-// Connect reports which GPUs the exporter would find, and who says who holds them. Library is the name or path of
-// NVIDIA's library; empty means driver.DefaultName.
+// Connect reports which GPUs the exporter would find, and the sources of their holders. library is the name or path of NVIDIA's library;
+// empty means driver.DefaultName.
 func Connect(ctx context.Context, report *connect.Report, cfg Config, library string) {
 	connectDevices(ctx, report, cfg, driver.New(library))
 	connectHolders(ctx, report, cfg.Holders)
@@ -30,7 +30,7 @@ func connectDevices(ctx context.Context, report *connect.Report, cfg Config, lib
 		if err != nil {
 			return "", fmt.Errorf("ask for the driver: %w", err)
 		}
-		cuda, _ := lib.CUDAVersion() // Old drivers do not know it.
+		cuda, _ := lib.CUDAVersion() // Old drivers lack it.
 		return "driver " + driver + ", CUDA " + cuda, nil
 	}) {
 		return
@@ -54,7 +54,7 @@ func connectDevices(ctx context.Context, report *connect.Report, cfg Config, lib
 	}
 }
 
-// describe asks a GPU for what every GPU knows of itself.
+// describe reads the properties that every GPU has.
 func describe(lib nvml.Library, index int) (string, error) {
 	d, err := lib.Device(index)
 	if err != nil {

@@ -12,11 +12,9 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 )
 
-// dcgmDescs are the series of NVIDIA's dcgm-exporter that common dashboards and
-// OpenCost read, with its names, units, types and labels, the flaws included: a
-// GPU's series carry its holder, so they begin anew when a pod changes, and a GPU
-// with several holders has several. They are served in addition, and only where
-// asked for.
+// dcgmDescs are the series of NVIDIA's dcgm-exporter that common dashboards and OpenCost read. They have its names, units, types and labels,
+// including its flaws: a GPU's series have the holder as labels, so a new pod starts new series, and a GPU with several holders has several
+// series. They are additional series that a flag enables.
 type dcgmDescs struct {
 	fields []dcgmField
 }
@@ -24,7 +22,7 @@ type dcgmDescs struct {
 type dcgmField struct {
 	desc *prometheus.Desc
 	kind prometheus.ValueType
-	// of returns the field of a GPU; ofPart what a MIG instance has too.
+	// of returns the value of a field that only whole GPUs have; ofPart that of a field that MIG instances have too. One of them is set.
 	of     func(r reading, xid float64) float64
 	ofPart func(p sharedReading) float64
 }
@@ -63,7 +61,7 @@ func newDCGMDescs(c *catalogue.Catalogue) dcgmDescs {
 	}
 	hasMemory := func(p sharedReading) bool { return p.memory != nil }
 	hasReserved := func(p sharedReading) bool { return p.memory != nil && p.memory.ReservedKnown }
-	// rounded converts a value to another unit and rounds it: DCGM has whole numbers.
+	// rounded converts a value to another unit and rounds it, because DCGM publishes integers.
 	rounded := func(v, unit float64) float64 { return math.Round(v * unit) }
 
 	gauge("DEV_SM_CLOCK", "SM clock frequency (in MHz).", func(r reading, _ float64) float64 { return rounded(find(r.clocks, "sm"), 1e-6) })
@@ -128,18 +126,18 @@ func newDCGMDescs(c *catalogue.Catalogue) dcgmDescs {
 	return d
 }
 
-// metrics are the series of one reading.
+// metrics returns the series of one reading.
 func (d dcgmDescs) metrics(host string, id identity, r reading, xid float64) exporter.Metrics {
 	var m exporter.Metrics
 	add := func(instance, profile string, hs []holding, value func(dcgmField) float64) {
 		if len(hs) == 0 {
-			hs = []holding{{}} // nobody's, which is empty labels
+			hs = []holding{{}} // without a holder: empty labels
 		}
 		seen := map[holders.Holder]bool{}
 		for _, h := range hs {
 			pod := holders.Holder{Namespace: h.holder.Namespace, Pod: h.holder.Pod, Container: h.holder.Container}
 			if seen[pod] {
-				continue // Holders outside Kubernetes are all nobody here.
+				continue // All holders outside Kubernetes have the same, empty labels here.
 			}
 			seen[pod] = true
 			labels := []string{
@@ -174,7 +172,7 @@ func (d dcgmDescs) metrics(host string, id identity, r reading, xid float64) exp
 	return m
 }
 
-// profileOf is 1g.10gb of "NVIDIA H100 80GB HBM3 MIG 1g.10gb".
+// profileOf returns 1g.10gb for "NVIDIA H100 80GB HBM3 MIG 1g.10gb".
 func profileOf(name string) string {
 	for i := len(name) - 1; i >= 0; i-- {
 		if name[i] == ' ' {

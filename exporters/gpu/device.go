@@ -16,7 +16,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/guard"
 )
 
-// identity is what does not change while the driver is loaded.
+// identity has the properties that do not change while the driver is loaded.
 type identity struct {
 	index              int
 	minor              string // empty if unknown
@@ -26,29 +26,29 @@ type identity struct {
 	driver, cuda       string
 }
 
-// info are the values of gpu_info's own labels.
+// info returns the values of gpu_info's own labels.
 func (id identity) info(name string) []string {
 	return []string{cmp.Or(name, id.name), id.architecture, id.pci, id.driver, id.cuda}
 }
 
-// device is one GPU. The driver can hang in any call about it, so each collection
-// is a goroutine of its own; idle makes sure that there is never a second one.
+// device is one GPU. Every call to the driver can hang, so each collection runs in its own goroutine. idle ensures that only one runs at a
+// time.
 type device struct {
 	index int
-	idle  chan struct{} // holds one token; who has it owns the session
+	idle  chan struct{} // holds one token; its owner may use the session
 	session
 	logged string // the last error that was logged
 
-	mu     sync.Mutex // guards what follows, and is never held during a call
+	mu     sync.Mutex // guards the following fields, and is never held during a call
 	latest snapshot
 	xids   xidCounts
 }
 
-// snapshot is what scrapes see of a device.
+// snapshot is the published state of a device.
 type snapshot struct {
 	identity  identity
-	known     bool      // it was identified once
-	began     time.Time // of the collection under way; zero if there is none
+	known     bool      // whether it was ever identified
+	began     time.Time // of the running collection; zero if none is running
 	finished  time.Time // end of the last collection
 	err       error     // of the last collection
 	suspended bool
@@ -56,30 +56,29 @@ type snapshot struct {
 	expires   time.Time
 }
 
-// late says whether the collection under way takes too long.
+// late reports whether the running collection takes too long.
 func (s snapshot) late(now time.Time, timeout time.Duration) bool {
 	return !s.began.IsZero() && now.Sub(s.began) > timeout
 }
 
-// up says whether the GPU answers, and so whether metrics are true.
+// up reports whether the GPU answers, so that its metrics are valid.
 func (s snapshot) up(now time.Time, timeout time.Duration) bool {
 	return !s.late(now, timeout) && s.err == nil && !s.suspended && now.Before(s.expires)
 }
 
-// session is what a device remembers between collections. It begins anew with the
-// library.
+// session is the state of a device between collections. A new initialisation of the library starts a new session.
 type session struct {
 	epoch    int // of the library that device belongs to
 	handle   nvml.Device
 	identity identity
 	mig      bool
-	never    map[string]bool // calls that this GPU and driver do not support
-	fatal    error           // of the collection under way
+	never    map[string]bool // calls that the GPU or driver does not support
+	fatal    error           // of the running collection
 
 	sampled      uint64 // driver's time of the newest utilisation sample
-	usedProcess  uint64 // the same of processes
+	usedProcess  uint64 // the same for processes
 	counters     map[uint32]*counter
-	links        map[int]bool // that were up once
+	links        map[int]bool // that were ever up
 	gpm          map[int]nvml.GPM
 	pcieMeasured time.Time
 	pcieBefore   [2]float64
@@ -91,24 +90,24 @@ func newDevice(index int) *device {
 	return d
 }
 
-// snapshot returns what scrapes see.
+// snapshot returns the published state.
 func (d *device) snapshot() snapshot {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.latest
 }
 
-// counter follows one that wraps around.
+// counter adds up a hardware counter that wraps around.
 type counter struct{ last, total float64 }
 
-// add returns the total after the counter, which has so many bits, reads v.
+// add returns the total after a new value v of a counter with this number of bits.
 func (c *counter) add(v float64, bits int) float64 {
 	step := v - c.last
 	if step < 0 {
 		if bits == 32 {
 			step += 1 << 32
 		} else {
-			step = v // It began anew.
+			step = v // The counter was reset.
 		}
 	}
 	c.last = v
@@ -134,8 +133,8 @@ type cycle struct {
 // errBusy says that the previous collection has not ended.
 var errBusy = errors.New("does not answer: an earlier call to the driver is still waiting")
 
-// collect reads the device once, in the background, and returns when that is done
-// or late. A late collection goes on, and no other starts until it ends.
+// collect reads the device once in the background. It returns when the collection has ended or is late. A late collection continues, and the
+// next one starts only after its end.
 func (d *device) collect(run cycle) error {
 	select {
 	case <-d.idle:
@@ -166,8 +165,7 @@ func (d *device) collect(run cycle) error {
 	}
 }
 
-// protectedRun turns a panic into an error, so that one GPU with odd answers does
-// not take the process down.
+// protectedRun converts a panic to an error, so that unexpected answers of one GPU do not end the process.
 func (d *device) protectedRun(run cycle) error {
 	return guard.Call(run.log, "gpu", func() error { return d.run(run) })
 }
@@ -191,13 +189,12 @@ func (d *device) run(run cycle) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.latest.suspended, d.latest.metrics = false, metrics
-	// After one failed collection the last values still stand; after that, absent
-	// beats wrong.
+	// The last values remain for one failed collection. After that they are removed, because a missing value is better than a wrong one.
 	d.latest.expires = run.now().Add(2*time.Duration(run.cfg.Interval) + time.Duration(run.cfg.Timeout))
 	return nil
 }
 
-// begin starts a session with the library as it is now.
+// begin starts a session with the present initialisation of the library.
 func (d *device) begin(run cycle) error {
 	if d.handle != nil && d.epoch == run.epoch {
 		return nil
@@ -210,14 +207,14 @@ func (d *device) begin(run cycle) error {
 	if id.uuid, err = device.UUID(); err != nil {
 		return fmt.Errorf("read UUID: %w", err)
 	}
-	// The rest is not needed to tell GPUs apart.
+	// The other properties are not needed to identify the GPU.
 	id.name, _ = device.Name()
 	id.architecture, _ = device.Architecture()
 	id.pci, _ = device.PCIBusID()
 	if minor, err := device.Minor(); err == nil {
 		id.minor = strconv.Itoa(minor)
 	}
-	// What the library gave out before is void, GPM's samples included.
+	// Handles and GPM samples of the previous initialisation are invalid.
 	d.session = session{
 		epoch: run.epoch, handle: device, identity: id, never: map[string]bool{}, gpm: map[int]nvml.GPM{},
 		counters: map[uint32]*counter{}, links: map[int]bool{},
@@ -235,11 +232,10 @@ func (d *device) begin(run cycle) error {
 	return nil
 }
 
-// fatal are the errors after which nothing else about a GPU can be true.
+// fatal are the errors that make all other values of a GPU invalid.
 var fatal = []nvml.CodeError{nvml.ErrGPULost, nvml.ErrUninitialized, nvml.ErrDriverNotLoaded, nvml.ErrVersionMismatch, nvml.ErrResetRequired}
 
-// ask makes one call, unless this GPU is known not to support it or an earlier
-// call failed for good. It says whether there is an answer.
+// ask makes one call, unless the GPU does not support it or an earlier call had a fatal error. It reports whether there is an answer.
 func ask[T any](d *device, name string, call func() (T, error)) (T, bool) {
 	var zero T
 	if d.fatal != nil || d.never[name] {
@@ -263,7 +259,7 @@ func (d *device) answered(name string, err error) bool {
 	return false
 }
 
-// number asks for a number.
+// number is ask for a number; without an answer it returns absent.
 func number[T uint32 | uint64 | int32](d *device, name string, unit float64, call func() (T, error)) float64 {
 	if v, ok := ask(d, name, call); ok {
 		return float64(v) * unit

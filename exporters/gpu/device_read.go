@@ -17,7 +17,7 @@ func (d *device) read(run cycle) reading {
 	}
 	mig, _ := ask(d, "MIG mode", handle.MIGEnabled)
 	if mig != d.mig {
-		// What a GPU supports depends on it.
+		// The supported calls depend on the MIG mode.
 		d.mig, d.never, d.gpm = mig, map[string]bool{}, d.closeGPM(run.log)
 	}
 	r.utilization = d.utilization(&r)
@@ -57,8 +57,7 @@ func (d *device) read(run cycle) reading {
 	return r
 }
 
-// utilization is the mean of the samples since the last collection. Where the driver
-// keeps none, the current value has to do.
+// utilization returns the mean of the samples since the last collection. If the driver has no samples, it returns the current value.
 func (d *device) utilization(r *reading) float64 {
 	samples, _ := ask(d, "utilization samples", func() ([]nvml.Sample, error) { return d.handle.UtilizationSamples(d.sampled) })
 	now, hasNow := ask(d, "utilization", d.handle.Utilization)
@@ -115,8 +114,7 @@ func (d *device) profile(run cycle, instance int) nvml.GPMRatios {
 	return noGPM
 }
 
-// checkGPM drops profiling data that contradict the driver's own samples.
-// Counters that another profiler holds were seen to read 0 on a busy GPU.
+// checkGPM drops profiling data that contradict the driver's own samples. Counters that another profiler holds can read 0 on a busy GPU.
 func (d *device) checkGPM(log *slog.Logger, r *reading) {
 	if r.gpm.SMActive == 0 && r.gpm.GraphicsActive == 0 && r.utilization > 0.1 {
 		log.Warn("Profiling reads 0 on a busy GPU and is left out; does another profiler hold its counters?", "gpu", d.index)
@@ -133,8 +131,7 @@ func (d *device) closeGPM(log *slog.Logger) map[int]nvml.GPM {
 	return map[int]nvml.GPM{}
 }
 
-// fields asks for everything that is a number in the driver's table of fields,
-// in one call.
+// fields reads all numbers of the driver's table of fields in one call.
 func (d *device) fields(run cycle, r *reading) {
 	throttle := throttleFields(run.driver)
 	links := d.activeLinks()
@@ -216,11 +213,10 @@ func (d *device) fields(run cycle, r *reading) {
 	}
 }
 
-// maxLinks is NVML's (NVML_NVLINK_MAX_LINKS).
+// maxLinks is NVML_NVLINK_MAX_LINKS.
 const maxLinks = 36
 
-// activeLinks are the links that are up, or were: one that failed is worth
-// watching.
+// activeLinks returns the links that are up or were up, so that the errors of a failed link remain visible.
 func (d *device) activeLinks() []int {
 	for link := range maxLinks {
 		up, ok := ask(d, "NVLink "+strconv.Itoa(link), func() (bool, error) { return d.handle.NVLinkActive(link) })
@@ -238,7 +234,7 @@ func (d *device) temperatures(field func(uint32) float64, r *reading) {
 	gpu := number(d, "temperature", 1, d.handle.Temperature)
 	memory := field(fieldMemoryTemperature)
 	if memory == 0 {
-		memory = absent // GPUs without the sensor say so in this way.
+		memory = absent // GPUs without the sensor return this value.
 	}
 	r.temperatures = []named{{"gpu", gpu}, {"memory", memory}}
 	margin := number(d, "temperature margin", 1, d.handle.TemperatureMargin)

@@ -104,7 +104,7 @@ func (f *fake) start(config string, flags ...string) *process {
 	return p
 }
 
-// raw returns a scrape as it is.
+// raw returns the text of a scrape.
 func (p *process) raw() ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -228,7 +228,7 @@ func TestDriverUpgradedReplacesTheProcess(t *testing.T) {
 	require.NoError(t, syscall.Kill(pid, 0), "it is the same process for its supervisor")
 }
 
-func TestDriverAndLibraryThatDifferForGoodDoNotReplaceTheProcessOverAndOver(t *testing.T) {
+func TestPersistentDriverMismatchReplacesTheProcessOnce(t *testing.T) {
 	f := newFake(t, "driver 590.48.01").compile()
 	p := f.start(fast)
 	p.has(`sightglass_collector_success{collector="nvml"} 0`)
@@ -300,7 +300,7 @@ func TestGPUThatHangsLaterLosesItsSeriesAtItsDeadline(t *testing.T) {
 	p.has(`gpu_up{gpu="1",uuid="GPU-1"} 0`, `no gpu_power_watts{gpu="1"}`, `gpu_up{gpu="0"} 1`)
 }
 
-func TestWhatIsNotSupportedIsAbsent(t *testing.T) {
+func TestUnsupportedMetricsAreAbsent(t *testing.T) {
 	f := newFake(t, "count 2", "unsupported 1").compile()
 	p := f.start(fast)
 	text := p.has(`gpu_up{gpu="1"} 1`, `gpu_up{gpu="0"} 1`, `gpu_sm_active_ratio{gpu="0"} 0.65`)
@@ -318,7 +318,7 @@ func TestWhatIsNotSupportedIsAbsent(t *testing.T) {
 	require.False(t, contains(text, `gpu_dram_active_ratio{gpu="0"}`))
 }
 
-func TestMIGHasItsInstancesAndTheParent(t *testing.T) {
+func TestMIGReportsInstancesAndTheParent(t *testing.T) {
 	f := newFake(t, "count 2", "mig 1", "process 1 4711 512").compile()
 	p := f.start(fast)
 	text := p.has(

@@ -1,15 +1,12 @@
-// Package gpu turns NVIDIA's GPUs into metrics.
+// Package gpu publishes metrics of NVIDIA's GPUs.
 //
-// Input: the driver's management library, which is opened while the program
-// runs, and who holds which GPU. Output: the state of every GPU and MIG instance
-// on one clock, and, on series of their own, its holders: hardware series carry
-// no workload, so a new pod does not split them.
+// Input: the driver's management library, which is opened at run time, and the sources of holders. Output: the state of every GPU and MIG
+// instance, collected at one interval, and separate series of their holders. Hardware series have no labels of workloads, so a new pod does
+// not start new series. State: the library and the state of the GPUs, which the Exporter keeps through every reload. The package never
+// blocks a scrape.
 //
-// The driver is the part that fails. A call can hang for ever, a GPU can fall off
-// its bus, the driver can be replaced under the running program. Each GPU is
-// therefore read in a goroutine of its own with its own deadline, and what
-// scrapes see never waits for one. The Exporter owns the library and all that is
-// remembered of the GPUs, through every reload of the configuration.
+// The driver is the part that fails. A call can hang for ever, a GPU can fall off its bus, and the driver can be replaced while the program
+// runs. Each GPU is therefore read in its own goroutine with its own deadline, and scrapes read the last snapshot.
 package gpu
 
 import (
@@ -35,8 +32,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/limit"
 )
 
-// Options are the flags of the exporter. They hold until the process ends,
-// as the library does.
+// Options are the flags of the exporter. Like the library, they stay the same until the process ends.
 type Options struct {
 	Library   string
 	DCGMNames bool
@@ -79,7 +75,7 @@ func Spec() exporter.Spec[Config] {
 	}
 }
 
-// Exporter is what lasts through reloads.
+// Exporter has the state that survives reloads.
 type Exporter struct {
 	Options
 	host   string
@@ -89,16 +85,16 @@ type Exporter struct {
 	descs  descs
 	dcgm   dcgmDescs
 
-	// library holds one token. Its holder may initialise and shut down NVML.
+	// library holds one token. Its owner may initialise and shut down NVML.
 	library chan struct{}
 	ready   bool // the library is initialised
 	epoch   int  // counts initialisations
 	stop    func(context.Context) error
 
-	mu            sync.Mutex // guards what follows
+	mu            sync.Mutex // guards the following fields
 	devices       []*device
 	lost          map[string]identity // by UUID: GPUs that a later initialisation did not find
-	seen          int                 // most GPUs at once
+	seen          int                 // largest number of GPUs so far
 	driver, cuda  string
 	releasedUntil time.Time
 }
@@ -114,7 +110,7 @@ func newExporter(o Options, host string, lib nvml.Library, reexec func(time.Time
 	return e
 }
 
-// instance is the exporter under one configuration.
+// instance is the exporter with one configuration.
 type instance struct {
 	*Exporter
 	cfg     Config
@@ -136,8 +132,7 @@ func (e *Exporter) start(_ context.Context, env *exporter.Env, cfg Config) (expo
 		i.holders = &holderSource{
 			procfs: e.ProcFS, jobs: string(h.JobDirectory), log: env.Logger,
 			names: holders.NewContainerNames(h.ContainerLogs, e.now),
-			// One for each collection of a GPU: holders come and go for ever, and what
-			// is bounded are those at one time.
+			// Each collection of a GPU has its own limiter, because the limit is on simultaneous holders, not on all holders over time.
 			limiter: func() *limit.Limiter { return env.Limit("gpu_holders", h.Max) },
 		}
 		if h.KubeletSocket != "" {
@@ -154,7 +149,7 @@ func (e *Exporter) start(_ context.Context, env *exporter.Env, cfg Config) (expo
 	}
 	if err := env.Loop(exporter.Loop{
 		Name: "nvml", Interval: time.Duration(cfg.Interval),
-		// Every GPU has its own deadline; this one is for the library as a whole.
+		// Every GPU has its own deadline. This one is for the whole library.
 		Timeout: time.Duration(cfg.Timeout) + time.Second, Collect: i.collect,
 	}); err != nil {
 		return nil, errors.Join(err, i.Stop(context.Background()))
@@ -162,8 +157,8 @@ func (e *Exporter) start(_ context.Context, env *exporter.Env, cfg Config) (expo
 	return i, nil
 }
 
-// Reload implements exporter.Reloader. The GPUs, what was counted of them and how many there were last through every reload. A
-// configuration that says the same does not even connect anew to the kubelet.
+// Reload implements exporter.Reloader. The GPUs, their counters and their largest number survive every reload. An unchanged configuration
+// keeps even the connection to the kubelet.
 func (i *instance) Reload(_ context.Context, cfg Config) error {
 	if config.Equal(i.cfg, cfg) {
 		return nil
@@ -171,8 +166,7 @@ func (i *instance) Reload(_ context.Context, cfg Config) error {
 	return exporter.ErrReplace
 }
 
-// Stop implements exporter.Stopper. The library stays: the next configuration
-// goes on with it, and the end of the process frees it.
+// Stop implements exporter.Stopper. The library remains open for the next configuration; the end of the process frees it.
 func (i *instance) Stop(context.Context) error {
 	if i.kubelet == nil {
 		return nil
@@ -180,10 +174,10 @@ func (i *instance) Stop(context.Context) error {
 	return i.kubelet.Close()
 }
 
-// Describe implements prometheus.Collector; what there is depends on the GPUs.
+// Describe implements prometheus.Collector. It declares nothing, because the metrics depend on the GPUs.
 func (i *instance) Describe(chan<- *prometheus.Desc) {}
 
-// Collect implements prometheus.Collector. It waits for no call to the driver.
+// Collect implements prometheus.Collector. It never calls the driver.
 func (i *instance) Collect(ch chan<- prometheus.Metric) {
 	now := i.now()
 	i.mu.Lock()
@@ -236,8 +230,8 @@ func (i *instance) collectDevice(ch chan<- prometheus.Metric, d *device, now tim
 	}
 }
 
-// Prepared implements exporter.Preparer: what the last collection of each GPU found,
-// while that is true, and its XID errors, for lost GPUs too.
+// Prepared implements exporter.Preparer. It returns the result of the last collection of each GPU while it is valid, and the XID errors, also
+// of lost GPUs.
 func (i *instance) Prepared() (all []exporter.Prepared) {
 	now := i.now()
 	i.mu.Lock()

@@ -7,10 +7,8 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/gpu/internal/nvml"
 )
 
-// Numbers of NVML's table of fields (nvml.h, NVML_FI_*). Below 251 every driver
-// agrees on them. From 251 on they moved between drivers, so those are asked for
-// only where a driver is known to have them: a number that means something else
-// is worse than none.
+// Numbers of NVML's table of fields (nvml.h, NVML_FI_*). Below 251 they are the same in every driver. From 251 on they differ between
+// drivers. These are read only from drivers that are known to have them, because a wrong number would return another value.
 const (
 	fieldRetiredSingleBit  = 29
 	fieldRetiredDoubleBit  = 30
@@ -38,7 +36,7 @@ const (
 	fieldRecoveryAction    = 230
 )
 
-// throttleFields are counters of nanoseconds.
+// throttleFields returns the counters of throttled nanoseconds.
 func throttleFields(driver string) []namedField {
 	fields := []namedField{
 		{fieldThrottlePower, "power_cap"},
@@ -65,7 +63,7 @@ type namedField struct {
 	name string
 }
 
-// majorVersion is 580 of 580.65.06, and 0 of anything else.
+// majorVersion returns 580 for 580.65.06, and 0 for an invalid version.
 func majorVersion(driver string) int {
 	major, _, _ := strings.Cut(driver, ".")
 	n, err := strconv.Atoi(major)
@@ -75,7 +73,7 @@ func majorVersion(driver string) int {
 	return n
 }
 
-// linkErrorFields are the errors of a link. A GPU has either kind of recovery.
+// linkErrorFields are the errors of a link. A GPU has one of the two kinds of recovery.
 var linkErrorFields = []namedField{
 	{fieldLinkReplay, "replay"},
 	{fieldLinkRecovery, "recovery"},
@@ -85,8 +83,7 @@ var linkErrorFields = []namedField{
 	{fieldLinkRecoveries, "link_recovery"},
 }
 
-// throttleReasons are bits of NVML's clocks event reasons. Idle is none: a GPU
-// without work is not held down.
+// throttleReasons are bits of NVML's clocks event reasons. The bit for idle is left out, because an idle GPU is not throttled.
 var throttleReasons = []struct {
 	bit  uint64
 	name string
@@ -122,9 +119,8 @@ var eccCounters = []struct {
 	{nvml.ECCUncorrected, nvml.ECCAggregate, "uncorrected", "aggregate"},
 }
 
-// temperatureLimits: up to Ampere the driver knows a limit in degrees. From Ada
-// on it knows how far below or above the point of slowing it lies, and the
-// margin that is left to that point.
+// temperatureLimits are the temperature limits. Up to Ampere the driver returns them in degrees. From Ada on it returns their distance from
+// the slowdown temperature, and the current margin to that temperature.
 var temperatureLimits = []struct {
 	threshold nvml.Threshold
 	margin    uint32 // field; 0 where none is known
@@ -136,6 +132,6 @@ var temperatureLimits = []struct {
 	{nvml.ThresholdMemoryMax, 0, "memory_max"},
 }
 
-// initialXIDs are in the series from the start, so that the first error of a kind
-// is an increase: all that the alerts tell apart, and those that announce them.
+// initialXIDs are published as 0 from the start, so that the first error of a kind is an increase. They are the codes that the alerts
+// distinguish, and the codes that precede these.
 var initialXIDs = []uint64{13, 31, 43, 45, 48, 62, 63, 64, 69, 74, 79, 92, 94, 95, 119, 120, 140}

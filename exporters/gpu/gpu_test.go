@@ -102,7 +102,7 @@ func TestUnsupportedCallsAreMadeOnce(t *testing.T) {
 	require.Equal(t, 1, d.powerAsks)
 }
 
-func TestErrorsThatPassAreAskedForAgain(t *testing.T) {
+func TestTransientErrorsAreRetried(t *testing.T) {
 	for _, err := range []error{nvml.ErrUnknown, nvml.ErrTimeout, errNotNVML} {
 		d := &fakeDevice{uuid: "GPU-a", powerErr: err}
 		b := newBench(t, &fakeLibrary{devices: []*fakeDevice{d}}, "")
@@ -114,15 +114,15 @@ func TestErrorsThatPassAreAskedForAgain(t *testing.T) {
 	}
 }
 
-func TestLostInTheMiddleOfALookIsDown(t *testing.T) {
+func TestGPULostDuringACollectionIsDown(t *testing.T) {
 	d := &fakeDevice{uuid: "GPU-a", memory: nvml.Memory{Total: 10, Free: 4}, powerErr: nvml.ErrGPULost}
 	b := newBench(t, &fakeLibrary{devices: []*fakeDevice{d}}, "")
 	got := b.collectOnce()
 	require.Equal(t, 0.0, got["gpu_up gpu=0"])
-	require.NotContains(t, got, "gpu_memory_total_bytes gpu=0", "half a truth is none")
+	require.NotContains(t, got, "gpu_memory_total_bytes gpu=0", "partial values are not published")
 }
 
-func TestAPanicIsThatGPUsAlone(t *testing.T) {
+func TestPanicOfOneGPULeavesTheOthersServed(t *testing.T) {
 	b := newBench(t, &fakeLibrary{devices: []*fakeDevice{{uuid: "GPU-a", panics: true}, {uuid: "GPU-b"}}}, "")
 	got := b.collectOnce()
 	require.Equal(t, 0.0, got["gpu_up gpu=0"])
@@ -140,7 +140,7 @@ func TestStaleSeriesExpire(t *testing.T) {
 	require.Equal(t, 0.0, got["gpu_up gpu=0"])
 }
 
-func TestAGPUThatIsGoneAfterReinitialisationIsLostByItsUUID(t *testing.T) {
+func TestGPUMissingAfterReinitialisationIsLost(t *testing.T) {
 	lib := &fakeLibrary{devices: []*fakeDevice{{uuid: "GPU-a"}, {uuid: "GPU-b"}}}
 	b := newBench(t, lib, "")
 	b.collectOnce()
@@ -155,7 +155,7 @@ func TestAGPUThatIsGoneAfterReinitialisationIsLostByItsUUID(t *testing.T) {
 	require.Equal(t, "GPU-a", b.lost["GPU-a"].uuid)
 }
 
-func TestCountersThatWrapGoOn(t *testing.T) {
+func TestWrappedCountersContinue(t *testing.T) {
 	d := &fakeDevice{uuid: "GPU-a", fields: map[uint32]nvml.Field{fieldPCIeTransmit: {Value: 1<<32 - 100, Bits: 32}}}
 	b := newBench(t, &fakeLibrary{devices: []*fakeDevice{d}}, "")
 	require.Equal(t, float64(1<<32-100), b.collectOnce()["gpu_pcie_transmit_bytes_total gpu=0"])
@@ -171,7 +171,7 @@ func TestFieldNumbersThatMovedAreGatedByTheDriver(t *testing.T) {
 	require.Equal(t, namedField{79, "reliability"}, last("of a vendor's own"))
 }
 
-func TestProcessesThatUsedNothingAreZeroAndUnknownOnesAbsent(t *testing.T) {
+func TestIdleProcessesAreZeroAndUnknownOnesAbsent(t *testing.T) {
 	d := &fakeDevice{uuid: "GPU-a", processes: []nvml.Process{{PID: 5, Memory: 10, MemoryKnown: true}, {PID: 6}}}
 	b := newBench(t, &fakeLibrary{devices: []*fakeDevice{d}}, "")
 	d.usedErr = nvml.ErrNotFound // NVML's way to say that nobody used the GPU
@@ -185,7 +185,7 @@ func TestProcessesThatUsedNothingAreZeroAndUnknownOnesAbsent(t *testing.T) {
 	require.NotContains(t, b.collectOnce(), "gpu_process_utilization_ratio gpu=0 unit=(unknown)")
 }
 
-func TestHoldersPastTheLimitAreOne(t *testing.T) {
+func TestHoldersPastTheLimitBecomeOther(t *testing.T) {
 	d := &fakeDevice{uuid: "GPU-a"}
 	b := newBench(t, &fakeLibrary{devices: []*fakeDevice{d}}, "holders: {max: 2}\n")
 	for pid := range 5 {

@@ -14,7 +14,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/limit"
 )
 
-// holderSource is where the holders of GPUs are known.
+// holderSource has the sources of the holders of GPUs.
 type holderSource struct {
 	procfs  string
 	jobs    string // folder; empty if there is none
@@ -24,7 +24,7 @@ type holderSource struct {
 	log     *slog.Logger
 }
 
-// allocated are the containers that the kubelet gave the device to.
+// allocated returns the containers to which the kubelet allocated the device.
 func (s *holderSource) allocated(d holders.Device) []holders.Holder {
 	list := s.kubelet.Load()
 	if list == nil {
@@ -39,10 +39,9 @@ func (s *holderSource) allocated(d holders.Device) []holders.Holder {
 	return out
 }
 
-// of returns who the process belongs to. The name of its pod is known from its
-// container's log, or else from the kubelet where one pod alone has the device;
-// failing both, the pod's UID stands for it.
-func (s *holderSource) of(pid uint32, allocated []holders.Holder) holders.Holder {
+// holderOf returns the holder of the process. The name of its pod comes from the link of its container's log, or from the kubelet if only one
+// pod has the device. Otherwise the pod's UID is used.
+func (s *holderSource) holderOf(pid uint32, allocated []holders.Holder) holders.Holder {
 	g := holders.ProcessGroup(s.procfs, pid)
 	if h, ok := s.names.Find(g.ContainerID); ok {
 		return h
@@ -56,7 +55,7 @@ func (s *holderSource) of(pid uint32, allocated []holders.Holder) holders.Holder
 	return holders.Holder{Pod: g.PodUID}
 }
 
-// holding says who holds the whole GPU.
+// holding returns the holders of the whole GPU.
 func (d *device) holding(run cycle) []holding {
 	if run.holders == nil {
 		return nil
@@ -66,8 +65,7 @@ func (d *device) holding(run cycle) []holding {
 	return d.combine(run, where, list, d.processUtilization())
 }
 
-// holdingInstance says who holds a GPU instance. The driver does not know what
-// share of an instance a process uses.
+// holdingInstance returns the holders of a GPU instance. The driver does not report the share of an instance that a process uses.
 func (d *device) holdingInstance(run cycle, id int, uuids []string, devices []nvml.MIGDevice) []holding {
 	if run.holders == nil {
 		return nil
@@ -81,8 +79,7 @@ func (d *device) holdingInstance(run cycle, id int, uuids []string, devices []nv
 	return d.combine(run, where, all, nil)
 }
 
-// processUtilization is the mean share of each process since the last collection, by
-// process id, and nil where the driver does not know.
+// processUtilization returns the mean share of each process since the last collection, by process ID, or nil if the driver does not report it.
 func (d *device) processUtilization() map[uint32]float64 {
 	const name = "process utilization"
 	idle := false
@@ -114,7 +111,7 @@ func (d *device) processUtilization() map[uint32]float64 {
 	return out
 }
 
-// combine joins who was given the device with who uses it.
+// combine merges the holders to which the device is allocated with the processes that use it.
 func (d *device) combine(run cycle, where holders.Device, processes []nvml.Process, used map[uint32]float64) []holding {
 	s := run.holders
 	allocated := s.allocated(where)
@@ -137,7 +134,7 @@ func (d *device) combine(run cycle, where holders.Device, processes []nvml.Proce
 		add(h)
 	}
 	for _, p := range processes {
-		h := add(s.of(p.PID, allocated))
+		h := add(s.holderOf(p.PID, allocated))
 		if p.MemoryKnown {
 			h.memory = plus(h.memory, float64(p.Memory))
 		}
@@ -152,7 +149,7 @@ func (d *device) combine(run cycle, where holders.Device, processes []nvml.Proce
 	return list
 }
 
-// plus adds to what may be absent.
+// plus adds to a sum that may be absent.
 func plus(sum, v float64) float64 {
 	if sum != sum {
 		return v
@@ -160,5 +157,5 @@ func plus(sum, v float64) float64 {
 	return sum + v
 }
 
-// holderKey is what the limiter tells holders apart by.
+// holderKey identifies a holder for the limiter.
 func holderKey(h holders.Holder) string { return strings.Join(h.Labels(), "\x1f") }

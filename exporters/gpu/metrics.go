@@ -19,8 +19,8 @@ func Catalogue() *catalogue.Catalogue {
 	return c
 }
 
-// descs are all metrics of the exporter, in the order of docs/metrics.md. The
-// label gpu_instance is empty, which is to say absent, but for a MIG instance.
+// descs has the descriptors of all metrics, in the order of docs/metrics.md. The label gpu_instance is empty except for MIG instances, and
+// Prometheus treats an empty label as absent.
 type descs struct {
 	expected                                                *prometheus.Desc
 	info, up, suspended                                     *prometheus.Desc
@@ -86,11 +86,10 @@ func newDescs(c *catalogue.Catalogue) descs {
 	}
 }
 
-// absent is what was not measured.
+// absent is the value of a number that was not measured.
 var absent = math.NaN()
 
-// page collects the series of one GPU or MIG instance and leaves out what is
-// absent.
+// page collects the series of one GPU or MIG instance without absent values.
 type page struct {
 	exporter.Metrics
 	labels []string // gpu, uuid, gpu_instance
@@ -116,7 +115,7 @@ func (p *page) flag(d *prometheus.Desc, b bool) {
 	p.gauge(d, v)
 }
 
-// metrics are the series of one reading.
+// metrics returns the series of one reading.
 func (d descs) metrics(id identity, r reading) exporter.Metrics {
 	p := page{labels: []string{strconv.Itoa(id.index), id.uuid, ""}}
 	p.gauge(d.utilization, r.utilization)
@@ -174,7 +173,7 @@ func (d descs) metrics(id identity, r reading) exporter.Metrics {
 	return p.Metrics
 }
 
-// shared are the series that a GPU and a MIG instance have alike.
+// shared adds the series that both GPUs and MIG instances have.
 func (d descs) shared(p *page, r sharedReading) {
 	if m := r.memory; m != nil {
 		p.gauge(d.memoryTotal, float64(m.Total))
@@ -197,7 +196,7 @@ func (d descs) shared(p *page, r sharedReading) {
 	}
 }
 
-// reading is what one collection of a GPU found; a number that is absent is NaN.
+// reading is the result of one collection of a GPU. Absent numbers are NaN.
 type reading struct {
 	sharedReading
 	utilization, memoryCopy, encoder, decoder float64
@@ -215,7 +214,7 @@ type reading struct {
 	instances                                 []instanceReading
 }
 
-// sharedReading is what a GPU and a MIG instance have alike.
+// sharedReading has the values that both GPUs and MIG instances have.
 type sharedReading struct {
 	memory  *nvml.Memory
 	gpm     nvml.GPMRatios
@@ -244,7 +243,7 @@ type instanceReading struct {
 	name string
 }
 
-// holding is a holder with what its processes use.
+// holding is a holder with the memory and utilization of its processes.
 type holding struct {
 	holder              holders.Holder
 	memory, utilization float64

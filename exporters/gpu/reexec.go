@@ -10,17 +10,14 @@ import (
 )
 
 const (
-	// reexecMark is the environment variable in which the process tells its
-	// successor when it began.
+	// reexecMark is the environment variable that passes the time of the replacement to the new process.
 	reexecMark = "SIGHTGLASS_GPU_REEXEC"
-	// reexecPause keeps a machine whose driver and library differ for good, such
-	// as one that waits for a reboot, from replacing the process over and over.
+	// reexecPause limits how often the process is replaced if driver and library differ permanently, for example until a reboot.
 	reexecPause = time.Minute
 )
 
-// reexec replaces the process by a new one of the same program, arguments and
-// process id. The C library keeps a closed library in memory and opening it again
-// returns the old code, so this is the only way to use a new driver's.
+// reexec replaces the process by a new one with the same program, arguments and process ID. It is the only way to load the library of a new
+// driver, because the C library keeps a closed library in memory and returns its old code when it is opened again.
 func reexec(now time.Time) error {
 	if at, err := strconv.ParseInt(os.Getenv(reexecMark), 10, 64); err == nil {
 		if next := time.Unix(at, 0).Add(reexecPause); now.Before(next) {

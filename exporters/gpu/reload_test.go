@@ -11,7 +11,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/exporter"
 )
 
-func TestAReloadThatChangesNothingReplacesNothing(t *testing.T) {
+func TestUnchangedReloadReplacesNothing(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	load := func(text string) Config {
 		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))

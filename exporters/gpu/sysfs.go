@@ -6,17 +6,15 @@ import (
 	"strings"
 )
 
-// nvidiaVendor is NVIDIA's number in PCI's list of vendors.
+// nvidiaVendor is NVIDIA's PCI vendor ID.
 const nvidiaVendor = "0x10de"
 
-// sleeps says whether the kernel suspended the GPU at this PCI address. Every
-// call about it would wake it up.
+// sleeps reports whether the kernel suspended the GPU at this PCI address. Every call to the driver would wake it.
 func sleeps(sysfs, pci string) bool {
 	return attribute(sysfs, pci, "power/runtime_status") == "suspended"
 }
 
-// allSleep says whether the machine has GPUs of NVIDIA's and all are suspended.
-// To initialise NVML would wake them.
+// allSleep reports whether the machine has NVIDIA GPUs and all of them are suspended. Initialising NVML would wake them.
 func allSleep(sysfs string) bool {
 	gpus := 0
 	devices, err := os.ReadDir(filepath.Join(sysfs, "bus/pci/devices"))
@@ -29,7 +27,7 @@ func allSleep(sysfs string) bool {
 		}
 		class := attribute(sysfs, d.Name(), "class")
 		if !strings.HasPrefix(class, "0x0300") && !strings.HasPrefix(class, "0x0302") {
-			continue // the sound or USB part of a graphics card, or a switch
+			continue // the audio or USB function of a GPU, or a switch
 		}
 		if !sleeps(sysfs, d.Name()) {
 			return false

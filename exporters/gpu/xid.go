@@ -12,7 +12,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/gpu/internal/nvml"
 )
 
-// maxXIDs bounds the codes of one GPU. NVIDIA's catalogue has fewer than 200.
+// maxXIDs limits the codes of one GPU. NVIDIA's catalogue has fewer than 200.
 const maxXIDs = 256
 
 // xidCounts are the XID errors of one GPU.
@@ -44,8 +44,8 @@ func (x *xidCounts) add(code uint64, now time.Time) {
 	x.madeFor = ""
 }
 
-// series are served for lost GPUs too: an XID error is the most frequent reason. They
-// hardly ever change, so they are made once.
+// series returns the series, also for lost GPUs, because an XID error is the most frequent reason of a loss. They rarely change, so they are
+// cached.
 func (x *xidCounts) series(d descs, gpu, uuid string) exporter.Prepared {
 	if x.madeFor == uuid {
 		return x.made
@@ -61,8 +61,7 @@ func (x *xidCounts) series(d descs, gpu, uuid string) exporter.Prepared {
 	return x.made
 }
 
-// xidWait is how long one call waits for an XID error, and so the time in which
-// the watcher can be stopped.
+// xidWait is the time that one call waits for an XID error. Stopping the watcher takes up to this time.
 const xidWait = time.Second
 
 // watchXIDs counts XID errors until ctx ends.
@@ -78,7 +77,7 @@ func watchXIDs(ctx context.Context, lib nvml.Library, deviceOf func(nvml.Device)
 				log.Warn("The driver reported an XID error", "gpu", d.index, "xid", xid.Code)
 			}
 		case !errors.Is(err, nvml.ErrTimeout):
-			// No GPU is watched yet, or one is lost, which returns at once.
+			// No GPU is watched yet, or a GPU is lost. The call then returns immediately.
 			select {
 			case <-ctx.Done():
 			case <-time.After(xidWait):

@@ -67,7 +67,7 @@ evaluations: {safety: {gate: 0.5}}
 mlflow: {url: %q, requests_per_second: 1000, assessments: {interval: 1h, experiments: [{name: chat, model: chatbot}], file: %q}}
 `, m.url, t.TempDir()+"/cursor.json"))
 
-	// A trace of which a span comes by OTLP, and its judgement too: once, whichever comes first.
+	// A trace whose span and judgement also arrive over OTLP. The judgement counts once, whichever arrives first.
 	spans := func(n byte, score float64) {
 		w.spans(nil, span{trace: n, id: n, took: time.Millisecond, attrs: chat("gpt-4o", nil), events: []event{{evaluationResult, time.Microsecond, attributes{"gen_ai.evaluation.name": "safety", "gen_ai.evaluation.score.value": score}}}})
 	}

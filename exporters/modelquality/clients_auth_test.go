@@ -15,7 +15,7 @@ import (
 )
 
 // Two clients, each with a model of its own, send over HTTP with their passwords.
-func TestAClientCountsForItsOwnModelsAlone(t *testing.T) {
+func TestClientMayCountOnlyItsOwnModels(t *testing.T) {
 	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
 	require.NoError(t, err)
 	web := filepath.Join(t.TempDir(), "web.yml")

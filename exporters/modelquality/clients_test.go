@@ -151,7 +151,7 @@ func evaluated(model, result string, n int) string {
 	return fmt.Sprintf(`ml_model_evaluations_total{evaluation="groundedness",model=%q,result=%q,version=""} %d`, model, result, n)
 }
 
-func TestWhatClientsReallySend(t *testing.T) {
+func TestRecordedRequestsOfClientsAreCounted(t *testing.T) {
 	tokens := func(n int) attributes { return attributes{"gen_ai.usage.input_tokens": n} }
 	verdict := func(more attributes) attributes {
 		all := attributes{"gen_ai.evaluation.name": "groundedness"}
@@ -256,7 +256,7 @@ func TestWhatClientsReallySend(t *testing.T) {
 		"or the only one there is": {
 			feed: post(call{id: 1, attrs: attributes{"mlflow.spanType": `"LLM"`, "mlflow.llm.model": `"llama"`}}), want: []string{requests("llama", "", "ok", 1)},
 		},
-		"a call has the version that a part of it says": {feed: post(
+		"a call gets the version of its nested span": {feed: post(
 			call{id: 1, attrs: chat("gpt-4o", nil)}, call{id: 2, parent: 1},
 			call{id: 3, parent: 2, attrs: chat("gpt-4o", attributes{"gen_ai.response.model": "gpt-4o-2024-08-06", "gen_ai.usage.input_tokens": 10})},
 		), want: []string{requests("gpt-4o", "gpt-4o-2024-08-06", "ok", 1), `ml_inference_tokens_total{direction="input",model="gpt-4o",version="gpt-4o-2024-08-06"} 10`}},
@@ -376,7 +376,7 @@ func TestWhatClientsReallySend(t *testing.T) {
 			want: []string{`sightglass_otlp_ignored_items_total{reason="other_operation",signal="traces"} 1`},
 		},
 
-		"an outcome that is none is refused by name": {
+		"an invalid outcome is refused by name": {
 			feed: post(call{id: 1, attrs: fraud(attributes{"ml.outcome": "failed"})}),
 			want: []string{`sightglass_otlp_refused_values_total{value="outcome"} 1`},
 		},
@@ -384,7 +384,7 @@ func TestWhatClientsReallySend(t *testing.T) {
 			feed: post(call{id: 1, attrs: fraud(attributes{"ml.confidence": 93.0})}, call{id: 2, attrs: fraud(attributes{"ml.confidence": -1})}),
 			want: []string{`sightglass_otlp_refused_values_total{value="confidence"} 2`, requests("fraud", "3", "ok", 2)},
 		},
-		"a sampled trace stands for others": {
+		"a sampled trace represents others": {
 			feed: post(call{id: 1, attrs: chat("m", nil), state: "ot=th:e6666666666668"}, call{id: 2, attrs: chat("m", nil), state: "x=1,ot=p:3;r:5"}, call{id: 3, attrs: chat("m", nil), state: "ot=th:0"}),
 			want: []string{requests("m", "", "ok", 3), `ml_inference_sampled_total{model="m",version=""} 2`, `ml_inference_represented_total{model="m",version=""} 18`},
 		},
@@ -459,7 +459,7 @@ func TestWhatClientsReallySend(t *testing.T) {
 	}
 }
 
-func TestAnUnknownLabelJudgesNothing(t *testing.T) {
+func TestEvaluationWithAnUnknownLabelIsNotCounted(t *testing.T) {
 	w := newWorld(t, "")
 	w.postSpans(nil, call{id: 1, attrs: chat("m", nil), event: attributes{"gen_ai.evaluation.name": "groundedness", "gen_ai.evaluation.score.label": "splendid"}})
 	require.Empty(t, w.metrics("ml_model_evaluations_total"))
@@ -481,7 +481,7 @@ func TestManyAndLongAttributes(t *testing.T) {
 	w.requireMetric(`sightglass_otlp_items_total{result="refused",signal="traces"} 0`)
 }
 
-func TestAttributesThatTheSDKDroppedAreNoNulls(t *testing.T) {
+func TestAttributesDroppedByTheSDKAreNotNulls(t *testing.T) {
 	w := newWorld(t, "baseline_store: {type: FILESYSTEM, config: {directory: "+t.TempDir()+"}}\nbaselines: {sample: 10}\n")
 	for i := range 12 {
 		w.postSpans(nil, call{id: i + 1, attrs: fraud(attributes{"ml.feature.a": i % 3, "ml.feature.b": i % 2})})
@@ -502,7 +502,7 @@ func TestMetricsAreAcceptedAndIgnored(t *testing.T) {
 	w.requireMetric(`sightglass_otlp_requests_total{protocol="http",result="ok",signal="metrics"} 1`)
 }
 
-func TestThatNothingCountsIsSaidOnce(t *testing.T) {
+func TestRequestsWithoutInferencesAreLoggedOnce(t *testing.T) {
 	other := func(from, n int, attrs attributes) (calls []call) {
 		for i := range n {
 			calls = append(calls, call{id: from + i, attrs: attrs})
@@ -514,7 +514,7 @@ func TestThatNothingCountsIsSaidOnce(t *testing.T) {
 		w.pipeline.logger = slog.New(slog.NewTextHandler(log, nil))
 		return log
 	}
-	t.Run("of 100 spans and records none is an inference", func(t *testing.T) {
+	t.Run("no inference among 100 spans and records", func(t *testing.T) {
 		w := newWorld(t, "")
 		log := observed(w)
 		w.postSpans(nil, other(1, 90, attributes{"http.route": "/"})...)
@@ -526,7 +526,7 @@ func TestThatNothingCountsIsSaidOnce(t *testing.T) {
 		require.Equal(t, 1, strings.Count(log.String(), "\n"), log.String())
 		w.requireMetric(`sightglass_otlp_ignored_items_total{reason="no_model",signal="traces"} 290`)
 	})
-	t.Run("but one", func(t *testing.T) {
+	t.Run("one inference among 201 spans", func(t *testing.T) {
 		w := newWorld(t, "")
 		log := observed(w)
 		w.postSpans(nil, append(other(1, 200, nil), call{id: 300, attrs: chat("m", nil)})...)

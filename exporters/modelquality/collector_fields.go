@@ -79,15 +79,15 @@ func (e *Exporter) causes(cfg *CausesConfig) (fields.Causes, error) {
 	return fields.Causes{
 		Window: time.Duration(cfg.Window), Memory: int64(cfg.Memory), Fields: cfg.Fields,
 		Limits: func(model, field string) fields.Limits {
-			psi, own := defaults[signalDrift], false
+			psi, configured := defaults[signalDrift], false
 			if v := e.cfg.Load().drift(model, field); v != nil {
-				psi, own = *v, true
+				psi, configured = *v, true
 			}
 			return fields.Limits{
 				Long: drift.Limits{PSI: psi, Z: defaults["drift_significance_z"], Values: defaults["drift_min_rows"], Noise: defaults["drift_noise_psi"]},
 				// For few values, the error margin of PSI is sufficient: PSI must exceed it in addition to the limit.
 				Short:  drift.Limits{PSI: psi * defaults["drift_sudden_factor"], Z: defaults["sudden_significance_z"], Values: defaults["drift_sudden_min_rows"], Noise: 1},
-				Own:    own,
+				Own:    configured,
 				Broken: defaults["broken_ratio"], BrokenBin: defaults["broken_bin_ratio"],
 			}
 		},

@@ -346,9 +346,9 @@ func (p *pipeline) enclosing(w *worker, s *settings, o *convention.Observation, 
 // expire ends the wait of old items: evaluations count for the unknown model, nested spans are not counted.
 func (p *pipeline) expire(wait time.Duration) {
 	p.join.Lock()
-	gone := p.join.Expire(p.now().Add(-wait).UnixNano())
+	expired := p.join.Expire(p.now().Add(-wait).UnixNano())
 	p.join.Unlock()
-	for _, x := range gone {
+	for _, x := range expired {
 		if x.evaluation == "" {
 			continue
 		}

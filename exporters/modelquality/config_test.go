@@ -18,7 +18,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/exporter/exportertest"
 )
 
-// Each bad configuration stands beside the message that it must give.
+// Each bad configuration has the error message that it must cause.
 func TestBadConfigurations(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.bad.yaml")
 	require.NoError(t, err)
@@ -67,7 +67,7 @@ func (unasked) Export(context.Context, receiver.Signal, []byte) (receiver.Answer
 	panic("nobody sends anything")
 }
 
-// Whoever reaches these ports can create models, so other machines reach them only where they are configured.
+// Every client of these ports can create models, so by default only programs on the same machine can connect.
 func TestOTLPListensOnLoopbackUnlessConfigured(t *testing.T) {
 	cfg, err := Load("")
 	require.NoError(t, err)
@@ -121,7 +121,7 @@ mlflow: {url: "http://localhost:1", assessments: {experiments: [{id: "1"}], file
 	}
 }
 
-func TestTheTimeZoneOfAllExportersIsTheDefault(t *testing.T) {
+func TestSharedTimeZoneIsTheDefault(t *testing.T) {
 	t.Setenv("SIGHTGLASS_TIME_ZONE", "Asia/Tokyo")
 	cfg, err := Load("")
 	require.NoError(t, err)

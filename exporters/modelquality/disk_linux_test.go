@@ -134,7 +134,7 @@ func answers(t *testing.T, version string, from, to byte, score float64) []byte 
 	return traces(t, nil, spans...)
 }
 
-func TestADiskThatIsFullLosesNoSpan(t *testing.T) {
+func TestFullDiskLosesNoSpan(t *testing.T) {
 	var up atomic.Bool
 	var mu sync.Mutex
 	arrived := make(map[string]int)

@@ -47,7 +47,7 @@ func (w *world) python(dir, module string, arguments ...string) *exec.Cmd {
 	return cmd
 }
 
-func TestWhatTheDocumentationSaysInPythonIsCounted(t *testing.T) {
+func TestPythonExampleOfTheDocsIsCounted(t *testing.T) {
 	t.Parallel()
 	const classifier = `
 import pandas as pd
@@ -149,7 +149,7 @@ provider.shutdown()
 }
 
 // The images of scikit-learn's digits are the embeddings: 64 numbers each. Then a scanner shows white as black.
-func TestTheDocumentedEmbeddingIsComparedWithItsBaseline(t *testing.T) {
+func TestEmbeddingExampleOfTheDocsIsCompared(t *testing.T) {
 	t.Parallel()
 	module, _ := documented(t)
 	w := newWorld(t, "baseline_store: {type: FILESYSTEM, config: {directory: "+t.TempDir()+"}}\nbaselines: {sample: 900}\n")
@@ -181,7 +181,7 @@ provider.shutdown()
 	w.requireMetric(`ml_model_embedding_mismatches_total{field="embedding.distance",model="digits",version="1"} 0`)
 }
 
-func TestTheDocumentedFastAPIApplicationIsCounted(t *testing.T) {
+func TestFastAPIExampleOfTheDocsIsCounted(t *testing.T) {
 	t.Parallel()
 	module, app := documented(t)
 	dir := t.TempDir()

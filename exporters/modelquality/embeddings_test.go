@@ -106,7 +106,7 @@ func TestAFeatureThatIsAListOfNumbersIsAnEmbedding(t *testing.T) {
 	w.requireMetric(`sightglass_otlp_refused_values_total{value="embedding"} 100`)
 }
 
-func TestEmbeddingsThatMakeNoSenseAreRefusedAndSaidOnce(t *testing.T) {
+func TestInvalidEmbeddingsAreRefusedAndLoggedOnce(t *testing.T) {
 	long := make([]any, 4097)
 	for i := range long {
 		long[i] = 0.5

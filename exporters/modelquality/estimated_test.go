@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestPredictionsWhosePerformanceIsEstimatedAreCountedByBins(t *testing.T) {
+func TestPredictionsAreCountedByBinForEstimates(t *testing.T) {
 	w := newWorld(t, `
 sources: {files: {type: duckdb}}
 labels:
@@ -54,7 +54,7 @@ ml_model_binned_predictions_total{bin="100",model="price",segment="",version="3"
 `, counted("ml_model_binned_predictions_total"))
 }
 
-func TestPredictionsByBinsAreBounded(t *testing.T) {
+func TestSeriesOfPredictionsByBinAreBounded(t *testing.T) {
 	w := newWorld(t, `
 sources: {files: {type: duckdb}}
 labels:

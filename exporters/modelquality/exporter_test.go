@@ -266,7 +266,7 @@ func (w *world) sums() string {
 	return w.metrics("ml_inference_queue_wait_seconds_sum", "ml_inference_queue_wait_seconds_count", "ml_inference_forward_pass_seconds_sum", "ml_inference_forward_pass_seconds_count")
 }
 
-func TestChildSpansAreTheQueueAndTheForwardPassOfTheirParent(t *testing.T) {
+func TestChildSpansGiveQueueWaitAndForwardPass(t *testing.T) {
 	parent := span{trace: 1, id: 1, took: 100 * time.Millisecond, attrs: fraud(nil)}
 	queue := span{trace: 1, id: 2, parent: 1, name: "queue_wait", took: 30 * time.Millisecond}
 	forward := span{trace: 1, id: 3, parent: 1, name: "forward_pass", took: 60 * time.Millisecond}
@@ -315,7 +315,7 @@ ml_inference_queue_wait_seconds_count{model="fraud",version="3"} 1
 	})
 }
 
-func TestAnInferenceBelowAnotherOfTheSameModelIsAPartOfIt(t *testing.T) {
+func TestNestedSpansOfAModelAreOneInference(t *testing.T) {
 	w := newWorld(t, "")
 	w.spans(nil,
 		span{trace: 1, id: 2, parent: 1, took: time.Second, attrs: attributes{"gen_ai.request.model": "llm", "gen_ai.usage.output_tokens": 5}},
@@ -388,7 +388,7 @@ func TestAnEvaluationFindsItsInference(t *testing.T) {
 	}
 }
 
-func TestWhatIsBelowItsGateIsReviewed(t *testing.T) {
+func TestResponsesBelowTheirGateAreReviewed(t *testing.T) {
 	w := newWorld(t, `
 evaluations:
   toxicity: {gate: 0.2, higher_is_better: false}
@@ -440,7 +440,7 @@ ml_model_evaluations_total{evaluation="toxicity",model="fraud",result="pass",ver
 `, w.metrics("ml_model_evaluations_total"), "an evaluation without a gate passes none")
 }
 
-func TestWhatCannotBeKeptForReviewIsDroppedAndTheSpansAreCounted(t *testing.T) {
+func TestSpansAreCountedWhenTheReviewOutboxIsFull(t *testing.T) {
 	w := newWorld(t, "")
 	request := func(from, to byte) []byte {
 		var spans []span
@@ -465,7 +465,7 @@ func TestWhatCannotBeKeptForReviewIsDroppedAndTheSpansAreCounted(t *testing.T) {
 	w.requireMetric(`ml_inference_requests_total{model="fraud",outcome="ok",version="3"} 8`)
 }
 
-func TestAShareOfWhatIsBelowItsGateIsReviewed(t *testing.T) {
+func TestShareOfResponsesBelowTheirGateIsReviewed(t *testing.T) {
 	chosen := func() map[string]bool {
 		w := newWorld(t, "evaluations: {groundedness: {gate: 0.9, review_ratio: 0.25}}")
 		box := &reviews{}
@@ -491,7 +491,7 @@ func TestAShareOfWhatIsBelowItsGateIsReviewed(t *testing.T) {
 	require.Equal(t, first, chosen(), "a replica chooses the same")
 }
 
-func TestAReloadKeepsTheCounters(t *testing.T) {
+func TestReloadKeepsCounters(t *testing.T) {
 	w := newWorld(t, "")
 	feed := func() {
 		w.spans(nil, span{trace: 1, id: 1, took: time.Second, attrs: attributes{"ml.model.name": "a", "our.model": "b"}})
@@ -511,7 +511,7 @@ ml_model_threshold{field="",model="b",signal="failure_ratio"} 0
 	require.ErrorContains(t, w.Reload(t.Context(), cfg), "modelquality.yaml:1: limits: has changed; restart the exporter, or undo the change")
 }
 
-func TestMemoryDoesNotGrowWithWhatIsSent(t *testing.T) {
+func TestMemoryIsBoundedWhateverIsSent(t *testing.T) {
 	w := newWorld(t, "limits: {models: 5, versions: 8, exception_types: 4, features: 3, evaluations: 2, details: 30}\n")
 	for n := range 300 {
 		name := strings.Repeat("long ", n) + string(rune('a'+n))
@@ -540,7 +540,7 @@ func TestMemoryDoesNotGrowWithWhatIsSent(t *testing.T) {
 	require.Contains(t, strings.Join(lines, "\n"), `ml_inference_exceptions_total{model="m",type="other",version=""}`)
 }
 
-func TestAVersionThatIsNotServedIsForgottenAndFreesItsPlace(t *testing.T) {
+func TestUnservedVersionExpiresAndFreesItsPlace(t *testing.T) {
 	w := newWorld(t, "limits: {models: 1}\n")
 	feed := func(model string) {
 		w.spans(nil, span{trace: 1, id: 1, took: time.Second, attrs: attributes{"ml.model.name": model, "error.type": "E"}})
@@ -556,7 +556,7 @@ ml_inference_exceptions_total{model="new",type="E",version=""} 1
 `, w.metrics("ml_inference_duration_seconds_count", "ml_inference_exceptions_total"))
 }
 
-func TestItemsThatMakeNoSenseAreRefusedAlone(t *testing.T) {
+func TestInvalidItemsAreRefusedAndTheRestIsCounted(t *testing.T) {
 	w := newWorld(t, "")
 	answer := w.spans(nil,
 		span{trace: 1, id: 1, took: -time.Second, attrs: fraud(nil)},

@@ -18,7 +18,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/exporter/exportertest"
 )
 
-// Whatever is posted, the answer is one that OTLP knows, every request is counted, and the metrics page stays valid.
+// For every request, the answer is valid in OTLP, the request is counted, and the metrics page stays valid.
 func FuzzEndpoint(f *testing.F) {
 	w := newWorld(f, "limits: {models: 5, versions: 5, exception_types: 5, features: 5, evaluations: 5, details: 20}\n")
 	body := traces(f, attributes{"ml.model.name": "m"}, span{trace: 1, id: 1, took: time.Second, attrs: fraud(attributes{

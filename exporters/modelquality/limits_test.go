@@ -10,7 +10,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/limit"
 )
 
-func TestOneClientCannotUseUpTheFieldsOfAnother(t *testing.T) {
+func TestFieldLimitIsKeptForEachClient(t *testing.T) {
 	t.Parallel()
 	cfg := parse(t, `
 limits: {versions: 20, models: 20}

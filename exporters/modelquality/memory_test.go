@@ -14,7 +14,7 @@ import (
 )
 
 // Strings of a span are parts of its request until somebody copies them, and the next request gets the memory.
-func TestNothingOfARequestIsKept(t *testing.T) {
+func TestStateHoldsNoMemoryOfARequest(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, `baseline_store: {type: FILESYSTEM, config: {directory: `+t.TempDir()+`}}`)
 	for i := range 5 {

@@ -61,7 +61,7 @@ const (
 	rowsOfB = `ml_model_labelled_rows{model="mb",segment="",version="1"} 5`
 )
 
-func TestAReloadReplacesTablesOfLabelsThatHaveChanged(t *testing.T) {
+func TestReloadReplacesChangedLabelTables(t *testing.T) {
 	t.Parallel()
 	p := newLabelFolder(t, files+"labels:\n"+labelsA)
 	p.await(rowsOfA, true)
@@ -92,7 +92,7 @@ func TestAReloadReplacesTablesOfLabelsThatHaveChanged(t *testing.T) {
 	p.await("sightglass_collector_success{collector=\"labels/a\"}", false)
 }
 
-func TestAReloadSaysAnewWhosePerformanceIsEstimated(t *testing.T) {
+func TestReloadChangesWhichModelsAreEstimated(t *testing.T) {
 	t.Parallel()
 	p := newLabelFolder(t, files+"labels:\n"+labelsA)
 	feed := func(trace byte) {
@@ -145,7 +145,7 @@ func (f *fakeRegistry) receivedHeaders() []http.Header {
 	return f.headers
 }
 
-func TestAReloadReplacesTheRegistry(t *testing.T) {
+func TestReloadReplacesTheRegistry(t *testing.T) {
 	t.Parallel()
 	one, two := newFakeRegistry(t, "run-1"), newFakeRegistry(t, "run-2")
 	p := newLabelFolder(t, "mlflow: {url: "+one.URL+"}\n")
@@ -173,7 +173,7 @@ func TestAReloadReplacesTheRegistry(t *testing.T) {
 	p.requireMetric(`ml_inference_requests_total{model="m",outcome="ok",version="1"} 1`)
 }
 
-func TestReviewsAreSentAsTheHTTPClientSays(t *testing.T) {
+func TestReviewsAreSentWithTheHTTPClientSettings(t *testing.T) {
 	t.Parallel()
 	got := make(chan http.Header, 8)
 	responder := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -195,7 +195,7 @@ reviews: {url: "`+responder.URL+`", http_client: {http_headers: {X-Tenant: {valu
 	}
 }
 
-func TestAnHTTPClientThatIsWrongIsToldWithItsKey(t *testing.T) {
+func TestInvalidHTTPClientErrorNamesTheKey(t *testing.T) {
 	t.Parallel()
 	for sentence, c := range map[string]struct{ text, want string }{
 		"a secret in the file":                {"mlflow: {url: 'http://m', http_client: {authorization: {credentials: s}}}", "mlflow.http_client: holds a secret; want a file"},

@@ -118,7 +118,7 @@ func (r *Replay) Mixtures(each func(*Mixture)) { r.exporter.keeper.Mixtures(each
 func (r *Replay) BaselineChanges() int64 { return r.exporter.keeper.Changes() }
 
 // Baselines returns the series of the baselines except the mixtures.
-func (r *Replay) Baselines() []prometheus.Metric { return r.exporter.keeper.Shown() }
+func (r *Replay) Baselines() []prometheus.Metric { return r.exporter.keeper.BaselineMetrics() }
 
 // Inferences returns all other series of models.
 func (r *Replay) Inferences() []prometheus.Metric {

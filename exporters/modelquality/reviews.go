@@ -111,10 +111,10 @@ func (p *pipeline) item(e *convention.Evaluation, j judged, g GateConfig) review
 func (w *worker) excerpt(e *convention.Evaluation, j judged, of *content.Excerpts) string {
 	for i := range w.batch.Observations {
 		o := &w.batch.Observations[i]
-		if o.Asked == nil || e.Of != i && (o.Trace != j.id.Trace || o.Span != j.id.Span) {
+		if o.HostedCall == nil || e.Of != i && (o.Trace != j.id.Trace || o.Span != j.id.Span) {
 			continue
 		}
-		return of.Of(o.Asked.Output)
+		return of.Of(o.HostedCall.Output)
 	}
 	return ""
 }

@@ -108,7 +108,7 @@ func TestTextsInEventsAreMeasured(t *testing.T) {
 	require.Equal(t, map[string]string{"text": "12"}, w.shares("text.answer"))
 }
 
-func TestTextsAreNotReadUnlessTheyAreToBe(t *testing.T) {
+func TestTextsAreReadOnlyWhenConfigured(t *testing.T) {
 	w := newWorld(t, "baseline_store: {type: FILESYSTEM, config: {directory: "+t.TempDir()+"}}\nbaselines: {sample: 10}\n")
 	for i := range 12 {
 		w.postSpans(nil, call{id: i + 1, attrs: answer("Toronto", attributes{"gen_ai.usage.output_tokens": 9})})
@@ -118,12 +118,12 @@ func TestTextsAreNotReadUnlessTheyAreToBe(t *testing.T) {
 	require.Empty(t, w.metrics("ml_model_field_values_total"))
 }
 
-func TestReviewsHaveExcerptsWhereTheyAreAllowed(t *testing.T) {
+func TestReviewsHaveExcerptsWhenConfigured(t *testing.T) {
 	judged := attributes{"gen_ai.evaluation.name": "groundedness", "gen_ai.evaluation.score.value": 0.2}
 	for what, c := range map[string]struct{ config, want string }{
-		"by default they have none":          {measured, ""},
-		"at most so many characters":         {measured + "reviews: {url: 'http://127.0.0.1:1', file: FILE, excerpts: {characters: 20}}\n", "Write to [redacted] …"},
-		"and without what is to be redacted": {measured + "reviews: {url: 'http://127.0.0.1:1', file: FILE, excerpts: {characters: 200, redact: ['\\bOttawa\\b']}}\n", "Write to [redacted] in [redacted]."},
+		"by default they have none":  {measured, ""},
+		"at most so many characters": {measured + "reviews: {url: 'http://127.0.0.1:1', file: FILE, excerpts: {characters: 20}}\n", "Write to [redacted] …"},
+		"and without redacted text":  {measured + "reviews: {url: 'http://127.0.0.1:1', file: FILE, excerpts: {characters: 200, redact: ['\\bOttawa\\b']}}\n", "Write to [redacted] in [redacted]."},
 	} {
 		t.Run(what, func(t *testing.T) {
 			w := newWorld(t, strings.ReplaceAll(c.config, "FILE", t.TempDir()+"/reviews.db"))

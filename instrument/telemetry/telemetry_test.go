@@ -33,7 +33,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The developer's own settings must not decide what is tested.
+	// The developer's environment must not influence the tests.
 	for _, kv := range os.Environ() {
 		if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "OTEL_") {
 			_ = os.Unsetenv(name)
@@ -83,7 +83,7 @@ func recordCensus(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestAnOpenCensusViewArrivesAtMetrics(t *testing.T) {
+func TestOpenCensusViewIsOnTheMetricsPage(t *testing.T) {
 	_, scrape := start(t)
 	recordCensus(t)
 	page := scrape()
@@ -228,7 +228,7 @@ func TestASpanHasRoomForTheFeaturesOfAModel(t *testing.T) {
 	}
 }
 
-func TestTheOperatorsServiceNameWins(t *testing.T) {
+func TestServiceNameOfTheEnvironmentWins(t *testing.T) {
 	r := newReceiver(t)
 	t.Setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", r.URL+"/v1/metrics")
 	t.Setenv("OTEL_SERVICE_NAME", "gpu-fleet")
@@ -281,7 +281,7 @@ func TestWhatIsExportedFollowsTheEnvironment(t *testing.T) {
 	}
 }
 
-func TestASettingThatMakesNoSenseStopsTheStart(t *testing.T) {
+func TestInvalidSettingStopsTheStart(t *testing.T) {
 	for _, env := range []string{"OTEL_METRICS_EXPORTER", "OTEL_TRACES_EXPORTER"} {
 		t.Run(env, func(t *testing.T) {
 			t.Setenv(env, "carrier-pigeon")

@@ -305,7 +305,7 @@ func TestReplicasAgreeOnTheFirstWriter(t *testing.T) {
 	})
 }
 
-func TestWhatCannotBeReadBackIsNotStored(t *testing.T) {
+func TestUnreadableObjectsAreNotStored(t *testing.T) {
 	onEachStore(t, func(t *testing.T, open func() *Store) {
 		ctx := t.Context()
 		b := open().Subject("dataset", "orders")
@@ -408,7 +408,7 @@ func FuzzNamesBecomeSafeAndDifferentPaths(f *testing.F) {
 	})
 }
 
-func TestHostileNamesAreListedAsTheyAre(t *testing.T) {
+func TestHostileNamesAreListedUnchanged(t *testing.T) {
 	onEachStore(t, func(t *testing.T, open func() *Store) {
 		s := open()
 		want := []ID{
@@ -429,7 +429,7 @@ func TestHostileNamesAreListedAsTheyAre(t *testing.T) {
 	})
 }
 
-func TestStemsAreToldFromOtherFiles(t *testing.T) {
+func TestStemsOfStoredFiles(t *testing.T) {
 	for name, want := range map[string]string{
 		"definition-00000.json":                      "definition-00000",
 		"definition-00000.0123456789abcdef.json":     "definition-00000",

@@ -110,7 +110,7 @@ func TestTheFormatDoesNotChange(t *testing.T) {
 	require.Equal(t, testDefinition(), d)
 }
 
-func TestBadObjectsAreRefusedAndLeftAlone(t *testing.T) {
+func TestInvalidObjectsAreRefusedAndKept(t *testing.T) {
 	all := fixtures(t)
 	checksum := func(name string) string {
 		var e envelope
@@ -199,7 +199,7 @@ func TestADamagedLastGoodSnapshotIsNotReplaced(t *testing.T) {
 	require.NoError(t, view(t, b).SetLastGood(ctx, "three"))
 }
 
-func TestAHugeObjectIsNotReadWhole(t *testing.T) {
+func TestHugeObjectIsNotReadCompletely(t *testing.T) {
 	bucket := objstore.NewInMemBucket()
 	require.NoError(t, bucket.Upload(t.Context(), "dataset/orders/definition-00000.json", bytes.NewReader(make([]byte, maxObjectBytes+100))))
 	s := New(bucket, WithSettle(0))

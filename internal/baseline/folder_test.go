@@ -122,7 +122,7 @@ func TestWriteUntilKilled(t *testing.T) {
 	}
 }
 
-// checkState asks what an exporter would ask.
+// checkState reads the store as an exporter does.
 func checkState(t *testing.T, b *Subject) {
 	t.Helper()
 	v := view(t, b)
@@ -145,7 +145,7 @@ func checkState(t *testing.T, b *Subject) {
 }
 
 // checkFiles reads every object that was not checked before, of all
-// generations, and returns the number of files that are no objects.
+// generations, and returns the number of files that are not objects.
 func checkFiles(t *testing.T, dir string, acknowledged, checked map[string]bool) (temps int) {
 	t.Helper()
 	present := make(map[string]bool)
@@ -257,7 +257,7 @@ func TestOnlyOldTemporaryFilesAreSwept(t *testing.T) {
 	require.NoFileExists(t, temp)
 }
 
-func TestAFolderThatCannotBeWritten(t *testing.T) {
+func TestUnwritableFolder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(dir, nil, 0o644))
 	b := openFolder(t, filepath.Join(dir, "below")).Subject("dataset", "orders")

@@ -161,7 +161,7 @@ func race(t *testing.T, seed uint64, late time.Duration) (definitions, rows map[
 	return definitions, rows
 }
 
-func TestReplicasAgreeWhateverTheObjectStoreDoes(t *testing.T) {
+func TestReplicasAgreeOnEveryObjectStoreBehaviour(t *testing.T) {
 	for seed := range uint64(300) {
 		definitions, rows := race(t, seed, defaultSettle/2)
 		require.Len(t, definitions, 1, "seed %d", seed)
@@ -169,9 +169,9 @@ func TestReplicasAgreeWhateverTheObjectStoreDoes(t *testing.T) {
 	}
 }
 
-// TestTheRaceCanBeLost shows that the test above would notice, and that the
+// TestRaceTestDetectsLateUploads shows that the test above would notice, and that the
 // assumption about late uploads is needed.
-func TestTheRaceCanBeLost(t *testing.T) {
+func TestRaceTestDetectsLateUploads(t *testing.T) {
 	for seed := range uint64(300) {
 		if definitions, _ := race(t, seed, 10*defaultSettle); len(definitions) > 1 {
 			return
@@ -253,7 +253,7 @@ func (stuckBucket) IterWithAttributes(ctx context.Context, _ string, _ func(objs
 	return ctx.Err()
 }
 
-func TestASlowStoreIsNotWaitedForForever(t *testing.T) {
+func TestSlowStoreTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stuck := New(stuckBucket{objstore.NewInMemBucket()}).Subject("dataset", "orders")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -284,7 +284,7 @@ func (failingBucket) Upload(context.Context, string, io.Reader, ...objstore.Obje
 	return errors.New("access denied")
 }
 
-func TestAnUploadThatFailsIsReported(t *testing.T) {
+func TestFailedUploadIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := New(failingBucket{objstore.NewInMemBucket()}).Subject("dataset", "orders")
 		_, err := b.CreateDefinition(t.Context(), testDefinition())

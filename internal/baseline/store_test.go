@@ -58,7 +58,7 @@ func TestAFolderIsPrefixedAndMadeWhenNeeded(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-func TestTheClockIsTheCallers(t *testing.T) {
+func TestClockIsInjected(t *testing.T) {
 	now := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
 	s, err := Open(Folder(t.TempDir()), nil, nil, WithClock(func() time.Time { return now }))
 	require.NoError(t, err)

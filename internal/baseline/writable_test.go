@@ -29,7 +29,7 @@ func (r *refusing) Upload(ctx context.Context, name string, body io.Reader, o ..
 	return r.Bucket.Upload(ctx, name, body, o...)
 }
 
-func TestAStoreThatCannotBeWrittenIsTold(t *testing.T) {
+func TestUnwritableStoreIsReported(t *testing.T) {
 	definition := Definition{Edges: EdgesProduction, Schema: []Column{{Name: "a", Type: "BIGINT"}}, Fields: map[string]binning.Layout{}}
 	t.Run("a folder, before anything is written to it", func(t *testing.T) {
 		dir := t.TempDir()

@@ -69,7 +69,7 @@ func TestRangedLayouts(t *testing.T) {
 	})
 }
 
-func TestMomentsOfPartsAreThoseOfTheWhole(t *testing.T) {
+func TestMomentsOfPartsAddUp(t *testing.T) {
 	of := func(values ...float64) binning.Moments {
 		var m binning.Moments
 		for _, v := range values {

@@ -2,8 +2,8 @@ package cause
 
 import "math"
 
-// Apart says how much of the change of a column rows elsewhere, such as those of another version, do not have. It is not ok if they have
-// a fifth of it or more, or if there are too few of either to tell. Now and before count the rows elsewhere by bin.
+// Apart returns the share of a column's change that is absent in other rows, such as those of another version. now and before are the
+// counts of the other rows by bin. ok is false if they have a fifth of the change or more, or if one of the two has too few rows.
 func Apart(s Sample, now, before []float64) (share float64, ok bool) {
 	all := newTally(s.Size)
 	for i, bin := range s.Bins {
@@ -17,11 +17,12 @@ func Apart(s Sample, now, before []float64) (share float64, ok bool) {
 		return 0, false
 	}
 	share = 1 - math.Abs(other)/change
-	return share, share >= leastUncompared && share-explainedErrors*math.Hypot(err, otherErr)/change >= noChance
+	return share, share >= leastUncompared && share-explainedErrors*math.Hypot(err, otherErr)/change >= chanceShare
 }
 
-// Spread counts the groups of rows of now, such as replicas or partitions, and those of them that have the affected rows: half as many or
-// more than all rows have, above what was there before. Groups of too few rows do not count; a group below 0 is none.
+// Spread counts the groups of the current rows, such as replicas or partitions (of), and the affected groups (with). A group is affected
+// if its share of affected rows reaches the midpoint between the earlier and the current share of all rows. Groups with too few rows do
+// not count. A negative number means that a row has no group.
 func Spread(group []int32, now, affected []bool) (with, of int) {
 	rows, hit := make(map[int32]float64), make(map[int32]float64)
 	var n, all, m, was float64

@@ -1,18 +1,18 @@
 // Package cause finds which rows explain a change of a column.
 //
-// Input: a sample of rows of now and, where there are any, of an earlier window: the bin of the changed column and the values of
-// other columns in each row; or counts by value, for a change of the number of rows. Output: at most three causes, each a value
-// of a column or of two, with the share of the change that disappears when its rows are left out. Where no single value explains
-// half of the change, there is none. State: none. It never looks at the column's own values as a cause of its change.
+// Input: a sample of the current rows and, if possible, of an earlier window: for each row the bin of the changed column and the values
+// of other columns; or counts by value, for a change of the number of rows. Output: at most three causes. A cause is a value of one
+// column, or values of two columns, with the share of the change that disappears without its rows. If no single value explains half of
+// the change, there is no cause. State: none. The package never reports values of the changed column as a cause of its change.
 //
-// For a set of rows A, and the shares p of now and r of before of the column's bins:
+// For a set of rows A, and the current shares p and the earlier shares r of the column's bins:
 //
 //	change(rows) = sum over bins of w (p - r), with w = +1/2 where the share rose beyond chance, -1/2 where it fell
 //	explained(A) = 1 - |change(rows outside A)| / change(all rows)
 //
-// A value that most rows have explains nothing unless the other rows are as before. Of several sets that explain the change, the
-// most likely one counts: the log likelihood of the changed rows is higher the fewer unchanged rows are among them, so a value
-// that merely goes along with the cause has less of it.
+// A value that most rows have explains the change only if the other rows did not change. If several sets explain the change, the most
+// likely one is the cause. The fewer unchanged rows a set contains, the higher is the log likelihood of its rows. A value that is only
+// correlated with the cause therefore has a lower likelihood.
 package cause
 
 import (
@@ -21,20 +21,21 @@ import (
 	"slices"
 )
 
-// Sample are rows. All slices but those of Baseline have one element for each row.
+// Sample has the rows. All slices except Baseline have one element for each row.
 type Sample struct {
-	// Bins are those of the changed column, from 0 to Size-1.
+	// Bins are the bins of the changed column, from 0 to Size-1.
 	Bins []int32
 	Size int
-	// Now is false for rows of the earlier window.
+	// Now is true for the current rows and false for rows of the earlier window.
 	Now     []bool
 	Columns []Column
-	// Baseline has the shares of the bins of so many Values, for where the sample has no rows of before, or rows that had changed too.
+	// Baseline has the shares of the bins, computed from this many Values. It is used if the sample has no earlier rows, or if these had
+	// changed too.
 	Baseline []float64
 	Values   float64
 }
 
-// Column is a column that may have the cause: the code of its value in each row. Codes are small, from 0 on.
+// Column is a candidate column, with the code of its value in each row. Codes are small numbers from 0.
 type Column struct {
 	Name  string
 	Codes []int32
@@ -46,49 +47,50 @@ type Term struct {
 	Code   int32
 }
 
-// Cause is a set of rows that explains a change: those that have the value of each term.
+// Cause is a set of rows that explains a change: the rows that have the value of every term.
 type Cause struct {
 	Terms []Term
-	// Explained is the share of the change that disappears without these rows, and Rows their share of all.
+	// Explained is the share of the change that disappears without these rows. Rows is their share of all rows.
 	Explained, Rows float64
-	// Lead is by how much more likely it is than what is next, in log likelihood. Who can wait for more rows does so where it is small.
+	// Lead is the difference of the log likelihood to the next candidate. If it is small, a caller that can wait for more rows should wait.
 	Lead float64
 }
 
-// Finding is what was found.
+// Finding is the result of a search.
 type Finding struct {
-	// Causes are the probable ones, the one that explains most first.
+	// Causes are the probable causes. The first explains most of the change.
 	Causes []Cause
-	// Rose are the bins that have a larger share than before, beyond chance.
+	// Rose marks the bins whose share rose by more than chance explains.
 	Rose []bool
-	// Compared says that rows of before were the measure, and not the baseline.
+	// Compared means that the current rows were compared with earlier rows, not with the baseline.
 	Compared bool
 }
 
-// Bounds of what is claimed.
+// Limits for reporting a cause.
 const (
 	maxCauses = 3
-	// leastExplained is the share of a change below which no value is called its cause. Without rows of before, what columns have
-	// to do with each other anyway is not known: a value whose rows are always different can make up for a change.
+	// leastExplained is the minimum share of the change that a cause explains; leastUncompared applies without earlier rows. Then the usual
+	// relation between the columns is unknown, and a value whose rows always differ can look like a cause.
 	leastExplained, leastUncompared = 0.5, 0.8
-	// leastFurther is the least share of the change that a second or third cause explains.
+	// leastFurther is the minimum share of the change that a second or third cause explains.
 	leastFurther = 0.1
-	// leastRows is how many rows a value has to have, and outsideRows how many have to be without it.
+	// leastRows is the minimum number of rows with the value, outsideRows that of rows without it.
 	leastRows, outsideRows = 10, 30
-	// changeErrors is how many standard errors a change has to be from none; explainedErrors is how many standard errors what is explained has to be
-	// from noChance.
-	changeErrors, explainedErrors, noChance = 5, 3, 0.2
-	// pairsOf is how many of the values that explain the change alone are looked at together with others: of a pair that explains it, one
-	// does so alone.
-	pairsOf = 12
-	// sooner is what a pair has to have more of the likelihood than one value, beside a constant for there being so many pairs.
-	sooner, pairPenalty = 1.1, 10
-	// prior is the weight, in rows, of the whole in the shares that are expected of a value: of the few rows that a value had before,
-	// a rare bin is missing by chance, and its rows of now would be infinitely unlikely.
+	// changeErrors is the minimum size of a change in standard errors. explainedErrors is the minimum number of standard errors by which
+	// the explained share exceeds chanceShare.
+	changeErrors, explainedErrors, chanceShare = 5, 3, 0.2
+	// maxPaired is the number of single values that are combined with others. It is enough to combine values that explain the change alone,
+	// because in a pair that explains it, one of the values does.
+	maxPaired = 12
+	// pairFactor and pairPenalty define by how much the log likelihood of a pair must exceed that of the best single value: by a factor, and by
+	// a constant because there are many pairs.
+	pairFactor, pairPenalty = 1.1, 10
+	// prior is the weight, in rows, of the shares of all rows in the expected shares of a value. Without it, a rare bin that is missing by
+	// chance in the few earlier rows of a value would make its current rows infinitely unlikely.
 	prior = 1000
 )
 
-// tally counts rows by bin, of now and of before.
+// tally has the current and the earlier number of rows of each bin.
 type tally struct{ now, before []float64 }
 
 func newTally(size int) tally { return tally{make([]float64, size), make([]float64, size)} }
@@ -120,9 +122,9 @@ func sum(v []float64) (s float64) {
 type set struct {
 	terms []Term
 	tally tally
-	// explained is of the change that is to be explained, with its standard error; score is the gain in log likelihood.
+	// explained is the share of the change, err its standard error, and score the gain in log likelihood.
 	explained, err, score float64
-	// lead is by how much the score is higher than that of the next set of other rows.
+	// lead is the difference of the score to the next set with other rows.
 	lead float64
 }
 
@@ -131,11 +133,11 @@ type search struct {
 	sample   Sample
 	compared bool
 	weights  []float64
-	// left are the rows that no cause has taken yet.
+	// left marks the rows that no cause contains yet.
 	left []bool
 }
 
-// Find looks for the causes of the change of a column.
+// Find searches for the causes of a change of a column.
 func Find(s Sample) Finding {
 	all := newTally(s.Size)
 	left := make([]bool, len(s.Bins))
@@ -171,7 +173,7 @@ func Find(s Sample) Finding {
 	return finding
 }
 
-// compare decides what the rows of now are compared with, and which bins say what changed.
+// compare decides whether the current rows are compared with earlier rows or with the baseline, and which bins measure the change.
 func (f *search) compare(all tally) {
 	n, m := sum(all.now), sum(all.before)
 	f.compared = m >= outsideRows
@@ -182,7 +184,7 @@ func (f *search) compare(all tally) {
 			toBefore += math.Abs(all.now[x]/n-all.before[x]/m) / 2
 			toBaseline += math.Abs(all.now[x]/n-base[x]) / 2
 		}
-		f.compared = toBefore > toBaseline/2 // Else the rows of before had changed, too.
+		f.compared = toBefore > toBaseline/2 // Otherwise the earlier rows had changed too.
 	}
 	f.weights = make([]float64, f.sample.Size)
 	for x := range f.weights {
@@ -197,7 +199,7 @@ func (f *search) compare(all tally) {
 	}
 }
 
-// reference is the share of the bin that is expected, with the variance of its estimate.
+// reference returns the expected share of the bin, and the variance of its estimate.
 func (f *search) reference(t tally, x int) (share, variance float64) {
 	m := sum(t.before)
 	if f.compared {
@@ -219,7 +221,7 @@ func (f *search) rose() []bool {
 	return rose
 }
 
-// change is how far rows are from what was expected of them, with its standard error.
+// change returns the difference of the rows from the expected shares, and its standard error.
 func (f *search) change(t tally) (change, err float64) {
 	n := sum(t.now)
 	if n == 0 {
@@ -250,7 +252,7 @@ func (f *search) moments(counts []float64, n float64) (mean, square float64) {
 	return mean, square
 }
 
-// best is the most likely set of the rows that are left, if one explains their change.
+// best returns the most likely set of the remaining rows. It returns false if no set explains their change.
 func (f *search) best(all tally) (set, bool) {
 	var single []set
 	for c, column := range f.sample.Columns {
@@ -273,13 +275,13 @@ func (f *search) best(all tally) (set, bool) {
 		}
 	}
 	var pairs []set
-	for _, a := range single[:min(len(single), pairsOf)] {
+	for _, a := range single[:min(len(single), maxPaired)] {
 		for c, column := range f.sample.Columns {
 			if c == a.terms[0].Column {
 				continue
 			}
 			for code, t := range f.byCode(column, &a.terms[0]) {
-				// One of the two explains the change already, so that the rows of before are no less of a measure than of it.
+				// leastExplained suffices even without earlier rows, because a.terms[0] alone already explains the change.
 				if p, ok := f.judge(all, t, leastExplained, a.terms[0], Term{c, int32(code)}); ok {
 					pairs = append(pairs, p)
 				}
@@ -288,7 +290,7 @@ func (f *search) best(all tally) (set, bool) {
 	}
 	byScore(pairs)
 	if len(pairs) > 0 {
-		switch least := sooner*best.score + pairPenalty; {
+		switch least := pairFactor*best.score + pairPenalty; {
 		case pairs[0].score > least:
 			pairs[0].lead = pairs[0].score - least
 			best = pairs[0]
@@ -302,12 +304,12 @@ func (f *search) best(all tally) (set, bool) {
 
 func same(a, b tally) bool { return slices.Equal(a.now, b.now) && slices.Equal(a.before, b.before) }
 
-// byScore puts the most likely set first; of those that have the same rows, that of the first column.
+// byScore sorts by likelihood, the most likely set first. Sets with the same rows keep the order of the columns.
 func byScore(sets []set) {
 	slices.SortStableFunc(sets, func(a, b set) int { return cmp.Compare(b.score, a.score) })
 }
 
-// byCode counts the rows that are left by the value of a column; of those that have another value, too, if one is given.
+// byCode counts the remaining rows by the value of a column. If also is given, it counts only rows that have this value too.
 func (f *search) byCode(c Column, also *Term) []tally {
 	var tallies []tally
 	for i, code := range c.Codes {
@@ -321,7 +323,7 @@ func (f *search) byCode(c Column, also *Term) []tally {
 	return tallies
 }
 
-// least is the share of a change that a value has to explain.
+// least returns the minimum share of the change that a value must explain.
 func (f *search) least() float64 {
 	if f.compared {
 		return leastExplained
@@ -340,7 +342,7 @@ func (f *search) take(terms []Term) {
 	}
 }
 
-// judge says how much of the change of all rows a set of them explains; it is not ok if that is too little, or may be chance.
+// judge computes which share of the change of all rows a set explains. It returns false if the share is too small or may be chance.
 func (f *search) judge(all, in tally, least float64, terms ...Term) (set, bool) {
 	s := set{terms: slices.Clone(terms), tally: in}
 	out := all.minus(in)
@@ -350,21 +352,21 @@ func (f *search) judge(all, in tally, least float64, terms ...Term) (set, bool) 
 	change, _ := f.change(all)
 	after, err := f.change(out)
 	s.explained, s.err = 1-math.Abs(after)/change, err/change
-	if s.explained < least || s.explained-explainedErrors*s.err < noChance {
+	if s.explained < least || s.explained-explainedErrors*s.err < chanceShare {
 		return s, false
 	}
 	s.score = f.score(all, in, out)
 	return s, true
 }
 
-// score is by how much the rows of the set, if they are the cause, are more likely than as they were before.
+// score returns the gain in log likelihood of the set's rows if the set is the cause, compared with unchanged shares.
 func (f *search) score(all, in, out tally) float64 {
 	n, rows := sum(in.now), sum(all.now)
 	m, before := sum(in.before), sum(all.before)
 	grown, was := 0.0, 0.0
 	if f.compared && n > 0 {
 		was = m / before
-		grown = max(0, 1-was*rows/n) // The share of the set's rows that it would not have with its share of before.
+		grown = max(0, 1-was*rows/n) // The share of the set's rows that exceeds its earlier share of all rows.
 	}
 	score, restBefore := 0.0, max(sum(out.before), 1)
 	for x := range in.now {
@@ -372,12 +374,12 @@ func (f *search) score(all, in, out tally) float64 {
 		whole = (whole*1000 + 0.5) / (1000 + 0.5*float64(len(in.now)))
 		expected := whole
 		if f.compared {
-			own := (in.before[x] + prior*whole) / (m + prior)
-			expected = (1-grown)*own + grown*whole
-			// Rows that are missing are replaced by others.
+			inside := (in.before[x] + prior*whole) / (m + prior)
+			expected = (1-grown)*inside + grown*whole
+			// Other rows take the place of missing rows.
 			if lost := was*rows - n; lost > 0 && in.before[x] > 0 {
-				rest := (out.before[x] + prior*whole) / (restBefore + prior)
-				score += lost * own * math.Log(own/rest)
+				outside := (out.before[x] + prior*whole) / (restBefore + prior)
+				score += lost * inside * math.Log(inside/outside)
 			}
 		}
 		if in.now[x] > 0 {

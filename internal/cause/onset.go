@@ -6,20 +6,19 @@ import (
 	"time"
 )
 
-// Onset is when rows began to be affected.
+// Onset describes when rows began to be affected.
 type Onset struct {
-	// Since is the time of the first affected row after which there are more of them; zero if the window has no beginning of it.
+	// Since is the time of the first affected row after the share of affected rows rose. It is zero if the share did not rise in the window.
 	Since time.Time
-	// Gradual says that their share still grew for long after.
+	// Gradual means that the share kept growing long after Since.
 	Gradual bool
 }
 
-// leastRise is the critical value of the largest difference between two halves of a bridge, by Kolmogorov's distribution: chance
-// exceeds it in one of 1000.
+// leastRise is the critical value of the maximum of a Brownian bridge, by Kolmogorov's distribution. Chance exceeds it in one of 1000
+// cases.
 const leastRise = 1.95
 
-// Since finds the moment from which on a larger share of the rows is affected: the point that divides them into the most unlike
-// halves.
+// Since finds the time at which the share of affected rows rose: the point that divides the rows into the two most different parts.
 func Since(times []time.Time, affected []bool) Onset {
 	order := make([]int, len(times))
 	total := 0.0

@@ -2,14 +2,14 @@ package cause
 
 import "math"
 
-// Counted is a column with the rows that each of its values has now and would have if nothing had changed.
+// Counted is a column with the current and the expected number of rows of each value.
 type Counted struct {
 	Name          string
 	Now, Expected []float64
 }
 
-// Volume looks for the value that explains why there are so many rows in place of those expected: the one without which the
-// others are as many as expected. A loss that all values share has none.
+// Volume searches for the value that explains the difference between the current and the expected number of rows: without its rows, the
+// others are as many as expected. A loss that all values share has no cause.
 func Volume(columns []Counted, rows, expected float64) []Cause {
 	if expected <= 0 {
 		return nil
@@ -29,7 +29,7 @@ func Volume(columns []Counted, rows, expected float64) []Cause {
 			}
 			explained := 1 - math.Abs((rows-now)/outside-1)/change
 			err := 1 / math.Sqrt(outside) / change
-			if explained < leastExplained || explained-explainedErrors*err < noChance {
+			if explained < leastExplained || explained-explainedErrors*err < chanceShare {
 				continue
 			}
 			// The deviance of a Poisson count.

@@ -244,7 +244,7 @@ func TestAFileThatIsWrongOnEveryLineHasAShortMessage(t *testing.T) {
 	require.ErrorContains(t, err, "… and 80 more problems")
 }
 
-func TestABillionLaughsAreRefusedAndNotExpanded(t *testing.T) {
+func TestBillionLaughsIsRefused(t *testing.T) {
 	type tree struct {
 		Kids []tree `yaml:"kids"`
 	}
@@ -401,13 +401,13 @@ func (l *lookup) Validate(at At) {
 	l.got = []any{at.Has("a"), at.Has("b"), at.Line("a"), at.Line("b"), at.Line("list[1]"), at.Line("list[9]"), at.Line("list[0].deep"), at.Line("")}
 }
 
-func TestAtKnowsWhereThePartsOfAValueStand(t *testing.T) {
+func TestAtFindsTheLineOfAKey(t *testing.T) {
 	var v struct{ Inner lookup }
 	require.NoError(t, Decode("x.yml", []byte("inner:\n  a: x\n  list:\n  - x\n  - y\n"), &v))
 	require.Equal(t, []any{true, false, 2, 2, 5, 3, 4, 2}, v.Inner.got, "what is not there stands where the thing around it does")
 }
 
-func TestAPositionMakesErrorsLater(t *testing.T) {
+func TestPositionFormatsErrors(t *testing.T) {
 	p := Pos{File: "x.yml", Line: 7, Key: "tables[1]"}
 	require.EqualError(t, p.Errorf("the table has no column %q", "id"), `x.yml:7: tables[1]: the table has no column "id"`)
 }

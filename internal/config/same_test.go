@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestSameLooksAtWhatIsSaidAndNotAtWhere(t *testing.T) {
+func TestSameIgnoresPositions(t *testing.T) {
 	type part struct {
 		Pos   `yaml:"-"`
 		Name  string

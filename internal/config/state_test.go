@@ -20,12 +20,12 @@ type stateful struct {
 
 func (s *stateful) Validate(at config.At) { s.dir = at.State("baseline_store", "baselines") }
 
-func TestStateIsKeptWhereSystemdSaysOrBesideTheConfiguration(t *testing.T) {
+func TestStateFolderIsThatOfSystemdOrBesideTheConfiguration(t *testing.T) {
 	for name, tc := range map[string]struct{ env, want string }{
 		"systemd makes a folder":      {"/var/lib/sightglass/x", "/var/lib/sightglass/x/baselines"},
 		"the first of several counts": {"/var/lib/a:/var/lib/b", "/var/lib/a/baselines"},
 		"no folder":                   {"", "baselines"},
-		"a folder that is no path":    {"state", "baselines"},
+		"a relative folder":           {"state", "baselines"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("STATE_DIRECTORY", tc.env)
@@ -43,8 +43,8 @@ func TestStateIsKeptWhereSystemdSaysOrBesideTheConfiguration(t *testing.T) {
 	}
 }
 
-// Whoever sets STATE_DIRECTORY, or upgrades to a version that reads it, must not lose what is there without a word.
-func TestStateOfAnEarlierStartIsUsedOrTold(t *testing.T) {
+// Setting STATE_DIRECTORY, or upgrading to a version that reads it, must not lose existing state silently.
+func TestStateOfAnEarlierStartIsUsedOrReported(t *testing.T) {
 	for sentence, tc := range map[string]struct {
 		before, there, readOnly bool
 		want, note              string

@@ -18,12 +18,12 @@ func (z *zoned) Validate(at config.At) {
 	}
 }
 
-func TestOneVariableIsTheTimeZoneOfAllThatNameNone(t *testing.T) {
+func TestTimeZoneOfTheEnvironmentIsTheFallback(t *testing.T) {
 	for sentence, tc := range map[string]struct{ env, text, want, problem string }{
-		"the file wins":                       {"Asia/Tokyo", "time_zone: Europe/Berlin", "Europe/Berlin", ""},
-		"the variable, where the file is mum": {"Asia/Tokyo", "{}", "Asia/Tokyo", ""},
-		"the default, without either":         {"", "{}", "America/Toronto", ""},
-		"a variable that names no zone":       {"Tokyo", "{}", "", `f.yaml:1: time_zone: is not set, and the environment variable SIGHTGLASS_TIME_ZONE is "Tokyo"; want the name of a time zone, such as America/Toronto or UTC`},
+		"the file wins": {"Asia/Tokyo", "time_zone: Europe/Berlin", "Europe/Berlin", ""},
+		"the variable, if the file has no time zone": {"Asia/Tokyo", "{}", "Asia/Tokyo", ""},
+		"the default, without either":                {"", "{}", "America/Toronto", ""},
+		"a variable that names no zone":              {"Tokyo", "{}", "", `f.yaml:1: time_zone: is not set, and the environment variable SIGHTGLASS_TIME_ZONE is "Tokyo"; want the name of a time zone, such as America/Toronto or UTC`},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			t.Setenv("SIGHTGLASS_TIME_ZONE", tc.env)

@@ -21,7 +21,7 @@ import (
 // Result is the result of an attempt.
 type Result string
 
-// The results. Told marks a row without an attempt, which only gives information.
+// The results. Info marks a row without an attempt, which only gives information.
 const (
 	OK     Result = "ok"
 	Failed Result = "FAILED"

@@ -24,7 +24,7 @@ func TestCompare(t *testing.T) {
 		observed, baseline map[string]int64
 		psi, noise         float64
 	}{
-		"equal shares have no index, whatever the sizes": {
+		"equal shares have PSI 0 for all sizes": {
 			map[string]int64{"a": 10, "b": 30}, map[string]int64{"a": 100, "b": 300}, 0, 1 * (1.0/40 + 1.0/400),
 		},
 		// (0.8-0.5) ln(0.8/0.5) + (0.2-0.5) ln(0.2/0.5) = 0.4158883

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestSnapshotsOfTheSameThingShareIdentities(t *testing.T) {
+func TestSnapshotsShareIdentitiesOfSeries(t *testing.T) {
 	desc := prometheus.NewDesc("of_columns", "A test.", []string{"dataset", "column"}, nil)
 	var b Batch
 	snapshot := func(columns ...string) (of map[string]*Identity) {

@@ -10,9 +10,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Constant is one value of a snapshot. It is exposed as client_golang's constant metric. Snapshots of the same thing share the
-// identity of a value, so that its labels are checked and sorted once, when they are first written, and a replay knows a series
-// by its identity.
+// Constant is one value of a snapshot. It is exposed like a constant metric of client_golang. Snapshots of one source share the identity
+// of a value. Its labels are therefore checked and sorted only once, and a replay recognizes a series by its identity.
 type Constant struct {
 	identity *Identity
 	value    float64
@@ -20,7 +19,7 @@ type Constant struct {
 
 var _ prometheus.Metric = (*Constant)(nil)
 
-// Identity is what tells a value from all others: the metric and the values of its labels.
+// Identity identifies a series: the metric and its label values.
 type Identity struct {
 	desc   *prometheus.Desc
 	kind   prometheus.ValueType
@@ -31,13 +30,13 @@ type Identity struct {
 	err   error
 }
 
-// newIdentity keeps the labels, which must be its own.
+// newIdentity keeps the labels. The caller must not change them afterwards.
 func newIdentity(desc *prometheus.Desc, kind prometheus.ValueType, labels []string) *Identity {
 	valid(labels)
 	return &Identity{desc: desc, kind: kind, labels: labels}
 }
 
-// is reports whether it is the identity of a metric with those values of labels.
+// is reports whether the identity has this metric and these label values.
 func (i *Identity) is(desc *prometheus.Desc, label string, more []string) bool {
 	return i.desc == desc && len(i.labels) == 1+len(more) && i.labels[0] == label && slices.Equal(i.labels[1:], more)
 }
@@ -51,7 +50,7 @@ func (c *Constant) Desc() *prometheus.Desc { return c.identity.desc }
 // Value returns the metric's value.
 func (c *Constant) Value() float64 { return c.value }
 
-// Identity is what the value is of.
+// Identity returns the identity of the series.
 func (c *Constant) Identity() *Identity { return c.identity }
 
 // Write implements prometheus.Metric. Labels that do not match the descriptor are an error of the scrape.

@@ -11,7 +11,7 @@ import (
 
 func prepared(key string) Prepared { return Prepare(gauge(key)) }
 
-func TestPreparedFamiliesOfOneNameAreOne(t *testing.T) {
+func TestPreparedFamiliesOfOneNameAreMerged(t *testing.T) {
 	a, b, c := prepared("a"), prepared("b"), prepared("c")
 	all := gatherers{a, b, c}
 	for range 2 { // the second time shows whether the first changed one of them
@@ -26,7 +26,7 @@ test_value{key="c"} 1
 	require.Len(t, a.families[0].Metric, 1)
 }
 
-func TestFamiliesThatContradictEachOtherAreNamed(t *testing.T) {
+func TestContradictoryFamiliesAreReported(t *testing.T) {
 	var m Metrics
 	m.Counter(prometheus.NewDesc("test_value", "A count.", nil, nil), 1)
 	families, err := gatherers{prepared("a"), Prepare(m)}.Gather()
@@ -34,7 +34,7 @@ func TestFamiliesThatContradictEachOtherAreNamed(t *testing.T) {
 	require.Len(t, families, 1, "the first one is served all the same")
 }
 
-func TestWhatCannotBePreparedIsSaidAtEveryScrape(t *testing.T) {
+func TestInvalidMetricIsReportedAtEveryScrape(t *testing.T) {
 	var m Metrics
 	m.Gauge(testDesc, 1) // a label is missing
 	m.Gauge(testDesc, 1, "a")

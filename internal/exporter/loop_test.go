@@ -20,7 +20,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 
-// newTestEnv returns an environment and what it logs. Inside a synctest bubble
+// newTestEnv returns an environment and its log. Inside a synctest bubble
 // all of its time is the bubble's.
 func newTestEnv(t *testing.T) (*Env, *testtools.Log) {
 	log := &testtools.Log{}
@@ -30,7 +30,7 @@ func newTestEnv(t *testing.T) (*Env, *testtools.Log) {
 	return NewEnv(context.Background(), promslog.New(config), tel, limit.NewDropped()), log
 }
 
-// status asserts what the loops of env publish, and that linters like it.
+// status checks the published status of the loops of env, and lints it.
 func status(t *testing.T, env *Env, want string) {
 	t.Helper()
 	require.NoError(t, testutil.CollectAndCompare(env, strings.NewReader(want),
@@ -108,7 +108,7 @@ sightglass_collector_last_success_timestamp_seconds{collector="a"} 9.46684802e+0
 	})
 }
 
-func TestAPanicIsAFailureOfThatLoopAlone(t *testing.T) {
+func TestPanicFailsOnlyItsLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		env, log := newTestEnv(t)
 		require.NoError(t, env.Loop(Loop{Name: "bad", Interval: time.Minute, Collect: func(context.Context) error {
@@ -127,7 +127,7 @@ sightglass_collector_success{collector="good"} 1
 	})
 }
 
-func TestARunIsToldItsDeadlineAndFailsByIt(t *testing.T) {
+func TestRunFailsAtItsDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		env, log := newTestEnv(t)
 		require.NoError(t, env.Loop(Loop{Name: "slow", Interval: time.Hour, Timeout: time.Minute, Collect: func(ctx context.Context) error {
@@ -148,7 +148,7 @@ sightglass_collector_success{collector="slow"} 0
 	})
 }
 
-func TestARunThatIgnoresItsDeadlineIsNeverJoinedByASecond(t *testing.T) {
+func TestRunPastItsDeadlineBlocksTheNextRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		env, log := newTestEnv(t)
 		release := make(chan struct{})
@@ -178,7 +178,7 @@ func TestARunThatIgnoresItsDeadlineIsNeverJoinedByASecond(t *testing.T) {
 	})
 }
 
-func TestCloseLeavesWorkBehindThatDoesNotEnd(t *testing.T) {
+func TestCloseDoesNotWaitForStuckWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		env, _ := newTestEnv(t)
 		release := make(chan struct{})
@@ -195,7 +195,7 @@ func TestCloseLeavesWorkBehindThatDoesNotEnd(t *testing.T) {
 	})
 }
 
-func TestBeingStoppedIsNoFailure(t *testing.T) {
+func TestStoppedRunIsNotAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		env, log := newTestEnv(t)
 		require.NoError(t, env.Loop(Loop{Name: "a", Interval: time.Minute, Collect: func(ctx context.Context) error {
@@ -209,7 +209,7 @@ func TestBeingStoppedIsNoFailure(t *testing.T) {
 	})
 }
 
-func TestALoopIsCheckedWhenItIsMade(t *testing.T) {
+func TestLoopOptionsAreChecked(t *testing.T) {
 	env, _ := newTestEnv(t)
 	defer func() { require.NoError(t, env.Close(context.Background())) }()
 	collect := func(context.Context) error { return nil }
@@ -226,7 +226,7 @@ func TestALoopIsCheckedWhenItIsMade(t *testing.T) {
 	require.EqualError(t, env.Loop(Loop{Name: "twice", Interval: time.Hour, Collect: collect}), `exporter: there are two loops "twice"`)
 }
 
-func TestOneLoopIsStoppedAndAnotherTakesItsName(t *testing.T) {
+func TestNameOfAStoppedLoopCanBeReused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		env, _ := newTestEnv(t)
 		var first, second, other atomic.Int64

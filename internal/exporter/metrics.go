@@ -37,19 +37,19 @@ func valid(labels []string) {
 	}
 }
 
-// A Batch collects metrics as Metrics does, for snapshots of many that follow each other: what has the same metric and labels as
-// in the one before, at about the same place, shares its identity. Its zero value is empty.
+// A Batch collects metrics like Metrics, for successive large snapshots. A value shares its identity with the value of the previous
+// snapshot that has the same metric and labels at about the same position. The zero value is empty.
 type Batch struct {
 	metrics   Metrics
 	constants []Constant
-	// now are the identities of this snapshot, before those of the one before, of which the first at are found or gone.
+	// now has the identities of this snapshot, before those of the previous one. The first at of before were found or have disappeared.
 	now, before []*Identity
 	at          int
 }
 
 const (
 	batchSize = 128
-	// lookAhead is how many identities may be gone at a time.
+	// lookAhead is the maximum number of successive identities that may have disappeared.
 	lookAhead = 64
 )
 
@@ -64,7 +64,7 @@ func (b *Batch) Gauge(desc *prometheus.Desc, value float64, label string, more .
 	b.metrics = append(b.metrics, &b.constants[len(b.constants)-1])
 }
 
-// identity finds the identity of the snapshot before, or makes one.
+// identity returns the identity of the previous snapshot, or a new one.
 func (b *Batch) identity(desc *prometheus.Desc, label string, more []string) *Identity {
 	for i := b.at; i < min(b.at+lookAhead, len(b.before)); i++ {
 		if b.before[i].is(desc, label, more) {
@@ -78,7 +78,7 @@ func (b *Batch) identity(desc *prometheus.Desc, label string, more []string) *Id
 // Add adds an existing metric.
 func (b *Batch) Add(m prometheus.Metric) { b.metrics = append(b.metrics, m) }
 
-// Take returns the metrics that were added, and begins the next snapshot.
+// Take returns the added metrics and starts the next snapshot.
 func (b *Batch) Take() Metrics {
 	metrics := b.metrics
 	clear(b.before)

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAMetricKeepsItsLabelValues(t *testing.T) {
+func TestMetricCopiesItsLabelValues(t *testing.T) {
 	labels := []string{"a"}
 	var m Metrics
 	m.Gauge(testDesc, 1, labels...)

@@ -213,9 +213,9 @@ func TestAReloadThatFailsKeepsTheLastGoodConfiguration(t *testing.T) {
 	post := func() (int, string) { return s.Do(http.MethodPost, "/-/reload") }
 
 	for name, tc := range map[string]struct{ text, want string }{
-		"a config that is not valid":         {"mesage: two\n", "Reload failed: " + path + `:1: mesage: unknown key; did you mean "message"?` + "\n"},
-		"a config that does not start":       {"message: refused\n", "Reload failed: " + path + ": the message is refused\n"},
-		"a config that is not there anymore": {"", "Reload failed: read config: open " + path + ": no such file or directory\n"},
+		"a config that is not valid":   {"mesage: two\n", "Reload failed: " + path + `:1: mesage: unknown key; did you mean "message"?` + "\n"},
+		"a config that does not start": {"message: refused\n", "Reload failed: " + path + ": the message is refused\n"},
+		"a removed configuration file": {"", "Reload failed: read config: open " + path + ": no such file or directory\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, os.Remove(path))
@@ -248,7 +248,7 @@ func TestAReloadThatFailsKeepsTheLastGoodConfiguration(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 }
 
-func TestTheLifecycleNeedsAFlagAndNoOtherSite(t *testing.T) {
+func TestLifecycleAPINeedsItsFlagAndTheSameSite(t *testing.T) {
 	const off = "The lifecycle API is not enabled; start the program with --web.enable-lifecycle, or send it SIGHUP to reload.\n"
 	const elsewhere = "This request comes from another site.\n"
 	for name, tc := range map[string]struct {
@@ -259,20 +259,20 @@ func TestTheLifecycleNeedsAFlagAndNoOtherSite(t *testing.T) {
 		status  int
 		body    string
 	}{
-		"a reload is off":                             {[]string{"--no-web.enable-lifecycle"}, http.MethodPost, "/-/reload", nil, 403, off},
-		"by PUT too":                                  {[]string{"--no-web.enable-lifecycle"}, http.MethodPut, "/-/reload", nil, 403, off},
-		"what the instance serves there too":          {[]string{"--no-web.enable-lifecycle"}, http.MethodPost, "/-/release", nil, 403, off},
-		"a detour is none":                            {[]string{"--no-web.enable-lifecycle"}, http.MethodPost, "/x/../-/reload", nil, 307, ""},
-		"a doubled slash is none":                     {[]string{"--no-web.enable-lifecycle"}, http.MethodPost, "//-/reload", nil, 307, ""},
-		"health is not":                               {[]string{"--no-web.enable-lifecycle"}, http.MethodGet, "/-/healthy", nil, 200, "Healthy\n"},
-		"the flag enables it":                         {nil, http.MethodPost, "/-/reload", nil, 200, "Reloaded\n"},
-		"the page of the program itself may":          {nil, http.MethodPost, "/-/reload", []string{"Sec-Fetch-Site", "same-origin"}, 200, "Reloaded\n"},
-		"another site may not":                        {nil, http.MethodPost, "/-/reload", []string{"Sec-Fetch-Site", "cross-site"}, 403, elsewhere},
-		"nor another host of the same site":           {nil, http.MethodPost, "/-/reload", []string{"Sec-Fetch-Site", "same-site"}, 403, elsewhere},
-		"nor a browser that says the origin alone":    {nil, http.MethodPost, "/-/reload", []string{"Origin", "https://evil.example"}, 403, elsewhere},
-		"nor a page without an origin":                {nil, http.MethodPost, "/-/reload", []string{"Origin", "null"}, 403, elsewhere},
-		"nor one that sends a form":                   {nil, http.MethodPost, "/-/reload", []string{"Origin", "https://evil.example", "Content-Type", "text/plain"}, 403, elsewhere},
-		"nor may it ask the instance for what is its": {nil, http.MethodPost, "/-/release", []string{"Sec-Fetch-Site", "cross-site"}, 403, elsewhere},
+		"a reload is off":                           {[]string{"--no-web.enable-lifecycle"}, http.MethodPost, "/-/reload", nil, 403, off},
+		"by PUT too":                                {[]string{"--no-web.enable-lifecycle"}, http.MethodPut, "/-/reload", nil, 403, off},
+		"the routes of the instance too":            {[]string{"--no-web.enable-lifecycle"}, http.MethodPost, "/-/release", nil, 403, off},
+		"a detour in a path is refused":             {[]string{"--no-web.enable-lifecycle"}, http.MethodPost, "/x/../-/reload", nil, 307, ""},
+		"a doubled slash is refused":                {[]string{"--no-web.enable-lifecycle"}, http.MethodPost, "//-/reload", nil, 307, ""},
+		"health is not":                             {[]string{"--no-web.enable-lifecycle"}, http.MethodGet, "/-/healthy", nil, 200, "Healthy\n"},
+		"the flag enables it":                       {nil, http.MethodPost, "/-/reload", nil, 200, "Reloaded\n"},
+		"the page of the program itself may":        {nil, http.MethodPost, "/-/reload", []string{"Sec-Fetch-Site", "same-origin"}, 200, "Reloaded\n"},
+		"another site may not":                      {nil, http.MethodPost, "/-/reload", []string{"Sec-Fetch-Site", "cross-site"}, 403, elsewhere},
+		"nor another host of the same site":         {nil, http.MethodPost, "/-/reload", []string{"Sec-Fetch-Site", "same-site"}, 403, elsewhere},
+		"nor a browser that sends only the origin":  {nil, http.MethodPost, "/-/reload", []string{"Origin", "https://evil.example"}, 403, elsewhere},
+		"nor a page without an origin":              {nil, http.MethodPost, "/-/reload", []string{"Origin", "null"}, 403, elsewhere},
+		"nor one that sends a form":                 {nil, http.MethodPost, "/-/reload", []string{"Origin", "https://evil.example", "Content-Type", "text/plain"}, 403, elsewhere},
+		"nor may it use the routes of the instance": {nil, http.MethodPost, "/-/release", []string{"Sec-Fetch-Site", "cross-site"}, 403, elsewhere},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec, _ := toySpec(nil)
@@ -308,8 +308,8 @@ func TestProfilesNeedAFlag(t *testing.T) {
 	require.Equal(t, 200, status, page)
 }
 
-// What a client that means harm tries on every program's port, and what it gets.
-func TestAttemptsOnThePortAreRefused(t *testing.T) {
+// Attacks by a malicious client on the port of a program, and the answers.
+func TestAttacksOnThePortAreRefused(t *testing.T) {
 	spec, _ := toySpec(nil)
 	s := exportertest.Start(t, spec, "--config.file="+write(t, "toy.yml", "message: one\n"))
 	s.AwaitReady()
@@ -571,7 +571,7 @@ func (*broken) Collect(ch chan<- prometheus.Metric) {
 	panic("a bug")
 }
 
-func TestABrokenInstanceDoesNotSilenceTheProcess(t *testing.T) {
+func TestBrokenInstanceKeepsTheMetricsPage(t *testing.T) {
 	spec, _ := toySpec(nil)
 	spec.Start = func(context.Context, *exporter.Env, toyConfig) (exporter.Instance, error) { return &broken{}, nil }
 	s := exportertest.Start(t, spec, "--config.file="+write(t, "toy.yml", "message: hello\n"))
@@ -686,7 +686,7 @@ func TestTheCommandLine(t *testing.T) {
 		"no --config.file where one is needed": {spec, nil, 2, "", "toy_exporter: error: --config.file is required; see --help\n"},
 		"an unknown flag":                      {spec, []string{"--confg.file=x"}, 2, "", "toy_exporter: error: unknown long flag '--confg.file'; see --help\n"},
 		"a word too many":                      {spec, []string{"--config.file=x", "y"}, 2, "", "unexpected y"},
-		"a log level that is none":             {spec, []string{"--config.file=" + good, "--log.level=loud"}, 2, "", "loud"},
+		"an invalid log level":                 {spec, []string{"--config.file=" + good, "--log.level=loud"}, 2, "", "loud"},
 		"a negative limit of scrapes":          {spec, []string{"--config.file=" + good, "--web.max-requests=-1"}, 2, "", "must not be negative"},
 		"a metrics path without a slash":       {spec, []string{"--config.file=" + good, "--web.telemetry-path=metrics"}, 2, "", "must start with a slash"},
 		"a metrics path with dots":             {spec, []string{"--config.file=" + good, "--web.telemetry-path=/a/../b"}, 2, "", "plain path"},
@@ -696,7 +696,7 @@ func TestTheCommandLine(t *testing.T) {
 		"an instance that does not start":      {spec, []string{"--config.file=" + write(t, "r.yml", "message: refused\n")}, 1, "", "the message is refused"},
 		"a web config that is not valid":       {spec, []string{"--config.file=" + good, "--web.config.file=" + badWeb}, 1, "", "field basic_auth_user not found"},
 		"an address that is taken":             {spec, []string{"--config.file=" + good, "--web.listen-address=" + listener.Addr().String()}, 1, "", "address already in use"},
-		"a spec that is not complete":          {exporter.Spec[toyConfig]{Name: "toy_exporter"}, nil, 2, "", "exporter: a Spec needs Name, DefaultAddress, Load and Start"},
+		"an incomplete spec":                   {exporter.Spec[toyConfig]{Name: "toy_exporter"}, nil, 2, "", "exporter: a Spec needs Name, DefaultAddress, Load and Start"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer

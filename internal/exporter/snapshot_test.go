@@ -19,7 +19,7 @@ func gauge(key string) []prometheus.Metric {
 	return m
 }
 
-func TestASnapshotIsServedUntilItExpires(t *testing.T) {
+func TestSnapshotIsServedUntilItExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s Snapshot
 		require.Zero(t, testutil.CollectAndCount(&s), "empty before the first run")
@@ -53,7 +53,7 @@ func TestSnapshotsOfSeveralSourcesExpireOnTheirOwn(t *testing.T) {
 	})
 }
 
-func TestASlowScrapeDoesNotHoldUpTheSource(*testing.T) {
+func TestSlowScrapeDoesNotDelayTheSource(*testing.T) {
 	var s Snapshots
 	s.Set("a", gauge("a"), time.Hour)
 	scrape := make(chan prometheus.Metric) // nobody reads yet

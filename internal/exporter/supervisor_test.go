@@ -41,7 +41,7 @@ func newTestSupervisor(t *testing.T, word *atomic.Value) *supervisor[string] {
 	}
 }
 
-func TestAReloadDoesNotWaitForeverForASourceThatIsDown(t *testing.T) {
+func TestReloadDoesNotWaitForADownSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var word atomic.Value
 		word.Store("one")
@@ -79,7 +79,7 @@ func TestTheEndOfTheProcessCutsAReloadShort(t *testing.T) {
 	})
 }
 
-func TestAnInstanceOutlivesTheContextOfItsStart(t *testing.T) {
+func TestInstanceOutlivesItsStartContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var word atomic.Value
 		word.Store("one")

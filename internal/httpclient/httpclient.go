@@ -38,7 +38,7 @@ func Load(raw config.Raw, at config.At) (promconfig.HTTPClientConfig, error) {
 	return *c, nil
 }
 
-// Check is Load for a Validator. Key is one that holds credentials as well, if it does: only one of both may.
+// Check is Load for a Validator. given reports that key has credentials too, which is an error if http_client also has some.
 func Check(raw config.Raw, at config.At, key string, given bool) promconfig.HTTPClientConfig {
 	c, err := Load(raw, at)
 	if err != nil {
@@ -50,7 +50,7 @@ func Check(raw config.Raw, at config.At, key string, given bool) promconfig.HTTP
 	return c
 }
 
-// New returns the client of checked settings, and nil, for which its user has a default, where there are none.
+// New returns the client of valid settings. Without settings it returns nil, for which the caller has a default.
 func New(raw config.Raw, c promconfig.HTTPClientConfig, name string) (*http.Client, error) {
 	if raw.IsZero() {
 		return nil, nil

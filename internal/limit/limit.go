@@ -122,10 +122,11 @@ func sanitize(value string) string {
 	return string(runes[:min(len(runes), MaxRunes-digits-1)]) + "~" + hex.EncodeToString(sum[:digits/2])
 }
 
-// Shares are parts of one limit, by who has them. So nobody can use up the part of another.
+// Shares divides one limit among clients, so that no client can use up the share of another.
 type Shares map[string]*Limiter
 
-// NewShares creates a limiter for each part with limiter, such as exporter.Env.Limit. Who has no part shares that under the empty name.
+// NewShares creates a limiter for each share with limiter, such as exporter.Env.Limit. Clients without a share use the one under the empty
+// name.
 func NewShares(name string, most map[string]int, limiter func(name string, most int) *Limiter) Shares {
 	s := Shares{}
 	for who, n := range most {
@@ -134,7 +135,7 @@ func NewShares(name string, most map[string]int, limiter func(name string, most 
 	return s
 }
 
-// Of returns the limiter of a part.
+// Of returns the limiter of a client.
 func (s Shares) Of(who string) *Limiter {
 	if l, ok := s[who]; ok {
 		return l

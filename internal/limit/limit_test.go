@@ -30,7 +30,7 @@ func TestValuesPastTheLimitFoldIntoOtherAndAreCounted(t *testing.T) {
 	require.Empty(t, problems)
 }
 
-func TestTheEmptyValueAndOtherTakeNoPlace(t *testing.T) {
+func TestEmptyValueAndOtherDoNotCountTowardsTheLimit(t *testing.T) {
 	dropped := NewDropped()
 	l := New("model", 1, dropped)
 	require.Empty(t, l.Fold(""))
@@ -39,7 +39,7 @@ func TestTheEmptyValueAndOtherTakeNoPlace(t *testing.T) {
 	require.Zero(t, testutil.ToFloat64(dropped))
 }
 
-func TestALimitBelowOneFoldsEverything(t *testing.T) {
+func TestLimitBelowOneFoldsEverything(t *testing.T) {
 	for _, most := range []int{0, -1} {
 		require.Equal(t, Other, New("model", most, NewDropped()).Fold("a"))
 	}
@@ -69,7 +69,7 @@ func TestValuesAreMadeSafeToExposeAndStayDistinct(t *testing.T) {
 	require.Equal(t, long, l.Fold(long), "what fits is not touched, however many bytes it has")
 }
 
-func TestTheBoundHoldsUnderConcurrency(t *testing.T) {
+func TestLimitHoldsUnderConcurrency(t *testing.T) {
 	const most, workers, values = 100, 8, 1000
 	dropped := NewDropped()
 	l := New("x", most, dropped)
@@ -94,7 +94,7 @@ func TestTheBoundHoldsUnderConcurrency(t *testing.T) {
 	require.Len(t, all, most)
 }
 
-func TestAHitAllocatesNothing(t *testing.T) {
+func TestFoldingAKnownValueAllocatesNothing(t *testing.T) {
 	l := New("x", 10, NewDropped())
 	l.Fold("fraud-detector")
 	require.Zero(t, testing.AllocsPerRun(100, func() { l.Fold("fraud-detector") }))

@@ -20,7 +20,7 @@ func TestADatabaseTakesNoMoreThanHalfOfTheContainer(t *testing.T) {
 		"a container of just twice as much": {2 * gibibyte, nil, gibibyte},
 		"a large container":                 {64 * gibibyte, nil, gibibyte},
 		"no limit":                          {0, memlimit.ErrNoLimit, gibibyte},
-		"a limit that is none":              {math.MaxUint64, nil, gibibyte},
+		"an invalid limit":                  {math.MaxUint64, nil, gibibyte},
 		"no cgroups":                        {0, errors.New("no cgroup"), gibibyte},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -29,7 +29,7 @@ func TestADatabaseTakesNoMoreThanHalfOfTheContainer(t *testing.T) {
 	}
 }
 
-func TestAHostWithoutALimitIsNoError(t *testing.T) {
+func TestHostWithoutAMemoryLimit(t *testing.T) {
 	t.Setenv("GOMEMLIMIT", "100GiB") // Of the tests' own process.
 	require.NoError(t, Follow())
 }

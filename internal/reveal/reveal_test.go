@@ -9,7 +9,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
-func TestWhatLooksLikeACodeIsShown(t *testing.T) {
+func TestOnlyCodesAreShown(t *testing.T) {
 	for name, tc := range map[string]struct {
 		field string
 		shown []string
@@ -23,7 +23,7 @@ func TestWhatLooksLikeACodeIsShown(t *testing.T) {
 			"a@b.ca", "514-555-0199", "+15145550199", "(514) 555-0199", "5145550199", "046-454-286", "1980-02-03", "H2X1Y4", "H2X 1Y4", "192.168.0.1", "2001:db8::1", "https://a.ca/u/7", "1234567",
 		}},
 		"free text":                         {"reason", nil, []string{"the parcel was late", "late, again", "two\nlines", `"quoted"`, "Mrs Tremblay of 12 Main Street in Laval called twice about the parcel that her neighbour took", "a_code_that_is_longer_than_any_code_should_be", "«bonjour»"}},
-		"a column whose name says it":       {"customer_email", []string{"1", "true"}, []string{"alice", "CA"}},
+		"a column whose name suggests it":   {"customer_email", []string{"1", "true"}, []string{"alice", "CA"}},
 		"in camel case":                     {"firstName", nil, []string{"alice"}},
 		"in French":                         {"nom-client", nil, []string{"tremblay"}},
 		"a name that only holds such a one": {"rename_count", []string{"alice"}, nil},
@@ -52,7 +52,7 @@ func TestPatternsRevealAField(t *testing.T) {
 	require.Equal(t, map[string]string{"Laval": "#1~9a588d", "Alice": "#2~2ae752"}, Policy(nil).Hidden("a", l), "replicas and versions agree")
 }
 
-func TestBinsThatAreNoCategoriesAreShown(t *testing.T) {
+func TestBinsOtherThanCategoriesAreShown(t *testing.T) {
 	l := binning.NewNumeric([]float64{0, 1, 2}, true)
 	require.Nil(t, Policy(nil).Hidden("name", l))
 	hidden := Policy(nil).Hidden("name", binning.Layout{Kind: binning.Categorical, Top: []string{"Alice"}})

@@ -28,13 +28,13 @@ func TestAnItemSurvivesItsJSON(t *testing.T) {
 	require.Equal(t, item(), got)
 }
 
-func TestAnIDNamesWhatWasEvaluated(t *testing.T) {
+func TestReviewIDIdentifiesTheEvaluation(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, "40b395eaa29be6f5", review.NewID("a", "b", "c", "d")[:16], "senders of all versions must agree")
 	require.NotEqual(t, review.NewID("ab", "", "c", "d"), review.NewID("a", "b", "c", "d"), "parts must not run together")
 }
 
-func TestEverythingWrongIsSaidAtOnce(t *testing.T) {
+func TestAllProblemsOfAnItemAreReported(t *testing.T) {
 	t.Parallel()
 	require.NoError(t, item().Validate())
 	require.EqualError(t, review.Item{Score: math.NaN()}.Validate(), `id: is missing

@@ -79,7 +79,7 @@ func TestWindow(t *testing.T) {
 		"slots that differ by chance alone are the full one":     {days: 28, values: wobble, from: at(0, 9, 0), to: at(0, 10, 0), share: 0.5, of: 672_000, full: true},
 		"a weekend has its own hours":                            {days: 28, values: weekends, from: at(5, 9, 0), to: at(5, 10, 0), share: 0.1, of: 8000},
 		"a weekday does not have those of the weekend":           {days: 28, values: weekends, from: at(4, 9, 0), to: at(4, 10, 0), share: 0.9, of: 20_000},
-		"one weekend is none: its hours are those of all days":   {days: 7, values: weekends, from: at(5, 9, 0), to: at(5, 10, 0), share: (5*0.9 + 2*0.1) / 7, of: 7000},
+		"one weekend is too few: its hours use all days":         {days: 7, values: weekends, from: at(5, 9, 0), to: at(5, 10, 0), share: (5*0.9 + 2*0.1) / 7, of: 7000},
 		"a slot with few values is pooled with its neighbours":   {days: 28, values: daily(8), from: at(0, 3, 0), to: at(0, 4, 0), share: 0, of: 20 * 7 * 3},
 		"two days are too few for any season":                    {days: 2, values: daily(1000), from: at(0, 9, 0), to: at(0, 10, 0), share: 0.5, of: 48_000, full: true},
 		"hours are those of the time zone":                       {zone: toronto, days: 28, values: func(at time.Time) (a, b int64) { return weekends(at.In(toronto)) }, from: at(7, 4, 0), to: at(7, 5, 0), share: 0.1, of: 8000},
@@ -113,7 +113,7 @@ func weekends(at time.Time) (a, b int64) {
 	return 900, 100
 }
 
-func TestWhatIsNotKnown(t *testing.T) {
+func TestUnknownFieldsHaveNoSeason(t *testing.T) {
 	s := learn(time.UTC, 28, daily(1000))
 	_, ok := s.Window("another", monday, monday.Add(time.Hour))
 	require.False(t, ok)

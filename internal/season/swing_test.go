@@ -43,7 +43,7 @@ func TestSwing(t *testing.T) {
 			},
 		},
 		"hours of every day that differ are a season, and no swing": {days: 28, values: daily(10000), known: true, within: 1e-3},
-		"an hour swings by itself and its neighbours, not by the evening": {
+		"the swing of an hour comes from it and its neighbours, not from the evening": {
 			days: 28, known: true, within: 1e-3,
 			values: func(at time.Time) (int64, int64) {
 				if at.Hour() > 18 && at.YearDay()%2 == 0 {
@@ -68,7 +68,7 @@ func TestSwing(t *testing.T) {
 	require.False(t, known)
 }
 
-func TestTheSwingOfDaysIsTheSameToTheLastDigit(t *testing.T) {
+func TestSwingOfDaysIsDeterministic(t *testing.T) {
 	first := 0.0
 	for n := range 20 {
 		b := NewBuilder(Settings{Zone: time.UTC, MaxNoise: 0.07})

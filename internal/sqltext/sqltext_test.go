@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestWhatIsQuotedCannotEndItsQuotes(t *testing.T) {
+func TestQuotedTextCannotEscapeItsQuotes(t *testing.T) {
 	t.Parallel()
 	for have, want := range map[string][2]string{
 		"amount":    {`"amount"`, `'amount'`},

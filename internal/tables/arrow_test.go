@@ -123,17 +123,17 @@ func TestArrowFilesHaveTheValuesOfTheSameTableInParquet(t *testing.T) {
 	}
 }
 
-func TestNaNOfAnArrowFileIsMissingUnlessTheDatasetSaysOtherwise(t *testing.T) {
+func TestNaNOfAnArrowFileIsMissingByDefault(t *testing.T) {
 	off := false
 	for name, tc := range map[string]struct {
 		file       string
 		reading    tables.Reading
 		lost, half int64
 	}{
-		"NaN is missing":               {"nan.arrow", tables.Reading{}, 200, 100},
-		"NaN is a value":               {"nan.arrow", tables.Reading{NaNIsMissing: &off}, 0, 0},
-		"what pandas wrote is missing": {"nan.feather", tables.Reading{}, 200, 100},
-		"and null, whatever NaN is":    {"nan.feather", tables.Reading{NaNIsMissing: &off}, 200, 100},
+		"NaN is missing":                   {"nan.arrow", tables.Reading{}, 200, 100},
+		"NaN is a value":                   {"nan.arrow", tables.Reading{NaNIsMissing: &off}, 0, 0},
+		"NaN written by pandas is missing": {"nan.feather", tables.Reading{}, 200, 100},
+		"and null, with or without NaN":    {"nan.feather", tables.Reading{NaNIsMissing: &off}, 200, 100},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := arrowSource(t, tables.Options{})
@@ -217,7 +217,7 @@ func TestAnArrowStreamThatBreaksOffIsUnreadable(t *testing.T) {
 }
 
 // A damaged file is an error or has other values. It never ends the process, nor takes memory that it only claims to need.
-func TestADamagedArrowFileIsNoPanic(t *testing.T) {
+func TestDamagedArrowFileDoesNotPanic(t *testing.T) {
 	s, _ := arrowSource(t, tables.Options{MemoryLimit: 64 << 20, ArrowDiskLimit: 1 << 30})
 	dir := t.TempDir()
 	const damages = 100 // of each file; 5000 were tried.
@@ -242,7 +242,7 @@ func TestADamagedArrowFileIsNoPanic(t *testing.T) {
 	}
 }
 
-func TestAnArrowFileThatIsReplacedIsReadAnew(t *testing.T) {
+func TestReplacedArrowFileIsReadAgain(t *testing.T) {
 	s, copies := arrowSource(t, tables.Options{})
 	file := filepath.Join(t.TempDir(), "part=2026-11-24", "orders.feather")
 	copyTestdata(t, "types.lz4.feather", file, -1)
@@ -266,7 +266,7 @@ func TestAnArrowFileThatIsReplacedIsReadAnew(t *testing.T) {
 	require.ErrorContains(t, err, "no file matches")
 }
 
-func TestNoFileIsAnErrorAlsoWhereUnreadableOnesAreSkipped(t *testing.T) {
+func TestMissingFilesAreAnErrorEvenWithSkipUnreadable(t *testing.T) {
 	s, _ := arrowSource(t, tables.Options{})
 	for _, files := range []string{"*.parquet", "*.csv", "*.json", "*.arrow"} {
 		_, _, err := profile(t, s, filepath.Join(t.TempDir(), files), tables.Reading{OnUnreadable: tables.SkipUnreadable})
@@ -318,7 +318,7 @@ func bigArrow(t *testing.T, file string, rows, perBatch int, options ...ipc.Opti
 	require.NoError(t, w.Close())
 }
 
-func TestABigArrowFileTakesTheMemoryOfABatch(t *testing.T) {
+func TestBigArrowFileNeedsTheMemoryOfOneBatch(t *testing.T) {
 	if testing.Short() {
 		t.Skip("writes 120 MB")
 	}
@@ -354,7 +354,7 @@ func TestABigArrowFileTakesTheMemoryOfABatch(t *testing.T) {
 	require.Less(t, grown, int64(96<<20))
 }
 
-func TestABatchThatIsTooLargeIsRefused(t *testing.T) {
+func TestTooLargeBatchIsRefused(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "big.arrow")
 	bigArrow(t, file, 300_000, 300_000, ipc.WithZstd())
 	s, _ := arrowSource(t, tables.Options{MemoryLimit: 16 << 20})

@@ -73,8 +73,8 @@ func (d bigQuery) moments(expr, condition string) string {
 	return d.doubles([]string{d.double("count(" + expr + ")"), "min(" + expr + ")", "max(" + expr + ")", "sum(" + expr + ")", "stddev_pop(" + expr + ")", d.double(d.countIf(expr + " = 0"))})
 }
 
-// whole casts to an integer, because BigQuery does not group by floating-point numbers.
-func (bigQuery) whole(expr string) string { return "CAST(" + expr + " AS INT64)" }
+// castInteger casts to an integer, because BigQuery does not group by floating-point numbers.
+func (bigQuery) castInteger(expr string) string { return "CAST(" + expr + " AS INT64)" }
 
 func (bigQuery) quantiles(string, []float64) string { return "NULL" } // See quantilesFrom.
 
@@ -99,7 +99,7 @@ func (d bigQuery) oneIn(columns []string, n int) string {
 }
 
 func (d bigQuery) timeOfNumber(microseconds string) (string, Class) {
-	return "TIMESTAMP_MICROS(" + d.whole(microseconds) + ")", TimestampTZ
+	return "TIMESTAMP_MICROS(" + d.castInteger(microseconds) + ")", TimestampTZ
 }
 
 func (d bigQuery) timeOfText(expr, format string) (string, Class) {

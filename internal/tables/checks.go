@@ -57,7 +57,7 @@ func (s *Source) CheckParts(ctx context.Context, r Relation, schema []Column, w 
 	if len(checks) == 0 {
 		return results, nil
 	}
-	sc, err := s.from(ctx, r, schema)
+	sc, err := s.fromClause(ctx, r, schema)
 	if errors.Is(err, errEmpty) {
 		return results, nil
 	}
@@ -174,7 +174,7 @@ func (s *Source) broken(ctx context.Context, schema []Column, c Check) (string, 
 		if err != nil {
 			return "", fmt.Errorf("of the referenced table: %w", err)
 		}
-		sc, err := s.from(ctx, *c.References, partners)
+		sc, err := s.fromClause(ctx, *c.References, partners)
 		if errors.Is(err, errEmpty) {
 			return name + " IS NOT NULL", nil
 		}
@@ -276,7 +276,7 @@ func (s *Source) DuplicateParts(ctx context.Context, r Relation, schema []Column
 	for i := range results {
 		results[i].Sample = 1
 	}
-	sc, err := s.from(ctx, r, schema)
+	sc, err := s.fromClause(ctx, r, schema)
 	if errors.Is(err, errEmpty) {
 		return results, nil
 	}

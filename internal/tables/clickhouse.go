@@ -29,7 +29,7 @@ func (clickHouse) epoch(expr string, _ Class) string {
 
 func (clickHouse) random() string { return "rand() / 4294967296" }
 
-func (clickHouse) whole(expr string) string { return "toInt64(" + expr + ")" }
+func (clickHouse) castInteger(expr string) string { return "toInt64(" + expr + ")" }
 
 func (clickHouse) moments(expr, condition string) string {
 	aggregates := make([]string, 0, momentCount)

@@ -255,7 +255,7 @@ func valuesDifferEachWindow(windows []ColumnOutline) bool {
 		}
 		if last != nil {
 			pairs++
-			if w.apart(*last) {
+			if w.differsFrom(*last) {
 				apart++
 			}
 		}
@@ -267,9 +267,9 @@ func valuesDifferEachWindow(windows []ColumnOutline) bool {
 // minValuesToCompare is the minimum number of values in a window for the comparison with the window before.
 const minValuesToCompare = 20
 
-// apart reports whether fewer than a tenth of the window's values occur in the other window or, for numbers, whether the ranges of the
+// differsFrom reports whether fewer than a tenth of the window's values occur in the other window or, for numbers, whether the ranges of the
 // two windows (without the outer twentieths) do not overlap.
-func (w ColumnOutline) apart(other ColumnOutline) bool {
+func (w ColumnOutline) differsFrom(other ColumnOutline) bool {
 	if n := len(w.Quantiles); n > 0 && len(other.Quantiles) > 0 {
 		low, high := other.Quantiles[len(other.Quantiles)/20], other.Quantiles[len(other.Quantiles)-1-len(other.Quantiles)/20]
 		return w.Quantiles[n/20] > high || w.Quantiles[n-1-n/20] < low

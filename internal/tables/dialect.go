@@ -64,8 +64,8 @@ type dialect interface {
 	array(counts []string) string
 	// distinct counts the distinct values of an expression, exactly or approximately.
 	distinct(expr string) string
-	// whole casts a double without a fraction to a 64-bit integer.
-	whole(expr string) string
+	// castInteger casts a double without a fraction to a 64-bit integer.
+	castInteger(expr string) string
 	// moments returns an array of doubles: count, minimum, maximum, sum, standard deviation and number of zeros of the doubles that
 	// meet the condition. An empty condition selects all.
 	moments(expr, condition string) string
@@ -182,7 +182,7 @@ func categoryOf(d dialect, column string, class Class) (value, text string) {
 		return column, textOf(d, column, class)
 	case Float, Decimal:
 		number := d.double(column)
-		text = "CASE WHEN abs(" + number + ") < 1e15 AND " + number + " = floor(" + number + ") THEN " + d.varchar(d.whole(number)) +
+		text = "CASE WHEN abs(" + number + ") < 1e15 AND " + number + " = floor(" + number + ") THEN " + d.varchar(d.castInteger(number)) +
 			" ELSE " + d.varchar(number) + " END"
 		if class == Float {
 			isNumber := "CASE WHEN NOT " + d.isNaN(number) + " THEN "
@@ -282,7 +282,7 @@ func (ansi) varchar(expr string) string      { return "CAST(" + expr + " AS VARC
 func (ansi) countIf(condition string) string { return "count(*) FILTER (WHERE " + condition + ")" }
 func (ansi) array(counts []string) string    { return "ARRAY[" + strings.Join(counts, ", ") + "]" }
 func (ansi) random() string                  { return "random()" }
-func (ansi) whole(expr string) string        { return "CAST(" + expr + " AS BIGINT)" }
+func (ansi) castInteger(expr string) string  { return "CAST(" + expr + " AS BIGINT)" }
 
 func (ansi) moments(expr, condition string) string {
 	return "ARRAY[" + strings.Join(momentAggregates(expr, condition, "CAST(%s AS DOUBLE PRECISION)"), ", ") + "]"

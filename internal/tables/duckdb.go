@@ -34,11 +34,11 @@ func (duckDB) array(counts []string) string {
 // moments leaves values out before it aggregates: for each aggregate with a filter DuckDB copies the columns of all others, which
 // made a profile of twelve columns take half as much time again (make bench-dataquality).
 func (d duckDB) moments(expr, condition string) string {
-	kept := expr
+	matching := expr
 	if condition != "" {
-		kept = "CASE WHEN " + condition + " THEN " + expr + " END"
+		matching = "CASE WHEN " + condition + " THEN " + expr + " END"
 	}
-	return fmt.Sprintf("CAST([count(%[1]s), min(%[1]s), max(%[1]s), sum(%[1]s), stddev_pop(%[1]s), %[2]s] AS DOUBLE[])", kept, d.countIf(expr+" = 0"))
+	return fmt.Sprintf("CAST([count(%[1]s), min(%[1]s), max(%[1]s), sum(%[1]s), stddev_pop(%[1]s), %[2]s] AS DOUBLE[])", matching, d.countIf(expr+" = 0"))
 }
 
 // quantileSample limits the memory of the quantiles of one column to 800 KB, whatever the size of the table. Up to this many values,
@@ -101,7 +101,7 @@ func (d duckDB) booleanTally(column string, layout binning.Layout) tally {
 	}}
 }
 
-// byCategories are the counts of the layout's bins among n values, of which each listed category has so many.
+// byCategories returns the counts of the layout's bins among n values. byCategory has the number of values of each listed category.
 func byCategories(layout binning.Layout, n int64, byCategory map[string]int64) map[string]int64 {
 	counts := []int64{n}
 	outside := n

@@ -36,7 +36,7 @@ func (r *recorder) QueryContext(_ context.Context, query string, _ []driver.Name
 }
 
 // The SQL of every construct in every dialect, to be read in a diff. That it is
-// right is what the tests on the real engines show.
+// right is verified by the tests with the real engines.
 func TestGoldenSQL(t *testing.T) {
 	types := map[Type]struct {
 		dialect dialect

@@ -8,7 +8,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
-func TestAKeyIsToldEvenWhenItsDistinctValuesAreUnderestimated(t *testing.T) {
+func TestIdentifierIsDetectedWithAnUnderestimatedCount(t *testing.T) {
 	choice := Choice{Top: 50}
 	for name, tc := range map[string]struct {
 		column   Column

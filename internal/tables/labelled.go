@@ -59,7 +59,7 @@ func (s *Source) Labelled(ctx context.Context, r Relation, w Window, l Labels, m
 }
 
 func (s *Source) labelled(ctx context.Context, r Relation, schema []Column, w Window, l Labels, most int) ([]Labelled, error) {
-	sc, err := s.from(ctx, r, schema)
+	sc, err := s.fromClause(ctx, r, schema)
 	if errors.Is(err, errEmpty) {
 		return nil, nil
 	}

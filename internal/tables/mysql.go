@@ -74,7 +74,7 @@ func (mySQL) quantiles(string, []float64) string { return "NULL" } // See quanti
 
 func (mySQL) random() string { return "rand()" }
 
-func (mySQL) whole(expr string) string { return "CAST(" + expr + " AS SIGNED)" }
+func (mySQL) castInteger(expr string) string { return "CAST(" + expr + " AS SIGNED)" }
 
 // moments ignores the condition, because there is neither NaN nor infinity.
 func (d mySQL) moments(expr, _ string) string {

@@ -12,7 +12,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/testtools"
 )
 
-// What tables of MariaDB and MySQL have that others have not.
+// Properties of tables that only MariaDB and MySQL have.
 func TestMySQLTables(t *testing.T) {
 	dsn := testtools.MariaDB(t)
 	db, err := sql.Open("mysql", dsn)

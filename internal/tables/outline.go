@@ -57,7 +57,7 @@ func (s *Source) Outline(ctx context.Context, r Relation, schema []Column, w Win
 	if err != nil {
 		return Outline{}, err
 	}
-	sc, err := s.from(ctx, r, schema)
+	sc, err := s.fromClause(ctx, r, schema)
 	if errors.Is(err, errEmpty) {
 		return Outline{Columns: map[string]ColumnOutline{}}, nil
 	}

@@ -71,7 +71,7 @@ func (s *Source) Hourly(ctx context.Context, r Relation, schema []Column, w Wind
 	}
 	hour := "floor((" + s.dialect.epoch(s.dialect.identifier(r.Time), at.Class) + ") / 3600)"
 	if d, ok := s.dialect.(bigQuery); ok {
-		hour = d.whole(hour)
+		hour = d.castInteger(hour)
 	}
 	exprs := append([]string{hour}, q.exprs...)
 	rows, err := s.query(ctx, "SELECT "+strings.Join(exprs, ",\n  ")+"\nFROM "+q.from+"\nGROUP BY "+hour)
@@ -117,7 +117,7 @@ type profileQuery struct {
 
 func (s *Source) profileQuery(ctx context.Context, r Relation, schema []Column, w Window, fields Fields, asOf time.Time) (profileQuery, error) {
 	d := s.dialect
-	sc, err := s.from(ctx, r, schema)
+	sc, err := s.fromClause(ctx, r, schema)
 	if err != nil {
 		return profileQuery{}, fmt.Errorf("profile: %w", err)
 	}

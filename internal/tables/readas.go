@@ -18,8 +18,8 @@ func (r Relation) ReadAs(how Reading, s *Source) Relation {
 	return r
 }
 
-// from returns the SQL after FROM that reads each column as its class.
-func (s *Source) from(ctx context.Context, r Relation, schema []Column) (scope, error) {
+// fromClause returns the SQL after FROM that reads each column as its class.
+func (s *Source) fromClause(ctx context.Context, r Relation, schema []Column) (scope, error) {
 	sc, err := s.open(ctx, r)
 	if err != nil {
 		return scope{}, err
@@ -148,7 +148,7 @@ func (s *Source) empty(ctx context.Context, r Relation, schema []Column, columns
 		if len(columns) == 0 {
 			return nil, nil
 		}
-		sc, err := s.from(ctx, r, schema)
+		sc, err := s.fromClause(ctx, r, schema)
 		if errors.Is(err, errEmpty) {
 			return columns, nil
 		}
@@ -231,14 +231,14 @@ func (s *Source) OutsideParts(ctx context.Context, r Relation, schema []Column, 
 			return fmt.Errorf("part %d of %d", g, len(parts))
 		}
 		o := &parts[g]
-		var given int64
-		for i, to := range []*int64{&o.Untimed, &o.Future, &given} {
+		var nonNull int64
+		for i, to := range []*int64{&o.Untimed, &o.Future, &nonNull} {
 			var err error
 			if *to, err = toInt(row[i]); err != nil {
 				return err
 			}
 		}
-		if o.Unread, o.Example = given-o.Future, toText(row[3]); len(o.Example) > 40 {
+		if o.Unread, o.Example = nonNull-o.Future, toText(row[3]); len(o.Example) > 40 {
 			o.Example = strings.ToValidUTF8(o.Example[:40], "") + "…"
 		}
 		return nil

@@ -53,7 +53,7 @@ func TestAFileThatIsReplacedWhileItIsOpenedGetsASecondTry(t *testing.T) {
 		"a file that can be read is read once":        {DuckDB, 0, 1, false},
 		"a file that was just replaced is read again": {DuckDB, 1, 2, false},
 		"a file that is broken is an error":           {DuckDB, 9, 2, true},
-		"a server says what it means the first time":  {PostgreSQL, 1, 1, true},
+		"a server returns its error the first time":   {PostgreSQL, 1, 1, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			db := &flaky{failures: tc.failures}

@@ -100,7 +100,7 @@ var ErrNoSample = errors.New("a virtual table has no rows to sample")
 
 func (s *Source) sampleQuery(ctx context.Context, r Relation, schema []Column, windows []Window, fields []SampleField, asOf time.Time) (*Sampled, []string, error) {
 	d := s.dialect
-	sc, err := s.from(ctx, r, schema)
+	sc, err := s.fromClause(ctx, r, schema)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -114,7 +114,7 @@ func (s *Source) sampleQuery(ctx context.Context, r Relation, schema []Column, w
 		if err != nil {
 			return nil, nil, err
 		}
-		at = d.whole("floor((" + d.epoch(d.identifier(column.Name), column.Class) + ") * 1000)")
+		at = d.castInteger("floor((" + d.epoch(d.identifier(column.Name), column.Class) + ") * 1000)")
 		q.Times = []time.Time{}
 		var cases strings.Builder
 		for i, w := range windows {

@@ -66,7 +66,7 @@ func partsEqualTheirOwnCounts(t *testing.T, e engine, s *tables.Source) {
 	}
 }
 
-func TestPartsOfASplit(t *testing.T) {
+func TestSplitParts(t *testing.T) {
 	split := tables.Split{{Column: "country", Values: []string{"CA", "US"}}, {Column: "device", Values: []string{"app"}}}
 	require.Equal(t, 6, split.Parts())
 	for part, want := range []struct {

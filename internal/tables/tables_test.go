@@ -890,12 +890,12 @@ func TestErrorsHideCredentials(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	for name, o := range map[string]tables.Options{
-		"postgres as URL":         {Type: tables.PostgreSQL, DSN: "postgres://user:s3cr3t%20p%40ss%2Fword@127.0.0.1:1/db?connect_timeout=1"},
-		"postgres as keywords":    {Type: tables.PostgreSQL, DSN: "host=127.0.0.1 port=1 user=user password=s3cr3t connect_timeout=1"},
-		"postgres that is no URL": {Type: tables.PostgreSQL, DSN: "postgres://user:s3cr3t p@ss/word@127.0.0.1:port/db"},
-		"clickhouse":              {Type: tables.ClickHouse, DSN: "clickhouse://user:s3cr3t%20p%40ss%2Fword@127.0.0.1:1/db?dial_timeout=1s"},
-		"mysql":                   {Type: tables.MySQL, DSN: "user:s3cr3t p@ss/word@tcp(127.0.0.1:1)/db"},
-		"trino":                   {Type: tables.Trino, DSN: "https://user:s3cr3t%20p%40ss%2Fword@127.0.0.1:1?catalog=c"},
+		"postgres as URL":              {Type: tables.PostgreSQL, DSN: "postgres://user:s3cr3t%20p%40ss%2Fword@127.0.0.1:1/db?connect_timeout=1"},
+		"postgres as keywords":         {Type: tables.PostgreSQL, DSN: "host=127.0.0.1 port=1 user=user password=s3cr3t connect_timeout=1"},
+		"postgres with an invalid URL": {Type: tables.PostgreSQL, DSN: "postgres://user:s3cr3t p@ss/word@127.0.0.1:port/db"},
+		"clickhouse":                   {Type: tables.ClickHouse, DSN: "clickhouse://user:s3cr3t%20p%40ss%2Fword@127.0.0.1:1/db?dial_timeout=1s"},
+		"mysql":                        {Type: tables.MySQL, DSN: "user:s3cr3t p@ss/word@tcp(127.0.0.1:1)/db"},
+		"trino":                        {Type: tables.Trino, DSN: "https://user:s3cr3t%20p%40ss%2Fword@127.0.0.1:1?catalog=c"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := tables.Open(o)

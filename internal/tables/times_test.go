@@ -10,7 +10,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
-// Texts and numbers are times on every engine, and what is none of them is missing and no error.
+// Every engine reads texts and numbers as times. Other values are missing and do not cause an error.
 func textsAndNumbersAreTimes(t *testing.T, e engine, s *tables.Source) {
 	text := map[string]string{"duckdb": "VARCHAR", "postgres": "TEXT", "clickhouse": "Nullable(String)", "trino": "VARCHAR", "mysql": "CHAR"}[e.name]
 	number := map[string]string{"duckdb": "BIGINT", "postgres": "BIGINT", "clickhouse": "Nullable(Int64)", "trino": "BIGINT", "mysql": "SIGNED"}[e.name]

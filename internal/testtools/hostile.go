@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// hostile is the script that a program is started by: everything that is mounted becomes read-only, but for the folder
-// of state, and the program runs as somebody else without capabilities. $1 is the folder; the rest is the program. It is
-// what the systemd unit and the examples for Kubernetes allow, and less: not even the folder for temporary files is writable.
+// hostile is a script that starts a program with few permissions: all mounts except the state folder are read-only, and the program runs
+// as another user without capabilities. $1 is the state folder; the other arguments are the program. The systemd unit and the examples for
+// Kubernetes allow more: here, not even the folder for temporary files is writable.
 const hostile = `set -eu
 state=$1
 shift

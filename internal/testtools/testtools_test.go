@@ -72,14 +72,14 @@ func TestPath(t *testing.T) {
 	}
 }
 
-func TestToolsAreLookedForInTheRepository(t *testing.T) {
+func TestToolsAreFoundInTheRepository(t *testing.T) {
 	t.Setenv("SIGHTGLASS_TOOLS", "")
 	require.Equal(t, filepath.Join(Root(t), "bin", "tools"), toolsDir(t))
 	require.FileExists(t, filepath.Join(Root(t), "internal", "testtools", "testtools.go"))
 }
 
 // The servers are asked for things that only the real product answers, through the drivers that the exporter uses.
-func TestServersAnswerTheirDrivers(t *testing.T) {
+func TestTestServersAnswerTheirDrivers(t *testing.T) {
 	for _, test := range []struct {
 		name, driver string
 		start        func(testing.TB) string
@@ -146,7 +146,7 @@ func TestServersEndWithATestBinaryThatIsKilled(t *testing.T) {
 	}, 10*time.Second, 10*time.Millisecond)
 }
 
-func TestAServerThatExitsFailsItsTestWithWhatItSaid(t *testing.T) {
+func TestServerThatExitsFailsItsTestWithItsOutput(t *testing.T) {
 	got := &outcome{TB: t}
 	done := make(chan struct{})
 	go func() {

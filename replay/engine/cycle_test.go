@@ -49,7 +49,7 @@ func recorded(t *testing.T, rules string, stepByStep bool) (samples []string, ci
 	return samples, e.circles.Load()
 }
 
-func TestACircleIsWhatItIsStepByStep(t *testing.T) {
+func TestCyclicRulesEqualStepwiseEvaluation(t *testing.T) {
 	for name, c := range map[string]struct {
 		rules  string
 		blocks int64 // Of two, that were not evaluated step by step.

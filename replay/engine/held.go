@@ -71,8 +71,8 @@ func (s *Scrape) stageHeld(h *Held) {
 	h.n = 0
 }
 
-// takeBack discards everything that this scrape wrote.
-func (s *Scrape) takeBack() {
+// discard discards everything that this scrape wrote.
+func (s *Scrape) discard() {
 	for _, series := range s.now {
 		series.unstage(s.at)
 		series.seen = math.MinInt64

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Samples that are held are stored as if each scrape had written them, whatever happens to the scrapes.
-func TestHeldSamplesAreThoseOfEveryScrape(t *testing.T) {
+// Held samples are stored as if each scrape had written them, even if scrapes fail.
+func TestHeldSamplesEqualThoseOfEachScrape(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		scrapes := map[string]*Scrape{}
@@ -108,7 +108,7 @@ func TestHeldSamplesAreThoseOfEveryScrape(t *testing.T) {
 	}
 }
 
-func TestHeldWantsAValueForEachSeries(t *testing.T) {
+func TestHeldNeedsAValueForEachSeries(t *testing.T) {
 	_, err := NewHeld(make([]*Series, 2), []float64{1})
 	require.EqualError(t, err, "as many values as series are wanted")
 }

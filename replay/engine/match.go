@@ -188,9 +188,9 @@ func set(e *parser.BinaryExpr, lhs, rhs []column) ([]column, error) {
 	}
 	has := anyOf(rk, rhs)
 	for i, col := range lhs {
-		there := has[lk[i]]
+		present := has[lk[i]]
 		for k := range col.v {
-			if (there != nil && there[k]) != (e.Op == parser.LAND) {
+			if (present != nil && present[k]) != (e.Op == parser.LAND) {
 				col.v[k] = absent
 			}
 		}
@@ -202,14 +202,14 @@ func set(e *parser.BinaryExpr, lhs, rhs []column) ([]column, error) {
 func anyOf(keys []string, cols []column) map[string][]bool {
 	out := make(map[string][]bool, len(cols))
 	for i, col := range cols {
-		there := out[keys[i]]
-		if there == nil {
-			there = make([]bool, len(col.v))
-			out[keys[i]] = there
+		present := out[keys[i]]
+		if present == nil {
+			present = make([]bool, len(col.v))
+			out[keys[i]] = present
 		}
 		for k, v := range col.v {
 			if !isAbsent(v) {
-				there[k] = true
+				present[k] = true
 			}
 		}
 	}
@@ -237,7 +237,7 @@ func (c columns) join(e *parser.BinaryExpr, lhs, rhs []column) ([]column, error)
 	for i, key := range oneKeys {
 		partners[key] = append(partners[key], i)
 	}
-	if meet(oneKeys, one) || m.Card == parser.CardOneToOne && meet(manyKeys, many) {
+	if overlap(oneKeys, one) || m.Card == parser.CardOneToOne && overlap(manyKeys, many) {
 		return nil, errNotColumns
 	}
 	out := newCollector(len(many))
@@ -287,8 +287,8 @@ func apply(v []float64, f func(x float64) float64) {
 	}
 }
 
-// meet reports whether two columns with the same key both have a value at some step.
-func meet(keys []string, cols []column) bool {
+// overlap reports whether two columns with the same key both have a value at some step.
+func overlap(keys []string, cols []column) bool {
 	first := make(map[string]int, len(keys))
 	seen := map[string][]float64{}
 	for i, key := range keys {

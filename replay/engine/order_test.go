@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestOnlyRulesThatReadTheirOwnSeriesGoStepByStep(t *testing.T) {
+func TestOnlyCyclicRulesAreEvaluatedStepwise(t *testing.T) {
 	for name, c := range map[string]struct {
 		rules string
 		want  []bool // Stepwise, in the order of evaluation.

@@ -61,7 +61,7 @@ func (c columns) histogramQuantile(e *parser.Call) ([]column, error) {
 	return out.done()
 }
 
-// histogramsOf are the histograms of buckets; a series whose le is no number is none, as in Prometheus.
+// histogramsOf returns the histograms that the bucket series form. As in Prometheus, it ignores series whose le is not a number.
 func histogramsOf(in []column) []bucketed {
 	var all []bucketed
 	at := make(map[string]int)

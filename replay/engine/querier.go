@@ -178,7 +178,7 @@ func (s storedSeries) Iterator(reuse chunkenc.Iterator) chunkenc.Iterator {
 	})
 	*it = iterator{runs: s.series.runs[first:], k: -1, maxt: s.maxt}
 	if len(it.runs) > 0 {
-		it.k = it.runs[0].from(s.mint) - 1
+		it.k = it.runs[0].indexFrom(s.mint) - 1
 	}
 	return it
 }
@@ -214,7 +214,7 @@ func (it *iterator) Seek(t milliseconds) chunkenc.ValueType {
 	if len(it.runs) == 0 {
 		return it.done()
 	}
-	it.k = max(it.k, it.runs[0].from(t))
+	it.k = max(it.k, it.runs[0].indexFrom(t))
 	if !it.on {
 		it.k = max(it.k, 0)
 	}

@@ -236,7 +236,7 @@ func (s *Series) samples(after, until int64, times []int64, values []float64) (t
 			continue
 		}
 		histogram = histogram || r.h != nil
-		for k := r.from(after + 1); k < r.n && r.at(k) <= until; k++ {
+		for k := r.indexFrom(after + 1); k < r.n && r.at(k) <= until; k++ {
 			times, values = append(times, r.at(k)), append(values, r.v)
 		}
 	}

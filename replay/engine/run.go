@@ -156,7 +156,7 @@ func (r *runner) keep(from, to time.Time) {
 		for _, s := range r.store.family(name).list() {
 			for i := range s.runs {
 				one := &s.runs[i]
-				for k := one.from(from.UnixMilli()); k < one.n && one.at(k) < to.UnixMilli(); k++ {
+				for k := one.indexFrom(from.UnixMilli()); k < one.n && one.at(k) < to.UnixMilli(); k++ {
 					r.replay.Stored(s.labels, time.UnixMilli(one.at(k)).UTC(), one.v)
 				}
 			}

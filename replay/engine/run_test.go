@@ -89,7 +89,7 @@ func TestAlerts(t *testing.T) {
 		},
 		"one evaluation is enough without for": {`[{alert: A, expr: m > 0}]`, between(3, 4), []string{"3m0s A firing", "4m0s A resolved"}},
 		"shorter than for":                     {`[{alert: A, expr: m > 0, for: 2m}]`, between(3, 4), []string{"3m0s A pending", "4m0s A inactive"}},
-		"an alert sees what was recorded at the same time, in whatever order": {
+		"an alert reads series recorded at the same time, in any order": {
 			`[{alert: A, expr: "b > 0"}, {record: b, expr: "a"}, {record: a, expr: "m"}]`, between(3, 4), []string{"3m0s A firing", "4m0s A resolved"},
 		},
 		"a rule that reads its own record sees the one before": {
@@ -99,7 +99,7 @@ func TestAlerts(t *testing.T) {
 			`[{record: a, expr: m}, {record: b, expr: 'a{of!="b"}'}, {record: a, labels: {of: b}, expr: 'b * 2 > 0'}, {alert: A, expr: 'a{of="b"} > 1'}]`, between(3, 6),
 			[]string{"3m0s A firing", "6m0s A resolved"},
 		},
-		"a circle: each sees what those after it recorded at the evaluation before": {
+		"a cycle: each rule reads the later rules' results of the previous evaluation": {
 			`[{record: a, expr: "m + (b or m * 0)"}, {record: b, expr: a}, {alert: A, expr: b >= 3}]`, between(3, 6), []string{"5m0s A firing"},
 		},
 		"a rule that records one metric, or else another under the same name": {
@@ -136,7 +136,7 @@ func TestThresholds(t *testing.T) {
 	require.ErrorContains(t, err, "rule file bad.yaml: ")
 }
 
-// A sample as old as the look-back is not visible, so a rule that is evaluated as seldom does not see what it recorded last.
+// A sample as old as the look-back is not visible. A rule with an interval of that length does not see its last result.
 func TestTheIntervalIsShorterThanTheLookback(t *testing.T) {
 	rules := parse(t, `groups: [{name: g, rules: [{record: r, expr: m}]}]`)
 	_, err := engine.New(engine.Options{Rules: rules, Interval: 5 * time.Minute})
@@ -145,7 +145,7 @@ func TestTheIntervalIsShorterThanTheLookback(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestARuleThatFailsIsReported(t *testing.T) {
+func TestFailedRuleIsReported(t *testing.T) {
 	eng, err := engine.New(engine.Options{Rules: parse(t, `groups: [{name: g, rules: [{record: r, expr: 'm / on () label_replace(m, "x", "y", "", "") + on () {__name__=~"m|up"}'}]}]`)})
 	require.NoError(t, err)
 	stats, err := eng.Run(t.Context(), engine.Replay{From: monday, To: monday.Add(10 * time.Minute), Targets: []engine.Target{source(func(int) (float64, error) { return 1, nil })}})

@@ -204,7 +204,7 @@ func (s *Scrape) scrape(ctx context.Context, source Source, at int64) error {
 	err := source.Scrape(ctx, time.UnixMilli(at).UTC(), s)
 	if errors.Is(err, ErrNoScrape) {
 		// Discard what the source wrote before it returned the error.
-		s.takeBack()
+		s.discard()
 		return nil
 	}
 	if ctx.Err() != nil {
@@ -213,7 +213,7 @@ func (s *Scrape) scrape(ctx context.Context, source Source, at int64) error {
 	up := 1.0
 	if err != nil {
 		up = 0
-		s.takeBack()
+		s.discard()
 	}
 	s.follow()
 	s.stage(s.up, at, up, nil, 0, 1)

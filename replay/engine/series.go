@@ -27,8 +27,8 @@ func (r *run) end() int64       { return r.start + int64(r.step)*int64(r.n-1) }
 func (r *run) stale() bool      { return r.h == nil && value.IsStaleNaN(r.v) }
 func (r *run) at(i int32) int64 { return r.start + int64(r.step)*int64(i) }
 
-// from returns the index of the first sample at or after t, or n if there is none.
-func (r *run) from(t int64) int32 {
+// indexFrom returns the index of the first sample at or after t, or n if there is none.
+func (r *run) indexFrom(t int64) int32 {
 	switch {
 	case t <= r.start:
 		return 0
@@ -284,12 +284,12 @@ func (st *store) trim(now int64, keep func(name string) int64) {
 	defer st.mu.Unlock()
 	for name, f := range st.families {
 		oldest := now - keep(name)
-		gone := false
+		anyEmpty := false
 		for _, s := range f.series {
 			s.trim(oldest)
-			gone = gone || len(s.runs) == 0 && !s.pinned
+			anyEmpty = anyEmpty || len(s.runs) == 0 && !s.pinned
 		}
-		if !gone {
+		if !anyEmpty {
 			continue
 		}
 		f.series = slices.DeleteFunc(slices.Clone(f.series), func(s *Series) bool {

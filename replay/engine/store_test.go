@@ -100,10 +100,10 @@ func TestStoreAnswersLikeTheTSDB(t *testing.T) {
 	}
 }
 
-// Buckets of a histogram: 1, 4, 7 and +Inf, of which those of one half have no +Inf.
+// Buckets of a histogram: 1, 4, 7 and +Inf. Half of the histograms have no +Inf.
 const buckets = `label_replace(label_replace(counter_total, "le", "$1", "series", "(.*)"), "le", "+Inf", "series", "10")`
 
-// What is calculated in columns is what Prometheus calculates, at every step.
+// Results in columns equal those of Prometheus at every step.
 func TestColumnsCalculateLikePrometheus(t *testing.T) {
 	eng := promql.NewEngine(promql.EngineOpts{MaxSamples: 1e8, Timeout: time.Minute, Parser: newParser()})
 	calculated := 0

@@ -54,12 +54,12 @@ func (s viewSeries) Iterator(reuse chunkenc.Iterator) chunkenc.Iterator {
 	if !ok {
 		it = &viewIterator{}
 	}
-	*it = viewIterator{runs: s.view.seen(s.series), view: s.view, k: -1}
+	*it = viewIterator{runs: s.view.visibleRuns(s.series), view: s.view, k: -1}
 	return it
 }
 
-// seen returns the runs of a series from the first that the first instant can see.
-func (v *view) seen(s *Series) []run {
+// visibleRuns returns the runs of a series from the first that the first instant can see.
+func (v *view) visibleRuns(s *Series) []run {
 	after, _ := slices.BinarySearchFunc(s.runs, v.times[0], func(r run, t int64) int {
 		if r.start <= t {
 			return -1
@@ -72,7 +72,7 @@ func (v *view) seen(s *Series) []run {
 // instants writes the values of a series at all instants, absent where it has none. It reports whether there is any value,
 // and whether one of them is a histogram, which columns cannot hold.
 func (v *view) instants(s *Series, into []float64) (some, histogram bool) {
-	runs, k := v.seen(s), 0
+	runs, k := v.visibleRuns(s), 0
 	for i := range runs {
 		r := &runs[i]
 		until := r.end() + v.lookback // A sample is visible until the lookback ends
@@ -114,7 +114,7 @@ type viewIterator struct {
 }
 
 // Next implements chunkenc.Iterator.
-func (it *viewIterator) Next() chunkenc.ValueType { return it.from(it.k + 1) }
+func (it *viewIterator) Next() chunkenc.ValueType { return it.advanceTo(it.k + 1) }
 
 // Seek implements chunkenc.Iterator.
 func (it *viewIterator) Seek(t milliseconds) chunkenc.ValueType {
@@ -123,11 +123,11 @@ func (it *viewIterator) Seek(t milliseconds) chunkenc.ValueType {
 	if it.k >= k && it.k < len(it.view.times) {
 		return typeOf(&it.runs[0])
 	}
-	return it.from(max(k, it.k+1))
+	return it.advanceTo(max(k, it.k+1))
 }
 
-// from moves to the first instant with a value, beginning at the k-th.
-func (it *viewIterator) from(k int) chunkenc.ValueType {
+// advanceTo moves to the first instant with a value, beginning at the k-th.
+func (it *viewIterator) advanceTo(k int) chunkenc.ValueType {
 	for ; k < len(it.view.times); k++ {
 		t := it.view.times[k]
 		for len(it.runs) > 1 && it.runs[1].start <= t {

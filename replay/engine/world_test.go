@@ -13,7 +13,7 @@ import (
 // size is how much a test's world exposes.
 type size struct{ datasets, columns, models, features int }
 
-// issueSize is what the speed is measured with.
+// issueSize is the size for measuring the speed.
 var issueSize = size{datasets: 10, columns: 10, models: 5, features: 10}
 
 const bins = 12

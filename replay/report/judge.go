@@ -156,11 +156,11 @@ func Judge(truth Truth, transitions []engine.Transition) Report {
 				if d.Alert == "" {
 					d.detect(in, t, name)
 				} else {
-					d.also(name)
+					d.noteAlert(name)
 				}
 			case slices.Contains(in.Consequences, name) && about || slices.Contains(in.Consequences, "*"):
 				explained = true
-				d.also(name)
+				d.noteAlert(name)
 			}
 		}
 		switch {
@@ -200,8 +200,8 @@ func (in Incident) until(end time.Time) time.Time {
 	return in.End.Add(cmp.Or(in.Aftermath, defaultAftermath))
 }
 
-// also notes another alert once.
-func (d *Detection) also(name string) {
+// noteAlert adds another alert, each name once.
+func (d *Detection) noteAlert(name string) {
 	if name != d.Alert && !slices.Contains(d.Others, name) {
 		d.Others = append(d.Others, name)
 	}

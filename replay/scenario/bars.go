@@ -115,8 +115,8 @@ func (b *Bar) readLimit() bool {
 	return err == nil && n >= 0 && n <= math.MaxInt32 && (!whole || n == math.Trunc(n)) && (b.Measure != FalseAlarmShare || n <= 1)
 }
 
-// of checks that the scenario has the bar's class, and what it measures. It returns the key with a problem, or an empty one.
-func (b *Bar) of(s *Scenario) (key, problem string) {
+// check checks that the scenario has the bar's class, and what it measures. It returns the key with a problem, or an empty one.
+func (b *Bar) check(s *Scenario) (key, problem string) {
 	var classes []string
 	harmful := false
 	for i := range s.Incidents {
@@ -157,7 +157,7 @@ func (s *Scenario) readBars() error {
 		return fmt.Errorf("%s: scenarios has no %q; want the bars of this scenario, or [] for those of every one", s.BarsFrom, s.Name)
 	}
 	for _, b := range of {
-		if key, problem := b.of(s); key != "" {
+		if key, problem := b.check(s); key != "" {
 			return config.Pos{File: b.File, Line: b.Line, Key: b.Key + "." + key}.Errorf("%s (scenario %s)", problem, s.Name)
 		}
 	}

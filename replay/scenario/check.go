@@ -34,7 +34,7 @@ func (s *Scenario) Validate(at config.At) {
 		s.checkExclude(at, item("exclude", i), &s.Exclude[i])
 	}
 	for i := range s.Bars {
-		if key, problem := s.Bars[i].of(s); key != "" {
+		if key, problem := s.Bars[i].check(s); key != "" {
 			at.Errorf(item("bars", i)+"."+key, "%s", problem)
 		}
 	}
@@ -123,15 +123,15 @@ func (s *Scenario) checkDates(at config.At) {
 func (s *Scenario) checkNode(at config.At, key string, n *Node) {
 	for i, name := range n.Models {
 		k := item(key+".models", i)
-		s.known(at, k, OnModel, name)
+		s.checkName(at, k, OnModel, name)
 		if slices.Contains(n.Models[:i], name) {
 			at.Errorf(k, "%q appears twice; want each model once", name)
 		}
 	}
 }
 
-// known reports a name that nothing of the scenario has.
-func (s *Scenario) known(at config.At, key string, of Target, name string) bool {
+// checkName reports an error if the scenario has no object of that name.
+func (s *Scenario) checkName(at config.At, key string, of Target, name string) bool {
 	names := s.names()[of]
 	switch {
 	case slices.Contains(names, name):
@@ -183,7 +183,7 @@ func (s *Scenario) checkExclude(at config.At, key string, x *Exclude) {
 			at.Errorf(k, "not a label of an object; want some of %q", slices.Sorted(maps.Keys(objectLabels)))
 		case label == "instance" && value == ExporterInstance, of == "":
 		default:
-			s.known(at, k, of, value)
+			s.checkName(at, k, of, value)
 		}
 	}
 }

@@ -21,7 +21,7 @@ func (e *Event) check(at config.At, key string, s *Scenario) {
 		e.Class = string(e.Kind)
 	}
 	target := e.checkObject(at, key)
-	if target == "" || !s.known(at, key+"."+string(target), target, e.object(target)) {
+	if target == "" || !s.checkName(at, key+"."+string(target), target, e.object(target)) {
 		return
 	}
 	e.checkSize(at, key)

@@ -16,9 +16,9 @@ import (
 	"github.com/sightglass-ml/sightglass/rules"
 )
 
-// TestMadeSeriesAreDeclared holds the names of the series that are made here, and not by an exporter's code, to the reference
+// TestSimulatedSeriesAreDeclared holds the names of the series that are made here, and not by an exporter's code, to the reference
 // of metrics, which is generated from the exporters' catalogues.
-func TestMadeSeriesAreDeclared(t *testing.T) {
+func TestSimulatedSeriesAreDeclared(t *testing.T) {
 	reference, err := os.ReadFile("../../docs/metrics.md")
 	require.NoError(t, err)
 	for _, file := range []string{"node.go", "costs.go"} {
@@ -32,8 +32,8 @@ func TestMadeSeriesAreDeclared(t *testing.T) {
 	}
 }
 
-// TestFilesOfEventsAreData plays the committed flights as a dataset and as a model.
-func TestFilesOfEventsAreData(t *testing.T) {
+// TestEventFilesAreReplayed plays the committed flights as a dataset and as a model.
+func TestEventFilesAreReplayed(t *testing.T) {
 	s, err := scenario.LoadFile("../scenarios/flights-sample.yaml")
 	require.NoError(t, err)
 	w, err := Open(t.Context(), s, Options{})

@@ -12,7 +12,7 @@ import (
 )
 
 // A file is read long after its scenario: its mistakes have the scenario's file and line all the same.
-func TestAMistakeOfAFileIsToldWithItsLineInTheScenario(t *testing.T) {
+func TestEventFileErrorNamesTheScenarioLine(t *testing.T) {
 	t.Parallel()
 	const good = "at,fare,city,score,paid\n2026-01-05 00:00:10,12.5,YOW,0.9,2026-01-05 00:00:10\n2026-01-05 10:00:20,8.5,,0.8,2026-01-05 00:00:10\n"
 	const text = `name: taxi
@@ -36,16 +36,16 @@ incidents:
 		want          string
 	}{
 		"nothing is wrong":             {csv: good},
-		"a file that is not there":     {csv: good, old: "file: trips.csv\n", new: "file: nope.csv\n", want: `taxi.yaml:7: datasets[0].data.file: "DIR/nope.csv" does not exist; want a Parquet or CSV file, relative to the scenario, or --data NAME=FILE relative to the working directory`},
+		"a missing file":               {csv: good, old: "file: trips.csv\n", new: "file: nope.csv\n", want: `taxi.yaml:7: datasets[0].data.file: "DIR/nope.csv" does not exist; want a Parquet or CSV file, relative to the scenario, or --data NAME=FILE relative to the working directory`},
 		"a file of nothing":            {csv: "", want: `taxi.yaml:7: datasets[0].data.file: "DIR/trips.csv" is empty; want a header and rows`},
 		"a header alone":               {csv: "at,fare,city,score,paid\n", want: `taxi.yaml:7: datasets[0].data.file: DIR/trips.csv has no rows with a time in column "at"`},
 		"a file of another kind":       {csv: good, old: "file: trips.csv\n", new: "file: taxi.yaml\n", want: `taxi.yaml:7: datasets[0].data.file: DIR/taxi.yaml cannot be read: `},
-		"a time that is not there":     {csv: good, old: "    time: at\n", new: "    time: pickup\n", want: `taxi.yaml:8: datasets[0].data.time: DIR/trips.csv has no column "pickup"; it has ["at" "fare" "city" "score" "paid"]`},
+		"a missing time":               {csv: good, old: "    time: at\n", new: "    time: pickup\n", want: `taxi.yaml:8: datasets[0].data.time: DIR/trips.csv has no column "pickup"; it has ["at" "fare" "city" "score" "paid"]`},
 		"one with a form":              {csv: good, old: "    time: at\n", new: "    time: pickup\n    time_format: '%d'\n", want: `taxi.yaml:8: datasets[0].data.time: DIR/trips.csv has no column "pickup"`},
 		"a form of a number":           {csv: good, old: "    time: at\n", new: "    time: score\n    time_format: '%d'\n", want: `taxi.yaml:8: datasets[0].data.time: column "score" of DIR/trips.csv has "0.9" in row 1, which is not a time; want the form of data.time_format, "%d"`},
-		"a time that is none":          {csv: good + "soon,1,a,1,2026-01-05\n", want: `taxi.yaml:8: datasets[0].data.time: column "at" of DIR/trips.csv has "soon" in row 3, which is not a time; want`},
-		"a column that is not there":   {csv: good, old: "    time: at\n", new: "    time: at\n    columns: [fare, fair]\n", want: `taxi.yaml:9: datasets[0].data.columns[1]: DIR/trips.csv has no column "fair"; it has`},
-		"a feature that is not there":  {csv: good, old: "[fare, city]", new: "[fair, city]", want: `taxi.yaml:10: models[0].feature_columns[0]: DIR/trips.csv has no column "fair"; it has`},
+		"an invalid time":              {csv: good + "soon,1,a,1,2026-01-05\n", want: `taxi.yaml:8: datasets[0].data.time: column "at" of DIR/trips.csv has "soon" in row 3, which is not a time; want`},
+		"a missing column":             {csv: good, old: "    time: at\n", new: "    time: at\n    columns: [fare, fair]\n", want: `taxi.yaml:9: datasets[0].data.columns[1]: DIR/trips.csv has no column "fair"; it has`},
+		"a missing feature":            {csv: good, old: "[fare, city]", new: "[fair, city]", want: `taxi.yaml:10: models[0].feature_columns[0]: DIR/trips.csv has no column "fair"; it has`},
 		"a feature that is a time":     {csv: good, old: "[fare, city]", new: "[fare, paid]", want: `taxi.yaml:10: models[0].feature_columns[1]: "paid" has timestamps; want numbers or texts`},
 		"confidence that is a text":    {csv: good, old: "column: score", new: "column: city", want: `taxi.yaml:10: models[0].confidence_column: "city" has texts; want numbers from 0 to 1`},
 		"confidence beyond 1":          {csv: good, old: "column: score", new: "column: fare", want: `taxi.yaml:10: models[0].confidence_column: "fare" has 12.5; want numbers from 0 to 1`},
@@ -83,7 +83,7 @@ func loadFile(t *testing.T, path, text string) *scenario.Scenario {
 	return s
 }
 
-func TestAFileThatEndsBeforeTheReplayIsToldOf(t *testing.T) {
+func TestEventFileThatEndsEarlyIsReported(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "events.csv")
 	require.NoError(t, os.WriteFile(file, []byte("at,amount\n2026-01-05 00:00:10,1\n2026-01-06 12:00:00,2\n"), 0o600))

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestHourlyIsAMapOfHours(t *testing.T) {
+func TestHourlyBehavesAsAMap(t *testing.T) {
 	var h hourly[int]
 	same := func(want map[int64]int) {
 		t.Helper()

@@ -205,11 +205,11 @@ func (d *draw) moment(m int64, hours float64, weekend bool) {
 	}
 	weights := make([]float64, len(d.rank))
 	for i, w := range d.rank {
-		own := random(d.seed, d.name+"/category", int64(i))
-		peak := 24 * own.Float64()
+		r := random(d.seed, d.name+"/category", int64(i))
+		peak := 24 * r.Float64()
 		tilt := d.Daily * math.Cos(2*math.Pi*(math.Floor(hours)-peak)/24)
 		if weekend {
-			tilt += d.Weekly * (2*own.Float64() - 1)
+			tilt += d.Weekly * (2*r.Float64() - 1)
 		}
 		weights[i] = w * math.Exp(tilt+d.Wander*d.noise(day, i))
 	}

@@ -90,10 +90,10 @@ func (t *table) Schema() []tables.Column {
 	all := []tables.Column{{Name: t.time, Type: "TIMESTAMP", Class: tables.Timestamp}}
 	m := minuteOf(t.now())
 	for _, c := range t.types {
-		gone := slices.ContainsFunc(t.feed.faults, func(w *fault) bool {
+		removed := slices.ContainsFunc(t.feed.faults, func(w *fault) bool {
 			return w.Kind == scenario.SchemaChange && w.Column == c.Name && w.progress(m) > 0
 		})
-		if !gone {
+		if !removed {
 			all = append(all, c)
 		}
 	}
@@ -430,7 +430,7 @@ func (t *table) sum(c *counter, from, to int64, bins []int64) (all int64) {
 		}
 		minutes := c.minutes.at(h)
 		if minutes == nil || from%minute != 0 && h == first || to%minute != 0 && h == last {
-			t.again(c, h, from, to, bins)
+			t.recount(c, h, from, to, bins)
 			continue
 		}
 		for m := range int64(60) {
@@ -448,8 +448,8 @@ func (t *table) sum(c *counter, from, to int64, bins []int64) (all int64) {
 	return all
 }
 
-// again counts the rows of an hour that are in a window once more.
-func (t *table) again(c *counter, h, from, to int64, bins []int64) {
+// recount counts the rows of an hour that are in a window once more.
+func (t *table) recount(c *counter, h, from, to int64, bins []int64) {
 	t.rowsOf(c, h, from, to, func(b *batch, i int) {
 		if bin := c.bin(b, i); bin >= 0 {
 			bins[bin]++

@@ -17,7 +17,7 @@ import (
 	"github.com/sightglass-ml/sightglass/replay/scenario"
 )
 
-// everything has a column of each kind, data that is late, doubled, null and of unknown categories.
+// everything has a column of each kind, and rows that are late or doubled, or have nulls or unknown categories.
 const everything = `
 name: everything
 start: 2026-03-02
@@ -115,8 +115,8 @@ func (v *vector) value(i int, class class) any {
 	return v.num[i]
 }
 
-// TestSumsOfMinutesAreWhatSQLCounts holds the two ways of counting together: for every number that a profile has.
-func TestSumsOfMinutesAreWhatSQLCounts(t *testing.T) {
+// TestSumsOfMinutesEqualSQL holds the two ways of counting together: for every number that a profile has.
+func TestSumsOfMinutesEqualSQL(t *testing.T) {
 	s := load(t, everything)
 	w := &World{scenario: s, seed: 7}
 	now := s.From()
@@ -178,7 +178,7 @@ func TestSumsOfMinutesAreWhatSQLCounts(t *testing.T) {
 }
 
 // Rows are counted by their times alone, where no values are asked for: these must be the times that rows with values have.
-func TestTimesAreThoseOfTheRows(t *testing.T) {
+func TestGeneratedTimesEqualTheRows(t *testing.T) {
 	s := load(t, everything)
 	w := &World{scenario: s, seed: 7}
 	f, _, err := w.datasetFeed(t.Context(), &s.Datasets[0])
@@ -197,7 +197,7 @@ func TestTimesAreThoseOfTheRows(t *testing.T) {
 	require.Positive(t, rows)
 }
 
-func TestTimesOfARecordingAreThoseOfItsRows(t *testing.T) {
+func TestRecordedTimesEqualTheRows(t *testing.T) {
 	s := load(t, recorded(t))
 	w := &World{scenario: s, recordings: make(map[string]*recording)}
 	f, _, err := w.datasetFeed(t.Context(), &s.Datasets[0])
@@ -224,7 +224,7 @@ func TestTimesOfEveryForm(t *testing.T) {
 		"a form that is given":             {times: "05/01/2026 00.00.10", data: "time: at, time_format: '%d/%m/%Y %H.%M.%S'"},
 		"one with an offset that is given": {times: "05/01/2026 02:00:10 +0200", data: "time: at, time_format: '%d/%m/%Y %H:%M:%S %z'"},
 		"a day that may be a month":        {times: "05.01.2026 00:00:10", data: "time: at, time_format: '%d.%m.%Y %H:%M:%S'"},
-		"times that stand for none":        {times: "9999-12-31 00:00:00,0\n2026-01-05 00:00:10,1\n,2\n0001-01-01 00:00:00", data: "time: at"},
+		"times that mean a missing value":  {times: "9999-12-31 00:00:00,0\n2026-01-05 00:00:10,1\n,2\n0001-01-01 00:00:00", data: "time: at"},
 		"another year":                     {times: "2001-06-01 00:00:10", data: "time: at, anchor: 2001-06-01"},
 		"events long before the start alone": {
 			times: "2025-12-01 00:00:10", data: "time: at",
@@ -252,7 +252,7 @@ func TestTimesOfEveryForm(t *testing.T) {
 		},
 		"a date that may be another":       {times: "01/05/2026", data: "time: at", err: `has "01/05/2026" in row 1, which is not a time; want`},
 		"a date that begins with its year": {times: "2026-01-05 00:00:10,1\n2026-01-06", data: "time: at"},
-		"a column that is no time":         {times: "true", data: "time: at", err: `column "at" is BOOLEAN; want a date and a time`},
+		"a column without times":           {times: "true", data: "time: at", err: `column "at" is BOOLEAN; want a date and a time`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -281,8 +281,8 @@ func recorded(t *testing.T) string {
 	return "name: recorded\nstart: 2026-01-05\nlength: 1d\ndatasets:\n- {name: orders, data: {file: " + file + ", time: at}}\n"
 }
 
-// TestAnOutlineIsWhatSQLFinds holds the outlines that bins are cut from together: of fewer rows than are sampled, by DuckDB or here.
-func TestAnOutlineIsWhatSQLFinds(t *testing.T) {
+// TestOutlineEqualsSQL holds the outlines that bins are cut from together: of fewer rows than are sampled, by DuckDB or here.
+func TestOutlineEqualsSQL(t *testing.T) {
 	s := load(t, everything)
 	w, now := &World{scenario: s, seed: 7}, s.From().Add(60*time.Hour)
 	f, column, err := w.datasetFeed(t.Context(), &s.Datasets[0])

@@ -16,7 +16,7 @@ func (w *World) Truth() report.Truth {
 		e := &s.Incidents[i]
 		for _, span := range e.Occurrences(s) {
 			incident := report.Incident{
-				Class: e.Class, Name: string(e.Kind), Object: object(e), Also: w.also(e), Part: subjectLabels(e), Onset: span.From,
+				Class: e.Class, Name: string(e.Kind), Object: object(e), Also: w.affectedModels(e), Part: subjectLabels(e), Onset: span.From,
 				Detectors: e.Detectors, Consequences: e.Consequences, Aftermath: w.aftermath(e),
 			}
 			if span.To.Before(s.To()) {
@@ -52,8 +52,8 @@ func object(e *scenario.Event) map[string]string {
 	return map[string]string{"instance": e.Node}
 }
 
-// also returns the models that a node serves or a department pays for.
-func (w *World) also(e *scenario.Event) (objects []map[string]string) {
+// affectedModels returns the models that a node serves or a department pays for.
+func (w *World) affectedModels(e *scenario.Event) (objects []map[string]string) {
 	for _, n := range w.scenario.Nodes {
 		for _, m := range n.Models {
 			if n.Name == e.Node {

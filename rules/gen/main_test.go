@@ -22,7 +22,7 @@ func TestTheCommittedPageIsCurrent(t *testing.T) {
 	require.Equal(t, want, string(got), "run go generate ./rules")
 }
 
-func TestTheTestsOfAdaptersFitTheirScrapes(t *testing.T) {
+func TestAdapterTestsMatchTheirScrapeFiles(t *testing.T) {
 	want, err := adapterTests("..")
 	require.NoError(t, err)
 	require.NotEmpty(t, want)
@@ -41,7 +41,7 @@ func TestTheTablesOfCoverageAreCurrent(t *testing.T) {
 	require.Equal(t, want, string(got), "run go generate ./rules")
 }
 
-func TestACellSaysHowASeriesIsFilled(t *testing.T) {
+func TestCoverageCells(t *testing.T) {
 	filled := map[string][]string{
 		"model:ml_inference_duration_seconds:mean_5m":   {"histogram"},
 		"model:ml_inference_duration_seconds:p95_5m":    {"histogram"},
@@ -62,7 +62,7 @@ func TestACellSaysHowASeriesIsFilled(t *testing.T) {
 	}
 }
 
-func TestAScrapeBecomesInputSeries(t *testing.T) {
+func TestScrapeBecomesInputSeries(t *testing.T) {
 	var got strings.Builder
 	require.NoError(t, writeSeries(&got, "  ", []byte(`# TYPE served_total counter
 served_total{path="it's"} 6
@@ -92,7 +92,7 @@ func TestEveryThresholdHasAReason(t *testing.T) {
 	}
 }
 
-func TestAnAlertWithoutAReasonOrWithAnotherSeverityThanItsRunbookIsAnError(t *testing.T) {
+func TestAlertNeedsAReasonAndTheSeverityOfItsRunbook(t *testing.T) {
 	bundle := ruleset.Set{Files: []ruleset.File{{Groups: []rulefmt.RuleGroup{{Rules: []rulefmt.Rule{{
 		Alert: "MLX", Labels: map[string]string{"severity": "critical"}, Annotations: map[string]string{"description": "{{ $labels.model }}"},
 	}}}}}}}

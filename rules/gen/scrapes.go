@@ -94,15 +94,15 @@ func writeSeries(out *strings.Builder, indent string, scrape []byte, target labe
 			_, kind = p.Type()
 		case textparse.EntrySeries:
 			_, _, value := p.Series()
-			var own labels.Labels
-			p.Labels(&own)
+			var ls labels.Labels
+			p.Labels(&ls)
 			counts := kind == model.MetricTypeCounter || kind == model.MetricTypeHistogram ||
-				kind == model.MetricTypeSummary && !own.Has(model.QuantileLabel)
+				kind == model.MetricTypeSummary && !ls.Has(model.QuantileLabel)
 			values := number(value)
 			if counts && value != 0 {
 				values += "+" + number(value/scrapesPerWindow)
 			}
-			fmt.Fprintf(out, "%s- {series: '%s', values: '%sx%d'}\n", indent, selector(own, target), values, samples)
+			fmt.Fprintf(out, "%s- {series: '%s', values: '%sx%d'}\n", indent, selector(ls, target), values, samples)
 		}
 	}
 }

@@ -66,7 +66,7 @@ func TestPanelsFlowLeftToRightAndWrapBelowTheTallest(t *testing.T) {
 	}, places(model))
 }
 
-func TestADashboardThatWouldLoseSomethingIsRefused(t *testing.T) {
+func TestDashboardThatWouldLosePanelsIsRefused(t *testing.T) {
 	one := func(p cog.Builder[dashboard.Panel]) []Row {
 		return []Row{{ID: 10, Title: "row", Panels: panels{p}}}
 	}

@@ -8,13 +8,13 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// mostLines is the number of lines in a chart that can be told apart.
+// mostLines is the number of lines of a chart that a reader can distinguish.
 const mostLines = 10
 
 // enumerations are the labels with a fixed set of values, and the number of them.
 var enumerations = map[string]int{"severity": 3, "layer": 4, "le": 1}
 
-// unbounded stands for a number of series that nothing limits.
+// unbounded is the value for an unlimited number of series.
 const unbounded = math.MaxInt32
 
 // bounded checks that a chart shows at most ten lines, whatever is selected and however many objects there are. Lines of limits do not count:

@@ -58,7 +58,7 @@ func (p parts) override(of, property string, value any) {
 }
 
 // Each of these was once seen in a dashboard of this bundle.
-func TestFaultsThatWereSeenAreRefused(t *testing.T) {
+func TestKnownFaultsAreRefused(t *testing.T) {
 	faults{
 		"a limit that the legend names once is fine": {
 			func(p parts) { p.limit("limit", line("limit", false), line("limits", true)) },

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// linked are the labels that name an object with its own dashboard, or what is not watched.
+// linked are the labels that name an object with its own dashboard, or an unwatched object.
 var linked = []string{"dataset", "model", "department", "gpu", "gap"}
 
 // organize has the new names and the hidden columns of a table.

@@ -22,7 +22,7 @@ func read(t *testing.T, name string) []byte {
 	return data
 }
 
-// What is imported is reviewed in the golden file, and is a valid configuration.
+// The golden file has the imported datasets for review. They are a valid configuration.
 func golden(t *testing.T, name string, datasets []Dataset) {
 	t.Helper()
 	var b bytes.Buffer
@@ -51,7 +51,7 @@ func TestTheCommonExpectationsOfASuiteAreImported(t *testing.T) {
 	golden(t, "suite.imported.yaml", datasets)
 }
 
-func TestNothingIsLeftOutSilently(t *testing.T) {
+func TestImportReportsEverythingThatItLeavesOut(t *testing.T) {
 	datasets, err := GX("suite.json", read(t, "suite.json"), "shop_orders", Options{})
 	require.NoError(t, err)
 	d := datasets[0]
@@ -59,7 +59,7 @@ func TestNothingIsLeftOutSilently(t *testing.T) {
 	require.Equal(t, strings.Count(string(read(t, "suite.json")), `"kwargs"`), len(d.Keys)+len(d.Checks)+len(d.Notes))
 }
 
-func TestWhatIsNoSuiteAndNoPropertiesFileIsExplained(t *testing.T) {
+func TestInvalidImportFilesAreExplained(t *testing.T) {
 	for name, tc := range map[string]struct {
 		dbt, gx string
 		want    string
@@ -84,7 +84,7 @@ func TestWhatIsNoSuiteAndNoPropertiesFileIsExplained(t *testing.T) {
 	}
 }
 
-// Whatever is in a file, reading it ends.
+// Reading any file ends with datasets or an error.
 func FuzzImports(f *testing.F) {
 	for _, name := range []string{"testdata/schema.yml", "testdata/suite.json"} {
 		data, err := os.ReadFile(name)

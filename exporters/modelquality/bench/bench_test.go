@@ -142,8 +142,8 @@ func spanmetrics(b *testing.B) http.Handler {
 	})
 }
 
-// send posts all bodies and returns the processor time and the allocations that took, with what the collector of garbage
-// does meanwhile. A clock would measure what else the machine does.
+// send posts all bodies and returns their processor time and allocations, including those of the garbage collector. Wall time would
+// include other processes.
 func send(b *testing.B, h http.Handler, bodies [][]byte) (took time.Duration, mallocs uint64) {
 	b.Helper()
 	runtime.GC() // lest one clear up after the other
@@ -164,7 +164,7 @@ func send(b *testing.B, h http.Handler, bodies [][]byte) (took time.Duration, ma
 	return took, after.Mallocs - before.Mallocs
 }
 
-// processorTime is what this process has used.
+// processorTime returns the processor time of this process.
 func processorTime(b *testing.B) time.Duration {
 	b.Helper()
 	var u syscall.Rusage

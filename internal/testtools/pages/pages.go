@@ -1,7 +1,7 @@
-// Package pages finds the commands that the documentation tells people to run, so that tests can hold them.
+// Package pages finds the commands in the documentation, so that tests can check them.
 //
-// Input: the Markdown files of the repository. Output: each command of a block of shell, and each in the text that begins with a program
-// and goes on. It keeps no state.
+// Input: the Markdown files of the repository. Output: each command of a shell block, and each quoted command in the text that begins with
+// a program and has arguments. State: none.
 package pages
 
 import (
@@ -27,12 +27,12 @@ func (c Command) Program() string { return strings.TrimPrefix(c.Words[0], "bin/"
 var (
 	fence  = regexp.MustCompile("(?ms)^ *```(\\w*)\n(.*?)^ *```")
 	inline = regexp.MustCompile("`([^`\n]+)`")
-	// placeholder stands for any number of arguments.
+	// placeholder matches any number of arguments.
 	placeholder = regexp.MustCompile(`^(…|\.\.\.)$`)
 )
 
-// Find lists the commands of all pages. Programs are the names that begin a command in blocks of no language and in the text; blocks of
-// shell hold commands only.
+// Find lists the commands of all pages. Shell blocks contain only commands. In blocks without a language and in the text, a command begins
+// with one of programs.
 func Find(root string, programs []string) ([]Command, error) {
 	var out []Command
 	paths, err := markdown(root)
@@ -75,8 +75,8 @@ func begins(words []string, programs []string) bool {
 	return slices.Contains(programs, strings.TrimPrefix(words[0], "bin/"))
 }
 
-// lines are the command lines of a block: all of a shell's, those with a prompt of a console, and those of a block without a language if it
-// begins with a program.
+// lines returns the command lines of a block: all lines of a shell block, the lines with a prompt of a console block, and all lines of a
+// block without a language if it begins with a program.
 func lines(language, block string, programs []string) []string {
 	block = strings.ReplaceAll(block, "\\\n", " ")
 	var out []string
@@ -93,7 +93,7 @@ func lines(language, block string, programs []string) []string {
 	return out
 }
 
-// split cuts a command line at pipes and the like into commands.
+// split divides a command line at pipes and similar operators.
 func split(page, line string) []Command {
 	var out []Command
 	var words []string
@@ -124,7 +124,7 @@ func split(page, line string) []Command {
 	return out
 }
 
-// shellWords cuts a line at blanks that are not within quotes.
+// shellWords divides a line at unquoted blanks.
 func shellWords(line string) []string {
 	var out []string
 	var word strings.Builder

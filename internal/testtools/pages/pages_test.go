@@ -14,12 +14,12 @@ func TestFind(t *testing.T) {
 		want [][]string
 	}{
 		"a block without a language is a command if it begins with a program": {"```\nmake build # all\n```", [][]string{{"make", "build"}}},
-		"a drawing is none":               {"```\n tables ──► exporters\nmake build\n```", nil},
-		"output of a console is none":     {"```console\n$ make build\nmake: done\n```", [][]string{{"make", "build"}}},
-		"a block of shell is all command": {"```sh\nunknown 'a b' | grep x > out.txt\n```", [][]string{{"unknown", "a b"}, {"grep", "x"}}},
-		"a line goes on":                  {"```sh\nmake \\\n  build && cd x\n```", [][]string{{"make", "build"}, {"cd", "x"}}},
-		"a command in the text":           {"Call `sudo`, `make` or `bin/make build …`.", [][]string{{"bin/make", "build"}}},
-		"a name with a blank is none":     {"`ml_rows total`", nil},
+		"a diagram has no commands":            {"```\n tables ──► exporters\nmake build\n```", nil},
+		"output of a console is not a command": {"```console\n$ make build\nmake: done\n```", [][]string{{"make", "build"}}},
+		"a block of shell is all command":      {"```sh\nunknown 'a b' | grep x > out.txt\n```", [][]string{{"unknown", "a b"}, {"grep", "x"}}},
+		"a line goes on":                       {"```sh\nmake \\\n  build && cd x\n```", [][]string{{"make", "build"}, {"cd", "x"}}},
+		"a command in the text":                {"Call `sudo`, `make` or `bin/make build …`.", [][]string{{"bin/make", "build"}}},
+		"a name with a blank is refused":       {"`ml_rows total`", nil},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			root := t.TempDir()

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// RequireUnderstood fails the test unless app reads each command of sightglass in the pages under root whose arguments are wanted: every word
-// and flag exists. It requires at least 10 such commands.
+// RequireUnderstood fails the test unless app accepts every word and flag of each wanted command of sightglass in the pages under root. It
+// requires at least 10 such commands.
 func RequireUnderstood(t *testing.T, root string, app *kingpin.Application, wanted func(args []string) bool) {
 	t.Helper()
 	found, err := Find(root, []string{"sightglass", "chrt"})

@@ -29,10 +29,10 @@ func (a Alert) twins(tx *store.Tx, query string, args []any, found func(id strin
 		if err := json.Unmarshal([]byte(text), &labels); err != nil {
 			return fmt.Errorf("read the labels of %s: %w", id, err)
 		}
-		mine := maps.Clone(a.Labels)
-		delete(mine, "response")
+		wanted := maps.Clone(a.Labels)
+		delete(wanted, "response")
 		delete(labels, "response")
-		if maps.Equal(mine, labels) {
+		if maps.Equal(wanted, labels) {
 			found(id)
 		}
 		return nil

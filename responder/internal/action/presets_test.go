@@ -220,22 +220,22 @@ func TestKubeflowFindsARunByItsName(t *testing.T) {
 	require.Equal(t, "y", id)
 }
 
-func TestAnswersThatAreNoSuccess(t *testing.T) {
+func TestFailedAnswersOfTargets(t *testing.T) {
 	for name, tc := range map[string]struct {
 		status    int
 		answer    string
 		want      string
 		permanent bool
 	}{
-		"what the target will never take":         {422, `{"message":"no such input"}`, `422 Unprocessable Entity: "{\"message\":\"no such input\"}"`, true},
-		"a token that may be rotated":             {401, ``, "401 Unauthorized", false},
-		"a pipeline that may come back":           {404, ``, "404 Not Found", false},
-		"a target that is down":                   {503, strings.Repeat("x ", 1000), "x …", false},
-		"a redirect to a place nobody configured": {302, ``, "302 Found", false},
-		"an answer without the id":                {200, `{"run":{}}`, "run.id: the answer has no such field", false},
-		"an id that is none":                      {200, `{"run":{"id":[1]}}`, "run.id: is a []interface {} in the answer; want a text or a number", false},
-		"an id as long as a novel":                {200, `{"run":{"id":"` + strings.Repeat("x", 513) + `"}}`, "has 513 bytes", false},
-		"a page of HTML":                          {200, `<html>login</html>`, `the answer is no JSON`, false},
+		"what the target will never take":             {422, `{"message":"no such input"}`, `422 Unprocessable Entity: "{\"message\":\"no such input\"}"`, true},
+		"a token that may be rotated":                 {401, ``, "401 Unauthorized", false},
+		"a pipeline that may come back":               {404, ``, "404 Not Found", false},
+		"a target that is down":                       {503, strings.Repeat("x ", 1000), "x …", false},
+		"a redirect to a host that is not configured": {302, ``, "302 Found", false},
+		"an answer without the id":                    {200, `{"run":{}}`, "run.id: the answer has no such field", false},
+		"an invalid ID":                               {200, `{"run":{"id":[1]}}`, "run.id: is a []interface {} in the answer; want a text or a number", false},
+		"an id as long as a novel":                    {200, `{"run":{"id":"` + strings.Repeat("x", 513) + `"}}`, "has 513 bytes", false},
+		"a page of HTML":                              {200, `<html>login</html>`, `the answer is no JSON`, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := play(t, exchange{"POST /go", tc.status, tc.answer})

@@ -15,7 +15,7 @@ func TestPrometheusIsAskedForTheLastGoodSnapshot(t *testing.T) {
 	for name, tc := range map[string]struct{ dataset, series, want, wrong string }{
 		"one that all replicas tell": {"orders", `{"metric":{"snapshot":"v41"},"value":[1,"1"]}`, "v41", ""},
 		"none":                       {"orders", "", "", ""},
-		"two, of which none is known to be right": {
+		"two, of which neither is known to be right": {
 			"orders", `{"metric":{"snapshot":"v41"},"value":[1,"1"]},{"metric":{"snapshot":"v7"},"value":[1,"1"]}`, "", `there are 2, such as "v41" and "v7"`,
 		},
 		"of a dataset whose name is a query": {`x"} or vector(1) #`, "", "", ""},

@@ -90,7 +90,7 @@ func (b *bench) fire(n int, labels ...string) {
 	}))
 }
 
-// work lets the worker do all that is due.
+// work runs the worker until nothing is due.
 func (b *bench) work() {
 	b.t.Helper()
 	for {
@@ -142,7 +142,7 @@ func (b *bench) verify() (kinds []string) {
 	return kinds
 }
 
-// receiver counts the calls of each key and answers with what its tests say.
+// receiver counts the calls of each key and returns the answers that a test sets.
 type receiver struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -173,7 +173,7 @@ func newReceiver(t *testing.T) *receiver {
 	return r
 }
 
-// calls is how many there were; the caller holds the lock or knows that nobody calls.
+// calls returns the number of calls. The caller holds the lock, or no call is in progress.
 func (r *receiver) calls() (n int) {
 	for _, k := range r.keys {
 		n += k
@@ -189,7 +189,7 @@ func (r *receiver) config(more string) string {
 		{url: %q, id: id, status: {url: %q, field: state, succeeded: [ok], failed: [bad]}}}}]}`, more, r.URL, r.URL+"/{id}")
 }
 
-func TestOneActionAndNoMore(t *testing.T) {
+func TestRepeatedAlertStartsOneAction(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		r := newReceiver(t)
 		r.state = "soon"
@@ -234,7 +234,7 @@ func TestOneActionAndNoMore(t *testing.T) {
 	})
 }
 
-func TestTheWayOfAnAction(t *testing.T) {
+func TestActionStates(t *testing.T) {
 	r := newReceiver(t)
 	b := newBench(t, storetest.SQLite(t), r.config(""))
 	r.answer = func(call int, w http.ResponseWriter) {
@@ -266,7 +266,7 @@ func TestTheWayOfAnAction(t *testing.T) {
 	require.Len(t, r.keys, 1, "the second attempt has the key of the first")
 }
 
-func TestEndsThatAreNoSuccess(t *testing.T) {
+func TestUnsuccessfulEndsOfActions(t *testing.T) {
 	for name, tc := range map[string]struct {
 		more   string
 		answer func(call int, w http.ResponseWriter)
@@ -312,7 +312,7 @@ func (b *bench) resolve(n int) {
 	}))
 }
 
-func TestARetrainingWaitsForAnAlertThatTakesItBack(t *testing.T) {
+func TestRetrainingWaitsForAnAlertThatCancelsIt(t *testing.T) {
 	drift := []string{"field", "amount"}
 	broken := append([]string{"response", ""}, drift...)
 	for sentence, c := range map[string]struct {
@@ -345,7 +345,7 @@ func TestARetrainingWaitsForAnAlertThatTakesItBack(t *testing.T) {
 			b.fire(1, "response", "", "field", "country")
 			b.clock.advance(10 * time.Minute)
 		}, 1, "succeeded=1"},
-		"once the break is over it is decided anew": {"", func(b *bench) {
+		"after the breakage it is decided again": {"", func(b *bench) {
 			b.fire(1, broken...)
 			b.clock.advance(time.Hour)
 			b.resolve(1)
@@ -390,7 +390,7 @@ func TestARetrainingWaitsForAnAlertThatTakesItBack(t *testing.T) {
 	}
 }
 
-func TestADryRunShowsWhatWouldBeDone(t *testing.T) {
+func TestDryRunShowsTheRequest(t *testing.T) {
 	r := newReceiver(t)
 	b := newBench(t, storetest.SQLite(t), strings.Replace(r.config("cooldown: 1h,"), "dry_run: false, ", "", 1))
 	b.fire(0)
@@ -406,7 +406,7 @@ func TestADryRunShowsWhatWouldBeDone(t *testing.T) {
 	require.Equal(t, 1, r.calls(), "a dry run costs the real one nothing")
 }
 
-func TestTheDaysBudget(t *testing.T) {
+func TestDailyBudget(t *testing.T) {
 	r := newReceiver(t)
 	b := newBench(t, storetest.SQLite(t), r.config("cooldown: 1m, daily_budget: 3, max_in_flight: 9,"))
 	for n := range 5 {
@@ -458,7 +458,7 @@ func TestMaxInFlight(t *testing.T) {
 	})
 }
 
-func TestAWorkerThatDiedIsReplacedWhenItsLeaseIsOver(t *testing.T) {
+func TestExpiredLeaseOfADeadWorkerIsTakenOver(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		r := newReceiver(t)
 		b := newBench(t, s, r.config(""))
@@ -485,8 +485,8 @@ func TestAWorkerThatDiedIsReplacedWhenItsLeaseIsOver(t *testing.T) {
 	})
 }
 
-// What a worker found out after it lost its lease is the past of what another one knows.
-func TestAWorkerThatSleptThroughItsLeaseChangesNothing(t *testing.T) {
+// After a worker has lost its lease, its results are older than those of the new owner.
+func TestWorkerWithAnExpiredLeaseWritesNothing(t *testing.T) {
 	r := newReceiver(t)
 	b := newBench(t, storetest.SQLite(t), r.config(""))
 	other := b.worker(r.config(""))
@@ -512,8 +512,8 @@ func TestAWorkerThatSleptThroughItsLeaseChangesNothing(t *testing.T) {
 	require.Equal(t, "second", id)
 }
 
-// GitHub, Kubeflow and Argo Events start a run for every call. What an earlier call started is looked for first.
-func TestATargetThatDoesNotLookAtKeysIsSearchedBeforeItIsCalledAgain(t *testing.T) {
+// GitHub, Kubeflow and Argo Events start a run for every call. A retry therefore first searches for the run of an earlier call.
+func TestTargetWithoutKeysIsSearchedBeforeARetry(t *testing.T) {
 	var posts, runs atomic.Int64
 	github := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -553,7 +553,7 @@ func (s *snapshots) LastGood(_ context.Context, dataset, _, _ string) (string, e
 	return dataset + s.answers[min(s.asked, len(s.answers))-1], nil
 }
 
-func TestTheLastGoodSnapshotIsAskedForOnce(t *testing.T) {
+func TestLastGoodSnapshotIsQueriedOnce(t *testing.T) {
 	s := play(t, exchange{"POST /", 503, ""}, exchange{"POST /", 200, ""})
 	b := newBench(t, storetest.SQLite(t), fmt.Sprintf(`{actions: [{name: replay, response: replay, dry_run: false, requires: [last_good_snapshot],
 		target: {webhook: {url: %q, body: {from: "{{ .LastGoodSnapshot }}"}}}}]}`, s.URL))
@@ -572,7 +572,7 @@ func TestTheLastGoodSnapshotIsAskedForOnce(t *testing.T) {
 	require.Equal(t, 2, known.asked)
 }
 
-func TestActionsThatNoConfigurationNamesAnyMoreAreGivenUpAfterADay(t *testing.T) {
+func TestActionsMissingInTheConfigurationAreGivenUpAfterADay(t *testing.T) {
 	r := newReceiver(t)
 	b := newBench(t, storetest.SQLite(t), r.config(""))
 	b.fire(0)
@@ -586,7 +586,7 @@ func TestActionsThatNoConfigurationNamesAnyMoreAreGivenUpAfterADay(t *testing.T)
 	b.verify()
 }
 
-func TestConfigurationsThatAreRefused(t *testing.T) {
+func TestInvalidConfigurationsAreRefused(t *testing.T) {
 	const target = ` target: {webhook: {url: "http://a"}}`
 	for name, tc := range map[string]struct{ config, want string }{
 		"no name":          {`{response: retrain,` + target + `}`, "name: has 0 characters; want 1 to 100"},

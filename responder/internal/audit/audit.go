@@ -118,8 +118,8 @@ func Append(tx *store.Tx, r Record) error {
 	return nil
 }
 
-// Mark is a position in the chain. Stored where nobody who can write the database can write, it proves later that the chain
-// up to it is unchanged.
+// Mark is a position in the chain. If it is stored where users of the database cannot write, it proves later that the chain up to it is
+// unchanged.
 type Mark struct {
 	Seq  int64
 	Hash string

@@ -31,7 +31,7 @@ func fill(t *testing.T, s *store.Store, n int) {
 	}
 }
 
-func TestAChainOfRecords(t *testing.T) {
+func TestAuditRecordsAreChained(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		r, err := audit.Verify(t.Context(), s)
 		require.NoError(t, err)
@@ -66,7 +66,7 @@ func TestAChainOfRecords(t *testing.T) {
 	})
 }
 
-func TestTamperingIsNamed(t *testing.T) {
+func TestTamperingIsDetected(t *testing.T) {
 	for name, tc := range map[string]struct {
 		sql  []string
 		want string
@@ -107,8 +107,8 @@ func TestTamperingIsNamed(t *testing.T) {
 	}
 }
 
-// Whoever can write the database can compute a whole new chain. A mark kept elsewhere tells.
-func TestAMarkProvesThatTheChainWasNotMadeAnew(t *testing.T) {
+// A user with write access to the database can compute a complete new chain. A mark stored elsewhere reveals it.
+func TestKnownHeadDetectsARewrittenChain(t *testing.T) {
 	s, forged := storetest.SQLite(t), storetest.SQLite(t)
 	fill(t, s, 10)
 	fill(t, forged, 12) // The salts alone make its hashes differ.

@@ -192,7 +192,7 @@ func gather(alerts []*Alert, objects map[*Alert]Node, o Options) []*trouble {
 // chosen.
 const hopPenalty = 5 * time.Minute
 
-// findParent returns the trouble of which t is most likely a consequence.
+// findParent returns the most likely cause of t.
 func findParent(t *trouble, byNode map[Node][]*trouble, o Options) *trouble {
 	var best *trouble
 	var bestCost time.Duration

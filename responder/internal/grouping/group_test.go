@@ -87,7 +87,7 @@ func describe(groups []*Group) (all []string) {
 	return all
 }
 
-func TestWhatBelongsTogether(t *testing.T) {
+func TestAlertsAreGroupedByLineage(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		alerts string
@@ -175,7 +175,7 @@ func TestWhatBelongsTogether(t *testing.T) {
 	}
 }
 
-func TestACircleOfTheLineageIsNoEndlessWalk(t *testing.T) {
+func TestCyclesInTheLineageEnd(t *testing.T) {
 	t.Parallel()
 	g := &Graph{}
 	a, b := Node{Kind: Dataset, Name: "a"}, Node{Kind: Dataset, Name: "b"}
@@ -187,7 +187,7 @@ func TestACircleOfTheLineageIsNoEndlessWalk(t *testing.T) {
 	require.Equal(t, []string{"dataset b: 1 0"}, describe(groups))
 }
 
-func TestAnAlertIsFoundInTheLineageInSpiteOfItsExternalLabels(t *testing.T) {
+func TestExternalLabelsDoNotHideAnAlertFromTheLineage(t *testing.T) {
 	t.Parallel()
 	g := &Graph{}
 	g.Add(Edge{Node{Dataset, "", "data", "payments"}, Node{Model, "", "serving", "fraud"}, "feeds"})
@@ -205,7 +205,7 @@ func TestAnAlertIsFoundInTheLineageInSpiteOfItsExternalLabels(t *testing.T) {
 	require.Equal(t, two, g.Resolve(two), "to pick one of two is to guess")
 }
 
-func TestTheGraphIsBounded(t *testing.T) {
+func TestLineageGraphIsBounded(t *testing.T) {
 	t.Parallel()
 	g := &Graph{}
 	for n := range MaxEdges + 10 {
@@ -229,7 +229,7 @@ func TestCauses(t *testing.T) {
 		segments []Segment
 		want     string // "" where nothing may be claimed
 	}{
-		"nothing but one alert claims nothing": {alerts: "MLModelDrift model=fraud +0"},
+		"one alert alone has no cause":         {alerts: "MLModelDrift model=fraud +0"},
 		"a release minutes before":             {"MLInferenceLatencyAnomaly model=fraud +0", []Change{change(Deployed, Model, "fraud", -4)}, nil, "deployment of fraud"},
 		"a release that is seen a little late": {"MLInferenceLatencyAnomaly model=fraud +0", []Change{change(Deployed, Model, "fraud", 5)}, nil, "deployment of fraud"},
 		"a release after the alert":            {"MLInferenceLatencyAnomaly model=fraud +0", []Change{change(Deployed, Model, "fraud", 6)}, nil, ""},
@@ -279,7 +279,7 @@ func TestCauses(t *testing.T) {
 	}
 }
 
-func TestThreeReleasesOfOneMorningAreNotThreeReasons(t *testing.T) {
+func TestManyReleasesDoNotRaiseTheConfidence(t *testing.T) {
 	t.Parallel()
 	groups, g := Find(parse(t, "MLInferenceLatencyAnomaly model=fraud +0"), chain(), DefaultOptions())
 	var changes []Change

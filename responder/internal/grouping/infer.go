@@ -89,7 +89,7 @@ type inference struct {
 // candidate returns a node with the unexplained troubles that it may have caused.
 func (in *inference) candidate(n Node, of []*trouble) (c candidate, ok bool) {
 	open := slices.DeleteFunc(slices.Clone(of), func(t *trouble) bool { return t.inferred != nil })
-	c = candidate{node: n, of: together(open, in.within)}
+	c = candidate{node: n, of: longestCluster(open, in.within)}
 	if len(c.of) < 2 || !in.covers(n, c.of) {
 		return c, false
 	}
@@ -99,8 +99,8 @@ func (in *inference) candidate(n Node, of []*trouble) (c candidate, ok bool) {
 	return c, true
 }
 
-// together returns the longest sequence of troubles on several objects that began within the time.
-func together(of []*trouble, within time.Duration) (most []*trouble) {
+// longestCluster returns the longest sequence of troubles on several objects that began within the time.
+func longestCluster(of []*trouble, within time.Duration) (most []*trouble) {
 	j := 0
 	for i := range of {
 		for j < len(of) && of[j].start.Sub(of[i].start) <= within {

@@ -54,7 +54,7 @@ func newFleet(r *rand.Rand) *fleet {
 	return f
 }
 
-// day has alerts of planted incidents, and of which each is.
+// day has the alerts of planted incidents, with the incident of each.
 type day struct {
 	*fleet
 	r       *rand.Rand
@@ -124,7 +124,7 @@ func (d *day) plant(kind int, taken map[Node]bool) bool {
 		d.changes, d.cause = append(d.changes, Change{Kind: Schema, Node: root, At: at, Text: text}), append(d.cause, text)
 		d.fire(id, root, at.Add(2*time.Minute), "MLDatasetSchemaChanged", "data")
 		d.consequences(root, at.Add(3*time.Minute), columns)
-	case 1: // A segment that nobody mapped; models drift hours later.
+	case 1: // An unmapped segment; models drift hours later.
 		root, ok := pick(d.clean)
 		if !ok {
 			return false
@@ -213,7 +213,7 @@ func newDay(seed uint64, incidents, alerts int) *day {
 	return d
 }
 
-// score compares groups with what was planted: pairs of alerts that are together and belong together.
+// score compares groups with the planted incidents by pairs of alerts: whether they are in one group, and whether they should be.
 func (d *day) score(groups []*Group) (right, together, belong int) {
 	group := map[*Alert]int{}
 	for i, g := range groups {
@@ -276,7 +276,7 @@ func TestPlantedIncidentsAreFound(t *testing.T) {
 	require.Less(t, float64(wrong)/float64(planted), 0.02)
 }
 
-func TestAStormThatArrivesBitByBitBecomesFewIncidents(t *testing.T) {
+func TestStormInSeveralDeliveriesBecomesFewIncidents(t *testing.T) {
 	t.Parallel()
 	for seed := range 3 {
 		d := newDay(uint64(1000+seed), 5, 300)
@@ -300,8 +300,8 @@ func TestAStormThatArrivesBitByBitBecomesFewIncidents(t *testing.T) {
 	}
 }
 
-// TestTheLargestStormOnTheLargestLineageIsQuick keeps what runs every few seconds far from taking them.
-func TestTheLargestStormOnTheLargestLineageIsQuick(t *testing.T) {
+// TestGroupingTheLargestStormIsFast keeps what runs every few seconds far from taking them.
+func TestGroupingTheLargestStormIsFast(t *testing.T) {
 	t.Parallel()
 	g := &Graph{}
 	r := rand.New(rand.NewPCG(1, 2))

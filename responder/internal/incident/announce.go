@@ -119,7 +119,7 @@ func (a *Announcer) sendOne(ctx context.Context, t *target, d *due, m slackMessa
 		pause = refused.after
 		a.quiet.Store(store.Micros(now.Add(refused.after))) // The limit applies to the channel, so wait with all messages.
 	}
-	if isGone(err) {
+	if isLostMessage(err) {
 		return errors.Join(err, a.record(ctx, d, `slack_channel = '', slack_ts = '', slack_digest = '', slack_not_before = ?`, store.Micros(now.Add(AnnounceInterval))))
 	}
 	return errors.Join(fmt.Errorf("tell Slack of incident %s: %w", d.id, err),

@@ -161,7 +161,7 @@ func (e *Engine) plan(tx *store.Tx, now time.Time) (*plan, error) {
 		return nil, err
 	}
 	p := &plan{merged: map[string]string{}}
-	if p.before, err = known(tx, alerts); err != nil {
+	if p.before, err = incidentsOf(tx, alerts); err != nil {
 		return nil, err
 	}
 	changes, err := readChanges(tx, now)

@@ -64,7 +64,7 @@ func texts(l model.LabelSet) map[string]string {
 // fromGroup returns the view of a group that is not stored.
 func fromGroup(p *planned, annotations map[string]map[string]string) *View {
 	s := Summary{ID: p.ID, Title: p.title, Severity: p.severity, State: Open, StartedAt: p.started, OpenedAt: p.started, Alerts: len(p.Members), Firing: len(p.Members)}
-	s.claim(p.analysis)
+	s.setCause(p.analysis)
 	g := gatherer{View: &View{Summary: s, Causes: p.Causes, Notes: p.Notes, Edges: p.Edges}, analysis: p.analysis}
 	for _, m := range p.Members {
 		g.member(&Alert{ID: m.Alert.ID, Object: m.Node, StartsAt: m.Alert.StartsAt}, m.Alert.Labels, annotations[m.Alert.ID])
@@ -76,8 +76,8 @@ func fromGroup(p *planned, annotations map[string]map[string]string) *View {
 	return g.View
 }
 
-// claim sets the probable cause, if one is confident enough.
-func (s *Summary) claim(a analysis) {
+// setCause sets the probable cause, if one is confident enough.
+func (s *Summary) setCause(a analysis) {
 	if len(a.Causes) > 0 && a.Causes[0].Confidence >= grouping.Claimed {
 		s.Cause, s.Confidence = a.Causes[0].Title, a.Causes[0].Confidence
 	}

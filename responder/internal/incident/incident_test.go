@@ -36,7 +36,7 @@ func newDesk(t *testing.T, s *store.Store) *desk {
 	return d
 }
 
-// restart is what a new process of the responder is.
+// restart replaces the responder by a new process.
 func (d *desk) restart() {
 	d.engine = New(d.store, func() time.Time { return d.now })
 }
@@ -94,7 +94,7 @@ func (d *desk) resolve(ids ...string) {
 	}
 }
 
-// repeat is what Alertmanager does every hour.
+// repeat sends the alerts again, as Alertmanager does every hour.
 func (d *desk) repeat() {
 	d.t.Helper()
 	d.exec(`UPDATE alerts SET last_received_at = ? WHERE ends_at = 0`, store.Micros(d.now))
@@ -148,7 +148,7 @@ func (d *desk) payments() {
 
 var drift = []string{"alertname", "MLDatasetDrift", "layer", "data", "namespace", "data", "dataset", "payments", "column", "merchant_category"}
 
-func TestAProviderThatNobodyMappedIsOneIncidentUntilItsEnd(t *testing.T) {
+func TestUnmappedProviderIsOneIncidentUntilItEnds(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		d := newDesk(t, s)
 		d.payments()
@@ -273,7 +273,7 @@ func TestWithoutPrometheusLabelsAndLinksJoin(t *testing.T) {
 	require.Len(t, d.list(""), 3, "those of one namespace that begin together are one")
 }
 
-func TestAPrometheusThatIsDownIsSaid(t *testing.T) {
+func TestIncidentsSayThatPrometheusIsDown(t *testing.T) {
 	d := newDesk(t, storetest.SQLite(t))
 	d.payments()
 	d.at("1 10:00")
@@ -318,7 +318,7 @@ func TestIncidentsThatTurnOutToBeRelatedBecomeOne(t *testing.T) {
 	require.Contains(t, d.trail(), `"incident_merged"`)
 }
 
-func TestAStormOfAlertsIsOneListAndAFewIncidents(t *testing.T) {
+func TestAlertStormIsOneListAndFewIncidents(t *testing.T) {
 	d := newDesk(t, storetest.SQLite(t))
 	d.payments()
 	d.at("1 10:00")

@@ -46,8 +46,8 @@ func activeAlerts(tx *store.Tx, now time.Time, window time.Duration) ([]*groupin
 	return all, rows.Err()
 }
 
-// known returns the incidents that the alerts are in.
-func known(tx *store.Tx, alerts []*grouping.Alert) (map[string]stored, error) {
+// incidentsOf returns the incidents that the alerts are in.
+func incidentsOf(tx *store.Tx, alerts []*grouping.Alert) (map[string]stored, error) {
 	found := map[string]stored{}
 	for _, a := range alerts {
 		if _, done := found[a.Incident]; done || a.Incident == "" {
@@ -96,7 +96,7 @@ func scan(row interface{ Scan(dest ...any) error }) (Summary, analysis, error) {
 	default:
 		s.State = Open
 	}
-	s.claim(a)
+	s.setCause(a)
 	return s, a, nil
 }
 

@@ -169,10 +169,10 @@ func ReachSlack(ctx context.Context, cfg SlackConfig) (string, error) {
 	return "the token is valid", nil
 }
 
-// gone are the errors after which a message can no longer be updated. A new message replaces it.
-var gone = []string{"message_not_found", "cant_update_message", "edit_window_closed"}
+// lostMessage are the errors after which a message can no longer be updated. A new message replaces it.
+var lostMessage = []string{"message_not_found", "cant_update_message", "edit_window_closed"}
 
-func isGone(err error) bool {
+func isLostMessage(err error) bool {
 	var refused *slackError
-	return errors.As(err, &refused) && slices.Contains(gone, refused.code)
+	return errors.As(err, &refused) && slices.Contains(lostMessage, refused.code)
 }

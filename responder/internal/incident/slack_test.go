@@ -20,7 +20,7 @@ import (
 	"github.com/sightglass-ml/sightglass/responder/internal/store/storetest"
 )
 
-// channel is a desk whose incidents are told in a Slack that checks what it gets as Slack does.
+// channel is a desk that sends its incidents to a fake Slack, which checks messages like Slack.
 type channel struct {
 	*desk
 	announcer *Announcer
@@ -63,7 +63,7 @@ func (c *channel) tell() {
 	}
 }
 
-func TestAnIncidentIsOneMessageThatIsUpdated(t *testing.T) {
+func TestIncidentIsOneSlackMessageThatIsUpdated(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		c := newChannel(t, s)
 		c.payments()
@@ -113,7 +113,7 @@ func TestAnIncidentIsOneMessageThatIsUpdated(t *testing.T) {
 	})
 }
 
-// restarted is what a new process of the responder has.
+// restarted returns the channel after a restart of the responder.
 func (a *Announcer) restarted() *Announcer {
 	b := NewAnnouncer(a.store, a.now)
 	b.target.Store(a.target.Load())
@@ -130,7 +130,7 @@ func (c *channel) incidentOf(alert string) (id string) {
 	return id
 }
 
-func TestWhatSlackRefuses(t *testing.T) {
+func TestErrorsOfSlackAreHandled(t *testing.T) {
 	c := newChannel(t, storetest.SQLite(t))
 	c.at("1 06:10")
 	c.fire("a", drift...)
@@ -170,7 +170,7 @@ func TestWhatSlackRefuses(t *testing.T) {
 	require.Equal(t, []uint64{2, 3}, []uint64{sent, failed})
 }
 
-func TestAStormIsFewMessages(t *testing.T) {
+func TestAlertStormSendsFewMessages(t *testing.T) {
 	c := newChannel(t, storetest.SQLite(t))
 	c.payments()
 	c.at("1 10:00")
@@ -203,7 +203,7 @@ func TestTextFromOutsidePagesNobodyInSlack(t *testing.T) {
 }
 
 // The statement that lists the rows is in the action. A message that is too long leaves out other lines.
-func TestALongMessageKeepsTheStatement(t *testing.T) {
+func TestLongMessageKeepsTheSummary(t *testing.T) {
 	statement := "SELECT * FROM payments AS t WHERE amount <= 5 AND provider IN ('" + strings.Repeat("x", 925) + "') LIMIT 100;"
 	action := strings.Repeat("a", 250) + " List the rows with: " + statement
 	v := &View{Summary: Summary{ID: "abc", State: Open, Cause: "payment_provider = newpay"}}

@@ -76,7 +76,7 @@ func fleet(t *testing.T) *answers {
 	}}
 }
 
-func TestTheLineageIsReadFromDataToMoney(t *testing.T) {
+func TestLineageIsReadFromDatasetsToCosts(t *testing.T) {
 	t.Parallel()
 	q := fleet(t)
 	r, err := Read(t.Context(), q, []Link{{Dataset: "raw_payments", Feeds: []string{"limits"}}}, at)
@@ -118,7 +118,7 @@ func TestTheLineageIsReadFromDataToMoney(t *testing.T) {
 	require.Equal(t, []string{"Column amount of payments changed its type from double to varchar"}, r.Observed.Schema[node(grouping.Dataset, "data", "payments")])
 }
 
-func TestAQueryThatFailsTakesOnlyItsPart(t *testing.T) {
+func TestFailedQueryLosesOnlyItsOwnEdges(t *testing.T) {
 	t.Parallel()
 	q := fleet(t)
 	q.fail = "ml_cost_spend_cad_total"
@@ -150,7 +150,7 @@ func TestThePodsOfANamespaceServeItsOnlyModel(t *testing.T) {
 	require.NotContains(t, r.Graph.Downstream(grouping.Node{Kind: grouping.GPU, Name: "GPU-1"}), grouping.Node{Kind: grouping.Model, Namespace: "serving", Name: "fraud"}, "to pick one of two is to guess")
 }
 
-func TestWhatDiffersFromTheReadingBeforeHasChanged(t *testing.T) {
+func TestDifferencesBetweenTwoReadingsAreChanges(t *testing.T) {
 	t.Parallel()
 	model := grouping.Node{Kind: grouping.Model, Namespace: "serving", Name: "fraud"}
 	data := grouping.Node{Kind: grouping.Dataset, Name: "payments"}
@@ -182,7 +182,7 @@ func TestWhatDiffersFromTheReadingBeforeHasChanged(t *testing.T) {
 		"a column":                                 {new(observe("", "x", 0)), observe("", "y", 0), []string{"y"}},
 		"a column that is as it should be again":   {new(observe("", "x", 0)), observe("", "", 0), nil},
 		"a price":                                  {new(observe("", "", 4)), observe("", "", 5), []string{"The price of H200 for one gpu_hour went from C$ 4 to C$ 5"}},
-		"a price that nobody asked for till now":   {new(observe("", "", 0)), observe("", "", 5), nil},
+		"a price of an unused model":               {new(observe("", "", 0)), observe("", "", 5), nil},
 		"a reading in which the series are absent": {new(observe("8", "x", 4)), observe("", "", 0), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -205,7 +205,7 @@ func TestWhatDiffersFromTheReadingBeforeHasChanged(t *testing.T) {
 	}
 }
 
-func TestACauseIsOneValueOrSeveral(t *testing.T) {
+func TestCauseTextWithOneOrSeveralColumns(t *testing.T) {
 	t.Parallel()
 	for labels, want := range map[[2]string]string{
 		{"provider", "newpay"}:            "provider = newpay",

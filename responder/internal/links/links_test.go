@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestDashboardsAreThoseOfTheConfiguredGrafana(t *testing.T) {
+func TestDashboardLinksLeadToTheConfiguredGrafana(t *testing.T) {
 	t.Parallel()
 	at := time.UnixMilli(1_800_000_000_000)
 	const span = "from=1799996400000&to=1800003600000"
@@ -31,7 +31,7 @@ func TestDashboardsAreThoseOfTheConfiguredGrafana(t *testing.T) {
 	}
 }
 
-func TestRunbooksAreOfTheWeb(t *testing.T) {
+func TestRunbookLinksMustBeHTTP(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, "https://r.example/x.md", Runbook("https://r.example/x.md"))
 	for _, address := range []string{"", "javascript:alert(1)", "data:text/html,x", "/x", "https:///x", "file:///etc/passwd"} {

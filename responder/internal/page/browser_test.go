@@ -106,7 +106,7 @@ func (b *browser) theme(name string, width int64) {
 	b.run(chromedp.EmulateViewport(width, 900))
 }
 
-// eval returns what an expression gives in the page.
+// eval returns the result of an expression in the page.
 func eval[T any](b *browser, expression string) T {
 	b.t.Helper()
 	value, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
@@ -149,7 +149,7 @@ func (b *browser) screenshot(name string) {
 	require.NoError(b.t, os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o600))
 }
 
-// focused is what has the focus, by its name for people.
+// focused returns the accessible name of the focused element.
 func (b *browser) focused() string {
 	b.t.Helper()
 	return eval[string](b, "(document.activeElement.innerText || document.activeElement.name || document.activeElement.id || '').trim()")

@@ -257,13 +257,13 @@ func TestTheAPIOfIncidents(t *testing.T) {
 		"by an alert that is unknown": {"GET", incident.APIPath + "?alert=Other", nil, 200, `{"incidents":[],"total":0}`},
 		"by state":                    {"GET", incident.APIPath + "?state=resolved", nil, 200, `"incidents":[]`},
 		"one":                         {"GET", path, nil, 200, `"kind":"dataset","namespace":"data","name":"payments","role":"probable cause"`},
-		"one that is not there":       {"GET", incident.APIPath + "/none", nil, 404, "nothing here"},
+		"a missing one":               {"GET", incident.APIPath + "/none", nil, 404, "nothing here"},
 		"a post-mortem":               {"GET", path + "/postmortem.md", nil, 200, "# Post-mortem"},
 		"nobody":                      {"GET", path, nobody, 401, "Please log in."},
 		"another site":                {"POST", path + "/acknowledgement", crossSite, 403, "another site"},
-		"nobody acknowledges":         {"POST", path + "/acknowledgement", nobody, 401, "Please log in."},
-		"what is not there":           {"POST", incident.APIPath + "/none/acknowledgement", nil, 404, "nothing here"},
-		"a method that is none":       {"DELETE", path, nil, 405, "Method Not Allowed"},
+		"no acknowledgement":          {"POST", path + "/acknowledgement", nobody, 401, "Please log in."},
+		"a missing object":            {"POST", incident.APIPath + "/none/acknowledgement", nil, 404, "nothing here"},
+		"an invalid method":           {"DELETE", path, nil, 405, "Method Not Allowed"},
 	} {
 		status, body := web.do(tc.method, tc.path, nil, func(r *http.Request) {
 			if tc.edit != nil {

@@ -153,7 +153,7 @@ func (s *site) trail(kind string) (lines []string) {
 	return lines
 }
 
-func TestOfTwoReviewersTheSecondIsToldWhatTheFirstDecided(t *testing.T) {
+func TestSecondReviewerSeesTheFirstDecision(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		web := newSite(t, s)
 		first, second := item(1), item(2)
@@ -192,7 +192,7 @@ func TestOfTwoReviewersTheSecondIsToldWhatTheFirstDecided(t *testing.T) {
 	})
 }
 
-func TestWhatAReviewerCannotDo(t *testing.T) {
+func TestRequestsOfReviewersThatAreRefused(t *testing.T) {
 	web := newSite(t, storetest.SQLite(t))
 	i := item(1)
 	web.queue(i)
@@ -206,19 +206,19 @@ func TestWhatAReviewerCannotDo(t *testing.T) {
 	}{
 		"decide without a name":             {path, decision("0", "accepted", ""), func(r *http.Request) { r.Header.Del("Authorization") }, 401, "Please log in."},
 		"decide with a wrong password":      {path, decision("0", "accepted", ""), as("anna", "wrong"), 401, "Please log in."},
-		"decide as nobody we know":          {path, decision("0", "accepted", ""), as("eve", "secret"), 401, "Please log in."},
+		"decide as an unknown user":         {path, decision("0", "accepted", ""), as("eve", "secret"), 401, "Please log in."},
 		"be made to decide by another site": {path, decision("0", "accepted", ""), func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }, 403, "another site"},
 		"be made to by an older browser": {path, decision("0", "accepted", ""), func(r *http.Request) {
 			r.Header.Del("Sec-Fetch-Site")
 			r.Header.Set("Origin", "https://evil.example")
 		}, 403, "another site"},
-		"reject without a reason":          {path, decision("0", "rejected", " "), nil, 422, "Say in a few words why"},
-		"decide something else":            {path, decision("0", "deleted", "x"), nil, 400, "choose a decision"},
-		"leave the revision out":           {path, decision("", "accepted", ""), nil, 400, "incomplete"},
-		"put back what waits":              {path, decision("0", "reopened", "x"), nil, 409, "not recorded"},
-		"decide on what is not there":      {"/reviews/none", decision("0", "accepted", ""), nil, 404, "nothing here"},
-		"send more than a form":            {path, decision("0", "accepted", strings.Repeat("x", 1<<17)), nil, 400, "could not be read"},
-		"judge an alert that is not there": {"/alerts/none", url.Values{"revision": {"0"}, "verdict": {"true"}}, nil, 404, "nothing here"},
+		"reject without a reason":  {path, decision("0", "rejected", " "), nil, 422, "Say in a few words why"},
+		"decide something else":    {path, decision("0", "deleted", "x"), nil, 400, "choose a decision"},
+		"leave the revision out":   {path, decision("", "accepted", ""), nil, 400, "incomplete"},
+		"put back what waits":      {path, decision("0", "reopened", "x"), nil, 409, "not recorded"},
+		"decide on a missing item": {"/reviews/none", decision("0", "accepted", ""), nil, 404, "nothing here"},
+		"send more than a form":    {path, decision("0", "accepted", strings.Repeat("x", 1<<17)), nil, 400, "could not be read"},
+		"judge a missing alert":    {"/alerts/none", url.Values{"revision": {"0"}, "verdict": {"true"}}, nil, 404, "nothing here"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			edit := tc.edit
@@ -233,7 +233,7 @@ func TestWhatAReviewerCannotDo(t *testing.T) {
 	require.Empty(t, web.trail("review_decided"), "none of it changed anything")
 }
 
-func TestAProxyIsBelievedByItsAddressAlone(t *testing.T) {
+func TestProxyHeadersAreTrustedOnlyFromConfiguredAddresses(t *testing.T) {
 	web := newSite(t, storetest.SQLite(t))
 	named := func(names ...string) func(*http.Request) {
 		return func(r *http.Request) {
@@ -279,17 +279,17 @@ func TestListsAreFilteredAndPaged(t *testing.T) {
 			query       string
 			has, hasNot []string
 		}{
-			"the first page":       {"", []string{"1–25 of 31", "Page 1 of 2", `rel="next"`}, []string{`rel="prev"`}},
-			"the last page":        {"?page=2", []string{"26–31 of 31", `rel="prev"`}, []string{`rel="next"`}},
-			"beyond the last page": {"?page=77", []string{"Nothing waits"}, nil},
-			"a page that is none":  {"?page=x", []string{"1–25 of 31"}, nil},
-			"a model":              {"?model=%C3%9Cbersetzer", []string{"1–1 of 1", "toxicity"}, []string{"Answer 1:"}},
-			"an evaluation":        {"?evaluation=toxicity&state=", []string{"1–1 of 1"}, nil},
-			"a text in any case":   {"?q=ANSWER+17:", []string{"1–1 of 1", "Answer 17:"}, nil},
-			"a percent sign":       {"?q=100%25_", []string{"1–1 of 1"}, nil},
-			"a wildcard is none":   {"?q=A%25r", []string{"Nothing matches"}, nil},
-			"what is decided":      {"?state=rejected", []string{"Nothing here yet"}, nil},
-			"a hostile filter":     {"?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E%00", []string{"Nothing matches"}, []string{"<script>alert"}},
+			"the first page":        {"", []string{"1–25 of 31", "Page 1 of 2", `rel="next"`}, []string{`rel="prev"`}},
+			"the last page":         {"?page=2", []string{"26–31 of 31", `rel="prev"`}, []string{`rel="next"`}},
+			"beyond the last page":  {"?page=77", []string{"Nothing waits"}, nil},
+			"an invalid page":       {"?page=x", []string{"1–25 of 31"}, nil},
+			"a model":               {"?model=%C3%9Cbersetzer", []string{"1–1 of 1", "toxicity"}, []string{"Answer 1:"}},
+			"an evaluation":         {"?evaluation=toxicity&state=", []string{"1–1 of 1"}, nil},
+			"a text in any case":    {"?q=ANSWER+17:", []string{"1–1 of 1", "Answer 17:"}, nil},
+			"a percent sign":        {"?q=100%25_", []string{"1–1 of 1"}, nil},
+			"a wildcard is refused": {"?q=A%25r", []string{"Nothing matches"}, nil},
+			"what is decided":       {"?state=rejected", []string{"Nothing here yet"}, nil},
+			"a hostile filter":      {"?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E%00", []string{"Nothing matches"}, []string{"<script>alert"}},
 		} {
 			t.Run(name, func(t *testing.T) {
 				status, body := web.do(http.MethodGet, "/reviews"+tc.query, nil)
@@ -360,7 +360,7 @@ func TestVerdictsGiveTimesOfIncidents(t *testing.T) {
 	})
 }
 
-func TestLinksAreMadeOfPlainIDsAlone(t *testing.T) {
+func TestTraceLinksNeedPlainIDs(t *testing.T) {
 	for id, want := range map[string]string{
 		"0af7651916cd43dd8448eb211c80319c": "https://t.example/0af7651916cd43dd8448eb211c80319c",
 		"../admin":                         "", "a b": "", "x?y": "", "javascript:alert(1)": "", "": "", strings.Repeat("a", 129): "",
@@ -370,14 +370,14 @@ func TestLinksAreMadeOfPlainIDsAlone(t *testing.T) {
 	require.Empty(t, links.Fill("", links.TraceID, "0af7"))
 }
 
-func TestHiddenCharactersAreShown(t *testing.T) {
+func TestInvisibleCharactersAreShownAsCodePoints(t *testing.T) {
 	require.Equal(t, []segment{{"pay ", false}, {"U+202E", true}, {"evil\n\tمرحبا", false}, {"U+0000", true}, {"U+E0041", true}},
 		visible("pay \u202eevil\n\tمرحبا\x00\U000E0041"))
 	require.Equal(t, []segment{{"👩\u200d🔬", false}}, visible("👩\u200d🔬"))
 	require.Empty(t, visible(""))
 }
 
-func TestAConfigurationIsChecked(t *testing.T) {
+func TestPageConfigurationIsChecked(t *testing.T) {
 	dir := t.TempDir()
 	for text, want := range map[string]string{
 		`trace_url: "https://t.example/{trace_id}"`:                             "want either users_file or proxy",
@@ -400,8 +400,8 @@ func TestAConfigurationIsChecked(t *testing.T) {
 	}
 }
 
-// Whatever comes from outside is shown as text, in every field that a page has.
-func TestNothingFromOutsideIsMarkup(t *testing.T) {
+// Every field of a page shows text from outside as text.
+func TestTextFromOutsideIsEscapedInHTML(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		web := newSite(t, s)
 		payload := func(field string) string {

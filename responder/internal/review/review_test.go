@@ -83,7 +83,7 @@ func (q *queue) status() (s Status) {
 	return s
 }
 
-func TestAnItemIsQueuedOnce(t *testing.T) {
+func TestReviewItemIsQueuedOnce(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		q := newQueue(t, s)
 		codes := make([]int, 8)
@@ -119,7 +119,7 @@ func TestAnItemIsQueuedOnce(t *testing.T) {
 	})
 }
 
-func TestAFullQueueAsksForARepetition(t *testing.T) {
+func TestFullQueueAsksTheSenderToRetry(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		q := newQueue(t, s)
 		q.cfg.MaxOpen = 2
@@ -138,7 +138,7 @@ func TestAFullQueueAsksForARepetition(t *testing.T) {
 	})
 }
 
-func TestWhatIsNotTaken(t *testing.T) {
+func TestInvalidReviewItemsAreRefused(t *testing.T) {
 	q := newQueue(t, storetest.SQLite(t))
 	good, err := json.Marshal(item("i-1"))
 	require.NoError(t, err)
@@ -214,7 +214,7 @@ func TestDecisionsAreExportedFromACursor(t *testing.T) {
 	})
 }
 
-func TestItemsAreForwardedUntilTheyAreTaken(t *testing.T) {
+func TestItemsAreForwardedUntilAccepted(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, s *store.Store) {
 		q := newQueue(t, s)
 		answer := http.StatusBadGateway

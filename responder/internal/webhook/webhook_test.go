@@ -74,7 +74,7 @@ func (e *endpoint) count(query string) (n int) {
 	return n
 }
 
-// message is what Alertmanager sends of n alerts, made with its own types.
+// message returns Alertmanager's message of n alerts, made with its own types.
 func message(t *testing.T, status string, n int) string {
 	t.Helper()
 	m := struct {
@@ -137,7 +137,7 @@ func TestDeliveriesOfAlerts(t *testing.T) {
 	})
 }
 
-func TestOnlyTheTokenOpens(t *testing.T) {
+func TestWebhookNeedsTheToken(t *testing.T) {
 	e := newEndpoint(t, storetest.SQLite(t))
 	body := message(t, "firing", 1)
 	for name, token := range map[string]string{"none": "", "a wrong one": "secret", "a beginning": "s3cre", "one that goes on": "s3cretx", "two": "s3cret s3cret"} {
@@ -165,7 +165,7 @@ func TestOnlyTheTokenOpens(t *testing.T) {
 }
 
 // Alertmanager gives up on 429 and repeats 503.
-func TestWhatCannotBeTakenNowIsAnsweredWith503(t *testing.T) {
+func TestWebhookAnswers503AboveItsLimits(t *testing.T) {
 	for name, prepare := range map[string]func(e *endpoint){
 		"too often": func(e *endpoint) {
 			e.cfg.MaxRequestsPerSecond = 1
@@ -193,7 +193,7 @@ func TestWhatCannotBeTakenNowIsAnsweredWith503(t *testing.T) {
 	}
 }
 
-func TestMessagesThatAreRefused(t *testing.T) {
+func TestInvalidMessagesAreRefused(t *testing.T) {
 	good := message(t, "firing", 1)
 	alert := func(old, changed string) string { return strings.Replace(good, old, changed, 1) }
 	for name, tc := range map[string]struct{ body, want string }{
@@ -225,14 +225,14 @@ func TestMessagesThatAreRefused(t *testing.T) {
 	})
 }
 
-func TestAlertsThatWereLeftOutAreNoticed(t *testing.T) {
+func TestTruncatedAlertsAreAudited(t *testing.T) {
 	e := newEndpoint(t, storetest.SQLite(t))
 	code, _ := e.post(strings.Replace(message(t, "firing", 1), `"truncatedAlerts":0`, `"truncatedAlerts":12`, 1), "s3cret")
 	require.Equal(t, http.StatusAccepted, code)
 	require.Equal(t, 1, e.count(`SELECT COUNT(*) FROM audit WHERE kind = 'alerts_truncated' AND facts LIKE '%"left_out":"12"%'`))
 }
 
-func TestWhatMustNotBeKeptIsNotStored(t *testing.T) {
+func TestDroppedFieldsAreNotStored(t *testing.T) {
 	e := newEndpoint(t, storetest.SQLite(t))
 	e.cfg.Drop = []string{"summary", "severity"}
 	e.Configure(e.cfg)
@@ -243,7 +243,7 @@ func TestWhatMustNotBeKeptIsNotStored(t *testing.T) {
 	require.Zero(t, e.count(`SELECT COUNT(*) FROM audit WHERE detail LIKE '%Jane%' OR detail LIKE '%warning%'`))
 }
 
-func TestConfigurationsThatAreRefused(t *testing.T) {
+func TestInvalidConfigurationsAreRefused(t *testing.T) {
 	for name, tc := range map[string]struct{ config, want string }{
 		"no token":        {`{}`, "token: missing; want {file: PATH} or {env: NAME}"},
 		"no requests":     {`{token: {file: a}, max_concurrent_requests: 0}`, "max_concurrent_requests: 0; want at least 1"},

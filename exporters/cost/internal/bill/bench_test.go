@@ -20,14 +20,14 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/bill"
 )
 
-// What the benchmark is told by its environment: the size of the bill, and what a process of its own has to read.
+// Environment variables of the benchmark: the size of the bill, and the file that a child process reads.
 const (
 	benchBytes = "BENCH_COST_BYTES"
 	benchRead  = "BENCH_COST_READ"
 	benchBare  = "BENCH_COST_BARE"
 )
 
-// What reading may take: bytes of memory, whatever the size of the bill, and times the CPU and the time of the bare query.
+// Limits for reading: bytes of memory for a bill of any size, and CPU and wall time relative to the bare query.
 const (
 	maxRSS   = 256 << 20
 	maxTimes = 1.5
@@ -103,7 +103,7 @@ func aggregate(path string) error {
 	return report(rows, time.Since(begin))
 }
 
-// report says what a process did, and the most memory that it ever had.
+// report has the results of a process and its peak memory.
 func report(rows int64, took time.Duration) error {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -165,7 +165,7 @@ func BenchmarkRead(b *testing.B) {
 // adds to them, and the most of memory.
 const benchRounds = 3
 
-// effort is what a process took.
+// effort has the resources that a process used.
 type effort struct {
 	wall, cpu time.Duration
 	rss       int64

@@ -38,7 +38,7 @@ func newReader(t *testing.T, change func(*bill.Options)) *bill.Reader {
 
 const columns = "BilledCost,EffectiveCost,BillingCurrency,BillingPeriodStart,ChargePeriodStart,ChargePeriodEnd,ChargeCategory,ServiceName,ServiceCategory,SubAccountId,SubAccountName,ResourceId,Tags"
 
-// line is a line of a bill; what is not in values is as in a plain hour of usage.
+// line returns a line of a bill. Columns that are not in values have those of an ordinary hour of usage.
 func line(values map[string]string) string {
 	defaults := map[string]string{
 		"BilledCost": "1", "EffectiveCost": "1", "BillingCurrency": "USD", "BillingPeriodStart": "2026-03-01T00:00:00Z",
@@ -81,7 +81,7 @@ func day(s string) time.Time {
 	return d
 }
 
-func TestWhatRealFilesDoIsUnderstood(t *testing.T) {
+func TestVariantsOfRealBillsAreRead(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		values map[string]string
@@ -138,7 +138,7 @@ func TestWhatRealFilesDoIsUnderstood(t *testing.T) {
 	}
 }
 
-func TestMoneyThatCannotBeReadIsNamed(t *testing.T) {
+func TestInvalidAmountsAreReported(t *testing.T) {
 	t.Parallel()
 	path := write(t, "bill.csv",
 		line(nil),
@@ -176,7 +176,7 @@ func TestMoneyThatCannotBeReadIsNamed(t *testing.T) {
 	require.Equal(t, s, again)
 }
 
-func TestAFileThatIsNoBillIsRefused(t *testing.T) {
+func TestInvalidBillIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for name, tc := range map[string]struct{ content, want string }{
@@ -195,7 +195,7 @@ func TestAFileThatIsNoBillIsRefused(t *testing.T) {
 	}
 }
 
-func TestOneCostIsSummedAndNeverTheOther(t *testing.T) {
+func TestOnlyTheConfiguredCostIsSummed(t *testing.T) {
 	t.Parallel()
 	path := write(t, "bill.csv",
 		line(map[string]string{"ChargeCategory": "Purchase", "BilledCost": "8760", "EffectiveCost": "0"}),
@@ -227,18 +227,18 @@ func TestTheFirstRuleThatMatchesDecides(t *testing.T) {
 		values map[string]string
 		want   string
 	}{
-		"a glob of the resource":          {map[string]string{"ResourceId": "arn:aws:eks:ca-central-1:7:cluster/prod-1"}, "platform"},
-		"a glob matches the whole":        {map[string]string{"ResourceId": "arn:aws:eks:ca-central-1:7:cluster/prod-12"}, "shop"},
-		"the value of a tag":              {map[string]string{"Tags": `{"cost-center/1": "CC 7"}`}, "cc 7"},
-		"a key with a blank before it":    {map[string]string{"Tags": `{" Cost-Center/1": "CC 8"}`}, "cc 8"},
-		"an empty tag is none":            {map[string]string{"Tags": `{"cost-center/1": " "}`}, "shop"},
-		"all tags must be there":          {map[string]string{"Tags": `{"team": "search"}`}, "shop"},
-		"in any case":                     {map[string]string{"Tags": `{"Team": "Search", "env": "PROD"}`}, "search"},
-		"the name of the sub-account":     {map[string]string{"SubAccountName": "books", "ServiceName": "Object Storage"}, "finance"},
-		"the service":                     {map[string]string{"ServiceName": "Object Storage"}, "storage"},
-		"the sub-account as it is called": {nil, "shop"},
-		"without a name by its id":        {map[string]string{"SubAccountName": ""}, "42"},
-		"nothing":                         {map[string]string{"SubAccountName": "", "SubAccountId": "NULL"}, bill.Unallocated},
+		"a glob of the resource":       {map[string]string{"ResourceId": "arn:aws:eks:ca-central-1:7:cluster/prod-1"}, "platform"},
+		"a glob matches the whole":     {map[string]string{"ResourceId": "arn:aws:eks:ca-central-1:7:cluster/prod-12"}, "shop"},
+		"the value of a tag":           {map[string]string{"Tags": `{"cost-center/1": "CC 7"}`}, "cc 7"},
+		"a key with a blank before it": {map[string]string{"Tags": `{" Cost-Center/1": "CC 8"}`}, "cc 8"},
+		"an empty tag is ignored":      {map[string]string{"Tags": `{"cost-center/1": " "}`}, "shop"},
+		"all tags must be there":       {map[string]string{"Tags": `{"team": "search"}`}, "shop"},
+		"in any case":                  {map[string]string{"Tags": `{"Team": "Search", "env": "PROD"}`}, "search"},
+		"the name of the sub-account":  {map[string]string{"SubAccountName": "books", "ServiceName": "Object Storage"}, "finance"},
+		"the service":                  {map[string]string{"ServiceName": "Object Storage"}, "storage"},
+		"the sub-account name":         {nil, "shop"},
+		"without a name by its id":     {map[string]string{"SubAccountName": ""}, "42"},
+		"nothing":                      {map[string]string{"SubAccountName": "", "SubAccountId": "NULL"}, bill.Unallocated},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -249,7 +249,7 @@ func TestTheFirstRuleThatMatchesDecides(t *testing.T) {
 	}
 }
 
-func TestObservabilityIsToldBySubcategoryOrRule(t *testing.T) {
+func TestObservabilityIsRecognizedBySubcategoryOrRule(t *testing.T) {
 	t.Parallel()
 	header := strings.Replace(columns, "SubAccountId", "ServiceSubcategory", 1)
 	path := filepath.Join(t.TempDir(), "bill.csv")

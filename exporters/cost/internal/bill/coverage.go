@@ -74,9 +74,9 @@ func (t *tally) accountNumber(name string) uint32 {
 
 // cover counts rows of a booking.
 func (t *tally) cover(b *booking, fields [][]byte, rows int64) {
-	account := t.subAccounts.of(t.field(fields, colSubAccount))
+	account := t.subAccounts.get(t.field(fields, colSubAccount))
 	if account.text == "" {
-		account = t.billingAccounts.of(t.field(fields, colBillingAccount))
+		account = t.billingAccounts.get(t.field(fields, colBillingAccount))
 	}
 	for int(account.number) >= len(b.covered.accounts) {
 		b.covered.accounts = append(b.covered.accounts, 0)

@@ -65,7 +65,7 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-func TestARecordThatIsTooLongCostsItsLine(t *testing.T) {
+func TestTooLongRecordLosesOnlyItsLine(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
 		"without a quote":    "a\n" + strings.Repeat("x", 3*maxLine) + "\nb\n",

@@ -16,7 +16,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/bill"
 )
 
-// source is a folder with a ledger, whose clock stands at the end of 20 March.
+// source is a folder with a ledger. Its clock is at the end of 20 March.
 type source struct {
 	t      *testing.T
 	dir    string
@@ -54,7 +54,7 @@ func charged(amount, start string) string {
 	return line(map[string]string{"EffectiveCost": amount, "ChargePeriodStart": start, "ChargePeriodEnd": at.Add(time.Hour).Format(time.RFC3339)})
 }
 
-func TestWhatIsNewIsAddedAndTheMonthSoFarReplaced(t *testing.T) {
+func TestDeliveriesAddNewRowsOrReplaceTheMonthToDate(t *testing.T) {
 	t.Parallel()
 	t.Run("ten daily folders", func(t *testing.T) {
 		t.Parallel()
@@ -103,7 +103,7 @@ func TestWhatIsNewIsAddedAndTheMonthSoFarReplaced(t *testing.T) {
 	})
 }
 
-func TestADeliveryCountsWhenItIsThere(t *testing.T) {
+func TestDeliveryCountsWhenComplete(t *testing.T) {
 	t.Parallel()
 	settle := func(o *bill.LedgerOptions) { o.Settle = 10 * time.Minute }
 	t.Run("the part that has arrived does not replace the whole", func(t *testing.T) {
@@ -179,7 +179,7 @@ func TestADeliveryCountsWhenItIsThere(t *testing.T) {
 	})
 }
 
-func TestWhatLiesBesideBills(t *testing.T) {
+func TestOtherFilesBesideBills(t *testing.T) {
 	t.Parallel()
 	t.Run("the other datasets of FOCUS are passed over", func(t *testing.T) {
 		t.Parallel()

@@ -131,7 +131,7 @@ func (l *Ledger) list(ctx context.Context) (all []delivery, others []string, err
 		return nil, nil, err
 	}
 	if l.Grouping == ByFolder {
-		if err := l.honour(ctx, byName, written, manifests); err != nil {
+		if err := l.applyManifests(ctx, byName, written, manifests); err != nil {
 			return nil, nil, err
 		}
 	}

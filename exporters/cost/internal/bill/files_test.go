@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestFilesThatAreUnambiguousAreRead(t *testing.T) {
+func TestUnambiguousFilesAreRead(t *testing.T) {
 	t.Parallel()
 	plain := columns + "\n" + line(map[string]string{"EffectiveCost": "1.5"}) + "\n"
 	pressed := func(open func(*bytes.Buffer) func([]byte)) []byte {
@@ -66,7 +66,7 @@ func TestFilesThatAreUnambiguousAreRead(t *testing.T) {
 	}
 }
 
-func TestAFileOfAnotherFormatIsToldFromFOCUS(t *testing.T) {
+func TestFilesOfOtherFormatsAreRecognized(t *testing.T) {
 	t.Parallel()
 	const aws, azure = "make a data export of the table FOCUS in AWS Billing, Data Exports", `make an export of the type "Cost and usage details (FOCUS)" in Azure Cost Management`
 	const oci, google = `take the FOCUS reports from the same bucket, in its folder "FOCUS Reports"`, "make Google's FOCUS view in BigQuery and export it"
@@ -95,7 +95,7 @@ func TestAFileOfAnotherFormatIsToldFromFOCUS(t *testing.T) {
 	require.ErrorContains(t, err, `expected those of FOCUS 1.0 or later, and the file has "Day, Amount"`)
 }
 
-func TestACompressedFileThatIsBrokenIsNoBill(t *testing.T) {
+func TestBrokenCompressedFileIsAnError(t *testing.T) {
 	t.Parallel()
 	var lines []string
 	for n := range 2000 {

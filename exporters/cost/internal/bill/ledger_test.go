@@ -41,7 +41,7 @@ func total(b bill.Bill) string {
 	return sum.String()
 }
 
-func TestAPeriodThatIsDeliveredAgainIsReplaced(t *testing.T) {
+func TestRedeliveredPeriodIsReplaced(t *testing.T) {
 	t.Parallel()
 	february := func(amount string) string {
 		return line(map[string]string{"EffectiveCost": amount, "BillingPeriodStart": "2026-02-01T00:00:00Z"})
@@ -92,7 +92,7 @@ func TestAPeriodThatIsDeliveredAgainIsReplaced(t *testing.T) {
 	}
 }
 
-func TestABrokenDeliveryDoesNotReplaceTheOneBefore(t *testing.T) {
+func TestBrokenDeliveryKeepsThePreviousOne(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	l, err := bill.Folder(newReader(t, nil), dir, ledgerOptions(bill.Auto, bill.ByFolder))
@@ -109,7 +109,7 @@ func TestABrokenDeliveryDoesNotReplaceTheOneBefore(t *testing.T) {
 	require.Equal(t, "8", total(b))
 }
 
-func TestWhatWasWrongWithAReplacedDeliveryIsForgotten(t *testing.T) {
+func TestProblemsOfAReplacedDeliveryAreDropped(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	l, err := bill.Folder(newReader(t, nil), dir, ledgerOptions(bill.Auto, bill.ByFile))
@@ -161,7 +161,7 @@ func (g *growing) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 	return in, err
 }
 
-func TestAFileThatGrowsWhileItIsReadDoesNotCount(t *testing.T) {
+func TestFileThatGrowsWhileReadIsNotCounted(t *testing.T) {
 	t.Parallel()
 	bucket := &growing{InMemBucket: objstore.NewInMemBucket(), more: cost("5")}
 	ctx := context.Background()
@@ -175,7 +175,7 @@ func TestAFileThatGrowsWhileItIsReadDoesNotCount(t *testing.T) {
 	require.Equal(t, "12", total(b))
 }
 
-func TestAFolderThatIsNotThereIsAnError(t *testing.T) {
+func TestMissingFolderIsAnError(t *testing.T) {
 	t.Parallel()
 	_, err := bill.Folder(newReader(t, nil), filepath.Join(t.TempDir(), "bills"), ledgerOptions(bill.Auto, bill.ByFolder))
 	require.ErrorContains(t, err, "no such file or directory")

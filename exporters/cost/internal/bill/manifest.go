@@ -22,10 +22,10 @@ type manifest struct {
 
 func manifestName(name string) bool { return strings.HasSuffix(strings.ToLower(name), "manifest.json") }
 
-// honour applies the manifests to the deliveries: manifests beside the files, as Azure writes them, and manifests in
+// applyManifests applies the manifests to the deliveries: manifests beside the files, as Azure writes them, and manifests in
 // another folder, as AWS does. Files that a manifest does not list are left from an earlier delivery to the same
 // folder.
-func (l *Ledger) honour(ctx context.Context, deliveries map[string]*delivery, written, manifests map[string]time.Time) error {
+func (l *Ledger) applyManifests(ctx context.Context, deliveries map[string]*delivery, written, manifests map[string]time.Time) error {
 	for name := range l.manifests {
 		if _, ok := manifests[name]; !ok {
 			l.locked(func() { delete(l.manifests, name) })

@@ -39,8 +39,8 @@ func newMemo[T any](work func([]byte, *T)) *memo[T] {
 	return &memo[T]{seed: maphash.MakeSeed(), slots: make([]memoSlot[T], memoSlots), work: work, last: &memoSlot[T]{}}
 }
 
-// of returns the meaning of a text. It is valid until the next call.
-func (m *memo[T]) of(text []byte) *T {
+// get returns the meaning of a text. It is valid until the next call.
+func (m *memo[T]) get(text []byte) *T {
 	if m.bypass > 0 {
 		m.bypass--
 		m.work(text, &m.scratch)

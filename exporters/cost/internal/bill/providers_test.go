@@ -29,7 +29,7 @@ func of(account, amount, start string) string {
 // clockAt is an hour and a minute of 20 March.
 func clockAt(hour, minute int) time.Time { return time.Date(2026, 3, 20, hour, minute, 0, 0, time.UTC) }
 
-// note writes a file that is no bill, as if at a time.
+// note writes a file that is not a bill, with a modification time.
 func (s *source) note(name, text string, at time.Time) {
 	s.t.Helper()
 	path := filepath.Join(s.dir, name)
@@ -160,7 +160,7 @@ func TestAzureWritesAFolderForEachRun(t *testing.T) {
 	})
 }
 
-// OCI: a folder a day, with a file for six hours, and now and then what came late.
+// OCI: a folder a day, with a file for each six hours and sometimes late rows.
 func TestOCIWritesWhatIsNew(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, nil)
@@ -210,7 +210,7 @@ func TestOneManifestMayBeOfSeveralFolders(t *testing.T) {
 	require.Equal(t, "3", s.total())
 }
 
-func TestADeliveryThatIsNeitherNewNorTheSameIsTold(t *testing.T) {
+func TestPartlyOverlappingDeliveryIsReported(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, nil)
 	var all []string
@@ -227,7 +227,7 @@ func TestADeliveryThatIsNeitherNewNorTheSameIsTold(t *testing.T) {
 }
 
 // Files in one folder are parts of one delivery. Where each is the month so far, that counts money twice.
-func TestFilesOfOneFolderThatHaveTheSameAreTold(t *testing.T) {
+func TestDuplicateFilesOfAFolderAreReported(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, nil)
 	put(t, s.dir, "2026-03-01.csv", 1, charged("1", "2026-03-01T00:00:00Z"))
@@ -242,7 +242,7 @@ func TestFilesOfOneFolderThatHaveTheSameAreTold(t *testing.T) {
 	require.NotContains(t, parts.log.String(), "level=WARN")
 }
 
-func TestFilesThatAreNotReadAreTold(t *testing.T) {
+func TestUnreadFilesAreReported(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, nil)
 	put(t, s.dir, "march/part1.csv", 1, cost("7"))

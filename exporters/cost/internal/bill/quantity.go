@@ -31,11 +31,11 @@ const inverse = "1/"
 // dollars. Azure's x_BillingExchangeRate is from the currency of the prices to that of the bill. Other providers write
 // the value of one unit of the bill's currency, without a pricing currency.
 func (t *tally) rateOf(fields [][]byte, currency uint32) (uint32, bool) {
-	r := t.rates.of(t.field(fields, colExchangeRate))
+	r := t.rates.get(t.field(fields, colExchangeRate))
 	if !r.valid || r.text == "" || t.texts[currency] == books {
 		return noName, r.valid
 	}
-	switch strings.ToUpper(t.pricing.of(t.field(fields, colPricingCurrency)).text) {
+	switch strings.ToUpper(t.pricing.get(t.field(fields, colPricingCurrency)).text) {
 	case "":
 		return t.name(r.text), true
 	case books:
@@ -68,7 +68,7 @@ func (t *tally) gpuHours(fields [][]byte, m moment) (float64, bool) {
 			continue
 		}
 		perUnit := 0.0
-		unit := strings.ToLower(t.units.of(t.field(fields, colUnit)).text)
+		unit := strings.ToLower(t.units.get(t.field(fields, colUnit)).text)
 		for _, known := range []struct {
 			begins string
 			hours  float64

@@ -18,7 +18,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/bill"
 )
 
-func TestTheInvoicesOwnRateIsTakenWhereItIsAboutCanadianDollars(t *testing.T) {
+func TestInvoiceRateIsUsedForCanadianDollars(t *testing.T) {
 	t.Parallel()
 	header := columns + ",PricingCurrency,x_BillingExchangeRate"
 	for name, tc := range map[string]struct {

@@ -14,14 +14,14 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/cost/internal/bill"
 )
 
-func TestATimeOfWhichNobodyCanSayWhatItIsIsNamed(t *testing.T) {
+func TestAmbiguousAndInvalidTimesAreReported(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		column, value, want string
 	}{
 		"a year of two digits":                              {"ChargePeriodStart", "11/1/26", `ChargePeriodStart: is "11/1/26", expected a time such as 2026-01-31T00:00:00Z`},
 		"a day that does not exist":                         {"ChargePeriodStart", "2026-11-31", `ChargePeriodStart: is "2026-11-31", expected a time such as`},
-		"a year that stands for none":                       {"ChargePeriodStart", "0001-01-01", `ChargePeriodStart: is "0001-01-01", expected a time such as`},
+		"a year that means a missing value":                 {"ChargePeriodStart", "0001-01-01", `ChargePeriodStart: is "0001-01-01", expected a time such as`},
 		"an end before the start":                           {"ChargePeriodEnd", "2026-03-10T11:00:00Z", `ChargePeriodEnd: is "2026-03-10T11:00:00Z", expected a time that is not before ChargePeriodStart 2026-03-10T12:00:00Z`},
 		"a charge a year too late":                          {"BillingPeriodStart", "2025-03-01T00:00:00Z", `ChargePeriodStart: is "2026-03-10T12:00:00Z", expected a time from 400 days before to 62 days after the billing period of 2025-03`},
 		"a day and a month, of an order that nothing tells": {"ChargePeriodStart", "11/10/2026 00:00", `ChargePeriodStart: is "11/10/2026 00:00", expected a date of which its billing period tells which number is the month`},
@@ -40,7 +40,7 @@ func TestATimeOfWhichNobodyCanSayWhatItIsIsNamed(t *testing.T) {
 	}
 }
 
-// What is rejected in CSV is rejected in Parquet, where times may have a type of their own.
+// Parquet files, in which times can have their own type, are rejected for the same reasons as CSV files.
 func TestParquetOfImpossibleTimes(t *testing.T) {
 	t.Parallel()
 	path := write(t, "bill.csv", line(nil), line(map[string]string{"ChargePeriodStart": "0001-01-01"}), line(map[string]string{"ChargePeriodEnd": "2026-03-10"}))
@@ -59,7 +59,7 @@ func TestParquetOfImpossibleTimes(t *testing.T) {
 	}
 }
 
-func TestTimesThatProvidersWrite(t *testing.T) {
+func TestTimeFormatsOfProviders(t *testing.T) {
 	t.Parallel()
 	for _, start := range []string{
 		"2026-03-10T12:00:00Z", "2026-03-10T12:00:00.0000000Z", "2026-03-10T12:00:00.1234567Z", "2026-03-10 12:00:00", "2026-03-10T12:00", "2026-03-10 12:00:00.123456 UTC",
@@ -74,7 +74,7 @@ func TestTimesThatProvidersWrite(t *testing.T) {
 
 // Azure writes 11/10/2026 00:00, and spreadsheets elsewhere 10/11/2026 00:00. The billing period, which begins on the first of a
 // month, tells which of them a file has.
-func TestTheBillingPeriodTellsWhichNumberIsTheMonth(t *testing.T) {
+func TestBillingPeriodDecidesDayOrMonthFirst(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ period, start, end, want string }{
 		"as Azure writes it":                           {"11/01/2026 00:00", "11/10/2026 00:00", "11/11/2026 00:00", "2026-11-10"},
@@ -100,7 +100,7 @@ func TestTheBillingPeriodTellsWhichNumberIsTheMonth(t *testing.T) {
 	}
 }
 
-func TestTagsInEveryFormThatIsWritten(t *testing.T) {
+func TestTagFormatsOfProviders(t *testing.T) {
 	t.Parallel()
 	for tags, want := range map[string]string{
 		`{"team": "search"}`:                       "search",

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Tags that are read as they are in the file say what they say without the quotes of CSV.
+// Tags that are read with the quotes of CSV have the same meaning as tags without them.
 func FuzzEscapedTags(f *testing.F) {
 	for _, text := range []string{`{"team": "search"}`, `{}`, `{"a":"","b" : "x y"}`, `{"a": "it's"}`, `{"a": "\""}`, `{"a": "b", }`, `{"a": 3}`, `{"a": "b"} x`, `{'a': 'b'}`, `{"a": "b""}`, `[{"key": "a"}]`, `{"`} {
 		f.Add(text)

@@ -256,16 +256,16 @@ func (t *tally) add(fields [][]byte, line int64, cost amount, readable bool, row
 		t.reject(rows, t.problem(fields, line, colCost, "a decimal number"))
 		return
 	}
-	currency := t.currencies.of(t.field(fields, colCurrency)).id
+	currency := t.currencies.get(t.field(fields, colCurrency)).id
 	if currency == noName {
 		t.reject(rows, t.problem(fields, line, colCurrency, "an ISO 4217 code"))
 		return
 	}
-	m := moment{kind: t.kinds.of(t.field(fields, colChargeCategory)).id, class: t.classes.of(t.field(fields, colChargeClass)).id}
+	m := moment{kind: t.kinds.get(t.field(fields, colChargeCategory)).id, class: t.classes.get(t.field(fields, colChargeClass)).id}
 	slashed := false
 	var times [3]instant
 	for i, c := range [...]column{colPeriod, colStart, colEnd} {
-		times[i] = *t.instants.of(t.field(fields, c))
+		times[i] = *t.instants.get(t.field(fields, c))
 		if !times[i].ok() {
 			t.reject(rows, t.problem(fields, line, c, "a time such as 2026-01-31T00:00:00Z"))
 			return
@@ -308,7 +308,7 @@ func (t *tally) add(fields [][]byte, line int64, cost amount, readable bool, row
 		g.kind |= running
 		t.through = max(t.through, m.end)
 	}
-	t.whose(fields, rows, &g)
+	t.attribute(fields, rows, &g)
 	hours, ok := t.gpuHours(fields, m)
 	if !ok {
 		t.reject(rows, t.problem(fields, line, colQuantity, "a decimal number"))
@@ -341,19 +341,19 @@ func (t *tally) add(fields [][]byte, line int64, cost amount, readable bool, row
 	}
 }
 
-// whose determines which department pays for a record, and for what.
-func (t *tally) whose(fields [][]byte, rows int64, g *group) {
+// attribute determines which department pays for a record, and for what.
+func (t *tally) attribute(fields [][]byte, rows int64, g *group) {
 	t.bits.clear()
-	service := t.services.of(t.field(fields, colService))
+	service := t.services.get(t.field(fields, colService))
 	if service.text == "" {
-		service = t.codes.of(t.field(fields, colServiceCode))
+		service = t.codes.get(t.field(fields, colServiceCode))
 	}
 	g.service = service.id
 	t.bits.or(service.bits)
-	g.category = t.categories.of(t.field(fields, colCategory)).id
+	g.category = t.categories.get(t.field(fields, colCategory)).id
 	var ids []uint32
 	if t.rules.reads(colTags) {
-		tags := t.tags.of(t.field(fields, colTags))
+		tags := t.tags.get(t.field(fields, colTags))
 		t.bits.or(tags.bits)
 		ids = tags.ids
 		if tags.unread {
@@ -362,7 +362,7 @@ func (t *tally) whose(fields [][]byte, rows int64, g *group) {
 	}
 	account := uint32(noName)
 	if t.rules.reads(colSubAccountName) {
-		id, name := t.subAccounts.of(t.field(fields, colSubAccount)), t.subAccountNames.of(t.field(fields, colSubAccountName))
+		id, name := t.subAccounts.get(t.field(fields, colSubAccount)), t.subAccountNames.get(t.field(fields, colSubAccountName))
 		t.bits.or(id.bits)
 		t.bits.or(name.bits)
 		if account = name.id; name.text == "" {
@@ -370,17 +370,17 @@ func (t *tally) whose(fields [][]byte, rows int64, g *group) {
 		}
 	}
 	if t.rules.reads(colProvider) {
-		provider := t.providers.of(t.field(fields, colProvider))
+		provider := t.providers.get(t.field(fields, colProvider))
 		if provider.text == "" {
-			provider = t.providerNames.of(t.field(fields, colProviderName))
+			provider = t.providerNames.get(t.field(fields, colProviderName))
 		}
 		t.bits.or(provider.bits)
 	}
 	if t.rules.reads(colResource) {
-		t.bits.or(t.ids.of(t.field(fields, colResource)).bits)
+		t.bits.or(t.ids.get(t.field(fields, colResource)).bits)
 	}
 	if t.rules.reads(colDescription) {
-		t.bits.or(t.descriptions.of(t.field(fields, colDescription)).bits)
+		t.bits.or(t.descriptions.get(t.field(fields, colDescription)).bits)
 	}
 	g.department = t.unallocated
 	for i := range t.rules.rules {
@@ -396,7 +396,7 @@ func (t *tally) whose(fields [][]byte, rows int64, g *group) {
 			break
 		}
 	}
-	if t.subcategories.of(t.field(fields, colSubcategory)).watches || slices.ContainsFunc(t.rules.watching, t.bits.all) {
+	if t.subcategories.get(t.field(fields, colSubcategory)).watches || slices.ContainsFunc(t.rules.watching, t.bits.all) {
 		g.kind |= watching
 	}
 	if len(t.rules.metered) == 0 || slices.ContainsFunc(t.rules.metered, t.bits.all) {

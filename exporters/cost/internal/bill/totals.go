@@ -22,8 +22,8 @@ var totalsColumns = []column{
 
 // isTotal reports whether a record is a running total.
 func (t *tally) isTotal(fields [][]byte) bool {
-	return t.layout[colBillingAccountType] >= 0 && strings.EqualFold(t.accountTypes.of(t.field(fields, colBillingAccountType)).text, totalsAccountType) &&
-		strings.EqualFold(t.units.of(t.field(fields, colUnit)).text, totalsUnit)
+	return t.layout[colBillingAccountType] >= 0 && strings.EqualFold(t.accountTypes.get(t.field(fields, colBillingAccountType)).text, totalsAccountType) &&
+		strings.EqualFold(t.units.get(t.field(fields, colUnit)).text, totalsUnit)
 }
 
 // identity is the number of a running total. It is never 0.

@@ -13,7 +13,7 @@ import (
 
 type value struct{ A, B int }
 
-func TestWhatIsWrittenIsRead(t *testing.T) {
+func TestWrittenFileIsReadBack(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "state.json")
 	var got value
@@ -28,7 +28,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	require.Len(t, entries, 1, "nothing is left beside it")
 }
 
-func TestEveryDamagedByteIsNoticed(t *testing.T) {
+func TestEveryDamagedByteIsDetected(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "state.json")
 	require.NoError(t, durable.Write(path, value{12345, 67890}))
@@ -47,7 +47,7 @@ func TestEveryDamagedByteIsNoticed(t *testing.T) {
 	}
 }
 
-func TestAFailedWriteLeavesWhatWasThere(t *testing.T) {
+func TestFailedWriteKeepsTheOldFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "state.json")
 	require.NoError(t, durable.Write(path, value{1, 2}))

@@ -23,7 +23,7 @@ func at(t *testing.T, s string) time.Time {
 	return v
 }
 
-func TestAMonthIsThatOfTheTimeZone(t *testing.T) {
+func TestMonthsFollowTheTimeZone(t *testing.T) {
 	c := calendar(t, fiscal.DefaultZone, time.January)
 	for name, tc := range map[string]struct {
 		instant, start, end string
@@ -48,7 +48,7 @@ func TestAMonthIsThatOfTheTimeZone(t *testing.T) {
 	}
 }
 
-func TestAYearBeginsWithItsMonth(t *testing.T) {
+func TestFiscalYearBeginsWithItsMonth(t *testing.T) {
 	c := calendar(t, fiscal.DefaultZone, time.April)
 	require.True(t, c.Year(at(t, "2026-03-31T23:00:00-04:00")).Start.Equal(at(t, "2025-04-01T00:00:00-04:00")))
 	require.True(t, c.Year(at(t, "2026-04-01T00:00:00-04:00")).End.Equal(at(t, "2027-04-01T00:00:00-04:00")))
@@ -65,7 +65,7 @@ func TestProgressAndProjection(t *testing.T) {
 	require.Equal(t, 1500.0, p.Project(1500, 2, p.End), "nothing is to come")
 }
 
-func TestWhatIsNoCalendarIsRefused(t *testing.T) {
+func TestInvalidCalendarsAreRefused(t *testing.T) {
 	for zone, month := range map[string]time.Month{"": 1, "Local": 1, "Toronto": 1, "Etc/UTC": 13} {
 		_, err := fiscal.New(zone, month)
 		require.ErrorContains(t, err, "expected", zone)

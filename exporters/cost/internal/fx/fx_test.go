@@ -60,7 +60,7 @@ func TestTheRateIsTheLastOnOrBeforeTheDay(t *testing.T) {
 	}
 }
 
-func TestSpansGiveTheRateOfEveryDay(t *testing.T) {
+func TestRatesOfSpansCoverEveryDay(t *testing.T) {
 	t.Parallel()
 	book := NewBook([]Rate{usd("2026-01-05", 1.37), usd("2026-01-06", 1.38), usd("2026-02-20", 1.36)}, map[string]float64{"USD": 1.3, "CHF": 1.6})
 	spans := book.Spans()
@@ -100,7 +100,7 @@ func TestRecordedAnswersAreRead(t *testing.T) {
 	require.InDelta(t, 1.5005/160, rates[2].CAD, 1e-12)
 }
 
-func TestAnOddAnswerIsNamed(t *testing.T) {
+func TestInvalidAnswersOfBanksAreReported(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]string{
 		`<html>`:                     "expected JSON with observations",
@@ -193,7 +193,7 @@ func rateAt(k *Keeper, d string) (float64, string) {
 	return math.Round(r.CAD*1e4) / 1e4, r.Source
 }
 
-func TestTheSecondBankStandsIn(t *testing.T) {
+func TestSecondBankIsTheFallback(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "fx.json")
 	b := &twoBanks{
@@ -225,7 +225,7 @@ func TestTheSecondBankStandsIn(t *testing.T) {
 	require.Equal(t, Configured, source)
 }
 
-func TestARateThatJumpsNeedsAWitness(t *testing.T) {
+func TestJumpOfARateNeedsConfirmationByTheOtherBank(t *testing.T) {
 	t.Parallel()
 	b := &twoBanks{
 		valet: map[string]float64{"2026-03-02": 1.36, "2026-03-03": 13.6, "2026-03-04": 1.37},
@@ -245,14 +245,14 @@ func TestARateThatJumpsNeedsAWitness(t *testing.T) {
 	require.Equal(t, 1.6, rate, "the other bank says nearly the same")
 }
 
-func TestOnlyTheLastDaysAreAskedForAgain(t *testing.T) {
+func TestOnlyRecentDaysAreFetchedAgain(t *testing.T) {
 	t.Parallel()
 	b := &twoBanks{valet: map[string]float64{"2026-02-20": 1.35, "2026-03-09": 1.36}}
 	k := newKeeper(t, b, "", nil)
 	require.NoError(t, k.Refresh(context.Background()))
-	require.Equal(t, day("2026-02-28"), k.from())
+	require.Equal(t, day("2026-02-28"), k.firstDay())
 	require.Equal(t, []string{"valet"}, b.asked, "the second bank is asked only in need")
 	k.Want("SEK", "tokens", "CAD")
 	require.Equal(t, []string{"USD", "SEK"}, k.wanted)
-	require.Equal(t, day("2026-02-19"), k.from(), "a new currency needs all days")
+	require.Equal(t, day("2026-02-19"), k.firstDay(), "a new currency needs all days")
 }

@@ -140,7 +140,7 @@ func (k *Keeper) ask(ctx context.Context) (fresh []Rate, errs []error) {
 	answer := func(n int) []Rate {
 		if !queried[n] {
 			queried[n] = true
-			rates, err := k.banks[n].rates(ctx, k.wanted, k.from())
+			rates, err := k.banks[n].rates(ctx, k.wanted, k.firstDay())
 			if err != nil {
 				errs = append(errs, err)
 			}
@@ -163,9 +163,9 @@ func (k *Keeper) ask(ctx context.Context) (fresh []Rate, errs []error) {
 	return fresh, errs
 }
 
-// from is the first day to query: the first day of all at the start, later only the last days, which a bank may
+// firstDay is the first day to query: the first day of all at the start, later only the last days, which a bank may
 // correct.
-func (k *Keeper) from() time.Time {
+func (k *Keeper) firstDay() time.Time {
 	from := k.From.UTC().Truncate(24 * time.Hour)
 	oldest := k.Now().Add(-maxGap).UTC().Truncate(24 * time.Hour)
 	book := NewBook(k.rates, nil)
@@ -183,14 +183,14 @@ func (k *Keeper) from() time.Time {
 
 // plausible returns the plausible rates of a currency: those without a jump, and those that another bank confirms.
 func (k *Keeper) plausible(known Book, currency string, rates []Rate, confirmed func(Rate) bool) (believed []Rate, doubted []error) {
-	var own []Rate
+	var ofCurrency []Rate
 	for _, r := range rates {
 		if r.Currency == currency {
-			own = append(own, r)
+			ofCurrency = append(ofCurrency, r)
 		}
 	}
-	slices.SortFunc(own, func(a, b Rate) int { return a.Day.Compare(b.Day) })
-	for _, r := range own {
+	slices.SortFunc(ofCurrency, func(a, b Rate) int { return a.Day.Compare(b.Day) })
+	for _, r := range ofCurrency {
 		before, ok := known.At(currency, r.Day.Add(-24*time.Hour))
 		if n := len(believed); n > 0 {
 			before, ok = believed[n-1], true

@@ -90,8 +90,8 @@ func (s *step) idle(kind, department string, cost float64) {
 	s.sharedGPU += cost
 }
 
-// buy adds cost of usage that is priced by unit.
-func (s *step) buy(resource string, o Owner, cost float64, counter string) {
+// addPriced adds the cost of usage that is priced by unit.
+func (s *step) addPriced(resource string, o Owner, cost float64, counter string) {
 	s.spend(resource, o, cost)
 	s.add(Key{Counter: Total}, cost)
 	s.add(Key{Counter: counter}, cost)
@@ -124,41 +124,41 @@ func (m *Meter) charge(c counts, u Usage, at time.Time) {
 	// A model for which a rule names GPUs costs its share of them, even if a list has a price for its name.
 	named := map[string]bool{}
 	pools := m.chargeGPUs(s, u, at, named)
-	own := func(model string) bool { return named[model] || m.SelfHosted(model) }
+	selfHosted := func(model string) bool { return named[model] || m.SelfHosted(model) }
 	// An engine runs on GPUs whose cost is already counted. A list price for the same name would count its cost a
 	// second time.
 	computed := map[string]bool{}
 	for engine := range u.Engines {
 		computed[engine.Model] = computed[engine.Model] || pools[engine.Cluster] != nil && !m.Prices.Configured(engine.Model, at)
 	}
-	here := func(model string) bool { return own(model) || computed[model] }
+	onOwnGPUs := func(model string) bool { return selfHosted(model) || computed[model] }
 	uses := u.uses(func(unit prices.Unit, tier, model string) bool {
 		_, ok := m.Prices.InTier(unit, cmp.Or(tier, m.Tier(model)), model, at)
 		return ok
 	})
 	bought := map[string]bool{}
 	for _, use := range uses {
-		if _, ok := m.priceOf(use, at); ok && !here(use.model) {
+		if _, ok := m.priceOf(use, at); ok && !onOwnGPUs(use.model) {
 			bought[use.model] = true
 		}
 	}
-	billed := m.gatewayModels(u, at, func(model string) bool { return here(model) || bought[model] && !m.PreferGateway })
-	elsewhere := func(model string) bool { return own(model) || bought[model] || billed[model] }
-	hosted := m.chargePools(s, u, pools, elsewhere)
+	billed := m.gatewayModels(u, at, func(model string) bool { return onOwnGPUs(model) || bought[model] && !m.PreferGateway })
+	chargedElsewhere := func(model string) bool { return selfHosted(model) || bought[model] || billed[model] }
+	hosted := m.chargePools(s, u, pools, chargedElsewhere)
 	m.chargeResources(s, u, at)
 	m.chargeGateway(s, u, at, billed)
 
-	seconds, talks := m.Step.Seconds(), u.talks()
+	seconds, withTokens := m.Step.Seconds(), u.modelsWithTokens()
 	for _, use := range uses {
 		units := use.perSecond * seconds
 		s.add(Key{Counter: Units, Resource: string(use.unit), Model: use.model}, units)
 		price, ok := m.priceOf(use, at)
 		switch {
-		case here(use.model), billed[use.model]:
+		case onOwnGPUs(use.model), billed[use.model]:
 			// Its cost is the cost of GPUs, or the spend reported by the gateway.
 		case ok:
-			s.buy(string(use.unit), m.owner(use.model, ""), units*price, Infrastructure)
-		case use.unit == prices.Request && (bought[use.model] || talks[use.model]):
+			s.addPriced(string(use.unit), m.owner(use.model, ""), units*price, Infrastructure)
+		case use.unit == prices.Request && (bought[use.model] || withTokens[use.model]):
 			// It is priced by the token, and only its tokens are missing.
 		case !bought[use.model] && hosted[use.model]:
 			// Its cost is the cost of GPUs.
@@ -300,7 +300,7 @@ func (m *Meter) chargeResources(s *step, u Usage, at time.Time) {
 		if resource.Observability {
 			counter = Observability
 		}
-		s.buy(r.Name, Owner{cmp.Or(r.Owner.Department, Unallocated), r.Owner.Model}, units*resource.PerHour*rate, counter)
+		s.addPriced(r.Name, Owner{cmp.Or(r.Owner.Department, Unallocated), r.Owner.Model}, units*resource.PerHour*rate, counter)
 	}
 }
 
@@ -328,7 +328,7 @@ func (m *Meter) chargeGateway(s *step, u Usage, at time.Time, billed map[string]
 	rate, _ := m.Rate(m.GatewayCurrency, at) // Without a rate, gatewayModels is empty.
 	for owner, perSecond := range u.Gateway {
 		if billed[owner.Model] {
-			s.buy(resourceGateway, m.owner(owner.Model, owner.Department), perSecond*m.Step.Seconds()*rate, Infrastructure)
+			s.addPriced(resourceGateway, m.owner(owner.Model, owner.Department), perSecond*m.Step.Seconds()*rate, Infrastructure)
 		}
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestACardThatIsCutUpIsDividedByItsSlices(t *testing.T) {
+func TestMIGCostIsDividedByInstances(t *testing.T) {
 	t.Parallel()
 	rules := []Holder{{Pod: "a-*", Owner: Owner{"a", "small"}}, {Pod: "b-*", Owner: Owner{"b", "large"}}}
 	type part struct {
@@ -83,8 +83,8 @@ func TestACardThatIsCutUpIsDividedByItsSlices(t *testing.T) {
 	}
 }
 
-// A card for C$4 an hour: a pays for the seventh that its 1g is, b for the idle four sevenths that it holds.
-func TestSlicesCostTheirPartOfTheCard(t *testing.T) {
+// A GPU for C$4 an hour: a pays one seventh for its 1g instance, b the four idle sevenths that it holds.
+func TestMIGInstanceCostsItsShareOfTheGPU(t *testing.T) {
 	t.Parallel()
 	got := marginal(hour(t, Usage{GPUs: []GPU{
 		{Name: "H100", UUID: "a", Instance: "7", Share: 1. / 7, Busy: 1, Holders: []Owner{{"a", "small"}}},
@@ -99,7 +99,7 @@ func TestSlicesCostTheirPartOfTheCard(t *testing.T) {
 	}, got, 1e-9)
 }
 
-func TestAnHourOfACutCardIsAnHourOfACard(t *testing.T) {
+func TestMIGInstancesOfAGPUMakeOneGPUHour(t *testing.T) {
 	t.Parallel()
 	all := hour(t, Usage{GPUs: []GPU{{Name: "H100", Share: 1. / 7}, {Name: "H100", Instance: "2", Share: 6. / 7}, {Name: "H100", UUID: "whole"}}})
 	require.InDelta(t, 2, all[Key{Counter: GPUHours, Kind: noon.Format("2006-01")}], 1e-9)

@@ -32,7 +32,7 @@ const (
 	childSpeed = 6000
 )
 
-// published is what a scrape of the child would see.
+// published has the published counters of the child.
 type published struct {
 	Through time.Time
 	Idle    float64
@@ -85,7 +85,7 @@ func child(file string) error {
 	}
 }
 
-// busy is what the GPU of the stub does in the step that ends at a time. Dyadic shares, so that the exact sum can be known.
+// busy returns the busy share of the stub's GPU in the step that ends at a time. The shares are dyadic, so that their sum is exact.
 func busy(end time.Time) float64 { return float64(end.Unix()/60%16) / 16 }
 
 // stub answers as Prometheus does. Every few requests it is down.
@@ -121,7 +121,7 @@ func stub(t *testing.T) *httptest.Server {
 	return server
 }
 
-func TestKillingItAtRandomCountsNothingTwiceAndLosesNothing(t *testing.T) {
+func TestRandomKillsLoseAndDuplicateNothing(t *testing.T) {
 	kills := 200
 	if testing.Short() {
 		kills = 20

@@ -62,8 +62,8 @@ func remember(shares map[Owner]Share, step map[Owner]Share, length time.Duration
 
 // load divides the cost of a step that belongs to no model. If no model has ever worked, it stays without a model.
 func (m *Meter) load(s *step, shares map[Owner]Share) {
-	for owner, own := range s.shares {
-		s.add(Key{Counter: Loaded, Department: owner.Department, Model: owner.Model}, own.GPU+own.Other)
+	for owner, share := range s.shares {
+		s.add(Key{Counter: Loaded, Department: owner.Department, Model: owner.Model}, share.GPU+share.Other)
 	}
 	gpus := func(s Share) float64 { return s.GPU }
 	all := func(s Share) float64 { return s.GPU + s.Other }

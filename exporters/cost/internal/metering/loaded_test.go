@@ -20,7 +20,7 @@ func loadedBy(all map[Key]float64) map[string]float64 {
 
 // An hour on two GPUs for C$4 each: fraud works C$2 and rank C$1 of one that both hold, C$1 of it is idle, and the other, which
 // nobody holds, is idle for C$4. chat buys tokens for C$3, and 12 cores that serve all cost C$0.60.
-func TestMoneyThatNoModelExplainsIsDividedByWeight(t *testing.T) {
+func TestUnattributedCostIsDividedByWeight(t *testing.T) {
 	t.Parallel()
 	usage := Usage{
 		GPUs: []GPU{
@@ -63,7 +63,7 @@ func TestMoneyThatNoModelExplainsIsDividedByWeight(t *testing.T) {
 }
 
 // Two models hold a GPU each; one works, the other does not. By usage the idle one is the worker's, by allocation its holder's.
-func TestAHeldGPUIsItsHoldersByAllocation(t *testing.T) {
+func TestAllocationWeightChargesTheHolderOfAnIdleGPU(t *testing.T) {
 	t.Parallel()
 	usage := Usage{GPUs: []GPU{
 		{Name: "H100", UUID: "a", Busy: 1, Holders: []Owner{{"a", "worker"}}},
@@ -86,7 +86,7 @@ func TestAHeldGPUIsItsHoldersByAllocation(t *testing.T) {
 }
 
 // A model works for an hour, and the GPU idles for a night after that; a restart in between changes nothing.
-func TestANightIsPaidForByThoseWhoWorkedInTheDay(t *testing.T) {
+func TestNightIdleCostGoesToModelsOfTheDay(t *testing.T) {
 	t.Parallel()
 	c := &clock{noon}
 	working := true
@@ -109,13 +109,13 @@ func TestANightIsPaidForByThoseWhoWorkedInTheDay(t *testing.T) {
 	require.InDeltaMapValues(t, map[string]float64{"own": 13 * 4}, loadedBy(sums(m)), 1e-9)
 }
 
-func TestBeforeAnyModelWorkedThereIsNobodyToDivideIdleTimeAmong(t *testing.T) {
+func TestIdleCostIsUndividedBeforeAnyModelWorks(t *testing.T) {
 	t.Parallel()
 	all := hour(t, Usage{GPUs: []GPU{{Name: "H100", UUID: "a"}}})
 	require.InDeltaMapValues(t, map[string]float64{"": 4}, loadedBy(all), 1e-9)
 }
 
-func TestModelsThatDoNotWorkAnyMoreAreForgotten(t *testing.T) {
+func TestInactiveModelsExpire(t *testing.T) {
 	t.Parallel()
 	shares := map[Owner]Share{}
 	old, now := Owner{"a", "old"}, Owner{"a", "new"}
@@ -127,7 +127,7 @@ func TestModelsThatDoNotWorkAnyMoreAreForgotten(t *testing.T) {
 	require.Equal(t, now, shares[now].Owner)
 }
 
-func TestADepartmentsMonthIsWhatItUsedAndWhatItLeftIdle(t *testing.T) {
+func TestDepartmentMonthIsUsedAndIdleCost(t *testing.T) {
 	t.Parallel()
 	c := &clock{time.Date(2026, 10, 31, 23, 1, 0, 0, time.UTC)}
 	m := open(t, options(t, c, always(Usage{GPUs: []GPU{

@@ -241,9 +241,9 @@ func (m *Meter) publish(s state) {
 	m.published, m.end = c, s.Through
 }
 
-// own waits for the lock, takes it, and reads the file that the previous owner left. A damaged file is renamed and the
+// takeOver waits for the lock, takes it, and reads the file that the previous owner left. A damaged file is renamed and the
 // counters start at zero, which Prometheus treats as a counter reset.
-func (m *Meter) own(ctx context.Context) error {
+func (m *Meter) takeOver(ctx context.Context) error {
 	if m.lock != nil {
 		return nil
 	}
@@ -296,7 +296,7 @@ const batch = 12
 func (m *Meter) Cycle(ctx context.Context) error {
 	m.cycle.Lock()
 	defer m.cycle.Unlock()
-	if err := m.own(ctx); err != nil {
+	if err := m.takeOver(ctx); err != nil {
 		return fmt.Errorf("counters of spend: %w", err)
 	}
 	last := m.Now().Add(-m.Lag).Truncate(m.Step)

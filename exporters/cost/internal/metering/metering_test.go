@@ -86,7 +86,7 @@ func hour(t *testing.T, u Usage) map[Key]float64 {
 	return sums(m)
 }
 
-// requireReconciled holds that the parts explain the whole.
+// requireReconciled requires that the divided costs add up to the whole cost.
 func requireReconciled(t *testing.T, m *Meter, within float64) {
 	t.Helper()
 	gpu, loaded := m.Unreconciled()
@@ -94,7 +94,7 @@ func requireReconciled(t *testing.T, m *Meter, within float64) {
 	require.InDelta(t, 0, loaded, within, "of all that was spent")
 }
 
-// marginal are the counters but for those of what is shared and of months.
+// marginal returns the counters without those of shared costs and of months.
 func marginal(all map[Key]float64) map[Key]float64 {
 	maps.DeleteFunc(all, func(key Key, _ float64) bool {
 		return key.Counter == Loaded || key.Counter == Total || key.Counter == Monthly || key.Counter == GPUHours
@@ -171,7 +171,7 @@ func TestAnHourOfUsage(t *testing.T) {
 				{Counter: Unpriced, Resource: "output_token", Model: "api"}: 36000, {Counter: Units, Resource: "output_token", Model: "api"}: 36000,
 			},
 		},
-		"a model that nobody has a price for is counted, and not free": {
+		"a model without a price is counted and not free": {
 			Usage{Requests: map[string]float64{"new": 1}},
 			map[Key]float64{{Counter: Unpriced, Resource: "request", Model: "new"}: 3600, {Counter: Units, Resource: "request", Model: "new"}: 3600},
 		},
@@ -208,7 +208,7 @@ func TestAnHourOfUsage(t *testing.T) {
 				{Counter: Units, Resource: "successful_request", Model: "rank"}: 3600,
 			},
 		},
-		"a query of values stands in for that of each inference": {
+		"a query of values replaces the query by inference": {
 			Usage{Successes: map[string]float64{"fraud": 2}, Values: map[string]float64{"fraud": 0.25, "rank": 1}},
 			map[Key]float64{
 				{Counter: Value, Model: "fraud"}: 900, {Counter: Value, Model: "rank"}: 3600,
@@ -234,8 +234,8 @@ func TestAnHourOfUsage(t *testing.T) {
 	}
 }
 
-// Whatever is measured, everything that the GPUs cost is somewhere, once, and no counter falls.
-func TestWhatGPUsCostIsWhatItsPartsCost(t *testing.T) {
+// For every measurement, the whole cost of the GPUs is counted exactly once, and no counter decreases.
+func TestDividedGPUCostsSumToTheWholeCost(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))
@@ -276,7 +276,7 @@ func TestWhatGPUsCostIsWhatItsPartsCost(t *testing.T) {
 	require.Positive(t, folded)
 }
 
-func TestAnOutageOfPrometheusIsMadeGoodFor(t *testing.T) {
+func TestOutageOfPrometheusIsBackfilled(t *testing.T) {
 	c := &clock{noon}
 	down := false
 	o := options(t, c, sourceFunc(func(end time.Time) (Usage, error) {
@@ -311,7 +311,7 @@ func TestAnOutageOfPrometheusIsMadeGoodFor(t *testing.T) {
 	require.InDelta(t, (3 * time.Hour).Seconds(), sums(m)[Key{Counter: GapSeconds, Kind: TooOld}], 1e-9)
 }
 
-func TestNothingIsShownThatIsNotOnDisk(t *testing.T) {
+func TestOnlyStoredCountersArePublished(t *testing.T) {
 	c := &clock{noon}
 	o := options(t, c, always(Usage{GPUs: []GPU{{Name: "H100"}}}))
 	m := open(t, o)
@@ -332,7 +332,7 @@ func TestNothingIsShownThatIsNotOnDisk(t *testing.T) {
 	require.InDelta(t, 2*want[Key{Counter: GPUTotal}], sums(m)[Key{Counter: GPUTotal}], 1e-9)
 }
 
-func TestADamagedFileIsKeptAndCountingBeginsAnew(t *testing.T) {
+func TestDamagedStateIsKeptAndCountingRestarts(t *testing.T) {
 	c := &clock{noon}
 	o := options(t, c, always(Usage{GPUs: []GPU{{Name: "H100"}}}))
 	m := open(t, o)
@@ -374,7 +374,7 @@ func TestOneMeterWritesAFileAtATime(t *testing.T) {
 	require.InDelta(t, 8, math.Round(sums(second)[Key{Counter: GPUTotal}]), 1e-9)
 }
 
-func TestTheBuiltInQueriesAreQueries(t *testing.T) {
+func TestBuiltInQueriesParse(t *testing.T) {
 	queries := reflect.ValueOf(defaults)
 	for i := range queries.NumField() {
 		text := inStep(queries.Field(i).String(), 5*time.Minute)

@@ -30,7 +30,7 @@ func priced(t *testing.T, aliases map[string]string, u Usage, more ...prices.Ent
 	return sums(m)
 }
 
-// spentBy is what models have cost by themselves, by model and resource.
+// spentBy returns the marginal cost by model and resource.
 func spentBy(all map[Key]float64) map[string]float64 {
 	found := map[string]float64{}
 	for key, sum := range all {
@@ -53,7 +53,7 @@ func unpriced(all map[Key]float64) map[string]float64 {
 
 // LiteLLM passes chat-prod on to gpt-4o, and is at work on it for nine tenths of the time; llama's server is for eight tenths, on a
 // GPU for C$4. As a model of that GPU, chat-prod took 9/17 of it: C$2.118.
-func TestAGatewaysAliasIsNoModelOfTheGPUs(t *testing.T) {
+func TestGatewayAliasTakesNoGPUCost(t *testing.T) {
 	usage := used(t, nil,
 		`gpu:gpu_utilization:ratio{uuid="GPU-1",instance="n:1"} 1x10`,
 		`gpu_info{uuid="GPU-1",instance="n:1",name="H100"} 1x10`,
@@ -99,7 +99,7 @@ func TestAGatewaysAliasIsNoModelOfTheGPUs(t *testing.T) {
 }
 
 // deepseek-chat runs on a GPU for C$4 an hour, and a list has a price for its name: of a million tokens in and as many out, C$1.37.
-func TestASelfHostedModelThatAListHasCostsOnce(t *testing.T) {
+func TestSelfHostedModelOnAPriceListIsCountedOnce(t *testing.T) {
 	tokens := map[TokenUse]float64{{"deepseek-chat", "input", ""}: 1e6 / 3600., {"deepseek-chat", "output", ""}: 1e6 / 3600.}
 	gpu := func(cluster string, holder Owner) GPU {
 		return GPU{Cluster: cluster, Name: "H100", UUID: "a", Busy: 1, Holders: []Owner{holder}}
@@ -111,13 +111,13 @@ func TestASelfHostedModelThatAListHasCostsOnce(t *testing.T) {
 		configured bool
 		want       map[string]float64
 	}{
-		"a rule says that it holds the GPU, which is what it costs": {
+		"a rule allocates a GPU to it, which is its cost": {
 			Usage{GPUs: []GPU{gpu("", Owner{"search", "deepseek-chat"})}}, true, map[string]float64{"deepseek-chat gpu": 4},
 		},
 		"an engine computes it, and the GPU is what it costs": {
 			Usage{GPUs: []GPU{gpu("", search)}, Engines: engine}, false, map[string]float64{"deepseek-chat gpu": 4},
 		},
-		"what a gateway says of it does not count, either": {
+		"the gateway's counts of it are ignored too": {
 			Usage{GPUs: []GPU{gpu("", search)}, Engines: engine, Gateway: map[Owner]float64{{"", "deepseek-chat"}: 1}}, false, map[string]float64{"deepseek-chat gpu": 4},
 		},
 		"a price of the configuration is what was meant": {
@@ -126,7 +126,7 @@ func TestASelfHostedModelThatAListHasCostsOnce(t *testing.T) {
 		"where only a gateway sees it, it is bought": {
 			Usage{GPUs: []GPU{gpu("", search)}}, false, bought,
 		},
-		"in a cluster whose GPUs nobody sees, the list is all there is": {
+		"in a cluster without visible GPUs, the price list applies": {
 			Usage{GPUs: []GPU{gpu("other", search)}, Engines: engine}, false, bought,
 		},
 	} {
@@ -147,8 +147,8 @@ func TestASelfHostedModelThatAListHasCostsOnce(t *testing.T) {
 	require.Equal(t, engine, u.Engines)
 }
 
-// A list of 4 878 models had 9 744 series, whatever of it was used.
-func TestOfALongListThePricesInUseAreShown(t *testing.T) {
+// Before, a list of 4 878 models had 9 744 series, even if none of its prices was used.
+func TestOnlyPricesInUseAreShown(t *testing.T) {
 	t.Parallel()
 	var text strings.Builder
 	for n := range 4878 {

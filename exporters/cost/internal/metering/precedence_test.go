@@ -41,7 +41,7 @@ const seenByAll = `load 30s
 `
 
 // record evaluates the rules of all adapters every 30 seconds, as Prometheus does, and stores what they record, and a marker
-// where a series ends. Most rules are those of servers that are not there: what reads no stored series is evaluated once.
+// where a series ends. Most rules are for servers without series here: a rule that reads no stored series is evaluated once.
 func record(t *testing.T, engine *promql.Engine, storage *teststorage.TestStorage, until time.Time) {
 	t.Helper()
 	bundle, err := ruleset.Load()
@@ -125,7 +125,7 @@ func selected(t *testing.T, query string) (names []*labels.Matcher) {
 	return names
 }
 
-func TestAModelBehindSpansAServerAndAGatewayCostsOnce(t *testing.T) {
+func TestModelWithThreeSourcesIsCountedOnce(t *testing.T) {
 	storage := promqltest.LoadedStorage(t, seenByAll)
 	engine := promqltest.NewTestEngineWithOpts(t, promql.EngineOpts{
 		MaxSamples: 1_000_000, Timeout: time.Minute, Parser: parser.NewParser(parser.Options{}),

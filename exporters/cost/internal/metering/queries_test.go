@@ -11,7 +11,7 @@ import (
 )
 
 // The first half of the step a gateway saw the model, the second half the server itself did, at the same 2 requests a second.
-func TestAModelThatChangesItsSourceWithinAStepIsCountedOnce(t *testing.T) {
+func TestModelThatChangesItsSourceIsCountedOnce(t *testing.T) {
 	storage := promqltest.LoadedStorage(t, `load 30s
 		model:ml_inference_requests:rate5m{model="m",source="litellm"} 2x4 stale
 		model:ml_inference_requests:rate5m{model="m",source="vllm"} _x5 2x5

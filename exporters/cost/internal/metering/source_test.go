@@ -45,7 +45,7 @@ func toModel(vector promql.Vector) model.Vector {
 	return out
 }
 
-// used is what the built-in queries find in ten minutes of series.
+// used returns the results of the built-in queries over ten minutes of series.
 func used(t *testing.T, holders []Holder, series ...string) Usage {
 	t.Helper()
 	p := Prometheus{API: engine{t, strings.Join(append(series, "up 1x10"), "\n")}, Holders: holders, Timeout: time.Minute}
@@ -56,7 +56,7 @@ func used(t *testing.T, holders []Holder, series ...string) Usage {
 }
 
 // The rules record one source of a model; the tests of the adapters hold that.
-func TestAGatewayCountsButTakesNothingOfTheGPUs(t *testing.T) {
+func TestGatewayInferencesTakeNoGPUCost(t *testing.T) {
 	u := used(t, nil,
 		`model:ml_inference_requests:rate5m{model="llama",source="vllm"} 2x10`,
 		`model:ml_inference_requests:rate5m{model="gpt-4o",source="litellm"} 3x10`,
@@ -72,7 +72,7 @@ func TestAGatewayCountsButTakesNothingOfTheGPUs(t *testing.T) {
 	require.Equal(t, map[ClusterModel]float64{{"", "llama"}: 0.5}, u.Working, "what a gateway passes on is no work of the GPUs here")
 }
 
-func TestACardIsOneWhereverItIsScrapedFrom(t *testing.T) {
+func TestGPUKeepsItsIdentityAcrossScrapeAddresses(t *testing.T) {
 	u := used(t, []Holder{{Pod: "a-*", Owner: Owner{Department: "a"}}, {Pod: "b-*", Owner: Owner{Department: "b"}}, {Node: "gpu-7", Owner: Owner{Department: "n"}}},
 		// The exporter's pod got another address.
 		`gpu:gpu_utilization:ratio{uuid="GPU-1",instance="10.0.0.1:10910"} 0.2 0.2 0.2 0.2 0.2 0.2 0.2 0.2 stale`,

@@ -59,8 +59,8 @@ func (u Usage) uses(priced func(prices.Unit, string, string) bool) []use {
 	return all
 }
 
-// talks returns the models that have tokens.
-func (u Usage) talks() map[string]bool {
+// modelsWithTokens returns the models that have tokens.
+func (u Usage) modelsWithTokens() map[string]bool {
 	all := map[string]bool{}
 	for key, rate := range u.Tokens {
 		if rate > 0 {

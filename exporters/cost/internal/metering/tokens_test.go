@@ -47,7 +47,7 @@ func listed(t *testing.T, u Usage) map[Key]float64 {
 	return sums(m)
 }
 
-func TestTokensCostWhatTheListSays(t *testing.T) {
+func TestTokenCostsFollowThePriceList(t *testing.T) {
 	t.Parallel()
 	// tokens are millions in an hour.
 	tokens := func(model string, millions map[string]float64) map[TokenUse]float64 {
@@ -90,7 +90,7 @@ func TestTokensCostWhatTheListSays(t *testing.T) {
 			map[string]float64{"cached_input_token": 0.3},
 			nil,
 		},
-		"batches, where the query says so": {
+		"batches, if the query returns them": {
 			Usage{Tokens: tier("batch", tokens("gpt-4o", map[string]float64{"input": 1, "cached": 0.4, "output": 1}))},
 			map[string]float64{"input_token": 0.75, "cached_input_token": 0.5, "output_token": 5},
 			nil, // no batch price of cached ones
@@ -135,7 +135,7 @@ func TestTokensCostWhatTheListSays(t *testing.T) {
 			map[string]float64{"image": 4},
 			nil,
 		},
-		"a part without a price costs what the rest does": {
+		"a token kind without a price costs as much as the others": {
 			Usage{Tokens: tokens("plain", map[string]float64{"input": 1, "cached": 0.6, "output": 1, "reasoning": 0.5})},
 			map[string]float64{"input_token": 1, "output_token": 2},
 			nil,
@@ -186,7 +186,7 @@ func TestTokensCostWhatTheListSays(t *testing.T) {
 }
 
 // The gateway's own spend is in US dollars, at 1.4; LiteLLM's key without a team has the team None.
-func TestAGatewaysOwnSpendCountsWhereItIsAllThereIs(t *testing.T) {
+func TestGatewaySpendIsUsedWithoutTokenCounts(t *testing.T) {
 	t.Parallel()
 	u := used(t, nil,
 		`litellm_spend_metric_total{requested_model="chat-prod",model="gpt-4o",team_alias="Search"} 0+6x10`,

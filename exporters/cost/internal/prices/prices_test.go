@@ -23,7 +23,7 @@ func book(t *testing.T, entries ...prices.Entry) prices.Book {
 	return b
 }
 
-func TestTheMostExactPriceThatHoldsCounts(t *testing.T) {
+func TestMostSpecificValidPriceApplies(t *testing.T) {
 	t.Parallel()
 	b := book(t,
 		prices.Entry{Unit: prices.GPUHour, Resource: "*", Price: 1, Currency: "CAD"},
@@ -69,7 +69,7 @@ const list = `{
  "org/embed[1]": {"input_cost_per_token": 1e-07, "output_cost_per_token": null}
 }`
 
-func TestAPriceListIsRead(t *testing.T) {
+func TestPriceListIsRead(t *testing.T) {
 	t.Parallel()
 	entries, err := prices.ParseList([]byte(list), "USD", time.Time{})
 	require.NoError(t, err)
@@ -86,7 +86,7 @@ func TestAPriceListIsRead(t *testing.T) {
 	require.False(t, ok)
 }
 
-func TestWhatIsWrongIsNamed(t *testing.T) {
+func TestInvalidPriceListsAreReported(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		`[]`:                                   "expected a JSON object from model to prices",
@@ -116,7 +116,7 @@ func FuzzParseList(f *testing.F) {
 	})
 }
 
-func TestAModelIsFoundByWhatItStandsFor(t *testing.T) {
+func TestPricesAreFoundByAliasAndProvider(t *testing.T) {
 	t.Parallel()
 	b := book(t,
 		prices.Entry{Unit: prices.InputToken, Resource: "gpt-4o", Price: 1, Currency: "CAD"},
@@ -133,7 +133,7 @@ func TestAModelIsFoundByWhatItStandsFor(t *testing.T) {
 	require.False(t, ok)
 }
 
-func TestAListShowsThePricesInUse(t *testing.T) {
+func TestPriceListShowsOnlyPricesInUse(t *testing.T) {
 	t.Parallel()
 	entries, err := prices.ParseList([]byte(`{"gpt-4o": {"input_cost_per_token": 1, "output_cost_per_token": 2}, "other": {"input_cost_per_token": 3},
 		"speech": {"input_cost_per_token": 0, "input_cost_per_second": 0.1}, "embed": {"input_cost_per_token": 4, "output_cost_per_token": 0}}`), "CAD", time.Time{})

@@ -97,8 +97,7 @@ func (d device) UtilizationSamples(since uint64) ([]nvml.Sample, error) {
 	return out, nil
 }
 
-// number reads a value of the union that NVML has for numbers of any type, and
-// how many bits it has if it is unsigned.
+// number reads a value of NVML's union of number types. bits is the width of an unsigned value.
 func number(kind gonvml.ValueType, v [8]byte) (value float64, bits int, err error) {
 	raw := binary.NativeEndian.Uint64(v[:])
 	low := binary.NativeEndian.Uint32(v[:4])
@@ -251,7 +250,7 @@ func (d device) Fields(fields []nvml.Field) error {
 	}
 	for i, v := range values {
 		f := &fields[i]
-		// The call as a whole succeeds even where every field fails.
+		// The call succeeds even if every field fails.
 		if f.Err = result(gonvml.Return(v.NvmlReturn)); f.Err != nil {
 			continue
 		}
@@ -284,7 +283,7 @@ func (d device) MIGDevices() ([]nvml.MIGDevice, error) {
 		switch err := result(ret); {
 		case err == nil:
 			devices = append(devices, device{mig, d.lib})
-		case !errors.Is(err, nvml.ErrNotFound): // Places between instances are empty.
+		case !errors.Is(err, nvml.ErrNotFound): // Indices between instances can be unused.
 			return nil, err
 		}
 	}
@@ -296,7 +295,7 @@ func (d device) GPUInstance() (int, error) {
 	return call(d.lib, d.GetGpuInstanceId, "nvmlDeviceGetGpuInstanceId")
 }
 
-// unknownMemory is what NVML says where it does not know what a process uses.
+// unknownMemory is NVML's value for unknown memory of a process.
 const unknownMemory = math.MaxUint64
 
 // Processes implements nvml.Device and nvml.MIGDevice.
@@ -327,8 +326,7 @@ func (d device) Processes() ([]nvml.Process, error) {
 			if info.UsedGpuMemory != unknownMemory {
 				p.Memory, p.MemoryKnown = info.UsedGpuMemory, true
 			}
-			// A process with a compute and a graphics context is listed twice
-			// with the memory of the whole process.
+			// A process with a compute and a graphics context is listed twice, each time with the memory of the whole process.
 			if i, ok := seen[p.PID]; ok {
 				if p.MemoryKnown && p.Memory > processes[i].Memory {
 					processes[i] = p
@@ -351,21 +349,20 @@ func (d device) ProcessUtilization(since uint64) (out []nvml.ProcessSample, err 
 		return nil, err
 	}
 	defer func() {
-		// go-nvml asks for the number of samples first and slices by the second
-		// answer's, which is greater where a process appeared in between.
+		// go-nvml first reads the number of samples, and panics if the second call returns more because a process appeared in between.
 		if p := recover(); p != nil {
 			out, err = nil, nvml.ErrInsufficientSize
 		}
 	}()
 	samples, ret := d.GetProcessUtilization(since)
 	if ret == gonvml.ERROR_INSUFFICIENT_SIZE && len(samples) == 0 {
-		return nil, nvml.ErrNotFound // It was asked for how many there are: none.
+		return nil, nvml.ErrNotFound // The first call returned the number 0.
 	}
 	if err := result(ret); err != nil {
 		return nil, err
 	}
 	for _, s := range samples {
-		if s.TimeStamp > since { // The buffer also holds empty places.
+		if s.TimeStamp > since { // The buffer also has unused entries.
 			out = append(out, nvml.ProcessSample{PID: s.Pid, Time: s.TimeStamp, Percent: s.SmUtil})
 		}
 	}

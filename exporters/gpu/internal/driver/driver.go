@@ -1,11 +1,8 @@
-// Package driver is package nvml's interfaces over NVIDIA's own library.
+// Package driver implements the interfaces of package nvml with NVIDIA's library.
 //
-// Input: the name of the library and calls. Output: its answers as plain Go.
-// The library is opened while the program runs, so the program starts where there
-// is none. A symbol that the library lacks would kill the process at its first
-// use, by the dynamic linker and without a way to recover: every call is guarded
-// by a look-up. NVML keeps its state in the process, so one process has one
-// Library.
+// Input: the name of the library, and calls. Output: its answers as Go values. State: NVML's state, which belongs to the process, so a process
+// has one Library. The library is opened at run time, so the program also starts on machines without it. Each call looks up its symbol
+// first, because the dynamic linker ends the process at the first use of a missing symbol.
 package driver
 
 import (
@@ -20,15 +17,14 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/gpu/internal/nvml"
 )
 
-// DefaultName is what the driver installs.
+// DefaultName is the file name that the driver installs.
 const DefaultName = "libnvidia-ml.so.1"
 
 // Library implements nvml.Library.
 type Library struct {
 	name string
 	lib  gonvml.Interface
-	// opened keeps the library in memory, and says why it could not be opened,
-	// which go-nvml does not.
+	// opened keeps the library in memory. Its error contains the reason, unlike go-nvml's.
 	opened *dl.DynamicLibrary
 
 	mu      sync.Mutex
@@ -40,7 +36,7 @@ type Library struct {
 
 var _ nvml.Library = (*Library)(nil)
 
-// New returns the library of that name or path, which is not opened yet.
+// New returns the library with that name or path. It does not open it.
 func New(name string) *Library {
 	if name == "" {
 		name = DefaultName
@@ -79,8 +75,7 @@ func (l *Library) Shutdown() error {
 	return errors.Join(freed, result(l.lib.Shutdown()))
 }
 
-// lacks returns an error unless the library has at least one of the symbols. Of
-// a versioned function go-nvml calls the newest version that is there.
+// lacks returns an error unless the library has at least one of the symbols. go-nvml calls the newest available version of a function.
 func (l *Library) lacks(symbols ...string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -137,7 +132,7 @@ func (l *Library) WatchXIDs(d nvml.Device) error {
 	return result(d.(device).RegisterEvents(gonvml.EventTypeXidCriticalError, l.events))
 }
 
-// watch makes the set of events at its first use.
+// watch creates the event set at its first use.
 func (l *Library) watch() error {
 	for _, s := range []string{"nvmlEventSetCreate", "nvmlEventSetFree"} {
 		if err := l.lacks(s); err != nil {
@@ -185,7 +180,7 @@ func call[T any](l *Library, f func() (T, gonvml.Return), symbols ...string) (T,
 	return v, result(ret)
 }
 
-// result turns a return code into an error.
+// result converts a return code to an error.
 func result(ret gonvml.Return) error {
 	if ret == gonvml.SUCCESS {
 		return nil

@@ -10,13 +10,12 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/gpu/internal/nvml"
 )
 
-// gpm implements nvml.GPM. Samples shared between goroutines were seen to crash
-// kernels, so these two never leave it.
+// gpm implements nvml.GPM. Its two samples are never shared, because sharing them between goroutines has crashed kernels.
 type gpm struct {
 	lib      *Library
 	device   device
 	instance int
-	// before is the last sample, spare the buffer for the next one.
+	// before is the last sample, spare the buffer of the next one.
 	before, spare gonvml.GpmSample
 	taken         time.Time
 	metrics       gonvml.GpmMetricsGetType
@@ -71,7 +70,7 @@ func (g *gpm) Measure() (nvml.GPMRatios, error) {
 		ret = g.spare.MigGet(g.device.Device, g.instance)
 	}
 	if err := result(ret); err != nil {
-		g.taken = time.Time{} // What comes next has a gap before it.
+		g.taken = time.Time{} // The next sample follows a gap.
 		return nvml.GPMRatios{}, err
 	}
 	g.before, g.spare = g.spare, g.before

@@ -1,10 +1,8 @@
-// Package holders finds out who holds a GPU.
+// Package holders finds the holders of a GPU.
 //
-// Input: process ids, the kernel's record of their control groups, what the
-// kubelet allocated, and what Slurm's prolog wrote down. Output: Holders: a pod's
-// container, a Slurm job, a systemd unit, or none of these. Nothing here needs
-// root, an API server or a container runtime's socket. The package owns the
-// connection to the kubelet and a cache of container names.
+// Input: process IDs and their control groups, the kubelet's allocations, and the files of Slurm's prolog. Output: Holders: the container of
+// a pod, a Slurm job, a systemd unit, or none of these. State: the connection to the kubelet and a cache of container names. The package
+// never needs root, an API server or the socket of a container runtime.
 package holders
 
 import (
@@ -17,21 +15,20 @@ import (
 	"strings"
 )
 
-// Holder is who holds a GPU. It is comparable.
+// Holder is a holder of a GPU. It is comparable.
 type Holder struct {
 	Namespace, Pod, Container string
 	SlurmJob                  string
 	Unit                      string
 }
 
-// Units of processes that have none. No unit of systemd can have such a name.
+// Values of Unit for processes without a unit. A systemd unit cannot have such a name.
 const (
 	// NoUnit is a process in no pod, no job and no unit.
 	NoUnit = "(none)"
-	// UnknownUnit is a process that ended meanwhile, or that the exporter
-	// cannot see because it has its own namespace of process ids.
+	// UnknownUnit is a process that has ended, or that the exporter cannot see because it has its own PID namespace.
 	UnknownUnit = "(unknown)"
-	// OtherUnit stands for all holders past the limit.
+	// OtherUnit represents all holders beyond the limit.
 	OtherUnit = "(other)"
 )
 
@@ -43,22 +40,21 @@ func Compare(a, b Holder) int {
 	)
 }
 
-// Labels are the values of the labels namespace, pod, container, slurm_job, unit.
+// Labels returns the values of the labels namespace, pod, container, slurm_job, unit.
 func (h Holder) Labels() []string {
 	return []string{h.Namespace, h.Pod, h.Container, h.SlurmJob, h.Unit}
 }
 
-// Group is what a process's control groups say of it.
+// Group has the information of a process's control groups.
 type Group struct {
 	PodUID      string
 	ContainerID string
-	// Holder is complete unless there is a pod, whose name no control group has.
+	// Holder is complete except for the name of a pod, which control groups do not contain.
 	Holder Holder
 }
 
 var (
-	// Both drivers of the kubelet, cgroupfs and systemd, and static pods, whose
-	// UID is a hash.
+	// It matches both cgroup drivers of the kubelet, cgroupfs and systemd, and static pods, whose UID is a hash.
 	podUID      = regexp.MustCompile(`(?:/|-)pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:\.slice)?(?:/|$)`)
 	containerID = regexp.MustCompile(`(?:^|[/-])([0-9a-f]{64})(?:\.scope)?(?:/|$)`)
 	slurmJob    = regexp.MustCompile(`slurm.*/job_(\d+)(?:/|$)`)
@@ -74,9 +70,8 @@ func ProcessGroup(procfs string, pid uint32) Group {
 	return ParseCgroup(string(text))
 }
 
-// ParseCgroup reads the lines of /proc/<pid>/cgroup, hierarchy:controllers:path,
-// of version 1, version 2 or both. What says most wins: a pod over a job over a
-// container over a unit.
+// ParseCgroup reads the lines of /proc/<pid>/cgroup, hierarchy:controllers:path, of version 1, version 2 or both. The most specific line
+// wins: a pod over a job over a container over a unit.
 func ParseCgroup(text string) Group {
 	var job, container, unit string
 	for line := range strings.Lines(text) {
@@ -84,7 +79,7 @@ func ParseCgroup(text string) Group {
 		_, p, _ := strings.Cut(rest, ":")
 		id := ""
 		if all := containerID.FindAllStringSubmatch(p, -1); len(all) > 0 {
-			id = all[len(all)-1][1] // the innermost, where containers are nested
+			id = all[len(all)-1][1] // the innermost of nested containers
 		}
 		if m := podUID.FindStringSubmatch(p); m != nil {
 			return Group{PodUID: strings.ReplaceAll(m[1], "_", "-"), ContainerID: id}

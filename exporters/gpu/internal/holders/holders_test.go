@@ -78,7 +78,7 @@ func FuzzParseCgroup(f *testing.F) {
 	})
 }
 
-func TestProcessThatIsGoneIsUnknown(t *testing.T) {
+func TestEndedProcessIsUnknown(t *testing.T) {
 	require.Equal(t, holders.Holder{Unit: "(unknown)"}, holders.ProcessGroup(t.TempDir(), 1).Holder)
 }
 

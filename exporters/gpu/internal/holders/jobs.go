@@ -9,10 +9,8 @@ import (
 	"strings"
 )
 
-// Jobs reads which Slurm jobs a GPU is given to from a folder that the prolog and
-// epilog keep: a file for each GPU, named by its index, or index.instance for a
-// MIG instance, with one job a line. dcgm-exporter reads the same files, so a
-// site that has them changes nothing.
+// Jobs reads the Slurm jobs of a GPU from a folder that prolog and epilog maintain. Each GPU has a file with one job a line, named by its
+// index, or index.instance for a MIG instance. dcgm-exporter reads the same files.
 func Jobs(dir, gpu, instance string) ([]Holder, error) {
 	if dir == "" {
 		return nil, nil

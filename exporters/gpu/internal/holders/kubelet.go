@@ -11,25 +11,24 @@ import (
 	podresources "k8s.io/kubelet/pkg/apis/podresources/v1"
 )
 
-// Allocation is a device that the kubelet gave to a container.
+// Allocation is a device that the kubelet allocated to a container.
 type Allocation struct {
-	Device string // as the device plugin calls it; see Device.Is
+	Device string // the device plugin's ID; see Device.Is
 	Holder Holder
 }
 
-// Kubelet lists allocations through the kubelet's pod-resources socket, which
-// also knows who holds a GPU without using it.
+// Kubelet lists allocations through the kubelet's pod-resources socket, including those of pods that do not use their GPU.
 type Kubelet struct {
 	conn      *grpc.ClientConn
 	client    podresources.PodResourcesListerClient
 	resources []string
 }
 
-// maxMessage is the kubelet's own limit of an answer.
+// maxMessage is the kubelet's own limit for the size of an answer.
 const maxMessage = 16 << 20
 
-// DialKubelet returns a client of the socket, which need not be there yet. Of
-// its resources those of NVIDIA's device plugin count, and the named ones.
+// DialKubelet returns a client of the socket, which may not exist yet. The client lists the resources of NVIDIA's device plugin and the named
+// resources.
 func DialKubelet(socket string, resources []string) (*Kubelet, error) {
 	conn, err := grpc.NewClient("unix://"+socket,
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // The socket's owner and mode protect it.
@@ -80,7 +79,7 @@ func (k *Kubelet) wants(resource string) bool {
 // Close ends the connection.
 func (k *Kubelet) Close() error { return k.conn.Close() }
 
-// Device is what a GPU or MIG instance is known by.
+// Device has the names of a GPU or MIG instance.
 type Device struct {
 	UUIDs []string // more than one for a GPU instance with several compute instances
 	Minor string   // of the GPU; empty if unknown
@@ -88,9 +87,8 @@ type Device struct {
 	Instance string
 }
 
-// Is says whether a device plugin's id means the device. Plugins that share a GPU
-// add a replica after "::"; Google's names /dev files, with /giN for an instance
-// and /vgpuN for a replica; NVIDIA's driver for dynamic allocation says gpu-N.
+// Is reports whether a device plugin's ID identifies the device. Plugins that share a GPU append a replica after "::". Google's plugin uses
+// names of /dev files, with /giN for an instance and /vgpuN for a replica. NVIDIA's driver for dynamic resource allocation uses gpu-N.
 func (d Device) Is(id string) bool {
 	id, _, _ = strings.Cut(id, "::")
 	if slices.Contains(d.UUIDs, id) {

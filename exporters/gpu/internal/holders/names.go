@@ -7,10 +7,8 @@ import (
 	"time"
 )
 
-// ContainerNames finds the names of a container by its id. The kubelet links the
-// log of every container under /var/log/containers by a name that has them all,
-// so listing a folder answers what would else take the container runtime's socket
-// and root.
+// ContainerNames finds the names of a container by its ID. The kubelet links the log of every container under /var/log/containers, and the
+// name of the link contains pod, namespace, container and ID. Reading them needs neither root nor the container runtime's socket.
 type ContainerNames struct {
 	dir   string
 	clock func() time.Time
@@ -20,12 +18,12 @@ type ContainerNames struct {
 	listed time.Time
 }
 
-// NewContainerNames reads names from dir; an empty dir has none.
+// NewContainerNames reads names from dir. If dir is empty, it finds none.
 func NewContainerNames(dir string, clock func() time.Time) *ContainerNames {
 	return &ContainerNames{dir: dir, clock: clock}
 }
 
-// listEvery bounds how often the folder is listed for ids that it does not have.
+// listEvery limits how often the folder is listed for unknown IDs.
 const listEvery = 10 * time.Second
 
 var logName = regexp.MustCompile(`^([^_]+)_([^_]+)_(.+)-([0-9a-f]{64})\.log$`)
@@ -45,7 +43,7 @@ func (n *ContainerNames) Find(id string) (Holder, bool) {
 		n.byID = map[string]Holder{}
 		entries, err := os.ReadDir(n.dir)
 		if err != nil {
-			return Holder{}, false // There need be no Kubernetes.
+			return Holder{}, false // The machine may not run Kubernetes.
 		}
 		for _, e := range entries {
 			if m := logName.FindStringSubmatch(e.Name()); m != nil {

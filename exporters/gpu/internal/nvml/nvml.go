@@ -1,10 +1,8 @@
-// Package nvml is what the GPU exporter asks of NVIDIA's management library, and
-// no more of it.
+// Package nvml declares the part of NVIDIA's management library that the GPU exporter uses.
 //
-// Nothing flows: the package has the two narrow interfaces that the exporter is
-// written against, and the plain Go types that cross them. Package driver
-// implements them with the real library; tests implement them in Go. A call that
-// fails returns a CodeError, so that errors.Is works with the constants below.
+// Input and output: none. State: none. The package has only interfaces and the Go types of their arguments and results. Package driver
+// implements the interfaces with the real library; tests implement them in Go. A failed call returns a CodeError, so that errors.Is works
+// with the constants below.
 package nvml
 
 import (
@@ -12,39 +10,35 @@ import (
 	"time"
 )
 
-// Library is the management library. Shutdown ends what Init began and lets the
-// driver be unloaded; Init may follow again.
+// Library is the management library. After Shutdown the driver can be unloaded, and Init may be called again.
 type Library interface {
 	Init() error
 	Shutdown() error
-	// DriverVersion is as in 580.65.06, CUDAVersion as in 13.0.
+	// DriverVersion returns a version such as 580.65.06, CUDAVersion one such as 13.0.
 	DriverVersion() (string, error)
 	CUDAVersion() (string, error)
 	DeviceCount() (int, error)
 	Device(index int) (Device, error)
-	// WatchXIDs adds the device to those whose XID errors NextXID returns.
+	// WatchXIDs makes NextXID return the XID errors of the device too.
 	WatchXIDs(Device) error
-	// NextXID waits for an XID error of any watched device; after the timeout
-	// the error is ErrTimeout.
+	// NextXID waits for an XID error of any watched device. After the timeout it returns ErrTimeout.
 	NextXID(timeout time.Duration) (XID, error)
 }
 
-// Device is one GPU. Its methods may block for as long as the driver hangs, and
-// must not be called by two goroutines at once.
+// Device is one GPU. Its methods block while the driver hangs. They are not safe for concurrent use.
 type Device interface {
 	UUID() (string, error)
 	Name() (string, error)
 	Architecture() (string, error)
-	// PCIBusID is as the kernel writes it: 0000:1b:00.0.
+	// PCIBusID has the kernel's form, 0000:1b:00.0.
 	PCIBusID() (string, error)
 	// Minor is the N of /dev/nvidiaN.
 	Minor() (int, error)
 
 	Memory() (Memory, error)
-	// UtilizationSamples are the driver's samples after the time since, in
-	// percent; the clock is the driver's.
+	// UtilizationSamples returns the driver's samples after since, in percent. Times are of the driver's clock.
 	UtilizationSamples(since uint64) ([]Sample, error)
-	// Utilization is that of the last sample period alone.
+	// Utilization returns the utilization in the last sample period.
 	Utilization() (Utilization, error)
 	EncoderUtilization() (percent uint32, err error)
 	DecoderUtilization() (percent uint32, err error)
@@ -53,34 +47,32 @@ type Device interface {
 	EnergyMillijoules() (uint64, error)
 	Temperature() (celsius uint32, err error)
 	TemperatureThreshold(Threshold) (celsius uint32, err error)
-	// TemperatureMargin is how much warmer the GPU may get before it is slowed.
+	// TemperatureMargin returns the degrees to the temperature at which the GPU is slowed down.
 	TemperatureMargin() (celsius int32, err error)
 	ClockMHz(Clock) (uint32, error)
 	MaxClockMHz(Clock) (uint32, error)
-	// ThrottleReasons is a set of the bits of Reasons.
+	// ThrottleReasons returns the bits of NVML's clocks event reasons.
 	ThrottleReasons() (uint64, error)
 	ECCErrors(ECCSeverity, ECCScope) (uint64, error)
 	RemappedRows() (RemappedRows, error)
 	PCIeReplays() (uint64, error)
 	NVLinkActive(link int) (bool, error)
-	// Fields fills in the values of the fields, each with an error of its own.
+	// Fields fills in the values of the fields. Each field has its own error.
 	Fields([]Field) error
 
 	MIGEnabled() (bool, error)
-	// MIGDevices are the MIG devices that exist now.
+	// MIGDevices returns the existing MIG devices.
 	MIGDevices() ([]MIGDevice, error)
-	// Processes are those with a compute or graphics context.
+	// Processes returns the processes with a compute or graphics context.
 	Processes() ([]Process, error)
-	// ProcessUtilization is one value for each process that used the GPU after
-	// the time since. ErrNotFound means that none did.
+	// ProcessUtilization returns one value for each process that used the GPU after since. ErrNotFound means that no process did.
 	ProcessUtilization(since uint64) ([]ProcessSample, error)
 
-	// NewGPM prepares profiling of the whole GPU, or of one MIG GPU instance
-	// where instance is not WholeGPU.
+	// NewGPM prepares profiling of one MIG GPU instance, or of the whole GPU if instance is WholeGPU.
 	NewGPM(instance int) (GPM, error)
 }
 
-// MIGDevice is a slice of a GPU: one compute instance of a GPU instance.
+// MIGDevice is a MIG device: one compute instance of a GPU instance.
 type MIGDevice interface {
 	UUID() (string, error)
 	Name() (string, error)
@@ -89,22 +81,20 @@ type MIGDevice interface {
 	Processes() ([]Process, error)
 }
 
-// WholeGPU stands for no GPU instance.
+// WholeGPU means the whole GPU instead of a GPU instance.
 const WholeGPU = -1
 
-// GPM measures by the difference between two samples of the hardware's counters.
-// It belongs to one goroutine.
+// GPM measures with two samples of the hardware's counters. It must be used by one goroutine only.
 type GPM interface {
-	// Measure takes a sample and returns the means since the one before. The
-	// first call has nothing to compare with and returns ErrNoData.
+	// Measure takes a sample and returns the means since the previous one. The first call returns ErrNoData.
 	Measure() (GPMRatios, error)
 	Close() error
 }
 
-// GPMMinInterval is the least time between two samples that NVIDIA documents.
+// GPMMinInterval is the minimum time between two samples in NVIDIA's documentation.
 const GPMMinInterval = 100 * time.Millisecond
 
-// GPMRatios are means between 0 and 1; NaN is what the GPU does not measure.
+// GPMRatios are means between 0 and 1. NaN means that the GPU does not measure the value.
 type GPMRatios struct {
 	GraphicsActive, SMActive, SMOccupancy, TensorActive, DRAMActive float64
 }
@@ -133,12 +123,12 @@ type RemappedRows struct {
 // Process is a process that has a context on the GPU.
 type Process struct {
 	PID uint32
-	// Memory is in bytes, and known only where the driver says so.
+	// Memory is in bytes. It is valid if MemoryKnown is true.
 	Memory      uint64
 	MemoryKnown bool
 }
 
-// ProcessSample is what a process used of the GPU's processors.
+// ProcessSample is the utilization of the GPU by a process.
 type ProcessSample struct {
 	PID     uint32
 	Time    uint64 // microseconds
@@ -157,12 +147,12 @@ type Field struct {
 	Scope uint32 // the link of an NVLink field
 
 	Value float64
-	// Bits is the width of an unsigned value, by which it wraps around.
+	// Bits is the width of an unsigned value, which wraps around.
 	Bits int
 	Err  error
 }
 
-// Threshold is a temperature at which something happens.
+// Threshold is the kind of a temperature limit.
 type Threshold int
 
 // The thresholds, with NVML's numbers.
@@ -184,7 +174,7 @@ const (
 	ClockVideo
 )
 
-// ECCSeverity says whether an error was corrected.
+// ECCSeverity is the severity of a memory error: corrected or not.
 type ECCSeverity int
 
 // The severities, with NVML's numbers.
@@ -193,10 +183,10 @@ const (
 	ECCUncorrected
 )
 
-// ECCScope says since when errors count.
+// ECCScope is the period in which errors are counted.
 type ECCScope int
 
-// Volatile counts since the driver was loaded, aggregate since the GPU was made.
+// Volatile counters start when the driver is loaded; aggregate counters cover the life of the GPU.
 const (
 	ECCVolatile ECCScope = iota
 	ECCAggregate
@@ -205,7 +195,7 @@ const (
 // CodeError is an NVML return code other than success.
 type CodeError int
 
-// The return codes that the exporter tells apart.
+// The return codes that the exporter distinguishes.
 const (
 	ErrUninitialized    CodeError = 1
 	ErrInvalidArgument  CodeError = 2
@@ -235,8 +225,7 @@ var returnNames = map[CodeError]string{
 	ErrArgumentVersion: "argument version mismatch", ErrDeprecated: "deprecated", ErrUnknown: "unknown error",
 }
 
-// Error implements error. The library's own texts are not asked for: even that
-// function can be missing.
+// Error implements error. It does not use the library's own texts, because that function can be missing.
 func (r CodeError) Error() string {
 	if name, ok := returnNames[r]; ok {
 		return name
@@ -244,7 +233,7 @@ func (r CodeError) Error() string {
 	return fmt.Sprintf("NVML error %d", int(r))
 }
 
-// Never says that this GPU and driver will give the same answer again.
+// Never reports that this GPU and driver always return this error for the call.
 func (r CodeError) Never() bool {
 	switch r {
 	case ErrInvalidArgument, ErrNotSupported, ErrNoPermission, ErrFunctionNotFound, ErrArgumentVersion, ErrDeprecated:

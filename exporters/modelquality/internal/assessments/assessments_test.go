@@ -84,7 +84,7 @@ func newWorld(t *testing.T, file string, experiments ...Experiment) *world {
 	return w
 }
 
-func TestWhatIsNewIsTakenOnce(t *testing.T) {
+func TestNewAssessmentsAreCountedOnce(t *testing.T) {
 	w := newWorld(t, "", Experiment{ID: "1", Model: "chat"}, Experiment{Name: "two"})
 	for n := range 250 {
 		w.server.traces["1"] = append(w.server.traces["1"], assessed(n, now.Add(time.Minute)))
@@ -102,7 +102,7 @@ func TestWhatIsNewIsTakenOnce(t *testing.T) {
 	require.Len(t, w.taken, 253, "but not what is older")
 }
 
-func TestAFailureTakesNothingTwice(t *testing.T) {
+func TestAssessmentsAreCountedOnceAfterAFailure(t *testing.T) {
 	w := newWorld(t, "", Experiment{ID: "1"}, Experiment{ID: "2"})
 	for n := range 250 {
 		w.server.traces["1"] = append(w.server.traces["1"], assessed(n, now.Add(time.Duration(n)*time.Minute)))
@@ -128,7 +128,7 @@ func TestAFailureTakesNothingTwice(t *testing.T) {
 	require.Len(t, w.taken, 252)
 }
 
-func TestTheCursorOutlivesTheProcess(t *testing.T) {
+func TestCursorSurvivesARestart(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "cursor.json")
 	w := newWorld(t, file, Experiment{ID: "1"})
 	traces := []lineage.Trace{assessed(1, now.Add(time.Minute))}

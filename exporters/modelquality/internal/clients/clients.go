@@ -125,12 +125,12 @@ func (c *Clients) Client(model string) string {
 }
 
 // Divide divides a limit among the clients. A client gets the number that it configures, otherwise its share of the versions. The rest is
-// under the empty name. own returns the number that a client configures, or 0; it may be nil.
-func Divide(by map[string]Config, versions, most int, own func(Config) int) map[string]int {
+// under the empty name. configured returns the number that a client configures, or 0; it may be nil.
+func Divide(by map[string]Config, versions, most int, configured func(Config) int) map[string]int {
 	shares := map[string]int{"": most}
 	for name, cfg := range by {
-		if own != nil {
-			shares[name] = own(cfg)
+		if configured != nil {
+			shares[name] = configured(cfg)
 		}
 		if shares[name] == 0 {
 			shares[name] = most * cfg.MaxVersions / max(versions, 1)

@@ -17,7 +17,7 @@ func limiters() (func(string, int) *limit.Limiter, *prometheus.CounterVec) {
 	return func(name string, most int) *limit.Limiter { return limit.New(name, most, dropped) }, dropped
 }
 
-func TestWhoMayNameWhichModel(t *testing.T) {
+func TestModelsThatAClientMaySend(t *testing.T) {
 	fraud := map[string]Config{"fraud-team": {Models: []string{"fraud*"}, MaxModels: 2, MaxVersions: 3}}
 	for name, tc := range map[string]struct {
 		allowed       []string
@@ -25,18 +25,18 @@ func TestWhoMayNameWhichModel(t *testing.T) {
 		client, model string
 		want          bool
 	}{
-		"without a list everybody names all":            {nil, nil, "", "anything", true},
-		"a model on the list":                           {[]string{"search-*"}, nil, "", "search-eu", true},
-		"a model that is not on the list":               {[]string{"search-*"}, nil, "", "made-up", false},
-		"a client names its own model":                  {nil, fraud, "fraud-team", "fraud-eu", true},
-		"a client does not name another one":            {nil, fraud, "fraud-team", "search", false},
-		"a list does not widen what a client may":       {[]string{"search"}, fraud, "fraud-team", "search", false},
-		"nobody else names the model of a client":       {nil, fraud, "search-team", "fraud", false},
-		"nor does who is nobody":                        {nil, fraud, "", "fraud", false},
-		"nor does a list allow it":                      {[]string{"*"}, fraud, "", "fraud", false},
-		"others name what is nobody's":                  {nil, fraud, "search-team", "search", true},
-		"a pattern has a whole name":                    {[]string{"search"}, nil, "", "search-2", false},
-		"what counts as other is everybody's and nones": {[]string{"search"}, fraud, "", limit.Other, true},
+		"without a list everybody names all":              {nil, nil, "", "anything", true},
+		"a model on the list":                             {[]string{"search-*"}, nil, "", "search-eu", true},
+		"a model that is not on the list":                 {[]string{"search-*"}, nil, "", "made-up", false},
+		"a client names its own model":                    {nil, fraud, "fraud-team", "fraud-eu", true},
+		"a client does not name another one":              {nil, fraud, "fraud-team", "search", false},
+		"a list does not widen what a client may":         {[]string{"search"}, fraud, "fraud-team", "search", false},
+		"other clients cannot send the model of a client": {nil, fraud, "search-team", "fraud", false},
+		"nor a request without a client":                  {nil, fraud, "", "fraud", false},
+		"nor does a list allow it":                        {[]string{"*"}, fraud, "", "fraud", false},
+		"others name what is nobody's":                    {nil, fraud, "search-team", "search", true},
+		"a pattern has a whole name":                      {[]string{"search"}, nil, "", "search-2", false},
+		"other belongs to no client":                      {[]string{"search"}, fraud, "", limit.Other, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			limiter, dropped := limiters()
@@ -53,7 +53,7 @@ func TestWhoMayNameWhichModel(t *testing.T) {
 	}
 }
 
-func TestNobodyUsesUpThePlacesOfAnother(t *testing.T) {
+func TestModelAndVersionLimitsAreKeptForEachClient(t *testing.T) {
 	limiter, _ := limiters()
 	c := New(nil, map[string]Config{"a": {Models: []string{"a*"}, MaxModels: 2, MaxVersions: 3}, "b": {Models: []string{"b*"}, MaxModels: 2, MaxVersions: 3}}, 6, 8, limiter)
 	used := func(client, prefix string) (models, versions int) {
@@ -87,7 +87,7 @@ func TestNobodyUsesUpThePlacesOfAnother(t *testing.T) {
 	})
 }
 
-func TestPlacesAreDividedAsAskedOrByVersions(t *testing.T) {
+func TestLimitsAreDividedByRequestOrByVersions(t *testing.T) {
 	by := map[string]Config{"asks": {MaxVersions: 20, MaxDetails: 700}, "does-not": {MaxVersions: 20}}
 	require.Equal(t, map[string]int{"asks": 700, "does-not": 200, "": 1100}, Divide(by, 200, 2000, Details))
 	require.Equal(t, map[string]int{"": 2000}, Divide(nil, 200, 2000, Details))
@@ -95,7 +95,7 @@ func TestPlacesAreDividedAsAskedOrByVersions(t *testing.T) {
 	require.Negative(t, Divide(by, 200, 700, Details)[""], "they ask for more than there is")
 }
 
-func TestAModelIsOfTheFirstClientByName(t *testing.T) {
+func TestModelBelongsToTheFirstMatchingClient(t *testing.T) {
 	limiter, _ := limiters()
 	c := New(nil, map[string]Config{"b": {Models: []string{"fraud*"}}, "a": {Models: []string{"fraud-*"}}}, 10, 10, limiter)
 	require.Equal(t, []string{"a", "b", ""}, []string{c.Client("fraud-eu"), c.Client("fraud"), c.Client("search")})

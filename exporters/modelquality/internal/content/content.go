@@ -182,8 +182,8 @@ func isOther(key string) bool {
 	return false
 }
 
-// seen evaluates a key that describes the answer. It reports whether the key belongs to a message.
-func (t *texts) seen(key, value string) bool {
+// readKey evaluates a key that describes the answer. It reports whether the key belongs to a message.
+func (t *texts) readKey(key, value string) bool {
 	switch {
 	case key == "refusal" && value != "":
 		t.refused = true
@@ -204,7 +204,7 @@ func (t *texts) walk(key string, v any, depth int) (found bool) {
 	}
 	switch v := v.(type) {
 	case string:
-		return t.seen(key, v)
+		return t.readKey(key, v)
 	case []any:
 		if key == "tool_calls" && len(v) > 0 {
 			t.tools = true
@@ -233,7 +233,7 @@ func (t *texts) value(key string, v otlp.Value, depth int) {
 	}
 	switch v.Kind {
 	case otlp.String:
-		t.seen(key, v.Text())
+		t.readKey(key, v.Text())
 	case otlp.List:
 		v.Each(func(_ string, item otlp.Value) {
 			t.tools = t.tools || key == "tool_calls"

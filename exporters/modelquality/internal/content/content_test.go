@@ -15,28 +15,28 @@ func TestAnswersAreMeasured(t *testing.T) {
 		text string
 		want Measures
 	}{
-		"a text":                                 {"Größe 7", Measures{Characters: 7, Script: "latin"}},
-		"GenAI's messages":                       {`[{"role":"assistant","parts":[{"type":"text","content":"Toronto "},{"type":"text","content":"it is"}],"finish_reason":"stop"}]`, Measures{Characters: 13, Script: "latin"}},
-		"reasoning is no answer":                 {`[{"role":"assistant","parts":[{"type":"reasoning","content":"hm"},{"type":"text","content":"42"}]}]`, Measures{Characters: 2, JSON: true}},
-		"a call of a tool":                       {`[{"role":"assistant","parts":[{"type":"tool_call","name":"weather","arguments":{"content":"Toronto"}}]}]`, Measures{Kind: ToolCalls}},
-		"an OpenAI answer with a call of a tool": {`{"choices":[{"message":{"role":"assistant","content":null,"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}}]}`, Measures{Kind: ToolCalls}},
-		"an OpenAI answer that is a refusal":     {`{"choices":[{"message":{"role":"assistant","content":null,"refusal":"No."}}]}`, Measures{Kind: Refusal}},
-		"a refusal in words":                     {"I’m sorry, but I can’t help with that.", Measures{Characters: 38, Kind: Refusal, Script: "latin"}},
-		"a refusal that the configuration names": {"je ne peux pas.", Measures{Characters: 15, Kind: Refusal, Script: "latin"}},
-		"what only mentions a refusal is none":   {"He said: I can't.", Measures{Characters: 17, Script: "latin"}},
-		"nothing":                                {"", Measures{Kind: Nothing}},
-		"blanks":                                 {" \n", Measures{Characters: 2, Kind: Nothing}},
-		"no content in messages":                 {`[{"role":"assistant","parts":[]}]`, Measures{Kind: Nothing}},
-		"JSON that is the answer itself":         {`{"city": "Toronto"}`, Measures{Characters: 19, Script: "latin", JSON: true}},
-		"JSON in a message":                      {`[{"role":"assistant","content":"{\"city\": 1}"}]`, Measures{Characters: 11, Script: "latin", JSON: true}},
-		"JSON that is cut off":                   {`{"city": "Tor`, Measures{Characters: 13, Script: "latin"}},
-		"a text as MLflow writes it":             {`"Toronto"`, Measures{Characters: 7, Script: "latin"}},
-		"Russian":                                {"Москва 2024", Measures{Characters: 11, Script: "cyrillic"}},
-		"Japanese, with Chinese characters":      {"東京は首都", Measures{Characters: 5, Script: "kana"}},
-		"Chinese":                                {"北京", Measures{Characters: 2, Script: "han"}},
-		"a script without a name":                {"ამბავი", Measures{Characters: 6, Script: "other"}},
-		"digits alone have no script":            {"- 12 -", Measures{Characters: 6}},
-		"deeper than anybody writes is text":     {strings.Repeat("[", 100) + strings.Repeat("]", 100), Measures{Characters: 200, JSON: true}},
+		"a text":                                         {"Größe 7", Measures{Characters: 7, Script: "latin"}},
+		"GenAI's messages":                               {`[{"role":"assistant","parts":[{"type":"text","content":"Toronto "},{"type":"text","content":"it is"}],"finish_reason":"stop"}]`, Measures{Characters: 13, Script: "latin"}},
+		"reasoning is no answer":                         {`[{"role":"assistant","parts":[{"type":"reasoning","content":"hm"},{"type":"text","content":"42"}]}]`, Measures{Characters: 2, JSON: true}},
+		"a call of a tool":                               {`[{"role":"assistant","parts":[{"type":"tool_call","name":"weather","arguments":{"content":"Toronto"}}]}]`, Measures{Kind: ToolCalls}},
+		"an OpenAI answer with a call of a tool":         {`{"choices":[{"message":{"role":"assistant","content":null,"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}}]}`, Measures{Kind: ToolCalls}},
+		"an OpenAI answer that is a refusal":             {`{"choices":[{"message":{"role":"assistant","content":null,"refusal":"No."}}]}`, Measures{Kind: Refusal}},
+		"a refusal in words":                             {"I’m sorry, but I can’t help with that.", Measures{Characters: 38, Kind: Refusal, Script: "latin"}},
+		"a refusal that the configuration names":         {"je ne peux pas.", Measures{Characters: 15, Kind: Refusal, Script: "latin"}},
+		"a text that only mentions a refusal is not one": {"He said: I can't.", Measures{Characters: 17, Script: "latin"}},
+		"nothing":                            {"", Measures{Kind: Nothing}},
+		"blanks":                             {" \n", Measures{Characters: 2, Kind: Nothing}},
+		"no content in messages":             {`[{"role":"assistant","parts":[]}]`, Measures{Kind: Nothing}},
+		"JSON that is the answer itself":     {`{"city": "Toronto"}`, Measures{Characters: 19, Script: "latin", JSON: true}},
+		"JSON in a message":                  {`[{"role":"assistant","content":"{\"city\": 1}"}]`, Measures{Characters: 11, Script: "latin", JSON: true}},
+		"JSON that is cut off":               {`{"city": "Tor`, Measures{Characters: 13, Script: "latin"}},
+		"a text as MLflow writes it":         {`"Toronto"`, Measures{Characters: 7, Script: "latin"}},
+		"Russian":                            {"Москва 2024", Measures{Characters: 11, Script: "cyrillic"}},
+		"Japanese, with Chinese characters":  {"東京は首都", Measures{Characters: 5, Script: "kana"}},
+		"Chinese":                            {"北京", Measures{Characters: 2, Script: "han"}},
+		"a script without a name":            {"ამბავი", Measures{Characters: 6, Script: "other"}},
+		"digits alone have no script":        {"- 12 -", Measures{Characters: 6}},
+		"deeper than anybody writes is text": {strings.Repeat("[", 100) + strings.Repeat("]", 100), Measures{Characters: 200, JSON: true}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			got := r.Answer(otlp.StringValue(c.text), true)
@@ -51,7 +51,7 @@ func TestAnswersAreMeasured(t *testing.T) {
 	require.Equal(t, 10, r.Length(otlp.StringValue(`[{"role":"system","content":"Be short."},{"role":"user","content":[{"type":"text","text":"?"}]}]`), true))
 }
 
-func TestTheLanguageOfAnAnswerIsTold(t *testing.T) {
+func TestLanguageOfAnAnswerIsDetected(t *testing.T) {
 	r := New(nil)
 	for text, want := range map[string]string{
 		"The quick brown fox jumps over the lazy dog and runs away from the hunters who follow it through the forest.":                              "en",

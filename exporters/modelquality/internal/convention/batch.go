@@ -83,8 +83,8 @@ type Observation struct {
 	Confidence                          float64
 	// Tokens by direction; nil if there are none.
 	Tokens *[Directions]float64
-	// Asked has further data of a call of a hosted model; nil if there is none.
-	Asked *Asked
+	// HostedCall has further data of a call of a hosted model; nil if there is none.
+	HostedCall *HostedCall
 	// Origin identifies the caller and the replica that answered; nil if neither is known.
 	Origin *Origin
 	// Weight is the number of inferences that a sampled span represents; 0 if the span was not sampled.
@@ -93,8 +93,8 @@ type Observation struct {
 	FeatureTimes []FeatureTime
 }
 
-// Asked has the data that only spans of hosted models have.
-type Asked struct {
+// HostedCall has the data that only spans of hosted models have.
+type HostedCall struct {
 	// Provider serves the model. Prompt and PromptVersion identify the prompt template.
 	Provider, Prompt, PromptVersion string
 	// Answer is one more than the index of the feature with the kind of answer. It is 0 if the answer cannot be a repeated one. Hash is
@@ -202,18 +202,18 @@ type Batch struct {
 	Refused int
 	Reason  string
 
-	features []Feature
-	times    []FeatureTime
-	asked    []Asked
-	tokens   [][Directions]float64
-	origins  []Origin
+	features    []Feature
+	times       []FeatureTime
+	hostedCalls []HostedCall
+	tokens      [][Directions]float64
+	origins     []Origin
 	// vectors holds the numbers of embeddings.
 	vectors []byte
 }
 
 // Reset empties the batch and keeps its memory. Its contents refer to the request until they are overwritten.
 func (b *Batch) Reset() {
-	*b = Batch{Observations: b.Observations[:0], Evaluations: b.Evaluations[:0], Links: b.Links[:0], Steps: b.Steps[:0], features: b.features[:0], times: b.times[:0], asked: b.asked[:0], tokens: b.tokens[:0], origins: b.origins[:0], vectors: b.vectors[:0]}
+	*b = Batch{Observations: b.Observations[:0], Evaluations: b.Evaluations[:0], Links: b.Links[:0], Steps: b.Steps[:0], features: b.features[:0], times: b.times[:0], hostedCalls: b.hostedCalls[:0], tokens: b.tokens[:0], origins: b.origins[:0], vectors: b.vectors[:0]}
 }
 
 // Link is a span that is not an inference.
@@ -266,13 +266,13 @@ func (b *Batch) bad(k BadKind, v otlp.Value) {
 // Bad counts an invalid value.
 func (b *Batch) Bad(k BadKind, v string) { b.bad(k, otlp.StringValue(v)) }
 
-// askedOf returns the observation's Asked and creates it if necessary.
-func (b *Batch) askedOf(o *Observation) *Asked {
-	if o.Asked == nil {
-		b.asked = append(b.asked, Asked{})
-		o.Asked = &b.asked[len(b.asked)-1] // It stays valid when the slice grows.
+// hostedCallOf returns the observation's HostedCall and creates it if necessary.
+func (b *Batch) hostedCallOf(o *Observation) *HostedCall {
+	if o.HostedCall == nil {
+		b.hostedCalls = append(b.hostedCalls, HostedCall{})
+		o.HostedCall = &b.hostedCalls[len(b.hostedCalls)-1] // It stays valid when the slice grows.
 	}
-	return o.Asked
+	return o.HostedCall
 }
 
 // tokensOf returns the observation's tokens and creates them if necessary.

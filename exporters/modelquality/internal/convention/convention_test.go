@@ -124,7 +124,7 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-func TestNumbersUnderAllTheirNames(t *testing.T) {
+func TestNumbersAreReadUnderEveryAttributeName(t *testing.T) {
 	b := read(t, nil, otlp.Span{
 		Attributes: attrs("ml.model.name", "m", "ml.model.version", 7, "queue_wait_ms", 12, "ml.inference.forward_pass_ms", 30.5, "ml.confidence", 0.4, "ml.prediction.confidence", "0.9",
 			"gen_ai.usage.prompt_tokens", 3, "gen_ai.usage.input_tokens", 5, "llm.token_count.completion", 8, "gen_ai.usage.cache_read.input_tokens", 4),
@@ -170,7 +170,7 @@ func TestAgesOfFeatures(t *testing.T) {
 	}
 }
 
-func TestASpanWithTooManyFeaturesIsRefused(t *testing.T) {
+func TestSpanWithTooManyFeaturesIsRefused(t *testing.T) {
 	s := otlp.Span{Attributes: attrs("ml.model.name", "m")}
 	for i := range 21 {
 		s.Attributes = append(s.Attributes, attrs(fmt.Sprint("x", i), 1)...)
@@ -184,7 +184,7 @@ func TestASpanWithTooManyFeaturesIsRefused(t *testing.T) {
 	require.Empty(t, b.Observations)
 }
 
-func TestNamesThatContradictEachOther(t *testing.T) {
+func TestContradictoryAttributeNamesAreRefused(t *testing.T) {
 	for want, change := range map[string]func(*Names){
 		`attribute "ml.model.name" is named twice or empty; want each once`:                          func(n *Names) { n.Version = n.Model[:1] },
 		`attribute "" is named twice or empty; want each once`:                                       func(n *Names) { n.Run = []string{""} },

@@ -3,8 +3,8 @@ package convention
 // Origin has the region and the client of an inference's caller, and the replica that answered. Unknown values are empty.
 type Origin struct{ Region, Client, Instance string }
 
-// from returns the origin of a span. A value that the span lacks is that of its resource.
-func (r *Reader) from(in *reading) *Origin {
+// originOf returns the origin of a span. A value that the span lacks is that of its resource.
+func (r *Reader) originOf(in *reading) *Origin {
 	if in.set&origins == 0 && r.origin != nil {
 		return r.origin
 	}

@@ -237,8 +237,8 @@ func (r *Reader) Span(s *otlp.Span) {
 		b.DroppedAttributes++
 	}
 	index := -1
-	asks, why := r.asks(in, len(features) > 0)
-	if phase != InferencePhase || asks {
+	inference, why := r.isInference(in, len(features) > 0)
+	if phase != InferencePhase || inference {
 		if s.End < s.Start || s.Start == 0 || s.End > math.MaxInt64 {
 			b.refuse("a span ends before it starts, or has no times")
 			return
@@ -274,9 +274,9 @@ func (r *Reader) Span(s *otlp.Span) {
 	}
 }
 
-// asks reports whether a span is an inference, and otherwise the reason. It is one if it names a model or has the kind of an inference, and
+// isInference reports whether a span is an inference, and otherwise the reason. It is one if it names a model or has the kind of an inference, and
 // does not have another kind. A name in the first attribute, ml.model.name, is always sufficient.
-func (r *Reader) asks(in *reading, features bool) (bool, Reason) {
+func (r *Reader) isInference(in *reading, features bool) (bool, Reason) {
 	named := in.text(roleModel) != ""
 	switch {
 	case named && in.ranks[roleModel] == 0:
@@ -328,8 +328,8 @@ const Unknown = "unknown"
 
 // model determines the model that an inference calls.
 func (r *Reader) model(o *Observation, in *reading) {
-	own := in.has(roleModel) && in.text(roleModel) != "" && (in.ranks[roleModel] == 0 || in.ranks[roleModel] == math.MaxUint8 && in.set&hostedRoles == 0)
-	if own {
+	named := in.has(roleModel) && in.text(roleModel) != "" && (in.ranks[roleModel] == 0 || in.ranks[roleModel] == math.MaxUint8 && in.set&hostedRoles == 0)
+	if named {
 		o.Model, o.Version, o.Run = r.interned.text(in.text(roleModel)), r.interned.text(in.name(roleVersion)), in.text(roleRun)
 		if r.resource.has(roleModel) && r.resource.text(roleModel) != o.Model {
 			r.notOfResource(o, in)
@@ -338,24 +338,24 @@ func (r *Reader) model(o *Observation, in *reading) {
 	}
 	o.Hosted = true
 	h := &r.Convention.hosted
-	asked := ""
+	requestModel := ""
 	if in.has(roleModel) && in.ranks[roleModel] != math.MaxUint8 {
-		asked = in.text(roleModel)
+		requestModel = in.text(roleModel)
 	}
-	if asked == "" {
-		asked = requested(in.text(roleParameters))
+	if requestModel == "" {
+		requestModel = requested(in.text(roleParameters))
 	}
-	answered := in.text(roleResponseModel)
-	if asked == "" {
-		asked, answered = answered, ""
+	responseModel := in.text(roleResponseModel)
+	if requestModel == "" {
+		requestModel, responseModel = responseModel, ""
 	}
-	if asked == "" {
-		asked = Unknown
+	if requestModel == "" {
+		requestModel = Unknown
 	}
-	o.Model, o.Version, o.Run = h.name(asked), in.name(roleVersion), in.text(roleRun)
+	o.Model, o.Version, o.Run = h.name(requestModel), in.name(roleVersion), in.text(roleRun)
 	r.notOfResource(o, in)
-	if o.Version == "" && answered != "" {
-		if v := h.name(answered); v != o.Model {
+	if o.Version == "" && responseModel != "" {
+		if v := h.name(responseModel); v != o.Model {
 			o.Version = v
 		}
 	}
@@ -391,7 +391,7 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 		}
 	}
 	if (in.set|r.resource.set)&origins != 0 {
-		o.Origin = r.from(in)
+		o.Origin = r.originOf(in)
 	}
 	o.Duration = float64(s.End-s.Start) / 1e9
 	o.QueueWait, o.ForwardPass, o.TimeToFirst = in.seconds(roleQueueWait), in.seconds(roleForwardPass), in.seconds(roleFirstToken)
@@ -409,7 +409,7 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 		}
 	}
 	if o.Hosted && in.set&infoRoles != 0 {
-		a := r.Batch.askedOf(o)
+		a := r.Batch.hostedCallOf(o)
 		a.Provider, a.Prompt, a.PromptVersion = lower(in.text(roleProvider)), in.text(rolePrompt), in.name(rolePromptVersion)
 	}
 	if in.has(roleFinish) {

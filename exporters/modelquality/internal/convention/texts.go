@@ -33,7 +33,7 @@ func (r *Reader) measure(o *Observation, in *reading) {
 		return
 	}
 	if in.has(roleOutputText) {
-		r.Batch.askedOf(o).Output = in.values[roleOutputText]
+		r.Batch.hostedCallOf(o).Output = in.values[roleOutputText]
 	}
 	begin := len(r.Batch.features) - len(o.Features) // the last features of the batch
 	features := r.Batch.features
@@ -54,7 +54,7 @@ func (r *Reader) measure(o *Observation, in *reading) {
 		}
 		add(outputCharacters, otlp.IntValue(int64(m.Characters)))
 		if m.Kind == content.Text && m.Characters > shortAnswer {
-			a := r.Batch.askedOf(o)
+			a := r.Batch.hostedCallOf(o)
 			a.Answer, a.Hash = len(features)-begin+1, m.Hash
 		}
 		add(answerKind, otlp.StringValue(m.Kind.String()))

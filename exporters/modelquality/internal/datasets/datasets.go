@@ -72,7 +72,7 @@ type unreadable struct{ reason string }
 func (e *unreadable) Error() string { return e.reason }
 func (e *unreadable) Unwrap() error { return ErrUnreadable }
 
-func never(format string, args ...any) error { return &unreadable{fmt.Sprintf(format, args...)} }
+func unreadablef(format string, args ...any) error { return &unreadable{fmt.Sprintf(format, args...)} }
 
 // Time until a failed dataset is tried again. It doubles with each failure, because a download is expensive. An unreadable dataset is also
 // tried again, because someone may have put the file in place.
@@ -183,11 +183,11 @@ func withoutSecrets(source string) string {
 func (r *Reader) open(ctx context.Context, d Dataset) (*File, error) {
 	switch {
 	case d.Type == "code":
-		return nil, never("MLflow has no file, only the code that made the data; mlflow.data.from_pandas and the like take a source")
+		return nil, unreadablef("MLflow has no file, only the code that made the data; mlflow.data.from_pandas and the like take a source")
 	case d.Type == "local":
 		return r.local(d.Source)
 	case !strings.Contains(d.Source, ":/"):
-		return nil, never("a source of type %q names no file", d.Type)
+		return nil, unreadablef("a source of type %q names no file", d.Type)
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
@@ -195,7 +195,7 @@ func (r *Reader) open(ctx context.Context, d Dataset) (*File, error) {
 	if r.Artifacts != nil {
 		var err error
 		if location, err = r.Artifacts.Locate(ctx, location); errors.Is(err, fs.ErrNotExist) {
-			return nil, never("%v", err)
+			return nil, unreadablef("%v", err)
 		} else if err != nil {
 			return nil, err
 		}
@@ -211,16 +211,16 @@ func (r *Reader) local(source string) (*File, error) {
 	path := strings.TrimPrefix(source, "file://")
 	switch {
 	case len(r.Folders) == 0:
-		return nil, never("it is a local file, and mlflow.datasets.folders names no folder")
+		return nil, unreadablef("it is a local file, and mlflow.datasets.folders names no folder")
 	case !filepath.IsAbs(path):
-		return nil, never("the path of a local file must be absolute")
+		return nil, unreadablef("the path of a local file must be absolute")
 	}
 	file, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return nil, never("there is no such file here")
+		return nil, unreadablef("there is no such file here")
 	}
 	if strings.ContainsAny(file, "*?[{") {
-		return nil, never("its name would be taken for a pattern")
+		return nil, unreadablef("its name would be taken for a pattern")
 	}
 	for _, folder := range r.Folders {
 		if folder, err = filepath.EvalSymlinks(folder); err != nil {
@@ -230,12 +230,12 @@ func (r *Reader) local(source string) (*File, error) {
 			continue
 		}
 		if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
-			return nil, never("it is not a file")
+			return nil, unreadablef("it is not a file")
 		}
 		if _, err := extension(file); err != nil {
 			return nil, err
 		}
 		return &File{Path: file, Done: func(error) {}}, nil
 	}
-	return nil, never("it is in none of mlflow.datasets.folders")
+	return nil, unreadablef("it is in none of mlflow.datasets.folders")
 }

@@ -93,7 +93,7 @@ func TestFilesAreReadOnlyWhereThatIsAllowed(t *testing.T) {
 		"a way out":                    {"local", root + "/../" + filepath.Base(elsewhere) + "/secrets.csv", outside},
 		"the folder itself":            {"local", root, outside},
 		"a file whose name is a glob":  {"local", filepath.Join(root, "a*.csv"), "its name would be taken for a pattern"},
-		"a file that is not there":     {"local", filepath.Join(root, "none.csv"), "there is no such file here"},
+		"a missing file":               {"local", filepath.Join(root, "none.csv"), "there is no such file here"},
 		"a folder called like a file":  {"local", filepath.Join(root, "folder.csv"), "it is not a file"},
 		"a file of another kind":       {"local", filepath.Join(root, "orders.txt"), `"orders.txt" does not end in .parquet, .arrow, .feather, .ipc, .csv, .tsv, .json, .ndjson or .jsonl (.gz and .zst may follow those of text)`},
 		"a path from nowhere":          {"local", "orders.csv", "the path of a local file must be absolute"},
@@ -232,7 +232,7 @@ func TestHTTP(t *testing.T) {
 	require.EqualValues(t, 1, tidy.secrets.Load(), "the user that the source itself names")
 }
 
-func TestTheUsualPortNeedNotBeNamed(t *testing.T) {
+func TestDefaultPortMayBeOmitted(t *testing.T) {
 	for source, ok := range map[string]bool{
 		"https://data.example.com/x": true, "https://data.example.com:443/x": true, "http://DATA.example.com/x": true, "https://data.example.com:8443/x": false,
 		"https://other.example.com/x": true, "http://other.example.com/x": false, "ftp://data.example.com/x": false, "https://[::1]:9000/x": true, "https://[::1]/x": false,
@@ -244,7 +244,7 @@ func TestTheUsualPortNeedNotBeNamed(t *testing.T) {
 	}
 }
 
-func TestAServerThatDoesNotAnswer(t *testing.T) {
+func TestUnresponsiveServerTimesOut(t *testing.T) {
 	silent := newWeb(t, httptest.NewServer, func(_ http.ResponseWriter, request *http.Request) { <-request.Context().Done() })
 	b := newBench(t, func(o *Options) { o.Hosts, o.Timeout = []string{hostOf(t, silent.URL)}, 20*time.Millisecond })
 	_, _, err := b.read("http", silent.URL+"/orders.csv")
@@ -253,7 +253,7 @@ func TestAServerThatDoesNotAnswer(t *testing.T) {
 	b.requireNoDownloads()
 }
 
-func TestWhatCannotBeReadIsLeftAloneForAWhileAndLoggedOnce(t *testing.T) {
+func TestFailedDownloadIsRetriedLaterAndLoggedOnce(t *testing.T) {
 	status := http.StatusInternalServerError
 	server := newWeb(t, httptest.NewServer, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
@@ -293,7 +293,7 @@ func TestWhatCannotBeReadIsLeftAloneForAWhileAndLoggedOnce(t *testing.T) {
 	require.NoError(t, asked(1, 1))
 }
 
-func TestWhatIsRememberedIsBounded(t *testing.T) {
+func TestCacheIsBounded(t *testing.T) {
 	b := newBench(t, nil)
 	for n := range 3 * maxFailures {
 		_, _, err := b.read("code", fmt.Sprint(n))

@@ -38,7 +38,7 @@ func (r *Reader) sweep() {
 func extension(name string) (string, error) {
 	ext, err := tables.Extension(path.Base(name))
 	if err != nil {
-		return "", never("%v", err)
+		return "", unreadablef("%v", err)
 	}
 	return ext, nil
 }
@@ -57,7 +57,7 @@ func (r *Reader) download(ctx context.Context, uri string) (*File, error) {
 	if web {
 		var err error
 		if u, err = url.Parse(uri); err != nil {
-			return nil, never("it is no URL")
+			return nil, unreadablef("it is no URL")
 		}
 		name = u.Path
 	}
@@ -76,7 +76,7 @@ func (r *Reader) download(ctx context.Context, uri string) (*File, error) {
 	}
 	defer c.Close()
 	if c.size > r.MaxBytes {
-		return nil, never("it has %d bytes, and mlflow.datasets.max_bytes is %d", c.size, r.MaxBytes)
+		return nil, unreadablef("it has %d bytes, and mlflow.datasets.max_bytes is %d", c.size, r.MaxBytes)
 	}
 	return r.save(c, ext)
 }
@@ -102,7 +102,7 @@ func (r *Reader) save(body io.Reader, ext string) (_ *File, err error) {
 		return nil, fmt.Errorf("download: %w", err)
 	}
 	if n > r.MaxBytes {
-		return nil, never("it has more than the %d bytes of mlflow.datasets.max_bytes", r.MaxBytes)
+		return nil, unreadablef("it has more than the %d bytes of mlflow.datasets.max_bytes", r.MaxBytes)
 	}
 	return &File{Path: file.Name(), Done: remove}, nil
 }
@@ -117,7 +117,7 @@ func (r *Reader) web(ctx context.Context, u *url.URL) (content, error) {
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
 	if err != nil {
-		return content{}, never("it is no URL that can be asked for")
+		return content{}, unreadablef("it is no URL that can be asked for")
 	}
 	response, err := r.client.Do(request)
 	return answer(response, err)
@@ -153,7 +153,7 @@ func answer(response *http.Response, err error) (content, error) {
 	case code == http.StatusUnauthorized, code == http.StatusForbidden, code == http.StatusRequestTimeout, code == http.StatusTooManyRequests, code/100 == 5:
 		return content{}, fmt.Errorf("the server answers %s", response.Status)
 	}
-	return content{}, never("the server answers %s", response.Status)
+	return content{}, unreadablef("the server answers %s", response.Status)
 }
 
 // allowed checks that a host may be requested.
@@ -166,20 +166,20 @@ func (r *Reader) allowed(u *url.URL) error {
 			return nil
 		}
 	}
-	return never("its host %s is not one of mlflow.datasets.hosts", u.Host)
+	return unreadablef("its host %s is not one of mlflow.datasets.hosts", u.Host)
 }
 
 // redirect follows redirects to allowed hosts only, and never from https to http.
 func (r *Reader) redirect(next *http.Request, via []*http.Request) error {
 	switch {
 	case len(via) == 5:
-		return never("it redirects too often")
+		return unreadablef("it redirects too often")
 	case via[0].URL.Scheme == "https" && next.URL.Scheme != "https":
-		return never("it redirects from https to %s", next.URL.Scheme)
+		return unreadablef("it redirects from https to %s", next.URL.Scheme)
 	}
 	next.Header.Del("Referer") // It would send the signature in one URL to the host of another.
 	if err := r.allowed(next.URL); err != nil {
-		return never("it redirects, and then %v", err)
+		return unreadablef("it redirects, and then %v", err)
 	}
 	return nil
 }
@@ -206,13 +206,13 @@ func (r *Reader) object(ctx context.Context, uri string) (content, error) {
 		case err == nil:
 			return content{body, attributes.Size}, nil
 		case b.IsObjNotFoundErr(err):
-			return content{}, never("there is no such object")
+			return content{}, unreadablef("there is no such object")
 		}
 		return content{}, err
 	}
 	scheme, _, _ := strings.Cut(uri, ":")
 	if scheme == "mlflow-artifacts" || scheme == "runs" {
-		return content{}, never("it is an artifact, and mlflow.datasets.artifacts is not on, or it is another server's")
+		return content{}, unreadablef("it is an artifact, and mlflow.datasets.artifacts is not on, or it is another server's")
 	}
-	return content{}, never("it is in none of mlflow.datasets.buckets")
+	return content{}, unreadablef("it is in none of mlflow.datasets.buckets")
 }

@@ -44,7 +44,7 @@ type breach struct {
 	incidentKey
 	column int   // index of the field in the sample
 	since  int64 // start of the window, in Unix nanoseconds
-	// bins maps the bins of the field to the bins that are compared, of which there are size. baseline has their shares, and values is the
+	// bins maps the bins of the field to the compared bins; size is the number of these. baseline has their shares, and values is the
 	// number of values in the baseline.
 	bins     []int32
 	size     int

@@ -181,7 +181,7 @@ func (k *Keeper) search(m *model, t *Tracker, c *counters, b breach, all []breac
 		fc := foundCause{explained: min(f.Explained, 1), rows: f.Rows, lead: f.Lead}
 		in := rowsIn(l.in, f.Terms)
 		if n == 0 && len(f.Terms) == 1 {
-			if _, share, ok := k.onlyHere(m, t, c, b, l, in, f.Terms, now); ok {
+			if _, share, ok := k.compareVersions(m, t, c, b, l, in, f.Terms, now); ok {
 				names, values = append([]string{fieldVersion}, names...), append([]string{t.version}, values...)
 				fc.rows *= share
 			}
@@ -195,7 +195,7 @@ func (k *Keeper) search(m *model, t *Tracker, c *counters, b breach, all []breac
 	}
 	if len(causes) == 0 {
 		in := rowsIn(l.in, nil)
-		if apart, share, ok := k.onlyHere(m, t, c, b, l, in, nil, now); ok {
+		if apart, share, ok := k.compareVersions(m, t, c, b, l, in, nil, now); ok {
 			fc := foundCause{field: fieldVersion, value: t.version, explained: min(apart, 1), rows: share, lead: sureLead}
 			fc.describe(l, in, finding.Rose, c)
 			causes = append(causes, fc)
@@ -239,9 +239,9 @@ func (f *foundCause) describe(l searchInput, in, rose []bool, c *counters) {
 	f.with, f.of = cause.Spread(replicas, l.in.Now, affected)
 }
 
-// onlyHere compares this version with the other versions of the model in rows with the same values. apart is the share of the change that
+// compareVersions compares this version with the other versions of the model in rows with the same values. apart is the share of the change that
 // the others do not have. share is this version's share of all inferences in the window.
-func (k *Keeper) onlyHere(m *model, t *Tracker, c *counters, b breach, l searchInput, in []bool, terms []cause.Term, now time.Time) (apart, share float64, ok bool) {
+func (k *Keeper) compareVersions(m *model, t *Tracker, c *counters, b breach, l searchInput, in []bool, terms []cause.Term, now time.Time) (apart, share float64, ok bool) {
 	since, seen, others := b.since, 0.0, 0.0
 	counts := func(c *counters) float64 {
 		c.mu.Lock()

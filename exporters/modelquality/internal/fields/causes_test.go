@@ -14,7 +14,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/reveal"
 )
 
-// sceneOf serves two versions for an hour and a half, of which something changes in the last half hour.
+// sceneOf serves two versions for an hour and a half, with a change in the last half hour.
 func sceneOf(t *testing.T, policy reveal.Policy, change func(version string, o *convention.Observation)) (*Keeper, *time.Time, func(minutes int, change func(string, *convention.Observation))) {
 	t.Helper()
 	clock := time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC)
@@ -92,7 +92,7 @@ func TestTheCauseOfAModelsChange(t *testing.T) {
 				breaks(o)
 			}
 		}, want: `cause_field="provider",cause_value="#~`},
-		"unless somebody says that it may be": {policy: reveal.Policy{"prov*"}, change: func(_ string, o *convention.Observation) {
+		"unless the configuration allows it": {policy: reveal.Policy{"prov*"}, change: func(_ string, o *convention.Observation) {
 			if get(o, "provider") == "p-2" {
 				set(o, "provider", otlp.StringValue("Jane Doe"))
 				breaks(o)
@@ -146,7 +146,7 @@ func TestTheCauseOfAModelsChange(t *testing.T) {
 	}
 }
 
-func TestThatNoSegmentExplainsAChangeIsClaimedOnlyAfterSeveralSearches(t *testing.T) {
+func TestNoCauseIsReportedOnlyAfterSeveralSearches(t *testing.T) {
 	t.Parallel()
 	k, _, serve := sceneOf(t, nil, nil)
 	everything := func(_ string, o *convention.Observation) { set(o, driftedField, otlp.Value{}) }
@@ -164,7 +164,7 @@ func TestThatNoSegmentExplainsAChangeIsClaimedOnlyAfterSeveralSearches(t *testin
 	require.Contains(t, strings.Join(causesOf(t, k), "\n"), `cause_field="",cause_value="",field="score",model="fraud",role="input",signal="broken_ratio",version="2"} 0`)
 }
 
-func TestTheSampleGivesItsMemoryBack(t *testing.T) {
+func TestRestartFreesTheMemoryOfTheSample(t *testing.T) {
 	t.Parallel()
 	k, _, _ := sceneOf(t, nil, nil)
 	require.Positive(t, k.memory.Used())

@@ -43,7 +43,7 @@ func (k *Keeper) collectVersion(ctx context.Context, m *model, t *Tracker) (err 
 	if err != nil {
 		return err
 	}
-	if len(m.books) == 0 || t.outputs == nil || len(m.wanted()) > 0 {
+	if len(m.books) == 0 || t.outputs == nil || len(m.acceptedWithoutBins()) > 0 {
 		if c != nil { // It was reset, or a feature was accepted.
 			m.record(t)
 			t.restart(now)
@@ -55,7 +55,7 @@ func (k *Keeper) collectVersion(ctx context.Context, m *model, t *Tracker) (err 
 				return err
 			}
 		}
-		requested := len(m.books) > 0 && len(m.wanted()) == 0 && t.known(m, now)
+		requested := len(m.books) > 0 && len(m.acceptedWithoutBins()) == 0 && t.hasBins(m, now)
 		if !requested && !t.ready(now) {
 			t.failed = false
 			return nil
@@ -140,7 +140,7 @@ func (k *Keeper) bounded(t *Tracker, d baseline.Definition) baseline.Definition 
 // define cuts the missing bins: from the training data for the fields that it has, from the sample for all others. The outputs of a version
 // get the bins of its predecessor, so that they can be compared, unless they were reset.
 func (k *Keeper) define(ctx context.Context, m *model, t *Tracker, subject *baseline.Subject, view *baseline.View, data *training) error {
-	accepted := m.wanted()
+	accepted := m.acceptedWithoutBins()
 	missing := func(field string) bool {
 		if isOutput(field) {
 			return t.outputs == nil
@@ -222,18 +222,18 @@ func (k *Keeper) publish(ctx context.Context, m *model, t *Tracker, view *baseli
 // training publishes the training baseline: outputs by the version's bins, features by the model's bins. Features are counted again when
 // these bins change.
 func (k *Keeper) training(ctx context.Context, m *model, t *Tracker, view *baseline.View, data *training, out *exporter.Metrics) error {
-	own, err := view.Training(ctx)
+	stored, err := view.Training(ctx)
 	known := err == nil
 	if err != nil && !errors.Is(err, baseline.ErrNotFound) {
 		return err
 	}
 	if !known && len(t.outputs.definition.Fields) > 0 {
-		if own, known, err = k.countTraining(ctx, t.outputs.subject, t.outputs.definition, data); err != nil {
+		if stored, known, err = k.countTraining(ctx, t.outputs.subject, t.outputs.definition, data); err != nil {
 			return err
 		}
 	}
 	if known {
-		k.publishCounts(t, only(own, isOutput), baseline.EdgesTraining, out)
+		k.publishCounts(t, onlyCounts(stored, isOutput), baseline.EdgesTraining, out)
 	}
 	layouts := m.layouts()
 	if len(layouts) == 0 {
@@ -252,7 +252,7 @@ func (k *Keeper) training(ctx context.Context, m *model, t *Tracker, view *basel
 		if err != nil {
 			return err
 		}
-		counts = only(own, func(field string) bool {
+		counts = onlyCounts(stored, func(field string) bool {
 			return isInput(field) && reflect.DeepEqual(d.Fields[field], layouts[field])
 		})
 	}

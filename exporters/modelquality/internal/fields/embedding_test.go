@@ -119,7 +119,7 @@ func TestBinsOfEmbeddings(t *testing.T) {
 }
 
 // The centroid is with the bins in the store: the first replica's is everybody's, and the next process's.
-func TestReplicasAndRestartsHaveOneCentroid(t *testing.T) {
+func TestReplicasAndRestartsShareOneCentroid(t *testing.T) {
 	w := newWorld(t)
 	w.training = w.trainingData(trainingRows) // which has no embeddings
 	first, second, alone := w.replica(), w.replica(), newWorld(t).replica()
@@ -149,7 +149,7 @@ func TestReplicasAndRestartsHaveOneCentroid(t *testing.T) {
 	require.Contains(t, exportertest.Gather(t, restarted), `ml_model_field_baseline_values{baseline="training",field="amount"`)
 }
 
-// An embedding that turns away drifts as any field does, and what is accepted has a centroid of its own.
+// An embedding whose direction changes drifts like any field. After it is accepted it has a new centroid.
 func TestEmbeddingsDriftAndAreAccepted(t *testing.T) {
 	w := newWorld(t)
 	k := w.replica()
@@ -187,7 +187,7 @@ func TestEmbeddingsDriftAndAreAccepted(t *testing.T) {
 	require.Len(t, accepted, 128, "of another embedding model")
 }
 
-func TestEmbeddingsOfOtherDimensionsAreNoNumber(t *testing.T) {
+func TestEmbeddingsOfOtherDimensionsAreNotCompared(t *testing.T) {
 	w := newWorld(t)
 	k := w.replica()
 	log := new(bytes.Buffer)
@@ -209,7 +209,7 @@ func TestEmbeddingsOfOtherDimensionsAreNoNumber(t *testing.T) {
 	require.EqualValues(t, 7, counts(tracker)["input/embedding.distance"][binning.Null])
 }
 
-func TestTooFewEmbeddingsAreTold(t *testing.T) {
+func TestTooFewEmbeddingsAreLogged(t *testing.T) {
 	w := newWorld(t)
 	k := w.replica()
 	log := new(bytes.Buffer)
@@ -248,13 +248,13 @@ func TestSamplesKeepABoundedNumberOfEmbeddings(t *testing.T) {
 		k.Forget(tracker)
 	}
 	require.Zero(t, k.cells.Load())
-	// Lists that are no embeddings, and bytes, are not kept at all.
+	// Lists that are not embeddings, and bytes, are not kept.
 	s := newSample()
 	s.add([]convention.Feature{{Name: "x", Value: otlp.Value{Kind: otlp.Bytes}}}, otlp.Value{}, math.NaN(), 10)
 	require.Zero(t, s.rows[0][0].value.Size())
 }
 
-func TestACentroidSurvivesTheStore(t *testing.T) {
+func TestCentroidIsStoredExactly(t *testing.T) {
 	w := newWorld(t)
 	l, ok := layoutOf("e", func() (values []otlp.Value) {
 		for _, o := range embedded(1, 100, binning.MaxDimensions, 0) {

@@ -93,7 +93,7 @@ func inferences(seed uint64, n int, shift float64) []*convention.Observation {
 	return list
 }
 
-// counts are what a tracker counted.
+// counts returns the counts of a tracker.
 func counts(t *Tracker) map[string]map[string]int64 {
 	c := t.counters.Load()
 	if c == nil {
@@ -102,7 +102,7 @@ func counts(t *Tracker) map[string]map[string]int64 {
 	return c.snapshot().Fields
 }
 
-// sum adds what replicas counted.
+// sum adds the counts of replicas.
 func sum(trackers ...*Tracker) map[string]map[string]int64 {
 	total := make(map[string]map[string]int64)
 	for _, t := range trackers {
@@ -138,7 +138,7 @@ func (w *world) trainingData(query string) *Training {
 const trainingRows = `SELECT (-ln(1 - random()) * 50)::DOUBLE AS amount, ['CA', 'US', 'FR', 'DE'][1 + (i % 4)] AS country,
 	(i % 5)::INT AS items, i % 3 = 0 AS gift, CASE WHEN i % 4 = 0 THEN 'fraud' ELSE 'fine' END AS label, i AS row_id FROM range(5000) AS t(i)`
 
-// What three replicas behind a load balancer count adds up to exactly what one counts, and so does the drift, whichever
+// The counts of three replicas behind a load balancer add up to exactly those of one replica, with the same drift, whichever
 // of them cut the bins and whenever the others learned of it.
 func TestReplicasAddUp(t *testing.T) {
 	for name, training := range map[string]string{"bins from the first inferences": "", "bins from training data": trainingRows} {
@@ -212,7 +212,7 @@ func TestReplicasAddUp(t *testing.T) {
 	}
 }
 
-func TestAValueFallsIntoTheBinThatADatabaseWouldCountItIn(t *testing.T) {
+func TestBinsOfValuesAreThoseOfTheDatabase(t *testing.T) {
 	for name, how := range map[string]tables.Reading{
 		"NaN is a missing number, as in all files":    {},
 		"NaN is a value where the training data says": {NaNIsMissing: new(false)},
@@ -261,7 +261,7 @@ func valuesFallAsInADatabase(t *testing.T, how tables.Reading) {
 	}
 }
 
-func TestWhatTheBaselineNeverHadIsUnseen(t *testing.T) {
+func TestValuesOutsideTheBaselineAreUnseen(t *testing.T) {
 	w := newWorld(t)
 	w.training = w.trainingData(trainingRows)
 	k := w.replica()
@@ -329,7 +329,7 @@ ml_model_field_baseline_values{baseline="production",field="country",model="frau
 		require.Contains(t, []string{"ml_model_baseline_days", "ml_model_baseline_wanted_days"}, p.Metric, p.Text)
 	}
 
-	t.Run("and found again after a restart", func(t *testing.T) {
+	t.Run("and published again after a restart", func(t *testing.T) {
 		again := w.replica()
 		restarted := again.Track("fraud", "3")
 		w.cycle(again)
@@ -415,7 +415,7 @@ func TestTheShortWindowsAreComparedWithTheirTimeOfTheDay(t *testing.T) {
 	})
 }
 
-func TestAResetBeginsAnew(t *testing.T) {
+func TestResetStartsANewBaseline(t *testing.T) {
 	w := newWorld(t)
 	k := w.replica()
 	tracker := k.Track("fraud", "")
@@ -437,7 +437,7 @@ func TestAResetBeginsAnew(t *testing.T) {
 	}
 }
 
-func TestASmallSampleWillDoAfterAWhile(t *testing.T) {
+func TestSmallSampleIsUsedAfterAWhile(t *testing.T) {
 	w := newWorld(t)
 	k := w.replica()
 	tracker := k.Track("fraud", "3")
@@ -449,7 +449,7 @@ func TestASmallSampleWillDoAfterAWhile(t *testing.T) {
 	require.NotNil(t, counts(tracker))
 }
 
-func TestTrainingDataThatCannotBeReadIsWaitedFor(t *testing.T) {
+func TestUnreadableTrainingDataIsRetried(t *testing.T) {
 	w := newWorld(t)
 	w.training = w.trainingData(trainingRows)
 	var ends []error

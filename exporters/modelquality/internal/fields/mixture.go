@@ -86,8 +86,8 @@ func (m *mixtures) all() [][]Mixture {
 	return all
 }
 
-// Mixtures calls each with what the short windows are compared with now: what Collect exposes of it, for who reads it every few
-// milliseconds. Slices must not be changed.
+// Mixtures calls each with the distributions that the short windows are compared with now, as Collect exposes them. It is for callers that
+// read them every few milliseconds. Slices must not be changed.
 func (k *Keeper) Mixtures(each func(*Mixture)) {
 	for _, of := range k.mixed.all() {
 		for i := range of {

@@ -95,8 +95,8 @@ func (m *model) idle() bool {
 	return true
 }
 
-// wanted returns accepted features that have no new bins yet.
-func (m *model) wanted() map[string]int {
+// acceptedWithoutBins returns accepted features that have no new bins yet.
+func (m *model) acceptedWithoutBins() map[string]int {
 	wanted := make(map[string]int)
 	for field, book := range m.accepted.Features {
 		gaveUp, ok := m.gaveUp[field]
@@ -175,9 +175,9 @@ func (m *model) record(t *Tracker) {
 		return
 	}
 	for n, b := range t.books {
-		b.add(m.hour, only(d, func(field string) bool { return isInput(field) && lastBook(t.books, field) == n }))
+		b.add(m.hour, onlyCounts(d, func(field string) bool { return isInput(field) && lastBook(t.books, field) == n }))
 	}
-	t.outputs.add(m.hour, only(d, isOutput))
+	t.outputs.add(m.hour, onlyCounts(d, isOutput))
 }
 
 // closeHour adds the counts of an ended hour, and closes an ended day.
@@ -199,7 +199,7 @@ func (m *model) closeHour(now time.Time) {
 	}
 }
 
-func only(c baseline.Counts, wanted func(field string) bool) baseline.Counts {
+func onlyCounts(c baseline.Counts, wanted func(field string) bool) baseline.Counts {
 	c.Fields = maps.Clone(c.Fields)
 	maps.DeleteFunc(c.Fields, func(field string, _ map[string]int64) bool { return !wanted(field) })
 	return c

@@ -31,22 +31,22 @@ func (k *Keeper) production(m *model, t *Tracker, out *exporter.Metrics) error {
 			show(b.learned(func(field string) bool { return isInput(field) && lastBook(m.books, field) == n }))
 		}
 	}
-	own := t.outputs
-	if len(own.definition.Fields) == 0 {
+	outputs := t.outputs
+	if len(outputs.definition.Fields) == 0 {
 		return nil
 	}
-	if p := t.predecessor; p != nil && p.enough && !own.production.Frozen() {
-		same := newLearned(p.learned.season, only(p.learned.counts, func(field string) bool {
-			return reflect.DeepEqual(own.definition.Fields[field], p.definition.Fields[field])
+	if p := t.predecessor; p != nil && p.enough && !outputs.production.Frozen() {
+		same := newLearned(p.learned.season, onlyCounts(p.learned.counts, func(field string) bool {
+			return reflect.DeepEqual(outputs.definition.Fields[field], p.definition.Fields[field])
 		}), true)
 		if len(same.counts.Fields) > 0 {
 			show(same)
 			out.Gauge(k.descs.inherited, 1, t.model, t.version, p.version)
-			return k.state(t, "output", own, true, out)
+			return k.state(t, "output", outputs, true, out)
 		}
 	}
-	show(own.learned(isOutput))
-	return k.state(t, "output", own, own.production.Frozen(), out)
+	show(outputs.learned(isOutput))
+	return k.state(t, "output", outputs, outputs.production.Frozen(), out)
 }
 
 // state publishes the progress of a production baseline, and whether the published one is frozen.

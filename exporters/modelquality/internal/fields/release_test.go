@@ -70,7 +70,7 @@ func TestTheBaselineOfFeaturesSurvivesARelease(t *testing.T) {
 	require.True(t, ok, "five minutes of a new version are compared with what the versions before left behind")
 }
 
-func TestOutputsAreComparedWithTheVersionBeforeUntilTheirOwnAreFrozen(t *testing.T) {
+func TestOutputsAreComparedWithThePreviousVersionUntilFrozen(t *testing.T) {
 	w := newWorld(t)
 	w.clock = time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
 	w.days = 8
@@ -118,7 +118,7 @@ func TestOutputsAreComparedWithTheVersionBeforeUntilTheirOwnAreFrozen(t *testing
 	})
 }
 
-func TestAFeatureThatAVersionAddsIsLearnedBesideTheOthers(t *testing.T) {
+func TestNewFeatureOfAVersionIsLearned(t *testing.T) {
 	w := newWorld(t)
 	w.clock = time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
 	k := w.replica()
@@ -148,7 +148,7 @@ func TestAFeatureThatAVersionAddsIsLearnedBesideTheOthers(t *testing.T) {
 	requireValue(t, k, 3*24*60, `ml_model_field_baseline_values{baseline="production",field="country",model="fraud",role="input",version="2"}`)
 }
 
-func TestAFeatureThatIsAcceptedIsLearnedAnewAndTheOthersAreKept(t *testing.T) {
+func TestAcceptedFeatureIsLearnedAgainAndOthersAreKept(t *testing.T) {
 	w := newWorld(t)
 	w.clock = time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
 	k := w.replica()
@@ -189,7 +189,7 @@ func TestAFeatureThatIsAcceptedIsLearnedAnewAndTheOthersAreKept(t *testing.T) {
 	})
 }
 
-// earlier stores what the version of the program before models had baselines of their own would have stored of a version.
+// earlier stores the baseline of a version as the program did before models had their own baselines.
 func (w *world) earlier(k *Keeper, version string, days int, hours bool) *baseline.Subject {
 	w.t.Helper()
 	s := newSample()
@@ -216,7 +216,7 @@ func (w *world) earlier(k *Keeper, version string, days int, hours bool) *baseli
 	return subject
 }
 
-func TestWhatAnEarlierVersionOfTheProgramLearnedIsTakenOver(t *testing.T) {
+func TestBaselinesOfAnEarlierProgramVersionAreTakenOver(t *testing.T) {
 	for name, test := range map[string]struct {
 		days   map[string]int // learned by version
 		served string

@@ -57,7 +57,7 @@ func (s *sample) add(features []convention.Feature, p otlp.Value, conf float64, 
 	put := func(name, prefix string, v otlp.Value) {
 		if len(row) < free {
 			if n, ok := s.number(name, prefix); ok {
-				row = append(row, cell{n, s.own(v)})
+				row = append(row, cell{n, s.copyValue(v)})
 			}
 		}
 	}
@@ -94,8 +94,8 @@ func (s *sample) number(name, prefix string) (int, bool) {
 	return n, ok
 }
 
-// own copies a value, so that it does not keep the request in memory.
-func (s *sample) own(v otlp.Value) otlp.Value {
+// copyValue copies a value, so that it does not keep the request in memory.
+func (s *sample) copyValue(v otlp.Value) otlp.Value {
 	switch v.Kind {
 	case otlp.String:
 	case otlp.List, otlp.Map, otlp.Bytes:

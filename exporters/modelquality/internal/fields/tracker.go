@@ -141,8 +141,8 @@ const (
 	shortWait     = 30 * time.Second
 )
 
-// known reports whether all fields of the sample already have bins. It is false for a sample that is too small.
-func (t *Tracker) known(m *model, now time.Time) bool {
+// hasBins reports whether all fields of the sample already have bins. It is false for a sample that is too small.
+func (t *Tracker) hasBins(m *model, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	rows := len(t.sample.rows)

@@ -38,8 +38,8 @@ type Group struct {
 	Bins                                  []string
 }
 
-// Values calls each with the counters of every field, in an order that does not change while there are the same versions. It is
-// what Collect exposes of them, for who reads them every few milliseconds. The counts must not be kept.
+// Values calls each with the counters of every field, as Collect exposes them. The order does not change while the versions are the same.
+// It is for callers that read them every few milliseconds. The counts must not be kept.
 func (k *Keeper) Values(each func(g Group, counts []int64)) {
 	k.mu.Lock()
 	trackers := slices.SortedFunc(maps.Keys(k.trackers), func(a, b *Tracker) int { return cmp.Compare(a.key(), b.key()) })
@@ -89,8 +89,8 @@ func (c *counters) sortedNames() []string {
 // Changes returns the number of changes of the published baselines.
 func (k *Keeper) Changes() int64 { return k.snapshots.changes.Load() }
 
-// Shown returns the series of the baselines as Collect exposes them.
-func (k *Keeper) Shown() []prometheus.Metric {
+// BaselineMetrics returns the series of the baselines as Collect exposes them.
+func (k *Keeper) BaselineMetrics() []prometheus.Metric {
 	ch := make(chan prometheus.Metric, 64)
 	go func() {
 		defer close(ch)

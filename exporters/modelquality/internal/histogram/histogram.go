@@ -134,8 +134,8 @@ func (h *Histogram) Observe(k *Kind, v float64, e *Exemplar) {
 // must not change it.
 func (h *Histogram) Counts() []uint64 { return h.classic }
 
-// Metric is the histogram as it is now; nil if nothing was counted. It is a copy, which is encoded when it is written: whoever
-// counts does not wait for that.
+// Metric returns a copy of the histogram, or nil if nothing was counted. The copy is encoded when it is written, so that Observe does not
+// wait for the encoding.
 func (h *Histogram) Metric(k *Kind, labels ...string) prometheus.Metric {
 	if h.classic == nil {
 		return nil
@@ -159,8 +159,8 @@ func (m *metric) Desc() *prometheus.Desc { return m.kind.Desc }
 // Labels are the values of the labels, in the order of the description.
 func (m *metric) Labels() []string { return m.labels }
 
-// Classic are the upper bounds of the classic buckets, without +Inf, the counts of values in each bucket and beyond all, and the
-// sum of the values, for who needs no more.
+// Classic returns the upper bounds of the classic buckets without +Inf, the count of each bucket and of values beyond all bounds, and the
+// sum of the values.
 func (m *metric) Classic() (bounds []float64, counts []uint64, sum float64) {
 	return m.kind.bounds, m.at.classic, m.at.sum
 }

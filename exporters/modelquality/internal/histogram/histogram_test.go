@@ -17,7 +17,7 @@ var (
 	kind   = NewKind(prometheus.NewDesc("seconds", "Help.", []string{"model"}, nil), bounds)
 )
 
-// library is what client_golang makes of values, by buckets of that growth.
+// library returns client_golang's histogram of the values, with buckets of this growth.
 func library(t testing.TB, growth float64, values []float64) *dto.Histogram {
 	t.Helper()
 	h := prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -51,10 +51,10 @@ func requireSame(t testing.TB, growth float64, values []float64) {
 // nine and nineteen per cent.
 const fine, coarse = 1.1, 1.2
 
-func TestTheSameAsTheLibrary(t *testing.T) {
+func TestEqualsTheLibraryHistogram(t *testing.T) {
 	for name, values := range map[string][]float64{
 		"one":                         {0.02},
-		"nothing but zero":            {0, 0, 1e-12, -1e-12},
+		"only zeros":                  {0, 0, 1e-12, -1e-12},
 		"bounds of classic buckets":   bounds,
 		"bounds of native buckets":    {1, 2, 4, 0.5, 0.25, math.Exp2(1. / 8), math.Exp2(3. / 8), math.Exp2(-7. / 8)},
 		"just beyond and just before": {math.Nextafter(1, 2), math.Nextafter(1, 0), math.Nextafter(math.Exp2(5./8), 2), math.Nextafter(math.Exp2(5./8), 0), math.Nextafter(0.01, 1)},
@@ -84,7 +84,7 @@ func TestTheSameAsTheLibrary(t *testing.T) {
 	}
 }
 
-func TestTooManyBucketsAreShownByTwos(t *testing.T) {
+func TestTooManyBucketsAreMergedInPairs(t *testing.T) {
 	var values []float64
 	for v := 1e-4; v < 1e4; v *= 1.09 {
 		values = append(values, v, v)
@@ -93,8 +93,8 @@ func TestTooManyBucketsAreShownByTwos(t *testing.T) {
 	requireSame(t, coarse, values)
 }
 
-// A score can be any number. What is out of all reason is counted at the end, and memory does not grow with it.
-func TestValuesOutOfAllReason(t *testing.T) {
+// A score can be any number. Extreme values are counted in the outermost buckets, so memory does not grow.
+func TestExtremeValuesDoNotGrowMemory(t *testing.T) {
 	var h Histogram
 	for exponent := -1070; exponent < 1024; exponent++ {
 		h.Observe(kind, math.Ldexp(1.5, exponent), &Exemplar{})
@@ -116,7 +116,7 @@ func TestValuesOutOfAllReason(t *testing.T) {
 	require.Equal(t, got.GetSampleCount(), buckets, "Prometheus refuses a histogram whose buckets do not add up")
 }
 
-func TestABucketGetsAnExemplarOnceASecond(t *testing.T) {
+func TestBucketGetsOneExemplarASecond(t *testing.T) {
 	var h Histogram
 	exemplars := func() (found []*dto.Exemplar) {
 		for _, b := range written(t, h.Metric(kind, "fraud")).Bucket {
@@ -144,7 +144,7 @@ func TestABucketGetsAnExemplarOnceASecond(t *testing.T) {
 	}
 }
 
-func TestNothingIsNoMetric(t *testing.T) {
+func TestEmptyHistogramHasNoMetric(t *testing.T) {
 	require.Nil(t, new(Histogram).Metric(kind, "fraud"))
 }
 

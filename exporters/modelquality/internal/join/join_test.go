@@ -16,7 +16,7 @@ func id(n uint64) (i ID) {
 	return i
 }
 
-func TestALateItemFindsItsInference(t *testing.T) {
+func TestLateItemFindsItsInference(t *testing.T) {
 	j := New[*int, keep.Name](100, 10)
 	model := new(int)
 	j.Add(Inference[*int]{ID: id(1), Series: model, Has: 5}, "answer-1")
@@ -55,7 +55,7 @@ func TestOnlyTheLastInferencesAreRemembered(t *testing.T) {
 	require.True(t, ok)
 }
 
-func TestAnEarlyItemWaitsForItsInference(t *testing.T) {
+func TestEarlyItemWaitsForItsInference(t *testing.T) {
 	j := New[*int, keep.Name](64, 3)
 	require.True(t, j.Wait(id(1), "a", 10))
 	require.True(t, j.Wait(id(1), "b", 20))
@@ -74,7 +74,7 @@ func TestAnEarlyItemWaitsForItsInference(t *testing.T) {
 	require.Empty(t, j.order)
 }
 
-func TestWhatWaitsForOneInferenceExpiresOneByOne(t *testing.T) {
+func TestWaitingItemsExpireOneByOne(t *testing.T) {
 	j := New[*int, keep.Name](64, 10)
 	j.Wait(id(1), "early", 10)
 	j.Wait(id(1), "late", 20)
@@ -82,7 +82,7 @@ func TestWhatWaitsForOneInferenceExpiresOneByOne(t *testing.T) {
 	require.Equal(t, []keep.Name{"late"}, j.Take(id(1)))
 }
 
-func TestWhatWasCountedFirstIsFoundBelow(t *testing.T) {
+func TestFirstCountedSeriesBelowASpanIsFound(t *testing.T) {
 	j := New[*int, keep.Name](64, 10)
 	chat, search := new(int), new(int)
 	require.Empty(t, j.Below(nil, id(1)))
@@ -98,7 +98,7 @@ func TestWhatWasCountedFirstIsFoundBelow(t *testing.T) {
 	require.Empty(t, j.Below(nil, id(1)), "only the last are remembered")
 }
 
-func TestTheWayUp(t *testing.T) {
+func TestAncestorsOfASpanAreFound(t *testing.T) {
 	j := New[*int, keep.Name](64, 10)
 	model := new(int)
 	at := func(span byte) ID { return ID{otlp.TraceID{1}, otlp.SpanID{span}} }
@@ -123,7 +123,7 @@ func TestTheWayUp(t *testing.T) {
 	require.Same(t, model, above.Series)
 }
 
-func TestTheLastAnswerWithTextStandsForItsTrace(t *testing.T) {
+func TestLastTextInferenceRepresentsItsTrace(t *testing.T) {
 	j := New[*int, keep.Name](64, 10)
 	embedding, first, last := new(int), new(int), new(int)
 	add := func(trace byte, series *int, embeds bool) {
@@ -151,7 +151,7 @@ func TestTheLastAnswerWithTextStandsForItsTrace(t *testing.T) {
 	require.Same(t, first, stands(202))
 }
 
-func TestAnInferenceIsAloneUntilASecondSpanOfItsTraceComes(t *testing.T) {
+func TestSingleSpanOfATraceIsStoredUnlinked(t *testing.T) {
 	model := new(int)
 	trace, parent := otlp.TraceID{1}, otlp.SpanID{9}
 	call := Inference[*int]{ID: ID{trace, otlp.SpanID{1}}, Parent: parent, Series: model, Has: 5}
@@ -194,7 +194,7 @@ func TestAnInferenceIsAloneUntilASecondSpanOfItsTraceComes(t *testing.T) {
 	})
 }
 
-func TestSpansThatWereCountedUpAreAllRemembered(t *testing.T) {
+func TestEverySpanCountedTowardsItsParentIsRemembered(t *testing.T) {
 	j := New[*int, keep.Name](1024, 10)
 	model := new(int)
 	span := func(n int) (id otlp.SpanID) {

@@ -172,16 +172,16 @@ func (j *Join[S, W]) Repeated(id ID, verdict uint64, logged bool) bool {
 		e = j.evaluations.add(h)
 		*e = evaluated{id: id}
 	}
-	mine, other := &e.seen[0], &e.seen[1]
+	same, other := &e.seen[0], &e.seen[1]
 	if logged {
-		mine, other = other, mine
+		same, other = other, same
 	}
 	if *other > 0 {
 		*other--
 		return true
 	}
-	if *mine < 255 {
-		*mine++
+	if *same < 255 {
+		*same++
 	}
 	return false
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTextsOutliveTheirRequest(t *testing.T) {
+func TestKeptTextsAreCopiedFromTheRequest(t *testing.T) {
 	t.Parallel()
 	request := []byte("fraud scorer")
 	model, version := unsafe.String(&request[0], 5), unsafe.String(&request[6], 6)

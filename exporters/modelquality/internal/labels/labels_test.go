@@ -166,7 +166,7 @@ func values(t *testing.T, l *labels.Table, name string) map[string]float64 {
 	return got
 }
 
-func TestWhatIsPastTheLimitsIsFolded(t *testing.T) {
+func TestClassesAndSegmentsPastTheLimitBecomeOther(t *testing.T) {
 	l := table(t, func(o *labels.Options) {
 		o.Classes = limit.New("classes", 2, limit.NewDropped())
 		o.Segments = limit.New("segments", 1, limit.NewDropped())

@@ -14,7 +14,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 )
 
-func TestArtifactsAreThoseOfTheServerAlone(t *testing.T) {
+func TestArtifactsComeOnlyFromTheServer(t *testing.T) {
 	token := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(token, []byte("hush"), 0o600))
 	foreign := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("another server is asked") }))

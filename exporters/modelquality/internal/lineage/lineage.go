@@ -96,9 +96,9 @@ type Registry struct {
 }
 
 type entry struct {
-	info  Info
-	asked bool // whether there was an answer
-	due   time.Time
+	info     Info
+	answered bool // whether there was an answer
+	due      time.Time
 }
 
 type descs struct{ info, created, served *prometheus.Desc }
@@ -137,7 +137,7 @@ func (r *Registry) Lookup(v Version) (Info, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	e, ok := r.known[v]
-	if !ok || !e.asked {
+	if !ok || !e.answered {
 		return Info{}, false
 	}
 	return e.info, true
@@ -162,7 +162,7 @@ func (r *Registry) Cycle(ctx context.Context, versions []Version) error {
 			holds = r.RetryMissing
 		}
 		r.mu.Lock()
-		r.known[v] = &entry{info: info, asked: true, due: r.Now().Add(holds)}
+		r.known[v] = &entry{info: info, answered: true, due: r.Now().Add(holds)}
 		r.mu.Unlock()
 	}
 	return errors.Join(errs...)
@@ -330,7 +330,7 @@ func (r *Registry) Collect(ch chan<- prometheus.Metric) {
 	var m exporter.Metrics
 	r.mu.RLock()
 	for v, e := range r.known {
-		if !e.asked {
+		if !e.answered {
 			continue
 		}
 		i := e.info

@@ -19,7 +19,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/config"
 )
 
-// server answers as MLflow 3 does. That MLflow does so is what the end-to-end test shows.
+// server answers like MLflow 3. The end-to-end test verifies this with a real MLflow.
 type server struct {
 	*httptest.Server
 	calls   []string
@@ -128,7 +128,7 @@ func TestResolution(t *testing.T) {
 	}
 }
 
-func TestAnswersHoldForATime(t *testing.T) {
+func TestAnswersAreCachedForATime(t *testing.T) {
 	s, c := serve(t, map[string]string{getThree: versionThree, getRun: runThree}), &clock{now: time.Unix(1e9, 0)}
 	r := registry(t, options(s, c))
 	known, missing := lineage.Version{Model: "fraud", Version: "3"}, lineage.Version{Model: "fraud", Version: "4"}
@@ -170,7 +170,7 @@ func TestALoggedModelOfMLflow3IsKnownWithoutARun(t *testing.T) {
 			map[string]string{getThree: version(`,"model_id":"m-1"`), getModel: `{"model":{"info":{"model_id":"m-1","experiment_id":"7"}}}`},
 			lineage.Info{ModelID: "m-1", ExperimentID: "7", Registered: "3"},
 		},
-		"that says which run it comes from": {
+		"with its run": {
 			map[string]string{getThree: version(`,"model_id":"m-1"`), getModel: `{"model":{"info":{"experiment_id":"7","source_run_id":"r3"}}}`, getRun: runThree},
 			lineage.Info{ModelID: "m-1", RunID: "r3", ExperimentID: "7", Registered: "3", Dataset: "orders", Digest: "aaa", SourceType: "local", Source: "/data/orders.csv"},
 		},
@@ -194,7 +194,7 @@ func TestALoggedModelOfMLflow3IsKnownWithoutARun(t *testing.T) {
 	}
 }
 
-func TestWhatIsRememberedIsBounded(t *testing.T) {
+func TestCacheIsBounded(t *testing.T) {
 	s := serve(t, nil)
 	r := registry(t, options(s, &clock{}))
 	var versions []lineage.Version
@@ -205,7 +205,7 @@ func TestWhatIsRememberedIsBounded(t *testing.T) {
 	require.Equal(t, 3, testutil.CollectAndCount(r, "ml_model_info"))
 }
 
-func TestAnswersThatCannotBeUsed(t *testing.T) {
+func TestInvalidAnswersAreRefused(t *testing.T) {
 	for name, tc := range map[string]struct{ answer, want string }{
 		"a page of a proxy": {"<html>", "the answer is not what MLflow sends"},
 		"an endless answer": {strings.Repeat(" ", 9<<20), "the answer is larger than 8388608 bytes"},

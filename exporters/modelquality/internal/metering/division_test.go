@@ -12,7 +12,7 @@ import (
 	"github.com/sightglass-ml/sightglass/internal/limit"
 )
 
-func TestOneClientCannotUseUpThePlacesOfAnother(t *testing.T) {
+func TestSeriesLimitIsKeptForEachClient(t *testing.T) {
 	m := New(Limits{Models: 10, Versions: 10, ExceptionTypes: 5, Features: 5, Evaluations: 5, Details: 12}, exportertest.Env(t).Limit, nil, nil)
 	client := func(model string) string {
 		name, _, _ := strings.Cut(model, "-")
@@ -66,7 +66,7 @@ func TestOneClientCannotUseUpThePlacesOfAnother(t *testing.T) {
 	})
 }
 
-func TestOneClientCannotUseUpTheStepsOfAnother(t *testing.T) {
+func TestStepLimitIsKeptForEachClient(t *testing.T) {
 	m := New(Limits{Models: 10, Versions: 10, Steps: 6}, exportertest.Env(t).Limit, nil, nil)
 	step := func(client, name string) { m.Steps(client, []convention.Step{{Name: name}}) }
 	counted := func() (names []string) {

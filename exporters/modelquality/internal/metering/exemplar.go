@@ -30,20 +30,19 @@ func (r Reason) String() string {
 	return [reasons]string{"slow", "error", "low_groundedness", "low_confidence", "unseen_category"}[r]
 }
 
-// A published trace stays for a minute at least (stays), because alerts cannot use a faster change of series. After two hours (fresh), a
-// less bad trace may replace it. It is removed 15 minutes (gone) after the last trace was offered. An offered trace waits at most 5 minutes
-// (waits).
+// A published trace stays for at least minShown, because alerts cannot use a faster change of series. After minAge, a less bad trace may
+// replace it. It is removed maxIdle after the last trace was offered. An offered trace waits at most maxWait.
 //
 // Each published trace is a new series, so changes are limited: 6 at once (inStore), and one more every two hours (refill). A day has at
 // most 19 changes for each of five reasons, thus fewer than 100 series for a version. A model whose traces become worse and worse, or
 // arrive one by one, uses up the 6 first.
 const (
-	stays   = int64(time.Minute)
-	waits   = 5 * int64(time.Minute)
-	gone    = 15 * int64(time.Minute)
-	fresh   = 2 * int64(time.Hour)
-	inStore = 6
-	refill  = 2 * int64(time.Hour)
+	minShown = int64(time.Minute)
+	maxWait  = 5 * int64(time.Minute)
+	maxIdle  = 15 * int64(time.Minute)
+	minAge   = 2 * int64(time.Hour)
+	inStore  = 6
+	refill   = 2 * int64(time.Hour)
 )
 
 // traceSlot has the published trace of one reason, and the worst trace that could replace it.
@@ -87,16 +86,16 @@ func (p *traceSlot) current(now int64) (candidate, bool) {
 		p.changes = min(inStore, p.changes+n)
 		p.refilled += n * refill
 	}
-	if p.published.trace != "" && now-p.offered > gone {
+	if p.published.trace != "" && now-p.offered > maxIdle {
 		p.published = candidate{}
 	}
 	if p.next.trace != "" {
-		free := p.published.trace == "" || now-p.publishedAt >= fresh || p.next.bad > p.published.bad
-		if free && now-p.publishedAt >= stays && p.changes > 0 {
+		free := p.published.trace == "" || now-p.publishedAt >= minAge || p.next.bad > p.published.bad
+		if free && now-p.publishedAt >= minShown && p.changes > 0 {
 			p.published, p.publishedAt = p.next, now
 			p.next = nothing
 			p.changes--
-		} else if now-p.next.at >= waits {
+		} else if now-p.next.at >= maxWait {
 			p.next = nothing
 		}
 	}

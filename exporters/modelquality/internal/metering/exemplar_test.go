@@ -15,7 +15,7 @@ import (
 func trace(n int) otlp.TraceID { return otlp.TraceID{1, byte(n >> 16), byte(n >> 8), byte(n)} }
 
 // However many bad traces there are, a day makes fewer than 100 series of a version, and none within a minute of another.
-func TestADayHasFewerThanAHundredNewTraces(t *testing.T) {
+func TestWorstTracesChangeFewerThanAHundredTimesADay(t *testing.T) {
 	const day = 24 * 3600
 	for name, tc := range map[string]struct {
 		bad     func(second int) float64
@@ -65,7 +65,7 @@ func TestADayHasFewerThanAHundredNewTraces(t *testing.T) {
 	}
 }
 
-func TestTheWorstTraceIsShownUntilItIsOld(t *testing.T) {
+func TestWorstTraceIsShownUntilItExpires(t *testing.T) {
 	p := newTraceSlot()
 	minute := func(n int) int64 { return int64(n+1) * int64(time.Minute) }
 	_, ok := p.current(minute(0))
@@ -101,7 +101,7 @@ func observation() *convention.Observation {
 	return &convention.Observation{Trace: trace(1), QueueWait: nan, ForwardPass: nan, TimeToFirst: nan, Confidence: nan}
 }
 
-func TestCountingAllocatesNothingForWhatIsKnown(t *testing.T) {
+func TestCountingKnownSeriesAllocatesNothing(t *testing.T) {
 	m := New(Limits{Models: 2, Versions: 2, ExceptionTypes: 2, Features: 2, Details: 5}, exportertest.Env(t).Limit, nil, []Estimated{{Model: "fraud"}})
 	o := observation()
 	o.Duration, o.QueueWait, o.Confidence, o.Exception = 0.1, 0.05, 0.9, "ValueError"

@@ -23,7 +23,7 @@ type infos struct {
 const promptSeparator = "\x1f"
 
 // count counts a request by its provider and its prompt.
-func (i *infos) count(s *Series, o *convention.Asked) {
+func (i *infos) count(s *Series, o *convention.HostedCall) {
 	if o.Provider != "" {
 		*i.providers.get(s, o.Provider, (*share).providerNames)++
 	}

@@ -1,8 +1,8 @@
 // Package metering counts inferences.
 //
 // Input: observations and evaluations of a model's version. Output: counters, histograms with exemplars, and the traces that an alert can
-// name. State: all counters of a Meter, and the limits on models, versions, features, evaluations and exception types. Whatever a client
-// sends, the memory is limited.
+// name. State: all counters of a Meter, and the limits on models, versions, features, evaluations and exception types. The memory is limited
+// for every input.
 package metering
 
 import (
@@ -232,21 +232,21 @@ func (m *Meter) Versions() iter.Seq2[string, string] {
 func (m *Meter) Forget(before time.Time) []*Series {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var gone []*Series
+	var removed []*Series
 	for k, s := range m.series.All() {
 		if s.lastSeen() < before.UnixNano() {
 			m.series.Delete(k)
-			gone = append(gone, s)
+			removed = append(removed, s)
 			if s.fields != nil {
 				m.keeper.Forget(s.fields)
 			}
 		}
 	}
-	if len(gone) == 0 {
+	if len(removed) == 0 {
 		return nil
 	}
 	m.renew()
-	return gone
+	return removed
 }
 
 // Describe implements prometheus.Collector. It sends nothing, because the metrics depend on the received spans.
@@ -399,8 +399,8 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 		}
 		s.duration.Observe(d.duration, o.Duration, e)
 		s.traces[Slow].offer(o.Duration, e)
-		if o.Asked != nil {
-			s.infos.count(s, o.Asked)
+		if o.HostedCall != nil {
+			s.infos.count(s, o.HostedCall)
 		}
 		if o.Exception != "" {
 			*s.exceptions.get(s, o.Exception, (*share).exceptionTypes)++
@@ -431,7 +431,7 @@ func (s *Series) Observe(o *convention.Observation, opt Options, now int64) {
 	if s.estimates != nil && opt.Skip&(convention.HasConfidence|convention.HasFields) == 0 {
 		s.estimates.count(s, o)
 	}
-	if a := o.Asked; a != nil && a.Answer > 0 && !opt.Nested && s.answers.repeated(a.Hash) {
+	if a := o.HostedCall; a != nil && a.Answer > 0 && !opt.Nested && s.answers.repeated(a.Hash) {
 		o.Features[a.Answer-1].Value = otlp.StringValue(content.Repeated.String())
 	}
 	if s.fields != nil && opt.Skip&convention.HasFields == 0 && s.counting.Count(o) {

@@ -15,7 +15,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 )
 
-// collected keeps copies of what a Decoder hands out.
+// collected keeps copies of the results of a Decoder.
 type collected struct {
 	resources [][]Attribute
 	spans     []Span
@@ -200,7 +200,7 @@ func TestRecordsAreReadAsPdataReadsThem(t *testing.T) {
 	require.Equal(t, expectedRecords(logs), got.records)
 }
 
-func TestAResourceCountsWhereverItStands(t *testing.T) {
+func TestResourceMayFollowItsScopes(t *testing.T) {
 	body := bytesOf(t, ptraceotlp.NewExportRequestFromTraces(sampleTraces()).MarshalProto)
 	// Move the resource, the first field of the group, behind the scopes.
 	group, _, err := next(body)
@@ -241,7 +241,7 @@ func TestUnknownFieldsAreSkipped(t *testing.T) {
 	require.Len(t, got.spans, 2)
 }
 
-func TestAValueIsWrittenAsADatabaseWritesItsCategory(t *testing.T) {
+func TestValuesAreFormattedAsDatabasesFormatThem(t *testing.T) {
 	for want, v := range map[string]Value{
 		"CA": StringValue("CA"), "-3": IntValue(-3), "3": DoubleValue(3), "0.5": DoubleValue(0.5), "true": BoolValue(true), "": {Kind: List, text: "x"},
 	} {
@@ -264,7 +264,7 @@ func (nothing) Resource([]Attribute) {}
 func (nothing) Span(*Span)           {}
 func (nothing) Record(*Record)       {}
 
-// Whatever pdata can read, but for what nobody writes, is read here, and the same way; nothing makes the decoder panic.
+// The decoder reads everything that pdata reads, with the same result, except forms that no client writes. It never panics.
 func FuzzTraces(f *testing.F) {
 	f.Add(bytesOf(f, ptraceotlp.NewExportRequestFromTraces(sampleTraces()).MarshalProto))
 	f.Add([]byte{0x0a, 9, 0x12, 7, 0x12, 5, 0x0a, 3, 1, 2, 3})

@@ -74,7 +74,7 @@ func TestVectorsAreReadFromLists(t *testing.T) {
 	require.Zero(t, StringValue("1234").Dimensions())
 }
 
-func TestDamagedListsAreNoVectors(t *testing.T) {
+func TestDamagedListsAreRefusedAsVectors(t *testing.T) {
 	v := valueOf(t, []any{0.5, 7, 1.5})
 	for n := range len(v.text) {
 		cut := Value{Kind: List, text: v.text[:n]}

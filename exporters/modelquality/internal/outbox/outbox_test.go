@@ -66,7 +66,7 @@ func run(t *testing.T, b *outbox.Outbox) (stop func()) {
 	return stop
 }
 
-// reviewers is an endpoint that keeps what it was given, by ID.
+// reviewers is an endpoint that keeps the received items by ID.
 type reviewers struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -127,7 +127,7 @@ func TestDelivery(t *testing.T) {
 		rejected int
 	}{
 		"what is accepted is sent once":                     {accept, 1, 0},
-		"a conflict says that the receiver has the item":    {func(review.Item, int) int { return http.StatusConflict }, 1, 0},
+		"409 means that the receiver has the item":          {func(review.Item, int) int { return http.StatusConflict }, 1, 0},
 		"what the receiver cannot take now is repeated":     {func(_ review.Item, n int) int { return []int{503, 429, 500, 202}[n-1] }, 4, 0},
 		"a wrong token or address will be mended":           {func(_ review.Item, n int) int { return []int{401, 403, 404, 202}[n-1] }, 4, 0},
 		"what the receiver will never take is kept":         {func(review.Item, int) int { return http.StatusBadRequest }, 1, 1},
@@ -150,7 +150,7 @@ func TestDelivery(t *testing.T) {
 	}
 }
 
-func TestAnItemThatAlwaysFailsDoesNotHoldUpOthers(t *testing.T) {
+func TestFailingItemDoesNotBlockOthers(t *testing.T) {
 	r := serve(t, func(i review.Item, _ int) int {
 		if i.ID == item(0).ID {
 			return http.StatusInternalServerError
@@ -185,7 +185,7 @@ func TestTheTokenIsReadAgain(t *testing.T) {
 	require.Equal(t, map[string]bool{"Bearer one": true, "Bearer two": true}, r.tokens)
 }
 
-func TestAFullOutboxTakesNothingUntilItIsEmptier(t *testing.T) {
+func TestFullOutboxRefusesItemsUntilSomeAreDelivered(t *testing.T) {
 	var up atomic.Bool
 	r := serve(t, func(review.Item, int) int {
 		if up.Load() {
@@ -328,7 +328,7 @@ func TestKilledFiftyTimesWhileTheReviewersAreDown(t *testing.T) {
 	})
 	added := make(map[int]bool)
 	for start := range 50 {
-		// Odd lives are killed while there is nobody to answer at all.
+		// Odd runs are killed while the endpoint is down.
 		url := r.URL
 		if start%2 == 1 {
 			url = "http://127.0.0.1:1"

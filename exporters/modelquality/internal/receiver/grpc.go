@@ -130,7 +130,7 @@ func (r *Receiver) receive(signal Signal, stream grpc.ServerStream) (Answer, *re
 			connection = &info.State
 		}
 	}
-	return r.export(as(ctx, authorization, connection), signal, f.buffer.ReadOnlyData())
+	return r.export(withClient(ctx, authorization, connection), signal, f.buffer.ReadOnlyData())
 }
 
 // arrival reads the message of a stream with a timeout. gRPC has none, so a client that stops sending would occupy its slot.

@@ -102,7 +102,7 @@ func (r *Receiver) take(signal Signal, w http.ResponseWriter, req *http.Request)
 			return encoding, Answer{}, no
 		}
 	}
-	answer, no := r.export(as(req.Context(), req.Header.Get("Authorization"), req.TLS), signal, body)
+	answer, no := r.export(withClient(req.Context(), req.Header.Get("Authorization"), req.TLS), signal, body)
 	return encoding, answer, no
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// bombs are JSON of few bytes that becomes many objects: what is before the elements, one of them, and what is after.
+// bombs are short JSON texts that become many objects: the text before the elements, one element, and the text after them.
 var bombs = map[string][3]string{
 	"resources":               {`{"resourceSpans":[`, `{}`, `]}`},
 	"scopes":                  {`{"resourceSpans":[{"scopeSpans":[`, `{}`, `]}]}`},
@@ -32,7 +32,7 @@ func bomb(parts [3]string, size int) string {
 	return parts[0] + strings.Repeat(parts[1]+",", size/(len(parts[1])+1)) + parts[1] + parts[2]
 }
 
-func TestAJSONBombIsRefusedBeforeItIsDecoded(t *testing.T) {
+func TestJSONBombIsRefusedBeforeDecoding(t *testing.T) {
 	const limit = 16 << 20
 	for name, parts := range bombs {
 		t.Run(name, func(t *testing.T) {
@@ -59,8 +59,8 @@ func allocated() int64 {
 	return int64(m.TotalAlloc)
 }
 
-// What is allowed holds the budget that is stated: twice max_json_memory, since the garbage collector lets the heap double.
-func TestTheMemoryOfJSONHoldsItsBudget(t *testing.T) {
+// Accepted requests stay within the documented budget: twice max_json_memory, because the garbage collector lets the heap double.
+func TestJSONMemoryStaysWithinItsBudget(t *testing.T) {
 	const budget = 32 << 20
 	for name, parts := range bombs {
 		if name == "arrays of one each" && testing.Short() {

@@ -258,8 +258,8 @@ func Client(ctx context.Context) string {
 	return name
 }
 
-// as adds the client to the context of an admitted request.
-func as(ctx context.Context, authorization string, connection *tls.ConnectionState) context.Context {
+// withClient adds the client to the context of an admitted request.
+func withClient(ctx context.Context, authorization string, connection *tls.ConnectionState) context.Context {
 	name := ""
 	if user, _, ok := (&http.Request{Header: http.Header{"Authorization": {authorization}}}).BasicAuth(); ok {
 		name = user

@@ -296,7 +296,7 @@ func retryDelay(err error) time.Duration {
 	return 0
 }
 
-func TestARequestBeyondThoseAtATimeMayComeAgain(t *testing.T) {
+func TestRequestAboveTheConcurrencyLimitIsRetryable(t *testing.T) {
 	started, release := make(chan struct{}), make(chan struct{})
 	s := serve(t, func(context.Context, Signal, []byte) (Answer, error) {
 		started <- struct{}{}
@@ -321,7 +321,7 @@ func TestARequestBeyondThoseAtATimeMayComeAgain(t *testing.T) {
 	s.requireCounted("grpc", "busy", Traces)
 }
 
-func TestAClientThatBeginsARequestAndDoesNotGoOnLosesItsTurn(t *testing.T) {
+func TestStalledRequestIsCutOff(t *testing.T) {
 	s := serve(t, decode, func(o *Options) { o.MaxRequests, o.Patience = 1, Timeouts{50 * time.Millisecond, 20 * time.Second} })
 	t.Run("http", func(t *testing.T) {
 		conn, err := net.Dial("tcp", s.http)
@@ -370,7 +370,7 @@ func TestUsersOfTheWebConfiguration(t *testing.T) {
 	require.ErrorContains(t, err, "no such file")
 }
 
-func TestAnAddressThatIsTakenIsAnError(t *testing.T) {
+func TestAddressInUseIsAnError(t *testing.T) {
 	s := serve(t, decode, nil)
 	_, err := New(Options{GRPCAddress: s.http, MaxRequestBytes: 1, MaxJSONMemory: 1, MaxRequests: 1, Logger: promslog.NewNopLogger()}, handler(decode))
 	require.ErrorContains(t, err, "receive OTLP: listen tcp")

@@ -294,12 +294,12 @@ func TestClientCertificates(t *testing.T) {
 		"with an allowed name":       {config + ", client_allowed_sans: [scorer]}\n", []tls.Certificate{a.pair("scorer")}, ""},
 		"with another name":          {config + ", client_allowed_sans: [scorer]}\n", []tls.Certificate{a.pair("stranger")}, bad},
 		"asked for but not verified": {"tls_server_config: {cert_file: server.crt, key_file: server.key, client_auth_type: RequireAnyClientCert}\n", []tls.Certificate{stranger}, ""},
-		"asked for but not there":    {"tls_server_config: {cert_file: server.crt, key_file: server.key, client_auth_type: RequireAnyClientCert}\n", nil, required},
+		"required but missing":       {"tls_server_config: {cert_file: server.crt, key_file: server.key, client_auth_type: RequireAnyClientCert}\n", nil, required},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := secure(t, a, tc.config)
 			c := a.trust()
-			// Whatever authorities the server names, the client shows what it has.
+			// The client sends its certificate even if the server names other authorities.
 			c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 				if len(tc.certs) == 0 {
 					return new(tls.Certificate), nil
@@ -323,7 +323,7 @@ func TestRenewedCertificatesAreTakenWithoutARestart(t *testing.T) {
 	s.requireTaken(next.trust())
 	s.requireNoConnection(old.trust(), "certificate signed by unknown authority")
 
-	// While there is no certificate there is no connection, which is said once.
+	// Without a certificate there is no connection, and the error is logged once.
 	const message = "There can be no TLS, and no OTLP is taken until there can"
 	require.NoError(t, os.Remove(filepath.Join(s.dir, "server.key")))
 	s.requireNoConnection(next.trust(), "internal error")
@@ -345,7 +345,7 @@ func TestTheLeastVersionOfTLS(t *testing.T) {
 	s.requireTaken(c)
 }
 
-func TestWithoutHTTP2ThereIsStillGRPC(t *testing.T) {
+func TestGRPCWorksWhenHTTP2IsDisabled(t *testing.T) {
 	a := newAuthority(t)
 	s := secure(t, a, withTLS+"http_server_config: {http2: false}\n")
 	response, err := s.exchange(a.trust(), true)
@@ -383,7 +383,7 @@ func TestTheRateLimitOfTheWebConfiguration(t *testing.T) {
 	require.Equal(t, time.Second, retryDelay(err), "without it clients do not come again")
 }
 
-func TestAWebConfigurationThatIsBrokenWhileTheServerRuns(t *testing.T) {
+func TestBrokenWebConfigurationOfARunningServer(t *testing.T) {
 	const message = "The web configuration cannot be read, and no OTLP is taken until it can"
 	a := newAuthority(t)
 	good := users(t)
@@ -428,7 +428,7 @@ func TestAWebConfigurationThatIsBrokenWhileTheServerRuns(t *testing.T) {
 	}
 }
 
-func TestTLSIsTurnedOnOrOffByARestartOnly(t *testing.T) {
+func TestTLSIsSwitchedOnlyByARestart(t *testing.T) {
 	const message = "TLS was turned on or off in the web configuration, which needs a restart"
 	a := newAuthority(t)
 	t.Run("on", func(t *testing.T) {
@@ -454,7 +454,7 @@ func TestTLSIsTurnedOnOrOffByARestartOnly(t *testing.T) {
 	})
 }
 
-func TestWhoGuessesPasswordsHoldsUpNobodyWhoIsKnown(t *testing.T) {
+func TestPasswordGuessesDoNotDelayKnownUsers(t *testing.T) {
 	s := secure(t, newAuthority(t), users(t))
 	s.Patience.Queue = 10 * time.Millisecond
 	known := []string{"authorization", "basic " + strings.TrimPrefix(basic("scorer:right"), "Basic ")} // in lower case
@@ -470,7 +470,7 @@ func TestWhoGuessesPasswordsHoldsUpNobodyWhoIsKnown(t *testing.T) {
 	require.Empty(t, s.slots, "nor does a guess take a turn")
 }
 
-func TestAClientThatIsNoLongerAllowedDoesNotComeBackOnAnOldSession(t *testing.T) {
+func TestRevokedClientCannotResumeATLSSession(t *testing.T) {
 	const config = "tls_server_config: {cert_file: server.crt, key_file: server.key, client_ca_file: ca.crt, client_auth_type: RequireAndVerifyClientCert, client_allowed_sans: ["
 	a := newAuthority(t)
 	s := secure(t, a, config+"scorer]}\n")

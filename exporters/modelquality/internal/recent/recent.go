@@ -306,9 +306,9 @@ func (r Rows) Values(field, least int) (codes []int32, values []Value) {
 		var bins, texts codeIndex
 		for row := range r.rows[i] {
 			code := p.codes[row*r.width+field]
-			known := bins.of(code)
+			known := bins.at(code)
 			if code&isText != 0 {
-				known = texts.of(code &^ isText)
+				known = texts.at(code &^ isText)
 			}
 			if *known == 0 {
 				v := p.value(code)
@@ -331,7 +331,7 @@ func (r Rows) Values(field, least int) (codes []int32, values []Value) {
 // codeIndex are those of values by a code, plus one.
 type codeIndex []int32
 
-func (p *codeIndex) of(code uint16) *int32 {
+func (p *codeIndex) at(code uint16) *int32 {
 	if int(code) >= len(*p) {
 		*p = append(*p, make([]int32, int(code)+1-len(*p))...)
 	}
@@ -342,9 +342,9 @@ func (r Rows) countCodes(interval, field int) map[uint16]int {
 	var bins, texts codeIndex
 	for row := range r.rows[interval] {
 		if code := r.intervals[interval].codes[row*r.width+field]; code&isText == 0 {
-			*bins.of(code)++
+			*bins.at(code)++
 		} else {
-			*texts.of(code &^ isText)++
+			*texts.at(code &^ isText)++
 		}
 	}
 	counts := make(map[uint16]int)

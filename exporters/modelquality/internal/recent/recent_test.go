@@ -28,7 +28,7 @@ func feed(s *recent.Sample, at int64, n int, text func(i int) string) (kept int)
 
 func one(int) string { return "x" }
 
-func TestAPartIsAUniformSample(t *testing.T) {
+func TestSampleIsUniform(t *testing.T) {
 	t.Parallel()
 	const rounds, n = 40, 20_000
 	counts := make([]int64, 100)
@@ -51,7 +51,7 @@ func TestAPartIsAUniformSample(t *testing.T) {
 	require.Less(t, (chi-99)/math.Sqrt(2*99), 4.0, "the first inferences and the last ones are kept alike: %v", counts)
 }
 
-func TestPartsFollowEachOtherAndGo(t *testing.T) {
+func TestSamplesRotateAndExpire(t *testing.T) {
 	t.Parallel()
 	memory := recent.NewMemory(1 << 20)
 	s := recent.New(memory, 2, 12*time.Minute)
