@@ -143,7 +143,7 @@ TEST := go test -timeout 40m -ldflags '$(LAZY)'
 RACE := /(cmd|demo|exporters|internal|replay|responder)(/|$$)
 
 # These calculate for minutes, and with the race detector for half an hour. Shorter tests of the same packages run with it.
-LONG := ^(TestTheSubsetReachesItsBars|TestABrokenRuleFailsTheReplay|TestAKnownMissFailsOnceItIsReached|TestThePromiseHoldsWithDefaults|TestTheScenariosOfThePageAreGood|TestReplayOfAHistoryListsTheAlertsThatWouldHaveFired|TestABillThatIsABombTakesNoMemory|TestAModelBehindSpansAServerAndAGatewayCostsOnce)$$
+LONG := ^(TestTheSubsetReachesItsBars|TestABrokenRuleFailsTheReplay|TestAKnownMissFailsOnceItIsReached|TestThePromiseHoldsWithDefaults|TestTheScenariosOfThePageAreGood|TestReplayOfAHistoryListsTheAlertsThatWouldHaveFired|TestDecompressionBombTakesNoMemory|TestModelWithThreeSourcesIsCountedOnce)$$
 HAVE_LONG := ./replay ./cmd/sightglass-data ./exporters/cost/internal/bill ./exporters/cost/internal/metering
 
 .PHONY: test
