@@ -117,7 +117,7 @@ func (d *device) combine(run cycle, where holders.Device, processes []nvml.Proce
 	allocated := s.allocated(where)
 	jobs, err := holders.Jobs(s.jobs, strconv.Itoa(d.index), where.Instance)
 	if err != nil {
-		s.log.Warn("Jobs are not known", "err", err)
+		s.log.Warn("Cannot read the jobs of the GPUs", "err", err)
 	}
 	byHolder := map[holders.Holder]*holding{}
 	limiter := s.limiter()
