@@ -139,12 +139,9 @@ INSTRUMENT := github.com/sightglass-ml/sightglass/instrument/...
 TEST := go test -timeout 40m -ldflags '$(LAZY)'
 
 # The race detector sees only Go code that runs in the test itself, and makes it up to ten times slower. Packages outside these folders
-# test rules, dashboards, documents and programs that other processes run.
+# test rules, dashboards, documents and programs that other processes run. TestLong_ begins the name of a test that calculates for minutes
+# with it, and runs without it.
 RACE := /(cmd|demo|exporters|internal|replay|responder)(/|$$)
-
-# These calculate for minutes, and with the race detector for half an hour. Shorter tests of the same packages run with it.
-LONG := ^(TestTheSubsetReachesItsBars|TestABrokenRuleFailsTheReplay|TestAKnownMissFailsOnceItIsReached|TestThePromiseHoldsWithDefaults|TestTheScenariosOfThePageAreGood|TestReplayOfAHistoryListsTheAlertsThatWouldHaveFired|TestDecompressionBombTakesNoMemory|TestModelWithThreeSourcesIsCountedOnce)$$
-HAVE_LONG := ./replay ./cmd/sightglass-data ./exporters/cost/internal/bill ./exporters/cost/internal/metering
 
 .PHONY: test
 test: NEEDED += python3
@@ -152,14 +149,14 @@ test: preflight ## run every test
 	@echo "make test: about 50 minutes the first time on two cores, about 25 minutes from then on"
 	@tools/stage.sh 1/6 "the pinned tools" "6 minutes the first time" $(MAKE) --no-print-directory tools
 	@tools/stage.sh 2/6 "servers and a browser for the tests" "4 minutes the first time" $(MAKE) --no-print-directory test-deps
-	@tools/stage.sh 3/6 "Go code, with the race detector" "15 minutes" $(TEST) -race -skip '$(LONG)' $$(go list ./... | grep -E '$(RACE)') $(INSTRUMENT)
-	@tools/stage.sh 4/6 "tests of Go code that calculate for minutes" "5 minutes" $(TEST) -run '$(LONG)' $(HAVE_LONG)
+	@tools/stage.sh 3/6 "Go code, with the race detector" "15 minutes" $(TEST) -race -skip '^TestLong_' $$(go list ./... | grep -E '$(RACE)') $(INSTRUMENT)
+	@tools/stage.sh 4/6 "tests of Go code that calculate long, without it" "5 minutes" $(TEST) -run '^TestLong_' $$(grep -rl '^func TestLong_' --include=*_test.go . | xargs dirname | sort -u)
 	@tools/stage.sh 5/6 "rules, dashboards, documents and whole programs" "15 minutes" $(TEST) ./rules $$(go list ./... | grep -vE '$(RACE)')
 	@tools/stage.sh 6/6 "new inputs for every fuzz test" "2 minutes" $(MAKE) --no-print-directory test-fuzz FUZZTIME=1000x
 
 .PHONY: test-unit
 test-unit: ## run the tests of the Go code alone
-	$(TEST) -race $$(go list ./... | grep -E '$(RACE)') $(INSTRUMENT)
+	$(TEST) -race -skip '^TestLong_' $$(go list ./... | grep -E '$(RACE)') $(INSTRUMENT)
 
 # One room of the repository, checked with the tools that its users have.
 ROOMS := rules alertmanager jsonnet dashboards e2e

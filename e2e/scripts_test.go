@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -78,32 +77,5 @@ func TestDemoUsesARecentPrometheusFromThePathOrBuildsOne(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, tc.used, link == onPath, link)
 		})
-	}
-}
-
-// make test leaves these out where the race detector is on, and runs them by name without it.
-func TestEveryLongTestOfTheMakefileExists(t *testing.T) {
-	t.Parallel()
-	text, err := os.ReadFile(filepath.Join(testtools.Root(t), "Makefile"))
-	require.NoError(t, err)
-	variable := func(name string) string {
-		found := regexp.MustCompile(`(?m)^` + name + ` := (.+)$`).FindSubmatch(text)
-		require.NotNil(t, found, name)
-		return string(found[1])
-	}
-	var tests []string
-	for _, folder := range strings.Fields(variable("HAVE_LONG")) {
-		files, err := filepath.Glob(filepath.Join(testtools.Root(t), folder, "*_test.go"))
-		require.NoError(t, err)
-		for _, file := range files {
-			code, err := os.ReadFile(file)
-			require.NoError(t, err)
-			for _, found := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllSubmatch(code, -1) {
-				tests = append(tests, string(found[1]))
-			}
-		}
-	}
-	for _, name := range regexp.MustCompile(`Test\w+`).FindAllString(variable("LONG"), -1) {
-		require.Contains(t, tests, name)
 	}
 }

@@ -31,7 +31,7 @@ func run(t *testing.T, from fs.FS) (*scenario.Scenario, replay.Result) {
 	return s, result
 }
 
-func TestTheSubsetReachesItsBars(t *testing.T) {
+func TestLong_TheSubsetReachesItsBars(t *testing.T) {
 	s, result := run(t, rules.FS)
 	v := replay.Judge(s, result)
 	if len(v.MissedBars) > 0 {
@@ -51,7 +51,7 @@ func TestTheSubsetReachesItsBars(t *testing.T) {
 	}
 }
 
-func TestABrokenRuleFailsTheReplay(t *testing.T) {
+func TestLong_ABrokenRuleFailsTheReplay(t *testing.T) {
 	for name, broken := range map[string]struct{ file, old, new, misses string }{
 		"a threshold that is ten times too high": {
 			"thresholds.yaml", "ml:threshold:failure_ratio\n        expr: vector(0.05)", "ml:threshold:failure_ratio\n        expr: vector(0.5)", "error_storm",
@@ -81,7 +81,7 @@ func TestABrokenRuleFailsTheReplay(t *testing.T) {
 	}
 }
 
-func TestAKnownMissFailsOnceItIsReached(t *testing.T) {
+func TestLong_AKnownMissFailsOnceItIsReached(t *testing.T) {
 	s, result := run(t, rules.FS)
 	for i := range s.Bars {
 		if s.Bars[i].KnownMiss == "" {
@@ -128,7 +128,7 @@ bars:
 }
 
 // The promise holds with nothing configured but a table and its timestamp column.
-func TestThePromiseHoldsWithDefaults(t *testing.T) {
+func TestLong_ThePromiseHoldsWithDefaults(t *testing.T) {
 	s, err := scenario.LoadFile("scenarios/promise.yaml")
 	require.NoError(t, err)
 	loaded, err := engine.LoadRules(rules.FS)

@@ -33,7 +33,7 @@ datasets: [{name: payments, rows_per_hour: 60, columns: [{name: amount, lognorma
 bars: [{measure: false_alarms, limit: 0}]
 `
 
-func TestTheCommandLineOfReplay(t *testing.T) {
+func TestLong_TheCommandLineOfReplay(t *testing.T) {
 	dir := t.TempDir()
 	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
 	events, stale := filepath.Join(dir, "events.yaml"), filepath.Join(dir, "stale.yaml")
@@ -95,7 +95,7 @@ func trips(t *testing.T, path string) {
 }
 
 // Readers copy the scenarios of the page.
-func TestTheScenariosOfThePageAreGood(t *testing.T) {
+func TestLong_TheScenariosOfThePageAreGood(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/replay.md")
 	require.NoError(t, err)
@@ -220,7 +220,7 @@ func storedHistory(t *testing.T, to time.Time) string {
 	return server.URL
 }
 
-func TestReplayOfAHistoryListsTheAlertsThatWouldHaveFired(t *testing.T) {
+func TestLong_ReplayOfAHistoryListsTheAlertsThatWouldHaveFired(t *testing.T) {
 	dir := t.TempDir()
 	config := filepath.Join(dir, "http.yaml")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "password"), []byte("secret"), 0o600))

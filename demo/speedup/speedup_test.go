@@ -129,7 +129,7 @@ func TestSpeedupIsValidated(t *testing.T) {
 	}
 }
 
-func TestWriteDirRoundTrips(t *testing.T) {
+func TestLong_WriteDirRoundTrips(t *testing.T) {
 	for _, speedup := range []Factor{1, 1e6} {
 		set := load(t, speedup)
 		dir := t.TempDir()

@@ -148,7 +148,7 @@ func TestInvalidEmbeddingsAreRefusedAndLoggedOnce(t *testing.T) {
 }
 
 // The real rules, two days of inferences of a service that serves another embedding from the second day's noon on.
-func TestTheDriftRuleWorksOnEmbeddings(t *testing.T) {
+func TestLong_TheDriftRuleWorksOnEmbeddings(t *testing.T) {
 	t.Parallel()
 	begin := time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
 	now := begin

@@ -210,7 +210,7 @@ func draw(r *rand.Rand, shares []float64) int32 {
 	return int32(len(shares) - 1)
 }
 
-func TestPlantedCausesAreFound(t *testing.T) {
+func TestLong_PlantedCausesAreFound(t *testing.T) {
 	for name, compared := range map[string]bool{"with rows of before": true, "with a baseline alone": false} {
 		t.Run(name, func(t *testing.T) {
 			all, _ := run(20, trials, compared)

@@ -66,7 +66,7 @@ func TestCritical(t *testing.T) {
 
 // Without drift, alarms are as rare as the significance says, also for samples
 // that are too small for a fixed threshold on the index.
-func TestNoFalseAlarmsOnSmallSamples(t *testing.T) {
+func TestLong_NoFalseAlarmsOnSmallSamples(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 5))
 	sample := func(n int) map[string]int64 {
 		counts := make(map[string]int64)
@@ -150,7 +150,7 @@ func TestNoFalseAlarmsOnManyCategories(t *testing.T) {
 
 // The rules and this package are one formula: evaluated by Prometheus's engine
 // on the same counts, the recorded series have the same values.
-func TestEqualsTheRules(t *testing.T) {
+func TestLong_EqualsTheRules(t *testing.T) {
 	bundle, err := ruleset.Load()
 	require.NoError(t, err)
 	r := rand.New(rand.NewPCG(7, 11))

@@ -318,7 +318,7 @@ func bigArrow(t *testing.T, file string, rows, perBatch int, options ...ipc.Opti
 	require.NoError(t, w.Close())
 }
 
-func TestBigArrowFileNeedsTheMemoryOfOneBatch(t *testing.T) {
+func TestLong_BigArrowFileNeedsTheMemoryOfOneBatch(t *testing.T) {
 	if testing.Short() {
 		t.Skip("writes 120 MB")
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // A few hundred kilobytes that become a hundred megabytes are read as a stream: they cost time, and no memory.
-func TestDecompressionBombTakesNoMemory(t *testing.T) {
+func TestLong_DecompressionBombTakesNoMemory(t *testing.T) {
 	const mib = 1 << 20
 	header := []byte(columns + "\n")
 	zeros, lines, fields := make([]byte, mib), bytes.Repeat([]byte{'\n'}, mib), bytes.Repeat([]byte{','}, mib)

@@ -125,7 +125,7 @@ func selected(t *testing.T, query string) (names []*labels.Matcher) {
 	return names
 }
 
-func TestModelWithThreeSourcesIsCountedOnce(t *testing.T) {
+func TestLong_ModelWithThreeSourcesIsCountedOnce(t *testing.T) {
 	storage := promqltest.LoadedStorage(t, seenByAll)
 	engine := promqltest.NewTestEngineWithOpts(t, promql.EngineOpts{
 		MaxSamples: 1_000_000, Timeout: time.Minute, Parser: parser.NewParser(parser.Options{}),

@@ -337,7 +337,7 @@ func run(tb testing.TB, seed uint64, n int) (all sums, byKind map[string]*sums) 
 	return all, byKind
 }
 
-func TestPlantedCausesOfModelsAreFound(t *testing.T) {
+func TestLong_PlantedCausesOfModelsAreFound(t *testing.T) {
 	t.Parallel()
 	all, _ := run(t, 20, len(kinds))
 	require.GreaterOrEqual(t, float64(all.right)/float64(all.trials), 0.94, "%+v", all)
