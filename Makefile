@@ -146,11 +146,11 @@ RACE := /(cmd|demo|exporters|internal|replay|responder)(/|$$)
 .PHONY: test
 test: NEEDED += python3
 test: preflight ## run every test
-	@echo "make test: about 50 minutes the first time on two cores, about 25 minutes from then on"
+	@echo "make test: about 45 minutes the first time on two cores, about 30 minutes from then on"
 	@tools/stage.sh 1/5 "the pinned tools" "6 minutes the first time" $(MAKE) --no-print-directory tools
 	@tools/stage.sh 2/5 "servers and a browser for the tests" "4 minutes the first time" $(MAKE) --no-print-directory test-deps
 	@tools/stage.sh 3/5 "Go code, with the race detector" "15 minutes" $(TEST) -race -skip '^TestLong_' $$(go list ./... | grep -E '$(RACE)') $(INSTRUMENT)
-	@tools/stage.sh 4/5 "tests of Go code that calculate long, without it" "5 minutes" $(TEST) -run '^TestLong_' $$(grep -rl '^func TestLong_' --include=*_test.go . | xargs dirname | sort -u)
+	@tools/stage.sh 4/5 "tests of Go code that calculate long, without it" "2 minutes" $(TEST) -run '^TestLong_' $$(grep -rl '^func TestLong_' --include=*_test.go . | xargs dirname | sort -u)
 	@tools/stage.sh 5/5 "rules, dashboards, documents and whole programs" "15 minutes" $(TEST) ./rules $$(go list ./... | grep -vE '$(RACE)')
 
 .PHONY: test-unit
