@@ -24,26 +24,9 @@ type Reader struct {
 	last []keyed
 	far  keyed
 	// name and phase are those of the previous span. Each resource clears them too.
-	name     string
-	phase    Phase
-	interned interned
-	body     []otlp.Attribute
-}
-
-// interned has texts of the previous spans of a resource, by their first and last byte and their length. Most spans have the same few
-// models, versions and categories. The bytes of the first of equal texts are still in the processor's cache when the request is counted.
-type interned [256]string
-
-// text returns the first of equal texts.
-func (t *interned) text(text string) string {
-	if text == "" {
-		return text
-	}
-	known := &t[text[0]+31*text[len(text)-1]+5*byte(len(text))]
-	if *known != text {
-		*known = text
-	}
-	return *known
+	name  string
+	phase Phase
+	body  []otlp.Attribute
 }
 
 // maxPositions limits the cached keys of a span: a long chat has thousands of attributes without a meaning.
@@ -163,7 +146,6 @@ const (
 func (r *Reader) Resource(attributes []otlp.Attribute) {
 	r.resource.set, r.last, r.origin = 0, r.last[:0], nil
 	r.name, r.phase = "", r.Convention.phases[""]
-	clear(r.interned[:])
 	for i := range attributes {
 		if s := r.Convention.slots[attributes[i].Key]; s != nil && about&(1<<s.role) != 0 {
 			text := *s
@@ -211,11 +193,8 @@ func (r *Reader) Span(s *otlp.Span) {
 			f := &all[len(all)-1]
 			// The cached key comes from the first span, so its bytes are still in the processor's cache.
 			f.Name, f.Value = k.key[k.prefix:], a.Value
-			switch a.Value.Kind {
-			case otlp.List:
+			if a.Value.Kind == otlp.List {
 				f.Value = b.vector(a.Value)
-			case otlp.String:
-				f.Value = otlp.StringValue(r.interned.text(a.Value.Text()))
 			}
 		default:
 			if age, ok := ageOf(a.Value, s.Start); ok && len(b.times)-firstTime < c.maxAttributes {
@@ -330,7 +309,7 @@ const Unknown = "unknown"
 func (r *Reader) model(o *Observation, in *reading) {
 	named := in.has(roleModel) && in.text(roleModel) != "" && (in.ranks[roleModel] == 0 || in.ranks[roleModel] == math.MaxUint8 && in.set&hostedRoles == 0)
 	if named {
-		o.Model, o.Version, o.Run = r.interned.text(in.text(roleModel)), r.interned.text(in.name(roleVersion)), in.text(roleRun)
+		o.Model, o.Version, o.Run = in.text(roleModel), in.name(roleVersion), in.text(roleRun)
 		if r.resource.has(roleModel) && r.resource.text(roleModel) != o.Model {
 			r.notOfResource(o, in)
 		}
@@ -416,9 +395,7 @@ func (r *Reader) observe(o *Observation, in *reading, s *otlp.Span) {
 		o.Finish = finish(in.values[roleFinish])
 	}
 	if in.has(rolePrediction) {
-		if o.Prediction = in.values[rolePrediction]; o.Prediction.Kind == otlp.String {
-			o.Prediction = otlp.StringValue(r.interned.text(o.Prediction.Text()))
-		}
+		o.Prediction = in.values[rolePrediction]
 	}
 	if usage := in.text(roleTokenUsage); usage != "" {
 		if list := r.Batch.tokensOf(o); math.IsNaN(list[Input]) && math.IsNaN(list[Output]) {
