@@ -140,7 +140,7 @@ TEST := go test -timeout 40m -ldflags '$(LAZY)'
 
 # The race detector sees only Go code that runs in the test itself, and makes it up to ten times slower. Packages outside these folders
 # test rules, dashboards, documents and programs that other processes run. TestLong_ begins the name of a test that calculates for minutes
-# with it, and runs without it.
+# with it, and runs without it. The rules take longest, so ./rules comes first: else a core waits for it at the end.
 RACE := /(cmd|demo|exporters|internal|replay|responder)(/|$$)
 
 .PHONY: test

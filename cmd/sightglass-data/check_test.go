@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -70,6 +71,7 @@ func TestCheckConnectReportsEachConnection(t *testing.T) {
 
 	for name, tc := range map[string]struct {
 		program, config string
+		timeout         string   // of a connection that never answers; 1m by default
 		fails           int      // rows
 		rows            []string // PART CHECK RESULT FOUND, blanks as one
 	}{
@@ -92,7 +94,7 @@ func TestCheckConnectReportsEachConnection(t *testing.T) {
 			},
 		},
 		"dataquality: a database that never answers fails, and the other datasets do not": {
-			program: "dataquality", fails: 3,
+			program: "dataquality", fails: 3, timeout: "5s",
 			config: "sources: {files: {type: duckdb}, db: {type: postgres, dsn: {env: SILENT_DSN}}}\ndatasets:\n- {name: far, source: db, table: t}\n- {name: gone, source: files, files: nowhere.csv}\n- {name: orders, source: files, files: orders.csv}\n",
 			rows: []string{
 				"source db reachable FAILED no answer within 5s", "dataset far rights FAILED its source db does not answer", "dataset gone rights FAILED read schema: IO Error: No files found", "dataset orders rights ok",
@@ -139,7 +141,7 @@ func TestCheckConnectReportsEachConnection(t *testing.T) {
 			},
 		},
 		"cost: a Prometheus that never answers": {
-			program: "cost", fails: 1,
+			program: "cost", fails: 1, timeout: "5s",
 			config: "exchange: {online: false}\nmetering: {prometheus: 'http://HANGS'}\n",
 			rows:   []string{"metering reachable FAILED no answer within 5s"},
 		},
@@ -182,11 +184,7 @@ func TestCheckConnectReportsEachConnection(t *testing.T) {
 			before, err := os.ReadDir(dir)
 			require.NoError(t, err)
 
-			timeout := "1m"
-			if strings.Contains(name, "never answers") {
-				timeout = "5s"
-			}
-			status, stdout, stderr := call("check", "--connect", "--timeout="+timeout, tc.program, file)
+			status, stdout, stderr := call("check", "--connect", "--timeout="+cmp.Or(tc.timeout, "1m"), tc.program, file)
 			t.Log("\n" + stdout + stderr)
 			table := regexp.MustCompile(" +").ReplaceAllString(stdout, " ")
 			for _, row := range tc.rows {

@@ -130,7 +130,7 @@ func TestSpeedupIsValidated(t *testing.T) {
 }
 
 func TestLong_WriteDirRoundTrips(t *testing.T) {
-	for _, speedup := range []Factor{1, 1e6} {
+	for _, speedup := range []Factor{0, 1, 60, 1e6} {
 		set := load(t, speedup)
 		dir := t.TempDir()
 		paths, err := set.WriteDir(dir)
