@@ -28,7 +28,7 @@ type Config struct {
 	Cooldown config.Duration `yaml:"cooldown"`
 	// ObjectLabels are further labels that distinguish objects of the same name.
 	ObjectLabels []string `yaml:"object_labels,omitempty"`
-	// Grace is how long an action waits for an alert that removes the response: 10m by default for retrain, otherwise 0s.
+	// Grace is how long an action waits for alerts that say that the data are broken: 10m by default for retrain, otherwise 0s.
 	Grace *config.Duration `yaml:"grace,omitempty"`
 	// DailyBudget is the maximum number of actions in a day (UTC), for each cluster and namespace.
 	DailyBudget int `yaml:"daily_budget"`
@@ -113,7 +113,7 @@ func (c *Config) grace() time.Duration {
 	switch {
 	case c.Grace != nil:
 		return time.Duration(*c.Grace)
-	case c.Response == "retrain":
+	case c.Response == retrain:
 		return retrainGrace
 	default:
 		return 0

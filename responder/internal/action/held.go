@@ -20,7 +20,7 @@ import (
 //     silences the same alert without `response` if both are about one feature or column;
 //   - a critical alert about the dataset that drifted, which silences MLDatasetBroken.
 
-const modelBroken, datasetBroken = "MLModelInputBroken", "MLDatasetBroken"
+const retrain, modelBroken, datasetBroken = "retrain", "MLModelInputBroken", "MLDatasetBroken"
 
 // maxDeliveryAge is the maximum time since the last delivery of a firing alert. Alertmanager repeats it far more often.
 const maxDeliveryAge = 24 * time.Hour
@@ -30,7 +30,7 @@ func (c *Config) holdsBack(lineage *grouping.Graph, other, alert map[string]stri
 	if other["response"] == "" && other["alertname"] == alert["alertname"] && maps.Equal(withoutResponse(other), withoutResponse(alert)) {
 		return true
 	}
-	if c.Response != "retrain" {
+	if c.Response != retrain || !saysBroken(other) {
 		return false
 	}
 	model, dataset := node(grouping.Model, alert["model"], alert), node(grouping.Dataset, alert["dataset"], alert)
@@ -40,11 +40,17 @@ func (c *Config) holdsBack(lineage *grouping.Graph, other, alert map[string]stri
 		return model.Name != "" && model == node(grouping.Model, other["model"], other)
 	case broken.Name == "":
 		return false
-	case other["alertname"] == datasetBroken:
-		return broken == dataset || model.Name != "" && lineage.Teaches(broken, model)
+	case broken == dataset:
+		return true
 	default:
-		return other["severity"] == "critical" && other["layer"] == "data" && other["response"] != c.Response && broken == dataset
+		return other["alertname"] == datasetBroken && model.Name != "" && lineage.Teaches(broken, model)
 	}
+}
+
+// saysBroken reports whether the alert says that data are broken.
+func saysBroken(labels map[string]string) bool {
+	name := labels["alertname"]
+	return name == modelBroken || name == datasetBroken || labels["severity"] == "critical" && labels["layer"] == "data" && labels["response"] != retrain
 }
 
 func withoutResponse(labels map[string]string) map[string]string {
@@ -76,10 +82,11 @@ func eachLabels(tx *store.Tx, query string, args []any, f func(id string, labels
 // isHeldBack reports whether an alert fires that holds back the action for the alert.
 func isHeldBack(tx *store.Tx, c *Config, lineage *grouping.Graph, a Alert, now time.Time) (yes bool, err error) {
 	err = eachLabels(tx, `SELECT id, labels FROM alerts WHERE ends_at = 0 AND last_received_at >= ? AND id <> ? AND
-		(alertname = ? AND model = ? AND dataset = ? AND response = '' OR alertname = ? AND model = ? OR alertname = ? OR severity = 'critical' AND dataset = ?)`,
+		(alertname = ? AND model = ? AND dataset = ? AND response = '' OR
+		? = 'retrain' AND (alertname = ? AND model = ? OR alertname = ? OR severity = 'critical' AND dataset = ?))`,
 		[]any{
 			store.Micros(now.Add(-maxDeliveryAge)), a.ID, a.Labels["alertname"], a.Labels["model"], a.Labels["dataset"],
-			modelBroken, a.Labels["model"], datasetBroken, a.Labels["dataset"],
+			c.Response, modelBroken, a.Labels["model"], datasetBroken, a.Labels["dataset"],
 		},
 		func(_ string, other map[string]string) { yes = yes || c.holdsBack(lineage, other, a.Labels) })
 	return yes, err
@@ -87,15 +94,24 @@ func isHeldBack(tx *store.Tx, c *Config, lineage *grouping.Graph, a Alert, now t
 
 // suppressPending suppresses the pending actions that the firing alert holds back, and refunds their cooldown and budget.
 func suppressPending(tx *store.Tx, actions []Config, lineage *grouping.Graph, a Alert, now time.Time) error {
+	broken := saysBroken(a.Labels)
+	if a.Labels["response"] != "" && !broken {
+		return nil
+	}
 	for i := range actions {
 		c := &actions[i]
+		response := "" // of actions for other alerts
+		if broken {
+			response = c.Response
+		}
 		budgets := map[string]string{} // by the ID of the action
 		if err := eachLabels(tx, `SELECT actions.id, alerts.labels FROM actions JOIN alerts ON alerts.id = actions.alert_id
-			WHERE actions.name = ? AND actions.state = ?`, []any{c.Name, statePending}, func(id string, labels map[string]string) {
-			if c.holdsBack(lineage, a.Labels, labels) {
-				budgets[id] = c.budget(labels)
-			}
-		}); err != nil {
+			WHERE actions.name = ? AND actions.state = ? AND (alerts.alertname = ? AND alerts.model = ? AND alerts.dataset = ? OR ? = 'retrain')`,
+			[]any{c.Name, statePending, a.Labels["alertname"], a.Labels["model"], a.Labels["dataset"], response}, func(id string, labels map[string]string) {
+				if c.holdsBack(lineage, a.Labels, labels) {
+					budgets[id] = c.budget(labels)
+				}
+			}); err != nil {
 			return fmt.Errorf("look for actions to hold back: %w", err)
 		}
 		for _, id := range slices.Sorted(maps.Keys(budgets)) {
