@@ -83,7 +83,7 @@ func eachLabels(tx *store.Tx, query string, args []any, f func(id string, labels
 func isHeldBack(tx *store.Tx, c *Config, lineage *grouping.Graph, a Alert, now time.Time) (yes bool, err error) {
 	err = eachLabels(tx, `SELECT id, labels FROM alerts WHERE ends_at = 0 AND last_received_at >= ? AND id <> ? AND
 		(alertname = ? AND model = ? AND dataset = ? AND response = '' OR
-		? = 'retrain' AND (alertname = ? AND model = ? OR alertname = ? OR severity = 'critical' AND dataset = ?))`,
+		? = 'retrain' AND (alertname = ? AND model = ? OR alertname = ? OR severity = 'critical' AND dataset = ? AND dataset <> ''))`,
 		[]any{
 			store.Micros(now.Add(-maxDeliveryAge)), a.ID, a.Labels["alertname"], a.Labels["model"], a.Labels["dataset"],
 			c.Response, modelBroken, a.Labels["model"], datasetBroken, a.Labels["dataset"],
