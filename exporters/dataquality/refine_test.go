@@ -390,16 +390,19 @@ func TestAcceptedColumnsThatAreNew(t *testing.T) {
 		learns(t, w, w.dataset(0))
 	})
 	t.Run("in a table of dates", func(t *testing.T) {
-		const table = `SELECT i // 100 + DATE '2026-11-01' AS "at", i % 7 AS items, CASE WHEN i >= 1300 THEN 'card' END AS tender, 'web' AS channel FROM range(4000) AS t(i)`
+		const table = `SELECT i // 100 + DATE '2026-11-01' AS "at", i % 7 AS items, CASE WHEN i >= 2100 THEN 'card' END AS tender, 'web' AS channel FROM range(4000) AS t(i)`
 		w := newWorld(t, strings.Replace(refinedYAML, "days: 30, first_day: 2026-10-25", "days: 7, first_day: 2026-11-02", 1))
-		w.file("orders.parquet", "SELECT at, items FROM ("+table+")")
+		w.file("orders.parquet", `SELECT "at", items FROM (`+table+`)`)
 		w.now = noon
 		w.build()
 		w.file("orders.parquet", table)
 		require.Empty(t, w.accept("channel").Hours)
 		require.EqualValues(t, 700, w.accept("channel").Counts["web"])
-		a := w.accept("tender") // It has values from November 14 on.
+		require.True(t, w.accept("tender").Learning)
+		w.now = noon.AddDate(0, 0, 5)
+		a := w.accept("tender")
 		require.EqualValues(t, 700, a.Counts["card"])
+		require.Zero(t, a.Counts[binning.Null])
 	})
 }
 
