@@ -390,7 +390,7 @@ func TestAcceptedColumnsThatAreNew(t *testing.T) {
 		learns(t, w, w.dataset(0))
 	})
 	t.Run("in a table of dates", func(t *testing.T) {
-		const table = `SELECT i // 100 + DATE '2026-11-01' AS "at", i % 7 AS items, CASE WHEN i >= 2100 THEN 'card' END AS tender, 'web' AS channel FROM range(4000) AS t(i)`
+		const table = `SELECT DATE '2026-11-01' + (i // 100)::INT AS "at", i % 7 AS items, CASE WHEN i >= 2100 THEN 'card' END AS tender, 'web' AS channel FROM range(4000) AS t(i)`
 		w := newWorld(t, strings.Replace(refinedYAML, "days: 30, first_day: 2026-10-25", "days: 7, first_day: 2026-11-02", 1))
 		w.file("orders.parquet", `SELECT "at", items FROM (`+table+`)`)
 		w.now = noon
