@@ -183,6 +183,18 @@ func Spellings(category string) []string {
 	return []string{category, category + ".0"}
 }
 
+// JoinSpellings adds the frequency of 1.0 to that of 1, if both are present.
+func JoinSpellings[N int | int64](categories map[string]N) {
+	for category, n := range categories {
+		for _, other := range Spellings(category) {
+			if _, both := categories[other]; both && len(other) < len(category) {
+				categories[other] += n
+				delete(categories, category)
+			}
+		}
+	}
+}
+
 var wholeNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,17})$`)
 
 // nextBelow returns the largest number less than v. As an inclusive upper edge, it excludes v from the interval.

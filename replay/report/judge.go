@@ -15,18 +15,20 @@ import (
 
 // Report is the evaluation of a replay's alerts.
 type Report struct {
-	Scenario    string        `json:"scenario"`
-	From        time.Time     `json:"from"`
-	To          time.Time     `json:"to"`
-	Classes     []Class       `json:"classes"`
-	FalseAlarms []FalseAlarm  `json:"false_alarms"`
-	Totals      Totals        `json:"totals"`
-	Incidents   []Detection   `json:"incidents"`
-	Bars        []Bar         `json:"bars"`
-	MissedBars  []string      `json:"missed_bars"`
-	Warnings    []string      `json:"warnings"`
-	CaseStudy   []CaseFigure  `json:"case_study"`
-	Counted     time.Duration `json:"-"`
+	Scenario    string       `json:"scenario"`
+	From        time.Time    `json:"from"`
+	To          time.Time    `json:"to"`
+	Classes     []Class      `json:"classes"`
+	FalseAlarms []FalseAlarm `json:"false_alarms"`
+	Totals      Totals       `json:"totals"`
+	Incidents   []Detection  `json:"incidents"`
+	// ExcludedAlerts are those of excluded periods.
+	ExcludedAlerts []FalseAlarm  `json:"excluded_alerts"`
+	Bars           []Bar         `json:"bars"`
+	MissedBars     []string      `json:"missed_bars"`
+	Warnings       []string      `json:"warnings"`
+	CaseStudy      []CaseFigure  `json:"case_study"`
+	Counted        time.Duration `json:"-"`
 }
 
 // Totals are over the whole replay.
@@ -100,7 +102,7 @@ type Bar struct {
 	KnownMiss string `json:"known_miss,omitempty"`
 }
 
-// FalseAlarm is the number of false alarms of one alert for one object.
+// FalseAlarm is the number of false alarms, or of excluded ones, of one alert for one object.
 type FalseAlarm struct {
 	Alert  string `json:"alert"`
 	Object string `json:"object"`
@@ -119,7 +121,7 @@ type CaseFigure struct {
 
 const (
 	defaultAftermath = time.Hour
-	// mostTimes is the largest number of times listed for one false alarm.
+	// mostTimes is the largest number of times listed for one alert and object.
 	mostTimes = 100
 )
 
@@ -131,13 +133,13 @@ const watchdog = "SightglassWatchdog"
 func Judge(truth Truth, transitions []engine.Transition) Report {
 	r := Report{
 		Scenario: truth.Scenario, From: truth.From, To: truth.To, Counted: truth.To.Sub(truth.From) - truth.Warmup,
-		Classes: []Class{}, FalseAlarms: []FalseAlarm{}, Bars: []Bar{}, MissedBars: []string{}, Warnings: []string{},
+		Classes: []Class{}, Bars: []Bar{}, MissedBars: []string{}, Warnings: []string{},
 	}
 	found := make([]Detection, len(truth.Incidents))
 	for i, in := range truth.Incidents {
 		found[i] = Detection{Class: in.Class, Name: in.Name, Onset: in.Onset, Others: []string{}, Baseline: in.Learned, harmful: !in.Harm.IsZero()}
 	}
-	alarms := map[[2]string]*FalseAlarm{}
+	unexplained, excluded := alarms{}, alarms{}
 	counted := truth.From.Add(truth.Warmup)
 	for _, t := range append(stillFiring(transitions, counted), transitions...) {
 		name := t.Labels.Get(labels.AlertName)
@@ -168,29 +170,44 @@ func Judge(truth Truth, transitions []engine.Transition) Report {
 			r.Totals.Excluded++
 		case explained:
 			r.Totals.True++
-		case excluded(truth.Excluded, t, name):
+		case isExcluded(truth.Excluded, t, name):
 			r.Totals.Excluded++
+			excluded.add(t, name)
 		default:
 			r.Totals.False++
-			key := [2]string{name, object(t.Labels)}
-			if alarms[key] == nil {
-				alarms[key] = &FalseAlarm{Alert: name, Object: key[1]}
-			}
-			a := alarms[key]
-			if a.Times++; a.Times <= mostTimes {
-				a.At = append(a.At, t.At)
-			}
+			unexplained.add(t, name)
 		}
 	}
-	for _, a := range alarms {
-		r.FalseAlarms = append(r.FalseAlarms, *a)
-	}
-	slices.SortFunc(r.FalseAlarms, func(a, b FalseAlarm) int {
-		return cmp.Or(cmp.Compare(b.Times, a.Times), cmp.Compare(a.Alert, b.Alert), cmp.Compare(a.Object, b.Object))
-	})
+	r.FalseAlarms, r.ExcludedAlerts = unexplained.sorted(), excluded.sorted()
 	r.Incidents = found
 	r.summarize()
 	return r
+}
+
+// alarms are alerts by name and object.
+type alarms map[[2]string]*FalseAlarm
+
+func (all alarms) add(t engine.Transition, name string) {
+	key := [2]string{name, object(t.Labels)}
+	if all[key] == nil {
+		all[key] = &FalseAlarm{Alert: name, Object: key[1]}
+	}
+	a := all[key]
+	if a.Times++; a.Times <= mostTimes {
+		a.At = append(a.At, t.At)
+	}
+}
+
+// sorted returns the most frequent first.
+func (all alarms) sorted() []FalseAlarm {
+	list := make([]FalseAlarm, 0, len(all))
+	for _, a := range all {
+		list = append(list, *a)
+	}
+	slices.SortFunc(list, func(a, b FalseAlarm) int {
+		return cmp.Or(cmp.Compare(b.Times, a.Times), cmp.Compare(a.Alert, b.Alert), cmp.Compare(a.Object, b.Object))
+	})
+	return list
 }
 
 func (in Incident) until(end time.Time) time.Time {
@@ -254,7 +271,7 @@ func stillFiring(transitions []engine.Transition, by time.Time) []engine.Transit
 	return still
 }
 
-func excluded(all []Exclusion, t engine.Transition, name string) bool {
+func isExcluded(all []Exclusion, t engine.Transition, name string) bool {
 	return slices.ContainsFunc(all, func(x Exclusion) bool {
 		return !t.At.Before(x.From) && !t.At.After(x.To) && has(t.Labels, x.Object) &&
 			(len(x.Alerts) == 0 || slices.Contains(x.Alerts, name))

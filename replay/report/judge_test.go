@@ -43,14 +43,14 @@ func TestJudge(t *testing.T) {
 	const day = 24 * time.Hour
 	nulls := []string{"dataset", "payments", "column", "amount"}
 	for name, c := range map[string]struct {
-		change      func(*Incident)
-		excluded    []Exclusion
-		alerts      []engine.Transition
-		detected    bool
-		after       time.Duration
-		others      []string
-		counts      [3]int // True, false, excluded.
-		falseAlarms []FalseAlarm
+		change                      func(*Incident)
+		excluded                    []Exclusion
+		alerts                      []engine.Transition
+		detected                    bool
+		after                       time.Duration
+		others                      []string
+		counts                      [3]int // True, false, excluded.
+		falseAlarms, excludedAlerts []FalseAlarm
 	}{
 		"the first detector on the object detects": {
 			alerts:   []engine.Transition{fires(day+4*time.Minute, "MLDatasetNullRatioHigh", nulls...), fires(day+9*time.Minute, "MLDatasetNullRatioHigh", nulls...)},
@@ -118,6 +118,7 @@ func TestJudge(t *testing.T) {
 				fires(2*day, "MLDatasetDrift", "dataset", "orders"),
 			},
 			counts: [3]int{0, 1, 2}, falseAlarms: []FalseAlarm{{"MLDatasetDrift", "dataset=orders", 1, []time.Time{at(2 * day)}}},
+			excludedAlerts: []FalseAlarm{{"MLDatasetDrift", "dataset=flights", 1, []time.Time{at(2 * day)}}},
 		},
 		"an alert that outlasts the warm-up counts from its end": {
 			alerts: []engine.Transition{fires(time.Minute, "MLDatasetDrift", "dataset", "orders")},
@@ -138,6 +139,7 @@ func TestJudge(t *testing.T) {
 			require.Equal(t, append([]string{}, c.others...), r.Incidents[0].Others)
 			require.Equal(t, [3]int{r.Totals.True, r.Totals.False, r.Totals.Excluded}, c.counts)
 			require.Equal(t, append([]FalseAlarm{}, c.falseAlarms...), r.FalseAlarms)
+			require.Equal(t, append([]FalseAlarm{}, c.excludedAlerts...), r.ExcludedAlerts)
 		})
 	}
 }

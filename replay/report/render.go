@@ -70,15 +70,19 @@ func (r Report) grids() []Grid {
 		}
 		classes.Rows = append(classes.Rows, row)
 	}
-	alarms := Grid{"False alarms", [][]string{{"alert", "object", "times", "first"}}}
-	for _, a := range r.FalseAlarms {
-		alarms.Rows = append(alarms.Rows, []string{a.Alert, a.Object, fmt.Sprint(a.Times), a.At[0].UTC().Format(time.DateTime)})
-	}
 	study := Grid{"Comparison with the case study", [][]string{{"", "before", "case study", "here"}}}
 	for _, f := range r.CaseStudy {
 		study.Rows = append(study.Rows, []string{f.What, f.Before, f.Case, f.Ours})
 	}
-	return []Grid{classes, alarms, r.barGrid(), study}
+	return []Grid{classes, alarmGrid("False alarms", r.FalseAlarms), alarmGrid("Excluded", r.ExcludedAlerts), r.barGrid(), study}
+}
+
+func alarmGrid(title string, alarms []FalseAlarm) Grid {
+	g := Grid{title, [][]string{{"alert", "object", "times", "first"}}}
+	for _, a := range alarms {
+		g.Rows = append(g.Rows, []string{a.Alert, a.Object, fmt.Sprint(a.Times), a.At[0].UTC().Format(time.DateTime)})
+	}
+	return g
 }
 
 func (r Report) barGrid() Grid {
