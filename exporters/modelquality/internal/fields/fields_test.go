@@ -514,6 +514,7 @@ func TestSpellingsOfANumberAreOneCategory(t *testing.T) {
 		want      string
 	}{
 		"a text with a fraction":            {[]string{"0", "1"}, nil, otlp.StringValue("1.0"), "1"},
+		"a text of a decimal":               {[]string{"0", "1"}, nil, otlp.StringValue("1.00"), "1"},
 		"a double":                          {[]string{"0", "1"}, nil, otlp.DoubleValue(1), "1"},
 		"an integer of texts with fraction": {[]string{"0.0", "1.0"}, nil, otlp.IntValue(1), "1.0"},
 		"one of the rest":                   {[]string{"0"}, []string{"7"}, otlp.StringValue("7.0"), "other"},
