@@ -244,6 +244,7 @@ func (d *dataset) run(ctx context.Context) (*cycle, error) {
 		return c, errors.Join(append(errs, err)...)
 	}
 	d.noteRate(c)
+	failed("accept", d.acceptLearned(ctx, c, definition))
 	d.noteUnreadable(c.profile.Unreadable)
 	failed("freshness", d.noteLatest(ctx, c, c.future))
 	if failed("segments", d.countOfSegments(ctx, c)) {

@@ -42,21 +42,34 @@ func sharesOf(c baseline.Counts) map[string]shares {
 	return of
 }
 
+// seasons has the season of the production baseline, and those of accepted columns, which were counted on other days.
+type seasons struct {
+	production *season.Season
+	accepted   map[string]*season.Season
+}
+
+func (s *seasons) of(column string) *season.Season {
+	if own := s.accepted[column]; own != nil {
+		return own
+	}
+	return s.production
+}
+
 // seasonShares returns, for each column, the shares of the production baseline for the time of day from from to to.
-func seasonShares(s *season.Season, d baseline.Definition, p baseline.Production, from, to time.Time) map[string]shares {
+func seasonShares(s *seasons, d baseline.Definition, p baseline.Production, from, to time.Time) map[string]shares {
 	of := sharesOf(p.Counts)
 	for field := range d.Fields {
-		if e, ok := s.Window(field, from, to); ok {
-			of[field] = shares{bins: e.Shares, values: e.Values, swing: swingOf(s.Swing(field, from, to))}
+		if e, ok := s.of(field).Window(field, from, to); ok {
+			of[field] = shares{bins: e.Shares, values: e.Values, swing: swingOf(s.of(field).Swing(field, from, to))}
 		}
 	}
 	return of
 }
 
 // withDays adds the variation between the days of the production baseline.
-func withDays(of map[string]shares, s *season.Season) map[string]shares {
+func withDays(of map[string]shares, s *seasons) map[string]shares {
 	for field, all := range of {
-		all.swing = swingOf(s.DaySwing(field))
+		all.swing = swingOf(s.of(field).DaySwing(field))
 		of[field] = all
 	}
 	return of

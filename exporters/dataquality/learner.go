@@ -250,7 +250,7 @@ func (l *learner) readProduction(ctx context.Context) (*baseline.View, baseline.
 
 // season returns the production baseline by time of day, or nil if that is unknown. Versions before hours were stored learned
 // days without them: season counts those days again while the table still has them.
-func (l *learner) season(ctx context.Context, view *baseline.View, d baseline.Definition, p baseline.Production) (*season.Season, error) {
+func (l *learner) season(ctx context.Context, view *baseline.View, d baseline.Definition, p baseline.Production) (*seasons, error) {
 	added, err := l.addHours(ctx, view, d, p, l.cfg.daysPerCycle())
 	if err != nil {
 		return nil, err
@@ -260,7 +260,16 @@ func (l *learner) season(ctx context.Context, view *baseline.View, d baseline.De
 			return nil, err
 		}
 	}
-	return view.Season(ctx, p, season.Settings{Zone: l.cfg.zone(), MaxNoise: l.maxNoise})
+	settings := season.Settings{Zone: l.cfg.zone(), MaxNoise: l.maxNoise}
+	production, err := view.Season(ctx, p, settings)
+	if err != nil || production == nil {
+		return nil, err
+	}
+	accepted, err := view.AcceptedSeasons(ctx, p, settings)
+	if err != nil {
+		return nil, err
+	}
+	return &seasons{production, accepted}, nil
 }
 
 // addHours counts the hours of up to atMost stored days without hours. A day whose rows were deleted or corrected since it

@@ -1,6 +1,7 @@
 package dataquality
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
@@ -177,8 +179,33 @@ func (d *dataset) acceptChanges(ctx context.Context, c *cycle) error {
 // acceptedPerCycle bounds the columns that one profile accepts.
 const acceptedPerCycle = 3
 
+// acceptLearned accepts columns again that had too few days with values when they were accepted.
+func (d *dataset) acceptLearned(ctx context.Context, c *cycle, definition baseline.Definition) error {
+	var errs []error
+	accepted := 0
+	for _, name := range slices.Sorted(maps.Keys(definition.Learning)) {
+		since := definition.Learning[name]
+		nulls, counted := c.profile.Nulls[name]
+		waits := nulls == c.profile.Rows
+		if !since.IsZero() && !c.window.From.IsZero() {
+			waits = since.After(lastDays(c.window)[0].From)
+		}
+		if !counted || waits || accepted == acceptedPerCycle {
+			continue
+		}
+		a, err := d.learner.accept(ctx, name, c.window)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("column %q: %w", name, err))
+		} else if !a.Learning {
+			d.logger.Info("An accepted column has a baseline now.", "column", name)
+		}
+		accepted++
+	}
+	return errors.Join(errs...)
+}
+
 // accept stores the present state of a column as its expected state. An added column gets bins and a baseline from the last
-// days; a removed one is no longer expected. The baselines of other columns do not change.
+// days, or waits until it had values on all of them; a removed one is no longer expected. The baselines of other columns do not change.
 func (l *learner) accept(ctx context.Context, name string, w tables.Window) (baseline.Accepted, error) {
 	view, err := l.subject.View(ctx)
 	if err != nil {
@@ -241,23 +268,108 @@ func (l *learner) accept(ctx context.Context, name string, w tables.Window) (bas
 		a.Left = left
 		return a, l.subject.Accept(ctx, d.ID, a)
 	}
-	if m, ok := numbersOf(outlines)[name]; ok {
-		a.Moments = &m
+	windows := lastDays(w)
+	step := day
+	if hasHours(column, l.relation) {
+		step = time.Hour
 	}
-	if !w.From.IsZero() {
-		w.From = w.From.Add(-(acceptedDays - 1) * 24 * time.Hour)
-	}
-	p, err := l.source.Count(ctx, l.relation, column, w, tables.Fields{name: &layout}, l.now())
+	hours, err := l.countBy(ctx, step, column, windows, name, layout)
 	if err != nil {
 		return a, err
 	}
-	a.Layout, a.Counts = &layout, p.Values[name]
+	// The rows from before an added column existed do not count.
+	since, learning := d.Learning[name]
+	if (learning || !expected) && !w.From.IsZero() {
+		first := slices.IndexFunc(hours, hasValues)
+		switch {
+		case first < 0:
+			hours, since = nil, time.Time{}
+		case first > 0 && since.IsZero():
+			since = hours[first].Start.Add(step)
+		}
+		hours = slices.DeleteFunc(hours, func(h baseline.AcceptedHour) bool { return h.Start.Before(since) })
+		if l.parent == nil && (first < 0 || since.After(windows[0].From)) {
+			a.Learning, a.Since, a.Left = true, since, leftLearning
+			return a, l.subject.Accept(ctx, d.ID, a)
+		}
+	}
+	if m, ok := numbersOf(outlines)[name]; ok {
+		a.Moments = &m
+	}
+	a.Layout, a.Counts = &layout, make(map[string]int64)
+	for _, h := range hours {
+		for i, bin := range layout.Bins() {
+			a.Counts[bin] += h.Counts[i]
+		}
+	}
+	if step == time.Hour && !w.From.IsZero() {
+		a.Hours = hours
+	}
 	return a, l.subject.Accept(ctx, d.ID, a)
 }
+
+// leftLearning is the reason why an added column has no bins yet.
+const leftLearning = "added recently: it gets bins and a baseline when it has had values for a week"
 
 // acceptedDays is the number of days in the baseline of an accepted column. There may be no more data, since the column may
 // be new.
 const acceptedDays = 7
+
+// lastDays returns the window and the days before it, acceptedDays in all. A window without a start is the only one.
+func lastDays(w tables.Window) []tables.Window {
+	days := []tables.Window{w}
+	for !w.From.IsZero() && len(days) < acceptedDays {
+		to := days[0].From
+		days = append([]tables.Window{{From: to.Add(-day), To: to}}, days...)
+	}
+	return days
+}
+
+// countBy counts a column in each window, by hour if step is an hour and the windows have a start. Hours without rows are left out.
+func (l *learner) countBy(ctx context.Context, step time.Duration, column []tables.Column, windows []tables.Window, name string, layout binning.Layout) ([]baseline.AcceptedHour, error) {
+	fields, bins := tables.Fields{name: &layout}, layout.Bins()
+	counts := make(map[time.Time][]int64)
+	for _, w := range windows {
+		var profiles map[time.Time]tables.Profile
+		var err error
+		if step == time.Hour && !w.From.IsZero() {
+			profiles, err = l.source.Hourly(ctx, l.relation, column, w, fields)
+		} else {
+			var p tables.Profile
+			p, err = l.source.Count(ctx, l.relation, column, w, fields, cmp.Or(w.To, l.now()))
+			profiles = map[time.Time]tables.Profile{w.From: p}
+		}
+		if err != nil {
+			return nil, err
+		}
+		for start, p := range profiles {
+			if p.Rows == 0 {
+				continue
+			}
+			if counts[start] == nil {
+				counts[start] = make([]int64, len(bins))
+			}
+			for i, bin := range bins {
+				counts[start][i] += p.Values[name][bin]
+			}
+		}
+	}
+	var hours []baseline.AcceptedHour
+	for _, start := range slices.SortedFunc(maps.Keys(counts), time.Time.Compare) {
+		hours = append(hours, baseline.AcceptedHour{Start: start, Counts: counts[start]})
+	}
+	return hours, nil
+}
+
+// hasValues reports whether any value of the hour is not missing.
+func hasValues(h baseline.AcceptedHour) bool {
+	for bin, n := range h.Counts {
+		if bin != binning.NullBin && n > 0 {
+			return true
+		}
+	}
+	return false
+}
 
 func namesOf(schema []tables.Column) []string {
 	names := make([]string, len(schema))

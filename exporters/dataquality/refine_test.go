@@ -1,6 +1,7 @@
 package dataquality
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -269,6 +270,139 @@ func TestAcceptedColumns(t *testing.T) {
 		require.Equal(t, []change{{"other_one", added, "", "INTEGER"}}, c.changes)
 		require.Contains(t, c.profile.Values, "tender")
 		require.Empty(t, d.failedCheck(c), "an added column does no harm to a snapshot")
+	})
+}
+
+func (w *world) accept(column string) baseline.Accepted {
+	w.t.Helper()
+	b := &Baselines{cfg: w.cfg, connections: w.connections, now: func() time.Time { return w.now }}
+	a, err := b.Accept(w.t.Context(), w.cfg.Datasets[0], column)
+	require.NoError(w.t, err)
+	return a
+}
+
+// A window shorter than a day, and the recent window, are compared with the accepted values at their time of day.
+func TestAcceptedColumnsByHour(t *testing.T) {
+	const yaml = `
+sources: {files: {type: duckdb}}
+datasets:
+  - name: orders
+    source: files
+    files: orders.parquet
+    timestamp_column: at
+    window: 3h
+    baselines:
+      production: {days: 11, first_day: 2026-11-02, lateness: 0s}
+`
+	// orders has 1200 rows an hour, with the given percentages of the first channel by day and by night.
+	orders := func(from string, days, byDay, byNight int, channels string) string {
+		return fmt.Sprintf(`SELECT "at", [%s][1 + (i %% 100 >= CASE WHEN hour("at") BETWEEN 8 AND 19 THEN %d ELSE %d END)::INT] AS channel
+			FROM (SELECT i, TIMESTAMP '%s' + to_seconds(3 * i::BIGINT) AS "at" FROM range(1200 * 24 * %d) AS t(i))`, channels, byDay, byNight, from, days)
+	}
+	day, night := time.Date(2026, 11, 24, 12, 30, 0, 0, time.UTC), time.Date(2026, 11, 25, 2, 30, 0, 0, time.UTC)
+	for name, channels := range map[string]string{"other shares": "'web', 'shop'", "other names": "'Web2', 'Shop2'"} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, yaml)
+			old := orders("2026-11-02 00:00:00", 12, 90, 70, "'web', 'shop'")
+			w.file("orders.parquet", old)
+			w.now = time.Date(2026, 11, 13, 12, 0, 0, 0, time.UTC)
+			w.build()
+			w.file("orders.parquet", old+" UNION ALL "+orders("2026-11-14 00:00:00", 12, 55, 20, channels))
+			w.now = day
+			d := w.dataset(0)
+			w.run(d)
+			require.Contains(t, d.failedCheck(w.run(d)), "channel")
+			w.accept("channel")
+			first, _, _ := strings.Cut(strings.ReplaceAll(channels, "'", ""), ",")
+			for _, of := range []*dataset{d, w.dataset(0)} { // the running exporter, and one that starts
+				for at, share := range map[time.Time]float64{day: 0.55, night: 0.2} {
+					w.now = at
+					w.run(of)
+					c := w.run(of)
+					require.Empty(t, of.failedCheck(c))
+					season, ok := w.sharesOf(c, baselineSeason, "channel")
+					require.True(t, ok)
+					require.InDelta(t, share, season.bins[first], 0.01)
+					require.InDelta(t, share, c.seasonRecent["channel"].bins[first], 0.01)
+					require.Len(t, season.bins, len(c.definition.Fields["channel"].Bins()))
+					require.NotNil(t, season.swing)
+				}
+			}
+		})
+	}
+}
+
+// A column that was added a few minutes ago has no week of values: the rows before it existed are not its baseline.
+func TestAcceptedColumnsThatAreNew(t *testing.T) {
+	added := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	open := func(t *testing.T, columns string) *world {
+		w := newWorld(t, strings.NewReplacer("    baselines:", columns+"    baselines:", "days: 30, first_day: 2026-10-25", "days: 7, first_day: 2026-11-17").Replace(refinedYAML))
+		w.file("orders.parquet", month)
+		w.now = added
+		w.build()
+		w.file("orders.parquet", `SELECT *, CASE WHEN "at" >= TIMESTAMP '2026-11-24 12:00:00' THEN ['card', 'cash'][1 + (amount > 5)::INT] END AS tender
+			FROM (`+strings.Replace(month, "24 * 31", "24 * 45", 1)+`)`)
+		w.now = added.Add(5 * time.Minute)
+		return w
+	}
+	learns := func(t *testing.T, w *world, d *dataset) {
+		t.Helper()
+		for _, after := range []time.Duration{5 * time.Minute, 25 * time.Hour, 7 * day} {
+			w.now = added.Add(after)
+			c := w.run(d)
+			require.Empty(t, c.changes)
+			require.NotContains(t, c.definition.Fields, "tender")
+			require.NotContains(t, c.production.Counts.Fields, "tender")
+			require.Empty(t, d.failedCheck(c))
+		}
+		w.now = added.Add(7*day + time.Hour)
+		w.run(d)
+		for range 2 {
+			c := w.run(d)
+			require.Equal(t, []string{"card", "cash"}, slices.Sorted(slices.Values(c.definition.Fields["tender"].Top)))
+			require.Zero(t, c.production.Counts.Fields["tender"][binning.Null])
+			tender, ok := w.sharesOf(c, "production", "tender")
+			require.True(t, ok)
+			require.InDelta(t, acceptedDays*2400, tender.values, 2)
+			require.Empty(t, d.failedCheck(c))
+			w.now = w.now.Add(3 * day)
+		}
+		require.Equal(t, 1, strings.Count(w.logs.String(), "An accepted column has a baseline now."))
+	}
+	t.Run("by the configuration", func(t *testing.T) {
+		w := open(t, "    columns: {accept: [tender]}\n")
+		d := w.dataset(0)
+		w.run(d)
+		learns(t, w, d)
+	})
+	t.Run("by the command", func(t *testing.T) {
+		w := open(t, "")
+		a := w.accept("tender")
+		require.True(t, a.Learning)
+		require.Equal(t, leftLearning, a.Left)
+		learns(t, w, w.dataset(0))
+	})
+	t.Run("before it has any value, and from a restart on", func(t *testing.T) {
+		w := open(t, "")
+		w.now = added.Add(-5 * time.Minute)
+		require.True(t, w.accept("tender").Since.IsZero())
+		w.run(w.dataset(0))
+		learns(t, w, w.dataset(0))
+	})
+	t.Run("in a table of dates", func(t *testing.T) {
+		const table = `SELECT i // 100 + DATE '2026-11-01' AS "at", i % 7 AS items, CASE WHEN i >= 2100 THEN 'card' END AS tender, 'web' AS channel FROM range(4000) AS t(i)`
+		w := newWorld(t, strings.Replace(refinedYAML, "days: 30, first_day: 2026-10-25", "days: 7, first_day: 2026-11-02", 1))
+		w.file("orders.parquet", `SELECT "at", items FROM (`+table+`)`)
+		w.now = noon
+		w.build()
+		w.file("orders.parquet", table)
+		require.Empty(t, w.accept("channel").Hours)
+		require.EqualValues(t, 700, w.accept("channel").Counts["web"])
+		require.True(t, w.accept("tender").Learning)
+		w.now = noon.AddDate(0, 0, 5)
+		a := w.accept("tender")
+		require.EqualValues(t, 700, a.Counts["card"])
+		require.Zero(t, a.Counts[binning.Null])
 	})
 }
 

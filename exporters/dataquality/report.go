@@ -167,6 +167,9 @@ func (b *Baselines) Report(ctx context.Context, cfg DatasetConfig) (Report, erro
 			layouts = cut.Layouts
 		}
 	}
+	for name := range stored.Definition.Learning {
+		left[name] = stored.Definition.Left[name]
+	}
 	if len(layouts) > 0 {
 		if c.segments, err = cfg.segments(baseline.Definition{Fields: layouts, Left: left}, c.schema); err != nil {
 			return Report{}, fmt.Errorf("segments: %w", err)

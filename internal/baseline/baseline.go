@@ -71,6 +71,8 @@ type Definition struct {
 	Left map[string]string `json:"left,omitempty"`
 	// Numbers are the moments of the numeric fields in the data that the bins were chosen from.
 	Numbers map[string]Moments `json:"numbers,omitempty"`
+	// Learning are the accepted columns that have no bins yet, with Accepted.Since.
+	Learning map[string]time.Time `json:"-"`
 	// Learned are the days of a refined definition; see Subject.Refine.
 	Learned []Day `json:"learned,omitempty"`
 }

@@ -119,7 +119,8 @@ func (v *View) Day(ctx context.Context, definition string, d Day) (Counts, error
 	return r.value, err
 }
 
-// Season returns the season of the production baseline. It is nil if the store has no hours of its days.
+// Season returns the season of the production baseline. It is nil if the store has no hours of its days. Accepted columns have the same
+// distribution at all hours: the hours of the days were counted before, by other bins. AcceptedSeasons has their seasons.
 func (v *View) Season(ctx context.Context, p Production, s season.Settings) (*season.Season, error) {
 	b := v.subject
 	days := slices.DeleteFunc(slices.Clone(p.Days), func(d Day) bool { return !v.has(v.gens.hours(p.Counts.Definition, d)) })
@@ -130,6 +131,9 @@ func (v *View) Season(ctx context.Context, p Production, s season.Settings) (*se
 	for _, d := range days {
 		objects = append(objects, v.objects[v.gens.hours(p.Counts.Definition, d)].winner)
 	}
+	for _, stem := range v.acceptances(p.Counts.Definition) {
+		objects = append(objects, v.objects[stem].winner)
+	}
 	b.mu.Lock()
 	last := b.season
 	b.mu.Unlock()
@@ -137,6 +141,10 @@ func (v *View) Season(ctx context.Context, p Production, s season.Settings) (*se
 		return last.season, nil
 	}
 	definition, err := v.Definition(ctx)
+	if err != nil {
+		return nil, err
+	}
+	columns, err := v.accepted(ctx, definition.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -156,6 +164,9 @@ func (v *View) Season(ctx context.Context, p Production, s season.Settings) (*se
 			return nil, err
 		}
 		for i, hour := range r.value.Hours {
+			for _, a := range columns {
+				delete(hour, a.Column.Name)
+			}
 			build.Hour(start.Add(time.Duration(i)*time.Hour), hour)
 		}
 	}
@@ -164,6 +175,26 @@ func (v *View) Season(ctx context.Context, p Production, s season.Settings) (*se
 	b.season = last
 	b.mu.Unlock()
 	return last.season, nil
+}
+
+// AcceptedSeasons returns the season of each accepted column that was counted by hour.
+func (v *View) AcceptedSeasons(ctx context.Context, p Production, s season.Settings) (map[string]*season.Season, error) {
+	columns, err := v.accepted(ctx, p.Counts.Definition)
+	seasons := make(map[string]*season.Season)
+	for _, a := range columns {
+		name := a.Column.Name
+		delete(seasons, name) // The last acceptance is in force.
+		if a.Layout == nil || len(a.Hours) == 0 {
+			continue
+		}
+		build := season.NewBuilder(s)
+		build.Field(name, a.Layout.Bins(), a.Counts)
+		for _, h := range a.Hours {
+			build.Hour(h.Start, map[string][]int64{name: h.Counts})
+		}
+		seasons[name] = build.Season()
+	}
+	return seasons, err
 }
 
 // seasonOf is the season of the hours in objects.

@@ -75,11 +75,23 @@ type Accepted struct {
 	// Layout defines how the column is counted. If it is nil, the column has no bins and Left is the reason.
 	Layout *binning.Layout `json:"layout,omitempty"`
 	Left   string          `json:"left,omitempty"`
+	// Learning means that an added column has too few days with values for a baseline. Since is the time from which its values are
+	// complete, or zero if it has none yet.
+	Learning bool      `json:"learning,omitempty"`
+	Since    time.Time `json:"since,omitzero"`
 	// Counts are the column's production baseline, and Moments the moments of its values.
 	Counts  map[string]int64 `json:"counts,omitempty"`
 	Moments *Moments         `json:"moments,omitempty"`
+	// Hours are the same counts by hour, if the rows have a time of day.
+	Hours []AcceptedHour `json:"hours,omitempty"`
 	// At is the time of the acceptance, by the store's clock.
 	At time.Time `json:"-"`
+}
+
+// AcceptedHour has the counts of one hour in the order of the layout's bins.
+type AcceptedHour struct {
+	Start  time.Time `json:"start"`
+	Counts []int64   `json:"counts,omitempty"`
 }
 
 func (a Accepted) validate() error {
@@ -89,6 +101,11 @@ func (a Accepted) validate() error {
 	if a.Layout != nil {
 		if err := a.Layout.Validate(); err != nil {
 			return err
+		}
+	}
+	for _, h := range a.Hours {
+		if slices.ContainsFunc(h.Counts, func(n int64) bool { return n < 0 || n > maxCount }) {
+			return fmt.Errorf("hour %s has the counts %d, expected 0 to 2^53", h.Start, h.Counts)
 		}
 	}
 	return Counts{Fields: map[string]map[string]int64{a.Column.Name: a.Counts}}.validate()
@@ -170,6 +187,7 @@ func (d Definition) with(columns []Accepted) Definition {
 		return d
 	}
 	d.Schema, d.Fields, d.Left, d.Numbers = slices.Clone(d.Schema), maps.Clone(d.Fields), maps.Clone(d.Left), maps.Clone(d.Numbers)
+	d.Learning = make(map[string]time.Time)
 	if d.Fields == nil {
 		d.Fields = make(map[string]binning.Layout)
 	}
@@ -185,6 +203,7 @@ func (d Definition) with(columns []Accepted) Definition {
 		delete(d.Fields, name)
 		delete(d.Left, name)
 		delete(d.Numbers, name)
+		delete(d.Learning, name)
 		switch {
 		case a.Removed && i >= 0:
 			d.Schema = slices.Delete(d.Schema, i, i+1)
@@ -199,6 +218,9 @@ func (d Definition) with(columns []Accepted) Definition {
 		}
 		if a.Left != "" {
 			d.Left[name] = a.Left
+		}
+		if a.Learning {
+			d.Learning[name] = a.Since
 		}
 		if a.Moments != nil {
 			d.Numbers[name] = *a.Moments

@@ -1,12 +1,16 @@
 package baseline
 
 import (
+	"fmt"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/internal/binning"
+	"github.com/sightglass-ml/sightglass/internal/season"
 )
 
 func provisionalDefinition() Definition {
@@ -114,5 +118,91 @@ func TestAcceptedColumnsLeaveTheOthersAlone(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []Column{{"amount", "DECIMAL"}}, after.Schema)
 		require.ErrorContains(t, s.Accept(ctx, d.ID, Accepted{}), "expected UTF-8 text")
+	})
+}
+
+func TestSeasonsOfAcceptedColumns(t *testing.T) {
+	onEachStore(t, func(t *testing.T, open func() *Store) {
+		ctx, settings := t.Context(), season.Settings{Zone: time.UTC, MaxNoise: 0.07}
+		s := open().Subject("dataset", "orders")
+		of := testDefinition()
+		other := of.Fields["amount"]
+		of.Fields["other"] = other
+		d, err := s.CreateDefinition(ctx, of)
+		require.NoError(t, err)
+		bins := other.Bins()
+		// Values are in the first bin from midnight to noon, and in the second one from noon on.
+		byHour := func(hour int) int { return 1 + hour/12 }
+		total := map[string]int64{bins[1]: 24_000, bins[2]: 24_000}
+		all := Counts{Definition: d.ID, Rows: 48_000, Fields: map[string]map[string]int64{"amount": total, "other": total}}
+		_, err = s.CreateTraining(ctx, all)
+		require.NoError(t, err)
+		for _, day := range days(1, 4) {
+			var h Hours
+			for hour := range hoursPerDay {
+				of := map[string]int64{bins[byHour(hour)]: 2000}
+				h.Add(d, hour, map[string]map[string]int64{"amount": of, "other": of})
+			}
+			_, err := s.AddDayByHour(ctx, day, all, h)
+			require.NoError(t, err)
+		}
+		start, err := day(12).Start()
+		require.NoError(t, err)
+		share := func(s *season.Season, field string, hour int, bin string) float64 {
+			from := start.Add(time.Duration(hour) * time.Hour)
+			e, ok := s.Window(field, from, from.Add(time.Hour))
+			require.True(t, ok)
+			return e.Shares[bin]
+		}
+		read := func(s *Subject) (production *season.Season, accepted map[string]*season.Season, training Counts) {
+			v, err := s.View(ctx)
+			require.NoError(t, err)
+			p, err := v.Production(ctx, 0)
+			require.NoError(t, err)
+			production, err = v.Season(ctx, p, settings)
+			require.NoError(t, err)
+			accepted, err = v.AcceptedSeasons(ctx, p, settings)
+			require.NoError(t, err)
+			training, err = v.Training(ctx)
+			require.NoError(t, err)
+			return production, accepted, training
+		}
+		production, accepted, training := read(s)
+		require.InDelta(t, 1, share(production, "amount", 3, bins[1]), 1e-9)
+		require.Empty(t, accepted)
+		require.Contains(t, training.Fields, "amount")
+
+		// The accepted column has as many bins as before, under other names.
+		layout := binning.Layout{Kind: binning.Categorical, Top: []string{"card", "cash"}}
+		for len(layout.Bins()) < len(bins) {
+			layout.Top = append(layout.Top, fmt.Sprint("spare ", len(layout.Top)))
+		}
+		a := Accepted{Column: Column{"amount", "VARCHAR"}, Layout: &layout, Counts: map[string]int64{"card": 6000, "cash": 6000}}
+		require.NoError(t, s.Accept(ctx, d.ID, a))
+		for _, s := range []*Subject{s, open().Subject("dataset", "orders")} {
+			production, accepted, training = read(s)
+			for _, hour := range []int{3, 15} {
+				require.InDelta(t, 0.5, share(production, "amount", hour, "card"), 1e-9, "without hours, the whole column")
+			}
+			require.InDelta(t, 1, share(production, "other", 3, bins[1]), 1e-9)
+			require.Empty(t, accepted)
+			require.NotContains(t, training.Fields, "amount")
+			require.Contains(t, training.Fields, "other")
+		}
+
+		card := slices.Index(layout.Bins(), "card")
+		for hour := range hoursPerDay * 5 {
+			counts := make([]int64, len(bins))
+			counts[card+hour%hoursPerDay/12] = 100
+			a.Hours = append(a.Hours, AcceptedHour{start.Add(time.Duration(hour) * time.Hour), counts})
+		}
+		require.NoError(t, s.Accept(ctx, d.ID, a))
+		production, accepted, _ = read(s)
+		require.InDelta(t, 1, share(accepted["amount"], "amount", 3, "card"), 1e-9)
+		require.InDelta(t, 0, share(accepted["amount"], "amount", 15, "card"), 1e-9)
+		require.InDelta(t, 1, share(production, "other", 3, bins[1]), 1e-9)
+
+		a.Hours[0].Counts[0] = -1
+		require.ErrorContains(t, s.Accept(ctx, d.ID, a), "expected 0 to 2^53")
 	})
 }

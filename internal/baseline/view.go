@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -59,14 +60,28 @@ func (v *View) Definition(ctx context.Context) (Definition, error) {
 	return r.value.with(columns), err
 }
 
-// Training returns the counts of the training data, or ErrNotFound. The caller must not change the maps, which are shared with later
-// callers.
+// Training returns the counts of the training data, or ErrNotFound. It leaves out columns that were accepted after the training data was
+// counted, because they have other bins now. The caller must not change the maps, which are shared with later callers.
 func (v *View) Training(ctx context.Context) (Counts, error) {
 	def, err := v.Definition(ctx)
 	if err != nil {
 		return Counts{}, err
 	}
 	r, err := fetch(ctx, v, v.gens.training(def.ID), kindTraining, &v.subject.training)
+	if err != nil {
+		return Counts{}, err
+	}
+	columns, err := v.accepted(ctx, def.ID)
+	cloned := false
+	for _, a := range columns {
+		if _, ok := r.value.Fields[a.Column.Name]; !ok || a.At.Before(r.header.Created) {
+			continue
+		}
+		if !cloned {
+			r.value.Fields, cloned = maps.Clone(r.value.Fields), true
+		}
+		delete(r.value.Fields, a.Column.Name)
+	}
 	return r.value, err
 }
 
