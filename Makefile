@@ -226,8 +226,8 @@ lint: bin/tools/golangci-lint bin/tools/jsonnetfmt bin/tools/jsonnet-lint bin/to
 vulnerabilities: bin/tools/govulncheck ## look for known vulnerabilities in what the programs call (asks vuln.go.dev; VULNDB=file:///… for a copy)
 	bin/tools/govulncheck $(if $(VULNDB),-db $(VULNDB)) ./... $(INSTRUMENT)
 
-# Scenarios whose events are committed and that take minutes; flights.yaml needs a file: see docs/replay.md.
-SCENARIOS := $(filter-out $(addprefix replay/scenarios/,flights.yaml speed.yaml quiet-large.yaml),$(wildcard replay/scenarios/*.yaml))
+# Scenarios whose events are committed and that take minutes; flights.yaml and flights-incidents.yaml need a file: see docs/replay.md.
+SCENARIOS := $(filter-out $(addprefix replay/scenarios/,flights.yaml flights-incidents.yaml speed.yaml quiet-large.yaml),$(wildcard replay/scenarios/*.yaml))
 
 .PHONY: replay
 replay: bin/sightglass bin/sightglass-data ## replay months under the rules: time to detect, false alarms, bars (SCENARIOS= for others)

@@ -27,6 +27,7 @@ import (
 	contract "github.com/sightglass-ml/sightglass/internal/review"
 	"github.com/sightglass-ml/sightglass/responder/internal/action"
 	"github.com/sightglass-ml/sightglass/responder/internal/audit"
+	"github.com/sightglass-ml/sightglass/responder/internal/grouping"
 	"github.com/sightglass-ml/sightglass/responder/internal/incident"
 	"github.com/sightglass-ml/sightglass/responder/internal/lineage"
 	"github.com/sightglass-ml/sightglass/responder/internal/page"
@@ -129,6 +130,7 @@ func (r *Responder) start(ctx context.Context, env *exporter.Env, cfg Config) er
 			}
 			return nil
 		},
+		Lineage: func() *grouping.Graph { return r.engine.Graph() },
 		Started: func(name string, latency time.Duration) { r.latency.WithLabelValues(name).Observe(latency.Seconds()) },
 	})
 	if err != nil {

@@ -170,17 +170,36 @@ func (l Layout) OutOfRange(counts map[string]int64) (n int64, ok bool) {
 	return counts[bins[len(bins)-1]] + counts[bins[len(bins)-1-len(l.Edges)]], true
 }
 
-// Spellings returns the texts that mean the same category. A whole number means the same with and without ".0", which is appended when
-// a column becomes floating point.
+// Spellings returns the texts that mean the same category, the category itself first. A whole number means the same with and without ".0",
+// which is appended when a column becomes floating point, and ".00" of decimals.
 func Spellings(category string) []string {
-	whole, fraction := strings.CutSuffix(category, ".0")
+	whole, decimal := strings.CutSuffix(category, ".00")
+	if !decimal {
+		whole = strings.TrimSuffix(category, ".0")
+	}
 	if !wholeNumber.MatchString(whole) {
 		return []string{category}
 	}
-	if fraction {
-		return []string{category, whole}
+	all := []string{category}
+	for _, zeros := range []string{"", ".0", ".00"} {
+		if spelling := whole + zeros; spelling != category {
+			all = append(all, spelling)
+		}
 	}
-	return []string{category, category + ".0"}
+	return all
+}
+
+// JoinSpellings adds the frequency of 1.0 and 1.00 to that of the shortest spelling that is present.
+func JoinSpellings[N int | int64](categories map[string]N) {
+	for category, n := range categories {
+		for _, other := range Spellings(category) {
+			if _, both := categories[other]; both && len(other) < len(category) {
+				categories[other] += n
+				delete(categories, category)
+				break
+			}
+		}
+	}
 }
 
 var wholeNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,17})$`)

@@ -93,6 +93,19 @@ func TestCategoryBin(t *testing.T) {
 	})
 }
 
+func TestSpellings(t *testing.T) {
+	require.Equal(t, []string{"1", "1.0", "1.00"}, binning.Spellings("1"))
+	require.Equal(t, []string{"1.0", "1", "1.00"}, binning.Spellings("1.0"))
+	require.Equal(t, []string{"-20.00", "-20", "-20.0"}, binning.Spellings("-20.00"))
+	for _, other := range []string{"1.5", "1.00.0", "1.000", "01", "v1", ".0", ""} {
+		require.Equal(t, []string{other}, binning.Spellings(other))
+	}
+
+	counts := map[string]int{"1": 1, "1.0": 2, "1.00": 4, "2.0": 8, "2.00": 16, "3.00": 32}
+	binning.JoinSpellings(counts)
+	require.Equal(t, map[string]int{"1": 7, "2.0": 24, "3.00": 32}, counts)
+}
+
 func TestValidateRefuses(t *testing.T) {
 	for want, l := range map[string]binning.Layout{
 		`unknown kind "", expected "numeric", "categorical" or "age"`:                                             {},

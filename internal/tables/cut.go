@@ -177,7 +177,7 @@ func mergeColumn(windows []ColumnOutline) ColumnOutline {
 				sum.Categories[category] += n
 			}
 		}
-		joinSpellings(sum.Categories)
+		binning.JoinSpellings(sum.Categories)
 		sum.Distinct = int64(len(sum.Categories))
 	}
 	if !listed || sum.More {
@@ -189,18 +189,6 @@ func mergeColumn(windows []ColumnOutline) ColumnOutline {
 		}
 	}
 	return sum
-}
-
-// joinSpellings adds the frequency of 1.0 to that of 1, if both are present.
-func joinSpellings(categories map[string]int64) {
-	for category, n := range categories {
-		for _, other := range binning.Spellings(category) {
-			if _, both := categories[other]; both && len(other) < len(category) {
-				categories[other] += n
-				delete(categories, category)
-			}
-		}
-	}
 }
 
 // mergeQuantiles returns the quantiles of all windows together, weighted by the number of values in each window.

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/sightglass-ml/sightglass/responder/internal/audit"
+	"github.com/sightglass-ml/sightglass/responder/internal/grouping"
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 )
 
@@ -41,7 +42,7 @@ const (
 	DryRun   = "dry_run"  // would have been sent
 	Cooldown = "cooldown" // too soon after the last action on the object, or while that is running
 	Budget   = "budget"   // above the daily budget
-	Held     = "held"     // the alert also fires without its response, because the data are broken
+	Held     = "held"     // the data are broken
 )
 
 // Results lists all results, in the order of the reference.
@@ -70,10 +71,11 @@ func LockDecisions(tx *store.Tx) error { return tx.Lock("decisions") }
 
 // Decide stores the action of the firing alert: the first configured action that it matches, or none. It is called at every
 // delivery. An alert that has caused an action never causes another one. A held-back action is decided again at each
-// delivery, since a drift that continues after the cooldown still needs retraining.
-func Decide(tx *store.Tx, actions []Config, a Alert, now time.Time) error {
-	if a.Labels["response"] == "" {
-		return suppressPending(tx, a, now)
+// delivery, since a drift that continues after the cooldown still needs retraining. The lineage has the datasets that models
+// learn from.
+func Decide(tx *store.Tx, actions []Config, lineage *grouping.Graph, a Alert, now time.Time) error {
+	if err := suppressPending(tx, actions, lineage, a, now); err != nil {
+		return err
 	}
 	c := choose(actions, a.Labels)
 	if c == nil {
@@ -91,7 +93,7 @@ func Decide(tx *store.Tx, actions []Config, a Alert, now time.Time) error {
 		return nil
 	}
 	object := c.object(a.Labels)
-	result, until, err := weigh(tx, c, a, object, now)
+	result, until, err := weigh(tx, c, lineage, a, object, now)
 	if err != nil {
 		return fmt.Errorf("decide on action %q: %w", c.Name, err)
 	}
@@ -143,8 +145,8 @@ func choose(actions []Config, labels map[string]string) *Config {
 
 // weigh returns why the action is held back, or "". It charges cooldown and budget. Dry runs have separate ones, so that they
 // show what would happen without affecting real actions.
-func weigh(tx *store.Tx, c *Config, a Alert, object string, now time.Time) (result string, until time.Time, err error) {
-	switch broken, err := firesWithoutResponse(tx, a, now); {
+func weigh(tx *store.Tx, c *Config, lineage *grouping.Graph, a Alert, object string, now time.Time) (result string, until time.Time, err error) {
+	switch broken, err := isHeldBack(tx, c, lineage, a, now); {
 	case err != nil:
 		return "", until, err
 	case broken:
@@ -155,8 +157,8 @@ func weigh(tx *store.Tx, c *Config, a Alert, object string, now time.Time) (resu
 		account = "dry-run/"
 	}
 	var micros int64
-	err = tx.QueryRow(`SELECT until FROM cooldowns WHERE object = ?`, account+object).Scan(&micros)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+	if err := tx.QueryRow(`SELECT COALESCE(MAX(until), 0) FROM cooldowns WHERE object IN (?, ?)`,
+		account+object, account+c.anyObject(a.Labels)).Scan(&micros); err != nil {
 		return "", until, err
 	}
 	if until = store.Time(micros); until.After(now) {
@@ -164,8 +166,8 @@ func weigh(tx *store.Tx, c *Config, a Alert, object string, now time.Time) (resu
 	}
 	if !c.DryRun {
 		var active int
-		if err := tx.QueryRow(`SELECT COUNT(*) FROM actions WHERE object = ? AND state IN (?, ?, ?)`,
-			object, statePending, stateSending, stateRunning).Scan(&active); err != nil {
+		if err := tx.QueryRow(`SELECT COUNT(*) FROM actions WHERE object IN (?, ?) AND state IN (?, ?, ?)`,
+			object, c.anyObject(a.Labels), statePending, stateSending, stateRunning).Scan(&active); err != nil {
 			return "", until, err
 		}
 		if active > 0 {
@@ -174,7 +176,7 @@ func weigh(tx *store.Tx, c *Config, a Alert, object string, now time.Time) (resu
 	}
 	used, err := tx.Exec(`INSERT INTO budgets (name, day, used) VALUES (?, ?, 1)
 		ON CONFLICT (name, day) DO UPDATE SET used = budgets.used + 1 WHERE budgets.used < ?`,
-		account+c.Name, now.UTC().Format(time.DateOnly), c.DailyBudget)
+		account+c.budget(a.Labels), now.UTC().Format(time.DateOnly), c.DailyBudget)
 	if err != nil {
 		return "", until, err
 	}

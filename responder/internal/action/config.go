@@ -23,13 +23,14 @@ type Config struct {
 
 	// DryRun only records what would be done. It is the default.
 	DryRun bool `yaml:"dry_run"`
-	// Cooldown is the minimum time between two actions on one object: the alert's model, otherwise its dataset.
+	// Cooldown is the minimum time between two actions on one object: the alert's model, otherwise its dataset, in its cluster
+	// and namespace.
 	Cooldown config.Duration `yaml:"cooldown"`
-	// ObjectLabels distinguish objects of the same name, such as cluster and namespace.
+	// ObjectLabels are further labels that distinguish objects of the same name.
 	ObjectLabels []string `yaml:"object_labels,omitempty"`
-	// Grace is how long an action waits for an alert that removes the response: 10m by default for retrain, otherwise 0s.
+	// Grace is how long an action waits for alerts that say that the data are broken: 10m by default for retrain, otherwise 0s.
 	Grace *config.Duration `yaml:"grace,omitempty"`
-	// DailyBudget is the maximum number of actions in a day (UTC).
+	// DailyBudget is the maximum number of actions in a day (UTC), for each cluster and namespace.
 	DailyBudget int `yaml:"daily_budget"`
 	// MaxInFlight is the maximum number of sent actions that have not ended.
 	MaxInFlight int `yaml:"max_in_flight"`
@@ -112,7 +113,7 @@ func (c *Config) grace() time.Duration {
 	switch {
 	case c.Grace != nil:
 		return time.Duration(*c.Grace)
-	case c.Response == "retrain":
+	case c.Response == retrain:
 		return retrainGrace
 	default:
 		return 0
@@ -143,8 +144,38 @@ func (c *Config) matches(labels map[string]string) bool {
 	return true
 }
 
+// environment are the labels that distinguish objects of the same name, where an alert has them. What happens in staging never
+// holds back production.
+var environment = []string{"cluster", "namespace"}
+
 // object returns the object to which the cooldown applies.
 func (c *Config) object(labels map[string]string) string {
+	parts := c.name(labels)
+	for _, name := range environment {
+		if labels[name] != "" && !slices.Contains(c.ObjectLabels, name) {
+			parts = append(parts, name, labels[name])
+		}
+	}
+	return join(parts)
+}
+
+// anyObject returns the object under which the state has what was decided before objects had a cluster and a namespace. It
+// applies to all of them until it ends (see store.objectsWithEnvironment).
+func (c *Config) anyObject(labels map[string]string) string { return "any/" + join(c.name(labels)) }
+
+// budget returns the name of the daily budget that the alert's action is charged to.
+func (c *Config) budget(labels map[string]string) string {
+	parts := []string{c.Name}
+	for _, name := range environment {
+		if labels[name] != "" {
+			parts = append(parts, name, pathEscape(labels[name]))
+		}
+	}
+	return strings.Join(parts, "/")
+}
+
+// name returns the parts of an object's name without cluster and namespace.
+func (c *Config) name(labels map[string]string) []string {
 	parts := []string{c.Response}
 	switch {
 	case labels["model"] != "":
@@ -158,6 +189,10 @@ func (c *Config) object(labels map[string]string) string {
 	for _, name := range c.ObjectLabels {
 		parts = append(parts, name, labels[name])
 	}
+	return parts
+}
+
+func join(parts []string) string {
 	for i, part := range parts {
 		parts[i] = pathEscape(part)
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sightglass-ml/sightglass/internal/guard"
 	"github.com/sightglass-ml/sightglass/responder/internal/audit"
+	"github.com/sightglass-ml/sightglass/responder/internal/grouping"
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 )
 
@@ -33,6 +34,8 @@ type Options struct {
 	Now    func() time.Time
 	// Snapshots is used if an alert names no snapshot; optional.
 	Snapshots func() Snapshots
+	// Lineage has the datasets that models learn from; optional.
+	Lineage func() *grouping.Graph
 	// Started receives the time from the decision until the target accepted the action.
 	Started func(action string, latency time.Duration)
 }
@@ -57,6 +60,9 @@ func NewWorker(o Options) (*Worker, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("find the name of the host: %w", err)
+	}
+	if o.Lineage == nil {
+		o.Lineage = func() *grouping.Graph { return &grouping.Graph{} }
 	}
 	w := &Worker{Options: o, wake: make(chan struct{}, 1), name: fmt.Sprintf("%s/%d/%s", host, os.Getpid(), rand.Text()[:8])}
 	w.set.Store(&actionSet{})

@@ -19,6 +19,8 @@ import (
 
 	"github.com/sightglass-ml/sightglass/internal/config"
 	"github.com/sightglass-ml/sightglass/responder/internal/audit"
+	"github.com/sightglass-ml/sightglass/responder/internal/grouping"
+	"github.com/sightglass-ml/sightglass/responder/internal/lineage"
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 	"github.com/sightglass-ml/sightglass/responder/internal/store/storetest"
 )
@@ -82,11 +84,11 @@ func (b *bench) fire(n int, labels ...string) {
 			return err
 		}
 		if _, err := tx.Exec(`INSERT INTO alerts (id, fingerprint, alertname, response, severity, model, dataset, labels, annotations, receiver,
-			starts_at, ends_at, first_received_at, last_received_at, deliveries) VALUES (?, '', ?, ?, '', ?, ?, ?, '', '', 0, 0, 0, ?, 0) ON CONFLICT (id) DO NOTHING`,
-			a.ID, a.Labels["alertname"], a.Labels["response"], a.Labels["model"], a.Labels["dataset"], string(text), store.Micros(b.clock.now())); err != nil {
+			starts_at, ends_at, first_received_at, last_received_at, deliveries) VALUES (?, '', ?, ?, ?, ?, ?, ?, '', '', 0, 0, 0, ?, 0) ON CONFLICT (id) DO NOTHING`,
+			a.ID, a.Labels["alertname"], a.Labels["response"], a.Labels["severity"], a.Labels["model"], a.Labels["dataset"], string(text), store.Micros(b.clock.now())); err != nil {
 			return err
 		}
-		return Decide(tx, b.Actions(), a, b.clock.now())
+		return Decide(tx, b.Actions(), b.Lineage(), a, b.clock.now())
 	}))
 }
 
@@ -388,6 +390,193 @@ func TestRetrainingWaitsForAnAlertThatCancelsIt(t *testing.T) {
 			on(t, storetest.SQLite(t))
 		})
 	}
+}
+
+// in are labels of an object in a cluster and namespace; later ones replace earlier ones.
+func in(cluster, namespace string, labels ...string) []string {
+	return append([]string{"cluster", cluster, "namespace", namespace}, labels...)
+}
+
+func TestStagingNeverHoldsBackProduction(t *testing.T) {
+	staging, production := in("prod", "staging"), in("prod", "ml")
+	for sentence, c := range map[string]struct {
+		config string
+		other  []string
+	}{
+		"by the cooldown and the run of the model":           {"max_in_flight: 2,", staging},
+		"in another cluster":                                 {"max_in_flight: 2,", in("test", "ml")},
+		"without a cluster and a namespace":                  {"max_in_flight: 2,", nil},
+		"by the daily budget":                                {"max_in_flight: 2, daily_budget: 1,", in("prod", "staging", "model", "other")},
+		"with further labels that distinguish objects":       {"max_in_flight: 2, object_labels: [tier],", staging},
+		"with one of them a part of every object's name too": {"max_in_flight: 2, object_labels: [cluster],", staging},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			r := newReceiver(t)
+			r.state = "soon"
+			b := newBench(t, storetest.SQLite(t), r.config(c.config))
+			b.fire(0, c.other...)
+			b.fire(1, production...)
+			b.work()
+			require.Equal(t, 2, r.calls())
+			b.fire(2, production...)
+			require.Equal(t, "cooldown=1", b.results(), "the cooldown of its own holds")
+		})
+	}
+}
+
+func TestStateFromBeforeObjectsHadAClusterAndANamespaceStillHoldsBack(t *testing.T) {
+	older := func(t *testing.T, s *store.Store) {
+		require.NoError(t, s.Write(t.Context(), func(tx *store.Tx) error {
+			for _, statement := range []string{
+				`UPDATE actions SET object = 'retrain/model/fraud'`,
+				`UPDATE cooldowns SET object = 'retrain/model/fraud' WHERE object NOT LIKE 'dry-run/%'`,
+				`UPDATE cooldowns SET object = 'dry-run/retrain/model/fraud' WHERE object LIKE 'dry-run/%'`,
+				`DELETE FROM schema_migrations WHERE version = 4`,
+			} {
+				if _, err := tx.Exec(statement); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+	}
+	for name, cfg := range map[string]store.Config{
+		"SQLite":     {Path: config.Path(filepath.Join(t.TempDir(), "responder.db"))},
+		"PostgreSQL": storetest.PostgreSQL(t),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReceiver(t)
+			r.state = "soon"
+			b := newBench(t, storetest.Open(t, cfg), r.config("cooldown: 1h, max_in_flight: 2,"))
+			b.fire(0, in("prod", "ml")...)
+			b.Worker = b.worker(strings.Replace(r.config("cooldown: 1h,"), "dry_run: false, ", "", 1))
+			b.fire(1, in("prod", "ml")...)
+			require.Equal(t, "dry_run=1", b.results())
+
+			older(t, b.store)
+			b.store = storetest.Open(t, cfg)
+			b.fire(2, in("prod", "ml")...)
+			require.Equal(t, "dry_run=1 cooldown=1", b.results())
+
+			b.Worker = b.worker(r.config("cooldown: 1h, max_in_flight: 2,"))
+			b.fire(3, in("prod", "ml")...)
+			b.work()
+			require.Equal(t, "dry_run=1 cooldown=2", b.results())
+			require.Equal(t, 1, r.calls(), "what was pending is sent")
+			b.clock.advance(2 * time.Hour)
+			b.fire(3, in("prod", "ml")...)
+			require.Equal(t, "dry_run=1 cooldown=2", b.results(), "the cooldown is over, but the run is not")
+			r.state = "ok"
+			b.work()
+			b.fire(3, in("prod", "ml")...)
+			b.fire(4, in("prod", "staging")...)
+			b.work()
+			require.Equal(t, 3, r.calls(), "from then on each has its own")
+		})
+	}
+}
+
+func TestBrokenDataHoldBackRetraining(t *testing.T) {
+	model := func(labels ...string) []string {
+		return in("prod", "ml", append([]string{"field", "amount"}, labels...)...)
+	}
+	table := func(labels ...string) []string {
+		return in("prod", "ml", append([]string{"alertname", "MLDatasetDrift", "model", "", "dataset", "payments", "column", "amount"}, labels...)...)
+	}
+	brokenInput := func(labels ...string) []string {
+		return model(append([]string{"alertname", "MLModelInputBroken", "response", "", "severity", "warning"}, labels...)...)
+	}
+	brokenTable := func(labels ...string) []string {
+		return table(append([]string{"alertname", "MLDatasetBroken", "response", "replay", "layer", "data", "severity", "warning"}, labels...)...)
+	}
+	feeds := func(model string) []lineage.Link {
+		return []lineage.Link{{Dataset: "payments", Feeds: []string{model}}}
+	}
+	const held, sent = "held=1", "succeeded=1"
+	for sentence, c := range map[string]struct {
+		drift, broken []string
+		links         []lineage.Link
+		result        string
+	}{
+		"a break of the same feature, which silences the same alert without response": {model(), brokenInput(), nil, held},
+		"a break of another feature":                                     {model(), brokenInput("field", "country"), nil, held},
+		"a break of another version":                                     {model("version", "3"), brokenInput("version", "4"), nil, held},
+		"not one of another model":                                       {model(), brokenInput("model", "limits"), nil, sent},
+		"not one of the model in staging":                                {model(), brokenInput("namespace", "staging"), nil, sent},
+		"nor in another cluster":                                         {model(), brokenInput("cluster", "test"), nil, sent},
+		"a broken table that drifts":                                     {table(), brokenTable(), nil, held},
+		"in any column":                                                  {table(), brokenTable("column", "country"), nil, held},
+		"not another table":                                              {table(), brokenTable("dataset", "orders"), nil, sent},
+		"nor the table in staging":                                       {table(), brokenTable("namespace", "staging"), nil, sent},
+		"a broken table that the drifted model's alert names":            {model("dataset", "payments"), brokenTable(), nil, held},
+		"a broken table that feeds the model":                            {model(), brokenTable(), feeds("fraud"), held},
+		"not one that feeds another model":                               {model(), brokenTable(), feeds("limits"), sent},
+		"nor one of staging, if the link says nothing about namespaces":  {model(), brokenTable("namespace", "staging"), feeds("fraud"), sent},
+		"a critical alert about the table, which silences the other one": {table(), brokenTable("alertname", "MLDatasetNullRatioHigh", "severity", "critical", "response", ""), nil, held},
+		"not a warning about it":                                         {table(), brokenTable("alertname", "MLDatasetNullRatioHigh", "response", ""), nil, sent},
+		"nor a critical alert of another layer":                          {table(), brokenTable("alertname", "Other", "severity", "critical", "layer", "business"), nil, sent},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			start := func(t *testing.T, s *store.Store) *bench {
+				r := newReceiver(t)
+				b := newBench(t, s, strings.Replace(r.config("daily_budget: 1,"), "grace: 0s, ", "", 1))
+				b.Lineage = func() *grouping.Graph { return lineage.Of(c.links) }
+				return b
+			}
+			end := func(b *bench) {
+				b.clock.advance(10 * time.Minute)
+				b.work()
+				b.clock.advance(2 * time.Minute)
+				b.work()
+			}
+			late := func(t *testing.T, s *store.Store) {
+				b := start(t, s)
+				b.fire(0, c.drift...)
+				b.clock.advance(5 * time.Minute)
+				b.fire(1, c.broken...)
+				end(b)
+				require.Equal(t, c.result, b.results(), "a break within the grace")
+				if c.result == held { // Cooldown and budget are free for the drift that still fires after the break.
+					b.resolve(1)
+					b.fire(0, c.drift...)
+					end(b)
+					require.Equal(t, "succeeded=1 held=1", b.results())
+				}
+				b.verify()
+			}
+			if c.links != nil && c.result == held { // The queries are the same in all of them.
+				storetest.Each(t, late)
+			} else {
+				late(t, storetest.SQLite(t))
+			}
+			b := start(t, storetest.SQLite(t))
+			b.fire(1, c.broken...)
+			b.fire(0, c.drift...)
+			end(b)
+			require.Equal(t, c.result, b.results(), "a break that came first")
+		})
+	}
+}
+
+func TestAnAlertThatAsksForRetrainingDoesNotHoldItselfBack(t *testing.T) {
+	r := newReceiver(t)
+	b := newBench(t, storetest.SQLite(t), r.config(""))
+	for range 2 {
+		b.fire(0, "alertname", "MLDatasetDrift", "model", "", "dataset", "payments", "severity", "critical", "layer", "data")
+	}
+	b.work()
+	require.Equal(t, 1, r.calls())
+}
+
+func TestBrokenDataDoNotHoldBackTheirReplay(t *testing.T) {
+	r := newReceiver(t)
+	b := newBench(t, storetest.SQLite(t), strings.Replace(r.config("grace: 10m,"), "response: retrain", "response: replay", 1))
+	for range 2 {
+		b.fire(0, "alertname", "MLDatasetBroken", "response", "replay", "model", "", "dataset", "payments", "layer", "data", "severity", "critical")
+	}
+	b.clock.advance(10 * time.Minute)
+	b.work()
+	require.Equal(t, 1, r.calls())
 }
 
 func TestDryRunShowsTheRequest(t *testing.T) {

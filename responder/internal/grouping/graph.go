@@ -183,6 +183,24 @@ func (g *Graph) Downstream(n Node) map[Node]int {
 	return g.walk(n, g.out, func(e Edge) Node { return e.To })
 }
 
+// Teaches reports whether the model is trained on the dataset or fed by it. Where the lineage has no cluster or namespace, those of
+// the two must not differ.
+func (g *Graph) Teaches(dataset, model Node) bool {
+	d, m := g.Resolve(dataset), g.Resolve(model)
+	differ := func(a, b string) bool { return a != "" && b != "" && a != b }
+	if (d.Cluster == "" || m.Cluster == "") && differ(dataset.Cluster, model.Cluster) ||
+		(d.Namespace == "" || m.Namespace == "") && differ(dataset.Namespace, model.Namespace) {
+		return false
+	}
+	_, found := g.walk(m, g.in, func(e Edge) Node {
+		if e.To.Kind == Dataset {
+			return e.To // The model does not learn from what its datasets are made from.
+		}
+		return e.From
+	})[d]
+	return found
+}
+
 func (g *Graph) walk(from Node, edges map[Node][]Edge, end func(Edge) Node) map[Node]int {
 	seen := map[Node]int{from: 0}
 	for queue := []Node{from}; len(queue) > 0 && len(seen) < maxVisited; queue = queue[1:] {

@@ -291,3 +291,39 @@ func TestManyReleasesDoNotRaiseTheConfidence(t *testing.T) {
 	require.Len(t, many[0].Evidence, mostEvidence)
 	require.Equal(t, "version 0", many[0].Title)
 }
+
+func TestTeaches(t *testing.T) {
+	in := func(kind Kind, cluster, namespace, name string) Node { return Node{kind, cluster, namespace, name} }
+	g := &Graph{}
+	for _, e := range []Edge{
+		{in(Dataset, "", "data", "payments"), in(Model, "", "ml", "fraud"), "feeds"},
+		{in(Dataset, "", "staging", "payments"), in(Model, "", "staging", "fraud"), "feeds"},
+		{in(Dataset, "", "data", "raw"), in(Dataset, "", "data", "payments"), "is upstream of"},
+		{in(Dataset, "", "data", "labels"), in(Run, "", "ml", "7"), "was learned by"},
+		{in(Run, "", "ml", "7"), in(Version, "", "ml", "fraud version 3"), "trained"},
+		{in(Version, "", "ml", "fraud version 3"), in(Model, "", "ml", "fraud"), "is served as"},
+		{in(Dataset, "", "", "orders"), in(Model, "", "", "limits"), "feeds"},
+	} {
+		g.Add(e)
+	}
+	fraud := in(Model, "prod", "ml", "fraud") // Alerts have the external label cluster.
+	for sentence, tc := range map[string]struct {
+		dataset, model Node
+		want           bool
+	}{
+		"a dataset that feeds the model":                 {in(Dataset, "prod", "data", "payments"), fraud, true},
+		"a dataset that its version was trained on":      {in(Dataset, "prod", "data", "labels"), fraud, true},
+		"not the dataset of the same name in staging":    {in(Dataset, "prod", "staging", "payments"), fraud, false},
+		"not that in another cluster":                    {in(Dataset, "test", "data", "payments"), fraud, false},
+		"not a dataset that another one is made from":    {in(Dataset, "prod", "data", "raw"), fraud, false},
+		"not an unknown one":                             {in(Dataset, "prod", "data", "other"), fraud, false},
+		"not an unknown model":                           {in(Dataset, "prod", "data", "payments"), in(Model, "prod", "ml", "other"), false},
+		"by a link of names, in one namespace":           {in(Dataset, "", "ml", "orders"), in(Model, "", "ml", "limits"), true},
+		"by a link of names, if a namespace is unknown":  {in(Dataset, "", "", "orders"), in(Model, "", "ml", "limits"), true},
+		"not by a link of names, from another namespace": {in(Dataset, "", "staging", "orders"), in(Model, "", "ml", "limits"), false},
+		"not by a link of names, in the wrong direction": {in(Dataset, "", "", "limits"), in(Model, "", "", "orders"), false},
+	} {
+		t.Run(sentence, func(t *testing.T) { require.Equal(t, tc.want, g.Teaches(tc.dataset, tc.model)) })
+	}
+	require.False(t, (&Graph{}).Teaches(in(Dataset, "", "", "orders"), in(Model, "", "", "limits")))
+}

@@ -199,6 +199,12 @@ func digestOf(alerts []*grouping.Alert, changes []grouping.Change, notes []strin
 	return sha256.Sum256(fmt.Appendf(all, "%q", notes))
 }
 
+// Graph returns the known lineage.
+func (e *Engine) Graph() *grouping.Graph {
+	g, _, _ := e.lineage(e.now())
+	return g
+}
+
 // lineage returns the known lineage, and notes about its limits.
 func (e *Engine) lineage(now time.Time) (*grouping.Graph, []grouping.Segment, []string) {
 	r := e.reading.Load()
@@ -261,8 +267,11 @@ func round(f float64) float64 { return float64(int(f*100+0.5)) / 100 }
 // keepSegments returns the known segments of the group's objects: the present ones, and earlier ones that the exporter no
 // longer publishes because the drift is over.
 func keepSegments(g *grouping.Group, before, now []grouping.Segment) []grouping.Segment {
-	type key struct{ node, column, signal string }
-	of := func(s grouping.Segment) key { return key{s.Node.Kind.String() + s.Node.Name, s.Column, s.Signal} }
+	type key struct {
+		node           grouping.Node
+		column, signal string
+	}
+	of := func(s grouping.Segment) key { return key{s.Node, s.Column, s.Signal} }
 	current := map[key]bool{}
 	var all []grouping.Segment
 	for _, s := range now {

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/responder/internal/audit"
+	"github.com/sightglass-ml/sightglass/responder/internal/grouping"
 	"github.com/sightglass-ml/sightglass/responder/internal/store"
 	"github.com/sightglass-ml/sightglass/responder/internal/store/storetest"
 )
@@ -364,4 +365,12 @@ func TestTextFromOutsideDoesNothingInATerminalOrAWiki(t *testing.T) {
 	for _, bad := range []string{"\x1b", "\u202e", "<img", " [click]", " `code", "\n# heading", "https://evil"} {
 		require.NotContains(t, markdown.String(), bad)
 	}
+}
+
+func TestASegmentOfStagingDoesNotReplaceOneOfProduction(t *testing.T) {
+	production := grouping.Segment{Node: grouping.Node{Kind: grouping.Dataset, Namespace: "ml", Name: "payments"}, Column: "country", Signal: "unseen_ratio", Cause: "provider = newpay"}
+	staging := production
+	staging.Node.Namespace = "staging"
+	g := &grouping.Group{Members: []grouping.Member{{Node: production.Node}}}
+	require.Contains(t, keepSegments(g, []grouping.Segment{production}, []grouping.Segment{staging}), production)
 }

@@ -105,7 +105,15 @@ var migrations = []migration{
 	}},
 	reviewTables,
 	incidentTables,
+	objectsWithEnvironment,
 }
+
+// objectsWithEnvironment marks what was decided before cluster and namespace became a part of an object. It holds back the
+// object of every cluster and namespace, as before, until it ends.
+var objectsWithEnvironment = migration{"cluster and namespace in objects", []string{
+	`UPDATE cooldowns SET object = CASE WHEN object LIKE 'dry-run/%' THEN 'dry-run/any/' || SUBSTR(object, 9) ELSE 'any/' || object END`,
+	`UPDATE actions SET object = 'any/' || object WHERE state IN ('pending', 'sending', 'running')`,
+}}
 
 func (s *Store) migrate(ctx context.Context) error {
 	return s.Write(ctx, func(tx *Tx) error {

@@ -191,7 +191,7 @@ func (h *Handler) take(ctx context.Context, m *Message, cfg Config) error {
 	}
 	// All replicas lock rows in the same order, which prevents deadlocks.
 	slices.SortStableFunc(m.Alerts, func(a, b Alert) int { return strings.Compare(a.ID(), b.ID()) })
-	actions := h.worker.Actions()
+	actions, lineage := h.worker.Actions(), h.worker.Lineage()
 	return h.store.Write(ctx, func(tx *store.Tx) error {
 		if err := action.LockDecisions(tx); err != nil {
 			return err
@@ -220,7 +220,7 @@ func (h *Handler) take(ctx context.Context, m *Message, cfg Config) error {
 			if a.Status == resolved {
 				continue // Only the audit record is written.
 			}
-			if err := action.Decide(tx, actions, action.Alert{ID: a.ID(), Labels: a.Labels, Annotations: a.Annotations, StartsAt: a.StartsAt}, now); err != nil {
+			if err := action.Decide(tx, actions, lineage, action.Alert{ID: a.ID(), Labels: a.Labels, Annotations: a.Annotations, StartsAt: a.StartsAt}, now); err != nil {
 				return fmt.Errorf("alert %s: %w", a.ID(), err)
 			}
 		}

@@ -209,6 +209,7 @@ func newField(l binning.Layout) *field {
 	for _, c := range l.Rest {
 		f.rest[c] = struct{}{}
 	}
+	f.addSpellings()
 	f.unseen, f.hasUnseen = bin(binning.Other), !l.Open
 	if f.hasUnseen {
 		f.unseen = bin(binning.Unseen)
@@ -285,6 +286,10 @@ func (f *field) category(v otlp.Value) int {
 		}
 		return int(f.truths[0])
 	case otlp.Double:
+		// A client with a missing integer sends all of its integers as doubles, and this one as NaN.
+		if n, _ := v.Number(); math.IsNaN(n) && !f.known(string(v.Append(nil))) {
+			return 0
+		}
 		return f.written(v)
 	}
 	return 0
@@ -294,6 +299,30 @@ func (f *field) category(v otlp.Value) int {
 func (f *field) written(v otlp.Value) int {
 	var space [32]byte
 	return f.called(string(v.Append(space[:0])))
+}
+
+// addSpellings adds other spellings of the categories: 1 and 1.0 are one category unless the layout has both.
+func (f *field) addSpellings() {
+	for _, c := range slices.Collect(maps.Keys(f.top)) {
+		for _, spelling := range binning.Spellings(c) {
+			if !f.known(spelling) {
+				f.top[spelling] = f.top[c]
+			}
+		}
+	}
+	for _, c := range slices.Collect(maps.Keys(f.rest)) {
+		for _, spelling := range binning.Spellings(c) {
+			if !f.known(spelling) {
+				f.rest[spelling] = struct{}{}
+			}
+		}
+	}
+}
+
+func (f *field) known(category string) bool {
+	_, top := f.top[category]
+	_, rest := f.rest[category]
+	return top || rest
 }
 
 func (f *field) called(category string) int {

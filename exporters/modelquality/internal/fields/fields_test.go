@@ -507,6 +507,30 @@ func TestSamplesKeepABoundedNumberOfValues(t *testing.T) {
 	require.Zero(t, k.cells.Load())
 }
 
+func TestSpellingsOfANumberAreOneCategory(t *testing.T) {
+	for name, c := range map[string]struct {
+		top, rest []string
+		value     otlp.Value
+		want      string
+	}{
+		"a text with a fraction":            {[]string{"0", "1"}, nil, otlp.StringValue("1.0"), "1"},
+		"a text of a decimal":               {[]string{"0", "1"}, nil, otlp.StringValue("1.00"), "1"},
+		"a double":                          {[]string{"0", "1"}, nil, otlp.DoubleValue(1), "1"},
+		"an integer of texts with fraction": {[]string{"0.0", "1.0"}, nil, otlp.IntValue(1), "1.0"},
+		"one of the rest":                   {[]string{"0"}, []string{"7"}, otlp.StringValue("7.0"), "other"},
+		"both are in the layout":            {[]string{"1", "1.0"}, nil, otlp.StringValue("1.0"), "1.0"},
+		"another number":                    {[]string{"0", "1"}, nil, otlp.StringValue("2.0"), "unseen"},
+		"a version is a text":               {[]string{"0", "1"}, nil, otlp.StringValue("1.00.0"), "unseen"},
+		"a missing integer":                 {[]string{"0", "1"}, nil, otlp.DoubleValue(math.NaN()), "null"},
+		"NaN is a category":                 {[]string{"NaN", "0.5"}, nil, otlp.DoubleValue(math.NaN()), "NaN"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newField(binning.NewCategorical(slices.Concat(c.top, c.rest), len(c.top), false))
+			require.Equal(t, c.want, f.bins[f.bin(c.value)])
+		})
+	}
+}
+
 func TestBinsAreCutFromASample(t *testing.T) {
 	values := func(n int, f func(i int) otlp.Value) []otlp.Value {
 		list := make([]otlp.Value, n)
@@ -524,17 +548,18 @@ func TestBinsAreCutFromASample(t *testing.T) {
 		values []otlp.Value
 		want   []string // bins; none means that the field has none
 	}{
-		"numbers":                  {"x", values(100, func(i int) otlp.Value { return otlp.DoubleValue(float64(i)) }), []string{"null", "nan", "inf", "(-Inf,-50]", "(-50,25]", "(25,50]", "(50,75]", "(75,148]", "(148,+Inf)"}},
-		"a constant":               {"x", values(100, func(int) otlp.Value { return otlp.DoubleValue(0.5) }), []string{"null", "nan", "inf", "(-Inf,0.5)", "[0.5,0.5]", "(0.5,+Inf)"}},
-		"few whole numbers":        {"x", values(100, func(i int) otlp.Value { return otlp.IntValue(int64(i % 2)) }), []string{"null", "unseen", "0", "1"}},
-		"truths":                   {"x", values(100, func(i int) otlp.Value { return otlp.BoolValue(i%4 == 0) }), []string{"null", "unseen", "false", "true"}},
-		"categories":               {"x", values(99, text("c%d", 3)), []string{"null", "unseen", "c0", "c1", "c2"}},
-		"more categories than top": {"x", values(100, text("c%d", 5)), []string{"null", "unseen", "other", "c0", "c1", "c2"}},
-		"categories seen once":     {"x", append(values(97, text("c%d", 3)), values(3, text("rare%d", 3))...), []string{"null", "other", "c0", "c1", "c2"}},
-		"identifiers":              {"x", values(100, text("c%d", 100)), nil},
-		"whole numbers of a key":   {"user_id", values(100, func(i int) otlp.Value { return otlp.IntValue(int64(i)) }), nil},
-		"lists":                    {"x", []otlp.Value{{Kind: otlp.List}}, nil},
-		"long texts":               {"x", []otlp.Value{otlp.StringValue(strings.Repeat("x", maxText+1))}, nil},
+		"numbers":                   {"x", values(100, func(i int) otlp.Value { return otlp.DoubleValue(float64(i)) }), []string{"null", "nan", "inf", "(-Inf,-50]", "(-50,25]", "(25,50]", "(50,75]", "(75,148]", "(148,+Inf)"}},
+		"a constant":                {"x", values(100, func(int) otlp.Value { return otlp.DoubleValue(0.5) }), []string{"null", "nan", "inf", "(-Inf,0.5)", "[0.5,0.5]", "(0.5,+Inf)"}},
+		"few whole numbers":         {"x", values(100, func(i int) otlp.Value { return otlp.IntValue(int64(i % 2)) }), []string{"null", "unseen", "0", "1"}},
+		"truths":                    {"x", values(100, func(i int) otlp.Value { return otlp.BoolValue(i%4 == 0) }), []string{"null", "unseen", "false", "true"}},
+		"categories":                {"x", values(99, text("c%d", 3)), []string{"null", "unseen", "c0", "c1", "c2"}},
+		"more categories than top":  {"x", values(100, text("c%d", 5)), []string{"null", "unseen", "other", "c0", "c1", "c2"}},
+		"categories seen once":      {"x", append(values(97, text("c%d", 3)), values(3, text("rare%d", 3))...), []string{"null", "other", "c0", "c1", "c2"}},
+		"two spellings of a number": {"x", append(values(50, text("%d", 2)), values(49, text("%d.0", 2))...), []string{"null", "unseen", "0", "1"}},
+		"identifiers":               {"x", values(100, text("c%d", 100)), nil},
+		"whole numbers of a key":    {"user_id", values(100, func(i int) otlp.Value { return otlp.IntValue(int64(i)) }), nil},
+		"lists":                     {"x", []otlp.Value{{Kind: otlp.List}}, nil},
+		"long texts":                {"x", []otlp.Value{otlp.StringValue(strings.Repeat("x", maxText+1))}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, ok := layoutOf(tc.field, tc.values, choice)

@@ -191,6 +191,7 @@ func layoutOf(name string, values []otlp.Value, choice tables.Choice) (binning.L
 		}
 		frequency[text]++
 	}
+	binning.JoinSpellings(frequency)
 	included := tables.MatchesAny(choice.Include, name)
 	unique := len(values) >= fewValues && len(frequency)*4 >= len(values)*3
 	switch {
