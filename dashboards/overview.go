@@ -237,7 +237,12 @@ func blindSpotTable() kit.Panel {
 		spot("Datasets with a learning baseline", dataQualityUID, kit.MaxBy(byDataset, kit.Raw("ml_dataset_baseline_frozen"))+" == 0"),
 		spot("Models with a learning baseline", modelQualityUID, kit.MaxBy(byVersion+", role", kit.Raw("ml_model_baseline_frozen"))+" == 0"),
 		spot("Datasets whose volume cannot alert yet", dataQualityUID, kit.Recorded("dataset:ml_seasonality:info", `state="learning"`)),
-		spot("Models whose traffic cannot alert yet", inferenceUID, kit.Recorded("model:ml_seasonality:info", `state="learning"`)),
+		spot("Datasets with too few rows for drift", dataQualityUID, kit.Recorded("dataset:ml_blind:info", `blinded="MLDatasetDrift",reason="few_rows"`)),
+		spot("Datasets with columns of too many bins for their rows", dataQualityUID, kit.Recorded("dataset:ml_blind:info", `reason="noise"`)),
+		spot("Datasets without a time of their records", dataQualityUID, kit.Recorded("dataset:ml_blind:info", `reason="no_time"`)),
+		spot("Models whose traffic cannot alert yet", inferenceUID, kit.Recorded("model:ml_seasonality:info", `signal="traffic",state="learning"`)),
+		spot("Models whose latency cannot alert yet", inferenceUID, kit.Recorded("model:ml_seasonality:info", `signal="latency",state="learning"`)),
+		spot("Datasets of models that are not profiled", modelQualityUID, kit.Recorded("model:ml_blind:info", `reason="unprofiled"`)),
 		spot("Models without a training run", modelQualityUID, kit.Recorded("model:ml_run:linked")+" == 0"),
 		spot("Bills, rates and prices older than their limit", costUID, kit.Recorded("cost:ml_data:age_seconds")+" > "+kit.Recorded("cost:ml_data:limit")),
 	}
