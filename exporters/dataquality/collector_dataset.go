@@ -427,6 +427,7 @@ func (d *dataset) identify(ctx context.Context, view *baseline.View, c *cycle, c
 	}
 	changed := d.noteNulls(c)
 	changed = d.noteArrived(c) || changed
+	changed = d.lasting() && c.good.watch(c.now) || changed
 	if complete {
 		why := d.failedCheck(c)
 		switch {
