@@ -48,7 +48,7 @@ actions: [{name: retrain, response: retrain, dry_run: false, target: {webhook: {
 	recorded := func() string {
 		trail, err := responder.OpenAuditTrail(ctx, file)
 		require.NoError(t, err)
-		defer trail.Close()
+		defer trail.Close() //nolint:errcheck // It is only read.
 		var out bytes.Buffer
 		_, err = trail.Export(ctx, &out)
 		require.NoError(t, err)

@@ -87,9 +87,10 @@ func (w countedWindow) volume() (expected float64, beyond bool) {
 
 func (w countedWindow) pastRows() (median float64, ok bool) {
 	c, p := w.cycle, &w.dataset.past
-	length, arrived := c.length(), 1.0
+	startOf, arrived := c.startOf, 1.0
 	if w.recent {
-		length = c.now.Sub(c.recentFrom)
+		length := c.now.Sub(c.recentFrom)
+		startOf = func(end time.Time) time.Time { return end.Add(-length) }
 		if arrived, ok = c.good.Arrived[windowRecent(length)]; !ok {
 			return 0, false
 		}
@@ -102,7 +103,7 @@ func (w countedWindow) pastRows() (median float64, ok bool) {
 	var weeks []float64
 	for week := 1; week <= pastWeeks; week++ {
 		at := c.end().AddDate(0, 0, -7*week)
-		if rows, ok := p.rows(at.Add(-length), at); ok {
+		if rows, ok := p.rows(startOf(at), at); ok {
 			weeks = append(weeks, rows*arrived)
 		}
 	}

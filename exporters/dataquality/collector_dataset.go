@@ -173,7 +173,7 @@ type cycle struct {
 	recent     tables.Profile
 	// seasonRecent has the baseline shares that recent is compared with, by column.
 	seasonRecent map[string]shares
-	// gap caches the result of usualGap once gapKnown is set.
+	// gap caches the result of longestPastGap once gapKnown is set.
 	gap              time.Duration
 	hasGap, gapKnown bool
 }
@@ -283,6 +283,10 @@ func (d *dataset) noteLatest(ctx context.Context, c *cycle, future time.Time) er
 			errs = append(errs, err)
 		}
 	}
+	if err := d.checkEpoch(c); err != nil {
+		c.latest = d.latest
+		return errors.Join(append(errs, err)...)
+	}
 	if c.days > 0 {
 		c.latest = c.dayEnd
 		today, err := d.source.Latest(ctx, d.relation, future)
@@ -292,6 +296,7 @@ func (d *dataset) noteLatest(ctx context.Context, c *cycle, future time.Time) er
 		errs = append(errs, err)
 	}
 	d.latest = c.latest
+	d.limitByDue(c)
 	d.noteEmpty(c)
 	return errors.Join(errs...)
 }
@@ -422,6 +427,7 @@ func (d *dataset) identify(ctx context.Context, view *baseline.View, c *cycle, c
 	}
 	changed := d.noteNulls(c)
 	changed = d.noteArrived(c) || changed
+	changed = d.lasting() && c.good.watch(c.now) || changed
 	if complete {
 		why := d.failedCheck(c)
 		switch {

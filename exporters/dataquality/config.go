@@ -342,9 +342,7 @@ func (d *DatasetConfig) Validate(at config.At) {
 			}
 		}
 	}
-	if limit, ok := d.due(at); ok && d.Thresholds.Freshness == nil {
-		d.Thresholds.Freshness = (*config.Duration)(&limit)
-	}
+	d.validateDue(at)
 	d.validateChecks(at)
 	d.validateSegments(at)
 	seen := make(map[string]bool)

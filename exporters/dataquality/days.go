@@ -10,49 +10,65 @@ import (
 
 const day = 24 * time.Hour
 
-// dated reports whether the timestamp column has no time of day: it holds dates, or only midnights.
-func (d *dataset) dated(schema []tables.Column) bool {
+// dated reports whether the timestamp column has no time of day: it holds dates, or only midnights. The zone is that of the
+// midnights: UTC for dates, which sources return as midnight UTC, or the zone of the dataset.
+func (d *dataset) dated(schema []tables.Column) (zone *time.Location, ok bool) {
 	for _, c := range schema {
-		if c.Name == d.relation.Time {
-			return c.Class == tables.Date || d.past.midnights()
+		switch {
+		case c.Name != d.relation.Time:
+		case c.Class == tables.Date || d.past.midnights(time.UTC):
+			return time.UTC, true
+		case d.past.midnights(d.cfg.zone()):
+			return d.cfg.zone(), true
 		}
 	}
-	return false
+	return nil, false
 }
 
-// midnights reports whether all rows of the past lie at midnight, on three days or more.
-func (p *past) midnights() bool {
+// midnights reports whether all rows of the past lie at midnight in the zone, on three days or more.
+func (p *past) midnights(zone *time.Location) bool {
 	const fewest = 3
 	days := 0
 	for i, of := range p.hours {
-		switch {
-		case of.rows == 0:
-		case (p.base+int64(i))%24 != 0 || int64(of.minutes[0]) != of.rows:
-			return false
-		default:
-			days++
+		if of.rows == 0 {
+			continue
 		}
+		hour := time.Unix((p.base+int64(i))*3600, 0)
+		year, month, date := hour.Add(59 * time.Minute).In(zone).Date()
+		midnight := startOfDay(year, month, date, zone) // Within the hour if the hour contains one.
+		if midnight.Before(hour) || p.rowsInMinute(midnight.Unix()/60) != of.rows {
+			return false
+		}
+		days++
 	}
 	return days >= fewest
+}
+
+// startOfDay returns the start of a day in a zone.
+func startOfDay(year int, month time.Month, date int, zone *time.Location) time.Time {
+	start := time.Date(year, month, date, 0, 0, 0, 0, zone)
+	if start.Hour() == 23 { // Clocks skip midnight, and the day begins at one.
+		start = start.Add(time.Hour)
+	}
+	return start
 }
 
 // wholeDays sets the window of a table with dates to whole days: the last complete ones that the table has. Today is
 // incomplete, and yesterday's data may not have arrived. The age of the dataset is the time since the end of its last day.
 func (d *dataset) wholeDays(ctx context.Context, c *cycle) error {
-	if d.cfg.TimestampColumn == "" || d.cfg.Window <= 0 || !d.dated(c.schema) {
+	zone, dated := d.dated(c.schema)
+	if d.cfg.TimestampColumn == "" || d.cfg.Window <= 0 || !dated {
 		return nil
 	}
-	local := c.now.In(d.cfg.zone())
-	// Sources return dates as midnight UTC.
-	today := time.Date(local.Year(), local.Month(), local.Day(), 0, 0, 0, 0, time.UTC)
-	last, err := d.source.Latest(ctx, d.relation, today)
+	year, month, date := c.now.In(d.cfg.zone()).Date()
+	last, err := d.source.Latest(ctx, d.relation, startOfDay(year, month, date, zone))
 	if err != nil || last.IsZero() {
 		return err
 	}
-	end := last.UTC().Truncate(day).Add(day)
 	c.days = int(max(1, time.Duration(d.cfg.Window).Round(day)/day))
-	c.window = tables.Window{From: end.AddDate(0, 0, -c.days), To: end}
-	c.dayEnd = time.Date(end.Year(), end.Month(), end.Day(), 0, 0, 0, 0, d.cfg.zone())
+	year, month, date = last.In(zone).Date()
+	c.window = tables.Window{From: startOfDay(year, month, date+1-c.days, zone), To: startOfDay(year, month, date+1, zone)}
+	c.dayEnd = startOfDay(year, month, date+1, d.cfg.zone())
 	return nil
 }
 
@@ -72,6 +88,15 @@ func (c *cycle) end() time.Time {
 	return c.now
 }
 
+// startOf returns the start of a window that is like the cycle's and ends at the given time. On a clock change a day has 23 or
+// 25 hours.
+func (c *cycle) startOf(end time.Time) time.Time {
+	if c.days > 0 {
+		return end.AddDate(0, 0, -c.days)
+	}
+	return end.Add(-c.length())
+}
+
 // noteEmpty logs when a window starts to have no rows although the table has rows.
 func (d *dataset) noteEmpty(c *cycle) {
 	c.empty = c.profile.Rows == 0 && !c.latest.IsZero()
@@ -82,12 +107,12 @@ func (d *dataset) noteEmpty(c *cycle) {
 	d.empty = c.empty
 }
 
-// due returns the limit of the age that due implies: the data of a day has to be in the table by that time of the next day.
-func (d *DatasetConfig) due(at config.At) (limit time.Duration, ok bool) {
+// validateDue checks the time of day by which the previous day's data has to be in the table.
+func (d *DatasetConfig) validateDue(at config.At) {
 	if d.Due == "" {
-		return 0, false
+		return
 	}
-	by, err := time.Parse("15:04", d.Due)
+	_, err := time.Parse("15:04", d.Due)
 	switch {
 	case err != nil:
 		at.Errorf("due", "%q; want a time of the day such as 07:00", d.Due)
@@ -96,5 +121,20 @@ func (d *DatasetConfig) due(at config.At) (limit time.Duration, ok bool) {
 	case d.Thresholds.Freshness != nil:
 		at.Errorf("due", "thresholds.freshness is a limit of the age, too; want one of both")
 	}
-	return day + time.Duration(by.Hour())*time.Hour + time.Duration(by.Minute())*time.Minute, true
+}
+
+// limitByDue sets the limit of the age that due implies for the latest record. The table has data of the record's day. It may
+// lack the next day's until due on the day after that.
+func (d *dataset) limitByDue(c *cycle) {
+	by, err := time.Parse("15:04", d.cfg.Due)
+	if err != nil || c.latest.IsZero() {
+		return
+	}
+	latest := c.latest
+	if c.days > 0 && latest.Equal(c.dayEnd) {
+		latest = latest.Add(-time.Nanosecond) // The end of a day belongs to that day.
+	}
+	year, month, date := latest.In(d.cfg.zone()).Date()
+	due := time.Date(year, month, date+2, by.Hour(), by.Minute(), 0, 0, d.cfg.zone())
+	d.overrides[override{signalFreshness, ""}] = due.Sub(c.latest).Seconds()
 }

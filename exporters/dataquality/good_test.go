@@ -25,7 +25,7 @@ func TestTheLastGoodSnapshotIsStoredAsEncodingJSONWritesIt(t *testing.T) {
 		"several volumes":           {Snapshot: snapshot{"a/b", "0011"}, Time: at, Volumes: []volume{{at, 12}, {at.Add(time.Hour), 0}}},
 		"a time of another zone":    {Volumes: []volume{{at.In(time.FixedZone("", -5*3600)), -1}}},
 		"a name like a field":       {Snapshot: snapshot{Name: `"volumes":null <&>`}, Volumes: []volume{{at, 1}}},
-		"everything that there is":  {Time: at, Nulls: map[string]nullShare{"b": {0.5, 2, "2026-01-05"}, "a": {}}, Arrived: map[string]float64{"full": 1e-9}, Passed: []passed{{snapshot{"v1", "ff"}, at}}, Volumes: []volume{{at, 1}}},
+		"everything that there is":  {Time: at, Nulls: map[string]nullShare{"b": {0.5, 2, "2026-01-05", 60}, "a": {}}, Arrived: map[string]float64{"full": 1e-9}, Passed: []passed{{snapshot{"v1", "ff"}, at}}, Watched: at, Volumes: []volume{{at, 1}}},
 		"a time with whole seconds": {Volumes: []volume{{at.Truncate(time.Second), 1}}},
 	} {
 		t.Run(name, func(t *testing.T) {

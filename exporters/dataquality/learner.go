@@ -206,7 +206,7 @@ func (l *learner) production(ctx context.Context, view *baseline.View, d baselin
 	if l.relation.Time == "" {
 		added, err = l.addToday(ctx, p, d, c)
 	} else {
-		added, err = l.addDays(ctx, p, d, atMost)
+		added, err = l.addDays(ctx, p, d, c, atMost)
 	}
 	if err != nil {
 		return p, view, err
@@ -319,8 +319,8 @@ func (l *learner) addToday(ctx context.Context, p baseline.Production, d baselin
 }
 
 // addDays counts up to atMost complete days that are not stored yet, the earliest first.
-func (l *learner) addDays(ctx context.Context, p baseline.Production, d baseline.Definition, atMost int) (bool, error) {
-	due, err := l.dueDays(p, d)
+func (l *learner) addDays(ctx context.Context, p baseline.Production, d baseline.Definition, c *cycle, atMost int) (bool, error) {
+	due, err := l.dueDays(p, d, c)
 	if err != nil {
 		return false, err
 	}
@@ -339,8 +339,8 @@ func (l *learner) addDays(ctx context.Context, p baseline.Production, d baseline
 	return len(due) > 0, nil
 }
 
-// dueDays returns the complete days that the baseline still needs.
-func (l *learner) dueDays(p baseline.Production, d baseline.Definition) ([]baseline.Day, error) {
+// dueDays returns the complete days that the baseline still needs. A table of dates has no complete day after the cycle's window.
+func (l *learner) dueDays(p baseline.Production, d baseline.Definition, c *cycle) ([]baseline.Day, error) {
 	if d.Refined() {
 		return slices.DeleteFunc(slices.Clone(d.Learned), func(day baseline.Day) bool { return slices.Contains(p.Days, day) }), nil
 	}
@@ -359,7 +359,7 @@ func (l *learner) dueDays(p baseline.Production, d baseline.Definition) ([]basel
 	var due []baseline.Day
 	for i := range cfg.Days {
 		end := start.AddDate(0, 0, i+1)
-		if end.Add(time.Duration(cfg.Lateness)).After(l.now()) {
+		if end.Add(time.Duration(cfg.Lateness)).After(l.now()) || c != nil && c.days > 0 && end.After(c.window.To) {
 			break
 		}
 		if day := baseline.DayOf(start.AddDate(0, 0, i)); !slices.Contains(p.Days, day) {

@@ -62,7 +62,7 @@ type descs struct {
 	upstreamRows, mismatchedRows, comparedRows                      *prometheus.Desc
 	firstDay, days, wantedDays, frozen                              *prometheus.Desc
 	snapshotInfo, lastGoodSnapshotInfo                              *prometheus.Desc
-	passedSnapshotInfo                                              *prometheus.Desc
+	passedSnapshotInfo, snapshotsWatched                            *prometheus.Desc
 	profileSuccess, profileDuration, profileFinish                  *prometheus.Desc
 	threshold                                                       *prometheus.Desc
 	duplicates, duplicatesSample, checkFailed, checkLimit           *prometheus.Desc
@@ -124,6 +124,7 @@ func newDescs(c *catalogue.Catalogue) descs {
 		snapshotInfo:         c.Gauge("snapshot_info", "The snapshot that was profiled last, and a digest of its content.", "snapshot", "digest"),
 		lastGoodSnapshotInfo: c.Gauge("last_good_snapshot_info", "The last profiled snapshot that passed every check.", "snapshot", "digest"),
 		passedSnapshotInfo:   c.Gauge("passed_snapshot_info", "A snapshot that passed every check and can be read again: a version of snapshot_query, or a table without a window. The last 100 are kept.", "snapshot", "digest"),
+		snapshotsWatched:     c.Gauge("snapshots_watched_timestamp_seconds", "Time of the first profile of a snapshot that can be read again. Only models made after it are compared with the snapshots that passed."),
 		causeInfo:            c.Gauge("cause_info", "Share of the change of a column, or of the number of rows, that disappears when the rows with this value are left out, from 0 to 1. At most three series for each signal that exceeds its limit. 0 without cause_column and cause_value means that no single segment explains the change.", "column", "signal", "cause_column", "cause_value"),
 		causeRows:            c.Gauge("cause_rows_ratio", "Share of the rows that have the value.", "column", "signal", "cause_column", "cause_value"),
 		causeSince:           c.Gauge("cause_first_seen_timestamp_seconds", "Time of the first affected row. Absent if rows were affected before the window.", "column", "signal", "cause_column", "cause_value"),
@@ -183,7 +184,7 @@ func (d *dataset) metrics(m descs, c *cycle, took time.Duration, err error) []pr
 	if c.good.Snapshot.Name != "" {
 		gauge(m.lastGoodSnapshotInfo, 1, c.good.Snapshot.Name, c.good.Snapshot.Digest)
 	}
-	c.passedMetrics(m, gauge)
+	d.passedMetrics(m, c, gauge)
 	if c.profile.Nulls == nil {
 		return out.Take()
 	}

@@ -102,12 +102,36 @@ datasets:
 		require.Len(t, g.Passed, maxPassed)
 		require.Equal(t, "v150", g.Passed[0].Snapshot.Name)
 	})
+	t.Run("a store of an older release has a version once for each digest", func(t *testing.T) {
+		g := lastGood{Passed: []passed{{snapshot{"v1", "a"}, noon}, {snapshot{"v1", "b"}, noon.Add(time.Hour)}, {snapshot{"v2", "c"}, noon}}}
+		require.True(t, g.watch(noon.Add(2*time.Hour)))
+		require.False(t, g.watch(noon.Add(3*time.Hour)))
+		require.Equal(t, noon, g.Watched)
+		g.pass(snapshot{"v2", "d"}, noon)
+		require.Equal(t, []passed{{snapshot{"v1", "a"}, noon}, {snapshot{"v2", "c"}, noon}}, g.Passed)
+	})
+	sliding := strings.Replace(yaml, "    files: training.parquet", "    files: training.parquet\n    timestamp_column: seen\n    window: 48h\n    thresholds: {freshness: 10000h}", 1)
 	t.Run("a window that slides has none", func(t *testing.T) {
-		w := newWorld(t, strings.Replace(yaml, "    files: training.parquet", "    files: training.parquet\n    timestamp_column: seen\n    window: 48h\n    thresholds: {freshness: 10000h}", 1))
+		w := newWorld(t, sliding)
 		w.file("training.parquet", rows)
 		w.now = time.Date(2026, 11, 14, 0, 0, 0, 0, time.UTC)
-		c := w.run(w.dataset(0))
+		d := w.dataset(0)
+		c := w.run(d)
 		require.NotEmpty(t, c.good.Snapshot.Name)
 		require.Empty(t, c.good.Passed)
+		require.Empty(t, series(metrics(t, d, c, nil), "ml_dataset_snapshots_watched_timestamp_seconds"))
+	})
+	t.Run("a version has one, although its window slides", func(t *testing.T) {
+		w := newWorld(t, strings.Replace(sliding, "    thresholds:", "    snapshot_query: SELECT 'v1'\n    thresholds:", 1))
+		w.file("training.parquet", rows)
+		w.now = time.Date(2026, 11, 14, 0, 0, 0, 0, time.UTC)
+		d := w.dataset(0)
+		first := w.run(d)
+		w.now = w.now.Add(5 * time.Minute)
+		second := w.run(d)
+		require.NotEqual(t, first.snapshot.Digest, second.snapshot.Digest)
+		require.Equal(t, []passed{{first.snapshot, first.now}}, second.good.Passed)
+		require.Equal(t, []string{`ml_dataset_snapshots_watched_timestamp_seconds{dataset="training"} 1.7946144e+09`},
+			series(metrics(t, d, second, nil), "ml_dataset_snapshots_watched_timestamp_seconds"))
 	})
 }

@@ -26,10 +26,23 @@ func (d *dataset) countOutsideWindow(ctx context.Context, c *cycle, future time.
 		c.profile.Nulls[d.cfg.TimestampColumn] = c.outside.Untimed
 	}
 	if o := c.outside; o.Unread > 0 && c.profile.Rows == 0 {
-		return fmt.Errorf("none of the %d values of timestamp column %q is a time, such as %q; expected ISO 8601 text or a number since 1970: give timestamp_format, such as %%d/%%m/%%Y %%H:%%M, or timestamp_unit",
-			o.Unread, d.cfg.TimestampColumn, o.Example)
+		return fmt.Errorf("none of the %d values of timestamp column %q is a time, such as %q; expected ISO 8601 text or a number since 1970: give timestamp_format, such as %%d/%%m/%%Y %%H:%%M, or timestamp_unit; %s",
+			o.Unread, d.cfg.TimestampColumn, o.Example, folderOfDate)
 	}
 	return nil
+}
+
+// folderOfDate is the remedy for a timestamp column that is a part of a date.
+const folderOfDate = "for folders named year=, month= and day= give a query that makes a date"
+
+// checkEpoch returns an error if the latest time is one of 1970 or before and comes from a number whose unit is not configured.
+// Such a number is a part of a date, or counts something else.
+func (d *dataset) checkEpoch(c *cycle) error {
+	if c.latest.IsZero() || c.latest.Year() > 1970 || !slices.ContainsFunc(timeColumns(c.schema, d.relation.Time), tables.Column.SinceEpoch) {
+		return nil
+	}
+	return fmt.Errorf("the latest value of timestamp column %q would be %s; expected dates such as 20261124 or times since 1970: give timestamp_format or timestamp_unit; %s",
+		d.cfg.TimestampColumn, c.latest.UTC().Format(time.RFC3339), folderOfDate)
 }
 
 // dropColumn counts and logs a column beyond the limit, once.

@@ -22,17 +22,35 @@ func (d *dataset) lasting() bool {
 	return d.cfg.SnapshotQuery != "" || d.cfg.Window == 0
 }
 
-// pass adds a snapshot that passed, once.
+// watch notes the time of the first profile of a snapshot that can be read again, and reports whether it did. A store from before
+// that time was noted has the time at which the first of the kept snapshots passed.
+func (g *lastGood) watch(now time.Time) bool {
+	if !g.Watched.IsZero() {
+		return false
+	}
+	g.Watched = now
+	if len(g.Passed) > 0 {
+		g.Watched = g.Passed[0].Time
+	}
+	return true
+}
+
+// pass adds a snapshot that passed, once. A version keeps its first digest: that of a moving window differs in every profile.
 func (g *lastGood) pass(s snapshot, now time.Time) {
-	if slices.ContainsFunc(g.Passed, func(p passed) bool { return p.Snapshot == s }) {
+	same := func(a, b passed) bool { return a.Snapshot.Name == b.Snapshot.Name }
+	g.Passed = slices.CompactFunc(g.Passed, same) // Older stores have a version once for each digest.
+	if slices.ContainsFunc(g.Passed, func(p passed) bool { return same(p, passed{Snapshot: s}) }) {
 		return
 	}
 	g.Passed = append(g.Passed, passed{s, now})
 	g.Passed = g.Passed[max(0, len(g.Passed)-maxPassed):]
 }
 
-// passedMetrics publishes a sample for each snapshot that passed.
-func (c *cycle) passedMetrics(m descs, gauge func(desc *prometheus.Desc, v float64, labels ...string)) {
+// passedMetrics publishes since when snapshots are watched, and a sample for each that passed.
+func (d *dataset) passedMetrics(m descs, c *cycle, gauge func(desc *prometheus.Desc, v float64, labels ...string)) {
+	if d.lasting() && !c.good.Watched.IsZero() {
+		gauge(m.snapshotsWatched, seconds(c.good.Watched))
+	}
 	for _, p := range c.good.Passed {
 		gauge(m.passedSnapshotInfo, 1, p.Snapshot.Name, p.Snapshot.Digest)
 	}

@@ -238,7 +238,7 @@ func (p *past) rows(from, to time.Time) (float64, bool) {
 func (p *past) empty(minute int64) bool { return p.rowsInMinute(minute) == 0 }
 
 // gap returns the longest time without a record that overlaps the hours before and after the moment, and false if that is
-// unknown.
+// unknown. A gap that has not ended does not count: the limit of a silent table would grow with its age.
 func (p *past) gap(around time.Time) (time.Duration, bool) {
 	const reach, farthest = 60, 3 * 24 * 60 // in minutes
 	at := around.Unix() / 60
@@ -250,13 +250,12 @@ func (p *past) gap(around time.Time) (time.Duration, bool) {
 		from--
 	}
 	longest, run, through := int64(0), int64(0), p.through.Unix()
-	for m := from; m*60 < through && m-at < farthest; m++ {
-		if p.empty(m) {
+	for m := from; m*60 < through; m++ {
+		if p.empty(m) && m-at < farthest {
 			run++
-			longest = max(longest, run)
 			continue
 		}
-		run = 0
+		longest, run = max(longest, run), 0
 		if m >= to {
 			break
 		}
@@ -337,7 +336,7 @@ func (p *past) shift(now time.Time) time.Duration {
 // eachPast calls each with the end of every past window that the volume is compared with.
 func (d *dataset) eachPast(c *cycle, each func(ago, shift string, at time.Time)) {
 	local, by := c.end().In(d.cfg.zone()), shifts
-	if c.days > 0 { // Dates do not depend on clock changes.
+	if c.days > 0 { // Whole days do not depend on clock changes.
 		local, by = c.end(), shifts[:1]
 	}
 	for days := 1; days < 7; days++ {
@@ -353,10 +352,13 @@ func (d *dataset) eachPast(c *cycle, each func(ago, shift string, at time.Time))
 // pastMetrics publishes the row counts of past windows.
 func (d *dataset) pastMetrics(m descs, c *cycle, gauge func(desc *prometheus.Desc, v float64, labels ...string)) {
 	p := &d.past
+	if gap, ok := d.longestPastGap(c); ok {
+		gauge(m.usualGap, gap.Seconds())
+	}
 	if p.first.IsZero() || c.window.From.IsZero() {
 		return
 	}
-	full, recent := c.length(), c.now.Sub(c.recentFrom)
+	recent := c.now.Sub(c.recentFrom)
 	arrived, known := c.recentArrived(recent)
 	all, allKnown := c.good.Arrived[windowFull]
 	if !allKnown || c.days > 0 {
@@ -370,7 +372,7 @@ func (d *dataset) pastMetrics(m descs, c *cycle, gauge func(desc *prometheus.Des
 		gauge(m.dayElapsed, local.Sub(midnight).Seconds())
 	}
 	d.eachPast(c, func(ago, shift string, at time.Time) {
-		if rows, ok := p.rows(at.Add(-full), at); ok {
+		if rows, ok := p.rows(c.startOf(at), at); ok {
 			gauge(m.pastRows, rows*all, ago, shift)
 		}
 		if shift == "same" && c.days == 0 && c.recent.Nulls != nil && known {
@@ -379,13 +381,10 @@ func (d *dataset) pastMetrics(m descs, c *cycle, gauge func(desc *prometheus.Des
 			}
 		}
 	})
-	if gap, ok := d.longestPastGap(c); ok {
-		gauge(m.usualGap, gap.Seconds())
-	}
 }
 
 // longestPastGap returns the longest time without a record around this time of day in the days and weeks before. It needs three of
-// them.
+// them. A table with dates has at least a day between its records.
 func (d *dataset) longestPastGap(c *cycle) (longest time.Duration, ok bool) {
 	if c.gapKnown {
 		return c.gap, c.hasGap
@@ -396,7 +395,10 @@ func (d *dataset) longestPastGap(c *cycle) (longest time.Duration, ok bool) {
 			longest, known = max(longest, gap), known+1
 		}
 	})
-	c.gap, c.hasGap, c.gapKnown = longest, known >= 3 && c.days == 0, true
+	if c.days > 0 {
+		longest, known = max(longest, day), 3
+	}
+	c.gap, c.hasGap, c.gapKnown = longest, known >= 3, true
 	return c.gap, c.hasGap
 }
 
@@ -406,10 +408,6 @@ func (d *dataset) freshnessLimit(c *cycle) float64 {
 	if v, ok := d.overrides[override{signalFreshness, ""}]; ok {
 		return v
 	}
-	limit := d.defaults[signalFreshness]
-	if c.days > 0 {
-		limit = max(limit, (2 * day).Seconds()) // Yesterday's data may arrive during the day.
-	}
 	gap, _ := d.longestPastGap(c)
-	return max(limit, d.defaults[signalGapFactor]*gap.Seconds()+d.defaults[signalGrace])
+	return max(d.defaults[signalFreshness], d.defaults[signalGapFactor]*gap.Seconds()+d.defaults[signalGrace])
 }

@@ -277,6 +277,40 @@ func TestMostlyEmptyColumnHasAHigherNullLimit(t *testing.T) {
 	require.NotEmpty(t, c.good.Snapshot.Name)
 }
 
+// A table of few rows has a baseline from its first profile on. It follows the rows until there are enough.
+func TestNullsOfFewRowsHaveABaseline(t *testing.T) {
+	w := newWorld(t, strings.Replace(recentYAML, "days: 3, first_day: 2026-11-01", "days: 0", 1))
+	d := w.dataset(0)
+	run := func(rows, nulls int) *cycle {
+		w.file("orders.parquet", fmt.Sprintf(`SELECT TIMESTAMP '2026-11-24 11:00:00' AS at, CASE WHEN i >= %d THEN 'x' END AS note FROM range(%d) AS t(i)`, nulls, rows))
+		c, err := d.run(t.Context())
+		require.NoError(t, err)
+		return c
+	}
+	c := run(60, 54)
+	require.Contains(t, metrics(t, d, c, nil), `ml_dataset_column_baseline_null_ratio{column="note",dataset="orders"} 0.9`)
+	require.Empty(t, d.failedCheck(c))
+	for _, step := range []struct {
+		rows, nulls int
+		baseline    float64
+	}{
+		{60, 60, 0.9},  // Not more rows: the nulls are new.
+		{80, 60, 0.75}, // More rows are a better baseline.
+		{120, 60, 0.5},
+		{200, 200, 0.5}, // The first day is learned.
+	} {
+		c = run(step.rows, step.nulls)
+		share, known := c.baselineNullShare("note")
+		require.True(t, known)
+		require.InDelta(t, step.baseline, share, 1e-9, "%d of %d", step.nulls, step.rows)
+	}
+	w.now = w.now.Add(20 * time.Hour)
+	share, _ := run(10, 10).baselineNullShare("note")
+	require.InDelta(t, 0.75, share, 1e-9, "the mean of two days")
+	share, _ = run(50, 0).baselineNullShare("note")
+	require.InDelta(t, 0.75, share, 1e-9)
+}
+
 func TestThresholdsOfColumnsTakePatterns(t *testing.T) {
 	w := newWorld(t, recentYAML+"    thresholds: {null_ratio: 0.1, columns: {\"*_note\": {null_ratio: 0.9}, \"a_*\": {null_ratio: 0.5, unseen_ratio: 0.2}, a_note: {unseen_ratio: 0.3}}}\n")
 	w.file("orders.parquet", "SELECT TIMESTAMP '2026-11-24 11:00:00' AS at, 1 AS a_note, 2 AS b_note, 3 AS a_1, 4 AS plain FROM range(10)")
@@ -336,7 +370,13 @@ func TestCompleteDaysAreCompared(t *testing.T) {
 			require.Equal(t, c.latest, cycle.latest.UTC())
 			require.Contains(t, got, `ml_dataset_past_rows{ago="1w",dataset="sales",shift="same"} 100`)
 			require.Contains(t, got, `ml_dataset_past_rows{ago="1d",dataset="sales",shift="same"} 100`)
-			require.Contains(t, got, `ml_dataset_threshold{column="",dataset="sales",signal="freshness_seconds"} 111600`, "a day and seven hours")
+			due := endOfYesterday.Add(31 * time.Hour) // Seven o'clock tomorrow.
+			if name == "a part of today is there" {
+				due = due.Add(day)
+			} else if name == "yesterday is late" {
+				due = due.Add(-day)
+			}
+			require.Contains(t, got, fmt.Sprintf(`ml_dataset_threshold{column="",dataset="sales",signal="freshness_seconds"} %v`, due.Sub(c.latest).Seconds()))
 			require.Contains(t, got, `ml_dataset_future_rows{dataset="sales"} 0`)
 		})
 	}

@@ -134,9 +134,10 @@ func (d *dataset) recentMetrics(m descs, c *cycle, gauge func(desc *prometheus.D
 }
 
 // noteNulls updates the mean share of missing values in the first days of each column. It is the baseline of columns without
-// bins, and of all columns until a day is learned. It reports whether there is anything new to store.
+// bins, and of all columns until a day is learned. On the first day, a profile of few rows gives way to one of more. It reports
+// whether there is anything new to store.
 func (d *dataset) noteNulls(c *cycle) bool {
-	if float64(c.profile.Rows) < d.defaults[signalMinRows] {
+	if c.profile.Rows == 0 {
 		return false
 	}
 	g, today, changed := &c.good, c.now.UTC().Format(time.DateOnly), false
@@ -144,23 +145,28 @@ func (d *dataset) noteNulls(c *cycle) bool {
 		g.Nulls = make(map[string]nullShare)
 	}
 	for column, n := range c.profile.Nulls {
-		of, known := g.Nulls[column]
-		if known && (of.Last == today || of.Days >= firstDays) {
+		of := g.Nulls[column]
+		if of.Days == 1 && of.Last == today && float64(of.Rows) < d.defaults[signalMinRows] && c.profile.Rows > of.Rows {
+			of = nullShare{}
+		}
+		if of.Last == today || of.Days >= firstDays {
 			continue
 		}
 		share := float64(n) / float64(c.profile.Rows)
 		of.Share += (share - of.Share) / float64(of.Days+1)
-		of.Days, of.Last = of.Days+1, today
+		of.Days, of.Last, of.Rows = of.Days+1, today, c.profile.Rows
 		g.Nulls[column], changed = of, true
 	}
 	return changed
 }
 
-// nullShare is the mean share of missing values of a column in its first days.
+// nullShare is the mean share of missing values of a column in its first days. Rows is the number of rows of the last profile
+// in it.
 type nullShare struct {
 	Share float64 `json:"share"`
 	Days  int     `json:"days"`
 	Last  string  `json:"last"`
+	Rows  int64   `json:"rows,omitempty"`
 }
 
 // firstDays is the number of days from which nullShare is learned.

@@ -103,8 +103,10 @@ type lastGood struct {
 	// there when it ends, by kind of window. Profiles that are not good update both, too.
 	Nulls   map[string]nullShare `json:"nulls,omitempty"`
 	Arrived map[string]float64   `json:"arrived,omitempty"`
-	// Passed are the last snapshots that passed and can be read again.
-	Passed []passed `json:"passed,omitempty"`
+	// Passed are the last snapshots that passed and can be read again. Watched is when the first one that can be read again was
+	// profiled.
+	Passed  []passed  `json:"passed,omitempty"`
+	Watched time.Time `json:"watched,omitzero"`
 }
 
 func (g *lastGood) setArrived(window string, share float64) {

@@ -3,6 +3,7 @@ package tables
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -16,9 +17,10 @@ type Reading struct {
 	// NaNIsMissing counts NaN as missing. The default is true for files, because pandas and Arrow write a missing number as NaN, and
 	// false for databases.
 	NaNIsMissing *bool `yaml:"nan_is_missing,omitempty"`
-	// TimestampUnit is the unit of a timestamp column that contains numbers since 1970.
+	// TimestampUnit is the unit of a timestamp column that contains numbers since 1970. UnitAuto also reads dates such as 20261124.
 	TimestampUnit Unit `yaml:"timestamp_unit,omitempty"`
-	// TimestampFormat is the strftime format of a timestamp column that contains text. Empty means ISO 8601.
+	// TimestampFormat is the strftime format of a timestamp column that contains text, or dates written as numbers. Empty means ISO 8601
+	// for text, and TimestampUnit for numbers.
 	TimestampFormat string `yaml:"timestamp_format,omitempty"`
 	// OnUnreadable is the action for a file of a glob that cannot be read.
 	OnUnreadable OnUnreadable `yaml:"on_unreadable,omitempty"`
@@ -70,7 +72,7 @@ func (r *Reading) validate(at config.At, files bool) {
 		at.Errorf("timestamp_format", "%v", err)
 	}
 	if r.TimestampFormat != "" && r.TimestampUnit != "" {
-		at.Errorf("timestamp_format", "timestamp_unit is for numbers and timestamp_format for text; want one of them")
+		at.Errorf("timestamp_format", "timestamp_unit is for numbers since 1970, timestamp_format for text and for dates written as numbers; want one of them")
 	}
 	if len(r.MissingValues) > maxMissingValues {
 		at.Errorf("missing_values", "%d texts; want %d or fewer", len(r.MissingValues), maxMissingValues)
@@ -147,7 +149,8 @@ func (r *Reading) interpret(d dialect, c *Column, isTime, files bool) {
 	read := expr
 	switch {
 	case isTime && (c.Class == Integer || c.Class == Decimal || c.Class == Float):
-		read, c.Class = d.timeOfNumber(microseconds(d.double(expr), r.TimestampUnit))
+		c.sinceEpoch = r.TimestampFormat == "" && (r.TimestampUnit == "" || r.TimestampUnit == UnitAuto)
+		read, c.Class = r.timeOfNumber(d, expr, c.Class)
 	case isTime && c.Class == Text:
 		read, c.Class = d.timeOfText(expr, r.TimestampFormat)
 	case !isTime && c.Class.isTime():
@@ -165,6 +168,27 @@ func (r *Reading) interpret(d dialect, c *Column, isTime, files bool) {
 	if read != d.identifier(c.Name) {
 		c.read = read
 	}
+}
+
+// timeOfNumber returns the SQL of the time that a number stands for: a date in the format, a date such as 20261124, or a time since 1970.
+func (r *Reading) timeOfNumber(d dialect, expr string, class Class) (string, Class) {
+	value := d.double(expr)
+	if r.TimestampFormat != "" {
+		_, text := categoryOf(d, expr, class)
+		if width := formatWidth(r.TimestampFormat); width > 0 {
+			// A number has lost its leading zeros.
+			limit := number(math.Pow10(width))
+			text = "CASE WHEN " + value + " >= 0 AND " + value + " < " + limit + " THEN substr(" + d.varchar(d.castInteger(value+" + "+limit)) + ", 2) END"
+		}
+		return d.timeOfText(text, r.TimestampFormat)
+	}
+	us := microseconds(value, r.TimestampUnit)
+	if r.TimestampUnit == "" || r.TimestampUnit == UnitAuto {
+		text := d.varchar(d.castInteger(value))
+		date, class := d.timeOfText("concat(substr("+text+", 1, 4), '-', substr("+text+", 5, 2), '-', substr("+text+", 7, 2))", "")
+		us = "CASE WHEN " + value + " BETWEEN 19000101 AND 21001231 THEN " + d.epoch(date, class) + " * 1e6 ELSE " + us + " END"
+	}
+	return d.timeOfNumber(us)
 }
 
 // microseconds returns the SQL of the microseconds since 1970 for a number of the unit. It is NULL where a timestamp cannot hold the

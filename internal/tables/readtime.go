@@ -28,6 +28,28 @@ func checkFormat(format string) error {
 	return nil
 }
 
+// formatWidth returns the number of digits of a format that consists of digits only, such as 8 for %Y%m%d. It returns 0 for other formats,
+// and for those with more digits than a double is exact for.
+func formatWidth(format string) int {
+	width := 0
+	for i := 0; i+1 < len(format); i += 2 {
+		switch {
+		case format[i] != '%' || format[i+1] == 'b' || format[i+1] == 'p':
+			return 0
+		case format[i+1] == 'Y':
+			width += 4
+		case format[i+1] == 'f':
+			width += 6
+		default:
+			width += 2
+		}
+	}
+	if len(format)%2 != 0 || width > 15 {
+		return 0
+	}
+	return width
+}
+
 // translate writes a format in another database's notation. Text between the letters is passed to quote.
 func translate(format string, word func(letter byte) string, quote func(string) string) string {
 	var b strings.Builder

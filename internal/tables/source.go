@@ -340,12 +340,17 @@ type Column struct {
 	partition bool
 	// nanMissing reports that NaN is read as a missing value.
 	nanMissing bool
+	// sinceEpoch reports that the column has numbers that are read as times since 1970, in a unit that is not configured.
+	sinceEpoch bool
 	// text reports that the values of a CSV file are read as text, without type detection.
 	text bool
 }
 
 // Partition reports whether the names of folders hold the column's values.
 func (c Column) Partition() bool { return c.partition }
+
+// SinceEpoch reports whether the column has numbers that are read as times since 1970 although no unit is configured.
+func (c Column) SinceEpoch() bool { return c.sinceEpoch }
 
 // ErrNoColumn means that a column named in the configuration does not exist.
 var ErrNoColumn = errors.New("no such column")

@@ -14,36 +14,85 @@ import (
 func textsAndNumbersAreTimes(t *testing.T, e engine, s *tables.Source) {
 	text := map[string]string{"duckdb": "VARCHAR", "postgres": "TEXT", "clickhouse": "Nullable(String)", "trino": "VARCHAR", "mysql": "CHAR"}[e.name]
 	number := map[string]string{"duckdb": "BIGINT", "postgres": "BIGINT", "clickhouse": "Nullable(Int64)", "trino": "BIGINT", "mysql": "SIGNED"}[e.name]
+	fraction := map[string]string{"duckdb": "DOUBLE", "postgres": "DOUBLE PRECISION", "clickhouse": "Nullable(Float64)", "trino": "DOUBLE", "mysql": "DOUBLE"}[e.name]
+	midnight := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
 	half := time.Date(2026, 11, 24, 5, 30, 0, 0, time.UTC)
 	for name, tc := range map[string]struct {
 		typ     string
 		reading tables.Reading
-		times   []string // each is within the second after half past five
+		at      time.Time
+		times   []string // each is within the second after at
 		others  []string // none is a time
 	}{
 		"ISO 8601 text, with and without a zone": {
 			text,
 			tables.Reading{},
+			half,
 			[]string{"'2026-11-24T05:30:00.5Z'", "'2026-11-24 00:30:00-05:00'", "'2026-11-24T11:00:00+05:30'", "'2026-11-24 05:30:00'", "'2026-11-24T05:30:00.123456'"},
 			[]string{"'24/11/2026 05:30'", "'2026-02-30'", "'2026-13-01 00:00:00'", "'2026-11-24 25:00:00'", "'soon'", "''", "NULL"},
 		},
 		"text in a format": {
 			text,
 			tables.Reading{TimestampFormat: "%d/%m/%Y %H:%M"},
+			half,
 			[]string{"'24/11/2026 05:30'"},
 			[]string{"'2026-11-24 05:30'", "'soon'", "'24/13/2026 05:30'", "'24/11/2026 25:30'", "NULL"},
 		},
 		"numbers since 1970, each by its size": {
 			number,
 			tables.Reading{},
+			half,
 			[]string{"1795498200", "1795498200500", "1795498200500000", "1795498200500000000"},
 			[]string{"NULL"},
 		},
 		"numbers of a unit": {
 			number,
 			tables.Reading{TimestampUnit: tables.UnitSecond},
+			half,
 			[]string{"1795498200"},
 			[]string{"NULL", "9223372036854775000"},
+		},
+		"numbers that are dates": {
+			number,
+			tables.Reading{},
+			midnight,
+			[]string{"20261124", "1795478400"},
+			[]string{"20260230", "20261324", "NULL"},
+		},
+		"numbers of a unit that are no dates": {
+			number,
+			tables.Reading{TimestampUnit: tables.UnitSecond},
+			time.Unix(20261124, 0).UTC(),
+			[]string{"20261124"},
+			[]string{"NULL"},
+		},
+		"numbers in a format": {
+			number,
+			tables.Reading{TimestampFormat: "%Y%m%d"},
+			midnight,
+			[]string{"20261124"},
+			[]string{"20261324", "202611", "1795478400", "-20261124", "NULL"},
+		},
+		"numbers that lost their leading zero": {
+			number,
+			tables.Reading{TimestampFormat: "%d%m%Y"},
+			time.Date(2026, 11, 3, 0, 0, 0, 0, time.UTC),
+			[]string{"3112026"},
+			[]string{"NULL"},
+		},
+		"numbers to the minute": {
+			number,
+			tables.Reading{TimestampFormat: "%Y%m%d%H%M"},
+			half,
+			[]string{"202611240530"},
+			[]string{"202611242530", "NULL"},
+		},
+		"doubles in a format": {
+			fraction,
+			tables.Reading{TimestampFormat: "%Y%m%d"},
+			midnight,
+			[]string{"20261124"},
+			[]string{"NULL"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -54,11 +103,11 @@ func textsAndNumbersAreTimes(t *testing.T, e engine, s *tables.Source) {
 			r := s.Query(strings.Join(selects, " UNION ALL "), "at").ReadAs(tc.reading, s)
 			schema, err := s.Schema(t.Context(), r)
 			require.NoError(t, err)
-			w := tables.Window{From: half, To: half.Add(time.Second)}
+			w := tables.Window{From: tc.at, To: tc.at.Add(time.Second)}
 			p, err := s.Count(t.Context(), r, schema, w, tables.Fields{}, asOf)
 			require.NoError(t, err)
 			require.EqualValues(t, len(tc.times), p.Rows)
-			require.Equal(t, half, p.Latest.Truncate(time.Second))
+			require.Equal(t, tc.at, p.Latest.Truncate(time.Second))
 			outside, err := s.Outside(t.Context(), r, schema, w)
 			require.NoError(t, err)
 			require.EqualValues(t, len(tc.others), outside.Untimed)
