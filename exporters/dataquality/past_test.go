@@ -371,9 +371,10 @@ func TestCompleteDaysAreCompared(t *testing.T) {
 			require.Contains(t, got, `ml_dataset_past_rows{ago="1w",dataset="sales",shift="same"} 100`)
 			require.Contains(t, got, `ml_dataset_past_rows{ago="1d",dataset="sales",shift="same"} 100`)
 			due := endOfYesterday.Add(31 * time.Hour) // Seven o'clock tomorrow.
-			if name == "a part of today is there" {
+			switch name {
+			case "a part of today is there":
 				due = due.Add(day)
-			} else if name == "yesterday is late" {
+			case "yesterday is late":
 				due = due.Add(-day)
 			}
 			require.Contains(t, got, fmt.Sprintf(`ml_dataset_threshold{column="",dataset="sales",signal="freshness_seconds"} %v`, due.Sub(c.latest).Seconds()))
