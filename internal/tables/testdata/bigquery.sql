@@ -56,22 +56,22 @@ FROM (SELECT `amount`, `quantity`, `provider`, `gift`, TIMESTAMP(`seen`) AS `see
 GROUP BY CAST(floor((UNIX_MICROS(TIMESTAMP(`at`)) / 1e6) / 3600) AS INT64);
 
 -- parts of a window
-SELECT ((CASE WHEN CAST(`provider` AS STRING) IN ('visa') THEN 0 WHEN CAST(`provider` AS STRING) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(`quantity` AS STRING) IN ('1', '1.0') THEN 0 ELSE 1 END) * 2 + CASE WHEN `at` >= TIMESTAMP '2026-11-24 05:59:00.000000+00:00' THEN 1 ELSE 0 END,
+SELECT ((CASE WHEN CAST(`provider` AS STRING) IN ('visa') THEN 0 WHEN CAST(`provider` AS STRING) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(`quantity` AS STRING) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END) * 2 + CASE WHEN `at` >= TIMESTAMP '2026-11-24 05:59:00.000000+00:00' THEN 1 ELSE 0 END,
   count(*),
   max(`at`),
   [count(`amount`)]
 FROM (SELECT `amount`, `quantity`, `provider`, `gift`, TIMESTAMP(`seen`) AS `seen`, `at`, TIMESTAMP(`born`) AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000+00:00' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000+00:00'
-GROUP BY ((CASE WHEN CAST(`provider` AS STRING) IN ('visa') THEN 0 WHEN CAST(`provider` AS STRING) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(`quantity` AS STRING) IN ('1', '1.0') THEN 0 ELSE 1 END) * 2 + CASE WHEN `at` >= TIMESTAMP '2026-11-24 05:59:00.000000+00:00' THEN 1 ELSE 0 END;
+GROUP BY ((CASE WHEN CAST(`provider` AS STRING) IN ('visa') THEN 0 WHEN CAST(`provider` AS STRING) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(`quantity` AS STRING) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END) * 2 + CASE WHEN `at` >= TIMESTAMP '2026-11-24 05:59:00.000000+00:00' THEN 1 ELSE 0 END;
 
 -- the rest of a split
 SELECT count(*),
   max(`at`)
-FROM (SELECT * FROM (SELECT `amount`, `quantity`, `provider`, `gift`, TIMESTAMP(`seen`) AS `seen`, `at`, TIMESTAMP(`born`) AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE (`provider` IS NULL OR CAST(`provider` AS STRING) NOT IN ('visa', 'O\'Brien')) AND (`quantity` IS NULL OR CAST(`quantity` AS STRING) NOT IN ('1', '1.0'))) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000+00:00' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000+00:00';
+FROM (SELECT * FROM (SELECT `amount`, `quantity`, `provider`, `gift`, TIMESTAMP(`seen`) AS `seen`, `at`, TIMESTAMP(`born`) AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE (`provider` IS NULL OR CAST(`provider` AS STRING) NOT IN ('visa', 'O\'Brien')) AND (`quantity` IS NULL OR CAST(`quantity` AS STRING) NOT IN ('1', '1.0', '1.00'))) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000+00:00' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000+00:00';
 
 -- duplicates of parts
 SELECT part,
   sum(n - 1)
-FROM (SELECT (CASE WHEN CAST(`provider` AS STRING) IN ('visa') THEN 0 WHEN CAST(`provider` AS STRING) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(`quantity` AS STRING) IN ('1', '1.0') THEN 0 ELSE 1 END AS part, count(*) AS n FROM (SELECT `amount`, `quantity`, `provider`, `gift`, TIMESTAMP(`seen`) AS `seen`, `at`, TIMESTAMP(`born`) AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000+00:00' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000+00:00' AND `born` IS NOT NULL GROUP BY (CASE WHEN CAST(`provider` AS STRING) IN ('visa') THEN 0 WHEN CAST(`provider` AS STRING) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(`quantity` AS STRING) IN ('1', '1.0') THEN 0 ELSE 1 END, `born` HAVING count(*) > 1) AS k
+FROM (SELECT (CASE WHEN CAST(`provider` AS STRING) IN ('visa') THEN 0 WHEN CAST(`provider` AS STRING) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(`quantity` AS STRING) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END AS part, count(*) AS n FROM (SELECT `amount`, `quantity`, `provider`, `gift`, TIMESTAMP(`seen`) AS `seen`, `at`, TIMESTAMP(`born`) AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000+00:00' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000+00:00' AND `born` IS NOT NULL GROUP BY (CASE WHEN CAST(`provider` AS STRING) IN ('visa') THEN 0 WHEN CAST(`provider` AS STRING) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(`quantity` AS STRING) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END, `born` HAVING count(*) > 1) AS k
 GROUP BY part;
 
 -- sample of two windows

@@ -56,22 +56,22 @@ FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000
 GROUP BY floor((toUnixTimestamp64Micro(toDateTime64(`at`, 6, 'UTC')) / 1e6) / 3600);
 
 -- parts of a window
-SELECT ((CASE WHEN toString(`provider`) IN ('visa') THEN 0 WHEN toString(`provider`) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN toString(`quantity`) IN ('1', '1.0') THEN 0 ELSE 1 END) * 2 + CASE WHEN `at` >= toDateTime64('2026-11-24 05:59:00.000000', 6, 'UTC') THEN 1 ELSE 0 END,
+SELECT ((CASE WHEN toString(`provider`) IN ('visa') THEN 0 WHEN toString(`provider`) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN toString(`quantity`) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END) * 2 + CASE WHEN `at` >= toDateTime64('2026-11-24 05:59:00.000000', 6, 'UTC') THEN 1 ELSE 0 END,
   count(*),
   max(`at`),
   [count(`amount`)]
 FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC')
-GROUP BY ((CASE WHEN toString(`provider`) IN ('visa') THEN 0 WHEN toString(`provider`) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN toString(`quantity`) IN ('1', '1.0') THEN 0 ELSE 1 END) * 2 + CASE WHEN `at` >= toDateTime64('2026-11-24 05:59:00.000000', 6, 'UTC') THEN 1 ELSE 0 END;
+GROUP BY ((CASE WHEN toString(`provider`) IN ('visa') THEN 0 WHEN toString(`provider`) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN toString(`quantity`) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END) * 2 + CASE WHEN `at` >= toDateTime64('2026-11-24 05:59:00.000000', 6, 'UTC') THEN 1 ELSE 0 END;
 
 -- the rest of a split
 SELECT count(*),
   max(`at`)
-FROM (SELECT * FROM `shop`.`orders` AS t WHERE (`provider` IS NULL OR toString(`provider`) NOT IN ('visa', 'O\'Brien')) AND (`quantity` IS NULL OR toString(`quantity`) NOT IN ('1', '1.0'))) AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
+FROM (SELECT * FROM `shop`.`orders` AS t WHERE (`provider` IS NULL OR toString(`provider`) NOT IN ('visa', 'O\'Brien')) AND (`quantity` IS NULL OR toString(`quantity`) NOT IN ('1', '1.0', '1.00'))) AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC');
 
 -- duplicates of parts
 SELECT part,
   sum(n - 1)
-FROM (SELECT (CASE WHEN toString(`provider`) IN ('visa') THEN 0 WHEN toString(`provider`) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN toString(`quantity`) IN ('1', '1.0') THEN 0 ELSE 1 END AS part, count(*) AS n FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC') AND `born` IS NOT NULL GROUP BY (CASE WHEN toString(`provider`) IN ('visa') THEN 0 WHEN toString(`provider`) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN toString(`quantity`) IN ('1', '1.0') THEN 0 ELSE 1 END, `born` HAVING count(*) > 1) AS k
+FROM (SELECT (CASE WHEN toString(`provider`) IN ('visa') THEN 0 WHEN toString(`provider`) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN toString(`quantity`) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END AS part, count(*) AS n FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC') AND `born` IS NOT NULL GROUP BY (CASE WHEN toString(`provider`) IN ('visa') THEN 0 WHEN toString(`provider`) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN toString(`quantity`) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END, `born` HAVING count(*) > 1) AS k
 GROUP BY part;
 
 -- sample of two windows

@@ -57,22 +57,22 @@ FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UT
 GROUP BY floor((to_unixtime("at")) / 3600);
 
 -- parts of a window
-SELECT ((CASE WHEN CAST("provider" AS VARCHAR) IN ('visa') THEN 0 WHEN CAST("provider" AS VARCHAR) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST("quantity" AS VARCHAR) IN ('1', '1.0') THEN 0 ELSE 1 END) * 2 + CASE WHEN "at" >= TIMESTAMP '2026-11-24 05:59:00.000000 UTC' THEN 1 ELSE 0 END,
+SELECT ((CASE WHEN CAST("provider" AS VARCHAR) IN ('visa') THEN 0 WHEN CAST("provider" AS VARCHAR) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST("quantity" AS VARCHAR) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END) * 2 + CASE WHEN "at" >= TIMESTAMP '2026-11-24 05:59:00.000000 UTC' THEN 1 ELSE 0 END,
   count(*),
   max("at"),
   ARRAY[count("amount")]
 FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC'
-GROUP BY ((CASE WHEN CAST("provider" AS VARCHAR) IN ('visa') THEN 0 WHEN CAST("provider" AS VARCHAR) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST("quantity" AS VARCHAR) IN ('1', '1.0') THEN 0 ELSE 1 END) * 2 + CASE WHEN "at" >= TIMESTAMP '2026-11-24 05:59:00.000000 UTC' THEN 1 ELSE 0 END;
+GROUP BY ((CASE WHEN CAST("provider" AS VARCHAR) IN ('visa') THEN 0 WHEN CAST("provider" AS VARCHAR) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST("quantity" AS VARCHAR) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END) * 2 + CASE WHEN "at" >= TIMESTAMP '2026-11-24 05:59:00.000000 UTC' THEN 1 ELSE 0 END;
 
 -- the rest of a split
 SELECT count(*),
   max("at")
-FROM (SELECT * FROM "shop"."orders" AS t WHERE ("provider" IS NULL OR CAST("provider" AS VARCHAR) NOT IN ('visa', 'O''Brien')) AND ("quantity" IS NULL OR CAST("quantity" AS VARCHAR) NOT IN ('1', '1.0'))) AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
+FROM (SELECT * FROM "shop"."orders" AS t WHERE ("provider" IS NULL OR CAST("provider" AS VARCHAR) NOT IN ('visa', 'O''Brien')) AND ("quantity" IS NULL OR CAST("quantity" AS VARCHAR) NOT IN ('1', '1.0', '1.00'))) AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC';
 
 -- duplicates of parts
 SELECT part,
   sum(n - 1)
-FROM (SELECT (CASE WHEN CAST("provider" AS VARCHAR) IN ('visa') THEN 0 WHEN CAST("provider" AS VARCHAR) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST("quantity" AS VARCHAR) IN ('1', '1.0') THEN 0 ELSE 1 END AS part, count(*) AS n FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC' AND "born" IS NOT NULL GROUP BY (CASE WHEN CAST("provider" AS VARCHAR) IN ('visa') THEN 0 WHEN CAST("provider" AS VARCHAR) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST("quantity" AS VARCHAR) IN ('1', '1.0') THEN 0 ELSE 1 END, "born" HAVING count(*) > 1) AS k
+FROM (SELECT (CASE WHEN CAST("provider" AS VARCHAR) IN ('visa') THEN 0 WHEN CAST("provider" AS VARCHAR) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST("quantity" AS VARCHAR) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END AS part, count(*) AS n FROM "shop"."orders" AS t WHERE "at" >= TIMESTAMP '2026-11-24 05:00:00.000000 UTC' AND "at" < TIMESTAMP '2026-11-24 06:00:00.000000 UTC' AND "born" IS NOT NULL GROUP BY (CASE WHEN CAST("provider" AS VARCHAR) IN ('visa') THEN 0 WHEN CAST("provider" AS VARCHAR) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST("quantity" AS VARCHAR) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END, "born" HAVING count(*) > 1) AS k
 GROUP BY part;
 
 -- sample of two windows
