@@ -152,7 +152,7 @@ func (trino) timeOfNumber(microseconds string) (string, Class) {
 func (d trino) timeOfText(expr, format string) (string, Class) {
 	if format == "" {
 		// Trino reads a text without a zone in the time zone of the session, so UTC is appended.
-		return fmt.Sprintf("try(from_iso8601_timestamp_nanos(replace(CAST(%[1]s AS VARCHAR), ' ', 'T') || IF(regexp_like(%[1]s, '(Z|[+-]\\d{2}(:?\\d{2})?)$') AND length(%[1]s) > 10, '', IF(length(%[1]s) > 10, 'Z', 'T00Z'))))", expr), TimestampTZ
+		return fmt.Sprintf("try(from_iso8601_timestamp_nanos(replace(CAST(%[1]s AS VARCHAR), ' ', 'T') || IF(regexp_like(%[1]s, '(Z|[+-]\\d{2}(:?\\d{2})?)$') AND length(%[1]s) > 10, '', IF(length(%[1]s) > 10, 'Z', 'T00:00Z'))))", expr), TimestampTZ
 	}
 	return "try(date_parse(" + expr + ", " + d.text(mysqlFormat(format)) + "))", Timestamp
 }

@@ -31,6 +31,13 @@ func textsAndNumbersAreTimes(t *testing.T, e engine, s *tables.Source) {
 			[]string{"'2026-11-24T05:30:00.5Z'", "'2026-11-24 00:30:00-05:00'", "'2026-11-24T11:00:00+05:30'", "'2026-11-24 05:30:00'", "'2026-11-24T05:30:00.123456'"},
 			[]string{"'24/11/2026 05:30'", "'2026-02-30'", "'2026-13-01 00:00:00'", "'2026-11-24 25:00:00'", "'soon'", "''", "NULL"},
 		},
+		"ISO 8601 dates": {
+			text,
+			tables.Reading{},
+			midnight,
+			[]string{"'2026-11-24'"},
+			[]string{"'2026-02-30'", "NULL"},
+		},
 		"text in a format": {
 			text,
 			tables.Reading{TimestampFormat: "%d/%m/%Y %H:%M"},
