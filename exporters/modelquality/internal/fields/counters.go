@@ -209,7 +209,7 @@ func newField(l binning.Layout) *field {
 	for _, c := range l.Rest {
 		f.rest[c] = struct{}{}
 	}
-	f.addSpellings()
+	f.addSpellings(l)
 	f.unseen, f.hasUnseen = bin(binning.Other), !l.Open
 	if f.hasUnseen {
 		f.unseen = bin(binning.Unseen)
@@ -301,18 +301,17 @@ func (f *field) written(v otlp.Value) int {
 	return f.called(string(v.Append(space[:0])))
 }
 
-// addSpellings adds other spellings of the categories: 1 and 1.0 are one category unless the layout has both.
-func (f *field) addSpellings() {
-	for _, c := range slices.Collect(maps.Keys(f.top)) {
+// addSpellings adds other spellings of the layout's categories: 1 and 1.0 are one category unless the layout has both. A spelling of
+// several belongs to the first of them.
+func (f *field) addSpellings(l binning.Layout) {
+	for _, c := range slices.Concat(l.Top, l.Rest) {
 		for _, spelling := range binning.Spellings(c) {
-			if !f.known(spelling) {
-				f.top[spelling] = f.top[c]
+			if f.known(spelling) {
+				continue
 			}
-		}
-	}
-	for _, c := range slices.Collect(maps.Keys(f.rest)) {
-		for _, spelling := range binning.Spellings(c) {
-			if !f.known(spelling) {
+			if bin, ok := f.top[c]; ok {
+				f.top[spelling] = bin
+			} else {
 				f.rest[spelling] = struct{}{}
 			}
 		}

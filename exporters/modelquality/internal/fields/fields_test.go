@@ -519,6 +519,7 @@ func TestSpellingsOfANumberAreOneCategory(t *testing.T) {
 		"an integer of texts with fraction": {[]string{"0.0", "1.0"}, nil, otlp.IntValue(1), "1.0"},
 		"one of the rest":                   {[]string{"0"}, []string{"7"}, otlp.StringValue("7.0"), "other"},
 		"both are in the layout":            {[]string{"1", "1.0"}, nil, otlp.StringValue("1.0"), "1.0"},
+		"a spelling of two":                 {[]string{"1.0", "1"}, nil, otlp.StringValue("1.00"), "1.0"},
 		"another number":                    {[]string{"0", "1"}, nil, otlp.StringValue("2.0"), "unseen"},
 		"a version is a text":               {[]string{"0", "1"}, nil, otlp.StringValue("1.00.0"), "unseen"},
 		"a missing integer":                 {[]string{"0", "1"}, nil, otlp.DoubleValue(math.NaN()), "null"},
