@@ -73,8 +73,15 @@ type Definition struct {
 	Numbers map[string]Moments `json:"numbers,omitempty"`
 	// Learning are the accepted columns that have no bins yet, with Accepted.Since.
 	Learning map[string]time.Time `json:"-"`
+	// Untrained are the fields that the training data lacks, if Edges is EdgesTraining: their bins were chosen from production.
+	Untrained []string `json:"untrained,omitempty"`
 	// Learned are the days of a refined definition; see Subject.Refine.
 	Learned []Day `json:"learned,omitempty"`
+}
+
+// FromProduction reports whether the bins of a field were chosen from production, so that they can be refined.
+func (d Definition) FromProduction(field string) bool {
+	return d.Edges == EdgesProduction || slices.Contains(d.Untrained, field)
 }
 
 func (d Definition) validate() error {

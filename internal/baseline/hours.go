@@ -47,23 +47,27 @@ func (h Hours) validate() error {
 
 // Add adds counts by the bins of a definition to the hour, 0 to 23.
 func (h *Hours) Add(d Definition, hour int, fields map[string]map[string]int64) {
-	if h.Hours == nil {
-		h.Definition, h.Hours = d.ID, make([]Hour, hoursPerDay)
-	}
-	if h.Hours[hour] == nil {
-		h.Hours[hour] = make(Hour, len(fields))
-	}
 	for field, counts := range fields {
 		bins := d.Fields[field].Bins()
-		of := h.Hours[hour][field]
-		if of == nil {
-			of = make([]int64, len(bins))
-			h.Hours[hour][field] = of
+		if h.Hours == nil || h.Hours[hour][field] == nil {
+			h.Put(d, hour, field, make([]int64, len(bins)))
 		}
+		of := h.Hours[hour][field]
 		for i, bin := range bins {
 			of[i] += counts[bin]
 		}
 	}
+}
+
+// Put sets the counts of one field in an hour, in the order of its layout's bins.
+func (h *Hours) Put(d Definition, hour int, field string, counts []int64) {
+	if h.Hours == nil {
+		h.Definition, h.Hours = d.ID, make([]Hour, hoursPerDay)
+	}
+	if h.Hours[hour] == nil {
+		h.Hours[hour] = make(Hour)
+	}
+	h.Hours[hour][field] = counts
 }
 
 // Empty reports whether nothing was added.

@@ -25,13 +25,17 @@ func virtualOutline(r Relation, schema []Column, w Window, choice Choice) (Outli
 	o := Outline{Columns: make(map[string]ColumnOutline, len(candidates))}
 	for i, c := range candidates {
 		o.Rows = int64(len(values[i].Null))
-		if values[i].Names != nil {
-			o.Columns[c.Name] = outlineOfTexts(c, values[i], choice)
-		} else {
-			o.Columns[c.Name] = outlineOfNumbers(c, values[i], choice)
-		}
+		o.Columns[c.Name] = OutlineOf(c, values[i], choice)
 	}
 	return o, nil
+}
+
+// OutlineOf computes the outline of one column from values that the program has in memory.
+func OutlineOf(c Column, v VirtualValues, choice Choice) ColumnOutline {
+	if v.Names != nil {
+		return outlineOfTexts(c, v, choice)
+	}
+	return outlineOfNumbers(c, v, choice)
 }
 
 func outlineOfTexts(c Column, v VirtualValues, choice Choice) ColumnOutline {

@@ -20,17 +20,25 @@ type book struct {
 	production baseline.Production
 	season     *season.Season // nil if no hours were learned
 
+	// changed is when the bins of the fields in replaced took the place of other bins. A nil replaced means all fields.
+	changed  time.Time
+	replaced map[string]bool
+
 	day     baseline.Day // the day that is being counted
 	counts  baseline.Counts
 	hours   baseline.Hours
-	pending []pendingDay
-	warned  bool // about days without hours
+	outline outline // while the bins are provisional
+	// unsampled is a day without an outline.
+	unsampled baseline.Day
+	pending   []pendingDay
+	warned    bool // about days without hours
 }
 
 type pendingDay struct {
-	day    baseline.Day
-	counts baseline.Counts
-	hours  baseline.Hours
+	day     baseline.Day
+	counts  baseline.Counts
+	hours   baseline.Hours
+	outline outline
 }
 
 // maxPending limits the days that wait while the store is unavailable.
@@ -49,28 +57,47 @@ func (b *book) closeDay(today baseline.Day) {
 	if b.day == "" || b.day == today {
 		return
 	}
-	b.pending = append(b.pending, pendingDay{b.day, b.counts, b.hours})
+	b.pending = append(b.pending, pendingDay{b.day, b.counts, b.hours, b.outline})
 	b.pending = b.pending[max(0, len(b.pending)-maxPending):]
-	b.day, b.counts, b.hours = "", baseline.Counts{}, baseline.Hours{}
+	b.day, b.counts, b.hours, b.outline = "", baseline.Counts{}, baseline.Hours{}, nil
 }
 
 // waiting reports whether days wait to be stored.
 func (b *book) waiting() bool { return b != nil && len(b.pending) > 0 }
 
-// read stores the waiting days and reads the production baseline, of at most days days.
-func (b *book) read(ctx context.Context, view *baseline.View, days int, settings season.Settings, logger *slog.Logger) (err error) {
+// read stores the waiting days and reads the production baseline. It returns errRefined if the bins were refined, so that the book is to be
+// read again. With keepBins, provisional bins stay.
+func (b *book) read(ctx context.Context, view *baseline.View, k *Keeper, keepBins bool, logger *slog.Logger) (err error) {
 	for ; len(b.pending) > 0; b.pending = b.pending[1:] {
-		if _, err := b.subject.AddDayByHour(ctx, b.pending[0].day, b.pending[0].counts, b.pending[0].hours); err != nil {
+		day := b.pending[0]
+		if _, err := b.subject.AddDayByHour(ctx, day.day, day.counts, day.hours); err != nil {
 			return fmt.Errorf("production baseline: %w", err)
+		}
+		if len(day.outline) > 0 {
+			if err := b.subject.AddOutline(ctx, b.definition.ID, day.day, day.outline); err != nil {
+				return fmt.Errorf("production baseline: %w", err)
+			}
 		}
 		if view, err = b.subject.View(ctx); err != nil {
 			return err
 		}
 	}
+	if !keepBins {
+		if err := b.refine(ctx, view, k, logger); err != nil {
+			return err
+		}
+	}
+	if view, err = b.recount(ctx, view); err != nil {
+		return err
+	}
+	days := k.Days
+	if b.definition.Refined() {
+		days = len(b.definition.Learned)
+	}
 	if b.production, err = view.Production(ctx, days); err != nil {
 		return fmt.Errorf("production baseline: %w", err)
 	}
-	if b.season, err = view.Season(ctx, b.production, settings); err != nil {
+	if b.season, err = view.Season(ctx, b.production, k.Season); err != nil {
 		return fmt.Errorf("hours of the production baseline: %w", err)
 	}
 	if without := len(view.WithoutHours(b.production)); without > 0 && !b.warned {
@@ -85,13 +112,15 @@ func (b *book) read(ctx context.Context, view *baseline.View, days int, settings
 type learned struct {
 	season *season.Season
 	counts baseline.Counts
+	// settled reports whether a window has no values of the field by other bins any more.
+	settled func(field string, window time.Duration) bool
 	// frozen says that it is a measure, and no longer learning.
 	frozen bool
 	names  []string // of the fields, sorted
 }
 
 func newLearned(s *season.Season, counts baseline.Counts, frozen bool) learned {
-	return learned{s, counts, frozen, slices.Sorted(maps.Keys(counts.Fields))}
+	return learned{season: s, counts: counts, frozen: frozen, names: slices.Sorted(maps.Keys(counts.Fields))}
 }
 
 // learned returns the production baseline of the fields that only accepts.

@@ -39,7 +39,7 @@ func (k *Keeper) collectVersion(ctx context.Context, m *model, t *Tracker) (err 
 	if t.outputs != nil {
 		subject = t.outputs.subject
 	}
-	view, err := k.readOutputs(ctx, t, subject)
+	view, err := k.readOutputs(ctx, m, t, subject)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (k *Keeper) collectVersion(ctx context.Context, m *model, t *Tracker) (err 
 		if err := k.define(ctx, m, t, subject, view, data); err != nil {
 			return err
 		}
-		if view, err = k.readOutputs(ctx, t, subject); err != nil {
+		if view, err = k.readOutputs(ctx, m, t, subject); err != nil {
 			return err
 		}
 		if t.outputs == nil {
@@ -90,7 +90,7 @@ func (k *Keeper) collectVersion(ctx context.Context, m *model, t *Tracker) (err 
 }
 
 // readOutputs reads the version's own book. There is none until it has bins.
-func (k *Keeper) readOutputs(ctx context.Context, t *Tracker, subject *baseline.Subject) (*baseline.View, error) {
+func (k *Keeper) readOutputs(ctx context.Context, m *model, t *Tracker, subject *baseline.Subject) (*baseline.View, error) {
 	view, err := subject.View(ctx)
 	if err != nil {
 		return nil, err
@@ -107,10 +107,24 @@ func (k *Keeper) readOutputs(ctx context.Context, t *Tracker, subject *baseline.
 	if d = onlyFields(d, isOutput); t.outputs == nil || t.outputs.definition.ID != d.ID {
 		t.outputs = &book{subject: subject, definition: d}
 	}
+	if err := t.outputs.noteReplaced(ctx, view, func(string) bool { return false }); err != nil {
+		return nil, err
+	}
 	if k.Days == 0 {
 		return view, nil
 	}
-	return view, t.outputs.read(ctx, view, k.Days, k.Season, k.Logger.With("model", t.model, "version", t.version))
+	err = t.outputs.read(ctx, view, k, m.isPredecessor(t), k.Logger.With("model", t.model, "version", t.version))
+	if errors.Is(err, errRefined) {
+		return k.readOutputs(ctx, m, t, subject)
+	}
+	return view, err
+}
+
+// isPredecessor reports whether the outputs of another served version are compared with those of this version, by its bins.
+func (m *model) isPredecessor(t *Tracker) bool {
+	return slices.ContainsFunc(m.trackers, func(o *Tracker) bool {
+		return o.predecessor != nil && o.predecessor.version == t.version && (o.outputs == nil || !o.outputs.production.Frozen())
+	})
 }
 
 // searchPredecessor searches for the previous version, unless it searched recently or the version has its own frozen baseline.
@@ -174,6 +188,12 @@ func (k *Keeper) define(ctx context.Context, m *model, t *Tracker, subject *base
 			if len(layouts) > 0 {
 				d.Edges = baseline.EdgesTraining
 				maps.Copy(d.Fields, layouts)
+				for field := range d.Fields {
+					if _, ok := layouts[field]; !ok {
+						d.Untrained = append(d.Untrained, field)
+					}
+				}
+				slices.Sort(d.Untrained)
 			}
 		}
 	}
@@ -194,7 +214,7 @@ func (k *Keeper) define(ctx context.Context, m *model, t *Tracker, subject *base
 	}
 	outputs := onlyFields(d, isOutput)
 	if len(before.Fields) > 0 {
-		outputs.Edges = before.Edges
+		outputs.Edges, outputs.Untrained = before.Edges, before.Untrained
 		maps.Copy(outputs.Fields, before.Fields)
 	}
 	_, err := subject.CreateDefinition(ctx, outputs)
@@ -233,7 +253,7 @@ func (k *Keeper) training(ctx context.Context, m *model, t *Tracker, view *basel
 		}
 	}
 	if known {
-		k.publishCounts(t, onlyCounts(stored, isOutput), baseline.EdgesTraining, out)
+		k.publishCounts(t, onlyCounts(stored, func(field string) bool { return isOutput(field) && t.outputs.settled(field, dayWindow, k) }), baseline.EdgesTraining, out)
 	}
 	layouts := m.layouts()
 	if len(layouts) == 0 {
@@ -256,6 +276,10 @@ func (k *Keeper) training(ctx context.Context, m *model, t *Tracker, view *basel
 			return isInput(field) && reflect.DeepEqual(d.Fields[field], layouts[field])
 		})
 	}
+	counts = onlyCounts(counts, func(field string) bool {
+		n := lastBook(m.books, field)
+		return n < 0 || m.books[n].settled(field, dayWindow, k)
+	})
 	k.publishCounts(t, counts, baseline.EdgesTraining, out)
 	return nil
 }

@@ -46,6 +46,8 @@ type counters struct {
 	firstOutput int // index in sampled
 	now         func() time.Time
 	rows        int64
+	// hourly is nil unless bins are provisional.
+	hourly *hourly
 	// last caches the inputs of the previous inference, because most have the same ones in the same order.
 	last []int
 }
@@ -116,7 +118,27 @@ func (c *counters) add(features []convention.Feature, p otlp.Value, conf float64
 	if counted {
 		c.rows++
 	}
+	if c.hourly != nil && !dropped {
+		c.hourly.see(features, p, conf)
+	}
 	return unseen
+}
+
+// takeSample returns the sample of the time in which the values were counted, and starts a new one of at most so many cells.
+func (c *counters) takeSample(counted baseline.Counts, most int) map[string]marginal {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hourly == nil {
+		return nil
+	}
+	return c.hourly.take(counted, most)
+}
+
+// endSample ends sampling.
+func (c *counters) endSample() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hourly = nil
 }
 
 // input returns the number of the named input. position is its position among the features of an inference.

@@ -25,7 +25,7 @@ type Mixture struct {
 func (l *learned) mix(t *Tracker, c *counters, name string, window time.Duration, now time.Time) []Mixture {
 	var all []Mixture
 	for _, field := range l.names {
-		if c.all[field] == nil {
+		if c.all[field] == nil || !l.settled(field, window+overlap) {
 			continue
 		}
 		m := Mixture{Group: Group{Model: t.model, Version: t.version, Baseline: name}}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -115,7 +116,7 @@ func (m *model) read(ctx context.Context, now time.Time) error {
 	if err := m.takeOver(ctx); err != nil {
 		return fmt.Errorf("baselines of an earlier version of the program: %w", err)
 	}
-	for n := range maxBooks {
+	for n := 0; n < maxBooks; n++ {
 		subject := m.subject(n)
 		view, err := subject.View(ctx)
 		if err != nil {
@@ -134,8 +135,16 @@ func (m *model) read(ctx context.Context, now time.Time) error {
 		} else if m.books[n].definition.ID != d.ID {
 			m.books[n] = &book{subject: subject, definition: d}
 		}
+		b := m.books[n]
+		if err := b.noteReplaced(ctx, view, func(field string) bool { return lastBook(m.books[:n], field) >= 0 }); err != nil {
+			return err
+		}
 		if m.keeper.Days > 0 {
-			if err := m.books[n].read(ctx, view, m.keeper.Days, m.keeper.Season, m.logger); err != nil {
+			switch err := b.read(ctx, view, m.keeper, false, m.logger); {
+			case errors.Is(err, errRefined):
+				n-- // The refined book is read.
+				continue
+			case err != nil:
 				return err
 			}
 		}
@@ -174,10 +183,18 @@ func (m *model) record(t *Tracker) {
 	if d.Rows == 0 || m.keeper.Days == 0 {
 		return
 	}
-	for n, b := range t.books {
-		b.add(m.hour, onlyCounts(d, func(field string) bool { return isInput(field) && lastBook(t.books, field) == n }))
+	sampled := c.takeSample(d, m.keeper.hourCells())
+	add := func(b *book, wanted func(field string) bool) {
+		b.add(m.hour, onlyCounts(d, wanted))
+		b.sampled(m.hour, sampled, wanted, m.keeper)
 	}
-	t.outputs.add(m.hour, onlyCounts(d, isOutput))
+	for n, b := range t.books {
+		add(b, func(field string) bool { return isInput(field) && max(lastBook(t.books, field), 0) == n })
+	}
+	add(t.outputs, isOutput)
+	if !t.outputs.provisional() && !slices.ContainsFunc(t.books, (*book).provisional) {
+		c.endSample()
+	}
 }
 
 // closeHour adds the counts of an ended hour, and closes an ended day.
@@ -212,5 +229,6 @@ func isOutput(field string) bool { return !isInput(field) }
 func onlyFields(d baseline.Definition, wanted func(field string) bool) baseline.Definition {
 	d.Fields = maps.Clone(d.Fields)
 	maps.DeleteFunc(d.Fields, func(field string, _ binning.Layout) bool { return !wanted(field) })
+	d.Untrained = slices.DeleteFunc(slices.Clone(d.Untrained), func(field string) bool { return !wanted(field) })
 	return d
 }

@@ -14,9 +14,10 @@ import (
 // it is frozen, until then that of its predecessor.
 func (k *Keeper) production(m *model, t *Tracker, out *exporter.Metrics) error {
 	t.learned = nil
-	show := func(l learned) {
+	show := func(l learned, of *book) {
+		l.settled = func(field string, window time.Duration) bool { return of.settled(field, window, k) }
 		t.learned = append(t.learned, l)
-		k.publishCounts(t, l.counts, baseline.EdgesProduction, out)
+		k.publishCounts(t, onlyCounts(l.counts, l.settledDay), baseline.EdgesProduction, out)
 		k.publishSwing(t, l, out)
 	}
 	first := m.books[0]
@@ -28,7 +29,7 @@ func (k *Keeper) production(m *model, t *Tracker, out *exporter.Metrics) error {
 	for n, b := range m.books {
 		// The state is that of the first book. Once it is frozen, a later book is published only when it is frozen too.
 		if b.production.Frozen() || !first.production.Frozen() {
-			show(b.learned(func(field string) bool { return isInput(field) && lastBook(m.books, field) == n }))
+			show(b.learned(func(field string) bool { return isInput(field) && lastBook(m.books, field) == n }), b)
 		}
 	}
 	outputs := t.outputs
@@ -40,12 +41,12 @@ func (k *Keeper) production(m *model, t *Tracker, out *exporter.Metrics) error {
 			return reflect.DeepEqual(outputs.definition.Fields[field], p.definition.Fields[field])
 		}), true)
 		if len(same.counts.Fields) > 0 {
-			show(same)
+			show(same, outputs)
 			out.Gauge(k.descs.inherited, 1, t.model, t.version, p.version)
 			return k.state(t, "output", outputs, true, out)
 		}
 	}
-	show(outputs.learned(isOutput))
+	show(outputs.learned(isOutput), outputs)
 	return k.state(t, "output", outputs, outputs.production.Frozen(), out)
 }
 
@@ -121,7 +122,7 @@ func (k *Keeper) publishSwing(t *Tracker, l learned, out *exporter.Metrics) {
 		return
 	}
 	for field := range l.counts.Fields {
-		if c.all[field] == nil {
+		if c.all[field] == nil || !l.settledDay(field) {
 			continue
 		}
 		if swing, ok := l.season.DaySwing(field); ok {

@@ -160,7 +160,7 @@ func TestAcceptedFeatureIsLearnedAgainAndOthersAreKept(t *testing.T) {
 	requireValue(t, k, 3*24*60, `ml_model_field_baseline_values{baseline="production",field="country",model="fraud",role="input",version="1"}`)
 	_, ok := value(t, k, `ml_model_field_baseline_values{baseline="production",field="amount",model="fraud",role="input",version="1"}`)
 	require.False(t, ok)
-	w.serve(k, 3, 5000, one)
+	w.serve(k, 5, 5000, one)
 	requireValue(t, k, 3*24*60-60, `ml_model_field_baseline_values{baseline="production",field="amount",model="fraud",role="input",version="1"}`)
 	values := counts(one)["input/amount"]
 	var total, most int64
@@ -171,7 +171,7 @@ func TestAcceptedFeatureIsLearnedAgainAndOthersAreKept(t *testing.T) {
 
 	t.Run("and again", func(t *testing.T) {
 		require.NoError(t, Accept(t.Context(), k.Store, "fraud", "amount"))
-		w.serve(k, 5, 0, one)
+		w.serve(k, 6, 0, one)
 		requireValue(t, k, 3*24*60-60, `ml_model_field_baseline_values{baseline="production",field="amount",model="fraud",role="input",version="1"}`)
 		require.Len(t, one.books, 3)
 	})
@@ -297,4 +297,18 @@ func TestTheTrainingDataOfEachVersionIsCountedByTheBinsOfTheModel(t *testing.T) 
 	}
 	require.Len(t, shares("2"), len(shares("1")))
 	require.NotEqual(t, shares("1"), shares("2"))
+}
+
+func TestTheLastCountsOfAForgottenVersionAreLearned(t *testing.T) {
+	w := newWorld(t)
+	k := w.replica()
+	one, two := k.Track("fraud", "1"), k.Track("fraud", "2")
+	w.serve(k, 1, 0, one, two)
+	for _, o := range inferences(1, 50, 0) {
+		one.Count(o)
+	}
+	k.Forget(one)
+	w.serve(k, 1, 0, two)
+	w.serve(k, 1, 0, two)
+	requireValue(t, k, 24*60*2+50+12*60+24*60, `ml_model_field_baseline_values{baseline="production",field="country",model="fraud",role="input",version="2"}`)
 }

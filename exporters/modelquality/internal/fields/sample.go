@@ -23,6 +23,8 @@ type sample struct {
 	cells int
 	// texts interns the texts.
 	texts keep.Map[keep.Name, string]
+	// withoutVectors stores an embedding as a value without a distribution.
+	withoutVectors bool
 }
 
 type cell struct {
@@ -46,7 +48,7 @@ const cellBytes = 40
 func (s *sample) add(features []convention.Feature, p otlp.Value, conf float64, free int) int {
 	row, cells := make([]cell, 0, len(features)+2), 0
 	for i := range features {
-		if features[i].Value.Kind == otlp.Vector {
+		if features[i].Value.Kind == otlp.Vector && !s.withoutVectors {
 			free -= features[i].Value.Size() / cellBytes
 			cells += features[i].Value.Size() / cellBytes
 		}
@@ -96,9 +98,9 @@ func (s *sample) number(name, prefix string) (int, bool) {
 
 // copyValue copies a value, so that it does not keep the request in memory.
 func (s *sample) copyValue(v otlp.Value) otlp.Value {
-	switch v.Kind {
-	case otlp.String:
-	case otlp.List, otlp.Map, otlp.Bytes:
+	switch {
+	case v.Kind == otlp.String:
+	case v.Kind == otlp.List, v.Kind == otlp.Map, v.Kind == otlp.Bytes, v.Kind == otlp.Vector && s.withoutVectors:
 		return otlp.Value{Kind: v.Kind} // fields of these kinds have no bins, and the value may be large
 	default:
 		return v.Clone()
@@ -200,22 +202,27 @@ func layoutOf(name string, values []otlp.Value, choice tables.Choice) (binning.L
 			return binning.Layout{}, false
 		}
 		numbers = slices.DeleteFunc(numbers, func(f float64) bool { return math.IsNaN(f) || math.IsInf(f, 0) })
-		return withRange(binning.NewNumeric(quantiles(numbers, choice.Bins), true), numbers), true
+		return ranged(numbers, choice.Bins), true
 	case unique && !included:
 		return binning.Layout{}, false
 	}
 	categories := slices.Sorted(maps.Keys(frequency))
 	slices.SortStableFunc(categories, func(a, b string) int { return cmp.Compare(frequency[b], frequency[a]) })
-	once := 0
+	open := isOpen(frequency) || len(categories) > binning.MaxKnown
+	return binning.NewCategorical(categories, choice.Top, open), true
+}
+
+// isOpen reports whether new categories are normal for a field. The share of values that occur once estimates the probability of an unseen
+// value (Good, "The population frequencies of species", 1953); above 1/500, it is.
+func isOpen[N int | int64](frequency map[string]N) bool {
+	var once, all N
 	for _, n := range frequency {
+		all += n
 		if n == 1 {
 			once++
 		}
 	}
-	// The share of values that occur once estimates the probability of an unseen value (Good, "The population frequencies of species",
-	// 1953). If it is above 1/500, new categories are normal for this field.
-	open := once*500 > len(values) || len(categories) > binning.MaxKnown
-	return binning.NewCategorical(categories, choice.Top, open), true
+	return once*500 > all
 }
 
 // identifies distinguishes keys from measurements by their name. If all values differ, only the name can.
@@ -224,18 +231,17 @@ func identifies(name string) bool {
 	return name == "id" || strings.HasSuffix(name, "_id") || strings.HasSuffix(name, "_key") || strings.HasSuffix(name, "_uuid")
 }
 
-// withRange adds an interval on each side, beyond the range of the sorted values. Values there count as out of range. A sample rarely has
-// the extremes of all data, so each limit is as far beyond the sample's extreme as this is from the median.
-func withRange(l binning.Layout, values []float64) binning.Layout {
-	if len(values) == 0 || len(l.Edges) == 0 || len(l.Edges)+2 > binning.MaxEdges {
-		return l
+// sampleQuantiles is the number of quantiles from which intervals are cut.
+const sampleQuantiles = 200
+
+// ranged returns the intervals of a sample of numbers. A sample rarely has the extremes of all data, so the range of the layout ends as far
+// beyond each extreme of the sample as this is from the median.
+func ranged(numbers []float64, bins int) binning.Layout {
+	slices.Sort(numbers)
+	if len(numbers) == 0 {
+		return binning.NewRanged(nil, 0, 0, bins, true)
 	}
-	least, median, most := values[0], values[len(values)/2], values[len(values)-1]
-	if under := least - (median - least); under < l.Edges[0] {
-		l.Edges = slices.Insert(l.Edges, 0, under)
-	}
-	if above := most + (most - median); above > l.Edges[len(l.Edges)-1] {
-		l.Edges = append(l.Edges, above)
-	}
-	return l
+	least, median, most := numbers[0], numbers[len(numbers)/2], numbers[len(numbers)-1]
+	least, most = max(least-(median-least), -math.MaxFloat64), min(most+(most-median), math.MaxFloat64)
+	return binning.NewRanged(quantiles(numbers, min(len(numbers), sampleQuantiles)), least, most, bins, true)
 }

@@ -1,6 +1,7 @@
 package fields
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,6 +101,9 @@ func (t *Tracker) adopt(d baseline.Definition, id string, books []*book) *counte
 		f.hidden = t.keeper.Reveal.Hidden(label, d.Fields[name])
 	}
 	c.id = id
+	if t.keeper.Days > 0 && (t.outputs.provisional() || slices.ContainsFunc(books, (*book).provisional)) {
+		c.hourly = newHourly(t.keeper.hourCells())
+	}
 	t.stopSampling()
 	if k := t.keeper; k.memory != nil {
 		c.openSample(k.memory, k.Causes.Window, k.Now)
