@@ -198,6 +198,18 @@ func modelFieldRow() kit.Panels {
 				kit.Col("baseline", "Baseline"),
 				kit.Col("Value", "Values"),
 			}),
+		kit.Columns(kit.Table(kit.Text{
+			ID: 35, Title: "Fields without bins", Unit: "string",
+			Description: "Fields that are not counted, and why: nothing tells when their values change. baselines.fields.include forces bins.",
+		}).
+			WithTarget(kit.Instant("reason", kit.MaxBy(byVersion+", field, role, reason", models.Raw("ml_model_field_without_bins_info")))),
+			[]kit.Column{
+				kit.Col("model", "Model", modelLink(modelQualityUID)),
+				kit.Col("version", "Version"),
+				kit.Col("field", "Field"),
+				kit.Col("role", "Role"),
+				kit.Col("reason", "Reason"),
+			}, "Value"),
 	}
 }
 

@@ -167,33 +167,37 @@ func (k *Keeper) define(ctx context.Context, m *model, t *Tracker, subject *base
 		before = t.predecessor.definition
 	}
 	t.mu.Lock()
-	sampled := t.sample.cut(k.Choice)
-	k.logWithoutBins(t, sampled)
+	sampled, left := t.sample.cut(k.Choice)
+	k.logWithoutBins(t, left)
 	served := slices.DeleteFunc(slices.Clone(t.sample.names), func(field string) bool {
 		_, ok := before.Fields[field]
 		return ok || !missing(field) || sampled[field].Centroid != nil
 	})
 	t.mu.Unlock()
-	d := baseline.Definition{Edges: baseline.EdgesProduction, Fields: sampled}
+	d := baseline.Definition{Edges: baseline.EdgesProduction, Fields: sampled, Left: left}
 	if len(served) > 0 {
 		trained, ok, err := data.open()
 		if err != nil {
 			return err
 		}
 		if ok {
-			layouts, err := trained.cut(ctx, served, k.Choice)
+			layouts, left, err := trained.cut(ctx, served, k.Choice)
 			if err != nil {
 				return fmt.Errorf("training data: %w", err)
 			}
+			maps.Copy(d.Fields, layouts)
+			for field, reason := range left {
+				delete(d.Fields, field)
+				d.Left[field] = reason
+			}
 			if len(layouts) > 0 {
 				d.Edges = baseline.EdgesTraining
-				maps.Copy(d.Fields, layouts)
-				for field := range d.Fields {
+				for _, field := range slices.Sorted(maps.Keys(d.Fields)) {
 					if _, ok := layouts[field]; !ok {
 						d.Untrained = append(d.Untrained, field)
 					}
+					delete(d.Left, field)
 				}
-				slices.Sort(d.Untrained)
 			}
 		}
 	}
@@ -231,6 +235,13 @@ func (k *Keeper) publish(ctx context.Context, m *model, t *Tracker, view *baseli
 	if k.Days > 0 {
 		if err := k.production(m, t, &out); err != nil {
 			return err
+		}
+	}
+	for _, b := range append(slices.Clone(m.books), t.outputs) {
+		for name, reason := range b.definition.Left {
+			if field, role := labels(name); t.counters.Load().all[name] == nil {
+				out.Gauge(k.descs.withoutBins, 1, t.model, t.version, field, role, reason)
+			}
 		}
 	}
 	k.snapshots.Set(t.key(), out, 365*24*time.Hour)

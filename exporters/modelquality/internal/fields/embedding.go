@@ -149,26 +149,16 @@ func (t *Tracker) logMismatches(c *counters, logger *slog.Logger) {
 	})
 }
 
+// leftEmbedding is why an embedding has no bins.
+const leftEmbedding = "too few embeddings of one number of dimensions, or they cancel each other out"
+
 // logWithoutBins logs which embeddings of a sample have no bins.
-func (k *Keeper) logWithoutBins(t *Tracker, sampled map[string]binning.Layout) {
-	for _, name := range t.sample.embeddings() {
-		if _, ok := sampled[name]; !ok {
+func (k *Keeper) logWithoutBins(t *Tracker, left map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(left)) {
+		if left[name] == leftEmbedding {
 			field, _ := labels(name)
 			k.Logger.Warn("An embedding has no baseline: a centroid needs more of one number of dimensions, which do not cancel each other out; raise baselines.sample or sample_wait and learn it with 'sightglass baseline reset MODEL --part definition'",
 				"model", t.model, "version", t.version, "field", field, "want", fewestEmbeddings)
 		}
 	}
-}
-
-// embeddings returns the fields with an embedding in the sample.
-func (s *sample) embeddings() []string {
-	names := make(map[string]bool)
-	for _, row := range s.rows {
-		for i := range row {
-			if row[i].value.Dimensions() > 0 {
-				names[s.names[row[i].field]] = true
-			}
-		}
-	}
-	return slices.Sorted(maps.Keys(names))
 }

@@ -101,7 +101,7 @@ func TestBinsOfEmbeddings(t *testing.T) {
 					}
 				}
 			}
-			l, ok := layoutOf("embedding.distance", test.values, choice)
+			l, ok := cutOne("embedding.distance", test.values, choice)
 			require.Equal(t, test.dimensions > 0, ok)
 			if !ok {
 				return
@@ -113,7 +113,7 @@ func TestBinsOfEmbeddings(t *testing.T) {
 			require.Greater(t, len(l.Edges), 8)
 		})
 	}
-	same, ok := layoutOf("embedding.distance", slices.Repeat([]otlp.Value{vector(0.1, 0.2, 0.3)}, 50), choice)
+	same, ok := cutOne("embedding.distance", slices.Repeat([]otlp.Value{vector(0.1, 0.2, 0.3)}, 50), choice)
 	require.True(t, ok)
 	require.Equal(t, []string{"null", "nan", "inf", "(-Inf,0)", "[0,0]", "(0,+Inf)"}, same.Bins(), "rounding makes no differences between equal embeddings")
 }
@@ -256,7 +256,7 @@ func TestSamplesKeepABoundedNumberOfEmbeddings(t *testing.T) {
 
 func TestCentroidIsStoredExactly(t *testing.T) {
 	w := newWorld(t)
-	l, ok := layoutOf("e", func() (values []otlp.Value) {
+	l, ok := cutOne("e", func() (values []otlp.Value) {
 		for _, o := range embedded(1, 100, binning.MaxDimensions, 0) {
 			values = append(values, o.Features[len(o.Features)-1].Value)
 		}
@@ -274,7 +274,7 @@ func BenchmarkCountAnEmbedding(b *testing.B) {
 	for _, o := range values {
 		all = append(all, o.Features[len(o.Features)-1].Value)
 	}
-	l, ok := layoutOf("e", all, tables.Choice{Bins: 10})
+	l, ok := cutOne("e", all, tables.Choice{Bins: 10})
 	require.True(b, ok)
 	f := newField(l)
 	b.ReportAllocs()

@@ -533,6 +533,18 @@ func TestSpellingsOfANumberAreOneCategory(t *testing.T) {
 	}
 }
 
+// cutOne cuts the bins of one feature from a sample of its values.
+func cutOne(name string, values []otlp.Value, choice tables.Choice) (binning.Layout, bool) {
+	s := &sample{names: []string{input + name}}
+	for _, v := range values {
+		s.rows = append(s.rows, []cell{{0, v}})
+	}
+	choice.MaxColumns = 10
+	layouts, _ := s.cut(choice)
+	l, ok := layouts[input+name]
+	return l, ok
+}
+
 func TestBinsAreCutFromASample(t *testing.T) {
 	values := func(n int, f func(i int) otlp.Value) []otlp.Value {
 		list := make([]otlp.Value, n)
@@ -550,7 +562,7 @@ func TestBinsAreCutFromASample(t *testing.T) {
 		values []otlp.Value
 		want   []string // bins; none means that the field has none
 	}{
-		"numbers":                   {"x", values(100, func(i int) otlp.Value { return otlp.DoubleValue(float64(i)) }), []string{"null", "nan", "inf", "(-Inf,-50)", "[-50,24]", "(24,49]", "(49,74]", "(74,98]", "(98,148]", "(148,+Inf)"}},
+		"numbers":                   {"x", values(100, func(i int) otlp.Value { return otlp.DoubleValue(float64(i)) }), []string{"null", "nan", "inf", "(-Inf,-50]", "(-50,24]", "(24,49]", "(49,74]", "(74,97]", "(97,148]", "(148,+Inf)"}},
 		"a constant":                {"x", values(100, func(int) otlp.Value { return otlp.DoubleValue(0.5) }), []string{"null", "nan", "inf", "(-Inf,0.5)", "[0.5,0.5]", "(0.5,+Inf)"}},
 		"few whole numbers":         {"x", values(100, func(i int) otlp.Value { return otlp.IntValue(int64(i % 2)) }), []string{"null", "unseen", "0", "1"}},
 		"truths":                    {"x", values(100, func(i int) otlp.Value { return otlp.BoolValue(i%4 == 0) }), []string{"null", "unseen", "false", "true"}},
@@ -564,7 +576,7 @@ func TestBinsAreCutFromASample(t *testing.T) {
 		"long texts":                {"x", []otlp.Value{otlp.StringValue(strings.Repeat("x", maxText+1))}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l, ok := layoutOf(tc.field, tc.values, choice)
+			l, ok := cutOne(tc.field, tc.values, choice)
 			require.Equal(t, tc.want != nil, ok)
 			if ok {
 				require.NoError(t, l.Validate())

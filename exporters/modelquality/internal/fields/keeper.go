@@ -80,8 +80,8 @@ type Keeper struct {
 var _ prometheus.Collector = (*Keeper)(nil)
 
 type descs struct {
-	values, ratio, baselineValues, swing, firstDay, days, wantedDays, frozen, inherited, mismatches *prometheus.Desc
-	cause                                                                                           causeDescs
+	values, ratio, baselineValues, swing, firstDay, days, wantedDays, frozen, inherited, mismatches, withoutBins *prometheus.Desc
+	cause                                                                                                        causeDescs
 }
 
 // Declare declares the metrics of a Keeper in the reference.
@@ -94,6 +94,7 @@ func newDescs(c *catalogue.Catalogue) descs {
 		ratio:          c.Gauge("ml_model_field_baseline_ratio", "Share of the baseline's values that are in the bin. The baselines season and season_5m are the production baseline at the time of day of the last hour and of the last five minutes.", model("field", "role", "bin", "baseline")...),
 		baselineValues: c.Gauge("ml_model_field_baseline_values", "Values of the field in the baseline, including nulls.", model("field", "role", "baseline")...),
 		swing:          c.Gauge("ml_model_field_baseline_swing", "Mean population stability index between each day of the production baseline and the whole baseline, less the part explained by chance. For the baselines season and season_5m, the same for the hours at that time of day. Absent if too few days or hours have enough values.", model("field", "role", "baseline")...),
+		withoutBins:    c.Gauge("ml_model_field_without_bins_info", "A field that is not counted, and the reason.", model("field", "role", "reason")...),
 		mismatches:     c.Counter("ml_model_embedding_mismatches_total", "Embeddings whose dimensions differ from those of the baseline. They count in the bin nan of the field.", model("field")...),
 		firstDay:       c.Gauge("ml_model_baseline_first_day_timestamp_seconds", "Start of the first day of the production baseline. Inputs (features) belong to the model, outputs to the version.", model("role")...),
 		days:           c.Gauge("ml_model_baseline_days", "Days in the production baseline.", model("role")...),

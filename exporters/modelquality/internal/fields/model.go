@@ -229,6 +229,8 @@ func isOutput(field string) bool { return !isInput(field) }
 func onlyFields(d baseline.Definition, wanted func(field string) bool) baseline.Definition {
 	d.Fields = maps.Clone(d.Fields)
 	maps.DeleteFunc(d.Fields, func(field string, _ binning.Layout) bool { return !wanted(field) })
+	d.Left = maps.Clone(d.Left)
+	maps.DeleteFunc(d.Left, func(field, _ string) bool { return !wanted(field) })
 	d.Untrained = slices.DeleteFunc(slices.Clone(d.Untrained), func(field string) bool { return !wanted(field) })
 	return d
 }

@@ -115,10 +115,10 @@ func cutDays(days []outline, before baseline.Definition, choice tables.Choice) (
 	for _, o := range days {
 		o.kinds(kinds)
 	}
-	// Fields with bins first, because the number of fields is limited.
+	// The number of fields is limited: outputs first, and fields that had bins.
 	names := slices.SortedFunc(maps.Keys(kinds), func(a, b string) int {
 		rank := func(name string) int {
-			if _, ok := before.Fields[name]; ok {
+			if _, ok := before.Fields[name]; ok || isOutput(name) {
 				return 0
 			}
 			return 1
@@ -149,6 +149,19 @@ func cutDays(days []outline, before baseline.Definition, choice tables.Choice) (
 		left[prefixed[column]] = reason
 	}
 	return layouts, left
+}
+
+// isOpen reports whether new categories are normal for a field. The share of values that occur once estimates the probability of an unseen
+// value (Good, "The population frequencies of species", 1953); above 1/500, it is.
+func isOpen(frequency map[string]int64) bool {
+	var once, all int64
+	for _, n := range frequency {
+		all += n
+		if n == 1 {
+			once++
+		}
+	}
+	return once*500 > all
 }
 
 // frequencies returns the frequencies of the categories of a column on all days.

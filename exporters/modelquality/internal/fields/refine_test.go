@@ -17,6 +17,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/binning"
+	"github.com/sightglass-ml/sightglass/internal/exporter/exportertest"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
@@ -77,6 +78,7 @@ func TestBinsAreRefinedFromAllLearnedDays(t *testing.T) {
 			require.Zero(t, p.Counts.Fields["input/country"][binning.Unseen])
 			require.Contains(t, d.Left["input/batch"], "day to day")
 			require.NotContains(t, counts(one), "input/batch")
+			require.Contains(t, exportertest.Gather(t, one.keeper), `ml_model_field_without_bins_info{field="batch",model="fraud",reason="`+d.Left["input/batch"]+`",role="input",version="3"} 1`)
 			amounts := d.Fields["input/amount"]
 			require.True(t, amounts.Ranged)
 			beyond, _ := amounts.OutOfRange(p.Counts.Fields["input/amount"])

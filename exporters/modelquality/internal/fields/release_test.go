@@ -197,7 +197,8 @@ func (w *world) earlier(k *Keeper, version string, days int, hours bool) *baseli
 		s.add(o.Features, o.Prediction, o.Confidence, 100)
 	}
 	subject := k.Store.Subject(kind, subjectName("fraud", version))
-	d, err := subject.CreateDefinition(w.t.Context(), baseline.Definition{Edges: baseline.EdgesProduction, Fields: s.cut(k.Choice)})
+	layouts, _ := s.cut(k.Choice)
+	d, err := subject.CreateDefinition(w.t.Context(), baseline.Definition{Edges: baseline.EdgesProduction, Fields: layouts})
 	require.NoError(w.t, err)
 	for n := range days {
 		c := newCounters(d)

@@ -1,7 +1,6 @@
 package fields
 
 import (
-	"cmp"
 	"maps"
 	"math"
 	"slices"
@@ -10,6 +9,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/keep"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
+	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
@@ -144,104 +144,44 @@ func (s *sample) replay(c *counters) {
 	}
 }
 
-// cut chooses bins for each field in the sample, by the rules that package tables applies to columns.
-func (s *sample) cut(choice tables.Choice) map[string]binning.Layout {
+// cut chooses bins for each field in the sample, by the rules that package tables applies to columns. left has the reasons of the fields
+// without bins.
+func (s *sample) cut(choice tables.Choice) (layouts map[string]binning.Layout, left map[string]string) {
 	values := make([][]otlp.Value, len(s.names))
 	for _, row := range s.rows {
 		for _, x := range row {
 			values[x.field] = append(values[x.field], x.value)
 		}
 	}
-	layouts := make(map[string]binning.Layout)
+	embeddings, withoutCentroid := make(map[string]binning.Layout), make(map[string]string)
+	others := hourOutline{Fields: make(map[string]marginal)}
 	for n, name := range s.names {
-		if len(layouts) == choice.MaxColumns || tables.MatchesAny(choice.Exclude, strings.TrimPrefix(name, input)) {
-			continue
-		}
-		if l, ok := layoutOf(strings.TrimPrefix(name, input), values[n], choice); ok {
-			layouts[name] = l
+		if !slices.ContainsFunc(values[n], func(v otlp.Value) bool { return v.Kind == otlp.Vector }) {
+			others.Fields[name] = marginalOf(values[n])
+		} else if l, ok := embeddingLayout(values[n], choice); ok {
+			embeddings[name] = l
+		} else {
+			withoutCentroid[name] = leftEmbedding
 		}
 	}
-	return layouts
+	layouts, left = cutDays([]outline{{others}}, baseline.Definition{Edges: baseline.EdgesProduction, Fields: embeddings}, choice)
+	for name, l := range layouts {
+		if l.Ranged {
+			layouts[name] = widen(l, others.Fields[name].Numbers)
+		}
+	}
+	maps.Copy(left, withoutCentroid)
+	return layouts, left
 }
 
 // fewValues is the number of values below which all-different values do not indicate an identifier.
 const fewValues = 100
 
-func layoutOf(name string, values []otlp.Value, choice tables.Choice) (binning.Layout, bool) {
-	if slices.ContainsFunc(values, func(v otlp.Value) bool { return v.Kind == otlp.Vector }) {
-		return embeddingLayout(values, choice)
-	}
-	numeric, integer := true, true
-	frequency := make(map[string]int)
-	var numbers []float64
-	for _, v := range values {
-		switch v.Kind {
-		case otlp.Int:
-			numbers = append(numbers, float64(v.Int()))
-		case otlp.Double:
-			f, _ := v.Number()
-			numbers = append(numbers, f)
-			integer = false
-		case otlp.String, otlp.Bool:
-			numeric, integer = false, false
-		default:
-			return binning.Layout{}, false
-		}
-		text := string(v.Append(nil))
-		if len(text) > maxText || strings.ContainsRune(text, 0) {
-			return binning.Layout{}, false
-		}
-		frequency[text]++
-	}
-	binning.JoinSpellings(frequency)
-	included := tables.MatchesAny(choice.Include, name)
-	unique := len(values) >= fewValues && len(frequency)*4 >= len(values)*3
-	switch {
-	case numeric && (!integer || len(frequency) > choice.Top):
-		if integer && unique && !included && identifies(name) {
-			return binning.Layout{}, false
-		}
-		numbers = slices.DeleteFunc(numbers, func(f float64) bool { return math.IsNaN(f) || math.IsInf(f, 0) })
-		return ranged(numbers, choice.Bins), true
-	case unique && !included:
-		return binning.Layout{}, false
-	}
-	categories := slices.Sorted(maps.Keys(frequency))
-	slices.SortStableFunc(categories, func(a, b string) int { return cmp.Compare(frequency[b], frequency[a]) })
-	open := isOpen(frequency) || len(categories) > binning.MaxKnown
-	return binning.NewCategorical(categories, choice.Top, open), true
-}
-
-// isOpen reports whether new categories are normal for a field. The share of values that occur once estimates the probability of an unseen
-// value (Good, "The population frequencies of species", 1953); above 1/500, it is.
-func isOpen[N int | int64](frequency map[string]N) bool {
-	var once, all N
-	for _, n := range frequency {
-		all += n
-		if n == 1 {
-			once++
-		}
-	}
-	return once*500 > all
-}
-
-// identifies distinguishes keys from measurements by their name. If all values differ, only the name can.
-func identifies(name string) bool {
-	name = strings.ToLower(name)
-	return name == "id" || strings.HasSuffix(name, "_id") || strings.HasSuffix(name, "_key") || strings.HasSuffix(name, "_uuid")
-}
-
-// sampleQuantiles is the number of quantiles from which intervals are cut.
-const sampleQuantiles = 200
-
-// ranged returns the intervals of a sample of numbers. A sample rarely has the extremes of all data, so the range of the layout ends as far
-// beyond each extreme of the sample as this is from the median.
-func ranged(numbers []float64, bins int) binning.Layout {
-	slices.Sort(numbers)
-	if len(numbers) == 0 {
-		return binning.NewRanged(nil, 0, 0, bins, true)
-	}
+// widen widens the range of intervals that were cut from a sample of numbers in ascending order. A sample rarely has the extremes of all
+// data, so the range ends as far beyond each extreme of the sample as this is from the median.
+func widen(l binning.Layout, numbers []float64) binning.Layout {
 	least, median, most := numbers[0], numbers[len(numbers)/2], numbers[len(numbers)-1]
-	least, most = max(least-(median-least), -math.MaxFloat64), min(most+(most-median), math.MaxFloat64)
-	return binning.NewRanged(quantiles(numbers, min(len(numbers), sampleQuantiles)), least, most, bins, true)
+	first, last := &l.Edges[0], &l.Edges[len(l.Edges)-1]
+	*first, *last = max(min(*first, least-(median-least)), -math.MaxFloat64), min(max(*last, most+(most-median)), math.MaxFloat64)
+	return l
 }

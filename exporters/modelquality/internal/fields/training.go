@@ -55,11 +55,11 @@ func (t Training) column(field string) string {
 	return strings.TrimPrefix(field, input)
 }
 
-// cut cuts bins for the fields that the training data has.
-func (t Training) cut(ctx context.Context, served []string, choice tables.Choice) (map[string]binning.Layout, error) {
+// cut cuts bins for the fields that the training data has, and returns the reasons of those that have no distribution.
+func (t Training) cut(ctx context.Context, served []string, choice tables.Choice) (layouts map[string]binning.Layout, left map[string]string, err error) {
 	schema, err := t.Source.Schema(ctx, t.Relation)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	fields := make(map[string]string) // by column
 	for _, field := range served {
@@ -70,19 +70,22 @@ func (t Training) cut(ctx context.Context, served []string, choice tables.Choice
 	schema = slices.DeleteFunc(schema, func(c tables.Column) bool { return fields[c.Name] == "" })
 	cut, err := t.Source.Cut(ctx, t.Relation, schema, tables.Window{}, choice, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if cut.Rows == 0 {
-		return nil, errors.New("no rows")
+		return nil, nil, errors.New("no rows")
 	}
-	layouts := make(map[string]binning.Layout)
+	layouts, left = make(map[string]binning.Layout), make(map[string]string)
 	for column, layout := range cut.Layouts {
 		// The age of a time in training data depends on when it was written, not on how old the feature is when it is used.
 		if layout.Kind != binning.Aged {
 			layouts[fields[column]] = layout
 		}
 	}
-	return layouts, nil
+	for column, reason := range cut.Left {
+		left[fields[column]] = reason
+	}
+	return layouts, left, nil
 }
 
 // count counts the training data by the bins of a definition.
