@@ -251,6 +251,9 @@ func (b *book) recountDay(ctx context.Context, view *baseline.View, before strin
 // noteReplaced notes the fields whose bins took the place of other bins. earlier reports whether an earlier book has a field.
 func (b *book) noteReplaced(ctx context.Context, view *baseline.View, earlier func(field string) bool) error {
 	d := b.definition
+	if b.changed.Equal(d.Created) {
+		return nil
+	}
 	b.changed = d.Created
 	if view.WasReset(baseline.PartDefinition) {
 		b.replaced = nil // The bins before are not known.
