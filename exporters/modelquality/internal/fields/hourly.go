@@ -103,10 +103,12 @@ type marginal struct {
 	Inf   int64     `json:"inf,omitempty"`
 	// Numbers are the finite values in ascending order.
 	Numbers []float64 `json:"numbers,omitempty"`
-	// Texts are texts and booleans with their frequencies. If they look like identifiers, only their number is kept.
+	// Texts are texts and booleans with their frequencies, without long texts. If they look like identifiers, there are none. Values are all
+	// of them, Long the long ones.
 	Texts    map[string]int64 `json:"texts,omitempty"`
 	Distinct int64            `json:"distinct,omitempty"`
 	Values   int64            `json:"values,omitempty"`
+	Long     int64            `json:"long,omitempty"`
 }
 
 // valueKind is the kind of a field's values in a sample.
@@ -133,9 +135,7 @@ func kindOf(v otlp.Value) valueKind {
 	case otlp.Bool:
 		return truths
 	case otlp.String:
-		if text := v.Text(); len(text) <= maxText && !strings.ContainsRune(text, 0) {
-			return texts
-		}
+		return texts
 	}
 	return opaque
 }
@@ -175,11 +175,16 @@ func marginalOf(values []otlp.Value) (m marginal) {
 		case v.Kind == otlp.Empty:
 			m.Nulls++
 		case !m.Class.isNumber():
+			m.Values++
+			text := strings.ToValidUTF8(string(v.Append(nil)), "\uFFFD")
+			if len(text) > maxText || strings.ContainsRune(text, 0) {
+				m.Long++
+				continue
+			}
 			if m.Texts == nil {
 				m.Texts = make(map[string]int64)
 			}
-			m.Texts[strings.ToValidUTF8(string(v.Append(nil)), "\uFFFD")]++
-			m.Values++
+			m.Texts[text]++
 		case math.IsNaN(f):
 			m.NaN++
 		case math.IsInf(f, 0):
@@ -189,7 +194,7 @@ func marginalOf(values []otlp.Value) (m marginal) {
 		}
 	}
 	slices.Sort(m.Numbers)
-	m.Distinct = int64(len(m.Texts))
+	m.Distinct = int64(len(m.Texts)) + m.Long
 	if m.Values >= fewValues && m.Distinct*4 >= m.Values*3 {
 		m.Texts = nil
 	}
@@ -235,6 +240,9 @@ func (m marginal) count(f *field) map[string]int64 {
 	for text, n := range m.Texts {
 		add(otlp.StringValue(text), n)
 	}
+	if f.categorical {
+		sampled[f.unseen] += m.Values - total(m.Texts)
+	}
 	var all int64
 	for _, n := range sampled {
 		all += n
@@ -275,13 +283,24 @@ func (o outline) cells() (sum int) {
 	return sum
 }
 
-// kinds adds the kinds of the fields to known.
-func (o outline) kinds(known map[string]valueKind) {
-	for _, h := range o {
-		for name, m := range h.Fields {
-			known[name] = known[name].and(m.Class)
+// kindsOf returns the kinds of the fields. A field with more than one long text in a hundred has no categories.
+func kindsOf(days []outline) map[string]valueKind {
+	kinds, values, long := make(map[string]valueKind), make(map[string]int64), make(map[string]int64)
+	for _, o := range days {
+		for _, h := range o {
+			for name, m := range h.Fields {
+				kinds[name] = kinds[name].and(m.Class)
+				values[name] += m.Values
+				long[name] += m.Long
+			}
 		}
 	}
+	for name := range kinds {
+		if long[name]*100 > values[name] {
+			kinds[name] = opaque
+		}
+	}
+	return kinds
 }
 
 // columns returns the input for choosing bins, by the fields' names without their role. Numbers in a field that has texts too are texts.
@@ -320,9 +339,7 @@ func (o outline) columns(kinds map[string]valueKind, choice tables.Choice) table
 func (m marginal) addTo(c tables.ColumnOutline) tables.ColumnOutline {
 	c.Values += m.Values
 	c.Distinct += m.Distinct
-	if m.Texts == nil && m.Values > 0 {
-		c.More = true
-	}
+	c.More = c.More || total(m.Texts) < m.Values
 	if c.Categories == nil {
 		c.Categories = make(map[string]int64)
 	}

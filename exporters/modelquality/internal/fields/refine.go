@@ -111,10 +111,7 @@ func cutDays(days []outline, before baseline.Definition, choice tables.Choice) (
 		}
 	}
 	choice.MaxColumns -= len(layouts)
-	kinds := make(map[string]valueKind)
-	for _, o := range days {
-		o.kinds(kinds)
-	}
+	kinds := kindsOf(days)
 	// The number of fields is limited: outputs first, and fields that had bins.
 	names := slices.SortedFunc(maps.Keys(kinds), func(a, b string) int {
 		rank := func(name string) int {

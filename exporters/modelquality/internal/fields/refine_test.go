@@ -280,12 +280,21 @@ func TestMarginals(t *testing.T) {
 	require.Equal(t, marginal{Class: floats, Nulls: 1, NaN: 1, Inf: 1, Numbers: []float64{1.5, 3}}, numbers)
 	mixed := marginalOf(list(otlp.IntValue(3), otlp.StringValue("a"), otlp.BoolValue(true)))
 	require.Equal(t, marginal{Class: texts, Texts: map[string]int64{"3": 1, "a": 1, "true": 1}, Distinct: 3, Values: 3}, mixed)
-	require.Equal(t, opaque, marginalOf(list(otlp.StringValue(strings.Repeat("x", maxText+1)), otlp.IntValue(1))).Class)
+	require.Equal(t, opaque, marginalOf(list(otlp.StringValue("a"), otlp.Value{Kind: otlp.List})).Class)
+	long := marginalOf(append(slices.Repeat(list(otlp.StringValue("a")), 199), otlp.StringValue(strings.Repeat("x", maxText+1))))
+	require.Equal(t, marginal{Class: texts, Texts: map[string]int64{"a": 199}, Distinct: 2, Values: 200, Long: 1}, long)
+	long.Of = 2000
+	require.Equal(t, map[string]int64{"null": 0, "unseen": 10, "a": 1990}, long.count(newField(binning.NewCategorical([]string{"a"}, 2, false))))
+	rare, _ := cutDays([]outline{{{0, map[string]marginal{"input/x": long}}}}, baseline.Definition{}, tables.Choice{Bins: 4, Top: 4, MaxColumns: 4})
+	require.True(t, rare["input/x"].Open, "one long text in two hundred: %v", rare)
 	var ids []otlp.Value
 	for i := range fewValues {
 		ids = append(ids, otlp.StringValue(strings.Repeat("i", 1+i)))
 	}
-	require.Equal(t, marginal{Class: texts, Distinct: fewValues, Values: fewValues}, marginalOf(ids), "identifiers are not stored")
+	unique := marginalOf(ids)
+	require.Equal(t, marginal{Class: texts, Distinct: fewValues, Values: fewValues}, unique, "identifiers are not stored")
+	unique.Of = 10
+	require.EqualValues(t, 10, unique.count(newField(binning.NewCategorical([]string{"a"}, 2, false)))[binning.Unseen])
 
 	numbers.Of = 50
 	require.Equal(t, map[string]int64{"null": 10, "nan": 10, "inf": 10, "(-Inf,2]": 10, "(2,+Inf)": 10},
