@@ -3,6 +3,7 @@ package fields
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/exporter/exportertest"
 )
 
@@ -186,7 +188,67 @@ func TestAcceptedFeatureIsLearnedAgainAndOthersAreKept(t *testing.T) {
 		}
 		require.NotNil(t, counts(one))
 		require.Len(t, one.books, 3)
+		require.NotContains(t, counts(one), "input/gift", "it is absent and not null")
+		restarted := w.replica()
+		again := restarted.Track("fraud", "1")
+		w.serveWithout(restarted, again, "gift")
+		require.NotContains(t, counts(again), "input/gift")
+		w.serve(restarted, 1, 0, again)
+		require.Contains(t, counts(again), "input/gift")
+		require.Len(t, again.books, 4, "it is learned when it is sent again")
 	})
+}
+
+// serveWithout counts inferences that lack a feature, in two cycles.
+func (w *world) serveWithout(k *Keeper, tracker *Tracker, feature string) {
+	w.t.Helper()
+	for range 2 {
+		for _, o := range inferences(uint64(w.clock.Unix()), w.sample, 0) {
+			o.Features = slices.DeleteFunc(o.Features, func(f convention.Feature) bool { return f.Name == feature })
+			tracker.Count(o)
+		}
+		w.cycle(k)
+		w.clock = w.clock.Add(2 * time.Minute)
+		w.cycle(k)
+	}
+}
+
+func TestFeatureThatAVersionNeverSentIsAbsentAndNotNull(t *testing.T) {
+	w := newWorld(t)
+	w.clock = time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
+	k := w.replica()
+	var logs strings.Builder
+	k.Logger = slog.New(slog.NewTextHandler(&logs, nil))
+	one := k.Track("fraud", "1")
+	w.serve(k, 4, 0, one)
+	require.NotContains(t, logs.String(), "does not send")
+	two := k.Track("fraud", "2")
+	w.serveWithout(k, two, "gift")
+	require.Contains(t, counts(two), "input/country")
+	require.NotContains(t, counts(two), "input/gift")
+	_, ok := value(t, k, `ml_model_field_values_total{bin="null",field="gift",model="fraud",role="input",version="2"}`)
+	require.False(t, ok)
+	requireValue(t, k, 3*24*60, `ml_model_field_baseline_values{baseline="production",field="gift",model="fraud",role="input",version="2"}`)
+	require.Contains(t, logs.String(), `version=2 previous_version=1 features=[gift]`)
+
+	other := w.replica()
+	elsewhere := other.Track("fraud", "2")
+	w.serveWithout(other, elsewhere, "gift")
+	require.NotContains(t, counts(elsewhere), "input/gift")
+
+	w.serve(k, 1, 0, two)
+	require.Contains(t, counts(two), "input/gift")
+	before := counts(two)["input/gift"][binning.Null]
+	w.serveWithout(k, two, "gift")
+	require.EqualValues(t, before+int64(2*w.sample), counts(two)["input/gift"][binning.Null], "once sent, it is null where it is absent")
+	w.serveWithout(other, elsewhere, "gift")
+	require.Positive(t, counts(elsewhere)["input/gift"][binning.Null], "another replica knows that the version has sent it")
+
+	restarted := w.replica()
+	again := restarted.Track("fraud", "2")
+	w.serveWithout(restarted, again, "gift")
+	require.EqualValues(t, 2*w.sample, counts(again)["input/gift"][binning.Null], "a feature that breaks at a restart is null")
+	require.EqualValues(t, 1, strings.Count(logs.String(), "does not send"))
 }
 
 // earlier stores the baseline of a version as the program did before models had their own baselines.
