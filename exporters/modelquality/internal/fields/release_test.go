@@ -3,6 +3,7 @@ package fields
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -252,10 +253,13 @@ func TestFeatureThatAVersionNeverSentIsAbsentAndNotNull(t *testing.T) {
 }
 
 // earlier stores the baseline of a version as the program did before models had their own baselines.
-func (w *world) earlier(k *Keeper, version string, days int, hours bool) *baseline.Subject {
+func (w *world) earlier(k *Keeper, version string, days int, hours bool, more ...string) *baseline.Subject {
 	w.t.Helper()
 	s := newSample()
 	for _, o := range inferences(7, 500, 0) {
+		for _, name := range more {
+			o.Features = append(o.Features, convention.Feature{Name: name, Value: otlp.StringValue("app")})
+		}
 		s.add(o.Features, o.Prediction, o.Confidence, 100)
 	}
 	subject := k.Store.Subject(kind, subjectName("fraud", version))
@@ -311,6 +315,28 @@ func TestBaselinesOfAnEarlierProgramVersionAreTakenOver(t *testing.T) {
 			require.Contains(t, logs.String(), "from_version="+test.from)
 		})
 	}
+	t.Run("features that only another version learned have a book of their own", func(t *testing.T) {
+		w := newWorld(t)
+		k := w.replica()
+		var logs strings.Builder
+		k.Logger = slog.New(slog.NewTextHandler(&logs, nil))
+		w.earlier(k, "1", 3, true)
+		w.earlier(k, "2", 2, true, "channel")
+		for _, k := range []*Keeper{k, w.replica()} { // The second finds it done.
+			tracker := k.Track("fraud", "2")
+			for _, o := range inferences(1, w.sample, 0) {
+				o.Features = append(o.Features, convention.Feature{Name: "channel", Value: otlp.StringValue("app")})
+				tracker.Count(o)
+			}
+			w.cycle(k)
+			requireValue(t, k, 3, `ml_model_baseline_days{model="fraud",role="input",version="2"}`)
+			require.Len(t, tracker.books, 2)
+			require.Equal(t, []string{"input/channel"}, slices.Collect(maps.Keys(tracker.books[1].definition.Fields)))
+			require.Len(t, tracker.books[1].production.Days, 2)
+			require.EqualValues(t, 1000, tracker.books[1].production.Counts.Fields["input/channel"][binning.CategoryBin("app")])
+		}
+		require.Contains(t, logs.String(), "from_version=2 features=[input/channel]")
+	})
 	t.Run("where a copy was interrupted, the next start goes on", func(t *testing.T) {
 		w := newWorld(t)
 		k := w.replica()
