@@ -243,6 +243,7 @@ func blindSpotTable() kit.Panel {
 		spot("Models whose traffic cannot alert yet", inferenceUID, kit.Recorded("model:ml_seasonality:info", `signal="traffic",state="learning"`)),
 		spot("Models whose latency cannot alert yet", inferenceUID, kit.Recorded("model:ml_seasonality:info", `signal="latency",state="learning"`)),
 		spot("Datasets of models that are not profiled", modelQualityUID, kit.Recorded("model:ml_blind:info", `reason="unprofiled"`)),
+		spot("Features that a version does not send", modelQualityUID, kit.Recorded("model:ml_blind:info", `reason="not_sent"`)),
 		spot("Models without a training run", modelQualityUID, kit.Recorded("model:ml_run:linked")+" == 0"),
 		spot("Bills, rates and prices older than their limit", costUID, kit.Recorded("cost:ml_data:age_seconds")+" > "+kit.Recorded("cost:ml_data:limit")),
 	}

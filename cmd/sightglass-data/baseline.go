@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -179,6 +180,15 @@ func summarize(ctx context.Context, w io.Writer, b *dataquality.Baselines, d dat
 	}
 	_, err = fmt.Fprintf(w, "%s: %d columns with bins cut from %s on %s; training %s; production %s\n", d.Name, len(s.Definition.Fields),
 		s.Definition.Edges, s.Definition.Created.Format(time.DateOnly), trainingState(d, s), productionState(d, s))
+	if err != nil || len(s.Old) == 0 {
+		return err
+	}
+	hours := ""
+	if s.DaysWithoutHours > 0 {
+		hours = fmt.Sprintf(" %d days have no hours: a short window is compared with the whole baseline.", s.DaysWithoutHours)
+	}
+	_, err = fmt.Fprintf(w, "%s: version 0.1 cut the bins of %s, without a minimum, maximum and mean: MLDatasetValuesOutOfRange and MLDatasetMeanShifted cannot fire for them.%s "+
+		"To cut them again, run 'sightglass baseline reset --part definition %s' and 'sightglass baseline build %s'.\n", d.Name, strings.Join(s.Old, ", "), hours, d.Name, d.Name)
 	return err
 }
 

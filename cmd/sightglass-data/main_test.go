@@ -104,6 +104,17 @@ func TestColumnIsAccepted(t *testing.T) {
 	require.Contains(t, stderr, `the table has no column "tendr"`)
 }
 
+func TestBaselineOfVersion01SaysWhatItLacks(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "dataquality.yaml")
+	require.NoError(t, os.WriteFile(file, []byte("sources: {files: {type: duckdb}}\nbaseline_store: {type: FILESYSTEM, config: {directory: store}}\ndatasets:\n  - {name: orders, source: files, files: orders.csv, timestamp_column: at}\n"), 0o600))
+	require.NoError(t, os.CopyFS(filepath.Join(dir, "store", "dataset", "orders"), os.DirFS("../../exporters/dataquality/testdata/store-0.1/frozen")))
+	status, stdout, stderr := call("baseline", "--config.file="+file, "show")
+	require.Zero(t, status, stderr)
+	require.Contains(t, stdout, "orders: version 0.1 cut the bins of amount, without a minimum, maximum and mean: MLDatasetValuesOutOfRange and MLDatasetMeanShifted cannot fire for them. "+
+		"To cut them again, run 'sightglass baseline reset --part definition orders' and 'sightglass baseline build orders'.\n")
+}
+
 // TestMain lets the test's own binary be the tool, for what needs a process.
 func TestMain(m *testing.M) {
 	if os.Getenv("BE_SIGHTGLASS") != "" {

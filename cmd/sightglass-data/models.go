@@ -87,7 +87,7 @@ func (m modelBaselines) one(name *string, f func(context.Context, *modelquality.
 }
 
 func (m modelBaselines) build(context.Context) error {
-	return errors.New("the baselines of models are learned from what they are asked, by the exporter; there is nothing to build ahead")
+	return errors.New("baselines of models cannot be built: there is no table of past inferences to read. The exporter learns them from the inferences that it receives, and reads training data (models[].training, or the dataset of the MLflow run) by itself. 'sightglass baseline show' prints the learned days, and 'sightglass baseline freeze MODEL' ends learning")
 }
 
 func (m modelBaselines) show(names *[]string) func(context.Context) error {
@@ -129,7 +129,7 @@ func (m modelBaselines) summarize(b *modelquality.Baselines, model string, s mod
 		if f.Days == s.Days && f.Frozen == s.Frozen {
 			continue
 		}
-		if _, err := fmt.Fprintf(m.stdout, "%s: %s, added or accepted later: day %d of %d\n", model, strings.TrimPrefix(f.Name, "input/"), f.Days, b.Days()); err != nil {
+		if _, err := fmt.Fprintf(m.stdout, "%s: %s, added or accepted later: %s\n", model, strings.TrimPrefix(f.Name, "input/"), learned(f.Frozen, f.Days, b.Days(), f.Rows)); err != nil {
 			return err
 		}
 	}
@@ -140,6 +140,28 @@ func (m modelBaselines) summarize(b *modelquality.Baselines, model string, s mod
 		}
 		if _, err := fmt.Fprintf(m.stdout, "%s version %s: %d outputs; training %s; production %s\n", model, named(v.Version), len(v.Outputs),
 			training, learned(v.Frozen, v.Days, b.Days(), v.Rows)); err != nil {
+			return err
+		}
+	}
+	if err := m.lacks(model, "", s.Lacks); err != nil {
+		return err
+	}
+	for _, v := range s.Versions {
+		if err := m.lacks(model, v.Version, v.Lacks); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lacks prints what baselines lack.
+func (m modelBaselines) lacks(model, version string, lacks []modelquality.Lack) error {
+	of, flag := model, ""
+	if version != "" {
+		of, flag = model+" version "+version, " --model-version "+version
+	}
+	for _, l := range lacks {
+		if _, err := fmt.Fprintf(m.stdout, "%s: the baseline lacks something, mostly because an earlier version learned it: %s. To learn it again, run 'sightglass baseline reset %s%s --part %s'.\n", of, l.What, model, flag, l.Part); err != nil {
 			return err
 		}
 	}
@@ -163,14 +185,12 @@ func learned(frozen bool, days, wanted int, rows int64) string {
 
 func (m modelBaselines) freeze(name, version *string) func(context.Context) error {
 	return m.one(name, func(ctx context.Context, b *modelquality.Baselines, model string) error {
-		if err := b.Freeze(ctx, model, *version); err != nil {
-			return err
-		}
+		failed := b.Freeze(ctx, model, *version)
 		s, err := b.Status(ctx, model)
-		if err != nil {
-			return err
+		if err == nil {
+			err = m.summarize(b, model, s)
 		}
-		return m.summarize(b, model, s)
+		return errors.Join(failed, err)
 	})
 }
 

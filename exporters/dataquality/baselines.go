@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
 // Baselines manages the stored baselines of a configuration's datasets. An operator builds, inspects, freezes and resets them
@@ -138,8 +139,25 @@ type BaselineStatus struct {
 	Training   baseline.Counts
 	Production baseline.Production
 	LastGood   string
+	// Old are the numeric columns whose bins version 0.1 cut. DaysWithoutHours are days of the production baseline.
+	Old              []string
+	DaysWithoutHours int
 
 	good lastGood
+}
+
+// oldColumns returns the numeric columns whose bins are in force and were cut by version 0.1: without a minimum, maximum and mean.
+func oldColumns(d baseline.Definition, p baseline.Production) (columns []string) {
+	if d.Edges == baseline.EdgesProduction && !p.Frozen() {
+		return nil // They are refined.
+	}
+	for _, column := range slices.Sorted(maps.Keys(d.Fields)) {
+		l := d.Fields[column]
+		if _, known := d.Numbers[column]; !known && l.Kind == binning.Numeric && len(l.Edges) > 0 && !l.Ranged {
+			columns = append(columns, column)
+		}
+	}
+	return columns
 }
 
 // Status reads the stored state of a dataset.
@@ -158,6 +176,7 @@ func (b *Baselines) Status(ctx context.Context, d DatasetConfig) (BaselineStatus
 	if s.Production, err = view.Production(ctx, 0); ignoreNotFound(err) != nil {
 		return s, err
 	}
+	s.Old, s.DaysWithoutHours = oldColumns(s.Definition, s.Production), len(view.WithoutHours(s.Production))
 	var good lastGood
 	if err := view.LastGood(ctx, &good); ignoreNotFound(err) != nil {
 		return s, err

@@ -110,6 +110,17 @@ datasets:
 		g.pass(snapshot{"v2", "d"}, noon)
 		require.Equal(t, []passed{{snapshot{"v1", "a"}, noon}, {snapshot{"v2", "c"}, noon}}, g.Passed)
 	})
+	t.Run("a store of version 0.1 has its last good snapshot only, which passed", func(t *testing.T) {
+		g := lastGood{Snapshot: snapshot{"sha256:old", "sha256:old"}, Time: noon}
+		require.True(t, g.watch(noon.Add(time.Hour)))
+		require.Equal(t, noon.Add(time.Hour), g.Watched, "models made before are not judged")
+		g.accept(snapshot{"sha256:new", "sha256:new"}, noon.Add(time.Hour))
+		g.pass(g.Snapshot, g.Time)
+		require.Equal(t, []passed{{snapshot{"sha256:old", "sha256:old"}, noon}, {snapshot{"sha256:new", "sha256:new"}, noon.Add(time.Hour)}}, g.Passed)
+		var empty lastGood
+		require.True(t, empty.watch(noon))
+		require.Empty(t, empty.Passed)
+	})
 	sliding := strings.Replace(yaml, "    files: training.parquet", "    files: training.parquet\n    timestamp_column: seen\n    window: 48h\n    thresholds: {freshness: 10000h}", 1)
 	t.Run("a window that slides has none", func(t *testing.T) {
 		w := newWorld(t, sliding)

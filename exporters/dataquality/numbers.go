@@ -55,13 +55,20 @@ func foldBin[N int64 | float64](bins map[string]N) {
 	delete(bins, binning.Unseen)
 }
 
-// logUnknownValues logs once which columns have unseen values in their own baseline. Either a version before 0.2 cut the bins from
-// the first day alone, or the table no longer had the learned days when the bins were to be refined.
+// logUnknownValues logs once which columns have unseen values in their own baseline, and which have no minimum, maximum and mean. Either a
+// version before 0.2 cut the bins from the first day alone, or the table no longer had the learned days when the bins were to be refined.
 func (d *dataset) logUnknownValues(c *cycle) {
-	if d.loggedUnknownValues || !c.production.Frozen() || c.definition.Edges != baseline.EdgesProduction {
+	if d.loggedUnknownValues || !c.comparable() {
 		return
 	}
 	d.loggedUnknownValues = true
+	if old := oldColumns(c.definition, c.production); len(old) > 0 {
+		d.logger.Warn("The bins of numeric columns were cut by version 0.1, without a minimum, maximum and mean. They are used as they are; MLDatasetValuesOutOfRange and MLDatasetMeanShifted cannot fire for these columns. To cut them again, run 'sightglass baseline reset --part definition' and 'sightglass baseline build'.",
+			"columns", listed(old))
+	}
+	if c.definition.Edges != baseline.EdgesProduction {
+		return
+	}
 	var columns []string
 	for _, column := range slices.Sorted(maps.Keys(c.production.Counts.Fields)) {
 		if c.production.Counts.Fields[column][binning.Unseen] > 0 {

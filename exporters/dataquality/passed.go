@@ -23,7 +23,8 @@ func (d *dataset) lasting() bool {
 }
 
 // watch notes the time of the first profile of a snapshot that can be read again, and reports whether it did. A store from before
-// that time was noted has the time at which the first of the kept snapshots passed.
+// that time was noted has the time at which the first of the kept snapshots passed. Version 0.1 kept the last good snapshot only, with a
+// digest of another form: a model that was trained on it before the upgrade and is made after it is valid.
 func (g *lastGood) watch(now time.Time) bool {
 	if !g.Watched.IsZero() {
 		return false
@@ -31,6 +32,8 @@ func (g *lastGood) watch(now time.Time) bool {
 	g.Watched = now
 	if len(g.Passed) > 0 {
 		g.Watched = g.Passed[0].Time
+	} else if g.Snapshot.Name != "" {
+		g.pass(g.Snapshot, g.Time)
 	}
 	return true
 }

@@ -429,6 +429,8 @@ func TestStoresOfVersion01(t *testing.T) {
 		require.NotContains(t, c.profile.Values["channel"], binning.Unseen)
 		require.Contains(t, w.logs.String(), "sightglass baseline reset --part definition")
 		require.Contains(t, w.logs.String(), "columns=channel")
+		require.Contains(t, w.logs.String(), "MLDatasetValuesOutOfRange and MLDatasetMeanShifted cannot fire")
+		require.Contains(t, w.logs.String(), "columns=amount")
 	})
 	t.Run("one that is learning goes on with its days and refines their bins", func(t *testing.T) {
 		w := open(t, "learning", "days: 4, first_day: 2026-11-26")

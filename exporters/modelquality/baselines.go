@@ -61,6 +61,20 @@ type ModelStatus struct {
 	Days     int
 	Frozen   bool
 	Versions []VersionStatus
+	Lacks    []Lack
+}
+
+// Lack is what a baseline lacks because an earlier version learned it, and the part to reset so that it is learned again.
+type Lack struct {
+	What string
+	Part baseline.Part
+}
+
+func lack(d baseline.Definition, p baseline.Production, view *baseline.View) (all []Lack) {
+	if what, part := fields.Lacks(d, p, len(view.WithoutHours(p))); what != "" {
+		all = append(all, Lack{what, part})
+	}
+	return all
 }
 
 // VersionStatus is the stored state of a version.
@@ -71,6 +85,7 @@ type VersionStatus struct {
 	Days         int
 	Frozen       bool
 	TrainingRows int64
+	Lacks        []Lack
 }
 
 // FieldStatus is the stored state of a field.
@@ -78,6 +93,7 @@ type FieldStatus struct {
 	Name       string
 	Bins       []string
 	Production map[string]int64
+	Rows       int64
 	Days       int
 	Frozen     bool
 }
@@ -98,6 +114,7 @@ func (b *Baselines) Status(ctx context.Context, model string) (ModelStatus, erro
 		if n == 0 {
 			s.Rows, s.Days, s.Frozen = p.Counts.Rows, len(p.Days), p.Frozen()
 		}
+		s.Lacks = append(s.Lacks, lack(definitions[n], p, view)...)
 		for _, f := range fieldStatus(definitions[n], p) {
 			features[f.Name] = f
 		}
@@ -139,6 +156,8 @@ func (b *Baselines) version(ctx context.Context, model, version string) (Version
 		}
 	}
 	sortByName(v.Outputs)
+	d.Fields = nil // Older releases also stored features here, which are no longer used.
+	v.Lacks = lack(d, p, view)
 	training, err := fields.TrainingOf(b.store, model, version).View(ctx)
 	if err != nil {
 		return v, err
@@ -152,7 +171,7 @@ func (f FieldStatus) isInput() bool { return strings.HasPrefix(f.Name, "input/")
 
 func fieldStatus(d baseline.Definition, p baseline.Production) (all []FieldStatus) {
 	for name, layout := range d.Fields {
-		all = append(all, FieldStatus{name, layout.Bins(), p.Counts.Fields[name], len(p.Days), p.Frozen()})
+		all = append(all, FieldStatus{name, layout.Bins(), p.Counts.Fields[name], p.Counts.Rows, len(p.Days), p.Frozen()})
 	}
 	return all
 }
@@ -184,18 +203,34 @@ func (b *Baselines) subjects(ctx context.Context, model, version string) ([]*bas
 	return all, nil
 }
 
-// Freeze ends learning of a model's features, or of a version's outputs. The days learned so far become the baseline.
+// Freeze ends learning of a model's features, or of a version's outputs. The days learned so far become the baseline. Features that cannot be
+// frozen do not stop the others; the error names them.
 func (b *Baselines) Freeze(ctx context.Context, model, version string) error {
-	subjects, err := b.subjects(ctx, model, version)
+	if version != "" {
+		_, err := fields.Outputs(b.store, model, version).Freeze(ctx)
+		return err
+	}
+	_, definitions, err := fields.Books(ctx, b.store, model)
 	if err != nil {
 		return err
 	}
-	for _, s := range subjects {
-		if _, err := s.Freeze(ctx); err != nil {
-			return err
+	if len(definitions) == 0 {
+		return errors.New("no features have bins yet, so there is nothing to freeze")
+	}
+	var failures []error
+	for n, d := range definitions {
+		var names []string // of the features whose last baseline it is
+		for field := range d.Fields {
+			if !slices.ContainsFunc(definitions[n+1:], func(later baseline.Definition) bool { _, ok := later.Fields[field]; return ok }) {
+				names = append(names, strings.TrimPrefix(field, "input/"))
+			}
+		}
+		slices.Sort(names)
+		if _, err := b.store.Subject(fields.InputsKind(n), model).Freeze(ctx); err != nil && len(names) > 0 {
+			failures = append(failures, fmt.Errorf("not frozen: %s: %w", strings.Join(names, ", "), err))
 		}
 	}
-	return nil
+	return errors.Join(failures...)
 }
 
 // Reset starts the named parts of a baseline again: of a model's features, or of a version. The old objects stay in the store.

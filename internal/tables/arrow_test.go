@@ -19,6 +19,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 )
 
@@ -142,6 +143,31 @@ func TestNaNOfAnArrowFileIsMissingByDefault(t *testing.T) {
 			require.EqualValues(t, 200, p.Rows)
 			require.Equal(t, tc.lost, p.Nulls["lost"])
 			require.Equal(t, tc.half, p.Nulls["half"])
+		})
+	}
+}
+
+func TestNaNOfAFileIsCountedAsWhenTheBinsWereCut(t *testing.T) {
+	for name, tc := range map[string]struct {
+		layout    binning.Layout
+		null, nan int64
+	}{
+		"bins where NaN is missing":                     {binning.Layout{Kind: binning.Numeric, Edges: []float64{5}, Float: true, NaNMissing: true, Ranged: true}, 100, 0},
+		"bins of version 0.1, which count it":           {binning.NewNumeric([]float64{0, 5, 9}, true), 0, 100},
+		"bins of a database, whose NULL is the missing": {binning.NewRanged([]float64{0, 5, 9}, 0, 9, 2, true), 100, 0},
+		"bins of whole numbers":                         {binning.NewNumeric([]float64{0, 5, 9}, false), 100, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := arrowSource(t, tables.Options{})
+			r, err := s.Files(arrowFile("nan.arrow"), "")
+			require.NoError(t, err)
+			schema, err := s.Schema(t.Context(), r)
+			require.NoError(t, err)
+			p, err := s.Count(t.Context(), r, schema, tables.Window{}, tables.Fields{"half": &tc.layout}, asOf)
+			require.NoError(t, err)
+			require.Equal(t, tc.null, p.Values["half"][binning.Null])
+			require.Equal(t, tc.null, p.Nulls["half"])
+			require.Equal(t, tc.nan, p.Values["half"][binning.NaN])
 		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/big"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -117,6 +118,12 @@ type profileQuery struct {
 
 func (s *Source) profileQuery(ctx context.Context, r Relation, schema []Column, w Window, fields Fields, asOf time.Time) (profileQuery, error) {
 	d := s.dialect
+	schema = slices.Clone(schema)
+	for i, c := range schema {
+		if l := fields[c.Name]; c.nanMissing && l != nil && hasOldNaN(*l) {
+			schema[i].read = c.withNaN
+		}
+	}
 	sc, err := s.fromClause(ctx, r, schema)
 	if err != nil {
 		return profileQuery{}, fmt.Errorf("profile: %w", err)
@@ -221,6 +228,12 @@ func (q profileQuery) decode(values []any) (Profile, error) {
 		}
 	}
 	return p, nil
+}
+
+// hasOldNaN reports whether bins count NaN as a value although files are read with NaN as a missing one: those of version 0.1, and those of
+// spans. Counts by them stay comparable only if NaN stays in its bin. Other bins have a minimum and a maximum.
+func hasOldNaN(l binning.Layout) bool {
+	return l.Kind == binning.Numeric && l.Float && !l.NaNMissing && !l.Ranged
 }
 
 // fits reports whether values of the class can be counted by a layout of the kind. It is false after a column changed its type, for

@@ -163,7 +163,7 @@ func (r *Reading) interpret(d dialect, c *Column, isTime, files bool) {
 	case c.Class == Text && len(r.MissingValues) > 0:
 		read = "CASE WHEN " + expr + " NOT IN (" + texts(d, r.MissingValues) + ") THEN " + expr + " END"
 	case c.Class == Float && (r.NaNIsMissing == nil && files || r.NaNIsMissing != nil && *r.NaNIsMissing):
-		read, c.nanMissing = "CASE WHEN NOT "+d.isNaN(expr)+" THEN "+expr+" END", true
+		read, c.nanMissing, c.withNaN = "CASE WHEN NOT "+d.isNaN(expr)+" THEN "+expr+" END", true, c.read
 	}
 	if read != d.identifier(c.Name) {
 		c.read = read

@@ -338,8 +338,9 @@ type Column struct {
 	read string
 	// partition reports that the column's values come from folder names, as in day=2026-11-24.
 	partition bool
-	// nanMissing reports that NaN is read as a missing value.
+	// nanMissing reports that NaN is read as a missing value. withNaN is then what read is if NaN is a value.
 	nanMissing bool
+	withNaN    string
 	// sinceEpoch reports that the column has numbers that are read as times since 1970, in a unit that is not configured.
 	sinceEpoch bool
 	// text reports that the values of a CSV file are read as text, without type detection.

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	prometheus "github.com/prometheus/client_golang/api/prometheus/v1"
@@ -148,11 +149,17 @@ func (r *reader) datasets() {
 
 // runs reads which run and which data trained a version.
 func (r *reader) runs() {
-	snapshots := map[string]grouping.Node{} // by digest
+	// Datasets with the same content, such as copies and empty tables, have the same digest. So a run's snapshot is that of the dataset
+	// that the run names. Without a name, it is the one with the digest if there is only one.
+	type key struct{ dataset, digest string }
+	snapshots, datasets := map[key]grouping.Node{}, map[string][]string{}
 	r.each(`group by (cluster, namespace, dataset, snapshot, digest) (ml_dataset_passed_snapshot_info{digest!=""}
 		and on (digest) label_replace(ml_model_info{training_digest!=""}, "digest", "$1", "training_digest", "(.+)"))`, func(l labels, _ float64) {
 		s := in(grouping.Snapshot, l, l("dataset")+" "+l("snapshot"))
-		snapshots[l("digest")] = s
+		snapshots[key{l("dataset"), l("digest")}] = s
+		if of := datasets[l("digest")]; !slices.Contains(of, l("dataset")) {
+			datasets[l("digest")] = append(of, l("dataset"))
+		}
 		r.add(in(grouping.Dataset, l, l("dataset")), s, "was kept as")
 	})
 	r.each(`group by (cluster, namespace, model, version, mlflow_run_id, training_dataset, training_digest) (ml_model_info{mlflow_run_id!=""})`, func(l labels, _ float64) {
@@ -162,7 +169,11 @@ func (r *reader) runs() {
 			return // The registry also has many versions without requests.
 		}
 		r.add(run, version, "trained")
-		snapshot, known := snapshots[l("training_digest")]
+		dataset := l("training_dataset")
+		if of := datasets[l("training_digest")]; dataset == "" && len(of) == 1 {
+			dataset = of[0]
+		}
+		snapshot, known := snapshots[key{dataset, l("training_digest")}]
 		switch {
 		case known:
 			r.add(snapshot, run, "was learned by")

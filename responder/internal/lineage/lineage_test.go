@@ -59,7 +59,7 @@ func fleet(t *testing.T) *answers {
 		"ml_dataset_upstream_rows":                      {sample(1, "namespace", "data", "dataset", "payments", "upstream", "raw_payments")},
 		"ml_model_dataset_info":                         {sample(1, "namespace", "serving", "model", "fraud", "dataset", "payments", "dataset_namespace", "data")},
 		"ml_dataset_passed_snapshot_info":               {sample(1, "namespace", "data", "dataset", "payments", "snapshot", "v41", "digest", "d41")},
-		"(ml_model_info{":                               {sample(1, "namespace", "serving", "model", "fraud", "version", "8", "mlflow_run_id", "4f1d", "training_dataset", "pay", "training_digest", "d41"), sample(1, "namespace", "serving", "model", "fraud", "version", "2", "mlflow_run_id", "0a", "training_dataset", "pay")},
+		"(ml_model_info{":                               {sample(1, "namespace", "serving", "model", "fraud", "version", "8", "mlflow_run_id", "4f1d", "training_dataset", "payments", "training_digest", "d41"), sample(1, "namespace", "serving", "model", "fraud", "version", "2", "mlflow_run_id", "0a", "training_dataset", "pay")},
 		"gpu:gpu_utilization:ratio":                     {sample(1, "instance", "node-7:9400", "gpu", "0", "uuid", "GPU-1")},
 		"gpu_allocation_info":                           {sample(1, "instance", "node-7:9400", "gpu", "0", "uuid", "GPU-1", "namespace", "monitoring", "exported_namespace", "serving", "pod", "gpu-exporter-x", "exported_pod", "fraud-0")},
 		"vllm":                                          {sample(1, "namespace", "serving", "pod", "fraud-0", "model_name", "fraud")},
@@ -116,6 +116,49 @@ func TestLineageIsReadFromDatasetsToCosts(t *testing.T) {
 	require.Equal(t, at.Add(-2*time.Minute), r.Changes[0].At)
 	require.Equal(t, "The exporter dq loaded its configuration", r.Changes[1].Text)
 	require.Equal(t, []string{"Column amount of payments changed its type from double to varchar"}, r.Observed.Schema[node(grouping.Dataset, "data", "payments")])
+}
+
+func TestARunLearnedTheSnapshotOfTheDatasetThatItNames(t *testing.T) {
+	t.Parallel()
+	run := grouping.Node{Kind: grouping.Run, Name: "r"}
+	of := func(dataset string) grouping.Node {
+		return grouping.Node{Kind: grouping.Snapshot, Name: dataset + " v1"}
+	}
+	for name, tc := range map[string]struct {
+		dataset, digest string
+		want            grouping.Node
+	}{
+		"of two datasets with the same content":           {"payments", "same", of("payments")},
+		"the other one":                                   {"copy", "same", of("copy")},
+		"without a name, of the only dataset":             {"", "one", of("payments")},
+		"without a name, of none if there are several":    {"", "same", grouping.Node{}},
+		"of another dataset, whose snapshot is not known": {"clicks", "one", grouping.Node{Kind: grouping.Dataset, Name: "clicks"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			q := &answers{t: t, series: map[string][]model.Sample{
+				"model:ml_inference_requests:rate5m": {sample(1, "model", "fraud", "version", "8")},
+				"ml_dataset_passed_snapshot_info": {
+					sample(1, "dataset", "payments", "snapshot", "v1", "digest", "one"), sample(1, "dataset", "payments", "snapshot", "v1", "digest", "same"),
+					sample(1, "dataset", "copy", "snapshot", "v1", "digest", "same"),
+				},
+				"(ml_model_info{": {sample(1, "model", "fraud", "version", "8", "mlflow_run_id", "r", "training_dataset", tc.dataset, "training_digest", tc.digest)},
+			}}
+			r, err := Read(t.Context(), q, nil, at)
+			require.NoError(t, err)
+			var learned []grouping.Node
+			for node, hops := range r.Graph.Upstream(run) {
+				if hops == 1 {
+					learned = append(learned, node)
+				}
+			}
+			if tc.want == (grouping.Node{}) {
+				require.Empty(t, learned)
+				return
+			}
+			require.Equal(t, []grouping.Node{tc.want}, learned)
+		})
+	}
 }
 
 func TestFailedQueryLosesOnlyItsOwnEdges(t *testing.T) {

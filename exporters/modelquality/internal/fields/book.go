@@ -31,7 +31,7 @@ type book struct {
 	// unsampled is a day without an outline.
 	unsampled baseline.Day
 	pending   []pendingDay
-	warned    bool // about days without hours
+	warned    string // what it lacks
 }
 
 type pendingDay struct {
@@ -100,10 +100,10 @@ func (b *book) read(ctx context.Context, view *baseline.View, k *Keeper, keepBin
 	if b.season, err = view.Season(ctx, b.production, k.Season); err != nil {
 		return fmt.Errorf("hours of the production baseline: %w", err)
 	}
-	if without := len(view.WithoutHours(b.production)); without > 0 && !b.warned {
-		b.warned = true
-		logger.Warn("Days of the production baseline have no hours, since an earlier version learned them. Five minutes and an hour are compared with the other days' hours, or with the whole baseline if there are none; to learn hours, reset the production baseline.",
-			"days", len(b.production.Days), "days_without_hours", without)
+	if lacks, part := Lacks(b.definition, b.production, len(view.WithoutHours(b.production))); lacks != "" && lacks != b.warned {
+		b.warned = lacks
+		logger.Warn("The production baseline lacks something, mostly because an earlier version learned it. To learn it again, run 'sightglass baseline reset' with the model and this part.",
+			"lacks", lacks, "part", part)
 	}
 	return nil
 }

@@ -62,16 +62,16 @@ func (k *Keeper) breaches(t *Tracker, c *counters, now time.Time) []breach {
 		}
 		since := now.Add(-window).UnixNano()
 		counts := make([][]int64, len(c.sampled))
+		c.mu.Lock()
 		for i, f := range c.sampled {
-			if f.field != nil {
+			if f.field != nil && !c.omits(f.name) {
 				counts[i] = make([]int64, len(f.field.bins))
 			}
 		}
-		c.mu.Lock()
 		c.recent.Count(since, counts)
 		c.mu.Unlock()
 		for i, f := range c.sampled {
-			if f.field == nil {
+			if counts[i] == nil {
 				continue
 			}
 			shares, values, swing, ok := t.expected(f, now.Add(-window), now)

@@ -43,12 +43,18 @@ func (k *Keeper) collectVersion(ctx context.Context, m *model, t *Tracker) (err 
 	if err != nil {
 		return err
 	}
+	if err := m.readSent(ctx, t, view); err != nil {
+		return fmt.Errorf("the features that it has sent: %w", err)
+	}
 	if len(m.books) == 0 || t.outputs == nil || len(m.acceptedWithoutBins()) > 0 {
 		if c != nil { // It was reset, or a feature was accepted.
 			m.record(t)
 			t.restart(now)
 			k.hide(t)
 			c = nil
+			for field := range m.acceptedWithoutBins() {
+				delete(t.sent, field[len(input):])
+			}
 		}
 		if t.outputs == nil {
 			if err := k.searchPredecessor(ctx, m, t, now); err != nil {
@@ -84,6 +90,9 @@ func (k *Keeper) collectVersion(ctx context.Context, m *model, t *Tracker) (err 
 	}
 	if err := k.publish(ctx, m, t, view, data); err != nil {
 		return err
+	}
+	if err := m.writeSent(ctx, t, view); err != nil {
+		return fmt.Errorf("the features that it has sent: %w", err)
 	}
 	t.failed = false
 	return nil
@@ -205,7 +214,7 @@ func (k *Keeper) define(ctx context.Context, m *model, t *Tracker, subject *base
 	for field, book := range accepted {
 		if _, ok := inputs.Fields[field]; !ok {
 			m.gaveUp[field[len(input):]] = book
-			m.logger.Warn("A feature was accepted as it is now, and the model is not asked with it now", "feature", field[len(input):])
+			m.logger.Warn("A feature was accepted that the model is not asked with, or that cannot have bins. If it is not sent, it is absent and not null; it is learned when it is sent again.", "feature", field[len(input):])
 		}
 	}
 	if len(m.books) == 0 || len(inputs.Fields) > 0 {

@@ -3,6 +3,7 @@ package fields
 import (
 	"maps"
 	"math"
+	"math/bits"
 	"slices"
 	"sync"
 	"time"
@@ -50,7 +51,15 @@ type counters struct {
 	hourly *hourly
 	// last caches the inputs of the previous inference, because most have the same ones in the same order.
 	last []int
+	// sent are the inputs that the version has ever sent. The others are absent, not null: the version has no such feature.
+	sent inputSet
 }
+
+// inputSet is a set of inputs by their number.
+type inputSet [maxFields / 64]uint64
+
+func (s *inputSet) add(n int)      { s[n/64] |= 1 << (n % 64) }
+func (s *inputSet) has(n int) bool { return s[n/64]&(1<<(n%64)) != 0 }
 
 func newCounters(d baseline.Definition) *counters {
 	c := &counters{id: d.ID, definition: d, all: make(map[string]*field), recent: recent.Off()}
@@ -75,8 +84,8 @@ func newCounters(d baseline.Definition) *counters {
 	return c
 }
 
-// count counts the values of one inference. It reports whether a value was one that the baseline never had. A feature that is absent while
-// others are present counts as null, unless the SDK dropped attributes of the span.
+// count counts the values of one inference. It reports whether a value was one that the baseline never had. A feature that the version has
+// sent and that is absent while others are present counts as null, unless the SDK dropped attributes of the span.
 func (c *counters) count(features []convention.Feature, p otlp.Value, conf float64, dropped bool) (unseen bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,22 +97,23 @@ func (c *counters) add(features []convention.Feature, p otlp.Value, conf float64
 	counted := false
 	if len(features) > 0 && len(c.inputs) > 0 {
 		counted = true
-		var present [maxFields / 64]uint64
+		var present inputSet
 		for i := range features {
 			n, ok := c.input(i, features[i].Name)
 			if !ok {
 				continue
 			}
 			// A name that occurs twice counts once.
-			if present[n/64]&(1<<(n%64)) != 0 {
+			if present.has(n) {
 				continue
 			}
-			present[n/64] |= 1 << (n % 64)
+			present.add(n)
 			unseen = c.inputs[n].count(features[i].Value) || unseen
 		}
-		for n, f := range c.inputs {
-			if !dropped && present[n/64]&(1<<(n%64)) == 0 {
-				f.counts[0]++
+		for word, is := range present {
+			c.sent[word] |= is
+			for absent := c.sent[word] &^ is; absent != 0 && !dropped; absent &= absent - 1 {
+				c.inputs[64*word+bits.TrailingZeros64(absent)].counts[0]++
 			}
 		}
 	}
@@ -158,12 +168,15 @@ func (c *counters) input(position int, name string) (n int, ok bool) {
 	return n, true
 }
 
-// snapshot returns the counts so far.
+// snapshot returns the counts so far. Features that the version has not sent are left out.
 func (c *counters) snapshot() baseline.Counts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := baseline.Counts{Definition: c.id, Rows: c.rows, Fields: make(map[string]map[string]int64, len(c.all))}
 	for name, f := range c.all {
+		if c.omits(name) {
+			continue
+		}
 		bins := make(map[string]int64, len(f.bins))
 		for i, bin := range f.bins {
 			bins[bin] = f.counts[i]

@@ -3,6 +3,9 @@ package fields
 import (
 	"context"
 	"errors"
+	"maps"
+	"reflect"
+	"slices"
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
 )
@@ -53,8 +56,9 @@ func (m *model) versions(ctx context.Context) ([]*stored, error) {
 	return all, nil
 }
 
-// takeOver creates the model's first book from the baselines of an older release of this exporter, which stored features by version. It
-// takes the version that learned most. It runs once, and continues an interrupted attempt.
+// takeOver creates the model's first books from the baselines of an older release of this exporter, which stored features by version. It
+// takes the features of the version that learned most, and those that only other versions have into further books. It runs until the model
+// has a frozen baseline or a day of its own, and continues an interrupted attempt. The first book is last: without it there are none.
 func (m *model) takeOver(ctx context.Context) error {
 	if m.searched {
 		return nil
@@ -68,31 +72,52 @@ func (m *model) takeOver(ctx context.Context) error {
 		m.searched = true
 		return nil
 	}
-	if p, err := view.Production(ctx, 0); err == nil && p.Frozen() {
-		m.searched = true
-		return nil
+	if d, err := view.Definition(ctx); err == nil {
+		p, err := view.Production(ctx, 0)
+		if err == nil && (p.Frozen() || len(p.Days) > 0 && p.Days[len(p.Days)-1] >= baseline.DayOf(d.Created)) {
+			m.searched = true
+			return nil
+		}
 	}
 	all, err := m.versions(ctx)
 	if err != nil {
 		return err
 	}
-	var best *stored
+	slices.SortStableFunc(all, func(a, b *stored) int {
+		switch {
+		case a.learnedMore(b):
+			return -1
+		case b.learnedMore(a):
+			return 1
+		}
+		return 0
+	})
+	taken := make(map[string]bool)
+	var books []*stored
 	for _, s := range all {
-		s.definition = onlyFields(s.definition, isInput)
-		if len(s.definition.Fields) > 0 && (best == nil || s.learnedMore(best)) {
-			best = s
+		s.definition = onlyFields(s.definition, func(field string) bool { return isInput(field) && !taken[field] })
+		if len(s.definition.Fields) > 0 && len(books) < maxBooks {
+			books = append(books, s)
+		}
+		for field := range s.definition.Fields {
+			taken[field] = true
 		}
 	}
-	if best != nil {
-		if _, err := subject.CreateDefinition(ctx, baseline.Definition{Edges: best.definition.Edges, Fields: best.definition.Fields}); err != nil {
+	for n, s := range slices.Backward(books) {
+		subject := m.subject(n)
+		d, err := subject.CreateDefinition(ctx, baseline.Definition{Edges: s.definition.Edges, Fields: s.definition.Fields})
+		if err != nil {
 			return err
 		}
-		days, err := subject.CopyProduction(ctx, best.view)
+		if !reflect.DeepEqual(d.Fields, s.definition.Fields) {
+			continue // Of features that were added or accepted since.
+		}
+		days, err := subject.CopyProduction(ctx, s.view)
 		if err != nil {
 			return err
 		}
 		m.logger.Info("The baselines of features belong to the model now, no longer to each version: took over what a version had learned",
-			"from_version", best.version, "features", len(best.definition.Fields), "days", days, "frozen", best.production.Frozen())
+			"from_version", s.version, "features", slices.Sorted(maps.Keys(s.definition.Fields)), "days", days, "frozen", s.production.Frozen())
 	}
 	m.searched = true
 	return nil

@@ -412,7 +412,7 @@ func TestTheShortWindowsAreComparedWithTheirTimeOfTheDay(t *testing.T) {
 		k = again
 		require.Equal(t, whole, shares("season", "amount"))
 		require.Equal(t, whole, shares("season_5m", "amount"))
-		require.Contains(t, logs.String(), "days=5 days_without_hours=5")
+		require.Contains(t, logs.String(), `lacks="days without hours: 5:`)
 	})
 }
 

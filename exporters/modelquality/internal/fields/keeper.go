@@ -122,7 +122,7 @@ func New(o Options) (*Keeper, error) {
 
 // Track starts to count the fields of a version.
 func (k *Keeper) Track(model, version string) *Tracker {
-	t := &Tracker{model: model, version: version, keeper: k}
+	t := &Tracker{model: model, version: version, keeper: k, sent: make(map[string]bool)}
 	t.restart(k.Now())
 	k.mu.Lock()
 	k.trackers[t] = struct{}{}

@@ -30,7 +30,7 @@ type model struct {
 	readAt   time.Time // time of the last read of the store
 	searched bool      // whether takeOver has run
 	accepted Accepted
-	// gaveUp has accepted features that the model no longer has.
+	// gaveUp has accepted features that the model is not asked with. They are learned when they are sent again.
 	gaveUp map[string]int
 }
 
@@ -99,13 +99,20 @@ func (m *model) idle() bool {
 // acceptedWithoutBins returns accepted features that have no new bins yet.
 func (m *model) acceptedWithoutBins() map[string]int {
 	wanted := make(map[string]int)
-	for field, book := range m.accepted.Features {
-		gaveUp, ok := m.gaveUp[field]
-		if n := lastBook(m.books, input+field); n >= 0 && n <= book && (!ok || gaveUp != book) {
+	for field := range m.accepted.Features {
+		book, pending := m.pendingAcceptance(field)
+		if gaveUp, ok := m.gaveUp[field]; pending && (!ok || gaveUp != book) {
 			wanted[input+field] = book
 		}
 	}
 	return wanted
+}
+
+// pendingAcceptance returns the last book that no longer applies to an accepted feature, if the feature has no new bins yet.
+func (m *model) pendingAcceptance(feature string) (book int, pending bool) {
+	book, accepted := m.accepted.Features[feature]
+	n := lastBook(m.books, input+feature)
+	return book, accepted && n >= 0 && n <= book
 }
 
 // read reads the books and stores the waiting days.

@@ -3,6 +3,8 @@ package fields
 import (
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/convention"
 	"github.com/sightglass-ml/sightglass/exporters/modelquality/internal/otlp"
 	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/exporter/exportertest"
 )
 
@@ -186,14 +189,77 @@ func TestAcceptedFeatureIsLearnedAgainAndOthersAreKept(t *testing.T) {
 		}
 		require.NotNil(t, counts(one))
 		require.Len(t, one.books, 3)
+		require.NotContains(t, counts(one), "input/gift", "it is absent and not null")
+		restarted := w.replica()
+		again := restarted.Track("fraud", "1")
+		w.serveWithout(restarted, again, "gift")
+		require.NotContains(t, counts(again), "input/gift")
+		w.serve(restarted, 1, 0, again)
+		require.Contains(t, counts(again), "input/gift")
+		require.Len(t, again.books, 4, "it is learned when it is sent again")
 	})
 }
 
+// serveWithout counts inferences that lack a feature, in two cycles.
+func (w *world) serveWithout(k *Keeper, tracker *Tracker, feature string) {
+	w.t.Helper()
+	for range 2 {
+		for _, o := range inferences(uint64(w.clock.Unix()), w.sample, 0) {
+			o.Features = slices.DeleteFunc(o.Features, func(f convention.Feature) bool { return f.Name == feature })
+			tracker.Count(o)
+		}
+		w.cycle(k)
+		w.clock = w.clock.Add(2 * time.Minute)
+		w.cycle(k)
+	}
+}
+
+func TestFeatureThatAVersionNeverSentIsAbsentAndNotNull(t *testing.T) {
+	w := newWorld(t)
+	w.clock = time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
+	k := w.replica()
+	var logs strings.Builder
+	k.Logger = slog.New(slog.NewTextHandler(&logs, nil))
+	one := k.Track("fraud", "1")
+	w.serve(k, 4, 0, one)
+	require.NotContains(t, logs.String(), "does not send")
+	two := k.Track("fraud", "2")
+	w.serveWithout(k, two, "gift")
+	require.Contains(t, counts(two), "input/country")
+	require.NotContains(t, counts(two), "input/gift")
+	_, ok := value(t, k, `ml_model_field_values_total{bin="null",field="gift",model="fraud",role="input",version="2"}`)
+	require.False(t, ok)
+	requireValue(t, k, 3*24*60, `ml_model_field_baseline_values{baseline="production",field="gift",model="fraud",role="input",version="2"}`)
+	require.Contains(t, logs.String(), `version=2 previous_version=1 features=[gift]`)
+
+	other := w.replica()
+	elsewhere := other.Track("fraud", "2")
+	w.serveWithout(other, elsewhere, "gift")
+	require.NotContains(t, counts(elsewhere), "input/gift")
+
+	w.serve(k, 1, 0, two)
+	require.Contains(t, counts(two), "input/gift")
+	before := counts(two)["input/gift"][binning.Null]
+	w.serveWithout(k, two, "gift")
+	require.EqualValues(t, before+int64(2*w.sample), counts(two)["input/gift"][binning.Null], "once sent, it is null where it is absent")
+	w.serveWithout(other, elsewhere, "gift")
+	require.Positive(t, counts(elsewhere)["input/gift"][binning.Null], "another replica knows that the version has sent it")
+
+	restarted := w.replica()
+	again := restarted.Track("fraud", "2")
+	w.serveWithout(restarted, again, "gift")
+	require.EqualValues(t, 2*w.sample, counts(again)["input/gift"][binning.Null], "a feature that breaks at a restart is null")
+	require.EqualValues(t, 1, strings.Count(logs.String(), "does not send"))
+}
+
 // earlier stores the baseline of a version as the program did before models had their own baselines.
-func (w *world) earlier(k *Keeper, version string, days int, hours bool) *baseline.Subject {
+func (w *world) earlier(k *Keeper, version string, days int, hours bool, more ...string) *baseline.Subject {
 	w.t.Helper()
 	s := newSample()
 	for _, o := range inferences(7, 500, 0) {
+		for _, name := range more {
+			o.Features = append(o.Features, convention.Feature{Name: name, Value: otlp.StringValue("app")})
+		}
 		s.add(o.Features, o.Prediction, o.Confidence, 100)
 	}
 	subject := k.Store.Subject(kind, subjectName("fraud", version))
@@ -250,6 +316,28 @@ func TestBaselinesOfAnEarlierProgramVersionAreTakenOver(t *testing.T) {
 			require.Contains(t, logs.String(), "from_version="+test.from)
 		})
 	}
+	t.Run("features that only another version learned have a book of their own", func(t *testing.T) {
+		w := newWorld(t)
+		k := w.replica()
+		var logs strings.Builder
+		k.Logger = slog.New(slog.NewTextHandler(&logs, nil))
+		w.earlier(k, "1", 3, true)
+		w.earlier(k, "2", 2, true, "channel")
+		for _, k := range []*Keeper{k, w.replica()} { // The second finds it done.
+			tracker := k.Track("fraud", "2")
+			for _, o := range inferences(1, w.sample, 0) {
+				o.Features = append(o.Features, convention.Feature{Name: "channel", Value: otlp.StringValue("app")})
+				tracker.Count(o)
+			}
+			w.cycle(k)
+			requireValue(t, k, 3, `ml_model_baseline_days{model="fraud",role="input",version="2"}`)
+			require.Len(t, tracker.books, 2)
+			require.Equal(t, []string{"input/channel"}, slices.Collect(maps.Keys(tracker.books[1].definition.Fields)))
+			require.Len(t, tracker.books[1].production.Days, 2)
+			require.EqualValues(t, 1000, tracker.books[1].production.Counts.Fields["input/channel"][binning.CategoryBin("app")])
+		}
+		require.Contains(t, logs.String(), "from_version=2 features=[input/channel]")
+	})
 	t.Run("where a copy was interrupted, the next start goes on", func(t *testing.T) {
 		w := newWorld(t)
 		k := w.replica()

@@ -31,9 +31,12 @@ type Tracker struct {
 	// predecessor is nil if there is none. It is searched for again after a while.
 	predecessor *predecessor
 	searched    time.Time
-	learned     []learned // baselines of the short windows
-	incidents   map[incidentKey]*incident
-	seasonAt    time.Time // time of their computation
+	// sent are the features that this version has sent, also to other replicas and before a restart.
+	sent            map[string]bool
+	omissionsLogged bool
+	learned         []learned // baselines of the short windows
+	incidents       map[incidentKey]*incident
+	seasonAt        time.Time // time of their computation
 	// mismatchLogged means that mismatching dimensions of embeddings were logged.
 	mismatchLogged bool
 }
@@ -110,6 +113,15 @@ func (t *Tracker) adopt(d baseline.Definition, id string, books []*book) *counte
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.noteSent()
+	if t.sample != nil {
+		for _, name := range t.sample.names {
+			if isInput(name) {
+				t.sent[name[len(input):]] = true
+			}
+		}
+	}
+	c.markSent(t.sent)
 	if t.sample != nil {
 		t.sample.replay(c)
 		t.keeper.cells.Add(-int64(t.sample.cells))
@@ -123,6 +135,7 @@ func (t *Tracker) adopt(d baseline.Definition, id string, books []*book) *counte
 // restart starts a new sample, at the beginning and after a reset.
 func (t *Tracker) restart(now time.Time) {
 	t.stopSampling()
+	t.noteSent()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sample, t.begun, t.asked = newSample(), now, false

@@ -51,6 +51,9 @@ func (k *Keeper) Values(each func(g Group, counts []int64)) {
 		}
 		c.mu.Lock()
 		for _, name := range c.sortedNames() {
+			if c.omits(name) {
+				continue
+			}
 			field, role := labels(name)
 			f := c.all[name]
 			each(Group{Model: t.model, Version: t.version, Field: field, Role: role, Bins: f.publishedBins()}, f.counts)
