@@ -97,44 +97,69 @@ func (l *learner) define(ctx context.Context, schema []tables.Column, w tables.W
 	return view, d, err
 }
 
-// cutTraining cuts the bins from the training data. Columns that the training data lacks get bins from the window.
+// cutTraining cuts the bins from the training data. Columns that the training data lacks get provisional bins from the last windows.
 func (l *learner) cutTraining(ctx context.Context, d baseline.Definition, schema []tables.Column, w tables.Window) (baseline.Definition, error) {
 	r, trainingSchema, err := l.trainingTable(ctx)
 	if err != nil {
 		return d, err
 	}
+	choice := l.cfg.Columns.choice()
 	// Columns that the dataset does not have cannot be compared.
 	trained := slices.DeleteFunc(slices.Clone(trainingSchema), func(c tables.Column) bool { return !has(schema, c.Name) })
-	outline, err := l.trainingSource.Outline(ctx, r, trained, tables.Window{}, l.cfg.Columns.choice(), l.step("cutting bins from the training data"))
+	outline, err := l.trainingSource.Outline(ctx, r, trained, tables.Window{}, choice, l.step("cutting bins from the training data"))
+	if err == nil && outline.Rows == 0 {
+		err = errors.New("no rows")
+	}
 	if err != nil {
 		return d, fmt.Errorf("training data: %w", err)
 	}
-	cut := tables.CutOutlines(trained, r.Time, l.cfg.Columns.choice(), outline)
-	if cut.Rows == 0 {
-		return d, errors.New("training data: no rows")
+	timed := slices.DeleteFunc(slices.Clone(trainingSchema), func(c tables.Column) bool { return !has(trained, c.Name) && c.Name != r.Time })
+	days, err := l.trainingSource.SpreadDays(ctx, r, timed, choice)
+	if err != nil {
+		return d, fmt.Errorf("training data: days: %w", err)
 	}
-	d.Edges, d.Fields, d.Left, d.Numbers = baseline.EdgesTraining, cut.Layouts, cut.Left, numbersOf([]tables.Outline{outline})
-	untrained := slices.DeleteFunc(slices.Clone(schema), func(c tables.Column) bool { return has(trainingSchema, c.Name) })
-	if len(untrained) == 0 {
-		return d, nil
-	}
-	choice := l.cfg.Columns.choice()
-	choice.MaxColumns -= len(cut.Layouts)
-	rest, err := l.source.Cut(ctx, l.relation, append(untrained, timeColumns(schema, l.relation.Time)...), w, choice, l.step("cutting bins of columns without training data"))
+	all := choice
+	all.MaxColumns = len(schema)
+	served, err := l.source.Recent(ctx, l.relation, schema, w, all, tables.FirstWindows, l.step("cutting bins of columns without training data"))
 	if err != nil {
 		return d, err
 	}
-	for name, layout := range rest.Layouts {
-		if _, ok := d.Fields[name]; !ok {
-			d.Fields[name] = layout
+	cut := tables.CutTraining(trained, r.Time, choice, outline, days, served)
+	d.Edges, d.Fields, d.Left, d.Numbers = baseline.EdgesTraining, cut.Layouts, cut.Left, numbersOf([]tables.Outline{outline})
+	for _, c := range schema {
+		if !has(trainingSchema, c.Name) && c.Name != l.relation.Time && c.Class != tables.Opaque && !tables.MatchesAny(choice.Exclude, c.Name) {
+			d.Untrained = append(d.Untrained, c.Name)
 		}
 	}
-	for name, reason := range rest.Left {
-		if _, ok := d.Fields[name]; !ok {
-			d.Left[name] = reason
+	return l.cutUntrained(d, slices.DeleteFunc(slices.Clone(schema), func(c tables.Column) bool { return has(trainingSchema, c.Name) }), served), nil
+}
+
+// cutUntrained returns the definition with bins of the columns, which the training data lacks, from outlines of production.
+func (l *learner) cutUntrained(d baseline.Definition, columns []tables.Column, windows []tables.Outline) baseline.Definition {
+	without := func(c string) bool { return has(columns, c) }
+	d.Fields, d.Left, d.Numbers = others(d.Fields, without), others(d.Left, without), others(d.Numbers, without)
+	choice := l.cfg.Columns.choice()
+	choice.MaxColumns -= len(d.Fields)
+	cut := tables.CutOutlines(columns, l.relation.Time, choice, windows...)
+	maps.Copy(d.Fields, cut.Layouts)
+	maps.Copy(d.Left, cut.Left)
+	for name, m := range numbersOf(windows) {
+		if has(columns, name) {
+			d.Numbers[name] = m
 		}
 	}
-	return d, nil
+	return d
+}
+
+// others returns a copy of the map without some of its columns. It is never nil.
+func others[V any](of map[string]V, without func(column string) bool) map[string]V {
+	rest := make(map[string]V, len(of))
+	for column, v := range of {
+		if !without(column) {
+			rest[column] = v
+		}
+	}
+	return rest
 }
 
 func has(schema []tables.Column, name string) bool {
@@ -272,8 +297,8 @@ func (l *learner) season(ctx context.Context, view *baseline.View, d baseline.De
 	return &seasons{production, accepted}, nil
 }
 
-// addHours counts the hours of up to atMost stored days without hours. A day whose rows were deleted or corrected since it
-// was learned stays without hours.
+// addHours counts the hours of up to atMost stored days without hours. A day of which more than a hundredth of the rows were
+// deleted or added since it was learned stays without hours.
 func (l *learner) addHours(ctx context.Context, view *baseline.View, d baseline.Definition, p baseline.Production, atMost int) (int, error) {
 	due := slices.DeleteFunc(view.WithoutHours(p), func(day baseline.Day) bool { return l.withoutHours[day] })
 	if len(due) == 0 {
@@ -294,7 +319,7 @@ func (l *learner) addHours(ctx context.Context, view *baseline.View, d baseline.
 		if err != nil {
 			return added, fmt.Errorf("count hours of %s: %w", day, err)
 		}
-		if hours.Empty() || counts.Rows != stored.Rows {
+		if hours.Empty() || max(counts.Rows-stored.Rows, stored.Rows-counts.Rows) > stored.Rows/100 {
 			l.logger.Warn("A day of the production baseline has no hours: the table does not have the rows any more that it had when the day was learned. Short windows are compared with the other days' hours, or with the whole baseline if there are none; 'sightglass baseline reset --part production' learns new days.",
 				"day", day, "learned_rows", stored.Rows, "rows", counts.Rows)
 			l.withoutHours[day] = true

@@ -16,11 +16,16 @@ import (
 
 // Bins are cut twice. A new dataset has little data, so its first bins are provisional: they serve until all days of the
 // production baseline are learned. Each learned day has an outline; the bins are refined from all outlines together. Then the
-// days are counted again.
+// days are counted again. Bins from training data are final; those of columns that the training data lacks are refined.
 
-// provisional reports whether the bins are still to be refined. A segment has the bins of its dataset and never refines them.
+// provisional reports whether bins are still to be refined. A segment has the bins of its dataset and never refines them.
 func (l *learner) provisional(d baseline.Definition) bool {
-	return d.Edges == baseline.EdgesProduction && !d.Refined() && l.relation.Time != "" && l.parent == nil
+	return (d.Edges == baseline.EdgesProduction || len(d.Untrained) > 0) && !d.Refined() && l.relation.Time != "" && l.parent == nil
+}
+
+// provisionalColumns returns the columns whose bins are to be refined, and the timestamp column.
+func (l *learner) provisionalColumns(d baseline.Definition, schema []tables.Column) []tables.Column {
+	return slices.DeleteFunc(slices.Clone(schema), func(c tables.Column) bool { return d.Trained(c.Name) && c.Name != l.relation.Time })
 }
 
 // outline stores outlines for up to atMost learned days that have none.
@@ -33,7 +38,7 @@ func (l *learner) outline(ctx context.Context, view *baseline.View, d baseline.D
 		if err != nil {
 			return err
 		}
-		o, err := l.source.Outline(ctx, l.relation, schema, w, l.cfg.Columns.choice(), nil)
+		o, err := l.source.Outline(ctx, l.relation, l.provisionalColumns(d, schema), w, l.cfg.Columns.choice(), nil)
 		if err != nil {
 			return fmt.Errorf("outline of %s: %w", day, err)
 		}
@@ -46,7 +51,8 @@ func (l *learner) outline(ctx context.Context, view *baseline.View, d baseline.D
 }
 
 // refine cuts the bins from the outlines of all learned days. It returns false and keeps the old bins if the table no longer
-// has all of these days, since they could not be counted again.
+// has all of these days, since they could not be counted again. A hundredth of the first day's rows may be gone, such as rows
+// that somebody asked to delete.
 func (l *learner) refine(ctx context.Context, view *baseline.View, d baseline.Definition, p baseline.Production) (bool, error) {
 	first, err := view.Day(ctx, d.ID, p.Days[0])
 	if err != nil {
@@ -60,7 +66,7 @@ func (l *learner) refine(ctx context.Context, view *baseline.View, d baseline.De
 	if err != nil {
 		return false, err
 	}
-	if rows < first.Rows {
+	if rows < first.Rows-first.Rows/100 {
 		l.logger.Warn("The production baseline keeps the bins that were cut when the dataset was first seen: the table does not have all learned days any more, so that they cannot be counted by bins of all days. Values that the bins did not know are counted as other, and not as unseen. Learn fewer days (baselines.production.days) than the table keeps, then 'sightglass baseline reset --part definition'.",
 			"day", p.Days[0], "learned_rows", first.Rows, "rows", rows)
 		return false, nil
@@ -71,15 +77,16 @@ func (l *learner) refine(ctx context.Context, view *baseline.View, d baseline.De
 			return false, err
 		}
 	}
-	cut := tables.CutOutlines(schema, l.relation.Time, l.cfg.Columns.choice(), outlines...)
-	refined := baseline.Definition{
-		Edges: d.Edges, Schema: d.Schema, Fields: cut.Layouts, Left: cut.Left, Numbers: numbersOf(outlines), Learned: p.Days,
+	refined := baseline.Definition{Edges: d.Edges, Schema: d.Schema, Untrained: d.Untrained, Learned: p.Days}
+	if d.Edges == baseline.EdgesTraining {
+		refined.Fields, refined.Left, refined.Numbers = d.Fields, d.Left, d.Numbers
 	}
+	refined = l.cutUntrained(refined, l.provisionalColumns(d, schema), outlines)
 	if err := l.subject.Refine(ctx, refined); err != nil {
 		return false, err
 	}
-	l.logger.Info("Cut the bins from all learned days; the days are now counted by them.", "days", len(p.Days), "rows", cut.Rows, "columns", len(cut.Layouts))
-	l.logLeftOut(cut.Left)
+	l.logger.Info("Cut the bins from all learned days; the days are now counted by them.", "days", len(p.Days), "columns", len(refined.Fields))
+	l.logLeftOut(refined.Left)
 	return true, nil
 }
 

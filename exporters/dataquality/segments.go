@@ -388,7 +388,7 @@ func (l *learner) defineSegment(ctx context.Context, w tables.Window) (*baseline
 		return view, baseline.Definition{}, err
 	}
 	// Moments are left out: the dataset's moments do not describe a segment.
-	bins := baseline.Definition{Edges: parent.Edges, Schema: parent.Schema, Fields: parent.Fields, Left: parent.Left}
+	bins := baseline.Definition{Edges: parent.Edges, Schema: parent.Schema, Fields: parent.Fields, Left: parent.Left, Untrained: parent.Untrained}
 	current, err := view.Definition(ctx)
 	switch {
 	case errors.Is(err, baseline.ErrNotFound):

@@ -67,7 +67,16 @@ func (v *View) Training(ctx context.Context) (Counts, error) {
 	if err != nil {
 		return Counts{}, err
 	}
-	r, err := fetch(ctx, v, v.gens.training(def.ID), kindTraining, &v.subject.training)
+	stem := v.gens.training(def.ID)
+	if def.Edges == EdgesTraining && def.Refined() && !v.has(stem) {
+		// The refinement has changed no bins of fields that the training data has.
+		provisional, err := v.provisional(ctx)
+		if err != nil {
+			return Counts{}, err
+		}
+		stem = v.gens.training(provisional)
+	}
+	r, err := fetch(ctx, v, stem, kindTraining, &v.subject.training)
 	if err != nil {
 		return Counts{}, err
 	}

@@ -67,16 +67,23 @@ func (s *Source) Cut(ctx context.Context, r Relation, schema []Column, w Window,
 // CutOutlines chooses the bins of each column from the outlines of one or more windows in ascending order of time: intervals for
 // numbers, the most frequent categories for texts and booleans, ages for points in time.
 func CutOutlines(schema []Column, timeColumn string, choice Choice, windows ...Outline) Cut {
-	return cutOutlines(schema, timeColumn, choice, windows, windows)
+	return cutOutlines(schema, timeColumn, choice, windows, func(c Column) bool {
+		return turnsOver(c.Class, outlinesOf(windows, c.Name))
+	})
 }
 
-// CutTraining chooses the bins of each column from the outline of the training data. Other windows in ascending order of time, such as
-// SpreadDays of the training data, show which columns have their values replaced by others over time.
-func CutTraining(schema []Column, timeColumn string, choice Choice, data Outline, others []Outline) Cut {
-	return cutOutlines(schema, timeColumn, choice, []Outline{data}, others)
+// CutTraining chooses the bins of each column from the outline of training data. Whether its values are replaced over time is seen in
+// days of the training data, and in recent windows of what is served, if there are two or more, that come after the training data.
+func CutTraining(schema []Column, timeColumn string, choice Choice, data Outline, days, served []Outline) Cut {
+	return cutOutlines(schema, timeColumn, choice, []Outline{data}, func(c Column) bool {
+		// With a single window, values that differ from the training data for another reason would look like a key.
+		recent := withValues(outlinesOf(served, c.Name))
+		return turnsOver(c.Class, outlinesOf(days, c.Name)) ||
+			len(recent) > 1 && turnsOver(c.Class, append(outlinesOf([]Outline{data}, c.Name), recent...))
+	})
 }
 
-func cutOutlines(schema []Column, timeColumn string, choice Choice, windows, compared []Outline) Cut {
+func cutOutlines(schema []Column, timeColumn string, choice Choice, windows []Outline, replaced func(Column) bool) Cut {
 	c := Cut{Layouts: make(map[string]binning.Layout), Left: make(map[string]string)}
 	for _, o := range windows {
 		c.Rows += o.Rows
@@ -84,7 +91,7 @@ func cutOutlines(schema []Column, timeColumn string, choice Choice, windows, com
 	var candidates []Column
 	candidates, c.Left = choice.candidates(schema, timeColumn)
 	for _, column := range candidates {
-		layout, left := cutColumn(column, choice, outlinesOf(windows, column.Name), outlinesOf(compared, column.Name))
+		layout, left := cutColumn(column, choice, outlinesOf(windows, column.Name), replaced)
 		if left != "" {
 			c.Left[column.Name] = left
 		} else {
@@ -128,12 +135,12 @@ func (choice Choice) candidates(schema []Column, timeColumn string) (candidates 
 }
 
 // cutColumn chooses the bins of one column, or returns the reason why it has none.
-func cutColumn(c Column, choice Choice, windows, compared []ColumnOutline) (_ binning.Layout, left string) {
+func cutColumn(c Column, choice Choice, windows []ColumnOutline, replaced func(Column) bool) (_ binning.Layout, left string) {
 	if c.Class.isTime() {
 		return binning.NewAged(), ""
 	}
 	included := MatchesAny(choice.Include, c.Name)
-	if !included && turnsOver(c.Class, compared) {
+	if !included && replaced(c) {
 		return binning.Layout{}, leftTurnover
 	}
 	merged := mergeColumn(windows)

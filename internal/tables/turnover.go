@@ -46,7 +46,7 @@ const spreadDays = 10
 // turnsOver reports whether the values of a column are replaced by others over time, like those of a key, a clock, a batch or a
 // partition. Such a column cannot be compared with earlier windows. A column whose values return, such as the day of the week, can.
 func turnsOver(class Class, windows []ColumnOutline) bool {
-	windows = slices.DeleteFunc(slices.Clone(windows), func(w ColumnOutline) bool { return w.Values < minValuesToCompare })
+	windows = withValues(windows)
 	if len(windows) == 0 {
 		return false
 	}
@@ -128,6 +128,11 @@ func successiveSets(windows []ColumnOutline) int {
 		}
 	}
 	return sets
+}
+
+// withValues returns the windows with enough values to compare.
+func withValues(windows []ColumnOutline) []ColumnOutline {
+	return slices.DeleteFunc(slices.Clone(windows), func(w ColumnOutline) bool { return w.Values < minValuesToCompare })
 }
 
 // minValuesToCompare is the minimum number of values in a window for the comparison with the window before.
