@@ -105,15 +105,15 @@ func (l *learner) cutTraining(ctx context.Context, d baseline.Definition, schema
 	}
 	choice := l.cfg.Columns.choice()
 	// Columns that the dataset does not have cannot be compared.
-	trained := slices.DeleteFunc(slices.Clone(trainingSchema), func(c tables.Column) bool { return !has(schema, c.Name) })
-	outline, err := l.trainingSource.Outline(ctx, r, trained, tables.Window{}, choice, l.step("cutting bins from the training data"))
+	both := slices.DeleteFunc(slices.Clone(trainingSchema), func(c tables.Column) bool { return !has(schema, c.Name) })
+	outline, err := l.trainingSource.Outline(ctx, r, both, tables.Window{}, choice, l.step("cutting bins from the training data"))
 	if err == nil && outline.Rows == 0 {
 		err = errors.New("no rows")
 	}
 	if err != nil {
 		return d, fmt.Errorf("training data: %w", err)
 	}
-	timed := slices.DeleteFunc(slices.Clone(trainingSchema), func(c tables.Column) bool { return !has(trained, c.Name) && c.Name != r.Time })
+	timed := slices.DeleteFunc(slices.Clone(trainingSchema), func(c tables.Column) bool { return !has(both, c.Name) && c.Name != r.Time })
 	days, err := l.trainingSource.SpreadDays(ctx, r, timed, choice)
 	if err != nil {
 		return d, fmt.Errorf("training data: days: %w", err)
@@ -124,7 +124,7 @@ func (l *learner) cutTraining(ctx context.Context, d baseline.Definition, schema
 	if err != nil {
 		return d, err
 	}
-	cut := tables.CutTraining(trained, r.Time, choice, outline, days, served)
+	cut := tables.CutTraining(both, r.Time, choice, outline, days, served)
 	d.Edges, d.Fields, d.Left, d.Numbers = baseline.EdgesTraining, cut.Layouts, cut.Left, numbersOf([]tables.Outline{outline})
 	for _, c := range schema {
 		if !has(trainingSchema, c.Name) && c.Name != l.relation.Time && c.Class != tables.Opaque && !tables.MatchesAny(choice.Exclude, c.Name) {
@@ -134,10 +134,9 @@ func (l *learner) cutTraining(ctx context.Context, d baseline.Definition, schema
 	return l.cutUntrained(d, slices.DeleteFunc(slices.Clone(schema), func(c tables.Column) bool { return has(trainingSchema, c.Name) }), served), nil
 }
 
-// cutUntrained returns the definition with bins of the columns, which the training data lacks, from outlines of production.
+// cutUntrained returns the definition with bins of the columns, which training data lacks, from outlines of production.
 func (l *learner) cutUntrained(d baseline.Definition, columns []tables.Column, windows []tables.Outline) baseline.Definition {
-	without := func(c string) bool { return has(columns, c) }
-	d.Fields, d.Left, d.Numbers = others(d.Fields, without), others(d.Left, without), others(d.Numbers, without)
+	d.Fields, d.Left, d.Numbers = trained(d, d.Fields), trained(d, d.Left), trained(d, d.Numbers)
 	choice := l.cfg.Columns.choice()
 	choice.MaxColumns -= len(d.Fields)
 	cut := tables.CutOutlines(columns, l.relation.Time, choice, windows...)
@@ -151,11 +150,11 @@ func (l *learner) cutUntrained(d baseline.Definition, columns []tables.Column, w
 	return d
 }
 
-// others returns a copy of the map without some of its columns. It is never nil.
-func others[V any](of map[string]V, without func(column string) bool) map[string]V {
+// trained returns a copy of the map with only the columns of the training data. It is never nil.
+func trained[V any](d baseline.Definition, of map[string]V) map[string]V {
 	rest := make(map[string]V, len(of))
 	for column, v := range of {
-		if !without(column) {
+		if d.Trained(column) {
 			rest[column] = v
 		}
 	}
@@ -228,7 +227,7 @@ func (l *learner) production(ctx context.Context, view *baseline.View, d baselin
 		return p, view, err
 	}
 	var added bool
-	if l.relation.Time == "" {
+	if l.relation.Time == "" && !d.Refined() {
 		added, err = l.addToday(ctx, p, d, c)
 	} else {
 		added, err = l.addDays(ctx, p, d, c, atMost)
@@ -334,11 +333,21 @@ func (l *learner) addHours(ctx context.Context, view *baseline.View, d baseline.
 	return added, nil
 }
 
-// addToday adds the first profile of a day as that day: without a timestamp column the rows of a day cannot be told apart.
+// addToday adds the first profile of a day, and the outline of all rows, as that day: without a timestamp column the rows of a
+// day cannot be told apart.
 func (l *learner) addToday(ctx context.Context, p baseline.Production, d baseline.Definition, c *cycle) (bool, error) {
 	today := baseline.DayOf(l.now())
 	if c == nil || slices.Contains(p.Days, today) || c.profile.Rows == 0 {
 		return false, nil
+	}
+	if l.provisional(d) {
+		o, err := l.source.Outline(ctx, l.relation, l.provisionalColumns(d, c.schema), tables.Window{}, l.cfg.Columns.choice(), nil)
+		if err != nil {
+			return false, fmt.Errorf("outline of %s: %w", today, err)
+		}
+		if err := l.subject.AddOutline(ctx, d.ID, today, o); err != nil {
+			return false, err
+		}
 	}
 	return l.subject.AddDay(ctx, today, baseline.Counts{Definition: d.ID, Rows: c.profile.Rows, Fields: c.profile.Values})
 }
@@ -398,6 +407,10 @@ func (l *learner) dueDays(p baseline.Production, d baseline.Definition, c *cycle
 func (l *learner) countDay(ctx context.Context, day baseline.Day, d baseline.Definition) (baseline.Counts, baseline.Hours, error) {
 	var hours baseline.Hours
 	counts := baseline.Counts{Definition: d.ID}
+	if l.relation.Time == "" {
+		counts, err := l.convertDay(ctx, day, d)
+		return counts, hours, err
+	}
 	schema, w, err := l.daySchema(ctx, day, d)
 	if err != nil {
 		return counts, hours, err

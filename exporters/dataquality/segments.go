@@ -427,7 +427,7 @@ func (l *learner) defineSegment(ctx context.Context, w tables.Window) (*baseline
 // daysStillInTable returns the days that the dataset has learned if the table still has rows of them. A segment then learns the
 // same days.
 func (l *learner) daysStillInTable(ctx context.Context, days []baseline.Day) ([]baseline.Day, error) {
-	if len(days) == 0 {
+	if len(days) == 0 || l.relation.Time == "" {
 		return nil, nil
 	}
 	first, err := days[0].Start()

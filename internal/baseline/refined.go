@@ -149,22 +149,23 @@ func (v *View) acceptances(definition string) []string {
 // inForce returns the stems of the accepted columns of a definition, those that it keeps of the provisional one first.
 func (v *View) inForce(ctx context.Context, definition string) ([]string, error) {
 	stems := v.acceptances(definition)
-	provisional, err := v.provisional(ctx)
-	if err != nil || !v.has(v.gens.refined(provisional)) || provisional == definition {
+	provisional, err := v.Provisional(ctx)
+	if err != nil || !v.has(v.gens.refined(provisional.ID)) || provisional.ID == definition {
 		return stems, err
 	}
-	refined, err := fetch(ctx, v, v.gens.refined(provisional), kindRefined, &v.subject.refined)
+	refined, err := fetch(ctx, v, v.gens.refined(provisional.ID), kindRefined, &v.subject.refined)
 	if err != nil {
 		return nil, err
 	}
-	before := v.acceptances(provisional)
+	before := v.acceptances(provisional.ID)
 	return append(before[:min(len(before), refined.value.Kept)], stems...), nil
 }
 
-// provisional returns the ID of the definition before its refinement.
-func (v *View) provisional(ctx context.Context) (string, error) {
-	d, err := fetch(ctx, v, v.gens.definition(), kindDefinition, &v.subject.definition)
-	return d.header.Sum, err
+// Provisional returns the definition before its refinement, without accepted columns.
+func (v *View) Provisional(ctx context.Context) (Definition, error) {
+	r, err := fetch(ctx, v, v.gens.definition(), kindDefinition, &v.subject.definition)
+	r.value.ID, r.value.Created = r.header.Sum, r.header.Created
+	return r.value, err
 }
 
 // accepted reads the accepted columns of a definition.

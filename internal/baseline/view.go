@@ -70,11 +70,11 @@ func (v *View) Training(ctx context.Context) (Counts, error) {
 	stem := v.gens.training(def.ID)
 	if def.Edges == EdgesTraining && def.Refined() && !v.has(stem) {
 		// The refinement has changed no bins of fields that the training data has.
-		provisional, err := v.provisional(ctx)
+		provisional, err := v.Provisional(ctx)
 		if err != nil {
 			return Counts{}, err
 		}
-		stem = v.gens.training(provisional)
+		stem = v.gens.training(provisional.ID)
 	}
 	r, err := fetch(ctx, v, stem, kindTraining, &v.subject.training)
 	if err != nil {
