@@ -397,6 +397,13 @@ func (l *learner) defineSegment(ctx context.Context, w tables.Window) (*baseline
 	case len(differing(current, parent)) == 0:
 		return view, current, nil
 	case parent.Refined() && !current.Refined() && current.Created.Before(parent.Created):
+		p, err := view.Production(ctx, 0)
+		if err != nil {
+			return view, current, err
+		}
+		if today := baseline.DayOf(l.now()); l.relation.Time == "" && slices.Contains(parent.Learned, today) && !slices.Contains(p.Days, today) {
+			return view, current, nil // The profile of today is a learned day, too.
+		}
 		bins.Learned = parent.Learned
 		if err := l.subject.Refine(ctx, bins); err != nil {
 			return view, current, err
