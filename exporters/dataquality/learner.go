@@ -87,7 +87,7 @@ func (l *learner) define(ctx context.Context, schema []tables.Column, w tables.W
 		cut := tables.CutOutlines(schema, l.relation.Time, choice, outlines...)
 		d.Fields, d.Left = cut.Layouts, cut.Left
 		l.logLeftOut(cut.Left)
-	} else if d, err = l.cutTraining(ctx, d, schema, w); err != nil {
+	} else if d, _, err = l.cutTraining(ctx, d, schema, w); err != nil {
 		return view, baseline.Definition{}, err
 	}
 	if d, err = l.subject.CreateDefinition(ctx, d); err != nil {
@@ -98,10 +98,10 @@ func (l *learner) define(ctx context.Context, schema []tables.Column, w tables.W
 }
 
 // cutTraining cuts the bins from the training data. Columns that the training data lacks get provisional bins from the last windows.
-func (l *learner) cutTraining(ctx context.Context, d baseline.Definition, schema []tables.Column, w tables.Window) (baseline.Definition, error) {
+func (l *learner) cutTraining(ctx context.Context, d baseline.Definition, schema []tables.Column, w tables.Window) (_ baseline.Definition, rows int64, err error) {
 	r, trainingSchema, err := l.trainingTable(ctx)
 	if err != nil {
-		return d, err
+		return d, 0, err
 	}
 	choice := l.cfg.Columns.choice()
 	// Columns that the dataset does not have cannot be compared.
@@ -111,18 +111,18 @@ func (l *learner) cutTraining(ctx context.Context, d baseline.Definition, schema
 		err = errors.New("no rows")
 	}
 	if err != nil {
-		return d, fmt.Errorf("training data: %w", err)
+		return d, 0, fmt.Errorf("training data: %w", err)
 	}
 	timed := slices.DeleteFunc(slices.Clone(trainingSchema), func(c tables.Column) bool { return !has(both, c.Name) && c.Name != r.Time })
 	days, err := l.trainingSource.SpreadDays(ctx, r, timed, choice)
 	if err != nil {
-		return d, fmt.Errorf("training data: days: %w", err)
+		return d, 0, fmt.Errorf("training data: days: %w", err)
 	}
 	all := choice
 	all.MaxColumns = len(schema)
 	served, err := l.source.Recent(ctx, l.relation, schema, w, all, tables.FirstWindows, l.step("cutting bins of columns without training data"))
 	if err != nil {
-		return d, err
+		return d, 0, err
 	}
 	cut := tables.CutTraining(both, r.Time, choice, outline, days, served)
 	d.Edges, d.Fields, d.Left, d.Numbers = baseline.EdgesTraining, cut.Layouts, cut.Left, numbersOf([]tables.Outline{outline})
@@ -131,7 +131,7 @@ func (l *learner) cutTraining(ctx context.Context, d baseline.Definition, schema
 			d.Untrained = append(d.Untrained, c.Name)
 		}
 	}
-	return l.cutUntrained(d, slices.DeleteFunc(slices.Clone(schema), func(c tables.Column) bool { return has(trainingSchema, c.Name) }), served), nil
+	return l.cutUntrained(d, slices.DeleteFunc(slices.Clone(schema), func(c tables.Column) bool { return has(trainingSchema, c.Name) }), served), outline.Rows, nil
 }
 
 // cutUntrained returns the definition with bins of the columns, which training data lacks, from outlines of production.
