@@ -13,13 +13,15 @@ func (s *Source) SpreadDays(ctx context.Context, r Relation, schema []Column, ch
 	if _, err := timeColumn(r, schema); err != nil {
 		return nil, nil //nolint:nilerr // Training data can have a column of that name that is not a time.
 	}
-	rows, err := s.RowsBy(ctx, r, schema, Window{}, 24*time.Hour)
+	// Times beyond, such as infinite ones, are not those of rows.
+	sensible := Window{From: time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC), To: time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)}
+	rows, err := s.RowsBy(ctx, r, schema, sensible, 24*time.Hour)
 	if err != nil {
 		return nil, err
 	}
 	var days []time.Time
 	for day, n := range rows {
-		if n >= minValuesToCompare && day.Unix() != 0 { // Rows without a time are counted at 0.
+		if n >= minValuesToCompare {
 			days = append(days, day)
 		}
 	}
