@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/binning"
 	"github.com/sightglass-ml/sightglass/internal/limit"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 	"github.com/sightglass-ml/sightglass/internal/testtools"
@@ -489,4 +490,36 @@ datasets:
 			strings.Contains(exposition, `ml_dataset_profile_success{dataset="broken"} 0`) &&
 			strings.Contains(exposition, `ml_dataset_profile_success{dataset="slow"} 0`)
 	}, 30*time.Second, 50*time.Millisecond)
+}
+
+func TestBooleansInOtherSpellingsAreTheSameCategories(t *testing.T) {
+	for before, spellings := range map[string][]string{
+		"i % 4 = 0": {
+			"(i % 4 = 0)::INT", "(i % 4 = 0)::INT::DOUBLE", "(i % 4 = 0)::VARCHAR", "if(i % 4 = 0, 'True', 'False')", "if(i % 4 = 0, 'TRUE', 'FALSE')", "if(i % 4 = 0, 't', 'f')", "if(i % 4 = 0, '1', '0')",
+		},
+		"(i % 4 = 0)::INT":               {"i % 4 = 0", "if(i % 4 = 0, 'True', 'False')", "if(i % 4 = 0, '1.0', '0.0')"},
+		"if(i % 4 = 0, 'True', 'False')": {"i % 4 = 0", "(i % 4 = 0)::INT"},
+	} {
+		t.Run(before, func(t *testing.T) {
+			w := newWorld(t, `
+sources: {files: {type: duckdb}}
+datasets: [{name: orders, source: files, files: orders.parquet, baselines: {production: {days: 0}}}]
+`)
+			write := func(gift string) { w.file("orders.parquet", "SELECT "+gift+" AS gift FROM range(100) AS t(i)") }
+			write(before)
+			d := w.dataset(0)
+			want := w.run(d).profile.Values["gift"]
+			require.Zero(t, want[binning.Unseen])
+			for _, after := range spellings {
+				write(after)
+				require.Equal(t, want, w.run(d).profile.Values["gift"], after)
+			}
+			write(spellings[0])
+			c := w.run(d)
+			require.Len(t, c.changes, 1)
+			require.Equal(t, typeChanged, c.changes[0].kind)
+			write("CASE i % 4 WHEN 0 THEN 'yes' ELSE 'f' END")
+			require.EqualValues(t, 25, w.run(d).profile.Values["gift"][binning.Unseen])
+		})
+	}
 }

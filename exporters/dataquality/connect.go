@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/sightglass-ml/sightglass/internal/baseline"
 	"github.com/sightglass-ml/sightglass/internal/connect"
 	"github.com/sightglass-ml/sightglass/internal/tables"
 	"github.com/sightglass-ml/sightglass/internal/tables/tablecheck"
@@ -42,7 +43,7 @@ func connectDataset(ctx context.Context, report *connect.Report, r *connections,
 	if t := d.Baselines.Training; t != nil {
 		trained, trainedOK := connectTable(ctx, report, r, part, "rights of training", &t.TableConfig, key+"baselines.training.", reachable)
 		if ok && trainedOK {
-			connectTraining(ctx, report, part, d, served, trained, window)
+			connectTraining(ctx, report, r, part, d, served, trained, window)
 		}
 	}
 	for i, u := range d.Upstream {
@@ -81,35 +82,21 @@ func connectTable(ctx context.Context, report *connect.Report, r *connections, p
 	return tablecheck.Table(ctx, report, part, what, func() (*tables.Source, tables.Relation, error) { return r.table(t, key) })
 }
 
-// connectTraining reports the bins that cutTraining would cut: those of the dataset's columns, from the training data.
-func connectTraining(ctx context.Context, report *connect.Report, part string, d DatasetConfig, served, trained tablecheck.Opened, window tables.Window) {
-	var both, untrained []tables.Column
-	for _, c := range trained.Schema {
-		if has(served.Schema, c.Name) {
-			both = append(both, c)
-		} else {
+// connectTraining reports the bins that the exporter would cut from the training data.
+func connectTraining(ctx context.Context, report *connect.Report, r *connections, part string, d DatasetConfig, served, training tablecheck.Opened, window tables.Window) {
+	for _, c := range training.Schema {
+		if !has(served.Schema, c.Name) {
 			report.Add(part, "column "+c.Name, connect.Info, c.Type+": no bins, only the training data has it")
 		}
 	}
-	for _, c := range served.Schema {
-		if !has(trained.Schema, c.Name) {
-			untrained = append(untrained, c)
+	tablecheck.Bins(ctx, report, part, time.Duration(d.Timeout), served.Schema, func(ctx context.Context) (tables.Cut, error) {
+		l, err := r.learner(d, time.Now) //nolint:forbidigo // The real clock enters here.
+		if err != nil {
+			return tables.Cut{}, err
 		}
-	}
-	trained.Schema = both
-	choice := d.Columns.choice()
-	cut, ok := tablecheck.Columns(ctx, report, part, time.Duration(d.Timeout), trained, tables.Window{}, choice)
-	if !ok || len(untrained) == 0 {
-		return
-	}
-	choice.MaxColumns -= len(cut.Layouts)
-	for _, c := range timeColumns(served.Schema, served.Relation.Time) {
-		if !has(untrained, c.Name) {
-			untrained = append(untrained, c) // A window needs the timestamp column.
-		}
-	}
-	served.Schema = untrained
-	tablecheck.Columns(ctx, report, part, time.Duration(d.Timeout), served, window, choice)
+		of, rows, err := l.cutTraining(ctx, baseline.Definition{}, served.Schema, window)
+		return tables.Cut{Rows: rows, Layouts: of.Fields, Left: of.Left}, err
+	})
 }
 
 // at returns the window of a profile that starts now.

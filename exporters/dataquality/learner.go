@@ -87,7 +87,7 @@ func (l *learner) define(ctx context.Context, schema []tables.Column, w tables.W
 		cut := tables.CutOutlines(schema, l.relation.Time, choice, outlines...)
 		d.Fields, d.Left = cut.Layouts, cut.Left
 		l.logLeftOut(cut.Left)
-	} else if d, err = l.cutTraining(ctx, d, schema, w); err != nil {
+	} else if d, _, err = l.cutTraining(ctx, d, schema, w); err != nil {
 		return view, baseline.Definition{}, err
 	}
 	if d, err = l.subject.CreateDefinition(ctx, d); err != nil {
@@ -97,44 +97,68 @@ func (l *learner) define(ctx context.Context, schema []tables.Column, w tables.W
 	return view, d, err
 }
 
-// cutTraining cuts the bins from the training data. Columns that the training data lacks get bins from the window.
-func (l *learner) cutTraining(ctx context.Context, d baseline.Definition, schema []tables.Column, w tables.Window) (baseline.Definition, error) {
+// cutTraining cuts the bins from the training data. Columns that the training data lacks get provisional bins from the last windows.
+func (l *learner) cutTraining(ctx context.Context, d baseline.Definition, schema []tables.Column, w tables.Window) (_ baseline.Definition, rows int64, err error) {
 	r, trainingSchema, err := l.trainingTable(ctx)
 	if err != nil {
-		return d, err
-	}
-	// Columns that the dataset does not have cannot be compared.
-	trained := slices.DeleteFunc(slices.Clone(trainingSchema), func(c tables.Column) bool { return !has(schema, c.Name) })
-	outline, err := l.trainingSource.Outline(ctx, r, trained, tables.Window{}, l.cfg.Columns.choice(), l.step("cutting bins from the training data"))
-	if err != nil {
-		return d, fmt.Errorf("training data: %w", err)
-	}
-	cut := tables.CutOutlines(trained, r.Time, l.cfg.Columns.choice(), outline)
-	if cut.Rows == 0 {
-		return d, errors.New("training data: no rows")
-	}
-	d.Edges, d.Fields, d.Left, d.Numbers = baseline.EdgesTraining, cut.Layouts, cut.Left, numbersOf([]tables.Outline{outline})
-	untrained := slices.DeleteFunc(slices.Clone(schema), func(c tables.Column) bool { return has(trainingSchema, c.Name) })
-	if len(untrained) == 0 {
-		return d, nil
+		return d, 0, err
 	}
 	choice := l.cfg.Columns.choice()
-	choice.MaxColumns -= len(cut.Layouts)
-	rest, err := l.source.Cut(ctx, l.relation, append(untrained, timeColumns(schema, l.relation.Time)...), w, choice, l.step("cutting bins of columns without training data"))
+	// Columns that the dataset does not have cannot be compared.
+	both := slices.DeleteFunc(slices.Clone(trainingSchema), func(c tables.Column) bool { return !has(schema, c.Name) })
+	outline, err := l.trainingSource.Outline(ctx, r, both, tables.Window{}, choice, l.step("cutting bins from the training data"))
+	if err == nil && outline.Rows == 0 {
+		err = errors.New("no rows")
+	}
 	if err != nil {
-		return d, err
+		return d, 0, fmt.Errorf("training data: %w", err)
 	}
-	for name, layout := range rest.Layouts {
-		if _, ok := d.Fields[name]; !ok {
-			d.Fields[name] = layout
+	timed := slices.DeleteFunc(slices.Clone(trainingSchema), func(c tables.Column) bool { return !has(both, c.Name) && c.Name != r.Time })
+	days, err := l.trainingSource.SpreadDays(ctx, r, timed, choice)
+	if err != nil {
+		return d, 0, fmt.Errorf("training data: days: %w", err)
+	}
+	all := choice
+	all.MaxColumns = len(schema)
+	served, err := l.source.Recent(ctx, l.relation, schema, w, all, tables.FirstWindows, l.step("cutting bins of columns without training data"))
+	if err != nil {
+		return d, 0, err
+	}
+	cut := tables.CutTraining(both, r.Time, choice, outline, days, served)
+	d.Edges, d.Fields, d.Left, d.Numbers = baseline.EdgesTraining, cut.Layouts, cut.Left, numbersOf([]tables.Outline{outline})
+	for _, c := range schema {
+		if !has(trainingSchema, c.Name) && c.Name != l.relation.Time && c.Class != tables.Opaque && !tables.MatchesAny(choice.Exclude, c.Name) {
+			d.Untrained = append(d.Untrained, c.Name)
 		}
 	}
-	for name, reason := range rest.Left {
-		if _, ok := d.Fields[name]; !ok {
-			d.Left[name] = reason
+	return l.cutUntrained(d, slices.DeleteFunc(slices.Clone(schema), func(c tables.Column) bool { return has(trainingSchema, c.Name) }), served), outline.Rows, nil
+}
+
+// cutUntrained returns the definition with bins of the columns, which training data lacks, from outlines of production.
+func (l *learner) cutUntrained(d baseline.Definition, columns []tables.Column, windows []tables.Outline) baseline.Definition {
+	d.Fields, d.Left, d.Numbers = trained(d, d.Fields), trained(d, d.Left), trained(d, d.Numbers)
+	choice := l.cfg.Columns.choice()
+	choice.MaxColumns -= len(d.Fields)
+	cut := tables.CutOutlines(columns, l.relation.Time, choice, windows...)
+	maps.Copy(d.Fields, cut.Layouts)
+	maps.Copy(d.Left, cut.Left)
+	for name, m := range numbersOf(windows) {
+		if has(columns, name) {
+			d.Numbers[name] = m
 		}
 	}
-	return d, nil
+	return d
+}
+
+// trained returns a copy of the map with only the columns of the training data. It is never nil.
+func trained[V any](d baseline.Definition, of map[string]V) map[string]V {
+	rest := make(map[string]V, len(of))
+	for column, v := range of {
+		if d.Trained(column) {
+			rest[column] = v
+		}
+	}
+	return rest
 }
 
 func has(schema []tables.Column, name string) bool {
@@ -203,7 +227,7 @@ func (l *learner) production(ctx context.Context, view *baseline.View, d baselin
 		return p, view, err
 	}
 	var added bool
-	if l.relation.Time == "" {
+	if l.relation.Time == "" && !d.Refined() {
 		added, err = l.addToday(ctx, p, d, c)
 	} else {
 		added, err = l.addDays(ctx, p, d, c, atMost)
@@ -272,8 +296,8 @@ func (l *learner) season(ctx context.Context, view *baseline.View, d baseline.De
 	return &seasons{production, accepted}, nil
 }
 
-// addHours counts the hours of up to atMost stored days without hours. A day whose rows were deleted or corrected since it
-// was learned stays without hours.
+// addHours counts the hours of up to atMost stored days without hours. A day of which more than a hundredth of the rows were
+// deleted or added since it was learned stays without hours.
 func (l *learner) addHours(ctx context.Context, view *baseline.View, d baseline.Definition, p baseline.Production, atMost int) (int, error) {
 	due := slices.DeleteFunc(view.WithoutHours(p), func(day baseline.Day) bool { return l.withoutHours[day] })
 	if len(due) == 0 {
@@ -294,7 +318,7 @@ func (l *learner) addHours(ctx context.Context, view *baseline.View, d baseline.
 		if err != nil {
 			return added, fmt.Errorf("count hours of %s: %w", day, err)
 		}
-		if hours.Empty() || counts.Rows != stored.Rows {
+		if hours.Empty() || max(counts.Rows-stored.Rows, stored.Rows-counts.Rows) > stored.Rows/100 {
 			l.logger.Warn("A day of the production baseline has no hours: the table does not have the rows any more that it had when the day was learned. Short windows are compared with the other days' hours, or with the whole baseline if there are none; 'sightglass baseline reset --part production' learns new days.",
 				"day", day, "learned_rows", stored.Rows, "rows", counts.Rows)
 			l.withoutHours[day] = true
@@ -309,11 +333,21 @@ func (l *learner) addHours(ctx context.Context, view *baseline.View, d baseline.
 	return added, nil
 }
 
-// addToday adds the first profile of a day as that day: without a timestamp column the rows of a day cannot be told apart.
+// addToday adds the first profile of a day, and the outline of all rows, as that day: without a timestamp column the rows of a
+// day cannot be told apart.
 func (l *learner) addToday(ctx context.Context, p baseline.Production, d baseline.Definition, c *cycle) (bool, error) {
 	today := baseline.DayOf(l.now())
 	if c == nil || slices.Contains(p.Days, today) || c.profile.Rows == 0 {
 		return false, nil
+	}
+	if l.provisional(d) {
+		o, err := l.source.Outline(ctx, l.relation, l.provisionalColumns(d, c.schema), tables.Window{}, l.cfg.Columns.choice(), nil)
+		if err != nil {
+			return false, fmt.Errorf("outline of %s: %w", today, err)
+		}
+		if err := l.subject.AddOutline(ctx, d.ID, today, o); err != nil {
+			return false, err
+		}
 	}
 	return l.subject.AddDay(ctx, today, baseline.Counts{Definition: d.ID, Rows: c.profile.Rows, Fields: c.profile.Values})
 }
@@ -373,6 +407,10 @@ func (l *learner) dueDays(p baseline.Production, d baseline.Definition, c *cycle
 func (l *learner) countDay(ctx context.Context, day baseline.Day, d baseline.Definition) (baseline.Counts, baseline.Hours, error) {
 	var hours baseline.Hours
 	counts := baseline.Counts{Definition: d.ID}
+	if l.relation.Time == "" {
+		counts, err := l.convertDay(ctx, day, d)
+		return counts, hours, err
+	}
 	schema, w, err := l.daySchema(ctx, day, d)
 	if err != nil {
 		return counts, hours, err

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sightglass-ml/sightglass/internal/baseline"
+	"github.com/sightglass-ml/sightglass/internal/binning"
 )
 
 const learningYAML = `
@@ -94,7 +95,7 @@ func TestProductionBaseline(t *testing.T) {
 		c := w.run(replicas[0])
 		require.EqualValues(t, 3*24, c.production.Counts.Rows)
 	})
-	t.Run("without a timestamp column the first profile of a day is the day", func(t *testing.T) {
+	t.Run("without a timestamp column the first profile of a day is the day, and the bins are extended by all days", func(t *testing.T) {
 		w := newWorld(t, `
 sources: {files: {type: duckdb}}
 datasets:
@@ -103,16 +104,37 @@ datasets:
     files: features.parquet
     baselines: {production: {days: 2}}
 `)
-		w.file("features.parquet", "SELECT i::DOUBLE AS x FROM range(100) AS t(i)")
+		rows := func(from, to int, names string) {
+			w.file("features.parquet", fmt.Sprintf("SELECT i::DOUBLE AS x, [%s][1 + abs(i) %% 2] AS name FROM range(%d, %d) AS t(i)", names, from, to))
+		}
+		rows(0, 100, "'a', 'b'")
 		d := w.dataset(0)
-		w.run(d)
-		w.file("features.parquet", "SELECT i::DOUBLE AS x FROM range(500) AS t(i)")
+		first := w.run(d)
+		rows(0, 500, "'a', 'b'")
 		w.now = noon.Add(time.Hour)
 		require.EqualValues(t, 100, w.run(d).production.Counts.Rows)
 		w.now = noon.AddDate(0, 0, 1)
+		rows(-50, 450, "'a', 'c'")
 		c := w.run(d)
 		require.EqualValues(t, 600, c.production.Counts.Rows)
+		require.NotContains(t, metrics(t, d, c, nil), "out_of_range", "while the extremes are those of some days")
+		c = w.run(d)
+		require.EqualValues(t, 600, c.production.Counts.Rows)
 		require.True(t, c.production.Frozen())
+		require.Len(t, c.definition.Fields["x"].Edges, len(first.definition.Fields["x"].Edges)+2)
+		require.Equal(t, baseline.Moments{Values: 600, Min: -50, Max: 449}, baseline.Moments{
+			Values: c.definition.Numbers["x"].Values, Min: c.definition.Numbers["x"].Min, Max: c.definition.Numbers["x"].Max,
+		})
+		n, ok := c.definition.Fields["x"].OutOfRange(c.production.Counts.Fields["x"])
+		require.True(t, ok)
+		require.Zero(t, n)
+		require.Equal(t, map[string]int64{"null": 0, "unseen": 0, "a": 300, "b": 50, "other": 250}, c.production.Counts.Fields["name"])
+		require.Contains(t, metrics(t, d, c, nil), `ml_dataset_column_out_of_range_values{column="x",dataset="features"} 0`)
+
+		rows(5000, 5500, "'a', 'd'")
+		c = w.run(d)
+		require.EqualValues(t, 250, c.profile.Values["name"][binning.Unseen])
+		require.Contains(t, metrics(t, d, c, nil), `ml_dataset_column_out_of_range_values{column="x",dataset="features"} 500`)
 	})
 	t.Run("bins are not cut before there are rows", func(t *testing.T) {
 		w := newWorld(t, learningYAML)

@@ -27,7 +27,7 @@ func (d *dataset) foldUnseen(c *cycle) {
 				_, ok = b.shares[column]
 			}
 		}
-		return c.definition.Edges == baseline.EdgesTraining && ok
+		return c.definition.Trained(column) && ok
 	}
 	for column, bins := range c.profile.Values {
 		if _, counted := bins[binning.Unseen]; !counted || trained(column) || c.production.Frozen() && c.production.Counts.Fields[column][binning.Unseen] == 0 {
@@ -58,7 +58,7 @@ func foldBin[N int64 | float64](bins map[string]N) {
 // logUnknownValues logs once which columns have unseen values in their own baseline, and which have no minimum, maximum and mean. Either a
 // version before 0.2 cut the bins from the first day alone, or the table no longer had the learned days when the bins were to be refined.
 func (d *dataset) logUnknownValues(c *cycle) {
-	if d.loggedUnknownValues || !c.comparable() {
+	if d.loggedUnknownValues || c.definition.Edges == baseline.EdgesProduction && !c.production.Frozen() {
 		return
 	}
 	d.loggedUnknownValues = true
@@ -81,10 +81,10 @@ func (d *dataset) logUnknownValues(c *cycle) {
 	}
 }
 
-// comparable reports whether the baseline's range and moments are final. Provisional bins are from a few days, whose extremes
-// are too narrow.
-func (c *cycle) comparable() bool {
-	return c.definition.Edges == baseline.EdgesTraining || c.production.Frozen()
+// comparable reports whether the range and the moments of a column's baseline are final. Provisional bins are from a few days,
+// whose extremes are too narrow.
+func (c *cycle) comparable(column string) bool {
+	return c.definition.Trained(column) || c.production.Frozen()
 }
 
 // numbersCheck returns what is wrong with the values of a numeric column, by the conditions of MLDatasetValuesOutOfRange and
@@ -92,7 +92,7 @@ func (c *cycle) comparable() bool {
 func (d *dataset) numbersCheck(c *cycle, column string, values map[string]int64) string {
 	of, known := c.definition.Numbers[column]
 	is, counted := c.profile.Numbers[column]
-	if !c.comparable() || !known || !counted || c.definition.Fields[column].Kind != binning.Numeric {
+	if !c.comparable(column) || !known || !counted || c.definition.Fields[column].Kind != binning.Numeric {
 		return ""
 	}
 	rows, z := float64(c.profile.Rows), d.defaults[signalSignificance]
@@ -124,16 +124,16 @@ func (d *dataset) numberMetrics(m descs, c *cycle, gauge func(desc *prometheus.D
 		gauge(m.sum, n.Sum, column)
 		gauge(m.zeros, float64(n.Zeros), column)
 	}
-	if !c.comparable() {
-		return
-	}
-	edges := c.definition.Edges
 	for _, column := range slices.Sorted(maps.Keys(c.definition.Fields)) {
 		layout := c.definition.Fields[column]
 		bins, counted := c.profile.Values[column]
 		of, known := c.definition.Numbers[column]
-		if !counted || !known || of.Values == 0 || layout.Kind != binning.Numeric {
+		if !counted || !known || !c.comparable(column) || of.Values == 0 || layout.Kind != binning.Numeric {
 			continue // Columns with few distinct whole numbers are compared by category.
+		}
+		edges := baseline.EdgesProduction
+		if c.definition.Trained(column) {
+			edges = baseline.EdgesTraining
 		}
 		if n, ok := layout.OutOfRange(bins); ok {
 			gauge(m.outOfRange, float64(n), column)

@@ -16,15 +16,24 @@ import (
 
 // Bins are cut twice. A new dataset has little data, so its first bins are provisional: they serve until all days of the
 // production baseline are learned. Each learned day has an outline; the bins are refined from all outlines together. Then the
-// days are counted again.
+// days are counted again. Bins from training data are final; those of columns that the training data lacks are refined. Without a
+// timestamp column the days cannot be counted again: the bins are extended, and the counts of the days converted.
 
-// provisional reports whether the bins are still to be refined. A segment has the bins of its dataset and never refines them.
+// provisional reports whether bins are still to be refined. A segment has the bins of its dataset and never refines them.
 func (l *learner) provisional(d baseline.Definition) bool {
-	return d.Edges == baseline.EdgesProduction && !d.Refined() && l.relation.Time != "" && l.parent == nil
+	return (d.Edges == baseline.EdgesProduction || len(d.Untrained) > 0) && !d.Refined() && l.parent == nil
+}
+
+// provisionalColumns returns the columns whose bins are to be refined, and the timestamp column.
+func (l *learner) provisionalColumns(d baseline.Definition, schema []tables.Column) []tables.Column {
+	return slices.DeleteFunc(slices.Clone(schema), func(c tables.Column) bool { return d.Trained(c.Name) && c.Name != l.relation.Time })
 }
 
 // outline stores outlines for up to atMost learned days that have none.
 func (l *learner) outline(ctx context.Context, view *baseline.View, d baseline.Definition, days []baseline.Day, atMost int) error {
+	if l.relation.Time == "" {
+		return nil // addToday stores them.
+	}
 	due := view.WithoutOutline(d.ID, days)
 	due = due[:min(len(due), atMost)]
 	for i, day := range due {
@@ -33,7 +42,7 @@ func (l *learner) outline(ctx context.Context, view *baseline.View, d baseline.D
 		if err != nil {
 			return err
 		}
-		o, err := l.source.Outline(ctx, l.relation, schema, w, l.cfg.Columns.choice(), nil)
+		o, err := l.source.Outline(ctx, l.relation, l.provisionalColumns(d, schema), w, l.cfg.Columns.choice(), nil)
 		if err != nil {
 			return fmt.Errorf("outline of %s: %w", day, err)
 		}
@@ -46,24 +55,12 @@ func (l *learner) outline(ctx context.Context, view *baseline.View, d baseline.D
 }
 
 // refine cuts the bins from the outlines of all learned days. It returns false and keeps the old bins if the table no longer
-// has all of these days, since they could not be counted again.
+// has all of these days, since they could not be counted again. A hundredth of the first day's rows may be gone, such as rows
+// that somebody asked to delete.
 func (l *learner) refine(ctx context.Context, view *baseline.View, d baseline.Definition, p baseline.Production) (bool, error) {
-	first, err := view.Day(ctx, d.ID, p.Days[0])
-	if err != nil {
+	schema, has, err := l.hasFirstDay(ctx, view, d, p)
+	if err != nil || !has {
 		return false, err
-	}
-	schema, w, err := l.daySchema(ctx, p.Days[0], d)
-	if err != nil {
-		return false, err
-	}
-	rows, err := l.source.Rows(ctx, l.relation, w)
-	if err != nil {
-		return false, err
-	}
-	if rows < first.Rows {
-		l.logger.Warn("The production baseline keeps the bins that were cut when the dataset was first seen: the table does not have all learned days any more, so that they cannot be counted by bins of all days. Values that the bins did not know are counted as other, and not as unseen. Learn fewer days (baselines.production.days) than the table keeps, then 'sightglass baseline reset --part definition'.",
-			"day", p.Days[0], "learned_rows", first.Rows, "rows", rows)
-		return false, nil
 	}
 	outlines := make([]tables.Outline, len(p.Days))
 	for i, day := range p.Days {
@@ -71,16 +68,86 @@ func (l *learner) refine(ctx context.Context, view *baseline.View, d baseline.De
 			return false, err
 		}
 	}
-	cut := tables.CutOutlines(schema, l.relation.Time, l.cfg.Columns.choice(), outlines...)
 	refined := baseline.Definition{
-		Edges: d.Edges, Schema: d.Schema, Fields: cut.Layouts, Left: cut.Left, Numbers: numbersOf(outlines), Learned: p.Days,
+		Edges: d.Edges, Schema: d.Schema, Fields: d.Fields, Left: d.Left, Numbers: d.Numbers, Untrained: d.Untrained, Learned: p.Days,
+	}
+	if l.relation.Time == "" {
+		refined = extended(refined, outlines)
+	} else {
+		refined = l.cutUntrained(refined, l.provisionalColumns(d, schema), outlines)
 	}
 	if err := l.subject.Refine(ctx, refined); err != nil {
 		return false, err
 	}
-	l.logger.Info("Cut the bins from all learned days; the days are now counted by them.", "days", len(p.Days), "rows", cut.Rows, "columns", len(cut.Layouts))
-	l.logLeftOut(cut.Left)
+	l.logger.Info("Cut the bins from all learned days; the days are now counted by them.", "days", len(p.Days), "columns", len(refined.Fields))
+	l.logLeftOut(refined.Left)
 	return true, nil
+}
+
+// hasFirstDay returns the schema by which the learned days are counted, and whether the table still has the first of them.
+func (l *learner) hasFirstDay(ctx context.Context, view *baseline.View, d baseline.Definition, p baseline.Production) ([]tables.Column, bool, error) {
+	schema, w, err := l.daySchema(ctx, p.Days[0], d)
+	if err != nil || l.relation.Time == "" {
+		return schema, true, err
+	}
+	first, err := view.Day(ctx, d.ID, p.Days[0])
+	if err != nil {
+		return nil, false, err
+	}
+	rows, err := l.source.Rows(ctx, l.relation, w)
+	if err != nil {
+		return nil, false, err
+	}
+	if rows < first.Rows-first.Rows/100 {
+		l.logger.Warn("The production baseline keeps the bins that were cut when the dataset was first seen: the table does not have all learned days any more, so that they cannot be counted by bins of all days. Values that the bins did not know are counted as other, and not as unseen. Learn fewer days (baselines.production.days) than the table keeps, then 'sightglass baseline reset --part definition'.",
+			"day", p.Days[0], "learned_rows", first.Rows, "rows", rows)
+		return nil, false, nil
+	}
+	return schema, true, nil
+}
+
+// extended returns the definition with its bins extended by the outlines of all learned days.
+func extended(d baseline.Definition, outlines []tables.Outline) baseline.Definition {
+	d.Fields, d.Numbers = maps.Clone(d.Fields), trained(d, d.Numbers)
+	numbers := numbersOf(outlines)
+	for name, layout := range d.Fields {
+		if d.Trained(name) {
+			continue
+		}
+		if m, ok := numbers[name]; ok {
+			d.Numbers[name] = m
+		}
+		var categories []string
+		for _, o := range outlines {
+			categories = slices.AppendSeq(categories, maps.Keys(o.Columns[name].Categories))
+		}
+		d.Fields[name] = layout.Extended(numbers[name], categories)
+	}
+	return d
+}
+
+// convertDay returns the counts of a day of a table without a timestamp column, which were made by the provisional bins.
+func (l *learner) convertDay(ctx context.Context, day baseline.Day, d baseline.Definition) (baseline.Counts, error) {
+	converted := baseline.Counts{Definition: d.ID, Fields: make(map[string]map[string]int64)}
+	view, err := l.subject.View(ctx)
+	if err != nil {
+		return converted, err
+	}
+	provisional, err := view.Provisional(ctx)
+	if err != nil {
+		return converted, err
+	}
+	counts, err := view.Day(ctx, provisional.ID, day)
+	if ignoreNotFound(err) != nil {
+		return converted, err // A segment may lack a day.
+	}
+	converted.Rows = counts.Rows
+	for name, bins := range counts.Fields {
+		if layout, ok := d.Fields[name]; ok {
+			converted.Fields[name] = layout.Converted(provisional.Fields[name], bins)
+		}
+	}
+	return converted, nil
 }
 
 // numbersOf returns the moments of each column over all outlines.
@@ -140,11 +207,14 @@ func (l *learner) complete(ctx context.Context, view *baseline.View, d baseline.
 		if view, err = l.subject.View(ctx); err != nil {
 			return err
 		}
-		if len(view.WithoutOutline(d.ID, p.Days)) > 0 {
+		outlined := len(view.WithoutOutline(d.ID, p.Days)) == 0
+		if !outlined && l.relation.Time != "" {
 			return nil // The next profile adds the missing outlines.
 		}
-		if refined, err := l.refine(ctx, view, d, p); refined || err != nil {
-			return err
+		if outlined {
+			if refined, err := l.refine(ctx, view, d, p); refined || err != nil {
+				return err
+			}
 		}
 	}
 	_, err := l.subject.Freeze(ctx)

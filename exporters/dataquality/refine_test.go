@@ -196,6 +196,8 @@ func TestPSIOfPlantedChanges(t *testing.T) {
 	})
 }
 
+const turnover = "its values are replaced by others over time, like those of a key, a clock, a batch or a partition"
+
 func TestColumnsWithoutADistribution(t *testing.T) {
 	const days = `
 		i AS event_ref, epoch_us("at") // 1000000 AS stamped, 'batch ' || (i // 300) AS load, "at"::DATE::VARCHAR AS dt,
@@ -206,7 +208,6 @@ func TestColumnsWithoutADistribution(t *testing.T) {
 	w.file("orders.parquet", `SELECT "at", `+days)
 	w.now = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	d := w.build()
-	const turnover = "its values are others from day to day, like those of a key, a clock, a batch or a partition"
 	require.Equal(t, map[string]string{
 		"at":        "the timestamp column; its freshness is watched",
 		"event_ref": turnover, "stamped": turnover, "load": turnover, "dt": turnover, "ds": turnover, "position": turnover,
@@ -223,6 +224,132 @@ func TestColumnsWithoutADistribution(t *testing.T) {
 		require.Contains(t, d.Fields, "load")
 		require.Contains(t, d.Fields, "ds")
 	})
+}
+
+// The training data of September has the columns of the dataset, in which the keys have other values by now.
+func TestKeysOfTrainingDataHaveNoBins(t *testing.T) {
+	rows := func(first string, days int) string {
+		return fmt.Sprintf(`SELECT "at", epoch("at")::BIGINT AS epoch, 'batch-' || "at"::DATE AS batch_id, "at"::DATE::VARCHAR AS ds, epoch("at")::BIGINT // 604800 AS week,
+				strftime("at", '%%Y-%%m') AS month, dayname("at") AS weekday, i %% 7 AS items, (i * 7919 %% 1000) / 10.0 + (epoch("at") - 1756684800) / 1e6 AS amount,
+				CASE WHEN "at" < TIMESTAMP '2026-10-01' THEN 'visa' ELSE 'mc' END AS provider
+			FROM (SELECT i, TIMESTAMP '%s' + to_seconds(360 * i::BIGINT) AS "at" FROM range(240 * %d) AS t(i))`, first, days)
+	}
+	for name, tc := range map[string]struct {
+		training string
+		keys     []string
+	}{
+		"judged by its days": {rows("2026-09-01", 30), []string{"at", "batch_id", "ds", "epoch", "month", "week"}},
+		"without a timestamp column, judged by the days of the dataset": {"SELECT * EXCLUDE (\"at\") FROM (" + rows("2026-09-01", 30) + ")", []string{"at", "batch_id", "ds", "epoch", "month"}},
+		"of one day": {rows("2026-09-01", 1), []string{"at", "batch_id", "ds", "epoch", "month"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, strings.Replace(refinedYAML, "    baselines:", "    baselines:\n      training: {files: training.parquet}", 1))
+			w.file("training.parquet", tc.training)
+			w.file("orders.parquet", rows("2026-11-20", 6))
+			d := w.run(w.dataset(0)).definition
+			require.Equal(t, tc.keys, slices.Sorted(maps.Keys(d.Left)), d.Left)
+			c := w.run(w.dataset(0))
+			require.Positive(t, c.profile.Values["provider"][binning.Unseen], "other values than in training are no key")
+		})
+	}
+}
+
+// The training data lacks the channel and the refunds.
+func TestColumnsThatTrainingDataLacksAreRefined(t *testing.T) {
+	w := newWorld(t, strings.Replace(refinedYAML, "      production: {days: 30,", "      training: {files: training.parquet}\n      production: {days: 4,", 1))
+	w.file("training.parquet", `SELECT "at", items, amount FROM (`+month+`)`)
+	w.file("orders.parquet", month)
+	w.now = time.Date(2026, 10, 25, 18, 0, 0, 0, time.UTC) // Provisional bins of a Sunday.
+	d := w.dataset(0)
+	first := w.run(d)
+	require.ElementsMatch(t, []string{"channel", "refund"}, first.definition.Untrained)
+	require.Equal(t, []string{"shop", "web"}, first.definition.Fields["channel"].Top)
+	require.Contains(t, first.definition.Numbers, "refund")
+	require.NoError(t, os.Remove(filepath.Join(w.dir, "training.parquet")))
+	var c *cycle
+	for range 8 {
+		c = w.run(d)
+		text := metrics(t, d, c, nil)
+		require.Contains(t, text, `ml_dataset_column_out_of_range_values{column="amount",dataset="orders"} 0`)
+		require.Contains(t, text, `ml_dataset_column_baseline_max{baseline="training",column="amount",dataset="orders"}`)
+		if !c.production.Frozen() {
+			require.NotContains(t, c.profile.Values["channel"], binning.Unseen, "while the baseline learns")
+			require.NotContains(t, text, `out_of_range_values{column="refund"`)
+		}
+		w.now = w.now.AddDate(0, 0, 1)
+	}
+	require.True(t, c.production.Frozen())
+	require.True(t, c.definition.Refined())
+	require.Equal(t, []string{"shop", "web", "desk"}, c.definition.Fields["channel"].Top)
+	require.EqualValues(t, 3*24*31, c.production.Counts.Fields["channel"]["desk"])
+	require.Equal(t, first.definition.Fields["amount"], c.definition.Fields["amount"])
+	require.Equal(t, first.definition.Numbers["amount"], c.definition.Numbers["amount"])
+	require.Equal(t, first.definition.Fields["items"], c.definition.Fields["items"])
+	training, ok := w.sharesOf(c, "training", "amount")
+	require.True(t, ok, "the counts of the training data stay")
+	require.EqualValues(t, 31*2400, training.values)
+	text := metrics(t, d, c, nil)
+	require.Contains(t, text, `ml_dataset_column_out_of_range_values{column="refund",dataset="orders"} 0`)
+	require.Contains(t, text, `ml_dataset_column_baseline_max{baseline="production",column="refund",dataset="orders"} 4`)
+	require.EqualValues(t, 4*2400, c.definition.Numbers["refund"].Values)
+}
+
+// A customer asks to delete a row of a learned day; 1 % of its 2400 rows are 24.
+func TestDeletedRowsOfLearnedDays(t *testing.T) {
+	for deleted, refined := range map[int]bool{1: true, 24: true, 25: false} {
+		t.Run(fmt.Sprint(deleted), func(t *testing.T) {
+			w := newWorld(t, strings.Replace(refinedYAML, "days: 30", "days: 4", 1))
+			w.file("orders.parquet", month)
+			w.now = time.Date(2026, 10, 26, 6, 0, 0, 0, time.UTC)
+			d := w.dataset(0)
+			w.run(d)
+			w.file("orders.parquet", fmt.Sprintf(`SELECT * FROM (%s) OFFSET %d`, month, deleted))
+			w.now = time.Date(2026, 10, 29, 6, 0, 0, 0, time.UTC)
+			var c *cycle
+			for range 5 {
+				c = w.run(d)
+			}
+			require.True(t, c.production.Frozen())
+			require.Equal(t, refined, c.definition.Refined())
+		})
+	}
+}
+
+// Columns are accepted after two of four learned days; the bins of the others are refined.
+func TestColumnsAcceptedWhileLearning(t *testing.T) {
+	w := newWorld(t, strings.Replace(refinedYAML, "days: 30", "days: 4", 1))
+	w.file("orders.parquet", month)
+	w.now = time.Date(2026, 10, 27, 6, 0, 0, 0, time.UTC)
+	d := w.dataset(0)
+	w.run(d)
+	w.file("orders.parquet", `SELECT * EXCLUDE (refund) REPLACE ('n' || items AS items),
+		CASE WHEN "at" >= TIMESTAMP '2026-10-27' THEN ['card', 'cash'][1 + (amount > 5)::INT] END AS tender FROM (`+month+`)`)
+	for _, column := range []string{"items", "tender", "refund"} {
+		w.accept(column)
+	}
+	w.now = time.Date(2026, 10, 29, 6, 0, 0, 0, time.UTC)
+	var c *cycle
+	for range 5 {
+		c = w.run(d)
+	}
+	require.True(t, c.production.Frozen())
+	require.True(t, c.definition.Refined())
+	require.Empty(t, c.changes)
+	require.Equal(t, []string{"n0", "n1", "n2", "n3", "n4"}, slices.Sorted(slices.Values(c.definition.Fields["items"].Top)))
+	require.InDelta(t, 480, c.profile.Values["items"]["n0"], 1)
+	items, ok := w.sharesOf(c, "production", "items")
+	require.True(t, ok)
+	require.InDelta(t, 0.2, items.bins["n0"], 0.01)
+	require.Equal(t, []string{"shop", "web", "desk"}, c.definition.Fields["channel"].Top)
+	require.NotContains(t, c.definition.Fields, "refund")
+	require.Equal(t, leftLearning, c.definition.Left["tender"])
+	for range 8 {
+		w.now = w.now.AddDate(0, 0, 1)
+		c = w.run(d)
+	}
+	require.Equal(t, []string{"card", "cash"}, slices.Sorted(slices.Values(c.definition.Fields["tender"].Top)))
+	require.Zero(t, c.production.Counts.Fields["tender"][binning.Null])
+	require.Empty(t, d.failedCheck(c))
 }
 
 func TestAcceptedColumns(t *testing.T) {

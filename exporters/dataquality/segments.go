@@ -388,7 +388,7 @@ func (l *learner) defineSegment(ctx context.Context, w tables.Window) (*baseline
 		return view, baseline.Definition{}, err
 	}
 	// Moments are left out: the dataset's moments do not describe a segment.
-	bins := baseline.Definition{Edges: parent.Edges, Schema: parent.Schema, Fields: parent.Fields, Left: parent.Left}
+	bins := baseline.Definition{Edges: parent.Edges, Schema: parent.Schema, Fields: parent.Fields, Left: parent.Left, Untrained: parent.Untrained}
 	current, err := view.Definition(ctx)
 	switch {
 	case errors.Is(err, baseline.ErrNotFound):
@@ -397,6 +397,13 @@ func (l *learner) defineSegment(ctx context.Context, w tables.Window) (*baseline
 	case len(differing(current, parent)) == 0:
 		return view, current, nil
 	case parent.Refined() && !current.Refined() && current.Created.Before(parent.Created):
+		p, err := view.Production(ctx, 0)
+		if err != nil {
+			return view, current, err
+		}
+		if today := baseline.DayOf(l.now()); l.relation.Time == "" && slices.Contains(parent.Learned, today) && !slices.Contains(p.Days, today) {
+			return view, current, nil // The profile of today is a learned day, too.
+		}
 		bins.Learned = parent.Learned
 		if err := l.subject.Refine(ctx, bins); err != nil {
 			return view, current, err
@@ -427,7 +434,7 @@ func (l *learner) defineSegment(ctx context.Context, w tables.Window) (*baseline
 // daysStillInTable returns the days that the dataset has learned if the table still has rows of them. A segment then learns the
 // same days.
 func (l *learner) daysStillInTable(ctx context.Context, days []baseline.Day) ([]baseline.Day, error) {
-	if len(days) == 0 {
+	if len(days) == 0 || l.relation.Time == "" {
 		return nil, nil
 	}
 	first, err := days[0].Start()

@@ -193,3 +193,24 @@ func TestAcceptAndResetOfADatasetApplyToItsSegments(t *testing.T) {
 	all, _ = w.all()
 	require.NotContains(t, all, `ml_dataset_baseline_frozen{dataset="orders/device=app"} 1`)
 }
+
+// The segments of a table without a timestamp column follow its bins, which all learned days extend.
+func TestSegmentsWithoutATimestampColumn(t *testing.T) {
+	w := newWorld(t, strings.NewReplacer("    timestamp_column: at\n", "", ", first_day: 2026-11-22", "").Replace(fmt.Sprintf(foundSegmentsYAML, "[{column: country, values: [CA]}]")))
+	rows := func(most int) {
+		w.file("orders.parquet", fmt.Sprintf("SELECT ['CA', 'US'][1 + i %% 2] AS country, (i %% %d)::DOUBLE AS amount FROM range(1000) AS t(i)", most))
+	}
+	rows(100)
+	w.all()
+	w.now = w.now.AddDate(0, 0, 1)
+	rows(200)
+	var all string
+	for range 4 {
+		all, _ = w.all()
+	}
+	w.expect(all,
+		`ml_dataset_baseline_frozen{dataset="orders"} 1`, `ml_dataset_baseline_frozen{dataset="orders/country=CA"} 1`, `ml_dataset_baseline_days{dataset="orders/country=CA"} 2`,
+		`ml_dataset_column_values{bin="(99,199]",column="amount",dataset="orders/country=CA"} 250`,
+		`ml_dataset_column_baseline_ratio{baseline="production",bin="(99,199]",column="amount",dataset="orders/country=CA"} 0.25`,
+	)
+}

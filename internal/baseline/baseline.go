@@ -73,15 +73,17 @@ type Definition struct {
 	Numbers map[string]Moments `json:"numbers,omitempty"`
 	// Learning are the accepted columns that have no bins yet, with Accepted.Since.
 	Learning map[string]time.Time `json:"-"`
-	// Untrained are the fields that the training data lacks, if Edges is EdgesTraining: their bins were chosen from production.
+	// Untrained are the fields that training data lacks. Their bins are chosen from production.
 	Untrained []string `json:"untrained,omitempty"`
+	// Kept is the number of acceptances of the provisional definition that are in force in a refined one.
+	Kept int `json:"kept,omitempty"`
 	// Learned are the days of a refined definition; see Subject.Refine.
 	Learned []Day `json:"learned,omitempty"`
 }
 
-// FromProduction reports whether the bins of a field were chosen from production, so that they can be refined.
-func (d Definition) FromProduction(field string) bool {
-	return d.Edges == EdgesProduction || slices.Contains(d.Untrained, field)
+// Trained reports whether the bins of a field were chosen from training data.
+func (d Definition) Trained(field string) bool {
+	return d.Edges == EdgesTraining && !slices.Contains(d.Untrained, field)
 }
 
 func (d Definition) validate() error {

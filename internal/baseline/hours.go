@@ -135,7 +135,11 @@ func (v *View) Season(ctx context.Context, p Production, s season.Settings) (*se
 	for _, d := range days {
 		objects = append(objects, v.objects[v.gens.hours(p.Counts.Definition, d)].winner)
 	}
-	for _, stem := range v.acceptances(p.Counts.Definition) {
+	stems, err := v.inForce(ctx, p.Counts.Definition)
+	if err != nil {
+		return nil, err
+	}
+	for _, stem := range stems {
 		objects = append(objects, v.objects[stem].winner)
 	}
 	b.mu.Lock()

@@ -37,6 +37,7 @@ func (b *Subject) Refine(ctx context.Context, d Definition) error {
 	if len(d.Learned) == 0 {
 		return errors.New("no learned days to refine the bins from")
 	}
+	d.Kept = len(v.acceptances(current.ID))
 	_, err = create(ctx, v, v.gens.refined(current.ID), kindRefined, d)
 	return err
 }
@@ -145,11 +146,33 @@ func (v *View) acceptances(definition string) []string {
 	return stems
 }
 
+// inForce returns the stems of the accepted columns of a definition, those that it keeps of the provisional one first.
+func (v *View) inForce(ctx context.Context, definition string) ([]string, error) {
+	stems := v.acceptances(definition)
+	provisional, err := v.Provisional(ctx)
+	if err != nil || !v.has(v.gens.refined(provisional.ID)) || provisional.ID == definition {
+		return stems, err
+	}
+	refined, err := fetch(ctx, v, v.gens.refined(provisional.ID), kindRefined, &v.subject.refined)
+	if err != nil {
+		return nil, err
+	}
+	before := v.acceptances(provisional.ID)
+	return append(before[:min(len(before), refined.value.Kept)], stems...), nil
+}
+
+// Provisional returns the definition before its refinement, without accepted columns.
+func (v *View) Provisional(ctx context.Context) (Definition, error) {
+	r, err := fetch(ctx, v, v.gens.definition(), kindDefinition, &v.subject.definition)
+	r.value.ID, r.value.Created = r.header.Sum, r.header.Created
+	return r.value, err
+}
+
 // accepted reads the accepted columns of a definition.
 func (v *View) accepted(ctx context.Context, definition string) ([]Accepted, error) {
-	stems := v.acceptances(definition)
-	if len(stems) == 0 {
-		return nil, nil
+	stems, err := v.inForce(ctx, definition)
+	if err != nil || len(stems) == 0 {
+		return nil, err
 	}
 	b := v.subject
 	objects := make([]string, len(stems))

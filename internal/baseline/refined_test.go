@@ -77,6 +77,50 @@ func TestRefinedBinsReplaceProvisionalOnesOnce(t *testing.T) {
 	})
 }
 
+// What was accepted while the bins were provisional, and the counts of the training data, outlive the refinement.
+func TestRefinementKeepsAcceptedColumnsAndTraining(t *testing.T) {
+	onEachStore(t, func(t *testing.T, open func() *Store) {
+		ctx := t.Context()
+		s := open().Subject("dataset", "orders")
+		of := testDefinition()
+		of.Untrained = []string{"tender"}
+		d, err := s.CreateDefinition(ctx, of)
+		require.NoError(t, err)
+		require.False(t, d.Trained("tender"))
+		require.True(t, d.Trained("amount"))
+		training, err := s.CreateTraining(ctx, countsOf(d.ID, day(1)))
+		require.NoError(t, err)
+		layout := binning.Layout{Kind: binning.Categorical, Top: []string{"card"}}
+		require.NoError(t, s.Accept(ctx, d.ID, Accepted{Column: Column{"tender", "VARCHAR"}, Layout: &layout}))
+		of.Learned = days(1, 3)
+		require.NoError(t, s.Refine(ctx, of))
+		v, err := s.View(ctx)
+		require.NoError(t, err)
+		refined, err := v.Definition(ctx)
+		require.NoError(t, err)
+		require.NotEqual(t, d.ID, refined.ID)
+		require.Equal(t, 1, refined.Kept)
+		require.Equal(t, layout, refined.Fields["tender"])
+		kept, err := v.Training(ctx)
+		require.NoError(t, err)
+		require.Equal(t, training, kept)
+
+		// A later acceptance is in force.
+		require.NoError(t, s.Accept(ctx, refined.ID, Accepted{Column: Column{Name: "tender"}, Removed: true}))
+		v, err = open().Subject("dataset", "orders").View(ctx)
+		require.NoError(t, err)
+		after, err := v.Definition(ctx)
+		require.NoError(t, err)
+		require.NotContains(t, after.Fields, "tender")
+
+		require.NoError(t, s.Reset(ctx, PartTraining))
+		v, err = s.View(ctx)
+		require.NoError(t, err)
+		_, err = v.Training(ctx)
+		require.ErrorIs(t, err, ErrNotFound, "it is counted again")
+	})
+}
+
 func TestAcceptedColumnsLeaveTheOthersAlone(t *testing.T) {
 	onEachStore(t, func(t *testing.T, open func() *Store) {
 		ctx := t.Context()

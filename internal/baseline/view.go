@@ -60,13 +60,6 @@ func (v *View) Definition(ctx context.Context) (Definition, error) {
 	return r.value.with(columns), err
 }
 
-// Provisional returns the definition that a refined one has replaced, without accepted columns.
-func (v *View) Provisional(ctx context.Context) (Definition, error) {
-	r, err := fetch(ctx, v, v.gens.definition(), kindDefinition, &v.subject.definition)
-	r.value.ID, r.value.Created = r.header.Sum, r.header.Created
-	return r.value, err
-}
-
 // Training returns the counts of the training data, or ErrNotFound. It leaves out columns that were accepted after the training data was
 // counted, because they have other bins now. The caller must not change the maps, which are shared with later callers.
 func (v *View) Training(ctx context.Context) (Counts, error) {
@@ -74,7 +67,16 @@ func (v *View) Training(ctx context.Context) (Counts, error) {
 	if err != nil {
 		return Counts{}, err
 	}
-	r, err := fetch(ctx, v, v.gens.training(def.ID), kindTraining, &v.subject.training)
+	stem := v.gens.training(def.ID)
+	if def.Edges == EdgesTraining && def.Refined() && !v.has(stem) {
+		// The refinement has changed no bins of fields that the training data has.
+		provisional, err := v.Provisional(ctx)
+		if err != nil {
+			return Counts{}, err
+		}
+		stem = v.gens.training(provisional.ID)
+	}
+	r, err := fetch(ctx, v, stem, kindTraining, &v.subject.training)
 	if err != nil {
 		return Counts{}, err
 	}

@@ -43,30 +43,22 @@ func NewFinder(l Layout, float bool) *Finder {
 	f.numbers = make(map[float64]int)
 	f.byName = make(map[string]int, len(l.Top)+len(l.Rest))
 	other := slices.Index(f.bins, Other)
+	among := l.Categories()
+	add := func(category string, bin int) {
+		for _, spelling := range Spellings(category, among) {
+			f.byName[spelling] = bin
+		}
+	}
 	for _, c := range l.Rest {
-		f.add(c, other)
+		add(c, other)
 	}
 	for i, c := range l.Top {
-		f.add(c, len(f.bins)-len(l.Top)+i)
-	}
-	// A category in the layout is never treated as a spelling of another category.
-	for _, c := range l.Rest {
-		f.byName[c] = other
-	}
-	for i, c := range l.Top {
-		f.byName[c] = len(f.bins) - len(l.Top) + i
+		add(c, len(f.bins)-len(l.Top)+i)
 	}
 	if f.unknown = slices.Index(f.bins, Unseen); f.unknown < 0 {
 		f.unknown = other
 	}
 	return f
-}
-
-// add sets the bin of a category for all its spellings.
-func (f *Finder) add(category string, bin int) {
-	for _, spelling := range Spellings(category) {
-		f.byName[spelling] = bin
-	}
 }
 
 // Bins returns the names of the bins in the order of their indices. The caller must not change them.

@@ -171,28 +171,47 @@ func (l Layout) OutOfRange(counts map[string]int64) (n int64, ok bool) {
 }
 
 // Spellings returns the texts that mean the same category, the category itself first. A whole number means the same with and without ".0",
-// which is appended when a column becomes floating point, and ".00" of decimals.
-func Spellings(category string) []string {
+// which is appended when a column becomes floating point, and ".00" of decimals. among are all categories of the layout: none of them is
+// a spelling of another. If they are the two values of a boolean, all spellings of booleans mean the same.
+func Spellings(category string, among map[string]bool) []string {
+	all := []string{category}
+	add := func(spelling string) {
+		if spelling != category && !among[spelling] {
+			all = append(all, spelling)
+		}
+	}
 	whole, decimal := strings.CutSuffix(category, ".00")
 	if !decimal {
 		whole = strings.TrimSuffix(category, ".0")
 	}
-	if !wholeNumber.MatchString(whole) {
-		return []string{category}
+	if wholeNumber.MatchString(whole) {
+		for _, zeros := range []string{"", ".0", ".00"} {
+			add(whole + zeros)
+		}
 	}
-	all := []string{category}
-	for _, zeros := range []string{"", ".0", ".00"} {
-		if spelling := whole + zeros; spelling != category {
-			all = append(all, spelling)
+	for _, pair := range booleans {
+		if len(among) != 2 || !among[pair[0]] || !among[pair[1]] {
+			continue
+		}
+		value := slices.Index(pair[:], category)
+		for _, other := range booleans {
+			for _, spelling := range Spellings(other[value], nil) {
+				if !slices.Contains(all, spelling) {
+					add(spelling)
+				}
+			}
 		}
 	}
 	return all
 }
 
+// booleans are the spellings of false and true.
+var booleans = [][2]string{{"false", "true"}, {"False", "True"}, {"FALSE", "TRUE"}, {"f", "t"}, {"0", "1"}}
+
 // JoinSpellings adds the frequency of 1.0 and 1.00 to that of the shortest spelling that is present.
 func JoinSpellings[N int | int64](categories map[string]N) {
 	for category, n := range categories {
-		for _, other := range Spellings(category) {
+		for _, other := range Spellings(category, nil) {
 			if _, both := categories[other]; both && len(other) < len(category) {
 				categories[other] += n
 				delete(categories, category)
@@ -224,6 +243,15 @@ func NewCategorical(categories []string, top int, open bool) Layout {
 // NewAged returns the layout of a field of points in time.
 func NewAged() Layout {
 	return Layout{Kind: Aged, Edges: slices.Clone(AgeEdges)}
+}
+
+// Categories returns the set of all categories.
+func (l Layout) Categories() map[string]bool {
+	all := make(map[string]bool, len(l.Top)+len(l.Rest))
+	for _, c := range slices.Concat(l.Top, l.Rest) {
+		all[c] = true
+	}
+	return all
 }
 
 // Bins returns the names of all bins in a fixed order: Null, then the other bins that stand for no value, then intervals or categories.

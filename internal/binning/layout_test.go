@@ -94,11 +94,21 @@ func TestCategoryBin(t *testing.T) {
 }
 
 func TestSpellings(t *testing.T) {
-	require.Equal(t, []string{"1", "1.0", "1.00"}, binning.Spellings("1"))
-	require.Equal(t, []string{"1.0", "1", "1.00"}, binning.Spellings("1.0"))
-	require.Equal(t, []string{"-20.00", "-20", "-20.0"}, binning.Spellings("-20.00"))
+	require.Equal(t, []string{"1", "1.0", "1.00"}, binning.Spellings("1", nil))
+	require.Equal(t, []string{"1.0", "1", "1.00"}, binning.Spellings("1.0", nil))
+	require.Equal(t, []string{"-20.00", "-20", "-20.0"}, binning.Spellings("-20.00", nil))
 	for _, other := range []string{"1.5", "1.00.0", "1.000", "01", "v1", ".0", ""} {
-		require.Equal(t, []string{other}, binning.Spellings(other))
+		require.Equal(t, []string{other}, binning.Spellings(other, nil))
+	}
+
+	require.Equal(t, []string{"1", "1.00"}, binning.Spellings("1", map[string]bool{"1": true, "1.0": true}))
+
+	of := func(categories ...string) map[string]bool { return binning.Layout{Top: categories}.Categories() }
+	require.Equal(t, []string{"true", "True", "TRUE", "t", "1", "1.0", "1.00"}, binning.Spellings("true", of("true", "false")))
+	require.Equal(t, []string{"0", "0.0", "0.00", "false", "False", "FALSE", "f"}, binning.Spellings("0", of("1", "0")))
+	require.Equal(t, []string{"F"}, binning.Spellings("F", of("T", "F")))
+	for _, categories := range [][]string{{"true"}, {"true", "1"}, {"true", "False"}, {"true", "false", "1"}} {
+		require.Equal(t, []string{"true"}, binning.Spellings("true", of(categories...)))
 	}
 
 	counts := map[string]int{"1": 1, "1.0": 2, "1.00": 4, "2.0": 8, "2.00": 16, "3.00": 32}

@@ -41,7 +41,7 @@ const (
 	leftOpaque     = "of a type without bins"
 	leftFreeText   = "looks like free text: too many different values"
 	leftIdentifier = "looks like an identifier: nearly every value is different"
-	leftTurnover   = "its values are others from day to day, like those of a key, a clock, a batch or a partition"
+	leftTurnover   = "its values are replaced by others over time, like those of a key, a clock, a batch or a partition"
 	leftLimit      = "past the limit of columns with bins"
 )
 
@@ -67,6 +67,23 @@ func (s *Source) Cut(ctx context.Context, r Relation, schema []Column, w Window,
 // CutOutlines chooses the bins of each column from the outlines of one or more windows in ascending order of time: intervals for
 // numbers, the most frequent categories for texts and booleans, ages for points in time.
 func CutOutlines(schema []Column, timeColumn string, choice Choice, windows ...Outline) Cut {
+	return cutOutlines(schema, timeColumn, choice, windows, func(c Column) bool {
+		return turnsOver(c.Class, outlinesOf(windows, c.Name))
+	})
+}
+
+// CutTraining chooses the bins of each column from the outline of training data. Whether its values are replaced over time is seen in
+// days of the training data, and in recent windows of what is served, if there are two or more, that come after the training data.
+func CutTraining(schema []Column, timeColumn string, choice Choice, data Outline, days, served []Outline) Cut {
+	return cutOutlines(schema, timeColumn, choice, []Outline{data}, func(c Column) bool {
+		// With a single window, values that differ from the training data for another reason would look like a key.
+		recent := withValues(outlinesOf(served, c.Name))
+		return turnsOver(c.Class, outlinesOf(days, c.Name)) ||
+			len(recent) > 1 && turnsOver(c.Class, append(outlinesOf([]Outline{data}, c.Name), recent...))
+	})
+}
+
+func cutOutlines(schema []Column, timeColumn string, choice Choice, windows []Outline, replaced func(Column) bool) Cut {
 	c := Cut{Layouts: make(map[string]binning.Layout), Left: make(map[string]string)}
 	for _, o := range windows {
 		c.Rows += o.Rows
@@ -74,13 +91,7 @@ func CutOutlines(schema []Column, timeColumn string, choice Choice, windows ...O
 	var candidates []Column
 	candidates, c.Left = choice.candidates(schema, timeColumn)
 	for _, column := range candidates {
-		var of []ColumnOutline
-		for _, o := range windows {
-			if w, ok := o.Columns[column.Name]; ok {
-				of = append(of, w)
-			}
-		}
-		layout, left := cutColumn(column, choice, of)
+		layout, left := cutColumn(column, choice, outlinesOf(windows, column.Name), replaced)
 		if left != "" {
 			c.Left[column.Name] = left
 		} else {
@@ -88,6 +99,17 @@ func CutOutlines(schema []Column, timeColumn string, choice Choice, windows ...O
 		}
 	}
 	return c
+}
+
+// outlinesOf returns the outlines of a column in the windows that have it.
+func outlinesOf(windows []Outline, name string) []ColumnOutline {
+	var of []ColumnOutline
+	for _, o := range windows {
+		if w, ok := o.Columns[name]; ok {
+			of = append(of, w)
+		}
+	}
+	return of
 }
 
 // candidates returns the columns that may get bins, and the reasons of the others.
@@ -113,12 +135,12 @@ func (choice Choice) candidates(schema []Column, timeColumn string) (candidates 
 }
 
 // cutColumn chooses the bins of one column, or returns the reason why it has none.
-func cutColumn(c Column, choice Choice, windows []ColumnOutline) (_ binning.Layout, left string) {
+func cutColumn(c Column, choice Choice, windows []ColumnOutline, replaced func(Column) bool) (_ binning.Layout, left string) {
 	if c.Class.isTime() {
 		return binning.NewAged(), ""
 	}
 	included := MatchesAny(choice.Include, c.Name)
-	if !included && valuesDifferEachWindow(windows) {
+	if !included && replaced(c) {
 		return binning.Layout{}, leftTurnover
 	}
 	merged := mergeColumn(windows)
@@ -229,49 +251,6 @@ func byFrequency(categories map[string]int64) []string {
 	return slices.SortedFunc(maps.Keys(categories), func(a, b string) int {
 		return cmp.Or(cmp.Compare(categories[b], categories[a]), strings.Compare(a, b))
 	})
-}
-
-// valuesDifferEachWindow reports whether a column has different values in each window, like a key, a clock, a batch or a partition. Such a column
-// cannot be compared with earlier windows.
-func valuesDifferEachWindow(windows []ColumnOutline) bool {
-	var pairs, apart int
-	var last *ColumnOutline
-	for i := range windows {
-		w := &windows[i]
-		if w.Values < minValuesToCompare {
-			continue
-		}
-		if last != nil {
-			pairs++
-			if w.differsFrom(*last) {
-				apart++
-			}
-		}
-		last = w
-	}
-	return pairs > 0 && apart*10 >= pairs*9
-}
-
-// minValuesToCompare is the minimum number of values in a window for the comparison with the window before.
-const minValuesToCompare = 20
-
-// differsFrom reports whether fewer than a tenth of the window's values occur in the other window or, for numbers, whether the ranges of the
-// two windows (without the outer twentieths) do not overlap.
-func (w ColumnOutline) differsFrom(other ColumnOutline) bool {
-	if n := len(w.Quantiles); n > 0 && len(other.Quantiles) > 0 {
-		low, high := other.Quantiles[len(other.Quantiles)/20], other.Quantiles[len(other.Quantiles)-1-len(other.Quantiles)/20]
-		return w.Quantiles[n/20] > high || w.Quantiles[n-1-n/20] < low
-	}
-	if w.Categories == nil || other.Categories == nil || w.More || other.More {
-		return false
-	}
-	var again int64
-	for category, n := range w.Categories {
-		if other.Categories[category] > 0 {
-			again += n
-		}
-	}
-	return again*10 < w.Values
 }
 
 // fewValues is the minimum number of values for a column to be classified as an identifier because its values are distinct.

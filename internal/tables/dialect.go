@@ -2,7 +2,6 @@ package tables
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -195,14 +194,14 @@ func categoryOf(d dialect, column string, class Class) (value, text string) {
 
 func categoryCounts(d dialect, text string, layout binning.Layout) []string {
 	var counts, known []string
-	listed := listedCategories(layout)
+	among := layout.Categories()
 	for _, c := range layout.Top {
-		spellings := texts(d, spellingsOf(c, listed))
+		spellings := texts(d, binning.Spellings(c, among))
 		counts = append(counts, d.countIf(text+" IN ("+spellings+")"))
 		known = append(known, spellings)
 	}
 	for _, c := range layout.Rest {
-		known = append(known, texts(d, spellingsOf(c, listed)))
+		known = append(known, texts(d, binning.Spellings(c, among)))
 	}
 	if !layout.Open && len(layout.Rest) > 0 {
 		counts = append(counts, d.countIf(text+" NOT IN ("+strings.Join(known, ", ")+")"))
@@ -216,19 +215,6 @@ func textOf(d dialect, column string, class Class) string {
 		return column
 	}
 	return d.varchar(column)
-}
-
-func listedCategories(layout binning.Layout) map[string]bool {
-	listed := make(map[string]bool, len(layout.Top)+len(layout.Rest))
-	for _, c := range slices.Concat(layout.Top, layout.Rest) {
-		listed[c] = true
-	}
-	return listed
-}
-
-// spellingsOf returns the texts that count as a category, except those that are categories of their own.
-func spellingsOf(category string, listed map[string]bool) []string {
-	return slices.DeleteFunc(binning.Spellings(category), func(s string) bool { return s != category && listed[s] })
 }
 
 // decodeCategories reads the count of all values, the count of each named category and, if some categories share the bin other, the

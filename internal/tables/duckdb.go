@@ -97,7 +97,13 @@ func (d duckDB) booleanTally(column string, layout binning.Layout) tally {
 		if len(v) != 2 {
 			return nil, fmt.Errorf("%d counts, expected 2", len(v))
 		}
-		return byCategories(layout, v[0], map[string]int64{"true": v[1], "false": v[0] - v[1]}), nil
+		counts, byCategory, among := map[string]int64{"true": v[1], "false": v[0] - v[1]}, make(map[string]int64), layout.Categories()
+		for category := range among {
+			for _, spelling := range binning.Spellings(category, among) {
+				byCategory[category] += counts[spelling]
+			}
+		}
+		return byCategories(layout, v[0], byCategory), nil
 	}}
 }
 
@@ -168,11 +174,11 @@ func (d duckDB) numericTally(column string, float bool, layout binning.Layout) t
 // named by the empty string. That bin exists only if it is not empty. Therefore the empty string itself is counted separately.
 func (d duckDB) categoricalTally(column string, class Class, layout binning.Layout) tally {
 	column, text := categoryOf(d, column, class)
-	listed := listedCategories(layout)
+	among := layout.Categories()
 	var known []string
 	categoryBy := make(map[string]string) // by spelling
 	for _, c := range slices.Concat(layout.Top, layout.Rest) {
-		for _, spelling := range spellingsOf(c, listed) {
+		for _, spelling := range binning.Spellings(c, among) {
 			if spelling != "" {
 				known = append(known, spelling)
 				categoryBy[spelling] = c

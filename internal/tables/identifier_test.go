@@ -21,7 +21,7 @@ func TestIdentifierIsDetectedWithAnUnderestimatedCount(t *testing.T) {
 		"a measurement whose values are mostly different": {Column{Name: "distance", Class: Integer}, 19_000, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			layout, left := cutColumn(tc.column, choice, []ColumnOutline{{Values: 20_000, Distinct: tc.distinct}})
+			layout, left := cutColumn(tc.column, choice, []ColumnOutline{{Values: 20_000, Distinct: tc.distinct}}, func(Column) bool { return false })
 			require.Equal(t, tc.want, left)
 			if left == "" {
 				require.Equal(t, binning.Numeric, layout.Kind)

@@ -46,11 +46,7 @@ func (p Split) Values(part int) (values []string, other []bool) {
 
 // spellings returns the SQL texts that count as a value of the column.
 func (c SplitColumn) spellings(d dialect, value string) string {
-	listed := make(map[string]bool, len(c.Values))
-	for _, v := range c.Values {
-		listed[v] = true
-	}
-	return texts(d, spellingsOf(value, listed))
+	return texts(d, binning.Spellings(value, binning.Layout{Top: c.Values}.Categories()))
 }
 
 // expression returns the SQL of the number of a row's partition.

@@ -55,21 +55,27 @@ func hasColumn(schema []tables.Column, name string) bool {
 	return false
 }
 
-// Columns chooses the bins of a table as the exporter would. It adds a row for each column with its type, and its bins or the reason
-// why it has none.
-func Columns(ctx context.Context, r *connect.Report, part string, timeout time.Duration, o Opened, w tables.Window, choice tables.Choice) (tables.Cut, bool) {
-	cut, ok := connect.TryFor(ctx, r, timeout, part, "bins", func(ctx context.Context) (tables.Cut, string, error) {
+// Columns chooses the bins of a table as the exporter would, and reports them.
+func Columns(ctx context.Context, r *connect.Report, part string, timeout time.Duration, o Opened, w tables.Window, choice tables.Choice) {
+	Bins(ctx, r, part, timeout, o.Schema, func(ctx context.Context) (tables.Cut, error) {
 		outlines, err := o.Source.Recent(ctx, o.Relation, o.Schema, w, choice, tables.FirstWindows, nil)
-		cut := tables.CutOutlines(o.Schema, o.Relation.Time, choice, outlines...)
+		return tables.CutOutlines(o.Schema, o.Relation.Time, choice, outlines...), err
+	})
+}
+
+// Bins adds a row for each column with its type, and the bins that choose returns or the reason why it has none.
+func Bins(ctx context.Context, r *connect.Report, part string, timeout time.Duration, schema []tables.Column, choose func(context.Context) (tables.Cut, error)) {
+	cut, ok := connect.TryFor(ctx, r, timeout, part, "bins", func(ctx context.Context) (tables.Cut, string, error) {
+		cut, err := choose(ctx)
 		if err == nil && cut.Rows == 0 {
 			return cut, "no rows yet to cut bins from", nil
 		}
-		return cut, fmt.Sprintf("%d of %d columns get bins, cut from %d rows", len(cut.Layouts), len(o.Schema), cut.Rows), err
+		return cut, fmt.Sprintf("%d of %d columns get bins, cut from %d rows", len(cut.Layouts), len(schema), cut.Rows), err
 	})
 	if ok && cut.Rows == 0 {
 		clear(cut.Layouts) // Without rows, the bins would differ from those that the exporter will choose.
 	}
-	for _, c := range o.Schema {
+	for _, c := range schema {
 		found := c.Type
 		layout, binned := cut.Layouts[c.Name]
 		switch {
@@ -80,5 +86,4 @@ func Columns(ctx context.Context, r *connect.Report, part string, timeout time.D
 		}
 		r.Add(part, "column "+c.Name, connect.Info, found)
 	}
-	return cut, ok
 }

@@ -339,8 +339,9 @@ func (f *field) written(v otlp.Value) int {
 // addSpellings adds other spellings of the layout's categories: 1 and 1.0 are one category unless the layout has both. A spelling of
 // several belongs to the first of them.
 func (f *field) addSpellings(l binning.Layout) {
+	among := l.Categories()
 	for _, c := range slices.Concat(l.Top, l.Rest) {
-		for _, spelling := range binning.Spellings(c) {
+		for _, spelling := range binning.Spellings(c, among) {
 			if f.known(spelling) {
 				continue
 			}

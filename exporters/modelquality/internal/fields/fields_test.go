@@ -524,6 +524,11 @@ func TestSpellingsOfANumberAreOneCategory(t *testing.T) {
 		"another number":                    {[]string{"0", "1"}, nil, otlp.StringValue("2.0"), "unseen"},
 		"a version is a text":               {[]string{"0", "1"}, nil, otlp.StringValue("1.00.0"), "unseen"},
 		"a missing integer":                 {[]string{"0", "1"}, nil, otlp.DoubleValue(math.NaN()), "null"},
+		"a boolean that was a number":       {[]string{"0", "1"}, nil, otlp.BoolValue(true), "1"},
+		"a number that was a boolean":       {[]string{"true", "false"}, nil, otlp.IntValue(0), "false"},
+		"a text that was a boolean":         {[]string{"true"}, []string{"false"}, otlp.StringValue("False"), "other"},
+		"a boolean that was a text":         {[]string{"True", "False"}, nil, otlp.BoolValue(true), "True"},
+		"no boolean with a third category":  {[]string{"true", "false", "maybe"}, nil, otlp.IntValue(1), "unseen"},
 		"NaN is a category":                 {[]string{"NaN", "0.5"}, nil, otlp.DoubleValue(math.NaN()), "NaN"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -106,7 +106,7 @@ func (b *book) refine(ctx context.Context, view *baseline.View, k *Keeper, logge
 func cutDays(days []outline, before baseline.Definition, choice tables.Choice) (map[string]binning.Layout, map[string]string) {
 	layouts, left := make(map[string]binning.Layout), make(map[string]string)
 	for name, l := range before.Fields {
-		if l.Centroid != nil || !before.FromProduction(name) {
+		if l.Centroid != nil || before.Trained(name) {
 			layouts[name] = l
 		}
 	}
@@ -187,7 +187,7 @@ func (b *book) recount(ctx context.Context, view *baseline.View) (*baseline.View
 	}
 	counted := make(map[string]*field, len(b.definition.Fields))
 	for name, l := range b.definition.Fields {
-		if l.Centroid == nil && b.definition.FromProduction(name) {
+		if l.Centroid == nil && !b.definition.Trained(name) {
 			counted[name] = newField(l)
 		}
 	}
