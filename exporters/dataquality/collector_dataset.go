@@ -354,7 +354,9 @@ func (d *dataset) fields(schema []tables.Column, layouts map[string]binning.Layo
 func (d *dataset) learn(ctx context.Context, view *baseline.View, definition baseline.Definition, c *cycle) error {
 	training, trainingErr := d.learner.training(ctx, view, definition)
 	if trainingErr == nil && d.cfg.Baselines.Training != nil {
-		c.baselines = append(c.baselines, compareWith{name: baseline.EdgesTraining, shares: sharesOf(training)})
+		// Training data has no hours: a part of a day is not compared with it.
+		short := !c.window.From.IsZero() && c.length() < day
+		c.baselines = append(c.baselines, compareWith{name: baseline.EdgesTraining, notJudged: short, shares: sharesOf(training)})
 	}
 	var err error
 	c.production, view, err = d.learner.production(ctx, view, definition, c, d.cfg.daysPerCycle())
@@ -394,7 +396,7 @@ func (d *dataset) learn(ctx context.Context, view *baseline.View, definition bas
 	if s != nil {
 		slot.shares = seasonShares(s, definition, c.production, c.window.From, c.now)
 	}
-	production.replaced = true
+	production.notJudged = true
 	c.baselines = append(c.baselines, production, slot)
 	return errors.Join(trainingErr, err)
 }

@@ -14,8 +14,9 @@ const baselineSeason = "season"
 type compareWith struct {
 	name     string
 	learning bool
-	// replaced reports that another baseline takes the place of this one in comparisons. This one is still published.
-	replaced bool
+	// notJudged reports that drift from this baseline is not judged in a window of this length. The baseline is still published: its
+	// values are not broken.
+	notJudged bool
 	shares   map[string]shares
 }
 
