@@ -111,6 +111,8 @@ type dataset struct {
 	rowsPerSecond float64
 	// recentWas is the length of the last recent window, 0 before the first.
 	recentWas time.Duration
+	// volumeWas is the same for the volume.
+	volumeWas time.Duration
 	past      past
 	// good is goodJSON decoded; see readGood.
 	good     lastGood
@@ -170,6 +172,9 @@ type cycle struct {
 	counted bool
 	// recent has the counts of the rows from recentFrom on. It is empty if the cycle has no recent window.
 	recentFrom time.Time
+	// volumeRows are the rows from volumeFrom on.
+	volumeFrom time.Time
+	volumeRows int64
 	recent     tables.Profile
 	// seasonRecent has the baseline shares that recent is compared with, by column.
 	seasonRecent map[string]shares

@@ -17,7 +17,7 @@ type compareWith struct {
 	// notJudged reports that drift from this baseline is not judged in a window of this length. The baseline is still published: its
 	// values are not broken.
 	notJudged bool
-	shares   map[string]shares
+	shares    map[string]shares
 }
 
 // shares has the share of each bin of a column, and the number of values they were computed from.
