@@ -172,10 +172,10 @@ type cycle struct {
 	counted bool
 	// recent has the counts of the rows from recentFrom on. It is empty if the cycle has no recent window.
 	recentFrom time.Time
-	// volumeRows are the rows from volumeFrom on.
+	recent     tables.Profile
+	// volumeRows are the rows from volumeFrom on, the recent window for the volume.
 	volumeFrom time.Time
 	volumeRows int64
-	recent     tables.Profile
 	// seasonRecent has the baseline shares that recent is compared with, by column.
 	seasonRecent map[string]shares
 	// gap caches the result of longestPastGap once gapKnown is set.
