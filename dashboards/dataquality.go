@@ -329,6 +329,16 @@ func dataBaselineRow() kit.Panels {
 				kit.Col("baseline", "Baseline"),
 				kit.Col("Value", "Values"),
 			}),
+		kit.Columns(kit.Table(kit.Text{
+			ID: 55, Title: "Columns without bins", Unit: "string",
+			Description: "Columns of which only missing values are counted, and why: without bins, nothing tells when their values change. columns.include of the dataset forces bins.",
+		}).
+			WithTarget(kit.Instant("reason", kit.MaxBy(byColumn+", reason", datasets.Raw("ml_dataset_column_without_bins_info")))),
+			[]kit.Column{
+				kit.Col("dataset", "Dataset", detailLink("Dataset")),
+				kit.Col("column", "Column"),
+				kit.Col("reason", "Reason"),
+			}, "Value"),
 	}
 }
 

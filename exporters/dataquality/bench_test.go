@@ -209,7 +209,9 @@ func benchProfile(b testing.TB, path string, rows, threads int, recent bool) (pr
 	lastHour := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(rows)*100*time.Millisecond - time.Hour)
 	return func() (p tables.Profile) {
 		if recent {
-			p, _, err = source.CountRecent(ctx, relation, schema, tables.Window{}, lastHour, fields, lastHour)
+			var windows tables.Windows
+			windows, err = source.CountRecent(ctx, relation, schema, tables.Window{}, tables.Starts{Recent: lastHour, Newest: lastHour.Add(30 * time.Minute)}, fields, lastHour)
+			p = windows.Full
 		} else {
 			p, err = source.Count(ctx, relation, schema, tables.Window{}, fields, lastHour)
 		}

@@ -58,7 +58,7 @@ func (w countedWindow) unseen(column string) (share float64, beyond bool) {
 func (w countedWindow) drift(column string) (x drift.Index, from compareWith, beyond bool) {
 	d := w.dataset
 	for _, b := range w.baselines {
-		if b.learning || b.replaced {
+		if b.learning || b.notJudged {
 			continue
 		}
 		x, ok := drift.CompareShares(w.profile.Values[column], b.shares[column].bins, b.shares[column].values)

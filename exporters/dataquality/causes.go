@@ -519,7 +519,7 @@ func (d *dataset) volumeShares(c *cycle, w countedWindow) map[string]shares {
 		return c.seasonRecent
 	}
 	for _, b := range slices.Backward(c.baselines) {
-		if !b.replaced && !b.learning {
+		if !b.notJudged && !b.learning {
 			return b.shares
 		}
 	}

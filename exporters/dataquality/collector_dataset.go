@@ -111,6 +111,8 @@ type dataset struct {
 	rowsPerSecond float64
 	// recentWas is the length of the last recent window, 0 before the first.
 	recentWas time.Duration
+	// volumeWas is the same for the volume.
+	volumeWas time.Duration
 	past      past
 	// good is goodJSON decoded; see readGood.
 	good     lastGood
@@ -171,6 +173,9 @@ type cycle struct {
 	// recent has the counts of the rows from recentFrom on. It is empty if the cycle has no recent window.
 	recentFrom time.Time
 	recent     tables.Profile
+	// volumeRows are the rows from volumeFrom on, the recent window for the volume.
+	volumeFrom time.Time
+	volumeRows int64
 	// seasonRecent has the baseline shares that recent is compared with, by column.
 	seasonRecent map[string]shares
 	// gap caches the result of longestPastGap once gapKnown is set.
@@ -354,7 +359,9 @@ func (d *dataset) fields(schema []tables.Column, layouts map[string]binning.Layo
 func (d *dataset) learn(ctx context.Context, view *baseline.View, definition baseline.Definition, c *cycle) error {
 	training, trainingErr := d.learner.training(ctx, view, definition)
 	if trainingErr == nil && d.cfg.Baselines.Training != nil {
-		c.baselines = append(c.baselines, compareWith{name: baseline.EdgesTraining, shares: sharesOf(training)})
+		// Training data has no hours: a part of a day is not compared with it.
+		short := !c.window.From.IsZero() && c.length() < day
+		c.baselines = append(c.baselines, compareWith{name: baseline.EdgesTraining, notJudged: short, shares: sharesOf(training)})
 	}
 	var err error
 	c.production, view, err = d.learner.production(ctx, view, definition, c, d.cfg.daysPerCycle())
@@ -394,7 +401,7 @@ func (d *dataset) learn(ctx context.Context, view *baseline.View, definition bas
 	if s != nil {
 		slot.shares = seasonShares(s, definition, c.production, c.window.From, c.now)
 	}
-	production.replaced = true
+	production.notJudged = true
 	c.baselines = append(c.baselines, production, slot)
 	return errors.Join(trainingErr, err)
 }

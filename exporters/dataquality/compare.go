@@ -14,9 +14,10 @@ const baselineSeason = "season"
 type compareWith struct {
 	name     string
 	learning bool
-	// replaced reports that another baseline takes the place of this one in comparisons. This one is still published.
-	replaced bool
-	shares   map[string]shares
+	// notJudged reports that drift from this baseline is not judged in a window of this length. The baseline is still published: its
+	// values are not broken.
+	notJudged bool
+	shares    map[string]shares
 }
 
 // shares has the share of each bin of a column, and the number of values they were computed from.

@@ -227,6 +227,24 @@ func TestSeason(t *testing.T) {
 	})
 }
 
+// Training data has no hours, so a night is not compared with it.
+func TestShortWindowIsNotComparedWithTrainingData(t *testing.T) {
+	for window, why := range map[string]string{"23h59m": "", "24h": `column "amount": PSI`} {
+		w := newWorld(t, strings.NewReplacer("window: 1h", "window: "+window, "production: {days: 11,", "training: {files: training.parquet}\n      production: {days: 0,").Replace(seasonYAML))
+		w.now = time.Date(2026, 11, 24, 7, 0, 0, 0, time.UTC)
+		w.file("orders.parquet", nights+` WHERE hour("at") < 13 AND "at" >= TIMESTAMP '2026-11-23'`)
+		w.file("training.parquet", nights+` WHERE "at" < TIMESTAMP '2026-11-14'`)
+		d := w.dataset(0)
+		c := w.run(d)
+		if why == "" {
+			require.Empty(t, d.failedCheck(c), window)
+			require.Empty(t, d.breaches(c), window)
+		}
+		require.Contains(t, d.failedCheck(c), why, window)
+		require.Contains(t, metrics(t, d, c, nil), `ml_dataset_column_baseline_ratio{baseline="training",`, "published, since its values are not broken")
+	}
+}
+
 // A baseline of a version that knew no hours gets them from the table, as long as
 // the table has the rows that were learned. Everything else in it stays the same.
 func TestHoursAreAddedToABaselineOfAnEarlierVersion(t *testing.T) {

@@ -67,6 +67,7 @@ type descs struct {
 	threshold                                                       *prometheus.Desc
 	duplicates, duplicatesSample, checkFailed, checkLimit           *prometheus.Desc
 	recentRows, recentWindow, recentNulls, recentValues             *prometheus.Desc
+	volumeRows, volumeWindow                                        *prometheus.Desc
 	pastRows, recentPastRows, usualGap, baselineNulls               *prometheus.Desc
 	dayElapsed                                                      *prometheus.Desc
 	causeInfo, causeRows, causeSince, causeGradual, causePartitions *prometheus.Desc
@@ -92,10 +93,12 @@ func newDescs(c *catalogue.Catalogue) descs {
 		baselineNulls:        c.Gauge("column_baseline_null_ratio", "Share of the column's values that are missing in its baseline. For a column without bins, and before the first day is learned, the share in its first days.", "column"),
 		recentRows:           c.Gauge("recent_rows", "Rows in the recent window. Absent if the table has too few rows an hour for a recent window."),
 		recentWindow:         c.Gauge("recent_window_seconds", "Length of the recent window. It is counted in the same scan as the profiled window."),
+		volumeRows:           c.Gauge("recent_volume_rows", "Rows in the recent window for the volume, which needs fewer rows than the recent window and may be shorter."),
+		volumeWindow:         c.Gauge("recent_volume_window_seconds", "Length of the recent window for the volume."),
 		recentNulls:          c.Gauge("recent_column_nulls", "Missing values of the column in the recent window.", "column"),
 		recentValues:         c.Gauge("recent_column_values", "Values of the column in the recent window that are in the bin.", "column", "bin"),
 		pastRows:             c.Gauge("past_rows", "Rows of the profiled window that long ago, less the share that typically has not arrived yet. The label shift is an hour, for changes to and from daylight saving time.", "ago", "shift"),
-		recentPastRows:       c.Gauge("recent_past_rows", "Rows of the recent window that long ago, less the share that typically has not arrived yet.", "ago"),
+		recentPastRows:       c.Gauge("recent_past_rows", "Rows of the recent window for the volume that long ago, less the share that typically has not arrived yet.", "ago"),
 		dayElapsed:           c.Gauge("day_elapsed_seconds", "Seconds since the start of the day in the dataset's time zone. A new day may differ from the same weekday of the last weeks, such as a holiday."),
 		usualGap:             c.Gauge("usual_gap_seconds", "Longest time without a record within an hour of this time of day, in previous days and weeks."),
 		min:                  c.Gauge("column_min", "Minimum of the column's finite values in the profiled window.", "column"),

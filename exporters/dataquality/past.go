@@ -273,6 +273,9 @@ func (d *dataset) noteSeen(c *cycle) {
 	if c.recent.Nulls != nil {
 		p.see(windowRecent(c.now.Sub(c.recentFrom)), seen{c.recentFrom, c.now, c.recent.Rows})
 	}
+	if !c.volumeFrom.IsZero() && !c.volumeFrom.Equal(c.recentFrom) {
+		p.see(windowRecent(c.now.Sub(c.volumeFrom)), seen{c.volumeFrom, c.now, c.volumeRows})
+	}
 }
 
 func (p *past) see(kind string, w seen) {
@@ -358,7 +361,7 @@ func (d *dataset) pastMetrics(m descs, c *cycle, gauge func(desc *prometheus.Des
 	if p.first.IsZero() || c.window.From.IsZero() {
 		return
 	}
-	recent := c.now.Sub(c.recentFrom)
+	recent := c.now.Sub(c.volumeFrom)
 	arrived, known := c.recentArrived(recent)
 	all, allKnown := c.good.Arrived[windowFull]
 	if !allKnown || c.days > 0 {
@@ -375,7 +378,7 @@ func (d *dataset) pastMetrics(m descs, c *cycle, gauge func(desc *prometheus.Des
 		if rows, ok := p.rows(c.startOf(at), at); ok {
 			gauge(m.pastRows, rows*all, ago, shift)
 		}
-		if shift == "same" && c.days == 0 && c.recent.Nulls != nil && known {
+		if shift == "same" && !c.volumeFrom.IsZero() && known {
 			if rows, ok := p.rows(at.Add(shifted-recent), at.Add(shifted)); ok {
 				gauge(m.recentPastRows, rows*arrived, ago)
 			}

@@ -161,6 +161,8 @@ func TestRecentWindowIsComparedWithPastWindows(t *testing.T) {
 	second := run()
 	require.Equal(t, []string{`ml_dataset_recent_window_seconds{dataset="orders"} 1800`}, series(second, "ml_dataset_recent_window_seconds"), "500 rows take 25 minutes")
 	require.Equal(t, []string{`ml_dataset_recent_rows{dataset="orders"} 620`}, series(second, "ml_dataset_recent_rows"), "the minute of clock_skew has rows, too")
+	require.Equal(t, []string{`ml_dataset_recent_volume_window_seconds{dataset="orders"} 900`}, series(second, "ml_dataset_recent_volume_window_seconds"), "150 rows take 8 minutes")
+	require.Equal(t, []string{`ml_dataset_recent_volume_rows{dataset="orders"} 320`}, series(second, "ml_dataset_recent_volume_rows"))
 	require.Contains(t, second, `ml_dataset_recent_column_nulls{column="half",dataset="orders"} 310`)
 	require.Contains(t, second, `ml_dataset_column_baseline_null_ratio{column="half",dataset="orders"} 0.5`)
 	require.Contains(t, second, `ml_dataset_recent_column_values{bin="0",column="kind",dataset="orders"} `)
@@ -175,7 +177,19 @@ func TestRecentWindowIsComparedWithPastWindows(t *testing.T) {
 		w.now = w.now.Add(5 * time.Minute)
 		run()
 	}
-	require.NotEmpty(t, series(run(), "ml_dataset_recent_past_rows"))
+	require.Contains(t, run(), `ml_dataset_recent_past_rows{ago="1d",dataset="orders"} 300`, "of the window for the volume")
+
+	// 300 rows an hour have a window for the volume and no recent one.
+	w = newWorld(t, recentYAML)
+	w.file("orders.parquet", `SELECT TIMESTAMP '2026-11-24 12:00:00' - to_seconds(12 * i + 1) AS at FROM range(300 * 24 * 25) AS t(i)`)
+	w.now = noon.Add(-3 * time.Hour)
+	d = w.dataset(0)
+	run()
+	w.now = w.now.Add(5 * time.Minute)
+	few := run()
+	require.Empty(t, series(few, "ml_dataset_recent_rows"))
+	require.Contains(t, few, `ml_dataset_recent_volume_window_seconds{dataset="orders"} 1800`)
+	require.Contains(t, few, `ml_dataset_recent_volume_rows{dataset="orders"} 155`)
 }
 
 func TestTheLengthOfARecentWindow(t *testing.T) {
@@ -196,8 +210,8 @@ func TestTheLengthOfARecentWindow(t *testing.T) {
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			d := newWorld(t, recentYAML).dataset(0)
-			d.rowsPerSecond, d.recentWas = c.rowsAnHour/3600, c.was
-			require.Equal(t, c.want, d.recentLength())
+			d.rowsPerSecond = c.rowsAnHour / 3600
+			require.Equal(t, c.want, d.recentLength(recentRows, c.was))
 		})
 	}
 }
@@ -218,7 +232,7 @@ func TestRecentWindowGrowsWhenRowsUsuallyArriveLate(t *testing.T) {
 		t.Run(sentence, func(t *testing.T) {
 			d := newWorld(t, recentYAML).dataset(0)
 			d.rowsPerSecond, d.good.Arrived = 2000./3600, c.arrived
-			require.Equal(t, c.want, d.recentLength())
+			require.Equal(t, c.want, d.recentLength(recentRows, 0))
 		})
 	}
 }

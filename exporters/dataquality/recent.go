@@ -24,6 +24,10 @@ const recentRows = 500
 // changes sooner.
 var recentLengths = []time.Duration{15 * time.Minute, 30 * time.Minute, time.Hour}
 
+// volumeRows is the minimum number of rows of the recent window whose volume is compared, which may be shorter: 62 % fewer are 57 rows, and
+// by chance fewer than 104 are one window in 10 000.
+const volumeRows = 150
+
 // recentSlack is the hysteresis of the length: a shorter window needs 20 % more rows, and the present one may have 20 %
 // fewer. After a change of length, the share of late rows has to be learned again.
 const recentSlack = 0.2
@@ -34,16 +38,16 @@ const fewestArrived = 0.5
 
 // recentLength returns the shortest window, at least as long as the interval, that has enough rows at the last profile's mean
 // rate and has most of them when it ends. If none has most of them, it returns the longest. It returns 0 if an hour has too
-// few rows, or if the full window is less than twice as long.
-func (d *dataset) recentLength() time.Duration {
+// few rows, or if the full window is less than twice as long. was is the last length.
+func (d *dataset) recentLength(rows float64, was time.Duration) time.Duration {
 	shortest := time.Duration(d.cfg.Interval).Truncate(time.Minute)
 	longest := time.Duration(0)
 	for _, length := range append([]time.Duration{max(shortest, time.Minute)}, recentLengths...) {
-		enough := float64(recentRows)
+		enough := rows
 		switch {
-		case length == d.recentWas:
+		case length == was:
 			enough *= 1 - recentSlack
-		case length < d.recentWas:
+		case length < was:
 			enough *= 1 + recentSlack
 		}
 		if length < shortest || 2*length > time.Duration(d.cfg.Window) || d.rowsPerSecond*length.Seconds() < enough {
@@ -69,13 +73,17 @@ func (c *cycle) recentArrived(length time.Duration) (share float64, known bool) 
 	return share, of > 0
 }
 
-// openRecent sets the start of the cycle's recent window, if it has one.
+// openRecent sets the start of the cycle's recent window, and of the one for the volume, if it has them.
 func (d *dataset) openRecent(c *cycle) {
-	length := d.recentLength()
-	if length == 0 || c.days > 0 || !hasHours(c.schema, d.relation) {
+	if c.days > 0 || !hasHours(c.schema, d.relation) {
 		return
 	}
-	c.recentFrom, d.recentWas = c.now.Add(-length), length
+	if length := d.recentLength(recentRows, d.recentWas); length > 0 {
+		c.recentFrom, d.recentWas = c.now.Add(-length), length
+	}
+	if length := d.recentLength(volumeRows, d.volumeWas); length > 0 {
+		c.volumeFrom, d.volumeWas = c.now.Add(-length), length
+	}
 }
 
 // countWindows counts the full window, the recent one and the segments in the same scans.
@@ -83,14 +91,22 @@ func (d *dataset) countWindows(ctx context.Context, c *cycle, fields tables.Fiel
 	if len(c.segments) > 0 {
 		return d.countSegments(ctx, c, fields)
 	}
-	if c.recentFrom.IsZero() {
+	if c.volumeFrom.IsZero() {
 		return d.source.Count(ctx, d.relation, c.schema, c.window, fields, c.now)
 	}
-	full, recent, err := d.source.CountRecent(ctx, d.relation, c.schema, c.window, c.recentFrom, fields, c.now)
+	windows, err := d.source.CountRecent(ctx, d.relation, c.schema, c.window, tables.Starts{Recent: c.recentFrom, Newest: c.volumeFrom}, fields, c.now)
 	if err == nil {
-		c.recent = recent
+		c.take(windows)
 	}
-	return full, err
+	return windows.Full, err
+}
+
+// take keeps the counts of the recent windows that the cycle has.
+func (c *cycle) take(w tables.Windows) {
+	if !c.recentFrom.IsZero() {
+		c.recent = w.Recent
+	}
+	c.volumeRows = w.Newest
 }
 
 // noteRate stores the dataset's rows per second.
@@ -103,6 +119,10 @@ func (d *dataset) noteRate(c *cycle) {
 
 // recentMetrics publishes the counts of the recent window.
 func (d *dataset) recentMetrics(m descs, c *cycle, gauge func(desc *prometheus.Desc, v float64, labels ...string)) {
+	if !c.volumeFrom.IsZero() {
+		gauge(m.volumeRows, float64(c.volumeRows))
+		gauge(m.volumeWindow, c.now.Sub(c.volumeFrom).Seconds())
+	}
 	if c.recent.Nulls == nil {
 		return
 	}

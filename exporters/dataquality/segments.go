@@ -232,7 +232,7 @@ func (d *dataset) countSegments(ctx context.Context, c *cycle, fields tables.Fie
 	var windows tables.Windows
 	for i := range c.segments {
 		s := &c.segments[i]
-		all, parts, err := d.source.CountParts(ctx, d.relation, c.schema, c.window, c.recentFrom, s.split, fields, c.now)
+		all, parts, err := d.source.CountParts(ctx, d.relation, c.schema, c.window, tables.Starts{Recent: c.recentFrom, Newest: c.volumeFrom}, s.split, fields, c.now)
 		if err != nil {
 			return tables.Profile{}, err
 		}
@@ -244,9 +244,7 @@ func (d *dataset) countSegments(ctx context.Context, c *cycle, fields tables.Fie
 			windows = all
 		}
 	}
-	if !c.recentFrom.IsZero() {
-		c.recent = windows.Recent
-	}
+	c.take(windows)
 	return windows.Full, nil
 }
 
@@ -349,9 +347,17 @@ func (d *dataset) runPart(ctx context.Context, of *cycle, counts partCounts, rea
 	d.overrides = d.cfg.Thresholds.overrides(c.schema)
 	c.counted = readPast && d.countPast(ctx, c)
 	// A recent window with few rows of the segment would not be significant.
-	if length := of.now.Sub(of.recentFrom); !of.recentFrom.IsZero() && !c.window.From.IsZero() &&
-		float64(c.profile.Rows)*length.Seconds() >= recentRows*of.now.Sub(c.window.From).Seconds() {
+	enough := func(from time.Time, rows float64) bool {
+		return !from.IsZero() && !c.window.From.IsZero() && float64(c.profile.Rows)*of.now.Sub(from).Seconds() >= rows*of.now.Sub(c.window.From).Seconds()
+	}
+	if enough(of.recentFrom, recentRows) {
 		c.recentFrom, c.recent = of.recentFrom, counts.Recent
+	}
+	switch {
+	case enough(of.volumeFrom, volumeRows):
+		c.volumeFrom, c.volumeRows = of.volumeFrom, counts.Newest
+	case enough(of.recentFrom, volumeRows):
+		c.volumeFrom, c.volumeRows = of.recentFrom, counts.Recent.Rows
 	}
 	view, definition, err := d.learner.define(ctx, c.schema, c.window)
 	if errors.Is(err, errNothingYet) {

@@ -119,7 +119,7 @@ func TestGoldenSQL(t *testing.T) {
 			})
 			split := Split{{"provider", []string{"visa", "O'Brien"}}, {"quantity", []string{"1"}}}
 			record("parts of a window", func() error {
-				_, _, err := s.CountParts(t.Context(), orders, schema, window, asOf.Add(-time.Minute), split, Fields{"amount": nil}, asOf)
+				_, _, err := s.CountParts(t.Context(), orders, schema, window, Starts{Recent: asOf.Add(-2 * time.Minute), Newest: asOf.Add(-time.Minute)}, split, Fields{"amount": nil}, asOf)
 				return err
 			})
 			record("the rest of a split", func() error {

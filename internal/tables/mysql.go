@@ -111,7 +111,8 @@ func (mySQL) timeOfNumber(microseconds string) (string, Class) {
 // timeOfText parses the text with regular expressions, because MariaDB, unlike MySQL, cannot cast a text with an offset.
 func (d mySQL) timeOfText(expr, format string) (string, Class) {
 	if format != "" {
-		return "STR_TO_DATE(" + expr + ", " + d.text(mysqlFormat(format)) + ")", Timestamp
+		// STR_TO_DATE returns 2026-02-31. Date arithmetic makes it NULL.
+		return "STR_TO_DATE(" + expr + ", " + d.text(mysqlFormat(format)) + ") + INTERVAL 0 SECOND", Timestamp
 	}
 	const date, clock = `^[0-9]{4}-[0-9]{2}-[0-9]{2}`, `[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?`
 	const offset = ` ?[+-][0-9]{2}(:?[0-9]{2})?`

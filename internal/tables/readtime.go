@@ -1,6 +1,7 @@
 package tables
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -50,8 +51,9 @@ func formatWidth(format string) int {
 	return width
 }
 
-// translate writes a format in another database's notation. Text between the letters is passed to quote.
-func translate(format string, word func(letter byte) string, quote func(string) string) string {
+// translate writes a format in another database's notation. word also learns whether digits follow at once. Text between the letters is
+// passed to quote.
+func translate(format string, word func(letter byte, digitsFollow bool) string, quote func(string) string) string {
 	var b strings.Builder
 	var plain strings.Builder
 	flush := func() {
@@ -64,7 +66,8 @@ func translate(format string, word func(letter byte) string, quote func(string) 
 		if format[i] == '%' && i+1 < len(format) {
 			i++
 			flush()
-			b.WriteString(word(format[i]))
+			next := format[i+1:]
+			b.WriteString(word(format[i], len(next) > 1 && next[0] == '%' && next[1] != 'b' && next[1] != 'p'))
 			continue
 		}
 		plain.WriteByte(format[i])
@@ -74,7 +77,7 @@ func translate(format string, word func(letter byte) string, quote func(string) 
 }
 
 func mysqlFormat(format string) string {
-	return translate(format, func(l byte) string { return formatLetters[l].mysql }, func(s string) string { return s })
+	return translate(format, func(l byte, _ bool) string { return formatLetters[l].mysql }, func(s string) string { return s })
 }
 
 // Every timeOfNumber converts microseconds since 1970, a double that may be NULL. Every timeOfText parses a text in the given format,
@@ -102,31 +105,42 @@ func (d postgreSQL) timeOfText(expr, format string) (string, Class) {
 		const day = `(\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))|` + leap + `)`
 		return fmt.Sprintf(`CASE WHEN %[1]s ~ '^(?!0000)`+day+`([T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?( ?(Z|[+-]\d{2}(:?\d{2})?))?)?$' THEN CAST(%[1]s AS TIMESTAMPTZ) END`, expr), TimestampTZ
 	}
-	form := "^" + translate(format, func(l byte) string {
-		switch l {
-		case 'Y':
-			return `\d{4}`
-		case 'b':
-			return `([Jj][Aa][Nn]|[Ff][Ee][Bb]|[Mm][Aa][Rr]|[Aa][Pp][Rr]|[Mm][Aa][Yy]|[Jj][Uu][Nn]|[Jj][Uu][Ll]|[Aa][Uu][Gg]|[Ss][Ee][Pp]|[Oo][Cc][Tt]|[Nn][Oo][Vv]|[Dd][Ee][Cc])`
-		case 'p':
-			return `[AaPp][Mm]`
-		case 'f':
-			return `\d{1,6}`
-		case 'm', 'I':
-			return `(0?[1-9]|1[0-2])`
-		case 'd':
-			return `(0?[1-9]|[12]\d|3[01])`
-		case 'H':
-			return `([01]?\d|2[0-3])`
-		case 'M', 'S':
-			return `[0-5]?\d`
-		}
-		return `\d{1,2}`
-	}, regexpQuoter.Replace) + "$"
-	words := translate(format, func(l byte) string { return formatLetters[l].postgres }, func(s string) string {
+	words := translate(format, func(l byte, _ bool) string { return formatLetters[l].postgres }, func(s string) string {
 		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 	})
-	return fmt.Sprintf("CASE WHEN %[1]s ~ %[2]s THEN to_timestamp(%[1]s, %[3]s) END", expr, d.text(form), d.text(words)), TimestampTZ
+	return fmt.Sprintf("CASE WHEN %[1]s ~ %[2]s THEN to_timestamp(%[1]s, %[3]s) END", expr, d.text(formOf(format)), d.text(words)), TimestampTZ
+}
+
+// formOf returns a regular expression of the texts that PostgreSQL's to_timestamp reads in the format. Any other text, such as one with
+// 31 April, fails its statement.
+func formOf(format string) string {
+	const leap = `(0[48]|[2468][048]|[13579][26])`
+	return "^" +
+		"(?!" + formWith(format, map[byte]string{'d': `3[01]`, 'm': `0?2`, 'b': `[Ff][Ee][Bb]`}) + ")" +
+		"(?!" + formWith(format, map[byte]string{'d': `31`, 'm': `(0?[469]|11)`, 'b': `([Aa][Pp][Rr]|[Jj][Uu][Nn]|[Ss][Ee][Pp]|[Nn][Oo][Vv])`}) + ")" +
+		"(?!" + formWith(format, map[byte]string{
+		'd': `29`, 'm': `0?2`, 'b': `[Ff][Ee][Bb]`, 'Y': `(?!\d\d` + leap + `|([02468][048]|[13579][26])00)\d{4}`, 'y': `(?!00|` + leap + `)\d{1,2}`,
+	}) + ")" +
+		formWith(format, nil)
+}
+
+// formWith returns a regular expression of the texts in the format, with other expressions for some letters. If digits follow at once, a
+// letter has all of its digits.
+func formWith(format string, other map[byte]string) string {
+	return translate(format, func(l byte, digitsFollow bool) string {
+		word := cmp.Or(other[l], formatForms[l])
+		if digitsFollow {
+			word = strings.NewReplacer(`0?`, `0`, `]?`, `]`, `{1,`, `{`).Replace(word)
+		}
+		return word
+	}, regexpQuoter.Replace) + "$"
+}
+
+// formatForms are regular expressions of the letters.
+var formatForms = map[byte]string{
+	'Y': `\d{4}`, 'y': `\d{1,2}`, 'm': `(0?[1-9]|1[0-2])`, 'd': `(0?[1-9]|[12]\d|3[01])`,
+	'b': `([Jj][Aa][Nn]|[Ff][Ee][Bb]|[Mm][Aa][Rr]|[Aa][Pp][Rr]|[Mm][Aa][Yy]|[Jj][Uu][Nn]|[Jj][Uu][Ll]|[Aa][Uu][Gg]|[Ss][Ee][Pp]|[Oo][Cc][Tt]|[Nn][Oo][Vv]|[Dd][Ee][Cc])`,
+	'H': `([01]?\d|2[0-3])`, 'I': `(0?[1-9]|1[0-2])`, 'p': `[AaPp][Mm]`, 'M': `[0-5]?\d`, 'S': `[0-5]?\d`, 'f': `\d{1,6}`,
 }
 
 // regexpQuoter is regexp.QuoteMeta for PostgreSQL.

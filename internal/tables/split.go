@@ -101,24 +101,37 @@ func (r Relation) within(from string) string {
 	return "(SELECT * FROM " + from + " AS t WHERE " + r.part + ")"
 }
 
-// Windows are the profiles of a window and of its recent window.
-type Windows struct{ Full, Recent Profile }
-
-// CountRecent counts the window, and the recent window that begins at recent, in one scan. The relation must have a timestamp column.
-func (s *Source) CountRecent(ctx context.Context, r Relation, schema []Column, w Window, recent time.Time, fields Fields, asOf time.Time) (full, last Profile, err error) {
-	if r.virtual != nil {
-		if full, err = virtualProfile(r.virtual, schema, w, fields); err == nil {
-			last, err = virtualProfile(r.virtual, schema, Window{From: recent, To: w.To}, fields)
-		}
-		return full, last, err
-	}
-	all, _, err := s.CountParts(ctx, r, schema, w, recent, nil, fields, asOf)
-	return all.Full, all.Recent, err
+// Windows are the profiles of a window and of its recent window, and the newest rows.
+type Windows struct {
+	Full, Recent Profile
+	Newest       int64
 }
 
-// CountParts counts the window and each partition of the split in one scan. If recent is not zero, it also counts the rows of each
-// partition from recent on.
-func (s *Source) CountParts(ctx context.Context, r Relation, schema []Column, w Window, recent time.Time, split Split, fields Fields, asOf time.Time) (all Windows, parts []Windows, err error) {
+// Starts are the starts of a recent window, of which everything is counted, and of the newest rows, of which only the number is. The newest
+// rows do not begin before the recent window. Zero times are not counted.
+type Starts struct{ Recent, Newest time.Time }
+
+// CountRecent counts the window, and what begins at the starts, in one scan. The relation must have a timestamp column.
+func (s *Source) CountRecent(ctx context.Context, r Relation, schema []Column, w Window, starts Starts, fields Fields, asOf time.Time) (Windows, error) {
+	if r.virtual == nil {
+		all, _, err := s.CountParts(ctx, r, schema, w, starts, nil, fields, asOf)
+		return all, err
+	}
+	var all Windows
+	full, err := virtualProfile(r.virtual, schema, w, fields)
+	if all.Full = full; err == nil && !starts.Recent.IsZero() {
+		all.Recent, err = virtualProfile(r.virtual, schema, Window{From: starts.Recent, To: w.To}, fields)
+	}
+	if err == nil && !starts.Newest.IsZero() {
+		var newest Profile
+		newest, err = virtualProfile(r.virtual, schema, Window{From: starts.Newest, To: w.To}, nil)
+		all.Newest = newest.Rows
+	}
+	return all, err
+}
+
+// CountParts counts the window, what begins at the starts, and each partition of the split in one scan.
+func (s *Source) CountParts(ctx context.Context, r Relation, schema []Column, w Window, starts Starts, split Split, fields Fields, asOf time.Time) (all Windows, parts []Windows, err error) {
 	if r.virtual != nil {
 		return all, nil, errors.New("a virtual table has no parts")
 	}
@@ -138,16 +151,26 @@ func (s *Source) CountParts(ctx context.Context, r Relation, schema []Column, w 
 	if err != nil {
 		return all, nil, fmt.Errorf("profile: %w", err)
 	}
-	windows := 1
-	if !recent.IsZero() {
+	// A row is in the last of the windows that it is in.
+	windows := []time.Time{w.From}
+	for _, start := range []time.Time{starts.Recent, starts.Newest} {
+		if !start.IsZero() && !start.Equal(windows[len(windows)-1]) {
+			windows = append(windows, start)
+		}
+	}
+	if len(windows) > 1 {
 		at, err := timeColumn(r, schema)
 		if err != nil {
 			return all, nil, err
 		}
-		if windows = 2; group != "" {
-			group = "(" + group + ") * 2 + "
+		if group != "" {
+			group = "(" + group + ") * " + strconv.Itoa(len(windows)) + " + "
 		}
-		group += "CASE WHEN " + s.dialect.identifier(r.Time) + " >= " + s.dialect.instant(recent, at.Class) + " THEN 1 ELSE 0 END"
+		group += "CASE"
+		for i := len(windows) - 1; i > 0; i-- {
+			group += " WHEN " + s.dialect.identifier(r.Time) + " >= " + s.dialect.instant(windows[i], at.Class) + " THEN " + strconv.Itoa(i)
+		}
+		group += " ELSE 0 END"
 	}
 	parts = make([]Windows, split.Parts())
 	for i := range parts {
@@ -155,20 +178,23 @@ func (s *Source) CountParts(ctx context.Context, r Relation, schema []Column, w 
 	}
 	all = q.noWindows()
 	err = s.grouped(ctx, q.exprs, q.from, group, func(g int64, values []any) error {
-		if g < 0 || g >= int64(len(parts)*windows) {
-			return fmt.Errorf("part %d of %d", g, len(parts)*windows)
+		if g < 0 || g >= int64(len(parts)*len(windows)) {
+			return fmt.Errorf("part %d of %d", g, len(parts)*len(windows))
 		}
 		p, err := q.decode(values)
 		if err != nil {
 			return err
 		}
-		part := &parts[int(g)/windows]
-		part.Full.add(p)
-		if windows == 2 && g%2 == 1 {
-			part.Recent = p
-			all.Recent.add(p)
+		from := windows[int(g)%len(windows)]
+		for _, of := range []*Windows{&parts[int(g)/len(windows)], &all} {
+			of.Full.add(p)
+			if !starts.Recent.IsZero() && !from.Before(starts.Recent) {
+				of.Recent.add(p)
+			}
+			if !starts.Newest.IsZero() && !from.Before(starts.Newest) {
+				of.Newest += p.Rows
+			}
 		}
-		all.Full.add(p)
 		return nil
 	})
 	if err != nil {
@@ -208,7 +234,7 @@ func (s *Source) grouped(ctx context.Context, exprs []string, from, group string
 	return s.redact(rows.Err())
 }
 
-func (q profileQuery) noWindows() Windows { return Windows{q.none(), q.none()} }
+func (q profileQuery) noWindows() Windows { return Windows{Full: q.none(), Recent: q.none()} }
 
 // none returns the profile of no rows.
 func (q profileQuery) none() Profile {

@@ -17,7 +17,7 @@ func partsEqualTheirOwnCounts(t *testing.T, e engine, s *tables.Source) {
 	asked := fields(e.layouts(someLayouts()))
 	asked["price"] = nil
 	window := tables.Window{From: asOf.Add(-30 * time.Hour), To: asOf.Add(-time.Minute)}
-	recent := asOf.Add(-6 * time.Hour)
+	recent, newest := asOf.Add(-6*time.Hour), asOf.Add(-2*time.Hour)
 	checks := []tables.Check{{Column: "amount", NotNull: true}, {Column: "quantity", AtLeast: "10"}, {Column: "quantity", AtLeast: "many"}}
 	for name, split := range map[string]tables.Split{
 		"a text":          {{Column: "provider", Values: []string{"visa", "O'Brien & Co", ""}}},
@@ -28,7 +28,7 @@ func partsEqualTheirOwnCounts(t *testing.T, e engine, s *tables.Source) {
 		if e.name == "trino" && len(split) != 2 {
 			continue // It takes long to plan a query.
 		}
-		all, parts, err := s.CountParts(t.Context(), r, schema, window, recent, split, asked, asOf)
+		all, parts, err := s.CountParts(t.Context(), r, schema, window, tables.Starts{Recent: recent, Newest: newest}, split, asked, asOf)
 		require.NoError(t, err, name)
 		want, err := s.Count(t.Context(), r, schema, window, asked, asOf)
 		require.NoError(t, err, name)
@@ -51,6 +51,9 @@ func partsEqualTheirOwnCounts(t *testing.T, e engine, s *tables.Source) {
 			want, err = s.Count(t.Context(), part, schema, tables.Window{From: recent, To: window.To}, asked, asOf)
 			require.NoError(t, err, name)
 			sameProfile(t, want, got.Recent, "%s: recent of part %d", name, i)
+			wantRows, err := s.Rows(t.Context(), part, tables.Window{From: newest, To: window.To})
+			require.NoError(t, err, name)
+			require.Equal(t, wantRows, got.Newest, "%s: newest of part %d", name, i)
 			wantOutside, err := s.Outside(t.Context(), part, schema, window)
 			require.NoError(t, err, name)
 			require.Equal(t, wantOutside, outside[i], "%s: part %d", name, i)

@@ -547,19 +547,25 @@ func recentEqualsCount(t *testing.T, e engine, s *tables.Source) {
 		require.NoError(t, err)
 		last, err := s.Count(t.Context(), r, schema, tables.Window{From: recent, To: window.To}, asked, asOf)
 		require.NoError(t, err)
-		gotWhole, gotLast, err := s.CountRecent(t.Context(), r, schema, window, recent, asked, asOf)
+		newest := recent.Add(window.To.Sub(recent) / 3)
+		got, err := s.CountRecent(t.Context(), r, schema, window, tables.Starts{Recent: recent, Newest: newest}, asked, asOf)
 		require.NoError(t, err)
-		// The moments of two parts are those of the whole, but for what doubles round.
-		sameProfile(t, whole, gotWhole, "%s", name)
-		sameProfile(t, last, gotLast, "%s", name)
+		// The moments of parts are those of the whole, but for what doubles round.
+		sameProfile(t, whole, got.Full, "%s", name)
+		sameProfile(t, last, got.Recent, "%s", name)
+		rows, err := s.Rows(t.Context(), r, tables.Window{From: newest, To: window.To})
+		require.NoError(t, err)
+		require.Equal(t, rows, got.Newest, name)
+		alone, err := s.CountRecent(t.Context(), r, schema, window, tables.Starts{Newest: newest}, tables.Fields{}, asOf)
+		require.NoError(t, err)
+		require.Equal(t, []int64{whole.Rows, 0, rows}, []int64{alone.Full.Rows, alone.Recent.Rows, alone.Newest}, name)
 	}
 	empty := tables.Window{From: asOf.Add(24 * time.Hour), To: asOf.Add(48 * time.Hour)}
 	want, err := s.Count(t.Context(), r, schema, empty, asked, asOf)
 	require.NoError(t, err)
-	whole, last, err := s.CountRecent(t.Context(), r, schema, empty, empty.From.Add(time.Hour), asked, asOf)
+	got, err := s.CountRecent(t.Context(), r, schema, empty, tables.Starts{Recent: empty.From.Add(time.Hour), Newest: empty.From.Add(2 * time.Hour)}, asked, asOf)
 	require.NoError(t, err)
-	require.Equal(t, want, whole, "a window without rows")
-	require.Equal(t, want, last, "a window without rows")
+	require.Equal(t, tables.Windows{Full: want, Recent: want}, got, "a window without rows")
 }
 
 func rowsByEqualsCount(t *testing.T, e engine, s *tables.Source) {

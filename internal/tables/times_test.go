@@ -43,7 +43,28 @@ func textsAndNumbersAreTimes(t *testing.T, e engine, s *tables.Source) {
 			tables.Reading{TimestampFormat: "%d/%m/%Y %H:%M"},
 			half,
 			[]string{"'24/11/2026 05:30'"},
-			[]string{"'2026-11-24 05:30'", "'soon'", "'24/13/2026 05:30'", "'24/11/2026 25:30'", "NULL"},
+			[]string{"'2026-11-24 05:30'", "'soon'", "'24/13/2026 05:30'", "'24/11/2026 25:30'", "'31/02/2026 05:30'", "'31/4/2026 05:30'", "'29/02/2026 05:30'", "NULL"},
+		},
+		"leap day in a format": {
+			text,
+			tables.Reading{TimestampFormat: "%y-%m-%d"},
+			time.Date(2024, 2, 29, 0, 0, 0, 0, time.UTC),
+			[]string{"'24-02-29'"},
+			[]string{"'27-02-29'", "'24-02-30'", "'24-09-31'", "NULL"},
+		},
+		"name of a month in a format": {
+			text,
+			tables.Reading{TimestampFormat: "%b %d %Y"},
+			midnight,
+			[]string{"'Nov 24 2026'"},
+			[]string{"'Feb 30 2026'", "'Nov 31 2026'", "'Feb 29 1900'", "NULL"},
+		},
+		"text without separators in a format": {
+			text,
+			tables.Reading{TimestampFormat: "%Y%m%d"},
+			midnight,
+			[]string{"'20261124'"},
+			[]string{"'20260231'", "'2026311'", "NULL"},
 		},
 		"numbers since 1970, each by its size": {
 			number,
@@ -78,7 +99,7 @@ func textsAndNumbersAreTimes(t *testing.T, e engine, s *tables.Source) {
 			tables.Reading{TimestampFormat: "%Y%m%d"},
 			midnight,
 			[]string{"20261124"},
-			[]string{"20261324", "202611", "1795478400", "-20261124", "NULL"},
+			[]string{"20261324", "20260231", "202611", "1795478400", "-20261124", "NULL"},
 		},
 		"numbers that lost their leading zero": {
 			number,

@@ -56,12 +56,12 @@ FROM (SELECT `amount`, `quantity`, `provider`, `gift`, TIMESTAMP(`seen`) AS `see
 GROUP BY CAST(floor((UNIX_MICROS(TIMESTAMP(`at`)) / 1e6) / 3600) AS INT64);
 
 -- parts of a window
-SELECT ((CASE WHEN CAST(`provider` AS STRING) IN ('visa') THEN 0 WHEN CAST(`provider` AS STRING) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(`quantity` AS STRING) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END) * 2 + CASE WHEN `at` >= TIMESTAMP '2026-11-24 05:59:00.000000+00:00' THEN 1 ELSE 0 END,
+SELECT ((CASE WHEN CAST(`provider` AS STRING) IN ('visa') THEN 0 WHEN CAST(`provider` AS STRING) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(`quantity` AS STRING) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END) * 3 + CASE WHEN `at` >= TIMESTAMP '2026-11-24 05:59:00.000000+00:00' THEN 2 WHEN `at` >= TIMESTAMP '2026-11-24 05:58:00.000000+00:00' THEN 1 ELSE 0 END,
   count(*),
   max(`at`),
   [count(`amount`)]
 FROM (SELECT `amount`, `quantity`, `provider`, `gift`, TIMESTAMP(`seen`) AS `seen`, `at`, TIMESTAMP(`born`) AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000+00:00' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000+00:00'
-GROUP BY ((CASE WHEN CAST(`provider` AS STRING) IN ('visa') THEN 0 WHEN CAST(`provider` AS STRING) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(`quantity` AS STRING) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END) * 2 + CASE WHEN `at` >= TIMESTAMP '2026-11-24 05:59:00.000000+00:00' THEN 1 ELSE 0 END;
+GROUP BY ((CASE WHEN CAST(`provider` AS STRING) IN ('visa') THEN 0 WHEN CAST(`provider` AS STRING) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(`quantity` AS STRING) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END) * 3 + CASE WHEN `at` >= TIMESTAMP '2026-11-24 05:59:00.000000+00:00' THEN 2 WHEN `at` >= TIMESTAMP '2026-11-24 05:58:00.000000+00:00' THEN 1 ELSE 0 END;
 
 -- the rest of a split
 SELECT count(*),

@@ -56,12 +56,12 @@ FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000
 GROUP BY floor((toUnixTimestamp64Micro(toDateTime64(`at`, 6, 'UTC')) / 1e6) / 3600);
 
 -- parts of a window
-SELECT ((CASE WHEN toString(`provider`) IN ('visa') THEN 0 WHEN toString(`provider`) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN toString(`quantity`) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END) * 2 + CASE WHEN `at` >= toDateTime64('2026-11-24 05:59:00.000000', 6, 'UTC') THEN 1 ELSE 0 END,
+SELECT ((CASE WHEN toString(`provider`) IN ('visa') THEN 0 WHEN toString(`provider`) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN toString(`quantity`) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END) * 3 + CASE WHEN `at` >= toDateTime64('2026-11-24 05:59:00.000000', 6, 'UTC') THEN 2 WHEN `at` >= toDateTime64('2026-11-24 05:58:00.000000', 6, 'UTC') THEN 1 ELSE 0 END,
   count(*),
   max(`at`),
   [count(`amount`)]
 FROM `shop`.`orders` AS t WHERE `at` >= toDateTime64('2026-11-24 05:00:00.000000', 6, 'UTC') AND `at` < toDateTime64('2026-11-24 06:00:00.000000', 6, 'UTC')
-GROUP BY ((CASE WHEN toString(`provider`) IN ('visa') THEN 0 WHEN toString(`provider`) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN toString(`quantity`) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END) * 2 + CASE WHEN `at` >= toDateTime64('2026-11-24 05:59:00.000000', 6, 'UTC') THEN 1 ELSE 0 END;
+GROUP BY ((CASE WHEN toString(`provider`) IN ('visa') THEN 0 WHEN toString(`provider`) IN ('O\'Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN toString(`quantity`) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END) * 3 + CASE WHEN `at` >= toDateTime64('2026-11-24 05:59:00.000000', 6, 'UTC') THEN 2 WHEN `at` >= toDateTime64('2026-11-24 05:58:00.000000', 6, 'UTC') THEN 1 ELSE 0 END;
 
 -- the rest of a split
 SELECT count(*),

@@ -58,12 +58,12 @@ FROM (SELECT `amount`, `quantity`, `provider`, `gift`, CASE WHEN month(`seen`) >
 GROUP BY floor((TIMESTAMPDIFF(MICROSECOND, TIMESTAMP '1970-01-01 00:00:00', `at`) / 1e6) / 3600);
 
 -- parts of a window
-SELECT ((CASE WHEN CAST(CONVERT(`provider` USING utf8mb4) AS BINARY) IN ('visa') THEN 0 WHEN CAST(CONVERT(`provider` USING utf8mb4) AS BINARY) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(CONVERT(`quantity` USING utf8mb4) AS BINARY) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END) * 2 + CASE WHEN `at` >= TIMESTAMP '2026-11-24 05:59:00.000000' THEN 1 ELSE 0 END,
+SELECT ((CASE WHEN CAST(CONVERT(`provider` USING utf8mb4) AS BINARY) IN ('visa') THEN 0 WHEN CAST(CONVERT(`provider` USING utf8mb4) AS BINARY) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(CONVERT(`quantity` USING utf8mb4) AS BINARY) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END) * 3 + CASE WHEN `at` >= TIMESTAMP '2026-11-24 05:59:00.000000' THEN 2 WHEN `at` >= TIMESTAMP '2026-11-24 05:58:00.000000' THEN 1 ELSE 0 END,
   count(*),
   max(`at`),
   JSON_ARRAY(count(`amount`))
 FROM (SELECT `amount`, `quantity`, `provider`, `gift`, CASE WHEN month(`seen`) > 0 THEN `seen` END AS `seen`, `at`, CASE WHEN month(`born`) > 0 THEN `born` END AS `born`, `notes` FROM `shop`.`orders` AS t) AS t WHERE `at` >= TIMESTAMP '2026-11-24 05:00:00.000000' AND `at` < TIMESTAMP '2026-11-24 06:00:00.000000'
-GROUP BY ((CASE WHEN CAST(CONVERT(`provider` USING utf8mb4) AS BINARY) IN ('visa') THEN 0 WHEN CAST(CONVERT(`provider` USING utf8mb4) AS BINARY) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(CONVERT(`quantity` USING utf8mb4) AS BINARY) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END) * 2 + CASE WHEN `at` >= TIMESTAMP '2026-11-24 05:59:00.000000' THEN 1 ELSE 0 END;
+GROUP BY ((CASE WHEN CAST(CONVERT(`provider` USING utf8mb4) AS BINARY) IN ('visa') THEN 0 WHEN CAST(CONVERT(`provider` USING utf8mb4) AS BINARY) IN ('O''Brien') THEN 1 ELSE 2 END) * 2 + CASE WHEN CAST(CONVERT(`quantity` USING utf8mb4) AS BINARY) IN ('1', '1.0', '1.00') THEN 0 ELSE 1 END) * 3 + CASE WHEN `at` >= TIMESTAMP '2026-11-24 05:59:00.000000' THEN 2 WHEN `at` >= TIMESTAMP '2026-11-24 05:58:00.000000' THEN 1 ELSE 0 END;
 
 -- the rest of a split
 SELECT count(*),
