@@ -58,8 +58,8 @@ func (l *learner) outline(ctx context.Context, view *baseline.View, d baseline.D
 // has all of these days, since they could not be counted again. A hundredth of the first day's rows may be gone, such as rows
 // that somebody asked to delete.
 func (l *learner) refine(ctx context.Context, view *baseline.View, d baseline.Definition, p baseline.Production) (bool, error) {
-	schema, has, err := l.hasFirstDay(ctx, view, d, p)
-	if err != nil || !has {
+	schema, countable, err := l.countable(ctx, view, d, p)
+	if err != nil || !countable {
 		return false, err
 	}
 	outlines := make([]tables.Outline, len(p.Days))
@@ -84,8 +84,9 @@ func (l *learner) refine(ctx context.Context, view *baseline.View, d baseline.De
 	return true, nil
 }
 
-// hasFirstDay returns the schema by which the learned days are counted, and whether the table still has the first of them.
-func (l *learner) hasFirstDay(ctx context.Context, view *baseline.View, d baseline.Definition, p baseline.Production) ([]tables.Column, bool, error) {
+// countable returns the schema by which the learned days are counted, and whether the table still has the first of them. Without
+// a timestamp column the stored counts are converted.
+func (l *learner) countable(ctx context.Context, view *baseline.View, d baseline.Definition, p baseline.Production) (_ []tables.Column, ok bool, err error) {
 	schema, w, err := l.daySchema(ctx, p.Days[0], d)
 	if err != nil || l.relation.Time == "" {
 		return schema, true, err
