@@ -241,7 +241,7 @@ func TestFeatureThatAVersionNeverSentIsAbsentAndNotNull(t *testing.T) {
 	require.Contains(t, counts(two), "input/gift")
 	before := counts(two)["input/gift"][binning.Null]
 	w.serveWithout(k, two, "gift")
-	require.EqualValues(t, before+int64(2*w.sample), counts(two)["input/gift"][binning.Null], "once sent, it is null where it is absent")
+	require.Equal(t, before+int64(2*w.sample), counts(two)["input/gift"][binning.Null], "once sent, it is null where it is absent")
 	w.serveWithout(other, elsewhere, "gift")
 	require.Positive(t, counts(elsewhere)["input/gift"][binning.Null], "another replica knows that the version has sent it")
 
@@ -249,7 +249,7 @@ func TestFeatureThatAVersionNeverSentIsAbsentAndNotNull(t *testing.T) {
 	again := restarted.Track("fraud", "2")
 	w.serveWithout(restarted, again, "gift")
 	require.EqualValues(t, 2*w.sample, counts(again)["input/gift"][binning.Null], "a feature that breaks at a restart is null")
-	require.EqualValues(t, 1, strings.Count(logs.String(), "does not send"))
+	require.Equal(t, 1, strings.Count(logs.String(), "does not send"))
 }
 
 // earlier stores the baseline of a version as the program did before models had their own baselines.
