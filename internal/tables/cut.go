@@ -41,7 +41,7 @@ const (
 	leftOpaque     = "of a type without bins"
 	leftFreeText   = "looks like free text: too many different values"
 	leftIdentifier = "looks like an identifier: nearly every value is different"
-	leftTurnover   = "its values are replaced by others over time, like those of a key, a clock, a batch or a partition"
+	LeftTurnover   = "its values are replaced by others over time, like those of a key, a clock, a batch or a partition"
 	leftLimit      = "past the limit of columns with bins"
 )
 
@@ -141,7 +141,7 @@ func cutColumn(c Column, choice Choice, windows []ColumnOutline, replaced func(C
 	}
 	included := MatchesAny(choice.Include, c.Name)
 	if !included && replaced(c) {
-		return binning.Layout{}, leftTurnover
+		return binning.Layout{}, LeftTurnover
 	}
 	merged := mergeColumn(windows)
 	listed := len(merged.Categories) > 0 || merged.Values == 0

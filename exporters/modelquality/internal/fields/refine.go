@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -17,15 +18,15 @@ import (
 
 // Bins that no training data has are cut twice, like those of datasets. The first ones are provisional: the first inferences of a model know
 // neither the night nor the weekend. When all days of the production baseline are learned, bins are cut from samples of all hours of these
-// days, and the days are counted again by the samples.
+// days, and the days are counted again by the samples. Fields of the training data keep their bins, unless their values are replaced over
+// time: a file does not show that.
 
 // errRefined is returned when the bins of a book were refined.
 var errRefined = errors.New("the bins were refined")
 
 // provisional reports whether the bins are still to be refined.
 func (b *book) provisional() bool {
-	d := b.definition
-	return !d.Refined() && !b.production.Frozen() && (d.Edges == baseline.EdgesProduction || len(d.Untrained) > 0)
+	return !b.definition.Refined() && !b.production.Frozen()
 }
 
 // maxOutlined limits the memory of the samples of the present day in all books together, in values of eight bytes.
@@ -94,6 +95,9 @@ func (b *book) refine(ctx context.Context, view *baseline.View, k *Keeper, logge
 		}
 	}
 	layouts, left := cutDays(outlines, b.definition, k.Choice)
+	if reflect.DeepEqual(layouts, b.definition.Fields) {
+		return nil
+	}
 	if err := b.subject.Refine(ctx, baseline.Definition{Edges: b.definition.Edges, Untrained: b.definition.Untrained, Fields: layouts, Left: left, Learned: days}); err != nil {
 		return err
 	}
@@ -102,7 +106,8 @@ func (b *book) refine(ctx context.Context, view *baseline.View, k *Keeper, logge
 	return errRefined
 }
 
-// cutDays chooses the bins from the samples of days. Fields of the training data, and embeddings, of which there are no samples, keep theirs.
+// cutDays chooses the bins from the samples of days. Embeddings, of which there are no samples, keep theirs, and so do fields of the
+// training data.
 func cutDays(days []outline, before baseline.Definition, choice tables.Choice) (map[string]binning.Layout, map[string]string) {
 	layouts, left := make(map[string]binning.Layout), make(map[string]string)
 	for name, l := range before.Fields {
@@ -110,7 +115,6 @@ func cutDays(days []outline, before baseline.Definition, choice tables.Choice) (
 			layouts[name] = l
 		}
 	}
-	choice.MaxColumns -= len(layouts)
 	kinds := kindsOf(days)
 	// The number of fields is limited: outputs first, and fields that had bins.
 	names := slices.SortedFunc(maps.Keys(kinds), func(a, b string) int {
@@ -125,7 +129,7 @@ func cutDays(days []outline, before baseline.Definition, choice tables.Choice) (
 	prefixed := make(map[string]string, len(names))
 	var schema []tables.Column
 	for _, name := range names {
-		if _, ok := layouts[name]; !ok && kinds[name] != noValues {
+		if kinds[name] != noValues {
 			column, _ := labels(name)
 			prefixed[column] = name
 			schema = append(schema, kinds[name].column(column))
@@ -137,13 +141,21 @@ func cutDays(days []outline, before baseline.Definition, choice tables.Choice) (
 	}
 	cut := tables.CutOutlines(schema, "", choice, outlines...)
 	for column, l := range cut.Layouts {
+		if _, kept := layouts[prefixed[column]]; kept {
+			continue
+		}
 		if l.Kind == binning.Categorical && !l.Open && isOpen(frequencies(outlines, column)) {
 			l.Open, l.Rest = true, nil
 		}
 		layouts[prefixed[column]] = l
 	}
 	for column, reason := range cut.Left {
-		left[prefixed[column]] = reason
+		name := prefixed[column]
+		if _, kept := layouts[name]; kept && reason != tables.LeftTurnover {
+			continue
+		}
+		delete(layouts, name)
+		left[name] = reason
 	}
 	return layouts, left
 }

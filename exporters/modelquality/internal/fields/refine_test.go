@@ -76,7 +76,7 @@ func TestBinsAreRefinedFromAllLearnedDays(t *testing.T) {
 			require.True(t, p.Frozen())
 			require.Contains(t, d.Fields["input/country"].Top, "JP")
 			require.Zero(t, p.Counts.Fields["input/country"][binning.Unseen])
-			require.Contains(t, d.Left["input/batch"], "day to day")
+			require.Contains(t, d.Left["input/batch"], "replaced by others")
 			require.NotContains(t, counts(one), "input/batch")
 			require.Contains(t, exportertest.Gather(t, one.keeper), `ml_model_field_without_bins_info{field="batch",model="fraud",reason="`+d.Left["input/batch"]+`",role="input",version="3"} 1`)
 			amounts := d.Fields["input/amount"]
@@ -160,9 +160,11 @@ func TestDaysWithoutSamplesKeepTheirBins(t *testing.T) {
 
 func TestFieldsOfTheTrainingDataKeepTheirBins(t *testing.T) {
 	w := newWorld(t)
-	w.training = w.trainingData(`SELECT 'JP' AS country, 'fine' AS label FROM range(500)`)
+	w.training = w.trainingData(`SELECT 'JP' AS country, 'fine' AS label, 'b2026-10-0' || (i % 3) AS batch FROM range(500) AS t(i)`)
 	one := w.replica().Track("fraud", "3")
-	for range 4 {
+	w.aDayOf(one)
+	require.Contains(t, one.books[0].definition.Fields, "input/batch")
+	for range 3 {
 		w.aDayOf(one)
 	}
 	d, p := production(t, one.books[0].subject)
