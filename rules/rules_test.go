@@ -398,14 +398,33 @@ func TestSignalsKeepClusterAndNamespace(t *testing.T) {
 	}
 }
 
-// A query in a runbook that was never run can mislead during an incident.
-func TestRunbooksAskForSeriesThatExist(t *testing.T) {
+// A message that reads a series that no rule records lacks a number, and nothing else tells.
+func TestMessagesReadSeriesThatExist(t *testing.T) {
+	recorded := recordedNames(t)
+	name := regexp.MustCompile(`\b[a-z_]+:(ml|gpu)_[a-z0-9_]+:[a-z0-9_]+`)
+	eachAlert(t, func(t *testing.T, alert rulefmt.Rule) {
+		for annotation, text := range alert.Annotations {
+			for _, series := range name.FindAllString(text, -1) {
+				require.True(t, recorded[series], "%s: no rule records %s", annotation, series)
+			}
+		}
+	})
+}
+
+func recordedNames(t *testing.T) map[string]bool {
+	t.Helper()
 	recorded := map[string]bool{}
 	for _, group := range load(t).Groups() {
 		for _, rule := range group.Rules {
 			recorded[rule.Record] = true
 		}
 	}
+	return recorded
+}
+
+// A query in a runbook that was never run can mislead during an incident.
+func TestRunbooksAskForSeriesThatExist(t *testing.T) {
+	recorded := recordedNames(t)
 	runbooks, err := filepath.Glob("../docs/runbooks/*.md")
 	require.NoError(t, err)
 	require.NotEmpty(t, runbooks)
