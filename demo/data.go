@@ -131,7 +131,6 @@ func (d *data) incidents() []incident {
 					alert: "MLDatasetBroken", labels: labels{"dataset": "payments", "column": "merchant_category"}, measured: percent("broken"),
 					contains: []string{"Probable cause: payment_provider = newpay", "Ask the owner of payment_provider = newpay for a mapping", "List the rows with: SELECT * FROM", "Retraining is held back for these models: " + risk},
 				},
-				{alert: "MLDatasetDrift", labels: labels{"dataset": "payments", "column": "merchant_category"}, measured: number("PSI %.3f"), mayBeInhibited: true},
 				{alert: "MLDatasetUnseenCategories", labels: labels{"dataset": "payments", "column": "merchant_category"}, measured: percent("unseen"), mayBeInhibited: true},
 			},
 		},

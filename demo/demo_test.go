@@ -167,7 +167,7 @@ func TestTheIncidentsOfTheShop(t *testing.T) {
 	always := []string{
 		"GPU 3 MLGPUIdle", "research MLCostIdleGPUWaste", "recommender MLCostPerInferenceTrend",
 		"clickstream MLDatasetStale",
-		"payments MLDatasetBroken merchant_category", "payments MLDatasetDrift merchant_category", "payments MLDatasetUnseenCategories merchant_category",
+		"payments MLDatasetBroken merchant_category", "payments MLDatasetUnseenCategories merchant_category",
 		"customers MLDatasetNullRatioHigh household_income",
 		"orders_daily_fact MLDatasetVolumeAnomaly",
 		"shipments MLDatasetSchemaChanged",
