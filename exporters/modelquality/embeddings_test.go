@@ -102,7 +102,8 @@ func TestAFeatureThatIsAListOfNumbersIsAnEmbedding(t *testing.T) {
 	require.NoError(t, w.keeper.Cycle(t.Context()))
 	require.Greater(t, len(w.bins("fraud", "picture")), 8)
 	require.Greater(t, len(w.bins("fraud", "title")), 8)
-	require.NotContains(t, w.metrics(""), `"tags"`)
+	require.NotContains(t, w.metrics("ml_model_field_values_total"), `"tags"`)
+	w.requireMetric(`ml_model_field_without_bins_info{field="tags",model="fraud",reason="of a type without bins",role="input",version="3"} 1`)
 	w.requireMetric(`sightglass_otlp_refused_values_total{value="embedding"} 100`)
 }
 

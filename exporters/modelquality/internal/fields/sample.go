@@ -156,7 +156,7 @@ func (s *sample) cut(choice tables.Choice) (layouts map[string]binning.Layout, l
 	embeddings, withoutCentroid := make(map[string]binning.Layout), make(map[string]string)
 	others := hourOutline{Fields: make(map[string]marginal)}
 	for n, name := range s.names {
-		if !slices.ContainsFunc(values[n], func(v otlp.Value) bool { return v.Kind == otlp.Vector }) {
+		if !slices.ContainsFunc(values[n], func(v otlp.Value) bool { return v.Dimensions() > 0 }) {
 			others.Fields[name] = marginalOf(values[n])
 		} else if l, ok := embeddingLayout(values[n], choice); ok {
 			embeddings[name] = l
