@@ -160,7 +160,7 @@ func cutColumn(c Column, choice Choice, windows []ColumnOutline, replaced func(C
 		layout.NaNMissing = c.nanMissing
 		return layout, ""
 	case c.Class == Boolean || included:
-	case merged.unique():
+	case merged.Unique():
 		return binning.Layout{}, leftIdentifier
 	case merged.Distinct > binning.MaxKnown:
 		return binning.Layout{}, leftFreeText
@@ -256,10 +256,10 @@ func byFrequency(categories map[string]int64) []string {
 // fewValues is the minimum number of values for a column to be classified as an identifier because its values are distinct.
 const fewValues = 100
 
-// unique reports whether nearly all values are distinct. Databases estimate the number of distinct values: DuckDB's estimate of 20000
+// Unique reports whether nearly all values are distinct. Databases estimate the number of distinct values: DuckDB's estimate of 20000
 // was between 64 and 161 percent of it. If the column's name also suggests an identifier, mostlyUnique requires less. A key that gets
 // bins would show drift all the time.
-func (w ColumnOutline) unique() bool { return w.Values >= fewValues && w.Distinct*4 >= w.Values*3 }
+func (w ColumnOutline) Unique() bool { return w.Values >= fewValues && w.Distinct*4 >= w.Values*3 }
 
 func (w ColumnOutline) mostlyUnique() bool { return w.Values >= fewValues && w.Distinct*2 >= w.Values }
 

@@ -80,7 +80,7 @@ func (s *Source) Outline(ctx context.Context, r Relation, schema []Column, w Win
 				categorical = append(categorical, c)
 			}
 		case c.Class.isTime():
-		case c.Class == Text && !MatchesAny(choice.Include, c.Name) && (column.unique() || column.Distinct > binning.MaxKnown):
+		case c.Class == Text && !MatchesAny(choice.Include, c.Name) && (column.Unique() || column.Distinct > binning.MaxKnown):
 		default:
 			categorical = append(categorical, c)
 		}

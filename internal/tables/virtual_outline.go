@@ -58,7 +58,7 @@ func outlineOfTexts(c Column, v VirtualValues, choice Choice) ColumnOutline {
 		}
 	}
 	o.Distinct = int64(len(categories))
-	if c.Class != Text || MatchesAny(choice.Include, c.Name) || !o.unique() && o.Distinct <= binning.MaxKnown {
+	if c.Class != Text || MatchesAny(choice.Include, c.Name) || !o.Unique() && o.Distinct <= binning.MaxKnown {
 		o.count(categories)
 	}
 	return o

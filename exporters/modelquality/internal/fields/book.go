@@ -28,6 +28,8 @@ type book struct {
 	counts  baseline.Counts
 	hours   baseline.Hours
 	outline outline // while the bins are provisional
+	// outlined is the memory of the outline, in values of eight bytes.
+	outlined int
 	// unsampled is a day without an outline.
 	unsampled baseline.Day
 	pending   []pendingDay
@@ -59,7 +61,7 @@ func (b *book) closeDay(today baseline.Day) {
 	}
 	b.pending = append(b.pending, pendingDay{b.day, b.counts, b.hours, b.outline})
 	b.pending = b.pending[max(0, len(b.pending)-maxPending):]
-	b.day, b.counts, b.hours, b.outline = "", baseline.Counts{}, baseline.Hours{}, nil
+	b.day, b.counts, b.hours, b.outline, b.outlined = "", baseline.Counts{}, baseline.Hours{}, nil, 0
 }
 
 // waiting reports whether days wait to be stored.

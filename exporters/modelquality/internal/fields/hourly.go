@@ -1,7 +1,6 @@
 package fields
 
 import (
-	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -65,14 +64,9 @@ func (h *hourly) see(features []convention.Feature, p otlp.Value, conf float64) 
 // take returns the sampled values of each field and starts a new sample, of at most so many cells. counted are the counts of the same time.
 func (h *hourly) take(counted baseline.Counts, most int) map[string]marginal {
 	marginals := make(map[string]marginal, len(h.names))
-	values, withFeatures := make([][]otlp.Value, len(h.names)), 0
+	values, withFeatures := h.byField(), 0
 	for _, row := range h.rows {
-		features := false
-		for _, x := range row {
-			values[x.field] = append(values[x.field], x.value)
-			features = features || isInput(h.names[x.field])
-		}
-		if features {
+		if slices.ContainsFunc(row, func(x cell) bool { return isInput(h.names[x.field]) }) {
 			withFeatures++
 		}
 	}
@@ -195,7 +189,7 @@ func marginalOf(values []otlp.Value) (m marginal) {
 	}
 	slices.Sort(m.Numbers)
 	m.Distinct = int64(len(m.Texts)) + m.Long
-	if m.Values >= fewValues && m.Distinct*4 >= m.Values*3 {
+	if (tables.ColumnOutline{Values: m.Values, Distinct: m.Distinct}).Unique() {
 		m.Texts = nil
 	}
 	return m
@@ -259,7 +253,7 @@ func (m marginal) count(f *field) map[string]int64 {
 
 // total returns the sum of counts.
 func total(bins map[string]int64) (sum int64) {
-	for n := range maps.Values(bins) {
+	for _, n := range bins {
 		sum += n
 	}
 	return sum
@@ -271,16 +265,6 @@ type outline []hourOutline
 type hourOutline struct {
 	Hour   int                 `json:"hour"` // 0 to 23, UTC
 	Fields map[string]marginal `json:"fields"`
-}
-
-// cells is the memory of an outline.
-func (o outline) cells() (sum int) {
-	for _, h := range o {
-		for _, m := range h.Fields {
-			sum += m.cells()
-		}
-	}
-	return sum
 }
 
 // kindsOf returns the kinds of the fields. A field with more than one long text in a hundred has no categories.

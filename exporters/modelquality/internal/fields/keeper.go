@@ -1,9 +1,9 @@
 // Package fields counts features, predictions and confidences by frozen bins.
 //
 // Input: observations. Output for each version of a model: the number of values of each field in each bin, and the baselines to compare
-// them with, which are the training data and the first days in production. State: a Keeper has the counts, and samples until bins exist.
-// Bins and baselines are in the baseline store, which all replicas share. Bins are cut once, by the first replica, from the training data
-// or from the first inferences. They never change until they are reset.
+// them with, which are the training data and the first days in production. State: a Keeper has the counts, and samples until bins are final.
+// Bins and baselines are in the baseline store, which all replicas share. The first replica cuts the bins: from the training data, or from
+// the first inferences and, once, again from all learned days. Then they do not change until they are reset.
 package fields
 
 import (

@@ -38,10 +38,6 @@ func withoutRange(l binning.Layout, counts map[string]int64) bool {
 	if l.Kind != binning.Numeric || len(l.Edges) == 0 || l.Centroid != nil || l.Ranged {
 		return false
 	}
-	var total int64
-	for _, n := range counts {
-		total += n
-	}
 	bins := l.Bins()
-	return float64(max(counts[bins[len(bins)-1]], counts[bins[len(bins)-1-len(l.Edges)]])) > maxOutermost*float64(total)
+	return float64(max(counts[bins[len(bins)-1]], counts[bins[len(bins)-1-len(l.Edges)]])) > maxOutermost*float64(total(counts))
 }

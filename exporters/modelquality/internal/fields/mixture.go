@@ -46,15 +46,12 @@ func (l *learned) mix(t *Tracker, c *counters, name string, window time.Duration
 
 // shares returns the shares of counts, sorted by bin.
 func shares(counts map[string]int64) (bins []string, shares []float64, values float64) {
-	var total int64
-	for _, n := range counts {
-		total += n
-	}
+	all := total(counts)
 	bins = slices.Sorted(maps.Keys(counts))
 	for _, bin := range bins {
-		shares = append(shares, float64(counts[bin])/float64(max(total, 1)))
+		shares = append(shares, float64(counts[bin])/float64(max(all, 1)))
 	}
-	return bins, shares, float64(total)
+	return bins, shares, float64(all)
 }
 
 // mixtures are the mixtures of all versions.

@@ -103,14 +103,11 @@ func (k *Keeper) publishCounts(t *Tracker, counts baseline.Counts, name string, 
 		if c == nil || c.all[field] == nil {
 			continue
 		}
-		var total int64
-		for _, n := range bins {
-			total += n
-		}
+		values := total(bins)
 		label, role := labels(field)
-		out.Gauge(k.descs.baselineValues, float64(total), t.model, t.version, label, role, name)
+		out.Gauge(k.descs.baselineValues, float64(values), t.model, t.version, label, role, name)
 		for _, bin := range c.all[field].bins {
-			out.Gauge(k.descs.ratio, float64(bins[bin])/float64(max(total, 1)), t.model, t.version, label, role, reveal.Name(c.all[field].hidden, bin), name)
+			out.Gauge(k.descs.ratio, float64(bins[bin])/float64(max(values, 1)), t.model, t.version, label, role, reveal.Name(c.all[field].hidden, bin), name)
 		}
 	}
 }

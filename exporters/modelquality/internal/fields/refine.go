@@ -43,8 +43,11 @@ func (b *book) sampled(hour time.Time, fields map[string]marginal, wanted func(f
 		return
 	}
 	b.outline = append(b.outline, hourOutline{hour.UTC().Hour(), fields})
+	for _, m := range fields {
+		b.outlined += m.cells()
+	}
 	if k.outlined() > maxOutlined {
-		b.outline, b.unsampled = nil, b.day
+		b.outline, b.outlined, b.unsampled = nil, 0, b.day
 	}
 }
 
@@ -61,11 +64,11 @@ func (k *Keeper) hourCells() int {
 func (k *Keeper) outlined() (cells int) {
 	for _, m := range k.models {
 		for _, b := range m.books {
-			cells += b.outline.cells()
+			cells += b.outlined
 		}
 		for _, t := range m.trackers {
 			if t.outputs != nil {
-				cells += t.outputs.outline.cells()
+				cells += t.outputs.outlined
 			}
 		}
 	}

@@ -276,6 +276,9 @@ func TestSamplesOfAnHourAreUniformAndBounded(t *testing.T) {
 	require.LessOrEqual(t, wide.cells, hourCells)
 }
 
+// fewValues is the number of values from which all-different ones are identifiers.
+const fewValues = 100
+
 func TestMarginals(t *testing.T) {
 	list := func(values ...otlp.Value) []otlp.Value { return values }
 	numbers := marginalOf(list(otlp.IntValue(3), otlp.DoubleValue(1.5), otlp.DoubleValue(math.NaN()), otlp.DoubleValue(math.Inf(-1)), otlp.Value{}))

@@ -147,12 +147,7 @@ func (s *sample) replay(c *counters) {
 // cut chooses bins for each field in the sample, by the rules that package tables applies to columns. left has the reasons of the fields
 // without bins.
 func (s *sample) cut(choice tables.Choice) (layouts map[string]binning.Layout, left map[string]string) {
-	values := make([][]otlp.Value, len(s.names))
-	for _, row := range s.rows {
-		for _, x := range row {
-			values[x.field] = append(values[x.field], x.value)
-		}
-	}
+	values := s.byField()
 	embeddings, withoutCentroid := make(map[string]binning.Layout), make(map[string]string)
 	others := hourOutline{Fields: make(map[string]marginal)}
 	for n, name := range s.names {
@@ -174,8 +169,16 @@ func (s *sample) cut(choice tables.Choice) (layouts map[string]binning.Layout, l
 	return layouts, left
 }
 
-// fewValues is the number of values below which all-different values do not indicate an identifier.
-const fewValues = 100
+// byField returns the values of each field, in the order of the names.
+func (s *sample) byField() [][]otlp.Value {
+	values := make([][]otlp.Value, len(s.names))
+	for _, row := range s.rows {
+		for _, x := range row {
+			values[x.field] = append(values[x.field], x.value)
+		}
+	}
+	return values
+}
 
 // widen widens the range of intervals that were cut from a sample of numbers in ascending order. A sample rarely has the extremes of all
 // data, so the range ends as far beyond each extreme of the sample as this is from the median.
